@@ -1,0 +1,44 @@
+# Sourced by every script: pins the tools, finds the Rust toolchain that can build both halves
+# (server and wasm page), and puts the tools on PATH. Installs nothing; setup.sh does that.
+
+set -euo pipefail
+ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
+cd "$ROOT"
+
+# One pin each. wasm-bindgen's program must equal the crate exactly, so the crate's pin is the only one.
+CARGO_LEPTOS_VERSION=0.3.11
+MIN_RUST_MINOR=96 # cargo-leptos 0.3.11 is built with its own lock file, which needs rustc 1.96
+WASM_TARGET=wasm32-unknown-unknown
+WASM_BINDGEN_VERSION=$(sed -n 's/^wasm-bindgen = .*"=\([0-9.]*\)".*/\1/p' Cargo.toml)
+
+CARGO_HOME=${CARGO_HOME:-$HOME/.cargo}
+case ":$PATH:" in *":$CARGO_HOME/bin:"*) ;; *) PATH="$CARGO_HOME/bin:$PATH" ;; esac
+export PATH
+
+say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
+die() { printf '\033[1;31merror:\033[0m %s\n' "$*" >&2; exit 1; }
+have() { command -v "$1" >/dev/null 2>&1; }
+
+# builds_wasm TOOLCHAIN: new enough, and holds the standard library for wasm ("" = whatever is active).
+builds_wasm() {
+  local version dir
+  version=$(RUSTUP_TOOLCHAIN=$1 rustc -V 2>/dev/null) || return 1
+  version=${version#rustc 1.}
+  [ "${version%%.*}" -ge "$MIN_RUST_MINOR" ] || return 1
+  dir=$(RUSTUP_TOOLCHAIN=$1 rustc --print target-libdir --target "$WASM_TARGET" 2>/dev/null) || return 1
+  compgen -G "$dir/libstd-*.rlib" >/dev/null
+}
+
+# Sets RUSTUP_TOOLCHAIN to the first toolchain that fits: the one asked for, the active one, the pinned
+# release, Debian's. Without rustup the variable means nothing and PATH decides.
+choose_toolchain() {
+  local name
+  if ! have rustup; then builds_wasm ""; return; fi
+  for name in "${RUSTUP_TOOLCHAIN:-}" "$(rustup show active-toolchain 2>/dev/null | cut -d' ' -f1)" "1.$MIN_RUST_MINOR.0" debian; do
+    if [ -n "$name" ] && builds_wasm "$name"; then
+      export RUSTUP_TOOLCHAIN=$name
+      return 0
+    fi
+  done
+  return 1
+}

@@ -1,0 +1,136 @@
+#!/usr/bin/env bash
+# Installs what is missing to build Fanfare (`setup.sh build`) and to test it (`setup.sh test`).
+# Each step is skipped when done, says what it does and why, and leaves nothing half done.
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+purpose=${1:-build}
+case $purpose in build | test) ;; *) die "setup.sh takes 'build' or 'test', not '$purpose'" ;; esac
+
+is_debian_root() { [ "$(id -u)" = 0 ] && have apt-get; }
+
+# apt_install WHY PACKAGE...
+apt_install() {
+  local why=$1; shift
+  is_debian_root || die "$why is missing. Install it, or run this as root on Debian: apt-get install $*"
+  say "Installing $* with apt ($why)"
+  local apt=(apt-get -o DPkg::Lock::Timeout=300 -qq)
+  if [ -z "${apt_lists_fresh:-}" ]; then
+    "${apt[@]}" update >/dev/null || die "apt-get update failed: Debian's packages cannot be reached"
+    apt_lists_fresh=1
+  fi
+  DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y --no-install-recommends "$@" >/dev/null </dev/null ||
+    die "apt-get could not install: $*"
+}
+
+# The standard library for wasm, built from Debian's own sources: Debian packages the compiler but not this part.
+build_debian_wasm_std() {
+  local lib=/usr/lib/rustlib/$WASM_TARGET/lib work
+  compgen -G "$lib/libstd-*.rlib" >/dev/null && return 0
+  say "Building Rust's standard library for wasm from Debian's sources (about a minute)"
+  work=$(mktemp -d)
+  trap 'rm -rf "$work"' RETURN
+  mkdir -p "$work/src" "$work/out"
+  : >"$work/src/lib.rs"
+  printf '[package]\nname = "wasm_std"\nversion = "0.0.0"\nedition = "2021"\n[workspace]\n[profile.release]\npanic = "abort"\n' >"$work/Cargo.toml"
+  (
+    # Bitcode must be in the libraries, or a link-time-optimised page cannot be linked.
+    cd "$work"
+    env -u RUSTUP_TOOLCHAIN -u CARGO_TARGET_DIR RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc RUSTFLAGS=-Cembed-bitcode=yes \
+      /usr/bin/cargo build --quiet --release --target "$WASM_TARGET" -Zbuild-std=std,panic_abort,panic_unwind
+  ) || die "the standard library for wasm did not build"
+  find "$work/target/$WASM_TARGET/release/deps" -name '*.rlib' ! -name 'libwasm_std-*' -exec cp {} "$work/out/" \;
+  mkdir -p "$(dirname "$lib")"
+  rm -rf "$lib" "$lib.new"
+  cp -r "$work/out" "$lib.new"
+  mv "$lib.new" "$lib"
+}
+
+install_debian_rust() {
+  local llvm linker=/usr/lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld
+  have /usr/bin/rustc && /usr/bin/rustc -V | grep -q "^rustc 1\.$MIN_RUST_MINOR\." && [ -d /usr/lib/rustlib/src/rust ] && [ -x /usr/bin/rustfmt ] ||
+    apt_install "Debian's Rust, as Rust's own server cannot be reached" rustc-web cargo-web rust-web-src rustfmt-web
+  llvm=$(/usr/bin/rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
+  [ -x "/usr/bin/lld-$llvm" ] || apt_install "the linker for wasm" "lld-$llvm"
+  if [ ! -e "$linker" ]; then
+    mkdir -p "$(dirname "$linker")"
+    ln -sfn "/usr/bin/lld-$llvm" "$linker"
+  fi
+  build_debian_wasm_std
+  if have rustup && ! rustup toolchain list | grep -q '^debian'; then
+    say "Naming Debian's Rust 'debian' in rustup"
+    rustup toolchain link debian /usr
+  fi
+}
+
+install_rust() {
+  choose_toolchain && return 0
+  if have rustup; then
+    say "Adding Rust's wasm target (the page is compiled to wasm)"
+    if timeout 300 rustup target add "$WASM_TARGET" >/dev/null 2>&1 && choose_toolchain; then return 0; fi
+    say "Trying Rust 1.$MIN_RUST_MINOR by rustup (the active one is older or lacks wasm)"
+    if timeout 600 rustup toolchain install "1.$MIN_RUST_MINOR.0" --profile minimal -c clippy -c rustfmt -t "$WASM_TARGET" >/dev/null 2>&1 &&
+      choose_toolchain; then return 0; fi
+  fi
+  is_debian_root || die "no Rust that can build wasm: install Rust 1.$MIN_RUST_MINOR or later with rustup, then 'rustup target add $WASM_TARGET'"
+  install_debian_rust
+  choose_toolchain || die "Debian's Rust is installed but still cannot build for wasm"
+}
+
+# So that plain `cargo leptos watch` in this folder uses the same toolchain as the scripts.
+override_toolchain() {
+  have rustup || return 0
+  [ "$(env -u RUSTUP_TOOLCHAIN rustup show active-toolchain 2>/dev/null | cut -d' ' -f1)" = "$RUSTUP_TOOLCHAIN" ] && return 0
+  say "Setting rustup's toolchain for this folder to $RUSTUP_TOOLCHAIN"
+  rustup override set "$RUSTUP_TOOLCHAIN" >/dev/null 2>&1 || die "rustup could not set the folder's toolchain to $RUSTUP_TOOLCHAIN"
+}
+
+# install_tool WHAT VERSION_COMMAND VERSION CARGO_INSTALL_ARGS...
+install_tool() {
+  local what=$1 probe=$2 version=$3; shift 3
+  $probe 2>/dev/null | grep -qF " $version" && return 0
+  if cargo binstall -V >/dev/null 2>&1; then
+    say "Installing $what $version (prebuilt, by cargo binstall)"
+    timeout 300 cargo binstall --no-confirm --disable-strategies compile "$what@$version" >/dev/null 2>&1 && return 0
+  fi
+  say "Installing $what $version from source (some minutes, once)"
+  # Without rustup nothing puts Cargo's own folder on PATH for a plain `cargo leptos watch`.
+  if ! have rustup && [ -w /usr/local/bin ]; then export CARGO_INSTALL_ROOT=/usr/local; fi
+  # Link-time optimisation costs a quarter of an hour here and makes these tools no faster at their work.
+  CARGO_TARGET_DIR=$(mktemp -d) CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256 CARGO_PROFILE_RELEASE_STRIP=symbols \
+    bash -c 'trap "rm -rf \"$CARGO_TARGET_DIR\"" EXIT; cargo install --quiet --force "$@"' _ "$what@$version" "$@" ||
+    die "$what $version did not build"
+}
+
+install_node() {
+  have npm && have node && return 0
+  apt_install "Node.js, which runs wasm-opt and the browser tests" nodejs npm
+}
+
+# npm_install FOLDER WHY
+npm_install() {
+  local lock=$1/package-lock.json done_mark=$1/node_modules/.fanfare-lock
+  cmp -s "$lock" "$done_mark" && return 0
+  say "Installing npm packages in ${1#"$ROOT"/} ($2)"
+  # Playwright uses Debian's Chromium: its own browsers are not needed.
+  (cd "$1" && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund --loglevel=error >/dev/null) ||
+    die "npm ci failed in $1"
+  cp "$lock" "$done_mark"
+}
+
+install_browser() {
+  if [ ! -x /usr/bin/chromium ] || [ ! -x /usr/bin/chromedriver ]; then
+    apt_install "Chromium and its driver, for the browser tests" chromium chromium-driver
+  fi
+}
+
+have cc || apt_install "a C compiler, which Rust links with" gcc libc6-dev
+install_rust
+override_toolchain
+CARGO_PROFILE_RELEASE_OPT_LEVEL=0 install_tool cargo-leptos "cargo leptos --version" "$CARGO_LEPTOS_VERSION" --locked --features no_downloads
+CARGO_PROFILE_RELEASE_OPT_LEVEL=1 install_tool wasm-bindgen-cli "wasm-bindgen --version" "$WASM_BINDGEN_VERSION"
+install_node
+npm_install "$ROOT" "wasm-opt, which shrinks the page"
+if [ "$purpose" = test ]; then
+  npm_install "$ROOT/end2end/browser" "Playwright, which drives the browser tests"
+  install_browser
+fi
