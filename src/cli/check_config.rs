@@ -1,0 +1,28 @@
+//! `fanfare check-config`: the settings in effect and where each came from, or every mistake.
+
+use std::io::Write;
+
+use clap::ArgMatches;
+
+use crate::cli::{Failure, settings};
+use crate::server::config::{Config, SETTINGS};
+
+pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let raw = settings::collect(matches)?;
+    let config = Config::check(&raw)?;
+    let mut out = std::io::stdout().lock();
+    for setting in SETTINGS {
+        let mut given = raw.get(setting.name);
+        if setting.name == "site" && given.is_empty() {
+            let _closed =
+                writeln!(out, "{} = {:?} # default", setting.name, config.site.display().to_string());
+        }
+        let Some(last) = given.pop() else { continue };
+        let source = last.source.clone();
+        let texts: Vec<String> =
+            given.into_iter().chain([last]).map(|given| format!("{:?}", given.text)).collect();
+        let value = if setting.repeats { format!("[{}]", texts.join(", ")) } else { texts.join("") };
+        let _closed = writeln!(out, "{} = {value} # {source}", setting.name);
+    }
+    Ok(())
+}

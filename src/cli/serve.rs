@@ -1,0 +1,63 @@
+//! `fanfare serve`: checked settings, a runtime, a server, and the signals that end it.
+
+use std::io::{IsTerminal, Write};
+
+use anyhow::Context;
+use clap::ArgMatches;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing::info;
+
+use crate::cli::{Failure, settings};
+use crate::server::Server;
+use crate::server::config::{Config, LogFormat};
+
+pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let raw = settings::collect(matches)?;
+    let config = Config::check(&raw)?;
+    start_log(&config);
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    runtime.block_on(serve(config))?;
+    Ok(())
+}
+
+async fn serve(config: Config) -> anyhow::Result<()> {
+    // Before anything is said to be ready: a signal from then on must end in a drain.
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let server = Server::bind(config).await?;
+    announce(&server)?;
+    server
+        .run(async {
+            tokio::select! {
+                _ = terminate.recv() => info!("SIGTERM"),
+                _ = interrupt.recv() => info!("SIGINT"),
+            }
+        })
+        .await;
+    Ok(())
+}
+
+/// Says on standard output where the server is, for people and for scripts that asked for port 0.
+fn announce(server: &Server) -> anyhow::Result<()> {
+    let mut out = std::io::stdout().lock();
+    let address = server.address()?;
+    // A closed standard output is no reason not to serve.
+    let _closed = writeln!(out, "listening on http://{address}");
+    if let Some(ops) = server.ops_address()? {
+        let _closed = writeln!(out, "ops on http://{ops}");
+    }
+    let _closed = out.flush();
+    Ok(())
+}
+
+/// Log lines go to standard error; tracing escapes control characters in them.
+fn start_log(config: &Config) {
+    let builder = tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .with_max_level(config.log_level);
+    match config.log_format {
+        LogFormat::Pretty => builder.with_target(false).init(),
+        LogFormat::Json => builder.json().flatten_event(true).init(),
+    }
+}

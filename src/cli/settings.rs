@@ -1,0 +1,96 @@
+//! Flags, environment and file to [`Raw`] settings, all from the one table.
+
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::server::config::{Given, Mistake, Raw, SETTINGS, Setting, Source};
+
+/// The flag that names the file.
+const FILE_FLAG: &str = "config";
+
+/// `command` with a flag for each setting.
+pub(super) fn add_to(command: Command) -> Command {
+    let file = Arg::new(FILE_FLAG)
+        .long(FILE_FLAG)
+        .env("FANFARE_CONFIG")
+        .hide_env_values(true)
+        .value_name("FILE")
+        .help("A TOML file with any of these settings, by the names of their flags");
+    SETTINGS.iter().map(flag).fold(command.arg(file), Command::arg)
+}
+
+fn flag(setting: &'static Setting) -> Arg {
+    let help = match setting.default {
+        "" => setting.help.to_owned(),
+        default => format!("{} [default: {default}]", setting.help),
+    };
+    let flag = Arg::new(setting.name)
+        .long(setting.name)
+        .env(setting.variable())
+        .hide_env_values(true)
+        .value_name(setting.value)
+        .help(help)
+        .action(if setting.repeats { ArgAction::Append } else { ArgAction::Set });
+    if setting.repeats { flag.value_delimiter(',') } else { flag }
+}
+
+/// Collects what was given where; the file only where nothing beats it.
+pub(super) fn collect(matches: &ArgMatches) -> Result<Raw, Vec<Mistake>> {
+    let mut raw = Raw::default();
+    for setting in SETTINGS {
+        let source = match matches.value_source(setting.name) {
+            Some(ValueSource::EnvVariable) => Source::Environment,
+            _ => Source::Flag,
+        };
+        for text in matches.get_many::<String>(setting.name).into_iter().flatten() {
+            raw.give(setting.name, Given { text: text.clone(), source: source.clone() });
+        }
+    }
+    if let Some(file) = matches.get_one::<String>(FILE_FLAG) {
+        add_file(file, &mut raw)?;
+    }
+    Ok(raw)
+}
+
+fn add_file(file: &str, raw: &mut Raw) -> Result<(), Vec<Mistake>> {
+    let wrong = |problem: String| Mistake::new(format!("--{FILE_FLAG} {file:?}: {problem}"));
+    let text = std::fs::read_to_string(file).map_err(|error| vec![wrong(error.to_string())])?;
+    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| vec![wrong(error.to_string())])?;
+    let mut mistakes = Vec::new();
+    for (key, value) in table {
+        let Some(setting) = SETTINGS.iter().find(|setting| setting.name == key) else {
+            let names: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
+            mistakes.push(wrong(format!("there is no setting {key:?}; allowed are {}", names.join(", "))));
+            continue;
+        };
+        match texts(value) {
+            Some(texts) if texts.len() == 1 || setting.repeats => {
+                if !raw.has(setting.name) {
+                    texts
+                        .into_iter()
+                        .for_each(|text| raw.give(setting.name, Given { text, source: Source::File }));
+                }
+            }
+            _ => mistakes.push(wrong(format!(
+                "{key} must be a text or a number{}",
+                if setting.repeats { ", or a list of them" } else { "" }
+            ))),
+        }
+    }
+    if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
+}
+
+fn texts(value: toml::Value) -> Option<Vec<String>> {
+    match value {
+        toml::Value::String(text) => Some(vec![text]),
+        toml::Value::Integer(number) => Some(vec![number.to_string()]),
+        toml::Value::Array(values) => values
+            .into_iter()
+            .map(|value| texts(value).filter(|texts| texts.len() == 1))
+            .try_fold(Vec::new(), |mut all, texts| {
+                all.extend(texts?);
+                Some(all)
+            }),
+        _ => None,
+    }
+}

@@ -1,0 +1,100 @@
+//! Every code that a WebSocket is closed with: number, reason, and whether to come back.
+//!
+//! 1000 to 1999 are RFC 6455 section 7.4.1; 4000 to 4499 are ours and say "reconnect"; 4500 and up say "do
+//! not". The reason travels in the Close frame and in the log; it is a constant, so no input can reach it.
+
+/// Why a connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum CloseCode {
+    /// 1000: the client said goodbye.
+    Done,
+    /// 1001: the server stops or restarts.
+    GoingAway,
+    /// 1002: a frame broke RFC 6455.
+    Protocol,
+    /// 1007: a text message was not UTF-8.
+    NotUtf8,
+    /// 1009: a message was larger than `--max-message`.
+    TooBig,
+    /// 4000: nothing came from the client for `--expire`.
+    Expired,
+    /// 4001: more messages than `--message-rate` allows.
+    TooFast,
+    /// 4002: the client did not read what waited for it.
+    TooSlow,
+    /// 4502: the room or the id in the address is not a name.
+    BadName,
+}
+
+impl CloseCode {
+    /// All codes, in order of their numbers.
+    pub const ALL: [Self; 9] = [
+        Self::Done,
+        Self::GoingAway,
+        Self::Protocol,
+        Self::NotUtf8,
+        Self::TooBig,
+        Self::Expired,
+        Self::TooFast,
+        Self::TooSlow,
+        Self::BadName,
+    ];
+
+    /// The number in the Close frame.
+    pub const fn number(self) -> u16 {
+        match self {
+            Self::Done => 1000,
+            Self::GoingAway => 1001,
+            Self::Protocol => 1002,
+            Self::NotUtf8 => 1007,
+            Self::TooBig => 1009,
+            Self::Expired => 4000,
+            Self::TooFast => 4001,
+            Self::TooSlow => 4002,
+            Self::BadName => 4502,
+        }
+    }
+
+    /// The reason in the Close frame, at most 123 bytes (RFC 6455 section 5.5).
+    pub const fn reason(self) -> &'static str {
+        match self {
+            Self::Done => "done",
+            Self::GoingAway => "server going away",
+            Self::Protocol => "protocol error",
+            Self::NotUtf8 => "text is not UTF-8",
+            Self::TooBig => "message too big",
+            Self::Expired => "expired: no sign of life",
+            Self::TooFast => "too many messages",
+            Self::TooSlow => "too slow to read",
+            Self::BadName => "bad room or id",
+        }
+    }
+
+    /// Whether a client that was closed with `number` should come back.
+    pub const fn invites_back(number: u16) -> bool {
+        number < 4500
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_code_has_its_own_number_and_a_reason_that_fits_a_control_frame() {
+        for (at, code) in CloseCode::ALL.iter().enumerate() {
+            assert!(code.reason().len() <= 123);
+            assert!(CloseCode::ALL[..at].iter().all(|earlier| earlier.number() < code.number()));
+        }
+    }
+
+    #[test]
+    fn clients_come_back_except_after_4500_and_up() {
+        for number in [1000, 1001, 1006, 4000, 4499] {
+            assert!(CloseCode::invites_back(number));
+        }
+        for number in [4500, 4999] {
+            assert!(!CloseCode::invites_back(number));
+        }
+    }
+}

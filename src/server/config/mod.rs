@@ -1,0 +1,186 @@
+//! Settings: raw texts from flags, environment and file, checked once into [`Config`], all mistakes together.
+//!
+//! Nothing below `server` names `Config`: each part receives plain values.
+
+mod setting;
+mod value;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::server::auth::OriginPolicy;
+use crate::server::hub::HubSettings;
+use crate::server::room::LogLimits;
+use crate::server::session::{HeartbeatSettings, Rate};
+use crate::server::transport::ConnectionSettings;
+
+pub use setting::{SETTINGS, Setting};
+pub use value::{Given, Mistake, Raw, Source};
+
+/// Frames that a room keeps in memory for readers that fall behind.
+const RING_MESSAGES: usize = 4096;
+/// Bytes of them; at least four of the largest messages, or a reader could not be one behind.
+const RING_BYTES: usize = 4 * 1024 * 1024;
+/// The sweep looks this often in a heartbeat, so that pings and expiry are late by little.
+const SWEEPS_A_HEARTBEAT: u32 = 8;
+/// No use looking more often, and no less often however long the heartbeat is.
+const SWEEP_BOUNDS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+
+/// How log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum LogFormat {
+    /// For people.
+    Pretty,
+    /// One JSON object a line.
+    Json,
+}
+
+/// Everything `fanfare serve` can be told, checked.
+#[derive(Clone, Debug)]
+pub struct Config {
+    /// Page, WebSocket and API.
+    pub listen: SocketAddr,
+    /// Health; `None` if turned off.
+    pub ops_listen: Option<SocketAddr>,
+    /// The site folder.
+    pub site: PathBuf,
+    /// Time for a whole request head.
+    pub header_timeout: Duration,
+    /// What the Hub is held to.
+    pub hub: HubSettings,
+    /// What each connection is held to.
+    pub connection: ConnectionSettings,
+    /// Which pages may open a socket.
+    pub origins: OriginPolicy,
+    /// How log lines look.
+    pub log_format: LogFormat,
+    /// Which log lines there are.
+    pub log_level: tracing::level_filters::LevelFilter,
+}
+
+impl Config {
+    /// Checks every value in `raw`.
+    ///
+    /// # Errors
+    /// All mistakes, not only the first.
+    pub fn check(raw: &Raw) -> Result<Self, Vec<Mistake>> {
+        let mut mistakes = Vec::new();
+        let listen = raw.read("listen", &mut mistakes, value::address);
+        let ops_listen = raw.read("ops-listen", &mut mistakes, value::address_or_off);
+        let site = raw.read("site", &mut mistakes, value::site_folder);
+        let header_timeout = raw.read("header-timeout", &mut mistakes, value::duration);
+        let ping_after = raw.read("heartbeat", &mut mistakes, value::duration);
+        let expire_after = raw.read("expire", &mut mistakes, value::duration);
+        let max_message = raw.read("max-message", &mut mistakes, value::size);
+        let send_buffer = raw.read("send-buffer", &mut mistakes, value::size);
+        let max_connections = raw.read("max-connections", &mut mistakes, value::count);
+        let max_connections_per_ip = raw.read("max-connections-per-ip", &mut mistakes, value::count);
+        let max_rooms = raw.read("max-rooms", &mut mistakes, value::count);
+        let per_second = raw.read("message-rate", &mut mistakes, value::rate);
+        let burst = raw.read("message-burst", &mut mistakes, value::burst);
+        let origins = raw.read_all("allow-origin", &mut mistakes, value::origin);
+        let log_format = raw.read("log-format", &mut mistakes, value::log_format);
+        let log_level = raw.read("log-level", &mut mistakes, value::log_level);
+        if let (Some(ping_after), Some(expire_after)) = (ping_after, expire_after)
+            && ping_after >= expire_after
+        {
+            mistakes
+                .push(raw.mistake("expire", "more than --heartbeat, or nobody could answer a ping in time"));
+        }
+        if let (Some(listen), Some(Some(ops))) = (listen, ops_listen)
+            && listen == ops
+            && listen.port() != 0
+        {
+            mistakes.push(raw.mistake("ops-listen", "another address than --listen"));
+        }
+        let all_read = (|| {
+            let (ping_after, expire_after) = (ping_after?, expire_after?);
+            let max_message = max_message?;
+            let (shortest, longest) = SWEEP_BOUNDS;
+            Some(Self {
+                listen: listen?,
+                ops_listen: ops_listen?,
+                site: site?,
+                header_timeout: header_timeout?,
+                hub: HubSettings {
+                    max_connections: max_connections?,
+                    max_connections_per_ip: max_connections_per_ip?,
+                    max_rooms: max_rooms?,
+                    log: LogLimits {
+                        messages: RING_MESSAGES,
+                        bytes: RING_BYTES.max(max_message.saturating_mul(4)),
+                    },
+                    sweep_every: (ping_after / SWEEPS_A_HEARTBEAT).clamp(shortest, longest),
+                },
+                connection: ConnectionSettings {
+                    max_message,
+                    send_buffer: send_buffer?,
+                    heartbeat: HeartbeatSettings { ping_after, expire_after },
+                    rate: Rate { per_second: per_second?, burst: burst? },
+                },
+                origins: OriginPolicy {
+                    any: origins.contains(&value::AllowedOrigin::Any),
+                    null: origins.contains(&value::AllowedOrigin::Null),
+                    listed: origins.into_iter().filter_map(value::AllowedOrigin::listed).collect(),
+                },
+                log_format: log_format?,
+                log_level: log_level?,
+            })
+        })();
+        match all_read {
+            Some(config) if mistakes.is_empty() => Ok(config),
+            _ => Err(mistakes),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn raw(given: &[(&'static str, &str)]) -> Raw {
+        let mut raw = Raw::default();
+        for (name, text) in given {
+            raw.give(name, Given { text: (*text).to_owned(), source: Source::Flag });
+        }
+        raw
+    }
+
+    #[test]
+    fn the_defaults_are_without_mistakes_and_as_documented() {
+        let config = Config::check(&Raw::default()).expect("no mistakes");
+        assert_eq!(config.listen.to_string(), "127.0.0.1:12345");
+        assert_eq!(config.connection.max_message, 65536);
+        assert_eq!(config.connection.heartbeat.expire_after, Duration::from_secs(60));
+        assert_eq!(config.connection.rate, Rate { per_second: 20, burst: 40 });
+        assert!(!config.origins.any && config.origins.listed.is_empty());
+    }
+
+    #[test]
+    fn all_mistakes_are_told_at_once_each_with_what_is_allowed() {
+        let given = [
+            ("listen", "localhost"),
+            ("heartbeat", "soon"),
+            ("max-message", "64 parsecs"),
+            ("max-rooms", "0"),
+            ("allow-origin", "example.org"),
+            ("log-format", "xml"),
+        ];
+        let mistakes = Config::check(&raw(&given)).expect_err("six mistakes");
+        let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+        assert_eq!(told.len(), given.len(), "{told:#?}");
+        for ((name, text), told) in given.iter().zip(&told) {
+            assert!(
+                told.contains(&format!("--{name}")) && told.contains(text) && told.contains("allowed"),
+                "{told}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_heartbeat_longer_than_the_expiry_is_a_mistake() {
+        let mistakes = Config::check(&raw(&[("heartbeat", "60s")])).expect_err("a mistake");
+        assert!(mistakes[0].to_string().contains("more than --heartbeat"), "{}", mistakes[0]);
+    }
+}

@@ -1,0 +1,68 @@
+//! The one table of settings: flags, environment variables, file keys, help and defaults all come from it.
+
+/// One setting. Its flag is `--name`, its variable `FANFARE_NAME`, its key in the file `name`.
+#[derive(Debug)]
+pub struct Setting {
+    /// In kebab-case.
+    pub name: &'static str,
+    /// What stands for its value in the help.
+    pub value: &'static str,
+    /// Its default; empty if it has none.
+    pub default: &'static str,
+    /// May be given more than once.
+    pub repeats: bool,
+    /// One sentence for the help.
+    pub help: &'static str,
+}
+
+impl Setting {
+    /// Its environment variable.
+    pub fn variable(&self) -> String {
+        format!("FANFARE_{}", self.name.to_ascii_uppercase().replace('-', "_"))
+    }
+}
+
+const fn one(name: &'static str, value: &'static str, default: &'static str, help: &'static str) -> Setting {
+    Setting { name, value, default, repeats: false, help }
+}
+
+/// Every setting, in the order of the help.
+pub const SETTINGS: &[Setting] = &[
+    one(
+        "listen",
+        "ADDRESS",
+        "127.0.0.1:12345",
+        "Where the page, the WebSocket and the HTTP API are; port 0 takes a free one",
+    ),
+    one("ops-listen", "ADDRESS", "127.0.0.1:12346", "Where /healthz is; 'off' turns it off"),
+    one("site", "FOLDER", "", "The page's files [default: 'site' beside the program, else target/site]"),
+    one("heartbeat", "TIME", "25s", "Silence of a client after which it is pinged"),
+    one("expire", "TIME", "60s", "Silence of a client after which it is closed (4000) and forgotten"),
+    one("max-message", "SIZE", "64KiB", "Largest message; larger ones are refused (close 1009, HTTP 413)"),
+    one("max-connections", "N", "100000", "Connections in all; more are refused (HTTP 503)"),
+    one("max-connections-per-ip", "N", "1000", "Connections from one address; more are refused (HTTP 429)"),
+    one("max-rooms", "N", "10000", "Rooms; more are refused (HTTP 503)"),
+    one("header-timeout", "TIME", "5s", "Time for a client to send a whole request head"),
+    one(
+        "send-buffer",
+        "SIZE",
+        "256KiB",
+        "Bytes that may wait for one client before nothing more is read from it",
+    ),
+    one(
+        "message-rate",
+        "N/s",
+        "20/s",
+        "Messages a second from one client; 0 is unlimited; faster ones are closed (4001)",
+    ),
+    one("message-burst", "N", "40", "Messages that one client may send at once"),
+    Setting {
+        name: "allow-origin",
+        value: "ORIGIN",
+        default: "",
+        repeats: true,
+        help: "Pages of this origin may connect too, like https://example.org; 'any' and 'null' may be named; may be repeated [default: the page's own host only]",
+    },
+    one("log-format", "FORMAT", "pretty", "'pretty' for people, 'json' for machines"),
+    one("log-level", "LEVEL", "info", "'error', 'warn', 'info', 'debug' or 'trace'"),
+];

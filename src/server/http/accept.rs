@@ -1,0 +1,111 @@
+//! The accept loop: HTTP/1.1 with a deadline for each request head, and an orderly end.
+//!
+//! `axum::serve` has no such deadline, so half a request would hold a socket for ever. HTTP/2 is off: it has
+//! floods of its own, and a WebSocket needs none of it.
+
+use std::io::ErrorKind;
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::ConnectInfo;
+use axum::http::Request;
+use hyper::body::Incoming;
+use hyper::server::conn::http1;
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tower::ServiceExt;
+use tracing::{debug, warn};
+
+/// Sockets that are (still) HTTP, on one listener. More wait in the kernel's queue.
+const MAX_HTTP_CONNECTIONS: u32 = 4096;
+/// Longest request head, in bytes.
+const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// Most headers in a request.
+const MAX_HEADERS: usize = 64;
+/// Pause when the process has no file descriptor left: spinning would help nobody.
+const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+
+/// What a client that asks over HTTP is held to.
+#[derive(Clone, Copy, Debug)]
+pub struct AcceptSettings {
+    /// A connection that has not sent a whole request head by then is closed.
+    pub header_timeout: Duration,
+}
+
+/// Serves `router` on `listener` until `stop` says so (or its sender is gone); then takes no new connection
+/// and returns when the requests that have begun are answered.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    settings: AcceptSettings,
+    mut stop: watch::Receiver<bool>,
+) {
+    let mut http = http1::Builder::new();
+    http.timer(TokioTimer::new())
+        .header_read_timeout(settings.header_timeout)
+        .max_buf_size(MAX_HEAD_BYTES)
+        .max_headers(MAX_HEADERS);
+    let places = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS as usize));
+    loop {
+        let (stream, peer, place) = tokio::select! {
+            () = stopped(&mut stop) => break,
+            accepted = accept(&listener, &places) => accepted,
+        };
+        let router = router.clone();
+        let service = service_fn(move |request: Request<Incoming>| {
+            let mut request = request.map(Body::new);
+            request.extensions_mut().insert(ConnectInfo(peer));
+            router.clone().oneshot(request)
+        });
+        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
+        let mut stop = stop.clone();
+        tokio::spawn(async move {
+            let mut connection = pin!(connection);
+            let ended = tokio::select! {
+                ended = connection.as_mut() => ended,
+                () = stopped(&mut stop) => {
+                    connection.as_mut().graceful_shutdown();
+                    connection.await
+                }
+            };
+            if let Err(error) = ended {
+                debug!(%peer, %error, "HTTP connection ended");
+            }
+            drop(place);
+        });
+    }
+    drop(listener);
+    // All places free means that all connections have ended.
+    let _closed = places.acquire_many(MAX_HTTP_CONNECTIONS).await;
+}
+
+async fn stopped(stop: &mut watch::Receiver<bool>) {
+    let _sender_is_gone = stop.wait_for(|stop| *stop).await;
+}
+
+/// The next connection, once there is a place for it.
+async fn accept(
+    listener: &TcpListener,
+    places: &Arc<Semaphore>,
+) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
+    // An error means that the semaphore was closed, which nobody does.
+    let place = places.clone().acquire_owned().await.ok();
+    loop {
+        match listener.accept().await {
+            Ok((stream, peer)) => return (stream, peer, place),
+            // The client was gone before we got to it.
+            Err(error)
+                if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
+            Err(error) => {
+                warn!(%error, "cannot accept");
+                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+            }
+        }
+    }
+}

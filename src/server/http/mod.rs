@@ -1,0 +1,13 @@
+//! HTTP: the page, the way to a WebSocket, the API, the operator's answers. The only floor that names `app`.
+
+mod accept;
+mod api;
+mod error;
+mod ops;
+mod page;
+mod router;
+mod socket;
+
+pub use accept::{AcceptSettings, serve};
+pub use ops::router as ops_router;
+pub use router::{Site, State, router};

@@ -1,0 +1,63 @@
+//! From a room's log to its readers' sockets: passes that never wait for a client.
+//!
+//! A pass goes once over all readers of a room and hands each, in one write, everything it has not seen.
+//! What is published meanwhile rides in the next pass, so the batch grows with the load by itself.
+
+use std::sync::atomic::Ordering;
+use std::sync::{Arc, Mutex};
+
+use tokio::sync::Notify;
+
+use crate::server::hub::{Hub, Outlet, Room, lock};
+use crate::server::room::Reel;
+
+/// Writes between two chances for other tasks on the same thread: about a millisecond of them.
+const WRITES_PER_TURN: usize = 128;
+
+/// A queue of rooms that one task fans out.
+#[derive(Default)]
+pub(super) struct Lane {
+    due: Mutex<Vec<Arc<Room>>>,
+    wake: Notify,
+}
+
+impl Hub {
+    /// Something was appended to `room`: a pass is due.
+    pub(super) fn broadcast(&self, room: &Arc<Room>) {
+        if room.dirty.swap(true, Ordering::AcqRel) {
+            return;
+        }
+        let lane = &self.0.lanes[room.lane];
+        lock(&lane.due).push(room.clone());
+        lane.wake.notify_one();
+    }
+
+    pub(super) async fn fan_out(&self, lane: usize) {
+        let lane = &self.0.lanes[lane];
+        let mut readers = Vec::new();
+        let mut due = Vec::new();
+        loop {
+            std::mem::swap(&mut due, &mut *lock(&lane.due));
+            if due.is_empty() {
+                lane.wake.notified().await;
+            }
+            for room in due.drain(..) {
+                pass(&room, &mut readers).await;
+            }
+        }
+    }
+}
+
+async fn pass(room: &Room, readers: &mut Vec<Arc<dyn Outlet>>) {
+    // Before the head is read: whatever is appended after that makes the room due again.
+    room.dirty.store(false, Ordering::Release);
+    let mut reel: Reel<'_> = room.reel();
+    readers.extend(lock(&room.readers).iter().map(|(_, reader)| reader.clone()));
+    for (at, reader) in readers.iter().enumerate() {
+        if at > 0 && at % WRITES_PER_TURN == 0 {
+            tokio::task::yield_now().await;
+        }
+        reader.flush(&mut reel);
+    }
+    readers.clear();
+}

@@ -1,0 +1,170 @@
+//! The server: assembles the floors below, and owns nothing else.
+//!
+//! # Floors, lowest first
+//!
+//! - `wire` RFC 6455 frames as bytes. Pure.
+//! - `room` one room's log. Pure.
+//! - `session` one connection's protocol state: heartbeat, rate, outbox. Pure.
+//! - `auth` who may come in. Pure.
+//! - `hub` the registry: rooms and connections brought together. No sockets, no HTTP.
+//! - `transport` open WebSockets and their kernel sockets.
+//! - `http` the page, the upgrade, the API. The only floor that names `app`.
+//! - `config` raw settings to checked ones.
+
+pub mod wire;
+pub mod room;
+pub mod session;
+pub mod auth;
+pub mod hub;
+pub mod transport;
+pub mod http;
+pub mod config;
+
+use std::io;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use axum::Router;
+use leptos::config::{Env, LeptosOptions};
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::server::config::Config;
+use crate::server::http::{AcceptSettings, Site, State};
+use crate::server::hub::Hub;
+
+/// How long the end may take: under the 10 s that supervisors commonly wait.
+const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
+/// File descriptors that are not connections: listeners, the runtime, the log, files being served.
+const SPARE_FILES: u64 = 64;
+/// `cargo leptos watch` says by this variable where its reload socket is.
+const RELOAD_PORT_VARIABLE: &str = "LEPTOS_RELOAD_PORT";
+
+/// Why the server did not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// An address could not be taken.
+    #[error("cannot listen on {address} (--{setting}): {source}")]
+    Listen {
+        /// The setting that names it.
+        setting: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: io::Error,
+    },
+}
+
+/// A server that has its addresses and has not begun to answer.
+#[derive(Debug)]
+pub struct Server {
+    config: Config,
+    public: TcpListener,
+    ops: Option<TcpListener>,
+}
+
+impl Server {
+    /// Takes the addresses.
+    ///
+    /// # Errors
+    /// If one cannot be had.
+    pub async fn bind(config: Config) -> Result<Self, StartError> {
+        let public = listen("listen", config.listen).await?;
+        let ops = match config.ops_listen {
+            Some(address) => Some(listen("ops-listen", address).await?),
+            None => None,
+        };
+        Ok(Self { config, public, ops })
+    }
+
+    /// Where the page, the WebSocket and the API are.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn address(&self) -> io::Result<SocketAddr> {
+        self.public.local_addr()
+    }
+
+    /// Where the operator's answers are, if anywhere.
+    ///
+    /// # Errors
+    /// If the system does not say.
+    pub fn ops_address(&self) -> io::Result<Option<SocketAddr>> {
+        self.ops.as_ref().map(TcpListener::local_addr).transpose()
+    }
+
+    /// Serves until `stop` ends, then drains: no new connections, every client is told 1001, and at most
+    /// [`DRAIN_TIMEOUT`] passes.
+    pub async fn run(self, stop: impl Future<Output = ()>) {
+        let Self { config, public, ops } = self;
+        // Rendering spawns; without an executor Leptos panics. A second call in one process changes nothing.
+        let _already = any_spawner::Executor::init_tokio();
+        raise_file_limit(&config);
+        let site = site(&config);
+        let hub = Hub::new(config.hub);
+        let state = State::new(hub.clone(), config.origins, config.connection, site);
+        let accept = AcceptSettings { header_timeout: config.header_timeout };
+
+        let (stopping, stopped) = watch::channel(false);
+        let serve = |listener: TcpListener, router: Router| {
+            tokio::spawn(http::serve(listener, router, accept, stopped.clone()))
+        };
+        let serving: Vec<_> = std::iter::once(serve(public, http::router(state)))
+            .chain(ops.map(|listener| serve(listener, http::ops_router())))
+            .collect();
+        let running = tokio::spawn({
+            let hub = hub.clone();
+            async move { hub.run().await }
+        });
+
+        stop.await;
+        info!(connections = hub.connections(), "stopping");
+        stopping.send_replace(true);
+        let drained = futures::future::join(hub.drain(), futures::future::join_all(serving));
+        if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
+            warn!(connections = hub.connections(), "some clients did not leave in time");
+        }
+        running.abort();
+        info!("stopped");
+    }
+}
+
+async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|source| StartError::Listen { setting, address, source })
+}
+
+/// Takes as many files as the system gives, and says how many connections fit.
+fn raise_file_limit(config: &Config) {
+    match rlimit::increase_nofile_limit(u64::MAX) {
+        Ok(files) => {
+            let fit = files.saturating_sub(SPARE_FILES).min(config.hub.max_connections as u64);
+            info!(
+                "room for {fit} connections (file limit {files}, --max-connections {})",
+                config.hub.max_connections
+            );
+        }
+        Err(error) => warn!(%error, "cannot raise the file limit"),
+    }
+}
+
+fn site(config: &Config) -> Site {
+    let root = config.site.clone();
+    if !root.join("pkg").is_dir() {
+        warn!(site = %root.display(), "no page files here: the page will show but not come alive (--site)");
+    }
+    let reload_port = std::env::var(RELOAD_PORT_VARIABLE).ok().and_then(|port| port.parse::<u32>().ok());
+    let is_watched = std::env::var_os("LEPTOS_WATCH").is_some();
+    let options = LeptosOptions::builder()
+        .output_name("fanfare")
+        .site_root(root.to_string_lossy().into_owned())
+        .site_pkg_dir("pkg")
+        .site_addr(config.listen)
+        .reload_port(reload_port.unwrap_or_default())
+        .env(if is_watched { Env::DEV } else { Env::PROD })
+        .build();
+    let reload = reload_port
+        .filter(|_| is_watched)
+        .map(|port| format!("ws://{host}:{port}", host = config.listen.ip()));
+    Site { root, leptos: options, reload }
+}

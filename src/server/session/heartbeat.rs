@@ -1,0 +1,91 @@
+//! When to ping a silent client, and when its silence means that it is gone.
+
+use std::time::Duration;
+
+use crate::server::session::Moment;
+
+/// The two waits, both counted from the last byte that came from the client.
+#[derive(Clone, Copy, Debug)]
+pub struct HeartbeatSettings {
+    /// Silence after which a ping is sent, again and again.
+    pub ping_after: Duration,
+    /// Silence after which the client counts as gone; more than `ping_after`.
+    pub expire_after: Duration,
+}
+
+/// What silence asks for now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Pulse {
+    /// Nothing.
+    Alive,
+    /// A ping.
+    Ping,
+    /// The end of the connection.
+    Expired,
+}
+
+/// One client's signs of life.
+#[derive(Clone, Copy, Debug)]
+pub struct Heartbeat {
+    seen: Moment,
+    pinged: Moment,
+}
+
+impl Heartbeat {
+    /// A client that was just seen.
+    pub const fn new(now: Moment) -> Self {
+        Self { seen: now, pinged: now }
+    }
+
+    /// Any byte from the client is a sign of life.
+    pub const fn seen(&mut self, now: Moment) {
+        self.seen = now;
+        self.pinged = now;
+    }
+
+    /// What to do now; a [`Pulse::Ping`] counts as sent.
+    pub fn check(&mut self, now: Moment, settings: &HeartbeatSettings) -> Pulse {
+        if now.since(self.seen) >= settings.expire_after {
+            Pulse::Expired
+        } else if now.since(self.pinged) >= settings.ping_after {
+            self.pinged = now;
+            Pulse::Ping
+        } else {
+            Pulse::Alive
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SETTINGS: HeartbeatSettings =
+        HeartbeatSettings { ping_after: Duration::from_secs(25), expire_after: Duration::from_secs(60) };
+
+    fn at(seconds: u64) -> Moment {
+        Moment::after_start(Duration::from_secs(seconds))
+    }
+
+    #[test]
+    fn a_silent_client_is_pinged_and_then_expires() {
+        let mut heartbeat = Heartbeat::new(at(0));
+        let pulses: Vec<_> = (1..=60)
+            .map(|second| (second, heartbeat.check(at(second), &SETTINGS)))
+            .filter(|(_, pulse)| *pulse != Pulse::Alive)
+            .collect();
+        assert_eq!(pulses, [(25, Pulse::Ping), (50, Pulse::Ping), (60, Pulse::Expired)]);
+    }
+
+    #[test]
+    fn a_client_that_answers_never_expires() {
+        let mut heartbeat = Heartbeat::new(at(0));
+        for second in 1..10_000 {
+            match heartbeat.check(at(second), &SETTINGS) {
+                Pulse::Alive => {}
+                Pulse::Ping => heartbeat.seen(at(second)),
+                Pulse::Expired => panic!("expired at {second} s"),
+            }
+        }
+    }
+}

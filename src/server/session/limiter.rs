@@ -1,0 +1,83 @@
+//! How fast one client may speak: a token bucket.
+
+use std::time::Duration;
+
+use crate::server::session::Moment;
+
+/// How many events a second are allowed, and how many at once.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate {
+    /// Events a second in the long run; `0` means no limit.
+    pub per_second: u32,
+    /// Events at once after a pause, at least 1.
+    pub burst: u32,
+}
+
+/// A token bucket: `burst` tokens when full, `per_second` new ones each second, one for each event.
+#[derive(Clone, Copy, Debug)]
+pub struct Limiter {
+    /// Thousandths of a token, so that slow rates lose nothing to rounding.
+    millitokens: u64,
+    filled: Moment,
+}
+
+impl Limiter {
+    const TOKEN: u64 = 1000;
+
+    /// A full bucket.
+    pub const fn new(rate: Rate, now: Moment) -> Self {
+        Self { millitokens: rate.burst as u64 * Self::TOKEN, filled: now }
+    }
+
+    /// Takes a token for one event; `false` means that it came too fast.
+    pub fn allows(&mut self, rate: Rate, now: Moment) -> bool {
+        if rate.per_second == 0 {
+            return true;
+        }
+        let elapsed: Duration = now.since(self.filled);
+        let gained = (elapsed.as_millis() as u64).saturating_mul(u64::from(rate.per_second));
+        self.millitokens = self.millitokens.saturating_add(gained).min(u64::from(rate.burst) * Self::TOKEN);
+        self.filled = now;
+        match self.millitokens.checked_sub(Self::TOKEN) {
+            Some(rest) => {
+                self.millitokens = rest;
+                true
+            }
+            None => false,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RATE: Rate = Rate { per_second: 20, burst: 40 };
+
+    fn at(millis: u64) -> Moment {
+        Moment::after_start(Duration::from_millis(millis))
+    }
+
+    fn allowed(limiter: &mut Limiter, rate: Rate, millis: std::ops::Range<u64>) -> usize {
+        millis.filter(|&now| limiter.allows(rate, at(now))).count()
+    }
+
+    #[test]
+    fn a_burst_passes_and_then_the_rate_holds() {
+        let mut limiter = Limiter::new(RATE, at(0));
+        assert_eq!((0..100).filter(|_| limiter.allows(RATE, at(0))).count(), 40);
+        assert_eq!(allowed(&mut limiter, RATE, 0..10_001), 200);
+    }
+
+    #[test]
+    fn a_pause_fills_the_bucket_no_further_than_the_burst() {
+        let mut limiter = Limiter::new(RATE, at(0));
+        assert_eq!((0..100).filter(|_| limiter.allows(RATE, at(3_600_000))).count(), 40);
+    }
+
+    #[test]
+    fn zero_means_no_limit() {
+        let mut limiter = Limiter::new(Rate { per_second: 0, burst: 1 }, at(0));
+        assert_eq!(allowed(&mut limiter, Rate { per_second: 0, burst: 1 }, 0..1000), 1000);
+    }
+}

@@ -1,0 +1,166 @@
+//! One open WebSocket: what its own task and the Hub's passes share.
+
+use std::io::ErrorKind;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use atomic_waker::AtomicWaker;
+use tokio::net::TcpStream;
+
+use crate::protocol::CloseCode;
+use crate::server::hub::{Admission, Hub, Outlet, Room};
+use crate::server::room::Reel;
+use crate::server::session::{Farewell, Heartbeat, HeartbeatSettings, Moment, Next, Outbox, Pulse, Rate};
+use crate::server::wire::Opcode;
+
+/// A reader that takes no byte for this long is gone for all we know.
+const STUCK_AFTER: Duration = Duration::from_secs(30);
+/// A message that has begun must be whole after this long.
+const UNFINISHED_AFTER: Duration = Duration::from_secs(10);
+
+/// What every connection of a server is held to.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionSettings {
+    /// One message's payload, in bytes.
+    pub max_message: usize,
+    /// Bytes that may wait for one connection alone before no more is read from it.
+    pub send_buffer: usize,
+    /// Pings and expiry.
+    pub heartbeat: HeartbeatSettings,
+    /// Messages from one connection.
+    pub rate: Rate,
+}
+
+/// See the [module docs](self).
+pub(super) struct Connection {
+    pub(super) stream: TcpStream,
+    pub(super) hub: Hub,
+    pub(super) room: Arc<Room>,
+    pub(super) settings: Arc<ConnectionSettings>,
+    /// Wakes the connection's own task: to wait for the kernel, or to notice the end.
+    pub(super) waker: AtomicWaker,
+    state: Mutex<State>,
+}
+
+pub(super) struct State {
+    pub(super) outbox: Outbox,
+    pub(super) heartbeat: Heartbeat,
+    /// Since when a message has begun and is not whole.
+    pub(super) unfinished: Option<Moment>,
+    /// Why nothing more can be written, once that is so.
+    pub(super) lost: Option<Lost>,
+}
+
+/// Ends without a handshake.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Lost {
+    /// The client closed its side, or the network did.
+    Disconnected,
+    /// The client took no byte for [`STUCK_AFTER`].
+    Stuck,
+}
+
+impl Connection {
+    pub(super) fn new(
+        stream: TcpStream,
+        hub: Hub,
+        admission: &Admission,
+        settings: Arc<ConnectionSettings>,
+    ) -> Self {
+        let room = admission.room().clone();
+        let state = State {
+            outbox: Outbox::new(admission.cursor()),
+            heartbeat: Heartbeat::new(hub.now()),
+            unfinished: None,
+            lost: None,
+        };
+        Self { stream, hub, room, settings, waker: AtomicWaker::new(), state: Mutex::new(state) }
+    }
+
+    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Hands to the kernel what it takes, and wakes the connection's task if that has something to do now.
+    pub(super) fn write(&self, state: &mut State, reel: &mut Reel<'_>) {
+        if self.write_some(state, reel).is_err() {
+            state.lost.get_or_insert(Lost::Disconnected);
+        }
+        if state.lost.is_some() || state.outbox.farewell().is_some() || state.outbox.blocked().is_some() {
+            self.waker.wake();
+        }
+    }
+
+    fn write_some(&self, state: &mut State, reel: &mut Reel<'_>) -> std::io::Result<()> {
+        while let Next::Write(bytes) = state.outbox.next(reel) {
+            match self.stream.try_write(bytes) {
+                Ok(taken) => state.outbox.wrote(taken),
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    state.outbox.block(self.hub.now());
+                    return Ok(());
+                }
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    /// When the kernel takes bytes again, goes on writing. Ready once nothing waits for the kernel.
+    pub(super) fn poll_write(&self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.lock().outbox.blocked().is_some() {
+            std::task::ready!(self.stream.poll_write_ready(cx)).ok();
+            let mut state = self.lock();
+            state.outbox.unblock();
+            if self.write_some(&mut state, &mut self.room.reel()).is_err() {
+                state.lost.get_or_insert(Lost::Disconnected);
+            }
+        }
+        Poll::Ready(())
+    }
+}
+
+impl Outlet for Connection {
+    fn flush(&self, reel: &mut Reel<'_>) {
+        let mut state = self.lock();
+        if state.outbox.blocked().is_none() && state.lost.is_none() {
+            self.write(&mut state, reel);
+        }
+    }
+
+    fn tick(&self, now: Moment) {
+        let mut state = self.lock();
+        if state.outbox.blocked().is_some_and(|since| now.since(since) >= STUCK_AFTER) {
+            state.lost.get_or_insert(Lost::Stuck);
+        }
+        let is_expired = match state.heartbeat.check(now, &self.settings.heartbeat) {
+            Pulse::Alive => state.unfinished.is_some_and(|since| now.since(since) >= UNFINISHED_AFTER),
+            Pulse::Ping => {
+                state.outbox.push(Opcode::Ping, &[]);
+                false
+            }
+            Pulse::Expired => true,
+        };
+        if is_expired {
+            state.outbox.close(Farewell::Ours(CloseCode::Expired));
+        }
+        let must_write = state.outbox.waiting() > 0 || state.outbox.farewell().is_some();
+        if state.lost.is_some() {
+            self.waker.wake();
+        } else if must_write && state.outbox.blocked().is_none() {
+            self.write(&mut state, &mut self.room.reel());
+        } else if must_write {
+            self.waker.wake();
+        }
+    }
+
+    fn close(&self, code: CloseCode) {
+        let mut state = self.lock();
+        state.outbox.close(Farewell::Ours(code));
+        if state.outbox.blocked().is_none() && state.lost.is_none() {
+            self.write(&mut state, &mut self.room.reel());
+        } else {
+            self.waker.wake();
+        }
+    }
+}

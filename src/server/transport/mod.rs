@@ -1,0 +1,17 @@
+//! Open WebSockets: bytes in from the kernel, bytes out to it. The only floor that touches their sockets.
+//!
+//! # Invariants
+//!
+//! - A quiet connection holds no buffer: bytes are read into one scratch space of the thread and decoded in
+//!   place; what is to be written is shared with every other reader, or gone.
+//! - Writing never waits. A socket that takes nothing is left alone until the kernel says that it does.
+//! - Whoever breaks a rule is told the close code before the connection goes.
+
+mod upgrade;
+mod connection;
+mod reader;
+mod task;
+
+pub use connection::ConnectionSettings;
+pub use task::{Opened, turn_away};
+pub use upgrade::{Handshake, UpgradeError};

@@ -1,0 +1,92 @@
+//! From an HTTP request to a WebSocket: the opening handshake (RFC 6455 section 4.2).
+
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use axum::http::{Method, Response, StatusCode, Version};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use hyper::upgrade::OnUpgrade;
+use hyper_util::rt::TokioIo;
+use sha1::{Digest, Sha1};
+use tokio::net::TcpStream;
+
+/// Appended to the client's key before hashing (section 1.3).
+const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
+
+/// What is wrong with a request that should have opened a WebSocket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum UpgradeError {
+    /// Not `GET` over HTTP/1.1.
+    #[error("a WebSocket is opened with GET over HTTP/1.1")]
+    NotGet,
+    /// No `Connection: upgrade` or `Upgrade: websocket`.
+    #[error("this address speaks WebSocket: send Connection: Upgrade and Upgrade: websocket")]
+    NotAnUpgrade,
+    /// Another `Sec-WebSocket-Version` than 13.
+    #[error("only Sec-WebSocket-Version: 13 is spoken")]
+    WrongVersion,
+    /// `Sec-WebSocket-Key` is missing or not 16 bytes in base64.
+    #[error("Sec-WebSocket-Key must be 16 bytes in base64")]
+    BadKey,
+}
+
+/// A request found fit to become a WebSocket.
+#[derive(Debug)]
+pub struct Handshake {
+    accept: HeaderValue,
+    upgrade: OnUpgrade,
+}
+
+impl Handshake {
+    /// Checks `request` and takes the promise of its socket out of it.
+    ///
+    /// # Errors
+    /// The first rule that it breaks.
+    pub fn new(request: &mut Request) -> Result<Self, UpgradeError> {
+        if request.method() != Method::GET || request.version() != Version::HTTP_11 {
+            return Err(UpgradeError::NotGet);
+        }
+        let headers = request.headers();
+        if !names(headers, &header::CONNECTION, "upgrade") || !names(headers, &header::UPGRADE, "websocket") {
+            return Err(UpgradeError::NotAnUpgrade);
+        }
+        if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+            return Err(UpgradeError::WrongVersion);
+        }
+        let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or(UpgradeError::BadKey)?.as_bytes();
+        if STANDARD.decode(key).map_or(0, |decoded| decoded.len()) != 16 {
+            return Err(UpgradeError::BadKey);
+        }
+        let hash = Sha1::new().chain_update(key).chain_update(GUID).finalize();
+        let accept = HeaderValue::try_from(STANDARD.encode(hash)).map_err(|_| UpgradeError::BadKey)?;
+        Ok(Self { accept, upgrade: hyper::upgrade::on(request) })
+    }
+
+    /// The 101 answer, and the socket that is ours once it has been sent.
+    pub fn accept(self) -> (Response<Body>, impl Future<Output = Option<(TcpStream, Vec<u8>)>>) {
+        let mut response = Response::new(Body::empty());
+        *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+        let headers = response.headers_mut();
+        headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
+        headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+        headers.insert(header::SEC_WEBSOCKET_ACCEPT, self.accept);
+        let upgrade = self.upgrade;
+        // The socket, and what the client sent together with its request.
+        let socket = async move {
+            let parts = upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
+            Some((parts.io.into_inner(), parts.read_buf.to_vec()))
+        };
+        (response, socket)
+    }
+}
+
+/// Whether a comma-separated header names `token`, in any case.
+fn names(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+    headers
+        .get_all(name)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .any(|part| part.trim().eq_ignore_ascii_case(token))
+}

@@ -1,0 +1,291 @@
+//! A client's bytes to messages, in whatever pieces they arrive.
+
+use std::mem;
+use std::ops::ControlFlow;
+
+use crate::server::wire::Violation;
+use crate::server::wire::header::{Header, Opcode};
+
+/// Pieces without a byte that one message may have; only an attack has more.
+const MAX_EMPTY_FRAGMENTS: u32 = 256;
+
+/// Something a client said, whole.
+#[derive(Debug, PartialEq, Eq)]
+pub enum Incoming<'a> {
+    /// A text message, valid UTF-8.
+    Text(&'a str),
+    /// A binary message.
+    Binary(&'a [u8]),
+    /// A ping; its payload goes back in a pong.
+    Ping(&'a [u8]),
+    /// A pong.
+    Pong,
+    /// A Close frame with the peer's code, if it gave one. Nothing follows it.
+    Close(Option<u16>),
+}
+
+/// Turns one client's bytes into messages. Cheap to keep: two words between messages.
+#[derive(Debug)]
+pub struct Decoder {
+    max_message: usize,
+    unfinished: Option<Box<Unfinished>>,
+}
+
+/// What has arrived of a message or frame that is not all there.
+#[derive(Debug, Default)]
+struct Unfinished {
+    /// The start of a header that is cut short.
+    head: Vec<u8>,
+    /// The frame whose payload is arriving.
+    frame: Option<Arriving>,
+    /// The payload, so far, of the control frame that is arriving.
+    control: Vec<u8>,
+    /// The data message that is arriving.
+    message: Option<Message>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Arriving {
+    header: Header,
+    /// Payload bytes that have already arrived.
+    taken: u64,
+}
+
+#[derive(Debug)]
+struct Message {
+    is_text: bool,
+    bytes: Vec<u8>,
+    /// How many of `bytes` are known to be valid UTF-8.
+    valid: usize,
+    empty_fragments: u32,
+}
+
+impl Decoder {
+    /// A decoder at the start of a connection; `max_message` bounds one message's payload, in bytes.
+    pub const fn new(max_message: usize) -> Self {
+        Self { max_message, unfinished: None }
+    }
+
+    /// Whether a message or frame has begun and is not all there.
+    pub const fn is_unfinished(&self) -> bool {
+        self.unfinished.is_some()
+    }
+
+    /// Takes `input` (unmasking it in place) and hands each thing that is now whole to `each`, until that
+    /// breaks off. What is left over is kept for the next call, unless `each` broke off.
+    ///
+    /// # Errors
+    /// The first violation; the decoder must not be used after it.
+    pub fn decode(
+        &mut self,
+        mut input: &mut [u8],
+        mut each: impl FnMut(Incoming<'_>) -> ControlFlow<()>,
+    ) -> Result<(), Violation> {
+        let mut state = self.unfinished.take().map(|unfinished| *unfinished).unwrap_or_default();
+        loop {
+            let Some(Arriving { header, taken }) = state.next_frame(&mut input, self.max_message)? else {
+                break;
+            };
+            // Fits: it is at most the length of a slice.
+            let available = (header.length - taken).min(input.len() as u64) as usize;
+            let (payload, rest) = mem::take(&mut input).split_at_mut(available);
+            input = rest;
+            unmask(payload, header.mask, taken);
+            let taken = taken + available as u64;
+            let is_whole = taken == header.length;
+            let flow = if header.opcode.is_control() {
+                state.control_arrived(header.opcode, payload, is_whole, &mut each)?
+            } else {
+                state.data_arrived(&header, payload, is_whole, &mut each)?
+            };
+            if flow.is_break() {
+                return Ok(());
+            }
+            if !is_whole {
+                state.frame = Some(Arriving { header, taken });
+                break;
+            }
+        }
+        if !state.is_idle() {
+            self.unfinished = Some(Box::new(state));
+        }
+        Ok(())
+    }
+}
+
+impl Unfinished {
+    const fn is_idle(&self) -> bool {
+        self.head.is_empty() && self.frame.is_none() && self.message.is_none()
+    }
+
+    /// The frame whose payload comes next in `input`, or `None` if its header is not all there.
+    fn next_frame(
+        &mut self,
+        input: &mut &mut [u8],
+        max_message: usize,
+    ) -> Result<Option<Arriving>, Violation> {
+        if let Some(frame) = self.frame.take() {
+            return Ok(Some(frame));
+        }
+        let header = if self.head.is_empty() {
+            let Some(header) = Header::parse(input)? else {
+                self.head.extend_from_slice(input);
+                return Ok(None);
+            };
+            advance(input, header.size);
+            header
+        } else {
+            loop {
+                let Some(&byte) = input.first() else { return Ok(None) };
+                advance(input, 1);
+                self.head.push(byte);
+                if let Some(header) = Header::parse(&self.head)? {
+                    self.head = Vec::new();
+                    break header;
+                }
+            }
+        };
+        self.admit(&header, max_message)?;
+        Ok(Some(Arriving { header, taken: 0 }))
+    }
+
+    /// Whether `header` may come now.
+    fn admit(&mut self, header: &Header, max_message: usize) -> Result<(), Violation> {
+        let so_far = match (&mut self.message, header.opcode) {
+            (_, opcode) if opcode.is_control() => return Ok(()),
+            (None, Opcode::Continuation) => return Err(Violation::StrayContinuation),
+            (None, _) => 0,
+            (Some(message), Opcode::Continuation) => {
+                if header.length == 0 {
+                    message.empty_fragments += 1;
+                    if message.empty_fragments > MAX_EMPTY_FRAGMENTS {
+                        return Err(Violation::EmptyFragments);
+                    }
+                }
+                message.bytes.len()
+            }
+            (Some(_), _) => return Err(Violation::InterleavedMessage),
+        };
+        if header.length > (max_message - so_far.min(max_message)) as u64 {
+            return Err(Violation::TooBig);
+        }
+        Ok(())
+    }
+
+    fn control_arrived(
+        &mut self,
+        opcode: Opcode,
+        payload: &[u8],
+        is_whole: bool,
+        each: &mut impl FnMut(Incoming<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, Violation> {
+        if !is_whole {
+            self.control.extend_from_slice(payload);
+            return Ok(ControlFlow::Continue(()));
+        }
+        let earlier = mem::take(&mut self.control);
+        let joined;
+        let payload = if earlier.is_empty() {
+            payload
+        } else {
+            joined = [&earlier, payload].concat();
+            &joined
+        };
+        Ok(match opcode {
+            Opcode::Ping => each(Incoming::Ping(payload)),
+            Opcode::Pong => each(Incoming::Pong),
+            _ => {
+                let code = parse_close(payload)?;
+                let _nothing_follows = each(Incoming::Close(code));
+                ControlFlow::Break(())
+            }
+        })
+    }
+
+    fn data_arrived(
+        &mut self,
+        header: &Header,
+        payload: &[u8],
+        is_whole: bool,
+        each: &mut impl FnMut(Incoming<'_>) -> ControlFlow<()>,
+    ) -> Result<ControlFlow<()>, Violation> {
+        let is_last = is_whole && header.fin;
+        if is_last && self.message.is_none() {
+            return Ok(match header.opcode {
+                Opcode::Text => {
+                    each(Incoming::Text(std::str::from_utf8(payload).map_err(|_| Violation::NotUtf8)?))
+                }
+                _ => each(Incoming::Binary(payload)),
+            });
+        }
+        let message = self.message.get_or_insert_with(|| Message {
+            is_text: header.opcode == Opcode::Text,
+            bytes: Vec::new(),
+            valid: 0,
+            empty_fragments: 0,
+        });
+        message.bytes.extend_from_slice(payload);
+        if message.is_text {
+            message.validate(is_last)?;
+        }
+        if !is_last {
+            return Ok(ControlFlow::Continue(()));
+        }
+        let Some(message) = self.message.take() else { return Ok(ControlFlow::Continue(())) };
+        Ok(if message.is_text {
+            each(Incoming::Text(std::str::from_utf8(&message.bytes).map_err(|_| Violation::NotUtf8)?))
+        } else {
+            each(Incoming::Binary(&message.bytes))
+        })
+    }
+}
+
+impl Message {
+    /// Checks what came since the last time, so that bad text is refused as soon as it is bad.
+    fn validate(&mut self, is_last: bool) -> Result<(), Violation> {
+        match std::str::from_utf8(&self.bytes[self.valid..]) {
+            Ok(_) => self.valid = self.bytes.len(),
+            // A character cut in two by the end of the bytes: the rest may still come.
+            Err(error) if error.error_len().is_none() && !is_last => self.valid += error.valid_up_to(),
+            Err(_) => return Err(Violation::NotUtf8),
+        }
+        Ok(())
+    }
+}
+
+fn advance(input: &mut &mut [u8], by: usize) {
+    *input = &mut mem::take(input)[by..];
+}
+
+/// XORs `payload`, which starts `taken` bytes into its frame, with the frame's mask (section 5.3).
+fn unmask(payload: &mut [u8], mut mask: [u8; 4], taken: u64) {
+    mask.rotate_left((taken % 4) as usize);
+    let [a, b, c, d] = mask;
+    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let mut words = payload.chunks_exact_mut(8);
+    for word in &mut words {
+        let mut bytes = [0; 8];
+        bytes.copy_from_slice(word);
+        word.copy_from_slice(&(u64::from_ne_bytes(bytes) ^ wide).to_ne_bytes());
+    }
+    for (byte, key) in words.into_remainder().iter_mut().zip(mask.into_iter().cycle()) {
+        *byte ^= key;
+    }
+}
+
+/// The code in a Close payload (sections 5.5.1 and 7.4).
+fn parse_close(payload: &[u8]) -> Result<Option<u16>, Violation> {
+    let (code, reason) = match payload {
+        [] => return Ok(None),
+        [_] => return Err(Violation::BadClose),
+        [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
+    };
+    if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
+        return Err(Violation::BadClose);
+    }
+    std::str::from_utf8(reason).map_err(|_| Violation::NotUtf8)?;
+    Ok(Some(code))
+}
+
+#[cfg(test)]
+mod tests;
