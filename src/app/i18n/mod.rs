@@ -1,0 +1,200 @@
+//! Which language the page speaks, and its phrases.
+//!
+//! A language is one file with one constant; [`Text`] has a field for each phrase, so a missing one does not
+//! compile. The server decides by `Accept-Language` and both sides render from that decision.
+
+mod text;
+mod en;
+mod zh_cn;
+
+pub use text::Text;
+
+use leptos::prelude::*;
+use serde::{Deserialize, Serialize};
+
+/// A language of the page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Locale {
+    /// English, also for whoever asks for a language that the page does not have.
+    #[default]
+    En,
+    /// Chinese in simplified characters.
+    ZhCn,
+}
+
+impl Locale {
+    /// In order of preference where a reader has none.
+    pub const ALL: [Self; 2] = [Self::En, Self::ZhCn];
+
+    /// Its tag for `<html lang>`.
+    pub const fn tag(self) -> &'static str {
+        match self {
+            Self::En => "en",
+            Self::ZhCn => "zh-CN",
+        }
+    }
+
+    /// Its phrases.
+    pub const fn text(self) -> &'static Text {
+        match self {
+            Self::En => &en::EN,
+            Self::ZhCn => &zh_cn::ZH_CN,
+        }
+    }
+
+    /// The language that an `Accept-Language` header likes best (RFC 9110 section 12.5.4).
+    ///
+    /// Elements that break the grammar are passed over; a header that names none of ours means English.
+    pub fn negotiate(accept_language: Option<&str>) -> Self {
+        let wishes: Vec<Wish> =
+            accept_language.unwrap_or_default().split(',').filter_map(Wish::parse).collect();
+        let refused = |locale| wishes.iter().any(|wish| wish.weight == 0 && wish.range == Range::One(locale));
+        let named = |locale| wishes.iter().any(|wish| wish.range == Range::One(locale));
+
+        let mut best = None;
+        for wish in wishes.iter().filter(|wish| wish.weight > 0) {
+            let locale = match wish.range {
+                Range::One(locale) => Some(locale).filter(|&locale| !refused(locale)),
+                // `*` stands for every language that the header does not name.
+                Range::Any => Self::ALL.into_iter().find(|&locale| !named(locale)),
+                Range::Other => None,
+            };
+            // Of equal wishes the first one named counts.
+            if let Some(locale) = locale
+                && best.is_none_or(|(weight, _)| wish.weight > weight)
+            {
+                best = Some((wish.weight, locale));
+            }
+        }
+        best.map(|(_, locale)| locale).unwrap_or_default()
+    }
+}
+
+/// The phrases of the page that is being rendered.
+pub fn use_text() -> &'static Text {
+    expect_context::<Locale>().text()
+}
+
+/// One element of the header.
+struct Wish {
+    range: Range,
+    /// Its q-value in thousandths.
+    weight: u16,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Range {
+    One(Locale),
+    Any,
+    Other,
+}
+
+impl Wish {
+    fn parse(element: &str) -> Option<Self> {
+        let mut parts = element.split(';').map(str::trim);
+        let range = Range::parse(parts.next()?);
+        let weight = match parts.next() {
+            None => 1000,
+            Some(parameter) => weight(parameter)?,
+        };
+        Some(Self { range, weight })
+    }
+}
+
+impl Range {
+    fn parse(range: &str) -> Self {
+        if range == "*" {
+            return Self::Any;
+        }
+        let range = range.to_ascii_lowercase();
+        let mut subtags = range.split('-');
+        match subtags.next() {
+            Some("en") => Self::One(Locale::En),
+            // Traditional characters and the regions that write them are a language that we do not have.
+            Some("zh") if subtags.all(|subtag| !matches!(subtag, "hant" | "tw" | "hk" | "mo")) => {
+                Self::One(Locale::ZhCn)
+            }
+            _ => Self::Other,
+        }
+    }
+}
+
+/// `q=0.8` as 800; at most three digits after the point (RFC 9110 section 12.4.2).
+fn weight(parameter: &str) -> Option<u16> {
+    let (name, value) = parameter.split_once('=')?;
+    let (whole, fraction) = value.trim().split_once('.').unwrap_or((value.trim(), ""));
+    let plain = fraction.len() <= 3 && fraction.bytes().all(|byte| byte.is_ascii_digit());
+    if !name.trim().eq_ignore_ascii_case("q") || !plain {
+        return None;
+    }
+    let thousandths = format!("{fraction:0<3}").parse().ok()?;
+    match (whole, thousandths) {
+        ("0", thousandths) => Some(thousandths),
+        ("1", 0) => Some(1000),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn speaks(header: &str) -> &'static str {
+        Locale::negotiate(Some(header)).tag()
+    }
+
+    #[test]
+    fn whoever_asks_for_chinese_gets_chinese() {
+        for header in
+            ["zh", "zh-CN", "ZH-cn", "zh-Hans", "zh-Hans-SG", "zh-CN,zh;q=0.9,en;q=0.8", " zh ; q=1.0 "]
+        {
+            assert_eq!(speaks(header), "zh-CN", "{header}");
+        }
+    }
+
+    #[test]
+    fn everybody_else_gets_english() {
+        for header in ["en", "en-GB", "fr", "fr,de;q=0.5", "*", "", ",,;", "zh-TW", "zh-Hant-HK", "zhx"] {
+            assert_eq!(speaks(header), "en", "{header}");
+        }
+        assert_eq!(Locale::negotiate(None), Locale::En);
+    }
+
+    #[test]
+    fn the_greater_weight_wins_wherever_it_stands() {
+        assert_eq!(speaks("en;q=0.8,zh;q=0.9"), "zh-CN");
+        assert_eq!(speaks("zh;q=0.8,en;q=0.9"), "en");
+        assert_eq!(speaks("zh;q=0.123,en;q=0.12"), "zh-CN");
+        assert_eq!(speaks("fr,zh;q=0.1"), "zh-CN");
+        assert_eq!(speaks("zh-TW,zh;q=0.9,en-US;q=0.8"), "zh-CN");
+    }
+
+    #[test]
+    fn of_equal_weights_the_first_wins() {
+        assert_eq!(speaks("en,zh"), "en");
+        assert_eq!(speaks("zh,en"), "zh-CN");
+        assert_eq!(speaks("en;q=0.5,zh;q=0.500"), "en");
+    }
+
+    #[test]
+    fn a_weight_of_nothing_refuses() {
+        assert_eq!(speaks("zh;q=0"), "en");
+        assert_eq!(speaks("zh-CN;q=0,zh"), "en");
+        assert_eq!(speaks("zh;q=0.000,en;q=0.1"), "en");
+    }
+
+    #[test]
+    fn the_wildcard_means_what_is_not_named() {
+        assert_eq!(speaks("en;q=0,*"), "zh-CN");
+        assert_eq!(speaks("en;q=0.2,*;q=0.5"), "zh-CN");
+        assert_eq!(speaks("zh,*;q=0.5"), "zh-CN");
+        assert_eq!(speaks("*;q=0,fr"), "en");
+    }
+
+    #[test]
+    fn what_breaks_the_grammar_is_passed_over() {
+        for q in ["q=2", "q=1.001", "q=-1", "q=nan", "q=0.1234", "q=+0", "q=", "q", "x=1"] {
+            assert_eq!(speaks(&format!("zh;{q},en;q=0.1")), "en", "{q}");
+        }
+    }
+}

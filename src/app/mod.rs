@@ -1,0 +1,73 @@
+//! The page: rendered on the server, taken over in the browser, the same code on both sides.
+//!
+//! The server hands [`shell`] a [`Snapshot`]; [`App`] shows it, and what happens after comes over the socket
+//! through [`live`]. Server HTML and first client render are identical, so nothing here reads a clock, a
+//! random number or the browser while rendering: that waits for an `Effect`.
+//!
+//! Absent on purpose: `app` never names `server`, has no server functions, and asks which side it is
+//! compiled for in `live` only.
+
+pub mod snapshot;
+pub mod i18n;
+pub mod live;
+pub mod home;
+pub mod timeline;
+pub mod composer;
+pub mod status;
+
+pub use i18n::Locale;
+pub use snapshot::Snapshot;
+
+use leptos::hydration::{AutoReload, HydrationScripts};
+use leptos::prelude::*;
+
+use home::Home;
+use live::Live;
+
+/// The whole HTML document around [`App`]. The server's only way in.
+pub fn shell(options: LeptosOptions, snapshot: Snapshot) -> impl IntoView {
+    let text = snapshot.locale.text();
+    let language = snapshot.locale.tag();
+    let title = format!("{} - Fanfare", snapshot.room);
+    provide_context(snapshot);
+    view! {
+        <!DOCTYPE html>
+        <html lang=language>
+            <head>
+                <meta charset="utf-8"/>
+                <meta name="viewport" content="width=device-width, initial-scale=1"/>
+                <meta name="color-scheme" content="light dark"/>
+                <meta name="description" content=text.description/>
+                // As a child it would get a hydration marker, which a browser shows in the tab. A room's name
+                // has nothing in it to escape.
+                <title inner_html=title></title>
+                <link rel="icon" href="/favicon.svg" type="image/svg+xml"/>
+                <link rel="stylesheet" href=format!("/{}/{}.css", options.site_pkg_dir, options.output_name)/>
+                <AutoReload options=options.clone()/>
+                <HydrationScripts options/>
+            </head>
+            <body>
+                <App/>
+            </body>
+        </html>
+    }
+}
+
+/// Everything in `<body>`, on both sides.
+#[component]
+pub fn App() -> impl IntoView {
+    // In the browser the closure does not run: the value comes out of the HTML.
+    let Snapshot { room, locale } = SharedValue::new(expect_context::<Snapshot>).into_inner();
+    provide_context(locale);
+    provide_context(Live::start(&room));
+
+    // For tests and scripts: from here on the page answers. Nothing in the page depends on it.
+    Effect::new(|_| {
+        if let Some(root) = document().document_element() {
+            // Setting a constant attribute on an element cannot fail.
+            let _ = root.set_attribute("data-hydrated", "");
+        }
+    });
+
+    view! { <Home room/> }
+}

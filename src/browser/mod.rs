@@ -1,0 +1,14 @@
+//! The wasm side of a connection: one socket, kept alive, and the little of the browser that goes with it.
+//!
+//! Compiled for the browser only. Never names `app`: policy (how long to wait, what news mean) is handed in.
+
+pub mod socket;
+pub mod reconnect;
+pub mod wake;
+pub mod scroll;
+pub mod storage;
+
+/// A number in `0.0..1.0`, good enough to spread load and to make up a name, not for secrets.
+pub fn random() -> f64 {
+    js_sys::Math::random()
+}

@@ -1,0 +1,102 @@
+//! One WebSocket in the plain dialect: what the room sends comes out as a stream, text goes in.
+//!
+//! One owner holds both directions, so dropping it closes the connection; gloo's two halves would each keep
+//! it open. A text handed to a socket that is already closing vanishes in the browser without an error:
+//! whoever sends must wait for the room's echo to know.
+
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use futures::future::{Either, poll_fn, select};
+use futures::{Sink, SinkExt, Stream, StreamExt};
+use gloo_net::websocket::futures::WebSocket;
+use gloo_net::websocket::{Message, State, WebSocketError};
+use gloo_timers::future::TimeoutFuture;
+
+use crate::protocol::RoomName;
+use crate::protocol::UserId;
+
+/// A connection that is not made by then is given up: a browser alone would wait for minutes.
+const OPEN_WITHIN: Duration = Duration::from_secs(10);
+
+/// RFC 6455 section 7.1.5: the connection ended without a Close frame.
+const NO_CLOSE_FRAME: u16 = 1006;
+
+/// What the room sent.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Incoming {
+    /// A text message.
+    Text(String),
+    /// A binary message.
+    Binary(Vec<u8>),
+}
+
+/// An open connection. As a stream it ends when the connection does.
+#[expect(missing_debug_implementations, reason = "gloo's socket has none")]
+pub struct Socket {
+    inner: WebSocket,
+    close_code: u16,
+}
+
+/// Where `id` joins `room`, on the server that this page came from.
+pub fn address(room: &RoomName, id: &UserId) -> String {
+    let location = leptos::prelude::window().location();
+    let scheme = if location.protocol().is_ok_and(|protocol| protocol == "https:") { "wss" } else { "ws" };
+    let host = location.host().unwrap_or_default();
+    let id = js_sys::encode_uri_component(id.as_str());
+    // A room's name is made of characters that need no encoding.
+    format!("{scheme}://{host}/ws?room={room}&id={id}")
+}
+
+impl Socket {
+    /// Connects.
+    ///
+    /// # Errors
+    /// The close code, if it did not come to a connection. A browser tells little more than
+    /// [`NO_CLOSE_FRAME`] then.
+    pub async fn open(url: &str) -> Result<Self, u16> {
+        let inner = WebSocket::open(url).map_err(|_| NO_CLOSE_FRAME)?;
+        let mut socket = Self { inner, close_code: NO_CLOSE_FRAME };
+        let timeout = TimeoutFuture::new(OPEN_WITHIN.as_millis() as u32);
+        let outcome = select(poll_fn(|task| socket.poll_open(task)), timeout).await;
+        if let Either::Left((true, _)) = outcome { Ok(socket) } else { Err(socket.close_code) }
+    }
+
+    /// Whether it opened, once that is decided.
+    fn poll_open(&mut self, task: &mut Context<'_>) -> Poll<bool> {
+        if self.inner.poll_ready_unpin(task).is_ready() && matches!(self.inner.state(), State::Open) {
+            return Poll::Ready(true);
+        }
+        // Nothing but the end can come before the opening; it brings the close code with it.
+        self.poll_next_unpin(task).map(|_| false)
+    }
+
+    /// Hands `text` to the browser, which sends it when it can.
+    pub fn send(&mut self, text: String) {
+        // An error means that the connection is ending, and the stream is about to say so.
+        let _ = Pin::new(&mut self.inner).start_send(Message::Text(text));
+    }
+
+    /// What the connection was closed with, once the stream has ended.
+    pub fn close_code(&self) -> u16 {
+        self.close_code
+    }
+}
+
+impl Stream for Socket {
+    type Item = Incoming;
+
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Incoming>> {
+        loop {
+            match ready!(self.inner.poll_next_unpin(task)) {
+                Some(Ok(Message::Text(text))) => return Poll::Ready(Some(Incoming::Text(text))),
+                Some(Ok(Message::Bytes(bytes))) => return Poll::Ready(Some(Incoming::Binary(bytes))),
+                Some(Err(WebSocketError::ConnectionClose(closed))) => self.close_code = closed.code,
+                // Always followed by the close, which knows more.
+                Some(Err(_)) => {}
+                None => return Poll::Ready(None),
+            }
+        }
+    }
+}
