@@ -1,0 +1,58 @@
+// Two windows talk.
+
+import { expect, freshRoom, live, say, test, texts } from './fixtures.ts';
+
+test('what one page says both pages show, once each and in one order', async ({ visit }) => {
+  const room = freshRoom();
+  const ann = await live(await visit(room));
+  const lei = await live(await visit(room, { locale: 'zh-CN' }));
+
+  await say(ann, 'hello from one window');
+  await expect(texts(lei)).toHaveText(['hello from one window']);
+  await say(lei, '早上好，另一个窗口');
+  await expect(texts(ann)).toHaveText(['hello from one window', '早上好，另一个窗口']);
+  await say(ann, 'the third');
+
+  const all = ['hello from one window', '早上好，另一个窗口', 'the third'];
+  await expect(texts(ann)).toHaveText(all);
+  await expect(texts(lei)).toHaveText(all);
+});
+
+test('the same words said twice are two messages', async ({ visit }) => {
+  const page = await live(await visit(freshRoom()));
+  await say(page, 'again');
+  await say(page, 'again');
+  await say(page, 'end');
+  await expect(texts(page)).toHaveText(['again', 'again', 'end']);
+});
+
+test('two pages with one id both stay in the room', async ({ visit }) => {
+  // Fault 4 of the original: the second of two clients with one id silently replaced the first.
+  const room = freshRoom();
+  const first = await live(await visit(room));
+  const id = await first.evaluate(() => localStorage.getItem('fanfare.id'));
+  expect(id).toMatch(/^guest-[a-z]{4}$/);
+  const second = await first.context().newPage();
+  await second.goto(first.url());
+  await live(second);
+  expect(await second.evaluate(() => localStorage.getItem('fanfare.id'))).toBe(id);
+
+  await say(second, 'both of me hear this');
+  await expect(texts(first)).toHaveText(['both of me hear this']);
+  await second.close();
+  await say(first, 'and the first is still here');
+  await expect(texts(first)).toHaveText(['both of me hear this', 'and the first is still here']);
+});
+
+test('a page keeps its id when it is loaded again', async ({ visit }) => {
+  const page = await visit(freshRoom());
+  const ids: (string | null)[] = [];
+  page.on('websocket', (socket) => ids.push(new URL(socket.url()).searchParams.get('id')));
+  await page.reload();
+  await live(page);
+  await page.reload();
+  await live(page);
+  expect(ids).toHaveLength(2);
+  expect(ids[0]).toMatch(/^guest-[a-z]{4}$/);
+  expect(ids[1]).toBe(ids[0]);
+});

@@ -1,0 +1,97 @@
+// What every spec stands on: a running server, pages that may not complain, and words for what a reader does.
+
+import { type BrowserContextOptions, type Locator, type Page, expect, test as base } from '@playwright/test';
+
+import { Server } from './server.ts';
+
+/** What Chromium logs about a server that is not there. */
+const NETWORK = /net::ERR_|WebSocket connection to '.*' failed/;
+
+export type Visit = (path: string, options?: BrowserContextOptions) => Promise<Page>;
+
+type TestFixtures = {
+  /** Opens `path` of the server in a window of its own, as one more person would. */
+  visit: Visit;
+  /** Complaints that a test brings about itself and therefore expects. */
+  expected: RegExp[];
+  /** A server of this test's own, which it may kill. */
+  mortal: Server;
+};
+
+type WorkerFixtures = {
+  serverArgs: string[];
+  server: Server;
+};
+
+export const test = base.extend<TestFixtures, WorkerFixtures>({
+  serverArgs: [[], { option: true, scope: 'worker' }],
+
+  server: [
+    async ({ serverArgs }, use) => {
+      const server = await Server.start(serverArgs);
+      await use(server);
+      await server.kill();
+    },
+    { scope: 'worker' },
+  ],
+
+  expected: async ({}, use) => use([]),
+
+  mortal: async ({ serverArgs, expected }, use) => {
+    expected.push(NETWORK);
+    const server = await Server.start(serverArgs);
+    await use(server);
+    await server.kill();
+  },
+
+  visit: async ({ browser, server, expected }, use) => {
+    const complaints: string[] = [];
+    const complain = (text: string) => {
+      if (!expected.some((pattern) => pattern.test(text))) complaints.push(text);
+    };
+    const opened: Page[] = [];
+    await use(async (path, options) => {
+      const context = await browser.newContext(options);
+      const page = await context.newPage();
+      opened.push(page);
+      page.on('pageerror', (error) => complain(`uncaught: ${error.message}`));
+      page.on('console', (message) => {
+        if (['error', 'warning'].includes(message.type())) complain(`${message.type()}: ${message.text()}`);
+      });
+      await page.goto(new URL(path, server.url).href);
+      return page;
+    });
+    for (const page of opened) await page.context().close();
+    expect(complaints, 'the browser has nothing to complain about').toEqual([]);
+  },
+});
+
+export { expect };
+
+/** A page that has woken up and is connected. */
+export async function live(page: Page): Promise<Page> {
+  await awake(page);
+  await expect(badge(page)).toHaveText(/^(Live|已连接)$/);
+  return page;
+}
+
+/** Waits until the page answers. */
+export async function awake(page: Page): Promise<Page> {
+  await expect(page.locator('html[data-hydrated]')).toBeAttached();
+  return page;
+}
+
+export const badge = (page: Page): Locator => page.locator('#status');
+export const input = (page: Page): Locator => page.locator('#msg');
+export const button = (page: Page): Locator => page.locator('#send');
+export const log = (page: Page): Locator => page.locator('#result');
+export const texts = (page: Page): Locator => log(page).locator('.text');
+
+/** Types `text` and presses the button. */
+export async function say(page: Page, text: string): Promise<void> {
+  await input(page).fill(text);
+  await button(page).click();
+}
+
+/** A room that no other test is in. */
+export const freshRoom = (): string => `/r/room-${Date.now().toString(36)}-${Math.random().toString(36).slice(2, 8)}`;

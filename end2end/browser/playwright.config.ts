@@ -1,0 +1,23 @@
+// `x.spec.ts` holds with JavaScript off and on; `x.hydrate.spec.ts` only once the page has woken up.
+
+import { defineConfig } from '@playwright/test';
+
+export default defineConfig({
+  testDir: '.',
+  // One at a time: the servers under test and their browsers share two cores.
+  workers: 1,
+  forbidOnly: Boolean(process.env.CI),
+  reporter: 'list',
+  timeout: 30_000,
+  expect: { timeout: 10_000 },
+  use: {
+    browserName: 'chromium',
+    launchOptions: { executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: ['--no-sandbox'] },
+    locale: 'en-GB',
+    trace: 'off',
+  },
+  projects: [
+    { name: 'nojs', use: { javaScriptEnabled: false }, testIgnore: /.*hydrate.*/ },
+    { name: 'js' },
+  ],
+});

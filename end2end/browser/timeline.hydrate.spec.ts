@@ -1,0 +1,98 @@
+// The log: people's text is text, and reading is not disturbed.
+
+import { type Page, expect as base } from '@playwright/test';
+
+import { expect, freshRoom, live, log, say, test, texts } from './fixtures.ts';
+
+test('a message with HTML in it is shown as text and does not run', async ({ visit }) => {
+  // Fault 5 of the original: it put every message into innerHTML.
+  const room = freshRoom();
+  const attacker = await live(await visit(room));
+  const reader = await live(await visit(room));
+  const attacks = [
+    '<img src=x onerror="window.ran = true">',
+    '<script>window.ran = true</script>',
+    '</p></div><svg onload="window.ran = true">',
+    '&lt;b&gt;not bold&lt;/b&gt;',
+  ];
+  for (const attack of attacks) await say(attacker, attack);
+  for (const page of [reader, attacker]) {
+    await expect(texts(page)).toHaveText(attacks);
+    await expect(log(page).locator('img, script, svg, b')).toHaveCount(0);
+    expect(await page.evaluate(() => 'ran' in window)).toBe(false);
+  }
+});
+
+test('a message that is not text is a row that says so', async ({ visit }) => {
+  const room = freshRoom();
+  const page = await live(await visit(room));
+  await page.evaluate(async (name) => {
+    const socket = new WebSocket(`ws://${location.host}/ws?room=${name}&id=bot`);
+    await new Promise((open) => socket.addEventListener('open', open));
+    socket.send(new Uint8Array([1, 2, 3]));
+  }, room.slice('/r/'.length));
+  await expect(texts(page)).toHaveText(['Binary message, 3 bytes']);
+});
+
+test('the log follows new messages while its end is in view', async ({ visit }) => {
+  const page = await live(await visit(freshRoom()));
+  await flood(page, 60);
+  await expect(texts(page)).toHaveCount(60);
+  await base.poll(() => distanceToEnd(page)).toBeLessThan(2);
+  await say(page, 'the newest');
+  await expect(texts(page).last()).toBeInViewport();
+});
+
+test('whoever reads further up is not moved by new messages', async ({ visit }) => {
+  const room = freshRoom();
+  const page = await live(await visit(room));
+  const other = await live(await visit(room));
+  await flood(page, 60);
+  await expect(texts(page)).toHaveCount(60);
+  await base.poll(() => distanceToEnd(page)).toBeLessThan(2);
+
+  await log(page).hover();
+  await page.mouse.wheel(0, -600);
+  await base.poll(() => distanceToEnd(page)).toBeGreaterThan(500);
+  const before = await log(page).evaluate((element) => element.scrollTop);
+  for (const text of ['a', 'b', 'c']) await say(other, text);
+  await expect(texts(page)).toHaveCount(63);
+  expect(await log(page).evaluate((element) => element.scrollTop)).toBe(before);
+});
+
+test('the log holds a window of the newest messages', async ({ visit }) => {
+  const page = await live(await visit(freshRoom()));
+  await flood(page, 310);
+  await expect(texts(page).last()).toHaveText('line 310');
+  await expect(texts(page)).toHaveCount(300);
+  await expect(texts(page).first()).toHaveText('line 11');
+  await base.poll(() => distanceToEnd(page)).toBeLessThan(2);
+  // One comes and one goes: the height stays, and so must the end.
+  await say(page, 'line 311');
+  await expect(texts(page).last()).toBeInViewport();
+  await base.poll(() => distanceToEnd(page)).toBeLessThan(2);
+});
+
+/** Says `count` lines through a socket of its own, slowly enough for the server's limit. */
+async function flood(page: Page, count: number): Promise<void> {
+  await page.evaluate(async (count) => {
+    const room = location.pathname.slice('/r/'.length);
+    let said = 0;
+    while (said < count) {
+      const socket = new WebSocket(`ws://${location.host}/ws?room=${room}&id=flood`);
+      await new Promise((open) => socket.addEventListener('open', open));
+      // As many as one connection may say at once.
+      const batch = Math.min(30, count - said);
+      const echoed = new Promise<void>((all) => {
+        let heard = 0;
+        socket.addEventListener('message', () => ++heard === batch && all());
+      });
+      for (let at = 0; at < batch; at++) socket.send(`line ${++said}`);
+      await echoed;
+      socket.close();
+    }
+  }, count);
+}
+
+const distanceToEnd = (page: Page): Promise<number> =>
+  log(page).evaluate((element) => element.scrollHeight - element.scrollTop - element.clientHeight);

@@ -1,0 +1,95 @@
+//! Flags beat the environment, that beats the file, that beats the defaults; mistakes are told all at once.
+
+use std::io::Write;
+use std::process::Output;
+
+use crate::harness::program;
+
+fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
+    program().args(arguments).envs(environment.iter().copied()).output().expect("the program runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("text")
+}
+
+fn file(toml: &str) -> tempfile::NamedTempFile {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(toml.as_bytes()).expect("written");
+    file
+}
+
+#[test]
+fn a_flag_beats_the_environment_that_beats_the_file_that_beats_the_default() {
+    let file =
+        file("heartbeat = \"1s\"\nexpire = \"2s\"\nmax-rooms = 3\nallow-origin = [\"any\", \"null\"]\n");
+    let path = file.path().to_str().expect("text");
+    let output = run(
+        &["check-config", "--config", path, "--heartbeat", "100ms"],
+        &[("FANFARE_HEARTBEAT", "200ms"), ("FANFARE_EXPIRE", "300ms")],
+    );
+    let settings = text(&output.stdout);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    for line in [
+        "heartbeat = \"100ms\" # flag",
+        "expire = \"300ms\" # environment",
+        "max-rooms = \"3\" # file",
+        "allow-origin = [\"any\", \"null\"] # file",
+        "max-message = \"64KiB\" # default",
+    ] {
+        assert!(settings.lines().any(|found| found == line), "{line} in\n{settings}");
+    }
+}
+
+#[test]
+fn what_check_config_prints_is_a_file_that_config_reads() {
+    let first = run(&["check-config", "--max-rooms", "7", "--allow-origin", "https://a.example"], &[]);
+    let file = file(&text(&first.stdout).replace("site = ", "# site = "));
+    let second = run(&["check-config", "--config", file.path().to_str().expect("text")], &[]);
+    assert_eq!(second.status.code(), Some(0), "{}", text(&second.stderr));
+    assert!(text(&second.stdout).contains("max-rooms = \"7\" # file"));
+}
+
+#[test]
+fn all_mistakes_are_told_at_once_with_exit_code_2_and_nothing_is_started() {
+    for subcommand in ["serve", "check-config"] {
+        let output =
+            run(&[subcommand, "--listen", "here", "--max-message", "0"], &[("FANFARE_EXPIRE", "never")]);
+        let errors = text(&output.stderr);
+        assert_eq!((output.status.code(), errors.lines().count()), (Some(2), 3), "{errors}");
+        for flag in ["--listen", "--max-message", "--expire"] {
+            assert!(errors.contains(flag), "{errors}");
+        }
+        assert!(output.stdout.is_empty());
+    }
+}
+
+#[test]
+fn an_unknown_key_or_flag_and_a_missing_file_are_mistakes() {
+    let file = file("hartbeat = \"1s\"\nmax-rooms = [1, 2]\nlisten = true\n");
+    let output = run(&["check-config", "--config", file.path().to_str().expect("text")], &[]);
+    let errors = text(&output.stderr);
+    assert_eq!((output.status.code(), errors.lines().count()), (Some(2), 3), "{errors}");
+    assert!(errors.contains("hartbeat") && errors.contains("heartbeat"), "{errors}");
+    assert_eq!(run(&["serve", "--hartbeat", "1s"], &[]).status.code(), Some(2));
+    assert_eq!(run(&["serve", "--config", "/nowhere.toml"], &[]).status.code(), Some(2));
+}
+
+#[test]
+fn an_address_that_is_taken_is_a_clear_error_with_exit_code_1() {
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let address = taken.local_addr().expect("an address").to_string();
+    let output = run(&["serve", "--listen", &address, "--ops-listen", "off"], &[]);
+    let errors = text(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    assert!(errors.contains(&address) && errors.contains("--listen"), "{errors}");
+}
+
+#[test]
+fn help_and_version_are_for_people_and_succeed() {
+    let help = run(&["--help"], &[]);
+    assert_eq!(help.status.code(), Some(0));
+    assert!(text(&help.stdout).contains("--heartbeat") && text(&help.stdout).contains("25s"));
+    let version = run(&["--version"], &[]);
+    assert_eq!(text(&version.stdout).trim(), format!("fanfare {}", env!("CARGO_PKG_VERSION")));
+}

@@ -1,0 +1,36 @@
+//! SIGTERM and SIGINT: no new clients, the old ones told 1001, exit 0 in time.
+
+use std::time::Instant;
+
+use tokio::net::TcpStream;
+
+use crate::harness::Server;
+
+#[tokio::test]
+async fn a_signal_tells_every_client_1001_and_the_program_exits_0() {
+    for signal in ["TERM", "INT"] {
+        let server = Server::start(&[]);
+        let mut ann = server.join("ann").await;
+        let mut bob = server.join_with("id=bob&room=class").await;
+        ann.send("before the end").await;
+        server.signal(signal);
+        assert_eq!(ann.text().await, "before the end");
+        assert_eq!((ann.close_code().await, bob.close_code().await), (1001, 1001));
+        let address = server.address;
+        let (status, log) = server.end().await;
+        assert_eq!(status.code(), Some(0), "{log}");
+        assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+    }
+}
+
+#[tokio::test]
+async fn clients_that_do_not_answer_cannot_hold_up_the_end() {
+    let server = Server::start(&[]);
+    let _silent = server.raw().await;
+    let _half_a_request = TcpStream::connect(server.address).await.expect("the server listens");
+    let began = Instant::now();
+    server.signal("TERM");
+    let (status, log) = server.end().await;
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(began.elapsed().as_secs() < 10, "the contract gives it 10 s, it took {:?}", began.elapsed());
+}

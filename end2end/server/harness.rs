@@ -1,0 +1,252 @@
+//! A server process and clients to talk to it. Everything ends when its handle is dropped.
+
+use std::future::Future;
+use std::io::{BufRead, BufReader, Read};
+use std::net::SocketAddr;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::thread::{self, JoinHandle};
+use std::time::Duration;
+
+use futures::{SinkExt, StreamExt};
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
+use tokio_tungstenite::tungstenite::{Error, Message};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
+
+use crate::raw::Raw;
+
+/// Long enough for anything a test waits for on a busy machine; reaching it is a failure.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Settings that keep one test out of another's way and every limit out of a test that is not about it.
+const QUIET: &[&str] = &["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--log-level", "info"];
+
+/// Waits for `what`, but not for ever.
+pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
+    tokio::time::timeout(PATIENCE, what).await.expect("what the test waits for must happen")
+}
+
+/// The program under test, not yet started.
+pub(crate) fn program() -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
+    for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FANFARE_")) {
+        command.env_remove(name);
+    }
+    command.stdin(Stdio::null());
+    command
+}
+
+/// A running server.
+pub(crate) struct Server {
+    child: Child,
+    /// Collects the log: a pipe that nobody reads would fill and stop the server.
+    log: Option<JoinHandle<String>>,
+    pub(crate) address: SocketAddr,
+    pub(crate) ops: SocketAddr,
+}
+
+impl Server {
+    /// Starts with no rate limit and `flags`.
+    pub(crate) fn start(flags: &[&str]) -> Self {
+        let unlimited =
+            if flags.contains(&"--message-rate") { &[][..] } else { &["--message-rate", "0"][..] };
+        let mut child = program()
+            .args(QUIET)
+            .args(unlimited)
+            .args(flags)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("the program starts");
+        let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
+        let mut address = |prefix: &str| {
+            let line = lines.next().expect("the program says where it is").expect("text");
+            line.strip_prefix(prefix).and_then(|rest| rest.parse().ok()).unwrap_or_else(|| panic!("{line}"))
+        };
+        let (address, ops) = (address("listening on http://"), address("ops on http://"));
+        let mut stderr = child.stderr.take().expect("piped");
+        let log = thread::spawn(move || {
+            let mut text = String::new();
+            stderr.read_to_string(&mut text).expect("text");
+            text
+        });
+        Self { address, ops, log: Some(log), child }
+    }
+
+    pub(crate) fn url(&self, path: &str) -> String {
+        format!("http://{}{path}", self.address)
+    }
+
+    pub(crate) fn socket_url(&self, query: &str) -> String {
+        format!("ws://{}/ws?{query}", self.address)
+    }
+
+    pub(crate) fn is_running(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_none()
+    }
+
+    /// Sends `signal` ("TERM", "INT").
+    pub(crate) fn signal(&self, signal: &str) {
+        let status = Command::new("kill").args([format!("-{signal}"), self.child.id().to_string()]).status();
+        assert!(status.expect("kill runs").success());
+    }
+
+    /// Waits for the end; gives its verdict and its log.
+    pub(crate) async fn end(mut self) -> (ExitStatus, String) {
+        let log = self.log.take().expect("it ends once");
+        let text = soon(tokio::task::spawn_blocking(|| log.join())).await.expect("joined").expect("text");
+        (self.child.wait().expect("a child"), text)
+    }
+
+    /// Ends it and gives its log.
+    pub(crate) async fn log(self) -> String {
+        self.signal("TERM");
+        self.end().await.1
+    }
+
+    /// A plain client in the lobby.
+    pub(crate) async fn join(&self, id: &str) -> Peer {
+        self.join_with(&format!("id={id}")).await
+    }
+
+    /// A plain client by any query.
+    pub(crate) async fn join_with(&self, query: &str) -> Peer {
+        self.try_join(query, &[]).await.expect("the server accepts")
+    }
+
+    /// A plain client with headers of its own, or the HTTP status, headers and body that refused it.
+    pub(crate) async fn try_join(
+        &self,
+        query: &str,
+        headers: &[(&'static str, &str)],
+    ) -> Result<Peer, Refused> {
+        let mut request = self.socket_url(query).into_client_request().expect("an address");
+        for (name, value) in headers {
+            request.headers_mut().append(*name, HeaderValue::from_str(value).expect("a value"));
+        }
+        match soon(tokio_tungstenite::connect_async(request)).await {
+            Ok((socket, _)) => Ok(Peer { socket }),
+            Err(Error::Http(response)) => {
+                let (parts, body) = response.into_parts();
+                let body = String::from_utf8(body.unwrap_or_default()).expect("text");
+                Err(Refused {
+                    status: parts.status.as_u16(),
+                    retry_after: parts.headers.contains_key("retry-after"),
+                    body,
+                })
+            }
+            Err(error) => panic!("{error}"),
+        }
+    }
+
+    /// Asks again until the server accepts: for places that become free.
+    pub(crate) async fn join_when_free(&self, query: &str) -> Peer {
+        soon(async {
+            loop {
+                if let Ok(peer) = self.try_join(query, &[]).await {
+                    return peer;
+                }
+            }
+        })
+        .await
+    }
+
+    /// A connection that has been upgraded by hand, to send bytes that no library would.
+    pub(crate) async fn raw(&self) -> Raw {
+        Raw::open(self.address).await
+    }
+
+    /// What the process holds of memory.
+    pub(crate) fn resident_bytes(&self) -> u64 {
+        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
+        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // Both fail only if it has already ended.
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
+
+/// How a handshake was refused.
+#[derive(Debug)]
+pub(crate) struct Refused {
+    pub(crate) status: u16,
+    pub(crate) retry_after: bool,
+    pub(crate) body: String,
+}
+
+/// A client of tokio-tungstenite.
+pub(crate) struct Peer {
+    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
+}
+
+impl Peer {
+    pub(crate) async fn send(&mut self, message: impl Into<Message>) {
+        soon(self.socket.send(message.into())).await.expect("sent");
+    }
+
+    /// Sends without waiting for success: the server may be closing.
+    pub(crate) async fn try_send(&mut self, message: impl Into<Message>) -> bool {
+        soon(self.socket.send(message.into())).await.is_ok()
+    }
+
+    /// The next frame of any kind; pings are answered by the library.
+    pub(crate) async fn frame(&mut self) -> Message {
+        soon(self.socket.next()).await.expect("the connection is open").expect("a frame")
+    }
+
+    /// The next text or binary message.
+    pub(crate) async fn next(&mut self) -> Message {
+        // Patience for the message, not for each ping before it.
+        soon(async {
+            loop {
+                let frame = self.frame().await;
+                if frame.is_text() || frame.is_binary() {
+                    return frame;
+                }
+                assert!(!frame.is_close(), "{frame:?}");
+            }
+        })
+        .await
+    }
+
+    pub(crate) async fn text(&mut self) -> String {
+        self.next().await.into_text().expect("text").to_string()
+    }
+
+    pub(crate) async fn texts(&mut self, count: usize) -> Vec<String> {
+        let mut texts = Vec::with_capacity(count);
+        while texts.len() < count {
+            texts.push(self.text().await);
+        }
+        texts
+    }
+
+    /// Reads on to the Close frame; gives its code.
+    pub(crate) async fn close_code(&mut self) -> u16 {
+        loop {
+            match soon(self.socket.next()).await {
+                Some(Ok(Message::Close(Some(close)))) => return u16::from(close.code),
+                Some(Ok(_)) => {}
+                other => panic!("the connection must end with a Close frame, not {other:?}"),
+            }
+        }
+    }
+
+    /// Says goodbye and waits for the answer.
+    pub(crate) async fn leave(mut self) {
+        let goodbye = tokio_tungstenite::tungstenite::protocol::CloseFrame {
+            code: CloseCode::Normal,
+            reason: "".into(),
+        };
+        soon(self.socket.close(Some(goodbye))).await.expect("sent");
+        assert_eq!(self.close_code().await, 1000);
+    }
+}

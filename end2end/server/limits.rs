@@ -1,0 +1,103 @@
+//! Every limit, and how a client is told that it reached one.
+
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::harness::{Server, soon};
+use crate::raw::masked;
+
+#[tokio::test]
+async fn more_connections_than_allowed_are_refused_with_503_and_told_when_to_try_again() {
+    let server = Server::start(&["--max-connections", "2"]);
+    let _ann = server.join("ann").await;
+    let _bob = server.join("bob").await;
+    let refused = server.try_join("id=eve", &[]).await.err().expect("full");
+    assert!(
+        refused.status == 503 && refused.retry_after && refused.body.contains("too_many_connections"),
+        "{refused:?}"
+    );
+}
+
+#[tokio::test]
+async fn more_connections_from_one_address_than_allowed_are_refused_with_429() {
+    let server = Server::start(&["--max-connections-per-ip", "1"]);
+    let _ann = server.join("ann").await;
+    let refused = server.try_join("id=bob", &[]).await.err().expect("full");
+    assert!(refused.status == 429 && refused.retry_after, "{refused:?}");
+}
+
+#[tokio::test]
+async fn more_rooms_than_allowed_are_refused_but_an_empty_room_makes_way() {
+    let server = Server::start(&["--max-rooms", "2"]);
+    let first = server.join_with("room=first").await;
+    let _second = server.join_with("room=second").await;
+    let refused = server.try_join("room=third", &[]).await.err().expect("full");
+    assert!(
+        refused.status == 503 && refused.retry_after && refused.body.contains("too_many_rooms"),
+        "{refused:?}"
+    );
+    first.leave().await;
+    server.join_when_free("room=third").await.leave().await;
+}
+
+#[tokio::test]
+async fn a_message_over_the_limit_closes_its_sender_with_1009_and_nobody_sees_it() {
+    let server = Server::start(&["--max-message", "1KiB"]);
+    let mut ann = server.join("ann").await;
+    let mut bob = server.join("bob").await;
+    bob.send("x".repeat(1025)).await;
+    assert_eq!(bob.close_code().await, 1009);
+    server.join("carol").await.send("x".repeat(1024)).await;
+    assert_eq!(ann.text().await.len(), 1024);
+}
+
+#[tokio::test]
+async fn a_plain_client_that_is_too_fast_is_closed_with_4001_after_its_burst_was_heard() {
+    let server = Server::start(&["--message-rate", "1/s", "--message-burst", "5"]);
+    let mut ann = server.join("ann").await;
+    let mut flood = server.join("flood").await;
+    for number in 0..100 {
+        if !flood.try_send(number.to_string()).await {
+            break;
+        }
+    }
+    assert_eq!(flood.close_code().await, 4001);
+    assert_eq!(ann.texts(5).await, ["0", "1", "2", "3", "4"]);
+    server.join("bob").await.send("next").await;
+    let next = ann.text().await;
+    assert!(next == "next" || next == "5", "at most what a second more allows is heard: {next}");
+}
+
+#[tokio::test]
+async fn half_a_request_or_none_is_closed_after_the_header_timeout() {
+    let server = Server::start(&["--header-timeout", "200ms"]);
+    for opening in ["", "GET /ws HTTP/1.1\r\nHost: x\r\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"] {
+        let mut stream = TcpStream::connect(server.address).await.expect("the server listens");
+        stream.write_all(opening.as_bytes()).await.expect("written");
+        let mut answer = Vec::new();
+        soon(stream.read_to_end(&mut answer)).await.expect("the server closes");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_pings_and_never_reads_costs_little_memory_and_others_nothing() {
+    let server = Server::start(&["--send-buffer", "64KiB"]);
+    let mut flood = server.raw().await;
+    let before = server.resident_bytes();
+    let pings = masked(0x89, &[0; 125]).repeat(1000);
+    let mut taken = 0;
+    // The server stops reading, and then the kernel's own buffers are full.
+    while let Ok(written) = tokio::time::timeout(Duration::from_secs(1), flood.stream.write_all(&pings)).await
+    {
+        written.expect("open");
+        taken += pings.len();
+        assert!(taken < 1 << 30, "the server must stop reading from one that never reads");
+    }
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 8 << 20, "{taken} bytes of pings made the server {grown} bytes larger");
+    let mut ann = server.join("ann").await;
+    ann.send("others go on").await;
+    assert_eq!(ann.text().await, "others go on");
+}

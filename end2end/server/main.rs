@@ -1,0 +1,27 @@
+//! Fanfare's promises, tested from outside: the real program on a free port, and clients nobody here wrote.
+
+/// Starts servers and clients.
+mod harness;
+/// A client made by hand.
+mod raw;
+
+/// The faults of the original program, each of which must stay gone.
+mod original;
+/// The plain dialect: what is sent arrives, byte for byte, in one order.
+mod plain;
+/// RFC 6455 as a client sees it: pings, fragments, close codes.
+mod wire;
+/// Signs of life, and what happens without them.
+mod heartbeat;
+/// Every limit, and how a client is told.
+mod limits;
+/// Which pages may connect.
+mod origin;
+/// Publishing over HTTP, and what its errors say.
+mod api;
+/// Signals and the orderly end.
+mod drain;
+/// Flags, environment, file.
+mod config;
+/// The shape of the source tree.
+mod shape;

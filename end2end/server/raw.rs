@@ -1,0 +1,86 @@
+//! Frames made by hand, to say what no library would.
+
+use std::net::SocketAddr;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::harness::soon;
+
+/// A connection that speaks frames made by hand.
+pub(crate) struct Raw {
+    pub(crate) stream: TcpStream,
+}
+
+/// The mask of every frame made here; any will do.
+const MASK: [u8; 4] = [7, 77, 177, 27];
+
+/// A masked frame of up to 65535 bytes, its first byte as given.
+pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
+    let mut frame = vec![first];
+    match u16::try_from(payload.len()).expect("short enough") {
+        length @ 0..=125 => frame.push(0x80 | length as u8),
+        length => {
+            frame.push(0x80 | 126);
+            frame.extend(length.to_be_bytes());
+        }
+    }
+    frame.extend(MASK);
+    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, key)| byte ^ key));
+    frame
+}
+
+/// The request of RFC 6455 section 1.3.
+pub(crate) fn handshake(address: SocketAddr) -> String {
+    format!(
+        "GET /ws?id=raw HTTP/1.1\r\nHost: {address}\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+    )
+}
+
+impl Raw {
+    pub(crate) async fn open(address: SocketAddr) -> Self {
+        let mut stream = TcpStream::connect(address).await.expect("the server listens");
+        stream.write_all(handshake(address).as_bytes()).await.expect("written");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(soon(stream.read_u8()).await.expect("an answer"));
+        }
+        let head = String::from_utf8(head).expect("text");
+        assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+        assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+        Self { stream }
+    }
+
+    pub(crate) async fn write(&mut self, bytes: &[u8]) {
+        soon(self.stream.write_all(bytes)).await.expect("written");
+    }
+
+    /// The next frame's first byte and payload.
+    pub(crate) async fn frame(&mut self) -> (u8, Vec<u8>) {
+        soon(async {
+            let first = self.stream.read_u8().await.expect("a frame");
+            let length = match self.stream.read_u8().await.expect("a length") {
+                126 => u64::from(self.stream.read_u16().await.expect("a length")),
+                127 => self.stream.read_u64().await.expect("a length"),
+                short => u64::from(short),
+            };
+            let mut payload = vec![0; length as usize];
+            self.stream.read_exact(&mut payload).await.expect("a payload");
+            (first, payload)
+        })
+        .await
+    }
+
+    /// Reads on to a Close frame and then to the end of the stream; gives the code.
+    pub(crate) async fn close_code(&mut self) -> u16 {
+        loop {
+            if let (0x88, payload) = self.frame().await {
+                let mut rest = Vec::new();
+                soon(self.stream.read_to_end(&mut rest)).await.expect("the end of the stream");
+                assert!(rest.is_empty(), "nothing may follow a Close frame");
+                return u16::from_be_bytes([payload[0], payload[1]]);
+            }
+        }
+    }
+}

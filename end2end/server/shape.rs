@@ -1,0 +1,206 @@
+//! The shape of the source tree: what `src/lib.rs` and `src/server/mod.rs` say of floors and gates is so.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+const MAX_LINES: usize = 300;
+
+/// Each floor and the floors that it may name, lowest first.
+const FLOORS: &[(&str, &[&str])] = &[
+    ("protocol", &[]),
+    ("browser", &["protocol"]),
+    ("app", &["protocol", "browser"]),
+    ("server::wire", &["protocol"]),
+    ("server::room", &["protocol", "server::wire"]),
+    ("server::session", &["protocol", "server::wire", "server::room"]),
+    ("server::auth", &["protocol"]),
+    ("server::hub", &["protocol", "server::room", "server::session"]),
+    ("server::transport", &["protocol", "server::wire", "server::room", "server::session", "server::hub"]),
+    (
+        "server::http",
+        &["protocol", "app", "server::room", "server::auth", "server::hub", "server::transport"],
+    ),
+    (
+        "server::config",
+        &["server::room", "server::session", "server::auth", "server::hub", "server::transport"],
+    ),
+    ("server", &["server::config", "server::http", "server::hub"]),
+    ("cli", &["protocol", "server", "server::config"]),
+];
+
+/// Floors that neither wait nor read a clock, and words that would mean that they do.
+const PURE: &[&str] = &["protocol", "server::wire", "server::room", "server::session", "server::auth"];
+const IMPURE: &[&str] =
+    &["tokio", "axum", "hyper", "rusqlite", "async fn", "Instant::now", "SystemTime", "std::net::Tcp"];
+
+/// The only files that ask which side they are compiled for.
+const GATES: &[&str] = &["src/lib.rs", "src/app/live/mod.rs"];
+
+struct Source {
+    /// From the repository's root, with `/`.
+    path: String,
+    text: String,
+}
+
+impl Source {
+    /// Its lines without comments.
+    fn code(&self) -> impl Iterator<Item = &str> {
+        self.text.lines().map(|line| line.split("//").next().unwrap_or_default())
+    }
+
+    fn floor(&self) -> Option<&'static str> {
+        let module = self.path.strip_prefix("src/")?.replace('/', "::");
+        let is_on = |floor: &str| module.strip_prefix(floor).is_some_and(|rest| rest.starts_with("::"));
+        FLOORS.iter().map(|(floor, _)| *floor).filter(|floor| is_on(floor)).max_by_key(|floor| floor.len())
+    }
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
+
+fn files(folder: &str, extension: &str) -> Vec<Source> {
+    let mut found = Vec::new();
+    let mut folders = vec![root().join(folder)];
+    while let Some(folder) = folders.pop() {
+        for entry in fs::read_dir(&folder).expect("a folder") {
+            let path = entry.expect("an entry").path();
+            if path.is_dir() {
+                if !path.ends_with("node_modules") {
+                    folders.push(path);
+                }
+            } else if path.extension().is_some_and(|found| found == extension) {
+                let text = fs::read_to_string(&path).expect("text");
+                found.push(Source { path: relative(&path), text });
+            }
+        }
+    }
+    assert!(!found.is_empty(), "{folder} has files");
+    found
+}
+
+fn relative(path: &Path) -> String {
+    path.strip_prefix(root()).expect("inside").to_string_lossy().replace('\\', "/")
+}
+
+fn sources() -> Vec<Source> {
+    let mut all = files("src", "rs");
+    all.extend(files("end2end/server", "rs"));
+    all
+}
+
+#[test]
+fn every_file_says_what_it_is_for_and_is_one_noun_long() {
+    for source in sources() {
+        assert!(source.text.starts_with("//! "), "{} must open with //!", source.path);
+        let lines = source.text.lines().count();
+        assert!(lines <= MAX_LINES, "{} has {lines} lines, more than {MAX_LINES}: split it", source.path);
+        let stem = Path::new(&source.path).file_stem().expect("a name").to_string_lossy().into_owned();
+        assert!(
+            !["util", "utils", "helper", "helpers", "common", "misc"].contains(&stem.as_str()),
+            "{}",
+            source.path
+        );
+    }
+}
+
+#[test]
+fn only_the_gates_ask_which_side_they_are_compiled_for() {
+    for source in files("src", "rs").iter().filter(|source| !GATES.contains(&source.path.as_str())) {
+        for line in source.code() {
+            assert!(!line.contains("feature = "), "{} is no gate: {line}", source.path);
+        }
+    }
+}
+
+#[test]
+fn a_floor_names_only_floors_below_it() {
+    for source in files("src", "rs") {
+        let Some(floor) = source.floor() else { continue };
+        let (_, allowed) = FLOORS.iter().find(|(name, _)| *name == floor).expect("it is in the table");
+        for line in source.code() {
+            for (at, _) in line.match_indices("crate::") {
+                let named = &line[at + "crate::".len()..];
+                let is_named = |name: &str| {
+                    named
+                        .strip_prefix(name)
+                        .is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+                };
+                let target = FLOORS
+                    .iter()
+                    .map(|(name, _)| *name)
+                    .filter(|name| is_named(name))
+                    .max_by_key(|name| name.len());
+                let target =
+                    target.unwrap_or_else(|| panic!("{}: name one floor a line: {line}", source.path));
+                assert!(
+                    target == floor || allowed.contains(&target),
+                    "{}: {floor} may not name {target}: {line}",
+                    source.path
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn only_the_seam_between_page_and_browser_names_the_browser() {
+    for source in files("src/app", "rs") {
+        let names_browser = source.code().any(|line| line.contains("crate::browser"));
+        assert!(!names_browser || source.path == "src/app/live/hydrate.rs", "{}", source.path);
+    }
+}
+
+#[test]
+fn the_pure_floors_neither_wait_nor_read_a_clock() {
+    for source in
+        files("src", "rs").iter().filter(|source| source.floor().is_some_and(|floor| PURE.contains(&floor)))
+    {
+        for line in source.code() {
+            let found = IMPURE.iter().find(|word| line.contains(*word));
+            assert_eq!(found, None, "{}: {line}", source.path);
+        }
+    }
+}
+
+#[test]
+fn no_file_is_forgotten() {
+    let sources = sources();
+    let roots = ["src/lib.rs", "src/main.rs", "end2end/server/main.rs"];
+    for source in sources.iter().filter(|source| !roots.contains(&source.path.as_str())) {
+        let path = Path::new(&source.path);
+        let (folder, stem) = (path.parent().expect("a folder"), path.file_stem().expect("a name"));
+        let (module, folder) = match stem.to_str() {
+            Some("mod") => (folder.file_name().expect("a name"), folder.parent().expect("a folder")),
+            _ => (stem, folder),
+        };
+        let declared = [
+            format!("mod {};", module.to_string_lossy()),
+            format!("#[path = \"{}.rs\"]", module.to_string_lossy()),
+        ];
+        let parents = ["mod.rs", "lib.rs", "main.rs"]
+            .map(|name| folder.join(name))
+            .into_iter()
+            .chain([folder.with_extension("rs")]);
+        let parents: Vec<String> = parents.map(|parent| parent.to_string_lossy().into_owned()).collect();
+        let is_declared = sources.iter().filter(|other| parents.contains(&other.path)).any(|parent| {
+            parent.code().any(|line| declared.iter().any(|declared| line.contains(declared.as_str())))
+        });
+        assert!(is_declared, "{} is declared by no mod line", source.path);
+    }
+}
+
+#[test]
+fn every_panel_has_a_style_of_its_own_stem_and_every_style_is_used() {
+    let main = fs::read_to_string(root().join("style/main.css")).expect("text");
+    // What belongs to no panel: colours and the page's ground.
+    let shared = ["tokens", "base"];
+    for style in files("style", "css") {
+        let Some(stem) = style.path.strip_prefix("style/_").and_then(|path| path.strip_suffix(".css")) else {
+            continue;
+        };
+        assert!(main.contains(&format!("_{stem}.css")), "{} is not imported by style/main.css", style.path);
+        let panel = root().join(format!("src/app/{stem}.rs"));
+        assert!(shared.contains(&stem) || panel.is_file(), "{} has no panel src/app/{stem}.rs", style.path);
+    }
+}

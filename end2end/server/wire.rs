@@ -1,0 +1,96 @@
+//! RFC 6455 as a client sees it. What the decoder does with every frame is tested beside it; here, that the
+//! answer reaches the client.
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+
+use crate::harness::Server;
+use crate::raw::{handshake, masked};
+
+#[tokio::test]
+async fn each_broken_frame_is_answered_with_its_close_code_before_the_connection_goes() {
+    let server = Server::start(&["--max-message", "1KiB"]);
+    let cases: &[(&str, Vec<u8>, u16)] = &[
+        ("a reserved bit", masked(0xC1, b"x"), 1002),
+        ("a reserved opcode", masked(0x83, b"x"), 1002),
+        ("no mask", vec![0x81, 0x01, b'x'], 1002),
+        ("a ping in pieces", masked(0x09, b"x"), 1002),
+        ("a long ping", masked(0x89, &[0; 126]), 1002),
+        ("a continuation of nothing", masked(0x80, b"x"), 1002),
+        ("text in text", [masked(0x01, b"x"), masked(0x81, b"y")].concat(), 1002),
+        ("endless empty pieces", [masked(0x01, b""), masked(0x00, b"").repeat(5000)].concat(), 1002),
+        ("a close of one byte", masked(0x88, b"x"), 1002),
+        ("a forbidden close code", masked(0x88, &1006u16.to_be_bytes()), 1002),
+        ("text that is no UTF-8", masked(0x81, &[0xFF]), 1007),
+        ("a message of 1025 bytes", masked(0x82, &[0; 1025]), 1009),
+        ("pieces of 1025 bytes", [masked(0x02, &[0; 1000]), masked(0x80, &[0; 25])].concat(), 1009),
+        ("a declared terabyte", [&[0x82, 0xFF, 0, 0, 1, 0, 0, 0, 0, 0][..], &[1, 2, 3, 4, 5]].concat(), 1009),
+    ];
+    for (name, bytes, code) in cases {
+        let mut raw = server.raw().await;
+        raw.write(bytes).await;
+        // More than the server will read: the Close frame must survive it.
+        raw.write(&masked(0x82, &[0; 60_000])).await;
+        assert_eq!(raw.close_code().await, *code, "{name}");
+    }
+}
+
+#[tokio::test]
+async fn a_ping_is_answered_with_its_own_payload_and_only_to_its_sender() {
+    let server = Server::start(&[]);
+    let mut ann = server.join("ann").await;
+    let mut bob = server.join("bob").await;
+    ann.send(Message::Ping("payload".into())).await;
+    assert_eq!(ann.frame().await, Message::Pong("payload".into()));
+    ann.send("a message").await;
+    assert_eq!(bob.frame().await, Message::text("a message"));
+}
+
+#[tokio::test]
+async fn a_message_in_pieces_arrives_whole_with_pings_answered_between() {
+    let server = Server::start(&[]);
+    let mut ann = server.join("ann").await;
+    let mut raw = server.raw().await;
+    for byte in [masked(0x01, "é".as_bytes()), masked(0x89, b"now"), masked(0x80, "世界".as_bytes())].concat()
+    {
+        raw.write(&[byte]).await;
+    }
+    assert_eq!(raw.frame().await, (0x8A, b"now".to_vec()));
+    assert_eq!(raw.frame().await, (0x81, "é世界".as_bytes().to_vec()));
+    assert_eq!(ann.text().await, "é世界");
+}
+
+#[tokio::test]
+async fn a_clients_close_is_answered_with_its_own_code() {
+    let server = Server::start(&[]);
+    for code in [1000u16, 1001, 3000, 4999] {
+        let mut raw = server.raw().await;
+        raw.write(&masked(0x88, &code.to_be_bytes())).await;
+        assert_eq!(raw.close_code().await, code);
+    }
+    let mut raw = server.raw().await;
+    raw.write(&masked(0x88, b"")).await;
+    assert_eq!(raw.frame().await, (0x88, Vec::new()));
+}
+
+#[tokio::test]
+async fn what_was_said_just_before_a_close_is_still_heard() {
+    let server = Server::start(&[]);
+    let mut ann = server.join("ann").await;
+    let mut raw = server.raw().await;
+    raw.write(&[masked(0x81, b"last words"), masked(0x88, &1000u16.to_be_bytes())].concat()).await;
+    assert_eq!(ann.text().await, "last words");
+    assert_eq!(raw.close_code().await, 1000);
+}
+
+#[tokio::test]
+async fn frames_sent_together_with_the_handshake_are_not_lost() {
+    let server = Server::start(&[]);
+    let mut ann = server.join("ann").await;
+    let mut stream = TcpStream::connect(server.address).await.expect("the server listens");
+    let mut bytes = handshake(server.address).into_bytes();
+    bytes.extend(masked(0x81, b"eager"));
+    stream.write_all(&bytes).await.expect("written");
+    assert_eq!(ann.text().await, "eager");
+}
