@@ -8,6 +8,7 @@ cd "$ROOT"
 # One pin each. wasm-bindgen's program must equal the crate exactly, so the crate's pin is the only one.
 CARGO_LEPTOS_VERSION=0.3.11
 MIN_RUST_MINOR=96 # cargo-leptos 0.3.11 is built with its own lock file, which needs rustc 1.96
+MIN_NODE_MAJOR=20  # Playwright's own demand
 WASM_TARGET=wasm32-unknown-unknown
 WASM_BINDGEN_VERSION=$(sed -n 's/^wasm-bindgen = .*"=\([0-9.]*\)".*/\1/p' Cargo.toml)
 

@@ -101,9 +101,16 @@ install_tool() {
     die "$what $version did not build"
 }
 
+# Playwright needs a newer Node.js than Debian bookworm has; npm's registry has it as a package.
 install_node() {
-  have npm && have node && return 0
-  apt_install "Node.js, which runs wasm-opt and the browser tests" nodejs npm
+  local major
+  have npm || apt_install "Node.js, which runs wasm-opt and the browser tests" nodejs npm
+  major=$(node -p 'process.versions.node.split(".")[0]' 2>/dev/null || echo 0)
+  [ "$major" -ge "$MIN_NODE_MAJOR" ] && return 0
+  say "Installing Node.js $MIN_NODE_MAJOR with npm (the one here is $major)"
+  npm install --global --prefix /usr/local --no-audit --no-fund --loglevel=error "node@$MIN_NODE_MAJOR" >/dev/null ||
+    die "Node.js $MIN_NODE_MAJOR or later is needed, and npm could not install it"
+  hash -r
 }
 
 # npm_install FOLDER WHY

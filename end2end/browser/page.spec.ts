@@ -50,7 +50,7 @@ test('the title and the heading name the room', async ({ visit }) => {
 
 test('without JavaScript the page says so, and claims no connection', async ({ visit, javaScriptEnabled }) => {
   const page = await visit('/');
-  await expect(page.getByText('Messages need JavaScript')).toBeVisible({ visible: !javaScriptEnabled });
+  await expect(page.locator('.unscripted')).toBeVisible({ visible: !javaScriptEnabled });
   await expect(badge(page)).toBeVisible({ visible: javaScriptEnabled });
 });
 

@@ -19,7 +19,7 @@ test('the picture of the README', async ({ visit, browser }) => {
     [lei, 'Audio is fine now. It was two seconds behind and has caught up.'],
     [ann, '<img src=x onerror=alert(1)> is shown as what it is: text.'],
     [lei, 'main is green again: 214 tests, 3 min 12 s\ndeploy to staging: done'],
-    [ann, 'Thank you. Next question from the back row:'],
+    [ann, 'Thank you all. See you at ten.'],
   ] as const;
   for (const [page, text] of said) {
     await input(page).fill(text);

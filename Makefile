@@ -1,0 +1,26 @@
+# Every target installs what it misses first (scripts/setup.sh); done once, that takes under a second.
+.PHONY: help run test watch build dist bench clean
+
+help: ## What there is
+	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+
+run: ## Build and start Fanfare on http://127.0.0.1:12345
+	@scripts/run.sh
+
+test: ## Check everything: format, clippy, docs, Rust, wasm, browser
+	@scripts/test.sh
+
+watch: ## Develop: rebuild and reload on every change
+	@scripts/watch.sh
+
+build: ## Build the server and the page, optimised
+	@scripts/build.sh release
+
+dist: ## Make dist/: the program and its site folder, to be copied anywhere
+	@scripts/dist.sh
+
+bench: ## Measure deliveries beside the floor
+	@scripts/bench.sh
+
+clean: ## Remove what was built (installed tools stay)
+	rm -rf target dist node_modules end2end/browser/node_modules

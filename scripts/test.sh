@@ -1,0 +1,53 @@
+#!/usr/bin/env bash
+# Everything that must hold, cheapest first. The first promise that breaks is named, and ends it.
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+scripts/setup.sh test
+choose_toolchain || die "no Rust toolchain that can build wasm, though the set-up went through"
+# The flag that cargo-leptos sets for its own dev builds: so that they and the tests share one build.
+export RUSTFLAGS="--cfg erase_components"
+began=$SECONDS
+
+# promise WORDS COMMAND...
+promise() {
+  local words=$1 start=$SECONDS; shift
+  say "$words"
+  "$@" || die "broken: $words"
+  say "holds ($((SECONDS - start)) s): $words"
+}
+
+# cargo_of TOOL: Cargo of a toolchain that has it. Debian's Rust comes without clippy.
+cargo_of() {
+  local tool=$1 name
+  cargo "$tool" -V >/dev/null 2>&1 && { echo cargo; return; }
+  have rustup || return 1
+  for name in $(rustup toolchain list | cut -d' ' -f1 | grep -v '^nightly'); do
+    cargo "+$name" "$tool" -V >/dev/null 2>&1 && { echo "cargo +$name"; return; }
+  done
+  return 1
+}
+
+lint() {
+  local cargo=$1; shift
+  # Another compiler has a folder of its own, or the two would rebuild each other's work.
+  if [ "$cargo" != cargo ]; then export CARGO_TARGET_DIR=target/lint; fi
+  $cargo clippy --quiet --locked --features ssr --all-targets -- -D warnings &&
+    $cargo clippy --quiet --locked --features hydrate --lib -- -D warnings
+}
+
+browser_tests() {
+  (cd end2end/browser && npx tsc --noEmit && npx playwright test)
+}
+
+promise "the code is formatted" cargo fmt --check
+if clippy=$(cargo_of clippy); then
+  promise "clippy finds nothing, neither in the server nor in the page" lint "$clippy"
+else
+  say "skipped: no toolchain here has clippy (Debian's Rust does not package it)"
+fi
+promise "the documentation builds without warnings" \
+  env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --no-deps --features ssr --document-private-items
+promise "server and page build" scripts/build.sh dev
+promise "the server keeps its promises (Rust tests)" cargo test --quiet --locked --features ssr
+promise "the page keeps its promises (Chromium)" browser_tests
+say "all promises hold, after $((SECONDS - began)) s"
