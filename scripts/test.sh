@@ -4,8 +4,6 @@ source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 scripts/setup.sh test
 choose_toolchain || die "no Rust toolchain that can build wasm, though the set-up went through"
-# The flag that cargo-leptos sets for its own dev builds: so that they and the tests share one build.
-export RUSTFLAGS="--cfg erase_components"
 began=$SECONDS
 
 # promise WORDS COMMAND...
