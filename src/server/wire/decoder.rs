@@ -82,10 +82,7 @@ impl Decoder {
         mut each: impl FnMut(Incoming<'_>) -> ControlFlow<()>,
     ) -> Result<(), Violation> {
         let mut state = self.unfinished.take().map(|unfinished| *unfinished).unwrap_or_default();
-        loop {
-            let Some(Arriving { header, taken }) = state.next_frame(&mut input, self.max_message)? else {
-                break;
-            };
+        while let Some(Arriving { header, taken }) = state.next_frame(&mut input, self.max_message)? {
             // Fits: it is at most the length of a slice.
             let available = (header.length - taken).min(input.len() as u64) as usize;
             let (payload, rest) = mem::take(&mut input).split_at_mut(available);
