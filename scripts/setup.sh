@@ -23,27 +23,25 @@ apt_install() {
 }
 
 # The standard library for wasm, built from Debian's own sources: Debian packages the compiler but not this part.
-build_debian_wasm_std() {
-  local lib=/usr/lib/rustlib/$WASM_TARGET/lib work
-  compgen -G "$lib/libstd-*.rlib" >/dev/null && return 0
+# A subshell, so that its trap ends with it.
+build_debian_wasm_std() (
+  lib=/usr/lib/rustlib/$WASM_TARGET/lib
+  if compgen -G "$lib/libstd-*.rlib" >/dev/null; then exit 0; fi
   say "Building Rust's standard library for wasm from Debian's sources (about a minute)"
   work=$(mktemp -d)
-  trap 'rm -rf "$work"' RETURN
-  mkdir -p "$work/src" "$work/out"
+  trap 'rm -rf "$work"' EXIT
+  mkdir -p "$work/src" "$work/out" "$(dirname "$lib")"
   : >"$work/src/lib.rs"
   printf '[package]\nname = "wasm_std"\nversion = "0.0.0"\nedition = "2021"\n[workspace]\n[profile.release]\npanic = "abort"\n' >"$work/Cargo.toml"
-  (
-    # Bitcode must be in the libraries, or a link-time-optimised page cannot be linked.
-    cd "$work"
-    env -u RUSTUP_TOOLCHAIN -u CARGO_TARGET_DIR RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc RUSTFLAGS=-Cembed-bitcode=yes \
-      /usr/bin/cargo build --quiet --release --target "$WASM_TARGET" -Zbuild-std=std,panic_abort,panic_unwind
-  ) || die "the standard library for wasm did not build"
+  # Bitcode must be in the libraries, or a link-time-optimised page cannot be linked.
+  (cd "$work" && env -u RUSTUP_TOOLCHAIN -u CARGO_TARGET_DIR RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc RUSTFLAGS=-Cembed-bitcode=yes \
+    /usr/bin/cargo build --quiet --release --target "$WASM_TARGET" -Zbuild-std=std,panic_abort,panic_unwind) ||
+    die "the standard library for wasm did not build"
   find "$work/target/$WASM_TARGET/release/deps" -name '*.rlib' ! -name 'libwasm_std-*' -exec cp {} "$work/out/" \;
-  mkdir -p "$(dirname "$lib")"
   rm -rf "$lib" "$lib.new"
   cp -r "$work/out" "$lib.new"
   mv "$lib.new" "$lib"
-}
+)
 
 install_debian_rust() {
   local llvm linker=/usr/lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld
