@@ -12,6 +12,9 @@ MIN_NODE_MAJOR=20  # Playwright's own demand
 WASM_TARGET=wasm32-unknown-unknown
 WASM_BINDGEN_VERSION=$(sed -n 's/^wasm-bindgen = .*"=\([0-9.]*\)".*/\1/p' Cargo.toml)
 
+# A slow registry is asked again, not given up.
+export CARGO_NET_RETRY=${CARGO_NET_RETRY:-10}
+
 CARGO_HOME=${CARGO_HOME:-$HOME/.cargo}
 case ":$PATH:" in *":$CARGO_HOME/bin:"*) ;; *) PATH="$CARGO_HOME/bin:$PATH" ;; esac
 export PATH
