@@ -21,7 +21,7 @@ use crate::raw::Raw;
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Settings that keep one test out of another's way and every limit out of a test that is not about it.
-const QUIET: &[&str] = &["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0", "--log-level", "info"];
+const QUIET: &[&str] = &["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"];
 
 /// Waits for `what`, but not for ever.
 pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
@@ -155,7 +155,12 @@ impl Server {
 
     /// A connection that has been upgraded by hand, to send bytes that no library would.
     pub(crate) async fn raw(&self) -> Raw {
-        Raw::open(self.address).await
+        Raw::open(self.address, "id=raw", None).await
+    }
+
+    /// The same, of a subprotocol.
+    pub(crate) async fn raw_with(&self, query: &str, subprotocol: &str) -> Raw {
+        Raw::open(self.address, query, Some(subprotocol)).await
     }
 
     /// What the process holds of memory.
@@ -219,6 +224,10 @@ impl Peer {
 
     pub(crate) async fn text(&mut self) -> String {
         self.next().await.into_text().expect("text").to_string()
+    }
+
+    pub(crate) async fn json(&mut self) -> serde_json::Value {
+        serde_json::from_str(&self.text().await).expect("JSON")
     }
 
     pub(crate) async fn texts(&mut self, count: usize) -> Vec<String> {

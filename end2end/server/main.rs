@@ -9,12 +9,18 @@ mod raw;
 mod original;
 /// The plain dialect: what is sent arrives, byte for byte, in one order.
 mod plain;
+/// The dialect `fanfare.v1`, frame by frame.
+mod typed;
+/// Reading from a place: history, coming back, falling behind.
+mod recovery;
 /// RFC 6455 as a client sees it: pings, fragments, close codes.
 mod wire;
 /// Signs of life, and what happens without them.
 mod heartbeat;
 /// Every limit, and how a client is told.
 mod limits;
+/// Clients that mean harm.
+mod hostile;
 /// Which pages may connect.
 mod origin;
 /// Publishing over HTTP, and what its errors say.

@@ -31,17 +31,19 @@ pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// The request of RFC 6455 section 1.3.
-pub(crate) fn handshake(address: SocketAddr) -> String {
+pub(crate) fn handshake(address: SocketAddr, query: &str, subprotocol: Option<&str>) -> String {
+    let subprotocol =
+        subprotocol.map_or(String::new(), |name| format!("Sec-WebSocket-Protocol: other, {name}\r\n"));
     format!(
-        "GET /ws?id=raw HTTP/1.1\r\nHost: {address}\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n"
+        "GET /ws?{query} HTTP/1.1\r\nHost: {address}\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{subprotocol}\r\n"
     )
 }
 
 impl Raw {
-    pub(crate) async fn open(address: SocketAddr) -> Self {
+    pub(crate) async fn open(address: SocketAddr, query: &str, subprotocol: Option<&str>) -> Self {
         let mut stream = TcpStream::connect(address).await.expect("the server listens");
-        stream.write_all(handshake(address).as_bytes()).await.expect("written");
+        stream.write_all(handshake(address, query, subprotocol).as_bytes()).await.expect("written");
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(soon(stream.read_u8()).await.expect("an answer"));

@@ -14,17 +14,36 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("server::room", &["protocol", "server::wire"]),
     ("server::session", &["protocol", "server::wire", "server::room"]),
     ("server::auth", &["protocol"]),
-    ("server::hub", &["protocol", "server::room", "server::session"]),
-    ("server::transport", &["protocol", "server::wire", "server::room", "server::session", "server::hub"]),
+    ("server::store", &["protocol", "server::room"]),
+    ("server::hub", &["protocol", "server::wire", "server::room", "server::session", "server::store"]),
+    (
+        "server::transport",
+        &["protocol", "server::wire", "server::room", "server::session", "server::store", "server::hub"],
+    ),
     (
         "server::http",
-        &["protocol", "app", "server::room", "server::auth", "server::hub", "server::transport"],
+        &[
+            "protocol",
+            "app",
+            "server::room",
+            "server::auth",
+            "server::store",
+            "server::hub",
+            "server::transport",
+        ],
     ),
     (
         "server::config",
-        &["server::room", "server::session", "server::auth", "server::hub", "server::transport"],
+        &[
+            "server::room",
+            "server::session",
+            "server::auth",
+            "server::store",
+            "server::hub",
+            "server::transport",
+        ],
     ),
-    ("server", &["server::config", "server::http", "server::hub"]),
+    ("server", &["server::config", "server::http", "server::hub", "server::store"]),
     ("cli", &["protocol", "server", "server::config"]),
 ];
 

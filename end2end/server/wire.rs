@@ -89,8 +89,40 @@ async fn frames_sent_together_with_the_handshake_are_not_lost() {
     let server = Server::start(&[]);
     let mut ann = server.join("ann").await;
     let mut stream = TcpStream::connect(server.address).await.expect("the server listens");
-    let mut bytes = handshake(server.address).into_bytes();
+    let mut bytes = handshake(server.address, "id=eager", None).into_bytes();
     bytes.extend(masked(0x81, b"eager"));
     stream.write_all(&bytes).await.expect("written");
     assert_eq!(ann.text().await, "eager");
+}
+
+#[tokio::test]
+async fn messages_of_every_length_up_to_16_mib_pass_whole_and_in_pieces() {
+    const LARGEST: usize = 16 << 20;
+    let server = Server::start(&["--max-message", "16MiB"]);
+    let mut ann = server.join("ann").await;
+    let mut raw = server.raw().await;
+    for length in [0, 1, 125, 126, 127, 128, 65_535, 65_536, 65_537, 1 << 20, LARGEST] {
+        let message = Message::binary(vec![0x5A; length]);
+        ann.send(message.clone()).await;
+        assert!(ann.next().await == message, "{length} bytes");
+        let (first, payload) = raw.frame().await;
+        assert!(
+            first == 0x82 && payload.len() == length && payload.iter().all(|byte| *byte == 0x5A),
+            "{length} bytes"
+        );
+    }
+    for piece in [64, 1024, 60_000] {
+        let pieces = LARGEST / 16 / piece;
+        raw.write(&masked(0x02, &vec![1; piece])).await;
+        let middle = masked(0x00, &vec![1; piece]);
+        for _ in 2..pieces {
+            raw.write(&middle).await;
+        }
+        raw.write(&masked(0x80, &vec![1; piece])).await;
+        assert!(ann.next().await == Message::binary(vec![1; pieces * piece]), "pieces of {piece} bytes");
+        assert_eq!(raw.frame().await.1.len(), pieces * piece);
+    }
+    let mut large = server.join("large").await;
+    large.send(Message::binary(vec![0; LARGEST + 1])).await;
+    assert_eq!(large.close_code().await, 1009);
 }

@@ -1,11 +1,24 @@
-//! What both sides agree on: names, positions and close codes.
+//! What travels between both sides: names, positions, the frames of `fanfare.v1`, close and error codes.
 //!
 //! No I/O, no clock, no feature gate; names nothing else of ours.
 
 mod name;
+mod key;
 mod position;
+mod command;
+mod push;
+mod codec;
+mod error;
 mod close;
 
 pub use close::CloseCode;
+pub use codec::CommandError;
+pub use command::Command;
+pub use error::ErrorCode;
+pub use key::{Key, KeyError};
 pub use name::{NameError, RoomName, UserId};
 pub use position::{Epoch, Offset};
+pub use push::{Body, GapReason, Publication, Push, Recovery, Welcome};
+
+/// The subprotocol that chooses the typed dialect.
+pub const SUBPROTOCOL: &str = "fanfare.v1";

@@ -1,6 +1,7 @@
 //! Names that people choose: parsed once at the edge, valid ever after.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,7 @@ const MAX_NAME_CHARS: usize = 64;
 /// A room's name: 1 to 64 of `a-z 0-9 - _ .`
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct RoomName(Box<str>);
+pub struct RoomName(Arc<str>);
 
 impl RoomName {
     /// The room of whoever names none.
@@ -54,14 +55,14 @@ impl TryFrom<String> for RoomName {
 
 impl From<RoomName> for String {
     fn from(name: RoomName) -> Self {
-        name.0.into()
+        name.0.as_ref().into()
     }
 }
 
 /// Who says something: 1 to 64 characters, no control characters. Not unique: two connections may share one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct UserId(Box<str>);
+pub struct UserId(Arc<str>);
 
 impl UserId {
     /// Accepts `id` if it is 1 to 64 characters without control characters.
@@ -81,6 +82,11 @@ impl UserId {
         let letters: String =
             (0..4).map(|place| char::from(b'a' + (number / 26u64.pow(place) % 26) as u8)).collect();
         Self(format!("guest-{letters}").into())
+    }
+
+    /// For what is published without an id.
+    pub fn anonymous() -> Self {
+        Self("anonymous".into())
     }
 
     /// The id as text.
@@ -104,7 +110,7 @@ impl TryFrom<String> for UserId {
 
 impl From<UserId> for String {
     fn from(id: UserId) -> Self {
-        id.0.into()
+        id.0.as_ref().into()
     }
 }
 

@@ -3,9 +3,10 @@
 //! # Floors, lowest first
 //!
 //! - `wire` RFC 6455 frames as bytes. Pure.
-//! - `room` one room's log. Pure.
+//! - `room` one room's log, presence, keys. Pure.
 //! - `session` one connection's protocol state: heartbeat, rate, outbox. Pure.
 //! - `auth` who may come in. Pure.
+//! - `store` what keeps publications: numbers them, reads them back.
 //! - `hub` the registry: rooms and connections brought together. No sockets, no HTTP.
 //! - `transport` open WebSockets and their kernel sockets.
 //! - `http` the page, the upgrade, the API. The only floor that names `app`.
@@ -15,6 +16,7 @@ pub mod wire;
 pub mod room;
 pub mod session;
 pub mod auth;
+pub mod store;
 pub mod hub;
 pub mod transport;
 pub mod http;
@@ -22,6 +24,7 @@ pub mod config;
 
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -33,6 +36,7 @@ use tracing::{info, warn};
 use crate::server::config::Config;
 use crate::server::http::{AcceptSettings, Site, State};
 use crate::server::hub::Hub;
+use crate::server::store::MemoryStore;
 
 /// How long the end may take: under the 10 s that supervisors commonly wait.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
@@ -102,7 +106,7 @@ impl Server {
         let _already = any_spawner::Executor::init_tokio();
         raise_file_limit(&config);
         let site = site(&config);
-        let hub = Hub::new(config.hub);
+        let hub = Hub::new(config.hub, Arc::new(MemoryStore::new(config.memory)));
         let state = State::new(hub.clone(), config.origins, config.connection, site);
         let accept = AcceptSettings { header_timeout: config.header_timeout };
 

@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use crate::server::auth::OriginPolicy;
 use crate::server::hub::HubSettings;
-use crate::server::room::LogLimits;
+use crate::server::room::{KeyLimits, LogLimits};
 use crate::server::session::{HeartbeatSettings, Rate};
+use crate::server::store::MemoryLimits;
 use crate::server::transport::ConnectionSettings;
 
 pub use setting::{SETTINGS, Setting};
@@ -22,6 +23,8 @@ pub use value::{Given, Mistake, Raw, Source};
 const RING_MESSAGES: usize = 4096;
 /// Bytes of them; at least four of the largest messages, or a reader could not be one behind.
 const RING_BYTES: usize = 4 * 1024 * 1024;
+/// How long a key makes a send repeatable.
+const KEY_LIMITS: KeyLimits = KeyLimits { messages: 10_000, age: Duration::from_secs(600) };
 /// The sweep looks this often in a heartbeat, so that pings and expiry are late by little.
 const SWEEPS_A_HEARTBEAT: u32 = 8;
 /// No use looking more often, and no less often however long the heartbeat is.
@@ -49,6 +52,8 @@ pub struct Config {
     pub header_timeout: Duration,
     /// What the Hub is held to.
     pub hub: HubSettings,
+    /// What the store in memory keeps.
+    pub memory: MemoryLimits,
     /// What each connection is held to.
     pub connection: ConnectionSettings,
     /// Which pages may open a socket.
@@ -79,6 +84,9 @@ impl Config {
         let max_rooms = raw.read("max-rooms", &mut mistakes, value::count);
         let per_second = raw.read("message-rate", &mut mistakes, value::rate);
         let burst = raw.read("message-burst", &mut mistakes, value::burst);
+        let history_messages = raw.read("history-messages", &mut mistakes, value::count);
+        let history_bytes = raw.read("history-bytes", &mut mistakes, value::size);
+        let history_age = raw.read("history-age", &mut mistakes, value::duration);
         let origins = raw.read_all("allow-origin", &mut mistakes, value::origin);
         let log_format = raw.read("log-format", &mut mistakes, value::log_format);
         let log_level = raw.read("log-level", &mut mistakes, value::log_level);
@@ -112,6 +120,11 @@ impl Config {
                         bytes: RING_BYTES.max(max_message.saturating_mul(4)),
                     },
                     sweep_every: (ping_after / SWEEPS_A_HEARTBEAT).clamp(shortest, longest),
+                },
+                memory: MemoryLimits {
+                    log: LogLimits { messages: history_messages?, bytes: history_bytes? },
+                    age: history_age?,
+                    keys: KEY_LIMITS,
                 },
                 connection: ConnectionSettings {
                     max_message,

@@ -6,8 +6,10 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
+use crate::protocol::KeyError;
 use crate::protocol::NameError;
 use crate::server::hub::Refusal;
+use crate::server::store::StoreError;
 use crate::server::transport::UpgradeError;
 
 /// Seconds after which a refused client may try again.
@@ -19,9 +21,18 @@ pub(super) enum ApiError {
     /// A room or id that is none.
     #[error("{0}")]
     Name(#[from] NameError),
+    /// An offset that is none.
+    #[error("after must be an offset: a number from 0")]
+    Position,
     /// A limit is reached.
     #[error("{0}")]
     Refused(#[from] Refusal),
+    /// The store could not take or give something now.
+    #[error("{0}")]
+    Store(#[from] StoreError),
+    /// A key that is none.
+    #[error("{0}")]
+    Key(#[from] KeyError),
     /// Not a WebSocket handshake.
     #[error("{0}")]
     Upgrade(#[from] UpgradeError),
@@ -54,6 +65,11 @@ impl ApiError {
             Self::Name(
                 NameError::Length { .. } | NameError::RoomCharacter { .. } | NameError::IdControl { .. },
             ) => (StatusCode::BAD_REQUEST, "bad_name"),
+            Self::Key(_) => (StatusCode::BAD_REQUEST, "bad_key"),
+            Self::Position => (StatusCode::BAD_REQUEST, "bad_position"),
+            Self::Refused(Refusal::StoreUnavailable) | Self::Store(_) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable")
+            }
             Self::Refused(Refusal::TooManyConnections) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "too_many_connections")
             }
@@ -83,7 +99,7 @@ impl IntoResponse for ApiError {
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         match self {
-            Self::Refused(_) => {
+            Self::Refused(_) | Self::Store(_) => {
                 headers.insert(header::RETRY_AFTER, RETRY_AFTER);
             }
             Self::Upgrade(UpgradeError::NotAnUpgrade | UpgradeError::WrongVersion) => {

@@ -9,11 +9,14 @@ use serde::Deserialize;
 use tracing::info;
 
 use crate::protocol::CloseCode;
+use crate::protocol::Epoch;
 use crate::protocol::NameError;
+use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::http::State;
 use crate::server::http::error::ApiError;
+use crate::server::hub::Resume;
 use crate::server::transport::{Handshake, Opened, turn_away};
 
 /// The query of `/ws`.
@@ -21,6 +24,8 @@ use crate::server::transport::{Handshake, Opened, turn_away};
 pub(super) struct Asked {
     room: Option<String>,
     id: Option<String>,
+    after: Option<String>,
+    epoch: Option<Epoch>,
 }
 
 impl Asked {
@@ -28,6 +33,12 @@ impl Asked {
         let room = self.room.as_deref().map_or_else(|| Ok(RoomName::lobby()), RoomName::parse)?;
         let id = self.id.as_deref().map_or_else(|| Ok(UserId::guest(fastrand::u64(..))), UserId::parse)?;
         Ok((room, id))
+    }
+
+    fn resume(&self) -> Result<Option<Resume>, ApiError> {
+        let Some(after) = &self.after else { return Ok(None) };
+        let after = after.parse().map(Offset).map_err(|_| ApiError::Position)?;
+        Ok(Some(Resume { after, epoch: self.epoch.clone() }))
     }
 }
 
@@ -50,8 +61,11 @@ pub(super) async fn open(
             return Ok(turn_away(handshake, CloseCode::BadName));
         }
     };
-    let admission =
-        state.hub.admit(address, &room).inspect_err(|refusal| info!(%address, ?refusal, "refused"))?;
+    let resume = asked.resume()?;
+    let admission = state
+        .hub
+        .admit(address, &room, resume.as_ref())
+        .inspect_err(|refusal| info!(%address, ?refusal, "refused"))?;
     let opened =
         Opened { admission, hub: state.hub.clone(), id, address, settings: state.connection.clone() };
     Ok(opened.spawn(handshake))

@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use crate::protocol::CloseCode;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
-use crate::server::hub::{Hub, Outlet, Room, lock};
+use crate::protocol::UserId;
+use crate::server::hub::{Hub, Outlet, Resume, Room, Start, lock};
 
 /// Why a connection or a room was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -25,6 +25,9 @@ pub enum Refusal {
     /// The server is stopping.
     #[error("the server is stopping")]
     Draining,
+    /// The store cannot be read.
+    #[error("the store cannot be read now")]
+    StoreUnavailable,
 }
 
 /// A counted place in a room, before there is a connection. Dropping it gives the place back.
@@ -32,7 +35,9 @@ pub enum Refusal {
 pub struct Admission {
     place: Place,
     room: Arc<Room>,
-    cursor: Offset,
+    start: Start,
+    head: Offset,
+    first: Offset,
 }
 
 /// One of the places that the limits allow.
@@ -45,9 +50,17 @@ struct Place {
 /// One connection's membership of its room. Dropping it is the only way to leave, so nobody leaves twice.
 #[derive(Debug)]
 pub struct Membership {
-    admission: Admission,
-    outlet: usize,
+    place: Place,
+    room: Arc<Room>,
+    id: UserId,
+    /// Where its outlet is registered, once it is.
+    keys: Option<Keys>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Keys {
     reader: usize,
+    outlet: usize,
 }
 
 impl Hub {
@@ -55,14 +68,20 @@ impl Hub {
     ///
     /// # Errors
     /// The limit that is reached.
-    pub fn admit(&self, address: IpAddr, name: &RoomName) -> Result<Admission, Refusal> {
+    pub fn admit(
+        &self,
+        address: IpAddr,
+        name: &RoomName,
+        resume: Option<&Resume>,
+    ) -> Result<Admission, Refusal> {
         if self.0.draining.load(Ordering::Acquire) {
             return Err(Refusal::Draining);
         }
         let place = self.take_place(address)?;
         let room = self.room(name)?;
-        let cursor = room.head();
-        Ok(Admission { place, room, cursor })
+        let bounds = self.0.store.bounds(name).map_err(|_| Refusal::StoreUnavailable)?;
+        let start = Start::new(&bounds, resume);
+        Ok(Admission { place, room, start, head: bounds.head, first: bounds.first })
     }
 
     fn take_place(&self, address: IpAddr) -> Result<Place, Refusal> {
@@ -93,26 +112,51 @@ impl Hub {
             // Nobody else can get at a room without this lock, so a count of one means that nobody is in it.
             let empty =
                 rooms.iter().find(|(_, room)| Arc::strong_count(room) == 1).map(|(name, _)| name.clone());
-            match empty {
-                Some(empty) => rooms.remove(&empty),
-                None => return Err(Refusal::TooManyRooms),
-            };
+            let empty = empty.ok_or(Refusal::TooManyRooms)?;
+            rooms.remove(&empty);
+            self.0.store.release(&empty);
         }
         let lane = fastrand::usize(..self.0.lanes.len());
-        let room = Arc::new(Room::new(name.clone(), self.0.settings.log, lane));
+        let bounds = self.0.store.bounds(name).map_err(|_| Refusal::StoreUnavailable)?;
+        let room = Arc::new(Room::new(name.clone(), bounds, self.0.settings.log, lane));
         rooms.insert(name.clone(), room.clone());
         Ok(room)
     }
 
-    /// Makes `outlet` a member of the room that it was admitted to: from now on it is flushed, ticked and
-    /// closed by the Hub.
-    pub fn register(&self, admission: Admission, outlet: Arc<dyn Outlet>) -> Membership {
-        let reader = lock(&admission.room.readers).insert(outlet.clone());
-        let key = lock(&self.0.outlets).insert(outlet.clone());
-        if self.0.draining.load(Ordering::Acquire) {
-            outlet.close(CloseCode::GoingAway);
+    /// The number of a new connection, from 1.
+    pub fn number_connection(&self) -> u64 {
+        self.0.newest.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Makes whoever was admitted a member called `id`: from now on it is present.
+    pub fn join(&self, admission: Admission, id: UserId) -> Membership {
+        let Admission { place, room, .. } = admission;
+        lock(&room.presence).join(&id);
+        self.is_restless(&room);
+        Membership { place, room, id, keys: None }
+    }
+}
+
+impl Membership {
+    /// Who it is.
+    pub const fn id(&self) -> &UserId {
+        &self.id
+    }
+
+    /// Where it comes from.
+    pub const fn address(&self) -> IpAddr {
+        self.place.address
+    }
+
+    /// From now on `outlet` is flushed, ticked, told and drained by the Hub.
+    pub fn register(&mut self, outlet: Arc<dyn Outlet>) {
+        let hub = &self.place.hub;
+        let reader = lock(&self.room.readers).insert(outlet.clone());
+        let key = lock(&hub.0.outlets).insert(outlet.clone());
+        self.keys = Some(Keys { reader, outlet: key });
+        if hub.0.draining.load(Ordering::Acquire) {
+            outlet.drain(hub.reconnect_after());
         }
-        Membership { admission, outlet: key, reader }
     }
 }
 
@@ -122,10 +166,21 @@ impl Admission {
         &self.room
     }
 
-    /// Where its log stood then. Whatever came after that, the new member hears: its client may believe
-    /// itself in the room as soon as it is answered, which is before there is a connection here.
-    pub const fn cursor(&self) -> Offset {
-        self.cursor
+    /// Where its member begins to read, as the log stood when it was admitted. Whatever came after that, it
+    /// hears: its client may believe itself in the room as soon as it is answered, which is before there is a
+    /// connection here.
+    pub const fn start(&self) -> &Start {
+        &self.start
+    }
+
+    /// The newest offset then.
+    pub const fn head(&self) -> Offset {
+        self.head
+    }
+
+    /// The oldest offset kept then; 0 when none was.
+    pub const fn first(&self) -> Offset {
+        self.first
     }
 }
 
@@ -146,8 +201,13 @@ impl Drop for Place {
 
 impl Drop for Membership {
     fn drop(&mut self) {
-        let reader = lock(&self.admission.room.readers).remove(self.reader);
-        let outlet = lock(&self.admission.place.hub.0.outlets).remove(self.outlet);
-        drop((reader, outlet));
+        let hub = &self.place.hub;
+        if let Some(Keys { reader, outlet }) = self.keys {
+            let reader = lock(&self.room.readers).remove(reader);
+            let outlet = lock(&hub.0.outlets).remove(outlet);
+            drop((reader, outlet));
+        }
+        lock(&self.room.presence).leave(&self.id, hub.now());
+        hub.is_restless(&self.room);
     }
 }

@@ -12,7 +12,7 @@ use crate::server::hub::{Hub, Outlet, Room, lock};
 use crate::server::room::Reel;
 
 /// Writes between two chances for other tasks on the same thread: about a millisecond of them.
-const WRITES_PER_TURN: usize = 128;
+pub(super) const WRITES_PER_TURN: usize = 128;
 
 /// A queue of rooms that one task fans out.
 #[derive(Default)]

@@ -8,26 +8,34 @@
 //! - Locks are short and never held across a wait. Order: rooms, then a room's readers, then its log.
 
 mod admission;
+mod announce;
 mod fanout;
 mod publish;
+mod recover;
 mod room;
 mod sweep;
 
 use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
 use tokio::sync::Notify;
 
-use crate::protocol::{CloseCode, RoomName};
-use crate::server::room::{LogLimits, Reel};
-use crate::server::session::Moment;
+use crate::protocol::RoomName;
+use crate::server::room::{LogLimits, Moment, Reel};
+use crate::server::store::Store;
 
 pub use admission::{Admission, Membership, Refusal};
+pub use recover::{Gap, Resume, Start};
 pub use room::Room;
+
+/// Time that a restarted server needs for each client that comes back, with room to spare.
+const RECONNECT_EACH: Duration = Duration::from_millis(2);
+/// The shortest and the longest time over which clients are told to spread.
+const RECONNECT_WINDOW: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(20));
 
 /// What the Hub needs of an open transport. None of these may wait.
 pub trait Outlet: Send + Sync {
@@ -35,8 +43,10 @@ pub trait Outlet: Send + Sync {
     fn flush(&self, reel: &mut Reel<'_>);
     /// Looks at the clock: pings, expiry, stuck readers.
     fn tick(&self, now: Moment);
-    /// Ends the connection with `code`.
-    fn close(&self, code: CloseCode);
+    /// Says `frame`, a frame of the typed dialect, if the client speaks that.
+    fn tell(&self, frame: &[u8]);
+    /// The server is about to stop: ends the connection with 1001. The client should come back after so long.
+    fn drain(&self, reconnect_after: Duration);
 }
 
 /// Limits of one process.
@@ -60,13 +70,17 @@ pub struct Hub(Arc<Shared>);
 
 struct Shared {
     settings: HubSettings,
+    store: Arc<dyn Store>,
     started: Instant,
+    /// The number of the newest connection.
+    newest: AtomicU64,
     rooms: Mutex<HashMap<RoomName, Arc<Room>>>,
     outlets: Mutex<Slab<Arc<dyn Outlet>>>,
     census: Mutex<Census>,
     /// Told whenever a connection leaves.
     left: Notify,
     lanes: Box<[fanout::Lane]>,
+    restless: announce::Restless,
     draining: AtomicBool,
 }
 
@@ -78,17 +92,20 @@ struct Census {
 }
 
 impl Hub {
-    /// An empty Hub. Its tasks start with [`Hub::run`].
-    pub fn new(settings: HubSettings) -> Self {
+    /// A Hub over `store`. Its tasks start with [`Hub::run`].
+    pub fn new(settings: HubSettings, store: Arc<dyn Store>) -> Self {
         let lanes = std::thread::available_parallelism().map_or(1, usize::from);
         Self(Arc::new(Shared {
             settings,
+            store,
             started: Instant::now(),
+            newest: AtomicU64::new(0),
             rooms: Mutex::default(),
             outlets: Mutex::default(),
             census: Mutex::default(),
             left: Notify::new(),
             lanes: (0..lanes).map(|_| fanout::Lane::default()).collect(),
+            restless: announce::Restless::default(),
             draining: AtomicBool::new(false),
         }))
     }
@@ -103,19 +120,19 @@ impl Hub {
         lock(&self.0.census).connections
     }
 
-    /// Fans out and sweeps until dropped.
+    /// Fans out, announces and sweeps until dropped.
     pub async fn run(&self) {
         let fanout = futures::future::join_all((0..self.0.lanes.len()).map(|lane| {
             let hub = self.clone();
             tokio::spawn(async move { hub.fan_out(lane).await })
         }));
-        futures::future::join(fanout, self.sweep_forever()).await;
+        futures::join!(fanout, self.announce_forever(), self.sweep_forever());
     }
 
     /// Admits nobody from now on, closes every connection with 1001 and waits until all have left.
     pub async fn drain(&self) {
         self.0.draining.store(true, Ordering::Release);
-        self.each_outlet(|outlet| outlet.close(CloseCode::GoingAway)).await;
+        self.each_outlet(|outlet| outlet.drain(self.reconnect_after())).await;
         loop {
             let left = self.0.left.notified();
             if self.connections() == 0 {
@@ -123,6 +140,16 @@ impl Hub {
             }
             left.await;
         }
+    }
+}
+
+impl Hub {
+    /// When one of the clients that are sent away should come back: each at another time, so that a server
+    /// that restarts is not run over.
+    fn reconnect_after(&self) -> Duration {
+        let window =
+            (RECONNECT_EACH * self.connections() as u32).clamp(RECONNECT_WINDOW.0, RECONNECT_WINDOW.1);
+        window.mul_f64(fastrand::f64())
     }
 }
 

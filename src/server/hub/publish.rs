@@ -1,22 +1,52 @@
-//! The way of a message into a room: numbered, appended, and then everyone is woken.
+//! The way of a message into a room: stored and numbered, appended to the ring, and then everyone is woken.
 
 use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
 
-use crate::protocol::Offset;
 use crate::server::hub::{Hub, Room, lock};
-use crate::server::room::Frame;
+use crate::server::room::Draft;
+use crate::server::store::{Limit, Page, Span, StoreError, Stored};
+
+/// Bytes of a page of history: what one client may make wait for itself by asking once.
+const PAGE_BYTES: usize = 256 * 1024;
 
 impl Hub {
-    /// Appends `frames` in a row to `room` and makes a fan-out due; returns the offset of the last one.
+    /// Stores `drafts` in a row, broadcasts what is new of them, and then tells `told` what became of each.
     /// What came in one read is published in one go, so that it leaves in one write.
-    pub fn publish(&self, room: &Arc<Room>, frames: impl IntoIterator<Item = Frame>) -> Offset {
-        let mut log = lock(&room.log);
-        for frame in frames {
-            log.append(frame);
-        }
-        let head = log.head();
-        drop(log);
-        self.broadcast(room);
-        head
+    pub fn publish(
+        &self,
+        room: &Arc<Room>,
+        drafts: Vec<Draft>,
+        told: impl FnOnce(Result<Vec<Stored>, StoreError>) + Send + 'static,
+    ) {
+        let (hub, room) = (self.clone(), room.clone());
+        let name = room.name().clone();
+        let report = Box::new(move |result: Result<Vec<Stored>, StoreError>| {
+            if let Ok(stored) = &result {
+                let mut log = lock(&room.log);
+                for stored in stored {
+                    if let Stored::New(frame) = stored {
+                        log.append(frame.clone());
+                    }
+                }
+                drop(log);
+                hub.broadcast(&room);
+            }
+            told(result);
+        });
+        self.0.store.append(&name, drafts, now_millis(), report);
     }
+
+    /// At most `messages` entries of `room` from the store, and at most [`PAGE_BYTES`] of them.
+    ///
+    /// # Errors
+    /// If the store cannot be read now.
+    pub async fn history(&self, room: &Room, span: Span, messages: usize) -> Result<Page, StoreError> {
+        self.0.store.read(room.name(), span, Limit { messages, bytes: PAGE_BYTES }).await
+    }
+}
+
+/// Milliseconds since 1970 UTC.
+fn now_millis() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

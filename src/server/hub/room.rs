@@ -1,13 +1,17 @@
-//! A room as the Hub holds it: its log, who reads it, and whether a fan-out is due.
+//! A room as the Hub holds it: its newest frames, who reads them, who is here.
 
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use slab::Slab;
 
-use crate::protocol::{Epoch, Offset, RoomName};
+use crate::protocol::Epoch;
+use crate::protocol::Offset;
+use crate::protocol::RoomName;
+use crate::protocol::UserId;
 use crate::server::hub::{Outlet, lock};
-use crate::server::room::{Log, LogLimits, Reel};
+use crate::server::room::{Log, LogLimits, Presence, Reel};
+use crate::server::store::Bounds;
 
 /// See the [module docs](self).
 pub struct Room {
@@ -15,20 +19,25 @@ pub struct Room {
     epoch: Epoch,
     pub(super) log: Mutex<Log>,
     pub(super) readers: Mutex<Slab<Arc<dyn Outlet>>>,
+    pub(super) presence: Mutex<Presence>,
     /// Set when something was appended that no fan-out pass has taken up.
     pub(super) dirty: AtomicBool,
+    /// Set when somebody came or went and an announcement is due.
+    pub(super) restless: AtomicBool,
     /// Which lane fans it out: one at a time, so that its readers are never written to by two passes.
     pub(super) lane: usize,
 }
 
 impl Room {
-    pub(super) fn new(name: RoomName, limits: LogLimits, lane: usize) -> Self {
+    pub(super) fn new(name: RoomName, bounds: Bounds, limits: LogLimits, lane: usize) -> Self {
         Self {
             name,
-            epoch: Epoch::new(fastrand::u32(..)),
-            log: Mutex::new(Log::new(limits)),
+            epoch: bounds.epoch,
+            log: Mutex::new(Log::new(limits, bounds.head)),
             readers: Mutex::default(),
+            presence: Mutex::default(),
             dirty: AtomicBool::new(false),
+            restless: AtomicBool::new(false),
             lane,
         }
     }
@@ -51,6 +60,12 @@ impl Room {
     /// Its log as it stands now, to be read from any place.
     pub fn reel(&self) -> Reel<'_> {
         Reel::new(&self.log)
+    }
+
+    /// How many members it has, and who they are unless they are too many to name.
+    pub fn members(&self) -> (usize, Option<Vec<UserId>>) {
+        let presence = lock(&self.presence);
+        (presence.count(), presence.named())
     }
 }
 

@@ -1,33 +1,124 @@
-//! What somebody said, encoded once and shared by all who read it.
+//! One publication, encoded once for each dialect in use and shared by all who read it.
 
+use std::sync::OnceLock;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
+use crate::protocol::Body;
+use crate::protocol::Key;
+use crate::protocol::Offset;
+use crate::protocol::Publication;
+use crate::protocol::Push;
+use crate::protocol::UserId;
 use crate::server::wire::{self, Opcode};
 
-/// One publication, ready for the wire. It gets its offset when a [`Log`](super::Log) takes it.
+/// How a connection reads the log.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Dialect {
+    /// What was said, byte for byte.
+    Plain,
+    /// `fanfare.v1`.
+    Typed,
+}
+
+/// What somebody says, before the store has numbered it.
 #[derive(Clone, Debug)]
-pub struct Frame {
+pub struct Draft {
+    from: UserId,
+    key: Option<Key>,
+    is_text: bool,
+    /// The whole WebSocket frame of the plain dialect.
     plain: Bytes,
 }
 
-impl Frame {
+impl Draft {
     /// A text message.
-    pub fn text(text: &str) -> Self {
-        Self { plain: wire::encode(Opcode::Text, text.as_bytes()) }
+    pub fn text(from: UserId, key: Option<Key>, text: &str) -> Self {
+        Self { from, key, is_text: true, plain: wire::encode(Opcode::Text, text.as_bytes()) }
     }
 
     /// A binary message.
-    pub fn binary(bytes: &[u8]) -> Self {
-        Self { plain: wire::encode(Opcode::Binary, bytes) }
+    pub fn binary(from: UserId, bytes: &[u8]) -> Self {
+        Self { from, key: None, is_text: false, plain: wire::encode(Opcode::Binary, bytes) }
     }
 
-    /// The whole WebSocket frame of the plain dialect.
-    pub const fn plain(&self) -> &Bytes {
-        &self.plain
+    /// Who says it.
+    pub const fn from(&self) -> &UserId {
+        &self.from
     }
 
-    /// What it holds of memory, in bytes.
+    /// The sender's key, where it gave one.
+    pub const fn key(&self) -> Option<&Key> {
+        self.key.as_ref()
+    }
+}
+
+/// One entry of a room's log.
+#[derive(Debug)]
+pub struct Frame {
+    draft: Draft,
+    offset: Offset,
+    prev: Offset,
+    at: u64,
+    typed: OnceLock<Bytes>,
+}
+
+impl Frame {
+    /// `draft` as the store has numbered it: its offset, the one before it, and the time in milliseconds since
+    /// 1970 UTC.
+    pub const fn new(draft: Draft, offset: Offset, prev: Offset, at: u64) -> Self {
+        Self { draft, offset, prev, at, typed: OnceLock::new() }
+    }
+
+    /// Its number.
+    pub const fn offset(&self) -> Offset {
+        self.offset
+    }
+
+    /// The number of the one before it.
+    pub const fn prev(&self) -> Offset {
+        self.prev
+    }
+
+    /// When it was stored, in milliseconds since 1970 UTC.
+    pub const fn at(&self) -> u64 {
+        self.at
+    }
+
+    /// The whole WebSocket frame of `dialect`; the typed one is made when the first reader needs it.
+    pub fn encoded(&self, dialect: Dialect) -> &Bytes {
+        match dialect {
+            Dialect::Plain => &self.draft.plain,
+            Dialect::Typed => self.typed.get_or_init(|| {
+                wire::encode(Opcode::Text, Push::Message(self.publication()).encode().as_bytes())
+            }),
+        }
+    }
+
+    /// The entry, decoded.
+    pub fn publication(&self) -> Publication {
+        let payload = wire::payload(&self.draft.plain);
+        let body = if self.draft.is_text {
+            // It came in as text; nothing can be replaced.
+            Body::Text(String::from_utf8_lossy(payload).into_owned())
+        } else {
+            Body::Data(STANDARD.encode(payload))
+        };
+        Publication {
+            offset: self.offset,
+            prev: self.prev,
+            at: self.at,
+            from: self.draft.from.clone(),
+            body,
+            key: self.draft.key.clone(),
+        }
+    }
+
+    /// What it counts for where bytes are limited: itself and what was said, in the plain dialect. The typed
+    /// one, where it is in use, holds about as much again.
     pub fn size(&self) -> usize {
-        size_of::<Self>() + self.plain.len()
+        size_of::<Self>() + self.draft.plain.len()
     }
 }

@@ -1,17 +1,18 @@
-//! A room's history in memory: an append-only ring of encoded frames, bounded by count and bytes.
+//! A room's newest frames in memory: an append-only ring, bounded by count and bytes.
 //!
 //! One writer appends; every connection reads from its own offset. Joining, live delivery and catching up
 //! are therefore one act: reading from a place.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use bytes::{Bytes, BytesMut};
 
 use crate::protocol::Offset;
-use crate::server::room::Frame;
 use crate::server::room::reel::Run;
+use crate::server::room::{Dialect, Frame};
 
-/// How much a [`Log`] keeps.
+/// How much a log keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct LogLimits {
     /// Frames, at least 1.
@@ -23,48 +24,44 @@ pub struct LogLimits {
 /// The ring has passed this reader: what it missed is no longer here.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lagged {
-    /// The newest offset that was dropped; reading after it works.
+    /// The newest offset that is no longer here; reading after it works.
     pub dropped: Offset,
 }
 
 /// See the [module docs](self).
 #[derive(Debug)]
 pub struct Log {
-    frames: VecDeque<(Offset, Frame)>,
+    frames: VecDeque<Arc<Frame>>,
     /// Sum of the frames' sizes.
     bytes: usize,
     limits: LogLimits,
-    /// Newest offset given out; 0 while nothing was.
-    head: Offset,
-    /// Newest offset that the ring dropped; 0 while nothing was.
+    /// Newest offset that the ring dropped, or that was there before it.
     dropped: Offset,
 }
 
 impl Log {
-    /// An empty log.
-    pub const fn new(limits: LogLimits) -> Self {
-        Self { frames: VecDeque::new(), bytes: 0, limits, head: Offset(0), dropped: Offset(0) }
+    /// A ring that goes on after `head`.
+    pub const fn new(limits: LogLimits, head: Offset) -> Self {
+        Self { frames: VecDeque::new(), bytes: 0, limits, dropped: head }
     }
 
-    /// The newest offset given out; 0 while nothing was.
-    pub const fn head(&self) -> Offset {
-        self.head
+    /// The newest offset; that of before while nothing was appended.
+    pub fn head(&self) -> Offset {
+        self.frames.back().map_or(self.dropped, |frame| frame.offset())
     }
 
     /// Adds `frame` at the end, dropping the oldest frames past the limits.
-    pub fn append(&mut self, frame: Frame) -> Offset {
-        self.head.0 += 1;
+    pub fn append(&mut self, frame: Arc<Frame>) {
+        debug_assert!(frame.offset() > self.head(), "offsets only grow");
         self.bytes += frame.size();
-        self.frames.push_back((self.head, frame));
-        while self.frames.len() > self.limits.messages || self.bytes > self.limits.bytes {
-            if self.frames.len() == 1 {
-                break;
-            }
-            let Some((offset, oldest)) = self.frames.pop_front() else { break };
+        self.frames.push_back(frame);
+        while self.frames.len() > 1
+            && (self.frames.len() > self.limits.messages || self.bytes > self.limits.bytes)
+        {
+            let Some(oldest) = self.frames.pop_front() else { break };
             self.bytes -= oldest.size();
-            self.dropped = offset;
+            self.dropped = oldest.offset();
         }
-        self.head
     }
 
     /// The frames after `after`, up to and with `until`, as one run of bytes of at least one frame and, past
@@ -72,31 +69,44 @@ impl Log {
     ///
     /// # Errors
     /// [`Lagged`] if a frame after `after` is no longer here.
-    pub fn read(&self, after: Offset, until: Offset, max_bytes: usize) -> Result<Option<Run>, Lagged> {
+    pub fn read(
+        &self,
+        after: Offset,
+        until: Offset,
+        dialect: Dialect,
+        max_bytes: usize,
+    ) -> Result<Option<Run>, Lagged> {
         if after < self.dropped {
             return Err(Lagged { dropped: self.dropped });
         }
-        let start = self.frames.partition_point(|(offset, _)| *offset <= after);
-        let mut bytes = 0;
-        let mut end = start;
-        for (offset, frame) in self.frames.range(start..) {
-            bytes += frame.plain().len();
-            if *offset > until || (bytes > max_bytes && end > start) {
-                break;
-            }
-            end += 1;
-        }
-        let Some((offset, last)) = self.frames.range(start..end).next_back() else { return Ok(None) };
-        let bytes = if end - start == 1 { last.plain().clone() } else { self.join(start, end) };
-        Ok(Some(Run { until: *offset, bytes }))
+        let start = self.frames.partition_point(|frame| frame.offset() <= after);
+        let due = self.frames.range(start..).take_while(|frame| frame.offset() <= until);
+        Ok(join(due.map(|frame| &**frame), dialect, max_bytes))
     }
+}
 
-    fn join(&self, start: usize, end: usize) -> Bytes {
-        let frames = || self.frames.range(start..end).map(|(_, frame)| frame.plain());
-        let mut joined = BytesMut::with_capacity(frames().map(Bytes::len).sum());
-        frames().for_each(|frame| joined.extend_from_slice(frame));
-        joined.freeze()
-    }
+/// `frames` as one run of bytes of at least one frame and, past that, at most `max_bytes`.
+pub fn join<'a>(frames: impl Iterator<Item = &'a Frame>, dialect: Dialect, max_bytes: usize) -> Option<Run> {
+    let mut total = 0;
+    let chosen: Vec<&Frame> = frames
+        .enumerate()
+        .take_while(|(at, frame)| {
+            total += frame.encoded(dialect).len();
+            *at == 0 || total <= max_bytes
+        })
+        .map(|(_, frame)| frame)
+        .collect();
+    let last = chosen.last()?;
+    let bytes = match chosen.as_slice() {
+        [one] => one.encoded(dialect).clone(),
+        many => {
+            let encoded = || many.iter().map(|frame| frame.encoded(dialect));
+            let mut joined = BytesMut::with_capacity(encoded().map(Bytes::len).sum());
+            encoded().for_each(|frame| joined.extend_from_slice(frame));
+            joined.freeze()
+        }
+    };
+    Some(Run { until: last.offset(), bytes })
 }
 
 #[cfg(test)]
@@ -104,51 +114,66 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::protocol::UserId;
+    use crate::server::room::Draft;
 
     /// Text of one letter that encodes to three bytes, so that runs can be counted.
-    fn letter(offset: u64) -> Frame {
-        Frame::text(&char::from(b'a' + (offset % 26) as u8).to_string())
+    fn letter(offset: u64) -> Arc<Frame> {
+        let text = char::from(b'a' + (offset % 26) as u8).to_string();
+        let draft = Draft::text(UserId::guest(0), None, &text);
+        Arc::new(Frame::new(draft, Offset(offset), Offset(offset - 1), 0))
     }
 
     fn log_of(messages: usize, appended: u64) -> Log {
-        let mut log = Log::new(LogLimits { messages, bytes: usize::MAX });
+        let mut log = Log::new(LogLimits { messages, bytes: usize::MAX }, Offset(0));
         for offset in 1..=appended {
-            assert_eq!(log.append(letter(offset)), Offset(offset));
+            log.append(letter(offset));
+            assert_eq!(log.head(), Offset(offset));
         }
         log
+    }
+
+    fn read(log: &Log, after: u64, budget: usize) -> Result<Option<Run>, Lagged> {
+        log.read(Offset(after), log.head(), Dialect::Plain, budget)
     }
 
     #[test]
     fn a_reader_gets_what_came_after_its_place_as_one_run() {
         let log = log_of(10, 3);
-        let run = log.read(Offset(1), Offset(3), 1000).expect("kept").expect("two frames");
+        let run = read(&log, 1, 1000).expect("kept").expect("two frames");
         assert_eq!((run.until, &run.bytes[..]), (Offset(3), &b"\x81\x01c\x81\x01d"[..]));
-        assert!(log.read(Offset(3), Offset(3), 1000).expect("kept").is_none());
+        assert_eq!(read(&log, 3, 1000), Ok(None));
     }
 
     #[test]
     fn a_run_never_exceeds_its_budget_but_always_moves_on() {
         let log = log_of(10, 3);
-        let run = |budget| log.read(Offset(0), Offset(3), budget).expect("kept").expect("some").until;
+        let run = |budget| read(&log, 0, budget).expect("kept").expect("some").until;
         assert_eq!([run(0), run(3), run(5), run(6), run(9)], [1, 1, 1, 2, 3].map(Offset));
     }
 
     #[test]
     fn a_reader_the_ring_has_passed_is_told_so() {
         let log = log_of(2, 5);
-        assert_eq!(log.read(Offset(2), Offset(5), 1000).err(), Some(Lagged { dropped: Offset(3) }));
-        assert!(log.read(Offset(3), Offset(5), 1000).is_ok());
+        assert_eq!(read(&log, 2, 1000), Err(Lagged { dropped: Offset(3) }));
+        assert!(read(&log, 3, 1000).is_ok());
+    }
+
+    #[test]
+    fn a_ring_that_goes_on_after_a_restart_has_nothing_from_before() {
+        let mut log = Log::new(LogLimits { messages: 2, bytes: usize::MAX }, Offset(7));
+        assert_eq!((log.head(), read(&log, 6, 1000)), (Offset(7), Err(Lagged { dropped: Offset(7) })));
+        log.append(letter(9));
+        assert_eq!(read(&log, 7, 1000).map(|run| run.map(|run| run.until)), Ok(Some(Offset(9))));
     }
 
     #[test]
     fn the_newest_frame_is_kept_however_large_it_is() {
-        let mut log = Log::new(LogLimits { messages: 10, bytes: 100 });
+        let mut log = Log::new(LogLimits { messages: 10, bytes: 100 }, Offset(0));
         log.append(letter(1));
-        log.append(Frame::binary(&[0; 1000]));
-        assert_eq!(
-            log.read(Offset(1), Offset(2), 1).map(|run| run.map(|run| run.until)),
-            Ok(Some(Offset(2)))
-        );
+        let large = Draft::binary(UserId::guest(0), &[0; 1000]);
+        log.append(Arc::new(Frame::new(large, Offset(2), Offset(1), 0)));
+        assert_eq!(read(&log, 1, 1).map(|run| run.map(|run| run.until)), Ok(Some(Offset(2))));
     }
 
     proptest! {
@@ -158,25 +183,26 @@ mod tests {
             capacity in 1usize..20,
             steps in prop::collection::vec((0usize..4, 0usize..40), 1..200),
         ) {
-            let mut log = Log::new(LogLimits { messages: capacity, bytes: usize::MAX });
-            let mut readers = [Offset(0); 3];
+            let mut log = log_of(capacity, 0);
+            let mut readers = [0; 3];
             for (who, budget) in steps {
                 let Some(after) = readers.get_mut(who) else {
                     log.append(letter(log.head().0 + 1));
                     continue;
                 };
-                match log.read(*after, log.head(), budget) {
-                    Ok(None) => prop_assert_eq!(*after, log.head()),
+                match read(&log, *after, budget) {
+                    Ok(None) => prop_assert_eq!(*after, log.head().0),
                     Ok(Some(run)) => {
-                        let expected: Vec<u8> = (after.0 + 1..=run.until.0)
-                            .flat_map(|offset| letter(offset).plain().to_vec())
+                        let expected: Vec<u8> = (*after + 1..=run.until.0)
+                            .flat_map(|offset| letter(offset).encoded(Dialect::Plain).to_vec())
                             .collect();
                         prop_assert_eq!(&run.bytes[..], &expected[..]);
-                        *after = run.until;
+                        *after = run.until.0;
                     }
                     Err(lagged) => {
-                        prop_assert!(lagged.dropped > *after && lagged.dropped.0 + capacity as u64 == log.head().0);
-                        *after = lagged.dropped;
+                        prop_assert!(lagged.dropped.0 > *after);
+                        prop_assert_eq!(lagged.dropped.0 + capacity as u64, log.head().0);
+                        *after = lagged.dropped.0;
                     }
                 }
             }

@@ -1,4 +1,4 @@
-//! One room's data: its log of frames. Pure.
+//! One room's data: its log of frames, who is here, which sends were repeated. Pure.
 //!
 //! # Invariants
 //!
@@ -6,10 +6,16 @@
 //! - A [`Frame`] never changes once appended; every reader of a dialect gets the same bytes.
 //! - Offsets only grow.
 
+mod moment;
 mod frame;
 mod log;
 mod reel;
+mod presence;
+mod keys;
 
-pub use frame::Frame;
-pub use log::{Lagged, Log, LogLimits};
-pub use reel::{Reel, Run};
+pub use frame::{Dialect, Draft, Frame};
+pub use keys::{KeyLimits, KeyWindow};
+pub use log::{Lagged, Log, LogLimits, join};
+pub use moment::Moment;
+pub use presence::{Change, Presence};
+pub use reel::{MAX_RUN_BYTES, Reel, Run};

@@ -6,11 +6,11 @@ use std::sync::PoisonError;
 use bytes::Bytes;
 
 use crate::protocol::Offset;
-use crate::server::room::{Lagged, Log};
+use crate::server::room::{Dialect, Lagged, Log};
 
 /// Bytes that one write hands to the kernel at most, unless a single frame is larger: enough to make the
 /// system call the smaller part, little enough that a reader that stops in the middle pins little.
-const MAX_RUN_BYTES: usize = 64 * 1024;
+pub const MAX_RUN_BYTES: usize = 64 * 1024;
 
 /// Frames of one log in a row, joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,35 +26,36 @@ pub struct Run {
 pub struct Reel<'a> {
     log: &'a Mutex<Log>,
     until: Offset,
-    /// The run made last, and the place that it starts after.
-    last: Option<(Offset, Run)>,
+    /// For each dialect the run made last, and the place that it starts after.
+    last: [Option<(Offset, Run)>; 2],
 }
 
 impl<'a> Reel<'a> {
     /// A pass over `log` as it stands now.
     pub fn new(log: &'a Mutex<Log>) -> Self {
         let until = log.lock().unwrap_or_else(PoisonError::into_inner).head();
-        Self { log, until, last: None }
+        Self { log, until, last: [None, None] }
     }
 
     /// What a reader at `after` gets next in this pass, or `None` when it has all.
     ///
     /// # Errors
     /// [`Lagged`] if the ring has passed it.
-    pub fn next(&mut self, after: Offset) -> Result<Option<Run>, Lagged> {
+    pub fn next(&mut self, after: Offset, dialect: Dialect) -> Result<Option<Run>, Lagged> {
         if after >= self.until {
             return Ok(None);
         }
-        if let Some((from, run)) = &self.last
+        let last = &mut self.last[dialect as usize];
+        if let Some((from, run)) = last
             && *from == after
         {
             return Ok(Some(run.clone()));
         }
         let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let run = log.read(after, self.until, MAX_RUN_BYTES)?;
+        let run = log.read(after, self.until, dialect, MAX_RUN_BYTES)?;
         drop(log);
         if let Some(run) = &run {
-            self.last = Some((after, run.clone()));
+            *last = Some((after, run.clone()));
         }
         Ok(run)
     }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::server::session::Moment;
+use crate::server::room::Moment;
 
 /// The two waits, both counted from the last byte that came from the client.
 #[derive(Clone, Copy, Debug)]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::server::session::Moment;
+use crate::server::room::Moment;
 
 /// How many events a second are allowed, and how many at once.
 #[derive(Clone, Copy, Debug, PartialEq)]

@@ -3,11 +3,15 @@
 //! Two sources, merged only between whole frames: the connection's own frames (pong, close) and the room's
 //! log, read from a cursor. The log's bytes are shared, so a slow reader holds a place, not a queue.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 
-use crate::protocol::{CloseCode, Offset};
-use crate::server::room::Reel;
-use crate::server::session::Moment;
+use crate::protocol::CloseCode;
+use crate::protocol::GapReason;
+use crate::protocol::Offset;
+use crate::protocol::Push;
+use crate::server::room::{self, Dialect, Frame, MAX_RUN_BYTES, Moment, Reel};
 use crate::server::wire::{self, Opcode};
 
 /// What the writer should do.
@@ -19,6 +23,9 @@ pub enum Next<'a> {
     Idle,
     /// Everything is written, the last of it a Close frame.
     Finished,
+    /// The ring has passed this reader: read on from the store after this offset and report with
+    /// [`Outbox::caught_up`].
+    Behind(Offset),
 }
 
 /// The last frame that a connection gets.
@@ -33,8 +40,11 @@ pub enum Farewell {
 /// See the [module docs](self).
 #[derive(Debug)]
 pub struct Outbox {
+    dialect: Dialect,
     /// The last offset of the room's log that was taken up for writing.
     cursor: Offset,
+    /// The ring has passed `cursor`, and the store has not answered yet.
+    is_behind: bool,
     /// Frames for this connection alone, whole ones, in order.
     own: Vec<u8>,
     /// What is being written.
@@ -49,14 +59,40 @@ pub struct Outbox {
 
 impl Outbox {
     /// Nothing to write; the log is read from after `cursor`.
-    pub const fn new(cursor: Offset) -> Self {
-        Self { cursor, own: Vec::new(), current: Bytes::new(), blocked: None, farewell: None, said: false }
+    pub const fn new(dialect: Dialect, cursor: Offset) -> Self {
+        Self {
+            dialect,
+            cursor,
+            is_behind: false,
+            own: Vec::new(),
+            current: Bytes::new(),
+            blocked: None,
+            farewell: None,
+            said: false,
+        }
+    }
+
+    /// How this connection reads the log.
+    pub const fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// Queues a frame for this connection alone; once it ends, nothing.
     pub fn push(&mut self, opcode: Opcode, payload: &[u8]) {
         if self.farewell.is_none() {
             wire::encode_into(opcode, payload, &mut self.own);
+        }
+    }
+
+    /// Queues a frame of the typed dialect for this connection alone.
+    pub fn say(&mut self, push: &Push) {
+        self.push(Opcode::Text, push.encode().as_bytes());
+    }
+
+    /// Queues a frame that was encoded for several connections.
+    pub fn push_encoded(&mut self, frame: &[u8]) {
+        if self.farewell.is_none() {
+            self.own.extend_from_slice(frame);
         }
     }
 
@@ -78,20 +114,30 @@ impl Outbox {
         self.own.len()
     }
 
-    /// What to write next. A reader that the log has passed is closed as [`CloseCode::TooSlow`].
+    /// Where the ring has passed this reader and the store has not answered yet.
+    pub fn behind(&self) -> Option<Offset> {
+        self.is_behind.then_some(self.cursor)
+    }
+
+    /// What to write next.
     pub fn next(&mut self, reel: &mut Reel<'_>) -> Next<'_> {
         if self.current.is_empty() {
             if !self.own.is_empty() {
                 self.current = std::mem::take(&mut self.own).into();
             } else if matches!(self.farewell, None | Some(Farewell::Ours(CloseCode::GoingAway))) {
-                match reel.next(self.cursor) {
+                if self.is_behind {
+                    return Next::Behind(self.cursor);
+                }
+                match reel.next(self.cursor, self.dialect) {
                     Ok(Some(run)) => {
                         self.cursor = run.until;
                         self.current = run.bytes;
                     }
                     Ok(None) => {}
-                    // A plain client cannot be told of a gap, so it is told to come back.
-                    Err(_lagged) => self.close(Farewell::Ours(CloseCode::TooSlow)),
+                    Err(_lagged) => {
+                        self.is_behind = true;
+                        return Next::Behind(self.cursor);
+                    }
                 }
             }
         }
@@ -109,6 +155,43 @@ impl Outbox {
             }
         }
         Next::Write(&self.current)
+    }
+
+    /// The store gave `frames`, the oldest that it has after the cursor. If it has none, or not the next one,
+    /// there is a gap: a typed client is told, a plain one cannot be and is closed.
+    pub fn caught_up(&mut self, frames: &[Arc<Frame>], head: Offset) {
+        if !self.is_behind {
+            return;
+        }
+        self.is_behind = false;
+        let seen = frames.first().map_or(head, |first| first.prev());
+        if seen > self.cursor {
+            self.skip_to(
+                seen,
+                frames.first().map_or(Offset(head.0 + 1), |first| first.offset()),
+                GapReason::Lagged,
+            );
+        }
+        if let Some(run) = room::join(frames.iter().map(|frame| &**frame), self.dialect, MAX_RUN_BYTES)
+            && !matches!(self.farewell, Some(Farewell::Ours(CloseCode::TooSlow)))
+        {
+            // Behind what waits for this connection alone, or a gap would be told after it.
+            self.own.extend_from_slice(&run.bytes);
+            self.cursor = run.until;
+        }
+    }
+
+    /// What lies between the cursor and `before`, of which `seen` is the last, will not come.
+    pub fn skip_to(&mut self, seen: Offset, before: Offset, reason: GapReason) {
+        let after = self.cursor;
+        self.cursor = seen;
+        match self.dialect {
+            Dialect::Plain => self.close(Farewell::Ours(CloseCode::TooSlow)),
+            Dialect::Typed => {
+                let count = before.0.checked_sub(after.0 + 1);
+                self.say(&Push::Gap { after, before, count, reason });
+            }
+        }
     }
 
     /// The kernel took `bytes` of what [`Outbox::next`] gave.
@@ -139,83 +222,4 @@ impl Outbox {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::sync::Mutex;
-
-    use super::*;
-    use crate::server::room::{Frame, Log, LogLimits};
-
-    fn log(messages: usize, texts: &[&str]) -> Mutex<Log> {
-        let mut log = Log::new(LogLimits { messages, bytes: usize::MAX });
-        for text in texts {
-            log.append(Frame::text(text));
-        }
-        Mutex::new(log)
-    }
-
-    /// Everything the outbox writes when the kernel takes `piece` bytes at a time; and how it ended.
-    fn drain(outbox: &mut Outbox, log: &Mutex<Log>, piece: usize) -> (Vec<u8>, bool) {
-        let mut written = Vec::new();
-        let mut reel = Reel::new(log);
-        loop {
-            let taken = match outbox.next(&mut reel) {
-                Next::Write(bytes) => {
-                    let taken = bytes.len().min(piece);
-                    written.extend_from_slice(&bytes[..taken]);
-                    taken
-                }
-                Next::Idle => return (written, false),
-                Next::Finished => return (written, true),
-            };
-            outbox.wrote(taken);
-        }
-    }
-
-    #[test]
-    fn own_frames_never_cut_a_frame_of_the_log_in_two() {
-        let log = log(10, &["hello"]);
-        for piece in 1..10 {
-            let mut outbox = Outbox::new(Offset(0));
-            let mut reel = Reel::new(&log);
-            let Next::Write(bytes) = outbox.next(&mut reel) else { panic!("the log has a frame") };
-            let mut written = bytes[..piece.min(6)].to_vec();
-            outbox.wrote(piece.min(6));
-            outbox.push(Opcode::Pong, b"!");
-            let (rest, finished) = drain(&mut outbox, &log, piece);
-            written.extend(rest);
-            assert_eq!((written.as_slice(), finished), (&b"\x81\x05hello\x8a\x01!"[..], false));
-        }
-    }
-
-    #[test]
-    fn a_close_frame_is_the_last_thing_written() {
-        let log = log(10, &["late"]);
-        let mut outbox = Outbox::new(Offset(0));
-        outbox.push(Opcode::Pong, b"!");
-        outbox.close(Farewell::Ours(CloseCode::Expired));
-        outbox.close(Farewell::Ours(CloseCode::TooFast));
-        outbox.push(Opcode::Pong, b"after");
-        let (written, finished) = drain(&mut outbox, &log, 1000);
-        assert!(finished);
-        assert_eq!(written, [&b"\x8a\x01!"[..], &wire::close_frame(CloseCode::Expired)].concat());
-    }
-
-    #[test]
-    fn a_server_that_goes_away_first_gives_what_the_log_has() {
-        let log = log(10, &["hello"]);
-        let mut outbox = Outbox::new(Offset(0));
-        outbox.close(Farewell::Ours(CloseCode::GoingAway));
-        let (written, finished) = drain(&mut outbox, &log, 3);
-        assert!(finished);
-        assert_eq!(written, [&b"\x81\x05hello"[..], &wire::close_frame(CloseCode::GoingAway)].concat());
-    }
-
-    #[test]
-    fn a_reader_the_log_has_passed_is_closed_as_too_slow() {
-        let log = log(1, &["one", "two"]);
-        let mut outbox = Outbox::new(Offset(0));
-        let (written, finished) = drain(&mut outbox, &log, 1000);
-        assert!(finished);
-        assert_eq!(written, wire::close_frame(CloseCode::TooSlow));
-    }
-}
+mod tests;

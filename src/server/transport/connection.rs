@@ -9,15 +9,18 @@ use atomic_waker::AtomicWaker;
 use tokio::net::TcpStream;
 
 use crate::protocol::CloseCode;
+use crate::protocol::Push;
 use crate::server::hub::{Admission, Hub, Outlet, Room};
-use crate::server::room::Reel;
-use crate::server::session::{Farewell, Heartbeat, HeartbeatSettings, Moment, Next, Outbox, Pulse, Rate};
+use crate::server::room::{Dialect, Moment, Reel};
+use crate::server::session::{Farewell, Heartbeat, HeartbeatSettings, Next, Outbox, Pulse, Rate};
 use crate::server::wire::Opcode;
 
 /// A reader that takes no byte for this long is gone for all we know.
 const STUCK_AFTER: Duration = Duration::from_secs(30);
-/// A message that has begun must be whole after this long.
+/// A message that has begun must be whole after this long, and a second more for each of these many bytes that
+/// it may have: slower is no link that anybody has.
 const UNFINISHED_AFTER: Duration = Duration::from_secs(10);
+const SLOWEST_BYTES_A_SECOND: usize = 64 * 1024;
 
 /// What every connection of a server is held to.
 #[derive(Clone, Copy, Debug)]
@@ -30,6 +33,13 @@ pub struct ConnectionSettings {
     pub heartbeat: HeartbeatSettings,
     /// Messages from one connection.
     pub rate: Rate,
+}
+
+impl ConnectionSettings {
+    /// How long a message may take from its first byte to its last.
+    fn patience(&self) -> Duration {
+        UNFINISHED_AFTER + Duration::from_secs((self.max_message / SLOWEST_BYTES_A_SECOND) as u64)
+    }
 }
 
 /// See the [module docs](self).
@@ -66,11 +76,12 @@ impl Connection {
         stream: TcpStream,
         hub: Hub,
         admission: &Admission,
+        dialect: Dialect,
         settings: Arc<ConnectionSettings>,
     ) -> Self {
         let room = admission.room().clone();
         let state = State {
-            outbox: Outbox::new(admission.cursor()),
+            outbox: Outbox::new(dialect, admission.start().cursor),
             heartbeat: Heartbeat::new(hub.now()),
             unfinished: None,
             lost: None,
@@ -87,7 +98,20 @@ impl Connection {
         if self.write_some(state, reel).is_err() {
             state.lost.get_or_insert(Lost::Disconnected);
         }
-        if state.lost.is_some() || state.outbox.farewell().is_some() || state.outbox.blocked().is_some() {
+        let outbox = &state.outbox;
+        let has_news = outbox.farewell().is_some() || outbox.blocked().is_some() || outbox.behind().is_some();
+        if state.lost.is_some() || has_news {
+            self.waker.wake();
+        }
+    }
+
+    /// Changes what waits, and writes it unless the kernel takes nothing now.
+    pub(super) fn with_outbox(&self, change: impl FnOnce(&mut Outbox)) {
+        let mut state = self.lock();
+        change(&mut state.outbox);
+        if state.outbox.blocked().is_none() && state.lost.is_none() {
+            self.write(&mut state, &mut self.room.reel());
+        } else {
             self.waker.wake();
         }
     }
@@ -134,7 +158,9 @@ impl Outlet for Connection {
             state.lost.get_or_insert(Lost::Stuck);
         }
         let is_expired = match state.heartbeat.check(now, &self.settings.heartbeat) {
-            Pulse::Alive => state.unfinished.is_some_and(|since| now.since(since) >= UNFINISHED_AFTER),
+            Pulse::Alive => {
+                state.unfinished.is_some_and(|since| now.since(since) >= self.settings.patience())
+            }
             Pulse::Ping => {
                 state.outbox.push(Opcode::Ping, &[]);
                 false
@@ -154,13 +180,25 @@ impl Outlet for Connection {
         }
     }
 
-    fn close(&self, code: CloseCode) {
-        let mut state = self.lock();
-        state.outbox.close(Farewell::Ours(code));
-        if state.outbox.blocked().is_none() && state.lost.is_none() {
-            self.write(&mut state, &mut self.room.reel());
-        } else {
-            self.waker.wake();
-        }
+    fn tell(&self, frame: &[u8]) {
+        self.with_outbox(|outbox| {
+            if outbox.dialect() == Dialect::Plain {
+                return;
+            }
+            if outbox.waiting() + frame.len() > self.settings.send_buffer {
+                outbox.close(Farewell::Ours(CloseCode::TooSlow));
+            } else {
+                outbox.push_encoded(frame);
+            }
+        });
+    }
+
+    fn drain(&self, reconnect_after: Duration) {
+        self.with_outbox(|outbox| {
+            if outbox.dialect() == Dialect::Typed {
+                outbox.say(&Push::Drain { reconnect_after_ms: reconnect_after.as_millis() as u64 });
+            }
+            outbox.close(Farewell::Ours(CloseCode::GoingAway));
+        });
     }
 }

@@ -3,16 +3,29 @@
 use std::cell::RefCell;
 use std::io::ErrorKind;
 use std::ops::ControlFlow;
-use std::task::{Context, Poll};
+use std::sync::Arc;
+use std::task::{Context, Poll, ready};
 
 use crate::protocol::CloseCode;
-use crate::server::room::Frame;
-use crate::server::session::{Farewell, Limiter};
-use crate::server::transport::connection::{Connection, Lost, State};
-use crate::server::wire::{Decoder, Incoming, Opcode};
+use crate::protocol::ErrorCode;
+use crate::protocol::Key;
+use crate::protocol::Offset;
+use crate::protocol::Push;
+use crate::protocol::UserId;
+use crate::server::room::{Dialect, Draft};
+use crate::server::session::{Action, Farewell, Outbox, Session};
+use crate::server::store::{Span, StoreError, Stored};
+use crate::server::transport::ConnectionSettings;
+use crate::server::transport::connection::{Connection, Lost};
+use crate::server::wire::{Decoder, Opcode};
 
 /// How much is read at once: enough for a burst to be published in one go.
 const SCRATCH_BYTES: usize = 64 * 1024;
+
+/// JSON may write one byte of text as six, like a control character's \\u0001.
+const JSON_EXPANSION: usize = 6;
+/// Room for everything in a `say` that is not its text: type, key, braces, spaces.
+const JSON_AROUND_TEXT: usize = 1024;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
@@ -21,32 +34,50 @@ thread_local! {
 /// The reading half of one connection.
 pub(super) struct Reader {
     decoder: Decoder,
-    limiter: Limiter,
+    session: Session,
+}
+
+/// Why a reader pauses.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Pause {
+    /// The connection ends, or is lost.
+    Ended,
+    /// The ring has passed it: it needs what the store has after this offset.
+    Behind(Offset),
 }
 
 impl Reader {
-    pub(super) fn new(connection: &Connection) -> Self {
+    pub(super) fn new(connection: &Connection, id: UserId) -> Self {
+        let ConnectionSettings { max_message, rate, .. } = *connection.settings;
+        let dialect = connection.lock().outbox.dialect();
+        let max_frame = match dialect {
+            Dialect::Plain => max_message,
+            Dialect::Typed => max_message.saturating_mul(JSON_EXPANSION).saturating_add(JSON_AROUND_TEXT),
+        };
         Self {
-            decoder: Decoder::new(connection.settings.max_message),
-            limiter: Limiter::new(connection.settings.rate, connection.hub.now()),
+            decoder: Decoder::new(max_frame),
+            session: Session::new(dialect, id, rate, max_message, connection.hub.now()),
         }
     }
 
-    /// Reads and acts until the client is silent. Ready when the connection ends or is lost.
-    pub(super) fn poll(&mut self, connection: &Connection, cx: &mut Context<'_>) -> Poll<()> {
+    /// Reads and acts until the client is silent. Ready when there is more to do than that.
+    pub(super) fn poll(&mut self, connection: &Arc<Connection>, cx: &mut Context<'_>) -> Poll<Pause> {
         connection.waker.register(cx.waker());
         loop {
             let _writable = connection.poll_write(cx);
             let state = connection.lock();
             if state.lost.is_some() || state.outbox.farewell().is_some() {
-                return Poll::Ready(());
+                return Poll::Ready(Pause::Ended);
+            }
+            if let Some(after) = state.outbox.behind() {
+                return Poll::Ready(Pause::Behind(after));
             }
             // Whoever does not read the answers is not asked for more questions.
             if state.outbox.waiting() >= connection.settings.send_buffer {
                 return Poll::Pending;
             }
             drop(state);
-            std::task::ready!(connection.stream.poll_read_ready(cx)).ok();
+            ready!(connection.stream.poll_read_ready(cx)).ok();
             SCRATCH.with_borrow_mut(|scratch| match connection.stream.try_read(scratch) {
                 Ok(0) => connection.lock().lost = Some(Lost::Disconnected),
                 Ok(length) => self.take(connection, &mut scratch[..length]),
@@ -57,56 +88,104 @@ impl Reader {
     }
 
     /// Acts upon `bytes` from the client.
-    pub(super) fn take(&mut self, connection: &Connection, bytes: &mut [u8]) {
+    pub(super) fn take(&mut self, connection: &Arc<Connection>, bytes: &mut [u8]) {
         let now = connection.hub.now();
-        let rate = connection.settings.rate;
-        let mut frames = Vec::new();
-        let mut pongs = Vec::new();
-        let mut farewell = None;
-        let limiter = &mut self.limiter;
-        let mut publish = |frame: Frame, farewell: &mut Option<Farewell>| {
-            if limiter.allows(rate, now) {
-                frames.push(frame);
-                ControlFlow::Continue(())
-            } else {
-                *farewell = Some(Farewell::Ours(CloseCode::TooFast));
-                ControlFlow::Break(())
-            }
-        };
-        let result = self.decoder.decode(bytes, |incoming| match incoming {
-            Incoming::Text(text) => publish(Frame::text(text), &mut farewell),
-            Incoming::Binary(bytes) => publish(Frame::binary(bytes), &mut farewell),
-            Incoming::Ping(payload) => {
-                pongs.push(payload.to_vec());
+        let mut drafts = Vec::new();
+        let mut answers = Vec::new();
+        let result = self.decoder.decode(bytes, |incoming| match self.session.on(incoming, now) {
+            Action::Nothing => ControlFlow::Continue(()),
+            Action::Publish(draft) => {
+                drafts.push(draft);
                 ControlFlow::Continue(())
             }
-            Incoming::Pong => ControlFlow::Continue(()),
-            Incoming::Close(code) => {
-                farewell = Some(Farewell::Echo(code));
+            Action::History { before, limit } => {
+                history(connection.clone(), before, limit);
+                ControlFlow::Continue(())
+            }
+            answer @ Action::Close(_) => {
+                answers.push(answer);
                 ControlFlow::Break(())
+            }
+            answer => {
+                answers.push(answer);
+                ControlFlow::Continue(())
             }
         });
         if let Err(violation) = result {
-            farewell = Some(Farewell::Ours(violation.close_code()));
+            answers.push(Action::Close(Farewell::Ours(violation.close_code())));
         }
-        if !frames.is_empty() {
-            connection.hub.publish(&connection.room, frames);
+        if !drafts.is_empty() {
+            publish(connection, drafts);
         }
         let mut state = connection.lock();
         state.heartbeat.seen(now);
-        let State { unfinished, outbox, .. } = &mut *state;
         if self.decoder.is_unfinished() {
-            unfinished.get_or_insert(now);
+            state.unfinished.get_or_insert(now);
         } else {
-            *unfinished = None;
+            state.unfinished = None;
         }
-        pongs.iter().for_each(|payload| outbox.push(Opcode::Pong, payload));
-        if let Some(farewell) = farewell {
-            outbox.close(farewell);
-        }
-        let must_write = outbox.waiting() > 0 || farewell.is_some();
-        if must_write && outbox.blocked().is_none() {
-            connection.write(&mut state, &mut connection.room.reel());
+        drop(state);
+        if !answers.is_empty() {
+            connection
+                .with_outbox(|outbox| answers.into_iter().for_each(|answer| answer_with(outbox, answer)));
         }
     }
+}
+
+fn answer_with(outbox: &mut Outbox, answer: Action) {
+    match answer {
+        Action::Push(push) => outbox.say(&push),
+        Action::Pong(payload) => outbox.push(Opcode::Pong, &payload),
+        Action::Close(farewell) => outbox.close(farewell),
+        Action::Nothing | Action::Publish(_) | Action::History { .. } => {}
+    }
+}
+
+/// Publishes, and answers each keyed draft with an `ack` or an `error` once the store has spoken.
+fn publish(connection: &Arc<Connection>, drafts: Vec<Draft>) {
+    let keys: Vec<Option<Key>> = drafts.iter().map(|draft| draft.key().cloned()).collect();
+    let sender = connection.clone();
+    connection.hub.publish(&connection.room, drafts, move |result| match result {
+        Ok(stored) => {
+            let acks: Vec<Push> =
+                keys.into_iter().zip(stored).filter_map(|(key, stored)| Some(ack(key?, &stored))).collect();
+            if !acks.is_empty() {
+                sender.with_outbox(|outbox| acks.iter().for_each(|ack| outbox.say(ack)));
+            }
+        }
+        Err(error) => sender.with_outbox(|outbox| match outbox.dialect() {
+            Dialect::Typed => keys.into_iter().for_each(|key| outbox.say(&unavailable(&error, key))),
+            // Nothing else can be said to a plain client.
+            Dialect::Plain => outbox.close(Farewell::Ours(CloseCode::GoingAway)),
+        }),
+    });
+}
+
+fn ack(key: Key, stored: &Stored) -> Push {
+    let (offset, duplicate) = match stored {
+        Stored::New(frame) => (frame.offset(), false),
+        Stored::Duplicate { offset, .. } => (*offset, true),
+    };
+    Push::Ack { key, offset, duplicate }
+}
+
+fn unavailable(error: &StoreError, key: Option<Key>) -> Push {
+    let code = ErrorCode::StoreUnavailable;
+    Push::Error { code, message: error.to_string(), retry: code.invites_retry(), key }
+}
+
+/// Answers a `history` when the store has.
+fn history(connection: Arc<Connection>, before: Option<Offset>, limit: usize) {
+    tokio::spawn(async move {
+        let page =
+            connection.hub.history(&connection.room, before.map_or(Span::Newest, Span::Before), limit).await;
+        let push = match page {
+            Ok(page) => Push::History {
+                messages: page.frames.iter().map(|frame| frame.publication()).collect(),
+                more: page.more,
+            },
+            Err(error) => unavailable(&error, None),
+        };
+        connection.with_outbox(|outbox| outbox.say(&push));
+    });
 }

@@ -11,17 +11,25 @@ use tokio::net::TcpStream;
 use tracing::info;
 
 use crate::protocol::CloseCode;
+use crate::protocol::Offset;
+use crate::protocol::Push;
+use crate::protocol::Recovery;
 use crate::protocol::UserId;
-use crate::server::hub::{Admission, Hub, Outlet};
+use crate::protocol::Welcome;
+use crate::server::hub::{Admission, Gap, Hub, Membership, Outlet};
+use crate::server::room::Dialect;
 use crate::server::session::Farewell;
+use crate::server::store::Span;
 use crate::server::transport::connection::{Connection, Lost};
-use crate::server::transport::reader::Reader;
+use crate::server::transport::reader::{Pause, Reader};
 use crate::server::transport::{ConnectionSettings, Handshake};
 use crate::server::wire;
 
 /// How long a client may take to answer our Close frame before its socket is dropped.
 const CLOSE_GRACE: Duration = Duration::from_secs(3);
 
+/// Messages read from the store at once for a reader that has fallen behind.
+const CATCH_UP_MESSAGES: usize = 256;
 /// How much of what a client still sends is read and thrown away for it to see our Close frame.
 const MAX_DISCARDED_BYTES: usize = 64 * 1024 * 1024;
 
@@ -43,37 +51,112 @@ pub struct Opened {
 impl Opened {
     /// Answers the handshake; the connection lives in a task of its own from then on.
     pub fn spawn(self, handshake: Handshake) -> axum::response::Response {
+        let dialect = handshake.dialect();
         let (response, socket) = handshake.accept();
         tokio::spawn(async move {
             if let Some((stream, early)) = socket.await {
-                self.live(stream, early).await;
+                tokio::spawn(self.begin(dialect, stream, early).run());
             }
         });
         response
     }
 
-    async fn live(self, stream: TcpStream, mut early: Vec<u8>) {
+    /// Everything that needs no waiting: from here on the connection is in its room.
+    fn begin(self, dialect: Dialect, stream: TcpStream, mut early: Vec<u8>) -> Life {
         let Self { admission, hub, id, address, settings } = self;
         // Small messages must leave at once; a failure would only make them late.
         let _ = stream.set_nodelay(true);
-        let connection = Arc::new(Connection::new(stream, hub.clone(), &admission, settings));
-        let membership = hub.register(admission, connection.clone());
+        let log = (admission.head(), admission.first());
+        let start = admission.start().clone();
+        let connection = Arc::new(Connection::new(stream, hub.clone(), &admission, dialect, settings));
+        let number = hub.number_connection();
+        info!(%id, room = %connection.room.name(), %address, number, "connected");
+        // Present before it is told so, and told before it is registered: or frames of the log could come first.
+        let mut membership = hub.join(admission, id.clone());
+        if dialect == Dialect::Typed {
+            let welcome = welcome(&connection, &id, number, log, start.recovery);
+            let gap = start.gap.map(|Gap { after, before, count, reason }| Push::Gap {
+                after,
+                before,
+                count,
+                reason,
+            });
+            connection.with_outbox(|outbox| {
+                [Some(welcome), gap].iter().flatten().for_each(|push| outbox.say(push))
+            });
+        }
+        membership.register(connection.clone());
         // What was said between the handshake and now was fanned out without this connection.
         connection.flush(&mut connection.room.reel());
-        info!(%id, room = %connection.room.name(), %address, "connected");
-        let mut reader = Reader::new(&connection);
+        let mut reader = Reader::new(&connection, id);
         if !early.is_empty() {
             reader.take(&connection, &mut early);
         }
-        drop(early);
-        poll_fn(|cx| reader.poll(&connection, cx)).await;
+        Life { connection, membership, reader, number }
+    }
+}
+
+/// A connection in its room. Its task holds this as long as it is open, so what is seldom needed is boxed.
+struct Life {
+    connection: Arc<Connection>,
+    membership: Membership,
+    reader: Reader,
+    number: u64,
+}
+
+impl Life {
+    async fn run(self) {
+        let Self { connection, membership, mut reader, number } = self;
+        while let Pause::Behind(after) = poll_fn(|cx| reader.poll(&connection, cx)).await {
+            Box::pin(catch_up(&connection, after)).await;
+        }
         drop(reader);
         let ending = Ending::of(&connection);
-        info!(%id, room = %connection.room.name(), %address, reason = %ending, "disconnected");
+        let (id, address) = (membership.id(), membership.address());
+        info!(%id, room = %connection.room.name(), %address, number, reason = %ending, "disconnected");
+        // The room is left at once; the last bytes may take a moment.
+        drop(membership);
         if matches!(ending, Ending::Handshake(_)) {
-            // The room is left at once; the last bytes may take a moment.
-            drop(membership);
-            let _late = tokio::time::timeout(CLOSE_GRACE, finish(&connection)).await;
+            let _late = Box::pin(tokio::time::timeout(CLOSE_GRACE, finish(&connection))).await;
+        }
+    }
+}
+
+fn welcome(
+    connection: &Connection,
+    id: &UserId,
+    number: u64,
+    log: (Offset, Offset),
+    recovery: Recovery,
+) -> Push {
+    let (head, first) = log;
+    let ConnectionSettings { heartbeat, max_message, .. } = *connection.settings;
+    let (count, members) = connection.room.members();
+    Push::Welcome(Welcome {
+        room: connection.room.name().clone(),
+        id: id.clone(),
+        connection: number,
+        epoch: connection.room.epoch().clone(),
+        head,
+        first,
+        recovery,
+        heartbeat_ms: heartbeat.ping_after.as_millis() as u64,
+        expire_ms: heartbeat.expire_after.as_millis() as u64,
+        max_message,
+        count,
+        members,
+    })
+}
+
+/// Reads on from the store, for a reader that the ring has passed.
+async fn catch_up(connection: &Connection, after: Offset) {
+    // Before the page is read: what is appended meanwhile is in the ring or makes it behind again.
+    let head = connection.room.head();
+    match connection.hub.history(&connection.room, Span::After(after), CATCH_UP_MESSAGES).await {
+        Ok(page) => connection.with_outbox(|outbox| outbox.caught_up(&page.frames, head)),
+        // It keeps its place: it may come back with it.
+        Err(_unavailable) => {
+            connection.with_outbox(|outbox| outbox.close(Farewell::Ours(CloseCode::TooSlow)))
         }
     }
 }

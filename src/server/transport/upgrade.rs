@@ -11,6 +11,9 @@ use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
 use tokio::net::TcpStream;
 
+use crate::protocol::SUBPROTOCOL;
+use crate::server::room::Dialect;
+
 /// Appended to the client's key before hashing (section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -35,6 +38,7 @@ pub enum UpgradeError {
 #[derive(Debug)]
 pub struct Handshake {
     accept: HeaderValue,
+    dialect: Dialect,
     upgrade: OnUpgrade,
 }
 
@@ -60,7 +64,14 @@ impl Handshake {
         }
         let hash = Sha1::new().chain_update(key).chain_update(GUID).finalize();
         let accept = HeaderValue::try_from(STANDARD.encode(hash)).map_err(|_| UpgradeError::BadKey)?;
-        Ok(Self { accept, upgrade: hyper::upgrade::on(request) })
+        let is_typed = names(headers, &header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
+        let dialect = if is_typed { Dialect::Typed } else { Dialect::Plain };
+        Ok(Self { accept, dialect, upgrade: hyper::upgrade::on(request) })
+    }
+
+    /// The dialect that the client's subprotocols choose.
+    pub const fn dialect(&self) -> Dialect {
+        self.dialect
     }
 
     /// The 101 answer, and the socket that is ours once it has been sent.
@@ -71,6 +82,9 @@ impl Handshake {
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, self.accept);
+        if self.dialect == Dialect::Typed {
+            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+        }
         let upgrade = self.upgrade;
         // The socket, and what the client sent together with its request.
         let socket = async move {

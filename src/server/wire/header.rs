@@ -162,3 +162,13 @@ pub fn close_echo(code: Option<u16>) -> Bytes {
         None => encode(Opcode::Close, &[]),
     }
 }
+
+/// The payload of one whole, unmasked frame, such as [`encode`] makes.
+pub fn payload(frame: &[u8]) -> &[u8] {
+    let header = match frame.get(1) {
+        Some(127) => 10,
+        Some(126) => 4,
+        _ => 2,
+    };
+    frame.get(header..).unwrap_or_default()
+}

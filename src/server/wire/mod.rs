@@ -11,5 +11,5 @@ mod decoder;
 mod violation;
 
 pub use decoder::{Decoder, Incoming};
-pub use header::{Opcode, close_echo, close_frame, encode, encode_into};
+pub use header::{Opcode, close_echo, close_frame, encode, encode_into, payload};
 pub use violation::Violation;

@@ -1,0 +1,75 @@
+//! What the steps of one message cost alone: `cargo bench --features ssr`.
+
+use std::sync::{Arc, Mutex};
+
+use divan::counter::BytesCount;
+use divan::{Bencher, black_box};
+use fanfare::protocol::{Offset, UserId};
+use fanfare::server::room::{Dialect, Draft, Frame, Log, LogLimits, Reel};
+use fanfare::server::wire::{self, Decoder, Opcode};
+
+const TEXT: &str = "sixty-four bytes of text, as the standard loads of the bench say";
+const LIMITS: LogLimits = LogLimits { messages: 4096, bytes: usize::MAX };
+
+fn main() {
+    divan::main();
+}
+
+fn frame(offset: u64) -> Arc<Frame> {
+    let draft = Draft::text(UserId::guest(0), None, TEXT);
+    Arc::new(Frame::new(draft, Offset(offset), Offset(offset - 1), 0))
+}
+
+fn log_of(frames: u64) -> Mutex<Log> {
+    let mut log = Log::new(LIMITS, Offset(0));
+    (1..=frames).for_each(|offset| log.append(frame(offset)));
+    Mutex::new(log)
+}
+
+/// One message, encoded for the first reader of a dialect.
+#[divan::bench(args = [Dialect::Plain, Dialect::Typed])]
+fn encode(bencher: Bencher, dialect: Dialect) {
+    bencher.bench(|| frame(black_box(1)).encoded(dialect).clone());
+}
+
+/// One message, appended to a full ring.
+#[divan::bench]
+fn append(bencher: Bencher) {
+    let mut log = log_of(4096).into_inner().expect("not poisoned");
+    let mut offset = 4096;
+    bencher.bench_local(|| {
+        offset += 1;
+        log.append(frame(offset));
+    });
+}
+
+/// The first reader of a pass, that joins so many frames.
+#[divan::bench(args = [1, 40, 400])]
+fn read_first(bencher: Bencher, behind: u64) {
+    let log = log_of(4096);
+    bencher.bench(|| Reel::new(&log).next(Offset(4096 - behind), Dialect::Plain).expect("kept"));
+}
+
+/// Every other reader of the pass, at the same place.
+#[divan::bench(args = [1, 40, 400])]
+fn read_next(bencher: Bencher, behind: u64) {
+    let log = log_of(4096);
+    let mut reel = Reel::new(&log);
+    bencher.bench_local(|| reel.next(Offset(4096 - behind), Dialect::Plain).expect("kept"));
+}
+
+/// A client's frames, unmasked and checked in place.
+#[divan::bench(args = [64, 4096, 65536])]
+fn decode(bencher: Bencher, size: usize) {
+    let mut masked = wire::encode(Opcode::Text, &vec![b'x'; size]).to_vec();
+    let header = masked.len() - size;
+    masked[1] |= 0x80;
+    masked.splice(header..header, [0; 4]);
+    bencher.counter(BytesCount::new(size)).with_inputs(|| masked.clone()).bench_refs(|bytes| {
+        let mut decoder = Decoder::new(1 << 20);
+        decoder.decode(bytes, |incoming| {
+            black_box(incoming);
+            std::ops::ControlFlow::Continue(())
+        })
+    });
+}

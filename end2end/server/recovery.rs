@@ -1,0 +1,104 @@
+//! Reading from a place: history, coming back, falling behind.
+
+use serde_json::{Value, json};
+
+use crate::harness::Server;
+use crate::raw::masked;
+use crate::typed::{join, next, say};
+
+#[tokio::test]
+async fn history_is_read_backwards_in_pages() {
+    let server = Server::start(&["--history-messages", "7"]);
+    let (mut ann, _) = join(&server, "id=ann").await;
+    for number in 1..=10 {
+        say(&mut ann, &number.to_string(), None).await;
+        next(&mut ann, "message").await;
+    }
+    let mut page = async |request: Value| {
+        ann.send(request.to_string()).await;
+        let page = next(&mut ann, "history").await;
+        let offsets: Vec<u64> = page["messages"]
+            .as_array()
+            .expect("a list")
+            .iter()
+            .map(|m| m["offset"].as_u64().expect("one"))
+            .collect();
+        (offsets, page["more"].as_bool().expect("a bool"))
+    };
+    assert_eq!(page(json!({ "type": "history", "limit": 3 })).await, (vec![8, 9, 10], true));
+    assert_eq!(page(json!({ "type": "history", "before": 8, "limit": 3 })).await, (vec![5, 6, 7], true));
+    assert_eq!(page(json!({ "type": "history", "before": 5 })).await, (vec![4], false));
+}
+
+#[tokio::test]
+async fn a_client_that_comes_back_gets_what_it_missed_or_is_told_of_the_gap() {
+    let server = Server::start(&["--history-messages", "5"]);
+    let (mut ann, welcome) = join(&server, "id=ann").await;
+    let epoch = welcome["epoch"].as_str().expect("text").to_owned();
+    let mut speaker = server.join("speaker").await;
+    for number in 1..=8 {
+        speaker.send(number.to_string()).await;
+        next(&mut ann, "message").await;
+    }
+    let (mut back, welcome) = join(&server, &format!("id=back&after=5&epoch={epoch}")).await;
+    assert_eq!(welcome["recovery"], "resumed");
+    for offset in 6..=8 {
+        let message = next(&mut back, "message").await;
+        assert_eq!((&message["offset"], &message["prev"]), (&json!(offset), &json!(offset - 1)));
+    }
+    let (mut late, welcome) = join(&server, &format!("id=late&after=1&epoch={epoch}")).await;
+    assert_eq!(welcome["recovery"], "lost");
+    let gap = next(&mut late, "gap").await;
+    assert_eq!(gap, json!({ "type": "gap", "after": 1, "before": 4, "count": 2, "reason": "expired" }));
+    assert_eq!(next(&mut late, "message").await["offset"], 4);
+    let (_, welcome) = join(&server, "id=other&after=3&epoch=ffffffff").await;
+    assert_eq!(welcome["recovery"], "lost");
+    let (mut all, welcome) = join(&server, "id=all&after=0").await;
+    assert_eq!(
+        (welcome["recovery"].as_str(), next(&mut all, "message").await["offset"].as_u64()),
+        (Some("resumed"), Some(4))
+    );
+}
+
+#[tokio::test]
+async fn a_reader_that_falls_behind_the_ring_is_served_from_the_store() {
+    const MESSAGES: u64 = 6000;
+    let server = Server::start(&["--history-messages", "10000", "--send-buffer", "64KiB"]);
+    let mut slow = server.raw_with("id=slow", "fanfare.v1").await;
+    let mut speaker = server.join("speaker").await;
+    // More than the ring and the kernel hold together: 6,000 of 10 KB.
+    let long = "x".repeat(10_000);
+    for number in 1..=MESSAGES {
+        speaker.send(format!("{number} {long}")).await;
+        speaker.text().await;
+    }
+    let mut seen = 0;
+    while seen < MESSAGES {
+        let (first, payload) = slow.frame().await;
+        if first != 0x81 {
+            slow.write(&masked(0x8A, b"")).await;
+            continue;
+        }
+        let frame: Value = serde_json::from_slice(&payload).expect("JSON");
+        if frame["type"] == "message" {
+            assert_eq!((frame["prev"].as_u64(), frame["offset"].as_u64()), (Some(seen), Some(seen + 1)));
+            seen += 1;
+        } else {
+            assert!(["welcome", "presence"].contains(&frame["type"].as_str().expect("a type")), "{frame}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_of_history_is_bounded_by_bytes_and_says_that_there_is_more() {
+    let server = Server::start(&[]);
+    let (mut ann, _) = join(&server, "id=ann").await;
+    for _message in 0..10 {
+        say(&mut ann, &"x".repeat(60_000), None).await;
+        next(&mut ann, "message").await;
+    }
+    ann.send(json!({ "type": "history", "limit": 1000 }).to_string()).await;
+    let page = next(&mut ann, "history").await;
+    let count = page["messages"].as_array().expect("a list").len();
+    assert!((1..10).contains(&count) && page["more"] == true, "{count} messages of 60 kB in one page");
+}

@@ -1,0 +1,226 @@
+//! The dialect `fanfare.v1`, frame by frame as the contract writes them.
+
+use serde_json::{Value, json};
+
+use crate::harness::{Peer, Server, soon};
+
+/// A typed client in a room, with the welcome that it got.
+pub(crate) async fn join(server: &Server, query: &str) -> (Peer, Value) {
+    let mut peer =
+        server.try_join(query, &[("sec-websocket-protocol", "fanfare.v1")]).await.expect("accepted");
+    let welcome = peer.json().await;
+    assert_eq!(welcome["type"], "welcome", "{welcome}");
+    (peer, welcome)
+}
+
+/// The next frame of `kind`; presence comes at any time and is passed over.
+pub(crate) async fn next(peer: &mut Peer, kind: &str) -> Value {
+    soon(async {
+        loop {
+            let frame = peer.json().await;
+            if frame["type"] == kind {
+                return frame;
+            }
+            assert_eq!(frame["type"], "presence", "{kind} is next, not {frame}");
+        }
+    })
+    .await
+}
+
+pub(crate) async fn say(peer: &mut Peer, text: &str, key: Option<&str>) {
+    let mut frame = json!({ "type": "say", "text": text });
+    if let Some(key) = key {
+        frame["key"] = key.into();
+    }
+    peer.send(frame.to_string()).await;
+}
+
+#[tokio::test]
+async fn a_client_is_welcomed_with_where_it_is_and_what_it_is_held_to() {
+    let server = Server::start(&["--heartbeat", "7s", "--expire", "11s", "--max-message", "2KiB"]);
+    let (_ann, welcome) = join(&server, "id=ann&room=class").await;
+    for (field, value) in [
+        ("room", json!("class")),
+        ("id", json!("ann")),
+        ("head", json!(0)),
+        ("first", json!(0)),
+        ("recovery", json!("fresh")),
+        ("heartbeat_ms", json!(7000)),
+        ("expire_ms", json!(11000)),
+        ("max_message", json!(2048)),
+        ("count", json!(1)),
+        ("members", json!(["ann"])),
+    ] {
+        assert_eq!(welcome[field], value, "{field} in {welcome}");
+    }
+    let (_bob, second) = join(&server, "id=bob&room=class").await;
+    assert_eq!((&second["epoch"], &second["count"]), (&welcome["epoch"], &json!(2)));
+    assert_ne!(second["connection"], welcome["connection"]);
+}
+
+#[tokio::test]
+async fn a_message_carries_offset_prev_sender_and_key_and_its_sender_gets_an_ack() {
+    let server = Server::start(&[]);
+    let (mut ann, _) = join(&server, "id=ann").await;
+    let (mut bob, _) = join(&server, "id=bob").await;
+    say(&mut ann, "one", None).await;
+    say(&mut ann, "<b>\"zwei\"</b>\n三", Some("k1")).await;
+    for peer in [&mut ann, &mut bob] {
+        let (mut one, mut two) = (None, None);
+        let mut ack = None;
+        while one.is_none() || two.is_none() {
+            let frame = peer.json().await;
+            match (frame["type"].as_str(), frame["offset"].as_u64()) {
+                (Some("message"), Some(1)) => one = Some(frame),
+                (Some("message"), Some(2)) => two = Some(frame),
+                (Some("ack"), _) => ack = Some(frame),
+                (Some("presence"), _) => {}
+                _ => panic!("{frame}"),
+            }
+        }
+        let (one, two) = (one.expect("came"), two.expect("came"));
+        assert_eq!((&one["prev"], &one["from"], &one["text"]), (&json!(0), &json!("ann"), &json!("one")));
+        assert!(one.get("key").is_none() && one["at"].as_u64().expect("a time") > 1_700_000_000_000, "{one}");
+        assert_eq!(
+            (&two["prev"], &two["key"], &two["text"]),
+            (&json!(1), &json!("k1"), &json!("<b>\"zwei\"</b>\n三"))
+        );
+        if let Some(ack) = ack {
+            assert_eq!(ack, json!({ "type": "ack", "key": "k1", "offset": 2, "duplicate": false }));
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_repeated_key_is_stored_once_and_acked_with_the_first_offset() {
+    let server = Server::start(&[]);
+    let (mut ann, _) = join(&server, "id=ann").await;
+    for (time, duplicate) in [(1, false), (2, true), (3, true)] {
+        say(&mut ann, &format!("try {time}"), Some("same")).await;
+        let mut ack = ann.json().await;
+        while ack["type"] != "ack" {
+            ack = ann.json().await;
+        }
+        assert_eq!((&ack["offset"], &ack["duplicate"]), (&json!(1), &json!(duplicate)));
+    }
+    // The key is the sender's own: another client may use the same.
+    let (mut bob, welcome) = join(&server, "id=bob").await;
+    assert_eq!(welcome["head"], 1);
+    say(&mut bob, "mine", Some("same")).await;
+    assert_eq!(next_of(&mut bob, "ack").await["duplicate"], false);
+    // And HTTP knows it too.
+    let posted = reqwest::Client::new()
+        .post(server.url("/api/v1/rooms/lobby/messages"))
+        .header("content-type", "application/json")
+        .header("idempotency-key", "same")
+        .body(r#"{"text":"again","from":"bob"}"#);
+    let answer: Value = soon(posted.send()).await.expect("an answer").json().await.expect("JSON");
+    assert_eq!((&answer["offset"], &answer["duplicate"]), (&json!(2), &json!(true)));
+}
+
+/// The next frame of `kind`, whatever comes before it.
+async fn next_of(peer: &mut Peer, kind: &str) -> Value {
+    soon(async {
+        loop {
+            let frame = peer.json().await;
+            if frame["type"] == kind {
+                return frame;
+            }
+        }
+    })
+    .await
+}
+
+#[tokio::test]
+async fn plain_and_typed_clients_share_a_room() {
+    let server = Server::start(&[]);
+    let mut plain = server.join("plain").await;
+    let (mut typed, _) = join(&server, "id=typed").await;
+    say(&mut typed, "to plain", None).await;
+    assert_eq!(plain.text().await, "to plain");
+    assert_eq!(next(&mut typed, "message").await["text"], "to plain");
+    plain.send("to typed").await;
+    assert_eq!(next(&mut typed, "message").await["from"], "plain");
+    plain.send(vec![1, 2, 255]).await;
+    let message = next(&mut typed, "message").await;
+    assert!(message["data"] == "AQL/" && message.get("text").is_none(), "{message}");
+}
+
+#[tokio::test]
+async fn a_bad_frame_is_answered_with_an_error_that_says_which_and_the_connection_lives() {
+    let server = Server::start(&["--max-message", "1KiB"]);
+    let (mut ann, _) = join(&server, "id=ann").await;
+    let long = json!({ "type": "say", "text": "x".repeat(1025), "key": "long" }).to_string();
+    for (frame, code, says, key) in [
+        ("not json", "bad_json", "not JSON", None),
+        (r#"{"type":"shout"}"#, "unknown_type", "say", None),
+        (r#"{"type":"say","key":"k"}"#, "bad_field", "text", Some("k")),
+        (&long, "bad_field", "1024", Some("long")),
+        (r#"{"type":"history","limit":1001}"#, "bad_field", "1000", None),
+    ] {
+        ann.send(frame).await;
+        let error = next(&mut ann, "error").await;
+        assert_eq!((error["code"].as_str(), error["key"].as_str()), (Some(code), key), "{error}");
+        assert!(
+            error["message"].as_str().expect("text").contains(says) && error["retry"] == false,
+            "{error}"
+        );
+    }
+    ann.send(vec![1, 2, 3]).await;
+    assert_eq!(next(&mut ann, "error").await["code"], "not_text");
+    ann.send(r#"{"type":"ping"}"#).await;
+    next(&mut ann, "pong").await;
+}
+
+#[tokio::test]
+async fn a_typed_client_that_is_too_fast_is_told_so_and_may_try_again() {
+    let server = Server::start(&["--message-rate", "1/s", "--message-burst", "1"]);
+    let (mut ann, _) = join(&server, "id=ann").await;
+    say(&mut ann, "first", Some("1")).await;
+    say(&mut ann, "second", Some("2")).await;
+    let error = next_of(&mut ann, "error").await;
+    assert_eq!(
+        (error["code"].as_str(), error["key"].as_str(), error["retry"].as_bool()),
+        (Some("rate_limited"), Some("2"), Some(true))
+    );
+    let ack = soon(async {
+        loop {
+            say(&mut ann, "second", Some("2")).await;
+            let frame = ann.json().await;
+            if frame["type"] == "ack" && frame["key"] == "2" {
+                return frame;
+            }
+        }
+    })
+    .await;
+    assert_eq!(ack["duplicate"], false);
+}
+
+#[tokio::test]
+async fn comings_and_goings_are_gathered_and_a_quick_return_is_no_news() {
+    let server = Server::start(&[]);
+    let (mut ann, _) = join(&server, "id=ann").await;
+    let (bob, welcome) = join(&server, "id=bob").await;
+    assert_eq!(welcome["members"], json!(["ann", "bob"]));
+    let mut joined: Vec<Value> = Vec::new();
+    while joined.len() < 2 {
+        joined.extend(next(&mut ann, "presence").await["joined"].as_array().cloned().unwrap_or_default());
+    }
+    assert_eq!(joined, [json!("ann"), json!("bob")]);
+    bob.leave().await;
+    let (bob, _) = join(&server, "id=bob").await;
+    bob.leave().await;
+    // Five seconds after the second leaving; had the first one counted, there were three of these.
+    let gone = next(&mut ann, "presence").await;
+    assert_eq!(gone, json!({ "type": "presence", "count": 1, "left": ["bob"] }));
+}
+
+#[tokio::test]
+async fn a_server_that_stops_tells_each_client_when_to_come_back() {
+    let server = Server::start(&[]);
+    let (mut ann, _) = join(&server, "id=ann").await;
+    server.signal("TERM");
+    let drain = next(&mut ann, "drain").await;
+    assert!(drain["reconnect_after_ms"].as_u64().expect("a time") <= 20_000, "{drain}");
+    assert_eq!(ann.close_code().await, 1001);
+}

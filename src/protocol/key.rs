@@ -1,0 +1,59 @@
+//! What makes a send repeatable.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+/// Longest key, in characters.
+const MAX_KEY_CHARS: usize = 64;
+
+/// A client's own name for one of its messages, 1 to 64 characters: the same id and key is stored once.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Key(Box<str>);
+
+impl Key {
+    /// Accepts `key` if it has 1 to 64 characters.
+    ///
+    /// # Errors
+    /// If it has none or more.
+    pub fn parse(key: &str) -> Result<Self, KeyError> {
+        match key.chars().count() {
+            1..=MAX_KEY_CHARS => Ok(Self(key.into())),
+            chars => Err(KeyError { chars }),
+        }
+    }
+
+    /// The key as text.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl TryFrom<String> for Key {
+    type Error = KeyError;
+    fn try_from(key: String) -> Result<Self, KeyError> {
+        Self::parse(&key)
+    }
+}
+
+impl From<Key> for String {
+    fn from(key: Key) -> Self {
+        key.0.into()
+    }
+}
+
+/// A key of no or too many characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct KeyError {
+    /// How many it had.
+    pub chars: usize,
+}
+
+impl fmt::Display for KeyError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "key has {} characters; allowed are 1 to {MAX_KEY_CHARS}", self.chars)
+    }
+}
+
+impl std::error::Error for KeyError {}

@@ -1,0 +1,118 @@
+//! Where a client begins to read: at the newest, or where it left off.
+
+use crate::protocol::Epoch;
+use crate::protocol::GapReason;
+use crate::protocol::Offset;
+use crate::protocol::Recovery;
+use crate::server::store::Bounds;
+
+/// The position that a client comes with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Resume {
+    /// The last offset that it has seen; 0 if none.
+    pub after: Offset,
+    /// The log's life that it saw it in, if it knows.
+    pub epoch: Option<Epoch>,
+}
+
+/// Where it begins, and what it is told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Start {
+    /// It reads what comes after this.
+    pub cursor: Offset,
+    /// What became of its position.
+    pub recovery: Recovery,
+    /// What it will not get.
+    pub gap: Option<Gap>,
+}
+
+/// What a client will not get.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// The last offset before it.
+    pub after: Offset,
+    /// The first offset behind it.
+    pub before: Offset,
+    /// How many, if that is known.
+    pub count: Option<u64>,
+    /// Why.
+    pub reason: GapReason,
+}
+
+impl Start {
+    /// Where a client with the position `resume` begins in a log that stands at `bounds`.
+    pub fn new(bounds: &Bounds, resume: Option<&Resume>) -> Self {
+        let Some(Resume { after, epoch }) = resume else {
+            return Self { cursor: bounds.head, recovery: Recovery::Fresh, gap: None };
+        };
+        // The last one that is gone; of an empty log everything is.
+        let gone = match bounds.first {
+            Offset(0) => bounds.head,
+            Offset(first) => Offset(first - 1),
+        };
+        let before = Offset(gone.0 + 1);
+        let is_of_this_log =
+            epoch.as_ref().is_none_or(|epoch| *epoch == bounds.epoch) && *after <= bounds.head;
+        if !is_of_this_log {
+            let gap = Gap { after: Offset(0), before, count: None, reason: GapReason::Expired };
+            return Self { cursor: gone, recovery: Recovery::Lost, gap: Some(gap) };
+        }
+        if *after >= gone {
+            return Self { cursor: *after, recovery: Recovery::Resumed, gap: None };
+        }
+        // Without an epoch, 0 asks for all that is kept; it does not claim to have seen nothing.
+        if *after == Offset(0) && epoch.is_none() {
+            return Self { cursor: gone, recovery: Recovery::Resumed, gap: None };
+        }
+        let gap = Gap { after: *after, before, count: Some(gone.0 - after.0), reason: GapReason::Expired };
+        Self { cursor: gone, recovery: Recovery::Lost, gap: Some(gap) }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn start(
+        first: u64,
+        head: u64,
+        resume: Option<(u64, Option<u32>)>,
+    ) -> (u64, Recovery, Option<(u64, u64)>) {
+        let bounds = Bounds { epoch: Epoch::new(1), first: Offset(first), head: Offset(head) };
+        let resume =
+            resume.map(|(after, epoch)| Resume { after: Offset(after), epoch: epoch.map(Epoch::new) });
+        let start = Start::new(&bounds, resume.as_ref());
+        (start.cursor.0, start.recovery, start.gap.map(|gap| (gap.after.0, gap.before.0)))
+    }
+
+    #[test]
+    fn a_client_without_a_position_begins_at_the_newest() {
+        assert_eq!(start(3, 9, None), (9, Recovery::Fresh, None));
+    }
+
+    #[test]
+    fn a_client_that_comes_back_gets_all_it_missed() {
+        for after in 2..=9 {
+            assert_eq!(start(3, 9, Some((after, Some(1)))), (after, Recovery::Resumed, None));
+        }
+        assert_eq!(start(0, 0, Some((0, Some(1)))), (0, Recovery::Resumed, None));
+    }
+
+    #[test]
+    fn what_is_no_longer_kept_is_told() {
+        assert_eq!(start(3, 9, Some((1, Some(1)))), (2, Recovery::Lost, Some((1, 3))));
+        assert_eq!(start(3, 9, Some((0, Some(1)))), (2, Recovery::Lost, Some((0, 3))));
+        assert_eq!(start(0, 9, Some((4, Some(1)))), (9, Recovery::Lost, Some((4, 10))));
+    }
+
+    #[test]
+    fn a_position_of_another_log_is_lost_and_all_that_is_kept_follows() {
+        assert_eq!(start(3, 9, Some((5, Some(2)))), (2, Recovery::Lost, Some((0, 3))));
+        assert_eq!(start(3, 9, Some((10, Some(1)))), (2, Recovery::Lost, Some((0, 3))));
+    }
+
+    #[test]
+    fn after_0_without_an_epoch_asks_for_all_that_is_kept() {
+        assert_eq!(start(3, 9, Some((0, None))), (2, Recovery::Resumed, None));
+    }
+}

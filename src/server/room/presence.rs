@@ -1,0 +1,192 @@
+//! Who is in a room, and what of it is news.
+//!
+//! A member is an id; it may have several connections. Joins and leaves are gathered: whoever comes and goes
+//! between two announcements is no news, and whoever comes back within the grace was never gone.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use crate::protocol::UserId;
+use crate::server::room::Moment;
+
+/// A member without a connection stays for this long.
+const GRACE: Duration = Duration::from_secs(5);
+/// In a larger room only the count is told.
+const MAX_NAMED: usize = 500;
+
+/// The members of one room.
+#[derive(Debug, Default)]
+pub struct Presence {
+    /// Not a `BTreeMap`, whose smallest node has room for eleven: most rooms have few members.
+    members: HashMap<UserId, Member>,
+    /// Something may have to be announced.
+    is_restless: bool,
+}
+
+#[derive(Debug)]
+struct Member {
+    connections: u32,
+    /// Since when there is no connection.
+    absent: Option<Moment>,
+    is_announced: bool,
+}
+
+/// What has changed since it was last told.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Change {
+    /// How many are here now.
+    pub count: usize,
+    /// Who came; empty in a large room.
+    pub joined: Vec<UserId>,
+    /// Who left; empty in a large room.
+    pub left: Vec<UserId>,
+}
+
+impl Presence {
+    /// A connection of `id` came.
+    pub fn join(&mut self, id: &UserId) {
+        let new = || Member { connections: 0, absent: None, is_announced: false };
+        let member = self.members.entry(id.clone()).or_insert_with(new);
+        member.connections += 1;
+        member.absent = None;
+        self.is_restless |= !member.is_announced;
+    }
+
+    /// A connection of `id` went.
+    pub fn leave(&mut self, id: &UserId, now: Moment) {
+        let Some(member) = self.members.get_mut(id) else { return };
+        member.connections = member.connections.saturating_sub(1);
+        if member.connections == 0 {
+            member.absent = Some(now);
+            self.is_restless = true;
+        }
+    }
+
+    /// How many members there are.
+    pub fn count(&self) -> usize {
+        self.members.len()
+    }
+
+    /// Who they are, in order; `None` in a large room.
+    pub fn named(&self) -> Option<Vec<UserId>> {
+        (self.members.len() <= MAX_NAMED).then(|| sorted(self.members.keys().cloned().collect()))
+    }
+
+    /// Whether [`Presence::announce`] may have something to tell, now or after the grace.
+    pub const fn is_restless(&self) -> bool {
+        self.is_restless
+    }
+
+    /// What is news at `now`; it counts as told.
+    pub fn announce(&mut self, now: Moment) -> Option<Change> {
+        let (mut joined, mut left) = (Vec::new(), Vec::new());
+        self.is_restless = false;
+        self.members.retain(|id, member| {
+            let is_gone = member.absent.is_some_and(|since| now.since(since) >= GRACE);
+            if is_gone && member.is_announced {
+                left.push(id.clone());
+            } else if !is_gone && member.absent.is_none() && !member.is_announced {
+                member.is_announced = true;
+                joined.push(id.clone());
+            }
+            self.is_restless |= !is_gone && member.absent.is_some();
+            !is_gone
+        });
+        if joined.is_empty() && left.is_empty() {
+            return None;
+        }
+        let count = self.members.len();
+        if count > MAX_NAMED {
+            (joined, left) = (Vec::new(), Vec::new());
+        }
+        Some(Change { count, joined: sorted(joined), left: sorted(left) })
+    }
+}
+
+fn sorted(mut ids: Vec<UserId>) -> Vec<UserId> {
+    ids.sort_unstable();
+    ids
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn at(millis: u64) -> Moment {
+        Moment::after_start(Duration::from_millis(millis))
+    }
+
+    fn user(number: usize) -> UserId {
+        UserId::parse(&format!("user-{number}")).expect("a name")
+    }
+
+    #[test]
+    fn a_member_that_comes_back_within_the_grace_was_never_gone() {
+        let mut presence = Presence::default();
+        presence.join(&user(1));
+        assert_eq!(presence.announce(at(0)).map(|change| change.joined), Some(vec![user(1)]));
+        presence.leave(&user(1), at(1000));
+        assert_eq!(presence.announce(at(5999)), None);
+        presence.join(&user(1));
+        assert_eq!(presence.announce(at(20_000)), None);
+        presence.leave(&user(1), at(30_000));
+        assert!(presence.is_restless());
+        let gone = Change { count: 0, joined: vec![], left: vec![user(1)] };
+        assert_eq!(presence.announce(at(35_000)), Some(gone));
+        assert!(!presence.is_restless());
+    }
+
+    #[test]
+    fn a_member_with_two_connections_leaves_with_the_second() {
+        let mut presence = Presence::default();
+        presence.join(&user(1));
+        presence.join(&user(1));
+        presence.announce(at(0));
+        presence.leave(&user(1), at(0));
+        assert_eq!((presence.announce(at(60_000)), presence.count()), (None, 1));
+    }
+
+    #[test]
+    fn in_a_large_room_only_the_count_is_told() {
+        let mut presence = Presence::default();
+        (0..501).for_each(|number| presence.join(&user(number)));
+        assert_eq!(presence.announce(at(0)), Some(Change { count: 501, joined: vec![], left: vec![] }));
+        assert_eq!(presence.named(), None);
+    }
+
+    proptest! {
+        /// A listener that applies every change knows, after the grace, exactly who has a connection.
+        #[test]
+        fn whoever_applies_every_change_knows_who_is_here(
+            steps in prop::collection::vec((0usize..6, any::<bool>(), 0u64..4000), 0..100),
+        ) {
+            let mut presence = Presence::default();
+            let mut connections = [0usize; 6];
+            let mut known = BTreeSet::new();
+            let mut now = 0;
+            let mut apply = |change: Option<Change>| if let Some(change) = change {
+                for id in change.left { assert!(known.remove(&id), "nobody leaves who was not here"); }
+                for id in change.joined { assert!(known.insert(id), "nobody comes twice"); }
+            };
+            for (who, comes, pause) in steps {
+                if comes {
+                    connections[who] += 1;
+                    presence.join(&user(who));
+                } else if connections[who] > 0 {
+                    connections[who] -= 1;
+                    presence.leave(&user(who), at(now));
+                }
+                now += pause;
+                apply(presence.announce(at(now)));
+            }
+            apply(presence.announce(at(now + 5000)));
+            let here: BTreeSet<UserId> = (0..6).filter(|who| connections[*who] > 0).map(user).collect();
+            prop_assert_eq!(known, here);
+            prop_assert!(!presence.is_restless());
+        }
+    }
+}

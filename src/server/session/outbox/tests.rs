@@ -1,0 +1,118 @@
+//! What the outbox promises: whole frames in order, a Close frame last, and no gap untold.
+
+use std::sync::Mutex;
+
+use super::*;
+use crate::protocol::UserId;
+use crate::server::room::{Draft, Log, LogLimits};
+
+fn frames(texts: &[&str]) -> Vec<Arc<Frame>> {
+    let frame = |(at, text): (usize, &&str)| {
+        let draft = Draft::text(UserId::guest(0), None, text);
+        Arc::new(Frame::new(draft, Offset(at as u64 + 1), Offset(at as u64), 0))
+    };
+    texts.iter().enumerate().map(frame).collect()
+}
+
+fn log(messages: usize, texts: &[&str]) -> Mutex<Log> {
+    let mut log = Log::new(LogLimits { messages, bytes: usize::MAX }, Offset(0));
+    frames(texts).into_iter().for_each(|frame| log.append(frame));
+    Mutex::new(log)
+}
+
+fn outbox() -> Outbox {
+    Outbox::new(Dialect::Plain, Offset(0))
+}
+
+/// Everything the outbox writes when the kernel takes `piece` bytes at a time; and whether it ended there.
+fn drain(outbox: &mut Outbox, log: &Mutex<Log>, piece: usize) -> (Vec<u8>, bool) {
+    let mut written = Vec::new();
+    let mut reel = Reel::new(log);
+    loop {
+        let taken = match outbox.next(&mut reel) {
+            Next::Write(bytes) => {
+                let taken = bytes.len().min(piece);
+                written.extend_from_slice(&bytes[..taken]);
+                taken
+            }
+            Next::Idle | Next::Behind(_) => return (written, false),
+            Next::Finished => return (written, true),
+        };
+        outbox.wrote(taken);
+    }
+}
+
+#[test]
+fn own_frames_never_cut_a_frame_of_the_log_in_two() {
+    let log = log(10, &["hello"]);
+    for piece in 1..7 {
+        let mut outbox = outbox();
+        let mut reel = Reel::new(&log);
+        let Next::Write(bytes) = outbox.next(&mut reel) else { panic!("the log has a frame") };
+        let mut written = bytes[..piece].to_vec();
+        outbox.wrote(piece);
+        outbox.push(Opcode::Pong, b"!");
+        let (rest, finished) = drain(&mut outbox, &log, piece);
+        written.extend(rest);
+        assert_eq!((written.as_slice(), finished), (&b"\x81\x05hello\x8a\x01!"[..], false));
+    }
+}
+
+#[test]
+fn a_close_frame_is_the_last_thing_written() {
+    let log = log(10, &["late"]);
+    let mut outbox = outbox();
+    outbox.push(Opcode::Pong, b"!");
+    outbox.close(Farewell::Ours(CloseCode::Expired));
+    outbox.close(Farewell::Ours(CloseCode::TooFast));
+    outbox.push(Opcode::Pong, b"after");
+    let (written, finished) = drain(&mut outbox, &log, 1000);
+    assert!(finished);
+    assert_eq!(written, [&b"\x8a\x01!"[..], &wire::close_frame(CloseCode::Expired)].concat());
+}
+
+#[test]
+fn a_server_that_goes_away_first_gives_what_the_log_has() {
+    let log = log(10, &["hello"]);
+    let mut outbox = outbox();
+    outbox.close(Farewell::Ours(CloseCode::GoingAway));
+    let (written, finished) = drain(&mut outbox, &log, 3);
+    assert!(finished);
+    assert_eq!(written, [&b"\x81\x05hello"[..], &wire::close_frame(CloseCode::GoingAway)].concat());
+}
+
+#[test]
+fn a_reader_the_ring_has_passed_goes_on_from_the_store() {
+    let all = frames(&["one", "two", "three"]);
+    let log = log(1, &["one", "two", "three"]);
+    let mut outbox = outbox();
+    assert_eq!(drain(&mut outbox, &log, 1000), (Vec::new(), false));
+    assert_eq!(outbox.behind(), Some(Offset(0)));
+    outbox.caught_up(&all[..2], Offset(3));
+    let (written, _) = drain(&mut outbox, &log, 2);
+    assert_eq!(written, b"\x81\x03one\x81\x03two\x81\x05three");
+}
+
+#[test]
+fn a_typed_reader_is_told_of_a_gap_and_a_plain_one_is_closed_as_too_slow() {
+    let all = frames(&["one", "two", "three"]);
+    let log = log(1, &["one", "two", "three"]);
+    for dialect in [Dialect::Plain, Dialect::Typed] {
+        let mut outbox = Outbox::new(dialect, Offset(0));
+        drain(&mut outbox, &log, 1000);
+        outbox.caught_up(&all[2..], Offset(3));
+        let (written, finished) = drain(&mut outbox, &log, 1000);
+        match dialect {
+            Dialect::Plain => {
+                assert_eq!((written, finished), (wire::close_frame(CloseCode::TooSlow).to_vec(), true))
+            }
+            Dialect::Typed => {
+                let (after, before) = (Offset(0), Offset(3));
+                let gap = Push::Gap { after, before, count: Some(2), reason: GapReason::Lagged };
+                let expected =
+                    [&wire::encode(Opcode::Text, gap.encode().as_bytes()), all[2].encoded(dialect)];
+                assert_eq!((written, finished), ([&expected[0][..], &expected[1][..]].concat(), false));
+            }
+        }
+    }
+}

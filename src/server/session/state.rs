@@ -1,0 +1,175 @@
+//! What a client's message asks for, in either dialect.
+
+use crate::protocol::CloseCode;
+use crate::protocol::Command;
+use crate::protocol::CommandError;
+use crate::protocol::ErrorCode;
+use crate::protocol::Key;
+use crate::protocol::Offset;
+use crate::protocol::Push;
+use crate::protocol::UserId;
+use crate::server::room::{Dialect, Draft, Moment};
+use crate::server::session::{Farewell, Limiter, Rate};
+use crate::server::wire::Incoming;
+
+/// Most messages in an answer to `history`.
+const MAX_HISTORY: u16 = 1000;
+/// Messages in an answer to a `history` that names no limit.
+const DEFAULT_HISTORY: u16 = 100;
+
+/// What is to be done.
+#[derive(Debug)]
+pub enum Action {
+    /// Nothing.
+    Nothing,
+    /// Store and broadcast this.
+    Publish(Draft),
+    /// Say this, to this client only.
+    Push(Push),
+    /// Answer this ping.
+    Pong(Vec<u8>),
+    /// Read a page of the log and say it, to this client only.
+    History {
+        /// Only what came before this offset.
+        before: Option<Offset>,
+        /// At most so many.
+        limit: usize,
+    },
+    /// End the connection.
+    Close(Farewell),
+}
+
+/// One client's protocol state.
+#[derive(Debug)]
+pub struct Session {
+    dialect: Dialect,
+    id: UserId,
+    rate: Rate,
+    limiter: Limiter,
+    /// Longest text of a `say`, in bytes.
+    max_message: usize,
+}
+
+impl Session {
+    /// A client of `dialect` called `id`, that joined `now`.
+    pub const fn new(dialect: Dialect, id: UserId, rate: Rate, max_message: usize, now: Moment) -> Self {
+        Self { dialect, id, rate, limiter: Limiter::new(rate, now), max_message }
+    }
+
+    /// What `incoming` asks for.
+    pub fn on(&mut self, incoming: Incoming<'_>, now: Moment) -> Action {
+        match incoming {
+            Incoming::Ping(payload) => Action::Pong(payload.to_vec()),
+            Incoming::Pong => Action::Nothing,
+            Incoming::Close(code) => Action::Close(Farewell::Echo(code)),
+            Incoming::Text(text) if self.dialect == Dialect::Typed => match Command::decode(text) {
+                Ok(command) => self.command(command, now),
+                Err(CommandError { code, message, key }) => error(code, message, key),
+            },
+            Incoming::Binary(_) if self.dialect == Dialect::Typed => {
+                error(ErrorCode::NotText, "fanfare.v1 is spoken in text frames".to_owned(), None)
+            }
+            // A plain client cannot be told that one message was refused, so it is told to come back.
+            _ if !self.limiter.allows(self.rate, now) => Action::Close(Farewell::Ours(CloseCode::TooFast)),
+            Incoming::Text(text) => Action::Publish(Draft::text(self.id.clone(), None, text)),
+            Incoming::Binary(bytes) => Action::Publish(Draft::binary(self.id.clone(), bytes)),
+        }
+    }
+
+    fn command(&mut self, command: Command, now: Moment) -> Action {
+        match command {
+            Command::Ping => Action::Push(Push::Pong),
+            Command::Say { key, .. } if !self.limiter.allows(self.rate, now) => self.too_fast(key),
+            Command::Say { text, key } if text.len() > self.max_message => {
+                let message = format!("text has {} bytes; allowed are {}", text.len(), self.max_message);
+                error(ErrorCode::BadField, message, key)
+            }
+            Command::Say { text, key } => Action::Publish(Draft::text(self.id.clone(), key, &text)),
+            Command::History { .. } if !self.limiter.allows(self.rate, now) => self.too_fast(None),
+            Command::History { before, limit } => match limit.unwrap_or(DEFAULT_HISTORY) {
+                limit @ 1..=MAX_HISTORY => Action::History { before, limit: limit.into() },
+                limit => {
+                    let message = format!("limit is {limit}; allowed are 1 to {MAX_HISTORY}");
+                    error(ErrorCode::BadField, message, None)
+                }
+            },
+        }
+    }
+
+    fn too_fast(&self, key: Option<Key>) -> Action {
+        let Rate { per_second, burst } = self.rate;
+        let message = format!("too fast; allowed are {per_second} messages a second, {burst} at once");
+        error(ErrorCode::RateLimited, message, key)
+    }
+}
+
+fn error(code: ErrorCode, message: String, key: Option<Key>) -> Action {
+    Action::Push(Push::Error { code, message, retry: code.invites_retry(), key })
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const RATE: Rate = Rate { per_second: 1, burst: 2 };
+
+    fn session(dialect: Dialect) -> Session {
+        Session::new(dialect, UserId::guest(0), RATE, 10, Moment::default())
+    }
+
+    /// The code and key of the error that `text` is answered with.
+    fn refusal(session: &mut Session, text: &str) -> Option<(ErrorCode, Option<String>)> {
+        match session.on(Incoming::Text(text), Moment::default()) {
+            Action::Push(Push::Error { code, key, .. }) => Some((code, key.map(String::from))),
+            _ => None,
+        }
+    }
+
+    #[test]
+    fn a_typed_client_that_is_too_fast_is_told_which_message_was_refused_and_goes_on() {
+        let mut session = session(Dialect::Typed);
+        let say = r#"{"type":"say","text":"x","key":"k"}"#;
+        assert_eq!((refusal(&mut session, say), refusal(&mut session, say)), (None, None));
+        assert_eq!(refusal(&mut session, say), Some((ErrorCode::RateLimited, Some("k".into()))));
+        let later = Moment::after_start(Duration::from_secs(1));
+        assert!(matches!(session.on(Incoming::Text(say), later), Action::Publish(_)));
+    }
+
+    #[test]
+    fn a_plain_client_that_is_too_fast_is_closed() {
+        let mut session = session(Dialect::Plain);
+        for _allowed in 0..2 {
+            assert!(matches!(session.on(Incoming::Binary(b"x"), Moment::default()), Action::Publish(_)));
+        }
+        let action = session.on(Incoming::Text("x"), Moment::default());
+        assert!(matches!(action, Action::Close(Farewell::Ours(CloseCode::TooFast))));
+    }
+
+    #[test]
+    fn fields_out_of_bounds_are_refused_by_name() {
+        let mut session = session(Dialect::Typed);
+        let long = r#"{"type":"say","text":"12345678901","key":"k"}"#;
+        assert_eq!(refusal(&mut session, long), Some((ErrorCode::BadField, Some("k".into()))));
+        assert_eq!(
+            refusal(&mut session, r#"{"type":"history","limit":0}"#),
+            Some((ErrorCode::BadField, None))
+        );
+        let binary = session.on(Incoming::Binary(b"x"), Moment::default());
+        assert!(matches!(binary, Action::Push(Push::Error { code: ErrorCode::NotText, .. })));
+    }
+
+    proptest! {
+        #[test]
+        fn any_text_is_acted_upon_or_answered_with_an_error(texts in prop::collection::vec(".*", 0..20)) {
+            let mut session = session(Dialect::Typed);
+            for text in texts {
+                let action = session.on(Incoming::Text(&text), Moment::default());
+                prop_assert!(!matches!(action, Action::Nothing | Action::Close(_)), "{text:?}");
+            }
+        }
+    }
+}
