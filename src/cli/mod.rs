@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong use.
 
+mod bench;
 mod check_config;
 mod serve;
 mod settings;
@@ -50,6 +51,7 @@ pub fn run() -> ExitCode {
         }
     };
     let result = match matches.subcommand() {
+        Some(("bench", matches)) => bench::run(matches),
         Some(("check-config", matches)) => check_config::run(matches),
         Some((_, matches)) => serve::run(matches),
         None => serve::run(&matches),
@@ -82,4 +84,5 @@ fn command() -> Command {
         .args_conflicts_with_subcommands(true)
         .subcommand(settings::add_to(serve))
         .subcommand(settings::add_to(check))
+        .subcommand(bench::command())
 }

@@ -1,0 +1,114 @@
+//! `fanfare bench`: a known load against a running server, and what came of it.
+
+mod load;
+mod report;
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use anyhow::Context;
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use crate::cli::Failure;
+
+/// What to do to the server.
+#[derive(Clone, Debug)]
+struct Plan {
+    /// Where it is, as `ws://HOST:PORT`.
+    url: String,
+    connections: u32,
+    rooms: u32,
+    publishers: u32,
+    /// Messages a second, of all publishers together.
+    rate: u32,
+    /// Messages that a publisher sends at once.
+    burst: u32,
+    /// Bytes of a message's text, at least [`load::MIN_SIZE`].
+    size: usize,
+    length: Duration,
+    is_typed: bool,
+}
+
+/// The subcommand's arguments.
+pub(super) fn command() -> Command {
+    let number = |name: &'static str, default: &'static str, help: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .value_name("N")
+            .default_value(default)
+            .value_parser(value_parser!(NonZeroU32))
+            .help(help)
+    };
+    Command::new("bench")
+        .about("Measure a running server: deliveries, latency, losses, order")
+        .arg(
+            Arg::new("url")
+                .long("url")
+                .value_name("URL")
+                .default_value("http://127.0.0.1:12345")
+                .help("The server; start it with --message-rate 0 --max-connections-per-ip 100000"),
+        )
+        .arg(number("connections", "500", "Clients that listen"))
+        .arg(number("rooms", "1", "Rooms over which they are spread"))
+        .arg(number("publishers", "1", "Clients that publish, spread over the rooms too"))
+        .arg(number("rate", "100", "Messages a second, of all publishers together"))
+        .arg(number("burst", "1", "Messages that a publisher sends at once"))
+        .arg(number("size", "64", "Bytes of a message"))
+        .arg(number("seconds", "10", "How long"))
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object instead"))
+        .arg(
+            Arg::new("dialect")
+                .long("dialect")
+                .value_name("DIALECT")
+                .default_value("plain")
+                .value_parser(["plain", "fanfare.v1"])
+                .help("What the clients speak"),
+        )
+}
+
+pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let plan = Plan::new(matches)?;
+    // Sockets of its own: as many as the system gives.
+    let _as_many = rlimit::increase_nofile_limit(u64::MAX);
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    let outcome = runtime.block_on(load::run(&plan))?;
+    if matches.get_flag("json") {
+        report::print_json(&plan, &outcome);
+    } else {
+        report::print(&plan, &outcome);
+    }
+    if outcome.is_whole() {
+        Ok(())
+    } else {
+        Err(anyhow::anyhow!(
+            "{} messages were lost, {} came out of order",
+            outcome.lost(),
+            outcome.disordered
+        )
+        .into())
+    }
+}
+
+impl Plan {
+    fn new(matches: &ArgMatches) -> anyhow::Result<Self> {
+        let number = |name: &str| matches.get_one::<NonZeroU32>(name).map_or(1, |number| number.get());
+        let text = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
+        let authority = text("url").strip_prefix("http://").context("--url must be http://HOST:PORT")?;
+        let rooms = number("rooms");
+        anyhow::ensure!(
+            rooms <= number("connections"),
+            "--rooms is more than --connections: a room would be empty"
+        );
+        Ok(Self {
+            url: format!("ws://{}", authority.trim_end_matches('/')),
+            connections: number("connections"),
+            rooms,
+            publishers: number("publishers").max(rooms),
+            rate: number("rate"),
+            burst: number("burst"),
+            size: (number("size") as usize).max(load::MIN_SIZE),
+            length: Duration::from_secs(number("seconds").into()),
+            is_typed: text("dialect") != "plain",
+        })
+    }
+}

@@ -1,0 +1,72 @@
+//! What a person wants to see of a [`load`](super::load).
+
+use std::io::Write;
+
+use serde_json::json;
+
+use super::Plan;
+use super::load::Outcome;
+
+/// Width of the longest bar.
+const BAR: u64 = 40;
+
+/// Prints the figures and a histogram of the latencies, a bar for each doubling.
+pub(super) fn print(plan: &Plan, outcome: &Outcome) {
+    let mut out = std::io::stdout().lock();
+    // A closed pipe is no failure of the server's.
+    let _closed = write_figures(&mut out, plan, outcome).and_then(|()| write_histogram(&mut out, outcome));
+}
+
+/// Prints the same as one JSON object; times in milliseconds.
+pub(super) fn print_json(plan: &Plan, outcome: &Outcome) {
+    let at = |quantile| outcome.latency.value_at_quantile(quantile) as f64 / 1000.0;
+    let figures = json!({
+        "connections": plan.connections, "rooms": plan.rooms, "rate": plan.rate, "burst": plan.burst,
+        "size": plan.size, "seconds": plan.length.as_secs(), "dialect": if plan.is_typed { "fanfare.v1" } else { "plain" },
+        "sent": outcome.sent, "expected": outcome.expected, "delivered": outcome.delivered,
+        "lost": outcome.lost(), "disordered": outcome.disordered, "closed": outcome.closed,
+        "p50_ms": at(0.5), "p90_ms": at(0.9), "p99_ms": at(0.99), "max_ms": outcome.latency.max() as f64 / 1000.0,
+    });
+    let _closed = writeln!(std::io::stdout().lock(), "{figures}");
+}
+
+fn write_figures(out: &mut impl Write, plan: &Plan, outcome: &Outcome) -> std::io::Result<()> {
+    let Outcome { sent, expected, delivered, disordered, closed, connecting, latency } = outcome;
+    let per_second = *delivered as f64 / plan.length.as_secs_f64();
+    writeln!(
+        out,
+        "connections  {} in {} rooms, connected in {connecting:.2?}",
+        plan.connections, plan.rooms
+    )?;
+    writeln!(out, "published    {sent} of {} bytes", plan.size)?;
+    writeln!(out, "deliveries   {delivered} of {expected}, {per_second:.0}/s")?;
+    writeln!(out, "lost         {}", outcome.lost())?;
+    writeln!(out, "disordered   {disordered}")?;
+    writeln!(out, "closed       {closed}")?;
+    let at = |quantile| latency.value_at_quantile(quantile) as f64 / 1000.0;
+    writeln!(
+        out,
+        "latency ms   p50 {:.2}  p90 {:.2}  p99 {:.2}  p99.9 {:.2}  max {:.2}",
+        at(0.5),
+        at(0.9),
+        at(0.99),
+        at(0.999),
+        latency.max() as f64 / 1000.0
+    )
+}
+
+fn write_histogram(out: &mut impl Write, outcome: &Outcome) -> std::io::Result<()> {
+    let mut buckets = Vec::new();
+    let mut low = 0;
+    let mut high = 128;
+    while low <= outcome.latency.max() {
+        buckets.push((high, outcome.latency.count_between(low, high - 1)));
+        (low, high) = (high, high * 2);
+    }
+    let most = buckets.iter().map(|(_, count)| *count).max().unwrap_or_default().max(1);
+    for (high, count) in buckets {
+        let bar = "#".repeat((count * BAR).div_ceil(most) as usize);
+        writeln!(out, "  < {:>9.2} ms {count:>10} {bar}", high as f64 / 1000.0)?;
+    }
+    Ok(())
+}
