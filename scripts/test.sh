@@ -47,5 +47,6 @@ promise "the documentation builds without warnings" \
   env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --no-deps --features ssr --document-private-items
 promise "server and page build" scripts/build.sh dev
 promise "the server keeps its promises (Rust tests)" cargo test --quiet --locked --features ssr
+promise "no input upsets the decoders or the session (fuzzing, briefly)" scripts/fuzz.sh 5
 promise "the page keeps its promises (Chromium)" browser_tests
 say "all promises hold, after $((SECONDS - began)) s"

@@ -1,0 +1,15 @@
+//! Any text: what is read as a command is written and read again as the same.
+#![no_main]
+
+use floors::protocol::{Command, Push};
+use libfuzzer_sys::fuzz_target;
+
+fuzz_target!(|text: &str| {
+    match Command::decode(text) {
+        Ok(command) => assert_eq!(Command::decode(&command.encode()), Ok(command)),
+        Err(error) => assert!(!error.message.is_empty()),
+    }
+    if let Ok(push) = Push::decode(text) {
+        assert_eq!(Push::decode(&push.encode()).expect("what we write we can read"), push);
+    }
+});

@@ -1,0 +1,32 @@
+//! Any conversation, in either dialect, at any pace: the session decides, and never panics or lets too much pass.
+#![no_main]
+
+use std::time::Duration;
+
+use floors::protocol::UserId;
+use floors::server::room::{Dialect, Moment};
+use floors::server::session::{Action, Rate, Session};
+use floors::server::wire::Incoming;
+use libfuzzer_sys::fuzz_target;
+
+const RATE: Rate = Rate { per_second: 10, burst: 20 };
+
+fuzz_target!(|conversation: (bool, Vec<(u8, u8, String)>)| {
+    let (is_typed, messages) = conversation;
+    let dialect = if is_typed { Dialect::Typed } else { Dialect::Plain };
+    let mut session = Session::new(dialect, UserId::guest(0), RATE, 100, Moment::default());
+    let (mut millis, mut published) = (0, 0);
+    for (kind, pause, text) in &messages {
+        millis += u64::from(*pause);
+        let incoming = match kind % 5 {
+            0 | 1 => Incoming::Text(text),
+            2 => Incoming::Binary(text.as_bytes()),
+            3 => Incoming::Ping(text.as_bytes()),
+            _ => Incoming::Pong,
+        };
+        if let Action::Publish(_) = session.on(incoming, Moment::after_start(Duration::from_millis(millis))) {
+            published += 1;
+        }
+    }
+    assert!(published <= 20 + millis * 10 / 1000 + 1, "{published} in {millis} ms");
+});
