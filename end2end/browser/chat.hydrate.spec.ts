@@ -1,6 +1,6 @@
 // Two windows talk.
 
-import { expect, freshRoom, live, say, test, texts } from './fixtures.ts';
+import { expect, freshRoom, live, names, say, test, texts } from './fixtures.ts';
 
 test('what one page says both pages show, once each and in one order', async ({ visit }) => {
   const room = freshRoom();
@@ -42,6 +42,28 @@ test('two pages with one id both stay in the room', async ({ visit }) => {
   await second.close();
   await say(first, 'and the first is still here');
   await expect(texts(first)).toHaveText(['both of me hear this', 'and the first is still here']);
+});
+
+test('a plain WebSocket client and the page share a room', async ({ visit }) => {
+  const room = freshRoom();
+  const page = await live(await visit(room));
+  // Any page of this origin may open such a socket.
+  const script = await visit(freshRoom());
+  const client = await script.evaluateHandle(async (name) => {
+    const socket = new WebSocket(`ws://${location.host}/ws?room=${name}&id=script`);
+    const heard: unknown[] = [];
+    socket.addEventListener('message', ({ data }) => heard.push(data));
+    await new Promise((open) => socket.addEventListener('open', open));
+    return { socket, heard };
+  }, room.slice('/r/'.length));
+  const heard = () => client.evaluate(({ heard }) => heard);
+
+  await say(page, 'from the page');
+  await expect.poll(heard).toEqual(['from the page']);
+  await client.evaluate(({ socket }) => socket.send('from the script'));
+  await expect(texts(page)).toHaveText(['from the page', 'from the script']);
+  await expect.poll(heard).toEqual(['from the page', 'from the script']);
+  await expect(names(page).last()).toHaveText('script');
 });
 
 test('a page keeps its id when it is loaded again', async ({ visit }) => {

@@ -1,6 +1,6 @@
 // The input line: what sends, what does not, and that nothing typed is lost.
 
-import { awake, badge, button, expect, freshRoom, input, live, say, test, texts } from './fixtures.ts';
+import { button, expect, freshRoom, input, live, say, test, texts } from './fixtures.ts';
 
 test('Enter sends and Shift+Enter starts a new line', async ({ visit }) => {
   const page = await live(await visit(freshRoom()));
@@ -84,45 +84,4 @@ test('what is typed before the page wakes up is kept, and can be sent', async ({
   await expect(input(page)).toHaveValue('typed early');
   await button(page).click();
   await expect(texts(page)).toHaveText(['typed early']);
-});
-
-test('without a connection Send keeps the text, says so, and sends when it is back', async ({ visit, server }) => {
-  const page = await visit('about:blank');
-  let open = false;
-  await page.routeWebSocket('**/ws?**', (socket) => {
-    if (open) socket.connectToServer();
-    else void socket.close({ code: 1001 });
-  });
-  await page.goto(new URL(freshRoom(), server.url).href);
-  await awake(page);
-  await expect(badge(page)).toContainText('Reconnecting in');
-  await say(page, 'wait for me');
-  await expect(page.locator('#notice')).toContainText('Your text stays here');
-  await expect(input(page)).toHaveValue('wait for me');
-  await expect(texts(page)).toHaveCount(0);
-
-  open = true;
-  await live(page);
-  await expect(texts(page)).toHaveText(['wait for me']);
-  await expect(input(page)).toHaveValue('');
-  await expect(page.locator('#notice')).toBeEmpty();
-});
-
-test('whoever goes on typing is not sent before they ask again', async ({ visit, server }) => {
-  const page = await visit('about:blank');
-  let open = false;
-  await page.routeWebSocket('**/ws?**', (socket) => {
-    if (open) socket.connectToServer();
-    else void socket.close({ code: 1001 });
-  });
-  await page.goto(new URL(freshRoom(), server.url).href);
-  await awake(page);
-  await expect(badge(page)).toContainText('Reconnecting in');
-  await say(page, 'half a');
-  await input(page).pressSequentially(' thought');
-  open = true;
-  await live(page);
-  await expect(input(page)).toHaveValue('half a thought');
-  await button(page).click();
-  await expect(texts(page)).toHaveText(['half a thought']);
 });

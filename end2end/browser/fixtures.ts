@@ -86,6 +86,9 @@ export const input = (page: Page): Locator => page.locator('#msg');
 export const button = (page: Page): Locator => page.locator('#send');
 export const log = (page: Page): Locator => page.locator('#result');
 export const texts = (page: Page): Locator => log(page).locator('.text');
+export const names = (page: Page): Locator => log(page).locator('.who bdi');
+/** How far the messages of this page got, where that is worth a word. */
+export const state = (page: Page): Locator => log(page).locator('.state');
 
 /** Types `text` and presses the button. */
 export async function say(page: Page, text: string): Promise<void> {

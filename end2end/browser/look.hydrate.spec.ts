@@ -3,7 +3,8 @@
 import AxeBuilder from '@axe-core/playwright';
 import { type Page } from '@playwright/test';
 
-import { awake, badge, button, expect, freshRoom, input, live, say, test, texts } from './fixtures.ts';
+import { awake, badge, button, expect, freshRoom, input, live, log, say, state, test, texts } from './fixtures.ts';
+import { hearing, message, tell, welcome, withSocket } from './mock.ts';
 
 const WIDE = { width: 1280, height: 720 };
 const NARROW = { width: 390, height: 760 };
@@ -28,23 +29,34 @@ for (const locale of ['en-GB', 'zh-CN']) {
       });
     }
 
-    test(`axe finds nothing without a connection: ${locale}, ${colorScheme}`, async ({ visit, server }) => {
-      const page = await visit('about:blank', { locale, colorScheme });
+    test(`axe finds nothing when things go wrong: ${locale}, ${colorScheme}`, async ({ visit, server }) => {
       let cut = () => {};
-      let refuse = false;
-      await page.routeWebSocket('**/ws?**', (socket) => {
-        if (refuse) return void socket.close({ code: 1001 });
-        socket.onMessage(() => {});
-        cut = () => void socket.close({ code: 1001 });
-      });
-      await page.goto(new URL(freshRoom(), server.url).href);
+      const { page } = await withSocket(
+        visit,
+        server,
+        (socket, attempt) => {
+          if (attempt > 1) return void socket.close({ code: 1001 });
+          cut = () => void socket.close({ code: 1001 });
+          hearing(socket, ({ key, text }) => {
+            const code = text === 'refused' ? 'rate_limited' : undefined;
+            if (code) tell(socket, { type: 'error', code, message: 'no', retry: true, key });
+          });
+          const names = ['ann', 'bob', 'eve', 'lei', 'max', 'zoe', 'guest-abcd', '李雷', 'build-bot', 'Priya'];
+          const said = names.map((from, at) => message(at + 5, `by ${from}`, { from }));
+          tell(socket, welcome(), ...said, message(15, '', { text: undefined, data: 'AAAA' }));
+        },
+        async () => {},
+        { locale, colorScheme },
+      );
       await live(page);
+      await expect(log(page).locator('.gap')).toHaveCount(1);
+      await say(page, 'refused');
+      await expect(page.locator('.retry')).toBeVisible();
       await say(page, 'out and not back');
-      refuse = true;
+      await expect(state(page)).toHaveCount(2);
+      expect(await findings(page)).toEqual([]);
       cut();
-      await expect(page.locator('.state')).toBeVisible();
-      await say(page, 'waiting');
-      await expect(page.locator('#notice')).not.toBeEmpty();
+      await expect(badge(page)).toHaveClass(/waiting/);
       expect(await findings(page)).toEqual([]);
     });
   }

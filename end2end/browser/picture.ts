@@ -2,16 +2,18 @@
 
 import { readFileSync } from 'node:fs';
 
-import { expect, input, live, test, texts } from './fixtures.ts';
+import { type BrowserContextOptions, type Page } from '@playwright/test';
+
+import { type Visit, expect, input, live, state, test, texts } from './fixtures.ts';
 import { smallPng } from './png.ts';
 
 const FILE = process.env.FANFARE_PICTURE ?? 'screenshot.png';
 const MOST_BYTES = 60_000;
-const WINDOW = { width: 612, height: 520 };
+const WINDOW = { width: 612, height: 580 };
 
 test('the picture of the README', async ({ visit, browser }) => {
-  const ann = await live(await visit('/', { locale: 'en-GB', colorScheme: 'light', viewport: WINDOW }));
-  const lei = await live(await visit('/', { locale: 'zh-CN', colorScheme: 'dark', viewport: WINDOW }));
+  const ann = await window(visit, 'Ann', { locale: 'en-GB', colorScheme: 'light' });
+  const lei = await window(visit, '李雷', { locale: 'zh-CN', colorScheme: 'dark' });
   const said = [
     [ann, 'Good morning. Can everyone see this?'],
     [lei, '早上好，看得到。'],
@@ -27,11 +29,15 @@ test('the picture of the README', async ({ visit, browser }) => {
     await expect(texts(ann).last()).toHaveText(text);
     await expect(texts(lei).last()).toHaveText(text);
   }
+  for (const page of [ann, lei]) {
+    await expect(state(page)).toHaveCount(0);
+    await expect(page.locator('#presence')).toContainText('2');
+  }
   await input(lei).fill('好的，十点见。');
   await input(ann).blur();
 
   const windows = await Promise.all([ann, lei].map((page) => page.screenshot({ animations: 'disabled', caret: 'hide' })));
-  const context = await browser.newContext({ viewport: { width: 1280, height: 560 } });
+  const context = await browser.newContext({ viewport: { width: 1280, height: 620 } });
   const table = await context.newPage();
   const images = windows.map((png) => `<img src="data:image/png;base64,${png.toString('base64')}">`).join('');
   await table.setContent(`<style>
@@ -46,3 +52,11 @@ test('the picture of the README', async ({ visit, browser }) => {
   expect(bytes).toBeLessThanOrEqual(MOST_BYTES);
   expect(readFileSync(FILE).length).toBe(bytes);
 });
+
+/** The lobby as `name` sees it. */
+async function window(visit: Visit, name: string, look: BrowserContextOptions): Promise<Page> {
+  const page = await visit('/', { ...look, viewport: WINDOW });
+  await page.evaluate((name) => localStorage.setItem('fanfare.id', name), name);
+  await page.reload();
+  return live(page);
+}

@@ -1,9 +1,7 @@
 // The connection breaks, and the page comes back by itself. The badge says what is going on.
 
-import { type Page } from '@playwright/test';
-
-import { type Visit, awake, badge, button, expect, freshRoom, input, live, log, say, test, texts } from './fixtures.ts';
-import { type Server } from './server.ts';
+import { badge, expect, freshRoom, input, live, say, state, test, texts } from './fixtures.ts';
+import { stillClock, tell, welcome, withSocket } from './mock.ts';
 
 test('the server is killed and restarted, and the page is back by itself', async ({ visit, mortal }) => {
   const url = mortal.url + freshRoom();
@@ -14,17 +12,9 @@ test('the server is killed and restarted, and the page is back by itself', async
 
   await mortal.kill();
   await expect(badge(page)).toContainText(/Reconnecting in \d+ s/);
-  await input(page).fill('written meanwhile');
-  await button(page).click();
-  await expect(page.locator('#notice')).toContainText('Not connected');
-  await expect(input(page)).toHaveValue('written meanwhile');
-
   await mortal.restart();
   await live(other);
   await live(page);
-  await expect(texts(page).last()).toHaveText('written meanwhile');
-  await expect(input(page)).toHaveValue('');
-
   await say(other, 'after');
   await expect(texts(page).last()).toHaveText('after');
   await expect(texts(page).filter({ hasText: 'before' })).toHaveCount(1);
@@ -54,12 +44,7 @@ for (const [moment, event] of [
       visit,
       server,
       (socket, attempt) => (attempt === 1 ? void socket.close({ code: 4000 }) : socket.connectToServer()),
-      // The page's clock stands still, so no pause ends by itself.
-      async (page) => {
-        await page.clock.install();
-        await page.clock.pauseAt(Date.now() + 1000);
-        await page.addInitScript(() => (Math.random = () => 0.9));
-      },
+      stillClock,
     );
     await expect(badge(page)).toContainText('Reconnecting in 1 s');
     expect(tries()).toBe(1);
@@ -79,34 +64,17 @@ test('without a network the badge says Offline', async ({ visit, server }) => {
   await expect(badge(page)).toHaveText('Offline');
 });
 
-test('what was sent and never came back is shown as unconfirmed, not dropped', async ({ visit, server }) => {
-  let cut = () => {};
+test('what waits when the server says to stay away has failed, and says so', async ({ visit, server }) => {
+  let cut = (_code: number) => {};
   const { page } = await withSocket(visit, server, (socket) => {
-    socket.onMessage(() => {});
-    cut = () => void socket.close({ code: 1001 });
+    tell(socket, welcome());
+    cut = (code) => void socket.close({ code });
   });
   await live(page);
   await say(page, 'did you get this');
-  await expect(input(page)).toHaveValue('');
-  cut();
+  await expect(state(page)).toHaveText('sending');
+  cut(4501);
+  await expect(badge(page)).toHaveText('Refused by the server');
   await expect(texts(page)).toHaveText(['did you get this']);
-  await expect(log(page)).toContainText('may not have arrived');
+  await expect(state(page)).toHaveText('not sent, refused by the server');
 });
-
-type Route = Parameters<Parameters<Page['routeWebSocket']>[1]>[0];
-
-/** Opens a fresh room whose sockets are answered by `answer`. */
-async function withSocket(
-  visit: Visit,
-  server: Server,
-  answer: (socket: Route, attempt: number) => unknown,
-  prepare: (page: Page) => Promise<unknown> = async () => {},
-): Promise<{ page: Page; tries: () => number }> {
-  const page = await visit('about:blank');
-  let attempts = 0;
-  await prepare(page);
-  await page.routeWebSocket('**/ws?**', (socket) => void answer(socket, ++attempts));
-  await page.goto(new URL(freshRoom(), server.url).href);
-  await awake(page);
-  return { page, tries: () => attempts };
-}

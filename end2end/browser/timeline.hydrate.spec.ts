@@ -2,7 +2,7 @@
 
 import { type Page, expect as base } from '@playwright/test';
 
-import { expect, freshRoom, live, log, say, test, texts } from './fixtures.ts';
+import { expect, freshRoom, live, log, names, say, test, texts } from './fixtures.ts';
 
 test('a message with HTML in it is shown as text and does not run', async ({ visit }) => {
   // Fault 5 of the original: it put every message into innerHTML.
@@ -23,6 +23,38 @@ test('a message with HTML in it is shown as text and does not run', async ({ vis
   }
 });
 
+test('a name with HTML in it is shown as text and does not run', async ({ visit }) => {
+  const room = freshRoom();
+  const reader = await live(await visit(room));
+  const attack = '<img src=x onerror="window.ran = true"><b>';
+  await saysPlainly(reader, attack, 'hello');
+  await expect(names(reader)).toHaveText([attack]);
+  const late = await live(await visit(room));
+  await expect(names(late)).toHaveText([attack]);
+  for (const page of [reader, late]) {
+    await expect(log(page).locator('img, b')).toHaveCount(0);
+    expect(await page.evaluate(() => 'ran' in window)).toBe(false);
+  }
+});
+
+test('messages stand under their sender and the time of the first, by the reader\'s own clock', async ({ visit }) => {
+  const room = freshRoom();
+  const page = await live(await visit(room, { timezoneId: 'Asia/Shanghai' }));
+  await saysPlainly(page, 'ann', 'one', 'two');
+  await expect(texts(page)).toHaveCount(2);
+  await saysPlainly(page, 'bob', 'three');
+  await say(page, 'four');
+  await expect(texts(page)).toHaveText(['one', 'two', 'three', 'four']);
+  const own = await page.evaluate(() => localStorage.getItem('fanfare.id')!);
+  await expect(names(page)).toHaveText(['ann', 'bob', own]);
+
+  const time = log(page).locator('time').first();
+  const [iso, shown] = [(await time.getAttribute('datetime'))!, await time.textContent()];
+  expect(Math.abs(Date.now() - Date.parse(iso))).toBeLessThan(60_000);
+  const here = new Date(iso).toLocaleTimeString('en-GB', { timeZone: 'Asia/Shanghai', hour: '2-digit', minute: '2-digit' });
+  expect(shown).toBe(here);
+});
+
 test('a message that is not text is a row that says so', async ({ visit }) => {
   const room = freshRoom();
   const page = await live(await visit(room));
@@ -41,6 +73,18 @@ test('the log follows new messages while its end is in view', async ({ visit }) 
   await base.poll(() => distanceToEnd(page)).toBeLessThan(2);
   await say(page, 'the newest');
   await expect(texts(page).last()).toBeInViewport();
+});
+
+test('the log follows what one says, though the input shrinks back to one line', async ({ visit }) => {
+  const page = await live(await visit(freshRoom(), { viewport: { width: 390, height: 700 } }));
+  await flood(page, 60);
+  await expect(texts(page)).toHaveCount(60);
+  await base.poll(() => distanceToEnd(page)).toBeLessThan(2);
+  for (const text of ['a long line that the narrow input must break in two', 'one\ntwo\nthree\nfour', 'the end']) {
+    await say(page, text);
+    await expect(texts(page).last()).toHaveText(text);
+    await base.poll(() => distanceToEnd(page)).toBeLessThan(2);
+  }
 });
 
 test('whoever reads further up is not moved by new messages', async ({ visit }) => {
@@ -72,6 +116,21 @@ test('the log holds a window of the newest messages', async ({ visit }) => {
   await expect(texts(page).last()).toBeInViewport();
   await base.poll(() => distanceToEnd(page)).toBeLessThan(2);
 });
+
+/** Says `lines` as `id` through a plain socket, as a script would. */
+async function saysPlainly(page: Page, id: string, ...lines: string[]): Promise<void> {
+  await page.evaluate(
+    async ([id, lines]) => {
+      const room = location.pathname.slice('/r/'.length);
+      const socket = new WebSocket(`ws://${location.host}/ws?room=${room}&id=${encodeURIComponent(id)}`);
+      await new Promise((open) => socket.addEventListener('open', open));
+      for (const line of lines) socket.send(line);
+      await new Promise((echo) => socket.addEventListener('message', echo, { once: true }));
+      socket.close();
+    },
+    [id, lines] as const,
+  );
+}
 
 /** Says `count` lines through a socket of its own, slowly enough for the server's limit. */
 async function flood(page: Page, count: number): Promise<void> {

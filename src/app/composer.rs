@@ -1,14 +1,15 @@
 //! The input line. Enter sends, Shift+Enter starts a new line, and no text is ever dropped in silence.
 //!
 //! The text lives in the element, not in a signal: what was typed before the page woke up is simply there.
-//! It leaves the element only when it has gone out; until then the page says that it waits.
+//! It leaves the element when it has become a row of the log, which says how far it got, with a connection or
+//! without; only where no connection will come it stays, and the page says so.
 
 use leptos::ev::{KeyboardEvent, SubmitEvent};
 use leptos::html::Textarea;
 use leptos::prelude::*;
 
 use super::i18n::use_text;
-use super::live::{Link, Live, Said};
+use super::live::{Live, Said};
 use crate::protocol::RoomName;
 
 /// Past this many lines the input scrolls instead of growing.
@@ -30,8 +31,8 @@ pub fn Composer(
     let lines = RwSignal::new(1_usize);
     // Without the page's own code the form would leave the page, and take the text with it.
     let asleep = RwSignal::new(true);
-    // Send was asked for and the text still waits for a connection.
-    let waiting = RwSignal::new(false);
+    // Send was asked for, and no connection will come.
+    let kept = RwSignal::new(false);
     let label = (text.message_to)(&room);
 
     let measure = move || {
@@ -45,12 +46,9 @@ pub fn Composer(
         if typed.trim().is_empty() {
             return;
         }
-        match live.say(typed) {
-            Said::Out => {
-                field.set_value("");
-                waiting.set(false);
-            }
-            Said::NotConnected => waiting.set(true),
+        match live.say(&typed) {
+            Said::Taken => field.set_value(""),
+            Said::Refused => kept.set(true),
         }
         measure();
     };
@@ -70,9 +68,8 @@ pub fn Composer(
             send();
         }
     };
-    // Whoever edits has changed their mind about what to send, so it has to be asked for again.
     let on_input = move |_| {
-        waiting.set(false);
+        kept.set(false);
         measure();
     };
 
@@ -80,17 +77,8 @@ pub fn Composer(
         asleep.set(false);
         measure();
     });
-    Effect::new(move |_| {
-        if live.link.get() == Link::Live && waiting.get_untracked() {
-            send();
-        }
-    });
 
-    let notice = move || match (waiting.get(), live.link.get()) {
-        (false, _) => None,
-        (true, Link::Refused) => Some(text.kept_refused),
-        (true, _) => Some(text.kept),
-    };
+    let notice = move || kept.get().then_some(text.kept_refused);
 
     view! {
         <form class="compose" method="post" action=format!("/r/{room}") on:submit=on_submit>

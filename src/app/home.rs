@@ -4,6 +4,7 @@ use leptos::prelude::*;
 
 use super::composer::Composer;
 use super::i18n::use_text;
+use super::presence::PresenceCount;
 use super::status::StatusBadge;
 use super::timeline::Timeline;
 use crate::protocol::RoomName;
@@ -20,6 +21,7 @@ pub fn Home(
             <header class="head">
                 <Mark/>
                 <h1 class="room">{room.to_string()}</h1>
+                <PresenceCount/>
                 <StatusBadge/>
             </header>
             <main class="main">

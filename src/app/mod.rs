@@ -13,6 +13,7 @@ pub mod live;
 pub mod home;
 pub mod timeline;
 pub mod composer;
+pub mod presence;
 pub mod status;
 
 pub use i18n::Locale;

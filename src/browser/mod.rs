@@ -7,8 +7,16 @@ pub mod reconnect;
 pub mod wake;
 pub mod scroll;
 pub mod storage;
+pub mod clock;
 
 /// A number in `0.0..1.0`, good enough to spread load and to make up a name, not for secrets.
 pub fn random() -> f64 {
     js_sys::Math::random()
+}
+
+/// A name that nobody has used before, as far as chance goes: about a hundred random bits.
+pub fn random_name() -> String {
+    // `crypto.randomUUID` is missing where the page came over plain HTTP from another machine.
+    let digits = || (random() * 2_f64.powi(52)) as u64;
+    format!("{:013x}{:013x}", digits(), digits())
 }

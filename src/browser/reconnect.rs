@@ -1,8 +1,9 @@
 //! Keeps one socket open for as long as the page lives, and tells what happens to it.
 //!
 //! One task: connect, converse, pause, again; it ends only when it is dropped or when the server's close code
-//! says not to come back. How long a pause is, and what the news mean, is the caller's. A pause is cut short
-//! when the browser finds the network or the tab is looked at again.
+//! says not to come back. How long a pause is, and what the news mean, is the caller's; only a server that
+//! announced its end (`drain`) chooses the pause itself. A pause is cut short when the browser finds the
+//! network or the tab is looked at again.
 
 use std::time::Duration;
 
@@ -11,9 +12,11 @@ use futures::future::{Either, select};
 use futures::{FutureExt, StreamExt};
 use gloo_timers::future::TimeoutFuture;
 
-use super::socket::{Incoming, Socket};
+use super::socket::Socket;
 use super::wake::Wake;
 use crate::protocol::CloseCode;
+use crate::protocol::Command;
+use crate::protocol::Push;
 
 /// Most messages handed on in one piece, so that a flood leaves the page time to draw.
 const MOST_IN_A_BATCH: usize = 100;
@@ -26,8 +29,8 @@ pub enum News {
     /// It succeeded.
     Open,
     /// What came, in order; never empty.
-    Heard(Vec<Incoming>),
-    /// The connection is gone, and with it what was sent and not heard again.
+    Heard(Vec<Push>),
+    /// The connection is gone, and with it what was sent and not answered.
     Broken,
     /// The next try comes in `seconds`, at least 1. Told again each second.
     Waiting {
@@ -40,23 +43,25 @@ pub enum News {
     Refused,
 }
 
-/// Connects to `url` again and again, sends what comes from `outbox`, and reports to `tell`.
+/// Connects again and again, sends what comes from `outbox`, and reports to `tell`.
 ///
-/// `pace` is asked after each connection how long to pause; it learns how long that connection lived.
+/// `url` is asked before each try where to connect to. `pace` is asked after each connection how long to
+/// pause; it learns how long that connection lived.
 pub async fn keep_connected(
-    url: String,
-    mut outbox: UnboundedReceiver<String>,
+    url: impl Fn() -> String,
+    mut outbox: UnboundedReceiver<Command>,
     mut pace: impl FnMut(Duration) -> Duration,
     mut tell: impl FnMut(News),
 ) {
     let mut wake = Wake::listen();
     loop {
         tell(News::Connecting);
-        let (lived, close_code) = match Socket::open(&url).await {
+        let mut asked_to_wait = None;
+        let (lived, close_code) = match Socket::open(&url()).await {
             Ok(mut socket) => {
                 let opened = now();
                 tell(News::Open);
-                converse(&mut socket, &mut outbox, &mut tell).await;
+                asked_to_wait = converse(&mut socket, &mut outbox, &mut tell).await;
                 // What still waits was meant for the connection that is gone, and is reported with it.
                 while outbox.next().now_or_never().flatten().is_some() {}
                 tell(News::Broken);
@@ -68,15 +73,20 @@ pub async fn keep_connected(
             tell(News::Refused);
             return;
         }
-        pause(pace(lived), &mut wake, &mut tell).await;
+        pause(asked_to_wait.unwrap_or_else(|| pace(lived)), &mut wake, &mut tell).await;
     }
 }
 
-/// Both directions of one connection, until it ends.
-async fn converse(socket: &mut Socket, outbox: &mut UnboundedReceiver<String>, tell: &mut impl FnMut(News)) {
+/// Both directions of one connection, until it ends; answers how long the server asked to stay away then.
+async fn converse(
+    socket: &mut Socket,
+    outbox: &mut UnboundedReceiver<Command>,
+    tell: &mut impl FnMut(News),
+) -> Option<Duration> {
+    let mut asked_to_wait = None;
     loop {
         match select(outbox.next(), socket.next()).await {
-            Either::Left((Some(text), _)) => socket.send(text),
+            Either::Left((Some(command), _)) => socket.send(&command),
             Either::Right((Some(first), _)) => {
                 let mut batch = vec![first];
                 while batch.len() < MOST_IN_A_BATCH
@@ -84,9 +94,14 @@ async fn converse(socket: &mut Socket, outbox: &mut UnboundedReceiver<String>, t
                 {
                     batch.push(more);
                 }
+                for push in &batch {
+                    if let Push::Drain { reconnect_after_ms } = *push {
+                        asked_to_wait = Some(Duration::from_millis(reconnect_after_ms));
+                    }
+                }
                 tell(News::Heard(batch));
             }
-            Either::Left((None, _)) | Either::Right((None, _)) => return,
+            Either::Left((None, _)) | Either::Right((None, _)) => return asked_to_wait,
         }
     }
 }

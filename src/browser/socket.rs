@@ -1,8 +1,8 @@
-//! One WebSocket in the plain dialect: what the room sends comes out as a stream, text goes in.
+//! One WebSocket in the dialect `fanfare.v1`: [`Push`]es come out as a stream, [`Command`]s go in.
 //!
 //! One owner holds both directions, so dropping it closes the connection; gloo's two halves would each keep
-//! it open. A text handed to a socket that is already closing vanishes in the browser without an error:
-//! whoever sends must wait for the room's echo to know.
+//! it open. A frame handed to a socket that is already closing vanishes in the browser without an error:
+//! whoever sends must wait for the answer to know.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -14,7 +14,12 @@ use gloo_net::websocket::futures::WebSocket;
 use gloo_net::websocket::{Message, State, WebSocketError};
 use gloo_timers::future::TimeoutFuture;
 
+use crate::protocol::Command;
+use crate::protocol::Epoch;
+use crate::protocol::Offset;
+use crate::protocol::Push;
 use crate::protocol::RoomName;
+use crate::protocol::SUBPROTOCOL;
 use crate::protocol::UserId;
 
 /// A connection that is not made by then is given up: a browser alone would wait for minutes.
@@ -23,15 +28,6 @@ const OPEN_WITHIN: Duration = Duration::from_secs(10);
 /// RFC 6455 section 7.1.5: the connection ended without a Close frame.
 const NO_CLOSE_FRAME: u16 = 1006;
 
-/// What the room sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Incoming {
-    /// A text message.
-    Text(String),
-    /// A binary message.
-    Binary(Vec<u8>),
-}
-
 /// An open connection. As a stream it ends when the connection does.
 #[expect(missing_debug_implementations, reason = "gloo's socket has none")]
 pub struct Socket {
@@ -39,14 +35,17 @@ pub struct Socket {
     close_code: u16,
 }
 
-/// Where `id` joins `room`, on the server that this page came from.
-pub fn address(room: &RoomName, id: &UserId) -> String {
+/// Where `id` joins `room`, on the server that this page came from; with a position, to read on from there.
+pub fn address(room: &RoomName, id: &UserId, position: Option<(&Epoch, Offset)>) -> String {
     let location = leptos::prelude::window().location();
     let scheme = if location.protocol().is_ok_and(|protocol| protocol == "https:") { "wss" } else { "ws" };
     let host = location.host().unwrap_or_default();
     let id = js_sys::encode_uri_component(id.as_str());
     // A room's name is made of characters that need no encoding.
-    format!("{scheme}://{host}/ws?room={room}&id={id}")
+    let address = format!("{scheme}://{host}/ws?room={room}&id={id}");
+    let Some((epoch, after)) = position else { return address };
+    let epoch = js_sys::encode_uri_component(epoch.as_str());
+    format!("{address}&after={after}&epoch={epoch}")
 }
 
 impl Socket {
@@ -56,7 +55,7 @@ impl Socket {
     /// The close code, if it did not come to a connection. A browser tells little more than
     /// [`NO_CLOSE_FRAME`] then.
     pub async fn open(url: &str) -> Result<Self, u16> {
-        let inner = WebSocket::open(url).map_err(|_| NO_CLOSE_FRAME)?;
+        let inner = WebSocket::open_with_protocol(url, SUBPROTOCOL).map_err(|_| NO_CLOSE_FRAME)?;
         let mut socket = Self { inner, close_code: NO_CLOSE_FRAME };
         let timeout = TimeoutFuture::new(OPEN_WITHIN.as_millis() as u32);
         let outcome = select(poll_fn(|task| socket.poll_open(task)), timeout).await;
@@ -72,10 +71,10 @@ impl Socket {
         self.poll_next_unpin(task).map(|_| false)
     }
 
-    /// Hands `text` to the browser, which sends it when it can.
-    pub fn send(&mut self, text: String) {
+    /// Hands `command` to the browser, which sends it when it can.
+    pub fn send(&mut self, command: &Command) {
         // An error means that the connection is ending, and the stream is about to say so.
-        let _ = Pin::new(&mut self.inner).start_send(Message::Text(text));
+        let _ = Pin::new(&mut self.inner).start_send(Message::Text(command.encode()));
     }
 
     /// What the connection was closed with, once the stream has ended.
@@ -85,13 +84,21 @@ impl Socket {
 }
 
 impl Stream for Socket {
-    type Item = Incoming;
+    type Item = Push;
 
-    fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Incoming>> {
+    fn poll_next(mut self: Pin<&mut Self>, task: &mut Context<'_>) -> Poll<Option<Push>> {
         loop {
             match ready!(self.inner.poll_next_unpin(task)) {
-                Some(Ok(Message::Text(text))) => return Poll::Ready(Some(Incoming::Text(text))),
-                Some(Ok(Message::Bytes(bytes))) => return Poll::Ready(Some(Incoming::Binary(bytes))),
+                Some(Ok(Message::Text(text))) => {
+                    // A newer server may say what this page does not know, and that must not end the
+                    // connection. Nothing is lost in silence: behind a message that could not be read, the
+                    // next one's `prev` shows the gap.
+                    if let Ok(push) = Push::decode(&text) {
+                        return Poll::Ready(Some(push));
+                    }
+                }
+                // The dialect has no binary frames.
+                Some(Ok(Message::Bytes(_))) => {}
                 Some(Err(WebSocketError::ConnectionClose(closed))) => self.close_code = closed.code,
                 // Always followed by the close, which knows more.
                 Some(Err(_)) => {}

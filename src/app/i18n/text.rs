@@ -3,6 +3,7 @@
 //! Phrases with something in them are functions, because the order of words is the language's affair.
 //! Buttons say the verb; no exclamation marks; nothing is claimed that the page does not know.
 
+use crate::app::live::Reason;
 use crate::protocol::RoomName;
 
 /// The phrases of one language.
@@ -21,8 +22,20 @@ pub struct Text {
     pub empty_promise: fn(&RoomName) -> String,
     /// A message that is not text, by its size in bytes.
     pub binary: fn(usize) -> String,
-    /// Beside a message that went out and did not come back before the connection broke.
-    pub unconfirmed: &'static str,
+    /// Where so many messages are missing.
+    pub missing: fn(u64) -> String,
+    /// Where messages are missing, and nobody knows how many.
+    pub missing_some: &'static str,
+    /// Where nobody knows whether any are missing.
+    pub missing_perhaps: &'static str,
+    /// Beside a message of this page that is on its way.
+    pub sending: &'static str,
+    /// The same, while there is no connection.
+    pub waiting: &'static str,
+    /// Below a message of this page that was refused: that, and why.
+    pub not_sent: fn(Reason) -> &'static str,
+    /// The button beside it.
+    pub retry: &'static str,
 
     /// The input's name and placeholder.
     pub message_to: fn(&RoomName) -> String,
@@ -30,10 +43,11 @@ pub struct Text {
     pub send: &'static str,
     /// What the keys do.
     pub keys: &'static str,
-    /// Send was asked for without a connection.
-    pub kept: &'static str,
-    /// The same, where no connection will come by itself.
+    /// Send was asked for where no connection will come by itself.
     pub kept_refused: &'static str,
+
+    /// How many are in the room.
+    pub here: fn(usize) -> String,
 
     /// The badge: a connection is being made.
     pub connecting: &'static str,
@@ -62,6 +76,8 @@ mod tests {
             assert!((text.empty_promise)(&room).contains("class-7b"));
             assert!((text.reconnecting_in)(4).contains('4'));
             assert!((text.binary)(12).contains("12"));
+            assert!((text.missing)(12).contains("12"));
+            assert!((text.here)(12).contains("12"));
         }
     }
 

@@ -6,43 +6,101 @@ use leptos::prelude::*;
 use leptos::task::spawn_local_scoped_with_cancellation;
 use leptos::web_sys::Element;
 
-use super::{Backoff, Link, Transcript};
-use crate::browser::random;
+use super::{Backoff, Clock, Link, Transcript};
+use crate::browser;
 use crate::browser::reconnect::{News, keep_connected};
 use crate::browser::scroll;
-use crate::browser::socket::{Incoming, address};
+use crate::browser::socket::address;
 use crate::browser::storage;
+use crate::protocol::Command;
+use crate::protocol::Key;
+use crate::protocol::Push;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
 
 /// The way to the task that owns the socket.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Line {
-    outbox: UnboundedSender<String>,
+    outbox: UnboundedSender<Command>,
+    link: RwSignal<Link>,
+    present: RwSignal<Option<usize>>,
+    transcript: RwSignal<Transcript>,
 }
 
 impl Line {
     /// Starts the task. It ends with the component that called.
-    pub(super) fn open(room: &RoomName, link: WriteSignal<Link>, heard: WriteSignal<Transcript>) -> Self {
+    pub(super) fn open(
+        room: &RoomName,
+        link: RwSignal<Link>,
+        present: RwSignal<Option<usize>>,
+        transcript: RwSignal<Transcript>,
+    ) -> Self {
         let (outbox, waiting) = unbounded();
-        let room = room.clone();
-        let mut waiting = Some(waiting);
+        let line = Self { outbox, link, present, transcript };
+        let start = (line.clone(), room.clone(), waiting);
+        let mut start = Some(start);
         // An effect runs after hydration: until then the page must be what the server rendered.
         Effect::new(move |_| {
-            if let Some(waiting) = waiting.take() {
-                let url = address(&room, &own_id());
-                let mut backoff = Backoff::default();
-                let pace = move |lived| backoff.pause(lived, random());
-                let tell = move |news| learn(news, link, heard);
-                spawn_local_scoped_with_cancellation(keep_connected(url, waiting, pace, tell));
-            }
+            let Some((line, room, waiting)) = start.take() else { return };
+            let id = own_id();
+            transcript.update(|transcript| transcript.introduce(id.clone()));
+            let url = move || transcript.with_untracked(|seen| address(&room, &id, seen.position()));
+            let mut backoff = Backoff::default();
+            let pace = move |lived| backoff.pause(lived, browser::random());
+            let tell = move |news| line.learn(news);
+            spawn_local_scoped_with_cancellation(keep_connected(url, waiting, pace, tell));
         });
-        Self { outbox }
+        line
     }
 
-    pub(super) fn say(&self, text: String) {
-        // Fails only if the task is gone, and then so is the page.
-        let _ = self.outbox.unbounded_send(text);
+    pub(super) fn say(&self, text: &str) {
+        // Without a key it could be stored twice; a random one is as good as its length.
+        let Ok(key) = Key::parse(&browser::random_name()) else { return };
+        let now = browser::clock::now();
+        self.send(self.transcript.try_update(|transcript| transcript.say(text, key, now)).flatten());
+    }
+
+    pub(super) fn retry(&self, id: u64) {
+        self.send(self.transcript.try_update(|transcript| transcript.retry(id)).flatten());
+    }
+
+    fn send(&self, commands: impl IntoIterator<Item = Command>) {
+        for command in commands {
+            // Fails only if the task is gone, and then so is the page.
+            let _ = self.outbox.unbounded_send(command);
+        }
+    }
+
+    fn learn(&self, news: News) {
+        let Self { link, present, transcript, .. } = self;
+        match news {
+            // Nothing is sent before the server has said where we are.
+            News::Connecting | News::Open => link.set(Link::Connecting),
+            News::Heard(pushes) => {
+                for push in &pushes {
+                    match push {
+                        Push::Welcome(welcome) => {
+                            link.set(Link::Live);
+                            present.set(Some(welcome.count));
+                        }
+                        Push::Presence { count, .. } => present.set(Some(*count)),
+                        _ => {}
+                    }
+                }
+                self.send(transcript.try_update(|seen| seen.hear(pushes)).into_iter().flatten());
+            }
+            News::Broken => {
+                link.set(Link::Connecting);
+                present.set(None);
+                transcript.update(Transcript::cut_off);
+            }
+            News::Waiting { seconds, network: true } => link.set(Link::Waiting { seconds }),
+            News::Waiting { network: false, .. } => link.set(Link::Offline),
+            News::Refused => {
+                link.set(Link::Refused);
+                transcript.update(Transcript::give_up);
+            }
+        }
     }
 }
 
@@ -50,26 +108,9 @@ pub(super) fn keep_at_end(log: &Element) {
     scroll::keep_at_end(log);
 }
 
-fn learn(news: News, link: WriteSignal<Link>, heard: WriteSignal<Transcript>) {
-    match news {
-        News::Connecting => link.set(Link::Connecting),
-        News::Open => link.set(Link::Live),
-        News::Heard(batch) => heard.update(|transcript| {
-            for message in batch {
-                match message {
-                    Incoming::Text(text) => transcript.heard_text(text),
-                    Incoming::Binary(bytes) => transcript.heard_binary(bytes.len()),
-                }
-            }
-        }),
-        News::Broken => {
-            link.set(Link::Connecting);
-            heard.update(Transcript::cut_off);
-        }
-        News::Waiting { seconds, network: true } => link.set(Link::Waiting { seconds }),
-        News::Waiting { network: false, .. } => link.set(Link::Offline),
-        News::Refused => link.set(Link::Refused),
-    }
+pub(super) fn clock(at: u64) -> Clock {
+    let iso = browser::clock::iso(at).unwrap_or_default();
+    Clock { iso, local: browser::clock::hours_and_minutes(at).unwrap_or_default() }
 }
 
 /// The id that this browser uses, made once and remembered.
@@ -78,7 +119,7 @@ fn own_id() -> UserId {
     if let Some(id) = storage::read(KEY).and_then(|id| UserId::parse(&id).ok()) {
         return id;
     }
-    let id = UserId::guest((random() * f64::from(u32::MAX)) as u64);
+    let id = UserId::guest((browser::random() * f64::from(u32::MAX)) as u64);
     storage::write(KEY, id.as_str());
     id
 }

@@ -3,7 +3,7 @@
 use leptos::prelude::*;
 use leptos::web_sys::Element;
 
-use super::{Link, Transcript};
+use super::{Clock, Link, Transcript};
 use crate::protocol::RoomName;
 
 /// Leads nowhere.
@@ -11,11 +11,22 @@ use crate::protocol::RoomName;
 pub(super) struct Line;
 
 impl Line {
-    pub(super) fn open(_: &RoomName, _: WriteSignal<Link>, _: WriteSignal<Transcript>) -> Self {
+    pub(super) fn open(
+        _: &RoomName,
+        _: RwSignal<Link>,
+        _: RwSignal<Option<usize>>,
+        _: RwSignal<Transcript>,
+    ) -> Self {
         Self
     }
 
-    pub(super) fn say(&self, _: String) {}
+    pub(super) fn say(&self, _: &str) {}
+
+    pub(super) fn retry(&self, _: u64) {}
 }
 
 pub(super) fn keep_at_end(_: &Element) {}
+
+pub(super) fn clock(_: u64) -> Clock {
+    Clock::default()
+}

@@ -1,0 +1,43 @@
+// How many are in the room, beside its name.
+
+import { expect, freshRoom, live, say, test, texts } from './fixtures.ts';
+import { type Page } from '@playwright/test';
+import { tell, welcome, withSocket } from './mock.ts';
+
+const count = (page: Page) => page.locator('#presence');
+
+test('the count goes up and down with a second page, in the language of each', async ({ visit }) => {
+  const room = freshRoom();
+  const ann = await live(await visit(room));
+  await expect(count(ann)).toHaveText('1 here');
+  const lei = await live(await visit(room, { locale: 'zh-CN' }));
+  await expect(count(lei)).toHaveText('2 人在线');
+  await expect(count(ann)).toHaveText('2 here');
+  // Whoever comes back within five seconds was never gone.
+  await lei.close();
+  await expect(count(ann)).toHaveText('1 here', { timeout: 15_000 });
+});
+
+test('two pages with one id are one member', async ({ visit }) => {
+  const room = freshRoom();
+  const first = await live(await visit(room));
+  const second = await first.context().newPage();
+  await second.goto(first.url());
+  await live(second);
+  await say(second, 'hello');
+  await expect(texts(first)).toHaveText(['hello']);
+  await expect(count(first)).toHaveText('1 here');
+  await expect(count(second)).toHaveText('1 here');
+});
+
+test('without a connection nobody is counted', async ({ visit, server }) => {
+  let cut = () => {};
+  const { page } = await withSocket(visit, server, (socket, attempt) => {
+    if (attempt > 1) return void socket.close({ code: 1001 });
+    tell(socket, welcome({ count: 12 }));
+    cut = () => void socket.close({ code: 1001 });
+  });
+  await expect(count(page)).toHaveText('12 here');
+  cut();
+  await expect(count(page)).toBeEmpty();
+});

@@ -1,0 +1,189 @@
+//! One row of the log: a message and how far it got, or a place where messages are missing.
+
+use std::sync::Arc;
+
+use crate::protocol::Body;
+use crate::protocol::Key;
+use crate::protocol::UserId;
+
+/// The order of what is not stored yet: behind all that is.
+pub(super) const LAST: u64 = u64::MAX;
+
+/// Messages of one sender stand under one name unless there is so much silence between them, in milliseconds.
+const SILENCE: u64 = 5 * 60 * 1000;
+
+/// One row of the log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Row {
+    /// Its identity in this page: never reused, and kept when a message of this page is stored.
+    pub id: u64,
+    /// Whether it opens a group, so that its sender and time are shown.
+    pub first: bool,
+    /// What it shows.
+    pub entry: Entry,
+    /// Rows stand in order of this: an offset of this epoch, 0 for another epoch's, or [`LAST`].
+    pub(super) order: u64,
+    /// How often something changed that only a new drawing shows.
+    pub(super) version: u32,
+}
+
+/// What a row shows.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Entry {
+    /// A message.
+    Message(Message),
+    /// Messages are missing here.
+    Gap(Missing),
+}
+
+/// Something that was said, or that this page wants to say.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Who says so.
+    pub from: UserId,
+    /// Whether that is this page's own id.
+    pub own: bool,
+    /// When, in milliseconds since 1970 UTC: by the server's clock, or by this page's until it is stored.
+    pub at: u64,
+    /// What.
+    pub words: Words,
+    /// How far it got.
+    pub state: State,
+    /// What it is known by until it is stored.
+    pub(super) key: Option<Key>,
+}
+
+/// What was said.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Words {
+    /// Text, as it was sent.
+    Text(Arc<str>),
+    /// Something that is not text.
+    Binary {
+        /// Its size.
+        bytes: usize,
+    },
+}
+
+/// How far a message got.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// The room has it.
+    Stored,
+    /// On its way, or waiting for a connection.
+    Pending,
+    /// It was refused.
+    Failed {
+        /// Why.
+        reason: Reason,
+        /// Whether it may succeed later.
+        retry: bool,
+    },
+}
+
+/// Why a message was refused.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Too many messages at once.
+    TooFast,
+    /// Longer than the server takes.
+    TooLong,
+    /// The server could not store it.
+    Unavailable,
+    /// The server wants nothing of this page, or not this.
+    Refused,
+}
+
+/// What is known of missing messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Missing {
+    /// So many.
+    Count(u64),
+    /// At least one.
+    Some,
+    /// Nobody knows whether there were any.
+    Perhaps,
+}
+
+impl Row {
+    /// What the page draws it under: the same for as long as nothing but [`State`] changes.
+    pub const fn key(&self) -> (u64, u32) {
+        (self.id, self.version)
+    }
+
+    /// Whether `other`, right before it, leaves it the first of its group.
+    pub(super) fn opens_after(&self, other: Option<&Self>) -> bool {
+        match (&self.entry, other.map(|other| &other.entry)) {
+            (Entry::Message(this), Some(Entry::Message(before))) => {
+                this.from != before.from || this.at.saturating_sub(before.at) >= SILENCE
+            }
+            _ => true,
+        }
+    }
+
+    /// Its message, if it is one.
+    pub(super) const fn message(&self) -> Option<&Message> {
+        match &self.entry {
+            Entry::Message(message) => Some(message),
+            Entry::Gap(_) => None,
+        }
+    }
+
+    /// Whether it waits for the server's word.
+    pub(super) fn is_pending(&self) -> bool {
+        self.message().is_some_and(|message| message.state == State::Pending)
+    }
+
+    /// Whether the room has it.
+    pub(super) fn is_stored(&self) -> bool {
+        self.message().is_some_and(|message| message.state == State::Stored)
+    }
+}
+
+impl From<Body> for Words {
+    fn from(body: Body) -> Self {
+        match body {
+            Body::Text(text) => Self::Text(text.into()),
+            Body::Data(base64) => {
+                // Four characters for three bytes, the last of them padded.
+                let padding = base64.bytes().rev().take_while(|&byte| byte == b'=').count();
+                Self::Binary { bytes: (base64.len() / 4 * 3).saturating_sub(padding) }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn said(from: &str, at: u64) -> Row {
+        let message = Message {
+            from: UserId::parse(from).expect("a name"),
+            own: false,
+            at,
+            words: Words::Binary { bytes: 1 },
+            state: State::Stored,
+            key: None,
+        };
+        Row { id: 1, first: true, entry: Entry::Message(message), order: 1, version: 0 }
+    }
+
+    #[test]
+    fn a_name_stands_above_the_first_of_its_messages_and_again_after_a_silence() {
+        let gap = Row { entry: Entry::Gap(Missing::Some), ..said("ann", 0) };
+        assert!(said("ann", 0).opens_after(None));
+        assert!(said("ann", 0).opens_after(Some(&gap)));
+        assert!(said("bob", 1).opens_after(Some(&said("ann", 0))));
+        assert!(said("ann", SILENCE).opens_after(Some(&said("ann", 0))));
+        assert!(!said("ann", SILENCE - 1).opens_after(Some(&said("ann", 0))));
+        assert!(!said("ann", 0).opens_after(Some(&said("ann", 9))), "clocks may differ");
+    }
+
+    #[test]
+    fn what_is_not_text_is_known_by_its_size() {
+        for (data, bytes) in [("", 0), ("AA==", 1), ("AAA=", 2), ("AAAA", 3), ("AAAAAA==", 4)] {
+            assert_eq!(Words::from(Body::Data(data.into())), Words::Binary { bytes });
+        }
+    }
+}
