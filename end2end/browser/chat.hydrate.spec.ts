@@ -68,6 +68,8 @@ test('a plain WebSocket client and the page share a room', async ({ visit }) => 
 
 test('a page keeps its id when it is loaded again', async ({ visit }) => {
   const page = await visit(freshRoom());
+  // Its own first socket must be open before sockets are counted.
+  await live(page);
   const ids: (string | null)[] = [];
   page.on('websocket', (socket) => ids.push(new URL(socket.url()).searchParams.get('id')));
   await page.reload();
