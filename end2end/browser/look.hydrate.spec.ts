@@ -11,7 +11,8 @@ const NARROW = { width: 390, height: 760 };
 
 async function findings(page: Page): Promise<string[]> {
   // Colours are measured when rows have arrived, not while they fade in.
-  await page.evaluate(() => Promise.all(document.getAnimations().map((animation) => animation.finished)));
+  // One whose row is replaced meanwhile is cancelled, which ends it too.
+  await page.evaluate(() => Promise.allSettled(document.getAnimations().map((animation) => animation.finished)));
   const { violations } = await new AxeBuilder({ page }).analyze();
   return violations.flatMap(({ id, nodes }) => nodes.map(({ html }) => `${id}: ${html}`));
 }
