@@ -7,6 +7,8 @@ export default defineConfig({
   // One at a time: the servers under test and their browsers share two cores.
   workers: 1,
   forbidOnly: Boolean(process.env.CI),
+  // On a busy machine a browser may stumble once; the report names it as flaky.
+  retries: process.env.CI ? 1 : 0,
   reporter: 'list',
   timeout: 30_000,
   expect: { timeout: 10_000 },

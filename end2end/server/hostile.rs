@@ -82,13 +82,13 @@ where
     attackers.shutdown().await;
     assert!(server.is_running());
     let most = attacked.most_bytes;
-    assert!(most - before < ROOM_BYTES, "memory grew from {before} to {most} bytes");
+    assert!(most.saturating_sub(before) < ROOM_BYTES, "memory grew from {before} to {most} bytes");
     // Shown with `--nocapture`; a time is no test.
     println!(
         "99th percentile {:.2?} in peace, {:.2?} under attack; memory +{} kB",
         calm.p99,
         attacked.p99,
-        (most - before) / 1024
+        most.saturating_sub(before) / 1024
     );
 }
 
