@@ -43,7 +43,6 @@ impl Attack {
             } else if sent.is_err() {
                 // The server does not read on, and a cut-off frame would end the attack: hold what it holds.
                 while self.goes_on() {
-                    tokio::task::yield_now().await;
                     tokio::time::sleep(Duration::from_millis(20)).await;
                 }
             }
