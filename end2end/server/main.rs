@@ -2,6 +2,8 @@
 
 /// Starts servers and clients.
 mod harness;
+/// A client of a library.
+mod peer;
 /// A client made by hand.
 mod raw;
 
@@ -13,6 +15,10 @@ mod plain;
 mod typed;
 /// Reading from a place: history, coming back, falling behind.
 mod recovery;
+/// What is acknowledged outlasts the process, however it ends.
+mod durable;
+/// Disks that are full or fail, files that are torn, clocks that jump.
+mod faults;
 /// RFC 6455 as a client sees it: pings, fragments, close codes.
 mod wire;
 /// Signs of life, and what happens without them.

@@ -27,6 +27,19 @@ pub(crate) async fn next(peer: &mut Peer, kind: &str) -> Value {
     .await
 }
 
+/// The next frame of `kind`, whatever comes before it: an `ack` and its `message` come in either order.
+pub(crate) async fn find(peer: &mut Peer, kind: &str) -> Value {
+    soon(async {
+        loop {
+            let frame = peer.json().await;
+            if frame["type"] == kind {
+                return frame;
+            }
+        }
+    })
+    .await
+}
+
 pub(crate) async fn say(peer: &mut Peer, text: &str, key: Option<&str>) {
     let mut frame = json!({ "type": "say", "text": text });
     if let Some(key) = key {

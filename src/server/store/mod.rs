@@ -2,7 +2,8 @@
 //!
 //! # Invariants
 //!
-//! - For one room, `stored` callbacks come in the order of the offsets they report, one at a time.
+//! - Reports come in the order of the appends that they answer, one at a time for each room; so one of nothing
+//!   comes when all before it are settled.
 //! - An offset is never given twice in an epoch.
 //! - A message is reported as stored only when it is, as durably as the store promises.
 

@@ -54,6 +54,9 @@ impl<'a> Batch<'a> {
         drafts: Vec<Draft>,
         at: u64,
     ) -> rusqlite::Result<Vec<Stored>> {
+        if drafts.is_empty() {
+            return Ok(Vec::new());
+        }
         let mut place = self.place(&room)?;
         let stored = drafts
             .into_iter()

@@ -11,6 +11,7 @@ use rusqlite::hooks::Wal;
 use rusqlite::{Connection, OpenFlags, OptionalExtension};
 
 use crate::protocol::Epoch;
+use crate::server::store::sqlite::fault::Fault;
 use crate::server::store::sqlite::{Durability, SqliteSettings};
 
 /// Marks a file as ours ("FANF"), in `PRAGMA application_id`.
@@ -84,6 +85,14 @@ pub enum OpenError {
         /// The newest known.
         known: usize,
     },
+    /// The disk or its rights do not let it be used.
+    #[error("the database {path} cannot be used ({problem})")]
+    Unusable {
+        /// The file.
+        path: PathBuf,
+        /// What SQLite said.
+        problem: String,
+    },
     /// It cannot be read as a database, or the check found something.
     #[error(
         "the database {path} is damaged or cannot be read ({problem}); nothing was changed in it: restore a copy, or move it away to begin anew"
@@ -94,6 +103,16 @@ pub enum OpenError {
         /// What SQLite said.
         problem: String,
     },
+}
+
+impl OpenError {
+    fn new(path: &Path, error: &rusqlite::Error) -> Self {
+        let (path, problem) = (path.to_owned(), error.to_string());
+        match Fault::from(error) {
+            Fault::Refused(_) => Self::Unusable { path, problem },
+            Fault::Fatal(_) => Self::Damaged { path, problem },
+        }
+    }
 }
 
 /// A database that is ours alone, sound, and of the newest version.
@@ -111,21 +130,20 @@ impl File {
     pub(super) fn open(settings: &SqliteSettings) -> Result<Self, OpenError> {
         let path = settings.path.clone();
         let lock = lock(&path)?;
-        let damaged =
-            |error: rusqlite::Error| OpenError::Damaged { path: path.clone(), problem: error.to_string() };
+        let wrong = |error: rusqlite::Error| OpenError::new(&path, &error);
         // Looked at by a connection that may not write, so that what is wrong with it stays for people to see.
         if fs::metadata(&path).is_ok_and(|file| file.len() > 0) {
             inspect(&path, settings.quick_check)?;
         }
-        let mut connection = Connection::open(&path).map_err(damaged)?;
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(damaged)?;
-        prepare(&mut connection, settings.durability).map_err(damaged)?;
+        let mut connection = Connection::open(&path).map_err(wrong)?;
+        connection.busy_timeout(BUSY_TIMEOUT).map_err(wrong)?;
+        prepare(&mut connection, settings.durability).map_err(wrong)?;
         // The name of a new file must last too.
         if let Some(folder) = folder_of(&path) {
             let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
             synced.map_err(|source| OpenError::Io { path: path.clone(), source })?;
         }
-        let log_pages = watch_log(&mut connection).map_err(damaged)?;
+        let log_pages = watch_log(&mut connection).map_err(wrong)?;
         Ok(Self { path, connection, log_pages, _lock: lock })
     }
 
@@ -134,23 +152,34 @@ impl File {
         self.log_pages.load(Ordering::Relaxed)
     }
 
+    /// Moves the write-ahead log into the database, as far as readers let it: `PASSIVE`, or all of it: `TRUNCATE`.
+    pub(super) fn checkpoint(&self, mode: &str) -> rusqlite::Result<()> {
+        self.connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_row| Ok(()))
+    }
+
     /// Which life of the logs this file holds.
     pub(super) fn epoch(&self) -> Result<Epoch, OpenError> {
         let query = "SELECT value FROM meta WHERE name = 'epoch'";
         let epoch: String =
-            self.connection.query_row(query, [], |row| row.get(0)).map_err(|error| self.damaged(&error))?;
+            self.connection.query_row(query, [], |row| row.get(0)).map_err(|error| self.wrong(&error))?;
         u32::from_str_radix(&epoch, 16)
             .map(Epoch::new)
-            .map_err(|_| self.damaged(&rusqlite::Error::InvalidQuery))
+            .map_err(|_| self.damaged(format!("its epoch is {epoch:?}")))
     }
 
     /// Another connection, that only reads.
     pub(super) fn reader(&self) -> Result<Connection, OpenError> {
-        open_to_read(&self.path).map_err(|error| self.damaged(&error))
+        open_to_read(&self.path).map_err(|error| self.wrong(&error))
     }
 
-    pub(super) fn damaged(&self, error: &rusqlite::Error) -> OpenError {
-        OpenError::Damaged { path: self.path.clone(), problem: error.to_string() }
+    /// What an error of SQLite's means for opening it.
+    pub(super) fn wrong(&self, error: &rusqlite::Error) -> OpenError {
+        OpenError::new(&self.path, error)
+    }
+
+    /// It does not hold what it should.
+    pub(super) fn damaged(&self, problem: String) -> OpenError {
+        OpenError::Damaged { path: self.path.clone(), problem }
     }
 }
 
@@ -186,10 +215,8 @@ pub(super) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Whether the file is ours and sound.
 pub(super) fn inspect(path: &Path, quick_check: bool) -> Result<(), OpenError> {
-    let path = || path.to_owned();
-    let damaged = |problem: String| OpenError::Damaged { path: path(), problem };
     let look = || -> rusqlite::Result<(i32, usize, i64, String)> {
-        let connection = open_to_read(&path())?;
+        let connection = open_to_read(path)?;
         let id = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
         let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
         let tables = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
@@ -200,14 +227,14 @@ pub(super) fn inspect(path: &Path, quick_check: bool) -> Result<(), OpenError> {
         };
         Ok((id, version, tables, sound))
     };
-    match look().map_err(|error| damaged(error.to_string()))? {
-        (APPLICATION_ID, found, _, _) if found > MIGRATIONS.len() => {
-            Err(OpenError::TooNew { path: path(), found, known: MIGRATIONS.len() })
-        }
-        (id, ..) if id != APPLICATION_ID && id != 0 => Err(OpenError::Foreign { path: path() }),
-        (0, _, tables, _) if tables > 0 => Err(OpenError::Foreign { path: path() }),
-        (.., sound) if sound != "ok" => Err(damaged(sound)),
-        _ => Ok(()),
+    let (id, found, tables, sound) = look().map_err(|error| OpenError::new(path, &error))?;
+    let (path, known) = (path.to_owned(), MIGRATIONS.len());
+    match id {
+        APPLICATION_ID if found > known => Err(OpenError::TooNew { path, found, known }),
+        APPLICATION_ID | 0 if sound != "ok" => Err(OpenError::Damaged { path, problem: sound }),
+        APPLICATION_ID => Ok(()),
+        0 if tables == 0 => Ok(()),
+        _ => Err(OpenError::Foreign { path }),
     }
 }
 

@@ -66,8 +66,8 @@ impl Ledger {
             select.query_map([], Place::of)?.collect::<rusqlite::Result<Vec<_>>>()
         };
         let mut rooms = HashMap::new();
-        for (name, place) in load().map_err(|error| file.damaged(&error))? {
-            let name = RoomName::parse(&name).map_err(|_| file.damaged(&rusqlite::Error::InvalidQuery))?;
+        for (name, place) in load().map_err(|error| file.wrong(&error))? {
+            let name = RoomName::parse(&name).map_err(|error| file.damaged(error.to_string()))?;
             rooms.insert(name, place);
         }
         let last = rooms.values().map(|place| place.clock).max().unwrap_or_default();

@@ -70,8 +70,7 @@ impl Writer {
             }
         }
         if !self.is_lost() {
-            let closed = self.file.connection.pragma_query(None, "wal_checkpoint(TRUNCATE)", |_row| Ok(()));
-            if let Err(error) = closed {
+            if let Err(error) = self.file.checkpoint("TRUNCATE") {
                 warn!(%error, "the write-ahead log stays beside the database");
             }
         }
@@ -178,9 +177,8 @@ impl Writer {
         if self.file.log_pages() < CHECKPOINT_PAGES || self.is_lost() {
             return;
         }
-        let moved = self.file.connection.pragma_query(None, "wal_checkpoint(PASSIVE)", |_row| Ok(()));
         // A full disk is no reason to refuse anything yet: the log still took the last commit.
-        if let Err(error) = moved {
+        if let Err(error) = self.file.checkpoint("PASSIVE") {
             match Fault::from(&error) {
                 Fault::Refused(reason) => {
                     warn!(reason, "the write-ahead log cannot be moved into the database now")
