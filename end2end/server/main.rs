@@ -17,8 +17,10 @@ mod typed;
 mod recovery;
 /// What is acknowledged outlasts the process, however it ends.
 mod durable;
-/// Disks that are full or fail, files that are torn, clocks that jump.
+/// Disks that are full or fail, clocks that jump.
 mod faults;
+/// Files that the server must not touch.
+mod damaged;
 /// RFC 6455 as a client sees it: pings, fragments, close codes.
 mod wire;
 /// Signs of life, and what happens without them.

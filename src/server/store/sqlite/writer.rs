@@ -69,10 +69,10 @@ impl Writer {
                 look_at = Instant::now() + pause;
             }
         }
-        if !self.is_lost() {
-            if let Err(error) = self.file.checkpoint("TRUNCATE") {
-                warn!(%error, "the write-ahead log stays beside the database");
-            }
+        if !self.is_lost()
+            && let Err(error) = self.file.checkpoint("TRUNCATE")
+        {
+            warn!(%error, "the write-ahead log stays beside the database");
         }
     }
 
