@@ -33,6 +33,8 @@ mod hostile;
 mod origin;
 /// Publishing over HTTP, and what its errors say.
 mod api;
+/// A room out of the database and into another.
+mod archive;
 /// Signals and the orderly end.
 mod drain;
 /// Flags, environment, file.

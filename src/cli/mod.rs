@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong use.
 
+mod archive;
 mod bench;
 mod check_config;
 mod serve;
@@ -53,6 +54,8 @@ pub fn run() -> ExitCode {
     let result = match matches.subcommand() {
         Some(("bench", matches)) => bench::run(matches),
         Some(("check-config", matches)) => check_config::run(matches),
+        Some(("export", matches)) => archive::run_export(matches),
+        Some(("import", matches)) => archive::run_import(matches),
         Some((_, matches)) => serve::run(matches),
         None => serve::run(&matches),
     };
@@ -84,5 +87,7 @@ fn command() -> Command {
         .args_conflicts_with_subcommands(true)
         .subcommand(settings::add_to(serve))
         .subcommand(settings::add_to(check))
+        .subcommand(archive::export_command())
+        .subcommand(archive::import_command())
         .subcommand(bench::command())
 }

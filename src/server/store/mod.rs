@@ -23,7 +23,10 @@ use crate::protocol::RoomName;
 use crate::server::room::{Draft, Frame, KeyLimits};
 
 pub use memory::MemoryStore;
-pub use sqlite::{Durability, ExportError, OpenError, SqliteSettings, SqliteStore, export};
+pub use sqlite::{
+    Durability, Entry, ExportError, ImportError, Imported, OpenError, SqliteSettings, SqliteStore, export,
+    import,
+};
 
 /// Which store, and how.
 #[derive(Clone, Debug)]

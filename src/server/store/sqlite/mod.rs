@@ -17,6 +17,7 @@ mod file;
 mod ledger;
 mod reader;
 mod export;
+mod import;
 mod retention;
 mod batch;
 mod queue;
@@ -39,6 +40,7 @@ use crate::server::store::{Bounds, Health, Limit, Page, Report, Retention, Span,
 
 pub use export::{ExportError, export};
 pub use file::OpenError;
+pub use import::{Entry, ImportError, Imported, import};
 
 use file::File;
 use ledger::Ledger;
