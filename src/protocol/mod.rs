@@ -1,4 +1,5 @@
-//! What travels between both sides: names, positions, the frames of `fanfare.v1`, close and error codes.
+//! What travels between both sides: names, positions, the frames of `fanfare.v1`, close and error codes; and
+//! how long a client stays away before it comes back.
 //!
 //! No I/O, no clock, no feature gate; names nothing else of ours.
 
@@ -10,7 +11,9 @@ mod push;
 mod codec;
 mod error;
 mod close;
+mod backoff;
 
+pub use backoff::Backoff;
 pub use close::CloseCode;
 pub use codec::CommandError;
 pub use command::Command;

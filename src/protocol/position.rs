@@ -33,6 +33,13 @@ impl Epoch {
     }
 }
 
+impl From<&str> for Epoch {
+    /// The epoch that a position names; only the server knows whether there is such a one.
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
 impl fmt::Display for Epoch {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)

@@ -17,7 +17,7 @@ use crate::server::store::MemoryLimits;
 use crate::server::transport::ConnectionSettings;
 
 pub use setting::{SETTINGS, Setting};
-pub use value::{Given, Mistake, Raw, Source};
+pub use value::{Given, Mistake, Raw, Source, duration};
 
 /// Frames that a room keeps in memory for readers that fall behind.
 const RING_MESSAGES: usize = 4096;
