@@ -27,6 +27,8 @@ mod origin;
 mod api;
 /// Signals and the orderly end.
 mod drain;
+/// The clients on the command line.
+mod cli;
 /// Flags, environment, file.
 mod config;
 /// The shape of the source tree.
