@@ -3,11 +3,13 @@
 use std::future::Future;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
+use tempfile::TempDir;
 use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
@@ -45,17 +47,31 @@ pub(crate) struct Server {
     log: Option<JoinHandle<String>>,
     pub(crate) address: SocketAddr,
     pub(crate) ops: SocketAddr,
+    /// Where its database is, if it has one of its own.
+    data: Option<TempDir>,
 }
 
 impl Server {
-    /// Starts with no rate limit and `flags`.
+    /// Starts with no rate limit, in a data folder of its own, and `flags`.
     pub(crate) fn start(flags: &[&str]) -> Self {
+        let data = tempfile::tempdir().expect("a folder");
+        let path = data.path().to_str().expect("text").to_owned();
+        let mut server = Self::start_by(program().args(["--data", &path]).args(flags), flags);
+        server.data = Some(data);
+        server
+    }
+
+    /// Starts in the data folder `data`, that an earlier one may have left.
+    pub(crate) fn start_in(data: &Path, flags: &[&str]) -> Self {
+        Self::start_by(program().arg("--data").arg(data).args(flags), flags)
+    }
+
+    fn start_by(command: &mut Command, flags: &[&str]) -> Self {
         let unlimited =
             if flags.contains(&"--message-rate") { &[][..] } else { &["--message-rate", "0"][..] };
-        let mut child = program()
+        let mut child = command
             .args(QUIET)
             .args(unlimited)
-            .args(flags)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
@@ -72,7 +88,7 @@ impl Server {
             stderr.read_to_string(&mut text).expect("text");
             text
         });
-        Self { address, ops, log: Some(log), child }
+        Self { address, ops, log: Some(log), child, data: None }
     }
 
     pub(crate) fn url(&self, path: &str) -> String {

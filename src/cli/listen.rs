@@ -12,7 +12,7 @@ use rustix::io::retry_on_intr;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 
-use crate::cli::client::{Cursor, Heard, Link, News, Position, ServerUrl, url_flag};
+use crate::cli::client::{Cursor, Heard, Link, News, Seen, ServerUrl, url_flag};
 use crate::cli::text::{self, Style};
 use crate::cli::{Failure, Mistakes, interrupted, note, start};
 use crate::protocol::Push;
@@ -43,7 +43,7 @@ pub(super) fn command() -> Command {
 struct Plan {
     server: ServerUrl,
     room: RoomName,
-    position: Option<Position>,
+    seen: Option<Seen>,
     shown: Shown,
 }
 
@@ -65,13 +65,13 @@ impl Plan {
         let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
         let server = mistakes.check("--url", text("url").unwrap_or_default(), ServerUrl::parse);
         let room = mistakes.check("ROOM", text("room").unwrap_or_default(), RoomName::parse);
-        let position = match text("after") {
-            Some(after) => mistakes.check("--after", after, Position::parse).map(Some),
+        let seen = match text("after") {
+            Some(after) => mistakes.check("--after", after, Seen::parse).map(Some),
             None => Some(None),
         };
         let shown = if matches.get_flag("json") { Shown::Json } else { Shown::Line(style()) };
-        match (server, room, position) {
-            (Some(server), Some(room), Some(position)) => Ok(Self { server, room, position, shown }),
+        match (server, room, seen) {
+            (Some(server), Some(room), Some(seen)) => Ok(Self { server, room, seen, shown }),
             _ => Err(mistakes.into()),
         }
     }
@@ -87,7 +87,7 @@ async fn listen(plan: Plan) -> anyhow::Result<()> {
     let id = UserId::guest(fastrand::u64(..));
     let mut link = Link::new(plan.server, plan.room, id);
     let result = tokio::select! {
-        result = follow(&mut link, Cursor::new(plan.position), plan.shown) => result,
+        result = follow(&mut link, Cursor::new(plan.seen), plan.shown) => result,
         result = interrupted() => result,
         () = unread() => Ok(()),
     };

@@ -11,6 +11,7 @@
 use crate::protocol::Epoch;
 use crate::protocol::GapReason;
 use crate::protocol::Offset;
+use crate::protocol::Position;
 use crate::protocol::Publication;
 use crate::protocol::Push;
 use crate::protocol::Recovery;
@@ -18,29 +19,27 @@ use crate::protocol::Welcome;
 
 /// What a reader has seen: everything up to `offset`, in the life `epoch` of the log if it knows which.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::cli) struct Position {
+pub(in crate::cli) struct Seen {
     pub(in crate::cli) epoch: Option<Epoch>,
     pub(in crate::cli) offset: Offset,
 }
 
-/// A text that is no [`Position`].
+/// A text that says nothing of what was [`Seen`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("allowed is OFFSET or EPOCH:OFFSET, like 17, 5f3e9a01:17, or 0 for all that is kept")]
-pub(in crate::cli) struct PositionError;
+pub(in crate::cli) struct SeenError;
 
-impl Position {
+impl Seen {
     /// Reads `OFFSET` or `EPOCH:OFFSET`.
     ///
     /// # Errors
     /// If it is neither.
-    pub(in crate::cli) fn parse(text: &str) -> Result<Self, PositionError> {
-        let (epoch, offset) = match text.split_once(':') {
-            Some(("", _)) => return Err(PositionError),
-            Some((epoch, offset)) => (Some(Epoch::from(epoch)), offset),
-            None => (None, text),
-        };
-        let offset = offset.parse().map(Offset).map_err(|_| PositionError)?;
-        Ok(Self { epoch, offset })
+    pub(in crate::cli) fn parse(text: &str) -> Result<Self, SeenError> {
+        if let Ok(Position { epoch, offset }) = text.parse() {
+            return Ok(Self { epoch: Some(epoch), offset });
+        }
+        let offset = text.parse().map(Offset).map_err(|_| SeenError)?;
+        Ok(Self { epoch: None, offset })
     }
 }
 
@@ -57,7 +56,7 @@ pub(in crate::cli) enum Heard {
 #[derive(Clone, Debug)]
 pub(in crate::cli) struct Cursor {
     /// Nothing before the first welcome of a reader that came without one.
-    position: Option<Position>,
+    seen: Option<Seen>,
     /// What the log had at the last welcome; nothing while there is no connection.
     head: Option<Offset>,
     /// The welcome said that the position was lost, and no gap was told yet.
@@ -65,20 +64,20 @@ pub(in crate::cli) struct Cursor {
 }
 
 impl Cursor {
-    /// A reader that has seen `position`; without one it begins at the newest.
-    pub(in crate::cli) const fn new(position: Option<Position>) -> Self {
-        Self { position, head: None, is_lost: false }
+    /// A reader that has `seen` so much; without it, it begins at the newest.
+    pub(in crate::cli) const fn new(seen: Option<Seen>) -> Self {
+        Self { seen, head: None, is_lost: false }
     }
 
     /// From where the next connection should read on.
-    pub(in crate::cli) const fn position(&self) -> Option<&Position> {
-        self.position.as_ref()
+    pub(in crate::cli) const fn seen(&self) -> Option<&Seen> {
+        self.seen.as_ref()
     }
 
     /// Whether all that the log had at this connection's welcome is here.
     pub(in crate::cli) fn has_caught_up(&self) -> bool {
-        match (&self.position, self.head) {
-            (Some(position), Some(head)) => position.offset >= head,
+        match (&self.seen, self.head) {
+            (Some(seen), Some(head)) => seen.offset >= head,
             _ => false,
         }
     }
@@ -99,7 +98,7 @@ impl Cursor {
             Push::Gap { after, before, count, reason } => {
                 let last = Offset(before.0.saturating_sub(1));
                 // Of another life of the log nobody knows what is missing, perhaps nothing: it is told all the same.
-                if last <= self.seen() && !self.is_lost {
+                if last <= self.offset() && !self.is_lost {
                     return Vec::new();
                 }
                 self.is_lost = false;
@@ -114,21 +113,21 @@ impl Cursor {
         let Welcome { epoch, head, first, recovery, .. } = welcome;
         // The last one that is gone; of an empty log everything is.
         let gone = if *first == Offset(0) { *head } else { Offset(first.0 - 1) };
-        let offset = match (&self.position, recovery) {
+        let offset = match (&self.seen, recovery) {
             (None, _) => *head,
             // Without an epoch, 0 asked for all that is kept: what is gone was not asked for.
-            (Some(Position { epoch: None, offset: Offset(0) }), Recovery::Resumed) => gone,
-            (Some(position), _) if position.epoch.as_ref().is_some_and(|known| known != epoch) => Offset(0),
-            (Some(position), _) if position.offset > *head => Offset(0),
-            (Some(position), _) => position.offset,
+            (Some(Seen { epoch: None, offset: Offset(0) }), Recovery::Resumed) => gone,
+            (Some(seen), _) if seen.epoch.as_ref().is_some_and(|known| known != epoch) => Offset(0),
+            (Some(seen), _) if seen.offset > *head => Offset(0),
+            (Some(seen), _) => seen.offset,
         };
-        self.position = Some(Position { epoch: Some(epoch.clone()), offset });
+        self.seen = Some(Seen { epoch: Some(epoch.clone()), offset });
         self.head = Some(*head);
         self.is_lost = *recovery == Recovery::Lost;
     }
 
     fn read(&mut self, publication: &Publication) -> Vec<Heard> {
-        let seen = self.seen();
+        let seen = self.offset();
         if publication.offset <= seen {
             return Vec::new();
         }
@@ -140,13 +139,13 @@ impl Cursor {
         gap.into_iter().chain([Heard::Message(publication.clone())]).collect()
     }
 
-    fn seen(&self) -> Offset {
-        self.position.as_ref().map_or(Offset(0), |position| position.offset)
+    fn offset(&self) -> Offset {
+        self.seen.as_ref().map_or(Offset(0), |seen| seen.offset)
     }
 
     fn advance(&mut self, to: Offset) {
-        if let Some(position) = &mut self.position {
-            position.offset = position.offset.max(to);
+        if let Some(seen) = &mut self.seen {
+            seen.offset = seen.offset.max(to);
         }
     }
 }

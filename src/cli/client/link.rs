@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::server_url::{OpenError, ServerUrl, Socket};
-use super::{Cursor, Position};
+use super::{Cursor, Seen};
 use crate::protocol::Backoff;
 use crate::protocol::CloseCode;
 use crate::protocol::Command;
@@ -95,7 +95,7 @@ impl Link {
             match &mut self.state {
                 State::Pausing(until) => {
                     sleep_until(*until).await;
-                    self.state = State::Opening(self.open(cursor.position()));
+                    self.state = State::Opening(self.open(cursor.seen()));
                 }
                 State::Opening(opening) => match opening.await {
                     Ok(socket) => self.state = State::Open(Box::new(Open::new(socket))),
@@ -148,12 +148,12 @@ impl Link {
         .await;
     }
 
-    fn open(&self, position: Option<&Position>) -> BoxFuture<'static, Result<Socket, OpenError>> {
+    fn open(&self, seen: Option<&Seen>) -> BoxFuture<'static, Result<Socket, OpenError>> {
         let (server, room, id) = (self.server.clone(), self.room.clone(), self.id.clone());
-        let position = position.cloned();
+        let seen = seen.cloned();
         async move {
-            let after = position.as_ref().map(|position| position.offset.to_string());
-            let epoch = position.as_ref().and_then(|position| position.epoch.as_ref());
+            let after = seen.as_ref().map(|seen| seen.offset.to_string());
+            let epoch = seen.as_ref().and_then(|seen| seen.epoch.as_ref());
             let query: Vec<(&str, &str)> = [("room", room.as_str()), ("id", id.as_str())]
                 .into_iter()
                 .chain(after.as_deref().map(|after| ("after", after)))

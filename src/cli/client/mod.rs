@@ -20,7 +20,7 @@ mod pace;
 mod outbox;
 mod link;
 
-pub(super) use cursor::{Cursor, Heard, Position};
+pub(super) use cursor::{Cursor, Heard, Seen};
 pub(super) use link::{Link, News};
 pub(super) use outbox::{Next, Outbox, Outcome, Settled};
 pub(super) use server_url::{ServerUrl, Socket, url_flag};

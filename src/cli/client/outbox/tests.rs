@@ -4,6 +4,7 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::protocol::Body;
+use crate::protocol::Epoch;
 use crate::protocol::ErrorCode;
 use crate::protocol::Publication;
 use crate::protocol::Recovery;
@@ -23,7 +24,7 @@ fn welcome(limit: Option<(u32, u32)>) -> Push {
         room: RoomName::lobby(),
         id: me(),
         connection: 1,
-        epoch: "a".into(),
+        epoch: Epoch::new(1),
         head: Offset(0),
         first: Offset(0),
         recovery: Recovery::Fresh,
