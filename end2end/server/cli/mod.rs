@@ -7,6 +7,8 @@ mod proxy;
 mod send;
 /// What is heard is printed once, in order, or is told.
 mod listen;
+/// Both, while the server under them is killed and comes back.
+mod restart;
 
 use std::process::Stdio;
 

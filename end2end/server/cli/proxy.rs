@@ -13,6 +13,7 @@ use crate::harness::soon;
 /// See the [module docs](self). Ends when it is dropped.
 pub(super) struct Proxy {
     pub(super) address: SocketAddr,
+    server: Arc<Mutex<SocketAddr>>,
     connections: Arc<Mutex<Vec<AbortHandle>>>,
     /// How many there ever were.
     opened: watch::Receiver<usize>,
@@ -23,14 +24,16 @@ impl Proxy {
     pub(super) async fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
+        let server = Arc::new(Mutex::new(server));
         let connections: Arc<Mutex<Vec<AbortHandle>>> = Arc::default();
         let (count, opened) = watch::channel(0);
         let accepting = tokio::spawn({
-            let connections = connections.clone();
+            let (server, connections) = (server.clone(), connections.clone());
             async move {
                 while let Ok((mut client, _)) = listener.accept().await {
+                    let address = *server.lock().expect("not poisoned");
                     let forward = tokio::spawn(async move {
-                        let Ok(mut server) = TcpStream::connect(server).await else { return };
+                        let Ok(mut server) = TcpStream::connect(address).await else { return };
                         let _broken = copy_bidirectional(&mut client, &mut server).await;
                     });
                     connections.lock().expect("not poisoned").push(forward.abort_handle());
@@ -38,11 +41,16 @@ impl Proxy {
                 }
             }
         });
-        Self { address, connections, opened, accepting }
+        Self { address, server, connections, opened, accepting }
     }
 
     pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)
+    }
+
+    /// Leads new connections to where the server is now.
+    pub(super) fn lead_to(&self, server: SocketAddr) {
+        *self.server.lock().expect("not poisoned") = server;
     }
 
     /// Breaks every connection, wherever its bytes are; new ones are let through.
