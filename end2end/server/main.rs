@@ -37,6 +37,8 @@ mod api;
 mod archive;
 /// Signals and the orderly end.
 mod drain;
+/// The clients on the command line.
+mod cli;
 /// Flags, environment, file.
 mod config;
 /// The shape of the source tree.

@@ -19,6 +19,7 @@ use crate::server::transport::ConnectionSettings;
 
 pub use raw::{Given, Mistake, Raw, Source};
 pub use setting::{SETTINGS, Setting};
+pub use value::duration;
 
 /// Frames that a room keeps in memory for readers that fall behind.
 const RING_MESSAGES: usize = 4096;

@@ -16,7 +16,11 @@ fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     Some((text[..digits].parse().ok()?, text[digits..].trim()))
 }
 
-pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
+/// Reads a time with its unit.
+///
+/// # Errors
+/// What is allowed.
+pub fn duration(text: &str) -> Result<Duration, &'static str> {
     const ALLOWED: &str = "a time from 1ms to 365d, like 500ms, 25s, 5m, 2h or 7d";
     let (number, unit) = number_and_unit(text).ok_or(ALLOWED)?;
     let millis_each = match unit {

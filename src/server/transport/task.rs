@@ -130,7 +130,7 @@ fn welcome(
     recovery: Recovery,
 ) -> Push {
     let (head, first) = log;
-    let ConnectionSettings { heartbeat, max_message, .. } = *connection.settings;
+    let ConnectionSettings { heartbeat, max_message, rate, .. } = *connection.settings;
     let (count, members) = connection.room.members();
     Push::Welcome(Welcome {
         room: connection.room.name().clone(),
@@ -143,6 +143,8 @@ fn welcome(
         heartbeat_ms: heartbeat.ping_after.as_millis() as u64,
         expire_ms: heartbeat.expire_after.as_millis() as u64,
         max_message,
+        message_rate: Some(rate.per_second),
+        message_burst: Some(rate.burst),
         count,
         members,
     })
