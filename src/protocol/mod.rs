@@ -17,7 +17,7 @@ pub use command::Command;
 pub use error::ErrorCode;
 pub use key::{Key, KeyError};
 pub use name::{NameError, RoomName, UserId};
-pub use position::{Epoch, Offset};
+pub use position::{Epoch, Offset, Position, PositionError};
 pub use push::{Body, GapReason, Publication, Push, Recovery, Welcome};
 
 /// The subprotocol that chooses the typed dialect.

@@ -71,7 +71,7 @@ impl Kept {
         let prev = self.head;
         self.head = Offset(prev.0 + 1);
         self.keys.stored(draft.from(), draft.key(), self.head, now);
-        let frame = Arc::new(Frame::new(draft, self.head, prev, now));
+        let frame = Arc::new(Frame::new(draft, self.epoch.clone(), self.head, prev, now));
         self.bytes += frame.size();
         self.frames.push_back(frame.clone());
         self.trim(now, limits);

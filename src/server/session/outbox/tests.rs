@@ -3,13 +3,13 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::protocol::UserId;
+use crate::protocol::{Epoch, UserId};
 use crate::server::room::{Draft, Log, LogLimits};
 
 fn frames(texts: &[&str]) -> Vec<Arc<Frame>> {
     let frame = |(at, text): (usize, &&str)| {
         let draft = Draft::text(UserId::guest(0), None, text);
-        Arc::new(Frame::new(draft, Offset(at as u64 + 1), Offset(at as u64), 0))
+        Arc::new(Frame::new(draft, Epoch::new(0), Offset(at as u64 + 1), Offset(at as u64), 0))
     };
     texts.iter().enumerate().map(frame).collect()
 }
