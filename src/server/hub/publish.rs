@@ -5,7 +5,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::server::hub::{Hub, Room, lock};
 use crate::server::room::Draft;
-use crate::server::store::{Limit, Page, Span, StoreError, Stored};
+use crate::server::store::{Bounds, Limit, Page, Span, StoreError, Stored};
 
 /// Bytes of a page of history: what one client may make wait for itself by asking once.
 const PAGE_BYTES: usize = 256 * 1024;
@@ -37,6 +37,14 @@ impl Hub {
         self.0.store.append(&name, drafts, now_millis(), report);
     }
 
+    /// Where the log of `room` stands.
+    ///
+    /// # Errors
+    /// If the store cannot be read now.
+    pub fn bounds(&self, room: &Room) -> Result<Bounds, StoreError> {
+        self.0.store.bounds(room.name())
+    }
+
     /// At most `messages` entries of `room` from the store, and at most [`PAGE_BYTES`] of them.
     ///
     /// # Errors
@@ -47,6 +55,6 @@ impl Hub {
 }
 
 /// Milliseconds since 1970 UTC.
-fn now_millis() -> u64 {
+pub(super) fn now_millis() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
