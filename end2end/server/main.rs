@@ -4,6 +4,8 @@
 mod harness;
 /// A client made by hand.
 mod raw;
+/// Clients of the HTTP API.
+mod client;
 
 /// The faults of the original program, each of which must stay gone.
 mod original;
@@ -23,8 +25,16 @@ mod limits;
 mod hostile;
 /// Which pages may connect.
 mod origin;
-/// Publishing over HTTP, and what its errors say.
+/// What the HTTP API refuses, and how it says so.
 mod api;
+/// Publishing over HTTP: texts, JSON, batches, and how fast.
+mod publish;
+/// History and presence over HTTP.
+mod history;
+/// Following a room over HTTP: events and lines.
+mod stream;
+/// The API's description, held against what it answers.
+mod openapi;
 /// Signals and the orderly end.
 mod drain;
 /// Flags, environment, file.

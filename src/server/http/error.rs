@@ -186,13 +186,10 @@ impl IntoResponse for ApiError {
             let seconds = wait.as_millis().div_ceil(1000) as u64;
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
-        match self {
-            Self::Upgrade(UpgradeError::NotAnUpgrade | UpgradeError::WrongVersion) => {
-                // RFC 9110 section 15.5.22 and RFC 6455 section 4.4.
-                headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-                headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-            }
-            _ => {}
+        if let Self::Upgrade(UpgradeError::NotAnUpgrade | UpgradeError::WrongVersion) = self {
+            // RFC 9110 section 15.5.22 and RFC 6455 section 4.4.
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         response
     }

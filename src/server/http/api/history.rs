@@ -87,11 +87,13 @@ pub(super) async fn history(
     })?;
     let room = state.hub.room(&room)?;
     let span = after.map(Span::After).or(before.map(Span::Before)).unwrap_or(Span::Newest);
-    let mut page = state.hub.history(&room, span, limit).await?;
+    // Between two offsets, one more than asked for: it tells whether there is more before the second.
+    let looked_at = if after.is_some() && before.is_some() { limit + 1 } else { limit };
+    let mut page = state.hub.history(&room, span, looked_at).await?;
     if let (Some(_), Some(before)) = (after, before) {
         let wanted = page.frames.partition_point(|frame| frame.offset() < before);
-        page.more &= wanted == page.frames.len();
-        page.frames.truncate(wanted);
+        page.more = wanted > limit || (page.more && wanted == page.frames.len());
+        page.frames.truncate(wanted.min(limit));
     }
     // After the page: so that no message of it is newer than the head.
     let Bounds { epoch, first, head } = state.hub.bounds(&room)?;
