@@ -26,6 +26,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "protocol",
             "app",
             "server::room",
+            "server::session",
             "server::auth",
             "server::store",
             "server::hub",

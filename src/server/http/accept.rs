@@ -3,10 +3,11 @@
 //! `axum::serve` has no such deadline, so half a request would hold a socket for ever. HTTP/2 is off: it has
 //! floods of its own, and a WebSocket needs none of it.
 
+use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -18,11 +19,13 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
-/// Sockets that are (still) HTTP, on one listener. More wait in the kernel's queue.
+use crate::server::transport::Patient;
+
+/// Sockets that are (still) HTTP and that the Hub does not count, on one listener. More wait in the kernel's queue.
 const MAX_HTTP_CONNECTIONS: u32 = 4096;
 /// Longest request head, in bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -36,6 +39,18 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 pub struct AcceptSettings {
     /// A connection that has not sent a whole request head by then is closed.
     pub header_timeout: Duration,
+}
+
+/// One of the [`MAX_HTTP_CONNECTIONS`] places of a listener, held by a connection while it is open.
+#[derive(Clone, Debug)]
+pub(super) struct Place(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl Place {
+    /// Frees it for another connection: the Hub counts this one from now on.
+    pub(super) fn give_back(&self) {
+        let place = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(place);
+    }
 }
 
 /// Serves `router` on `listener` until `stop` says so (or its sender is gone); then takes no new connection
@@ -52,19 +67,25 @@ pub async fn serve(
         .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS);
     let places = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS as usize));
+    // Never sent on: it ends when every connection has dropped its sender.
+    let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
     loop {
         let (stream, peer, place) = tokio::select! {
             () = stopped(&mut stop) => break,
             accepted = accept(&listener, &places) => accepted,
         };
+        // Small messages must leave at once; a failure would only make them late.
+        let _ = stream.set_nodelay(true);
         let router = router.clone();
+        let place = Place(Arc::new(Mutex::new(place)));
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(place.clone());
             router.clone().oneshot(request)
         });
-        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        let mut stop = stop.clone();
+        let connection = http.serve_connection(TokioIo::new(Patient::new(stream)), service).with_upgrades();
+        let (mut stop, open) = (stop.clone(), open.clone());
         tokio::spawn(async move {
             let mut connection = pin!(connection);
             let ended = tokio::select! {
@@ -77,12 +98,11 @@ pub async fn serve(
             if let Err(error) = ended {
                 debug!(%peer, %error, "HTTP connection ended");
             }
-            drop(place);
+            drop(open);
         });
     }
-    drop(listener);
-    // All places free means that all connections have ended.
-    let _closed = places.acquire_many(MAX_HTTP_CONNECTIONS).await;
+    drop((listener, open));
+    let _none = all_ended.recv().await;
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {

@@ -3,7 +3,9 @@
 mod accept;
 mod api;
 mod error;
+mod extract;
 mod ops;
+mod origin;
 mod page;
 mod router;
 mod socket;
