@@ -74,8 +74,6 @@ pub async fn serve(
             () = stopped(&mut stop) => break,
             accepted = accept(&listener, &places) => accepted,
         };
-        // Small messages must leave at once; a failure would only make them late.
-        let _ = stream.set_nodelay(true);
         let router = router.clone();
         let place = Place(Arc::new(Mutex::new(place)));
         let service = service_fn(move |request: Request<Incoming>| {
