@@ -20,11 +20,18 @@ pub struct KeyLimits {
 #[derive(Debug)]
 pub struct KeyWindow {
     limits: KeyLimits,
-    /// Where each key was stored, and when (milliseconds since 1970).
-    stored: HashMap<(UserId, Key), (Offset, u64)>,
-    order: VecDeque<Entry>,
+    /// `None` while there is no key to remember: many rooms never see one.
+    remembered: Option<Box<Remembered>>,
     /// Messages that the room has stored, keyed or not.
     messages: u64,
+}
+
+#[derive(Debug, Default)]
+struct Remembered {
+    /// Where each key was stored, and when (milliseconds since 1970).
+    stored: HashMap<(UserId, Key), (Offset, u64)>,
+    /// The same, oldest first.
+    order: VecDeque<Entry>,
 }
 
 #[derive(Debug)]
@@ -36,14 +43,14 @@ struct Entry {
 
 impl KeyWindow {
     /// A window that remembers nothing yet.
-    pub fn new(limits: KeyLimits) -> Self {
-        Self { limits, stored: HashMap::new(), order: VecDeque::new(), messages: 0 }
+    pub const fn new(limits: KeyLimits) -> Self {
+        Self { limits, remembered: None, messages: 0 }
     }
 
     /// Where and when the message of `from` with `key` was stored, if it was lately.
     pub fn find(&mut self, from: &UserId, key: &Key, now: u64) -> Option<(Offset, u64)> {
         self.forget(now);
-        self.stored.get(&(from.clone(), key.clone())).copied()
+        self.remembered.as_ref()?.stored.get(&(from.clone(), key.clone())).copied()
     }
 
     /// A message of `from` was stored at `offset`; counts towards the window with a key or without.
@@ -51,22 +58,25 @@ impl KeyWindow {
         self.messages += 1;
         if let Some(key) = key {
             let name = (from.clone(), key.clone());
-            self.stored.insert(name.clone(), (offset, now));
-            self.order.push_back(Entry { name, message: self.messages, at: now });
+            let remembered = self.remembered.get_or_insert_default();
+            remembered.stored.insert(name.clone(), (offset, now));
+            remembered.order.push_back(Entry { name, message: self.messages, at: now });
         }
         self.forget(now);
     }
 
     fn forget(&mut self, now: u64) {
-        while let Some(oldest) = self.order.front() {
+        let Some(Remembered { stored, order }) = self.remembered.as_deref_mut() else { return };
+        while let Some(oldest) = order.front() {
             let is_near = self.messages - oldest.message < self.limits.messages;
             let is_young = u128::from(now.saturating_sub(oldest.at)) < self.limits.age.as_millis();
             if is_near && is_young {
                 return;
             }
-            let Some(oldest) = self.order.pop_front() else { return };
-            self.stored.remove(&oldest.name);
+            let Some(oldest) = order.pop_front() else { return };
+            stored.remove(&oldest.name);
         }
+        self.remembered = None;
     }
 }
 
@@ -104,6 +114,6 @@ mod tests {
         assert_eq!(window.find(&user("ann"), &key("1"), 0), None);
         window.stored(&user("ann"), Some(&key("2")), Offset(5), 0);
         assert_eq!(window.find(&user("ann"), &key("2"), 600_000), None);
-        assert!(window.stored.is_empty() && window.order.is_empty());
+        assert!(window.remembered.is_none());
     }
 }

@@ -10,6 +10,7 @@ mod moment;
 mod frame;
 mod log;
 mod reel;
+mod roster;
 mod presence;
 mod keys;
 
