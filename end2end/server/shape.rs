@@ -13,7 +13,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("server::wire", &["protocol"]),
     ("server::room", &["protocol", "server::wire"]),
     ("server::session", &["protocol", "server::wire", "server::room"]),
-    ("server::auth", &["protocol"]),
+    ("server::auth", &["protocol", "server::room", "server::session"]),
     ("server::store", &["protocol", "server::room"]),
     ("server::hub", &["protocol", "server::wire", "server::room", "server::session", "server::store"]),
     (
@@ -26,6 +26,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "protocol",
             "app",
             "server::room",
+            "server::session",
             "server::auth",
             "server::store",
             "server::hub",
@@ -43,7 +44,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "server::transport",
         ],
     ),
-    ("server", &["server::config", "server::http", "server::hub", "server::store"]),
+    ("server", &["server::config", "server::http", "server::hub", "server::session", "server::store"]),
     ("cli", &["protocol", "server", "server::config"]),
 ];
 

@@ -41,13 +41,9 @@ pub(super) fn command() -> Command {
     };
     Command::new("bench")
         .about("Measure a running server: deliveries, latency, losses, order")
-        .arg(
-            Arg::new("url")
-                .long("url")
-                .value_name("URL")
-                .default_value("http://127.0.0.1:12345")
-                .help("The server; start it with --message-rate 0 --max-connections-per-ip 100000"),
-        )
+        .arg(Arg::new("url").long("url").value_name("URL").default_value("http://127.0.0.1:12345").help(
+            "The server; start it with --message-rate 0 --connect-rate 0 --max-connections-per-ip 100000",
+        ))
         .arg(number("connections", "500", "Clients that listen"))
         .arg(number("rooms", "1", "Rooms over which they are spread"))
         .arg(number("publishers", "1", "Clients that publish, spread over the rooms too"))

@@ -12,6 +12,8 @@ use crate::server::hub::Refusal;
 use crate::server::store::StoreError;
 use crate::server::transport::UpgradeError;
 
+/// Seconds after which a client that connects too fast may try again: by then a place is free at any rate.
+const RETRY_AFTER_A_SECOND: HeaderValue = HeaderValue::from_static("1");
 /// Seconds after which a refused client may try again.
 const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
 
@@ -27,6 +29,9 @@ pub(super) enum ApiError {
     /// A limit is reached.
     #[error("{0}")]
     Refused(#[from] Refusal),
+    /// `--connect-rate` is passed.
+    #[error("this address opens connections faster than one may (--connect-rate, --connect-burst)")]
+    ConnectsTooFast,
     /// The store could not take or give something now.
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -78,6 +83,7 @@ impl ApiError {
             }
             Self::Refused(Refusal::TooManyRooms) => (StatusCode::SERVICE_UNAVAILABLE, "too_many_rooms"),
             Self::Refused(Refusal::Draining) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
+            Self::ConnectsTooFast => (StatusCode::TOO_MANY_REQUESTS, "connects_too_fast"),
             Self::Upgrade(UpgradeError::NotAnUpgrade | UpgradeError::WrongVersion) => {
                 (StatusCode::UPGRADE_REQUIRED, "upgrade_required")
             }
@@ -99,6 +105,9 @@ impl IntoResponse for ApiError {
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
         match self {
+            Self::ConnectsTooFast => {
+                headers.insert(header::RETRY_AFTER, RETRY_AFTER_A_SECOND);
+            }
             Self::Refused(_) | Self::Store(_) => {
                 headers.insert(header::RETRY_AFTER, RETRY_AFTER);
             }

@@ -13,6 +13,11 @@ pub struct Rate {
     pub burst: u32,
 }
 
+impl Rate {
+    /// No limit.
+    pub const UNLIMITED: Self = Self { per_second: 0, burst: 1 };
+}
+
 /// A token bucket: `burst` tokens when full, `per_second` new ones each second, one for each event.
 #[derive(Clone, Copy, Debug)]
 pub struct Limiter {
@@ -34,9 +39,7 @@ impl Limiter {
         if rate.per_second == 0 {
             return true;
         }
-        let elapsed: Duration = now.since(self.filled);
-        let gained = (elapsed.as_millis() as u64).saturating_mul(u64::from(rate.per_second));
-        self.millitokens = self.millitokens.saturating_add(gained).min(u64::from(rate.burst) * Self::TOKEN);
+        self.millitokens = self.fill(rate, now);
         self.filled = now;
         match self.millitokens.checked_sub(Self::TOKEN) {
             Some(rest) => {
@@ -45,6 +48,18 @@ impl Limiter {
             }
             None => false,
         }
+    }
+
+    /// Whether it is as good as new.
+    pub fn is_full(&self, rate: Rate, now: Moment) -> bool {
+        self.fill(rate, now) == u64::from(rate.burst) * Self::TOKEN
+    }
+
+    /// What is in it now, in thousandths of a token.
+    fn fill(&self, rate: Rate, now: Moment) -> u64 {
+        let elapsed: Duration = now.since(self.filled);
+        let gained = (elapsed.as_millis() as u64).saturating_mul(u64::from(rate.per_second));
+        self.millitokens.saturating_add(gained).min(u64::from(rate.burst) * Self::TOKEN)
     }
 }
 
@@ -77,7 +92,7 @@ mod tests {
 
     #[test]
     fn zero_means_no_limit() {
-        let mut limiter = Limiter::new(Rate { per_second: 0, burst: 1 }, at(0));
-        assert_eq!(allowed(&mut limiter, Rate { per_second: 0, burst: 1 }, 0..1000), 1000);
+        let mut limiter = Limiter::new(Rate::UNLIMITED, at(0));
+        assert_eq!(allowed(&mut limiter, Rate::UNLIMITED, 0..1000), 1000);
     }
 }
