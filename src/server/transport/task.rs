@@ -31,7 +31,7 @@ const CLOSE_GRACE: Duration = Duration::from_secs(3);
 /// Messages read from the store at once for a reader that has fallen behind.
 const CATCH_UP_MESSAGES: usize = 256;
 /// How much of what a client still sends is read and thrown away for it to see our Close frame.
-const MAX_DISCARDED_BYTES: usize = 64 * 1024 * 1024;
+const MAX_DISCARDED_BYTES: usize = 4 * 1024 * 1024;
 
 /// A WebSocket that has been agreed upon, about to be opened.
 #[derive(Debug)]
