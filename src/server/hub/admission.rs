@@ -151,7 +151,7 @@ impl Membership {
     /// From now on `outlet` is flushed, ticked, told and drained by the Hub.
     pub fn register(&mut self, outlet: Arc<dyn Outlet>) {
         let hub = &self.place.hub;
-        let reader = lock(&self.room.readers).insert(outlet.clone());
+        let reader = self.room.add_reader(outlet.clone());
         let key = lock(&hub.0.outlets).insert(outlet.clone());
         self.keys = Some(Keys { reader, outlet: key });
         if hub.0.draining.load(Ordering::Acquire) {
@@ -203,9 +203,9 @@ impl Drop for Membership {
     fn drop(&mut self) {
         let hub = &self.place.hub;
         if let Some(Keys { reader, outlet }) = self.keys {
-            let reader = lock(&self.room.readers).remove(reader);
+            self.room.remove_reader(reader);
             let outlet = lock(&hub.0.outlets).remove(outlet);
-            drop((reader, outlet));
+            drop(outlet);
         }
         lock(&self.room.presence).leave(&self.id, hub.now());
         hub.is_restless(&self.room);

@@ -13,12 +13,17 @@ use crate::server::hub::{Outlet, lock};
 use crate::server::room::{Log, LogLimits, Presence, Reel};
 use crate::server::store::Bounds;
 
+/// The outlets that a room's log is written to.
+pub(super) type Readers = Slab<Arc<dyn Outlet>>;
+
 /// See the [module docs](self).
 pub struct Room {
     name: RoomName,
     epoch: Epoch,
     pub(super) log: Mutex<Log>,
-    pub(super) readers: Mutex<Slab<Arc<dyn Outlet>>>,
+    /// Who reads it. A pass goes over this as it was when the pass began, without a count going up and down for
+    /// each reader; so whoever comes or goes during a pass pays for a copy.
+    readers: Mutex<Arc<Readers>>,
     pub(super) presence: Mutex<Presence>,
     /// Set when something was appended that no fan-out pass has taken up.
     pub(super) dirty: AtomicBool,
@@ -60,6 +65,35 @@ impl Room {
     /// Its log as it stands now, to be read from any place.
     pub fn reel(&self) -> Reel<'_> {
         Reel::new(&self.log)
+    }
+
+    /// Who reads it now.
+    pub(super) fn readers(&self) -> Arc<Readers> {
+        lock(&self.readers).clone()
+    }
+
+    /// From now on `outlet` reads it; gives its key.
+    pub(super) fn add_reader(&self, outlet: Arc<dyn Outlet>) -> usize {
+        let mut readers = lock(&self.readers);
+        let readers = Arc::make_mut(&mut readers);
+        if readers.is_empty() {
+            // Most rooms are small; a slab that grows by itself begins with room for four.
+            *readers = Slab::with_capacity(1);
+        }
+        readers.insert(outlet)
+    }
+
+    /// The reader with `key` reads no more.
+    pub(super) fn remove_reader(&self, key: usize) {
+        let mut readers = lock(&self.readers);
+        let reader = Arc::make_mut(&mut readers).try_remove(key);
+        if readers.is_empty() {
+            // What a crowd took is given back.
+            *readers = Arc::default();
+        }
+        drop(readers);
+        // With its socket, which takes a moment: not under the lock.
+        drop(reader);
     }
 
     /// How many members it has, and who they are unless they are too many to name.
