@@ -3,18 +3,17 @@
 use std::future::Future;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
+use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
-use futures::{SinkExt, StreamExt};
-use tokio::net::TcpStream;
+use tempfile::TempDir;
+use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
-use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
-use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
+pub(crate) use crate::peer::{Peer, Refused};
 use crate::raw::Raw;
 
 /// Long enough for anything a test waits for on a busy machine; reaching it is a failure.
@@ -45,14 +44,35 @@ pub(crate) struct Server {
     log: Option<JoinHandle<String>>,
     pub(crate) address: SocketAddr,
     pub(crate) ops: SocketAddr,
+    /// Its data folder, if that ends with it.
+    data: Option<TempDir>,
 }
 
 impl Server {
-    /// Starts with no rate limit and `flags`.
+    /// Starts with no rate limit, in a data folder of its own, and `flags`.
     pub(crate) fn start(flags: &[&str]) -> Self {
+        let data = tempfile::tempdir().expect("a folder");
+        let path = data.path().to_str().expect("text").to_owned();
+        let mut server = Self::start_by(program().args(["--data", &path]), flags);
+        server.data = Some(data);
+        server
+    }
+
+    /// Starts in the data folder `data`, that an earlier one may have left.
+    pub(crate) fn start_in(data: &Path, flags: &[&str]) -> Self {
+        Self::start_by(program().arg("--data").arg(data), flags)
+    }
+
+    /// Starts by a command of the test's own.
+    pub(crate) fn start_by(command: &mut Command, flags: &[&str]) -> Self {
+        Self::try_start_by(command, flags).expect("the program says where it is")
+    }
+
+    /// The same; nothing if it ends before it listens.
+    pub(crate) fn try_start_by(command: &mut Command, flags: &[&str]) -> Option<Self> {
         let unlimited =
             if flags.contains(&"--message-rate") { &[][..] } else { &["--message-rate", "0"][..] };
-        let mut child = program()
+        let mut child = command
             .args(QUIET)
             .args(unlimited)
             .args(flags)
@@ -62,17 +82,26 @@ impl Server {
             .expect("the program starts");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let mut address = |prefix: &str| {
-            let line = lines.next().expect("the program says where it is").expect("text");
-            line.strip_prefix(prefix).and_then(|rest| rest.parse().ok()).unwrap_or_else(|| panic!("{line}"))
+            let line = lines.next()?.expect("text");
+            line.strip_prefix(prefix).and_then(|rest| rest.parse().ok())
         };
-        let (address, ops) = (address("listening on http://"), address("ops on http://"));
+        let addresses = address("listening on http://").zip(address("ops on http://"));
         let mut stderr = child.stderr.take().expect("piped");
         let log = thread::spawn(move || {
             let mut text = String::new();
             stderr.read_to_string(&mut text).expect("text");
             text
         });
-        Self { address, ops, log: Some(log), child }
+        let Some((address, ops)) = addresses else {
+            child.wait().expect("it ends");
+            return None;
+        };
+        Some(Self { address, ops, log: Some(log), child, data: None })
+    }
+
+    /// Its process id.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
     }
 
     pub(crate) fn url(&self, path: &str) -> String {
@@ -176,86 +205,5 @@ impl Drop for Server {
         // Both fail only if it has already ended.
         let _ended = self.child.kill();
         let _ended = self.child.wait();
-    }
-}
-
-/// How a handshake was refused.
-#[derive(Debug)]
-pub(crate) struct Refused {
-    pub(crate) status: u16,
-    pub(crate) retry_after: bool,
-    pub(crate) body: String,
-}
-
-/// A client of tokio-tungstenite.
-pub(crate) struct Peer {
-    socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
-}
-
-impl Peer {
-    pub(crate) async fn send(&mut self, message: impl Into<Message>) {
-        soon(self.socket.send(message.into())).await.expect("sent");
-    }
-
-    /// Sends without waiting for success: the server may be closing.
-    pub(crate) async fn try_send(&mut self, message: impl Into<Message>) -> bool {
-        soon(self.socket.send(message.into())).await.is_ok()
-    }
-
-    /// The next frame of any kind; pings are answered by the library.
-    pub(crate) async fn frame(&mut self) -> Message {
-        soon(self.socket.next()).await.expect("the connection is open").expect("a frame")
-    }
-
-    /// The next text or binary message.
-    pub(crate) async fn next(&mut self) -> Message {
-        // Patience for the message, not for each ping before it.
-        soon(async {
-            loop {
-                let frame = self.frame().await;
-                if frame.is_text() || frame.is_binary() {
-                    return frame;
-                }
-                assert!(!frame.is_close(), "{frame:?}");
-            }
-        })
-        .await
-    }
-
-    pub(crate) async fn text(&mut self) -> String {
-        self.next().await.into_text().expect("text").to_string()
-    }
-
-    pub(crate) async fn json(&mut self) -> serde_json::Value {
-        serde_json::from_str(&self.text().await).expect("JSON")
-    }
-
-    pub(crate) async fn texts(&mut self, count: usize) -> Vec<String> {
-        let mut texts = Vec::with_capacity(count);
-        while texts.len() < count {
-            texts.push(self.text().await);
-        }
-        texts
-    }
-
-    /// Reads on to the Close frame; gives its code.
-    pub(crate) async fn close_code(&mut self) -> u16 {
-        loop {
-            match soon(self.socket.next()).await {
-                Some(Ok(Message::Close(Some(close)))) => return u16::from(close.code),
-                Some(Ok(_)) => {}
-                other => panic!("the connection must end with a Close frame, not {other:?}"),
-            }
-        }
-    }
-
-    /// Says goodbye and waits for the answer.
-    pub(crate) async fn leave(mut self) {
-        let goodbye = tokio_tungstenite::tungstenite::protocol::CloseFrame {
-            code: CloseCode::Normal,
-            reason: "".into(),
-        };
-        soon(self.socket.close(Some(goodbye))).await.expect("sent");
-        assert_eq!(self.close_code().await, 1000);
     }
 }

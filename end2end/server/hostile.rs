@@ -31,7 +31,7 @@ async fn survives(kind: Kind) {
     assert!(most.saturating_sub(before) < ROOM_BYTES, "memory grew from {before} to {most} bytes");
     // Shown with `--nocapture`.
     println!(
-        "{kind:?}: 99th percentile {:.0?} in peace, {:.0?} under attack; memory +{} kB",
+        "{kind:?}: 99th percentile {:.2?} in peace, {:.2?} under attack; memory +{} kB",
         calm.p99,
         attacked.p99,
         most.saturating_sub(before) / 1024

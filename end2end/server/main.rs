@@ -2,6 +2,8 @@
 
 /// Starts servers and clients.
 mod harness;
+/// A client of a library.
+mod peer;
 /// A client made by hand.
 mod raw;
 
@@ -13,6 +15,12 @@ mod plain;
 mod typed;
 /// Reading from a place: history, coming back, falling behind.
 mod recovery;
+/// What is acknowledged outlasts the process, however it ends.
+mod durable;
+/// Disks that are full or fail, clocks that jump.
+mod faults;
+/// Files that the server must not touch.
+mod damaged;
 /// RFC 6455 as a client sees it: pings, fragments, close codes.
 mod wire;
 /// Signs of life, and what happens without them.
@@ -27,8 +35,12 @@ mod attack;
 mod origin;
 /// Publishing over HTTP, and what its errors say.
 mod api;
+/// A room out of the database and into another.
+mod archive;
 /// Signals and the orderly end.
 mod drain;
+/// The clients on the command line.
+mod cli;
 /// Flags, environment, file.
 mod config;
 /// The shape of the source tree.

@@ -102,3 +102,42 @@ async fn a_page_of_history_is_bounded_by_bytes_and_says_that_there_is_more() {
     let count = page["messages"].as_array().expect("a list").len();
     assert!((1..10).contains(&count) && page["more"] == true, "{count} messages of 60 kB in one page");
 }
+
+#[tokio::test]
+async fn a_client_that_drops_and_comes_back_at_once_again_and_again_misses_and_repeats_nothing() {
+    let server = Server::start(&["--message-rate", "0"]);
+    let (_first, welcome) = join(&server, "id=first").await;
+    let epoch = welcome["epoch"].as_str().expect("text").to_owned();
+    let mut speakers = Vec::new();
+    for number in 0..3 {
+        let mut speaker = server.join(&format!("speaker-{number}")).await;
+        speakers.push(tokio::spawn(async move {
+            for text in 0..400 {
+                speaker.send(text.to_string()).await;
+                speaker.text().await;
+            }
+        }));
+    }
+    // From before the very first message, which it has not heard.
+    let (mut seen, mut rounds) = (0, 0);
+    while rounds < 30 || seen < 1200 {
+        let (mut back, welcome) = join(&server, &format!("id=back&after={seen}&epoch={epoch}")).await;
+        assert_eq!(welcome["recovery"], "resumed");
+        let head = welcome["head"].as_u64().expect("an offset");
+        // Sometimes it hears nothing, sometimes only what it missed, sometimes also what comes meanwhile.
+        let until = match rounds % 3 {
+            0 if rounds < 30 => seen,
+            1 => head,
+            _ => (head + 3).min(1200),
+        };
+        while seen < until {
+            let message = next(&mut back, "message").await;
+            assert_eq!((&message["prev"], &message["offset"]), (&json!(seen), &json!(seen + 1)));
+            seen += 1;
+        }
+        rounds += 1;
+    }
+    for speaker in speakers {
+        speaker.await.expect("it has said everything");
+    }
+}

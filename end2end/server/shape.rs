@@ -45,7 +45,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         ],
     ),
     ("server", &["server::config", "server::http", "server::hub", "server::session", "server::store"]),
-    ("cli", &["protocol", "server", "server::config"]),
+    ("cli", &["protocol", "server", "server::store", "server::config"]),
 ];
 
 /// Floors that neither wait nor read a clock, and words that would mean that they do.

@@ -2,15 +2,23 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong use.
 
+mod archive;
 mod bench;
 mod check_config;
+mod client;
+mod listen;
+mod send;
 mod serve;
 mod settings;
+mod text;
 
+use std::fmt::Display;
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::Command;
 use clap::error::ErrorKind;
+use tokio::signal::unix::{SignalKind, signal};
 
 use crate::server::config::Mistake;
 
@@ -19,7 +27,7 @@ const WRONG_USE: u8 = 2;
 
 /// What a subcommand can fail with.
 enum Failure {
-    /// The settings are wrong; nothing was started.
+    /// The settings or arguments are wrong; nothing was started.
     Settings(Vec<Mistake>),
     /// Anything else, with its causes.
     Other(anyhow::Error),
@@ -53,6 +61,10 @@ pub fn run() -> ExitCode {
     let result = match matches.subcommand() {
         Some(("bench", matches)) => bench::run(matches),
         Some(("check-config", matches)) => check_config::run(matches),
+        Some(("export", matches)) => archive::run_export(matches),
+        Some(("import", matches)) => archive::run_import(matches),
+        Some(("listen", matches)) => listen::run(matches),
+        Some(("send", matches)) => send::run(matches),
         Some((_, matches)) => serve::run(matches),
         None => serve::run(&matches),
     };
@@ -65,7 +77,7 @@ pub fn run() -> ExitCode {
             ExitCode::from(WRONG_USE)
         }
         Err(Failure::Other(error)) => {
-            eprintln!("error: {error:#}");
+            eprintln!("error: {}", text::escape(&format!("{error:#}")));
             ExitCode::FAILURE
         }
     }
@@ -84,5 +96,64 @@ fn command() -> Command {
         .args_conflicts_with_subcommands(true)
         .subcommand(settings::add_to(serve))
         .subcommand(settings::add_to(check))
+        .subcommand(archive::export_command())
+        .subcommand(archive::import_command())
+        .subcommand(send::command())
+        .subcommand(listen::command())
         .subcommand(bench::command())
+}
+
+/// What is wrong with a subcommand's arguments, gathered so that all of it is told at once.
+#[derive(Default)]
+struct Mistakes(Vec<Mistake>);
+
+impl Mistakes {
+    fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The value of the argument `name`, read by `parse`, whose error says what is allowed.
+    fn check<T, E: Display>(
+        &mut self,
+        name: &str,
+        text: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        parse(text).map_err(|error| self.0.push(Mistake::new(format!("{name} {text:?}: {error}")))).ok()
+    }
+}
+
+impl From<Mistakes> for Failure {
+    fn from(mistakes: Mistakes) -> Self {
+        Self::Settings(mistakes.0)
+    }
+}
+
+/// Runs a client to its end. One thread is enough for one connection.
+fn start(client: impl Future<Output = anyhow::Result<()>>) -> Result<(), Failure> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build()
+        .context("cannot start the runtime")?;
+    let result = runtime.block_on(client);
+    // A write that nobody takes must not keep the program.
+    runtime.shutdown_background();
+    Ok(result?)
+}
+
+/// Ends when the client is told to end, by SIGINT or SIGTERM.
+async fn interrupted() -> anyhow::Result<()> {
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    tokio::select! {
+        _ = interrupt.recv() => {}
+        _ = terminate.recv() => {}
+    }
+    Ok(())
+}
+
+/// Tells a person something on standard error, that scripts need not read.
+fn note(sentence: &str) {
+    // It may hold words of the server.
+    eprintln!("fanfare: {}", text::escape(sentence));
 }

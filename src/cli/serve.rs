@@ -33,7 +33,7 @@ async fn serve(config: Config) -> anyhow::Result<()> {
                 _ = interrupt.recv() => info!("SIGINT"),
             }
         })
-        .await;
+        .await?;
     Ok(())
 }
 

@@ -10,13 +10,22 @@ const FILE_FLAG: &str = "config";
 
 /// `command` with a flag for each setting.
 pub(super) fn add_to(command: Command) -> Command {
+    add(command, |_| true)
+}
+
+/// `command` with a flag for each of the settings `names`.
+pub(super) fn add_some(command: Command, names: &[&str]) -> Command {
+    add(command, |setting| names.contains(&setting.name))
+}
+
+fn add(command: Command, is_wanted: impl Fn(&Setting) -> bool) -> Command {
     let file = Arg::new(FILE_FLAG)
         .long(FILE_FLAG)
         .env("FANFARE_CONFIG")
         .hide_env_values(true)
         .value_name("FILE")
         .help("A TOML file with any of these settings, by the names of their flags");
-    SETTINGS.iter().map(flag).fold(command.arg(file), Command::arg)
+    SETTINGS.iter().filter(|setting| is_wanted(setting)).map(flag).fold(command.arg(file), Command::arg)
 }
 
 fn flag(setting: &'static Setting) -> Arg {
@@ -37,7 +46,8 @@ fn flag(setting: &'static Setting) -> Arg {
 /// Collects what was given where; the file only where nothing beats it.
 pub(super) fn collect(matches: &ArgMatches) -> Result<Raw, Vec<Mistake>> {
     let mut raw = Raw::default();
-    for setting in SETTINGS {
+    // Those that the subcommand has.
+    for setting in SETTINGS.iter().filter(|setting| matches.try_contains_id(setting.name).is_ok()) {
         let source = match matches.value_source(setting.name) {
             Some(ValueSource::EnvVariable) => Source::Environment,
             _ => Source::Flag,

@@ -1,4 +1,5 @@
-//! What travels between both sides: names, positions, the frames of `fanfare.v1`, close and error codes.
+//! What travels between both sides: names, positions, the frames of `fanfare.v1`, close and error codes; and
+//! how long a client stays away before it comes back.
 //!
 //! No I/O, no clock, no feature gate; names nothing else of ours.
 
@@ -10,14 +11,16 @@ mod push;
 mod codec;
 mod error;
 mod close;
+mod backoff;
 
+pub use backoff::Backoff;
 pub use close::CloseCode;
 pub use codec::CommandError;
 pub use command::Command;
 pub use error::ErrorCode;
 pub use key::{Key, KeyError};
 pub use name::{NameError, RoomName, UserId};
-pub use position::{Epoch, Offset};
+pub use position::{Epoch, Offset, Position, PositionError};
 pub use push::{Body, GapReason, Publication, Push, Recovery, Welcome};
 
 /// The subprotocol that chooses the typed dialect.

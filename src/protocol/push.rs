@@ -94,6 +94,12 @@ pub struct Welcome {
     pub expire_ms: u64,
     /// Largest message, in bytes.
     pub max_message: usize,
+    /// Messages a second that a client may send, 0 for any number; absent from a server that does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_rate: Option<u32>,
+    /// How many of them at once, after a pause; absent from a server that does not say.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub message_burst: Option<u32>,
     /// How many are here.
     pub count: usize,
     /// Who they are; absent in a large room.

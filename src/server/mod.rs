@@ -37,7 +37,7 @@ use crate::server::config::Config;
 use crate::server::http::{AcceptSettings, Site, State};
 use crate::server::hub::Hub;
 use crate::server::session::Rate;
-use crate::server::store::MemoryStore;
+use crate::server::store::{Health, OpenError, Store};
 
 /// How long the end may take: under the 10 s that supervisors commonly wait.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
@@ -59,28 +59,37 @@ pub enum StartError {
         /// What the system said.
         source: io::Error,
     },
+    /// The store could not be opened.
+    #[error(transparent)]
+    Store(#[from] OpenError),
 }
 
-/// A server that has its addresses and has not begun to answer.
-#[derive(Debug)]
+/// Why a server ended that nobody stopped.
+#[derive(Debug, thiserror::Error)]
+#[error("stopped, because what the store holds can no longer be vouched for: {0}")]
+pub struct StoreLost(String);
+
+/// A server that has its store and its addresses and has not begun to answer.
 pub struct Server {
     config: Config,
+    store: Arc<dyn Store>,
     public: TcpListener,
     ops: Option<TcpListener>,
 }
 
 impl Server {
-    /// Takes the addresses.
+    /// Opens the store and takes the addresses.
     ///
     /// # Errors
-    /// If one cannot be had.
+    /// If one of them cannot be had.
     pub async fn bind(config: Config) -> Result<Self, StartError> {
+        let store = config.store.open()?;
         let public = listen("listen", config.listen).await?;
         let ops = match config.ops_listen {
             Some(address) => Some(listen("ops-listen", address).await?),
             None => None,
         };
-        Ok(Self { config, public, ops })
+        Ok(Self { config, store, public, ops })
     }
 
     /// Where the page, the WebSocket and the API are.
@@ -100,14 +109,17 @@ impl Server {
     }
 
     /// Serves until `stop` ends, then drains: no new connections, every client is told 1001, and at most
-    /// [`DRAIN_TIMEOUT`] passes.
-    pub async fn run(self, stop: impl Future<Output = ()>) {
-        let Self { config, public, ops } = self;
+    /// [`DRAIN_TIMEOUT`] passes; last the store is closed.
+    ///
+    /// # Errors
+    /// If the store was lost; the end is as orderly as any.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), StoreLost> {
+        let Self { config, store, public, ops } = self;
         // Rendering spawns; without an executor Leptos panics. A second call in one process changes nothing.
         let _already = any_spawner::Executor::init_tokio();
         raise_file_limit(&config);
         let site = site(&config);
-        let hub = Hub::new(config.hub, Arc::new(MemoryStore::new(config.memory)));
+        let hub = Hub::new(config.hub, store.clone());
         let state = State::new(hub.clone(), config.origins, config.connection, site);
         let accept =
             AcceptSettings { header_timeout: config.header_timeout, connect_rate: config.connect_rate };
@@ -119,14 +131,17 @@ impl Server {
             tokio::spawn(http::serve(listener, router, settings, stopped.clone()))
         };
         let serving: Vec<_> = std::iter::once(serve(public, http::router(state), accept))
-            .chain(ops.map(|listener| serve(listener, http::ops_router(), accept_ops)))
+            .chain(ops.map(|listener| serve(listener, http::ops_router(store.health()), accept_ops)))
             .collect();
         let running = tokio::spawn({
             let hub = hub.clone();
             async move { hub.run().await }
         });
 
-        stop.await;
+        let end = tokio::select! {
+            () = stop => Ok(()),
+            reason = lost(store.health()) => Err(StoreLost(reason)),
+        };
         info!(connections = hub.connections(), "stopping");
         stopping.send_replace(true);
         let drained = futures::future::join(hub.drain(), futures::future::join_all(serving));
@@ -134,7 +149,29 @@ impl Server {
             warn!(connections = hub.connections(), "some clients did not leave in time");
         }
         running.abort();
+        // An error means that it panicked, which its own output has told.
+        let _panicked = tokio::task::spawn_blocking(move || store.close()).await;
         info!("stopped");
+        end
+    }
+}
+
+impl std::fmt::Debug for Server {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Server").field("public", &self.public).field("ops", &self.ops).finish_non_exhaustive()
+    }
+}
+
+/// Waits until the store is lost; says why.
+async fn lost(mut health: watch::Receiver<Health>) -> String {
+    loop {
+        if let Health::Lost(reason) = &*health.borrow_and_update() {
+            return reason.clone();
+        }
+        if health.changed().await.is_err() {
+            // Closed: it changes no more.
+            std::future::pending::<()>().await;
+        }
     }
 }
 

@@ -6,12 +6,13 @@ use leptos::prelude::*;
 use leptos::task::spawn_local_scoped_with_cancellation;
 use leptos::web_sys::Element;
 
-use super::{Backoff, Clock, Link, Transcript};
+use super::{Clock, Link, Transcript};
 use crate::browser;
 use crate::browser::reconnect::{News, keep_connected};
 use crate::browser::scroll;
 use crate::browser::socket::address;
 use crate::browser::storage;
+use crate::protocol::Backoff;
 use crate::protocol::Command;
 use crate::protocol::Key;
 use crate::protocol::Push;

@@ -2,9 +2,8 @@
 //!
 //! [`Live`] is the same type on both sides. Behind it stands one of two files with the same signatures:
 //! `hydrate.rs` runs `browser`, `ssr.rs` does nothing, since on the server nothing moves. What they decide
-//! with ([`Backoff`], [`Transcript`]) is pure and compiled on both, so it is tested without a browser.
+//! with ([`Transcript`]) is pure and compiled on both, so it is tested without a browser.
 
-mod backoff;
 mod row;
 mod rows;
 mod transcript;
@@ -16,7 +15,6 @@ mod imp;
 #[path = "ssr.rs"]
 mod imp;
 
-pub use backoff::Backoff;
 pub use row::{Entry, Message, Missing, Reason, Row, State, Words};
 pub use transcript::Transcript;
 

@@ -9,19 +9,15 @@ use anyhow::Context;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt, TryStreamExt, stream};
 use hdrhistogram::Histogram;
-use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
-use tokio_tungstenite::tungstenite::client::IntoClientRequest;
-use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::Plan;
+use crate::cli::client::Socket;
 use crate::protocol::Body;
 use crate::protocol::Command;
 use crate::protocol::Push;
-use crate::protocol::SUBPROTOCOL;
 
 /// Room for publisher, number and time in a message.
 pub(super) const MIN_SIZE: usize = 48;
@@ -34,8 +30,6 @@ const MAX_LATENCY_US: u64 = 60_000_000;
 const DIGITS: u8 = 2;
 /// Histograms, so that listeners seldom wait for each other.
 const SHARDS: usize = 16;
-
-type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// What came of it.
 pub(super) struct Outcome {
@@ -161,13 +155,11 @@ impl Tally {
 }
 
 async fn connect(plan: &Plan, room: &str, id: &str) -> anyhow::Result<Socket> {
-    let mut request = format!("{}/ws?room={room}&id={id}", plan.url).into_client_request()?;
-    if plan.is_typed {
-        request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static(SUBPROTOCOL));
-    }
-    let (socket, _) =
-        connect_async(request).await.with_context(|| format!("cannot connect to {}", plan.url))?;
-    Ok(socket)
+    let query = [("room", room), ("id", id)];
+    plan.server
+        .open(&query, plan.is_typed)
+        .await
+        .with_context(|| format!("cannot connect to {}", plan.server))
 }
 
 /// Sends at the plan's pace for its length; gives the publisher's number and how many it sent.

@@ -9,13 +9,13 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use crate::cli::Failure;
+use crate::cli::client::{ServerUrl, url_flag};
+use crate::cli::{Failure, Mistakes};
 
 /// What to do to the server.
 #[derive(Clone, Debug)]
 struct Plan {
-    /// Where it is, as `ws://HOST:PORT`.
-    url: String,
+    server: ServerUrl,
     connections: u32,
     rooms: u32,
     publishers: u32,
@@ -41,7 +41,7 @@ pub(super) fn command() -> Command {
     };
     Command::new("bench")
         .about("Measure a running server: deliveries, latency, losses, order")
-        .arg(Arg::new("url").long("url").value_name("URL").default_value("http://127.0.0.1:12345").help(
+        .arg(url_flag().help(
             "The server; start it with --message-rate 0 --connect-rate 0 --max-connections-per-ip 100000",
         ))
         .arg(number("connections", "500", "Clients that listen"))
@@ -86,17 +86,18 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 }
 
 impl Plan {
-    fn new(matches: &ArgMatches) -> anyhow::Result<Self> {
+    fn new(matches: &ArgMatches) -> Result<Self, Failure> {
         let number = |name: &str| matches.get_one::<NonZeroU32>(name).map_or(1, |number| number.get());
         let text = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
-        let authority = text("url").strip_prefix("http://").context("--url must be http://HOST:PORT")?;
-        let rooms = number("rooms");
-        anyhow::ensure!(
-            rooms <= number("connections"),
-            "--rooms is more than --connections: a room would be empty"
-        );
+        let mut mistakes = Mistakes::default();
+        let server = mistakes.check("--url", text("url"), ServerUrl::parse);
+        let rooms = mistakes.check("--rooms", &number("rooms").to_string(), |_| match number("rooms") {
+            rooms if rooms <= number("connections") => Ok(rooms),
+            _ => Err("it is more than --connections: a room would be empty"),
+        });
+        let (Some(server), Some(rooms)) = (server, rooms) else { return Err(mistakes.into()) };
         Ok(Self {
-            url: format!("ws://{}", authority.trim_end_matches('/')),
+            server,
             connections: number("connections"),
             rooms,
             publishers: number("publishers").max(rooms),

@@ -3,6 +3,7 @@
 //! Nothing below `server` names `Config`: each part receives plain values.
 
 mod setting;
+mod raw;
 mod value;
 
 use std::net::SocketAddr;
@@ -13,11 +14,12 @@ use crate::server::auth::OriginPolicy;
 use crate::server::hub::HubSettings;
 use crate::server::room::{KeyLimits, LogLimits};
 use crate::server::session::{HeartbeatSettings, Rate};
-use crate::server::store::MemoryLimits;
+use crate::server::store::{Retention, SqliteSettings, StoreSettings};
 use crate::server::transport::ConnectionSettings;
 
+pub use raw::{Given, Mistake, Raw, Source};
 pub use setting::{SETTINGS, Setting};
-pub use value::{Given, Mistake, Raw, Source};
+pub use value::duration;
 
 /// Frames that a room keeps in memory for readers that fall behind.
 const RING_MESSAGES: usize = 4096;
@@ -44,7 +46,7 @@ pub enum LogFormat {
 pub struct Config {
     /// Page, WebSocket and API.
     pub listen: SocketAddr,
-    /// Health; `None` if turned off.
+    /// Health and readiness; `None` if turned off.
     pub ops_listen: Option<SocketAddr>,
     /// The site folder.
     pub site: PathBuf,
@@ -54,8 +56,8 @@ pub struct Config {
     pub connect_rate: Rate,
     /// What the Hub is held to.
     pub hub: HubSettings,
-    /// What the store in memory keeps.
-    pub memory: MemoryLimits,
+    /// Where messages are kept, and how many.
+    pub store: StoreSettings,
     /// What each connection is held to.
     pub connection: ConnectionSettings,
     /// Which pages may open a socket.
@@ -91,6 +93,10 @@ impl Config {
         let history_messages = raw.read("history-messages", &mut mistakes, value::count);
         let history_bytes = raw.read("history-bytes", &mut mistakes, value::size);
         let history_age = raw.read("history-age", &mut mistakes, value::duration);
+        let store = raw.read("store", &mut mistakes, value::store);
+        let data = raw.read("data", &mut mistakes, value::folder);
+        let durability = raw.read("durability", &mut mistakes, value::durability);
+        let quick_check = raw.read("quick-check", &mut mistakes, value::yes_or_no);
         let origins = raw.read_all("allow-origin", &mut mistakes, value::origin);
         let log_format = raw.read("log-format", &mut mistakes, value::log_format);
         let log_level = raw.read("log-level", &mut mistakes, value::log_level);
@@ -109,6 +115,12 @@ impl Config {
         let all_read = (|| {
             let (ping_after, expire_after) = (ping_after?, expire_after?);
             let max_message = max_message?;
+            let retention = Retention {
+                messages: history_messages?,
+                bytes: history_bytes?,
+                age: history_age?,
+                keys: KEY_LIMITS,
+            };
             let (shortest, longest) = SWEEP_BOUNDS;
             Some(Self {
                 listen: listen?,
@@ -126,10 +138,14 @@ impl Config {
                     },
                     sweep_every: (ping_after / SWEEPS_A_HEARTBEAT).clamp(shortest, longest),
                 },
-                memory: MemoryLimits {
-                    log: LogLimits { messages: history_messages?, bytes: history_bytes? },
-                    age: history_age?,
-                    keys: KEY_LIMITS,
+                store: match store? {
+                    value::StoreKind::Memory => StoreSettings::Memory(retention),
+                    value::StoreKind::Sqlite(file) => StoreSettings::Sqlite(SqliteSettings {
+                        path: data?.join(file),
+                        durability: durability?,
+                        retention,
+                        quick_check: quick_check?,
+                    }),
                 },
                 connection: ConnectionSettings {
                     max_message,
@@ -184,15 +200,30 @@ mod tests {
             ("max-rooms", "0"),
             ("allow-origin", "example.org"),
             ("log-format", "xml"),
+            ("store", "nats://127.0.0.1:4222"),
+            ("durability", "maybe"),
         ];
-        let mistakes = Config::check(&raw(&given)).expect_err("six mistakes");
+        let mistakes = Config::check(&raw(&given)).expect_err("eight mistakes");
         let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
         assert_eq!(told.len(), given.len(), "{told:#?}");
-        for ((name, text), told) in given.iter().zip(&told) {
-            assert!(
-                told.contains(&format!("--{name}")) && told.contains(text) && told.contains("allowed"),
-                "{told}"
-            );
+        for (name, text) in given {
+            let is_told = |told: &String| {
+                told.contains(&format!("--{name} ")) && told.contains(text) && told.contains("allowed")
+            };
+            assert!(told.iter().any(is_told), "{name}: {told:#?}");
+        }
+    }
+
+    #[test]
+    fn the_database_is_in_the_data_folder_unless_it_has_a_path_of_its_own() {
+        for (store, path) in [
+            ("sqlite:fanfare.db", "here/fanfare.db"),
+            ("sqlite:rooms.db", "here/rooms.db"),
+            ("sqlite:/var/lib/rooms.db", "/var/lib/rooms.db"),
+        ] {
+            let config = Config::check(&raw(&[("data", "here"), ("store", store)])).expect("no mistakes");
+            let StoreSettings::Sqlite(settings) = config.store else { panic!("{store}") };
+            assert_eq!(settings.path, PathBuf::from(path));
         }
     }
 

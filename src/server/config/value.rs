@@ -1,7 +1,5 @@
-//! Texts to values, and what is said about those that are none.
+//! Texts to values; the error of each is what would have been allowed.
 
-use std::collections::BTreeMap;
-use std::fmt;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -10,124 +8,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::server::auth::Origin;
 use crate::server::config::LogFormat;
-use crate::server::config::setting::SETTINGS;
-
-/// Where a value was given.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Source {
-    /// On the command line.
-    Flag,
-    /// In the environment.
-    Environment,
-    /// In the file of `--config`.
-    File,
-    /// Nowhere.
-    Default,
-}
-
-impl fmt::Display for Source {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
-            Self::Flag => "flag",
-            Self::Environment => "environment",
-            Self::File => "file",
-            Self::Default => "default",
-        })
-    }
-}
-
-/// A value as it was given.
-#[derive(Clone, Debug)]
-pub struct Given {
-    /// The text.
-    pub text: String,
-    /// Where.
-    pub source: Source,
-}
-
-/// Values as they were given, by the names of their settings.
-#[derive(Clone, Debug, Default)]
-pub struct Raw(BTreeMap<&'static str, Vec<Given>>);
-
-/// A value that cannot be, and what could.
-#[derive(Clone, Debug)]
-pub struct Mistake(String);
-
-impl Mistake {
-    /// A mistake in one sentence.
-    pub const fn new(sentence: String) -> Self {
-        Self(sentence)
-    }
-}
-
-impl fmt::Display for Mistake {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
-    }
-}
-
-impl Raw {
-    /// Adds a value for the setting `name`.
-    pub fn give(&mut self, name: &'static str, given: Given) {
-        self.0.entry(name).or_default().push(given);
-    }
-
-    /// Whether the setting `name` has a value.
-    pub fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
-    }
-
-    /// The values of the setting `name`: those given, else its default.
-    pub fn get(&self, name: &str) -> Vec<Given> {
-        self.0.get(name).cloned().unwrap_or_else(|| {
-            let default =
-                SETTINGS.iter().find(|setting| setting.name == name).map_or("", |setting| setting.default);
-            let given = Given { text: default.to_owned(), source: Source::Default };
-            if default.is_empty() { Vec::new() } else { vec![given] }
-        })
-    }
-
-    /// That the value of `name` is not `allowed`.
-    pub(super) fn mistake(&self, name: &str, allowed: &str) -> Mistake {
-        match self.get(name).last() {
-            Some(given) => mistake(name, given, allowed),
-            None => Mistake(format!("--{name} is missing; allowed is {allowed}")),
-        }
-    }
-
-    /// The value of `name`, read by `parse`, whose error is what would have been allowed.
-    pub(super) fn read<T>(
-        &self,
-        name: &str,
-        mistakes: &mut Vec<Mistake>,
-        parse: impl Fn(&str) -> Result<T, &'static str>,
-    ) -> Option<T> {
-        let given = self.get(name);
-        let text = given.last().map_or("", |given| &given.text);
-        parse(text).map_err(|allowed| mistakes.push(self.mistake(name, allowed))).ok()
-    }
-
-    /// All values of `name`.
-    pub(super) fn read_all<T>(
-        &self,
-        name: &str,
-        mistakes: &mut Vec<Mistake>,
-        parse: impl Fn(&str) -> Result<T, &'static str>,
-    ) -> Vec<T> {
-        let mut values = Vec::new();
-        for given in self.get(name) {
-            match parse(&given.text) {
-                Ok(value) => values.push(value),
-                Err(allowed) => mistakes.push(mistake(name, &given, allowed)),
-            }
-        }
-        values
-    }
-}
-
-fn mistake(name: &str, given: &Given, allowed: &str) -> Mistake {
-    Mistake(format!("--{name} is {:?} ({}); allowed is {allowed}", given.text, given.source))
-}
+use crate::server::store::Durability;
 
 /// Splits `text` where its digits end.
 fn number_and_unit(text: &str) -> Option<(u64, &str)> {
@@ -135,7 +16,11 @@ fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     Some((text[..digits].parse().ok()?, text[digits..].trim()))
 }
 
-pub(super) fn duration(text: &str) -> Result<Duration, &'static str> {
+/// Reads a time with its unit.
+///
+/// # Errors
+/// What is allowed.
+pub fn duration(text: &str) -> Result<Duration, &'static str> {
     const ALLOWED: &str = "a time from 1ms to 365d, like 500ms, 25s, 5m, 2h or 7d";
     let (number, unit) = number_and_unit(text).ok_or(ALLOWED)?;
     let millis_each = match unit {
@@ -203,6 +88,47 @@ pub(super) fn site_folder(text: &str) -> Result<PathBuf, &'static str> {
     }
     let beside = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.join("site")));
     Ok(beside.filter(|folder| folder.is_dir()).unwrap_or_else(|| PathBuf::from("target/site")))
+}
+
+/// What `--store` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum StoreKind {
+    Memory,
+    /// A file, in the data folder unless its path is absolute.
+    Sqlite(PathBuf),
+}
+
+pub(super) fn store(text: &str) -> Result<StoreKind, &'static str> {
+    match text.strip_prefix("sqlite:") {
+        Some(path) if !path.is_empty() && !path.ends_with('/') => Ok(StoreKind::Sqlite(path.into())),
+        None if text == "memory" => Ok(StoreKind::Memory),
+        _ => Err("'memory' or 'sqlite:FILE', like sqlite:fanfare.db"),
+    }
+}
+
+pub(super) fn folder(text: &str) -> Result<PathBuf, &'static str> {
+    let folder = PathBuf::from(text);
+    if text.is_empty() || folder.is_file() {
+        Err("a folder, or the name of one to be made")
+    } else {
+        Ok(folder)
+    }
+}
+
+pub(super) fn durability(text: &str) -> Result<Durability, &'static str> {
+    match text {
+        "process" => Ok(Durability::Process),
+        "disk" => Ok(Durability::Disk),
+        _ => Err("'process' or 'disk'"),
+    }
+}
+
+pub(super) fn yes_or_no(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "yes" => Ok(true),
+        "no" => Ok(false),
+        _ => Err("'yes' or 'no'"),
+    }
 }
 
 /// What `--allow-origin` names.

@@ -129,9 +129,11 @@ impl Hub {
         futures::join!(fanout, self.announce_forever(), self.sweep_forever());
     }
 
-    /// Admits nobody from now on, closes every connection with 1001 and waits until all have left.
+    /// Admits nobody from now on, closes every connection with 1001 and waits until all have left. What was
+    /// published before is heard before.
     pub async fn drain(&self) {
         self.0.draining.store(true, Ordering::Release);
+        self.settle().await;
         self.each_outlet(|outlet| outlet.drain(self.reconnect_after())).await;
         loop {
             let left = self.0.left.notified();
@@ -163,3 +165,6 @@ impl std::fmt::Debug for Hub {
 fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

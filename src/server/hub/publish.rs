@@ -3,6 +3,9 @@
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
+use tokio::sync::oneshot;
+
+use crate::protocol::RoomName;
 use crate::server::hub::{Hub, Room, lock};
 use crate::server::room::Draft;
 use crate::server::store::{Limit, Page, Span, StoreError, Stored};
@@ -35,6 +38,18 @@ impl Hub {
             told(result);
         });
         self.0.store.append(&name, drafts, now_millis(), report);
+    }
+
+    /// Waits until what was published before is stored and in its ring, or refused.
+    pub(super) async fn settle(&self) {
+        let (settled, told) = oneshot::channel();
+        // Reports come in order, so that of nothing comes after all the others.
+        let report = Box::new(move |_nothing| {
+            // The receiver is gone only if nobody waits any more.
+            let _sent = settled.send(());
+        });
+        self.0.store.append(&RoomName::lobby(), Vec::new(), now_millis(), report);
+        let _told = told.await;
     }
 
     /// At most `messages` entries of `room` from the store, and at most [`PAGE_BYTES`] of them.

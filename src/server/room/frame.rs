@@ -23,6 +23,15 @@ pub enum Dialect {
     Typed,
 }
 
+/// What was said, as it was said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Said<'a> {
+    /// Text.
+    Text(&'a str),
+    /// Bytes.
+    Binary(&'a [u8]),
+}
+
 /// What somebody says, before the store has numbered it.
 #[derive(Clone, Debug)]
 pub struct Draft {
@@ -52,6 +61,22 @@ impl Draft {
     /// The sender's key, where it gave one.
     pub const fn key(&self) -> Option<&Key> {
         self.key.as_ref()
+    }
+
+    /// What is said.
+    pub fn said(&self) -> Said<'_> {
+        let payload = wire::payload(&self.plain);
+        // It came in as text, so it is.
+        if self.is_text {
+            Said::Text(str::from_utf8(payload).unwrap_or_default())
+        } else {
+            Said::Binary(payload)
+        }
+    }
+
+    /// What it counts for where bytes are limited: itself and what is said.
+    pub fn size(&self) -> usize {
+        size_of::<Self>() + self.plain.len()
     }
 }
 
@@ -99,12 +124,9 @@ impl Frame {
 
     /// The entry, decoded.
     pub fn publication(&self) -> Publication {
-        let payload = wire::payload(&self.draft.plain);
-        let body = if self.draft.is_text {
-            // It came in as text; nothing can be replaced.
-            Body::Text(String::from_utf8_lossy(payload).into_owned())
-        } else {
-            Body::Data(STANDARD.encode(payload))
+        let body = match self.draft.said() {
+            Said::Text(text) => Body::Text(text.to_owned()),
+            Said::Binary(bytes) => Body::Data(STANDARD.encode(bytes)),
         };
         Publication {
             offset: self.offset,

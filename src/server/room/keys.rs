@@ -10,73 +10,77 @@ use crate::protocol::UserId;
 /// How long a key is remembered: until either is passed.
 #[derive(Clone, Copy, Debug)]
 pub struct KeyLimits {
-    /// Messages of the room since then.
+    /// Offsets of the room since then.
     pub messages: u64,
     /// Time since then.
     pub age: Duration,
+}
+
+impl KeyLimits {
+    /// Whether a key that was stored at `offset`, when the clock said `clock`, is still remembered in a room that
+    /// stands at `head`, `now`.
+    pub fn remember(&self, offset: Offset, clock: u64, head: Offset, now: u64) -> bool {
+        head.0.saturating_sub(offset.0) < self.messages
+            && u128::from(now.saturating_sub(clock)) < self.age.as_millis()
+    }
+}
+
+/// A keyed send that is stored.
+#[derive(Clone, Debug)]
+pub struct Keyed {
+    /// Who sent it.
+    pub from: UserId,
+    /// With which key.
+    pub key: Key,
+    /// Where it is stored.
+    pub offset: Offset,
+    /// When, for people: milliseconds since 1970 UTC.
+    pub at: u64,
+    /// When, for expiry: milliseconds of the store's own clock, which never jumps.
+    pub clock: u64,
 }
 
 /// See the [module docs](self). Bounded by [`KeyLimits::messages`] entries.
 #[derive(Debug)]
 pub struct KeyWindow {
     limits: KeyLimits,
-    /// `None` while there is no key to remember: many rooms never see one.
-    remembered: Option<Box<Remembered>>,
-    /// Messages that the room has stored, keyed or not.
-    messages: u64,
-}
-
-#[derive(Debug, Default)]
-struct Remembered {
-    /// Where each key was stored, and when (milliseconds since 1970).
+    /// Where and when each key was stored.
     stored: HashMap<(UserId, Key), (Offset, u64)>,
-    /// The same, oldest first.
-    order: VecDeque<Entry>,
-}
-
-#[derive(Debug)]
-struct Entry {
-    name: (UserId, Key),
-    message: u64,
-    at: u64,
+    /// In the order in which they were stored.
+    order: VecDeque<Keyed>,
 }
 
 impl KeyWindow {
     /// A window that remembers nothing yet.
-    pub const fn new(limits: KeyLimits) -> Self {
-        Self { limits, remembered: None, messages: 0 }
+    pub fn new(limits: KeyLimits) -> Self {
+        Self { limits, stored: HashMap::new(), order: VecDeque::new() }
     }
 
-    /// Where and when the message of `from` with `key` was stored, if it was lately.
-    pub fn find(&mut self, from: &UserId, key: &Key, now: u64) -> Option<(Offset, u64)> {
-        self.forget(now);
-        self.remembered.as_ref()?.stored.get(&(from.clone(), key.clone())).copied()
+    /// Where and when (milliseconds since 1970) the message of `from` with `key` was stored, if it was lately.
+    pub fn find(&self, from: &UserId, key: &Key) -> Option<(Offset, u64)> {
+        self.stored.get(&(from.clone(), key.clone())).copied()
     }
 
-    /// A message of `from` was stored at `offset`; counts towards the window with a key or without.
-    pub fn stored(&mut self, from: &UserId, key: Option<&Key>, offset: Offset, now: u64) {
-        self.messages += 1;
-        if let Some(key) = key {
-            let name = (from.clone(), key.clone());
-            let remembered = self.remembered.get_or_insert_default();
-            remembered.stored.insert(name.clone(), (offset, now));
-            remembered.order.push_back(Entry { name, message: self.messages, at: now });
-        }
-        self.forget(now);
+    /// A keyed message was stored, after all others here.
+    pub fn remember(&mut self, keyed: Keyed) {
+        self.stored.insert((keyed.from.clone(), keyed.key.clone()), (keyed.offset, keyed.at));
+        self.order.push_back(keyed);
     }
 
-    fn forget(&mut self, now: u64) {
-        let Some(Remembered { stored, order }) = self.remembered.as_deref_mut() else { return };
-        while let Some(oldest) = order.front() {
-            let is_near = self.messages - oldest.message < self.limits.messages;
-            let is_young = u128::from(now.saturating_sub(oldest.at)) < self.limits.age.as_millis();
-            if is_near && is_young {
+    /// Lets go of what is too old in a room that stands at `head`, `now`.
+    pub fn forget(&mut self, head: Offset, now: u64) {
+        while let Some(oldest) = self.order.front() {
+            if self.limits.remember(oldest.offset, oldest.clock, head, now) {
                 return;
             }
-            let Some(oldest) = order.pop_front() else { return };
-            stored.remove(&oldest.name);
+            let Some(Keyed { from, key, .. }) = self.order.pop_front() else { return };
+            self.stored.remove(&(from, key));
         }
-        self.remembered = None;
+    }
+
+    /// Whether it remembers nothing.
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
     }
 }
 
@@ -94,26 +98,30 @@ mod tests {
         Key::parse(key).expect("a key")
     }
 
+    /// A window in which ann's key "1" was stored at 5, at the time 7 by the clock 0.
+    fn window() -> KeyWindow {
+        let mut window = KeyWindow::new(LIMITS);
+        window.remember(Keyed { from: user("ann"), key: key("1"), offset: Offset(5), at: 7, clock: 0 });
+        window
+    }
+
     #[test]
     fn a_key_is_remembered_for_its_sender_only() {
-        let mut window = KeyWindow::new(LIMITS);
-        window.stored(&user("ann"), Some(&key("1")), Offset(5), 0);
-        assert_eq!(window.find(&user("ann"), &key("1"), 1000), Some((Offset(5), 0)));
-        assert_eq!(window.find(&user("bob"), &key("1"), 1000), None);
-        assert_eq!(window.find(&user("ann"), &key("2"), 1000), None);
+        let window = window();
+        assert_eq!(window.find(&user("ann"), &key("1")), Some((Offset(5), 7)));
+        assert_eq!(window.find(&user("bob"), &key("1")), None);
+        assert_eq!(window.find(&user("ann"), &key("2")), None);
     }
 
     #[test]
     fn a_key_is_forgotten_after_so_many_messages_or_so_much_time() {
-        let mut window = KeyWindow::new(LIMITS);
-        window.stored(&user("ann"), Some(&key("1")), Offset(1), 0);
-        window.stored(&user("bob"), None, Offset(2), 0);
-        window.stored(&user("bob"), None, Offset(3), 0);
-        assert_eq!(window.find(&user("ann"), &key("1"), 599_999), Some((Offset(1), 0)));
-        window.stored(&user("bob"), None, Offset(4), 0);
-        assert_eq!(window.find(&user("ann"), &key("1"), 0), None);
-        window.stored(&user("ann"), Some(&key("2")), Offset(5), 0);
-        assert_eq!(window.find(&user("ann"), &key("2"), 600_000), None);
-        assert!(window.remembered.is_none());
+        for (head, now, is_remembered) in
+            [(5, 0, true), (7, 599_999, true), (8, 0, false), (7, 600_000, false), (8, 600_000, false)]
+        {
+            let mut window = window();
+            window.forget(Offset(head), now);
+            let found = window.find(&user("ann"), &key("1"));
+            assert_eq!((found.is_some(), window.is_empty()), (is_remembered, !is_remembered), "{head} {now}");
+        }
     }
 }

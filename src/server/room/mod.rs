@@ -14,8 +14,8 @@ mod roster;
 mod presence;
 mod keys;
 
-pub use frame::{Dialect, Draft, Frame};
-pub use keys::{KeyLimits, KeyWindow};
+pub use frame::{Dialect, Draft, Frame, Said};
+pub use keys::{KeyLimits, KeyWindow, Keyed};
 pub use log::{Lagged, Log, LogLimits, join};
 pub use moment::Moment;
 pub use presence::{Change, Presence};

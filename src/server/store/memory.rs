@@ -2,32 +2,24 @@
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
+use tokio::sync::watch;
 
 use crate::protocol::Epoch;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
-use crate::server::room::{Draft, Frame, KeyLimits, KeyWindow, LogLimits};
-use crate::server::store::{Bounds, Limit, Page, Report, Span, Store, StoreError, Stored};
-
-/// How much is kept of each room.
-#[derive(Clone, Copy, Debug)]
-pub struct MemoryLimits {
-    /// Count and bytes.
-    pub log: LogLimits,
-    /// Age.
-    pub age: Duration,
-    /// How long keys are remembered.
-    pub keys: KeyLimits,
-}
+use crate::server::room::{Draft, Frame, KeyWindow, Keyed};
+use crate::server::store::clock::Clock;
+use crate::server::store::{Bounds, Health, Limit, Page, Report, Retention, Span, Store, StoreError, Stored};
 
 /// See the [module docs](self).
 #[derive(Debug)]
 pub struct MemoryStore {
-    limits: MemoryLimits,
+    retention: Retention,
+    clock: Arc<Clock>,
+    health: watch::Sender<Health>,
     rooms: Mutex<HashMap<RoomName, Arc<Mutex<Kept>>>>,
 }
 
@@ -36,15 +28,20 @@ pub struct MemoryStore {
 struct Kept {
     epoch: Epoch,
     head: Offset,
-    frames: VecDeque<Arc<Frame>>,
+    /// What is kept, and when the store's clock saw it.
+    frames: VecDeque<(Arc<Frame>, u64)>,
     bytes: usize,
     keys: KeyWindow,
 }
 
 impl MemoryStore {
     /// A store with nothing in it.
-    pub fn new(limits: MemoryLimits) -> Self {
-        Self { limits, rooms: Mutex::default() }
+    pub fn new(retention: Retention) -> Self {
+        Self::with_clock(retention, Arc::new(Clock::new(0)))
+    }
+
+    pub(super) fn with_clock(retention: Retention, clock: Arc<Clock>) -> Self {
+        Self { retention, clock, health: watch::Sender::new(Health::Ready), rooms: Mutex::default() }
     }
 
     fn room(&self, name: &RoomName) -> Arc<Mutex<Kept>> {
@@ -54,7 +51,7 @@ impl MemoryStore {
                 head: Offset(0),
                 frames: VecDeque::new(),
                 bytes: 0,
-                keys: KeyWindow::new(self.limits.keys),
+                keys: KeyWindow::new(self.retention.keys),
             }))
         };
         lock(&self.rooms).entry(name.clone()).or_insert_with(new).clone()
@@ -62,27 +59,32 @@ impl MemoryStore {
 }
 
 impl Kept {
-    fn store(&mut self, draft: Draft, now: u64, limits: &MemoryLimits) -> Stored {
+    fn store(&mut self, draft: Draft, at: u64, now: u64) -> Stored {
         if let Some(key) = draft.key()
-            && let Some((offset, at)) = self.keys.find(draft.from(), key, now)
+            && let Some((offset, at)) = self.keys.find(draft.from(), key)
         {
             return Stored::Duplicate { offset, at };
         }
         let prev = self.head;
         self.head = Offset(prev.0 + 1);
-        self.keys.stored(draft.from(), draft.key(), self.head, now);
-        let frame = Arc::new(Frame::new(draft, self.head, prev, now));
+        if let Some(key) = draft.key().cloned() {
+            let from = draft.from().clone();
+            self.keys.remember(Keyed { from, key, offset: self.head, at, clock: now });
+        }
+        let frame = Arc::new(Frame::new(draft, self.head, prev, at));
         self.bytes += frame.size();
-        self.frames.push_back(frame.clone());
-        self.trim(now, limits);
+        self.frames.push_back((frame.clone(), now));
         Stored::New(frame)
     }
 
-    /// Drops the oldest entries past the limits; never the newest.
-    fn trim(&mut self, now: u64, limits: &MemoryLimits) {
-        while let [Some(oldest), Some(_)] = [self.frames.front(), self.frames.get(1)] {
-            let is_old = u128::from(now.saturating_sub(oldest.at())) > limits.age.as_millis();
-            if !is_old && self.frames.len() <= limits.log.messages && self.bytes <= limits.log.bytes {
+    /// Drops what is past the limits.
+    fn trim(&mut self, now: u64, retention: &Retention) {
+        self.keys.forget(self.head, now);
+        while let Some((oldest, stored)) = self.frames.front() {
+            let is_old = u128::from(now.saturating_sub(*stored)) > retention.age.as_millis();
+            let is_over = self.frames.len() > retention.messages
+                || (self.bytes > retention.bytes && self.frames.len() > 1);
+            if !is_old && !is_over {
                 return;
             }
             self.bytes -= oldest.size();
@@ -91,13 +93,13 @@ impl Kept {
     }
 
     fn page(&self, span: Span, limit: Limit) -> Page {
-        let place = |offset: Offset| self.frames.partition_point(|frame| frame.offset() <= offset);
+        let place = |offset: Offset| self.frames.partition_point(|(frame, _)| frame.offset() <= offset);
         let (start, end) = match span {
             Span::After(after) => (place(after), self.frames.len()),
             Span::Before(before) => (0, place(Offset(before.0.saturating_sub(1)))),
             Span::Newest => (0, self.frames.len()),
         };
-        let due = self.frames.range(start..end);
+        let due = self.frames.range(start..end).map(|(frame, _)| frame);
         let (frames, more) = if matches!(span, Span::After(_)) {
             take(due, limit)
         } else {
@@ -125,15 +127,19 @@ fn take<'a>(frames: impl Iterator<Item = &'a Arc<Frame>>, limit: Limit) -> (Vec<
 impl Store for MemoryStore {
     fn bounds(&self, room: &RoomName) -> Result<Bounds, StoreError> {
         let room = self.room(room);
-        let kept = lock(&room);
-        let first = kept.frames.front().map_or(Offset(0), |frame| frame.offset());
+        let mut kept = lock(&room);
+        kept.trim(self.clock.now(), &self.retention);
+        let first = kept.frames.front().map_or(Offset(0), |(frame, _)| frame.offset());
         Ok(Bounds { epoch: kept.epoch.clone(), first, head: kept.head })
     }
 
-    fn append(&self, room: &RoomName, drafts: Vec<Draft>, now: u64, report: Report) {
+    fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64, report: Report) {
         let room = self.room(room);
         let mut kept = lock(&room);
-        let stored = drafts.into_iter().map(|draft| kept.store(draft, now, &self.limits)).collect();
+        let now = self.clock.now();
+        kept.trim(now, &self.retention);
+        let stored = drafts.into_iter().map(|draft| kept.store(draft, at, now)).collect();
+        kept.trim(now, &self.retention);
         // Under the lock: so that reports come in the order of the offsets.
         report(Ok(stored));
     }
@@ -145,130 +151,23 @@ impl Store for MemoryStore {
         limit: Limit,
     ) -> BoxFuture<'static, Result<Page, StoreError>> {
         let room = self.room(room);
-        let page = lock(&room).page(span, limit);
-        ready(Ok(page)).boxed()
+        let mut kept = lock(&room);
+        kept.trim(self.clock.now(), &self.retention);
+        ready(Ok(kept.page(span, limit))).boxed()
     }
 
     fn release(&self, room: &RoomName) {
         lock(&self.rooms).remove(room);
     }
+
+    fn health(&self) -> watch::Receiver<Health> {
+        self.health.subscribe()
+    }
+
+    fn close(&self) {}
 }
 
 /// What these locks guard is consistent between statements, so a panic elsewhere does not spoil it.
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::protocol::Key;
-    use crate::protocol::UserId;
-
-    fn store(messages: usize) -> MemoryStore {
-        MemoryStore::new(MemoryLimits {
-            log: LogLimits { messages, bytes: usize::MAX },
-            age: Duration::from_secs(60),
-            keys: KeyLimits { messages: 1000, age: Duration::from_secs(600) },
-        })
-    }
-
-    fn append(store: &MemoryStore, key: Option<&str>, now: u64) -> (u64, bool) {
-        let key = key.and_then(|key| Key::parse(key).ok());
-        let drafts = vec![Draft::text(UserId::guest(1), key, "hello")];
-        let (sender, receiver) = std::sync::mpsc::channel();
-        store.append(
-            &RoomName::lobby(),
-            drafts,
-            now,
-            Box::new(move |stored| sender.send(stored).expect("heard")),
-        );
-        match receiver.recv().expect("told").expect("stored").remove(0) {
-            Stored::New(frame) => (frame.offset().0, false),
-            Stored::Duplicate { offset, .. } => (offset.0, true),
-        }
-    }
-
-    fn offsets(store: &MemoryStore, span: Span, messages: usize) -> (Vec<u64>, bool) {
-        offsets_within(store, span, Limit { messages, bytes: usize::MAX })
-    }
-
-    fn offsets_within(store: &MemoryStore, span: Span, limit: Limit) -> (Vec<u64>, bool) {
-        let page =
-            store.read(&RoomName::lobby(), span, limit).now_or_never().expect("ready").expect("a page");
-        (page.frames.iter().map(|frame| frame.offset().0).collect(), page.more)
-    }
-
-    #[test]
-    fn a_repeated_key_is_stored_once() {
-        let store = store(100);
-        assert_eq!(append(&store, Some("a"), 0), (1, false));
-        assert_eq!(append(&store, Some("b"), 0), (2, false));
-        assert_eq!(append(&store, Some("a"), 1), (1, true));
-        assert_eq!(offsets(&store, Span::Newest, 9), (vec![1, 2], false));
-    }
-
-    #[test]
-    fn pages_are_read_from_either_end() {
-        let store = store(5);
-        for _message in 0..8 {
-            append(&store, None, 0);
-        }
-        assert_eq!(offsets(&store, Span::Newest, 2), (vec![7, 8], true));
-        assert_eq!(offsets(&store, Span::Before(Offset(7)), 2), (vec![5, 6], true));
-        assert_eq!(offsets(&store, Span::Before(Offset(6)), 2), (vec![4, 5], false));
-        assert_eq!(offsets(&store, Span::Before(Offset(4)), 2), (vec![], false));
-        assert_eq!(offsets(&store, Span::After(Offset(0)), 2), (vec![4, 5], true));
-        assert_eq!(offsets(&store, Span::After(Offset(6)), 2), (vec![7, 8], false));
-        let bounds = store.bounds(&RoomName::lobby()).expect("bounds");
-        assert_eq!((bounds.first, bounds.head), (Offset(4), Offset(8)));
-    }
-
-    #[test]
-    fn a_page_is_bounded_by_bytes_too_but_never_empty() {
-        let store = store(5);
-        for _message in 0..3 {
-            append(&store, None, 0);
-        }
-        let within = |bytes| Limit { messages: 9, bytes };
-        assert_eq!(offsets_within(&store, Span::Newest, within(1)), (vec![3], true));
-        assert_eq!(offsets_within(&store, Span::After(Offset(0)), within(1)), (vec![1], true));
-        let two = 2 * (size_of::<Frame>() + 7);
-        assert_eq!(offsets_within(&store, Span::Newest, within(two)), (vec![2, 3], true));
-    }
-
-    #[test]
-    fn what_is_too_old_goes_but_never_the_newest() {
-        let store = store(100);
-        append(&store, None, 0);
-        append(&store, None, 50_000);
-        append(&store, None, 61_000);
-        assert_eq!(offsets(&store, Span::Newest, 9), (vec![2, 3], false));
-        append(&store, None, 500_000);
-        assert_eq!(offsets(&store, Span::Newest, 9), (vec![4], false));
-    }
-
-    proptest! {
-        #[test]
-        fn offsets_grow_by_one_whatever_is_repeated_or_trimmed(
-            keys in prop::collection::vec(prop::option::of(0u8..5), 1..60), messages in 1usize..10,
-        ) {
-            let store = store(messages);
-            let mut first_of = HashMap::new();
-            let mut head = 0;
-            for key in keys {
-                let (offset, duplicate) = append(&store, key.map(|key| key.to_string()).as_deref(), 0);
-                match key.and_then(|key| first_of.get(&key)) {
-                    Some(first) => prop_assert_eq!((offset, duplicate), (*first, true)),
-                    None => {
-                        head += 1;
-                        prop_assert_eq!((offset, duplicate), (head, false));
-                        if let Some(key) = key { first_of.insert(key, offset); }
-                    }
-                }
-            }
-        }
-    }
 }

@@ -2,22 +2,66 @@
 //!
 //! # Invariants
 //!
-//! - For one room, `stored` callbacks come in the order of the offsets they report, one at a time.
+//! - Reports come in the order of the appends that they answer, one at a time for each room; so one of nothing
+//!   comes when all before it are settled.
 //! - An offset is never given twice in an epoch.
 //! - A message is reported as stored only when it is, as durably as the store promises.
 
+mod clock;
 mod memory;
+mod sqlite;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
+use tokio::sync::watch;
 
 use crate::protocol::Epoch;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
-use crate::server::room::{Draft, Frame};
+use crate::server::room::{Draft, Frame, KeyLimits};
 
-pub use memory::{MemoryLimits, MemoryStore};
+pub use memory::MemoryStore;
+pub use sqlite::{
+    Durability, Entry, ExportError, ImportError, Imported, OpenError, SqliteSettings, SqliteStore, export,
+    import,
+};
+
+/// Which store, and how.
+#[derive(Clone, Debug)]
+pub enum StoreSettings {
+    /// In memory: it ends with the process.
+    Memory(Retention),
+    /// In a file.
+    Sqlite(SqliteSettings),
+}
+
+impl StoreSettings {
+    /// Opens it.
+    ///
+    /// # Errors
+    /// If its file cannot be had.
+    pub fn open(&self) -> Result<Arc<dyn Store>, OpenError> {
+        Ok(match self {
+            Self::Memory(retention) => Arc::new(MemoryStore::new(*retention)),
+            Self::Sqlite(settings) => Arc::new(SqliteStore::open(settings)?),
+        })
+    }
+}
+
+/// How much is kept of each room; older entries go first.
+#[derive(Clone, Copy, Debug)]
+pub struct Retention {
+    /// Entries, at least 1.
+    pub messages: usize,
+    /// Bytes of all entries together, as the store counts them; the newest is kept even if it alone is larger.
+    pub bytes: usize,
+    /// Age, by a clock that counts time passed: setting the date does not make anything older.
+    pub age: Duration,
+    /// How long keys are remembered.
+    pub keys: KeyLimits,
+}
 
 /// Where a room's log stands.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -81,6 +125,18 @@ pub enum StoreError {
     Unavailable(String),
 }
 
+/// Whether a store takes anything now.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Health {
+    /// The last write got through.
+    #[default]
+    Ready,
+    /// The last write did not, for this reason; the store tries again by itself.
+    Refusing(String),
+    /// What is on the disk can no longer be vouched for: the process must end, and say why.
+    Lost(String),
+}
+
 /// What is told what became of a batch, in the order of its drafts.
 pub type Report = Box<dyn FnOnce(Result<Vec<Stored>, StoreError>) + Send>;
 
@@ -92,8 +148,8 @@ pub trait Store: Send + Sync {
     /// If the store cannot be reached.
     fn bounds(&self, room: &RoomName) -> Result<Bounds, StoreError>;
 
-    /// Stores `drafts` in a row and then tells `report`. `now` is milliseconds since 1970 UTC.
-    fn append(&self, room: &RoomName, drafts: Vec<Draft>, now: u64, report: Report);
+    /// Stores `drafts` in a row and then tells `report`. `at` is when they came, in milliseconds since 1970 UTC.
+    fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64, report: Report);
 
     /// Entries of `room`, as many as `limit` allows.
     fn read(&self, room: &RoomName, span: Span, limit: Limit)
@@ -101,4 +157,13 @@ pub trait Store: Send + Sync {
 
     /// Nobody is in `room` and its place is needed: what does not outlast the process may go.
     fn release(&self, room: &RoomName);
+
+    /// Whether it takes anything now; changes as it goes.
+    fn health(&self) -> watch::Receiver<Health>;
+
+    /// Finishes what was appended and lets go of its files. Waits for the disk; nothing may be appended after it.
+    fn close(&self);
 }
+
+#[cfg(test)]
+mod tests;

@@ -30,7 +30,8 @@ const CLOSE_GRACE: Duration = Duration::from_secs(3);
 
 /// Messages read from the store at once for a reader that has fallen behind.
 const CATCH_UP_MESSAGES: usize = 256;
-/// How much of what a client still sends is read and thrown away for it to see our Close frame.
+/// How much of what a client still sends is read and thrown away for it to see our Close frame, besides the
+/// message that it may be in the middle of: not more, or a flood would cost most when it has been told to stop.
 const MAX_DISCARDED_BYTES: usize = 4 * 1024 * 1024;
 
 /// A WebSocket that has been agreed upon, about to be opened.
@@ -130,7 +131,7 @@ fn welcome(
     recovery: Recovery,
 ) -> Push {
     let (head, first) = log;
-    let ConnectionSettings { heartbeat, max_message, .. } = *connection.settings;
+    let ConnectionSettings { heartbeat, max_message, rate, .. } = *connection.settings;
     let (count, members) = connection.room.members();
     Push::Welcome(Welcome {
         room: connection.room.name().clone(),
@@ -143,6 +144,8 @@ fn welcome(
         heartbeat_ms: heartbeat.ping_after.as_millis() as u64,
         expire_ms: heartbeat.expire_after.as_millis() as u64,
         max_message,
+        message_rate: Some(rate.per_second),
+        message_burst: Some(rate.burst),
         count,
         members,
     })
@@ -169,7 +172,7 @@ pub fn turn_away(handshake: Handshake, code: CloseCode) -> axum::response::Respo
         let goodbye = async {
             stream.writable().await?;
             stream.try_write(&wire::close_frame(code))?;
-            half_close(&stream).await
+            half_close(&stream, MAX_DISCARDED_BYTES).await
         };
         let _late_or_lost = tokio::time::timeout(CLOSE_GRACE, goodbye).await;
     });
@@ -180,17 +183,17 @@ pub fn turn_away(handshake: Handshake, code: CloseCode) -> axum::response::Respo
 async fn finish(connection: &Connection) {
     poll_fn(|cx| connection.poll_write(cx)).await;
     if connection.lock().lost.is_none() {
-        let _lost = half_close(&connection.stream).await;
+        let discarded = connection.settings.max_message.saturating_add(MAX_DISCARDED_BYTES);
+        let _lost = half_close(&connection.stream, discarded).await;
     }
 }
 
-/// Says that nothing more comes and reads until the client says so too: closing at once, with bytes of the
+/// Says that nothing more comes and reads until the client says so too, or `left` bytes of it: closing at once, with bytes of the
 /// client unread, would make its kernel throw away the Close frame (RFC 9293 section 3.10.7.1, reset).
-async fn half_close(stream: &TcpStream) -> std::io::Result<()> {
+async fn half_close(stream: &TcpStream, mut left: usize) -> std::io::Result<()> {
     SockRef::from(stream).shutdown(Shutdown::Write)?;
     // On the heap, or every connection's task would have room for it all its life.
     let mut discarded = vec![0; 16 * 1024];
-    let mut left = MAX_DISCARDED_BYTES;
     while left > 0 {
         poll_fn(|cx| stream.poll_read_ready(cx)).await?;
         match stream.try_read(&mut discarded) {

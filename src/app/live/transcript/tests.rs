@@ -28,6 +28,8 @@ fn welcome(epoch: u32, head: u64, recovery: Recovery) -> Push {
         heartbeat_ms: 25_000,
         expire_ms: 60_000,
         max_message: 20,
+        message_rate: None,
+        message_burst: None,
         count: 1,
         members: None,
     })

@@ -1,6 +1,6 @@
 //! How long to wait before the next try: exponential, with full jitter, for ever.
 //!
-//! Full jitter (anything from nothing to the ceiling) spreads a thousand pages that one restart cut off over
+//! Full jitter (anything from nothing to the ceiling) spreads a thousand clients that one restart cut off over
 //! the whole window; a fixed part would bring them back in waves. Pure: time and chance are handed in.
 
 use std::time::Duration;

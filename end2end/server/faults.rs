@@ -1,0 +1,221 @@
+//! Disks that are full or fail, clocks that jump: nothing acknowledged is lost, and what is wrong is said.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use crate::harness::{Peer, Server, program, soon};
+use crate::typed::{join, next};
+
+/// The library that makes the faults, compiled once.
+fn faults() -> &'static Path {
+    static BUILT: OnceLock<(TempDir, PathBuf)> = OnceLock::new();
+    let (_, library) = BUILT.get_or_init(|| {
+        let folder = tempfile::tempdir().expect("a folder");
+        let library = folder.path().join("faults.so");
+        let source = concat!(env!("CARGO_MANIFEST_DIR"), "/end2end/server/faults.c");
+        let compiled =
+            Command::new("cc").args(["-shared", "-fPIC", "-O1", source, "-ldl", "-o"]).arg(&library).status();
+        assert!(compiled.expect("cc runs").success());
+        (folder, library)
+    });
+    library
+}
+
+/// The program with faults before it, in the data folder `data`.
+fn faulty(data: &Path, faults_wanted: &[(&str, &str)]) -> Command {
+    let mut command = program();
+    command.arg("--data").arg(data).env("LD_PRELOAD", faults()).envs(faults_wanted.iter().copied());
+    command
+}
+
+/// Says `text` with itself as its key; the answer is an `ack` or an `error`, or nothing when the server ended.
+async fn ask(peer: &mut Peer, text: &str) -> Option<Value> {
+    if !peer.try_send(json!({ "type": "say", "text": text, "key": text }).to_string()).await {
+        return None;
+    }
+    while let Some(frame) = peer.text_or_end().await {
+        let frame: Value = serde_json::from_str(&frame).expect("JSON");
+        if frame["type"] == "ack" || frame["type"] == "error" {
+            return Some(frame);
+        }
+    }
+    None
+}
+
+/// The texts of the lobby, each with its offset.
+async fn texts(server: &Server) -> Vec<(u64, String)> {
+    let (mut peer, welcome) = join(server, "id=auditor&after=0").await;
+    let mut found = Vec::new();
+    while found.last().map_or(0, |(offset, _)| *offset) < welcome["head"].as_u64().expect("an offset") {
+        let message = next(&mut peer, "message").await;
+        found.push((
+            message["offset"].as_u64().expect("one"),
+            message["text"].as_str().expect("text").to_owned(),
+        ));
+    }
+    found
+}
+
+async fn readiness(server: &Server) -> (u16, String) {
+    let answer = soon(reqwest::get(format!("http://{}/readyz", server.ops))).await.expect("an answer");
+    (answer.status().as_u16(), answer.text().await.expect("text"))
+}
+
+async fn until_ready(server: &Server) {
+    soon(async {
+        while readiness(server).await.0 != 200 {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_full_disk_refuses_what_is_sent_and_keeps_what_was_acknowledged_until_there_is_room_again() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let disk = folder.path().join("disk");
+    fs::create_dir(&disk).expect("made");
+    // A disk of its own that only the server sees; by a namespace that goes with it.
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
+    command.arg("mount -t tmpfs -o size=3m none \"$0\" && exec \"$@\"").arg(&disk);
+    command.arg(env!("CARGO_BIN_EXE_fanfare")).arg("--data").arg(&disk).stdin(Stdio::null());
+    let server = Server::start_by(&mut command, &["--max-message", "64KiB"]);
+    let inside = PathBuf::from(format!("/proc/{}/root", server.process()))
+        .join(disk.strip_prefix("/").expect("absolute"));
+
+    let (mut ann, _) = join(&server, "id=ann").await;
+    assert_eq!(ask(&mut ann, "first").await.expect("an answer")["type"], "ack");
+    let mut ballast = vec![b'x'; 4 << 20];
+    // As much as fits: the error is that it is full.
+    while fs::write(inside.join("ballast"), &ballast).is_err() && ballast.len() > 4096 {
+        let written = fs::metadata(inside.join("ballast")).expect("there").len() as usize;
+        ballast.truncate(written.min(ballast.len() - 4096));
+    }
+    let big = "x".repeat(60_000);
+    let mut refusal = ask(&mut ann, &format!("0 {}", &big[..60])).await.expect("an answer");
+    for number in 0.. {
+        if refusal["type"] == "error" {
+            break;
+        }
+        let frame =
+            json!({ "type": "say", "text": format!("{number} {big}"), "key": format!("big-{number}") });
+        ann.send(frame.to_string()).await;
+        refusal = loop {
+            let frame = ann.json().await;
+            if frame["type"] == "ack" || frame["type"] == "error" {
+                break frame;
+            }
+        };
+    }
+    assert_eq!(
+        (&refusal["code"], &refusal["retry"]),
+        (&json!("store_unavailable"), &json!(true)),
+        "{refusal}"
+    );
+    assert!(refusal["message"].as_str().expect("text").contains("the disk is full"), "{refusal}");
+    let (status, reason) = readiness(&server).await;
+    assert_eq!((status, reason.contains("the disk is full")), (503, true), "{reason}");
+    // Readers go on.
+    let before = texts(&server).await;
+    assert_eq!(before[0].1, "first");
+
+    fs::remove_file(inside.join("ballast")).expect("there is room again");
+    until_ready(&server).await;
+    assert_eq!(ask(&mut ann, "last").await.expect("an answer")["type"], "ack");
+    let after = texts(&server).await;
+    assert_eq!((&after[..before.len()], after.len()), (&before[..], before.len() + 1));
+}
+
+#[tokio::test]
+async fn whichever_write_fails_nothing_acknowledged_is_lost_and_the_server_recovers_by_itself() {
+    for number in 1..=14 {
+        let data = tempfile::tempdir().expect("a folder");
+        let which = number.to_string();
+        let mut command = faulty(data.path(), &[("FAULT_WRITE", &which)]);
+        let Some(server) = Server::try_start_by(&mut command, &[]) else {
+            // It failed while the file was made: the next start must find nothing broken.
+            Server::start_in(data.path(), &[]).join("ann").await.send("x").await;
+            continue;
+        };
+        let (mut ann, _) = join(&server, "id=ann").await;
+        let mut acked = Vec::new();
+        for text in 0..10 {
+            let text = text.to_string();
+            let answer = ask(&mut ann, &text).await.expect("it goes on");
+            if answer["type"] == "ack" {
+                acked.push((answer["offset"].as_u64().expect("one"), text));
+            } else {
+                assert_eq!(answer["code"], "store_unavailable", "{answer}");
+                until_ready(&server).await;
+            }
+        }
+        assert!(acked.len() >= 9, "one write failed, not more: {acked:?}");
+        assert_eq!(texts(&server).await, acked);
+        server.signal("KILL");
+        drop(server);
+        assert_eq!(texts(&Server::start_in(data.path(), &[])).await, acked);
+    }
+}
+
+#[tokio::test]
+async fn whichever_fsync_fails_the_server_ends_and_says_why_and_nothing_acknowledged_is_lost() {
+    let mut ended = 0;
+    for number in 1..=8 {
+        let data = tempfile::tempdir().expect("a folder");
+        let which = number.to_string();
+        let mut command = faulty(data.path(), &[("FAULT_FSYNC", &which)]);
+        let Some(server) = Server::try_start_by(&mut command, &[]) else { continue };
+        let (mut ann, _) = join(&server, "id=ann").await;
+        let mut acked = Vec::new();
+        for text in 0..10 {
+            let text = text.to_string();
+            match ask(&mut ann, &text).await {
+                Some(answer) if answer["type"] == "ack" => acked.push(text),
+                Some(answer) => assert_eq!(answer["code"], "store_unavailable", "{answer}"),
+                None => break,
+            }
+        }
+        // While the file is made there is nothing to lose, and SQLite may go on.
+        if acked.len() < 10 {
+            let (status, log) = server.end().await;
+            assert_eq!(status.code(), Some(1), "{log}");
+            assert!(log.contains("fsync failed"), "{log}");
+            ended += 1;
+        } else {
+            server.log().await;
+        }
+        let kept: Vec<String> =
+            texts(&Server::start_in(data.path(), &[])).await.into_iter().map(|(_, text)| text).collect();
+        assert_eq!(&kept[..acked.len()], &acked[..], "an acknowledged message is lost");
+    }
+    assert!(ended >= 3, "some of them failed while it ran: {ended}");
+}
+
+#[tokio::test]
+async fn a_clock_that_is_set_back_or_forward_by_30_days_loses_nothing_and_mixes_nothing_up() {
+    const MONTH: i64 = 30 * 86_400;
+    let folder = tempfile::tempdir().expect("a folder");
+    let clock = folder.path().join("clock");
+    let data = folder.path().join("data");
+    fs::write(&clock, "0").expect("written");
+    let file = clock.to_str().expect("text").to_owned();
+    let server = Server::start_by(&mut faulty(&data, &[("FAULT_CLOCK", &file)]), &["--history-age", "7d"]);
+    let (mut ann, _) = join(&server, "id=ann").await;
+    for (number, offset) in [0, -MONTH, MONTH, -MONTH, 0].into_iter().enumerate() {
+        fs::write(&clock, offset.to_string()).expect("written");
+        assert_eq!(ask(&mut ann, &number.to_string()).await.expect("an answer")["offset"], number + 1);
+    }
+    // A look for what is too old has been had when the next message is stored and acknowledged.
+    assert_eq!(ask(&mut ann, "0").await.expect("an answer")["duplicate"], true);
+    let expected: Vec<(u64, String)> = (0..5).map(|number| (number + 1, number.to_string())).collect();
+    assert_eq!(texts(&server).await, expected);
+    server.log().await;
+    let server = Server::start_in(&data, &["--history-age", "7d"]);
+    assert_eq!(texts(&server).await, expected);
+}

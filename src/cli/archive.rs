@@ -1,0 +1,96 @@
+//! `fanfare export` and `fanfare import`: a room of the database as lines of JSON, out and in.
+
+use std::io::{BufRead, BufWriter, ErrorKind, Write};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use clap::{Arg, ArgMatches, Command};
+
+use crate::cli::{Failure, settings};
+use crate::protocol::RoomName;
+use crate::server::config::{Config, Mistake};
+use crate::server::store::{Entry, ExportError, SqliteSettings, StoreSettings, export, import};
+
+/// The settings that say where the database is and what is kept in it.
+const SETTINGS: &[&str] =
+    &["store", "data", "durability", "history-messages", "history-age", "history-bytes", "quick-check"];
+
+pub(super) fn export_command() -> Command {
+    with_room("export", "The room's name")
+        .about("Print all that is kept of a room, one JSON object a line")
+        .after_help(
+            "Reads the database as it stands at one moment, also while a server writes to it.\n\
+         Each line is a message as the HTTP API gives it: offset, prev, at, from, text or data, key.",
+        )
+}
+
+pub(super) fn import_command() -> Command {
+    with_room("import", "The room's name; made if there is none")
+        .about("Add messages to a room, one JSON object a line from standard input")
+        .after_help(
+            "Lines are as export writes them; needed is only text (or data, in base64). They come behind what is \
+             there, with new offsets. All lines are checked before the first is stored.\n\
+             A database that a server has open is refused: send to the server instead, for instance\n  \
+             curl -H 'content-type: application/x-ndjson' --data-binary @lines.ndjson \
+             http://127.0.0.1:12345/api/v1/rooms/lobby/messages",
+        )
+}
+
+fn with_room(name: &'static str, help: &'static str) -> Command {
+    let room = Arg::new("room").value_name("ROOM").required(true).help(help);
+    settings::add_some(Command::new(name), SETTINGS).arg(room)
+}
+
+pub(super) fn run_export(matches: &ArgMatches) -> Result<(), Failure> {
+    let (settings, room) = asked(matches)?;
+    let mut out = BufWriter::new(std::io::stdout().lock());
+    let written = export(&settings.path, &room, |frame| {
+        serde_json::to_writer(&mut out, &frame.publication())?;
+        out.write_all(b"\n")
+    })
+    .and_then(|count| Ok(out.flush().map(|()| count)?));
+    match written {
+        Ok(count) => {
+            eprintln!("{count} messages of {room}");
+            Ok(())
+        }
+        // `| head` has seen enough.
+        Err(ExportError::Write(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(error) => Err(anyhow::Error::from(error).into()),
+    }
+}
+
+pub(super) fn run_import(matches: &ArgMatches) -> Result<(), Failure> {
+    let (settings, room) = asked(matches)?;
+    let mut entries = Vec::new();
+    for (at, line) in std::io::stdin().lock().lines().enumerate() {
+        let line = line.context("cannot read standard input")?;
+        if line.trim().is_empty() {
+            continue;
+        }
+        let entry: Entry = serde_json::from_str(&line).with_context(|| {
+            format!(
+                "line {} is no message like {{\"from\":\"ann\",\"text\":\"hello\"}}; nothing was stored",
+                at + 1
+            )
+        })?;
+        entries.push(entry);
+    }
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    let imported = import(&settings, &room, entries, now).map_err(anyhow::Error::from)?;
+    eprintln!("{} messages stored in {room}, {} were there already", imported.stored, imported.duplicates);
+    Ok(())
+}
+
+fn asked(matches: &ArgMatches) -> Result<(SqliteSettings, RoomName), Failure> {
+    let wrong = |sentence: String| Failure::Settings(vec![Mistake::new(sentence)]);
+    let config = Config::check(&settings::collect(matches)?)?;
+    let StoreSettings::Sqlite(settings) = config.store else {
+        return Err(wrong(
+            "--store memory leaves no file to read or write; name one: sqlite:FILE".to_owned(),
+        ));
+    };
+    let room = matches.get_one::<String>("room").map_or("", String::as_str);
+    let room = RoomName::parse(room).map_err(|error| wrong(error.to_string()))?;
+    Ok((settings, room))
+}

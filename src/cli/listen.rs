@@ -1,0 +1,166 @@
+//! `fanfare listen`: what is said in a room, a line for each message, for as long as anybody reads it.
+//!
+//! Standard output gets messages (with `--json` gaps too), standard error everything else. Whoever reads slowly
+//! is a slow reader of the room: nothing is read from the server that was not yet written.
+
+use std::io::{self, ErrorKind, IsTerminal};
+
+use anyhow::Context;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use rustix::event::{PollFd, PollFlags, poll};
+use rustix::io::retry_on_intr;
+use tokio::io::AsyncWriteExt;
+use tokio::sync::oneshot;
+
+use crate::cli::client::{Cursor, Heard, Link, News, Seen, ServerUrl, url_flag};
+use crate::cli::text::{self, Style};
+use crate::cli::{Failure, Mistakes, interrupted, note, start};
+use crate::protocol::Push;
+use crate::protocol::RoomName;
+use crate::protocol::UserId;
+
+/// The subcommand's arguments.
+pub(super) fn command() -> Command {
+    Command::new("listen")
+        .about("Print what is said in a room, a line for each message")
+        .arg(Arg::new("room").value_name("ROOM").required(true).help("1 to 64 of a-z 0-9 - _ ."))
+        .arg(Arg::new("after").long("after").value_name("POSITION").help(
+            "Begin after this OFFSET or EPOCH:OFFSET; 0 for all that is kept. Without it: with what is said from now on",
+        ))
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help(
+            "Print each message as the JSON object that fanfare.v1 makes of it, and each gap",
+        ))
+        .arg(url_flag())
+        .after_help(
+            "It comes back by itself when the server restarts or the network breaks, without losing or repeating \
+             a line; what the server no longer has is told as a gap on standard error. It ends with 0 on Ctrl-C \
+             or when nobody reads its output any more, and with 1 when the server says not to come back.\n\
+             Colours: only on a terminal, and not with NO_COLOR.",
+        )
+}
+
+/// What to listen to, and how to show it.
+struct Plan {
+    server: ServerUrl,
+    room: RoomName,
+    seen: Option<Seen>,
+    shown: Shown,
+}
+
+/// How a message is shown.
+#[derive(Clone, Copy, Debug)]
+enum Shown {
+    Json,
+    Line(Style),
+}
+
+pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let plan = Plan::new(matches)?;
+    start(listen(plan))
+}
+
+impl Plan {
+    fn new(matches: &ArgMatches) -> Result<Self, Failure> {
+        let mut mistakes = Mistakes::default();
+        let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
+        let server = mistakes.check("--url", text("url").unwrap_or_default(), ServerUrl::parse);
+        let room = mistakes.check("ROOM", text("room").unwrap_or_default(), RoomName::parse);
+        let seen = match text("after") {
+            Some(after) => mistakes.check("--after", after, Seen::parse).map(Some),
+            None => Some(None),
+        };
+        let shown = if matches.get_flag("json") { Shown::Json } else { Shown::Line(style()) };
+        match (server, room, seen) {
+            (Some(server), Some(room), Some(seen)) => Ok(Self { server, room, seen, shown }),
+            _ => Err(mistakes.into()),
+        }
+    }
+}
+
+/// Colours only where a person sees them and has not asked for none (https://no-color.org).
+fn style() -> Style {
+    let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
+    if io::stdout().is_terminal() && !is_unwanted { Style::Coloured } else { Style::Plain }
+}
+
+async fn listen(plan: Plan) -> anyhow::Result<()> {
+    let id = UserId::guest(fastrand::u64(..));
+    let mut link = Link::new(plan.server, plan.room, id);
+    let result = tokio::select! {
+        result = follow(&mut link, Cursor::new(plan.seen), plan.shown) => result,
+        result = interrupted() => result,
+        () = unread() => Ok(()),
+    };
+    link.leave().await;
+    result
+}
+
+/// Writes what is heard until the server says not to come back, or nobody reads any more.
+async fn follow(link: &mut Link, mut cursor: Cursor, shown: Shown) -> anyhow::Result<()> {
+    let mut out = tokio::io::stdout();
+    let mut is_away = false;
+    loop {
+        match link.next(&cursor).await? {
+            News::Heard(pushes) => {
+                if std::mem::take(&mut is_away) {
+                    note("connected again");
+                }
+                let lines: String = pushes
+                    .iter()
+                    .flat_map(|push| cursor.hear(push))
+                    .filter_map(|heard| show(heard, shown))
+                    .collect();
+                let written = match out.write_all(lines.as_bytes()).await {
+                    Ok(()) => out.flush().await,
+                    failed => failed,
+                };
+                match written {
+                    Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
+                    written => written.context("cannot write to standard output")?,
+                }
+            }
+            News::Away(why) => {
+                cursor.cut_off();
+                // Once for each outage, not for each try.
+                if !std::mem::replace(&mut is_away, true) {
+                    note(&format!("{why}; trying again"));
+                }
+            }
+        }
+    }
+}
+
+/// `heard` as it goes to standard output; tells a gap on standard error.
+fn show(heard: Heard, shown: Shown) -> Option<String> {
+    let push = match heard {
+        Heard::Message(publication) => match shown {
+            Shown::Line(style) => return Some(text::message(&publication, style)),
+            Shown::Json => Push::Message(publication),
+        },
+        Heard::Gap { after, before, count, reason } => {
+            note(&text::gap(count, reason));
+            match shown {
+                Shown::Line(_) => return None,
+                Shown::Json => Push::Gap { after, before, count, reason },
+            }
+        }
+    };
+    Some(push.encode() + "\n")
+}
+
+/// Ends when whoever read our output is gone, also while nothing is said.
+async fn unread() {
+    let (gone, is_gone) = oneshot::channel();
+    // Not joined: it may wait for ever, as it does for a file, which always takes more.
+    std::thread::spawn(move || {
+        // No event is asked for: errors and the end are told in any case.
+        let out = io::stdout();
+        let watch = || poll(&mut [PollFd::new(&out, PollFlags::empty())], None);
+        if retry_on_intr(watch).is_ok() {
+            let _listening_has_ended = gone.send(());
+        }
+    });
+    if is_gone.await.is_err() {
+        std::future::pending().await
+    }
+}

@@ -1,0 +1,270 @@
+//! `fanfare send`: one message, or standard input a line at a time, each stored once and in order.
+
+mod lines;
+mod report;
+
+use std::time::{Duration, Instant};
+
+use anyhow::{anyhow, bail};
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use tokio::sync::mpsc::Receiver;
+use tokio::time::sleep;
+
+use self::lines::Line;
+use self::report::Report;
+use crate::cli::client::{Cursor, Link, News, Next, Outbox, ServerUrl, url_flag};
+use crate::cli::{Failure, Mistakes, interrupted, note, start};
+use crate::protocol::Key;
+use crate::protocol::Push;
+use crate::protocol::RoomName;
+use crate::protocol::UserId;
+use crate::server::config::duration;
+
+/// The subcommand's arguments.
+pub(super) fn command() -> Command {
+    Command::new("send")
+        .about("Say something in a room: one message, or each line of standard input as one")
+        .arg(Arg::new("room").value_name("ROOM").required(true).help("1 to 64 of a-z 0-9 - _ ."))
+        .arg(Arg::new("text").value_name("TEXT").help("The message; without it, each line of standard input is one"))
+        .arg(
+            Arg::new("from")
+                .long("from")
+                .value_name("ID")
+                .default_value("anonymous")
+                .help("Who says it: 1 to 64 characters"),
+        )
+        .arg(
+            Arg::new("timeout")
+                .long("timeout")
+                .value_name("TIME")
+                .default_value("30s")
+                .help("Give up when nothing was stored for so long, like 30s or 5m; 0 for never"),
+        )
+        .arg(
+            Arg::new("json")
+                .long("json")
+                .action(ArgAction::SetTrue)
+                .help("Print the ack of each message as a JSON object, once it is stored"),
+        )
+        .arg(url_flag())
+        .after_help(
+            "Each message has a key of its own and is sent again until the server has acknowledged it: when the \
+             server restarts or the network breaks, nothing is lost, doubled or put in another order. A server \
+             that limits the rate sets the pace.\n\
+             It ends with 0 when everything is stored. A line that is empty, too long for the server or not UTF-8 \
+             is told on standard error and passed over; then it ends with 1, as it does when it gives up. The \
+             first connection is tried for as long as any other.",
+        )
+}
+
+/// What to send where.
+struct Plan {
+    server: ServerUrl,
+    room: RoomName,
+    from: UserId,
+    /// Nothing for the lines of standard input.
+    text: Option<String>,
+    /// Nothing for ever.
+    timeout: Option<Duration>,
+    prints_acks: bool,
+}
+
+pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let plan = Plan::new(matches)?;
+    start(send(plan))
+}
+
+impl Plan {
+    fn new(matches: &ArgMatches) -> Result<Self, Failure> {
+        let mut mistakes = Mistakes::default();
+        let given = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
+        let server = mistakes.check("--url", given("url"), ServerUrl::parse);
+        let room = mistakes.check("ROOM", given("room"), RoomName::parse);
+        let from = mistakes.check("--from", given("from"), UserId::parse);
+        let timeout = mistakes.check("--timeout", given("timeout"), |text| match text {
+            "0" => Ok(None),
+            text => {
+                duration(text).map(Some).map_err(|allowed| format!("allowed is {allowed}, or 0 for never"))
+            }
+        });
+        let text = matches.get_one::<String>("text").cloned();
+        if let Some(text) = &text {
+            mistakes.check("TEXT", text, |text| {
+                if text.is_empty() { Err("a message is not empty") } else { Ok(()) }
+            });
+        }
+        let prints_acks = matches.get_flag("json");
+        match (server, room, from, timeout) {
+            (Some(server), Some(room), Some(from), Some(timeout)) if mistakes.is_empty() => {
+                Ok(Self { server, room, from, text, timeout, prints_acks })
+            }
+            _ => Err(mistakes.into()),
+        }
+    }
+}
+
+async fn send(plan: Plan) -> anyhow::Result<()> {
+    let Plan { server, room, from, text, timeout, prints_acks } = plan;
+    let mut sender = Sender {
+        cursor: Cursor::new(None),
+        outbox: Outbox::new(from.clone()),
+        report: Report::new(text.is_none(), prints_acks),
+        input: Input::Untouched { text },
+        timeout,
+        progress: Instant::now(),
+        away: None,
+    };
+    let mut link = Link::new(server, room, from);
+    let result = tokio::select! {
+        result = sender.run(&mut link) => result,
+        result = interrupted() => result.and_then(|()| match sender.unsettled() {
+            None => Ok(()),
+            Some(open) => Err(anyhow!("interrupted: {open}")),
+        }),
+    };
+    link.leave().await;
+    result.and_then(|()| sender.report.verdict())
+}
+
+/// What is read, on its way, and told.
+struct Sender {
+    cursor: Cursor,
+    outbox: Outbox,
+    input: Input,
+    report: Report,
+    timeout: Option<Duration>,
+    /// When something was last stored, or there was nothing to wait for.
+    progress: Instant,
+    /// Why there is no connection.
+    away: Option<String>,
+}
+
+/// Where the messages come from.
+enum Input {
+    /// Nothing is read before a server has said how long a message may be.
+    Untouched {
+        text: Option<String>,
+    },
+    Open(Receiver<Line>),
+    Ended,
+}
+
+impl Sender {
+    /// Until everything is settled.
+    async fn run(&mut self, link: &mut Link) -> anyhow::Result<()> {
+        while !matches!(self.input, Input::Ended) || !self.outbox.is_empty() {
+            let wake = self.dispatch(link);
+            let deadline = self.deadline();
+            tokio::select! {
+                news = link.next(&self.cursor) => self.learn(news?),
+                line = next_line(&mut self.input), if self.outbox.has_room() => self.take(line)?,
+                () = sleep(wake.unwrap_or_default()), if wake.is_some() => {}
+                () = sleep(deadline.unwrap_or_default()), if deadline.is_some() => bail!(self.gave_up()),
+            }
+        }
+        Ok(())
+    }
+
+    /// Sends what may go out now; how long until more may.
+    fn dispatch(&mut self, link: &mut Link) -> Option<Duration> {
+        if !self.cursor.has_caught_up() {
+            return None;
+        }
+        loop {
+            match self.outbox.next(Instant::now()) {
+                Next::Send(command) => link.send(&command),
+                Next::Wait(wait) => return Some(wait),
+                Next::Idle => return None,
+            }
+        }
+    }
+
+    fn learn(&mut self, news: News) {
+        let pushes = match news {
+            News::Heard(pushes) => pushes,
+            News::Away(why) => {
+                self.cursor.cut_off();
+                self.outbox.cut_off();
+                // Once for each outage, not for each try.
+                if self.away.is_none() {
+                    note(&format!("{why}; trying again"));
+                }
+                self.away = Some(why);
+                return;
+            }
+        };
+        for push in &pushes {
+            if let Push::Welcome(welcome) = push {
+                if self.away.take().is_some() {
+                    note("connected again");
+                }
+                self.report.enter(&welcome.epoch);
+                self.input.open(welcome.max_message);
+            }
+            // What others say is of no interest, but it says where a new connection must read on.
+            let _others = self.cursor.hear(push);
+            if let Some(settled) = self.outbox.hear(push, Instant::now()) {
+                self.progress = Instant::now();
+                self.report.settled(settled);
+            }
+        }
+    }
+
+    fn take(&mut self, line: Option<Line>) -> anyhow::Result<()> {
+        let Some(Line { number, content }) = line else {
+            self.input = Input::Ended;
+            return Ok(());
+        };
+        if self.outbox.is_empty() {
+            self.progress = Instant::now();
+        }
+        match content {
+            // Random, so that it is nobody else's: as good as its length.
+            Ok(text) => self.outbox.push(number, Key::parse(&format!("{:032x}", fastrand::u128(..)))?, text),
+            Err(error) => self.report.failed(number, &error.to_string()),
+        }
+        Ok(())
+    }
+
+    /// How long until it is time to give up, if anything is waited for.
+    fn deadline(&self) -> Option<Duration> {
+        let waits = !self.outbox.is_empty() || matches!(self.input, Input::Untouched { .. });
+        Some(self.timeout.filter(|_| waits)?.saturating_sub(self.progress.elapsed()))
+    }
+
+    fn gave_up(&self) -> String {
+        let open = self.unsettled().unwrap_or_default();
+        let why = self.away.as_deref().unwrap_or("the server is there but does not store it");
+        format!("gave up after {:?}: {open}; {why}", self.timeout.unwrap_or_default())
+    }
+
+    /// What has not found its end, in words.
+    fn unsettled(&self) -> Option<String> {
+        match (&self.input, self.outbox.len()) {
+            (Input::Untouched { .. }, _) => Some("nothing was sent".to_owned()),
+            (_, 0) => None,
+            (_, 1) => Some("1 message is not acknowledged".to_owned()),
+            (_, count) => Some(format!("{count} messages are not acknowledged")),
+        }
+    }
+}
+
+impl Input {
+    /// A server takes messages of at most `limit` bytes: the first one begins the reading.
+    fn open(&mut self, limit: usize) {
+        if let Self::Untouched { text } = self {
+            *self = Self::Open(match text.take() {
+                Some(text) => lines::of_text(text, limit),
+                None => lines::of_stdin(limit),
+            });
+        }
+    }
+}
+
+/// The next line, or that there is none; waits while nothing may be read.
+async fn next_line(input: &mut Input) -> Option<Line> {
+    match input {
+        Input::Open(lines) => lines.recv().await,
+        Input::Untouched { .. } | Input::Ended => std::future::pending().await,
+    }
+}

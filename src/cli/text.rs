@@ -1,0 +1,141 @@
+//! A message as one line for a person: time, name, words.
+//!
+//! Nothing that a message says can move the cursor, change colours, ring, or look like another line: control
+//! characters are written as escapes, and so are those that turn the direction of writing.
+//!
+//! Pure; whether there are colours is handed in.
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::protocol::Body;
+use crate::protocol::GapReason;
+use crate::protocol::Publication;
+
+const DIM: &str = "\x1b[2m";
+const BOLD: &str = "\x1b[1m";
+const PLAIN: &str = "\x1b[0m";
+
+/// Whether a line is coloured.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Style {
+    Plain,
+    Coloured,
+}
+
+/// `publication` as a line, its newline included.
+pub(super) fn message(publication: &Publication, style: Style) -> String {
+    let Publication { at, from, body, .. } = publication;
+    let (time, from) = (utc(*at), escape(from.as_str()));
+    let words = match body {
+        Body::Text(text) => escape(text),
+        Body::Data(data) => match STANDARD.decode(data) {
+            Ok(bytes) => format!("({} bytes in base64) {data}", bytes.len()),
+            Err(_) => escape(data),
+        },
+    };
+    match style {
+        Style::Plain => format!("{time} {from}: {words}\n"),
+        Style::Coloured => format!("{DIM}{time}{PLAIN} {BOLD}{from}:{PLAIN} {words}\n"),
+    }
+}
+
+/// What is said of a gap.
+pub(super) fn gap(count: Option<u64>, reason: GapReason) -> String {
+    let why = match reason {
+        GapReason::Expired => "no longer kept",
+        GapReason::Lagged => "passed over",
+    };
+    match count {
+        Some(1) => format!("1 message is missing: {why}"),
+        Some(count) => format!("{count} messages are missing: {why}"),
+        None => format!("messages may be missing: {why}"),
+    }
+}
+
+/// `text` without anything that a terminal would act upon.
+pub(super) fn escape(text: &str) -> String {
+    let mut safe = String::with_capacity(text.len());
+    for c in text.chars() {
+        let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+        let breaks = matches!(c, '\u{2028}' | '\u{2029}');
+        if c.is_control() || turns || breaks {
+            safe.extend(c.escape_default());
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// Milliseconds since 1970 as date and time to the second, in UTC (RFC 3339).
+fn utc(at: u64) -> String {
+    let (days, seconds) = ((at / 86_400_000) as i64, at / 1000 % 86_400);
+    // Years from March, so that a leap day is the last of its year; eras of 400 years, which are all alike
+    // (Howard Hinnant, "chrono-compatible low-level date algorithms", civil_from_days).
+    let days = days + 719_468;
+    let (era, day_of_era) = (days / 146_097, days % 146_097);
+    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let month_from_march = (5 * day_of_year + 2) / 153;
+    let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
+    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let year = era * 400 + year_of_era + i64::from(month <= 2);
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::protocol::Offset;
+    use crate::protocol::UserId;
+
+    fn said(body: Body) -> Publication {
+        let from = UserId::parse("ann").expect("a name");
+        Publication { offset: Offset(1), prev: Offset(0), at: 1_795_443_709_662, from, body, key: None }
+    }
+
+    #[test]
+    fn a_message_is_time_name_and_words_on_one_line() {
+        let text = said(Body::Text("two\nlines, \u{1b}[31mred\u{7} and \u{202e}turned".into()));
+        assert_eq!(
+            message(&text, Style::Plain),
+            "2026-11-23T14:21:49Z ann: two\\nlines, \\u{1b}[31mred\\u{7} and \\u{202e}turned\n"
+        );
+        assert_eq!(
+            message(&said(Body::Data("AQL/".into())), Style::Plain).split_once(": ").map(|it| it.1),
+            Some("(3 bytes in base64) AQL/\n")
+        );
+        assert!(message(&said(Body::Text("hi".into())), Style::Coloured).contains("\x1b[1mann:\x1b[0m hi"));
+    }
+
+    #[test]
+    fn dates_are_those_of_the_calendar() {
+        for (seconds, date) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_400, "2000-02-29T00:00:00Z"),
+            (1_709_164_800, "2024-02-29T00:00:00Z"),
+            (1_798_761_599, "2026-12-31T23:59:59Z"),
+            (4_107_542_400, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(utc(seconds * 1000), date);
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_reaches_the_terminal_as_more_than_one_line_of_letters(text: String) {
+            let line = message(&said(Body::Text(text)), Style::Plain);
+            let (line, end) = line.split_at(line.len() - 1);
+            prop_assert!(end == "\n" && !line.chars().any(char::is_control), "{line:?}");
+        }
+
+        #[test]
+        fn any_time_is_written(at: u64) {
+            prop_assert!(utc(at).ends_with('Z'));
+        }
+    }
+}

@@ -1,0 +1,252 @@
+//! Coming back: whatever is published, dropped, trimmed, restarted or begun anew between, a client gets all it
+//! missed, in order and once, or is told exactly what it will not get. Held against a plain list.
+
+use std::collections::HashMap;
+use std::net::{IpAddr, Ipv4Addr};
+use std::sync::mpsc;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::protocol::Body;
+use crate::protocol::Epoch;
+use crate::protocol::Offset;
+use crate::protocol::Push;
+use crate::protocol::Recovery;
+use crate::protocol::UserId;
+use crate::server::room::{Dialect, Draft, KeyLimits};
+use crate::server::session::{Next, Outbox};
+use crate::server::store::{Durability, Retention, Span, SqliteSettings, SqliteStore};
+
+const CLIENTS: usize = 3;
+
+#[derive(Clone, Debug)]
+enum Step {
+    /// So many messages, in one go.
+    Publish(u8),
+    /// A client takes so many writes.
+    Read(usize, u8),
+    Drop(usize),
+    /// It comes back with its position.
+    Resume(usize),
+    /// The server ends and starts again on the same file.
+    Restart,
+    /// The file is lost.
+    Reset,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    let client = 0..CLIENTS;
+    prop_oneof![
+        6 => (1u8..6).prop_map(Step::Publish),
+        6 => (client.clone(), 1u8..4).prop_map(|(who, writes)| Step::Read(who, writes)),
+        3 => client.clone().prop_map(Step::Drop),
+        4 => client.prop_map(Step::Resume),
+        1 => Just(Step::Restart),
+        1 => Just(Step::Reset),
+    ]
+}
+
+/// A server, and all that was ever said to it by epoch.
+struct World {
+    folder: tempfile::TempDir,
+    settings: SqliteSettings,
+    hub: Hub,
+    said: HashMap<String, Vec<String>>,
+    published: u64,
+}
+
+/// A reader, as it knows itself.
+#[derive(Default)]
+struct Client {
+    /// The epoch and the last offset that it saw or was told to be gone.
+    position: Option<(Epoch, u64)>,
+    open: Option<(Arc<Room>, Outbox)>,
+}
+
+impl World {
+    fn new(kept: usize, ring: usize) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let keys = KeyLimits { messages: 10, age: Duration::from_secs(60) };
+        let retention = Retention { messages: kept, bytes: usize::MAX, age: Duration::from_secs(3600), keys };
+        let path = folder.path().join("test.db");
+        let settings =
+            SqliteSettings { path, durability: Durability::Process, retention, quick_check: false };
+        let hub = Self::hub(&settings, ring);
+        Self { folder, settings, hub, said: HashMap::new(), published: 0 }
+    }
+
+    fn hub(settings: &SqliteSettings, ring: usize) -> Hub {
+        let store = SqliteStore::open(settings).expect("opened");
+        let log = LogLimits { messages: ring, bytes: usize::MAX };
+        let settings = HubSettings {
+            max_connections: 100,
+            max_connections_per_ip: 100,
+            max_rooms: 10,
+            log,
+            sweep_every: Duration::from_secs(1),
+        };
+        Hub::new(settings, Arc::new(store))
+    }
+
+    fn restart(&mut self, is_reset: bool) {
+        self.hub.0.store.close();
+        if is_reset {
+            for file in std::fs::read_dir(self.folder.path()).expect("a folder") {
+                std::fs::remove_file(file.expect("a file").path()).expect("removed");
+            }
+        }
+        self.hub = Self::hub(&self.settings, self.hub.0.settings.log.messages);
+    }
+
+    fn room(&self) -> Arc<Room> {
+        self.hub.room(&RoomName::lobby()).expect("a room")
+    }
+
+    fn publish(&mut self, count: u8) {
+        let room = self.room();
+        let texts: Vec<String> =
+            (0..count).map(|at| format!("text {}", self.published + u64::from(at))).collect();
+        self.published += u64::from(count);
+        let drafts = texts.iter().map(|text| Draft::text(UserId::guest(1), None, text)).collect();
+        let (sender, receiver) = mpsc::channel();
+        self.hub.publish(&room, drafts, move |stored| sender.send(stored.is_ok()).expect("heard"));
+        assert!(receiver.recv().expect("told"), "stored");
+        self.said.entry(room.epoch().to_string()).or_default().extend(texts);
+    }
+
+    /// The oldest that is kept, or the next to be said.
+    fn first(&self) -> u64 {
+        let bounds = self.hub.0.store.bounds(&RoomName::lobby()).expect("bounds");
+        if bounds.first.0 > 0 { bounds.first.0 } else { bounds.head.0 + 1 }
+    }
+}
+
+impl Client {
+    fn resume(&mut self, world: &World) {
+        let resume =
+            self.position.clone().map(|(epoch, after)| Resume { after: Offset(after), epoch: Some(epoch) });
+        let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let admission = world.hub.admit(address, &RoomName::lobby(), resume.as_ref()).expect("admitted");
+        let (room, start) = (admission.room().clone(), admission.start().clone());
+        let is_kept = self
+            .position
+            .as_ref()
+            .is_some_and(|(epoch, after)| epoch == room.epoch() && after + 1 >= world.first());
+        match (start.recovery, &self.position) {
+            (Recovery::Fresh, None) => assert_eq!(start.cursor, room.head()),
+            (Recovery::Resumed, Some((_, after))) => {
+                assert!(is_kept && start.cursor.0 == *after && start.gap.is_none())
+            }
+            (Recovery::Lost, Some((epoch, after))) => {
+                assert!(!is_kept, "it is told to have lost what is there");
+                let gap = start.gap.as_ref().expect("what it lost is said");
+                let seen = if epoch == room.epoch() { *after } else { 0 };
+                assert_eq!((gap.after.0, gap.before.0), (seen, start.cursor.0 + 1));
+            }
+            other => panic!("{other:?}"),
+        }
+        self.position = Some((room.epoch().clone(), start.cursor.0));
+        let outbox = Outbox::new(Dialect::Typed, start.cursor);
+        self.open = Some((room, outbox));
+    }
+
+    /// Takes at most so many writes; whether something may be left.
+    async fn read(&mut self, world: &World, writes: u8) -> bool {
+        let Some((room, mut outbox)) = self.open.take() else { return false };
+        let mut is_more = true;
+        for _write in 0..writes {
+            let mut reel = room.reel();
+            let bytes = match outbox.next(&mut reel) {
+                Next::Write(bytes) => bytes.to_vec(),
+                Next::Behind(after) => {
+                    let head = room.head();
+                    let page = world.hub.history(&room, Span::After(after), 3).await.expect("a page");
+                    outbox.caught_up(&page.frames, head);
+                    continue;
+                }
+                Next::Idle | Next::Finished => {
+                    is_more = false;
+                    break;
+                }
+            };
+            outbox.wrote(bytes.len(), &mut reel);
+            texts(&bytes).iter().for_each(|text| self.hear(world, text));
+        }
+        self.open = Some((room, outbox));
+        is_more
+    }
+
+    fn hear(&mut self, world: &World, text: &str) {
+        let (epoch, last) = self.position.as_mut().expect("it is in the room");
+        match Push::decode(text).expect("a push") {
+            Push::Message(message) => {
+                assert_eq!(
+                    (message.prev.0, message.offset.0),
+                    (*last, *last + 1),
+                    "each once, in order, none missing"
+                );
+                let said = &world.said[epoch.as_str()][*last as usize];
+                assert_eq!(message.body, Body::Text(said.clone()));
+                *last += 1;
+            }
+            Push::Gap { after, before, .. } => {
+                assert_eq!(after.0, *last, "the gap begins where the client is");
+                assert!(
+                    before.0 > after.0 + 1 && before.0 <= world.first(),
+                    "only what is gone is told to be gone"
+                );
+                *last = before.0 - 1;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+}
+
+/// The payloads of the server's frames in `bytes`.
+fn texts(mut bytes: &[u8]) -> Vec<String> {
+    let mut texts = Vec::new();
+    while let [_, short, rest @ ..] = bytes {
+        let (length, rest) = match (short, rest) {
+            (126, [high, low, rest @ ..]) => (usize::from(u16::from_be_bytes([*high, *low])), rest),
+            (short, rest) => (usize::from(*short), rest),
+        };
+        let (text, next) = rest.split_at(length);
+        texts.push(String::from_utf8(text.to_vec()).expect("text"));
+        bytes = next;
+    }
+    texts
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(96))]
+    #[test]
+    fn whoever_comes_back_gets_all_it_missed_once_in_order_or_is_told_what_is_gone(
+        steps in prop::collection::vec(step(), 1..120), kept in 1usize..12, ring in 1usize..6,
+    ) {
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(async {
+            let mut world = World::new(kept, ring);
+            let mut clients: [Client; CLIENTS] = Default::default();
+            for step in steps {
+                match step {
+                    Step::Publish(count) => world.publish(count),
+                    Step::Read(who, writes) => {
+                        clients[who].read(&world, writes).await;
+                    }
+                    Step::Drop(who) => clients[who].open = None,
+                    Step::Resume(who) => clients[who].resume(&world),
+                    Step::Restart | Step::Reset => {
+                        clients.iter_mut().for_each(|client| client.open = None);
+                        world.restart(matches!(step, Step::Reset));
+                    }
+                }
+            }
+            for client in &mut clients {
+                client.resume(&world);
+                while client.read(&world, 8).await {}
+                assert_eq!(client.position, Some((world.room().epoch().clone(), world.room().head().0)));
+            }
+        });
+    }
+}

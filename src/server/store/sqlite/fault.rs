@@ -1,0 +1,60 @@
+//! What an error of SQLite's means for the store: refuse and try again, or stop.
+
+use rusqlite::ffi;
+use rusqlite::{Error, ErrorCode};
+
+/// See the [module docs](self). The text says what happened, for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// Nothing was stored; it may work later.
+    Refused(String),
+    /// Nothing that the file says can be trusted any more.
+    Fatal(String),
+}
+
+impl From<&Error> for Fault {
+    fn from(error: &Error) -> Self {
+        let (code, extended) = match error {
+            Error::SqliteFailure(failure, _) => (Some(failure.code), failure.extended_code),
+            _ => (None, 0),
+        };
+        match (code, extended) {
+            (_, ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC) => {
+                Self::Fatal(format!("fsync failed, so what the disk holds is unknown ({error})"))
+            }
+            (Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase), _) => {
+                Self::Fatal(format!("the database is damaged ({error})"))
+            }
+            (Some(ErrorCode::DiskFull), _) => Self::Refused("the disk is full".to_owned()),
+            (Some(ErrorCode::SystemIoFailure), _) => {
+                Self::Refused(format!("the disk reports an error ({error})"))
+            }
+            (Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked), _) => {
+                Self::Refused("another program holds the database locked".to_owned())
+            }
+            _ => Self::Refused(error.to_string()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn fault(code: i32) -> Fault {
+        Fault::from(&Error::SqliteFailure(ffi::Error::new(code), None))
+    }
+
+    #[test]
+    fn only_what_makes_the_file_untrustworthy_is_fatal() {
+        for code in
+            [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_DIR_FSYNC, ffi::SQLITE_CORRUPT, ffi::SQLITE_NOTADB]
+        {
+            assert!(matches!(fault(code), Fault::Fatal(_)), "{code}");
+        }
+        for code in [ffi::SQLITE_FULL, ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_READ, ffi::SQLITE_BUSY] {
+            assert!(matches!(fault(code), Fault::Refused(_)), "{code}");
+        }
+        assert_eq!(fault(ffi::SQLITE_FULL), Fault::Refused("the disk is full".to_owned()));
+    }
+}

@@ -1,0 +1,118 @@
+//! Adding messages from elsewhere to a room of a file that no server has open.
+
+use std::sync::mpsc;
+
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
+use serde::Deserialize;
+
+use crate::protocol::Body;
+use crate::protocol::Key;
+use crate::protocol::RoomName;
+use crate::protocol::UserId;
+use crate::server::room::Draft;
+use crate::server::store::sqlite::{OpenError, SqliteSettings, SqliteStore};
+use crate::server::store::{Report, Store, StoreError, Stored};
+
+/// Messages that wait for the writer at once.
+const AHEAD: usize = 1024;
+
+/// A message as [`export`](super::export()) writes it, or a part of one: where it stood is not asked for.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Entry {
+    /// Who said it; `anonymous` without it.
+    pub from: Option<UserId>,
+    /// What was said: `text`, or `data` in base64.
+    #[serde(flatten)]
+    pub body: Body,
+    /// The sender's key.
+    pub key: Option<Key>,
+    /// When it was said, in milliseconds since 1970 UTC; now without it.
+    pub at: Option<u64>,
+}
+
+/// What became of the entries.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Imported {
+    /// New in the room.
+    pub stored: usize,
+    /// Stored before, by their id and key.
+    pub duplicates: usize,
+}
+
+/// Why entries could not be added.
+#[derive(Debug, thiserror::Error)]
+pub enum ImportError {
+    /// The file cannot be had.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// The `data` of an entry is not base64 (RFC 4648 section 4).
+    #[error("message {number}: data is not base64")]
+    Data {
+        /// Which, from 1.
+        number: usize,
+    },
+    /// Storing failed on the way; what came before is stored.
+    #[error("after {stored} messages: {source}")]
+    Store {
+        /// How many are in the room.
+        stored: usize,
+        /// Why.
+        source: StoreError,
+    },
+}
+
+impl Entry {
+    fn draft(self, number: usize) -> Result<Draft, ImportError> {
+        let from = self.from.unwrap_or_else(UserId::anonymous);
+        Ok(match self.body {
+            Body::Text(text) => Draft::text(from, self.key, &text),
+            Body::Data(data) => {
+                let bytes = STANDARD.decode(data).map_err(|_| ImportError::Data { number })?;
+                Draft::binary(from, &bytes)
+            }
+        })
+    }
+}
+
+/// Adds `entries` to `room`, behind what is there, with offsets of its own. `now` is milliseconds since 1970 UTC.
+///
+/// # Errors
+/// If a server has the file open, or an entry cannot be stored.
+pub fn import(
+    settings: &SqliteSettings,
+    room: &RoomName,
+    entries: Vec<Entry>,
+    now: u64,
+) -> Result<Imported, ImportError> {
+    let drafts = entries
+        .into_iter()
+        .enumerate()
+        .map(|(at, entry)| Ok((entry.at.unwrap_or(now), entry.draft(at + 1)?)))
+        .collect::<Result<Vec<_>, ImportError>>()?;
+    let store = SqliteStore::open(settings)?;
+    let mut imported = Imported::default();
+    let (told, answers) = mpsc::channel();
+    let mut drafts = drafts.into_iter().peekable();
+    while drafts.peek().is_some() {
+        let mut waiting = 0;
+        for (at, draft) in drafts.by_ref().take(AHEAD) {
+            let told = told.clone();
+            let report: Report = Box::new(move |result| {
+                // Nobody listens any more after an error.
+                let _sent = told.send(result);
+            });
+            store.append(room, vec![draft], at, report);
+            waiting += 1;
+        }
+        for result in answers.iter().take(waiting) {
+            let stored = result.map_err(|source| ImportError::Store { stored: imported.stored, source })?;
+            match stored.first() {
+                Some(Stored::New(_)) => imported.stored += 1,
+                _ => imported.duplicates += 1,
+            }
+        }
+    }
+    store.close();
+    Ok(imported)
+}

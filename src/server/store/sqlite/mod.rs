@@ -1,0 +1,169 @@
+//! The default store: one SQLite file, one writer thread, group commit.
+//!
+//! # Invariants
+//!
+//! - One thread writes. It takes all that waits, stores it in one transaction, and only then reports: nobody sees
+//!   a message that a crash could take back, and no offset is given twice.
+//! - Offsets of a room are dense: the entry before `n` is `n - 1`.
+//! - Where each room stands is also kept in memory, as last committed, so asking costs no disk.
+//! - Readers have connections of their own (write-ahead log): they never wait for the writer, nor it for them.
+//! - After a failed fsync nothing is written any more: the kernel may have dropped what it could not write, and a
+//!   second fsync would not say so ("fsyncgate", PostgreSQL 2018).
+//!
+//! Deliberately absent: a cache of messages. The Hub's rings are that.
+
+mod fault;
+mod file;
+mod ledger;
+mod reader;
+mod export;
+mod import;
+mod retention;
+mod batch;
+mod queue;
+mod writer;
+
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use tokio::sync::watch;
+
+use crate::protocol::Epoch;
+use crate::protocol::RoomName;
+use crate::server::room::Draft;
+use crate::server::store::clock::Clock;
+use crate::server::store::{Bounds, Health, Limit, Page, Report, Retention, Span, Store, StoreError};
+
+pub use export::{ExportError, export};
+pub use file::OpenError;
+pub use import::{Entry, ImportError, Imported, import};
+
+use file::File;
+use ledger::Ledger;
+use queue::{Append, Queue};
+use reader::Readers;
+use writer::Writer;
+
+/// What an `ack` means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Durability {
+    /// It survives the death of the process; the newest may be lost with the operating system or the power.
+    Process,
+    /// It was fsynced first: it survives the loss of power, if the disk keeps its word.
+    Disk,
+}
+
+/// How a [`SqliteStore`] is opened.
+#[derive(Clone, Debug)]
+pub struct SqliteSettings {
+    /// The file; made if there is none, its folder too.
+    pub path: PathBuf,
+    /// What an `ack` means.
+    pub durability: Durability,
+    /// What is kept.
+    pub retention: Retention,
+    /// Whether the whole file is checked first (`PRAGMA quick_check`): about a second for each gigabyte.
+    pub quick_check: bool,
+}
+
+/// See the [module docs](self).
+pub struct SqliteStore {
+    epoch: Epoch,
+    ledger: Arc<Ledger>,
+    queue: Arc<Queue>,
+    readers: Readers,
+    health: watch::Receiver<Health>,
+    writer: Mutex<Option<JoinHandle<()>>>,
+}
+
+impl SqliteStore {
+    /// Opens the file, brings its tables up to date and starts the writer.
+    ///
+    /// # Errors
+    /// If the file is another server's, is no file of Fanfare's, is damaged, or cannot be read and written.
+    pub fn open(settings: &SqliteSettings) -> Result<Self, OpenError> {
+        let file = File::open(settings)?;
+        let (ledger, last_clock) = Ledger::load(&file)?;
+        Self::start(file, ledger, settings, Arc::new(Clock::new(last_clock)))
+    }
+
+    /// The same, by another clock.
+    #[cfg(test)]
+    pub(super) fn open_with(settings: &SqliteSettings, clock: Arc<Clock>) -> Result<Self, OpenError> {
+        let file = File::open(settings)?;
+        let (ledger, _) = Ledger::load(&file)?;
+        Self::start(file, ledger, settings, clock)
+    }
+
+    fn start(
+        file: File,
+        ledger: Ledger,
+        settings: &SqliteSettings,
+        clock: Arc<Clock>,
+    ) -> Result<Self, OpenError> {
+        let epoch = file.epoch()?;
+        let ledger = Arc::new(ledger);
+        let readers = Readers::open(&file)?;
+        let queue = Arc::new(Queue::default());
+        let (health, watched) = watch::channel(Health::Ready);
+        let writer = Writer::new(file, ledger.clone(), queue.clone(), settings.retention, clock, health);
+        let writer = std::thread::Builder::new()
+            .name("store".to_owned())
+            .spawn(move || writer.run())
+            .map_err(|source| OpenError::Io { path: settings.path.clone(), source })?;
+        Ok(Self { epoch, ledger, queue, readers, health: watched, writer: Mutex::new(Some(writer)) })
+    }
+}
+
+impl Store for SqliteStore {
+    fn bounds(&self, room: &RoomName) -> Result<Bounds, StoreError> {
+        let (first, head) = self.ledger.bounds(room);
+        Ok(Bounds { epoch: self.epoch.clone(), first, head })
+    }
+
+    fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64, report: Report) {
+        self.queue.push(Append { room: room.clone(), drafts, at, report });
+    }
+
+    fn read(
+        &self,
+        room: &RoomName,
+        span: Span,
+        limit: Limit,
+    ) -> BoxFuture<'static, Result<Page, StoreError>> {
+        match self.ledger.place(room) {
+            Some(place) => self.readers.page(place, span, limit).boxed(),
+            None => futures::future::ready(Ok(Page::default())).boxed(),
+        }
+    }
+
+    /// The file outlasts the process.
+    fn release(&self, _room: &RoomName) {}
+
+    fn health(&self) -> watch::Receiver<Health> {
+        self.health.clone()
+    }
+
+    fn close(&self) {
+        self.queue.close();
+        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        // An error means that it panicked, which its own output has told.
+        let _panicked = writer.map(JoinHandle::join);
+    }
+}
+
+impl Drop for SqliteStore {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
+impl fmt::Debug for SqliteStore {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SqliteStore").field("epoch", &self.epoch).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,106 @@
+//! What waits to be written.
+
+use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::protocol::RoomName;
+use crate::server::room::Draft;
+use crate::server::store::{Report, StoreError};
+
+/// Bytes that may wait for a disk that does not keep up; more are refused.
+const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
+/// Bytes that one transaction takes, unless a single append is larger: bounds how long the next one waits.
+const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
+
+/// Some messages of one room in a row, and who is to be told.
+pub(super) struct Append {
+    pub(super) room: RoomName,
+    pub(super) drafts: Vec<Draft>,
+    /// Milliseconds since 1970 UTC.
+    pub(super) at: u64,
+    pub(super) report: Report,
+}
+
+impl Append {
+    fn size(&self) -> usize {
+        self.drafts.iter().map(Draft::size).sum()
+    }
+}
+
+/// See the [module docs](self).
+#[derive(Default)]
+pub(super) struct Queue {
+    waiting: Mutex<Waiting>,
+    /// Told when something came, or the end.
+    came: Condvar,
+}
+
+#[derive(Default)]
+struct Waiting {
+    appends: Vec<Append>,
+    bytes: usize,
+    is_closed: bool,
+}
+
+/// What the writer finds.
+pub(super) enum Taken {
+    /// These, for one transaction; at least one.
+    Batch(Vec<Append>),
+    /// Nothing came in time.
+    Nothing,
+    /// Nothing is left, and nothing more comes.
+    Closed,
+}
+
+impl Queue {
+    /// Adds `append`, or refuses it when too much waits or nothing is taken any more.
+    pub(super) fn push(&self, append: Append) {
+        let size = append.size();
+        let mut waiting = self.lock();
+        let refusal = if waiting.is_closed {
+            "it is closed"
+        } else if waiting.bytes + size > MAX_WAITING_BYTES && waiting.bytes > 0 {
+            "the disk does not keep up"
+        } else {
+            waiting.bytes += size;
+            waiting.appends.push(append);
+            drop(waiting);
+            self.came.notify_one();
+            return;
+        };
+        drop(waiting);
+        (append.report)(Err(StoreError::Unavailable(refusal.to_owned())));
+    }
+
+    /// Everything that waits, as far as one transaction takes it; waits for something at most for `patience`.
+    pub(super) fn take(&self, patience: Duration) -> Taken {
+        let waiting = self.lock();
+        let is_quiet = |waiting: &mut Waiting| waiting.appends.is_empty() && !waiting.is_closed;
+        let (mut waiting, _timeout) =
+            self.came.wait_timeout_while(waiting, patience, is_quiet).unwrap_or_else(PoisonError::into_inner);
+        if waiting.appends.is_empty() {
+            return if waiting.is_closed { Taken::Closed } else { Taken::Nothing };
+        }
+        let mut bytes = 0;
+        let fits = |append: &&Append| {
+            bytes += append.size();
+            bytes <= MAX_BATCH_BYTES
+        };
+        let count = waiting.appends.iter().take_while(fits).count().max(1);
+        let rest = waiting.appends.split_off(count);
+        let batch = std::mem::replace(&mut waiting.appends, rest);
+        waiting.bytes -= batch.iter().map(Append::size).sum::<usize>();
+        Taken::Batch(batch)
+    }
+
+    /// Takes nothing more.
+    pub(super) fn close(&self) {
+        self.lock().is_closed = true;
+        self.came.notify_one();
+    }
+
+    /// What this lock guards is consistent between statements, so a panic elsewhere does not spoil it.
+    fn lock(&self) -> MutexGuard<'_, Waiting> {
+        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

@@ -1,0 +1,216 @@
+//! The one thread that writes: a transaction for all that waits, then word to those who wait for it.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use rusqlite::TransactionBehavior;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use crate::protocol::Offset;
+use crate::protocol::RoomName;
+use crate::server::room::{Draft, KeyWindow};
+use crate::server::store::clock::Clock;
+use crate::server::store::sqlite::batch::Batch;
+use crate::server::store::sqlite::fault::Fault;
+use crate::server::store::sqlite::file::File;
+use crate::server::store::sqlite::ledger::Ledger;
+use crate::server::store::sqlite::queue::{Append, Queue, Taken};
+use crate::server::store::sqlite::retention;
+use crate::server::store::{Health, Report, Retention, StoreError, Stored};
+
+/// How often it looks for what has become too old, and, while the disk takes nothing, whether it does again.
+const LOOK_EVERY: Duration = Duration::from_millis(500);
+/// How soon it looks again when there was more than one look may do.
+const LOOK_AGAIN: Duration = Duration::from_millis(10);
+/// Rooms that one look trims at most.
+const ROOMS_AT_ONCE: usize = 8;
+/// Pages in the write-ahead log after which they are moved to the database: more would take longer at once and
+/// make reading slower, fewer would sync more often (SQLite's own default is 1000, for commits far apart).
+const CHECKPOINT_PAGES: usize = 4000;
+/// Bytes that the probe writes: room for one large message.
+const PROBE_BYTES: i64 = 64 * 1024;
+
+/// See the [module docs](self).
+pub(super) struct Writer {
+    file: File,
+    ledger: Arc<Ledger>,
+    queue: Arc<Queue>,
+    retention: Retention,
+    clock: Arc<Clock>,
+    health: watch::Sender<Health>,
+    /// By room: loaded when its first keyed message comes, dropped when nothing in it is remembered.
+    keys: HashMap<i64, KeyWindow>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        file: File,
+        ledger: Arc<Ledger>,
+        queue: Arc<Queue>,
+        retention: Retention,
+        clock: Arc<Clock>,
+        health: watch::Sender<Health>,
+    ) -> Self {
+        Self { file, ledger, queue, retention, clock, health, keys: HashMap::new() }
+    }
+
+    pub(super) fn run(mut self) {
+        let mut look_at = Instant::now();
+        loop {
+            match self.queue.take(look_at.saturating_duration_since(Instant::now())) {
+                Taken::Batch(appends) => self.store(appends),
+                Taken::Nothing => {}
+                Taken::Closed => break,
+            }
+            if look_at <= Instant::now() {
+                let pause = if self.look() { LOOK_AGAIN } else { LOOK_EVERY };
+                look_at = Instant::now() + pause;
+            }
+        }
+        if !self.is_lost()
+            && let Err(error) = self.file.checkpoint("TRUNCATE")
+        {
+            warn!(%error, "the write-ahead log stays beside the database");
+        }
+    }
+
+    fn is_lost(&self) -> bool {
+        matches!(*self.health.borrow(), Health::Lost(_))
+    }
+
+    fn store(&mut self, appends: Vec<Append>) {
+        let (drafts, reports): (Vec<_>, Vec<_>) = appends
+            .into_iter()
+            .map(|Append { room, drafts, at, report }| ((room, drafts, at), report))
+            .unzip();
+        let stored = if let Health::Lost(reason) = &*self.health.borrow() {
+            Err(Fault::Fatal(reason.clone()))
+        } else {
+            self.write(drafts).map_err(|error| Fault::from(&error))
+        };
+        match stored {
+            Ok(stored) => {
+                self.is_well();
+                reports.into_iter().zip(stored).for_each(|(report, stored)| report(Ok(stored)));
+                self.checkpoint();
+            }
+            Err(fault) => {
+                self.is_ill(&fault);
+                let (Fault::Refused(reason) | Fault::Fatal(reason)) = fault;
+                reports
+                    .into_iter()
+                    .for_each(|report: Report| report(Err(StoreError::Unavailable(reason.clone()))));
+            }
+        }
+    }
+
+    /// All of `appends` in one transaction, or nothing of them.
+    fn write(&mut self, appends: Vec<(RoomName, Vec<Draft>, u64)>) -> rusqlite::Result<Vec<Vec<Stored>>> {
+        let now = self.clock.now();
+        let transaction = self.file.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut batch = Batch::new(&transaction, &self.ledger, &mut self.keys, self.retention, now);
+        let stored = appends
+            .into_iter()
+            .map(|(room, drafts, at)| batch.append(room, drafts, at))
+            .collect::<rusqlite::Result<Vec<_>>>()?;
+        let committed = batch.finish()?;
+        transaction.commit()?;
+        committed.apply(&self.ledger, &mut self.keys);
+        Ok(stored)
+    }
+
+    /// What is done without being asked: what is too old goes; a disk that took nothing is tried again. Whether
+    /// there is more of it.
+    fn look(&mut self) -> bool {
+        let is_refusing = match &*self.health.borrow() {
+            Health::Ready => false,
+            Health::Refusing(_) => true,
+            Health::Lost(_) => return false,
+        };
+        let done = if is_refusing { self.probe().map(|()| false) } else { self.expire() };
+        let is_more = match done {
+            Ok(is_more) => {
+                self.is_well();
+                is_more
+            }
+            Err(error) => {
+                self.is_ill(&Fault::from(&error));
+                false
+            }
+        };
+        self.checkpoint();
+        is_more
+    }
+
+    fn expire(&mut self) -> rusqlite::Result<bool> {
+        let now = self.clock.now();
+        self.keys.retain(|_, window| {
+            window.forget(Offset(0), now);
+            !window.is_empty()
+        });
+        let due = self.ledger.due(&self.retention, now, ROOMS_AT_ONCE);
+        if due.is_empty() {
+            return Ok(false);
+        }
+        let is_more = due.len() == ROOMS_AT_ONCE;
+        let transaction = self.file.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut batch = Batch::new(&transaction, &self.ledger, &mut self.keys, self.retention, now);
+        batch.touch(due)?;
+        let committed = batch.finish()?;
+        retention::forget_keys(&transaction, &self.retention.keys, now)?;
+        transaction.commit()?;
+        committed.apply(&self.ledger, &mut self.keys);
+        Ok(is_more)
+    }
+
+    fn probe(&mut self) -> rusqlite::Result<()> {
+        let write = "INSERT INTO probe VALUES (1, randomblob(?1)) ON CONFLICT DO UPDATE SET ballast = excluded.ballast";
+        self.file.connection.execute(write, [PROBE_BYTES])?;
+        self.file.connection.execute("DELETE FROM probe", [])?;
+        Ok(())
+    }
+
+    /// Moves the write-ahead log into the database, when there is enough of it.
+    fn checkpoint(&mut self) {
+        if self.file.log_pages() < CHECKPOINT_PAGES || self.is_lost() {
+            return;
+        }
+        // A full disk is no reason to refuse anything yet: the log still took the last commit.
+        if let Err(error) = self.file.checkpoint("PASSIVE") {
+            match Fault::from(&error) {
+                Fault::Refused(reason) => {
+                    warn!(reason, "the write-ahead log cannot be moved into the database now")
+                }
+                fatal @ Fault::Fatal(_) => self.is_ill(&fatal),
+            }
+        }
+    }
+
+    fn is_well(&self) {
+        let changed = self.health.send_if_modified(|health| {
+            let was_ill = *health != Health::Ready;
+            *health = Health::Ready;
+            was_ill
+        });
+        if changed {
+            info!("the store takes messages again");
+        }
+    }
+
+    fn is_ill(&self, fault: &Fault) {
+        let (now, reason) = match fault {
+            Fault::Refused(reason) => (Health::Refusing(reason.clone()), reason),
+            Fault::Fatal(reason) => (Health::Lost(reason.clone()), reason),
+        };
+        let changed = self.health.send_if_modified(|health| {
+            let changed = *health != now;
+            *health = now;
+            changed
+        });
+        if changed {
+            error!(reason, "the store takes nothing");
+        }
+    }
+}

@@ -1,0 +1,273 @@
+//! What every store promises, held against each of them.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use proptest::prelude::*;
+
+use super::*;
+use crate::protocol::Key;
+use crate::protocol::UserId;
+use crate::server::store::clock::Clock;
+
+/// A store whose time the test lets pass.
+struct Subject {
+    store: Arc<dyn Store>,
+    clock: Arc<Clock>,
+    /// The file that outlasts it, if one does.
+    file: Option<(tempfile::TempDir, SqliteSettings)>,
+}
+
+impl Subject {
+    fn memory(retention: Retention) -> Self {
+        let clock = Arc::new(Clock::new(0));
+        Self { store: Arc::new(MemoryStore::with_clock(retention, clock.clone())), clock, file: None }
+    }
+
+    fn sqlite(retention: Retention) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("test.db");
+        let durability = Durability::Process;
+        let settings = SqliteSettings { path, durability, retention, quick_check: false };
+        let clock = Arc::new(Clock::new(0));
+        let store = SqliteStore::open_with(&settings, clock.clone()).expect("opened");
+        Self { store: Arc::new(store), clock, file: Some((folder, settings)) }
+    }
+
+    fn each(messages: usize) -> [Self; 2] {
+        let keys = KeyLimits { messages: 20, age: Duration::from_secs(600) };
+        let retention = Retention { messages, bytes: usize::MAX, age: Duration::from_secs(60), keys };
+        [Self::memory(retention), Self::sqlite(retention)]
+    }
+
+    /// Closes it and opens what it left. One that leaves nothing stays as it is.
+    fn restart(&mut self) {
+        if let Some((_, settings)) = &self.file {
+            self.store.close();
+            self.store =
+                Arc::new(SqliteStore::open_with(settings, self.clock.clone()).expect("opened again"));
+        }
+    }
+
+    /// Offset and whether it was a duplicate.
+    fn append(&self, key: Option<&str>, text: &str) -> (u64, bool) {
+        let key = key.and_then(|key| Key::parse(key).ok());
+        let drafts = vec![Draft::text(UserId::guest(1), key, text)];
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let report = Box::new(move |stored| sender.send(stored).expect("heard"));
+        self.store.append(&RoomName::lobby(), drafts, 7, report);
+        match receiver.recv().expect("told").expect("stored").remove(0) {
+            Stored::New(frame) => (frame.offset().0, false),
+            Stored::Duplicate { offset, at } => {
+                assert_eq!(at, 7);
+                (offset.0, true)
+            }
+        }
+    }
+
+    fn page(&self, span: Span, limit: Limit) -> Page {
+        let read = self.store.read(&RoomName::lobby(), span, limit);
+        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        runtime.block_on(read).expect("a page")
+    }
+
+    fn offsets(&self, span: Span, messages: usize) -> (Vec<u64>, bool) {
+        let page = self.page(span, Limit { messages, bytes: usize::MAX });
+        (page.frames.iter().map(|frame| frame.offset().0).collect(), page.more)
+    }
+
+    fn bounds(&self) -> (u64, u64) {
+        let bounds = self.store.bounds(&RoomName::lobby()).expect("bounds");
+        (bounds.first.0, bounds.head.0)
+    }
+}
+
+#[test]
+fn a_repeated_key_is_stored_once() {
+    for mut subject in Subject::each(100) {
+        assert_eq!(subject.append(Some("a"), "x"), (1, false));
+        assert_eq!(subject.append(Some("b"), "x"), (2, false));
+        assert_eq!(subject.append(Some("a"), "x"), (1, true));
+        subject.restart();
+        assert_eq!(subject.append(Some("b"), "x"), (2, true));
+        assert_eq!(subject.offsets(Span::Newest, 9), (vec![1, 2], false));
+    }
+}
+
+#[test]
+fn a_key_is_remembered_when_its_message_is_no_longer_kept() {
+    for mut subject in Subject::each(2) {
+        for key in ["a", "b", "c", "d"] {
+            subject.append(Some(key), "x");
+        }
+        subject.restart();
+        assert_eq!(subject.append(Some("a"), "x"), (1, true));
+        subject.clock.skip(Duration::from_secs(601));
+        assert_eq!(subject.append(Some("a"), "x"), (5, false));
+    }
+}
+
+#[test]
+fn pages_are_read_from_either_end() {
+    for mut subject in Subject::each(5) {
+        for _message in 0..8 {
+            subject.append(None, "x");
+        }
+        for _round in 0..2 {
+            assert_eq!(subject.offsets(Span::Newest, 2), (vec![7, 8], true));
+            assert_eq!(subject.offsets(Span::Before(Offset(7)), 2), (vec![5, 6], true));
+            assert_eq!(subject.offsets(Span::Before(Offset(6)), 2), (vec![4, 5], false));
+            assert_eq!(subject.offsets(Span::Before(Offset(4)), 2), (vec![], false));
+            assert_eq!(subject.offsets(Span::After(Offset(0)), 2), (vec![4, 5], true));
+            assert_eq!(subject.offsets(Span::After(Offset(6)), 2), (vec![7, 8], false));
+            assert_eq!(subject.bounds(), (4, 8));
+            subject.restart();
+        }
+    }
+}
+
+#[test]
+fn a_page_is_bounded_by_bytes_too_but_never_empty() {
+    for subject in Subject::each(5) {
+        for _message in 0..3 {
+            subject.append(None, "hello");
+        }
+        let offsets = |span, bytes| {
+            let page = subject.page(span, Limit { messages: 9, bytes });
+            (page.frames.iter().map(|frame| frame.offset().0).collect::<Vec<_>>(), page.more)
+        };
+        assert_eq!(offsets(Span::Newest, 1), (vec![3], true));
+        assert_eq!(offsets(Span::After(Offset(0)), 1), (vec![1], true));
+        let two = 2 * (size_of::<Frame>() + 7);
+        assert_eq!(offsets(Span::Newest, two), (vec![2, 3], true));
+    }
+}
+
+#[test]
+fn what_is_too_old_goes_and_the_offsets_go_on() {
+    for mut subject in Subject::each(100) {
+        subject.append(None, "x");
+        subject.clock.skip(Duration::from_secs(50));
+        subject.append(None, "x");
+        subject.clock.skip(Duration::from_secs(11));
+        subject.append(None, "x");
+        assert_eq!(subject.offsets(Span::Newest, 9), (vec![2, 3], false));
+        subject.restart();
+        assert_eq!((subject.bounds(), subject.offsets(Span::Newest, 9)), ((2, 3), (vec![2, 3], false)));
+        subject.clock.skip(Duration::from_secs(500));
+        assert_eq!(subject.append(None, "x"), (4, false));
+        assert_eq!(subject.offsets(Span::Newest, 9), (vec![4], false));
+    }
+}
+
+#[test]
+fn what_is_too_large_together_goes_but_never_the_newest() {
+    let keys = KeyLimits { messages: 20, age: Duration::from_secs(600) };
+    let retention = Retention { messages: 100, bytes: 4000, age: Duration::from_secs(60), keys };
+    for subject in [Subject::memory(retention), Subject::sqlite(retention)] {
+        for _message in 0..3 {
+            subject.append(None, &"x".repeat(1800));
+        }
+        assert_eq!(subject.bounds(), (2, 3));
+        subject.append(None, &"x".repeat(8000));
+        assert_eq!(subject.bounds(), (4, 4));
+    }
+}
+
+#[test]
+fn text_bytes_sender_key_and_time_are_read_back_as_they_were_said() {
+    for mut subject in Subject::each(9) {
+        let ann = UserId::parse("ann ✓").expect("a name");
+        let drafts = vec![
+            Draft::text(ann.clone(), Key::parse("k").ok(), "\u{0}<b>雪</b>\n"),
+            Draft::binary(ann.clone(), &[0, 255, 128]),
+            Draft::text(ann, None, ""),
+        ];
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let report = Box::new(move |stored| sender.send(stored).expect("heard"));
+        subject.store.append(&RoomName::lobby(), drafts, 1234, report);
+        let stored = receiver.recv().expect("told").expect("stored");
+        let told: Vec<_> = stored
+            .iter()
+            .map(|stored| match stored {
+                Stored::New(frame) => frame.publication(),
+                Stored::Duplicate { .. } => panic!("each is new"),
+            })
+            .collect();
+        subject.restart();
+        let page = subject.page(Span::Newest, Limit { messages: 9, bytes: usize::MAX });
+        let read: Vec<_> = page.frames.iter().map(|frame| frame.publication()).collect();
+        assert_eq!((&read, read[0].at), (&told, 1234));
+    }
+}
+
+#[test]
+fn a_room_of_another_name_is_another_log() {
+    for subject in Subject::each(9) {
+        subject.append(None, "x");
+        let other = RoomName::parse("other").expect("a name");
+        let bounds = subject.store.bounds(&other).expect("bounds");
+        assert_eq!((bounds.first, bounds.head), (Offset(0), Offset(0)));
+    }
+}
+
+#[derive(Clone, Debug)]
+enum Step {
+    Append(Option<u8>),
+    Wait(u64),
+    Restart,
+}
+
+fn step() -> impl Strategy<Value = Step> {
+    prop_oneof![
+        8 => prop::option::of(0u8..5).prop_map(Step::Append),
+        2 => (0u64..40).prop_map(Step::Wait),
+        1 => Just(Step::Restart),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(24))]
+    /// Against a plain list of (offset, key, second).
+    #[test]
+    fn offsets_grow_by_one_whatever_is_repeated_trimmed_or_restarted(
+        steps in prop::collection::vec(step(), 1..40), messages in 1usize..10,
+    ) {
+        for mut subject in Subject::each(messages) {
+            let (mut said, mut key_of, mut seconds) = (Vec::new(), HashMap::new(), 0);
+            for step in &steps {
+                match step {
+                    Step::Append(key) => {
+                        let head = said.len() as u64;
+                        let known = key.and_then(|key| key_of.get(&key).copied());
+                        // Within 600 s and 20 messages of the room.
+                        let known = known.filter(|&(offset, second)| head - offset < 20 && seconds - second < 600);
+                        let stored = subject.append(key.map(|key| key.to_string()).as_deref(), "x");
+                        if let Some((offset, _)) = known {
+                            prop_assert_eq!(stored, (offset, true));
+                        } else {
+                            prop_assert_eq!(stored, (head + 1, false));
+                            said.push(seconds);
+                            if let Some(key) = key { key_of.insert(*key, (head + 1, seconds)); }
+                        }
+                    }
+                    Step::Wait(time) => {
+                        subject.clock.skip(Duration::from_secs(*time));
+                        seconds += time;
+                    }
+                    Step::Restart => subject.restart(),
+                }
+                let head = said.len() as u64;
+                let (offsets, _) = subject.offsets(Span::Newest, 1000);
+                // Ages are asked for a minute; what is just at the edge may be there or not.
+                let young = said.iter().filter(|second| seconds - **second < 60).count().min(messages);
+                let kept = said.iter().filter(|second| seconds - **second <= 60).count().min(messages);
+                prop_assert_eq!(subject.bounds().1, head);
+                prop_assert!(offsets.len() >= young, "{:?} {} {}", offsets, young, head);
+                if matches!(step, Step::Append(_)) { prop_assert!(offsets.len() <= kept.max(1)); }
+                prop_assert_eq!(&offsets, &(head + 1 - offsets.len() as u64..=head).collect::<Vec<_>>());
+            }
+        }
+    }
+}
