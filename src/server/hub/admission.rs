@@ -116,7 +116,7 @@ impl Hub {
             rooms.remove(&empty);
             self.0.store.release(&empty);
         }
-        let lane = fastrand::usize(..self.0.lanes.len());
+        let lane = fastrand::u16(..self.0.lanes.len() as u16);
         let bounds = self.0.store.bounds(name).map_err(|_| Refusal::StoreUnavailable)?;
         let room = Arc::new(Room::new(name.clone(), bounds, self.0.settings.log, lane));
         rooms.insert(name.clone(), room.clone());

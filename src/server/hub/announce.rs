@@ -53,7 +53,7 @@ impl Hub {
         let Some(change) = change else { return };
         let push = Push::Presence { count: change.count, joined: change.joined, left: change.left };
         let frame = wire::encode(Opcode::Text, push.encode().as_bytes());
-        for (number, (_, reader)) in room.readers().iter().enumerate() {
+        for (number, reader) in room.readers().iter().enumerate() {
             if number % WRITES_PER_TURN == WRITES_PER_TURN - 1 {
                 tokio::task::yield_now().await;
             }

@@ -28,7 +28,7 @@ impl Hub {
         if room.dirty.swap(true, Ordering::AcqRel) {
             return;
         }
-        let lane = &self.0.lanes[room.lane];
+        let lane = &self.0.lanes[usize::from(room.lane)];
         lock(&lane.due).push(room.clone());
         lane.wake.notify_one();
     }
@@ -54,7 +54,7 @@ async fn pass(room: &Room, writes: &mut usize) {
     // Before the head is read: whatever is appended after that makes the room due again.
     room.dirty.store(false, Ordering::Release);
     let mut reel: Reel<'_> = room.reel();
-    for (_, reader) in room.readers().iter() {
+    for reader in room.readers().iter() {
         if *writes == WRITES_PER_TURN {
             *writes = 0;
             tokio::task::yield_now().await;

@@ -3,38 +3,32 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
-use slab::Slab;
-
 use crate::protocol::Epoch;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
+use crate::server::hub::readers::Readers;
 use crate::server::hub::{Outlet, lock};
 use crate::server::room::{Log, LogLimits, Presence, Reel};
 use crate::server::store::Bounds;
-
-/// The outlets that a room's log is written to.
-pub(super) type Readers = Slab<Arc<dyn Outlet>>;
 
 /// See the [module docs](self).
 pub struct Room {
     name: RoomName,
     epoch: Epoch,
     pub(super) log: Mutex<Log>,
-    /// Who reads it. A pass goes over this as it was when the pass began, without a count going up and down for
-    /// each reader; so whoever comes or goes during a pass pays for a copy.
-    readers: Mutex<Arc<Readers>>,
+    readers: Mutex<Readers>,
     pub(super) presence: Mutex<Presence>,
     /// Set when something was appended that no fan-out pass has taken up.
     pub(super) dirty: AtomicBool,
     /// Set when somebody came or went and an announcement is due.
     pub(super) restless: AtomicBool,
     /// Which lane fans it out: one at a time, so that its readers are never written to by two passes.
-    pub(super) lane: usize,
+    pub(super) lane: u16,
 }
 
 impl Room {
-    pub(super) fn new(name: RoomName, bounds: Bounds, limits: LogLimits, lane: usize) -> Self {
+    pub(super) fn new(name: RoomName, bounds: Bounds, limits: LogLimits, lane: u16) -> Self {
         Self {
             name,
             epoch: bounds.epoch,
@@ -68,32 +62,20 @@ impl Room {
     }
 
     /// Who reads it now.
-    pub(super) fn readers(&self) -> Arc<Readers> {
+    pub(super) fn readers(&self) -> Readers {
         lock(&self.readers).clone()
     }
 
     /// From now on `outlet` reads it; gives its key.
     pub(super) fn add_reader(&self, outlet: Arc<dyn Outlet>) -> usize {
-        let mut readers = lock(&self.readers);
-        let readers = Arc::make_mut(&mut readers);
-        if readers.is_empty() {
-            // Most rooms are small; a slab that grows by itself begins with room for four.
-            *readers = Slab::with_capacity(1);
-        }
-        readers.insert(outlet)
+        lock(&self.readers).insert(outlet)
     }
 
     /// The reader with `key` reads no more.
     pub(super) fn remove_reader(&self, key: usize) {
-        let mut readers = lock(&self.readers);
-        let reader = Arc::make_mut(&mut readers).try_remove(key);
-        if readers.is_empty() {
-            // What a crowd took is given back.
-            *readers = Arc::default();
-        }
-        drop(readers);
+        let removed = lock(&self.readers).remove(key);
         // With its socket, which takes a moment: not under the lock.
-        drop(reader);
+        drop(removed);
     }
 
     /// How many members it has, and who they are unless they are too many to name.

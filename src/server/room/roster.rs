@@ -17,7 +17,7 @@ pub(super) enum Roster<T> {
     /// At most [`MAX_FEW`].
     Few(Vec<(UserId, T)>),
     /// Any number of them; only [`Roster::retain`] leads back.
-    Many(HashMap<UserId, T>),
+    Many(Box<HashMap<UserId, T>>),
 }
 
 impl<T> Default for Roster<T> {
@@ -41,7 +41,7 @@ impl<T> Roster<T> {
             Self::Few(few) => (Some(few), None),
             Self::Many(many) => (None, Some(many)),
         };
-        few.into_iter().flatten().map(|(id, kept)| (id, kept)).chain(many.into_iter().flatten())
+        few.into_iter().flatten().map(|(id, kept)| (id, kept)).chain(many.into_iter().flat_map(|many| many.iter()))
     }
 
     /// What is kept of `id`.
@@ -58,7 +58,7 @@ impl<T> Roster<T> {
             && few.len() == MAX_FEW
             && few.iter().all(|(known, _)| known != id)
         {
-            *self = Self::Many(few.drain(..).collect());
+            *self = Self::Many(Box::new(few.drain(..).collect()));
         }
         match self {
             Self::Few(few) => {
