@@ -4,7 +4,7 @@ use std::sync::{Arc, Mutex};
 
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
-use fanfare::protocol::{Offset, UserId};
+use fanfare::protocol::{Epoch, Offset, UserId};
 use fanfare::server::room::{Dialect, Draft, Frame, Log, LogLimits, Reel};
 use fanfare::server::wire::{self, Decoder, Opcode};
 
@@ -17,7 +17,7 @@ fn main() {
 
 fn frame(offset: u64) -> Arc<Frame> {
     let draft = Draft::text(UserId::guest(0), None, TEXT);
-    Arc::new(Frame::new(draft, Offset(offset), Offset(offset - 1), 0))
+    Arc::new(Frame::new(draft, Epoch::new(0), Offset(offset), Offset(offset - 1), 0))
 }
 
 fn log_of(frames: u64) -> Mutex<Log> {

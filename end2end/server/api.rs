@@ -1,29 +1,8 @@
-//! Publishing over HTTP, health, and what the errors say.
+//! What the HTTP API refuses and how it says so, and health.
 
 use reqwest::{Client, StatusCode};
 
 use crate::harness::{Server, soon};
-
-#[tokio::test]
-async fn a_posted_message_is_heard_by_the_room_and_numbered() {
-    let server = Server::start(&[]);
-    let mut ann = server.join("ann").await;
-    let url = server.url("/api/v1/rooms/lobby/messages");
-    let client = Client::new();
-    let as_curl =
-        client.post(&url).header("content-type", "application/x-www-form-urlencoded").body("a=b & 你好");
-    let as_text = client.post(&url).header("content-type", "text/plain; charset=utf-8").body("text");
-    let as_json = client.post(&url).header("content-type", "application/json").body(r#"{"text":"json"}"#);
-    for (offset, (request, text)) in
-        [(as_curl, "a=b & 你好"), (as_text, "text"), (as_json, "json")].into_iter().enumerate()
-    {
-        let response = soon(request.send()).await.expect("an answer");
-        assert_eq!(response.status(), StatusCode::CREATED);
-        let answer: serde_json::Value = soon(response.json()).await.expect("JSON");
-        assert_eq!((&answer["room"], &answer["offset"]), (&"lobby".into(), &(offset + 1).into()), "{answer}");
-        assert_eq!(ann.text().await, text);
-    }
-}
 
 #[tokio::test]
 async fn errors_are_json_with_a_code_and_say_what_is_allowed() {
@@ -60,4 +39,24 @@ async fn the_ops_listener_says_that_the_process_is_healthy() {
     let server = Server::start(&[]);
     let response = soon(reqwest::get(format!("http://{}/healthz", server.ops))).await.expect("an answer");
     assert_eq!(response.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_page_of_another_origin_is_refused_by_the_whole_api() {
+    let server = Server::start(&["--allow-origin", "https://shop.example"]);
+    let own = format!("http://{}", server.address);
+    for (origin, passes) in
+        [(own.as_str(), true), ("https://shop.example", true), ("http://evil.example", false)]
+    {
+        let room = server.url("/api/v1/rooms/lobby");
+        for request in [
+            Client::new().post(format!("{room}/messages")).body("x"),
+            Client::new().get(format!("{room}/messages")),
+            Client::new().get(format!("{room}/presence")),
+            Client::new().get(format!("{room}/stream")),
+        ] {
+            let response = soon(request.header("origin", origin).send()).await.expect("an answer");
+            assert_eq!(response.status() == StatusCode::FORBIDDEN, !passes, "{origin} {}", response.url());
+        }
+    }
 }

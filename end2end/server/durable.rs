@@ -223,3 +223,20 @@ async fn after_an_orderly_end_one_file_holds_everything() {
     std::fs::copy(data.path().join("fanfare.db"), copy.path().join("fanfare.db")).expect("copied");
     assert_eq!(read_all(&Server::start_in(copy.path(), &[]), 0, None).await.0.len(), 20);
 }
+
+#[tokio::test]
+async fn a_reader_in_the_middle_of_the_history_holds_up_no_publish() {
+    let data = tempfile::tempdir().expect("a folder");
+    let server = Server::start_in(data.path(), &["--history-messages", "50"]);
+    let (mut ann, _) = join(&server, "id=ann").await;
+    say(&mut ann, "first", Some("first")).await;
+    find(&mut ann, "ack").await;
+    let database = rusqlite::Connection::open(data.path().join("fanfare.db")).expect("opened");
+    let mut select = database.prepare("SELECT body FROM messages").expect("a table");
+    let mut rows = select.query([]).expect("read");
+    assert!(rows.next().expect("read").is_some(), "it has begun, and does not go on");
+    for number in 0..200 {
+        say(&mut ann, "more", Some(&number.to_string())).await;
+        assert_eq!(find(&mut ann, "ack").await["offset"], number + 2);
+    }
+}

@@ -6,6 +6,8 @@ mod harness;
 mod peer;
 /// A client made by hand.
 mod raw;
+/// Clients of the HTTP API.
+mod client;
 
 /// The faults of the original program, each of which must stay gone.
 mod original;
@@ -33,10 +35,18 @@ mod hostile;
 mod attack;
 /// Which pages may connect.
 mod origin;
-/// Publishing over HTTP, and what its errors say.
+/// What the HTTP API refuses, and how it says so.
 mod api;
 /// A room out of the database and into another.
 mod archive;
+/// Publishing over HTTP: texts, JSON, batches, and how fast.
+mod publish;
+/// History and presence over HTTP.
+mod history;
+/// Following a room over HTTP: events and lines.
+mod stream;
+/// The API's description, held against what it answers.
+mod openapi;
 /// Signals and the orderly end.
 mod drain;
 /// The clients on the command line.

@@ -13,7 +13,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("server::wire", &["protocol"]),
     ("server::room", &["protocol", "server::wire"]),
     ("server::session", &["protocol", "server::wire", "server::room"]),
-    ("server::auth", &["protocol", "server::room", "server::session"]),
+    ("server::auth", &["protocol"]),
     ("server::store", &["protocol", "server::room"]),
     ("server::hub", &["protocol", "server::wire", "server::room", "server::session", "server::store"]),
     (

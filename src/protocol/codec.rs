@@ -82,7 +82,7 @@ fn explain(text: &str, error: &serde_json::Error) -> CommandError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Body, Offset, Publication, UserId};
+    use crate::protocol::{Body, Epoch, GapReason, Offset, Publication, Recovery, RoomName, UserId, Welcome};
 
     #[test]
     fn commands_are_read_as_the_contract_writes_them() {
@@ -135,5 +135,48 @@ mod tests {
         let text = r#"{"type":"message","offset":8,"prev":7,"at":1000,"from":"ann","text":"<b>\"hi\"</b>","key":"k"}"#;
         assert_eq!(push.encode(), text);
         assert_eq!(Push::decode(text).expect("a push"), push);
+    }
+
+    #[test]
+    fn the_kind_of_a_push_is_the_type_of_its_json() {
+        let (key, offset) = (Key::parse("k").expect("a key"), Offset(1));
+        let welcome = Welcome {
+            room: RoomName::lobby(),
+            id: UserId::anonymous(),
+            connection: 1,
+            epoch: Epoch::new(1),
+            head: offset,
+            first: offset,
+            recovery: Recovery::Fresh,
+            heartbeat_ms: 1,
+            expire_ms: 2,
+            max_message: 3,
+            message_rate: None,
+            message_burst: None,
+            count: 1,
+            members: None,
+        };
+        let publication = Publication {
+            offset,
+            prev: Offset(0),
+            at: 1,
+            from: UserId::anonymous(),
+            body: Body::Text(String::new()),
+            key: None,
+        };
+        for push in [
+            Push::Welcome(welcome),
+            Push::Message(publication),
+            Push::Ack { key, offset, duplicate: false },
+            Push::History { messages: Vec::new(), more: false },
+            Push::Gap { after: offset, before: offset, count: None, reason: GapReason::Expired },
+            Push::Presence { count: 0, joined: Vec::new(), left: Vec::new() },
+            Push::Error { code: ErrorCode::BadJson, message: String::new(), retry: false, key: None },
+            Push::Drain { reconnect_after_ms: 1 },
+            Push::Pong,
+        ] {
+            let json: Value = serde_json::from_str(&push.encode()).expect("JSON");
+            assert_eq!(json["type"], push.kind());
+        }
     }
 }

@@ -71,6 +71,23 @@ pub enum Push {
     Pong,
 }
 
+impl Push {
+    /// Its `type`.
+    pub const fn kind(&self) -> &'static str {
+        match self {
+            Self::Welcome(_) => "welcome",
+            Self::Message(_) => "message",
+            Self::Ack { .. } => "ack",
+            Self::History { .. } => "history",
+            Self::Gap { .. } => "gap",
+            Self::Presence { .. } => "presence",
+            Self::Error { .. } => "error",
+            Self::Drain { .. } => "drain",
+            Self::Pong => "pong",
+        }
+    }
+}
+
 /// The first frame.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Welcome {

@@ -5,7 +5,7 @@
 //! - `wire` RFC 6455 frames as bytes. Pure.
 //! - `room` one room's log, presence, keys. Pure.
 //! - `session` one connection's protocol state: heartbeat, rate, outbox. Pure.
-//! - `auth` who may come in, and how fast. Pure.
+//! - `auth` who may come in. Pure.
 //! - `store` what keeps publications: numbers them, reads them back.
 //! - `hub` the registry: rooms and connections brought together. No sockets, no HTTP.
 //! - `transport` open WebSockets and their kernel sockets.

@@ -1,5 +1,6 @@
 //! `fanfare bench`: a known load against a running server, and what came of it.
 
+mod tally;
 mod load;
 mod report;
 
@@ -27,6 +28,8 @@ struct Plan {
     size: usize,
     length: Duration,
     is_typed: bool,
+    /// Whether each message has a key, and its `ack` is measured.
+    wants_acks: bool,
 }
 
 /// The subcommand's arguments.
@@ -51,6 +54,12 @@ pub(super) fn command() -> Command {
         .arg(number("burst", "1", "Messages that a publisher sends at once"))
         .arg(number("size", "64", "Bytes of a message"))
         .arg(number("seconds", "10", "How long"))
+        .arg(
+            Arg::new("acks")
+                .long("acks")
+                .action(ArgAction::SetTrue)
+                .help("Give each message a key and measure its ack too (with --dialect fanfare.v1)"),
+        )
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object instead"))
         .arg(
             Arg::new("dialect")
@@ -77,9 +86,10 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         Ok(())
     } else {
         Err(anyhow::anyhow!(
-            "{} messages were lost, {} came out of order",
+            "{} messages were lost, {} came out of order, {} were not acknowledged",
             outcome.lost(),
-            outcome.disordered
+            outcome.disordered,
+            outcome.unacknowledged()
         )
         .into())
     }
@@ -95,7 +105,13 @@ impl Plan {
             rooms if rooms <= number("connections") => Ok(rooms),
             _ => Err("it is more than --connections: a room would be empty"),
         });
-        let (Some(server), Some(rooms)) = (server, rooms) else { return Err(mistakes.into()) };
+        let (is_typed, wants_acks) = (text("dialect") != "plain", matches.get_flag("acks"));
+        let acks = mistakes.check("--acks", text("dialect"), |_| {
+            if is_typed || !wants_acks { Ok(()) } else { Err("only --dialect fanfare.v1 has them") }
+        });
+        let (Some(server), Some(rooms), Some(())) = (server, rooms, acks) else {
+            return Err(mistakes.into());
+        };
         Ok(Self {
             server,
             connections: number("connections"),
@@ -105,7 +121,8 @@ impl Plan {
             burst: number("burst"),
             size: (number("size") as usize).max(load::MIN_SIZE),
             length: Duration::from_secs(number("seconds").into()),
-            is_typed: text("dialect") != "plain",
+            is_typed,
+            wants_acks,
         })
     }
 }

@@ -2,10 +2,11 @@
 
 use std::io::Write;
 
+use hdrhistogram::Histogram;
 use serde_json::json;
 
 use super::Plan;
-use super::load::Outcome;
+use super::tally::Outcome;
 
 /// Width of the longest bar.
 const BAR: u64 = 40;
@@ -20,18 +21,24 @@ pub(super) fn print(plan: &Plan, outcome: &Outcome) {
 /// Prints the same as one JSON object; times in milliseconds.
 pub(super) fn print_json(plan: &Plan, outcome: &Outcome) {
     let at = |quantile| outcome.latency.value_at_quantile(quantile) as f64 / 1000.0;
-    let figures = json!({
+    let mut figures = json!({
         "connections": plan.connections, "rooms": plan.rooms, "rate": plan.rate, "burst": plan.burst,
         "size": plan.size, "seconds": plan.length.as_secs(), "dialect": if plan.is_typed { "fanfare.v1" } else { "plain" },
         "sent": outcome.sent, "expected": outcome.expected, "delivered": outcome.delivered,
         "lost": outcome.lost(), "disordered": outcome.disordered, "closed": outcome.closed,
         "p50_ms": at(0.5), "p90_ms": at(0.9), "p99_ms": at(0.99), "max_ms": outcome.latency.max() as f64 / 1000.0,
     });
+    if let Some(acks) = &outcome.acks {
+        let at = |quantile| acks.value_at_quantile(quantile) as f64 / 1000.0;
+        figures["ack_p50_ms"] = at(0.5).into();
+        figures["ack_p99_ms"] = at(0.99).into();
+        figures["unacknowledged"] = outcome.unacknowledged().into();
+    }
     let _closed = writeln!(std::io::stdout().lock(), "{figures}");
 }
 
 fn write_figures(out: &mut impl Write, plan: &Plan, outcome: &Outcome) -> std::io::Result<()> {
-    let Outcome { sent, expected, delivered, disordered, closed, connecting, latency } = outcome;
+    let Outcome { sent, expected, delivered, disordered, closed, connecting, latency, acks } = outcome;
     let per_second = *delivered as f64 / plan.length.as_secs_f64();
     writeln!(
         out,
@@ -43,10 +50,17 @@ fn write_figures(out: &mut impl Write, plan: &Plan, outcome: &Outcome) -> std::i
     writeln!(out, "lost         {}", outcome.lost())?;
     writeln!(out, "disordered   {disordered}")?;
     writeln!(out, "closed       {closed}")?;
+    if let Some(acks) = acks {
+        write_latency(out, "ack ms", acks)?;
+    }
+    write_latency(out, "latency ms", latency)
+}
+
+fn write_latency(out: &mut impl Write, name: &str, latency: &Histogram<u64>) -> std::io::Result<()> {
     let at = |quantile| latency.value_at_quantile(quantile) as f64 / 1000.0;
     writeln!(
         out,
-        "latency ms   p50 {:.2}  p90 {:.2}  p99 {:.2}  p99.9 {:.2}  max {:.2}",
+        "{name:<12} p50 {:.2}  p90 {:.2}  p99 {:.2}  p99.9 {:.2}  max {:.2}",
         at(0.5),
         at(0.9),
         at(0.99),

@@ -1,9 +1,7 @@
-//! Who may come in: which pages may open a socket, and how fast one address may connect.
+//! Who may come in. So far: which pages may open a socket.
 //!
-//! Pure: works on header values, addresses and moments, names neither axum nor a socket.
+//! Pure: works on header values, names neither axum nor a socket.
 
 mod origin;
-mod connect;
 
-pub use connect::ConnectLimiter;
 pub use origin::{Origin, OriginError, OriginPolicy};

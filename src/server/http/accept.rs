@@ -1,5 +1,4 @@
-//! The accept loop: not too many at once from one address, HTTP/1.1 with a deadline for each request head, and
-//! an orderly end.
+//! The accept loop: not too many at once from one address, HTTP/1.1 with a deadline for each request head, and an orderly end.
 //!
 //! `axum::serve` has no such deadline, so half a request would hold a socket for ever. HTTP/2 is off: it has
 //! floods of its own, and a WebSocket needs none of it.
@@ -8,29 +7,27 @@ use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use axum::Router;
 use axum::body::Body;
 use axum::extract::ConnectInfo;
 use axum::http::Request;
-use axum::response::IntoResponse;
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tower::ServiceExt;
-use tracing::{debug, info, warn};
+use tracing::{debug, warn};
 
-use crate::server::auth::ConnectLimiter;
-use crate::server::http::error::ApiError;
-use crate::server::room::Moment;
+use crate::server::http::door::Door;
 use crate::server::session::Rate;
+use crate::server::transport::Patient;
 
-/// Sockets that are (still) HTTP, on one listener. More wait in the kernel's queue.
+/// Sockets that are (still) HTTP and that the Hub does not count, on one listener. More wait in the kernel's queue.
 const MAX_HTTP_CONNECTIONS: u32 = 4096;
 /// Longest request head, in bytes.
 const MAX_HEAD_BYTES: usize = 16 * 1024;
@@ -39,11 +36,6 @@ const MAX_HEADERS: usize = 64;
 /// Pause when the process has no file descriptor left: spinning would help nobody.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
-/// Clients that are told at once that they connect too fast; in a storm, the others find the socket closed.
-const MAX_REFUSALS: usize = 64;
-/// How often the log says how many were refused.
-const TELL_EVERY: Duration = Duration::from_secs(1);
-
 /// What a client that asks over HTTP is held to.
 #[derive(Clone, Copy, Debug)]
 pub struct AcceptSettings {
@@ -51,6 +43,18 @@ pub struct AcceptSettings {
     pub header_timeout: Duration,
     /// New connections from one address.
     pub connect_rate: Rate,
+}
+
+/// One of the [`MAX_HTTP_CONNECTIONS`] places of a listener, held by a connection while it is open.
+#[derive(Clone, Debug)]
+pub(super) struct Place(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+
+impl Place {
+    /// Frees it for another connection: the Hub counts this one from now on.
+    pub(super) fn give_back(&self) {
+        let place = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
+        drop(place);
+    }
 }
 
 /// Serves `router` on `listener` until `stop` says so (or its sender is gone); then takes no new connection
@@ -68,23 +72,26 @@ pub async fn serve(
         .max_headers(MAX_HEADERS);
     let places = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS as usize));
     let mut door = Door::new(settings.connect_rate);
+    // Never sent on: it ends when every connection has dropped its sender.
+    let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
     loop {
         let (stream, peer, place) = tokio::select! {
             () = stopped(&mut stop) => break,
             accepted = accept(&listener, &places) => accepted,
         };
-        if !door.lets_in(peer) {
-            door.refuse(stream, &http);
-            continue;
-        }
+        let Some(stream) = door.admit(stream, peer, &http) else { continue };
+        // Small messages must leave at once; a failure would only make them late.
+        let _ = stream.set_nodelay(true);
         let router = router.clone();
+        let place = Place(Arc::new(Mutex::new(place)));
         let service = service_fn(move |request: Request<Incoming>| {
             let mut request = request.map(Body::new);
             request.extensions_mut().insert(ConnectInfo(peer));
+            request.extensions_mut().insert(place.clone());
             router.clone().oneshot(request)
         });
-        let connection = http.serve_connection(TokioIo::new(stream), service).with_upgrades();
-        let mut stop = stop.clone();
+        let connection = http.serve_connection(TokioIo::new(Patient::new(stream)), service).with_upgrades();
+        let (mut stop, open) = (stop.clone(), open.clone());
         tokio::spawn(async move {
             let mut connection = pin!(connection);
             let ended = tokio::select! {
@@ -97,60 +104,11 @@ pub async fn serve(
             if let Err(error) = ended {
                 debug!(%peer, %error, "HTTP connection ended");
             }
-            drop(place);
+            drop(open);
         });
     }
-    drop(listener);
-    // All places free means that all connections have ended.
-    let _closed = places.acquire_many(MAX_HTTP_CONNECTIONS).await;
-}
-
-/// Keeps those out who connect too fast: before a byte is read of them, so that a storm costs little.
-struct Door {
-    opened: Instant,
-    limiter: ConnectLimiter,
-    /// Places for those who are told why.
-    refusals: Arc<Semaphore>,
-    /// How many were refused since the log said so, and when that was.
-    untold: u64,
-    told: Option<Moment>,
-}
-
-impl Door {
-    fn new(rate: Rate) -> Self {
-        Self {
-            opened: Instant::now(),
-            limiter: ConnectLimiter::new(rate),
-            refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
-            untold: 0,
-            told: None,
-        }
-    }
-
-    fn lets_in(&mut self, peer: SocketAddr) -> bool {
-        let now = Moment::after_start(self.opened.elapsed());
-        if self.limiter.allows(peer.ip(), now) {
-            return true;
-        }
-        self.untold += 1;
-        // Not a line for each: a storm of them would be one of lines.
-        if self.told.is_none_or(|told| now.since(told) >= TELL_EVERY) {
-            info!(address = %peer.ip().to_canonical(), refused = self.untold, "refused: connects too fast");
-            (self.untold, self.told) = (0, Some(now));
-        }
-        false
-    }
-
-    /// Answers whatever is asked with 429, if there is a place for that; else just closes.
-    fn refuse(&self, stream: TcpStream, http: &http1::Builder) {
-        let Ok(place) = self.refusals.clone().try_acquire_owned() else { return };
-        let service = service_fn(async |_| Ok::<_, Infallible>(ApiError::ConnectsTooFast.into_response()));
-        let connection = http.clone().keep_alive(false).serve_connection(TokioIo::new(stream), service);
-        tokio::spawn(async move {
-            let _ended = connection.await;
-            drop(place);
-        });
-    }
+    drop((listener, open));
+    let _none = all_ended.recv().await;
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {

@@ -1,21 +1,38 @@
 //! What goes wrong over HTTP: one table from cause to status, code and words, as
 //! `{"error":{"code","message"}}`.
 
+use std::time::Duration;
+
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use serde::Serialize;
+use utoipa::ToSchema;
 
 use crate::protocol::KeyError;
 use crate::protocol::NameError;
 use crate::server::hub::Refusal;
+use crate::server::session::Rate;
 use crate::server::store::StoreError;
 use crate::server::transport::UpgradeError;
 
-/// Seconds after which a client that connects too fast may try again: by then a place is free at any rate.
-const RETRY_AFTER_A_SECOND: HeaderValue = HeaderValue::from_static("1");
-/// Seconds after which a refused client may try again.
-const RETRY_AFTER: HeaderValue = HeaderValue::from_static("5");
+/// Time after which a refused client may try again, where nothing says it more exactly.
+const RETRY_AFTER: Duration = Duration::from_secs(5);
+
+/// The body of such an answer.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct ErrorBody {
+    error: ErrorDetail,
+}
+
+/// What went wrong.
+#[derive(Debug, Serialize, ToSchema)]
+struct ErrorDetail {
+    /// For programs: never changes.
+    code: &'static str,
+    /// For people: what is wrong and what is allowed.
+    message: String,
+}
 
 /// An answer other than the one asked for.
 #[derive(Debug, thiserror::Error)]
@@ -23,15 +40,20 @@ pub(super) enum ApiError {
     /// A room or id that is none.
     #[error("{0}")]
     Name(#[from] NameError),
-    /// An offset that is none.
-    #[error("after must be an offset: a number from 0")]
-    Position,
+    /// A query's field or a header that is not what it must be.
+    #[error("{name} must be {allowed}")]
+    Parameter {
+        /// Which.
+        name: &'static str,
+        /// What it may be.
+        allowed: &'static str,
+    },
+    /// A query that cannot be read.
+    #[error("{0}")]
+    Query(String),
     /// A limit is reached.
     #[error("{0}")]
     Refused(#[from] Refusal),
-    /// `--connect-rate` is passed.
-    #[error("this address opens connections faster than one may (--connect-rate, --connect-burst)")]
-    ConnectsTooFast,
     /// The store could not take or give something now.
     #[error("{0}")]
     Store(#[from] StoreError),
@@ -51,27 +73,75 @@ pub(super) enum ApiError {
     #[error("this address does not take this method")]
     Method,
     /// A body of another kind.
-    #[error("the body must be text/plain in UTF-8 or application/json like {{\"text\":\"...\"}}")]
+    #[error(
+        "the body must be text/plain in UTF-8, application/json like {{\"text\":\"...\"}}, or application/x-ndjson, \
+         one such object a line"
+    )]
     MediaType,
     /// A body of the right kind that does not say what it must.
     #[error("{0}")]
     Body(String),
-    /// A body past `--max-message`.
-    #[error("the message is larger than the {limit} bytes allowed")]
+    /// A line of a batch that is no message.
+    #[error("line {number}: {error}")]
+    Line {
+        /// Which, from 1.
+        number: usize,
+        /// What is wrong with it.
+        error: Box<Self>,
+    },
+    /// A key for a whole batch.
+    #[error("Idempotency-Key is for one message; in a batch each line has a \"key\" of its own")]
+    KeyOfBatch,
+    /// More bytes than allowed: of one message, or of a body.
+    #[error("the {what} is larger than the {limit} bytes allowed")]
     TooBig {
-        /// `--max-message`, in bytes.
+        /// `message` or `body`.
+        what: &'static str,
+        /// How many are allowed.
         limit: usize,
     },
+    /// More messages in a batch than may ever pass at once.
+    #[error("the batch has more than the {limit} messages allowed at once")]
+    TooMany {
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// More connections than one address may open.
+    #[error("too fast; one address may open {} connections a second, {} at once", rate.per_second, rate.burst)]
+    ConnectsTooFast {
+        /// What is allowed.
+        rate: Rate,
+        /// How long to wait.
+        wait: Duration,
+    },
+    /// More messages than one address may publish.
+    #[error("too fast; one address may publish {} messages a second, {} at once", rate.per_second, rate.burst)]
+    TooFast {
+        /// What is allowed.
+        rate: Rate,
+        /// How long to wait.
+        wait: Duration,
+    },
+    /// A body that does not come.
+    #[error("the body did not come in time")]
+    Slow,
+    /// A body whose end never came.
+    #[error("the body broke off")]
+    BrokenOff,
+    /// Too many bodies in memory.
+    #[error("too many requests are being read now")]
+    Busy,
 }
 
 impl ApiError {
-    const fn status_and_code(&self) -> (StatusCode, &'static str) {
+    fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Name(
                 NameError::Length { .. } | NameError::RoomCharacter { .. } | NameError::IdControl { .. },
             ) => (StatusCode::BAD_REQUEST, "bad_name"),
-            Self::Key(_) => (StatusCode::BAD_REQUEST, "bad_key"),
-            Self::Position => (StatusCode::BAD_REQUEST, "bad_position"),
+            Self::Key(_) | Self::KeyOfBatch => (StatusCode::BAD_REQUEST, "bad_key"),
+            Self::Parameter { .. } | Self::Query(_) => (StatusCode::BAD_REQUEST, "bad_parameter"),
+            Self::Line { error, .. } => error.status_and_code(),
             Self::Refused(Refusal::StoreUnavailable) | Self::Store(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable")
             }
@@ -83,7 +153,6 @@ impl ApiError {
             }
             Self::Refused(Refusal::TooManyRooms) => (StatusCode::SERVICE_UNAVAILABLE, "too_many_rooms"),
             Self::Refused(Refusal::Draining) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
-            Self::ConnectsTooFast => (StatusCode::TOO_MANY_REQUESTS, "connects_too_fast"),
             Self::Upgrade(UpgradeError::NotAnUpgrade | UpgradeError::WrongVersion) => {
                 (StatusCode::UPGRADE_REQUIRED, "upgrade_required")
             }
@@ -94,6 +163,23 @@ impl ApiError {
             Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
             Self::Body(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bad_body"),
             Self::TooBig { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_big"),
+            Self::TooMany { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_many"),
+            Self::ConnectsTooFast { .. } => (StatusCode::TOO_MANY_REQUESTS, "connects_too_fast"),
+            Self::TooFast { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
+            Self::Slow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
+            Self::BrokenOff => (StatusCode::BAD_REQUEST, "broken_off"),
+            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+        }
+    }
+}
+
+impl ApiError {
+    /// When the same request may succeed, if it may.
+    const fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::TooFast { wait, .. } | Self::ConnectsTooFast { wait, .. } => Some(*wait),
+            Self::Refused(_) | Self::Store(_) | Self::Busy => Some(RETRY_AFTER),
+            _ => None,
         }
     }
 }
@@ -101,22 +187,18 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, code) = self.status_and_code();
-        let body = Json(json!({ "error": { "code": code, "message": self.to_string() } }));
-        let mut response = (status, body).into_response();
+        let body = ErrorBody { error: ErrorDetail { code, message: self.to_string() } };
+        let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
-        match self {
-            Self::ConnectsTooFast => {
-                headers.insert(header::RETRY_AFTER, RETRY_AFTER_A_SECOND);
-            }
-            Self::Refused(_) | Self::Store(_) => {
-                headers.insert(header::RETRY_AFTER, RETRY_AFTER);
-            }
-            Self::Upgrade(UpgradeError::NotAnUpgrade | UpgradeError::WrongVersion) => {
-                // RFC 9110 section 15.5.22 and RFC 6455 section 4.4.
-                headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-                headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
-            }
-            _ => {}
+        if let Some(wait) = self.retry_after() {
+            // In whole seconds (RFC 9110 section 10.2.3), none of them too few.
+            let seconds = wait.as_millis().div_ceil(1000) as u64;
+            headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Self::Upgrade(UpgradeError::NotAnUpgrade | UpgradeError::WrongVersion) = self {
+            // RFC 9110 section 15.5.22 and RFC 6455 section 4.4.
+            headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
+            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
         }
         response
     }

@@ -1,19 +1,20 @@
 //! Every route of the public listener on one screen, and what their handlers share.
 
 use std::path::PathBuf;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderName, HeaderValue, header};
-use axum::routing::{get, post};
+use axum::routing::get;
 use leptos::config::LeptosOptions;
 use tower_http::services::ServeDir;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::server::auth::OriginPolicy;
+use crate::server::http::api::Bodies;
 use crate::server::http::{api, error, page, socket};
 use crate::server::hub::Hub;
+use crate::server::session::Limiters;
 use crate::server::transport::ConnectionSettings;
 
 /// Where the page's files are.
@@ -33,19 +34,28 @@ pub struct State {
     pub(super) hub: Hub,
     pub(super) origins: Arc<OriginPolicy>,
     pub(super) connection: Arc<ConnectionSettings>,
+    /// How fast each address publishes over HTTP.
+    pub(super) publishers: Arc<Mutex<Limiters>>,
+    pub(super) bodies: Bodies,
     pub(super) site: Arc<Site>,
 }
 
 impl State {
     /// The state of one server.
     pub fn new(hub: Hub, origins: OriginPolicy, connection: ConnectionSettings, site: Site) -> Self {
-        Self { hub, origins: Arc::new(origins), connection: Arc::new(connection), site: Arc::new(site) }
+        Self {
+            hub,
+            origins: Arc::new(origins),
+            publishers: Arc::new(Mutex::new(Limiters::new(connection.rate))),
+            bodies: Bodies::new(),
+            connection: Arc::new(connection),
+            site: Arc::new(site),
+        }
     }
 }
 
 /// The public routes.
 pub fn router(state: State) -> Router {
-    let max_body = state.connection.max_message;
     let site = state.site.root.clone();
     // Without hashes in their names the files may change under a browser: it asks each time, and is mostly
     // told "not modified".
@@ -57,7 +67,7 @@ pub fn router(state: State) -> Router {
     Router::new()
         .merge(pages)
         .route("/ws", get(socket::open))
-        .route("/api/v1/rooms/{room}/messages", post(api::publish).layer(DefaultBodyLimit::max(max_body)))
+        .merge(api::router(&state))
         .fallback_service(
             files.fallback(axum::handler::HandlerWithoutStateExt::into_service(error::not_found)),
         )

@@ -2,8 +2,7 @@
 
 use std::net::SocketAddr;
 
-use axum::extract::{ConnectInfo, Query, Request, State as Shared};
-use axum::http::header;
+use axum::extract::{ConnectInfo, Request, State as Shared};
 use axum::response::Response;
 use serde::Deserialize;
 use tracing::info;
@@ -11,12 +10,11 @@ use tracing::info;
 use crate::protocol::CloseCode;
 use crate::protocol::Epoch;
 use crate::protocol::NameError;
-use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
-use crate::server::http::State;
 use crate::server::http::error::ApiError;
-use crate::server::hub::Resume;
+use crate::server::http::extract::{self, Query};
+use crate::server::http::{State, origin};
 use crate::server::transport::{Handshake, Opened, turn_away};
 
 /// The query of `/ws`.
@@ -34,12 +32,6 @@ impl Asked {
         let id = self.id.as_deref().map_or_else(|| Ok(UserId::guest(fastrand::u64(..))), UserId::parse)?;
         Ok((room, id))
     }
-
-    fn resume(&self) -> Result<Option<Resume>, ApiError> {
-        let Some(after) = &self.after else { return Ok(None) };
-        let after = after.parse().map(Offset).map_err(|_| ApiError::Position)?;
-        Ok(Some(Resume { after, epoch: self.epoch.clone() }))
-    }
 }
 
 pub(super) async fn open(
@@ -50,10 +42,8 @@ pub(super) async fn open(
 ) -> Result<Response, ApiError> {
     let handshake = Handshake::new(&mut request)?;
     let address = peer.ip().to_canonical();
-    if !is_allowed(&state, &request) {
-        info!(%address, "refused: origin not allowed");
-        return Err(ApiError::Origin);
-    }
+    origin::check(&state, request.headers())
+        .inspect_err(|_| info!(%address, "refused: origin not allowed"))?;
     let (room, id) = match asked.names() {
         Ok(names) => names,
         Err(error) => {
@@ -61,7 +51,7 @@ pub(super) async fn open(
             return Ok(turn_away(handshake, CloseCode::BadName));
         }
     };
-    let resume = asked.resume()?;
+    let resume = extract::resume(asked.after.as_deref(), asked.epoch)?;
     let admission = state
         .hub
         .admit(address, &room, resume.as_ref())
@@ -69,13 +59,4 @@ pub(super) async fn open(
     let opened =
         Opened { admission, hub: state.hub.clone(), id, address, settings: state.connection.clone() };
     Ok(opened.spawn(handshake))
-}
-
-fn is_allowed(state: &State, request: &Request) -> bool {
-    let headers = request.headers();
-    // A value that is not even text is no origin of ours.
-    let origins: Vec<&str> =
-        headers.get_all(header::ORIGIN).iter().map(|value| value.to_str().unwrap_or_default()).collect();
-    let host = headers.get(header::HOST).and_then(|host| host.to_str().ok());
-    state.origins.allows(&origins, host)
 }

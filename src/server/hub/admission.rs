@@ -8,6 +8,7 @@ use std::sync::atomic::Ordering;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
+use crate::server::hub::publish::now_millis;
 use crate::server::hub::{Hub, Outlet, Resume, Room, Start, lock};
 
 /// Why a connection or a room was refused.
@@ -52,7 +53,8 @@ struct Place {
 pub struct Membership {
     place: Place,
     room: Arc<Room>,
-    id: UserId,
+    /// Who is present by it; `None` for a reader that nobody sees.
+    id: Option<UserId>,
     /// Where its outlet is registered, once it is.
     keys: Option<Keys>,
 }
@@ -128,19 +130,21 @@ impl Hub {
         self.0.newest.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Makes whoever was admitted a member called `id`: from now on it is present.
-    pub fn join(&self, admission: Admission, id: UserId) -> Membership {
+    /// Makes whoever was admitted a member. With an `id` it is present from now on; without one it only reads.
+    pub fn join(&self, admission: Admission, id: Option<UserId>) -> Membership {
         let Admission { place, room, .. } = admission;
-        lock(&room.presence).join(&id);
-        self.is_restless(&room);
+        if let Some(id) = &id {
+            lock(&room.presence).join(id, now_millis());
+            self.is_restless(&room);
+        }
         Membership { place, room, id, keys: None }
     }
 }
 
 impl Membership {
-    /// Who it is.
-    pub const fn id(&self) -> &UserId {
-        &self.id
+    /// Who is present by it, if anybody.
+    pub const fn id(&self) -> Option<&UserId> {
+        self.id.as_ref()
     }
 
     /// Where it comes from.
@@ -207,7 +211,9 @@ impl Drop for Membership {
             let outlet = lock(&hub.0.outlets).remove(outlet);
             drop(outlet);
         }
-        lock(&self.room.presence).leave(&self.id, hub.now());
-        hub.is_restless(&self.room);
+        if let Some(id) = &self.id {
+            lock(&self.room.presence).leave(id, hub.now());
+            hub.is_restless(&self.room);
+        }
     }
 }

@@ -30,7 +30,7 @@ use crate::server::room::{LogLimits, Moment, Reel};
 use crate::server::store::Store;
 
 pub use admission::{Admission, Membership, Refusal};
-pub use recover::{Gap, Resume, Start};
+pub use recover::{Gap, Missed, Resume, Start};
 pub use room::Room;
 
 /// Time that a restarted server needs for each client that comes back, with room to spare.

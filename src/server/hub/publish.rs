@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use crate::protocol::RoomName;
 use crate::server::hub::{Hub, Room, lock};
 use crate::server::room::Draft;
-use crate::server::store::{Limit, Page, Span, StoreError, Stored};
+use crate::server::store::{Bounds, Limit, Page, Span, StoreError, Stored};
 
 /// Bytes of a page of history: what one client may make wait for itself by asking once.
 const PAGE_BYTES: usize = 256 * 1024;
@@ -52,6 +52,14 @@ impl Hub {
         let _told = told.await;
     }
 
+    /// Where the log of `room` stands.
+    ///
+    /// # Errors
+    /// If the store cannot be read now.
+    pub fn bounds(&self, room: &Room) -> Result<Bounds, StoreError> {
+        self.0.store.bounds(room.name())
+    }
+
     /// At most `messages` entries of `room` from the store, and at most [`PAGE_BYTES`] of them.
     ///
     /// # Errors
@@ -62,6 +70,6 @@ impl Hub {
 }
 
 /// Milliseconds since 1970 UTC.
-fn now_millis() -> u64 {
+pub(super) fn now_millis() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }

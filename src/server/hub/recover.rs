@@ -1,10 +1,19 @@
-//! Where a client begins to read: at the newest, or where it left off.
+//! Where a client begins to read: at the newest, or where it left off; and where it reads on when the ring has
+//! passed it.
+
+use std::sync::Arc;
 
 use crate::protocol::Epoch;
 use crate::protocol::GapReason;
 use crate::protocol::Offset;
+use crate::protocol::Push;
 use crate::protocol::Recovery;
-use crate::server::store::Bounds;
+use crate::server::hub::{Hub, Room};
+use crate::server::room::Frame;
+use crate::server::store::{Bounds, Span, StoreError};
+
+/// Messages read from the store at once for a reader that has fallen behind.
+const CATCH_UP_MESSAGES: usize = 256;
 
 /// The position that a client comes with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,6 +35,28 @@ pub struct Start {
     pub gap: Option<Gap>,
 }
 
+/// What the store has for a reader that the ring has passed.
+#[derive(Debug)]
+pub struct Missed {
+    /// The oldest that is kept of what it has not seen.
+    pub frames: Vec<Arc<Frame>>,
+    /// The newest offset before they were read: what came after that is in the ring.
+    pub head: Offset,
+}
+
+impl Hub {
+    /// What a reader of `room` missed after `after`, as much as is read at once.
+    ///
+    /// # Errors
+    /// If the store cannot be read now.
+    pub async fn missed(&self, room: &Room, after: Offset) -> Result<Missed, StoreError> {
+        // Before the page is read: what is appended meanwhile is in the ring or makes the reader behind again.
+        let head = room.head();
+        let page = self.history(room, Span::After(after), CATCH_UP_MESSAGES).await?;
+        Ok(Missed { frames: page.frames, head })
+    }
+}
+
 /// What a client will not get.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
@@ -37,6 +68,13 @@ pub struct Gap {
     pub count: Option<u64>,
     /// Why.
     pub reason: GapReason,
+}
+
+impl From<Gap> for Push {
+    fn from(gap: Gap) -> Self {
+        let Gap { after, before, count, reason } = gap;
+        Self::Gap { after, before, count, reason }
+    }
 }
 
 impl Start {

@@ -9,7 +9,7 @@ use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::hub::readers::Readers;
 use crate::server::hub::{Outlet, lock};
-use crate::server::room::{Log, LogLimits, Presence, Reel};
+use crate::server::room::{Log, LogLimits, Presence, Present, Reel};
 use crate::server::store::Bounds;
 
 /// See the [module docs](self).
@@ -82,6 +82,12 @@ impl Room {
     pub fn members(&self) -> (usize, Option<Vec<UserId>>) {
         let presence = lock(&self.presence);
         (presence.count(), presence.named())
+    }
+
+    /// The same, each with its connections and since when it is here.
+    pub fn present(&self) -> (usize, Option<Vec<Present>>) {
+        let presence = lock(&self.presence);
+        (presence.count(), presence.present())
     }
 }
 

@@ -7,21 +7,15 @@ use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
 use crate::protocol::Body;
+use crate::protocol::Epoch;
 use crate::protocol::Key;
 use crate::protocol::Offset;
+use crate::protocol::Position;
 use crate::protocol::Publication;
 use crate::protocol::Push;
 use crate::protocol::UserId;
+use crate::server::room::Dialect;
 use crate::server::wire::{self, Opcode};
-
-/// How a connection reads the log.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Dialect {
-    /// What was said, byte for byte.
-    Plain,
-    /// `fanfare.v1`.
-    Typed,
-}
 
 /// What was said, as it was said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -84,17 +78,27 @@ impl Draft {
 #[derive(Debug)]
 pub struct Frame {
     draft: Draft,
+    epoch: Epoch,
     offset: Offset,
     prev: Offset,
     at: u64,
     typed: OnceLock<Bytes>,
+    /// Boxed: few frames are ever read by a stream.
+    streamed: OnceLock<Box<Streamed>>,
+}
+
+/// A frame as streams over HTTP read it.
+#[derive(Debug, Default)]
+struct Streamed {
+    sse: OnceLock<Bytes>,
+    ndjson: OnceLock<Bytes>,
 }
 
 impl Frame {
-    /// `draft` as the store has numbered it: its offset, the one before it, and the time in milliseconds since
-    /// 1970 UTC.
-    pub const fn new(draft: Draft, offset: Offset, prev: Offset, at: u64) -> Self {
-        Self { draft, offset, prev, at, typed: OnceLock::new() }
+    /// `draft` as the store has numbered it: the log's life, its offset there, the one before it, and the time
+    /// in milliseconds since 1970 UTC.
+    pub const fn new(draft: Draft, epoch: Epoch, offset: Offset, prev: Offset, at: u64) -> Self {
+        Self { draft, epoch, offset, prev, at, typed: OnceLock::new(), streamed: OnceLock::new() }
     }
 
     /// Its number.
@@ -112,14 +116,29 @@ impl Frame {
         self.at
     }
 
-    /// The whole WebSocket frame of `dialect`; the typed one is made when the first reader needs it.
+    /// All of it in `dialect`: a WebSocket frame, an event, a line. What is not plain is made when the first
+    /// reader needs it.
     pub fn encoded(&self, dialect: Dialect) -> &Bytes {
         match dialect {
             Dialect::Plain => &self.draft.plain,
-            Dialect::Typed => self.typed.get_or_init(|| {
-                wire::encode(Opcode::Text, Push::Message(self.publication()).encode().as_bytes())
+            Dialect::Typed => self.typed.get_or_init(|| self.encode(dialect, String::new())),
+            Dialect::Sse => self.streamed.get_or_init(Box::default).sse.get_or_init(|| {
+                let position = Position { epoch: self.epoch.clone(), offset: self.offset };
+                self.encode(dialect, format!("id: {position}\n"))
             }),
+            Dialect::Ndjson => self
+                .streamed
+                .get_or_init(Box::default)
+                .ndjson
+                .get_or_init(|| self.encode(dialect, String::new())),
         }
+    }
+
+    /// The entry in `dialect`, behind `head`.
+    fn encode(&self, dialect: Dialect, head: String) -> Bytes {
+        let mut bytes = head.into_bytes();
+        dialect.encode_into(&Push::Message(self.publication()), &mut bytes);
+        bytes.into()
     }
 
     /// The entry, decoded.
@@ -138,7 +157,7 @@ impl Frame {
         }
     }
 
-    /// What it counts for where bytes are limited: itself and what was said, in the plain dialect. The typed
+    /// What it counts for where bytes are limited: itself and what was said, in the plain dialect. Each other
     /// one, where it is in use, holds about as much again.
     pub fn size(&self) -> usize {
         size_of::<Self>() + self.draft.plain.len()

@@ -114,14 +114,14 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::UserId;
+    use crate::protocol::{Epoch, UserId};
     use crate::server::room::Draft;
 
     /// Text of one letter that encodes to three bytes, so that runs can be counted.
     fn letter(offset: u64) -> Arc<Frame> {
         let text = char::from(b'a' + (offset % 26) as u8).to_string();
         let draft = Draft::text(UserId::guest(0), None, &text);
-        Arc::new(Frame::new(draft, Offset(offset), Offset(offset - 1), 0))
+        Arc::new(Frame::new(draft, Epoch::new(0), Offset(offset), Offset(offset - 1), 0))
     }
 
     fn log_of(messages: usize, appended: u64) -> Log {
@@ -172,7 +172,7 @@ mod tests {
         let mut log = Log::new(LogLimits { messages: 10, bytes: 100 }, Offset(0));
         log.append(letter(1));
         let large = Draft::binary(UserId::guest(0), &[0; 1000]);
-        log.append(Arc::new(Frame::new(large, Offset(2), Offset(1), 0)));
+        log.append(Arc::new(Frame::new(large, Epoch::new(0), Offset(2), Offset(1), 0)));
         assert_eq!(read(&log, 1, 1).map(|run| run.map(|run| run.until)), Ok(Some(Offset(2))));
     }
 

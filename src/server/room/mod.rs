@@ -7,6 +7,7 @@
 //! - Offsets only grow.
 
 mod moment;
+mod dialect;
 mod frame;
 mod log;
 mod reel;
@@ -14,9 +15,10 @@ mod roster;
 mod presence;
 mod keys;
 
-pub use frame::{Dialect, Draft, Frame, Said};
+pub use dialect::Dialect;
+pub use frame::{Draft, Frame, Said};
 pub use keys::{KeyLimits, KeyWindow, Keyed};
 pub use log::{Lagged, Log, LogLimits, join};
 pub use moment::Moment;
-pub use presence::{Change, Presence};
+pub use presence::{Change, Presence, Present};
 pub use reel::{MAX_RUN_BYTES, Reel, Run};

@@ -25,9 +25,22 @@ pub struct Presence {
 #[derive(Debug)]
 struct Member {
     connections: u32,
+    /// When it came, in milliseconds since 1970 UTC.
+    since: u64,
     /// Since when there is no connection.
     absent: Option<Moment>,
     is_announced: bool,
+}
+
+/// One member as others see it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Present {
+    /// Who.
+    pub id: UserId,
+    /// Open connections; 0 for a moment after the last one went.
+    pub connections: u32,
+    /// When it came, in milliseconds since 1970 UTC.
+    pub since: u64,
 }
 
 /// What has changed since it was last told.
@@ -42,9 +55,9 @@ pub struct Change {
 }
 
 impl Presence {
-    /// A connection of `id` came.
-    pub fn join(&mut self, id: &UserId) {
-        let new = Member { connections: 0, absent: None, is_announced: false };
+    /// A connection of `id` came at `at`, in milliseconds since 1970 UTC.
+    pub fn join(&mut self, id: &UserId, at: u64) {
+        let new = Member { connections: 0, since: at, absent: None, is_announced: false };
         let member = self.members.get_or_insert(id, new);
         member.connections += 1;
         member.absent = None;
@@ -70,6 +83,19 @@ impl Presence {
     pub fn named(&self) -> Option<Vec<UserId>> {
         (self.members.len() <= MAX_NAMED)
             .then(|| sorted(self.members.iter().map(|(id, _)| id.clone()).collect()))
+    }
+
+    /// The same, each with what is known of it.
+    pub fn present(&self) -> Option<Vec<Present>> {
+        let present = |(id, member): (&UserId, &Member)| Present {
+            id: id.clone(),
+            connections: member.connections,
+            since: member.since,
+        };
+        let mut all: Vec<Present> =
+            (self.members.len() <= MAX_NAMED).then(|| self.members.iter().map(present).collect())?;
+        all.sort_unstable_by(|one, other| one.id.cmp(&other.id));
+        Some(all)
     }
 
     /// Whether [`Presence::announce`] may have something to tell, now or after the grace.
@@ -127,11 +153,11 @@ mod tests {
     #[test]
     fn a_member_that_comes_back_within_the_grace_was_never_gone() {
         let mut presence = Presence::default();
-        presence.join(&user(1));
+        presence.join(&user(1), 0);
         assert_eq!(presence.announce(at(0)).map(|change| change.joined), Some(vec![user(1)]));
         presence.leave(&user(1), at(1000));
         assert_eq!(presence.announce(at(5999)), None);
-        presence.join(&user(1));
+        presence.join(&user(1), 0);
         assert_eq!(presence.announce(at(20_000)), None);
         presence.leave(&user(1), at(30_000));
         assert!(presence.is_restless());
@@ -143,17 +169,30 @@ mod tests {
     #[test]
     fn a_member_with_two_connections_leaves_with_the_second() {
         let mut presence = Presence::default();
-        presence.join(&user(1));
-        presence.join(&user(1));
+        presence.join(&user(1), 0);
+        presence.join(&user(1), 0);
         presence.announce(at(0));
         presence.leave(&user(1), at(0));
         assert_eq!((presence.announce(at(60_000)), presence.count()), (None, 1));
     }
 
     #[test]
+    fn a_member_is_here_since_its_first_connection_came() {
+        let mut presence = Presence::default();
+        presence.join(&user(1), 1000);
+        presence.join(&user(0), 2000);
+        presence.join(&user(1), 3000);
+        let present = |id: usize, connections, since| Present { id: user(id), connections, since };
+        assert_eq!(presence.present(), Some(vec![present(0, 1, 2000), present(1, 2, 1000)]));
+        (0..2).for_each(|_| presence.leave(&user(1), at(0)));
+        presence.join(&user(1), 9000);
+        assert_eq!(presence.present(), Some(vec![present(0, 1, 2000), present(1, 1, 1000)]));
+    }
+
+    #[test]
     fn in_a_large_room_only_the_count_is_told() {
         let mut presence = Presence::default();
-        (0..501).for_each(|number| presence.join(&user(number)));
+        (0..501).for_each(|number| presence.join(&user(number), 0));
         assert_eq!(presence.announce(at(0)), Some(Change { count: 501, joined: vec![], left: vec![] }));
         assert_eq!(presence.named(), None);
     }
@@ -175,7 +214,7 @@ mod tests {
             for (who, comes, pause) in steps {
                 if comes {
                     connections[who] += 1;
-                    presence.join(&user(who));
+                    presence.join(&user(who), 0);
                 } else if connections[who] > 0 {
                     connections[who] -= 1;
                     presence.leave(&user(who), at(now));

@@ -27,14 +27,14 @@ pub struct Reel<'a> {
     log: &'a Mutex<Log>,
     until: Offset,
     /// For each dialect the run made last, and the place that it starts after.
-    last: [Option<(Offset, Run)>; 2],
+    last: [Option<(Offset, Run)>; Dialect::COUNT],
 }
 
 impl<'a> Reel<'a> {
     /// A pass over `log` as it stands now.
     pub fn new(log: &'a Mutex<Log>) -> Self {
         let until = log.lock().unwrap_or_else(PoisonError::into_inner).head();
-        Self { log, until, last: [None, None] }
+        Self { log, until, last: [const { None }; Dialect::COUNT] }
     }
 
     /// What a reader at `after` gets next in this pass, or `None` when it has all.

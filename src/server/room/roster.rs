@@ -41,7 +41,10 @@ impl<T> Roster<T> {
             Self::Few(few) => (Some(few), None),
             Self::Many(many) => (None, Some(many)),
         };
-        few.into_iter().flatten().map(|(id, kept)| (id, kept)).chain(many.into_iter().flat_map(|many| many.iter()))
+        few.into_iter()
+            .flatten()
+            .map(|(id, kept)| (id, kept))
+            .chain(many.into_iter().flat_map(|many| many.iter()))
     }
 
     /// What is kept of `id`.

@@ -36,27 +36,39 @@ impl Limiter {
 
     /// Takes a token for one event; `false` means that it came too fast.
     pub fn allows(&mut self, rate: Rate, now: Moment) -> bool {
+        self.take(1, rate, now).is_ok()
+    }
+
+    /// Takes a token for each of `events`: all of them, or none.
+    ///
+    /// # Errors
+    /// How long to wait until there are enough. More than the burst there never are.
+    pub fn take(&mut self, events: u32, rate: Rate, now: Moment) -> Result<(), Duration> {
         if rate.per_second == 0 {
-            return true;
+            return Ok(());
         }
-        self.millitokens = self.fill(rate, now);
+        self.millitokens = self.filled_up(rate, now);
         self.filled = now;
-        match self.millitokens.checked_sub(Self::TOKEN) {
+        let needed = u64::from(events) * Self::TOKEN;
+        match self.millitokens.checked_sub(needed) {
             Some(rest) => {
                 self.millitokens = rest;
-                true
+                Ok(())
             }
-            None => false,
+            None => {
+                let missing = needed - self.millitokens;
+                Err(Duration::from_millis(missing.div_ceil(u64::from(rate.per_second))))
+            }
         }
     }
 
-    /// Whether it is as good as new.
+    /// Whether it is as full as it gets.
     pub fn is_full(&self, rate: Rate, now: Moment) -> bool {
-        self.fill(rate, now) == u64::from(rate.burst) * Self::TOKEN
+        self.filled_up(rate, now) == u64::from(rate.burst) * Self::TOKEN
     }
 
-    /// What is in it now, in thousandths of a token.
-    fn fill(&self, rate: Rate, now: Moment) -> u64 {
+    /// What it holds at `now`, in thousandths of a token.
+    fn filled_up(&self, rate: Rate, now: Moment) -> u64 {
         let elapsed: Duration = now.since(self.filled);
         let gained = (elapsed.as_millis() as u64).saturating_mul(u64::from(rate.per_second));
         self.millitokens.saturating_add(gained).min(u64::from(rate.burst) * Self::TOKEN)
@@ -88,6 +100,17 @@ mod tests {
     fn a_pause_fills_the_bucket_no_further_than_the_burst() {
         let mut limiter = Limiter::new(RATE, at(0));
         assert_eq!((0..100).filter(|_| limiter.allows(RATE, at(3_600_000))).count(), 40);
+    }
+
+    #[test]
+    fn many_events_at_once_take_all_their_tokens_or_none_and_the_wait_is_told() {
+        let mut limiter = Limiter::new(RATE, at(0));
+        assert_eq!(limiter.take(30, RATE, at(0)), Ok(()));
+        assert_eq!(limiter.take(30, RATE, at(0)), Err(Duration::from_secs(1)));
+        assert_eq!(limiter.take(10, RATE, at(0)), Ok(()), "a refusal costs nothing");
+        assert_eq!(limiter.take(20, RATE, at(999)), Err(Duration::from_millis(1)));
+        assert_eq!(limiter.take(20, RATE, at(1000)), Ok(()));
+        assert!(!limiter.is_full(RATE, at(2999)) && limiter.is_full(RATE, at(3000)));
     }
 
     #[test]

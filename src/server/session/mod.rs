@@ -7,10 +7,12 @@
 
 mod heartbeat;
 mod limiter;
+mod limiters;
 mod outbox;
 mod state;
 
 pub use heartbeat::{Heartbeat, HeartbeatSettings, Pulse};
 pub use limiter::{Limiter, Rate};
+pub use limiters::Limiters;
 pub use outbox::{Farewell, Next, Outbox};
 pub use state::{Action, Session};

@@ -18,10 +18,10 @@ use crate::server::wire::{self, Opcode};
 #[derive(Debug, PartialEq, Eq)]
 pub enum Next<'a> {
     /// Hand these bytes to the kernel and report with [`Outbox::wrote`].
-    Write(&'a [u8]),
+    Write(&'a Bytes),
     /// Everything is written.
     Idle,
-    /// Everything is written, the last of it a Close frame.
+    /// Everything is written, the last of it a Close frame where the dialect has one.
     Finished,
     /// The ring has passed this reader: read on from the store after this offset and report with
     /// [`Outbox::caught_up`].
@@ -84,12 +84,14 @@ impl Outbox {
         }
     }
 
-    /// Queues a frame of the typed dialect for this connection alone.
+    /// Queues `push` for this connection alone, as its dialect writes it.
     pub fn say(&mut self, push: &Push) {
-        self.push(Opcode::Text, push.encode().as_bytes());
+        if self.farewell.is_none() {
+            self.dialect.encode_into(push, &mut self.own);
+        }
     }
 
-    /// Queues a frame that was encoded for several connections.
+    /// Queues whole frames that were encoded before.
     pub fn push_encoded(&mut self, frame: &[u8]) {
         if self.farewell.is_none() {
             self.own.extend_from_slice(frame);
@@ -142,6 +144,7 @@ impl Outbox {
             match (self.farewell, self.said) {
                 (None, _) => return Next::Idle,
                 (Some(_), true) => return Next::Finished,
+                (Some(_), false) if self.dialect.is_stream() => return Next::Finished,
                 (Some(farewell), false) => {
                     self.said = true;
                     self.current = match farewell {
@@ -155,7 +158,7 @@ impl Outbox {
     }
 
     /// The store gave `frames`, the oldest that it has after the cursor. If it has none, or not the next one,
-    /// there is a gap: a typed client is told, a plain one cannot be and is closed.
+    /// there is a gap: a plain client cannot be told and is closed, any other is told.
     pub fn caught_up(&mut self, frames: &[Arc<Frame>], head: Offset) {
         if !self.is_behind {
             return;
@@ -184,7 +187,7 @@ impl Outbox {
         self.cursor = seen;
         match self.dialect {
             Dialect::Plain => self.close(Farewell::Ours(CloseCode::TooSlow)),
-            Dialect::Typed => {
+            Dialect::Typed | Dialect::Sse | Dialect::Ndjson => {
                 let count = before.0.checked_sub(after.0 + 1);
                 self.say(&Push::Gap { after, before, count, reason });
             }

@@ -71,7 +71,7 @@ impl Kept {
             let from = draft.from().clone();
             self.keys.remember(Keyed { from, key, offset: self.head, at, clock: now });
         }
-        let frame = Arc::new(Frame::new(draft, self.head, prev, at));
+        let frame = Arc::new(Frame::new(draft, self.epoch.clone(), self.head, prev, at));
         self.bytes += frame.size();
         self.frames.push_back((frame.clone(), now));
         Stored::New(frame)

@@ -14,10 +14,9 @@ use crate::protocol::Push;
 use crate::server::hub::{Admission, Hub, Outlet, Room};
 use crate::server::room::{Dialect, Moment, Reel};
 use crate::server::session::{Farewell, Heartbeat, HeartbeatSettings, Next, Outbox, Pulse, Rate};
+use crate::server::transport::patient::STUCK_AFTER;
 use crate::server::wire::Opcode;
 
-/// A reader that takes no byte for this long is gone for all we know.
-const STUCK_AFTER: Duration = Duration::from_secs(30);
 /// A message that has begun must be whole after this long, and a second more for each of these many bytes that
 /// it may have: slower is no link that anybody has.
 const UNFINISHED_AFTER: Duration = Duration::from_secs(10);
@@ -36,11 +35,9 @@ pub struct ConnectionSettings {
     pub rate: Rate,
 }
 
-impl ConnectionSettings {
-    /// How long a message may take from its first byte to its last.
-    fn patience(&self) -> Duration {
-        UNFINISHED_AFTER + Duration::from_secs((self.max_message / SLOWEST_BYTES_A_SECOND) as u64)
-    }
+/// How long a message of `bytes` may take from its first byte to its last.
+pub fn patience(bytes: usize) -> Duration {
+    UNFINISHED_AFTER + Duration::from_secs((bytes / SLOWEST_BYTES_A_SECOND) as u64)
 }
 
 /// See the [module docs](self).
@@ -176,7 +173,7 @@ impl Outlet for Connection {
         }
         let is_expired = match state.heartbeat.check(now, &self.settings.heartbeat) {
             Pulse::Alive => {
-                state.unfinished.is_some_and(|since| now.since(since) >= self.settings.patience())
+                state.unfinished.is_some_and(|since| now.since(since) >= patience(self.settings.max_message))
             }
             Pulse::Ping => {
                 state.outbox.push(Opcode::Ping, &[]);

@@ -1,4 +1,4 @@
-//! Open WebSockets: bytes in from the kernel, bytes out to it. The only floor that touches their sockets.
+//! Open WebSockets and streams: bytes in from the kernel, bytes out to it. The only floor that touches sockets.
 //!
 //! # Invariants
 //!
@@ -7,11 +7,16 @@
 //! - Writing never waits. A socket that takes nothing is left alone until the kernel says that it does.
 //! - Whoever breaks a rule is told the close code before the connection goes.
 
+mod patient;
 mod upgrade;
 mod connection;
 mod reader;
 mod task;
+mod stream;
 
-pub use connection::ConnectionSettings;
+pub use connection::{ConnectionSettings, patience};
+pub use patient::Patient;
+pub use reader::max_say_bytes;
+pub use stream::{Listener, Stream};
 pub use task::{Opened, turn_away};
 pub use upgrade::{Handshake, UpgradeError};

@@ -27,6 +27,11 @@ const JSON_EXPANSION: usize = 6;
 /// Room for everything in a `say` that is not its text: type, key, braces, spaces.
 const JSON_AROUND_TEXT: usize = 1024;
 
+/// How long a message of `max_message` bytes may be as JSON, with all that is around its text.
+pub fn max_say_bytes(max_message: usize) -> usize {
+    max_message.saturating_mul(JSON_EXPANSION).saturating_add(JSON_AROUND_TEXT)
+}
+
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
 }
@@ -50,10 +55,7 @@ impl Reader {
     pub(super) fn new(connection: &Connection, id: UserId) -> Self {
         let ConnectionSettings { max_message, rate, .. } = *connection.settings;
         let dialect = connection.lock().outbox.dialect();
-        let max_frame = match dialect {
-            Dialect::Plain => max_message,
-            Dialect::Typed => max_message.saturating_mul(JSON_EXPANSION).saturating_add(JSON_AROUND_TEXT),
-        };
+        let max_frame = if dialect == Dialect::Plain { max_message } else { max_say_bytes(max_message) };
         Self {
             decoder: Decoder::new(max_frame),
             session: Session::new(dialect, id, rate, max_message, connection.hub.now()),
@@ -158,10 +160,13 @@ fn publish(connection: &Arc<Connection>, drafts: Vec<Draft>) {
                 sender.with_outbox(|outbox| acks.iter().for_each(|ack| outbox.say(ack)));
             }
         }
-        Err(error) => sender.with_outbox(|outbox| match outbox.dialect() {
-            Dialect::Typed => keys.into_iter().for_each(|key| outbox.say(&unavailable(&error, key))),
-            // Nothing else can be said to a plain client.
-            Dialect::Plain => outbox.close(Farewell::Ours(CloseCode::GoingAway)),
+        Err(error) => sender.with_outbox(|outbox| {
+            if outbox.dialect() == Dialect::Plain {
+                // Nothing else can be said to a plain client.
+                outbox.close(Farewell::Ours(CloseCode::GoingAway));
+            } else {
+                keys.into_iter().for_each(|key| outbox.say(&unavailable(&error, key)));
+            }
         }),
     });
 }

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
-use tracing::info;
+use tracing::{field, info};
 
 use crate::protocol::CloseCode;
 use crate::protocol::Offset;
@@ -16,10 +16,9 @@ use crate::protocol::Push;
 use crate::protocol::Recovery;
 use crate::protocol::UserId;
 use crate::protocol::Welcome;
-use crate::server::hub::{Admission, Gap, Hub, Membership, Outlet};
+use crate::server::hub::{Admission, Hub, Membership, Missed, Outlet};
 use crate::server::room::Dialect;
 use crate::server::session::Farewell;
-use crate::server::store::Span;
 use crate::server::transport::connection::{Connection, Lost};
 use crate::server::transport::reader::{Pause, Reader};
 use crate::server::transport::{ConnectionSettings, Handshake};
@@ -28,8 +27,6 @@ use crate::server::wire;
 /// How long a client may take to answer our Close frame before its socket is dropped.
 const CLOSE_GRACE: Duration = Duration::from_secs(3);
 
-/// Messages read from the store at once for a reader that has fallen behind.
-const CATCH_UP_MESSAGES: usize = 256;
 /// How much of what a client still sends is read and thrown away for it to see our Close frame, besides the
 /// message that it may be in the middle of: not more, or a flood would cost most when it has been told to stop.
 const MAX_DISCARDED_BYTES: usize = 4 * 1024 * 1024;
@@ -65,23 +62,16 @@ impl Opened {
     /// Everything that needs no waiting: from here on the connection is in its room.
     fn begin(self, dialect: Dialect, stream: TcpStream, mut early: Vec<u8>) -> Life {
         let Self { admission, hub, id, address, settings } = self;
-        // Small messages must leave at once; a failure would only make them late.
-        let _ = stream.set_nodelay(true);
         let log = (admission.head(), admission.first());
         let start = admission.start().clone();
         let connection = Arc::new(Connection::new(stream, hub.clone(), &admission, dialect, settings));
         let number = hub.number_connection();
         info!(%id, room = %connection.room.name(), %address, number, "connected");
         // Present before it is told so, and told before it is registered: or frames of the log could come first.
-        let mut membership = hub.join(admission, id.clone());
+        let mut membership = hub.join(admission, Some(id.clone()));
         if dialect == Dialect::Typed {
             let welcome = welcome(&connection, &id, number, log, start.recovery);
-            let gap = start.gap.map(|Gap { after, before, count, reason }| Push::Gap {
-                after,
-                before,
-                count,
-                reason,
-            });
+            let gap = start.gap.map(Push::from);
             connection.with_outbox(|outbox| {
                 [Some(welcome), gap].iter().flatten().for_each(|push| outbox.say(push))
             });
@@ -113,8 +103,8 @@ impl Life {
         }
         drop(reader);
         let ending = Ending::of(&connection);
-        let (id, address) = (membership.id(), membership.address());
-        info!(%id, room = %connection.room.name(), %address, number, reason = %ending, "disconnected");
+        let (id, address) = (membership.id().map(field::display), membership.address());
+        info!(id, room = %connection.room.name(), %address, number, reason = %ending, "disconnected");
         // The room is left at once; the last bytes may take a moment.
         drop(membership);
         if matches!(ending, Ending::Handshake(_)) {
@@ -153,10 +143,8 @@ fn welcome(
 
 /// Reads on from the store, for a reader that the ring has passed.
 async fn catch_up(connection: &Connection, after: Offset) {
-    // Before the page is read: what is appended meanwhile is in the ring or makes it behind again.
-    let head = connection.room.head();
-    match connection.hub.history(&connection.room, Span::After(after), CATCH_UP_MESSAGES).await {
-        Ok(page) => connection.with_outbox(|outbox| outbox.caught_up(&page.frames, head)),
+    match connection.hub.missed(&connection.room, after).await {
+        Ok(Missed { frames, head }) => connection.with_outbox(|outbox| outbox.caught_up(&frames, head)),
         // It keeps its place: it may come back with it.
         Err(_unavailable) => {
             connection.with_outbox(|outbox| outbox.close(Farewell::Ours(CloseCode::TooSlow)))

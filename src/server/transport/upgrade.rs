@@ -13,6 +13,7 @@ use tokio::net::TcpStream;
 
 use crate::protocol::SUBPROTOCOL;
 use crate::server::room::Dialect;
+use crate::server::transport::Patient;
 
 /// Appended to the client's key before hashing (section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -88,8 +89,8 @@ impl Handshake {
         let upgrade = self.upgrade;
         // The socket, and what the client sent together with its request.
         let socket = async move {
-            let parts = upgrade.await.ok()?.downcast::<TokioIo<TcpStream>>().ok()?;
-            Some((parts.io.into_inner(), parts.read_buf.to_vec()))
+            let parts = upgrade.await.ok()?.downcast::<TokioIo<Patient>>().ok()?;
+            Some((parts.io.into_inner().into_inner(), parts.read_buf.to_vec()))
         };
         (response, socket)
     }

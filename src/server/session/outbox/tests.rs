@@ -3,13 +3,13 @@
 use std::sync::Mutex;
 
 use super::*;
-use crate::protocol::UserId;
+use crate::protocol::{Epoch, UserId};
 use crate::server::room::{Draft, Log, LogLimits};
 
 fn frames(texts: &[&str]) -> Vec<Arc<Frame>> {
     let frame = |(at, text): (usize, &&str)| {
         let draft = Draft::text(UserId::guest(0), None, text);
-        Arc::new(Frame::new(draft, Offset(at as u64 + 1), Offset(at as u64), 0))
+        Arc::new(Frame::new(draft, Epoch::new(0), Offset(at as u64 + 1), Offset(at as u64), 0))
     };
     texts.iter().enumerate().map(frame).collect()
 }
@@ -94,25 +94,35 @@ fn a_reader_the_ring_has_passed_goes_on_from_the_store() {
 }
 
 #[test]
-fn a_typed_reader_is_told_of_a_gap_and_a_plain_one_is_closed_as_too_slow() {
+fn a_plain_reader_with_a_gap_is_closed_as_too_slow_and_any_other_is_told() {
     let all = frames(&["one", "two", "three"]);
     let log = log(1, &["one", "two", "three"]);
-    for dialect in [Dialect::Plain, Dialect::Typed] {
+    for dialect in [Dialect::Plain, Dialect::Typed, Dialect::Sse, Dialect::Ndjson] {
         let mut outbox = Outbox::new(dialect, Offset(0));
         drain(&mut outbox, &log, 1000);
         outbox.caught_up(&all[2..], Offset(3));
         let (written, finished) = drain(&mut outbox, &log, 1000);
-        match dialect {
-            Dialect::Plain => {
-                assert_eq!((written, finished), (wire::close_frame(CloseCode::TooSlow).to_vec(), true))
-            }
-            Dialect::Typed => {
-                let (after, before) = (Offset(0), Offset(3));
-                let gap = Push::Gap { after, before, count: Some(2), reason: GapReason::Lagged };
-                let expected =
-                    [&wire::encode(Opcode::Text, gap.encode().as_bytes()), all[2].encoded(dialect)];
-                assert_eq!((written, finished), ([&expected[0][..], &expected[1][..]].concat(), false));
-            }
+        if dialect == Dialect::Plain {
+            assert_eq!((written, finished), (wire::close_frame(CloseCode::TooSlow).to_vec(), true));
+        } else {
+            let (after, before) = (Offset(0), Offset(3));
+            let gap = Push::Gap { after, before, count: Some(2), reason: GapReason::Lagged };
+            let mut expected = Vec::new();
+            dialect.encode_into(&gap, &mut expected);
+            expected.extend_from_slice(all[2].encoded(dialect));
+            assert_eq!((written, finished), (expected, false));
         }
     }
+}
+
+#[test]
+fn a_stream_has_no_close_frame_and_ends_after_what_the_log_has() {
+    let log = log(10, &["hello"]);
+    let mut outbox = Outbox::new(Dialect::Ndjson, Offset(0));
+    outbox.say(&Push::Drain { reconnect_after_ms: 7 });
+    outbox.close(Farewell::Ours(CloseCode::GoingAway));
+    let (written, finished) = drain(&mut outbox, &log, 1000);
+    assert!(finished);
+    let lines = String::from_utf8(written).expect("text");
+    assert!(lines.starts_with("{\"type\":\"drain\"") && lines.ends_with("\"text\":\"hello\"}\n"), "{lines}");
 }

@@ -97,7 +97,7 @@ impl<'a> Batch<'a> {
             self.changes.found.insert((place.id, from.clone(), key.clone()), (offset, at));
             self.changes.keyed.push((place.id, Keyed { from, key, offset, at, clock: self.now }));
         }
-        Ok(Stored::New(Arc::new(Frame::new(draft, offset, prev, at))))
+        Ok(Stored::New(Arc::new(Frame::new(draft, self.ledger.epoch().clone(), offset, prev, at))))
     }
 
     /// Where and when `from` said something with `key` lately.

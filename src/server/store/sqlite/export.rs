@@ -35,6 +35,7 @@ pub fn export(
 ) -> Result<u64, ExportError> {
     file::inspect(path, false)?;
     let connection = file::open_to_read(path)?;
+    let epoch = file::epoch(&connection)?;
     let mut select = connection.prepare(&format!(
         "SELECT {COLUMNS} FROM messages JOIN rooms ON rooms.id = messages.room
          WHERE rooms.name = ?1 AND offset >= rooms.first ORDER BY offset"
@@ -42,7 +43,7 @@ pub fn export(
     let mut rows = select.query([room.as_str()])?;
     let mut count = 0;
     while let Some(row) = rows.next()? {
-        each(&frame_of(row)?)?;
+        each(&frame_of(row, &epoch)?)?;
         count += 1;
     }
     Ok(count)

@@ -159,12 +159,7 @@ impl File {
 
     /// Which life of the logs this file holds.
     pub(super) fn epoch(&self) -> Result<Epoch, OpenError> {
-        let query = "SELECT value FROM meta WHERE name = 'epoch'";
-        let epoch: String =
-            self.connection.query_row(query, [], |row| row.get(0)).map_err(|error| self.wrong(&error))?;
-        u32::from_str_radix(&epoch, 16)
-            .map(Epoch::new)
-            .map_err(|_| self.damaged(format!("its epoch is {epoch:?}")))
+        epoch(&self.connection).map_err(|error| self.wrong(&error))
     }
 
     /// Another connection, that only reads.
@@ -201,6 +196,12 @@ fn lock(path: &Path) -> Result<fs::File, OpenError> {
 
 fn folder_of(path: &Path) -> Option<&Path> {
     path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder })
+}
+
+/// Which life of the logs the file holds.
+pub(super) fn epoch(connection: &Connection) -> rusqlite::Result<Epoch> {
+    let query = "SELECT value FROM meta WHERE name = 'epoch'";
+    connection.query_row(query, [], |row| row.get::<_, String>(0)).map(Epoch::from)
 }
 
 /// A connection to a database that is there, for reading only.

@@ -5,6 +5,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Row;
 
+use crate::protocol::Epoch;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::store::Retention;
@@ -54,8 +55,12 @@ impl Place {
 }
 
 /// See the [module docs](self).
-#[derive(Debug, Default)]
-pub(super) struct Ledger(Mutex<HashMap<RoomName, Place>>);
+#[derive(Debug)]
+pub(super) struct Ledger {
+    /// Which life of its logs the file holds.
+    epoch: Epoch,
+    rooms: Mutex<HashMap<RoomName, Place>>,
+}
 
 impl Ledger {
     /// What the file says, and the latest time by the store's clock in it.
@@ -71,7 +76,11 @@ impl Ledger {
             rooms.insert(name, place);
         }
         let last = rooms.values().map(|place| place.clock).max().unwrap_or_default();
-        Ok((Self(Mutex::new(rooms)), last))
+        Ok((Self { epoch: file.epoch()?, rooms: Mutex::new(rooms) }, last))
+    }
+
+    pub(super) const fn epoch(&self) -> &Epoch {
+        &self.epoch
     }
 
     /// Where `room` stands, if anything was ever said there.
@@ -102,6 +111,6 @@ impl Ledger {
 
     /// What this lock guards is consistent between statements, so a panic elsewhere does not spoil it.
     fn lock(&self) -> MutexGuard<'_, HashMap<RoomName, Place>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -32,7 +32,6 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
-use crate::protocol::Epoch;
 use crate::protocol::RoomName;
 use crate::server::room::Draft;
 use crate::server::store::clock::Clock;
@@ -72,7 +71,6 @@ pub struct SqliteSettings {
 
 /// See the [module docs](self).
 pub struct SqliteStore {
-    epoch: Epoch,
     ledger: Arc<Ledger>,
     queue: Arc<Queue>,
     readers: Readers,
@@ -105,9 +103,8 @@ impl SqliteStore {
         settings: &SqliteSettings,
         clock: Arc<Clock>,
     ) -> Result<Self, OpenError> {
-        let epoch = file.epoch()?;
         let ledger = Arc::new(ledger);
-        let readers = Readers::open(&file)?;
+        let readers = Readers::open(&file, ledger.clone())?;
         let queue = Arc::new(Queue::default());
         let (health, watched) = watch::channel(Health::Ready);
         let writer = Writer::new(file, ledger.clone(), queue.clone(), settings.retention, clock, health);
@@ -115,14 +112,14 @@ impl SqliteStore {
             .name("store".to_owned())
             .spawn(move || writer.run())
             .map_err(|source| OpenError::Io { path: settings.path.clone(), source })?;
-        Ok(Self { epoch, ledger, queue, readers, health: watched, writer: Mutex::new(Some(writer)) })
+        Ok(Self { ledger, queue, readers, health: watched, writer: Mutex::new(Some(writer)) })
     }
 }
 
 impl Store for SqliteStore {
     fn bounds(&self, room: &RoomName) -> Result<Bounds, StoreError> {
         let (first, head) = self.ledger.bounds(room);
-        Ok(Bounds { epoch: self.epoch.clone(), first, head })
+        Ok(Bounds { epoch: self.ledger.epoch().clone(), first, head })
     }
 
     fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64, report: Report) {
@@ -135,10 +132,7 @@ impl Store for SqliteStore {
         span: Span,
         limit: Limit,
     ) -> BoxFuture<'static, Result<Page, StoreError>> {
-        match self.ledger.place(room) {
-            Some(place) => self.readers.page(place, span, limit).boxed(),
-            None => futures::future::ready(Ok(Page::default())).boxed(),
-        }
+        self.readers.page(room, span, limit).boxed()
     }
 
     /// The file outlasts the process.
@@ -164,6 +158,6 @@ impl Drop for SqliteStore {
 
 impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqliteStore").field("epoch", &self.epoch).finish_non_exhaustive()
+        f.debug_struct("SqliteStore").field("epoch", self.ledger.epoch()).finish_non_exhaustive()
     }
 }

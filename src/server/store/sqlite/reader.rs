@@ -6,13 +6,15 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Row};
 use tokio::sync::Semaphore;
 
+use crate::protocol::Epoch;
 use crate::protocol::Key;
 use crate::protocol::Offset;
+use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::room::{Draft, Frame};
 use crate::server::store::sqlite::OpenError;
 use crate::server::store::sqlite::file::File;
-use crate::server::store::sqlite::ledger::Place;
+use crate::server::store::sqlite::ledger::{Ledger, Place};
 use crate::server::store::{Limit, Page, Span, StoreError};
 
 /// Pages read at the same time. More would only share the same cores and disk.
@@ -27,36 +29,39 @@ pub(super) struct Readers(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
+    ledger: Arc<Ledger>,
     idle: Mutex<Vec<Connection>>,
     /// As many permits as there are connections.
     free: Semaphore,
 }
 
 impl Readers {
-    pub(super) fn open(file: &File) -> Result<Self, OpenError> {
+    pub(super) fn open(file: &File, ledger: Arc<Ledger>) -> Result<Self, OpenError> {
         let idle = (0..CONNECTIONS).map(|_| file.reader()).collect::<Result<_, _>>()?;
-        Ok(Self(Arc::new(Shared { idle: Mutex::new(idle), free: Semaphore::new(CONNECTIONS) })))
+        Ok(Self(Arc::new(Shared { ledger, idle: Mutex::new(idle), free: Semaphore::new(CONNECTIONS) })))
     }
 
-    /// Entries of the room at `place`.
+    /// Entries of `room`.
     ///
     /// # Errors
     /// If they cannot be read now.
     pub(super) fn page(
         &self,
-        place: Place,
+        room: &RoomName,
         span: Span,
         limit: Limit,
     ) -> impl Future<Output = Result<Page, StoreError>> + Send + 'static {
         let readers = self.0.clone();
+        let place = readers.ledger.place(room);
         async move {
+            let Some(place) = place else { return Ok(Page::default()) };
             let gone = || StoreError::Unavailable("it is closed".to_owned());
             // Closed by nobody.
             let _permit = readers.free.acquire().await.map_err(|_| gone())?;
             let shared = readers.clone();
             let read = tokio::task::spawn_blocking(move || {
                 let connection = shared.lock().pop().ok_or_else(gone)?;
-                let page = read(&connection, place, span, limit);
+                let page = read(&connection, shared.ledger.epoch(), place, span, limit);
                 shared.lock().push(connection);
                 page.map_err(|error| StoreError::Unavailable(format!("reading failed: {error}")))
             });
@@ -71,7 +76,13 @@ impl Shared {
     }
 }
 
-fn read(connection: &Connection, place: Place, span: Span, limit: Limit) -> rusqlite::Result<Page> {
+fn read(
+    connection: &Connection,
+    epoch: &Epoch,
+    place: Place,
+    span: Span,
+    limit: Limit,
+) -> rusqlite::Result<Page> {
     let (low, high, order) = match span {
         Span::After(after) => (after.0.saturating_add(1), u64::MAX, "ASC"),
         Span::Before(before) => (0, before.0.saturating_sub(1), "DESC"),
@@ -87,7 +98,7 @@ fn read(connection: &Connection, place: Place, span: Span, limit: Limit) -> rusq
     let mut rows = select.query((place.id, bound(low), bound(high)))?;
     let (mut frames, mut bytes, mut more) = (Vec::new(), 0, false);
     while let Some(row) = rows.next()? {
-        let frame = frame_of(row)?;
+        let frame = frame_of(row, epoch)?;
         bytes += frame.size();
         if frames.len() == limit.messages || (bytes > limit.bytes && !frames.is_empty()) {
             more = true;
@@ -101,8 +112,8 @@ fn read(connection: &Connection, place: Place, span: Span, limit: Limit) -> rusq
     Ok(Page { frames, more })
 }
 
-/// The entry in a row of [`COLUMNS`].
-pub(super) fn frame_of(row: &Row<'_>) -> rusqlite::Result<Frame> {
+/// The entry in a row of [`COLUMNS`], of the log's life `epoch`.
+pub(super) fn frame_of(row: &Row<'_>, epoch: &Epoch) -> rusqlite::Result<Frame> {
     let (offset, at): (u64, u64) = (row.get(0)?, row.get(1)?);
     let from = UserId::parse(row.get_ref(2)?.as_str()?).map_err(|error| unreadable(2, error))?;
     let key = row.get_ref(3)?.as_str_or_null()?.map(Key::parse).transpose();
@@ -111,7 +122,7 @@ pub(super) fn frame_of(row: &Row<'_>) -> rusqlite::Result<Frame> {
         ValueRef::Blob(bytes) => Draft::binary(from, bytes),
         text => Draft::text(from, key, text.as_str()?),
     };
-    Ok(Frame::new(draft, Offset(offset), Offset(offset - 1), at))
+    Ok(Frame::new(draft, epoch.clone(), Offset(offset), Offset(offset - 1), at))
 }
 
 /// A name or key that is none.

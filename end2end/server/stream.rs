@@ -1,0 +1,284 @@
+//! Following a room over HTTP: events and lines.
+
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+
+use crate::client::{Events, Lines, follow, get, publish};
+use crate::harness::{Server, soon};
+use crate::typed::{join, next, say};
+
+#[tokio::test]
+async fn streams_carry_the_very_json_of_a_message_frame() {
+    let server = Server::start(&[]);
+    let (mut typed, _) = join(&server, "id=ann").await;
+    let mut events = Events::open(&server, "").await;
+    let mut lines = Lines::open(&server, "").await;
+    say(&mut typed, "<b>\"zwei\"</b>\n三 \u{2028}", Some("k1")).await;
+    let frame = loop {
+        let frame = typed.json().await;
+        if frame["type"] == "message" {
+            break frame;
+        }
+    };
+    assert_eq!(events.next("message").await, frame);
+    assert_eq!(lines.next().await, frame);
+    let mut plain = server.join("plain").await;
+    plain.send(vec![1, 2, 255]).await;
+    assert_eq!(events.next("message").await["data"], "AQL/");
+    assert_eq!(lines.next().await["data"], "AQL/");
+}
+
+#[tokio::test]
+async fn a_stream_begins_at_the_newest_or_where_it_is_asked_to() {
+    let server = Server::start(&[]);
+    let epoch = publish(&server, "lobby", "1").await["epoch"].as_str().expect("text").to_owned();
+    publish(&server, "lobby", "2").await;
+    let mut fresh = Events::open(&server, "").await;
+    assert_eq!(fresh.seen, format!("{epoch}:2"));
+    let mut all = Events::open(&server, "after=0").await;
+    let mut one = Events::open(&server, &format!("after=1&epoch={epoch}")).await;
+    publish(&server, "lobby", "3").await;
+    for (events, offsets) in [(&mut fresh, 3..=3), (&mut all, 1..=3), (&mut one, 2..=3)] {
+        for offset in offsets {
+            assert_eq!(events.next("message").await["offset"], offset);
+            assert_eq!(events.seen, format!("{epoch}:{offset}"));
+        }
+    }
+    // The header is what a browser has seen since, so it beats the address that it first asked for.
+    let seen = format!("{epoch}:2");
+    let response = follow(&server, "lobby", "after=0", &[("last-event-id", &seen)]).await;
+    assert_eq!(response.headers()["last-event-id"], seen.as_str());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_stream_that_drops_again_and_again_misses_nothing_and_hears_nothing_twice() {
+    const MESSAGES: u64 = 300;
+    let server = Server::start(&[]);
+    let mut events = Events::open(&server, "").await;
+    // Before the first message too.
+    for _drop in 0..3 {
+        events = events.back(&server).await;
+    }
+    let mut speaker = server.join("speaker").await;
+    let speaking = tokio::spawn(async move {
+        for number in 1..=MESSAGES {
+            speaker.send(number.to_string()).await;
+            speaker.text().await;
+        }
+    });
+    for number in 1..=MESSAGES {
+        let message = events.next("message").await;
+        assert_eq!((&message["offset"], &message["text"]), (&json!(number), &json!(number.to_string())));
+        if number % 7 == 0 {
+            events = events.back(&server).await;
+        }
+    }
+    soon(speaking).await.expect("all said");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readers_of_every_kind_see_the_same_messages_in_the_same_order() {
+    const EACH: usize = 50;
+    let server = Server::start(&[]);
+    let (mut typed, _) = join(&server, "id=typed").await;
+    let (mut events, mut lines) = (Events::open(&server, "").await, Lines::open(&server, "").await);
+    let mut speakers = Vec::new();
+    for id in 0..4 {
+        let mut speaker = server.join(&format!("speaker-{id}")).await;
+        speakers.push(async move {
+            for number in 0..EACH {
+                speaker.send(format!("{id} {number}")).await;
+            }
+            // It stays until it has heard all, so that nobody is cut off in the middle.
+            speaker.texts(EACH * 6).await;
+        });
+    }
+    let posts = (0..2).map(|id| {
+        let server = &server;
+        async move {
+            for number in 0..EACH {
+                publish(server, "lobby", &format!("http {id} {number}")).await;
+            }
+        }
+    });
+    futures::join!(futures::future::join_all(speakers), futures::future::join_all(posts));
+    for offset in 1..=EACH * 6 {
+        let frame = next(&mut typed, "message").await;
+        assert_eq!(frame["offset"], offset);
+        let (event, line) = (events.next("message").await, lines.next().await);
+        assert_eq!((&event, &line), (&frame, &frame));
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_comes_back_too_late_is_told_of_the_gap() {
+    let server = Server::start(&["--history-messages", "3"]);
+    let epoch = publish(&server, "lobby", "1").await["epoch"].as_str().expect("text").to_owned();
+    for number in 2..=8 {
+        publish(&server, "lobby", &number.to_string()).await;
+    }
+    let gap = json!({ "type": "gap", "after": 2, "before": 6, "count": 3, "reason": "expired" });
+    let mut events = Events::open(&server, &format!("after=2&epoch={epoch}")).await;
+    let mut lines = Lines::open(&server, &format!("after=2&epoch={epoch}")).await;
+    assert_eq!((events.next("gap").await, lines.next().await), (gap.clone(), gap));
+    for offset in 6..=8 {
+        assert_eq!(events.next("message").await["offset"], offset);
+        assert_eq!(lines.next().await["offset"], offset);
+    }
+    let mut other = Events::open(&server, "after=7&epoch=ffffffff").await;
+    assert_eq!(other.next("gap").await["count"], Value::Null);
+    assert_eq!(other.next("message").await["offset"], 6);
+}
+
+#[tokio::test]
+async fn a_server_that_stops_tells_each_stream_when_to_come_back_and_ends_it() {
+    let server = Server::start(&[]);
+    let mut events = Events::open(&server, "").await;
+    let mut lines = Lines::open(&server, "").await;
+    publish(&server, "lobby", "last").await;
+    server.signal("TERM");
+    assert_eq!(events.next("message").await["text"], "last");
+    let drain = events.event().await.expect("an event");
+    let said: Value = serde_json::from_str(&drain.data).expect("JSON");
+    let wait = said["reconnect_after_ms"].as_u64().expect("a time");
+    assert_eq!((drain.event.as_str(), drain.retry), ("drain", Some(Duration::from_millis(wait))));
+    assert!(events.event().await.is_none(), "the stream ends");
+    assert_eq!(lines.next().await["text"], "last");
+    assert_eq!(lines.next().await["type"], "drain");
+    assert_eq!(lines.line().await, None);
+    assert_eq!(server.end().await.0.code(), Some(0));
+}
+
+/// A stream that is opened by hand and read no further than its head: by then it is in the room.
+async fn unread(server: &Server) -> BufReader<TcpStream> {
+    let mut stream = TcpStream::connect(server.address).await.expect("the server listens");
+    let request =
+        "GET /api/v1/rooms/lobby/stream HTTP/1.1\r\nHost: x\r\nAccept: application/x-ndjson\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.expect("written");
+    let mut reader = BufReader::new(stream);
+    let mut line = String::new();
+    while line != "\r\n" {
+        line.clear();
+        soon(reader.read_line(&mut line)).await.expect("a head");
+    }
+    reader
+}
+
+/// Reads on to the next JSON object; what is around it is HTTP's.
+async fn object(reader: &mut BufReader<TcpStream>) -> Value {
+    soon(async {
+        loop {
+            let mut line = String::new();
+            assert_ne!(reader.read_line(&mut line).await.expect("bytes"), 0, "the stream goes on");
+            if line.starts_with('{') {
+                return serde_json::from_str(&line).expect("JSON");
+            }
+        }
+    })
+    .await
+}
+
+/// Says so many messages of 10 kB in the lobby.
+async fn speak(server: &Server, messages: u64) {
+    let mut speaker = server.join("speaker").await;
+    let long = "x".repeat(10_000);
+    for number in 1..=messages {
+        speaker.send(format!("{number} {long}")).await;
+        speaker.text().await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_falls_behind_the_ring_is_served_from_the_store() {
+    const MESSAGES: u64 = 6000;
+    let server = Server::start(&["--history-messages", "10000"]);
+    let mut slow = unread(&server).await;
+    speak(&server, MESSAGES).await;
+    for offset in 1..=MESSAGES {
+        let message = object(&mut slow).await;
+        assert_eq!((&message["prev"], &message["offset"]), (&json!(offset - 1), &json!(offset)));
+    }
+}
+
+#[tokio::test]
+async fn streams_that_read_nothing_hold_little_and_are_told_of_the_gap() {
+    const MESSAGES: u64 = 3000;
+    let server = Server::start(&["--history-messages", "10"]);
+    let mut slow = Vec::new();
+    for _reader in 0..20 {
+        slow.push(unread(&server).await);
+    }
+    // So that the ring and all that a process needs once is there.
+    speak(&server, 500).await;
+    let before = server.resident_bytes();
+    speak(&server, MESSAGES).await;
+    let grown = server.resident_bytes().saturating_sub(before);
+    assert!(grown < 16 << 20, "twenty readers that read nothing made the server {grown} bytes larger");
+    for reader in &mut slow {
+        let (mut seen, mut gaps) = (0, 0);
+        while seen < MESSAGES + 500 {
+            let object = object(reader).await;
+            if object["type"] == "gap" {
+                assert_eq!((object["after"].as_u64(), &object["reason"]), (Some(seen), &json!("lagged")));
+                seen = object["before"].as_u64().expect("an offset") - 1;
+                gaps += 1;
+            } else {
+                assert_eq!(object["prev"], seen);
+                seen = object["offset"].as_u64().expect("an offset");
+            }
+        }
+        assert!(gaps > 0, "more was said than is kept and the kernel holds");
+    }
+}
+
+#[tokio::test]
+async fn a_silent_stream_shows_signs_of_life() {
+    let server = Server::start(&["--heartbeat", "100ms"]);
+    let mut events = follow(&server, "lobby", "", &[]).await;
+    let mut lines = Lines::open(&server, "").await;
+    let mut text = String::new();
+    while !text.ends_with("\n\n:\n\n:\n\n") {
+        let chunk = soon(events.chunk()).await.expect("bytes").expect("the stream goes on");
+        text.push_str(std::str::from_utf8(&chunk).expect("text"));
+    }
+    assert_eq!(lines.line().await.as_deref(), Some(""));
+    publish(&server, "lobby", "awake").await;
+    assert_eq!(lines.next().await["text"], "awake");
+}
+
+#[tokio::test]
+async fn streams_are_connections_like_any_other_where_those_are_limited() {
+    for (flag, status, code) in [
+        ("--max-connections", 503, "too_many_connections"),
+        ("--max-connections-per-ip", 429, "too_many_connections_from_address"),
+    ] {
+        let server = Server::start(&[flag, "1"]);
+        let events = Events::open(&server, "").await;
+        let refused = follow(&server, "lobby", "", &[]).await;
+        assert!(refused.status() == status && refused.headers().contains_key("retry-after"), "{refused:?}");
+        let answer: Value = soon(refused.json()).await.expect("JSON");
+        assert_eq!(answer["error"]["code"], code);
+        drop(events);
+        server.join_when_free("id=ann").await.leave().await;
+    }
+}
+
+#[tokio::test]
+async fn a_stream_is_present_only_under_an_id_that_it_gives() {
+    let server = Server::start(&[]);
+    let _unseen = Events::open(&server, "").await;
+    let (mut ann, welcome) = join(&server, "id=ann").await;
+    assert_eq!(welcome["members"], json!(["ann"]));
+    let bob = Events::open(&server, "id=bob").await;
+    let presence = get(&server, "/api/v1/rooms/lobby/presence").await;
+    assert_eq!((&presence["count"], &presence["members"][1]["id"]), (&json!(2), &json!("bob")));
+    let mut joined: Vec<Value> = Vec::new();
+    while joined.len() < 2 {
+        joined.extend(next(&mut ann, "presence").await["joined"].as_array().cloned().unwrap_or_default());
+    }
+    drop(bob);
+    assert_eq!(next(&mut ann, "presence").await, json!({ "type": "presence", "count": 1, "left": ["bob"] }));
+}

@@ -1,0 +1,57 @@
+//! `GET …/presence`: who is in a room.
+
+use axum::Json;
+use axum::extract::State as Shared;
+use serde::Serialize;
+use utoipa::ToSchema;
+
+use crate::protocol::UserId;
+use crate::server::http::State;
+use crate::server::http::error::{ApiError, ErrorBody};
+use crate::server::http::extract::InRoom;
+use crate::server::room::Present;
+
+/// Who is in a room.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Presence {
+    /// How many members there are.
+    count: usize,
+    /// Who they are, in the order of their ids; absent in a room of more than 500.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    members: Option<Vec<Member>>,
+}
+
+/// One id.
+#[derive(Debug, Serialize, ToSchema)]
+struct Member {
+    /// Who.
+    #[schema(value_type = String)]
+    id: UserId,
+    /// Open connections with this id; 0 for up to 5 s after the last one went.
+    connections: u32,
+    /// When the first of them came, in milliseconds since 1970 UTC.
+    since: u64,
+}
+
+/// See who is there.
+///
+/// WebSockets are, and streams that give an `id`. Whoever goes and comes back within 5 s was never gone.
+#[utoipa::path(
+    get,
+    path = "/api/v1/rooms/{room}/presence",
+    params(("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`")),
+    responses(
+        (status = 200, description = "Who is there", body = Presence),
+        (status = 400, description = "`bad_name`", body = ErrorBody),
+        (status = 403, description = "`origin_not_allowed`", body = ErrorBody),
+        (status = 503, description = "`store_unavailable`, `too_many_rooms`", body = ErrorBody),
+    ),
+)]
+pub(super) async fn presence(
+    Shared(state): Shared<State>,
+    InRoom(room): InRoom,
+) -> Result<Json<Presence>, ApiError> {
+    let (count, present) = state.hub.room(&room)?.present();
+    let member = |Present { id, connections, since }| Member { id, connections, since };
+    Ok(Json(Presence { count, members: present.map(|all| all.into_iter().map(member).collect()) }))
+}

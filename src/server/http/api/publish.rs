@@ -1,0 +1,142 @@
+//! `POST …/messages`: one message or a batch into a room, answered once it is stored.
+
+use std::net::{IpAddr, SocketAddr};
+use std::sync::PoisonError;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, State as Shared};
+use axum::http::{HeaderMap, StatusCode};
+use serde::Serialize;
+use tokio::sync::oneshot;
+use utoipa::ToSchema;
+
+use crate::protocol::Epoch;
+use crate::protocol::Key;
+use crate::protocol::Offset;
+use crate::protocol::RoomName;
+use crate::server::http::State;
+use crate::server::http::api::message::{Kind, MAX_BATCH_MESSAGES, Message};
+use crate::server::http::error::{ApiError, ErrorBody};
+use crate::server::http::extract::InRoom;
+use crate::server::store::{StoreError, Stored};
+
+/// The header that makes a publish repeatable, like `key` in JSON.
+const IDEMPOTENCY_KEY: &str = "idempotency-key";
+
+/// Where what was published stands.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Published {
+    /// The room.
+    #[schema(value_type = String)]
+    room: RoomName,
+    /// Which life of the room's log the offsets belong to.
+    #[schema(value_type = String)]
+    epoch: Epoch,
+    #[serde(flatten)]
+    places: Places,
+}
+
+/// One place, or those of a batch.
+#[derive(Debug, Serialize, ToSchema)]
+#[serde(untagged)]
+enum Places {
+    One(Place),
+    Many {
+        /// In the order of the lines.
+        messages: Vec<Place>,
+    },
+}
+
+/// Where one message stands.
+#[derive(Debug, Serialize, ToSchema)]
+struct Place {
+    /// Its number in the room.
+    #[schema(value_type = u64)]
+    offset: Offset,
+    /// When it was stored, in milliseconds since 1970 UTC.
+    at: u64,
+    /// Whether it already was, by an earlier publish with its key.
+    duplicate: bool,
+}
+
+impl From<Stored> for Place {
+    fn from(stored: Stored) -> Self {
+        match stored {
+            Stored::New(frame) => Self { offset: frame.offset(), at: frame.at(), duplicate: false },
+            Stored::Duplicate { offset, at } => Self { offset, at, duplicate: true },
+        }
+    }
+}
+
+/// Publish one message or a batch.
+///
+/// The answer comes once everything is stored, as durably as the server promises. A batch is stored in a row,
+/// in the order of its lines, and only if every line is good.
+#[utoipa::path(
+    post,
+    path = "/api/v1/rooms/{room}/messages",
+    params(
+        ("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`"),
+        ("Idempotency-Key" = Option<String>, Header,
+            description = "`key` of the one message; in a batch each line has its own"),
+    ),
+    request_body(
+        description = "The text alone, one message as JSON, or a batch: one such JSON object a line, at most 1000",
+        content((String = "text/plain"), (Message = "application/json"), (String = "application/x-ndjson")),
+    ),
+    responses(
+        (status = 201, description = "Stored", body = Published),
+        (status = 400, description = "`bad_name`, `bad_key`", body = ErrorBody),
+        (status = 403, description = "`origin_not_allowed`", body = ErrorBody),
+        (status = 408, description = "`too_slow`: the body did not come in time", body = ErrorBody),
+        (status = 413, description = "`too_big`, `too_many`", body = ErrorBody),
+        (status = 415, description = "`unsupported_media_type`", body = ErrorBody),
+        (status = 422, description = "`bad_body`: says the line, in a batch", body = ErrorBody),
+        (status = 429, description = "`rate_limited`: `Retry-After` says when", body = ErrorBody),
+        (status = 503, description = "`store_unavailable`, `too_many_rooms`, `busy`, `draining`", body = ErrorBody),
+    ),
+)]
+pub(super) async fn publish(
+    Shared(state): Shared<State>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    InRoom(room): InRoom,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<(StatusCode, Json<Published>), ApiError> {
+    let kind = Kind::of(&headers)?;
+    let max_message = state.connection.max_message;
+    let mut messages =
+        state.bodies.read(body, kind.max_bytes(max_message), |body| kind.read(body, max_message)).await?;
+    if let Some(key) = headers.get(IDEMPOTENCY_KEY) {
+        let key = Key::parse(std::str::from_utf8(key.as_bytes()).unwrap_or_default())?;
+        match messages.as_mut_slice() {
+            [one] if kind != Kind::Lines => one.key = Some(key),
+            _ => return Err(ApiError::KeyOfBatch),
+        }
+    }
+    keep_to_the_rate(&state, peer.ip(), messages.len())?;
+    let room = state.hub.room(&room)?;
+    let drafts = messages.into_iter().map(Message::into_draft).collect();
+    let (report, reported) = oneshot::channel();
+    // The receiver is gone only if the client is.
+    state.hub.publish(&room, drafts, move |result| drop(report.send(result)));
+    let gone = || StoreError::Unavailable("it did not answer".to_owned());
+    let mut stored = reported.await.map_err(|_| gone())??.into_iter().map(Place::from);
+    let places = match kind {
+        Kind::Text | Kind::Json => Places::One(stored.next().ok_or_else(gone)?),
+        Kind::Lines => Places::Many { messages: stored.collect() },
+    };
+    let published = Published { room: room.name().clone(), epoch: room.epoch().clone(), places };
+    Ok((StatusCode::CREATED, Json(published)))
+}
+
+/// Counts `messages` against what `address` may publish: all of them, or none.
+fn keep_to_the_rate(state: &State, address: IpAddr, messages: usize) -> Result<(), ApiError> {
+    let mut publishers = state.publishers.lock().unwrap_or_else(PoisonError::into_inner);
+    let rate = publishers.rate();
+    let most = if rate.per_second == 0 { MAX_BATCH_MESSAGES } else { rate.burst as usize };
+    let events = u32::try_from(messages).ok().filter(|_| messages <= most);
+    let events = events.ok_or(ApiError::TooMany { limit: most })?;
+    publishers.take(address, events, state.hub.now()).map_err(|wait| ApiError::TooFast { rate, wait })
+}

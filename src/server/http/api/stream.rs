@@ -1,0 +1,124 @@
+//! `GET …/stream`: a room's log as it grows, as server-sent events or a JSON object a line.
+
+use std::net::SocketAddr;
+
+use axum::Extension;
+use axum::body::Body;
+use axum::extract::{ConnectInfo, State as Shared};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
+use axum::response::{IntoResponse, Response};
+use serde::Deserialize;
+use tracing::info;
+use utoipa::IntoParams;
+
+use crate::protocol::Epoch;
+use crate::protocol::UserId;
+use crate::server::http::State;
+use crate::server::http::accept::Place;
+use crate::server::http::error::{ApiError, ErrorBody};
+use crate::server::http::extract::{self, InRoom, Query};
+use crate::server::room::Dialect;
+use crate::server::transport::Listener;
+
+/// What a reader has seen, as `EPOCH:OFFSET`. In the answer: where the stream begins.
+const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
+/// Tells a proxy in front of us (nginx first had it) to pass each event on at once.
+const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// Where to begin, and as whom.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Asked {
+    /// Begin after this offset; 0 is all that is kept. Without it, with what comes from now on. `Last-Event-ID`
+    /// beats it.
+    #[param(value_type = Option<u64>)]
+    after: Option<String>,
+    /// The epoch of `after`.
+    #[param(value_type = Option<String>)]
+    epoch: Option<Epoch>,
+    /// Be present in the room under this id. Without it the reader is not seen.
+    id: Option<String>,
+}
+
+/// Follow the room.
+///
+/// Each message is an event of the default type whose data is the JSON of a `message` frame. `gap` tells of
+/// messages that will not come, `drain` that the server stops and when to come back. Every `--heartbeat` of
+/// silence brings a comment, or an empty line as NDJSON. A reader that comes back with the `id` of the last
+/// event gets everything after it, or a `gap`.
+#[utoipa::path(
+    get,
+    path = "/api/v1/rooms/{room}/stream",
+    params(
+        ("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`"),
+        Asked,
+        ("Last-Event-ID" = Option<String>, Header, description = "EPOCH:OFFSET, the `id` of the last event seen"),
+        ("Accept" = Option<String>, Header,
+            description = "`application/x-ndjson` for a JSON object a line; else events"),
+    ),
+    responses(
+        (
+            status = 200,
+            description = "The log, without end",
+            content((String = "text/event-stream"), (String = "application/x-ndjson")),
+            headers(("Last-Event-ID" = String, description = "EPOCH:OFFSET after which it begins")),
+        ),
+        (status = 400, description = "`bad_name`, `bad_parameter`: says which", body = ErrorBody),
+        (status = 403, description = "`origin_not_allowed`", body = ErrorBody),
+        (status = 429, description = "`too_many_connections_from_address`", body = ErrorBody),
+        (status = 503, description = "`too_many_connections`, `too_many_rooms`, `draining`, `store_unavailable`",
+            body = ErrorBody),
+    ),
+)]
+pub(super) async fn stream(
+    Shared(state): Shared<State>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(place): Extension<Place>,
+    InRoom(room): InRoom,
+    Query(asked): Query<Asked>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let id = asked.id.as_deref().map(UserId::parse).transpose()?;
+    // The address is what the reader first asked for; the header is what it has seen since.
+    let resume = match headers.get(&LAST_EVENT_ID) {
+        Some(seen) => Some(extract::resume_from_event(seen.as_bytes())?),
+        None => extract::resume(asked.after.as_deref(), asked.epoch)?,
+    };
+    let dialect = dialect(&headers);
+    let address = peer.ip().to_canonical();
+    let admission = state
+        .hub
+        .admit(address, &room, resume.as_ref())
+        .inspect_err(|refusal| info!(%address, ?refusal, "refused"))?;
+    place.give_back();
+    let heartbeat = state.connection.heartbeat.ping_after;
+    let listener = Listener { admission, hub: state.hub.clone(), id, address, dialect, heartbeat };
+    let (position, stream) = listener.open();
+    let kind = match dialect {
+        Dialect::Ndjson => "application/x-ndjson",
+        Dialect::Sse | Dialect::Plain | Dialect::Typed => "text/event-stream",
+    };
+    let mut response = Body::new(stream).into_response();
+    let answered = response.headers_mut();
+    answered.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
+    answered.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    answered.insert(X_ACCEL_BUFFERING, HeaderValue::from_static("no"));
+    // Its place among those that ask is another's now, so it cannot ask again.
+    answered.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    if let Ok(position) = HeaderValue::try_from(position.to_string()) {
+        answered.insert(LAST_EVENT_ID, position);
+    }
+    Ok(response)
+}
+
+/// Lines for whoever accepts them by name, else events.
+fn dialect(headers: &HeaderMap) -> Dialect {
+    let accepted = headers.get_all(header::ACCEPT);
+    let wants_lines = accepted
+        .iter()
+        .filter_map(|accepted| accepted.to_str().ok())
+        .flat_map(|accepted| accepted.split(','))
+        .filter_map(|kind| kind.split(';').next())
+        .any(|kind| matches!(kind.trim(), "application/x-ndjson" | "application/ndjson"));
+    if wants_lines { Dialect::Ndjson } else { Dialect::Sse }
+}

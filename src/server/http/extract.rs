@@ -1,0 +1,62 @@
+//! What handlers ask of a request. Each part is checked here, and what is wrong with it is said as JSON.
+
+use axum::extract::{FromRequestParts, Path};
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use crate::protocol::Epoch;
+use crate::protocol::Offset;
+use crate::protocol::Position;
+use crate::protocol::RoomName;
+use crate::server::http::error::ApiError;
+use crate::server::hub::Resume;
+
+/// The room that the address names.
+#[derive(Debug)]
+pub(super) struct InRoom(pub(super) RoomName);
+
+/// The query's fields, none of them twice. Those that nobody asks for are ignored.
+#[derive(Debug)]
+pub(super) struct Query<T>(pub(super) T);
+
+impl<S: Send + Sync> FromRequestParts<S> for InRoom {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
+        // Only an address that is not even text in UTF-8 cannot be read, and that names nothing.
+        let Path(room): Path<String> =
+            Path::from_request_parts(parts, state).await.map_err(|_| ApiError::NotFound)?;
+        Ok(Self(RoomName::parse(&room)?))
+    }
+}
+
+impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
+        axum::extract::Query::try_from_uri(&parts.uri)
+            .map(|axum::extract::Query(fields)| Self(fields))
+            .map_err(|error| ApiError::Query(error.body_text()))
+    }
+}
+
+/// The offset that the query's field `name` holds.
+pub(super) fn offset(name: &'static str, text: &str) -> Result<Offset, ApiError> {
+    let allowed = "an offset: a number from 0";
+    text.parse().map(Offset).map_err(|_| ApiError::Parameter { name, allowed })
+}
+
+/// The position in the query's fields `after` and `epoch`.
+pub(super) fn resume(after: Option<&str>, epoch: Option<Epoch>) -> Result<Option<Resume>, ApiError> {
+    after.map(|after| Ok(Resume { after: offset("after", after)?, epoch })).transpose()
+}
+
+/// The position in a `Last-Event-ID`.
+pub(super) fn resume_from_event(id: &[u8]) -> Result<Resume, ApiError> {
+    let position = std::str::from_utf8(id).ok().and_then(|id| id.parse::<Position>().ok());
+    let Position { epoch, offset } = position.ok_or(ApiError::Parameter {
+        name: "Last-Event-ID",
+        allowed: "EPOCH:OFFSET, as in the `id` of an event",
+    })?;
+    Ok(Resume { after: offset, epoch: Some(epoch) })
+}

@@ -1,0 +1,220 @@
+//! A room's log as the body of an HTTP answer: a cursor like a WebSocket's, which HTTP pulls instead of us
+//! pushing it.
+//!
+//! # Invariants
+//!
+//! - There is no queue: while HTTP takes nothing, the reader holds a place in the log and one run of bytes that
+//!   it shares with others.
+//! - The Hub's passes only fill that run and wake; they never wait.
+//! - It is a member of the room until its body is dropped, whoever drops it.
+//!
+//! Absent: an end for readers that take nothing. Below HTTP the socket itself gives up
+//! ([`Patient`](crate::server::transport::Patient)), and then the body is dropped.
+
+use std::convert::Infallible;
+use std::net::IpAddr;
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::task::{Context, Poll, Waker, ready};
+use std::time::Duration;
+
+use bytes::Bytes;
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use hyper::body::{Body, Frame};
+use tracing::{field, info};
+
+use crate::protocol::CloseCode;
+use crate::protocol::Offset;
+use crate::protocol::Position;
+use crate::protocol::Push;
+use crate::protocol::UserId;
+use crate::server::hub::{Admission, Hub, Membership, Missed, Outlet, Room};
+use crate::server::room::{Dialect, Moment, Reel};
+use crate::server::session::{Farewell, Next, Outbox};
+use crate::server::transport::patient::STUCK_AFTER;
+
+/// A reader over HTTP, about to read.
+#[derive(Debug)]
+pub struct Listener {
+    /// The place that it takes.
+    pub admission: Admission,
+    /// Where it is registered.
+    pub hub: Hub,
+    /// Who is present by it, if it wants to be.
+    pub id: Option<UserId>,
+    /// Where it comes from.
+    pub address: IpAddr,
+    /// [`Dialect::Sse`] or [`Dialect::Ndjson`].
+    pub dialect: Dialect,
+    /// Silence after which it gets a sign of life.
+    pub heartbeat: Duration,
+}
+
+/// The body of the answer. See the [module docs](self).
+pub struct Stream {
+    reader: Arc<Reader>,
+    membership: Membership,
+    /// Asks the store for what the ring has passed.
+    catching_up: Option<BoxFuture<'static, ()>>,
+    number: u64,
+}
+
+/// What the body and the Hub's passes share.
+struct Reader {
+    hub: Hub,
+    room: Arc<Room>,
+    heartbeat: Duration,
+    state: Mutex<State>,
+}
+
+struct State {
+    outbox: Outbox,
+    /// There while HTTP has taken everything and waits for more.
+    waiting: Option<Waker>,
+    /// When HTTP last asked for more.
+    asked: Moment,
+}
+
+impl Listener {
+    /// From here on the reader is in its room. Gives the place that it reads from, and the body.
+    pub fn open(self) -> (Position, Stream) {
+        let Self { admission, hub, id, address, dialect, heartbeat } = self;
+        let room = admission.room().clone();
+        let start = admission.start().clone();
+        let position = Position { epoch: room.epoch().clone(), offset: start.cursor };
+        let mut outbox = Outbox::new(dialect, start.cursor);
+        // Before the position: whoever knows the position knows of the gap before it.
+        if let Some(gap) = start.gap {
+            outbox.say(&Push::from(gap));
+        }
+        outbox.push_encoded(dialect.opening(&position).as_bytes());
+        let number = hub.number_connection();
+        info!(id = id.as_ref().map(field::display), room = %room.name(), %address, number, ?dialect, "listening");
+        let state = State { outbox, waiting: None, asked: hub.now() };
+        let reader = Arc::new(Reader { hub: hub.clone(), room, heartbeat, state: Mutex::new(state) });
+        let mut membership = hub.join(admission, id);
+        membership.register(reader.clone());
+        (position, Stream { reader, membership, catching_up: None, number })
+    }
+}
+
+impl Reader {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Wakes HTTP, if it waits and `change` leaves it something to take.
+    fn change(&self, reel: &mut Reel<'_>, change: impl FnOnce(&mut Outbox)) {
+        let mut state = self.lock();
+        change(&mut state.outbox);
+        // While HTTP has not taken what it was given, nothing more is taken up from the log.
+        let waiting = match state.waiting.take() {
+            Some(waiting) if state.outbox.next(reel) == Next::Idle => {
+                state.waiting = Some(waiting);
+                None
+            }
+            waiting => waiting,
+        };
+        drop(state);
+        if let Some(waiting) = waiting {
+            waiting.wake();
+        }
+    }
+
+    /// Reads on from the store after `after`, for a reader that the ring has passed.
+    async fn catch_up(self: Arc<Self>, after: Offset) {
+        let missed = self.hub.missed(&self.room, after).await;
+        let outbox = &mut self.lock().outbox;
+        match missed {
+            Ok(Missed { frames, head }) => outbox.caught_up(&frames, head),
+            // It keeps its place: it may come back with it.
+            Err(_unavailable) => outbox.close(Farewell::Ours(CloseCode::TooSlow)),
+        }
+    }
+}
+
+impl Outlet for Reader {
+    fn flush(&self, reel: &mut Reel<'_>) {
+        self.change(reel, |_| {});
+    }
+
+    fn tick(&self, now: Moment) {
+        let state = self.lock();
+        let is_silent = state.waiting.is_some() && now.since(state.asked) >= self.heartbeat;
+        drop(state);
+        if is_silent {
+            self.change(&mut self.room.reel(), |outbox| {
+                outbox.push_encoded(outbox.dialect().heartbeat());
+            });
+        }
+    }
+
+    /// Streams carry the log, not who comes and goes.
+    fn tell(&self, _frame: &[u8]) {}
+
+    fn drain(&self, reconnect_after: Duration) {
+        self.change(&mut self.room.reel(), |outbox| {
+            outbox.say(&Push::Drain { reconnect_after_ms: reconnect_after.as_millis() as u64 });
+            outbox.close(Farewell::Ours(CloseCode::GoingAway));
+        });
+    }
+}
+
+impl Body for Stream {
+    type Data = Bytes;
+    type Error = Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
+        let this = &mut *self;
+        loop {
+            if let Some(catching_up) = &mut this.catching_up {
+                ready!(catching_up.poll_unpin(cx));
+                this.catching_up = None;
+            }
+            let mut state = this.reader.lock();
+            state.asked = this.reader.hub.now();
+            let mut reel = this.reader.room.reel();
+            match state.outbox.next(&mut reel) {
+                Next::Write(bytes) => {
+                    let bytes = bytes.clone();
+                    state.outbox.wrote(bytes.len(), &mut reel);
+                    return Poll::Ready(Some(Ok(Frame::data(bytes))));
+                }
+                Next::Idle => {
+                    state.waiting = Some(cx.waker().clone());
+                    return Poll::Pending;
+                }
+                Next::Finished => return Poll::Ready(None),
+                Next::Behind(after) => {
+                    drop(state);
+                    this.catching_up = Some(this.reader.clone().catch_up(after).boxed());
+                }
+            }
+        }
+    }
+}
+
+impl Drop for Stream {
+    fn drop(&mut self) {
+        let Self { reader, membership, number, .. } = self;
+        let state = reader.lock();
+        let is_stuck = state.waiting.is_none() && reader.hub.now().since(state.asked) >= STUCK_AFTER;
+        let reason = match state.outbox.farewell() {
+            Some(Farewell::Ours(code)) => code.reason(),
+            _ if is_stuck => CloseCode::TooSlow.reason(),
+            _ => "connection lost",
+        };
+        let (id, address) = (membership.id().map(field::display), membership.address());
+        info!(id, room = %reader.room.name(), %address, number, reason, "disconnected");
+    }
+}
+
+impl std::fmt::Debug for Stream {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Stream").field("number", &self.number).finish_non_exhaustive()
+    }
+}
