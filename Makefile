@@ -1,8 +1,8 @@
 # Every target installs what it misses first (scripts/setup.sh); done once, that takes under a second.
-.PHONY: help run test watch build dist bench clean
+.PHONY: help run test watch build dist bench conformance clean
 
 help: ## What there is
-	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "make %-6s %s\n", $$1, $$2 }' Makefile
+	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: ## Build and start Fanfare on http://127.0.0.1:12345
 	@scripts/run.sh
@@ -21,6 +21,9 @@ dist: ## Make dist/: the program and its site folder, to be copied anywhere
 
 bench: ## Measure deliveries beside the floor
 	@scripts/bench.sh
+
+conformance: ## Run the public WebSocket conformance suite against the server (needs PyPI)
+	@scripts/conformance.sh
 
 clean: ## Remove what was built (installed tools stay)
 	rm -rf target dist node_modules end2end/browser/node_modules

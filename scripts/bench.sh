@@ -8,7 +8,7 @@ mkdir -p "$out"
 : >"$out/loads.jsonl"
 started=$(mktemp)
 target/release/fanfare serve --listen 127.0.0.1:0 --ops-listen off --site target/site --log-level warn \
-  --message-rate 0 --max-connections-per-ip 100000 >"$started" &
+  --message-rate 0 --connect-rate 0 --max-connections-per-ip 100000 >"$started" &
 server=$!
 trap 'kill "$server"; rm -f "$started"' EXIT
 until grep -q '^listening on' "$started"; do kill -0 "$server" || die "the server did not start"; done

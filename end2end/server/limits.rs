@@ -1,7 +1,5 @@
 //! Every limit, and how a client is told that it reached one.
 
-use std::time::Duration;
-
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
@@ -102,22 +100,48 @@ async fn half_a_request_or_none_is_closed_after_the_header_timeout() {
 }
 
 #[tokio::test]
-async fn a_client_that_pings_and_never_reads_costs_little_memory_and_others_nothing() {
-    let server = Server::start(&["--send-buffer", "64KiB"]);
+async fn a_client_that_floods_with_pings_is_closed_with_4001() {
+    let server = Server::start(&[]);
     let mut flood = server.raw().await;
+    flood.write(&masked(0x89, b"?").repeat(1500)).await;
+    for _allowed in 0..1000 {
+        assert_eq!(flood.frame().await.0, 0x8A);
+    }
+    assert_eq!(flood.close_code().await, 4001);
+}
+
+#[tokio::test]
+async fn many_questions_at_once_make_one_answer_wait_and_the_others_are_refused() {
+    let server = Server::start(&["--max-message", "1MiB"]);
+    let mut ann = server.join("ann").await;
+    ann.send("x".repeat(200_000)).await;
+    ann.text().await;
+    let mut curious = server.raw_with("id=curious", "fanfare.v1").await;
     let before = server.resident_bytes();
-    let pings = masked(0x89, &[0; 125]).repeat(1000);
-    let mut taken = 0;
-    // The server stops reading, and then the kernel's own buffers are full.
-    while let Ok(written) = tokio::time::timeout(Duration::from_secs(1), flood.stream.write_all(&pings)).await
-    {
-        written.expect("open");
-        taken += pings.len();
-        assert!(taken < 1 << 30, "the server must stop reading from one that never reads");
+    curious.write(&masked(0x81, br#"{"type":"history"}"#).repeat(500)).await;
+    let mut refused = 0;
+    while refused < 400 {
+        let (_, payload) = curious.frame().await;
+        refused += usize::from(String::from_utf8_lossy(&payload).contains("one history at a time"));
     }
     let grown = server.resident_bytes().saturating_sub(before);
-    assert!(grown < 8 << 20, "{taken} bytes of pings made the server {grown} bytes larger");
-    let mut ann = server.join("ann").await;
+    assert!(grown < 8 << 20, "500 questions made the server {grown} bytes larger");
     ann.send("others go on").await;
     assert_eq!(ann.text().await, "others go on");
+}
+
+#[tokio::test]
+async fn an_address_that_connects_too_fast_is_refused_with_429_until_it_has_waited() {
+    let server = Server::start(&["--connect-rate", "1/s", "--connect-burst", "3"]);
+    for id in ["ann", "bob", "carol"] {
+        server.join(id).await.leave().await;
+    }
+    let refused = server.try_join("id=dan", &[]).await.err().expect("too fast");
+    assert!(
+        refused.status == 429 && refused.retry_after && refused.body.contains("connects_too_fast"),
+        "{refused:?}"
+    );
+    let page = reqwest::get(server.url("/")).await.expect("an answer");
+    assert_eq!(page.status(), 429);
+    server.join_when_free("id=dan").await.leave().await;
 }

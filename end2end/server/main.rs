@@ -29,8 +29,10 @@ mod wire;
 mod heartbeat;
 /// Every limit, and how a client is told.
 mod limits;
-/// Clients that mean harm.
+/// Clients that mean harm, and what others notice of them.
 mod hostile;
+/// What those clients do.
+mod attack;
 /// Which pages may connect.
 mod origin;
 /// What the HTTP API refuses, and how it says so.

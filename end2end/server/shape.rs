@@ -44,7 +44,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "server::transport",
         ],
     ),
-    ("server", &["server::config", "server::http", "server::hub", "server::store"]),
+    ("server", &["server::config", "server::http", "server::hub", "server::session", "server::store"]),
     ("cli", &["protocol", "server", "server::store", "server::config"]),
 ];
 

@@ -1,5 +1,7 @@
 //! The dialect `fanfare.v1`, frame by frame as the contract writes them.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
 use crate::harness::{Peer, Server, soon};
@@ -196,8 +198,11 @@ async fn a_typed_client_that_is_too_fast_is_told_so_and_may_try_again() {
         (error["code"].as_str(), error["key"].as_str(), error["retry"].as_bool()),
         (Some("rate_limited"), Some("2"), Some(true))
     );
+    // Asked again at once and for ever, it would be a flood and closed as one.
+    let mut pace = tokio::time::interval(Duration::from_millis(20));
     let ack = soon(async {
         loop {
+            pace.tick().await;
             say(&mut ann, "second", Some("2")).await;
             let frame = ann.json().await;
             if frame["type"] == "ack" && frame["key"] == "2" {

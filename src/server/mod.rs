@@ -36,6 +36,7 @@ use tracing::{info, warn};
 use crate::server::config::Config;
 use crate::server::http::{AcceptSettings, Site, State};
 use crate::server::hub::Hub;
+use crate::server::session::Rate;
 use crate::server::store::{Health, OpenError, Store};
 
 /// How long the end may take: under the 10 s that supervisors commonly wait.
@@ -120,14 +121,17 @@ impl Server {
         let site = site(&config);
         let hub = Hub::new(config.hub, store.clone());
         let state = State::new(hub.clone(), config.origins, config.connection, site);
-        let accept = AcceptSettings { header_timeout: config.header_timeout };
+        let accept =
+            AcceptSettings { header_timeout: config.header_timeout, connect_rate: config.connect_rate };
+        // An operator's own machines may ask as often as they like.
+        let accept_ops = AcceptSettings { connect_rate: Rate::UNLIMITED, ..accept };
 
         let (stopping, stopped) = watch::channel(false);
-        let serve = |listener: TcpListener, router: Router| {
-            tokio::spawn(http::serve(listener, router, accept, stopped.clone()))
+        let serve = |listener: TcpListener, router: Router, settings: AcceptSettings| {
+            tokio::spawn(http::serve(listener, router, settings, stopped.clone()))
         };
-        let serving: Vec<_> = std::iter::once(serve(public, http::router(state)))
-            .chain(ops.map(|listener| serve(listener, http::ops_router(store.health()))))
+        let serving: Vec<_> = std::iter::once(serve(public, http::router(state), accept))
+            .chain(ops.map(|listener| serve(listener, http::ops_router(store.health()), accept_ops)))
             .collect();
         let running = tokio::spawn({
             let hub = hub.clone();

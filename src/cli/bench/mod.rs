@@ -44,7 +44,9 @@ pub(super) fn command() -> Command {
     };
     Command::new("bench")
         .about("Measure a running server: deliveries, latency, losses, order")
-        .arg(url_flag().help("The server; start it with --message-rate 0 --max-connections-per-ip 100000"))
+        .arg(url_flag().help(
+            "The server; start it with --message-rate 0 --connect-rate 0 --max-connections-per-ip 100000",
+        ))
         .arg(number("connections", "500", "Clients that listen"))
         .arg(number("rooms", "1", "Rooms over which they are spread"))
         .arg(number("publishers", "1", "Clients that publish, spread over the rooms too"))

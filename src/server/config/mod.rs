@@ -52,6 +52,8 @@ pub struct Config {
     pub site: PathBuf,
     /// Time for a whole request head.
     pub header_timeout: Duration,
+    /// New connections from one address.
+    pub connect_rate: Rate,
     /// What the Hub is held to.
     pub hub: HubSettings,
     /// Where messages are kept, and how many.
@@ -83,6 +85,8 @@ impl Config {
         let send_buffer = raw.read("send-buffer", &mut mistakes, value::size);
         let max_connections = raw.read("max-connections", &mut mistakes, value::count);
         let max_connections_per_ip = raw.read("max-connections-per-ip", &mut mistakes, value::count);
+        let connect_rate = raw.read("connect-rate", &mut mistakes, value::rate);
+        let connect_burst = raw.read("connect-burst", &mut mistakes, value::burst);
         let max_rooms = raw.read("max-rooms", &mut mistakes, value::count);
         let per_second = raw.read("message-rate", &mut mistakes, value::rate);
         let burst = raw.read("message-burst", &mut mistakes, value::burst);
@@ -123,6 +127,7 @@ impl Config {
                 ops_listen: ops_listen?,
                 site: site?,
                 header_timeout: header_timeout?,
+                connect_rate: Rate { per_second: connect_rate?, burst: connect_burst? },
                 hub: HubSettings {
                     max_connections: max_connections?,
                     max_connections_per_ip: max_connections_per_ip?,

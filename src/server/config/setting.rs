@@ -58,6 +58,13 @@ pub const SETTINGS: &[Setting] = &[
     one("max-message", "SIZE", "64KiB", "Largest message; larger ones are refused (close 1009, HTTP 413)"),
     one("max-connections", "N", "100000", "Connections in all; more are refused (HTTP 503)"),
     one("max-connections-per-ip", "N", "1000", "Connections from one address; more are refused (HTTP 429)"),
+    one(
+        "connect-rate",
+        "N/s",
+        "100/s",
+        "New connections a second from one address; 0 is unlimited; more are refused (HTTP 429)",
+    ),
+    one("connect-burst", "N", "2000", "New connections that one address may open at once"),
     one("max-rooms", "N", "10000", "Rooms; more are refused (HTTP 503)"),
     one("header-timeout", "TIME", "5s", "Time for a client to send a whole request head"),
     one(

@@ -1,4 +1,4 @@
-//! The accept loop: HTTP/1.1 with a deadline for each request head, and an orderly end.
+//! The accept loop: not too many at once from one address, HTTP/1.1 with a deadline for each request head, and an orderly end.
 //!
 //! `axum::serve` has no such deadline, so half a request would hold a socket for ever. HTTP/2 is off: it has
 //! floods of its own, and a WebSocket needs none of it.
@@ -23,6 +23,8 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
+use crate::server::http::door::Door;
+use crate::server::session::Rate;
 use crate::server::transport::Patient;
 
 /// Sockets that are (still) HTTP and that the Hub does not count, on one listener. More wait in the kernel's queue.
@@ -39,6 +41,8 @@ const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 pub struct AcceptSettings {
     /// A connection that has not sent a whole request head by then is closed.
     pub header_timeout: Duration,
+    /// New connections from one address.
+    pub connect_rate: Rate,
 }
 
 /// One of the [`MAX_HTTP_CONNECTIONS`] places of a listener, held by a connection while it is open.
@@ -67,6 +71,7 @@ pub async fn serve(
         .max_buf_size(MAX_HEAD_BYTES)
         .max_headers(MAX_HEADERS);
     let places = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS as usize));
+    let mut door = Door::new(settings.connect_rate);
     // Never sent on: it ends when every connection has dropped its sender.
     let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
     loop {
@@ -74,6 +79,9 @@ pub async fn serve(
             () = stopped(&mut stop) => break,
             accepted = accept(&listener, &places) => accepted,
         };
+        let Some(stream) = door.admit(stream, peer, &http) else { continue };
+        // Small messages must leave at once; a failure would only make them late.
+        let _ = stream.set_nodelay(true);
         let router = router.clone();
         let place = Place(Arc::new(Mutex::new(place)));
         let service = service_fn(move |request: Request<Incoming>| {

@@ -106,6 +106,14 @@ pub(super) enum ApiError {
         /// How many are allowed.
         limit: usize,
     },
+    /// More connections than one address may open.
+    #[error("too fast; one address may open {} connections a second, {} at once", rate.per_second, rate.burst)]
+    ConnectsTooFast {
+        /// What is allowed.
+        rate: Rate,
+        /// How long to wait.
+        wait: Duration,
+    },
     /// More messages than one address may publish.
     #[error("too fast; one address may publish {} messages a second, {} at once", rate.per_second, rate.burst)]
     TooFast {
@@ -156,6 +164,7 @@ impl ApiError {
             Self::Body(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bad_body"),
             Self::TooBig { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_big"),
             Self::TooMany { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_many"),
+            Self::ConnectsTooFast { .. } => (StatusCode::TOO_MANY_REQUESTS, "connects_too_fast"),
             Self::TooFast { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
             Self::Slow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
             Self::BrokenOff => (StatusCode::BAD_REQUEST, "broken_off"),
@@ -168,7 +177,7 @@ impl ApiError {
     /// When the same request may succeed, if it may.
     const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::TooFast { wait, .. } => Some(*wait),
+            Self::TooFast { wait, .. } | Self::ConnectsTooFast { wait, .. } => Some(*wait),
             Self::Refused(_) | Self::Store(_) | Self::Busy => Some(RETRY_AFTER),
             _ => None,
         }

@@ -1,6 +1,7 @@
 //! HTTP: the page, the way to a WebSocket, the API, the operator's answers. The only floor that names `app`.
 
 mod accept;
+mod door;
 mod api;
 mod error;
 mod extract;

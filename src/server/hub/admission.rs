@@ -118,7 +118,7 @@ impl Hub {
             rooms.remove(&empty);
             self.0.store.release(&empty);
         }
-        let lane = fastrand::usize(..self.0.lanes.len());
+        let lane = fastrand::u16(..self.0.lanes.len() as u16);
         let bounds = self.0.store.bounds(name).map_err(|_| Refusal::StoreUnavailable)?;
         let room = Arc::new(Room::new(name.clone(), bounds, self.0.settings.log, lane));
         rooms.insert(name.clone(), room.clone());
@@ -155,7 +155,7 @@ impl Membership {
     /// From now on `outlet` is flushed, ticked, told and drained by the Hub.
     pub fn register(&mut self, outlet: Arc<dyn Outlet>) {
         let hub = &self.place.hub;
-        let reader = lock(&self.room.readers).insert(outlet.clone());
+        let reader = self.room.add_reader(outlet.clone());
         let key = lock(&hub.0.outlets).insert(outlet.clone());
         self.keys = Some(Keys { reader, outlet: key });
         if hub.0.draining.load(Ordering::Acquire) {
@@ -207,9 +207,9 @@ impl Drop for Membership {
     fn drop(&mut self) {
         let hub = &self.place.hub;
         if let Some(Keys { reader, outlet }) = self.keys {
-            let reader = lock(&self.room.readers).remove(reader);
+            self.room.remove_reader(reader);
             let outlet = lock(&hub.0.outlets).remove(outlet);
-            drop((reader, outlet));
+            drop(outlet);
         }
         if let Some(id) = &self.id {
             lock(&self.room.presence).leave(id, hub.now());

@@ -7,7 +7,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 
 use crate::protocol::Push;
-use crate::server::hub::{Hub, Outlet, Room, lock};
+use crate::server::hub::fanout::WRITES_PER_TURN;
+use crate::server::hub::{Hub, Room, lock};
 use crate::server::wire::{self, Opcode};
 
 /// How long joins and leaves are gathered.
@@ -52,11 +53,11 @@ impl Hub {
         let Some(change) = change else { return };
         let push = Push::Presence { count: change.count, joined: change.joined, left: change.left };
         let frame = wire::encode(Opcode::Text, push.encode().as_bytes());
-        let readers: Vec<Arc<dyn Outlet>> =
-            lock(&room.readers).iter().map(|(_, reader)| reader.clone()).collect();
-        for some in readers.chunks(super::fanout::WRITES_PER_TURN) {
-            some.iter().for_each(|reader| reader.tell(&frame));
-            tokio::task::yield_now().await;
+        for (number, reader) in room.readers().iter().enumerate() {
+            if number % WRITES_PER_TURN == WRITES_PER_TURN - 1 {
+                tokio::task::yield_now().await;
+            }
+            reader.tell(&frame);
         }
     }
 }

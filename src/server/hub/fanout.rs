@@ -8,11 +8,12 @@ use std::sync::{Arc, Mutex};
 
 use tokio::sync::Notify;
 
-use crate::server::hub::{Hub, Outlet, Room, lock};
+use crate::server::hub::{Hub, Room, lock};
 use crate::server::room::Reel;
 
-/// Writes between two chances for other tasks on the same thread: about a millisecond of them.
-pub(super) const WRITES_PER_TURN: usize = 128;
+/// Writes between two chances for other tasks on the same thread: one to a few milliseconds of them. Not fewer:
+/// after each chance another thread is woken to look for work, which costs as much as many writes.
+pub(super) const WRITES_PER_TURN: usize = 1024;
 
 /// A queue of rooms that one task fans out.
 #[derive(Default)]
@@ -27,37 +28,38 @@ impl Hub {
         if room.dirty.swap(true, Ordering::AcqRel) {
             return;
         }
-        let lane = &self.0.lanes[room.lane];
+        let lane = &self.0.lanes[usize::from(room.lane)];
         lock(&lane.due).push(room.clone());
         lane.wake.notify_one();
     }
 
     pub(super) async fn fan_out(&self, lane: usize) {
         let lane = &self.0.lanes[lane];
-        let mut readers = Vec::new();
         let mut due = Vec::new();
+        let mut writes = 0;
         loop {
             std::mem::swap(&mut due, &mut *lock(&lane.due));
             if due.is_empty() {
                 lane.wake.notified().await;
             }
             for room in due.drain(..) {
-                pass(&room, &mut readers).await;
+                pass(&room, &mut writes).await;
             }
         }
     }
 }
 
-async fn pass(room: &Room, readers: &mut Vec<Arc<dyn Outlet>>) {
+/// One pass over `room`; `writes` counts those of earlier passes too, since the last chance for others.
+async fn pass(room: &Room, writes: &mut usize) {
     // Before the head is read: whatever is appended after that makes the room due again.
     room.dirty.store(false, Ordering::Release);
     let mut reel: Reel<'_> = room.reel();
-    readers.extend(lock(&room.readers).iter().map(|(_, reader)| reader.clone()));
-    for (at, reader) in readers.iter().enumerate() {
-        if at > 0 && at % WRITES_PER_TURN == 0 {
+    for reader in room.readers().iter() {
+        if *writes == WRITES_PER_TURN {
+            *writes = 0;
             tokio::task::yield_now().await;
         }
+        *writes += 1;
         reader.flush(&mut reel);
     }
-    readers.clear();
 }

@@ -11,6 +11,7 @@ mod admission;
 mod announce;
 mod fanout;
 mod publish;
+mod readers;
 mod recover;
 mod room;
 mod sweep;

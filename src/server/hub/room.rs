@@ -3,12 +3,11 @@
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
-use slab::Slab;
-
 use crate::protocol::Epoch;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
+use crate::server::hub::readers::Readers;
 use crate::server::hub::{Outlet, lock};
 use crate::server::room::{Log, LogLimits, Presence, Present, Reel};
 use crate::server::store::Bounds;
@@ -18,18 +17,18 @@ pub struct Room {
     name: RoomName,
     epoch: Epoch,
     pub(super) log: Mutex<Log>,
-    pub(super) readers: Mutex<Slab<Arc<dyn Outlet>>>,
+    readers: Mutex<Readers>,
     pub(super) presence: Mutex<Presence>,
     /// Set when something was appended that no fan-out pass has taken up.
     pub(super) dirty: AtomicBool,
     /// Set when somebody came or went and an announcement is due.
     pub(super) restless: AtomicBool,
     /// Which lane fans it out: one at a time, so that its readers are never written to by two passes.
-    pub(super) lane: usize,
+    pub(super) lane: u16,
 }
 
 impl Room {
-    pub(super) fn new(name: RoomName, bounds: Bounds, limits: LogLimits, lane: usize) -> Self {
+    pub(super) fn new(name: RoomName, bounds: Bounds, limits: LogLimits, lane: u16) -> Self {
         Self {
             name,
             epoch: bounds.epoch,
@@ -60,6 +59,23 @@ impl Room {
     /// Its log as it stands now, to be read from any place.
     pub fn reel(&self) -> Reel<'_> {
         Reel::new(&self.log)
+    }
+
+    /// Who reads it now.
+    pub(super) fn readers(&self) -> Readers {
+        lock(&self.readers).clone()
+    }
+
+    /// From now on `outlet` reads it; gives its key.
+    pub(super) fn add_reader(&self, outlet: Arc<dyn Outlet>) -> usize {
+        lock(&self.readers).insert(outlet)
+    }
+
+    /// The reader with `key` reads no more.
+    pub(super) fn remove_reader(&self, key: usize) {
+        let removed = lock(&self.readers).remove(key);
+        // With its socket, which takes a moment: not under the lock.
+        drop(removed);
     }
 
     /// How many members it has, and who they are unless they are too many to name.

@@ -156,7 +156,8 @@ impl Client {
         let Some((room, mut outbox)) = self.open.take() else { return false };
         let mut is_more = true;
         for _write in 0..writes {
-            let bytes = match outbox.next(&mut room.reel()) {
+            let mut reel = room.reel();
+            let bytes = match outbox.next(&mut reel) {
                 Next::Write(bytes) => bytes.to_vec(),
                 Next::Behind(after) => {
                     let head = room.head();
@@ -169,7 +170,7 @@ impl Client {
                     break;
                 }
             };
-            outbox.wrote(bytes.len());
+            outbox.wrote(bytes.len(), &mut reel);
             texts(&bytes).iter().for_each(|text| self.hear(world, text));
         }
         self.open = Some((room, outbox));

@@ -44,6 +44,12 @@ pub struct Keyed {
 #[derive(Debug)]
 pub struct KeyWindow {
     limits: KeyLimits,
+    /// `None` while there is no key to remember: many rooms never see one.
+    remembered: Option<Box<Remembered>>,
+}
+
+#[derive(Debug, Default)]
+struct Remembered {
     /// Where and when each key was stored.
     stored: HashMap<(UserId, Key), (Offset, u64)>,
     /// In the order in which they were stored.
@@ -52,35 +58,38 @@ pub struct KeyWindow {
 
 impl KeyWindow {
     /// A window that remembers nothing yet.
-    pub fn new(limits: KeyLimits) -> Self {
-        Self { limits, stored: HashMap::new(), order: VecDeque::new() }
+    pub const fn new(limits: KeyLimits) -> Self {
+        Self { limits, remembered: None }
     }
 
     /// Where and when (milliseconds since 1970) the message of `from` with `key` was stored, if it was lately.
     pub fn find(&self, from: &UserId, key: &Key) -> Option<(Offset, u64)> {
-        self.stored.get(&(from.clone(), key.clone())).copied()
+        self.remembered.as_ref()?.stored.get(&(from.clone(), key.clone())).copied()
     }
 
     /// A keyed message was stored, after all others here.
     pub fn remember(&mut self, keyed: Keyed) {
-        self.stored.insert((keyed.from.clone(), keyed.key.clone()), (keyed.offset, keyed.at));
-        self.order.push_back(keyed);
+        let Remembered { stored, order } = &mut **self.remembered.get_or_insert_default();
+        stored.insert((keyed.from.clone(), keyed.key.clone()), (keyed.offset, keyed.at));
+        order.push_back(keyed);
     }
 
     /// Lets go of what is too old in a room that stands at `head`, `now`.
     pub fn forget(&mut self, head: Offset, now: u64) {
-        while let Some(oldest) = self.order.front() {
+        let Some(Remembered { stored, order }) = self.remembered.as_deref_mut() else { return };
+        while let Some(oldest) = order.front() {
             if self.limits.remember(oldest.offset, oldest.clock, head, now) {
                 return;
             }
-            let Some(Keyed { from, key, .. }) = self.order.pop_front() else { return };
-            self.stored.remove(&(from, key));
+            let Some(Keyed { from, key, .. }) = order.pop_front() else { return };
+            stored.remove(&(from, key));
         }
+        self.remembered = None;
     }
 
     /// Whether it remembers nothing.
-    pub fn is_empty(&self) -> bool {
-        self.order.is_empty()
+    pub const fn is_empty(&self) -> bool {
+        self.remembered.is_none()
     }
 }
 

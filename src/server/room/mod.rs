@@ -11,6 +11,7 @@ mod dialect;
 mod frame;
 mod log;
 mod reel;
+mod roster;
 mod presence;
 mod keys;
 

@@ -3,11 +3,11 @@
 //! A member is an id; it may have several connections. Joins and leaves are gathered: whoever comes and goes
 //! between two announcements is no news, and whoever comes back within the grace was never gone.
 
-use std::collections::HashMap;
 use std::time::Duration;
 
 use crate::protocol::UserId;
 use crate::server::room::Moment;
+use crate::server::room::roster::Roster;
 
 /// A member without a connection stays for this long.
 const GRACE: Duration = Duration::from_secs(5);
@@ -17,8 +17,7 @@ const MAX_NAMED: usize = 500;
 /// The members of one room.
 #[derive(Debug, Default)]
 pub struct Presence {
-    /// Not a `BTreeMap`, whose smallest node has room for eleven: most rooms have few members.
-    members: HashMap<UserId, Member>,
+    members: Roster<Member>,
     /// Something may have to be announced.
     is_restless: bool,
 }
@@ -58,8 +57,8 @@ pub struct Change {
 impl Presence {
     /// A connection of `id` came at `at`, in milliseconds since 1970 UTC.
     pub fn join(&mut self, id: &UserId, at: u64) {
-        let new = || Member { connections: 0, since: at, absent: None, is_announced: false };
-        let member = self.members.entry(id.clone()).or_insert_with(new);
+        let new = Member { connections: 0, since: at, absent: None, is_announced: false };
+        let member = self.members.get_or_insert(id, new);
         member.connections += 1;
         member.absent = None;
         self.is_restless |= !member.is_announced;
@@ -82,7 +81,8 @@ impl Presence {
 
     /// Who they are, in order; `None` in a large room.
     pub fn named(&self) -> Option<Vec<UserId>> {
-        (self.members.len() <= MAX_NAMED).then(|| sorted(self.members.keys().cloned().collect()))
+        (self.members.len() <= MAX_NAMED)
+            .then(|| sorted(self.members.iter().map(|(id, _)| id.clone()).collect()))
     }
 
     /// The same, each with what is known of it.

@@ -41,22 +41,17 @@ impl<'a> Reel<'a> {
     ///
     /// # Errors
     /// [`Lagged`] if the ring has passed it.
-    pub fn next(&mut self, after: Offset, dialect: Dialect) -> Result<Option<Run>, Lagged> {
+    pub fn next(&mut self, after: Offset, dialect: Dialect) -> Result<Option<&Run>, Lagged> {
         if after >= self.until {
             return Ok(None);
         }
         let last = &mut self.last[dialect as usize];
-        if let Some((from, run)) = last
-            && *from == after
-        {
-            return Ok(Some(run.clone()));
+        if last.as_ref().is_none_or(|(from, _)| *from != after) {
+            let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+            let run = log.read(after, self.until, dialect, MAX_RUN_BYTES)?;
+            drop(log);
+            *last = run.map(|run| (after, run));
         }
-        let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-        let run = log.read(after, self.until, dialect, MAX_RUN_BYTES)?;
-        drop(log);
-        if let Some(run) = &run {
-            *last = Some((after, run.clone()));
-        }
-        Ok(run)
+        Ok(last.as_ref().map(|(_, run)| run))
     }
 }

@@ -13,6 +13,11 @@ pub struct Rate {
     pub burst: u32,
 }
 
+impl Rate {
+    /// No limit.
+    pub const UNLIMITED: Self = Self { per_second: 0, burst: 1 };
+}
+
 /// A token bucket: `burst` tokens when full, `per_second` new ones each second, one for each event.
 #[derive(Clone, Copy, Debug)]
 pub struct Limiter {
@@ -110,7 +115,7 @@ mod tests {
 
     #[test]
     fn zero_means_no_limit() {
-        let mut limiter = Limiter::new(Rate { per_second: 0, burst: 1 }, at(0));
-        assert_eq!(allowed(&mut limiter, Rate { per_second: 0, burst: 1 }, 0..1000), 1000);
+        let mut limiter = Limiter::new(Rate::UNLIMITED, at(0));
+        assert_eq!(allowed(&mut limiter, Rate::UNLIMITED, 0..1000), 1000);
     }
 }

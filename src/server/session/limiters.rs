@@ -109,7 +109,7 @@ mod tests {
 
     #[test]
     fn zero_means_no_limit_and_no_table() {
-        let mut limiters = Limiters::new(Rate { per_second: 0, burst: 1 });
+        let mut limiters = Limiters::new(Rate::UNLIMITED);
         assert_eq!(limiters.take(address("10.0.0.1"), 1000, at(0)), Ok(()));
         assert!(limiters.buckets.is_empty());
     }

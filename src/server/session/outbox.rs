@@ -41,13 +41,13 @@ pub enum Farewell {
 #[derive(Debug)]
 pub struct Outbox {
     dialect: Dialect,
-    /// The last offset of the room's log that was taken up for writing.
+    /// The last offset of the room's log that was written, if only in part.
     cursor: Offset,
     /// The ring has passed `cursor`, and the store has not answered yet.
     is_behind: bool,
     /// Frames for this connection alone, whole ones, in order.
     own: Vec<u8>,
-    /// What is being written.
+    /// What is being written, or the rest of it; of the log only such a rest.
     current: Bytes,
     /// Since when the kernel takes nothing.
     blocked: Option<Moment>,
@@ -122,7 +122,7 @@ impl Outbox {
     }
 
     /// What to write next.
-    pub fn next(&mut self, reel: &mut Reel<'_>) -> Next<'_> {
+    pub fn next<'a>(&'a mut self, reel: &'a mut Reel<'_>) -> Next<'a> {
         if self.current.is_empty() {
             if !self.own.is_empty() {
                 self.current = std::mem::take(&mut self.own).into();
@@ -131,10 +131,7 @@ impl Outbox {
                     return Next::Behind(self.cursor);
                 }
                 match reel.next(self.cursor, self.dialect) {
-                    Ok(Some(run)) => {
-                        self.cursor = run.until;
-                        self.current = run.bytes;
-                    }
+                    Ok(Some(run)) => return Next::Write(&run.bytes),
                     Ok(None) => {}
                     Err(_lagged) => {
                         self.is_behind = true;
@@ -197,10 +194,17 @@ impl Outbox {
         }
     }
 
-    /// The kernel took `bytes` of what [`Outbox::next`] gave.
-    pub fn wrote(&mut self, bytes: usize) {
+    /// The kernel took `bytes` of what [`Outbox::next`] gave from the same `reel`.
+    pub fn wrote(&mut self, bytes: usize, reel: &mut Reel<'_>) {
         self.blocked = None;
-        if bytes >= self.current.len() {
+        if self.current.is_empty() {
+            if let Ok(Some(run)) = reel.next(self.cursor, self.dialect) {
+                self.cursor = run.until;
+                if bytes < run.bytes.len() {
+                    self.current = run.bytes.slice(bytes..);
+                }
+            }
+        } else if bytes >= self.current.len() {
             // Not `advance`: an empty slice would still hold on to the shared bytes.
             self.current = Bytes::new();
         } else {

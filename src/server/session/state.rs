@@ -17,6 +17,10 @@ const MAX_HISTORY: u16 = 1000;
 /// Messages in an answer to a `history` that names no limit.
 const DEFAULT_HISTORY: u16 = 100;
 
+/// Frames that say nothing to the room: pings, pongs, and what is answered with an error. Nobody honest comes
+/// near this, but each costs something, and a flood of them would cost others the time.
+const IDLE_RATE: Rate = Rate { per_second: 100, burst: 1000 };
+
 /// What is to be done.
 #[derive(Debug)]
 pub enum Action {
@@ -46,6 +50,8 @@ pub struct Session {
     id: UserId,
     rate: Rate,
     limiter: Limiter,
+    /// Held to [`IDLE_RATE`].
+    idle: Limiter,
     /// Longest text of a `say`, in bytes.
     max_message: usize,
 }
@@ -53,11 +59,21 @@ pub struct Session {
 impl Session {
     /// A client of `dialect` called `id`, that joined `now`.
     pub const fn new(dialect: Dialect, id: UserId, rate: Rate, max_message: usize, now: Moment) -> Self {
-        Self { dialect, id, rate, limiter: Limiter::new(rate, now), max_message }
+        let (limiter, idle) = (Limiter::new(rate, now), Limiter::new(IDLE_RATE, now));
+        Self { dialect, id, rate, limiter, idle, max_message }
     }
 
     /// What `incoming` asks for.
     pub fn on(&mut self, incoming: Incoming<'_>, now: Moment) -> Action {
+        match self.asked(incoming, now) {
+            Action::Nothing | Action::Pong(_) | Action::Push(_) if !self.idle.allows(IDLE_RATE, now) => {
+                Action::Close(Farewell::Ours(CloseCode::TooFast))
+            }
+            action => action,
+        }
+    }
+
+    fn asked(&mut self, incoming: Incoming<'_>, now: Moment) -> Action {
         match incoming {
             Incoming::Ping(payload) => Action::Pong(payload.to_vec()),
             Incoming::Pong => Action::Nothing,
@@ -147,6 +163,23 @@ mod tests {
         }
         let action = session.on(Incoming::Text("x"), Moment::default());
         assert!(matches!(action, Action::Close(Farewell::Ours(CloseCode::TooFast))));
+    }
+
+    #[test]
+    fn a_client_of_either_dialect_that_floods_with_frames_that_say_nothing_is_closed() {
+        for dialect in [Dialect::Plain, Dialect::Typed] {
+            let both = [Incoming::Ping(b"x"), Incoming::Pong];
+            let typed = [Incoming::Text(r#"{"type":"ping"}"#), Incoming::Text("{")];
+            for frame in both.iter().chain(typed.iter().filter(|_| dialect == Dialect::Typed)) {
+                let mut session = session(dialect);
+                let mut goes_on = |millis| {
+                    let action = session.on(*frame, Moment::after_start(Duration::from_millis(millis)));
+                    !matches!(action, Action::Close(Farewell::Ours(CloseCode::TooFast)))
+                };
+                assert_eq!((0..2000).take_while(|_| goes_on(0)).count(), 1000);
+                assert!((1..1000).all(|tenth| goes_on(tenth * 10)));
+            }
+        }
     }
 
     #[test]

@@ -101,7 +101,12 @@ impl Reader {
                 ControlFlow::Continue(())
             }
             Action::History { before, limit } => {
-                history(connection.clone(), before, limit);
+                // Or one read of many questions would make as many pages wait.
+                if std::mem::replace(&mut connection.lock().is_asking, true) {
+                    answers.push(Action::Push(one_at_a_time()));
+                } else {
+                    history(connection.clone(), before, limit);
+                }
                 ControlFlow::Continue(())
             }
             answer @ Action::Close(_) => {
@@ -192,5 +197,12 @@ fn history(connection: Arc<Connection>, before: Option<Offset>, limit: usize) {
             Err(error) => unavailable(&error, None),
         };
         connection.with_outbox(|outbox| outbox.say(&push));
+        connection.lock().is_asking = false;
     });
+}
+
+fn one_at_a_time() -> Push {
+    let code = ErrorCode::RateLimited;
+    let message = "one history at a time; ask again after its answer".to_owned();
+    Push::Error { code, message, retry: code.invites_retry(), key: None }
 }

@@ -177,10 +177,11 @@ impl Body for Stream {
             }
             let mut state = this.reader.lock();
             state.asked = this.reader.hub.now();
-            match state.outbox.next(&mut this.reader.room.reel()) {
+            let mut reel = this.reader.room.reel();
+            match state.outbox.next(&mut reel) {
                 Next::Write(bytes) => {
                     let bytes = bytes.clone();
-                    state.outbox.wrote(bytes.len());
+                    state.outbox.wrote(bytes.len(), &mut reel);
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));
                 }
                 Next::Idle => {

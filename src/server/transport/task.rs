@@ -27,8 +27,9 @@ use crate::server::wire;
 /// How long a client may take to answer our Close frame before its socket is dropped.
 const CLOSE_GRACE: Duration = Duration::from_secs(3);
 
-/// How much of what a client still sends is read and thrown away for it to see our Close frame.
-const MAX_DISCARDED_BYTES: usize = 64 * 1024 * 1024;
+/// How much of what a client still sends is read and thrown away for it to see our Close frame, besides the
+/// message that it may be in the middle of: not more, or a flood would cost most when it has been told to stop.
+const MAX_DISCARDED_BYTES: usize = 4 * 1024 * 1024;
 
 /// A WebSocket that has been agreed upon, about to be opened.
 #[derive(Debug)]
@@ -159,7 +160,7 @@ pub fn turn_away(handshake: Handshake, code: CloseCode) -> axum::response::Respo
         let goodbye = async {
             stream.writable().await?;
             stream.try_write(&wire::close_frame(code))?;
-            half_close(&stream).await
+            half_close(&stream, MAX_DISCARDED_BYTES).await
         };
         let _late_or_lost = tokio::time::timeout(CLOSE_GRACE, goodbye).await;
     });
@@ -170,17 +171,17 @@ pub fn turn_away(handshake: Handshake, code: CloseCode) -> axum::response::Respo
 async fn finish(connection: &Connection) {
     poll_fn(|cx| connection.poll_write(cx)).await;
     if connection.lock().lost.is_none() {
-        let _lost = half_close(&connection.stream).await;
+        let discarded = connection.settings.max_message.saturating_add(MAX_DISCARDED_BYTES);
+        let _lost = half_close(&connection.stream, discarded).await;
     }
 }
 
-/// Says that nothing more comes and reads until the client says so too: closing at once, with bytes of the
+/// Says that nothing more comes and reads until the client says so too, or `left` bytes of it: closing at once, with bytes of the
 /// client unread, would make its kernel throw away the Close frame (RFC 9293 section 3.10.7.1, reset).
-async fn half_close(stream: &TcpStream) -> std::io::Result<()> {
+async fn half_close(stream: &TcpStream, mut left: usize) -> std::io::Result<()> {
     SockRef::from(stream).shutdown(Shutdown::Write)?;
     // On the heap, or every connection's task would have room for it all its life.
     let mut discarded = vec![0; 16 * 1024];
-    let mut left = MAX_DISCARDED_BYTES;
     while left > 0 {
         poll_fn(|cx| stream.poll_read_ready(cx)).await?;
         match stream.try_read(&mut discarded) {

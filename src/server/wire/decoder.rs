@@ -10,7 +10,7 @@ use crate::server::wire::header::{Header, Opcode};
 const MAX_EMPTY_FRAGMENTS: u32 = 256;
 
 /// Something a client said, whole.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incoming<'a> {
     /// A text message, valid UTF-8.
     Text(&'a str),

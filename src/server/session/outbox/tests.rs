@@ -38,7 +38,7 @@ fn drain(outbox: &mut Outbox, log: &Mutex<Log>, piece: usize) -> (Vec<u8>, bool)
             Next::Idle | Next::Behind(_) => return (written, false),
             Next::Finished => return (written, true),
         };
-        outbox.wrote(taken);
+        outbox.wrote(taken, &mut reel);
     }
 }
 
@@ -50,7 +50,7 @@ fn own_frames_never_cut_a_frame_of_the_log_in_two() {
         let mut reel = Reel::new(&log);
         let Next::Write(bytes) = outbox.next(&mut reel) else { panic!("the log has a frame") };
         let mut written = bytes[..piece].to_vec();
-        outbox.wrote(piece);
+        outbox.wrote(piece, &mut reel);
         outbox.push(Opcode::Pong, b"!");
         let (rest, finished) = drain(&mut outbox, &log, piece);
         written.extend(rest);

@@ -1,0 +1,169 @@
+//! The attackers of `hostile.rs`, in a process of their own: at the lowest priority and at a bounded pace, as if
+//! they came from elsewhere and not from the machine whose time they are meant to take.
+
+use std::net::SocketAddr;
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use tokio::time::{Interval, MissedTickBehavior};
+
+use crate::raw::{handshake, masked};
+
+const ATTACKERS: usize = 100;
+/// Each attacker does its worst this often; a hundred of them 10,000 times a second.
+const PACE: Duration = Duration::from_millis(10);
+/// How long a connection that means to hold a place holds it.
+const HOLD: Duration = Duration::from_secs(3600);
+
+const KIND_VARIABLE: &str = "ATTACK_KIND";
+const TARGET_VARIABLE: &str = "ATTACK_TARGET";
+
+/// What attackers do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    /// Begin a request and leave it at that, again and again.
+    HalfRequests,
+    /// Ping, and read no pong.
+    Pings,
+    /// Send pieces of a message with nothing in them.
+    EmptyFragments,
+    /// Begin a message and leave it at that.
+    UnfinishedMessages,
+    /// Send a message one byte a second.
+    OneByteASecond,
+    /// Send frames without a mask.
+    UnmaskedFrames,
+    /// Declare messages of 2^63 bytes.
+    HugeLengths,
+    /// Join and leave.
+    Joins,
+}
+
+impl Kind {
+    const ALL: [Self; 8] = [
+        Self::HalfRequests,
+        Self::Pings,
+        Self::EmptyFragments,
+        Self::UnfinishedMessages,
+        Self::OneByteASecond,
+        Self::UnmaskedFrames,
+        Self::HugeLengths,
+        Self::Joins,
+    ];
+}
+
+/// A hundred attackers at work until this is dropped.
+pub(crate) struct Attack(Child);
+
+impl Attack {
+    pub(crate) fn start(kind: Kind, target: SocketAddr) -> Self {
+        let child = Command::new("nice")
+            .args(["-n", "19"])
+            .arg(std::env::current_exe().expect("a path"))
+            .args(["attack::the_attackers_process", "--exact", "--ignored"])
+            .env(KIND_VARIABLE, format!("{kind:?}"))
+            .env(TARGET_VARIABLE, target.to_string())
+            .stdin(Stdio::null())
+            .stdout(Stdio::null())
+            .spawn()
+            .expect("it starts");
+        Self(child)
+    }
+
+    pub(crate) fn goes_on(&mut self) -> bool {
+        self.0.try_wait().expect("a child").is_none()
+    }
+}
+
+impl Drop for Attack {
+    fn drop(&mut self) {
+        // Both fail only if it has already ended.
+        let _ended = self.0.kill();
+        let _ended = self.0.wait();
+    }
+}
+
+/// No test, but what [`Attack::start`] runs: the one program that is sure to be there is this one.
+#[tokio::test]
+#[ignore = "the other process of the tests in hostile.rs"]
+async fn the_attackers_process() {
+    let variable = |name| std::env::var(name).expect("set by the test that starts this");
+    let kind =
+        Kind::ALL.into_iter().find(|kind| format!("{kind:?}") == variable(KIND_VARIABLE)).expect("a kind");
+    let target = variable(TARGET_VARIABLE).parse().expect("an address");
+    let attackers = (0..ATTACKERS).map(|number| attack(kind, target, number));
+    futures::future::join_all(attackers).await;
+}
+
+async fn attack(kind: Kind, target: SocketAddr, number: usize) {
+    // Not all at the same moment.
+    tokio::time::sleep(PACE.mul_f64(number as f64 / ATTACKERS as f64)).await;
+    let mut pace = tokio::time::interval(PACE);
+    pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        pace.tick().await;
+        // An error is the server's defence; then the next connection is tried.
+        let _defence = once(kind, target, &mut pace).await;
+    }
+}
+
+/// One connection's worth of attack.
+async fn once(kind: Kind, target: SocketAddr, pace: &mut Interval) -> std::io::Result<()> {
+    match kind {
+        Kind::HalfRequests => {
+            let mut stream = TcpStream::connect(target).await?;
+            stream.write_all(b"GET /ws HTTP/1.1\r\nHost: x\r\n").await?;
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        Kind::Pings => flood(target, &masked(0x89, &[0; 125]).repeat(100), pace).await?,
+        Kind::EmptyFragments => {
+            let pieces = [masked(0x01, b""), masked(0x00, b"").repeat(2000)].concat();
+            flood(target, &pieces, pace).await?;
+        }
+        Kind::UnfinishedMessages => {
+            let mut stream = join(target).await?;
+            stream.write_all(&[masked(0x01, &[b'x'; 60_000]), masked(0x00, b"and")].concat()).await?;
+            tokio::time::sleep(HOLD).await;
+        }
+        Kind::OneByteASecond => {
+            let mut stream = join(target).await?;
+            for byte in masked(0x81, &[b'x'; 60_000]) {
+                stream.write_all(&[byte]).await?;
+                tokio::time::sleep(Duration::from_secs(1)).await;
+            }
+        }
+        Kind::UnmaskedFrames => flood(target, &b"\x81\x05hello".repeat(1000), pace).await?,
+        Kind::HugeLengths => {
+            let mut stream = join(target).await?;
+            let declared = [0x82, 0xFF, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1, 2, 3, 4, 5];
+            stream.write_all(&declared).await?;
+            stream.read_to_end(&mut Vec::new()).await?;
+        }
+        Kind::Joins => drop(join(target).await?),
+    }
+    Ok(())
+}
+
+/// Sends `bytes` at every tick until the server has enough, and reads nothing.
+async fn flood(target: SocketAddr, bytes: &[u8], pace: &mut Interval) -> std::io::Result<()> {
+    let mut stream = join(target).await?;
+    loop {
+        stream.write_all(bytes).await?;
+        pace.tick().await;
+    }
+}
+
+/// A WebSocket in a room of the attackers' own.
+async fn join(target: SocketAddr) -> std::io::Result<TcpStream> {
+    let mut stream = TcpStream::connect(target).await?;
+    stream.write_all(handshake(target, "id=eve&room=lobby", None).as_bytes()).await?;
+    let mut answer = [0; 512];
+    let length = stream.read(&mut answer).await?;
+    if answer[..length].starts_with(b"HTTP/1.1 101 ") {
+        Ok(stream)
+    } else {
+        Err(std::io::ErrorKind::ConnectionRefused.into())
+    }
+}

@@ -1,0 +1,35 @@
+#!/usr/bin/env bash
+# Runs the public WebSocket conformance suite (AutobahnTestSuite, from PyPI) against a server of its own.
+source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
+
+SUITE=autobahntestsuite==25.10.1
+folder=target/conformance
+have python3 || die "python3 is needed"
+scripts/build.sh release
+if [ ! -d "$folder/cases" ]; then
+  mkdir -p "$folder"
+  # Only the package itself: what it needs to run is Python 2, and is not needed for its cases.
+  python3 -m pip download --quiet --no-deps --dest "$folder" "$SUITE" || die "cannot fetch $SUITE"
+  python3 - "$folder" <<'PYTHON'
+import glob, pathlib, sys, tarfile, zipfile
+folder = pathlib.Path(sys.argv[1])
+archive = glob.glob(f"{folder}/autobahntestsuite-*")[0]
+if archive.endswith(".whl"):
+    files = zipfile.ZipFile(archive)
+    names, read = files.namelist(), files.read
+else:
+    files = tarfile.open(archive)
+    names, read = files.getnames(), lambda name: files.extractfile(name).read()
+(folder / "cases").mkdir()
+for name in names:
+    if "autobahntestsuite/case/" in name and name.endswith(".py"):
+        (folder / "cases" / pathlib.Path(name).name).write_bytes(read(name))
+PYTHON
+fi
+started=$(mktemp)
+target/release/fanfare serve --listen 127.0.0.1:0 --ops-listen off --site target/site --log-level error \
+  --message-rate 0 --connect-rate 0 --max-message 16MiB >"$started" &
+server=$!
+trap 'kill "$server"; rm -f "$started"' EXIT
+until grep -q '^listening on' "$started"; do kill -0 "$server" || die "the server did not start"; done
+python3 scripts/conformance.py "$folder/cases" "$(sed -n 's#^listening on http://##p' "$started")"
