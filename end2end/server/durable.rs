@@ -240,3 +240,31 @@ async fn a_reader_in_the_middle_of_the_history_holds_up_no_publish() {
         assert_eq!(find(&mut ann, "ack").await["offset"], number + 2);
     }
 }
+
+#[tokio::test]
+async fn without_fsync_a_crash_of_the_system_begins_a_new_epoch_and_one_of_the_server_does_not() {
+    let data = tempfile::tempdir().expect("a folder");
+    let flags = &["--durability", "process"];
+    let server = Server::start_in(data.path(), flags);
+    let (mut ann, welcome) = join(&server, "id=ann").await;
+    let epoch = welcome["epoch"].as_str().expect("text").to_owned();
+    say(&mut ann, "first", None).await;
+    find(&mut ann, "message").await;
+    server.signal("KILL");
+    server.end().await;
+    let server = Server::start_in(data.path(), flags);
+    assert_eq!(read_all(&server, 0, Some(&epoch)).await.0.len(), 1);
+    server.signal("KILL");
+    server.end().await;
+    // As if it had been written before the machine was started anew.
+    let database = rusqlite::Connection::open(data.path().join("fanfare.db")).expect("opened");
+    let changed = database.execute("UPDATE meta SET value = 'another' WHERE name = 'unsynced'", []);
+    assert_eq!(changed.expect("written"), 1);
+    drop(database);
+    let server = Server::start_in(data.path(), flags);
+    let (_back, welcome) = join(&server, &format!("id=ann&after=1&epoch={epoch}")).await;
+    assert_eq!(welcome["recovery"], "lost", "what it saw at an offset may not be what will stand there");
+    server.log().await;
+    let epoch = welcome["epoch"].as_str().expect("text");
+    assert_eq!(read_all(&Server::start_in(data.path(), &[]), 0, Some(epoch)).await.0.len(), 1);
+}

@@ -69,6 +69,26 @@ async fn a_plain_client_that_is_too_fast_is_closed_with_4001_after_its_burst_was
 }
 
 #[tokio::test]
+async fn streams_do_not_take_the_places_of_those_that_ask() {
+    // More than may ask over HTTP at the same time.
+    const STREAMS: usize = 4200;
+    rlimit::increase_nofile_limit(u64::MAX).expect("files for as many sockets");
+    let server = Server::start(&["--max-connections-per-ip", "100000", "--log-level", "error"]);
+    let request = b"GET /api/v1/rooms/lobby/stream HTTP/1.1\r\nHost: x\r\n\r\n";
+    let mut streams = Vec::new();
+    for _stream in 0..STREAMS {
+        let mut stream = soon(TcpStream::connect(server.address)).await.expect("the server listens");
+        stream.write_all(request).await.expect("written");
+        let status = soon(stream.read_u64()).await.expect("an answer");
+        assert_eq!(&status.to_be_bytes(), b"HTTP/1.1");
+        streams.push(stream);
+    }
+    let page = soon(reqwest::get(server.url("/api/v1/openapi.json"))).await.expect("an answer");
+    assert_eq!(page.status(), 200);
+    server.join("ann").await.leave().await;
+}
+
+#[tokio::test]
 async fn half_a_request_or_none_is_closed_after_the_header_timeout() {
     let server = Server::start(&["--header-timeout", "200ms"]);
     for opening in ["", "GET /ws HTTP/1.1\r\nHost: x\r\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"] {

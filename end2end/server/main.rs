@@ -45,6 +45,8 @@ mod publish;
 mod history;
 /// Following a room over HTTP: events and lines.
 mod stream;
+/// Streams that are not read.
+mod slow_stream;
 /// The API's description, held against what it answers.
 mod openapi;
 /// Signals and the orderly end.

@@ -3,8 +3,6 @@
 use std::time::Duration;
 
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
-use tokio::net::TcpStream;
 
 use crate::client::{Events, Lines, follow, get, publish};
 use crate::harness::{Server, soon};
@@ -79,6 +77,24 @@ async fn an_event_stream_that_drops_again_and_again_misses_nothing_and_hears_not
     soon(speaking).await.expect("all said");
 }
 
+#[tokio::test]
+async fn an_event_stream_goes_on_where_it_was_after_the_server_was_killed() {
+    let data = tempfile::tempdir().expect("a folder");
+    let server = Server::start_in(data.path(), &[]);
+    let mut events = Events::open(&server, "").await;
+    publish(&server, "lobby", "heard").await;
+    events.next("message").await;
+    publish(&server, "lobby", "missed").await;
+    drop(server);
+    let server = Server::start_in(data.path(), &[]);
+    let mut events = events.back(&server).await;
+    publish(&server, "lobby", "new").await;
+    for (offset, text) in [(2, "missed"), (3, "new")] {
+        let message = events.next("message").await;
+        assert_eq!((&message["offset"], &message["text"]), (&json!(offset), &json!(text)));
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn readers_of_every_kind_see_the_same_messages_in_the_same_order() {
     const EACH: usize = 50;
@@ -150,88 +166,6 @@ async fn a_server_that_stops_tells_each_stream_when_to_come_back_and_ends_it() {
     assert_eq!(lines.next().await["type"], "drain");
     assert_eq!(lines.line().await, None);
     assert_eq!(server.end().await.0.code(), Some(0));
-}
-
-/// A stream that is opened by hand and read no further than its head: by then it is in the room.
-async fn unread(server: &Server) -> BufReader<TcpStream> {
-    let mut stream = TcpStream::connect(server.address).await.expect("the server listens");
-    let request =
-        "GET /api/v1/rooms/lobby/stream HTTP/1.1\r\nHost: x\r\nAccept: application/x-ndjson\r\n\r\n";
-    stream.write_all(request.as_bytes()).await.expect("written");
-    let mut reader = BufReader::new(stream);
-    let mut line = String::new();
-    while line != "\r\n" {
-        line.clear();
-        soon(reader.read_line(&mut line)).await.expect("a head");
-    }
-    reader
-}
-
-/// Reads on to the next JSON object; what is around it is HTTP's.
-async fn object(reader: &mut BufReader<TcpStream>) -> Value {
-    soon(async {
-        loop {
-            let mut line = String::new();
-            assert_ne!(reader.read_line(&mut line).await.expect("bytes"), 0, "the stream goes on");
-            if line.starts_with('{') {
-                return serde_json::from_str(&line).expect("JSON");
-            }
-        }
-    })
-    .await
-}
-
-/// Says so many messages of 10 kB in the lobby.
-async fn speak(server: &Server, messages: u64) {
-    let mut speaker = server.join("speaker").await;
-    let long = "x".repeat(10_000);
-    for number in 1..=messages {
-        speaker.send(format!("{number} {long}")).await;
-        speaker.text().await;
-    }
-}
-
-#[tokio::test]
-async fn a_stream_that_falls_behind_the_ring_is_served_from_the_store() {
-    const MESSAGES: u64 = 6000;
-    let server = Server::start(&["--history-messages", "10000"]);
-    let mut slow = unread(&server).await;
-    speak(&server, MESSAGES).await;
-    for offset in 1..=MESSAGES {
-        let message = object(&mut slow).await;
-        assert_eq!((&message["prev"], &message["offset"]), (&json!(offset - 1), &json!(offset)));
-    }
-}
-
-#[tokio::test]
-async fn streams_that_read_nothing_hold_little_and_are_told_of_the_gap() {
-    const MESSAGES: u64 = 3000;
-    let server = Server::start(&["--history-messages", "10"]);
-    let mut slow = Vec::new();
-    for _reader in 0..20 {
-        slow.push(unread(&server).await);
-    }
-    // So that the ring and all that a process needs once is there.
-    speak(&server, 500).await;
-    let before = server.resident_bytes();
-    speak(&server, MESSAGES).await;
-    let grown = server.resident_bytes().saturating_sub(before);
-    assert!(grown < 16 << 20, "twenty readers that read nothing made the server {grown} bytes larger");
-    for reader in &mut slow {
-        let (mut seen, mut gaps) = (0, 0);
-        while seen < MESSAGES + 500 {
-            let object = object(reader).await;
-            if object["type"] == "gap" {
-                assert_eq!((object["after"].as_u64(), &object["reason"]), (Some(seen), &json!("lagged")));
-                seen = object["before"].as_u64().expect("an offset") - 1;
-                gaps += 1;
-            } else {
-                assert_eq!(object["prev"], seen);
-                seen = object["offset"].as_u64().expect("an offset");
-            }
-        }
-        assert!(gaps > 0, "more was said than is kept and the kernel holds");
-    }
 }
 
 #[tokio::test]

@@ -2,14 +2,12 @@
 
 use futures::{SinkExt, StreamExt};
 use serde_json::json;
-use tokio::net::TcpListener;
-use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
-use tokio_tungstenite::tungstenite::http::HeaderValue;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::Client;
 use super::proxy::Proxy;
+use super::stranger::{Stranger, welcome};
 use crate::harness::{Server, soon};
 use crate::typed::{join, next, say};
 
@@ -136,29 +134,12 @@ async fn an_interrupt_or_a_reader_that_has_enough_ends_it_with_0_and_without_a_w
     }
 }
 
-/// A server of another make: it accepts `fanfare.v1`, and the test says what it does then.
-async fn other_server() -> (TcpListener, String) {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let url = format!("http://{}", listener.local_addr().expect("an address"));
-    (listener, url)
-}
-
-async fn accept(listener: &TcpListener) -> tokio_tungstenite::WebSocketStream<tokio::net::TcpStream> {
-    let (stream, _) = soon(listener.accept()).await.expect("a client");
-    #[expect(clippy::result_large_err, reason = "the library wants it so")]
-    let choose = |_: &Request, mut response: Response| {
-        response.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("fanfare.v1"));
-        Ok(response)
-    };
-    soon(tokio_tungstenite::accept_hdr_async(stream, choose)).await.expect("a handshake")
-}
-
 #[tokio::test]
 async fn a_close_code_from_4500_ends_it_with_1_and_the_reason_and_a_lower_one_does_not() {
-    let (listener, url) = other_server().await;
-    let listen = Client::start(&["listen", "lobby", "--url", &url]);
+    let stranger = Stranger::bind().await;
+    let listen = Client::start(&["listen", "lobby", "--url", &stranger.url]);
     for (code, reason) in [(4499, "come back"), (4501, "not\u{1b}[31m allowed")] {
-        let mut socket = accept(&listener).await;
+        let mut socket = stranger.accept().await;
         let close = CloseFrame { code: code.into(), reason: reason.into() };
         soon(socket.close(Some(close))).await.expect("said");
         while let Some(Ok(_)) = soon(socket.next()).await {}
@@ -170,17 +151,32 @@ async fn a_close_code_from_4500_ends_it_with_1_and_the_reason_and_a_lower_one_do
 
 #[tokio::test]
 async fn a_server_that_falls_silent_is_left_after_the_expiry_that_it_named_itself() {
-    let (listener, url) = other_server().await;
-    let mut listen = Client::start(&["listen", "lobby", "--url", &url]);
-    let mut silent = accept(&listener).await;
-    let welcome = json!({
-        "type": "welcome", "room": "lobby", "id": "x", "connection": 1, "epoch": "e", "head": 3, "first": 1,
-        "recovery": "fresh", "heartbeat_ms": 100, "expire_ms": 300, "max_message": 100, "count": 1,
-    });
-    soon(silent.send(Message::text(welcome.to_string()))).await.expect("said");
+    let stranger = Stranger::bind().await;
+    let mut listen = Client::start(&["listen", "lobby", "--url", &stranger.url]);
+    let mut silent = stranger.accept().await;
+    let welcome = welcome(json!({ "heartbeat_ms": 100, "expire_ms": 300 }));
+    soon(silent.send(welcome)).await.expect("said");
     // It comes again while the first connection is still open.
-    let _second = accept(&listener).await;
+    let _second = stranger.accept().await;
     listen.tells("no sign of life for 300ms").await;
     let end: Option<Result<Message, Error>> = soon(silent.next()).await;
     assert!(!matches!(end, Some(Ok(Message::Text(_)))), "{end:?}");
+}
+
+#[tokio::test]
+async fn whoever_reads_slowly_keeps_nobody_waiting_and_misses_nothing() {
+    const MESSAGES: u64 = 2000;
+    let server = Server::start(&["--history-bytes", "1GiB"]);
+    let mut listen = Client::start(&["listen", "lobby", "--json", "--after", "0", "--url", &server.url("")]);
+    let mut speaker = server.join("speaker").await;
+    // More than the pipe, the program, the kernel and the server's ring hold together.
+    let long = "x".repeat(20_000);
+    for number in 1..=MESSAGES {
+        speaker.send(format!("{number} {long}")).await;
+        speaker.text().await;
+    }
+    for offset in 1..=MESSAGES {
+        let message = listen.json().await;
+        assert_eq!((&message["offset"], &message["prev"]), (&json!(offset), &json!(offset - 1)));
+    }
 }

@@ -2,6 +2,8 @@
 
 /// A network that breaks on demand.
 mod proxy;
+/// A server of another make.
+mod stranger;
 
 /// What is said arrives once, in order, or is told.
 mod send;

@@ -1,8 +1,11 @@
 //! `fanfare send`: what is said arrives once, in order, or is told.
 
+use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
+use tokio_tungstenite::tungstenite::Message;
 
 use super::proxy::Proxy;
+use super::stranger::{Stranger, welcome};
 use super::{Client, Ended};
 use crate::harness::{Server, soon};
 use crate::typed::{join, next};
@@ -133,4 +136,32 @@ async fn an_interrupt_ends_with_0_only_if_everything_is_stored() {
     lost.signal("INT").await;
     let ended = lost.end().await;
     assert!(ended.code == Some(1) && ended.stderr.contains("interrupted: nothing was sent"), "{ended:?}");
+}
+
+#[tokio::test]
+async fn a_refusal_for_a_moment_is_waited_out_and_no_later_line_goes_before() {
+    let stranger = Stranger::bind().await;
+    let mut send = Client::start(&["send", "lobby", "--json", "--url", &stranger.url]);
+    send.write("one\ntwo\n").await;
+    let mut socket = stranger.accept().await;
+    soon(socket.send(welcome(json!({ "message_rate": 0, "message_burst": 1 })))).await.expect("said");
+    let mut heard = Vec::new();
+    while heard.len() < 4 {
+        let frame = soon(socket.next()).await.expect("open").expect("a frame");
+        let Message::Text(text) = frame else { continue };
+        let said: Value = serde_json::from_str(&text).expect("JSON");
+        heard.push(said["text"].as_str().expect("text").to_owned());
+        // The first two are refused; the others stored.
+        let answer = match heard.len() {
+            1 | 2 => json!({
+                "type": "error", "code": "rate_limited", "message": "too fast", "retry": true, "key": said["key"],
+            }),
+            count => json!({ "type": "ack", "key": said["key"], "offset": count - 2, "duplicate": false }),
+        };
+        soon(socket.send(Message::text(answer.to_string()))).await.expect("said");
+    }
+    assert_eq!(heard, ["one", "two", "one", "two"]);
+    for offset in [1, 2] {
+        assert_eq!(send.json().await["offset"], offset);
+    }
 }

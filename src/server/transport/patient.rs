@@ -2,18 +2,27 @@
 //!
 //! Without this an answer that nobody reads, or a stream, would hold its connection for ever: HTTP waits for the
 //! kernel, and the kernel for the client. A client that takes anything at all starts the wait anew.
+//!
+//! A client that lost its network takes what the kernel still has room for, which a quiet stream may not fill for
+//! hours. So the kernel is told to give up too, when what it sent is not acknowledged.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio::time::Sleep;
 
 /// A reader that takes no byte for this long is gone for all we know.
 pub(super) const STUCK_AFTER: Duration = Duration::from_secs(30);
+
+/// A client whose kernel acknowledges nothing for this long has lost its network. More than [`STUCK_AFTER`],
+/// because a kernel that is full counts here too. Only Linux can be told; elsewhere it takes some minutes.
+#[cfg(target_os = "linux")]
+const UNHEARD_AFTER: Duration = Duration::from_secs(60);
 
 /// See the [module docs](self).
 #[derive(Debug)]
@@ -25,7 +34,12 @@ pub struct Patient {
 
 impl Patient {
     /// `stream`, from now on with a limit to its patience.
-    pub const fn new(stream: TcpStream) -> Self {
+    pub fn new(stream: TcpStream) -> Self {
+        let socket = SockRef::from(&stream);
+        // Small messages must leave at once; a failure would only make them late.
+        let _ = socket.set_tcp_nodelay(true);
+        #[cfg(target_os = "linux")]
+        let _ = socket.set_tcp_user_timeout(Some(UNHEARD_AFTER));
         Self { stream, deadline: None }
     }
 

@@ -8,6 +8,7 @@ use crate::server::room::Frame;
 use crate::server::store::sqlite::OpenError;
 use crate::server::store::sqlite::file;
 use crate::server::store::sqlite::reader::{COLUMNS, frame_of};
+use crate::server::store::sqlite::schema;
 
 /// Why a room could not be read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -35,7 +36,7 @@ pub fn export(
 ) -> Result<u64, ExportError> {
     file::inspect(path, false)?;
     let connection = file::open_to_read(path)?;
-    let epoch = file::epoch(&connection)?;
+    let epoch = schema::epoch(&connection)?;
     let mut select = connection.prepare(&format!(
         "SELECT {COLUMNS} FROM messages JOIN rooms ON rooms.id = messages.room
          WHERE rooms.name = ?1 AND offset >= rooms.first ORDER BY offset"

@@ -1,4 +1,4 @@
-//! The database file: whose it is, whether it is sound, and its tables.
+//! The database file: whose it is, and whether it is sound.
 
 use std::fs::{self, TryLockError};
 use std::io;
@@ -8,45 +8,15 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use rusqlite::hooks::Wal;
-use rusqlite::{Connection, OpenFlags, OptionalExtension};
+use rusqlite::{Connection, OpenFlags};
 
 use crate::protocol::Epoch;
+use crate::server::store::sqlite::SqliteSettings;
 use crate::server::store::sqlite::fault::Fault;
-use crate::server::store::sqlite::{Durability, SqliteSettings};
+use crate::server::store::sqlite::schema::{self, APPLICATION_ID, MIGRATIONS};
 
-/// Marks a file as ours ("FANF"), in `PRAGMA application_id`.
-const APPLICATION_ID: i32 = 0x4641_4e46;
-/// What makes the tables of each version from those of the one before; the file's version is in
-/// `PRAGMA user_version`.
-///
-/// - `meta`: the epoch of all logs in this file.
-/// - `rooms`: where each log stands. `first` is `head + 1` when nothing is kept. `bytes` are those kept. `clock`
-///   is the store's own time of the newest message: see [`Clock`](crate::server::store::clock::Clock).
-/// - `messages`: a body is TEXT or BLOB, as it was said. `at` is milliseconds since 1970 UTC.
-/// - `keys`: what is still needed of messages that are no longer kept, to know a repeated send.
-/// - `probe`: written to find out whether the disk takes anything again.
-const MIGRATIONS: &[&str] = &["
-    CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
-    CREATE TABLE rooms (
-        id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
-        first INTEGER NOT NULL, head INTEGER NOT NULL, bytes INTEGER NOT NULL, clock INTEGER NOT NULL
-    );
-    CREATE TABLE messages (
-        room INTEGER NOT NULL, offset INTEGER NOT NULL, at INTEGER NOT NULL, clock INTEGER NOT NULL,
-        sender TEXT NOT NULL, key TEXT, body NOT NULL,
-        PRIMARY KEY (room, offset)
-    ) WITHOUT ROWID;
-    CREATE TABLE keys (
-        room INTEGER NOT NULL, offset INTEGER NOT NULL, at INTEGER NOT NULL, clock INTEGER NOT NULL,
-        sender TEXT NOT NULL, key TEXT NOT NULL,
-        PRIMARY KEY (room, offset)
-    ) WITHOUT ROWID;
-    CREATE TABLE probe (id INTEGER PRIMARY KEY, ballast BLOB NOT NULL);
-"];
 /// Another program that looks at the file (a backup, a person) may hold it for so long.
 const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
-/// Pages that a connection keeps, in KiB: the ends of some hundreds of rooms.
-const CACHE_KIB: i32 = 8 * 1024;
 
 /// Why the database could not be opened. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
@@ -137,7 +107,7 @@ impl File {
         }
         let mut connection = Connection::open(&path).map_err(wrong)?;
         connection.busy_timeout(BUSY_TIMEOUT).map_err(wrong)?;
-        prepare(&mut connection, settings.durability).map_err(wrong)?;
+        schema::prepare(&mut connection, settings.durability).map_err(wrong)?;
         // The name of a new file must last too.
         if let Some(folder) = folder_of(&path) {
             let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
@@ -152,14 +122,20 @@ impl File {
         self.log_pages.load(Ordering::Relaxed)
     }
 
-    /// Moves the write-ahead log into the database, as far as readers let it: `PASSIVE`, or all of it: `TRUNCATE`.
-    pub(super) fn checkpoint(&self, mode: &str) -> rusqlite::Result<()> {
-        self.connection.query_row(&format!("PRAGMA wal_checkpoint({mode})"), [], |_row| Ok(()))
+    /// Moves the write-ahead log into the database, as far as readers let it.
+    pub(super) fn checkpoint(&self) -> rusqlite::Result<()> {
+        self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_row| Ok(()))
+    }
+
+    /// Moves all of the write-ahead log into the database, synced: nothing more is written.
+    pub(super) fn close(&self) -> rusqlite::Result<()> {
+        self.connection.execute("DELETE FROM meta WHERE name = 'unsynced'", [])?;
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_row| Ok(()))
     }
 
     /// Which life of the logs this file holds.
     pub(super) fn epoch(&self) -> Result<Epoch, OpenError> {
-        epoch(&self.connection).map_err(|error| self.wrong(&error))
+        schema::epoch(&self.connection).map_err(|error| self.wrong(&error))
     }
 
     /// Another connection, that only reads.
@@ -196,12 +172,6 @@ fn lock(path: &Path) -> Result<fs::File, OpenError> {
 
 fn folder_of(path: &Path) -> Option<&Path> {
     path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder })
-}
-
-/// Which life of the logs the file holds.
-pub(super) fn epoch(connection: &Connection) -> rusqlite::Result<Epoch> {
-    let query = "SELECT value FROM meta WHERE name = 'epoch'";
-    connection.query_row(query, [], |row| row.get::<_, String>(0)).map(Epoch::from)
 }
 
 /// A connection to a database that is there, for reading only.
@@ -249,27 +219,4 @@ fn watch_log(connection: &mut Connection) -> rusqlite::Result<Arc<AtomicUsize>> 
         Ok(())
     }))?;
     Ok(pages)
-}
-
-/// Sets how it is written and brings its tables up to date.
-fn prepare(connection: &mut Connection, durability: Durability) -> rusqlite::Result<()> {
-    connection.pragma_update_and_check(None, "journal_mode", "WAL", |_mode| Ok(()))?;
-    // Before the tables are made: they are to last too.
-    connection.pragma_update(None, "synchronous", "FULL")?;
-    connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-    let transaction = connection.transaction()?;
-    for migration in MIGRATIONS.iter().skip(version) {
-        transaction.execute_batch(migration)?;
-    }
-    transaction.pragma_update(None, "application_id", APPLICATION_ID)?;
-    transaction.pragma_update(None, "user_version", MIGRATIONS.len() as i64)?;
-    let epoch = Epoch::new(fastrand::u32(..));
-    let new = "INSERT INTO meta VALUES ('epoch', ?1) ON CONFLICT DO NOTHING RETURNING value";
-    transaction.query_row(new, [epoch.as_str()], |_new| Ok(())).optional()?;
-    transaction.commit()?;
-    if durability == Durability::Process {
-        connection.pragma_update(None, "synchronous", "NORMAL")?;
-    }
-    Ok(())
 }

@@ -13,6 +13,7 @@
 //! Deliberately absent: a cache of messages. The Hub's rings are that.
 
 mod fault;
+mod schema;
 mod file;
 mod ledger;
 mod reader;

@@ -70,7 +70,7 @@ impl Writer {
             }
         }
         if !self.is_lost()
-            && let Err(error) = self.file.checkpoint("TRUNCATE")
+            && let Err(error) = self.file.close()
         {
             warn!(%error, "the write-ahead log stays beside the database");
         }
@@ -178,7 +178,7 @@ impl Writer {
             return;
         }
         // A full disk is no reason to refuse anything yet: the log still took the last commit.
-        if let Err(error) = self.file.checkpoint("PASSIVE") {
+        if let Err(error) = self.file.checkpoint() {
             match Fault::from(&error) {
                 Fault::Refused(reason) => {
                     warn!(reason, "the write-ahead log cannot be moved into the database now")
