@@ -9,6 +9,7 @@ use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::hub::publish::now_millis;
+use crate::server::hub::room::Named;
 use crate::server::hub::{Hub, Outlet, Resume, Room, Start, lock};
 
 /// Why a connection or a room was refused.
@@ -107,13 +108,15 @@ impl Hub {
     /// [`Refusal::TooManyRooms`].
     pub fn room(&self, name: &RoomName) -> Result<Arc<Room>, Refusal> {
         let mut rooms = lock(&self.0.rooms);
-        if let Some(room) = rooms.get(name) {
+        if let Some(Named(room)) = rooms.get(name) {
             return Ok(room.clone());
         }
         if rooms.len() >= self.0.settings.max_rooms {
             // Nobody else can get at a room without this lock, so a count of one means that nobody is in it.
-            let empty =
-                rooms.iter().find(|(_, room)| Arc::strong_count(room) == 1).map(|(name, _)| name.clone());
+            let empty = rooms
+                .iter()
+                .find(|Named(room)| Arc::strong_count(room) == 1)
+                .map(|Named(room)| room.name().clone());
             let empty = empty.ok_or(Refusal::TooManyRooms)?;
             rooms.remove(&empty);
             self.0.store.release(&empty);
@@ -121,7 +124,7 @@ impl Hub {
         let lane = fastrand::u16(..self.0.lanes.len() as u16);
         let bounds = self.0.store.bounds(name).map_err(|_| Refusal::StoreUnavailable)?;
         let room = Arc::new(Room::new(name.clone(), bounds, self.0.settings.log, lane));
-        rooms.insert(name.clone(), room.clone());
+        rooms.insert(Named(room.clone()));
         Ok(room)
     }
 

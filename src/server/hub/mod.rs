@@ -16,7 +16,7 @@ mod recover;
 mod room;
 mod sweep;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -25,7 +25,6 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 use tokio::sync::Notify;
 
-use crate::protocol::RoomName;
 use crate::server::room::{LogLimits, Moment, Reel};
 use crate::server::store::Store;
 
@@ -75,7 +74,7 @@ struct Shared {
     started: Instant,
     /// The number of the newest connection.
     newest: AtomicU64,
-    rooms: Mutex<HashMap<RoomName, Arc<Room>>>,
+    rooms: Mutex<HashSet<room::Named>>,
     outlets: Mutex<Slab<Arc<dyn Outlet>>>,
     census: Mutex<Census>,
     /// Told whenever a connection leaves.

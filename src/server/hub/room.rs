@@ -1,5 +1,7 @@
 //! A room as the Hub holds it: its newest frames, who reads them, who is here.
 
+use std::borrow::Borrow;
+use std::hash::{Hash, Hasher};
 use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
@@ -80,7 +82,7 @@ impl Room {
 
     /// How many members it has, and who they are unless they are too many to name.
     pub fn members(&self) -> (usize, Option<Vec<UserId>>) {
-        let presence = lock(&self.presence);
+        let mut presence = lock(&self.presence);
         (presence.count(), presence.named())
     }
 
@@ -90,6 +92,29 @@ impl Room {
         (presence.count(), presence.present())
     }
 }
+
+/// A room in a set, found by its name: a map would hold each name twice.
+pub(super) struct Named(pub(super) Arc<Room>);
+
+impl Borrow<RoomName> for Named {
+    fn borrow(&self) -> &RoomName {
+        &self.0.name
+    }
+}
+
+impl Hash for Named {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.name.hash(state);
+    }
+}
+
+impl PartialEq for Named {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name == other.0.name
+    }
+}
+
+impl Eq for Named {}
 
 impl std::fmt::Debug for Room {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

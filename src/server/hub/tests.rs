@@ -13,6 +13,7 @@ use crate::protocol::Epoch;
 use crate::protocol::Offset;
 use crate::protocol::Push;
 use crate::protocol::Recovery;
+use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::room::{Dialect, Draft, KeyLimits};
 use crate::server::session::{Next, Outbox};

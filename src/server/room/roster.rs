@@ -47,6 +47,16 @@ impl<T> Roster<T> {
             .chain(many.into_iter().flat_map(|many| many.iter()))
     }
 
+    /// The same, to be changed.
+    pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&UserId, &mut T)> {
+        let (few, many) = match self {
+            Self::Few(few) => (Some(few), None),
+            Self::Many(many) => (None, Some(many)),
+        };
+        let few = few.into_iter().flatten().map(|(id, kept)| (&*id, kept));
+        few.chain(many.into_iter().flat_map(|many| many.iter_mut()))
+    }
+
     /// What is kept of `id`.
     pub(super) fn get_mut(&mut self, id: &UserId) -> Option<&mut T> {
         match self {
@@ -76,6 +86,14 @@ impl<T> Roster<T> {
                 &mut few[at].1
             }
             Self::Many(many) => many.entry(id.clone()).or_insert(new),
+        }
+    }
+
+    /// Forgets `id`.
+    pub(super) fn remove(&mut self, id: &UserId) {
+        match self {
+            Self::Few(few) => few.retain(|(known, _)| known != id),
+            Self::Many(many) => drop(many.remove(id)),
         }
     }
 
@@ -132,7 +150,7 @@ mod tests {
     proptest! {
         #[test]
         fn a_roster_holds_what_a_map_would(
-            steps in prop::collection::vec((0usize..20, 0u8..4, any::<u8>()), 0..200),
+            steps in prop::collection::vec((0usize..20, 0u8..5, any::<u8>()), 0..200),
         ) {
             let (mut roster, mut map) = (Roster::default(), BTreeMap::new());
             for (who, what, value) in steps {
@@ -144,6 +162,10 @@ mod tests {
                     2 => {
                         let kept = map.get_mut(&user(who)).map(|kept| { *kept = value; *kept });
                         prop_assert_eq!(roster.get_mut(&user(who)).map(|kept| { *kept = value; *kept }), kept);
+                    }
+                    3 => {
+                        map.remove(&user(who));
+                        roster.remove(&user(who));
                     }
                     _ => {
                         map.retain(|_, kept| *kept % 3 == value % 3);
