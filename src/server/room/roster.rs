@@ -17,6 +17,10 @@ pub(super) enum Roster<T> {
     /// At most [`MAX_FEW`].
     Few(Vec<(UserId, T)>),
     /// Any number of them; only [`Roster::retain`] leads back.
+    #[expect(
+        clippy::box_collection,
+        reason = "most rooms are small, and a map in place would make each larger"
+    )]
     Many(Box<HashMap<UserId, T>>),
 }
 
