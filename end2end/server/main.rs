@@ -29,6 +29,8 @@ mod wire;
 mod heartbeat;
 /// Every limit, and how a client is told.
 mod limits;
+/// Every way to lose, refuse or close has a counter.
+mod metrics;
 /// Clients that mean harm, and what others notice of them.
 mod hostile;
 /// What those clients do.

@@ -14,17 +14,27 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("server::room", &["protocol", "server::wire"]),
     ("server::session", &["protocol", "server::wire", "server::room"]),
     ("server::auth", &["protocol"]),
+    ("server::metrics", &["protocol"]),
     ("server::store", &["protocol", "server::room"]),
     ("server::hub", &["protocol", "server::wire", "server::room", "server::session", "server::store"]),
     (
         "server::transport",
-        &["protocol", "server::wire", "server::room", "server::session", "server::store", "server::hub"],
+        &[
+            "protocol",
+            "server::wire",
+            "server::room",
+            "server::session",
+            "server::metrics",
+            "server::store",
+            "server::hub",
+        ],
     ),
     (
         "server::http",
         &[
             "protocol",
             "app",
+            "server::metrics",
             "server::room",
             "server::session",
             "server::auth",
@@ -44,7 +54,17 @@ const FLOORS: &[(&str, &[&str])] = &[
             "server::transport",
         ],
     ),
-    ("server", &["server::config", "server::http", "server::hub", "server::session", "server::store"]),
+    (
+        "server",
+        &[
+            "server::config",
+            "server::http",
+            "server::hub",
+            "server::metrics",
+            "server::session",
+            "server::store",
+        ],
+    ),
     ("cli", &["protocol", "server", "server::store", "server::config"]),
 ];
 
@@ -69,8 +89,10 @@ impl Source {
     }
 
     fn floor(&self) -> Option<&'static str> {
-        let module = self.path.strip_prefix("src/")?.replace('/', "::");
-        let is_on = |floor: &str| module.strip_prefix(floor).is_some_and(|rest| rest.starts_with("::"));
+        let module = self.path.strip_prefix("src/")?.trim_end_matches(".rs").replace('/', "::");
+        let is_on = |floor: &str| {
+            module.strip_prefix(floor).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+        };
         FLOORS.iter().map(|(floor, _)| *floor).filter(|floor| is_on(floor)).max_by_key(|floor| floor.len())
     }
 }

@@ -21,8 +21,42 @@ pub enum ErrorCode {
 }
 
 impl ErrorCode {
+    /// All codes.
+    pub const ALL: [Self; 6] = [
+        Self::BadJson,
+        Self::UnknownType,
+        Self::BadField,
+        Self::NotText,
+        Self::RateLimited,
+        Self::StoreUnavailable,
+    ];
+
+    /// The code as it travels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::BadJson => "bad_json",
+            Self::UnknownType => "unknown_type",
+            Self::BadField => "bad_field",
+            Self::NotText => "not_text",
+            Self::RateLimited => "rate_limited",
+            Self::StoreUnavailable => "store_unavailable",
+        }
+    }
+
     /// Whether the same frame may succeed later.
     pub const fn invites_retry(self) -> bool {
         matches!(self, Self::RateLimited | Self::StoreUnavailable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_is_called_the_same_in_a_frame_and_in_a_counter() {
+        for code in ErrorCode::ALL {
+            assert_eq!(serde_json::to_value(code).expect("JSON"), code.as_str());
+        }
     }
 }

@@ -146,6 +146,16 @@ pub enum GapReason {
     Lagged,
 }
 
+impl GapReason {
+    /// The reason as it travels.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Expired => "expired",
+            Self::Lagged => "lagged",
+        }
+    }
+}
+
 /// One entry of a room's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publication {

@@ -6,6 +6,7 @@
 //! - `room` one room's log, presence, keys. Pure.
 //! - `session` one connection's protocol state: heartbeat, rate, outbox. Pure.
 //! - `auth` who may come in. Pure.
+//! - `metrics` what is counted.
 //! - `store` what keeps publications: numbers them, reads them back.
 //! - `hub` the registry: rooms and connections brought together. No sockets, no HTTP.
 //! - `transport` open WebSockets and their kernel sockets.
@@ -16,6 +17,7 @@ pub mod wire;
 pub mod room;
 pub mod session;
 pub mod auth;
+pub mod metrics;
 pub mod store;
 pub mod hub;
 pub mod transport;
@@ -36,6 +38,7 @@ use tracing::{info, warn};
 use crate::server::config::Config;
 use crate::server::http::{AcceptSettings, Site, State};
 use crate::server::hub::Hub;
+use crate::server::metrics::Metrics;
 use crate::server::session::Rate;
 use crate::server::store::{Health, OpenError, Store};
 
@@ -131,7 +134,9 @@ impl Server {
             tokio::spawn(http::serve(listener, router, settings, stopped.clone()))
         };
         let serving: Vec<_> = std::iter::once(serve(public, http::router(state), accept))
-            .chain(ops.map(|listener| serve(listener, http::ops_router(store.health()), accept_ops)))
+            .chain(ops.map(|listener| {
+                serve(listener, http::ops_router(hub.clone(), Metrics::install(), store.health()), accept_ops)
+            }))
             .collect();
         let running = tokio::spawn({
             let hub = hub.clone();

@@ -34,7 +34,12 @@ pub const SETTINGS: &[Setting] = &[
         "127.0.0.1:12345",
         "Where the page, the WebSocket and the HTTP API are; port 0 takes a free one",
     ),
-    one("ops-listen", "ADDRESS", "127.0.0.1:12346", "Where /healthz and /readyz are; 'off' turns it off"),
+    one(
+        "ops-listen",
+        "ADDRESS",
+        "127.0.0.1:12346",
+        "Where /healthz, /readyz and /metrics are; 'off' turns it off",
+    ),
     one("site", "FOLDER", "", "The page's files [default: 'site' beside the program, else target/site]"),
     one(
         "store",

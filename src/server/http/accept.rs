@@ -24,6 +24,7 @@ use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use crate::server::http::door::Door;
+use crate::server::metrics;
 use crate::server::session::Rate;
 use crate::server::transport::Patient;
 
@@ -103,6 +104,9 @@ pub async fn serve(
             };
             if let Err(error) = ended {
                 debug!(%peer, %error, "HTTP connection ended");
+                if error.is_timeout() {
+                    metrics::refused("header_timeout");
+                }
             }
             drop(open);
         });

@@ -14,6 +14,7 @@ use tokio::sync::Semaphore;
 use tracing::info;
 
 use crate::server::http::error::ApiError;
+use crate::server::metrics;
 use crate::server::room::Moment;
 use crate::server::session::{Limiters, Rate};
 
@@ -66,7 +67,9 @@ impl Door {
 
     /// Answers whatever is asked with 429, if there is a place for that; else just closes.
     fn refuse(&self, stream: TcpStream, wait: Duration, http: &http1::Builder) {
-        let Ok(place) = self.refusals.clone().try_acquire_owned() else { return };
+        let Ok(place) = self.refusals.clone().try_acquire_owned() else {
+            return metrics::refused("connects_too_fast");
+        };
         let rate = self.limiters.rate();
         let refusal = move || ApiError::ConnectsTooFast { rate, wait }.into_response();
         let service = service_fn(move |_| std::future::ready(Ok::<_, Infallible>(refusal())));

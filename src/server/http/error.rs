@@ -12,6 +12,7 @@ use utoipa::ToSchema;
 use crate::protocol::KeyError;
 use crate::protocol::NameError;
 use crate::server::hub::Refusal;
+use crate::server::metrics;
 use crate::server::session::Rate;
 use crate::server::store::StoreError;
 use crate::server::transport::UpgradeError;
@@ -187,6 +188,7 @@ impl ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, code) = self.status_and_code();
+        metrics::refused(code);
         let body = ErrorBody { error: ErrorDetail { code, message: self.to_string() } };
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();

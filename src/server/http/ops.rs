@@ -2,19 +2,30 @@
 
 use axum::Router;
 use axum::extract::State as Shared;
-use axum::http::StatusCode;
+use axum::http::{StatusCode, header};
+use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::sync::watch;
 
 use crate::server::http::error;
+use crate::server::hub::Hub;
+use crate::server::metrics::Metrics;
 use crate::server::store::Health;
 
+/// The text format of Prometheus.
+const METRICS_TYPE: &str = "text/plain; version=0.0.4";
+
 /// `GET /healthz`: the process is up and answers. `GET /readyz`: the store took the last write; else 503 and why
-/// not.
-pub fn router(store: watch::Receiver<Health>) -> Router {
+/// not. `GET /metrics`: what is counted.
+pub fn router(hub: Hub, metrics: Metrics, store: watch::Receiver<Health>) -> Router {
+    let figures = async move || {
+        let text = metrics.render(hub.connections(), hub.rooms());
+        ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response()
+    };
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readiness).with_state(store))
+        .route("/metrics", get(figures))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
 }

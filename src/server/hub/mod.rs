@@ -120,6 +120,11 @@ impl Hub {
         lock(&self.0.census).connections
     }
 
+    /// How many rooms are in memory.
+    pub fn rooms(&self) -> usize {
+        lock(&self.0.rooms).len()
+    }
+
     /// Fans out, announces and sweeps until dropped.
     pub async fn run(&self) {
         let fanout = futures::future::join_all((0..self.0.lanes.len()).map(|lane| {

@@ -158,14 +158,15 @@ impl Outbox {
     }
 
     /// The store gave `frames`, the oldest that it has after the cursor. If it has none, or not the next one,
-    /// there is a gap: a plain client cannot be told and is closed, any other is told.
-    pub fn caught_up(&mut self, frames: &[Arc<Frame>], head: Offset) {
+    /// there is a gap: a plain client cannot be told and is closed, any other is told. Whether there was one.
+    pub fn caught_up(&mut self, frames: &[Arc<Frame>], head: Offset) -> bool {
         if !self.is_behind {
-            return;
+            return false;
         }
         self.is_behind = false;
         let seen = frames.first().map_or(head, |first| first.prev());
-        if seen > self.cursor {
+        let has_gap = seen > self.cursor;
+        if has_gap {
             self.skip_to(
                 seen,
                 frames.first().map_or(Offset(head.0 + 1), |first| first.offset()),
@@ -179,6 +180,7 @@ impl Outbox {
             self.own.extend_from_slice(&run.bytes);
             self.cursor = run.until;
         }
+        has_gap
     }
 
     /// What lies between the cursor and `before`, of which `seen` is the last, will not come.

@@ -12,6 +12,7 @@ use crate::protocol::Key;
 use crate::protocol::Offset;
 use crate::protocol::Push;
 use crate::protocol::UserId;
+use crate::server::metrics;
 use crate::server::room::{Dialect, Draft};
 use crate::server::session::{Action, Farewell, Outbox, Session};
 use crate::server::store::{Span, StoreError, Stored};
@@ -141,7 +142,12 @@ impl Reader {
 
 fn answer_with(outbox: &mut Outbox, answer: Action) {
     match answer {
-        Action::Push(push) => outbox.say(&push),
+        Action::Push(push) => {
+            if let Push::Error { code, .. } = push {
+                metrics::frame_refused(code);
+            }
+            outbox.say(&push);
+        }
         Action::Pong(payload) => outbox.push(Opcode::Pong, &payload),
         Action::Close(farewell) => outbox.close(farewell),
         Action::Nothing | Action::Publish(_) | Action::History { .. } => {}
@@ -181,6 +187,7 @@ fn ack(key: Key, stored: &Stored) -> Push {
 
 fn unavailable(error: &StoreError, key: Option<Key>) -> Push {
     let code = ErrorCode::StoreUnavailable;
+    metrics::frame_refused(code);
     Push::Error { code, message: error.to_string(), retry: code.invites_retry(), key }
 }
 

@@ -25,11 +25,13 @@ use hyper::body::{Body, Frame};
 use tracing::{field, info};
 
 use crate::protocol::CloseCode;
+use crate::protocol::GapReason;
 use crate::protocol::Offset;
 use crate::protocol::Position;
 use crate::protocol::Push;
 use crate::protocol::UserId;
 use crate::server::hub::{Admission, Hub, Membership, Missed, Outlet, Room};
+use crate::server::metrics::{self, End};
 use crate::server::room::{Dialect, Moment, Reel};
 use crate::server::session::{Farewell, Next, Outbox};
 use crate::server::transport::patient::STUCK_AFTER;
@@ -86,6 +88,7 @@ impl Listener {
         let mut outbox = Outbox::new(dialect, start.cursor);
         // Before the position: whoever knows the position knows of the gap before it.
         if let Some(gap) = start.gap {
+            metrics::gap(gap.reason);
             outbox.say(&Push::from(gap));
         }
         outbox.push_encoded(dialect.opening(&position).as_bytes());
@@ -127,7 +130,11 @@ impl Reader {
         let missed = self.hub.missed(&self.room, after).await;
         let outbox = &mut self.lock().outbox;
         match missed {
-            Ok(Missed { frames, head }) => outbox.caught_up(&frames, head),
+            Ok(Missed { frames, head }) => {
+                if outbox.caught_up(&frames, head) {
+                    metrics::gap(GapReason::Lagged);
+                }
+            }
             // It keeps its place: it may come back with it.
             Err(_unavailable) => outbox.close(Farewell::Ours(CloseCode::TooSlow)),
         }
@@ -203,11 +210,12 @@ impl Drop for Stream {
         let Self { reader, membership, number, .. } = self;
         let state = reader.lock();
         let is_stuck = state.waiting.is_none() && reader.hub.now().since(state.asked) >= STUCK_AFTER;
-        let reason = match state.outbox.farewell() {
-            Some(Farewell::Ours(code)) => code.reason(),
-            _ if is_stuck => CloseCode::TooSlow.reason(),
-            _ => "connection lost",
+        let (end, reason) = match state.outbox.farewell() {
+            Some(Farewell::Ours(code)) => (End::Closed(code), code.reason()),
+            _ if is_stuck => (End::Closed(CloseCode::TooSlow), CloseCode::TooSlow.reason()),
+            _ => (End::Lost, "connection lost"),
         };
+        metrics::closed(end);
         let (id, address) = (membership.id().map(field::display), membership.address());
         info!(id, room = %reader.room.name(), %address, number, reason, "disconnected");
     }

@@ -11,12 +11,14 @@ use tokio::net::TcpStream;
 use tracing::{field, info};
 
 use crate::protocol::CloseCode;
+use crate::protocol::GapReason;
 use crate::protocol::Offset;
 use crate::protocol::Push;
 use crate::protocol::Recovery;
 use crate::protocol::UserId;
 use crate::protocol::Welcome;
 use crate::server::hub::{Admission, Hub, Membership, Missed, Outlet};
+use crate::server::metrics::{self, End};
 use crate::server::room::Dialect;
 use crate::server::session::Farewell;
 use crate::server::transport::connection::{Connection, Lost};
@@ -71,6 +73,9 @@ impl Opened {
         let mut membership = hub.join(admission, Some(id.clone()));
         if dialect == Dialect::Typed {
             let welcome = welcome(&connection, &id, number, log, start.recovery);
+            if let Some(gap) = &start.gap {
+                metrics::gap(gap.reason);
+            }
             let gap = start.gap.map(Push::from);
             connection.with_outbox(|outbox| {
                 [Some(welcome), gap].iter().flatten().for_each(|push| outbox.say(push))
@@ -105,6 +110,7 @@ impl Life {
         let ending = Ending::of(&connection);
         let (id, address) = (membership.id().map(field::display), membership.address());
         info!(id, room = %connection.room.name(), %address, number, reason = %ending, "disconnected");
+        metrics::closed(ending.counted());
         // The room is left at once; the last bytes may take a moment.
         drop(membership);
         if matches!(ending, Ending::Handshake(_)) {
@@ -144,7 +150,11 @@ fn welcome(
 /// Reads on from the store, for a reader that the ring has passed.
 async fn catch_up(connection: &Connection, after: Offset) {
     match connection.hub.missed(&connection.room, after).await {
-        Ok(Missed { frames, head }) => connection.with_outbox(|outbox| outbox.caught_up(&frames, head)),
+        Ok(Missed { frames, head }) => connection.with_outbox(|outbox| {
+            if outbox.caught_up(&frames, head) {
+                metrics::gap(GapReason::Lagged);
+            }
+        }),
         // It keeps its place: it may come back with it.
         Err(_unavailable) => {
             connection.with_outbox(|outbox| outbox.close(Farewell::Ours(CloseCode::TooSlow)))
@@ -155,6 +165,7 @@ async fn catch_up(connection: &Connection, after: Offset) {
 /// Answers the handshake only to close with `code`, so that a browser's page can see why.
 pub fn turn_away(handshake: Handshake, code: CloseCode) -> axum::response::Response {
     let (response, socket) = handshake.accept();
+    metrics::closed(End::Closed(code));
     tokio::spawn(async move {
         let Some((stream, _)) = socket.await else { return };
         let goodbye = async {
@@ -207,6 +218,15 @@ impl Ending {
             (Some(lost), _) => Self::Lost(lost),
             (None, Some(farewell)) => Self::Handshake(farewell),
             (None, None) => Self::Lost(Lost::Disconnected),
+        }
+    }
+
+    const fn counted(&self) -> End {
+        match self {
+            Self::Handshake(Farewell::Ours(code)) => End::Closed(*code),
+            Self::Handshake(Farewell::Echo(_)) => End::Client,
+            Self::Lost(Lost::Stuck) => End::Closed(CloseCode::TooSlow),
+            Self::Lost(Lost::Disconnected) => End::Lost,
         }
     }
 }
