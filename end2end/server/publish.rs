@@ -104,7 +104,7 @@ async fn a_message_of_the_largest_size_passes_however_json_writes_it() {
 
 #[tokio::test]
 async fn an_address_that_publishes_too_fast_is_told_when_to_come_back() {
-    let server = Server::start(&["--message-rate", "1/s", "--message-burst", "3"]);
+    let server = Server::start(&["--message-rate", "20/s", "--publish-rate", "1/s", "--publish-burst", "3"]);
     let (status, answer) = ask(batch(&server, &vec![json!({ "text": "x" }); 4])).await;
     assert_eq!((status, answer["error"]["code"].as_str()), (413, Some("too_many")), "never allowed at once");
     assert_eq!(ask(batch(&server, &vec![json!({ "text": "x" }); 3])).await.0, 201);

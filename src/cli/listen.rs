@@ -77,7 +77,7 @@ impl Plan {
     }
 }
 
-/// Colours only where a person sees them and has not asked for none (https://no-color.org).
+/// Colours only where a person sees them and has not asked for none (<https://no-color.org>).
 fn style() -> Style {
     let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
     if io::stdout().is_terminal() && !is_unwanted { Style::Coloured } else { Style::Plain }

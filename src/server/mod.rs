@@ -120,7 +120,7 @@ impl Server {
         raise_file_limit(&config);
         let site = site(&config);
         let hub = Hub::new(config.hub, store.clone());
-        let state = State::new(hub.clone(), config.origins, config.connection, site);
+        let state = State::new(hub.clone(), config.origins, config.connection, config.publish_rate, site);
         let accept =
             AcceptSettings { header_timeout: config.header_timeout, connect_rate: config.connect_rate };
         // An operator's own machines may ask as often as they like.

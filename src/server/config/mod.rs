@@ -54,6 +54,8 @@ pub struct Config {
     pub header_timeout: Duration,
     /// New connections from one address.
     pub connect_rate: Rate,
+    /// Messages over HTTP from one address.
+    pub publish_rate: Rate,
     /// What the Hub is held to.
     pub hub: HubSettings,
     /// Where messages are kept, and how many.
@@ -85,6 +87,8 @@ impl Config {
         let send_buffer = raw.read("send-buffer", &mut mistakes, value::size);
         let max_connections = raw.read("max-connections", &mut mistakes, value::count);
         let max_connections_per_ip = raw.read("max-connections-per-ip", &mut mistakes, value::count);
+        let publish_rate = raw.read("publish-rate", &mut mistakes, value::rate);
+        let publish_burst = raw.read("publish-burst", &mut mistakes, value::burst);
         let connect_rate = raw.read("connect-rate", &mut mistakes, value::rate);
         let connect_burst = raw.read("connect-burst", &mut mistakes, value::burst);
         let max_rooms = raw.read("max-rooms", &mut mistakes, value::count);
@@ -128,6 +132,10 @@ impl Config {
                 site: site?,
                 header_timeout: header_timeout?,
                 connect_rate: Rate { per_second: connect_rate?, burst: connect_burst? },
+                publish_rate: match per_second? {
+                    0 => Rate::UNLIMITED,
+                    _ => Rate { per_second: publish_rate?, burst: publish_burst? },
+                },
                 hub: HubSettings {
                     max_connections: max_connections?,
                     max_connections_per_ip: max_connections_per_ip?,

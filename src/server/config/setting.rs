@@ -80,6 +80,13 @@ pub const SETTINGS: &[Setting] = &[
         "Messages a second from one client; 0 is unlimited; faster ones are closed (4001)",
     ),
     one("message-burst", "N", "40", "Messages that one client may send at once"),
+    one(
+        "publish-rate",
+        "N/s",
+        "100/s",
+        "Messages a second over HTTP from one address (IPv6: /64); 0 is unlimited, as it is with --message-rate 0; faster ones are refused (HTTP 429)",
+    ),
+    one("publish-burst", "N", "2000", "Messages over HTTP that one address may send at once"),
     Setting {
         name: "allow-origin",
         value: "ORIGIN",

@@ -14,7 +14,7 @@ use crate::server::auth::OriginPolicy;
 use crate::server::http::api::Bodies;
 use crate::server::http::{api, error, page, socket};
 use crate::server::hub::Hub;
-use crate::server::session::Limiters;
+use crate::server::session::{Limiters, Rate};
 use crate::server::transport::ConnectionSettings;
 
 /// Where the page's files are.
@@ -42,11 +42,17 @@ pub struct State {
 
 impl State {
     /// The state of one server.
-    pub fn new(hub: Hub, origins: OriginPolicy, connection: ConnectionSettings, site: Site) -> Self {
+    pub fn new(
+        hub: Hub,
+        origins: OriginPolicy,
+        connection: ConnectionSettings,
+        publish_rate: Rate,
+        site: Site,
+    ) -> Self {
         Self {
             hub,
             origins: Arc::new(origins),
-            publishers: Arc::new(Mutex::new(Limiters::new(connection.rate))),
+            publishers: Arc::new(Mutex::new(Limiters::new(publish_rate))),
             bodies: Bodies::new(),
             connection: Arc::new(connection),
             site: Arc::new(site),
