@@ -73,7 +73,8 @@ async fn streams_do_not_take_the_places_of_those_that_ask() {
     // More than may ask over HTTP at the same time.
     const STREAMS: usize = 4200;
     rlimit::increase_nofile_limit(u64::MAX).expect("files for as many sockets");
-    let server = Server::start(&["--max-connections-per-ip", "100000", "--log-level", "error"]);
+    let server =
+        Server::start(&["--connect-rate", "0", "--max-connections-per-ip", "100000", "--log-level", "error"]);
     let request = b"GET /api/v1/rooms/lobby/stream HTTP/1.1\r\nHost: x\r\n\r\n";
     let mut streams = Vec::new();
     for _stream in 0..STREAMS {

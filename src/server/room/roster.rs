@@ -17,6 +17,10 @@ pub(super) enum Roster<T> {
     /// At most [`MAX_FEW`].
     Few(Vec<(UserId, T)>),
     /// Any number of them; only [`Roster::retain`] leads back.
+    #[expect(
+        clippy::box_collection,
+        reason = "a map in place is twice a vector, in each room that needs none"
+    )]
     Many(Box<HashMap<UserId, T>>),
 }
 
