@@ -7,10 +7,11 @@ out=target/bench
 mkdir -p "$out"
 : >"$out/loads.jsonl"
 started=$(mktemp)
-target/release/fanfare serve --listen 127.0.0.1:0 --ops-listen off --site target/site --log-level warn \
+data=$(mktemp -d)
+target/release/fanfare serve --listen 127.0.0.1:0 --ops-listen off --site target/site --data "$data" --log-level warn \
   --message-rate 0 --connect-rate 0 --max-connections-per-ip 100000 >"$started" &
 server=$!
-trap 'kill "$server"; rm -f "$started"' EXIT
+trap 'kill "$server"; rm -rf "$started" "$data"' EXIT
 until grep -q '^listening on' "$started"; do kill -0 "$server" || die "the server did not start"; done
 url=$(sed -n 's/^listening on //p' "$started")
 for dialect in plain fanfare.v1; do

@@ -27,9 +27,10 @@ for name in names:
 PYTHON
 fi
 started=$(mktemp)
-target/release/fanfare serve --listen 127.0.0.1:0 --ops-listen off --site target/site --log-level error \
+data=$(mktemp -d)
+target/release/fanfare serve --listen 127.0.0.1:0 --ops-listen off --site target/site --data "$data" --log-level error \
   --message-rate 0 --connect-rate 0 --max-message 16MiB >"$started" &
 server=$!
-trap 'kill "$server"; rm -f "$started"' EXIT
+trap 'kill "$server"; rm -rf "$started" "$data"' EXIT
 until grep -q '^listening on' "$started"; do kill -0 "$server" || die "the server did not start"; done
 python3 scripts/conformance.py "$folder/cases" "$(sed -n 's#^listening on http://##p' "$started")"

@@ -1,6 +1,7 @@
 //! Disks that are full or fail, clocks that jump: nothing acknowledged is lost, and what is wrong is said.
 
 use std::fs;
+use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::sync::OnceLock;
@@ -82,7 +83,9 @@ async fn a_full_disk_refuses_what_is_sent_and_keeps_what_was_acknowledged_until_
     fs::create_dir(&disk).expect("made");
     // A disk of its own that only the server sees; by a namespace that goes with it.
     let mut command = Command::new("unshare");
-    command.args(["--user", "--map-root-user", "--mount", "sh", "-c"]);
+    let is_root = fs::metadata("/proc/self").expect("there").uid() == 0;
+    command.args(if is_root { &["--mount"][..] } else { &["--user", "--map-root-user", "--mount"] });
+    command.args(["sh", "-c"]);
     command.arg("mount -t tmpfs -o size=3m none \"$0\" && exec \"$@\"").arg(&disk);
     command.arg(env!("CARGO_BIN_EXE_fanfare")).arg("--data").arg(&disk).stdin(Stdio::null());
     let server = Server::start_by(&mut command, &["--max-message", "64KiB"]);

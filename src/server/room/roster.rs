@@ -19,7 +19,7 @@ pub(super) enum Roster<T> {
     /// Any number of them; only [`Roster::retain`] leads back.
     #[expect(
         clippy::box_collection,
-        reason = "a map in place is twice a vector, in each room that needs none"
+        reason = "most rooms are small, and a map in place would make each larger"
     )]
     Many(Box<HashMap<UserId, T>>),
 }

@@ -2,6 +2,7 @@
 
 use std::fs::{self, TryLockError};
 use std::io;
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -158,7 +159,8 @@ impl File {
 fn lock(path: &Path) -> Result<fs::File, OpenError> {
     let io = |source| OpenError::Io { path: path.to_owned(), source };
     if let Some(folder) = folder_of(path) {
-        fs::create_dir_all(folder).map_err(io)?;
+        // What people say is nobody else's on this machine.
+        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
     }
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
