@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use atomic_waker::AtomicWaker;
 use rustix::io::Errno;
+use rustix::net::SendFlags;
 use tokio::net::TcpStream;
 
 use crate::protocol::CloseCode;
@@ -137,7 +138,7 @@ impl Connection {
     /// Straight to the kernel: at a hundred thousand writes a second it shows that tokio would look up first
     /// whether it believes the socket ready, and libc whether the thread is being cancelled.
     fn send(&self, bytes: &[u8]) -> std::io::Result<usize> {
-        match rustix::io::write(&self.stream, bytes) {
+        match rustix::net::send(&self.stream, bytes, SendFlags::empty()) {
             // Once more, for tokio to see that the socket is not ready.
             Err(Errno::AGAIN) => self.stream.try_write(bytes),
             result => Ok(result?),
