@@ -77,11 +77,28 @@ test('what is typed before the page wakes up is kept, and can be sent', async ({
   await page.goto(new URL(freshRoom(), server.url).href, { waitUntil: 'commit' });
   await input(page).fill('typed early');
   await expect(page.locator('html[data-hydrated]')).not.toBeAttached();
-  // The browser alone would leave the page with it.
-  await expect(button(page)).toBeDisabled();
   wake();
   await live(page);
   await expect(input(page)).toHaveValue('typed early');
   await button(page).click();
   await expect(texts(page)).toHaveText(['typed early']);
+});
+
+test('what is sent before the page wakes up is sent by the form, and is there when it wakes', async ({ visit, server }) => {
+  const page = await visit('about:blank');
+  let wake = () => {};
+  const held = new Promise<void>((resolve) => (wake = resolve));
+  await page.route('**/*.wasm', async (route) => {
+    await held;
+    // The page that asked may be gone by now.
+    await route.continue().catch(() => {});
+  });
+  await page.goto(new URL(freshRoom(), server.url).href, { waitUntil: 'commit' });
+  await input(page).fill('sent early');
+  await button(page).click({ noWaitAfter: true });
+  await expect(texts(page)).toHaveText(['sent early']);
+  await expect(page.locator('html[data-hydrated]')).not.toBeAttached();
+  wake();
+  await live(page);
+  await expect(texts(page)).toHaveText(['sent early']);
 });

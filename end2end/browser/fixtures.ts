@@ -30,7 +30,7 @@ export const test = base.extend<TestFixtures, WorkerFixtures>({
     async ({ serverArgs }, use) => {
       const server = await Server.start(serverArgs);
       await use(server);
-      await server.kill();
+      await server.end();
     },
     { scope: 'worker' },
   ],
@@ -41,7 +41,7 @@ export const test = base.extend<TestFixtures, WorkerFixtures>({
     expected.push(NETWORK);
     const server = await Server.start(serverArgs);
     await use(server);
-    await server.kill();
+    await server.end();
   },
 
   visit: async ({ browser, server, expected }, use) => {
@@ -71,7 +71,7 @@ export { expect };
 /** A page that has woken up and is connected. */
 export async function live(page: Page): Promise<Page> {
   await awake(page);
-  await expect(badge(page)).toHaveText(/^(Live|已连接)$/);
+  await expect(badge(page)).toHaveText(/^(Live|已连接)\s*$/);
   return page;
 }
 
@@ -88,7 +88,7 @@ export const log = (page: Page): Locator => page.locator('#result');
 export const texts = (page: Page): Locator => log(page).locator('.text');
 export const names = (page: Page): Locator => log(page).locator('.who bdi');
 /** How far the messages of this page got, where that is worth a word. */
-export const state = (page: Page): Locator => log(page).locator('.state');
+export const state = (page: Page): Locator => log(page).locator('.progress:not([hidden]) .state');
 
 /** Types `text` and presses the button. */
 export async function say(page: Page, text: string): Promise<void> {

@@ -39,7 +39,7 @@ for (const locale of ['en-GB', 'zh-CN']) {
           if (attempt > 1) return void socket.close({ code: 1001 });
           cut = () => void socket.close({ code: 1001 });
           hearing(socket, ({ key, text }) => {
-            const code = text === 'refused' ? 'rate_limited' : undefined;
+            const code = text === 'refused' ? 'store_unavailable' : undefined;
             if (code) tell(socket, { type: 'error', code, message: 'no', retry: true, key });
           });
           const names = ['ann', 'bob', 'eve', 'lei', 'max', 'zoe', 'guest-abcd', '李雷', 'build-bot', 'Priya'];
@@ -52,7 +52,7 @@ for (const locale of ['en-GB', 'zh-CN']) {
       await live(page);
       await expect(log(page).locator('.gap')).toHaveCount(1);
       await say(page, 'refused');
-      await expect(page.locator('.retry')).toBeVisible();
+      await expect(page.getByRole('button', { name: /^(Retry|重试)$/ })).toBeVisible();
       await say(page, 'out and not back');
       await expect(state(page)).toHaveCount(2);
       expect(await findings(page)).toEqual([]);
@@ -76,11 +76,14 @@ test('the colours follow the system', async ({ visit }) => {
 test('everything can be reached and used from the keyboard', async ({ visit }) => {
   const page = await live(await visit(freshRoom()));
   const reached: string[] = [];
-  for (let at = 0; at < 3; at++) {
+  for (let at = 0; at < 30 && reached.at(-1) !== 'send'; at++) {
     await page.keyboard.press('Tab');
-    reached.push(await page.evaluate(() => document.activeElement?.id ?? ''));
+    const focus = page.locator('*:focus');
+    reached.push(await focus.evaluate((element) => element.id || (element.textContent ?? '')));
+    expect(await focus.evaluate((element) => getComputedStyle(element).outlineStyle + element.id)).toMatch(/^(solid|auto)|msg$/);
   }
-  expect(reached).toEqual(['result', 'msg', 'send']);
+  for (const name of ['Search', 'own-name', 'other-room', 'Share', 'Connection', 'theme', '中文']) expect(reached).toContain(name);
+  expect(reached.slice(-3)).toEqual(['result', 'msg', 'send']);
   await input(page).fill('by keyboard');
   await button(page).press('Enter');
   await expect(texts(page)).toHaveText(['by keyboard']);

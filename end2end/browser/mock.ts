@@ -26,7 +26,8 @@ export const welcome = (fields: object = {}): Frame => ({
   epoch: 'epoch-1',
   head: 0,
   first: 0,
-  recovery: 'fresh',
+  // The page reads on from what the server rendered.
+  recovery: 'resumed',
   heartbeat_ms: 25_000,
   expire_ms: 60_000,
   max_message: 65_536,

@@ -100,5 +100,5 @@ test('without it a page from another origin is refused', async ({ visit, expecte
     await closed;
     await expect(page.locator('#result')).toBeEmpty();
   });
-  await strict.kill();
+  await strict.end();
 });

@@ -1,5 +1,7 @@
 // What becomes of a message that this page sends: shown at once, sent until it is stored, stored once.
 
+import { type Page } from '@playwright/test';
+
 import { badge, button, expect, freshRoom, input, live, log, say, state, test, texts } from './fixtures.ts';
 import { type Route, ME, hearing, message, tell, welcome, withSocket } from './mock.ts';
 
@@ -73,10 +75,14 @@ test('what was said without a connection goes out in order with its keys when th
   const { page } = await withSocket(visit, server, (socket) => {
     if (!open) return void socket.close({ code: 1001 });
     const said: (typeof heard)[number] = [];
-    heard.push(said);
+    const attempt = heard.push(said);
     cut = () => void socket.close({ code: 1001 });
-    hearing(socket, ({ type, text, key }) => type === 'say' && said.push({ text, key }));
-    tell(socket, welcome({ recovery: heard.length > 1 ? 'resumed' : 'fresh' }));
+    hearing(socket, ({ type, text, key }) => {
+      if (type !== 'say') return;
+      said.push({ text, key });
+      if (attempt > 1) tell(socket, { type: 'ack', key, offset: said.length, duplicate: false });
+    });
+    tell(socket, welcome());
   });
   await expect(badge(page)).toContainText('Reconnecting in');
   for (const text of ['one', 'two', 'three']) await say(page, text);
@@ -85,12 +91,31 @@ test('what was said without a connection goes out in order with its keys when th
 
   open = true;
   await live(page);
-  await expect(state(page)).toHaveText(Array(3).fill('sending'));
-  await expect.poll(() => heard[0]).toHaveLength(3);
-  expect(heard[0].map(({ text }) => text)).toEqual(['one', 'two', 'three']);
-  expect(new Set(heard[0].map(({ key }) => key)).size).toBe(3);
+  await expect(state(page)).toHaveText(['sending', 'queued', 'queued']);
+  await expect.poll(() => heard[0].map(({ text }) => text)).toEqual(['one']);
   cut();
-  await expect.poll(() => heard[1]).toEqual(heard[0]);
+  await expect.poll(() => heard[1]?.map(({ text }) => text)).toEqual(['one', 'two', 'three']);
+  expect(heard[1][0].key, 'the first was sent before').toBe(heard[0][0].key);
+  expect(new Set(heard[1].map(({ key }) => key)).size).toBe(3);
+  await expect(state(page)).toHaveCount(0);
+  await expect(log(page).getByRole('img', { name: 'sent' })).toHaveCount(3);
+});
+
+test('messages that come too fast for the server wait and go out in order', async ({ visit, server }) => {
+  const heard: unknown[] = [];
+  const { page } = await withSocket(visit, server, (socket) => {
+    tell(socket, welcome());
+    hearing(socket, ({ type, text, key }) => {
+      if (type !== 'say') return;
+      const isFirst = heard.push(text) === 1;
+      const refusal = { type: 'error', code: 'rate_limited', message: 'too fast', retry: true, key };
+      tell(socket, isFirst ? refusal : { type: 'ack', key, offset: heard.length, duplicate: false });
+    });
+  });
+  await live(page);
+  for (const text of ['one', 'two']) await say(page, text);
+  await expect(state(page)).toHaveCount(0);
+  expect(heard).toEqual(['one', 'one', 'two']);
 });
 
 test('a refused message says why, and Retry sends it again with its key', async ({ visit, server }) => {
@@ -99,13 +124,13 @@ test('a refused message says why, and Retry sends it again with its key', async 
     tell(socket, welcome());
     hearing(socket, ({ key }) => {
       keys.push(key);
-      const refusal = { type: 'error', code: 'rate_limited', message: 'too fast', retry: true, key };
+      const refusal = { type: 'error', code: 'store_unavailable', message: 'disk full', retry: true, key };
       tell(socket, keys.length === 1 ? refusal : { type: 'ack', key, offset: 1, duplicate: false });
     });
   });
   await live(page);
   await say(page, 'hello');
-  await expect(state(page)).toContainText('not sent, too many at once');
+  await expect(state(page)).toContainText('not sent, the server could not store it');
   await log(page).getByRole('button', { name: 'Retry' }).click();
   await expect(state(page)).toHaveCount(0);
   await expect(texts(page)).toHaveText(['hello']);
@@ -120,18 +145,116 @@ test('a refusal that will not change offers no Retry', async ({ visit, server })
   });
   await live(page);
   await say(page, 'hello');
-  await expect(state(page)).toHaveText('not sent, refused by the server');
-  await expect(log(page).getByRole('button')).toHaveCount(0);
+  await expect(state(page)).toContainText('not sent, refused by the server');
+  await expect(log(page).getByRole('button', { name: 'Retry' })).toHaveCount(0);
 });
 
 test('a message longer than the server takes is not sent, and the connection lives on', async ({ visit }) => {
   const page = await live(await visit(freshRoom()));
   await input(page).evaluate((field: HTMLTextAreaElement) => (field.value = 'x'.repeat(500_000)));
   await button(page).click();
-  await expect(state(page)).toHaveText('not sent, too long');
+  await expect(state(page)).toContainText('not sent, too long');
   await say(page, 'short');
-  await expect(texts(page).last()).toHaveText('short');
+  await expect(texts(page)).toHaveText([/^short$/, /^x+$/]);
   await expect(state(page)).toHaveCount(1);
+  await log(page).getByRole('button', { name: 'Edit' }).click();
+  await expect(texts(page)).toHaveText(['short']);
+  await expect(input(page)).toHaveValue(/^x+$/);
+});
+
+test('what was not confirmed survives a reload, is sent in order with its keys, and is stored once', async ({ visit, server }) => {
+  const room = freshRoom();
+  const other = await live(await visit(room));
+  const held = holdable();
+  const page = await visit('about:blank');
+  await page.routeWebSocket('**/ws?**', held.route);
+  await page.goto(new URL(room, server.url).href);
+  await live(page);
+  held.hold();
+  // The server stores the first; the page never hears of it.
+  for (const text of ['one', 'two', 'three']) await say(page, text);
+  await expect(texts(other)).toHaveText(['one']);
+  await expect(state(page)).toHaveText(['sending', 'queued', 'queued']);
+  await page.reload();
+  await live(page);
+  await expect(texts(page)).toHaveText(['one', 'two', 'three']);
+  await expect(state(page)).toHaveCount(0);
+  await say(page, 'the end');
+  for (const window of [page, other]) await expect(texts(window)).toHaveText(['one', 'two', 'three', 'the end']);
+  expect(await page.evaluate(() => Object.keys(localStorage).filter((key) => key.includes('outbox')))).toEqual([]);
+});
+
+test('a message that was stored long ago and never confirmed is not sent again', async ({ visit }) => {
+  const room = freshRoom();
+  const page = await live(await visit(room));
+  await say(page, 'first');
+  await expect(state(page)).toHaveCount(0);
+  // What a crash leaves behind: the entry of a message that the room has, under a key that it no longer knows.
+  const epochOffset = await page.locator('#position').textContent();
+  const id = await page.evaluate(() => localStorage.getItem('fanfare.id'));
+  await page.evaluate(
+    async ([room, id, position]) => {
+      const socket = new WebSocket(`ws://${location.host}/ws?room=${room}&id=${id}`, 'fanfare.v1');
+      await new Promise((open) => socket.addEventListener('open', open));
+      const acked = new Promise<void>((done) =>
+        socket.addEventListener('message', ({ data }) => JSON.parse(data).type === 'ack' && done()),
+      );
+      socket.send(JSON.stringify({ type: 'say', text: 'second', key: '0000000000001-k' }));
+      await acked;
+      socket.close();
+      const [epoch, offset] = position!.split(':');
+      localStorage.setItem(`fanfare.outbox.${room}/0000000000001-k`, `1\n${id}\n${epoch}\n${offset}\nsecond`);
+    },
+    [room.slice('/r/'.length), id, epochOffset] as const,
+  );
+  for (let at = 0; at < 60; at++) await say(page, `more ${at}`);
+  await expect(state(page)).toHaveCount(0, { timeout: 20_000 });
+  const said: unknown[] = [];
+  page.on('websocket', (socket) => socket.on('framesent', ({ payload }) => said.push(JSON.parse(String(payload)).type)));
+  await page.reload();
+  await live(page);
+  // It reads on from where the message was said, further back than what was rendered.
+  await expect(texts(page).filter({ hasText: /^second$/ })).toHaveCount(1);
+  await expect(texts(page).last()).toHaveText('more 59');
+  await expect(state(page)).toHaveCount(0);
+  expect(said).not.toContain('say');
+});
+
+test('a draft survives a reload, and is gone when it is sent', async ({ visit }) => {
+  const page = await live(await visit(freshRoom()));
+  await input(page).fill('half a thought,\nand its other half');
+  await page.reload();
+  await live(page);
+  await expect(input(page)).toHaveValue('half a thought,\nand its other half');
+  await button(page).click();
+  await expect(texts(page)).toHaveCount(1);
+  await page.reload();
+  await live(page);
+  await expect(input(page)).toHaveValue('');
+});
+
+test('the server is killed twice while 200 messages go out: all are stored once, in order, in both windows', async ({
+  visit,
+  mortal,
+}) => {
+  test.setTimeout(120_000);
+  const url = mortal.url + freshRoom();
+  const page = await live(await visit(url));
+  const other = await live(await visit(url));
+  const all = Array.from({ length: 200 }, (_, at) => `message ${at + 1}`);
+  for (const text of all.slice(0, 100)) await say(page, text);
+  await mortal.restart();
+  for (const text of all.slice(100)) await say(page, text);
+  await expect(badge(page)).toHaveText('Live');
+  await expect(texts(other).filter({ hasText: /^message 120$/ })).toHaveCount(1, { timeout: 60_000 });
+  await mortal.restart();
+  await expect(state(page)).toHaveCount(0, { timeout: 60_000 });
+  for (const window of [page, other]) {
+    await live(window);
+    await expect(texts(window).last()).toHaveText('message 200');
+    expect(await everyText(window)).toEqual(all);
+    await expect(log(window).locator('.gap')).toHaveCount(0);
+  }
 });
 
 test('a message typed while the server is down is sent exactly once after it is back', async ({ visit, mortal }) => {
@@ -154,6 +277,26 @@ test('a message typed while the server is down is sent exactly once after it is 
   await say(other, 'the end');
   for (const window of [page, other]) await expect(texts(window)).toHaveText(['written meanwhile', 'the end']);
 });
+
+/** All texts of the log, also those that are not drawn now. */
+async function everyText(page: Page): Promise<string[]> {
+  const seen = new Map<string, string>();
+  await log(page).hover();
+  for (let screens = 0; screens < 200; screens++) {
+    for (const [id, text] of await log(page)
+      .locator('.row')
+      .evaluateAll((rows) => rows.map((row) => [row.id, row.querySelector('.text')?.textContent ?? ''] as const))) {
+      seen.set(id, text);
+    }
+    const top = await log(page).evaluate((element) => element.scrollTop);
+    if (top === 0) break;
+    await page.mouse.wheel(0, -600);
+    await expect.poll(() => log(page).evaluate((element) => element.scrollTop)).toBeLessThan(top);
+  }
+  const number = (id: string) => Number(id.slice('row-'.length));
+  // Rows are numbered as they came to be, and each of these came to be once.
+  return [...seen].sort(([a], [b]) => number(a) - number(b)).map(([, text]) => text);
+}
 
 /** A way to the real server on which its answers can be held back, and which can be cut. */
 function holdable() {

@@ -14,7 +14,7 @@ test('the page shows the three things that the original had', async ({ visit }) 
 
 test('the input and the button stand in a form that posts to the room', async ({ visit }) => {
   const page = await visit('/r/class-7b');
-  const form = page.locator('form');
+  const form = page.locator('form.compose');
   await expect(form).toHaveAttribute('method', 'post');
   await expect(form).toHaveAttribute('action', '/r/class-7b');
   await expect(form.locator('#msg')).toBeVisible();
@@ -50,7 +50,7 @@ test('the title and the heading name the room', async ({ visit }) => {
 
 test('without JavaScript the page says so, and claims no connection', async ({ visit, javaScriptEnabled }) => {
   const page = await visit('/');
-  await expect(page.locator('.unscripted')).toBeVisible({ visible: !javaScriptEnabled });
+  await expect(page.locator('.note')).toBeVisible({ visible: !javaScriptEnabled });
   await expect(badge(page)).toBeVisible({ visible: javaScriptEnabled });
 });
 
@@ -68,12 +68,45 @@ test('the policy lets nothing run or load that this server did not send', async 
   expect(await page.text(), 'no inline style').not.toMatch(/\sstyle=/);
 });
 
+test('the latest messages are in the page, in order, under their senders', async ({ visit, server, request }) => {
+  const room = `/r/rendered-${Date.now().toString(36)}`;
+  for (const [from, text] of [['ann', 'one'], ['ann', '<b>two</b>'], ['lei', 'https://example.org/三']]) {
+    const answer = await request.post(`${server.url}/api/v1${room.replace('/r/', '/rooms/')}/messages`, { data: { from, text } });
+    expect(answer.status()).toBe(201);
+  }
+  const page = await visit(room);
+  await expect(log(page).locator('.text')).toHaveText(['one', '<b>two</b>', 'https://example.org/三']);
+  await expect(log(page).locator('.who bdi')).toHaveText(['ann', 'lei']);
+  const link = log(page).getByRole('link');
+  await expect(link).toHaveAttribute('href', 'https://example.org/');
+  await expect(link).toHaveAttribute('rel', 'noopener nofollow');
+  await expect(page.locator('.empty')).toBeHidden();
+});
+
+test('a room that nobody has spoken in says so', async ({ visit }) => {
+  const page = await visit(`/r/silent-${Date.now().toString(36)}`);
+  await expect(page.locator('.empty')).toBeVisible();
+});
+
 test('everything that the page loads comes from its own server', async ({ visit, server }) => {
   const page = await visit('about:blank');
   const hosts = new Set<string>();
   page.on('request', (request) => hosts.add(new URL(request.url()).host));
   await page.goto(server.url, { waitUntil: 'networkidle' });
   expect([...hosts]).toEqual([server.address]);
+});
+
+test('what the page loads has names that always mean the same, and is kept', async ({ server, request }) => {
+  const page = await (await request.get(server.url)).text();
+  const names = [...page.matchAll(/"(\/pkg\/[0-9a-f]{16}\/fanfare\.(css|js|wasm))"/g)].map(([, name]) => name);
+  expect(new Set(names.map((name) => name.split('.').at(-1)))).toEqual(new Set(['css', 'js', 'wasm']));
+  for (const name of names) {
+    const file = await request.get(server.url + name);
+    expect(file.status(), name).toBe(200);
+    expect(file.headers()['cache-control']).toBe('public, max-age=31536000, immutable');
+  }
+  const other = await request.get(`${server.url}/pkg/0123456789abcdef/fanfare.js`);
+  expect([other.status(), other.headers()['cache-control']]).toEqual([404, 'no-cache']);
 });
 
 test('nothing is wider than a narrow screen', async ({ visit }) => {

@@ -1,4 +1,5 @@
-// Makes a PNG small by giving it a palette: a page has few colours, and the eye misses none of those that go.
+// Reads PNGs, and makes them small by giving them a palette: a page has few colours, and the eye misses none of
+// those that go.
 
 import { readFileSync, writeFileSync } from 'node:fs';
 import zlib from 'node:zlib';
@@ -14,6 +15,14 @@ export function smallPng(file: string): number {
   const small = encode(image, palette(image));
   writeFileSync(file, small);
   return small.length;
+}
+
+/** The pixels of `png` with four channels each, as a reader of QR codes wants them. */
+export function bitmap(png: Buffer): { data: Uint8ClampedArray; width: number; height: number } {
+  const { width, height, channels, pixels } = decode(png);
+  const data = new Uint8ClampedArray(width * height * 4).fill(255);
+  for (let at = 0; at < width * height; at++) data.set(pixels.subarray(at * channels, at * channels + 3), at * 4);
+  return { data, width, height };
 }
 
 /** Reads what Chromium writes: eight bits a channel, not interlaced. */

@@ -1,7 +1,7 @@
 // The connection breaks, and the page comes back by itself. The badge says what is going on.
 
 import { badge, expect, freshRoom, input, live, say, state, test, texts } from './fixtures.ts';
-import { stillClock, tell, welcome, withSocket } from './mock.ts';
+import { hearing, stillClock, tell, welcome, withSocket } from './mock.ts';
 
 test('the server is killed and restarted, and the page is back by itself', async ({ visit, mortal }) => {
   const url = mortal.url + freshRoom();
@@ -76,5 +76,100 @@ test('what waits when the server says to stay away has failed, and says so', asy
   cut(4501);
   await expect(badge(page)).toHaveText('Refused by the server');
   await expect(texts(page)).toHaveText(['did you get this']);
-  await expect(state(page)).toHaveText('not sent, refused by the server');
+  await expect(state(page)).toContainText('not sent, refused by the server');
+});
+
+test('a server that has gone silent is noticed by the page within its time, and left', async ({ visit, server }) => {
+  const heard: string[] = [];
+  const { page, tries } = await withSocket(visit, server, (socket, attempt) => {
+    hearing(socket, ({ type }) => heard.push(`${attempt} ${type}`));
+    tell(socket, welcome(attempt === 1 ? { heartbeat_ms: 300, expire_ms: 900 } : {}));
+  });
+  await live(page);
+  await expect.poll(tries).toBe(2);
+  await live(page);
+  expect(heard, 'it was asked first').toContain('1 ping');
+});
+
+test('a server that answers is not left, however long nobody speaks', async ({ visit, server }) => {
+  let pings = 0;
+  const { page, tries } = await withSocket(visit, server, (socket) => {
+    hearing(socket, ({ type }) => type === 'ping' && ++pings && tell(socket, { type: 'pong' }));
+    tell(socket, welcome({ heartbeat_ms: 100, expire_ms: 300 }));
+  });
+  await live(page);
+  await expect.poll(() => pings).toBeGreaterThan(10);
+  expect(tries()).toBe(1);
+});
+
+test('whoever looks at a tab again has its connection looked at', async ({ visit, server }) => {
+  let pings = 0;
+  const { page } = await withSocket(visit, server, (socket) => {
+    hearing(socket, ({ type }) => type === 'ping' && ++pings && tell(socket, { type: 'pong' }));
+    tell(socket, welcome());
+  });
+  await live(page);
+  await page.evaluate(() => document.dispatchEvent(new Event('visibilitychange')));
+  await expect.poll(() => pings).toBe(1);
+});
+
+test('a pause ends at once when someone asks for it', async ({ visit, server }) => {
+  const { page, tries } = await withSocket(
+    visit,
+    server,
+    (socket, attempt) => (attempt === 1 ? void socket.close({ code: 4000 }) : socket.connectToServer()),
+    stillClock,
+  );
+  await page.getByRole('button', { name: 'Retry now' }).click();
+  await live(page);
+  expect(tries()).toBe(2);
+  await expect(page.getByRole('button', { name: 'Retry now' })).toHaveCount(0);
+});
+
+test('the old socket is closed before a new one opens', async ({ visit }) => {
+  const page = await visit(freshRoom());
+  await page.addInitScript(() => {
+    const made: WebSocket[] = [];
+    const states: number[][] = [];
+    Object.assign(window, { states });
+    const Native = WebSocket;
+    window.WebSocket = class extends Native {
+      constructor(url: string | URL, protocols?: string | string[]) {
+        states.push(made.map(({ readyState }) => readyState));
+        super(url, protocols);
+        made.push(this);
+      }
+    };
+  });
+  await page.reload();
+  await live(page);
+  for (let at = 1; at <= 2; at++) {
+    await page.locator('#health button').last().evaluate((button: HTMLElement) => button.click());
+    await expect.poll(() => page.evaluate(() => (window as unknown as { states: number[][] }).states.length)).toBe(at + 1);
+    await live(page);
+  }
+  const states = await page.evaluate(() => (window as unknown as { states: number[][] }).states);
+  const closing = 2;
+  expect(states.flat().every((state) => state >= closing), JSON.stringify(states)).toBe(true);
+});
+
+test('without the network, by the switch of Chromium itself, the page waits, and comes back with what was said', async ({
+  visit,
+  expected,
+}) => {
+  expected.push(/net::ERR_/, /WebSocket connection to '.*' failed/);
+  const room = freshRoom();
+  const page = await live(await visit(room));
+  const other = await live(await visit(room));
+  await page.context().setOffline(true);
+  // The switch lets open sockets live, so this one is broken by hand.
+  await page.locator('#health button').last().evaluate((button: HTMLElement) => button.click());
+  await expect(badge(page)).toHaveText('Offline');
+  for (const text of ['one', 'two']) await say(page, text);
+  await say(other, 'meanwhile');
+  await expect(state(page)).toHaveText(Array(2).fill('waiting for connection'));
+  await page.context().setOffline(false);
+  await live(page);
+  for (const window of [page, other]) await expect(texts(window)).toHaveText(['meanwhile', 'one', 'two']);
+  await expect(state(page)).toHaveCount(0);
 });

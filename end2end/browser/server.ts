@@ -2,6 +2,8 @@
 
 import { type ChildProcess, spawn } from 'node:child_process';
 import { once } from 'node:events';
+import { mkdtemp, rm } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import readline from 'node:readline';
 import { fileURLToPath } from 'node:url';
@@ -14,6 +16,8 @@ const START_WITHIN_MS = 20_000;
 
 export class Server {
   private constructor(
+    /** What outlasts a restart. */
+    private readonly data: string,
     private readonly args: string[],
     /** `127.0.0.1:PORT`; the same after a restart. */
     readonly address: string,
@@ -21,8 +25,10 @@ export class Server {
   ) {}
 
   static async start(args: string[] = []): Promise<Server> {
-    const { address, child } = await launch('127.0.0.1:0', args);
-    return new Server(args, address, child);
+    const data = await mkdtemp(path.join(tmpdir(), 'fanfare-'));
+    const all = ['--data', data, ...args];
+    const { address, child } = await launch('127.0.0.1:0', all);
+    return new Server(data, all, address, child);
   }
 
   get url(): string {
@@ -35,6 +41,12 @@ export class Server {
     const gone = once(this.child, 'exit');
     this.child.kill('SIGKILL');
     await gone;
+  }
+
+  /** Ends for good. */
+  async end(): Promise<void> {
+    await this.kill();
+    await rm(this.data, { recursive: true, force: true });
   }
 
   /** Starts again where it was. */

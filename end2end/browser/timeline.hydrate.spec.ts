@@ -104,12 +104,12 @@ test('whoever reads further up is not moved by new messages', async ({ visit }) 
   expect(await log(page).evaluate((element) => element.scrollTop)).toBe(before);
 });
 
-test('the log holds a window of the newest messages', async ({ visit }) => {
+test('only the end of a long log is in the document', async ({ visit }) => {
   const page = await live(await visit(freshRoom()));
   await flood(page, 310);
   await expect(texts(page).last()).toHaveText('line 310');
-  await expect(texts(page)).toHaveCount(300);
-  await expect(texts(page).first()).toHaveText('line 11');
+  await expect(texts(page)).toHaveCount(150);
+  await expect(texts(page).first()).toHaveText('line 161');
   await base.poll(() => distanceToEnd(page)).toBeLessThan(2);
   // One comes and one goes: the height stays, and so must the end.
   await say(page, 'line 311');

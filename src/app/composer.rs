@@ -1,15 +1,19 @@
 //! The input line. Enter sends, Shift+Enter starts a new line, and no text is ever dropped in silence.
 //!
-//! The text lives in the element, not in a signal: what was typed before the page woke up is simply there.
-//! It leaves the element when it has become a row of the log, which says how far it got, with a connection or
-//! without; only where no connection will come it stays, and the page says so.
+//! The text lives in the element, not in a signal: what was typed before the page woke up is simply there, and
+//! what was typed when the page was left is there again. It leaves the element when it has become a row of the
+//! log, which says how far it got; only where no connection will come it stays, and the page says so.
+//!
+//! Without JavaScript the form posts, and the server answers with the page again.
 
 use leptos::ev::{KeyboardEvent, SubmitEvent};
 use leptos::html::Textarea;
 use leptos::prelude::*;
 
+use super::dynamic::{act, effect, words};
 use super::i18n::use_text;
 use super::live::{Live, Said};
+use super::snapshot::Form;
 use crate::protocol::RoomName;
 
 /// Past this many lines the input scrolls instead of growing.
@@ -24,20 +28,23 @@ const TAKEN_BY_INPUT_METHOD: u32 = 229;
 pub fn Composer(
     /// Where the text goes.
     room: RoomName,
+    /// What the form begins with.
+    form: Form,
 ) -> impl IntoView {
     let text = use_text();
     let live = expect_context::<Live>();
     let input = NodeRef::<Textarea>::new();
     let lines = RwSignal::new(1_usize);
-    // Without the page's own code the form would leave the page, and take the text with it.
-    let asleep = RwSignal::new(true);
     // Send was asked for, and no connection will come.
     let kept = RwSignal::new(false);
     let label = (text.message_to)(&room);
+    let Form { key, name, text: unsent, refused } = form;
 
     let measure = move || {
         if let Some(field) = input.get_untracked() {
-            lines.set(field.value().split('\n').count().min(MOST_LINES));
+            let typed = field.value();
+            lines.set(typed.split('\n').count().min(MOST_LINES));
+            live.keep_draft(&typed);
         }
     };
     let send = move || {
@@ -53,40 +60,66 @@ pub fn Composer(
         measure();
     };
 
-    let on_submit = move |event: SubmitEvent| {
+    let on_submit = act(move |event: SubmitEvent| {
         event.prevent_default();
         send();
         if let Some(field) = input.get_untracked() {
             // Focus only fails where there is no window to have it.
             let _ = field.focus();
         }
-    };
-    let on_keydown = move |event: KeyboardEvent| {
+    });
+    let on_keydown = act(move |event: KeyboardEvent| {
         let composing = event.is_composing() || event.key_code() == TAKEN_BY_INPUT_METHOD;
         if event.key() == "Enter" && !event.shift_key() && !composing {
             event.prevent_default();
             send();
         }
-    };
+    });
     let on_input = move |_| {
         kept.set(false);
         measure();
     };
 
-    Effect::new(move |_| {
-        asleep.set(false);
-        measure();
+    // What was typed early comes before what was typed on an earlier visit.
+    effect(move || {
+        if live.awake.get()
+            && let Some(field) = input.get()
+        {
+            if field.value().is_empty()
+                && let Some(draft) = live.draft()
+            {
+                field.set_value(&draft);
+            }
+            measure();
+        }
+    });
+    // What was taken back is put before what is being typed.
+    effect(move || {
+        if let Some(taken) = live.taken_back.get()
+            && let Some(field) = input.get_untracked()
+        {
+            let typed = field.value();
+            let between = if typed.is_empty() { "" } else { "\n" };
+            field.set_value(&format!("{taken}{between}{typed}"));
+            measure();
+            let _ = field.focus();
+        }
     });
 
-    let notice = move || kept.get().then_some(text.kept_refused);
+    let notice = words(move || {
+        let refused = refused.filter(|_| !live.awake.get()).map(text.not_sent);
+        refused.or_else(|| kept.get().then_some(text.kept_refused)).unwrap_or_default()
+    });
 
     view! {
         <form class="compose" method="post" action=format!("/r/{room}") on:submit=on_submit>
+            <input type="hidden" name="key" value=key/>
+            <label class="unscripted as">{text.your_name} <input name="from" maxlength="64" value=name/></label>
             <div class="box">
                 <textarea
                     id="msg"
                     name="text"
-                    rows=move || lines.get().to_string()
+                    rows=words(move || lines.get().to_string())
                     placeholder=label.clone()
                     aria-label=label
                     aria-describedby="notice"
@@ -95,8 +128,9 @@ pub fn Composer(
                     node_ref=input
                     on:keydown=on_keydown
                     on:input=on_input
+                    inner_html=as_html(&unsent)
                 ></textarea>
-                <button id="send" type="submit" disabled=move || asleep.get()>
+                <button id="send" type="submit">
                     {text.send}
                 </button>
             </div>
@@ -106,4 +140,9 @@ pub fn Composer(
             </p>
         </form>
     }
+}
+
+/// `text` as HTML that shows it. A child would get a hydration marker, which a browser shows in the field.
+fn as_html(text: &str) -> String {
+    text.replace('&', "&amp;").replace('<', "&lt;")
 }

@@ -10,14 +10,25 @@
 pub mod snapshot;
 pub mod i18n;
 pub mod live;
+pub mod dynamic;
+pub mod link;
+pub mod qr;
 pub mod home;
 pub mod timeline;
+pub mod message;
 pub mod composer;
 pub mod presence;
+pub mod rooms;
+pub mod search;
+pub mod share;
+pub mod health;
 pub mod status;
+pub mod theme;
 
 pub use i18n::Locale;
-pub use snapshot::Snapshot;
+pub use live::Reason;
+pub use snapshot::{Form, Past, Snapshot};
+pub use theme::Theme;
 
 use leptos::hydration::{AutoReload, HydrationScripts};
 use leptos::prelude::*;
@@ -29,23 +40,28 @@ use live::Live;
 pub fn shell(options: LeptosOptions, snapshot: Snapshot) -> impl IntoView {
     let text = snapshot.locale.text();
     let language = snapshot.locale.tag();
+    let theme = snapshot.theme.tag();
     let title = format!("{} - Fanfare", snapshot.room);
+    let data = snapshot.to_json();
     provide_context(snapshot);
     view! {
         <!DOCTYPE html>
-        <html lang=language>
+        <html lang=language data-theme=theme>
             <head>
                 <meta charset="utf-8"/>
-                <meta name="viewport" content="width=device-width, initial-scale=1"/>
+                <meta name="viewport" content="width=device-width, initial-scale=1, interactive-widget=resizes-content"/>
                 <meta name="color-scheme" content="light dark"/>
                 <meta name="description" content=text.description/>
                 // As a child it would get a hydration marker, which a browser shows in the tab. A room's name
                 // has nothing in it to escape.
                 <title inner_html=title></title>
                 <link rel="icon" href="/favicon.svg" type="image/svg+xml"/>
+                <link rel="apple-touch-icon" href="/icon-192.png"/>
+                <link rel="manifest" href="/manifest.webmanifest"/>
                 <link rel="stylesheet" href=format!("/{}/{}.css", options.site_pkg_dir, options.output_name)/>
                 <AutoReload options=options.clone()/>
                 <HydrationScripts options/>
+                <script type="application/json" id=snapshot::ELEMENT inner_html=data></script>
             </head>
             <body>
                 <App/>
@@ -57,18 +73,8 @@ pub fn shell(options: LeptosOptions, snapshot: Snapshot) -> impl IntoView {
 /// Everything in `<body>`, on both sides.
 #[component]
 pub fn App() -> impl IntoView {
-    // In the browser the closure does not run: the value comes out of the HTML.
-    let Snapshot { room, locale } = SharedValue::new(expect_context::<Snapshot>).into_inner();
+    let Snapshot { room, locale, theme, past, form } = live::snapshot();
     provide_context(locale);
-    provide_context(Live::start(&room));
-
-    // For tests and scripts: from here on the page answers. Nothing in the page depends on it.
-    Effect::new(|_| {
-        if let Some(root) = document().document_element() {
-            // Setting a constant attribute on an element cannot fail.
-            let _ = root.set_attribute("data-hydrated", "");
-        }
-    });
-
-    view! { <Home room/> }
+    provide_context(Live::start(&room, past, theme));
+    view! { <Home room form/> }
 }

@@ -1,20 +1,19 @@
-//! The log: one row for each message, oldest first. Also what the page says where there is none.
+//! The log: its rows, oldest first, what the page says where there is none, and the way back to its end.
 //!
-//! Names and texts from people go into the document as text nodes only. A row is drawn once; only how far a
-//! message of this page got changes in place, so that a screen reader does not hear it twice. The window that
-//! bounds the rows is [`super::live::Transcript`]'s.
+//! Which rows are in the document is [`super::live::Transcript`]'s; the empty space around them stands in for
+//! the others.
 
-use leptos::either::Either;
+use leptos::ev::{KeyboardEvent, MouseEvent};
 use leptos::html::Div;
 use leptos::prelude::*;
+use leptos::wasm_bindgen::JsCast;
+use leptos::web_sys::Element;
 
-use super::i18n::{Text, use_text};
-use super::live::{Clock, Entry, Link, Live, Message, Missing, Row, State, Words, clock};
+use super::dynamic::{act, effect, holds, words};
+use super::i18n::use_text;
+use super::live::{Live, Shown, Transcript, copy, move_focus};
+use super::message::{COPY, MessageRow};
 use crate::protocol::RoomName;
-use crate::protocol::UserId;
-
-/// The colours of names, as classes.
-const HUES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
 /// What was said in the room, and what this page is about to say.
 #[component]
@@ -25,135 +24,82 @@ pub fn Timeline(
     let text = use_text();
     let live = expect_context::<Live>();
     let log = NodeRef::<Div>::new();
-    let silent = Memo::new(move |_| live.transcript.with(|transcript| transcript.is_silent()));
-    let rows = move || live.transcript.with(|transcript| transcript.rows().cloned().collect::<Vec<_>>());
-    let promise = (text.empty_promise)(&room);
-
-    // The button that had the focus goes away with the failure.
-    let retry = move |id| {
-        live.retry(id);
-        if let Some(log) = log.get_untracked() {
-            // Focus only fails where there is no window to have it.
-            let _ = log.focus();
-        }
+    let is_spoken = holds(move || !live.transcript.with(Transcript::is_silent));
+    // The reader's clock is known when the page is awake: then every row is drawn anew.
+    let rows = move || {
+        live.awake.track();
+        live.transcript.with(|transcript| transcript.shown(|at| live.day(at)))
     };
+    let key = move |shown: &Shown| (shown.key(), live.awake.get_untracked());
+    let promise = (text.empty_promise)(&room);
+    // At the end of the log, what is new is in view.
+    let at_end = holds(move || live.transcript.with(Transcript::follows));
+    let news = move || live.transcript.with(Transcript::unread);
 
-    // Reading back is never disturbed: the log follows new rows only while its end is in view.
-    Effect::new(move |_| {
-        if let Some(log) = log.get() {
-            live.keep_at_end(&log);
+    effect(move || {
+        // What was said before the page woke up is not news to a screen reader; the keeper makes it so.
+        if let Some(log) = log.get()
+            && live.awake.get()
+        {
+            live.attach(&log);
+        }
+    });
+
+    // One listener for all rows.
+    let on_click = act(move |event: MouseEvent| {
+        let button = event.target().and_then(|target| target.dyn_into::<Element>().ok());
+        if let Some(button) = button.filter(|target| target.class_list().contains(COPY))
+            && let Some(row) = button.parent_element()
+            && let Ok(Some(words)) = row.query_selector(".text")
+            && copy(&words.text_content().unwrap_or_default())
+        {
+            button.set_text_content(Some(text.copied));
+        }
+    });
+    // The buttons of the rows are no stops of the Tab key, which would never come past them.
+    let on_keydown = act(move |event: KeyboardEvent| {
+        let by = match event.key().as_str() {
+            "ArrowUp" => -1,
+            "ArrowDown" => 1,
+            _ => return,
+        };
+        if let Some(log) = log.get_untracked() {
+            event.prevent_default();
+            move_focus(&log, COPY, by);
         }
     });
 
     view! {
-        <div class="log" id="result" role="log" aria-label=text.messages tabindex="0" node_ref=log>
+        <div
+            class="log"
+            id="result"
+            role="log"
+            aria-live="off"
+            aria-label=text.messages
+            aria-describedby="log-keys"
+            tabindex="0"
+            node_ref=log
+            on:click=on_click
+            on:keydown=on_keydown
+        >
+            <div class="space"></div>
             <div class="rows">
-                <For each=rows key=Row::key children=move |row| drawn(row, text, live, retry)/>
+                <For each=rows key=key children=move |shown| view! { <MessageRow shown/> }/>
             </div>
+            <div class="space"></div>
         </div>
-        <Show when=move || silent.get()>
-            <div class="empty">
-                <p class="empty-title">{text.empty}</p>
-                <p>{promise.clone()}</p>
-            </div>
-        </Show>
+        <p class="heard" id="log-keys">{text.log_keys}</p>
+        <div class="empty" hidden=is_spoken>
+            <p class="empty-title">{text.empty}</p>
+            <p>{promise}</p>
+        </div>
+        <button
+            class=words(move || if news() > 0 { "more new" } else { "more" })
+            type="button"
+            hidden=at_end
+            on:click=act(move |_: MouseEvent| live.to_end())
+        >
+            {words(move || (text.to_end)(news()))}
+        </button>
     }
-}
-
-/// One row.
-fn drawn(
-    row: Row,
-    text: &'static Text,
-    live: Live,
-    retry: impl Fn(u64) + Copy + Send + 'static,
-) -> impl IntoView {
-    let Row { id, first, entry, .. } = row;
-    match entry {
-        Entry::Gap(missing) => Either::Left(view! {
-            <p class="gap"><span>{phrase(missing, text)}</span></p>
-        }),
-        Entry::Message(message) => {
-            let Message { from, own, at, words, state, .. } = message;
-            let moving = (state != State::Stored).then(|| {
-                Memo::new(move |_| {
-                    live.transcript
-                        .with(|seen| seen.message(id).map_or((State::Stored, at), |now| (now.state, now.at)))
-                })
-            });
-            let moves = moving.map(|now| progress(now, text, live, move || retry(id)));
-            let (kind, words) = match words {
-                Words::Text(words) => ("text", words),
-                Words::Binary { bytes } => ("text binary", (text.binary)(bytes).into()),
-            };
-            Either::Right(view! {
-                <div class=if first { "msg first" } else { "msg" }>
-                    {first.then(|| sender(&from, own, at, moving))}
-                    // A person's text decides its own direction and cannot turn what stands around it.
-                    <p class=kind dir="auto">{words}</p>
-                    {moves}
-                </div>
-            })
-        }
-    }
-}
-
-/// Who says so and when, above the first of their messages.
-fn sender(from: &UserId, own: bool, at: u64, moving: Option<Memo<(State, u64)>>) -> impl IntoView + use<> {
-    let time = |at| {
-        let Clock { iso, local } = clock(at);
-        view! { <time datetime=iso>{local}</time> }
-    };
-    // Once it is stored, the server's clock counts.
-    let time = match moving {
-        Some(now) => Either::Left(move || time(now.get().1)),
-        None => Either::Right(time(at)),
-    };
-    let class = if own { "name" } else { hue(from) };
-    view! {
-        <p class="who">
-            <bdi class=class>{from.to_string()}</bdi>
-            {time}
-        </p>
-    }
-}
-
-/// How far a message of this page got, for as long as that is worth a word.
-fn progress(
-    now: Memo<(State, u64)>,
-    text: &'static Text,
-    live: Live,
-    retry: impl Fn() + Copy + Send + 'static,
-) -> impl IntoView {
-    move || match now.get().0 {
-        State::Stored => None,
-        State::Pending => {
-            let word = move || if live.link.get() == Link::Live { text.sending } else { text.waiting };
-            Some(Either::Left(view! { <span class="state pending">{word}</span> }))
-        }
-        State::Failed { reason, retry: can } => Some(Either::Right(view! {
-            <span class="state failed">
-                {(text.not_sent)(reason)}
-                {can.then(|| view! {
-                    <button class="retry" type="button" on:click=move |_| retry()>{text.retry}</button>
-                })}
-            </span>
-        })),
-    }
-}
-
-fn phrase(missing: Missing, text: &'static Text) -> String {
-    match missing {
-        Missing::Count(count) => (text.missing)(count),
-        Missing::Some => text.missing_some.to_owned(),
-        Missing::Perhaps => text.missing_perhaps.to_owned(),
-    }
-}
-
-/// The colour of a name: always the same one, everywhere (FNV-1a).
-fn hue(id: &UserId) -> &'static str {
-    let hash = id
-        .as_str()
-        .bytes()
-        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
-    HUES[hash as usize % HUES.len()]
 }

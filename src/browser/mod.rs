@@ -2,12 +2,15 @@
 //!
 //! Compiled for the browser only. Never names `app`: policy (how long to wait, what news mean) is handed in.
 
+pub mod json;
+pub mod frame;
 pub mod socket;
 pub mod reconnect;
 pub mod wake;
 pub mod scroll;
 pub mod storage;
 pub mod clock;
+pub mod desk;
 
 /// A number in `0.0..1.0`, good enough to spread load and to make up a name, not for secrets.
 pub fn random() -> f64 {

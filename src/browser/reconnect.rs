@@ -1,9 +1,9 @@
 //! Keeps one socket open for as long as the page lives, and tells what happens to it.
 //!
 //! One task: connect, converse, pause, again; it ends only when it is dropped or when the server's close code
-//! says not to come back. How long a pause is, and what the news mean, is the caller's; only a server that
-//! announced its end (`drain`) chooses the pause itself. A pause is cut short when the browser finds the
-//! network or the tab is looked at again.
+//! says not to come back. How long a pause is, when a silence is suspicious and what the news mean is the
+//! [`Policy`]'s; only a server that announced its end (`drain`) chooses the pause itself. One socket at a
+//! time: the old one is closed before a new one opens.
 
 use std::time::Duration;
 
@@ -12,14 +12,30 @@ use futures::future::{Either, select};
 use futures::{FutureExt, StreamExt};
 use gloo_timers::future::TimeoutFuture;
 
+use super::clock;
 use super::socket::Socket;
-use super::wake::Wake;
 use crate::protocol::CloseCode;
 use crate::protocol::Command;
 use crate::protocol::Push;
 
-/// Most messages handed on in one piece, so that a flood leaves the page time to draw.
-const MOST_IN_A_BATCH: usize = 100;
+/// Least time between two reports of what came: a flood is drawn twenty times a second, not three hundred.
+const PACE: Duration = Duration::from_millis(50);
+
+/// Most frames in one report, so that each leaves the page time for its reader.
+const MOST_AT_ONCE: usize = 200;
+
+/// What the page wants of the connection.
+#[derive(Clone, Debug)]
+pub enum Order {
+    /// Say this. Whoever has no connection forgets it.
+    Say(Command),
+    /// Connect, without waiting any longer; who is connected connects anew.
+    Connect,
+    /// Make sure that the connection lives; who has none tries at once.
+    Check,
+    /// Drop the connection.
+    Break,
+}
 
 /// What happened to the connection.
 #[derive(Clone, Debug)]
@@ -43,91 +59,149 @@ pub enum News {
     Refused,
 }
 
-/// Connects again and again, sends what comes from `outbox`, and reports to `tell`.
-///
-/// `url` is asked before each try where to connect to. `pace` is asked after each connection how long to
-/// pause; it learns how long that connection lived.
-pub async fn keep_connected(
-    url: impl Fn() -> String,
-    mut outbox: UnboundedReceiver<Command>,
-    mut pace: impl FnMut(Duration) -> Duration,
-    mut tell: impl FnMut(News),
-) {
-    let mut wake = Wake::listen();
+/// What a silence means.
+#[derive(Clone, Copy, Debug)]
+pub enum Pulse {
+    /// Nothing yet: look again after so long.
+    Wait(Duration),
+    /// It is suspicious: ask the server, and look again after so long.
+    Ask(Duration),
+    /// The connection is dead.
+    Dead,
+}
+
+/// Who decides. Times are [`clock::since_start`].
+pub trait Policy {
+    /// Where to connect to.
+    fn address(&self) -> String;
+    /// How long to pause after a connection that lived for `lived`; zero if it never opened.
+    fn pause(&mut self, lived: Duration) -> Duration;
+    /// Something happened.
+    fn tell(&mut self, news: News);
+    /// Looks at the connection: its time has come, or somebody has `doubts`.
+    fn look(&mut self, now: Duration, doubts: bool) -> Pulse;
+}
+
+/// Connects again and again, does what comes from `orders`, and reports to `policy`.
+pub async fn keep_connected(mut policy: impl Policy, mut orders: UnboundedReceiver<Order>) {
     loop {
-        tell(News::Connecting);
-        let mut asked_to_wait = None;
-        let (lived, close_code) = match Socket::open(&url()).await {
+        policy.tell(News::Connecting);
+        let mut end = End::default();
+        let (lived, close_code) = match Socket::open(&policy.address()).await {
             Ok(mut socket) => {
-                let opened = now();
-                tell(News::Open);
-                asked_to_wait = converse(&mut socket, &mut outbox, &mut tell).await;
+                let opened = clock::since_start();
+                policy.tell(News::Open);
+                end = converse(&mut socket, &mut orders, &mut policy).await;
                 // What still waits was meant for the connection that is gone, and is reported with it.
-                while outbox.next().now_or_never().flatten().is_some() {}
-                tell(News::Broken);
-                (now().saturating_sub(opened), socket.close_code())
+                while orders.next().now_or_never().flatten().is_some() {}
+                policy.tell(News::Broken);
+                (clock::since_start().saturating_sub(opened), socket.close_code())
             }
             Err(close_code) => (Duration::ZERO, close_code),
         };
         if !CloseCode::invites_back(close_code) {
-            tell(News::Refused);
+            policy.tell(News::Refused);
             return;
         }
-        pause(asked_to_wait.unwrap_or_else(|| pace(lived)), &mut wake, &mut tell).await;
+        let length = end.pause.unwrap_or_else(|| policy.pause(lived));
+        pause(length, &mut orders, &mut policy).await;
     }
 }
 
-/// Both directions of one connection, until it ends; answers how long the server asked to stay away then.
+/// How a conversation ended.
+#[derive(Default)]
+struct End {
+    /// How long to stay away, if anyone said so.
+    pause: Option<Duration>,
+}
+
+/// Both directions of one connection, until it ends.
 async fn converse(
     socket: &mut Socket,
-    outbox: &mut UnboundedReceiver<Command>,
-    tell: &mut impl FnMut(News),
-) -> Option<Duration> {
-    let mut asked_to_wait = None;
+    orders: &mut UnboundedReceiver<Order>,
+    policy: &mut impl Policy,
+) -> End {
+    let mut end = End::default();
+    // Nothing was reported yet, so the first news need not wait.
+    let mut due = Duration::ZERO;
+    let mut timer = TimeoutFuture::new(0);
     loop {
-        match select(outbox.next(), socket.next()).await {
-            Either::Left((Some(command), _)) => socket.send(&command),
-            Either::Right((Some(first), _)) => {
-                let mut batch = vec![first];
-                while batch.len() < MOST_IN_A_BATCH
-                    && let Some(Some(more)) = socket.next().now_or_never()
-                {
-                    batch.push(more);
+        let doubts = match select(select(orders.next(), socket.next()), &mut timer).await {
+            Either::Left((Either::Left((Some(order), _)), _)) => match order {
+                Order::Say(command) => {
+                    socket.send(&command);
+                    continue;
                 }
+                Order::Connect => return End { pause: Some(Duration::ZERO) },
+                Order::Break => return end,
+                Order::Check => true,
+            },
+            Either::Left((Either::Right((Some(first), _)), _)) => {
+                let (batch, is_over) = gather(first, socket, due).await;
                 for push in &batch {
                     if let Push::Drain { reconnect_after_ms } = *push {
-                        asked_to_wait = Some(Duration::from_millis(reconnect_after_ms));
+                        end.pause = Some(Duration::from_millis(reconnect_after_ms));
                     }
                 }
-                tell(News::Heard(batch));
+                policy.tell(News::Heard(batch));
+                due = clock::since_start() + PACE;
+                if is_over {
+                    return end;
+                }
+                continue;
             }
-            Either::Left((None, _)) | Either::Right((None, _)) => return asked_to_wait,
-        }
+            Either::Left((Either::Left((None, _)) | Either::Right((None, _)), _)) => return end,
+            Either::Right(_) => false,
+        };
+        let after = match policy.look(clock::since_start(), doubts) {
+            Pulse::Wait(after) => after,
+            Pulse::Ask(after) => {
+                socket.send(&Command::Ping);
+                after
+            }
+            Pulse::Dead => return end,
+        };
+        timer = TimeoutFuture::new(after.as_millis() as u32);
     }
 }
 
-/// Waits for `length`, or less if something wakes us.
-async fn pause(length: Duration, wake: &mut Wake, tell: &mut impl FnMut(News)) {
-    let until = now() + length;
-    wake.forget();
+/// What has come with `first` or comes until `due`, and whether the connection is over.
+async fn gather(first: Push, socket: &mut Socket, due: Duration) -> (Vec<Push>, bool) {
+    let mut batch = vec![first];
+    let left = due.saturating_sub(clock::since_start());
+    let mut timer = (!left.is_zero()).then(|| TimeoutFuture::new(left.as_millis() as u32));
+    while batch.len() < MOST_AT_ONCE {
+        let more = match &mut timer {
+            Some(timer) => match select(socket.next(), timer).await {
+                Either::Left((more, _)) => Some(more),
+                Either::Right(_) => None,
+            },
+            None => socket.next().now_or_never(),
+        };
+        match more {
+            Some(Some(push)) => batch.push(push),
+            Some(None) => return (batch, true),
+            None => break,
+        }
+    }
+    (batch, false)
+}
+
+/// Waits for `length`, or less if it is ordered.
+async fn pause(length: Duration, orders: &mut UnboundedReceiver<Order>, policy: &mut impl Policy) {
+    let until = clock::since_start() + length;
     loop {
         // By the clock and not by counting: a background tab's timers come late.
-        let left = until.saturating_sub(now());
+        let left = until.saturating_sub(clock::since_start());
         if left.is_zero() {
             return;
         }
         let seconds = left.as_secs_f64().ceil() as u32;
-        tell(News::Waiting { seconds, network: leptos::prelude::window().navigator().on_line() });
+        policy.tell(News::Waiting { seconds, network: leptos::prelude::window().navigator().on_line() });
         let to_next_second = left - Duration::from_secs(u64::from(seconds) - 1);
         let timer = TimeoutFuture::new(to_next_second.as_millis() as u32 + 1);
-        if let Either::Right(_) = select(timer, wake.next()).await {
+        if let Either::Right((Some(Order::Connect | Order::Check), _)) = select(timer, orders.next()).await {
             return;
         }
     }
-}
-
-/// Time since the page began; never goes back.
-fn now() -> Duration {
-    let clock = leptos::prelude::window().performance();
-    Duration::from_secs_f64(clock.map_or(0.0, |clock| clock.now()) / 1000.0)
 }

@@ -14,6 +14,7 @@ use gloo_net::websocket::futures::WebSocket;
 use gloo_net::websocket::{Message, State, WebSocketError};
 use gloo_timers::future::TimeoutFuture;
 
+use super::frame;
 use crate::protocol::Command;
 use crate::protocol::Epoch;
 use crate::protocol::Offset;
@@ -74,7 +75,7 @@ impl Socket {
     /// Hands `command` to the browser, which sends it when it can.
     pub fn send(&mut self, command: &Command) {
         // An error means that the connection is ending, and the stream is about to say so.
-        let _ = Pin::new(&mut self.inner).start_send(Message::Text(command.encode()));
+        let _ = Pin::new(&mut self.inner).start_send(Message::Text(frame::encode(command)));
     }
 
     /// What the connection was closed with, once the stream has ended.
@@ -93,7 +94,7 @@ impl Stream for Socket {
                     // A newer server may say what this page does not know, and that must not end the
                     // connection. Nothing is lost in silence: behind a message that could not be read, the
                     // next one's `prev` shows the gap.
-                    if let Ok(push) = Push::decode(&text) {
+                    if let Some(push) = frame::decode(&text) {
                         return Poll::Ready(Some(push));
                     }
                 }

@@ -30,7 +30,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
-use leptos::config::{Env, LeptosOptions};
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -46,8 +45,6 @@ use crate::server::store::{Health, OpenError, Store};
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 /// File descriptors that are not connections: listeners, the runtime, the log, files being served.
 const SPARE_FILES: u64 = 64;
-/// `cargo leptos watch` says by this variable where its reload socket is.
-const RELOAD_PORT_VARIABLE: &str = "LEPTOS_RELOAD_PORT";
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -121,7 +118,7 @@ impl Server {
         // Rendering spawns; without an executor Leptos panics. A second call in one process changes nothing.
         let _already = any_spawner::Executor::init_tokio();
         raise_file_limit(&config);
-        let site = site(&config);
+        let site = Site::open(&config.site, config.listen);
         let hub = Hub::new(config.hub, store.clone());
         let state = State::new(hub.clone(), config.origins, config.connection, config.publish_rate, site);
         let accept =
@@ -196,25 +193,4 @@ fn raise_file_limit(config: &Config) {
         }
         Err(error) => warn!(%error, "cannot raise the file limit"),
     }
-}
-
-fn site(config: &Config) -> Site {
-    let root = config.site.clone();
-    if !root.join("pkg").is_dir() {
-        warn!(site = %root.display(), "no page files here: the page will show but not come alive (--site)");
-    }
-    let reload_port = std::env::var(RELOAD_PORT_VARIABLE).ok().and_then(|port| port.parse::<u32>().ok());
-    let is_watched = std::env::var_os("LEPTOS_WATCH").is_some();
-    let options = LeptosOptions::builder()
-        .output_name("fanfare")
-        .site_root(root.to_string_lossy().into_owned())
-        .site_pkg_dir("pkg")
-        .site_addr(config.listen)
-        .reload_port(reload_port.unwrap_or_default())
-        .env(if is_watched { Env::DEV } else { Env::PROD })
-        .build();
-    let reload = reload_port
-        .filter(|_| is_watched)
-        .map(|port| format!("ws://{host}:{port}", host = config.listen.ip()));
-    Site { root, leptos: options, reload }
 }

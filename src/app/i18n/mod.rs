@@ -1,7 +1,8 @@
 //! Which language the page speaks, and its phrases.
 //!
 //! A language is one file with one constant; [`Text`] has a field for each phrase, so a missing one does not
-//! compile. The server decides by `Accept-Language` and both sides render from that decision.
+//! compile. The server decides, by the reader's choice or by
+//! `Accept-Language`, and both sides render from that decision.
 
 mod text;
 mod en;
@@ -10,19 +11,24 @@ mod zh_cn;
 pub use text::Text;
 
 use leptos::prelude::*;
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 /// A language of the page.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum Locale {
     /// English, also for whoever asks for a language that the page does not have.
     #[default]
+    #[serde(rename = "en")]
     En,
     /// Chinese in simplified characters.
+    #[serde(rename = "zh-CN")]
     ZhCn,
 }
 
 impl Locale {
+    /// The cookie that remembers a reader's choice, and the query that makes it.
+    pub const NAME: &'static str = "language";
+
     /// In order of preference where a reader has none.
     pub const ALL: [Self; 2] = [Self::En, Self::ZhCn];
 
@@ -32,6 +38,11 @@ impl Locale {
             Self::En => "en",
             Self::ZhCn => "zh-CN",
         }
+    }
+
+    /// The language called `tag`.
+    pub fn parse(tag: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|locale| locale.tag() == tag)
     }
 
     /// Its phrases.
@@ -70,9 +81,14 @@ impl Locale {
     }
 }
 
-/// The phrases of the page that is being rendered.
+/// The language of the page that is being rendered.
+pub fn use_locale() -> Locale {
+    expect_context()
+}
+
+/// Its phrases.
 pub fn use_text() -> &'static Text {
-    expect_context::<Locale>().text()
+    use_locale().text()
 }
 
 /// One element of the header.

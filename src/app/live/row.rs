@@ -2,8 +2,11 @@
 
 use std::sync::Arc;
 
+use serde::Serialize;
+
 use crate::protocol::Body;
 use crate::protocol::Key;
+use crate::protocol::Offset;
 use crate::protocol::UserId;
 
 /// The order of what is not stored yet: behind all that is.
@@ -17,8 +20,6 @@ const SILENCE: u64 = 5 * 60 * 1000;
 pub struct Row {
     /// Its identity in this page: never reused, and kept when a message of this page is stored.
     pub id: u64,
-    /// Whether it opens a group, so that its sender and time are shown.
-    pub first: bool,
     /// What it shows.
     pub entry: Entry,
     /// Rows stand in order of this: an offset of this epoch, 0 for another epoch's, or [`LAST`].
@@ -33,7 +34,7 @@ pub enum Entry {
     /// A message.
     Message(Message),
     /// Messages are missing here.
-    Gap(Missing),
+    Gap(Gap),
 }
 
 /// Something that was said, or that this page wants to say.
@@ -41,8 +42,6 @@ pub enum Entry {
 pub struct Message {
     /// Who says so.
     pub from: UserId,
-    /// Whether that is this page's own id.
-    pub own: bool,
     /// When, in milliseconds since 1970 UTC: by the server's clock, or by this page's until it is stored.
     pub at: u64,
     /// What.
@@ -70,8 +69,10 @@ pub enum Words {
 pub enum State {
     /// The room has it.
     Stored,
-    /// On its way, or waiting for a connection.
-    Pending,
+    /// It waits: for a connection, or for those before it.
+    Queued,
+    /// It was given to the connection, and nothing is known yet.
+    Sent,
     /// It was refused.
     Failed {
         /// Why.
@@ -82,7 +83,8 @@ pub enum State {
 }
 
 /// Why a message was refused.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// Too many messages at once.
     TooFast,
@@ -92,6 +94,29 @@ pub enum Reason {
     Unavailable,
     /// The server wants nothing of this page, or not this.
     Refused,
+}
+
+impl Reason {
+    /// The reason that the server calls so; a refusal of no known reason is one all the same.
+    pub fn parse(reason: &str) -> Self {
+        match reason {
+            "too_fast" => Self::TooFast,
+            "too_long" => Self::TooLong,
+            "unavailable" => Self::Unavailable,
+            _ => Self::Refused,
+        }
+    }
+}
+
+/// A place where messages are missing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Gap {
+    /// What is known of them.
+    pub missing: Missing,
+    /// Whether there is any hope for them.
+    pub outlook: Outlook,
+    /// The first offset behind them; unknown until something has come from there.
+    pub(super) before: Option<Offset>,
 }
 
 /// What is known of missing messages.
@@ -105,16 +130,47 @@ pub enum Missing {
     Perhaps,
 }
 
-impl Row {
-    /// What the page draws it under: the same for as long as nothing but [`State`] changes.
-    pub const fn key(&self) -> (u64, u32) {
-        (self.id, self.version)
-    }
+/// What may become of missing messages.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outlook {
+    /// The server can be asked for them.
+    Open,
+    /// It was asked.
+    Asked,
+    /// It no longer has them, or they are of a log that there is no more.
+    Gone,
+}
 
-    /// Whether `other`, right before it, leaves it the first of its group.
-    pub(super) fn opens_after(&self, other: Option<&Self>) -> bool {
-        match (&self.entry, other.map(|other| &other.entry)) {
-            (Entry::Message(this), Some(Entry::Message(before))) => {
+/// A row among its neighbours, and all that its drawing depends on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Shown {
+    /// The row.
+    pub row: Row,
+    /// Whether it opens a group, so that its sender and time are shown.
+    pub first: bool,
+    /// Whether a day begins with it.
+    pub new_day: bool,
+    /// Whether what the reader has not seen begins with it.
+    pub unread: bool,
+    /// Whether a search has led to it.
+    pub found: bool,
+    /// Whether this page's own id says it.
+    pub own: bool,
+}
+
+impl Shown {
+    /// What the page draws it under: the same for as long as nothing but [`State`] changes.
+    pub const fn key(&self) -> (u64, u32, [bool; 5]) {
+        let marks = [self.first, self.new_day, self.unread, self.found, self.own];
+        (self.row.id, self.row.version, marks)
+    }
+}
+
+impl Row {
+    /// Whether `before`, right before it, leaves it the first of its group.
+    pub(super) fn opens_after(&self, before: Option<&Self>) -> bool {
+        match (self.message(), before.and_then(Self::message)) {
+            (Some(this), Some(before)) => {
                 this.from != before.from || this.at.saturating_sub(before.at) >= SILENCE
             }
             _ => true,
@@ -127,11 +183,6 @@ impl Row {
             Entry::Message(message) => Some(message),
             Entry::Gap(_) => None,
         }
-    }
-
-    /// Whether it waits for the server's word.
-    pub(super) fn is_pending(&self) -> bool {
-        self.message().is_some_and(|message| message.state == State::Pending)
     }
 
     /// Whether the room has it.
@@ -160,18 +211,18 @@ mod tests {
     fn said(from: &str, at: u64) -> Row {
         let message = Message {
             from: UserId::parse(from).expect("a name"),
-            own: false,
             at,
             words: Words::Binary { bytes: 1 },
             state: State::Stored,
             key: None,
         };
-        Row { id: 1, first: true, entry: Entry::Message(message), order: 1, version: 0 }
+        Row { id: 1, entry: Entry::Message(message), order: 1, version: 0 }
     }
 
     #[test]
     fn a_name_stands_above_the_first_of_its_messages_and_again_after_a_silence() {
-        let gap = Row { entry: Entry::Gap(Missing::Some), ..said("ann", 0) };
+        let missing = Gap { missing: Missing::Some, outlook: Outlook::Open, before: None };
+        let gap = Row { entry: Entry::Gap(missing), ..said("ann", 0) };
         assert!(said("ann", 0).opens_after(None));
         assert!(said("ann", 0).opens_after(Some(&gap)));
         assert!(said("bob", 1).opens_after(Some(&said("ann", 0))));

@@ -1,31 +1,41 @@
-//! The window of rows that the page shows, always in the log's order.
+//! The rows of the log, always in its order, and the [`Window`] on them that is drawn.
 //!
 //! # Invariants
 //!
-//! - Rows are sorted by `order`: an offset for what is stored, the offset before it for what is not in the log
-//!   (a gap, a refused message), 0 for what another epoch stored, [`LAST`] for what waits.
+//! - Rows are sorted by `order`: an offset for what is stored, the offset before it for a gap, 0 for what
+//!   another epoch stored, [`LAST`] for what is not stored.
 //! - No two stored rows of this epoch have one offset. Who adds one sees to that.
 
 use std::collections::VecDeque;
 
-use super::row::{Entry, LAST, Message, Row, State};
-use crate::protocol::Key;
+use super::row::{Entry, LAST, Message, Row, State, Words};
+use super::window::Window;
 use crate::protocol::Offset;
 
-/// Each change walks all rows of the list, so the window is small; older messages are not lost, only not here.
-pub(super) const MOST_ROWS: usize = 300;
+/// Rows that a page holds, about 20 MB of them. Older ones are not lost, only not here.
+pub(super) const MOST_ROWS: usize = 100_000;
 
 /// See the [module docs](self).
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rows {
     list: VecDeque<Row>,
     newest_id: u64,
+    /// Which of them are drawn.
+    pub(super) window: Window,
 }
 
 impl Rows {
-    /// Oldest first.
-    pub(super) fn iter(&self) -> std::collections::vec_deque::Iter<'_, Row> {
-        self.list.iter()
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        self.list.len()
+    }
+
+    /// The drawn ones, oldest first, each with the row before it.
+    pub(super) fn drawn(&self) -> impl Iterator<Item = (Option<&Row>, &Row)> {
+        let range = self.window.range();
+        let before = range.start.checked_sub(1).and_then(|before| self.list.get(before));
+        let before = std::iter::once(before).chain(self.list.range(range.clone()).map(Some));
+        before.zip(self.list.range(range))
     }
 
     /// The row `id`.
@@ -33,15 +43,16 @@ impl Rows {
         self.position(id).map(|at| &self.list[at])
     }
 
-    /// The rows that wait for the server's word, in the order in which they were said.
-    pub(super) fn pending(&self) -> Vec<u64> {
-        self.list.iter().filter(|row| row.is_pending()).map(|row| row.id).collect()
+    /// What this page said and the room does not have, in the order in which it was said.
+    pub(super) fn unstored(&self) -> impl Iterator<Item = (u64, &Message)> {
+        let start = self.list.partition_point(|row| row.order < LAST);
+        self.list.range(start..).filter_map(|row| Some((row.id, row.message()?)))
     }
 
-    /// The row of this page's message `key`, unless it is stored.
-    pub(super) fn find_unstored(&self, key: &Key) -> Option<u64> {
-        let is_it = |row: &&Row| row.message().is_some_and(|message| message.key.as_ref() == Some(key));
-        self.list.iter().rev().find(is_it).map(|row| row.id)
+    /// The offset of the oldest stored row of this epoch.
+    pub(super) fn oldest(&self) -> Option<Offset> {
+        let start = self.list.partition_point(|row| row.order == 0);
+        self.list.range(start..).find(|row| row.is_stored()).map(|row| Offset(row.order))
     }
 
     /// The message that is stored at `offset`.
@@ -54,10 +65,26 @@ impl Rows {
         }
     }
 
+    /// The ids of the messages that contain `words`, the newest first. Latin letters match in either case.
+    pub(super) fn search(&self, words: &str) -> Vec<u64> {
+        let holds = |row: &&Row| match row.message().map(|message| &message.words) {
+            Some(Words::Text(text)) => contains(text, words),
+            _ => false,
+        };
+        self.list.iter().rev().filter(holds).map(|row| row.id).collect()
+    }
+
+    /// Draws the row `id` and what stands around it.
+    pub(super) fn show(&mut self, id: u64) {
+        if let Some(at) = self.position(id) {
+            self.window.show(at, self.list.len());
+        }
+    }
+
     /// A new row behind all that have no greater `order`; answers its id.
     pub(super) fn add(&mut self, entry: Entry, order: u64) -> u64 {
         self.newest_id += 1;
-        self.insert(Row { id: self.newest_id, first: true, entry, order, version: 0 });
+        self.insert(Row { id: self.newest_id, entry, order, version: 0 });
         self.newest_id
     }
 
@@ -69,22 +96,31 @@ impl Rows {
         }
     }
 
-    /// The message of the row `id` got as far as `state`, and stands at `order` now.
-    pub(super) fn settle(&mut self, id: u64, order: u64, state: State) {
-        let Some(mut row) = self.remove(id) else { return };
-        row.order = order;
-        if let Entry::Message(message) = &mut row.entry {
+    /// The message of the row `id`, which is not stored, got as far as `state`.
+    pub(super) fn settle(&mut self, id: u64, state: State) {
+        if let Some(at) = self.position(id)
+            && let Entry::Message(message) = &mut self.list[at].entry
+        {
             message.state = state;
-            if state == State::Stored {
-                message.key = None;
-            }
+        }
+    }
+
+    /// The message of the row `id` is stored at `offset`.
+    pub(super) fn store(&mut self, id: u64, offset: Offset) {
+        let Some(mut row) = self.remove(id) else { return };
+        row.order = offset.0;
+        if let Entry::Message(message) = &mut row.entry {
+            message.state = State::Stored;
+            message.key = None;
         }
         self.insert(row);
     }
 
     /// Takes the row `id` away.
     pub(super) fn remove(&mut self, id: u64) -> Option<Row> {
-        self.position(id).and_then(|at| self.list.remove(at))
+        let at = self.position(id)?;
+        self.window.removed(at);
+        self.list.remove(at)
     }
 
     /// The log began anew: what is here comes before all of it, except what waits.
@@ -94,29 +130,47 @@ impl Rows {
         }
     }
 
-    /// After changes: keeps the window, and decides anew which rows open a group.
-    pub(super) fn tidy(&mut self) {
-        while self.list.len() > MOST_ROWS && self.list.front().is_some_and(|row| !row.is_pending()) {
+    /// After changes: keeps the oldest rows from becoming too many, and the window where it should be.
+    /// Answers whether rows were dropped.
+    pub(super) fn tidy(&mut self) -> bool {
+        let mut dropped = false;
+        while self.list.len() > MOST_ROWS && self.list.front().is_some_and(|row| row.order < LAST) {
             self.list.pop_front();
+            self.window.removed(0);
+            dropped = true;
         }
-        for at in 0..self.list.len() {
-            let before = at.checked_sub(1).and_then(|before| self.list.get(before));
-            let first = self.list[at].opens_after(before);
-            let row = &mut self.list[at];
-            if row.first != first {
-                row.first = first;
-                row.version += 1;
-            }
-        }
+        self.window.settle(self.list.len());
+        dropped
     }
 
     fn insert(&mut self, row: Row) {
         let at = self.list.partition_point(|other| other.order <= row.order);
         self.list.insert(at, row);
+        self.window.inserted(at);
     }
 
     fn position(&self, id: u64) -> Option<usize> {
         // Rows that change are near the end.
         self.list.iter().rposition(|row| row.id == id)
+    }
+}
+
+fn contains(text: &str, words: &str) -> bool {
+    let (text, words) = (text.as_bytes(), words.as_bytes());
+    // A match of whole UTF-8 texts begins and ends between characters.
+    text.windows(words.len().max(1)).any(|there| there.eq_ignore_ascii_case(words))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::contains;
+
+    #[test]
+    fn words_are_found_in_either_case_and_in_any_script() {
+        assert!(contains("Deploy to STAGING", "staging"));
+        assert!(contains("早上好，看得到。", "看得"));
+        assert!(
+            !contains("早上好", "晚上好") && !contains("short", "longer than it") && !contains("any", "")
+        );
     }
 }

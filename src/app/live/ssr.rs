@@ -1,32 +1,99 @@
-//! [`super::Live`] on the server: nothing moves. Same signatures as `hydrate.rs`.
+//! [`super::Live`] on the server: nothing moves. Same signatures as `hydrate`.
 
 use leptos::prelude::*;
 use leptos::web_sys::Element;
 
-use super::{Clock, Link, Transcript};
+use super::Live;
+use crate::app::snapshot::Snapshot;
+use crate::app::theme::Theme;
 use crate::protocol::RoomName;
+use crate::protocol::UserId;
 
-/// Leads nowhere.
+/// There is none.
 #[derive(Debug)]
-pub(super) struct Line;
+pub(super) enum Line {}
 
 impl Line {
-    pub(super) fn open(
-        _: &RoomName,
-        _: RwSignal<Link>,
-        _: RwSignal<Option<usize>>,
-        _: RwSignal<Transcript>,
-    ) -> Self {
-        Self
+    pub(super) fn say(&self, _: &str) {
+        match *self {}
     }
 
-    pub(super) fn say(&self, _: &str) {}
+    pub(super) fn retry(&self, _: u64) {
+        match *self {}
+    }
 
-    pub(super) fn retry(&self, _: u64) {}
+    pub(super) fn take_back(&self, _: u64) -> Option<String> {
+        match *self {}
+    }
+
+    pub(super) fn load(&self, _: u64) {
+        match *self {}
+    }
+
+    pub(super) fn connect(&self) {
+        match *self {}
+    }
+
+    pub(super) fn check(&self) {
+        match *self {}
+    }
+
+    pub(super) fn break_off(&self) {
+        match *self {}
+    }
+
+    pub(super) fn rename(&self, _: UserId) {
+        match *self {}
+    }
+
+    pub(super) fn draft(&self) -> Option<String> {
+        match *self {}
+    }
+
+    pub(super) fn keep_draft(&self, _: &str) {
+        match *self {}
+    }
+
+    pub(super) fn attach(&self, _: &Element) {
+        match *self {}
+    }
+
+    pub(super) fn to_end(&self) {
+        match *self {}
+    }
+
+    pub(super) fn find(&self, _: Option<u64>) {
+        match *self {}
+    }
 }
 
-pub(super) fn keep_at_end(_: &Element) {}
-
-pub(super) fn clock(_: u64) -> Clock {
-    Clock::default()
+/// Handed in by whoever renders.
+pub(super) fn snapshot() -> Snapshot {
+    expect_context()
 }
+
+pub(super) fn start(_: Live, _: RoomName) {}
+
+pub(super) fn recent_rooms() -> Vec<RoomName> {
+    Vec::new()
+}
+
+pub(super) fn set_theme(_: Theme) {}
+
+pub(super) fn ahead_of_utc(_: u64) -> i64 {
+    0
+}
+
+pub(super) fn day_in_words(_: u64, _: &str) -> String {
+    String::new()
+}
+
+pub(super) fn address() -> String {
+    String::new()
+}
+
+pub(super) fn copy(_: &str) -> bool {
+    false
+}
+
+pub(super) fn move_focus(_: &Element, _: &str, _: i32) {}

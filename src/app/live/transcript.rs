@@ -4,27 +4,36 @@
 //!
 //! - What is said stays a row until the room has it: confirmed by its `ack` or by the message that carries
 //!   our id and key, whichever comes first, and sent again with its key after each reconnect until then.
+//! - One message is on its way at a time, and the next follows its confirmation: so they are stored in the
+//!   order in which they were said, whatever the server refuses for now.
 //! - Nothing is sent before all that the log had at the welcome is here: if an earlier try was stored, it is
 //!   among that, and is not sent again.
 //! - A message whose `prev` was not seen has a row in front that says so.
 //!
 //! Pure: no clock, no chance, no browser; those are handed in.
 
-use super::row::{Entry, LAST, Message, Missing, Reason, Row, State, Words};
-use super::rows::Rows;
+mod listen;
+mod speak;
+
+use std::collections::VecDeque;
+
+use super::outbox::Waiting;
+use super::row::{Entry, Gap, LAST, Message, Missing, Outlook, Shown, State};
+use super::rows::{MOST_ROWS, Rows};
+use super::unread::Unread;
+use super::window::Sight;
+use crate::app::snapshot::Past;
 use crate::protocol::Command;
 use crate::protocol::Epoch;
-use crate::protocol::ErrorCode;
 use crate::protocol::Key;
 use crate::protocol::Offset;
-use crate::protocol::Publication;
-use crate::protocol::Push;
-use crate::protocol::Recovery;
 use crate::protocol::UserId;
-use crate::protocol::Welcome;
 
-/// How much of what was said before a newcomer sees.
-const HISTORY: u16 = 50;
+/// How much older history is asked for at once.
+const PAGE: u16 = 100;
+
+/// This near the beginning of what is here, in CSS pixels, older history is asked for.
+const READ_AHEAD: f64 = 800.0;
 
 /// The rows, and where this page stands in the log.
 #[derive(Clone, Debug)]
@@ -36,10 +45,19 @@ pub struct Transcript {
     /// The last offset that came or is known not to come.
     seen: Offset,
     phase: Phase,
-    /// History from before here is still to come.
-    history_before: Option<Offset>,
+    /// Whether the log has messages from before the oldest row.
+    has_older: bool,
+    /// What the server is asked for, one after the other.
+    asks: VecDeque<Ask>,
+    /// Whether the first of them is on its way.
+    is_asking: bool,
+    /// The server has had too much of us for now.
+    is_resting: bool,
     /// The row that says that the position was lost, until a `gap` or a message follows.
     lost: Option<u64>,
+    unread: Unread,
+    /// The row that a search has led to.
+    found: Option<u64>,
     /// In bytes; until a server says, no limit is known.
     max_message: usize,
 }
@@ -50,8 +68,29 @@ enum Phase {
     Away,
     /// What was said until here is still to come.
     CatchingUp(Offset),
-    /// What is said goes out at once.
+    /// What is said goes out.
     Here,
+}
+
+/// A page of history that is wanted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Ask {
+    /// What came before the oldest row.
+    Older,
+    /// What is missing at this row.
+    Gap(u64),
+}
+
+/// What is to be done after something was said or heard.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[must_use]
+pub struct Todo {
+    /// Send these.
+    pub send: Vec<Command>,
+    /// These messages need no longer be remembered.
+    pub forget: Vec<Key>,
+    /// Call [`Transcript::go_on`] in a while.
+    pub rest: bool,
 }
 
 impl Default for Transcript {
@@ -62,22 +101,67 @@ impl Default for Transcript {
             epoch: None,
             seen: Offset(0),
             phase: Phase::Away,
-            history_before: None,
+            has_older: false,
+            asks: VecDeque::new(),
+            is_asking: false,
+            is_resting: false,
             lost: None,
+            unread: Unread::default(),
+            found: None,
             max_message: usize::MAX,
         }
     }
 }
 
 impl Transcript {
-    /// Oldest first.
-    pub fn rows(&self) -> impl ExactSizeIterator<Item = &Row> {
-        self.rows.iter()
+    /// Begins with what the server rendered.
+    pub fn new(past: Option<Past>) -> Self {
+        let mut transcript = Self::default();
+        if let Some(Past { epoch, head, messages, more }) = past {
+            transcript.epoch = Some(epoch);
+            transcript.seen = head;
+            transcript.has_older = more;
+            for publication in messages {
+                transcript.place(publication, &mut Todo::default());
+            }
+            transcript.tidy();
+        }
+        transcript
+    }
+
+    /// The drawn rows, oldest first. `day` is the number of the day that a time belongs to.
+    pub fn shown(&self, day: impl Fn(u64) -> i64) -> Vec<Shown> {
+        let day_of = |row: &super::Row| row.message().map(|message| day(message.at));
+        // A gap does not end a day.
+        let mut last_day = None;
+        let draw = |(before, row): (Option<&super::Row>, &super::Row)| {
+            last_day = before.and_then(day_of).or(last_day);
+            let today = day_of(row);
+            Shown {
+                first: row.opens_after(before),
+                new_day: today.is_some() && today != last_day,
+                unread: self.unread.first() == Some(row.id),
+                found: self.found == Some(row.id),
+                own: row.message().is_some_and(|message| message.from == self.me),
+                row: row.clone(),
+            }
+        };
+        self.rows.drawn().map(draw).collect()
+    }
+
+    /// The height of the rows that are not drawn, above and below those that are, in CSS pixels.
+    pub fn spaces(&self) -> (u32, u32) {
+        self.rows.window.spaces(self.rows.len())
     }
 
     /// Whether it is known that nothing was said, as opposed to not known yet.
     pub fn is_silent(&self) -> bool {
-        self.rows.iter().len() == 0 && self.epoch.is_some() && self.history_before.is_none()
+        self.rows.len() == 0 && self.epoch.is_some() && !self.has_older
+    }
+
+    /// Whether the end of the log is drawn and followed.
+    pub const fn follows(&self) -> bool {
+        self.rows.window.follows()
     }
 
     /// From where the next connection should read on; nothing before the first welcome.
@@ -87,7 +171,22 @@ impl Transcript {
 
     /// The message of the row `id` as it is now.
     pub fn message(&self, id: u64) -> Option<&Message> {
-        self.rows.get(id).and_then(Row::message)
+        self.rows.get(id).and_then(super::Row::message)
+    }
+
+    /// How many messages nobody has seen.
+    pub const fn unread(&self) -> usize {
+        self.unread.count()
+    }
+
+    /// How many messages of this page the room does not have.
+    pub fn waiting(&self) -> usize {
+        self.rows.unstored().count()
+    }
+
+    /// The ids of the messages that contain `words`, the newest first.
+    pub fn search(&self, words: &str) -> Vec<u64> {
+        self.rows.search(words)
     }
 
     /// This page is called `me`.
@@ -95,184 +194,60 @@ impl Transcript {
         self.me = me;
     }
 
-    /// This page wants to say `text`; the answer is to be sent.
-    pub fn say(&mut self, text: &str, key: Key, now: u64) -> Option<Command> {
-        let message = Message {
-            from: self.me.clone(),
-            own: true,
-            at: now,
-            words: Words::Text(text.into()),
-            state: State::Pending,
-            key: Some(key),
-        };
-        let id = self.rows.add(Entry::Message(message), LAST);
-        let command = self.send(id);
-        self.rows.tidy();
-        command
+    /// Somebody begins to see the end of the log, or ceases to; answers whether that is news.
+    pub fn attend(&mut self, is_attended: bool) -> bool {
+        self.unread.attend(is_attended)
     }
 
-    /// Someone wants the failed row `id` tried again; the answer is to be sent.
-    pub fn retry(&mut self, id: u64) -> Option<Command> {
-        self.settle(id, State::Pending);
-        let command = self.send(id);
-        self.rows.tidy();
-        command
-    }
-
-    /// The server says `pushes`; the answer is to be sent.
-    pub fn hear(&mut self, pushes: Vec<Push>) -> Vec<Command> {
-        let mut commands = Vec::new();
-        for push in pushes {
-            match push {
-                Push::Welcome(welcome) => commands.extend(self.enter(welcome)),
-                Push::Message(publication) => self.read(publication),
-                Push::History { messages, .. } => {
-                    self.history_before = None;
-                    messages.into_iter().for_each(|publication| self.place(publication));
-                }
-                Push::Gap { after, before, count, .. } => self.skip(after, before, count),
-                Push::Ack { key, offset, .. } => self.confirm(&key, offset),
-                Push::Error { code, retry, key: Some(key), .. } => {
-                    if let Some(id) = self.rows.find_unstored(&key) {
-                        self.settle(id, State::Failed { reason: code.into(), retry });
-                    }
-                }
-                Push::Error { .. } | Push::Presence { .. } | Push::Drain { .. } | Push::Pong => {}
-            }
-            if matches!(self.phase, Phase::CatchingUp(head) if self.seen >= head) {
-                self.phase = Phase::Here;
-                commands.extend(self.rows.pending().into_iter().filter_map(|id| self.send(id)));
-            }
+    /// The reader sees this; answers whether other rows are drawn now, and what to do.
+    pub fn look(&mut self, sight: Sight) -> (bool, Todo) {
+        let mut todo = Todo::default();
+        let rows = self.rows.len();
+        let is_redrawn = self.rows.window.look(sight, rows);
+        let is_at_start = self.rows.window.range().start == 0 && sight.above < READ_AHEAD;
+        if is_at_start && !sight.at_end && self.rows.len() + usize::from(PAGE) <= MOST_ROWS {
+            self.want_older();
+            self.advance(&mut todo);
         }
-        self.rows.tidy();
-        commands
+        (is_redrawn, todo)
     }
 
-    /// The connection is gone; what was not answered waits for the next.
-    pub fn cut_off(&mut self) {
-        self.phase = Phase::Away;
-    }
-
-    /// There will be no other connection; what waits has failed.
-    pub fn give_up(&mut self) {
-        self.phase = Phase::Away;
-        for id in self.rows.pending() {
-            self.settle(id, State::Failed { reason: Reason::Refused, retry: false });
-        }
-        self.rows.tidy();
-    }
-
-    fn enter(&mut self, welcome: Welcome) -> Option<Command> {
-        let Welcome { id, epoch, head, recovery, max_message, .. } = welcome;
-        match recovery {
-            Recovery::Resumed => {}
-            Recovery::Fresh if self.epoch.is_none() => {
-                self.seen = head;
-                self.history_before = Some(Offset(head.0 + 1)).filter(|_| head > Offset(0));
-            }
-            Recovery::Fresh | Recovery::Lost => {
-                let same_log = self.epoch.as_ref() == Some(&epoch) && self.seen <= head;
-                if !same_log {
-                    // The old offsets mean nothing in this log.
-                    self.seen = Offset(0);
-                    self.history_before = None;
-                    self.rows.forget_offsets();
-                }
-                self.lost = Some(self.miss(if same_log { Missing::Some } else { Missing::Perhaps }));
-                if recovery == Recovery::Fresh {
-                    // It reads on from the newest, whatever we asked for.
-                    self.seen = head;
-                }
-            }
-        }
-        self.me = id;
-        self.epoch = Some(epoch);
-        self.max_message = max_message;
-        self.phase = Phase::CatchingUp(head);
-        self.history_before.map(|before| Command::History { before: Some(before), limit: Some(HISTORY) })
-    }
-
-    fn read(&mut self, publication: Publication) {
-        if publication.prev > self.seen && self.lost.is_none() {
-            self.miss(Missing::Some);
-        }
-        self.lost = None;
-        self.seen = self.seen.max(publication.offset);
-        self.place(publication);
-    }
-
-    /// What lies between `after` and `before` will not come.
-    fn skip(&mut self, after: Offset, before: Offset, count: Option<u64>) {
-        let id = self.lost.take().unwrap_or_else(|| {
-            self.seen = self.seen.max(after);
-            self.miss(Missing::Some)
-        });
-        if let Some(count) = count {
-            self.rows.replace(id, Entry::Gap(Missing::Count(count)));
-        }
-        self.seen = self.seen.max(Offset(before.0.saturating_sub(1)));
-    }
-
-    /// A row behind the last that was seen.
-    fn miss(&mut self, missing: Missing) -> u64 {
-        self.rows.add(Entry::Gap(missing), self.seen.0)
-    }
-
-    /// Shows `publication` where it belongs, once.
-    fn place(&mut self, publication: Publication) {
-        let Publication { offset, at, from, body, key, .. } = publication;
-        let own = from == self.me;
-        if let Some(key) = key.filter(|_| own) {
-            self.confirm(&key, offset);
-        }
-        if let Some(message) = self.rows.find_stored(offset) {
-            // An `ack` does not say when it was stored.
-            message.at = at;
-        } else {
-            let message = Message { from, own, at, words: body.into(), state: State::Stored, key: None };
-            self.rows.add(Entry::Message(message), offset.0);
+    /// Draws the row `id`, to which a search has led, and what stands around it; nothing ends the search.
+    pub fn find(&mut self, id: Option<u64>) {
+        self.found = id;
+        if let Some(id) = id {
+            self.rows.show(id);
         }
     }
 
-    /// What this page said under `key` is stored at `offset`.
-    fn confirm(&mut self, key: &Key, offset: Offset) {
-        let Some(id) = self.rows.find_unstored(key) else { return };
-        if self.rows.find_stored(offset).is_some() {
-            self.rows.remove(id);
-        } else {
-            self.rows.settle(id, offset.0, State::Stored);
+    /// Draws the end of the log and follows it.
+    pub fn follow(&mut self) {
+        let rows = self.rows.len();
+        self.rows.window.follow(rows);
+    }
+
+    /// Someone wants to see what is missing at the row `id`.
+    pub fn load(&mut self, id: u64) -> Todo {
+        let mut todo = Todo::default();
+        if let Some(Entry::Gap(gap)) = self.rows.get(id).map(|row| &row.entry)
+            && gap.outlook == Outlook::Open
+        {
+            let gap = Gap { outlook: Outlook::Asked, ..*gap };
+            self.rows.replace(id, Entry::Gap(gap));
+            self.asks.push_back(Ask::Gap(id));
+            self.advance(&mut todo);
+        }
+        todo
+    }
+
+    fn want_older(&mut self) {
+        if self.has_older && !self.asks.contains(&Ask::Older) {
+            self.asks.push_back(Ask::Older);
         }
     }
 
-    /// The row `id` stands at `state` now, which is not [`State::Stored`].
-    fn settle(&mut self, id: u64, state: State) {
-        let order = if state == State::Pending { LAST } else { self.seen.0 };
-        self.rows.settle(id, order, state);
-    }
-
-    /// What says the pending row `id`, if that can be said now.
-    fn send(&mut self, id: u64) -> Option<Command> {
-        if self.phase != Phase::Here {
-            return None;
-        }
-        let message = self.message(id)?;
-        let (Words::Text(text), Some(key)) = (&message.words, &message.key) else { return None };
-        if text.len() > self.max_message {
-            // The server would close the connection, and again each time that it is tried.
-            self.settle(id, State::Failed { reason: Reason::TooLong, retry: false });
-            return None;
-        }
-        Some(Command::Say { text: text.as_ref().to_owned(), key: Some(key.clone()) })
-    }
-}
-
-impl From<ErrorCode> for Reason {
-    fn from(code: ErrorCode) -> Self {
-        match code {
-            ErrorCode::RateLimited => Self::TooFast,
-            ErrorCode::StoreUnavailable => Self::Unavailable,
-            _ => Self::Refused,
-        }
+    fn tidy(&mut self) {
+        self.has_older |= self.rows.tidy();
     }
 }
 

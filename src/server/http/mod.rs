@@ -9,8 +9,10 @@ mod ops;
 mod origin;
 mod page;
 mod router;
+mod site;
 mod socket;
 
 pub use accept::{AcceptSettings, serve};
 pub use ops::router as ops_router;
-pub use router::{Site, State, router};
+pub use router::{State, router};
+pub use site::Site;

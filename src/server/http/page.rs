@@ -1,48 +1,112 @@
-//! The page, rendered on the server for one room in the reader's language.
+//! The page, rendered on the server for one room: in the reader's language and colours, with what was said
+//! last, so that it can be read before any script has come, and without one.
+
+mod form;
+mod reader;
+
+pub(super) use form::say;
 
 use axum::body::Body;
-use axum::extract::{Path, Request, State as Shared};
-use axum::http::{HeaderValue, header};
-use axum::response::{IntoResponse, Response};
+use axum::extract::{Request, State as Shared};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
 use leptos::context::use_context;
 use leptos::nonce::use_nonce;
 use leptos_axum::ResponseOptions;
+use tracing::warn;
 
-use crate::app::Locale;
+use crate::app::Form;
+use crate::app::Past;
 use crate::app::Snapshot;
 use crate::app::shell;
 use crate::protocol::RoomName;
 use crate::server::http::State;
 use crate::server::http::error::ApiError;
+use crate::server::http::extract::{InRoom, Query};
+use crate::server::store::Span;
 
-pub(super) async fn lobby(Shared(state): Shared<State>, request: Request) -> Response {
-    render(state, RoomName::lobby(), request).await
+use reader::{Choice, Reader};
+
+/// Messages that a page begins with; it asks for older ones when someone reads back.
+const NEWEST: usize = 50;
+
+pub(super) async fn lobby(
+    Shared(state): Shared<State>,
+    Query(choice): Query<Choice>,
+    headers: HeaderMap,
+    request: Request,
+) -> Result<Response, ApiError> {
+    if let Some(room) = &choice.room {
+        // What someone types into a form may begin or end with a space.
+        let room = RoomName::parse(room.trim())?;
+        return Ok(Redirect::to(&format!("/r/{room}")).into_response());
+    }
+    Ok(page(&state, RoomName::lobby(), &choice, &headers, request).await)
 }
 
 pub(super) async fn room(
     Shared(state): Shared<State>,
-    Path(room): Path<String>,
+    InRoom(room): InRoom,
+    Query(choice): Query<Choice>,
+    headers: HeaderMap,
     request: Request,
 ) -> Result<Response, ApiError> {
-    let room = RoomName::parse(&room)?;
-    Ok(render(state, room, request).await)
+    Ok(page(&state, room, &choice, &headers, request).await)
 }
 
-async fn render(state: State, room: RoomName, request: Request<Body>) -> Response {
-    let language = request.headers().get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
-    let snapshot = Snapshot { room, locale: Locale::negotiate(language) };
+async fn page(
+    state: &State,
+    room: RoomName,
+    choice: &Choice,
+    headers: &HeaderMap,
+    request: Request,
+) -> Response {
+    if let Some(cookies) = choice.cookies() {
+        // The choice is remembered; the address need not say it again.
+        let back = Redirect::to(request.uri().path()).into_response();
+        return (cookies, back).into_response();
+    }
+    let reader = Reader::of(headers);
+    let form = Form { key: new_key(), name: reader.name.clone(), ..Form::default() };
+    render(state, room, &reader, form, StatusCode::OK).await
+}
+
+/// A key for the form, so that a message that is posted twice is stored once.
+fn new_key() -> String {
+    format!("form-{:032x}", fastrand::u128(..))
+}
+
+async fn render(state: &State, room: RoomName, reader: &Reader, form: Form, status: StatusCode) -> Response {
+    let past = past(state, &room).await;
+    let snapshot = Snapshot { room, locale: reader.locale, theme: reader.theme, past, form };
     let options = state.site.leptos.clone();
     let reload = state.site.reload.clone();
     let render = leptos_axum::render_app_to_stream_with_context(
         move || set_policy(reload.as_deref()),
         move || shell(options.clone(), snapshot.clone()),
     );
-    let mut response = render(request).await.into_response();
+    // Nothing in the page asks what was requested: all that it depends on is in the snapshot.
+    let mut response = render(Request::new(Body::empty())).await.into_response();
+    *response.status_mut() = status;
     let headers = response.headers_mut();
-    // Each answer holds its own nonce and language: none may be kept for another reader.
+    // Each answer holds its own nonce, language and messages: none may be kept for another reader.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.append(header::VARY, HeaderValue::from_static("Accept-Language"));
+    headers.append(header::VARY, HeaderValue::from_static("Accept-Language, Cookie"));
     response
+}
+
+/// The end of the room's log. A page without it still comes alive, and is told by its own connection.
+async fn past(state: &State, room: &RoomName) -> Option<Past> {
+    let found = async {
+        let room = state.hub.room(room).map_err(|refusal| refusal.to_string())?;
+        // Asked for before the messages: what comes in between is then read twice, not never.
+        let head = room.head();
+        let page = state.hub.history(&room, Span::Newest, NEWEST).await.map_err(|error| error.to_string())?;
+        let head = page.frames.last().map_or(head, |newest| newest.offset());
+        let messages = page.frames.iter().map(|frame| frame.publication()).collect();
+        Ok::<Past, String>(Past { epoch: room.epoch().clone(), head, messages, more: page.more })
+    };
+    found.await.inspect_err(|error| warn!(%room, error, "the page is rendered without its messages")).ok()
 }
 
 /// Sets the page's Content-Security-Policy: nothing from elsewhere, no script but those that carry this

@@ -27,7 +27,7 @@ impl Bodies {
     ///
     /// # Errors
     /// If it is longer than `limit`, slower than anybody's link, broken off, or one too many.
-    pub(super) async fn read<T>(
+    pub(in crate::server::http) async fn read<T>(
         &self,
         body: Body,
         limit: usize,

@@ -21,6 +21,7 @@ use crate::server::http::error::ApiError;
 use crate::server::http::origin;
 
 pub(super) use body::Bodies;
+pub(super) use publish::store;
 
 /// Every route of the API.
 pub(super) fn router(state: &State) -> Router<State> {

@@ -1,7 +1,7 @@
 //! `POST …/messages`: one message or a batch into a room, answered once it is stored.
 
 use std::net::{IpAddr, SocketAddr};
-use std::sync::PoisonError;
+use std::sync::{Arc, PoisonError};
 
 use axum::Json;
 use axum::body::Body;
@@ -19,6 +19,8 @@ use crate::server::http::State;
 use crate::server::http::api::message::{Kind, MAX_BATCH_MESSAGES, Message};
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::InRoom;
+use crate::server::hub::Room;
+use crate::server::room::Draft;
 use crate::server::store::{StoreError, Stored};
 
 /// The header that makes a publish repeatable, like `key` in JSON.
@@ -115,20 +117,34 @@ pub(super) async fn publish(
             _ => return Err(ApiError::KeyOfBatch),
         }
     }
-    keep_to_the_rate(&state, peer.ip(), messages.len())?;
-    let room = state.hub.room(&room)?;
     let drafts = messages.into_iter().map(Message::into_draft).collect();
-    let (report, reported) = oneshot::channel();
-    // The receiver is gone only if the client is.
-    state.hub.publish(&room, drafts, move |result| drop(report.send(result)));
-    let gone = || StoreError::Unavailable("it did not answer".to_owned());
-    let mut stored = reported.await.map_err(|_| gone())??.into_iter().map(Place::from);
+    let (room, stored) = store(&state, peer.ip(), &room, drafts).await?;
+    let mut stored = stored.into_iter().map(Place::from);
     let places = match kind {
         Kind::Text | Kind::Json => Places::One(stored.next().ok_or_else(gone)?),
         Kind::Lines => Places::Many { messages: stored.collect() },
     };
     let published = Published { room: room.name().clone(), epoch: room.epoch().clone(), places };
     Ok((StatusCode::CREATED, Json(published)))
+}
+
+/// Stores `drafts` in a row in the room `name`, as whoever is at `address` may, and answers what became of each.
+pub(in crate::server::http) async fn store(
+    state: &State,
+    address: IpAddr,
+    name: &RoomName,
+    drafts: Vec<Draft>,
+) -> Result<(Arc<Room>, Vec<Stored>), ApiError> {
+    keep_to_the_rate(state, address, drafts.len())?;
+    let room = state.hub.room(name)?;
+    let (report, reported) = oneshot::channel();
+    // The receiver is gone only if the client is.
+    state.hub.publish(&room, drafts, move |result| drop(report.send(result)));
+    Ok((room, reported.await.map_err(|_| gone())??))
+}
+
+fn gone() -> StoreError {
+    StoreError::Unavailable("it did not answer".to_owned())
 }
 
 /// Counts `messages` against what `address` may publish: all of them, or none.

@@ -1,0 +1,146 @@
+// The page's own figures (scripts/figures.sh): how soon it is there, how it bears a flood, how a long log scrolls.
+// Not a test: what comes out depends on the machine. Chromium runs four times slower than it could.
+
+import { type CDPSession, type Page } from '@playwright/test';
+
+import { expect, freshRoom, input, live, log, test, texts } from './fixtures.ts';
+import { message, tell, welcome, withSocket } from './mock.ts';
+
+const SLOWER = 4;
+const FLOOD_SECONDS = Number(process.env.FANFARE_FLOOD_SECONDS ?? 10);
+const A_SECOND = 300;
+const LONG = 100_000;
+
+test.setTimeout((FLOOD_SECONDS + 120) * 1000);
+
+type Watched = Window & { tasks: number[]; delays: number[]; frames: number[] };
+
+test('first content and usable', async ({ visit, server }) => {
+  const page = await visit('about:blank');
+  const { devtools } = await slow(page);
+  // Usable is what is connected: what one types goes out.
+  await page.addInitScript(() => {
+    const look = () => (document.querySelector('#status.live') ? performance.mark('usable') : requestAnimationFrame(look));
+    look();
+  });
+  const room = freshRoom();
+  const took: { content: number; usable: number }[] = [];
+  for (let at = 0; at < 5; at++) {
+    await devtools.send('Network.clearBrowserCache');
+    await page.goto(new URL(room, server.url).href);
+    await live(page);
+    took.push(
+      await page.evaluate(() => ({
+        content: performance.getEntriesByName('first-contentful-paint')[0]?.startTime ?? NaN,
+        usable: performance.getEntriesByName('usable')[0]?.startTime ?? NaN,
+      })),
+    );
+  }
+  report('first content, ms', took.map(({ content }) => content));
+  report('usable (connected), ms', took.map(({ usable }) => usable));
+});
+
+test('a flood', async ({ visit, server }) => {
+  let pour = async () => {};
+  const { page } = await withSocket(visit, server, (socket) => {
+    tell(socket, welcome());
+    let offset = 0;
+    pour = async () => {
+      const began = Date.now();
+      while (offset < A_SECOND * FLOOD_SECONDS) {
+        const due = Math.min(((Date.now() - began) / 1000) * A_SECOND, A_SECOND * FLOOD_SECONDS);
+        while (offset < due) {
+          offset++;
+          tell(socket, message(offset, `line ${offset} of a flood that is long enough to be read`, { from: `user-${offset % 7}` }));
+        }
+        await new Promise((later) => setTimeout(later, 5));
+      }
+    };
+  });
+  await live(page);
+  const { devtools } = await slow(page);
+  await watch(page);
+  const before = await memory(page, devtools);
+  const pouring = pour();
+  let isOver = false;
+  void pouring.then(() => (isOver = true));
+  while (!isOver) {
+    await input(page).press('x');
+    await page.waitForTimeout(250);
+  }
+  await expect(texts(page).last()).toContainText(`line ${A_SECOND * FLOOD_SECONDS} `);
+  const { tasks, delays } = await watched(page);
+  report(`tasks over 50 ms in ${FLOOD_SECONDS} s of ${A_SECOND} messages a second`, tasks);
+  report('delay from key to paint, ms', delays);
+  console.log('memory before and after', before, await memory(page, devtools));
+});
+
+test('a long log', async ({ visit, server }) => {
+  const { page } = await withSocket(visit, server, (socket) => {
+    tell(socket, welcome());
+    for (let first = 1; first <= LONG; first += 1000) {
+      const messages = Array.from({ length: 1000 }, (_, at) => message(first + at, `line ${first + at}`, { from: `user-${at % 7}` }));
+      tell(socket, { type: 'history', messages, more: false });
+    }
+  });
+  await expect(texts(page).last()).toHaveText(`line ${LONG}`, { timeout: 60_000 });
+  const { devtools } = await slow(page);
+  console.log('rows in the document', await page.locator('.row').count(), 'memory', await memory(page, devtools));
+  await watch(page);
+  await log(page).hover();
+  for (let at = 0; at < 60; at++) {
+    await page.mouse.wheel(0, -400);
+    await page.waitForTimeout(30);
+  }
+  const scrolled = await watched(page);
+  report('frames while scrolling, ms', scrolled.frames);
+  report('tasks over 50 ms while scrolling', scrolled.tasks);
+  await watch(page);
+  for (let at = 0; at < 20; at++) await input(page).press('x');
+  const typed = await watched(page);
+  report('delay from key to paint, ms', typed.delays);
+});
+
+async function slow(page: Page): Promise<{ devtools: CDPSession }> {
+  const devtools = await page.context().newCDPSession(page);
+  await devtools.send('Emulation.setCPUThrottlingRate', { rate: SLOWER });
+  return { devtools };
+}
+
+/** From now on long tasks, keys and frames are timed. */
+async function watch(page: Page): Promise<void> {
+  await page.evaluate(() => {
+    const watched = window as unknown as Watched;
+    Object.assign(watched, { tasks: [], delays: [], frames: [] });
+    new PerformanceObserver((list) => watched.tasks.push(...list.getEntries().map(({ duration }) => duration))).observe({ type: 'longtask' });
+    document.querySelector('#msg')!.addEventListener('keydown', ({ timeStamp }) =>
+      requestAnimationFrame(() => setTimeout(() => watched.delays.push(performance.now() - timeStamp))),
+    );
+    let last = performance.now();
+    const frame = (now: number) => {
+      watched.frames.push(now - last);
+      last = now;
+      requestAnimationFrame(frame);
+    };
+    requestAnimationFrame(frame);
+  });
+}
+
+const watched = (page: Page) =>
+  page.evaluate(() => {
+    const { tasks, delays, frames } = window as unknown as Watched;
+    return { tasks, delays, frames };
+  });
+
+async function memory(page: Page, devtools: CDPSession): Promise<string> {
+  await devtools.send('HeapProfiler.collectGarbage');
+  const { usedSize } = await devtools.send('Runtime.getHeapUsage');
+  const nodes = await page.evaluate(() => document.querySelectorAll('*').length);
+  return `${(usedSize / 1e6).toFixed(1)} MB of objects, ${nodes} elements`;
+}
+
+function report(what: string, values: number[]): void {
+  const sorted = values.toSorted((a, b) => a - b);
+  const at = (part: number) => sorted[Math.min(sorted.length - 1, Math.floor(part * sorted.length))]?.toFixed(1);
+  console.log(`${what}: ${sorted.length} values, median ${at(0.5)}, 95 % ${at(0.95)}, worst ${at(1)}`);
+}

@@ -1,0 +1,107 @@
+//! Times as people read them. Pure arithmetic: how far a clock is ahead of UTC is handed in.
+
+const SECOND: i64 = 1000;
+const DAY: i64 = 24 * 60 * 60 * SECOND;
+
+/// A moment, for machines and for people.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Clock {
+    /// ISO 8601, in UTC, to the second.
+    pub iso: String,
+    /// Hours and minutes; in UTC they say so.
+    pub short: String,
+    /// Date and time to the second; in UTC they say so.
+    pub exact: String,
+}
+
+impl Clock {
+    /// `at`, in milliseconds since 1970 UTC, on a clock that is so many milliseconds `ahead` of UTC.
+    pub(super) fn new(at: u64, ahead: Option<i64>) -> Self {
+        let iso = format!("{}Z", written(at, 0, 'T'));
+        let local = written(at, ahead.unwrap_or(0), ' ');
+        let zone = if ahead.is_some() { "" } else { " UTC" };
+        let short = local.get(11..16).unwrap_or_default();
+        Self { iso, short: format!("{short}{zone}"), exact: format!("{local}{zone}") }
+    }
+
+    /// The date alone, as ISO 8601 writes it.
+    pub(super) fn date(&self) -> &str {
+        self.exact.split(' ').next().unwrap_or_default()
+    }
+}
+
+/// The number of the day that `at` belongs to on a clock that is so many milliseconds `ahead` of UTC.
+pub(super) const fn day(at: u64, ahead: i64) -> i64 {
+    (at as i64).saturating_add(ahead).div_euclid(DAY)
+}
+
+fn written(at: u64, ahead: i64, between: char) -> String {
+    let (year, month, date) = civil(day(at, ahead));
+    let second = (at as i64).saturating_add(ahead).rem_euclid(DAY) / SECOND;
+    let (hour, minute, second) = (second / 3600, second / 60 % 60, second % 60);
+    format!("{year:04}-{month:02}-{date:02}{between}{hour:02}:{minute:02}:{second:02}")
+}
+
+/// Year, month and day of the month of the day that is so many days after 1 January 1970 (Gregorian; Howard
+/// Hinnant's `civil_from_days`: years begin in March, so that the leap day is their last).
+const fn civil(day: i64) -> (i64, i64, i64) {
+    let day = day + 719_468;
+    let era = day.div_euclid(146_097);
+    let of_era = day.rem_euclid(146_097);
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let march_month = (5 * of_year + 2) / 153;
+    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    let date = of_year - (153 * march_month + 2) / 5 + 1;
+    (year_of_era + era * 400 + (month <= 2) as i64, month, date)
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn known_moments_are_written_as_they_are_known() {
+        for (at, iso) in [
+            (0, "1970-01-01T00:00:00Z"),
+            (951_782_399_999, "2000-02-28T23:59:59Z"),
+            (951_868_800_000, "2000-03-01T00:00:00Z"),
+            (1_709_164_800_000, "2024-02-29T00:00:00Z"),
+            (1_795_554_863_123, "2026-11-24T21:14:23Z"),
+            (4_107_542_400_000, "2100-03-01T00:00:00Z"),
+        ] {
+            assert_eq!(Clock::new(at, None).iso, iso);
+        }
+    }
+
+    #[test]
+    fn a_clock_that_is_ahead_shows_its_own_day_and_hour() {
+        let clock = Clock::new(1_795_554_863_123, Some(8 * 3600 * SECOND));
+        assert_eq!((clock.short.as_str(), clock.exact.as_str()), ("05:14", "2026-11-25 05:14:23"));
+        assert_eq!((clock.date(), clock.iso.as_str()), ("2026-11-25", "2026-11-24T21:14:23Z"));
+        assert_eq!(Clock::new(0, Some(-3600 * SECOND)).exact, "1969-12-31 23:00:00");
+    }
+
+    #[test]
+    fn where_the_readers_clock_is_not_known_the_time_says_whose_it_is() {
+        let clock = Clock::new(0, None);
+        assert_eq!((clock.short.as_str(), clock.exact.as_str()), ("00:00 UTC", "1970-01-01 00:00:00 UTC"));
+    }
+
+    proptest! {
+        #[test]
+        fn the_day_after_is_one_more_and_dates_do_not_go_back(at in 0..4_102_444_800_000_u64, ahead in -14..15_i64) {
+            let ahead = ahead * 3600 * SECOND;
+            prop_assert_eq!(day(at + DAY as u64, ahead), day(at, ahead) + 1);
+            let date = |at| Clock::new(at, Some(ahead)).date().to_owned();
+            prop_assert!(date(at) < date(at + DAY as u64));
+        }
+
+        #[test]
+        fn no_time_that_a_server_may_claim_upsets_it(at: u64) {
+            let _ = Clock::new(at, None);
+        }
+    }
+}

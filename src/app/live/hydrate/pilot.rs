@@ -1,0 +1,132 @@
+//! Decides for the task that owns the socket, and turns its news into signals.
+
+use std::time::Duration;
+
+use leptos::prelude::*;
+
+use super::Line;
+use crate::app::live::{Link, Present, Transcript, Verdict, Watchdog};
+use crate::browser;
+use crate::browser::clock;
+use crate::browser::reconnect::{News, Policy, Pulse};
+use crate::browser::socket;
+use crate::protocol::Backoff;
+use crate::protocol::Push;
+use crate::protocol::Recovery;
+use crate::protocol::UserId;
+use crate::protocol::Welcome;
+
+/// See the [module docs](self).
+pub(super) struct Pilot {
+    line: Line,
+    backoff: Backoff,
+    watchdog: Watchdog,
+    /// When a ping was sent that has not been answered.
+    pinged: Option<Duration>,
+}
+
+impl Pilot {
+    pub(super) fn new(line: Line) -> Self {
+        let watchdog = Watchdog::new(clock::since_start());
+        Self { line, backoff: Backoff::default(), watchdog, pinged: None }
+    }
+
+    fn hear(&mut self, pushes: Vec<Push>) {
+        self.watchdog.heard(clock::since_start());
+        for push in &pushes {
+            match push {
+                Push::Welcome(welcome) => self.welcome(welcome),
+                Push::Presence { count, joined, left } => self.present(*count, joined, left),
+                Push::Pong => self.pong(),
+                _ => {}
+            }
+        }
+        self.line.change(|transcript| transcript.hear(pushes));
+    }
+
+    fn welcome(&mut self, welcome: &Welcome) {
+        let Welcome { heartbeat_ms, expire_ms, count, members, recovery, .. } = welcome;
+        self.watchdog.agree(Duration::from_millis(*heartbeat_ms), Duration::from_millis(*expire_ms));
+        let live = self.line.live();
+        live.link.set(Link::Live);
+        live.present.set(Some(Present { count: *count, names: members.clone() }));
+        // The first connection reads on from what the server rendered; that is no coming back.
+        let is_first = self.line.is_first_welcome();
+        if *recovery != Recovery::Fresh && !is_first {
+            live.vitals.update(|vitals| vitals.resumes += 1);
+        }
+    }
+
+    fn present(&self, count: usize, joined: &[UserId], left: &[UserId]) {
+        self.line.live().present.update(|present| {
+            let Some(Present { count: known, names }) = present else { return };
+            *known = count;
+            if let Some(list) = names {
+                list.retain(|name| !left.contains(name) && !joined.contains(name));
+                for name in joined {
+                    let at = list.partition_point(|other| other < name);
+                    list.insert(at, name.clone());
+                }
+                // In a large room nobody is named.
+                if list.len() != count {
+                    *names = None;
+                }
+            }
+        });
+    }
+
+    fn pong(&mut self) {
+        if let Some(pinged) = self.pinged.take() {
+            let took = clock::since_start().saturating_sub(pinged);
+            self.line.live().vitals.update(|vitals| vitals.round_trip = Some(took));
+        }
+    }
+}
+
+impl Policy for Pilot {
+    fn address(&self) -> String {
+        let live = self.line.live();
+        let me = live.me.get_untracked().unwrap_or_else(UserId::anonymous);
+        live.transcript.with_untracked(|seen| socket::address(self.line.room(), &me, seen.position()))
+    }
+
+    fn pause(&mut self, lived: Duration) -> Duration {
+        self.backoff.pause(lived, browser::random())
+    }
+
+    fn look(&mut self, now: Duration, doubts: bool) -> Pulse {
+        match self.watchdog.look(now, doubts) {
+            Verdict::Wait(after) => Pulse::Wait(after),
+            Verdict::Ask(after) => {
+                self.pinged = Some(now);
+                Pulse::Ask(after)
+            }
+            Verdict::Dead => Pulse::Dead,
+        }
+    }
+
+    fn tell(&mut self, news: News) {
+        let live = self.line.live();
+        match news {
+            News::Connecting => live.link.set(Link::Connecting),
+            // Nothing is sent before the server has said where we are.
+            News::Open => {
+                self.watchdog = Watchdog::new(clock::since_start());
+                self.pinged = None;
+            }
+            News::Heard(pushes) => self.hear(pushes),
+            News::Broken => {
+                live.link.set(Link::Connecting);
+                live.present.set(None);
+                live.vitals.update(|vitals| vitals.round_trip = None);
+                live.transcript.update(Transcript::cut_off);
+            }
+            News::Waiting { seconds, network: true } => live.link.set(Link::Waiting { seconds }),
+            News::Waiting { network: false, .. } => live.link.set(Link::Offline),
+            News::Refused => {
+                live.link.set(Link::Refused);
+                live.transcript.update(Transcript::give_up);
+            }
+        }
+    }
+}

@@ -1,0 +1,73 @@
+//! Light or dark: as the system has it, or as the reader chose. A cookie remembers it, so that the server
+//! renders the page in the right colours from the first byte.
+
+use leptos::ev::MouseEvent;
+use leptos::prelude::*;
+use serde::Serialize;
+
+use super::dynamic::{act, words};
+use super::i18n::use_text;
+use super::live::Live;
+
+/// The colours of the page.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Theme {
+    /// As the system has it.
+    #[default]
+    System,
+    /// Dark on light.
+    Light,
+    /// Light on dark.
+    Dark,
+}
+
+impl Theme {
+    /// The cookie, and the attribute of `<html>`, that hold it.
+    pub const NAME: &'static str = "theme";
+
+    /// As it stands there.
+    pub const fn tag(self) -> &'static str {
+        match self {
+            Self::System => "system",
+            Self::Light => "light",
+            Self::Dark => "dark",
+        }
+    }
+
+    /// The theme called `tag`; the system's if there is none.
+    pub fn parse(tag: &str) -> Self {
+        [Self::Light, Self::Dark].into_iter().find(|theme| theme.tag() == tag).unwrap_or_default()
+    }
+
+    const fn next(self) -> Self {
+        match self {
+            Self::System => Self::Light,
+            Self::Light => Self::Dark,
+            Self::Dark => Self::System,
+        }
+    }
+}
+
+/// The way to the other colours. A link, which works without JavaScript as well.
+#[component]
+pub fn ThemeSwitch() -> impl IntoView {
+    let text = use_text();
+    let live = expect_context::<Live>();
+    let word = words(move || match live.theme.get() {
+        Theme::System => text.theme_system,
+        Theme::Light => text.theme_light,
+        Theme::Dark => text.theme_dark,
+    });
+    let href = words(move || format!("?{}={}", Theme::NAME, live.theme.get().next().tag()));
+    let next = act(move |event: MouseEvent| {
+        event.prevent_default();
+        live.set_theme(live.theme.get_untracked().next());
+    });
+    view! {
+        <a class="tool" id="theme" href=href on:click=next>
+            {text.theme}
+            <span class="quiet">{word}</span>
+        </a>
+    }
+}

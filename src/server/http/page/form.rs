@@ -1,0 +1,141 @@
+//! `POST /r/{room}`: the page's form where JavaScript is off, or has not come yet. What it says is stored as by
+//! any other way in, and the answer is the way back to the page, so that reloading it says nothing twice.
+//!
+//! What cannot be taken now comes back in the form, with the reason, and no text is lost.
+
+use std::net::SocketAddr;
+
+use axum::body::Body;
+use axum::extract::{ConnectInfo, State as Shared};
+use axum::http::{HeaderMap, StatusCode, header};
+use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
+
+use crate::app::Form;
+use crate::app::Reason;
+use crate::protocol::Key;
+use crate::protocol::RoomName;
+use crate::protocol::UserId;
+use crate::server::http::State;
+use crate::server::http::api;
+use crate::server::http::error::ApiError;
+use crate::server::http::extract::InRoom;
+use crate::server::http::origin;
+use crate::server::http::page::reader::{Reader, name_cookie};
+use crate::server::http::page::{new_key, render};
+use crate::server::room::Draft;
+
+/// A form writes one byte of a text as three, like `%0A`.
+const FORM_EXPANSION: usize = 3;
+/// Room for everything in a form that is not its text.
+const FORM_AROUND_TEXT: usize = 2048;
+
+/// The form's type.
+const KIND: &str = "application/x-www-form-urlencoded";
+
+/// The form's fields.
+#[derive(Debug, Default)]
+struct Said {
+    text: String,
+    from: String,
+    key: String,
+}
+
+pub(in crate::server::http) async fn say(
+    Shared(state): Shared<State>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    InRoom(room): InRoom,
+    headers: HeaderMap,
+    body: Body,
+) -> Result<Response, ApiError> {
+    origin::check(&state, &headers)?;
+    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    if !kind.starts_with(KIND) {
+        return Err(ApiError::Body(format!("the page's form is {KIND}; programs post to /api/v1")));
+    }
+    let max_message = state.connection.max_message;
+    let limit = max_message.saturating_mul(FORM_EXPANSION).saturating_add(FORM_AROUND_TEXT);
+    let said = match state.bodies.read(body, limit, |body| Ok(Said::read(body))).await {
+        // So much of it that it was not even read.
+        Err(ApiError::TooBig { .. }) => {
+            let form = Form { key: new_key(), refused: Some(Reason::TooLong), ..Form::default() };
+            return Ok(render(&state, room, &Reader::of(&headers), form, StatusCode::PAYLOAD_TOO_LARGE).await);
+        }
+        said => said?,
+    };
+    if said.text.trim().is_empty() {
+        return Ok(back(&room).into_response());
+    }
+    let from = match said.from.trim() {
+        "" => UserId::anonymous(),
+        name => UserId::parse(name)?,
+    };
+    let stored = if said.text.len() > max_message {
+        Err(ApiError::TooBig { what: "message", limit: max_message })
+    } else {
+        // A form without a key is one that nobody here rendered.
+        let key = Key::parse(&said.key).ok();
+        let draft = Draft::text(from.clone(), key, &said.text);
+        api::store(&state, peer.ip(), &room, vec![draft]).await
+    };
+    match stored {
+        Ok(_) => Ok((AppendHeaders(name_cookie(&from)), back(&room)).into_response()),
+        Err(error) => {
+            let (reason, status) = refusal(&error).ok_or(error)?;
+            let name = said.from;
+            let form = Form { key: new_key(), name, text: said.text, refused: Some(reason) };
+            Ok(render(&state, room, &Reader::of(&headers), form, status).await)
+        }
+    }
+}
+
+fn back(room: &RoomName) -> Redirect {
+    Redirect::to(&format!("/r/{room}"))
+}
+
+/// What the page says of `error`, if it is one that the same text may meet again or not.
+const fn refusal(error: &ApiError) -> Option<(Reason, StatusCode)> {
+    match error {
+        ApiError::TooFast { .. } => Some((Reason::TooFast, StatusCode::TOO_MANY_REQUESTS)),
+        ApiError::TooBig { .. } => Some((Reason::TooLong, StatusCode::PAYLOAD_TOO_LARGE)),
+        ApiError::Store(_) | ApiError::Refused(_) => {
+            Some((Reason::Unavailable, StatusCode::SERVICE_UNAVAILABLE))
+        }
+        _ => None,
+    }
+}
+
+impl Said {
+    fn read(body: &[u8]) -> Self {
+        let mut said = Self::default();
+        for (name, value) in form_urlencoded::parse(body) {
+            match name.as_ref() {
+                // A form ends lines as the network did in 1971; a message does as its writer.
+                "text" => said.text = value.replace("\r\n", "\n"),
+                "from" => said.from = value.into_owned(),
+                "key" => said.key = value.into_owned(),
+                _ => {}
+            }
+        }
+        said
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn a_form_is_read_as_a_browser_writes_it() {
+        let said = Said::read(b"key=k&from=%E6%9D%8E%E9%9B%B7&text=one+%2B%0D%0Atwo&other=x");
+        assert_eq!((said.key.as_str(), said.from.as_str(), said.text.as_str()), ("k", "李雷", "one +\ntwo"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_body_upsets_the_reader(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            let _said = Said::read(&body);
+        }
+    }
+}

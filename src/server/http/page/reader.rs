@@ -1,0 +1,140 @@
+//! Who reads the page, as far as a request tells: language, colours and name, from cookies and headers.
+//!
+//! Cookies hold nothing but these, are readable by the page, and are none of the server's business otherwise:
+//! there is no session in them.
+
+use axum::http::{HeaderMap, HeaderValue, header};
+use axum::response::AppendHeaders;
+use serde::Deserialize;
+
+use crate::app::Locale;
+use crate::app::Theme;
+use crate::protocol::UserId;
+
+/// The cookie that holds the reader's name.
+const NAME: &str = "name";
+
+/// Seconds that a choice is remembered: a year.
+const REMEMBERED: u32 = 365 * 24 * 60 * 60;
+
+/// How the page should be.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Reader {
+    pub(super) locale: Locale,
+    pub(super) theme: Theme,
+    /// Empty if none was ever given.
+    pub(super) name: String,
+}
+
+impl Reader {
+    /// The reader who sent `headers`.
+    pub(super) fn of(headers: &HeaderMap) -> Self {
+        let language = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+        let chosen = cookie(headers, Locale::NAME).and_then(|tag| Locale::parse(&tag));
+        let name = cookie(headers, NAME).filter(|name| UserId::parse(name).is_ok());
+        Self {
+            locale: chosen.unwrap_or_else(|| Locale::negotiate(language)),
+            theme: cookie(headers, Theme::NAME).map(|tag| Theme::parse(&tag)).unwrap_or_default(),
+            name: name.unwrap_or_default(),
+        }
+    }
+}
+
+/// What a link or a form of the page asks for in its query. What is none of the choices chooses nothing.
+#[derive(Debug, Deserialize)]
+pub(in crate::server::http) struct Choice {
+    language: Option<String>,
+    theme: Option<String>,
+    pub(super) room: Option<String>,
+}
+
+impl Choice {
+    /// The cookies that remember it, if anything was chosen.
+    pub(super) fn cookies(&self) -> Option<AppendHeaders<Vec<(header::HeaderName, HeaderValue)>>> {
+        let language = self.language.as_deref().and_then(Locale::parse);
+        let language = language.and_then(|locale| set_cookie(Locale::NAME, locale.tag()));
+        let theme = self.theme.as_deref().map(Theme::parse);
+        let theme = theme.and_then(|theme| set_cookie(Theme::NAME, theme.tag()));
+        let cookies: Vec<_> = language.into_iter().chain(theme).collect();
+        (!cookies.is_empty()).then_some(AppendHeaders(cookies))
+    }
+}
+
+/// The header that makes a browser remember `value`, which has only characters that a cookie may have.
+fn set_cookie(name: &str, value: &str) -> Option<(header::HeaderName, HeaderValue)> {
+    let cookie = format!("{name}={value}; Path=/; Max-Age={REMEMBERED}; SameSite=Lax");
+    Some((header::SET_COOKIE, HeaderValue::try_from(cookie).ok()?))
+}
+
+/// The header that makes a browser remember the reader's name.
+pub(super) fn name_cookie(name: &UserId) -> Option<(header::HeaderName, HeaderValue)> {
+    set_cookie(NAME, &encoded(name.as_str()))
+}
+
+/// The cookie called `name`, as `encodeURIComponent` wrote it.
+fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
+    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
+    let value = cookies.flat_map(|cookies| cookies.split(';')).find_map(|cookie| {
+        let (found, value) = cookie.split_once('=')?;
+        (found.trim() == name).then_some(value.trim())
+    })?;
+    decoded(value)
+}
+
+/// Every byte that is no letter or digit as `%` and two digits.
+fn encoded(text: &str) -> String {
+    let byte = |byte: u8| match byte {
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
+        _ => format!("%{byte:02X}"),
+    };
+    text.bytes().map(byte).collect()
+}
+
+fn decoded(text: &str) -> Option<String> {
+    let mut bytes = Vec::with_capacity(text.len());
+    let mut rest = text.bytes();
+    while let Some(byte) = rest.next() {
+        if byte != b'%' {
+            bytes.push(byte);
+            continue;
+        }
+        let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
+        bytes.push((digit(rest.next())? * 16 + digit(rest.next())?) as u8);
+    }
+    String::from_utf8(bytes).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn reader(cookies: &str) -> Reader {
+        let mut headers = HeaderMap::new();
+        headers.insert(header::ACCEPT_LANGUAGE, HeaderValue::from_static("zh-CN"));
+        headers.insert(header::COOKIE, HeaderValue::from_str(cookies).expect("a header"));
+        Reader::of(&headers)
+    }
+
+    #[test]
+    fn a_choice_counts_more_than_what_the_browser_prefers() {
+        let chosen = Reader { locale: Locale::En, theme: Theme::Dark, name: "李雷".into() };
+        assert_eq!(reader("other=1; language=en;theme=dark; name=%E6%9D%8E%E9%9B%B7"), chosen);
+    }
+
+    #[test]
+    fn a_cookie_that_makes_no_sense_is_none() {
+        let none = Reader { locale: Locale::ZhCn, theme: Theme::System, name: String::new() };
+        for cookies in ["", "language=xx; theme=pink; name=%", "name=%0a; language", "name=%ff;theme="] {
+            assert_eq!(reader(cookies), none, "{cookies}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_name_comes_back_as_it_was_remembered(name in "\\PC{1,64}") {
+            prop_assert_eq!(decoded(&encoded(&name)), Some(name));
+        }
+    }
+}
