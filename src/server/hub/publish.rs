@@ -24,6 +24,7 @@ impl Hub {
     ) {
         let (hub, room) = (self.clone(), room.clone());
         let name = room.name().clone();
+        room.asked();
         let report = Box::new(move |result: Result<Vec<Stored>, StoreError>| {
             if let Ok(stored) = &result {
                 let mut log = lock(&room.log);
@@ -32,7 +33,8 @@ impl Hub {
                         log.append(frame.clone());
                     }
                 }
-                drop(log);
+            }
+            if room.answered() {
                 hub.broadcast(&room);
             }
             told(result);

@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::protocol::Epoch;
@@ -13,6 +13,9 @@ use crate::server::hub::readers::Readers;
 use crate::server::hub::{Outlet, lock};
 use crate::server::room::{Log, LogLimits, Presence, Present, Reel};
 use crate::server::store::Bounds;
+
+/// Answers of the store in a row that may be left to the next one: some commits' time.
+const MAX_LEFT: u8 = 16;
 
 /// See the [module docs](self).
 pub struct Room {
@@ -25,6 +28,10 @@ pub struct Room {
     pub(super) dirty: AtomicBool,
     /// Set when somebody came or went and an announcement is due.
     pub(super) restless: AtomicBool,
+    /// Publishes that the store has not answered yet.
+    underway: AtomicU32,
+    /// Answers in a row that no pass was begun for, because another was on its way.
+    left: AtomicU8,
     /// Which lane fans it out: one at a time, so that its readers are never written to by two passes.
     pub(super) lane: u16,
 }
@@ -39,6 +46,8 @@ impl Room {
             presence: Mutex::default(),
             dirty: AtomicBool::new(false),
             restless: AtomicBool::new(false),
+            underway: AtomicU32::new(0),
+            left: AtomicU8::new(0),
             lane,
         }
     }
@@ -61,6 +70,22 @@ impl Room {
     /// Its log as it stands now, to be read from any place.
     pub fn reel(&self) -> Reel<'_> {
         Reel::new(&self.log)
+    }
+
+    /// A publish goes to the store.
+    pub(super) fn asked(&self) {
+        self.underway.fetch_add(1, Ordering::AcqRel);
+    }
+
+    /// The store has answered one. Whether a pass is due: not while the next answer is on its way, which will do
+    /// for both, as a pass costs a write for each reader whatever it holds. Never left out for long.
+    pub(super) fn answered(&self) -> bool {
+        let is_last = self.underway.fetch_sub(1, Ordering::AcqRel) == 1;
+        let is_due = is_last || self.left.fetch_add(1, Ordering::AcqRel) >= MAX_LEFT;
+        if is_due {
+            self.left.store(0, Ordering::Release);
+        }
+        is_due
     }
 
     /// Who reads it now.
