@@ -1,5 +1,5 @@
 # Every target installs what it misses first (scripts/setup.sh); done once, that takes under a second.
-.PHONY: help run test watch build dist bench conformance clean
+.PHONY: help run test watch build dist bench figures conformance clean
 
 help: ## What there is
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -19,8 +19,11 @@ build: ## Build the server and the page, optimised
 dist: ## Make dist/: the program and its site folder, to be copied anywhere
 	@scripts/dist.sh
 
-bench: ## Measure deliveries beside the floor
+bench: ## Measure deliveries at the standard loads: a table and a plot in target/bench/
 	@scripts/bench.sh
+
+figures: ## Measure the page: weight, first content, a flood, a long log
+	@scripts/figures.sh
 
 conformance: ## Run the public WebSocket conformance suite against the server (needs PyPI)
 	@scripts/conformance.sh
