@@ -122,7 +122,7 @@ async fn a_repeated_key_is_stored_once_and_acked_with_the_first_offset() {
     let (mut bob, welcome) = join(&server, "id=bob").await;
     assert_eq!(welcome["head"], 1);
     say(&mut bob, "mine", Some("same")).await;
-    assert_eq!(next_of(&mut bob, "ack").await["duplicate"], false);
+    assert_eq!(find(&mut bob, "ack").await["duplicate"], false);
     // And HTTP knows it too.
     let posted = reqwest::Client::new()
         .post(server.url("/api/v1/rooms/lobby/messages"))
@@ -131,19 +131,6 @@ async fn a_repeated_key_is_stored_once_and_acked_with_the_first_offset() {
         .body(r#"{"text":"again","from":"bob"}"#);
     let answer: Value = soon(posted.send()).await.expect("an answer").json().await.expect("JSON");
     assert_eq!((&answer["offset"], &answer["duplicate"]), (&json!(2), &json!(true)));
-}
-
-/// The next frame of `kind`, whatever comes before it.
-async fn next_of(peer: &mut Peer, kind: &str) -> Value {
-    soon(async {
-        loop {
-            let frame = peer.json().await;
-            if frame["type"] == kind {
-                return frame;
-            }
-        }
-    })
-    .await
 }
 
 #[tokio::test]
@@ -193,7 +180,7 @@ async fn a_typed_client_that_is_too_fast_is_told_so_and_may_try_again() {
     let (mut ann, _) = join(&server, "id=ann").await;
     say(&mut ann, "first", Some("1")).await;
     say(&mut ann, "second", Some("2")).await;
-    let error = next_of(&mut ann, "error").await;
+    let error = find(&mut ann, "error").await;
     assert_eq!(
         (error["code"].as_str(), error["key"].as_str(), error["retry"].as_bool()),
         (Some("rate_limited"), Some("2"), Some(true))

@@ -3,7 +3,7 @@
 //! # Invariants
 //!
 //! - Reports come in the order of the appends that they answer, one at a time for each room; so one of nothing
-//!   comes when all before it are settled.
+//!   comes when all before it are settled. Only a refusal may come sooner.
 //! - An offset is never given twice in an epoch.
 //! - A message is reported as stored only when it is, as durably as the store promises.
 
