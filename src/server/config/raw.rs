@@ -38,6 +38,13 @@ pub struct Given {
     pub source: Source,
 }
 
+impl Given {
+    /// That the setting `name` cannot be this, and what it can be.
+    pub(super) fn mistake(&self, name: &str, allowed: &str) -> Mistake {
+        Mistake(format!("--{name} is {:?} ({}); allowed is {allowed}", self.text, self.source))
+    }
+}
+
 /// Values as they were given, by the names of their settings.
 #[derive(Clone, Debug, Default)]
 pub struct Raw(BTreeMap<&'static str, Vec<Given>>);
@@ -79,45 +86,4 @@ impl Raw {
             if default.is_empty() { Vec::new() } else { vec![given] }
         })
     }
-
-    /// That the value of `name` is not `allowed`.
-    pub(super) fn mistake(&self, name: &str, allowed: &str) -> Mistake {
-        match self.get(name).last() {
-            Some(given) => mistake(name, given, allowed),
-            None => Mistake(format!("--{name} is missing; allowed is {allowed}")),
-        }
-    }
-
-    /// The value of `name`, read by `parse`, whose error is what would have been allowed.
-    pub(super) fn read<T>(
-        &self,
-        name: &str,
-        mistakes: &mut Vec<Mistake>,
-        parse: impl Fn(&str) -> Result<T, &'static str>,
-    ) -> Option<T> {
-        let given = self.get(name);
-        let text = given.last().map_or("", |given| &given.text);
-        parse(text).map_err(|allowed| mistakes.push(self.mistake(name, allowed))).ok()
-    }
-
-    /// All values of `name`.
-    pub(super) fn read_all<T>(
-        &self,
-        name: &str,
-        mistakes: &mut Vec<Mistake>,
-        parse: impl Fn(&str) -> Result<T, &'static str>,
-    ) -> Vec<T> {
-        let mut values = Vec::new();
-        for given in self.get(name) {
-            match parse(&given.text) {
-                Ok(value) => values.push(value),
-                Err(allowed) => mistakes.push(mistake(name, &given, allowed)),
-            }
-        }
-        values
-    }
-}
-
-fn mistake(name: &str, given: &Given, allowed: &str) -> Mistake {
-    Mistake(format!("--{name} is {:?} ({}); allowed is {allowed}", given.text, given.source))
 }

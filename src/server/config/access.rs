@@ -1,0 +1,14 @@
+//! Settings of who may come in.
+
+use crate::server::auth::OriginPolicy;
+use crate::server::config::reading::Reading;
+use crate::server::config::value::{self, AllowedOrigin};
+
+pub(super) fn origins(reading: &mut Reading<'_>) -> OriginPolicy {
+    let origins = reading.values("allow-origin", value::origin);
+    OriginPolicy {
+        any: origins.contains(&AllowedOrigin::Any),
+        null: origins.contains(&AllowedOrigin::Null),
+        listed: origins.into_iter().filter_map(AllowedOrigin::listed).collect(),
+    }
+}
