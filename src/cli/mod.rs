@@ -11,6 +11,7 @@ mod send;
 mod serve;
 mod settings;
 mod text;
+mod verify;
 
 use std::fmt::Display;
 use std::process::ExitCode;
@@ -65,6 +66,7 @@ pub fn run() -> ExitCode {
         Some(("import", matches)) => archive::run_import(matches),
         Some(("listen", matches)) => listen::run(matches),
         Some(("send", matches)) => send::run(matches),
+        Some(("verify", matches)) => verify::run(matches),
         Some((_, matches)) => serve::run(matches),
         None => serve::run(&matches),
     };
@@ -101,6 +103,7 @@ fn command() -> Command {
         .subcommand(send::command())
         .subcommand(listen::command())
         .subcommand(bench::command())
+        .subcommand(verify::command())
 }
 
 /// What is wrong with a subcommand's arguments, gathered so that all of it is told at once.

@@ -1,4 +1,4 @@
-//! `fanfare send` and `fanfare listen` as a shell runs them: arguments, pipes, signals, exit codes.
+//! `fanfare send`, `listen` and `verify` as a shell runs them: arguments, pipes, signals, exit codes.
 
 /// A network that breaks on demand.
 mod proxy;
@@ -11,6 +11,8 @@ mod send;
 mod listen;
 /// Both, while the server under them is killed and comes back.
 mod restart;
+/// A storm of clients that come back, and its verdict.
+mod verify;
 
 use std::process::Stdio;
 

@@ -132,6 +132,11 @@ impl Link {
         }
     }
 
+    /// Drops the connection without a word, as a network that breaks does; the next try comes at once.
+    pub(in crate::cli) fn break_off(&mut self) {
+        self.state = State::Pausing(Instant::now());
+    }
+
     /// Says goodbye to the server, if there is one to say it to.
     pub(in crate::cli) async fn leave(self) {
         let State::Open(open) = self.state else { return };

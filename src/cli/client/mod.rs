@@ -23,4 +23,4 @@ mod link;
 pub(super) use cursor::{Cursor, Heard, Seen};
 pub(super) use link::{Link, News};
 pub(super) use outbox::{Next, Outbox, Outcome, Settled};
-pub(super) use server_url::{ServerUrl, Socket, url_flag};
+pub(super) use server_url::{ServerUrl, Socket, url_argument, url_flag};

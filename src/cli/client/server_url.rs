@@ -22,8 +22,12 @@ pub(in crate::cli) type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
 
 /// The flag that names the server.
 pub(in crate::cli) fn url_flag() -> Arg {
+    url_argument().long("url")
+}
+
+/// The argument that names the server, for commands that ask for nothing else.
+pub(in crate::cli) fn url_argument() -> Arg {
     Arg::new("url")
-        .long("url")
         .env("FANFARE_URL")
         .hide_env_values(true)
         .value_name("URL")

@@ -1,0 +1,107 @@
+//! `fanfare verify`: cuts off all clients of a running server at once, again and again while others publish, and
+//! compares what each saw with what was stored.
+//!
+//! - [`Witness`](witness::Witness) what one reader saw, and what is wrong with it. Pure.
+//! - [`storm`] the clients, and the moments in which they are cut off.
+//! - [`report`] what a person or a script wants to see of it.
+
+mod witness;
+mod storm;
+mod report;
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use anyhow::{Context, anyhow};
+use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+
+use crate::cli::client::{ServerUrl, url_argument};
+use crate::cli::{Failure, Mistakes};
+use crate::protocol::RoomName;
+
+/// What to do to the server.
+#[derive(Clone, Debug)]
+struct Plan {
+    server: ServerUrl,
+    /// Those that listen; each room has one more that publishes.
+    readers: u32,
+    rooms: u32,
+    /// Messages a second, of all rooms together.
+    rate: u32,
+    storms: u32,
+    /// From one storm to the next, before the first and behind the last.
+    every: Duration,
+    /// Names of its own: what others say there would be compared too.
+    prefix: String,
+}
+
+/// The subcommand's arguments.
+pub(super) fn command() -> Command {
+    let number = |name: &'static str, default: &'static str, help: &'static str| {
+        Arg::new(name)
+            .long(name)
+            .value_name("N")
+            .default_value(default)
+            .value_parser(value_parser!(NonZeroU32))
+            .help(help)
+    };
+    Command::new("verify")
+        .about("Prove on your own server that nothing is lost when everybody is cut off at once")
+        .arg(url_argument())
+        .arg(number("readers", "200", "Clients that listen"))
+        .arg(number("rooms", "4", "Rooms over which they are spread; in each one client publishes"))
+        .arg(number("rate", "40", "Messages a second, of all rooms together"))
+        .arg(number("storms", "5", "How often all of them are cut off at once"))
+        .arg(number("every", "2", "Seconds from one storm to the next"))
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object instead"))
+        .after_help(
+            "It ends with 0 if every stored message came to every reader once and in order, and with 1 if not. \
+             Its rooms begin with 'verify-' and a random number; they stay until their messages are too old.",
+        )
+}
+
+pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let plan = Plan::new(matches)?;
+    // Sockets of its own: as many as the system gives.
+    let _as_many = rlimit::increase_nofile_limit(u64::MAX);
+    let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
+    let outcome = runtime.block_on(storm::run(&plan))?;
+    runtime.shutdown_background();
+    if matches.get_flag("json") {
+        report::print_json(&plan, &outcome);
+    } else {
+        report::print(&plan, &outcome);
+    }
+    match outcome.is_whole() {
+        true => Ok(()),
+        false => Err(anyhow!("the server did not keep its promises, see above").into()),
+    }
+}
+
+impl Plan {
+    fn new(matches: &ArgMatches) -> Result<Self, Failure> {
+        let number = |name: &str| matches.get_one::<NonZeroU32>(name).map_or(1, |number| number.get());
+        let url = matches.get_one::<String>("url").map_or("", String::as_str);
+        let mut mistakes = Mistakes::default();
+        let server = mistakes.check("URL", url, ServerUrl::parse);
+        let rooms = mistakes.check("--rooms", &number("rooms").to_string(), |_| match number("rooms") {
+            rooms if rooms <= number("readers") => Ok(rooms),
+            _ => Err("it is more than --readers: a room would have none"),
+        });
+        let (Some(server), Some(rooms)) = (server, rooms) else { return Err(mistakes.into()) };
+        Ok(Self {
+            server,
+            readers: number("readers"),
+            rooms,
+            rate: number("rate"),
+            storms: number("storms"),
+            every: Duration::from_secs(number("every").into()),
+            prefix: format!("verify-{:08x}", fastrand::u32(..)),
+        })
+    }
+
+    /// The room of the client `number`.
+    fn room(&self, number: u32) -> anyhow::Result<RoomName> {
+        Ok(RoomName::parse(&format!("{}-{}", self.prefix, number % self.rooms))?)
+    }
+}
