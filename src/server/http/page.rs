@@ -98,7 +98,7 @@ async fn render(state: &State, room: RoomName, reader: &Reader, form: Form, stat
 /// The end of the room's log. A page without it still comes alive, and is told by its own connection.
 async fn past(state: &State, room: &RoomName) -> Option<Past> {
     let found = async {
-        let room = state.hub.room(room).map_err(|refusal| refusal.to_string())?;
+        let room = state.hub.room(room).await.map_err(|refusal| refusal.to_string())?;
         // Asked for before the messages: what comes in between is then read twice, not never.
         let head = room.head();
         let page = state.hub.history(&room, Span::Newest, NEWEST).await.map_err(|error| error.to_string())?;

@@ -55,6 +55,7 @@ pub(super) async fn open(
     let admission = state
         .hub
         .admit(address, &room, resume.as_ref())
+        .await
         .inspect_err(|refusal| info!(%address, ?refusal, "refused"))?;
     let opened =
         Opened { admission, hub: state.hub.clone(), id, address, settings: state.connection.clone() };

@@ -71,7 +71,7 @@ impl Hub {
     ///
     /// # Errors
     /// The limit that is reached.
-    pub fn admit(
+    pub async fn admit(
         &self,
         address: IpAddr,
         name: &RoomName,
@@ -81,7 +81,7 @@ impl Hub {
             return Err(Refusal::Draining);
         }
         let place = self.take_place(address)?;
-        let room = self.room(name)?;
+        let room = self.room(name).await?;
         let bounds = self.0.store.bounds(name).map_err(|_| Refusal::StoreUnavailable)?;
         let start = Start::new(&bounds, resume);
         Ok(Admission { place, room, start, head: bounds.head, first: bounds.first })
@@ -105,8 +105,10 @@ impl Hub {
     /// The room `name`, made if need be; at the limit, in the place of one that nobody is in.
     ///
     /// # Errors
-    /// [`Refusal::TooManyRooms`].
-    pub fn room(&self, name: &RoomName) -> Result<Arc<Room>, Refusal> {
+    /// [`Refusal::TooManyRooms`] and [`Refusal::StoreUnavailable`].
+    pub async fn room(&self, name: &RoomName) -> Result<Arc<Room>, Refusal> {
+        // Before the lock: it may take a moment.
+        self.0.store.open(name).await.map_err(|_| Refusal::StoreUnavailable)?;
         let mut rooms = lock(&self.0.rooms);
         if let Some(Named(room)) = rooms.get(name) {
             return Ok(room.clone());
@@ -117,7 +119,10 @@ impl Hub {
                 .iter()
                 .find(|Named(room)| Arc::strong_count(room) == 1)
                 .map(|Named(room)| room.name().clone());
-            let empty = empty.ok_or(Refusal::TooManyRooms)?;
+            let Some(empty) = empty else {
+                self.0.store.release(name);
+                return Err(Refusal::TooManyRooms);
+            };
             rooms.remove(&empty);
             self.0.store.release(&empty);
         }

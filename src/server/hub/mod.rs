@@ -95,9 +95,9 @@ impl Hub {
     /// A Hub over `store`. Its tasks start with [`Hub::run`].
     pub fn new(settings: HubSettings, store: Arc<dyn Store>) -> Self {
         let lanes = std::thread::available_parallelism().map_or(1, usize::from);
-        Self(Arc::new(Shared {
+        let hub = Self(Arc::new(Shared {
             settings,
-            store,
+            store: store.clone(),
             started: Instant::now(),
             newest: AtomicU64::new(0),
             rooms: Mutex::default(),
@@ -107,7 +107,14 @@ impl Hub {
             lanes: (0..lanes).map(|_| fanout::Lane::default()).collect(),
             restless: announce::Restless::default(),
             draining: AtomicBool::new(false),
-        }))
+        }));
+        let shared = Arc::downgrade(&hub.0);
+        store.follow(Box::new(move |name, frames| {
+            if let Some(shared) = shared.upgrade() {
+                Self(shared).hear(name, frames);
+            }
+        }));
+        hub
     }
 
     /// Now, as the session floor counts time.

@@ -6,8 +6,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
 use crate::protocol::RoomName;
+use crate::server::hub::room::Named;
 use crate::server::hub::{Hub, Room, lock};
-use crate::server::room::Draft;
+use crate::server::room::{Draft, Frame};
 use crate::server::store::{Bounds, Limit, Page, Span, StoreError, Stored};
 
 /// Bytes of a page of history: what one client may make wait for itself by asking once.
@@ -27,12 +28,10 @@ impl Hub {
         room.asked();
         let report = Box::new(move |result: Result<Vec<Stored>, StoreError>| {
             if let Ok(stored) = &result {
-                let mut log = lock(&room.log);
-                for stored in stored {
-                    if let Stored::New(frame) = stored {
-                        log.append(frame.clone());
-                    }
-                }
+                room.take(stored.iter().filter_map(|stored| match stored {
+                    Stored::New(frame) => Some(frame),
+                    Stored::Duplicate { .. } => None,
+                }));
             }
             if room.answered() {
                 hub.broadcast(&room);
@@ -40,6 +39,15 @@ impl Hub {
             told(result);
         });
         self.0.store.append(&name, drafts, now_millis(), report);
+    }
+
+    /// The store tells that `frames` were appended to the room `name`, here or on another node.
+    pub(super) fn hear(&self, name: &RoomName, frames: &[Arc<Frame>]) {
+        let room = lock(&self.0.rooms).get(name).map(|Named(room)| room.clone());
+        if let Some(room) = room {
+            room.take(frames.iter());
+            self.broadcast(&room);
+        }
     }
 
     /// Waits until what was published before is stored and in its ring, or refused.

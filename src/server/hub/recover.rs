@@ -42,6 +42,8 @@ pub struct Missed {
     pub frames: Vec<Arc<Frame>>,
     /// The newest offset before they were read: what came after that is in the ring.
     pub head: Offset,
+    /// Whether no number is left out, so that what is not there can be counted.
+    pub is_dense: bool,
 }
 
 impl Hub {
@@ -53,7 +55,7 @@ impl Hub {
         // Before the page is read: what is appended meanwhile is in the ring or makes the reader behind again.
         let head = room.head();
         let page = self.history(room, Span::After(after), CATCH_UP_MESSAGES).await?;
-        Ok(Missed { frames: page.frames, head })
+        Ok(Missed { frames: page.frames, head, is_dense: room.is_dense })
     }
 }
 
@@ -83,11 +85,7 @@ impl Start {
         let Some(Resume { after, epoch }) = resume else {
             return Self { cursor: bounds.head, recovery: Recovery::Fresh, gap: None };
         };
-        // The last one that is gone; of an empty log everything is.
-        let gone = match bounds.first {
-            Offset(0) => bounds.head,
-            Offset(first) => Offset(first - 1),
-        };
+        let gone = bounds.gone;
         let before = Offset(gone.0 + 1);
         let is_of_this_log =
             epoch.as_ref().is_none_or(|epoch| *epoch == bounds.epoch) && *after <= bounds.head;
@@ -102,7 +100,8 @@ impl Start {
         if *after == Offset(0) && epoch.is_none() {
             return Self { cursor: gone, recovery: Recovery::Resumed, gap: None };
         }
-        let gap = Gap { after: *after, before, count: Some(gone.0 - after.0), reason: GapReason::Expired };
+        let count = bounds.is_dense.then(|| gone.0 - after.0);
+        let gap = Gap { after: *after, before, count, reason: GapReason::Expired };
         Self { cursor: gone, recovery: Recovery::Lost, gap: Some(gap) }
     }
 }
@@ -116,7 +115,7 @@ mod tests {
         head: u64,
         resume: Option<(u64, Option<u32>)>,
     ) -> (u64, Recovery, Option<(u64, u64)>) {
-        let bounds = Bounds { epoch: Epoch::new(1), first: Offset(first), head: Offset(head) };
+        let bounds = Bounds::dense(Epoch::new(1), Offset(first), Offset(head));
         let resume =
             resume.map(|(after, epoch)| Resume { after: Offset(after), epoch: epoch.map(Epoch::new) });
         let start = Start::new(&bounds, resume.as_ref());

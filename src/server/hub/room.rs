@@ -11,7 +11,7 @@ use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::hub::readers::Readers;
 use crate::server::hub::{Outlet, lock};
-use crate::server::room::{Log, LogLimits, Presence, Present, Reel};
+use crate::server::room::{Frame, Log, LogLimits, Presence, Present, Reel};
 use crate::server::store::Bounds;
 
 /// Answers of the store in a row that may be left to the next one: some commits' time.
@@ -21,6 +21,8 @@ const MAX_LEFT: u8 = 16;
 pub struct Room {
     name: RoomName,
     epoch: Epoch,
+    /// Whether its offsets leave no number out.
+    pub(super) is_dense: bool,
     pub(super) log: Mutex<Log>,
     readers: Mutex<Readers>,
     pub(super) presence: Mutex<Presence>,
@@ -41,6 +43,7 @@ impl Room {
         Self {
             name,
             epoch: bounds.epoch,
+            is_dense: bounds.is_dense,
             log: Mutex::new(Log::new(limits, bounds.head)),
             readers: Mutex::default(),
             presence: Mutex::default(),
@@ -70,6 +73,16 @@ impl Room {
     /// Its log as it stands now, to be read from any place.
     pub fn reel(&self) -> Reel<'_> {
         Reel::new(&self.log)
+    }
+
+    /// Appends those of `frames` that its log does not have yet: what a store has told, it also reports.
+    pub(super) fn take<'a>(&self, frames: impl Iterator<Item = &'a Arc<Frame>>) {
+        let mut log = lock(&self.log);
+        for frame in frames {
+            if frame.offset() > log.head() {
+                log.append(frame.clone());
+            }
+        }
     }
 
     /// A publish goes to the store.

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::sync::mpsc;
 
+use futures::FutureExt;
 use proptest::prelude::*;
 
 use super::*;
@@ -101,7 +102,7 @@ impl World {
     }
 
     fn room(&self) -> Arc<Room> {
-        self.hub.room(&RoomName::lobby()).expect("a room")
+        self.hub.room(&RoomName::lobby()).now_or_never().expect("at once").expect("a room")
     }
 
     fn publish(&mut self, count: u8) {
@@ -128,7 +129,9 @@ impl Client {
         let resume =
             self.position.clone().map(|(epoch, after)| Resume { after: Offset(after), epoch: Some(epoch) });
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let admission = world.hub.admit(address, &RoomName::lobby(), resume.as_ref()).expect("admitted");
+        let lobby = RoomName::lobby();
+        let admitted = world.hub.admit(address, &lobby, resume.as_ref()).now_or_never();
+        let admission = admitted.expect("at once").expect("admitted");
         let (room, start) = (admission.room().clone(), admission.start().clone());
         let is_kept = self
             .position
@@ -163,7 +166,7 @@ impl Client {
                 Next::Behind(after) => {
                     let head = room.head();
                     let page = world.hub.history(&room, Span::After(after), 3).await.expect("a page");
-                    outbox.caught_up(&page.frames, head);
+                    outbox.caught_up(&page.frames, head, true);
                     continue;
                 }
                 Next::Idle | Next::Finished => {

@@ -50,9 +50,15 @@ impl Log {
         self.frames.back().map_or(self.dropped, |frame| frame.offset())
     }
 
-    /// Adds `frame` at the end, dropping the oldest frames past the limits.
+    /// Adds `frame` at the end, dropping the oldest frames past the limits. If it is not the next one, all before
+    /// it are dropped: whoever has not read them is [`Lagged`], and asks the store what is still there.
     pub fn append(&mut self, frame: Arc<Frame>) {
         debug_assert!(frame.offset() > self.head(), "offsets only grow");
+        if frame.prev() > self.head() {
+            self.frames.clear();
+            self.bytes = 0;
+            self.dropped = frame.prev();
+        }
         self.bytes += frame.size();
         self.frames.push_back(frame);
         while self.frames.len() > 1
@@ -163,8 +169,16 @@ mod tests {
     fn a_ring_that_goes_on_after_a_restart_has_nothing_from_before() {
         let mut log = Log::new(LogLimits { messages: 2, bytes: usize::MAX }, Offset(7));
         assert_eq!((log.head(), read(&log, 6, 1000)), (Offset(7), Err(Lagged { dropped: Offset(7) })));
+        log.append(letter(8));
+        assert_eq!(read(&log, 7, 1000).map(|run| run.map(|run| run.until)), Ok(Some(Offset(8))));
+    }
+
+    #[test]
+    fn a_reader_before_a_hole_is_told_that_it_lagged() {
+        let mut log = log_of(10, 3);
         log.append(letter(9));
-        assert_eq!(read(&log, 7, 1000).map(|run| run.map(|run| run.until)), Ok(Some(Offset(9))));
+        assert_eq!(read(&log, 3, 1000), Err(Lagged { dropped: Offset(8) }));
+        assert_eq!(read(&log, 8, 1000).map(|run| run.map(|run| run.until)), Ok(Some(Offset(9))));
     }
 
     #[test]

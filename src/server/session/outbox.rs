@@ -158,8 +158,9 @@ impl Outbox {
     }
 
     /// The store gave `frames`, the oldest that it has after the cursor. If it has none, or not the next one,
-    /// there is a gap: a plain client cannot be told and is closed, any other is told. Whether there was one.
-    pub fn caught_up(&mut self, frames: &[Arc<Frame>], head: Offset) -> bool {
+    /// there is a gap: a plain client cannot be told and is closed, any other is told, and how many where
+    /// `is_dense` says that no number is left out. Whether there was one.
+    pub fn caught_up(&mut self, frames: &[Arc<Frame>], head: Offset, is_dense: bool) -> bool {
         if !self.is_behind {
             return false;
         }
@@ -167,11 +168,9 @@ impl Outbox {
         let seen = frames.first().map_or(head, |first| first.prev());
         let has_gap = seen > self.cursor;
         if has_gap {
-            self.skip_to(
-                seen,
-                frames.first().map_or(Offset(head.0 + 1), |first| first.offset()),
-                GapReason::Lagged,
-            );
+            let before = frames.first().map_or(Offset(head.0 + 1), |first| first.offset());
+            let count = before.0.checked_sub(self.cursor.0 + 1).filter(|_| is_dense);
+            self.skip_to(seen, before, count);
         }
         if let Some(run) = room::join(frames.iter().map(|frame| &**frame), self.dialect, MAX_RUN_BYTES)
             && !matches!(self.farewell, Some(Farewell::Ours(CloseCode::TooSlow)))
@@ -183,15 +182,15 @@ impl Outbox {
         has_gap
     }
 
-    /// What lies between the cursor and `before`, of which `seen` is the last, will not come.
-    pub fn skip_to(&mut self, seen: Offset, before: Offset, reason: GapReason) {
+    /// What lies between the cursor and `before`, of which `seen` is the last, will not come; so many, if that is
+    /// known.
+    fn skip_to(&mut self, seen: Offset, before: Offset, count: Option<u64>) {
         let after = self.cursor;
         self.cursor = seen;
         match self.dialect {
             Dialect::Plain => self.close(Farewell::Ours(CloseCode::TooSlow)),
             Dialect::Typed | Dialect::Sse | Dialect::Ndjson => {
-                let count = before.0.checked_sub(after.0 + 1);
-                self.say(&Push::Gap { after, before, count, reason });
+                self.say(&Push::Gap { after, before, count, reason: GapReason::Lagged });
             }
         }
     }

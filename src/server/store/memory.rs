@@ -130,7 +130,7 @@ impl Store for MemoryStore {
         let mut kept = lock(&room);
         kept.trim(self.clock.now(), &self.retention);
         let first = kept.frames.front().map_or(Offset(0), |(frame, _)| frame.offset());
-        Ok(Bounds { epoch: kept.epoch.clone(), first, head: kept.head })
+        Ok(Bounds::dense(kept.epoch.clone(), first, kept.head))
     }
 
     fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64, report: Report) {

@@ -6,6 +6,8 @@
 //!   comes when all before it are settled. Only a refusal may come sooner.
 //! - An offset is never given twice in an epoch.
 //! - A message is reported as stored only when it is, as durably as the store promises.
+//! - A store that others write to as well tells all that is appended, in one order, to whoever follows it
+//!   ([`Store::follow`]); a store with one writer has nothing to tell that it does not report.
 
 mod clock;
 mod memory;
@@ -14,7 +16,8 @@ mod sqlite;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::future::BoxFuture;
+use futures::FutureExt;
+use futures::future::{BoxFuture, ready};
 use tokio::sync::watch;
 
 use crate::protocol::Epoch;
@@ -72,6 +75,22 @@ pub struct Bounds {
     pub first: Offset,
     /// The newest offset given out; 0 when none was.
     pub head: Offset,
+    /// Everything after this offset is kept.
+    pub gone: Offset,
+    /// Whether no number is left out, so that what is gone can be counted.
+    pub is_dense: bool,
+}
+
+impl Bounds {
+    /// Where a log stands in which each offset is one more than the one before it.
+    pub fn dense(epoch: Epoch, first: Offset, head: Offset) -> Self {
+        // The last one that is gone; of an empty log everything is.
+        let gone = match first {
+            Offset(0) => head,
+            Offset(first) => Offset(first - 1),
+        };
+        Self { epoch, first, head, gone, is_dense: true }
+    }
 }
 
 /// What became of a draft.
@@ -140,9 +159,25 @@ pub enum Health {
 /// What is told what became of a batch, in the order of its drafts.
 pub type Report = Box<dyn FnOnce(Result<Vec<Stored>, StoreError>) + Send>;
 
+/// What is told what was appended to a room, by whomever, in the order of the log.
+pub type Heard = Box<dyn Fn(&RoomName, &[Arc<Frame>]) + Send + Sync>;
+
 /// See the [module docs](self).
 pub trait Store: Send + Sync {
-    /// Where `room` stands; a room that there is not yet begins.
+    /// Learns where `room` stands, as well as that can be known now. From then on its bounds can be asked, it can
+    /// be appended to and is followed, until it is released.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    fn open(&self, _room: &RoomName) -> BoxFuture<'static, Result<(), StoreError>> {
+        ready(Ok(())).boxed()
+    }
+
+    /// From now on `heard` is told what is appended to open rooms: when [`Store::bounds`] say so too, and before
+    /// it is reported. What it was told may be reported again.
+    fn follow(&self, _heard: Heard) {}
+
+    /// Where `room`, which is open, stands; a room that there is not yet begins.
     ///
     /// # Errors
     /// If the store cannot be reached.

@@ -130,8 +130,8 @@ impl Reader {
         let missed = self.hub.missed(&self.room, after).await;
         let outbox = &mut self.lock().outbox;
         match missed {
-            Ok(Missed { frames, head }) => {
-                if outbox.caught_up(&frames, head) {
+            Ok(Missed { frames, head, is_dense }) => {
+                if outbox.caught_up(&frames, head, is_dense) {
                     metrics::gap(GapReason::Lagged);
                 }
             }

@@ -150,8 +150,8 @@ fn welcome(
 /// Reads on from the store, for a reader that the ring has passed.
 async fn catch_up(connection: &Connection, after: Offset) {
     match connection.hub.missed(&connection.room, after).await {
-        Ok(Missed { frames, head }) => connection.with_outbox(|outbox| {
-            if outbox.caught_up(&frames, head) {
+        Ok(Missed { frames, head, is_dense }) => connection.with_outbox(|outbox| {
+            if outbox.caught_up(&frames, head, is_dense) {
                 metrics::gap(GapReason::Lagged);
             }
         }),

@@ -85,7 +85,7 @@ pub(super) async fn history(
             .filter(|limit| (1..=MAX_LIMIT).contains(limit))
             .ok_or(ApiError::Parameter { name: "limit", allowed: "a number from 1 to 1000" })
     })?;
-    let room = state.hub.room(&room)?;
+    let room = state.hub.room(&room).await?;
     let span = after.map(Span::After).or(before.map(Span::Before)).unwrap_or(Span::Newest);
     // Between two offsets, one more than asked for: it tells whether there is more before the second.
     let looked_at = if after.is_some() && before.is_some() { limit + 1 } else { limit };
@@ -96,7 +96,7 @@ pub(super) async fn history(
         page.frames.truncate(wanted.min(limit));
     }
     // After the page: so that no message of it is newer than the head.
-    let Bounds { epoch, first, head } = state.hub.bounds(&room)?;
+    let Bounds { epoch, first, head, .. } = state.hub.bounds(&room)?;
     let messages = page.frames.iter().map(|frame| Entry(frame.publication())).collect();
     Ok(Json(History { epoch, first, head, messages, more: page.more }))
 }

@@ -51,7 +51,7 @@ pub(super) async fn presence(
     Shared(state): Shared<State>,
     InRoom(room): InRoom,
 ) -> Result<Json<Presence>, ApiError> {
-    let (count, present) = state.hub.room(&room)?.present();
+    let (count, present) = state.hub.room(&room).await?.present();
     let member = |Present { id, connections, since }| Member { id, connections, since };
     Ok(Json(Presence { count, members: present.map(|all| all.into_iter().map(member).collect()) }))
 }

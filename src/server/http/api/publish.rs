@@ -136,7 +136,7 @@ pub(in crate::server::http) async fn store(
     drafts: Vec<Draft>,
 ) -> Result<(Arc<Room>, Vec<Stored>), ApiError> {
     keep_to_the_rate(state, address, drafts.len())?;
-    let room = state.hub.room(name)?;
+    let room = state.hub.room(name).await?;
     let (report, reported) = oneshot::channel();
     // The receiver is gone only if the client is.
     state.hub.publish(&room, drafts, move |result| drop(report.send(result)));

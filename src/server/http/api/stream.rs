@@ -89,6 +89,7 @@ pub(super) async fn stream(
     let admission = state
         .hub
         .admit(address, &room, resume.as_ref())
+        .await
         .inspect_err(|refusal| info!(%address, ?refusal, "refused"))?;
     place.give_back();
     let heartbeat = state.connection.heartbeat.ping_after;

@@ -88,7 +88,7 @@ fn a_reader_the_ring_has_passed_goes_on_from_the_store() {
     let mut outbox = outbox();
     assert_eq!(drain(&mut outbox, &log, 1000), (Vec::new(), false));
     assert_eq!(outbox.behind(), Some(Offset(0)));
-    outbox.caught_up(&all[..2], Offset(3));
+    outbox.caught_up(&all[..2], Offset(3), true);
     let (written, _) = drain(&mut outbox, &log, 2);
     assert_eq!(written, b"\x81\x03one\x81\x03two\x81\x05three");
 }
@@ -100,7 +100,7 @@ fn a_plain_reader_with_a_gap_is_closed_as_too_slow_and_any_other_is_told() {
     for dialect in [Dialect::Plain, Dialect::Typed, Dialect::Sse, Dialect::Ndjson] {
         let mut outbox = Outbox::new(dialect, Offset(0));
         drain(&mut outbox, &log, 1000);
-        outbox.caught_up(&all[2..], Offset(3));
+        outbox.caught_up(&all[2..], Offset(3), true);
         let (written, finished) = drain(&mut outbox, &log, 1000);
         if dialect == Dialect::Plain {
             assert_eq!((written, finished), (wire::close_frame(CloseCode::TooSlow).to_vec(), true));

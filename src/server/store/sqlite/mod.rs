@@ -120,7 +120,7 @@ impl SqliteStore {
 impl Store for SqliteStore {
     fn bounds(&self, room: &RoomName) -> Result<Bounds, StoreError> {
         let (first, head) = self.ledger.bounds(room);
-        Ok(Bounds { epoch: self.ledger.epoch().clone(), first, head })
+        Ok(Bounds::dense(self.ledger.epoch().clone(), first, head))
     }
 
     fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64, report: Report) {
