@@ -9,7 +9,7 @@
 //! - `browser` wasm only: one socket, kept alive. Never names `app`.
 //! - [`app`] both sides: the page. Never names `server`; the server hands it a `Snapshot`.
 //! - `server` native only: wire, rooms, sessions, hub, transport, HTTP; see its own map.
-//! - `cli` native only: `serve`, `check-config`, `export`, `import`, and the clients `send`, `listen`, `bench`,
+//! - `cli` native only: `serve`, `admin`, `check-config`, `export`, `import`, and the clients `send`, `listen`, `bench`,
 //!   `verify`.
 //!
 //! A floor names only floors below it. This file and `app::live` are the only places that ask which side

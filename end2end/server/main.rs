@@ -51,6 +51,8 @@ mod stream;
 mod slow_stream;
 /// The API's description, held against what it answers.
 mod openapi;
+/// What operators see and do.
+mod admin;
 /// Signals and the orderly end.
 mod drain;
 /// The clients on the command line.

@@ -15,7 +15,7 @@ async fn figure(server: &Server, series: &str) -> u64 {
     line.map_or(0, |number| number.parse().expect("a whole number"))
 }
 
-async fn until(server: &Server, series: &str, expected: u64) {
+pub(crate) async fn until(server: &Server, series: &str, expected: u64) {
     soon(async {
         while figure(server, series).await != expected {
             tokio::task::yield_now().await;
@@ -31,7 +31,9 @@ fn closed(code: &str) -> String {
 #[tokio::test]
 async fn each_close_is_counted_by_its_code() {
     let server = Server::start(&["--max-message", "1KiB", "--message-rate", "1/s", "--message-burst", "1"]);
-    for code in ["1000", "1001", "1002", "1007", "1009", "4000", "4001", "4002", "4502", "client", "lost"] {
+    for code in
+        ["1000", "1001", "1002", "1007", "1009", "4000", "4001", "4002", "4003", "4502", "client", "lost"]
+    {
         assert_eq!(figure(&server, &closed(code)).await, 0);
     }
     server.join("ann").await.send("x".repeat(2000)).await;

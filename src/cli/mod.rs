@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done, 1 failed, 2 wrong use.
 
+mod admin;
 mod archive;
 mod bench;
 mod check_config;
@@ -60,6 +61,7 @@ pub fn run() -> ExitCode {
         }
     };
     let result = match matches.subcommand() {
+        Some(("admin", matches)) => admin::run(matches),
         Some(("bench", matches)) => bench::run(matches),
         Some(("check-config", matches)) => check_config::run(matches),
         Some(("export", matches)) => archive::run_export(matches),
@@ -102,6 +104,7 @@ fn command() -> Command {
         .subcommand(archive::import_command())
         .subcommand(send::command())
         .subcommand(listen::command())
+        .subcommand(admin::command())
         .subcommand(bench::command())
         .subcommand(verify::command())
 }

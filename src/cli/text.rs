@@ -69,7 +69,7 @@ pub(super) fn escape(text: &str) -> String {
 }
 
 /// Milliseconds since 1970 as date and time to the second, in UTC (RFC 3339).
-fn utc(at: u64) -> String {
+pub(super) fn utc(at: u64) -> String {
     let (days, seconds) = ((at / 86_400_000) as i64, at / 1000 % 86_400);
     // Years from March, so that a leap day is the last of its year; eras of 400 years, which are all alike
     // (Howard Hinnant, "chrono-compatible low-level date algorithms", civil_from_days).

@@ -22,13 +22,15 @@ pub enum CloseCode {
     TooFast,
     /// 4002: the client did not read what waited for it.
     TooSlow,
+    /// 4003: an admin ended the connection.
+    Kicked,
     /// 4502: the room or the id in the address is not a name.
     BadName,
 }
 
 impl CloseCode {
     /// All codes, in order of their numbers.
-    pub const ALL: [Self; 9] = [
+    pub const ALL: [Self; 10] = [
         Self::Done,
         Self::GoingAway,
         Self::Protocol,
@@ -37,6 +39,7 @@ impl CloseCode {
         Self::Expired,
         Self::TooFast,
         Self::TooSlow,
+        Self::Kicked,
         Self::BadName,
     ];
 
@@ -51,6 +54,7 @@ impl CloseCode {
             Self::Expired => 4000,
             Self::TooFast => 4001,
             Self::TooSlow => 4002,
+            Self::Kicked => 4003,
             Self::BadName => 4502,
         }
     }
@@ -66,6 +70,7 @@ impl CloseCode {
             Self::Expired => "expired: no sign of life",
             Self::TooFast => "too many messages",
             Self::TooSlow => "too slow to read",
+            Self::Kicked => "kicked by an admin",
             Self::BadName => "bad room or id",
         }
     }

@@ -21,6 +21,8 @@ const FRAMES_REFUSED: &str = "fanfare_frames_refused_total";
 const GAPS: &str = "fanfare_gaps_total";
 /// Connections that are open.
 const CONNECTIONS: &str = "fanfare_connections";
+/// What operators did, by kind.
+const ACTS: &str = "fanfare_admin_acts_total";
 /// Rooms in memory.
 const ROOMS: &str = "fanfare_rooms";
 
@@ -43,6 +45,28 @@ impl End {
             Self::Lost => "lost".to_owned(),
         }
     }
+}
+
+/// What an operator does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Ends a connection.
+    Kick,
+}
+
+impl Act {
+    const ALL: [Self; 1] = [Self::Kick];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Kick => "kick",
+        }
+    }
+}
+
+/// An operator acted, on so many.
+pub fn acted(act: Act, count: usize) {
+    counter!(ACTS, "act" => act.label()).increment(count as u64);
 }
 
 /// A connection ended.
@@ -97,9 +121,13 @@ fn describe() {
     describe_counter!(CLOSED, "Connections that ended, by close code, 'client' or 'lost'");
     describe_counter!(REFUSED, "HTTP requests and handshakes that were refused, by the code of the error");
     describe_counter!(FRAMES_REFUSED, "Frames of fanfare.v1 answered with an error, by its code");
+    describe_counter!(ACTS, "What operators did, by kind");
     describe_counter!(GAPS, "Clients told of messages that they will not get, by reason");
     for end in CloseCode::ALL.map(End::Closed).into_iter().chain([End::Client, End::Lost]) {
         counter!(CLOSED, "code" => end.label()).increment(0);
+    }
+    for act in Act::ALL {
+        acted(act, 0);
     }
     for code in ErrorCode::ALL {
         counter!(FRAMES_REFUSED, "code" => code.as_str()).increment(0);

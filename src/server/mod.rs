@@ -130,9 +130,13 @@ impl Server {
         let serve = |listener: TcpListener, router: Router, settings: AcceptSettings| {
             tokio::spawn(http::serve(listener, router, settings, stopped.clone()))
         };
-        let serving: Vec<_> = std::iter::once(serve(public, http::router(state), accept))
+        let serving: Vec<_> = std::iter::once(serve(public, http::router(state.clone()), accept))
             .chain(ops.map(|listener| {
-                serve(listener, http::ops_router(hub.clone(), Metrics::install(), store.health()), accept_ops)
+                serve(
+                    listener,
+                    http::ops_router(state.clone(), Metrics::install(), store.health()),
+                    accept_ops,
+                )
             }))
             .collect();
         let running = tokio::spawn({

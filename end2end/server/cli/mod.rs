@@ -9,6 +9,8 @@ mod stranger;
 mod send;
 /// What is heard is printed once, in order, or is told.
 mod listen;
+/// What operators ask and do.
+mod admin;
 /// Both, while the server under them is killed and comes back.
 mod restart;
 /// A storm of clients that come back, and its verdict.

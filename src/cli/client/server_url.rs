@@ -96,6 +96,18 @@ impl ServerUrl {
         Ok(Self { authority: host_and_port })
     }
 
+    /// Host and port as a request names them.
+    pub(in crate::cli) fn authority(&self) -> &str {
+        &self.authority
+    }
+
+    /// Host and port to connect to.
+    pub(in crate::cli) fn socket_address(&self) -> String {
+        // The last colon of a bare IPv6 address stands before its bracket.
+        let has_port = self.authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+        if has_port { self.authority.clone() } else { format!("{}:80", self.authority) }
+    }
+
     /// Opens a socket with `query`, pairs of name and value; in the dialect `fanfare.v1` if `is_typed`.
     ///
     /// # Errors

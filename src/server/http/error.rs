@@ -123,6 +123,21 @@ pub(super) enum ApiError {
         /// How long to wait.
         wait: Duration,
     },
+    /// Not an operator.
+    #[error(
+        "administering needs a token with the right to, where --auth-key-file is set; or ask the ops listener \
+         (--ops-listen), from the machine itself"
+    )]
+    NoOperator,
+    /// A call that takes JSON only.
+    #[error("send content-type: application/json")]
+    NotJson,
+    /// A connection that there is not.
+    #[error("there is no connection {number}, or none that you administer")]
+    NoConnection {
+        /// The number asked for.
+        number: u64,
+    },
     /// A body that does not come.
     #[error("the body did not come in time")]
     Slow,
@@ -159,6 +174,9 @@ impl ApiError {
             }
             Self::Upgrade(_) => (StatusCode::BAD_REQUEST, "bad_handshake"),
             Self::Origin => (StatusCode::FORBIDDEN, "origin_not_allowed"),
+            Self::NoOperator => (StatusCode::FORBIDDEN, "not_allowed"),
+            Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+            Self::NoConnection { .. } => (StatusCode::NOT_FOUND, "no_such_connection"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),

@@ -1,5 +1,7 @@
 //! What handlers ask of a request. Each part is checked here, and what is wrong with it is said as JSON.
 
+use std::net::IpAddr;
+
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
@@ -38,6 +40,12 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
             .map(|axum::extract::Query(fields)| Self(fields))
             .map_err(|error| ApiError::Query(error.body_text()))
     }
+}
+
+/// The IP address that the query's field `name` holds.
+pub(super) fn address(name: &'static str, text: &str) -> Result<IpAddr, ApiError> {
+    let allowed = "an IP address, like 192.0.2.1 or 2001:db8::1";
+    text.parse().map_err(|_| ApiError::Parameter { name, allowed })
 }
 
 /// The offset that the query's field `name` holds.

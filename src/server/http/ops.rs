@@ -7,8 +7,7 @@ use axum::response::IntoResponse;
 use axum::routing::get;
 use tokio::sync::watch;
 
-use crate::server::http::error;
-use crate::server::hub::Hub;
+use crate::server::http::{State, api, error};
 use crate::server::metrics::Metrics;
 use crate::server::store::Health;
 
@@ -16,8 +15,9 @@ use crate::server::store::Health;
 const METRICS_TYPE: &str = "text/plain; version=0.0.4";
 
 /// `GET /healthz`: the process is up and answers. `GET /readyz`: the store took the last write; else 503 and why
-/// not. `GET /metrics`: what is counted.
-pub fn router(hub: Hub, metrics: Metrics, store: watch::Receiver<Health>) -> Router {
+/// not. `GET /metrics`: what is counted. `/api/v1/admin`: the operator's calls.
+pub fn router(state: State, metrics: Metrics, store: watch::Receiver<Health>) -> Router {
+    let hub = state.hub.clone();
     let figures = async move || {
         let text = metrics.render(hub.connections(), hub.rooms());
         ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response()
@@ -26,6 +26,7 @@ pub fn router(hub: Hub, metrics: Metrics, store: watch::Receiver<Health>) -> Rou
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readiness).with_state(store))
         .route("/metrics", get(figures))
+        .merge(api::ops_router().with_state(state))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
 }

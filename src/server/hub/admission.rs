@@ -10,7 +10,7 @@ use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::hub::publish::now_millis;
 use crate::server::hub::room::Named;
-use crate::server::hub::{Hub, Outlet, Resume, Room, Start, lock};
+use crate::server::hub::{Hub, Outlet, Resume, Room, Seat, Start, lock};
 
 /// Why a connection or a room was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -56,6 +56,9 @@ pub struct Membership {
     room: Arc<Room>,
     /// Who is present by it; `None` for a reader that nobody sees.
     id: Option<UserId>,
+    number: u64,
+    /// When it came, in milliseconds since 1970 UTC.
+    since: u64,
     /// Where its outlet is registered, once it is.
     keys: Option<Keys>,
 }
@@ -63,7 +66,7 @@ pub struct Membership {
 #[derive(Clone, Copy, Debug)]
 struct Keys {
     reader: usize,
-    outlet: usize,
+    seat: usize,
 }
 
 impl Hub {
@@ -133,19 +136,15 @@ impl Hub {
         Ok(room)
     }
 
-    /// The number of a new connection, from 1.
-    pub fn number_connection(&self) -> u64 {
-        self.0.newest.fetch_add(1, Ordering::Relaxed) + 1
-    }
-
     /// Makes whoever was admitted a member. With an `id` it is present from now on; without one it only reads.
     pub fn join(&self, admission: Admission, id: Option<UserId>) -> Membership {
         let Admission { place, room, .. } = admission;
+        let (number, since) = (self.0.newest.fetch_add(1, Ordering::Relaxed) + 1, now_millis());
         if let Some(id) = &id {
-            lock(&room.presence).join(id, now_millis());
+            lock(&room.presence).join(id, since);
             self.is_restless(&room);
         }
-        Membership { place, room, id, keys: None }
+        Membership { place, room, id, number, since, keys: None }
     }
 }
 
@@ -153,6 +152,11 @@ impl Membership {
     /// Who is present by it, if anybody.
     pub const fn id(&self) -> Option<&UserId> {
         self.id.as_ref()
+    }
+
+    /// The connection's number, from 1.
+    pub const fn number(&self) -> u64 {
+        self.number
     }
 
     /// Where it comes from.
@@ -164,8 +168,16 @@ impl Membership {
     pub fn register(&mut self, outlet: Arc<dyn Outlet>) {
         let hub = &self.place.hub;
         let reader = self.room.add_reader(outlet.clone());
-        let key = lock(&hub.0.outlets).insert(outlet.clone());
-        self.keys = Some(Keys { reader, outlet: key });
+        let seat = Seat {
+            outlet: outlet.clone(),
+            room: self.room.clone(),
+            number: self.number,
+            id: self.id.clone(),
+            address: self.place.address,
+            since: self.since,
+        };
+        let seat = lock(&hub.0.seats).insert(seat);
+        self.keys = Some(Keys { reader, seat });
         if hub.0.draining.load(Ordering::Acquire) {
             outlet.drain(hub.reconnect_after());
         }
@@ -214,10 +226,10 @@ impl Drop for Place {
 impl Drop for Membership {
     fn drop(&mut self) {
         let hub = &self.place.hub;
-        if let Some(Keys { reader, outlet }) = self.keys {
+        if let Some(Keys { reader, seat }) = self.keys {
             self.room.remove_reader(reader);
-            let outlet = lock(&hub.0.outlets).remove(outlet);
-            drop(outlet);
+            let seat = lock(&hub.0.seats).remove(seat);
+            drop(seat);
         }
         if let Some(id) = &self.id {
             lock(&self.room.presence).leave(id, hub.now());

@@ -10,6 +10,7 @@
 mod admission;
 mod announce;
 mod fanout;
+mod inspect;
 mod publish;
 mod readers;
 mod recover;
@@ -25,10 +26,12 @@ use std::time::{Duration, Instant};
 use slab::Slab;
 use tokio::sync::Notify;
 
+use crate::protocol::CloseCode;
 use crate::server::room::{LogLimits, Moment, Reel};
 use crate::server::store::Store;
 
 pub use admission::{Admission, Membership, Refusal};
+pub use inspect::{Figures, Part, Seat, Standing};
 pub use recover::{Gap, Missed, Resume, Start};
 pub use room::Room;
 
@@ -47,6 +50,10 @@ pub trait Outlet: Send + Sync {
     fn tell(&self, frame: &[u8]);
     /// The server is about to stop: ends the connection with 1001. The client should come back after so long.
     fn drain(&self, reconnect_after: Duration);
+    /// Ends the connection with `code`.
+    fn close(&self, code: CloseCode);
+    /// How far it has got.
+    fn standing(&self) -> Standing;
 }
 
 /// Limits of one process.
@@ -75,7 +82,7 @@ struct Shared {
     /// The number of the newest connection.
     newest: AtomicU64,
     rooms: Mutex<HashSet<room::Named>>,
-    outlets: Mutex<Slab<Arc<dyn Outlet>>>,
+    seats: Mutex<Slab<Seat>>,
     census: Mutex<Census>,
     /// Told whenever a connection leaves.
     left: Notify,
@@ -101,7 +108,7 @@ impl Hub {
             started: Instant::now(),
             newest: AtomicU64::new(0),
             rooms: Mutex::default(),
-            outlets: Mutex::default(),
+            seats: Mutex::default(),
             census: Mutex::default(),
             left: Notify::new(),
             lanes: (0..lanes).map(|_| fanout::Lane::default()).collect(),

@@ -54,6 +54,15 @@ impl Readers {
         removed
     }
 
+    /// How many there are.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::One(_) => 1,
+            Self::Many(many) => many.len(),
+        }
+    }
+
     /// All of them, in no order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<dyn Outlet>> {
         let (one, many) = match self {
@@ -72,7 +81,9 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::server::room::{Moment, Reel};
+    use crate::protocol::{CloseCode, Offset};
+    use crate::server::hub::Standing;
+    use crate::server::room::{Dialect, Moment, Reel};
 
     struct Nobody;
 
@@ -81,6 +92,10 @@ mod tests {
         fn tick(&self, _: Moment) {}
         fn tell(&self, _: &[u8]) {}
         fn drain(&self, _: Duration) {}
+        fn close(&self, _: CloseCode) {}
+        fn standing(&self) -> Standing {
+            Standing { dialect: Dialect::Plain, offset: Offset(0), waiting: 0 }
+        }
     }
 
     proptest! {

@@ -10,7 +10,7 @@ use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::hub::readers::Readers;
-use crate::server::hub::{Outlet, lock};
+use crate::server::hub::{Figures, Outlet, lock};
 use crate::server::room::{Frame, Log, LogLimits, Presence, Present, Reel};
 use crate::server::store::Bounds;
 
@@ -116,6 +116,14 @@ impl Room {
         let removed = lock(&self.readers).remove(key);
         // With its socket, which takes a moment: not under the lock.
         drop(removed);
+    }
+
+    /// It in figures.
+    pub fn figures(&self) -> Figures {
+        let members = lock(&self.presence).count();
+        let connections = lock(&self.readers).len();
+        let log = lock(&self.log);
+        Figures { members, connections, head: log.head(), ring: log.holds() }
     }
 
     /// How many members it has, and who they are unless they are too many to name.

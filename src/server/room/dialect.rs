@@ -5,6 +5,7 @@
 
 use crate::protocol::Position;
 use crate::protocol::Push;
+use crate::protocol::SUBPROTOCOL;
 use crate::server::wire::{self, Opcode};
 
 /// How long a browser's `EventSource` waits before it comes back, in milliseconds, unless a `drain` said
@@ -27,6 +28,16 @@ pub enum Dialect {
 impl Dialect {
     /// How many there are.
     pub const COUNT: usize = 4;
+
+    /// What it is called outside.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Plain => "plain",
+            Self::Typed => SUBPROTOCOL,
+            Self::Sse => "sse",
+            Self::Ndjson => "ndjson",
+        }
+    }
 
     /// Whether it is the body of an HTTP answer: such a stream has no Close frame, it ends.
     pub const fn is_stream(self) -> bool {

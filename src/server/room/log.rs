@@ -50,6 +50,11 @@ impl Log {
         self.frames.back().map_or(self.dropped, |frame| frame.offset())
     }
 
+    /// How many frames it holds, and how many bytes of them.
+    pub fn holds(&self) -> (usize, usize) {
+        (self.frames.len(), self.bytes)
+    }
+
     /// Adds `frame` at the end, dropping the oldest frames past the limits. If it is not the next one, all before
     /// it are dropped: whoever has not read them is [`Lagged`], and asks the store what is still there.
     pub fn append(&mut self, frame: Arc<Frame>) {

@@ -56,7 +56,7 @@ impl Limiters {
 }
 
 /// The address that stands for all of the same host.
-fn host(address: IpAddr) -> IpAddr {
+pub fn host(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(address) => {
             let network = u128::from(address) >> IPV6_HOST_BITS << IPV6_HOST_BITS;

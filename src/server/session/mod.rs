@@ -13,6 +13,6 @@ mod state;
 
 pub use heartbeat::{Heartbeat, HeartbeatSettings, Pulse};
 pub use limiter::{Limiter, Rate};
-pub use limiters::Limiters;
+pub use limiters::{Limiters, host};
 pub use outbox::{Farewell, Next, Outbox};
 pub use state::{Action, Session};

@@ -116,6 +116,11 @@ impl Outbox {
         self.own.len()
     }
 
+    /// The last offset of the log that was written, if only in part.
+    pub const fn cursor(&self) -> Offset {
+        self.cursor
+    }
+
     /// Where the ring has passed this reader and the store has not answered yet.
     pub fn behind(&self) -> Option<Offset> {
         self.is_behind.then_some(self.cursor)

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::protocol::CloseCode;
 use crate::protocol::Push;
-use crate::server::hub::{Admission, Hub, Outlet, Room};
+use crate::server::hub::{Admission, Hub, Outlet, Room, Standing};
 use crate::server::room::{Dialect, Moment, Reel};
 use crate::server::session::{Farewell, Heartbeat, HeartbeatSettings, Next, Outbox, Pulse, Rate};
 use crate::server::transport::patient::STUCK_AFTER;
@@ -215,5 +215,14 @@ impl Outlet for Connection {
             }
             outbox.close(Farewell::Ours(CloseCode::GoingAway));
         });
+    }
+
+    fn close(&self, code: CloseCode) {
+        self.with_outbox(|outbox| outbox.close(Farewell::Ours(code)));
+    }
+
+    fn standing(&self) -> Standing {
+        let outbox = &self.lock().outbox;
+        Standing { dialect: outbox.dialect(), offset: outbox.cursor(), waiting: outbox.waiting() }
     }
 }

@@ -30,7 +30,7 @@ use crate::protocol::Offset;
 use crate::protocol::Position;
 use crate::protocol::Push;
 use crate::protocol::UserId;
-use crate::server::hub::{Admission, Hub, Membership, Missed, Outlet, Room};
+use crate::server::hub::{Admission, Hub, Membership, Missed, Outlet, Room, Standing};
 use crate::server::metrics::{self, End};
 use crate::server::room::{Dialect, Moment, Reel};
 use crate::server::session::{Farewell, Next, Outbox};
@@ -59,7 +59,6 @@ pub struct Stream {
     membership: Membership,
     /// Asks the store for what the ring has passed.
     catching_up: Option<BoxFuture<'static, ()>>,
-    number: u64,
 }
 
 /// What the body and the Hub's passes share.
@@ -92,13 +91,13 @@ impl Listener {
             outbox.say(&Push::from(gap));
         }
         outbox.push_encoded(dialect.opening(&position).as_bytes());
-        let number = hub.number_connection();
-        info!(id = id.as_ref().map(field::display), room = %room.name(), %address, number, ?dialect, "listening");
-        let state = State { outbox, waiting: None, asked: hub.now() };
-        let reader = Arc::new(Reader { hub: hub.clone(), room, heartbeat, state: Mutex::new(state) });
         let mut membership = hub.join(admission, id);
+        let (id, number) = (membership.id().map(field::display), membership.number());
+        info!(id, room = %room.name(), %address, number, ?dialect, "listening");
+        let state = State { outbox, waiting: None, asked: hub.now() };
+        let reader = Arc::new(Reader { hub, room, heartbeat, state: Mutex::new(state) });
         membership.register(reader.clone());
-        (position, Stream { reader, membership, catching_up: None, number })
+        (position, Stream { reader, membership, catching_up: None })
     }
 }
 
@@ -166,6 +165,15 @@ impl Outlet for Reader {
             outbox.close(Farewell::Ours(CloseCode::GoingAway));
         });
     }
+
+    fn close(&self, code: CloseCode) {
+        self.change(&mut self.room.reel(), |outbox| outbox.close(Farewell::Ours(code)));
+    }
+
+    fn standing(&self) -> Standing {
+        let outbox = &self.lock().outbox;
+        Standing { dialect: outbox.dialect(), offset: outbox.cursor(), waiting: outbox.waiting() }
+    }
 }
 
 impl Body for Stream {
@@ -207,7 +215,7 @@ impl Body for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let Self { reader, membership, number, .. } = self;
+        let Self { reader, membership, .. } = self;
         let state = reader.lock();
         let is_stuck = state.waiting.is_none() && reader.hub.now().since(state.asked) >= STUCK_AFTER;
         let (end, reason) = match state.outbox.farewell() {
@@ -217,12 +225,13 @@ impl Drop for Stream {
         };
         metrics::closed(end);
         let (id, address) = (membership.id().map(field::display), membership.address());
+        let number = membership.number();
         info!(id, room = %reader.room.name(), %address, number, reason, "disconnected");
     }
 }
 
 impl std::fmt::Debug for Stream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stream").field("number", &self.number).finish_non_exhaustive()
+        f.debug_struct("Stream").field("number", &self.membership.number()).finish_non_exhaustive()
     }
 }

@@ -67,10 +67,11 @@ impl Opened {
         let log = (admission.head(), admission.first());
         let start = admission.start().clone();
         let connection = Arc::new(Connection::new(stream, hub.clone(), &admission, dialect, settings));
-        let number = hub.number_connection();
-        info!(%id, room = %connection.room.name(), %address, number, "connected");
-        // Present before it is told so, and told before it is registered: or frames of the log could come first.
+        // Present before it is told so.
         let mut membership = hub.join(admission, Some(id.clone()));
+        let number = membership.number();
+        info!(%id, room = %connection.room.name(), %address, number, "connected");
+        // Told before it is registered: or frames of the log could come first.
         if dialect == Dialect::Typed {
             let welcome = welcome(&connection, &id, number, log, start.recovery);
             if let Some(gap) = &start.gap {
@@ -88,7 +89,7 @@ impl Opened {
         if !early.is_empty() {
             reader.take(&connection, &mut early);
         }
-        Life { connection, membership, reader, number }
+        Life { connection, membership, reader }
     }
 }
 
@@ -97,18 +98,18 @@ struct Life {
     connection: Arc<Connection>,
     membership: Membership,
     reader: Reader,
-    number: u64,
 }
 
 impl Life {
     async fn run(self) {
-        let Self { connection, membership, mut reader, number } = self;
+        let Self { connection, membership, mut reader } = self;
         while let Pause::Behind(after) = poll_fn(|cx| reader.poll(&connection, cx)).await {
             Box::pin(catch_up(&connection, after)).await;
         }
         drop(reader);
         let ending = Ending::of(&connection);
         let (id, address) = (membership.id().map(field::display), membership.address());
+        let number = membership.number();
         info!(id, room = %connection.room.name(), %address, number, reason = %ending, "disconnected");
         metrics::closed(ending.counted());
         // The room is left at once; the last bytes may take a moment.

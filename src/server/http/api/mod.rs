@@ -9,6 +9,7 @@ mod publish;
 mod history;
 mod presence;
 mod stream;
+mod admin;
 mod openapi;
 
 use axum::Router;
@@ -20,6 +21,7 @@ use crate::server::http::State;
 use crate::server::http::error::ApiError;
 use crate::server::http::origin;
 
+pub(super) use admin::ops_router;
 pub(super) use body::Bodies;
 pub(super) use publish::store;
 

@@ -10,7 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::server::http::State;
-use crate::server::http::api::{history, presence, publish, stream};
+use crate::server::http::api::{admin, history, presence, publish, stream};
 
 /// Made once: it never changes while the server runs.
 static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
@@ -30,6 +30,7 @@ pub(super) fn routes() -> OpenApiRouter<State> {
         .routes(routes!(stream::stream))
         .routes(routes!(presence::presence))
         .routes(routes!(openapi))
+        .merge(admin::routes())
 }
 
 /// Read this document.

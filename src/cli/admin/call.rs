@@ -1,0 +1,124 @@
+//! One call of the admin API over HTTP/1.1, on a connection of its own.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use axum::body::{Body, to_bytes};
+use clap::Arg;
+use hyper::body::Incoming;
+use hyper::client::conn::http1;
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::{Method, Request, Response};
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use serde_json::Value;
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+
+use crate::cli::client::ServerUrl;
+
+/// An answer that has not begun by then is given up.
+const ANSWER_WITHIN: Duration = Duration::from_secs(30);
+/// Longest answer that is read: a thousand connections with long names take less than a tenth of it.
+const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
+
+/// The flag that names the listener. Not that of other commands: those talk to the public one.
+pub(super) fn url_flag() -> Arg {
+    Arg::new("url")
+        .long("url")
+        .env("FANFARE_ADMIN_URL")
+        .hide_env_values(true)
+        .value_name("URL")
+        .default_value("http://127.0.0.1:12346")
+        .global(true)
+        .help("The server: its ops listener, or with a token the public one")
+}
+
+/// The flag of the token that the public listener asks for.
+pub(super) fn token_flag() -> Arg {
+    Arg::new("token")
+        .long("token")
+        .env("FANFARE_TOKEN")
+        .hide_env_values(true)
+        .value_name("TOKEN")
+        .global(true)
+        .help("A token with the right to administer; better in the environment, where other users do not see it")
+}
+
+/// Where calls go, and as whom.
+pub(super) struct Api {
+    pub(super) server: ServerUrl,
+    pub(super) token: Option<String>,
+}
+
+impl Api {
+    /// Sends `method` to `path` under `/api/v1/admin`, with `query`, and gives the JSON of the answer.
+    ///
+    /// # Errors
+    /// If there is no answer, or in the server's own words.
+    pub(super) async fn call(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> anyhow::Result<Value> {
+        let response = self.open(method, path, query, body).await?;
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(Body::new(body), MAX_ANSWER_BYTES).await.context("the answer broke off")?;
+        if !parts.status.is_success() {
+            bail!("{}: {}", parts.status, words(&body));
+        }
+        serde_json::from_slice(&body).context("the answer is not JSON: is this a Fanfare server?")
+    }
+
+    /// The same, as soon as the answer begins.
+    async fn open(
+        &self,
+        method: Method,
+        path: &str,
+        query: &[(&str, &str)],
+        body: Option<&Value>,
+    ) -> anyhow::Result<Response<Incoming>> {
+        let server = &self.server;
+        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+        let mut request = Request::builder()
+            .method(method)
+            .uri(format!("/api/v1/admin/{path}?{query}"))
+            .header(HOST, server.authority())
+            .header(CONTENT_TYPE, "application/json");
+        if let Some(token) = &self.token {
+            request = request.header(AUTHORIZATION, format!("Bearer {token}"));
+        }
+        let request = request
+            .body(body.map_or_else(Body::empty, |json| Body::from(json.to_string())))
+            .context("the token has characters that no token has")?;
+        let asking = async {
+            let stream = TcpStream::connect(server.socket_address()).await?;
+            let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+            // It ends with the answer, or with the program.
+            tokio::spawn(connection);
+            anyhow::Ok(sender.send_request(request).await?)
+        };
+        let answer = timeout(ANSWER_WITHIN, asking).await.unwrap_or_else(|_| {
+            bail!("no answer within {} s", ANSWER_WITHIN.as_secs());
+        });
+        answer.with_context(|| format!("cannot ask {server}"))
+    }
+}
+
+/// What an answer that is no success says.
+fn words(body: &[u8]) -> String {
+    #[derive(Deserialize)]
+    struct Answer {
+        error: Words,
+    }
+    #[derive(Deserialize)]
+    struct Words {
+        message: String,
+    }
+    match serde_json::from_slice::<Answer>(body) {
+        Ok(answer) => answer.error.message,
+        Err(_not_ours) => "is this a Fanfare server?".to_owned(),
+    }
+}

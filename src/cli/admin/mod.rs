@@ -1,0 +1,217 @@
+//! `fanfare admin`: the operator's calls from a shell, each one call of the admin API.
+//!
+//! People get a table or a sentence; with `--json` each row, or the answer, is a JSON object on a line.
+
+mod call;
+mod table;
+
+use std::fmt::Display;
+use std::io::Write;
+
+use anyhow::Context;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+use hyper::Method;
+use serde_json::{Map, Value};
+
+use crate::cli::client::ServerUrl;
+use crate::cli::{Failure, Mistakes, start};
+use crate::protocol::RoomName;
+use crate::protocol::UserId;
+
+use call::Api;
+use table::{Column, table};
+
+const ROOMS: &[Column] = &[
+    ("ROOM", "name"),
+    ("MEMBERS", "members"),
+    ("CONNECTIONS", "connections"),
+    ("HEAD", "head"),
+    ("FIRST", "first"),
+    ("IN MEMORY", "ring_messages"),
+    ("BYTES", "ring_bytes"),
+];
+const CONNECTIONS: &[Column] = &[
+    ("NUMBER", "number"),
+    ("ID", "id"),
+    ("ADDRESS", "address"),
+    ("ROOM", "room"),
+    ("SINCE", "since"),
+    ("DIALECT", "dialect"),
+    ("OFFSET", "offset"),
+    ("BEHIND", "behind"),
+    ("WAITING", "waiting"),
+];
+
+/// The subcommand's arguments.
+pub(super) fn command() -> Command {
+    let json = Arg::new("json")
+        .long("json")
+        .action(ArgAction::SetTrue)
+        .global(true)
+        .help("Print JSON objects, one a line");
+    let number =
+        Arg::new("number").value_name("NUMBER").help("A connection's number, from the list or the log");
+    Command::new("admin")
+        .about("See who is connected to a running server, and act")
+        .subcommand_required(true)
+        .arg_required_else_help(true)
+        .args([call::url_flag(), call::token_flag(), json])
+        .subcommand(
+            Command::new("rooms")
+                .about("List the rooms in memory")
+                .arg(Arg::new("prefix").value_name("PREFIX").help("Only rooms whose names begin so")),
+        )
+        .subcommand(Command::new("connections").about("List the connections").args(which()))
+        .subcommand(
+            Command::new("kick")
+                .about("End a connection (4003), or all that fit; they may come back")
+                .arg(number.conflicts_with_all(["room", "id", "address"]))
+                .args(which()),
+        )
+        .after_help(
+            "It ends with 0 when it is done, 1 when the server refuses or is not there, 2 when it is used wrongly.",
+        )
+}
+
+/// The flags that say which connections.
+fn which() -> [Arg; 3] {
+    let flag = |name: &'static str, value: &'static str, help: &'static str| {
+        Arg::new(name).long(name).value_name(value).help(help)
+    };
+    [
+        flag("room", "ROOM", "In this room"),
+        flag("id", "ID", "Of this id"),
+        flag("address", "ADDRESS", "From this address (IPv6: its /64)"),
+    ]
+}
+
+pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let Some((act, matches)) = matches.subcommand() else { return Ok(()) };
+    let mut asked = Asked { matches, mistakes: Mistakes::default() };
+    let server = asked.checked("url", "--url", ServerUrl::parse);
+    let api = server.map(|server| Api { server, token: asked.text("token").map(str::to_owned) });
+    let is_json = matches.get_flag("json");
+    match act {
+        "rooms" => {
+            let prefix = asked.text("prefix").map(|prefix| ("prefix", prefix.to_owned()));
+            let api = asked.end(api)?;
+            start(list(api, ("rooms", "name"), prefix.into_iter().collect(), ROOMS, is_json))
+        }
+        "connections" => {
+            let which = asked.which();
+            let api = asked.end(api)?;
+            start(list(api, ("connections", "number"), which, CONNECTIONS, is_json))
+        }
+        _ => {
+            let number = asked.checked("number", "NUMBER", str::parse::<u64>);
+            let which = asked.which();
+            let api = asked.end(api)?;
+            let path = number
+                .map_or_else(|| "connections/kick".to_owned(), |number| format!("connections/{number}/kick"));
+            start(act_on(api, Method::POST, path, Vec::new(), Some(object(which)), is_json, |answer| {
+                format!("{} closed", answer["kicked"])
+            }))
+        }
+    }
+}
+
+/// The arguments of one act, and what is wrong with them.
+struct Asked<'a> {
+    matches: &'a ArgMatches,
+    mistakes: Mistakes,
+}
+
+impl<'a> Asked<'a> {
+    fn text(&self, name: &str) -> Option<&'a str> {
+        self.matches.get_one::<String>(name).map(String::as_str)
+    }
+
+    /// The value of the argument `name`, that people know as `shown`, if it is given and is right.
+    fn checked<T, E: Display>(
+        &mut self,
+        name: &str,
+        shown: &str,
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let text = self.text(name)?;
+        self.mistakes.check(shown, text, parse)
+    }
+
+    /// The flags of [`which`] that are given.
+    fn which(&mut self) -> Vec<(&'static str, String)> {
+        let room = self.checked("room", "--room", RoomName::parse).map(|room| ("room", room.to_string()));
+        let id = self.checked("id", "--id", UserId::parse).map(|id| ("id", id.to_string()));
+        let address = self.checked("address", "--address", str::parse::<std::net::IpAddr>);
+        room.into_iter().chain(id).chain(address.map(|address| ("address", address.to_string()))).collect()
+    }
+
+    /// Nothing more is asked for.
+    fn end<T>(self, value: Option<T>) -> Result<T, Failure> {
+        match value {
+            Some(value) if self.mistakes.is_empty() => Ok(value),
+            _ => Err(self.mistakes.into()),
+        }
+    }
+}
+
+/// `pairs` as a JSON object of texts.
+fn object(pairs: Vec<(&'static str, String)>) -> Value {
+    Value::Object(pairs.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect::<Map<_, _>>())
+}
+
+/// Prints all of the list `what`, read in parts: the name of the list, and the field by which it goes on.
+async fn list(
+    api: Api,
+    what: (&'static str, &'static str),
+    query: Vec<(&'static str, String)>,
+    columns: &[Column],
+    is_json: bool,
+) -> anyhow::Result<()> {
+    let (name, place) = what;
+    let mut rows = Vec::new();
+    let mut after = None;
+    loop {
+        let mut pairs: Vec<(&str, &str)> = query.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        pairs.push(("limit", "1000"));
+        pairs.extend(after.as_deref().map(|after| ("after", after)));
+        let mut answer = api.call(Method::GET, name, &pairs, None).await?;
+        let is_more = answer["more"] == true;
+        let Value::Array(part) = answer[name].take() else { break };
+        after = part.last().map(|row| match &row[place] {
+            Value::String(text) => text.clone(),
+            other => other.to_string(),
+        });
+        rows.extend(part);
+        if !is_more || after.is_none() {
+            break;
+        }
+    }
+    if is_json {
+        print(&rows.iter().map(|row| format!("{row}\n")).collect::<String>())
+    } else {
+        print(&table(columns, &rows))
+    }
+}
+
+/// Does one thing and prints what came of it.
+async fn act_on(
+    api: Api,
+    method: Method,
+    path: String,
+    query: Vec<(&'static str, String)>,
+    body: Option<Value>,
+    is_json: bool,
+    sentence: impl Fn(&Value) -> String,
+) -> anyhow::Result<()> {
+    let pairs: Vec<(&str, &str)> = query.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let answer = api.call(method, &path, &pairs, body.as_ref()).await?;
+    print(&if is_json { format!("{answer}\n") } else { format!("{}\n", sentence(&answer)) })
+}
+
+fn print(text: &str) -> anyhow::Result<()> {
+    match std::io::stdout().lock().write_all(text.as_bytes()) {
+        // Whoever read has seen enough.
+        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => written.context("cannot write to standard output"),
+    }
+}

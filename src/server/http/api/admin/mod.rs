@@ -1,0 +1,63 @@
+//! `/api/v1/admin`: what operators see and do. On the ops listener whoever reaches it is an operator; on the public
+//! one, who has the right to.
+//!
+//! # Invariants
+//!
+//! - Every act is a line in the log that says who did what, and is counted.
+//! - Nothing here holds a lock while it waits, or more than a bounded part of an answer.
+//! - On the ops listener no page can act: a page of another origin is refused, and what changes something is no
+//!   request that a form could send.
+
+mod operator;
+mod rooms;
+mod connections;
+
+use axum::body::Body;
+use axum::{Extension, Router};
+use serde::de::DeserializeOwned;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::server::http::State;
+use crate::server::http::error::ApiError;
+
+/// Entries in an answer unless the query says how many, and at most.
+const DEFAULT_LIMIT: usize = 100;
+const MAX_LIMIT: usize = 1000;
+/// Longest body of a call here, in bytes: some names, a time, a reason.
+const MAX_BODY_BYTES: usize = 4096;
+
+/// Every route here, with its description.
+pub(super) fn routes() -> OpenApiRouter<State> {
+    OpenApiRouter::new()
+        .routes(routes!(rooms::rooms))
+        .routes(routes!(connections::connections))
+        .routes(routes!(connections::kick))
+        .routes(routes!(connections::kick_all))
+}
+
+/// The same for the ops listener.
+pub(in crate::server::http) fn ops_router() -> Router<State> {
+    let (router, _document) = routes().split_for_parts();
+    router.layer(Extension(operator::OnOps))
+}
+
+/// What a call's JSON says; an empty body says nothing.
+async fn read<T: DeserializeOwned>(state: &State, body: Body) -> Result<T, ApiError> {
+    let parse = |json: &[u8]| {
+        let json = if json.trim_ascii().is_empty() { b"{}" } else { json };
+        serde_json::from_slice(json).map_err(|error| ApiError::Body(format!("the JSON cannot be: {error}")))
+    };
+    state.bodies.read(body, MAX_BODY_BYTES, parse).await
+}
+
+/// How many entries the query's `limit` asks for.
+fn limit(limit: Option<&str>) -> Result<usize, ApiError> {
+    limit.map_or(Ok(DEFAULT_LIMIT), |limit| {
+        limit
+            .parse()
+            .ok()
+            .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+            .ok_or(ApiError::Parameter { name: "limit", allowed: "a number from 1 to 1000" })
+    })
+}

@@ -1,0 +1,69 @@
+//! Who administers, and which rooms.
+
+use std::fmt;
+use std::net::{IpAddr, SocketAddr};
+
+use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::http::request::Parts;
+use axum::http::{Method, header};
+
+use crate::protocol::RoomName;
+use crate::server::auth::OriginPolicy;
+use crate::server::http::State;
+use crate::server::http::error::ApiError;
+
+/// Marks requests that came to the ops listener.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct OnOps;
+
+/// See the [module docs](self). As text, what the log calls it.
+#[derive(Clone, Debug)]
+pub(super) struct Operator {
+    address: IpAddr,
+}
+
+impl Operator {
+    /// Whether `room` is among its rooms.
+    #[expect(clippy::unused_self, reason = "whoever reaches the ops listener administers every room")]
+    pub(super) const fn administers(&self, _room: &RoomName) -> bool {
+        true
+    }
+}
+
+impl fmt::Display for Operator {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "ops from {}", self.address)
+    }
+}
+
+impl FromRequestParts<State> for Operator {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _state: &State) -> Result<Self, ApiError> {
+        if parts.extensions.get::<OnOps>().is_none() {
+            return Err(ApiError::NoOperator);
+        }
+        refuse_pages(parts)?;
+        // Every connection has one: the accept loop put it there.
+        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().ok_or(ApiError::NoOperator)?;
+        Ok(Self { address: peer.0.ip().to_canonical() })
+    }
+}
+
+/// Where no token is asked for, a page that an operator happens to look at must not act in its name: its browser
+/// sends `Origin` with whatever another page's script asks, and a form cannot send JSON, nor `DELETE`.
+fn refuse_pages(parts: &Parts) -> Result<(), ApiError> {
+    let header = |name| parts.headers.get(name).and_then(|value: &header::HeaderValue| value.to_str().ok());
+    let origins: Vec<&str> = parts
+        .headers
+        .get_all(header::ORIGIN)
+        .iter()
+        .map(|origin| origin.to_str().unwrap_or_default())
+        .collect();
+    if !OriginPolicy::default().allows(&origins, header(header::HOST)) {
+        return Err(ApiError::Origin);
+    }
+    let kind = header(header::CONTENT_TYPE).and_then(|kind| kind.split(';').next()).map(str::trim);
+    let is_json = kind.is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
+    if parts.method == Method::POST && !is_json { Err(ApiError::NotJson) } else { Ok(()) }
+}

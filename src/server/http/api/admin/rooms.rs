@@ -1,0 +1,93 @@
+//! `GET …/rooms`: the rooms in memory, in figures.
+
+use axum::Json;
+use axum::extract::State as Shared;
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+
+use crate::protocol::Offset;
+use crate::protocol::RoomName;
+use crate::server::http::State;
+use crate::server::http::api::admin;
+use crate::server::http::api::admin::operator::Operator;
+use crate::server::http::error::{ApiError, ErrorBody};
+use crate::server::http::extract::Query;
+use crate::server::hub::{Figures, Part};
+
+/// Which rooms.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Asked {
+    /// Only those whose names begin so.
+    #[serde(default)]
+    prefix: String,
+    /// Only those behind this name, in the order of the alphabet.
+    #[serde(default)]
+    after: String,
+    /// At most so many, 1 to 1000; 100 without it.
+    #[param(value_type = Option<u16>, minimum = 1, maximum = 1000)]
+    limit: Option<String>,
+}
+
+/// Some rooms.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Rooms {
+    /// In the order of their names.
+    rooms: Vec<InFigures>,
+    /// Whether there are more behind the last.
+    more: bool,
+}
+
+/// One room.
+#[derive(Debug, Serialize, ToSchema)]
+struct InFigures {
+    /// Its name.
+    #[schema(value_type = String)]
+    name: RoomName,
+    /// Ids that are present.
+    members: usize,
+    /// Open connections, streams that nobody sees included.
+    connections: usize,
+    /// The newest offset; 0 when nothing was said.
+    #[schema(value_type = u64)]
+    head: Offset,
+    /// The oldest offset kept; 0 when nothing is.
+    #[schema(value_type = u64)]
+    first: Offset,
+    /// Messages in memory, for readers that fall behind.
+    ring_messages: usize,
+    /// Bytes of them.
+    ring_bytes: usize,
+}
+
+/// List the rooms.
+///
+/// Those in memory: in which somebody is, was, or read or said something since the server started.
+#[utoipa::path(
+    get,
+    path = "/api/v1/admin/rooms",
+    params(Asked),
+    responses(
+        (status = 200, description = "Some of the rooms that you administer", body = Rooms),
+        (status = 400, description = "`bad_parameter`: says which", body = ErrorBody),
+        (status = 403, description = "`not_allowed`, `origin_not_allowed`", body = ErrorBody),
+        (status = 503, description = "`store_unavailable`", body = ErrorBody),
+    ),
+)]
+pub(super) async fn rooms(
+    Shared(state): Shared<State>,
+    operator: Operator,
+    Query(asked): Query<Asked>,
+) -> Result<Json<Rooms>, ApiError> {
+    let limit = admin::limit(asked.limit.as_deref())?;
+    let fits = |name: &RoomName| name.as_str().starts_with(&asked.prefix) && operator.administers(name);
+    let Part { some, more } = state.hub.rooms_after(&asked.after, limit, fits);
+    let mut rooms = Vec::with_capacity(some.len());
+    for room in some {
+        let Figures { members, connections, head, ring: (ring_messages, ring_bytes) } = room.figures();
+        let first = state.hub.bounds(&room)?.first;
+        let name = room.name().clone();
+        rooms.push(InFigures { name, members, connections, head, first, ring_messages, ring_bytes });
+    }
+    Ok(Json(Rooms { rooms, more }))
+}
