@@ -1,0 +1,16 @@
+// A page of your own in a few lines. On another site: example.html?server=http://127.0.0.1:12345
+import { Fanfare } from './fanfare.js';
+
+const query = new URLSearchParams(location.search);
+const room = new Fanfare(query.get('server') ?? undefined, { room: query.get('room') ?? 'lobby', after: 0, storage: localStorage });
+const [form, list, output] = ['form', 'ol', 'output'].map((name) => document.querySelector(name));
+const add = (text) => list.appendChild(document.createElement('li')).append(text);
+
+room.on('message', ({ from, text }) => add(`${from}: ${text ?? '(bytes)'}`));
+room.on('gap', ({ count }) => add(`${count ?? 'some'} messages are gone`));
+room.on('status', ({ status }) => (output.value = status));
+form.addEventListener('submit', (event) => {
+  event.preventDefault();
+  room.send(form.elements.text.value);
+  form.reset();
+});

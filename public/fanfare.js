@@ -1,0 +1,397 @@
+// One room's ordered log, kept over broken connections. fanfare.d.ts says how and documents each name.
+
+const FIRST_PAUSE = 500;
+const LONGEST_PAUSE = 20_000;
+// A connection that lived so long forgives the failures before it.
+const HEALTHY = 5000;
+// Time for a pong when this machine slept (a timer was late) or the network is back.
+const PATIENCE = 5000;
+const LATE = 2000;
+const REST = 1000;
+const DONE = 1000;
+const REFUSED = 4500;
+
+const random = () => crypto.getRandomValues(new Uint32Array(2)).reduce((text, n) => text + n.toString(36), '');
+let keys = 0;
+// Sorted as text they are in order.
+const newKey = () => `${Date.now().toString(36)}-${(keys++).toString(36).padStart(5, '0')}-${random()}`;
+const failure = (fields) => Object.assign(new Error(fields.message), fields);
+
+export class Fanfare extends EventTarget {
+  #options;
+  #url;
+  #socket;
+  #status = 'closed';
+  #isLive = false;
+  #isEnding = false;
+  #failures = 0;
+  #refusals = 0;
+  #opened = 0;
+  #pause;
+  #retry;
+  // Where the log was read to, and where it stood at the welcome.
+  #seen;
+  #head = 0;
+  #isLost = false;
+  // Up to here the log is read for the outbox alone.
+  #told = 0;
+  // The first of these may be on its way.
+  #outbox = new Map();
+  #isSaying = false;
+  #rest;
+  #asks = [];
+  #isAsking = false;
+  #welcome;
+  #beat = 25_000;
+  #expire = 60_000;
+  #timer;
+  #due;
+  #heardAt;
+  #asked;
+
+  constructor(url = location.origin, options = {}) {
+    super();
+    this.#url = new URL('ws', url.endsWith('/') ? url : `${url}/`);
+    this.#url.protocol = this.#url.protocol.replace('http', 'ws');
+    this.room = options.room ?? 'lobby';
+    this.#options = options;
+    if (options.after !== undefined) this.#seen = { offset: options.after, epoch: options.epoch };
+    const { storage } = options;
+    this.id = options.id ?? storage?.getItem(this.#name('id')) ?? `guest-${random().slice(0, 6)}`;
+    if (!options.id) storage?.setItem(this.#name('id'), this.id);
+    this.#told = this.#seen?.offset ?? -1;
+    this.#restore();
+    globalThis.addEventListener?.('online', this.#doubt);
+    globalThis.document?.addEventListener('visibilitychange', this.#doubt);
+    this.#connect();
+  }
+
+  get status() {
+    return this.#status;
+  }
+
+  get position() {
+    return this.#seen && { ...this.#seen };
+  }
+
+  get pending() {
+    return this.#outbox.size;
+  }
+
+  on(type, listener) {
+    const hear = (event) => listener(event.detail);
+    this.addEventListener(type, hear);
+    return () => this.removeEventListener(type, hear);
+  }
+
+  send(text, { key = newKey() } = {}) {
+    return this.#promise((answer) => {
+      this.#store(key, { text });
+      this.#outbox.set(key, { text, ...answer });
+    });
+  }
+
+  history({ before, limit } = {}) {
+    return this.#promise((answer) => this.#asks.push({ before, limit, ...answer }));
+  }
+
+  close() {
+    this.#end(DONE, 'closed by this client');
+  }
+
+  #promise(queue) {
+    const promise = new Promise((resolve, reject) => {
+      if (this.#isEnding) return reject(new Error('this client is closed'));
+      queue({ resolve, reject });
+      this.#advance();
+    });
+    // Who does not await it hears an `error`.
+    promise.catch(() => {});
+    return promise;
+  }
+
+  async #connect() {
+    clearTimeout(this.#retry);
+    this.#retry = undefined;
+    this.#opened = 0;
+    this.#turn('connecting');
+    try {
+      const { token } = this.#options;
+      const bearer = typeof token === 'function' ? await token() : token;
+      if (this.#isEnding) return;
+      const query = { room: this.room, id: this.id };
+      if (this.#seen) query.after = this.#seen.offset;
+      if (this.#seen?.epoch) query.epoch = this.#seen.epoch;
+      this.#url.search = new URLSearchParams(query);
+      const socket = new WebSocket(this.#url, bearer ? ['fanfare.v1', `bearer.${bearer}`] : ['fanfare.v1']);
+      socket.onopen = () => {
+        this.#opened = performance.now();
+        this.#heard();
+      };
+      socket.onmessage = ({ data }) => this.#socket === socket && this.#hear(JSON.parse(data));
+      socket.onclose = ({ code, reason }) => this.#socket === socket && this.#lost(code, reason);
+      this.#socket = socket;
+    } catch (error) {
+      this.#tell('error', { code: 'connect', message: String(error), retry: true });
+      this.#later(0);
+    }
+  }
+
+  #lost(code, reason) {
+    const lived = this.#opened && performance.now() - this.#opened;
+    this.#cut();
+    // A token may have run out; one that was just made is wrong.
+    const isRenewable = code === REFUSED && typeof this.#options.token === 'function' && ++this.#refusals === 1;
+    if (code >= REFUSED && !isRenewable) return this.#end(code, reason);
+    this.#later(lived);
+  }
+
+  #later(lived) {
+    if (this.#isEnding) return;
+    if (lived >= HEALTHY) this.#failures = 0;
+    const ceiling = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** this.#failures++);
+    const pause = this.#pause ?? Math.random() * ceiling;
+    this.#pause = undefined;
+    this.#retry = setTimeout(() => this.#connect(), pause);
+    this.#turn('waiting', { pause });
+  }
+
+  #cut() {
+    for (const timer of [this.#retry, this.#rest, this.#timer]) clearTimeout(timer);
+    this.#retry = this.#rest = this.#socket = undefined;
+    this.#isLive = this.#isSaying = this.#isAsking = false;
+  }
+
+  #end(code, reason) {
+    if (this.#isEnding) return;
+    this.#isEnding = true;
+    globalThis.removeEventListener?.('online', this.#doubt);
+    globalThis.document?.removeEventListener('visibilitychange', this.#doubt);
+    const socket = this.#socket;
+    this.#cut();
+    socket?.close(DONE);
+    // What is in the storage stays there for the next visit.
+    const error = failure({ code, message: `closed with ${code}: ${reason}` });
+    for (const { reject } of [...this.#outbox.values(), ...this.#asks]) reject?.(error);
+    this.#turn('closed', { code, reason });
+  }
+
+  #hear(frame) {
+    this.#heard();
+    this.#frames[frame.type]?.(frame);
+    this.#advance();
+  }
+
+  #frames = {
+    welcome: (frame) => this.#enter(frame),
+    message: (frame) => this.#read(frame),
+    gap: (frame) => {
+      const { offset } = this.#seen;
+      // Of another life of the log nobody knows what is missing: it is told all the same.
+      if (frame.before <= offset + 1 && !this.#isLost) return;
+      this.#isLost = false;
+      this.#seen.offset = Math.max(offset, frame.before - 1);
+      if (frame.before > this.#told) this.#tell('gap', frame);
+    },
+    ack: (frame) => {
+      this.#isSaying = false;
+      this.#confirm(frame);
+    },
+    history: ({ messages, more }) => {
+      this.#isAsking = false;
+      this.#asks.shift()?.resolve({ messages, more });
+    },
+    error: (frame) => this.#refused(frame),
+    presence: (frame) => this.#meet(frame),
+    drain: (frame) => {
+      this.#pause = frame.reconnect_after_ms;
+      this.#tell('drain', frame);
+    },
+  };
+
+  #enter(welcome) {
+    const { epoch, head, first, recovery, heartbeat_ms, expire_ms } = welcome;
+    const seen = this.#seen;
+    const isOther = seen?.epoch && seen.epoch !== epoch;
+    // Who has no epoch asked for what is kept.
+    const gone = first ? first - 1 : head;
+    const isAll = !seen?.epoch && !seen?.offset && recovery === 'resumed';
+    const offset = !seen ? head : isAll ? gone : isOther || seen.offset > head ? 0 : seen.offset;
+    if (this.#told < 0) this.#told = head;
+    else if (isOther || this.#told > head) this.#told = 0;
+    this.#seen = { epoch, offset };
+    this.#head = head;
+    this.#isLost = recovery === 'lost';
+    this.#isLive = true;
+    this.#refusals = 0;
+    this.id = welcome.id;
+    this.#welcome = welcome;
+    this.#expire = expire_ms;
+    this.#beat = Math.min(heartbeat_ms, expire_ms / 2);
+    this.#lookAfter(this.#beat);
+    this.#turn('live');
+    this.#tell('open', welcome);
+  }
+
+  #read(message) {
+    const { offset: seen } = this.#seen;
+    if (message.offset <= seen) return;
+    const isNews = message.offset > this.#told;
+    if ((message.prev > seen || this.#isLost) && isNews) {
+      this.#tell('gap', { type: 'gap', after: seen, before: message.offset, count: null, reason: 'lagged' });
+    }
+    this.#isLost = false;
+    this.#seen.offset = message.offset;
+    if (message.key && message.from === this.id) this.#confirm({ ...message, duplicate: false });
+    if (isNews) this.#tell('message', message);
+  }
+
+  #meet({ count, joined = [], left = [] }) {
+    let { members } = this.#welcome;
+    members &&= members.filter((name) => !joined.includes(name) && !left.includes(name)).concat(joined).sort();
+    // In a large room nobody is named.
+    if (members?.length !== count) members = undefined;
+    this.#welcome = { ...this.#welcome, count, members };
+    this.#tell('presence', { count, joined, left, members });
+  }
+
+  #confirm({ key, offset, duplicate }) {
+    const entry = this.#outbox.get(key);
+    if (!entry) return;
+    this.#forget(key);
+    entry.resolve?.({ key, offset, duplicate });
+    this.#tell('ack', { key, offset, duplicate, text: entry.text });
+  }
+
+  #refused(error) {
+    // Without a key it answers what was asked.
+    const isSaid = error.key !== undefined;
+    if (isSaid) this.#isSaying = false;
+    else this.#isAsking = false;
+    if (error.retry) {
+      this.#rest ??= setTimeout(() => {
+        this.#rest = undefined;
+        this.#advance();
+      }, REST);
+    } else if (isSaid) return this.#fail(error);
+    else this.#asks.shift()?.reject(failure(error));
+    this.#tell('error', error);
+  }
+
+  #fail(error) {
+    const entry = this.#outbox.get(error.key);
+    this.#forget(error.key);
+    entry?.reject?.(failure(error));
+    this.#tell('error', error);
+  }
+
+  #advance() {
+    if (!this.#isLive || this.#rest) return;
+    const [ask] = this.#asks;
+    if (ask && !this.#isAsking) {
+      this.#isAsking = true;
+      this.#say({ type: 'history', before: ask.before, limit: ask.limit });
+    }
+    // What was said and not answered may be in what comes.
+    if (this.#seen.offset < this.#head) return;
+    for (const [key, entry] of this.#outbox) {
+      if (this.#isSaying) return;
+      const { text } = entry;
+      if (new TextEncoder().encode(text).length <= this.#welcome.max_message) {
+        this.#isSaying = true;
+        // A later visit will look for it from here.
+        if (!entry.epoch) this.#store(key, Object.assign(entry, this.#seen));
+        return this.#say({ type: 'say', text, key });
+      }
+      // The server would close the connection, each time that it is tried.
+      const message = `longer than ${this.#welcome.max_message} bytes`;
+      this.#fail({ code: 'too_long', message, retry: false, key });
+    }
+  }
+
+  #say(frame) {
+    this.#socket.send(JSON.stringify(frame));
+  }
+
+  #tell(type, detail) {
+    this.dispatchEvent(new CustomEvent(type, { detail }));
+  }
+
+  #turn(status, more) {
+    this.#status = status;
+    this.#tell('status', { status, ...more });
+  }
+
+  #heard() {
+    this.#heardAt = performance.now();
+    this.#asked = undefined;
+    this.#lookAfter(this.#beat);
+  }
+
+  #lookAfter(pause) {
+    clearTimeout(this.#timer);
+    this.#due = performance.now() + pause;
+    this.#timer = setTimeout(() => this.#look(false), pause);
+  }
+
+  #look(doubts) {
+    const now = performance.now();
+    const asked = this.#asked;
+    const slept = now > this.#due + LATE;
+    // Time slept judges nobody, but once only.
+    if (asked && (!slept || asked.slept)) {
+      if (now >= asked.until) {
+        const socket = this.#socket;
+        this.#lost(1006, 'no sign of life');
+        return socket.close();
+      }
+      if (!doubts || asked.until <= now + PATIENCE) return this.#lookAfter(asked.until - now);
+    }
+    const hurry = slept || doubts;
+    if (!hurry && now < this.#heardAt + this.#beat) return this.#lookAfter(this.#heardAt + this.#beat - now);
+    const until = hurry ? now + PATIENCE : this.#heardAt + this.#expire;
+    this.#asked = { until, slept };
+    this.#say({ type: 'ping' });
+    this.#lookAfter(until - now);
+  }
+
+  #doubt = () => {
+    if (this.#isLive) this.#look(true);
+    else if (this.#retry && !globalThis.document?.hidden) this.#connect();
+  };
+
+  #name(name) {
+    return `fanfare.js/${this.#url.host}/${name}`;
+  }
+
+  #entry(key) {
+    return this.#name(`${this.room}/${this.id}/${key}`);
+  }
+
+  #store(key, { text, offset, epoch }) {
+    try {
+      this.#options.storage?.setItem(this.#entry(key), JSON.stringify({ text, offset, epoch }));
+    } catch (error) {
+      // A full storage: it is sent all the same.
+      this.#tell('error', { code: 'storage', message: String(error), retry: false, key });
+    }
+  }
+
+  #forget(key) {
+    this.#outbox.delete(key);
+    this.#options.storage?.removeItem(this.#entry(key));
+  }
+
+  #restore() {
+    const { storage } = this.#options;
+    const prefix = this.#entry('');
+    const names = Array.from({ length: storage?.length ?? 0 }, (_, at) => storage.key(at));
+    for (const name of names.filter((name) => name.startsWith(prefix)).sort()) {
+      const entry = JSON.parse(storage.getItem(name));
+      const { offset, epoch } = entry;
+      this.#outbox.set(name.slice(prefix.length), entry);
+      const isEarlier = !this.#seen || (this.#seen.epoch === epoch && offset < this.#seen.offset);
+      if (epoch && isEarlier) this.#seen = { offset, epoch };
+    }
+  }
+}
