@@ -1,10 +1,11 @@
 #!/usr/bin/env bash
-# Installs what is missing to build Fanfare (`setup.sh build`) and to test it (`setup.sh test`).
+# Installs what is missing to build Fanfare (`setup.sh build`), to test it (`setup.sh test`), to make its Debian package
+# (`setup.sh deb`) and its documentation (`setup.sh docs`).
 # Each step is skipped when done, says what it does and why, and leaves nothing half done.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 purpose=${1:-build}
-case $purpose in build | test) ;; *) die "setup.sh takes 'build' or 'test', not '$purpose'" ;; esac
+case $purpose in build | test | deb | docs) ;; *) die "setup.sh takes 'build', 'test', 'deb' or 'docs', not '$purpose'" ;; esac
 
 is_debian_root() { [ "$(id -u)" = 0 ] && have apt-get; }
 
@@ -20,6 +21,18 @@ apt_install() {
   fi
   DEBIAN_FRONTEND=noninteractive "${apt[@]}" install -y --no-install-recommends "$@" >/dev/null </dev/null ||
     die "apt-get could not install: $*"
+}
+
+# The same, for packages that bring a service: only their programs are wanted, so nothing is started.
+apt_install_stopped() {
+  local policy=/usr/sbin/policy-rc.d
+  if [ -e "$policy" ] || ! is_debian_root; then apt_install "$@"; return; fi
+  printf '#!/bin/sh\nexit 101\n' >"$policy"
+  chmod +x "$policy"
+  trap 'rm -f /usr/sbin/policy-rc.d' EXIT
+  apt_install "$@"
+  rm -f "$policy"
+  trap - EXIT
 }
 
 # The standard library for wasm, built from Debian's own sources: Debian packages the compiler but not this part.
@@ -139,4 +152,15 @@ if [ "$purpose" = test ]; then
   have c++ || apt_install "a C++ compiler, which the fuzzer is built with" g++
   npm_install "$ROOT/end2end/browser" "Playwright, which drives the browser tests"
   install_browser
+  if [ ! -x /usr/sbin/nginx ] || ! have caddy; then
+    apt_install_stopped "nginx and Caddy, which Fanfare is tested behind" nginx-light caddy
+  fi
+  have systemd-socket-activate || apt_install_stopped "systemd, which passes sockets in the tests" systemd
+  have go || apt_install "Go, for the documentation's example in it" golang-go
+fi
+if [ "$purpose" = deb ]; then
+  CARGO_PROFILE_RELEASE_OPT_LEVEL=0 install_tool cargo-deb "cargo deb --version" "$CARGO_DEB_VERSION" --locked
+fi
+if [ "$purpose" = docs ]; then
+  CARGO_PROFILE_RELEASE_OPT_LEVEL=0 install_tool mdbook "mdbook --version" "v$MDBOOK_VERSION" --locked --no-default-features --features search
 fi

@@ -55,6 +55,8 @@ mod openapi;
 mod admin;
 /// Signals and the orderly end.
 mod drain;
+/// Service managers: readiness, sockets that are passed, restarts.
+mod supervisor;
 /// The clients on the command line.
 mod cli;
 /// Flags, environment, file.

@@ -15,6 +15,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("server::session", &["protocol", "server::wire", "server::room"]),
     ("server::auth", &["protocol"]),
     ("server::metrics", &["protocol"]),
+    ("server::release", &[]),
     ("server::store", &["protocol", "server::room"]),
     ("server::hub", &["protocol", "server::wire", "server::room", "server::session", "server::store"]),
     (
@@ -35,6 +36,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "protocol",
             "app",
             "server::metrics",
+            "server::release",
             "server::room",
             "server::session",
             "server::auth",
@@ -65,7 +67,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "server::store",
         ],
     ),
-    ("cli", &["protocol", "server", "server::store", "server::config"]),
+    ("cli", &["protocol", "server", "server::release", "server::store", "server::config"]),
 ];
 
 /// Floors that neither wait nor read a clock, and words that would mean that they do.

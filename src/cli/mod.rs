@@ -11,6 +11,7 @@ mod listen;
 mod send;
 mod serve;
 mod settings;
+mod supervisor;
 mod text;
 mod verify;
 
@@ -23,6 +24,7 @@ use clap::error::ErrorKind;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::server::config::Mistake;
+use crate::server::release;
 
 /// Wrong use, in the customary number.
 const WRONG_USE: u8 = 2;
@@ -91,7 +93,7 @@ fn command() -> Command {
     let serve = Command::new("serve").about("Start the server (also without a subcommand)");
     let check = Command::new("check-config").about("Print the settings in effect, or every mistake in them");
     settings::add_to(Command::new("fanfare"))
-        .version(env!("CARGO_PKG_VERSION"))
+        .version(release::describe())
         .about("Everyone in a room sees the same messages in the same order, live.")
         .after_help(
             "A flag beats its environment variable, that beats its key in the file, that beats the default.\n\

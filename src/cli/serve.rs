@@ -4,34 +4,40 @@ use std::io::{IsTerminal, Write};
 
 use anyhow::Context;
 use clap::ArgMatches;
+use sd_notify::NotifyState;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
-use crate::cli::{Failure, settings};
+use crate::cli::{Failure, settings, supervisor};
+use crate::server::Listeners;
 use crate::server::Server;
 use crate::server::config::{Config, LogFormat};
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let raw = settings::collect(matches)?;
+    let mut raw = settings::collect(matches)?;
+    let sockets = supervisor::sockets(&mut raw)?;
     let config = Config::check(&raw)?;
     start_log(&config);
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    runtime.block_on(serve(config))?;
+    runtime.block_on(serve(config, sockets))?;
     Ok(())
 }
 
-async fn serve(config: Config) -> anyhow::Result<()> {
+async fn serve(config: Config, sockets: Listeners) -> anyhow::Result<()> {
     // Before anything is said to be ready: a signal from then on must end in a drain.
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
-    let server = Server::bind(config).await?;
+    let server = Server::bind(config, sockets).await?;
     announce(&server)?;
+    supervisor::tell(NotifyState::Ready);
+    tokio::spawn(supervisor::keep_telling());
     server
         .run(async {
             tokio::select! {
                 _ = terminate.recv() => info!("SIGTERM"),
                 _ = interrupt.recv() => info!("SIGINT"),
             }
+            supervisor::tell(NotifyState::Stopping);
         })
         .await?;
     Ok(())

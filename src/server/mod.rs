@@ -7,6 +7,7 @@
 //! - `session` one connection's protocol state: heartbeat, rate, outbox. Pure.
 //! - `auth` who may come in. Pure.
 //! - `metrics` what is counted.
+//! - `release` which program this is.
 //! - `store` what keeps publications: numbers them, reads them back.
 //! - `hub` the registry: rooms and connections brought together. No sockets, no HTTP.
 //! - `transport` open WebSockets and their kernel sockets.
@@ -18,6 +19,7 @@ pub mod room;
 pub mod session;
 pub mod auth;
 pub mod metrics;
+pub mod release;
 pub mod store;
 pub mod hub;
 pub mod transport;
@@ -69,6 +71,15 @@ pub enum StartError {
 #[error("stopped, because what the store holds can no longer be vouched for: {0}")]
 pub struct StoreLost(String);
 
+/// Sockets that listen already, opened by whoever started us.
+#[derive(Debug, Default)]
+pub struct Listeners {
+    /// At [`Config::listen`].
+    pub public: Option<std::net::TcpListener>,
+    /// At [`Config::ops_listen`].
+    pub ops: Option<std::net::TcpListener>,
+}
+
 /// A server that has its store and its addresses and has not begun to answer.
 pub struct Server {
     config: Config,
@@ -78,15 +89,15 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the store and takes the addresses.
+    /// Opens the store and takes the addresses, those that `passed` does not hold already.
     ///
     /// # Errors
     /// If one of them cannot be had.
-    pub async fn bind(config: Config) -> Result<Self, StartError> {
+    pub async fn bind(config: Config, passed: Listeners) -> Result<Self, StartError> {
         let store = config.store.open()?;
-        let public = listen("listen", config.listen).await?;
+        let public = listen("listen", config.listen, passed.public).await?;
         let ops = match config.ops_listen {
-            Some(address) => Some(listen("ops-listen", address).await?),
+            Some(address) => Some(listen("ops-listen", address, passed.ops).await?),
             None => None,
         };
         Ok(Self { config, store, public, ops })
@@ -181,8 +192,17 @@ async fn lost(mut health: watch::Receiver<Health>) -> String {
     }
 }
 
-async fn listen(setting: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
-    TcpListener::bind(address).await.map_err(|source| StartError::Listen { setting, address, source })
+/// `passed`, or a socket of our own at `address`.
+async fn listen(
+    setting: &'static str,
+    address: SocketAddr,
+    passed: Option<std::net::TcpListener>,
+) -> Result<TcpListener, StartError> {
+    let listener = match passed {
+        Some(passed) => passed.set_nonblocking(true).and_then(|()| TcpListener::from_std(passed)),
+        None => TcpListener::bind(address).await,
+    };
+    listener.map_err(|source| StartError::Listen { setting, address, source })
 }
 
 /// Takes as many files as the system gives, and says how many connections fit.

@@ -14,6 +14,8 @@ pub enum Source {
     Environment,
     /// In the file of `--config`.
     File,
+    /// By a service manager, whose word is final: it has opened the socket.
+    Supervisor,
     /// Nowhere.
     Default,
 }
@@ -24,6 +26,7 @@ impl fmt::Display for Source {
             Self::Flag => "flag",
             Self::Environment => "environment",
             Self::File => "file",
+            Self::Supervisor => "the service manager's socket",
             Self::Default => "default",
         })
     }
@@ -70,6 +73,11 @@ impl Raw {
     /// Adds a value for the setting `name`.
     pub fn give(&mut self, name: &'static str, given: Given) {
         self.0.entry(name).or_default().push(given);
+    }
+
+    /// Makes `given` the one value of the setting `name`.
+    pub fn replace(&mut self, name: &'static str, given: Given) {
+        self.0.insert(name, vec![given]);
     }
 
     /// Whether the setting `name` has a value.

@@ -38,7 +38,7 @@ pub const SETTINGS: &[Setting] = &[
         "ops-listen",
         "ADDRESS",
         "127.0.0.1:12346",
-        "Where /healthz, /readyz, /metrics and the operator's calls are; 'off' turns it off",
+        "Where /healthz, /readyz, /metrics, /version and the operator's calls are; 'off' turns it off",
     ),
     one("site", "FOLDER", "", "The page's files [default: 'site' beside the program, else target/site]"),
     one(

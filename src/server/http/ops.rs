@@ -1,21 +1,22 @@
 //! What an operator asks, on a listener of its own.
 
-use axum::Router;
 use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
 use axum::routing::get;
+use axum::{Json, Router};
 use tokio::sync::watch;
 
 use crate::server::http::{State, api, error};
 use crate::server::metrics::Metrics;
+use crate::server::release;
 use crate::server::store::Health;
 
 /// The text format of Prometheus.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4";
 
 /// `GET /healthz`: the process is up and answers. `GET /readyz`: the store took the last write; else 503 and why
-/// not. `GET /metrics`: what is counted. `/api/v1/admin`: the operator's calls.
+/// not. `GET /metrics`: what is counted. `GET /version`: which program this is. `/api/v1/admin`: the operator's calls.
 pub fn router(state: State, metrics: Metrics, store: watch::Receiver<Health>) -> Router {
     let hub = state.hub.clone();
     let figures = async move || {
@@ -26,6 +27,7 @@ pub fn router(state: State, metrics: Metrics, store: watch::Receiver<Health>) ->
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readiness).with_state(store))
         .route("/metrics", get(figures))
+        .route("/version", get(async || Json(release::json())))
         .merge(api::ops_router().with_state(state))
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed)
