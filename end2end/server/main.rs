@@ -29,6 +29,10 @@ mod wire;
 mod heartbeat;
 /// Every limit, and how a client is told.
 mod limits;
+/// Heads of requests that are out of bounds.
+mod heads;
+/// Whose address counts behind a proxy.
+mod proxy;
 /// Every way to lose, refuse or close has a counter.
 mod metrics;
 /// Clients that mean harm, and what others notice of them.

@@ -7,7 +7,7 @@ use crate::raw::masked;
 use crate::typed::{find, join, next, say};
 
 /// What the counter or gauge `series` shows.
-async fn figure(server: &Server, series: &str) -> u64 {
+pub(crate) async fn figure(server: &Server, series: &str) -> u64 {
     let answer = soon(reqwest::get(format!("http://{}/metrics", server.ops))).await.expect("an answer");
     assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4");
     let text = soon(answer.text()).await.expect("text");
@@ -15,6 +15,7 @@ async fn figure(server: &Server, series: &str) -> u64 {
     line.map_or(0, |number| number.parse().expect("a whole number"))
 }
 
+/// Waits until it shows `expected`.
 pub(crate) async fn until(server: &Server, series: &str, expected: u64) {
     soon(async {
         while figure(server, series).await != expected {

@@ -59,6 +59,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
+            "server::auth",
             "server::config",
             "server::http",
             "server::hub",

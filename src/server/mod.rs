@@ -36,6 +36,7 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
+use crate::server::auth::Proxies;
 use crate::server::config::Config;
 use crate::server::http::{AcceptSettings, Site, State};
 use crate::server::hub::Hub;
@@ -132,10 +133,12 @@ impl Server {
         let site = Site::open(&config.site, config.listen);
         let hub = Hub::new(config.hub, store.clone());
         let state = State::new(hub.clone(), config.origins, config.connection, config.publish_rate, site);
+        let header_timeout = config.header_timeout;
         let accept =
-            AcceptSettings { header_timeout: config.header_timeout, connect_rate: config.connect_rate };
-        // An operator's own machines may ask as often as they like.
-        let accept_ops = AcceptSettings { connect_rate: Rate::UNLIMITED, ..accept };
+            AcceptSettings { header_timeout, connect_rate: config.connect_rate, proxies: config.proxies };
+        // An operator's own machines may ask as often as they like, and for themselves.
+        let accept_ops =
+            AcceptSettings { header_timeout, connect_rate: Rate::UNLIMITED, proxies: Proxies::default() };
 
         let (stopping, stopped) = watch::channel(false);
         let serve = |listener: TcpListener, router: Router, settings: AcceptSettings| {

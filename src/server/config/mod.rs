@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::server::auth::OriginPolicy;
+use crate::server::auth::{OriginPolicy, Proxies};
 use crate::server::config::limits::Limits;
 use crate::server::config::reading::Reading;
 use crate::server::hub::HubSettings;
@@ -58,6 +58,8 @@ pub struct Config {
     pub connection: ConnectionSettings,
     /// Which pages may open a socket.
     pub origins: OriginPolicy,
+    /// Who is believed when it says for whom it asks.
+    pub proxies: Proxies,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Which log lines there are.
@@ -83,6 +85,7 @@ impl Config {
         let limits = limits::read(reading);
         let store = storage::read(reading);
         let origins = access::origins(reading);
+        let proxies = access::proxies(reading);
         let log_format = reading.value("log-format", value::log_format);
         let log_level = reading.value("log-level", value::log_level);
         if let (Some(listen), Some(Some(ops))) = (listen, ops_listen)
@@ -103,6 +106,7 @@ impl Config {
             store: store?,
             connection,
             origins,
+            proxies: proxies?,
             log_format: log_format?,
             log_level: log_level?,
         })

@@ -99,6 +99,19 @@ pub const SETTINGS: &[Setting] = &[
         repeats: true,
         help: "Pages of this origin may connect too, like https://example.org; 'any' and 'null' may be named; may be repeated [default: the page's own host only]",
     },
+    Setting {
+        name: "trusted-proxy",
+        value: "NETWORK",
+        default: "",
+        repeats: true,
+        help: "Proxies in this network, like 10.0.0.0/8, are believed when they say for whom they ask; may be repeated [default: none]",
+    },
+    one(
+        "proxy-header",
+        "HEADER",
+        "either",
+        "Where trusted proxies say so: 'x-forwarded-for', 'forwarded', or 'either', the first where there is one",
+    ),
     one("log-format", "FORMAT", "pretty", "'pretty' for people, 'json' for machines"),
     one("log-level", "LEVEL", "info", "'error', 'warn', 'info', 'debug' or 'trace'"),
 ];

@@ -1,12 +1,13 @@
 //! Texts to values; the error of each is what would have been allowed.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use ipnet::IpNet;
 use tracing::level_filters::LevelFilter;
 
-use crate::server::auth::Origin;
+use crate::server::auth::{Origin, ProxyHeader};
 use crate::server::config::LogFormat;
 use crate::server::store::Durability;
 
@@ -158,6 +159,21 @@ pub(super) fn origin(text: &str) -> Result<AllowedOrigin, &'static str> {
     }
 }
 
+/// A network, or one address as a network of its own.
+pub(super) fn network(text: &str) -> Result<IpNet, &'static str> {
+    let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    network.map_err(|_| "an address or a network, like 10.0.0.7, 10.0.0.0/8 or 2001:db8::/32")
+}
+
+pub(super) fn proxy_header(text: &str) -> Result<ProxyHeader, &'static str> {
+    match text {
+        "either" => Ok(ProxyHeader::Either),
+        "x-forwarded-for" => Ok(ProxyHeader::XForwardedFor),
+        "forwarded" => Ok(ProxyHeader::Forwarded),
+        _ => Err("'either', 'x-forwarded-for' or 'forwarded'"),
+    }
+}
+
 pub(super) fn log_format(text: &str) -> Result<LogFormat, &'static str> {
     match text {
         "pretty" => Ok(LogFormat::Pretty),
@@ -191,6 +207,15 @@ mod tests {
         }
         for wrong in ["", "KiB", "0", "64kb", "2GiB", "1e6"] {
             assert!(size(wrong).is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn a_network_is_an_address_with_or_without_its_size() {
+        assert_eq!(network("10.0.0.7"), network("10.0.0.7/32"));
+        assert_eq!(network("2001:db8::/32").map(|network| network.prefix_len()), Ok(32));
+        for wrong in ["", "localhost", "10.0.0.0/33", "10.0.0/8", "10.0.0.7:80"] {
+            assert!(network(wrong).is_err(), "{wrong}");
         }
     }
 

@@ -1,4 +1,5 @@
-//! The accept loop: not too many at once from one address, HTTP/1.1 with a deadline for each request head, and an orderly end.
+//! The accept loop: not too many at once from one address, HTTP/1.1 with a deadline for each request head, and an
+//! orderly end.
 //!
 //! `axum::serve` has no such deadline, so half a request would hold a socket for ever. HTTP/2 is off: it has
 //! floods of its own, and a WebSocket needs none of it.
@@ -11,39 +12,39 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use axum::body::Body;
-use axum::extract::ConnectInfo;
-use axum::http::Request;
-use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tower::ServiceExt;
 use tracing::{debug, warn};
 
+use crate::server::auth::Proxies;
 use crate::server::http::door::Door;
+use crate::server::http::entrance::{Entrance, MAX_HEAD_BYTES, MAX_HEADERS};
 use crate::server::metrics;
 use crate::server::session::Rate;
 use crate::server::transport::Patient;
 
 /// Sockets that are (still) HTTP and that the Hub does not count, on one listener. More wait in the kernel's queue.
 const MAX_HTTP_CONNECTIONS: u32 = 4096;
-/// Longest request head, in bytes.
-const MAX_HEAD_BYTES: usize = 16 * 1024;
-/// Most headers in a request.
-const MAX_HEADERS: usize = 64;
+/// How much more of a head is read than is allowed, so that whoever is not far above the bounds can be told what
+/// they are: HTTP itself answers a bare 431 beyond that.
+const HEAD_MARGIN_BYTES: usize = 16 * 1024;
+/// The same for the number of headers.
+const HEADERS_MARGIN: usize = 100;
 /// Pause when the process has no file descriptor left: spinning would help nobody.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
 /// What a client that asks over HTTP is held to.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct AcceptSettings {
     /// A connection that has not sent a whole request head by then is closed.
     pub header_timeout: Duration,
     /// New connections from one address.
     pub connect_rate: Rate,
+    /// Who is believed when it says for whom it asks.
+    pub proxies: Proxies,
 }
 
 /// One of the [`MAX_HTTP_CONNECTIONS`] places of a listener, held by a connection while it is open.
@@ -69,10 +70,10 @@ pub async fn serve(
     let mut http = http1::Builder::new();
     http.timer(TokioTimer::new())
         .header_read_timeout(settings.header_timeout)
-        .max_buf_size(MAX_HEAD_BYTES)
-        .max_headers(MAX_HEADERS);
+        .max_buf_size(MAX_HEAD_BYTES + HEAD_MARGIN_BYTES)
+        .max_headers(MAX_HEADERS + HEADERS_MARGIN);
     let places = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS as usize));
-    let mut door = Door::new(settings.connect_rate);
+    let door = Arc::new(Door::new(settings.connect_rate, settings.proxies));
     // Never sent on: it ends when every connection has dropped its sender.
     let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
     loop {
@@ -83,13 +84,11 @@ pub async fn serve(
         let Some(stream) = door.admit(stream, peer, &http) else { continue };
         // Small messages must leave at once; a failure would only make them late.
         let _ = stream.set_nodelay(true);
-        let router = router.clone();
         let place = Place(Arc::new(Mutex::new(place)));
-        let service = service_fn(move |request: Request<Incoming>| {
-            let mut request = request.map(Body::new);
-            request.extensions_mut().insert(ConnectInfo(peer));
-            request.extensions_mut().insert(place.clone());
-            router.clone().oneshot(request)
+        let entrance = Entrance { door: door.clone(), router: router.clone(), peer, place };
+        let service = service_fn(move |request| {
+            let entrance = entrance.clone();
+            async move { Ok::<_, Infallible>(entrance.answer(request).await) }
         });
         let connection = http.serve_connection(TokioIo::new(Patient::new(stream)), service).with_upgrades();
         let (mut stop, open) = (stop.clone(), open.clone());
@@ -106,6 +105,8 @@ pub async fn serve(
                 debug!(%peer, %error, "HTTP connection ended");
                 if error.is_timeout() {
                     metrics::refused("header_timeout");
+                } else if error.is_parse_too_large() {
+                    metrics::refused("head_too_large");
                 }
             }
             drop(open);

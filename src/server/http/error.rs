@@ -147,6 +147,24 @@ pub(super) enum ApiError {
     /// Too many bodies in memory.
     #[error("too many requests are being read now")]
     Busy,
+    /// A target that is too long.
+    #[error("the address is longer than the {limit} bytes allowed")]
+    LongTarget {
+        /// How many bytes are allowed.
+        limit: usize,
+    },
+    /// More headers than allowed.
+    #[error("the request has more than the {limit} headers allowed")]
+    ManyHeaders {
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// More bytes of headers than allowed.
+    #[error("the headers are larger than the {limit} bytes allowed")]
+    LargeHead {
+        /// How many are allowed.
+        limit: usize,
+    },
 }
 
 impl ApiError {
@@ -188,6 +206,10 @@ impl ApiError {
             Self::Slow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
             Self::BrokenOff => (StatusCode::BAD_REQUEST, "broken_off"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::LongTarget { .. } => (StatusCode::URI_TOO_LONG, "address_too_long"),
+            Self::ManyHeaders { .. } | Self::LargeHead { .. } => {
+                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large")
+            }
         }
     }
 }

@@ -2,6 +2,8 @@
 
 mod accept;
 mod door;
+mod entrance;
+mod client;
 mod api;
 mod error;
 mod extract;

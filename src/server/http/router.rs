@@ -12,7 +12,7 @@ use crate::server::http::api::Bodies;
 use crate::server::http::site::Site;
 use crate::server::http::{api, error, page, socket};
 use crate::server::hub::Hub;
-use crate::server::session::{Limiters, Rate};
+use crate::server::session::{Host, Limiters, Rate};
 use crate::server::transport::ConnectionSettings;
 
 /// What the handlers share.
@@ -22,7 +22,7 @@ pub struct State {
     pub(super) origins: Arc<OriginPolicy>,
     pub(super) connection: Arc<ConnectionSettings>,
     /// How fast each address publishes over HTTP.
-    pub(super) publishers: Arc<Mutex<Limiters>>,
+    pub(super) publishers: Arc<Mutex<Limiters<Host>>>,
     pub(super) bodies: Bodies,
     pub(super) site: Arc<Site>,
 }

@@ -1,8 +1,7 @@
 //! `GET /ws`: who asks, from where, for which room; then the socket is transport's.
 
-use std::net::SocketAddr;
-
-use axum::extract::{ConnectInfo, Request, State as Shared};
+use axum::Extension;
+use axum::extract::{Request, State as Shared};
 use axum::response::Response;
 use serde::Deserialize;
 use tracing::info;
@@ -12,6 +11,7 @@ use crate::protocol::Epoch;
 use crate::protocol::NameError;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
+use crate::server::http::client::Client;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::{self, Query};
 use crate::server::http::{State, origin};
@@ -36,12 +36,11 @@ impl Asked {
 
 pub(super) async fn open(
     Shared(state): Shared<State>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(Client(address)): Extension<Client>,
     Query(asked): Query<Asked>,
     mut request: Request,
 ) -> Result<Response, ApiError> {
     let handshake = Handshake::new(&mut request)?;
-    let address = peer.ip().to_canonical();
     origin::check(&state, request.headers())
         .inspect_err(|_| info!(%address, "refused: origin not allowed"))?;
     let (room, id) = match asked.names() {

@@ -11,6 +11,7 @@ use crate::protocol::UserId;
 use crate::server::hub::publish::now_millis;
 use crate::server::hub::room::Named;
 use crate::server::hub::{Hub, Outlet, Resume, Room, Seat, Start, lock};
+use crate::server::session::Host;
 
 /// Why a connection or a room was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -96,7 +97,7 @@ impl Hub {
         if census.connections >= settings.max_connections {
             return Err(Refusal::TooManyConnections);
         }
-        let from_here = census.by_address.entry(address).or_default();
+        let from_here = census.by_host.entry(Host::of(address)).or_default();
         if *from_here >= settings.max_connections_per_ip {
             return Err(Refusal::TooManyFromAddress);
         }
@@ -212,7 +213,7 @@ impl Drop for Place {
     fn drop(&mut self) {
         let mut census = lock(&self.hub.0.census);
         census.connections -= 1;
-        if let Entry::Occupied(mut here) = census.by_address.entry(self.address) {
+        if let Entry::Occupied(mut here) = census.by_host.entry(Host::of(self.address)) {
             *here.get_mut() -= 1;
             if *here.get() == 0 {
                 here.remove();

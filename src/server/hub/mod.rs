@@ -18,7 +18,6 @@ mod room;
 mod sweep;
 
 use std::collections::{HashMap, HashSet};
-use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
@@ -28,6 +27,7 @@ use tokio::sync::Notify;
 
 use crate::protocol::CloseCode;
 use crate::server::room::{LogLimits, Moment, Reel};
+use crate::server::session::Host;
 use crate::server::store::Store;
 
 pub use admission::{Admission, Membership, Refusal};
@@ -61,7 +61,7 @@ pub trait Outlet: Send + Sync {
 pub struct HubSettings {
     /// Connections in all.
     pub max_connections: usize,
-    /// Connections from one address.
+    /// Connections from one address, or one IPv6 network of the size /64.
     pub max_connections_per_ip: usize,
     /// Rooms.
     pub max_rooms: usize,
@@ -95,7 +95,7 @@ struct Shared {
 #[derive(Default)]
 struct Census {
     connections: usize,
-    by_address: HashMap<IpAddr, usize>,
+    by_host: HashMap<Host, usize>,
 }
 
 impl Hub {

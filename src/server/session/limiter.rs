@@ -62,6 +62,12 @@ impl Limiter {
         }
     }
 
+    /// Puts tokens back, as many as it holds.
+    pub fn give_back(&mut self, events: u32, rate: Rate) {
+        let given = u64::from(events) * Self::TOKEN;
+        self.millitokens = self.millitokens.saturating_add(given).min(u64::from(rate.burst) * Self::TOKEN);
+    }
+
     /// Whether it is as full as it gets.
     pub fn is_full(&self, rate: Rate, now: Moment) -> bool {
         self.filled_up(rate, now) == u64::from(rate.burst) * Self::TOKEN

@@ -6,13 +6,15 @@
 //!   [`Moment`](crate::server::room::Moment), bytes to write wait in an [`Outbox`].
 
 mod heartbeat;
+mod host;
 mod limiter;
 mod limiters;
 mod outbox;
 mod state;
 
 pub use heartbeat::{Heartbeat, HeartbeatSettings, Pulse};
+pub use host::Host;
 pub use limiter::{Limiter, Rate};
-pub use limiters::{Limiters, host};
+pub use limiters::Limiters;
 pub use outbox::{Farewell, Next, Outbox};
 pub use state::{Action, Session};

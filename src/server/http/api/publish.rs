@@ -1,11 +1,12 @@
 //! `POST …/messages`: one message or a batch into a room, answered once it is stored.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 use std::sync::{Arc, PoisonError};
 
+use axum::Extension;
 use axum::Json;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, State as Shared};
+use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode};
 use serde::Serialize;
 use tokio::sync::oneshot;
@@ -17,10 +18,12 @@ use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::http::State;
 use crate::server::http::api::message::{Kind, MAX_BATCH_MESSAGES, Message};
+use crate::server::http::client::Client;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::InRoom;
 use crate::server::hub::Room;
 use crate::server::room::Draft;
+use crate::server::session::Host;
 use crate::server::store::{StoreError, Stored};
 
 /// The header that makes a publish repeatable, like `key` in JSON.
@@ -101,7 +104,7 @@ impl From<Stored> for Place {
 )]
 pub(super) async fn publish(
     Shared(state): Shared<State>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(Client(address)): Extension<Client>,
     InRoom(room): InRoom,
     headers: HeaderMap,
     body: Body,
@@ -118,7 +121,7 @@ pub(super) async fn publish(
         }
     }
     let drafts = messages.into_iter().map(Message::into_draft).collect();
-    let (room, stored) = store(&state, peer.ip(), &room, drafts).await?;
+    let (room, stored) = store(&state, address, &room, drafts).await?;
     let mut stored = stored.into_iter().map(Place::from);
     let places = match kind {
         Kind::Text | Kind::Json => Places::One(stored.next().ok_or_else(gone)?),
@@ -154,5 +157,7 @@ fn keep_to_the_rate(state: &State, address: IpAddr, messages: usize) -> Result<(
     let most = if rate.per_second == 0 { MAX_BATCH_MESSAGES } else { rate.burst as usize };
     let events = u32::try_from(messages).ok().filter(|_| messages <= most);
     let events = events.ok_or(ApiError::TooMany { limit: most })?;
-    publishers.take(address, events, state.hub.now()).map_err(|wait| ApiError::TooFast { rate, wait })
+    publishers
+        .take(Host::of(address), events, state.hub.now())
+        .map_err(|wait| ApiError::TooFast { rate, wait })
 }

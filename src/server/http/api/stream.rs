@@ -1,10 +1,8 @@
 //! `GET …/stream`: a room's log as it grows, as server-sent events or a JSON object a line.
 
-use std::net::SocketAddr;
-
 use axum::Extension;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, State as Shared};
+use axum::extract::State as Shared;
 use axum::http::{HeaderMap, HeaderName, HeaderValue, header};
 use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
@@ -15,6 +13,7 @@ use crate::protocol::Epoch;
 use crate::protocol::UserId;
 use crate::server::http::State;
 use crate::server::http::accept::Place;
+use crate::server::http::client::Client;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, InRoom, Query};
 use crate::server::room::Dialect;
@@ -72,7 +71,7 @@ pub(super) struct Asked {
 )]
 pub(super) async fn stream(
     Shared(state): Shared<State>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(Client(address)): Extension<Client>,
     Extension(place): Extension<Place>,
     InRoom(room): InRoom,
     Query(asked): Query<Asked>,
@@ -85,7 +84,6 @@ pub(super) async fn stream(
         None => extract::resume(asked.after.as_deref(), asked.epoch)?,
     };
     let dialect = dialect(&headers);
-    let address = peer.ip().to_canonical();
     let admission = state
         .hub
         .admit(address, &room, resume.as_ref())

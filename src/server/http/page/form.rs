@@ -3,10 +3,9 @@
 //!
 //! What cannot be taken now comes back in the form, with the reason, and no text is lost.
 
-use std::net::SocketAddr;
-
+use axum::Extension;
 use axum::body::Body;
-use axum::extract::{ConnectInfo, State as Shared};
+use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 
@@ -17,6 +16,7 @@ use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::http::State;
 use crate::server::http::api;
+use crate::server::http::client::Client;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::InRoom;
 use crate::server::http::origin;
@@ -42,7 +42,7 @@ struct Said {
 
 pub(in crate::server::http) async fn say(
     Shared(state): Shared<State>,
-    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(Client(address)): Extension<Client>,
     InRoom(room): InRoom,
     headers: HeaderMap,
     body: Body,
@@ -75,7 +75,7 @@ pub(in crate::server::http) async fn say(
         // A form without a key is one that nobody here rendered.
         let key = Key::parse(&said.key).ok();
         let draft = Draft::text(from.clone(), key, &said.text);
-        api::store(&state, peer.ip(), &room, vec![draft]).await
+        api::store(&state, address, &room, vec![draft]).await
     };
     match stored {
         Ok(_) => Ok((AppendHeaders(name_cookie(&from)), back(&room)).into_response()),

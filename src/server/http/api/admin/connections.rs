@@ -20,7 +20,7 @@ use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, Query};
 use crate::server::hub::{Part, Seat, Standing};
 use crate::server::metrics::{self, Act};
-use crate::server::session;
+use crate::server::session::Host;
 
 /// Which connections: those that fit everything that is given.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -110,7 +110,7 @@ impl Which {
     fn fits(&self, seat: &Seat) -> bool {
         self.room.as_ref().is_none_or(|room| room == seat.room())
             && self.id.as_ref().is_none_or(|id| Some(id) == seat.id())
-            && self.address.is_none_or(|address| session::host(address) == session::host(seat.address()))
+            && self.address.is_none_or(|address| Host::of(address) == Host::of(seat.address()))
     }
 }
 

@@ -1,15 +1,16 @@
 //! Who administers, and which rooms.
 
 use std::fmt;
-use std::net::{IpAddr, SocketAddr};
+use std::net::IpAddr;
 
-use axum::extract::{ConnectInfo, FromRequestParts};
+use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{Method, header};
 
 use crate::protocol::RoomName;
 use crate::server::auth::OriginPolicy;
 use crate::server::http::State;
+use crate::server::http::client::Client;
 use crate::server::http::error::ApiError;
 
 /// Marks requests that came to the ops listener.
@@ -44,9 +45,9 @@ impl FromRequestParts<State> for Operator {
             return Err(ApiError::NoOperator);
         }
         refuse_pages(parts)?;
-        // Every connection has one: the accept loop put it there.
-        let peer = parts.extensions.get::<ConnectInfo<SocketAddr>>().ok_or(ApiError::NoOperator)?;
-        Ok(Self { address: peer.0.ip().to_canonical() })
+        // Every request has one: the entrance put it there.
+        let Client(address) = parts.extensions.get().copied().ok_or(ApiError::NoOperator)?;
+        Ok(Self { address })
     }
 }
 

@@ -1,0 +1,126 @@
+//! Whom proxies ask for, in all the ways that they write it, and in those that only liars do.
+
+use proptest::prelude::*;
+
+use super::*;
+
+fn ip(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+/// Two proxies, one behind the other.
+fn proxies(header: ProxyHeader) -> Proxies {
+    let trusted = ["10.0.0.0/8", "2001:db8:aaaa::/48"].map(|network| network.parse().expect("a network"));
+    Proxies { trusted: trusted.into(), header }
+}
+
+fn by_x_forwarded_for(peer: &str, lines: &[&str]) -> IpAddr {
+    proxies(ProxyHeader::XForwardedFor).client(ip(peer), lines, &["for=6.6.6.6"])
+}
+
+fn by_forwarded(peer: &str, lines: &[&str]) -> IpAddr {
+    proxies(ProxyHeader::Forwarded).client(ip(peer), &["6.6.6.6"], lines)
+}
+
+#[test]
+fn the_client_is_the_first_from_the_right_that_is_no_trusted_proxy() {
+    for (peer, lines, client) in [
+        ("10.0.0.1", &["192.0.2.1"][..], "192.0.2.1"),
+        ("::ffff:10.0.0.1", &["192.0.2.1"], "192.0.2.1"),
+        ("10.0.0.1", &["6.6.6.6, 192.0.2.1"], "192.0.2.1"),
+        ("10.0.0.1", &["6.6.6.6,192.0.2.1,10.0.0.2"], "192.0.2.1"),
+        ("10.0.0.1", &["6.6.6.6", "192.0.2.1", "10.0.0.2, 10.0.0.3"], "192.0.2.1"),
+        ("2001:db8:aaaa::1", &["2001:db8::7, 10.0.0.2"], "2001:db8::7"),
+        ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
+        ("10.0.0.1", &["192.0.2.1:4711"], "192.0.2.1"),
+        ("10.0.0.1", &["[2001:db8::7]:4711"], "2001:db8::7"),
+        ("10.0.0.1", &["[2001:db8::7]"], "2001:db8::7"),
+        ("10.0.0.1", &["::ffff:192.0.2.1"], "192.0.2.1"),
+        ("10.0.0.1", &["192.0.2.1, , "], "192.0.2.1"),
+        ("10.0.0.1", &[], "10.0.0.1"),
+        ("192.0.2.9", &["192.0.2.1"], "192.0.2.9"),
+    ] {
+        assert_eq!(by_x_forwarded_for(peer, lines), ip(client), "{peer} {lines:?}");
+    }
+}
+
+#[test]
+fn what_cannot_be_read_counts_for_the_proxy_that_wrote_it() {
+    for (lines, client) in [
+        ("unknown", "10.0.0.1"),
+        ("192.0.2.1, unknown, 10.0.0.2", "10.0.0.2"),
+        ("192.0.2.1, 10.0.0.2:", "10.0.0.1"),
+        ("192.0.2.1.example", "10.0.0.1"),
+        ("192.0.2.1 10.0.0.2", "10.0.0.1"),
+        ("[192.0.2.1]", "10.0.0.1"),
+        ("[2001:db8::7", "10.0.0.1"),
+        ("[2001:db8::7]4711", "10.0.0.1"),
+        ("010.0.0.2", "10.0.0.1"),
+        ("\"192.0.2.1\"", "10.0.0.1"),
+    ] {
+        assert_eq!(by_x_forwarded_for("10.0.0.1", &[lines]), ip(client), "{lines}");
+    }
+}
+
+#[test]
+fn the_standard_form_is_read_with_quotes_ports_and_brackets() {
+    for (lines, client) in [
+        (&["for=192.0.2.1"][..], "192.0.2.1"),
+        (&["For=192.0.2.1;proto=https;by=203.0.113.43"], "192.0.2.1"),
+        (&["proto=https; FOR = \"192.0.2.1:4711\" "], "192.0.2.1"),
+        (&["for=\"[2001:db8:cafe::17]:4711\""], "2001:db8:cafe::17"),
+        (&["for=192.0.2.1:_port"], "192.0.2.1"),
+        (&["for=6.6.6.6, for=192.0.2.1, for=10.0.0.2"], "192.0.2.1"),
+        (&["for=192.0.2.1", "for=10.0.0.2;host=\"a,b;for=6.6.6.6\""], "192.0.2.1"),
+        (&["for=192.0.2.1, for=10.0.0.2;host=\"a\\\",for=6.6.6.6\""], "192.0.2.1"),
+        // A client's quote without an end swallows nothing.
+        (&["for=\"6.6.6.6, for=192.0.2.1"], "192.0.2.1"),
+        (&["for=unknown"], "10.0.0.1"),
+        (&["for=192.0.2.1, for=_hidden, for=10.0.0.2"], "10.0.0.2"),
+        (&["proto=https"], "10.0.0.1"),
+        (&["192.0.2.1"], "10.0.0.1"),
+        (&[""], "10.0.0.1"),
+    ] {
+        assert_eq!(by_forwarded("10.0.0.1", lines), ip(client), "{lines:?}");
+    }
+}
+
+#[test]
+fn without_a_choice_the_header_that_proxies_write_beats_the_one_that_a_client_may_bring() {
+    let proxies = proxies(ProxyHeader::Either);
+    assert_eq!(proxies.client(ip("10.0.0.1"), &["192.0.2.1"], &["for=6.6.6.6"]), ip("192.0.2.1"));
+    assert_eq!(proxies.client(ip("10.0.0.1"), &[], &["for=192.0.2.1"]), ip("192.0.2.1"));
+}
+
+proptest! {
+    #[test]
+    fn nobody_is_believed_where_no_proxy_is_trusted(
+        peer: IpAddr,
+        x_forwarded_for in prop::collection::vec(".{0,60}", 0..3),
+        forwarded in prop::collection::vec("(for=)?.{0,60}", 0..3),
+    ) {
+        let x_forwarded_for: Vec<&str> = x_forwarded_for.iter().map(String::as_str).collect();
+        let forwarded: Vec<&str> = forwarded.iter().map(String::as_str).collect();
+        let client = Proxies::default().client(peer, &x_forwarded_for, &forwarded);
+        prop_assert_eq!(client, peer.to_canonical());
+    }
+
+    #[test]
+    fn whatever_a_client_brings_the_proxy_writes_its_address_behind_it(brought in ".{0,80}") {
+        let line = format!("{brought},192.0.2.1");
+        prop_assert_eq!(by_x_forwarded_for("10.0.0.1", &[&line]), ip("192.0.2.1"));
+        let line = format!("{brought},for=192.0.2.1;host=\"a;b\"");
+        prop_assert_eq!(by_forwarded("10.0.0.1", &[&line]), ip("192.0.2.1"));
+        prop_assert_eq!(by_forwarded("10.0.0.1", &[&brought, "for=192.0.2.1"]), ip("192.0.2.1"));
+    }
+
+    #[test]
+    fn every_address_is_read_as_it_is_written(address: IpAddr, port: u16) {
+        let node = match address {
+            IpAddr::V4(address) => format!("{address}:{port}"),
+            IpAddr::V6(address) => format!("[{address}]:{port}"),
+        };
+        prop_assert_eq!(super::address(&node), Some(address.to_canonical()));
+        prop_assert_eq!(super::address(&address.to_string()), Some(address.to_canonical()));
+    }
+}
