@@ -85,8 +85,9 @@ fn message(
 fn linked(text: &str) -> Vec<Either<String, impl IntoView + use<>>> {
     let piece = |piece| match piece {
         Piece::Words(words) => Either::Left(words.to_owned()),
+        // An address reads from left to right, whatever the words before it want.
         Piece::Link(link) => Either::Right(view! {
-            <a href=link.to_owned() rel="noopener nofollow" target="_blank">{link.to_owned()}</a>
+            <a href=link.to_owned() dir="ltr" rel="noopener nofollow" target="_blank">{link.to_owned()}</a>
         }),
     };
     pieces(text).into_iter().map(piece).collect()
@@ -104,7 +105,7 @@ fn sender(
     let class = if own { "name" } else { hue(&from) };
     view! {
         <p class="who">
-            <bdi class=class>{from.to_string()}</bdi>
+            <bdi class=class>{from.shown()}</bdi>
             <time datetime=clock(|clock| clock.iso) title=clock(|clock| clock.exact)>{clock(|clock| clock.short)}</time>
         </p>
     }

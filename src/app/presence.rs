@@ -29,7 +29,7 @@ pub fn Roster() -> impl IntoView {
         let me = live.me.get();
         let member = |name: &UserId| {
             let you = (Some(name) == me.as_ref()).then_some(text.you);
-            view! { <li><bdi>{name.to_string()}</bdi> <span class="quiet">{you}</span></li> }
+            view! { <li><bdi>{name.shown()}</bdi> <span class="quiet">{you}</span></li> }
         };
         live.present.with(|present| {
             let names = present.as_ref().map(|Present { names, .. }| names.as_deref().unwrap_or_default());

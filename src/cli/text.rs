@@ -26,7 +26,7 @@ pub(super) enum Style {
 /// `publication` as a line, its newline included.
 pub(super) fn message(publication: &Publication, style: Style) -> String {
     let Publication { at, from, body, .. } = publication;
-    let (time, from) = (utc(*at), escape(from.as_str()));
+    let (time, from) = (utc(*at), from.shown());
     let words = match body {
         Body::Text(text) => escape(text),
         Body::Data(data) => match STANDARD.decode(data) {

@@ -4,6 +4,7 @@
 //! No I/O, no clock, no feature gate; names nothing else of ours.
 
 mod name;
+mod shown;
 mod key;
 mod position;
 mod command;
