@@ -114,7 +114,7 @@ async fn once(kind: Kind, target: SocketAddr, pace: &mut Interval) -> std::io::R
     match kind {
         Kind::HalfRequests => {
             let mut stream = TcpStream::connect(target).await?;
-            stream.write_all(b"GET /ws HTTP/1.1\r\nHost: x\r\n").await?;
+            stream.write_all(b"GET /ws HTTP/1.1\r\nHost: localhost\r\n").await?;
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         Kind::Pings => flood(target, &masked(0x89, &[0; 125]).repeat(100), pace).await?,

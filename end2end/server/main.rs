@@ -39,8 +39,14 @@ mod metrics;
 mod hostile;
 /// What those clients do.
 mod attack;
-/// Which pages may connect.
+/// Which pages may ask.
 mod origin;
+/// Under which names the server is asked.
+mod host;
+/// What pages of other origins may read.
+mod cors;
+/// What every answer forbids a browser.
+mod headers;
 /// What the HTTP API refuses, and how it says so.
 mod api;
 /// A room out of the database and into another.

@@ -86,3 +86,12 @@ impl Raw {
         }
     }
 }
+
+/// What the server at `address` answers to `request`, which ends its connection; a line of the head a line.
+pub(crate) async fn answer(address: SocketAddr, request: &str) -> String {
+    let mut stream = TcpStream::connect(address).await.expect("the server listens");
+    stream.write_all(request.as_bytes()).await.expect("written");
+    let mut answer = Vec::new();
+    soon(stream.read_to_end(&mut answer)).await.expect("an answer");
+    String::from_utf8(answer).expect("text")
+}

@@ -10,7 +10,7 @@ use crate::harness::{Server, soon};
 async fn unread(server: &Server) -> BufReader<TcpStream> {
     let mut stream = TcpStream::connect(server.address).await.expect("the server listens");
     let request =
-        "GET /api/v1/rooms/lobby/stream HTTP/1.1\r\nHost: x\r\nAccept: application/x-ndjson\r\n\r\n";
+        "GET /api/v1/rooms/lobby/stream HTTP/1.1\r\nHost: localhost\r\nAccept: application/x-ndjson\r\n\r\n";
     stream.write_all(request.as_bytes()).await.expect("written");
     let mut reader = BufReader::new(stream);
     let mut line = String::new();

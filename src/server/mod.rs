@@ -132,7 +132,10 @@ impl Server {
         raise_file_limit(&config);
         let site = Site::open(&config.site, config.listen);
         let hub = Hub::new(config.hub, store.clone());
-        let state = State::new(hub.clone(), config.origins, config.connection, config.publish_rate, site);
+        // Which names they answer to depends on who can reach them.
+        let reach = |listener: &TcpListener| listener.local_addr().unwrap_or(config.listen).ip();
+        let web = config.web.of_page(reach(&public));
+        let state = State::new(hub.clone(), web, config.connection, config.publish_rate, site);
         let header_timeout = config.header_timeout;
         let accept =
             AcceptSettings { header_timeout, connect_rate: config.connect_rate, proxies: config.proxies };
@@ -140,18 +143,19 @@ impl Server {
         let accept_ops =
             AcceptSettings { header_timeout, connect_rate: Rate::UNLIMITED, proxies: Proxies::default() };
 
+        // Made before anything is served: what is refused first is counted too.
+        let ops = ops.map(|listener| {
+            let web = config.web.of_ops(reach(&listener));
+            let router = http::ops_router(state.clone(), Metrics::install(), store.health(), web);
+            (listener, router)
+        });
+
         let (stopping, stopped) = watch::channel(false);
         let serve = |listener: TcpListener, router: Router, settings: AcceptSettings| {
             tokio::spawn(http::serve(listener, router, settings, stopped.clone()))
         };
-        let serving: Vec<_> = std::iter::once(serve(public, http::router(state.clone()), accept))
-            .chain(ops.map(|listener| {
-                serve(
-                    listener,
-                    http::ops_router(state.clone(), Metrics::install(), store.health()),
-                    accept_ops,
-                )
-            }))
+        let serving: Vec<_> = std::iter::once(serve(public, http::router(state), accept))
+            .chain(ops.map(|(listener, router)| serve(listener, router, accept_ops)))
             .collect();
         let running = tokio::spawn({
             let hub = hub.clone();

@@ -1,33 +1,33 @@
-//! Which pages may open a socket: the defence against cross-site WebSocket hijacking (CWE-1385).
+//! Which pages may ask: the defence against cross-site WebSocket hijacking (CWE-1385) and request forgery.
 //!
-//! Browsers always send `Origin` with a WebSocket handshake (RFC 6455 section 10.2) and let no script change
-//! it. Whoever sends none is not a browser and is not what this defends against. Origins are compared whole
-//! (scheme, host, port: RFC 6454 section 5), never by prefix or suffix.
+//! Browsers always send `Origin` with a WebSocket handshake (RFC 6455 section 10.2) and with every request that
+//! changes something or lets a script read the answer (Fetch section 3.2), and no script can change it. Origins
+//! are compared whole (scheme, host, port: RFC 6454 section 5), never by prefix or suffix.
+//!
+//! What a page embeds (`<img>`, `<script>`, a fetch that may not read) comes without it, but says by
+//! `Sec-Fetch-Site` that it crosses from one origin to another. That is the second lock; only links may cross.
+//! Whoever sends neither is no browser of today and not what this defends against.
 
 use std::fmt;
 
+use crate::server::auth::authority::{Authority, Scheme};
+use crate::server::auth::host::OwnHost;
+
 /// A web origin: scheme, host and port.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub struct Origin {
     scheme: Scheme,
-    host: String,
-    port: u16,
+    authority: Authority,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Scheme {
-    Http,
-    Https,
-}
-
-impl Scheme {
-    const fn default_port(self) -> u16 {
-        match self {
-            Self::Http => 80,
-            Self::Https => 443,
-        }
+impl PartialEq for Origin {
+    /// A port that is not said is the scheme's own.
+    fn eq(&self, other: &Self) -> bool {
+        self.scheme == other.scheme && self.authority.is_same(&other.authority, self.scheme)
     }
 }
+
+impl Eq for Origin {}
 
 /// A text that is not a web origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,53 +42,57 @@ impl fmt::Display for OriginError {
 impl std::error::Error for OriginError {}
 
 impl Origin {
+    pub(super) const fn new(scheme: Scheme, authority: Authority) -> Self {
+        Self { scheme, authority }
+    }
+
     /// Reads `scheme://host[:port]`.
     ///
     /// # Errors
     /// Anything else, a path or a user among it.
     pub fn parse(text: &str) -> Result<Self, OriginError> {
-        let (scheme, authority) = match text.split_once("://") {
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("http") => (Scheme::Http, rest),
-            Some((scheme, rest)) if scheme.eq_ignore_ascii_case("https") => (Scheme::Https, rest),
-            _ => return Err(OriginError),
-        };
-        let (host, port) = split_authority(authority).ok_or(OriginError)?;
-        Ok(Self { scheme, host, port: port.unwrap_or(scheme.default_port()) })
+        let (scheme, authority) = Scheme::split(text).ok_or(OriginError)?;
+        Ok(Self { scheme, authority: Authority::parse(authority).ok_or(OriginError)? })
     }
 
-    /// Whether a page of this origin was served under the `Host` header `host`. The scheme is not compared:
-    /// a proxy may have ended the TLS before us.
-    fn is_served_as(&self, host: &str) -> bool {
-        split_authority(host).is_some_and(|(name, port)| {
-            name == self.host && port.unwrap_or(self.scheme.default_port()) == self.port
-        })
+    /// Its host and port.
+    pub const fn authority(&self) -> &Authority {
+        &self.authority
+    }
+
+    /// Whether a page of this origin is the server's own that was asked for as `own`.
+    fn is_own(&self, own: &OwnHost) -> bool {
+        own.scheme.is_none_or(|scheme| scheme == self.scheme)
+            && self.authority.is_same(&own.authority, self.scheme)
     }
 }
 
-/// Host in lower case and port, if one is given.
-fn split_authority(authority: &str) -> Option<(String, Option<u16>)> {
-    let (host, port) = match authority.rsplit_once(':') {
-        // The colons of a bare IPv6 address are not a port's.
-        Some((host, port)) if !port.ends_with(']') => {
-            let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-            (host, Some(port.parse().ok().filter(|_| is_number)?))
-        }
-        _ => (authority, None),
-    };
-    let inner = host.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
-    let is_name = match inner {
-        Some(address) => address.parse::<std::net::Ipv6Addr>().is_ok(),
-        None => {
-            !host.is_empty()
-                && host
-                    .bytes()
-                    .all(|byte| matches!(byte, b'a'..=b'z' | b'A'..=b'Z' | b'0'..=b'9' | b'-' | b'.' | b'_'))
-        }
-    };
-    is_name.then(|| (host.to_ascii_lowercase(), port))
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}://{}", self.scheme.name(), self.authority)
+    }
 }
 
-/// Which origins may open a socket, besides the page's own host.
+/// What a request says of the page that it comes from: its headers as they came.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Whence<'a> {
+    /// Each `Origin`: none, one, or suspiciously many.
+    pub origins: &'a [&'a str],
+    /// `Sec-Fetch-Site`.
+    pub site: Option<&'a str>,
+    /// `Sec-Fetch-Mode`.
+    pub mode: Option<&'a str>,
+}
+
+impl Whence<'_> {
+    /// Whether it is part of a page of another origin. (`same-site` is another origin of the same domain, as the
+    /// next port of one machine; a link that someone follows is a `navigate`.)
+    fn is_embedded_elsewhere(&self) -> bool {
+        matches!(self.site, Some("cross-site" | "same-site")) && self.mode != Some("navigate")
+    }
+}
+
+/// Which origins may ask, besides the server's own.
 #[derive(Clone, Debug, Default)]
 pub struct OriginPolicy {
     /// Every origin may.
@@ -100,15 +104,14 @@ pub struct OriginPolicy {
 }
 
 impl OriginPolicy {
-    /// Whether a request may pass that has these `Origin` headers (none, one, or suspiciously many) and this
-    /// `Host`.
-    pub fn allows(&self, origins: &[&str], host: Option<&str>) -> bool {
-        match origins {
-            [] => true,
+    /// Whether a request may pass that says `whence` it comes, and asks for `own` if it says for whom.
+    pub fn allows(&self, whence: &Whence<'_>, own: Option<&OwnHost>) -> bool {
+        match whence.origins {
             _ if self.any => true,
+            [] => !whence.is_embedded_elsewhere(),
             ["null"] => self.null,
             [origin] => Origin::parse(origin).is_ok_and(|origin| {
-                host.is_some_and(|host| origin.is_served_as(host)) || self.listed.contains(&origin)
+                own.is_some_and(|own| origin.is_own(own)) || self.listed.contains(&origin)
             }),
             _ => false,
         }
@@ -119,10 +122,18 @@ impl OriginPolicy {
 mod tests {
     use super::*;
 
+    fn own(host: &str, scheme: Option<Scheme>) -> OwnHost {
+        OwnHost { authority: Authority::parse(host).expect("a host"), scheme }
+    }
+
+    fn allows(policy: &OriginPolicy, origin: &str, own: &OwnHost) -> bool {
+        policy.allows(&Whence { origins: &[origin], ..Whence::default() }, Some(own))
+    }
+
     #[test]
-    fn only_the_pages_own_host_passes_by_default() {
+    fn only_the_servers_own_pages_pass_by_default() {
         let policy = OriginPolicy::default();
-        let host = Some("chat.example.org:12345");
+        let host = own("chat.example.org:12345", None);
         for (origin, passes) in [
             ("http://chat.example.org:12345", true),
             ("https://chat.example.org:12345", true),
@@ -140,14 +151,21 @@ mod tests {
             ("http://chat.example.org:+12345", false),
             ("ws://chat.example.org:12345", false),
             ("chat.example.org:12345", false),
+            ("http://xn--chat-example.org:12345", false),
+            ("http://chat.example.org:12345 http://evil.example", false),
+            ("http://chat.example.org:12345\u{0}", false),
             ("null", false),
             ("", false),
         ] {
-            assert_eq!(policy.allows(&[origin], host), passes, "{origin}");
+            assert_eq!(allows(&policy, origin, &host), passes, "{origin}");
         }
-        assert!(policy.allows(&[], host), "no browser sends no Origin");
-        assert!(!policy.allows(&["http://chat.example.org:12345"], None));
-        assert!(!policy.allows(&["http://chat.example.org:12345"; 2], host), "two Origin headers");
+        let whence = |origins| Whence { origins, ..Whence::default() };
+        assert!(policy.allows(&whence(&[]), Some(&host)), "no browser sends no Origin");
+        assert!(!policy.allows(&whence(&["http://chat.example.org:12345"]), None));
+        assert!(
+            !policy.allows(&whence(&["http://chat.example.org:12345"; 2]), Some(&host)),
+            "two Origin headers"
+        );
     }
 
     #[test]
@@ -162,18 +180,47 @@ mod tests {
             ("http://[::1]", "[::1]", true),
             ("http://[::1]:7", "[::2]:7", false),
         ] {
-            assert_eq!(policy.allows(&[origin], Some(host)), passes, "{origin} {host}");
+            assert_eq!(allows(&policy, origin, &own(host, None)), passes, "{origin} {host}");
         }
+    }
+
+    #[test]
+    fn where_the_scheme_is_known_the_other_one_does_not_pass() {
+        let host = own("a.example", Some(Scheme::Https));
+        assert!(allows(&OriginPolicy::default(), "https://a.example", &host));
+        assert!(
+            !allows(&OriginPolicy::default(), "http://a.example", &host),
+            "what reads the network could be it"
+        );
     }
 
     #[test]
     fn named_origins_pass_whole_and_any_passes_all() {
         let listed = vec![Origin::parse("https://shop.example").expect("an origin")];
         let policy = OriginPolicy { listed, ..OriginPolicy::default() };
-        let host = Some("127.0.0.1:12345");
-        assert!(policy.allows(&["https://shop.example:443"], host));
-        assert!(!policy.allows(&["http://shop.example"], host));
-        assert!(OriginPolicy { any: true, ..OriginPolicy::default() }.allows(&["https://x.example"], host));
-        assert!(OriginPolicy { null: true, ..OriginPolicy::default() }.allows(&["null"], host));
+        let host = own("127.0.0.1:12345", None);
+        assert!(allows(&policy, "https://shop.example:443", &host));
+        assert!(!allows(&policy, "http://shop.example", &host));
+        assert!(allows(&OriginPolicy { any: true, ..OriginPolicy::default() }, "https://x.example", &host));
+        assert!(allows(&OriginPolicy { null: true, ..OriginPolicy::default() }, "null", &host));
+    }
+
+    #[test]
+    fn without_an_origin_nothing_may_cross_but_a_link() {
+        let policy = OriginPolicy::default();
+        for (site, mode, passes) in [
+            (None, None, true),
+            (Some("same-origin"), Some("no-cors"), true),
+            (Some("none"), Some("navigate"), true),
+            (Some("cross-site"), Some("navigate"), true),
+            (Some("cross-site"), Some("no-cors"), false),
+            (Some("same-site"), Some("no-cors"), false),
+            (Some("cross-site"), None, false),
+        ] {
+            let whence = Whence { origins: &[], site, mode };
+            assert_eq!(policy.allows(&whence, None), passes, "{site:?} {mode:?}");
+        }
+        let any = OriginPolicy { any: true, ..OriginPolicy::default() };
+        assert!(any.allows(&Whence { site: Some("cross-site"), ..Whence::default() }, None));
     }
 }

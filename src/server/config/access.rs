@@ -1,15 +1,24 @@
 //! Settings of who may come in.
 
-use crate::server::auth::{OriginPolicy, Proxies};
+use crate::server::auth::{Embedding, OriginPolicy, Proxies, WebSettings};
 use crate::server::config::reading::Reading;
-use crate::server::config::value::{self, AllowedOrigin};
+use crate::server::config::value::{self, Allowed};
 
-pub(super) fn origins(reading: &mut Reading<'_>) -> OriginPolicy {
+pub(super) fn web(reading: &mut Reading<'_>) -> WebSettings {
+    let public = reading.values("public-host", value::public_host);
     let origins = reading.values("allow-origin", value::origin);
-    OriginPolicy {
-        any: origins.contains(&AllowedOrigin::Any),
-        null: origins.contains(&AllowedOrigin::Null),
-        listed: origins.into_iter().filter_map(AllowedOrigin::listed).collect(),
+    let embedders = reading.values("allow-embed", value::embedder);
+    WebSettings {
+        public,
+        origins: OriginPolicy {
+            any: origins.contains(&Allowed::Any),
+            null: origins.contains(&Allowed::Null),
+            listed: origins.into_iter().filter_map(Allowed::listed).collect(),
+        },
+        embedding: Embedding {
+            any: embedders.contains(&Allowed::Any),
+            listed: embedders.into_iter().filter_map(Allowed::listed).collect(),
+        },
     }
 }
 

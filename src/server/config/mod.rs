@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::server::auth::{OriginPolicy, Proxies};
+use crate::server::auth::{Proxies, WebSettings};
 use crate::server::config::limits::Limits;
 use crate::server::config::reading::Reading;
 use crate::server::hub::HubSettings;
@@ -56,8 +56,8 @@ pub struct Config {
     pub store: StoreSettings,
     /// What each connection is held to.
     pub connection: ConnectionSettings,
-    /// Which pages may open a socket.
-    pub origins: OriginPolicy,
+    /// What browsers may do.
+    pub web: WebSettings,
     /// Who is believed when it says for whom it asks.
     pub proxies: Proxies,
     /// How log lines look.
@@ -84,7 +84,7 @@ impl Config {
         let site = reading.value("site", value::site_folder);
         let limits = limits::read(reading);
         let store = storage::read(reading);
-        let origins = access::origins(reading);
+        let web = access::web(reading);
         let proxies = access::proxies(reading);
         let log_format = reading.value("log-format", value::log_format);
         let log_level = reading.value("log-level", value::log_level);
@@ -105,7 +105,7 @@ impl Config {
             hub,
             store: store?,
             connection,
-            origins,
+            web,
             proxies: proxies?,
             log_format: log_format?,
             log_level: log_level?,
@@ -132,7 +132,7 @@ mod tests {
         assert_eq!(config.connection.max_message, 65536);
         assert_eq!(config.connection.heartbeat.expire_after, Duration::from_secs(60));
         assert_eq!(config.connection.rate, Rate { per_second: 20, burst: 40 });
-        assert!(!config.origins.any && config.origins.listed.is_empty());
+        assert!(!config.web.origins.any && config.web.origins.listed.is_empty());
     }
 
     #[test]
@@ -143,11 +143,13 @@ mod tests {
             ("max-message", "64 parsecs"),
             ("max-rooms", "0"),
             ("allow-origin", "example.org"),
+            ("public-host", "https://example.org/chat"),
+            ("allow-embed", "http://[::1]"),
             ("log-format", "xml"),
             ("store", "nats://127.0.0.1:4222"),
             ("durability", "maybe"),
         ];
-        let mistakes = Config::check(&raw(&given)).expect_err("eight mistakes");
+        let mistakes = Config::check(&raw(&given)).expect_err("mistakes");
         let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
         assert_eq!(told.len(), given.len(), "{told:#?}");
         for (name, text) in given {

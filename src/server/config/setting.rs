@@ -100,6 +100,20 @@ pub const SETTINGS: &[Setting] = &[
         help: "Pages of this origin may connect too, like https://example.org; 'any' and 'null' may be named; may be repeated [default: the page's own host only]",
     },
     Setting {
+        name: "public-host",
+        value: "HOST",
+        default: "",
+        repeats: true,
+        help: "A name that the server is reached by, like chat.example.org or (behind a proxy that speaks TLS) https://chat.example.org; may be repeated [default on loopback: localhost and loopback addresses only; else any]",
+    },
+    Setting {
+        name: "allow-embed",
+        value: "ORIGIN",
+        default: "",
+        repeats: true,
+        help: "Pages of this origin may show the page in a frame, like https://example.org; 'any' may be named; may be repeated [default: none]",
+    },
+    Setting {
         name: "trusted-proxy",
         value: "NETWORK",
         default: "",

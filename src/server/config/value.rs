@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tracing::level_filters::LevelFilter;
 
-use crate::server::auth::{Origin, ProxyHeader};
+use crate::server::auth::{Origin, ProxyHeader, PublicHost};
 use crate::server::config::LogFormat;
 use crate::server::store::Durability;
 
@@ -132,15 +132,15 @@ pub(super) fn yes_or_no(text: &str) -> Result<bool, &'static str> {
     }
 }
 
-/// What `--allow-origin` names.
+/// What `--allow-origin` and `--allow-embed` name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum AllowedOrigin {
+pub(super) enum Allowed {
     Any,
     Null,
     Listed(Origin),
 }
 
-impl AllowedOrigin {
+impl Allowed {
     pub(super) fn listed(self) -> Option<Origin> {
         match self {
             Self::Listed(origin) => Some(origin),
@@ -149,14 +149,30 @@ impl AllowedOrigin {
     }
 }
 
-pub(super) fn origin(text: &str) -> Result<AllowedOrigin, &'static str> {
+pub(super) fn origin(text: &str) -> Result<Allowed, &'static str> {
     match text {
-        "any" => Ok(AllowedOrigin::Any),
-        "null" => Ok(AllowedOrigin::Null),
+        "any" => Ok(Allowed::Any),
+        "null" => Ok(Allowed::Null),
         _ => Origin::parse(text)
-            .map(AllowedOrigin::Listed)
+            .map(Allowed::Listed)
             .map_err(|_| "'any', 'null', or an origin like https://example.org (no path)"),
     }
+}
+
+pub(super) fn embedder(text: &str) -> Result<Allowed, &'static str> {
+    match text {
+        "any" => Ok(Allowed::Any),
+        _ => Origin::parse(text)
+            .ok()
+            .filter(|origin| !origin.authority().is_ipv6())
+            .map(Allowed::Listed)
+            .ok_or("'any', or an origin like https://example.org (no path, and no address of IPv6)"),
+    }
+}
+
+pub(super) fn public_host(text: &str) -> Result<PublicHost, &'static str> {
+    PublicHost::parse(text)
+        .ok_or("a host like chat.example.org, chat.example.org:8080 or https://chat.example.org")
 }
 
 /// A network, or one address as a network of its own.

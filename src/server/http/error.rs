@@ -67,6 +67,15 @@ pub(super) enum ApiError {
     /// A page of another origin.
     #[error("pages of this origin may not connect; the server's --allow-origin names those that may")]
     Origin,
+    /// Not one `Host`, or one that is none.
+    #[error("a request has one Host header: a name or an address, and perhaps a port")]
+    BadHost,
+    /// A name that is not the server's.
+    #[error("this server does not answer to {host:?}; its --public-host {host} would make it")]
+    Misdirected {
+        /// The name.
+        host: String,
+    },
     /// No such address.
     #[error("there is nothing at this address")]
     NotFound,
@@ -195,6 +204,8 @@ impl ApiError {
             Self::NoOperator => (StatusCode::FORBIDDEN, "not_allowed"),
             Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
             Self::NoConnection { .. } => (StatusCode::NOT_FOUND, "no_such_connection"),
+            Self::BadHost => (StatusCode::BAD_REQUEST, "bad_host"),
+            Self::Misdirected { .. } => (StatusCode::MISDIRECTED_REQUEST, "misdirected"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),

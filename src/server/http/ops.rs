@@ -1,5 +1,7 @@
 //! What an operator asks, on a listener of its own.
 
+use std::sync::Arc;
+
 use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
 use axum::response::IntoResponse;
@@ -7,6 +9,8 @@ use axum::routing::get;
 use axum::{Json, Router};
 use tokio::sync::watch;
 
+use crate::server::auth::WebPolicy;
+use crate::server::http::router::guarded;
 use crate::server::http::{State, api, error};
 use crate::server::metrics::Metrics;
 use crate::server::release;
@@ -17,20 +21,21 @@ const METRICS_TYPE: &str = "text/plain; version=0.0.4";
 
 /// `GET /healthz`: the process is up and answers. `GET /readyz`: the store took the last write; else 503 and why
 /// not. `GET /metrics`: what is counted. `GET /version`: which program this is. `/api/v1/admin`: the operator's calls.
-pub fn router(state: State, metrics: Metrics, store: watch::Receiver<Health>) -> Router {
+pub fn router(state: State, metrics: Metrics, store: watch::Receiver<Health>, web: WebPolicy) -> Router {
     let hub = state.hub.clone();
     let figures = async move || {
         let text = metrics.render(hub.connections(), hub.rooms());
         ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response()
     };
-    Router::new()
+    let router = Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(readiness).with_state(store))
         .route("/metrics", get(figures))
         .route("/version", get(async || Json(release::json())))
         .merge(api::ops_router().with_state(state))
         .fallback(error::not_found)
-        .method_not_allowed_fallback(error::method_not_allowed)
+        .method_not_allowed_fallback(error::method_not_allowed);
+    guarded(router, Arc::new(web))
 }
 
 async fn readiness(Shared(store): Shared<watch::Receiver<Health>>) -> (StatusCode, String) {

@@ -20,9 +20,11 @@ use crate::app::Past;
 use crate::app::Snapshot;
 use crate::app::shell;
 use crate::protocol::RoomName;
+use crate::server::auth::Embedding;
 use crate::server::http::State;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::{InRoom, Query};
+use crate::server::http::headers;
 use crate::server::store::Span;
 
 use reader::{Choice, Reader};
@@ -80,14 +82,15 @@ async fn render(state: &State, room: RoomName, reader: &Reader, form: Form, stat
     let past = past(state, &room).await;
     let snapshot = Snapshot { room, locale: reader.locale, theme: reader.theme, past, form };
     let options = state.site.leptos.clone();
-    let reload = state.site.reload.clone();
+    let (reload, web) = (state.site.reload.clone(), state.web.clone());
     let render = leptos_axum::render_app_to_stream_with_context(
-        move || set_policy(reload.as_deref()),
+        move || set_policy(reload.as_deref(), &web.embedding),
         move || shell(options.clone(), snapshot.clone()),
     );
     // Nothing in the page asks what was requested: all that it depends on is in the snapshot.
     let mut response = render(Request::new(Body::empty())).await.into_response();
     *response.status_mut() = status;
+    headers::permit(&mut response);
     let headers = response.headers_mut();
     // Each answer holds its own nonce, language and messages: none may be kept for another reader.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
@@ -109,17 +112,10 @@ async fn past(state: &State, room: &RoomName) -> Option<Past> {
     found.await.inspect_err(|error| warn!(%room, error, "the page is rendered without its messages")).ok()
 }
 
-/// Sets the page's Content-Security-Policy: nothing from elsewhere, no script but those that carry this
-/// answer's nonce, no frame around it.
-fn set_policy(reload: Option<&str>) {
+/// Sets the page's Content-Security-Policy, which names the nonce that its scripts carry.
+fn set_policy(reload: Option<&str>, embedding: &Embedding) {
     let (Some(nonce), Some(response)) = (use_nonce(), use_context::<ResponseOptions>()) else { return };
-    let reload = reload.map_or(String::new(), |source| format!(" {source}"));
-    let policy = format!(
-        "default-src 'none'; script-src 'self' 'nonce-{nonce}' 'wasm-unsafe-eval'; style-src 'self'; \
-         img-src 'self' data:; font-src 'self'; connect-src 'self'{reload}; manifest-src 'self'; \
-         base-uri 'none'; form-action 'self'; frame-ancestors 'none'"
-    );
-    if let Ok(policy) = HeaderValue::try_from(policy) {
+    if let Ok(policy) = HeaderValue::try_from(headers::page_policy(&nonce, reload, embedding)) {
         response.insert_header(header::CONTENT_SECURITY_POLICY, policy);
     }
 }

@@ -3,14 +3,15 @@
 use std::sync::{Arc, Mutex};
 
 use axum::Router;
-use axum::http::{HeaderName, HeaderValue, header};
+use axum::http::{HeaderValue, header};
+use axum::middleware;
 use axum::routing::get;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use crate::server::auth::OriginPolicy;
+use crate::server::auth::WebPolicy;
 use crate::server::http::api::Bodies;
 use crate::server::http::site::Site;
-use crate::server::http::{api, error, page, socket};
+use crate::server::http::{api, cors, error, guard, headers, page, socket};
 use crate::server::hub::Hub;
 use crate::server::session::{Host, Limiters, Rate};
 use crate::server::transport::ConnectionSettings;
@@ -19,7 +20,7 @@ use crate::server::transport::ConnectionSettings;
 #[derive(Clone, Debug)]
 pub struct State {
     pub(super) hub: Hub,
-    pub(super) origins: Arc<OriginPolicy>,
+    pub(super) web: Arc<WebPolicy>,
     pub(super) connection: Arc<ConnectionSettings>,
     /// How fast each address publishes over HTTP.
     pub(super) publishers: Arc<Mutex<Limiters<Host>>>,
@@ -31,14 +32,14 @@ impl State {
     /// The state of one server.
     pub fn new(
         hub: Hub,
-        origins: OriginPolicy,
+        web: WebPolicy,
         connection: ConnectionSettings,
         publish_rate: Rate,
         site: Site,
     ) -> Self {
         Self {
             hub,
-            origins: Arc::new(origins),
+            web: Arc::new(web),
             publishers: Arc::new(Mutex::new(Limiters::new(publish_rate))),
             bodies: Bodies::new(),
             connection: Arc::new(connection),
@@ -49,27 +50,29 @@ impl State {
 
 /// The public routes.
 pub fn router(state: State) -> Router {
-    let site = state.site.clone();
+    let (site, web) = (state.site.clone(), state.web.clone());
     // What has no version in its name may change under a browser: it asks each time, and is mostly told "not
     // modified".
     let revalidate =
         SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     let pages =
         Router::new().route("/", get(page::lobby)).route("/r/{room}", get(page::room).post(page::say));
-    Router::new()
+    let router = Router::new()
         .merge(pages)
         .merge(site.versioned_files())
         .route("/ws", get(socket::open))
-        .merge(api::router(&state))
+        .merge(api::router())
         .fallback_service(site.files())
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(revalidate)
-        .layer(header_layer(header::X_CONTENT_TYPE_OPTIONS, "nosniff"))
-        // Nothing for other sites. Not even to ourselves would make a browser hide the origin of the page's form.
-        .layer(header_layer(header::REFERRER_POLICY, "same-origin"))
-        .with_state(state)
+        .layer(cors::layer(&web));
+    guarded(router, web).with_state(state)
 }
 
-fn header_layer(name: HeaderName, value: &'static str) -> SetResponseHeaderLayer<HeaderValue> {
-    SetResponseHeaderLayer::overriding(name, HeaderValue::from_static(value))
+/// `router` behind its guard, its answers complete: those of the guard too.
+pub(super) fn guarded<S: Clone + Send + Sync + 'static>(router: Router<S>, web: Arc<WebPolicy>) -> Router<S> {
+    let resource_policy = headers::resource_policy(&web);
+    router.layer(middleware::from_fn_with_state(web, guard::check)).layer(middleware::map_response(
+        move |response| std::future::ready(headers::complete(response, resource_policy.clone())),
+    ))
 }

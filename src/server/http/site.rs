@@ -60,7 +60,8 @@ impl Site {
             .reload_port(reload_port.unwrap_or_default())
             .env(if is_watched { Env::DEV } else { Env::PROD })
             .build();
-        let reload = reload_port.filter(|_| is_watched).map(|port| format!("ws://{}:{port}", listen.ip()));
+        // Under whatever name the page was opened.
+        let reload = reload_port.filter(|_| is_watched).map(|port| format!("ws://*:{port}"));
         Self { root: root.to_owned(), leptos, reload, version }
     }
 

@@ -11,10 +11,10 @@ use crate::protocol::Epoch;
 use crate::protocol::NameError;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
+use crate::server::http::State;
 use crate::server::http::client::Client;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::{self, Query};
-use crate::server::http::{State, origin};
 use crate::server::transport::{Handshake, Opened, turn_away};
 
 /// The query of `/ws`.
@@ -41,8 +41,6 @@ pub(super) async fn open(
     mut request: Request,
 ) -> Result<Response, ApiError> {
     let handshake = Handshake::new(&mut request)?;
-    origin::check(&state, request.headers())
-        .inspect_err(|_| info!(%address, "refused: origin not allowed"))?;
     let (room, id) = match asked.names() {
         Ok(names) => names,
         Err(error) => {

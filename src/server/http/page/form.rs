@@ -19,7 +19,6 @@ use crate::server::http::api;
 use crate::server::http::client::Client;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::InRoom;
-use crate::server::http::origin;
 use crate::server::http::page::reader::{Reader, name_cookie};
 use crate::server::http::page::{new_key, render};
 use crate::server::room::Draft;
@@ -47,7 +46,6 @@ pub(in crate::server::http) async fn say(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    origin::check(&state, &headers)?;
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !kind.starts_with(KIND) {
         return Err(ApiError::Body(format!("the page's form is {KIND}; programs post to /api/v1")));

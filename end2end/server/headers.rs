@@ -1,0 +1,101 @@
+//! What every answer forbids a browser. (That Chromium finds nothing to complain about is tested wherever it loads a
+//! page.)
+
+use reqwest::{Client, Response};
+
+use crate::harness::{Server, soon};
+
+const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
+
+async fn get(url: String) -> Response {
+    soon(Client::new().get(url).send()).await.expect("an answer")
+}
+
+fn header<'a>(response: &'a Response, name: &str) -> &'a str {
+    response.headers().get(name).map_or("", |value| value.to_str().expect("text"))
+}
+
+/// What directive `name` of the page's policy says.
+fn directive<'a>(policy: &'a str, name: &str) -> Vec<&'a str> {
+    let found = policy.split(';').map(str::trim).find_map(|part| part.strip_prefix(name));
+    found.unwrap_or_else(|| panic!("{name} in {policy}")).split_whitespace().collect()
+}
+
+#[tokio::test]
+async fn every_answer_forbids_what_it_does_not_need() {
+    let server = Server::start(&[]);
+    let page = server.url("/nowhere");
+    for (url, status) in [
+        (server.url("/"), 200),
+        (server.url("/api/v1/openapi.json"), 200),
+        (server.url("/api/v1/rooms/lobby/messages"), 200),
+        (server.url("/api/v1/rooms/lobby/stream"), 200),
+        (server.url("/api/v1/rooms/LOBBY/messages"), 400),
+        (server.url("/ws"), 426),
+        (page, 404),
+        (format!("http://{}/healthz", server.ops), 200),
+        (format!("http://{}/nowhere", server.ops), 404),
+    ] {
+        let response = get(url.clone()).await;
+        assert_eq!(response.status().as_u16(), status, "{url}");
+        assert_eq!(header(&response, "x-content-type-options"), "nosniff", "{url}");
+        assert_eq!(header(&response, "referrer-policy"), "same-origin", "{url}");
+        assert_eq!(header(&response, "cross-origin-resource-policy"), "same-origin", "{url}");
+        if url != server.url("/") {
+            assert_eq!(header(&response, "content-security-policy"), NOTHING, "{url}");
+        }
+    }
+    let refused = soon(Client::new().get(server.url("/")).header("host", "evil.example").send()).await;
+    assert_eq!(header(&refused.expect("an answer"), "content-security-policy"), NOTHING);
+}
+
+#[tokio::test]
+async fn the_page_may_load_and_run_only_what_is_its_own() {
+    let server = Server::start(&[]);
+    let mut nonces = Vec::new();
+    for _visit in 1..=2 {
+        let response = get(server.url("/r/lobby")).await;
+        let policy = header(&response, "content-security-policy").to_owned();
+        for (name, allowed) in [
+            ("default-src", &["'none'"][..]),
+            ("style-src", &["'self'"]),
+            ("img-src", &["'self'"]),
+            ("connect-src", &["'self'"]),
+            ("manifest-src", &["'self'"]),
+            ("base-uri", &["'none'"]),
+            ("form-action", &["'self'"]),
+            ("frame-ancestors", &["'none'"]),
+        ] {
+            assert_eq!(directive(&policy, name), allowed, "{policy}");
+        }
+        let [own, nonce, wasm] = directive(&policy, "script-src")[..] else { panic!("{policy}") };
+        assert_eq!((own, wasm), ("'self'", "'wasm-unsafe-eval'"));
+        let nonce = nonce.trim_start_matches("'nonce-").trim_end_matches('\'').to_owned();
+        let permissions = header(&response, "permissions-policy");
+        assert!(
+            permissions.contains("camera=()") && permissions.contains("clipboard-write=(self)"),
+            "{permissions}"
+        );
+        let html = soon(response.text()).await.expect("text");
+        assert!(html.contains(&format!("nonce=\"{nonce}\"")), "the page's scripts carry {nonce}");
+        assert!(!html.contains(" style=\"") && !html.contains("javascript:"), "{html}");
+        nonces.push(nonce);
+    }
+    assert_ne!(nonces[0], nonces[1], "each answer has a nonce of its own");
+}
+
+#[tokio::test]
+async fn the_page_is_shown_in_frames_of_those_who_were_named() {
+    let named =
+        Server::start(&["--allow-embed", "https://shop.example", "--allow-embed", "http://a.example:8080"]);
+    let any = Server::start(&["--allow-embed", "any"]);
+    for (server, allowed) in
+        [(&named, &["https://shop.example", "http://a.example:8080"][..]), (&any, &["*"][..])]
+    {
+        let response = get(server.url("/")).await;
+        let policy = header(&response, "content-security-policy");
+        assert_eq!(directive(policy, "frame-ancestors"), allowed);
+        let response = get(server.url("/api/v1/openapi.json")).await;
+        assert_eq!(header(&response, "content-security-policy"), NOTHING);
+    }
+}
