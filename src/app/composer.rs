@@ -6,15 +6,20 @@
 //!
 //! Without JavaScript the form posts, and the server answers with the page again.
 
-use leptos::ev::{KeyboardEvent, SubmitEvent};
-use leptos::html::Textarea;
+use leptos::ev::KeyboardEvent;
 use leptos::prelude::*;
+use leptos::wasm_bindgen::JsCast;
+use leptos::web_sys::{Event, HtmlTextAreaElement};
 
-use super::dynamic::{act, effect, words};
+use super::dynamic::{effect, find, on, set, show, still};
 use super::i18n::use_text;
 use super::live::{Live, Said};
 use super::snapshot::Form;
 use crate::protocol::RoomName;
+
+const FORM: &str = "compose";
+const INPUT: &str = "msg";
+const NOTICE: &str = "notice";
 
 /// Past this many lines the input scrolls instead of growing.
 const MOST_LINES: usize = 8;
@@ -33,22 +38,22 @@ pub fn Composer(
 ) -> impl IntoView {
     let text = use_text();
     let live = expect_context::<Live>();
-    let input = NodeRef::<Textarea>::new();
     let lines = RwSignal::new(1_usize);
     // Send was asked for, and no connection will come.
     let kept = RwSignal::new(false);
     let label = (text.message_to)(&room);
     let Form { key, name, text: unsent, refused } = form;
 
+    let input = || find::<HtmlTextAreaElement>(INPUT);
     let measure = move || {
-        if let Some(field) = input.get_untracked() {
+        if let Some(field) = input() {
             let typed = field.value();
             lines.set(typed.split('\n').count().min(MOST_LINES));
             live.keep_draft(&typed);
         }
     };
     let send = move || {
-        let Some(field) = input.get_untracked() else { return };
+        let Some(field) = input() else { return };
         let typed = field.value();
         if typed.trim().is_empty() {
             return;
@@ -60,30 +65,31 @@ pub fn Composer(
         measure();
     };
 
-    let on_submit = act(move |event: SubmitEvent| {
+    on(FORM, "submit", move |event| {
         event.prevent_default();
         send();
-        if let Some(field) = input.get_untracked() {
+        if let Some(field) = input() {
             // Focus only fails where there is no window to have it.
             let _ = field.focus();
         }
     });
-    let on_keydown = act(move |event: KeyboardEvent| {
+    on(INPUT, "keydown", move |event: Event| {
+        let Some(event) = event.dyn_ref::<KeyboardEvent>() else { return };
         let composing = event.is_composing() || event.key_code() == TAKEN_BY_INPUT_METHOD;
         if event.key() == "Enter" && !event.shift_key() && !composing {
             event.prevent_default();
             send();
         }
     });
-    let on_input = move |_| {
+    on(INPUT, "input", move |_| {
         kept.set(false);
         measure();
-    };
+    });
 
     // What was typed early comes before what was typed on an earlier visit.
     effect(move || {
         if live.awake.get()
-            && let Some(field) = input.get()
+            && let Some(field) = input()
         {
             if field.value().is_empty()
                 && let Some(draft) = live.draft()
@@ -96,7 +102,7 @@ pub fn Composer(
     // What was taken back is put before what is being typed.
     effect(move || {
         if let Some(taken) = live.taken_back.get()
-            && let Some(field) = input.get_untracked()
+            && let Some(field) = input()
         {
             let typed = field.value();
             let between = if typed.is_empty() { "" } else { "\n" };
@@ -106,40 +112,43 @@ pub fn Composer(
         }
     });
 
-    let notice = words(move || {
+    let notice = move || {
         let refused = refused.filter(|_| !live.awake.get()).map(text.not_sent);
         refused.or_else(|| kept.get().then_some(text.kept_refused)).unwrap_or_default()
-    });
+    };
+    set(INPUT, "rows", move || lines.get().to_string());
+    show(NOTICE, notice);
 
-    view! {
-        <form class="compose" method="post" action=format!("/r/{room}") on:submit=on_submit>
-            <input type="hidden" name="key" value=key/>
-            <label class="unscripted as">{text.your_name} <input name="from" maxlength="64" value=name/></label>
-            <div class="box">
-                <textarea
-                    id="msg"
-                    name="text"
-                    rows=words(move || lines.get().to_string())
-                    placeholder=label.clone()
-                    aria-label=label
-                    aria-describedby="notice"
-                    autocomplete="off"
-                    enterkeyhint="send"
-                    node_ref=input
-                    on:keydown=on_keydown
-                    on:input=on_input
-                    inner_html=as_html(&unsent)
-                ></textarea>
-                <button id="send" type="submit">
-                    {text.send}
-                </button>
-            </div>
-            <p class="hint">
-                <span class="notice" id="notice" role="status">{notice}</span>
-                <span class="keys">{text.keys}</span>
-            </p>
-        </form>
-    }
+    still(move || {
+        view! {
+            <form class="compose" id=FORM method="post" action=format!("/r/{room}")>
+                <input type="hidden" name="key" value=key/>
+                <label class="unscripted as">
+                    {text.your_name} " " <input name="from" maxlength="64" value=name/>
+                </label>
+                <div class="box">
+                    <textarea
+                        id=INPUT
+                        name="text"
+                        rows="1"
+                        placeholder=label.clone()
+                        aria-label=label
+                        aria-describedby=NOTICE
+                        autocomplete="off"
+                        enterkeyhint="send"
+                        inner_html=as_html(&unsent)
+                    ></textarea>
+                    <button id="send" type="submit">
+                        {text.send}
+                    </button>
+                </div>
+                <p class="hint">
+                    <span class="notice" id=NOTICE role="status">{notice()}</span>
+                    <span class="keys">{text.keys}</span>
+                </p>
+            </form>
+        }
+    })
 }
 
 /// `text` as HTML that shows it. A child would get a hydration marker, which a browser shows in the field.

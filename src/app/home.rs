@@ -3,13 +3,12 @@
 //! What opens and closes does so by the browser's own popovers: they need no script, close by Escape, and
 //! give the focus back.
 
-use leptos::ev::MouseEvent;
 use leptos::prelude::*;
 
 use super::composer::Composer;
-use super::dynamic::act;
+use super::dynamic::{on, still};
 use super::health::{self, Health};
-use super::i18n::{Locale, use_locale};
+use super::i18n::{Locale, use_locale, use_text};
 use super::live::Live;
 use super::presence::{PresenceCount, Roster};
 use super::rooms::Rooms;
@@ -21,6 +20,9 @@ use super::theme::ThemeSwitch;
 use super::timeline::Timeline;
 use crate::protocol::RoomName;
 
+const SIDE: &str = "side";
+const CONNECTION: &str = "connection";
+
 /// The page of one room.
 #[component]
 pub fn Home(
@@ -29,43 +31,38 @@ pub fn Home(
     /// What the form begins with.
     form: Form,
 ) -> impl IntoView {
-    let locale = use_locale();
-    let text = locale.text();
-    let live = expect_context::<Live>();
+    let text = use_text();
+    let name = room.to_string();
+    let title = still(move || {
+        view! {
+            <button class="menu" type="button" popovertarget=SIDE aria-label=text.menu><Mark/></button>
+            <h1 class="room">{name}</h1>
+        }
+    });
+    let search = still(move || {
+        view! {
+            <button class="tool scripted" type="button" popovertarget=search::PANEL>{text.search}</button>
+        }
+    });
     view! {
         <div class="page">
             <header class="head">
-                <button class="menu" type="button" popovertarget="side" aria-label=text.menu>
-                    <Mark/>
-                </button>
-                <h1 class="room">{room.to_string()}</h1>
+                {title}
                 <PresenceCount/>
                 <StatusBadge/>
-                <button class="tool scripted" type="button" popovertarget=search::PANEL>{text.search}</button>
+                {search}
             </header>
-            <nav class="side" id="side" popover="auto" aria-label=text.menu>
+            <nav class="side" id=SIDE popover="auto" aria-label=text.menu>
                 <Rooms room=room.clone()/>
                 <Roster/>
                 <div class="tools">
-                    <button class="tool scripted" type="button" popovertarget=share::PANEL>{text.share}</button>
-                    <button
-                        class="tool scripted"
-                        type="button"
-                        popovertarget=health::PANEL
-                        on:click=act(move |_: MouseEvent| live.check())
-                    >
-                        {text.connection}
-                    </button>
+                    <Panels/>
                     <ThemeSwitch/>
-                    {Locale::ALL.into_iter().filter(|other| *other != locale).map(|other| view! {
-                        <a class="tool" hreflang=other.tag() lang=other.tag() href=format!("?{}={}", Locale::NAME, other.tag())>
-                            {other.text().language}
-                        </a>
-                    }).collect_view()}
+                    <Languages/>
                 </div>
             </nav>
             <main class="main">
-                <p class="unscripted note">{text.unscripted}</p>
+                {still(move || view! { <p class="unscripted note">{text.unscripted}</p> })}
                 <Timeline room=room.clone()/>
                 <Composer room form/>
             </main>
@@ -74,6 +71,35 @@ pub fn Home(
             <Health/>
         </div>
     }
+}
+
+/// The buttons that open what is open only sometimes.
+#[component]
+fn Panels() -> impl IntoView {
+    let text = use_text();
+    let live = expect_context::<Live>();
+    on(CONNECTION, "click", move |_| live.check());
+    still(move || {
+        view! {
+            <button class="tool scripted" type="button" popovertarget=share::PANEL>{text.share}</button>
+            <button class="tool scripted" id=CONNECTION type="button" popovertarget=health::PANEL>
+                {text.connection}
+            </button>
+        }
+    })
+}
+
+/// The way to the page in each other language.
+#[component]
+fn Languages() -> impl IntoView {
+    let locale = use_locale();
+    still(move || {
+        Locale::ALL.into_iter().filter(|other| *other != locale).map(|other| view! {
+            <a class="tool" hreflang=other.tag() lang=other.tag() href=format!("?{}={}", Locale::NAME, other.tag())>
+                {other.text().language}
+            </a>
+        }).collect_view()
+    })
 }
 
 /// The trumpet, drawn in the colour of the text around it; `public/favicon.svg` is the same drawing.

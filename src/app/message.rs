@@ -1,154 +1,122 @@
-//! One row of the log. Names and texts from people go into the document as text nodes only.
+//! One row of the log, as markup. Names and texts from people are texts in it, and nothing else.
 //!
-//! A row is drawn once; only how far a message of this page got changes in place, so that a screen reader does
-//! not hear it twice.
+//! What can be done to a row has a button with a class that says what; the log listens for all of them.
 
-use leptos::either::Either;
-use leptos::ev::MouseEvent;
-use leptos::prelude::*;
-
-use super::dynamic::{act, holds, words};
-use super::i18n::{Text, use_locale};
+use super::i18n::Locale;
+use super::i18n::Text;
 use super::link::{Piece, pieces};
-use super::live::{Clock, Entry, Gap, Link, Live, Message, Missing, Outlook, Shown, State, Words};
+use super::live::{Entry, Gap, Live, Message, Missing, Outlook, Reason, Shown, State, Words};
+use super::markup::Element;
 use crate::protocol::UserId;
 
 /// The colours of names, as classes.
 const HUES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
-/// The class of the buttons that copy a message, which the log finds them by.
-pub(super) const COPY: &str = "copy";
+/// The button that copies a message.
+pub const COPY: &str = "copy";
+/// The button that tries a failed message again.
+pub const RETRY: &str = "act retry";
+/// The button that takes a failed message back.
+pub const EDIT: &str = "act edit";
+/// The button that loads what is missing.
+pub const LOAD: &str = "act load";
 
-/// A row with the lines that stand above it.
-#[component]
-pub fn MessageRow(
-    /// What it shows.
-    shown: Shown,
-) -> impl IntoView {
-    let Shown { row, first, new_day, unread, found, own } = shown;
-    let locale = use_locale();
-    let text = locale.text();
-    let live = expect_context::<Live>();
-    let id = row.id;
-    let line = |class, words: String| view! { <p class=class>{words}</p> };
-    let day = match &row.entry {
-        Entry::Message(message) if new_day => Some(line("line", live.day_in_words(message.at, locale.tag()))),
-        _ => None,
-    };
-    let unread = unread.then(|| line("line new", text.unread_line.to_owned()));
-    let entry = match row.entry {
-        Entry::Gap(missing) => Either::Left(gap(id, missing, text, live)),
-        Entry::Message(words) => Either::Right(message(id, words, [first, found, own], text, live)),
-    };
-    view! { <div class="row" id=format!("row-{id}")>{day}{unread}{entry}</div> }
+/// What the id of a row begins with; its number follows.
+const ID: &str = "row-";
+
+/// The number of the row whose element has this `id`.
+pub fn number(id: &str) -> Option<u64> {
+    id.strip_prefix(ID)?.parse().ok()
 }
 
-fn message(
-    id: u64,
-    message: Message,
-    [first, found, own]: [bool; 3],
-    text: &'static Text,
-    live: Live,
-) -> impl IntoView {
-    let Message { from, at, words, state, .. } = message;
-    // Only what is not stored yet will change.
-    let is_moving = state != State::Stored;
-    let now = move || {
-        let now = |seen: &super::live::Transcript| seen.message(id).map(|now| (now.state, now.at));
-        live.transcript.with(now).unwrap_or((State::Stored, at))
-    };
-    let progress = is_moving.then(|| progress(id, move || now().0, text, live));
-    let tick = (own && !is_moving)
-        .then(|| view! { <span class="tick" role="img" aria-label=text.sent title=text.sent></span> });
-    let (kind, words) = match words {
-        Words::Text(words) => ("text", linked(&words)),
-        Words::Binary { bytes } => ("text binary", vec![Either::Left((text.binary)(bytes))]),
-    };
-    let class = match (first, found) {
+/// A row with the lines that stand above it, in a page that speaks `locale`. Where the page is `cut_off`, what
+/// waits does so for a connection.
+pub fn row(shown: &Shown, cut_off: bool, locale: Locale, live: Live) -> Element {
+    let text = locale.text();
+    let mut whole = Element::new("div").class("row").set("id", format!("{ID}{}", shown.row.id));
+    if shown.new_day
+        && let Entry::Message(message) = &shown.row.entry
+    {
+        whole = whole.with([line("line", live.day_in_words(message.at, locale.tag()))]);
+    }
+    if shown.unread {
+        whole = whole.with([line("line new", text.unread_line.to_owned())]);
+    }
+    whole.with([match &shown.row.entry {
+        Entry::Message(words) => message(words, shown, cut_off, text, live),
+        Entry::Gap(missing) => gap(missing, text),
+    }])
+}
+
+fn line(class: &'static str, words: String) -> Element {
+    Element::new("p").class(class).text(words)
+}
+
+fn message(message: &Message, shown: &Shown, cut_off: bool, text: &Text, live: Live) -> Element {
+    let clock = live.clock(message.at);
+    let class = match (shown.first, shown.found) {
         (true, false) => "msg first",
         (false, false) => "msg",
         (true, true) => "msg first found",
         (false, true) => "msg found",
     };
-    view! {
-        <div class=class title=live.clock(at).exact>
-            {first.then(|| sender(from, own, move || if is_moving { now().1 } else { at }, live))}
-            // A person's text decides its own direction and cannot turn what stands around it.
-            <p class=kind dir="auto">{words}</p>
-            {progress}
-            {tick}
-            <button class=COPY type="button" tabindex="-1">{text.copy}</button>
-        </div>
-    }
-}
-
-fn linked(text: &str) -> Vec<Either<String, impl IntoView + use<>>> {
-    let piece = |piece| match piece {
-        Piece::Words(words) => Either::Left(words.to_owned()),
-        // An address reads from left to right, whatever the words before it want.
-        Piece::Link(link) => Either::Right(view! {
-            <a href=link.to_owned() dir="ltr" rel="noopener nofollow" target="_blank">{link.to_owned()}</a>
-        }),
+    let words = match &message.words {
+        // A person's text decides its own direction and cannot turn what stands around it.
+        Words::Text(words) => linked(Element::new("p").class("text").set("dir", "auto"), words),
+        Words::Binary { bytes } => Element::new("p").class("text binary").text((text.binary)(*bytes)),
     };
-    pieces(text).into_iter().map(piece).collect()
-}
-
-/// Who says so and when, above the first of their messages. The time changes once: when a message of this page
-/// is stored, the server's clock counts.
-fn sender(
-    from: UserId,
-    own: bool,
-    at: impl Fn() -> u64 + Copy + Send + 'static,
-    live: Live,
-) -> impl IntoView {
-    let clock = move |part: fn(Clock) -> String| words(move || part(live.clock(at())));
-    let class = if own { "name" } else { hue(&from) };
-    view! {
-        <p class="who">
-            <bdi class=class>{from.shown()}</bdi>
-            <time datetime=clock(|clock| clock.iso) title=clock(|clock| clock.exact)>{clock(|clock| clock.short)}</time>
-        </p>
-    }
-}
-
-/// How far a message of this page got.
-fn progress(
-    id: u64,
-    state: impl Fn() -> State + Copy + Send + 'static,
-    text: &'static Text,
-    live: Live,
-) -> impl IntoView {
-    let class = words(move || match state() {
-        State::Stored | State::Sent | State::Queued => "progress pending",
-        State::Failed { .. } => "progress failed",
+    let who = shown.first.then(|| {
+        let class = if shown.own { "name" } else { hue(&message.from) };
+        let name = Element::new("bdi").class(class).text(message.from.shown());
+        let time = Element::new("time").set("datetime", clock.iso).set("title", clock.exact.clone());
+        Element::new("p").class("who").with([name, time.text(clock.short)])
     });
-    let said = words(move || match state() {
-        State::Stored => "",
-        State::Sent => text.sending,
-        State::Queued if live.link.get() == Link::Live => text.queued,
-        State::Queued => text.waiting,
-        State::Failed { reason, .. } => (text.not_sent)(reason),
-    });
-    let is_unstored = holds(move || state() != State::Stored);
-    let is_final = holds(move || !matches!(state(), State::Failed { retry: true, .. }));
-    let is_well = holds(move || !matches!(state(), State::Failed { .. }));
-    view! {
-        <span class=class hidden=holds(move || state() == State::Stored)>
-            <span class="state">{said}</span>
-            <button class="act" type="button" hidden=is_final on:click=act(move |_: MouseEvent| live.retry(id))>
-                {text.retry}
-            </button>
-            <button class="act" type="button" hidden=is_well on:click=act(move |_: MouseEvent| live.edit(id))>
-                {text.take_back}
-            </button>
-        </span>
-        <span class="tick" role="img" aria-label=text.sent title=text.sent hidden=is_unstored></span>
-    }
+    let progress = match message.state {
+        State::Stored => shown.own.then(|| {
+            let tick = Element::new("span").class("tick").set("role", "img");
+            tick.set("aria-label", text.sent).set("title", text.sent)
+        }),
+        State::Sent => Some(pending(text.sending)),
+        State::Queued => Some(pending(if cut_off { text.waiting } else { text.queued })),
+        State::Failed { reason, retry } => Some(failed(reason, retry, text)),
+    };
+    let copy = button(COPY, text.copy).set("tabindex", "-1");
+    let whole = Element::new("div").class(class).set("title", clock.exact);
+    whole.with(who).with([words]).with(progress).with([copy])
 }
 
-fn gap(id: u64, gap: Gap, text: &'static Text, live: Live) -> impl IntoView {
-    let Gap { missing, outlook, .. } = gap;
-    let words = match (missing, outlook) {
+/// `text` in `element`, with its web addresses as links.
+fn linked(element: Element, text: &str) -> Element {
+    pieces(text).into_iter().fold(element, |element, piece| match piece {
+        Piece::Words(words) => element.text(words.to_owned()),
+        Piece::Link(link) => element.with([Element::new("a")
+            .set("href", link.to_owned())
+            // An address reads from left to right, whatever the words before it want.
+            .set("dir", "ltr")
+            .set("rel", "noopener nofollow")
+            .set("target", "_blank")
+            .text(link.to_owned())]),
+    })
+}
+
+/// Beside a message of this page that the room does not have yet.
+fn pending(said: &'static str) -> Element {
+    Element::new("span").class("progress pending").with([state(said)])
+}
+
+/// Below a message of this page that was refused.
+fn failed(reason: Reason, retry: bool, text: &Text) -> Element {
+    let again = retry.then(|| button(RETRY, text.retry));
+    let failed = Element::new("span").class("progress failed").with([state((text.not_sent)(reason))]);
+    failed.with(again).with([button(EDIT, text.take_back)])
+}
+
+fn state(said: &'static str) -> Element {
+    Element::new("span").class("state").text(said)
+}
+
+fn gap(gap: &Gap, text: &Text) -> Element {
+    let words = match (gap.missing, gap.outlook) {
         (_, Outlook::Asked) => text.loading.to_owned(),
         (Missing::Count(count), Outlook::Gone) => (text.gone)(count),
         (Missing::Some, Outlook::Gone) => text.gone_some.to_owned(),
@@ -156,18 +124,12 @@ fn gap(id: u64, gap: Gap, text: &'static Text, live: Live) -> impl IntoView {
         (Missing::Some, Outlook::Open) => text.missing_some.to_owned(),
         (Missing::Perhaps, _) => text.missing_perhaps.to_owned(),
     };
-    view! {
-        <p class="gap">
-            <span>
-                {words}
-                {(outlook == Outlook::Open).then(|| view! {
-                    <button class="act" type="button" on:click=act(move |_: MouseEvent| live.load(id))>
-                        {text.load}
-                    </button>
-                })}
-            </span>
-        </p>
-    }
+    let load = (gap.outlook == Outlook::Open).then(|| button(LOAD, text.load));
+    Element::new("p").class("gap").with([Element::new("span").text(words).with(load)])
+}
+
+fn button(class: &'static str, words: &'static str) -> Element {
+    Element::new("button").class(class).set("type", "button").text(words)
 }
 
 /// The colour of a name: always the same one, everywhere (FNV-1a).

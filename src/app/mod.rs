@@ -1,8 +1,9 @@
 //! The page: rendered on the server, taken over in the browser, the same code on both sides.
 //!
 //! The server hands [`shell`] a [`Snapshot`]; [`App`] shows it, and what happens after comes over the socket
-//! through [`live`]. Server HTML and first client render are identical, so nothing here reads a clock, a
-//! random number or the browser while rendering: that waits for an `Effect`.
+//! through [`live`]. The browser keeps the server's HTML as it is and changes what moves in it ([`dynamic`]);
+//! only the rows of the log and the lists are drawn by both ([`markup`]). Nothing here reads a clock, a random
+//! number or the browser while rendering: that waits for an `Effect`.
 //!
 //! Absent on purpose: `app` never names `server`, has no server functions, and asks which side it is
 //! compiled for in `live` only.
@@ -10,6 +11,8 @@
 pub mod snapshot;
 pub mod i18n;
 pub mod live;
+pub mod markup;
+pub mod drawing;
 pub mod dynamic;
 pub mod link;
 pub mod qr;

@@ -2,13 +2,20 @@
 //!
 //! Who was here before the connection broke would be a guess, so without a connection nobody is.
 
-use leptos::ev::SubmitEvent;
 use leptos::prelude::*;
+use leptos::web_sys::HtmlInputElement;
 
-use super::dynamic::{act, words};
+use super::dynamic::{fill, find, list, on, show, still};
 use super::i18n::use_text;
 use super::live::{Live, Present};
+use super::markup::Element;
 use crate::protocol::UserId;
+
+const COUNT: &str = "presence";
+const MEMBERS: &str = "members";
+const OWN_NAME: &str = "own-name";
+const RENAME: &str = "rename";
+const RENAMED: &str = "renamed";
 
 /// 12 here, beside the room's name.
 #[component]
@@ -16,8 +23,8 @@ pub fn PresenceCount() -> impl IntoView {
     let text = use_text();
     let present = expect_context::<Live>().present;
     let count = move |present: &Option<Present>| present.as_ref().map(|present| (text.here)(present.count));
-    let shown = words(move || present.with(count).unwrap_or_default());
-    view! { <p class="presence" id="presence">{shown}</p> }
+    show(COUNT, move || present.with(count).unwrap_or_default());
+    still(|| view! { <p class="presence" id=COUNT></p> })
 }
 
 /// Their names, and the reader's own, which can be changed.
@@ -25,36 +32,37 @@ pub fn PresenceCount() -> impl IntoView {
 pub fn Roster() -> impl IntoView {
     let text = use_text();
     let live = expect_context::<Live>();
-    let names = move || {
+    list(MEMBERS, move || {
         let me = live.me.get();
         let member = |name: &UserId| {
-            let you = (Some(name) == me.as_ref()).then_some(text.you);
-            view! { <li><bdi>{name.shown()}</bdi> <span class="quiet">{you}</span></li> }
+            let you = if Some(name) == me.as_ref() { text.you } else { "" };
+            let name = Element::new("bdi").text(name.shown());
+            Element::new("li").with([name]).text(" ").with([Element::new("span").class("quiet").text(you)])
         };
         live.present.with(|present| {
             let names = present.as_ref().map(|Present { names, .. }| names.as_deref().unwrap_or_default());
-            names.unwrap_or_default().iter().map(member).collect_view()
+            names.unwrap_or_default().iter().map(member).collect()
         })
-    };
-    view! {
-        <section class="scripted" aria-label=text.members>
+    });
+    let names = still(move || {
+        view! {
             <h2>{text.members}</h2>
-            <ul class="members">{names}</ul>
-            <OwnName/>
-        </section>
-    }
+            <ul class="members" id=MEMBERS></ul>
+        }
+    });
+    view! { <section class="scripted" aria-label=text.members>{names} <OwnName/></section> }
 }
 
 #[component]
 fn OwnName() -> impl IntoView {
     let text = use_text();
     let live = expect_context::<Live>();
-    let field = NodeRef::<leptos::html::Input>::new();
     let notice = RwSignal::new("");
-    let name = words(move || live.me.get().map(|me| me.to_string()).unwrap_or_default());
-    let on_submit = act(move |event: SubmitEvent| {
+    fill(OWN_NAME, move || live.me.get().map(|me| me.to_string()).unwrap_or_default());
+    show(RENAMED, move || notice.get());
+    on(RENAME, "submit", move |event| {
         event.prevent_default();
-        let Some(field) = field.get_untracked() else { return };
+        let Some(field) = find::<HtmlInputElement>(OWN_NAME) else { return };
         let typed = field.value();
         notice.set(match UserId::parse(typed.trim()) {
             Err(_) => text.bad_name,
@@ -66,12 +74,14 @@ fn OwnName() -> impl IntoView {
             }
         });
     });
-    view! {
-        <form class="own" on:submit=on_submit>
-            <label for="own-name">{text.your_name}</label>
-            <input id="own-name" maxlength="64" autocomplete="off" prop:value=name node_ref=field/>
-            <button class="tool" type="submit">{text.change}</button>
-            <p class="quiet" role="status">{words(move || notice.get())}</p>
-        </form>
-    }
+    still(move || {
+        view! {
+            <form class="own" id=RENAME>
+                <label for=OWN_NAME>{text.your_name}</label>
+                <input id=OWN_NAME maxlength="64" autocomplete="off"/>
+                <button class="tool" type="submit">{text.change}</button>
+                <p class="quiet" id=RENAMED role="status"></p>
+            </form>
+        }
+    })
 }

@@ -3,9 +3,13 @@
 
 use leptos::prelude::*;
 
+use super::dynamic::{list, still};
 use super::i18n::use_text;
 use super::live::{Live, recent_rooms};
+use super::markup::Element;
 use crate::protocol::RoomName;
+
+const ROOMS: &str = "rooms-list";
 
 /// The room switcher.
 #[component]
@@ -15,33 +19,40 @@ pub fn Rooms(
 ) -> impl IntoView {
     let text = use_text();
     let live = expect_context::<Live>();
-    let rooms = move || {
+    let here = link(&room, true).to_html();
+    list(ROOMS, move || {
         let recent = if live.awake.get() { recent_rooms() } else { Vec::new() };
         let others = recent.into_iter().filter(|recent| *recent != room);
-        let link = |(at, room): (usize, RoomName)| {
-            let current = (at == 0).then_some("page");
-            view! { <li><a href=format!("/r/{room}") aria-current=current>{room.to_string()}</a></li> }
-        };
-        std::iter::once(room.clone()).chain(others).enumerate().map(link).collect_view()
-    };
-    view! {
-        <h2>{text.rooms}</h2>
-        <ul class="rooms-list">
-            {rooms}
-        </ul>
-        <form class="own" method="get" action="/">
-            <label for="other-room">{text.other_room}</label>
-            <input
-                id="other-room"
-                name="room"
-                maxlength="64"
-                pattern="[a-z0-9._\\-]+"
-                required
-                autocomplete="off"
-                autocapitalize="none"
-                title=text.room_rule
-            />
-            <button class="tool" type="submit">{text.go}</button>
-        </form>
-    }
+        std::iter::once(room.clone())
+            .chain(others)
+            .enumerate()
+            .map(|(at, room)| link(&room, at == 0))
+            .collect()
+    });
+    still(move || {
+        view! {
+            <h2>{text.rooms}</h2>
+            <ul class="rooms-list" id=ROOMS inner_html=here></ul>
+            <form class="own" method="get" action="/">
+                <label for="other-room">{text.other_room}</label>
+                <input
+                    id="other-room"
+                    name="room"
+                    maxlength="64"
+                    pattern="[a-z0-9._\\-]+"
+                    required
+                    autocomplete="off"
+                    autocapitalize="none"
+                    title=text.room_rule
+                />
+                <button class="tool" type="submit">{text.go}</button>
+            </form>
+        }
+    })
+}
+
+/// The way to `room`, which may be where the reader is.
+fn link(room: &RoomName, is_here: bool) -> Element {
+    let link = Element::new("a").set("href", format!("/r/{room}")).text(room.to_string());
+    Element::new("li").with([if is_here { link.set("aria-current", "page") } else { link }])
 }

@@ -1,15 +1,19 @@
 //! Search in the part of the log that is in this page: from match to match, the newest first.
 
-use leptos::ev::{MouseEvent, SubmitEvent};
-use leptos::html::Input;
 use leptos::prelude::*;
+use leptos::web_sys::HtmlInputElement;
 
-use super::dynamic::{act, words};
+use super::dynamic::{find, on, show, still};
 use super::i18n::use_text;
 use super::live::Live;
 
 /// The id of the panel, for the button that opens it.
 pub const PANEL: &str = "search";
+
+const FORM: &str = "search-form";
+const WORDS: &str = "words";
+const NEWER: &str = "newer";
+const RESULT: &str = "search-result";
 
 /// Where a search stands.
 #[derive(Clone, Debug, Default)]
@@ -25,10 +29,9 @@ struct Search {
 pub fn SearchPanel() -> impl IntoView {
     let text = use_text();
     let live = expect_context::<Live>();
-    let field = NodeRef::<Input>::new();
     let search = RwSignal::new(Search::default());
     let step = move |by: usize| {
-        let Some(field) = field.get_untracked() else { return };
+        let Some(field) = find::<HtmlInputElement>(WORDS) else { return };
         let words = field.value();
         search.update(|search| {
             if search.words == words && !search.matches.is_empty() {
@@ -40,28 +43,29 @@ pub fn SearchPanel() -> impl IntoView {
             live.find(search.matches.get(search.at).copied());
         });
     };
-    let on_submit = act(move |event: SubmitEvent| {
+    on(FORM, "submit", move |event| {
         event.prevent_default();
         step(1);
     });
-    let back =
-        act(move |_: MouseEvent| step(search.with_untracked(|search| search.matches.len().max(1) - 1)));
-    let result = words(move || {
+    on(NEWER, "click", move |_| step(search.with_untracked(|search| search.matches.len().max(1) - 1)));
+    show(RESULT, move || {
         search.with(|search| match search.matches.len() {
             _ if search.words.is_empty() => String::new(),
             0 => text.no_match.to_owned(),
             count => (text.matches)(search.at + 1, count),
         })
     });
-    view! {
-        <search class="panel" id=PANEL popover="auto" aria-label=text.search>
-            <form on:submit=on_submit>
-                <label for="words">{text.search_in}</label>
-                <input id="words" type="search" autocomplete="off" autofocus node_ref=field/>
-                <button class="tool" type="submit">{text.older}</button>
-                <button class="tool" type="button" on:click=back>{text.newer}</button>
-            </form>
-            <p class="quiet" role="status">{result}</p>
-        </search>
-    }
+    still(move || {
+        view! {
+            <search class="panel" id=PANEL popover="auto" aria-label=text.search>
+                <form id=FORM>
+                    <label for=WORDS>{text.search_in}</label>
+                    <input id=WORDS type="search" autocomplete="off" autofocus/>
+                    <button class="tool" type="submit">{text.older}</button>
+                    <button class="tool" id=NEWER type="button">{text.newer}</button>
+                </form>
+                <p class="quiet" id=RESULT role="status"></p>
+            </search>
+        }
+    })
 }

@@ -1,11 +1,10 @@
 //! Light or dark: as the system has it, or as the reader chose. A cookie remembers it, so that the server
 //! renders the page in the right colours from the first byte.
 
-use leptos::ev::MouseEvent;
 use leptos::prelude::*;
 use serde::Serialize;
 
-use super::dynamic::{act, words};
+use super::dynamic::{on, set, show, still};
 use super::i18n::use_text;
 use super::live::Live;
 
@@ -49,25 +48,32 @@ impl Theme {
     }
 }
 
+const SWITCH: &str = "theme";
+const CHOSEN: &str = "theme-chosen";
+
 /// The way to the other colours. A link, which works without JavaScript as well.
 #[component]
 pub fn ThemeSwitch() -> impl IntoView {
     let text = use_text();
     let live = expect_context::<Live>();
-    let word = words(move || match live.theme.get() {
+    let word = move || match live.theme.get() {
         Theme::System => text.theme_system,
         Theme::Light => text.theme_light,
         Theme::Dark => text.theme_dark,
-    });
-    let href = words(move || format!("?{}={}", Theme::NAME, live.theme.get().next().tag()));
-    let next = act(move |event: MouseEvent| {
+    };
+    let href = move || format!("?{}={}", Theme::NAME, live.theme.get().next().tag());
+    show(CHOSEN, word);
+    set(SWITCH, "href", href);
+    on(SWITCH, "click", move |event| {
         event.prevent_default();
         live.set_theme(live.theme.get_untracked().next());
     });
-    view! {
-        <a class="tool" id="theme" href=href on:click=next>
-            {text.theme}
-            <span class="quiet">{word}</span>
-        </a>
-    }
+    still(move || {
+        view! {
+            <a class="tool" id=SWITCH href=href()>
+                {text.theme} " "
+                <span class="quiet" id=CHOSEN>{word()}</span>
+            </a>
+        }
+    })
 }

@@ -3,17 +3,22 @@
 //! Which rows are in the document is [`super::live::Transcript`]'s; the empty space around them stands in for
 //! the others.
 
-use leptos::ev::{KeyboardEvent, MouseEvent};
-use leptos::html::Div;
+use leptos::ev::KeyboardEvent;
 use leptos::prelude::*;
 use leptos::wasm_bindgen::JsCast;
-use leptos::web_sys::Element;
+use leptos::web_sys::{Element, Event};
 
-use super::dynamic::{act, effect, holds, words};
-use super::i18n::use_text;
-use super::live::{Live, Shown, Transcript, copy, move_focus};
-use super::message::{COPY, MessageRow};
+use super::drawing::Drawing;
+use super::dynamic::{effect, find, hide, on, set, show, still};
+use super::i18n::use_locale;
+use super::live::{Link, Live, Shown, State, Transcript, copy, move_focus};
+use super::message::{COPY, EDIT, LOAD, RETRY, number, row};
 use crate::protocol::RoomName;
+
+const LOG: &str = "result";
+const ROWS: &str = "rows";
+const EMPTY: &str = "empty";
+const MORE: &str = "more";
 
 /// What was said in the room, and what this page is about to say.
 #[component]
@@ -21,85 +26,105 @@ pub fn Timeline(
     /// The room, for the words that fill an empty log.
     room: RoomName,
 ) -> impl IntoView {
-    let text = use_text();
+    let locale = use_locale();
+    let text = locale.text();
     let live = expect_context::<Live>();
-    let log = NodeRef::<Div>::new();
-    let is_spoken = holds(move || !live.transcript.with(Transcript::is_silent));
-    // The reader's clock is known when the page is awake: then every row is drawn anew.
-    let rows = move || {
-        live.awake.track();
-        live.transcript.with(|transcript| transcript.shown(|at| live.day(at)))
-    };
-    let key = move |shown: &Shown| (shown.key(), live.awake.get_untracked());
-    let promise = (text.empty_promise)(&room);
+    let is_spoken = move || !live.transcript.with(Transcript::is_silent);
     // At the end of the log, what is new is in view.
-    let at_end = holds(move || live.transcript.with(Transcript::follows));
+    let at_end = move || live.transcript.with(Transcript::follows);
     let news = move || live.transcript.with(Transcript::unread);
+    let rows = move || live.transcript.with(|transcript| transcript.shown(|at| live.day(at)));
+    // Of a row that is stored it makes no difference.
+    let cut_off = move |shown: &Shown| {
+        let is_stored = shown.row.message().is_none_or(|message| message.state == State::Stored);
+        !is_stored && live.link.get() != Link::Live
+    };
 
+    let mut drawing = None;
     effect(move || {
-        // What was said before the page woke up is not news to a screen reader; the keeper makes it so.
-        if let Some(log) = log.get()
-            && live.awake.get()
+        // The reader's clock is known when the page is awake: then every row is drawn anew.
+        if !live.awake.get() {
+            return;
+        }
+        let Some(list) = find(ROWS) else { return };
+        let drawing = drawing.get_or_insert_with(|| Drawing::new(list));
+        let values = rows().into_iter().map(|shown| (cut_off(&shown), shown)).collect();
+        drawing.draw(values, |(_, shown)| shown.row.id, |(cut, shown)| row(shown, *cut, locale, live));
+    });
+    // Behind the first drawing: what was said before is not news to a screen reader.
+    effect(move || {
+        if live.awake.get()
+            && let Some(log) = find(LOG)
         {
             live.attach(&log);
         }
     });
-
     // One listener for all rows.
-    let on_click = act(move |event: MouseEvent| {
-        let button = event.target().and_then(|target| target.dyn_into::<Element>().ok());
-        if let Some(button) = button.filter(|target| target.class_list().contains(COPY))
-            && let Some(row) = button.parent_element()
-            && let Ok(Some(words)) = row.query_selector(".text")
-            && copy(&words.text_content().unwrap_or_default())
-        {
-            button.set_text_content(Some(text.copied));
+    on(LOG, "click", move |event| {
+        let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());
+        if let Some(button) = target.filter(|target| target.tag_name() == "BUTTON") {
+            press(&button, text.copied, live);
         }
     });
     // The buttons of the rows are no stops of the Tab key, which would never come past them.
-    let on_keydown = act(move |event: KeyboardEvent| {
-        let by = match event.key().as_str() {
-            "ArrowUp" => -1,
-            "ArrowDown" => 1,
+    on(LOG, "keydown", move |event: Event| {
+        let by = match event.dyn_ref::<KeyboardEvent>().map(KeyboardEvent::key).as_deref() {
+            Some("ArrowUp") => -1,
+            Some("ArrowDown") => 1,
             _ => return,
         };
-        if let Some(log) = log.get_untracked() {
+        if let Some(log) = find(LOG) {
             event.prevent_default();
             move_focus(&log, COPY, by);
         }
     });
+    on(MORE, "click", move |_| live.to_end());
+    hide(EMPTY, is_spoken);
+    hide(MORE, at_end);
+    set(MORE, "class", move || if news() > 0 { "more new" } else { "more" });
+    show(MORE, move || (text.to_end)(news()));
 
-    view! {
-        <div
-            class="log"
-            id="result"
-            role="log"
-            aria-live="off"
-            aria-label=text.messages
-            aria-describedby="log-keys"
-            tabindex="0"
-            node_ref=log
-            on:click=on_click
-            on:keydown=on_keydown
-        >
-            <div class="space"></div>
-            <div class="rows">
-                <For each=rows key=key children=move |shown| view! { <MessageRow shown/> }/>
+    still(move || {
+        let drawn: String = rows().iter().map(|shown| row(shown, true, locale, live).to_html()).collect();
+        view! {
+            <div
+                class="log"
+                id=LOG
+                role="log"
+                aria-live="off"
+                aria-label=text.messages
+                aria-describedby="log-keys"
+                tabindex="0"
+            >
+                <div class="space"></div>
+                <div class="rows" id=ROWS inner_html=drawn></div>
+                <div class="space"></div>
             </div>
-            <div class="space"></div>
-        </div>
-        <p class="heard" id="log-keys">{text.log_keys}</p>
-        <div class="empty" hidden=is_spoken>
-            <p class="empty-title">{text.empty}</p>
-            <p>{promise}</p>
-        </div>
-        <button
-            class=words(move || if news() > 0 { "more new" } else { "more" })
-            type="button"
-            hidden=at_end
-            on:click=act(move |_: MouseEvent| live.to_end())
-        >
-            {words(move || (text.to_end)(news()))}
-        </button>
+            <p class="heard" id="log-keys">{text.log_keys}</p>
+            <div class="empty" id=EMPTY hidden=is_spoken()>
+                <p class="empty-title">{text.empty}</p>
+                <p>{(text.empty_promise)(&room)}</p>
+            </div>
+            <button class="more" id=MORE type="button" hidden=at_end()>{(text.to_end)(0)}</button>
+        }
+    })
+}
+
+/// Does what a `button` of a row is for.
+fn press(button: &Element, copied: &str, live: Live) {
+    let row = button.closest(".row").ok().flatten();
+    let Some((row, id)) = row.and_then(|row| number(&row.id()).map(|id| (row, id))) else { return };
+    match button.class_name().as_str() {
+        RETRY => live.retry(id),
+        EDIT => live.edit(id),
+        LOAD => live.load(id),
+        COPY => {
+            if let Ok(Some(words)) = row.query_selector(".text")
+                && copy(&words.text_content().unwrap_or_default())
+            {
+                button.set_text_content(Some(copied));
+            }
+        }
+        _ => {}
     }
 }

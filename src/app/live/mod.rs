@@ -110,6 +110,11 @@ pub(super) fn snapshot() -> Snapshot {
     imp::snapshot()
 }
 
+/// What `view` renders, where nobody has rendered it.
+pub(super) fn html<V: RenderHtml>(view: impl FnOnce() -> V) -> String {
+    imp::html(view)
+}
+
 impl Live {
     /// Joins `room` as soon as there is a browser to join from.
     pub(super) fn start(room: &RoomName, past: Option<Past>, theme: Theme) -> Self {

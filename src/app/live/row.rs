@@ -24,8 +24,6 @@ pub struct Row {
     pub entry: Entry,
     /// Rows stand in order of this: an offset of this epoch, 0 for another epoch's, or [`LAST`].
     pub(super) order: u64,
-    /// How often something changed that only a new drawing shows.
-    pub(super) version: u32,
 }
 
 /// What a row shows.
@@ -48,7 +46,7 @@ pub struct Message {
     pub words: Words,
     /// How far it got.
     pub state: State,
-    /// What it is known by until it is stored.
+    /// What it was known by until it was stored, if this page says it.
     pub(super) key: Option<Key>,
 }
 
@@ -154,16 +152,8 @@ pub struct Shown {
     pub unread: bool,
     /// Whether a search has led to it.
     pub found: bool,
-    /// Whether this page's own id says it.
+    /// Whether this page says it, or its name does.
     pub own: bool,
-}
-
-impl Shown {
-    /// What the page draws it under: the same for as long as nothing but [`State`] changes.
-    pub const fn key(&self) -> (u64, u32, [bool; 5]) {
-        let marks = [self.first, self.new_day, self.unread, self.found, self.own];
-        (self.row.id, self.row.version, marks)
-    }
 }
 
 impl Row {
@@ -178,7 +168,7 @@ impl Row {
     }
 
     /// Its message, if it is one.
-    pub(super) const fn message(&self) -> Option<&Message> {
+    pub const fn message(&self) -> Option<&Message> {
         match &self.entry {
             Entry::Message(message) => Some(message),
             Entry::Gap(_) => None,
@@ -216,7 +206,7 @@ mod tests {
             state: State::Stored,
             key: None,
         };
-        Row { id: 1, entry: Entry::Message(message), order: 1, version: 0 }
+        Row { id: 1, entry: Entry::Message(message), order: 1 }
     }
 
     #[test]

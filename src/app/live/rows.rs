@@ -84,7 +84,7 @@ impl Rows {
     /// A new row behind all that have no greater `order`; answers its id.
     pub(super) fn add(&mut self, entry: Entry, order: u64) -> u64 {
         self.newest_id += 1;
-        self.insert(Row { id: self.newest_id, entry, order, version: 0 });
+        self.insert(Row { id: self.newest_id, entry, order });
         self.newest_id
     }
 
@@ -92,7 +92,6 @@ impl Rows {
     pub(super) fn replace(&mut self, id: u64, entry: Entry) {
         if let Some(at) = self.position(id) {
             self.list[at].entry = entry;
-            self.list[at].version += 1;
         }
     }
 
@@ -111,7 +110,6 @@ impl Rows {
         row.order = offset.0;
         if let Entry::Message(message) = &mut row.entry {
             message.state = State::Stored;
-            message.key = None;
         }
         self.insert(row);
     }

@@ -142,7 +142,7 @@ impl Transcript {
                 new_day: today.is_some() && today != last_day,
                 unread: self.unread.first() == Some(row.id),
                 found: self.found == Some(row.id),
-                own: row.message().is_some_and(|message| message.from == self.me),
+                own: row.message().is_some_and(|message| message.from == self.me || message.key.is_some()),
                 row: row.clone(),
             }
         };

@@ -69,6 +69,11 @@ fn read(fields: &Fields) -> Option<Snapshot> {
     })
 }
 
+/// The server has.
+pub(super) fn html<V: RenderHtml>(_: impl FnOnce() -> V) -> String {
+    String::new()
+}
+
 /// Wakes the page. The connection ends with the component that called.
 pub(super) fn start(live: Live, room: RoomName) {
     let mut room = Some(room);
