@@ -41,6 +41,22 @@ async fn more_rooms_than_allowed_are_refused_but_an_empty_room_makes_way() {
 }
 
 #[tokio::test]
+async fn more_connections_in_a_room_than_allowed_are_refused_until_one_leaves() {
+    let server = Server::start(&["--max-room-members", "1"]);
+    let ann = server.join_with("id=ann&room=full").await;
+    let refused = server.try_join("id=bob&room=full", &[]).await.err().expect("full");
+    assert!(
+        refused.status == 503 && refused.retry_after && refused.body.contains("room_full"),
+        "{refused:?}"
+    );
+    let stream = reqwest::get(server.url("/api/v1/rooms/full/stream")).await.expect("an answer");
+    assert_eq!(stream.status(), 503);
+    server.join_with("id=bob&room=other").await.leave().await;
+    ann.leave().await;
+    server.join_when_free("id=bob&room=full").await.leave().await;
+}
+
+#[tokio::test]
 async fn a_message_over_the_limit_closes_its_sender_with_1009_and_nobody_sees_it() {
     let server = Server::start(&["--max-message", "1KiB"]);
     let mut ann = server.join("ann").await;

@@ -58,6 +58,11 @@ impl Raw {
         soon(self.stream.write_all(bytes)).await.expect("written");
     }
 
+    /// Writes without being sure that the other end still listens.
+    pub(crate) async fn try_write(&mut self, bytes: &[u8]) -> bool {
+        self.stream.write_all(bytes).await.is_ok()
+    }
+
     /// The next frame's first byte and payload.
     pub(crate) async fn frame(&mut self) -> (u8, Vec<u8>) {
         soon(async {

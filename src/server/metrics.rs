@@ -25,6 +25,8 @@ const CONNECTIONS: &str = "fanfare_connections";
 const ACTS: &str = "fanfare_admin_acts_total";
 /// Rooms in memory.
 const ROOMS: &str = "fanfare_rooms";
+/// Bytes that clients make the process hold.
+const HELD: &str = "fanfare_held_bytes";
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -107,9 +109,10 @@ impl Metrics {
     }
 
     /// All figures, in the text format of Prometheus (version 0.0.4).
-    pub fn render(&self, connections: usize, rooms: usize) -> String {
+    pub fn render(&self, connections: usize, rooms: usize, held: usize) -> String {
         gauge!(CONNECTIONS).set(connections as f64);
         gauge!(ROOMS).set(rooms as f64);
+        gauge!(HELD).set(held as f64);
         self.0.as_ref().map_or_else(String::new, PrometheusHandle::render)
     }
 }
@@ -118,6 +121,7 @@ impl Metrics {
 fn describe() {
     describe_gauge!(CONNECTIONS, "Connections that are open");
     describe_gauge!(ROOMS, "Rooms in memory");
+    describe_gauge!(HELD, "Bytes that clients make the process hold, against --memory-budget");
     describe_counter!(CLOSED, "Connections that ended, by close code, 'client' or 'lost'");
     describe_counter!(REFUSED, "HTTP requests and handshakes that were refused, by the code of the error");
     describe_counter!(FRAMES_REFUSED, "Frames of fanfare.v1 answered with an error, by its code");

@@ -35,6 +35,8 @@ pub(super) fn read(reading: &mut Reading<'_>) -> Option<Limits> {
     let max_connections = reading.value("max-connections", value::count);
     let max_connections_per_ip = reading.value("max-connections-per-ip", value::count);
     let max_rooms = reading.value("max-rooms", value::count);
+    let max_room_members = reading.value("max-room-members", value::count);
+    let memory_budget = reading.value("memory-budget", value::memory);
     let connect_rate = rate(reading, "connect-rate", "connect-burst");
     let publish_rate = rate(reading, "publish-rate", "publish-burst");
     let message_rate = rate(reading, "message-rate", "message-burst");
@@ -46,6 +48,8 @@ pub(super) fn read(reading: &mut Reading<'_>) -> Option<Limits> {
             max_connections: max_connections?,
             max_connections_per_ip: max_connections_per_ip?,
             max_rooms: max_rooms?,
+            max_room_members: max_room_members?,
+            memory_budget: memory_budget?,
             log: LogLimits { messages: RING_MESSAGES, bytes: RING_BYTES.max(max_message.saturating_mul(4)) },
             sweep_every: (heartbeat.ping_after / SWEEPS_A_HEARTBEAT).clamp(shortest, longest),
         },

@@ -71,6 +71,13 @@ pub const SETTINGS: &[Setting] = &[
     ),
     one("connect-burst", "N", "2000", "New connections that one address may open at once"),
     one("max-rooms", "N", "10000", "Rooms; more are refused (HTTP 503)"),
+    one("max-room-members", "N", "50000", "Connections in one room; more are refused (HTTP 503)"),
+    one(
+        "memory-budget",
+        "SIZE",
+        "1GiB",
+        "Bytes that clients may make the server hold: past it new ones are refused (HTTP 503) and the slowest closed (4002)",
+    ),
     one("header-timeout", "TIME", "5s", "Time for a client to send a whole request head"),
     one(
         "send-buffer",

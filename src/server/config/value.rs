@@ -39,18 +39,28 @@ pub fn duration(text: &str) -> Result<Duration, &'static str> {
 }
 
 pub(super) fn size(text: &str) -> Result<usize, &'static str> {
-    const ALLOWED: &str = "a size from 1KiB to 1GiB, like 65536, 64KiB or 1MiB";
-    let (number, unit) = number_and_unit(text).ok_or(ALLOWED)?;
+    bytes(text)
+        .filter(|bytes| (1 << 10..=1 << 30).contains(bytes))
+        .ok_or("a size from 1KiB to 1GiB, like 65536, 64KiB or 1MiB")
+}
+
+/// A size as machines have it.
+pub(super) fn memory(text: &str) -> Result<usize, &'static str> {
+    bytes(text)
+        .filter(|bytes| (1 << 20..=1 << 40).contains(bytes))
+        .ok_or("a size from 1MiB to 1024GiB, like 512MiB or 1GiB")
+}
+
+fn bytes(text: &str) -> Option<usize> {
+    let (number, unit) = number_and_unit(text)?;
     let each = match unit {
         "" | "B" => 1,
         "KiB" => 1 << 10,
         "MiB" => 1 << 20,
         "GiB" => 1 << 30,
-        _ => return Err(ALLOWED),
+        _ => return None,
     };
-    let bytes =
-        number.checked_mul(each).filter(|bytes| (1 << 10..=1 << 30).contains(bytes)).ok_or(ALLOWED)?;
-    usize::try_from(bytes).map_err(|_| ALLOWED)
+    usize::try_from(number.checked_mul(each)?).ok()
 }
 
 pub(super) fn count(text: &str) -> Result<usize, &'static str> {
@@ -218,6 +228,8 @@ mod tests {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
         assert_eq!((size("65536"), size("64KiB"), size("1MiB")), (Ok(65536), Ok(65536), Ok(1 << 20)));
+        assert_eq!((memory("512MiB"), memory("16GiB")), (Ok(512 << 20), Ok(16 << 30)));
+        assert!(memory("64KiB").is_err() && memory("1025GiB").is_err());
         for wrong in ["", "s", "5", "0s", "-1s", "5 parsecs", "99999999999999999999s", "366d"] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }

@@ -194,6 +194,8 @@ impl ApiError {
             Self::Refused(Refusal::TooManyFromAddress) => {
                 (StatusCode::TOO_MANY_REQUESTS, "too_many_connections_from_address")
             }
+            Self::Refused(Refusal::RoomFull) => (StatusCode::SERVICE_UNAVAILABLE, "room_full"),
+            Self::Refused(Refusal::MemoryFull) => (StatusCode::SERVICE_UNAVAILABLE, "memory_full"),
             Self::Refused(Refusal::TooManyRooms) => (StatusCode::SERVICE_UNAVAILABLE, "too_many_rooms"),
             Self::Refused(Refusal::Draining) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
             Self::Upgrade(UpgradeError::NotAnUpgrade | UpgradeError::WrongVersion) => {

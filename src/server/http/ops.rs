@@ -24,7 +24,7 @@ const METRICS_TYPE: &str = "text/plain; version=0.0.4";
 pub fn router(state: State, metrics: Metrics, store: watch::Receiver<Health>, web: WebPolicy) -> Router {
     let hub = state.hub.clone();
     let figures = async move || {
-        let text = metrics.render(hub.connections(), hub.rooms());
+        let text = metrics.render(hub.connections(), hub.rooms(), hub.memory().held());
         ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response()
     };
     let router = Router::new()

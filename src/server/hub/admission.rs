@@ -25,6 +25,12 @@ pub enum Refusal {
     /// `--max-rooms` is reached and every room has somebody in it.
     #[error("the server has as many rooms as it allows (--max-rooms), each with somebody in it")]
     TooManyRooms,
+    /// `--max-room-members` is reached.
+    #[error("this room has as many connections as one may have (--max-room-members)")]
+    RoomFull,
+    /// `--memory-budget` is exceeded, or was a moment ago.
+    #[error("the server holds as many bytes for its clients as it allows (--memory-budget)")]
+    MemoryFull,
     /// The server is stopping.
     #[error("the server is stopping")]
     Draining,
@@ -48,6 +54,8 @@ pub struct Admission {
 struct Place {
     hub: Hub,
     address: IpAddr,
+    /// Where it is one of the room's places too.
+    room: Option<Arc<Room>>,
 }
 
 /// One connection's membership of its room. Dropping it is the only way to leave, so nobody leaves twice.
@@ -84,8 +92,12 @@ impl Hub {
         if self.0.draining.load(Ordering::Acquire) {
             return Err(Refusal::Draining);
         }
-        let place = self.take_place(address)?;
+        if self.0.memory.is_tight() {
+            return Err(Refusal::MemoryFull);
+        }
+        let mut place = self.take_place(address)?;
         let room = self.room(name).await?;
+        place.enter(&room)?;
         let bounds = self.0.store.bounds(name).map_err(|_| Refusal::StoreUnavailable)?;
         let start = Start::new(&bounds, resume);
         Ok(Admission { place, room, start, head: bounds.head, first: bounds.first })
@@ -103,7 +115,7 @@ impl Hub {
         }
         *from_here += 1;
         census.connections += 1;
-        Ok(Place { hub: self.clone(), address })
+        Ok(Place { hub: self.clone(), address, room: None })
     }
 
     /// The room `name`, made if need be; at the limit, in the place of one that nobody is in.
@@ -132,7 +144,8 @@ impl Hub {
         }
         let lane = fastrand::u16(..self.0.lanes.len() as u16);
         let bounds = self.0.store.bounds(name).map_err(|_| Refusal::StoreUnavailable)?;
-        let room = Arc::new(Room::new(name.clone(), bounds, self.0.settings.log, lane));
+        let room =
+            Arc::new(Room::new(name.clone(), bounds, self.0.settings.log, self.0.memory.holding(), lane));
         rooms.insert(Named(room.clone()));
         Ok(room)
     }
@@ -209,8 +222,22 @@ impl Admission {
     }
 }
 
+impl Place {
+    /// Takes one of the places in `room`. A connection has one room all its life, so there is one for each.
+    fn enter(&mut self, room: &Arc<Room>) -> Result<(), Refusal> {
+        if !room.enter(self.hub.0.settings.max_room_members) {
+            return Err(Refusal::RoomFull);
+        }
+        self.room = Some(room.clone());
+        Ok(())
+    }
+}
+
 impl Drop for Place {
     fn drop(&mut self) {
+        if let Some(room) = &self.room {
+            room.leave();
+        }
         let mut census = lock(&self.hub.0.census);
         census.connections -= 1;
         if let Entry::Occupied(mut here) = census.by_host.entry(Host::of(self.address)) {

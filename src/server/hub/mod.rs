@@ -11,9 +11,11 @@ mod admission;
 mod announce;
 mod fanout;
 mod inspect;
+mod memory;
 mod publish;
 mod readers;
 mod recover;
+mod relief;
 mod room;
 mod sweep;
 
@@ -32,7 +34,9 @@ use crate::server::store::Store;
 
 pub use admission::{Admission, Membership, Refusal};
 pub use inspect::{Figures, Part, Seat, Standing};
+pub use memory::{Holding, Memory};
 pub use recover::{Gap, Missed, Resume, Start};
+pub use relief::Burden;
 pub use room::Room;
 
 /// Time that a restarted server needs for each client that comes back, with room to spare.
@@ -54,6 +58,12 @@ pub trait Outlet: Send + Sync {
     fn close(&self, code: CloseCode);
     /// How far it has got.
     fn standing(&self) -> Standing;
+    /// What could be taken from it; `None` if it holds nothing to speak of.
+    fn burden(&self) -> Option<Burden> {
+        None
+    }
+    /// Gives up its burden, and ends.
+    fn shed(&self) {}
 }
 
 /// Limits of one process.
@@ -65,6 +75,10 @@ pub struct HubSettings {
     pub max_connections_per_ip: usize,
     /// Rooms.
     pub max_rooms: usize,
+    /// Connections to one room.
+    pub max_room_members: usize,
+    /// Bytes that clients may make the process hold.
+    pub memory_budget: usize,
     /// What each room keeps in memory.
     pub log: LogLimits,
     /// How often every connection's clock is looked at.
@@ -84,6 +98,7 @@ struct Shared {
     rooms: Mutex<HashSet<room::Named>>,
     seats: Mutex<Slab<Seat>>,
     census: Mutex<Census>,
+    memory: Memory,
     /// Told whenever a connection leaves.
     left: Notify,
     lanes: Box<[fanout::Lane]>,
@@ -110,6 +125,7 @@ impl Hub {
             rooms: Mutex::default(),
             seats: Mutex::default(),
             census: Mutex::default(),
+            memory: Memory::new(settings.memory_budget),
             left: Notify::new(),
             lanes: (0..lanes).map(|_| fanout::Lane::default()).collect(),
             restless: announce::Restless::default(),
@@ -139,13 +155,13 @@ impl Hub {
         lock(&self.0.rooms).len()
     }
 
-    /// Fans out, announces and sweeps until dropped.
+    /// Fans out, announces, sweeps and keeps to the memory budget until dropped.
     pub async fn run(&self) {
         let fanout = futures::future::join_all((0..self.0.lanes.len()).map(|lane| {
             let hub = self.clone();
             tokio::spawn(async move { hub.fan_out(lane).await })
         }));
-        futures::join!(fanout, self.announce_forever(), self.sweep_forever());
+        futures::join!(fanout, self.announce_forever(), self.sweep_forever(), self.relieve_forever());
     }
 
     /// Admits nobody from now on, closes every connection with 1001 and waits until all have left. What was

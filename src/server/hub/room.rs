@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::protocol::Epoch;
@@ -10,7 +10,7 @@ use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::hub::readers::Readers;
-use crate::server::hub::{Figures, Outlet, lock};
+use crate::server::hub::{Figures, Holding, Outlet, lock};
 use crate::server::room::{Frame, Log, LogLimits, Presence, Present, Reel};
 use crate::server::store::Bounds;
 
@@ -24,7 +24,11 @@ pub struct Room {
     /// Whether its offsets leave no number out.
     pub(super) is_dense: bool,
     pub(super) log: Mutex<Log>,
+    /// What the log holds; set under its lock.
+    holding: Holding,
     readers: Mutex<Readers>,
+    /// Connections that were let in.
+    occupants: AtomicUsize,
     pub(super) presence: Mutex<Presence>,
     /// Set when something was appended that no fan-out pass has taken up.
     pub(super) dirty: AtomicBool,
@@ -39,13 +43,21 @@ pub struct Room {
 }
 
 impl Room {
-    pub(super) fn new(name: RoomName, bounds: Bounds, limits: LogLimits, lane: u16) -> Self {
+    pub(super) fn new(
+        name: RoomName,
+        bounds: Bounds,
+        limits: LogLimits,
+        holding: Holding,
+        lane: u16,
+    ) -> Self {
         Self {
             name,
             epoch: bounds.epoch,
             is_dense: bounds.is_dense,
             log: Mutex::new(Log::new(limits, bounds.head)),
+            holding,
             readers: Mutex::default(),
+            occupants: AtomicUsize::new(0),
             presence: Mutex::default(),
             dirty: AtomicBool::new(false),
             restless: AtomicBool::new(false),
@@ -83,6 +95,26 @@ impl Room {
                 log.append(frame.clone());
             }
         }
+        self.holding.set(log.holds().1);
+    }
+
+    /// Drops the oldest frames until no more than `bytes` of them are left. Whoever has not read them is served
+    /// from the store.
+    pub(super) fn shorten(&self, bytes: usize) {
+        let mut log = lock(&self.log);
+        log.shorten(bytes);
+        self.holding.set(log.holds().1);
+    }
+
+    /// Lets one more connection in, if there are fewer than `limit`.
+    pub(super) fn enter(&self, limit: usize) -> bool {
+        let one_more = |occupants| (occupants < limit).then_some(occupants + 1);
+        self.occupants.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+    }
+
+    /// One that was let in leaves.
+    pub(super) fn leave(&self) {
+        self.occupants.fetch_sub(1, Ordering::Relaxed);
     }
 
     /// A publish goes to the store.

@@ -85,6 +85,8 @@ impl World {
             max_connections: 100,
             max_connections_per_ip: 100,
             max_rooms: 10,
+            max_room_members: 100,
+            memory_budget: usize::MAX,
             log,
             sweep_every: Duration::from_secs(1),
         };

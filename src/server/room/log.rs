@@ -69,7 +69,20 @@ impl Log {
         while self.frames.len() > 1
             && (self.frames.len() > self.limits.messages || self.bytes > self.limits.bytes)
         {
-            let Some(oldest) = self.frames.pop_front() else { break };
+            self.drop_oldest();
+        }
+    }
+
+    /// Drops the oldest frames until no more than `bytes` are left, all of them if need be.
+    pub fn shorten(&mut self, bytes: usize) {
+        while self.bytes > bytes {
+            self.drop_oldest();
+        }
+        self.frames.shrink_to_fit();
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some(oldest) = self.frames.pop_front() {
             self.bytes -= oldest.size();
             self.dropped = oldest.offset();
         }
@@ -193,6 +206,18 @@ mod tests {
         let large = Draft::binary(UserId::guest(0), &[0; 1000]);
         log.append(Arc::new(Frame::new(large, Epoch::new(0), Offset(2), Offset(1), 0)));
         assert_eq!(read(&log, 1, 1).map(|run| run.map(|run| run.until)), Ok(Some(Offset(2))));
+    }
+
+    #[test]
+    fn a_log_that_is_shortened_stands_where_it_stood() {
+        let mut log = log_of(10, 3);
+        let (_, bytes) = log.holds();
+        log.shorten(bytes - 1);
+        assert_eq!((log.head(), read(&log, 0, 1000)), (Offset(3), Err(Lagged { dropped: Offset(1) })));
+        log.shorten(0);
+        assert_eq!((log.head(), log.holds(), read(&log, 3, 1000)), (Offset(3), (0, 0), Ok(None)));
+        log.append(letter(4));
+        assert_eq!(read(&log, 3, 1000).map(|run| run.map(|run| run.until)), Ok(Some(Offset(4))));
     }
 
     proptest! {

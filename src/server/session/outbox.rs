@@ -116,6 +116,19 @@ impl Outbox {
         self.own.len()
     }
 
+    /// Bytes that are held for this connection and no other: those that wait, and the rest of what is being
+    /// written unless somebody else has it too.
+    pub fn held(&self) -> usize {
+        let is_own = !self.current.is_empty() && self.current.is_unique();
+        self.own.capacity() + if is_own { self.current.len() } else { 0 }
+    }
+
+    /// Forgets what waits, in the middle of a frame if need be: nothing can be written after that.
+    pub fn clear(&mut self) {
+        self.own = Vec::new();
+        self.current = Bytes::new();
+    }
+
     /// The last offset of the log that was written, if only in part.
     pub const fn cursor(&self) -> Offset {
         self.cursor

@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 
 use crate::protocol::CloseCode;
 use crate::protocol::Push;
-use crate::server::hub::{Admission, Hub, Outlet, Room, Standing};
+use crate::server::hub::{Admission, Burden, Holding, Hub, Outlet, Room, Standing};
 use crate::server::room::{Dialect, Moment, Reel};
 use crate::server::session::{Farewell, Heartbeat, HeartbeatSettings, Next, Outbox, Pulse, Rate};
 use crate::server::transport::patient::STUCK_AFTER;
@@ -51,6 +51,8 @@ pub(super) struct Connection {
     pub(super) hub: Hub,
     pub(super) room: Arc<Room>,
     pub(super) settings: Arc<ConnectionSettings>,
+    /// What it holds; set under the lock of its state.
+    holding: Holding,
     /// Wakes the connection's own task: to wait for the kernel, or to notice the end.
     pub(super) waker: AtomicWaker,
 }
@@ -62,6 +64,8 @@ pub(super) struct State {
     pub(super) is_asking: bool,
     /// Since when a message has begun and is not whole.
     pub(super) unfinished: Option<Moment>,
+    /// Bytes of it that are here.
+    pub(super) partial: usize,
     /// Why nothing more can be written, once that is so.
     pub(super) lost: Option<Lost>,
 }
@@ -89,9 +93,11 @@ impl Connection {
             heartbeat: Heartbeat::new(hub.now()),
             is_asking: false,
             unfinished: None,
+            partial: 0,
             lost: None,
         };
-        Self { state: Mutex::new(state), stream, hub, room, settings, waker: AtomicWaker::new() }
+        let holding = hub.memory().holding();
+        Self { state: Mutex::new(state), stream, hub, room, settings, holding, waker: AtomicWaker::new() }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -103,6 +109,7 @@ impl Connection {
         if self.write_some(state, reel).is_err() {
             state.lost.get_or_insert(Lost::Disconnected);
         }
+        self.count(state);
         let outbox = &state.outbox;
         let has_news = outbox.farewell().is_some() || outbox.blocked().is_some() || outbox.behind().is_some();
         if state.lost.is_some() || has_news {
@@ -117,8 +124,21 @@ impl Connection {
         if state.outbox.blocked().is_none() && state.lost.is_none() {
             self.write(&mut state, &mut self.room.reel());
         } else {
+            self.count(&state);
             self.waker.wake();
         }
+    }
+
+    /// Counts what it holds now.
+    pub(super) fn count(&self, state: &State) {
+        self.holding.set(state.outbox.held() + state.partial);
+    }
+
+    /// What had come of a message goes with whoever read it.
+    pub(super) fn forget_partial(&self) {
+        let mut state = self.lock();
+        state.partial = 0;
+        self.count(&state);
     }
 
     fn write_some(&self, state: &mut State, reel: &mut Reel<'_>) -> std::io::Result<()> {
@@ -154,6 +174,7 @@ impl Connection {
             if self.write_some(&mut state, &mut self.room.reel()).is_err() {
                 state.lost.get_or_insert(Lost::Disconnected);
             }
+            self.count(&state);
         }
         Poll::Ready(())
     }
@@ -185,6 +206,8 @@ impl Outlet for Connection {
         if is_expired {
             state.outbox.close(Farewell::Ours(CloseCode::Expired));
         }
+        // What it shared with others may be its alone by now.
+        self.count(&state);
         let must_write = state.outbox.waiting() > 0 || state.outbox.farewell().is_some();
         if state.lost.is_some() {
             self.waker.wake();
@@ -219,6 +242,27 @@ impl Outlet for Connection {
 
     fn close(&self, code: CloseCode) {
         self.with_outbox(|outbox| outbox.close(Farewell::Ours(code)));
+    }
+
+    fn burden(&self) -> Option<Burden> {
+        let state = self.lock();
+        let bytes = state.outbox.held() + state.partial;
+        let since = state.outbox.blocked().into_iter().chain(state.unfinished).min()?;
+        (bytes > 0 && state.lost.is_none()).then_some(Burden { since, bytes })
+    }
+
+    fn shed(&self) {
+        let mut state = self.lock();
+        if state.outbox.blocked().is_some() {
+            // No Close frame would reach it either.
+            state.lost.get_or_insert(Lost::Stuck);
+            state.outbox.clear();
+            self.count(&state);
+            self.waker.wake();
+        } else {
+            state.outbox.close(Farewell::Ours(CloseCode::Expired));
+            self.write(&mut state, &mut self.room.reel());
+        }
     }
 
     fn standing(&self) -> Standing {

@@ -132,6 +132,8 @@ impl Reader {
         } else {
             state.unfinished = None;
         }
+        state.partial = self.decoder.held();
+        connection.count(&state);
         drop(state);
         if !answers.is_empty() {
             connection

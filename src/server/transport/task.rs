@@ -107,6 +107,7 @@ impl Life {
             Box::pin(catch_up(&connection, after)).await;
         }
         drop(reader);
+        connection.forget_partial();
         let ending = Ending::of(&connection);
         let (id, address) = (membership.id().map(field::display), membership.address());
         let number = membership.number();

@@ -71,6 +71,11 @@ impl Decoder {
         self.unfinished.is_some()
     }
 
+    /// Bytes that it keeps of a message or frame that is not all there.
+    pub fn held(&self) -> usize {
+        self.unfinished.as_ref().map_or(0, |unfinished| unfinished.held())
+    }
+
     /// Takes `input` (unmasking it in place) and hands each thing that is now whole to `each`, until that
     /// breaks off. What is left over is kept for the next call, unless `each` broke off.
     ///
@@ -111,6 +116,11 @@ impl Decoder {
 }
 
 impl Unfinished {
+    fn held(&self) -> usize {
+        let message = self.message.as_ref().map_or(0, |message| message.bytes.capacity());
+        size_of::<Self>() + self.head.capacity() + self.control.capacity() + message
+    }
+
     const fn is_idle(&self) -> bool {
         self.head.is_empty() && self.frame.is_none() && self.message.is_none()
     }

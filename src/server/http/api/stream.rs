@@ -65,7 +65,7 @@ pub(super) struct Asked {
         (status = 400, description = "`bad_name`, `bad_parameter`: says which", body = ErrorBody),
         (status = 403, description = "`origin_not_allowed`", body = ErrorBody),
         (status = 429, description = "`too_many_connections_from_address`", body = ErrorBody),
-        (status = 503, description = "`too_many_connections`, `too_many_rooms`, `draining`, `store_unavailable`",
+        (status = 503, description = "`too_many_connections`, `too_many_rooms`, `room_full`, `memory_full`, `draining`, `store_unavailable`",
             body = ErrorBody),
     ),
 )]
