@@ -82,5 +82,9 @@ async fn each_refusal_and_each_gap_is_counted_by_its_code() {
     assert_eq!(refused.err().map(|refused| refused.status), Some(403));
     until(&server, "fanfare_requests_refused_total{code=\"origin_not_allowed\"}", 1).await;
     let _half = tokio::net::TcpStream::connect(server.address).await.expect("the server listens");
-    until(&server, "fanfare_requests_refused_total{code=\"header_timeout\"}", 1).await;
+    // On a busy machine another of these may have taken too long as well.
+    soon(async {
+        while figure(&server, "fanfare_requests_refused_total{code=\"header_timeout\"}").await == 0 {}
+    })
+    .await;
 }

@@ -205,8 +205,9 @@ fn history(connection: Arc<Connection>, before: Option<Offset>, limit: usize) {
             },
             Err(error) => unavailable(&error, None),
         };
-        connection.with_outbox(|outbox| outbox.say(&push));
+        // Before it is said: whoever has the answer may ask again at once.
         connection.lock().is_asking = false;
+        connection.with_outbox(|outbox| outbox.say(&push));
     });
 }
 
