@@ -49,6 +49,8 @@ mod host;
 mod cors;
 /// What every answer forbids a browser.
 mod headers;
+/// Tokens: whose count, and what they allow.
+mod auth;
 /// What the HTTP API refuses, and how it says so.
 mod api;
 /// A room out of the database and into another.

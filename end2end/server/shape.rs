@@ -25,6 +25,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "server::wire",
             "server::room",
             "server::session",
+            "server::auth",
             "server::metrics",
             "server::store",
             "server::hub",
@@ -68,7 +69,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "server::store",
         ],
     ),
-    ("cli", &["protocol", "server", "server::release", "server::store", "server::config"]),
+    ("cli", &["protocol", "server", "server::release", "server::auth", "server::store", "server::config"]),
 ];
 
 /// Floors that neither wait nor read a clock, and words that would mean that they do.

@@ -14,7 +14,7 @@ const RATE: Rate = Rate { per_second: 10, burst: 20 };
 fuzz_target!(|conversation: (bool, Vec<(u8, u8, String)>)| {
     let (is_typed, messages) = conversation;
     let dialect = if is_typed { Dialect::Typed } else { Dialect::Plain };
-    let mut session = Session::new(dialect, UserId::guest(0), RATE, 100, Moment::default());
+    let mut session = Session::new(dialect, UserId::guest(0), true, RATE, 100, Moment::default());
     let (mut millis, mut published) = (0, 0);
     for (kind, pause, text) in &messages {
         millis += u64::from(*pause);

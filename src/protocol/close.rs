@@ -24,13 +24,17 @@ pub enum CloseCode {
     TooSlow,
     /// 4003: an admin ended the connection.
     Kicked,
+    /// 4500: a token is missing, wrong or over.
+    BadToken,
+    /// 4501: the token does not allow this.
+    NotAllowed,
     /// 4502: the room or the id in the address is not a name.
     BadName,
 }
 
 impl CloseCode {
     /// All codes, in order of their numbers.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 12] = [
         Self::Done,
         Self::GoingAway,
         Self::Protocol,
@@ -40,6 +44,8 @@ impl CloseCode {
         Self::TooFast,
         Self::TooSlow,
         Self::Kicked,
+        Self::BadToken,
+        Self::NotAllowed,
         Self::BadName,
     ];
 
@@ -55,6 +61,8 @@ impl CloseCode {
             Self::TooFast => 4001,
             Self::TooSlow => 4002,
             Self::Kicked => 4003,
+            Self::BadToken => 4500,
+            Self::NotAllowed => 4501,
             Self::BadName => 4502,
         }
     }
@@ -71,6 +79,8 @@ impl CloseCode {
             Self::TooFast => "too many messages",
             Self::TooSlow => "too slow to read",
             Self::Kicked => "kicked by an admin",
+            Self::BadToken => "token missing, wrong or expired",
+            Self::NotAllowed => "not allowed by the token",
             Self::BadName => "bad room or id",
         }
     }

@@ -16,18 +16,21 @@ pub enum ErrorCode {
     NotText,
     /// More messages than `--message-rate` allows.
     RateLimited,
+    /// The client may not do this: its token has no such grant.
+    NotAllowed,
     /// The store could not take it now.
     StoreUnavailable,
 }
 
 impl ErrorCode {
     /// All codes.
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::BadJson,
         Self::UnknownType,
         Self::BadField,
         Self::NotText,
         Self::RateLimited,
+        Self::NotAllowed,
         Self::StoreUnavailable,
     ];
 
@@ -39,6 +42,7 @@ impl ErrorCode {
             Self::BadField => "bad_field",
             Self::NotText => "not_text",
             Self::RateLimited => "rate_limited",
+            Self::NotAllowed => "not_allowed",
             Self::StoreUnavailable => "store_unavailable",
         }
     }

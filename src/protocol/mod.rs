@@ -26,3 +26,7 @@ pub use push::{Body, GapReason, Publication, Push, Recovery, Welcome};
 
 /// The subprotocol that chooses the typed dialect.
 pub const SUBPROTOCOL: &str = "fanfare.v1";
+
+/// What a browser writes before its token, to offer it as one more subprotocol: its WebSockets have no other
+/// place for one than this and the address, and addresses are logged. The server never chooses it.
+pub const TOKEN_SUBPROTOCOL_PREFIX: &str = "bearer.";

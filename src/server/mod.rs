@@ -5,7 +5,7 @@
 //! - `wire` RFC 6455 frames as bytes. Pure.
 //! - `room` one room's log, presence, keys. Pure.
 //! - `session` one connection's protocol state: heartbeat, rate, outbox. Pure.
-//! - `auth` who may come in. Pure.
+//! - `auth` who may come in, and what for. Pure.
 //! - `metrics` what is counted.
 //! - `release` which program this is.
 //! - `store` what keeps publications: numbers them, reads them back.
@@ -135,7 +135,8 @@ impl Server {
         // Which names they answer to depends on who can reach them.
         let reach = |listener: &TcpListener| listener.local_addr().unwrap_or(config.listen).ip();
         let web = config.web.of_page(reach(&public));
-        let state = State::new(hub.clone(), web, config.connection, config.publish_rate, site);
+        let state =
+            State::new(hub.clone(), web, config.verifier, config.connection, config.publish_rate, site);
         let header_timeout = config.header_timeout;
         let accept =
             AcceptSettings { header_timeout, connect_rate: config.connect_rate, proxies: config.proxies };

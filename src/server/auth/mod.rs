@@ -1,15 +1,33 @@
-//! Who may come in: under which names, from which pages, and whom a proxy asks for.
+//! Who may come in, and what for: under which names, from which pages, whom a proxy asks for, whose token is good,
+//! what it grants.
 //!
-//! Pure: works on header values, names neither axum nor a socket.
+//! Pure: works on header values, key texts and tokens, with the time as a number; names neither axum nor a
+//! socket, reads no file and no clock.
+//!
+//! # Invariants
+//!
+//! - A key fixes its algorithm. What a token's header says only chooses among the keys (RFC 8725 section 3.1).
+//! - No error and no `Debug` here repeats a token or a secret.
+//! - Without a key everyone may read and write under any name, and nobody is an admin.
 
 mod authority;
 mod host;
 mod origin;
 mod proxy;
 mod web;
+mod grants;
+mod keys;
+mod claims;
+mod principal;
+mod verifier;
 
 pub use authority::{Authority, Scheme};
+pub use claims::TokenError;
+pub use grants::{Access, GrantError, Grants, Right};
 pub use host::{HostPolicy, OwnHost, PublicHost};
+pub use keys::{KeyError, KeySet};
 pub use origin::{Origin, OriginError, OriginPolicy, Whence};
+pub use principal::{AuthError, Principal};
 pub use proxy::{Proxies, ProxyHeader};
+pub use verifier::{Anonymous, Verifier};
 pub use web::{Embedding, WebPolicy, WebSettings};

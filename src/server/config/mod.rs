@@ -14,7 +14,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::server::auth::{Proxies, WebSettings};
+use crate::server::auth::{Proxies, Verifier, WebSettings};
 use crate::server::config::limits::Limits;
 use crate::server::config::reading::Reading;
 use crate::server::hub::HubSettings;
@@ -60,6 +60,10 @@ pub struct Config {
     pub web: WebSettings,
     /// Who is believed when it says for whom it asks.
     pub proxies: Proxies,
+    /// Who may come in, and what for.
+    pub verifier: Verifier,
+    /// The file that its keys come from.
+    pub key_file: Option<PathBuf>,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Which log lines there are.
@@ -86,6 +90,7 @@ impl Config {
         let store = storage::read(reading);
         let web = access::web(reading);
         let proxies = access::proxies(reading);
+        let verifier = access::verifier(reading);
         let log_format = reading.value("log-format", value::log_format);
         let log_level = reading.value("log-level", value::log_level);
         if let (Some(listen), Some(Some(ops))) = (listen, ops_listen)
@@ -94,6 +99,7 @@ impl Config {
         {
             reading.reject("ops-listen", "another address than --listen");
         }
+        let (verifier, key_file) = verifier?;
         let Limits { hub, connection, header_timeout, connect_rate, publish_rate } = limits?;
         Some(Self {
             listen: listen?,
@@ -107,6 +113,8 @@ impl Config {
             connection,
             web,
             proxies: proxies?,
+            verifier,
+            key_file,
             log_format: log_format?,
             log_level: log_level?,
         })
@@ -148,6 +156,8 @@ mod tests {
             ("log-format", "xml"),
             ("store", "nats://127.0.0.1:4222"),
             ("durability", "maybe"),
+            ("auth-key-file", "no/such/file"),
+            ("anonymous", "write"),
         ];
         let mistakes = Config::check(&raw(&given)).expect_err("mistakes");
         let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();

@@ -133,6 +133,18 @@ pub const SETTINGS: &[Setting] = &[
         "either",
         "Where trusted proxies say so: 'x-forwarded-for', 'forwarded', or 'either', the first where there is one",
     ),
+    one(
+        "auth-key-file",
+        "FILE",
+        "",
+        "Key that tokens are checked with: an HS256 secret, a public key in PEM, or a JWK set; then everyone needs a token [default: none, everyone may come in]",
+    ),
+    one(
+        "anonymous",
+        "WHAT",
+        "none",
+        "With --auth-key-file, what may be done without a token: 'none', or 'read' every room",
+    ),
     one("log-format", "FORMAT", "pretty", "'pretty' for people, 'json' for machines"),
     one("log-level", "LEVEL", "info", "'error', 'warn', 'info', 'debug' or 'trace'"),
 ];

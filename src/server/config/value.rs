@@ -7,7 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tracing::level_filters::LevelFilter;
 
-use crate::server::auth::{Origin, ProxyHeader, PublicHost};
+use crate::server::auth::{Anonymous, KeyError, KeySet, Origin, ProxyHeader, PublicHost};
 use crate::server::config::LogFormat;
 use crate::server::store::Durability;
 
@@ -197,6 +197,24 @@ pub(super) fn proxy_header(text: &str) -> Result<ProxyHeader, &'static str> {
         "x-forwarded-for" => Ok(ProxyHeader::XForwardedFor),
         "forwarded" => Ok(ProxyHeader::Forwarded),
         _ => Err("'either', 'x-forwarded-for' or 'forwarded'"),
+    }
+}
+
+/// The file named and the keys in it; none if none is named.
+pub(super) fn key_file(text: &str) -> Result<Option<(PathBuf, KeySet)>, &'static str> {
+    if text.is_empty() {
+        return Ok(None);
+    }
+    let file = std::fs::read(text).map_err(|_| "a file that exists and can be read")?;
+    let keys = KeySet::parse(&file).map_err(KeyError::allowed)?;
+    Ok(Some((PathBuf::from(text), keys)))
+}
+
+pub(super) fn anonymous(text: &str) -> Result<Anonymous, &'static str> {
+    match text {
+        "none" => Ok(Anonymous::None),
+        "read" => Ok(Anonymous::Read),
+        _ => Err("'none' or 'read'"),
     }
 }
 

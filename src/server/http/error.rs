@@ -11,6 +11,7 @@ use utoipa::ToSchema;
 
 use crate::protocol::KeyError;
 use crate::protocol::NameError;
+use crate::server::auth::{AuthError, TokenError};
 use crate::server::hub::Refusal;
 use crate::server::metrics;
 use crate::server::session::Rate;
@@ -76,6 +77,9 @@ pub(super) enum ApiError {
         /// The name.
         host: String,
     },
+    /// Without a good token, or with one that does not allow this.
+    #[error("{0}")]
+    Auth(#[from] AuthError),
     /// No such address.
     #[error("there is nothing at this address")]
     NotFound,
@@ -208,6 +212,11 @@ impl ApiError {
             Self::NoConnection { .. } => (StatusCode::NOT_FOUND, "no_such_connection"),
             Self::BadHost => (StatusCode::BAD_REQUEST, "bad_host"),
             Self::Misdirected { .. } => (StatusCode::MISDIRECTED_REQUEST, "misdirected"),
+            Self::Auth(AuthError::Token(TokenError::Missing)) => (StatusCode::UNAUTHORIZED, "no_token"),
+            // RFC 6750 section 3.1.
+            Self::Auth(AuthError::Token(TokenError::Several)) => (StatusCode::BAD_REQUEST, "several_tokens"),
+            Self::Auth(AuthError::Token(_)) => (StatusCode::UNAUTHORIZED, "bad_token"),
+            Self::Auth(_) => (StatusCode::FORBIDDEN, "not_allowed"),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
@@ -236,6 +245,23 @@ impl ApiError {
             _ => None,
         }
     }
+
+    /// What `WWW-Authenticate` says (RFC 6750 section 3). Whoever sent no token is told of no error.
+    const fn challenge(&self) -> Option<&'static str> {
+        let Self::Auth(error) = self else { return None };
+        Some(match error {
+            AuthError::Token(TokenError::Missing) => "Bearer realm=\"fanfare\"",
+            AuthError::Token(TokenError::Several) => "Bearer realm=\"fanfare\", error=\"invalid_request\"",
+            AuthError::Token(_) => "Bearer realm=\"fanfare\", error=\"invalid_token\"",
+            _ => "Bearer realm=\"fanfare\", error=\"insufficient_scope\"",
+        })
+    }
+}
+
+impl From<TokenError> for ApiError {
+    fn from(error: TokenError) -> Self {
+        Self::Auth(error.into())
+    }
 }
 
 impl IntoResponse for ApiError {
@@ -249,6 +275,9 @@ impl IntoResponse for ApiError {
             // In whole seconds (RFC 9110 section 10.2.3), none of them too few.
             let seconds = wait.as_millis().div_ceil(1000) as u64;
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
+        }
+        if let Some(challenge) = self.challenge() {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
         }
         if let Self::Upgrade(UpgradeError::NotAnUpgrade | UpgradeError::WrongVersion) = self {
             // RFC 9110 section 15.5.22 and RFC 6455 section 4.4.

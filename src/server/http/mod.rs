@@ -8,6 +8,7 @@ mod guard;
 mod cors;
 mod headers;
 mod api;
+mod caller;
 mod error;
 mod extract;
 mod ops;

@@ -20,8 +20,9 @@ use crate::app::Past;
 use crate::app::Snapshot;
 use crate::app::shell;
 use crate::protocol::RoomName;
-use crate::server::auth::Embedding;
+use crate::server::auth::{Embedding, Principal, Right};
 use crate::server::http::State;
+use crate::server::http::caller::Caller;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::{InRoom, Query};
 use crate::server::http::headers;
@@ -34,6 +35,7 @@ const NEWEST: usize = 50;
 
 pub(super) async fn lobby(
     Shared(state): Shared<State>,
+    Caller(principal): Caller,
     Query(choice): Query<Choice>,
     headers: HeaderMap,
     request: Request,
@@ -43,21 +45,23 @@ pub(super) async fn lobby(
         let room = RoomName::parse(room.trim())?;
         return Ok(Redirect::to(&format!("/r/{room}")).into_response());
     }
-    Ok(page(&state, RoomName::lobby(), &choice, &headers, request).await)
+    Ok(page(&state, &principal, RoomName::lobby(), &choice, &headers, request).await)
 }
 
 pub(super) async fn room(
     Shared(state): Shared<State>,
+    Caller(principal): Caller,
     InRoom(room): InRoom,
     Query(choice): Query<Choice>,
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, ApiError> {
-    Ok(page(&state, room, &choice, &headers, request).await)
+    Ok(page(&state, &principal, room, &choice, &headers, request).await)
 }
 
 async fn page(
     state: &State,
+    principal: &Principal,
     room: RoomName,
     choice: &Choice,
     headers: &HeaderMap,
@@ -70,7 +74,7 @@ async fn page(
     }
     let reader = Reader::of(headers);
     let form = Form { key: new_key(), name: reader.name.clone(), ..Form::default() };
-    render(state, room, &reader, form, StatusCode::OK).await
+    render(state, principal, room, &reader, form, StatusCode::OK).await
 }
 
 /// A key for the form, so that a message that is posted twice is stored once.
@@ -78,8 +82,16 @@ fn new_key() -> String {
     format!("form-{:032x}", fastrand::u128(..))
 }
 
-async fn render(state: &State, room: RoomName, reader: &Reader, form: Form, status: StatusCode) -> Response {
-    let past = past(state, &room).await;
+async fn render(
+    state: &State,
+    principal: &Principal,
+    room: RoomName,
+    reader: &Reader,
+    form: Form,
+    status: StatusCode,
+) -> Response {
+    // The page itself is for everyone: it is where a token is brought to.
+    let past = if principal.may(Right::Read, &room) { past(state, &room).await } else { None };
     let snapshot = Snapshot { room, locale: reader.locale, theme: reader.theme, past, form };
     let options = state.site.leptos.clone();
     let (reload, web) = (state.site.reload.clone(), state.web.clone());

@@ -8,7 +8,7 @@ use axum::middleware;
 use axum::routing::get;
 use tower_http::set_header::SetResponseHeaderLayer;
 
-use crate::server::auth::WebPolicy;
+use crate::server::auth::{Verifier, WebPolicy};
 use crate::server::http::api::Bodies;
 use crate::server::http::site::Site;
 use crate::server::http::{api, cors, error, guard, headers, page, socket};
@@ -21,6 +21,8 @@ use crate::server::transport::ConnectionSettings;
 pub struct State {
     pub(super) hub: Hub,
     pub(super) web: Arc<WebPolicy>,
+    /// Who asks, by its token.
+    pub(super) verifier: Verifier,
     pub(super) connection: Arc<ConnectionSettings>,
     /// How fast each address publishes over HTTP.
     pub(super) publishers: Arc<Mutex<Limiters<Host>>>,
@@ -33,6 +35,7 @@ impl State {
     pub fn new(
         hub: Hub,
         web: WebPolicy,
+        verifier: Verifier,
         connection: ConnectionSettings,
         publish_rate: Rate,
         site: Site,
@@ -40,6 +43,7 @@ impl State {
         Self {
             hub,
             web: Arc::new(web),
+            verifier,
             publishers: Arc::new(Mutex::new(Limiters::new(publish_rate))),
             bodies: Bodies::new(),
             connection: Arc::new(connection),

@@ -11,10 +11,11 @@ use crate::protocol::Epoch;
 use crate::protocol::NameError;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
-use crate::server::http::State;
+use crate::server::auth::{AuthError, Principal, Right};
 use crate::server::http::client::Client;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::{self, Query};
+use crate::server::http::{State, caller};
 use crate::server::transport::{Handshake, Opened, turn_away};
 
 /// The query of `/ws`.
@@ -26,11 +27,32 @@ pub(super) struct Asked {
     epoch: Option<Epoch>,
 }
 
+/// Why a socket is opened only to be closed, so that a page sees the reason.
+#[derive(Debug, thiserror::Error)]
+enum TurnedAway {
+    #[error("{0}")]
+    Name(#[from] NameError),
+    #[error("{0}")]
+    Auth(#[from] AuthError),
+}
+
+impl TurnedAway {
+    const fn close_code(&self) -> CloseCode {
+        match self {
+            Self::Name(_) => CloseCode::BadName,
+            Self::Auth(error) => error.close_code(),
+        }
+    }
+}
+
 impl Asked {
-    fn names(&self) -> Result<(RoomName, UserId), NameError> {
+    /// The room, and as whom `principal` comes into it.
+    fn place(&self, principal: &Principal) -> Result<(RoomName, UserId), TurnedAway> {
         let room = self.room.as_deref().map_or_else(|| Ok(RoomName::lobby()), RoomName::parse)?;
-        let id = self.id.as_deref().map_or_else(|| Ok(UserId::guest(fastrand::u64(..))), UserId::parse)?;
-        Ok((room, id))
+        let id = self.id.as_deref().map(UserId::parse).transpose()?;
+        principal.check(Right::Read, &room)?;
+        let id = principal.id(id)?;
+        Ok((room, id.unwrap_or_else(|| UserId::guest(fastrand::u64(..)))))
     }
 }
 
@@ -41,20 +63,30 @@ pub(super) async fn open(
     mut request: Request,
 ) -> Result<Response, ApiError> {
     let handshake = Handshake::new(&mut request)?;
-    let (room, id) = match asked.names() {
-        Ok(names) => names,
+    let admitted = caller::principal(&state, request.headers(), request.uri())
+        .map_err(|error| TurnedAway::Auth(error.into()))
+        .and_then(|principal| Ok((asked.place(&principal)?, principal)));
+    let ((room, id), principal) = match admitted {
+        Ok(admitted) => admitted,
         Err(error) => {
             info!(%address, %error, "refused");
-            return Ok(turn_away(handshake, CloseCode::BadName));
+            return Ok(turn_away(handshake, error.close_code()));
         }
     };
+    let may_write = principal.may(Right::Write, &room);
     let resume = extract::resume(asked.after.as_deref(), asked.epoch)?;
     let admission = state
         .hub
         .admit(address, &room, resume.as_ref())
         .await
         .inspect_err(|refusal| info!(%address, ?refusal, "refused"))?;
-    let opened =
-        Opened { admission, hub: state.hub.clone(), id, address, settings: state.connection.clone() };
+    let opened = Opened {
+        admission,
+        hub: state.hub.clone(),
+        id,
+        may_write,
+        address,
+        settings: state.connection.clone(),
+    };
     Ok(opened.spawn(handshake))
 }

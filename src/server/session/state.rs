@@ -48,6 +48,7 @@ pub enum Action {
 pub struct Session {
     dialect: Dialect,
     id: UserId,
+    may_write: bool,
     rate: Rate,
     limiter: Limiter,
     /// Held to [`IDLE_RATE`].
@@ -58,9 +59,16 @@ pub struct Session {
 
 impl Session {
     /// A client of `dialect` called `id`, that joined `now`.
-    pub const fn new(dialect: Dialect, id: UserId, rate: Rate, max_message: usize, now: Moment) -> Self {
+    pub const fn new(
+        dialect: Dialect,
+        id: UserId,
+        may_write: bool,
+        rate: Rate,
+        max_message: usize,
+        now: Moment,
+    ) -> Self {
         let (limiter, idle) = (Limiter::new(rate, now), Limiter::new(IDLE_RATE, now));
-        Self { dialect, id, rate, limiter, idle, max_message }
+        Self { dialect, id, may_write, rate, limiter, idle, max_message }
     }
 
     /// What `incoming` asks for.
@@ -85,6 +93,8 @@ impl Session {
             Incoming::Binary(_) if self.dialect == Dialect::Typed => {
                 error(ErrorCode::NotText, "fanfare.v1 is spoken in text frames".to_owned(), None)
             }
+            // Nothing else can be said to a plain client.
+            _ if !self.may_write => Action::Close(Farewell::Ours(CloseCode::NotAllowed)),
             // A plain client cannot be told that one message was refused, so it is told to come back.
             _ if !self.limiter.allows(self.rate, now) => Action::Close(Farewell::Ours(CloseCode::TooFast)),
             Incoming::Text(text) => Action::Publish(Draft::text(self.id.clone(), None, text)),
@@ -95,6 +105,10 @@ impl Session {
     fn command(&mut self, command: Command, now: Moment) -> Action {
         match command {
             Command::Ping => Action::Push(Push::Pong),
+            Command::Say { key, .. } if !self.may_write => {
+                let message = "the token does not allow to write in this room".to_owned();
+                error(ErrorCode::NotAllowed, message, key)
+            }
             Command::Say { key, .. } if !self.limiter.allows(self.rate, now) => self.too_fast(key),
             Command::Say { text, key } if text.len() > self.max_message => {
                 let message = format!("text has {} bytes; allowed are {}", text.len(), self.max_message);
@@ -134,7 +148,7 @@ mod tests {
     const RATE: Rate = Rate { per_second: 1, burst: 2 };
 
     fn session(dialect: Dialect) -> Session {
-        Session::new(dialect, UserId::guest(0), RATE, 10, Moment::default())
+        Session::new(dialect, UserId::guest(0), true, RATE, 10, Moment::default())
     }
 
     /// The code and key of the error that `text` is answered with.
@@ -163,6 +177,18 @@ mod tests {
         }
         let action = session.on(Incoming::Text("x"), Moment::default());
         assert!(matches!(action, Action::Close(Farewell::Ours(CloseCode::TooFast))));
+    }
+
+    #[test]
+    fn a_client_that_may_only_read_is_told_so_and_in_the_plain_dialect_closed() {
+        let reads = |dialect| Session { may_write: false, ..session(dialect) };
+        let say = r#"{"type":"say","text":"x","key":"k"}"#;
+        let mut typed = reads(Dialect::Typed);
+        assert_eq!(refusal(&mut typed, say), Some((ErrorCode::NotAllowed, Some("k".into()))));
+        let history = typed.on(Incoming::Text(r#"{"type":"history"}"#), Moment::default());
+        assert!(matches!(history, Action::History { .. }));
+        let action = reads(Dialect::Plain).on(Incoming::Binary(b"x"), Moment::default());
+        assert!(matches!(action, Action::Close(Farewell::Ours(CloseCode::NotAllowed))));
     }
 
     #[test]

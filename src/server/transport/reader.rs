@@ -53,13 +53,13 @@ pub(super) enum Pause {
 }
 
 impl Reader {
-    pub(super) fn new(connection: &Connection, id: UserId) -> Self {
+    pub(super) fn new(connection: &Connection, id: UserId, may_write: bool) -> Self {
         let ConnectionSettings { max_message, rate, .. } = *connection.settings;
         let dialect = connection.lock().outbox.dialect();
         let max_frame = if dialect == Dialect::Plain { max_message } else { max_say_bytes(max_message) };
         Self {
             decoder: Decoder::new(max_frame),
-            session: Session::new(dialect, id, rate, max_message, connection.hub.now()),
+            session: Session::new(dialect, id, may_write, rate, max_message, connection.hub.now()),
         }
     }
 

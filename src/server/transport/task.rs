@@ -42,6 +42,8 @@ pub struct Opened {
     pub hub: Hub,
     /// Who says so.
     pub id: UserId,
+    /// Whether it may say anything.
+    pub may_write: bool,
     /// Where it comes from.
     pub address: IpAddr,
     /// What it is held to.
@@ -63,7 +65,7 @@ impl Opened {
 
     /// Everything that needs no waiting: from here on the connection is in its room.
     fn begin(self, dialect: Dialect, stream: TcpStream, mut early: Vec<u8>) -> Life {
-        let Self { admission, hub, id, address, settings } = self;
+        let Self { admission, hub, id, may_write, address, settings } = self;
         let log = (admission.head(), admission.first());
         let start = admission.start().clone();
         let connection = Arc::new(Connection::new(stream, hub.clone(), &admission, dialect, settings));
@@ -85,7 +87,7 @@ impl Opened {
         membership.register(connection.clone());
         // What was said between the handshake and now was fanned out without this connection.
         connection.flush(&mut connection.room.reel());
-        let mut reader = Reader::new(&connection, id);
+        let mut reader = Reader::new(&connection, id, may_write);
         if !early.is_empty() {
             reader.take(&connection, &mut early);
         }

@@ -10,7 +10,9 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 use crate::protocol::Epoch;
 use crate::protocol::Offset;
 use crate::protocol::Publication;
+use crate::server::auth::Right;
 use crate::server::http::State;
+use crate::server::http::caller::Caller;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, InRoom, Query};
 use crate::server::store::{Bounds, Span};
@@ -67,15 +69,18 @@ struct Entry(Publication);
     responses(
         (status = 200, description = "A page", body = History),
         (status = 400, description = "`bad_name`, `bad_parameter`: says which", body = ErrorBody),
-        (status = 403, description = "`origin_not_allowed`", body = ErrorBody),
+        (status = 401, description = "`no_token`, `bad_token`: says why", body = ErrorBody),
+        (status = 403, description = "`origin_not_allowed`, `not_allowed`", body = ErrorBody),
         (status = 503, description = "`store_unavailable`, `too_many_rooms`", body = ErrorBody),
     ),
 )]
 pub(super) async fn history(
     Shared(state): Shared<State>,
+    Caller(principal): Caller,
     InRoom(room): InRoom,
     Query(asked): Query<Asked>,
 ) -> Result<Json<History>, ApiError> {
+    principal.check(Right::Read, &room)?;
     let after = asked.after.map(|after| extract::offset("after", &after)).transpose()?;
     let before = asked.before.map(|before| extract::offset("before", &before)).transpose()?;
     let limit = asked.limit.map_or(Ok(DEFAULT_LIMIT), |limit| {

@@ -6,6 +6,7 @@ use utoipa::ToSchema;
 
 use crate::protocol::Key;
 use crate::protocol::UserId;
+use crate::server::auth::{AuthError, Principal};
 use crate::server::http::error::ApiError;
 use crate::server::room::Draft;
 use crate::server::transport::max_say_bytes;
@@ -22,7 +23,8 @@ const MAX_BATCH_BYTES: usize = 1024 * 1024;
 pub(super) struct Message {
     /// What is said, at most `--max-message` bytes.
     text: String,
-    /// Who says so: 1 to 64 characters, no control characters. `anonymous` without it.
+    /// Who says so: 1 to 64 characters, no control characters. Without it the `sub` of the token, which it must
+    /// not contradict, or `anonymous`.
     #[schema(value_type = Option<String>, max_length = 64)]
     from: Option<UserId>,
     /// Makes it repeatable: the same `from` and key is stored once within 10 minutes or 10,000 messages of the
@@ -94,10 +96,11 @@ impl Message {
         }
     }
 
-    /// The message as a room takes it.
-    pub(super) fn into_draft(self) -> Draft {
+    /// The message as a room takes it from `principal`.
+    pub(super) fn into_draft(self, principal: &Principal) -> Result<Draft, AuthError> {
         let Self { text, from, key } = self;
-        Draft::text(from.unwrap_or_else(UserId::anonymous), key, &text)
+        let from = principal.id(from)?.unwrap_or_else(UserId::anonymous);
+        Ok(Draft::text(from, key, &text))
     }
 }
 

@@ -6,7 +6,9 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::protocol::UserId;
+use crate::server::auth::Right;
 use crate::server::http::State;
+use crate::server::http::caller::Caller;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::InRoom;
 use crate::server::room::Present;
@@ -43,14 +45,17 @@ struct Member {
     responses(
         (status = 200, description = "Who is there", body = Presence),
         (status = 400, description = "`bad_name`", body = ErrorBody),
-        (status = 403, description = "`origin_not_allowed`", body = ErrorBody),
+        (status = 401, description = "`no_token`, `bad_token`: says why", body = ErrorBody),
+        (status = 403, description = "`origin_not_allowed`, `not_allowed`", body = ErrorBody),
         (status = 503, description = "`store_unavailable`, `too_many_rooms`", body = ErrorBody),
     ),
 )]
 pub(super) async fn presence(
     Shared(state): Shared<State>,
+    Caller(principal): Caller,
     InRoom(room): InRoom,
 ) -> Result<Json<Presence>, ApiError> {
+    principal.check(Right::Read, &room)?;
     let (count, present) = state.hub.room(&room).await?.present();
     let member = |Present { id, connections, since }| Member { id, connections, since };
     Ok(Json(Presence { count, members: present.map(|all| all.into_iter().map(member).collect()) }))

@@ -16,8 +16,10 @@ use crate::protocol::Epoch;
 use crate::protocol::Key;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
+use crate::server::auth::Right;
 use crate::server::http::State;
 use crate::server::http::api::message::{Kind, MAX_BATCH_MESSAGES, Message};
+use crate::server::http::caller::Caller;
 use crate::server::http::client::Client;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::InRoom;
@@ -93,7 +95,8 @@ impl From<Stored> for Place {
     responses(
         (status = 201, description = "Stored", body = Published),
         (status = 400, description = "`bad_name`, `bad_key`", body = ErrorBody),
-        (status = 403, description = "`origin_not_allowed`", body = ErrorBody),
+        (status = 401, description = "`no_token`, `bad_token`: says why", body = ErrorBody),
+        (status = 403, description = "`origin_not_allowed`, `not_allowed`", body = ErrorBody),
         (status = 408, description = "`too_slow`: the body did not come in time", body = ErrorBody),
         (status = 413, description = "`too_big`, `too_many`", body = ErrorBody),
         (status = 415, description = "`unsupported_media_type`", body = ErrorBody),
@@ -105,10 +108,13 @@ impl From<Stored> for Place {
 pub(super) async fn publish(
     Shared(state): Shared<State>,
     Extension(Client(address)): Extension<Client>,
+    Caller(principal): Caller,
     InRoom(room): InRoom,
     headers: HeaderMap,
     body: Body,
 ) -> Result<(StatusCode, Json<Published>), ApiError> {
+    // Before the body: nobody reads what is refused anyway.
+    principal.check(Right::Write, &room)?;
     let kind = Kind::of(&headers)?;
     let max_message = state.connection.max_message;
     let mut messages =
@@ -120,7 +126,8 @@ pub(super) async fn publish(
             _ => return Err(ApiError::KeyOfBatch),
         }
     }
-    let drafts = messages.into_iter().map(Message::into_draft).collect();
+    let drafts =
+        messages.into_iter().map(|message| message.into_draft(&principal)).collect::<Result<_, _>>()?;
     let (room, stored) = store(&state, address, &room, drafts).await?;
     let mut stored = stored.into_iter().map(Place::from);
     let places = match kind {

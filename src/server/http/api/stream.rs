@@ -11,8 +11,10 @@ use utoipa::IntoParams;
 
 use crate::protocol::Epoch;
 use crate::protocol::UserId;
+use crate::server::auth::Right;
 use crate::server::http::State;
 use crate::server::http::accept::Place;
+use crate::server::http::caller::Caller;
 use crate::server::http::client::Client;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, InRoom, Query};
@@ -35,7 +37,7 @@ pub(super) struct Asked {
     /// The epoch of `after`.
     #[param(value_type = Option<String>)]
     epoch: Option<Epoch>,
-    /// Be present in the room under this id. Without it the reader is not seen.
+    /// Be present in the room under this id, which with a token is its `sub`. Without it the reader is not seen.
     id: Option<String>,
 }
 
@@ -63,7 +65,8 @@ pub(super) struct Asked {
             headers(("Last-Event-ID" = String, description = "EPOCH:OFFSET after which it begins")),
         ),
         (status = 400, description = "`bad_name`, `bad_parameter`: says which", body = ErrorBody),
-        (status = 403, description = "`origin_not_allowed`", body = ErrorBody),
+        (status = 401, description = "`no_token`, `bad_token`: says why", body = ErrorBody),
+        (status = 403, description = "`origin_not_allowed`, `not_allowed`", body = ErrorBody),
         (status = 429, description = "`too_many_connections_from_address`", body = ErrorBody),
         (status = 503, description = "`too_many_connections`, `too_many_rooms`, `room_full`, `memory_full`, `draining`, `store_unavailable`",
             body = ErrorBody),
@@ -72,12 +75,14 @@ pub(super) struct Asked {
 pub(super) async fn stream(
     Shared(state): Shared<State>,
     Extension(Client(address)): Extension<Client>,
+    Caller(principal): Caller,
     Extension(place): Extension<Place>,
     InRoom(room): InRoom,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
-    let id = asked.id.as_deref().map(UserId::parse).transpose()?;
+    principal.check(Right::Read, &room)?;
+    let id = principal.present_as(asked.id.as_deref().map(UserId::parse).transpose()?)?;
     // The address is what the reader first asked for; the header is what it has seen since.
     let resume = match headers.get(&LAST_EVENT_ID) {
         Some(seen) => Some(extract::resume_from_event(seen.as_bytes())?),

@@ -14,8 +14,10 @@ use crate::app::Reason;
 use crate::protocol::Key;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
+use crate::server::auth::Right;
 use crate::server::http::State;
 use crate::server::http::api;
+use crate::server::http::caller::Caller;
 use crate::server::http::client::Client;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::InRoom;
@@ -42,10 +44,12 @@ struct Said {
 pub(in crate::server::http) async fn say(
     Shared(state): Shared<State>,
     Extension(Client(address)): Extension<Client>,
+    Caller(principal): Caller,
     InRoom(room): InRoom,
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
+    principal.check(Right::Write, &room)?;
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !kind.starts_with(KIND) {
         return Err(ApiError::Body(format!("the page's form is {KIND}; programs post to /api/v1")));
@@ -56,7 +60,15 @@ pub(in crate::server::http) async fn say(
         // So much of it that it was not even read.
         Err(ApiError::TooBig { .. }) => {
             let form = Form { key: new_key(), refused: Some(Reason::TooLong), ..Form::default() };
-            return Ok(render(&state, room, &Reader::of(&headers), form, StatusCode::PAYLOAD_TOO_LARGE).await);
+            return Ok(render(
+                &state,
+                &principal,
+                room,
+                &Reader::of(&headers),
+                form,
+                StatusCode::PAYLOAD_TOO_LARGE,
+            )
+            .await);
         }
         said => said?,
     };
@@ -64,9 +76,10 @@ pub(in crate::server::http) async fn say(
         return Ok(back(&room).into_response());
     }
     let from = match said.from.trim() {
-        "" => UserId::anonymous(),
-        name => UserId::parse(name)?,
+        "" => None,
+        name => Some(UserId::parse(name)?),
     };
+    let from = principal.id(from)?.unwrap_or_else(UserId::anonymous);
     let stored = if said.text.len() > max_message {
         Err(ApiError::TooBig { what: "message", limit: max_message })
     } else {
@@ -81,7 +94,7 @@ pub(in crate::server::http) async fn say(
             let (reason, status) = refusal(&error).ok_or(error)?;
             let name = said.from;
             let form = Form { key: new_key(), name, text: said.text, refused: Some(reason) };
-            Ok(render(&state, room, &Reader::of(&headers), form, status).await)
+            Ok(render(&state, &principal, room, &Reader::of(&headers), form, status).await)
         }
     }
 }

@@ -1,0 +1,123 @@
+//! Keys of every kind, the asymmetric ones made by openssl.
+
+use std::path::Path;
+use std::process::Command;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
+use reqwest::Method;
+use serde_json::{Value, json};
+
+use super::{Guarded, claims};
+use crate::client::ask;
+use crate::harness::{Server, program};
+
+/// A private key of `kind` in PEM and its public half.
+fn key_pair(kind: &[&str]) -> (String, String) {
+    let openssl = |arguments: &[&str], input: &Path| {
+        let output =
+            Command::new("openssl").args(arguments).arg("-in").arg(input).output().expect("openssl runs");
+        String::from_utf8(output.stdout).expect("text")
+    };
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("private.pem");
+    let made = Command::new("openssl").arg("genpkey").args(kind).arg("-out").arg(&file).output();
+    assert!(made.expect("openssl runs").status.success());
+    (std::fs::read_to_string(&file).expect("made"), openssl(&["pkey", "-pubout"], &file))
+}
+
+fn ed25519() -> (String, String) {
+    key_pair(&["-algorithm", "ed25519"])
+}
+
+fn p256() -> (String, String) {
+    key_pair(&["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"])
+}
+
+fn sign_with(private: &str, algorithm: Algorithm, kid: Option<&str>) -> String {
+    let key = match algorithm {
+        Algorithm::EdDSA => EncodingKey::from_ed_pem(private.as_bytes()),
+        _ => EncodingKey::from_ec_pem(private.as_bytes()),
+    };
+    let header = Header { kid: kid.map(str::to_owned), ..Header::new(algorithm) };
+    encode(&header, &ann(), &key.expect("a private key")).expect("a token")
+}
+
+fn ann() -> Value {
+    claims("ann", json!({"lobby": "r"}))
+}
+
+async fn status(guarded: &Guarded, token: &str) -> u16 {
+    ask(guarded.call(Method::GET, "lobby/messages", token)).await.0
+}
+
+#[tokio::test]
+async fn a_public_key_of_either_curve_vouches_for_what_its_private_half_signed() {
+    for (algorithm, make) in [(Algorithm::EdDSA, ed25519 as fn() -> _), (Algorithm::ES256, p256)] {
+        let (private, public) = make();
+        let guarded = Guarded::with_key(&public, &[]);
+        assert_eq!(status(&guarded, &sign_with(&private, algorithm, None)).await, 200, "{algorithm:?}");
+        let (other, _) = make();
+        assert_eq!(status(&guarded, &sign_with(&other, algorithm, None)).await, 401, "{algorithm:?}");
+        // What everyone may know must not serve as a secret (CVE-2015-9235).
+        for secret in [public.as_bytes(), public.trim().as_bytes()] {
+            let confused =
+                encode(&Header::default(), &ann(), &EncodingKey::from_secret(secret)).expect("a token");
+            assert_eq!(status(&guarded, &confused).await, 401, "{algorithm:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn each_key_of_a_set_vouches_for_its_own_kid() {
+    let (private, public) = ed25519();
+    let (_, der) = public.split_once('\n').expect("lines");
+    let der: String = der.lines().take_while(|line| !line.starts_with('-')).collect();
+    let der = base64::engine::general_purpose::STANDARD.decode(der).expect("base64");
+    // The last 32 bytes of an Ed25519 SubjectPublicKeyInfo are the key (RFC 8410 section 4).
+    let x = URL_SAFE_NO_PAD.encode(&der[der.len() - 32..]);
+    let secret = b"a secret that is long enough for this";
+    let k = URL_SAFE_NO_PAD.encode(secret);
+    let set = json!({"keys": [
+        {"kty": "OKP", "crv": "Ed25519", "x": x, "kid": "new", "use": "sig"},
+        {"kty": "oct", "k": k, "kid": "old", "alg": "HS256"},
+    ]});
+    let guarded = Guarded::with_key(&set.to_string(), &[]);
+    let old = |kid: &str| {
+        let header = Header { kid: Some(kid.to_owned()), ..Header::default() };
+        encode(&header, &ann(), &EncodingKey::from_secret(secret)).expect("a token")
+    };
+    for (token, expected) in [
+        (sign_with(&private, Algorithm::EdDSA, Some("new")), 200),
+        (sign_with(&private, Algorithm::EdDSA, None), 200),
+        (sign_with(&private, Algorithm::EdDSA, Some("old")), 401),
+        (old("old"), 200),
+        (old("new"), 401),
+        (old("older"), 401),
+    ] {
+        assert_eq!(status(&guarded, &token).await, expected);
+    }
+}
+
+#[test]
+fn a_key_file_that_protects_nothing_starts_no_server() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("key");
+    let rsa = key_pair(&["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]).1;
+    for (key, said) in [
+        ("short".to_owned(), "at least 32 bytes"),
+        (String::new(), "at least 32 bytes"),
+        (ed25519().0, "public key only"),
+        (rsa, "Ed25519 or P-256"),
+        ("{}".to_owned(), "JWK set"),
+    ] {
+        std::fs::write(&file, &key).expect("written");
+        let output = program().arg("--auth-key-file").arg(&file).output().expect("it runs");
+        let told = String::from_utf8(output.stderr).expect("text");
+        assert!(output.status.code() == Some(2) && told.contains(said), "{told}");
+        assert!(key.is_empty() || !told.contains(key.trim()), "{told}");
+    }
+    let absent = Server::try_start_by(&mut program(), &["--auth-key-file", "/no/such/file"]);
+    assert!(absent.is_none());
+}

@@ -1,0 +1,253 @@
+//! What a token allows: rooms by name or by the beginning of their names, each with an [`Access`].
+//!
+//! In a token it is the claim `rooms`, an object like `{"lobby": "rw", "class-*": "r"}`. Grants only add up:
+//! what one of them gives, no other takes away.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::RoomName;
+
+/// What someone wants to do in a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Right {
+    /// Hear what is said, read what was said, see who is there.
+    Read,
+    /// Say something.
+    Write,
+    /// Remove people and messages.
+    Admin,
+}
+
+impl fmt::Display for Right {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Read => "read",
+            Self::Write => "write in",
+            Self::Admin => "administer",
+        })
+    }
+}
+
+/// The rights that one grant gives.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Access {
+    /// `r`: read.
+    Read,
+    /// `w`: write.
+    Write,
+    /// `rw`: both.
+    ReadWrite,
+    /// `admin`: all rights.
+    Admin,
+}
+
+impl Access {
+    const ALL: [Self; 4] = [Self::Read, Self::Write, Self::ReadWrite, Self::Admin];
+
+    /// As it is written in a token.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Read => "r",
+            Self::Write => "w",
+            Self::ReadWrite => "rw",
+            Self::Admin => "admin",
+        }
+    }
+
+    const fn gives(self, right: Right) -> bool {
+        match right {
+            Right::Read => matches!(self, Self::Read | Self::ReadWrite | Self::Admin),
+            Right::Write => matches!(self, Self::Write | Self::ReadWrite | Self::Admin),
+            Right::Admin => matches!(self, Self::Admin),
+        }
+    }
+}
+
+/// Which rooms a grant is for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Rooms {
+    /// One.
+    Named(RoomName),
+    /// All whose names begin so; the empty beginning is every room's.
+    Beginning(String),
+}
+
+impl Rooms {
+    fn parse(text: &str) -> Result<Self, GrantError> {
+        match text.strip_suffix('*') {
+            Some("") => Ok(Self::Beginning(String::new())),
+            // The beginning of a name is a name itself.
+            Some(beginning) => RoomName::parse(beginning).map(|name| Self::Beginning(name.to_string())),
+            None => RoomName::parse(text).map(Self::Named),
+        }
+        .map_err(|_| GrantError::Rooms)
+    }
+
+    fn contain(&self, room: &RoomName) -> bool {
+        match self {
+            Self::Named(name) => name == room,
+            Self::Beginning(beginning) => room.as_str().starts_with(beginning.as_str()),
+        }
+    }
+}
+
+impl fmt::Display for Rooms {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Named(name) => name.fmt(f),
+            Self::Beginning(beginning) => write!(f, "{beginning}*"),
+        }
+    }
+}
+
+/// Why a text is no grant.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum GrantError {
+    /// What should name rooms does not.
+    #[error("rooms are named by a name of a-z 0-9 - _ . or by its beginning and *, like class-* or *")]
+    Rooms,
+    /// What should be an access is none.
+    #[error("what may be done in a room is r, w, rw or admin")]
+    Access,
+    /// No `:` between the two.
+    #[error("a grant is ROOM:ACCESS, like lobby:rw, class-*:r or *:admin")]
+    Form,
+}
+
+/// See the [module docs](self).
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
+pub struct Grants(Vec<(Rooms, Access)>);
+
+impl Grants {
+    /// `access` to every room.
+    pub fn everywhere(access: Access) -> Self {
+        Self(vec![(Rooms::Beginning(String::new()), access)])
+    }
+
+    /// Adds the grant that `text` writes as `ROOM:ACCESS`.
+    ///
+    /// # Errors
+    /// Says which half is wrong and what is allowed.
+    pub fn add(&mut self, text: &str) -> Result<(), GrantError> {
+        let (rooms, access) = text.rsplit_once(':').ok_or(GrantError::Form)?;
+        self.0.push(grant(rooms, access)?);
+        Ok(())
+    }
+
+    /// Whether they give `right` in `room`.
+    pub fn give(&self, right: Right, room: &RoomName) -> bool {
+        self.0.iter().any(|(rooms, access)| access.gives(right) && rooms.contain(room))
+    }
+
+    /// Whether they give `right` in every room there may ever be.
+    pub fn give_everywhere(&self, right: Right) -> bool {
+        let everywhere = Rooms::Beginning(String::new());
+        self.0.iter().any(|(rooms, access)| access.gives(right) && *rooms == everywhere)
+    }
+}
+
+fn grant(rooms: &str, access: &str) -> Result<(Rooms, Access), GrantError> {
+    let found = Access::ALL.into_iter().find(|known| known.as_str() == access).ok_or(GrantError::Access)?;
+    Ok((Rooms::parse(rooms)?, found))
+}
+
+impl TryFrom<BTreeMap<String, String>> for Grants {
+    type Error = GrantError;
+
+    fn try_from(claim: BTreeMap<String, String>) -> Result<Self, GrantError> {
+        claim.iter().map(|(rooms, access)| grant(rooms, access)).collect::<Result<_, _>>().map(Self)
+    }
+}
+
+impl From<Grants> for BTreeMap<String, String> {
+    fn from(grants: Grants) -> Self {
+        grants.0.into_iter().map(|(rooms, access)| (rooms.to_string(), access.as_str().to_owned())).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const RIGHTS: [Right; 3] = [Right::Read, Right::Write, Right::Admin];
+
+    fn grants(texts: &[&str]) -> Grants {
+        let mut grants = Grants::default();
+        texts.iter().for_each(|text| grants.add(text).expect("a grant"));
+        grants
+    }
+
+    fn room(name: &str) -> RoomName {
+        RoomName::parse(name).expect("a name")
+    }
+
+    #[test]
+    fn a_grant_is_for_one_room_or_for_all_whose_names_begin_so() {
+        let grants = grants(&["lobby:rw", "class-*:r", "ops:w", "staff-*:admin"]);
+        for (name, expected) in [
+            ("lobby", [true, true, false]),
+            ("lobby2", [false, false, false]),
+            ("lobb", [false, false, false]),
+            ("class-", [true, false, false]),
+            ("class-7b", [true, false, false]),
+            ("class", [false, false, false]),
+            ("ops", [false, true, false]),
+            ("staff-room", [true, true, true]),
+        ] {
+            assert_eq!(RIGHTS.map(|right| grants.give(right, &room(name))), expected, "{name}");
+        }
+        assert!(!grants.give_everywhere(Right::Admin));
+        assert!(Grants::everywhere(Access::Admin).give_everywhere(Right::Admin));
+        assert!(!Grants::everywhere(Access::ReadWrite).give_everywhere(Right::Admin));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_grant_is_said() {
+        for (text, error) in [
+            ("lobby", GrantError::Form),
+            ("lobby:x", GrantError::Access),
+            ("lobby:", GrantError::Access),
+            ("lobby:RW", GrantError::Access),
+            (":rw", GrantError::Rooms),
+            ("Lobby:rw", GrantError::Rooms),
+            ("a*b:rw", GrantError::Rooms),
+            ("**:rw", GrantError::Rooms),
+            ("a:b:rw", GrantError::Rooms),
+        ] {
+            assert_eq!(Grants::default().add(text), Err(error), "{text}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_beginning_holds_exactly_the_names_that_begin_so(beginning in "[a-c]{0,3}", name in "[a-c]{1,5}") {
+            let grants = grants(&[&format!("{beginning}*:r")]);
+            prop_assert_eq!(grants.give(Right::Read, &room(&name)), name.starts_with(&beginning));
+        }
+
+        #[test]
+        fn grants_only_add_up(
+            first in "[a-c]{1,2}[*]?:(r|w|rw|admin)",
+            second in "[a-c]{1,2}[*]?:(r|w|rw|admin)",
+            name in "[a-c]{1,3}",
+        ) {
+            let both = grants(&[&first, &second]);
+            for right in RIGHTS {
+                let either = [&first, &second].iter().any(|one| grants(&[one]).give(right, &room(&name)));
+                prop_assert_eq!(both.give(right, &room(&name)), either);
+            }
+        }
+
+        #[test]
+        fn a_claim_is_read_as_it_was_written(texts in prop::collection::btree_map("[a-c]{1,3}[*]?", "r|w|rw|admin", 0..5)) {
+            let grants = Grants::try_from(texts.clone()).expect("grants");
+            prop_assert_eq!(BTreeMap::from(grants), texts);
+        }
+    }
+}

@@ -1,0 +1,266 @@
+//! The keys that vouch for tokens, read from the text of a file: an HS256 secret, a public key in PEM, or
+//! several keys as a JWK set (RFC 7517).
+//!
+//! Absent: RSA, which needs larger keys for less, and keys fetched from an address.
+
+use std::collections::BTreeSet;
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use jsonwebtoken::{Algorithm, DecodingKey, crypto};
+use serde::Deserialize;
+
+/// Fewer bytes than the hash gives would be guessed sooner than the hash is broken (RFC 7518 section 3.2).
+const MIN_SECRET_BYTES: usize = 32;
+/// Of a public Ed25519 key (RFC 8032 section 5.1.5).
+const ED25519_BYTES: usize = 32;
+
+/// What begins every PEM text (RFC 7468 section 2).
+const PEM_BEGIN: &str = "-----BEGIN ";
+
+/// Why a text holds no keys.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyError {
+    /// A secret that could be guessed.
+    ShortSecret,
+    /// A key that signs where one that verifies would do.
+    Private,
+    /// A PEM text that is none of the two kinds of key, or more than one of them.
+    Pem,
+    /// Not a JWK set.
+    Json,
+    /// A key in the set that is none of the three kinds, or not whole.
+    Jwk,
+    /// Several keys, and one without a `kid` or with another's.
+    Kid,
+}
+
+impl KeyError {
+    /// What would have been right.
+    pub const fn allowed(self) -> &'static str {
+        match self {
+            Self::ShortSecret => {
+                "a file whose secret has at least 32 bytes (make one: openssl rand -base64 32)"
+            }
+            Self::Private => {
+                "a file with the public key only: the private one belongs to whoever makes tokens"
+            }
+            Self::Pem => "a file with one PUBLIC KEY in PEM, of Ed25519 or P-256",
+            Self::Json => "a file with a JWK set, {\"keys\":[...]} (RFC 7517), with at least one key",
+            Self::Jwk => {
+                "a JWK set of keys of kty oct (HS256, at least 32 bytes), OKP with crv Ed25519, or EC with crv P-256"
+            }
+            Self::Kid => "a JWK set in which each of several keys has a kid of its own",
+        }
+    }
+}
+
+impl std::fmt::Display for KeyError {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "allowed is {}", self.allowed())
+    }
+}
+
+impl std::error::Error for KeyError {}
+
+/// One key and the only algorithm that it is used with.
+#[derive(Clone, Debug)]
+pub(super) struct Key {
+    /// Its `kid`; a key without one is tried with every token.
+    pub(super) id: Option<String>,
+    pub(super) algorithm: Algorithm,
+    pub(super) key: DecodingKey,
+}
+
+/// See the [module docs](self). At least one key.
+#[derive(Clone, Debug)]
+pub struct KeySet(pub(super) Vec<Key>);
+
+impl KeySet {
+    /// Reads what a key file holds.
+    ///
+    /// # Errors
+    /// The first thing that is wrong with it.
+    pub fn parse(file: &[u8]) -> Result<Self, KeyError> {
+        let text = std::str::from_utf8(file).unwrap_or_default().trim_start();
+        if text.starts_with(PEM_BEGIN) {
+            Ok(Self(vec![pem(text)?]))
+        } else if text.starts_with('{') {
+            jwk_set(text)
+        } else {
+            Ok(Self(vec![secret(bare_secret(file), None)?]))
+        }
+    }
+}
+
+/// What is secret in a file that holds nothing else: the line end that editors and shells add is not.
+pub(super) fn bare_secret(file: &[u8]) -> &[u8] {
+    let line = file.strip_suffix(b"\n").unwrap_or(file);
+    line.strip_suffix(b"\r").unwrap_or(line)
+}
+
+/// That nobody will guess `secret`.
+pub(super) fn check_secret(secret: &[u8]) -> Result<(), KeyError> {
+    if secret.len() < MIN_SECRET_BYTES { Err(KeyError::ShortSecret) } else { Ok(()) }
+}
+
+fn secret(secret: &[u8], id: Option<String>) -> Result<Key, KeyError> {
+    check_secret(secret)?;
+    Ok(Key { id, algorithm: Algorithm::HS256, key: DecodingKey::from_secret(secret) })
+}
+
+fn pem(text: &str) -> Result<Key, KeyError> {
+    if text.contains("PRIVATE KEY-----") {
+        return Err(KeyError::Private);
+    }
+    if text.matches(PEM_BEGIN).count() != 1 || !text.starts_with("-----BEGIN PUBLIC KEY-----") {
+        return Err(KeyError::Pem);
+    }
+    let eddsa = DecodingKey::from_ed_pem(text.as_bytes()).map(|key| (Algorithm::EdDSA, key));
+    let found =
+        eddsa.or_else(|_| DecodingKey::from_ec_pem(text.as_bytes()).map(|key| (Algorithm::ES256, key)));
+    let (algorithm, key) = found.map_err(|_| KeyError::Pem)?;
+    usable(Key { id: None, algorithm, key }).ok_or(KeyError::Pem)
+}
+
+/// `key`, if it is a point of its curve: the library would look only when the first token comes.
+fn usable(key: Key) -> Option<Key> {
+    let is_whole = match key.algorithm {
+        // The library does not look at all, and would fall over a shorter one.
+        Algorithm::EdDSA => key.key.try_get_as_bytes().is_ok_and(|bytes| bytes.len() == ED25519_BYTES),
+        _ => true,
+    };
+    (is_whole && crypto::verify("", b"", &key.key, key.algorithm).is_ok()).then_some(key)
+}
+
+/// A key as RFC 7517 and RFC 7518 section 6 write it, as far as it matters here.
+#[derive(Deserialize)]
+pub(super) struct Jwk {
+    kty: String,
+    crv: Option<String>,
+    alg: Option<String>,
+    pub(super) kid: Option<String>,
+    /// The secret.
+    k: Option<String>,
+    /// The public point.
+    x: Option<String>,
+    y: Option<String>,
+    /// The private half. Only whether it is there is of interest.
+    d: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct JwkSet {
+    keys: Vec<Jwk>,
+}
+
+/// The keys of a JWK set.
+pub(super) fn jwks(text: &str) -> Result<Vec<Jwk>, KeyError> {
+    let JwkSet { keys } = serde_json::from_str(text).map_err(|_| KeyError::Json)?;
+    if keys.is_empty() {
+        return Err(KeyError::Json);
+    }
+    let ids: BTreeSet<&str> = keys.iter().filter_map(|jwk| jwk.kid.as_deref()).collect();
+    if keys.len() > 1 && ids.len() != keys.len() { Err(KeyError::Kid) } else { Ok(keys) }
+}
+
+fn jwk_set(text: &str) -> Result<KeySet, KeyError> {
+    jwks(text)?.into_iter().map(Jwk::into_key).collect::<Result<_, _>>().map(KeySet)
+}
+
+impl Jwk {
+    /// Its secret, if it is a symmetric key.
+    pub(super) fn secret(&self) -> Option<Vec<u8>> {
+        let is_symmetric = self.kty == "oct" && self.alg.as_deref().is_none_or(|alg| alg == "HS256");
+        self.k.as_deref().filter(|_| is_symmetric).and_then(|k| URL_SAFE_NO_PAD.decode(k).ok())
+    }
+
+    fn into_key(self) -> Result<Key, KeyError> {
+        if self.d.is_some() {
+            return Err(KeyError::Private);
+        }
+        if let Some(bytes) = self.secret() {
+            return secret(&bytes, self.kid);
+        }
+        // RFC 9864 gives the first one its proper name.
+        let names = |allowed: &[&str]| self.alg.as_deref().is_none_or(|alg| allowed.contains(&alg));
+        let (algorithm, key) = match (self.kty.as_str(), self.crv.as_deref(), &self.x, &self.y) {
+            ("OKP", Some("Ed25519"), Some(x), None) if names(&["EdDSA", "Ed25519"]) => {
+                (Algorithm::EdDSA, DecodingKey::from_ed_components(x))
+            }
+            ("EC", Some("P-256"), Some(x), Some(y)) if names(&["ES256"]) => {
+                (Algorithm::ES256, DecodingKey::from_ec_components(x, y))
+            }
+            _ => return Err(KeyError::Jwk),
+        };
+        let key = key.map_err(|_| KeyError::Jwk)?;
+        usable(Key { id: self.kid, algorithm, key }).ok_or(KeyError::Jwk)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    /// Of RFC 8037 appendix A.2 and RFC 7515 appendix A.3.
+    const ED25519: &str =
+        r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
+    const P256: &str = r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#;
+
+    fn algorithms(file: &str) -> Result<Vec<Algorithm>, KeyError> {
+        KeySet::parse(file.as_bytes()).map(|set| set.0.iter().map(|key| key.algorithm).collect())
+    }
+
+    #[test]
+    fn a_key_fixes_its_algorithm() {
+        assert_eq!(algorithms(&"s".repeat(32)), Ok(vec![Algorithm::HS256]));
+        assert_eq!(algorithms(&format!("{{\"keys\":[{ED25519}]}}")), Ok(vec![Algorithm::EdDSA]));
+        assert_eq!(algorithms(&format!("{{\"keys\":[{P256}]}}")), Ok(vec![Algorithm::ES256]));
+    }
+
+    #[test]
+    fn a_secret_that_could_be_guessed_is_refused_and_its_line_end_does_not_count() {
+        assert_eq!(algorithms(&format!("{}\r\n", "s".repeat(31))), Err(KeyError::ShortSecret));
+        assert_eq!(algorithms(""), Err(KeyError::ShortSecret));
+        let short = r#"{"keys":[{"kty":"oct","k":"c2hvcnQ"}]}"#;
+        assert_eq!(algorithms(short), Err(KeyError::ShortSecret));
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_set_is_said() {
+        let with = |jwk: &str, field: &str| jwk.replacen('{', &format!("{{{field},"), 1);
+        for (keys, error) in [
+            (String::new(), KeyError::Json),
+            (format!("{ED25519},{P256}"), KeyError::Kid),
+            (format!("{},{}", with(ED25519, r#""kid":"a""#), with(P256, r#""kid":"a""#)), KeyError::Kid),
+            (with(ED25519, r#""d":"x""#), KeyError::Private),
+            (with(P256, r#""alg":"HS256""#), KeyError::Jwk),
+            (P256.replace("x_FE", "x_FF"), KeyError::Jwk),
+            (ED25519.replace("11qY", ""), KeyError::Jwk),
+            (r#"{"kty":"RSA","n":"AQAB","e":"AQAB"}"#.to_owned(), KeyError::Jwk),
+        ] {
+            assert_eq!(algorithms(&format!("{{\"keys\":[{keys}]}}")), Err(error), "{keys}");
+        }
+        assert_eq!(algorithms("{\"keys\":"), Err(KeyError::Json));
+        assert_eq!(algorithms("-----BEGIN CERTIFICATE-----\n"), Err(KeyError::Pem));
+        assert_eq!(algorithms("-----BEGIN PRIVATE KEY-----\n"), Err(KeyError::Private));
+    }
+
+    #[test]
+    fn no_secret_shows_when_keys_are_printed_for_debugging() {
+        let set = KeySet::parse("correct horse battery staple, twice".as_bytes()).expect("a secret");
+        assert!(!format!("{set:?}").contains("horse") && !format!("{set:?}").contains("99, 111, 114"));
+    }
+
+    proptest! {
+        #[test]
+        fn no_file_upsets_the_reader(
+            begin in "(-----BEGIN PUBLIC KEY-----\n|[{]\"keys\":\\[[{]\"kty\":\"OKP\",\"crv\":\"Ed25519\",\"x\":\")?",
+            rest in prop::collection::vec(any::<u8>(), 0..100),
+        ) {
+            let _read = KeySet::parse(&[begin.as_bytes(), &rest].concat());
+        }
+    }
+}

@@ -1,0 +1,103 @@
+//! Who makes a request: its token, found in the one place where it may be, and what that proves.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, Uri, header};
+
+use crate::protocol::TOKEN_SUBPROTOCOL_PREFIX;
+use crate::server::auth::{Principal, TokenError};
+use crate::server::http::State;
+use crate::server::http::error::ApiError;
+
+/// The query's field that holds a token, for those who can set no header.
+const TOKEN_FIELD: &str = "token";
+/// The scheme of `Authorization` (RFC 6750 section 2.1). Any other is somebody else's, a proxy's perhaps.
+const BEARER: &str = "bearer";
+
+/// Who makes the request. A handler that does anything asks it first.
+#[derive(Debug)]
+pub(super) struct Caller(pub(super) Principal);
+
+impl FromRequestParts<State> for Caller {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
+        Ok(Self(principal(state, &parts.headers, &parts.uri)?))
+    }
+}
+
+/// Who makes a request with these headers to this address.
+pub(super) fn principal(state: &State, headers: &HeaderMap, uri: &Uri) -> Result<Principal, TokenError> {
+    if state.verifier.is_open() {
+        return Ok(Principal::open());
+    }
+    state.verifier.principal(token(headers, uri)?.as_deref(), unix_seconds())
+}
+
+/// Seconds since 1970 UTC, by which tokens end.
+pub(super) fn unix_seconds() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
+}
+
+/// The token that a request was sent with, if it was with one.
+fn token(headers: &HeaderMap, uri: &Uri) -> Result<Option<String>, TokenError> {
+    // A value that is not even text is no token of ours.
+    let values = |name| headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default());
+    let authorizations = values(header::AUTHORIZATION).filter_map(|value| {
+        let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+        scheme.eq_ignore_ascii_case(BEARER).then(|| token.trim().to_owned())
+    });
+    let subprotocols = values(header::SEC_WEBSOCKET_PROTOCOL)
+        .flat_map(|value| value.split(','))
+        .filter_map(|part| part.trim().strip_prefix(TOKEN_SUBPROTOCOL_PREFIX).map(str::to_owned));
+    let fields = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
+        .filter(|(name, _)| name == TOKEN_FIELD)
+        .map(|(_, value)| value.into_owned());
+    let mut tokens = authorizations.chain(subprotocols).chain(fields);
+    match (tokens.next(), tokens.next()) {
+        (Some(_), Some(_)) => Err(TokenError::Several),
+        (first, _) => Ok(first),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    fn found(
+        headers: &[(header::HeaderName, &'static str)],
+        uri: &'static str,
+    ) -> Result<Option<String>, TokenError> {
+        let headers = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
+        token(&headers.collect(), &Uri::from_static(uri))
+    }
+
+    #[test]
+    fn a_token_is_found_in_each_place_where_it_may_be() {
+        let some = Ok(Some("a.b.c".to_owned()));
+        assert_eq!(found(&[(header::AUTHORIZATION, "Bearer a.b.c")], "/ws"), some);
+        assert_eq!(found(&[(header::AUTHORIZATION, "bearer  a.b.c ")], "/ws"), some);
+        assert_eq!(found(&[(header::SEC_WEBSOCKET_PROTOCOL, "fanfare.v1, bearer.a.b.c")], "/ws"), some);
+        assert_eq!(found(&[], "/ws?room=x&token=a.b.c"), some);
+        assert_eq!(found(&[], "/ws?tokens=a.b.c"), Ok(None));
+        assert_eq!(found(&[(header::AUTHORIZATION, "Basic YTpi")], "/ws"), Ok(None));
+    }
+
+    #[test]
+    fn a_token_in_two_places_is_none() {
+        let header = || (header::AUTHORIZATION, "Bearer a.b.c");
+        assert_eq!(found(&[header()], "/ws?token=a.b.c"), Err(TokenError::Several));
+        assert_eq!(found(&[header(), header()], "/ws"), Err(TokenError::Several));
+        assert_eq!(found(&[], "/ws?token=&token=a.b.c"), Err(TokenError::Several));
+    }
+
+    #[test]
+    fn an_empty_token_is_a_bad_one_and_not_none() {
+        assert_eq!(found(&[(header::AUTHORIZATION, "Bearer")], "/ws"), Ok(Some(String::new())));
+        assert_eq!(found(&[], "/ws?token="), Ok(Some(String::new())));
+    }
+}
