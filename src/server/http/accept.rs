@@ -16,7 +16,7 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tracing::{debug, warn};
 
 use crate::server::auth::Proxies;
@@ -33,6 +33,9 @@ const MAX_HTTP_CONNECTIONS: u32 = 4096;
 const HEAD_MARGIN_BYTES: usize = 16 * 1024;
 /// The same for the number of headers.
 const HEADERS_MARGIN: usize = 100;
+/// How long a client that has connected and not asked yet may still ask when the server stops: nobody who was let in is
+/// refused because of that.
+const LAST_ASKED: Duration = Duration::from_millis(500);
 /// Pause when the process has no file descriptor left: spinning would help nobody.
 const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
 
@@ -86,7 +89,10 @@ pub async fn serve(
         let _ = stream.set_nodelay(true);
         let place = Place(Arc::new(Mutex::new(place)));
         let entrance = Entrance { door: door.clone(), router: router.clone(), peer, place };
+        let asked = Arc::new(Notify::new());
+        let asks = asked.clone();
         let service = service_fn(move |request| {
+            asks.notify_one();
             let entrance = entrance.clone();
             async move { Ok::<_, Infallible>(entrance.answer(request).await) }
         });
@@ -97,8 +103,14 @@ pub async fn serve(
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,
                 () = stopped(&mut stop) => {
-                    connection.as_mut().graceful_shutdown();
-                    connection.await
+                    let last = tokio::time::timeout(LAST_ASKED, asked.notified());
+                    tokio::select! {
+                        ended = connection.as_mut() => ended,
+                        _asked_or_late = last => {
+                            connection.as_mut().graceful_shutdown();
+                            connection.await
+                        }
+                    }
                 }
             };
             if let Err(error) = ended {
