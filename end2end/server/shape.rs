@@ -16,8 +16,11 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("server::auth", &["protocol"]),
     ("server::metrics", &["protocol"]),
     ("server::release", &[]),
-    ("server::store", &["protocol", "server::room"]),
-    ("server::hub", &["protocol", "server::wire", "server::room", "server::session", "server::store"]),
+    ("server::store", &["protocol", "server::metrics", "server::room"]),
+    (
+        "server::hub",
+        &["protocol", "server::metrics", "server::wire", "server::room", "server::session", "server::store"],
+    ),
     (
         "server::transport",
         &[

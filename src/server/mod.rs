@@ -144,10 +144,12 @@ impl Server {
         let accept_ops =
             AcceptSettings { header_timeout, connect_rate: Rate::UNLIMITED, proxies: Proxies::default() };
 
-        // Made before anything is served: what is refused first is counted too.
+        // Before anything is served: what is refused first is counted too.
+        let metrics = Metrics::install();
+        let adding_up = tokio::spawn(metrics.clone().add_up_forever());
         let ops = ops.map(|listener| {
             let web = config.web.of_ops(reach(&listener));
-            let router = http::ops_router(state.clone(), Metrics::install(), store.health(), web);
+            let router = http::ops_router(state.clone(), metrics, store.health(), web);
             (listener, router)
         });
 
@@ -174,6 +176,7 @@ impl Server {
             warn!(connections = hub.connections(), "some clients did not leave in time");
         }
         running.abort();
+        adding_up.abort();
         // An error means that it panicked, which its own output has told.
         let _panicked = tokio::task::spawn_blocking(move || store.close()).await;
         info!("stopped");

@@ -12,7 +12,8 @@ use tokio::sync::watch;
 use crate::server::auth::WebPolicy;
 use crate::server::http::router::guarded;
 use crate::server::http::{State, api, error};
-use crate::server::metrics::Metrics;
+use crate::server::hub::Hub;
+use crate::server::metrics::{Metrics, Readings};
 use crate::server::release;
 use crate::server::store::Health;
 
@@ -23,8 +24,9 @@ const METRICS_TYPE: &str = "text/plain; version=0.0.4";
 /// not. `GET /metrics`: what is counted. `GET /version`: which program this is. `/api/v1/admin`: the operator's calls.
 pub fn router(state: State, metrics: Metrics, store: watch::Receiver<Health>, web: WebPolicy) -> Router {
     let hub = state.hub.clone();
+    let health = store.clone();
     let figures = async move || {
-        let text = metrics.render(hub.connections(), hub.rooms(), hub.memory().held());
+        let text = metrics.render(readings(&hub, &health));
         ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response()
     };
     let router = Router::new()
@@ -36,6 +38,18 @@ pub fn router(state: State, metrics: Metrics, store: watch::Receiver<Health>, we
         .fallback(error::not_found)
         .method_not_allowed_fallback(error::method_not_allowed);
     guarded(router, Arc::new(web))
+}
+
+fn readings(hub: &Hub, store: &watch::Receiver<Health>) -> Readings {
+    let (delivered, delivered_bytes) = hub.delivered();
+    Readings {
+        connections: hub.connections(),
+        rooms: hub.rooms(),
+        held: hub.memory().held(),
+        delivered,
+        delivered_bytes,
+        is_ready: *store.borrow() == Health::Ready,
+    }
 }
 
 async fn readiness(Shared(store): Shared<watch::Receiver<Health>>) -> (StatusCode, String) {

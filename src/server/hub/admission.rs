@@ -144,8 +144,14 @@ impl Hub {
         }
         let lane = fastrand::u16(..self.0.lanes.len() as u16);
         let bounds = self.0.store.bounds(name).map_err(|_| Refusal::StoreUnavailable)?;
-        let room =
-            Arc::new(Room::new(name.clone(), bounds, self.0.settings.log, self.0.memory.holding(), lane));
+        let room = Arc::new(Room::new(
+            name.clone(),
+            bounds,
+            self.0.settings.log,
+            self.0.memory.holding(),
+            lane,
+            self.0.delivered.clone(),
+        ));
         rooms.insert(Named(room.clone()));
         Ok(room)
     }

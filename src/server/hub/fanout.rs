@@ -5,10 +5,12 @@
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use tokio::sync::Notify;
 
 use crate::server::hub::{Hub, Room, lock};
+use crate::server::metrics;
 use crate::server::room::Reel;
 
 /// Writes between two chances for other tasks on the same thread: one to a few milliseconds of them. Not fewer:
@@ -28,6 +30,7 @@ impl Hub {
         if room.dirty.swap(true, Ordering::AcqRel) {
             return;
         }
+        room.due_since.store(self.micros(), Ordering::Relaxed);
         let lane = &self.0.lanes[usize::from(room.lane)];
         lock(&lane.due).push(room.clone());
         lane.wake.notify_one();
@@ -43,9 +46,16 @@ impl Hub {
                 lane.wake.notified().await;
             }
             for room in due.drain(..) {
+                let due_since = room.due_since.load(Ordering::Relaxed);
                 pass(&room, &mut writes).await;
+                metrics::fanned_out(Duration::from_micros(self.micros().saturating_sub(due_since)));
             }
         }
+    }
+
+    /// Microseconds since the Hub began.
+    fn micros(&self) -> u64 {
+        self.0.started.elapsed().as_micros() as u64
     }
 }
 

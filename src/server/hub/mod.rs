@@ -28,7 +28,7 @@ use slab::Slab;
 use tokio::sync::Notify;
 
 use crate::protocol::CloseCode;
-use crate::server::room::{LogLimits, Moment, Reel};
+use crate::server::room::{LogLimits, Moment, Reel, Tally};
 use crate::server::session::Host;
 use crate::server::store::Store;
 
@@ -104,6 +104,7 @@ struct Shared {
     lanes: Box<[fanout::Lane]>,
     restless: announce::Restless,
     draining: AtomicBool,
+    delivered: Arc<Tally>,
 }
 
 /// Who is counted: every [`Admission`] that is alive.
@@ -130,6 +131,7 @@ impl Hub {
             lanes: (0..lanes).map(|_| fanout::Lane::default()).collect(),
             restless: announce::Restless::default(),
             draining: AtomicBool::new(false),
+            delivered: Arc::default(),
         }));
         let shared = Arc::downgrade(&hub.0);
         store.follow(Box::new(move |name, frames| {
@@ -148,6 +150,11 @@ impl Hub {
     /// How many connections there are.
     pub fn connections(&self) -> usize {
         lock(&self.0.census).connections
+    }
+
+    /// Messages handed to readers so far, once for each, and their bytes.
+    pub fn delivered(&self) -> (u64, u64) {
+        self.0.delivered.read()
     }
 
     /// How many rooms are in memory.

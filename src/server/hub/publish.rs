@@ -1,13 +1,14 @@
 //! The way of a message into a room: stored and numbered, appended to the ring, and then everyone is woken.
 
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::sync::oneshot;
 
 use crate::protocol::RoomName;
 use crate::server::hub::room::Named;
 use crate::server::hub::{Hub, Room, lock};
+use crate::server::metrics::{self, Published};
 use crate::server::room::{Draft, Frame};
 use crate::server::store::{Bounds, Limit, Page, Span, StoreError, Stored};
 
@@ -26,7 +27,10 @@ impl Hub {
         let (hub, room) = (self.clone(), room.clone());
         let name = room.name().clone();
         room.asked();
+        let (asked, messages) = (Instant::now(), drafts.len());
         let report = Box::new(move |result: Result<Vec<Stored>, StoreError>| {
+            metrics::answered(asked.elapsed());
+            count(messages, &result);
             if let Ok(stored) = &result {
                 room.take(stored.iter().filter_map(|stored| match stored {
                     Stored::New(frame) => Some(frame),
@@ -77,6 +81,13 @@ impl Hub {
     pub async fn history(&self, room: &Room, span: Span, messages: usize) -> Result<Page, StoreError> {
         self.0.store.read(room.name(), span, Limit { messages, bytes: PAGE_BYTES }).await
     }
+}
+
+fn count(messages: usize, result: &Result<Vec<Stored>, StoreError>) {
+    let Ok(stored) = result else { return metrics::published(messages, Published::Refused) };
+    let new = stored.iter().filter(|stored| matches!(stored, Stored::New(_))).count();
+    metrics::published(new, Published::Stored);
+    metrics::published(stored.len() - new, Published::Duplicate);
 }
 
 /// Milliseconds since 1970 UTC.

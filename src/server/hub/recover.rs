@@ -9,6 +9,7 @@ use crate::protocol::Offset;
 use crate::protocol::Push;
 use crate::protocol::Recovery;
 use crate::server::hub::{Hub, Room};
+use crate::server::metrics;
 use crate::server::room::Frame;
 use crate::server::store::{Bounds, Span, StoreError};
 
@@ -53,6 +54,7 @@ impl Hub {
     /// If the store cannot be read now.
     pub async fn missed(&self, room: &Room, after: Offset) -> Result<Missed, StoreError> {
         // Before the page is read: what is appended meanwhile is in the ring or makes the reader behind again.
+        metrics::caught_up();
         let head = room.head();
         let page = self.history(room, Span::After(after), CATCH_UP_MESSAGES).await?;
         Ok(Missed { frames: page.frames, head, is_dense: room.is_dense })

@@ -2,7 +2,7 @@
 
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
-use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
 use crate::protocol::Epoch;
@@ -11,7 +11,7 @@ use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::hub::readers::Readers;
 use crate::server::hub::{Figures, Holding, Outlet, lock};
-use crate::server::room::{Frame, Log, LogLimits, Presence, Present, Reel};
+use crate::server::room::{Frame, Log, LogLimits, Presence, Present, Reel, Tally};
 use crate::server::store::Bounds;
 
 /// Answers of the store in a row that may be left to the next one: some commits' time.
@@ -32,6 +32,10 @@ pub struct Room {
     pub(super) presence: Mutex<Presence>,
     /// Set when something was appended that no fan-out pass has taken up.
     pub(super) dirty: AtomicBool,
+    /// When that was, in microseconds since the Hub began.
+    pub(super) due_since: AtomicU64,
+    /// Where its deliveries are counted.
+    tally: Arc<Tally>,
     /// Set when somebody came or went and an announcement is due.
     pub(super) restless: AtomicBool,
     /// Publishes that the store has not answered yet.
@@ -49,6 +53,7 @@ impl Room {
         limits: LogLimits,
         holding: Holding,
         lane: u16,
+        tally: Arc<Tally>,
     ) -> Self {
         Self {
             name,
@@ -60,6 +65,8 @@ impl Room {
             occupants: AtomicUsize::new(0),
             presence: Mutex::default(),
             dirty: AtomicBool::new(false),
+            due_since: AtomicU64::new(0),
+            tally,
             restless: AtomicBool::new(false),
             underway: AtomicU32::new(0),
             left: AtomicU8::new(0),
@@ -84,7 +91,7 @@ impl Room {
 
     /// Its log as it stands now, to be read from any place.
     pub fn reel(&self) -> Reel<'_> {
-        Reel::new(&self.log)
+        Reel::new(&self.log).counted(&self.tally)
     }
 
     /// Appends those of `frames` that its log does not have yet: what a store has told, it also reports.

@@ -130,7 +130,7 @@ pub fn join<'a>(frames: impl Iterator<Item = &'a Frame>, dialect: Dialect, max_b
             joined.freeze()
         }
     };
-    Some(Run { until: last.offset(), bytes })
+    Some(Run { until: last.offset(), messages: chosen.len(), bytes })
 }
 
 #[cfg(test)]

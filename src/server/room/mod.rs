@@ -21,4 +21,4 @@ pub use keys::{KeyLimits, KeyWindow, Keyed};
 pub use log::{Lagged, Log, LogLimits, join};
 pub use moment::Moment;
 pub use presence::{Change, Presence, Present};
-pub use reel::{MAX_RUN_BYTES, Reel, Run};
+pub use reel::{MAX_RUN_BYTES, Reel, Run, Tally};

@@ -1,7 +1,7 @@
 //! What one fan-out pass hands to its readers: most stand at the same place, so their bytes are joined once.
 
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
 
@@ -17,8 +17,24 @@ pub const MAX_RUN_BYTES: usize = 64 * 1024;
 pub struct Run {
     /// Offset of its last frame: where its reader stands after it.
     pub until: Offset,
+    /// How many they are.
+    pub messages: usize,
     /// The frames, whole.
     pub bytes: Bytes,
+}
+
+/// What was handed to readers, by all passes that are over.
+#[derive(Debug, Default)]
+pub struct Tally {
+    messages: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl Tally {
+    /// Messages, once for each reader, and their bytes.
+    pub fn read(&self) -> (u64, u64) {
+        (self.messages.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+    }
 }
 
 /// One pass over a room's readers, up to the head that the log had when the pass began.
@@ -28,13 +44,29 @@ pub struct Reel<'a> {
     until: Offset,
     /// For each dialect the run made last, and the place that it starts after.
     last: [Option<(Offset, Run)>; Dialect::COUNT],
+    /// Where it is counted what it handed out, if anywhere; once, at its end.
+    tally: Option<&'a Tally>,
+    messages: usize,
+    bytes: usize,
 }
 
 impl<'a> Reel<'a> {
     /// A pass over `log` as it stands now.
     pub fn new(log: &'a Mutex<Log>) -> Self {
         let until = log.lock().unwrap_or_else(PoisonError::into_inner).head();
-        Self { log, until, last: [const { None }; Dialect::COUNT] }
+        Self { log, until, last: [const { None }; Dialect::COUNT], tally: None, messages: 0, bytes: 0 }
+    }
+
+    /// The same, counted in `tally`.
+    pub const fn counted(mut self, tally: &'a Tally) -> Self {
+        self.tally = Some(tally);
+        self
+    }
+
+    /// A reader was handed a run of so many messages and bytes.
+    pub const fn handed(&mut self, messages: usize, bytes: usize) {
+        self.messages += messages;
+        self.bytes += bytes;
     }
 
     /// What a reader at `after` gets next in this pass, or `None` when it has all.
@@ -53,5 +85,32 @@ impl<'a> Reel<'a> {
             *last = run.map(|run| (after, run));
         }
         Ok(last.as_ref().map(|(_, run)| run))
+    }
+}
+
+impl Drop for Reel<'_> {
+    fn drop(&mut self) {
+        if let Some(tally) = self.tally.filter(|_| self.messages > 0) {
+            tally.messages.fetch_add(self.messages as u64, Ordering::Relaxed);
+            tally.bytes.fetch_add(self.bytes as u64, Ordering::Relaxed);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::room::LogLimits;
+
+    #[test]
+    fn what_a_pass_handed_out_is_counted_when_it_is_over() {
+        let log = Mutex::new(Log::new(LogLimits { messages: 1, bytes: 1 }, Offset(0)));
+        let tally = Tally::default();
+        let mut reel = Reel::new(&log).counted(&tally);
+        reel.handed(2, 30);
+        reel.handed(1, 12);
+        assert_eq!(tally.read(), (0, 0));
+        drop(reel);
+        assert_eq!(tally.read(), (3, 42));
     }
 }

@@ -222,6 +222,8 @@ impl Outbox {
                 if bytes < run.bytes.len() {
                     self.current = run.bytes.slice(bytes..);
                 }
+                let (messages, bytes) = (run.messages, run.bytes.len());
+                reel.handed(messages, bytes);
             }
         } else if bytes >= self.current.len() {
             // Not `advance`: an empty slice would still hold on to the shared bytes.

@@ -10,6 +10,7 @@ use tracing::{error, info, warn};
 
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
+use crate::server::metrics;
 use crate::server::room::{Draft, KeyWindow};
 use crate::server::store::clock::Clock;
 use crate::server::store::sqlite::batch::Batch;
@@ -88,7 +89,13 @@ impl Writer {
         let stored = if let Health::Lost(reason) = &*self.health.borrow() {
             Err(Fault::Fatal(reason.clone()))
         } else {
-            self.write(drafts).map_err(|error| Fault::from(&error))
+            let (began, messages) = (Instant::now(), drafts.iter().map(|(_, drafts, _)| drafts.len()).sum());
+            let stored = self.write(drafts).map_err(|error| Fault::from(&error));
+            match &stored {
+                Ok(_) => metrics::committed(began.elapsed(), messages),
+                Err(_) => metrics::store_failed(),
+            }
+            stored
         };
         match stored {
             Ok(stored) => {

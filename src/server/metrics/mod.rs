@@ -1,0 +1,239 @@
+//! What is counted, as it happens.
+//!
+//! Every way to lose, refuse or close has a code, and each code a counter that is there from the start, at 0.
+//! Nothing is counted for each delivery: a pass over a room's readers is counted once, when it is over.
+
+mod table;
+
+use std::sync::OnceLock;
+use std::time::Duration;
+
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
+use metrics_process::Collector;
+
+use crate::protocol::CloseCode;
+use crate::protocol::ErrorCode;
+use crate::protocol::GapReason;
+use table::*;
+
+/// How often samples of histograms are added up: until then each is kept.
+const ADD_UP_EVERY: Duration = Duration::from_secs(5);
+
+/// How a connection ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum End {
+    /// We ended it.
+    Closed(CloseCode),
+    /// The client said goodbye.
+    Client,
+    /// It was gone without a word.
+    Lost,
+}
+
+impl End {
+    fn label(self) -> String {
+        match self {
+            Self::Closed(code) => code.number().to_string(),
+            Self::Client => "client".to_owned(),
+            Self::Lost => "lost".to_owned(),
+        }
+    }
+}
+
+/// What an operator does.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Act {
+    /// Ends a connection.
+    Kick,
+}
+
+impl Act {
+    const ALL: [Self; 1] = [Self::Kick];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Kick => "kick",
+        }
+    }
+}
+
+/// An operator acted, on so many.
+pub fn acted(act: Act, count: usize) {
+    counter!(ACTS, "act" => act.label()).increment(count as u64);
+}
+
+/// A connection ended.
+pub fn closed(end: End) {
+    counter!(CLOSED, "code" => end.label()).increment(1);
+}
+
+/// A request or handshake was refused; `code` is that of the JSON error.
+pub fn refused(code: &'static str) {
+    counter!(REFUSED, "code" => code).increment(1);
+}
+
+/// A frame was answered with an `error`.
+pub fn frame_refused(code: ErrorCode) {
+    counter!(FRAMES_REFUSED, "code" => code.as_str()).increment(1);
+}
+
+/// A client was told of a gap.
+pub fn gap(reason: GapReason) {
+    counter!(GAPS, "reason" => reason.as_str()).increment(1);
+}
+
+/// What became of one message that was published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Published {
+    /// It is in the log.
+    Stored,
+    /// It was before.
+    Duplicate,
+    /// The store did not take it.
+    Refused,
+}
+
+impl Published {
+    const ALL: [Self; 3] = [Self::Stored, Self::Duplicate, Self::Refused];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Stored => "stored",
+            Self::Duplicate => "duplicate",
+            Self::Refused => "refused",
+        }
+    }
+}
+
+/// So many messages were published, with this result.
+pub fn published(messages: usize, result: Published) {
+    if messages > 0 {
+        counter!(PUBLISHED, "result" => result.label()).increment(messages as u64);
+    }
+}
+
+/// The store answered a publish after `took`.
+pub fn answered(took: Duration) {
+    histogram!(ACK).record(took);
+}
+
+/// All readers of a room were handed what was stored `took` ago.
+pub fn fanned_out(took: Duration) {
+    histogram!(FAN_OUT).record(took);
+}
+
+/// A commit of so many messages took so long.
+pub fn committed(took: Duration, messages: usize) {
+    histogram!(COMMIT).record(took);
+    histogram!(COMMIT_MESSAGES).record(messages as f64);
+}
+
+/// A commit failed.
+pub fn store_failed() {
+    counter!(STORE_ERRORS).increment(1);
+}
+
+/// A reader that its room's memory had passed is served from the store.
+pub fn caught_up() {
+    counter!(CATCH_UPS).increment(1);
+}
+
+/// What others know, and what is therefore not counted here as it happens.
+#[derive(Clone, Copy, Debug)]
+pub struct Readings {
+    /// Connections that are open.
+    pub connections: usize,
+    /// Rooms in memory.
+    pub rooms: usize,
+    /// Bytes that clients make the process hold.
+    pub held: usize,
+    /// Messages delivered so far, times readers.
+    pub delivered: u64,
+    /// Their bytes.
+    pub delivered_bytes: u64,
+    /// Whether the store takes anything now.
+    pub is_ready: bool,
+}
+
+/// What is counted from now on, as Prometheus reads it.
+#[derive(Clone, Debug)]
+pub struct Metrics(Option<PrometheusHandle>);
+
+impl Metrics {
+    /// Begins to count; once for each process.
+    pub fn install() -> Self {
+        static INSTALLED: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+        let handle = INSTALLED.get_or_init(|| {
+            let builder =
+                TABLE.iter().try_fold(PrometheusBuilder::new(), |builder, series| match series.kind {
+                    Kind::Histogram(bounds) => {
+                        builder.set_buckets_for_metric(Matcher::Full(series.name.to_owned()), bounds)
+                    }
+                    Kind::Counter | Kind::Gauge => Ok(builder),
+                });
+            // It fails only for a histogram without bounds, and where another recorder is installed: there is none.
+            let handle = builder.ok()?.install_recorder().ok()?;
+            describe();
+            Some(handle)
+        });
+        Self(handle.clone())
+    }
+
+    /// Adds up what came in, again and again, whether anybody asks or not.
+    pub async fn add_up_forever(self) {
+        let Some(handle) = self.0 else { return };
+        let mut interval = tokio::time::interval(ADD_UP_EVERY);
+        loop {
+            interval.tick().await;
+            handle.run_upkeep();
+        }
+    }
+
+    /// All figures, in the text format of Prometheus (version 0.0.4).
+    pub fn render(&self, readings: Readings) -> String {
+        let Readings { connections, rooms, held, delivered, delivered_bytes, is_ready } = readings;
+        gauge!(CONNECTIONS).set(connections as f64);
+        gauge!(ROOMS).set(rooms as f64);
+        gauge!(HELD).set(held as f64);
+        gauge!(STORE_READY).set(f64::from(u8::from(is_ready)));
+        counter!(DELIVERED).absolute(delivered);
+        counter!(DELIVERED_BYTES).absolute(delivered_bytes);
+        Collector::default().collect();
+        self.0.as_ref().map_or_else(String::new, PrometheusHandle::render)
+    }
+}
+
+/// Says what each is, and makes the series whose labels are known.
+fn describe() {
+    for Series { name, kind, help } in TABLE.iter().copied() {
+        match kind {
+            Kind::Counter => describe_counter!(name, help),
+            Kind::Gauge => describe_gauge!(name, help),
+            Kind::Histogram(_) => describe_histogram!(name, help),
+        }
+    }
+    Collector::default().describe();
+    for end in CloseCode::ALL.map(End::Closed).into_iter().chain([End::Client, End::Lost]) {
+        counter!(CLOSED, "code" => end.label()).increment(0);
+    }
+    for act in Act::ALL {
+        acted(act, 0);
+    }
+    for code in ErrorCode::ALL {
+        counter!(FRAMES_REFUSED, "code" => code.as_str()).increment(0);
+    }
+    for reason in [GapReason::Expired, GapReason::Lagged] {
+        counter!(GAPS, "reason" => reason.as_str()).increment(0);
+    }
+    for result in Published::ALL {
+        counter!(PUBLISHED, "result" => result.label()).increment(0);
+    }
+    for name in [CATCH_UPS, STORE_ERRORS] {
+        counter!(name).increment(0);
+    }
+    for name in [ACK, FAN_OUT, COMMIT, COMMIT_MESSAGES] {
+        // It is there from the start, with nothing in it.
+        let _empty = histogram!(name);
+    }
+}
