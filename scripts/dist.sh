@@ -1,14 +1,54 @@
 #!/usr/bin/env bash
-# Makes dist/: the program `fanfare` and `site/` beside it. Runs from anywhere, needs no variable.
+# Makes dist/: the program `fanfare`, `site/` beside it, and the digests of all of it. Runs from anywhere, needs no
+# variable. `dist.sh deb` makes a Debian package of it too; `dist.sh check` builds all of it a second time, elsewhere,
+# and fails unless every byte is the same.
+#
+# Reproducible: nothing of this machine, this folder or this moment goes into it; the commit does.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-scripts/build.sh release
-rm -rf dist.new
-mkdir dist.new
-cp target/release/fanfare dist.new/
-cp -r target/site dist.new/site
-# Type declarations are for people who build on the page's files, not for browsers.
-find dist.new/site -name '*.d.ts*' -delete
-rm -rf dist
-mv dist.new dist
-say "dist/ is ready: $(du -sh dist | cut -f1). Start it with dist/fanfare"
+want=${1:-}
+case $want in '' | deb | check) ;; *) die "dist.sh takes nothing, 'deb' or 'check', not '$want'" ;; esac
+
+scripts/setup.sh build
+choose_toolchain || die "no Rust toolchain that can build wasm, though the set-up went through"
+commit=$(git describe --always --abbrev=12 --dirty --exclude '*') || die "a release knows its commit: build it in a git repository"
+export FANFARE_COMMIT=$commit
+SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
+export SOURCE_DATE_EPOCH
+
+# build TARGET_FOLDER OUT_FOLDER
+build() {
+  local target=$1 out=$2
+  say "Building $commit for release (in ${target#"$ROOT"/})"
+  # The site has one place for all builds: nobody may take this one for theirs.
+  rm -rf target/site target/site-of
+  # Where a panic happened is told by paths; these are the same everywhere.
+  CARGO_TARGET_DIR=$target RUSTFLAGS="--remap-path-prefix=$CARGO_HOME=/cargo --remap-path-prefix=$target=/target --remap-path-prefix=$ROOT=/fanfare" \
+    cargo leptos build --release --precompress || die "the build failed; what the compiler said is above"
+  rm -rf "$out.new"
+  mkdir "$out.new"
+  cp "$target/release/fanfare" "$out.new/"
+  cp -r target/site "$out.new/site"
+  rm -rf target/site
+  # Type declarations of the page's own files are for whoever builds on them, not for browsers.
+  find "$out.new/site/pkg" -name '*.d.ts*' -delete
+  (cd "$out.new" && find . -type f ! -name SHA256SUMS -print0 | sort -z | xargs -0 sha256sum >SHA256SUMS)
+  rm -rf "$out"
+  mv "$out.new" "$out"
+}
+
+build "$ROOT/target/dist" "$ROOT/dist"
+say "dist/ is ready: $(du -sh dist | cut -f1), $(dist/fanfare --version). Start it with dist/fanfare"
+
+if [ "$want" = deb ]; then
+  scripts/setup.sh deb
+  say "Making the Debian package"
+  cargo deb --quiet --no-build --no-strip --output dist/
+  say "$(ls dist/*.deb): $(du -h dist/*.deb | cut -f1). Install it with: apt install ./$(ls dist/*.deb)"
+fi
+
+if [ "$want" = check ]; then
+  build "$ROOT/target/dist-again" "$ROOT/target/again"
+  diff dist/SHA256SUMS target/again/SHA256SUMS || die "a second build is another one"
+  say "a second build is the same, byte for byte"
+fi

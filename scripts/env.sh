@@ -8,7 +8,7 @@ cd "$ROOT"
 # One pin each. wasm-bindgen's program must equal the crate exactly, so the crate's pin is the only one.
 CARGO_LEPTOS_VERSION=0.3.11
 CARGO_DEB_VERSION=3.8.0
-MDBOOK_VERSION=0.5.0
+MDBOOK_VERSION=0.5.4
 MIN_RUST_MINOR=96 # cargo-leptos 0.3.11 is built with its own lock file, which needs rustc 1.96
 MIN_NODE_MAJOR=20  # Playwright's own demand
 WASM_TARGET=wasm32-unknown-unknown

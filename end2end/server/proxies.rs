@@ -1,0 +1,183 @@
+//! Behind nginx and Caddy, by the very files in `deploy/`, with their addresses exchanged: pages, WebSockets, streams
+//! that are not held back, and quiet connections that are not cut off.
+
+use std::fs;
+use std::net::{SocketAddr, TcpListener};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use futures::StreamExt;
+use tempfile::TempDir;
+use tokio::net::TcpStream;
+use tokio_tungstenite::tungstenite::Message;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
+
+use crate::harness::{Server, soon};
+
+/// Signs of life that a quiet connection is watched for: together longer than [`SHORT`].
+const BEATS: usize = 15;
+/// The name in the examples.
+const NAME: &str = "chat.example.org";
+/// What stands in the place of a proxy's patience of 75 s.
+const SHORT: &str = "1s";
+
+/// A proxy in front of a server.
+struct Proxy {
+    child: Child,
+    address: SocketAddr,
+    /// Its configuration, and what it keeps.
+    _folder: TempDir,
+}
+
+impl Drop for Proxy {
+    fn drop(&mut self) {
+        // Both fail only if it has already ended.
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}
+
+/// `deploy/NAME`, with each of these words, which must be in it, exchanged.
+fn example(name: &str, exchanged: &[(&str, &str)]) -> String {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name);
+    let text = fs::read_to_string(path).expect("it is there");
+    exchanged.iter().fold(text, |text, (from, to)| {
+        assert!(text.contains(from), "{name} has {from}");
+        text.replace(from, to)
+    })
+}
+
+fn free_address() -> SocketAddr {
+    TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port")
+}
+
+/// Starts `command`, which takes its settings from `settings` in the file whose name it is given.
+async fn start(
+    address: SocketAddr,
+    settings: impl FnOnce(&Path) -> String,
+    command: impl FnOnce(&Path) -> Command,
+) -> Proxy {
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("settings");
+    fs::write(&file, settings(folder.path())).expect("written");
+    let mut command = command(&file);
+    command.env("HOME", folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
+    let child = command.spawn().expect("it is installed: run scripts/setup.sh test");
+    let proxy = Proxy { child, address, _folder: folder };
+    soon(async { while TcpStream::connect(address).await.is_err() {} }).await;
+    proxy
+}
+
+async fn nginx(server: &Server) -> Proxy {
+    let address = free_address();
+    let settings = |folder: &Path| {
+        let site = example(
+            "nginx.conf",
+            &[
+                ("127.0.0.1:12345", &server.address.to_string()),
+                ("listen 443 ssl;", &format!("listen {address};")),
+                ("    ssl_certificate     /etc/letsencrypt/live/chat.example.org/fullchain.pem;\n", ""),
+                ("    ssl_certificate_key /etc/letsencrypt/live/chat.example.org/privkey.pem;\n", ""),
+                ("75s", SHORT),
+            ],
+        );
+        let folder = folder.display();
+        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
+            .map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"))
+            .concat();
+        format!(
+            "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log stderr;\nevents {{}}\n\
+             http {{\naccess_log off;\n{temporary}{site}}}\n"
+        )
+    };
+    start(address, settings, |file| {
+        let mut command = Command::new("/usr/sbin/nginx");
+        command.arg("-c").arg(file);
+        command
+    })
+    .await
+}
+
+async fn caddy(server: &Server) -> Proxy {
+    let address = free_address();
+    let settings = |_: &Path| {
+        let site = example(
+            "Caddyfile",
+            &[
+                ("127.0.0.1:12345", &server.address.to_string()),
+                ("chat.example.org {", &format!("http://{NAME}:{} {{\n\tbind 127.0.0.1", address.port())),
+            ],
+        );
+        format!("{{\n\tadmin off\n}}\n{site}")
+    };
+    start(address, settings, |file| {
+        let mut command = Command::new("caddy");
+        command.args(["run", "--adapter", "caddyfile", "--config"]).arg(file);
+        command
+    })
+    .await
+}
+
+/// Everything that a user does, by `proxy`.
+async fn use_through(proxy: &Proxy) {
+    // Under its name, as if it had been looked up and TLS had been ended.
+    let client = reqwest::Client::builder().resolve(NAME, proxy.address).build().expect("a client");
+    let site = format!("http://{NAME}:{}", proxy.address.port());
+    let page = soon(client.get(&site).header("host", NAME).send()).await.expect("an answer");
+    assert_eq!(page.status(), 200);
+    assert!(soon(page.text()).await.expect("text").contains("id=\"msg\""));
+
+    let mut request = format!("ws://{}/ws?id=ann", proxy.address).into_client_request().expect("an address");
+    request.headers_mut().insert("host", HeaderValue::from_static(NAME));
+    request.headers_mut().insert("origin", HeaderValue::from_static("https://chat.example.org"));
+    request.headers_mut().insert("x-forwarded-for", HeaderValue::from_static("203.0.113.7"));
+    let (mut ann, _) = soon(tokio_tungstenite::connect_async(request)).await.expect("it is let through");
+
+    let rooms = format!("{site}/api/v1/rooms/lobby");
+    let stream = client.get(format!("{rooms}/stream?after=0")).header("host", NAME).send();
+    let mut stream = soon(stream).await.expect("an answer").bytes_stream();
+    let published = client.post(format!("{rooms}/messages")).header("host", NAME).body("through").send();
+    assert_eq!(soon(published).await.expect("an answer").status(), 201);
+
+    let mut beats = 0;
+    let mut has_heard = false;
+    while beats < BEATS || !has_heard {
+        match soon(ann.next()).await.expect("it is not cut off").expect("a frame") {
+            Message::Ping(_) => beats += 1,
+            Message::Text(text) => {
+                assert_eq!(text.as_str(), "through");
+                has_heard = true;
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+    let (mut heard, mut comments) = (String::new(), 0);
+    while comments < BEATS {
+        let part = soon(stream.next()).await.expect("it is not cut off").expect("bytes");
+        let part = String::from_utf8_lossy(&part).into_owned();
+        comments += part.lines().filter(|line| line.starts_with(':')).count();
+        heard.push_str(&part);
+    }
+    assert!(heard.contains(r#""text":"through""#), "{heard}");
+}
+
+/// As the examples say that it must be started.
+fn server() -> Server {
+    let flags = ["--heartbeat", "100ms", "--public-host", "https://chat.example.org"];
+    Server::start(&[&flags[..], &["--trusted-proxy", "127.0.0.0/8"]].concat())
+}
+
+#[tokio::test]
+async fn all_of_it_works_behind_nginx() {
+    let server = server();
+    use_through(&nginx(&server).await).await;
+    let log = server.log().await;
+    assert!(log.contains("203.0.113.7"), "the client's address, not the proxy's: {log}");
+}
+
+#[tokio::test]
+async fn all_of_it_works_behind_caddy() {
+    let server = server();
+    use_through(&caddy(&server).await).await;
+}
