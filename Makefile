@@ -1,5 +1,5 @@
 # Every target installs what it misses first (scripts/setup.sh); done once, that takes under a second.
-.PHONY: help run test watch build dist deb bench figures conformance clean
+.PHONY: help run test watch build dist deb docs bench figures conformance clean
 
 help: ## What there is
 	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -21,6 +21,9 @@ dist: ## Make dist/: the program and its site folder, to be copied anywhere
 
 deb: ## Make a Debian package of it: dist/fanfare_….deb
 	@scripts/dist.sh deb
+
+docs: ## Make the documentation: target/docs/index.html
+	@scripts/docs.sh
 
 bench: ## Measure deliveries at the standard loads: a table and a plot in target/bench/
 	@scripts/bench.sh

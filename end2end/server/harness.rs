@@ -72,8 +72,9 @@ impl Server {
     pub(crate) fn try_start_by(command: &mut Command, flags: &[&str]) -> Option<Self> {
         let unlimited =
             if flags.contains(&"--message-rate") { &[][..] } else { &["--message-rate", "0"][..] };
+        let quiet = if flags.contains(&"--listen") { &QUIET[2..] } else { QUIET };
         let mut child = command
-            .args(QUIET)
+            .args(quiet)
             .args(unlimited)
             .args(flags)
             .stdout(Stdio::piped())

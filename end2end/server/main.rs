@@ -71,6 +71,8 @@ mod openapi;
 mod admin;
 /// Signals and the orderly end.
 mod drain;
+/// The documentation's clients.
+mod snippets;
 /// Behind the proxies that people use.
 mod proxies;
 /// Service managers: readiness, sockets that are passed, restarts.
