@@ -29,6 +29,8 @@ mod wire;
 mod heartbeat;
 /// Every limit, and how a client is told.
 mod limits;
+/// What ids and addresses share.
+mod quotas;
 /// What clients may make the server hold.
 mod budget;
 /// Heads of requests that are out of bounds.

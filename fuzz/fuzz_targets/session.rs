@@ -1,11 +1,13 @@
 //! Any conversation, in either dialect, at any pace: the session decides, and never panics or lets too much pass.
 #![no_main]
 
+use std::net::IpAddr;
+use std::sync::Arc;
 use std::time::Duration;
 
 use floors::protocol::UserId;
 use floors::server::room::{Dialect, Moment};
-use floors::server::session::{Action, Rate, Session};
+use floors::server::session::{Action, Host, Pace, QuotaRates, Quotas, Rate, Session, Speaker};
 use floors::server::wire::Incoming;
 use libfuzzer_sys::fuzz_target;
 
@@ -14,7 +16,11 @@ const RATE: Rate = Rate { per_second: 10, burst: 20 };
 fuzz_target!(|conversation: (bool, Vec<(u8, u8, String)>)| {
     let (is_typed, messages) = conversation;
     let dialect = if is_typed { Dialect::Typed } else { Dialect::Plain };
-    let mut session = Session::new(dialect, UserId::guest(0), true, RATE, 100, Moment::default());
+    let (id, now) = (UserId::guest(0), Moment::default());
+    let host = Host::of(IpAddr::from([192, 0, 2, 1]));
+    let quotas = Arc::new(Quotas::new(QuotaRates::UNLIMITED));
+    let pace = Pace::new(RATE, quotas, Speaker::claimed(id.clone(), host), host, now);
+    let mut session = Session::new(dialect, id, true, pace, 100, now);
     let (mut millis, mut published) = (0, 0);
     for (kind, pause, text) in &messages {
         millis += u64::from(*pause);

@@ -135,8 +135,7 @@ impl Server {
         // Which names they answer to depends on who can reach them.
         let reach = |listener: &TcpListener| listener.local_addr().unwrap_or(config.listen).ip();
         let web = config.web.of_page(reach(&public));
-        let state =
-            State::new(hub.clone(), web, config.verifier, config.connection, config.publish_rate, site);
+        let state = State::new(hub.clone(), web, config.verifier, config.connection, config.quotas, site);
         let header_timeout = config.header_timeout;
         let accept =
             AcceptSettings { header_timeout, connect_rate: config.connect_rate, proxies: config.proxies };

@@ -95,6 +95,11 @@ impl Principal {
         asked.map_or(Ok(None), |asked| self.id(Some(asked)))
     }
 
+    /// Whether its id is proven to be its own.
+    pub const fn is_proven(&self) -> bool {
+        matches!(self.identity, Identity::Proven(_))
+    }
+
     /// Whether it has `right` in `room`.
     pub fn may(&self, right: Right, room: &RoomName) -> bool {
         self.grants.give(right, room)

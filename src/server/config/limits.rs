@@ -6,7 +6,7 @@ use crate::server::config::reading::Reading;
 use crate::server::config::value;
 use crate::server::hub::HubSettings;
 use crate::server::room::LogLimits;
-use crate::server::session::{HeartbeatSettings, Rate};
+use crate::server::session::{HeartbeatSettings, QuotaRates, Rate};
 use crate::server::transport::ConnectionSettings;
 
 /// Frames that a room keeps in memory for readers that fall behind.
@@ -24,7 +24,7 @@ pub(super) struct Limits {
     pub(super) connection: ConnectionSettings,
     pub(super) header_timeout: Duration,
     pub(super) connect_rate: Rate,
-    pub(super) publish_rate: Rate,
+    pub(super) quotas: QuotaRates,
 }
 
 pub(super) fn read(reading: &mut Reading<'_>) -> Option<Limits> {
@@ -38,7 +38,7 @@ pub(super) fn read(reading: &mut Reading<'_>) -> Option<Limits> {
     let max_room_members = reading.value("max-room-members", value::count);
     let memory_budget = reading.value("memory-budget", value::memory);
     let connect_rate = rate(reading, "connect-rate", "connect-burst");
-    let publish_rate = rate(reading, "publish-rate", "publish-burst");
+    let quotas = quotas(reading);
     let message_rate = rate(reading, "message-rate", "message-burst");
 
     let (max_message, heartbeat, message_rate) = (max_message?, heartbeat?, message_rate?);
@@ -61,9 +61,9 @@ pub(super) fn read(reading: &mut Reading<'_>) -> Option<Limits> {
         },
         header_timeout: header_timeout?,
         connect_rate: connect_rate?,
-        publish_rate: match message_rate.per_second {
-            0 => Rate::UNLIMITED,
-            _ => publish_rate?,
+        quotas: match message_rate.per_second {
+            0 => QuotaRates::UNLIMITED,
+            _ => quotas?,
         },
     })
 }
@@ -76,6 +76,13 @@ fn heartbeat(reading: &mut Reading<'_>) -> Option<HeartbeatSettings> {
         reading.reject("expire", "more than --heartbeat, or nobody could answer a ping in time");
     }
     Some(HeartbeatSettings { ping_after, expire_after })
+}
+
+fn quotas(reading: &mut Reading<'_>) -> Option<QuotaRates> {
+    let id = rate(reading, "id-rate", "id-burst");
+    let address = rate(reading, "address-rate", "address-burst");
+    let http = rate(reading, "publish-rate", "publish-burst");
+    Some(QuotaRates { id: id?, address: address?, http: http? })
 }
 
 fn rate(reading: &mut Reading<'_>, per_second: &str, burst: &str) -> Option<Rate> {

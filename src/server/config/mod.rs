@@ -18,7 +18,7 @@ use crate::server::auth::{Proxies, Verifier, WebSettings};
 use crate::server::config::limits::Limits;
 use crate::server::config::reading::Reading;
 use crate::server::hub::HubSettings;
-use crate::server::session::Rate;
+use crate::server::session::{QuotaRates, Rate};
 use crate::server::store::StoreSettings;
 use crate::server::transport::ConnectionSettings;
 
@@ -48,8 +48,8 @@ pub struct Config {
     pub header_timeout: Duration,
     /// New connections from one address.
     pub connect_rate: Rate,
-    /// Messages over HTTP from one address.
-    pub publish_rate: Rate,
+    /// Messages from one id and from one address.
+    pub quotas: QuotaRates,
     /// What the Hub is held to.
     pub hub: HubSettings,
     /// Where messages are kept, and how many.
@@ -100,14 +100,14 @@ impl Config {
             reading.reject("ops-listen", "another address than --listen");
         }
         let (verifier, key_file) = verifier?;
-        let Limits { hub, connection, header_timeout, connect_rate, publish_rate } = limits?;
+        let Limits { hub, connection, header_timeout, connect_rate, quotas } = limits?;
         Some(Self {
             listen: listen?,
             ops_listen: ops_listen?,
             site: site?,
             header_timeout,
             connect_rate,
-            publish_rate,
+            quotas,
             hub,
             store: store?,
             connection,

@@ -7,9 +7,11 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
 
 use crate::protocol::TOKEN_SUBPROTOCOL_PREFIX;
+use crate::protocol::UserId;
 use crate::server::auth::{Principal, TokenError};
 use crate::server::http::State;
 use crate::server::http::error::ApiError;
+use crate::server::session::{Host, Speaker};
 
 /// The query's field that holds a token, for those who can set no header.
 const TOKEN_FIELD: &str = "token";
@@ -34,6 +36,11 @@ pub(super) fn principal(state: &State, headers: &HeaderMap, uri: &Uri) -> Result
         return Ok(Principal::open());
     }
     state.verifier.principal(token(headers, uri)?.as_deref(), unix_seconds())
+}
+
+/// Whose quota is used up by what `principal` says from `host` under `id`.
+pub(super) const fn speaker(principal: &Principal, id: UserId, host: Host) -> Speaker {
+    if principal.is_proven() { Speaker::proven(id) } else { Speaker::claimed(id, host) }
 }
 
 /// Seconds since 1970 UTC, by which tokens end.

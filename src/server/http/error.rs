@@ -14,7 +14,7 @@ use crate::protocol::NameError;
 use crate::server::auth::{AuthError, TokenError};
 use crate::server::hub::Refusal;
 use crate::server::metrics;
-use crate::server::session::Rate;
+use crate::server::session::{Rate, TooFast};
 use crate::server::store::StoreError;
 use crate::server::transport::UpgradeError;
 
@@ -128,14 +128,9 @@ pub(super) enum ApiError {
         /// How long to wait.
         wait: Duration,
     },
-    /// More messages than one address may publish.
-    #[error("too fast; one address may publish {} messages a second, {} at once", rate.per_second, rate.burst)]
-    TooFast {
-        /// What is allowed.
-        rate: Rate,
-        /// How long to wait.
-        wait: Duration,
-    },
+    /// More messages than an id or an address may say.
+    #[error("{0}")]
+    TooFast(#[from] TooFast),
     /// Not an operator.
     #[error(
         "administering needs a token with the right to, where --auth-key-file is set; or ask the ops listener \
@@ -224,7 +219,7 @@ impl ApiError {
             Self::TooBig { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_big"),
             Self::TooMany { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_many"),
             Self::ConnectsTooFast { .. } => (StatusCode::TOO_MANY_REQUESTS, "connects_too_fast"),
-            Self::TooFast { .. } => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
+            Self::TooFast(_) => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
             Self::Slow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
             Self::BrokenOff => (StatusCode::BAD_REQUEST, "broken_off"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
@@ -240,7 +235,7 @@ impl ApiError {
     /// When the same request may succeed, if it may.
     const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::TooFast { wait, .. } | Self::ConnectsTooFast { wait, .. } => Some(*wait),
+            Self::TooFast(TooFast { wait, .. }) | Self::ConnectsTooFast { wait, .. } => Some(*wait),
             Self::Refused(_) | Self::Store(_) | Self::Busy => Some(RETRY_AFTER),
             _ => None,
         }

@@ -1,6 +1,6 @@
 //! Every route of the public listener on one screen, and what their handlers share.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{HeaderValue, header};
@@ -13,7 +13,7 @@ use crate::server::http::api::Bodies;
 use crate::server::http::site::Site;
 use crate::server::http::{api, cors, error, guard, headers, page, socket};
 use crate::server::hub::Hub;
-use crate::server::session::{Host, Limiters, Rate};
+use crate::server::session::{QuotaRates, Quotas};
 use crate::server::transport::ConnectionSettings;
 
 /// What the handlers share.
@@ -24,8 +24,8 @@ pub struct State {
     /// Who asks, by its token.
     pub(super) verifier: Verifier,
     pub(super) connection: Arc<ConnectionSettings>,
-    /// How fast each address publishes over HTTP.
-    pub(super) publishers: Arc<Mutex<Limiters<Host>>>,
+    /// How fast everybody may speak.
+    pub(super) quotas: Arc<Quotas>,
     pub(super) bodies: Bodies,
     pub(super) site: Arc<Site>,
 }
@@ -37,14 +37,14 @@ impl State {
         web: WebPolicy,
         verifier: Verifier,
         connection: ConnectionSettings,
-        publish_rate: Rate,
+        quotas: QuotaRates,
         site: Site,
     ) -> Self {
         Self {
             hub,
             web: Arc::new(web),
             verifier,
-            publishers: Arc::new(Mutex::new(Limiters::new(publish_rate))),
+            quotas: Arc::new(Quotas::new(quotas)),
             bodies: Bodies::new(),
             connection: Arc::new(connection),
             site: Arc::new(site),

@@ -16,6 +16,7 @@ use crate::server::http::client::Client;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::{self, Query};
 use crate::server::http::{State, caller};
+use crate::server::session::{Host, Pace};
 use crate::server::transport::{Handshake, Opened, turn_away};
 
 /// The query of `/ws`.
@@ -80,11 +81,15 @@ pub(super) async fn open(
         .admit(address, &room, resume.as_ref())
         .await
         .inspect_err(|refusal| info!(%address, ?refusal, "refused"))?;
+    let host = Host::of(address);
+    let speaker = caller::speaker(&principal, id.clone(), host);
+    let pace = Pace::new(state.connection.rate, state.quotas.clone(), speaker, host, state.hub.now());
     let opened = Opened {
         admission,
         hub: state.hub.clone(),
         id,
         may_write,
+        pace,
         address,
         settings: state.connection.clone(),
     };

@@ -10,6 +10,7 @@ mod host;
 mod limiter;
 mod limiters;
 mod outbox;
+mod quotas;
 mod state;
 
 pub use heartbeat::{Heartbeat, HeartbeatSettings, Pulse};
@@ -17,4 +18,5 @@ pub use host::Host;
 pub use limiter::{Limiter, Rate};
 pub use limiters::Limiters;
 pub use outbox::{Farewell, Next, Outbox};
+pub use quotas::{Pace, Quota, QuotaRates, Quotas, Speaker, TooFast};
 pub use state::{Action, Session};

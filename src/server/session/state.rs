@@ -9,7 +9,7 @@ use crate::protocol::Offset;
 use crate::protocol::Push;
 use crate::protocol::UserId;
 use crate::server::room::{Dialect, Draft, Moment};
-use crate::server::session::{Farewell, Limiter, Rate};
+use crate::server::session::{Farewell, Limiter, Pace, Rate, TooFast};
 use crate::server::wire::Incoming;
 
 /// Most messages in an answer to `history`.
@@ -49,8 +49,7 @@ pub struct Session {
     dialect: Dialect,
     id: UserId,
     may_write: bool,
-    rate: Rate,
-    limiter: Limiter,
+    pace: Pace,
     /// Held to [`IDLE_RATE`].
     idle: Limiter,
     /// Longest text of a `say`, in bytes.
@@ -63,12 +62,11 @@ impl Session {
         dialect: Dialect,
         id: UserId,
         may_write: bool,
-        rate: Rate,
+        pace: Pace,
         max_message: usize,
         now: Moment,
     ) -> Self {
-        let (limiter, idle) = (Limiter::new(rate, now), Limiter::new(IDLE_RATE, now));
-        Self { dialect, id, may_write, rate, limiter, idle, max_message }
+        Self { dialect, id, may_write, pace, idle: Limiter::new(IDLE_RATE, now), max_message }
     }
 
     /// What `incoming` asks for.
@@ -96,7 +94,7 @@ impl Session {
             // Nothing else can be said to a plain client.
             _ if !self.may_write => Action::Close(Farewell::Ours(CloseCode::NotAllowed)),
             // A plain client cannot be told that one message was refused, so it is told to come back.
-            _ if !self.limiter.allows(self.rate, now) => Action::Close(Farewell::Ours(CloseCode::TooFast)),
+            _ if self.pace.say(now).is_err() => Action::Close(Farewell::Ours(CloseCode::TooFast)),
             Incoming::Text(text) => Action::Publish(Draft::text(self.id.clone(), None, text)),
             Incoming::Binary(bytes) => Action::Publish(Draft::binary(self.id.clone(), bytes)),
         }
@@ -109,28 +107,30 @@ impl Session {
                 let message = "the token does not allow to write in this room".to_owned();
                 error(ErrorCode::NotAllowed, message, key)
             }
-            Command::Say { key, .. } if !self.limiter.allows(self.rate, now) => self.too_fast(key),
-            Command::Say { text, key } if text.len() > self.max_message => {
-                let message = format!("text has {} bytes; allowed are {}", text.len(), self.max_message);
-                error(ErrorCode::BadField, message, key)
-            }
-            Command::Say { text, key } => Action::Publish(Draft::text(self.id.clone(), key, &text)),
-            Command::History { .. } if !self.limiter.allows(self.rate, now) => self.too_fast(None),
-            Command::History { before, limit } => match limit.unwrap_or(DEFAULT_HISTORY) {
-                limit @ 1..=MAX_HISTORY => Action::History { before, limit: limit.into() },
-                limit => {
-                    let message = format!("limit is {limit}; allowed are 1 to {MAX_HISTORY}");
-                    error(ErrorCode::BadField, message, None)
+            Command::Say { text, key } => match self.pace.say(now) {
+                Err(too_fast) => rate_limited(&too_fast, key),
+                Ok(()) if text.len() > self.max_message => {
+                    let message = format!("text has {} bytes; allowed are {}", text.len(), self.max_message);
+                    error(ErrorCode::BadField, message, key)
                 }
+                Ok(()) => Action::Publish(Draft::text(self.id.clone(), key, &text)),
             },
+            Command::History { before, limit } => {
+                match (self.pace.say(now), limit.unwrap_or(DEFAULT_HISTORY)) {
+                    (Err(too_fast), _) => rate_limited(&too_fast, None),
+                    (Ok(()), limit @ 1..=MAX_HISTORY) => Action::History { before, limit: limit.into() },
+                    (Ok(()), limit) => {
+                        let message = format!("limit is {limit}; allowed are 1 to {MAX_HISTORY}");
+                        error(ErrorCode::BadField, message, None)
+                    }
+                }
+            }
         }
     }
+}
 
-    fn too_fast(&self, key: Option<Key>) -> Action {
-        let Rate { per_second, burst } = self.rate;
-        let message = format!("too fast; allowed are {per_second} messages a second, {burst} at once");
-        error(ErrorCode::RateLimited, message, key)
-    }
+fn rate_limited(too_fast: &TooFast, key: Option<Key>) -> Action {
+    error(ErrorCode::RateLimited, too_fast.to_string(), key)
 }
 
 fn error(code: ErrorCode, message: String, key: Option<Key>) -> Action {
@@ -139,16 +139,25 @@ fn error(code: ErrorCode, message: String, key: Option<Key>) -> Action {
 
 #[cfg(test)]
 mod tests {
+    use std::net::IpAddr;
+    use std::sync::Arc;
     use std::time::Duration;
 
     use proptest::prelude::*;
 
     use super::*;
+    use crate::server::session::{Host, QuotaRates, Quotas, Speaker};
 
     const RATE: Rate = Rate { per_second: 1, burst: 2 };
 
+    fn pace() -> Pace {
+        let quotas = Arc::new(Quotas::new(QuotaRates::UNLIMITED));
+        let host = Host::of(IpAddr::from([192, 0, 2, 1]));
+        Pace::new(RATE, quotas, Speaker::claimed(UserId::guest(0), host), host, Moment::default())
+    }
+
     fn session(dialect: Dialect) -> Session {
-        Session::new(dialect, UserId::guest(0), true, RATE, 10, Moment::default())
+        Session::new(dialect, UserId::guest(0), true, pace(), 10, Moment::default())
     }
 
     /// The code and key of the error that `text` is answered with.

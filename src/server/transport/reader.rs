@@ -14,7 +14,7 @@ use crate::protocol::Push;
 use crate::protocol::UserId;
 use crate::server::metrics;
 use crate::server::room::{Dialect, Draft};
-use crate::server::session::{Action, Farewell, Outbox, Session};
+use crate::server::session::{Action, Farewell, Outbox, Pace, Session};
 use crate::server::store::{Span, StoreError, Stored};
 use crate::server::transport::ConnectionSettings;
 use crate::server::transport::connection::{Connection, Lost};
@@ -53,13 +53,13 @@ pub(super) enum Pause {
 }
 
 impl Reader {
-    pub(super) fn new(connection: &Connection, id: UserId, may_write: bool) -> Self {
-        let ConnectionSettings { max_message, rate, .. } = *connection.settings;
+    pub(super) fn new(connection: &Connection, id: UserId, may_write: bool, pace: Pace) -> Self {
+        let ConnectionSettings { max_message, .. } = *connection.settings;
         let dialect = connection.lock().outbox.dialect();
         let max_frame = if dialect == Dialect::Plain { max_message } else { max_say_bytes(max_message) };
         Self {
             decoder: Decoder::new(max_frame),
-            session: Session::new(dialect, id, may_write, rate, max_message, connection.hub.now()),
+            session: Session::new(dialect, id, may_write, pace, max_message, connection.hub.now()),
         }
     }
 

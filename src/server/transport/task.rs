@@ -20,7 +20,7 @@ use crate::protocol::Welcome;
 use crate::server::hub::{Admission, Hub, Membership, Missed, Outlet};
 use crate::server::metrics::{self, End};
 use crate::server::room::Dialect;
-use crate::server::session::Farewell;
+use crate::server::session::{Farewell, Pace};
 use crate::server::transport::connection::{Connection, Lost};
 use crate::server::transport::reader::{Pause, Reader};
 use crate::server::transport::{ConnectionSettings, Handshake};
@@ -44,6 +44,8 @@ pub struct Opened {
     pub id: UserId,
     /// Whether it may say anything.
     pub may_write: bool,
+    /// How fast it may say anything.
+    pub pace: Pace,
     /// Where it comes from.
     pub address: IpAddr,
     /// What it is held to.
@@ -65,7 +67,7 @@ impl Opened {
 
     /// Everything that needs no waiting: from here on the connection is in its room.
     fn begin(self, dialect: Dialect, stream: TcpStream, mut early: Vec<u8>) -> Life {
-        let Self { admission, hub, id, may_write, address, settings } = self;
+        let Self { admission, hub, id, may_write, pace, address, settings } = self;
         let log = (admission.head(), admission.first());
         let start = admission.start().clone();
         let connection = Arc::new(Connection::new(stream, hub.clone(), &admission, dialect, settings));
@@ -87,7 +89,7 @@ impl Opened {
         membership.register(connection.clone());
         // What was said between the handshake and now was fanned out without this connection.
         connection.flush(&mut connection.room.reel());
-        let mut reader = Reader::new(&connection, id, may_write);
+        let mut reader = Reader::new(&connection, id, may_write, pace);
         if !early.is_empty() {
             reader.take(&connection, &mut early);
         }

@@ -1,7 +1,8 @@
 //! `POST …/messages`: one message or a batch into a room, answered once it is stored.
 
+use std::collections::HashMap;
 use std::net::IpAddr;
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use axum::Extension;
 use axum::Json;
@@ -16,10 +17,11 @@ use crate::protocol::Epoch;
 use crate::protocol::Key;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
-use crate::server::auth::Right;
+use crate::protocol::UserId;
+use crate::server::auth::{Principal, Right};
 use crate::server::http::State;
 use crate::server::http::api::message::{Kind, MAX_BATCH_MESSAGES, Message};
-use crate::server::http::caller::Caller;
+use crate::server::http::caller::{Caller, speaker};
 use crate::server::http::client::Client;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::InRoom;
@@ -128,7 +130,7 @@ pub(super) async fn publish(
     }
     let drafts =
         messages.into_iter().map(|message| message.into_draft(&principal)).collect::<Result<_, _>>()?;
-    let (room, stored) = store(&state, address, &room, drafts).await?;
+    let (room, stored) = store(&state, &principal, address, &room, drafts).await?;
     let mut stored = stored.into_iter().map(Place::from);
     let places = match kind {
         Kind::Text | Kind::Json => Places::One(stored.next().ok_or_else(gone)?),
@@ -138,14 +140,16 @@ pub(super) async fn publish(
     Ok((StatusCode::CREATED, Json(published)))
 }
 
-/// Stores `drafts` in a row in the room `name`, as whoever is at `address` may, and answers what became of each.
+/// Stores `drafts` in a row in the room `name`, as fast as `principal` at `address` may, and answers what became
+/// of each.
 pub(in crate::server::http) async fn store(
     state: &State,
+    principal: &Principal,
     address: IpAddr,
     name: &RoomName,
     drafts: Vec<Draft>,
 ) -> Result<(Arc<Room>, Vec<Stored>), ApiError> {
-    keep_to_the_rate(state, address, drafts.len())?;
+    keep_to_the_rates(state, principal, address, &drafts)?;
     let room = state.hub.room(name).await?;
     let (report, reported) = oneshot::channel();
     // The receiver is gone only if the client is.
@@ -157,14 +161,21 @@ fn gone() -> StoreError {
     StoreError::Unavailable("it did not answer".to_owned())
 }
 
-/// Counts `messages` against what `address` may publish: all of them, or none.
-fn keep_to_the_rate(state: &State, address: IpAddr, messages: usize) -> Result<(), ApiError> {
-    let mut publishers = state.publishers.lock().unwrap_or_else(PoisonError::into_inner);
-    let rate = publishers.rate();
-    let most = if rate.per_second == 0 { MAX_BATCH_MESSAGES } else { rate.burst as usize };
-    let events = u32::try_from(messages).ok().filter(|_| messages <= most);
-    let events = events.ok_or(ApiError::TooMany { limit: most })?;
-    publishers
-        .take(Host::of(address), events, state.hub.now())
-        .map_err(|wait| ApiError::TooFast { rate, wait })
+/// Counts `drafts` against what `principal` and its address may say: all of them, or none.
+fn keep_to_the_rates(
+    state: &State,
+    principal: &Principal,
+    address: IpAddr,
+    drafts: &[Draft],
+) -> Result<(), ApiError> {
+    let most = state.quotas.most_at_once().map_or(MAX_BATCH_MESSAGES, |most| most as usize);
+    if drafts.len() > most {
+        return Err(ApiError::TooMany { limit: most });
+    }
+    let mut messages: HashMap<&UserId, u32> = HashMap::new();
+    drafts.iter().for_each(|draft| *messages.entry(draft.from()).or_default() += 1);
+    let host = Host::of(address);
+    let of = |(id, messages): (&UserId, u32)| (speaker(principal, id.clone(), host), messages);
+    let speakers: Vec<_> = messages.into_iter().map(of).collect();
+    Ok(state.quotas.post(host, &speakers, state.hub.now())?)
 }

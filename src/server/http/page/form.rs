@@ -86,7 +86,7 @@ pub(in crate::server::http) async fn say(
         // A form without a key is one that nobody here rendered.
         let key = Key::parse(&said.key).ok();
         let draft = Draft::text(from.clone(), key, &said.text);
-        api::store(&state, address, &room, vec![draft]).await
+        api::store(&state, &principal, address, &room, vec![draft]).await
     };
     match stored {
         Ok(_) => Ok((AppendHeaders(name_cookie(&from)), back(&room)).into_response()),
@@ -106,7 +106,7 @@ fn back(room: &RoomName) -> Redirect {
 /// What the page says of `error`, if it is one that the same text may meet again or not.
 const fn refusal(error: &ApiError) -> Option<(Reason, StatusCode)> {
     match error {
-        ApiError::TooFast { .. } => Some((Reason::TooFast, StatusCode::TOO_MANY_REQUESTS)),
+        ApiError::TooFast(_) => Some((Reason::TooFast, StatusCode::TOO_MANY_REQUESTS)),
         ApiError::TooBig { .. } => Some((Reason::TooLong, StatusCode::PAYLOAD_TOO_LARGE)),
         ApiError::Store(_) | ApiError::Refused(_) => {
             Some((Reason::Unavailable, StatusCode::SERVICE_UNAVAILABLE))

@@ -1,0 +1,204 @@
+//! How fast people may speak, whatever they speak by: several connections of one id share what one id may say,
+//! those of one address what one address may, and HTTP, which has no connection to be held to, has a rate of its
+//! own by address.
+//!
+//! # Invariants
+//!
+//! - A refusal costs nothing: what was taken for a message that is then refused is given back.
+//! - An id that nobody proved is only as good as the address that it comes from. Or a stranger could speak in
+//!   somebody's name until nothing is left for the one who bears it.
+//! - Locks are short, and there are none where there is no limit.
+
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::protocol::UserId;
+use crate::server::room::Moment;
+use crate::server::session::{Host, Limiter, Limiters, Rate};
+
+/// What can be used up.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quota {
+    /// What one connection may say.
+    Connection,
+    /// What one id may say by all its connections and over HTTP.
+    Id,
+    /// What one address may say by all its connections and over HTTP.
+    Address,
+    /// What one address may say over HTTP.
+    Http,
+}
+
+impl Quota {
+    /// Whose it is, and the setting that says how much it is.
+    const fn names(self) -> (&'static str, &'static str) {
+        match self {
+            Self::Connection => ("one connection may send", "--message-rate"),
+            Self::Id => ("one id may send", "--id-rate"),
+            Self::Address => ("one address may send", "--address-rate"),
+            Self::Http => ("over HTTP one address may publish", "--publish-rate"),
+        }
+    }
+}
+
+/// That a quota is used up.
+#[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
+#[error(
+    "too fast; {} {} messages a second, {} at once ({})",
+    quota.names().0, rate.per_second, rate.burst, quota.names().1
+)]
+pub struct TooFast {
+    /// Which.
+    pub quota: Quota,
+    /// What is allowed.
+    pub rate: Rate,
+    /// How long to wait. More than the burst will never pass at once.
+    pub wait: Duration,
+}
+
+/// How fast everybody may speak.
+#[derive(Clone, Copy, Debug)]
+pub struct QuotaRates {
+    /// Each id.
+    pub id: Rate,
+    /// Each address.
+    pub address: Rate,
+    /// Each address over HTTP.
+    pub http: Rate,
+}
+
+impl QuotaRates {
+    /// No limit.
+    pub const UNLIMITED: Self = Self { id: Rate::UNLIMITED, address: Rate::UNLIMITED, http: Rate::UNLIMITED };
+}
+
+/// Who speaks, as far as that is known.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Speaker {
+    id: UserId,
+    /// Where it speaks from, if that is all that vouches for the id.
+    host: Option<Host>,
+}
+
+impl Speaker {
+    /// Whoever is proven to be `id`.
+    pub const fn proven(id: UserId) -> Self {
+        Self { id, host: None }
+    }
+
+    /// Whoever at `host` says that it is `id`.
+    pub const fn claimed(id: UserId, host: Host) -> Self {
+        Self { id, host: Some(host) }
+    }
+}
+
+/// What is left of all quotas that connections share. See the [module docs](self).
+#[derive(Debug)]
+pub struct Quotas {
+    ids: Shared<Speaker>,
+    hosts: Shared<Host>,
+    posts: Shared<Host>,
+}
+
+impl Quotas {
+    /// Nothing is used up.
+    pub fn new(rates: QuotaRates) -> Self {
+        Self {
+            ids: Shared::new(Quota::Id, rates.id),
+            hosts: Shared::new(Quota::Address, rates.address),
+            posts: Shared::new(Quota::Http, rates.http),
+        }
+    }
+
+    /// Most messages that can ever pass at once over HTTP; `None` for any number.
+    pub fn most_at_once(&self) -> Option<u32> {
+        let rates = [self.ids.rate, self.hosts.rate, self.posts.rate];
+        rates.iter().filter(|rate| rate.per_second > 0).map(|rate| rate.burst).min()
+    }
+
+    /// Counts messages that came over HTTP from `host`, so many of each speaker: all of them, or none.
+    ///
+    /// # Errors
+    /// The first quota that is used up.
+    pub fn post(&self, host: Host, speakers: &[(Speaker, u32)], now: Moment) -> Result<(), TooFast> {
+        let messages = speakers.iter().map(|(_, messages)| messages).sum();
+        self.posts.take(host, messages, now)?;
+        self.say(host, speakers, now).inspect_err(|_| self.posts.give_back(&host, messages))
+    }
+
+    fn say(&self, host: Host, speakers: &[(Speaker, u32)], now: Moment) -> Result<(), TooFast> {
+        let messages = speakers.iter().map(|(_, messages)| messages).sum();
+        self.hosts.take(host, messages, now)?;
+        for (at, (speaker, messages_of_it)) in speakers.iter().enumerate() {
+            self.ids.take(speaker.clone(), *messages_of_it, now).inspect_err(|_| {
+                speakers[..at].iter().for_each(|(speaker, taken)| self.ids.give_back(speaker, *taken));
+                self.hosts.give_back(&host, messages);
+            })?;
+        }
+        Ok(())
+    }
+}
+
+/// A quota that each of many has.
+#[derive(Debug)]
+struct Shared<K> {
+    quota: Quota,
+    rate: Rate,
+    left: Mutex<Limiters<K>>,
+}
+
+impl<K: Eq + Hash> Shared<K> {
+    fn new(quota: Quota, rate: Rate) -> Self {
+        Self { quota, rate, left: Mutex::new(Limiters::new(rate)) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Limiters<K>> {
+        self.left.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn take(&self, who: K, messages: u32, now: Moment) -> Result<(), TooFast> {
+        if self.rate.per_second == 0 {
+            return Ok(());
+        }
+        let (quota, rate) = (self.quota, self.rate);
+        self.lock().take(who, messages, now).map_err(|wait| TooFast { quota, rate, wait })
+    }
+
+    fn give_back(&self, who: &K, messages: u32) {
+        if self.rate.per_second > 0 {
+            self.lock().give_back(who, messages);
+        }
+    }
+}
+
+/// How fast one connection may speak: by itself, and with all that share its id or its address.
+#[derive(Debug)]
+pub struct Pace {
+    rate: Rate,
+    limiter: Limiter,
+    quotas: Arc<Quotas>,
+    speaker: Speaker,
+    host: Host,
+}
+
+impl Pace {
+    /// That of a connection from `host`, opened `now`: `rate` by itself.
+    pub const fn new(rate: Rate, quotas: Arc<Quotas>, speaker: Speaker, host: Host, now: Moment) -> Self {
+        Self { rate, limiter: Limiter::new(rate, now), quotas, speaker, host }
+    }
+
+    /// Counts a message.
+    ///
+    /// # Errors
+    /// The first quota that is used up.
+    pub fn say(&mut self, now: Moment) -> Result<(), TooFast> {
+        let (quota, rate) = (Quota::Connection, self.rate);
+        self.limiter.take(1, rate, now).map_err(|wait| TooFast { quota, rate, wait })?;
+        let said = self.quotas.say(self.host, &[(self.speaker.clone(), 1)], now);
+        said.inspect_err(|_| self.limiter.give_back(1, rate))
+    }
+}
+
+#[cfg(test)]
+mod tests;
