@@ -149,6 +149,7 @@ CARGO_PROFILE_RELEASE_OPT_LEVEL=1 install_tool wasm-bindgen-cli "wasm-bindgen --
 install_node
 npm_install "$ROOT" "wasm-opt, which shrinks the page"
 if [ "$purpose" = test ]; then
+  have nats-server || apt_install "NATS, which several nodes share in the tests" nats-server
   have c++ || apt_install "a C++ compiler, which the fuzzer is built with" g++
   npm_install "$ROOT/end2end/browser" "Playwright, which drives the browser tests"
   install_browser

@@ -42,7 +42,7 @@ use crate::server::http::{AcceptSettings, Site, State};
 use crate::server::hub::Hub;
 use crate::server::metrics::Metrics;
 use crate::server::session::Rate;
-use crate::server::store::{Health, OpenError, Store};
+use crate::server::store::{Health, OpenStoreError, Store};
 
 /// How long the end may take: under the 10 s that supervisors commonly wait.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
@@ -64,7 +64,7 @@ pub enum StartError {
     },
     /// The store could not be opened.
     #[error(transparent)]
-    Store(#[from] OpenError),
+    Store(#[from] OpenStoreError),
 }
 
 /// Why a server ended that nobody stopped.
@@ -95,7 +95,7 @@ impl Server {
     /// # Errors
     /// If one of them cannot be had.
     pub async fn bind(config: Config, passed: Listeners) -> Result<Self, StartError> {
-        let store = config.store.open()?;
+        let store = config.store.open().await?;
         let public = listen("listen", config.listen, passed.public).await?;
         let ops = match config.ops_listen {
             Some(address) => Some(listen("ops-listen", address, passed.ops).await?),

@@ -154,7 +154,7 @@ mod tests {
             ("public-host", "https://example.org/chat"),
             ("allow-embed", "http://[::1]"),
             ("log-format", "xml"),
-            ("store", "nats://127.0.0.1:4222"),
+            ("store", "redis://127.0.0.1:4222"),
             ("durability", "maybe"),
             ("auth-key-file", "no/such/file"),
             ("anonymous", "write"),

@@ -42,9 +42,20 @@ pub struct Given {
 }
 
 impl Given {
+    /// The text as it may be shown: an address in it loses its user, password or token.
+    pub fn shown(&self) -> String {
+        let Some((scheme, rest)) = self.text.split_once("://") else { return self.text.clone() };
+        let hide = |part: &str| match part.rsplit_once('@') {
+            Some((_, host)) => format!("…@{host}"),
+            None => part.to_owned(),
+        };
+        let parts: Vec<String> = rest.split(',').map(hide).collect();
+        format!("{scheme}://{}", parts.join(","))
+    }
+
     /// That the setting `name` cannot be this, and what it can be.
     pub(super) fn mistake(&self, name: &str, allowed: &str) -> Mistake {
-        Mistake(format!("--{name} is {:?} ({}); allowed is {allowed}", self.text, self.source))
+        Mistake(format!("--{name} is {:?} ({}); allowed is {allowed}", self.shown(), self.source))
     }
 }
 
@@ -93,5 +104,21 @@ impl Raw {
             let given = Given { text: default.to_owned(), source: Source::Default };
             if default.is_empty() { Vec::new() } else { vec![given] }
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_shown_holds_no_password() {
+        for (text, shown) in [
+            ("nats://ann:p@ss@one:4222,t0k3n@two", "nats://…@one:4222,…@two"),
+            ("nats://one:4222", "nats://one:4222"),
+            ("sqlite:a@b.db", "sqlite:a@b.db"),
+        ] {
+            assert_eq!(Given { text: text.to_owned(), source: Source::Flag }.shown(), shown);
+        }
     }
 }

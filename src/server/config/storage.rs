@@ -1,21 +1,28 @@
 //! Settings of where messages are kept, how safely, and how many.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::server::config::reading::Reading;
-use crate::server::config::value::{self, StoreKind};
+use crate::server::config::value;
 use crate::server::room::KeyLimits;
-use crate::server::store::{Retention, SqliteSettings, StoreSettings};
+use crate::server::store::{
+    Durability, NatsLogin, NatsServers, NatsSettings, Retention, SqliteSettings, StoreSettings,
+};
 
 /// How long a key makes a send repeatable.
 const KEY_LIMITS: KeyLimits = KeyLimits { messages: 10_000, age: Duration::from_secs(600) };
 
 pub(super) fn read(reading: &mut Reading<'_>) -> Option<StoreSettings> {
     let retention = retention(reading);
-    let store = reading.value("store", value::store);
+    let store = reading.value("store", store_kind);
     let data = reading.value("data", value::folder);
-    let durability = reading.value("durability", value::durability);
+    let durability = reading.value("durability", durability);
     let quick_check = reading.value("quick-check", value::yes_or_no);
+    let login = login(reading);
+    let ca = reading.value("nats-ca", file);
+    let stream = reading.value("nats-stream", stream_name);
+    let replicas = reading.value("nats-replicas", replicas);
 
     let retention = retention?;
     Some(match store? {
@@ -26,7 +33,29 @@ pub(super) fn read(reading: &mut Reading<'_>) -> Option<StoreSettings> {
             retention,
             quick_check: quick_check?,
         }),
+        StoreKind::Nats(servers) => StoreSettings::Nats(NatsSettings {
+            servers,
+            login: login?,
+            ca: ca?,
+            stream: stream?,
+            replicas: replicas?,
+            retention,
+        }),
     })
+}
+
+fn login(reading: &mut Reading<'_>) -> Option<NatsLogin> {
+    let credentials = reading.value("nats-creds", file);
+    let nkey = reading.value("nats-nkey", file);
+    match (credentials?, nkey?) {
+        (None, None) => Some(NatsLogin::Address),
+        (Some(file), None) => Some(NatsLogin::Credentials(file)),
+        (None, Some(file)) => Some(NatsLogin::Nkey(file)),
+        (Some(_), Some(_)) => {
+            reading.reject("nats-nkey", "one of --nats-creds and --nats-nkey, not both");
+            None
+        }
+    }
 }
 
 fn retention(reading: &mut Reading<'_>) -> Option<Retention> {
@@ -34,4 +63,57 @@ fn retention(reading: &mut Reading<'_>) -> Option<Retention> {
     let bytes = reading.value("history-bytes", value::size);
     let age = reading.value("history-age", value::duration);
     Some(Retention { messages: messages?, bytes: bytes?, age: age?, keys: KEY_LIMITS })
+}
+
+/// What `--store` names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum StoreKind {
+    Memory,
+    /// A file, in the data folder unless its path is absolute.
+    Sqlite(PathBuf),
+    /// Servers of a NATS.
+    Nats(NatsServers),
+}
+
+fn store_kind(text: &str) -> Result<StoreKind, &'static str> {
+    if let Ok(servers) = NatsServers::parse(text) {
+        return Ok(StoreKind::Nats(servers));
+    }
+    match text.strip_prefix("sqlite:") {
+        Some(path) if !path.is_empty() && !path.ends_with('/') => Ok(StoreKind::Sqlite(path.into())),
+        None if text == "memory" => Ok(StoreKind::Memory),
+        _ => Err("'memory', 'sqlite:FILE', like sqlite:fanfare.db, or 'nats://HOST:PORT'"),
+    }
+}
+
+fn durability(text: &str) -> Result<Durability, &'static str> {
+    match text {
+        "process" => Ok(Durability::Process),
+        "disk" => Ok(Durability::Disk),
+        _ => Err("'process' or 'disk'"),
+    }
+}
+
+/// A file that is there; none if no text was given.
+fn file(text: &str) -> Result<Option<PathBuf>, &'static str> {
+    let file = PathBuf::from(text);
+    match text {
+        "" => Ok(None),
+        _ if file.is_file() => Ok(Some(file)),
+        _ => Err("a file that exists"),
+    }
+}
+
+/// The name of a stream, which is also the first token of its subjects.
+fn stream_name(text: &str) -> Result<String, &'static str> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if (1..=64).contains(&text.len()) && text.chars().all(is_plain) {
+        Ok(text.to_owned())
+    } else {
+        Err("1 to 64 of a-z A-Z 0-9 - _")
+    }
+}
+
+fn replicas(text: &str) -> Result<usize, &'static str> {
+    text.parse().ok().filter(|replicas| matches!(replicas, 1 | 3 | 5)).ok_or("1, 3 or 5")
 }

@@ -9,7 +9,6 @@ use tracing::level_filters::LevelFilter;
 
 use crate::server::auth::{Anonymous, KeyError, KeySet, Origin, ProxyHeader, PublicHost};
 use crate::server::config::LogFormat;
-use crate::server::store::Durability;
 
 /// Splits `text` where its digits end.
 fn number_and_unit(text: &str) -> Option<(u64, &str)> {
@@ -101,36 +100,12 @@ pub(super) fn site_folder(text: &str) -> Result<PathBuf, &'static str> {
     Ok(beside.filter(|folder| folder.is_dir()).unwrap_or_else(|| PathBuf::from("target/site")))
 }
 
-/// What `--store` names.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum StoreKind {
-    Memory,
-    /// A file, in the data folder unless its path is absolute.
-    Sqlite(PathBuf),
-}
-
-pub(super) fn store(text: &str) -> Result<StoreKind, &'static str> {
-    match text.strip_prefix("sqlite:") {
-        Some(path) if !path.is_empty() && !path.ends_with('/') => Ok(StoreKind::Sqlite(path.into())),
-        None if text == "memory" => Ok(StoreKind::Memory),
-        _ => Err("'memory' or 'sqlite:FILE', like sqlite:fanfare.db"),
-    }
-}
-
 pub(super) fn folder(text: &str) -> Result<PathBuf, &'static str> {
     let folder = PathBuf::from(text);
     if text.is_empty() || folder.is_file() {
         Err("a folder, or the name of one to be made")
     } else {
         Ok(folder)
-    }
-}
-
-pub(super) fn durability(text: &str) -> Result<Durability, &'static str> {
-    match text {
-        "process" => Ok(Durability::Process),
-        "disk" => Ok(Durability::Disk),
-        _ => Err("'process' or 'disk'"),
     }
 }
 

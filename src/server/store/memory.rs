@@ -100,28 +100,8 @@ impl Kept {
             Span::Newest => (0, self.frames.len()),
         };
         let due = self.frames.range(start..end).map(|(frame, _)| frame);
-        let (frames, more) = if matches!(span, Span::After(_)) {
-            take(due, limit)
-        } else {
-            let (mut newest_first, more) = take(due.rev(), limit);
-            newest_first.reverse();
-            (newest_first, more)
-        };
-        Page { frames, more }
+        if matches!(span, Span::After(_)) { Page::oldest(due, limit) } else { Page::newest(due.rev(), limit) }
     }
-}
-
-/// As many of `frames` as `limit` allows, and whether there are more.
-fn take<'a>(frames: impl Iterator<Item = &'a Arc<Frame>>, limit: Limit) -> (Vec<Arc<Frame>>, bool) {
-    let (mut taken, mut bytes) = (Vec::new(), 0);
-    for frame in frames {
-        bytes += frame.size();
-        if taken.len() == limit.messages || (bytes > limit.bytes && !taken.is_empty()) {
-            return (taken, true);
-        }
-        taken.push(frame.clone());
-    }
-    (taken, false)
 }
 
 impl Store for MemoryStore {

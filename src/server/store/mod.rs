@@ -10,8 +10,10 @@
 //!   ([`Store::follow`]); a store with one writer has nothing to tell that it does not report.
 
 mod clock;
+mod page;
 mod memory;
 mod sqlite;
+mod nats;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -26,6 +28,8 @@ use crate::protocol::RoomName;
 use crate::server::room::{Draft, Frame, KeyLimits};
 
 pub use memory::MemoryStore;
+pub use nats::{NatsError, NatsLogin, NatsServers, NatsSettings, NatsStore};
+pub use page::{Limit, Page, Span};
 pub use sqlite::{
     Durability, Entry, ExportError, ImportError, Imported, OpenError, SqliteSettings, SqliteStore, export,
     import,
@@ -38,17 +42,31 @@ pub enum StoreSettings {
     Memory(Retention),
     /// In a file.
     Sqlite(SqliteSettings),
+    /// In a stream that several nodes share.
+    Nats(NatsSettings),
+}
+
+/// Why a store could not be opened.
+#[derive(Debug, thiserror::Error)]
+pub enum OpenStoreError {
+    /// The file cannot be had.
+    #[error(transparent)]
+    Sqlite(#[from] OpenError),
+    /// The stream cannot be had.
+    #[error(transparent)]
+    Nats(#[from] NatsError),
 }
 
 impl StoreSettings {
     /// Opens it.
     ///
     /// # Errors
-    /// If its file cannot be had.
-    pub fn open(&self) -> Result<Arc<dyn Store>, OpenError> {
+    /// If its file or its stream cannot be had.
+    pub async fn open(&self) -> Result<Arc<dyn Store>, OpenStoreError> {
         Ok(match self {
             Self::Memory(retention) => Arc::new(MemoryStore::new(*retention)),
             Self::Sqlite(settings) => Arc::new(SqliteStore::open(settings)?),
+            Self::Nats(settings) => Arc::new(NatsStore::connect(settings).await?),
         })
     }
 }
@@ -105,35 +123,6 @@ pub enum Stored {
         /// When, in milliseconds since 1970 UTC.
         at: u64,
     },
-}
-
-/// Which entries to read.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Span {
-    /// Those after this offset, the oldest of them first.
-    After(Offset),
-    /// Those before this offset, the newest of them.
-    Before(Offset),
-    /// The newest.
-    Newest,
-}
-
-/// How large a [`Page`] may be; one entry always fits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Limit {
-    /// Entries.
-    pub messages: usize,
-    /// Bytes of them, as [`Frame::size`] counts.
-    pub bytes: usize,
-}
-
-/// Some entries in a row.
-#[derive(Clone, Debug, Default)]
-pub struct Page {
-    /// Oldest first.
-    pub frames: Vec<Arc<Frame>>,
-    /// Whether there are more, in the direction of the [`Span`].
-    pub more: bool,
 }
 
 /// Why a store could not do what it was asked.

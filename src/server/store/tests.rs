@@ -1,7 +1,8 @@
 //! What every store promises, held against each of them.
 
+mod subject;
+
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use proptest::prelude::*;
@@ -9,79 +10,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::protocol::Key;
 use crate::protocol::UserId;
-use crate::server::store::clock::Clock;
-
-/// A store whose time the test lets pass.
-struct Subject {
-    store: Arc<dyn Store>,
-    clock: Arc<Clock>,
-    /// The file that outlasts it, if one does.
-    file: Option<(tempfile::TempDir, SqliteSettings)>,
-}
-
-impl Subject {
-    fn memory(retention: Retention) -> Self {
-        let clock = Arc::new(Clock::new(0));
-        Self { store: Arc::new(MemoryStore::with_clock(retention, clock.clone())), clock, file: None }
-    }
-
-    fn sqlite(retention: Retention) -> Self {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("test.db");
-        let durability = Durability::Process;
-        let settings = SqliteSettings { path, durability, retention, quick_check: false };
-        let clock = Arc::new(Clock::new(0));
-        let store = SqliteStore::open_with(&settings, clock.clone()).expect("opened");
-        Self { store: Arc::new(store), clock, file: Some((folder, settings)) }
-    }
-
-    fn each(messages: usize) -> [Self; 2] {
-        let keys = KeyLimits { messages: 20, age: Duration::from_secs(600) };
-        let retention = Retention { messages, bytes: usize::MAX, age: Duration::from_secs(60), keys };
-        [Self::memory(retention), Self::sqlite(retention)]
-    }
-
-    /// Closes it and opens what it left. One that leaves nothing stays as it is.
-    fn restart(&mut self) {
-        if let Some((_, settings)) = &self.file {
-            self.store.close();
-            self.store =
-                Arc::new(SqliteStore::open_with(settings, self.clock.clone()).expect("opened again"));
-        }
-    }
-
-    /// Offset and whether it was a duplicate.
-    fn append(&self, key: Option<&str>, text: &str) -> (u64, bool) {
-        let key = key.and_then(|key| Key::parse(key).ok());
-        let drafts = vec![Draft::text(UserId::guest(1), key, text)];
-        let (sender, receiver) = std::sync::mpsc::channel();
-        let report = Box::new(move |stored| sender.send(stored).expect("heard"));
-        self.store.append(&RoomName::lobby(), drafts, 7, report);
-        match receiver.recv().expect("told").expect("stored").remove(0) {
-            Stored::New(frame) => (frame.offset().0, false),
-            Stored::Duplicate { offset, at } => {
-                assert_eq!(at, 7);
-                (offset.0, true)
-            }
-        }
-    }
-
-    fn page(&self, span: Span, limit: Limit) -> Page {
-        let read = self.store.read(&RoomName::lobby(), span, limit);
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
-        runtime.block_on(read).expect("a page")
-    }
-
-    fn offsets(&self, span: Span, messages: usize) -> (Vec<u64>, bool) {
-        let page = self.page(span, Limit { messages, bytes: usize::MAX });
-        (page.frames.iter().map(|frame| frame.offset().0).collect(), page.more)
-    }
-
-    fn bounds(&self) -> (u64, u64) {
-        let bounds = self.store.bounds(&RoomName::lobby()).expect("bounds");
-        (bounds.first.0, bounds.head.0)
-    }
-}
+use subject::Subject;
 
 #[test]
 fn a_repeated_key_is_stored_once() {
@@ -103,7 +32,7 @@ fn a_key_is_remembered_when_its_message_is_no_longer_kept() {
         }
         subject.restart();
         assert_eq!(subject.append(Some("a"), "x"), (1, true));
-        subject.clock.skip(Duration::from_secs(601));
+        subject.pass(601);
         assert_eq!(subject.append(Some("a"), "x"), (5, false));
     }
 }
@@ -148,14 +77,17 @@ fn a_page_is_bounded_by_bytes_too_but_never_empty() {
 fn what_is_too_old_goes_and_the_offsets_go_on() {
     for mut subject in Subject::each(100) {
         subject.append(None, "x");
-        subject.clock.skip(Duration::from_secs(50));
+        subject.pass(50);
         subject.append(None, "x");
-        subject.clock.skip(Duration::from_secs(11));
+        subject.pass(11);
         subject.append(None, "x");
-        assert_eq!(subject.offsets(Span::Newest, 9), (vec![2, 3], false));
+        subject.becomes((vec![2, 3], false), |subject| subject.offsets(Span::Newest, 9));
         subject.restart();
         assert_eq!((subject.bounds(), subject.offsets(Span::Newest, 9)), ((2, 3), (vec![2, 3], false)));
-        subject.clock.skip(Duration::from_secs(500));
+        subject.pass(500);
+        subject.becomes((0, 3), Subject::bounds);
+        subject.restart();
+        assert_eq!(subject.bounds(), (0, 3), "an empty room knows where it stood");
         assert_eq!(subject.append(None, "x"), (4, false));
         assert_eq!(subject.offsets(Span::Newest, 9), (vec![4], false));
     }
@@ -207,6 +139,7 @@ fn a_room_of_another_name_is_another_log() {
     for subject in Subject::each(9) {
         subject.append(None, "x");
         let other = RoomName::parse("other").expect("a name");
+        subject.open(&other);
         let bounds = subject.store.bounds(&other).expect("bounds");
         assert_eq!((bounds.first, bounds.head), (Offset(0), Offset(0)));
     }
@@ -215,59 +148,88 @@ fn a_room_of_another_name_is_another_log() {
 #[derive(Clone, Debug)]
 enum Step {
     Append(Option<u8>),
-    Wait(u64),
+    Wait(u32),
     Restart,
 }
 
 fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         8 => prop::option::of(0u8..5).prop_map(Step::Append),
-        2 => (0u64..40).prop_map(Step::Wait),
+        2 => (0u32..40).prop_map(Step::Wait),
         1 => Just(Step::Restart),
     ]
 }
 
+/// Holds `subject`, which keeps `messages`, against a plain list of (offset, key, second).
+fn hold(
+    mut subject: Subject,
+    steps: &[Step],
+    messages: usize,
+) -> Result<(), proptest::test_runner::TestCaseError> {
+    let (mut said, mut key_of, mut seconds) = (Vec::new(), HashMap::new(), 0);
+    for step in steps {
+        match step {
+            Step::Append(key) => {
+                let head = said.len() as u64;
+                let known = key.and_then(|key| key_of.get(&key).copied());
+                // Within 600 s and 20 messages of the room; NATS does not count them.
+                let known = known.filter(|&(offset, second)| {
+                    (head - offset < 20 || subject.is_nats()) && seconds - second < 600
+                });
+                let stored = subject.append(key.map(|key| key.to_string()).as_deref(), "x");
+                if let Some((offset, _)) = known {
+                    prop_assert_eq!(stored, (offset, true));
+                } else {
+                    prop_assert_eq!(stored, (head + 1, false));
+                    said.push(seconds);
+                    if let Some(key) = key {
+                        key_of.insert(*key, (head + 1, seconds));
+                    }
+                }
+            }
+            // What time does to NATS has a test of its own, or this one would last for minutes.
+            Step::Wait(_) if subject.is_nats() => {}
+            Step::Wait(time) => {
+                subject.pass(*time);
+                seconds += time;
+            }
+            Step::Restart => subject.restart(),
+        }
+        let head = said.len() as u64;
+        let (offsets, _) = subject.offsets(Span::Newest, 1000);
+        // Ages are asked for a minute; what is just at the edge may be there or not.
+        let young = said.iter().filter(|second| seconds - **second < 60).count().min(messages);
+        let kept = said.iter().filter(|second| seconds - **second <= 60).count().min(messages);
+        prop_assert_eq!(subject.bounds().1, head);
+        prop_assert!(offsets.len() >= young, "{:?} {} {}", offsets, young, head);
+        if matches!(step, Step::Append(_)) {
+            prop_assert!(offsets.len() <= kept.max(1));
+        }
+        prop_assert_eq!(&offsets, &(head + 1 - offsets.len() as u64..=head).collect::<Vec<_>>());
+    }
+    Ok(())
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(24))]
-    /// Against a plain list of (offset, key, second).
     #[test]
     fn offsets_grow_by_one_whatever_is_repeated_trimmed_or_restarted(
         steps in prop::collection::vec(step(), 1..40), messages in 1usize..10,
     ) {
-        for mut subject in Subject::each(messages) {
-            let (mut said, mut key_of, mut seconds) = (Vec::new(), HashMap::new(), 0);
-            for step in &steps {
-                match step {
-                    Step::Append(key) => {
-                        let head = said.len() as u64;
-                        let known = key.and_then(|key| key_of.get(&key).copied());
-                        // Within 600 s and 20 messages of the room.
-                        let known = known.filter(|&(offset, second)| head - offset < 20 && seconds - second < 600);
-                        let stored = subject.append(key.map(|key| key.to_string()).as_deref(), "x");
-                        if let Some((offset, _)) = known {
-                            prop_assert_eq!(stored, (offset, true));
-                        } else {
-                            prop_assert_eq!(stored, (head + 1, false));
-                            said.push(seconds);
-                            if let Some(key) = key { key_of.insert(*key, (head + 1, seconds)); }
-                        }
-                    }
-                    Step::Wait(time) => {
-                        subject.clock.skip(Duration::from_secs(*time));
-                        seconds += time;
-                    }
-                    Step::Restart => subject.restart(),
-                }
-                let head = said.len() as u64;
-                let (offsets, _) = subject.offsets(Span::Newest, 1000);
-                // Ages are asked for a minute; what is just at the edge may be there or not.
-                let young = said.iter().filter(|second| seconds - **second < 60).count().min(messages);
-                let kept = said.iter().filter(|second| seconds - **second <= 60).count().min(messages);
-                prop_assert_eq!(subject.bounds().1, head);
-                prop_assert!(offsets.len() >= young, "{:?} {} {}", offsets, young, head);
-                if matches!(step, Step::Append(_)) { prop_assert!(offsets.len() <= kept.max(1)); }
-                prop_assert_eq!(&offsets, &(head + 1 - offsets.len() as u64..=head).collect::<Vec<_>>());
-            }
-        }
+        let retention = Subject::retention(messages);
+        hold(Subject::memory(retention), &steps, messages)?;
+        hold(Subject::sqlite(retention), &steps, messages)?;
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(6))]
+    #[test]
+    fn in_a_stream_of_one_room_they_do_so_too(
+        steps in prop::collection::vec(step(), 1..40), messages in 1usize..10,
+    ) {
+        // A message must outlast the test.
+        let retention = Retention { age: Duration::from_secs(36_000), ..Subject::retention(messages) };
+        hold(Subject::nats(retention), &steps, messages)?;
     }
 }

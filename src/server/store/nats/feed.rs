@@ -1,0 +1,174 @@
+//! The one consumer of a node: it brings what any node published, in the stream's order.
+//!
+//! # Invariants
+//!
+//! - Nothing is skipped or taken twice: a consumer that misses a number is given up for one that begins where the
+//!   last message was.
+//! - A room is told to stand somewhere, then its followers hear of it, then whoever published it.
+
+use std::convert::Infallible;
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use async_nats::jetstream::Message;
+use async_nats::jetstream::consumer::pull::Config;
+use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy};
+use futures::StreamExt;
+use tokio::sync::Notify;
+
+use super::NatsError;
+use super::entry::{Entry, Ticket};
+use super::flights::Flights;
+use super::pulse::Pulse;
+use super::rooms::{News, Rooms};
+use super::stream::{Fate, Rolls};
+use crate::protocol::RoomName;
+use crate::server::room::Frame;
+use crate::server::store::Heard;
+
+/// A sign of life from the stream when nothing is published; without two of them it is asked anew.
+const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How long one request for messages lasts.
+const REQUEST: Duration = Duration::from_secs(30);
+/// Messages that one request asks for.
+const BATCH: usize = 1000;
+/// Messages that are told to a room in one go.
+const AT_ONCE: usize = 256;
+/// How long NATS keeps a consumer that asks for nothing.
+const FORGET_AFTER: Duration = Duration::from_secs(30);
+/// The pause before another try.
+const PAUSE: Duration = Duration::from_millis(500);
+/// How long there may be no stream, as while NATS starts, before it counts as deleted.
+const MISSING_FOR: Duration = Duration::from_secs(10);
+
+/// See the [module docs](self).
+pub(super) struct Feed {
+    pub(super) rolls: Arc<Rolls>,
+    pub(super) rooms: Arc<Rooms>,
+    pub(super) flights: Arc<Flights>,
+    pub(super) pulse: Arc<Pulse>,
+    pub(super) heard: Arc<OnceLock<Heard>>,
+    /// Told when the connection is open again.
+    pub(super) connected: Arc<Notify>,
+}
+
+impl Feed {
+    /// Follows the stream until dropped, or until it is lost.
+    pub(super) async fn run(self) {
+        let mut missing_since = None;
+        loop {
+            match self.check(&mut missing_since).await {
+                Ok(()) => {
+                    let Err(error) = self.follow().await;
+                    self.pulse.is_ill(error.to_string());
+                }
+                Err(NatsError::Lost(reason)) => return self.pulse.is_lost(reason),
+                Err(error) => self.pulse.is_ill(error.to_string()),
+            }
+            tokio::select! {
+                () = self.connected.notified() => {}
+                () = tokio::time::sleep(PAUSE.mul_f64(0.5 + fastrand::f64())) => {}
+            }
+        }
+    }
+
+    /// Whether the stream is what it was.
+    async fn check(&self, missing_since: &mut Option<Instant>) -> Result<(), NatsError> {
+        let fate = self.rolls.fate(self.rooms.position()).await?;
+        if fate != Fate::Missing {
+            *missing_since = None;
+        }
+        match fate {
+            Fate::Same => Ok(()),
+            Fate::Other => Err(NatsError::Lost("the stream is not the one that it was".to_owned())),
+            Fate::Shortened => {
+                self.rolls.begin_another_life().await?;
+                Err(NatsError::Lost("the stream has lost its newest messages".to_owned()))
+            }
+            Fate::Missing if missing_since.get_or_insert_with(Instant::now).elapsed() > MISSING_FOR => {
+                Err(NatsError::Lost("the stream was deleted".to_owned()))
+            }
+            Fate::Missing => Err(NatsError::Stream("there is no stream".to_owned())),
+        }
+    }
+
+    async fn follow(&self) -> Result<Infallible, NatsError> {
+        let wrong = |error: String| NatsError::Stream(error);
+        let config = Config {
+            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.rooms.position() + 1 },
+            ack_policy: AckPolicy::None,
+            replay_policy: ReplayPolicy::Instant,
+            inactive_threshold: FORGET_AFTER,
+            memory_storage: true,
+            num_replicas: 1,
+            ..Config::default()
+        };
+        let consumer =
+            self.rolls.rooms.create_consumer(config).await.map_err(|error| wrong(error.to_string()))?;
+        let request = consumer.stream().max_messages_per_batch(BATCH).heartbeat(HEARTBEAT).expires(REQUEST);
+        let messages = request.messages().await.map_err(|error| wrong(error.to_string()))?;
+        self.pulse.is_well();
+        let mut chunks = messages.ready_chunks(AT_ONCE);
+        let mut expected = 1;
+        while let Some(chunk) = chunks.next().await {
+            let mut news = Vec::with_capacity(chunk.len());
+            let mut end = Ok(());
+            for message in chunk {
+                match message.map_err(|error| wrong(error.to_string())) {
+                    Ok(message) => end = self.take(&message, &mut expected, &mut news),
+                    Err(error) => end = Err(error),
+                }
+                if end.is_err() {
+                    break;
+                }
+            }
+            self.tell(news);
+            end?;
+        }
+        Err(NatsError::Stream("the consumer ended".to_owned()))
+    }
+
+    /// Takes `message`, which must be the consumer's number `expected`.
+    fn take(
+        &self,
+        message: &Message,
+        expected: &mut u64,
+        news: &mut Vec<(News, Option<Ticket>)>,
+    ) -> Result<(), NatsError> {
+        let info = message.info().map_err(|error| NatsError::Stream(error.to_string()))?;
+        if info.consumer_sequence != *expected {
+            return Err(NatsError::Stream("the consumer left something out".to_owned()));
+        }
+        *expected += 1;
+        let time = (info.published.unix_timestamp_nanos() / 1_000_000) as u64;
+        let mut by = None;
+        let token = self.rolls.subjects.token_of(&message.subject);
+        let taken = self.rooms.take(info.stream_sequence, token, || {
+            let entry = Entry::read(message.headers.as_ref(), &message.payload, time);
+            by = entry.by;
+            (entry, message.payload.clone())
+        });
+        news.extend(taken.map(|taken| (taken, by)));
+        Ok(())
+    }
+
+    /// Tells those who follow, then those who published.
+    fn tell(&self, news: Vec<(News, Option<Ticket>)>) {
+        let tell = |room: &RoomName, frames: &[Arc<Frame>]| {
+            if let Some(heard) = self.heard.get() {
+                heard(room, frames);
+            }
+        };
+        for run in news.chunk_by(|(one, _), (next, _)| one.room == next.room) {
+            let frames: Vec<Arc<Frame>> = run.iter().map(|(news, _)| news.frame.clone()).collect();
+            if let Some((first, _)) = run.first() {
+                tell(&first.room, &frames);
+            }
+        }
+        for (news, by) in news {
+            if let Some(ticket) = by {
+                self.flights.heard(ticket, news.frame);
+            }
+        }
+    }
+}

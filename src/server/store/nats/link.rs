@@ -1,0 +1,80 @@
+//! The connection to NATS: one for each node, kept up by the client library.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_nats::{Client, ConnectOptions, Event};
+use tokio::sync::Notify;
+use tracing::{debug, info, warn};
+
+use super::settings::{NatsLogin, NatsSettings};
+use super::{NatsError, WAIT};
+
+/// How often NATS is asked for a sign of life; after two that fail the connection is given up.
+const PING_EVERY: Duration = Duration::from_secs(2);
+/// The longest pause between two tries to connect again.
+const MAX_PAUSE: Duration = Duration::from_secs(1);
+
+/// An open connection, and what is told when it is open again.
+pub(super) struct Link {
+    pub(super) client: Client,
+    pub(super) connected: Arc<Notify>,
+}
+
+impl Link {
+    /// Connects; fails if no server can be reached or lets us in.
+    pub(super) async fn connect(settings: &NatsSettings) -> Result<Self, NatsError> {
+        let connected = Arc::new(Notify::new());
+        let told = connected.clone();
+        let mut options = ConnectOptions::new()
+            .name("fanfare")
+            .ping_interval(PING_EVERY)
+            .connection_timeout(WAIT)
+            .request_timeout(Some(WAIT))
+            .reconnect_delay_callback(pause)
+            .event_callback(move |event| {
+                tell(&event, &told);
+                std::future::ready(())
+            });
+        if let Some(ca) = &settings.ca {
+            options = options.add_root_certificates(ca.clone());
+        }
+        let unreadable = |path: &std::path::Path, source| NatsError::File { path: path.to_owned(), source };
+        options = match &settings.login {
+            NatsLogin::Address => match settings.servers.login() {
+                Some((user, Some(password))) => options.user_and_password(user, password),
+                Some((token, None)) => options.token(token),
+                None => options,
+            },
+            NatsLogin::Credentials(path) => {
+                options.credentials_file(path).await.map_err(|source| unreadable(path, source))?
+            }
+            NatsLogin::Nkey(path) => {
+                let seed = std::fs::read_to_string(path).map_err(|source| unreadable(path, source))?;
+                options.nkey(seed.trim().to_owned())
+            }
+        };
+        let client = options.connect(settings.servers.addresses()).await.map_err(|error| {
+            NatsError::Connect { servers: settings.servers.to_string(), problem: error.to_string() }
+        })?;
+        info!(server = %settings.servers, version = client.server_info().version, "connected to NATS");
+        Ok(Self { client, connected })
+    }
+}
+
+/// Before another try to connect: longer each time, and never the same on two nodes.
+fn pause(attempts: usize) -> Duration {
+    let doubled = Duration::from_millis(50) * 2u32.saturating_pow(attempts.min(10) as u32);
+    doubled.min(MAX_PAUSE).mul_f64(0.5 + fastrand::f64() / 2.0)
+}
+
+fn tell(event: &Event, connected: &Notify) {
+    match event {
+        Event::Connected => {
+            debug!("NATS: connected");
+            connected.notify_one();
+        }
+        Event::ServerError(_) | Event::ClientError(_) | Event::SlowConsumer(_) => warn!("NATS: {event}"),
+        _ => debug!("NATS: {event}"),
+    }
+}

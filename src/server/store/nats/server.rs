@@ -1,0 +1,62 @@
+//! A nats-server of a test's own: a free port, a folder of its own, ended by its id.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+
+/// See the [module docs](self).
+#[derive(Debug)]
+pub(in crate::server::store) struct NatsServer {
+    child: Child,
+    /// Where it is.
+    pub(in crate::server::store) url: String,
+    _folder: TempDir,
+}
+
+impl NatsServer {
+    /// Starts one and waits until it says where it listens.
+    pub(in crate::server::store) fn start() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let child = Command::new("nats-server")
+            .args(["-js", "-a", "127.0.0.1", "-p", "-1", "-sd"])
+            .arg(folder.path())
+            .arg("--ports_file_dir")
+            .arg(folder.path())
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("nats-server is there: scripts/setup.sh test installs it");
+        let began = Instant::now();
+        let url = loop {
+            if let Some(url) = ports_file(folder.path()).and_then(|file| address(&file)) {
+                break url;
+            }
+            assert!(began.elapsed() < Duration::from_secs(30), "nats-server says where it listens");
+            std::thread::sleep(Duration::from_millis(5));
+        };
+        Self { child, url, _folder: folder }
+    }
+}
+
+fn ports_file(folder: &Path) -> Option<PathBuf> {
+    let entries = std::fs::read_dir(folder).expect("a folder");
+    entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(|path| path.extension().is_some_and(|found| found == "ports"))
+}
+
+/// The address that clients use; none while the file is being written.
+fn address(file: &Path) -> Option<String> {
+    let ports: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(file).ok()?).ok()?;
+    Some(ports["nats"][0].as_str()?.to_owned())
+}
+
+impl Drop for NatsServer {
+    fn drop(&mut self) {
+        // Both fail only if it has already ended.
+        let _ended = self.child.kill();
+        let _ended = self.child.wait();
+    }
+}

@@ -1,0 +1,218 @@
+//! The stream that holds all rooms, and the one beside it that remembers where each stands.
+//!
+//! Messages leave the stream by count in their room and by age. So that a room in which nothing is left still
+//! knows its newest offset, the server copies each message's headers to a second stream (`NAME-heads`), which
+//! keeps the newest of each room for ever: some 300 bytes.
+
+use std::num::Wrapping;
+use std::time::Duration;
+
+use async_nats::HeaderMap;
+use async_nats::header::NATS_SEQUENCE;
+use async_nats::jetstream::Context;
+use async_nats::jetstream::context::GetStreamErrorKind;
+use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::stream::{
+    Config, DiscardPolicy, Info, LastRawMessageErrorKind, RawMessageError, Republish, Stream,
+};
+
+use super::NatsError;
+use super::settings::NatsSettings;
+use super::subject::Subjects;
+use crate::protocol::Epoch;
+use crate::protocol::RoomName;
+
+/// What the stream's description begins with; then comes the number of its life.
+const DESCRIPTION: &str = "Fanfare's rooms, life ";
+
+/// See the [module docs](self).
+pub(super) struct Rolls {
+    pub(super) context: Context,
+    pub(super) rooms: Stream,
+    heads: Stream,
+    pub(super) subjects: Subjects,
+    pub(super) epoch: Epoch,
+}
+
+/// What became of the stream.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Fate {
+    /// It is the same.
+    Same,
+    /// It is another, made anew.
+    Other,
+    /// It has lost its end.
+    Shortened,
+    /// There is none.
+    Missing,
+}
+
+impl Rolls {
+    /// Finds both streams, makes them if there are none, and sets their limits.
+    pub(super) async fn open(context: Context, settings: &NatsSettings) -> Result<Self, NatsError> {
+        let subjects = Subjects::new(&settings.stream);
+        let (name, age) = (&settings.stream, settings.retention.age);
+        let common = Config {
+            num_replicas: settings.replicas,
+            discard: DiscardPolicy::Old,
+            max_messages: -1,
+            max_bytes: -1,
+            max_consumers: -1,
+            ..Config::default()
+        };
+        let heads = Config {
+            name: format!("{name}-heads"),
+            subjects: vec![subjects.all_heads()],
+            max_messages_per_subject: 1,
+            ..common.clone()
+        };
+        let rooms = Config {
+            name: name.clone(),
+            subjects: vec![subjects.all_rooms()],
+            max_messages_per_subject: i64::try_from(settings.retention.messages).unwrap_or(i64::MAX),
+            max_age: age,
+            duplicate_window: settings.retention.keys.age.min(age),
+            republish: Some(Republish {
+                source: subjects.all_rooms(),
+                destination: subjects.all_heads(),
+                headers_only: true,
+            }),
+            description: Some(format!("{DESCRIPTION}0")),
+            ..common
+        };
+        let heads = find(&context, heads).await?;
+        let rooms = find(&context, rooms).await?;
+        let epoch = epoch(rooms.cached_info());
+        Ok(Self { context, rooms, heads, subjects, epoch })
+    }
+
+    /// The last sequence that the stream had when it was opened.
+    pub(super) fn last_sequence(&self) -> u64 {
+        self.rooms.cached_info().state.last_sequence
+    }
+
+    /// Whether it is still the stream that it was, when `seen` was its last sequence or an earlier one.
+    pub(super) async fn fate(&self, seen: u64) -> Result<Fate, NatsError> {
+        match self.context.get_stream(&self.rooms.cached_info().config.name).await {
+            Ok(found) => {
+                let info = found.cached_info();
+                Ok(if epoch(info) != self.epoch {
+                    Fate::Other
+                } else if info.state.last_sequence < seen {
+                    Fate::Shortened
+                } else {
+                    Fate::Same
+                })
+            }
+            Err(error) if is_missing(&error) => Ok(Fate::Missing),
+            Err(error) => Err(NatsError::Stream(error.to_string())),
+        }
+    }
+
+    /// Offsets are given anew for what the stream lost, so they belong to another life. All nodes that notice do
+    /// this, and it makes no difference how many.
+    pub(super) async fn begin_another_life(&self) -> Result<(), NatsError> {
+        let mut config = self.rooms.cached_info().config.clone();
+        config.description = Some(format!("{DESCRIPTION}{}", life(&config) + 1));
+        self.context.update_stream(&config).await.map_err(|error| NatsError::Stream(error.to_string()))?;
+        Ok(())
+    }
+
+    /// The first message of `room` at or after `sequence`.
+    pub(super) async fn next(
+        &self,
+        room: &RoomName,
+        sequence: u64,
+    ) -> Result<Option<StreamMessage>, NatsError> {
+        let next = self.rooms.raw_message_builder().sequence(sequence);
+        found(next.next_by_subject(self.subjects.room(room)).send().await)
+    }
+
+    /// The message at `sequence`, of whichever room.
+    pub(super) async fn at(&self, sequence: u64) -> Result<Option<StreamMessage>, NatsError> {
+        found(self.rooms.raw_message_builder().sequence(sequence).send().await)
+    }
+
+    /// The newest offset of `room`, 0 if it never had one.
+    pub(super) async fn head(&self, room: &RoomName) -> Result<u64, NatsError> {
+        let kept = self.rooms.raw_message_builder().last_by_subject(self.subjects.room(room));
+        if let Some(kept) = found(kept.send().await)? {
+            return Ok(kept.sequence);
+        }
+        let remembered = self.heads.raw_message_builder().last_by_subject(self.subjects.head(room));
+        let remembered = found(remembered.send().await)?;
+        // What is older than the stream speaks of an earlier one.
+        let ours = remembered.filter(|head| head.time >= self.rooms.cached_info().created);
+        Ok(ours.and_then(|head| head.headers.get(NATS_SEQUENCE)?.as_str().parse().ok()).unwrap_or_default())
+    }
+
+    /// Remembers that `room` stands at `head`: for a message whose copy the second stream does not take, as its
+    /// headers demand what holds in the first one only.
+    pub(super) async fn remember(&self, room: &RoomName, head: u64) -> Result<(), NatsError> {
+        let mut headers = HeaderMap::new();
+        headers.insert(NATS_SEQUENCE, head.to_string());
+        let client = self.context.client();
+        let told = client.publish_with_headers(self.subjects.head(room), headers, bytes::Bytes::new()).await;
+        told.map_err(|error| NatsError::Stream(error.to_string()))
+    }
+}
+
+/// Which life of the log the stream is: told by when it was made and by how often it lost its end since.
+fn epoch(info: &Info) -> Epoch {
+    let nanos = Wrapping(info.created.unix_timestamp_nanos() as u64);
+    // Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, section 6.4): each bit counts.
+    let mixed = (nanos + Wrapping(life(&info.config))) * Wrapping(0x9E37_79B9_7F4A_7C15);
+    Epoch::new((mixed.0 >> 32) as u32)
+}
+
+fn life(config: &Config) -> u64 {
+    let number = config.description.as_deref().and_then(|text| text.strip_prefix(DESCRIPTION));
+    number.and_then(|number| number.parse().ok()).unwrap_or_default()
+}
+
+/// The stream of `wanted`, made or changed to be so.
+async fn find(context: &Context, wanted: Config) -> Result<Stream, NatsError> {
+    let wrong = |error: String| NatsError::Stream(format!("{:?}: {error}", wanted.name));
+    let existing = match context.get_stream(&wanted.name).await {
+        Ok(existing) => existing,
+        Err(error) if is_missing(&error) => {
+            // Another node may be as far; making the same twice is no error.
+            return context.create_stream(wanted.clone()).await.map_err(|error| wrong(error.to_string()));
+        }
+        Err(error) => return Err(wrong(error.to_string())),
+    };
+    let config = existing.cached_info().config.clone();
+    if config.subjects != wanted.subjects {
+        return Err(NatsError::Foreign { name: wanted.name });
+    }
+    let changed = Config {
+        max_messages_per_subject: wanted.max_messages_per_subject,
+        max_age: wanted.max_age,
+        duplicate_window: if wanted.duplicate_window > Duration::ZERO {
+            wanted.duplicate_window
+        } else {
+            config.duplicate_window
+        },
+        num_replicas: wanted.num_replicas,
+        ..config.clone()
+    };
+    if changed == config {
+        return Ok(existing);
+    }
+    context.update_stream(&changed).await.map_err(|error| wrong(error.to_string()))?;
+    context.get_stream(&wanted.name).await.map_err(|error| wrong(error.to_string()))
+}
+
+fn is_missing(error: &async_nats::jetstream::context::GetStreamError) -> bool {
+    let not_found = async_nats::jetstream::ErrorCode::STREAM_NOT_FOUND;
+    matches!(error.kind(), GetStreamErrorKind::JetStream(error) if error.error_code() == not_found)
+}
+
+/// That there is no such message is an answer.
+fn found(answer: Result<StreamMessage, RawMessageError>) -> Result<Option<StreamMessage>, NatsError> {
+    match answer {
+        Ok(message) => Ok(Some(message)),
+        Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => Ok(None),
+        Err(error) => Err(NatsError::Stream(error.to_string())),
+    }
+}

@@ -1,0 +1,166 @@
+//! A store under test: opened, left and opened again, its time let pass.
+
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use tokio::runtime::Runtime;
+
+use crate::protocol::Key;
+use crate::protocol::RoomName;
+use crate::protocol::UserId;
+use crate::server::room::{Draft, KeyLimits};
+use crate::server::store::clock::Clock;
+use crate::server::store::nats::server::NatsServer;
+use crate::server::store::{
+    Durability, Limit, MemoryStore, NatsLogin, NatsServers, NatsSettings, NatsStore, Page, Retention, Span,
+    SqliteSettings, SqliteStore, Store, Stored,
+};
+
+/// Real time in which NATS, which has no clock for tests, lets a second pass.
+const SECOND: Duration = Duration::from_millis(50);
+/// Longer than NATS remembers anything here.
+const LONGEST: u32 = 100;
+/// How late a store may be: each looks for what is too old now and then, and NATS is asked once a second.
+const LATE: Duration = Duration::from_secs(2);
+
+/// A store whose time the test lets pass.
+pub(super) struct Subject {
+    pub(super) store: Arc<dyn Store>,
+    clock: Arc<Clock>,
+    lasts: Lasting,
+}
+
+/// What outlasts the store, and how it is opened again.
+enum Lasting {
+    Nothing,
+    File(#[expect(dead_code, reason = "it ends with the subject")] tempfile::TempDir, SqliteSettings),
+    Stream(#[expect(dead_code, reason = "it ends with the subject")] NatsServer, NatsSettings),
+}
+
+/// Where the tasks of NATS live.
+fn runtime() -> &'static Runtime {
+    static RUNTIME: OnceLock<Runtime> = OnceLock::new();
+    RUNTIME.get_or_init(|| Runtime::new().expect("a runtime"))
+}
+
+impl Subject {
+    pub(super) fn memory(retention: Retention) -> Self {
+        let clock = Arc::new(Clock::new(0));
+        let store = Arc::new(MemoryStore::with_clock(retention, clock.clone()));
+        Self { store, clock, lasts: Lasting::Nothing }
+    }
+
+    pub(super) fn sqlite(retention: Retention) -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("test.db");
+        let durability = Durability::Process;
+        let settings = SqliteSettings { path, durability, retention, quick_check: false };
+        let clock = Arc::new(Clock::new(0));
+        let store = SqliteStore::open_with(&settings, clock.clone()).expect("opened");
+        Self { store: Arc::new(store), clock, lasts: Lasting::File(folder, settings) }
+    }
+
+    pub(super) fn nats(retention: Retention) -> Self {
+        let server = NatsServer::start();
+        let scaled = |age: Duration| SECOND * age.as_secs() as u32;
+        let keys = KeyLimits { age: scaled(retention.keys.age), ..retention.keys };
+        let settings = NatsSettings {
+            servers: NatsServers::parse(&server.url).expect("an address"),
+            login: NatsLogin::Address,
+            ca: None,
+            stream: "test".to_owned(),
+            replicas: 1,
+            retention: Retention { age: scaled(retention.age), keys, ..retention },
+        };
+        let store = runtime().block_on(NatsStore::connect(&settings)).expect("connected");
+        let clock = Arc::new(Clock::new(0));
+        let subject = Self { store: Arc::new(store), clock, lasts: Lasting::Stream(server, settings) };
+        subject.open(&RoomName::lobby());
+        subject
+    }
+
+    pub(super) fn retention(messages: usize) -> Retention {
+        let keys = KeyLimits { messages: 20, age: Duration::from_secs(600) };
+        Retention { messages, bytes: usize::MAX, age: Duration::from_secs(60), keys }
+    }
+
+    pub(super) fn each(messages: usize) -> [Self; 3] {
+        let retention = Self::retention(messages);
+        [Self::memory(retention), Self::sqlite(retention), Self::nats(retention)]
+    }
+
+    pub(super) fn is_nats(&self) -> bool {
+        matches!(self.lasts, Lasting::Stream(..))
+    }
+
+    pub(super) fn open(&self, room: &RoomName) {
+        runtime().block_on(self.store.open(room)).expect("opened");
+    }
+
+    /// Closes it and opens what it left. One that leaves nothing stays as it is.
+    pub(super) fn restart(&mut self) {
+        let again: Arc<dyn Store> = match &self.lasts {
+            Lasting::Nothing => return,
+            Lasting::File(_, settings) => {
+                self.store.close();
+                Arc::new(SqliteStore::open_with(settings, self.clock.clone()).expect("opened again"))
+            }
+            Lasting::Stream(_, settings) => {
+                self.store.close();
+                Arc::new(runtime().block_on(NatsStore::connect(settings)).expect("connected again"))
+            }
+        };
+        self.store = again;
+        self.open(&RoomName::lobby());
+    }
+
+    /// Lets so many seconds pass.
+    pub(super) fn pass(&self, seconds: u32) {
+        if self.is_nats() {
+            std::thread::sleep(SECOND * seconds.min(LONGEST));
+        } else {
+            self.clock.skip(Duration::from_secs(seconds.into()));
+        }
+    }
+
+    /// Waits until `look` sees what it should, where that may be late.
+    pub(super) fn becomes<T: PartialEq + std::fmt::Debug>(&self, expected: T, look: impl Fn(&Self) -> T) {
+        let began = Instant::now();
+        while look(self) != expected && began.elapsed() < LATE {
+            std::thread::sleep(Duration::from_millis(20));
+        }
+        assert_eq!(look(self), expected);
+    }
+
+    /// Offset and whether it was a duplicate.
+    pub(super) fn append(&self, key: Option<&str>, text: &str) -> (u64, bool) {
+        let key = key.and_then(|key| Key::parse(key).ok());
+        let drafts = vec![Draft::text(UserId::guest(1), key, text)];
+        let (sender, receiver) = std::sync::mpsc::channel();
+        let report = Box::new(move |stored| sender.send(stored).expect("heard"));
+        self.store.append(&RoomName::lobby(), drafts, 7, report);
+        match receiver.recv().expect("told").expect("stored").remove(0) {
+            Stored::New(frame) => (frame.offset().0, false),
+            Stored::Duplicate { offset, at } => {
+                assert_eq!(at, 7);
+                (offset.0, true)
+            }
+        }
+    }
+
+    pub(super) fn page(&self, span: Span, limit: Limit) -> Page {
+        let read = self.store.read(&RoomName::lobby(), span, limit);
+        runtime().block_on(read).expect("a page")
+    }
+
+    pub(super) fn offsets(&self, span: Span, messages: usize) -> (Vec<u64>, bool) {
+        let page = self.page(span, Limit { messages, bytes: usize::MAX });
+        (page.frames.iter().map(|frame| frame.offset().0).collect(), page.more)
+    }
+
+    pub(super) fn bounds(&self) -> (u64, u64) {
+        self.open(&RoomName::lobby());
+        let bounds = self.store.bounds(&RoomName::lobby()).expect("bounds");
+        (bounds.first.0, bounds.head.0)
+    }
+}
