@@ -19,6 +19,8 @@ mod typed;
 mod recovery;
 /// What is acknowledged outlasts the process, however it ends.
 mod durable;
+/// Several nodes on one NATS.
+mod cluster;
 /// Disks that are full or fail, clocks that jump.
 mod faults;
 /// Files that the server must not touch.
