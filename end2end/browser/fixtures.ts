@@ -55,6 +55,10 @@ export const test = base.extend<TestFixtures, WorkerFixtures>({
       const page = await context.newPage();
       opened.push(page);
       page.on('pageerror', (error) => complain(`uncaught: ${error.message}`));
+      page.on('dialog', (dialog) => {
+        complain(`dialog: ${dialog.message()}`);
+        void dialog.dismiss();
+      });
       page.on('console', (message) => {
         if (['error', 'warning'].includes(message.type())) complain(`${message.type()}: ${message.text()}`);
       });

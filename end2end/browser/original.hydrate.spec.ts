@@ -1,8 +1,6 @@
 // The original program's own page, unchanged but for the port, served from another one as it was then.
 
-import http from 'node:http';
-import { type AddressInfo } from 'node:net';
-
+import { elsewhere } from './elsewhere.ts';
 import { expect, live, say, test, texts } from './fixtures.ts';
 import { Server } from './server.ts';
 
@@ -45,19 +43,7 @@ const ORIGINAL = (address: string) => `<!DOCTYPE html>
 `;
 
 /** Serves the original's page for as long as `use` runs. */
-async function originalFor(server: Server, use: (url: string) => Promise<void>): Promise<void> {
-  const site = http.createServer((request, response) => {
-    if (request.url !== '/') return response.writeHead(204).end();
-    return response.writeHead(200, { 'content-type': 'text/html; charset=utf-8' }).end(ORIGINAL(server.address));
-  });
-  await new Promise<void>((listening) => site.listen(0, '127.0.0.1', listening));
-  try {
-    await use(`http://127.0.0.1:${(site.address() as AddressInfo).port}/`);
-  } finally {
-    site.closeAllConnections();
-    site.close();
-  }
-}
+const originalFor = (server: Server, use: (url: string) => Promise<void>) => elsewhere(ORIGINAL(server.address), use);
 
 test.use({ serverArgs: ['--allow-origin', 'any'] });
 

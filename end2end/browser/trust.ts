@@ -1,0 +1,55 @@
+// What a page is held to that shows what strangers wrote.
+
+import { type APIRequestContext, type Locator, type Page, expect } from '@playwright/test';
+
+import { type Server } from './server.ts';
+
+/** Says `text` as `from`. */
+export type Post = (text: string, from?: string) => Promise<void>;
+
+/** Says things in `room` over HTTP. */
+export function poster(request: APIRequestContext, server: Server, room: string): Post {
+  return async (text, from = 'mallory') => {
+    const answer = await request.post(`${server.url}/api/v1/rooms/${room.slice(3)}/messages`, { data: { text, from } });
+    expect(answer.status(), await answer.text()).toBe(201);
+  };
+}
+
+/** Nothing in `page` is there because somebody wrote it: no element that the page has no use for, no handler in an
+ * attribute, no link but to the web, and no script that ran. */
+export async function holdsOnlyText(page: Page): Promise<void> {
+  const found = await page.evaluate(() => {
+    const all = [...document.querySelectorAll('*')];
+    const strange = 'iframe, object, embed, img, image, video, audio, style, base, meta[http-equiv], math, marquee, details, template';
+    const rows = [...document.querySelectorAll('#result .rows *')].map((element) => element.tagName);
+    const links = [...document.querySelectorAll<HTMLAnchorElement>('#result a')];
+    return {
+      ran: 'pwned' in window,
+      strange: [...document.querySelectorAll(strange)].map((element) => element.outerHTML),
+      rows: rows.filter((tag) => !['DIV', 'P', 'BDI', 'TIME', 'A', 'BUTTON', 'SPAN'].includes(tag)),
+      handlers: all.filter((element) => element.getAttributeNames().some((name) => name.startsWith('on'))).map((element) => element.outerHTML),
+      styled: [...document.querySelectorAll('#result .rows [style]')].map((element) => element.outerHTML),
+      links: links.filter((link) => !/^https?:$/.test(link.protocol)).map((link) => link.outerHTML),
+      foreign: [...document.querySelectorAll('[src], link[href]')].map((element) => element.getAttribute('src') ?? element.getAttribute('href') ?? '').filter((url) => !/^\/(?!\/)/.test(url)),
+    };
+  });
+  expect(found).toEqual({ ran: false, strange: [], rows: [], handlers: [], styled: [], links: [], foreign: [] });
+}
+
+/** Whether each character of `words` stands to the right of the one before it, or on a later line. */
+export function readsLeftToRight(words: Locator): Promise<boolean> {
+  return words.evaluate((element) => {
+    const places: DOMRect[] = [];
+    const walk = document.createTreeWalker(element, NodeFilter.SHOW_TEXT);
+    for (let node = walk.nextNode(); node; node = walk.nextNode()) {
+      for (let at = 0; at < node.textContent!.length; at++) {
+        const range = document.createRange();
+        range.setStart(node, at);
+        range.setEnd(node, at + 1);
+        const place = range.getBoundingClientRect();
+        if (place.width > 0) places.push(place);
+      }
+    }
+    return places.length > 0 && places.every((place, at) => at === 0 || place.left >= places[at - 1].left || place.top > places[at - 1].top);
+  });
+}
