@@ -58,7 +58,7 @@ export class Fanfare extends EventTarget {
     if (options.after !== undefined) this.#seen = { offset: options.after, epoch: options.epoch };
     const { storage } = options;
     this.id = options.id ?? storage?.getItem(this.#name('id')) ?? `guest-${random().slice(0, 6)}`;
-    if (!options.id) storage?.setItem(this.#name('id'), this.id);
+    if (!options.id) this.#keep(this.#name('id'), this.id);
     this.#told = this.#seen?.offset ?? -1;
     this.#restore();
     globalThis.addEventListener?.('online', this.#doubt);
@@ -369,8 +369,12 @@ export class Fanfare extends EventTarget {
   }
 
   #store(key, { text, offset, epoch }) {
+    this.#keep(this.#entry(key), JSON.stringify({ text, offset, epoch }), key);
+  }
+
+  #keep(name, value, key) {
     try {
-      this.#options.storage?.setItem(this.#entry(key), JSON.stringify({ text, offset, epoch }));
+      this.#options.storage?.setItem(name, value);
     } catch (error) {
       // A full storage: it is sent all the same.
       this.#tell('error', { code: 'storage', message: String(error), retry: false, key });

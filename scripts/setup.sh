@@ -163,5 +163,7 @@ if [ "$purpose" = deb ]; then
   CARGO_PROFILE_RELEASE_OPT_LEVEL=0 install_tool cargo-deb "cargo deb --version" "$CARGO_DEB_VERSION" --locked
 fi
 if [ "$purpose" = docs ]; then
-  CARGO_PROFILE_RELEASE_OPT_LEVEL=0 install_tool mdbook "mdbook --version" "v$MDBOOK_VERSION" --locked --no-default-features --features search
+  # It says v0.5.4 where others say 0.5.4.
+  mdbook_version() { mdbook --version | tr v ' '; }
+  CARGO_PROFILE_RELEASE_OPT_LEVEL=0 install_tool mdbook mdbook_version "$MDBOOK_VERSION" --locked --no-default-features --features search
 fi

@@ -45,6 +45,7 @@ else
 fi
 promise "the documentation builds without warnings" \
   env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --no-deps --features ssr --document-private-items
+promise "the book builds" scripts/docs.sh
 promise "server and page build" scripts/build.sh dev
 promise "the server keeps its promises (Rust tests)" cargo test --quiet --locked --features ssr
 promise "no input upsets the decoders or the session (fuzzing, briefly)" scripts/fuzz.sh 5

@@ -305,6 +305,9 @@ test('the example works on another site too', async ({ visit, server }) => {
   await page.getByRole('textbox', { name: 'Message' }).fill('from elsewhere');
   await page.getByRole('button', { name: 'Send' }).click();
   await expect(page.getByRole('listitem')).toHaveText([/: from elsewhere$/]);
+  // The file need not be copied there either.
+  const name = await page.evaluate(async (file) => ((await import(file)) as object as { Fanfare: { name: string } }).Fanfare.name, `${server.url}/fanfare.js`);
+  expect(name).toBe('Fanfare');
   site.close();
   site.closeAllConnections();
 });
