@@ -107,6 +107,28 @@ async fn streams_do_not_take_the_places_of_those_that_ask() {
 }
 
 #[tokio::test]
+async fn one_address_cannot_hold_all_places_of_those_that_ask() {
+    // More than half of those that there are.
+    const SOCKETS: usize = 2100;
+    rlimit::increase_nofile_limit(u64::MAX).expect("files for as many sockets");
+    let server =
+        Server::start(&["--connect-burst", "5000", "--header-timeout", "1m", "--log-level", "error"]);
+    let mut idle = Vec::new();
+    for _socket in 0..SOCKETS {
+        idle.push(soon(TcpStream::connect(server.address)).await.expect("the server listens"));
+    }
+    let refused = soon(reqwest::get(server.url("/api/v1/openapi.json"))).await.expect("an answer");
+    assert_eq!((refused.status().as_u16(), refused.headers().contains_key("retry-after")), (429, true));
+    let body = soon(refused.text()).await.expect("text");
+    assert!(body.contains("too_many_at_once") && body.contains("2048"), "{body}");
+    let elsewhere = reqwest::Client::builder().local_address(std::net::IpAddr::from([127, 0, 0, 2])).build();
+    let request = elsewhere.expect("a client").get(server.url("/api/v1/openapi.json"));
+    assert_eq!(soon(request.send()).await.expect("an answer").status(), 200);
+    drop(idle);
+    server.join_when_free("id=ann").await.leave().await;
+}
+
+#[tokio::test]
 async fn half_a_request_or_none_is_closed_after_the_header_timeout() {
     let server = Server::start(&["--header-timeout", "200ms"]);
     for opening in ["", "GET /ws HTTP/1.1\r\nHost: localhost\r\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"] {

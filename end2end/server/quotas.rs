@@ -4,6 +4,7 @@ use reqwest::Client;
 
 use crate::client::ask;
 use crate::harness::{Peer, Server};
+use crate::metrics::figure;
 use crate::typed::{join, say};
 
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
@@ -63,6 +64,7 @@ async fn connections_of_one_id_share_what_it_may_say_with_http() {
     assert!(refused[0].contains("one id may send 1 messages a second, 2 at once (--id-rate)"), "{refused:?}");
     let message = refused_post(&server, "ann", "127.0.0.1").await;
     assert!(message.contains("--id-rate"), "{message}");
+    assert_ne!(figure(&server, "fanfare_rate_limited_total{quota=\"id\"}").await, 0);
     assert_eq!(refusal(&mut bob).await, None, "bob has said nothing yet");
     assert_eq!(post(&server, "ann", "192.0.2.1").await.0, 201, "a name that nobody proves is not taken away");
 }
@@ -79,6 +81,7 @@ async fn everybody_at_one_address_shares_what_it_may_say() {
         message.contains("one address may send 1 messages a second, 3 at once (--address-rate)"),
         "{message}"
     );
+    assert_ne!(figure(&server, "fanfare_rate_limited_total{quota=\"address\"}").await, 0);
     assert_eq!(post(&server, "ann", "2001:db8:0:1::1").await.0, 201, "another host");
     // A plain client cannot be told and is closed.
     let mut plain = server.join("plain").await;

@@ -20,7 +20,7 @@ use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tracing::{debug, warn};
 
 use crate::server::auth::Proxies;
-use crate::server::http::door::Door;
+use crate::server::http::door::{Door, Visit};
 use crate::server::http::entrance::{Entrance, MAX_HEAD_BYTES, MAX_HEADERS};
 use crate::server::metrics;
 use crate::server::session::Rate;
@@ -52,9 +52,16 @@ pub struct AcceptSettings {
 
 /// One of the [`MAX_HTTP_CONNECTIONS`] places of a listener, held by a connection while it is open.
 #[derive(Clone, Debug)]
-pub(super) struct Place(Arc<Mutex<Option<OwnedSemaphorePermit>>>);
+pub(super) struct Place(Arc<Mutex<Option<Held>>>);
+
+/// What holds a place: among all, and among those of one address.
+type Held = (Option<OwnedSemaphorePermit>, Option<Visit>);
 
 impl Place {
+    fn new(held: Held) -> Self {
+        Self(Arc::new(Mutex::new(Some(held))))
+    }
+
     /// Frees it for another connection: the Hub counts this one from now on.
     pub(super) fn give_back(&self) {
         let place = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
@@ -76,7 +83,8 @@ pub async fn serve(
         .max_buf_size(MAX_HEAD_BYTES + HEAD_MARGIN_BYTES)
         .max_headers(MAX_HEADERS + HEADERS_MARGIN);
     let places = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS as usize));
-    let door = Arc::new(Door::new(settings.connect_rate, settings.proxies));
+    let most = MAX_HTTP_CONNECTIONS as usize;
+    let door = Arc::new(Door::new(settings.connect_rate, settings.proxies, most));
     // Never sent on: it ends when every connection has dropped its sender.
     let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
     loop {
@@ -84,10 +92,10 @@ pub async fn serve(
             () = stopped(&mut stop) => break,
             accepted = accept(&listener, &places) => accepted,
         };
-        let Some(stream) = door.admit(stream, peer, &http) else { continue };
+        let Some((stream, visit)) = door.admit(stream, peer, &http) else { continue };
         // Small messages must leave at once; a failure would only make them late.
         let _ = stream.set_nodelay(true);
-        let place = Place(Arc::new(Mutex::new(place)));
+        let place = Place::new((place, visit));
         let entrance = Entrance { door: door.clone(), router: router.clone(), peer, place };
         let asked = Arc::new(Notify::new());
         let asks = asked.clone();

@@ -1,11 +1,14 @@
-//! Keeps those out who connect too fast: before a byte is read of them, so that a storm costs little.
+//! Keeps those out who connect too fast, or hold too many of the places of those that ask: before a byte is read of
+//! them, so that a storm costs little.
 //!
 //! Whom a trusted proxy asks for is only in the head of each request. There each request counts as a connection:
 //! how many of them share one is the proxy's affair.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::response::IntoResponse;
@@ -32,6 +35,8 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 pub(super) struct Door {
     opened: Instant,
     rate: Rate,
+    /// Most places that one address may hold.
+    most: usize,
     proxies: Proxies,
     /// Places for those who are told why.
     refusals: Arc<Semaphore>,
@@ -41,18 +46,38 @@ pub(super) struct Door {
 #[derive(Debug)]
 struct State {
     limiters: Limiters<Host>,
+    /// How many places each holds.
+    inside: HashMap<Host, usize>,
     /// How many were refused since the log said so, and when that was.
     untold: u64,
     told: Option<Moment>,
 }
 
+/// Someone who was let in, until it is dropped.
+#[derive(Debug)]
+pub(super) struct Visit {
+    door: Arc<Door>,
+    host: Host,
+}
+
+/// Why someone was not let in.
+#[derive(Clone, Copy, Debug)]
+enum Refusal {
+    /// It may come again after this.
+    TooFast(Duration),
+    /// It holds as many places as it may.
+    TooMany,
+}
+
 impl Door {
-    /// Lets every address in at `rate`, and every one that `proxies` ask for.
-    pub(super) fn new(rate: Rate, proxies: Proxies) -> Self {
-        let state = State { limiters: Limiters::new(rate), untold: 0, told: None };
+    /// Lets every address in at `rate`, and every one that `proxies` ask for. Of `places` nobody but a proxy gets
+    /// more than half, unless the rate is unlimited: then all that come are taken to be friends.
+    pub(super) fn new(rate: Rate, proxies: Proxies, places: usize) -> Self {
+        let state = State { limiters: Limiters::new(rate), inside: HashMap::new(), untold: 0, told: None };
         Self {
             opened: Instant::now(),
             rate,
+            most: if rate.per_second == 0 { places } else { places / 2 },
             proxies,
             refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
             state: Mutex::new(state),
@@ -66,17 +91,22 @@ impl Door {
 
     /// Whether `peer` may come in; if not, its `stream` is refused.
     pub(super) fn admit(
-        &self,
+        self: &Arc<Self>,
         stream: TcpStream,
         peer: SocketAddr,
         http: &http1::Builder,
-    ) -> Option<TcpStream> {
+    ) -> Option<(TcpStream, Option<Visit>)> {
         if self.proxies.trusts(peer.ip()) {
-            return Some(stream);
+            return Some((stream, None));
         }
-        let Err(wait) = self.count(peer.ip()) else { return Some(stream) };
-        self.refuse(stream, wait, http);
-        None
+        let entered = self.count(peer.ip()).and_then(|()| self.enter(peer.ip()));
+        match entered {
+            Ok(visit) => Some((stream, Some(visit))),
+            Err(refusal) => {
+                self.refuse(stream, refusal, http);
+                None
+            }
+        }
     }
 
     /// Whether a request of `client` may pass that came from `peer`. Whoever asks for itself was counted when it
@@ -85,38 +115,81 @@ impl Door {
         if !self.proxies.trusts(peer) {
             return Ok(());
         }
-        self.count(client).map_err(|wait| ApiError::ConnectsTooFast { rate: self.rate, wait })
+        self.count(client).map_err(|refusal| self.error(refusal))
     }
 
     /// Counts a connection from `address`, or says how long it must wait.
-    fn count(&self, address: IpAddr) -> Result<(), Duration> {
-        let now = Moment::after_start(self.opened.elapsed());
-        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        let wait = match state.limiters.take(Host::of(address), 1, now) {
-            Ok(()) => return Ok(()),
-            Err(wait) => wait,
-        };
-        state.untold += 1;
-        // Not a line for each: a storm of them would be one of lines.
-        if state.told.is_none_or(|told| now.since(told) >= TELL_EVERY) {
-            info!(address = %address.to_canonical(), refused = state.untold, "refused: connects too fast");
-            (state.untold, state.told) = (0, Some(now));
+    fn count(&self, address: IpAddr) -> Result<(), Refusal> {
+        let now = self.now();
+        let mut state = self.lock();
+        state.limiters.take(Host::of(address), 1, now).map_err(|wait| {
+            state.tell(address, now, "connects too fast");
+            Refusal::TooFast(wait)
+        })
+    }
+
+    /// Takes a place for `address`.
+    fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Visit, Refusal> {
+        let host = Host::of(address);
+        let mut state = self.lock();
+        let inside = state.inside.entry(host).or_default();
+        if *inside >= self.most {
+            state.tell(address, self.now(), "asks for too much at once");
+            return Err(Refusal::TooMany);
         }
-        Err(wait)
+        *inside += 1;
+        Ok(Visit { door: self.clone(), host })
+    }
+
+    fn now(&self) -> Moment {
+        Moment::after_start(self.opened.elapsed())
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn error(&self, refusal: Refusal) -> ApiError {
+        match refusal {
+            Refusal::TooFast(wait) => ApiError::ConnectsTooFast { rate: self.rate, wait },
+            Refusal::TooMany => ApiError::TooManyAtOnce { limit: self.most },
+        }
     }
 
     /// Answers whatever is asked with 429, if there is a place for that; else just closes.
-    fn refuse(&self, stream: TcpStream, wait: Duration, http: &http1::Builder) {
+    fn refuse(self: &Arc<Self>, stream: TcpStream, refusal: Refusal, http: &http1::Builder) {
         let Ok(place) = self.refusals.clone().try_acquire_owned() else {
-            return metrics::refused("connects_too_fast");
+            return metrics::refused(self.error(refusal).code());
         };
-        let rate = self.rate;
-        let refusal = move || ApiError::ConnectsTooFast { rate, wait }.into_response();
-        let service = service_fn(move |_| std::future::ready(Ok::<_, Infallible>(refusal())));
-        let connection = http.clone().keep_alive(false).serve_connection(TokioIo::new(stream), service);
+        let door = self.clone();
+        let answer = move |_| std::future::ready(Ok::<_, Infallible>(door.error(refusal).into_response()));
+        let connection =
+            http.clone().keep_alive(false).serve_connection(TokioIo::new(stream), service_fn(answer));
         tokio::spawn(async move {
             let _ended = connection.await;
             drop(place);
         });
+    }
+}
+
+impl State {
+    /// Has the log say that `address` was refused. Not a line for each: a storm of them would be one of lines.
+    fn tell(&mut self, address: IpAddr, now: Moment, reason: &'static str) {
+        self.untold += 1;
+        if self.told.is_none_or(|told| now.since(told) >= TELL_EVERY) {
+            info!(address = %address.to_canonical(), refused = self.untold, reason, "refused");
+            (self.untold, self.told) = (0, Some(now));
+        }
+    }
+}
+
+impl Drop for Visit {
+    fn drop(&mut self) {
+        if let Entry::Occupied(mut inside) = self.door.lock().inside.entry(self.host) {
+            *inside.get_mut() -= 1;
+            if *inside.get() == 0 {
+                inside.remove();
+            }
+        }
     }
 }

@@ -62,10 +62,10 @@ fn check_head(request: &Request<Incoming>) -> Result<(), ApiError> {
         return Err(ApiError::LongTarget { limit: MAX_TARGET_BYTES });
     }
     if headers.len() > MAX_HEADERS {
-        return Err(ApiError::ManyHeaders { limit: MAX_HEADERS });
+        return Err(ApiError::LargeHead { what: "headers", limit: MAX_HEADERS });
     }
     if bytes > MAX_HEAD_BYTES {
-        return Err(ApiError::LargeHead { limit: MAX_HEAD_BYTES });
+        return Err(ApiError::LargeHead { what: "bytes of headers", limit: MAX_HEAD_BYTES });
     }
     Ok(())
 }

@@ -128,6 +128,12 @@ pub(super) enum ApiError {
         /// How long to wait.
         wait: Duration,
     },
+    /// More places than one address may hold.
+    #[error("one address may ask for {limit} things at once; close connections that are not needed")]
+    TooManyAtOnce {
+        /// How many connections are allowed.
+        limit: usize,
+    },
     /// More messages than an id or an address may say.
     #[error("{0}")]
     TooFast(#[from] TooFast),
@@ -161,15 +167,11 @@ pub(super) enum ApiError {
         /// How many bytes are allowed.
         limit: usize,
     },
-    /// More headers than allowed.
-    #[error("the request has more than the {limit} headers allowed")]
-    ManyHeaders {
-        /// How many are allowed.
-        limit: usize,
-    },
-    /// More bytes of headers than allowed.
-    #[error("the headers are larger than the {limit} bytes allowed")]
+    /// More of a request's head than allowed.
+    #[error("the request has more than the {limit} {what} allowed")]
     LargeHead {
+        /// `headers`, or `bytes of headers`.
+        what: &'static str,
         /// How many are allowed.
         limit: usize,
     },
@@ -218,25 +220,29 @@ impl ApiError {
             Self::Body(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bad_body"),
             Self::TooBig { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_big"),
             Self::TooMany { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_many"),
+            Self::TooManyAtOnce { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_at_once"),
             Self::ConnectsTooFast { .. } => (StatusCode::TOO_MANY_REQUESTS, "connects_too_fast"),
             Self::TooFast(_) => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
             Self::Slow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
             Self::BrokenOff => (StatusCode::BAD_REQUEST, "broken_off"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::LongTarget { .. } => (StatusCode::URI_TOO_LONG, "address_too_long"),
-            Self::ManyHeaders { .. } | Self::LargeHead { .. } => {
-                (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large")
-            }
+            Self::LargeHead { .. } => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large"),
         }
     }
 }
 
 impl ApiError {
+    /// What programs know it by, and counters.
+    pub(super) fn code(&self) -> &'static str {
+        self.status_and_code().1
+    }
+
     /// When the same request may succeed, if it may.
     const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TooFast(TooFast { wait, .. }) | Self::ConnectsTooFast { wait, .. } => Some(*wait),
-            Self::Refused(_) | Self::Store(_) | Self::Busy => Some(RETRY_AFTER),
+            Self::Refused(_) | Self::Store(_) | Self::Busy | Self::TooManyAtOnce { .. } => Some(RETRY_AFTER),
             _ => None,
         }
     }

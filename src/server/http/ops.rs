@@ -12,7 +12,6 @@ use tokio::sync::watch;
 use crate::server::auth::WebPolicy;
 use crate::server::http::router::guarded;
 use crate::server::http::{State, api, error};
-use crate::server::hub::Hub;
 use crate::server::metrics::{Metrics, Readings};
 use crate::server::release;
 use crate::server::store::Health;
@@ -23,10 +22,9 @@ const METRICS_TYPE: &str = "text/plain; version=0.0.4";
 /// `GET /healthz`: the process is up and answers. `GET /readyz`: the store took the last write; else 503 and why
 /// not. `GET /metrics`: what is counted. `GET /version`: which program this is. `/api/v1/admin`: the operator's calls.
 pub fn router(state: State, metrics: Metrics, store: watch::Receiver<Health>, web: WebPolicy) -> Router {
-    let hub = state.hub.clone();
-    let health = store.clone();
+    let (shared, health) = (state.clone(), store.clone());
     let figures = async move || {
-        let text = metrics.render(readings(&hub, &health));
+        let text = metrics.render(readings(&shared, &health));
         ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response()
     };
     let router = Router::new()
@@ -40,12 +38,13 @@ pub fn router(state: State, metrics: Metrics, store: watch::Receiver<Health>, we
     guarded(router, Arc::new(web))
 }
 
-fn readings(hub: &Hub, store: &watch::Receiver<Health>) -> Readings {
+fn readings(State { hub, quotas, .. }: &State, store: &watch::Receiver<Health>) -> Readings {
     let (delivered, delivered_bytes) = hub.delivered();
     Readings {
         connections: hub.connections(),
         rooms: hub.rooms(),
         held: hub.memory().held(),
+        rate_limited: quotas.refusals(),
         delivered,
         delivered_bytes,
         is_ready: *store.borrow() == Health::Ready,

@@ -148,6 +148,8 @@ pub struct Readings {
     pub rooms: usize,
     /// Bytes that clients make the process hold.
     pub held: usize,
+    /// Messages refused so far, by the quota that refused them.
+    pub rate_limited: [(&'static str, u64); 4],
     /// Messages delivered so far, times readers.
     pub delivered: u64,
     /// Their bytes.
@@ -192,11 +194,15 @@ impl Metrics {
 
     /// All figures, in the text format of Prometheus (version 0.0.4).
     pub fn render(&self, readings: Readings) -> String {
-        let Readings { connections, rooms, held, delivered, delivered_bytes, is_ready } = readings;
+        let Readings { connections, rooms, held, rate_limited, delivered, delivered_bytes, is_ready } =
+            readings;
         gauge!(CONNECTIONS).set(connections as f64);
         gauge!(ROOMS).set(rooms as f64);
         gauge!(HELD).set(held as f64);
         gauge!(STORE_READY).set(f64::from(u8::from(is_ready)));
+        for (quota, refused) in rate_limited {
+            counter!(RATE_LIMITED, "quota" => quota).absolute(refused);
+        }
         counter!(DELIVERED).absolute(delivered);
         counter!(DELIVERED_BYTES).absolute(delivered_bytes);
         Collector::default().collect();

@@ -30,6 +30,8 @@ pub(super) const CONNECTIONS: &str = "fanfare_connections";
 pub(super) const ROOMS: &str = "fanfare_rooms";
 /// Bytes that clients make the process hold.
 pub(super) const HELD: &str = "fanfare_held_bytes";
+/// Messages that came too fast, by the quota that refused them.
+pub(super) const RATE_LIMITED: &str = "fanfare_rate_limited_total";
 /// Whether the store takes anything.
 pub(super) const STORE_READY: &str = "fanfare_store_ready";
 /// From being stored to having been handed to every reader.
@@ -77,6 +79,7 @@ const fn line(name: &'static str, kind: Kind, help: &'static str) -> Series {
 pub(super) const TABLE: &[Series] = &[
     line(CONNECTIONS, Kind::Gauge, "Connections that are open: WebSockets and streams"),
     line(ROOMS, Kind::Gauge, "Rooms in memory"),
+    line(RATE_LIMITED, Kind::Counter, "Messages that came too fast, by the quota that refused them"),
     line(HELD, Kind::Gauge, "Bytes that clients make the process hold, against --memory-budget"),
     line(
         PUBLISHED,

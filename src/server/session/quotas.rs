@@ -10,6 +10,7 @@
 //! - Locks are short, and there are none where there is no limit.
 
 use std::hash::Hash;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -31,6 +32,18 @@ pub enum Quota {
 }
 
 impl Quota {
+    const ALL: [Self; 4] = [Self::Connection, Self::Id, Self::Address, Self::Http];
+
+    /// Its name in a counter.
+    const fn as_str(self) -> &'static str {
+        match self {
+            Self::Connection => "connection",
+            Self::Id => "id",
+            Self::Address => "address",
+            Self::Http => "http",
+        }
+    }
+
     /// Whose it is, and the setting that says how much it is.
     const fn names(self) -> (&'static str, &'static str) {
         match self {
@@ -99,6 +112,8 @@ pub struct Quotas {
     ids: Shared<Speaker>,
     hosts: Shared<Host>,
     posts: Shared<Host>,
+    /// How often each quota refused something.
+    refusals: [AtomicU64; Quota::ALL.len()],
 }
 
 impl Quotas {
@@ -108,6 +123,7 @@ impl Quotas {
             ids: Shared::new(Quota::Id, rates.id),
             hosts: Shared::new(Quota::Address, rates.address),
             posts: Shared::new(Quota::Http, rates.http),
+            refusals: Default::default(),
         }
     }
 
@@ -123,8 +139,19 @@ impl Quotas {
     /// The first quota that is used up.
     pub fn post(&self, host: Host, speakers: &[(Speaker, u32)], now: Moment) -> Result<(), TooFast> {
         let messages = speakers.iter().map(|(_, messages)| messages).sum();
-        self.posts.take(host, messages, now)?;
-        self.say(host, speakers, now).inspect_err(|_| self.posts.give_back(&host, messages))
+        let posted = self.posts.take(host, messages, now).and_then(|()| {
+            self.say(host, speakers, now).inspect_err(|_| self.posts.give_back(&host, messages))
+        });
+        posted.inspect_err(|too_fast| self.refused(too_fast))
+    }
+
+    /// How often each quota refused something so far.
+    pub fn refusals(&self) -> [(&'static str, u64); Quota::ALL.len()] {
+        Quota::ALL.map(|quota| (quota.as_str(), self.refusals[quota as usize].load(Ordering::Relaxed)))
+    }
+
+    fn refused(&self, too_fast: &TooFast) {
+        self.refusals[too_fast.quota as usize].fetch_add(1, Ordering::Relaxed);
     }
 
     fn say(&self, host: Host, speakers: &[(Speaker, u32)], now: Moment) -> Result<(), TooFast> {
@@ -194,9 +221,12 @@ impl Pace {
     /// The first quota that is used up.
     pub fn say(&mut self, now: Moment) -> Result<(), TooFast> {
         let (quota, rate) = (Quota::Connection, self.rate);
-        self.limiter.take(1, rate, now).map_err(|wait| TooFast { quota, rate, wait })?;
-        let said = self.quotas.say(self.host, &[(self.speaker.clone(), 1)], now);
-        said.inspect_err(|_| self.limiter.give_back(1, rate))
+        let own = self.limiter.take(1, rate, now).map_err(|wait| TooFast { quota, rate, wait });
+        let said = own.and_then(|()| {
+            let said = self.quotas.say(self.host, &[(self.speaker.clone(), 1)], now);
+            said.inspect_err(|_| self.limiter.give_back(1, rate))
+        });
+        said.inspect_err(|too_fast| self.quotas.refused(too_fast))
     }
 }
 

@@ -71,6 +71,7 @@ fn a_batch_passes_whole_or_costs_nothing() {
     assert_eq!(passes(&mut pace(&quotas, "carol", 1)), (4, Quota::Connection));
     assert_eq!(passes(&mut pace(&quotas, "carol", 1)), (0, Quota::Address));
     assert_eq!(quotas.most_at_once(), Some(6));
+    assert_eq!(quotas.refusals(), [("connection", 1), ("id", 2), ("address", 1), ("http", 2)]);
 }
 
 #[test]
