@@ -7,11 +7,12 @@ use std::time::Duration;
 
 use floors::protocol::UserId;
 use floors::server::room::{Dialect, Moment};
-use floors::server::session::{Action, Host, Pace, QuotaRates, Quotas, Rate, Session, Speaker};
+use floors::server::session::{Action, Host, Lease, Pace, QuotaRates, Quotas, Rate, Session, Speaker};
 use floors::server::wire::Incoming;
 use libfuzzer_sys::fuzz_target;
 
 const RATE: Rate = Rate { per_second: 10, burst: 20 };
+const LEASE: Lease = Lease { may_write: true, ends: None };
 
 fuzz_target!(|conversation: (bool, Vec<(u8, u8, String)>)| {
     let (is_typed, messages) = conversation;
@@ -20,7 +21,7 @@ fuzz_target!(|conversation: (bool, Vec<(u8, u8, String)>)| {
     let host = Host::of(IpAddr::from([192, 0, 2, 1]));
     let quotas = Arc::new(Quotas::new(QuotaRates::UNLIMITED));
     let pace = Pace::new(RATE, quotas, Speaker::claimed(id.clone(), host), host, now);
-    let mut session = Session::new(dialect, id, true, pace, 100, now);
+    let mut session = Session::new(dialect, id, pace, 100, now);
     let (mut millis, mut published) = (0, 0);
     for (kind, pause, text) in &messages {
         millis += u64::from(*pause);
@@ -30,7 +31,7 @@ fuzz_target!(|conversation: (bool, Vec<(u8, u8, String)>)| {
             3 => Incoming::Ping(text.as_bytes()),
             _ => Incoming::Pong,
         };
-        if let Action::Publish(_) = session.on(incoming, Moment::after_start(Duration::from_millis(millis))) {
+        if let Action::Publish(_) = session.on(incoming, &LEASE, Moment::after_start(Duration::from_millis(millis))) {
             published += 1;
         }
     }

@@ -47,6 +47,7 @@ pub fn decode(json: &str) -> Option<Push> {
             key: key(&fields),
         },
         "drain" => Push::Drain { reconnect_after_ms: fields.number("reconnect_after_ms")? },
+        "token" => Push::Token { expires_at: fields.number("expires_at") },
         "pong" => Push::Pong,
         _ => return None,
     })
@@ -60,6 +61,7 @@ pub fn encode(command: &Command) -> String {
         Command::Say { text, key: Some(key) } => {
             draft("say").with("text", text.as_str()).with("key", key.as_str())
         }
+        Command::Token { token } => draft("token").with("token", token.reveal()),
         Command::Ping => draft("ping"),
         Command::History { before, limit } => {
             let mut draft = draft("history");
@@ -133,6 +135,8 @@ fn error_code(code: &str) -> ErrorCode {
         "unknown_type" => ErrorCode::UnknownType,
         "bad_field" => ErrorCode::BadField,
         "not_text" => ErrorCode::NotText,
+        "bad_token" => ErrorCode::BadToken,
+        "not_allowed" => ErrorCode::NotAllowed,
         _ => ErrorCode::BadJson,
     }
 }

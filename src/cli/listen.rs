@@ -12,12 +12,11 @@ use rustix::io::retry_on_intr;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 
-use crate::cli::client::{Cursor, Heard, Link, News, Seen, ServerUrl, url_flag};
+use crate::cli::client::{Cursor, Heard, Link, News, Pass, Seen, ServerUrl, token_flag, url_flag};
 use crate::cli::text::{self, Style};
 use crate::cli::{Failure, Mistakes, interrupted, note, start};
 use crate::protocol::Push;
 use crate::protocol::RoomName;
-use crate::protocol::UserId;
 
 /// The subcommand's arguments.
 pub(super) fn command() -> Command {
@@ -31,6 +30,7 @@ pub(super) fn command() -> Command {
             "Print each message as the JSON object that fanfare.v1 makes of it, and each gap",
         ))
         .arg(url_flag())
+        .arg(token_flag())
         .after_help(
             "It comes back by itself when the server restarts or the network breaks, without losing or repeating \
              a line; what the server no longer has is told as a gap on standard error. It ends with 0 on Ctrl-C \
@@ -42,6 +42,7 @@ pub(super) fn command() -> Command {
 /// What to listen to, and how to show it.
 struct Plan {
     server: ServerUrl,
+    pass: Option<Pass>,
     room: RoomName,
     seen: Option<Seen>,
     shown: Shown,
@@ -70,8 +71,11 @@ impl Plan {
             None => Some(None),
         };
         let shown = if matches.get_flag("json") { Shown::Json } else { Shown::Line(style()) };
-        match (server, room, seen) {
-            (Some(server), Some(room), Some(seen)) => Ok(Self { server, room, seen, shown }),
+        let pass = Pass::given(matches, &mut mistakes);
+        match (server, room, seen, pass) {
+            (Some(server), Some(room), Some(seen), Some(pass)) => {
+                Ok(Self { server, pass, room, seen, shown })
+            }
             _ => Err(mistakes.into()),
         }
     }
@@ -84,8 +88,7 @@ fn style() -> Style {
 }
 
 async fn listen(plan: Plan) -> anyhow::Result<()> {
-    let id = UserId::guest(fastrand::u64(..));
-    let mut link = Link::new(plan.server, plan.room, id);
+    let mut link = Link::new(plan.server, plan.room, None, plan.pass);
     let result = tokio::select! {
         result = follow(&mut link, Cursor::new(plan.seen), plan.shown) => result,
         result = interrupted() => result,

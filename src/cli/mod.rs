@@ -13,6 +13,7 @@ mod serve;
 mod settings;
 mod supervisor;
 mod text;
+mod token;
 mod verify;
 
 use std::fmt::Display;
@@ -70,6 +71,7 @@ pub fn run() -> ExitCode {
         Some(("import", matches)) => archive::run_import(matches),
         Some(("listen", matches)) => listen::run(matches),
         Some(("send", matches)) => send::run(matches),
+        Some(("token", matches)) => token::run(matches),
         Some(("verify", matches)) => verify::run(matches),
         Some((_, matches)) => serve::run(matches),
         None => serve::run(&matches),
@@ -108,6 +110,7 @@ fn command() -> Command {
         .subcommand(listen::command())
         .subcommand(admin::command())
         .subcommand(bench::command())
+        .subcommand(token::command())
         .subcommand(verify::command())
 }
 

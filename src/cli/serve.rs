@@ -28,6 +28,14 @@ async fn serve(config: Config, sockets: Listeners) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let server = Server::bind(config, sockets).await?;
+    if let Some(keyring) = server.keyring() {
+        let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+        tokio::spawn(async move {
+            while hangup.recv().await.is_some() {
+                keyring.reread();
+            }
+        });
+    }
     announce(&server)?;
     supervisor::tell(NotifyState::Ready);
     tokio::spawn(supervisor::keep_telling());

@@ -68,12 +68,12 @@ fn explain(text: &str, error: &serde_json::Error) -> CommandError {
     let Ok(Tagged { kind, key }) = tagged else { return no_object(error.to_string()) };
     let key = key.as_ref().and_then(Value::as_str).and_then(|key| Key::parse(key).ok());
     match kind.as_ref().and_then(Value::as_str) {
-        Some("say" | "ping" | "history") => {
+        Some("say" | "ping" | "history" | "token") => {
             CommandError { code: ErrorCode::BadField, message: error.to_string(), key }
         }
         _ => CommandError {
             code: ErrorCode::UnknownType,
-            message: "type must be one of \"say\", \"ping\", \"history\"".to_owned(),
+            message: "type must be one of \"say\", \"ping\", \"history\", \"token\"".to_owned(),
             key,
         },
     }
@@ -172,6 +172,7 @@ mod tests {
             Push::Gap { after: offset, before: offset, count: None, reason: GapReason::Expired },
             Push::Presence { count: 0, joined: Vec::new(), left: Vec::new() },
             Push::Error { code: ErrorCode::BadJson, message: String::new(), retry: false, key: None },
+            Push::Token { expires_at: Some(1) },
             Push::Drain { reconnect_after_ms: 1 },
             Push::Pong,
         ] {

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{Key, Offset};
+use super::{Key, Offset, Token};
 
 /// A client's frame.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -15,6 +15,11 @@ pub enum Command {
         /// Makes it repeatable, and asks for an `ack`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<Key>,
+    },
+    /// Goes on with another token of the same `sub`, when the one that it came with is about to end.
+    Token {
+        /// The token.
+        token: Token,
     },
     /// Asks for a `pong`.
     Ping,

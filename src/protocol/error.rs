@@ -16,6 +16,8 @@ pub enum ErrorCode {
     NotText,
     /// More messages than `--message-rate` allows.
     RateLimited,
+    /// The token of a `token` is none, or not of the client that sent it.
+    BadToken,
     /// The client may not do this: its token has no such grant.
     NotAllowed,
     /// The store could not take it now.
@@ -24,12 +26,13 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::BadJson,
         Self::UnknownType,
         Self::BadField,
         Self::NotText,
         Self::RateLimited,
+        Self::BadToken,
         Self::NotAllowed,
         Self::StoreUnavailable,
     ];
@@ -42,6 +45,7 @@ impl ErrorCode {
             Self::BadField => "bad_field",
             Self::NotText => "not_text",
             Self::RateLimited => "rate_limited",
+            Self::BadToken => "bad_token",
             Self::NotAllowed => "not_allowed",
             Self::StoreUnavailable => "store_unavailable",
         }

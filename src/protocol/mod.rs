@@ -7,6 +7,7 @@ mod name;
 mod shown;
 mod key;
 mod position;
+mod token;
 mod command;
 mod push;
 mod codec;
@@ -23,6 +24,7 @@ pub use key::{Key, KeyError};
 pub use name::{NameError, RoomName, UserId};
 pub use position::{Epoch, Offset, Position, PositionError};
 pub use push::{Body, GapReason, Publication, Push, Recovery, Welcome};
+pub use token::Token;
 
 /// The subprotocol that chooses the typed dialect.
 pub const SUBPROTOCOL: &str = "fanfare.v1";

@@ -62,6 +62,12 @@ pub enum Push {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<Key>,
     },
+    /// The answer to a `token`: it is good, and the connection goes on with it.
+    Token {
+        /// When it ends, in milliseconds since 1970 UTC; absent from a server that asks for no token.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires_at: Option<u64>,
+    },
     /// The server is about to stop.
     Drain {
         /// How long to wait before coming back, different for each client.
@@ -82,6 +88,7 @@ impl Push {
             Self::Gap { .. } => "gap",
             Self::Presence { .. } => "presence",
             Self::Error { .. } => "error",
+            Self::Token { .. } => "token",
             Self::Drain { .. } => "drain",
             Self::Pong => "pong",
         }

@@ -13,6 +13,7 @@
 //! - `transport` open WebSockets and their kernel sockets.
 //! - `http` the page, the upgrade, the API. The only floor that names `app`.
 //! - `config` raw settings to checked ones.
+//! - `keyring` the key file while the server runs.
 
 pub mod wire;
 pub mod room;
@@ -25,6 +26,7 @@ pub mod hub;
 pub mod transport;
 pub mod http;
 pub mod config;
+mod keyring;
 
 use std::io;
 use std::net::SocketAddr;
@@ -43,6 +45,8 @@ use crate::server::hub::Hub;
 use crate::server::metrics::Metrics;
 use crate::server::session::Rate;
 use crate::server::store::{Health, OpenStoreError, Store};
+
+pub use crate::server::keyring::Keyring;
 
 /// How long the end may take: under the 10 s that supervisors commonly wait.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
@@ -120,12 +124,19 @@ impl Server {
         self.ops.as_ref().map(TcpListener::local_addr).transpose()
     }
 
+    /// The keys that tokens are checked with, if there are any.
+    pub fn keyring(&self) -> Option<Keyring> {
+        let file = self.config.key_file.clone()?;
+        Some(Keyring::new(self.config.verifier.clone(), file))
+    }
+
     /// Serves until `stop` ends, then drains: no new connections, every client is told 1001, and at most
     /// [`DRAIN_TIMEOUT`] passes; last the store is closed.
     ///
     /// # Errors
     /// If the store was lost; the end is as orderly as any.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), StoreLost> {
+        let keyring = self.keyring();
         let Self { config, store, public, ops } = self;
         // Rendering spawns; without an executor Leptos panics. A second call in one process changes nothing.
         let _already = any_spawner::Executor::init_tokio();
@@ -135,6 +146,10 @@ impl Server {
         // Which names they answer to depends on who can reach them.
         let reach = |listener: &TcpListener| listener.local_addr().unwrap_or(config.listen).ip();
         let web = config.web.of_page(reach(&public));
+        keyring::announce(&config.verifier, reach(&public));
+        if let Some(keyring) = keyring {
+            keyring.warn();
+        }
         let state = State::new(hub.clone(), web, config.verifier, config.connection, config.quotas, site);
         let header_timeout = config.header_timeout;
         let accept =

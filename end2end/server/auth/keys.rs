@@ -11,7 +11,8 @@ use serde_json::{Value, json};
 
 use super::{Guarded, claims};
 use crate::client::ask;
-use crate::harness::{Server, program};
+use crate::harness::{Server, program, soon};
+use crate::typed::{join, next};
 
 /// A private key of `kind` in PEM and its public half.
 fn key_pair(kind: &[&str]) -> (String, String) {
@@ -27,11 +28,11 @@ fn key_pair(kind: &[&str]) -> (String, String) {
     (std::fs::read_to_string(&file).expect("made"), openssl(&["pkey", "-pubout"], &file))
 }
 
-fn ed25519() -> (String, String) {
+pub(super) fn ed25519() -> (String, String) {
     key_pair(&["-algorithm", "ed25519"])
 }
 
-fn p256() -> (String, String) {
+pub(super) fn p256() -> (String, String) {
     key_pair(&["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"])
 }
 
@@ -120,4 +121,44 @@ fn a_key_file_that_protects_nothing_starts_no_server() {
     }
     let absent = Server::try_start_by(&mut program(), &["--auth-key-file", "/no/such/file"]);
     assert!(absent.is_none());
+}
+
+#[tokio::test]
+async fn keys_are_read_again_on_sighup_and_who_is_connected_stays() {
+    let (first, second) =
+        ("the first secret, of 32 bytes and more", "the second secret, of 32 bytes and more");
+    let by = |secret: &str| {
+        encode(&Header::default(), &ann(), &EncodingKey::from_secret(secret.as_bytes())).expect("a token")
+    };
+    let guarded = Guarded::with_key(first, &[]);
+    let (mut ann, _) = join(&guarded.server, &format!("token={}", by(first))).await;
+    assert_eq!((status(&guarded, &by(first)).await, status(&guarded, &by(second)).await), (200, 401));
+    std::fs::write(guarded.key_file(), second).expect("written");
+    assert_eq!(status(&guarded, &by(second)).await, 401, "not before it is told");
+    guarded.server.signal("HUP");
+    soon(async { while status(&guarded, &by(second)).await != 200 {} }).await;
+    assert_eq!(status(&guarded, &by(first)).await, 401);
+    ann.send(r#"{"type":"ping"}"#).await;
+    next(&mut ann, "pong").await;
+    // Keys that are none change nothing.
+    std::fs::write(guarded.key_file(), "short").expect("written");
+    guarded.server.signal("HUP");
+    assert_eq!(status(&guarded, &by(second)).await, 200);
+    assert!(!guarded.server.log().await.contains("secret,"), "the log holds no secret");
+}
+
+#[tokio::test]
+async fn the_start_says_who_may_come_in_and_warns_of_a_secret_that_everyone_can_read() {
+    use std::os::unix::fs::PermissionsExt;
+    let open = Server::start(&[]).log().await;
+    assert!(open.contains("open mode") && open.contains("names are not verified"), "{open}");
+    for (mode, warns) in [(0o644, true), (0o600, false)] {
+        let folder = tempfile::tempdir().expect("a folder");
+        let file = folder.path().join("key");
+        std::fs::write(&file, "a secret that is long enough for this").expect("written");
+        std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("set");
+        let log = Server::start(&["--auth-key-file", file.to_str().expect("text")]).log().await;
+        assert!(log.contains("tokens are asked for") && !log.contains("open mode"), "{log}");
+        assert_eq!(log.contains("chmod 600"), warns, "{log}");
+    }
 }

@@ -7,7 +7,14 @@ mod calls;
 mod sockets;
 /// Keys of every kind, made by openssl.
 mod keys;
+/// The end of a token while its holder is connected, and its renewal.
+mod leases;
+/// `fanfare token`, and the clients that bring one.
+mod commands;
+/// That no token shows where others could read it.
+mod secrecy;
 
+use std::path::PathBuf;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use jsonwebtoken::{EncodingKey, Header, encode};
@@ -22,7 +29,7 @@ const SECRET: &str = "the secret of these tests, 32 bytes and more";
 /// A server that has a key, and the folder of its key file.
 struct Guarded {
     server: Server,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Guarded {
@@ -37,7 +44,12 @@ impl Guarded {
         let file = folder.path().join("key");
         std::fs::write(&file, key).expect("written");
         let named = ["--auth-key-file", file.to_str().expect("text")];
-        Self { server: Server::start(&[&named, flags].concat()), _folder: folder }
+        Self { server: Server::start(&[&named, flags].concat()), folder }
+    }
+
+    /// Its key file.
+    fn key_file(&self) -> PathBuf {
+        self.folder.path().join("key")
     }
 
     /// A call of the API with `token`.

@@ -34,17 +34,6 @@ pub(super) fn url_flag() -> Arg {
         .help("The server: its ops listener, or with a token the public one")
 }
 
-/// The flag of the token that the public listener asks for.
-pub(super) fn token_flag() -> Arg {
-    Arg::new("token")
-        .long("token")
-        .env("FANFARE_TOKEN")
-        .hide_env_values(true)
-        .value_name("TOKEN")
-        .global(true)
-        .help("A token with the right to administer; better in the environment, where other users do not see it")
-}
-
 /// Where calls go, and as whom.
 pub(super) struct Api {
     pub(super) server: ServerUrl,

@@ -13,7 +13,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use hyper::Method;
 use serde_json::{Map, Value};
 
-use crate::cli::client::ServerUrl;
+use crate::cli::client::{ServerUrl, token_flag};
 use crate::cli::{Failure, Mistakes, start};
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
@@ -55,7 +55,7 @@ pub(super) fn command() -> Command {
         .about("See who is connected to a running server, and act")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .args([call::url_flag(), call::token_flag(), json])
+        .args([call::url_flag(), token_flag().global(true), json])
         .subcommand(
             Command::new("rooms")
                 .about("List the rooms in memory")

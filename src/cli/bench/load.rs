@@ -76,9 +76,11 @@ pub(super) async fn run(plan: &Plan) -> anyhow::Result<Outcome> {
 }
 
 async fn connect(plan: &Plan, room: &str, id: &str) -> anyhow::Result<Socket> {
+    // A token gives everyone its own id.
+    let id = plan.pass.as_ref().map_or(id, |pass| pass.id.as_str());
     let query = [("room", room), ("id", id)];
     plan.server
-        .open(&query, plan.is_typed)
+        .open(&query, plan.is_typed, plan.pass.as_ref().map(|pass| &pass.token))
         .await
         .with_context(|| format!("cannot connect to {}", plan.server))
 }

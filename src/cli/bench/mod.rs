@@ -10,13 +10,14 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use crate::cli::client::{ServerUrl, url_flag};
+use crate::cli::client::{Pass, ServerUrl, token_flag, url_flag};
 use crate::cli::{Failure, Mistakes};
 
 /// What to do to the server.
 #[derive(Clone, Debug)]
 struct Plan {
     server: ServerUrl,
+    pass: Option<Pass>,
     connections: u32,
     rooms: u32,
     publishers: u32,
@@ -47,6 +48,7 @@ pub(super) fn command() -> Command {
         .arg(url_flag().help(
             "The server; start it with --message-rate 0 --connect-rate 0 --max-connections-per-ip 100000",
         ))
+        .arg(token_flag())
         .arg(number("connections", "500", "Clients that listen"))
         .arg(number("rooms", "1", "Rooms over which they are spread"))
         .arg(number("publishers", "1", "Clients that publish, spread over the rooms too"))
@@ -109,11 +111,13 @@ impl Plan {
         let acks = mistakes.check("--acks", text("dialect"), |_| {
             if is_typed || !wants_acks { Ok(()) } else { Err("only --dialect fanfare.v1 has them") }
         });
-        let (Some(server), Some(rooms), Some(())) = (server, rooms, acks) else {
+        let pass = Pass::given(matches, &mut mistakes);
+        let (Some(server), Some(pass), Some(rooms), Some(())) = (server, pass, rooms, acks) else {
             return Err(mistakes.into());
         };
         Ok(Self {
             server,
+            pass,
             connections: number("connections"),
             rooms,
             publishers: number("publishers").max(rooms),

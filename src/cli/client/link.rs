@@ -16,7 +16,7 @@ use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::server_url::{OpenError, ServerUrl, Socket};
-use super::{Cursor, Seen};
+use super::{Cursor, Pass, Seen};
 use crate::protocol::Backoff;
 use crate::protocol::CloseCode;
 use crate::protocol::Command;
@@ -37,7 +37,9 @@ const MOST_IN_A_BATCH: usize = 256;
 pub(in crate::cli) struct Link {
     server: ServerUrl,
     room: RoomName,
-    id: UserId,
+    /// Chosen; without one the server does, or the token.
+    id: Option<UserId>,
+    pass: Option<Pass>,
     backoff: Backoff,
     state: State,
 }
@@ -80,10 +82,15 @@ pub(in crate::cli) enum News {
 }
 
 impl Link {
-    /// A link of `id` to `room`; the first connection is made when [`Link::next`] is polled.
-    pub(in crate::cli) fn new(server: ServerUrl, room: RoomName, id: UserId) -> Self {
+    /// A link of `id`, with `pass`, to `room`; the first connection is made when [`Link::next`] is polled.
+    pub(in crate::cli) fn new(
+        server: ServerUrl,
+        room: RoomName,
+        id: Option<UserId>,
+        pass: Option<Pass>,
+    ) -> Self {
         let state = State::Pausing(Instant::now());
-        Self { server, room, id, backoff: Backoff::default(), state }
+        Self { server, room, id, pass, backoff: Backoff::default(), state }
     }
 
     /// The next that happens; a new connection reads on from `cursor`. Loses nothing when it is dropped.
@@ -155,16 +162,17 @@ impl Link {
 
     fn open(&self, seen: Option<&Seen>) -> BoxFuture<'static, Result<Socket, OpenError>> {
         let (server, room, id) = (self.server.clone(), self.room.clone(), self.id.clone());
+        let pass = self.pass.clone();
         let seen = seen.cloned();
         async move {
             let after = seen.as_ref().map(|seen| seen.offset.to_string());
             let epoch = seen.as_ref().and_then(|seen| seen.epoch.as_ref());
-            let query: Vec<(&str, &str)> = [("room", room.as_str()), ("id", id.as_str())]
-                .into_iter()
+            let query: Vec<(&str, &str)> = std::iter::once(("room", room.as_str()))
+                .chain(id.as_ref().map(|id| ("id", id.as_str())))
                 .chain(after.as_deref().map(|after| ("after", after)))
                 .chain(epoch.map(|epoch| ("epoch", epoch.as_str())))
                 .collect();
-            server.open(&query, true).await
+            server.open(&query, true, pass.as_ref().map(|pass| &pass.token)).await
         }
         .boxed()
     }

@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::protocol::WebSocketConfig;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async_with_config};
 
 use crate::protocol::SUBPROTOCOL;
+use crate::protocol::Token;
 
 /// A connection that is not made by then is given up: a system alone would wait for minutes.
 const OPEN_WITHIN: Duration = Duration::from_secs(10);
@@ -108,7 +109,8 @@ impl ServerUrl {
         if has_port { self.authority.clone() } else { format!("{}:80", self.authority) }
     }
 
-    /// Opens a socket with `query`, pairs of name and value; in the dialect `fanfare.v1` if `is_typed`.
+    /// Opens a socket with `query`, pairs of name and value; in the dialect `fanfare.v1` if `is_typed`; with
+    /// `token`, if there is one.
     ///
     /// # Errors
     /// Whether to try again, and why there is no socket.
@@ -116,6 +118,7 @@ impl ServerUrl {
         &self,
         query: &[(&str, &str)],
         is_typed: bool,
+        token: Option<&Token>,
     ) -> Result<Socket, OpenError> {
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
         let mut request = format!("ws://{}/ws?{query}", self.authority)
@@ -125,6 +128,12 @@ impl ServerUrl {
             request
                 .headers_mut()
                 .insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+        }
+        if let Some(token) = token {
+            let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.reveal()))
+                .map_err(|_| OpenError::Never("the token has characters that no token has".to_owned()))?;
+            bearer.set_sensitive(true);
+            request.headers_mut().insert(header::AUTHORIZATION, bearer);
         }
         // How large a message may be is for the server to say; a limit here would only end the connection.
         let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);

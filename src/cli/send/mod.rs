@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use self::lines::Line;
 use self::report::Report;
-use crate::cli::client::{Cursor, Link, News, Next, Outbox, ServerUrl, url_flag};
+use crate::cli::client::{Cursor, Link, News, Next, Outbox, Pass, ServerUrl, token_flag, url_flag};
 use crate::cli::{Failure, Mistakes, interrupted, note, start};
 use crate::protocol::Key;
 use crate::protocol::Push;
@@ -30,8 +30,7 @@ pub(super) fn command() -> Command {
             Arg::new("from")
                 .long("from")
                 .value_name("ID")
-                .default_value("anonymous")
-                .help("Who says it: 1 to 64 characters"),
+                .help("Who says it: 1 to 64 characters [default: the sub of the token, or anonymous]"),
         )
         .arg(
             Arg::new("timeout")
@@ -47,6 +46,7 @@ pub(super) fn command() -> Command {
                 .help("Print the ack of each message as a JSON object, once it is stored"),
         )
         .arg(url_flag())
+        .arg(token_flag())
         .after_help(
             "Each message has a key of its own and is sent again until the server has acknowledged it: when the \
              server restarts or the network breaks, nothing is lost, doubled or put in another order. A server \
@@ -60,6 +60,7 @@ pub(super) fn command() -> Command {
 /// What to send where.
 struct Plan {
     server: ServerUrl,
+    pass: Option<Pass>,
     room: RoomName,
     from: UserId,
     /// Nothing for the lines of standard input.
@@ -80,7 +81,12 @@ impl Plan {
         let given = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
         let server = mistakes.check("--url", given("url"), ServerUrl::parse);
         let room = mistakes.check("ROOM", given("room"), RoomName::parse);
-        let from = mistakes.check("--from", given("from"), UserId::parse);
+        let pass = Pass::given(matches, &mut mistakes);
+        let from = match (matches.get_one::<String>("from"), &pass) {
+            (Some(from), _) => mistakes.check("--from", from, UserId::parse),
+            (None, Some(Some(pass))) => Some(pass.id.clone()),
+            (None, _) => Some(UserId::anonymous()),
+        };
         let timeout = mistakes.check("--timeout", given("timeout"), |text| match text {
             "0" => Ok(None),
             text => {
@@ -94,9 +100,9 @@ impl Plan {
             });
         }
         let prints_acks = matches.get_flag("json");
-        match (server, room, from, timeout) {
-            (Some(server), Some(room), Some(from), Some(timeout)) if mistakes.is_empty() => {
-                Ok(Self { server, room, from, text, timeout, prints_acks })
+        match (server, pass, room, from, timeout) {
+            (Some(server), Some(pass), Some(room), Some(from), Some(timeout)) if mistakes.is_empty() => {
+                Ok(Self { server, pass, room, from, text, timeout, prints_acks })
             }
             _ => Err(mistakes.into()),
         }
@@ -104,7 +110,7 @@ impl Plan {
 }
 
 async fn send(plan: Plan) -> anyhow::Result<()> {
-    let Plan { server, room, from, text, timeout, prints_acks } = plan;
+    let Plan { server, pass, room, from, text, timeout, prints_acks } = plan;
     let mut sender = Sender {
         cursor: Cursor::new(None),
         outbox: Outbox::new(from.clone()),
@@ -114,7 +120,7 @@ async fn send(plan: Plan) -> anyhow::Result<()> {
         progress: Instant::now(),
         away: None,
     };
-    let mut link = Link::new(server, room, from);
+    let mut link = Link::new(server, room, Some(from), pass);
     let result = tokio::select! {
         result = sender.run(&mut link) => result,
         result = interrupted() => result.and_then(|()| match sender.unsettled() {

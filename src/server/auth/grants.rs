@@ -57,6 +57,16 @@ impl Access {
         }
     }
 
+    /// The rights of both.
+    const fn with(self, other: Self) -> Self {
+        match (self, other) {
+            (Self::Admin, _) | (_, Self::Admin) => Self::Admin,
+            (Self::Read, Self::Read) => Self::Read,
+            (Self::Write, Self::Write) => Self::Write,
+            _ => Self::ReadWrite,
+        }
+    }
+
     const fn gives(self, right: Right) -> bool {
         match right {
             Right::Read => matches!(self, Self::Read | Self::ReadWrite | Self::Admin),
@@ -134,7 +144,11 @@ impl Grants {
     /// Says which half is wrong and what is allowed.
     pub fn add(&mut self, text: &str) -> Result<(), GrantError> {
         let (rooms, access) = text.rsplit_once(':').ok_or(GrantError::Form)?;
-        self.0.push(grant(rooms, access)?);
+        let (rooms, access) = grant(rooms, access)?;
+        match self.0.iter_mut().find(|(known, _)| *known == rooms) {
+            Some((_, known)) => *known = known.with(access),
+            None => self.0.push((rooms, access)),
+        }
         Ok(())
     }
 
@@ -241,6 +255,18 @@ mod tests {
             for right in RIGHTS {
                 let either = [&first, &second].iter().any(|one| grants(&[one]).give(right, &room(&name)));
                 prop_assert_eq!(both.give(right, &room(&name)), either);
+            }
+        }
+
+        #[test]
+        fn what_is_added_is_claimed(
+            texts in prop::collection::vec("[ab][*]?:(r|w|rw|admin)", 0..6),
+            name in "[ab]{1,2}",
+        ) {
+            let added = grants(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+            let claimed = Grants::try_from(BTreeMap::from(added.clone())).expect("grants");
+            for right in RIGHTS {
+                prop_assert_eq!(claimed.give(right, &room(&name)), added.give(right, &room(&name)));
             }
         }
 

@@ -91,6 +91,11 @@ impl KeySet {
             Ok(Self(vec![secret(bare_secret(file), None)?]))
         }
     }
+
+    /// Whether whoever reads the file can make tokens, not only check them.
+    pub fn holds_secret(&self) -> bool {
+        self.0.iter().any(|key| key.algorithm == Algorithm::HS256)
+    }
 }
 
 /// What is secret in a file that holds nothing else: the line end that editors and shells add is not.

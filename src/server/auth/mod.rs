@@ -20,6 +20,7 @@ mod keys;
 mod claims;
 mod principal;
 mod verifier;
+mod signing;
 
 pub use authority::{Authority, Scheme};
 pub use claims::TokenError;
@@ -29,5 +30,6 @@ pub use keys::{KeyError, KeySet};
 pub use origin::{Origin, OriginError, OriginPolicy, Whence};
 pub use principal::{AuthError, Principal};
 pub use proxy::{Proxies, ProxyHeader};
+pub use signing::{SigningKey, SigningKeyError};
 pub use verifier::{Anonymous, Verifier};
 pub use web::{Embedding, WebPolicy, WebSettings};

@@ -39,6 +39,12 @@ impl Verifier {
         self.keys.is_none()
     }
 
+    /// Whether whoever reads the key file can make tokens.
+    pub fn holds_secret(&self) -> bool {
+        let keys = self.keys.as_ref();
+        keys.is_some_and(|keys| keys.read().unwrap_or_else(PoisonError::into_inner).holds_secret())
+    }
+
     /// From now on `keys` vouch for tokens. In open mode nothing: whoever was told that no token is needed must
     /// not be shut out by a signal.
     pub fn replace(&self, keys: KeySet) {

@@ -1,7 +1,5 @@
 //! Who makes a request: its token, found in the one place where it may be, and what that proves.
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, Uri, header};
@@ -12,6 +10,7 @@ use crate::server::auth::{Principal, TokenError};
 use crate::server::http::State;
 use crate::server::http::error::ApiError;
 use crate::server::session::{Host, Speaker};
+use crate::server::transport::since_1970;
 
 /// The query's field that holds a token, for those who can set no header.
 const TOKEN_FIELD: &str = "token";
@@ -35,17 +34,12 @@ pub(super) fn principal(state: &State, headers: &HeaderMap, uri: &Uri) -> Result
     if state.verifier.is_open() {
         return Ok(Principal::open());
     }
-    state.verifier.principal(token(headers, uri)?.as_deref(), unix_seconds())
+    state.verifier.principal(token(headers, uri)?.as_deref(), since_1970().as_secs())
 }
 
 /// Whose quota is used up by what `principal` says from `host` under `id`.
 pub(super) const fn speaker(principal: &Principal, id: UserId, host: Host) -> Speaker {
     if principal.is_proven() { Speaker::proven(id) } else { Speaker::claimed(id, host) }
-}
-
-/// Seconds since 1970 UTC, by which tokens end.
-pub(super) fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_secs())
 }
 
 /// The token that a request was sent with, if it was with one.

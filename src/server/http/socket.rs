@@ -17,7 +17,7 @@ use crate::server::http::error::ApiError;
 use crate::server::http::extract::{self, Query};
 use crate::server::http::{State, caller};
 use crate::server::session::{Host, Pace};
-use crate::server::transport::{Handshake, Opened, turn_away};
+use crate::server::transport::{Handshake, Opened, lease, turn_away};
 
 /// The query of `/ws`.
 #[derive(Debug, Deserialize)]
@@ -74,7 +74,6 @@ pub(super) async fn open(
             return Ok(turn_away(handshake, error.close_code()));
         }
     };
-    let may_write = principal.may(Right::Write, &room);
     let resume = extract::resume(asked.after.as_deref(), asked.epoch)?;
     let admission = state
         .hub
@@ -84,12 +83,14 @@ pub(super) async fn open(
     let host = Host::of(address);
     let speaker = caller::speaker(&principal, id.clone(), host);
     let pace = Pace::new(state.connection.rate, state.quotas.clone(), speaker, host, state.hub.now());
+    let lease = lease(&principal, admission.room(), &state.hub);
     let opened = Opened {
         admission,
         hub: state.hub.clone(),
         id,
-        may_write,
         pace,
+        lease,
+        verifier: state.verifier.clone(),
         address,
         settings: state.connection.clone(),
     };

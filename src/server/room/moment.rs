@@ -12,6 +12,12 @@ impl Moment {
         Self(elapsed.as_millis() as u64)
     }
 
+    /// The moment `time` later.
+    pub const fn after(self, time: Duration) -> Self {
+        let millis = time.as_millis();
+        Self(self.0.saturating_add(if millis > u64::MAX as u128 { u64::MAX } else { millis as u64 }))
+    }
+
     /// Time from `earlier` to this; zero if `earlier` is later.
     pub const fn since(self, earlier: Self) -> Duration {
         Duration::from_millis(self.0.saturating_sub(earlier.0))

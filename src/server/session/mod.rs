@@ -6,6 +6,7 @@
 //!   [`Moment`](crate::server::room::Moment), bytes to write wait in an [`Outbox`].
 
 mod heartbeat;
+mod lease;
 mod host;
 mod limiter;
 mod limiters;
@@ -15,6 +16,7 @@ mod state;
 
 pub use heartbeat::{Heartbeat, HeartbeatSettings, Pulse};
 pub use host::Host;
+pub use lease::Lease;
 pub use limiter::{Limiter, Rate};
 pub use limiters::Limiters;
 pub use outbox::{Farewell, Next, Outbox};

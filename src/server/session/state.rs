@@ -7,9 +7,10 @@ use crate::protocol::ErrorCode;
 use crate::protocol::Key;
 use crate::protocol::Offset;
 use crate::protocol::Push;
+use crate::protocol::Token;
 use crate::protocol::UserId;
 use crate::server::room::{Dialect, Draft, Moment};
-use crate::server::session::{Farewell, Limiter, Pace, Rate, TooFast};
+use crate::server::session::{Farewell, Lease, Limiter, Pace, Rate, TooFast};
 use crate::server::wire::Incoming;
 
 /// Most messages in an answer to `history`.
@@ -39,6 +40,8 @@ pub enum Action {
         /// At most so many.
         limit: usize,
     },
+    /// See whether this token renews the lease, and answer.
+    Renew(Token),
     /// End the connection.
     Close(Farewell),
 }
@@ -48,7 +51,6 @@ pub enum Action {
 pub struct Session {
     dialect: Dialect,
     id: UserId,
-    may_write: bool,
     pace: Pace,
     /// Held to [`IDLE_RATE`].
     idle: Limiter,
@@ -58,20 +60,18 @@ pub struct Session {
 
 impl Session {
     /// A client of `dialect` called `id`, that joined `now`.
-    pub const fn new(
-        dialect: Dialect,
-        id: UserId,
-        may_write: bool,
-        pace: Pace,
-        max_message: usize,
-        now: Moment,
-    ) -> Self {
-        Self { dialect, id, may_write, pace, idle: Limiter::new(IDLE_RATE, now), max_message }
+    pub const fn new(dialect: Dialect, id: UserId, pace: Pace, max_message: usize, now: Moment) -> Self {
+        Self { dialect, id, pace, idle: Limiter::new(IDLE_RATE, now), max_message }
     }
 
-    /// What `incoming` asks for.
-    pub fn on(&mut self, incoming: Incoming<'_>, now: Moment) -> Action {
-        match self.asked(incoming, now) {
+    /// What its client is called.
+    pub const fn id(&self) -> &UserId {
+        &self.id
+    }
+
+    /// What `incoming` asks for, of a client that may do what `lease` says.
+    pub fn on(&mut self, incoming: Incoming<'_>, lease: &Lease, now: Moment) -> Action {
+        match self.asked(incoming, lease, now) {
             Action::Nothing | Action::Pong(_) | Action::Push(_) if !self.idle.allows(IDLE_RATE, now) => {
                 Action::Close(Farewell::Ours(CloseCode::TooFast))
             }
@@ -79,20 +79,22 @@ impl Session {
         }
     }
 
-    fn asked(&mut self, incoming: Incoming<'_>, now: Moment) -> Action {
+    fn asked(&mut self, incoming: Incoming<'_>, lease: &Lease, now: Moment) -> Action {
         match incoming {
+            // The sweep comes by only so often.
+            _ if lease.is_over(now) => Action::Close(Farewell::Ours(CloseCode::BadToken)),
             Incoming::Ping(payload) => Action::Pong(payload.to_vec()),
             Incoming::Pong => Action::Nothing,
             Incoming::Close(code) => Action::Close(Farewell::Echo(code)),
             Incoming::Text(text) if self.dialect == Dialect::Typed => match Command::decode(text) {
-                Ok(command) => self.command(command, now),
+                Ok(command) => self.command(command, lease, now),
                 Err(CommandError { code, message, key }) => error(code, message, key),
             },
             Incoming::Binary(_) if self.dialect == Dialect::Typed => {
                 error(ErrorCode::NotText, "fanfare.v1 is spoken in text frames".to_owned(), None)
             }
             // Nothing else can be said to a plain client.
-            _ if !self.may_write => Action::Close(Farewell::Ours(CloseCode::NotAllowed)),
+            _ if !lease.may_write => Action::Close(Farewell::Ours(CloseCode::NotAllowed)),
             // A plain client cannot be told that one message was refused, so it is told to come back.
             _ if self.pace.say(now).is_err() => Action::Close(Farewell::Ours(CloseCode::TooFast)),
             Incoming::Text(text) => Action::Publish(Draft::text(self.id.clone(), None, text)),
@@ -100,10 +102,10 @@ impl Session {
         }
     }
 
-    fn command(&mut self, command: Command, now: Moment) -> Action {
+    fn command(&mut self, command: Command, lease: &Lease, now: Moment) -> Action {
         match command {
             Command::Ping => Action::Push(Push::Pong),
-            Command::Say { key, .. } if !self.may_write => {
+            Command::Say { key, .. } if !lease.may_write => {
                 let message = "the token does not allow to write in this room".to_owned();
                 error(ErrorCode::NotAllowed, message, key)
             }
@@ -114,6 +116,11 @@ impl Session {
                     error(ErrorCode::BadField, message, key)
                 }
                 Ok(()) => Action::Publish(Draft::text(self.id.clone(), key, &text)),
+            },
+            // Like a message: to check a token is more work than most.
+            Command::Token { token } => match self.pace.say(now) {
+                Err(too_fast) => rate_limited(&too_fast, None),
+                Ok(()) => Action::Renew(token),
             },
             Command::History { before, limit } => {
                 match (self.pace.say(now), limit.unwrap_or(DEFAULT_HISTORY)) {
@@ -149,6 +156,7 @@ mod tests {
     use crate::server::session::{Host, QuotaRates, Quotas, Speaker};
 
     const RATE: Rate = Rate { per_second: 1, burst: 2 };
+    const LEASE: Lease = Lease { may_write: true, ends: None };
 
     fn pace() -> Pace {
         let quotas = Arc::new(Quotas::new(QuotaRates::UNLIMITED));
@@ -157,12 +165,12 @@ mod tests {
     }
 
     fn session(dialect: Dialect) -> Session {
-        Session::new(dialect, UserId::guest(0), true, pace(), 10, Moment::default())
+        Session::new(dialect, UserId::guest(0), pace(), 10, Moment::default())
     }
 
     /// The code and key of the error that `text` is answered with.
     fn refusal(session: &mut Session, text: &str) -> Option<(ErrorCode, Option<String>)> {
-        match session.on(Incoming::Text(text), Moment::default()) {
+        match session.on(Incoming::Text(text), &LEASE, Moment::default()) {
             Action::Push(Push::Error { code, key, .. }) => Some((code, key.map(String::from))),
             _ => None,
         }
@@ -175,29 +183,51 @@ mod tests {
         assert_eq!((refusal(&mut session, say), refusal(&mut session, say)), (None, None));
         assert_eq!(refusal(&mut session, say), Some((ErrorCode::RateLimited, Some("k".into()))));
         let later = Moment::after_start(Duration::from_secs(1));
-        assert!(matches!(session.on(Incoming::Text(say), later), Action::Publish(_)));
+        assert!(matches!(session.on(Incoming::Text(say), &LEASE, later), Action::Publish(_)));
     }
 
     #[test]
     fn a_plain_client_that_is_too_fast_is_closed() {
         let mut session = session(Dialect::Plain);
         for _allowed in 0..2 {
-            assert!(matches!(session.on(Incoming::Binary(b"x"), Moment::default()), Action::Publish(_)));
+            assert!(matches!(
+                session.on(Incoming::Binary(b"x"), &LEASE, Moment::default()),
+                Action::Publish(_)
+            ));
         }
-        let action = session.on(Incoming::Text("x"), Moment::default());
+        let action = session.on(Incoming::Text("x"), &LEASE, Moment::default());
         assert!(matches!(action, Action::Close(Farewell::Ours(CloseCode::TooFast))));
     }
 
     #[test]
     fn a_client_that_may_only_read_is_told_so_and_in_the_plain_dialect_closed() {
-        let reads = |dialect| Session { may_write: false, ..session(dialect) };
-        let say = r#"{"type":"say","text":"x","key":"k"}"#;
-        let mut typed = reads(Dialect::Typed);
-        assert_eq!(refusal(&mut typed, say), Some((ErrorCode::NotAllowed, Some("k".into()))));
-        let history = typed.on(Incoming::Text(r#"{"type":"history"}"#), Moment::default());
+        let reads = Lease { may_write: false, ends: None };
+        let say = Incoming::Text(r#"{"type":"say","text":"x","key":"k"}"#);
+        let mut typed = session(Dialect::Typed);
+        let refused = typed.on(say, &reads, Moment::default());
+        assert!(matches!(
+            refused,
+            Action::Push(Push::Error { code: ErrorCode::NotAllowed, key: Some(_), .. })
+        ));
+        let history = typed.on(Incoming::Text(r#"{"type":"history"}"#), &reads, Moment::default());
         assert!(matches!(history, Action::History { .. }));
-        let action = reads(Dialect::Plain).on(Incoming::Binary(b"x"), Moment::default());
+        let action = session(Dialect::Plain).on(Incoming::Binary(b"x"), &reads, Moment::default());
         assert!(matches!(action, Action::Close(Farewell::Ours(CloseCode::NotAllowed))));
+    }
+
+    #[test]
+    fn nothing_is_taken_after_the_end_of_the_lease() {
+        let end = Moment::after_start(Duration::from_secs(5));
+        let lease = Lease { may_write: true, ends: Some(end) };
+        let before = Moment::after_start(Duration::from_millis(4999));
+        for dialect in [Dialect::Plain, Dialect::Typed] {
+            let say = Incoming::Text(r#"{"type":"say","text":"x"}"#);
+            assert!(matches!(session(dialect).on(say, &lease, before), Action::Publish(_)));
+            for frame in [say, Incoming::Pong, Incoming::Text(r#"{"type":"token","token":"x"}"#)] {
+                let action = session(dialect).on(frame, &lease, end);
+                assert!(matches!(action, Action::Close(Farewell::Ours(CloseCode::BadToken))));
+            }
+        }
     }
 
     #[test]
@@ -208,7 +238,8 @@ mod tests {
             for frame in both.iter().chain(typed.iter().filter(|_| dialect == Dialect::Typed)) {
                 let mut session = session(dialect);
                 let mut goes_on = |millis| {
-                    let action = session.on(*frame, Moment::after_start(Duration::from_millis(millis)));
+                    let action =
+                        session.on(*frame, &LEASE, Moment::after_start(Duration::from_millis(millis)));
                     !matches!(action, Action::Close(Farewell::Ours(CloseCode::TooFast)))
                 };
                 assert_eq!((0..2000).take_while(|_| goes_on(0)).count(), 1000);
@@ -226,7 +257,7 @@ mod tests {
             refusal(&mut session, r#"{"type":"history","limit":0}"#),
             Some((ErrorCode::BadField, None))
         );
-        let binary = session.on(Incoming::Binary(b"x"), Moment::default());
+        let binary = session.on(Incoming::Binary(b"x"), &LEASE, Moment::default());
         assert!(matches!(binary, Action::Push(Push::Error { code: ErrorCode::NotText, .. })));
     }
 
@@ -235,7 +266,7 @@ mod tests {
         fn any_text_is_acted_upon_or_answered_with_an_error(texts in prop::collection::vec(".*", 0..20)) {
             let mut session = session(Dialect::Typed);
             for text in texts {
-                let action = session.on(Incoming::Text(&text), Moment::default());
+                let action = session.on(Incoming::Text(&text), &LEASE, Moment::default());
                 prop_assert!(!matches!(action, Action::Nothing | Action::Close(_)), "{text:?}");
             }
         }

@@ -14,7 +14,7 @@ use crate::protocol::CloseCode;
 use crate::protocol::Push;
 use crate::server::hub::{Admission, Burden, Holding, Hub, Outlet, Room, Standing};
 use crate::server::room::{Dialect, Moment, Reel};
-use crate::server::session::{Farewell, Heartbeat, HeartbeatSettings, Next, Outbox, Pulse, Rate};
+use crate::server::session::{Farewell, Heartbeat, HeartbeatSettings, Lease, Next, Outbox, Pulse, Rate};
 use crate::server::transport::patient::STUCK_AFTER;
 use crate::server::wire::Opcode;
 
@@ -60,6 +60,8 @@ pub(super) struct Connection {
 pub(super) struct State {
     pub(super) outbox: Outbox,
     pub(super) heartbeat: Heartbeat,
+    /// What its client may do, and until when.
+    pub(super) lease: Lease,
     /// A page of history is being read for it.
     pub(super) is_asking: bool,
     /// Since when a message has begun and is not whole.
@@ -85,12 +87,14 @@ impl Connection {
         hub: Hub,
         admission: &Admission,
         dialect: Dialect,
+        lease: Lease,
         settings: Arc<ConnectionSettings>,
     ) -> Self {
         let room = admission.room().clone();
         let state = State {
             outbox: Outbox::new(dialect, admission.start().cursor),
             heartbeat: Heartbeat::new(hub.now()),
+            lease,
             is_asking: false,
             unfinished: None,
             partial: 0,
@@ -205,6 +209,9 @@ impl Outlet for Connection {
         };
         if is_expired {
             state.outbox.close(Farewell::Ours(CloseCode::Expired));
+        }
+        if state.lease.is_over(now) {
+            state.outbox.close(Farewell::Ours(CloseCode::BadToken));
         }
         // What it shared with others may be its alone by now.
         self.count(&state);

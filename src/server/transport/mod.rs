@@ -10,6 +10,7 @@
 mod patient;
 mod upgrade;
 mod connection;
+mod renewal;
 mod reader;
 mod task;
 mod stream;
@@ -17,6 +18,7 @@ mod stream;
 pub use connection::{ConnectionSettings, patience};
 pub use patient::Patient;
 pub use reader::max_say_bytes;
+pub use renewal::{lease, since_1970};
 pub use stream::{Listener, Stream};
 pub use task::{Opened, turn_away};
 pub use upgrade::{Handshake, UpgradeError};

@@ -12,12 +12,14 @@ use crate::protocol::Key;
 use crate::protocol::Offset;
 use crate::protocol::Push;
 use crate::protocol::UserId;
+use crate::server::auth::Verifier;
 use crate::server::metrics;
 use crate::server::room::{Dialect, Draft};
 use crate::server::session::{Action, Farewell, Outbox, Pace, Session};
 use crate::server::store::{Span, StoreError, Stored};
 use crate::server::transport::ConnectionSettings;
 use crate::server::transport::connection::{Connection, Lost};
+use crate::server::transport::renewal::renew;
 use crate::server::wire::{Decoder, Opcode};
 
 /// How much is read at once: enough for a burst to be published in one go.
@@ -41,6 +43,8 @@ thread_local! {
 pub(super) struct Reader {
     decoder: Decoder,
     session: Session,
+    /// Knows what another token of this client is worth.
+    verifier: Verifier,
 }
 
 /// Why a reader pauses.
@@ -53,13 +57,14 @@ pub(super) enum Pause {
 }
 
 impl Reader {
-    pub(super) fn new(connection: &Connection, id: UserId, may_write: bool, pace: Pace) -> Self {
+    pub(super) fn new(connection: &Connection, id: UserId, pace: Pace, verifier: Verifier) -> Self {
         let ConnectionSettings { max_message, .. } = *connection.settings;
         let dialect = connection.lock().outbox.dialect();
         let max_frame = if dialect == Dialect::Plain { max_message } else { max_say_bytes(max_message) };
         Self {
             decoder: Decoder::new(max_frame),
-            session: Session::new(dialect, id, may_write, pace, max_message, connection.hub.now()),
+            session: Session::new(dialect, id, pace, max_message, connection.hub.now()),
+            verifier,
         }
     }
 
@@ -93,9 +98,10 @@ impl Reader {
     /// Acts upon `bytes` from the client.
     pub(super) fn take(&mut self, connection: &Arc<Connection>, bytes: &mut [u8]) {
         let now = connection.hub.now();
+        let mut lease = connection.lock().lease;
         let mut drafts = Vec::new();
         let mut answers = Vec::new();
-        let result = self.decoder.decode(bytes, |incoming| match self.session.on(incoming, now) {
+        let result = self.decoder.decode(bytes, |incoming| match self.session.on(incoming, &lease, now) {
             Action::Nothing => ControlFlow::Continue(()),
             Action::Publish(draft) => {
                 drafts.push(draft);
@@ -108,6 +114,16 @@ impl Reader {
                 } else {
                     history(connection.clone(), before, limit);
                 }
+                ControlFlow::Continue(())
+            }
+            Action::Renew(token) => {
+                let id = self.session.id();
+                let (renewed, answer) = renew(&self.verifier, &token, id, &connection.room, &connection.hub);
+                if let Some(renewed) = renewed {
+                    lease = renewed;
+                    connection.lock().lease = renewed;
+                }
+                answers.push(Action::Push(answer));
                 ControlFlow::Continue(())
             }
             answer @ Action::Close(_) => {
@@ -152,7 +168,7 @@ fn answer_with(outbox: &mut Outbox, answer: Action) {
         }
         Action::Pong(payload) => outbox.push(Opcode::Pong, &payload),
         Action::Close(farewell) => outbox.close(farewell),
-        Action::Nothing | Action::Publish(_) | Action::History { .. } => {}
+        Action::Nothing | Action::Publish(_) | Action::Renew(_) | Action::History { .. } => {}
     }
 }
 

@@ -7,6 +7,7 @@
 //!   it shares with others.
 //! - The Hub's passes only fill that run and wake; they never wait.
 //! - It is a member of the room until its body is dropped, whoever drops it.
+//! - It ends with the token that it was asked for with; whoever comes back brings another.
 //!
 //! Absent: an end for readers that take nothing. Below HTTP the socket itself gives up
 //! ([`Patient`](crate::server::transport::Patient)), and then the body is dropped.
@@ -33,7 +34,7 @@ use crate::protocol::UserId;
 use crate::server::hub::{Admission, Hub, Membership, Missed, Outlet, Room, Standing};
 use crate::server::metrics::{self, End};
 use crate::server::room::{Dialect, Moment, Reel};
-use crate::server::session::{Farewell, Next, Outbox};
+use crate::server::session::{Farewell, Lease, Next, Outbox};
 use crate::server::transport::patient::STUCK_AFTER;
 
 /// A reader over HTTP, about to read.
@@ -49,6 +50,8 @@ pub struct Listener {
     pub address: IpAddr,
     /// [`Dialect::Sse`] or [`Dialect::Ndjson`].
     pub dialect: Dialect,
+    /// Until when it may read.
+    pub lease: Lease,
     /// Silence after which it gets a sign of life.
     pub heartbeat: Duration,
 }
@@ -65,6 +68,7 @@ pub struct Stream {
 struct Reader {
     hub: Hub,
     room: Arc<Room>,
+    lease: Lease,
     heartbeat: Duration,
     state: Mutex<State>,
 }
@@ -80,7 +84,7 @@ struct State {
 impl Listener {
     /// From here on the reader is in its room. Gives the place that it reads from, and the body.
     pub fn open(self) -> (Position, Stream) {
-        let Self { admission, hub, id, address, dialect, heartbeat } = self;
+        let Self { admission, hub, id, address, dialect, lease, heartbeat } = self;
         let room = admission.room().clone();
         let start = admission.start().clone();
         let position = Position { epoch: room.epoch().clone(), offset: start.cursor };
@@ -95,7 +99,7 @@ impl Listener {
         let (id, number) = (membership.id().map(field::display), membership.number());
         info!(id, room = %room.name(), %address, number, ?dialect, "listening");
         let state = State { outbox, waiting: None, asked: hub.now() };
-        let reader = Arc::new(Reader { hub, room, heartbeat, state: Mutex::new(state) });
+        let reader = Arc::new(Reader { hub, room, lease, heartbeat, state: Mutex::new(state) });
         membership.register(reader.clone());
         (position, Stream { reader, membership, catching_up: None })
     }
@@ -146,6 +150,9 @@ impl Outlet for Reader {
     }
 
     fn tick(&self, now: Moment) {
+        if self.lease.is_over(now) {
+            self.change(&mut self.room.reel(), |outbox| outbox.close(Farewell::Ours(CloseCode::BadToken)));
+        }
         let state = self.lock();
         let is_silent = state.waiting.is_some() && now.since(state.asked) >= self.heartbeat;
         drop(state);

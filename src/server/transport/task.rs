@@ -17,10 +17,11 @@ use crate::protocol::Push;
 use crate::protocol::Recovery;
 use crate::protocol::UserId;
 use crate::protocol::Welcome;
+use crate::server::auth::Verifier;
 use crate::server::hub::{Admission, Hub, Membership, Missed, Outlet};
 use crate::server::metrics::{self, End};
 use crate::server::room::Dialect;
-use crate::server::session::{Farewell, Pace};
+use crate::server::session::{Farewell, Lease, Pace};
 use crate::server::transport::connection::{Connection, Lost};
 use crate::server::transport::reader::{Pause, Reader};
 use crate::server::transport::{ConnectionSettings, Handshake};
@@ -42,10 +43,12 @@ pub struct Opened {
     pub hub: Hub,
     /// Who says so.
     pub id: UserId,
-    /// Whether it may say anything.
-    pub may_write: bool,
     /// How fast it may say anything.
     pub pace: Pace,
+    /// What it may do, and until when.
+    pub lease: Lease,
+    /// Knows what its next token is worth.
+    pub verifier: Verifier,
     /// Where it comes from.
     pub address: IpAddr,
     /// What it is held to.
@@ -67,10 +70,10 @@ impl Opened {
 
     /// Everything that needs no waiting: from here on the connection is in its room.
     fn begin(self, dialect: Dialect, stream: TcpStream, mut early: Vec<u8>) -> Life {
-        let Self { admission, hub, id, may_write, pace, address, settings } = self;
+        let Self { admission, hub, id, pace, lease, verifier, address, settings } = self;
         let log = (admission.head(), admission.first());
         let start = admission.start().clone();
-        let connection = Arc::new(Connection::new(stream, hub.clone(), &admission, dialect, settings));
+        let connection = Arc::new(Connection::new(stream, hub.clone(), &admission, dialect, lease, settings));
         // Present before it is told so.
         let mut membership = hub.join(admission, Some(id.clone()));
         let number = membership.number();
@@ -89,7 +92,7 @@ impl Opened {
         membership.register(connection.clone());
         // What was said between the handshake and now was fanned out without this connection.
         connection.flush(&mut connection.room.reel());
-        let mut reader = Reader::new(&connection, id, may_write, pace);
+        let mut reader = Reader::new(&connection, id, pace, verifier);
         if !early.is_empty() {
             reader.take(&connection, &mut early);
         }

@@ -18,7 +18,7 @@ impl Transcript {
                 Push::Gap { after, before, count, .. } => self.skip(after, before, count),
                 Push::Ack { key, offset, .. } => self.confirm(&key, offset, &mut todo),
                 Push::Error { code, retry, key, .. } => self.refused(code, retry, key.as_ref(), &mut todo),
-                Push::Presence { .. } | Push::Drain { .. } | Push::Pong => {}
+                Push::Presence { .. } | Push::Token { .. } | Push::Drain { .. } | Push::Pong => {}
             }
             if matches!(self.phase, Phase::CatchingUp(head) if self.seen >= head) {
                 self.phase = Phase::Here;

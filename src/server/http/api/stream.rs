@@ -19,7 +19,7 @@ use crate::server::http::client::Client;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, InRoom, Query};
 use crate::server::room::Dialect;
-use crate::server::transport::Listener;
+use crate::server::transport::{Listener, lease};
 
 /// What a reader has seen, as `EPOCH:OFFSET`. In the answer: where the stream begins.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -96,7 +96,8 @@ pub(super) async fn stream(
         .inspect_err(|refusal| info!(%address, ?refusal, "refused"))?;
     place.give_back();
     let heartbeat = state.connection.heartbeat.ping_after;
-    let listener = Listener { admission, hub: state.hub.clone(), id, address, dialect, heartbeat };
+    let lease = lease(&principal, admission.room(), &state.hub);
+    let listener = Listener { admission, hub: state.hub.clone(), id, address, dialect, lease, heartbeat };
     let (position, stream) = listener.open();
     let kind = match dialect {
         Dialect::Ndjson => "application/x-ndjson",

@@ -1,0 +1,72 @@
+//! The token that a client brings, and whom it names.
+//!
+//! Only the server can say what a token is worth. Its `sub` is read here without a look at the signature, for the
+//! client to know under which id the server will let it in.
+
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use clap::{Arg, ArgMatches};
+use serde::Deserialize;
+
+use crate::cli::Mistakes;
+use crate::protocol::Token;
+use crate::protocol::UserId;
+
+/// The flag of the token that a server with keys asks for.
+pub(in crate::cli) fn token_flag() -> Arg {
+    Arg::new("token").long("token").env("FANFARE_TOKEN").hide_env_values(true).value_name("TOKEN").help(
+        "The token, if the server asks for one; better in the environment, where other users do not see it",
+    )
+}
+
+/// A token and the id in it.
+#[derive(Clone, Debug)]
+pub(in crate::cli) struct Pass {
+    pub(in crate::cli) token: Token,
+    pub(in crate::cli) id: UserId,
+}
+
+impl Pass {
+    /// The token among the arguments, if there is one. The outer `None` is a mistake.
+    #[expect(clippy::option_option, reason = "no token and a bad one are two things")]
+    pub(in crate::cli) fn given(matches: &ArgMatches, mistakes: &mut Mistakes) -> Option<Option<Self>> {
+        match matches.get_one::<String>("token") {
+            None => Some(None),
+            // What is wrong is told without it.
+            Some(token) => mistakes.check("--token", "...", |_| Self::parse(token)).map(Some),
+        }
+    }
+
+    fn parse(token: &str) -> Result<Self, &'static str> {
+        #[derive(Deserialize)]
+        struct Claims {
+            sub: UserId,
+        }
+        let mut parts = token.trim().split('.');
+        let claims = match (parts.next(), parts.next(), parts.next(), parts.next()) {
+            (Some(_), Some(claims), Some(_), None) => URL_SAFE_NO_PAD.decode(claims).ok(),
+            _ => None,
+        };
+        let claims = claims.and_then(|json| serde_json::from_slice::<Claims>(&json).ok());
+        let Claims { sub } =
+            claims.ok_or("allowed is a JSON Web Token with a sub, as fanfare token makes it")?;
+        Ok(Self { token: Token::new(token.trim().to_owned()), id: sub })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_names_its_sub() {
+        let token = |claims: &str| format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims));
+        let pass = Pass::parse(&token(r#"{"sub":"李雷","exp":1}"#)).expect("a token");
+        assert_eq!(pass.id.as_str(), "李雷");
+        for wrong in
+            [token("{}"), token(r#"{"sub":""}"#), "a.b".to_owned(), "a.b.c.d".to_owned(), String::new()]
+        {
+            assert!(Pass::parse(&wrong).is_err(), "{wrong}");
+        }
+    }
+}

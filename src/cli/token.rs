@@ -1,0 +1,90 @@
+//! `fanfare token`: makes a token for a server that asks for them, and prints it and nothing else.
+
+use std::io::Write;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use anyhow::Context;
+use clap::{Arg, ArgAction, ArgMatches, Command};
+
+use crate::cli::{Failure, Mistakes};
+use crate::protocol::UserId;
+use crate::server::auth::{Grants, SigningKey};
+use crate::server::config::duration;
+
+/// A token that says less than this would be over before it is used.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+/// The subcommand's arguments.
+pub(super) fn command() -> Command {
+    Command::new("token")
+        .about("Make a token for a server with --auth-key-file, and print it")
+        .arg(
+            Arg::new("sub")
+                .long("sub")
+                .value_name("ID")
+                .required(true)
+                .help("Whom it is for: the id that its holder has, 1 to 64 characters"),
+        )
+        .arg(
+            Arg::new("room")
+                .long("room")
+                .value_name("ROOM:ACCESS")
+                .required(true)
+                .action(ArgAction::Append)
+                .help("What it allows: a room, or the beginning of rooms' names and *, with r, w, rw or admin; may be repeated"),
+        )
+        .arg(
+            Arg::new("expires")
+                .long("expires")
+                .value_name("TIME")
+                .default_value("1h")
+                .help("How long it is good, like 15m, 8h or 30d"),
+        )
+        .arg(
+            Arg::new("key-file")
+                .long("key-file")
+                .env("FANFARE_KEY_FILE")
+                .hide_env_values(true)
+                .value_name("FILE")
+                .required(true)
+                .help("What it is signed with: the server's HS256 secret, a private key in PEM (Ed25519, P-256), or a JWK set"),
+        )
+        .arg(
+            Arg::new("kid")
+                .long("kid")
+                .value_name("KID")
+                .help("Which of several keys signs it; the token names it"),
+        )
+        .after_help(
+            "Whoever has the token is its ID until it expires: hand it on like a password.\n\
+             A key: openssl rand -base64 32 > fanfare.key; chmod 600 fanfare.key\n\
+             A link to the page: http://HOST:PORT/r/ROOM#token=TOKEN",
+        )
+}
+
+pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+    let mut mistakes = Mistakes::default();
+    let given = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
+    let sub = mistakes.check("--sub", given("sub"), UserId::parse);
+    let mut rooms = Grants::default();
+    for grant in matches.get_many::<String>("room").into_iter().flatten() {
+        mistakes.check("--room", grant, |grant| rooms.add(grant));
+    }
+    let lasts = mistakes.check("--expires", given("expires"), |time| match duration(time) {
+        Ok(lasts) if lasts < SHORTEST => Err("allowed is a time of at least 1s"),
+        result => result,
+    });
+    let kid = matches.get_one::<String>("kid").map(String::as_str);
+    let key = mistakes.check("--key-file", given("key-file"), |file| {
+        let bytes = std::fs::read(file).map_err(|error| error.to_string())?;
+        SigningKey::parse(&bytes, kid).map_err(|error| error.to_string())
+    });
+    let (Some(sub), Some(lasts), Some(key), true) = (sub, lasts, key, mistakes.is_empty()) else {
+        return Err(mistakes.into());
+    };
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
+    let token = key.sign(&sub, &rooms, now, lasts).context("cannot sign")?;
+    // A closed pipe is no failure: nobody wants it any more.
+    let _closed = writeln!(std::io::stdout(), "{token}");
+    Ok(())
+}

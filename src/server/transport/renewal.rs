@@ -1,0 +1,56 @@
+//! From a token to the lease of one connection, at the start and again whenever the client sends another.
+
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use crate::protocol::ErrorCode;
+use crate::protocol::Push;
+use crate::protocol::Token;
+use crate::protocol::UserId;
+use crate::server::auth::{AuthError, Principal, Right, Verifier};
+use crate::server::hub::{Hub, Room};
+use crate::server::session::Lease;
+
+/// The wall clock, by which tokens end: time since 1970 UTC.
+pub fn since_1970() -> Duration {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+}
+
+/// What `principal` may do in `room`, and until when by the clock of `hub`, which no one can set back.
+pub fn lease(principal: &Principal, room: &Room, hub: &Hub) -> Lease {
+    let left = principal.ends().map(|ends| Duration::from_secs(ends).saturating_sub(since_1970()));
+    Lease {
+        may_write: principal.may(Right::Write, room.name()),
+        ends: left.map(|left| hub.now().after(left)),
+    }
+}
+
+/// The lease that `token` gives the client called `id` in `room`, and the answer to it; or only the answer, and
+/// the client goes on with the lease that it has.
+pub(super) fn renew(
+    verifier: &Verifier,
+    token: &Token,
+    id: &UserId,
+    room: &Room,
+    hub: &Hub,
+) -> (Option<Lease>, Push) {
+    let renewed = verifier.principal(Some(token.reveal()), since_1970().as_secs()).map_err(AuthError::from);
+    let checked = renewed.and_then(|principal| {
+        // In open mode everyone is who it says it is.
+        principal.id(Some(id.clone()))?;
+        principal.check(Right::Read, room.name())?;
+        Ok(principal)
+    });
+    match checked {
+        Ok(principal) => {
+            let expires_at = principal.ends().map(|ends| ends.saturating_mul(1000));
+            (Some(lease(&principal, room, hub)), Push::Token { expires_at })
+        }
+        Err(error) => {
+            let code = match error {
+                AuthError::Token(_) => ErrorCode::BadToken,
+                AuthError::Grant { .. } | AuthError::Admin | AuthError::Id => ErrorCode::NotAllowed,
+            };
+            (None, Push::Error { code, message: error.to_string(), retry: code.invites_retry(), key: None })
+        }
+    }
+}
