@@ -32,6 +32,8 @@ build() {
   rm -rf target/site
   # Type declarations of the page's own files are for whoever builds on them, not for browsers.
   find "$out.new/site/pkg" -name '*.d.ts*' -delete
+  # Packed anew: the ones that come with the build have the time in them.
+  find "$out.new/site" -name '*.gz' | while read -r packed; do gzip -9 -n -c "${packed%.gz}" >"$packed"; done
   (cd "$out.new" && find . -type f ! -name SHA256SUMS -print0 | sort -z | xargs -0 sha256sum >SHA256SUMS)
   rm -rf "$out"
   mv "$out.new" "$out"
