@@ -44,6 +44,8 @@ impl Hub {
             std::mem::swap(&mut due, &mut *lock(&lane.due));
             if due.is_empty() {
                 lane.wake.notified().await;
+                // Whoever waited has had the thread.
+                writes = 0;
             }
             for room in due.drain(..) {
                 let due_since = room.due_since.load(Ordering::Relaxed);
