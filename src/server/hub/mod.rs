@@ -35,6 +35,7 @@ use crate::server::store::Store;
 pub use admission::{Admission, Membership, Refusal};
 pub use inspect::{Figures, Part, Seat, Standing};
 pub use memory::{Holding, Memory};
+pub use publish::Due;
 pub use recover::{Gap, Missed, Resume, Start};
 pub use relief::Burden;
 pub use room::Room;

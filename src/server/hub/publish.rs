@@ -15,34 +15,47 @@ use crate::server::store::{Bounds, Limit, Page, Span, StoreError, Stored};
 /// Bytes of a page of history: what one client may make wait for itself by asking once.
 const PAGE_BYTES: usize = 256 * 1024;
 
+/// What the store has answered and nobody was handed yet. Dropping it makes a pass due, unless the next answer of
+/// the room is on its way: so whoever has more to publish does that first.
+#[derive(Debug)]
+pub struct Due {
+    hub: Hub,
+    room: Arc<Room>,
+}
+
+impl Drop for Due {
+    fn drop(&mut self) {
+        if self.room.answered() {
+            self.hub.broadcast(&self.room);
+        }
+    }
+}
+
 impl Hub {
-    /// Stores `drafts` in a row, broadcasts what is new of them, and then tells `told` what became of each.
-    /// What came in one read is published in one go, so that it leaves in one write.
+    /// Stores `drafts` in a row, adds what is new of them to the log, and then tells `told` what became of each;
+    /// what is new is broadcast when `told` lets go of what is [`Due`]. What came in one read is published in one
+    /// go, so that it leaves in one write.
     pub fn publish(
         &self,
         room: &Arc<Room>,
         drafts: Vec<Draft>,
-        told: impl FnOnce(Result<Vec<Stored>, StoreError>) + Send + 'static,
+        told: impl FnOnce(Result<Vec<Stored>, StoreError>, Due) + Send + 'static,
     ) {
-        let (hub, room) = (self.clone(), room.clone());
-        let name = room.name().clone();
+        let due = Due { hub: self.clone(), room: room.clone() };
         room.asked();
         let (asked, messages) = (Instant::now(), drafts.len());
         let report = Box::new(move |result: Result<Vec<Stored>, StoreError>| {
             metrics::answered(asked.elapsed());
             count(messages, &result);
             if let Ok(stored) = &result {
-                room.take(stored.iter().filter_map(|stored| match stored {
+                due.room.take(stored.iter().filter_map(|stored| match stored {
                     Stored::New(frame) => Some(frame),
                     Stored::Duplicate { .. } => None,
                 }));
             }
-            if room.answered() {
-                hub.broadcast(&room);
-            }
-            told(result);
+            told(result, due);
         });
-        self.0.store.append(&name, drafts, now_millis(), report);
+        self.0.store.append(room.name(), drafts, now_millis(), report);
     }
 
     /// The store tells that `frames` were appended to the room `name`, here or on another node.

@@ -114,7 +114,7 @@ impl World {
         self.published += u64::from(count);
         let drafts = texts.iter().map(|text| Draft::text(UserId::guest(1), None, text)).collect();
         let (sender, receiver) = mpsc::channel();
-        self.hub.publish(&room, drafts, move |stored| sender.send(stored.is_ok()).expect("heard"));
+        self.hub.publish(&room, drafts, move |stored, _due| sender.send(stored.is_ok()).expect("heard"));
         assert!(receiver.recv().expect("told"), "stored");
         self.said.entry(room.epoch().to_string()).or_default().extend(texts);
     }

@@ -12,10 +12,11 @@ use tokio::net::TcpStream;
 
 use crate::protocol::CloseCode;
 use crate::protocol::Push;
-use crate::server::hub::{Admission, Burden, Holding, Hub, Outlet, Room, Standing};
+use crate::server::hub::{Admission, Burden, Due, Holding, Hub, Outlet, Room, Standing};
 use crate::server::room::{Dialect, Moment, Reel};
 use crate::server::session::{Farewell, Heartbeat, HeartbeatSettings, Lease, Next, Outbox, Pulse, Rate};
 use crate::server::transport::patient::STUCK_AFTER;
+use crate::server::transport::reader::Saying;
 use crate::server::wire::Opcode;
 
 /// A message that has begun must be whole after this long, and a second more for each of these many bytes that
@@ -62,6 +63,10 @@ pub(super) struct State {
     pub(super) heartbeat: Heartbeat,
     /// What its client may do, and until when.
     pub(super) lease: Lease,
+    /// Whether what it said last is still with the store.
+    pub(super) saying: Saying,
+    /// What the store has answered, until the next is read: a pass then takes up both.
+    pub(super) due: Option<Due>,
     /// A page of history is being read for it.
     pub(super) is_asking: bool,
     /// Since when a message has begun and is not whole.
@@ -95,6 +100,8 @@ impl Connection {
             outbox: Outbox::new(dialect, admission.start().cursor),
             heartbeat: Heartbeat::new(hub.now()),
             lease,
+            saying: Saying::Nothing,
+            due: None,
             is_asking: false,
             unfinished: None,
             partial: 0,

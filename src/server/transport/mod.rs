@@ -4,6 +4,8 @@
 //!
 //! - A quiet connection holds no buffer: bytes are read into one scratch space of the thread and decoded in
 //!   place; what is to be written is shared with every other reader, or gone.
+//! - A client's messages go to the store one read after the other: what it says meanwhile waits in its socket, so
+//!   that a client is slowed down by its own messages, and a burst is few transactions and few passes.
 //! - Writing never waits. A socket that takes nothing is left alone until the kernel says that it does.
 //! - Whoever breaks a rule is told the close code before the connection goes.
 

@@ -6,6 +6,10 @@ use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
+use rustix::net::RecvFlags;
+use tokio::io::Interest;
+use tokio::net::TcpStream;
+
 use crate::protocol::CloseCode;
 use crate::protocol::ErrorCode;
 use crate::protocol::Key;
@@ -47,6 +51,18 @@ pub(super) struct Reader {
     verifier: Verifier,
 }
 
+/// One thing after the other: what a client says while its last messages are on their way to the disk is read
+/// together when they are there, and then is one read, one transaction and one pass, however many messages it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Saying {
+    /// Nothing that the store has not answered.
+    Nothing,
+    /// The store has not answered yet.
+    Asked,
+    /// The same, and the connection's task waits for it.
+    Awaited,
+}
+
 /// Why a reader pauses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pause {
@@ -73,7 +89,12 @@ impl Reader {
         connection.waker.register(cx.waker());
         loop {
             let _writable = connection.poll_write(cx);
-            let state = connection.lock();
+            let mut state = connection.lock();
+            // Let go of when it is known whether there is more.
+            let _due = state.due.take();
+            if state.saying == Saying::Awaited {
+                state.saying = Saying::Asked;
+            }
             if state.lost.is_some() || state.outbox.farewell().is_some() {
                 return Poll::Ready(Pause::Ended);
             }
@@ -84,9 +105,13 @@ impl Reader {
             if state.outbox.waiting() >= connection.settings.send_buffer {
                 return Poll::Pending;
             }
+            if state.saying == Saying::Asked {
+                state.saying = Saying::Awaited;
+                return Poll::Pending;
+            }
             drop(state);
             ready!(connection.stream.poll_read_ready(cx)).ok();
-            SCRATCH.with_borrow_mut(|scratch| match connection.stream.try_read(scratch) {
+            SCRATCH.with_borrow_mut(|scratch| match receive(&connection.stream, scratch) {
                 Ok(0) => connection.lock().lost = Some(Lost::Disconnected),
                 Ok(length) => self.take(connection, &mut scratch[..length]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
@@ -158,6 +183,22 @@ impl Reader {
     }
 }
 
+/// Reads what the client sent into `scratch`; 0 bytes when it sends nothing more.
+///
+/// Where there is less than `scratch` holds, that was all (epoll(7), questions and answers, 9). So tokio is told
+/// that the socket would block, and need not find that out by asking once more.
+fn receive(stream: &TcpStream, scratch: &mut [u8]) -> std::io::Result<usize> {
+    let mut taken = 0;
+    let read = stream.try_io(Interest::READABLE, || {
+        taken = rustix::net::recv(stream, &mut *scratch, RecvFlags::empty())?.0;
+        if (1..scratch.len()).contains(&taken) { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+    });
+    match read {
+        Err(error) if taken == 0 => Err(error),
+        _ => Ok(taken),
+    }
+}
+
 fn answer_with(outbox: &mut Outbox, answer: Action) {
     match answer {
         Action::Push(push) => {
@@ -176,7 +217,22 @@ fn answer_with(outbox: &mut Outbox, answer: Action) {
 fn publish(connection: &Arc<Connection>, drafts: Vec<Draft>) {
     let keys: Vec<Option<Key>> = drafts.iter().map(|draft| draft.key().cloned()).collect();
     let sender = connection.clone();
-    connection.hub.publish(&connection.room, drafts, move |result| match result {
+    connection.lock().saying = Saying::Asked;
+    connection.hub.publish(&connection.room, drafts, move |result, due| {
+        answer(&sender, keys, result);
+        let mut state = sender.lock();
+        let is_awaited = std::mem::replace(&mut state.saying, Saying::Nothing) == Saying::Awaited;
+        if is_awaited {
+            state.due = Some(due);
+            drop(state);
+            sender.waker.wake();
+        }
+    });
+}
+
+/// Answers each keyed draft with an `ack` or an `error`.
+fn answer(sender: &Connection, keys: Vec<Option<Key>>, result: Result<Vec<Stored>, StoreError>) {
+    match result {
         Ok(stored) => {
             let acks: Vec<Push> =
                 keys.into_iter().zip(stored).filter_map(|(key, stored)| Some(ack(key?, &stored))).collect();
@@ -192,7 +248,7 @@ fn publish(connection: &Arc<Connection>, drafts: Vec<Draft>) {
                 keys.into_iter().for_each(|key| outbox.say(&unavailable(&error, key)));
             }
         }),
-    });
+    }
 }
 
 fn ack(key: Key, stored: &Stored) -> Push {

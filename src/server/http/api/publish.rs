@@ -153,7 +153,7 @@ pub(in crate::server::http) async fn store(
     let room = state.hub.room(name).await?;
     let (report, reported) = oneshot::channel();
     // The receiver is gone only if the client is.
-    state.hub.publish(&room, drafts, move |result| drop(report.send(result)));
+    state.hub.publish(&room, drafts, move |result, _due| drop(report.send(result)));
     Ok((room, reported.await.map_err(|_| gone())??))
 }
 
