@@ -33,6 +33,7 @@ async fn every_answer_forbids_what_it_does_not_need() {
         (server.url("/api/v1/rooms/LOBBY/messages"), 400),
         (server.url("/ws"), 426),
         (page, 404),
+        (server.url(&format!("/{}", "x".repeat(9000))), 414),
         (format!("http://{}/healthz", server.ops), 200),
         (format!("http://{}/nowhere", server.ops), 404),
     ] {

@@ -9,7 +9,7 @@ use crate::metrics::{figure, until};
 /// Sends a request for `target` with `headers`; gives the whole answer.
 async fn answer(server: &Server, target: &str, headers: &str) -> String {
     let mut stream = soon(TcpStream::connect(server.address)).await.expect("the server listens");
-    let head = format!("GET {target} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n{headers}\r\n");
+    let head = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
     soon(stream.write_all(head.as_bytes())).await.expect("written");
     let mut answer = Vec::new();
     soon(stream.read_to_end(&mut answer)).await.expect("an answer and the end");
@@ -48,7 +48,7 @@ async fn a_head_without_an_end_is_cut_off_and_counted() {
     let server = Server::start(&[]);
     let endless = async || {
         let mut stream = TcpStream::connect(server.address).await.expect("the server listens");
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: x\r\nendless: ").await.expect("written");
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nendless: ").await.expect("written");
         while stream.write_all(&[b'x'; 4096]).await.is_ok() {}
     };
     // Where the client's flood breaks the connection before the answer is written, that is what is seen.

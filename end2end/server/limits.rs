@@ -131,7 +131,9 @@ async fn one_address_cannot_hold_all_places_of_those_that_ask() {
 #[tokio::test]
 async fn half_a_request_or_none_is_closed_after_the_header_timeout() {
     let server = Server::start(&["--header-timeout", "200ms"]);
-    for opening in ["", "GET /ws HTTP/1.1\r\nHost: localhost\r\n", "GET / HTTP/1.1\r\nHost: x\r\n\r\n"] {
+    for opening in
+        ["", "GET /ws HTTP/1.1\r\nHost: localhost\r\n", "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"]
+    {
         let mut stream = TcpStream::connect(server.address).await.expect("the server listens");
         stream.write_all(opening.as_bytes()).await.expect("written");
         let mut answer = Vec::new();

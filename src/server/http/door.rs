@@ -21,6 +21,7 @@ use tracing::info;
 
 use crate::server::auth::Proxies;
 use crate::server::http::error::ApiError;
+use crate::server::http::headers;
 use crate::server::metrics;
 use crate::server::room::Moment;
 use crate::server::session::{Host, Limiters, Rate};
@@ -162,7 +163,8 @@ impl Door {
             return metrics::refused(self.error(refusal).code());
         };
         let door = self.clone();
-        let answer = move |_| std::future::ready(Ok::<_, Infallible>(door.error(refusal).into_response()));
+        let refused = move || headers::complete(door.error(refusal).into_response(), headers::OWN_ONLY);
+        let answer = move |_| std::future::ready(Ok::<_, Infallible>(refused()));
         let connection =
             http.clone().keep_alive(false).serve_connection(TokioIo::new(stream), service_fn(answer));
         tokio::spawn(async move {

@@ -14,6 +14,7 @@ use crate::server::http::accept::Place;
 use crate::server::http::client::Client;
 use crate::server::http::door::Door;
 use crate::server::http::error::ApiError;
+use crate::server::http::headers;
 
 /// Longest target of a request, in bytes: a room, an id, a position and a token fit several times.
 const MAX_TARGET_BYTES: usize = 8 * 1024;
@@ -40,7 +41,7 @@ impl Entrance {
         // Not before: whom a proxy asks for is in the head.
         let may_pass = check_head(&request).and_then(|()| door.let_through(peer.ip(), client.0));
         if let Err(error) = may_pass {
-            return error.into_response();
+            return headers::complete(error.into_response(), headers::OWN_ONLY);
         }
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(client);

@@ -22,6 +22,9 @@ const FILE: HeaderValue = HeaderValue::from_static(
      form-action 'self'; frame-ancestors 'none'",
 );
 
+/// The `Cross-Origin-Resource-Policy` of what no other origin has a use for.
+pub(super) const OWN_ONLY: HeaderValue = HeaderValue::from_static("same-origin");
+
 /// What the page has no use for, and whatever it may embed one day neither. It copies to the clipboard.
 const PERMISSIONS: HeaderValue = HeaderValue::from_static(
     "accelerometer=(), autoplay=(), camera=(), clipboard-read=(), clipboard-write=(self), display-capture=(), \
@@ -33,7 +36,7 @@ const PERMISSIONS: HeaderValue = HeaderValue::from_static(
 /// Which pages may embed what is not read but shown or run, as `Cross-Origin-Resource-Policy` says it. (A named
 /// origin asks by CORS, where this does not count.)
 pub(super) const fn resource_policy(web: &WebPolicy) -> HeaderValue {
-    HeaderValue::from_static(if web.origins.any { "cross-origin" } else { "same-origin" })
+    if web.origins.any { HeaderValue::from_static("cross-origin") } else { OWN_ONLY }
 }
 
 /// Completes `response`, which may bring a policy of its own.
