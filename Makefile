@@ -1,14 +1,17 @@
 # Every target installs what it misses first (scripts/setup.sh); done once, that takes under a second.
-.PHONY: help run test watch build dist deb docs bench figures conformance clean
+.PHONY: help run test test-long watch build dist deb docs bench figures conformance clean
 
 help: ## What there is
-	@awk -F':.*## ' '/^[a-z]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: ## Build and start Fanfare on http://127.0.0.1:12345
 	@scripts/run.sh
 
 test: ## Check everything: format, clippy, docs, Rust, wasm, browser
 	@scripts/test.sh
+
+test-long: ## The same, and what takes minutes: many clients, many nodes
+	@scripts/test.sh long
 
 watch: ## Develop: rebuild and reload on every change
 	@scripts/watch.sh

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
 # Everything that must hold, cheapest first. The first promise that breaks is named, and ends it.
+# `test.sh long` also holds what takes minutes.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 scripts/setup.sh test
@@ -48,6 +49,9 @@ promise "the documentation builds without warnings" \
 promise "the book builds" scripts/docs.sh
 promise "server and page build" scripts/build.sh dev
 promise "the server keeps its promises (Rust tests)" cargo test --quiet --locked --features ssr
+if [ "${1:-}" = long ]; then
+  promise "it does so for thousands of clients too (long Rust tests)" cargo test --quiet --locked --features ssr --test server -- --ignored --skip attack
+fi
 promise "no input upsets the decoders or the session (fuzzing, briefly)" scripts/fuzz.sh 5
 promise "the page keeps its promises (Chromium)" browser_tests
 say "all promises hold, after $((SECONDS - began)) s"

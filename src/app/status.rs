@@ -14,7 +14,7 @@ const SHOWN: &str = "status-shown";
 const HEARD: &str = "status-heard";
 const HURRY: &str = "hurry";
 
-/// Connecting, Live, Reconnecting in 4 s, Offline.
+/// Connecting, Live, Delayed, Reconnecting in 4 s, Offline.
 #[component]
 pub fn StatusBadge() -> impl IntoView {
     let text = use_text();
@@ -22,12 +22,13 @@ pub fn StatusBadge() -> impl IntoView {
     let link = live.link;
     let class = move || match link.get() {
         Link::Live => "badge live",
-        Link::Connecting | Link::Waiting { .. } => "badge waiting",
+        Link::Connecting | Link::Stalled | Link::Waiting { .. } => "badge waiting",
         Link::Offline | Link::Refused => "badge down",
     };
     let shown = move || match link.get() {
         Link::Connecting => text.connecting.to_owned(),
         Link::Live => text.live.to_owned(),
+        Link::Stalled => text.stalled.to_owned(),
         Link::Waiting { seconds } => (text.reconnecting_in)(seconds),
         Link::Offline => text.offline.to_owned(),
         Link::Refused => text.refused.to_owned(),

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use crate::client::publish;
 use crate::cluster::proxy::Proxy;
 use crate::cluster::{Nats, log, messages, readiness, say_all, until};
-use crate::harness::{Peer, Server};
+use crate::harness::{Peer, Server, soon};
 use crate::typed::{join, next};
 
 /// Messages that go through a failure.
@@ -101,6 +101,7 @@ async fn a_nats_that_is_killed_and_comes_back_loses_and_doubles_nothing() {
         for node in &nodes {
             until(node, 503).await;
         }
+        assert_eq!(next_error(&mut listener).await["retry"], true);
         nats.start_again();
         for node in &nodes {
             until(node, 200).await;
@@ -109,18 +110,32 @@ async fn a_nats_that_is_killed_and_comes_back_loses_and_doubles_nothing() {
     check(&[&nodes[0], &nodes[1]], &texts, &acked).await;
 }
 
+/// The next `error`, whatever messages come before it.
+async fn next_error(peer: &mut Peer) -> Value {
+    soon(async {
+        loop {
+            let frame = peer.json().await;
+            if frame["type"] == "error" {
+                return frame;
+            }
+        }
+    })
+    .await
+}
+
 #[tokio::test]
 async fn a_node_that_is_cut_off_says_so_and_serves_less_but_never_another_order() {
     let nats = Nats::start().await;
     let proxy = Proxy::before(nats.port).await;
     let [whole]: [Server; 1] = nats.nodes();
-    let cut = Nats::node_by(proxy.port, &[]);
+    let cut = Nats::node_behind(&proxy).await;
     let (mut ann, _) = join(&cut, "id=ann").await;
     let (mut bob, _) = join(&whole, "id=bob").await;
     publish(&cut, "lobby", "before").await;
     assert_eq!(messages(&mut ann, 1).await, messages(&mut bob, 1).await);
     proxy.silence(true);
     until(&cut, 503).await;
+    assert_eq!(next_error(&mut ann).await["code"], "store_unavailable");
     for number in 0..20 {
         publish(&whole, "lobby", &number.to_string()).await;
     }

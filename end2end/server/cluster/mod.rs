@@ -7,6 +7,10 @@ mod proxy;
 mod order;
 /// Nodes that are killed, a NATS that is restarted, a way that goes silent.
 mod failure;
+/// Who is there, on whichever node.
+mod presence;
+/// Nodes that are restarted one by one.
+mod rolling;
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -58,6 +62,13 @@ impl Nats {
         let mut all = vec!["--store", &store, "--connect-rate", "0", "--publish-rate", "0"];
         all.extend_from_slice(flags);
         Server::start(&all)
+    }
+
+    /// A node that reaches it through `proxy`, whose tasks go on while it starts.
+    pub(crate) async fn node_behind(proxy: &proxy::Proxy) -> Server {
+        let port = proxy.port;
+        let starting = tokio::task::spawn_blocking(move || Self::node_by(port, &[]));
+        soon(starting).await.expect("it starts")
     }
 
     /// So many nodes.

@@ -101,5 +101,6 @@ pub(super) const EN: Text = Text {
     reconnecting_in: |seconds| format!("Reconnecting in {seconds} s"),
     retry_now: "Retry now",
     offline: "Offline",
+    stalled: "Connected, messages are delayed",
     refused: "Refused by the server",
 };

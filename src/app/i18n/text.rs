@@ -156,6 +156,8 @@ pub struct Text {
     pub retry_now: &'static str,
     /// The badge: the browser knows of no network.
     pub offline: &'static str,
+    /// The badge while the server cannot reach where messages are kept.
+    pub stalled: &'static str,
     /// The badge: the server said not to come back.
     pub refused: &'static str,
 }

@@ -89,5 +89,6 @@ pub(super) const ZH_CN: Text = Text {
     reconnecting_in: |seconds| format!("{seconds} 秒后重新连接"),
     retry_now: "立即重试",
     offline: "离线",
+    stalled: "已连接，消息会延迟",
     refused: "服务器拒绝连接",
 };

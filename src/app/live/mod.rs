@@ -45,6 +45,8 @@ pub enum Link {
     Connecting,
     /// The server has said welcome: what is sent goes out.
     Live,
+    /// The server is there, and cannot reach where messages are kept: they come later, and none are taken.
+    Stalled,
     /// The last connection is gone; the next try comes in so many seconds.
     Waiting {
         /// Rounded up, so it never says zero.

@@ -54,7 +54,7 @@ fn readings(State { hub, quotas, .. }: &State, store: &watch::Receiver<Health>) 
 async fn readiness(Shared(store): Shared<watch::Receiver<Health>>) -> (StatusCode, String) {
     match &*store.borrow() {
         Health::Ready => (StatusCode::OK, "ready\n".to_owned()),
-        Health::Refusing(reason) | Health::Lost(reason) => {
+        Health::Refusing(reason) | Health::Away(reason) | Health::Lost(reason) => {
             (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n"))
         }
     }

@@ -153,6 +153,8 @@ impl Hub {
             self.0.delivered.clone(),
         ));
         rooms.insert(Named(room.clone()));
+        drop(rooms);
+        self.ask_nodes(name);
         Ok(room)
     }
 
@@ -198,6 +200,7 @@ impl Membership {
         };
         let seat = lock(&hub.0.seats).insert(seat);
         self.keys = Some(Keys { reader, seat });
+        hub.tell_if_away(&*outlet);
         if hub.0.draining.load(Ordering::Acquire) {
             outlet.drain(hub.reconnect_after());
         }

@@ -43,6 +43,7 @@ impl Hub {
 
     async fn announce(&self, room: &Arc<Room>) {
         room.restless.store(false, Ordering::Release);
+        self.tell_nodes(room);
         let (change, is_restless) = {
             let mut presence = lock(&room.presence);
             (presence.announce(self.now()), presence.is_restless())

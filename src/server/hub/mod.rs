@@ -12,6 +12,8 @@ mod announce;
 mod fanout;
 mod inspect;
 mod memory;
+mod nodes;
+mod outage;
 mod publish;
 mod readers;
 mod recover;
@@ -104,6 +106,10 @@ struct Shared {
     left: Notify,
     lanes: Box<[fanout::Lane]>,
     restless: announce::Restless,
+    /// The other nodes, if there may be any.
+    nodes: Option<nodes::Nodes>,
+    /// The store cannot be reached.
+    is_away: AtomicBool,
     draining: AtomicBool,
     delivered: Arc<Tally>,
 }
@@ -131,6 +137,8 @@ impl Hub {
             left: Notify::new(),
             lanes: (0..lanes).map(|_| fanout::Lane::default()).collect(),
             restless: announce::Restless::default(),
+            nodes: store.bus().map(nodes::Nodes::new),
+            is_away: AtomicBool::new(false),
             draining: AtomicBool::new(false),
             delivered: Arc::default(),
         }));
@@ -140,6 +148,7 @@ impl Hub {
                 Self(shared).hear(name, frames);
             }
         }));
+        hub.meet_nodes();
         hub
     }
 
@@ -169,7 +178,14 @@ impl Hub {
             let hub = self.clone();
             tokio::spawn(async move { hub.fan_out(lane).await })
         }));
-        futures::join!(fanout, self.announce_forever(), self.sweep_forever(), self.relieve_forever());
+        futures::join!(
+            fanout,
+            self.announce_forever(),
+            self.sweep_forever(),
+            self.relieve_forever(),
+            self.heed_nodes(),
+            self.tell_of_outages(),
+        );
     }
 
     /// Admits nobody from now on, closes every connection with 1001 and waits until all have left. What was
@@ -181,7 +197,7 @@ impl Hub {
         loop {
             let left = self.0.left.notified();
             if self.connections() == 0 {
-                return;
+                return self.leave_nodes();
             }
             left.await;
         }

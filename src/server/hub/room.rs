@@ -11,7 +11,7 @@ use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::hub::readers::Readers;
 use crate::server::hub::{Figures, Holding, Outlet, lock};
-use crate::server::room::{Frame, Log, LogLimits, Presence, Present, Reel, Tally};
+use crate::server::room::{Frame, Log, LogLimits, Neighbours, Presence, Present, Reel, Tally};
 use crate::server::store::Bounds;
 
 /// Answers of the store in a row that may be left to the next one: some commits' time.
@@ -30,6 +30,8 @@ pub struct Room {
     /// Connections that were let in.
     occupants: AtomicUsize,
     pub(super) presence: Mutex<Presence>,
+    /// Who of them is on another node, if there are any. Where both are locked, `presence` is first.
+    pub(super) neighbours: Mutex<Option<Box<Neighbours>>>,
     /// Set when something was appended that no fan-out pass has taken up.
     pub(super) dirty: AtomicBool,
     /// When that was, in microseconds since the Hub began.
@@ -64,6 +66,7 @@ impl Room {
             readers: Mutex::default(),
             occupants: AtomicUsize::new(0),
             presence: Mutex::default(),
+            neighbours: Mutex::default(),
             dirty: AtomicBool::new(false),
             due_since: AtomicU64::new(0),
             tally,

@@ -1,4 +1,4 @@
-//! One room's data: its log of frames, who is here, which sends were repeated. Pure.
+//! One room's data: its log of frames, who is here or on another node, which sends were repeated. Pure.
 //!
 //! # Invariants
 //!
@@ -13,6 +13,7 @@ mod log;
 mod reel;
 mod roster;
 mod presence;
+mod neighbours;
 mod keys;
 
 pub use dialect::Dialect;
@@ -20,5 +21,6 @@ pub use frame::{Draft, Frame, Said};
 pub use keys::{KeyLimits, KeyWindow, Keyed};
 pub use log::{Lagged, Log, LogLimits, join};
 pub use moment::Moment;
+pub use neighbours::{Attendance, Kind, Neighbours};
 pub use presence::{Change, Presence, Present};
 pub use reel::{MAX_RUN_BYTES, Reel, Run, Tally};

@@ -5,6 +5,8 @@
 
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use crate::protocol::UserId;
 use crate::server::room::Moment;
 use crate::server::room::roster::Roster;
@@ -20,6 +22,8 @@ pub struct Presence {
     members: Roster<Member>,
     /// Something may have to be announced.
     is_restless: bool,
+    /// The next announcement is told whether there is news or not.
+    is_repeated: bool,
 }
 
 #[derive(Debug)]
@@ -35,7 +39,7 @@ struct Member {
 }
 
 /// One member as others see it.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Present {
     /// Who.
     pub id: UserId,
@@ -99,15 +103,23 @@ impl Presence {
         Some(sorted(self.members.iter_mut().map(name).collect()))
     }
 
-    /// The same, each with what is known of it.
-    pub fn present(&self) -> Option<Vec<Present>> {
-        let present = |(id, member): (&UserId, &Member)| Present {
+    /// All of them, however many, in no order, each with what is known of it.
+    pub fn all(&self) -> impl Iterator<Item = Present> {
+        self.members.iter().map(|(id, member)| Present {
             id: id.clone(),
             connections: member.connections,
             since: member.since,
-        };
-        let mut all: Vec<Present> =
-            (self.members.len() <= MAX_NAMED).then(|| self.members.iter().map(present).collect())?;
+        })
+    }
+
+    /// How many connections `id` has.
+    pub fn connections(&self, id: &UserId) -> u32 {
+        self.members.get(id).map_or(0, |member| member.connections)
+    }
+
+    /// Those of a small room, in order, each with what is known of it.
+    pub fn present(&self) -> Option<Vec<Present>> {
+        let mut all: Vec<Present> = (self.members.len() <= MAX_NAMED).then(|| self.all().collect())?;
         all.sort_unstable_by(|one, other| one.id.cmp(&other.id));
         Some(all)
     }
@@ -115,6 +127,11 @@ impl Presence {
     /// Whether [`Presence::announce`] may have something to tell, now or after the grace.
     pub const fn is_restless(&self) -> bool {
         self.is_restless
+    }
+
+    /// Tells how many are here with the next announcement, even if nobody came or went.
+    pub const fn repeat(&mut self) {
+        self.is_repeated = true;
     }
 
     /// What is news at `now`; it counts as told.
@@ -132,7 +149,8 @@ impl Presence {
             self.is_restless |= !is_gone && member.absent.is_some();
             !is_gone
         });
-        if joined.is_empty() && left.is_empty() {
+        let is_repeated = std::mem::take(&mut self.is_repeated);
+        if joined.is_empty() && left.is_empty() && !is_repeated {
             return None;
         }
         let count = self.members.len();

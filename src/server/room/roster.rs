@@ -61,6 +61,14 @@ impl<T> Roster<T> {
         few.chain(many.into_iter().flat_map(|many| many.iter_mut()))
     }
 
+    /// What is kept of `id`, to be read.
+    pub(super) fn get(&self, id: &UserId) -> Option<&T> {
+        match self {
+            Self::Few(few) => few.iter().find(|(known, _)| known == id).map(|(_, kept)| kept),
+            Self::Many(many) => many.get(id),
+        }
+    }
+
     /// What is kept of `id`.
     pub(super) fn get_mut(&mut self, id: &UserId) -> Option<&mut T> {
         match self {

@@ -141,12 +141,32 @@ pub enum Health {
     Ready,
     /// The last write did not, for this reason; the store tries again by itself.
     Refusing(String),
+    /// The store cannot be reached, for this reason, nor what others store; it tries again by itself.
+    Away(String),
     /// What is on the disk can no longer be vouched for: the process must end, and say why.
     Lost(String),
 }
 
 /// What is told what became of a batch, in the order of its drafts.
 pub type Report = Box<dyn FnOnce(Result<Vec<Stored>, StoreError>) + Send>;
+
+/// What nodes say to each other beside the log.
+pub trait Bus: Send + Sync {
+    /// Says `note` to all other nodes that can be reached now. It comes back to this one too.
+    fn say(&self, note: Vec<u8>);
+
+    /// From now on `listener` is told what nodes say.
+    fn listen(&self, listener: Box<dyn Fn(Overheard<'_>) + Send + Sync>);
+}
+
+/// What a node hears of others.
+#[derive(Clone, Copy, Debug)]
+pub enum Overheard<'a> {
+    /// A note.
+    Said(&'a [u8]),
+    /// The others can be reached again: notes may have been missed.
+    Again,
+}
 
 /// What is told what was appended to a room, by whomever, in the order of the log.
 pub type Heard = Box<dyn Fn(&RoomName, &[Arc<Frame>]) + Send + Sync>;
@@ -165,6 +185,11 @@ pub trait Store: Send + Sync {
     /// From now on `heard` is told what is appended to open rooms: when [`Store::bounds`] say so too, and before
     /// it is reported. What it was told may be reported again.
     fn follow(&self, _heard: Heard) {}
+
+    /// The way to other nodes, if there may be any.
+    fn bus(&self) -> Option<Arc<dyn Bus>> {
+        None
+    }
 
     /// Where `room`, which is open, stands; a room that there is not yet begins.
     ///

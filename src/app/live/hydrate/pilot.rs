@@ -11,6 +11,7 @@ use crate::browser::clock;
 use crate::browser::reconnect::{News, Policy, Pulse};
 use crate::browser::socket;
 use crate::protocol::Backoff;
+use crate::protocol::ErrorCode;
 use crate::protocol::Push;
 use crate::protocol::Recovery;
 use crate::protocol::UserId;
@@ -38,6 +39,10 @@ impl Pilot {
                 Push::Welcome(welcome) => self.welcome(welcome),
                 Push::Presence { count, joined, left } => self.present(*count, joined, left),
                 Push::Pong => self.pong(),
+                Push::Error { code: ErrorCode::StoreUnavailable, key: None, .. } => {
+                    self.line.live().link.set(Link::Stalled);
+                }
+                Push::Message(_) | Push::Ack { .. } => self.goes_on(),
                 _ => {}
             }
         }
@@ -57,7 +62,17 @@ impl Pilot {
         }
     }
 
+    /// What comes tells that the server is not, or no longer, cut off.
+    fn goes_on(&self) {
+        let link = self.line.live().link;
+        if link.get_untracked() == Link::Stalled {
+            link.set(Link::Live);
+        }
+    }
+
     fn present(&self, count: usize, joined: &[UserId], left: &[UserId]) {
+        // It is told anew when it is over.
+        self.goes_on();
         self.line.live().present.update(|present| {
             let Some(Present { count: known, names }) = present else { return };
             *known = count;

@@ -14,7 +14,7 @@ use async_nats::jetstream::Message;
 use async_nats::jetstream::consumer::pull::Config;
 use async_nats::jetstream::consumer::{AckPolicy, DeliverPolicy, ReplayPolicy};
 use futures::StreamExt;
-use tokio::sync::Notify;
+use tokio::sync::watch;
 
 use super::NatsError;
 use super::entry::{Entry, Ticket};
@@ -48,13 +48,13 @@ pub(super) struct Feed {
     pub(super) flights: Arc<Flights>,
     pub(super) pulse: Arc<Pulse>,
     pub(super) heard: Arc<OnceLock<Heard>>,
-    /// Told when the connection is open again.
-    pub(super) connected: Arc<Notify>,
+    /// Changes when the connection is open again.
+    pub(super) connected: watch::Receiver<u64>,
 }
 
 impl Feed {
     /// Follows the stream until dropped, or until it is lost.
-    pub(super) async fn run(self) {
+    pub(super) async fn run(mut self) {
         let mut missing_since = None;
         loop {
             match self.check(&mut missing_since).await {
@@ -66,7 +66,7 @@ impl Feed {
                 Err(error) => self.pulse.is_ill(error.to_string()),
             }
             tokio::select! {
-                () = self.connected.notified() => {}
+                Ok(()) = self.connected.changed() => {}
                 () = tokio::time::sleep(PAUSE.mul_f64(0.5 + fastrand::f64())) => {}
             }
         }

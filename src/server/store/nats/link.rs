@@ -1,10 +1,9 @@
 //! The connection to NATS: one for each node, kept up by the client library.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, Event};
-use tokio::sync::Notify;
+use tokio::sync::watch;
 use tracing::{debug, info, warn};
 
 use super::settings::{NatsLogin, NatsSettings};
@@ -15,17 +14,17 @@ const PING_EVERY: Duration = Duration::from_secs(2);
 /// The longest pause between two tries to connect again.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
-/// An open connection, and what is told when it is open again.
+/// An open connection.
 pub(super) struct Link {
     pub(super) client: Client,
-    pub(super) connected: Arc<Notify>,
+    /// Counts how often it was opened.
+    pub(super) connected: watch::Receiver<u64>,
 }
 
 impl Link {
     /// Connects; fails if no server can be reached or lets us in.
     pub(super) async fn connect(settings: &NatsSettings) -> Result<Self, NatsError> {
-        let connected = Arc::new(Notify::new());
-        let told = connected.clone();
+        let (opened, connected) = watch::channel(0);
         let mut options = ConnectOptions::new()
             .name("fanfare")
             .ping_interval(PING_EVERY)
@@ -33,7 +32,7 @@ impl Link {
             .request_timeout(Some(WAIT))
             .reconnect_delay_callback(pause)
             .event_callback(move |event| {
-                tell(&event, &told);
+                tell(&event, &opened);
                 std::future::ready(())
             });
         if let Some(ca) = &settings.ca {
@@ -68,11 +67,11 @@ fn pause(attempts: usize) -> Duration {
     doubled.min(MAX_PAUSE).mul_f64(0.5 + fastrand::f64() / 2.0)
 }
 
-fn tell(event: &Event, connected: &Notify) {
+fn tell(event: &Event, opened: &watch::Sender<u64>) {
     match event {
         Event::Connected => {
             debug!("NATS: connected");
-            connected.notify_one();
+            opened.send_modify(|times| *times += 1);
         }
         Event::ServerError(_) | Event::ClientError(_) | Event::SlowConsumer(_) => warn!("NATS: {event}"),
         _ => debug!("NATS: {event}"),

@@ -30,6 +30,7 @@ mod pages;
 mod flights;
 mod feed;
 mod publisher;
+mod bus;
 #[cfg(test)]
 pub(super) mod server;
 
@@ -48,10 +49,11 @@ use tokio::task::JoinHandle;
 
 use crate::protocol::RoomName;
 use crate::server::room::Draft;
-use crate::server::store::{Bounds, Health, Heard, Limit, Page, Report, Span, Store, StoreError};
+use crate::server::store::{Bounds, Bus, Health, Heard, Limit, Page, Report, Span, Store, StoreError};
 
 pub use settings::{NatsLogin, NatsServers, NatsSettings};
 
+use bus::{NatsBus, Wire};
 use feed::Feed;
 use flights::Flights;
 use link::Link;
@@ -125,7 +127,9 @@ pub struct NatsStore {
     /// `None` once it is closed.
     queue: Mutex<Option<UnboundedSender<Append>>>,
     runtime: Handle,
-    feed: JoinHandle<()>,
+    bus: Arc<NatsBus>,
+    /// Those that end with the store: the feed and the bus.
+    tasks: [JoinHandle<()>; 2],
     /// Ends when the queue does; `None` once that was waited for.
     publishing: Mutex<Option<JoinHandle<()>>>,
 }
@@ -137,6 +141,7 @@ impl NatsStore {
     /// If NATS cannot be reached, does not let us in, or has no JetStream for us.
     pub async fn connect(settings: &NatsSettings) -> Result<Self, NatsError> {
         let Link { client, connected } = Link::connect(settings).await?;
+        let wire = Wire::open(client.clone(), &settings.stream).await?;
         let context = ContextBuilder::new()
             .timeout(WAIT)
             .max_ack_inflight(MAX_UNANSWERED)
@@ -155,8 +160,14 @@ impl NatsStore {
             flights,
             pulse: pulse.clone(),
             heard: Arc::clone(&heard),
-            connected,
+            connected: connected.clone(),
         };
+        let (note, notes) = mpsc::unbounded_channel();
+        let bus = Arc::new(NatsBus::new(note));
+        let carrying = tokio::spawn({
+            let bus = bus.clone();
+            async move { bus.run(wire, notes, connected).await }
+        });
         let (queue, queued) = mpsc::unbounded_channel();
         let publishing = tokio::spawn({
             let publisher = publisher.clone();
@@ -171,7 +182,8 @@ impl NatsStore {
             heard,
             queue: Mutex::new(Some(queue)),
             runtime: Handle::current(),
-            feed: tokio::spawn(feed.run()),
+            bus,
+            tasks: [tokio::spawn(feed.run()), carrying],
             publishing: Mutex::new(Some(publishing)),
         })
     }
@@ -214,6 +226,10 @@ impl Store for NatsStore {
         let _second = self.heard.set(heard);
     }
 
+    fn bus(&self) -> Option<Arc<dyn Bus>> {
+        Some(self.bus.clone())
+    }
+
     fn bounds(&self, room: &RoomName) -> Result<Bounds, StoreError> {
         Ok(self.rooms.bounds(room).ok_or(NatsError::NotOpen)?)
     }
@@ -251,13 +267,13 @@ impl Store for NatsStore {
         let publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner).take();
         // An error means that it panicked, which its own output has told.
         let _panicked = publishing.map(|publishing| self.runtime.block_on(publishing));
-        self.feed.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 
 impl Drop for NatsStore {
     fn drop(&mut self) {
-        self.feed.abort();
+        self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
 

@@ -23,7 +23,7 @@ impl Pulse {
     pub(super) fn refusal(&self) -> Option<String> {
         match &*self.0.borrow() {
             Health::Ready => None,
-            Health::Refusing(reason) | Health::Lost(reason) => Some(reason.clone()),
+            Health::Refusing(reason) | Health::Away(reason) | Health::Lost(reason) => Some(reason.clone()),
         }
     }
 
@@ -39,7 +39,7 @@ impl Pulse {
         if self.0.borrow().eq(&Health::Ready) {
             warn!(reason, "NATS is away");
         }
-        self.change(Health::Refusing(reason));
+        self.change(Health::Away(reason));
     }
 
     /// What the stream holds is not what it held.

@@ -8,9 +8,9 @@ use crate::server::room::Frame;
 use crate::server::store::{Limit, Page, Span};
 
 /// Messages that are held of each room, at most.
-const MAX_MESSAGES: usize = 512;
+const MAX_MESSAGES: usize = 256;
 /// Bytes of them. Most are in the Hub's ring too, and shared with it.
-const MAX_BYTES: usize = 512 * 1024;
+const MAX_BYTES: usize = 128 * 1024;
 
 /// See the [module docs](self).
 #[derive(Debug)]

@@ -133,7 +133,7 @@ impl Writer {
     fn look(&mut self) -> bool {
         let is_refusing = match &*self.health.borrow() {
             Health::Ready => false,
-            Health::Refusing(_) => true,
+            Health::Refusing(_) | Health::Away(_) => true,
             Health::Lost(_) => return false,
         };
         let done = if is_refusing { self.probe().map(|()| false) } else { self.expire() };

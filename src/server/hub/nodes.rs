@@ -1,0 +1,258 @@
+//! Other nodes of the same service: who is in a room by way of them, and that they are there.
+//!
+//! A node numbers all that it says, so whoever missed something asks for it; and it says every two seconds that it
+//! is alive. One that is not heard of for seven has died or is cut off: who was
+//! there leaves, which after the grace of five is told; so within fifteen seconds.
+//!
+//! Deliberately absent: limits that hold for all nodes together. Each node keeps to its own.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use tokio::time::MissedTickBehavior;
+use tracing::{info, warn};
+
+use crate::protocol::RoomName;
+use crate::server::hub::room::Named;
+use crate::server::hub::{Hub, Room, lock};
+use crate::server::room::{Attendance, Kind};
+use crate::server::store::{Bus, Overheard};
+
+/// How often a node says that it is alive.
+const ALIVE_EVERY: Duration = Duration::from_secs(2);
+/// Silence after which a node counts as gone: three times that and some delay.
+const GONE_AFTER: Duration = Duration::from_secs(7);
+/// Members that are told in one note, some 300 KiB: NATS takes notes of up to 1 MiB.
+const MEMBERS_A_NOTE: usize = 2048;
+
+/// See the [module docs](self).
+pub(super) struct Nodes {
+    /// This one, as the others know it: another with each start.
+    me: u64,
+    bus: Arc<dyn Bus>,
+    /// How many notes it said; held while one is.
+    said: Mutex<u64>,
+    heard: Mutex<HashMap<u64, Heard>>,
+}
+
+/// Another node.
+#[derive(Debug)]
+struct Heard {
+    /// When it was last heard of.
+    when: Instant,
+    /// The number of its last note.
+    number: u64,
+}
+
+/// What one node says to all others.
+#[derive(Debug, Serialize, Deserialize)]
+struct Note {
+    node: u64,
+    /// One more than that of its note before.
+    number: u64,
+    word: Word,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum Word {
+    /// It is there.
+    Alive,
+    /// It is not there any more.
+    Gone,
+    /// Which members it has in a room.
+    Here { room: RoomName, members: Attendance },
+    /// It asks for that: of one node or of all, of one room or of all.
+    Who { node: Option<u64>, room: Option<RoomName> },
+}
+
+impl Nodes {
+    pub(super) fn new(bus: Arc<dyn Bus>) -> Self {
+        Self { me: fastrand::u64(..), bus, said: Mutex::default(), heard: Mutex::default() }
+    }
+
+    fn say(&self, word: Word) {
+        // Held: so that notes are said in the order of their numbers.
+        let mut said = lock(&self.said);
+        let number = *said + 1;
+        match serde_json::to_vec(&Note { node: self.me, number, word }) {
+            Ok(note) => {
+                *said = number;
+                self.bus.say(note);
+            }
+            Err(error) => warn!(%error, "a note to the other nodes cannot be written"),
+        }
+    }
+
+    /// Notices that note `number` of `node` has come. Whether one is missing before it, or all are.
+    fn has_missed(&self, node: u64, number: u64) -> bool {
+        let now = Heard { when: Instant::now(), number };
+        let before = lock(&self.heard).insert(node, now);
+        if before.is_none() {
+            info!(node, "another node is there");
+        }
+        before.is_none_or(|before| before.number + 1 != number)
+    }
+
+    /// Tells who is in `room`, in as many notes as it takes.
+    fn tell(&self, room: &RoomName, said: Attendance) {
+        let Attendance { version, kind, members } = said;
+        let notes = members.len().div_ceil(MEMBERS_A_NOTE).max(1);
+        for note in 0..notes {
+            let some = members.iter().skip(note * MEMBERS_A_NOTE).take(MEMBERS_A_NOTE).cloned().collect();
+            let kind = if note == 0 { kind } else { Kind::More };
+            let members = Attendance { version, kind, members: some };
+            self.say(Word::Here { room: room.clone(), members });
+        }
+    }
+}
+
+impl Hub {
+    /// Listens to the other nodes, if there may be any.
+    pub(super) fn meet_nodes(&self) {
+        let Some(nodes) = &self.0.nodes else { return };
+        let shared = Arc::downgrade(&self.0);
+        nodes.bus.listen(Box::new(move |overheard| {
+            if let Some(shared) = shared.upgrade() {
+                Self(shared).overhear(overheard);
+            }
+        }));
+    }
+
+    /// Says that this node is alive, and notices who is not, until dropped.
+    pub(super) async fn heed_nodes(&self) {
+        let Some(nodes) = &self.0.nodes else { return };
+        nodes.say(Word::Who { node: None, room: None });
+        let mut interval = tokio::time::interval(ALIVE_EVERY / 2);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        for beat in 0u64.. {
+            interval.tick().await;
+            if beat % 2 == 0 {
+                nodes.say(Word::Alive);
+            }
+            let gone: Vec<u64> = {
+                let heard = lock(&nodes.heard);
+                let is_gone = |(_, heard): &(&u64, &Heard)| heard.when.elapsed() > GONE_AFTER;
+                heard.iter().filter(is_gone).map(|(node, _)| *node).collect()
+            };
+            gone.into_iter().for_each(|node| self.lose(node));
+        }
+    }
+
+    /// Somebody came to or went from `room` on this node.
+    pub(super) fn tell_nodes(&self, room: &Room) {
+        let Some(nodes) = &self.0.nodes else { return };
+        let news = {
+            let presence = lock(&room.presence);
+            lock(&room.neighbours).get_or_insert_default().news(&presence)
+        };
+        if let Some(news) = news {
+            nodes.tell(room.name(), news);
+        }
+    }
+
+    /// `room` is new here: who is there elsewhere?
+    pub(super) fn ask_nodes(&self, room: &RoomName) {
+        if let Some(nodes) = &self.0.nodes {
+            nodes.say(Word::Who { node: None, room: Some(room.clone()) });
+        }
+    }
+
+    /// This node ends: who was here is gone, and need not be missed first.
+    pub(super) fn leave_nodes(&self) {
+        if let Some(nodes) = &self.0.nodes {
+            nodes.say(Word::Gone);
+        }
+    }
+
+    fn overhear(&self, overheard: Overheard<'_>) {
+        let Some(nodes) = &self.0.nodes else { return };
+        let said = match overheard {
+            Overheard::Said(said) => said,
+            // Something may have been missed.
+            Overheard::Again => return nodes.say(Word::Who { node: None, room: None }),
+        };
+        let Note { node, number, word } = match serde_json::from_slice(said) {
+            Ok(note) => note,
+            Err(error) => return warn!(%error, "a note of another node cannot be read"),
+        };
+        if node == nodes.me {
+            return;
+        }
+        if matches!(word, Word::Gone) {
+            return self.lose(node);
+        }
+        if nodes.has_missed(node, number) {
+            nodes.say(Word::Who { node: Some(node), room: None });
+        }
+        match word {
+            Word::Alive | Word::Gone => {}
+            Word::Here { room, members } => self.hear_of(node, &room, members),
+            Word::Who { node: of, room } => {
+                if of.is_none_or(|of| of == nodes.me) {
+                    self.answer(room.as_ref());
+                }
+            }
+        }
+    }
+
+    /// `node` says which members it has in the room `name`.
+    fn hear_of(&self, node: u64, name: &RoomName, said: Attendance) {
+        let Some(room) = self.known(name) else { return };
+        let is_understood = {
+            let mut presence = lock(&room.presence);
+            lock(&room.neighbours).get_or_insert_default().hear(node, said, &mut presence, self.now())
+        };
+        if let Some(nodes) = self.0.nodes.as_ref().filter(|_| !is_understood) {
+            nodes.say(Word::Who { node: Some(node), room: Some(name.clone()) });
+        }
+        self.is_restless(&room);
+    }
+
+    /// Tells who is in `room`, or in every room.
+    fn answer(&self, room: Option<&RoomName>) {
+        let Some(nodes) = &self.0.nodes else { return };
+        let rooms = match room {
+            Some(name) => self.known(name).into_iter().collect(),
+            None => self.all_rooms(),
+        };
+        for room in rooms {
+            let whole = lock(&room.neighbours).as_ref().and_then(|neighbours| neighbours.whole());
+            if let Some(whole) = whole {
+                nodes.tell(room.name(), whole);
+            }
+        }
+    }
+
+    /// `node` is gone, and with it who was there.
+    fn lose(&self, node: u64) {
+        let Some(nodes) = &self.0.nodes else { return };
+        if lock(&nodes.heard).remove(&node).is_none() {
+            return;
+        }
+        info!(node, "another node is gone");
+        self.each_room(|room| {
+            let mut presence = lock(&room.presence);
+            if let Some(neighbours) = lock(&room.neighbours).as_mut() {
+                neighbours.lose(node, &mut presence, self.now());
+            }
+            drop(presence);
+            self.is_restless(room);
+        });
+    }
+
+    fn known(&self, name: &RoomName) -> Option<Arc<Room>> {
+        lock(&self.0.rooms).get(name).map(|Named(room)| room.clone())
+    }
+
+    /// Calls `visit` for every room that is there now.
+    pub(super) fn each_room(&self, visit: impl Fn(&Arc<Room>)) {
+        self.all_rooms().iter().for_each(visit);
+    }
+
+    fn all_rooms(&self) -> Vec<Arc<Room>> {
+        lock(&self.0.rooms).iter().map(|Named(room)| room.clone()).collect()
+    }
+}
