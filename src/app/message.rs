@@ -2,7 +2,6 @@
 //!
 //! What can be done to a row has a button with a class that says what; the log listens for all of them.
 
-use super::i18n::Locale;
 use super::i18n::Text;
 use super::link::{Piece, pieces};
 use super::live::{Entry, Gap, Live, Message, Missing, Outlook, Reason, Shown, State, Words};
@@ -29,15 +28,13 @@ pub fn number(id: &str) -> Option<u64> {
     id.strip_prefix(ID)?.parse().ok()
 }
 
-/// A row with the lines that stand above it, in a page that speaks `locale`. Where the page is `cut_off`, what
-/// waits does so for a connection.
-pub fn row(shown: &Shown, cut_off: bool, locale: Locale, live: Live) -> Element {
-    let text = locale.text();
+/// A row with the lines that stand above it. Where the page is `cut_off`, what waits does so for a connection.
+pub fn row(shown: &Shown, cut_off: bool, text: &Text, live: Live) -> Element {
     let mut whole = Element::new("div").class("row").set("id", format!("{ID}{}", shown.row.id));
     if shown.new_day
         && let Entry::Message(message) = &shown.row.entry
     {
-        whole = whole.with([line("line", live.day_in_words(message.at, locale.tag()))]);
+        whole = whole.with([line("line", (text.day)(live.clock(message.at).day))]);
     }
     if shown.unread {
         whole = whole.with([line("line new", text.unread_line.to_owned())]);
@@ -62,7 +59,11 @@ fn message(message: &Message, shown: &Shown, cut_off: bool, text: &Text, live: L
     };
     let words = match &message.words {
         // A person's text decides its own direction and cannot turn what stands around it.
-        Words::Text(words) => linked(Element::new("p").class("text").set("dir", "auto"), words),
+        Words::Text(words) => {
+            let is_pending = matches!(message.state, State::Queued | State::Sent);
+            let class = if is_pending { "text unsure" } else { "text" };
+            linked(Element::new("p").class(class).set("dir", "auto"), words)
+        }
         Words::Binary { bytes } => Element::new("p").class("text binary").text((text.binary)(*bytes)),
     };
     let who = shown.first.then(|| {

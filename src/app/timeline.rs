@@ -10,7 +10,7 @@ use leptos::web_sys::{Element, Event};
 
 use super::drawing::Drawing;
 use super::dynamic::{effect, find, hide, on, set, show, still};
-use super::i18n::use_locale;
+use super::i18n::use_text;
 use super::live::{Link, Live, Shown, State, Transcript, copy, move_focus};
 use super::message::{COPY, EDIT, LOAD, RETRY, number, row};
 use crate::protocol::RoomName;
@@ -26,8 +26,7 @@ pub fn Timeline(
     /// The room, for the words that fill an empty log.
     room: RoomName,
 ) -> impl IntoView {
-    let locale = use_locale();
-    let text = locale.text();
+    let text = use_text();
     let live = expect_context::<Live>();
     let is_spoken = move || !live.transcript.with(Transcript::is_silent);
     // At the end of the log, what is new is in view.
@@ -49,7 +48,7 @@ pub fn Timeline(
         let Some(list) = find(ROWS) else { return };
         let drawing = drawing.get_or_insert_with(|| Drawing::new(list));
         let values = rows().into_iter().map(|shown| (cut_off(&shown), shown)).collect();
-        drawing.draw(values, |(_, shown)| shown.row.id, |(cut, shown)| row(shown, *cut, locale, live));
+        drawing.draw(values, |(_, shown)| shown.row.id, |(cut, shown)| row(shown, *cut, text, live));
     });
     // Behind the first drawing: what was said before is not news to a screen reader.
     effect(move || {
@@ -85,7 +84,7 @@ pub fn Timeline(
     show(MORE, move || (text.to_end)(news()));
 
     still(move || {
-        let drawn: String = rows().iter().map(|shown| row(shown, true, locale, live).to_html()).collect();
+        let drawn: String = rows().iter().map(|shown| row(shown, true, text, live).to_html()).collect();
         view! {
             <div
                 class="log"

@@ -1,7 +1,25 @@
 //! English.
 
 use super::Text;
+use crate::app::live::Day;
 use crate::app::live::Reason;
+
+const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+
+const MONTHS: [&str; 12] = [
+    "January",
+    "February",
+    "March",
+    "April",
+    "May",
+    "June",
+    "July",
+    "August",
+    "September",
+    "October",
+    "November",
+    "December",
+];
 
 pub(super) const EN: Text = Text {
     language: "English",
@@ -54,6 +72,7 @@ pub(super) const EN: Text = Text {
     empty_promise: |room| {
         format!("What is said in {room} from now on appears here, for everyone in the room.")
     },
+    day: |Day { weekday, month, date }| format!("{}, {} {date}", WEEKDAYS[weekday], MONTHS[month]),
     unread_line: "New since you looked away",
     to_end: |count| match count {
         0 => "To the newest".to_owned(),

@@ -3,6 +3,7 @@
 //! Phrases with something in them are functions, because the order of words is the language's affair.
 //! Buttons say the verb; no exclamation marks; nothing is claimed that the page does not know.
 
+use crate::app::live::Day;
 use crate::app::live::Reason;
 use crate::protocol::RoomName;
 
@@ -100,6 +101,8 @@ pub struct Text {
     pub empty: &'static str,
     /// Below it: what to expect.
     pub empty_promise: fn(&RoomName) -> String,
+    /// Above the first message of a day.
+    pub day: fn(Day) -> String,
     /// Above what nobody has seen.
     pub unread_line: &'static str,
     /// The button that goes to the end of the log, where so many have come.
@@ -164,8 +167,8 @@ pub struct Text {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use crate::app::Locale;
-    use crate::protocol::RoomName;
 
     #[test]
     fn no_language_leaves_out_what_a_phrase_is_about() {
@@ -179,6 +182,7 @@ mod tests {
             assert!((text.gone)(12).contains("12"));
             assert!((text.here)(12).contains("12"));
             assert!((text.to_end)(12).contains("12"));
+            assert!((text.day)(Day { weekday: 3, month: 10, date: 25 }).contains("25"));
             let place = (text.matches)(3, 17);
             assert!(place.contains('3') && place.contains("17"));
         }

@@ -1,7 +1,10 @@
 //! Chinese, simplified characters.
 
 use super::Text;
+use crate::app::live::Day;
 use crate::app::live::Reason;
+
+const WEEKDAYS: [&str; 7] = ["日", "一", "二", "三", "四", "五", "六"];
 
 pub(super) const ZH_CN: Text = Text {
     language: "中文",
@@ -52,6 +55,7 @@ pub(super) const ZH_CN: Text = Text {
     log_keys: "用方向键逐条浏览消息。",
     empty: "还没有消息",
     empty_promise: |room| format!("从现在起，{room} 里的消息会显示在这里，房间里的每个人都能看到。"),
+    day: |Day { weekday, month, date }| format!("{}月{date}日星期{}", month + 1, WEEKDAYS[weekday]),
     unread_line: "你离开后的新消息",
     to_end: |count| match count {
         0 => "回到最新".to_owned(),

@@ -12,6 +12,19 @@ pub struct Clock {
     pub short: String,
     /// Date and time to the second; in UTC they say so.
     pub exact: String,
+    /// The day.
+    pub day: Day,
+}
+
+/// A day of a year, for a language to put in words.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Day {
+    /// From 0, which is Sunday, to 6.
+    pub weekday: usize,
+    /// From 0, which is January, to 11.
+    pub month: usize,
+    /// From 1.
+    pub date: i64,
 }
 
 impl Clock {
@@ -21,12 +34,16 @@ impl Clock {
         let local = written(at, ahead.unwrap_or(0), ' ');
         let zone = if ahead.is_some() { "" } else { " UTC" };
         let short = local.get(11..16).unwrap_or_default();
-        Self { iso, short: format!("{short}{zone}"), exact: format!("{local}{zone}") }
+        let day = Day::new(day(at, ahead.unwrap_or(0)));
+        Self { iso, short: format!("{short}{zone}"), exact: format!("{local}{zone}"), day }
     }
+}
 
-    /// The date alone, as ISO 8601 writes it.
-    pub(super) fn date(&self) -> &str {
-        self.exact.split(' ').next().unwrap_or_default()
+impl Day {
+    /// That is so many days after 1 January 1970, a Thursday.
+    const fn new(day: i64) -> Self {
+        let (_, month, date) = civil(day);
+        Self { weekday: (day + 4).rem_euclid(7) as usize, month: month as usize - 1, date }
     }
 }
 
@@ -80,7 +97,8 @@ mod tests {
     fn a_clock_that_is_ahead_shows_its_own_day_and_hour() {
         let clock = Clock::new(1_795_554_863_123, Some(8 * 3600 * SECOND));
         assert_eq!((clock.short.as_str(), clock.exact.as_str()), ("05:14", "2026-11-25 05:14:23"));
-        assert_eq!((clock.date(), clock.iso.as_str()), ("2026-11-25", "2026-11-24T21:14:23Z"));
+        assert_eq!(clock.day, Day { weekday: 3, month: 10, date: 25 });
+        assert_eq!(clock.iso, "2026-11-24T21:14:23Z");
         assert_eq!(Clock::new(0, Some(-3600 * SECOND)).exact, "1969-12-31 23:00:00");
     }
 
@@ -92,11 +110,12 @@ mod tests {
 
     proptest! {
         #[test]
-        fn the_day_after_is_one_more_and_dates_do_not_go_back(at in 0..4_102_444_800_000_u64, ahead in -14..15_i64) {
+        fn the_day_after_is_one_more_and_the_next_of_the_week(at in 0..4_102_444_800_000_u64, ahead in -14..15_i64) {
             let ahead = ahead * 3600 * SECOND;
             prop_assert_eq!(day(at + DAY as u64, ahead), day(at, ahead) + 1);
-            let date = |at| Clock::new(at, Some(ahead)).date().to_owned();
-            prop_assert!(date(at) < date(at + DAY as u64));
+            let clock = |at| Clock::new(at, Some(ahead));
+            prop_assert!(clock(at).exact < clock(at + DAY as u64).exact);
+            prop_assert_eq!((clock(at).day.weekday + 1) % 7, clock(at + DAY as u64).day.weekday);
         }
 
         #[test]

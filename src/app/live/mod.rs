@@ -21,7 +21,7 @@ mod imp;
 #[path = "ssr.rs"]
 mod imp;
 
-pub use calendar::Clock;
+pub use calendar::{Clock, Day};
 pub use outbox::Waiting;
 pub use row::{Entry, Gap, Message, Missing, Outlook, Reason, Row, Shown, State, Words};
 pub use transcript::{Todo, Transcript};
@@ -220,11 +220,6 @@ impl Live {
     /// The number of the day, here, that `at` belongs to.
     pub(super) fn day(self, at: u64) -> i64 {
         calendar::day(at, if self.awake.get_untracked() { imp::ahead_of_utc(at) } else { 0 })
-    }
-
-    /// That day in words of the language `tag`.
-    pub(super) fn day_in_words(self, at: u64, tag: &str) -> String {
-        if self.awake.get_untracked() { imp::day_in_words(at, tag) } else { self.clock(at).date().to_owned() }
     }
 
     fn line<T>(self, act: impl FnOnce(&imp::Line) -> T) -> Option<T> {

@@ -89,10 +89,6 @@ pub(super) fn ahead_of_utc(_: u64) -> i64 {
     0
 }
 
-pub(super) fn day_in_words(_: u64, _: &str) -> String {
-    String::new()
-}
-
 pub(super) fn address() -> String {
     String::new()
 }

@@ -53,8 +53,9 @@ impl Line {
         live.transcript.update(|transcript| transcript.restore(waiting));
 
         let room = line.0.room.clone();
+        let unread = Memo::new(move |_| live.transcript.with(Transcript::unread));
         effect(move || {
-            let unread = live.transcript.with(Transcript::unread);
+            let unread = unread.get();
             let count = if unread > 0 { format!("({unread}) ") } else { String::new() };
             desk::set_title(&format!("{count}{room} - Fanfare"));
         });

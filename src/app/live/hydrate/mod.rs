@@ -121,10 +121,6 @@ pub(super) fn ahead_of_utc(at: u64) -> i64 {
     clock::ahead_of_utc(at)
 }
 
-pub(super) fn day_in_words(at: u64, tag: &str) -> String {
-    clock::day(at, tag)
-}
-
 pub(super) fn address() -> String {
     desk::address()
 }
