@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # Takes the page's own figures: what it weighs, how soon it is there on a slow machine, how it bears a flood and
-# a long log. Builds what is released. What comes out depends on the machine.
+# a long log, and what memory it takes (FANFARE_MEMORY_MINUTES=10 for longer than a minute). Builds what is
+# released. What comes out depends on the machine.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 scripts/setup.sh test

@@ -1,4 +1,5 @@
-// The page's own figures (scripts/figures.sh): how soon it is there, how it bears a flood, how a long log scrolls.
+// The page's own figures (scripts/figures.sh): how soon it is there, how it bears a flood, how a long log scrolls,
+// and what memory a steady stream takes.
 // Not a test: what comes out depends on the machine. Chromium runs four times slower than it could.
 
 import { type CDPSession, type Page } from '@playwright/test';
@@ -8,12 +9,14 @@ import { message, tell, welcome, withSocket } from './mock.ts';
 
 const SLOWER = 4;
 const FLOOD_SECONDS = Number(process.env.FANFARE_FLOOD_SECONDS ?? 10);
+const MEMORY_MINUTES = Number(process.env.FANFARE_MEMORY_MINUTES ?? 1);
 const A_SECOND = 300;
 const LONG = 100_000;
 
-test.setTimeout((FLOOD_SECONDS + 120) * 1000);
+test.setTimeout((FLOOD_SECONDS + MEMORY_MINUTES * 60 + 120) * 1000);
+test.use({ serverArgs: ['--message-rate', '0'] });
 
-type Watched = Window & { tasks: number[]; delays: number[]; frames: number[] };
+type Watched = Window & { tasks: number[]; delays: number[]; frames: number[]; wasm: WebAssembly.Memory };
 
 test('first content and usable', async ({ visit, server }) => {
   const page = await visit('about:blank');
@@ -60,7 +63,6 @@ test('a flood', async ({ visit, server }) => {
   await live(page);
   const { devtools } = await slow(page);
   await watch(page);
-  const before = await memory(page, devtools);
   const pouring = pour();
   let isOver = false;
   void pouring.then(() => (isOver = true));
@@ -72,7 +74,45 @@ test('a flood', async ({ visit, server }) => {
   const { tasks, delays } = await watched(page);
   report(`tasks over 50 ms in ${FLOOD_SECONDS} s of ${A_SECOND} messages a second`, tasks);
   report('delay from key to paint, ms', delays);
-  console.log('memory before and after', before, await memory(page, devtools));
+});
+
+test('memory under a steady stream', async ({ visit, server }) => {
+  const page = await visit('about:blank');
+  await page.addInitScript(() => {
+    const { instantiateStreaming } = WebAssembly;
+    WebAssembly.instantiateStreaming = async (source, imports) => {
+      const made = await instantiateStreaming(source, imports);
+      (window as unknown as Watched).wasm = made.instance.exports.memory as WebAssembly.Memory;
+      return made;
+    };
+  });
+  const room = freshRoom();
+  await page.goto(new URL(room, server.url).href);
+  await live(page);
+  const devtools = await page.context().newCDPSession(page);
+  const began = Date.now();
+  const seconds = () => (Date.now() - began) / 1000;
+  let [said, sampled] = [0, 0];
+  while (seconds() < MEMORY_MINUTES * 60) {
+    const due = Math.floor(seconds() * A_SECOND);
+    const lines = Array.from({ length: due - said }, (_, at) => ({ from: `user-${at % 7}`, text: `line ${said + at + 1} of a steady stream` }));
+    if (lines.length > 0) {
+      const answer = await fetch(`${server.url}/api/v1/rooms/${room.slice('/r/'.length)}/messages`, {
+        method: 'POST',
+        headers: { 'content-type': 'application/x-ndjson' },
+        body: lines.map((line) => JSON.stringify(line)).join('\n'),
+      });
+      expect(answer.status).toBe(201);
+      said = due;
+    }
+    if (seconds() >= sampled * 30) {
+      sampled++;
+      console.log(`after ${seconds().toFixed(0)} s and ${said} messages: ${await memory(page, devtools)}`);
+    }
+    await new Promise((later) => setTimeout(later, 50));
+  }
+  await expect(texts(page).last()).toContainText(`line ${said} `);
+  console.log(`at the end: ${await memory(page, devtools)}`);
 });
 
 test('a long log', async ({ visit, server }) => {
@@ -135,8 +175,12 @@ const watched = (page: Page) =>
 async function memory(page: Page, devtools: CDPSession): Promise<string> {
   await devtools.send('HeapProfiler.collectGarbage');
   const { usedSize } = await devtools.send('Runtime.getHeapUsage');
-  const nodes = await page.evaluate(() => document.querySelectorAll('*').length);
-  return `${(usedSize / 1e6).toFixed(1)} MB of objects, ${nodes} elements`;
+  const [nodes, wasm] = await page.evaluate(() => [
+    document.querySelectorAll('*').length,
+    (window as unknown as Watched).wasm?.buffer.byteLength,
+  ]);
+  const program = wasm === undefined ? '' : `, ${(wasm / 1e6).toFixed(1)} MB of the page's own`;
+  return `${(usedSize / 1e6).toFixed(1)} MB of objects${program}, ${nodes} elements`;
 }
 
 function report(what: string, values: number[]): void {
