@@ -100,5 +100,16 @@ export async function say(page: Page, text: string): Promise<void> {
   await button(page).click();
 }
 
+/** What was copied, as anyone learns it: by pasting. The page itself may write to the clipboard and not read it. */
+export async function pasted(page: Page): Promise<string> {
+  const paper = await page.context().newPage();
+  await paper.setContent('<textarea></textarea>');
+  const field = paper.locator('textarea');
+  await field.press('ControlOrMeta+V');
+  const text = await field.inputValue();
+  await paper.close();
+  return text;
+}
+
 /** A room that no other test is in. */
 export const freshRoom = (): string => `/r/room-${Date.now().toString(36)}-${Math.random().toString(36).slice(2, 8)}`;

@@ -2,7 +2,7 @@
 
 import { type Page } from '@playwright/test';
 
-import { expect, freshRoom, live, log, say, test, texts } from './fixtures.ts';
+import { expect, freshRoom, live, log, pasted, say, test, texts } from './fixtures.ts';
 import { type Server } from './server.ts';
 
 // A long log is quickly made.
@@ -137,11 +137,11 @@ test('the exact time of a message is there on hover', async ({ visit, server }) 
 
 test('a message can be copied with the mouse and with the keyboard', async ({ visit }) => {
   const page = await visit(freshRoom());
-  await page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+  await page.context().grantPermissions(['clipboard-write']);
   await live(page);
   for (const text of ['first\nof two lines', 'second']) await say(page, text);
   await expect(texts(page)).toHaveCount(2);
-  const clipboard = () => page.evaluate(() => navigator.clipboard.readText());
+  const clipboard = () => pasted(page);
   const row = log(page).locator('.msg').first();
   await row.hover();
   await row.getByRole('button', { name: 'Copy' }).click();
