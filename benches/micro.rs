@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use fanfare::protocol::{Epoch, Offset, UserId};
-use fanfare::server::room::{Dialect, Draft, Frame, Log, LogLimits, Reel};
+use fanfare::server::room::{Dialect, Draft, Format, Frame, Log, LogLimits, Reel};
 use fanfare::server::wire::{self, Decoder, Opcode};
 
 const TEXT: &str = "sixty-four bytes of text, as the standard loads of the bench say";
@@ -29,7 +29,7 @@ fn log_of(frames: u64) -> Mutex<Log> {
 /// One message, encoded for the first reader of a dialect.
 #[divan::bench(args = [Dialect::Plain, Dialect::Typed])]
 fn encode(bencher: Bencher, dialect: Dialect) {
-    bencher.bench(|| frame(black_box(1)).encoded(dialect).clone());
+    bencher.bench(|| frame(black_box(1)).encoded(Format::new(dialect)).clone());
 }
 
 /// One message, appended to a full ring.
@@ -47,7 +47,9 @@ fn append(bencher: Bencher) {
 #[divan::bench(args = [1, 40, 400])]
 fn read_first(bencher: Bencher, behind: u64) {
     let log = log_of(4096);
-    bencher.bench(|| Reel::new(&log).next(Offset(4096 - behind), Dialect::Plain).expect("kept").cloned());
+    bencher.bench(|| {
+        Reel::new(&log).next(Offset(4096 - behind), Format::new(Dialect::Plain)).expect("kept").cloned()
+    });
 }
 
 /// Every other reader of the pass, at the same place.
@@ -55,8 +57,9 @@ fn read_first(bencher: Bencher, behind: u64) {
 fn read_next(bencher: Bencher, behind: u64) {
     let log = log_of(4096);
     let mut reel = Reel::new(&log);
-    bencher
-        .bench_local(|| black_box(reel.next(Offset(4096 - behind), Dialect::Plain).expect("kept")).is_some());
+    bencher.bench_local(|| {
+        black_box(reel.next(Offset(4096 - behind), Format::new(Dialect::Plain)).expect("kept")).is_some()
+    });
 }
 
 /// A client's frames, unmasked and checked in place.
@@ -67,7 +70,7 @@ fn decode(bencher: Bencher, size: usize) {
     masked[1] |= 0x80;
     masked.splice(header..header, [0; 4]);
     bencher.counter(BytesCount::new(size)).with_inputs(|| masked.clone()).bench_refs(|bytes| {
-        let mut decoder = Decoder::new(1 << 20);
+        let mut decoder = Decoder::new(1 << 20, false);
         decoder.decode(bytes, |incoming| {
             black_box(incoming);
             std::ops::ControlFlow::Continue(())

@@ -6,7 +6,8 @@ SUITE=autobahntestsuite==25.10.1
 folder=target/conformance
 have python3 || die "python3 is needed"
 scripts/build.sh release
-if [ ! -d "$folder/cases" ]; then
+if [ ! -d "$folder/cases/testdata" ]; then
+  rm -rf "$folder"
   mkdir -p "$folder"
   # Only the package itself: what it needs to run is Python 2, and is not needed for its cases.
   python3 -m pip download --quiet --no-deps --dest "$folder" "$SUITE" || die "cannot fetch $SUITE"
@@ -20,16 +21,19 @@ if archive.endswith(".whl"):
 else:
     files = tarfile.open(archive)
     names, read = files.getnames(), lambda name: files.extractfile(name).read()
-(folder / "cases").mkdir()
+(folder / "cases" / "testdata").mkdir(parents=True)
 for name in names:
+    path = pathlib.Path(name)
     if "autobahntestsuite/case/" in name and name.endswith(".py"):
-        (folder / "cases" / pathlib.Path(name).name).write_bytes(read(name))
+        (folder / "cases" / path.name).write_bytes(read(name))
+    elif "autobahntestsuite/testdata/" in name and path.suffix:
+        (folder / "cases" / "testdata" / path.name).write_bytes(read(name))
 PYTHON
 fi
 started=$(mktemp)
 data=$(mktemp -d)
 target/release/fanfare serve --listen 127.0.0.1:0 --ops-listen off --site target/site --data "$data" --log-level error \
-  --message-rate 0 --connect-rate 0 --max-message 16MiB >"$started" &
+  --message-rate 0 --connect-rate 0 --max-message 16MiB --compression on >"$started" &
 server=$!
 trap 'kill "$server"; rm -rf "$started" "$data"' EXIT
 until grep -q '^listening on' "$started"; do kill -0 "$server" || die "the server did not start"; done

@@ -27,6 +27,8 @@ mod faults;
 mod damaged;
 /// RFC 6455 as a client sees it: pings, fragments, close codes.
 mod wire;
+/// RFC 7692: messages compressed once for all who agreed.
+mod compression;
 /// Signs of life, and what happens without them.
 mod heartbeat;
 /// Every limit, and how a client is told.

@@ -32,6 +32,7 @@ pub(super) fn read(reading: &mut Reading<'_>) -> Option<Limits> {
     let heartbeat = heartbeat(reading);
     let max_message = reading.value("max-message", value::size);
     let send_buffer = reading.value("send-buffer", value::size);
+    let compression = reading.value("compression", value::on_or_off);
     let max_connections = reading.value("max-connections", value::count);
     let max_connections_per_ip = reading.value("max-connections-per-ip", value::count);
     let max_rooms = reading.value("max-rooms", value::count);
@@ -58,6 +59,7 @@ pub(super) fn read(reading: &mut Reading<'_>) -> Option<Limits> {
             send_buffer: send_buffer?,
             heartbeat,
             rate: message_rate,
+            compression: compression?,
         },
         header_timeout: header_timeout?,
         connect_rate: connect_rate?,

@@ -123,6 +123,12 @@ pub const SETTINGS: &[Setting] = &[
         "Messages a second over HTTP from one address (IPv6: /64); 0 is unlimited; faster ones are refused (HTTP 429)",
     ),
     one("publish-burst", "N", "2000", "Messages over HTTP that one address may send at once"),
+    one(
+        "compression",
+        "HOW",
+        "off",
+        "'on': WebSocket clients that offer permessage-deflate send and get messages compressed",
+    ),
     Setting {
         name: "allow-origin",
         value: "ORIGIN",

@@ -117,6 +117,14 @@ pub(super) fn yes_or_no(text: &str) -> Result<bool, &'static str> {
     }
 }
 
+pub(super) fn on_or_off(text: &str) -> Result<bool, &'static str> {
+    match text {
+        "on" => Ok(true),
+        "off" => Ok(false),
+        _ => Err("'on' or 'off'"),
+    }
+}
+
 /// What `--allow-origin` and `--allow-embed` name.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Allowed {

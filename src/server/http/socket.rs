@@ -63,7 +63,7 @@ pub(super) async fn open(
     Query(asked): Query<Asked>,
     mut request: Request,
 ) -> Result<Response, ApiError> {
-    let handshake = Handshake::new(&mut request)?;
+    let handshake = Handshake::new(&mut request, state.connection.compression)?;
     let admitted = caller::principal(&state, request.headers(), request.uri())
         .map_err(|error| TurnedAway::Auth(error.into()))
         .and_then(|principal| Ok((asked.place(&principal)?, principal)));

@@ -16,7 +16,7 @@ use crate::protocol::Push;
 use crate::protocol::Recovery;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
-use crate::server::room::{Dialect, Draft, KeyLimits};
+use crate::server::room::{Dialect, Draft, Format, KeyLimits};
 use crate::server::session::{Next, Outbox};
 use crate::server::store::{Durability, Retention, Span, SqliteSettings, SqliteStore};
 
@@ -153,7 +153,7 @@ impl Client {
             other => panic!("{other:?}"),
         }
         self.position = Some((room.epoch().clone(), start.cursor.0));
-        let outbox = Outbox::new(Dialect::Typed, start.cursor);
+        let outbox = Outbox::new(Format::new(Dialect::Typed), start.cursor);
         self.open = Some((room, outbox));
     }
 

@@ -1,4 +1,4 @@
-//! One publication, encoded once for each dialect in use and shared by all who read it.
+//! One publication, encoded once for each format in use and shared by all who read it.
 
 use std::sync::OnceLock;
 
@@ -14,7 +14,7 @@ use crate::protocol::Position;
 use crate::protocol::Publication;
 use crate::protocol::Push;
 use crate::protocol::UserId;
-use crate::server::room::Dialect;
+use crate::server::room::{Dialect, Format};
 use crate::server::wire::{self, Opcode};
 
 /// What was said, as it was said.
@@ -85,6 +85,8 @@ pub struct Frame {
     typed: OnceLock<Bytes>,
     /// Boxed: few frames are ever read by a stream.
     streamed: OnceLock<Box<Streamed>>,
+    /// Boxed for the same reason.
+    deflated: OnceLock<Box<Deflated>>,
 }
 
 /// A frame as streams over HTTP read it.
@@ -94,11 +96,27 @@ struct Streamed {
     ndjson: OnceLock<Bytes>,
 }
 
+/// A frame as WebSockets read it that agreed upon compression.
+#[derive(Debug, Default)]
+struct Deflated {
+    plain: OnceLock<Bytes>,
+    typed: OnceLock<Bytes>,
+}
+
 impl Frame {
     /// `draft` as the store has numbered it: the log's life, its offset there, the one before it, and the time
     /// in milliseconds since 1970 UTC.
     pub const fn new(draft: Draft, epoch: Epoch, offset: Offset, prev: Offset, at: u64) -> Self {
-        Self { draft, epoch, offset, prev, at, typed: OnceLock::new(), streamed: OnceLock::new() }
+        Self {
+            draft,
+            epoch,
+            offset,
+            prev,
+            at,
+            typed: OnceLock::new(),
+            streamed: OnceLock::new(),
+            deflated: OnceLock::new(),
+        }
     }
 
     /// Its number.
@@ -116,9 +134,19 @@ impl Frame {
         self.at
     }
 
-    /// All of it in `dialect`: a WebSocket frame, an event, a line. What is not plain is made when the first
+    /// All of it in `format`: a WebSocket frame, an event, a line. What is not plain is made when the first
     /// reader needs it.
-    pub fn encoded(&self, dialect: Dialect) -> &Bytes {
+    pub fn encoded(&self, format: Format) -> &Bytes {
+        let dialect = format.dialect();
+        if !format.is_deflated() {
+            return self.encoded_as(dialect);
+        }
+        let deflated = self.deflated.get_or_init(Box::default);
+        let cell = if dialect == Dialect::Typed { &deflated.typed } else { &deflated.plain };
+        cell.get_or_init(|| wire::deflated(self.encoded_as(dialect)))
+    }
+
+    fn encoded_as(&self, dialect: Dialect) -> &Bytes {
         match dialect {
             Dialect::Plain => &self.draft.plain,
             Dialect::Typed => self.typed.get_or_init(|| self.encode(dialect, String::new())),

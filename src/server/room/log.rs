@@ -10,7 +10,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::protocol::Offset;
 use crate::server::room::reel::Run;
-use crate::server::room::{Dialect, Frame};
+use crate::server::room::{Format, Frame};
 
 /// How much a log keeps.
 #[derive(Clone, Copy, Debug)]
@@ -97,7 +97,7 @@ impl Log {
         &self,
         after: Offset,
         until: Offset,
-        dialect: Dialect,
+        format: Format,
         max_bytes: usize,
     ) -> Result<Option<Run>, Lagged> {
         if after < self.dropped {
@@ -105,26 +105,26 @@ impl Log {
         }
         let start = self.frames.partition_point(|frame| frame.offset() <= after);
         let due = self.frames.range(start..).take_while(|frame| frame.offset() <= until);
-        Ok(join(due.map(|frame| &**frame), dialect, max_bytes))
+        Ok(join(due.map(|frame| &**frame), format, max_bytes))
     }
 }
 
 /// `frames` as one run of bytes of at least one frame and, past that, at most `max_bytes`.
-pub fn join<'a>(frames: impl Iterator<Item = &'a Frame>, dialect: Dialect, max_bytes: usize) -> Option<Run> {
+pub fn join<'a>(frames: impl Iterator<Item = &'a Frame>, format: Format, max_bytes: usize) -> Option<Run> {
     let mut total = 0;
     let chosen: Vec<&Frame> = frames
         .enumerate()
         .take_while(|(at, frame)| {
-            total += frame.encoded(dialect).len();
+            total += frame.encoded(format).len();
             *at == 0 || total <= max_bytes
         })
         .map(|(_, frame)| frame)
         .collect();
     let last = chosen.last()?;
     let bytes = match chosen.as_slice() {
-        [one] => one.encoded(dialect).clone(),
+        [one] => one.encoded(format).clone(),
         many => {
-            let encoded = || many.iter().map(|frame| frame.encoded(dialect));
+            let encoded = || many.iter().map(|frame| frame.encoded(format));
             let mut joined = BytesMut::with_capacity(encoded().map(Bytes::len).sum());
             encoded().for_each(|frame| joined.extend_from_slice(frame));
             joined.freeze()
@@ -139,7 +139,9 @@ mod tests {
 
     use super::*;
     use crate::protocol::{Epoch, UserId};
-    use crate::server::room::Draft;
+    use crate::server::room::{Dialect, Draft};
+
+    const PLAIN: Format = Format::new(Dialect::Plain);
 
     /// Text of one letter that encodes to three bytes, so that runs can be counted.
     fn letter(offset: u64) -> Arc<Frame> {
@@ -158,7 +160,7 @@ mod tests {
     }
 
     fn read(log: &Log, after: u64, budget: usize) -> Result<Option<Run>, Lagged> {
-        log.read(Offset(after), log.head(), Dialect::Plain, budget)
+        log.read(Offset(after), log.head(), PLAIN, budget)
     }
 
     #[test]
@@ -238,7 +240,7 @@ mod tests {
                     Ok(None) => prop_assert_eq!(*after, log.head().0),
                     Ok(Some(run)) => {
                         let expected: Vec<u8> = (*after + 1..=run.until.0)
-                            .flat_map(|offset| letter(offset).encoded(Dialect::Plain).to_vec())
+                            .flat_map(|offset| letter(offset).encoded(PLAIN).to_vec())
                             .collect();
                         prop_assert_eq!(&run.bytes[..], &expected[..]);
                         *after = run.until.0;

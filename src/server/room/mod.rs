@@ -3,11 +3,12 @@
 //! # Invariants
 //!
 //! - Nothing here waits, reads a clock, or names tokio, axum, a socket or a database.
-//! - A [`Frame`] never changes once appended; every reader of a dialect gets the same bytes.
+//! - A [`Frame`] never changes once appended; every reader of a format gets the same bytes.
 //! - Offsets only grow.
 
 mod moment;
 mod dialect;
+mod format;
 mod frame;
 mod log;
 mod reel;
@@ -17,6 +18,7 @@ mod neighbours;
 mod keys;
 
 pub use dialect::Dialect;
+pub use format::Format;
 pub use frame::{Draft, Frame, Said};
 pub use keys::{KeyLimits, KeyWindow, Keyed};
 pub use log::{Lagged, Log, LogLimits, join};

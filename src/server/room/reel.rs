@@ -6,7 +6,7 @@ use std::sync::{Mutex, PoisonError};
 use bytes::Bytes;
 
 use crate::protocol::Offset;
-use crate::server::room::{Dialect, Lagged, Log};
+use crate::server::room::{Format, Lagged, Log};
 
 /// Bytes that one write hands to the kernel at most, unless a single frame is larger: enough to make the
 /// system call the smaller part, little enough that a reader that stops in the middle pins little.
@@ -42,8 +42,8 @@ impl Tally {
 pub struct Reel<'a> {
     log: &'a Mutex<Log>,
     until: Offset,
-    /// For each dialect the run made last, and the place that it starts after.
-    last: [Option<(Offset, Run)>; Dialect::COUNT],
+    /// For each format the run made last, and the place that it starts after.
+    last: [Option<(Offset, Run)>; Format::COUNT],
     /// Where it is counted what it handed out, if anywhere; once, at its end.
     tally: Option<&'a Tally>,
     messages: usize,
@@ -54,7 +54,7 @@ impl<'a> Reel<'a> {
     /// A pass over `log` as it stands now.
     pub fn new(log: &'a Mutex<Log>) -> Self {
         let until = log.lock().unwrap_or_else(PoisonError::into_inner).head();
-        Self { log, until, last: [const { None }; Dialect::COUNT], tally: None, messages: 0, bytes: 0 }
+        Self { log, until, last: [const { None }; Format::COUNT], tally: None, messages: 0, bytes: 0 }
     }
 
     /// The same, counted in `tally`.
@@ -73,14 +73,14 @@ impl<'a> Reel<'a> {
     ///
     /// # Errors
     /// [`Lagged`] if the ring has passed it.
-    pub fn next(&mut self, after: Offset, dialect: Dialect) -> Result<Option<&Run>, Lagged> {
+    pub fn next(&mut self, after: Offset, format: Format) -> Result<Option<&Run>, Lagged> {
         if after >= self.until {
             return Ok(None);
         }
-        let last = &mut self.last[dialect as usize];
+        let last = &mut self.last[format.index()];
         if last.as_ref().is_none_or(|(from, _)| *from != after) {
             let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
-            let run = log.read(after, self.until, dialect, MAX_RUN_BYTES)?;
+            let run = log.read(after, self.until, format, MAX_RUN_BYTES)?;
             drop(log);
             *last = run.map(|run| (after, run));
         }

@@ -11,7 +11,7 @@ use crate::protocol::CloseCode;
 use crate::protocol::GapReason;
 use crate::protocol::Offset;
 use crate::protocol::Push;
-use crate::server::room::{self, Dialect, Frame, MAX_RUN_BYTES, Moment, Reel};
+use crate::server::room::{self, Dialect, Format, Frame, MAX_RUN_BYTES, Moment, Reel};
 use crate::server::wire::{self, Opcode};
 
 /// What the writer should do.
@@ -40,7 +40,7 @@ pub enum Farewell {
 /// See the [module docs](self).
 #[derive(Debug)]
 pub struct Outbox {
-    dialect: Dialect,
+    format: Format,
     /// The last offset of the room's log that was written, if only in part.
     cursor: Offset,
     /// The ring has passed `cursor`, and the store has not answered yet.
@@ -59,9 +59,9 @@ pub struct Outbox {
 
 impl Outbox {
     /// Nothing to write; the log is read from after `cursor`.
-    pub const fn new(dialect: Dialect, cursor: Offset) -> Self {
+    pub const fn new(format: Format, cursor: Offset) -> Self {
         Self {
-            dialect,
+            format,
             cursor,
             is_behind: false,
             own: Vec::new(),
@@ -74,7 +74,7 @@ impl Outbox {
 
     /// How this connection reads the log.
     pub const fn dialect(&self) -> Dialect {
-        self.dialect
+        self.format.dialect()
     }
 
     /// Queues a frame for this connection alone; once it ends, nothing.
@@ -87,7 +87,7 @@ impl Outbox {
     /// Queues `push` for this connection alone, as its dialect writes it.
     pub fn say(&mut self, push: &Push) {
         if self.farewell.is_none() {
-            self.dialect.encode_into(push, &mut self.own);
+            self.dialect().encode_into(push, &mut self.own);
         }
     }
 
@@ -148,7 +148,7 @@ impl Outbox {
                 if self.is_behind {
                     return Next::Behind(self.cursor);
                 }
-                match reel.next(self.cursor, self.dialect) {
+                match reel.next(self.cursor, self.format) {
                     Ok(Some(run)) => return Next::Write(&run.bytes),
                     Ok(None) => {}
                     Err(_lagged) => {
@@ -162,7 +162,7 @@ impl Outbox {
             match (self.farewell, self.said) {
                 (None, _) => return Next::Idle,
                 (Some(_), true) => return Next::Finished,
-                (Some(_), false) if self.dialect.is_stream() => return Next::Finished,
+                (Some(_), false) if self.format.dialect().is_stream() => return Next::Finished,
                 (Some(farewell), false) => {
                     self.said = true;
                     self.current = match farewell {
@@ -190,7 +190,7 @@ impl Outbox {
             let count = before.0.checked_sub(self.cursor.0 + 1).filter(|_| is_dense);
             self.skip_to(seen, before, count);
         }
-        if let Some(run) = room::join(frames.iter().map(|frame| &**frame), self.dialect, MAX_RUN_BYTES)
+        if let Some(run) = room::join(frames.iter().map(|frame| &**frame), self.format, MAX_RUN_BYTES)
             && !matches!(self.farewell, Some(Farewell::Ours(CloseCode::TooSlow)))
         {
             // Behind what waits for this connection alone, or a gap would be told after it.
@@ -205,7 +205,7 @@ impl Outbox {
     fn skip_to(&mut self, seen: Offset, before: Offset, count: Option<u64>) {
         let after = self.cursor;
         self.cursor = seen;
-        match self.dialect {
+        match self.dialect() {
             Dialect::Plain => self.close(Farewell::Ours(CloseCode::TooSlow)),
             Dialect::Typed | Dialect::Sse | Dialect::Ndjson => {
                 self.say(&Push::Gap { after, before, count, reason: GapReason::Lagged });
@@ -217,7 +217,7 @@ impl Outbox {
     pub fn wrote(&mut self, bytes: usize, reel: &mut Reel<'_>) {
         self.blocked = None;
         if self.current.is_empty() {
-            if let Ok(Some(run)) = reel.next(self.cursor, self.dialect) {
+            if let Ok(Some(run)) = reel.next(self.cursor, self.format) {
                 self.cursor = run.until;
                 if bytes < run.bytes.len() {
                     self.current = run.bytes.slice(bytes..);

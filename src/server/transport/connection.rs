@@ -13,7 +13,7 @@ use tokio::net::TcpStream;
 use crate::protocol::CloseCode;
 use crate::protocol::Push;
 use crate::server::hub::{Admission, Burden, Due, Holding, Hub, Outlet, Room, Standing};
-use crate::server::room::{Dialect, Moment, Reel};
+use crate::server::room::{Dialect, Format, Moment, Reel};
 use crate::server::session::{Farewell, Heartbeat, HeartbeatSettings, Lease, Next, Outbox, Pulse, Rate};
 use crate::server::transport::patient::STUCK_AFTER;
 use crate::server::transport::reader::Saying;
@@ -35,6 +35,8 @@ pub struct ConnectionSettings {
     pub heartbeat: HeartbeatSettings,
     /// Messages from one connection.
     pub rate: Rate,
+    /// Whether clients that offer it may send and get messages compressed.
+    pub compression: bool,
 }
 
 /// How long a message of `bytes` may take from its first byte to its last.
@@ -91,13 +93,13 @@ impl Connection {
         stream: TcpStream,
         hub: Hub,
         admission: &Admission,
-        dialect: Dialect,
+        format: Format,
         lease: Lease,
         settings: Arc<ConnectionSettings>,
     ) -> Self {
         let room = admission.room().clone();
         let state = State {
-            outbox: Outbox::new(dialect, admission.start().cursor),
+            outbox: Outbox::new(format, admission.start().cursor),
             heartbeat: Heartbeat::new(hub.now()),
             lease,
             saying: Saying::Nothing,

@@ -18,7 +18,7 @@ use crate::protocol::Push;
 use crate::protocol::UserId;
 use crate::server::auth::Verifier;
 use crate::server::metrics;
-use crate::server::room::{Dialect, Draft};
+use crate::server::room::{Dialect, Draft, Format};
 use crate::server::session::{Action, Farewell, Outbox, Pace, Session};
 use crate::server::store::{Span, StoreError, Stored};
 use crate::server::transport::ConnectionSettings;
@@ -73,12 +73,18 @@ pub(super) enum Pause {
 }
 
 impl Reader {
-    pub(super) fn new(connection: &Connection, id: UserId, pace: Pace, verifier: Verifier) -> Self {
+    pub(super) fn new(
+        connection: &Connection,
+        format: Format,
+        id: UserId,
+        pace: Pace,
+        verifier: Verifier,
+    ) -> Self {
         let ConnectionSettings { max_message, .. } = *connection.settings;
-        let dialect = connection.lock().outbox.dialect();
+        let dialect = format.dialect();
         let max_frame = if dialect == Dialect::Plain { max_message } else { max_say_bytes(max_message) };
         Self {
-            decoder: Decoder::new(max_frame),
+            decoder: Decoder::new(max_frame, format.is_deflated()),
             session: Session::new(dialect, id, pace, max_message, connection.hub.now()),
             verifier,
         }

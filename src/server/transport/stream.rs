@@ -33,7 +33,7 @@ use crate::protocol::Push;
 use crate::protocol::UserId;
 use crate::server::hub::{Admission, Hub, Membership, Missed, Outlet, Room, Standing};
 use crate::server::metrics::{self, End};
-use crate::server::room::{Dialect, Moment, Reel};
+use crate::server::room::{Dialect, Format, Moment, Reel};
 use crate::server::session::{Farewell, Lease, Next, Outbox};
 use crate::server::transport::patient::STUCK_AFTER;
 
@@ -88,7 +88,7 @@ impl Listener {
         let room = admission.room().clone();
         let start = admission.start().clone();
         let position = Position { epoch: room.epoch().clone(), offset: start.cursor };
-        let mut outbox = Outbox::new(dialect, start.cursor);
+        let mut outbox = Outbox::new(Format::new(dialect), start.cursor);
         // Before the position: whoever knows the position knows of the gap before it.
         if let Some(gap) = start.gap {
             metrics::gap(gap.reason);

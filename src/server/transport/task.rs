@@ -20,7 +20,7 @@ use crate::protocol::Welcome;
 use crate::server::auth::Verifier;
 use crate::server::hub::{Admission, Hub, Membership, Missed, Outlet};
 use crate::server::metrics::{self, End};
-use crate::server::room::Dialect;
+use crate::server::room::{Dialect, Format};
 use crate::server::session::{Farewell, Lease, Pace};
 use crate::server::transport::connection::{Connection, Lost};
 use crate::server::transport::reader::{Pause, Reader};
@@ -58,28 +58,28 @@ pub struct Opened {
 impl Opened {
     /// Answers the handshake; the connection lives in a task of its own from then on.
     pub fn spawn(self, handshake: Handshake) -> axum::response::Response {
-        let dialect = handshake.dialect();
+        let format = handshake.format();
         let (response, socket) = handshake.accept();
         tokio::spawn(async move {
             if let Some((stream, early)) = socket.await {
-                tokio::spawn(self.begin(dialect, stream, early).run());
+                tokio::spawn(self.begin(format, stream, early).run());
             }
         });
         response
     }
 
     /// Everything that needs no waiting: from here on the connection is in its room.
-    fn begin(self, dialect: Dialect, stream: TcpStream, mut early: Vec<u8>) -> Life {
+    fn begin(self, format: Format, stream: TcpStream, mut early: Vec<u8>) -> Life {
         let Self { admission, hub, id, pace, lease, verifier, address, settings } = self;
         let log = (admission.head(), admission.first());
         let start = admission.start().clone();
-        let connection = Arc::new(Connection::new(stream, hub.clone(), &admission, dialect, lease, settings));
+        let connection = Arc::new(Connection::new(stream, hub.clone(), &admission, format, lease, settings));
         // Present before it is told so.
         let mut membership = hub.join(admission, Some(id.clone()));
         let number = membership.number();
         info!(%id, room = %connection.room.name(), %address, number, "connected");
         // Told before it is registered: or frames of the log could come first.
-        if dialect == Dialect::Typed {
+        if format.dialect() == Dialect::Typed {
             let welcome = welcome(&connection, &id, number, log, start.recovery);
             if let Some(gap) = &start.gap {
                 metrics::gap(gap.reason);
@@ -92,7 +92,7 @@ impl Opened {
         membership.register(connection.clone());
         // What was said between the handshake and now was fanned out without this connection.
         connection.flush(&mut connection.room.reel());
-        let mut reader = Reader::new(&connection, id, pace, verifier);
+        let mut reader = Reader::new(&connection, format, id, pace, verifier);
         if !early.is_empty() {
             reader.take(&connection, &mut early);
         }

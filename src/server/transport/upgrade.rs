@@ -12,8 +12,9 @@ use sha1::{Digest, Sha1};
 use tokio::net::TcpStream;
 
 use crate::protocol::SUBPROTOCOL;
-use crate::server::room::Dialect;
+use crate::server::room::{Dialect, Format};
 use crate::server::transport::Patient;
+use crate::server::wire;
 
 /// Appended to the client's key before hashing (section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
@@ -39,16 +40,17 @@ pub enum UpgradeError {
 #[derive(Debug)]
 pub struct Handshake {
     accept: HeaderValue,
-    dialect: Dialect,
+    format: Format,
     upgrade: OnUpgrade,
 }
 
 impl Handshake {
-    /// Checks `request` and takes the promise of its socket out of it.
+    /// Checks `request` and takes the promise of its socket out of it. `may_compress`: an offer to compress messages
+    /// is taken.
     ///
     /// # Errors
     /// The first rule that it breaks.
-    pub fn new(request: &mut Request) -> Result<Self, UpgradeError> {
+    pub fn new(request: &mut Request, may_compress: bool) -> Result<Self, UpgradeError> {
         if request.method() != Method::GET || request.version() != Version::HTTP_11 {
             return Err(UpgradeError::NotGet);
         }
@@ -67,12 +69,16 @@ impl Handshake {
         let accept = HeaderValue::try_from(STANDARD.encode(hash)).map_err(|_| UpgradeError::BadKey)?;
         let is_typed = names(headers, &header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
         let dialect = if is_typed { Dialect::Typed } else { Dialect::Plain };
-        Ok(Self { accept, dialect, upgrade: hyper::upgrade::on(request) })
+        let offers = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter();
+        let is_offered = wire::is_deflate_offered(offers.filter_map(|offer| offer.to_str().ok()));
+        let format =
+            if may_compress && is_offered { Format::deflated(dialect) } else { Format::new(dialect) };
+        Ok(Self { accept, format, upgrade: hyper::upgrade::on(request) })
     }
 
-    /// The dialect that the client's subprotocols choose.
-    pub const fn dialect(&self) -> Dialect {
-        self.dialect
+    /// What the client's subprotocols and extensions choose.
+    pub const fn format(&self) -> Format {
+        self.format
     }
 
     /// The 101 answer, and the socket that is ours once it has been sent.
@@ -83,7 +89,11 @@ impl Handshake {
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
         headers.insert(header::SEC_WEBSOCKET_ACCEPT, self.accept);
-        if self.dialect == Dialect::Typed {
+        if self.format.is_deflated() {
+            let agreement = HeaderValue::from_static(wire::DEFLATE_AGREEMENT);
+            headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, agreement);
+        }
+        if self.format.dialect() == Dialect::Typed {
             headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
         }
         let upgrade = self.upgrade;

@@ -5,9 +5,7 @@ use std::ops::ControlFlow;
 
 use crate::server::wire::Violation;
 use crate::server::wire::header::{Header, Opcode};
-
-/// Pieces without a byte that one message may have; only an attack has more.
-const MAX_EMPTY_FRAGMENTS: u32 = 256;
+use crate::server::wire::message::{Message, most_bytes};
 
 /// Something a client said, whole.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,8 +25,16 @@ pub enum Incoming<'a> {
 /// Turns one client's bytes into messages. Cheap to keep: two words between messages.
 #[derive(Debug)]
 pub struct Decoder {
-    max_message: usize,
+    terms: Terms,
     unfinished: Option<Box<Unfinished>>,
+}
+
+/// What a client is held to.
+#[derive(Clone, Copy, Debug)]
+struct Terms {
+    max_message: usize,
+    /// Whether compressed messages were agreed upon.
+    may_compress: bool,
 }
 
 /// What has arrived of a message or frame that is not all there.
@@ -51,19 +57,11 @@ struct Arriving {
     taken: u64,
 }
 
-#[derive(Debug)]
-struct Message {
-    is_text: bool,
-    bytes: Vec<u8>,
-    /// How many of `bytes` are known to be valid UTF-8.
-    valid: usize,
-    empty_fragments: u32,
-}
-
 impl Decoder {
-    /// A decoder at the start of a connection; `max_message` bounds one message's payload, in bytes.
-    pub const fn new(max_message: usize) -> Self {
-        Self { max_message, unfinished: None }
+    /// A decoder at the start of a connection; `max_message` bounds one message's payload, in bytes, also of one
+    /// that comes compressed, where that was agreed upon.
+    pub const fn new(max_message: usize, may_compress: bool) -> Self {
+        Self { terms: Terms { max_message, may_compress }, unfinished: None }
     }
 
     /// Whether a message or frame has begun and is not all there.
@@ -87,7 +85,7 @@ impl Decoder {
         mut each: impl FnMut(Incoming<'_>) -> ControlFlow<()>,
     ) -> Result<(), Violation> {
         let mut state = self.unfinished.take().map(|unfinished| *unfinished).unwrap_or_default();
-        while let Some(Arriving { header, taken }) = state.next_frame(&mut input, self.max_message)? {
+        while let Some(Arriving { header, taken }) = state.next_frame(&mut input, self.terms)? {
             // Fits: it is at most the length of a slice.
             let available = (header.length - taken).min(input.len() as u64) as usize;
             let (payload, rest) = mem::take(&mut input).split_at_mut(available);
@@ -98,7 +96,7 @@ impl Decoder {
             let flow = if header.opcode.is_control() {
                 state.control_arrived(header.opcode, payload, is_whole, &mut each)?
             } else {
-                state.data_arrived(&header, payload, is_whole, &mut each)?
+                state.data_arrived(&header, payload, is_whole, self.terms, &mut each)?
             };
             if flow.is_break() {
                 return Ok(());
@@ -117,7 +115,7 @@ impl Decoder {
 
 impl Unfinished {
     fn held(&self) -> usize {
-        let message = self.message.as_ref().map_or(0, |message| message.bytes.capacity());
+        let message = self.message.as_ref().map_or(0, Message::held);
         size_of::<Self>() + self.head.capacity() + self.control.capacity() + message
     }
 
@@ -126,16 +124,12 @@ impl Unfinished {
     }
 
     /// The frame whose payload comes next in `input`, or `None` if its header is not all there.
-    fn next_frame(
-        &mut self,
-        input: &mut &mut [u8],
-        max_message: usize,
-    ) -> Result<Option<Arriving>, Violation> {
+    fn next_frame(&mut self, input: &mut &mut [u8], terms: Terms) -> Result<Option<Arriving>, Violation> {
         if let Some(frame) = self.frame.take() {
             return Ok(Some(frame));
         }
         let header = if self.head.is_empty() {
-            let Some(header) = Header::parse(input)? else {
+            let Some(header) = Header::parse(input, terms.may_compress)? else {
                 self.head.extend_from_slice(input);
                 return Ok(None);
             };
@@ -146,34 +140,29 @@ impl Unfinished {
                 let Some(&byte) = input.first() else { return Ok(None) };
                 advance(input, 1);
                 self.head.push(byte);
-                if let Some(header) = Header::parse(&self.head)? {
+                if let Some(header) = Header::parse(&self.head, terms.may_compress)? {
                     self.head = Vec::new();
                     break header;
                 }
             }
         };
-        self.admit(&header, max_message)?;
+        self.admit(&header, terms.max_message)?;
         Ok(Some(Arriving { header, taken: 0 }))
     }
 
     /// Whether `header` may come now.
     fn admit(&mut self, header: &Header, max_message: usize) -> Result<(), Violation> {
-        let so_far = match (&mut self.message, header.opcode) {
+        let (so_far, is_compressed) = match (&mut self.message, header.opcode) {
             (_, opcode) if opcode.is_control() => return Ok(()),
             (None, Opcode::Continuation) => return Err(Violation::StrayContinuation),
-            (None, _) => 0,
+            (None, _) => (0, header.is_compressed),
             (Some(message), Opcode::Continuation) => {
-                if header.length == 0 {
-                    message.empty_fragments += 1;
-                    if message.empty_fragments > MAX_EMPTY_FRAGMENTS {
-                        return Err(Violation::EmptyFragments);
-                    }
-                }
-                message.bytes.len()
+                message.expect(header.length)?;
+                (message.len(), message.is_compressed())
             }
             (Some(_), _) => return Err(Violation::InterleavedMessage),
         };
-        if header.length > (max_message - so_far.min(max_message)) as u64 {
+        if header.length > most_bytes(max_message, is_compressed).saturating_sub(so_far) as u64 {
             return Err(Violation::TooBig);
         }
         Ok(())
@@ -214,10 +203,11 @@ impl Unfinished {
         header: &Header,
         payload: &[u8],
         is_whole: bool,
+        terms: Terms,
         each: &mut impl FnMut(Incoming<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, Violation> {
         let is_last = is_whole && header.fin;
-        if is_last && self.message.is_none() {
+        if is_last && self.message.is_none() && !header.is_compressed {
             return Ok(match header.opcode {
                 Opcode::Text => {
                     each(Incoming::Text(std::str::from_utf8(payload).map_err(|_| Violation::NotUtf8)?))
@@ -225,38 +215,17 @@ impl Unfinished {
                 _ => each(Incoming::Binary(payload)),
             });
         }
-        let message = self.message.get_or_insert_with(|| Message {
-            is_text: header.opcode == Opcode::Text,
-            bytes: Vec::new(),
-            valid: 0,
-            empty_fragments: 0,
-        });
-        message.bytes.extend_from_slice(payload);
-        if message.is_text {
-            message.validate(is_last)?;
-        }
-        if !is_last {
-            return Ok(ControlFlow::Continue(()));
-        }
-        let Some(message) = self.message.take() else { return Ok(ControlFlow::Continue(())) };
-        Ok(if message.is_text {
-            each(Incoming::Text(std::str::from_utf8(&message.bytes).map_err(|_| Violation::NotUtf8)?))
+        let is_text = header.opcode == Opcode::Text;
+        let message = self.message.get_or_insert_with(|| Message::new(is_text, header.is_compressed));
+        message.append(payload, is_last)?;
+        let Some(message) = self.message.take_if(|_| is_last) else { return Ok(ControlFlow::Continue(())) };
+        let is_text = message.is_text();
+        let bytes = message.finish(terms.max_message)?;
+        Ok(if is_text {
+            each(Incoming::Text(std::str::from_utf8(&bytes).map_err(|_| Violation::NotUtf8)?))
         } else {
-            each(Incoming::Binary(&message.bytes))
+            each(Incoming::Binary(&bytes))
         })
-    }
-}
-
-impl Message {
-    /// Checks what came since the last time, so that bad text is refused as soon as it is bad.
-    fn validate(&mut self, is_last: bool) -> Result<(), Violation> {
-        match std::str::from_utf8(&self.bytes[self.valid..]) {
-            Ok(_) => self.valid = self.bytes.len(),
-            // A character cut in two by the end of the bytes: the rest may still come.
-            Err(error) if error.error_len().is_none() && !is_last => self.valid += error.valid_up_to(),
-            Err(_) => return Err(Violation::NotUtf8),
-        }
-        Ok(())
     }
 }
 

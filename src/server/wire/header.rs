@@ -3,13 +3,17 @@
 use bytes::Bytes;
 
 use crate::protocol::CloseCode;
-use crate::server::wire::Violation;
+use crate::server::wire::{Violation, deflate::deflate};
 
+/// Longest header that is written (section 5.2).
+const LONGEST_HEADER: usize = 10;
 /// Longest payload of a control frame (section 5.5).
 const MAX_CONTROL_BYTES: usize = 125;
 
 const FIN: u8 = 0x80;
 const RESERVED_BITS: u8 = 0x70;
+/// The reserved bit that marks a compressed message, on its first frame (RFC 7692 section 6).
+const COMPRESSED: u8 = 0x40;
 const MASKED: u8 = 0x80;
 
 /// What a frame is (section 11.8).
@@ -64,6 +68,8 @@ impl Opcode {
 pub(super) struct Header {
     /// Last piece of its message.
     pub(super) fin: bool,
+    /// First piece of a compressed message.
+    pub(super) is_compressed: bool,
     /// What the frame is.
     pub(super) opcode: Opcode,
     /// Key that the payload is masked with.
@@ -75,17 +81,22 @@ pub(super) struct Header {
 }
 
 impl Header {
-    /// Reads the header at the start of `bytes`; `None` if it is not all there yet.
+    /// Reads the header at the start of `bytes`; `None` if it is not all there yet. `may_compress`: that was agreed
+    /// upon.
     ///
     /// # Errors
     /// As soon as the bytes at hand break the RFC, complete or not.
-    pub(super) fn parse(bytes: &[u8]) -> Result<Option<Self>, Violation> {
+    pub(super) fn parse(bytes: &[u8], may_compress: bool) -> Result<Option<Self>, Violation> {
         let Some(&first) = bytes.first() else { return Ok(None) };
-        if first & RESERVED_BITS != 0 {
+        let is_compressed = may_compress && first & COMPRESSED != 0;
+        if first & RESERVED_BITS & !(if is_compressed { COMPRESSED } else { 0 }) != 0 {
             return Err(Violation::ReservedBits);
         }
         let fin = first & FIN != 0;
         let opcode = Opcode::from_bits(first & 0x0F)?;
+        if is_compressed && !matches!(opcode, Opcode::Text | Opcode::Binary) {
+            return Err(Violation::ReservedBits);
+        }
         if opcode.is_control() && !fin {
             return Err(Violation::FragmentedControl);
         }
@@ -117,7 +128,7 @@ impl Header {
             return Err(Violation::WrongLength);
         }
         match bytes.get(mask_at..mask_at + 4).and_then(|mask| <[u8; 4]>::try_from(mask).ok()) {
-            Some(mask) => Ok(Some(Self { fin, opcode, mask, length, size: mask_at + 4 })),
+            Some(mask) => Ok(Some(Self { fin, is_compressed, opcode, mask, length, size: mask_at + 4 })),
             None => Ok(None),
         }
     }
@@ -142,7 +153,6 @@ pub fn encode_into(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
 
 /// One whole, unmasked frame.
 pub fn encode(opcode: Opcode, payload: &[u8]) -> Bytes {
-    const LONGEST_HEADER: usize = 10;
     let mut out = Vec::with_capacity(LONGEST_HEADER + payload.len());
     encode_into(opcode, payload, &mut out);
     out.into()
@@ -161,6 +171,17 @@ pub fn close_echo(code: Option<u16>) -> Bytes {
         Some(code) => encode(Opcode::Close, &code.to_be_bytes()),
         None => encode(Opcode::Close, &[]),
     }
+}
+
+/// One whole, unmasked frame of text or bytes with its message compressed, if that makes it smaller.
+pub fn deflated(frame: &Bytes) -> Bytes {
+    let Some(payload) = deflate(payload(frame)) else { return frame.clone() };
+    let opcode =
+        if frame.first() == Some(&(FIN | Opcode::Text.bits())) { Opcode::Text } else { Opcode::Binary };
+    let mut out = Vec::with_capacity(LONGEST_HEADER + payload.len());
+    encode_into(opcode, &payload, &mut out);
+    out[0] |= COMPRESSED;
+    out.into()
 }
 
 /// The payload of one whole, unmasked frame, such as [`encode`] makes.

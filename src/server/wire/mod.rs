@@ -1,4 +1,4 @@
-//! RFC 6455 frames as bytes: what a server must accept, refuse and send. Sans I/O.
+//! RFC 6455 frames as bytes, and RFC 7692 compression of them: what a server must accept, refuse and send. Sans I/O.
 //!
 //! # Invariants
 //!
@@ -7,9 +7,12 @@
 //! - A [`Decoder`] between two messages holds no buffer.
 
 mod header;
+mod message;
 mod decoder;
+mod deflate;
 mod violation;
 
 pub use decoder::{Decoder, Incoming};
-pub use header::{Opcode, close_echo, close_frame, encode, encode_into, payload};
+pub use deflate::{AGREEMENT as DEFLATE_AGREEMENT, is_offered as is_deflate_offered};
+pub use header::{Opcode, close_echo, close_frame, deflated, encode, encode_into, payload};
 pub use violation::Violation;

@@ -7,7 +7,7 @@ use crate::protocol::CloseCode;
 /// What a client did that RFC 6455 or our limits forbid.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Violation {
-    /// RSV1, RSV2 or RSV3 set though no extension was agreed (section 5.2).
+    /// RSV1, RSV2 or RSV3 set where no extension that was agreed upon gives it a meaning (section 5.2).
     ReservedBits,
     /// Opcode 3 to 7 or 11 to 15 (section 5.2).
     ReservedOpcode,
@@ -29,6 +29,8 @@ pub enum Violation {
     NotUtf8,
     /// A message longer than `--max-message`.
     TooBig,
+    /// A compressed message that cannot be inflated (RFC 7692 section 7.2.2).
+    BadDeflate,
     /// More empty pieces in one message than any honest client sends.
     EmptyFragments,
 }
@@ -58,6 +60,7 @@ impl fmt::Display for Violation {
             Self::BadClose => "a malformed Close frame",
             Self::NotUtf8 => "text that is not UTF-8",
             Self::TooBig => "a message larger than allowed",
+            Self::BadDeflate => "a compressed message that cannot be inflated",
             Self::EmptyFragments => "too many empty fragments",
         })
     }

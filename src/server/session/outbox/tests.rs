@@ -21,7 +21,7 @@ fn log(messages: usize, texts: &[&str]) -> Mutex<Log> {
 }
 
 fn outbox() -> Outbox {
-    Outbox::new(Dialect::Plain, Offset(0))
+    Outbox::new(Format::new(Dialect::Plain), Offset(0))
 }
 
 /// Everything the outbox writes when the kernel takes `piece` bytes at a time; and whether it ended there.
@@ -98,7 +98,7 @@ fn a_plain_reader_with_a_gap_is_closed_as_too_slow_and_any_other_is_told() {
     let all = frames(&["one", "two", "three"]);
     let log = log(1, &["one", "two", "three"]);
     for dialect in [Dialect::Plain, Dialect::Typed, Dialect::Sse, Dialect::Ndjson] {
-        let mut outbox = Outbox::new(dialect, Offset(0));
+        let mut outbox = Outbox::new(Format::new(dialect), Offset(0));
         drain(&mut outbox, &log, 1000);
         outbox.caught_up(&all[2..], Offset(3), true);
         let (written, finished) = drain(&mut outbox, &log, 1000);
@@ -109,7 +109,7 @@ fn a_plain_reader_with_a_gap_is_closed_as_too_slow_and_any_other_is_told() {
             let gap = Push::Gap { after, before, count: Some(2), reason: GapReason::Lagged };
             let mut expected = Vec::new();
             dialect.encode_into(&gap, &mut expected);
-            expected.extend_from_slice(all[2].encoded(dialect));
+            expected.extend_from_slice(all[2].encoded(Format::new(dialect)));
             assert_eq!((written, finished), (expected, false));
         }
     }
@@ -118,7 +118,7 @@ fn a_plain_reader_with_a_gap_is_closed_as_too_slow_and_any_other_is_told() {
 #[test]
 fn a_stream_has_no_close_frame_and_ends_after_what_the_log_has() {
     let log = log(10, &["hello"]);
-    let mut outbox = Outbox::new(Dialect::Ndjson, Offset(0));
+    let mut outbox = Outbox::new(Format::new(Dialect::Ndjson), Offset(0));
     outbox.say(&Push::Drain { reconnect_after_ms: 7 });
     outbox.close(Farewell::Ours(CloseCode::GoingAway));
     let (written, finished) = drain(&mut outbox, &log, 1000);

@@ -3,6 +3,7 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::server::wire::deflate::deflate;
 use crate::server::wire::encode;
 
 const MASK: [u8; 4] = [0x37, 0xfa, 0x21, 0x3d];
@@ -41,7 +42,10 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 
 /// Feeds `bytes` in pieces of the given sizes (the last one repeated).
 fn feed(max_message: usize, bytes: &[u8], pieces: &[usize]) -> (Vec<Heard>, Result<(), Violation>) {
-    let mut decoder = Decoder::new(max_message);
+    feed_to(Decoder::new(max_message, false), bytes, pieces)
+}
+
+fn feed_to(mut decoder: Decoder, bytes: &[u8], pieces: &[usize]) -> (Vec<Heard>, Result<(), Violation>) {
     let mut heard = Vec::new();
     let mut rest = bytes.to_vec();
     let mut pieces = pieces.iter().copied().chain(std::iter::repeat(*pieces.last().unwrap_or(&1)));
@@ -135,6 +139,42 @@ fn what_follows_a_close_is_not_heard() {
 #[test]
 fn a_message_of_exactly_the_limit_passes() {
     assert_eq!(feed(1000, &frame(0x82, &[7; 1000]), &[300]), (vec![Heard::Binary(vec![7; 1000])], Ok(())));
+}
+
+#[test]
+fn a_compressed_message_is_heard_as_it_was_whole_or_in_pieces() {
+    let text = "the same words, ".repeat(60);
+    let payload = deflate(text.as_bytes()).expect("smaller");
+    let (one, rest) = payload.split_at(7);
+    let (two, three) = rest.split_at(9);
+    let pieces = [frame(0x41, one), frame(0x89, b"mid"), frame(0x00, two), frame(0x80, three)].concat();
+    let whole = frame(0xC1, &payload);
+    let plain = frame(0x81, b"as it is");
+    for cut in [1, 3, 1000] {
+        let heard = feed_to(Decoder::new(1000, true), &[&pieces[..], &whole, &plain].concat(), &[cut]);
+        let expected = ["mid", &text, &text, "as it is"].map(str::to_owned);
+        let expected: Vec<Heard> = expected
+            .into_iter()
+            .enumerate()
+            .map(|(at, text)| if at == 0 { Heard::Ping(text.into()) } else { Heard::Text(text) })
+            .collect();
+        assert_eq!(heard, (expected, Ok(())), "in pieces of {cut}");
+    }
+}
+
+#[test]
+fn compressed_messages_are_held_to_the_same_rules() {
+    let compressed = |payload: &[u8]| frame(0xC1, &deflate(payload).expect("smaller"));
+    for (name, bytes, expected) in [
+        ("too big", compressed(&[b'a'; 1001]), Violation::TooBig),
+        ("not UTF-8", compressed(&[0xFF; 1000]), Violation::NotUtf8),
+        ("not deflate", frame(0xC1, &[0xFF; 20]), Violation::BadDeflate),
+        ("a ping", frame(0xC9, b"x"), Violation::ReservedBits),
+        ("a later piece", [frame(0x41, b""), frame(0xC0, b"x")].concat(), Violation::ReservedBits),
+        ("rsv2", frame(0xA1, b"x"), Violation::ReservedBits),
+    ] {
+        assert_eq!(feed_to(Decoder::new(1000, true), &bytes, &[1]).1, Err(expected), "{name}");
+    }
 }
 
 /// Messages, each in any number of fragments, with control frames anywhere between them.

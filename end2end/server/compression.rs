@@ -1,0 +1,98 @@
+//! permessage-deflate (RFC 7692): who agreed gets each message compressed, everybody else as it is.
+
+use std::fmt::Write;
+
+use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+
+use crate::harness::{Server, soon};
+use crate::raw::{Raw, handshake, masked};
+
+/// What browsers offer.
+const OFFER: &str = "permessage-deflate; client_max_window_bits";
+const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
+
+fn deflate(message: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(message.len() + 64);
+    let mut compress = Compress::new(Compression::best(), false);
+    compress.compress_vec(message, &mut out, FlushCompress::Sync).expect("compressed");
+    out.truncate(out.len() - TAIL.len());
+    out
+}
+
+fn inflate(payload: &[u8]) -> Vec<u8> {
+    let mut out = Vec::with_capacity(1 << 20);
+    let whole = [payload, &TAIL].concat();
+    Decompress::new(false).decompress_vec(&whole, &mut out, FlushDecompress::Sync).expect("inflated");
+    out
+}
+
+/// A connection that made `offer`, and the head of the answer.
+async fn open(server: &Server, id: &str, offer: &str) -> (Raw, String) {
+    let mut stream = TcpStream::connect(server.address).await.expect("the server listens");
+    let mut request = handshake(server.address, &format!("id={id}"), None);
+    request.truncate(request.len() - 2);
+    write!(request, "Sec-WebSocket-Extensions: {offer}\r\n\r\n").expect("text");
+    stream.write_all(request.as_bytes()).await.expect("written");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(soon(stream.read_u8()).await.expect("an answer"));
+    }
+    (Raw { stream }, String::from_utf8(head).expect("text").to_lowercase())
+}
+
+#[tokio::test]
+async fn who_offered_compression_gets_messages_compressed_and_others_as_they_are() {
+    let server = Server::start(&["--compression", "on"]);
+    let (mut ann, head) = open(&server, "ann", OFFER).await;
+    assert!(
+        head.contains("permessage-deflate; server_no_context_takeover; client_no_context_takeover"),
+        "{head}"
+    );
+    let mut bob = server.join("bob").await;
+    let long = r#"{"price":1,"size":2}"#.repeat(50);
+    for round in 0..3 {
+        bob.send(long.clone()).await;
+        assert_eq!(bob.text().await, long);
+        let (first, payload) = ann.frame().await;
+        assert_eq!((first, inflate(&payload)), (0xC1, long.clone().into_bytes()), "round {round}");
+        assert!(payload.len() < long.len() / 4, "{} bytes", payload.len());
+    }
+    bob.send("short").await;
+    assert_eq!(ann.frame().await, (0x81, b"short".to_vec()), "not worth it");
+    ann.write(&masked(0xC1, &deflate(long.as_bytes()))).await;
+    assert_eq!((bob.text().await, bob.text().await), ("short".to_owned(), long));
+}
+
+#[tokio::test]
+async fn a_message_that_inflates_beyond_the_limit_ends_its_connection_with_1009_and_nobody_elses() {
+    let server = Server::start(&["--compression", "on", "--max-message", "64KiB"]);
+    let (mut ann, _) = open(&server, "ann", OFFER).await;
+    let mut bob = server.join("bob").await;
+    let before = server.resident_bytes();
+    ann.write(&masked(0xC1, &deflate(&vec![b'a'; 8 << 20]))).await;
+    assert_eq!(ann.close_code().await, 1009);
+    assert!(server.resident_bytes() < before + (4 << 20), "it was not inflated first");
+    bob.send("still here").await;
+    assert_eq!(bob.text().await, "still here");
+}
+
+#[tokio::test]
+async fn by_default_no_offer_is_taken_and_a_compressed_frame_breaks_the_protocol() {
+    let server = Server::start(&[]);
+    let (mut ann, head) = open(&server, "ann", OFFER).await;
+    assert!(!head.contains("sec-websocket-extensions"), "{head}");
+    ann.write(&masked(0xC1, &deflate(b"hello"))).await;
+    assert_eq!(ann.close_code().await, 1002);
+}
+
+#[tokio::test]
+async fn an_offer_that_cannot_be_met_is_left_and_the_connection_goes_on_without() {
+    let server = Server::start(&["--compression", "on"]);
+    let (mut ann, head) = open(&server, "ann", "permessage-deflate; server_max_window_bits=9, x-other").await;
+    assert!(!head.contains("sec-websocket-extensions"), "{head}");
+    let long = "word ".repeat(100);
+    ann.write(&masked(0x81, long.as_bytes())).await;
+    assert_eq!(ann.frame().await, (0x81, long.into_bytes()));
+}
