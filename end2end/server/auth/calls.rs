@@ -190,3 +190,26 @@ async fn the_page_is_for_everyone_and_what_was_said_for_those_who_may_read() {
         .body("text=x&from=ann");
     assert_eq!(soon(form.send()).await.expect("an answer").status().as_u16(), 401);
 }
+
+#[tokio::test]
+async fn a_proven_id_shares_what_it_may_say_wherever_it_comes_from() {
+    let rates = ["--message-rate", "1000", "--id-rate", "1/s", "--id-burst", "2"];
+    let guarded = Guarded::start(&[&rates[..], &["--trusted-proxy", "127.0.0.1"]].concat());
+    let post = async |token: &str, host: u16| {
+        let request = guarded.call(Method::POST, "lobby/messages", token);
+        ask(request.header("x-forwarded-for", format!("2001:db8:0:{host:x}::1")).body("x")).await
+    };
+    let (ann, bob) = (token("ann", json!({"lobby": "rw"})), token("bob", json!({"lobby": "rw"})));
+    let refused = soon(async {
+        let mut hosts = 0..;
+        loop {
+            let (status, answer) = post(&ann, hosts.next().expect("another")).await;
+            if status != 201 {
+                return (status, answer);
+            }
+        }
+    })
+    .await;
+    assert_eq!((refused.0, refused.1["error"]["code"].as_str()), (429, Some("rate_limited")));
+    assert_eq!(post(&bob, 1).await.0, 201);
+}
