@@ -193,7 +193,9 @@ impl Hub {
     pub async fn drain(&self) {
         self.0.draining.store(true, Ordering::Release);
         self.settle().await;
-        self.each_outlet(|outlet| outlet.drain(self.reconnect_after())).await;
+        // Once for all: who has left already has not come back yet.
+        let window = self.reconnect_window();
+        self.each_outlet(|outlet| outlet.drain(window.mul_f64(fastrand::f64()))).await;
         loop {
             let left = self.0.left.notified();
             if self.connections() == 0 {
@@ -208,9 +210,12 @@ impl Hub {
     /// When one of the clients that are sent away should come back: each at another time, so that a server
     /// that restarts is not run over.
     fn reconnect_after(&self) -> Duration {
-        let window =
-            (RECONNECT_EACH * self.connections() as u32).clamp(RECONNECT_WINDOW.0, RECONNECT_WINDOW.1);
-        window.mul_f64(fastrand::f64())
+        self.reconnect_window().mul_f64(fastrand::f64())
+    }
+
+    /// The time over which those who are here now should come back.
+    fn reconnect_window(&self) -> Duration {
+        (RECONNECT_EACH * self.connections() as u32).clamp(RECONNECT_WINDOW.0, RECONNECT_WINDOW.1)
     }
 }
 
