@@ -9,7 +9,7 @@ import readline from 'node:readline';
 import { fileURLToPath } from 'node:url';
 
 const REPO = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
-const BINARY = process.env.FANFARE_BIN ?? path.join(REPO, 'target/debug/fanfare');
+export const BINARY = process.env.FANFARE_BIN ?? path.join(REPO, 'target/debug/fanfare');
 const SITE = process.env.FANFARE_SITE ?? path.join(REPO, 'target/site');
 const READY = /^listening on http:\/\/([\d.]+:\d+)$/;
 const START_WITHIN_MS = 20_000;

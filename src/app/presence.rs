@@ -50,7 +50,9 @@ pub fn Roster() -> impl IntoView {
             <ul class="members" id=MEMBERS></ul>
         }
     });
-    view! { <section class="scripted" aria-label=text.members>{names} <OwnName/></section> }
+    // Where names are proven, there is none to choose.
+    let own = live.is_open.then(|| view! { <OwnName/> });
+    view! { <section class="scripted" aria-label=text.members>{names} {own}</section> }
 }
 
 #[component]
@@ -81,6 +83,7 @@ fn OwnName() -> impl IntoView {
                 <input id=OWN_NAME maxlength="64" autocomplete="off"/>
                 <button class="tool" type="submit">{text.change}</button>
                 <p class="quiet" id=RENAMED role="status"></p>
+                <p class="quiet">{text.unverified}</p>
             </form>
         }
     })

@@ -25,7 +25,9 @@ pub struct Snapshot {
     pub locale: Locale,
     /// Its colours.
     pub theme: Theme,
-    /// What was said last, unless the store could not tell.
+    /// Whether everyone may come in under any name; else a token says who its holder is.
+    pub is_open: bool,
+    /// What was said last, unless the store could not tell or the reader may not know.
     pub past: Option<Past>,
     /// What the form begins with.
     pub form: Form,
@@ -88,6 +90,7 @@ mod tests {
             room: RoomName::lobby(),
             locale: Locale::ZhCn,
             theme: Theme::System,
+            is_open: true,
             past: Some(past),
             form: Form::default(),
         };

@@ -23,7 +23,7 @@ pub fn StatusBadge() -> impl IntoView {
     let class = move || match link.get() {
         Link::Live => "badge live",
         Link::Connecting | Link::Stalled | Link::Waiting { .. } => "badge waiting",
-        Link::Offline | Link::Refused => "badge down",
+        Link::Offline | Link::Refused(_) => "badge down",
     };
     let shown = move || match link.get() {
         Link::Connecting => text.connecting.to_owned(),
@@ -31,7 +31,7 @@ pub fn StatusBadge() -> impl IntoView {
         Link::Stalled => text.stalled.to_owned(),
         Link::Waiting { seconds } => (text.reconnecting_in)(seconds),
         Link::Offline => text.offline.to_owned(),
-        Link::Refused => text.refused.to_owned(),
+        Link::Refused(why) => (text.refused)(why).to_owned(),
     };
     let counting = move || matches!(link.get(), Link::Waiting { .. });
     let hidden = move || if counting() { "true" } else { "false" };

@@ -9,6 +9,7 @@ pub mod reconnect;
 pub mod wake;
 pub mod scroll;
 pub mod storage;
+pub mod pass;
 pub mod clock;
 pub mod desk;
 

@@ -17,6 +17,7 @@ use super::socket::Socket;
 use crate::protocol::CloseCode;
 use crate::protocol::Command;
 use crate::protocol::Push;
+use crate::protocol::Token;
 
 /// Least time between two reports of what came: a flood is drawn twenty times a second, not three hundred.
 const PACE: Duration = Duration::from_millis(50);
@@ -56,8 +57,8 @@ pub enum News {
         /// Whether the browser knows of a network at all.
         network: bool,
     },
-    /// The server said not to come back; this is the last news.
-    Refused,
+    /// The server said not to come back, by this close code; this is the last news.
+    Refused(u16),
 }
 
 /// What a silence means.
@@ -75,6 +76,8 @@ pub enum Pulse {
 pub trait Policy {
     /// Where to connect to.
     fn address(&self) -> String;
+    /// What to show there.
+    fn token(&self) -> Option<&Token>;
     /// How long to pause after a connection that lived for `lived`; zero if it never opened.
     fn pause(&mut self, lived: Duration) -> Duration;
     /// Something happened.
@@ -88,7 +91,7 @@ pub async fn keep_connected(mut policy: impl Policy, mut orders: UnboundedReceiv
     loop {
         policy.tell(News::Connecting);
         let mut end = End::default();
-        let (lived, close_code) = match Socket::open(&policy.address()).await {
+        let (lived, close_code) = match Socket::open(&policy.address(), policy.token()).await {
             Ok(mut socket) => {
                 let opened = clock::since_start();
                 policy.tell(News::Open);
@@ -101,7 +104,7 @@ pub async fn keep_connected(mut policy: impl Policy, mut orders: UnboundedReceiv
             Err(close_code) => (Duration::ZERO, close_code),
         };
         if !CloseCode::invites_back(close_code) {
-            policy.tell(News::Refused);
+            policy.tell(News::Refused(close_code));
             return;
         }
         let length = end.pause.unwrap_or_else(|| policy.pause(lived));

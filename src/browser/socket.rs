@@ -15,12 +15,15 @@ use gloo_net::websocket::{Message, State, WebSocketError};
 use gloo_timers::future::TimeoutFuture;
 
 use super::frame;
+use crate::protocol::CloseCode;
 use crate::protocol::Command;
 use crate::protocol::Epoch;
 use crate::protocol::Offset;
 use crate::protocol::Push;
 use crate::protocol::RoomName;
 use crate::protocol::SUBPROTOCOL;
+use crate::protocol::TOKEN_SUBPROTOCOL_PREFIX;
+use crate::protocol::Token;
 use crate::protocol::UserId;
 
 /// A connection that is not made by then is given up: a browser alone would wait for minutes.
@@ -36,27 +39,40 @@ pub struct Socket {
     close_code: u16,
 }
 
-/// Where `id` joins `room`, on the server that this page came from; with a position, to read on from there.
-pub fn address(room: &RoomName, id: &UserId, position: Option<(&Epoch, Offset)>) -> String {
+/// Where `id`, if it may choose one, joins `room`, on the server that this page came from; with a position, to read on from there.
+pub fn address(room: &RoomName, id: Option<&UserId>, position: Option<(&Epoch, Offset)>) -> String {
     let location = leptos::prelude::window().location();
     let scheme = if location.protocol().is_ok_and(|protocol| protocol == "https:") { "wss" } else { "ws" };
     let host = location.host().unwrap_or_default();
-    let id = js_sys::encode_uri_component(id.as_str());
     // A room's name is made of characters that need no encoding.
-    let address = format!("{scheme}://{host}/ws?room={room}&id={id}");
+    let mut address = format!("{scheme}://{host}/ws?room={room}");
+    if let Some(id) = id {
+        address += "&id=";
+        address += &String::from(js_sys::encode_uri_component(id.as_str()));
+    }
     let Some((epoch, after)) = position else { return address };
     let epoch = js_sys::encode_uri_component(epoch.as_str());
     format!("{address}&after={after}&epoch={epoch}")
 }
 
 impl Socket {
-    /// Connects.
+    /// Connects, with `token` if there is one.
     ///
     /// # Errors
     /// The close code, if it did not come to a connection. A browser tells little more than
     /// [`NO_CLOSE_FRAME`] then.
-    pub async fn open(url: &str) -> Result<Self, u16> {
-        let inner = WebSocket::open_with_protocol(url, SUBPROTOCOL).map_err(|_| NO_CLOSE_FRAME)?;
+    pub async fn open(url: &str, token: Option<&Token>) -> Result<Self, u16> {
+        let offered = js_sys::Array::of1(&SUBPROTOCOL.into());
+        if let Some(token) = token {
+            offered.push(&(TOKEN_SUBPROTOCOL_PREFIX.to_owned() + token.reveal()).into());
+        }
+        // Not by gloo, whose way to offer two takes all of serde_json into the page.
+        let opened = web_sys::WebSocket::new_with_str_sequence(url, &offered).ok();
+        let inner = opened.and_then(|opened| WebSocket::try_from(opened).ok()).ok_or(match token {
+            // It has characters that no token has; the server would say the same.
+            Some(_) => CloseCode::BadToken.number(),
+            None => NO_CLOSE_FRAME,
+        })?;
         let mut socket = Self { inner, close_code: NO_CLOSE_FRAME };
         let timeout = TimeoutFuture::new(OPEN_WITHIN.as_millis() as u32);
         let outcome = select(poll_fn(|task| socket.poll_open(task)), timeout).await;

@@ -188,7 +188,10 @@ async fn the_page_is_for_everyone_and_what_was_said_for_those_who_may_read() {
         .post(guarded.server.url("/r/lobby"))
         .header("content-type", "application/x-www-form-urlencoded")
         .body("text=x&from=ann");
-    assert_eq!(soon(form.send()).await.expect("an answer").status().as_u16(), 401);
+    let refused = soon(form.send()).await.expect("an answer");
+    assert_eq!(refused.status().as_u16(), 403);
+    let page = soon(refused.text()).await.expect("text");
+    assert!(page.contains("x</textarea>") && page.contains("you may only read here"), "the text is not lost");
 }
 
 #[tokio::test]

@@ -2,7 +2,7 @@
 
 use super::Text;
 use crate::app::live::Day;
-use crate::app::live::Reason;
+use crate::app::live::{Reason, Refusal};
 
 const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
 
@@ -38,6 +38,7 @@ pub(super) const EN: Text = Text {
     change: "Change",
     renamed: "You are called that from now on.",
     bad_name: "A name has 1 to 64 characters.",
+    unverified: "Names are not verified here.",
     rename_waits: "Some of your messages are not sent yet. Change the name after that.",
     theme: "Colours",
     theme_system: "as the system",
@@ -104,6 +105,7 @@ pub(super) const EN: Text = Text {
         Reason::TooFast => "not sent, too many at once",
         Reason::TooLong => "not sent, too long",
         Reason::Unavailable => "not sent, the server could not store it",
+        Reason::NotAllowed => "not sent, you may only read here",
         Reason::Refused => "not sent, refused by the server",
     },
     retry: "Retry",
@@ -121,5 +123,9 @@ pub(super) const EN: Text = Text {
     retry_now: "Retry now",
     offline: "Offline",
     stalled: "Connected, messages are delayed",
-    refused: "Refused by the server",
+    refused: |why| match why {
+        Refusal::NoToken => "Come in by a new link: this one has no token, or an old one",
+        Refusal::NotAllowed => "Your link is not for this room",
+        Refusal::Other => "Refused by the server",
+    },
 };

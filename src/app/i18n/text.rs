@@ -4,7 +4,7 @@
 //! Buttons say the verb; no exclamation marks; nothing is claimed that the page does not know.
 
 use crate::app::live::Day;
-use crate::app::live::Reason;
+use crate::app::live::{Reason, Refusal};
 use crate::protocol::RoomName;
 
 /// The phrases of one language.
@@ -41,6 +41,8 @@ pub struct Text {
     pub renamed: &'static str,
     /// It is none.
     pub bad_name: &'static str,
+    /// What a name here is worth.
+    pub unverified: &'static str,
     /// It cannot be changed now.
     pub rename_waits: &'static str,
     /// The colours: which.
@@ -161,8 +163,8 @@ pub struct Text {
     pub offline: &'static str,
     /// The badge while the server cannot reach where messages are kept.
     pub stalled: &'static str,
-    /// The badge: the server said not to come back.
-    pub refused: &'static str,
+    /// The badge: the server said not to come back, and why.
+    pub refused: fn(Refusal) -> &'static str,
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use super::Text;
 use crate::app::live::Day;
-use crate::app::live::Reason;
+use crate::app::live::{Reason, Refusal};
 
 const WEEKDAYS: [&str; 7] = ["日", "一", "二", "三", "四", "五", "六"];
 
@@ -23,6 +23,7 @@ pub(super) const ZH_CN: Text = Text {
     change: "更改",
     renamed: "名字已更改。",
     bad_name: "名字须为 1 到 64 个字符。",
+    unverified: "这里的名字未经验证。",
     rename_waits: "还有消息没有发出，之后再更改名字。",
     theme: "配色",
     theme_system: "跟随系统",
@@ -77,6 +78,7 @@ pub(super) const ZH_CN: Text = Text {
         Reason::TooFast => "未发送，消息太频繁",
         Reason::TooLong => "未发送，内容太长",
         Reason::Unavailable => "未发送，服务器未能保存",
+        Reason::NotAllowed => "未发送，你在这里只能阅读",
         Reason::Refused => "未发送，服务器拒绝",
     },
     retry: "重试",
@@ -94,5 +96,9 @@ pub(super) const ZH_CN: Text = Text {
     retry_now: "立即重试",
     offline: "离线",
     stalled: "已连接，消息会延迟",
-    refused: "服务器拒绝连接",
+    refused: |why| match why {
+        Refusal::NoToken => "请用新的链接进入：此链接没有令牌，或令牌已过期",
+        Refusal::NotAllowed => "你的链接不能进入这个房间",
+        Refusal::Other => "服务器拒绝连接",
+    },
 };

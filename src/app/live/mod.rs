@@ -35,6 +35,7 @@ use leptos::web_sys::Element;
 
 use super::snapshot::{Past, Snapshot};
 use super::theme::Theme;
+use crate::protocol::CloseCode;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
 
@@ -55,7 +56,31 @@ pub enum Link {
     /// As `Waiting`, and the browser knows of no network.
     Offline,
     /// The server said not to come back.
-    Refused,
+    Refused(Refusal),
+}
+
+/// Why no connection will come by itself.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// It asks for a token, and this page has none, or one that is over.
+    NoToken,
+    /// The token is not for this room.
+    NotAllowed,
+    /// Anything else.
+    Other,
+}
+
+impl From<u16> for Refusal {
+    /// By the code that the connection was closed with.
+    fn from(code: u16) -> Self {
+        if code == CloseCode::BadToken.number() {
+            Self::NoToken
+        } else if code == CloseCode::NotAllowed.number() {
+            Self::NotAllowed
+        } else {
+            Self::Other
+        }
+    }
 }
 
 /// Who is in the room.
@@ -96,6 +121,8 @@ pub struct Live {
     pub transcript: RwSignal<Transcript>,
     /// How the connection does.
     pub vitals: RwSignal<Vitals>,
+    /// Whether everyone may come in under any name.
+    pub is_open: bool,
     /// What this page is called; unknown until the browser was asked.
     pub me: RwSignal<Option<UserId>>,
     /// The colours.
@@ -119,12 +146,13 @@ pub(super) fn html<V: RenderHtml>(view: impl FnOnce() -> V) -> String {
 
 impl Live {
     /// Joins `room` as soon as there is a browser to join from.
-    pub(super) fn start(room: &RoomName, past: Option<Past>, theme: Theme) -> Self {
+    pub(super) fn start(room: &RoomName, is_open: bool, past: Option<Past>, theme: Theme) -> Self {
         let live = Self {
             link: RwSignal::new(Link::Connecting),
             present: RwSignal::new(None),
             transcript: RwSignal::new(Transcript::new(past)),
             vitals: RwSignal::new(Vitals::default()),
+            is_open,
             me: RwSignal::new(None),
             theme: RwSignal::new(theme),
             taken_back: RwSignal::new(None),
@@ -137,7 +165,7 @@ impl Live {
 
     /// Says `text` to everyone in the room, now or as soon as there is a connection.
     pub(super) fn say(self, text: &str) -> Said {
-        if self.link.get_untracked() == Link::Refused {
+        if matches!(self.link.get_untracked(), Link::Refused(_)) {
             return Said::Refused;
         }
         self.line(|line| line.say(text));

@@ -90,6 +90,8 @@ pub enum Reason {
     TooLong,
     /// The server could not store it.
     Unavailable,
+    /// This page may read and not write.
+    NotAllowed,
     /// The server wants nothing of this page, or not this.
     Refused,
 }
@@ -101,6 +103,7 @@ impl Reason {
             "too_fast" => Self::TooFast,
             "too_long" => Self::TooLong,
             "unavailable" => Self::Unavailable,
+            "not_allowed" => Self::NotAllowed,
             _ => Self::Refused,
         }
     }

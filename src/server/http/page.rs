@@ -92,7 +92,14 @@ async fn render(
 ) -> Response {
     // The page itself is for everyone: it is where a token is brought to.
     let past = if principal.may(Right::Read, &room) { past(state, &room).await } else { None };
-    let snapshot = Snapshot { room, locale: reader.locale, theme: reader.theme, past, form };
+    let snapshot = Snapshot {
+        room,
+        locale: reader.locale,
+        theme: reader.theme,
+        is_open: state.verifier.is_open(),
+        past,
+        form,
+    };
     let options = state.site.leptos.clone();
     let (reload, web) = (state.site.reload.clone(), state.web.clone());
     let render = leptos_axum::render_app_to_stream_with_context(

@@ -38,6 +38,7 @@ pub(super) fn snapshot() -> Snapshot {
         room: RoomName::lobby(),
         locale: Locale::default(),
         theme: Theme::default(),
+        is_open: true,
         past: None,
         form: Form::default(),
     })
@@ -64,6 +65,7 @@ fn read(fields: &Fields) -> Option<Snapshot> {
         room: RoomName::parse(&fields.text("room")?).ok()?,
         locale: Locale::parse(&fields.text("locale")?)?,
         theme: Theme::parse(&fields.text("theme")?),
+        is_open: fields.is("is_open"),
         past,
         form,
     })

@@ -5,15 +5,17 @@ use std::time::Duration;
 use leptos::prelude::*;
 
 use super::Line;
-use crate::app::live::{Link, Present, Transcript, Verdict, Watchdog};
+use crate::app::live::{Link, Present, Refusal, Transcript, Verdict, Watchdog};
 use crate::browser;
 use crate::browser::clock;
+use crate::browser::pass;
 use crate::browser::reconnect::{News, Policy, Pulse};
 use crate::browser::socket;
 use crate::protocol::Backoff;
 use crate::protocol::ErrorCode;
 use crate::protocol::Push;
 use crate::protocol::Recovery;
+use crate::protocol::Token;
 use crate::protocol::UserId;
 use crate::protocol::Welcome;
 
@@ -24,12 +26,14 @@ pub(super) struct Pilot {
     watchdog: Watchdog,
     /// When a ping was sent that has not been answered.
     pinged: Option<Duration>,
+    /// What the server asks for, if it asks.
+    token: Option<Token>,
 }
 
 impl Pilot {
     pub(super) fn new(line: Line) -> Self {
         let watchdog = Watchdog::new(clock::since_start());
-        Self { line, backoff: Backoff::default(), watchdog, pinged: None }
+        Self { line, backoff: Backoff::default(), watchdog, pinged: None, token: pass::token() }
     }
 
     fn hear(&mut self, pushes: Vec<Push>) {
@@ -54,6 +58,9 @@ impl Pilot {
         self.watchdog.agree(Duration::from_millis(*heartbeat_ms), Duration::from_millis(*expire_ms));
         let live = self.line.live();
         live.link.set(Link::Live);
+        if !live.is_open {
+            live.me.set(Some(welcome.id.clone()));
+        }
         live.present.set(Some(Present { count: *count, names: members.clone() }));
         // The first connection reads on from what the server rendered; that is no coming back.
         let is_first = self.line.is_first_welcome();
@@ -101,8 +108,13 @@ impl Pilot {
 impl Policy for Pilot {
     fn address(&self) -> String {
         let live = self.line.live();
-        let me = live.me.get_untracked().unwrap_or_else(UserId::anonymous);
-        live.transcript.with_untracked(|seen| socket::address(self.line.room(), &me, seen.position()))
+        // Where names are proven, the server knows it better.
+        let me = live.me.get_untracked().filter(|_| live.is_open);
+        live.transcript.with_untracked(|seen| socket::address(self.line.room(), me.as_ref(), seen.position()))
+    }
+
+    fn token(&self) -> Option<&Token> {
+        self.token.as_ref()
     }
 
     fn pause(&mut self, lived: Duration) -> Duration {
@@ -138,8 +150,8 @@ impl Policy for Pilot {
             }
             News::Waiting { seconds, network: true } => live.link.set(Link::Waiting { seconds }),
             News::Waiting { network: false, .. } => live.link.set(Link::Offline),
-            News::Refused => {
-                live.link.set(Link::Refused);
+            News::Refused(code) => {
+                live.link.set(Link::Refused(Refusal::from(code)));
                 live.transcript.update(Transcript::give_up);
             }
         }

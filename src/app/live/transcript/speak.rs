@@ -161,6 +161,7 @@ impl From<ErrorCode> for Reason {
     fn from(code: ErrorCode) -> Self {
         match code {
             ErrorCode::StoreUnavailable => Self::Unavailable,
+            ErrorCode::NotAllowed => Self::NotAllowed,
             _ => Self::Refused,
         }
     }

@@ -49,7 +49,6 @@ pub(in crate::server::http) async fn say(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    principal.check(Right::Write, &room)?;
     let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
     if !kind.starts_with(KIND) {
         return Err(ApiError::Body(format!("the page's form is {KIND}; programs post to /api/v1")));
@@ -79,17 +78,20 @@ pub(in crate::server::http) async fn say(
         "" => None,
         name => Some(UserId::parse(name)?),
     };
-    let from = principal.id(from)?.unwrap_or_else(UserId::anonymous);
-    let stored = if said.text.len() > max_message {
-        Err(ApiError::TooBig { what: "message", limit: max_message })
-    } else {
-        // A form without a key is one that nobody here rendered.
-        let key = Key::parse(&said.key).ok();
-        let draft = Draft::text(from.clone(), key, &said.text);
-        api::store(&state, &principal, address, &room, vec![draft]).await
+    let stored = match principal.check(Right::Write, &room).and_then(|()| principal.id(from)) {
+        Err(error) => Err(ApiError::from(error)),
+        Ok(_) if said.text.len() > max_message => {
+            Err(ApiError::TooBig { what: "message", limit: max_message })
+        }
+        Ok(from) => {
+            let from = from.unwrap_or_else(UserId::anonymous);
+            // A form without a key is one that nobody here rendered.
+            let draft = Draft::text(from.clone(), Key::parse(&said.key).ok(), &said.text);
+            api::store(&state, &principal, address, &room, vec![draft]).await.map(|_| from)
+        }
     };
     match stored {
-        Ok(_) => Ok((AppendHeaders(name_cookie(&from)), back(&room)).into_response()),
+        Ok(from) => Ok((AppendHeaders(name_cookie(&from)), back(&room)).into_response()),
         Err(error) => {
             let (reason, status) = refusal(&error).ok_or(error)?;
             let name = said.from;
@@ -107,6 +109,7 @@ fn back(room: &RoomName) -> Redirect {
 const fn refusal(error: &ApiError) -> Option<(Reason, StatusCode)> {
     match error {
         ApiError::TooFast(_) => Some((Reason::TooFast, StatusCode::TOO_MANY_REQUESTS)),
+        ApiError::Auth(_) => Some((Reason::NotAllowed, StatusCode::FORBIDDEN)),
         ApiError::TooBig { .. } => Some((Reason::TooLong, StatusCode::PAYLOAD_TOO_LARGE)),
         ApiError::Store(_) | ApiError::Refused(_) => {
             Some((Reason::Unavailable, StatusCode::SERVICE_UNAVAILABLE))

@@ -1,0 +1,76 @@
+// The token of a link: out of the address at once, kept for the tab alone, and told in words when it is no good.
+
+import { execFileSync } from 'node:child_process';
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import path from 'node:path';
+
+import { badge, expect, live, log, say, state, test, texts } from './fixtures.ts';
+import { BINARY, Server } from './server.ts';
+
+const KEY = path.join(mkdtempSync(path.join(tmpdir(), 'fanfare-key-')), 'key');
+writeFileSync(KEY, 'a secret of these tests, long enough for a server', { mode: 0o600 });
+
+test.use({ serverArgs: ['--auth-key-file', KEY] });
+
+const NO_TOKEN = /^Come in by a new link/;
+
+function token(sub: string, room: string, expires = '1h'): string {
+  const args = ['token', '--key-file', KEY, '--sub', sub, '--room', room, '--expires', expires];
+  return execFileSync(BINARY, args, { encoding: 'utf8' }).trim();
+}
+
+test('a link lets its holder in under the name of its token, which no address keeps', async ({ visit, server }) => {
+  const secret = token('李雷', 'lobby:rw');
+  const page = await visit(`/r/lobby#token=${secret}`);
+  const asked: string[] = [];
+  page.on('request', (request) => asked.push(request.url()));
+  page.on('websocket', (socket) => asked.push(socket.url()));
+  await live(page);
+  expect(page.url()).toBe(`${server.url}/r/lobby`);
+  await say(page, 'hello');
+  await expect(texts(page)).toHaveText(['hello']);
+  await page.reload();
+  await live(page);
+  await expect(texts(page)).toHaveText(['hello']);
+  await expect(log(page)).toContainText('李雷');
+  expect(asked.filter((url) => url.includes(secret))).toEqual([]);
+  const kept = () => [document.cookie, JSON.stringify(localStorage), document.documentElement.outerHTML].join();
+  expect(await page.evaluate(kept)).not.toContain(secret);
+
+  const other = await page.context().newPage();
+  await other.goto(`${server.url}/r/lobby`);
+  await expect(badge(other)).toHaveText(NO_TOKEN);
+  await expect(other.getByText('hello', { exact: true })).toHaveCount(0);
+});
+
+test('without a token the page says so in the language of its reader, and asks no more', async ({ visit }) => {
+  const page = await visit('/r/lobby');
+  await expect(badge(page)).toHaveText(NO_TOKEN);
+  await expect(page.locator('#hurry')).toBeHidden();
+  const chinese = await visit('/r/lobby', { locale: 'zh-CN' });
+  await expect(badge(chinese)).toHaveText(/^请用新的链接进入/);
+  const elsewhere = await visit(`/r/other#token=${token('ann', 'lobby:rw')}`);
+  await expect(badge(elsewhere)).toHaveText('Your link is not for this room');
+});
+
+test('a token that ends while the page is open is told in words', async ({ visit }) => {
+  const page = await live(await visit(`/r/lobby#token=${token('ann', 'lobby:rw', '3s')}`));
+  await expect(badge(page)).toHaveText(NO_TOKEN);
+});
+
+test('who may only read is told so when it writes', async ({ visit }) => {
+  const page = await live(await visit(`/r/lobby#token=${token('bob', 'lobby:r')}`));
+  await say(page, 'x');
+  await expect(state(page)).toHaveText('not sent, you may only read here');
+});
+
+test('an open server says that names are not verified, one with keys lets nobody choose one', async ({ visit }) => {
+  const open = await Server.start();
+  const page = await live(await visit(`${open.url}/r/lobby`));
+  await expect(page.getByText('Names are not verified here.')).toHaveCount(1);
+  const guarded = await live(await visit(`/r/lobby#token=${token('ann', 'lobby:rw')}`));
+  await expect(guarded.getByText('Names are not verified here.')).toHaveCount(0);
+  await expect(guarded.locator('#own-name')).toHaveCount(0);
+  await open.end();
+});

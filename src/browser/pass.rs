@@ -1,0 +1,37 @@
+//! The token that this tab came with, in the fragment of a link: `#token=...`.
+//!
+//! A fragment is sent to no server. It is taken out of the address at once, before anyone copies that, and kept for
+//! the tab alone: other tabs and later visits do not have it.
+
+use leptos::prelude::window;
+use wasm_bindgen::JsValue;
+
+use crate::protocol::Token;
+
+/// What the fragment begins with.
+const FRAGMENT: &str = "#token=";
+/// Where the tab keeps it.
+const KEY: &str = "fanfare.token";
+
+/// The token of this tab, the one in the address first.
+pub fn token() -> Option<Token> {
+    let kept = window().session_storage().ok().flatten();
+    if let Some(token) = arrived() {
+        if let Some(kept) = kept {
+            // Where storage is forbidden, it is good until the page is left.
+            let _ = kept.set_item(KEY, &token);
+        }
+        return Some(Token::new(token));
+    }
+    kept?.get_item(KEY).ok()?.map(Token::new)
+}
+
+/// Takes the token out of the address, if there is one.
+fn arrived() -> Option<String> {
+    let location = window().location();
+    let token = location.hash().ok()?.strip_prefix(FRAGMENT)?.to_owned();
+    let address = location.pathname().ok()? + &location.search().ok()?;
+    // Fails only if it is done too often.
+    let _ = window().history().ok()?.replace_state_with_url(&JsValue::NULL, "", Some(&address));
+    Some(token)
+}
