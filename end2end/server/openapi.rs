@@ -78,3 +78,19 @@ async fn everything_that_the_description_refers_to_is_in_it() {
         assert!(document.pointer(pointer).is_some(), "{reference} is nowhere");
     }
 }
+
+#[tokio::test]
+async fn the_description_says_how_a_token_is_sent() {
+    let server = Server::start(&[]);
+    let document = get(&server, DOCUMENT).await;
+    let schemes = &document["components"]["securitySchemes"];
+    assert_eq!(
+        (&schemes["bearer"]["type"], &schemes["bearer"]["scheme"]),
+        (&"http".into(), &"bearer".into())
+    );
+    assert_eq!((&schemes["query"]["in"], &schemes["query"]["name"]), (&"query".into(), &"token".into()));
+    let allowed = document["security"].as_array().expect("a list");
+    let names = allowed.iter().flat_map(|one| one.as_object().expect("an object").keys());
+    let names: Vec<&str> = names.map(String::as_str).collect();
+    assert_eq!((allowed.len(), names), (3, vec!["bearer", "query"]), "{allowed:?}");
+}

@@ -5,7 +5,8 @@ use std::sync::LazyLock;
 
 use axum::http::header;
 use axum::response::IntoResponse;
-use utoipa::OpenApi;
+use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -20,8 +21,28 @@ static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
 
 /// Fanfare: the same ordered log of messages per room, for every browser, script and service.
 #[derive(OpenApi)]
-#[openapi(info(title = "Fanfare", version = "v1", license(name = "MIT", identifier = "MIT")))]
+#[openapi(
+    info(title = "Fanfare", version = "v1", license(name = "MIT", identifier = "MIT")),
+    // Nothing, where the server is open; else one of the two.
+    security((), ("bearer" = []), ("query" = [])),
+    modifiers(&Tokens),
+)]
 struct Document;
+
+/// Where a token may be.
+struct Tokens;
+
+impl Modify for Tokens {
+    fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
+        let said = "A JSON Web Token, where the server has --auth-key-file: sub, rooms, exp";
+        let header =
+            HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").description(Some(said));
+        let query = ApiKeyValue::with_description("token", "The same, for clients that can set no header");
+        let components = document.components.get_or_insert_default();
+        components.add_security_scheme("bearer", SecurityScheme::Http(header.build()));
+        components.add_security_scheme("query", SecurityScheme::ApiKey(ApiKey::Query(query)));
+    }
+}
 
 /// Every route of the API, with its description.
 pub(super) fn routes() -> OpenApiRouter<State> {
