@@ -20,7 +20,8 @@ async fn every_described_call_answers_and_every_other_method_is_refused() {
     let paths = document["paths"].as_object().expect("paths");
     assert!(paths.contains_key(DOCUMENT) && paths.len() >= 4, "{paths:?}");
     for (path, calls) in paths {
-        let url = server.url(&path.replace("{room}", "lobby").replace("{number}", "1"));
+        let url =
+            server.url(&path.replace("{room}", "lobby").replace("{number}", "1").replace("{offset}", "1"));
         for method in METHODS {
             let request = Client::new().request(method.clone(), &url).body("x");
             let status = soon(request.send()).await.expect("an answer").status().as_u16();

@@ -64,6 +64,7 @@ fn message(message: &Message, shown: &Shown, cut_off: bool, text: &Text, live: L
             let class = if is_pending { "text unsure" } else { "text" };
             linked(Element::new("p").class(class).set("dir", "auto"), words)
         }
+        Words::Deleted => Element::new("p").class("text deleted").text(text.deleted),
         Words::Binary { bytes } => Element::new("p").class("text binary").text((text.binary)(*bytes)),
     };
     let who = shown.first.then(|| {
@@ -81,9 +82,9 @@ fn message(message: &Message, shown: &Shown, cut_off: bool, text: &Text, live: L
         State::Queued => Some(pending(if cut_off { text.waiting } else { text.queued })),
         State::Failed { reason, retry } => Some(failed(reason, retry, text)),
     };
-    let copy = button(COPY, text.copy).set("tabindex", "-1");
+    let copy = (message.words != Words::Deleted).then(|| button(COPY, text.copy).set("tabindex", "-1"));
     let whole = Element::new("div").class(class).set("title", clock.exact);
-    whole.with(who).with([words]).with(progress).with([copy])
+    whole.with(who).with([words]).with(progress).with(copy)
 }
 
 /// `text` in `element`, with its web addresses as links.

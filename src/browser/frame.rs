@@ -46,6 +46,7 @@ pub fn decode(json: &str) -> Option<Push> {
             retry: fields.is("retry"),
             key: key(&fields),
         },
+        "deleted" => Push::Deleted { offset: offset(&fields, "offset")?, at: fields.number("at")? },
         "drain" => Push::Drain { reconnect_after_ms: fields.number("reconnect_after_ms")? },
         "token" => Push::Token { expires_at: fields.number("expires_at") },
         "pong" => Push::Pong,
@@ -86,6 +87,7 @@ pub fn publication(fields: &Fields) -> Option<Publication> {
         from: UserId::parse(&fields.text("from")?).ok()?,
         body: match fields.text("text") {
             Some(text) => Body::Text(text),
+            None if fields.is("deleted") => Body::Deleted(true),
             None => Body::Data(fields.text("data")?),
         },
         key: key(fields),

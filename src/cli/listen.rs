@@ -140,6 +140,13 @@ fn show(heard: Heard, shown: Shown) -> Option<String> {
             Shown::Line(style) => return Some(text::message(&publication, style)),
             Shown::Json => Push::Message(publication),
         },
+        Heard::Deleted { offset, at } => match shown {
+            Shown::Line(_) => {
+                note(&format!("message {offset} was deleted"));
+                return None;
+            }
+            Shown::Json => Push::Deleted { offset, at },
+        },
         Heard::Gap { after, before, count, reason } => {
             note(&text::gap(count, reason));
             match shown {

@@ -29,6 +29,7 @@ pub(super) fn message(publication: &Publication, style: Style) -> String {
     let (time, from) = (utc(*at), from.shown());
     let words = match body {
         Body::Text(text) => escape(text),
+        Body::Deleted(_) => "(deleted)".to_owned(),
         Body::Data(data) => match STANDARD.decode(data) {
             Ok(bytes) => format!("({} bytes in base64) {data}", bytes.len()),
             Err(_) => escape(data),

@@ -138,6 +138,14 @@ mod tests {
     }
 
     #[test]
+    fn a_deleted_message_keeps_its_place_and_says_nothing() {
+        let text = r#"{"type":"message","offset":8,"prev":7,"at":1000,"from":"ann","deleted":true}"#;
+        let push = Push::decode(text).expect("a push");
+        assert!(matches!(&push, Push::Message(Publication { body: Body::Deleted(true), .. })), "{push:?}");
+        assert_eq!(push.encode(), text);
+    }
+
+    #[test]
     fn the_kind_of_a_push_is_the_type_of_its_json() {
         let (key, offset) = (Key::parse("k").expect("a key"), Offset(1));
         let welcome = Welcome {
@@ -173,6 +181,7 @@ mod tests {
             Push::Presence { count: 0, joined: Vec::new(), left: Vec::new() },
             Push::Error { code: ErrorCode::BadJson, message: String::new(), retry: false, key: None },
             Push::Token { expires_at: Some(1) },
+            Push::Deleted { offset, at: 1 },
             Push::Drain { reconnect_after_ms: 1 },
             Push::Pong,
         ] {

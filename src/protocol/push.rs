@@ -68,6 +68,13 @@ pub enum Push {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_at: Option<u64>,
     },
+    /// What was said at `offset` was deleted: readers that show it should not any more.
+    Deleted {
+        /// Where.
+        offset: Offset,
+        /// When, in milliseconds since 1970 UTC.
+        at: u64,
+    },
     /// The server is about to stop.
     Drain {
         /// How long to wait before coming back, different for each client.
@@ -89,6 +96,7 @@ impl Push {
             Self::Presence { .. } => "presence",
             Self::Error { .. } => "error",
             Self::Token { .. } => "token",
+            Self::Deleted { .. } => "deleted",
             Self::Drain { .. } => "drain",
             Self::Pong => "pong",
         }
@@ -182,7 +190,7 @@ pub struct Publication {
     pub key: Option<Key>,
 }
 
-/// What was said: `text`, or `data` in base64.
+/// What was said: `text`, or `data` in base64; or `deleted`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Body {
@@ -190,4 +198,6 @@ pub enum Body {
     Text(String),
     /// Bytes, as base64 (RFC 4648 section 4).
     Data(String),
+    /// An operator deleted it; always `true`.
+    Deleted(bool),
 }

@@ -39,6 +39,13 @@ async fn a_connection_is_kicked_and_what_fails_says_why() {
     let (code, out, said) = admin(&server, &["kick", "999"]).await;
     assert_eq!((code, out.as_str()), (Some(1), ""));
     assert!(said.contains("no connection 999"), "{said}");
+    publish(&server, "lobby", "oops").await;
+    let (code, out, _) = admin(&server, &["delete", "lobby", "1"]).await;
+    assert_eq!((code, out.as_str()), (Some(0), "deleted\n"));
+    let (code, out, _) = admin(&server, &["delete", "lobby", "1", "--json"]).await;
+    assert_eq!((code, out.contains("\"before\":true")), (Some(0), true), "{out}");
+    let (code, _, said) = admin(&server, &["delete", "lobby", "7"]).await;
+    assert!(code == Some(1) && said.contains("no message 7 in lobby"), "{said}");
     let public = format!("http://{}", server.address);
     let refused = Client::run(&["admin", "rooms", "--url", &public]).await;
     assert!(refused.code == Some(1) && refused.stderr.contains("--ops-listen"), "{refused:?}");
@@ -46,6 +53,7 @@ async fn a_connection_is_kicked_and_what_fails_says_why() {
         &["admin", "kick", "x"][..],
         &["admin", "connections", "--address", "here"],
         &["admin", "rooms", "--url", "ftp://x"],
+        &["admin", "delete", "lobby", "x"],
         &["admin", "dance"],
     ] {
         assert_eq!(Client::run(arguments).await.code, Some(2), "{arguments:?}");

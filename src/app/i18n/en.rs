@@ -80,6 +80,7 @@ pub(super) const EN: Text = Text {
         1 => "1 new message".to_owned(),
         count => format!("{count} new messages"),
     },
+    deleted: "message deleted",
     binary: |bytes| match bytes {
         1 => "Binary message, 1 byte".to_owned(),
         bytes => format!("Binary message, {bytes} bytes"),

@@ -111,6 +111,8 @@ pub struct Text {
     pub to_end: fn(usize) -> String,
     /// A message that is not text, by its size in bytes.
     pub binary: fn(usize) -> String,
+    /// In the place of what an operator deleted.
+    pub deleted: &'static str,
     /// Where so many messages are missing.
     pub missing: fn(u64) -> String,
     /// Where messages are missing, and nobody knows how many.

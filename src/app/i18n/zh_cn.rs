@@ -62,6 +62,7 @@ pub(super) const ZH_CN: Text = Text {
         0 => "回到最新".to_owned(),
         count => format!("{count} 条新消息"),
     },
+    deleted: "消息已删除",
     binary: |bytes| format!("二进制消息，{bytes} 字节"),
     missing: |count| format!("此处缺少 {count} 条消息"),
     missing_some: "此处缺少消息",

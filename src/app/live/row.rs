@@ -60,6 +60,8 @@ pub enum Words {
         /// Its size.
         bytes: usize,
     },
+    /// Nothing any more.
+    Deleted,
 }
 
 /// How far a message got.
@@ -188,6 +190,7 @@ impl From<Body> for Words {
     fn from(body: Body) -> Self {
         match body {
             Body::Text(text) => Self::Text(text.into()),
+            Body::Deleted(_) => Self::Deleted,
             Body::Data(base64) => {
                 // Four characters for three bytes, the last of them padded.
                 let padding = base64.bytes().rev().take_while(|&byte| byte == b'=').count();

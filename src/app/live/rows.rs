@@ -65,6 +65,13 @@ impl Rows {
         }
     }
 
+    /// What is stored at `offset` was deleted.
+    pub(super) fn erase(&mut self, offset: Offset) {
+        if let Some(message) = self.find_stored(offset) {
+            message.words = Words::Deleted;
+        }
+    }
+
     /// The ids of the messages that contain `words`, the newest first. Latin letters match in either case.
     pub(super) fn search(&self, words: &str) -> Vec<u64> {
         let holds = |row: &&Row| match row.message().map(|message| &message.words) {

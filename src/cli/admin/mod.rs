@@ -68,6 +68,12 @@ pub(super) fn command() -> Command {
                 .arg(number.conflicts_with_all(["room", "id", "address"]))
                 .args(which()),
         )
+        .subcommand(
+            Command::new("delete")
+                .about("Delete a message; its place stays, so that no reader sees a gap")
+                .arg(Arg::new("room").value_name("ROOM").required(true).help("The room"))
+                .arg(Arg::new("offset").value_name("OFFSET").required(true).help("The message's number")),
+        )
         .after_help(
             "It ends with 0 when it is done, 1 when the server refuses or is not there, 2 when it is used wrongly.",
         )
@@ -102,15 +108,26 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
             let api = asked.end(api)?;
             start(list(api, ("connections", "number"), which, CONNECTIONS, is_json))
         }
+        "delete" => {
+            let room = asked.checked("room", "ROOM", RoomName::parse);
+            let offset = asked.checked("offset", "OFFSET", str::parse::<u64>);
+            let (api, (room, offset)) = asked.end(api.zip(room.zip(offset)))?;
+            let sentence = |answer: &Value| match &answer["before"] {
+                Value::Bool(true) => "it was deleted before".to_owned(),
+                _ => "deleted".to_owned(),
+            };
+            let path = format!("rooms/{room}/messages/{offset}");
+            start(act_on(api, Call { method: Method::DELETE, path, body: None, sentence }, is_json))
+        }
         _ => {
             let number = asked.checked("number", "NUMBER", str::parse::<u64>);
             let which = asked.which();
             let api = asked.end(api)?;
-            let path = number
-                .map_or_else(|| "connections/kick".to_owned(), |number| format!("connections/{number}/kick"));
-            start(act_on(api, Method::POST, path, Vec::new(), Some(object(which)), is_json, |answer| {
-                format!("{} closed", answer["kicked"])
-            }))
+            let one = |number| format!("connections/{number}/kick");
+            let path = number.map_or_else(|| "connections/kick".to_owned(), one);
+            let sentence = |answer: &Value| format!("{} closed", answer["kicked"]);
+            let body = Some(object(which));
+            start(act_on(api, Call { method: Method::POST, path, body, sentence }, is_json))
         }
     }
 }
@@ -193,19 +210,20 @@ async fn list(
     }
 }
 
-/// Does one thing and prints what came of it.
-async fn act_on(
-    api: Api,
+/// One act.
+struct Call<F> {
     method: Method,
+    /// Under `/api/v1/admin`.
     path: String,
-    query: Vec<(&'static str, String)>,
     body: Option<Value>,
-    is_json: bool,
-    sentence: impl Fn(&Value) -> String,
-) -> anyhow::Result<()> {
-    let pairs: Vec<(&str, &str)> = query.iter().map(|(name, text)| (*name, text.as_str())).collect();
-    let answer = api.call(method, &path, &pairs, body.as_ref()).await?;
-    print(&if is_json { format!("{answer}\n") } else { format!("{}\n", sentence(&answer)) })
+    /// What came of it, for people.
+    sentence: F,
+}
+
+/// Does one thing and prints what came of it.
+async fn act_on(api: Api, call: Call<impl Fn(&Value) -> String>, is_json: bool) -> anyhow::Result<()> {
+    let answer = api.call(call.method, &call.path, &[], call.body.as_ref()).await?;
+    print(&if is_json { format!("{answer}\n") } else { format!("{}\n", (call.sentence)(&answer)) })
 }
 
 fn print(text: &str) -> anyhow::Result<()> {

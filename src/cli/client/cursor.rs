@@ -48,6 +48,8 @@ impl Seen {
 pub(in crate::cli) enum Heard {
     /// Something was said.
     Message(Publication),
+    /// What was said there was deleted.
+    Deleted { offset: Offset, at: u64 },
     /// What lies between these two offsets will not come; how many that is, if it is known.
     Gap { after: Offset, before: Offset, count: Option<u64>, reason: GapReason },
 }
@@ -105,6 +107,7 @@ impl Cursor {
                 self.advance(last);
                 vec![Heard::Gap { after: *after, before: *before, count: *count, reason: *reason }]
             }
+            Push::Deleted { offset, at } => vec![Heard::Deleted { offset: *offset, at: *at }],
             _ => Vec::new(),
         }
     }

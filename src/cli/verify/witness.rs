@@ -55,6 +55,7 @@ impl Witness {
             Push::Message(publication) => {
                 let text = match &publication.body {
                     Body::Text(text) | Body::Data(text) => text.clone(),
+                    Body::Deleted(_) => String::new(),
                 };
                 let offset = publication.offset;
                 if self.seen.last().is_some_and(|(last, _)| offset <= *last) {

@@ -1,6 +1,8 @@
 //! What goes wrong over HTTP: one table from cause to status, code and words, as
 //! `{"error":{"code","message"}}`.
 
+mod admin;
+
 use std::time::Duration;
 
 use axum::Json;
@@ -17,6 +19,8 @@ use crate::server::metrics;
 use crate::server::session::{Rate, TooFast};
 use crate::server::store::StoreError;
 use crate::server::transport::UpgradeError;
+
+pub(super) use admin::AdminError;
 
 /// Time after which a refused client may try again, where nothing says it more exactly.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
@@ -137,21 +141,9 @@ pub(super) enum ApiError {
     /// More messages than an id or an address may say.
     #[error("{0}")]
     TooFast(#[from] TooFast),
-    /// Not an operator.
-    #[error(
-        "administering needs a token with the right to, where --auth-key-file is set; or ask the ops listener \
-         (--ops-listen), from the machine itself"
-    )]
-    NoOperator,
-    /// A call that takes JSON only.
-    #[error("send content-type: application/json")]
-    NotJson,
-    /// A connection that there is not.
-    #[error("there is no connection {number}, or none that you administer")]
-    NoConnection {
-        /// The number asked for.
-        number: u64,
-    },
+    /// What only operators meet.
+    #[error("{0}")]
+    Admin(#[from] AdminError),
     /// A body that does not come.
     #[error("the body did not come in time")]
     Slow,
@@ -186,6 +178,7 @@ impl ApiError {
             Self::Key(_) | Self::KeyOfBatch => (StatusCode::BAD_REQUEST, "bad_key"),
             Self::Parameter { .. } | Self::Query(_) => (StatusCode::BAD_REQUEST, "bad_parameter"),
             Self::Line { error, .. } => error.status_and_code(),
+            Self::Store(StoreError::Unsupported(_)) => (StatusCode::NOT_IMPLEMENTED, "not_supported"),
             Self::Refused(Refusal::StoreUnavailable) | Self::Store(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable")
             }
@@ -204,9 +197,6 @@ impl ApiError {
             }
             Self::Upgrade(_) => (StatusCode::BAD_REQUEST, "bad_handshake"),
             Self::Origin => (StatusCode::FORBIDDEN, "origin_not_allowed"),
-            Self::NoOperator => (StatusCode::FORBIDDEN, "not_allowed"),
-            Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
-            Self::NoConnection { .. } => (StatusCode::NOT_FOUND, "no_such_connection"),
             Self::BadHost => (StatusCode::BAD_REQUEST, "bad_host"),
             Self::Misdirected { .. } => (StatusCode::MISDIRECTED_REQUEST, "misdirected"),
             Self::Auth(AuthError::Token(TokenError::Missing)) => (StatusCode::UNAUTHORIZED, "no_token"),
@@ -214,6 +204,7 @@ impl ApiError {
             Self::Auth(AuthError::Token(TokenError::Several)) => (StatusCode::BAD_REQUEST, "several_tokens"),
             Self::Auth(AuthError::Token(_)) => (StatusCode::UNAUTHORIZED, "bad_token"),
             Self::Auth(_) => (StatusCode::FORBIDDEN, "not_allowed"),
+            Self::Admin(error) => error.status_and_code(),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
@@ -242,7 +233,8 @@ impl ApiError {
     const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TooFast(TooFast { wait, .. }) | Self::ConnectsTooFast { wait, .. } => Some(*wait),
-            Self::Refused(_) | Self::Store(_) | Self::Busy | Self::TooManyAtOnce { .. } => Some(RETRY_AFTER),
+            Self::Refused(_) | Self::Store(StoreError::Unavailable(_)) => Some(RETRY_AFTER),
+            Self::Busy | Self::TooManyAtOnce { .. } => Some(RETRY_AFTER),
             _ => None,
         }
     }

@@ -9,6 +9,7 @@
 
 mod admission;
 mod announce;
+mod delete;
 mod fanout;
 mod inspect;
 mod memory;
@@ -30,6 +31,7 @@ use slab::Slab;
 use tokio::sync::Notify;
 
 use crate::protocol::CloseCode;
+use crate::protocol::Push;
 use crate::server::room::{LogLimits, Moment, Reel, Tally};
 use crate::server::session::Host;
 use crate::server::store::Store;
@@ -55,6 +57,8 @@ pub trait Outlet: Send + Sync {
     fn tick(&self, now: Moment);
     /// Says `frame`, a frame of the typed dialect, if the client speaks that.
     fn tell(&self, frame: &[u8]);
+    /// Says `push`, which belongs to the log, if the client's dialect has words for it.
+    fn say(&self, push: &Push);
     /// The server is about to stop: ends the connection with 1001. The client should come back after so long.
     fn drain(&self, reconnect_after: Duration);
     /// Ends the connection with `code`.

@@ -81,7 +81,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::protocol::{CloseCode, Offset};
+    use crate::protocol::{CloseCode, Offset, Push};
     use crate::server::hub::Standing;
     use crate::server::room::{Dialect, Moment, Reel};
 
@@ -91,6 +91,7 @@ mod tests {
         fn flush(&self, _: &mut Reel<'_>) {}
         fn tick(&self, _: Moment) {}
         fn tell(&self, _: &[u8]) {}
+        fn say(&self, _: &Push) {}
         fn drain(&self, _: Duration) {}
         fn close(&self, _: CloseCode) {}
         fn standing(&self) -> Standing {

@@ -46,14 +46,17 @@ impl End {
 pub enum Act {
     /// Ends a connection.
     Kick,
+    /// Deletes a message.
+    Delete,
 }
 
 impl Act {
-    const ALL: [Self; 1] = [Self::Kick];
+    const ALL: [Self; 2] = [Self::Kick, Self::Delete];
 
     const fn label(self) -> &'static str {
         match self {
             Self::Kick => "kick",
+            Self::Delete => "delete",
         }
     }
 }

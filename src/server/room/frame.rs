@@ -74,6 +74,9 @@ impl Draft {
     }
 }
 
+/// A deleted entry in the plain dialect.
+static NOTHING: Bytes = Bytes::new();
+
 /// One entry of a room's log.
 #[derive(Debug)]
 pub struct Frame {
@@ -82,6 +85,8 @@ pub struct Frame {
     offset: Offset,
     prev: Offset,
     at: u64,
+    /// What was said is gone; the draft says nothing.
+    is_deleted: bool,
     typed: OnceLock<Bytes>,
     /// Boxed: few frames are ever read by a stream.
     streamed: OnceLock<Box<Streamed>>,
@@ -113,10 +118,23 @@ impl Frame {
             offset,
             prev,
             at,
+            is_deleted: false,
             typed: OnceLock::new(),
             streamed: OnceLock::new(),
             deflated: OnceLock::new(),
         }
+    }
+
+    /// What stays in its place when it is deleted: everything but what was said.
+    pub fn tombstone(&self) -> Self {
+        let Self { draft: Draft { from, key, .. }, epoch, offset, prev, at, .. } = self;
+        let draft = Draft::text(from.clone(), key.clone(), "");
+        Self { is_deleted: true, ..Self::new(draft, epoch.clone(), *offset, *prev, *at) }
+    }
+
+    /// Whether what was said is gone.
+    pub const fn is_deleted(&self) -> bool {
+        self.is_deleted
     }
 
     /// Its number.
@@ -134,11 +152,11 @@ impl Frame {
         self.at
     }
 
-    /// All of it in `format`: a WebSocket frame, an event, a line. What is not plain is made when the first
-    /// reader needs it.
+    /// All of it in `format`: a WebSocket frame, an event, a line; nothing where the format has no words for it.
+    /// What is not plain is made when the first reader needs it.
     pub fn encoded(&self, format: Format) -> &Bytes {
         let dialect = format.dialect();
-        if !format.is_deflated() {
+        if !format.is_deflated() || (self.is_deleted && dialect == Dialect::Plain) {
             return self.encoded_as(dialect);
         }
         let deflated = self.deflated.get_or_init(Box::default);
@@ -148,6 +166,7 @@ impl Frame {
 
     fn encoded_as(&self, dialect: Dialect) -> &Bytes {
         match dialect {
+            Dialect::Plain if self.is_deleted => &NOTHING,
             Dialect::Plain => &self.draft.plain,
             Dialect::Typed => self.typed.get_or_init(|| self.encode(dialect, String::new())),
             Dialect::Sse => self.streamed.get_or_init(Box::default).sse.get_or_init(|| {
@@ -172,6 +191,7 @@ impl Frame {
     /// The entry, decoded.
     pub fn publication(&self) -> Publication {
         let body = match self.draft.said() {
+            _ if self.is_deleted => Body::Deleted(true),
             Said::Text(text) => Body::Text(text.to_owned()),
             Said::Binary(bytes) => Body::Data(STANDARD.encode(bytes)),
         };

@@ -12,6 +12,9 @@ use crate::protocol::Offset;
 use crate::server::room::reel::Run;
 use crate::server::room::{Format, Frame};
 
+/// Erasures that are remembered of a room while the server runs, for readers that come back.
+const MAX_ERASED: usize = 64;
+
 /// How much a log keeps.
 #[derive(Clone, Copy, Debug)]
 pub struct LogLimits {
@@ -37,12 +40,14 @@ pub struct Log {
     limits: LogLimits,
     /// Newest offset that the ring dropped, or that was there before it.
     dropped: Offset,
+    /// The newest of what was erased: where, and when, in milliseconds since 1970 UTC.
+    erased: VecDeque<(Offset, u64)>,
 }
 
 impl Log {
     /// A ring that goes on after `head`.
     pub const fn new(limits: LogLimits, head: Offset) -> Self {
-        Self { frames: VecDeque::new(), bytes: 0, limits, dropped: head }
+        Self { frames: VecDeque::new(), bytes: 0, limits, dropped: head, erased: VecDeque::new() }
     }
 
     /// The newest offset; that of before while nothing was appended.
@@ -86,6 +91,25 @@ impl Log {
             self.bytes -= oldest.size();
             self.dropped = oldest.offset();
         }
+    }
+
+    /// Puts `tombstone` in the place of the frame at its offset, if that is still here. `at` is the time, in
+    /// milliseconds since 1970 UTC.
+    pub fn erase(&mut self, tombstone: Arc<Frame>, at: u64) {
+        if self.erased.len() == MAX_ERASED {
+            self.erased.pop_front();
+        }
+        self.erased.push_back((tombstone.offset(), at));
+        if let Ok(at) = self.frames.binary_search_by_key(&tombstone.offset(), |frame| frame.offset()) {
+            self.bytes += tombstone.size();
+            self.bytes -= self.frames[at].size();
+            self.frames[at] = tombstone;
+        }
+    }
+
+    /// What of the offsets up to `until` was erased lately, and when: for whoever has read them and was away.
+    pub fn erased(&self, until: Offset) -> Vec<(Offset, u64)> {
+        self.erased.iter().filter(|(offset, _)| *offset <= until).copied().collect()
     }
 
     /// The frames after `after`, up to and with `until`, as one run of bytes of at least one frame and, past
@@ -199,6 +223,23 @@ mod tests {
         log.append(letter(9));
         assert_eq!(read(&log, 3, 1000), Err(Lagged { dropped: Offset(8) }));
         assert_eq!(read(&log, 8, 1000).map(|run| run.map(|run| run.until)), Ok(Some(Offset(9))));
+    }
+
+    #[test]
+    fn of_an_erased_frame_readers_get_its_place_and_plain_ones_nothing() {
+        let mut log = log_of(10, 3);
+        let (_, before) = log.holds();
+        log.erase(Arc::new(letter(2).tombstone()), 7);
+        log.erase(Arc::new(letter(9).tombstone()), 8);
+        assert_eq!((log.erased(Offset(1)), log.erased(Offset(3))), (vec![], vec![(Offset(2), 7)]));
+        assert_eq!(log.holds(), (3, before - 1), "one letter less");
+        let run = read(&log, 0, 1000).expect("kept").expect("some");
+        assert_eq!((run.until, &run.bytes[..]), (Offset(3), &b"\x81\x01b\x81\x01d"[..]));
+        let run =
+            log.read(Offset(1), Offset(2), Format::new(Dialect::Ndjson), 0).expect("kept").expect("one");
+        assert!(run.bytes.ends_with(b"\"deleted\":true}\n"), "{:?}", run.bytes);
+        let only = log.read(Offset(1), Offset(2), PLAIN, 0).expect("kept").expect("a place");
+        assert_eq!((only.until, only.bytes.len()), (Offset(2), 0));
     }
 
     #[test]

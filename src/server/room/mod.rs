@@ -3,7 +3,8 @@
 //! # Invariants
 //!
 //! - Nothing here waits, reads a clock, or names tokio, axum, a socket or a database.
-//! - A [`Frame`] never changes once appended; every reader of a format gets the same bytes.
+//! - A [`Frame`] never changes once appended, though a tombstone may take its place; every reader of a format
+//!   gets the same bytes.
 //! - Offsets only grow.
 
 mod moment;

@@ -12,7 +12,9 @@ use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::room::{Draft, Frame, KeyWindow, Keyed};
 use crate::server::store::clock::Clock;
-use crate::server::store::{Bounds, Health, Limit, Page, Report, Retention, Span, Store, StoreError, Stored};
+use crate::server::store::{
+    Bounds, DeleteReport, Deleted, Health, Limit, Page, Report, Retention, Span, Store, StoreError, Stored,
+};
 
 /// See the [module docs](self).
 #[derive(Debug)]
@@ -77,6 +79,21 @@ impl Kept {
         Stored::New(frame)
     }
 
+    fn delete(&mut self, offset: Offset) -> Deleted {
+        let Ok(at) = self.frames.binary_search_by_key(&offset, |(frame, _)| frame.offset()) else {
+            return Deleted::NotKept;
+        };
+        let frame = &mut self.frames[at].0;
+        if frame.is_deleted() {
+            return Deleted::Before;
+        }
+        let tombstone = Arc::new(frame.tombstone());
+        self.bytes += tombstone.size();
+        self.bytes -= frame.size();
+        *frame = tombstone.clone();
+        Deleted::Now(tombstone)
+    }
+
     /// Drops what is past the limits.
     fn trim(&mut self, now: u64, retention: &Retention) {
         self.keys.forget(self.head, now);
@@ -122,6 +139,13 @@ impl Store for MemoryStore {
         kept.trim(now, &self.retention);
         // Under the lock: so that reports come in the order of the offsets.
         report(Ok(stored));
+    }
+
+    fn delete(&self, room: &RoomName, offset: Offset, _at: u64, report: DeleteReport) {
+        let room = self.room(room);
+        let mut kept = lock(&room);
+        let deleted = kept.delete(offset);
+        report(Ok(deleted));
     }
 
     fn read(

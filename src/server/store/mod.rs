@@ -125,12 +125,26 @@ pub enum Stored {
     },
 }
 
+/// What became of an entry that was to be deleted.
+#[derive(Clone, Debug)]
+pub enum Deleted {
+    /// It is; this stands in its place.
+    Now(Arc<Frame>),
+    /// It was before.
+    Before,
+    /// There is none at that offset, or it is no longer kept.
+    NotKept,
+}
+
 /// Why a store could not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
     /// Not now; it may succeed later.
     #[error("the store cannot take this now: {0}")]
     Unavailable(String),
+    /// This store can do no such thing.
+    #[error("{0}")]
+    Unsupported(&'static str),
 }
 
 /// Whether a store takes anything now.
@@ -168,6 +182,9 @@ pub enum Overheard<'a> {
     Again,
 }
 
+/// What is told what became of an entry.
+pub type DeleteReport = Box<dyn FnOnce(Result<Deleted, StoreError>) + Send>;
+
 /// What is told what was appended to a room, by whomever, in the order of the log.
 pub type Heard = Box<dyn Fn(&RoomName, &[Arc<Frame>]) + Send + Sync>;
 
@@ -199,6 +216,12 @@ pub trait Store: Send + Sync {
 
     /// Stores `drafts` in a row and then tells `report`. `at` is when they came, in milliseconds since 1970 UTC.
     fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64, report: Report);
+
+    /// Deletes what was said at `offset` of `room`, `at` the time in milliseconds since 1970 UTC, and then tells
+    /// `report`, behind the reports of what was appended before. The entry keeps its place, sender and key, so that
+    /// no reader sees a gap and a repeated send is still known; its bytes are gone from all that the store writes,
+    /// or will be in a moment.
+    fn delete(&self, room: &RoomName, offset: Offset, at: u64, report: DeleteReport);
 
     /// Entries of `room`, as many as `limit` allows.
     fn read(&self, room: &RoomName, span: Span, limit: Limit)

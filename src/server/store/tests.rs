@@ -1,6 +1,7 @@
 //! What every store promises, held against each of them.
 
 mod subject;
+mod deleting;
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -234,6 +234,12 @@ impl Outlet for Connection {
         }
     }
 
+    fn say(&self, push: &Push) {
+        let mut frame = Vec::new();
+        Dialect::Typed.encode_into(push, &mut frame);
+        self.tell(&frame);
+    }
+
     fn tell(&self, frame: &[u8]) {
         self.with_outbox(|outbox| {
             if outbox.dialect() == Dialect::Plain {

@@ -30,6 +30,7 @@ use crate::protocol::GapReason;
 use crate::protocol::Offset;
 use crate::protocol::Position;
 use crate::protocol::Push;
+use crate::protocol::Recovery;
 use crate::protocol::UserId;
 use crate::server::hub::{Admission, Hub, Membership, Missed, Outlet, Room, Standing};
 use crate::server::metrics::{self, End};
@@ -95,6 +96,9 @@ impl Listener {
             outbox.say(&Push::from(gap));
         }
         outbox.push_encoded(dialect.opening(&position).as_bytes());
+        if start.recovery == Recovery::Resumed {
+            room.deleted(start.cursor).iter().for_each(|push| outbox.say(push));
+        }
         let mut membership = hub.join(admission, id);
         let (id, number) = (membership.id().map(field::display), membership.number());
         info!(id, room = %room.name(), %address, number, ?dialect, "listening");
@@ -165,6 +169,10 @@ impl Outlet for Reader {
 
     /// Streams carry the log, not who comes and goes.
     fn tell(&self, _frame: &[u8]) {}
+
+    fn say(&self, push: &Push) {
+        self.change(&mut self.room.reel(), |outbox| outbox.say(push));
+    }
 
     fn drain(&self, reconnect_after: Duration) {
         self.change(&mut self.room.reel(), |outbox| {

@@ -85,8 +85,12 @@ impl Opened {
                 metrics::gap(gap.reason);
             }
             let gap = start.gap.map(Push::from);
+            let deleted = match start.recovery {
+                Recovery::Resumed => connection.room.deleted(start.cursor),
+                Recovery::Fresh | Recovery::Lost => Vec::new(),
+            };
             connection.with_outbox(|outbox| {
-                [Some(welcome), gap].iter().flatten().for_each(|push| outbox.say(push))
+                [Some(welcome), gap].iter().flatten().chain(&deleted).for_each(|push| outbox.say(push))
             });
         }
         membership.register(connection.clone());

@@ -1,6 +1,7 @@
 //! What the server says.
 
 use super::*;
+use crate::protocol::Body;
 use crate::protocol::Publication;
 use crate::protocol::Push;
 use crate::protocol::Recovery;
@@ -18,6 +19,7 @@ impl Transcript {
                 Push::Gap { after, before, count, .. } => self.skip(after, before, count),
                 Push::Ack { key, offset, .. } => self.confirm(&key, offset, &mut todo),
                 Push::Error { code, retry, key, .. } => self.refused(code, retry, key.as_ref(), &mut todo),
+                Push::Deleted { offset, .. } => self.rows.erase(offset),
                 Push::Presence { .. } | Push::Token { .. } | Push::Drain { .. } | Push::Pong => {}
             }
             if matches!(self.phase, Phase::CatchingUp(head) if self.seen >= head) {
@@ -152,6 +154,10 @@ impl Transcript {
         if let Some(message) = self.rows.find_stored(offset) {
             // An `ack` does not say when it was stored.
             message.at = at;
+            // It may have been deleted while this page was away.
+            if matches!(body, Body::Deleted(_)) {
+                self.rows.erase(offset);
+            }
             return None;
         }
         let message = Message { from, at, words: body.into(), state: State::Stored, key: None };

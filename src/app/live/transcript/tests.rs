@@ -109,6 +109,7 @@ fn shown(page: &Transcript) -> Vec<String> {
             };
             format!("<{missing}{outlook}>")
         }
+        Entry::Message(Message { words: Words::Deleted, .. }) => "deleted".to_owned(),
         Entry::Message(Message { words: Words::Binary { .. }, .. }) => "binary".to_owned(),
         Entry::Message(Message { words: Words::Text(text), state, .. }) => match state {
             State::Stored => text.to_string(),

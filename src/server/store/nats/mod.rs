@@ -16,7 +16,7 @@
 //! - A stream that is another than it was, or that has lost its end, ends the process: what its clients know is no
 //!   longer so. They come back to another epoch.
 //!
-//! Deliberately absent: a limit of bytes by room, which JetStream has not; keys remembered by count.
+//! Deliberately absent: deleting one message; a limit of bytes by room, which JetStream has not; keys remembered by count.
 
 mod settings;
 mod subject;
@@ -47,9 +47,12 @@ use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
+use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::room::Draft;
-use crate::server::store::{Bounds, Bus, Health, Heard, Limit, Page, Report, Span, Store, StoreError};
+use crate::server::store::{
+    Bounds, Bus, DeleteReport, Health, Heard, Limit, Page, Report, Span, Store, StoreError,
+};
 
 pub use settings::{NatsLogin, NatsServers, NatsSettings};
 
@@ -238,6 +241,11 @@ impl Store for NatsStore {
         let append = Append { room: room.clone(), drafts, at, report };
         let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
         self.publisher.take(append, queue.as_ref());
+    }
+
+    /// A stream only takes a message out whole, and then its readers would see a gap.
+    fn delete(&self, _room: &RoomName, _offset: Offset, _at: u64, report: DeleteReport) {
+        report(Err(StoreError::Unsupported("messages in NATS cannot be deleted one by one")));
     }
 
     fn read(

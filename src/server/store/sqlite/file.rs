@@ -17,7 +17,7 @@ use crate::server::store::sqlite::fault::Fault;
 use crate::server::store::sqlite::schema::{self, APPLICATION_ID, MIGRATIONS};
 
 /// Another program that looks at the file (a backup, a person) may hold it for so long.
-const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
+pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why the database could not be opened. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]

@@ -63,15 +63,17 @@ pub enum ImportError {
 }
 
 impl Entry {
-    fn draft(self, number: usize) -> Result<Draft, ImportError> {
+    /// As it is stored; nothing if nothing is left of it.
+    fn draft(self, number: usize) -> Result<Option<Draft>, ImportError> {
         let from = self.from.unwrap_or_else(UserId::anonymous);
-        Ok(match self.body {
+        Ok(Some(match self.body {
             Body::Text(text) => Draft::text(from, self.key, &text),
+            Body::Deleted(_) => return Ok(None),
             Body::Data(data) => {
                 let bytes = STANDARD.decode(data).map_err(|_| ImportError::Data { number })?;
                 Draft::binary(from, &bytes)
             }
-        })
+        }))
     }
 }
 
@@ -88,7 +90,10 @@ pub fn import(
     let drafts = entries
         .into_iter()
         .enumerate()
-        .map(|(at, entry)| Ok((entry.at.unwrap_or(now), entry.draft(at + 1)?)))
+        .filter_map(|(number, entry)| {
+            let at = entry.at.unwrap_or(now);
+            entry.draft(number + 1).map(|draft| Some((at, draft?))).transpose()
+        })
         .collect::<Result<Vec<_>, ImportError>>()?;
     let store = SqliteStore::open(settings)?;
     let mut imported = Imported::default();

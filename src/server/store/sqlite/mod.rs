@@ -21,6 +21,7 @@ mod export;
 mod import;
 mod retention;
 mod batch;
+mod erase;
 mod queue;
 mod writer;
 
@@ -33,10 +34,13 @@ use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
+use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::room::Draft;
 use crate::server::store::clock::Clock;
-use crate::server::store::{Bounds, Health, Limit, Page, Report, Retention, Span, Store, StoreError};
+use crate::server::store::{
+    Bounds, DeleteReport, Health, Limit, Page, Report, Retention, Span, Store, StoreError,
+};
 
 pub use export::{ExportError, export};
 pub use file::OpenError;
@@ -44,7 +48,7 @@ pub use import::{Entry, ImportError, Imported, import};
 
 use file::File;
 use ledger::Ledger;
-use queue::{Append, Queue};
+use queue::{Append, Deletion, Queue};
 use reader::Readers;
 use writer::Writer;
 
@@ -125,6 +129,10 @@ impl Store for SqliteStore {
 
     fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64, report: Report) {
         self.queue.push(Append { room: room.clone(), drafts, at, report });
+    }
+
+    fn delete(&self, room: &RoomName, offset: Offset, at: u64, report: DeleteReport) {
+        self.queue.push_deletion(Deletion { room: room.clone(), offset, at, report });
     }
 
     fn read(

@@ -3,9 +3,10 @@
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
+use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::room::Draft;
-use crate::server::store::{Report, StoreError};
+use crate::server::store::{DeleteReport, Report, StoreError};
 
 /// Bytes that may wait for a disk that does not keep up; more are refused.
 const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
@@ -19,6 +20,15 @@ pub(super) struct Append {
     /// Milliseconds since 1970 UTC.
     pub(super) at: u64,
     pub(super) report: Report,
+}
+
+/// An entry to be deleted, and who is to be told.
+pub(super) struct Deletion {
+    pub(super) room: RoomName,
+    pub(super) offset: Offset,
+    /// Milliseconds since 1970 UTC.
+    pub(super) at: u64,
+    pub(super) report: DeleteReport,
 }
 
 impl Append {
@@ -38,6 +48,8 @@ pub(super) struct Queue {
 #[derive(Default)]
 struct Waiting {
     appends: Vec<Append>,
+    /// So few that nobody counts them.
+    deletions: Vec<Deletion>,
     bytes: usize,
     is_closed: bool,
 }
@@ -46,7 +58,7 @@ struct Waiting {
 pub(super) enum Taken {
     /// These, for one transaction; at least one.
     Batch(Vec<Append>),
-    /// Nothing came in time.
+    /// Nothing came in time, or only deletions.
     Nothing,
     /// Nothing is left, and nothing more comes.
     Closed,
@@ -72,10 +84,30 @@ impl Queue {
         (append.report)(Err(StoreError::Unavailable(refusal.to_owned())));
     }
 
+    /// Adds `deletion`, unless nothing is taken any more.
+    pub(super) fn push_deletion(&self, deletion: Deletion) {
+        let mut waiting = self.lock();
+        if waiting.is_closed {
+            drop(waiting);
+            (deletion.report)(Err(StoreError::Unavailable("it is closed".to_owned())));
+        } else {
+            waiting.deletions.push(deletion);
+            drop(waiting);
+            self.came.notify_one();
+        }
+    }
+
+    /// All deletions that wait.
+    pub(super) fn take_deletions(&self) -> Vec<Deletion> {
+        std::mem::take(&mut self.lock().deletions)
+    }
+
     /// Everything that waits, as far as one transaction takes it; waits for something at most for `patience`.
     pub(super) fn take(&self, patience: Duration) -> Taken {
         let waiting = self.lock();
-        let is_quiet = |waiting: &mut Waiting| waiting.appends.is_empty() && !waiting.is_closed;
+        let is_quiet = |waiting: &mut Waiting| {
+            waiting.appends.is_empty() && waiting.deletions.is_empty() && !waiting.is_closed
+        };
         let (mut waiting, _timeout) =
             self.came.wait_timeout_while(waiting, patience, is_quiet).unwrap_or_else(PoisonError::into_inner);
         if waiting.appends.is_empty() {

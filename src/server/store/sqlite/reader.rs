@@ -120,9 +120,13 @@ pub(super) fn frame_of(row: &Row<'_>, epoch: &Epoch) -> rusqlite::Result<Frame> 
     let key = key.map_err(|error| unreadable(3, error))?;
     let draft = match row.get_ref(4)? {
         ValueRef::Blob(bytes) => Draft::binary(from, bytes),
+        // A tombstone: the time of its deletion.
+        ValueRef::Integer(_) => Draft::text(from, key, ""),
         text => Draft::text(from, key, text.as_str()?),
     };
-    Ok(Frame::new(draft, epoch.clone(), Offset(offset), Offset(offset - 1), at))
+    let frame = Frame::new(draft, epoch.clone(), Offset(offset), Offset(offset - 1), at);
+    let is_deleted = matches!(row.get_ref(4)?, ValueRef::Integer(_));
+    Ok(if is_deleted { frame.tombstone() } else { frame })
 }
 
 /// A name or key that is none.

@@ -16,10 +16,11 @@ pub(super) const APPLICATION_ID: i32 = 0x4641_4e46;
 ///   the operating system.
 /// - `rooms`: where each log stands. `first` is `head + 1` when nothing is kept. `bytes` are those kept. `clock`
 ///   is the store's own time of the newest message: see [`Clock`](crate::server::store::clock::Clock).
-/// - `messages`: a body is TEXT or BLOB, as it was said. `at` is milliseconds since 1970 UTC.
+/// - `messages`: a body is TEXT or BLOB, as it was said; or INTEGER, since version 2: it was deleted then. `at` is milliseconds since 1970 UTC.
 /// - `keys`: what is still needed of messages that are no longer kept, to know a repeated send.
 /// - `probe`: written to find out whether the disk takes anything again.
-pub(super) const MIGRATIONS: &[&str] = &["
+pub(super) const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
     CREATE TABLE rooms (
         id INTEGER PRIMARY KEY, name TEXT NOT NULL UNIQUE,
@@ -36,7 +37,10 @@ pub(super) const MIGRATIONS: &[&str] = &["
         PRIMARY KEY (room, offset)
     ) WITHOUT ROWID;
     CREATE TABLE probe (id INTEGER PRIMARY KEY, ballast BLOB NOT NULL);
-"];
+",
+    // Nothing is made: but programs of version 1 could not read a tombstone.
+    "",
+];
 /// Pages that a connection keeps, in KiB: the ends of some hundreds of rooms.
 const CACHE_KIB: i32 = 8 * 1024;
 
@@ -46,6 +50,8 @@ pub(super) fn prepare(connection: &mut Connection, durability: Durability) -> ru
     // Before the tables are made: they are to last too.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
+    // What is deleted leaves no bytes in the pages that are written anyway.
+    connection.pragma_update(None, "secure_delete", "FAST")?;
     let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let transaction = connection.transaction()?;
     for migration in MIGRATIONS.iter().skip(version) {

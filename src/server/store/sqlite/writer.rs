@@ -14,10 +14,11 @@ use crate::server::metrics;
 use crate::server::room::{Draft, KeyWindow};
 use crate::server::store::clock::Clock;
 use crate::server::store::sqlite::batch::Batch;
+use crate::server::store::sqlite::erase;
 use crate::server::store::sqlite::fault::Fault;
 use crate::server::store::sqlite::file::File;
 use crate::server::store::sqlite::ledger::Ledger;
-use crate::server::store::sqlite::queue::{Append, Queue, Taken};
+use crate::server::store::sqlite::queue::{Append, Deletion, Queue, Taken};
 use crate::server::store::sqlite::retention;
 use crate::server::store::{Health, Report, Retention, StoreError, Stored};
 
@@ -43,6 +44,8 @@ pub(super) struct Writer {
     health: watch::Sender<Health>,
     /// By room: loaded when its first keyed message comes, dropped when nothing in it is remembered.
     keys: HashMap<i64, KeyWindow>,
+    /// The write-ahead log may hold bytes of what was deleted.
+    must_cut_log: bool,
 }
 
 impl Writer {
@@ -54,16 +57,20 @@ impl Writer {
         clock: Arc<Clock>,
         health: watch::Sender<Health>,
     ) -> Self {
-        Self { file, ledger, queue, retention, clock, health, keys: HashMap::new() }
+        Self { file, ledger, queue, retention, clock, health, keys: HashMap::new(), must_cut_log: true }
     }
 
     pub(super) fn run(mut self) {
         let mut look_at = Instant::now();
         loop {
-            match self.queue.take(look_at.saturating_duration_since(Instant::now())) {
-                Taken::Batch(appends) => self.store(appends),
-                Taken::Nothing => {}
-                Taken::Closed => break,
+            let taken = self.queue.take(look_at.saturating_duration_since(Instant::now()));
+            let is_closed = matches!(taken, Taken::Closed);
+            if let Taken::Batch(appends) = taken {
+                self.store(appends);
+            }
+            self.delete(self.queue.take_deletions());
+            if is_closed {
+                break;
             }
             if look_at <= Instant::now() {
                 let pause = if self.look() { LOOK_AGAIN } else { LOOK_EVERY };
@@ -113,6 +120,24 @@ impl Writer {
         }
     }
 
+    fn delete(&mut self, deletions: Vec<Deletion>) {
+        for Deletion { room, offset, at, report } in deletions {
+            let deleted = if let Health::Lost(reason) = &*self.health.borrow() {
+                Err(Fault::Fatal(reason.clone()))
+            } else {
+                erase::erase(&mut self.file.connection, &self.ledger, &room, offset, at)
+                    .map_err(|error| Fault::from(&error))
+            };
+            self.must_cut_log = true;
+            report(deleted.map_err(|fault| {
+                self.is_ill(&fault);
+                let (Fault::Refused(reason) | Fault::Fatal(reason)) = fault;
+                StoreError::Unavailable(reason)
+            }));
+        }
+        self.cut_log();
+    }
+
     /// All of `appends` in one transaction, or nothing of them.
     fn write(&mut self, appends: Vec<(RoomName, Vec<Draft>, u64)>) -> rusqlite::Result<Vec<Vec<Stored>>> {
         let now = self.clock.now();
@@ -147,6 +172,7 @@ impl Writer {
                 false
             }
         };
+        self.cut_log();
         self.checkpoint();
         is_more
     }
@@ -192,6 +218,20 @@ impl Writer {
                 }
                 fatal @ Fault::Fatal(_) => self.is_ill(&fatal),
             }
+        }
+    }
+
+    /// Cuts the write-ahead log to nothing, if something was deleted; or later, if readers are in the way.
+    fn cut_log(&mut self) {
+        if !self.must_cut_log || self.is_lost() {
+            return;
+        }
+        match erase::cut_log(&self.file.connection) {
+            Ok(is_cut) => self.must_cut_log = !is_cut,
+            Err(error) => match Fault::from(&error) {
+                Fault::Refused(_) => {}
+                fatal @ Fault::Fatal(_) => self.is_ill(&fatal),
+            },
         }
     }
 

@@ -88,6 +88,21 @@ fn what_the_store_no_longer_has_is_said_to_be_gone() {
 }
 
 #[test]
+fn what_is_deleted_is_shown_as_such_whether_the_page_was_there_or_away() {
+    let mut page = joined();
+    hear(&mut page, vec![message(1, "1"), message(2, "2"), message(3, "3")]);
+    hear(
+        &mut page,
+        vec![Push::Deleted { offset: Offset(2), at: 9 }, Push::Deleted { offset: Offset(9), at: 9 }],
+    );
+    assert_eq!(shown(&page), ["1", "deleted", "3"]);
+    let gone = Publication { body: Body::Deleted(true), ..said(3, "ann", "", None) };
+    let came = Publication { body: Body::Deleted(true), ..said(4, "ann", "", None) };
+    hear(&mut page, vec![Push::History { messages: vec![gone], more: false }, Push::Message(came)]);
+    assert_eq!(shown(&page), ["1", "deleted", "deleted", "deleted"]);
+}
+
+#[test]
 fn a_question_that_came_too_fast_is_asked_again() {
     let mut page = joined();
     hear(&mut page, vec![message(1, "1"), message(9, "9")]);

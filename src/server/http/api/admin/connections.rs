@@ -16,7 +16,7 @@ use crate::protocol::UserId;
 use crate::server::http::State;
 use crate::server::http::api::admin;
 use crate::server::http::api::admin::operator::Operator;
-use crate::server::http::error::{ApiError, ErrorBody};
+use crate::server::http::error::{AdminError, ApiError, ErrorBody};
 use crate::server::http::extract::{self, Query};
 use crate::server::hub::{Part, Seat, Standing};
 use crate::server::metrics::{self, Act};
@@ -183,7 +183,7 @@ pub(super) async fn kick(
     let fits = |seat: &Seat| seat.number() == number && operator.administers(seat.room());
     let kicked = state.hub.kick(CloseCode::Kicked, fits).await;
     if kicked == 0 {
-        return Err(ApiError::NoConnection { number });
+        return Err(AdminError::NoConnection { number }.into());
     }
     metrics::acted(Act::Kick, kicked);
     info!(%operator, number, "kicked a connection");

@@ -11,6 +11,7 @@
 mod operator;
 mod rooms;
 mod connections;
+mod messages;
 
 use axum::body::Body;
 use axum::{Extension, Router};
@@ -34,6 +35,7 @@ pub(super) fn routes() -> OpenApiRouter<State> {
         .routes(routes!(connections::connections))
         .routes(routes!(connections::kick))
         .routes(routes!(connections::kick_all))
+        .routes(routes!(messages::delete))
 }
 
 /// The same for the ops listener.

@@ -10,7 +10,7 @@ use axum::http::{Method, header};
 use crate::protocol::RoomName;
 use crate::server::http::State;
 use crate::server::http::client::Client;
-use crate::server::http::error::ApiError;
+use crate::server::http::error::{AdminError, ApiError};
 
 /// Marks requests that came to the ops listener.
 #[derive(Clone, Copy, Debug)]
@@ -28,6 +28,11 @@ impl Operator {
     pub(super) const fn administers(&self, _room: &RoomName) -> bool {
         true
     }
+
+    /// That `room` is among its rooms.
+    pub(super) fn check(&self, room: &RoomName) -> Result<(), ApiError> {
+        if self.administers(room) { Ok(()) } else { Err(AdminError::NoOperator.into()) }
+    }
 }
 
 impl fmt::Display for Operator {
@@ -41,11 +46,11 @@ impl FromRequestParts<State> for Operator {
 
     async fn from_request_parts(parts: &mut Parts, _state: &State) -> Result<Self, ApiError> {
         if parts.extensions.get::<OnOps>().is_none() {
-            return Err(ApiError::NoOperator);
+            return Err(AdminError::NoOperator.into());
         }
         refuse_forms(parts)?;
         // Every request has one: the entrance put it there.
-        let Client(address) = parts.extensions.get().copied().ok_or(ApiError::NoOperator)?;
+        let Client(address) = parts.extensions.get().copied().ok_or(AdminError::NoOperator)?;
         Ok(Self { address })
     }
 }
@@ -56,5 +61,5 @@ fn refuse_forms(parts: &Parts) -> Result<(), ApiError> {
     let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
     let kind = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
     let is_json = kind.is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
-    if parts.method == Method::POST && !is_json { Err(ApiError::NotJson) } else { Ok(()) }
+    if parts.method == Method::POST && !is_json { Err(AdminError::NotJson.into()) } else { Ok(()) }
 }

@@ -1,5 +1,8 @@
 //! What operators see and do, on the ops listener and from a shell.
 
+/// Taking back what was said.
+mod deleting;
+
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 

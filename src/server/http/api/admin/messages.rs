@@ -1,0 +1,68 @@
+//! `DELETE …/rooms/{room}/messages/{offset}`: taking back what was said.
+
+use axum::Json;
+use axum::extract::{Path, State as Shared};
+use serde::Serialize;
+use tracing::info;
+use utoipa::ToSchema;
+
+use crate::protocol::Offset;
+use crate::protocol::RoomName;
+use crate::server::http::State;
+use crate::server::http::api::admin::operator::Operator;
+use crate::server::http::error::{AdminError, ApiError, ErrorBody};
+use crate::server::http::extract;
+use crate::server::metrics::{self, Act};
+use crate::server::store;
+
+/// What was deleted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Deleted {
+    /// The room.
+    #[schema(value_type = String)]
+    room: RoomName,
+    /// The message's number.
+    #[schema(value_type = u64)]
+    offset: Offset,
+    /// Whether it already was.
+    before: bool,
+}
+
+/// Delete a message.
+///
+/// Its place, sender and key stay: no reader sees a gap, and a repeated send is still known. In history, in streams
+/// and to whoever catches up it is a message with `deleted: true` and no text; those who listen get a `deleted`.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/admin/rooms/{room}/messages/{offset}",
+    params(
+        ("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`"),
+        ("offset" = u64, Path, description = "The message's number"),
+    ),
+    responses(
+        (status = 200, description = "What was said is gone", body = Deleted),
+        (status = 400, description = "`bad_name`, `bad_parameter`: says which", body = ErrorBody),
+        (status = 403, description = "`not_allowed`, `origin_not_allowed`", body = ErrorBody),
+        (status = 404, description = "`no_such_message`: or it is no longer kept", body = ErrorBody),
+        (status = 501, description = "`not_supported`: by the NATS store", body = ErrorBody),
+        (status = 503, description = "`store_unavailable`, `too_many_rooms`", body = ErrorBody),
+    ),
+)]
+pub(super) async fn delete(
+    Shared(state): Shared<State>,
+    operator: Operator,
+    Path((room, offset)): Path<(String, String)>,
+) -> Result<Json<Deleted>, ApiError> {
+    let (room, offset) = (RoomName::parse(&room)?, extract::offset("offset", &offset)?);
+    operator.check(&room)?;
+    let before = match state.hub.delete(&state.hub.room(&room).await?, offset).await? {
+        store::Deleted::Now(_) => false,
+        store::Deleted::Before => true,
+        store::Deleted::NotKept => return Err(AdminError::NoMessage { room, offset }.into()),
+    };
+    if !before {
+        metrics::acted(Act::Delete, 1);
+        info!(%operator, %room, %offset, "deleted a message");
+    }
+    Ok(Json(Deleted { room, offset, before }))
+}

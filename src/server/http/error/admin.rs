@@ -1,0 +1,45 @@
+//! What an operator's call can meet, besides what any call can.
+
+use axum::http::StatusCode;
+
+use crate::protocol::Offset;
+use crate::protocol::RoomName;
+
+/// See the [module docs](self).
+#[derive(Debug, thiserror::Error)]
+pub(in crate::server::http) enum AdminError {
+    /// Not an operator.
+    #[error(
+        "administering needs a token with the right to, where --auth-key-file is set; or ask the ops listener \
+         (--ops-listen), from the machine itself"
+    )]
+    NoOperator,
+    /// A call that takes JSON only.
+    #[error("send content-type: application/json")]
+    NotJson,
+    /// A connection that there is not.
+    #[error("there is no connection {number}, or none that you administer")]
+    NoConnection {
+        /// The number asked for.
+        number: u64,
+    },
+    /// A message that there is not.
+    #[error("there is no message {offset} in {room}, or it is no longer kept")]
+    NoMessage {
+        /// The room asked for.
+        room: RoomName,
+        /// The offset asked for.
+        offset: Offset,
+    },
+}
+
+impl AdminError {
+    pub(super) const fn status_and_code(&self) -> (StatusCode, &'static str) {
+        match self {
+            Self::NoOperator => (StatusCode::FORBIDDEN, "not_allowed"),
+            Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+            Self::NoConnection { .. } => (StatusCode::NOT_FOUND, "no_such_connection"),
+            Self::NoMessage { .. } => (StatusCode::NOT_FOUND, "no_such_message"),
+        }
+    }
+}

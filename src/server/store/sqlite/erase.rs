@@ -1,0 +1,130 @@
+//! Taking back what was said: a tombstone stays in its place, and its bytes leave the file.
+//!
+//! A row that is changed leaves its old bytes in three places: in free space of its page, in pages that are no
+//! longer used, and in the write-ahead log. `PRAGMA secure_delete` has the first two overwritten with zeros
+//! (<https://sqlite.org/pragma.html#pragma_secure_delete>); the log is moved into the database and cut to nothing.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+
+use crate::protocol::Offset;
+use crate::protocol::RoomName;
+use crate::server::store::Deleted;
+use crate::server::store::sqlite::file::BUSY_TIMEOUT;
+use crate::server::store::sqlite::ledger::Ledger;
+use crate::server::store::sqlite::reader::{COLUMNS, frame_of};
+
+/// How long readers of the log may keep the writer from cutting it; then it is tried again later.
+const CUT_WITHIN: Duration = Duration::from_millis(10);
+
+/// Puts a tombstone in the place of what stands at `offset` of `room`. `at` is the time, in milliseconds since
+/// 1970 UTC.
+pub(super) fn erase(
+    connection: &mut Connection,
+    ledger: &Ledger,
+    room: &RoomName,
+    offset: Offset,
+    at: u64,
+) -> rusqlite::Result<Deleted> {
+    let Some(mut place) = ledger.place(room) else { return Ok(Deleted::NotKept) };
+    if !(place.first..=place.head).contains(&offset.0) {
+        return Ok(Deleted::NotKept);
+    }
+    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+    let length = |transaction: &Connection| -> rusqlite::Result<u64> {
+        let select = "SELECT octet_length(body) FROM messages WHERE room = ?1 AND offset = ?2";
+        transaction.query_row(select, (place.id, offset.0), |row| row.get(0))
+    };
+    let select = format!("SELECT {COLUMNS} FROM messages WHERE room = ?1 AND offset = ?2");
+    let said = transaction
+        .query_row(&select, (place.id, offset.0), |row| frame_of(row, ledger.epoch()))
+        .optional()?;
+    let Some(said) = said else { return Ok(Deleted::NotKept) };
+    if said.is_deleted() {
+        return Ok(Deleted::Before);
+    }
+    let before = length(&transaction)?;
+    transaction.pragma_update(None, "secure_delete", "ON")?;
+    let update = "UPDATE messages SET body = ?3 WHERE room = ?1 AND offset = ?2";
+    let updated = transaction.execute(update, (place.id, offset.0, at));
+    transaction.pragma_update(None, "secure_delete", "FAST")?;
+    updated?;
+    place.bytes = (place.bytes + length(&transaction)?).saturating_sub(before);
+    transaction.execute("UPDATE rooms SET bytes = ?2 WHERE id = ?1", (place.id, place.bytes))?;
+    transaction.commit()?;
+    ledger.commit([(room.clone(), place)]);
+    Ok(Deleted::Now(Arc::new(said.tombstone())))
+}
+
+/// Moves all of the write-ahead log into the database and cuts it to nothing. Whether it could: readers may be in
+/// the way.
+pub(super) fn cut_log(connection: &Connection) -> rusqlite::Result<bool> {
+    connection.busy_timeout(CUT_WITHIN)?;
+    let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    Ok(!busy?)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+    use std::path::Path;
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use crate::protocol::{Offset, RoomName, UserId};
+    use crate::server::room::{Draft, KeyLimits};
+    use crate::server::store::sqlite::{Durability, SqliteSettings, SqliteStore};
+    use crate::server::store::{Deleted, Retention, Store};
+
+    const SECRET: &str = "correct horse battery staple";
+
+    /// Whether the secret stands in any file of `folder`.
+    fn is_anywhere(folder: &Path) -> bool {
+        fs::read_dir(folder).expect("a folder").any(|file| {
+            let bytes = fs::read(file.expect("a file").path()).expect("bytes");
+            bytes.windows(SECRET.len()).any(|there| there == SECRET.as_bytes())
+        })
+    }
+
+    fn append(store: &SqliteStore, room: &RoomName, text: &str) {
+        let (told, report) = mpsc::channel();
+        let draft = Draft::text(UserId::guest(1), None, text);
+        store.append(room, vec![draft], 7, Box::new(move |stored| told.send(stored).expect("heard")));
+        report.recv().expect("told").expect("stored");
+    }
+
+    #[test]
+    fn the_bytes_of_a_deleted_message_are_in_no_file_of_the_store() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let keys = KeyLimits { messages: 20, age: Duration::from_secs(600) };
+        let retention =
+            Retention { messages: 10_000, bytes: usize::MAX, age: Duration::from_secs(600), keys };
+        let path = folder.path().join("test.db");
+        let settings =
+            SqliteSettings { path, durability: Durability::Process, retention, quick_check: false };
+        let store = SqliteStore::open(&settings).expect("opened");
+        // Two rooms in turns, so that pages are split between them; every tenth message is longer than a page.
+        let rooms = ["a", "b"].map(|name| RoomName::parse(name).expect("a name"));
+        for number in 0..200 {
+            let long = if number % 10 == 0 { "x".repeat(9000) } else { "x".repeat(number) };
+            append(&store, &rooms[number % 2], &format!("{long}{SECRET}{long}"));
+        }
+        assert!(is_anywhere(folder.path()));
+        for number in 0..200 {
+            let (told, report) = mpsc::channel();
+            let offset = Offset(number / 2 + 1);
+            let report_to = Box::new(move |deleted| told.send(deleted).expect("heard"));
+            store.delete(&rooms[number as usize % 2], offset, 9, report_to);
+            assert!(matches!(report.recv().expect("told"), Ok(Deleted::Now(_))), "{number}");
+        }
+        // The log is cut right behind the last report.
+        let patience = std::time::Instant::now();
+        while is_anywhere(folder.path()) {
+            assert!(patience.elapsed() < Duration::from_secs(30), "it must go");
+            std::thread::yield_now();
+        }
+    }
+}
