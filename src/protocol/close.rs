@@ -80,7 +80,7 @@ impl CloseCode {
             Self::TooSlow => "too slow to read",
             Self::Kicked => "kicked by an admin",
             Self::BadToken => "token missing, wrong or expired",
-            Self::NotAllowed => "not allowed by the token",
+            Self::NotAllowed => "not allowed",
             Self::BadName => "bad room or id",
         }
     }

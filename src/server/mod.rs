@@ -6,6 +6,7 @@
 //! - `room` one room's log, presence, keys. Pure.
 //! - `session` one connection's protocol state: heartbeat, rate, outbox. Pure.
 //! - `auth` who may come in, and what for. Pure.
+//! - `moderation` who is kept out, and which rooms are closed, as operators decided.
 //! - `metrics` what is counted.
 //! - `release` which program this is.
 //! - `store` what keeps publications: numbers them, reads them back.
@@ -19,6 +20,7 @@ pub mod wire;
 pub mod room;
 pub mod session;
 pub mod auth;
+pub mod moderation;
 pub mod metrics;
 pub mod release;
 pub mod store;
@@ -43,6 +45,7 @@ use crate::server::config::Config;
 use crate::server::http::{AcceptSettings, Site, State};
 use crate::server::hub::Hub;
 use crate::server::metrics::Metrics;
+use crate::server::moderation::{LoadError, Moderation};
 use crate::server::session::Rate;
 use crate::server::store::{Health, OpenStoreError, Store};
 
@@ -69,6 +72,9 @@ pub enum StartError {
     /// The store could not be opened.
     #[error(transparent)]
     Store(#[from] OpenStoreError),
+    /// It is not known who is kept out.
+    #[error(transparent)]
+    Moderation(#[from] LoadError),
 }
 
 /// Why a server ended that nobody stopped.
@@ -89,6 +95,7 @@ pub struct Listeners {
 pub struct Server {
     config: Config,
     store: Arc<dyn Store>,
+    moderation: Moderation,
     public: TcpListener,
     ops: Option<TcpListener>,
 }
@@ -100,12 +107,13 @@ impl Server {
     /// If one of them cannot be had.
     pub async fn bind(config: Config, passed: Listeners) -> Result<Self, StartError> {
         let store = config.store.open().await?;
+        let moderation = Moderation::open(config.moderation.clone())?;
         let public = listen("listen", config.listen, passed.public).await?;
         let ops = match config.ops_listen {
             Some(address) => Some(listen("ops-listen", address, passed.ops).await?),
             None => None,
         };
-        Ok(Self { config, store, public, ops })
+        Ok(Self { config, store, moderation, public, ops })
     }
 
     /// Where the page, the WebSocket and the API are.
@@ -137,12 +145,12 @@ impl Server {
     /// If the store was lost; the end is as orderly as any.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), StoreLost> {
         let keyring = self.keyring();
-        let Self { config, store, public, ops } = self;
+        let Self { config, store, moderation, public, ops } = self;
         // Rendering spawns; without an executor Leptos panics. A second call in one process changes nothing.
         let _already = any_spawner::Executor::init_tokio();
         raise_file_limit(&config);
         let site = Site::open(&config.site, config.listen);
-        let hub = Hub::new(config.hub, store.clone());
+        let hub = Hub::new(config.hub, store.clone(), moderation.clone());
         // Which names they answer to depends on who can reach them.
         let reach = |listener: &TcpListener| listener.local_addr().unwrap_or(config.listen).ip();
         let web = config.web.of_page(reach(&public));
@@ -150,7 +158,9 @@ impl Server {
         if let Some(keyring) = keyring {
             keyring.warn();
         }
-        let state = State::new(hub.clone(), web, config.verifier, config.connection, config.quotas, site);
+        let quotas = config.quotas;
+        let state =
+            State::new(hub.clone(), web, config.verifier, moderation, config.connection, quotas, site);
         let header_timeout = config.header_timeout;
         let accept =
             AcceptSettings { header_timeout, connect_rate: config.connect_rate, proxies: config.proxies };

@@ -2,6 +2,8 @@
 
 /// Taking back what was said.
 mod deleting;
+/// Bans and closed rooms.
+mod keeping_out;
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};

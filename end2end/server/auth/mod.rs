@@ -5,6 +5,8 @@
 mod calls;
 /// The same for WebSockets.
 mod sockets;
+/// Who administers what.
+mod admins;
 /// Keys of every kind, made by openssl.
 mod keys;
 /// The end of a token while its holder is connected, and its renewal.

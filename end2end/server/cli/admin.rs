@@ -46,6 +46,19 @@ async fn a_connection_is_kicked_and_what_fails_says_why() {
     assert_eq!((code, out.contains("\"before\":true")), (Some(0), true), "{out}");
     let (code, _, said) = admin(&server, &["delete", "lobby", "7"]).await;
     assert!(code == Some(1) && said.contains("no message 7 in lobby"), "{said}");
+    let (code, out, _) = admin(&server, &["ban", "--id", "eve", "--for", "1h", "--reason", "floods"]).await;
+    assert_eq!((code, out.as_str()), (Some(0), "banned, 0 closed\n"));
+    let (code, out, _) = admin(&server, &["close", "class"]).await;
+    assert_eq!((code, out.as_str()), (Some(0), "closed, with 0 in it\n"));
+    let (code, out, _) = admin(&server, &["bans"]).await;
+    assert!(
+        code == Some(0) && out.contains("eve") && out.contains("floods") && out.contains("class"),
+        "{out}"
+    );
+    let (code, out, _) = admin(&server, &["unban", "--id", "eve"]).await;
+    assert_eq!((code, out.as_str()), (Some(0), "lifted\n"));
+    let (code, out, _) = admin(&server, &["open", "class"]).await;
+    assert_eq!((code, out.as_str()), (Some(0), "open\n"));
     let public = format!("http://{}", server.address);
     let refused = Client::run(&["admin", "rooms", "--url", &public]).await;
     assert!(refused.code == Some(1) && refused.stderr.contains("--ops-listen"), "{refused:?}");
@@ -54,6 +67,8 @@ async fn a_connection_is_kicked_and_what_fails_says_why() {
         &["admin", "connections", "--address", "here"],
         &["admin", "rooms", "--url", "ftp://x"],
         &["admin", "delete", "lobby", "x"],
+        &["admin", "ban", "--id", "eve", "--for", "ever"],
+        &["admin", "close", "A"],
         &["admin", "dance"],
     ] {
         assert_eq!(Client::run(arguments).await.code, Some(2), "{arguments:?}");

@@ -3,23 +3,27 @@
 //! People get a table or a sentence; with `--json` each row, or the answer, is a JSON object on a line.
 
 mod call;
+mod command;
 mod table;
 
 use std::fmt::Display;
 use std::io::Write;
 
 use anyhow::Context;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::ArgMatches;
 use hyper::Method;
 use serde_json::{Map, Value};
 
-use crate::cli::client::{ServerUrl, token_flag};
+use crate::cli::client::ServerUrl;
 use crate::cli::{Failure, Mistakes, start};
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
+use crate::server::config::duration;
 
 use call::Api;
 use table::{Column, table};
+
+pub(super) use command::command;
 
 const ROOMS: &[Column] = &[
     ("ROOM", "name"),
@@ -29,7 +33,18 @@ const ROOMS: &[Column] = &[
     ("FIRST", "first"),
     ("IN MEMORY", "ring_messages"),
     ("BYTES", "ring_bytes"),
+    ("CLOSED", "closed"),
 ];
+const BANS: &[Column] = &[
+    ("ID", "id"),
+    ("ADDRESS", "address"),
+    ("ROOM", "room"),
+    ("UNTIL", "until"),
+    ("REASON", "reason"),
+    ("BY", "by"),
+    ("SINCE", "since"),
+];
+const CLOSED: &[Column] = &[("CLOSED", "room"), ("REASON", "reason"), ("BY", "by"), ("SINCE", "since")];
 const CONNECTIONS: &[Column] = &[
     ("NUMBER", "number"),
     ("ID", "id"),
@@ -41,55 +56,6 @@ const CONNECTIONS: &[Column] = &[
     ("BEHIND", "behind"),
     ("WAITING", "waiting"),
 ];
-
-/// The subcommand's arguments.
-pub(super) fn command() -> Command {
-    let json = Arg::new("json")
-        .long("json")
-        .action(ArgAction::SetTrue)
-        .global(true)
-        .help("Print JSON objects, one a line");
-    let number =
-        Arg::new("number").value_name("NUMBER").help("A connection's number, from the list or the log");
-    Command::new("admin")
-        .about("See who is connected to a running server, and act")
-        .subcommand_required(true)
-        .arg_required_else_help(true)
-        .args([call::url_flag(), token_flag().global(true), json])
-        .subcommand(
-            Command::new("rooms")
-                .about("List the rooms in memory")
-                .arg(Arg::new("prefix").value_name("PREFIX").help("Only rooms whose names begin so")),
-        )
-        .subcommand(Command::new("connections").about("List the connections").args(which()))
-        .subcommand(
-            Command::new("kick")
-                .about("End a connection (4003), or all that fit; they may come back")
-                .arg(number.conflicts_with_all(["room", "id", "address"]))
-                .args(which()),
-        )
-        .subcommand(
-            Command::new("delete")
-                .about("Delete a message; its place stays, so that no reader sees a gap")
-                .arg(Arg::new("room").value_name("ROOM").required(true).help("The room"))
-                .arg(Arg::new("offset").value_name("OFFSET").required(true).help("The message's number")),
-        )
-        .after_help(
-            "It ends with 0 when it is done, 1 when the server refuses or is not there, 2 when it is used wrongly.",
-        )
-}
-
-/// The flags that say which connections.
-fn which() -> [Arg; 3] {
-    let flag = |name: &'static str, value: &'static str, help: &'static str| {
-        Arg::new(name).long(name).value_name(value).help(help)
-    };
-    [
-        flag("room", "ROOM", "In this room"),
-        flag("id", "ID", "Of this id"),
-        flag("address", "ADDRESS", "From this address (IPv6: its /64)"),
-    ]
-}
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let Some((act, matches)) = matches.subcommand() else { return Ok(()) };
@@ -117,7 +83,48 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
                 _ => "deleted".to_owned(),
             };
             let path = format!("rooms/{room}/messages/{offset}");
-            start(act_on(api, Call { method: Method::DELETE, path, body: None, sentence }, is_json))
+            let call = Call { method: Method::DELETE, path, query: Vec::new(), body: None, sentence };
+            start(act_on(api, call, is_json))
+        }
+        "bans" => start(list_bans(asked.end(api)?, is_json)),
+        "ban" => {
+            let mut ban = object(asked.which());
+            if let Some(time) = asked.checked("for", "--for", duration) {
+                ban["seconds"] = time.as_secs().max(1).into();
+            }
+            if let Some(reason) = asked.text("reason") {
+                ban["reason"] = reason.into();
+            }
+            let api = asked.end(api)?;
+            let sentence = |answer: &Value| format!("banned, {} closed", answer["kicked"]);
+            let (path, body) = ("bans".to_owned(), Some(ban));
+            start(act_on(
+                api,
+                Call { method: Method::POST, path, query: Vec::new(), body, sentence },
+                is_json,
+            ))
+        }
+        "unban" => {
+            let query = asked.which();
+            let api = asked.end(api)?;
+            let sentence = |_: &Value| "lifted".to_owned();
+            let path = "bans".to_owned();
+            start(act_on(api, Call { method: Method::DELETE, path, query, body: None, sentence }, is_json))
+        }
+        "close" | "open" => {
+            let room = asked.checked("room", "ROOM", RoomName::parse);
+            let reason = asked.optional("reason").map(|reason| ("reason", reason.to_owned()));
+            let (api, room) = asked.end(api.zip(room))?;
+            let sentence = |answer: &Value| match &answer["closed"] {
+                Value::Bool(true) => format!("closed, with {} in it", answer["kicked"]),
+                _ => "open".to_owned(),
+            };
+            let (path, body) = (format!("rooms/{room}/{act}"), Some(object(reason.into_iter().collect())));
+            start(act_on(
+                api,
+                Call { method: Method::POST, path, query: Vec::new(), body, sentence },
+                is_json,
+            ))
         }
         _ => {
             let number = asked.checked("number", "NUMBER", str::parse::<u64>);
@@ -127,7 +134,11 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
             let path = number.map_or_else(|| "connections/kick".to_owned(), one);
             let sentence = |answer: &Value| format!("{} closed", answer["kicked"]);
             let body = Some(object(which));
-            start(act_on(api, Call { method: Method::POST, path, body, sentence }, is_json))
+            start(act_on(
+                api,
+                Call { method: Method::POST, path, query: Vec::new(), body, sentence },
+                is_json,
+            ))
         }
     }
 }
@@ -141,6 +152,11 @@ struct Asked<'a> {
 impl<'a> Asked<'a> {
     fn text(&self, name: &str) -> Option<&'a str> {
         self.matches.get_one::<String>(name).map(String::as_str)
+    }
+
+    /// The same of an argument that not every subcommand has.
+    fn optional(&self, name: &str) -> Option<&'a str> {
+        self.matches.try_get_one::<String>(name).ok().flatten().map(String::as_str)
     }
 
     /// The value of the argument `name`, that people know as `shown`, if it is given and is right.
@@ -210,11 +226,26 @@ async fn list(
     }
 }
 
+/// Prints who is kept out, and which rooms are closed.
+async fn list_bans(api: Api, is_json: bool) -> anyhow::Result<()> {
+    let mut answer = api.call(Method::GET, "bans", &[], None).await?;
+    let mut rows = |name: &str| match answer[name].take() {
+        Value::Array(rows) => rows,
+        _ => Vec::new(),
+    };
+    let (bans, closed) = (rows("bans"), rows("closed"));
+    if is_json {
+        return print(&bans.iter().chain(&closed).map(|row| format!("{row}\n")).collect::<String>());
+    }
+    print(&(table(BANS, &bans) + &table(CLOSED, &closed)))
+}
+
 /// One act.
 struct Call<F> {
     method: Method,
     /// Under `/api/v1/admin`.
     path: String,
+    query: Vec<(&'static str, String)>,
     body: Option<Value>,
     /// What came of it, for people.
     sentence: F,
@@ -222,7 +253,8 @@ struct Call<F> {
 
 /// Does one thing and prints what came of it.
 async fn act_on(api: Api, call: Call<impl Fn(&Value) -> String>, is_json: bool) -> anyhow::Result<()> {
-    let answer = api.call(call.method, &call.path, &[], call.body.as_ref()).await?;
+    let pairs: Vec<(&str, &str)> = call.query.iter().map(|(name, text)| (*name, text.as_str())).collect();
+    let answer = api.call(call.method, &call.path, &pairs, call.body.as_ref()).await?;
     print(&if is_json { format!("{answer}\n") } else { format!("{}\n", (call.sentence)(&answer)) })
 }
 

@@ -157,6 +157,11 @@ impl Grants {
         self.0.iter().any(|(rooms, access)| access.gives(right) && rooms.contain(room))
     }
 
+    /// Whether they give `right` in any room.
+    pub fn give_anywhere(&self, right: Right) -> bool {
+        self.0.iter().any(|(_, access)| access.gives(right))
+    }
+
     /// Whether they give `right` in every room there may ever be.
     pub fn give_everywhere(&self, right: Right) -> bool {
         let everywhere = Rooms::Beginning(String::new());

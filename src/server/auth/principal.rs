@@ -119,6 +119,11 @@ impl Principal {
         }
     }
 
+    /// Whether it has `right` in any room.
+    pub fn may_anywhere(&self, right: Right) -> bool {
+        self.grants.give_anywhere(right)
+    }
+
     /// That it is an admin of every room. In open mode nobody is.
     ///
     /// # Errors

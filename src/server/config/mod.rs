@@ -26,6 +26,9 @@ pub use raw::{Given, Mistake, Raw, Source};
 pub use setting::{SETTINGS, Setting};
 pub use value::duration;
 
+/// In the data folder: who is kept out, and which rooms are closed.
+const MODERATION_FILE: &str = "moderation.json";
+
 /// How log lines look.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
@@ -54,6 +57,8 @@ pub struct Config {
     pub hub: HubSettings,
     /// Where messages are kept, and how many.
     pub store: StoreSettings,
+    /// Who is kept out, and which rooms are closed: the file.
+    pub moderation: PathBuf,
     /// What each connection is held to.
     pub connection: ConnectionSettings,
     /// What browsers may do.
@@ -87,7 +92,8 @@ impl Config {
         let ops_listen = reading.value("ops-listen", value::address_or_off);
         let site = reading.value("site", value::site_folder);
         let limits = limits::read(reading);
-        let store = storage::read(reading);
+        let data = reading.value("data", value::folder);
+        let store = storage::read(reading, data.as_deref());
         let web = access::web(reading);
         let proxies = access::proxies(reading);
         let verifier = access::verifier(reading);
@@ -110,6 +116,7 @@ impl Config {
             quotas,
             hub,
             store: store?,
+            moderation: data?.join(MODERATION_FILE),
             connection,
             web,
             proxies: proxies?,

@@ -1,6 +1,6 @@
 //! Settings of where messages are kept, how safely, and how many.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use crate::server::config::reading::Reading;
@@ -13,10 +13,9 @@ use crate::server::store::{
 /// How long a key makes a send repeatable.
 const KEY_LIMITS: KeyLimits = KeyLimits { messages: 10_000, age: Duration::from_secs(600) };
 
-pub(super) fn read(reading: &mut Reading<'_>) -> Option<StoreSettings> {
+pub(super) fn read(reading: &mut Reading<'_>, data: Option<&Path>) -> Option<StoreSettings> {
     let retention = retention(reading);
     let store = reading.value("store", store_kind);
-    let data = reading.value("data", value::folder);
     let durability = reading.value("durability", durability);
     let quick_check = reading.value("quick-check", value::yes_or_no);
     let login = login(reading);

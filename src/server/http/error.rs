@@ -16,6 +16,7 @@ use crate::protocol::NameError;
 use crate::server::auth::{AuthError, TokenError};
 use crate::server::hub::Refusal;
 use crate::server::metrics;
+use crate::server::moderation::Barred;
 use crate::server::session::{Rate, TooFast};
 use crate::server::store::StoreError;
 use crate::server::transport::UpgradeError;
@@ -141,6 +142,9 @@ pub(super) enum ApiError {
     /// More messages than an id or an address may say.
     #[error("{0}")]
     TooFast(#[from] TooFast),
+    /// Someone who is kept out.
+    #[error("{0}")]
+    Barred(#[from] Barred),
     /// What only operators meet.
     #[error("{0}")]
     Admin(#[from] AdminError),
@@ -204,6 +208,8 @@ impl ApiError {
             Self::Auth(AuthError::Token(TokenError::Several)) => (StatusCode::BAD_REQUEST, "several_tokens"),
             Self::Auth(AuthError::Token(_)) => (StatusCode::UNAUTHORIZED, "bad_token"),
             Self::Auth(_) => (StatusCode::FORBIDDEN, "not_allowed"),
+            Self::Barred(Barred::Banned { .. }) => (StatusCode::FORBIDDEN, "banned"),
+            Self::Barred(Barred::Closed { .. }) => (StatusCode::FORBIDDEN, "room_closed"),
             Self::Admin(error) => error.status_and_code(),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),

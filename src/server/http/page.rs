@@ -23,9 +23,11 @@ use crate::protocol::RoomName;
 use crate::server::auth::{Embedding, Principal, Right};
 use crate::server::http::State;
 use crate::server::http::caller::Caller;
+use crate::server::http::client::Client;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::{InRoom, Query};
 use crate::server::http::headers;
+use crate::server::moderation::Guest;
 use crate::server::store::Span;
 
 use reader::{Choice, Reader};
@@ -74,7 +76,9 @@ async fn page(
     }
     let reader = Reader::of(headers);
     let form = Form { key: new_key(), name: reader.name.clone(), ..Form::default() };
-    render(state, principal, room, &reader, form, StatusCode::OK).await
+    let client = request.extensions().get::<Client>().copied();
+    let may_read = client.is_some_and(|client| may_read(state, principal, client, &room));
+    render(state, may_read, room, &reader, form, StatusCode::OK).await
 }
 
 /// A key for the form, so that a message that is posted twice is stored once.
@@ -82,16 +86,23 @@ fn new_key() -> String {
     format!("form-{:032x}", fastrand::u128(..))
 }
 
+/// Whether `client` may read what was said in `room`, and `principal` has the right to.
+fn may_read(state: &State, principal: &Principal, client: Client, room: &RoomName) -> bool {
+    let id = principal.id(None).ok().flatten();
+    let guest = Guest::new(id.as_ref(), client.0, room);
+    principal.may(Right::Read, room) && state.moderation.admit_reader(&guest).is_ok()
+}
+
 async fn render(
     state: &State,
-    principal: &Principal,
+    may_read: bool,
     room: RoomName,
     reader: &Reader,
     form: Form,
     status: StatusCode,
 ) -> Response {
     // The page itself is for everyone: it is where a token is brought to.
-    let past = if principal.may(Right::Read, &room) { past(state, &room).await } else { None };
+    let past = if may_read { past(state, &room).await } else { None };
     let snapshot = Snapshot {
         room,
         locale: reader.locale,

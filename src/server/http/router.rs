@@ -13,6 +13,7 @@ use crate::server::http::api::Bodies;
 use crate::server::http::site::Site;
 use crate::server::http::{api, cors, error, guard, headers, page, socket};
 use crate::server::hub::Hub;
+use crate::server::moderation::Moderation;
 use crate::server::session::{QuotaRates, Quotas};
 use crate::server::transport::ConnectionSettings;
 
@@ -23,6 +24,8 @@ pub struct State {
     pub(super) web: Arc<WebPolicy>,
     /// Who asks, by its token.
     pub(super) verifier: Verifier,
+    /// Who is kept out.
+    pub(super) moderation: Moderation,
     pub(super) connection: Arc<ConnectionSettings>,
     /// How fast everybody may speak.
     pub(super) quotas: Arc<Quotas>,
@@ -36,6 +39,7 @@ impl State {
         hub: Hub,
         web: WebPolicy,
         verifier: Verifier,
+        moderation: Moderation,
         connection: ConnectionSettings,
         quotas: QuotaRates,
         site: Site,
@@ -44,6 +48,7 @@ impl State {
             hub,
             web: Arc::new(web),
             verifier,
+            moderation,
             quotas: Arc::new(Quotas::new(quotas)),
             bodies: Bodies::new(),
             connection: Arc::new(connection),

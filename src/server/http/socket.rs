@@ -1,5 +1,7 @@
 //! `GET /ws`: who asks, from where, for which room; then the socket is transport's.
 
+use std::net::IpAddr;
+
 use axum::Extension;
 use axum::extract::{Request, State as Shared};
 use axum::response::Response;
@@ -8,7 +10,9 @@ use tracing::info;
 
 use crate::protocol::CloseCode;
 use crate::protocol::Epoch;
+use crate::protocol::ErrorCode;
 use crate::protocol::NameError;
+use crate::protocol::Push;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::auth::{AuthError, Principal, Right};
@@ -16,6 +20,7 @@ use crate::server::http::client::Client;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::{self, Query};
 use crate::server::http::{State, caller};
+use crate::server::moderation::{Barred, Guest, Moderation};
 use crate::server::session::{Host, Pace};
 use crate::server::transport::{Handshake, Opened, lease, turn_away};
 
@@ -35,6 +40,8 @@ enum TurnedAway {
     Name(#[from] NameError),
     #[error("{0}")]
     Auth(#[from] AuthError),
+    #[error("{0}")]
+    Barred(#[from] Barred),
 }
 
 impl TurnedAway {
@@ -42,18 +49,32 @@ impl TurnedAway {
         match self {
             Self::Name(_) => CloseCode::BadName,
             Self::Auth(error) => error.close_code(),
+            Self::Barred(_) => CloseCode::NotAllowed,
         }
+    }
+
+    /// What a client of `fanfare.v1` is told before that, where it is more than the code says.
+    fn push(&self) -> Option<Push> {
+        let Self::Barred(barred) = self else { return None };
+        let code = ErrorCode::NotAllowed;
+        Some(Push::Error { code, message: barred.to_string(), retry: code.invites_retry(), key: None })
     }
 }
 
 impl Asked {
-    /// The room, and as whom `principal` comes into it.
-    fn place(&self, principal: &Principal) -> Result<(RoomName, UserId), TurnedAway> {
+    /// The room, and as whom `principal` comes into it from `address`.
+    fn place(
+        &self,
+        principal: &Principal,
+        address: IpAddr,
+        moderation: &Moderation,
+    ) -> Result<(RoomName, UserId), TurnedAway> {
         let room = self.room.as_deref().map_or_else(|| Ok(RoomName::lobby()), RoomName::parse)?;
         let id = self.id.as_deref().map(UserId::parse).transpose()?;
         principal.check(Right::Read, &room)?;
-        let id = principal.id(id)?;
-        Ok((room, id.unwrap_or_else(|| UserId::guest(fastrand::u64(..)))))
+        let id = principal.id(id)?.unwrap_or_else(|| UserId::guest(fastrand::u64(..)));
+        moderation.admit(&Guest::new(Some(&id), address, &room))?;
+        Ok((room, id))
     }
 }
 
@@ -66,12 +87,12 @@ pub(super) async fn open(
     let handshake = Handshake::new(&mut request, state.connection.compression)?;
     let admitted = caller::principal(&state, request.headers(), request.uri())
         .map_err(|error| TurnedAway::Auth(error.into()))
-        .and_then(|principal| Ok((asked.place(&principal)?, principal)));
+        .and_then(|principal| Ok((asked.place(&principal, address, &state.moderation)?, principal)));
     let ((room, id), principal) = match admitted {
         Ok(admitted) => admitted,
         Err(error) => {
             info!(%address, %error, "refused");
-            return Ok(turn_away(handshake, error.close_code()));
+            return Ok(turn_away(handshake, error.push().as_ref(), error.close_code()));
         }
     };
     let resume = extract::resume(asked.after.as_deref(), asked.epoch)?;

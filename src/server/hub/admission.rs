@@ -5,12 +5,14 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use crate::protocol::CloseCode;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::hub::publish::now_millis;
 use crate::server::hub::room::Named;
 use crate::server::hub::{Hub, Outlet, Resume, Room, Seat, Start, lock};
+use crate::server::moderation::Guest;
 use crate::server::session::Host;
 
 /// Why a connection or a room was refused.
@@ -203,6 +205,11 @@ impl Membership {
         hub.tell_if_away(&*outlet);
         if hub.0.draining.load(Ordering::Acquire) {
             outlet.drain(hub.reconnect_after());
+        }
+        // Since it was admitted, it may have been banned, or its room closed, when nobody could see it here.
+        let guest = Guest::new(self.id.as_ref(), self.place.address, self.room.name());
+        if hub.0.moderation.admit(&guest).is_err() {
+            outlet.close(CloseCode::NotAllowed);
         }
     }
 }

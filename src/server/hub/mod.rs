@@ -32,6 +32,7 @@ use tokio::sync::Notify;
 
 use crate::protocol::CloseCode;
 use crate::protocol::Push;
+use crate::server::moderation::Moderation;
 use crate::server::room::{LogLimits, Moment, Reel, Tally};
 use crate::server::session::Host;
 use crate::server::store::Store;
@@ -99,6 +100,7 @@ pub struct Hub(Arc<Shared>);
 struct Shared {
     settings: HubSettings,
     store: Arc<dyn Store>,
+    moderation: Moderation,
     started: Instant,
     /// The number of the newest connection.
     newest: AtomicU64,
@@ -126,12 +128,13 @@ struct Census {
 }
 
 impl Hub {
-    /// A Hub over `store`. Its tasks start with [`Hub::run`].
-    pub fn new(settings: HubSettings, store: Arc<dyn Store>) -> Self {
+    /// A Hub over `store`, where nobody stays whom `moderation` bars. Its tasks start with [`Hub::run`].
+    pub fn new(settings: HubSettings, store: Arc<dyn Store>, moderation: Moderation) -> Self {
         let lanes = std::thread::available_parallelism().map_or(1, usize::from);
         let hub = Self(Arc::new(Shared {
             settings,
             store: store.clone(),
+            moderation,
             started: Instant::now(),
             newest: AtomicU64::new(0),
             rooms: Mutex::default(),

@@ -48,15 +48,27 @@ pub enum Act {
     Kick,
     /// Deletes a message.
     Delete,
+    /// Bans somebody.
+    Ban,
+    /// Lifts a ban.
+    Unban,
+    /// Closes a room.
+    Close,
+    /// Opens a room that was closed.
+    Open,
 }
 
 impl Act {
-    const ALL: [Self; 2] = [Self::Kick, Self::Delete];
+    const ALL: [Self; 6] = [Self::Kick, Self::Delete, Self::Ban, Self::Unban, Self::Close, Self::Open];
 
     const fn label(self) -> &'static str {
         match self {
             Self::Kick => "kick",
             Self::Delete => "delete",
+            Self::Ban => "ban",
+            Self::Unban => "unban",
+            Self::Close => "close",
+            Self::Open => "open",
         }
     }
 }

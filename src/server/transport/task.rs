@@ -175,15 +175,19 @@ async fn catch_up(connection: &Connection, after: Offset) {
     }
 }
 
-/// Answers the handshake only to close with `code`, so that a browser's page can see why.
-pub fn turn_away(handshake: Handshake, code: CloseCode) -> axum::response::Response {
+/// Answers the handshake only to say `push`, if the client's dialect has words for it, and close with `code`, so
+/// that a browser's page can see why.
+pub fn turn_away(handshake: Handshake, push: Option<&Push>, code: CloseCode) -> axum::response::Response {
+    let mut last_words = Vec::new();
+    push.iter().for_each(|push| handshake.format().dialect().encode_into(push, &mut last_words));
+    last_words.extend_from_slice(&wire::close_frame(code));
     let (response, socket) = handshake.accept();
     metrics::closed(End::Closed(code));
     tokio::spawn(async move {
         let Some((stream, _)) = socket.await else { return };
         let goodbye = async {
             stream.writable().await?;
-            stream.try_write(&wire::close_frame(code))?;
+            stream.try_write(&last_words)?;
             half_close(&stream, MAX_DISCARDED_BYTES).await
         };
         let _late_or_lost = tokio::time::timeout(CLOSE_GRACE, goodbye).await;

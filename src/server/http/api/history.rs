@@ -1,7 +1,7 @@
 //! `GET …/messages`: what was said in a room, in pages.
 
-use axum::Json;
 use axum::extract::State as Shared;
+use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
@@ -13,8 +13,10 @@ use crate::protocol::Publication;
 use crate::server::auth::Right;
 use crate::server::http::State;
 use crate::server::http::caller::Caller;
+use crate::server::http::client::Client;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, InRoom, Query};
+use crate::server::moderation::Guest;
 use crate::server::store::{Bounds, Span};
 
 /// Messages in a page unless the query says how many, and at most.
@@ -70,17 +72,20 @@ struct Entry(Publication);
         (status = 200, description = "A page", body = History),
         (status = 400, description = "`bad_name`, `bad_parameter`: says which", body = ErrorBody),
         (status = 401, description = "`no_token`, `bad_token`: says why", body = ErrorBody),
-        (status = 403, description = "`origin_not_allowed`, `not_allowed`", body = ErrorBody),
+        (status = 403, description = "`origin_not_allowed`, `not_allowed`, `banned`", body = ErrorBody),
         (status = 503, description = "`store_unavailable`, `too_many_rooms`", body = ErrorBody),
     ),
 )]
 pub(super) async fn history(
     Shared(state): Shared<State>,
+    Extension(Client(address)): Extension<Client>,
     Caller(principal): Caller,
     InRoom(room): InRoom,
     Query(asked): Query<Asked>,
 ) -> Result<Json<History>, ApiError> {
     principal.check(Right::Read, &room)?;
+    let id = principal.id(None)?;
+    state.moderation.admit_reader(&Guest::new(id.as_ref(), address, &room))?;
     let after = asked.after.map(|after| extract::offset("after", &after)).transpose()?;
     let before = asked.before.map(|before| extract::offset("before", &before)).transpose()?;
     let limit = asked.limit.map_or(Ok(DEFAULT_LIMIT), |limit| {

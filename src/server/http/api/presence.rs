@@ -1,7 +1,7 @@
 //! `GET …/presence`: who is in a room.
 
-use axum::Json;
 use axum::extract::State as Shared;
+use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
@@ -9,8 +9,10 @@ use crate::protocol::UserId;
 use crate::server::auth::Right;
 use crate::server::http::State;
 use crate::server::http::caller::Caller;
+use crate::server::http::client::Client;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::InRoom;
+use crate::server::moderation::Guest;
 use crate::server::room::Present;
 
 /// Who is in a room.
@@ -46,16 +48,19 @@ struct Member {
         (status = 200, description = "Who is there", body = Presence),
         (status = 400, description = "`bad_name`", body = ErrorBody),
         (status = 401, description = "`no_token`, `bad_token`: says why", body = ErrorBody),
-        (status = 403, description = "`origin_not_allowed`, `not_allowed`", body = ErrorBody),
+        (status = 403, description = "`origin_not_allowed`, `not_allowed`, `banned`", body = ErrorBody),
         (status = 503, description = "`store_unavailable`, `too_many_rooms`", body = ErrorBody),
     ),
 )]
 pub(super) async fn presence(
     Shared(state): Shared<State>,
+    Extension(Client(address)): Extension<Client>,
     Caller(principal): Caller,
     InRoom(room): InRoom,
 ) -> Result<Json<Presence>, ApiError> {
     principal.check(Right::Read, &room)?;
+    let id = principal.id(None)?;
+    state.moderation.admit_reader(&Guest::new(id.as_ref(), address, &room))?;
     let (count, present) = state.hub.room(&room).await?.present();
     let member = |Present { id, connections, since }| Member { id, connections, since };
     Ok(Json(Presence { count, members: present.map(|all| all.into_iter().map(member).collect()) }))

@@ -26,6 +26,7 @@ use crate::server::http::client::Client;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::InRoom;
 use crate::server::hub::Room;
+use crate::server::moderation::Guest;
 use crate::server::room::Draft;
 use crate::server::session::Host;
 use crate::server::store::{StoreError, Stored};
@@ -98,7 +99,7 @@ impl From<Stored> for Place {
         (status = 201, description = "Stored", body = Published),
         (status = 400, description = "`bad_name`, `bad_key`", body = ErrorBody),
         (status = 401, description = "`no_token`, `bad_token`: says why", body = ErrorBody),
-        (status = 403, description = "`origin_not_allowed`, `not_allowed`", body = ErrorBody),
+        (status = 403, description = "`origin_not_allowed`, `not_allowed`, `banned`, `room_closed`", body = ErrorBody),
         (status = 408, description = "`too_slow`: the body did not come in time", body = ErrorBody),
         (status = 413, description = "`too_big`, `too_many`", body = ErrorBody),
         (status = 415, description = "`unsupported_media_type`", body = ErrorBody),
@@ -149,6 +150,9 @@ pub(in crate::server::http) async fn store(
     name: &RoomName,
     drafts: Vec<Draft>,
 ) -> Result<(Arc<Room>, Vec<Stored>), ApiError> {
+    for draft in &drafts {
+        state.moderation.admit(&Guest::new(Some(draft.from()), address, name))?;
+    }
     keep_to_the_rates(state, principal, address, &drafts)?;
     let room = state.hub.room(name).await?;
     let (report, reported) = oneshot::channel();

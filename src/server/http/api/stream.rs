@@ -18,6 +18,7 @@ use crate::server::http::caller::Caller;
 use crate::server::http::client::Client;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, InRoom, Query};
+use crate::server::moderation::Guest;
 use crate::server::room::Dialect;
 use crate::server::transport::{Listener, lease};
 
@@ -66,7 +67,7 @@ pub(super) struct Asked {
         ),
         (status = 400, description = "`bad_name`, `bad_parameter`: says which", body = ErrorBody),
         (status = 401, description = "`no_token`, `bad_token`: says why", body = ErrorBody),
-        (status = 403, description = "`origin_not_allowed`, `not_allowed`", body = ErrorBody),
+        (status = 403, description = "`origin_not_allowed`, `not_allowed`, `banned`, `room_closed`", body = ErrorBody),
         (status = 429, description = "`too_many_connections_from_address`", body = ErrorBody),
         (status = 503, description = "`too_many_connections`, `too_many_rooms`, `room_full`, `memory_full`, `draining`, `store_unavailable`",
             body = ErrorBody),
@@ -83,6 +84,7 @@ pub(super) async fn stream(
 ) -> Result<Response, ApiError> {
     principal.check(Right::Read, &room)?;
     let id = principal.present_as(asked.id.as_deref().map(UserId::parse).transpose()?)?;
+    state.moderation.admit(&Guest::new(id.as_ref(), address, &room))?;
     // The address is what the reader first asked for; the header is what it has seen since.
     let resume = match headers.get(&LAST_EVENT_ID) {
         Some(seen) => Some(extract::resume_from_event(seen.as_bytes())?),

@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
+use crate::server::moderation::TooManyBans;
 
 /// See the [module docs](self).
 #[derive(Debug, thiserror::Error)]
@@ -31,6 +32,15 @@ pub(in crate::server::http) enum AdminError {
         /// The offset asked for.
         offset: Offset,
     },
+    /// A ban too many.
+    #[error("{0}")]
+    Bans(#[from] TooManyBans),
+    /// A ban that there is not.
+    #[error("there is no such ban; one that is for a room is lifted with that room")]
+    NoBan,
+    /// What was decided cannot be kept.
+    #[error("it was not done, because it cannot be written to the data folder: {0}")]
+    NotKept(String),
 }
 
 impl AdminError {
@@ -40,6 +50,9 @@ impl AdminError {
             Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
             Self::NoConnection { .. } => (StatusCode::NOT_FOUND, "no_such_connection"),
             Self::NoMessage { .. } => (StatusCode::NOT_FOUND, "no_such_message"),
+            Self::Bans(_) => (StatusCode::CONFLICT, "too_many_bans"),
+            Self::NoBan => (StatusCode::NOT_FOUND, "no_such_ban"),
+            Self::NotKept(_) => (StatusCode::SERVICE_UNAVAILABLE, "not_kept"),
         }
     }
 }

@@ -22,7 +22,7 @@ use crate::server::http::client::Client;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::InRoom;
 use crate::server::http::page::reader::{Reader, name_cookie};
-use crate::server::http::page::{new_key, render};
+use crate::server::http::page::{may_read, new_key, render};
 use crate::server::room::Draft;
 
 /// A form writes one byte of a text as three, like `%0A`.
@@ -43,7 +43,7 @@ struct Said {
 
 pub(in crate::server::http) async fn say(
     Shared(state): Shared<State>,
-    Extension(Client(address)): Extension<Client>,
+    Extension(client): Extension<Client>,
     Caller(principal): Caller,
     InRoom(room): InRoom,
     headers: HeaderMap,
@@ -61,7 +61,7 @@ pub(in crate::server::http) async fn say(
             let form = Form { key: new_key(), refused: Some(Reason::TooLong), ..Form::default() };
             return Ok(render(
                 &state,
-                &principal,
+                may_read(&state, &principal, client, &room),
                 room,
                 &Reader::of(&headers),
                 form,
@@ -87,7 +87,7 @@ pub(in crate::server::http) async fn say(
             let from = from.unwrap_or_else(UserId::anonymous);
             // A form without a key is one that nobody here rendered.
             let draft = Draft::text(from.clone(), Key::parse(&said.key).ok(), &said.text);
-            api::store(&state, &principal, address, &room, vec![draft]).await.map(|_| from)
+            api::store(&state, &principal, client.0, &room, vec![draft]).await.map(|_| from)
         }
     };
     match stored {
@@ -96,7 +96,8 @@ pub(in crate::server::http) async fn say(
             let (reason, status) = refusal(&error).ok_or(error)?;
             let name = said.from;
             let form = Form { key: new_key(), name, text: said.text, refused: Some(reason) };
-            Ok(render(&state, &principal, room, &Reader::of(&headers), form, status).await)
+            let may_read = may_read(&state, &principal, client, &room);
+            Ok(render(&state, may_read, room, &Reader::of(&headers), form, status).await)
         }
     }
 }

@@ -141,6 +141,7 @@ impl From<Seat> for Connection {
     responses(
         (status = 200, description = "Some of those in the rooms that you administer", body = Connections),
         (status = 400, description = "`bad_parameter`, `bad_name`: says which", body = ErrorBody),
+        (status = 401, description = "`bad_token`: says why", body = ErrorBody),
         (status = 403, description = "`not_allowed`, `origin_not_allowed`", body = ErrorBody),
     ),
 )]
@@ -169,6 +170,7 @@ pub(super) async fn connections(
     responses(
         (status = 200, description = "It is being closed", body = Kicked),
         (status = 400, description = "`bad_parameter`", body = ErrorBody),
+        (status = 401, description = "`bad_token`: says why", body = ErrorBody),
         (status = 403, description = "`not_allowed`, `origin_not_allowed`", body = ErrorBody),
         (status = 404, description = "`no_such_connection`: or none that you administer", body = ErrorBody),
         (status = 415, description = "`unsupported_media_type`: JSON is asked for", body = ErrorBody),
@@ -199,6 +201,7 @@ pub(super) async fn kick(
     request_body(content = Which, description = "At least one of the three; what fits all that are given is ended"),
     responses(
         (status = 200, description = "They are being closed", body = Kicked),
+        (status = 401, description = "`bad_token`: says why", body = ErrorBody),
         (status = 403, description = "`not_allowed`, `origin_not_allowed`", body = ErrorBody),
         (status = 408, description = "`too_slow`: the body did not come in time", body = ErrorBody),
         (status = 413, description = "`too_big`", body = ErrorBody),

@@ -42,6 +42,7 @@ pub(super) struct Deleted {
     responses(
         (status = 200, description = "What was said is gone", body = Deleted),
         (status = 400, description = "`bad_name`, `bad_parameter`: says which", body = ErrorBody),
+        (status = 401, description = "`bad_token`: says why", body = ErrorBody),
         (status = 403, description = "`not_allowed`, `origin_not_allowed`", body = ErrorBody),
         (status = 404, description = "`no_such_message`: or it is no longer kept", body = ErrorBody),
         (status = 501, description = "`not_supported`: by the NATS store", body = ErrorBody),

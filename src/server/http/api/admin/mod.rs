@@ -11,7 +11,11 @@
 mod operator;
 mod rooms;
 mod connections;
+mod bans;
+mod closing;
 mod messages;
+
+use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::body::Body;
 use axum::{Extension, Router};
@@ -20,11 +24,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::server::http::State;
-use crate::server::http::error::ApiError;
+use crate::server::http::error::{AdminError, ApiError};
+use crate::server::moderation::Rules;
 
 /// Entries in an answer unless the query says how many, and at most.
 const DEFAULT_LIMIT: usize = 100;
 const MAX_LIMIT: usize = 1000;
+/// Longest reason, in characters.
+const MAX_REASON_CHARS: usize = 200;
 /// Longest body of a call here, in bytes: some names, a time, a reason.
 const MAX_BODY_BYTES: usize = 4096;
 
@@ -36,6 +43,9 @@ pub(super) fn routes() -> OpenApiRouter<State> {
         .routes(routes!(connections::kick))
         .routes(routes!(connections::kick_all))
         .routes(routes!(messages::delete))
+        .routes(routes!(bans::bans, bans::ban, bans::unban))
+        .routes(routes!(closing::close))
+        .routes(routes!(closing::open))
 }
 
 /// The same for the ops listener.
@@ -51,6 +61,34 @@ async fn read<T: DeserializeOwned>(state: &State, body: Body) -> Result<T, ApiEr
         serde_json::from_slice(json).map_err(|error| ApiError::Body(format!("the JSON cannot be: {error}")))
     };
     state.bodies.read(body, MAX_BODY_BYTES, parse).await
+}
+
+/// Changes the rules for good; the disk is waited for elsewhere.
+async fn keep<T: Send + 'static>(
+    state: &State,
+    change: impl FnOnce(&mut Rules) -> T + Send + 'static,
+) -> Result<T, ApiError> {
+    let moderation = state.moderation.clone();
+    let kept = tokio::task::spawn_blocking(move || moderation.change(change)).await;
+    // It is not joined only if it panicked, which its own output has told.
+    let kept = kept.map_err(|error| AdminError::NotKept(error.to_string()))?;
+    Ok(kept.map_err(|error| AdminError::NotKept(error.to_string()))?)
+}
+
+/// A reason, as far as it is one that may be shown to people.
+fn reason(reason: Option<String>) -> Result<Option<String>, ApiError> {
+    match reason {
+        Some(reason) if reason.chars().count() > MAX_REASON_CHARS || reason.chars().any(char::is_control) => {
+            let sentence = format!("reason must be at most {MAX_REASON_CHARS} characters on one line");
+            Err(ApiError::Body(sentence))
+        }
+        reason => Ok(reason.filter(|reason| !reason.trim().is_empty())),
+    }
+}
+
+/// Milliseconds since 1970 UTC.
+fn now_millis() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 
 /// How many entries the query's `limit` asks for.

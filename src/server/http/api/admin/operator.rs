@@ -8,7 +8,10 @@ use axum::http::request::Parts;
 use axum::http::{Method, header};
 
 use crate::protocol::RoomName;
+use crate::protocol::UserId;
+use crate::server::auth::{AuthError, Principal, Right};
 use crate::server::http::State;
+use crate::server::http::caller::Caller;
 use crate::server::http::client::Client;
 use crate::server::http::error::{AdminError, ApiError};
 
@@ -20,38 +23,57 @@ pub(super) struct OnOps;
 #[derive(Clone, Debug)]
 pub(super) struct Operator {
     address: IpAddr,
+    /// Who it is; nothing on the ops listener, where whoever reaches it administers every room.
+    proven: Option<(UserId, Principal)>,
 }
 
 impl Operator {
     /// Whether `room` is among its rooms.
-    #[expect(clippy::unused_self, reason = "whoever reaches the ops listener administers every room")]
-    pub(super) const fn administers(&self, _room: &RoomName) -> bool {
-        true
+    pub(super) fn administers(&self, room: &RoomName) -> bool {
+        self.proven.as_ref().is_none_or(|(_, principal)| principal.may(Right::Admin, room))
     }
 
     /// That `room` is among its rooms.
-    pub(super) fn check(&self, room: &RoomName) -> Result<(), ApiError> {
-        if self.administers(room) { Ok(()) } else { Err(AdminError::NoOperator.into()) }
+    pub(super) fn check(&self, room: &RoomName) -> Result<(), AuthError> {
+        self.proven.as_ref().map_or(Ok(()), |(_, principal)| principal.check(Right::Admin, room))
+    }
+
+    /// That it administers `room`, or without one every room that there may ever be.
+    pub(super) fn check_all(&self, room: Option<&RoomName>) -> Result<(), AuthError> {
+        match (&self.proven, room) {
+            (_, Some(room)) => self.check(room),
+            (Some((_, principal)), None) => principal.check_admin(),
+            (None, None) => Ok(()),
+        }
     }
 }
 
 impl fmt::Display for Operator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "ops from {}", self.address)
+        match &self.proven {
+            Some((id, _)) => write!(f, "{id} from {}", self.address),
+            None => write!(f, "ops from {}", self.address),
+        }
     }
 }
 
 impl FromRequestParts<State> for Operator {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, _state: &State) -> Result<Self, ApiError> {
-        if parts.extensions.get::<OnOps>().is_none() {
-            return Err(AdminError::NoOperator.into());
-        }
-        refuse_forms(parts)?;
+    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
         // Every request has one: the entrance put it there.
         let Client(address) = parts.extensions.get().copied().ok_or(AdminError::NoOperator)?;
-        Ok(Self { address })
+        if parts.extensions.get::<OnOps>().is_some() {
+            refuse_forms(parts)?;
+            return Ok(Self { address, proven: None });
+        }
+        let Caller(principal) = Caller::from_request_parts(parts, state).await?;
+        match principal.id(None)? {
+            Some(id) if principal.may_anywhere(Right::Admin) => {
+                Ok(Self { address, proven: Some((id, principal)) })
+            }
+            _ => Err(AdminError::NoOperator.into()),
+        }
     }
 }
 

@@ -58,6 +58,8 @@ struct InFigures {
     ring_messages: usize,
     /// Bytes of them.
     ring_bytes: usize,
+    /// Whether it is closed: nobody comes in, nothing is said.
+    closed: bool,
 }
 
 /// List the rooms.
@@ -70,6 +72,7 @@ struct InFigures {
     responses(
         (status = 200, description = "Some of the rooms that you administer", body = Rooms),
         (status = 400, description = "`bad_parameter`: says which", body = ErrorBody),
+        (status = 401, description = "`bad_token`: says why", body = ErrorBody),
         (status = 403, description = "`not_allowed`, `origin_not_allowed`", body = ErrorBody),
         (status = 503, description = "`store_unavailable`", body = ErrorBody),
     ),
@@ -82,12 +85,13 @@ pub(super) async fn rooms(
     let limit = admin::limit(asked.limit.as_deref())?;
     let fits = |name: &RoomName| name.as_str().starts_with(&asked.prefix) && operator.administers(name);
     let Part { some, more } = state.hub.rooms_after(&asked.after, limit, fits);
+    let closed_rooms = state.moderation.closed_rooms();
     let mut rooms = Vec::with_capacity(some.len());
     for room in some {
         let Figures { members, connections, head, ring: (ring_messages, ring_bytes) } = room.figures();
         let first = state.hub.bounds(&room)?.first;
-        let name = room.name().clone();
-        rooms.push(InFigures { name, members, connections, head, first, ring_messages, ring_bytes });
+        let (name, closed) = (room.name().clone(), closed_rooms.contains(room.name()));
+        rooms.push(InFigures { name, members, connections, head, first, ring_messages, ring_bytes, closed });
     }
     Ok(Json(Rooms { rooms, more }))
 }

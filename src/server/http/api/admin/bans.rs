@@ -1,0 +1,205 @@
+//! `GET`, `POST` and `DELETE …/bans`: who is kept out, of one room or of all.
+
+use std::net::IpAddr;
+
+use axum::Json;
+use axum::body::Body;
+use axum::extract::State as Shared;
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use tracing::info;
+use utoipa::{IntoParams, ToSchema};
+
+use crate::protocol::CloseCode;
+use crate::protocol::RoomName;
+use crate::protocol::UserId;
+use crate::server::http::State;
+use crate::server::http::api::admin::operator::Operator;
+use crate::server::http::api::admin::{keep, now_millis, read, reason};
+use crate::server::http::error::{AdminError, ApiError, ErrorBody};
+use crate::server::http::extract::{self, Query};
+use crate::server::hub::Seat;
+use crate::server::metrics::{self, Act};
+use crate::server::moderation::{Ban, Closure, Whom};
+use crate::server::session::Host;
+
+/// Longest ban that has an end: ten years. Longer is meant to have none.
+const MAX_SECONDS: u64 = 10 * 365 * 86_400;
+
+/// A ban to be made.
+#[derive(Debug, Deserialize, ToSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct NewBan {
+    /// Whoever has this id. Where there are no tokens, an id is what someone says it is.
+    #[schema(value_type = Option<String>)]
+    id: Option<UserId>,
+    /// Or whoever comes from this address; from the same /64 where it is IPv6.
+    #[schema(value_type = Option<String>)]
+    address: Option<IpAddr>,
+    /// Only in this room.
+    #[schema(value_type = Option<String>)]
+    room: Option<RoomName>,
+    /// For so long; without it, until it is lifted.
+    seconds: Option<u64>,
+    /// Why: whoever is kept out reads it. At most 200 characters.
+    reason: Option<String>,
+}
+
+/// Which ban.
+#[derive(Debug, Deserialize, IntoParams)]
+#[into_params(parameter_in = Query)]
+pub(super) struct Asked {
+    /// That of this id.
+    #[param(value_type = Option<String>)]
+    id: Option<String>,
+    /// Or that of this address.
+    #[param(value_type = Option<String>)]
+    address: Option<String>,
+    /// The one in this room; without it, the one in all rooms.
+    #[param(value_type = Option<String>)]
+    room: Option<String>,
+}
+
+/// What is in force.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct InForce {
+    /// Who is kept out, in the order in which it was decided: `id` or `address`, `room` and `until` (milliseconds
+    /// since 1970 UTC) where it is limited to them, `reason`, `by` and `since`.
+    #[schema(value_type = Vec<Object>)]
+    bans: Vec<Ban>,
+    /// Which rooms are closed: `room`, `reason`, `by` and `since`.
+    #[schema(value_type = Vec<Object>)]
+    closed: Vec<Closure>,
+}
+
+/// A ban that was made.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Banned {
+    /// It.
+    #[schema(value_type = Object)]
+    ban: Ban,
+    /// How many connections were ended by it.
+    kicked: usize,
+}
+
+/// A ban that was lifted.
+#[derive(Debug, Serialize, ToSchema)]
+pub(super) struct Lifted {
+    /// Always true.
+    lifted: bool,
+}
+
+/// See who is kept out.
+#[utoipa::path(
+    get,
+    path = "/api/v1/admin/bans",
+    responses(
+        (status = 200, description = "What is in force where you administer", body = InForce),
+        (status = 401, description = "`bad_token`: says why", body = ErrorBody),
+        (status = 403, description = "`not_allowed`, `origin_not_allowed`", body = ErrorBody),
+    ),
+)]
+pub(super) async fn bans(Shared(state): Shared<State>, operator: Operator) -> Json<InForce> {
+    let (mut bans, mut closed) = state.moderation.list();
+    bans.retain(|ban| operator.check_all(ban.room.as_ref()).is_ok());
+    closed.retain(|closure| operator.administers(&closure.room));
+    Json(InForce { bans, closed })
+}
+
+/// Keep somebody out.
+///
+/// Connections are closed with 4501, which says not to come back; calls are answered with 403 and the reason. It is
+/// kept over restarts. A ban of the same in the same room is replaced.
+#[utoipa::path(
+    post,
+    path = "/api/v1/admin/bans",
+    request_body(content = NewBan, description = "`id` or `address`"),
+    responses(
+        (status = 201, description = "It is in force", body = Banned),
+        (status = 401, description = "`bad_token`: says why", body = ErrorBody),
+        (status = 403, description = "`not_allowed`, `origin_not_allowed`", body = ErrorBody),
+        (status = 408, description = "`too_slow`: the body did not come in time", body = ErrorBody),
+        (status = 409, description = "`too_many_bans`", body = ErrorBody),
+        (status = 413, description = "`too_big`", body = ErrorBody),
+        (status = 415, description = "`unsupported_media_type`: JSON is asked for", body = ErrorBody),
+        (status = 422, description = "`bad_body`: says what is wrong", body = ErrorBody),
+        (status = 503, description = "`not_kept`: it cannot be written; `busy`", body = ErrorBody),
+    ),
+)]
+pub(super) async fn ban(
+    Shared(state): Shared<State>,
+    operator: Operator,
+    body: Body,
+) -> Result<(StatusCode, Json<Banned>), ApiError> {
+    let NewBan { id, address, room, seconds, reason: why } = read(&state, body).await?;
+    let whom = whom(id, address).ok_or_else(|| {
+        ApiError::Body("say whom: {\"id\":\"eve\"} or {\"address\":\"192.0.2.1\"}, one of them".to_owned())
+    })?;
+    if seconds.is_some_and(|seconds| !(1..=MAX_SECONDS).contains(&seconds)) {
+        let sentence = format!("seconds must be 1 to {MAX_SECONDS}; leave it out for a ban without an end");
+        return Err(ApiError::Body(sentence));
+    }
+    operator.check_all(room.as_ref())?;
+    let (since, reason) = (now_millis(), reason(why)?);
+    let until = seconds.map(|seconds| since + seconds * 1000);
+    let ban = Ban { whom, room, until, reason, by: operator.to_string(), since };
+    let made = ban.clone();
+    keep(&state, move |rules| rules.ban(made)).await?.map_err(AdminError::from)?;
+    let kicked = state.hub.kick(CloseCode::NotAllowed, |seat| is_meant(&ban, seat)).await;
+    metrics::acted(Act::Ban, 1);
+    info!(%operator, whom = ?ban.whom, room = ?ban.room, ?until, kicked, "banned");
+    Ok((StatusCode::CREATED, Json(Banned { ban, kicked })))
+}
+
+/// Lift a ban.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/admin/bans",
+    params(Asked),
+    responses(
+        (status = 200, description = "It holds no longer", body = Lifted),
+        (status = 400, description = "`bad_name`, `bad_parameter`: says which", body = ErrorBody),
+        (status = 401, description = "`bad_token`: says why", body = ErrorBody),
+        (status = 403, description = "`not_allowed`, `origin_not_allowed`", body = ErrorBody),
+        (status = 404, description = "`no_such_ban`", body = ErrorBody),
+        (status = 503, description = "`not_kept`: it cannot be written", body = ErrorBody),
+    ),
+)]
+pub(super) async fn unban(
+    Shared(state): Shared<State>,
+    operator: Operator,
+    Query(asked): Query<Asked>,
+) -> Result<Json<Lifted>, ApiError> {
+    let id = asked.id.as_deref().map(UserId::parse).transpose()?;
+    let address = asked.address.map(|address| extract::address("address", &address)).transpose()?;
+    let room = asked.room.as_deref().map(RoomName::parse).transpose()?;
+    let whom = whom(id, address).ok_or_else(|| {
+        ApiError::Query("say whose ban: ?id=eve or ?address=192.0.2.1, one of them".to_owned())
+    })?;
+    operator.check_all(room.as_ref())?;
+    let (lifted, lifted_of) = (whom.clone(), room.clone());
+    if !keep(&state, move |rules| rules.lift(&lifted, lifted_of.as_ref())).await? {
+        return Err(AdminError::NoBan.into());
+    }
+    metrics::acted(Act::Unban, 1);
+    info!(%operator, ?whom, ?room, "lifted a ban");
+    Ok(Json(Lifted { lifted: true }))
+}
+
+/// Whom the two name, if they name one.
+fn whom(id: Option<UserId>, address: Option<IpAddr>) -> Option<Whom> {
+    match (id, address) {
+        (Some(id), None) => Some(Whom::Id(id)),
+        (None, Some(address)) => Some(Whom::Address(address)),
+        _ => None,
+    }
+}
+
+fn is_meant(ban: &Ban, seat: &Seat) -> bool {
+    let is_there = ban.room.as_ref().is_none_or(|room| room == seat.room());
+    is_there
+        && match &ban.whom {
+            Whom::Id(id) => seat.id() == Some(id),
+            Whom::Address(address) => Host::of(*address) == Host::of(seat.address()),
+        }
+}

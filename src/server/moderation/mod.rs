@@ -1,0 +1,148 @@
+//! Who is kept out and which rooms are closed, as operators decided: asked on every way in, and kept in a file, so
+//! that a restart forgives nobody.
+//!
+//! # Invariants
+//!
+//! - What is in force is in the file: a change that cannot be written is not made.
+//! - Asking costs a few look-ups, however many bans there are.
+//! - A ban ends by the wall clock, because it is to last over restarts.
+//!
+//! Absent: other nodes. Each node keeps its own file.
+
+mod rules;
+mod file;
+
+use std::collections::HashSet;
+use std::io;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use crate::protocol::RoomName;
+use crate::protocol::UserId;
+
+pub use file::LoadError;
+pub use rules::{Ban, Barred, Closure, Guest, Rules, TooManyBans, Whom};
+
+/// A cheap handle; see the [module docs](self).
+#[derive(Clone, Debug)]
+pub struct Moderation(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    path: PathBuf,
+    rules: Mutex<Rules>,
+    /// Held while the file is written: changes come one after the other.
+    writing: Mutex<()>,
+}
+
+impl Moderation {
+    /// What the file at `path` says; nobody is kept out if there is none.
+    ///
+    /// # Errors
+    /// If it cannot be read, or not as rules.
+    pub fn open(path: PathBuf) -> Result<Self, LoadError> {
+        let rules = file::load(&path)?;
+        Ok(Self(Arc::new(Shared { path, rules: Mutex::new(rules), writing: Mutex::default() })))
+    }
+
+    /// That `guest` may come into its room, and say something.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit(&self, guest: &Guest<'_>) -> Result<(), Barred> {
+        self.rules().admit(guest, now_millis())
+    }
+
+    /// That `guest` may read what was said in its room, which may be closed.
+    ///
+    /// # Errors
+    /// Why not.
+    pub fn admit_reader(&self, guest: &Guest<'_>) -> Result<(), Barred> {
+        self.rules().admit_reader(guest, now_millis())
+    }
+
+    /// Everything that is in force.
+    pub fn list(&self) -> (Vec<Ban>, Vec<Closure>) {
+        self.rules().list(now_millis())
+    }
+
+    /// Which rooms are closed.
+    pub fn closed_rooms(&self) -> HashSet<RoomName> {
+        self.rules().closed_rooms()
+    }
+
+    /// Changes the rules by `change` and writes the file before they are in force. Waits for the disk.
+    ///
+    /// # Errors
+    /// If it cannot be written; then nothing has changed.
+    pub fn change<T>(&self, change: impl FnOnce(&mut Rules) -> T) -> io::Result<T> {
+        let _one_at_a_time = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut rules = self.rules().clone();
+        let result = change(&mut rules);
+        file::save(&self.0.path, &rules)?;
+        *self.rules() = rules;
+        Ok(result)
+    }
+
+    fn rules(&self) -> MutexGuard<'_, Rules> {
+        self.0.rules.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<'a> Guest<'a> {
+    /// Someone of this id, if it has one, from this address, at the door of `room`.
+    pub const fn new(id: Option<&'a UserId>, address: IpAddr, room: &'a RoomName) -> Self {
+        Self { id, address, room }
+    }
+}
+
+/// Milliseconds since 1970 UTC.
+fn now_millis() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ban(id: &str, until: Option<u64>) -> Ban {
+        let whom = Whom::Id(UserId::parse(id).expect("a name"));
+        Ban { whom, room: None, until, reason: Some("floods".to_owned()), by: "ops".to_owned(), since: 1 }
+    }
+
+    #[test]
+    fn a_change_is_in_the_file_before_it_is_in_force_and_one_that_cannot_be_kept_is_not_made() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("new/moderation.json");
+        let moderation = Moderation::open(path.clone()).expect("there is none yet");
+        let (eve, lobby) = (UserId::parse("eve").expect("a name"), RoomName::lobby());
+        let address = IpAddr::from([192, 0, 2, 1]);
+        let guest = Guest::new(Some(&eve), address, &lobby);
+        assert_eq!(moderation.admit(&guest), Ok(()));
+        moderation.change(|rules| rules.ban(ban("eve", None))).expect("written").expect("room for it");
+        let barred = Barred::Banned { until: None, reason: Some("floods".to_owned()) };
+        assert_eq!(moderation.admit(&guest), Err(barred.clone()));
+        let again = Moderation::open(path.clone()).expect("rules");
+        assert_eq!((again.admit(&guest), again.list()), (Err(barred), moderation.list()));
+        std::fs::remove_dir_all(folder.path().join("new")).expect("removed");
+        std::fs::write(folder.path().join("new"), "a file where the folder should be").expect("written");
+        assert!(again.change(|rules| rules.lift(&Whom::Id(eve.clone()), None)).is_err());
+        assert!(again.admit(&guest).is_err(), "still in force");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_read_is_told_and_not_written_over() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("moderation.json");
+        for text in
+            ["", "{", "[]", r#"{"bans":[{"id":"a\u0000b"}]}"#, r#"{"bans":[],"closed":[{"room":"A"}]}"#]
+        {
+            std::fs::write(&path, text).expect("written");
+            let error = Moderation::open(path.clone()).expect_err(text).to_string();
+            assert!(error.contains("moderation.json"), "{error}");
+            assert_eq!(std::fs::read_to_string(&path).expect("text"), text);
+        }
+    }
+}
