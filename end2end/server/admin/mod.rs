@@ -2,6 +2,8 @@
 
 /// Taking back what was said.
 mod deleting;
+/// What passes over a connection.
+mod tracing;
 /// Bans and closed rooms.
 mod keeping_out;
 

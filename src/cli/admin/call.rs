@@ -5,6 +5,7 @@ use std::time::Duration;
 use anyhow::{Context, bail};
 use axum::body::{Body, to_bytes};
 use clap::Arg;
+use futures::StreamExt;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
@@ -59,6 +60,29 @@ impl Api {
             bail!("{}: {}", parts.status, words(&body));
         }
         serde_json::from_slice(&body).context("the answer is not JSON: is this a Fanfare server?")
+    }
+
+    /// Reads what `path` gives without end, and hands each line to `each` until that says no or nothing more comes.
+    ///
+    /// # Errors
+    /// As [`Api::call`].
+    pub(super) async fn follow(&self, path: &str, mut each: impl FnMut(&str) -> bool) -> anyhow::Result<()> {
+        let (parts, body) = self.open(Method::GET, path, &[], None).await?.into_parts();
+        if !parts.status.is_success() {
+            let body = to_bytes(Body::new(body), MAX_ANSWER_BYTES).await.context("the answer broke off")?;
+            bail!("{}: {}", parts.status, words(&body));
+        }
+        let (mut chunks, mut rest) = (Body::new(body).into_data_stream(), Vec::new());
+        while let Some(chunk) = chunks.next().await {
+            rest.extend_from_slice(&chunk.context("the answer broke off")?);
+            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = rest.drain(..=end).collect();
+                if !each(String::from_utf8_lossy(&line).trim_end()) {
+                    return Ok(());
+                }
+            }
+        }
+        Ok(())
     }
 
     /// The same, as soon as the answer begins.

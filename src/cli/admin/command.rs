@@ -24,11 +24,14 @@ pub(in crate::cli) fn command() -> Command {
         )
 }
 
-fn lists() -> [Command; 3] {
+fn lists() -> [Command; 4] {
     let prefix = Arg::new("prefix").value_name("PREFIX").help("Only rooms whose names begin so");
     [
         Command::new("rooms").about("List the rooms in memory").arg(prefix),
         Command::new("connections").about("List the connections").args(which()),
+        Command::new("trace")
+            .about("Watch what passes over a connection: sizes and kinds, never what was said")
+            .arg(Arg::new("number").value_name("NUMBER").required(true).help("The connection's number")),
         Command::new("bans").about("List who is kept out, and which rooms are closed"),
     ]
 }

@@ -15,7 +15,7 @@ use hyper::Method;
 use serde_json::{Map, Value};
 
 use crate::cli::client::ServerUrl;
-use crate::cli::{Failure, Mistakes, start};
+use crate::cli::{Failure, Mistakes, interrupted, start};
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::config::duration;
@@ -85,6 +85,11 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
             let path = format!("rooms/{room}/messages/{offset}");
             let call = Call { method: Method::DELETE, path, query: Vec::new(), body: None, sentence };
             start(act_on(api, call, is_json))
+        }
+        "trace" => {
+            let number = asked.checked("number", "NUMBER", str::parse::<u64>);
+            let (api, number) = asked.end(api.zip(number))?;
+            start(watch(api, number, is_json))
         }
         "bans" => start(list_bans(asked.end(api)?, is_json)),
         "ban" => {
@@ -238,6 +243,23 @@ async fn list_bans(api: Api, is_json: bool) -> anyhow::Result<()> {
         return print(&bans.iter().chain(&closed).map(|row| format!("{row}\n")).collect::<String>());
     }
     print(&(table(BANS, &bans) + &table(CLOSED, &closed)))
+}
+
+/// Prints what passes over the connection `number` until it ends, or nobody reads any more.
+async fn watch(api: Api, number: u64, is_json: bool) -> anyhow::Result<()> {
+    let show = |line: &str| match serde_json::from_str::<Value>(line) {
+        Ok(Value::Object(event)) if !is_json => {
+            let fields = event.iter().map(|(name, value)| format!("{name}={}", table::cell(name, value)));
+            fields.collect::<Vec<_>>().join(" ")
+        }
+        _ => line.to_owned(),
+    };
+    let path = format!("connections/{number}/trace");
+    let print = |line: &str| writeln!(std::io::stdout().lock(), "{}", show(line)).is_ok();
+    tokio::select! {
+        ended = api.follow(&path, print) => ended,
+        stopped = interrupted() => stopped,
+    }
 }
 
 /// One act.

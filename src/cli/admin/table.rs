@@ -28,7 +28,7 @@ pub(super) fn table(columns: &[Column], rows: &[Value]) -> String {
 }
 
 /// A value as it is shown: times as dates, and what is not there as a dash.
-fn cell(field: &str, value: &Value) -> String {
+pub(super) fn cell(field: &str, value: &Value) -> String {
     match (field, value) {
         ("since" | "until" | "at", Value::Number(at)) => text::utc(at.as_u64().unwrap_or_default()),
         (_, Value::Null) => "-".to_owned(),

@@ -5,11 +5,13 @@ use std::collections::BinaryHeap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
+use tokio::sync::mpsc::Receiver;
+
 use crate::protocol::CloseCode;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
-use crate::server::hub::{Hub, Outlet, Room, lock};
+use crate::server::hub::{Hub, Outlet, Room, Traced, Tracer, lock};
 use crate::server::room::Dialect;
 
 /// Seats looked at between two chances for other tasks.
@@ -118,6 +120,15 @@ impl Hub {
         })
         .await;
         kicked
+    }
+
+    /// What passes from now on over the connection that `fits` says; of several, over one. Nothing if there is none.
+    pub async fn trace(&self, fits: impl Fn(&Seat) -> bool) -> Option<Receiver<Traced>> {
+        let mut found = None;
+        self.each_seat(|seat| fits(seat).then(|| seat.outlet.clone()), |outlet| found = Some(outlet)).await;
+        let (tracer, traced) = Tracer::channel();
+        found?.trace(tracer);
+        Some(traced)
     }
 
     /// At most `limit` of the rooms in memory that `fits` says, by their names, from behind the name `after`.

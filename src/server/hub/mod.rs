@@ -21,6 +21,7 @@ mod recover;
 mod relief;
 mod room;
 mod sweep;
+mod trace;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
@@ -44,6 +45,7 @@ pub use publish::Due;
 pub use recover::{Gap, Missed, Resume, Start};
 pub use relief::Burden;
 pub use room::Room;
+pub use trace::{Passed, Traced, Tracer};
 
 /// Time that a restarted server needs for each client that comes back, with room to spare.
 const RECONNECT_EACH: Duration = Duration::from_millis(2);
@@ -64,6 +66,8 @@ pub trait Outlet: Send + Sync {
     fn drain(&self, reconnect_after: Duration);
     /// Ends the connection with `code`.
     fn close(&self, code: CloseCode);
+    /// From now on `tracer` is told what passes.
+    fn trace(&self, tracer: Tracer);
     /// How far it has got.
     fn standing(&self) -> Standing;
     /// What could be taken from it; `None` if it holds nothing to speak of.

@@ -82,7 +82,7 @@ mod tests {
 
     use super::*;
     use crate::protocol::{CloseCode, Offset, Push};
-    use crate::server::hub::Standing;
+    use crate::server::hub::{Standing, Tracer};
     use crate::server::room::{Dialect, Moment, Reel};
 
     struct Nobody;
@@ -94,6 +94,7 @@ mod tests {
         fn say(&self, _: &Push) {}
         fn drain(&self, _: Duration) {}
         fn close(&self, _: CloseCode) {}
+        fn trace(&self, _: Tracer) {}
         fn standing(&self) -> Standing {
             Standing { dialect: Dialect::Plain, offset: Offset(0), waiting: 0 }
         }

@@ -56,10 +56,13 @@ pub enum Act {
     Close,
     /// Opens a room that was closed.
     Open,
+    /// Watches a connection.
+    Trace,
 }
 
 impl Act {
-    const ALL: [Self; 6] = [Self::Kick, Self::Delete, Self::Ban, Self::Unban, Self::Close, Self::Open];
+    const ALL: [Self; 7] =
+        [Self::Kick, Self::Delete, Self::Ban, Self::Unban, Self::Close, Self::Open, Self::Trace];
 
     const fn label(self) -> &'static str {
         match self {
@@ -69,6 +72,7 @@ impl Act {
             Self::Unban => "unban",
             Self::Close => "close",
             Self::Open => "open",
+            Self::Trace => "trace",
         }
     }
 }

@@ -46,6 +46,21 @@ pub enum Action {
     Close(Farewell),
 }
 
+impl Action {
+    /// What it is called.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Nothing => "nothing",
+            Self::Publish(_) => "publish",
+            Self::Push(_) => "answer",
+            Self::Pong(_) => "pong",
+            Self::History { .. } => "history",
+            Self::Renew(_) => "renew",
+            Self::Close(_) => "close",
+        }
+    }
+}
+
 /// One client's protocol state.
 #[derive(Debug)]
 pub struct Session {

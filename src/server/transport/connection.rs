@@ -1,6 +1,7 @@
 //! One open WebSocket: what its own task and the Hub's passes share.
 
 use std::io::ErrorKind;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -12,37 +13,14 @@ use tokio::net::TcpStream;
 
 use crate::protocol::CloseCode;
 use crate::protocol::Push;
-use crate::server::hub::{Admission, Burden, Due, Holding, Hub, Outlet, Room, Standing};
+use crate::server::hub::{Admission, Burden, Due, Holding, Hub, Outlet, Passed, Room, Standing, Tracer};
 use crate::server::room::{Dialect, Format, Moment, Reel};
-use crate::server::session::{Farewell, Heartbeat, HeartbeatSettings, Lease, Next, Outbox, Pulse, Rate};
+use crate::server::session::{Farewell, Heartbeat, Lease, Next, Outbox, Pulse};
+use crate::server::transport::ConnectionSettings;
 use crate::server::transport::patient::STUCK_AFTER;
 use crate::server::transport::reader::Saying;
+use crate::server::transport::settings::patience;
 use crate::server::wire::Opcode;
-
-/// A message that has begun must be whole after this long, and a second more for each of these many bytes that
-/// it may have: slower is no link that anybody has.
-const UNFINISHED_AFTER: Duration = Duration::from_secs(10);
-const SLOWEST_BYTES_A_SECOND: usize = 64 * 1024;
-
-/// What every connection of a server is held to.
-#[derive(Clone, Copy, Debug)]
-pub struct ConnectionSettings {
-    /// One message's payload, in bytes.
-    pub max_message: usize,
-    /// Bytes that may wait for one connection alone before no more is read from it.
-    pub send_buffer: usize,
-    /// Pings and expiry.
-    pub heartbeat: HeartbeatSettings,
-    /// Messages from one connection.
-    pub rate: Rate,
-    /// Whether clients that offer it may send and get messages compressed.
-    pub compression: bool,
-}
-
-/// How long a message of `bytes` may take from its first byte to its last.
-pub fn patience(bytes: usize) -> Duration {
-    UNFINISHED_AFTER + Duration::from_secs((bytes / SLOWEST_BYTES_A_SECOND) as u64)
-}
 
 /// See the [module docs](self).
 ///
@@ -56,6 +34,8 @@ pub(super) struct Connection {
     pub(super) settings: Arc<ConnectionSettings>,
     /// What it holds; set under the lock of its state.
     holding: Holding,
+    /// Whether somebody looks at what passes, or did.
+    pub(super) is_traced: AtomicBool,
     /// Wakes the connection's own task: to wait for the kernel, or to notice the end.
     pub(super) waker: AtomicWaker,
 }
@@ -75,6 +55,8 @@ pub(super) struct State {
     pub(super) unfinished: Option<Moment>,
     /// Bytes of it that are here.
     pub(super) partial: usize,
+    /// Who is told what passes, if anybody looks.
+    pub(super) tracer: Option<Box<Tracer>>,
     /// Why nothing more can be written, once that is so.
     pub(super) lost: Option<Lost>,
 }
@@ -107,10 +89,12 @@ impl Connection {
             is_asking: false,
             unfinished: None,
             partial: 0,
+            tracer: None,
             lost: None,
         };
         let holding = hub.memory().holding();
-        Self { state: Mutex::new(state), stream, hub, room, settings, holding, waker: AtomicWaker::new() }
+        let (is_traced, waker) = (AtomicBool::new(false), AtomicWaker::new());
+        Self { state: Mutex::new(state), stream, hub, room, settings, holding, is_traced, waker }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -157,9 +141,14 @@ impl Connection {
     fn write_some(&self, state: &mut State, reel: &mut Reel<'_>) -> std::io::Result<()> {
         while let Next::Write(bytes) = state.outbox.next(reel) {
             match self.send(bytes) {
-                Ok(taken) => state.outbox.wrote(taken, reel),
+                Ok(taken) => {
+                    state.outbox.wrote(taken, reel);
+                    let offset = state.outbox.cursor();
+                    state.trace(Passed::Write { bytes: taken, offset });
+                }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     state.outbox.block(self.hub.now());
+                    state.trace(Passed::Blocked);
                     return Ok(());
                 }
                 Err(error) => return Err(error),
@@ -285,6 +274,11 @@ impl Outlet for Connection {
             state.outbox.close(Farewell::Ours(CloseCode::Expired));
             self.write(&mut state, &mut self.room.reel());
         }
+    }
+
+    fn trace(&self, tracer: Tracer) {
+        self.lock().tracer = Some(Box::new(tracer));
+        self.is_traced.store(true, Ordering::Relaxed);
     }
 
     fn standing(&self) -> Standing {

@@ -11,16 +11,19 @@
 
 mod patient;
 mod upgrade;
+mod settings;
 mod connection;
+mod trace;
 mod renewal;
 mod reader;
+mod history;
 mod task;
 mod stream;
 
-pub use connection::{ConnectionSettings, patience};
 pub use patient::Patient;
 pub use reader::max_say_bytes;
 pub use renewal::{lease, since_1970};
+pub use settings::{ConnectionSettings, patience};
 pub use stream::{Listener, Stream};
 pub use task::{Opened, turn_away};
 pub use upgrade::{Handshake, UpgradeError};

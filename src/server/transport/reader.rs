@@ -20,10 +20,12 @@ use crate::server::auth::Verifier;
 use crate::server::metrics;
 use crate::server::room::{Dialect, Draft, Format};
 use crate::server::session::{Action, Farewell, Outbox, Pace, Session};
-use crate::server::store::{Span, StoreError, Stored};
+use crate::server::store::{StoreError, Stored};
 use crate::server::transport::ConnectionSettings;
 use crate::server::transport::connection::{Connection, Lost};
+use crate::server::transport::history::{history, one_at_a_time};
 use crate::server::transport::renewal::renew;
+use crate::server::transport::trace;
 use crate::server::wire::{Decoder, Opcode};
 
 /// How much is read at once: enough for a burst to be published in one go.
@@ -132,40 +134,49 @@ impl Reader {
         let mut lease = connection.lock().lease;
         let mut drafts = Vec::new();
         let mut answers = Vec::new();
-        let result = self.decoder.decode(bytes, |incoming| match self.session.on(incoming, &lease, now) {
-            Action::Nothing => ControlFlow::Continue(()),
-            Action::Publish(draft) => {
-                drafts.push(draft);
-                ControlFlow::Continue(())
+        let (is_traced, mut frames) = (connection.is_traced(), Vec::new());
+        let result = self.decoder.decode(bytes, |incoming| {
+            let action = self.session.on(incoming, &lease, now);
+            if is_traced {
+                frames.push(trace::frame(&incoming, &action));
             }
-            Action::History { before, limit } => {
-                // Or one read of many questions would make as many pages wait.
-                if std::mem::replace(&mut connection.lock().is_asking, true) {
-                    answers.push(Action::Push(one_at_a_time()));
-                } else {
-                    history(connection.clone(), before, limit);
+            match action {
+                Action::Nothing => ControlFlow::Continue(()),
+                Action::Publish(draft) => {
+                    drafts.push(draft);
+                    ControlFlow::Continue(())
                 }
-                ControlFlow::Continue(())
-            }
-            Action::Renew(token) => {
-                let id = self.session.id();
-                let (renewed, answer) = renew(&self.verifier, &token, id, &connection.room, &connection.hub);
-                if let Some(renewed) = renewed {
-                    lease = renewed;
-                    connection.lock().lease = renewed;
+                Action::History { before, limit } => {
+                    // Or one read of many questions would make as many pages wait.
+                    if std::mem::replace(&mut connection.lock().is_asking, true) {
+                        answers.push(Action::Push(one_at_a_time()));
+                    } else {
+                        history(connection.clone(), before, limit);
+                    }
+                    ControlFlow::Continue(())
                 }
-                answers.push(Action::Push(answer));
-                ControlFlow::Continue(())
-            }
-            answer @ Action::Close(_) => {
-                answers.push(answer);
-                ControlFlow::Break(())
-            }
-            answer => {
-                answers.push(answer);
-                ControlFlow::Continue(())
+                Action::Renew(token) => {
+                    let id = self.session.id();
+                    let (renewed, answer) =
+                        renew(&self.verifier, &token, id, &connection.room, &connection.hub);
+                    if let Some(renewed) = renewed {
+                        lease = renewed;
+                        connection.lock().lease = renewed;
+                    }
+                    answers.push(Action::Push(answer));
+                    ControlFlow::Continue(())
+                }
+                answer @ Action::Close(_) => {
+                    answers.push(answer);
+                    ControlFlow::Break(())
+                }
+                answer => {
+                    answers.push(answer);
+                    ControlFlow::Continue(())
+                }
             }
         });
+        connection.trace_frames(frames);
         if let Err(violation) = result {
             answers.push(Action::Close(Farewell::Ours(violation.close_code())));
         }
@@ -265,32 +276,8 @@ fn ack(key: Key, stored: &Stored) -> Push {
     Push::Ack { key, offset, duplicate }
 }
 
-fn unavailable(error: &StoreError, key: Option<Key>) -> Push {
+pub(super) fn unavailable(error: &StoreError, key: Option<Key>) -> Push {
     let code = ErrorCode::StoreUnavailable;
     metrics::frame_refused(code);
     Push::Error { code, message: error.to_string(), retry: code.invites_retry(), key }
-}
-
-/// Answers a `history` when the store has.
-fn history(connection: Arc<Connection>, before: Option<Offset>, limit: usize) {
-    tokio::spawn(async move {
-        let page =
-            connection.hub.history(&connection.room, before.map_or(Span::Newest, Span::Before), limit).await;
-        let push = match page {
-            Ok(page) => Push::History {
-                messages: page.frames.iter().map(|frame| frame.publication()).collect(),
-                more: page.more,
-            },
-            Err(error) => unavailable(&error, None),
-        };
-        // Before it is said: whoever has the answer may ask again at once.
-        connection.lock().is_asking = false;
-        connection.with_outbox(|outbox| outbox.say(&push));
-    });
-}
-
-fn one_at_a_time() -> Push {
-    let code = ErrorCode::RateLimited;
-    let message = "one history at a time; ask again after its answer".to_owned();
-    Push::Error { code, message, retry: code.invites_retry(), key: None }
 }

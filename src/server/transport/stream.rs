@@ -32,7 +32,7 @@ use crate::protocol::Position;
 use crate::protocol::Push;
 use crate::protocol::Recovery;
 use crate::protocol::UserId;
-use crate::server::hub::{Admission, Hub, Membership, Missed, Outlet, Room, Standing};
+use crate::server::hub::{Admission, Hub, Membership, Missed, Outlet, Passed, Room, Standing, Tracer};
 use crate::server::metrics::{self, End};
 use crate::server::room::{Dialect, Format, Moment, Reel};
 use crate::server::session::{Farewell, Lease, Next, Outbox};
@@ -80,6 +80,8 @@ struct State {
     waiting: Option<Waker>,
     /// When HTTP last asked for more.
     asked: Moment,
+    /// Who is told what passes, if anybody looks.
+    tracer: Option<Box<Tracer>>,
 }
 
 impl Listener {
@@ -102,7 +104,7 @@ impl Listener {
         let mut membership = hub.join(admission, id);
         let (id, number) = (membership.id().map(field::display), membership.number());
         info!(id, room = %room.name(), %address, number, ?dialect, "listening");
-        let state = State { outbox, waiting: None, asked: hub.now() };
+        let state = State { outbox, waiting: None, asked: hub.now(), tracer: None };
         let reader = Arc::new(Reader { hub, room, lease, heartbeat, state: Mutex::new(state) });
         membership.register(reader.clone());
         (position, Stream { reader, membership, catching_up: None })
@@ -185,6 +187,10 @@ impl Outlet for Reader {
         self.change(&mut self.room.reel(), |outbox| outbox.close(Farewell::Ours(code)));
     }
 
+    fn trace(&self, tracer: Tracer) {
+        self.lock().tracer = Some(Box::new(tracer));
+    }
+
     fn standing(&self) -> Standing {
         let outbox = &self.lock().outbox;
         Standing { dialect: outbox.dialect(), offset: outbox.cursor(), waiting: outbox.waiting() }
@@ -212,6 +218,12 @@ impl Body for Stream {
                 Next::Write(bytes) => {
                     let bytes = bytes.clone();
                     state.outbox.wrote(bytes.len(), &mut reel);
+                    let passed = Passed::Write { bytes: bytes.len(), offset: state.outbox.cursor() };
+                    if let Some(tracer) = &mut state.tracer
+                        && !tracer.tell(passed)
+                    {
+                        state.tracer = None;
+                    }
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));
                 }
                 Next::Idle => {

@@ -3,24 +3,9 @@
 use std::mem;
 use std::ops::ControlFlow;
 
-use crate::server::wire::Violation;
 use crate::server::wire::header::{Header, Opcode};
 use crate::server::wire::message::{Message, most_bytes};
-
-/// Something a client said, whole.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Incoming<'a> {
-    /// A text message, valid UTF-8.
-    Text(&'a str),
-    /// A binary message.
-    Binary(&'a [u8]),
-    /// A ping; its payload goes back in a pong.
-    Ping(&'a [u8]),
-    /// A pong.
-    Pong,
-    /// A Close frame with the peer's code, if it gave one. Nothing follows it.
-    Close(Option<u16>),
-}
+use crate::server::wire::{Incoming, Violation};
 
 /// Turns one client's bytes into messages. Cheap to keep: two words between messages.
 #[derive(Debug)]

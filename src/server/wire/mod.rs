@@ -7,12 +7,14 @@
 //! - A [`Decoder`] between two messages holds no buffer.
 
 mod header;
+mod incoming;
 mod message;
 mod decoder;
 mod deflate;
 mod violation;
 
-pub use decoder::{Decoder, Incoming};
+pub use decoder::Decoder;
 pub use deflate::{AGREEMENT as DEFLATE_AGREEMENT, is_offered as is_deflate_offered};
 pub use header::{Opcode, close_echo, close_frame, deflated, encode, encode_into, payload};
+pub use incoming::Incoming;
 pub use violation::Violation;

@@ -228,6 +228,7 @@ pub(super) async fn kick_all(
     Ok(Json(Kicked { kicked }))
 }
 
-fn number(name: &'static str, text: &str) -> Result<u64, ApiError> {
+/// The connection's number that `text`, which the request calls `name`, holds.
+pub(super) fn number(name: &'static str, text: &str) -> Result<u64, ApiError> {
     text.parse().map_err(|_| ApiError::Parameter { name, allowed: "a connection's number" })
 }

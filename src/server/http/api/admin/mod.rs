@@ -13,6 +13,7 @@ mod rooms;
 mod connections;
 mod bans;
 mod closing;
+mod trace;
 mod messages;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -42,6 +43,7 @@ pub(super) fn routes() -> OpenApiRouter<State> {
         .routes(routes!(connections::connections))
         .routes(routes!(connections::kick))
         .routes(routes!(connections::kick_all))
+        .routes(routes!(trace::trace))
         .routes(routes!(messages::delete))
         .routes(routes!(bans::bans, bans::ban, bans::unban))
         .routes(routes!(closing::close))
