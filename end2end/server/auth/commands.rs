@@ -124,3 +124,15 @@ fn no_help_shows_the_token_that_the_environment_holds() {
         assert!(!told.is_empty() && !told.contains("s3cret") && !told.contains("k3y"), "{told}");
     }
 }
+
+#[tokio::test]
+async fn verify_brings_a_token_for_its_rooms() {
+    let guarded = Guarded::start(&["--message-rate", "20"]);
+    let token = made(SECRET, &["--sub", "ann", "--room", "verify-*:rw", "--expires", "1h"]);
+    let small = ["verify", "--readers", "4", "--rooms", "2", "--storms", "1", "--every", "1", "--rate", "10"];
+    let mut command = Command::from(program());
+    command.args(small).arg(guarded.server.url("")).env("FANFARE_TOKEN", &token).kill_on_drop(true);
+    let output = soon(command.output()).await.expect("it runs");
+    assert!(output.status.success(), "{output:?}");
+    assert!(String::from_utf8_lossy(&output.stdout).contains("\nlost         0\n"), "{output:?}");
+}

@@ -15,7 +15,7 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
 
-use crate::cli::client::{ServerUrl, url_argument};
+use crate::cli::client::{Pass, ServerUrl, token_flag, url_argument};
 use crate::cli::{Failure, Mistakes};
 use crate::protocol::RoomName;
 
@@ -23,6 +23,8 @@ use crate::protocol::RoomName;
 #[derive(Clone, Debug)]
 struct Plan {
     server: ServerUrl,
+    /// What every client brings, where the server asks for it.
+    pass: Option<Pass>,
     /// Those that listen; each room has one more that publishes.
     readers: u32,
     rooms: u32,
@@ -48,6 +50,7 @@ pub(super) fn command() -> Command {
     Command::new("verify")
         .about("Prove on your own server that nothing is lost when everybody is cut off at once")
         .arg(url_argument())
+        .arg(token_flag())
         .arg(number("readers", "200", "Clients that listen"))
         .arg(number("rooms", "4", "Rooms over which they are spread; in each one client publishes"))
         .arg(number("rate", "40", "Messages a second, of all rooms together"))
@@ -56,7 +59,8 @@ pub(super) fn command() -> Command {
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object instead"))
         .after_help(
             "It ends with 0 if every stored message came to every reader once and in order, and with 1 if not. \
-             Its rooms begin with 'verify-' and a random number; they stay until their messages are too old.",
+             Its rooms begin with 'verify-' and a random number; they stay until their messages are too old. A token must grant \
+             them: verify-*:rw.",
         )
 }
 
@@ -88,9 +92,13 @@ impl Plan {
             rooms if rooms <= number("readers") => Ok(rooms),
             _ => Err("it is more than --readers: a room would have none"),
         });
-        let (Some(server), Some(rooms)) = (server, rooms) else { return Err(mistakes.into()) };
+        let pass = Pass::given(matches, &mut mistakes);
+        let (Some(server), Some(pass), Some(rooms)) = (server, pass, rooms) else {
+            return Err(mistakes.into());
+        };
         Ok(Self {
             server,
+            pass,
             readers: number("readers"),
             rooms,
             rate: number("rate"),

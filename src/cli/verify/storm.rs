@@ -128,7 +128,9 @@ struct Client {
 
 impl Client {
     fn new(plan: &Plan, number: u32, id: &str, told: &watch::Receiver<Orders>) -> anyhow::Result<Self> {
-        let link = Link::new(plan.server.clone(), plan.room(number)?, Some(UserId::parse(id)?), None);
+        // A token says who its holder is: then all are one.
+        let id = if plan.pass.is_some() { None } else { Some(UserId::parse(id)?) };
+        let link = Link::new(plan.server.clone(), plan.room(number)?, id, plan.pass.clone());
         let (cursor, told) = (Cursor::new(None), told.clone());
         Ok(Self { link, cursor, told, storms: 0, away: None, returns: Vec::new() })
     }
