@@ -77,6 +77,8 @@ mod openapi;
 mod admin;
 /// Signals and the orderly end.
 mod drain;
+/// Settings, pages, links: the documentation against what there is.
+mod documentation;
 /// The documentation's clients.
 mod snippets;
 /// Behind the proxies that people use.
