@@ -199,7 +199,9 @@ impl Rules {
     pub(super) fn list(&self, now: u64) -> (Vec<Ban>, Vec<Closure>) {
         let is_on = |ban: &&Ban| ban.until.is_none_or(|until| until > now);
         let mut bans: Vec<Ban> = self.bans.values().filter(is_on).cloned().collect();
-        bans.sort_unstable_by(|one, other| (one.since, &one.whom).cmp(&(other.since, &other.whom)));
+        bans.sort_unstable_by(|one, other| {
+            (one.since, &one.whom, &one.room).cmp(&(other.since, &other.whom, &other.room))
+        });
         (bans, self.closed.values().cloned().collect())
     }
 
