@@ -175,7 +175,7 @@ impl<'a> Asked<'a> {
         self.mistakes.check(shown, text, parse)
     }
 
-    /// The flags of [`which`] that are given.
+    /// Which connections or people are meant: those of the flags for a room, an id and an address that are given.
     fn which(&mut self) -> Vec<(&'static str, String)> {
         let room = self.checked("room", "--room", RoomName::parse).map(|room| ("room", room.to_string()));
         let id = self.checked("id", "--id", UserId::parse).map(|id| ("id", id.to_string()));
