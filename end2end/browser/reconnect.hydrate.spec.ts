@@ -27,7 +27,7 @@ test('the badge is announced as a status and never by colour alone', async ({ vi
 
 test('a page that the server told to stay away stays away', async ({ visit, server }) => {
   const { page, tries } = await withSocket(visit, server, (socket) => void socket.close({ code: 4501 }));
-  await expect(badge(page)).toHaveText('Refused by the server');
+  await expect(badge(page)).toHaveText('You may not come into this room');
   await page.evaluate(() => window.dispatchEvent(new Event('online')));
   await say(page, 'kept');
   await expect(page.locator('#notice')).toContainText('reload the page');
@@ -74,7 +74,7 @@ test('what waits when the server says to stay away has failed, and says so', asy
   await say(page, 'did you get this');
   await expect(state(page)).toHaveText('sending');
   cut(4501);
-  await expect(badge(page)).toHaveText('Refused by the server');
+  await expect(badge(page)).toHaveText('You may not come into this room');
   await expect(texts(page)).toHaveText(['did you get this']);
   await expect(state(page)).toContainText('not sent, refused by the server');
 });

@@ -51,7 +51,7 @@ test('without a token the page says so in the language of its reader, and asks n
   const chinese = await visit('/r/lobby', { locale: 'zh-CN' });
   await expect(badge(chinese)).toHaveText(/^请用新的链接进入/);
   const elsewhere = await visit(`/r/other#token=${token('ann', 'lobby:rw')}`);
-  await expect(badge(elsewhere)).toHaveText('Your link is not for this room');
+  await expect(badge(elsewhere)).toHaveText('You may not come into this room');
 });
 
 test('a token that ends while the page is open is told in words', async ({ visit }) => {

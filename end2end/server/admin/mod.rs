@@ -27,6 +27,12 @@ async fn list(server: &Server, path: &str) -> Value {
     answer
 }
 
+/// Waits until so many connections are listed.
+async fn listed(server: &Server, count: usize) {
+    soon(async { while each(&list(server, "connections").await["connections"], "number").len() < count {} })
+        .await;
+}
+
 /// What `field` is in each of the `rows`.
 fn each<'a>(rows: &'a Value, field: &str) -> Vec<&'a Value> {
     rows.as_array().expect("rows").iter().map(|row| &row[field]).collect()
@@ -36,8 +42,11 @@ fn each<'a>(rows: &'a Value, field: &str) -> Vec<&'a Value> {
 async fn connections_are_listed_with_who_where_since_and_how_far_they_got() {
     let server = Server::start(&[]);
     let (mut ann, welcome) = join(&server, "id=ann&room=class").await;
+    // A number is given behind the handshake: one after the other, or they might be in another order.
     let _bob = server.join_with("id=bob&room=class").await;
+    listed(&server, 2).await;
     let _eve = server.join_with("id=eve&room=other").await;
+    listed(&server, 3).await;
     let _lines = Lines::open(&server, "").await;
     say(&mut ann, "hello", None).await;
     find(&mut ann, "message").await;

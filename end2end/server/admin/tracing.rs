@@ -3,7 +3,7 @@
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 
-use super::call;
+use super::{call, listed};
 use crate::harness::{Server, soon};
 use crate::typed::{find, join, say};
 
@@ -33,6 +33,7 @@ async fn event(traced: &mut (Response, Vec<u8>), kind: &str) -> Option<Value> {
 async fn a_trace_tells_what_passes_in_sizes_and_kinds_until_the_connection_ends() {
     let server = Server::start(&[]);
     let (mut ann, welcome) = join(&server, "id=ann").await;
+    listed(&server, 1).await;
     let mut traced = (trace(&server, &welcome["connection"]).await, Vec::new());
     assert_eq!(traced.0.headers()["content-type"], "application/x-ndjson");
     say(&mut ann, "a secret", Some("k")).await;
@@ -60,6 +61,7 @@ async fn a_trace_tells_what_passes_in_sizes_and_kinds_until_the_connection_ends(
 async fn whoever_looks_away_leaves_the_connection_as_it_was() {
     let server = Server::start(&[]);
     let (mut ann, welcome) = join(&server, "id=ann").await;
+    listed(&server, 1).await;
     for _look in 0..3 {
         let mut traced = (trace(&server, &welcome["connection"]).await, Vec::new());
         say(&mut ann, "x", None).await;

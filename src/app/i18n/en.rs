@@ -126,7 +126,7 @@ pub(super) const EN: Text = Text {
     stalled: "Connected, messages are delayed",
     refused: |why| match why {
         Refusal::NoToken => "Come in by a new link: this one has no token, or an old one",
-        Refusal::NotAllowed => "Your link is not for this room",
+        Refusal::NotAllowed => "You may not come into this room",
         Refusal::Other => "Refused by the server",
     },
 };

@@ -99,7 +99,7 @@ pub(super) const ZH_CN: Text = Text {
     stalled: "已连接，消息会延迟",
     refused: |why| match why {
         Refusal::NoToken => "请用新的链接进入：此链接没有令牌，或令牌已过期",
-        Refusal::NotAllowed => "你的链接不能进入这个房间",
+        Refusal::NotAllowed => "你不能进入这个房间",
         Refusal::Other => "服务器拒绝连接",
     },
 };

@@ -64,7 +64,7 @@ pub enum Link {
 pub enum Refusal {
     /// It asks for a token, and this page has none, or one that is over.
     NoToken,
-    /// The token is not for this room.
+    /// Not this one into this room: for want of a grant, or by an operator.
     NotAllowed,
     /// Anything else.
     Other,
