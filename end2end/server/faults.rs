@@ -8,6 +8,9 @@ use std::sync::OnceLock;
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
+use tokio_tungstenite::connect_async;
+use tokio_tungstenite::tungstenite::client::IntoClientRequest;
+use tokio_tungstenite::tungstenite::http::HeaderValue;
 
 use crate::harness::{Peer, Server, program, soon};
 use crate::typed::{join, next};
@@ -46,6 +49,14 @@ async fn ask(peer: &mut Peer, text: &str) -> Option<Value> {
         }
     }
     None
+}
+
+/// Ann, unless the server ends before she is in.
+async fn come(server: &Server) -> Option<Peer> {
+    let mut request = server.socket_url("id=ann").into_client_request().expect("an address");
+    request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("fanfare.v1"));
+    let (socket, _) = soon(connect_async(request)).await.ok()?;
+    Some(Peer { socket })
 }
 
 /// The texts of the lobby, each with its offset.
@@ -174,8 +185,7 @@ async fn whichever_fsync_fails_the_server_ends_and_says_why_and_nothing_acknowle
         let which = number.to_string();
         let mut command = faulty(data.path(), &[("FAULT_FSYNC", &which)]);
         let Some(server) = Server::try_start_by(&mut command, &[]) else { continue };
-        // It may have failed before anybody came.
-        let mut ann = server.try_join("id=ann", &[("sec-websocket-protocol", "fanfare.v1")]).await.ok();
+        let mut ann = come(&server).await;
         let mut acked = Vec::new();
         for text in 0..10 {
             let (text, Some(ann)) = (text.to_string(), &mut ann) else { break };
