@@ -34,11 +34,16 @@ lint() {
     $cargo clippy --quiet --locked --features hydrate --lib -- -D warnings
 }
 
+browser_types() {
+  (cd end2end/browser && npx tsc --noEmit)
+}
+
 browser_tests() {
-  (cd end2end/browser && npx tsc --noEmit && npx playwright test)
+  (cd end2end/browser && npx playwright test)
 }
 
 promise "the code is formatted" cargo fmt --check
+promise "the browser's tests are typed" browser_types
 if clippy=$(cargo_of clippy); then
   promise "clippy finds nothing, neither in the server nor in the page" lint "$clippy"
 else

@@ -61,7 +61,7 @@ test('a flood', async ({ visit, server }) => {
     };
   });
   await live(page);
-  const { devtools } = await slow(page);
+  await slow(page);
   await watch(page);
   const pouring = pour();
   let isOver = false;
