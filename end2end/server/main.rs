@@ -43,6 +43,8 @@ mod heads;
 mod proxy;
 /// Every way to lose, refuse or close has a counter.
 mod metrics;
+/// Spans, as a collector is brought them.
+mod spans;
 /// The figures, and what is made of them: dashboard, alerts, documentation.
 mod observe;
 /// Clients that mean harm, and what others notice of them.

@@ -17,7 +17,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("server::moderation", &["protocol", "server::session"]),
     ("server::metrics", &["protocol"]),
     ("server::release", &[]),
-    ("server::store", &["protocol", "server::metrics", "server::room"]),
+    ("server::spans", &["protocol", "server::metrics"]),
+    ("server::store", &["protocol", "server::metrics", "server::room", "server::spans"]),
     (
         "server::hub",
         &[
@@ -27,6 +28,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "server::room",
             "server::session",
             "server::moderation",
+            "server::spans",
             "server::store",
         ],
     ),
@@ -39,6 +41,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "server::session",
             "server::auth",
             "server::metrics",
+            "server::spans",
             "server::store",
             "server::hub",
         ],
@@ -50,6 +53,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "app",
             "server::metrics",
             "server::release",
+            "server::spans",
             "server::room",
             "server::session",
             "server::moderation",
@@ -65,6 +69,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "server::room",
             "server::session",
             "server::auth",
+            "server::spans",
             "server::store",
             "server::hub",
             "server::transport",
@@ -83,7 +88,18 @@ const FLOORS: &[(&str, &[&str])] = &[
             "server::store",
         ],
     ),
-    ("cli", &["protocol", "server", "server::release", "server::auth", "server::store", "server::config"]),
+    (
+        "cli",
+        &[
+            "protocol",
+            "server",
+            "server::release",
+            "server::spans",
+            "server::auth",
+            "server::store",
+            "server::config",
+        ],
+    ),
 ];
 
 /// Floors that neither wait nor read a clock, and words that would mean that they do.

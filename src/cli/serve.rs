@@ -12,6 +12,8 @@ use crate::cli::{Failure, settings, supervisor};
 use crate::server::Listeners;
 use crate::server::Server;
 use crate::server::config::{Config, LogFormat};
+use crate::server::release;
+use crate::server::spans::Exporter;
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let mut raw = settings::collect(matches)?;
@@ -19,8 +21,14 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let config = Config::check(&raw)?;
     start_log(&config);
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    runtime.block_on(serve(config, sockets))?;
-    Ok(())
+    let start = |settings| Exporter::start(settings, release::VERSION, runtime.handle().clone());
+    let exporter = config.spans.as_ref().map(start).transpose().context("cannot export spans (OTEL_…)")?;
+    let served = runtime.block_on(serve(config, sockets));
+    // Last: the end is traced too.
+    if let Some(exporter) = exporter {
+        exporter.finish();
+    }
+    Ok(served?)
 }
 
 async fn serve(config: Config, sockets: Listeners) -> anyhow::Result<()> {

@@ -9,6 +9,7 @@
 //! - `moderation` who is kept out, and which rooms are closed, as operators decided.
 //! - `metrics` what is counted.
 //! - `release` which program this is.
+//! - `spans` what is traced, and how that leaves the process.
 //! - `store` what keeps publications: numbers them, reads them back.
 //! - `hub` the registry: rooms and connections brought together. No sockets, no HTTP.
 //! - `transport` open WebSockets and their kernel sockets.
@@ -23,6 +24,7 @@ pub mod auth;
 pub mod moderation;
 pub mod metrics;
 pub mod release;
+pub mod spans;
 pub mod store;
 pub mod hub;
 pub mod transport;

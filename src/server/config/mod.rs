@@ -9,6 +9,7 @@ mod reading;
 mod limits;
 mod storage;
 mod access;
+mod traces;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -19,6 +20,7 @@ use crate::server::config::limits::Limits;
 use crate::server::config::reading::Reading;
 use crate::server::hub::HubSettings;
 use crate::server::session::{QuotaRates, Rate};
+use crate::server::spans::ExportSettings;
 use crate::server::store::StoreSettings;
 use crate::server::transport::ConnectionSettings;
 
@@ -69,6 +71,8 @@ pub struct Config {
     pub verifier: Verifier,
     /// The file that its keys come from.
     pub key_file: Option<PathBuf>,
+    /// Where spans go; `None` if nothing is traced.
+    pub spans: Option<ExportSettings>,
     /// How log lines look.
     pub log_format: LogFormat,
     /// Which log lines there are.
@@ -97,6 +101,7 @@ impl Config {
         let web = access::web(reading);
         let proxies = access::proxies(reading);
         let verifier = access::verifier(reading);
+        let spans = traces::read(reading);
         let log_format = reading.value("log-format", value::log_format);
         let log_level = reading.value("log-level", value::log_level);
         if let (Some(listen), Some(Some(ops))) = (listen, ops_listen)
@@ -122,6 +127,7 @@ impl Config {
             proxies: proxies?,
             verifier,
             key_file,
+            spans: spans?,
             log_format: log_format?,
             log_level: log_level?,
         })
@@ -160,6 +166,8 @@ mod tests {
             ("allow-origin", "example.org"),
             ("public-host", "https://example.org/chat"),
             ("allow-embed", "http://[::1]"),
+            ("otlp-endpoint", "https://collector"),
+            ("otlp-sample", "half"),
             ("log-format", "xml"),
             ("store", "redis://127.0.0.1:4222"),
             ("durability", "maybe"),

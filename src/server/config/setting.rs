@@ -175,6 +175,18 @@ pub const SETTINGS: &[Setting] = &[
         "none",
         "With --auth-key-file, what may be done without a token: 'none', or 'read' every room",
     ),
+    one(
+        "otlp-endpoint",
+        "URL",
+        "",
+        "OpenTelemetry collector that spans are sent to over HTTP, like http://127.0.0.1:4318 [default: nothing is traced]",
+    ),
+    one(
+        "otlp-sample",
+        "RATIO",
+        "1",
+        "Part of the traces that is taken, from 0 to 1, where no caller has decided",
+    ),
     one("log-format", "FORMAT", "pretty", "'pretty' for people, 'json' for machines"),
     one("log-level", "LEVEL", "info", "'error', 'warn', 'info', 'debug' or 'trace'"),
 ];

@@ -16,6 +16,7 @@ mod page;
 mod router;
 mod site;
 mod socket;
+mod traced;
 
 pub use accept::{AcceptSettings, serve};
 pub use ops::router as ops_router;

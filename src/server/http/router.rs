@@ -4,17 +4,18 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{HeaderValue, header};
-use axum::middleware;
+use axum::middleware::{self, from_fn};
 use axum::routing::get;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::server::auth::{Verifier, WebPolicy};
 use crate::server::http::api::Bodies;
 use crate::server::http::site::Site;
-use crate::server::http::{api, cors, error, guard, headers, page, socket};
+use crate::server::http::{api, cors, error, guard, headers, page, socket, traced};
 use crate::server::hub::Hub;
 use crate::server::moderation::Moderation;
 use crate::server::session::{QuotaRates, Quotas};
+use crate::server::spans;
 use crate::server::transport::ConnectionSettings;
 
 /// What the handlers share.
@@ -75,7 +76,10 @@ pub fn router(state: State) -> Router {
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(revalidate)
         .layer(cors::layer(&web));
-    guarded(router, web).with_state(state)
+    let router = guarded(router, web);
+    // Outside of the guard: what that refuses was asked too.
+    let router = if spans::is_on() { router.layer(from_fn(traced::trace)) } else { router };
+    router.with_state(state)
 }
 
 /// `router` behind its guard, its answers complete: those of the guard too.

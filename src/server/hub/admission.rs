@@ -188,6 +188,11 @@ impl Membership {
         self.place.address
     }
 
+    /// Since when it is one, in milliseconds since 1970 UTC.
+    pub const fn since(&self) -> u64 {
+        self.since
+    }
+
     /// From now on `outlet` is flushed, ticked, told and drained by the Hub.
     pub fn register(&mut self, outlet: Arc<dyn Outlet>) {
         let hub = &self.place.hub;

@@ -10,6 +10,7 @@ use crate::server::hub::room::Named;
 use crate::server::hub::{Hub, Room, lock};
 use crate::server::metrics::{self, Published};
 use crate::server::room::{Draft, Frame};
+use crate::server::spans::Publishing;
 use crate::server::store::{Bounds, Limit, Page, Span, StoreError, Stored};
 
 /// Bytes of a page of history: what one client may make wait for itself by asking once.
@@ -43,10 +44,13 @@ impl Hub {
     ) {
         let due = Due { hub: self.clone(), room: room.clone() };
         room.asked();
-        let (asked, messages) = (Instant::now(), drafts.len());
+        let (asked, messages, span) = (Instant::now(), drafts.len(), Publishing::begin());
         let report = Box::new(move |result: Result<Vec<Stored>, StoreError>| {
             metrics::answered(asked.elapsed());
             count(messages, &result);
+            if let Some(span) = span {
+                trace(*span, &due.room, messages, &result);
+            }
             if let Ok(stored) = &result {
                 due.room.take(stored.iter().filter_map(|stored| match stored {
                     Stored::New(frame) => Some(frame),
@@ -101,6 +105,15 @@ fn count(messages: usize, result: &Result<Vec<Stored>, StoreError>) {
     let new = stored.iter().filter(|stored| matches!(stored, Stored::New(_))).count();
     metrics::published(new, Published::Stored);
     metrics::published(stored.len() - new, Published::Duplicate);
+}
+
+fn trace(span: Publishing, room: &Room, messages: usize, result: &Result<Vec<Stored>, StoreError>) {
+    let offset = |stored: &Stored| match stored {
+        Stored::New(frame) => frame.offset(),
+        Stored::Duplicate { offset, .. } => *offset,
+    };
+    let answer = result.as_ref().map(|stored| stored.last().map(offset)).map_err(ToString::to_string);
+    span.end(room.name(), messages, answer);
 }
 
 /// Milliseconds since 1970 UTC.

@@ -32,7 +32,8 @@ pub enum End {
 }
 
 impl End {
-    fn label(self) -> String {
+    /// As figures and spans call it.
+    pub fn label(self) -> String {
         match self {
             Self::Closed(code) => code.number().to_string(),
             Self::Client => "client".to_owned(),
@@ -153,6 +154,34 @@ pub fn store_failed() {
     counter!(STORE_ERRORS).increment(1);
 }
 
+/// What became of a span that was to be exported.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Spans {
+    /// The collector took it.
+    Exported,
+    /// The collector did not.
+    Refused,
+    /// Too many were waiting.
+    Dropped,
+}
+
+impl Spans {
+    const ALL: [Self; 3] = [Self::Exported, Self::Refused, Self::Dropped];
+
+    const fn label(self) -> &'static str {
+        match self {
+            Self::Exported => "exported",
+            Self::Refused => "refused",
+            Self::Dropped => "dropped",
+        }
+    }
+}
+
+/// So many spans met this result.
+pub fn spans(count: usize, result: Spans) {
+    counter!(SPANS, "result" => result.label()).increment(count as u64);
+}
+
 /// A reader that its room's memory had passed is served from the store.
 pub fn caught_up() {
     counter!(CATCH_UPS).increment(1);
@@ -253,6 +282,9 @@ fn describe() {
     }
     for result in Published::ALL {
         counter!(PUBLISHED, "result" => result.label()).increment(0);
+    }
+    for result in Spans::ALL {
+        spans(0, result);
     }
     for name in [CATCH_UPS, STORE_ERRORS] {
         counter!(name).increment(0);

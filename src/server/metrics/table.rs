@@ -24,6 +24,8 @@ pub(super) const DELIVERED_BYTES: &str = "fanfare_delivered_bytes_total";
 pub(super) const CATCH_UPS: &str = "fanfare_catch_ups_total";
 /// Commits that failed.
 pub(super) const STORE_ERRORS: &str = "fanfare_store_errors_total";
+/// Spans that were to be exported.
+pub(super) const SPANS: &str = "fanfare_spans_total";
 /// Open connections.
 pub(super) const CONNECTIONS: &str = "fanfare_connections";
 /// Rooms.
@@ -106,6 +108,11 @@ pub(super) const TABLE: &[Series] = &[
     line(REFUSED, Kind::Counter, "HTTP requests and handshakes that were refused, by the code of the error"),
     line(FRAMES_REFUSED, Kind::Counter, "Frames of fanfare.v1 answered with an error, by its code"),
     line(ACTS, Kind::Counter, "What operators did, by act, once for each connection or message that it met"),
+    line(
+        SPANS,
+        Kind::Counter,
+        "Spans for --otlp-endpoint, by result: 'exported', 'refused' (the collector did not take them) or 'dropped' (too many waited)",
+    ),
     line(STORE_ERRORS, Kind::Counter, "Commits that failed"),
     line(STORE_READY, Kind::Gauge, "1 while the store takes messages, else 0"),
 ];

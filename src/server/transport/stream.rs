@@ -36,6 +36,7 @@ use crate::server::hub::{Admission, Hub, Membership, Missed, Outlet, Passed, Roo
 use crate::server::metrics::{self, End};
 use crate::server::room::{Dialect, Format, Moment, Reel};
 use crate::server::session::{Farewell, Lease, Next, Outbox};
+use crate::server::spans;
 use crate::server::transport::patient::STUCK_AFTER;
 
 /// A reader over HTTP, about to read.
@@ -254,6 +255,8 @@ impl Drop for Stream {
         let (id, address) = (membership.id().map(field::display), membership.address());
         let number = membership.number();
         info!(id, room = %reader.room.name(), %address, number, reason, "disconnected");
+        let (room, since) = (reader.room.name(), membership.since());
+        spans::Connection { protocol: "http", number, room, address, since }.ended(end);
     }
 }
 

@@ -22,6 +22,7 @@ use crate::server::hub::{Admission, Hub, Membership, Missed, Outlet};
 use crate::server::metrics::{self, End};
 use crate::server::room::{Dialect, Format};
 use crate::server::session::{Farewell, Lease, Pace};
+use crate::server::spans;
 use crate::server::transport::connection::{Connection, Lost};
 use crate::server::transport::reader::{Pause, Reader};
 use crate::server::transport::{ConnectionSettings, Handshake};
@@ -124,6 +125,8 @@ impl Life {
         let number = membership.number();
         info!(id, room = %connection.room.name(), %address, number, reason = %ending, "disconnected");
         metrics::closed(ending.counted());
+        let (room, since) = (connection.room.name(), membership.since());
+        spans::Connection { protocol: "websocket", number, room, address, since }.ended(ending.counted());
         // The room is left at once; the last bytes may take a moment.
         drop(membership);
         if matches!(ending, Ending::Handshake(_)) {

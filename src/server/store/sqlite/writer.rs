@@ -12,6 +12,7 @@ use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::metrics;
 use crate::server::room::{Draft, KeyWindow};
+use crate::server::spans::Commit;
 use crate::server::store::clock::Clock;
 use crate::server::store::sqlite::batch::Batch;
 use crate::server::store::sqlite::erase;
@@ -93,16 +94,19 @@ impl Writer {
             .into_iter()
             .map(|Append { room, drafts, at, report }| ((room, drafts, at), report))
             .unzip();
-        let stored = if let Health::Lost(reason) = &*self.health.borrow() {
-            Err(Fault::Fatal(reason.clone()))
+        let (stored, _told_by) = if let Health::Lost(reason) = &*self.health.borrow() {
+            (Err(Fault::Fatal(reason.clone())), None)
         } else {
+            let span = Commit::begin();
             let (began, messages) = (Instant::now(), drafts.iter().map(|(_, drafts, _)| drafts.len()).sum());
             let stored = self.write(drafts).map_err(|error| Fault::from(&error));
             match &stored {
                 Ok(_) => metrics::committed(began.elapsed(), messages),
                 Err(_) => metrics::store_failed(),
             }
-            stored
+            let error = stored.as_ref().err().map(|(Fault::Refused(why) | Fault::Fatal(why))| why.as_str());
+            let told_by = span.map(|span| span.end(messages, error));
+            (stored, told_by)
         };
         match stored {
             Ok(stored) => {

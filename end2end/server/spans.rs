@@ -1,0 +1,261 @@
+//! What is traced, as a collector is brought it: one made here, that reads OpenTelemetry's own messages.
+
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::body::Bytes;
+use axum::routing::post;
+use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
+use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
+use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::StatusCode};
+use prost::Message;
+use tokio::net::TcpListener;
+use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
+
+use crate::client::publish;
+use crate::harness::{Server, program, soon};
+use crate::metrics::{figure, until};
+
+/// A caller's trace and span, and how it says so (W3C Trace Context, the example of section 3.2).
+const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
+const PARENT: &str = "00f067aa0ba902b7";
+
+fn traceparent(is_sampled: bool) -> String {
+    format!("00-{TRACE}-{PARENT}-0{}", u8::from(is_sampled))
+}
+
+/// Takes spans, and hands them on with the name of their service.
+struct Collector {
+    address: String,
+    spans: UnboundedReceiver<(String, Span)>,
+}
+
+impl Collector {
+    async fn start() -> Self {
+        let (taken, spans) = unbounded_channel();
+        let take = async move |body: Bytes| {
+            let request = ExportTraceServiceRequest::decode(body).expect("a request as OTLP has it");
+            for resource in request.resource_spans {
+                let service = text(&resource.resource.expect("a resource").attributes, "service.name");
+                for span in resource.scope_spans.into_iter().flat_map(|scope| scope.spans) {
+                    // The test may be over.
+                    let _sent = taken.send((service.clone(), span));
+                }
+            }
+        };
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
+        let address = format!("http://{}", listener.local_addr().expect("an address"));
+        tokio::spawn(axum::serve(listener, Router::new().route("/v1/traces", post(take))).into_future());
+        Self { address, spans }
+    }
+
+    /// The next span called `name`; the others before it are forgotten.
+    async fn next(&mut self, name: &str) -> Span {
+        soon(async {
+            loop {
+                let (service, span) = self.spans.recv().await.expect("it listens");
+                assert_eq!(service, "fanfare");
+                if span.name == name {
+                    return span;
+                }
+            }
+        })
+        .await
+    }
+
+    /// Everything that is brought until the server, which is told to stop, has ended.
+    async fn rest(mut self, server: Server) -> Vec<Span> {
+        server.signal("TERM");
+        let (status, log) = server.end().await;
+        assert_eq!(status.code(), Some(0), "{log}");
+        std::iter::from_fn(|| self.spans.try_recv().ok()).map(|(_, span)| span).collect()
+    }
+}
+
+fn attribute<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a Value> {
+    attributes.iter().find(|attribute| attribute.key == key)?.value.as_ref()?.value.as_ref()
+}
+
+fn text(attributes: &[KeyValue], key: &str) -> String {
+    match attribute(attributes, key) {
+        Some(Value::StringValue(text)) => text.clone(),
+        other => panic!("{key} is {other:?}"),
+    }
+}
+
+fn number(span: &Span, key: &str) -> i64 {
+    match attribute(&span.attributes, key) {
+        Some(Value::IntValue(number)) => *number,
+        other => panic!("{key} is {other:?}"),
+    }
+}
+
+fn hex(id: &[u8]) -> String {
+    id.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+fn named<'a>(spans: &'a [Span], name: &str) -> &'a Span {
+    spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("no {name} in {spans:#?}"))
+}
+
+/// Publishes `text` in the lobby for somebody whose trace is [`TRACE`].
+async fn publish_traced(server: &Server, text: &'static str, traceparent: String) -> u16 {
+    let request = reqwest::Client::new().post(server.url("/api/v1/rooms/lobby/messages"));
+    let request = request.header("traceparent", traceparent).body(text);
+    soon(request.send()).await.expect("an answer").status().as_u16()
+}
+
+#[tokio::test]
+async fn a_publish_is_a_span_in_the_callers_trace_and_links_to_the_commit_that_stored_it() {
+    let collector = Collector::start().await;
+    let server = Server::start(&["--otlp-endpoint", &collector.address]);
+    assert_eq!(publish_traced(&server, "hello", traceparent(true)).await, 201);
+    let spans = collector.rest(server).await;
+    let request = named(&spans, "POST /api/v1/rooms/{room}/messages");
+    assert_eq!((hex(&request.trace_id), hex(&request.parent_span_id)), (TRACE.to_owned(), PARENT.to_owned()));
+    assert_eq!(request.kind(), SpanKind::Server);
+    assert_eq!(number(request, "http.response.status_code"), 201);
+    assert_eq!(text(&request.attributes, "http.request.method"), "POST");
+    assert_eq!(text(&request.attributes, "http.route"), "/api/v1/rooms/{room}/messages");
+    assert_eq!(text(&request.attributes, "url.path"), "/api/v1/rooms/lobby/messages");
+    assert_eq!(text(&request.attributes, "client.address"), "127.0.0.1");
+    let publish = named(&spans, "publish");
+    assert_eq!((&publish.trace_id, &publish.parent_span_id), (&request.trace_id, &request.span_id));
+    assert_eq!(text(&publish.attributes, "messaging.destination.name"), "lobby");
+    assert_eq!(number(publish, "fanfare.offset"), 1);
+    let commit = named(&spans, "commit");
+    assert_eq!(number(commit, "db.operation.batch.size"), 1);
+    let links: Vec<_> = publish.links.iter().map(|link| (&link.trace_id, &link.span_id)).collect();
+    assert_eq!(links, [(&commit.trace_id, &commit.span_id)]);
+    for span in [request, publish, commit] {
+        assert!(span.start_time_unix_nano <= span.end_time_unix_nano, "{span:?}");
+    }
+    // It is stored, and so durable, before the publish ends.
+    assert!(publish.start_time_unix_nano <= commit.end_time_unix_nano);
+    assert!(commit.end_time_unix_nano <= publish.end_time_unix_nano);
+}
+
+#[tokio::test]
+async fn a_websocket_is_a_handshake_publishes_and_a_life_and_no_span_says_who_spoke_or_what() {
+    let mut collector = Collector::start().await;
+    let server = Server::start(&["--otlp-endpoint", &collector.address]);
+    let mut ann = server.join("ann-of-cleves").await;
+    ann.send("green sleeves").await;
+    assert_eq!(ann.text().await, "green sleeves");
+    let publish = collector.next("publish").await;
+    assert_eq!((publish.parent_span_id.len(), number(&publish, "fanfare.offset")), (0, 1));
+    until(&server, "fanfare_spans_total{result=\"refused\"}", 0).await;
+    assert!(figure(&server, "fanfare_spans_total{result=\"exported\"}").await > 0);
+    ann.leave().await;
+    let life = collector.next("connection").await;
+    assert_eq!(text(&life.attributes, "fanfare.end"), "client");
+    assert_eq!(text(&life.attributes, "network.protocol.name"), "websocket");
+    assert_eq!(number(&life, "fanfare.connection"), 1);
+    assert!(life.start_time_unix_nano < publish.end_time_unix_nano);
+    let mut bob = server.join("bob").await;
+    let rest = soon(async {
+        let rest = collector.rest(server).await;
+        assert_eq!(bob.close_code().await, 1001);
+        rest
+    });
+    let rest = rest.await;
+    assert_eq!(number(named(&rest, "GET /ws"), "http.response.status_code"), 101);
+    assert_eq!(text(&named(&rest, "connection").attributes, "fanfare.end"), "1001");
+    for span in rest.iter().chain([&publish, &life]) {
+        let all = format!("{span:?}");
+        assert!(!["ann-of-cleves", "green sleeves", "id=bob"].iter().any(|word| all.contains(word)), "{all}");
+    }
+}
+
+#[tokio::test]
+async fn a_caller_decides_whether_it_is_traced_and_the_ratio_for_all_others() {
+    let collector = Collector::start().await;
+    let server = Server::start(&["--otlp-endpoint", &collector.address, "--otlp-sample", "0"]);
+    publish(&server, "lobby", "nobody asked").await;
+    assert_eq!(publish_traced(&server, "not this", traceparent(false)).await, 201);
+    assert_eq!(publish_traced(&server, "this", traceparent(true)).await, 201);
+    let spans = collector.rest(server).await;
+    let mut names: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
+    names.sort_unstable();
+    assert_eq!(names, ["POST /api/v1/rooms/{room}/messages", "publish"]);
+    assert!(spans.iter().all(|span| hex(&span.trace_id) == TRACE));
+    let collector = Collector::start().await;
+    let server = Server::start(&["--otlp-endpoint", &collector.address]);
+    assert_eq!(publish_traced(&server, "not this either", traceparent(false)).await, 201);
+    let spans = collector.rest(server).await;
+    assert!(spans.iter().all(|span| hex(&span.trace_id) != TRACE), "{spans:#?}");
+}
+
+#[tokio::test]
+async fn a_failure_of_ours_is_an_error_and_a_refusal_is_none() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let collector = Collector::start().await;
+    let mut command = program();
+    command
+        .env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
+        .arg("--data")
+        .arg(folder.path());
+    let server = Server::start_by(&mut command, &["--otlp-endpoint", &collector.address, "--max-rooms", "1"]);
+    // Nobody else finds a room while it is here.
+    let _ann = server.join_with("room=first&id=ann").await;
+    let post = |room: &str| {
+        let url = server.url(&format!("/api/v1/rooms/{room}/messages"));
+        soon(reqwest::Client::new().post(url).body("x").send())
+    };
+    assert_eq!(post("second").await.expect("an answer").status(), 503);
+    assert_eq!(post("No-Room").await.expect("an answer").status(), 400);
+    let spans = collector.rest(server).await;
+    let of = |status| {
+        let is_it = |span: &&Span| {
+            span.name.starts_with("POST ") && number(span, "http.response.status_code") == status
+        };
+        let span = spans.iter().find(is_it).unwrap_or_else(|| panic!("no {status} in {spans:#?}"));
+        (span.status.clone().unwrap_or_default().code(), attribute(&span.attributes, "error.type").is_some())
+    };
+    assert_eq!(of(503), (StatusCode::Error, true));
+    assert_eq!(of(400), (StatusCode::Unset, false));
+}
+
+#[tokio::test]
+async fn a_collector_that_is_not_there_costs_nothing_but_one_line_of_the_log() {
+    let nobody = TcpListener::bind("127.0.0.1:0").await.and_then(|free| free.local_addr()).expect("a port");
+    let server = Server::start(&["--otlp-endpoint", &format!("http://{nobody}")]);
+    for _ in 0..2 {
+        publish(&server, "lobby", "still stored").await;
+        soon(async {
+            let refused = figure(&server, "fanfare_spans_total{result=\"refused\"}").await;
+            while figure(&server, "fanfare_spans_total{result=\"refused\"}").await == refused {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+    server.signal("TERM");
+    let (status, log) = server.end().await;
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert_eq!(log.matches("the collector takes no spans").count(), 1, "{log}");
+}
+
+#[tokio::test]
+async fn a_collector_that_never_answers_holds_nobody_up_and_what_finds_no_room_is_counted() {
+    // The kernel takes connections for it, and that is all.
+    let silent = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = format!("http://{}", silent.local_addr().expect("an address"));
+    let server = Server::start(&["--otlp-endpoint", &address, "--connect-rate", "0"]);
+    let client = reqwest::Client::new();
+    soon(async {
+        while figure(&server, "fanfare_spans_total{result=\"dropped\"}").await == 0 {
+            for _ in 0..500 {
+                let answer = client.get(server.url("/nothing")).send().await.expect("an answer");
+                assert_eq!(answer.status(), 404);
+            }
+        }
+    })
+    .await;
+    publish(&server, "lobby", "as if nothing were").await;
+    let began = Instant::now();
+    server.signal("TERM");
+    let (status, log) = server.end().await;
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert!(began.elapsed() < Duration::from_secs(10), "it ended after {:?}", began.elapsed());
+}
