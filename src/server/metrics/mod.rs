@@ -3,18 +3,20 @@
 //! Every way to lose, refuse or close has a code, and each code a counter that is there from the start, at 0.
 //! Nothing is counted for each delivery: a pass over a room's readers is counted once, when it is over.
 
+mod meters;
 mod table;
 
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge, histogram};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 
 use crate::protocol::CloseCode;
 use crate::protocol::ErrorCode;
 use crate::protocol::GapReason;
+use meters::Meters;
 use table::*;
 
 /// How often samples of histograms are added up: until then each is kept.
@@ -128,25 +130,33 @@ impl Published {
 
 /// So many messages were published, with this result.
 pub fn published(messages: usize, result: Published) {
-    if messages > 0 {
-        counter!(PUBLISHED, "result" => result.label()).increment(messages as u64);
+    if messages > 0
+        && let Some(counter) = Meters::get().and_then(|meters| meters.published(result))
+    {
+        counter.increment(messages as u64);
     }
 }
 
 /// The store answered a publish after `took`.
 pub fn answered(took: Duration) {
-    histogram!(ACK).record(took);
+    if let Some(meters) = Meters::get() {
+        meters.ack.record(took);
+    }
 }
 
 /// All readers of a room were handed what was stored `took` ago.
 pub fn fanned_out(took: Duration) {
-    histogram!(FAN_OUT).record(took);
+    if let Some(meters) = Meters::get() {
+        meters.fan_out.record(took);
+    }
 }
 
 /// A commit of so many messages took so long.
 pub fn committed(took: Duration, messages: usize) {
-    histogram!(COMMIT).record(took);
-    histogram!(COMMIT_MESSAGES).record(messages as f64);
+    if let Some(meters) = Meters::get() {
+        meters.commit.record(took);
+        meters.commit_messages.record(messages as f64);
+    }
 }
 
 /// A commit failed.
@@ -280,17 +290,11 @@ fn describe() {
     for reason in [GapReason::Expired, GapReason::Lagged] {
         counter!(GAPS, "reason" => reason.as_str()).increment(0);
     }
-    for result in Published::ALL {
-        counter!(PUBLISHED, "result" => result.label()).increment(0);
-    }
     for result in Spans::ALL {
         spans(0, result);
     }
     for name in [CATCH_UPS, STORE_ERRORS] {
         counter!(name).increment(0);
     }
-    for name in [ACK, FAN_OUT, COMMIT, COMMIT_MESSAGES] {
-        // It is there from the start, with nothing in it.
-        let _empty = histogram!(name);
-    }
+    Meters::install();
 }

@@ -56,7 +56,11 @@ impl MemoryStore {
                 keys: KeyWindow::new(self.retention.keys),
             }))
         };
-        lock(&self.rooms).entry(name.clone()).or_insert_with(new).clone()
+        let mut rooms = lock(&self.rooms);
+        match rooms.get(name) {
+            Some(room) => room.clone(),
+            None => rooms.entry(name.clone()).or_insert_with(new).clone(),
+        }
     }
 }
 
