@@ -19,7 +19,7 @@ watch: ## Develop: rebuild and reload on every change
 build: ## Build the server and the page, optimised
 	@scripts/build.sh release
 
-dist: ## Make dist/: the program and its site folder, to be copied anywhere
+dist: ## Make dist/: the program and its site folder, and one file with both, to be copied anywhere
 	@scripts/dist.sh
 
 deb: ## Make a Debian package of it: dist/fanfare_….deb

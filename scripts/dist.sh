@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# Makes dist/: the program `fanfare`, `site/` beside it, and the digests of all of it. Runs from anywhere, needs no
-# variable. `dist.sh deb` makes a Debian package of it too; `dist.sh check` builds all of it a second time, elsewhere,
-# and fails unless every byte is the same.
+# Makes dist/: the program `fanfare` with `site/` beside it, `fanfare-one` with the site inside, and the digests of all of
+# it. Runs from anywhere, needs no variable. `dist.sh deb` makes a Debian package of it too; `dist.sh check` builds all of
+# it a second time, elsewhere, and fails unless every byte is the same.
 #
 # Reproducible: nothing of this machine, this folder or this moment goes into it; the commit does.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
@@ -34,6 +34,7 @@ build() {
   find "$out.new/site/pkg" -name '*.d.ts*' -delete
   # Packed anew: the ones that come with the build have the time in them.
   find "$out.new/site" -name '*.gz' | while read -r packed; do gzip -9 -n -c "${packed%.gz}" >"$packed"; done
+  scripts/pack.sh "$out.new/fanfare" "$out.new/site" "$out.new/fanfare-one"
   (cd "$out.new" && find . -type f ! -name SHA256SUMS -print0 | sort -z | xargs -0 sha256sum >SHA256SUMS)
   rm -rf "$out"
   mv "$out.new" "$out"

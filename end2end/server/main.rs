@@ -51,6 +51,8 @@ mod observe;
 mod hostile;
 /// What those clients do.
 mod attack;
+/// The page's files, in a folder and inside the program.
+mod site;
 /// Which pages may ask.
 mod origin;
 /// Under which names the server is asked.

@@ -6,6 +6,7 @@ use clap::ArgMatches;
 
 use crate::cli::{Failure, settings};
 use crate::server::config::{Config, SETTINGS};
+use crate::server::files::Files;
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let raw = settings::collect(matches)?;
@@ -14,8 +15,11 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     for setting in SETTINGS {
         let mut given = raw.get(setting.name);
         if setting.name == "site" && given.is_empty() {
-            let _closed =
-                writeln!(out, "{} = {:?} # default", setting.name, config.site.display().to_string());
+            let _closed = match &config.site {
+                Files::Folder(folder) => writeln!(out, "site = {folder:?} # default"),
+                // No value would say so.
+                Files::Inside(_) => writeln!(out, "# site: inside the program"),
+            };
         }
         let Some(last) = given.pop() else { continue };
         let source = last.source.clone();

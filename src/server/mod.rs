@@ -9,6 +9,7 @@
 //! - `moderation` who is kept out, and which rooms are closed, as operators decided.
 //! - `metrics` what is counted.
 //! - `release` which program this is.
+//! - `files` the page's files, in a folder or inside the program.
 //! - `spans` what is traced, and how that leaves the process.
 //! - `store` what keeps publications: numbers them, reads them back.
 //! - `hub` the registry: rooms and connections brought together. No sockets, no HTTP.
@@ -24,6 +25,7 @@ pub mod auth;
 pub mod moderation;
 pub mod metrics;
 pub mod release;
+pub mod files;
 pub mod spans;
 pub mod store;
 pub mod hub;
@@ -151,7 +153,7 @@ impl Server {
         // Rendering spawns; without an executor Leptos panics. A second call in one process changes nothing.
         let _already = any_spawner::Executor::init_tokio();
         raise_file_limit(&config);
-        let site = Site::open(&config.site, config.listen);
+        let site = Site::open(config.site, config.listen);
         let hub = Hub::new(config.hub, store.clone(), moderation.clone());
         // Which names they answer to depends on who can reach them.
         let reach = |listener: &TcpListener| listener.local_addr().unwrap_or(config.listen).ip();

@@ -18,6 +18,7 @@ use std::time::Duration;
 use crate::server::auth::{Proxies, Verifier, WebSettings};
 use crate::server::config::limits::Limits;
 use crate::server::config::reading::Reading;
+use crate::server::files::Files;
 use crate::server::hub::HubSettings;
 use crate::server::session::{QuotaRates, Rate};
 use crate::server::spans::ExportSettings;
@@ -47,8 +48,8 @@ pub struct Config {
     pub listen: SocketAddr,
     /// Health and readiness; `None` if turned off.
     pub ops_listen: Option<SocketAddr>,
-    /// The site folder.
-    pub site: PathBuf,
+    /// The page's files.
+    pub site: Files,
     /// Time for a whole request head.
     pub header_timeout: Duration,
     /// New connections from one address.
@@ -94,7 +95,7 @@ impl Config {
         // Each is read before any is looked at: one mistake must not hide another.
         let listen = reading.value("listen", value::address);
         let ops_listen = reading.value("ops-listen", value::address_or_off);
-        let site = reading.value("site", value::site_folder);
+        let site = reading.value("site", value::site);
         let limits = limits::read(reading);
         let data = reading.value("data", value::folder);
         let store = storage::read(reading, data.as_deref());

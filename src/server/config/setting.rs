@@ -40,7 +40,12 @@ pub const SETTINGS: &[Setting] = &[
         "127.0.0.1:12346",
         "Where /healthz, /readyz, /metrics, /version and the operator's calls are; 'off' turns it off",
     ),
-    one("site", "FOLDER", "", "The page's files [default: 'site' beside the program, else target/site]"),
+    one(
+        "site",
+        "FOLDER",
+        "",
+        "The page's files [default: those inside the program, else 'site' beside it, else target/site]",
+    ),
     one(
         "store",
         "STORE",

@@ -9,6 +9,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::server::auth::{Anonymous, KeyError, KeySet, Origin, ProxyHeader, PublicHost};
 use crate::server::config::LogFormat;
+use crate::server::files::Files;
 
 /// Splits `text` where its digits end.
 fn number_and_unit(text: &str) -> Option<(u64, &str)> {
@@ -90,14 +91,14 @@ pub(super) fn address_or_off(text: &str) -> Result<Option<SocketAddr>, &'static 
     address(text).map(Some).map_err(|_| "'off', or an IP address and a port, like 127.0.0.1:12346")
 }
 
-/// The folder named, else `site` beside the program, else the one that a build makes.
-pub(super) fn site_folder(text: &str) -> Result<PathBuf, &'static str> {
-    if !text.is_empty() {
-        let folder = PathBuf::from(text);
-        return if folder.is_dir() { Ok(folder) } else { Err("a folder that exists") };
+/// The folder named, else what belongs to the program.
+pub(super) fn site(text: &str) -> Result<Files, &'static str> {
+    if text.is_empty() {
+        return Files::of_this_program()
+            .map_err(|_| "a folder, as what is inside the program cannot be read");
     }
-    let beside = std::env::current_exe().ok().and_then(|program| Some(program.parent()?.join("site")));
-    Ok(beside.filter(|folder| folder.is_dir()).unwrap_or_else(|| PathBuf::from("target/site")))
+    let folder = PathBuf::from(text);
+    if folder.is_dir() { Ok(Files::Folder(folder)) } else { Err("a folder that exists") }
 }
 
 pub(super) fn folder(text: &str) -> Result<PathBuf, &'static str> {

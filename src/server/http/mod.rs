@@ -12,6 +12,7 @@ mod caller;
 mod error;
 mod extract;
 mod ops;
+mod packed;
 mod page;
 mod router;
 mod site;

@@ -4,36 +4,28 @@
 //! so a browser that has them never asks again. A page that an older server rendered asks for names that this
 //! one does not have, and is told so, rather than given what does not fit together.
 
-use std::fs;
-use std::io;
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
 
 use axum::Router;
 use axum::handler::HandlerWithoutStateExt;
 use axum::http::{HeaderValue, Response, header};
 use leptos::config::{Env, LeptosOptions};
-use sha1::{Digest, Sha1};
 use tower::ServiceBuilder;
 use tower_http::services::ServeDir;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tracing::warn;
 
+use crate::server::files::{Files, PKG};
 use crate::server::http::State;
-use crate::server::http::error;
+use crate::server::http::{error, packed};
 
-/// The folder of what cargo-leptos builds, in the site folder and in addresses.
-const PKG: &str = "pkg";
 /// `cargo leptos watch` says by this variable where its reload socket is.
 const RELOAD_PORT_VARIABLE: &str = "LEPTOS_RELOAD_PORT";
-/// Bytes of the digest that make a version: no two builds of one program share so many.
-const VERSION_BYTES: usize = 8;
 
-/// Where the page's files are.
+/// The page's files, as browsers are given them.
 #[derive(Clone, Debug)]
 pub struct Site {
-    /// The site folder, with `pkg` in it.
-    root: PathBuf,
+    files: Files,
     /// What Leptos needs to know to name them.
     pub(super) leptos: LeptosOptions,
     /// Another source that the page may connect to: the reload socket of `cargo leptos watch`.
@@ -43,18 +35,17 @@ pub struct Site {
 }
 
 impl Site {
-    /// The site in the folder `root`, of a server that listens at `listen`.
-    pub fn open(root: &Path, listen: SocketAddr) -> Self {
+    /// The site of `files`, of a server that listens at `listen`.
+    pub fn open(files: Files, listen: SocketAddr) -> Self {
         let reload_port = std::env::var(RELOAD_PORT_VARIABLE).ok().and_then(|port| port.parse::<u32>().ok());
         let is_watched = std::env::var_os("LEPTOS_WATCH").is_some();
-        let version = (!is_watched).then(|| version(&root.join(PKG))).and_then(|version| {
+        let version = (!is_watched).then(|| files.version()).and_then(|version| {
             let why = "no page files here: the page will show but not come alive (--site)";
-            version.inspect_err(|error| warn!(site = %root.display(), %error, "{why}")).ok()
+            version.inspect_err(|error| warn!(site = %files, %error, "{why}")).ok()
         });
         let pkg = version.as_ref().map_or_else(|| PKG.to_owned(), |version| format!("{PKG}/{version}"));
         let leptos = LeptosOptions::builder()
             .output_name("fanfare")
-            .site_root(root.to_string_lossy().into_owned())
             .site_pkg_dir(pkg)
             .site_addr(listen)
             .reload_port(reload_port.unwrap_or_default())
@@ -62,12 +53,12 @@ impl Site {
             .build();
         // Under whatever name the page was opened.
         let reload = reload_port.filter(|_| is_watched).map(|port| format!("ws://*:{port}"));
-        Self { root: root.to_owned(), leptos, reload, version }
+        Self { files, leptos, reload, version }
     }
 
     /// Every file by its own name.
     pub(super) fn files(&self) -> Router {
-        serve(self.root.clone())
+        self.serve("")
     }
 
     /// The files that the page loads, by names that always mean the same.
@@ -80,29 +71,26 @@ impl Site {
         };
         let kept = ServiceBuilder::new()
             .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, keep))
-            .service(serve(self.root.join(PKG)));
+            .service(self.serve("pkg/"));
         Router::new().nest_service(&format!("/{PKG}/{version}"), kept)
     }
-}
 
-fn serve(folder: PathBuf) -> Router {
-    let files =
-        ServeDir::new(folder).precompressed_br().precompressed_gzip().append_index_html_on_directories(false);
-    Router::new().fallback_service(files.fallback(error::not_found.into_service()))
-}
-
-/// A digest of the files in `folder`, their names among it.
-fn version(folder: &Path) -> io::Result<String> {
-    let mut files = fs::read_dir(folder)?.map(|entry| Ok(entry?.path())).collect::<io::Result<Vec<_>>>()?;
-    files.sort();
-    let mut digest = Sha1::new();
-    // What a browser runs or is styled by; packed forms and declarations follow from these.
-    let is_loaded = |file: &&PathBuf| {
-        file.extension().is_some_and(|kind| ["css", "js", "wasm"].iter().any(|loaded| kind == *loaded))
-    };
-    for file in files.iter().filter(is_loaded) {
-        digest.update(file.file_name().unwrap_or_default().as_encoded_bytes());
-        digest.update(fs::read(file)?);
+    /// The files in `folder`, which is empty or ends with `/`.
+    fn serve(&self, folder: &'static str) -> Router {
+        let files = match &self.files {
+            Files::Inside(archive) => packed::serve(archive.clone(), folder),
+            Files::Folder(root) => {
+                let files = ServeDir::new(root.join(folder))
+                    .precompressed_br()
+                    .precompressed_gzip()
+                    .append_index_html_on_directories(false);
+                Router::new().fallback_service(files.fallback(error::not_found.into_service()))
+            }
+        };
+        // Packed or not: whoever keeps one for others must not give it to those who cannot unpack it.
+        files.layer(SetResponseHeaderLayer::overriding(
+            header::VARY,
+            HeaderValue::from_static("Accept-Encoding"),
+        ))
     }
-    Ok(digest.finalize().iter().take(VERSION_BYTES).map(|byte| format!("{byte:02x}")).collect())
 }

@@ -1,0 +1,190 @@
+//! The page's files, in a folder and inside the program: browsers must not see a difference.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use reqwest::header::HeaderMap;
+use reqwest::{Method, StatusCode};
+use tempfile::TempDir;
+
+use crate::harness::{Server, program, soon};
+
+/// A site of two forms: as it is, and packed. What is packed need not be what it says it is.
+const SITE: &[(&str, &str)] = &[
+    ("favicon.svg", "<svg/>"),
+    ("robots.txt", "User-agent: *"),
+    ("pkg/fanfare.css", "body {}"),
+    ("pkg/fanfare.js", "run()"),
+    ("pkg/fanfare.js.br", "run, small"),
+    ("pkg/fanfare.js.gz", "run, less small"),
+    ("pkg/fanfare.wasm", "\0asm"),
+    ("pkg/fanfare.wasm.br", "asm, small"),
+];
+
+/// A folder with the site in it, and the program with the site in it.
+struct Both {
+    folder: TempDir,
+}
+
+impl Both {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        for (path, text) in SITE {
+            let path = folder.path().join("site").join(path);
+            fs::create_dir_all(path.parent().expect("a folder")).expect("it can be made");
+            fs::write(path, text).expect("it can be written");
+        }
+        let pack = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/pack.sh");
+        let mut packing = Command::new(pack);
+        packing
+            .arg(env!("CARGO_BIN_EXE_fanfare"))
+            .arg(folder.path().join("site"))
+            .arg(folder.path().join("one"));
+        assert!(packing.status().expect("bash runs").success());
+        Self { folder }
+    }
+
+    fn site(&self) -> PathBuf {
+        self.folder.path().join("site")
+    }
+
+    /// The program with the site inside, where no other site is.
+    fn one(&self) -> Command {
+        let mut command = Command::new(self.folder.path().join("one"));
+        for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FANFARE_")) {
+            command.env_remove(name);
+        }
+        command.current_dir("/").arg("--data").arg(self.folder.path().join("data"));
+        command
+    }
+}
+
+/// What a browser sees of an answer.
+#[derive(Debug, PartialEq, Eq)]
+struct Seen {
+    status: StatusCode,
+    headers: Vec<Option<String>>,
+    body: Vec<u8>,
+}
+
+async fn ask(
+    server: &Server,
+    method: Method,
+    path: &str,
+    headers: &[(&'static str, &str)],
+) -> (Seen, HeaderMap) {
+    let request = reqwest::Client::new().request(method, server.url(path));
+    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    let answer = soon(request.send()).await.expect("an answer");
+    let (status, all) = (answer.status(), answer.headers().clone());
+    let said = |name| all.get(name).map(|value| value.to_str().expect("text").to_owned());
+    let headers = [
+        "content-type",
+        "content-encoding",
+        "content-length",
+        "content-security-policy",
+        "cache-control",
+        "vary",
+        "x-content-type-options",
+    ]
+    .map(said);
+    let body = soon(answer.bytes()).await.expect("a body").to_vec();
+    (Seen { status, headers: headers.into(), body }, all)
+}
+
+/// Under which path the page loads its files.
+async fn package(server: &Server) -> String {
+    let page = soon(reqwest::get(server.url("/"))).await.expect("an answer");
+    let page = soon(page.text()).await.expect("text");
+    let start = page.find("/pkg/").unwrap_or_else(|| panic!("{page}"));
+    let version = page[start + "/pkg/".len()..].split('/').next().expect("a part");
+    format!("/pkg/{version}")
+}
+
+#[tokio::test]
+async fn files_inside_the_program_are_answered_as_those_of_a_folder() {
+    let both = Both::new();
+    let folder = Server::start(&["--site", both.site().to_str().expect("text")]);
+    let inside = Server::start_by(&mut both.one(), &[]);
+    let package = package(&folder).await;
+    assert_eq!(self::package(&inside).await, package, "the same bytes have the same names");
+    let versioned =
+        ["fanfare.js", "fanfare.css", "fanfare.wasm", "nothing.js"].map(|name| format!("{package}/{name}"));
+    let own_names =
+        ["/favicon.svg", "/robots.txt", "/pkg/fanfare.js", "/nothing", "/pkg", "/%2e%2e/Cargo.toml"];
+    let mut found = 0;
+    for path in versioned.iter().map(String::as_str).chain(own_names) {
+        for accepted in ["identity", "gzip", "gzip, deflate, br"] {
+            for method in [Method::GET, Method::HEAD] {
+                let headers = [("accept-encoding", accepted)];
+                let (expected, _) = ask(&folder, method.clone(), path, &headers).await;
+                let (seen, _) = ask(&inside, method.clone(), path, &headers).await;
+                assert_eq!(seen, expected, "{method} {path}, {accepted}");
+                found += usize::from(seen.status.is_success());
+            }
+        }
+    }
+    assert_eq!(found, 6 * 3 * 2);
+    let (seen, headers) = ask(&inside, Method::GET, &versioned[0], &[("accept-encoding", "gzip, br")]).await;
+    assert_eq!(
+        (seen.body, &headers["content-encoding"]),
+        (b"run, small".to_vec(), &"br".parse().expect("a value"))
+    );
+    assert!(headers["cache-control"].to_str().expect("text").contains("immutable"));
+}
+
+#[tokio::test]
+async fn whoever_has_a_file_from_inside_the_program_is_told_so_and_gets_none() {
+    let both = Both::new();
+    let server = Server::start_by(&mut both.one(), &[]);
+    let (_, headers) = ask(&server, Method::GET, "/favicon.svg", &[]).await;
+    let tag = headers["etag"].to_str().expect("text").to_owned();
+    for known in [tag.clone(), format!("\"other\", W/{tag}"), "*".to_owned()] {
+        let (seen, headers) = ask(&server, Method::GET, "/favicon.svg", &[("if-none-match", &known)]).await;
+        assert_eq!((seen.status, seen.body), (StatusCode::NOT_MODIFIED, Vec::new()), "{known}");
+        assert_eq!(headers["etag"].to_str().expect("text"), tag);
+    }
+    let (seen, _) = ask(&server, Method::GET, "/favicon.svg", &[("if-none-match", "\"other\"")]).await;
+    assert_eq!(seen.status, StatusCode::OK);
+    let (packed, plain) = (("accept-encoding", "br"), ("accept-encoding", "identity"));
+    let tags = [
+        ask(&server, Method::GET, "/pkg/fanfare.js", &[packed]).await.1["etag"].clone(),
+        ask(&server, Method::GET, "/pkg/fanfare.js", &[plain]).await.1["etag"].clone(),
+    ];
+    assert_ne!(tags[0], tags[1], "they are not the same bytes");
+    let (seen, _) = ask(&server, Method::POST, "/favicon.svg", &[]).await;
+    assert_eq!(seen.status, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+#[tokio::test]
+async fn a_folder_that_is_named_counts_more_than_what_is_inside() {
+    let both = Both::new();
+    let other = tempfile::tempdir().expect("a folder");
+    fs::write(other.path().join("robots.txt"), "another").expect("it can be written");
+    let server = Server::start_by(&mut both.one(), &["--site", other.path().to_str().expect("text")]);
+    assert_eq!(ask(&server, Method::GET, "/robots.txt", &[]).await.0.body, b"another");
+    let mut check = Command::new(both.folder.path().join("one"));
+    let said = check.arg("check-config").output().expect("it runs").stdout;
+    assert!(String::from_utf8_lossy(&said).contains("# site: inside the program\n"));
+}
+
+#[test]
+fn the_same_program_and_site_are_packed_into_the_same_bytes() {
+    let (one, other) = (Both::new(), Both::new());
+    let read = |both: &Both| fs::read(both.folder.path().join("one")).expect("it is there");
+    assert!(read(&one) == read(&other));
+}
+
+#[test]
+fn what_is_inside_and_damaged_is_a_mistake_and_not_another_site() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let damaged = folder.path().join("damaged");
+    let damage = "cp \"$0\" \"$1\" && printf 'ffffffffffffffff%s' fanfare-site-tar >>\"$1\"";
+    let made = Command::new("bash").args(["-c", damage]).arg(program().get_program()).arg(&damaged).status();
+    assert!(made.expect("bash runs").success());
+    let said = Command::new(&damaged).arg("check-config").output().expect("it runs");
+    let errors = String::from_utf8_lossy(&said.stderr).into_owned();
+    assert_eq!(said.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("--site") && errors.contains("inside the program"), "{errors}");
+}
