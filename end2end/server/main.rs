@@ -87,6 +87,8 @@ mod documentation;
 mod snippets;
 /// Behind the proxies that people use.
 mod proxies;
+/// The container, the unit and the package.
+mod deploy;
 /// Service managers: readiness, sockets that are passed, restarts.
 mod supervisor;
 /// The clients on the command line.
