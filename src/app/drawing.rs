@@ -2,16 +2,32 @@
 //!
 //! A row is drawn once. When its value changes, only what is different is changed in place, so that a screen
 //! reader does not hear it twice; when it comes to stand elsewhere, it is moved; what stays is not looked at.
+//!
+//! A new row is a copy of an earlier one of its shape, changed where it is different: nearly all rows are of two or
+//! three shapes, and each call into the browser that is saved counts when hundreds come in a second.
 
+use leptos::wasm_bindgen::JsCast;
 use leptos::web_sys;
 
 use super::markup::Element;
+
+/// Rows that are remembered to be copied: a message with its sender and without, one's own, a gap, and the same with
+/// a link or two.
+const MOST_PATTERNS: usize = 8;
 
 /// The rows in one element of the document.
 #[derive(Debug)]
 pub struct Drawing<T> {
     parent: web_sys::Element,
     rows: Vec<Drawn<T>>,
+    patterns: Vec<Pattern>,
+}
+
+/// A row that stands nowhere, so it is and stays what its markup says.
+#[derive(Debug)]
+struct Pattern {
+    markup: Element,
+    element: web_sys::Element,
 }
 
 #[derive(Debug)]
@@ -25,7 +41,7 @@ impl<T: PartialEq> Drawing<T> {
     /// Of nothing, in `parent`, whatever the server has rendered there.
     pub fn new(parent: web_sys::Element) -> Self {
         parent.set_text_content(None);
-        Self { parent, rows: Vec::new() }
+        Self { parent, rows: Vec::new(), patterns: Vec::new() }
     }
 
     /// Draws `values`, each as `markup` has it. Those of one `id` are one row.
@@ -43,7 +59,7 @@ impl<T: PartialEq> Drawing<T> {
             let is_kept = kept.is_some();
             let drawn = kept.or_else(|| {
                 let markup = markup(&value);
-                markup.build().map(|element| (markup, element))
+                self.build(&markup).map(|element| (markup, element))
             });
             let Some((markup, element)) = drawn else { continue };
             if stays && is_kept {
@@ -60,6 +76,25 @@ impl<T: PartialEq> Drawing<T> {
             gone.element.remove();
         }
     }
+
+    /// A new row.
+    fn build(&mut self, markup: &Element) -> Option<web_sys::Element> {
+        let size = markup.size();
+        if let Some(pattern) = self.patterns.iter().find(|pattern| pattern.markup.size() == size) {
+            let element = copy(&pattern.element)?;
+            return pattern.markup.patch(&element, markup).then_some(element);
+        }
+        let element = markup.build()?;
+        if self.patterns.len() < MOST_PATTERNS {
+            self.patterns.push(Pattern { markup: markup.clone(), element: copy(&element)? });
+        }
+        Some(element)
+    }
+}
+
+/// Fails only for what is no element.
+fn copy(element: &web_sys::Element) -> Option<web_sys::Element> {
+    element.clone_node_with_deep(true).ok()?.dyn_into().ok()
 }
 
 impl<T: PartialEq> Drawn<T> {

@@ -54,6 +54,15 @@ impl Element {
         self
     }
 
+    /// How many elements and texts it is made of: what is of one shape is of one size.
+    pub fn size(&self) -> usize {
+        let sizes = self.children.iter().map(|child| match child {
+            Node::Element(element) => element.size(),
+            Node::Text(_) => 1,
+        });
+        1 + sizes.sum::<usize>()
+    }
+
     /// As HTML.
     pub fn to_html(&self) -> String {
         let mut html = String::new();

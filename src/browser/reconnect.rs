@@ -23,8 +23,8 @@ use crate::protocol::Token;
 const PACE: Duration = Duration::from_millis(50);
 
 /// Most frames in one report, so that each leaves the page time for its reader: drawing so many rows takes a
-/// machine that is four times slower than ours a tenth of a second.
-const MOST_AT_ONCE: usize = 50;
+/// machine that is four times slower than ours a twentieth of a second.
+const MOST_AT_ONCE: usize = 25;
 
 /// What the page wants of the connection.
 #[derive(Clone, Debug)]

@@ -3,7 +3,8 @@
 //!
 //! It has three children: empty space, the rows, and empty space again, which stands in for rows that are not
 //! drawn. By size, not by message: whatever moves things (a new row, older ones, a growing composer, a turned
-//! phone) is one change, seen before it is painted.
+//! phone) is one change, seen before it is painted, and not earlier: until then the browser need not lay anything out,
+//! and is free for what its reader does.
 //!
 //! Only someone who goes up leaves the end. The browser goes up by itself where content or surroundings
 //! shrink, and its event may come when there is more content again; so while sizes change, only what follows
@@ -50,6 +51,8 @@ struct Kept {
     rows: Element,
     pinned: Cell<bool>,
     by_hand: Cell<bool>,
+    /// Rows came or went since the last frame.
+    is_due: Cell<bool>,
     /// `scrollTop`, `scrollHeight` and `clientHeight` as they were last.
     last: Cell<(i32, (i32, i32))>,
     /// Rows that are seen, and how far below the top of the view they begin.
@@ -68,6 +71,7 @@ impl Keeper {
             rows,
             pinned: Cell::new(true),
             by_hand: Cell::new(false),
+            is_due: Cell::new(false),
             last: Cell::default(),
             anchors: RefCell::default(),
             goal: RefCell::default(),
@@ -123,16 +127,30 @@ impl Kept {
         touched.forget();
 
         let kept = self.clone();
-        let changed = Closure::<dyn Fn()>::new(move || kept.settle());
-        let callback = changed.as_ref().unchecked_ref();
-        if let Ok(observer) = ResizeObserver::new(callback) {
+        let resized = Closure::<dyn Fn()>::new(move || kept.settle());
+        if let Ok(observer) = ResizeObserver::new(resized.as_ref().unchecked_ref()) {
             observer.observe(&self.scroller);
             let children = self.scroller.children();
             for child in (0..children.length()).filter_map(|at| children.item(at)) {
                 observer.observe(&child);
             }
         }
-        if let Ok(observer) = MutationObserver::new(callback) {
+        resized.forget();
+
+        // Rows may come and go without a change of size.
+        let kept = self.clone();
+        let framed = Closure::<dyn Fn()>::new(move || {
+            kept.is_due.set(false);
+            kept.settle();
+        });
+        let kept = self.clone();
+        let changed = Closure::<dyn Fn()>::new(move || {
+            if !kept.is_due.replace(true) {
+                // Fails only for a callback that is no function.
+                let _ = leptos::prelude::window().request_animation_frame(framed.as_ref().unchecked_ref());
+            }
+        });
+        if let Ok(observer) = MutationObserver::new(changed.as_ref().unchecked_ref()) {
             let children = MutationObserverInit::new();
             children.set_child_list(true);
             // Fails only for options that observe nothing.
@@ -201,17 +219,7 @@ impl Kept {
     /// Remembers what is seen, and tells it.
     fn remember(&self) {
         let (view, rows) = (self.scroller.get_bounding_client_rect(), self.rows.get_bounding_client_rect());
-        let children = self.rows.children();
-        let (mut first, mut end) = (0, children.length());
-        while first < end {
-            let middle = first.midpoint(end);
-            let is_above = children
-                .item(middle)
-                .is_some_and(|row| row.get_bounding_client_rect().bottom() <= view.top());
-            if is_above { first = middle + 1 } else { end = middle }
-        }
-        let seen = (first..first + ANCHORS).filter_map(|at| children.item(at));
-        *self.anchors.borrow_mut() = seen.map(|row| (row.clone(), self.below_top(&row))).collect();
+        *self.anchors.borrow_mut() = self.seen(view.top());
         // What is seen on the way to a row that is not drawn yet is of no interest.
         if self.goal.borrow().is_some() {
             return;
@@ -222,6 +230,24 @@ impl Kept {
             below: rows.bottom() - view.bottom(),
             rows: rows.height(),
         });
+    }
+
+    /// The first rows that end below `top`, and how far below the top of the view they begin. Whoever follows the
+    /// end holds on to none.
+    fn seen(&self, top: f64) -> Vec<(Element, f64)> {
+        if self.pinned.get() {
+            return Vec::new();
+        }
+        let children = self.rows.children();
+        let (mut first, mut end) = (0, children.length());
+        while first < end {
+            let middle = first.midpoint(end);
+            let is_above =
+                children.item(middle).is_some_and(|row| row.get_bounding_client_rect().bottom() <= top);
+            if is_above { first = middle + 1 } else { end = middle }
+        }
+        let seen = (first..first + ANCHORS).filter_map(|at| children.item(at));
+        seen.map(|row| (row.clone(), self.below_top(&row))).collect()
     }
 
     /// For the style sheet and for screen readers: what is drawn while someone reads back is not news.

@@ -10,6 +10,10 @@ use std::ops::Range;
 /// Rows in the document: a tall screen of single lines, as much again above and below it.
 pub(super) const WINDOW: usize = 150;
 
+/// Rows in the document while the end is followed: a tall screen of them, and a little above it. Whoever goes up has
+/// [`WINDOW`] of them at the first step.
+pub(super) const FOLLOWED: usize = 100;
+
 /// A guess at a row's height, until rows were measured.
 const ROW_HEIGHT: f64 = 32.0;
 
@@ -80,7 +84,7 @@ impl Window {
     /// After changes to a log that has `rows` rows now.
     pub(super) fn settle(&mut self, rows: usize) {
         if self.follows {
-            self.range = rows.saturating_sub(WINDOW)..rows;
+            self.range = rows.saturating_sub(FOLLOWED)..rows;
         }
     }
 
@@ -137,14 +141,14 @@ mod tests {
     fn the_end_is_followed_until_someone_reads_elsewhere() {
         let mut window = Window::default();
         window.settle(1000);
-        assert_eq!(window.range(), 850..1000);
+        assert_eq!(window.range(), 900..1000);
         window.inserted(1000);
         window.settle(1001);
-        assert_eq!(window.range(), 851..1001);
-        assert!(!window.look(sight(&window, 2000.0), 1001), "there is enough above and below");
+        assert_eq!(window.range(), 901..1001);
+        assert!(!window.look(sight(&window, 1000.0), 1001), "there is enough above and below");
         window.inserted(1001);
         window.settle(1002);
-        assert_eq!((window.follows(), window.range()), (false, 851..1002));
+        assert_eq!((window.follows(), window.range()), (false, 901..1002));
     }
 
     #[test]

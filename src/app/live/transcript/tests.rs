@@ -4,7 +4,7 @@ mod reading;
 mod speaking;
 
 use super::super::row::{Reason, Words};
-use super::super::window::WINDOW;
+use super::super::window::{FOLLOWED, WINDOW};
 use super::*;
 use crate::protocol::Body;
 use crate::protocol::ErrorCode;

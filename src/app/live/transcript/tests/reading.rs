@@ -59,15 +59,15 @@ fn what_is_missing_is_loaded_where_the_store_has_it() {
     assert_eq!(page.load(id).send, [ask(250)]);
     assert_eq!(page.load(id).send, [], "it is asked once");
     assert_eq!(shown(&page)[1], "<248 asked>");
-    hear(&mut page, vec![history(150..=249, true)]);
-    assert_eq!(shown(&page)[1..3], ["<148>", "150"]);
-    assert_eq!(page.load(id).send, [ask(150)]);
+    hear(&mut page, vec![history(200..=249, true)]);
+    assert_eq!(shown(&page)[1..3], ["<198>", "200"]);
+    assert_eq!(page.load(id).send, [ask(200)]);
     page.cut_off();
-    assert_eq!(hear(&mut page, vec![welcome(1, 250, Recovery::Resumed)]), [ask(150)]);
-    hear(&mut page, vec![history(50..=149, true)]);
+    assert_eq!(hear(&mut page, vec![welcome(1, 250, Recovery::Resumed)]), [ask(200)]);
+    hear(&mut page, vec![history(100..=199, true)]);
     page.load(id).send.clear();
     // The server's page goes back beyond what is missing.
-    hear(&mut page, vec![history(1..=49, false)]);
+    hear(&mut page, vec![history(1..=99, false)]);
     page.follow();
     assert!(page.search("").is_empty(), "no words find nothing");
     page.find(page.search("1").last().copied());
@@ -137,7 +137,7 @@ fn a_log_that_began_anew_comes_after_all_that_was_shown() {
 fn only_the_end_of_a_long_log_is_drawn_and_the_rest_is_space() {
     let mut page = joined();
     hear(&mut page, (1..=1000).map(|offset| message(offset, &offset.to_string())).collect());
-    assert_eq!(shown(&page), numbers(1001 - WINDOW as u64..=1000));
+    assert_eq!(shown(&page), numbers(1001 - FOLLOWED as u64..=1000));
     let (above, below) = page.spaces();
     assert!(above > 10_000 && below == 0);
     page.find(page.search("417").first().copied());
