@@ -1,24 +1,12 @@
 // The token of a link: out of the address at once, kept for the tab alone, and told in words when it is no good.
 
-import { execFileSync } from 'node:child_process';
-import { mkdtempSync, writeFileSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import path from 'node:path';
-
 import { badge, expect, live, log, say, state, test, texts } from './fixtures.ts';
-import { BINARY, Server } from './server.ts';
-
-const KEY = path.join(mkdtempSync(path.join(tmpdir(), 'fanfare-key-')), 'key');
-writeFileSync(KEY, 'a secret of these tests, long enough for a server', { mode: 0o600 });
+import { KEY, token } from './keys.ts';
+import { Server } from './server.ts';
 
 test.use({ serverArgs: ['--auth-key-file', KEY] });
 
 const NO_TOKEN = /^Come in by a new link/;
-
-function token(sub: string, room: string, expires = '1h'): string {
-  const args = ['token', '--key-file', KEY, '--sub', sub, '--room', room, '--expires', expires];
-  return execFileSync(BINARY, args, { encoding: 'utf8' }).trim();
-}
 
 test('a link lets its holder in under the name of its token, which no address keeps', async ({ visit, server }) => {
   const secret = token('李雷', 'lobby:rw');
@@ -52,6 +40,14 @@ test('without a token the page says so in the language of its reader, and asks n
   await expect(badge(chinese)).toHaveText(/^请用新的链接进入/);
   const elsewhere = await visit(`/r/other#token=${token('ann', 'lobby:rw')}`);
   await expect(badge(elsewhere)).toHaveText('You may not come into this room');
+});
+
+test('a new link in the same tab lets one in again, though the address differs in nothing else', async ({ visit, server }) => {
+  const page = await visit('/r/lobby');
+  await expect(badge(page)).toHaveText(NO_TOKEN);
+  await page.goto(`${server.url}/r/lobby#token=${token('ann', 'lobby:rw')}`);
+  await live(page);
+  expect(page.url()).toBe(`${server.url}/r/lobby`);
 });
 
 test('a token that ends while the page is open is told in words', async ({ visit }) => {

@@ -2,9 +2,13 @@
 //!
 //! A fragment is sent to no server. It is taken out of the address at once, before anyone copies that, and kept for
 //! the tab alone: other tabs and later visits do not have it.
+//!
+//! A new link in the same tab differs in the fragment alone, and for that a browser loads nothing: so the page does.
 
 use leptos::prelude::window;
+use wasm_bindgen::JsCast;
 use wasm_bindgen::JsValue;
+use wasm_bindgen::closure::Closure;
 
 use crate::protocol::Token;
 
@@ -24,6 +28,20 @@ pub fn token() -> Option<Token> {
         return Some(Token::new(token));
     }
     kept?.get_item(KEY).ok()?.map(Token::new)
+}
+
+/// Begins anew whenever another token comes into the address.
+pub fn watch() {
+    let changed = Closure::<dyn Fn()>::new(|| {
+        let location = window().location();
+        if location.hash().is_ok_and(|hash| hash.starts_with(FRAGMENT)) {
+            // Fails only where the page is no longer shown.
+            let _ = location.reload();
+        }
+    });
+    // Fails only for a callback that is no function.
+    let _ = window().add_event_listener_with_callback("hashchange", changed.as_ref().unchecked_ref());
+    changed.forget();
 }
 
 /// Takes the token out of the address, if there is one.

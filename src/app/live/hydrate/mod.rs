@@ -19,6 +19,7 @@ use crate::browser::clock;
 use crate::browser::desk;
 use crate::browser::frame;
 use crate::browser::json::Fields;
+use crate::browser::pass;
 use crate::browser::reconnect::{Order, keep_connected};
 use crate::browser::storage;
 use crate::browser::wake;
@@ -91,6 +92,7 @@ pub(super) fn start(live: Live, room: RoomName) {
                 check.order(Order::Check);
             }
         });
+        pass::watch();
         let pilot = pilot::Pilot::new(line.clone());
         live.line.set_value(Some(line));
         live.awake.set(true);
