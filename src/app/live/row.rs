@@ -48,6 +48,8 @@ pub struct Message {
     pub state: State,
     /// What it was known by until it was stored, if this page says it.
     pub(super) key: Option<Key>,
+    /// How often the page had been away when the room last told it so.
+    pub(super) told: u32,
 }
 
 /// What was said.
@@ -211,6 +213,7 @@ mod tests {
             words: Words::Binary { bytes: 1 },
             state: State::Stored,
             key: None,
+            told: 0,
         };
         Row { id: 1, entry: Entry::Message(message), order: 1 }
     }

@@ -65,6 +65,25 @@ impl Rows {
         }
     }
 
+    /// The newest drawn message that the room has not told since the page was away for the time numbered `absences`.
+    pub(super) fn newest_untold(&self, absences: u32) -> Option<Offset> {
+        let is_untold = |row: &&Row| {
+            // Of what another epoch stored, nobody can be asked.
+            row.order > 0 && row.is_stored() && row.message().is_some_and(|message| message.told < absences)
+        };
+        self.list.range(self.window.range()).rev().find(is_untold).map(|row| Offset(row.order))
+    }
+
+    /// All that is stored from `start` and before `end` is as the room has told it now.
+    pub(super) fn tell(&mut self, start: Offset, end: Offset, absences: u32) {
+        let first = self.list.partition_point(|row| row.order < start.0);
+        for row in self.list.range_mut(first..).take_while(|row| row.order < end.0) {
+            if let Entry::Message(message) = &mut row.entry {
+                message.told = absences;
+            }
+        }
+    }
+
     /// What is stored at `offset` was deleted.
     pub(super) fn erase(&mut self, offset: Offset) {
         if let Some(message) = self.find_stored(offset) {
@@ -111,12 +130,13 @@ impl Rows {
         }
     }
 
-    /// The message of the row `id` is stored at `offset`.
-    pub(super) fn store(&mut self, id: u64, offset: Offset) {
+    /// The message of the row `id` is stored at `offset`, as the room tells after so many `absences`.
+    pub(super) fn store(&mut self, id: u64, offset: Offset, absences: u32) {
         let Some(mut row) = self.remove(id) else { return };
         row.order = offset.0;
         if let Entry::Message(message) = &mut row.entry {
             message.state = State::Stored;
+            message.told = absences;
         }
         self.insert(row);
     }

@@ -9,6 +9,8 @@
 //! - Nothing is sent before all that the log had at the welcome is here: if an earlier try was stored, it is
 //!   among that, and is not sent again.
 //! - A message whose `prev` was not seen has a row in front that says so.
+//! - After an absence, however long, what is drawn is read again: an operator may have deleted some of it, and the
+//!   server remembers only the newest of that for those who come back.
 //!
 //! Pure: no clock, no chance, no browser; those are handed in.
 
@@ -51,6 +53,8 @@ pub struct Transcript {
     asks: VecDeque<Ask>,
     /// Whether the first of them is on its way.
     is_asking: bool,
+    /// How often a connection was lost.
+    absences: u32,
     /// The server has had too much of us for now.
     is_resting: bool,
     /// The row that says that the position was lost, until a `gap` or a message follows.
@@ -79,6 +83,8 @@ enum Ask {
     Older,
     /// What is missing at this row.
     Gap(u64),
+    /// What is here from before this offset.
+    Again(Offset),
 }
 
 /// What is to be done after something was said or heard.
@@ -104,6 +110,7 @@ impl Default for Transcript {
             has_older: false,
             asks: VecDeque::new(),
             is_asking: false,
+            absences: 0,
             is_resting: false,
             lost: None,
             unread: Unread::default(),
@@ -207,8 +214,8 @@ impl Transcript {
         let is_at_start = self.rows.window.range().start == 0 && sight.above < READ_AHEAD;
         if is_at_start && !sight.at_end && self.rows.len() + usize::from(PAGE) <= MOST_ROWS {
             self.want_older();
-            self.advance(&mut todo);
         }
+        self.advance(&mut todo);
         (is_redrawn, todo)
     }
 
@@ -243,6 +250,15 @@ impl Transcript {
     fn want_older(&mut self) {
         if self.has_older && !self.asks.contains(&Ask::Older) {
             self.asks.push_back(Ask::Older);
+        }
+    }
+
+    /// What is drawn and may have been deleted meanwhile is read again, a page of it at a time.
+    fn want_again(&mut self) {
+        if let Some(newest) = self.rows.newest_untold(self.absences)
+            && !self.asks.iter().any(|ask| matches!(ask, Ask::Again(_)))
+        {
+            self.asks.push_back(Ask::Again(Offset(newest.0 + 1)));
         }
     }
 

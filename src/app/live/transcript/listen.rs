@@ -26,8 +26,8 @@ impl Transcript {
                 self.phase = Phase::Here;
             }
         }
-        self.advance(&mut todo);
         self.tidy();
+        self.advance(&mut todo);
         todo
     }
 
@@ -114,11 +114,22 @@ impl Transcript {
         match ask {
             Some(Ask::Gap(id)) => self.narrow(id, &messages, more),
             Some(Ask::Older) => self.has_older = more,
+            Some(Ask::Again(before)) => return self.compare(before, &messages, more),
             None => {}
         }
         for publication in messages {
             self.place(publication, todo);
         }
+    }
+
+    /// What is here from before `before` is in the room as `messages` say. There are `more` before them.
+    fn compare(&mut self, before: Offset, messages: &[Publication], more: bool) {
+        for publication in messages.iter().filter(|publication| publication.body == Body::Deleted(true)) {
+            self.rows.erase(publication.offset);
+        }
+        // What the room no longer keeps is not told again.
+        let start = messages.first().filter(|_| more).map_or(Offset(1), |oldest| oldest.offset);
+        self.rows.tell(start, before, self.absences);
     }
 
     /// What is missing at the row `id` is less by `messages`, which end where it did. There are `more` before.
@@ -154,13 +165,15 @@ impl Transcript {
         if let Some(message) = self.rows.find_stored(offset) {
             // An `ack` does not say when it was stored.
             message.at = at;
+            message.told = self.absences;
             // It may have been deleted while this page was away.
             if matches!(body, Body::Deleted(_)) {
                 self.rows.erase(offset);
             }
             return None;
         }
-        let message = Message { from, at, words: body.into(), state: State::Stored, key: None };
+        let message =
+            Message { from, at, words: body.into(), state: State::Stored, key: None, told: self.absences };
         Some(self.rows.add(Entry::Message(message), offset.0))
     }
 
@@ -170,7 +183,7 @@ impl Transcript {
         if self.rows.find_stored(offset).is_some() {
             self.rows.remove(id);
         } else {
-            self.rows.store(id, offset);
+            self.rows.store(id, offset, self.absences);
         }
         todo.forget.push(key.clone());
     }

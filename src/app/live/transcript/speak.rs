@@ -63,6 +63,9 @@ impl Transcript {
     /// The connection is gone; what was not answered waits for the next.
     pub fn cut_off(&mut self) {
         self.phase = Phase::Away;
+        self.absences += 1;
+        // It is asked anew from where that is needed then.
+        self.asks.retain(|ask| !matches!(ask, Ask::Again(_)));
         self.is_asking = false;
         self.is_resting = false;
         self.each_pending(State::Queued);
@@ -88,7 +91,7 @@ impl Transcript {
     fn queue(&mut self, waiting: Waiting) {
         let Waiting { key, from, at, text, .. } = waiting;
         let words = Words::Text(text.into());
-        let message = Message { from, at, words, state: State::Queued, key: Some(key) };
+        let message = Message { from, at, words, state: State::Queued, key: Some(key), told: self.absences };
         self.rows.add(Entry::Message(message), LAST);
     }
 
@@ -96,6 +99,9 @@ impl Transcript {
     pub(super) fn advance(&mut self, todo: &mut Todo) {
         if self.phase == Phase::Away || self.is_resting {
             return;
+        }
+        if self.phase == Phase::Here {
+            self.want_again();
         }
         if !self.is_asking
             && let Some(&ask) = self.asks.front()
@@ -111,6 +117,7 @@ impl Transcript {
     fn question(&self, ask: Ask) -> Command {
         let newest = Offset(self.seen.0 + 1);
         let before = match ask {
+            Ask::Again(before) => before,
             Ask::Older => self.rows.oldest().unwrap_or(newest),
             Ask::Gap(id) => match self.rows.get(id).map(|row| &row.entry) {
                 Some(Entry::Gap(gap)) => gap.before.unwrap_or(newest),

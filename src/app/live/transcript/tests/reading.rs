@@ -13,7 +13,7 @@ fn a_newcomer_asks_once_for_what_was_said_before_and_sees_it_above() {
     hear(&mut page, vec![history(2..=3, false)]);
     assert_eq!(shown(&page), ["2", "3", "live"]);
     page.cut_off();
-    assert_eq!(hear(&mut page, vec![welcome(1, 4, Recovery::Resumed)]), []);
+    assert_eq!(hear(&mut page, vec![welcome(1, 4, Recovery::Resumed)]), [ask(5)], "what is here, once more");
 }
 
 #[test]
@@ -64,8 +64,9 @@ fn what_is_missing_is_loaded_where_the_store_has_it() {
     assert_eq!(page.load(id).send, [ask(200)]);
     page.cut_off();
     assert_eq!(hear(&mut page, vec![welcome(1, 250, Recovery::Resumed)]), [ask(200)]);
-    hear(&mut page, vec![history(100..=199, true)]);
-    page.load(id).send.clear();
+    assert_eq!(hear(&mut page, vec![history(100..=199, true)]), [ask(251)], "what is here, once more");
+    assert_eq!(page.load(id).send, [], "one question at a time");
+    assert_eq!(hear(&mut page, vec![history(151..=250, true)]), [ask(100)]);
     // The server's page goes back beyond what is missing.
     hear(&mut page, vec![history(1..=99, false)]);
     page.follow();
@@ -100,6 +101,32 @@ fn what_is_deleted_is_shown_as_such_whether_the_page_was_there_or_away() {
     let came = Publication { body: Body::Deleted(true), ..said(4, "ann", "", None) };
     hear(&mut page, vec![Push::History { messages: vec![gone], more: false }, Push::Message(came)]);
     assert_eq!(shown(&page), ["1", "deleted", "deleted", "deleted"]);
+}
+
+#[test]
+fn what_was_deleted_during_an_absence_is_seen_as_soon_as_it_is_drawn() {
+    let mut page = joined();
+    hear(&mut page, (1..=300).map(|offset| message(offset, &offset.to_string())).collect());
+    page.cut_off();
+    assert_eq!(hear(&mut page, vec![welcome(1, 301, Recovery::Resumed)]), [], "more is to come first");
+    assert_eq!(hear(&mut page, vec![message(301, "301")]), [ask(301)]);
+    let deleted = |offset| Publication { body: Body::Deleted(true), ..said(offset, "ann", "", None) };
+    let page_of = |offsets: std::ops::RangeInclusive<u64>, more| Push::History {
+        messages: offsets
+            .map(|offset| if offset % 50 == 0 { deleted(offset) } else { said(offset, "ann", "x", None) })
+            .collect(),
+        more,
+    };
+    assert_eq!(hear(&mut page, vec![page_of(201..=300, true)]), [], "that was all that is drawn");
+    assert_eq!(shown(&page).iter().filter(|row| *row == "deleted").count(), 2);
+    // Far above it has not been read again, and is as soon as it is drawn; of what the room no longer keeps, nothing
+    // is told.
+    page.find(page.search("101").first().copied());
+    let sight = Sight { at_end: false, above: 1500.0, below: 1500.0, rows: 4000.0 };
+    assert_eq!(page.look(sight).1.send, [ask(176)]);
+    assert_eq!(page.look(sight).1.send, [], "it is asked once");
+    assert_eq!(hear(&mut page, vec![page_of(149..=175, false)]), []);
+    assert_eq!(shown(&page), [numbers(26..=149), vec!["deleted".to_owned()], numbers(151..=175)].concat());
 }
 
 #[test]
