@@ -16,8 +16,8 @@ export interface Options {
   /** The epoch that `after` belongs to. */
   epoch?: string;
   /**
-   * A token, or what fetches one: it is asked before each connection, so also when a token has run out (4500).
-   * The token travels as the subprotocol `bearer.TOKEN`.
+   * A token, or what fetches one: it is asked before each connection, and again when most of the token's time is over,
+   * so that the connection outlasts it. The token travels as the subprotocol `bearer.TOKEN`, and later in a frame.
    */
   token?: string | (() => string | undefined | Promise<string | undefined>);
   /**
@@ -35,10 +35,12 @@ export interface Message {
   /** When it was stored, in milliseconds since 1970 UTC. */
   at: number;
   from: string;
-  /** What was said; absent where it is `data`. */
+  /** What was said; absent where it is `data` or `deleted`. */
   text?: string;
   /** Bytes that were said, in base64. */
   data?: string;
+  /** An operator deleted what was said. */
+  deleted?: true;
   key?: string;
 }
 
@@ -87,6 +89,8 @@ export interface Events {
   /** A message of this client is stored. */
   ack: Ack & { text: string };
   error: Failure;
+  /** An operator deleted what was said there: show it no longer. */
+  deleted: { offset: number; at: number };
   /** The server is about to stop. */
   drain: { reconnect_after_ms: number };
   /** `waiting`: the next try comes in `pause` ms. `closed`: there is none, for the reason given. */

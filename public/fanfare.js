@@ -8,10 +8,12 @@ const HEALTHY = 5000;
 const PATIENCE = 5000;
 const LATE = 2000;
 const REST = 1000;
+// Before another token is fetched.
+const LEAST_TERM = 30_000;
 const DONE = 1000;
 const REFUSED = 4500;
 
-const random = () => crypto.getRandomValues(new Uint32Array(2)).reduce((text, n) => text + n.toString(36), '');
+const random = () => Math.random().toString(36).slice(2);
 let keys = 0;
 // Sorted as text they are in order.
 const newKey = () => `${Date.now().toString(36)}-${(keys++).toString(36).padStart(5, '0')}-${random()}`;
@@ -45,6 +47,7 @@ export class Fanfare extends EventTarget {
   #beat = 25_000;
   #expire = 60_000;
   #timer;
+  #renewal;
   #due;
   #heardAt;
   #asked;
@@ -123,17 +126,32 @@ export class Fanfare extends EventTarget {
       if (this.#seen) query.after = this.#seen.offset;
       if (this.#seen?.epoch) query.epoch = this.#seen.epoch;
       this.#url.search = new URLSearchParams(query);
-      const socket = new WebSocket(this.#url, bearer ? ['fanfare.v1', `bearer.${bearer}`] : ['fanfare.v1']);
+      const socket = new WebSocket(this.#url, ['fanfare.v1'].concat(bearer ? `bearer.${bearer}` : []));
       socket.onopen = () => {
         this.#opened = performance.now();
         this.#heard();
+        // The answer says when it ends.
+        if (bearer && bearer !== token) this.#say({ type: 'token', token: bearer });
       };
       socket.onmessage = ({ data }) => this.#socket === socket && this.#hear(JSON.parse(data));
       socket.onclose = ({ code, reason }) => this.#socket === socket && this.#lost(code, reason);
       this.#socket = socket;
     } catch (error) {
-      this.#tell('error', { code: 'connect', message: String(error), retry: true });
+      this.#failed(error);
       this.#later(0);
+    }
+  }
+
+  #failed(error) {
+    this.#tell('error', { code: 'connect', message: String(error), retry: true });
+  }
+
+  async #renew() {
+    try {
+      this.#say({ type: 'token', token: await this.#options.token() });
+    } catch (error) {
+      // The next connection asks again.
+      this.#failed(error);
     }
   }
 
@@ -157,7 +175,7 @@ export class Fanfare extends EventTarget {
   }
 
   #cut() {
-    for (const timer of [this.#retry, this.#rest, this.#timer]) clearTimeout(timer);
+    for (const timer of [this.#retry, this.#rest, this.#timer, this.#renewal]) clearTimeout(timer);
     this.#retry = this.#rest = this.#socket = undefined;
     this.#isLive = this.#isSaying = this.#isAsking = false;
   }
@@ -203,6 +221,12 @@ export class Fanfare extends EventTarget {
     },
     error: (frame) => this.#refused(frame),
     presence: (frame) => this.#meet(frame),
+    token: ({ expires_at }) => {
+      const term = Math.max(LEAST_TERM, 0.8 * (expires_at - Date.now()));
+      // Timers go no further.
+      if (expires_at) this.#renewal = setTimeout(() => this.#renew(), Math.min(term, 2 ** 31 - 1));
+    },
+    deleted: (frame) => this.#tell('deleted', frame),
     drain: (frame) => {
       this.#pause = frame.reconnect_after_ms;
       this.#tell('drain', frame);
@@ -264,6 +288,7 @@ export class Fanfare extends EventTarget {
   }
 
   #refused(error) {
+    if (error.code === 'bad_token') return this.#tell('error', error);
     // Without a key it answers what was asked.
     const isSaid = error.key !== undefined;
     if (isSaid) this.#isSaying = false;

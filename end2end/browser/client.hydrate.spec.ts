@@ -12,8 +12,9 @@ import { type Page } from '@playwright/test';
 
 import { type Events, type Fanfare, type Options } from '../../public/fanfare.js';
 import { type Visit, expect, freshRoom, test } from './fixtures.ts';
+import { KEY, token } from './keys.ts';
 import { type Route, hearing, message, stillClock, tell, welcome } from './mock.ts';
-import { type Server } from './server.ts';
+import { Server } from './server.ts';
 
 type Heard = { [T in keyof Events]: { type: T } & Events[T] }[keyof Events];
 type Settings = Omit<Options, 'storage' | 'token'> & { isKept?: boolean; tokens?: string[] };
@@ -49,7 +50,7 @@ async function connect(page: Page, settings: Settings): Promise<void> {
     const token = tokens && (() => tokens.shift());
     const client = new Fanfare(undefined, { ...options, token, storage: isKept ? localStorage : undefined });
     const heard: Heard[] = [];
-    for (const type of ['open', 'message', 'gap', 'presence', 'ack', 'error', 'drain', 'status'] as const) {
+    for (const type of ['open', 'message', 'gap', 'presence', 'ack', 'error', 'deleted', 'drain', 'status'] as const) {
       client.on(type, (detail) => heard.push({ type, ...detail } as Heard));
     }
     Object.assign(window, { client, heard });
@@ -206,6 +207,12 @@ test('a message without its predecessor has a gap before it', async ({ visit, se
   expect(await texts(page)).toEqual(['one', 'five']);
 });
 
+test('what an operator deletes is told', async ({ visit, server }) => {
+  const { page } = await mocked(visit, server, (socket) => tell(socket, welcome(), message(1, 'one'), { type: 'deleted', offset: 1, at: 7 }));
+  await connect(page, {});
+  await expect.poll(() => heard(page, 'deleted')).toMatchObject([{ offset: 1, at: 7 }]);
+});
+
 test('pauses double from half a second to twenty, and a draining server chooses its own', async ({ visit, server }) => {
   const { page } = await mocked(visit, server, (socket, attempt) => {
     if (attempt === 8) tell(socket, welcome(), { type: 'drain', reconnect_after_ms: 6500 });
@@ -246,6 +253,59 @@ test('a token that has run out is fetched anew, once', async ({ visit, server })
   expect(sockets.map((socket) => socket.protocols())).toEqual(
     ['one', 'two', 'three'].map((token) => ['fanfare.v1', `bearer.${token}`]),
   );
+});
+
+test('a token is renewed before it ends, and the connection goes on', async ({ visit, server }) => {
+  const said: unknown[] = [];
+  const { page, sockets } = await mocked(visit, server, (socket) => {
+    tell(socket, welcome({ heartbeat_ms: 1e9, expire_ms: 1e9 }));
+    hearing(socket, ({ token }) => {
+      said.push(token);
+      if (token === 'two') return tell(socket, { type: 'error', code: 'bad_token', message: '', retry: false });
+      tell(socket, { type: 'token', expires_at: Date.now() + 100_000 });
+    });
+  });
+  await connect(page, { tokens: ['one', 'two'] });
+  await expect.poll(() => said).toEqual(['one']);
+  // The page's clock is up to a second ahead, and goes on at a word only.
+  await page.clock.runFor(78_000);
+  expect(said).toEqual(['one']);
+  await page.clock.runFor(2000);
+  await expect.poll(() => said).toEqual(['one', 'two']);
+  // What the server thinks of the token is told, and answers no question.
+  const asked = page.evaluate(() => window.client.history());
+  await expect.poll(() => heard(page, 'error')).toMatchObject([{ code: 'bad_token' }]);
+  await expect.poll(() => said).toHaveLength(3);
+  tell(sockets[0], { type: 'history', messages: [], more: false });
+  expect(await asked).toEqual({ messages: [], more: false });
+  expect([await status(page), sockets.length]).toEqual(['live', 1]);
+});
+
+test('a server that asks for tokens takes the next one on the same connection', async ({ visit }) => {
+  const guarded = await Server.start(['--auth-key-file', KEY]);
+  const page = await visit('about:blank', { bypassCSP: true });
+  await page.clock.install();
+  const answers: number[] = [];
+  let sockets = 0;
+  await page.routeWebSocket('**/ws?**', (socket) => {
+    sockets++;
+    socket.connectToServer().onMessage((frame) => {
+      const { type, expires_at } = JSON.parse(frame.toString());
+      if (type === 'token') answers.push(expires_at);
+      socket.send(frame);
+    });
+  });
+  await page.goto(`${guarded.url}/robots.txt`);
+  const hour = 3_600_000;
+  await connect(page, { room: 'lobby', id: 'ann', tokens: ['1h', '2h'].map((term) => token('ann', 'lobby:rw', term)) });
+  await expect.poll(() => answers).toHaveLength(1);
+  await page.clock.fastForward(hour);
+  await expect.poll(() => answers).toHaveLength(2);
+  // Both were made in one moment.
+  expect(Math.abs(answers[1] - answers[0] - hour)).toBeLessThan(5000);
+  expect([await status(page), sockets]).toEqual(['live', 1]);
+  await page.evaluate(() => window.client.close());
+  await guarded.end();
 });
 
 test('a silent connection is asked for a sign of life and given up', async ({ visit, server }) => {
