@@ -11,28 +11,41 @@ import { fileURLToPath } from 'node:url';
 const REPO = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../..');
 export const BINARY = process.env.FANFARE_BIN ?? path.join(REPO, 'target/debug/fanfare');
 const SITE = process.env.FANFARE_SITE ?? path.join(REPO, 'target/site');
-const READY = /^listening on http:\/\/([\d.]+:\d+)$/;
+const READY = /^(listening|ops) on http:\/\/([\d.]+:\d+)$/;
+const ANY_PORT = { listening: '127.0.0.1:0', ops: '127.0.0.1:0' };
 const START_WITHIN_MS = 20_000;
+
+/** Where a server is: for everyone, and for operators. */
+type Addresses = { listening: string; ops: string };
 
 export class Server {
   private constructor(
     /** What outlasts a restart. */
     private readonly data: string,
     private readonly args: string[],
-    /** `127.0.0.1:PORT`; the same after a restart. */
-    readonly address: string,
+    /** `127.0.0.1:PORT` each; the same after a restart. */
+    private readonly addresses: Addresses,
     private child: ChildProcess,
   ) {}
 
   static async start(args: string[] = []): Promise<Server> {
     const data = await mkdtemp(path.join(tmpdir(), 'fanfare-'));
     const all = ['--data', data, ...args];
-    const { address, child } = await launch('127.0.0.1:0', all);
-    return new Server(data, all, address, child);
+    const { addresses, child } = await launch(ANY_PORT, all);
+    return new Server(data, all, addresses, child);
+  }
+
+  get address(): string {
+    return this.addresses.listening;
   }
 
   get url(): string {
     return `http://${this.address}`;
+  }
+
+  /** Where operators ask. */
+  get ops(): string {
+    return `http://${this.addresses.ops}`;
   }
 
   /** As a power cut would: no goodbye to anyone. */
@@ -52,18 +65,19 @@ export class Server {
   /** Starts again where it was. */
   async restart(): Promise<void> {
     await this.kill();
-    this.child = (await launch(this.address, this.args)).child;
+    this.child = (await launch(this.addresses, this.args)).child;
   }
 }
 
-async function launch(listen: string, extra: string[]): Promise<{ address: string; child: ChildProcess }> {
-  const args = ['serve', '--listen', listen, '--ops-listen', 'off', '--site', SITE, ...extra];
+async function launch({ listening, ops }: Addresses, extra: string[]): Promise<{ addresses: Addresses; child: ChildProcess }> {
+  const args = ['serve', '--listen', listening, '--ops-listen', ops, '--site', SITE, ...extra];
   const child = spawn(BINARY, args, { stdio: ['ignore', 'pipe', 'pipe'] });
   let said = '';
   child.stderr!.on('data', (bytes: Buffer) => (said += bytes));
   // Also keeps the pipe empty for as long as the server lives.
   const lines = readline.createInterface({ input: child.stdout! });
-  const address = await new Promise<string>((resolve, reject) => {
+  const found: Partial<Addresses> = {};
+  const addresses = await new Promise<Addresses>((resolve, reject) => {
     const fail = (why: string) => reject(new Error(`${BINARY} ${args.join(' ')}: ${why}\n${said}`));
     const late = setTimeout(() => fail('said nothing about listening'), START_WITHIN_MS);
     child.once('error', (error) => fail(error.message));
@@ -71,9 +85,11 @@ async function launch(listen: string, extra: string[]): Promise<{ address: strin
     lines.on('line', (line) => {
       const ready = READY.exec(line);
       if (!ready) return;
+      found[ready[1] as keyof Addresses] = ready[2];
+      if (!found.listening || !found.ops) return;
       clearTimeout(late);
-      resolve(ready[1]);
+      resolve(found as Addresses);
     });
   });
-  return { address, child };
+  return { addresses, child };
 }

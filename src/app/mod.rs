@@ -27,6 +27,7 @@ pub mod share;
 pub mod health;
 pub mod status;
 pub mod theme;
+pub mod admin;
 
 pub use i18n::Locale;
 pub use live::Reason;

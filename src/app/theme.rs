@@ -39,7 +39,8 @@ impl Theme {
         [Self::Light, Self::Dark].into_iter().find(|theme| theme.tag() == tag).unwrap_or_default()
     }
 
-    const fn next(self) -> Self {
+    /// The one that a switch changes to.
+    pub(super) const fn next(self) -> Self {
         match self {
             Self::System => Self::Light,
             Self::Light => Self::Dark,

@@ -181,6 +181,7 @@ impl Server {
             (listener, router)
         });
 
+        let noting = tokio::spawn(http::note_forever(state.clone()));
         let (stopping, stopped) = watch::channel(false);
         let serve = |listener: TcpListener, router: Router, settings: AcceptSettings| {
             tokio::spawn(http::serve(listener, router, settings, stopped.clone()))
@@ -205,6 +206,7 @@ impl Server {
         }
         running.abort();
         adding_up.abort();
+        noting.abort();
         // An error means that it panicked, which its own output has told.
         let _panicked = tokio::task::spawn_blocking(move || store.close()).await;
         info!("stopped");

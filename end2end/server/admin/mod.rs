@@ -6,6 +6,8 @@ mod deleting;
 mod tracing;
 /// Bans and closed rooms.
 mod keeping_out;
+/// The page.
+mod page;
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};

@@ -7,6 +7,8 @@ mod calls;
 mod sockets;
 /// Who administers what.
 mod admins;
+/// The page for it.
+mod console;
 /// Keys of every kind, made by openssl.
 mod keys;
 /// The end of a token while its holder is connected, and its renewal.

@@ -7,7 +7,9 @@
 mod text;
 mod en;
 mod zh_cn;
+mod admin;
 
+pub use admin::AdminText;
 pub use text::Text;
 
 use leptos::prelude::*;

@@ -14,12 +14,14 @@ mod extract;
 mod ops;
 mod packed;
 mod page;
+mod console;
 mod router;
 mod site;
 mod socket;
 mod traced;
 
 pub use accept::{AcceptSettings, serve};
+pub use api::note_forever;
 pub use ops::router as ops_router;
 pub use router::{State, router};
 pub use site::Site;

@@ -10,8 +10,8 @@ use axum::{Json, Router};
 use tokio::sync::watch;
 
 use crate::server::auth::WebPolicy;
-use crate::server::http::router::guarded;
-use crate::server::http::{State, api, error};
+use crate::server::http::router::{guarded, revalidated};
+use crate::server::http::{State, api, console, error};
 use crate::server::metrics::{Metrics, Readings};
 use crate::server::release;
 use crate::server::store::Health;
@@ -20,9 +20,11 @@ use crate::server::store::Health;
 const METRICS_TYPE: &str = "text/plain; version=0.0.4";
 
 /// `GET /healthz`: the process is up and answers. `GET /readyz`: the store took the last write; else 503 and why
-/// not. `GET /metrics`: what is counted. `GET /version`: which program this is. `/api/v1/admin`: the operator's calls.
+/// not. `GET /metrics`: what is counted. `GET /version`: which program this is. `/admin`: the operator's page, with
+/// the files that it loads. `/api/v1/admin`: the same as calls.
 pub fn router(state: State, metrics: Metrics, store: watch::Receiver<Health>, web: WebPolicy) -> Router {
-    let (shared, health) = (state.clone(), store.clone());
+    let (shared, health, site) = (state.clone(), store.clone(), state.site.clone());
+    let asked = api::ops_router().merge(api::admin::on_ops(console::router()));
     let figures = async move || {
         let text = metrics.render(readings(&shared, &health));
         ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response()
@@ -32,9 +34,10 @@ pub fn router(state: State, metrics: Metrics, store: watch::Receiver<Health>, we
         .route("/readyz", get(readiness).with_state(store))
         .route("/metrics", get(figures))
         .route("/version", get(async || Json(release::json())))
-        .merge(api::ops_router().with_state(state))
-        .fallback(error::not_found)
-        .method_not_allowed_fallback(error::method_not_allowed);
+        .merge(asked.merge(site.versioned_files()).with_state(state))
+        .fallback_service(site.files())
+        .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(revalidated());
     guarded(router, Arc::new(web))
 }
 

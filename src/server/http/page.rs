@@ -5,6 +5,7 @@ mod form;
 mod reader;
 
 pub(super) use form::say;
+pub(super) use reader::{Choice, Reader};
 
 use axum::body::Body;
 use axum::extract::{Request, State as Shared};
@@ -29,8 +30,6 @@ use crate::server::http::extract::{InRoom, Query};
 use crate::server::http::headers;
 use crate::server::moderation::Guest;
 use crate::server::store::Span;
-
-use reader::{Choice, Reader};
 
 /// Messages that a page begins with; it asks for older ones when someone reads back.
 const NEWEST: usize = 50;

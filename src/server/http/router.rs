@@ -11,8 +11,9 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use crate::server::auth::{Verifier, WebPolicy};
 use crate::server::http::api::Bodies;
 use crate::server::http::site::Site;
-use crate::server::http::{api, cors, error, guard, headers, page, socket, traced};
+use crate::server::http::{api, console, cors, error, guard, headers, page, socket, traced};
 use crate::server::hub::Hub;
+use crate::server::metrics::Course;
 use crate::server::moderation::Moderation;
 use crate::server::session::{QuotaRates, Quotas};
 use crate::server::spans;
@@ -22,6 +23,8 @@ use crate::server::transport::ConnectionSettings;
 #[derive(Clone, Debug)]
 pub struct State {
     pub(super) hub: Hub,
+    /// The last minutes in figures.
+    pub(super) course: Course,
     pub(super) web: Arc<WebPolicy>,
     /// Who asks, by its token.
     pub(super) verifier: Verifier,
@@ -47,6 +50,7 @@ impl State {
     ) -> Self {
         Self {
             hub,
+            course: Course::default(),
             web: Arc::new(web),
             verifier,
             moderation,
@@ -61,25 +65,27 @@ impl State {
 /// The public routes.
 pub fn router(state: State) -> Router {
     let (site, web) = (state.site.clone(), state.web.clone());
-    // What has no version in its name may change under a browser: it asks each time, and is mostly told "not
-    // modified".
-    let revalidate =
-        SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"));
     let pages =
         Router::new().route("/", get(page::lobby)).route("/r/{room}", get(page::room).post(page::say));
     let router = Router::new()
         .merge(pages)
+        .merge(console::router())
         .merge(site.versioned_files())
         .route("/ws", get(socket::open))
         .merge(api::router())
         .fallback_service(site.files())
         .method_not_allowed_fallback(error::method_not_allowed)
-        .layer(revalidate)
+        .layer(revalidated())
         .layer(cors::layer(&web));
     let router = guarded(router, web);
     // Outside of the guard: what that refuses was asked too.
     let router = if spans::is_on() { router.layer(from_fn(traced::trace)) } else { router };
     router.with_state(state)
+}
+
+/// What has no version in its name may change under a browser: it asks each time, and is mostly told "not modified".
+pub(super) fn revalidated() -> SetResponseHeaderLayer<HeaderValue> {
+    SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))
 }
 
 /// `router` behind its guard, its answers complete: those of the guard too.

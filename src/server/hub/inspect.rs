@@ -4,6 +4,7 @@
 use std::collections::BinaryHeap;
 use std::net::IpAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use tokio::sync::mpsc::Receiver;
 
@@ -13,6 +14,7 @@ use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::hub::{Hub, Outlet, Room, Traced, Tracer, lock};
 use crate::server::room::Dialect;
+use crate::server::store::Health;
 
 /// Seats looked at between two chances for other tasks.
 const PER_TURN: usize = 256;
@@ -95,6 +97,16 @@ impl Seat {
 }
 
 impl Hub {
+    /// How long it has been there.
+    pub fn uptime(&self) -> Duration {
+        self.0.started.elapsed()
+    }
+
+    /// Whether the store takes anything now.
+    pub fn store_health(&self) -> Health {
+        self.0.store.health().borrow().clone()
+    }
+
     /// At most `limit` of the connections that `fits` says, by their numbers, from behind the number `after`.
     pub async fn seats(&self, after: u64, limit: usize, fits: impl Fn(&Seat) -> bool) -> Part<Seat> {
         // The lowest numbers seen so far, the highest of them on top; never more than are asked for, and one.

@@ -5,16 +5,14 @@
 
 use std::sync::OnceLock;
 
-use metrics::{Counter, Histogram, counter, histogram};
+use metrics::{Histogram, histogram};
 
-use super::Published;
-use super::table::{ACK, COMMIT, COMMIT_MESSAGES, FAN_OUT, PUBLISHED};
+use super::table::{ACK, COMMIT, COMMIT_MESSAGES, FAN_OUT};
 
 static METERS: OnceLock<Meters> = OnceLock::new();
 
 /// See the [module docs](self).
 pub(super) struct Meters {
-    published: [(Published, Counter); 3],
     pub(super) ack: Histogram,
     pub(super) fan_out: Histogram,
     pub(super) commit: Histogram,
@@ -25,7 +23,6 @@ impl Meters {
     /// Those of the recorder that is installed now. They are in `/metrics` from here on, with nothing in them.
     pub(super) fn install() {
         METERS.get_or_init(|| Self {
-            published: Published::ALL.map(|result| (result, counter!(PUBLISHED, "result" => result.label()))),
             ack: histogram!(ACK),
             fan_out: histogram!(FAN_OUT),
             commit: histogram!(COMMIT),
@@ -36,10 +33,5 @@ impl Meters {
     /// None where nothing is counted.
     pub(super) fn get() -> Option<&'static Self> {
         METERS.get()
-    }
-
-    /// How many messages came to `result`.
-    pub(super) fn published(&self, result: Published) -> Option<&Counter> {
-        self.published.iter().find(|(of, _)| *of == result).map(|(_, counter)| counter)
     }
 }

@@ -5,6 +5,8 @@
 
 mod meters;
 mod table;
+mod course;
+mod published;
 
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -18,6 +20,9 @@ use crate::protocol::ErrorCode;
 use crate::protocol::GapReason;
 use meters::Meters;
 use table::*;
+
+pub use course::{Course, EVERY, Point, Sample};
+pub use published::{Published, published, stored};
 
 /// How often samples of histograms are added up: until then each is kept.
 const ADD_UP_EVERY: Duration = Duration::from_secs(5);
@@ -103,38 +108,6 @@ pub fn frame_refused(code: ErrorCode) {
 /// A client was told of a gap.
 pub fn gap(reason: GapReason) {
     counter!(GAPS, "reason" => reason.as_str()).increment(1);
-}
-
-/// What became of one message that was published.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Published {
-    /// It is in the log.
-    Stored,
-    /// It was before.
-    Duplicate,
-    /// The store did not take it.
-    Refused,
-}
-
-impl Published {
-    const ALL: [Self; 3] = [Self::Stored, Self::Duplicate, Self::Refused];
-
-    const fn label(self) -> &'static str {
-        match self {
-            Self::Stored => "stored",
-            Self::Duplicate => "duplicate",
-            Self::Refused => "refused",
-        }
-    }
-}
-
-/// So many messages were published, with this result.
-pub fn published(messages: usize, result: Published) {
-    if messages > 0
-        && let Some(counter) = Meters::get().and_then(|meters| meters.published(result))
-    {
-        counter.increment(messages as u64);
-    }
 }
 
 /// The store answered a publish after `took`.
@@ -260,6 +233,9 @@ impl Metrics {
         gauge!(STORE_READY).set(f64::from(u8::from(is_ready)));
         for (quota, refused) in rate_limited {
             counter!(RATE_LIMITED, "quota" => quota).absolute(refused);
+        }
+        for (result, messages) in published::so_far() {
+            counter!(PUBLISHED, "result" => result).absolute(messages);
         }
         counter!(DELIVERED).absolute(delivered);
         counter!(DELIVERED_BYTES).absolute(delivered_bytes);

@@ -6,7 +6,7 @@ mod publish;
 mod history;
 mod presence;
 mod stream;
-mod admin;
+pub(super) mod admin;
 mod openapi;
 
 use axum::Router;
@@ -14,6 +14,7 @@ use axum::Router;
 use crate::server::http::State;
 
 pub(super) use admin::ops_router;
+pub use admin::stats::note_forever;
 pub(super) use body::Bodies;
 pub(super) use publish::store;
 

@@ -18,6 +18,9 @@ pub(in crate::server::http) enum AdminError {
     /// A call that takes JSON only.
     #[error("send content-type: application/json")]
     NotJson,
+    /// A form that does not say where it stands.
+    #[error("a form of the operator's page comes with Origin; programs call /api/v1/admin")]
+    NoOrigin,
     /// A connection that there is not.
     #[error("there is no connection {number}, or none that you administer")]
     NoConnection {
@@ -48,6 +51,7 @@ impl AdminError {
         match self {
             Self::NoOperator => (StatusCode::FORBIDDEN, "not_allowed"),
             Self::NotJson => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+            Self::NoOrigin => (StatusCode::FORBIDDEN, "origin_not_allowed"),
             Self::NoConnection { .. } => (StatusCode::NOT_FOUND, "no_such_connection"),
             Self::NoMessage { .. } => (StatusCode::NOT_FOUND, "no_such_message"),
             Self::Bans(_) => (StatusCode::CONFLICT, "too_many_bans"),

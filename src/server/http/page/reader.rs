@@ -19,16 +19,16 @@ const REMEMBERED: u32 = 365 * 24 * 60 * 60;
 
 /// How the page should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Reader {
-    pub(super) locale: Locale,
-    pub(super) theme: Theme,
+pub(in crate::server::http) struct Reader {
+    pub(in crate::server::http) locale: Locale,
+    pub(in crate::server::http) theme: Theme,
     /// Empty if none was ever given.
     pub(super) name: String,
 }
 
 impl Reader {
     /// The reader who sent `headers`.
-    pub(super) fn of(headers: &HeaderMap) -> Self {
+    pub(in crate::server::http) fn of(headers: &HeaderMap) -> Self {
         let language = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
         let chosen = cookie(headers, Locale::NAME).and_then(|tag| Locale::parse(&tag));
         let name = cookie(headers, NAME).filter(|name| UserId::parse(name).is_ok());
@@ -50,7 +50,9 @@ pub(in crate::server::http) struct Choice {
 
 impl Choice {
     /// The cookies that remember it, if anything was chosen.
-    pub(super) fn cookies(&self) -> Option<AppendHeaders<Vec<(header::HeaderName, HeaderValue)>>> {
+    pub(in crate::server::http) fn cookies(
+        &self,
+    ) -> Option<AppendHeaders<Vec<(header::HeaderName, HeaderValue)>>> {
         let language = self.language.as_deref().and_then(Locale::parse);
         let language = language.and_then(|locale| set_cookie(Locale::NAME, locale.tag()));
         let theme = self.theme.as_deref().map(Theme::parse);

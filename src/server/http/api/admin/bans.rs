@@ -27,22 +27,22 @@ use crate::server::session::Host;
 const MAX_SECONDS: u64 = 10 * 365 * 86_400;
 
 /// A ban to be made.
-#[derive(Debug, Deserialize, ToSchema)]
+#[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct NewBan {
+pub(in crate::server::http) struct NewBan {
     /// Whoever has this id. Where there are no tokens, an id is what someone says it is.
     #[schema(value_type = Option<String>)]
-    id: Option<UserId>,
+    pub(in crate::server::http) id: Option<UserId>,
     /// Or whoever comes from this address; from the same /64 where it is IPv6.
     #[schema(value_type = Option<String>)]
-    address: Option<IpAddr>,
+    pub(in crate::server::http) address: Option<IpAddr>,
     /// Only in this room.
     #[schema(value_type = Option<String>)]
-    room: Option<RoomName>,
+    pub(in crate::server::http) room: Option<RoomName>,
     /// For so long; without it, until it is lifted.
-    seconds: Option<u64>,
+    pub(in crate::server::http) seconds: Option<u64>,
     /// Why: whoever is kept out reads it. At most 200 characters.
-    reason: Option<String>,
+    pub(in crate::server::http) reason: Option<String>,
 }
 
 /// Which ban.
@@ -62,24 +62,24 @@ pub(super) struct Asked {
 
 /// What is in force.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct InForce {
+pub(in crate::server::http) struct InForce {
     /// Who is kept out, in the order in which it was decided: `id` or `address`, `room` and `until` (milliseconds
     /// since 1970 UTC) where it is limited to them, `reason`, `by` and `since`.
     #[schema(value_type = Vec<Object>)]
-    bans: Vec<Ban>,
+    pub(in crate::server::http) bans: Vec<Ban>,
     /// Which rooms are closed: `room`, `reason`, `by` and `since`.
     #[schema(value_type = Vec<Object>)]
-    closed: Vec<Closure>,
+    pub(in crate::server::http) closed: Vec<Closure>,
 }
 
 /// A ban that was made.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Banned {
+pub(in crate::server::http) struct Banned {
     /// It.
     #[schema(value_type = Object)]
     ban: Ban,
     /// How many connections were ended by it.
-    kicked: usize,
+    pub(in crate::server::http) kicked: usize,
 }
 
 /// A ban that was lifted.
@@ -100,10 +100,15 @@ pub(super) struct Lifted {
     ),
 )]
 pub(super) async fn bans(Shared(state): Shared<State>, operator: Operator) -> Json<InForce> {
+    Json(in_force(&state, &operator))
+}
+
+/// What is in force where `operator` administers.
+pub(in crate::server::http) fn in_force(state: &State, operator: &Operator) -> InForce {
     let (mut bans, mut closed) = state.moderation.list();
     bans.retain(|ban| operator.check_all(ban.room.as_ref()).is_ok());
     closed.retain(|closure| operator.administers(&closure.room));
-    Json(InForce { bans, closed })
+    InForce { bans, closed }
 }
 
 /// Keep somebody out.
@@ -131,7 +136,17 @@ pub(super) async fn ban(
     operator: Operator,
     body: Body,
 ) -> Result<(StatusCode, Json<Banned>), ApiError> {
-    let NewBan { id, address, room, seconds, reason: why } = read(&state, body).await?;
+    let new = read(&state, body).await?;
+    Ok((StatusCode::CREATED, Json(impose(&state, &operator, new).await?)))
+}
+
+/// Makes the ban `new`, in the name of `operator`.
+pub(in crate::server::http) async fn impose(
+    state: &State,
+    operator: &Operator,
+    new: NewBan,
+) -> Result<Banned, ApiError> {
+    let NewBan { id, address, room, seconds, reason: why } = new;
     let whom = whom(id, address).ok_or_else(|| {
         ApiError::Body("say whom: {\"id\":\"eve\"} or {\"address\":\"192.0.2.1\"}, one of them".to_owned())
     })?;
@@ -144,11 +159,11 @@ pub(super) async fn ban(
     let until = seconds.map(|seconds| since + seconds * 1000);
     let ban = Ban { whom, room, until, reason, by: operator.to_string(), since };
     let made = ban.clone();
-    keep(&state, move |rules| rules.ban(made)).await?.map_err(AdminError::from)?;
+    keep(state, move |rules| rules.ban(made)).await?.map_err(AdminError::from)?;
     let kicked = state.hub.kick(CloseCode::NotAllowed, |seat| is_meant(&ban, seat)).await;
     metrics::acted(Act::Ban, 1);
     info!(%operator, whom = ?ban.whom, room = ?ban.room, ?until, kicked, "banned");
-    Ok((StatusCode::CREATED, Json(Banned { ban, kicked })))
+    Ok(Banned { ban, kicked })
 }
 
 /// Lift a ban.
@@ -176,18 +191,29 @@ pub(super) async fn unban(
     let whom = whom(id, address).ok_or_else(|| {
         ApiError::Query("say whose ban: ?id=eve or ?address=192.0.2.1, one of them".to_owned())
     })?;
+    lift(&state, &operator, whom, room).await?;
+    Ok(Json(Lifted { lifted: true }))
+}
+
+/// Lifts the ban of `whom` in `room`, or in all, in the name of `operator`.
+pub(in crate::server::http) async fn lift(
+    state: &State,
+    operator: &Operator,
+    whom: Whom,
+    room: Option<RoomName>,
+) -> Result<(), ApiError> {
     operator.check_all(room.as_ref())?;
     let (lifted, lifted_of) = (whom.clone(), room.clone());
-    if !keep(&state, move |rules| rules.lift(&lifted, lifted_of.as_ref())).await? {
+    if !keep(state, move |rules| rules.lift(&lifted, lifted_of.as_ref())).await? {
         return Err(AdminError::NoBan.into());
     }
     metrics::acted(Act::Unban, 1);
     info!(%operator, ?whom, ?room, "lifted a ban");
-    Ok(Json(Lifted { lifted: true }))
+    Ok(())
 }
 
 /// Whom the two name, if they name one.
-fn whom(id: Option<UserId>, address: Option<IpAddr>) -> Option<Whom> {
+pub(in crate::server::http) fn whom(id: Option<UserId>, address: Option<IpAddr>) -> Option<Whom> {
     match (id, address) {
         (Some(id), None) => Some(Whom::Id(id)),
         (None, Some(address)) => Some(Whom::Address(address)),

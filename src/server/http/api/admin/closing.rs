@@ -66,14 +66,26 @@ pub(super) async fn close(
     body: Body,
 ) -> Result<Json<Door>, ApiError> {
     operator.check(&room)?;
-    let Closing { reason: why } = read(&state, body).await?;
+    let Closing { reason } = read(&state, body).await?;
+    let kicked = shut(&state, &operator, &room, reason).await?;
+    Ok(Json(Door { room, closed: true, kicked }))
+}
+
+/// Closes `room`, in the name of `operator`; gives how many connections were ended.
+pub(in crate::server::http) async fn shut(
+    state: &State,
+    operator: &Operator,
+    room: &RoomName,
+    why: Option<String>,
+) -> Result<usize, ApiError> {
+    operator.check(room)?;
     let reason = reason(why)?;
     let closure = Closure { room: room.clone(), reason, by: operator.to_string(), since: now_millis() };
-    keep(&state, move |rules| rules.close(closure)).await?;
-    let kicked = state.hub.kick(CloseCode::Kicked, |seat: &Seat| *seat.room() == room).await;
+    keep(state, move |rules| rules.close(closure)).await?;
+    let kicked = state.hub.kick(CloseCode::Kicked, |seat: &Seat| seat.room() == room).await;
     metrics::acted(Act::Close, 1);
     info!(%operator, %room, kicked, "closed a room");
-    Ok(Json(Door { room, closed: true, kicked }))
+    Ok(kicked)
 }
 
 /// Open a room that was closed.
@@ -95,11 +107,21 @@ pub(super) async fn open(
     operator: Operator,
     InRoom(room): InRoom,
 ) -> Result<Json<Door>, ApiError> {
-    operator.check(&room)?;
+    reopen(&state, &operator, &room).await?;
+    Ok(Json(Door { room, closed: false, kicked: 0 }))
+}
+
+/// Opens `room`, in the name of `operator`.
+pub(in crate::server::http) async fn reopen(
+    state: &State,
+    operator: &Operator,
+    room: &RoomName,
+) -> Result<(), ApiError> {
+    operator.check(room)?;
     let opened = room.clone();
-    if keep(&state, move |rules| rules.open(&opened)).await? {
+    if keep(state, move |rules| rules.open(&opened)).await? {
         metrics::acted(Act::Open, 1);
         info!(%operator, %room, "opened a room");
     }
-    Ok(Json(Door { room, closed: false, kicked: 0 }))
+    Ok(())
 }

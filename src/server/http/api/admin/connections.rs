@@ -25,16 +25,16 @@ use crate::server::session::Host;
 /// Which connections: those that fit everything that is given.
 #[derive(Debug, Default, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
-pub(super) struct Which {
+pub(in crate::server::http) struct Which {
     /// In this room.
     #[schema(value_type = Option<String>)]
-    room: Option<RoomName>,
+    pub(in crate::server::http) room: Option<RoomName>,
     /// Of this id.
     #[schema(value_type = Option<String>)]
-    id: Option<UserId>,
+    pub(in crate::server::http) id: Option<UserId>,
     /// From this address; from the same /64 where it is IPv6.
     #[schema(value_type = Option<String>)]
-    address: Option<IpAddr>,
+    pub(in crate::server::http) address: Option<IpAddr>,
 }
 
 /// Which part of the list.
@@ -60,39 +60,39 @@ pub(super) struct Asked {
 
 /// Some connections.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Connections {
+pub(in crate::server::http) struct Connections {
     /// In the order of their numbers, which is the one in which they came.
-    connections: Vec<Connection>,
+    pub(in crate::server::http) connections: Vec<Connection>,
     /// Whether there are more behind the last.
-    more: bool,
+    pub(in crate::server::http) more: bool,
 }
 
 /// One connection.
 #[derive(Debug, Serialize, ToSchema)]
-struct Connection {
+pub(in crate::server::http) struct Connection {
     /// Its number, as in the log and in `welcome`.
-    number: u64,
+    pub(in crate::server::http) number: u64,
     /// Who it says it is; absent for a stream that nobody sees.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
-    id: Option<UserId>,
+    pub(in crate::server::http) id: Option<UserId>,
     /// Where it comes from.
     #[schema(value_type = String)]
-    address: IpAddr,
+    pub(in crate::server::http) address: IpAddr,
     /// The room that it is in.
     #[schema(value_type = String)]
-    room: RoomName,
+    pub(in crate::server::http) room: RoomName,
     /// Since when, in milliseconds since 1970 UTC.
-    since: u64,
+    pub(in crate::server::http) since: u64,
     /// `plain`, `fanfare.v1`, `sse` or `ndjson`.
-    dialect: &'static str,
+    pub(in crate::server::http) dialect: &'static str,
     /// The last offset that was written to it.
     #[schema(value_type = u64)]
-    offset: Offset,
+    pub(in crate::server::http) offset: Offset,
     /// How many offsets the room's newest is ahead of that.
-    behind: u64,
+    pub(in crate::server::http) behind: u64,
     /// Bytes that wait for it alone.
-    waiting: usize,
+    pub(in crate::server::http) waiting: usize,
 }
 
 /// How many connections were ended.
@@ -155,9 +155,20 @@ pub(super) async fn connections(
     let address = asked.address.map(|address| extract::address("address", &address)).transpose()?;
     let room = asked.room.as_deref().map(RoomName::parse).transpose()?;
     let which = Which { room, id: asked.id.as_deref().map(UserId::parse).transpose()?, address };
+    Ok(Json(list(&state, &operator, &which, after, limit).await))
+}
+
+/// At most `limit` of the connections that `which` says and `operator` may see, from behind the number `after`.
+pub(in crate::server::http) async fn list(
+    state: &State,
+    operator: &Operator,
+    which: &Which,
+    after: u64,
+    limit: usize,
+) -> Connections {
     let fits = |seat: &Seat| which.fits(seat) && operator.administers(seat.room());
     let Part { some, more } = state.hub.seats(after, limit, fits).await;
-    Ok(Json(Connections { connections: some.into_iter().map(Connection::from).collect(), more }))
+    Connections { connections: some.into_iter().map(Connection::from).collect(), more }
 }
 
 /// End a connection.
@@ -181,15 +192,23 @@ pub(super) async fn kick(
     operator: Operator,
     Path(which): Path<String>,
 ) -> Result<Json<Kicked>, ApiError> {
-    let number = number("number", &which)?;
+    Ok(Json(Kicked { kicked: end(&state, &operator, number("number", &which)?).await? }))
+}
+
+/// Ends the connection `number`, in the name of `operator`.
+pub(in crate::server::http) async fn end(
+    state: &State,
+    operator: &Operator,
+    number: u64,
+) -> Result<usize, AdminError> {
     let fits = |seat: &Seat| seat.number() == number && operator.administers(seat.room());
     let kicked = state.hub.kick(CloseCode::Kicked, fits).await;
     if kicked == 0 {
-        return Err(AdminError::NoConnection { number }.into());
+        return Err(AdminError::NoConnection { number });
     }
     metrics::acted(Act::Kick, kicked);
     info!(%operator, number, "kicked a connection");
-    Ok(Json(Kicked { kicked }))
+    Ok(kicked)
 }
 
 /// End all connections of an id, of an address, in a room.
@@ -229,6 +248,6 @@ pub(super) async fn kick_all(
 }
 
 /// The connection's number that `text`, which the request calls `name`, holds.
-pub(super) fn number(name: &'static str, text: &str) -> Result<u64, ApiError> {
+pub(in crate::server::http) fn number(name: &'static str, text: &str) -> Result<u64, ApiError> {
     text.parse().map_err(|_| ApiError::Parameter { name, allowed: "a connection's number" })
 }

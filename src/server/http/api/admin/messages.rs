@@ -55,15 +55,26 @@ pub(super) async fn delete(
     Path((room, offset)): Path<(String, String)>,
 ) -> Result<Json<Deleted>, ApiError> {
     let (room, offset) = (RoomName::parse(&room)?, extract::offset("offset", &offset)?);
-    operator.check(&room)?;
-    let before = match state.hub.delete(&state.hub.room(&room).await?, offset).await? {
+    let before = erase(&state, &operator, &room, offset).await?;
+    Ok(Json(Deleted { room, offset, before }))
+}
+
+/// Deletes the message at `offset` in `room`, in the name of `operator`; whether it already was.
+pub(in crate::server::http) async fn erase(
+    state: &State,
+    operator: &Operator,
+    room: &RoomName,
+    offset: Offset,
+) -> Result<bool, ApiError> {
+    operator.check(room)?;
+    let before = match state.hub.delete(&state.hub.room(room).await?, offset).await? {
         store::Deleted::Now(_) => false,
         store::Deleted::Before => true,
-        store::Deleted::NotKept => return Err(AdminError::NoMessage { room, offset }.into()),
+        store::Deleted::NotKept => return Err(AdminError::NoMessage { room: room.clone(), offset }.into()),
     };
     if !before {
         metrics::acted(Act::Delete, 1);
         info!(%operator, %room, %offset, "deleted a message");
     }
-    Ok(Json(Deleted { room, offset, before }))
+    Ok(before)
 }

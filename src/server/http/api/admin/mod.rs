@@ -8,13 +8,14 @@
 //! - On the ops listener no page can act: a page of another origin is refused, and what changes something is no
 //!   request that a form could send.
 
-mod operator;
-mod rooms;
-mod connections;
-mod bans;
-mod closing;
+pub(in crate::server::http) mod operator;
+pub(in crate::server::http) mod stats;
+pub(in crate::server::http) mod rooms;
+pub(in crate::server::http) mod connections;
+pub(in crate::server::http) mod bans;
+pub(in crate::server::http) mod closing;
 mod trace;
-mod messages;
+pub(in crate::server::http) mod messages;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -34,11 +35,12 @@ const MAX_LIMIT: usize = 1000;
 /// Longest reason, in characters.
 const MAX_REASON_CHARS: usize = 200;
 /// Longest body of a call here, in bytes: some names, a time, a reason.
-const MAX_BODY_BYTES: usize = 4096;
+pub(in crate::server::http) const MAX_BODY_BYTES: usize = 4096;
 
 /// Every route here, with its description.
 pub(super) fn routes() -> OpenApiRouter<State> {
     OpenApiRouter::new()
+        .routes(routes!(stats::stats))
         .routes(routes!(rooms::rooms))
         .routes(routes!(connections::connections))
         .routes(routes!(connections::kick))
@@ -53,6 +55,11 @@ pub(super) fn routes() -> OpenApiRouter<State> {
 /// The same for the ops listener.
 pub(in crate::server::http) fn ops_router() -> Router<State> {
     let (router, _document) = routes().split_for_parts();
+    on_ops(router)
+}
+
+/// Whoever asks `router` is an operator.
+pub(in crate::server::http) fn on_ops(router: Router<State>) -> Router<State> {
     router.layer(Extension(operator::OnOps))
 }
 
@@ -89,7 +96,7 @@ fn reason(reason: Option<String>) -> Result<Option<String>, ApiError> {
 }
 
 /// Milliseconds since 1970 UTC.
-fn now_millis() -> u64 {
+pub(in crate::server::http) fn now_millis() -> u64 {
     SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
 }
 

@@ -17,29 +17,53 @@ use crate::server::http::error::{AdminError, ApiError};
 
 /// Marks requests that came to the ops listener.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct OnOps;
+pub(in crate::server::http) struct OnOps;
 
 /// See the [module docs](self). As text, what the log calls it.
 #[derive(Clone, Debug)]
-pub(super) struct Operator {
+pub(in crate::server::http) struct Operator {
     address: IpAddr,
     /// Who it is; nothing on the ops listener, where whoever reaches it administers every room.
     proven: Option<(UserId, Principal)>,
 }
 
 impl Operator {
+    /// Whoever sent this request.
+    ///
+    /// # Errors
+    /// If it is no operator, by its token or for lack of one.
+    pub(in crate::server::http) async fn of(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
+        // Every request has one: the entrance put it there.
+        let Client(address) = parts.extensions.get().copied().ok_or(AdminError::NoOperator)?;
+        if parts.extensions.get::<OnOps>().is_some() {
+            return Ok(Self { address, proven: None });
+        }
+        let Caller(principal) = Caller::from_request_parts(parts, state).await?;
+        match principal.id(None)? {
+            Some(id) if principal.may_anywhere(Right::Admin) => {
+                Ok(Self { address, proven: Some((id, principal)) })
+            }
+            _ => Err(AdminError::NoOperator.into()),
+        }
+    }
+
+    /// Whether it came with a token, and not to the ops listener.
+    pub(in crate::server::http) const fn has_token(&self) -> bool {
+        self.proven.is_some()
+    }
+
     /// Whether `room` is among its rooms.
-    pub(super) fn administers(&self, room: &RoomName) -> bool {
+    pub(in crate::server::http) fn administers(&self, room: &RoomName) -> bool {
         self.proven.as_ref().is_none_or(|(_, principal)| principal.may(Right::Admin, room))
     }
 
     /// That `room` is among its rooms.
-    pub(super) fn check(&self, room: &RoomName) -> Result<(), AuthError> {
+    pub(in crate::server::http) fn check(&self, room: &RoomName) -> Result<(), AuthError> {
         self.proven.as_ref().map_or(Ok(()), |(_, principal)| principal.check(Right::Admin, room))
     }
 
     /// That it administers `room`, or without one every room that there may ever be.
-    pub(super) fn check_all(&self, room: Option<&RoomName>) -> Result<(), AuthError> {
+    pub(in crate::server::http) fn check_all(&self, room: Option<&RoomName>) -> Result<(), AuthError> {
         match (&self.proven, room) {
             (_, Some(room)) => self.check(room),
             (Some((_, principal)), None) => principal.check_admin(),
@@ -61,19 +85,10 @@ impl FromRequestParts<State> for Operator {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
-        // Every request has one: the entrance put it there.
-        let Client(address) = parts.extensions.get().copied().ok_or(AdminError::NoOperator)?;
         if parts.extensions.get::<OnOps>().is_some() {
             refuse_forms(parts)?;
-            return Ok(Self { address, proven: None });
         }
-        let Caller(principal) = Caller::from_request_parts(parts, state).await?;
-        match principal.id(None)? {
-            Some(id) if principal.may_anywhere(Right::Admin) => {
-                Ok(Self { address, proven: Some((id, principal)) })
-            }
-            _ => Err(AdminError::NoOperator.into()),
-        }
+        Self::of(parts, state).await
     }
 }
 

@@ -31,35 +31,35 @@ pub(super) struct Asked {
 
 /// Some rooms.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Rooms {
+pub(in crate::server::http) struct Rooms {
     /// In the order of their names.
-    rooms: Vec<InFigures>,
+    pub(in crate::server::http) rooms: Vec<InFigures>,
     /// Whether there are more behind the last.
-    more: bool,
+    pub(in crate::server::http) more: bool,
 }
 
 /// One room.
 #[derive(Debug, Serialize, ToSchema)]
-struct InFigures {
+pub(in crate::server::http) struct InFigures {
     /// Its name.
     #[schema(value_type = String)]
-    name: RoomName,
+    pub(in crate::server::http) name: RoomName,
     /// Ids that are present.
-    members: usize,
+    pub(in crate::server::http) members: usize,
     /// Open connections, streams that nobody sees included.
-    connections: usize,
+    pub(in crate::server::http) connections: usize,
     /// The newest offset; 0 when nothing was said.
     #[schema(value_type = u64)]
-    head: Offset,
+    pub(in crate::server::http) head: Offset,
     /// The oldest offset kept; 0 when nothing is.
     #[schema(value_type = u64)]
-    first: Offset,
+    pub(in crate::server::http) first: Offset,
     /// Messages in memory, for readers that fall behind.
-    ring_messages: usize,
+    pub(in crate::server::http) ring_messages: usize,
     /// Bytes of them.
-    ring_bytes: usize,
+    pub(in crate::server::http) ring_bytes: usize,
     /// Whether it is closed: nobody comes in, nothing is said.
-    closed: bool,
+    pub(in crate::server::http) closed: bool,
 }
 
 /// List the rooms.
@@ -83,8 +83,19 @@ pub(super) async fn rooms(
     Query(asked): Query<Asked>,
 ) -> Result<Json<Rooms>, ApiError> {
     let limit = admin::limit(asked.limit.as_deref())?;
-    let fits = |name: &RoomName| name.as_str().starts_with(&asked.prefix) && operator.administers(name);
-    let Part { some, more } = state.hub.rooms_after(&asked.after, limit, fits);
+    Ok(Json(list(&state, &operator, &asked.prefix, &asked.after, limit)?))
+}
+
+/// At most `limit` of the rooms of `operator` whose names begin with `prefix`, from behind the name `after`.
+pub(in crate::server::http) fn list(
+    state: &State,
+    operator: &Operator,
+    prefix: &str,
+    after: &str,
+    limit: usize,
+) -> Result<Rooms, ApiError> {
+    let fits = |name: &RoomName| name.as_str().starts_with(prefix) && operator.administers(name);
+    let Part { some, more } = state.hub.rooms_after(after, limit, fits);
     let closed_rooms = state.moderation.closed_rooms();
     let mut rooms = Vec::with_capacity(some.len());
     for room in some {
@@ -93,5 +104,5 @@ pub(super) async fn rooms(
         let (name, closed) = (room.name().clone(), closed_rooms.contains(room.name()));
         rooms.push(InFigures { name, members, connections, head, first, ring_messages, ring_bytes, closed });
     }
-    Ok(Json(Rooms { rooms, more }))
+    Ok(Rooms { rooms, more })
 }

@@ -1,0 +1,151 @@
+// The operator's page on the ops listener: what it lists, and what can be done there. With JavaScript off as well.
+
+import { type Page } from '@playwright/test';
+
+import { type Visit, badge, expect, freshRoom, live, test } from './fixtures.ts';
+import { poster } from './trust.ts';
+
+const WITH_SCRIPT = { javaScriptEnabled: true };
+
+/** A reader in `room`, called `id`, whose page is alive. */
+async function reader(visit: Visit, room: string, id: string): Promise<Page> {
+  const page = await visit(room, WITH_SCRIPT);
+  await page.evaluate((id) => localStorage.setItem('fanfare.id', id), id);
+  await page.reload();
+  return live(page);
+}
+
+const row = (page: Page, words: string) => page.getByRole('row').filter({ hasText: words });
+const connection = (page: Page, id: string) => page.locator('#connections').getByRole('row').filter({ hasText: id });
+/** What was done, or why not. */
+const said = (page: Page) => page.locator('#said');
+
+test('whoever is here is listed, and kicked only after a question', async ({ visit, server }) => {
+  const room = freshRoom();
+  const ann = await reader(visit, room, 'ann');
+  const desk = await visit(`${server.ops}/admin`);
+  await expect(desk.getByText('Ready', { exact: true })).toBeVisible();
+  await expect(row(desk, room.slice(3)).first()).toBeVisible();
+  await expect(connection(desk, 'ann')).toContainText('127.0.0.1');
+  await expect(connection(desk, 'ann')).toContainText('fanfare.v1');
+  const closed = ann.waitForEvent('websocket').then(() => true);
+  await connection(desk, 'ann').getByRole('link', { name: 'Kick' }).click();
+  const question = desk.getByRole('dialog', { name: /^Kick connection \d+ of ann\?$/ });
+  await question.getByRole('link', { name: 'Cancel' }).click();
+  await expect(question).toHaveCount(0);
+  await connection(desk, 'ann').getByRole('link', { name: 'Kick' }).click();
+  await question.getByRole('button', { name: 'Kick' }).click();
+  await expect(said(desk)).toHaveText('The connection is closed.');
+  await expect(question).toHaveCount(0);
+  // A kick lets come back, and the page does.
+  expect(await closed).toBe(true);
+  await live(ann);
+  await ann.close();
+});
+
+test('whoever is banned stays out until the ban is lifted', async ({ visit, server }) => {
+  const room = freshRoom();
+  const trudy = await reader(visit, room, 'trudy');
+  const desk = await visit(`${server.ops}/admin?room=${room.slice(3)}`);
+  await connection(desk, 'trudy').getByRole('link', { name: 'Ban' }).click();
+  const question = desk.getByRole('dialog');
+  await expect(question.getByLabel('whoever is called trudy')).toBeChecked();
+  await question.getByLabel('For how long').selectOption('1 h');
+  await question.getByLabel(/^Reason/).fill('floods & <b>shouts</b>');
+  await question.getByRole('button', { name: 'Ban' }).click();
+  await expect(said(desk)).toHaveText('Kept out from now on; 1 connection closed.');
+  await expect(badge(trudy)).toHaveText('You may not come into this room');
+  const ban = desk.locator('#bans').getByRole('row').filter({ hasText: 'trudy' });
+  await expect(ban).toContainText('floods & <b>shouts</b>');
+  await expect(ban).toContainText(room.slice(3));
+  await ban.getByRole('button', { name: 'Lift' }).click();
+  await expect(said(desk)).toHaveText('The ban is lifted.');
+  await expect(ban).toHaveCount(0);
+  await trudy.reload();
+  await live(trudy);
+});
+
+test('somebody who is not here can be banned, and what makes no sense is refused in words', async ({ visit, server, expected }) => {
+  expected.push(/status of (400|422)/);
+  const desk = await visit(`${server.ops}/admin`);
+  await desk.getByRole('link', { name: 'Ban somebody' }).click();
+  const question = desk.getByRole('dialog');
+  await question.getByLabel('Id or address').fill('2001:db8::7');
+  await question.getByLabel(/^Only in this room/).fill('No Such Room');
+  await question.getByRole('button', { name: 'Ban' }).click();
+  await expect(said(desk)).toContainText('It was not done.');
+  await expect(said(desk)).toContainText('a-z 0-9 - _ .');
+  await desk.getByRole('link', { name: 'Ban somebody' }).click();
+  await question.getByLabel('Id or address').fill('2001:db8::7');
+  await question.getByLabel('For how long').selectOption('until it is lifted');
+  await question.getByRole('button', { name: 'Ban' }).click();
+  const ban = desk.locator('#bans').getByRole('row').filter({ hasText: '2001:db8::7' });
+  await expect(ban).toContainText('everywhere');
+  await expect(ban).toContainText('until it is lifted');
+  await ban.getByRole('button', { name: 'Lift' }).click();
+  await expect(ban).toHaveCount(0);
+});
+
+test('a room is closed and opened, and a message of it deleted', async ({ visit, server, request }) => {
+  const room = freshRoom();
+  const name = room.slice(3);
+  const post = poster(request, server, room);
+  await post('kept');
+  await post('to be deleted <i>now</i>', 'mallory');
+  const desk = await visit(`${server.ops}/admin`);
+  await row(desk, name).first().getByRole('link', { name }).click();
+  const messages = desk.locator('#messages');
+  await expect(messages.getByRole('listitem')).toHaveText([/to be deleted <i>now<\/i>/, /kept/]);
+  await messages.getByRole('listitem').first().getByRole('link', { name: 'Delete' }).click();
+  await desk.getByRole('dialog', { name: `Delete message 2 of ${name}?` }).getByRole('button', { name: 'Delete' }).click();
+  await expect(said(desk)).toHaveText('The message is deleted.');
+  await expect(messages.getByRole('listitem')).toHaveText([/deleted$/, /kept/]);
+
+  await desk.locator(`[id="room-${name}"]`).getByRole('link', { name: 'Close' }).click();
+  await desk.getByRole('dialog').getByLabel(/^Reason/).fill('over');
+  await desk.getByRole('dialog').getByRole('button', { name: 'Close' }).click();
+  await expect(said(desk)).toHaveText('The room is closed; 0 connections ended.');
+  const refused = await request.post(`${server.url}/api/v1/rooms/${name}/messages`, { data: { text: 'x' } });
+  expect(refused.status()).toBe(403);
+  const shut = desk.locator('#closed').getByRole('row').filter({ hasText: name });
+  await expect(shut).toContainText('over');
+  await shut.getByRole('button', { name: 'Open' }).click();
+  await expect(said(desk)).toHaveText('The room is open.');
+  await post('open again');
+});
+
+test('long lists are read in parts, and the part is chosen', async ({ visit, server, request }) => {
+  const prefix = `part-${Date.now().toString(36)}-`;
+  await Promise.all(Array.from({ length: 52 }, (_, at) => poster(request, server, `/r/${prefix}${String(at).padStart(2, '0')}`)('x')));
+  const desk = await visit(`${server.ops}/admin`);
+  await desk.getByLabel('Name begins with').fill(prefix);
+  await desk.locator('#rooms').getByRole('button', { name: 'Show' }).click();
+  const rows = desk.locator('#rooms tbody tr');
+  await expect(rows).toHaveCount(50);
+  await desk.locator('#rooms').getByRole('link', { name: 'Next' }).click();
+  await expect(rows).toHaveCount(2);
+  await desk.goBack();
+  await expect(rows).toHaveCount(50);
+  await desk.locator('#rooms').getByRole('link', { name: 'Show all' }).click();
+  await expect(desk.getByLabel('Name begins with')).toHaveValue('');
+  await desk.getByLabel('Id or address').fill('nobody-is-called-so');
+  await desk.locator('#connections').getByRole('button', { name: 'Show' }).click();
+  await expect(desk.getByText('Nobody is connected here.')).toBeVisible();
+});
+
+test('it speaks the language and has the colours that were chosen', async ({ visit, server }) => {
+  const desk = await visit(`${server.ops}/admin`, { colorScheme: 'light' });
+  await desk.getByRole('link', { name: '中文' }).click();
+  await expect(desk.getByRole('heading', { level: 1 })).toHaveText('管理页面');
+  await expect(desk.locator('html')).toHaveAttribute('lang', 'zh-CN');
+  await desk.getByRole('link', { name: /^配色/ }).click();
+  await desk.getByRole('link', { name: /^配色 浅色/ }).click();
+  await expect(desk.locator('html')).toHaveAttribute('data-theme', 'dark');
+});
+
+test('where nobody has keys, the address of everyone is no operator’s', async ({ visit, expected }) => {
+  expected.push(/status of 403/);
+  const page = await visit('/admin');
+  await expect(page.getByText('--ops-listen')).toBeVisible();
+  await expect(page.locator('table, dialog, #enter, #ready')).toHaveCount(0);
+});

@@ -1,0 +1,111 @@
+//! `/admin`: the operator's page, rendered anew for each request. What it shows and does is what the API under
+//! `/api/v1/admin` shows and does; this only puts it into a page.
+//!
+//! # Invariants
+//!
+//! - Whoever is no operator sees a gate, and nothing of the server.
+//! - A form acts only if it says by `Origin` that it stands in a page of ours: the guard has compared it. Without a
+//!   token in a header nothing is done on the public listener at all.
+
+mod view;
+mod act;
+
+use axum::Router;
+use axum::body::Body;
+use axum::extract::{Request, State as Shared};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+
+use crate::app::admin::place::PATH;
+use crate::app::admin::{Desk, Outcome, Place, Seen, document};
+use crate::server::http::State;
+use crate::server::http::api::admin::operator::Operator;
+use crate::server::http::error::{AdminError, ApiError};
+use crate::server::http::extract::Query;
+use crate::server::http::headers;
+use crate::server::http::page::{Choice, Reader};
+
+use act::Form;
+
+/// Largest form, in bytes: some names, a reason, and where the operator stood, each character as twelve.
+const MAX_FORM_BYTES: usize = 16 * 1024;
+
+/// Its address.
+pub(super) fn router() -> Router<State> {
+    Router::new().route(PATH, get(show).post(submit))
+}
+
+async fn show(
+    Shared(state): Shared<State>,
+    Query(choice): Query<Choice>,
+    request: Request,
+) -> Result<Response, ApiError> {
+    if let Some(cookies) = choice.cookies() {
+        // The choice is remembered; the address need not say it again.
+        return Ok((cookies, Redirect::to(PATH)).into_response());
+    }
+    let (mut parts, _) = request.into_parts();
+    let reader = Reader::of(&parts.headers);
+    let mut place = Place::parse(parts.uri.query().unwrap_or_default());
+    let operator = match Operator::of(&mut parts, &state).await {
+        Ok(operator) => operator,
+        Err(error) => {
+            return Ok(gate(&state, &reader, parts.headers.contains_key(header::AUTHORIZATION), error));
+        }
+    };
+    let outcome = place.done.take().map(Outcome::Done);
+    let listed = view::listed(&state, &operator, &place, outcome).await;
+    Ok(page(StatusCode::OK.into_response(), &state, &reader, place, Seen::Inside(Box::new(listed))))
+}
+
+async fn submit(Shared(state): Shared<State>, request: Request) -> Result<Response, ApiError> {
+    let (mut parts, body) = request.into_parts();
+    // Browsers send it with every form (Fetch section 3.2), and no page can leave it out.
+    if !parts.headers.contains_key(header::ORIGIN) {
+        return Err(AdminError::NoOrigin.into());
+    }
+    let reader = Reader::of(&parts.headers);
+    let operator = match Operator::of(&mut parts, &state).await {
+        Ok(operator) => operator,
+        Err(error) => {
+            return Ok(gate(&state, &reader, parts.headers.contains_key(header::AUTHORIZATION), error));
+        }
+    };
+    let form = state.bodies.read(body, MAX_FORM_BYTES, |body| Ok(Form::read(body))).await?;
+    let back = form.back();
+    Ok(match form.act(&state, &operator).await {
+        // The way back to the page, so that reloading it does nothing twice.
+        Ok(done) => Redirect::to(&back.after_doing(done).href()).into_response(),
+        Err(error) => {
+            let failed = Some(Outcome::Failed(error.to_string()));
+            let listed = view::listed(&state, &operator, &back, failed).await;
+            page(error.into_response(), &state, &reader, back, Seen::Inside(Box::new(listed)))
+        }
+    })
+}
+
+/// What is seen by whoever is no operator, because of `error`.
+fn gate(state: &State, reader: &Reader, came_with_token: bool, error: ApiError) -> Response {
+    let has_keys = !state.verifier.is_open();
+    let refused = (has_keys && came_with_token).then(|| error.to_string());
+    // Where a token is brought to is a page like any other.
+    let is_fine = has_keys && refused.is_none();
+    let response = if is_fine { StatusCode::OK.into_response() } else { error.into_response() };
+    page(response, state, reader, Place::default(), Seen::Gate { refused, has_keys })
+}
+
+/// `response`, with a page in it.
+fn page(mut response: Response, state: &State, reader: &Reader, place: Place, seen: Seen) -> Response {
+    let site = &state.site.leptos;
+    let styles = format!("/{}/{}.css", site.site_pkg_dir, site.output_name);
+    let (locale, theme) = (reader.locale, reader.theme);
+    *response.body_mut() = Body::from(document(Desk { locale, theme, styles, place, seen }));
+    headers::permit(&mut response);
+    let headers = response.headers_mut();
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    // Nothing of it may be kept, least of all for somebody else.
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.append(header::VARY, HeaderValue::from_static("Accept-Language, Authorization, Cookie"));
+    response
+}
