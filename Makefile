@@ -1,5 +1,5 @@
 # Every target installs what it misses first (scripts/setup.sh); done once, that takes under a second.
-.PHONY: help run test test-long watch build dist deb docs bench figures conformance clean
+.PHONY: help run test test-long watch build dist deb docs bench bench-nodes figures conformance clean
 
 help: ## What there is
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
@@ -30,6 +30,9 @@ docs: ## Make the documentation: target/docs/index.html
 
 bench: ## Measure deliveries at the standard loads: a table and a plot in target/bench/
 	@scripts/bench.sh
+
+bench-nodes: ## Measure one node and three on NATS at the same load: a table in target/bench/
+	@scripts/nodes.sh
 
 figures: ## Measure the page: weight, first content, a flood, a long log
 	@scripts/figures.sh

@@ -36,7 +36,7 @@ pub(super) async fn run(plan: &Plan) -> anyhow::Result<Outcome> {
     let listeners = stream::iter(0..plan.connections)
         .map(|number| {
             let room = room(number);
-            async move { anyhow::Ok((number, connect(plan, &room, &format!("listener-{number}")).await?)) }
+            async move { anyhow::Ok((number, connect(plan, &room, "listener", number).await?)) }
         })
         .buffer_unordered(CONNECT_AT_ONCE)
         .try_collect::<Vec<_>>()
@@ -50,7 +50,7 @@ pub(super) async fn run(plan: &Plan) -> anyhow::Result<Outcome> {
 
     let mut publishers = JoinSet::new();
     for number in 0..plan.publishers {
-        let socket = connect(plan, &room(number), &format!("publisher-{number}")).await?;
+        let socket = connect(plan, &room(number), "publisher", number).await?;
         publishers.spawn(publish(socket, plan.clone(), number, tally.clone()));
     }
     let mut sent = Vec::new();
@@ -75,14 +75,17 @@ pub(super) async fn run(plan: &Plan) -> anyhow::Result<Outcome> {
     tally.outcome(plan, sent, expected, connecting)
 }
 
-async fn connect(plan: &Plan, room: &str, id: &str) -> anyhow::Result<Socket> {
+/// The client `number` of its `kind`, in `room`; clients take turns on the nodes.
+async fn connect(plan: &Plan, room: &str, kind: &str, number: u32) -> anyhow::Result<Socket> {
+    let id = format!("{kind}-{number}");
     // A token gives everyone its own id.
-    let id = plan.pass.as_ref().map_or(id, |pass| pass.id.as_str());
+    let id = plan.pass.as_ref().map_or(id.as_str(), |pass| pass.id.as_str());
     let query = [("room", room), ("id", id)];
-    plan.server
+    let server = &plan.servers[number as usize % plan.servers.len()];
+    server
         .open(&query, plan.is_typed, plan.pass.as_ref().map(|pass| &pass.token))
         .await
-        .with_context(|| format!("cannot connect to {}", plan.server))
+        .with_context(|| format!("cannot connect to {server}"))
 }
 
 /// Sends at the plan's pace for its length; gives the publisher's number and how many it sent.

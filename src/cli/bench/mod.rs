@@ -16,7 +16,8 @@ use crate::cli::{Failure, Mistakes};
 /// What to do to the server.
 #[derive(Clone, Debug)]
 struct Plan {
-    server: ServerUrl,
+    /// At least one; clients are spread over them.
+    servers: Vec<ServerUrl>,
     pass: Option<Pass>,
     connections: u32,
     rooms: u32,
@@ -48,6 +49,13 @@ pub(super) fn command() -> Command {
         .arg(url_flag().help(
             "The server; start it with --message-rate 0 --connect-rate 0 --max-connections-per-ip 100000",
         ))
+        .arg(
+            Arg::new("node")
+                .long("node")
+                .value_name("URL")
+                .action(ArgAction::Append)
+                .help("Another node of the same service, over which clients are spread too; may be repeated"),
+        )
         .arg(token_flag())
         .arg(number("connections", "500", "Clients that listen"))
         .arg(number("rooms", "1", "Rooms over which they are spread"))
@@ -103,6 +111,8 @@ impl Plan {
         let text = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
         let mut mistakes = Mistakes::default();
         let server = mistakes.check("--url", text("url"), ServerUrl::parse);
+        let nodes = matches.get_many::<String>("node").into_iter().flatten();
+        let nodes: Vec<_> = nodes.map(|node| mistakes.check("--node", node, ServerUrl::parse)).collect();
         let rooms = mistakes.check("--rooms", &number("rooms").to_string(), |_| match number("rooms") {
             rooms if rooms <= number("connections") => Ok(rooms),
             _ => Err("it is more than --connections: a room would be empty"),
@@ -112,11 +122,12 @@ impl Plan {
             if is_typed || !wants_acks { Ok(()) } else { Err("only --dialect fanfare.v1 has them") }
         });
         let pass = Pass::given(matches, &mut mistakes);
-        let (Some(server), Some(pass), Some(rooms), Some(())) = (server, pass, rooms, acks) else {
+        let servers: Option<Vec<_>> = std::iter::once(server).chain(nodes).collect();
+        let (Some(servers), Some(pass), Some(rooms), Some(())) = (servers, pass, rooms, acks) else {
             return Err(mistakes.into());
         };
         Ok(Self {
-            server,
+            servers,
             pass,
             connections: number("connections"),
             rooms,
