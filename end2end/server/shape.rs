@@ -14,7 +14,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("server::room", &["protocol", "server::wire"]),
     ("server::session", &["protocol", "server::wire", "server::room"]),
     ("server::auth", &["protocol"]),
-    ("server::moderation", &["protocol", "server::session"]),
+    ("server::moderation", &["protocol", "server::session", "server::auth"]),
     ("server::metrics", &["protocol"]),
     ("server::release", &[]),
     ("server::files", &[]),

@@ -49,9 +49,9 @@ use crate::server::config::Config;
 use crate::server::http::{AcceptSettings, Site, State};
 use crate::server::hub::Hub;
 use crate::server::metrics::Metrics;
-use crate::server::moderation::{LoadError, Moderation};
+use crate::server::moderation::{Decided, LoadError, Moderation, TooManyBans};
 use crate::server::session::Rate;
-use crate::server::store::{Health, OpenStoreError, Store};
+use crate::server::store::{Council, Health, OpenStoreError, Store, StoreError};
 
 pub use crate::server::keyring::Keyring;
 
@@ -79,6 +79,15 @@ pub enum StartError {
     /// It is not known who is kept out.
     #[error(transparent)]
     Moderation(#[from] LoadError),
+    /// Nor what other nodes say of it.
+    #[error("cannot read who is banned from all nodes: {0}")]
+    Rules(#[from] StoreError),
+    /// One of the rules that other nodes keep is of another kind.
+    #[error("cannot read a rule of other nodes, which may be newer than this one: {0}")]
+    Rule(serde_json::Error),
+    /// They keep out more than can be.
+    #[error(transparent)]
+    TooManyBans(#[from] TooManyBans),
 }
 
 /// Why a server ended that nobody stopped.
@@ -111,7 +120,10 @@ impl Server {
     /// If one of them cannot be had.
     pub async fn bind(config: Config, passed: Listeners) -> Result<Self, StartError> {
         let store = config.store.open().await?;
-        let moderation = Moderation::open(config.moderation.clone())?;
+        let moderation = match store.council() {
+            Some(council) => shared_rules(&*council, &config).await?,
+            None => Moderation::open(config.moderation.clone())?,
+        };
         let public = listen("listen", config.listen, passed.public).await?;
         let ops = match config.ops_listen {
             Some(address) => Some(listen("ops-listen", address, passed.ops).await?),
@@ -218,6 +230,22 @@ impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Server").field("public", &self.public).field("ops", &self.ops).finish_non_exhaustive()
     }
+}
+
+/// Who is kept out of all nodes.
+async fn shared_rules(council: &dyn Council, config: &Config) -> Result<Moderation, StartError> {
+    if config.moderation.exists() {
+        let file = config.moderation.display();
+        warn!(%file, "not read: with NATS the rules of all nodes are kept there");
+    }
+    let mut decrees = Vec::new();
+    for rule in council.in_force().await? {
+        match serde_json::from_slice(&rule).map_err(StartError::Rule)? {
+            Decided::Decree(decree) => decrees.push(decree),
+            Decided::Evict(_) => {}
+        }
+    }
+    Ok(Moderation::kept_elsewhere(decrees)?)
 }
 
 /// Waits until the store is lost; says why.

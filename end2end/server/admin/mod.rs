@@ -18,7 +18,7 @@ use crate::metrics::until;
 use crate::typed::{find, join, say};
 
 /// Asks the ops listener for `path` under the admin API.
-async fn call(server: &Server, method: Method, path: &str, body: Value) -> (u16, Value) {
+pub(crate) async fn call(server: &Server, method: Method, path: &str, body: Value) -> (u16, Value) {
     let url = format!("http://{}/api/v1/admin/{path}", server.ops);
     ask(Client::new().request(method, url).json(&body)).await
 }

@@ -9,6 +9,12 @@ mod order;
 mod failure;
 /// Who is there, on whichever node.
 mod presence;
+/// Kicks, bans, closed rooms, deleted messages.
+mod operators;
+/// Messages that leave the stream under the nodes' feet.
+mod trimming;
+/// Who we are to NATS, and how that is kept secret.
+mod login;
 /// Nodes that are restarted one by one.
 mod rolling;
 
@@ -22,6 +28,9 @@ use tempfile::TempDir;
 
 use crate::harness::{Peer, Server, soon};
 
+/// The file that configures it, in its folder.
+const CONFIG: &str = "nats.conf";
+
 /// A nats-server of the test's own, on a free port.
 pub(crate) struct Nats {
     child: Child,
@@ -31,7 +40,13 @@ pub(crate) struct Nats {
 
 impl Nats {
     pub(crate) async fn start() -> Self {
+        Self::start_with("").await
+    }
+
+    /// One that does what its configuration file says: `config`, beside where it listens and what it keeps.
+    pub(crate) async fn start_with(config: &str) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+        std::fs::write(folder.path().join(CONFIG), config).expect("written");
         let child = spawn(folder.path(), "-1");
         let port = soon(async {
             loop {
@@ -91,6 +106,8 @@ fn spawn(folder: &Path, port: &str) -> Child {
         .arg(folder)
         .arg("--ports_file_dir")
         .arg(folder)
+        .arg("-c")
+        .arg(folder.join(CONFIG))
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()

@@ -100,6 +100,11 @@ impl Principal {
         matches!(self.identity, Identity::Proven(_))
     }
 
+    /// What it may do, and where.
+    pub const fn grants(&self) -> &Grants {
+        &self.grants
+    }
+
     /// Whether it has `right` in `room`.
     pub fn may(&self, right: Right, room: &RoomName) -> bool {
         self.grants.give(right, room)

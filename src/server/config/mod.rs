@@ -98,7 +98,11 @@ impl Config {
         let site = reading.value("site", value::site);
         let limits = limits::read(reading);
         let data = reading.value("data", value::folder);
-        let store = storage::read(reading, data.as_deref());
+        let store = storage::read(
+            reading,
+            data.as_deref(),
+            limits.as_ref().map(|limits| limits.connection.max_message),
+        );
         let web = access::web(reading);
         let proxies = access::proxies(reading);
         let verifier = access::verifier(reading);

@@ -13,7 +13,12 @@ use crate::server::store::{
 /// How long a key makes a send repeatable.
 const KEY_LIMITS: KeyLimits = KeyLimits { messages: 10_000, age: Duration::from_secs(600) };
 
-pub(super) fn read(reading: &mut Reading<'_>, data: Option<&Path>) -> Option<StoreSettings> {
+/// Where messages are kept: files in the folder `data`, and none that is longer than `max_message` bytes.
+pub(super) fn read(
+    reading: &mut Reading<'_>,
+    data: Option<&Path>,
+    max_message: Option<usize>,
+) -> Option<StoreSettings> {
     let retention = retention(reading);
     let store = reading.value("store", store_kind);
     let durability = reading.value("durability", durability);
@@ -38,6 +43,7 @@ pub(super) fn read(reading: &mut Reading<'_>, data: Option<&Path>) -> Option<Sto
             ca: ca?,
             stream: stream?,
             replicas: replicas?,
+            max_message: max_message?,
             retention,
         }),
     })

@@ -182,7 +182,6 @@ impl ApiError {
             Self::Key(_) | Self::KeyOfBatch => (StatusCode::BAD_REQUEST, "bad_key"),
             Self::Parameter { .. } | Self::Query(_) => (StatusCode::BAD_REQUEST, "bad_parameter"),
             Self::Line { error, .. } => error.status_and_code(),
-            Self::Store(StoreError::Unsupported(_)) => (StatusCode::NOT_IMPLEMENTED, "not_supported"),
             Self::Refused(Refusal::StoreUnavailable) | Self::Store(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable")
             }
@@ -239,7 +238,7 @@ impl ApiError {
     const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TooFast(TooFast { wait, .. }) | Self::ConnectsTooFast { wait, .. } => Some(*wait),
-            Self::Refused(_) | Self::Store(StoreError::Unavailable(_)) => Some(RETRY_AFTER),
+            Self::Refused(_) | Self::Store(_) => Some(RETRY_AFTER),
             Self::Busy | Self::TooManyAtOnce { .. } => Some(RETRY_AFTER),
             _ => None,
         }

@@ -100,7 +100,15 @@ impl Hub {
         let mut place = self.take_place(address)?;
         let room = self.room(name).await?;
         place.enter(&room)?;
-        let bounds = self.0.store.bounds(name).map_err(|_| Refusal::StoreUnavailable)?;
+        let away = |_| Refusal::StoreUnavailable;
+        let mut bounds = self.0.store.bounds(name).map_err(away)?;
+        if let Some(resume) = resume
+            && resume.after > bounds.head
+        {
+            // It may come from a node that has heard more.
+            self.0.store.reach(resume.after).await.map_err(away)?;
+            bounds = self.0.store.bounds(name).map_err(away)?;
+        }
         let start = Start::new(&bounds, resume);
         Ok(Admission { place, room, start, head: bounds.head, first: bounds.first })
     }

@@ -22,29 +22,38 @@ impl Hub {
         let erased_from = room.clone();
         let report = Box::new(move |result| {
             // In the order of the store's reports: what is deleted is in the ring by now, or no longer.
-            if let Ok(Deleted::Now(tombstone)) = &result {
-                lock(&erased_from.log).erase(Arc::clone(tombstone), at);
-            }
+            let is_news = result == Ok(Deleted::Now) && erased_from.erase(offset, at);
             // The receiver is gone only if nobody waits any more.
-            let _sent = told.send(result);
+            let _sent = told.send((result, is_news));
         });
         self.0.store.delete(room.name(), offset, at, report);
         let gone = |_| StoreError::Unavailable("it did not answer".to_owned());
-        let deleted = answer.await.map_err(gone)??;
-        if matches!(deleted, Deleted::Now(_)) {
-            let push = Push::Deleted { offset, at };
-            for (number, reader) in room.readers().iter().enumerate() {
-                if number % WRITES_PER_TURN == WRITES_PER_TURN - 1 {
-                    tokio::task::yield_now().await;
-                }
-                reader.say(&push);
-            }
+        let (deleted, is_news) = answer.await.map_err(gone)?;
+        if is_news {
+            room.tell_deleted(offset, at).await;
         }
-        Ok(deleted)
+        deleted
     }
 }
 
 impl Room {
+    /// What was said at `offset` is gone since `at`, in milliseconds since 1970 UTC: out of the ring too. Whether
+    /// readers are to be told.
+    pub(super) fn erase(&self, offset: Offset, at: u64) -> bool {
+        lock(&self.log).erase(offset, at)
+    }
+
+    /// Tells every reader what was deleted.
+    pub(super) async fn tell_deleted(&self, offset: Offset, at: u64) {
+        let push = Push::Deleted { offset, at };
+        for (number, reader) in self.readers().iter().enumerate() {
+            if number % WRITES_PER_TURN == WRITES_PER_TURN - 1 {
+                tokio::task::yield_now().await;
+            }
+            reader.say(&push);
+        }
+    }
+
     /// What a reader is told that comes back and had read all up to `seen`: what was deleted of it lately.
     pub fn deleted(&self, seen: Offset) -> Vec<Push> {
         let erased = lock(&self.log).erased(seen);

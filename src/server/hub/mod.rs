@@ -9,6 +9,7 @@
 
 mod admission;
 mod announce;
+mod council;
 mod delete;
 mod fanout;
 mod inspect;
@@ -39,6 +40,7 @@ use crate::server::session::Host;
 use crate::server::store::Store;
 
 pub use admission::{Admission, Membership, Refusal};
+pub use council::{DecreeError, Effect};
 pub use inspect::{Figures, Part, Seat, Standing};
 pub use memory::{Holding, Memory};
 pub use publish::Due;
@@ -154,12 +156,13 @@ impl Hub {
             delivered: Arc::default(),
         }));
         let shared = Arc::downgrade(&hub.0);
-        store.follow(Box::new(move |name, frames| {
+        store.follow(Box::new(move |name, change| {
             if let Some(shared) = shared.upgrade() {
-                Self(shared).hear(name, frames);
+                Self(shared).hear(name, change);
             }
         }));
         hub.meet_nodes();
+        hub.heed_council();
         hub
     }
 

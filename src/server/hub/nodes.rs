@@ -243,7 +243,8 @@ impl Hub {
         });
     }
 
-    fn known(&self, name: &RoomName) -> Option<Arc<Room>> {
+    /// The room `name`, if it is in memory.
+    pub(super) fn known(&self, name: &RoomName) -> Option<Arc<Room>> {
         lock(&self.0.rooms).get(name).map(|Named(room)| room.clone())
     }
 

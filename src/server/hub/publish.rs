@@ -6,12 +6,11 @@ use std::time::{Instant, SystemTime, UNIX_EPOCH};
 use tokio::sync::oneshot;
 
 use crate::protocol::RoomName;
-use crate::server::hub::room::Named;
-use crate::server::hub::{Hub, Room, lock};
+use crate::server::hub::{Hub, Room};
 use crate::server::metrics::{self, Published};
-use crate::server::room::{Draft, Frame};
+use crate::server::room::Draft;
 use crate::server::spans::Publishing;
-use crate::server::store::{Bounds, Limit, Page, Span, StoreError, Stored};
+use crate::server::store::{Bounds, Change, Limit, Page, Span, StoreError, Stored};
 
 /// Bytes of a page of history: what one client may make wait for itself by asking once.
 const PAGE_BYTES: usize = 256 * 1024;
@@ -62,12 +61,20 @@ impl Hub {
         self.0.store.append(room.name(), drafts, now_millis(), report);
     }
 
-    /// The store tells that `frames` were appended to the room `name`, here or on another node.
-    pub(super) fn hear(&self, name: &RoomName, frames: &[Arc<Frame>]) {
-        let room = lock(&self.0.rooms).get(name).map(|Named(room)| room.clone());
-        if let Some(room) = room {
-            room.take(frames.iter());
-            self.broadcast(&room);
+    /// The store tells what happened to the room `name`, by this node or another.
+    pub(super) fn hear(&self, name: &RoomName, change: Change<'_>) {
+        let Some(room) = self.known(name) else { return };
+        match change {
+            Change::Appended(frames) => {
+                room.take(frames.iter());
+                self.broadcast(&room);
+            }
+            Change::Deleted { offset, at } => {
+                if room.erase(offset, at) {
+                    // It takes a while in a large room.
+                    tokio::spawn(async move { room.tell_deleted(offset, at).await });
+                }
+            }
         }
     }
 

@@ -1,16 +1,16 @@
 //! Who is kept out and which rooms are closed, as operators decided: asked on every way in, and kept in a file, so
-//! that a restart forgives nobody.
+//! that a restart forgives nobody. Where several nodes share a store they are kept there, and only held here.
 //!
 //! # Invariants
 //!
-//! - What is in force is in the file: a change that cannot be written is not made.
+//! - What is in force is kept: a change that cannot be is not made.
 //! - Asking costs a few look-ups, however many bans there are.
 //! - A ban ends by the wall clock, because it is to last over restarts.
-//!
-//! Absent: other nodes. Each node keeps its own file.
 
 mod rules;
 mod file;
+mod eviction;
+mod decree;
 
 use std::collections::HashSet;
 use std::io;
@@ -22,6 +22,8 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
 
+pub use decree::{Decided, Decree};
+pub use eviction::Eviction;
 pub use file::LoadError;
 pub use rules::{Ban, Barred, Closure, Guest, Rules, TooManyBans, Whom};
 
@@ -31,7 +33,8 @@ pub struct Moderation(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    path: PathBuf,
+    /// Where they are kept; `None` if others keep them.
+    path: Option<PathBuf>,
     rules: Mutex<Rules>,
     /// Held while the file is written: changes come one after the other.
     writing: Mutex<()>,
@@ -43,8 +46,23 @@ impl Moderation {
     /// # Errors
     /// If it cannot be read, or not as rules.
     pub fn open(path: PathBuf) -> Result<Self, LoadError> {
-        let rules = file::load(&path)?;
-        Ok(Self(Arc::new(Shared { path, rules: Mutex::new(rules), writing: Mutex::default() })))
+        Ok(Self::new(file::load(&path)?, Some(path)))
+    }
+
+    /// What `decrees`, which others keep, have led to one after the other.
+    ///
+    /// # Errors
+    /// If there are too many bans.
+    pub fn kept_elsewhere(decrees: impl IntoIterator<Item = Decree>) -> Result<Self, TooManyBans> {
+        let mut rules = Rules::default();
+        for decree in decrees {
+            decree.change(&mut rules)?;
+        }
+        Ok(Self::new(rules, None))
+    }
+
+    fn new(rules: Rules, path: Option<PathBuf>) -> Self {
+        Self(Arc::new(Shared { path, rules: Mutex::new(rules), writing: Mutex::default() }))
     }
 
     /// That `guest` may come into its room, and say something.
@@ -73,17 +91,29 @@ impl Moderation {
         self.rules().closed_rooms()
     }
 
-    /// Changes the rules by `change` and writes the file before they are in force. Waits for the disk.
+    /// Puts `decree` in force, in the file first, if there is one. Waits for the disk. Whether anything was there to
+    /// be changed.
     ///
     /// # Errors
-    /// If it cannot be written; then nothing has changed.
-    pub fn change<T>(&self, change: impl FnOnce(&mut Rules) -> T) -> io::Result<T> {
+    /// If it cannot be written, or there are too many bans; then nothing has changed.
+    pub fn change(&self, decree: &Decree) -> io::Result<Result<bool, TooManyBans>> {
         let _one_at_a_time = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
         let mut rules = self.rules().clone();
-        let result = change(&mut rules);
-        file::save(&self.0.path, &rules)?;
+        let was = decree.change(&mut rules);
+        if let (Ok(true), Some(path)) = (was, &self.0.path) {
+            file::save(path, &rules)?;
+        }
         *self.rules() = rules;
-        Ok(result)
+        Ok(was)
+    }
+
+    /// Whether anything is there that `decree` would change.
+    ///
+    /// # Errors
+    /// If there would be too many bans.
+    pub fn would_change(&self, decree: &Decree) -> Result<bool, TooManyBans> {
+        let mut rules = self.rules().clone();
+        decree.change(&mut rules)
     }
 
     fn rules(&self) -> MutexGuard<'_, Rules> {
@@ -121,14 +151,14 @@ mod tests {
         let address = IpAddr::from([192, 0, 2, 1]);
         let guest = Guest::new(Some(&eve), address, &lobby);
         assert_eq!(moderation.admit(&guest), Ok(()));
-        moderation.change(|rules| rules.ban(ban("eve", None))).expect("written").expect("room for it");
+        moderation.change(&Decree::Ban(ban("eve", None))).expect("written").expect("room for it");
         let barred = Barred::Banned { until: None, reason: Some("floods".to_owned()) };
         assert_eq!(moderation.admit(&guest), Err(barred.clone()));
         let again = Moderation::open(path.clone()).expect("rules");
         assert_eq!((again.admit(&guest), again.list()), (Err(barred), moderation.list()));
         std::fs::remove_dir_all(folder.path().join("new")).expect("removed");
         std::fs::write(folder.path().join("new"), "a file where the folder should be").expect("written");
-        assert!(again.change(|rules| rules.lift(&Whom::Id(eve.clone()), None)).is_err());
+        assert!(again.change(&Decree::Lift { whom: Whom::Id(eve.clone()), room: None }).is_err());
         assert!(again.admit(&guest).is_err(), "still in force");
     }
 

@@ -128,7 +128,7 @@ struct Written {
 
 /// Whom a ban is found by.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-enum Subject {
+pub(super) enum Subject {
     Id(UserId),
     Host(Host),
 }

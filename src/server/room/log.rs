@@ -1,7 +1,6 @@
 //! A room's newest frames in memory: an append-only ring, bounded by count and bytes.
 //!
-//! One writer appends; every connection reads from its own offset. Joining, live delivery and catching up
-//! are therefore one act: reading from a place.
+//! One writer appends; each connection reads from its own offset: joining, live delivery and catching up are one act.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -93,18 +92,22 @@ impl Log {
         }
     }
 
-    /// Puts `tombstone` in the place of the frame at its offset, if that is still here. `at` is the time, in
-    /// milliseconds since 1970 UTC.
-    pub fn erase(&mut self, tombstone: Arc<Frame>, at: u64) {
+    /// Puts a tombstone in the place of the frame at `offset`, if that is still here. `at` is the time, in
+    /// milliseconds since 1970 UTC. Whether that is news.
+    pub fn erase(&mut self, offset: Offset, at: u64) -> bool {
+        if self.erased.iter().any(|(erased, _)| *erased == offset) {
+            return false;
+        }
         if self.erased.len() == MAX_ERASED {
             self.erased.pop_front();
         }
-        self.erased.push_back((tombstone.offset(), at));
-        if let Ok(at) = self.frames.binary_search_by_key(&tombstone.offset(), |frame| frame.offset()) {
-            self.bytes += tombstone.size();
-            self.bytes -= self.frames[at].size();
-            self.frames[at] = tombstone;
+        self.erased.push_back((offset, at));
+        if let Ok(place) = self.frames.binary_search_by_key(&offset, |frame| frame.offset()) {
+            let tombstone = Arc::new(self.frames[place].tombstone());
+            self.bytes = self.bytes + tombstone.size() - self.frames[place].size();
+            self.frames[place] = tombstone;
         }
+        true
     }
 
     /// What of the offsets up to `until` was erased lately, and when: for whoever has read them and was away.
@@ -229,8 +232,7 @@ mod tests {
     fn of_an_erased_frame_readers_get_its_place_and_plain_ones_nothing() {
         let mut log = log_of(10, 3);
         let (_, before) = log.holds();
-        log.erase(Arc::new(letter(2).tombstone()), 7);
-        log.erase(Arc::new(letter(9).tombstone()), 8);
+        assert_eq!([2, 9, 2].map(|offset| log.erase(Offset(offset), 7)), [true, true, false], "each once");
         assert_eq!((log.erased(Offset(1)), log.erased(Offset(3))), (vec![], vec![(Offset(2), 7)]));
         assert_eq!(log.holds(), (3, before - 1), "one letter less");
         let run = read(&log, 0, 1000).expect("kept").expect("some");

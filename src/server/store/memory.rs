@@ -94,8 +94,8 @@ impl Kept {
         let tombstone = Arc::new(frame.tombstone());
         self.bytes += tombstone.size();
         self.bytes -= frame.size();
-        *frame = tombstone.clone();
-        Deleted::Now(tombstone)
+        *frame = tombstone;
+        Deleted::Now
     }
 
     /// Drops what is past the limits.

@@ -11,6 +11,7 @@
 
 mod clock;
 mod page;
+mod peers;
 mod memory;
 mod sqlite;
 mod nats;
@@ -30,6 +31,7 @@ use crate::server::room::{Draft, Frame, KeyLimits};
 pub use memory::MemoryStore;
 pub use nats::{NatsError, NatsLogin, NatsServers, NatsSettings, NatsStore};
 pub use page::{Limit, Page, Span};
+pub use peers::{Bus, Council, Heeding, Overheard};
 pub use sqlite::{
     Durability, Entry, ExportError, ImportError, Imported, OpenError, SqliteSettings, SqliteStore, export,
     import,
@@ -126,10 +128,10 @@ pub enum Stored {
 }
 
 /// What became of an entry that was to be deleted.
-#[derive(Clone, Debug)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deleted {
-    /// It is; this stands in its place.
-    Now(Arc<Frame>),
+    /// It is: its tombstone stands in its place.
+    Now,
     /// It was before.
     Before,
     /// There is none at that offset, or it is no longer kept.
@@ -142,9 +144,6 @@ pub enum StoreError {
     /// Not now; it may succeed later.
     #[error("the store cannot take this now: {0}")]
     Unavailable(String),
-    /// This store can do no such thing.
-    #[error("{0}")]
-    Unsupported(&'static str),
 }
 
 /// Whether a store takes anything now.
@@ -164,29 +163,25 @@ pub enum Health {
 /// What is told what became of a batch, in the order of its drafts.
 pub type Report = Box<dyn FnOnce(Result<Vec<Stored>, StoreError>) + Send>;
 
-/// What nodes say to each other beside the log.
-pub trait Bus: Send + Sync {
-    /// Says `note` to all other nodes that can be reached now. It comes back to this one too.
-    fn say(&self, note: Vec<u8>);
-
-    /// From now on `listener` is told what nodes say.
-    fn listen(&self, listener: Box<dyn Fn(Overheard<'_>) + Send + Sync>);
-}
-
-/// What a node hears of others.
-#[derive(Clone, Copy, Debug)]
-pub enum Overheard<'a> {
-    /// A note.
-    Said(&'a [u8]),
-    /// The others can be reached again: notes may have been missed.
-    Again,
-}
-
 /// What is told what became of an entry.
 pub type DeleteReport = Box<dyn FnOnce(Result<Deleted, StoreError>) + Send>;
 
-/// What is told what was appended to a room, by whomever, in the order of the log.
-pub type Heard = Box<dyn Fn(&RoomName, &[Arc<Frame>]) + Send + Sync>;
+/// What happens to a room's log.
+#[derive(Clone, Copy, Debug)]
+pub enum Change<'a> {
+    /// These were appended, one behind the other.
+    Appended(&'a [Arc<Frame>]),
+    /// What was said there is gone.
+    Deleted {
+        /// Where.
+        offset: Offset,
+        /// When, in milliseconds since 1970 UTC.
+        at: u64,
+    },
+}
+
+/// What is told what happens to a room, by whomever, in the order of the log.
+pub type Heard = Box<dyn Fn(&RoomName, Change<'_>) + Send + Sync>;
 
 /// See the [module docs](self).
 pub trait Store: Send + Sync {
@@ -199,12 +194,26 @@ pub trait Store: Send + Sync {
         ready(Ok(())).boxed()
     }
 
-    /// From now on `heard` is told what is appended to open rooms: when [`Store::bounds`] say so too, and before
-    /// it is reported. What it was told may be reported again.
+    /// Waits until the bounds of open rooms tell of everything up to `offset` that others have appended: of what
+    /// a reader may have seen elsewhere.
+    ///
+    /// # Errors
+    /// If the store cannot be reached.
+    fn reach(&self, _offset: Offset) -> BoxFuture<'static, Result<(), StoreError>> {
+        ready(Ok(())).boxed()
+    }
+
+    /// From now on `heard` is told what is appended to open rooms and what is deleted there: when [`Store::bounds`]
+    /// say so too, and before it is reported. What it was told may be reported again.
     fn follow(&self, _heard: Heard) {}
 
     /// The way to other nodes, if there may be any.
     fn bus(&self) -> Option<Arc<dyn Bus>> {
+        None
+    }
+
+    /// Where rules of all nodes are kept, if there may be any others.
+    fn council(&self) -> Option<Arc<dyn Council>> {
         None
     }
 

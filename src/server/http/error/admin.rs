@@ -4,6 +4,7 @@ use axum::http::StatusCode;
 
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
+use crate::server::hub::DecreeError;
 use crate::server::moderation::TooManyBans;
 
 /// See the [module docs](self).
@@ -37,13 +38,22 @@ pub(in crate::server::http) enum AdminError {
     },
     /// A ban too many.
     #[error("{0}")]
-    Bans(#[from] TooManyBans),
+    Bans(TooManyBans),
     /// A ban that there is not.
     #[error("there is no such ban; one that is for a room is lifted with that room")]
     NoBan,
     /// What was decided cannot be kept.
-    #[error("it was not done, because it cannot be written to the data folder: {0}")]
+    #[error("it was not done, because it cannot be kept: {0}")]
     NotKept(String),
+}
+
+impl From<DecreeError> for AdminError {
+    fn from(error: DecreeError) -> Self {
+        match error {
+            DecreeError::TooManyBans(error) => Self::Bans(error),
+            DecreeError::NotKept(reason) => Self::NotKept(reason),
+        }
+    }
 }
 
 impl AdminError {

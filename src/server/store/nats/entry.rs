@@ -1,6 +1,10 @@
 //! One message as it is in the stream: what was said is the payload, all else is one header of JSON.
 //!
+//! A tombstone is the header of the deleted message without the words, and says when they went.
+//!
 //! What somebody else puts into the stream, with no such header, is a message too: `nats pub fanfare.room.lobby hi`.
+
+use std::fmt;
 
 use async_nats::HeaderMap;
 use base64::Engine;
@@ -28,8 +32,14 @@ pub(super) struct Ticket {
     pub(super) number: u64,
 }
 
+impl fmt::Display for Ticket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}-{}", self.node, self.number)
+    }
+}
+
 /// What the header says.
-#[derive(Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Entry {
     /// Who says it.
     from: UserId,
@@ -48,6 +58,12 @@ pub(super) struct Entry {
     /// predecessor the stream does not hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) prev: Option<Offset>,
+    /// Only of a tombstone: when it became one, in milliseconds since 1970 UTC.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    deleted: Option<u64>,
+    /// Only of a tombstone: the offset behind it, if there was one then.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    next: Option<Offset>,
 }
 
 impl Entry {
@@ -60,13 +76,36 @@ impl Entry {
             binary: matches!(draft.said(), Said::Binary(_)),
             by: Some(ticket),
             prev: None,
+            deleted: None,
+            next: None,
         }
+    }
+
+    /// What stays of it when `ticket` deletes it at `deleted` (milliseconds since 1970 UTC), with `next` behind it.
+    pub(super) fn into_tombstone(self, deleted: u64, next: Option<Offset>, ticket: Ticket) -> Self {
+        Self { binary: false, by: Some(ticket), deleted: Some(deleted), next, ..self }
+    }
+
+    /// When what was said went, if it did.
+    pub(super) const fn deleted(&self) -> Option<u64> {
+        self.deleted
+    }
+
+    /// What was behind it when it was deleted.
+    pub(super) const fn next(&self) -> Option<Offset> {
+        self.next
+    }
+
+    /// The header alone: no id by which NATS would take it for the message itself.
+    pub(super) fn header(&self) -> Result<HeaderMap, serde_json::Error> {
+        let mut headers = HeaderMap::new();
+        headers.insert(HEADER, serde_json::to_string(self)?);
+        Ok(headers)
     }
 
     /// The headers that say it; for what has a key also the id by which NATS de-duplicates.
     pub(super) fn headers(&self, room: &RoomName) -> Result<HeaderMap, serde_json::Error> {
-        let mut headers = HeaderMap::new();
-        headers.insert(HEADER, serde_json::to_string(self)?);
+        let mut headers = self.header()?;
         if let Some(key) = &self.key {
             headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id(room, &self.from, key));
         }
@@ -87,6 +126,8 @@ impl Entry {
                 binary: !is_text,
                 by: None,
                 prev: None,
+                deleted: None,
+                next: None,
             },
         }
     }
@@ -98,6 +139,10 @@ impl Entry {
 
     /// The log's entry at `offset`, after `prev`.
     pub(super) fn into_frame(self, payload: &[u8], epoch: Epoch, offset: Offset, prev: Offset) -> Frame {
+        if self.deleted.is_some() {
+            let draft = Draft::text(self.from, self.key, "");
+            return Frame::new(draft, epoch, offset, prev, self.at).tombstone();
+        }
         let draft = if self.binary {
             Draft::binary(self.from, payload)
         } else {
@@ -149,6 +194,20 @@ mod tests {
             let expected = Frame::new(draft, Epoch::new(1), Offset(7), Offset(3), at);
             prop_assert_eq!(frame.publication(), expected.publication());
         }
+    }
+
+    #[test]
+    fn a_tombstone_says_who_and_when_and_no_words() {
+        let draft = Draft::text(UserId::guest(1), Key::parse("k").ok(), "a secret");
+        let said = Entry::new(&draft, 5, TICKET);
+        let gone = said.clone().into_tombstone(9, Some(Offset(8)), TICKET);
+        let headers = gone.header().expect("a header");
+        assert!(headers.get(async_nats::header::NATS_MESSAGE_ID).is_none());
+        let read = Entry::read(Some(&headers), b"", 0);
+        assert_eq!((&read, read.deleted(), read.next()), (&gone, Some(9), Some(Offset(8))));
+        let frame = said.into_frame(b"a secret", Epoch::new(1), Offset(7), Offset(3));
+        let tombstone = read.into_frame(b"", Epoch::new(1), Offset(7), Offset(3));
+        assert_eq!(tombstone.publication(), frame.tombstone().publication());
     }
 
     #[test]

@@ -17,14 +17,16 @@ use futures::StreamExt;
 use tokio::sync::watch;
 
 use super::NatsError;
+use super::council::NatsCouncil;
 use super::entry::{Entry, Ticket};
-use super::flights::Flights;
+use super::flights::{Echo, Flights};
 use super::pulse::Pulse;
-use super::rooms::{News, Rooms};
+use super::rooms::{News, Rooms, What};
 use super::stream::{Fate, Rolls};
+use super::subject::Place;
 use crate::protocol::RoomName;
 use crate::server::room::Frame;
-use crate::server::store::Heard;
+use crate::server::store::{Change, Heard};
 
 /// A sign of life from the stream when nothing is published; without two of them it is asked anew.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -41,12 +43,19 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// How long there may be no stream, as while NATS starts, before it counts as deleted.
 const MISSING_FOR: Duration = Duration::from_secs(10);
 
+/// What one message of the stream leads to.
+struct Taken {
+    news: Option<News>,
+    by: Option<Ticket>,
+}
+
 /// See the [module docs](self).
 pub(super) struct Feed {
     pub(super) rolls: Arc<Rolls>,
     pub(super) rooms: Arc<Rooms>,
     pub(super) flights: Arc<Flights>,
     pub(super) pulse: Arc<Pulse>,
+    pub(super) council: NatsCouncil,
     pub(super) heard: Arc<OnceLock<Heard>>,
     /// Changes when the connection is open again.
     pub(super) connected: watch::Receiver<u64>,
@@ -60,10 +69,10 @@ impl Feed {
             match self.check(&mut missing_since).await {
                 Ok(()) => {
                     let Err(error) = self.follow().await;
-                    self.pulse.is_ill(error.to_string());
+                    self.pulse.feed_is(Err(error.to_string()));
                 }
                 Err(NatsError::Lost(reason)) => return self.pulse.is_lost(reason),
-                Err(error) => self.pulse.is_ill(error.to_string()),
+                Err(error) => self.pulse.feed_is(Err(error.to_string())),
             }
             tokio::select! {
                 Ok(()) = self.connected.changed() => {}
@@ -107,34 +116,32 @@ impl Feed {
             self.rolls.rooms.create_consumer(config).await.map_err(|error| wrong(error.to_string()))?;
         let request = consumer.stream().max_messages_per_batch(BATCH).heartbeat(HEARTBEAT).expires(REQUEST);
         let messages = request.messages().await.map_err(|error| wrong(error.to_string()))?;
-        self.pulse.is_well();
+        self.pulse.feed_is(Ok(()));
+        self.council.look();
         let mut chunks = messages.ready_chunks(AT_ONCE);
         let mut expected = 1;
         while let Some(chunk) = chunks.next().await {
-            let mut news = Vec::with_capacity(chunk.len());
+            let mut all = Vec::with_capacity(chunk.len());
             let mut end = Ok(());
             for message in chunk {
-                match message.map_err(|error| wrong(error.to_string())) {
-                    Ok(message) => end = self.take(&message, &mut expected, &mut news),
-                    Err(error) => end = Err(error),
-                }
-                if end.is_err() {
-                    break;
+                let message = message.map_err(|error| wrong(error.to_string()));
+                match message.and_then(|message| self.take(&message, &mut expected)) {
+                    Ok(taken) => all.push(taken),
+                    Err(error) => {
+                        end = Err(error);
+                        break;
+                    }
                 }
             }
-            self.tell(news);
+            self.tell(all);
+            self.rooms.tell_position();
             end?;
         }
         Err(NatsError::Stream("the consumer ended".to_owned()))
     }
 
     /// Takes `message`, which must be the consumer's number `expected`.
-    fn take(
-        &self,
-        message: &Message,
-        expected: &mut u64,
-        news: &mut Vec<(News, Option<Ticket>)>,
-    ) -> Result<(), NatsError> {
+    fn take(&self, message: &Message, expected: &mut u64) -> Result<Taken, NatsError> {
         let info = message.info().map_err(|error| NatsError::Stream(error.to_string()))?;
         if info.consumer_sequence != *expected {
             return Err(NatsError::Stream("the consumer left something out".to_owned()));
@@ -142,32 +149,40 @@ impl Feed {
         *expected += 1;
         let time = (info.published.unix_timestamp_nanos() / 1_000_000) as u64;
         let mut by = None;
-        let token = self.rolls.subjects.token_of(&message.subject);
-        let taken = self.rooms.take(info.stream_sequence, token, || {
+        let place = self.rolls.subjects.place_of(&message.subject);
+        if place == Some(Place::Order) {
+            self.council.hear(&message.payload);
+        }
+        let news = self.rooms.take(info.stream_sequence, place, || {
             let entry = Entry::read(message.headers.as_ref(), &message.payload, time);
             by = entry.by;
             (entry, message.payload.clone())
         });
-        news.extend(taken.map(|taken| (taken, by)));
-        Ok(())
+        Ok(Taken { news, by })
     }
 
     /// Tells those who follow, then those who published.
-    fn tell(&self, news: Vec<(News, Option<Ticket>)>) {
-        let tell = |room: &RoomName, frames: &[Arc<Frame>]| {
+    fn tell(&self, all: Vec<Taken>) {
+        let tell = |room: &RoomName, change: Change<'_>| {
             if let Some(heard) = self.heard.get() {
-                heard(room, frames);
+                heard(room, change);
             }
         };
-        for run in news.chunk_by(|(one, _), (next, _)| one.room == next.room) {
-            let frames: Vec<Arc<Frame>> = run.iter().map(|(news, _)| news.frame.clone()).collect();
-            if let Some((first, _)) = run.first() {
-                tell(&first.room, &frames);
+        let news: Vec<&News> = all.iter().filter_map(|taken| taken.news.as_ref()).collect();
+        for run in news.chunk_by(|one, next| one.room == next.room && one.is_like(next)) {
+            let frames: Vec<Arc<Frame>> = run.iter().filter_map(|news| news.appended()).cloned().collect();
+            match run {
+                [News { room, what: What::Deleted { offset, at } }, ..] => {
+                    tell(room, Change::Deleted { offset: *offset, at: *at });
+                }
+                [News { room, .. }, ..] => tell(room, Change::Appended(&frames)),
+                [] => {}
             }
         }
-        for (news, by) in news {
+        for Taken { news, by } in all {
             if let Some(ticket) = by {
-                self.flights.heard(ticket, news.frame);
+                let entry = news.as_ref().and_then(News::appended);
+                self.flights.heard(ticket, entry.cloned().map_or(Echo::Done, Echo::Entry));
             }
         }
     }

@@ -14,15 +14,24 @@ use crate::server::room::Frame;
 pub(super) struct Flights {
     node: u64,
     newest: AtomicU64,
-    waiting: Mutex<HashMap<u64, oneshot::Sender<Arc<Frame>>>>,
+    waiting: Mutex<HashMap<u64, oneshot::Sender<Echo>>>,
+}
+
+/// How a publish comes back.
+#[derive(Debug)]
+pub(super) enum Echo {
+    /// It is this entry of its room.
+    Entry(Arc<Frame>),
+    /// It is none: all else that nodes publish.
+    Done,
 }
 
 /// One publish that is waited for. Dropping it ends the waiting.
 #[derive(Debug)]
 pub(super) struct Flight {
     pub(super) ticket: Ticket,
-    /// Comes with the frame that the stream made of it.
-    pub(super) heard: oneshot::Receiver<Arc<Frame>>,
+    /// Comes with what the stream made of it.
+    pub(super) heard: oneshot::Receiver<Echo>,
     flights: Arc<Flights>,
 }
 
@@ -40,17 +49,17 @@ impl Flights {
     }
 
     /// The stream brought what was published by `ticket`, of this node or another.
-    pub(super) fn heard(&self, ticket: Ticket, frame: Arc<Frame>) {
+    pub(super) fn heard(&self, ticket: Ticket, echo: Echo) {
         if ticket.node == self.node
             && let Some(waiting) = self.lock().remove(&ticket.number)
         {
             // Whoever waited may have given up.
-            let _late = waiting.send(frame);
+            let _late = waiting.send(echo);
         }
     }
 
     /// What this lock guards is consistent between statements, so a panic elsewhere does not spoil it.
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Arc<Frame>>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Echo>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,6 +9,8 @@ use tracing::{debug, info, warn};
 use super::settings::{NatsLogin, NatsSettings};
 use super::{NatsError, WAIT};
 
+/// Bytes that the header of a message may have: an id and a key of 64 characters each, as JSON, and some numbers.
+const MAX_HEADER: usize = 1024;
 /// How often NATS is asked for a sign of life; after two that fail the connection is given up.
 const PING_EVERY: Duration = Duration::from_secs(2);
 /// The longest pause between two tries to connect again.
@@ -56,7 +58,12 @@ impl Link {
         let client = options.connect(settings.servers.addresses()).await.map_err(|error| {
             NatsError::Connect { servers: settings.servers.to_string(), problem: error.to_string() }
         })?;
-        info!(server = %settings.servers, version = client.server_info().version, "connected to NATS");
+        let info = client.server_info();
+        let needed = settings.max_message + MAX_HEADER;
+        if info.max_payload < needed {
+            return Err(NatsError::Payload { most: info.max_payload, needed });
+        }
+        info!(server = %settings.servers, version = info.version, "connected to NATS");
         Ok(Self { client, connected })
     }
 }

@@ -9,6 +9,7 @@
 //! - `prev` is what the node knows from following or reading without a hole. Of the oldest message that is kept it
 //!   is what the message says itself, if it began the room, else the number before it: whoever saw less may have
 //!   missed something.
+//! - What is deleted leaves a tombstone that every node puts in its place ([`graves`], [`eraser`]).
 //! - A key is a `Nats-Msg-Id`, so it is stored once whichever node gets it, for as long as the stream's window.
 //! - An ack is JetStream's own: as durable as the stream's replicas and `sync_interval` make it.
 //! - There is one consumer for each node. Old messages are read by questions to the stream's leader, bounded and
@@ -16,8 +17,9 @@
 //! - A stream that is another than it was, or that has lost its end, ends the process: what its clients know is no
 //!   longer so. They come back to another epoch.
 //!
-//! Deliberately absent: deleting one message; a limit of bytes by room, which JetStream has not; keys remembered by count.
+//! Deliberately absent: a limit of bytes by room, which JetStream has not; keys remembered by count.
 
+mod error;
 mod settings;
 mod subject;
 mod entry;
@@ -25,17 +27,22 @@ mod pulse;
 mod link;
 mod stream;
 mod tail;
+mod graves;
+mod standing;
 mod rooms;
+mod record;
 mod pages;
 mod flights;
 mod feed;
+mod scout;
 mod publisher;
+mod eraser;
+mod council;
 mod bus;
 #[cfg(test)]
 pub(super) mod server;
 
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -51,12 +58,15 @@ use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::room::Draft;
 use crate::server::store::{
-    Bounds, Bus, DeleteReport, Health, Heard, Limit, Page, Report, Span, Store, StoreError,
+    Bounds, Bus, Council, DeleteReport, Health, Heard, Limit, Page, Report, Span, Store, StoreError,
 };
 
+pub use error::NatsError;
 pub use settings::{NatsLogin, NatsServers, NatsSettings};
 
 use bus::{NatsBus, Wire};
+use council::NatsCouncil;
+use eraser::Eraser;
 use feed::Feed;
 use flights::Flights;
 use link::Link;
@@ -64,6 +74,7 @@ use pages::Pages;
 use publisher::{Append, Publisher};
 use pulse::Pulse;
 use rooms::Rooms;
+use scout::Scout;
 use stream::Rolls;
 
 /// How long NATS may take to answer a question.
@@ -71,59 +82,12 @@ const WAIT: Duration = Duration::from_secs(2);
 /// Publishes that may be unanswered at once; more wait.
 const MAX_UNANSWERED: usize = 8192;
 
-/// What goes wrong with NATS.
-#[derive(Debug, thiserror::Error)]
-pub enum NatsError {
-    /// No server lets us in.
-    #[error("cannot connect to NATS at {servers}: {problem}")]
-    Connect {
-        /// Where.
-        servers: String,
-        /// What the client says.
-        problem: String,
-    },
-    /// A file that says who we are cannot be read.
-    #[error("cannot read {path}: {source}")]
-    File {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A stream of this name has other subjects.
-    #[error("NATS has a stream {name:?} that is not Fanfare's; name another one with --nats-stream")]
-    Foreign {
-        /// The stream.
-        name: String,
-    },
-    /// JetStream refuses something, or does not answer.
-    #[error("the NATS stream: {0}")]
-    Stream(String),
-    /// A publish was refused.
-    #[error("NATS did not take it: {0}")]
-    Publish(String),
-    /// A publish was not answered in time.
-    #[error("NATS did not answer in time; it may be stored or not: send it again with the same key")]
-    Unanswered,
-    /// The room was given up meanwhile.
-    #[error("the room is not open")]
-    NotOpen,
-    /// The stream is not what it was.
-    #[error("{0}")]
-    Lost(String),
-}
-
-impl From<NatsError> for StoreError {
-    fn from(error: NatsError) -> Self {
-        Self::Unavailable(error.to_string())
-    }
-}
-
 /// See the [module docs](self).
 pub struct NatsStore {
     rolls: Arc<Rolls>,
     rooms: Arc<Rooms>,
     pages: Arc<Pages>,
+    scout: Scout,
     pulse: Arc<Pulse>,
     publisher: Arc<Publisher>,
     heard: Arc<OnceLock<Heard>>,
@@ -131,8 +95,10 @@ pub struct NatsStore {
     queue: Mutex<Option<UnboundedSender<Append>>>,
     runtime: Handle,
     bus: Arc<NatsBus>,
-    /// Those that end with the store: the feed and the bus.
-    tasks: [JoinHandle<()>; 2],
+    eraser: Arc<Eraser>,
+    council: NatsCouncil,
+    /// Those that end with the store: the feed, the bus and the council.
+    tasks: [JoinHandle<()>; 3],
     /// Ends when the queue does; `None` once that was waited for.
     publishing: Mutex<Option<JoinHandle<()>>>,
 }
@@ -155,13 +121,32 @@ impl NatsStore {
         let rooms = Arc::new(Rooms::new(rolls.epoch.clone(), kept, rolls.last_sequence()));
         let pages = Arc::new(Pages::new(rolls.clone(), rooms.clone()));
         let (flights, pulse, heard) = (Arc::new(Flights::new()), Arc::new(Pulse::new()), Arc::default());
-        let publisher =
-            Arc::new(Publisher::new(rolls.clone(), rooms.clone(), flights.clone(), pulse.clone()));
+        let council = NatsCouncil::new(rolls.clone(), flights.clone(), pulse.clone());
+        let deciding = tokio::spawn({
+            let council = council.clone();
+            async move { council.run().await }
+        });
+        let publisher = Arc::new(Publisher::new(
+            rolls.clone(),
+            rooms.clone(),
+            flights.clone(),
+            pulse.clone(),
+            council.clone(),
+        ));
+        let eraser = Arc::new(Eraser {
+            rolls: rolls.clone(),
+            rooms: rooms.clone(),
+            flights: flights.clone(),
+            pulse: pulse.clone(),
+        });
+        let scout =
+            Scout { rolls: rolls.clone(), rooms: rooms.clone(), pages: pages.clone(), pulse: pulse.clone() };
         let feed = Feed {
             rolls: rolls.clone(),
             rooms: rooms.clone(),
             flights,
             pulse: pulse.clone(),
+            council: council.clone(),
             heard: Arc::clone(&heard),
             connected: connected.clone(),
         };
@@ -180,13 +165,16 @@ impl NatsStore {
             rolls,
             rooms,
             pages,
+            scout,
             pulse,
             publisher,
             heard,
             queue: Mutex::new(Some(queue)),
             runtime: Handle::current(),
             bus,
-            tasks: [tokio::spawn(feed.run()), carrying],
+            eraser,
+            council,
+            tasks: [tokio::spawn(feed.run()), carrying, deciding],
             publishing: Mutex::new(Some(publishing)),
         })
     }
@@ -194,34 +182,11 @@ impl NatsStore {
 
 impl Store for NatsStore {
     fn open(&self, room: &RoomName) -> BoxFuture<'static, Result<(), StoreError>> {
-        let opening = self.rooms.begin(room);
-        if opening.is_known {
-            return std::future::ready(Ok(())).boxed();
-        }
-        let (rolls, rooms, pages) = (self.rolls.clone(), self.rooms.clone(), self.pages.clone());
-        let (pulse, room) = (self.pulse.clone(), room.clone());
-        async move {
-            let _turn = opening.turn.lock().await;
-            let opening = rooms.begin(&room);
-            if opening.is_known {
-                return Ok(());
-            }
-            let asked = async {
-                let head = match opening.head {
-                    Some(head) => head,
-                    None => rolls.head(&room).await?,
-                };
-                rooms.learn(&room, head, pages.oldest(&room).await?);
-                Ok::<(), NatsError>(())
-            };
-            let answer = match pulse.refusal() {
-                Some(reason) => Err(StoreError::Unavailable(reason)),
-                None => asked.await.map_err(StoreError::from),
-            };
-            // A room whose head is known can be read on from: it may serve less, and nothing wrong.
-            if opening.head.is_some() { Ok(()) } else { answer }
-        }
-        .boxed()
+        self.scout.open(room)
+    }
+
+    fn reach(&self, offset: Offset) -> BoxFuture<'static, Result<(), StoreError>> {
+        self.scout.reach(offset)
     }
 
     fn follow(&self, heard: Heard) {
@@ -231,6 +196,10 @@ impl Store for NatsStore {
 
     fn bus(&self) -> Option<Arc<dyn Bus>> {
         Some(self.bus.clone())
+    }
+
+    fn council(&self) -> Option<Arc<dyn Council>> {
+        Some(Arc::new(self.council.clone()))
     }
 
     fn bounds(&self, room: &RoomName) -> Result<Bounds, StoreError> {
@@ -243,9 +212,9 @@ impl Store for NatsStore {
         self.publisher.take(append, queue.as_ref());
     }
 
-    /// A stream only takes a message out whole, and then its readers would see a gap.
-    fn delete(&self, _room: &RoomName, _offset: Offset, _at: u64, report: DeleteReport) {
-        report(Err(StoreError::Unsupported("messages in NATS cannot be deleted one by one")));
+    fn delete(&self, room: &RoomName, offset: Offset, at: u64, report: DeleteReport) {
+        let (eraser, room) = (self.eraser.clone(), room.clone());
+        self.runtime.spawn(async move { report(eraser.erase(&room, offset, at).await) });
     }
 
     fn read(

@@ -11,15 +11,17 @@ use std::sync::Arc;
 use async_nats::jetstream::message::StreamMessage;
 use futures::future::try_join_all;
 use tokio::sync::Semaphore;
+use tracing::warn;
 
 use super::NatsError;
 use super::entry::Entry;
+use super::graves::{Eldest, Graves};
+use super::record::Record;
 use super::rooms::{Oldest, Rooms};
 use super::stream::Rolls;
 use super::tail::Excerpt;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
-use crate::server::room::Frame;
 use crate::server::store::{Limit, Page, Span};
 
 /// Questions that one reader has on their way at once.
@@ -38,7 +40,7 @@ pub(super) struct Pages {
 
 /// What was read, in order.
 struct Found {
-    messages: Vec<StreamMessage>,
+    records: Vec<Record>,
     /// The one before the first of them; `None` if the first is the oldest that is kept.
     before: Option<u64>,
     /// Whether there is nothing between the last of them and the floor of the tail.
@@ -75,22 +77,33 @@ impl Pages {
         Ok(self.page_of(room, span, limit, excerpt, found))
     }
 
-    /// The oldest message of `room`, if any is kept.
-    pub(super) async fn oldest(&self, room: &RoomName) -> Result<Option<Oldest>, NatsError> {
-        let oldest = self.rolls.next(room, 1).await?;
-        Ok(oldest.map(|oldest| Oldest { first: oldest.sequence, gone: before_oldest(&oldest) }))
+    /// The oldest entry of `room`, whose newest offset is `head`, if any is kept.
+    pub(super) async fn oldest(&self, room: &RoomName, head: u64) -> Result<Option<Oldest>, NatsError> {
+        let oldest = self.rolls.next(room, 1).await?.map(Record::Said);
+        let eldest = oldest.as_ref().map(|oldest| Eldest {
+            sequence: oldest.offset(),
+            prev: oldest.read().0.prev.map(|prev| prev.0),
+        });
+        if self.rooms.edge(room, eldest, head, 0).is_some()
+            && let Some(edge) = self.rooms.edge(room, eldest, head, self.rolls.count(room).await?)
+        {
+            return Ok(Some(edge));
+        }
+        Ok(oldest.map(|oldest| Oldest { first: oldest.offset(), gone: oldest.before() }))
     }
 
     fn page_of(&self, room: &RoomName, span: Span, limit: Limit, excerpt: Excerpt, found: Found) -> Page {
-        let Found { messages, before, is_to_the_floor } = found;
+        let Found { records, before, is_to_the_floor } = found;
         let has_older = before.is_some();
-        let floor = before.or(messages.first().map(before_oldest)).unwrap_or_default();
+        let floor = before.or(records.first().map(Record::before)).unwrap_or_default();
         let mut prev = floor;
-        let mut frames = Vec::with_capacity(messages.len());
-        for message in messages {
-            let sequence = message.sequence;
-            frames.push(Arc::new(self.frame(message, prev)));
-            prev = sequence;
+        let mut frames = Vec::with_capacity(records.len());
+        for record in records {
+            let (said, payload) = record.read();
+            let frame =
+                said.into_frame(payload, self.rolls.epoch.clone(), Offset(record.offset()), Offset(prev));
+            frames.push(Arc::new(frame));
+            prev = record.offset();
         }
         if is_to_the_floor {
             self.rooms.extend(room, &excerpt, &frames, floor);
@@ -108,12 +121,6 @@ impl Pages {
         Page { more: page.more || has_older, ..page }
     }
 
-    fn frame(&self, message: StreamMessage, prev: u64) -> Frame {
-        let time = (message.time.unix_timestamp_nanos() / 1_000_000) as u64;
-        let entry = Entry::read(Some(&message.headers), &message.payload, time);
-        entry.into_frame(&message.payload, self.rolls.epoch.clone(), Offset(message.sequence), Offset(prev))
-    }
-
     /// At most `most` after `after`, the oldest of them.
     async fn after(
         &self,
@@ -123,21 +130,21 @@ impl Pages {
         most: usize,
     ) -> Result<Found, NatsError> {
         // That one too: if it is there, it is the one before the first.
-        let mut messages = self.forward(room, after.max(1), excerpt.floor, most + 2).await?;
-        let first = messages.first().map(|message| message.sequence);
+        let mut records = self.forward(room, after.max(1), excerpt.floor, most + 2).await?;
+        let first = records.first().map(Record::offset);
         let before = if after > 0 && first == Some(after) {
-            messages.remove(0);
+            records.remove(0);
             Some(after)
         } else if first.is_none_or(|first| first <= excerpt.first) {
             None
         } else {
             let until = first.unwrap_or_default() - 1;
-            self.backward(room, excerpt.first, until, 1).await?.first().map(|message| message.sequence)
+            self.backward(room, excerpt.first, until, 1).await?.first().map(Record::offset)
         };
-        let is_to_the_floor = messages.len() <= most;
-        messages.truncate(most);
-        let before = before.or_else(|| messages.is_empty().then_some(after));
-        Ok(Found { messages, before, is_to_the_floor })
+        let is_to_the_floor = records.len() <= most;
+        records.truncate(most);
+        let before = before.or_else(|| records.is_empty().then_some(after));
+        Ok(Found { records, before, is_to_the_floor })
     }
 
     /// At most `most` up to `until`, the newest of them.
@@ -148,9 +155,9 @@ impl Pages {
         excerpt: &Excerpt,
         most: usize,
     ) -> Result<Found, NatsError> {
-        let mut messages = self.backward(room, excerpt.first, until, most + 1).await?;
-        let before = (messages.len() > most).then(|| messages.remove(0).sequence);
-        Ok(Found { messages, before, is_to_the_floor: until == excerpt.floor })
+        let mut records = self.backward(room, excerpt.first, until, most + 1).await?;
+        let before = (records.len() > most).then(|| records.remove(0).offset());
+        Ok(Found { records, before, is_to_the_floor: until == excerpt.floor })
     }
 
     /// The oldest messages from `from` to `until`, at least `most` if there are as many.
@@ -160,7 +167,7 @@ impl Pages {
         mut from: u64,
         until: u64,
         most: usize,
-    ) -> Result<Vec<StreamMessage>, NatsError> {
+    ) -> Result<Vec<Record>, NatsError> {
         let (mut found, mut width) = (Vec::new(), most as u64);
         while from <= until && found.len() < most {
             let end = until.min(from.saturating_add(width - 1));
@@ -181,7 +188,7 @@ impl Pages {
         first: u64,
         until: u64,
         most: usize,
-    ) -> Result<Vec<StreamMessage>, NatsError> {
+    ) -> Result<Vec<Record>, NatsError> {
         let (mut found, mut width, mut end) = (Vec::new(), most as u64, until);
         while end >= first.max(1) && found.len() < most {
             let start = first.max(1).max((end + 1).saturating_sub(width));
@@ -196,13 +203,13 @@ impl Pages {
         Ok(found)
     }
 
-    /// All messages from `from` to `end`, and from where there may be more, if there are any.
+    /// All that stands from `from` to `end`, and from where there may be more, if there is any.
     async fn stretch(
         &self,
         room: &RoomName,
         from: u64,
         end: u64,
-    ) -> Result<(Vec<StreamMessage>, Option<u64>), NatsError> {
+    ) -> Result<(Vec<Record>, Option<u64>), NatsError> {
         let each = (end - from) / LANES + 1;
         let lanes = (0..LANES)
             .map(|lane| from.saturating_add(lane * each))
@@ -214,7 +221,29 @@ impl Pages {
             found.extend(some);
             next = after;
         }
-        Ok((found, next))
+        let look = |graves: &Graves| (graves.among(from..=end), graves.next(end + 1));
+        let (graves, next_grave) = self.rooms.graves(room, look);
+        let next = next.into_iter().chain(next_grave).min();
+        Ok((self.bury(found, graves).await, next))
+    }
+
+    /// `said` with `graves` in their places. What still is where a grave is, because whoever deleted it did not come
+    /// so far, is taken out now.
+    async fn bury(&self, said: Vec<StreamMessage>, graves: Vec<(u64, Entry)>) -> Vec<Record> {
+        if graves.is_empty() {
+            return said.into_iter().map(Record::Said).collect();
+        }
+        let mut records: Vec<Record> = Vec::with_capacity(said.len() + graves.len());
+        for message in said {
+            if graves.binary_search_by_key(&message.sequence, |(offset, _)| *offset).is_err() {
+                records.push(Record::Said(message));
+            } else if let Err(error) = self.rolls.erase(message.sequence).await {
+                warn!(%error, "what was deleted is still in the stream; it is tried again with the next reader");
+            }
+        }
+        records.extend(graves.into_iter().map(|(offset, tombstone)| Record::Gone(offset, tombstone)));
+        records.sort_unstable_by_key(Record::offset);
+        records
     }
 
     async fn lane(
@@ -236,13 +265,6 @@ impl Pages {
         }
         Ok((found, Some(from)))
     }
-}
-
-/// The last offset that may be gone before `oldest`, the oldest message that is kept of its room: what it says
-/// itself, if it began the room, else the number before it.
-fn before_oldest(oldest: &StreamMessage) -> u64 {
-    let said = Entry::read(Some(&oldest.headers), &oldest.payload, 0).prev;
-    said.map_or(oldest.sequence - 1, |prev| prev.0)
 }
 
 /// How wide the next stretch should be to hold `wanted`, when one of `width` held `found`.

@@ -1,4 +1,12 @@
 //! Whether NATS is there: said by those who notice, told to all who ask.
+//!
+//! # Invariants
+//!
+//! - All is well only while the stream is followed and the last write got through. A stream may be heard that takes
+//!   nothing: its disk is full, or most of its replicas are gone.
+//! - What is lost stays so.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::watch;
 use tracing::{info, warn};
@@ -7,54 +15,122 @@ use crate::server::store::Health;
 
 /// See the [module docs](self).
 #[derive(Debug)]
-pub(super) struct Pulse(watch::Sender<Health>);
+pub(super) struct Pulse {
+    health: watch::Sender<Health>,
+    ills: Mutex<Ills>,
+}
+
+/// What is wrong; nothing where it is well.
+#[derive(Debug, Default)]
+struct Ills {
+    /// With following the stream.
+    feed: Option<String>,
+    /// With writing into it.
+    writes: Option<String>,
+    /// For good.
+    lost: Option<String>,
+}
+
+impl Ills {
+    fn health(&self) -> Health {
+        match (&self.lost, &self.feed, &self.writes) {
+            (Some(reason), _, _) => Health::Lost(reason.clone()),
+            (None, Some(reason), _) => Health::Away(reason.clone()),
+            (None, None, Some(reason)) => Health::Refusing(reason.clone()),
+            (None, None, None) => Health::Ready,
+        }
+    }
+}
 
 impl Pulse {
     /// All is well.
     pub(super) fn new() -> Self {
-        Self(watch::Sender::new(Health::Ready))
+        Self { health: watch::Sender::new(Health::Ready), ills: Mutex::default() }
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<Health> {
-        self.0.subscribe()
+        self.health.subscribe()
     }
 
     /// Why nothing is taken now; `None` while all is well.
     pub(super) fn refusal(&self) -> Option<String> {
-        match &*self.0.borrow() {
+        match &*self.health.borrow() {
             Health::Ready => None,
             Health::Refusing(reason) | Health::Away(reason) | Health::Lost(reason) => Some(reason.clone()),
         }
     }
 
-    /// The stream is followed.
-    pub(super) fn is_well(&self) {
-        if self.change(Health::Ready) {
-            info!("NATS is back");
+    /// Why nothing can be asked now; `None` while NATS is there, if only to be read.
+    pub(super) fn absence(&self) -> Option<String> {
+        match &*self.health.borrow() {
+            Health::Ready | Health::Refusing(_) => None,
+            Health::Away(reason) | Health::Lost(reason) => Some(reason.clone()),
         }
     }
 
-    /// The stream cannot be followed, for now.
-    pub(super) fn is_ill(&self, reason: String) {
-        if self.0.borrow().eq(&Health::Ready) {
-            warn!(reason, "NATS is away");
+    /// The stream is followed, or cannot be, for now.
+    pub(super) fn feed_is(&self, state: Result<(), String>) {
+        self.change(|ills| ills.feed = state.err());
+    }
+
+    /// A write got through, or did not.
+    pub(super) fn write_was(&self, state: Result<(), String>) {
+        if state.is_err() || *self.health.borrow() != Health::Ready {
+            self.change(|ills| ills.writes = state.err());
         }
-        self.change(Health::Away(reason));
     }
 
     /// What the stream holds is not what it held.
     pub(super) fn is_lost(&self, reason: String) {
-        self.0.send_replace(Health::Lost(reason));
+        self.change(|ills| ills.lost = Some(reason));
     }
 
-    /// Whether it was of another kind before; what is lost stays so.
-    fn change(&self, health: Health) -> bool {
-        self.0.send_if_modified(|now| {
-            let is_new = *now != health && !matches!(now, Health::Lost(_));
-            if is_new {
-                *now = health;
+    fn change(&self, change: impl FnOnce(&mut Ills)) {
+        let mut ills = self.lock();
+        change(&mut ills);
+        let health = ills.health();
+        // Under the lock, so that they are told in the order in which they were.
+        self.health.send_if_modified(|now| {
+            match (&*now, &health) {
+                (Health::Ready, Health::Away(reason)) => warn!(reason, "NATS is away"),
+                (Health::Ready, Health::Refusing(reason)) => warn!(reason, "NATS takes nothing"),
+                (Health::Away(_) | Health::Refusing(_), Health::Ready) => info!("NATS is back"),
+                _ => {}
             }
+            let is_new = *now != health;
+            *now = health;
             is_new
-        })
+        });
+    }
+
+    /// What this lock guards is consistent between statements, so a panic elsewhere does not spoil it.
+    fn lock(&self) -> MutexGuard<'_, Ills> {
+        self.ills.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_is_well_only_when_the_stream_is_heard_and_takes_what_is_written() {
+        let pulse = Pulse::new();
+        let ill = |reason: &str| Err(reason.to_owned());
+        let health = pulse.watch();
+        pulse.write_was(ill("full"));
+        assert_eq!(*health.borrow(), Health::Refusing("full".to_owned()));
+        assert_eq!(pulse.absence(), None, "it can be read");
+        pulse.feed_is(ill("cut off"));
+        assert_eq!(*health.borrow(), Health::Away("cut off".to_owned()));
+        assert_eq!(pulse.absence(), Some("cut off".to_owned()));
+        pulse.feed_is(Ok(()));
+        assert_eq!(pulse.refusal(), Some("full".to_owned()), "being heard says nothing of writing");
+        pulse.write_was(Ok(()));
+        assert_eq!((pulse.refusal(), &*health.borrow()), (None, &Health::Ready));
+        pulse.is_lost("deleted".to_owned());
+        pulse.feed_is(Ok(()));
+        pulse.write_was(Ok(()));
+        assert_eq!(*health.borrow(), Health::Lost("deleted".to_owned()));
     }
 }

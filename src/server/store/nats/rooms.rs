@@ -11,9 +11,14 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use bytes::Bytes;
+use tokio::sync::watch;
+
 use super::entry::Entry;
-use super::subject::token;
-use super::tail::{Excerpt, Tail};
+use super::graves::{Eldest, Graves};
+use super::standing::Standing;
+use super::subject::{Place, token};
+use super::tail::{Excerpt, Share, Tail};
 use crate::protocol::Epoch;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
@@ -29,6 +34,8 @@ pub(super) struct Rooms {
     /// Messages kept of each room, at most.
     kept: usize,
     inner: Mutex<Inner>,
+    /// The last number of the stream that the feed has taken, for those who wait for one.
+    reached: watch::Sender<u64>,
 }
 
 struct Inner {
@@ -38,25 +45,6 @@ struct Inner {
     position: u64,
     /// The newest number that the feed was not given.
     hole: u64,
-}
-
-/// One open room.
-struct Standing {
-    name: RoomName,
-    /// `None` until NATS has said.
-    head: Option<u64>,
-    /// The first and the last that the feed brought before that.
-    early: Option<(u64, u64)>,
-    opened_at: u64,
-    /// The oldest offset kept; 0 when nothing is.
-    first: u64,
-    /// Everything after this is kept.
-    gone: u64,
-    /// When NATS said which is the oldest.
-    asked: Option<Instant>,
-    tail: Tail,
-    /// Held by whoever asks NATS about the room.
-    turn: Arc<tokio::sync::Mutex<()>>,
 }
 
 /// What is known of a room before NATS is asked.
@@ -77,17 +65,40 @@ pub(super) struct Oldest {
     pub(super) gone: u64,
 }
 
-/// A message that is news on this node.
+/// What is news on this node.
 pub(super) struct News {
     pub(super) room: RoomName,
-    pub(super) frame: Arc<Frame>,
+    pub(super) what: What,
+}
+
+impl News {
+    /// The entry that was appended, if one was.
+    pub(super) const fn appended(&self) -> Option<&Arc<Frame>> {
+        match &self.what {
+            What::Appended(frame) => Some(frame),
+            What::Deleted { .. } => None,
+        }
+    }
+
+    /// Whether `next`, which comes behind it in the same room, can be told in one go with it.
+    pub(super) const fn is_like(&self, next: &Self) -> bool {
+        self.appended().is_some() && next.appended().is_some()
+    }
+}
+
+/// What happened in its room.
+pub(super) enum What {
+    /// This was appended.
+    Appended(Arc<Frame>),
+    /// What was said there is gone since `at`, in milliseconds since 1970 UTC.
+    Deleted { offset: Offset, at: u64 },
 }
 
 impl Rooms {
     /// None, of a stream whose feed begins after `position`, and of whose rooms `kept` messages are kept.
     pub(super) fn new(epoch: Epoch, kept: usize, position: u64) -> Self {
         let inner = Inner { open: HashMap::new(), position, hole: 0 };
-        Self { epoch, kept, inner: Mutex::new(inner) }
+        Self { epoch, kept, inner: Mutex::new(inner), reached: watch::Sender::new(position) }
     }
 
     /// From now on what the feed brings of `room` is noticed.
@@ -123,6 +134,47 @@ impl Rooms {
         }
         let first = if standing.first == 0 { u64::MAX } else { standing.first };
         standing.tail.trim(first);
+        standing.graves.trim(first);
+    }
+
+    /// NATS said which tombstones `room` has. The newest of them all.
+    pub(super) fn bury(&self, room: &RoomName, tombstones: Vec<(u64, Entry)>) -> u64 {
+        let mut inner = self.lock();
+        let Some(standing) = inner.open.get_mut(&token(room)) else { return 0 };
+        for (offset, tombstone) in tombstones {
+            standing.graves.dig(offset, tombstone);
+        }
+        standing.graves.newest().unwrap_or_default()
+    }
+
+    /// The oldest tombstone of `room` that is kept before `eldest`, and what is gone before it, if the room's newest
+    /// offset is `head` and the stream holds `messages` of it.
+    pub(super) fn edge(
+        &self,
+        room: &RoomName,
+        eldest: Option<Eldest>,
+        head: u64,
+        messages: usize,
+    ) -> Option<Oldest> {
+        let inner = self.lock();
+        let graves = &inner.open.get(&token(room))?.graves;
+        let behind = eldest.map_or(0, |eldest| graves.count_from(eldest.sequence));
+        let places = self.kept.saturating_sub(messages + behind);
+        let first = graves.edge(eldest, head, places)?;
+        Some(Oldest { first, gone: graves.gone_before(first) })
+    }
+
+    /// What `look` sees of the tombstones of `room`; nothing if it is not open.
+    pub(super) fn graves<T: Default>(&self, room: &RoomName, look: impl FnOnce(&Graves) -> T) -> T {
+        self.lock().open.get(&token(room)).map_or_else(T::default, |standing| look(&standing.graves))
+    }
+
+    /// Whether the stream may hold nothing of `room`.
+    pub(super) fn may_be_empty(&self, room: &RoomName) -> bool {
+        let inner = self.lock();
+        let Some(standing) = inner.open.get(&token(room)) else { return false };
+        let is_grave = |head| standing.graves.at(head).is_some() && standing.tail.says_nothing();
+        standing.first == 0 || standing.head.is_some_and(is_grave)
     }
 
     /// Nobody asks for `room` any more.
@@ -147,49 +199,83 @@ impl Rooms {
         Some(standing.tail.excerpt(standing.first))
     }
 
-    /// What stands at `offset` of `room`, if it is at hand.
-    pub(super) fn at(&self, room: &RoomName, offset: u64) -> Option<Arc<Frame>> {
-        self.lock().open.get(&token(room))?.tail.at(offset).cloned()
+    /// When what stands at `offset` of `room` was said, in milliseconds since 1970 UTC, if that is at hand.
+    pub(super) fn said_at(&self, room: &RoomName, offset: u64) -> Option<u64> {
+        let inner = self.lock();
+        let standing = inner.open.get(&token(room))?;
+        let kept = standing.tail.at(offset).map(|frame| frame.at());
+        kept.or_else(|| standing.graves.at(offset).map(Entry::at))
     }
 
     /// `frames` of `room`, all after `floor` and up to the floor that `excerpt` had, were read.
     pub(super) fn extend(&self, room: &RoomName, excerpt: &Excerpt, frames: &[Arc<Frame>], floor: u64) {
         let mut inner = self.lock();
+        let share = Share::of(self.kept, inner.open.len());
         let Some(standing) = inner.open.get_mut(&token(room)) else { return };
         if standing.tail.floor() == excerpt.floor {
-            standing.tail.extend(frames, floor, self.kept);
+            standing.tail.extend(frames, floor, share);
+            // What was deleted while they were read.
+            for frame in frames.iter().filter(|frame| !frame.is_deleted()) {
+                if standing.graves.at(frame.offset().0).is_some() {
+                    standing.tail.erase(frame.offset().0);
+                }
+            }
         }
     }
 
-    /// The feed brings number `sequence` of the stream, of the room with `token`; `read` reads it, if its room is
-    /// open. What is news of it.
+    /// The feed brings number `sequence` of the stream, which has its place in a room or none; `read` reads it, if its
+    /// room is open. What is news of it.
     pub(super) fn take(
         &self,
         sequence: u64,
-        token: Option<&str>,
-        read: impl FnOnce() -> (Entry, bytes::Bytes),
+        place: Option<Place<'_>>,
+        read: impl FnOnce() -> (Entry, Bytes),
     ) -> Option<News> {
         let mut inner = self.lock();
         if sequence > inner.position + 1 {
             inner.hole = sequence - 1;
         }
         inner.position = inner.position.max(sequence);
-        let hole = inner.hole;
-        let standing = inner.open.get_mut(token?)?;
-        let Some(head) = standing.head else {
-            let (first, _) = standing.early.unwrap_or((sequence, sequence));
-            standing.early = Some((first, sequence));
-            return None;
+        let (hole, share) = (inner.hole, Share::of(self.kept, inner.open.len()));
+        let (standing, offset, said, payload) = match place? {
+            Place::Message(token) => {
+                let standing = inner.open.get_mut(token)?;
+                let Some(head) = standing.head else {
+                    let (first, _) = standing.early.unwrap_or((sequence, sequence));
+                    standing.early = Some((first, sequence));
+                    return None;
+                };
+                if sequence <= head {
+                    return None;
+                }
+                let (said, payload) = read();
+                // It may have been deleted since.
+                let said = standing.graves.at(sequence).cloned().unwrap_or(said);
+                (standing, sequence, said, payload)
+            }
+            Place::Grave(token, offset) => {
+                let standing = inner.open.get_mut(token)?;
+                let (tombstone, payload) = read();
+                let at = tombstone.deleted()?;
+                if !standing.graves.dig(offset, tombstone.clone()) {
+                    return None;
+                }
+                if offset <= standing.head? {
+                    standing.tail.erase(offset);
+                    let what = What::Deleted { offset: Offset(offset), at };
+                    return Some(News { room: standing.name.clone(), what });
+                }
+                // It was gone before it came here.
+                (standing, offset, tombstone, payload)
+            }
+            Place::Order => return None,
         };
-        if sequence <= head {
-            return None;
-        }
-        let prev = if hole > head.max(standing.opened_at) { hole } else { head };
-        let (entry, payload) = read();
-        let frame = entry.into_frame(&payload, self.epoch.clone(), Offset(sequence), Offset(prev));
+        let head = standing.head?;
+        let prev = if hole > head.max(standing.opened_at) { hole.min(offset - 1) } else { head };
+        let frame = said.into_frame(&payload, self.epoch.clone(), Offset(offset), Offset(prev));
         let frame = Arc::new(frame);
-        standing.push(frame.clone(), self.kept);
-        Some(News { room: standing.name.clone(), frame })
+        standing.push(frame.clone(), share);
+        Some(News { room: standing.name.clone(), what: What::Appended(frame) })
     }
 
     /// The last number that the feed has taken.
@@ -197,37 +283,18 @@ impl Rooms {
         self.lock().position
     }
 
+    /// Tells those who wait for a number how far the feed is.
+    pub(super) fn tell_position(&self) {
+        self.reached.send_replace(self.position());
+    }
+
+    /// Changes when the feed gets on.
+    pub(super) fn reached(&self) -> watch::Receiver<u64> {
+        self.reached.subscribe()
+    }
+
     /// What this lock guards is consistent between statements, so a panic elsewhere does not spoil it.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-}
-
-impl Standing {
-    fn new(name: RoomName, opened_at: u64) -> Self {
-        Self {
-            name,
-            head: None,
-            early: None,
-            opened_at,
-            first: 0,
-            gone: 0,
-            asked: None,
-            tail: Tail::new(0),
-            turn: Arc::default(),
-        }
-    }
-
-    fn push(&mut self, frame: Arc<Frame>, kept: usize) {
-        self.head = Some(frame.offset().0);
-        if self.first == 0 {
-            (self.first, self.gone) = (frame.offset().0, frame.prev().0);
-        }
-        self.tail.push(frame, kept);
-        if let Some(oldest) = self.tail.oldest_of(kept)
-            && oldest.offset().0 > self.first
-        {
-            (self.first, self.gone) = (oldest.offset().0, self.tail.floor());
-        }
     }
 }

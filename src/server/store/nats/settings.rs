@@ -93,6 +93,8 @@ pub struct NatsSettings {
     pub stream: String,
     /// On how many servers each message is kept, 1 to 5.
     pub replicas: usize,
+    /// The longest message that anybody may send, in bytes.
+    pub max_message: usize,
     /// What is kept. NATS has no limit of bytes by room, so [`Retention::bytes`] means nothing here.
     pub retention: Retention,
 }

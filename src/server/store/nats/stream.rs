@@ -2,7 +2,7 @@
 //!
 //! Messages leave the stream by count in their room and by age. So that a room in which nothing is left still
 //! knows its newest offset, the server copies each message's headers to a second stream (`NAME-heads`), which
-//! keeps the newest of each room for ever: some 300 bytes.
+//! keeps the newest of each room for ever: some 300 bytes. It keeps the rules of all nodes too.
 
 use std::num::Wrapping;
 use std::time::Duration;
@@ -13,12 +13,14 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{
-    Config, DiscardPolicy, Info, LastRawMessageErrorKind, RawMessageError, Republish, Stream,
+    Config, DiscardPolicy, Info, InfoError, LastRawMessageErrorKind, RawMessageError, Republish, Stream,
 };
+use futures::TryStreamExt;
 
 use super::NatsError;
+use super::entry::Entry;
 use super::settings::NatsSettings;
-use super::subject::Subjects;
+use super::subject::{Place, Subjects};
 use crate::protocol::Epoch;
 use crate::protocol::RoomName;
 
@@ -62,13 +64,13 @@ impl Rolls {
         };
         let heads = Config {
             name: format!("{name}-heads"),
-            subjects: vec![subjects.all_heads()],
+            subjects: vec![subjects.all_heads(), subjects.all_rules()],
             max_messages_per_subject: 1,
             ..common.clone()
         };
         let rooms = Config {
             name: name.clone(),
-            subjects: vec![subjects.all_rooms()],
+            subjects: subjects.followed(),
             max_messages_per_subject: i64::try_from(settings.retention.messages).unwrap_or(i64::MAX),
             max_age: age,
             duplicate_window: settings.retention.keys.age.min(age),
@@ -146,6 +148,52 @@ impl Rolls {
         Ok(ours.and_then(|head| head.headers.get(NATS_SEQUENCE)?.as_str().parse().ok()).unwrap_or_default())
     }
 
+    /// How many messages of `room` it holds.
+    pub(super) async fn count(&self, room: &RoomName) -> Result<usize, NatsError> {
+        let wrong = |error: InfoError| NatsError::Stream(error.to_string());
+        let mut subjects = self.rooms.info_with_subjects(self.subjects.room(room)).await.map_err(wrong)?;
+        Ok(subjects.try_next().await.map_err(wrong)?.map_or(0, |(_, count)| count))
+    }
+
+    /// What was deleted of `room`: where, and what stays of it.
+    pub(super) async fn graves(&self, room: &RoomName) -> Result<Vec<(u64, Entry)>, NatsError> {
+        let (mut graves, mut from) = (Vec::new(), 1);
+        loop {
+            let next = self.rooms.raw_message_builder().sequence(from);
+            let Some(grave) = found(next.next_by_subject(self.subjects.graves(room)).send().await)? else {
+                return Ok(graves);
+            };
+            from = grave.sequence + 1;
+            let tombstone = Entry::read(Some(&grave.headers), &[], 0);
+            if let Some(Place::Grave(_, offset)) = self.subjects.place_of(&grave.subject)
+                && tombstone.deleted().is_some()
+            {
+                graves.push((offset, tombstone));
+            }
+        }
+    }
+
+    /// The first rule after number `sequence` of the second stream.
+    pub(super) async fn rule_after(&self, sequence: u64) -> Result<Option<StreamMessage>, NatsError> {
+        let next = self.heads.raw_message_builder().sequence(sequence + 1);
+        found(next.next_by_subject(self.subjects.all_rules()).send().await)
+    }
+
+    /// The number of the newest message of the stream, as it is now.
+    pub(super) async fn newest(&self) -> Result<u64, NatsError> {
+        let info = self.rooms.get_info().await.map_err(|error| NatsError::Stream(error.to_string()))?;
+        Ok(info.state.last_sequence)
+    }
+
+    /// Takes the message at `sequence` out of the stream and writes over its bytes, if it is there.
+    pub(super) async fn erase(&self, sequence: u64) -> Result<(), NatsError> {
+        match self.rooms.delete_message(sequence).await {
+            Ok(_) => Ok(()),
+            Err(_) if self.at(sequence).await?.is_none() => Ok(()),
+            Err(error) => Err(NatsError::Stream(error.to_string())),
+        }
+    }
+
     /// Remembers that `room` stands at `head`: for a message whose copy the second stream does not take, as its
     /// headers demand what holds in the first one only.
     pub(super) async fn remember(&self, room: &RoomName, head: u64) -> Result<(), NatsError> {
@@ -182,10 +230,11 @@ async fn find(context: &Context, wanted: Config) -> Result<Stream, NatsError> {
         Err(error) => return Err(wrong(error.to_string())),
     };
     let config = existing.cached_info().config.clone();
-    if config.subjects != wanted.subjects {
+    if config.subjects.first() != wanted.subjects.first() {
         return Err(NatsError::Foreign { name: wanted.name });
     }
     let changed = Config {
+        subjects: wanted.subjects,
         max_messages_per_subject: wanted.max_messages_per_subject,
         max_age: wanted.max_age,
         duplicate_window: if wanted.duplicate_window > Duration::ZERO {

@@ -11,6 +11,23 @@ use crate::server::store::{Limit, Page, Span};
 const MAX_MESSAGES: usize = 256;
 /// Bytes of them. Most are in the Hub's ring too, and shared with it.
 const MAX_BYTES: usize = 128 * 1024;
+/// Bytes of the tails of all rooms together, about: a tail gives way to its share when it grows.
+const ALL_BYTES: usize = 64 * 1024 * 1024;
+
+/// What one tail may hold.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Share {
+    /// Messages that are kept of its room.
+    kept: usize,
+    bytes: usize,
+}
+
+impl Share {
+    /// That of one of so many `rooms`, of each of which `kept` messages are kept at most.
+    pub(super) fn of(kept: usize, rooms: usize) -> Self {
+        Self { kept, bytes: MAX_BYTES.min(ALL_BYTES / rooms.max(1)) }
+    }
+}
 
 /// See the [module docs](self).
 #[derive(Debug)]
@@ -39,25 +56,25 @@ impl Tail {
         Self { frames: VecDeque::new(), bytes: 0, floor: head }
     }
 
-    /// Adds the newest, of a room of which `kept` are kept at most; a hole before it empties the rest.
-    pub(super) fn push(&mut self, frame: Arc<Frame>, kept: usize) {
+    /// Adds the newest; a hole before it empties the rest.
+    pub(super) fn push(&mut self, frame: Arc<Frame>, share: Share) {
         let head = self.frames.back().map_or(self.floor, |newest| newest.offset().0);
         if frame.prev().0 > head {
             *self = Self::new(frame.prev().0);
         }
         self.bytes += frame.size();
         self.frames.push_back(frame);
-        let most = kept.min(MAX_MESSAGES);
-        while self.frames.len() > most || (self.bytes > MAX_BYTES && self.frames.len() > 1) {
+        let most = share.kept.min(MAX_MESSAGES);
+        while self.frames.len() > most || (self.bytes > share.bytes && self.frames.len() > 1) {
             self.pop();
         }
     }
 
     /// Adds what was read before the oldest, all of it after `floor`, as much as there is room for.
-    pub(super) fn extend(&mut self, frames: &[Arc<Frame>], floor: u64, kept: usize) {
+    pub(super) fn extend(&mut self, frames: &[Arc<Frame>], floor: u64, share: Share) {
         for frame in frames.iter().rev() {
             let is_full =
-                self.frames.len() == kept.min(MAX_MESSAGES) || self.bytes + frame.size() > MAX_BYTES;
+                self.frames.len() >= share.kept.min(MAX_MESSAGES) || self.bytes + frame.size() > share.bytes;
             if is_full {
                 self.floor = frame.offset().0;
                 return;
@@ -75,6 +92,22 @@ impl Tail {
         }
     }
 
+    /// Puts a tombstone in the place of the message at `offset`, if it is here.
+    pub(super) fn erase(&mut self, offset: u64) {
+        let place = self.frames.binary_search_by_key(&Offset(offset), |frame| frame.offset());
+        if let Some(frame) = place.ok().and_then(|place| self.frames.get_mut(place)) {
+            let tombstone = frame.tombstone();
+            self.bytes += tombstone.size();
+            self.bytes -= frame.size();
+            *frame = Arc::new(tombstone);
+        }
+    }
+
+    /// Whether it holds no message, or tombstones only.
+    pub(super) fn says_nothing(&self) -> bool {
+        self.frames.iter().all(|frame| frame.is_deleted())
+    }
+
     fn pop(&mut self) {
         if let Some(oldest) = self.frames.pop_front() {
             self.bytes -= oldest.size();
@@ -86,9 +119,9 @@ impl Tail {
         self.floor
     }
 
-    /// Its oldest, if all that `kept` allows are here.
-    pub(super) fn oldest_of(&self, kept: usize) -> Option<&Arc<Frame>> {
-        self.frames.front().filter(|_| self.frames.len() == kept)
+    /// Its oldest, if as many are here as are kept of its room.
+    pub(super) fn oldest_of(&self, share: Share) -> Option<&Arc<Frame>> {
+        self.frames.front().filter(|_| self.frames.len() == share.kept)
     }
 
     /// The message at `offset`, if it is here.
@@ -118,5 +151,41 @@ impl Excerpt {
         };
         let page = Page::newest(self.frames[..end].iter().rev(), limit);
         (is_complete || page.more).then_some(page)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{Epoch, UserId};
+    use crate::server::room::Draft;
+
+    fn frame(offset: u64, bytes: usize) -> Arc<Frame> {
+        let draft = Draft::binary(UserId::guest(0), &vec![0; bytes]);
+        Arc::new(Frame::new(draft, Epoch::new(0), Offset(offset), Offset(offset - 1), 0))
+    }
+
+    #[test]
+    fn the_more_rooms_there_are_the_less_a_tail_holds_and_never_nothing() {
+        let held = |rooms: usize, bytes: usize| {
+            let mut tail = Tail::new(0);
+            (1..=300).for_each(|offset| tail.push(frame(offset, bytes), Share::of(1000, rooms)));
+            (tail.frames.len(), tail.floor())
+        };
+        assert_eq!(held(1, 1), (256, 44));
+        let (of_ten_thousand, floor) = held(10_000, 1000);
+        assert!((1..8).contains(&of_ten_thousand) && floor == 300 - of_ten_thousand as u64);
+        assert_eq!(held(1_000_000, 1000), (1, 299));
+    }
+
+    #[test]
+    fn what_was_read_fills_a_tail_from_behind_and_no_further_than_its_share() {
+        let share = Share::of(3, 1);
+        let mut tail = Tail::new(8);
+        tail.push(frame(9, 1), share);
+        tail.extend(&[frame(6, 1), frame(7, 1), frame(8, 1)], 5, share);
+        assert_eq!((tail.floor(), tail.oldest_of(share).map(|oldest| oldest.offset().0)), (6, Some(7)));
+        tail.erase(8);
+        assert!(tail.at(8).is_some_and(|frame| frame.is_deleted()) && !tail.says_nothing());
     }
 }

@@ -4,7 +4,6 @@
 //! longer used, and in the write-ahead log. `PRAGMA secure_delete` has the first two overwritten with zeros
 //! (<https://sqlite.org/pragma.html#pragma_secure_delete>); the log is moved into the database and cut to nothing.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
@@ -55,7 +54,7 @@ pub(super) fn erase(
     transaction.execute("UPDATE rooms SET bytes = ?2 WHERE id = ?1", (place.id, place.bytes))?;
     transaction.commit()?;
     ledger.commit([(room.clone(), place)]);
-    Ok(Deleted::Now(Arc::new(said.tombstone())))
+    Ok(Deleted::Now)
 }
 
 /// Moves all of the write-ahead log into the database and cuts it to nothing. Whether it could: readers may be in
@@ -118,7 +117,7 @@ mod tests {
             let offset = Offset(number / 2 + 1);
             let report_to = Box::new(move |deleted| told.send(deleted).expect("heard"));
             store.delete(&rooms[number as usize % 2], offset, 9, report_to);
-            assert!(matches!(report.recv().expect("told"), Ok(Deleted::Now(_))), "{number}");
+            assert!(matches!(report.recv().expect("told"), Ok(Deleted::Now)), "{number}");
         }
         // The log is cut right behind the last report.
         let patience = std::time::Instant::now();

@@ -70,6 +70,7 @@ impl Subject {
             ca: None,
             stream: "test".to_owned(),
             replicas: 1,
+            max_message: 64 * 1024,
             retention: Retention { age: scaled(retention.age), keys, ..retention },
         };
         let store = runtime().block_on(NatsStore::connect(&settings)).expect("connected");

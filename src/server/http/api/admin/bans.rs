@@ -10,18 +10,16 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 use utoipa::{IntoParams, ToSchema};
 
-use crate::protocol::CloseCode;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::http::State;
 use crate::server::http::api::admin::operator::Operator;
-use crate::server::http::api::admin::{keep, now_millis, read, reason};
+use crate::server::http::api::admin::{decree, now_millis, read, reason};
 use crate::server::http::error::{AdminError, ApiError, ErrorBody};
 use crate::server::http::extract::{self, Query};
-use crate::server::hub::Seat;
+use crate::server::hub::Effect;
 use crate::server::metrics::{self, Act};
-use crate::server::moderation::{Ban, Closure, Whom};
-use crate::server::session::Host;
+use crate::server::moderation::{Ban, Closure, Decree, Whom};
 
 /// Longest ban that has an end: ten years. Longer is meant to have none.
 const MAX_SECONDS: u64 = 10 * 365 * 86_400;
@@ -78,7 +76,7 @@ pub(in crate::server::http) struct Banned {
     /// It.
     #[schema(value_type = Object)]
     ban: Ban,
-    /// How many connections were ended by it.
+    /// How many connections it ends on this node; those on others it ends too.
     pub(in crate::server::http) kicked: usize,
 }
 
@@ -158,9 +156,7 @@ pub(in crate::server::http) async fn impose(
     let (since, reason) = (now_millis(), reason(why)?);
     let until = seconds.map(|seconds| since + seconds * 1000);
     let ban = Ban { whom, room, until, reason, by: operator.to_string(), since };
-    let made = ban.clone();
-    keep(state, move |rules| rules.ban(made)).await?.map_err(AdminError::from)?;
-    let kicked = state.hub.kick(CloseCode::NotAllowed, |seat| is_meant(&ban, seat)).await;
+    let Effect { kicked, .. } = decree(state, Decree::Ban(ban.clone())).await?;
     metrics::acted(Act::Ban, 1);
     info!(%operator, whom = ?ban.whom, room = ?ban.room, ?until, kicked, "banned");
     Ok(Banned { ban, kicked })
@@ -203,8 +199,8 @@ pub(in crate::server::http) async fn lift(
     room: Option<RoomName>,
 ) -> Result<(), ApiError> {
     operator.check_all(room.as_ref())?;
-    let (lifted, lifted_of) = (whom.clone(), room.clone());
-    if !keep(state, move |rules| rules.lift(&lifted, lifted_of.as_ref())).await? {
+    let lifted = Decree::Lift { whom: whom.clone(), room: room.clone() };
+    if !decree(state, lifted).await?.was {
         return Err(AdminError::NoBan.into());
     }
     metrics::acted(Act::Unban, 1);
@@ -219,13 +215,4 @@ pub(in crate::server::http) fn whom(id: Option<UserId>, address: Option<IpAddr>)
         (None, Some(address)) => Some(Whom::Address(address)),
         _ => None,
     }
-}
-
-fn is_meant(ban: &Ban, seat: &Seat) -> bool {
-    let is_there = ban.room.as_ref().is_none_or(|room| room == seat.room());
-    is_there
-        && match &ban.whom {
-            Whom::Id(id) => seat.id() == Some(id),
-            Whom::Address(address) => Host::of(*address) == Host::of(seat.address()),
-        }
 }

@@ -7,16 +7,15 @@ use serde::{Deserialize, Serialize};
 use tracing::info;
 use utoipa::ToSchema;
 
-use crate::protocol::CloseCode;
 use crate::protocol::RoomName;
 use crate::server::http::State;
 use crate::server::http::api::admin::operator::Operator;
-use crate::server::http::api::admin::{keep, now_millis, read, reason};
+use crate::server::http::api::admin::{decree, now_millis, read, reason};
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::InRoom;
-use crate::server::hub::Seat;
+use crate::server::hub::Effect;
 use crate::server::metrics::{self, Act};
-use crate::server::moderation::Closure;
+use crate::server::moderation::{Closure, Decree};
 
 /// Why a room is closed.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -34,7 +33,7 @@ pub(super) struct Door {
     room: RoomName,
     /// Whether it is closed now.
     closed: bool,
-    /// How many connections were ended.
+    /// How many connections it ends on this node; those on others it ends too.
     kicked: usize,
 }
 
@@ -81,8 +80,7 @@ pub(in crate::server::http) async fn shut(
     operator.check(room)?;
     let reason = reason(why)?;
     let closure = Closure { room: room.clone(), reason, by: operator.to_string(), since: now_millis() };
-    keep(state, move |rules| rules.close(closure)).await?;
-    let kicked = state.hub.kick(CloseCode::Kicked, |seat: &Seat| seat.room() == room).await;
+    let Effect { kicked, .. } = decree(state, Decree::Close(closure)).await?;
     metrics::acted(Act::Close, 1);
     info!(%operator, %room, kicked, "closed a room");
     Ok(kicked)
@@ -118,8 +116,7 @@ pub(in crate::server::http) async fn reopen(
     room: &RoomName,
 ) -> Result<(), ApiError> {
     operator.check(room)?;
-    let opened = room.clone();
-    if keep(state, move |rules| rules.open(&opened)).await? {
+    if decree(state, Decree::Open { room: room.clone() }).await?.was {
         metrics::acted(Act::Open, 1);
         info!(%operator, %room, "opened a room");
     }

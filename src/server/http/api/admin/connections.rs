@@ -20,6 +20,7 @@ use crate::server::http::error::{AdminError, ApiError, ErrorBody};
 use crate::server::http::extract::{self, Query};
 use crate::server::hub::{Part, Seat, Standing};
 use crate::server::metrics::{self, Act};
+use crate::server::moderation::Eviction;
 use crate::server::session::Host;
 
 /// Which connections: those that fit everything that is given.
@@ -95,7 +96,7 @@ pub(in crate::server::http) struct Connection {
     pub(in crate::server::http) waiting: usize,
 }
 
-/// How many connections were ended.
+/// How many connections were ended on this node.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct Kicked {
     /// So many.
@@ -105,6 +106,12 @@ pub(super) struct Kicked {
 impl Which {
     const fn is_everyone(&self) -> bool {
         self.room.is_none() && self.id.is_none() && self.address.is_none()
+    }
+
+    /// Those of them in the rooms of `operator` that are there now are to go.
+    fn eviction(self, operator: &Operator) -> Eviction {
+        let Self { room, id, address } = self;
+        Eviction { room, id, address, within: operator.within(), at: admin::now_millis() }
     }
 
     fn fits(&self, seat: &Seat) -> bool {
@@ -213,7 +220,7 @@ pub(in crate::server::http) async fn end(
 
 /// End all connections of an id, of an address, in a room.
 ///
-/// They are closed with 4003 and may come back; a ban keeps them away.
+/// They are closed with 4003, on every node, and may come back; a ban keeps them away.
 #[utoipa::path(
     post,
     path = "/api/v1/admin/connections/kick",
@@ -226,7 +233,11 @@ pub(in crate::server::http) async fn end(
         (status = 413, description = "`too_big`", body = ErrorBody),
         (status = 415, description = "`unsupported_media_type`: JSON is asked for", body = ErrorBody),
         (status = 422, description = "`bad_body`: says what is wrong", body = ErrorBody),
-        (status = 503, description = "`busy`", body = ErrorBody),
+        (
+            status = 503,
+            description = "`busy`; `store_unavailable`: the other nodes cannot be told now",
+            body = ErrorBody,
+        ),
     ),
 )]
 pub(super) async fn kick_all(
@@ -240,10 +251,10 @@ pub(super) async fn kick_all(
             "say whom: {\"id\":\"ann\"}, {\"address\":\"192.0.2.1\"} or {\"room\":\"lobby\"}, or several";
         return Err(ApiError::Body(sentence.to_owned()));
     }
-    let fits = |seat: &Seat| which.fits(seat) && operator.administers(seat.room());
-    let kicked = state.hub.kick(CloseCode::Kicked, fits).await;
+    let eviction = which.eviction(&operator);
+    let kicked = state.hub.evict(eviction.clone()).await?;
     metrics::acted(Act::Kick, kicked);
-    info!(%operator, ?which, kicked, "kicked connections");
+    info!(%operator, ?eviction, kicked, "kicked connections");
     Ok(Json(Kicked { kicked }))
 }
 

@@ -45,7 +45,6 @@ pub(super) struct Deleted {
         (status = 401, description = "`bad_token`: says why", body = ErrorBody),
         (status = 403, description = "`not_allowed`, `origin_not_allowed`", body = ErrorBody),
         (status = 404, description = "`no_such_message`: or it is no longer kept", body = ErrorBody),
-        (status = 501, description = "`not_supported`: by the NATS store", body = ErrorBody),
         (status = 503, description = "`store_unavailable`, `too_many_rooms`", body = ErrorBody),
     ),
 )]
@@ -68,7 +67,7 @@ pub(in crate::server::http) async fn erase(
 ) -> Result<bool, ApiError> {
     operator.check(room)?;
     let before = match state.hub.delete(&state.hub.room(room).await?, offset).await? {
-        store::Deleted::Now(_) => false,
+        store::Deleted::Now => false,
         store::Deleted::Before => true,
         store::Deleted::NotKept => return Err(AdminError::NoMessage { room: room.clone(), offset }.into()),
     };

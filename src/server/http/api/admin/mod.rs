@@ -27,7 +27,8 @@ use utoipa_axum::routes;
 
 use crate::server::http::State;
 use crate::server::http::error::{AdminError, ApiError};
-use crate::server::moderation::Rules;
+use crate::server::hub::Effect;
+use crate::server::moderation::Decree;
 
 /// Entries in an answer unless the query says how many, and at most.
 const DEFAULT_LIMIT: usize = 100;
@@ -72,16 +73,9 @@ async fn read<T: DeserializeOwned>(state: &State, body: Body) -> Result<T, ApiEr
     state.bodies.read(body, MAX_BODY_BYTES, parse).await
 }
 
-/// Changes the rules for good; the disk is waited for elsewhere.
-async fn keep<T: Send + 'static>(
-    state: &State,
-    change: impl FnOnce(&mut Rules) -> T + Send + 'static,
-) -> Result<T, ApiError> {
-    let moderation = state.moderation.clone();
-    let kept = tokio::task::spawn_blocking(move || moderation.change(change)).await;
-    // It is not joined only if it panicked, which its own output has told.
-    let kept = kept.map_err(|error| AdminError::NotKept(error.to_string()))?;
-    Ok(kept.map_err(|error| AdminError::NotKept(error.to_string()))?)
+/// Puts `decree` in force for good, on every node.
+async fn decree(state: &State, decree: Decree) -> Result<Effect, ApiError> {
+    Ok(state.hub.decree(decree).await.map_err(AdminError::from)?)
 }
 
 /// A reason, as far as it is one that may be shown to people.

@@ -9,7 +9,7 @@ use axum::http::{Method, header};
 
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
-use crate::server::auth::{AuthError, Principal, Right};
+use crate::server::auth::{AuthError, Grants, Principal, Right};
 use crate::server::http::State;
 use crate::server::http::caller::Caller;
 use crate::server::http::client::Client;
@@ -50,6 +50,11 @@ impl Operator {
     /// Whether it came with a token, and not to the ops listener.
     pub(in crate::server::http) const fn has_token(&self) -> bool {
         self.proven.is_some()
+    }
+
+    /// What it administers; `None` is everything.
+    pub(super) fn within(&self) -> Option<Grants> {
+        self.proven.as_ref().map(|(_, principal)| principal.grants().clone())
     }
 
     /// Whether `room` is among its rooms.

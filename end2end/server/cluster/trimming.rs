@@ -1,0 +1,128 @@
+//! Messages that leave the stream under the nodes' feet, because somebody purges it or sets it limits: whoever missed
+//! some is told, and what is left is served in order.
+
+use async_nats::jetstream::stream::{Config, Stream};
+use serde_json::{Value, json};
+
+use crate::client::{get, publish};
+use crate::cluster::proxy::Proxy;
+use crate::cluster::{Nats, log, messages, until};
+use crate::harness::{Server, soon};
+use crate::typed::{find, join, next};
+
+/// The stream, as an operator of NATS has it.
+async fn stream(nats: &Nats) -> Stream {
+    let client = async_nats::connect(format!("127.0.0.1:{}", nats.port)).await.expect("connected");
+    async_nats::jetstream::new(client).get_stream("fanfare").await.expect("it is there")
+}
+
+/// Publishes so many; gives their offsets.
+async fn publish_some(node: &Server, count: usize) -> Vec<Value> {
+    let mut offsets = Vec::new();
+    for number in 0..count {
+        offsets.push(publish(node, "lobby", &number.to_string()).await["offset"].clone());
+    }
+    offsets
+}
+
+#[tokio::test]
+async fn what_was_purged_before_a_node_heard_it_is_told_as_a_gap() {
+    let nats = Nats::start().await;
+    let proxy = Proxy::before(nats.port).await;
+    let [whole]: [Server; 1] = nats.nodes();
+    let cut = Nats::node_behind(&proxy).await;
+    let (mut ann, _) = join(&cut, "id=ann").await;
+    publish(&whole, "lobby", "heard").await;
+    let heard = messages(&mut ann, 1).await.remove(0);
+    proxy.silence(true);
+    until(&cut, 503).await;
+    publish_some(&whole, 10).await;
+    stream(&nats).await.purge().await.expect("purged");
+    proxy.silence(false);
+    until(&cut, 200).await;
+    let after = publish(&whole, "lobby", "after").await;
+    let gap = find(&mut ann, "gap").await;
+    assert_eq!(gap["after"], heard["offset"], "{gap}");
+    assert!(
+        gap["before"].as_u64() <= after["offset"].as_u64() && gap["before"].as_u64() > gap["after"].as_u64()
+    );
+    let message = next(&mut ann, "message").await;
+    assert_eq!((&message["offset"], &message["text"]), (&after["offset"], &json!("after")));
+}
+
+#[tokio::test]
+async fn readers_who_heard_all_hear_on_after_a_purge_and_those_who_did_not_are_told() {
+    let nats = Nats::start().await;
+    let nodes: [Server; 2] = nats.nodes();
+    let (mut ann, welcome) = join(&nodes[0], "id=ann").await;
+    let offsets = publish_some(&nodes[0], 5).await;
+    messages(&mut ann, 5).await;
+    stream(&nats).await.purge().await.expect("purged");
+    soon(async { while !log(&nodes[1], "lobby").await.is_empty() {} }).await;
+    let after = publish(&nodes[1], "lobby", "after").await;
+    let heard = messages(&mut ann, 1).await.remove(0);
+    assert_eq!(
+        (&heard["offset"], &heard["prev"]),
+        (&after["offset"], &offsets[4]),
+        "no gap for who heard all"
+    );
+    let epoch = welcome["epoch"].as_str().expect("text");
+    for node in &nodes {
+        let resume = |offset: &Value| format!("id=bob&after={offset}&epoch={epoch}");
+        // As soon as the node has looked which is the oldest.
+        soon(async { while get(node, "/api/v1/rooms/lobby/messages").await["first"] != after["offset"] {} })
+            .await;
+        let (mut bob, welcome) = join(node, &resume(&offsets[1])).await;
+        assert_eq!(welcome["recovery"], "lost");
+        assert_eq!(next(&mut bob, "gap").await["reason"], "expired");
+        assert_eq!(next(&mut bob, "message").await["offset"], after["offset"]);
+        let (mut eve, welcome) = join(node, &resume(&offsets[4])).await;
+        assert_eq!(welcome["recovery"], "resumed");
+        assert_eq!(next(&mut eve, "message").await["offset"], after["offset"]);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_somebody_limits_keeps_less_and_is_served_as_it_is() {
+    let nats = Nats::start().await;
+    let [node]: [Server; 1] = nats.nodes();
+    let offsets = publish_some(&node, 10).await;
+    let stream = stream(&nats).await;
+    let config = Config { max_messages: 3, ..stream.cached_info().config.clone() };
+    let client = async_nats::connect(format!("127.0.0.1:{}", nats.port)).await.expect("connected");
+    async_nats::jetstream::new(client).update_stream(config).await.expect("limited");
+    soon(async { while log(&node, "lobby").await.len() > 3 {} }).await;
+    let [late]: [Server; 1] = nats.nodes();
+    for node in [&node, &late] {
+        let kept: Vec<Value> = log(node, "lobby").await.iter().map(|kept| kept["offset"].clone()).collect();
+        assert_eq!(kept, offsets[7..]);
+        let (mut bob, welcome) = join(node, "id=bob&after=0").await;
+        assert_eq!((&welcome["first"], &welcome["recovery"]), (&offsets[7], &json!("resumed")));
+        assert_eq!(messages(&mut bob, 3).await[0]["offset"], offsets[7]);
+    }
+}
+
+#[tokio::test]
+async fn a_stream_that_takes_nothing_makes_the_nodes_unready_until_it_does() {
+    let nats = Nats::start().await;
+    let [node]: [Server; 1] = nats.nodes();
+    publish(&node, "lobby", "before").await;
+    let stream = stream(&nats).await;
+    let open = stream.cached_info().config.clone();
+    let full = Config {
+        max_messages: 1,
+        discard: async_nats::jetstream::stream::DiscardPolicy::New,
+        ..open.clone()
+    };
+    let client = async_nats::connect(format!("127.0.0.1:{}", nats.port)).await.expect("connected");
+    let context = async_nats::jetstream::new(client);
+    context.update_stream(full).await.expect("limited");
+    let post = || reqwest::Client::new().post(node.url("/api/v1/rooms/lobby/messages")).body("more");
+    let (status, answer) = crate::client::ask(post()).await;
+    assert_eq!((status, &answer["error"]["code"]), (503, &json!("store_unavailable")), "{answer}");
+    until(&node, 503).await;
+    context.update_stream(open).await.expect("open again");
+    until(&node, 200).await;
+    publish(&node, "lobby", "after").await;
+    assert_eq!(log(&node, "lobby").await.len(), 2);
+}

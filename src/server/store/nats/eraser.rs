@@ -1,0 +1,97 @@
+//! Takes one message back: a tombstone goes into the stream, and when all nodes have that in its order the message
+//! goes out of it, and its bytes are written over.
+//!
+//! Whoever ends between the two leaves words that nobody shows: the next reader of the place takes them out
+//! ([`Pages`](super::pages::Pages)), and so does whoever deletes again.
+
+use std::sync::Arc;
+
+use async_nats::header::NATS_MESSAGE_ID;
+use async_nats::jetstream::message::PublishMessage;
+use tokio::time::timeout;
+
+use super::entry::Entry;
+use super::flights::{Echo, Flights};
+use super::pulse::Pulse;
+use super::rooms::Rooms;
+use super::stream::Rolls;
+use super::{NatsError, WAIT};
+use crate::protocol::Offset;
+use crate::protocol::RoomName;
+use crate::server::store::{Deleted, StoreError};
+
+/// See the [module docs](self).
+pub(super) struct Eraser {
+    pub(super) rolls: Arc<Rolls>,
+    pub(super) rooms: Arc<Rooms>,
+    pub(super) flights: Arc<Flights>,
+    pub(super) pulse: Arc<Pulse>,
+}
+
+impl Eraser {
+    /// Deletes what was said at `offset` of `room`; `at` is the time, in milliseconds since 1970 UTC.
+    pub(super) async fn erase(
+        &self,
+        room: &RoomName,
+        offset: Offset,
+        at: u64,
+    ) -> Result<Deleted, StoreError> {
+        match self.pulse.refusal() {
+            Some(reason) => Err(StoreError::Unavailable(reason)),
+            None => Ok(self.bury(room, offset, at).await?),
+        }
+    }
+
+    async fn bury(&self, room: &RoomName, offset: Offset, at: u64) -> Result<Deleted, NatsError> {
+        let bounds = self.rooms.bounds(room).ok_or(NatsError::NotOpen)?;
+        let sequence = offset.0;
+        if bounds.first == Offset(0) || !(bounds.first..=bounds.head).contains(&offset) {
+            return Ok(Deleted::NotKept);
+        }
+        if self.rooms.graves(room, |graves| graves.at(sequence).is_some()) {
+            self.rolls.erase(sequence).await?;
+            return Ok(Deleted::Before);
+        }
+        let said = self.rolls.at(sequence).await?;
+        let Some(said) = said.filter(|said| *said.subject == *self.rolls.subjects.room(room)) else {
+            return self.is_gone(room, sequence).await;
+        };
+        let next = self.rolls.next(room, sequence + 1).await?.map(|next| next.sequence);
+        let next_grave = self.rooms.graves(room, |graves| graves.next(sequence + 1));
+        let next = next.into_iter().chain(next_grave).min().map(Offset);
+        let mut flight = self.flights.begin();
+        let time = (said.time.unix_timestamp_nanos() / 1_000_000) as u64;
+        let said = Entry::read(Some(&said.headers), &said.payload, time);
+        let refused = |error: String| NatsError::Publish(error);
+        let header = said.into_tombstone(at, next, flight.ticket).header();
+        let mut headers = header.map_err(|error| refused(error.to_string()))?;
+        let subject = self.rolls.subjects.grave(room, sequence);
+        // So that of several who delete the same at once one does.
+        headers.insert(NATS_MESSAGE_ID, subject.as_str());
+        let message = PublishMessage::build().headers(headers);
+        let sent = self.rolls.context.send_publish(subject, message).await;
+        let ack = sent.map_err(|error| refused(error.to_string()))?;
+        let ack = timeout(WAIT, ack).await.map_err(|_elapsed| NatsError::Unanswered)?;
+        if !ack.map_err(|error| refused(error.to_string()))?.duplicate {
+            match timeout(WAIT, &mut flight.heard).await {
+                Ok(Ok(Echo::Done)) => {}
+                _ => return Err(NatsError::Unanswered),
+            }
+            self.rolls.erase(sequence).await?;
+            return Ok(Deleted::Now);
+        }
+        self.rolls.erase(sequence).await?;
+        Ok(Deleted::Before)
+    }
+
+    /// There is no message of `room` at `sequence`: another node may have deleted it, of which this one is to hear.
+    async fn is_gone(&self, room: &RoomName, sequence: u64) -> Result<Deleted, NatsError> {
+        let newest = self.rolls.newest().await?;
+        let mut reached = self.rooms.reached();
+        if timeout(WAIT, reached.wait_for(|position| *position >= newest)).await.is_err() {
+            return Err(NatsError::Unanswered);
+        }
+        let is_grave = self.rooms.graves(room, |graves| graves.at(sequence).is_some());
+        Ok(if is_grave { Deleted::Before } else { Deleted::NotKept })
+    }
+}

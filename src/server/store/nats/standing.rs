@@ -1,0 +1,61 @@
+//! Where one open room stands.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use super::graves::Graves;
+use super::tail::{Share, Tail};
+use crate::protocol::RoomName;
+use crate::server::room::Frame;
+
+/// See the [module docs](self).
+pub(super) struct Standing {
+    pub(super) name: RoomName,
+    /// `None` until NATS has said.
+    pub(super) head: Option<u64>,
+    /// The first and the last that the feed brought before that.
+    pub(super) early: Option<(u64, u64)>,
+    pub(super) opened_at: u64,
+    /// The oldest offset kept; 0 when nothing is.
+    pub(super) first: u64,
+    /// Everything after this is kept.
+    pub(super) gone: u64,
+    /// When NATS said which is the oldest.
+    pub(super) asked: Option<Instant>,
+    pub(super) tail: Tail,
+    pub(super) graves: Graves,
+    /// Held by whoever asks NATS about the room.
+    pub(super) turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Standing {
+    /// A room of which nothing is known yet, opened when the feed was at `opened_at`.
+    pub(super) fn new(name: RoomName, opened_at: u64) -> Self {
+        Self {
+            name,
+            head: None,
+            early: None,
+            opened_at,
+            first: 0,
+            gone: 0,
+            asked: None,
+            tail: Tail::new(0),
+            graves: Graves::default(),
+            turn: Arc::default(),
+        }
+    }
+
+    /// Adds the newest entry.
+    pub(super) fn push(&mut self, frame: Arc<Frame>, share: Share) {
+        self.head = Some(frame.offset().0);
+        if self.first == 0 {
+            (self.first, self.gone) = (frame.offset().0, frame.prev().0);
+        }
+        self.tail.push(frame, share);
+        if let Some(oldest) = self.tail.oldest_of(share)
+            && oldest.offset().0 > self.first
+        {
+            (self.first, self.gone) = (oldest.offset().0, self.tail.floor());
+        }
+    }
+}
