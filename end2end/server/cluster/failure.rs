@@ -156,6 +156,33 @@ async fn a_node_that_is_cut_off_says_so_and_serves_less_but_never_another_order(
 }
 
 #[tokio::test]
+async fn whoever_has_heard_more_elsewhere_is_waited_for_and_never_told_that_it_lost() {
+    let nats = Nats::start().await;
+    let proxy = Proxy::before(nats.port).await;
+    let [whole]: [Server; 1] = nats.nodes();
+    let cut = Nats::node_behind(&proxy).await;
+    let (mut ann, welcome) = join(&cut, "id=ann").await;
+    publish(&whole, "lobby", "both heard it").await;
+    messages(&mut ann, 1).await;
+    proxy.silence(true);
+    let ahead = publish(&whole, "lobby", "one heard it").await["offset"].clone();
+    let query = format!("id=bob&after={ahead}&epoch={}", welcome["epoch"].as_str().expect("text"));
+    let typed = [("sec-websocket-protocol", "fanfare.v1")];
+    let refused = cut.try_join(&query, &typed).await.err().expect("it cannot know yet, and says so");
+    assert_eq!(refused.status, 503);
+    proxy.silence(false);
+    until(&cut, 200).await;
+    let (mut bob, welcome) = join(&cut, &query).await;
+    assert_eq!((&welcome["recovery"], &welcome["head"]), (&json!("resumed"), &ahead));
+    let next = publish(&whole, "lobby", "go on").await["offset"].clone();
+    let heard = messages(&mut bob, 1).await.remove(0);
+    assert_eq!((&heard["offset"], &heard["prev"]), (&next, &ahead));
+    // A position that is no log's is still told.
+    let (_, welcome) = join(&cut, &query.replace(&format!("after={ahead}"), "after=999999")).await;
+    assert_eq!(welcome["recovery"], "lost");
+}
+
+#[tokio::test]
 async fn a_node_without_its_stream_ends_and_its_clients_come_back_to_another_epoch() {
     let mut nats = Nats::start().await;
     let [node]: [Server; 1] = nats.nodes();
