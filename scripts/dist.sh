@@ -35,6 +35,7 @@ build() {
   # Packed anew: the ones that come with the build have the time in them.
   find "$out.new/site" -name '*.gz' | while read -r packed; do gzip -9 -n -c "${packed%.gz}" >"$packed"; done
   scripts/pack.sh "$out.new/fanfare" "$out.new/site" "$out.new/fanfare-one"
+  "$out.new/fanfare-one" check-config | grep -q '^# site: inside the program$' || die "fanfare-one does not find its site"
   (cd "$out.new" && find . -type f ! -name SHA256SUMS -print0 | sort -z | xargs -0 sha256sum >SHA256SUMS)
   rm -rf "$out"
   mv "$out.new" "$out"
