@@ -36,7 +36,7 @@ test('what an operator deletes goes from an open page and is not in one that is 
   const page = await live(await visit(room));
   await expect(texts(page)).toHaveText(['one', 'the secret', 'three']);
   const args = ['admin', 'delete', nameOf(room), '2', '--url', server.url];
-  execFileSync(BINARY, args, { env: { ...process.env, FANFARE_TOKEN: token('operator', '*:admin') } });
+  execFileSync(BINARY, args, { stdio: 'pipe', env: { ...process.env, FANFARE_TOKEN: token('operator', '*:admin') } });
   await expect(texts(page)).toHaveText(['one', GONE, 'three']);
   const later = await visit(room);
   await expect(texts(later)).toHaveText(['one', GONE, 'three']);
