@@ -45,6 +45,7 @@ fn readings(State { hub, quotas, .. }: &State, store: &watch::Receiver<Health>) 
     let (delivered, delivered_bytes) = hub.delivered();
     Readings {
         connections: hub.connections(),
+        max_connections: hub.max_connections(),
         rooms: hub.rooms(),
         held: hub.memory().held(),
         rate_limited: quotas.refusals(),

@@ -176,6 +176,11 @@ impl Hub {
         lock(&self.0.census).connections
     }
 
+    /// How many there may be, and how many from one address.
+    pub fn max_connections(&self) -> (usize, usize) {
+        (self.0.settings.max_connections, self.0.settings.max_connections_per_ip)
+    }
+
     /// Messages handed to readers so far, once for each, and their bytes.
     pub fn delivered(&self) -> (u64, u64) {
         self.0.delivered.read()

@@ -4,6 +4,7 @@
 //! Nothing is counted for each delivery: a pass over a room's readers is counted once, when it is over.
 
 mod meters;
+mod readings;
 mod table;
 mod course;
 mod published;
@@ -11,7 +12,7 @@ mod published;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 
@@ -23,6 +24,7 @@ use table::*;
 
 pub use course::{Course, EVERY, Point, Sample};
 pub use published::{Published, published, stored};
+pub use readings::Readings;
 
 /// How often samples of histograms are added up: until then each is kept.
 const ADD_UP_EVERY: Duration = Duration::from_secs(5);
@@ -170,25 +172,6 @@ pub fn caught_up() {
     counter!(CATCH_UPS).increment(1);
 }
 
-/// What others know, and what is therefore not counted here as it happens.
-#[derive(Clone, Copy, Debug)]
-pub struct Readings {
-    /// Connections that are open.
-    pub connections: usize,
-    /// Rooms in memory.
-    pub rooms: usize,
-    /// Bytes that clients make the process hold.
-    pub held: usize,
-    /// Messages refused so far, by the quota that refused them.
-    pub rate_limited: [(&'static str, u64); 4],
-    /// Messages delivered so far, times readers.
-    pub delivered: u64,
-    /// Their bytes.
-    pub delivered_bytes: u64,
-    /// Whether the store takes anything now.
-    pub is_ready: bool,
-}
-
 /// What is counted from now on, as Prometheus reads it.
 #[derive(Clone, Debug)]
 pub struct Metrics(Option<PrometheusHandle>);
@@ -225,20 +208,10 @@ impl Metrics {
 
     /// All figures, in the text format of Prometheus (version 0.0.4).
     pub fn render(&self, readings: Readings) -> String {
-        let Readings { connections, rooms, held, rate_limited, delivered, delivered_bytes, is_ready } =
-            readings;
-        gauge!(CONNECTIONS).set(connections as f64);
-        gauge!(ROOMS).set(rooms as f64);
-        gauge!(HELD).set(held as f64);
-        gauge!(STORE_READY).set(f64::from(u8::from(is_ready)));
-        for (quota, refused) in rate_limited {
-            counter!(RATE_LIMITED, "quota" => quota).absolute(refused);
-        }
+        readings.record();
         for (result, messages) in published::so_far() {
             counter!(PUBLISHED, "result" => result).absolute(messages);
         }
-        counter!(DELIVERED).absolute(delivered);
-        counter!(DELIVERED_BYTES).absolute(delivered_bytes);
         Collector::default().collect();
         self.0.as_ref().map_or_else(String::new, PrometheusHandle::render)
     }

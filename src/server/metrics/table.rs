@@ -28,6 +28,8 @@ pub(super) const STORE_ERRORS: &str = "fanfare_store_errors_total";
 pub(super) const SPANS: &str = "fanfare_spans_total";
 /// Open connections.
 pub(super) const CONNECTIONS: &str = "fanfare_connections";
+/// How many may be open.
+pub(super) const CONNECTIONS_LIMIT: &str = "fanfare_connections_limit";
 /// Rooms.
 pub(super) const ROOMS: &str = "fanfare_rooms";
 /// Bytes that clients make the process hold.
@@ -80,6 +82,7 @@ const fn line(name: &'static str, kind: Kind, help: &'static str) -> Series {
 /// Every series.
 pub(super) const TABLE: &[Series] = &[
     line(CONNECTIONS, Kind::Gauge, "Connections that are open: WebSockets and streams"),
+    line(CONNECTIONS_LIMIT, Kind::Gauge, "Connections that may be open: of 'all', and of one 'address'"),
     line(ROOMS, Kind::Gauge, "Rooms in memory"),
     line(RATE_LIMITED, Kind::Counter, "Messages that came too fast, by the quota that refused them"),
     line(HELD, Kind::Gauge, "Bytes that clients make the process hold, against --memory-budget"),

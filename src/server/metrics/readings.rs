@@ -1,0 +1,45 @@
+//! What others know, read when somebody asks for the figures.
+
+use metrics::{counter, gauge};
+
+use crate::server::metrics::table::*;
+
+/// What others know, and what is therefore not counted here as it happens.
+#[derive(Clone, Copy, Debug)]
+pub struct Readings {
+    /// Connections that are open.
+    pub connections: usize,
+    /// How many may be, and how many of one address.
+    pub max_connections: (usize, usize),
+    /// Rooms in memory.
+    pub rooms: usize,
+    /// Bytes that clients make the process hold.
+    pub held: usize,
+    /// Messages refused so far, by the quota that refused them.
+    pub rate_limited: [(&'static str, u64); 4],
+    /// Messages delivered so far, times readers.
+    pub delivered: u64,
+    /// Their bytes.
+    pub delivered_bytes: u64,
+    /// Whether the store takes anything now.
+    pub is_ready: bool,
+}
+
+impl Readings {
+    /// Sets the series to what was read.
+    pub(super) fn record(self) {
+        let Self { connections, max_connections, rooms, held, rate_limited, is_ready, .. } = self;
+        let Self { delivered, delivered_bytes, .. } = self;
+        gauge!(CONNECTIONS).set(connections as f64);
+        gauge!(CONNECTIONS_LIMIT, "of" => "all").set(max_connections.0 as f64);
+        gauge!(CONNECTIONS_LIMIT, "of" => "address").set(max_connections.1 as f64);
+        gauge!(ROOMS).set(rooms as f64);
+        gauge!(HELD).set(held as f64);
+        gauge!(STORE_READY).set(f64::from(u8::from(is_ready)));
+        for (quota, refused) in rate_limited {
+            counter!(RATE_LIMITED, "quota" => quota).absolute(refused);
+        }
+        counter!(DELIVERED).absolute(delivered);
+        counter!(DELIVERED_BYTES).absolute(delivered_bytes);
+    }
+}
