@@ -1,9 +1,8 @@
 //! Disks that are full or fail, clocks that jump: nothing acknowledged is lost, and what is wrong is said.
 
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::Command;
 use std::sync::OnceLock;
 
 use serde_json::{Value, json};
@@ -12,6 +11,7 @@ use tokio_tungstenite::connect_async;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
+use crate::disk::SmallDisk;
 use crate::harness::{Peer, Server, program, soon};
 use crate::typed::{join, next};
 
@@ -31,7 +31,7 @@ fn faults() -> &'static Path {
 }
 
 /// The program with faults before it, in the data folder `data`.
-fn faulty(data: &Path, faults_wanted: &[(&str, &str)]) -> Command {
+pub(crate) fn faulty(data: &Path, faults_wanted: &[(&str, &str)]) -> Command {
     let mut command = program();
     command.arg("--data").arg(data).env("LD_PRELOAD", faults()).envs(faults_wanted.iter().copied());
     command
@@ -89,28 +89,11 @@ async fn until_ready(server: &Server) {
 
 #[tokio::test]
 async fn a_full_disk_refuses_what_is_sent_and_keeps_what_was_acknowledged_until_there_is_room_again() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let disk = folder.path().join("disk");
-    fs::create_dir(&disk).expect("made");
-    // A disk of its own that only the server sees; by a namespace that goes with it.
-    let mut command = Command::new("unshare");
-    let is_root = fs::metadata("/proc/self").expect("there").uid() == 0;
-    command.args(if is_root { &["--mount"][..] } else { &["--user", "--map-root-user", "--mount"] });
-    command.args(["sh", "-c"]);
-    command.arg("mount -t tmpfs -o size=3m none \"$0\" && exec \"$@\"").arg(&disk);
-    command.arg(env!("CARGO_BIN_EXE_fanfare")).arg("--data").arg(&disk).stdin(Stdio::null());
-    let server = Server::start_by(&mut command, &["--max-message", "64KiB"]);
-    let inside = PathBuf::from(format!("/proc/{}/root", server.process()))
-        .join(disk.strip_prefix("/").expect("absolute"));
-
-    let (mut ann, _) = join(&server, "id=ann").await;
+    let disk = SmallDisk::start(&["--max-message", "64KiB"]);
+    let server = &disk.server;
+    let (mut ann, _) = join(server, "id=ann").await;
     assert_eq!(ask(&mut ann, "first").await.expect("an answer")["type"], "ack");
-    let mut ballast = vec![b'x'; 4 << 20];
-    // As much as fits: the error is that it is full.
-    while fs::write(inside.join("ballast"), &ballast).is_err() && ballast.len() > 4096 {
-        let written = fs::metadata(inside.join("ballast")).expect("there").len() as usize;
-        ballast.truncate(written.min(ballast.len() - 4096));
-    }
+    disk.fill();
     let big = "x".repeat(60_000);
     let mut refusal = ask(&mut ann, &format!("0 {}", &big[..60])).await.expect("an answer");
     for number in 0.. {
@@ -133,16 +116,16 @@ async fn a_full_disk_refuses_what_is_sent_and_keeps_what_was_acknowledged_until_
         "{refusal}"
     );
     assert!(refusal["message"].as_str().expect("text").contains("the disk is full"), "{refusal}");
-    let (status, reason) = readiness(&server).await;
+    let (status, reason) = readiness(server).await;
     assert_eq!((status, reason.contains("the disk is full")), (503, true), "{reason}");
     // Readers go on.
-    let before = texts(&server).await;
+    let before = texts(server).await;
     assert_eq!(before[0].1, "first");
 
-    fs::remove_file(inside.join("ballast")).expect("there is room again");
-    until_ready(&server).await;
+    disk.make_room();
+    until_ready(server).await;
     assert_eq!(ask(&mut ann, "last").await.expect("an answer")["type"], "ack");
-    let after = texts(&server).await;
+    let after = texts(server).await;
     assert_eq!((&after[..before.len()], after.len()), (&before[..], before.len() + 1));
 }
 

@@ -8,6 +8,10 @@ mod peer;
 mod raw;
 /// Clients of the HTTP API.
 mod client;
+/// Proxies in front of a server.
+mod front;
+/// A disk that can be filled.
+mod disk;
 
 /// The faults of the original program, each of which must stay gone.
 mod original;

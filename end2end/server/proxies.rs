@@ -2,17 +2,14 @@
 //! that are not held back, and quiet connections that are not cut off.
 
 use std::fs;
-use std::net::{SocketAddr, TcpListener};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 
 use futures::StreamExt;
-use tempfile::TempDir;
-use tokio::net::TcpStream;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
+use crate::front::{self, Proxy};
 use crate::harness::{Server, soon};
 
 /// Signs of life that a quiet connection is watched for: together longer than [`SHORT`].
@@ -21,22 +18,6 @@ const BEATS: usize = 15;
 const NAME: &str = "chat.example.org";
 /// What stands in the place of a proxy's patience of 75 s.
 const SHORT: &str = "1s";
-
-/// A proxy in front of a server.
-struct Proxy {
-    child: Child,
-    address: SocketAddr,
-    /// Its configuration, and what it keeps.
-    _folder: TempDir,
-}
-
-impl Drop for Proxy {
-    fn drop(&mut self) {
-        // Both fail only if it has already ended.
-        let _ended = self.child.kill();
-        let _ended = self.child.wait();
-    }
-}
 
 /// `deploy/NAME`, with each of these words, which must be in it, exchanged.
 fn example(name: &str, exchanged: &[(&str, &str)]) -> String {
@@ -48,75 +29,31 @@ fn example(name: &str, exchanged: &[(&str, &str)]) -> String {
     })
 }
 
-fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port")
-}
-
-/// Starts `command`, which takes its settings from `settings` in the file whose name it is given.
-async fn start(
-    address: SocketAddr,
-    settings: impl FnOnce(&Path) -> String,
-    command: impl FnOnce(&Path) -> Command,
-) -> Proxy {
-    let folder = tempfile::tempdir().expect("a folder");
-    let file = folder.path().join("settings");
-    fs::write(&file, settings(folder.path())).expect("written");
-    let mut command = command(&file);
-    command.env("HOME", folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
-    let child = command.spawn().expect("it is installed: run scripts/setup.sh test");
-    let proxy = Proxy { child, address, _folder: folder };
-    soon(async { while TcpStream::connect(address).await.is_err() {} }).await;
-    proxy
-}
-
 async fn nginx(server: &Server) -> Proxy {
-    let address = free_address();
-    let settings = |folder: &Path| {
-        let site = example(
-            "nginx.conf",
-            &[
-                ("127.0.0.1:12345", &server.address.to_string()),
-                ("listen 443 ssl;", &format!("listen {address};")),
-                ("    ssl_certificate     /etc/letsencrypt/live/chat.example.org/fullchain.pem;\n", ""),
-                ("    ssl_certificate_key /etc/letsencrypt/live/chat.example.org/privkey.pem;\n", ""),
-                ("75s", SHORT),
-            ],
-        );
-        let folder = folder.display();
-        let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
-            .map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"))
-            .concat();
-        format!(
-            "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log stderr;\nevents {{}}\n\
-             http {{\naccess_log off;\n{temporary}{site}}}\n"
-        )
-    };
-    start(address, settings, |file| {
-        let mut command = Command::new("/usr/sbin/nginx");
-        command.arg("-c").arg(file);
-        command
-    })
-    .await
+    let address = front::free_address();
+    let site = example(
+        "nginx.conf",
+        &[
+            ("127.0.0.1:12345", &server.address.to_string()),
+            ("listen 443 ssl;", &format!("listen {address};")),
+            ("    ssl_certificate     /etc/letsencrypt/live/chat.example.org/fullchain.pem;\n", ""),
+            ("    ssl_certificate_key /etc/letsencrypt/live/chat.example.org/privkey.pem;\n", ""),
+            ("75s", SHORT),
+        ],
+    );
+    front::nginx(address, &site).await
 }
 
 async fn caddy(server: &Server) -> Proxy {
-    let address = free_address();
-    let settings = |_: &Path| {
-        let site = example(
-            "Caddyfile",
-            &[
-                ("127.0.0.1:12345", &server.address.to_string()),
-                ("chat.example.org {", &format!("http://{NAME}:{} {{\n\tbind 127.0.0.1", address.port())),
-            ],
-        );
-        format!("{{\n\tadmin off\n}}\n{site}")
-    };
-    start(address, settings, |file| {
-        let mut command = Command::new("caddy");
-        command.args(["run", "--adapter", "caddyfile", "--config"]).arg(file);
-        command
-    })
-    .await
+    let address = front::free_address();
+    let site = example(
+        "Caddyfile",
+        &[
+            ("127.0.0.1:12345", &server.address.to_string()),
+            ("chat.example.org {", &format!("http://{NAME}:{} {{\n\tbind 127.0.0.1", address.port())),
+        ],
+    );
+    front::caddy(address, &site).await
 }
 
 /// Everything that a user does, by `proxy`.
