@@ -10,7 +10,7 @@
 //! - [`app`] both sides: the page. Never names `server`; the server hands it a `Snapshot`.
 //! - `server` native only: wire, rooms, sessions, hub, transport, HTTP; see its own map.
 //! - `cli` native only: `serve`, `admin`, `check-config`, `export`, `import`, and the clients `send`, `listen`, `bench`,
-//!   `verify`.
+//!   `verify`, `doctor`.
 //!
 //! A floor names only floors below it. This file and `app::live` are the only places that ask which side
 //! they are compiled for. `end2end/server/shape.rs` checks both.

@@ -10,6 +10,8 @@ mod raw;
 mod client;
 /// Proxies in front of a server.
 mod front;
+/// Who vouches for a server's certificate.
+mod authority;
 /// A disk that can be filled.
 mod disk;
 

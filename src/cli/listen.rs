@@ -12,7 +12,7 @@ use rustix::io::retry_on_intr;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 
-use crate::cli::client::{Cursor, Heard, Link, News, Pass, Seen, ServerUrl, token_flag, url_flag};
+use crate::cli::client::{Cursor, Heard, Link, News, Pass, Remote, Seen, ca_flag, token_flag, url_flag};
 use crate::cli::text::{self, Style};
 use crate::cli::{Failure, Mistakes, interrupted, note, start};
 use crate::protocol::Push;
@@ -30,6 +30,7 @@ pub(super) fn command() -> Command {
             "Print each message as the JSON object that fanfare.v1 makes of it, and each gap",
         ))
         .arg(url_flag())
+        .arg(ca_flag())
         .arg(token_flag())
         .after_help(
             "It comes back by itself when the server restarts or the network breaks, without losing or repeating \
@@ -41,7 +42,7 @@ pub(super) fn command() -> Command {
 
 /// What to listen to, and how to show it.
 struct Plan {
-    server: ServerUrl,
+    server: Remote,
     pass: Option<Pass>,
     room: RoomName,
     seen: Option<Seen>,
@@ -64,7 +65,7 @@ impl Plan {
     fn new(matches: &ArgMatches) -> Result<Self, Failure> {
         let mut mistakes = Mistakes::default();
         let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
-        let server = mistakes.check("--url", text("url").unwrap_or_default(), ServerUrl::parse);
+        let server = Remote::given(matches, "--url", &mut mistakes);
         let room = mistakes.check("ROOM", text("room").unwrap_or_default(), RoomName::parse);
         let seen = match text("after") {
             Some(after) => mistakes.check("--after", after, Seen::parse).map(Some),

@@ -7,7 +7,9 @@ mod archive;
 mod bench;
 mod check_config;
 mod client;
+mod doctor;
 mod listen;
+mod number;
 mod send;
 mod serve;
 mod settings;
@@ -67,6 +69,7 @@ pub fn run() -> ExitCode {
         Some(("admin", matches)) => admin::run(matches),
         Some(("bench", matches)) => bench::run(matches),
         Some(("check-config", matches)) => check_config::run(matches),
+        Some(("doctor", matches)) => doctor::run(matches),
         Some(("export", matches)) => archive::run_export(matches),
         Some(("import", matches)) => archive::run_import(matches),
         Some(("listen", matches)) => listen::run(matches),
@@ -110,6 +113,7 @@ fn command() -> Command {
         .subcommand(listen::command())
         .subcommand(admin::command())
         .subcommand(bench::command())
+        .subcommand(doctor::command())
         .subcommand(token::command())
         .subcommand(verify::command())
 }

@@ -1,4 +1,4 @@
-//! `fanfare send`, `listen` and `verify` as a shell runs them: arguments, pipes, signals, exit codes.
+//! `fanfare send`, `listen`, `verify` and `doctor` as a shell runs them: arguments, pipes, signals, exit codes.
 
 /// A network that breaks on demand.
 mod proxy;
@@ -15,6 +15,10 @@ mod admin;
 mod restart;
 /// A storm of clients that come back, and its verdict.
 mod verify;
+/// Servers by TLS.
+mod tls;
+/// What goes wrong in practice, and what is said of it.
+mod doctor;
 
 use std::process::Stdio;
 
@@ -125,7 +129,7 @@ async fn wrong_use_is_told_in_one_line_with_exit_code_2_before_anything_is_conne
         (&["send", "lobby", ""], "not empty"),
         (&["send", "lobby", "hi", "--from", "a\u{7}b"], "control character"),
         (&["send", "lobby", "hi", "--timeout", "soon"], "0 for never"),
-        (&["send", "lobby", "hi", "--url", "https://127.0.0.1:1"], "https is not spoken yet"),
+        (&["send", "lobby", "hi", "--url", "https://127.0.0.1:1", "--ca", "/dev/null"], "BEGIN CERTIFICATE"),
         (&["listen", "lobby", "--url", "127.0.0.1:1"], "http://HOST:PORT"),
         (&["listen", "lobby", "--after", "yesterday"], "EPOCH:OFFSET"),
         (&["bench", "--url", "ftp://127.0.0.1:1"], "http://HOST:PORT"),

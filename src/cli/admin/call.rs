@@ -7,16 +7,12 @@ use axum::body::{Body, to_bytes};
 use clap::Arg;
 use futures::StreamExt;
 use hyper::body::Incoming;
-use hyper::client::conn::http1;
-use hyper::header::{AUTHORIZATION, CONTENT_TYPE, HOST};
+use hyper::header::{AUTHORIZATION, CONTENT_TYPE};
 use hyper::{Method, Request, Response};
-use hyper_util::rt::TokioIo;
-use serde::Deserialize;
 use serde_json::Value;
-use tokio::net::TcpStream;
 use tokio::time::timeout;
 
-use crate::cli::client::ServerUrl;
+use crate::cli::client::{Remote, words};
 
 /// An answer that has not begun by then is given up.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -37,7 +33,7 @@ pub(super) fn url_flag() -> Arg {
 
 /// Where calls go, and as whom.
 pub(super) struct Api {
-    pub(super) server: ServerUrl,
+    pub(super) server: Remote,
     pub(super) token: Option<String>,
 }
 
@@ -57,7 +53,7 @@ impl Api {
         let (parts, body) = response.into_parts();
         let body = to_bytes(Body::new(body), MAX_ANSWER_BYTES).await.context("the answer broke off")?;
         if !parts.status.is_success() {
-            bail!("{}: {}", parts.status, words(&body));
+            bail!("{}: {}", parts.status, said(&body));
         }
         serde_json::from_slice(&body).context("the answer is not JSON: is this a Fanfare server?")
     }
@@ -70,7 +66,7 @@ impl Api {
         let (parts, body) = self.open(Method::GET, path, &[], None).await?.into_parts();
         if !parts.status.is_success() {
             let body = to_bytes(Body::new(body), MAX_ANSWER_BYTES).await.context("the answer broke off")?;
-            bail!("{}: {}", parts.status, words(&body));
+            bail!("{}: {}", parts.status, said(&body));
         }
         let (mut chunks, mut rest) = (Body::new(body).into_data_stream(), Vec::new());
         while let Some(chunk) = chunks.next().await {
@@ -93,12 +89,10 @@ impl Api {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> anyhow::Result<Response<Incoming>> {
-        let server = &self.server;
         let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
         let mut request = Request::builder()
             .method(method)
             .uri(format!("/api/v1/admin/{path}?{query}"))
-            .header(HOST, server.authority())
             .header(CONTENT_TYPE, "application/json");
         if let Some(token) = &self.token {
             request = request.header(AUTHORIZATION, format!("Bearer {token}"));
@@ -106,32 +100,13 @@ impl Api {
         let request = request
             .body(body.map_or_else(Body::empty, |json| Body::from(json.to_string())))
             .context("the token has characters that no token has")?;
-        let asking = async {
-            let stream = TcpStream::connect(server.socket_address()).await?;
-            let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-            // It ends with the answer, or with the program.
-            tokio::spawn(connection);
-            anyhow::Ok(sender.send_request(request).await?)
-        };
-        let answer = timeout(ANSWER_WITHIN, asking).await.unwrap_or_else(|_| {
-            bail!("no answer within {} s", ANSWER_WITHIN.as_secs());
-        });
-        answer.with_context(|| format!("cannot ask {server}"))
+        timeout(ANSWER_WITHIN, self.server.ask(request)).await.unwrap_or_else(|_| {
+            bail!("cannot ask {}: no answer within {} s", self.server, ANSWER_WITHIN.as_secs());
+        })
     }
 }
 
 /// What an answer that is no success says.
-fn words(body: &[u8]) -> String {
-    #[derive(Deserialize)]
-    struct Answer {
-        error: Words,
-    }
-    #[derive(Deserialize)]
-    struct Words {
-        message: String,
-    }
-    match serde_json::from_slice::<Answer>(body) {
-        Ok(answer) => answer.error.message,
-        Err(_not_ours) => "is this a Fanfare server?".to_owned(),
-    }
+fn said(body: &[u8]) -> String {
+    words(body).map_or_else(|| "is this a Fanfare server?".to_owned(), |words| words.message)
 }

@@ -3,7 +3,7 @@
 use clap::{Arg, ArgAction, Command};
 
 use super::call;
-use crate::cli::client::token_flag;
+use crate::cli::client::{ca_flag, token_flag};
 
 /// The subcommand's arguments.
 pub(in crate::cli) fn command() -> Command {
@@ -16,7 +16,7 @@ pub(in crate::cli) fn command() -> Command {
         .about("See who is connected to a running server, and act")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .args([call::url_flag(), token_flag().global(true), json])
+        .args([call::url_flag(), ca_flag().global(true), token_flag().global(true), json])
         .subcommands(lists())
         .subcommands(acts())
         .after_help(

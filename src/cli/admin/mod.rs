@@ -14,7 +14,7 @@ use clap::ArgMatches;
 use hyper::Method;
 use serde_json::{Map, Value};
 
-use crate::cli::client::ServerUrl;
+use crate::cli::client::Remote;
 use crate::cli::{Failure, Mistakes, interrupted, start};
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
@@ -60,7 +60,7 @@ const CONNECTIONS: &[Column] = &[
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let Some((act, matches)) = matches.subcommand() else { return Ok(()) };
     let mut asked = Asked { matches, mistakes: Mistakes::default() };
-    let server = asked.checked("url", "--url", ServerUrl::parse);
+    let server = Remote::given(matches, "--url", &mut asked.mistakes);
     let api = server.map(|server| Api { server, token: asked.text("token").map(str::to_owned) });
     let is_json = matches.get_flag("json");
     match act {

@@ -4,20 +4,20 @@ mod tally;
 mod load;
 mod report;
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::cli::client::{Pass, ServerUrl, token_flag, url_flag};
+use crate::cli::client::{Pass, Remote, ca_flag, token_flag, url_flag};
+use crate::cli::number::{number, number_flag};
 use crate::cli::{Failure, Mistakes};
 
 /// What to do to the server.
 #[derive(Clone, Debug)]
 struct Plan {
     /// At least one; clients are spread over them.
-    servers: Vec<ServerUrl>,
+    servers: Vec<Remote>,
     pass: Option<Pass>,
     connections: u32,
     rooms: u32,
@@ -36,14 +36,6 @@ struct Plan {
 
 /// The subcommand's arguments.
 pub(super) fn command() -> Command {
-    let number = |name: &'static str, default: &'static str, help: &'static str| {
-        Arg::new(name)
-            .long(name)
-            .value_name("N")
-            .default_value(default)
-            .value_parser(value_parser!(NonZeroU32))
-            .help(help)
-    };
     Command::new("bench")
         .about("Measure a running server: deliveries, latency, losses, order")
         .arg(url_flag().help(
@@ -56,14 +48,15 @@ pub(super) fn command() -> Command {
                 .action(ArgAction::Append)
                 .help("Another node of the same service, over which clients are spread too; may be repeated"),
         )
+        .arg(ca_flag())
         .arg(token_flag())
-        .arg(number("connections", "500", "Clients that listen"))
-        .arg(number("rooms", "1", "Rooms over which they are spread"))
-        .arg(number("publishers", "1", "Clients that publish, spread over the rooms too"))
-        .arg(number("rate", "100", "Messages a second, of all publishers together"))
-        .arg(number("burst", "1", "Messages that a publisher sends at once"))
-        .arg(number("size", "64", "Bytes of a message"))
-        .arg(number("seconds", "10", "How long"))
+        .arg(number_flag("connections", "500", "Clients that listen"))
+        .arg(number_flag("rooms", "1", "Rooms over which they are spread"))
+        .arg(number_flag("publishers", "1", "Clients that publish, spread over the rooms too"))
+        .arg(number_flag("rate", "100", "Messages a second, of all publishers together"))
+        .arg(number_flag("burst", "1", "Messages that a publisher sends at once"))
+        .arg(number_flag("size", "64", "Bytes of a message"))
+        .arg(number_flag("seconds", "10", "How long"))
         .arg(
             Arg::new("acks")
                 .long("acks")
@@ -107,12 +100,13 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 
 impl Plan {
     fn new(matches: &ArgMatches) -> Result<Self, Failure> {
-        let number = |name: &str| matches.get_one::<NonZeroU32>(name).map_or(1, |number| number.get());
+        let number = |name: &str| number(matches, name);
         let text = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
         let mut mistakes = Mistakes::default();
-        let server = mistakes.check("--url", text("url"), ServerUrl::parse);
+        let server = Remote::given(matches, "--url", &mut mistakes);
+        let ca = matches.get_one::<String>("ca").map(String::as_str);
         let nodes = matches.get_many::<String>("node").into_iter().flatten();
-        let nodes: Vec<_> = nodes.map(|node| mistakes.check("--node", node, ServerUrl::parse)).collect();
+        let nodes: Vec<_> = nodes.map(|node| Remote::at(node, ca, "--node", &mut mistakes)).collect();
         let rooms = mistakes.check("--rooms", &number("rooms").to_string(), |_| match number("rooms") {
             rooms if rooms <= number("connections") => Ok(rooms),
             _ => Err("it is more than --connections: a room would be empty"),

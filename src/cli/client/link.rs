@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout, timeout_at};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::server_url::{OpenError, ServerUrl, Socket};
+use super::remote::{OpenError, Remote, Socket};
 use super::{Cursor, Pass, Seen};
 use crate::protocol::Backoff;
 use crate::protocol::CloseCode;
@@ -35,7 +35,7 @@ const MOST_IN_A_BATCH: usize = 256;
 
 /// See the [module docs](self).
 pub(in crate::cli) struct Link {
-    server: ServerUrl,
+    server: Remote,
     room: RoomName,
     /// Chosen; without one the server does, or the token.
     id: Option<UserId>,
@@ -84,7 +84,7 @@ pub(in crate::cli) enum News {
 impl Link {
     /// A link of `id`, with `pass`, to `room`; the first connection is made when [`Link::next`] is polled.
     pub(in crate::cli) fn new(
-        server: ServerUrl,
+        server: Remote,
         room: RoomName,
         id: Option<UserId>,
         pass: Option<Pass>,

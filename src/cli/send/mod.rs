@@ -12,7 +12,7 @@ use tokio::time::sleep;
 
 use self::lines::Line;
 use self::report::Report;
-use crate::cli::client::{Cursor, Link, News, Next, Outbox, Pass, ServerUrl, token_flag, url_flag};
+use crate::cli::client::{Cursor, Link, News, Next, Outbox, Pass, Remote, ca_flag, token_flag, url_flag};
 use crate::cli::{Failure, Mistakes, interrupted, note, start};
 use crate::protocol::Key;
 use crate::protocol::Push;
@@ -46,6 +46,7 @@ pub(super) fn command() -> Command {
                 .help("Print the ack of each message as a JSON object, once it is stored"),
         )
         .arg(url_flag())
+        .arg(ca_flag())
         .arg(token_flag())
         .after_help(
             "Each message has a key of its own and is sent again until the server has acknowledged it: when the \
@@ -59,7 +60,7 @@ pub(super) fn command() -> Command {
 
 /// What to send where.
 struct Plan {
-    server: ServerUrl,
+    server: Remote,
     pass: Option<Pass>,
     room: RoomName,
     from: UserId,
@@ -79,7 +80,7 @@ impl Plan {
     fn new(matches: &ArgMatches) -> Result<Self, Failure> {
         let mut mistakes = Mistakes::default();
         let given = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
-        let server = mistakes.check("--url", given("url"), ServerUrl::parse);
+        let server = Remote::given(matches, "--url", &mut mistakes);
         let room = mistakes.check("ROOM", given("room"), RoomName::parse);
         let pass = Pass::given(matches, &mut mistakes);
         let from = match (matches.get_one::<String>("from"), &pass) {

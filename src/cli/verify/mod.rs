@@ -9,20 +9,20 @@ mod witness;
 mod storm;
 mod report;
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use clap::{Arg, ArgAction, ArgMatches, Command, value_parser};
+use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::cli::client::{Pass, ServerUrl, token_flag, url_argument};
+use crate::cli::client::{Pass, Remote, ca_flag, token_flag, url_argument};
+use crate::cli::number::{number, number_flag};
 use crate::cli::{Failure, Mistakes};
 use crate::protocol::RoomName;
 
 /// What to do to the server.
 #[derive(Clone, Debug)]
 struct Plan {
-    server: ServerUrl,
+    server: Remote,
     /// What every client brings, where the server asks for it.
     pass: Option<Pass>,
     /// Those that listen; each room has one more that publishes.
@@ -39,23 +39,16 @@ struct Plan {
 
 /// The subcommand's arguments.
 pub(super) fn command() -> Command {
-    let number = |name: &'static str, default: &'static str, help: &'static str| {
-        Arg::new(name)
-            .long(name)
-            .value_name("N")
-            .default_value(default)
-            .value_parser(value_parser!(NonZeroU32))
-            .help(help)
-    };
     Command::new("verify")
         .about("Prove on your own server that nothing is lost when everybody is cut off at once")
         .arg(url_argument())
+        .arg(ca_flag())
         .arg(token_flag())
-        .arg(number("readers", "200", "Clients that listen"))
-        .arg(number("rooms", "4", "Rooms over which they are spread; in each one client publishes"))
-        .arg(number("rate", "40", "Messages a second, of all rooms together"))
-        .arg(number("storms", "5", "How often all of them are cut off at once"))
-        .arg(number("every", "2", "Seconds from one storm to the next"))
+        .arg(number_flag("readers", "200", "Clients that listen"))
+        .arg(number_flag("rooms", "4", "Rooms over which they are spread; in each one client publishes"))
+        .arg(number_flag("rate", "40", "Messages a second, of all rooms together"))
+        .arg(number_flag("storms", "5", "How often all of them are cut off at once"))
+        .arg(number_flag("every", "2", "Seconds from one storm to the next"))
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object instead"))
         .after_help(
             "It ends with 0 if every stored message came to every reader once and in order, and with 1 if not. \
@@ -84,10 +77,9 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 
 impl Plan {
     fn new(matches: &ArgMatches) -> Result<Self, Failure> {
-        let number = |name: &str| matches.get_one::<NonZeroU32>(name).map_or(1, |number| number.get());
-        let url = matches.get_one::<String>("url").map_or("", String::as_str);
+        let number = |name: &str| number(matches, name);
         let mut mistakes = Mistakes::default();
-        let server = mistakes.check("URL", url, ServerUrl::parse);
+        let server = Remote::given(matches, "URL", &mut mistakes);
         let rooms = mistakes.check("--rooms", &number("rooms").to_string(), |_| match number("rooms") {
             rooms if rooms <= number("readers") => Ok(rooms),
             _ => Err("it is more than --readers: a room would have none"),

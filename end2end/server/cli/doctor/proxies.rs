@@ -1,0 +1,119 @@
+//! Each fault that proxies are known for, made by a real one, is found and nothing else is; and the line that is
+//! given against it is one that the examples have.
+
+use super::{SMALL, Verdict, ops};
+use crate::front::{self, Proxy};
+use crate::harness::Server;
+
+/// As it should be: what `deploy/nginx.conf` says, for any name.
+const GOOD: &str = "
+proxy_http_version 1.1;
+proxy_set_header Host $http_host;
+proxy_set_header Upgrade $http_upgrade;
+proxy_set_header Connection $upgraded;
+proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
+proxy_buffering off;
+proxy_read_timeout 75s;
+client_max_body_size 2m;
+";
+
+/// Streams are held back until there is much of them: nginx does so with what has no chunks.
+const BUFFERED: &str = "
+proxy_buffering on;
+location ~ stream$ {
+    proxy_pass http://fanfare;
+    proxy_http_version 1.0;
+    proxy_ignore_headers X-Accel-Buffering;
+}
+";
+
+/// An nginx before `server`, as it should be but for what is `exchanged`.
+async fn nginx(server: &Server, exchanged: (&str, &str)) -> Proxy {
+    let address = front::free_address();
+    let (from, to) = exchanged;
+    assert!(GOOD.contains(from), "{from}");
+    let settings = GOOD.replace(from, to);
+    let site = format!(
+        "map $http_upgrade $upgraded {{ default upgrade; '' ''; }}\n\
+         upstream fanfare {{ server {}; }}\n\
+         server {{ listen {address}; location / {{ proxy_pass http://fanfare;{settings}}} }}\n",
+        server.address,
+    );
+    front::nginx(address, &site).await
+}
+
+/// What is said of `server` behind such an nginx.
+async fn examined(server: &Server, exchanged: (&str, &str), more: &[&str]) -> Verdict {
+    let proxy = nginx(server, exchanged).await;
+    let (url, ops) = (format!("http://{}", proxy.address), ops(server));
+    Verdict::of(&[&[url.as_str(), "--ops", &ops], more].concat()).await
+}
+
+#[tokio::test]
+async fn behind_a_proxy_that_is_as_it_should_be_all_is_well_also_after_a_whole_heartbeat_of_silence() {
+    let server = Server::start(&[SMALL, &["--heartbeat", "1s", "--trusted-proxy", "127.0.0.0/8"]].concat());
+    let verdict = examined(&server, ("", ""), &[]).await;
+    assert_eq!((verdict.code, verdict.bad()), (Some(0), vec![]), "{:#?}", verdict.findings);
+    verdict.says("fanfare", "good", "through nginx", "");
+    verdict.says("silence", "good", "until the server's ping", "");
+    verdict.says("address", "good", "that the proxy names", "");
+}
+
+#[tokio::test]
+async fn what_a_proxy_does_wrong_is_found_with_the_line_against_it() {
+    let server = Server::start(SMALL);
+    for (exchanged, check, seen, fix) in [
+        (("proxy_buffering off;", BUFFERED), "stream", "held back", "proxy_buffering off;"),
+        (
+            ("proxy_set_header Upgrade $http_upgrade;", ""),
+            "websocket",
+            "does not pass the upgrade on",
+            "proxy_set_header Upgrade $http_upgrade;",
+        ),
+        (
+            ("proxy_http_version 1.1;", ""),
+            "websocket",
+            "does not pass the upgrade on",
+            "proxy_http_version 1.1;",
+        ),
+        (
+            ("client_max_body_size 2m;", "client_max_body_size 10k;"),
+            "message size",
+            "do not get through",
+            "client_max_body_size 2m;",
+        ),
+        (("Host $http_host", "Host upstream"), "fanfare", "does not know the name", "Host $http_host"),
+        (("Host $http_host", "Host localhost"), "origin", "may not connect", "Host $http_host"),
+    ] {
+        let verdict = examined(&server, exchanged, &["--quick"]).await;
+        assert_eq!(verdict.code, Some(1), "{exchanged:?}");
+        verdict.says(check, "bad", seen, fix);
+        let beside: Vec<&str> = verdict.bad().into_iter().filter(|bad| *bad != check).collect();
+        assert!(beside.is_empty() || beside == ["batch size"], "{exchanged:?}: {:#?}", verdict.findings);
+    }
+}
+
+#[tokio::test]
+async fn a_proxy_that_is_less_patient_than_the_heartbeat_is_found_by_waiting_and_not_when_it_is_quick() {
+    let server = Server::start(SMALL);
+    let impatient = ("proxy_read_timeout 75s;", "proxy_read_timeout 1s;");
+    let verdict = examined(&server, impatient, &[]).await;
+    assert_eq!((verdict.code, verdict.bad()), (Some(1), vec!["silence"]), "{:#?}", verdict.findings);
+    verdict.says("silence", "bad", "cut off after ", "proxy_read_timeout 75s;");
+    verdict.says("silence", "bad", "ping after 25.0s", "--heartbeat");
+    let quick = examined(&server, impatient, &["--quick"]).await;
+    assert_eq!((quick.code, quick.bad()), (Some(0), vec![]));
+    quick.says("silence", "note", "not tried", "");
+}
+
+#[tokio::test]
+async fn what_may_be_meant_so_is_told_and_is_not_bad() {
+    let server = Server::start(&[SMALL, &["--allow-origin", "any"]].concat());
+    let gzip =
+        "proxy_buffering off; gzip on; gzip_proxied any; gzip_min_length 0; gzip_types text/event-stream;";
+    let verdict = examined(&server, ("proxy_buffering off;", gzip), &["--quick"]).await;
+    assert_eq!((verdict.code, verdict.bad()), (Some(0), vec![]), "{:#?}", verdict.findings);
+    verdict.says("stream", "note", "compressed by the proxy (gzip)", "gzip off;");
+    verdict.says("address", "note", "all who come by nginx", "--trusted-proxy 127.0.0.1");
+    verdict.says("foreign page", "note", "every site", "--allow-origin");
+}

@@ -1,0 +1,50 @@
+//! `https://`: a server is asked only where its certificate is good, and says why not.
+
+use super::Client;
+use crate::authority::{Authority, Certificate};
+use crate::front::{self, Proxy};
+use crate::harness::Server;
+
+/// An nginx that speaks TLS with `certificate` in front of `server`.
+pub(super) async fn safe(server: &Server, certificate: &Certificate) -> Proxy {
+    let address = front::free_address();
+    let Certificate { certificate, key } = certificate;
+    let site = format!(
+        "server {{ listen {address} ssl; ssl_certificate {}; ssl_certificate_key {};\n\
+         location / {{ proxy_pass http://{}; proxy_http_version 1.1; proxy_set_header Host $http_host;\n\
+         proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\"; }} }}\n",
+        certificate.display(),
+        key.display(),
+        server.address,
+    );
+    front::nginx(address, &site).await
+}
+
+#[tokio::test]
+async fn what_is_sent_by_tls_is_heard_by_tls_where_the_authority_is_trusted() {
+    let (server, authority) = (Server::start(&[]), Authority::new());
+    let proxy = safe(&server, &authority.certify("IP:127.0.0.1", -1, 20)).await;
+    let ca = authority.file();
+    let by = ["--url", &format!("https://{}", proxy.address), "--ca", ca.to_str().expect("text")];
+    let sent = Client::run(&[&["send", "lobby", "in private"], &by[..]].concat()).await;
+    assert_eq!(sent.code, Some(0), "{sent:?}");
+    let mut listener = Client::start(&[&["listen", "lobby", "--after", "0"], &by[..]].concat());
+    assert!(listener.line().await.ends_with("anonymous: in private"));
+}
+
+#[tokio::test]
+async fn a_certificate_that_nobody_vouches_for_or_of_another_name_is_refused_at_once() {
+    let (server, authority, other) = (Server::start(&[]), Authority::new(), Authority::new());
+    let own = safe(&server, &authority.certify("IP:127.0.0.1", -1, 20)).await;
+    let anothers = safe(&server, &authority.certify("DNS:chat.example.org", -1, 20)).await;
+    for (proxy, ca, says) in
+        [(&own, &other, "UnknownIssuer"), (&anothers, &authority, "certificate not valid for name")]
+    {
+        let ca = ca.file();
+        let url = format!("https://{}", proxy.address);
+        let by = ["send", "lobby", "hi", "--url", &url, "--ca", ca.to_str().expect("text")];
+        let ended = Client::run(&by).await;
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert!(ended.stderr.contains(says) && ended.stderr.contains("--ca"), "{ended:?}");
+    }
+}
