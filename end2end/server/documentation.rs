@@ -76,3 +76,19 @@ fn both_readmes_have_the_same_parts_and_the_same_links() {
     assert_eq!(links(&english), links(&chinese));
     assert!(english.lines().count() < 80, "it stays one screen, and links to the rest");
 }
+
+#[test]
+fn every_library_has_its_reason() {
+    let manifest: toml::Table = read(&root().join("Cargo.toml")).parse().expect("TOML");
+    let native = &manifest["target"]["cfg(not(target_arch = \"wasm32\"))"];
+    let tables = [&manifest["dependencies"], &manifest["dev-dependencies"], &native["dev-dependencies"]];
+    let reasons = read(&root().join("docs/src/dependencies.md"));
+    let libraries = || tables.iter().flat_map(|table| table.as_table().expect("a table").keys());
+    for library in libraries() {
+        assert!(reasons.contains(&format!("`{library}`")), "docs/src/dependencies.md has no {library}");
+    }
+    let rows = reasons.lines().filter_map(|line| line.strip_prefix("| ")?.split(" | ").next());
+    for named in rows.flat_map(|cell| cell.split('`').skip(1).step_by(2)) {
+        assert!(libraries().any(|library| library == named), "{named} is not used any more");
+    }
+}
