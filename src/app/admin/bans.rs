@@ -135,5 +135,5 @@ fn Closed(place: Place, room: ClosedRow, now: u64, text: &'static AdminText) -> 
 #[component]
 fn Decided(by: String, since: u64, now: u64, text: &'static AdminText) -> impl IntoView {
     let ago = (text.ago)(&(text.span)(now.saturating_sub(since) / 1000));
-    view! { <bdi>{by}</bdi> ", " {ago} }
+    view! { <span><bdi>{by}</bdi> ", " {ago}</span> }
 }

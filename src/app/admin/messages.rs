@@ -75,7 +75,7 @@ fn Row(
     });
     view! {
         <li id=format!("message-{offset}")>
-            <p class="by"><bdi>{from.shown()}</bdi> <span class="quiet">{count(offset.0)} ", " {ago}</span></p>
+            <p class="by"><bdi>{from.shown()}</bdi> " " <span class="quiet">"#" {count(offset.0)} ", " {ago}</span></p>
             {words}
             {delete}
         </li>
