@@ -79,10 +79,10 @@ impl<T: PartialEq> Drawing<T> {
 
     /// A new row.
     fn build(&mut self, markup: &Element) -> Option<web_sys::Element> {
-        let size = markup.size();
-        if let Some(pattern) = self.patterns.iter().find(|pattern| pattern.markup.size() == size) {
+        if let Some(pattern) = self.patterns.iter().find(|pattern| pattern.markup.size() == markup.size()) {
             let element = copy(&pattern.element)?;
-            return pattern.markup.patch(&element, markup).then_some(element);
+            // Where the two are not that much alike after all, it is made from nothing.
+            return if pattern.markup.patch(&element, markup) { Some(element) } else { markup.build() };
         }
         let element = markup.build()?;
         if self.patterns.len() < MOST_PATTERNS {
