@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Makes docs/screenshot.png, the README's picture, from the running page. Needs what `make test` needs,
-# and a built server and page.
+# Makes the pictures of the documentation from the running pages: docs/screenshot.png, that of the README, and
+# docs/src/admin.png. Needs what `make test` needs, and a built server and page.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 [ -x "${FANFARE_BIN:-target/debug/fanfare}" ] || die "there is no server to photograph: run 'make build' first"
@@ -19,6 +19,7 @@ if [ -z "$(fc-list :lang=zh 2>/dev/null)" ]; then
 fi
 
 mkdir -p docs
-say "Photographing two windows"
-(cd end2end/browser && FANFARE_PICTURE="$ROOT/docs/screenshot.png" npx --no-install playwright test --config picture.config.ts)
-say "docs/screenshot.png: $(wc -c <docs/screenshot.png) bytes"
+say "Photographing two windows, and the operator's page"
+export FANFARE_PICTURE="$ROOT/docs/screenshot.png" FANFARE_ADMIN_PICTURE="$ROOT/docs/src/admin.png"
+(cd end2end/browser && npx --no-install playwright test --config picture.config.ts)
+wc -c docs/screenshot.png docs/src/admin.png
