@@ -14,7 +14,7 @@ use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
 
 use crate::client::publish;
 use crate::harness::{Server, program, soon};
-use crate::metrics::{figure, until};
+use crate::metrics::figure;
 
 /// A caller's trace and span, and how it says so (W3C Trace Context, the example of section 3.2).
 const TRACE: &str = "4bf92f3577b34da6a3ce929d0e0e4736";
@@ -105,6 +105,17 @@ async fn publish_traced(server: &Server, text: &'static str, traceparent: String
     soon(request.send()).await.expect("an answer").status().as_u16()
 }
 
+/// Waits until at least so many spans met this result.
+async fn until_counted(server: &Server, result: &str, least: u64) {
+    let series = format!("fanfare_spans_total{{result=\"{result}\"}}");
+    soon(async {
+        while figure(server, &series).await < least {
+            tokio::task::yield_now().await;
+        }
+    })
+    .await;
+}
+
 #[tokio::test]
 async fn a_publish_is_a_span_in_the_callers_trace_and_links_to_the_commit_that_stored_it() {
     let collector = Collector::start().await;
@@ -144,8 +155,9 @@ async fn a_websocket_is_a_handshake_publishes_and_a_life_and_no_span_says_who_sp
     assert_eq!(ann.text().await, "green sleeves");
     let publish = collector.next("publish").await;
     assert_eq!((publish.parent_span_id.len(), number(&publish, "fanfare.offset")), (0, 1));
-    until(&server, "fanfare_spans_total{result=\"refused\"}", 0).await;
-    assert!(figure(&server, "fanfare_spans_total{result=\"exported\"}").await > 0);
+    // Counted when the collector has answered, which is after it was brought them.
+    until_counted(&server, "exported", 1).await;
+    assert_eq!(figure(&server, "fanfare_spans_total{result=\"refused\"}").await, 0);
     ann.leave().await;
     let life = collector.next("connection").await;
     assert_eq!(text(&life.attributes, "fanfare.end"), "client");
@@ -221,14 +233,9 @@ async fn a_collector_that_is_not_there_costs_nothing_but_one_line_of_the_log() {
     let nobody = TcpListener::bind("127.0.0.1:0").await.and_then(|free| free.local_addr()).expect("a port");
     let server = Server::start(&["--otlp-endpoint", &format!("http://{nobody}")]);
     for _ in 0..2 {
+        let refused = figure(&server, "fanfare_spans_total{result=\"refused\"}").await;
         publish(&server, "lobby", "still stored").await;
-        soon(async {
-            let refused = figure(&server, "fanfare_spans_total{result=\"refused\"}").await;
-            while figure(&server, "fanfare_spans_total{result=\"refused\"}").await == refused {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
+        until_counted(&server, "refused", refused + 1).await;
     }
     server.signal("TERM");
     let (status, log) = server.end().await;
