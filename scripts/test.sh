@@ -57,6 +57,6 @@ promise "the server keeps its promises (Rust tests)" cargo test --quiet --locked
 if [ "${1:-}" = long ]; then
   promise "it does so for thousands of clients too (long Rust tests)" cargo test --quiet --locked --features ssr --test server -- --ignored --skip attack
 fi
-promise "no input upsets the decoders or the session (fuzzing, briefly)" scripts/fuzz.sh 5
+promise "no input upsets the decoders or the session (fuzzing)" scripts/fuzz.sh "$([ "${1:-}" = long ] && echo 600 || echo 5)"
 promise "the page keeps its promises (Chromium)" browser_tests
 say "all promises hold, after $((SECONDS - began)) s"

@@ -84,9 +84,10 @@ impl Server {
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let mut address = |prefix: &str| {
             let line = lines.next()?.expect("text");
-            line.strip_prefix(prefix).and_then(|rest| rest.parse().ok())
+            let url = line.strip_prefix(prefix)?;
+            url.split_once("://")?.1.parse().ok()
         };
-        let addresses = address("listening on http://").zip(address("ops on http://"));
+        let addresses = address("listening on ").zip(address("ops on "));
         let mut stderr = child.stderr.take().expect("piped");
         let log = thread::spawn(move || {
             let mut text = String::new();

@@ -20,6 +20,7 @@ mod original;
 /// The plain dialect: what is sent arrives, byte for byte, in one order.
 mod plain;
 /// The dialect `fanfare.v1`, frame by frame.
+mod tls;
 mod typed;
 /// Reading from a place: history, coming back, falling behind.
 mod recovery;

@@ -89,6 +89,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "server::moderation",
             "server::session",
             "server::store",
+            "server::transport",
         ],
     ),
     (

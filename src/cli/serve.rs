@@ -9,11 +9,10 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing::info;
 
 use crate::cli::{Failure, settings, supervisor};
-use crate::server::Listeners;
-use crate::server::Server;
 use crate::server::config::{Config, LogFormat};
 use crate::server::release;
 use crate::server::spans::Exporter;
+use crate::server::{Keyring, Listeners, Server, Tls};
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let mut raw = settings::collect(matches)?;
@@ -36,11 +35,13 @@ async fn serve(config: Config, sockets: Listeners) -> anyhow::Result<()> {
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let server = Server::bind(config, sockets).await?;
-    if let Some(keyring) = server.keyring() {
+    let (keyring, tls) = (server.keyring(), server.tls().cloned());
+    if keyring.is_some() || tls.is_some() {
         let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
         tokio::spawn(async move {
             while hangup.recv().await.is_some() {
-                keyring.reread();
+                keyring.iter().for_each(Keyring::reread);
+                tls.iter().for_each(Tls::reread);
             }
         });
     }
@@ -64,7 +65,8 @@ fn announce(server: &Server) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     let address = server.address()?;
     // A closed standard output is no reason not to serve.
-    let _closed = writeln!(out, "listening on http://{address}");
+    let scheme = if server.tls().is_some() { "https" } else { "http" };
+    let _closed = writeln!(out, "listening on {scheme}://{address}");
     if let Some(ops) = server.ops_address()? {
         let _closed = writeln!(out, "ops on http://{ops}");
     }

@@ -17,6 +17,7 @@
 //! - `http` the page, the upgrade, the API. The only floor that names `app`.
 //! - `config` raw settings to checked ones.
 //! - `keyring` the key file while the server runs.
+//! - `capacity` how many connections the system lets us have.
 
 pub mod wire;
 pub mod room;
@@ -33,6 +34,7 @@ pub mod transport;
 pub mod http;
 pub mod config;
 mod keyring;
+mod capacity;
 
 use std::io;
 use std::net::SocketAddr;
@@ -54,11 +56,10 @@ use crate::server::session::Rate;
 use crate::server::store::{Council, Health, OpenStoreError, Store, StoreError};
 
 pub use crate::server::keyring::Keyring;
+pub use crate::server::transport::Tls;
 
 /// How long the end may take: under the 10 s that supervisors commonly wait.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
-/// File descriptors that are not connections: listeners, the runtime, the log, files being served.
-const SPARE_FILES: u64 = 64;
 
 /// Why the server did not start.
 #[derive(Debug, thiserror::Error)]
@@ -154,6 +155,11 @@ impl Server {
         Some(Keyring::new(self.config.verifier.clone(), file))
     }
 
+    /// What is spoken at [`address`](Self::address), if that is TLS.
+    pub const fn tls(&self) -> Option<&Tls> {
+        self.config.tls.as_ref()
+    }
+
     /// Serves until `stop` ends, then drains: no new connections, every client is told 1001, and at most
     /// [`DRAIN_TIMEOUT`] passes; last the store is closed.
     ///
@@ -164,7 +170,7 @@ impl Server {
         let Self { config, store, moderation, public, ops } = self;
         // Rendering spawns; without an executor Leptos panics. A second call in one process changes nothing.
         let _already = any_spawner::Executor::init_tokio();
-        raise_file_limit(&config);
+        capacity::raise(config.hub.max_connections, config.tls.is_some());
         let site = Site::open(config.site, config.listen);
         let hub = Hub::new(config.hub, store.clone(), moderation.clone());
         // Which names they answer to depends on who can reach them.
@@ -178,11 +184,19 @@ impl Server {
         let state =
             State::new(hub.clone(), web, config.verifier, moderation, config.connection, quotas, site);
         let header_timeout = config.header_timeout;
-        let accept =
-            AcceptSettings { header_timeout, connect_rate: config.connect_rate, proxies: config.proxies };
+        let accept = AcceptSettings {
+            header_timeout,
+            connect_rate: config.connect_rate,
+            proxies: config.proxies,
+            tls: config.tls,
+        };
         // An operator's own machines may ask as often as they like, and for themselves.
-        let accept_ops =
-            AcceptSettings { header_timeout, connect_rate: Rate::UNLIMITED, proxies: Proxies::default() };
+        let accept_ops = AcceptSettings {
+            header_timeout,
+            connect_rate: Rate::UNLIMITED,
+            proxies: Proxies::default(),
+            tls: None,
+        };
 
         // Before anything is served: what is refused first is counted too.
         let metrics = Metrics::install();
@@ -272,18 +286,4 @@ async fn listen(
         None => TcpListener::bind(address).await,
     };
     listener.map_err(|source| StartError::Listen { setting, address, source })
-}
-
-/// Takes as many files as the system gives, and says how many connections fit.
-fn raise_file_limit(config: &Config) {
-    match rlimit::increase_nofile_limit(u64::MAX) {
-        Ok(files) => {
-            let fit = files.saturating_sub(SPARE_FILES).min(config.hub.max_connections as u64);
-            info!(
-                "room for {fit} connections (file limit {files}, --max-connections {})",
-                config.hub.max_connections
-            );
-        }
-        Err(error) => warn!(%error, "cannot raise the file limit"),
-    }
 }

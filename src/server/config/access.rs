@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use crate::server::auth::{Embedding, OriginPolicy, Proxies, Verifier, WebSettings};
 use crate::server::config::reading::Reading;
 use crate::server::config::value::{self, Allowed};
+use crate::server::transport::{CertificateError, Tls};
 
 pub(super) fn web(reading: &mut Reading<'_>) -> WebSettings {
     let public = reading.values("public-host", value::public_host);
@@ -38,4 +39,36 @@ pub(super) fn verifier(reading: &mut Reading<'_>) -> Option<(Verifier, Option<Pa
         (Some((file, keys)), anonymous) => (Verifier::new(keys, anonymous), Some(file)),
         (None, _) => (Verifier::open(), None),
     })
+}
+
+/// What is spoken at `--listen`, if that is TLS.
+pub(super) fn tls(reading: &mut Reading<'_>) -> Option<Option<Tls>> {
+    let certificate = reading.value("tls-cert", value::file);
+    let key = reading.value("tls-key", value::file);
+    match (certificate?, key?) {
+        (None, None) => Some(None),
+        (Some(_), None) => {
+            reading.reject("tls-key", "the file with the key of --tls-cert");
+            None
+        }
+        (None, Some(_)) => {
+            reading.reject("tls-cert", "the file with the certificate that --tls-key is of");
+            None
+        }
+        (Some(certificate), Some(key)) => match Tls::open(certificate, key) {
+            Ok(tls) => Some(Some(tls)),
+            Err(CertificateError::Certificate) => {
+                reading.reject("tls-cert", "a file of certificates in PEM: -----BEGIN CERTIFICATE-----");
+                None
+            }
+            Err(CertificateError::Key) => {
+                reading.reject("tls-key", "a file with a private key in PEM: -----BEGIN PRIVATE KEY-----");
+                None
+            }
+            Err(unfit @ CertificateError::Unfit(_)) => {
+                reading.reject("tls-key", &format!("the key of --tls-cert ({unfit})"));
+                None
+            }
+        },
+    }
 }

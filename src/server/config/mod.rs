@@ -23,7 +23,7 @@ use crate::server::hub::HubSettings;
 use crate::server::session::{QuotaRates, Rate};
 use crate::server::spans::ExportSettings;
 use crate::server::store::StoreSettings;
-use crate::server::transport::ConnectionSettings;
+use crate::server::transport::{ConnectionSettings, Tls};
 
 pub use raw::{Given, Mistake, Raw, Source};
 pub use setting::{SETTINGS, Setting};
@@ -50,6 +50,8 @@ pub struct Config {
     pub ops_listen: Option<SocketAddr>,
     /// The page's files.
     pub site: Files,
+    /// What is spoken there; `None`: HTTP in the clear.
+    pub tls: Option<Tls>,
     /// Time for a whole request head.
     pub header_timeout: Duration,
     /// New connections from one address.
@@ -106,6 +108,7 @@ impl Config {
         let web = access::web(reading);
         let proxies = access::proxies(reading);
         let verifier = access::verifier(reading);
+        let tls = access::tls(reading);
         let spans = traces::read(reading);
         let log_format = reading.value("log-format", value::log_format);
         let log_level = reading.value("log-level", value::log_level);
@@ -121,6 +124,7 @@ impl Config {
             listen: listen?,
             ops_listen: ops_listen?,
             site: site?,
+            tls: tls?,
             header_timeout,
             connect_rate,
             quotas,

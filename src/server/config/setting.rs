@@ -169,6 +169,13 @@ pub const SETTINGS: &[Setting] = &[
         "Where trusted proxies say so: 'x-forwarded-for', 'forwarded', or 'either', the first where there is one",
     ),
     one(
+        "tls-cert",
+        "FILE",
+        "",
+        "Certificate to speak TLS with at --listen: the chain in PEM, our own first; with --tls-key [default: none, HTTP in the clear]",
+    ),
+    one("tls-key", "FILE", "", "Its private key, in PEM"),
+    one(
         "auth-key-file",
         "FILE",
         "",

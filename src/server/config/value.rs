@@ -185,6 +185,10 @@ pub(super) fn proxy_header(text: &str) -> Result<ProxyHeader, &'static str> {
 }
 
 /// The file named and the keys in it; none if none is named.
+pub(super) fn file(text: &str) -> Result<Option<PathBuf>, &'static str> {
+    Ok((!text.is_empty()).then(|| PathBuf::from(text)))
+}
+
 pub(super) fn key_file(text: &str) -> Result<Option<(PathBuf, KeySet)>, &'static str> {
     if text.is_empty() {
         return Ok(None);

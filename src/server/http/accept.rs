@@ -24,7 +24,7 @@ use crate::server::http::door::{Door, Visit};
 use crate::server::http::entrance::{Entrance, MAX_HEAD_BYTES, MAX_HEADERS};
 use crate::server::metrics;
 use crate::server::session::Rate;
-use crate::server::transport::Patient;
+use crate::server::transport::{Patient, Tls};
 
 /// Sockets that are (still) HTTP and that the Hub does not count, on one listener. More wait in the kernel's queue.
 const MAX_HTTP_CONNECTIONS: u32 = 4096;
@@ -48,6 +48,8 @@ pub struct AcceptSettings {
     pub connect_rate: Rate,
     /// Who is believed when it says for whom it asks.
     pub proxies: Proxies,
+    /// What is spoken; `None`: HTTP in the clear.
+    pub tls: Option<Tls>,
 }
 
 /// One of the [`MAX_HTTP_CONNECTIONS`] places of a listener, held by a connection while it is open.
@@ -84,7 +86,7 @@ pub async fn serve(
         .max_headers(MAX_HEADERS + HEADERS_MARGIN);
     let places = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS as usize));
     let most = MAX_HTTP_CONNECTIONS as usize;
-    let door = Arc::new(Door::new(settings.connect_rate, settings.proxies, most));
+    let door = Arc::new(Door::new(settings.connect_rate, settings.proxies, most, settings.tls));
     // Never sent on: it ends when every connection has dropped its sender.
     let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
     loop {

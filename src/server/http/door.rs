@@ -17,7 +17,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::server::auth::Proxies;
 use crate::server::http::error::ApiError;
@@ -25,6 +25,7 @@ use crate::server::http::headers;
 use crate::server::metrics;
 use crate::server::room::Moment;
 use crate::server::session::{Host, Limiters, Rate};
+use crate::server::transport::Tls;
 
 /// Clients that are told at once that they connect too fast; in a storm, the others find the socket closed.
 const MAX_REFUSALS: usize = 64;
@@ -39,6 +40,8 @@ pub(super) struct Door {
     /// Most places that one address may hold.
     most: usize,
     proxies: Proxies,
+    /// What is spoken with those who come in, and with those who are told why they do not.
+    tls: Option<Tls>,
     /// Places for those who are told why.
     refusals: Arc<Semaphore>,
     state: Mutex<State>,
@@ -73,13 +76,14 @@ enum Refusal {
 impl Door {
     /// Lets every address in at `rate`, and every one that `proxies` ask for. Of `places` nobody but a proxy gets
     /// more than half, unless the rate is unlimited: then all that come are taken to be friends.
-    pub(super) fn new(rate: Rate, proxies: Proxies, places: usize) -> Self {
+    pub(super) fn new(rate: Rate, proxies: Proxies, places: usize, tls: Option<Tls>) -> Self {
         let state = State { limiters: Limiters::new(rate), inside: HashMap::new(), untold: 0, told: None };
         Self {
             opened: Instant::now(),
             rate,
             most: if rate.per_second == 0 { places } else { places / 2 },
             proxies,
+            tls,
             refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
             state: Mutex::new(state),
         }
@@ -98,16 +102,22 @@ impl Door {
         http: &http1::Builder,
     ) -> Option<(TcpStream, Option<Visit>)> {
         if self.proxies.trusts(peer.ip()) {
-            return Some((stream, None));
+            return Some((self.open(stream)?, None));
         }
         let entered = self.count(peer.ip()).and_then(|()| self.enter(peer.ip()));
         match entered {
-            Ok(visit) => Some((stream, Some(visit))),
+            Ok(visit) => Some((self.open(stream)?, Some(visit))),
             Err(refusal) => {
                 self.refuse(stream, refusal, http);
                 None
             }
         }
+    }
+
+    /// The socket where HTTP is spoken with the client of `stream`; none if there is no room for one.
+    fn open(&self, stream: TcpStream) -> Option<TcpStream> {
+        let Some(tls) = &self.tls else { return Some(stream) };
+        tls.inside(stream).inspect_err(|error| warn!(%error, "cannot speak TLS")).ok()
     }
 
     /// Whether a request of `client` may pass that came from `peer`. Whoever asks for itself was counted when it
@@ -162,6 +172,7 @@ impl Door {
         let Ok(place) = self.refusals.clone().try_acquire_owned() else {
             return metrics::refused(self.error(refusal).code());
         };
+        let Some(stream) = self.open(stream) else { return };
         let door = self.clone();
         let refused = move || headers::complete(door.error(refusal).into_response(), headers::OWN_ONLY);
         let answer = move |_| std::future::ready(Ok::<_, Infallible>(refused()));

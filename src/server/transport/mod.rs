@@ -19,6 +19,7 @@ mod reader;
 mod history;
 mod task;
 mod stream;
+mod tls;
 
 pub use patient::Patient;
 pub use reader::max_say_bytes;
@@ -26,4 +27,5 @@ pub use renewal::{lease, since_1970};
 pub use settings::{ConnectionSettings, patience};
 pub use stream::{Listener, Stream};
 pub use task::{Opened, turn_away};
+pub use tls::{CertificateError, Tls};
 pub use upgrade::{Handshake, UpgradeError};
