@@ -15,9 +15,6 @@
 //! A floor names only floors below it. This file and `app::live` are the only places that ask which side
 //! they are compiled for. `end2end/server/shape.rs` checks both.
 
-// The type of a view holds those of all that is in it; the operator's page is nested deeper than the compiler looks by itself.
-#![recursion_limit = "256"]
-
 pub mod protocol;
 #[cfg(feature = "hydrate")]
 pub mod browser;

@@ -3,7 +3,9 @@
 use leptos::prelude::*;
 
 use super::desk::{BannedRow, ClosedRow, Part};
-use super::place::{PATH, Place, Question};
+use super::form::Deed;
+use super::place::{Place, Question};
+use super::table::{Column, Table};
 use crate::app::i18n::AdminText;
 
 /// Both lists.
@@ -21,46 +23,25 @@ pub fn Bans(
     text: &'static AdminText,
 ) -> impl IntoView {
     let more = bans.more.then(|| view! { <p class="quiet">{(text.more_bans)(bans.some.len())}</p> });
-    let is_empty = bans.some.is_empty();
-    let rows: Vec<_> =
-        bans.some.into_iter().map(|ban| view! { <Banned place=place.clone() ban now text/> }).collect();
-    let table = match is_empty {
-        true => view! { <p class="quiet">{text.no_bans}</p> }.into_any(),
-        false => view! {
-            <table>
-                <thead>
-                    <tr>
-                        <th scope="col">{text.whom}</th>
-                        <th scope="col">{text.room}</th>
-                        <th scope="col">{text.until}</th>
-                        <th scope="col">{text.reason}</th>
-                        <th scope="col">{text.by}</th>
-                        <th scope="col">{text.acts}</th>
-                    </tr>
-                </thead>
-                <tbody>{rows}</tbody>
-            </table>
-        }
-        .into_any(),
-    };
-    let shut = (!closed.is_empty()).then(|| {
-        let rows: Vec<_> =
-            closed.into_iter().map(|room| view! { <Closed place=place.clone() room now text/> }).collect();
-        view! {
-            <table id="closed">
-                <caption>{text.closed}</caption>
-                <thead>
-                    <tr>
-                        <th scope="col">{text.room}</th>
-                        <th scope="col">{text.reason}</th>
-                        <th scope="col">{text.by}</th>
-                        <th scope="col">{text.acts}</th>
-                    </tr>
-                </thead>
-                <tbody>{rows}</tbody>
-            </table>
-        }
-    });
+    let rows: Vec<_> = bans
+        .some
+        .into_iter()
+        .map(|ban| view! { <Banned place=place.clone() ban now text/> }.into_any())
+        .collect();
+    let columns = vec![
+        Column::Words(text.whom),
+        Column::Words(text.room),
+        Column::Words(text.until),
+        Column::Words(text.reason),
+        Column::Words(text.by),
+        Column::Words(text.acts),
+    ];
+    let shut: Vec<_> = closed
+        .into_iter()
+        .map(|room| view! { <Closed place=place.clone() room now text/> }.into_any())
+        .collect();
+    let columns_of_shut =
+        [text.room, text.reason, text.by, text.acts].into_iter().map(Column::Words).collect::<Vec<_>>();
     view! {
         <section id="bans" aria-labelledby="bans-title">
             <div class="desk-bar">
@@ -70,8 +51,8 @@ pub fn Bans(
                 </a>
             </div>
             {more}
-            {table}
-            {shut}
+            <Table columns rows nothing=text.no_bans/>
+            <Table columns=columns_of_shut rows=shut id="closed" caption=text.closed/>
         </section>
     }
 }
@@ -87,16 +68,12 @@ fn Banned(place: Place, ban: BannedRow, now: u64, text: &'static AdminText) -> i
     };
     let everywhere = || view! { <span class="quiet">{text.everywhere}</span> }.into_any();
     let room_cell = room.as_ref().map_or_else(everywhere, |room| room.to_string().into_any());
-    let fields: Vec<_> = [
-        ("act", Some("lift".to_owned())),
+    let to = [
         ("id", id.map(|id| id.to_string())),
         ("address", address),
         ("room", room.map(|room| room.to_string())),
-        ("back", Some(place.quiet().query())),
-    ]
-    .into_iter()
-    .filter_map(|(name, value)| Some(view! { <input type="hidden" name=name value=value?/> }))
-    .collect();
+    ];
+    let to: Vec<_> = to.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
     view! {
         <tr>
             <th scope="row"><bdi>{whom}</bdi></th>
@@ -104,9 +81,7 @@ fn Banned(place: Place, ban: BannedRow, now: u64, text: &'static AdminText) -> i
             <td data-label=text.until>{until}</td>
             <td data-label=text.reason dir="auto">{reason}</td>
             <td data-label=text.by><Decided by since now text/></td>
-            <td class="acts">
-                <form method="post" action=PATH>{fields}<button class="tool" type="submit">{text.lift}</button></form>
-            </td>
+            <td class="acts"><Deed act="lift" to place verb=text.lift/></td>
         </tr>
     }
 }
@@ -114,19 +89,13 @@ fn Banned(place: Place, ban: BannedRow, now: u64, text: &'static AdminText) -> i
 #[component]
 fn Closed(place: Place, room: ClosedRow, now: u64, text: &'static AdminText) -> impl IntoView {
     let ClosedRow { room, reason, by, since } = room;
+    let name = room.to_string();
     view! {
         <tr>
-            <th scope="row">{room.to_string()}</th>
+            <th scope="row">{name.clone()}</th>
             <td data-label=text.reason dir="auto">{reason}</td>
             <td data-label=text.by><Decided by since now text/></td>
-            <td class="acts">
-                <form method="post" action=PATH>
-                    <input type="hidden" name="act" value="open"/>
-                    <input type="hidden" name="room" value=room.to_string()/>
-                    <input type="hidden" name="back" value=place.quiet().query()/>
-                    <button class="tool" type="submit">{text.open}</button>
-                </form>
-            </td>
+            <td class="acts"><Deed act="open" to=vec![("room", name)] place verb=text.open/></td>
         </tr>
     }
 }

@@ -3,8 +3,10 @@
 use leptos::prelude::*;
 
 use super::desk::{ConnectionRow, Part};
-use super::place::{PATH, Place, Question};
+use super::form::Search;
+use super::place::{Place, Question};
 use super::quantity::{bytes, count};
+use super::table::{Column, Table};
 use crate::app::i18n::AdminText;
 
 /// The list.
@@ -30,54 +32,33 @@ pub fn Connections(
     let in_room = place.room.as_ref().map(|room| {
         view! { <p class="quiet">{(text.in_room)(room)}</p> }
     });
-    // The form says where it is, but for who is looked for and behind which number.
-    let kept: Vec<_> = Place { who: String::new(), after: 0, ..place.quiet() }
-        .fields()
-        .into_iter()
-        .map(|(name, value)| view! { <input type="hidden" name=name value=value/> })
-        .collect();
-    let is_empty = connections.some.is_empty();
+    // Not behind a number: what is looked for may be before it.
+    let elsewhere = Place { who: String::new(), after: 0, ..place.quiet() };
     let rows: Vec<_> = connections
         .some
         .into_iter()
-        .map(|connection| view! { <Row place=place.clone() connection now text/> })
+        .map(|connection| view! { <Row place=place.clone() connection now text/> }.into_any())
         .collect();
-    let table = match is_empty {
-        true => view! { <p class="quiet">{text.no_connections}</p> }.into_any(),
-        false => view! {
-            <table>
-                <thead>
-                    <tr>
-                        <th scope="col">{text.id}</th>
-                        <th scope="col" class="number">{text.number}</th>
-                        <th scope="col">{text.address}</th>
-                        <th scope="col">{text.room}</th>
-                        <th scope="col" class="number">{text.since}</th>
-                        <th scope="col" class="number">{text.behind}</th>
-                        <th scope="col" class="number">{text.waiting}</th>
-                        <th scope="col">{text.dialect}</th>
-                        <th scope="col">{text.acts}</th>
-                    </tr>
-                </thead>
-                <tbody>{rows}</tbody>
-            </table>
-        }
-        .into_any(),
-    };
+    let columns = vec![
+        Column::Words(text.id),
+        Column::Number(text.number),
+        Column::Words(text.address),
+        Column::Words(text.room),
+        Column::Number(text.since),
+        Column::Number(text.behind),
+        Column::Number(text.waiting),
+        Column::Words(text.dialect),
+        Column::Words(text.acts),
+    ];
     view! {
         <section id="connections" aria-labelledby="connections-title">
             <div class="desk-bar">
                 <h2 id="connections-title">{text.connections}</h2>
-                <form action=PATH>
-                    {kept}
-                    <label for="who">{text.who}</label>
-                    <input id="who" name="who" value=place.who.clone() maxlength="64" autocomplete="off"/>
-                    <button class="tool" type="submit">{text.show}</button>
-                </form>
+                <Search place=elsewhere name="who" value=place.who.clone() label=text.who verb=text.show/>
                 {all}
             </div>
             {in_room}
-            {table}
+            <Table columns rows nothing=text.no_connections/>
             {next}
         </section>
     }

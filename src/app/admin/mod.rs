@@ -11,6 +11,8 @@
 pub mod place;
 pub mod quantity;
 pub mod sparkline;
+pub mod table;
+pub mod form;
 pub mod desk;
 pub mod overview;
 pub mod rooms;

@@ -4,6 +4,7 @@
 use leptos::prelude::*;
 
 use super::desk::Subject;
+use super::form::hidden;
 use super::place::{PATH, Place, Question};
 use crate::app::i18n::AdminText;
 
@@ -26,7 +27,7 @@ pub fn Asked(
 ) -> impl IntoView {
     let key = place.query();
     let back = place.quiet();
-    let (act, hidden) = match &question {
+    let (act, to) = match &question {
         Question::Kick(number) => ("kick", vec![("number", number.to_string())]),
         Question::Ban(_) => ("ban", vec![]),
         Question::Close(room) => ("close", vec![("room", room.to_string())]),
@@ -52,17 +53,13 @@ pub fn Asked(
             ((text.ask_delete)(&room, offset), note(text.delete_note), Some(text.delete))
         }
     };
-    let hidden: Vec<_> = hidden
-        .into_iter()
-        .chain([("act", act.to_owned()), ("back", back.query())])
-        .map(|(name, value)| view! { <input type="hidden" name=name value=value/> })
-        .collect();
+    let fields = hidden(to.into_iter().chain([("act", act.to_owned()), ("back", back.query())]));
     let verb = verb.map(|verb| view! { <button class="go harm" type="submit">{verb}</button> });
     view! {
         <dialog open id=format!("ask-{key}") class="ask" aria-labelledby="ask-title">
             <form method="post" action=PATH>
                 <h2 id="ask-title">{title}</h2>
-                {hidden}
+                {fields}
                 {body}
                 <div class="answers">
                     {verb}

@@ -3,8 +3,10 @@
 use leptos::prelude::*;
 
 use super::desk::{Part, RoomRow};
-use super::place::{PATH, Place, Question};
+use super::form::{Deed, Search};
+use super::place::{Place, Question};
 use super::quantity::{bytes, count};
+use super::table::{Column, Table};
 use crate::app::i18n::AdminText;
 
 /// The list.
@@ -24,49 +26,31 @@ pub fn Rooms(
     let all = Place { prefix: String::new(), rooms_after: String::new(), room: None, ..place.quiet() };
     let is_part = all != place.quiet();
     let all = is_part.then(|| view! { <a class="tool" id="rooms-all" href=all.href()>{text.show_all}</a> });
-    // The form says where it is, but for which rooms are looked for.
-    let kept: Vec<_> = Place { prefix: String::new(), rooms_after: String::new(), ..place.quiet() }
-        .fields()
+    // Not behind a name: what is looked for may be before it.
+    let elsewhere = Place { prefix: String::new(), rooms_after: String::new(), ..place.quiet() };
+    let rows: Vec<_> = rooms
+        .some
         .into_iter()
-        .map(|(name, value)| view! { <input type="hidden" name=name value=value/> })
+        .map(|room| view! { <Row place=place.clone() room text/> }.into_any())
         .collect();
-    let is_empty = rooms.some.is_empty();
-    let rows: Vec<_> =
-        rooms.some.into_iter().map(|room| view! { <Row place=place.clone() room text/> }).collect();
-    let table = match is_empty {
-        true => view! { <p class="quiet">{text.no_rooms}</p> }.into_any(),
-        false => view! {
-            <table>
-                <thead>
-                    <tr>
-                        <th scope="col">{text.room}</th>
-                        <th scope="col" class="number">{text.members}</th>
-                        <th scope="col" class="number">{text.connections}</th>
-                        <th scope="col" class="number">{text.head}</th>
-                        <th scope="col" class="number">{text.first}</th>
-                        <th scope="col" class="number">{text.in_memory}</th>
-                        <th scope="col" class="number">{text.size}</th>
-                        <th scope="col">{text.acts}</th>
-                    </tr>
-                </thead>
-                <tbody>{rows}</tbody>
-            </table>
-        }
-        .into_any(),
-    };
+    let columns = vec![
+        Column::Words(text.room),
+        Column::Number(text.members),
+        Column::Number(text.connections),
+        Column::Number(text.head),
+        Column::Number(text.first),
+        Column::Number(text.in_memory),
+        Column::Number(text.size),
+        Column::Words(text.acts),
+    ];
     view! {
         <section id="rooms" aria-labelledby="rooms-title">
             <div class="desk-bar">
                 <h2 id="rooms-title">{text.rooms}</h2>
-                <form action=PATH>
-                    {kept}
-                    <label for="prefix">{text.prefix}</label>
-                    <input id="prefix" name="prefix" value=place.prefix.clone() maxlength="64" autocomplete="off"/>
-                    <button class="tool" type="submit">{text.show}</button>
-                </form>
+                <Search place=elsewhere name="prefix" value=place.prefix.clone() label=text.prefix verb=text.show/>
                 {all}
             </div>
-            {table}
+            <Table columns rows nothing=text.no_rooms/>
             {next}
         </section>
     }
@@ -79,15 +63,10 @@ fn Row(place: Place, room: RoomRow, text: &'static AdminText) -> impl IntoView {
     let inside = Place { room: Some(name.clone()), after: 0, ..place.quiet() };
     let shut = closed.then(|| view! { " " <span class="mark-closed">{text.closed}</span> });
     let door = match closed {
-        true => view! {
-            <form method="post" action=PATH id=format!("open-{name}")>
-                <input type="hidden" name="act" value="open"/>
-                <input type="hidden" name="room" value=name.to_string()/>
-                <input type="hidden" name="back" value=place.quiet().query()/>
-                <button class="tool" type="submit">{text.open}</button>
-            </form>
+        true => {
+            let (id, to) = (format!("open-{name}"), vec![("room", name.to_string())]);
+            view! { <Deed act="open" to place=place.clone() verb=text.open id/> }.into_any()
         }
-        .into_any(),
         false => {
             let href = place.asking(Question::Close(name.clone())).href();
             view! { <a class="tool" id=format!("close-{name}") href=href>{text.close}</a> }.into_any()
