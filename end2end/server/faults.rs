@@ -13,6 +13,7 @@ use tokio_tungstenite::tungstenite::http::HeaderValue;
 
 use crate::disk::SmallDisk;
 use crate::harness::{Peer, Server, program, soon};
+use crate::metrics::store_state;
 use crate::typed::{join, next};
 
 /// The library that makes the faults, compiled once.
@@ -118,12 +119,14 @@ async fn a_full_disk_refuses_what_is_sent_and_keeps_what_was_acknowledged_until_
     assert!(refusal["message"].as_str().expect("text").contains("the disk is full"), "{refusal}");
     let (status, reason) = readiness(server).await;
     assert_eq!((status, reason.contains("the disk is full")), (503, true), "{reason}");
+    assert_eq!(store_state(server).await, "refusing");
     // Readers go on.
     let before = texts(server).await;
     assert_eq!(before[0].1, "first");
 
     disk.make_room();
     until_ready(server).await;
+    assert_eq!(store_state(server).await, "ready");
     assert_eq!(ask(&mut ann, "last").await.expect("an answer")["type"], "ack");
     let after = texts(server).await;
     assert_eq!((&after[..before.len()], after.len()), (&before[..], before.len() + 1));

@@ -25,6 +25,18 @@ pub(crate) async fn until(server: &Server, series: &str, expected: u64) {
     .await;
 }
 
+/// The one state that the store is said to be in.
+pub(crate) async fn store_state(server: &Server) -> &'static str {
+    let mut found = Vec::new();
+    for state in ["ready", "refusing", "away", "lost"] {
+        if figure(server, &format!("fanfare_store_state{{state=\"{state}\"}}")).await == 1 {
+            found.push(state);
+        }
+    }
+    assert_eq!(found.len(), 1, "{found:?}");
+    found[0]
+}
+
 fn closed(code: &str) -> String {
     format!("fanfare_connections_closed_total{{code=\"{code}\"}}")
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::harness::Server;
+use crate::metrics::{figure, until};
 use crate::raw::masked;
 use crate::typed::{join, next, say};
 
@@ -72,6 +73,7 @@ async fn a_reader_that_falls_behind_the_ring_is_served_from_the_store() {
         speaker.send(format!("{number} {long}")).await;
         speaker.text().await;
     }
+    assert!(figure(&server, "fanfare_lag_messages").await > 1000, "it has hardly begun");
     let mut seen = 0;
     while seen < MESSAGES {
         let (first, payload) = slow.frame().await;
@@ -87,6 +89,7 @@ async fn a_reader_that_falls_behind_the_ring_is_served_from_the_store() {
             assert!(["welcome", "presence"].contains(&frame["type"].as_str().expect("a type")), "{frame}");
         }
     }
+    until(&server, "fanfare_lag_messages", 0).await;
 }
 
 #[tokio::test]

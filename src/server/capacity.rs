@@ -2,6 +2,8 @@
 
 use tracing::{info, warn};
 
+use crate::server::metrics;
+
 /// File descriptors that are not connections: listeners, the runtime, the log, files being served.
 const SPARE_FILES: u64 = 64;
 
@@ -11,7 +13,9 @@ pub(super) fn raise(max_connections: usize, is_tls: bool) {
         Ok(files) => {
             // With TLS, a client has its own socket and a pair.
             let each = if is_tls { 3 } else { 1 };
-            let fit = (files.saturating_sub(SPARE_FILES) / each).min(max_connections as u64);
+            let fit = files.saturating_sub(SPARE_FILES) / each;
+            metrics::files_for(fit);
+            let fit = fit.min(max_connections as u64);
             info!("room for {fit} connections (file limit {files}, --max-connections {})", max_connections);
         }
         Err(error) => warn!(%error, "cannot raise the file limit"),

@@ -170,6 +170,8 @@ impl Server {
         let Self { config, store, moderation, public, ops } = self;
         // Rendering spawns; without an executor Leptos panics. A second call in one process changes nothing.
         let _already = any_spawner::Executor::init_tokio();
+        // Before anything is served: what is refused first is counted too.
+        let metrics = Metrics::install();
         capacity::raise(config.hub.max_connections, config.tls.is_some());
         let site = Site::open(config.site, config.listen);
         let hub = Hub::new(config.hub, store.clone(), moderation.clone());
@@ -198,8 +200,6 @@ impl Server {
             tls: None,
         };
 
-        // Before anything is served: what is refused first is counted too.
-        let metrics = Metrics::install();
         let adding_up = tokio::spawn(metrics.clone().add_up_forever());
         let ops = ops.map(|listener| {
             let web = config.web.of_ops(reach(&listener));

@@ -10,6 +10,7 @@ use crate::client::publish;
 use crate::cluster::proxy::Proxy;
 use crate::cluster::{Nats, log, messages, readiness, say_all, until};
 use crate::harness::{Peer, Server, soon};
+use crate::metrics::store_state;
 use crate::typed::{join, next};
 
 /// Messages that go through a failure.
@@ -148,6 +149,7 @@ async fn a_node_that_is_cut_off_says_so_and_serves_less_but_never_another_order(
     );
     let (_, reason) = readiness(&cut).await;
     assert!(reason.contains("not ready"), "{reason}");
+    assert_eq!(store_state(&cut).await, "away");
     proxy.silence(false);
     assert_eq!(messages(&mut ann, 20).await, messages(&mut bob, 20).await);
     until(&cut, 200).await;

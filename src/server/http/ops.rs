@@ -26,7 +26,7 @@ pub fn router(state: State, metrics: Metrics, store: watch::Receiver<Health>, we
     let (shared, health, site) = (state.clone(), store.clone(), state.site.clone());
     let asked = api::ops_router().merge(api::admin::on_ops(console::router()));
     let figures = async move || {
-        let text = metrics.render(readings(&shared, &health));
+        let text = metrics.render(readings(&shared, &health).await);
         ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response()
     };
     let router = Router::new()
@@ -41,7 +41,8 @@ pub fn router(state: State, metrics: Metrics, store: watch::Receiver<Health>, we
     guarded(router, Arc::new(web))
 }
 
-fn readings(State { hub, quotas, .. }: &State, store: &watch::Receiver<Health>) -> Readings {
+async fn readings(State { hub, quotas, .. }: &State, store: &watch::Receiver<Health>) -> Readings {
+    let lag = hub.lag().await;
     let (delivered, delivered_bytes) = hub.delivered();
     Readings {
         connections: hub.connections(),
@@ -51,7 +52,8 @@ fn readings(State { hub, quotas, .. }: &State, store: &watch::Receiver<Health>) 
         rate_limited: quotas.refusals(),
         delivered,
         delivered_bytes,
-        is_ready: *store.borrow() == Health::Ready,
+        store: store.borrow().label(),
+        lag,
     }
 }
 

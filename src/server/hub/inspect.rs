@@ -122,6 +122,13 @@ impl Hub {
         Part::of(lowest.into_sorted_vec().into_iter().map(|ByNumber(seat)| seat).collect(), limit)
     }
 
+    /// How many messages the reader that is farthest behind has still to get.
+    pub async fn lag(&self) -> u64 {
+        let mut farthest = 0;
+        self.each_seat(|seat| Some(seat.clone()), |seat| farthest = seat.standing().1.max(farthest)).await;
+        farthest
+    }
+
     /// Ends every connection that `fits` says with `code`; gives how many they were.
     pub async fn kick(&self, code: CloseCode, fits: impl Fn(&Seat) -> bool) -> usize {
         let mut kicked = 0;

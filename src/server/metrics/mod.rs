@@ -12,7 +12,7 @@ mod published;
 use std::sync::OnceLock;
 use std::time::Duration;
 
-use metrics::{counter, describe_counter, describe_gauge, describe_histogram};
+use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gauge};
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 
@@ -165,6 +165,11 @@ impl Spans {
 /// So many spans met this result.
 pub fn spans(count: usize, result: Spans) {
     counter!(SPANS, "result" => result.label()).increment(count as u64);
+}
+
+/// There are files for so many connections.
+pub fn files_for(connections: u64) {
+    gauge!(CONNECTIONS_LIMIT, "of" => "files").set(connections as f64);
 }
 
 /// A reader that its room's memory had passed is served from the store.

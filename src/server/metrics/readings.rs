@@ -21,21 +21,27 @@ pub struct Readings {
     pub delivered: u64,
     /// Their bytes.
     pub delivered_bytes: u64,
-    /// Whether the store takes anything now.
-    pub is_ready: bool,
+    /// The state of the store, as figures call it.
+    pub store: &'static str,
+    /// Messages that the reader farthest behind has still to get.
+    pub lag: u64,
 }
 
 impl Readings {
     /// Sets the series to what was read.
     pub(super) fn record(self) {
-        let Self { connections, max_connections, rooms, held, rate_limited, is_ready, .. } = self;
-        let Self { delivered, delivered_bytes, .. } = self;
+        let Self { connections, max_connections, rooms, held, rate_limited, store, .. } = self;
+        let Self { delivered, delivered_bytes, lag, .. } = self;
         gauge!(CONNECTIONS).set(connections as f64);
         gauge!(CONNECTIONS_LIMIT, "of" => "all").set(max_connections.0 as f64);
         gauge!(CONNECTIONS_LIMIT, "of" => "address").set(max_connections.1 as f64);
         gauge!(ROOMS).set(rooms as f64);
         gauge!(HELD).set(held as f64);
-        gauge!(STORE_READY).set(f64::from(u8::from(is_ready)));
+        gauge!(LAG).set(lag as f64);
+        for state in STORE_STATES {
+            gauge!(STORE_STATE, "state" => state).set(f64::from(u8::from(state == store)));
+        }
+        gauge!(STORE_READY).set(f64::from(u8::from(store == READY)));
         for (quota, refused) in rate_limited {
             counter!(RATE_LIMITED, "quota" => quota).absolute(refused);
         }

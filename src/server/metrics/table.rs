@@ -38,6 +38,14 @@ pub(super) const HELD: &str = "fanfare_held_bytes";
 pub(super) const RATE_LIMITED: &str = "fanfare_rate_limited_total";
 /// Whether the store takes anything.
 pub(super) const STORE_READY: &str = "fanfare_store_ready";
+/// In which state the store is.
+pub(super) const STORE_STATE: &str = "fanfare_store_state";
+/// The state of a store that takes messages.
+pub(super) const READY: &str = "ready";
+/// All of them.
+pub(super) const STORE_STATES: [&str; 4] = [READY, "refusing", "away", "lost"];
+/// How far behind the farthest reader is.
+pub(super) const LAG: &str = "fanfare_lag_messages";
 /// From being stored to having been handed to every reader.
 pub(super) const FAN_OUT: &str = "fanfare_fan_out_seconds";
 /// From being taken up to being stored.
@@ -82,7 +90,11 @@ const fn line(name: &'static str, kind: Kind, help: &'static str) -> Series {
 /// Every series.
 pub(super) const TABLE: &[Series] = &[
     line(CONNECTIONS, Kind::Gauge, "Connections that are open: WebSockets and streams"),
-    line(CONNECTIONS_LIMIT, Kind::Gauge, "Connections that may be open: of 'all', and of one 'address'"),
+    line(
+        CONNECTIONS_LIMIT,
+        Kind::Gauge,
+        "Connections that may be open: of 'all', of one 'address', and as many as there are 'files' for",
+    ),
     line(ROOMS, Kind::Gauge, "Rooms in memory"),
     line(RATE_LIMITED, Kind::Counter, "Messages that came too fast, by the quota that refused them"),
     line(HELD, Kind::Gauge, "Bytes that clients make the process hold, against --memory-budget"),
@@ -118,4 +130,10 @@ pub(super) const TABLE: &[Series] = &[
     ),
     line(STORE_ERRORS, Kind::Counter, "Commits that failed"),
     line(STORE_READY, Kind::Gauge, "1 while the store takes messages, else 0"),
+    line(
+        STORE_STATE,
+        Kind::Gauge,
+        "1 at the state that the store is in: 'ready', 'refusing', 'away' or 'lost'",
+    ),
+    line(LAG, Kind::Gauge, "Messages that the reader farthest behind has still to get"),
 ];

@@ -160,6 +160,18 @@ pub enum Health {
     Lost(String),
 }
 
+impl Health {
+    /// As figures call it.
+    pub const fn label(&self) -> &'static str {
+        match self {
+            Self::Ready => "ready",
+            Self::Refusing(_) => "refusing",
+            Self::Away(_) => "away",
+            Self::Lost(_) => "lost",
+        }
+    }
+}
+
 /// What is told what became of a batch, in the order of its drafts.
 pub type Report = Box<dyn FnOnce(Result<Vec<Stored>, StoreError>) + Send>;
 
