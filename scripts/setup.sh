@@ -153,8 +153,8 @@ if [ "$purpose" = test ]; then
   have c++ || apt_install "a C++ compiler, which the fuzzer is built with" g++
   npm_install "$ROOT/end2end/browser" "Playwright, which drives the browser tests"
   install_browser
-  if [ ! -x /usr/sbin/nginx ] || ! have caddy; then
-    apt_install_stopped "nginx and Caddy, which Fanfare is tested behind" nginx-light caddy
+  if [ ! -x /usr/sbin/nginx ] || [ ! -x /usr/sbin/haproxy ] || ! have caddy; then
+    apt_install_stopped "nginx, Caddy and HAProxy, which Fanfare is tested behind" nginx-light caddy haproxy
   fi
   have systemd-socket-activate || apt_install_stopped "systemd, which passes sockets in the tests" systemd
   have go || apt_install "Go, for the documentation's example in it" golang-go

@@ -67,6 +67,17 @@ pub(crate) async fn nginx(address: SocketAddr, site: &str) -> Proxy {
     .await
 }
 
+/// An HAProxy that listens at `address`, as `site` must say.
+pub(crate) async fn haproxy(address: SocketAddr, site: &str) -> Proxy {
+    let settings = |_: &Path| site.to_owned();
+    start(address, settings, |file| {
+        let mut command = Command::new("/usr/sbin/haproxy");
+        command.arg("-db").arg("-f").arg(file);
+        command
+    })
+    .await
+}
+
 /// A Caddy that listens at `address`, as `site` must say.
 pub(crate) async fn caddy(address: SocketAddr, site: &str) -> Proxy {
     let settings = |_: &Path| format!("{{\n\tadmin off\n}}\n{site}");

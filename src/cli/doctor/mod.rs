@@ -178,7 +178,10 @@ async fn meet(plan: &Plan, front: &Front, report: &mut Report) {
         None if *is_quick => {
             Finding::note("silence", "whether quiet connections are kept was not tried (--quick)")
         }
-        None => Finding::good("silence", "nothing lies between that could cut quiet connections off"),
+        None => Finding::good(
+            "silence",
+            "this machine answers itself and no proxy shows itself, so it was not watched",
+        ),
     });
 }
 

@@ -108,25 +108,25 @@ fn files(metrics: &str) -> Finding {
     let (Some(most), Some(open)) = (of("process_max_fds"), of("process_open_fds")) else {
         return Finding::note("files", "the server does not say how many files it may open");
     };
-    let limits =
-        [r#"fanfare_connections_limit{of="all"}"#, r#"fanfare_connections_limit{of="address"}"#].map(of);
-    let [Some(all), Some(address)] = limits else {
+    let limit = |what: &str| of(&format!("fanfare_connections_limit{{of=\"{what}\"}}"));
+    let (Some(all), Some(address), Some(fit)) = (limit("all"), limit("address"), limit("files")) else {
         return Finding::note("files", format!("{open} of {most} are open"));
     };
     let raise = |finding: Finding| {
         finding
             .fix("systemd: LimitNOFILE=1048576")
             .fix("shell: ulimit -n 1048576, before it is started")
-            .fix(format!("fanfare: or --max-connections {:.0}", (most - open).max(1.0)))
+            .fix(format!("fanfare: or --max-connections {:.0}", fit.max(1.0)))
     };
     if open >= most * CROWDED / 100.0 {
         raise(Finding::bad("files", format!("{open} of {most} are open: nobody else will get in")))
-    } else if most <= address {
-        let seen =
-            format!("{most} at most, and one address alone may open {address} (--max-connections-per-ip)");
+    } else if fit < address {
+        let seen = format!(
+            "{most} are enough for {fit} connections, and one address alone may open {address} (--max-connections-per-ip)"
+        );
         raise(Finding::bad("files", seen))
-    } else if most <= all {
-        let seen = format!("{most} at most, which is less than --max-connections {all}");
+    } else if fit < all {
+        let seen = format!("{most} are enough for {fit} connections, fewer than --max-connections {all}");
         raise(Finding::note("files", seen))
     } else {
         Finding::good("files", format!("{most} at most, for {all} connections"))
@@ -145,19 +145,23 @@ mod tests {
 
     #[test]
     fn files_are_too_few_when_one_address_alone_can_use_them_up() {
-        let metrics = |most: u32, open: u32| {
+        let metrics = |most: u32, open: u32, fit: u32| {
             format!(
                 "# TYPE process_max_fds gauge\nprocess_max_fds {most}\nprocess_open_fds {open}\n\
-                 fanfare_connections_limit{{of=\"all\"}} 100000\nfanfare_connections_limit{{of=\"address\"}} 1000\n"
+                 fanfare_connections_limit{{of=\"all\"}} 100000\nfanfare_connections_limit{{of=\"address\"}} 1000\n\
+                 fanfare_connections_limit{{of=\"files\"}} {fit}\n"
             )
         };
-        for (most, open, outcome) in [
-            (1_048_576, 20, Outcome::Good),
-            (20_000, 20, Outcome::Note),
-            (1000, 20, Outcome::Bad),
-            (20_000, 18_000, Outcome::Bad),
+        for (most, open, fit, outcome) in [
+            (1_048_576, 20, 1_048_512, Outcome::Good),
+            (1_048_576, 20, 349_504, Outcome::Good),
+            (200_000, 20, 66_645, Outcome::Note),
+            (20_000, 20, 19_936, Outcome::Note),
+            (1000, 20, 936, Outcome::Bad),
+            (3000, 20, 978, Outcome::Bad),
+            (20_000, 18_000, 19_936, Outcome::Bad),
         ] {
-            assert_eq!(files(&metrics(most, open)).outcome, outcome, "{most} {open}");
+            assert_eq!(files(&metrics(most, open, fit)).outcome, outcome, "{most} {open} {fit}");
         }
         assert_eq!(files("").outcome, Outcome::Note);
     }

@@ -76,7 +76,8 @@ pub(super) async fn check(visit: &Visit, report: &mut Report) -> Option<Front> {
         None if peer.is_loopback() => Ok(None),
         None => Ok(Some(
             Finding::note("certificate", "without TLS, words and tokens can be read and changed on the way")
-                .fix("nginx or Caddy: put one in front, as in deploy/nginx.conf or deploy/Caddyfile"),
+                .fix("nginx or Caddy: put one in front, as in deploy/nginx.conf or deploy/Caddyfile")
+                .fix("fanfare: or --tls-cert FILE --tls-key FILE"),
         )),
     };
     match safety {

@@ -1,8 +1,10 @@
 //! What goes wrong on the server's own machine: its disk, its files, its clock, its NATS.
 
+use std::path::Path;
 use std::process::Command;
 
 use super::{SMALL, Verdict, ops};
+use crate::authority::Authority;
 use crate::cluster::Nats;
 use crate::disk::SmallDisk;
 use crate::faults::faulty;
@@ -26,15 +28,36 @@ async fn a_full_disk_is_found_where_the_server_says_so() {
     verdict.says("message size", "bad", "the disk is full", "");
 }
 
+/// A server that may open 300 files.
+fn confined(data: &Path, flags: &[&str]) -> Server {
+    let mut command = Command::new("sh");
+    command.args(["-c", "ulimit -n 300 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_fanfare"), "--data"]);
+    Server::start_by(command.arg(data), flags)
+}
+
 #[tokio::test]
 async fn a_server_with_fewer_files_than_one_address_may_use_up_is_found() {
     let data = tempfile::tempdir().expect("a folder");
-    let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 300 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_fanfare"), "--data"]);
-    let server = Server::start_by(command.arg(data.path()), &[]);
+    let server = confined(data.path(), &[]);
     let verdict = Verdict::of(&[&server.url(""), "--ops", &ops(&server)]).await;
     assert_eq!((verdict.code, verdict.bad()), (Some(1), vec!["files"]), "{:#?}", verdict.findings);
-    verdict.says("files", "bad", "300 at most, and one address alone may open 1000", "LimitNOFILE=");
+    let seen = "300 are enough for 236 connections, and one address alone may open 1000";
+    verdict.says("files", "bad", seen, "LimitNOFILE=");
+}
+
+#[tokio::test]
+async fn with_tls_three_files_are_counted_for_each_connection() {
+    let data = tempfile::tempdir().expect("a folder");
+    let authority = Authority::new();
+    let (used, ca) = (authority.certify("IP:127.0.0.1", -1, 60), authority.file());
+    let text = |path: &Path| path.to_str().expect("text").to_owned();
+    let (certificate, key) = (text(&used.certificate), text(&used.key));
+    let server = confined(data.path(), &[SMALL, &["--tls-cert", &certificate, "--tls-key", &key]].concat());
+    let url = format!("https://{}", server.address);
+    let verdict = Verdict::of(&[&url, "--ca", &text(&ca), "--ops", &ops(&server)]).await;
+    assert_eq!((verdict.code, verdict.bad()), (Some(1), vec!["files"]), "{:#?}", verdict.findings);
+    let seen = "300 are enough for 78 connections, and one address alone may open 100";
+    verdict.says("files", "bad", seen, "--max-connections 78");
 }
 
 #[tokio::test]

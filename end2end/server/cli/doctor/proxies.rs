@@ -1,5 +1,5 @@
 //! Each fault that proxies are known for, made by a real one, is found and nothing else is; and the line that is
-//! given against it is one that the examples have.
+//! given against it puts it right.
 
 use super::{SMALL, Verdict, ops};
 use crate::front::{self, Proxy};
@@ -104,6 +104,42 @@ async fn a_proxy_that_is_less_patient_than_the_heartbeat_is_found_by_waiting_and
     let quick = examined(&server, impatient, &["--quick"]).await;
     assert_eq!((quick.code, quick.bad()), (Some(0), vec![]));
     quick.says("silence", "note", "not tried", "");
+}
+
+#[tokio::test]
+async fn an_haproxy_that_cuts_quiet_connections_off_is_found_and_the_line_against_it_puts_it_right() {
+    let server = Server::start(&[SMALL, &["--heartbeat", "2s", "--trusted-proxy", "127.0.0.0/8"]].concat());
+    for (tunnel, outcome, seen, fix) in [
+        ("timeout tunnel 500ms", "bad", "cut off after ", "HAProxy: timeout tunnel 75s"),
+        ("timeout tunnel 75s", "good", "until the server's ping", ""),
+    ] {
+        let address = front::free_address();
+        // It shows itself, or on this machine nobody could know that it is there.
+        let site = format!(
+            "defaults\nmode http\ntimeout connect 5s\ntimeout client 75s\ntimeout server 75s\n{tunnel}\n\
+             frontend pages\nbind {address}\noption forwardfor\nhttp-after-response set-header Via haproxy\n\
+             default_backend fanfare\nbackend fanfare\nserver one {}\n",
+            server.address,
+        );
+        let proxy = front::haproxy(address, &site).await;
+        let verdict = Verdict::of(&[&format!("http://{}", proxy.address), "--ops", &ops(&server)]).await;
+        verdict.says("fanfare", "good", "through haproxy", "");
+        verdict.says("silence", outcome, seen, fix);
+        let bad = if outcome == "bad" { vec!["silence"] } else { vec![] };
+        assert_eq!(verdict.bad(), bad, "{:#?}", verdict.findings);
+    }
+}
+
+#[tokio::test]
+async fn behind_a_caddy_as_it_comes_all_is_well() {
+    let server = Server::start(&[SMALL, &["--heartbeat", "1s", "--trusted-proxy", "127.0.0.0/8"]].concat());
+    let address = front::free_address();
+    let site = format!("http://{address} {{\n\tbind 127.0.0.1\n\treverse_proxy {}\n}}\n", server.address);
+    let proxy = front::caddy(address, &site).await;
+    let verdict = Verdict::of(&[&format!("http://{}", proxy.address), "--ops", &ops(&server)]).await;
+    assert_eq!((verdict.code, verdict.bad()), (Some(0), vec![]), "{:#?}", verdict.findings);
+    verdict.says("fanfare", "good", "through Caddy", "");
+    verdict.says("silence", "good", "until the server's ping", "");
 }
 
 #[tokio::test]
