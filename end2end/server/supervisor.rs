@@ -134,6 +134,39 @@ async fn systemd_itself_can_pass_the_socket() {
 }
 
 #[tokio::test]
+async fn a_sighup_where_nothing_can_be_read_again_is_told_and_ends_nothing() {
+    let server = Server::start(&[]);
+    server.signal("HUP");
+    let mut ann = server.join("ann").await;
+    ann.send("still here").await;
+    assert_eq!(ann.text().await, "still here");
+    let log = server.log().await;
+    assert!(log.contains("SIGHUP: nothing to read again"), "{log}");
+}
+
+#[tokio::test]
+async fn in_a_terminal_a_sighup_ends_it_in_order_only_when_the_terminal_is_gone() {
+    let data = tempfile::tempdir().expect("a folder");
+    let program = program();
+    let mut command = Command::new("bash");
+    // The program's errors come here, all the rest goes by the terminal.
+    command.args(["-c", r#"exec script -qec "exec $0 $* 2>&3" /dev/null 3>&2"#]).arg(program.get_program());
+    command.stdin(Stdio::null()).arg("--data").arg(data.path());
+    let server = Server::start_by(&mut command, &[]);
+    let terminal = server.process().to_string();
+    let children = format!("/proc/{terminal}/task/{terminal}/children");
+    let process = std::fs::read_to_string(children).expect("it runs").trim().to_owned();
+    assert!(Command::new("kill").args(["-HUP", &process]).status().expect("kill runs").success());
+    let mut ann = server.join("ann").await;
+    ann.send("still here").await;
+    assert_eq!(ann.text().await, "still here");
+    server.signal("KILL");
+    let (_, log) = server.end().await;
+    assert!(log.contains("SIGHUP: nothing to read again"), "{log}");
+    assert!(log.contains("SIGHUP: the terminal is gone") && log.contains("stopped"), "{log}");
+}
+
+#[tokio::test]
 async fn a_running_server_says_which_program_it_is() {
     let server = Server::start(&[]);
     let answer = soon(reqwest::get(format!("http://{}/version", server.ops))).await.expect("an answer");

@@ -5,7 +5,7 @@ use std::io::{IsTerminal, Write};
 use anyhow::Context;
 use clap::ArgMatches;
 use sd_notify::NotifyState;
-use tokio::signal::unix::{SignalKind, signal};
+use tokio::signal::unix::{Signal, SignalKind, signal};
 use tracing::info;
 
 use crate::cli::{Failure, settings, supervisor};
@@ -34,17 +34,9 @@ async fn serve(config: Config, sockets: Listeners) -> anyhow::Result<()> {
     // Before anything is said to be ready: a signal from then on must end in a drain.
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    let hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
     let server = Server::bind(config, sockets).await?;
-    let (keyring, tls) = (server.keyring(), server.tls().cloned());
-    if keyring.is_some() || tls.is_some() {
-        let mut hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
-        tokio::spawn(async move {
-            while hangup.recv().await.is_some() {
-                keyring.iter().for_each(Keyring::reread);
-                tls.iter().for_each(Tls::reread);
-            }
-        });
-    }
+    let mut forsaken = tokio::spawn(heed(hangup, server.keyring(), server.tls().cloned()));
     announce(&server)?;
     supervisor::tell(NotifyState::Ready);
     tokio::spawn(supervisor::keep_telling());
@@ -53,11 +45,29 @@ async fn serve(config: Config, sockets: Listeners) -> anyhow::Result<()> {
             tokio::select! {
                 _ = terminate.recv() => info!("SIGTERM"),
                 _ = interrupt.recv() => info!("SIGINT"),
+                Ok(()) = &mut forsaken => info!("SIGHUP: the terminal is gone"),
             }
             supervisor::tell(NotifyState::Stopping);
         })
         .await?;
     Ok(())
+}
+
+/// On every SIGHUP reads again what may have changed. Ends when one says that the terminal we were started in is gone.
+async fn heed(mut hangup: Signal, keyring: Option<Keyring>, tls: Option<Tls>) {
+    let had_terminal = std::io::stdin().is_terminal();
+    while hangup.recv().await.is_some() {
+        if had_terminal && !std::io::stdin().is_terminal() {
+            return;
+        }
+        if keyring.is_none() && tls.is_none() {
+            info!("SIGHUP: nothing to read again, neither keys nor a certificate");
+        }
+        keyring.iter().for_each(Keyring::reread);
+        tls.iter().for_each(Tls::reread);
+    }
+    // No signal can come any more; that is no reason to end.
+    std::future::pending().await
 }
 
 /// Says on standard output where the server is, for people and for scripts that asked for port 0.
