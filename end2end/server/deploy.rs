@@ -58,6 +58,15 @@ fn the_packages_settings_are_without_mistakes() {
 }
 
 #[test]
+fn the_package_makes_the_user_that_its_unit_runs_as() {
+    let unit = read("deploy/systemd/fanfare.service");
+    let script = read("deploy/debian/postinst");
+    let made = script.lines().find(|line| line.trim().starts_with("adduser ")).expect("a line");
+    assert_eq!(made.split(' ').next_back(), Some(between(&unit, "User=", '\n')));
+    assert!(read("Cargo.toml").contains("depends = \"$auto, adduser\""));
+}
+
+#[test]
 fn systemd_finds_nothing_wrong_with_the_unit_and_the_socket() {
     let folder = tempfile::tempdir().expect("a folder");
     let unit =
