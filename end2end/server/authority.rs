@@ -55,6 +55,11 @@ impl Authority {
         self.0.path().join("authority.pem")
     }
 
+    /// Its own, with which it vouches for others.
+    pub(crate) fn own(&self) -> Certificate {
+        Certificate { certificate: self.file(), key: self.0.path().join("authority.key") }
+    }
+
     /// A certificate for `name`, as in `DNS:localhost` or `IP:127.0.0.1`, that began and ends so many days from now.
     pub(crate) fn certify(&self, name: &str, begin: i64, end: i64) -> Certificate {
         let folder = self.0.path();

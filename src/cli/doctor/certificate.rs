@@ -88,6 +88,12 @@ fn refused(name: &ServerName<'_>, reason: &Error) -> Finding {
                 .fix("nginx: ssl_certificate .../fullchain.pem; (not cert.pem)")
                 .fix("fanfare doctor: --ca FILE, if the certificates are your own")
         }
+        // What `openssl req -x509` makes by itself. The library has no other name for it.
+        CertificateError::Other(why) if why.to_string() == "CaUsedAsEndEntity" => {
+            bad("it is an authority's own (CA:TRUE), which this program does not take from a server"
+                .to_owned())
+            .fix("openssl: openssl req -x509 ... -addext basicConstraints=critical,CA:FALSE")
+        }
         other => bad(format!("it is refused: {other}"))
             .fix("nginx: ssl_certificate of a public authority, or one that --ca FILE vouches for"),
     }

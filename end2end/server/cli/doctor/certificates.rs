@@ -37,6 +37,17 @@ async fn a_certificate_is_good_for_its_name_and_time_to_those_who_trust_its_auth
 }
 
 #[tokio::test]
+async fn a_certificate_that_is_an_authoritys_own_is_told_in_words() {
+    let (server, authority) = (Server::start(SMALL), Authority::new());
+    let proxy = safe(&server, &authority.own()).await;
+    let (url, ca) = (format!("https://{}", proxy.address), authority.file());
+    let verdict =
+        Verdict::of(&[&url, "--ca", ca.to_str().expect("text"), "--ops-listen", "off", "--quick"]).await;
+    assert_eq!((verdict.code, verdict.bad()), (Some(1), vec!["certificate"]), "{:#?}", verdict.findings);
+    verdict.says("certificate", "bad", "an authority's own (CA:TRUE)", "basicConstraints=critical,CA:FALSE");
+}
+
+#[tokio::test]
 async fn a_port_without_tls_and_one_with_it_are_not_taken_for_each_other() {
     let (server, authority) = (Server::start(SMALL), Authority::new());
     let ca = authority.file();
