@@ -39,6 +39,14 @@ fn a_key_is_remembered_when_its_message_is_no_longer_kept() {
 }
 
 #[test]
+fn a_database_that_is_closed_is_one_file_though_somebody_still_holds_the_store() {
+    let subject = Subject::sqlite(Subject::retention(100));
+    subject.append(None, "x");
+    assert_eq!(subject.offsets(Span::Newest, 9), (vec![1], false));
+    assert_eq!(subject.close(), ["test.db", "test.db.lock"]);
+}
+
+#[test]
 fn pages_are_read_from_either_end() {
     for mut subject in Subject::each(5) {
         for _message in 0..8 {

@@ -153,6 +153,8 @@ impl Store for SqliteStore {
 
     fn close(&self) {
         self.queue.close();
+        // Before the writer: only the last to leave, if it may write, tidies up beside the file.
+        self.readers.close();
         let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
         // An error means that it panicked, which its own output has told.
         let _panicked = writer.map(JoinHandle::join);

@@ -30,7 +30,8 @@ pub(super) struct Readers(Arc<Shared>);
 #[derive(Debug)]
 struct Shared {
     ledger: Arc<Ledger>,
-    idle: Mutex<Vec<Connection>>,
+    /// `None` when it is closed.
+    idle: Mutex<Option<Vec<Connection>>>,
     /// As many permits as there are connections.
     free: Semaphore,
 }
@@ -38,7 +39,13 @@ struct Shared {
 impl Readers {
     pub(super) fn open(file: &File, ledger: Arc<Ledger>) -> Result<Self, OpenError> {
         let idle = (0..CONNECTIONS).map(|_| file.reader()).collect::<Result<_, _>>()?;
-        Ok(Self(Arc::new(Shared { ledger, idle: Mutex::new(idle), free: Semaphore::new(CONNECTIONS) })))
+        Ok(Self(Arc::new(Shared { ledger, idle: Mutex::new(Some(idle)), free: Semaphore::new(CONNECTIONS) })))
+    }
+
+    /// Reads nothing more. What is being read is read to its end.
+    pub(super) fn close(&self) {
+        self.0.free.close();
+        self.0.lock().take();
     }
 
     /// Entries of `room`.
@@ -56,13 +63,14 @@ impl Readers {
         async move {
             let Some(place) = place else { return Ok(Page::default()) };
             let gone = || StoreError::Unavailable("it is closed".to_owned());
-            // Closed by nobody.
             let _permit = readers.free.acquire().await.map_err(|_| gone())?;
             let shared = readers.clone();
             let read = tokio::task::spawn_blocking(move || {
-                let connection = shared.lock().pop().ok_or_else(gone)?;
+                let connection = shared.lock().as_mut().and_then(Vec::pop).ok_or_else(gone)?;
                 let page = read(&connection, shared.ledger.epoch(), place, span, limit);
-                shared.lock().push(connection);
+                if let Some(idle) = shared.lock().as_mut() {
+                    idle.push(connection);
+                }
                 page.map_err(|error| StoreError::Unavailable(format!("reading failed: {error}")))
             });
             read.await.map_err(|_| gone())?
@@ -71,7 +79,7 @@ impl Readers {
 }
 
 impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Vec<Connection>> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Vec<Connection>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -115,6 +115,18 @@ impl Subject {
         self.open(&RoomName::lobby());
     }
 
+    /// Closes it, though it is still held; gives the names of the files that are there then.
+    pub(super) fn close(&self) -> Vec<String> {
+        self.store.close();
+        let Lasting::File(_, settings) = &self.lasts else { return Vec::new() };
+        let folder = settings.path.parent().expect("a folder");
+        let files = std::fs::read_dir(folder).expect("it is there");
+        let mut names: Vec<_> =
+            files.map(|file| file.expect("a file").file_name().into_string().expect("text")).collect();
+        names.sort();
+        names
+    }
+
     /// Lets so many seconds pass.
     pub(super) fn pass(&self, seconds: u32) {
         if self.is_nats() {
