@@ -18,7 +18,7 @@ const SOON: Duration = Duration::from_secs(14 * 86_400);
 /// Longer than any certificate lasts.
 const AGES: Duration = Duration::from_secs(1000 * 365 * 86_400);
 
-const RENEW: &str = "certbot: certbot renew && nginx -s reload (Caddy renews by itself: see its log)";
+const RENEW: &str = "certbot: certbot renew, then nginx -s reload or systemctl reload fanfare (Caddy renews by itself: see its log)";
 
 /// Speaks TLS over `stream` with the server `name`.
 ///
