@@ -4,7 +4,8 @@
 //!
 //! - Lines go out in the order in which they came, several at once, and each stays here until it is settled:
 //!   stored, or refused for good. What a broken connection left open goes out again with the same key.
-//! - While a line that was refused for a moment waits for its second try, no later line goes out.
+//! - While a line that was refused for a moment waits for its second try, no later line goes out; nor beside that try,
+//!   which may be refused too. The stream goes on when one is stored.
 //!
 //! Pure: no clock, no I/O.
 
@@ -37,6 +38,8 @@ pub(in crate::cli) struct Outbox {
     pace: Option<Pace>,
     /// After a refusal: not before this, nor before all that is on its way is answered.
     paused_until: Option<Instant>,
+    /// A refusal was the last that was heard: one line at a time.
+    is_cautious: bool,
 }
 
 #[derive(Debug)]
@@ -80,7 +83,7 @@ pub(in crate::cli) enum Next {
 impl Outbox {
     /// An outbox of whoever is called `me`.
     pub(in crate::cli) const fn new(me: UserId) -> Self {
-        Self { me, lines: VecDeque::new(), bytes: 0, pace: None, paused_until: None }
+        Self { me, lines: VecDeque::new(), bytes: 0, pace: None, paused_until: None, is_cautious: false }
     }
 
     /// Whether every line has found its end.
@@ -115,6 +118,9 @@ impl Outbox {
                 left => return Next::Wait(left),
             }
         }
+        if self.is_cautious && unanswered > 0 {
+            return Next::Idle;
+        }
         let Some(line) = self.lines.iter_mut().find(|line| !line.is_sent) else { return Next::Idle };
         match pace.wait(unanswered, now) {
             Some(Duration::ZERO) => {
@@ -130,6 +136,7 @@ impl Outbox {
     pub(in crate::cli) fn cut_off(&mut self) {
         self.pace = None;
         self.paused_until = None;
+        self.is_cautious = false;
         self.lines.iter_mut().for_each(|line| line.is_sent = false);
     }
 
@@ -155,6 +162,7 @@ impl Outbox {
                 let line = self.lines.iter_mut().find(|line| line.is_sent && line.key == *key)?;
                 line.is_sent = false;
                 self.paused_until = Some(now + REFUSED_PAUSE);
+                self.is_cautious = true;
                 None
             }
             Push::Error { key: Some(key), message, .. } => {
@@ -172,6 +180,7 @@ impl Outbox {
         if let Some(pace) = self.pace.as_mut().filter(|_| line.is_sent) {
             pace.answered(now);
         }
+        self.is_cautious = false;
         Some(line.number)
     }
 

@@ -111,7 +111,29 @@ fn after_a_refusal_that_will_pass_everything_waits_and_goes_on_in_order() {
         assert_eq!(outbox.hear(&error(number, ErrorCode::RateLimited), now), None);
     }
     assert_eq!(outbox.next(now), Next::Wait(REFUSED_PAUSE));
-    assert_eq!(sent(&mut outbox, now + REFUSED_PAUSE), [2, 3, 4]);
+    assert_eq!(sent(&mut outbox, now + REFUSED_PAUSE), [2]);
+    outbox.hear(&ack(2, 2, false), now + REFUSED_PAUSE);
+    assert_eq!(sent(&mut outbox, now + REFUSED_PAUSE), [3, 4]);
+}
+
+#[test]
+fn a_line_that_is_refused_again_and_again_is_not_overtaken() {
+    let now = Instant::now();
+    let mut outbox = filled(1..=1, Some((0, 1)), now);
+    assert_eq!(sent(&mut outbox, now), [1]);
+    outbox.hear(&error(1, ErrorCode::RateLimited), now);
+    outbox.push(2, key(2), "2".into());
+    outbox.push(3, key(3), "3".into());
+    let mut later = now;
+    for _refusal in 0..3 {
+        later += REFUSED_PAUSE;
+        assert_eq!(sent(&mut outbox, later), [1], "and not what came meanwhile");
+        outbox.hear(&error(1, ErrorCode::RateLimited), later);
+    }
+    later += REFUSED_PAUSE;
+    assert_eq!(sent(&mut outbox, later), [1]);
+    outbox.hear(&ack(1, 1, false), later);
+    assert_eq!(sent(&mut outbox, later), [2, 3]);
 }
 
 #[test]
