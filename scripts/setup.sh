@@ -157,6 +157,7 @@ if [ "$purpose" = test ]; then
     apt_install_stopped "nginx, Caddy and HAProxy, which Fanfare is tested behind" nginx-light caddy haproxy
   fi
   have systemd-socket-activate || apt_install_stopped "systemd, which passes sockets in the tests" systemd
+  have prometheus || apt_install_stopped "Prometheus, which the alerts and the dashboard are for" prometheus
   have go || apt_install "Go, for the documentation's example in it" golang-go
 fi
 if [ "$purpose" = deb ]; then

@@ -8,8 +8,8 @@ mod peer;
 mod raw;
 /// Clients of the HTTP API.
 mod client;
-/// Proxies in front of a server.
-mod front;
+/// Other programs beside a server.
+mod daemon;
 /// Who vouches for a server's certificate.
 mod authority;
 /// A disk that can be filled.
@@ -54,6 +54,8 @@ mod metrics;
 mod spans;
 /// The figures, and what is made of them: dashboard, alerts, documentation.
 mod observe;
+/// The same, by a real Prometheus.
+mod prometheus;
 /// Clients that mean harm, and what others notice of them.
 mod hostile;
 /// What those clients do.

@@ -18,7 +18,7 @@ async fn metrics(server: &Server) -> String {
 }
 
 /// A file of the repository.
-fn file(path: &str) -> String {
+pub(crate) fn file(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("it is there")
 }
 
@@ -37,7 +37,7 @@ fn families(metrics: &str) -> BTreeSet<String> {
 }
 
 /// A server that has seen a bit of everything.
-async fn busy() -> Server {
+pub(crate) async fn busy() -> Server {
     let server = Server::start(&[]);
     let (mut ann, _) = join(&server, "id=ann").await;
     let (mut bob, _) = join(&server, "id=bob").await;

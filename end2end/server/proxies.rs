@@ -9,7 +9,7 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
-use crate::front::{self, Proxy};
+use crate::daemon::{self, Daemon};
 use crate::harness::{Server, soon};
 
 /// Signs of life that a quiet connection is watched for: together longer than [`SHORT`].
@@ -29,8 +29,8 @@ fn example(name: &str, exchanged: &[(&str, &str)]) -> String {
     })
 }
 
-async fn nginx(server: &Server) -> Proxy {
-    let address = front::free_address();
+async fn nginx(server: &Server) -> Daemon {
+    let address = daemon::free_address();
     let site = example(
         "nginx.conf",
         &[
@@ -41,11 +41,11 @@ async fn nginx(server: &Server) -> Proxy {
             ("75s", SHORT),
         ],
     );
-    front::nginx(address, &site).await
+    daemon::nginx(address, &site).await
 }
 
-async fn caddy(server: &Server) -> Proxy {
-    let address = front::free_address();
+async fn caddy(server: &Server) -> Daemon {
+    let address = daemon::free_address();
     let site = example(
         "Caddyfile",
         &[
@@ -53,11 +53,11 @@ async fn caddy(server: &Server) -> Proxy {
             ("chat.example.org {", &format!("http://{NAME}:{} {{\n\tbind 127.0.0.1", address.port())),
         ],
     );
-    front::caddy(address, &site).await
+    daemon::caddy(address, &site).await
 }
 
 /// Everything that a user does, by `proxy`.
-async fn use_through(proxy: &Proxy) {
+async fn use_through(proxy: &Daemon) {
     // Under its name, as if it had been looked up and TLS had been ended.
     let client = reqwest::Client::builder().resolve(NAME, proxy.address).build().expect("a client");
     let site = format!("http://{NAME}:{}", proxy.address.port());

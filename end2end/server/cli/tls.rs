@@ -2,12 +2,12 @@
 
 use super::Client;
 use crate::authority::{Authority, Certificate};
-use crate::front::{self, Proxy};
+use crate::daemon::{self, Daemon};
 use crate::harness::Server;
 
 /// An nginx that speaks TLS with `certificate` in front of `server`.
-pub(super) async fn safe(server: &Server, certificate: &Certificate) -> Proxy {
-    let address = front::free_address();
+pub(super) async fn safe(server: &Server, certificate: &Certificate) -> Daemon {
+    let address = daemon::free_address();
     let Certificate { certificate, key } = certificate;
     let site = format!(
         "server {{ listen {address} ssl; ssl_certificate {}; ssl_certificate_key {};\n\
@@ -17,7 +17,7 @@ pub(super) async fn safe(server: &Server, certificate: &Certificate) -> Proxy {
         key.display(),
         server.address,
     );
-    front::nginx(address, &site).await
+    daemon::nginx(address, &site).await
 }
 
 #[tokio::test]

@@ -6,9 +6,9 @@ use std::process::Command;
 use super::{SMALL, Verdict, ops};
 use crate::authority::Authority;
 use crate::cluster::Nats;
+use crate::daemon;
 use crate::disk::SmallDisk;
 use crate::faults::faulty;
-use crate::front;
 use crate::harness::{Server, soon};
 
 #[tokio::test]
@@ -85,7 +85,7 @@ async fn a_nats_is_found_to_be_there_or_not() {
     let there = by(format!("nats://127.0.0.1:{}", nats.port)).await;
     assert_eq!((there.code, there.bad()), (Some(0), vec![]), "{:#?}", there.findings);
     there.says("nats", "good", "with JetStream", "");
-    let away = by(format!("nats://{}", front::free_address())).await;
+    let away = by(format!("nats://{}", daemon::free_address())).await;
     assert_eq!((away.code, away.bad()), (Some(1), vec!["nats"]), "{:#?}", away.findings);
     away.says("nats", "bad", "nothing answers", "nats-server -js");
     let other = by(format!("nats://{}", server.address)).await;

@@ -10,7 +10,7 @@ mod machine;
 use serde_json::Value;
 
 use super::Client;
-use crate::front;
+use crate::daemon;
 use crate::harness::Server;
 
 /// What it said.
@@ -110,13 +110,13 @@ async fn people_are_told_in_lines_and_scripts_by_the_exit_code() {
 async fn where_no_fanfare_is_it_says_what_is_there_and_ends() {
     let server = Server::start(&[]);
     let (nowhere, static_site, dead_end) =
-        (front::free_address(), front::free_address(), front::free_address());
-    let _static = front::nginx(
+        (daemon::free_address(), daemon::free_address(), daemon::free_address());
+    let _static = daemon::nginx(
         static_site,
         &format!("server {{ listen {static_site}; location / {{ return 200 hello; }} }}\n"),
     )
     .await;
-    let _dead = front::nginx(
+    let _dead = daemon::nginx(
         dead_end,
         &format!("server {{ listen {dead_end}; location / {{ proxy_pass http://{nowhere}; }} }}\n"),
     )

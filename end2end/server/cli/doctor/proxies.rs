@@ -2,7 +2,7 @@
 //! given against it puts it right.
 
 use super::{SMALL, Verdict, ops};
-use crate::front::{self, Proxy};
+use crate::daemon::{self, Daemon};
 use crate::harness::Server;
 
 /// As it should be: what `deploy/nginx.conf` says, for any name.
@@ -28,8 +28,8 @@ location ~ stream$ {
 ";
 
 /// An nginx before `server`, as it should be but for what is `exchanged`.
-async fn nginx(server: &Server, exchanged: (&str, &str)) -> Proxy {
-    let address = front::free_address();
+async fn nginx(server: &Server, exchanged: (&str, &str)) -> Daemon {
+    let address = daemon::free_address();
     let (from, to) = exchanged;
     assert!(GOOD.contains(from), "{from}");
     let settings = GOOD.replace(from, to);
@@ -39,7 +39,7 @@ async fn nginx(server: &Server, exchanged: (&str, &str)) -> Proxy {
          server {{ listen {address}; location / {{ proxy_pass http://fanfare;{settings}}} }}\n",
         server.address,
     );
-    front::nginx(address, &site).await
+    daemon::nginx(address, &site).await
 }
 
 /// What is said of `server` behind such an nginx.
@@ -113,7 +113,7 @@ async fn an_haproxy_that_cuts_quiet_connections_off_is_found_and_the_line_agains
         ("timeout tunnel 500ms", "bad", "cut off after ", "HAProxy: timeout tunnel 75s"),
         ("timeout tunnel 75s", "good", "until the server's ping", ""),
     ] {
-        let address = front::free_address();
+        let address = daemon::free_address();
         // It shows itself, or on this machine nobody could know that it is there.
         let site = format!(
             "defaults\nmode http\ntimeout connect 5s\ntimeout client 75s\ntimeout server 75s\n{tunnel}\n\
@@ -121,7 +121,7 @@ async fn an_haproxy_that_cuts_quiet_connections_off_is_found_and_the_line_agains
              default_backend fanfare\nbackend fanfare\nserver one {}\n",
             server.address,
         );
-        let proxy = front::haproxy(address, &site).await;
+        let proxy = daemon::haproxy(address, &site).await;
         let verdict = Verdict::of(&[&format!("http://{}", proxy.address), "--ops", &ops(&server)]).await;
         verdict.says("fanfare", "good", "through haproxy", "");
         verdict.says("silence", outcome, seen, fix);
@@ -133,9 +133,9 @@ async fn an_haproxy_that_cuts_quiet_connections_off_is_found_and_the_line_agains
 #[tokio::test]
 async fn behind_a_caddy_as_it_comes_all_is_well() {
     let server = Server::start(&[SMALL, &["--heartbeat", "1s", "--trusted-proxy", "127.0.0.0/8"]].concat());
-    let address = front::free_address();
+    let address = daemon::free_address();
     let site = format!("http://{address} {{\n\tbind 127.0.0.1\n\treverse_proxy {}\n}}\n", server.address);
-    let proxy = front::caddy(address, &site).await;
+    let proxy = daemon::caddy(address, &site).await;
     let verdict = Verdict::of(&[&format!("http://{}", proxy.address), "--ops", &ops(&server)]).await;
     assert_eq!((verdict.code, verdict.bad()), (Some(0), vec![]), "{:#?}", verdict.findings);
     verdict.says("fanfare", "good", "through Caddy", "");

@@ -1,4 +1,4 @@
-//! Proxies in front of a server: real ones, with settings of the test's own.
+//! Other programs beside a server, real ones with settings of the test's own: proxies, a Prometheus.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -10,15 +10,15 @@ use tokio::net::TcpStream;
 
 use crate::harness::soon;
 
-/// A proxy; it ends when it is dropped.
-pub(crate) struct Proxy {
+/// A program; it ends when it is dropped.
+pub(crate) struct Daemon {
     child: Child,
     pub(crate) address: SocketAddr,
     /// Its configuration, and what it keeps.
     _folder: TempDir,
 }
 
-impl Drop for Proxy {
+impl Drop for Daemon {
     fn drop(&mut self) {
         // Both fail only if it has already ended.
         let _ended = self.child.kill();
@@ -35,20 +35,20 @@ async fn start(
     address: SocketAddr,
     settings: impl FnOnce(&Path) -> String,
     command: impl FnOnce(&Path) -> Command,
-) -> Proxy {
+) -> Daemon {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("settings");
     fs::write(&file, settings(folder.path())).expect("written");
     let mut command = command(&file);
     command.env("HOME", folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
     let child = command.spawn().expect("it is installed: run scripts/setup.sh test");
-    let proxy = Proxy { child, address, _folder: folder };
+    let daemon = Daemon { child, address, _folder: folder };
     soon(async { while TcpStream::connect(address).await.is_err() {} }).await;
-    proxy
+    daemon
 }
 
 /// An nginx that listens at `address`, as `site` must say; that is what stands in its `http` block.
-pub(crate) async fn nginx(address: SocketAddr, site: &str) -> Proxy {
+pub(crate) async fn nginx(address: SocketAddr, site: &str) -> Daemon {
     let settings = |folder: &Path| {
         let folder = folder.display();
         let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
@@ -68,7 +68,7 @@ pub(crate) async fn nginx(address: SocketAddr, site: &str) -> Proxy {
 }
 
 /// An HAProxy that listens at `address`, as `site` must say.
-pub(crate) async fn haproxy(address: SocketAddr, site: &str) -> Proxy {
+pub(crate) async fn haproxy(address: SocketAddr, site: &str) -> Daemon {
     let settings = |_: &Path| site.to_owned();
     start(address, settings, |file| {
         let mut command = Command::new("/usr/sbin/haproxy");
@@ -78,8 +78,24 @@ pub(crate) async fn haproxy(address: SocketAddr, site: &str) -> Proxy {
     .await
 }
 
+/// A Prometheus that listens at `address`.
+pub(crate) async fn prometheus(address: SocketAddr, settings: &str) -> Daemon {
+    start(
+        address,
+        |_| settings.to_owned(),
+        |file| {
+            let mut command = Command::new("prometheus");
+            command.arg(format!("--config.file={}", file.display()));
+            command.arg(format!("--storage.tsdb.path={}", file.with_extension("series").display()));
+            command.arg(format!("--web.listen-address={address}"));
+            command
+        },
+    )
+    .await
+}
+
 /// A Caddy that listens at `address`, as `site` must say.
-pub(crate) async fn caddy(address: SocketAddr, site: &str) -> Proxy {
+pub(crate) async fn caddy(address: SocketAddr, site: &str) -> Daemon {
     let settings = |_: &Path| format!("{{\n\tadmin off\n}}\n{site}");
     start(address, settings, |file| {
         let mut command = Command::new("caddy");
