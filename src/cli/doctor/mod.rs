@@ -101,8 +101,10 @@ impl Plan {
         let quiet_room = mistakes.check("ROOM", &format!("{name}-quiet"), RoomName::parse);
         let ca = matches.get_one::<String>("ca").map(String::as_str);
         let is_here = server.as_ref().is_some_and(Remote::is_on_loopback);
+        // By a name that everybody uses for it, it may be on this machine too; then somebody has said so.
+        let is_told = LOCAL.iter().any(|name| matches.contains_id(name));
         let named = matches.get_one::<String>("ops").cloned();
-        let ops = match named.or_else(|| config.ops_listen.filter(|_| is_here).map(local_url)) {
+        let ops = match named.or_else(|| config.ops_listen.filter(|_| is_here || is_told).map(local_url)) {
             Some(url) => Remote::at(&url, ca, "--ops", &mut mistakes).map(Some),
             None => Some(None),
         };
@@ -112,8 +114,7 @@ impl Plan {
             return Err(mistakes.into());
         };
         // Nobody has said where it keeps anything: then only what is where it would be by itself is looked at.
-        let is_local =
-            LOCAL.iter().any(|name| matches.contains_id(name)) || (is_here && is_there(&config.store));
+        let is_local = is_told || (is_here && is_there(&config.store));
         Ok(Self {
             visit: Visit { server, pass, room },
             quiet_room,
@@ -203,6 +204,26 @@ async fn keeping(store: StoreSettings) -> Vec<Finding> {
             let addresses = settings.servers.to_string();
             let greeting = addresses.split(',').map(nats::check);
             futures::future::join_all(greeting).await
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_ops_listener_is_asked_where_the_server_is_said_to_be_on_this_machine() {
+        for (arguments, asked) in [
+            (&["http://127.0.0.1:12345"][..], Some("http://127.0.0.1:12346")),
+            (&["https://chat.example.org"], None),
+            (&["https://chat.example.org", "--data", "data"], Some("http://127.0.0.1:12346")),
+            (&["https://chat.example.org", "--data", "data", "--ops-listen", "off"], None),
+            (&["https://chat.example.org", "--ops", "http://192.0.2.1:1"], Some("http://192.0.2.1:1")),
+        ] {
+            let given = command().get_matches_from(std::iter::once(&"doctor").chain(arguments));
+            let plan = Plan::new(&given).ok().expect("no mistake");
+            assert_eq!(plan.ops.map(|ops| ops.to_string()).as_deref(), asked, "{arguments:?}");
         }
     }
 }
