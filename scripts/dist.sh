@@ -16,15 +16,16 @@ export FANFARE_COMMIT=$commit
 SOURCE_DATE_EPOCH=$(git log -1 --format=%ct)
 export SOURCE_DATE_EPOCH
 
-# build TARGET_FOLDER OUT_FOLDER
+# build TARGET_FOLDER OUT_FOLDER CARGO_HOME
 build() {
-  local target=$1 out=$2
+  local target=$1 out=$2 cargo_home=$3
   say "Building $commit for release (in ${target#"$ROOT"/})"
   # The site has one place for all builds: nobody may take this one for theirs.
   rm -rf target/site target/site-of
   # Where a panic happened is told by paths; these are the same everywhere. The last that fits counts. Names of functions,
   # a quarter of the program, are for whoever builds it.
-  CARGO_PROFILE_RELEASE_STRIP=symbols CARGO_TARGET_DIR=$target RUSTFLAGS="--remap-path-prefix=$CARGO_HOME=/cargo --remap-path-prefix=$ROOT=/fanfare --remap-path-prefix=$target=/target" \
+  CARGO_HOME=$cargo_home CARGO_PROFILE_RELEASE_STRIP=symbols CARGO_TARGET_DIR=$target \
+    RUSTFLAGS="--remap-path-prefix=$cargo_home=/cargo --remap-path-prefix=$ROOT=/fanfare --remap-path-prefix=$target=/target" \
     cargo leptos build --release --precompress || die "the build failed; what the compiler said is above"
   rm -rf "$out.new"
   mkdir "$out.new"
@@ -33,6 +34,10 @@ build() {
   rm -rf target/site
   # Type declarations of the page's own files are for whoever builds on them, not for browsers.
   find "$out.new/site/pkg" -name '*.d.ts*' -delete
+  # A library names something that nobody uses after the place of Cargo's folder, which is this machine's.
+  LC_ALL=C sed -i 's/_WASM_SPLIT_MARKER_[0-9a-f]\{16\}/_WASM_SPLIT_MARKER_0000000000000000/' "$out.new/site/pkg/fanfare.wasm"
+  node -e 'const [, file] = process.argv, fs = require("fs"), { brotliCompressSync } = require("zlib")
+    fs.writeFileSync(`${file}.br`, brotliCompressSync(fs.readFileSync(file)))' "$out.new/site/pkg/fanfare.wasm"
   # Packed anew: the ones that come with the build have the time in them.
   find "$out.new/site" -name '*.gz' | while read -r packed; do gzip -9 -n -c "${packed%.gz}" >"$packed"; done
   scripts/pack.sh "$out.new/fanfare" "$out.new/site" "$out.new/fanfare-one"
@@ -42,7 +47,7 @@ build() {
   mv "$out.new" "$out"
 }
 
-build "$ROOT/target/dist" "$ROOT/dist"
+build "$ROOT/target/dist" "$ROOT/dist" "$CARGO_HOME"
 say "dist/ is ready: $(du -sh dist | cut -f1), $(dist/fanfare --version). Start it with dist/fanfare"
 
 if [ "$want" = deb ]; then
@@ -53,7 +58,11 @@ if [ "$want" = deb ]; then
 fi
 
 if [ "$want" = check ]; then
-  build "$ROOT/target/dist-again" "$ROOT/target/again"
+  # With Cargo's folder elsewhere, for nothing may depend on where it is.
+  elsewhere=$(mktemp -d)
+  trap 'rm -rf "$elsewhere"' EXIT
+  ln -s "$CARGO_HOME"/* "$elsewhere/"
+  build "$ROOT/target/dist-again" "$ROOT/target/again" "$elsewhere"
   diff dist/SHA256SUMS target/again/SHA256SUMS || die "a second build is another one"
   say "a second build is the same, byte for byte"
 fi
