@@ -29,7 +29,11 @@ test('while NATS is away the badge says so, what is sent can be sent again, and 
     await log(ann).getByRole('button', { name: 'Retry' }).click();
     await expect(state(ann)).toHaveCount(0);
     await say(bob, 'after');
-    for (const page of [ann, bob]) await expect(texts(page)).toHaveText(['before', 'meanwhile', 'after']);
+    for (const page of [ann, bob]) {
+      await expect(texts(page)).toHaveText(['before', 'meanwhile', 'after']);
+      // Before its server is gone.
+      await page.close();
+    }
   } finally {
     for (const node of nodes) await node.end();
     await nats.end();

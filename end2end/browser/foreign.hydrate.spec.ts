@@ -3,7 +3,7 @@
 import { type Page } from '@playwright/test';
 
 import { elsewhere } from './elsewhere.ts';
-import { expect, freshRoom, live, test } from './fixtures.ts';
+import { expect, freshRoom, test } from './fixtures.ts';
 import { Server } from './server.ts';
 
 const BLANK = '<!DOCTYPE html><title>Elsewhere</title><link rel="icon" href="data:,"><p>Elsewhere';
@@ -101,8 +101,8 @@ test('a page of an origin that the server was told of can do all of it', async (
       });
       expect(await postForm(page, server.url + room)).toBe(303);
       expect(await texts(server, room)).toEqual(['blindly', 'from elsewhere', 'by a form']);
-      // The form led it to the server's own page: that must have come before the server goes.
-      await live(page);
+      // The form led it to the server's own page, which would complain that its server is gone.
+      await page.close();
     } finally {
       await server.end();
     }
@@ -127,6 +127,8 @@ test('the page is shown in a frame only where the server was told of it', async 
       await expect(inside.locator('#result .text')).toHaveText('from a frame');
       await expect.poll(() => page.frame('untold')!.url()).toMatch(/^chrome-error:/);
       await expect(page.frameLocator('iframe[name=untold]').locator('#msg')).toHaveCount(0);
+      // Before its server is gone.
+      await page.close();
     } finally {
       await told.end();
     }

@@ -68,5 +68,7 @@ test('an open server says that names are not verified, one with keys lets nobody
   const guarded = await live(await visit(`/r/lobby#token=${token('ann', 'lobby:rw')}`));
   await expect(guarded.getByText('Names are not verified here.')).toHaveCount(0);
   await expect(guarded.locator('#own-name')).toHaveCount(0);
+  // First the page, or it would complain that its server is gone.
+  await page.close();
   await open.end();
 });
