@@ -3,7 +3,7 @@
 import { type Page } from '@playwright/test';
 
 import { elsewhere } from './elsewhere.ts';
-import { expect, freshRoom, test } from './fixtures.ts';
+import { expect, freshRoom, live, test } from './fixtures.ts';
 import { Server } from './server.ts';
 
 const BLANK = '<!DOCTYPE html><title>Elsewhere</title><link rel="icon" href="data:,"><p>Elsewhere';
@@ -101,7 +101,8 @@ test('a page of an origin that the server was told of can do all of it', async (
       });
       expect(await postForm(page, server.url + room)).toBe(303);
       expect(await texts(server, room)).toEqual(['blindly', 'from elsewhere', 'by a form']);
-      // The form led it to the server's own page, which would complain that its server is gone.
+      // The form led it to the server's own page: that must have come, and be closed, before the server goes.
+      await live(page);
       await page.close();
     } finally {
       await server.end();
