@@ -38,8 +38,6 @@ pub(in crate::cli) struct Outbox {
     pace: Option<Pace>,
     /// After a refusal: not before this, nor before all that is on its way is answered.
     paused_until: Option<Instant>,
-    /// A refusal was the last that was heard: one line at a time.
-    is_cautious: bool,
 }
 
 #[derive(Debug)]
@@ -49,6 +47,8 @@ struct Line {
     text: String,
     /// Whether it is on its way on this connection.
     is_sent: bool,
+    /// Whether it was refused for a moment, and no second try has got through since.
+    was_refused: bool,
 }
 
 /// A line that has found its end.
@@ -83,7 +83,7 @@ pub(in crate::cli) enum Next {
 impl Outbox {
     /// An outbox of whoever is called `me`.
     pub(in crate::cli) const fn new(me: UserId) -> Self {
-        Self { me, lines: VecDeque::new(), bytes: 0, pace: None, paused_until: None, is_cautious: false }
+        Self { me, lines: VecDeque::new(), bytes: 0, pace: None, paused_until: None }
     }
 
     /// Whether every line has found its end.
@@ -104,7 +104,7 @@ impl Outbox {
     /// Takes the line `number`. `key` is its own, and used for no other.
     pub(in crate::cli) fn push(&mut self, number: u64, key: Key, text: String) {
         self.bytes += text.len();
-        self.lines.push_back(Line { number, key, text, is_sent: false });
+        self.lines.push_back(Line { number, key, text, is_sent: false, was_refused: false });
     }
 
     /// What goes out next; what is handed out counts as sent.
@@ -118,7 +118,8 @@ impl Outbox {
                 left => return Next::Wait(left),
             }
         }
-        if self.is_cautious && unanswered > 0 {
+        // A second try is on its way: alone, for it may be refused too.
+        if self.lines.iter().any(|line| line.is_sent && line.was_refused) {
             return Next::Idle;
         }
         let Some(line) = self.lines.iter_mut().find(|line| !line.is_sent) else { return Next::Idle };
@@ -136,7 +137,6 @@ impl Outbox {
     pub(in crate::cli) fn cut_off(&mut self) {
         self.pace = None;
         self.paused_until = None;
-        self.is_cautious = false;
         self.lines.iter_mut().for_each(|line| line.is_sent = false);
     }
 
@@ -161,8 +161,8 @@ impl Outbox {
             Push::Error { key: Some(key), retry: true, .. } => {
                 let line = self.lines.iter_mut().find(|line| line.is_sent && line.key == *key)?;
                 line.is_sent = false;
+                line.was_refused = true;
                 self.paused_until = Some(now + REFUSED_PAUSE);
-                self.is_cautious = true;
                 None
             }
             Push::Error { key: Some(key), message, .. } => {
@@ -180,7 +180,9 @@ impl Outbox {
         if let Some(pace) = self.pace.as_mut().filter(|_| line.is_sent) {
             pace.answered(now);
         }
-        self.is_cautious = false;
+        if line.was_refused {
+            self.lines.iter_mut().for_each(|line| line.was_refused = false);
+        }
         Some(line.number)
     }
 

@@ -137,6 +137,18 @@ fn a_line_that_is_refused_again_and_again_is_not_overtaken() {
 }
 
 #[test]
+fn an_answer_to_what_was_on_its_way_beside_a_refused_line_does_not_end_the_caution() {
+    let now = Instant::now();
+    let mut outbox = filled(1..=3, Some((0, 1)), now);
+    assert_eq!(sent(&mut outbox, now), [1, 2, 3]);
+    outbox.hear(&error(1, ErrorCode::RateLimited), now);
+    outbox.hear(&ack(2, 1, false), now);
+    outbox.hear(&ack(3, 2, false), now);
+    outbox.push(4, key(4), "4".into());
+    assert_eq!(sent(&mut outbox, now + REFUSED_PAUSE), [1]);
+}
+
+#[test]
 fn a_refusal_for_good_settles_its_line_and_the_rest_goes_on() {
     let now = Instant::now();
     let mut outbox = filled(1..=2, None, now);
