@@ -1,11 +1,14 @@
 # Every target installs what it misses first (scripts/setup.sh); done once, that takes under a second.
-.PHONY: help run test test-long watch build dist deb docs bench bench-nodes figures conformance clean
+.PHONY: help run check test test-long watch build dist deb docs bench bench-nodes figures conformance clean
 
 help: ## What there is
 	@awk -F':.*## ' '/^[a-z-]+:.*## / { printf "make %-11s %s\n", $$1, $$2 }' Makefile
 
 run: ## Build and start Fanfare on http://127.0.0.1:12345
 	@scripts/run.sh
+
+check: ## Check what takes seconds: format, clippy, unit tests
+	@scripts/test.sh check
 
 test: ## Check everything: format, clippy, docs, Rust, wasm, browser
 	@scripts/test.sh

@@ -9,7 +9,10 @@ use fanfare::server::room::{Dialect, Draft, Format, Frame, Log, LogLimits, Reel}
 use fanfare::server::wire::{self, Decoder, Opcode};
 
 const TEXT: &str = "sixty-four bytes of text, as the standard loads of the bench say";
-const LIMITS: LogLimits = LogLimits { messages: 4096, bytes: usize::MAX };
+const LIMITS: LogLimits = LogLimits {
+    messages: 4096,
+    bytes: usize::MAX,
+};
 
 fn main() {
     divan::main();
@@ -17,7 +20,13 @@ fn main() {
 
 fn frame(offset: u64) -> Arc<Frame> {
     let draft = Draft::text(UserId::guest(0), None, TEXT);
-    Arc::new(Frame::new(draft, Epoch::new(0), Offset(offset), Offset(offset - 1), 0))
+    Arc::new(Frame::new(
+        draft,
+        Epoch::new(0),
+        Offset(offset),
+        Offset(offset - 1),
+        0,
+    ))
 }
 
 fn log_of(frames: u64) -> Mutex<Log> {
@@ -48,7 +57,10 @@ fn append(bencher: Bencher) {
 fn read_first(bencher: Bencher, behind: u64) {
     let log = log_of(4096);
     bencher.bench(|| {
-        Reel::new(&log).next(Offset(4096 - behind), Format::new(Dialect::Plain)).expect("kept").cloned()
+        Reel::new(&log)
+            .next(Offset(4096 - behind), Format::new(Dialect::Plain))
+            .expect("kept")
+            .cloned()
     });
 }
 
@@ -58,7 +70,11 @@ fn read_next(bencher: Bencher, behind: u64) {
     let log = log_of(4096);
     let mut reel = Reel::new(&log);
     bencher.bench_local(|| {
-        black_box(reel.next(Offset(4096 - behind), Format::new(Dialect::Plain)).expect("kept")).is_some()
+        black_box(
+            reel.next(Offset(4096 - behind), Format::new(Dialect::Plain))
+                .expect("kept"),
+        )
+        .is_some()
     });
 }
 
@@ -69,11 +85,14 @@ fn decode(bencher: Bencher, size: usize) {
     let header = masked.len() - size;
     masked[1] |= 0x80;
     masked.splice(header..header, [0; 4]);
-    bencher.counter(BytesCount::new(size)).with_inputs(|| masked.clone()).bench_refs(|bytes| {
-        let mut decoder = Decoder::new(1 << 20, false);
-        decoder.decode(bytes, |incoming| {
-            black_box(incoming);
-            std::ops::ControlFlow::Continue(())
-        })
-    });
+    bencher
+        .counter(BytesCount::new(size))
+        .with_inputs(|| masked.clone())
+        .bench_refs(|bytes| {
+            let mut decoder = Decoder::new(1 << 20, false);
+            decoder.decode(bytes, |incoming| {
+                black_box(incoming);
+                std::ops::ControlFlow::Continue(())
+            })
+        });
 }

@@ -17,8 +17,11 @@ async fn main() -> Result<(), Box<dyn std::error::Error>> {
     let (Some(url), Some(room)) = (arguments.next(), arguments.next()) else {
         return Err("client URL ROOM".into());
     };
-    let mut client =
-        Client { base: format!("{url}/ws?room={room}&id=rust"), seen: "after=0".into(), is_said: false };
+    let mut client = Client {
+        base: format!("{url}/ws?room={room}&id=rust"),
+        seen: "after=0".into(),
+        is_said: false,
+    };
     loop {
         if let Err(error) = client.converse().await {
             eprintln!("{error}");
@@ -39,7 +42,10 @@ impl Client {
     /// One connection, until it breaks.
     async fn converse(&mut self) -> Result<(), Error> {
         let mut request = format!("{}&{}", self.base, self.seen).into_client_request()?;
-        request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("fanfare.v1"));
+        request.headers_mut().insert(
+            "sec-websocket-protocol",
+            HeaderValue::from_static("fanfare.v1"),
+        );
         let (mut socket, _) = tokio_tungstenite::connect_async(request).await?;
         if !self.is_said {
             let say = json!({ "type": "say", "text": "hello from Rust", "key": "my-first" });
@@ -47,15 +53,23 @@ impl Client {
         }
         let mut epoch = String::new();
         while let Some(message) = socket.next().await {
-            let Message::Text(text) = message? else { continue };
-            let Ok(frame) = serde_json::from_str::<Value>(&text) else { continue };
+            let Message::Text(text) = message? else {
+                continue;
+            };
+            let Ok(frame) = serde_json::from_str::<Value>(&text) else {
+                continue;
+            };
             match frame["type"].as_str() {
                 Some("welcome") => epoch = frame["epoch"].as_str().unwrap_or_default().to_owned(),
                 Some("ack") => self.is_said = true,
                 Some("message") => {
                     self.seen = format!("after={}&epoch={epoch}", frame["offset"]);
                     let (from, text) = (frame["from"].as_str(), frame["text"].as_str());
-                    println!("{}: {}", from.unwrap_or_default(), text.unwrap_or("(bytes)"));
+                    println!(
+                        "{}: {}",
+                        from.unwrap_or_default(),
+                        text.unwrap_or("(bytes)")
+                    );
                 }
                 Some("gap") => println!("messages are gone: {}", frame["count"]),
                 _ => {}

@@ -1,9 +1,12 @@
 #!/usr/bin/env bash
-# Everything that must hold, cheapest first. The first promise that breaks is named, and ends it.
-# `test.sh long` also holds what takes minutes.
+# Runs every check, cheapest first, and stops at the first one that fails.
+# `test.sh check` runs only what takes seconds: format, clippy and the unit tests. `test.sh long` adds what takes minutes.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-scripts/setup.sh test
+mode=${1:-all}
+case $mode in all | check | long) ;; *) die "test.sh takes 'check', 'long' or nothing, not '$mode'" ;; esac
+
+scripts/setup.sh "$([ "$mode" = check ] && echo build || echo test)"
 choose_toolchain || die "no Rust toolchain that can build wasm, though the set-up went through"
 began=$SECONDS
 
@@ -43,20 +46,26 @@ browser_tests() {
 }
 
 promise "the code is formatted" cargo fmt --check
-promise "the browser's tests are typed" browser_types
+if [ "$mode" != check ]; then
+  promise "the browser's tests are typed" browser_types
+fi
 if clippy=$(cargo_of clippy); then
   promise "clippy finds nothing, neither in the server nor in the page" lint "$clippy"
 else
   say "skipped: no toolchain here has clippy (Debian's Rust does not package it)"
+fi
+if [ "$mode" = check ]; then
+  promise "the units do what they promise" cargo test --quiet --locked --features ssr --lib
+  exit
 fi
 promise "the documentation builds without warnings" \
   env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --no-deps --features ssr --document-private-items
 promise "the book builds" scripts/docs.sh
 promise "server and page build" scripts/build.sh dev
 promise "the server keeps its promises (Rust tests)" cargo test --quiet --locked --features ssr
-if [ "${1:-}" = long ]; then
+if [ "$mode" = long ]; then
   promise "it does so for thousands of clients too (long Rust tests)" cargo test --quiet --locked --features ssr --test server -- --ignored --skip attack
 fi
-promise "no input upsets the decoders or the session (fuzzing)" scripts/fuzz.sh "$([ "${1:-}" = long ] && echo 600 || echo 5)"
+promise "no input upsets the decoders or the session (fuzzing)" scripts/fuzz.sh "$([ "$mode" = long ] && echo 600 || echo 5)"
 promise "the page keeps its promises (Chromium)" browser_tests
 say "all promises hold, after $((SECONDS - began)) s"

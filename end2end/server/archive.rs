@@ -20,23 +20,36 @@ fn run(subcommand: &str, room: &str, data: &Path, input: &str) -> Output {
         .spawn()
         .expect("it starts");
     // It may end before it has read all.
-    let _ended = child.stdin.take().expect("piped").write_all(input.as_bytes());
+    let _ended = child
+        .stdin
+        .take()
+        .expect("piped")
+        .write_all(input.as_bytes());
     child.wait_with_output().expect("it ends")
 }
 
 fn lines(output: &Output) -> Vec<Value> {
     let text = std::str::from_utf8(&output.stdout).expect("text");
-    text.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect()
+    text.lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect()
 }
 
 #[tokio::test]
 async fn a_room_is_exported_while_a_server_writes_and_imported_elsewhere_as_it_was_said() {
-    let (from, to) = (tempfile::tempdir().expect("a folder"), tempfile::tempdir().expect("a folder"));
+    let (from, to) = (
+        tempfile::tempdir().expect("a folder"),
+        tempfile::tempdir().expect("a folder"),
+    );
     let server = Server::start_in(from.path(), &[]);
     let (mut ann, _) = join(&server, "id=ann&room=class").await;
     say(&mut ann, "雪 \u{1}\n<b>", Some("k1")).await;
     let first = find(&mut ann, "message").await;
-    server.join_with("id=bob&room=class").await.send(vec![0, 255]).await;
+    server
+        .join_with("id=bob&room=class")
+        .await
+        .send(vec![0, 255])
+        .await;
     let second = find(&mut ann, "message").await;
     let exported = run("export", "class", from.path(), "");
     assert!(exported.status.success(), "{exported:?}");
@@ -50,10 +63,16 @@ async fn a_room_is_exported_while_a_server_writes_and_imported_elsewhere_as_it_w
     assert_eq!(lines(&exported), expected);
 
     let text = String::from_utf8(exported.stdout).expect("text");
-    for (stored, known) in [("2 messages stored", "0 were there"), ("1 messages stored", "1 were there")] {
+    for (stored, known) in [
+        ("2 messages stored", "0 were there"),
+        ("1 messages stored", "1 were there"),
+    ] {
         let imported = run("import", "copy", to.path(), &text);
         let said = String::from_utf8_lossy(&imported.stderr).into_owned();
-        assert!(imported.status.success() && said.contains(stored) && said.contains(known), "{said}");
+        assert!(
+            imported.status.success() && said.contains(stored) && said.contains(known),
+            "{said}"
+        );
     }
     let server = Server::start_in(to.path(), &[]);
     let (mut eve, _) = join(&server, "id=eve&room=copy&after=0").await;
@@ -68,17 +87,33 @@ async fn a_room_is_exported_while_a_server_writes_and_imported_elsewhere_as_it_w
 #[tokio::test]
 async fn lines_that_are_no_messages_and_databases_in_use_are_refused_before_anything_is_stored() {
     let data = tempfile::tempdir().expect("a folder");
-    let refused = run("import", "class", data.path(), "{\"text\":\"fine\"}\n\n{\"txt\":\"wrong\"}\n");
+    let refused = run(
+        "import",
+        "class",
+        data.path(),
+        "{\"text\":\"fine\"}\n\n{\"txt\":\"wrong\"}\n",
+    );
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(refused.status.code() == Some(1) && said.contains("line 3"), "{said}");
+    assert!(
+        refused.status.code() == Some(1) && said.contains("line 3"),
+        "{said}"
+    );
     let none = run("export", "class", data.path(), "");
     assert_eq!(none.status.code(), Some(1), "there is no database yet");
     let server = Server::start_in(data.path(), &[]);
     let refused = run("import", "class", data.path(), "{\"text\":\"fine\"}\n");
     let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(refused.status.code() == Some(1) && said.contains("in use by another fanfare"), "{said}");
+    assert!(
+        refused.status.code() == Some(1) && said.contains("in use by another fanfare"),
+        "{said}"
+    );
     let (_ann, welcome) = join(&server, "id=ann&room=class").await;
     assert_eq!(welcome["head"], json!(0));
     let wrong = run("export", "Class 7", data.path(), "");
-    assert_eq!(wrong.status.code(), Some(2), "{}", String::from_utf8_lossy(&wrong.stderr));
+    assert_eq!(
+        wrong.status.code(),
+        Some(2),
+        "{}",
+        String::from_utf8_lossy(&wrong.stderr)
+    );
 }

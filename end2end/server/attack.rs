@@ -90,8 +90,10 @@ impl Drop for Attack {
 #[ignore = "the other process of the tests in hostile.rs"]
 async fn the_attackers_process() {
     let variable = |name| std::env::var(name).expect("set by the test that starts this");
-    let kind =
-        Kind::ALL.into_iter().find(|kind| format!("{kind:?}") == variable(KIND_VARIABLE)).expect("a kind");
+    let kind = Kind::ALL
+        .into_iter()
+        .find(|kind| format!("{kind:?}") == variable(KIND_VARIABLE))
+        .expect("a kind");
     let target = variable(TARGET_VARIABLE).parse().expect("an address");
     let attackers = (0..ATTACKERS).map(|number| attack(kind, target, number));
     futures::future::join_all(attackers).await;
@@ -114,7 +116,9 @@ async fn once(kind: Kind, target: SocketAddr, pace: &mut Interval) -> std::io::R
     match kind {
         Kind::HalfRequests => {
             let mut stream = TcpStream::connect(target).await?;
-            stream.write_all(b"GET /ws HTTP/1.1\r\nHost: localhost\r\n").await?;
+            stream
+                .write_all(b"GET /ws HTTP/1.1\r\nHost: localhost\r\n")
+                .await?;
             tokio::time::sleep(Duration::from_millis(200)).await;
         }
         Kind::Pings => flood(target, &masked(0x89, &[0; 125]).repeat(100), pace).await?,
@@ -124,7 +128,9 @@ async fn once(kind: Kind, target: SocketAddr, pace: &mut Interval) -> std::io::R
         }
         Kind::UnfinishedMessages => {
             let mut stream = join(target).await?;
-            stream.write_all(&[masked(0x01, &[b'x'; 60_000]), masked(0x00, b"and")].concat()).await?;
+            stream
+                .write_all(&[masked(0x01, &[b'x'; 60_000]), masked(0x00, b"and")].concat())
+                .await?;
             tokio::time::sleep(HOLD).await;
         }
         Kind::OneByteASecond => {
@@ -137,7 +143,9 @@ async fn once(kind: Kind, target: SocketAddr, pace: &mut Interval) -> std::io::R
         Kind::UnmaskedFrames => flood(target, &b"\x81\x05hello".repeat(1000), pace).await?,
         Kind::HugeLengths => {
             let mut stream = join(target).await?;
-            let declared = [0x82, 0xFF, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1, 2, 3, 4, 5];
+            let declared = [
+                0x82, 0xFF, 0x7F, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 1, 2, 3, 4, 5,
+            ];
             stream.write_all(&declared).await?;
             stream.read_to_end(&mut Vec::new()).await?;
         }
@@ -158,7 +166,9 @@ async fn flood(target: SocketAddr, bytes: &[u8], pace: &mut Interval) -> std::io
 /// A WebSocket in a room of the attackers' own.
 async fn join(target: SocketAddr) -> std::io::Result<TcpStream> {
     let mut stream = TcpStream::connect(target).await?;
-    stream.write_all(handshake(target, "id=eve&room=lobby", None).as_bytes()).await?;
+    stream
+        .write_all(handshake(target, "id=eve&room=lobby", None).as_bytes())
+        .await?;
     let mut answer = [0; 512];
     let length = stream.read(&mut answer).await?;
     if answer[..length].starts_with(b"HTTP/1.1 101 ") {

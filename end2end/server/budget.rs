@@ -17,7 +17,14 @@ const LONG: usize = 60_000;
 
 /// A server with so small a budget, and `flags`.
 fn server(flags: &[&str]) -> Server {
-    let mut all = vec!["--memory-budget", "1MiB", "--connect-rate", "0", "--log-level", "error"];
+    let mut all = vec![
+        "--memory-budget",
+        "1MiB",
+        "--connect-rate",
+        "0",
+        "--log-level",
+        "error",
+    ];
     all.extend(flags);
     Server::start(&all)
 }
@@ -48,7 +55,9 @@ async fn beyond_the_budget_the_slowest_readers_go_and_new_clients_are_told_to_wa
     let mut hungry = tokio::task::JoinSet::new();
     for _client in 0..12 {
         let client = server.raw_with("room=loud", "fanfare.v1").await;
-        SockRef::from(&client.stream).set_recv_buffer_size(4096).expect("set");
+        SockRef::from(&client.stream)
+            .set_recv_buffer_size(4096)
+            .expect("set");
         hungry.spawn(hunger(client));
     }
     let refused = soon(async {
@@ -82,7 +91,11 @@ async fn beyond_the_budget_the_oldest_of_the_messages_without_an_end_go_first() 
     for _client in 0..5 {
         clients.push(server.raw().await);
     }
-    let piece = [masked(0x01, &[b'x'; LONG]), masked(0x00, &[b'x'; LONG]).repeat(3)].concat();
+    let piece = [
+        masked(0x01, &[b'x'; LONG]),
+        masked(0x00, &[b'x'; LONG]).repeat(3),
+    ]
+    .concat();
     for client in &mut clients {
         client.write(&piece).await;
         // All of it is there when the answer to what follows is.

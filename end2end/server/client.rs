@@ -32,8 +32,14 @@ pub(crate) async fn publish(server: &Server, room: &str, text: &str) -> Value {
 }
 
 /// Opens a stream of `room` with headers of its own.
-pub(crate) async fn follow(server: &Server, room: &str, query: &str, headers: &[(&str, &str)]) -> Response {
-    let mut request = Client::new().get(server.url(&format!("/api/v1/rooms/{room}/stream?{query}")));
+pub(crate) async fn follow(
+    server: &Server,
+    room: &str,
+    query: &str,
+    headers: &[(&str, &str)],
+) -> Response {
+    let mut request =
+        Client::new().get(server.url(&format!("/api/v1/rooms/{room}/stream?{query}")));
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
@@ -65,8 +71,14 @@ impl Events {
     fn of(response: Response) -> Self {
         assert_eq!(response.status().as_u16(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
-        let seen = response.headers()["last-event-id"].to_str().expect("text").to_owned();
-        Self { events: Box::pin(response.bytes_stream().eventsource()), seen }
+        let seen = response.headers()["last-event-id"]
+            .to_str()
+            .expect("text")
+            .to_owned();
+        Self {
+            events: Box::pin(response.bytes_stream().eventsource()),
+            seen,
+        }
     }
 
     /// The next event, or `None` at the end of the stream.
@@ -92,10 +104,19 @@ pub(crate) struct Lines {
 
 impl Lines {
     pub(crate) async fn open(server: &Server, query: &str) -> Self {
-        let response = follow(server, "lobby", query, &[("accept", "application/x-ndjson")]).await;
+        let response = follow(
+            server,
+            "lobby",
+            query,
+            &[("accept", "application/x-ndjson")],
+        )
+        .await;
         assert_eq!(response.status().as_u16(), 200);
         assert_eq!(response.headers()["content-type"], "application/x-ndjson");
-        Self { response, buffer: Vec::new() }
+        Self {
+            response,
+            buffer: Vec::new(),
+        }
     }
 
     /// The next line without its end, or `None` at the end of the stream.

@@ -16,7 +16,9 @@ const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
 fn deflate(message: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(message.len() + 64);
     let mut compress = Compress::new(Compression::best(), false);
-    compress.compress_vec(message, &mut out, FlushCompress::Sync).expect("compressed");
+    compress
+        .compress_vec(message, &mut out, FlushCompress::Sync)
+        .expect("compressed");
     out.truncate(out.len() - TAIL.len());
     out
 }
@@ -24,13 +26,17 @@ fn deflate(message: &[u8]) -> Vec<u8> {
 fn inflate(payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(1 << 20);
     let whole = [payload, &TAIL].concat();
-    Decompress::new(false).decompress_vec(&whole, &mut out, FlushDecompress::Sync).expect("inflated");
+    Decompress::new(false)
+        .decompress_vec(&whole, &mut out, FlushDecompress::Sync)
+        .expect("inflated");
     out
 }
 
 /// A connection that made `offer`, and the head of the answer.
 async fn open(server: &Server, id: &str, offer: &str) -> (Raw, String) {
-    let mut stream = TcpStream::connect(server.address).await.expect("the server listens");
+    let mut stream = TcpStream::connect(server.address)
+        .await
+        .expect("the server listens");
     let mut request = handshake(server.address, &format!("id={id}"), None);
     request.truncate(request.len() - 2);
     write!(request, "Sec-WebSocket-Extensions: {offer}\r\n\r\n").expect("text");
@@ -39,7 +45,10 @@ async fn open(server: &Server, id: &str, offer: &str) -> (Raw, String) {
     while !head.ends_with(b"\r\n\r\n") {
         head.push(soon(stream.read_u8()).await.expect("an answer"));
     }
-    (Raw { stream }, String::from_utf8(head).expect("text").to_lowercase())
+    (
+        Raw { stream },
+        String::from_utf8(head).expect("text").to_lowercase(),
+    )
 }
 
 #[tokio::test]
@@ -56,13 +65,20 @@ async fn who_offered_compression_gets_messages_compressed_and_others_as_they_are
         bob.send(long.clone()).await;
         assert_eq!(bob.text().await, long);
         let (first, payload) = ann.frame().await;
-        assert_eq!((first, inflate(&payload)), (0xC1, long.clone().into_bytes()), "round {round}");
+        assert_eq!(
+            (first, inflate(&payload)),
+            (0xC1, long.clone().into_bytes()),
+            "round {round}"
+        );
         assert!(payload.len() < long.len() / 4, "{} bytes", payload.len());
     }
     bob.send("short").await;
     assert_eq!(ann.frame().await, (0x81, b"short".to_vec()), "not worth it");
     ann.write(&masked(0xC1, &deflate(long.as_bytes()))).await;
-    assert_eq!((bob.text().await, bob.text().await), ("short".to_owned(), long));
+    assert_eq!(
+        (bob.text().await, bob.text().await),
+        ("short".to_owned(), long)
+    );
 }
 
 #[tokio::test]
@@ -71,9 +87,13 @@ async fn a_message_that_inflates_beyond_the_limit_ends_its_connection_with_1009_
     let (mut ann, _) = open(&server, "ann", OFFER).await;
     let mut bob = server.join("bob").await;
     let before = server.resident_bytes();
-    ann.write(&masked(0xC1, &deflate(&vec![b'a'; 8 << 20]))).await;
+    ann.write(&masked(0xC1, &deflate(&vec![b'a'; 8 << 20])))
+        .await;
     assert_eq!(ann.close_code().await, 1009);
-    assert!(server.resident_bytes() < before + (4 << 20), "it was not inflated first");
+    assert!(
+        server.resident_bytes() < before + (4 << 20),
+        "it was not inflated first"
+    );
     bob.send("still here").await;
     assert_eq!(bob.text().await, "still here");
 }
@@ -90,7 +110,12 @@ async fn by_default_no_offer_is_taken_and_a_compressed_frame_breaks_the_protocol
 #[tokio::test]
 async fn an_offer_that_cannot_be_met_is_left_and_the_connection_goes_on_without() {
     let server = Server::start(&["--compression", "on"]);
-    let (mut ann, head) = open(&server, "ann", "permessage-deflate; server_max_window_bits=9, x-other").await;
+    let (mut ann, head) = open(
+        &server,
+        "ann",
+        "permessage-deflate; server_max_window_bits=9, x-other",
+    )
+    .await;
     assert!(!head.contains("sec-websocket-extensions"), "{head}");
     let long = "word ".repeat(100);
     ann.write(&masked(0x81, long.as_bytes())).await;

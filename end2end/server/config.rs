@@ -6,7 +6,11 @@ use std::process::Output;
 use crate::harness::program;
 
 fn run(arguments: &[&str], environment: &[(&str, &str)]) -> Output {
-    program().args(arguments).envs(environment.iter().copied()).output().expect("the program runs")
+    program()
+        .args(arguments)
+        .envs(environment.iter().copied())
+        .output()
+        .expect("the program runs")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -21,8 +25,9 @@ fn file(toml: &str) -> tempfile::NamedTempFile {
 
 #[test]
 fn a_flag_beats_the_environment_that_beats_the_file_that_beats_the_default() {
-    let file =
-        file("heartbeat = \"1s\"\nexpire = \"2s\"\nmax-rooms = 3\nallow-origin = [\"any\", \"null\"]\n");
+    let file = file(
+        "heartbeat = \"1s\"\nexpire = \"2s\"\nmax-rooms = 3\nallow-origin = [\"any\", \"null\"]\n",
+    );
     let path = file.path().to_str().expect("text");
     let output = run(
         &["check-config", "--config", path, "--heartbeat", "100ms"],
@@ -37,15 +42,34 @@ fn a_flag_beats_the_environment_that_beats_the_file_that_beats_the_default() {
         "allow-origin = [\"any\", \"null\"] # file",
         "max-message = \"64KiB\" # default",
     ] {
-        assert!(settings.lines().any(|found| found == line), "{line} in\n{settings}");
+        assert!(
+            settings.lines().any(|found| found == line),
+            "{line} in\n{settings}"
+        );
     }
 }
 
 #[test]
 fn what_check_config_prints_is_a_file_that_config_reads() {
-    let first = run(&["check-config", "--max-rooms", "7", "--allow-origin", "https://a.example"], &[]);
+    let first = run(
+        &[
+            "check-config",
+            "--max-rooms",
+            "7",
+            "--allow-origin",
+            "https://a.example",
+        ],
+        &[],
+    );
     let file = file(&text(&first.stdout).replace("site = ", "# site = "));
-    let second = run(&["check-config", "--config", file.path().to_str().expect("text")], &[]);
+    let second = run(
+        &[
+            "check-config",
+            "--config",
+            file.path().to_str().expect("text"),
+        ],
+        &[],
+    );
     assert_eq!(second.status.code(), Some(0), "{}", text(&second.stderr));
     assert!(text(&second.stdout).contains("max-rooms = \"7\" # file"));
 }
@@ -53,10 +77,16 @@ fn what_check_config_prints_is_a_file_that_config_reads() {
 #[test]
 fn all_mistakes_are_told_at_once_with_exit_code_2_and_nothing_is_started() {
     for subcommand in ["serve", "check-config"] {
-        let output =
-            run(&[subcommand, "--listen", "here", "--max-message", "0"], &[("FANFARE_EXPIRE", "never")]);
+        let output = run(
+            &[subcommand, "--listen", "here", "--max-message", "0"],
+            &[("FANFARE_EXPIRE", "never")],
+        );
         let errors = text(&output.stderr);
-        assert_eq!((output.status.code(), errors.lines().count()), (Some(2), 3), "{errors}");
+        assert_eq!(
+            (output.status.code(), errors.lines().count()),
+            (Some(2), 3),
+            "{errors}"
+        );
         for flag in ["--listen", "--max-message", "--expire"] {
             assert!(errors.contains(flag), "{errors}");
         }
@@ -67,12 +97,34 @@ fn all_mistakes_are_told_at_once_with_exit_code_2_and_nothing_is_started() {
 #[test]
 fn an_unknown_key_or_flag_and_a_missing_file_are_mistakes() {
     let file = file("hartbeat = \"1s\"\nmax-rooms = [1, 2]\nlisten = true\n");
-    let output = run(&["check-config", "--config", file.path().to_str().expect("text")], &[]);
+    let output = run(
+        &[
+            "check-config",
+            "--config",
+            file.path().to_str().expect("text"),
+        ],
+        &[],
+    );
     let errors = text(&output.stderr);
-    assert_eq!((output.status.code(), errors.lines().count()), (Some(2), 3), "{errors}");
-    assert!(errors.contains("hartbeat") && errors.contains("heartbeat"), "{errors}");
-    assert_eq!(run(&["serve", "--hartbeat", "1s"], &[]).status.code(), Some(2));
-    assert_eq!(run(&["serve", "--config", "/nowhere.toml"], &[]).status.code(), Some(2));
+    assert_eq!(
+        (output.status.code(), errors.lines().count()),
+        (Some(2), 3),
+        "{errors}"
+    );
+    assert!(
+        errors.contains("hartbeat") && errors.contains("heartbeat"),
+        "{errors}"
+    );
+    assert_eq!(
+        run(&["serve", "--hartbeat", "1s"], &[]).status.code(),
+        Some(2)
+    );
+    assert_eq!(
+        run(&["serve", "--config", "/nowhere.toml"], &[])
+            .status
+            .code(),
+        Some(2)
+    );
 }
 
 #[test]
@@ -82,7 +134,10 @@ fn an_address_that_is_taken_is_a_clear_error_with_exit_code_1() {
     let output = run(&["serve", "--listen", &address, "--ops-listen", "off"], &[]);
     let errors = text(&output.stderr);
     assert_eq!(output.status.code(), Some(1), "{errors}");
-    assert!(errors.contains(&address) && errors.contains("--listen"), "{errors}");
+    assert!(
+        errors.contains(&address) && errors.contains("--listen"),
+        "{errors}"
+    );
 }
 
 #[test]
@@ -91,5 +146,8 @@ fn help_and_version_are_for_people_and_succeed() {
     assert_eq!(help.status.code(), Some(0));
     assert!(text(&help.stdout).contains("--heartbeat") && text(&help.stdout).contains("25s"));
     let version = run(&["--version"], &[]);
-    assert_eq!(text(&version.stdout).trim(), format!("fanfare {}", env!("CARGO_PKG_VERSION")));
+    assert_eq!(
+        text(&version.stdout).trim(),
+        format!("fanfare {}", env!("CARGO_PKG_VERSION"))
+    );
 }

@@ -7,27 +7,45 @@ use crate::harness::{Server, soon};
 const SHOP: &str = "https://shop.example";
 
 async fn preflight(server: &Server, path: &str, origin: &str) -> Response {
-    let request = Client::new().request(Method::OPTIONS, server.url(path)).header("origin", origin);
+    let request = Client::new()
+        .request(Method::OPTIONS, server.url(path))
+        .header("origin", origin);
     let request = request
         .header("access-control-request-method", "POST")
-        .header("access-control-request-headers", "authorization,content-type,idempotency-key");
+        .header(
+            "access-control-request-headers",
+            "authorization,content-type,idempotency-key",
+        );
     soon(request.send()).await.expect("an answer")
 }
 
 fn header<'a>(response: &'a Response, name: &str) -> &'a str {
-    response.headers().get(name).map_or("", |value| value.to_str().expect("text"))
+    response
+        .headers()
+        .get(name)
+        .map_or("", |value| value.to_str().expect("text"))
 }
 
 #[tokio::test]
 async fn an_allowed_origin_may_ask_by_every_method_and_header_of_the_api() {
     let server = Server::start(&["--allow-origin", SHOP]);
-    for path in ["/api/v1/rooms/lobby/messages", "/api/v1/rooms/lobby/stream", "/favicon.svg"] {
+    for path in [
+        "/api/v1/rooms/lobby/messages",
+        "/api/v1/rooms/lobby/stream",
+        "/favicon.svg",
+    ] {
         let response = preflight(&server, path, SHOP).await;
         assert!(response.status().is_success(), "{path}");
         assert_eq!(header(&response, "access-control-allow-origin"), SHOP);
-        assert_eq!(header(&response, "access-control-allow-methods"), "GET,POST,DELETE");
+        assert_eq!(
+            header(&response, "access-control-allow-methods"),
+            "GET,POST,DELETE"
+        );
         let headers = header(&response, "access-control-allow-headers");
-        assert_eq!(headers, "authorization,content-type,idempotency-key,last-event-id");
+        assert_eq!(
+            headers,
+            "authorization,content-type,idempotency-key,last-event-id"
+        );
         assert_eq!(header(&response, "access-control-max-age"), "7200");
         assert_eq!(header(&response, "vary"), "origin");
         assert_eq!(header(&response, "access-control-allow-credentials"), "");
@@ -43,31 +61,70 @@ async fn an_allowed_origin_may_read_answers_and_errors() {
         ("/api/v1/rooms/LOBBY/messages", 400),
         ("/nowhere", 404),
     ] {
-        let response = soon(Client::new().get(server.url(path)).header("origin", SHOP).send()).await;
+        let response = soon(
+            Client::new()
+                .get(server.url(path))
+                .header("origin", SHOP)
+                .send(),
+        )
+        .await;
         let response = response.expect("an answer");
         assert_eq!(response.status().as_u16(), status, "{path}");
-        assert_eq!(header(&response, "access-control-allow-origin"), SHOP, "{path}");
-        assert_eq!(header(&response, "access-control-expose-headers"), "retry-after,last-event-id");
-        assert!(response.headers().get_all("vary").iter().any(|vary| vary == "origin"), "{path}");
+        assert_eq!(
+            header(&response, "access-control-allow-origin"),
+            SHOP,
+            "{path}"
+        );
+        assert_eq!(
+            header(&response, "access-control-expose-headers"),
+            "retry-after,last-event-id"
+        );
+        assert!(
+            response
+                .headers()
+                .get_all("vary")
+                .iter()
+                .any(|vary| vary == "origin"),
+            "{path}"
+        );
     }
 }
 
 #[tokio::test]
 async fn a_foreign_origin_may_neither_ask_nor_read() {
     let server = Server::start(&["--allow-origin", SHOP]);
-    for origin in ["https://evil.example", "https://shop.example.evil.example", "null"] {
+    for origin in [
+        "https://evil.example",
+        "https://shop.example.evil.example",
+        "null",
+    ] {
         let response = preflight(&server, "/api/v1/rooms/lobby/messages", origin).await;
         assert_eq!(response.status().as_u16(), 403, "{origin}");
         let names_cors = |name: &str| name.starts_with("access-control-");
-        assert!(!response.headers().keys().any(|name| names_cors(name.as_str())), "{:?}", response.headers());
+        assert!(
+            !response
+                .headers()
+                .keys()
+                .any(|name| names_cors(name.as_str())),
+            "{:?}",
+            response.headers()
+        );
     }
 }
 
 #[tokio::test]
 async fn where_any_origin_may_ask_it_may_read_but_never_with_cookies() {
     let server = Server::start(&["--allow-origin", "any"]);
-    let response = preflight(&server, "/api/v1/rooms/lobby/messages", "https://evil.example").await;
+    let response = preflight(
+        &server,
+        "/api/v1/rooms/lobby/messages",
+        "https://evil.example",
+    )
+    .await;
     assert_eq!(header(&response, "access-control-allow-origin"), "*");
     assert_eq!(header(&response, "access-control-allow-credentials"), "");
-    assert_eq!(header(&response, "cross-origin-resource-policy"), "cross-origin");
+    assert_eq!(
+        header(&response, "cross-origin-resource-policy"),
+        "cross-origin"
+    );
 }

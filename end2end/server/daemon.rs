@@ -27,7 +27,9 @@ impl Drop for Daemon {
 }
 
 pub(crate) fn free_address() -> SocketAddr {
-    TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port")
+    TcpListener::bind("127.0.0.1:0")
+        .and_then(|free| free.local_addr())
+        .expect("a port")
 }
 
 /// Starts `command`, which takes its settings from `settings` in the file whose name it is given.
@@ -40,9 +42,18 @@ async fn start(
     let file = folder.path().join("settings");
     fs::write(&file, settings(folder.path())).expect("written");
     let mut command = command(&file);
-    command.env("HOME", folder.path()).stdout(Stdio::null()).stderr(Stdio::null());
-    let child = command.spawn().expect("it is installed: run scripts/setup.sh test");
-    let daemon = Daemon { child, address, _folder: folder };
+    command
+        .env("HOME", folder.path())
+        .stdout(Stdio::null())
+        .stderr(Stdio::null());
+    let child = command
+        .spawn()
+        .expect("it is installed: run scripts/setup.sh test");
+    let daemon = Daemon {
+        child,
+        address,
+        _folder: folder,
+    };
     soon(async { while TcpStream::connect(address).await.is_err() {} }).await;
     daemon
 }
@@ -86,7 +97,10 @@ pub(crate) async fn prometheus(address: SocketAddr, settings: &str) -> Daemon {
         |file| {
             let mut command = Command::new("prometheus");
             command.arg(format!("--config.file={}", file.display()));
-            command.arg(format!("--storage.tsdb.path={}", file.with_extension("series").display()));
+            command.arg(format!(
+                "--storage.tsdb.path={}",
+                file.with_extension("series").display()
+            ));
             command.arg(format!("--web.listen-address={address}"));
             command
         },
@@ -99,7 +113,9 @@ pub(crate) async fn caddy(address: SocketAddr, site: &str) -> Daemon {
     let settings = |_: &Path| format!("{{\n\tadmin off\n}}\n{site}");
     start(address, settings, |file| {
         let mut command = Command::new("caddy");
-        command.args(["run", "--adapter", "caddyfile", "--config"]).arg(file);
+        command
+            .args(["run", "--adapter", "caddyfile", "--config"])
+            .arg(file);
         command
     })
     .await

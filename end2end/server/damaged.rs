@@ -9,7 +9,10 @@ use crate::typed::{join, next, say};
 fn of_another_program(statements: &str) -> Vec<u8> {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("other.db");
-    rusqlite::Connection::open(&path).expect("opened").execute_batch(statements).expect("made");
+    rusqlite::Connection::open(&path)
+        .expect("opened")
+        .execute_batch(statements)
+        .expect("made");
     fs::read(path).expect("the file")
 }
 
@@ -31,8 +34,14 @@ async fn a_torn_or_foreign_file_is_refused_with_its_name_and_left_as_it_is() {
         (torn, "damaged"),
         (garbled, "damaged"),
         (b"this is a letter, not a database".repeat(100), "damaged"),
-        (of_another_program("CREATE TABLE letters (text)"), "not one of Fanfare's"),
-        (of_another_program("PRAGMA application_id = 0x46414e46; PRAGMA user_version = 99"), "newer Fanfare"),
+        (
+            of_another_program("CREATE TABLE letters (text)"),
+            "not one of Fanfare's",
+        ),
+        (
+            of_another_program("PRAGMA application_id = 0x46414e46; PRAGMA user_version = 99"),
+            "newer Fanfare",
+        ),
     ] {
         fs::write(&path, &content).expect("written");
         let output = program()
@@ -42,8 +51,15 @@ async fn a_torn_or_foreign_file_is_refused_with_its_name_and_left_as_it_is() {
         let output = output.expect("it runs");
         let error = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(1), "{error}");
-        assert!(error.contains("fanfare.db") && error.contains(said), "{error}");
-        assert_eq!(fs::read(&path).expect("the file"), content, "nothing was changed");
+        assert!(
+            error.contains("fanfare.db") && error.contains(said),
+            "{error}"
+        );
+        assert_eq!(
+            fs::read(&path).expect("the file"),
+            content,
+            "nothing was changed"
+        );
     }
 }
 
@@ -63,12 +79,23 @@ async fn what_a_quick_check_finds_keeps_the_server_from_starting() {
     content[last..].fill(0xff);
     fs::write(&path, &content).expect("written");
     let output = program()
-        .args(["--listen", "127.0.0.1:0", "--ops-listen", "off", "--quick-check", "yes", "--data"])
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            "--ops-listen",
+            "off",
+            "--quick-check",
+            "yes",
+            "--data",
+        ])
         .arg(data.path())
         .output()
         .expect("it runs");
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(1) && error.contains("damaged"), "{error}");
+    assert!(
+        output.status.code() == Some(1) && error.contains("damaged"),
+        "{error}"
+    );
 }
 
 #[tokio::test]
@@ -81,6 +108,9 @@ async fn two_servers_never_share_a_file() {
         .output();
     let output = output.expect("it runs");
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.code() == Some(1) && error.contains("in use by another fanfare"), "{error}");
+    assert!(
+        output.status.code() == Some(1) && error.contains("in use by another fanfare"),
+        "{error}"
+    );
     server.join("ann").await.send("the first one goes on").await;
 }

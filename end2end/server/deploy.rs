@@ -12,7 +12,9 @@ fn read(path: &str) -> String {
 
 /// What stands in `text` between `before` and `after`.
 fn between<'a>(text: &'a str, before: &str, after: char) -> &'a str {
-    let (_, rest) = text.split_once(before).unwrap_or_else(|| panic!("no {before}"));
+    let (_, rest) = text
+        .split_once(before)
+        .unwrap_or_else(|| panic!("no {before}"));
     rest.split(after).next().expect("a part")
 }
 
@@ -20,16 +22,31 @@ fn between<'a>(text: &'a str, before: &str, after: char) -> &'a str {
 fn the_container_is_given_settings_that_there_are_and_asked_where_it_answers() {
     let recipe = read("deploy/Containerfile");
     let variables = between(&recipe, "ENV ", '\n').split(' ');
-    let variables: Vec<_> = variables.map(|variable| variable.split_once('=').expect("a value")).collect();
-    let said = program().arg("check-config").envs(variables.clone()).output().expect("it runs");
+    let variables: Vec<_> = variables
+        .map(|variable| variable.split_once('=').expect("a value"))
+        .collect();
+    let said = program()
+        .arg("check-config")
+        .envs(variables.clone())
+        .output()
+        .expect("it runs");
     let said = String::from_utf8(said.stdout).expect("text");
     for (name, value) in variables {
-        let setting = name.strip_prefix("FANFARE_").expect("one of ours").to_lowercase().replace('_', "-");
-        assert!(said.contains(&format!("{setting} = {value:?} # environment\n")), "{name} in\n{said}");
+        let setting = name
+            .strip_prefix("FANFARE_")
+            .expect("one of ours")
+            .to_lowercase()
+            .replace('_', "-");
+        assert!(
+            said.contains(&format!("{setting} = {value:?} # environment\n")),
+            "{name} in\n{said}"
+        );
     }
     let ops = between(&said, "ops-listen = \"", '"');
     assert_eq!(between(&recipe, "http://", '"'), format!("{ops}/readyz"));
-    let (_, port) = between(&said, "listen = \"", '"').rsplit_once(':').expect("a port");
+    let (_, port) = between(&said, "listen = \"", '"')
+        .rsplit_once(':')
+        .expect("a port");
     assert_eq!(between(&recipe, "EXPOSE ", '\n'), port);
 }
 
@@ -37,11 +54,20 @@ fn the_container_is_given_settings_that_there_are_and_asked_where_it_answers() {
 fn the_container_is_built_with_the_rust_that_the_scripts_want_and_without_what_was_built_here() {
     let wanted = read("scripts/env.sh");
     let image = read("deploy/Containerfile");
-    assert_eq!(between(&image, "library/rust:1.", '-'), between(&wanted, "MIN_RUST_MINOR=", ' '));
+    assert_eq!(
+        between(&image, "library/rust:1.", '-'),
+        between(&wanted, "MIN_RUST_MINOR=", ' ')
+    );
     let kept_out = read(".dockerignore");
-    for line in read(".gitignore").lines().filter(|line| line.starts_with('/')) {
+    for line in read(".gitignore")
+        .lines()
+        .filter(|line| line.starts_with('/'))
+    {
         let folder = line.trim_matches('/');
-        assert!(kept_out.lines().any(|line| line == folder), "{folder} would be copied into the image");
+        assert!(
+            kept_out.lines().any(|line| line == folder),
+            "{folder} would be copied into the image"
+        );
     }
 }
 
@@ -51,9 +77,19 @@ fn the_packages_settings_are_without_mistakes() {
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/fanfare.toml");
     // The package brings the site's folder.
     let mut check = program();
-    let said = check.arg("check-config").arg("--config").arg(file).arg("--site").arg(folder.path()).output();
+    let said = check
+        .arg("check-config")
+        .arg("--config")
+        .arg(file)
+        .arg("--site")
+        .arg(folder.path())
+        .output();
     let said = said.expect("it runs");
-    assert!(said.status.success(), "{}", String::from_utf8_lossy(&said.stderr));
+    assert!(
+        said.status.success(),
+        "{}",
+        String::from_utf8_lossy(&said.stderr)
+    );
     assert!(String::from_utf8_lossy(&said.stdout).contains("data = \"/var/lib/fanfare\" # file\n"));
 }
 
@@ -61,26 +97,41 @@ fn the_packages_settings_are_without_mistakes() {
 fn the_package_makes_the_user_that_its_unit_runs_as() {
     let unit = read("deploy/systemd/fanfare.service");
     let script = read("deploy/debian/postinst");
-    let made = script.lines().find(|line| line.trim().starts_with("adduser ")).expect("a line");
-    assert_eq!(made.split(' ').next_back(), Some(between(&unit, "User=", '\n')));
+    let made = script
+        .lines()
+        .find(|line| line.trim().starts_with("adduser "))
+        .expect("a line");
+    assert_eq!(
+        made.split(' ').next_back(),
+        Some(between(&unit, "User=", '\n'))
+    );
     assert!(read("Cargo.toml").contains("depends = \"$auto, adduser\""));
 }
 
 #[test]
 fn systemd_finds_nothing_wrong_with_the_unit_and_the_socket() {
     let folder = tempfile::tempdir().expect("a folder");
-    let unit =
-        read("deploy/systemd/fanfare.service").replace("/usr/bin/fanfare", env!("CARGO_BIN_EXE_fanfare"));
-    let files =
-        [("fanfare.service", unit), ("fanfare.socket", read("deploy/fanfare.socket"))].map(|(name, text)| {
-            let path = folder.path().join(name);
-            fs::write(&path, text).expect("it can be written");
-            path
-        });
-    let said = Command::new("systemd-analyze").args(["verify", "--man=no"]).args(files).output();
+    let unit = read("deploy/systemd/fanfare.service")
+        .replace("/usr/bin/fanfare", env!("CARGO_BIN_EXE_fanfare"));
+    let files = [
+        ("fanfare.service", unit),
+        ("fanfare.socket", read("deploy/fanfare.socket")),
+    ]
+    .map(|(name, text)| {
+        let path = folder.path().join(name);
+        fs::write(&path, text).expect("it can be written");
+        path
+    });
+    let said = Command::new("systemd-analyze")
+        .args(["verify", "--man=no"])
+        .args(files)
+        .output();
     let said = said.expect("systemd is installed");
     let said = String::from_utf8_lossy(&said.stderr).into_owned();
     // It speaks of units of this machine too.
-    let of_ours: Vec<&str> = said.lines().filter(|line| line.contains("fanfare")).collect();
+    let of_ours: Vec<&str> = said
+        .lines()
+        .filter(|line| line.contains("fanfare"))
+        .collect();
     assert_eq!(of_ours, [""; 0], "{said}");
 }

@@ -25,14 +25,28 @@ impl SmallDisk {
         fs::create_dir(&disk).expect("made");
         let mut command = Command::new("unshare");
         let is_root = fs::metadata("/proc/self").expect("there").uid() == 0;
-        command.args(if is_root { &["--mount"][..] } else { &["--user", "--map-root-user", "--mount"] });
+        command.args(if is_root {
+            &["--mount"][..]
+        } else {
+            &["--user", "--map-root-user", "--mount"]
+        });
         command.args(["sh", "-c"]);
-        command.arg("mount -t tmpfs -o size=3m none \"$0\" && exec \"$@\"").arg(&disk);
-        command.arg(env!("CARGO_BIN_EXE_fanfare")).arg("--data").arg(&disk).stdin(Stdio::null());
+        command
+            .arg("mount -t tmpfs -o size=3m none \"$0\" && exec \"$@\"")
+            .arg(&disk);
+        command
+            .arg(env!("CARGO_BIN_EXE_fanfare"))
+            .arg("--data")
+            .arg(&disk)
+            .stdin(Stdio::null());
         let server = Server::start_by(&mut command, flags);
         let inside = PathBuf::from(format!("/proc/{}/root", server.process()))
             .join(disk.strip_prefix("/").expect("absolute"));
-        Self { server, ballast: inside.join("ballast"), _folder: folder }
+        Self {
+            server,
+            ballast: inside.join("ballast"),
+            _folder: folder,
+        }
     }
 
     /// Leaves room for less than a page.

@@ -15,11 +15,17 @@ async fn a_signal_tells_every_client_1001_and_the_program_exits_0() {
         ann.send("before the end").await;
         server.signal(signal);
         assert_eq!(ann.text().await, "before the end");
-        assert_eq!((ann.close_code().await, bob.close_code().await), (1001, 1001));
+        assert_eq!(
+            (ann.close_code().await, bob.close_code().await),
+            (1001, 1001)
+        );
         let address = server.address;
         let (status, log) = server.end().await;
         assert_eq!(status.code(), Some(0), "{log}");
-        assert!(TcpStream::connect(address).await.is_err(), "nobody listens any more");
+        assert!(
+            TcpStream::connect(address).await.is_err(),
+            "nobody listens any more"
+        );
     }
 }
 
@@ -27,10 +33,16 @@ async fn a_signal_tells_every_client_1001_and_the_program_exits_0() {
 async fn clients_that_do_not_answer_cannot_hold_up_the_end() {
     let server = Server::start(&[]);
     let _silent = server.raw().await;
-    let _half_a_request = TcpStream::connect(server.address).await.expect("the server listens");
+    let _half_a_request = TcpStream::connect(server.address)
+        .await
+        .expect("the server listens");
     let began = Instant::now();
     server.signal("TERM");
     let (status, log) = server.end().await;
     assert_eq!(status.code(), Some(0), "{log}");
-    assert!(began.elapsed().as_secs() < 10, "the contract gives it 10 s, it took {:?}", began.elapsed());
+    assert!(
+        began.elapsed().as_secs() < 10,
+        "the contract gives it 10 s, it took {:?}",
+        began.elapsed()
+    );
 }

@@ -39,12 +39,15 @@ async fn publish(mut peer: Peer, name: String, acks: Arc<(AtomicU64, Notify)>) -
             break;
         }
         while told.open.len() as u64 >= AHEAD {
-            let Some(text) = peer.text_or_end().await else { return told };
+            let Some(text) = peer.text_or_end().await else {
+                return told;
+            };
             let frame: Value = serde_json::from_str(&text).expect("JSON");
             if frame["type"] == "ack" {
                 let key = frame["key"].as_str().expect("a key").to_owned();
                 told.open.retain(|open| *open != key);
-                told.acked.insert(key, frame["offset"].as_u64().expect("an offset"));
+                told.acked
+                    .insert(key, frame["offset"].as_u64().expect("an offset"));
                 acks.0.fetch_add(1, Ordering::Relaxed);
                 acks.1.notify_one();
             }
@@ -74,23 +77,38 @@ async fn read_all(server: &Server, after: u64, epoch: Option<&str>) -> (Vec<Valu
     let mut messages = Vec::new();
     for offset in after + 1..=head {
         let message = next(&mut peer, "message").await;
-        assert_eq!((&message["offset"], &message["prev"]), (&json!(offset), &json!(offset - 1)));
+        assert_eq!(
+            (&message["offset"], &message["prev"]),
+            (&json!(offset), &json!(offset - 1))
+        );
         messages.push(message);
     }
-    (messages, welcome["epoch"].as_str().expect("text").to_owned())
+    (
+        messages,
+        welcome["epoch"].as_str().expect("text").to_owned(),
+    )
 }
 
 async fn kill_round(data: &Path, round: u64, before: &mut u64, epoch: &mut Option<String>) {
     let server = Server::start_in(data, KEEP_ALL);
     let (listener, welcome) = join(&server, "id=listener").await;
-    let known = epoch.get_or_insert_with(|| welcome["epoch"].as_str().expect("text").to_owned()).clone();
-    assert_eq!((&welcome["head"], &welcome["epoch"]), (&json!(before), &json!(known)));
+    let known = epoch
+        .get_or_insert_with(|| welcome["epoch"].as_str().expect("text").to_owned())
+        .clone();
+    assert_eq!(
+        (&welcome["head"], &welcome["epoch"]),
+        (&json!(before), &json!(known))
+    );
     let listening = tokio::spawn(hear(listener));
     let acks = Arc::new((AtomicU64::new(0), Notify::new()));
     let mut publishing = Vec::new();
     for number in 0..PUBLISHERS {
         let (peer, _) = join(&server, "id=publisher").await;
-        publishing.push(tokio::spawn(publish(peer, format!("{round}-{number}"), acks.clone())));
+        publishing.push(tokio::spawn(publish(
+            peer,
+            format!("{round}-{number}"),
+            acks.clone(),
+        )));
     }
     // In the middle of the load, at another place each time.
     let enough = fastrand::u64(1..600);
@@ -121,7 +139,11 @@ async fn kill_round(data: &Path, round: u64, before: &mut u64, epoch: &mut Optio
         assert_eq!(twice, None, "{message}");
     }
     for (key, offset) in &told.acked {
-        assert_eq!(stored.get(key), Some(offset), "round {round}: {key} was acknowledged at {offset}");
+        assert_eq!(
+            stored.get(key),
+            Some(offset),
+            "round {round}: {key} was acknowledged at {offset}"
+        );
     }
     for message in &heard {
         let offset = message["offset"].as_u64().expect("an offset");
@@ -148,7 +170,9 @@ async fn kill_round(data: &Path, round: u64, before: &mut u64, epoch: &mut Optio
 
 #[tokio::test]
 async fn nothing_acknowledged_or_heard_is_lost_when_the_server_is_killed_in_the_middle_of_a_load() {
-    let rounds = std::env::var("FANFARE_KILL_ROUNDS").ok().and_then(|rounds| rounds.parse().ok());
+    let rounds = std::env::var("FANFARE_KILL_ROUNDS")
+        .ok()
+        .and_then(|rounds| rounds.parse().ok());
     let data = tempfile::tempdir().expect("a folder");
     let (mut before, mut epoch) = (0, None);
     for round in 0..rounds.unwrap_or(KILL_ROUNDS) {
@@ -166,7 +190,8 @@ async fn a_restarted_server_goes_on_where_it_was_and_its_clients_too() {
     assert_eq!(find(&mut ann, "message").await["offset"], 1);
     server.log().await;
     let server = Server::start_in(data.path(), &[]);
-    let (mut ann, welcome) = join(&server, &format!("id=ann&room=class&after=1&epoch={epoch}")).await;
+    let (mut ann, welcome) =
+        join(&server, &format!("id=ann&room=class&after=1&epoch={epoch}")).await;
     assert_eq!(
         (&welcome["recovery"], &welcome["head"], &welcome["first"]),
         (&json!("resumed"), &json!(1), &json!(1))
@@ -178,7 +203,10 @@ async fn a_restarted_server_goes_on_where_it_was_and_its_clients_too() {
     );
     say(&mut ann, "after", None).await;
     let message = next(&mut ann, "message").await;
-    assert_eq!((&message["offset"], &message["prev"]), (&json!(2), &json!(1)));
+    assert_eq!(
+        (&message["offset"], &message["prev"]),
+        (&json!(2), &json!(1))
+    );
 }
 
 #[tokio::test]
@@ -220,8 +248,18 @@ async fn after_an_orderly_end_one_file_holds_everything() {
     }
     server.log().await;
     let copy = tempfile::tempdir().expect("a folder");
-    std::fs::copy(data.path().join("fanfare.db"), copy.path().join("fanfare.db")).expect("copied");
-    assert_eq!(read_all(&Server::start_in(copy.path(), &[]), 0, None).await.0.len(), 20);
+    std::fs::copy(
+        data.path().join("fanfare.db"),
+        copy.path().join("fanfare.db"),
+    )
+    .expect("copied");
+    assert_eq!(
+        read_all(&Server::start_in(copy.path(), &[]), 0, None)
+            .await
+            .0
+            .len(),
+        20
+    );
 }
 
 #[tokio::test]
@@ -232,9 +270,14 @@ async fn a_reader_in_the_middle_of_the_history_holds_up_no_publish() {
     say(&mut ann, "first", Some("first")).await;
     find(&mut ann, "ack").await;
     let database = rusqlite::Connection::open(data.path().join("fanfare.db")).expect("opened");
-    let mut select = database.prepare("SELECT body FROM messages").expect("a table");
+    let mut select = database
+        .prepare("SELECT body FROM messages")
+        .expect("a table");
     let mut rows = select.query([]).expect("read");
-    assert!(rows.next().expect("read").is_some(), "it has begun, and does not go on");
+    assert!(
+        rows.next().expect("read").is_some(),
+        "it has begun, and does not go on"
+    );
     for number in 0..200 {
         say(&mut ann, "more", Some(&number.to_string())).await;
         assert_eq!(find(&mut ann, "ack").await["offset"], number + 2);
@@ -258,13 +301,25 @@ async fn without_fsync_a_crash_of_the_system_begins_a_new_epoch_and_one_of_the_s
     server.end().await;
     // As if it had been written before the machine was started anew.
     let database = rusqlite::Connection::open(data.path().join("fanfare.db")).expect("opened");
-    let changed = database.execute("UPDATE meta SET value = 'another' WHERE name = 'unsynced'", []);
+    let changed = database.execute(
+        "UPDATE meta SET value = 'another' WHERE name = 'unsynced'",
+        [],
+    );
     assert_eq!(changed.expect("written"), 1);
     drop(database);
     let server = Server::start_in(data.path(), flags);
     let (_back, welcome) = join(&server, &format!("id=ann&after=1&epoch={epoch}")).await;
-    assert_eq!(welcome["recovery"], "lost", "what it saw at an offset may not be what will stand there");
+    assert_eq!(
+        welcome["recovery"], "lost",
+        "what it saw at an offset may not be what will stand there"
+    );
     server.log().await;
     let epoch = welcome["epoch"].as_str().expect("text");
-    assert_eq!(read_all(&Server::start_in(data.path(), &[]), 0, Some(epoch)).await.0.len(), 1);
+    assert_eq!(
+        read_all(&Server::start_in(data.path(), &[]), 0, Some(epoch))
+            .await
+            .0
+            .len(),
+        1
+    );
 }

@@ -23,8 +23,10 @@ fn faults() -> &'static Path {
         let folder = tempfile::tempdir().expect("a folder");
         let library = folder.path().join("faults.so");
         let source = concat!(env!("CARGO_MANIFEST_DIR"), "/end2end/server/faults.c");
-        let compiled =
-            Command::new("cc").args(["-shared", "-fPIC", "-O1", source, "-ldl", "-o"]).arg(&library).status();
+        let compiled = Command::new("cc")
+            .args(["-shared", "-fPIC", "-O1", source, "-ldl", "-o"])
+            .arg(&library)
+            .status();
         assert!(compiled.expect("cc runs").success());
         (folder, library)
     });
@@ -34,13 +36,20 @@ fn faults() -> &'static Path {
 /// The program with faults before it, in the data folder `data`.
 pub(crate) fn faulty(data: &Path, faults_wanted: &[(&str, &str)]) -> Command {
     let mut command = program();
-    command.arg("--data").arg(data).env("LD_PRELOAD", faults()).envs(faults_wanted.iter().copied());
+    command
+        .arg("--data")
+        .arg(data)
+        .env("LD_PRELOAD", faults())
+        .envs(faults_wanted.iter().copied());
     command
 }
 
 /// Says `text` with itself as its key; the answer is an `ack` or an `error`, or nothing when the server ended.
 async fn ask(peer: &mut Peer, text: &str) -> Option<Value> {
-    if !peer.try_send(json!({ "type": "say", "text": text, "key": text }).to_string()).await {
+    if !peer
+        .try_send(json!({ "type": "say", "text": text, "key": text }).to_string())
+        .await
+    {
         return None;
     }
     while let Some(frame) = peer.text_or_end().await {
@@ -54,8 +63,14 @@ async fn ask(peer: &mut Peer, text: &str) -> Option<Value> {
 
 /// Ann, unless the server ends before she is in.
 async fn come(server: &Server) -> Option<Peer> {
-    let mut request = server.socket_url("id=ann").into_client_request().expect("an address");
-    request.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("fanfare.v1"));
+    let mut request = server
+        .socket_url("id=ann")
+        .into_client_request()
+        .expect("an address");
+    request.headers_mut().insert(
+        "sec-websocket-protocol",
+        HeaderValue::from_static("fanfare.v1"),
+    );
     let (socket, _) = soon(connect_async(request)).await.ok()?;
     Some(Peer { socket })
 }
@@ -64,7 +79,9 @@ async fn come(server: &Server) -> Option<Peer> {
 async fn texts(server: &Server) -> Vec<(u64, String)> {
     let (mut peer, welcome) = join(server, "id=auditor&after=0").await;
     let mut found = Vec::new();
-    while found.last().map_or(0, |(offset, _)| *offset) < welcome["head"].as_u64().expect("an offset") {
+    while found.last().map_or(0, |(offset, _)| *offset)
+        < welcome["head"].as_u64().expect("an offset")
+    {
         let message = next(&mut peer, "message").await;
         found.push((
             message["offset"].as_u64().expect("one"),
@@ -75,7 +92,9 @@ async fn texts(server: &Server) -> Vec<(u64, String)> {
 }
 
 async fn readiness(server: &Server) -> (u16, String) {
-    let answer = soon(reqwest::get(format!("http://{}/readyz", server.ops))).await.expect("an answer");
+    let answer = soon(reqwest::get(format!("http://{}/readyz", server.ops)))
+        .await
+        .expect("an answer");
     (answer.status().as_u16(), answer.text().await.expect("text"))
 }
 
@@ -89,20 +108,25 @@ async fn until_ready(server: &Server) {
 }
 
 #[tokio::test]
-async fn a_full_disk_refuses_what_is_sent_and_keeps_what_was_acknowledged_until_there_is_room_again() {
+async fn a_full_disk_refuses_what_is_sent_and_keeps_what_was_acknowledged_until_there_is_room_again()
+ {
     let disk = SmallDisk::start(&["--max-message", "64KiB"]);
     let server = &disk.server;
     let (mut ann, _) = join(server, "id=ann").await;
-    assert_eq!(ask(&mut ann, "first").await.expect("an answer")["type"], "ack");
+    assert_eq!(
+        ask(&mut ann, "first").await.expect("an answer")["type"],
+        "ack"
+    );
     disk.fill();
     let big = "x".repeat(60_000);
-    let mut refusal = ask(&mut ann, &format!("0 {}", &big[..60])).await.expect("an answer");
+    let mut refusal = ask(&mut ann, &format!("0 {}", &big[..60]))
+        .await
+        .expect("an answer");
     for number in 0.. {
         if refusal["type"] == "error" {
             break;
         }
-        let frame =
-            json!({ "type": "say", "text": format!("{number} {big}"), "key": format!("big-{number}") });
+        let frame = json!({ "type": "say", "text": format!("{number} {big}"), "key": format!("big-{number}") });
         ann.send(frame.to_string()).await;
         refusal = loop {
             let frame = ann.json().await;
@@ -116,9 +140,19 @@ async fn a_full_disk_refuses_what_is_sent_and_keeps_what_was_acknowledged_until_
         (&json!("store_unavailable"), &json!(true)),
         "{refusal}"
     );
-    assert!(refusal["message"].as_str().expect("text").contains("the disk is full"), "{refusal}");
+    assert!(
+        refusal["message"]
+            .as_str()
+            .expect("text")
+            .contains("the disk is full"),
+        "{refusal}"
+    );
     let (status, reason) = readiness(server).await;
-    assert_eq!((status, reason.contains("the disk is full")), (503, true), "{reason}");
+    assert_eq!(
+        (status, reason.contains("the disk is full")),
+        (503, true),
+        "{reason}"
+    );
     assert_eq!(store_state(server).await, "refusing");
     // Readers go on.
     let before = texts(server).await;
@@ -127,9 +161,15 @@ async fn a_full_disk_refuses_what_is_sent_and_keeps_what_was_acknowledged_until_
     disk.make_room();
     until_ready(server).await;
     assert_eq!(store_state(server).await, "ready");
-    assert_eq!(ask(&mut ann, "last").await.expect("an answer")["type"], "ack");
+    assert_eq!(
+        ask(&mut ann, "last").await.expect("an answer")["type"],
+        "ack"
+    );
     let after = texts(server).await;
-    assert_eq!((&after[..before.len()], after.len()), (&before[..], before.len() + 1));
+    assert_eq!(
+        (&after[..before.len()], after.len()),
+        (&before[..], before.len() + 1)
+    );
 }
 
 #[tokio::test]
@@ -140,7 +180,11 @@ async fn whichever_write_fails_nothing_acknowledged_is_lost_and_the_server_recov
         let mut command = faulty(data.path(), &[("FAULT_WRITE", &which)]);
         let Some(server) = Server::try_start_by(&mut command, &[]) else {
             // It failed while the file was made: the next start must find nothing broken.
-            Server::start_in(data.path(), &[]).join("ann").await.send("x").await;
+            Server::start_in(data.path(), &[])
+                .join("ann")
+                .await
+                .send("x")
+                .await;
             continue;
         };
         let (mut ann, _) = join(&server, "id=ann").await;
@@ -170,11 +214,15 @@ async fn whichever_fsync_fails_the_server_ends_and_says_why_and_nothing_acknowle
         let data = tempfile::tempdir().expect("a folder");
         let which = number.to_string();
         let mut command = faulty(data.path(), &[("FAULT_FSYNC", &which)]);
-        let Some(server) = Server::try_start_by(&mut command, &[]) else { continue };
+        let Some(server) = Server::try_start_by(&mut command, &[]) else {
+            continue;
+        };
         let mut ann = come(&server).await;
         let mut acked = Vec::new();
         for text in 0..10 {
-            let (text, Some(ann)) = (text.to_string(), &mut ann) else { break };
+            let (text, Some(ann)) = (text.to_string(), &mut ann) else {
+                break;
+            };
             match ask(ann, &text).await {
                 Some(answer) if answer["type"] == "ack" => acked.push(text),
                 Some(answer) => assert_eq!(answer["code"], "store_unavailable", "{answer}"),
@@ -190,9 +238,16 @@ async fn whichever_fsync_fails_the_server_ends_and_says_why_and_nothing_acknowle
         } else {
             server.log().await;
         }
-        let kept: Vec<String> =
-            texts(&Server::start_in(data.path(), &[])).await.into_iter().map(|(_, text)| text).collect();
-        assert_eq!(&kept[..acked.len()], &acked[..], "an acknowledged message is lost");
+        let kept: Vec<String> = texts(&Server::start_in(data.path(), &[]))
+            .await
+            .into_iter()
+            .map(|(_, text)| text)
+            .collect();
+        assert_eq!(
+            &kept[..acked.len()],
+            &acked[..],
+            "an acknowledged message is lost"
+        );
     }
     assert!(ended >= 3, "some of them failed while it ran: {ended}");
 }
@@ -205,15 +260,26 @@ async fn a_clock_that_is_set_back_or_forward_by_30_days_loses_nothing_and_mixes_
     let data = folder.path().join("data");
     fs::write(&clock, "0").expect("written");
     let file = clock.to_str().expect("text").to_owned();
-    let server = Server::start_by(&mut faulty(&data, &[("FAULT_CLOCK", &file)]), &["--history-age", "7d"]);
+    let server = Server::start_by(
+        &mut faulty(&data, &[("FAULT_CLOCK", &file)]),
+        &["--history-age", "7d"],
+    );
     let (mut ann, _) = join(&server, "id=ann").await;
     for (number, offset) in [0, -MONTH, MONTH, -MONTH, 0].into_iter().enumerate() {
         fs::write(&clock, offset.to_string()).expect("written");
-        assert_eq!(ask(&mut ann, &number.to_string()).await.expect("an answer")["offset"], number + 1);
+        assert_eq!(
+            ask(&mut ann, &number.to_string()).await.expect("an answer")["offset"],
+            number + 1
+        );
     }
     // A look for what is too old has been had when the next message is stored and acknowledged.
-    assert_eq!(ask(&mut ann, "0").await.expect("an answer")["duplicate"], true);
-    let expected: Vec<(u64, String)> = (0..5).map(|number| (number + 1, number.to_string())).collect();
+    assert_eq!(
+        ask(&mut ann, "0").await.expect("an answer")["duplicate"],
+        true
+    );
+    let expected: Vec<(u64, String)> = (0..5)
+        .map(|number| (number + 1, number.to_string()))
+        .collect();
     assert_eq!(texts(&server).await, expected);
     server.log().await;
     let server = Server::start_in(&data, &["--history-age", "7d"]);

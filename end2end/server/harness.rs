@@ -24,7 +24,9 @@ const QUIET: &[&str] = &["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0
 
 /// Waits for `what`, but not for ever.
 pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, what).await.expect("what the test waits for must happen")
+    tokio::time::timeout(PATIENCE, what)
+        .await
+        .expect("what the test waits for must happen")
 }
 
 /// The program under test, not yet started.
@@ -70,9 +72,16 @@ impl Server {
 
     /// The same; nothing if it ends before it listens.
     pub(crate) fn try_start_by(command: &mut Command, flags: &[&str]) -> Option<Self> {
-        let unlimited =
-            if flags.contains(&"--message-rate") { &[][..] } else { &["--message-rate", "0"][..] };
-        let quiet = if flags.contains(&"--listen") { &QUIET[2..] } else { QUIET };
+        let unlimited = if flags.contains(&"--message-rate") {
+            &[][..]
+        } else {
+            &["--message-rate", "0"][..]
+        };
+        let quiet = if flags.contains(&"--listen") {
+            &QUIET[2..]
+        } else {
+            QUIET
+        };
         let mut child = command
             .args(quiet)
             .args(unlimited)
@@ -98,7 +107,13 @@ impl Server {
             child.wait().expect("it ends");
             return None;
         };
-        Some(Self { address, ops, log: Some(log), child, data: None })
+        Some(Self {
+            address,
+            ops,
+            log: Some(log),
+            child,
+            data: None,
+        })
     }
 
     /// Its process id.
@@ -120,14 +135,19 @@ impl Server {
 
     /// Sends `signal` ("TERM", "INT").
     pub(crate) fn signal(&self, signal: &str) {
-        let status = Command::new("kill").args([format!("-{signal}"), self.child.id().to_string()]).status();
+        let status = Command::new("kill")
+            .args([format!("-{signal}"), self.child.id().to_string()])
+            .status();
         assert!(status.expect("kill runs").success());
     }
 
     /// Waits for the end; gives its verdict and its log.
     pub(crate) async fn end(mut self) -> (ExitStatus, String) {
         let log = self.log.take().expect("it ends once");
-        let text = soon(tokio::task::spawn_blocking(|| log.join())).await.expect("joined").expect("text");
+        let text = soon(tokio::task::spawn_blocking(|| log.join()))
+            .await
+            .expect("joined")
+            .expect("text");
         (self.child.wait().expect("a child"), text)
     }
 
@@ -153,9 +173,14 @@ impl Server {
         query: &str,
         headers: &[(&'static str, &str)],
     ) -> Result<Peer, Refused> {
-        let mut request = self.socket_url(query).into_client_request().expect("an address");
+        let mut request = self
+            .socket_url(query)
+            .into_client_request()
+            .expect("an address");
         for (name, value) in headers {
-            request.headers_mut().append(*name, HeaderValue::from_str(value).expect("a value"));
+            request
+                .headers_mut()
+                .append(*name, HeaderValue::from_str(value).expect("a value"));
         }
         match soon(tokio_tungstenite::connect_async(request)).await {
             Ok((socket, _)) => Ok(Peer { socket }),
@@ -196,9 +221,17 @@ impl Server {
 
     /// What the process holds of memory.
     pub(crate) fn resident_bytes(&self) -> u64 {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).expect("a size");
-        line.trim().trim_end_matches(" kB").parse::<u64>().expect("a number") * 1024
+        let status =
+            std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+        let line = status
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .expect("a size");
+        line.trim()
+            .trim_end_matches(" kB")
+            .parse::<u64>()
+            .expect("a number")
+            * 1024
     }
 }
 

@@ -8,17 +8,28 @@ use crate::harness::{Server, soon};
 const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
 
 async fn get(url: String) -> Response {
-    soon(Client::new().get(url).send()).await.expect("an answer")
+    soon(Client::new().get(url).send())
+        .await
+        .expect("an answer")
 }
 
 fn header<'a>(response: &'a Response, name: &str) -> &'a str {
-    response.headers().get(name).map_or("", |value| value.to_str().expect("text"))
+    response
+        .headers()
+        .get(name)
+        .map_or("", |value| value.to_str().expect("text"))
 }
 
 /// What directive `name` of the page's policy says.
 fn directive<'a>(policy: &'a str, name: &str) -> Vec<&'a str> {
-    let found = policy.split(';').map(str::trim).find_map(|part| part.strip_prefix(name));
-    found.unwrap_or_else(|| panic!("{name} in {policy}")).split_whitespace().collect()
+    let found = policy
+        .split(';')
+        .map(str::trim)
+        .find_map(|part| part.strip_prefix(name));
+    found
+        .unwrap_or_else(|| panic!("{name} in {policy}"))
+        .split_whitespace()
+        .collect()
 }
 
 #[tokio::test]
@@ -39,15 +50,36 @@ async fn every_answer_forbids_what_it_does_not_need() {
     ] {
         let response = get(url.clone()).await;
         assert_eq!(response.status().as_u16(), status, "{url}");
-        assert_eq!(header(&response, "x-content-type-options"), "nosniff", "{url}");
+        assert_eq!(
+            header(&response, "x-content-type-options"),
+            "nosniff",
+            "{url}"
+        );
         assert_eq!(header(&response, "referrer-policy"), "same-origin", "{url}");
-        assert_eq!(header(&response, "cross-origin-resource-policy"), "same-origin", "{url}");
+        assert_eq!(
+            header(&response, "cross-origin-resource-policy"),
+            "same-origin",
+            "{url}"
+        );
         if url != server.url("/") {
-            assert_eq!(header(&response, "content-security-policy"), NOTHING, "{url}");
+            assert_eq!(
+                header(&response, "content-security-policy"),
+                NOTHING,
+                "{url}"
+            );
         }
     }
-    let refused = soon(Client::new().get(server.url("/")).header("host", "evil.example").send()).await;
-    assert_eq!(header(&refused.expect("an answer"), "content-security-policy"), NOTHING);
+    let refused = soon(
+        Client::new()
+            .get(server.url("/"))
+            .header("host", "evil.example")
+            .send(),
+    )
+    .await;
+    assert_eq!(
+        header(&refused.expect("an answer"), "content-security-policy"),
+        NOTHING
+    );
 }
 
 #[tokio::test]
@@ -69,17 +101,28 @@ async fn the_page_may_load_and_run_only_what_is_its_own() {
         ] {
             assert_eq!(directive(&policy, name), allowed, "{policy}");
         }
-        let [own, nonce, wasm] = directive(&policy, "script-src")[..] else { panic!("{policy}") };
+        let [own, nonce, wasm] = directive(&policy, "script-src")[..] else {
+            panic!("{policy}")
+        };
         assert_eq!((own, wasm), ("'self'", "'wasm-unsafe-eval'"));
-        let nonce = nonce.trim_start_matches("'nonce-").trim_end_matches('\'').to_owned();
+        let nonce = nonce
+            .trim_start_matches("'nonce-")
+            .trim_end_matches('\'')
+            .to_owned();
         let permissions = header(&response, "permissions-policy");
         assert!(
             permissions.contains("camera=()") && permissions.contains("clipboard-write=(self)"),
             "{permissions}"
         );
         let html = soon(response.text()).await.expect("text");
-        assert!(html.contains(&format!("nonce=\"{nonce}\"")), "the page's scripts carry {nonce}");
-        assert!(!html.contains(" style=\"") && !html.contains("javascript:"), "{html}");
+        assert!(
+            html.contains(&format!("nonce=\"{nonce}\"")),
+            "the page's scripts carry {nonce}"
+        );
+        assert!(
+            !html.contains(" style=\"") && !html.contains("javascript:"),
+            "{html}"
+        );
         nonces.push(nonce);
     }
     assert_ne!(nonces[0], nonces[1], "each answer has a nonce of its own");
@@ -87,12 +130,20 @@ async fn the_page_may_load_and_run_only_what_is_its_own() {
 
 #[tokio::test]
 async fn the_page_is_shown_in_frames_of_those_who_were_named() {
-    let named =
-        Server::start(&["--allow-embed", "https://shop.example", "--allow-embed", "http://a.example:8080"]);
+    let named = Server::start(&[
+        "--allow-embed",
+        "https://shop.example",
+        "--allow-embed",
+        "http://a.example:8080",
+    ]);
     let any = Server::start(&["--allow-embed", "any"]);
-    for (server, allowed) in
-        [(&named, &["https://shop.example", "http://a.example:8080"][..]), (&any, &["*"][..])]
-    {
+    for (server, allowed) in [
+        (
+            &named,
+            &["https://shop.example", "http://a.example:8080"][..],
+        ),
+        (&any, &["*"][..]),
+    ] {
         let response = get(server.url("/")).await;
         let policy = header(&response, "content-security-policy");
         assert_eq!(directive(policy, "frame-ancestors"), allowed);

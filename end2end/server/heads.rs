@@ -8,32 +8,65 @@ use crate::metrics::{figure, until};
 
 /// Sends a request for `target` with `headers`; gives the whole answer.
 async fn answer(server: &Server, target: &str, headers: &str) -> String {
-    let mut stream = soon(TcpStream::connect(server.address)).await.expect("the server listens");
-    let head = format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
-    soon(stream.write_all(head.as_bytes())).await.expect("written");
+    let mut stream = soon(TcpStream::connect(server.address))
+        .await
+        .expect("the server listens");
+    let head =
+        format!("GET {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{headers}\r\n");
+    soon(stream.write_all(head.as_bytes()))
+        .await
+        .expect("written");
     let mut answer = Vec::new();
-    soon(stream.read_to_end(&mut answer)).await.expect("an answer and the end");
+    soon(stream.read_to_end(&mut answer))
+        .await
+        .expect("an answer and the end");
     String::from_utf8(answer).expect("text")
 }
 
 fn is_refusal(answer: &str, status: u16, code: &str, allowed: &str) -> bool {
-    answer.starts_with(&format!("HTTP/1.1 {status} ")) && answer.contains(code) && answer.contains(allowed)
+    answer.starts_with(&format!("HTTP/1.1 {status} "))
+        && answer.contains(code)
+        && answer.contains(allowed)
 }
 
 #[tokio::test]
 async fn a_head_that_is_too_large_is_refused_and_told_what_is_allowed() {
     let server = Server::start(&[]);
     let target = "/api/v1/openapi.json";
-    let within = answer(&server, &format!("{target}?{}", "x".repeat(8000)), &"a: b\r\n".repeat(98)).await;
+    let within = answer(
+        &server,
+        &format!("{target}?{}", "x".repeat(8000)),
+        &"a: b\r\n".repeat(98),
+    )
+    .await;
     assert!(within.starts_with("HTTP/1.1 200 "), "{within}");
     let many = answer(&server, target, &"a: b\r\n".repeat(99)).await;
-    assert!(is_refusal(&many, 431, "head_too_large", "100 headers"), "{many}");
+    assert!(
+        is_refusal(&many, 431, "head_too_large", "100 headers"),
+        "{many}"
+    );
     let large = answer(&server, target, &format!("a: {}\r\n", "x".repeat(17_000))).await;
-    assert!(is_refusal(&large, 431, "head_too_large", "16384 bytes"), "{large}");
+    assert!(
+        is_refusal(&large, 431, "head_too_large", "16384 bytes"),
+        "{large}"
+    );
     let long = answer(&server, &format!("{target}?{}", "x".repeat(8200)), "").await;
-    assert!(is_refusal(&long, 414, "address_too_long", "8192 bytes"), "{long}");
-    until(&server, "fanfare_requests_refused_total{code=\"head_too_large\"}", 2).await;
-    until(&server, "fanfare_requests_refused_total{code=\"address_too_long\"}", 1).await;
+    assert!(
+        is_refusal(&long, 414, "address_too_long", "8192 bytes"),
+        "{long}"
+    );
+    until(
+        &server,
+        "fanfare_requests_refused_total{code=\"head_too_large\"}",
+        2,
+    )
+    .await;
+    until(
+        &server,
+        "fanfare_requests_refused_total{code=\"address_too_long\"}",
+        1,
+    )
+    .await;
 }
 
 #[tokio::test]
@@ -47,13 +80,24 @@ async fn a_head_that_is_too_large_by_far_is_refused_all_the_same() {
 async fn a_head_without_an_end_is_cut_off_and_counted() {
     let server = Server::start(&[]);
     let endless = async || {
-        let mut stream = TcpStream::connect(server.address).await.expect("the server listens");
-        stream.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nendless: ").await.expect("written");
+        let mut stream = TcpStream::connect(server.address)
+            .await
+            .expect("the server listens");
+        stream
+            .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\nendless: ")
+            .await
+            .expect("written");
         while stream.write_all(&[b'x'; 4096]).await.is_ok() {}
     };
     // Where the client's flood breaks the connection before the answer is written, that is what is seen.
-    let is_counted =
-        async || figure(&server, "fanfare_requests_refused_total{code=\"head_too_large\"}").await > 0;
+    let is_counted = async || {
+        figure(
+            &server,
+            "fanfare_requests_refused_total{code=\"head_too_large\"}",
+        )
+        .await
+            > 0
+    };
     soon(async {
         while !is_counted().await {
             endless().await;

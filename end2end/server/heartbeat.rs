@@ -3,7 +3,14 @@
 use crate::harness::Server;
 use crate::raw::masked;
 
-const QUICK: &[&str] = &["--heartbeat", "200ms", "--expire", "1s", "--max-connections", "1"];
+const QUICK: &[&str] = &[
+    "--heartbeat",
+    "200ms",
+    "--expire",
+    "1s",
+    "--max-connections",
+    "1",
+];
 
 #[tokio::test]
 async fn a_silent_client_is_pinged_then_closed_with_4000_and_gone_from_the_hub() {
@@ -18,7 +25,10 @@ async fn a_silent_client_is_pinged_then_closed_with_4000_and_gone_from_the_hub()
         }
     };
     assert_eq!(code, 4000);
-    assert!((1..=5).contains(&pings), "pinged at most each 200 ms of one second, not {pings} times");
+    assert!(
+        (1..=5).contains(&pings),
+        "pinged at most each 200 ms of one second, not {pings} times"
+    );
     // Its socket is still open; its place is free all the same.
     server.join_when_free("id=next").await.leave().await;
     assert!(server.log().await.contains("4000 expired"));

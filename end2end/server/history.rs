@@ -13,7 +13,12 @@ const MESSAGES: &str = "/api/v1/rooms/lobby/messages";
 async fn page(server: &Server, query: &str) -> (Vec<u64>, bool) {
     let page = get(server, &format!("{MESSAGES}?{query}")).await;
     let offset = |message: &Value| message["offset"].as_u64().expect("an offset");
-    let offsets = page["messages"].as_array().expect("a list").iter().map(offset).collect();
+    let offsets = page["messages"]
+        .as_array()
+        .expect("a list")
+        .iter()
+        .map(offset)
+        .collect();
     (offsets, page["more"].as_bool().expect("a bool"))
 }
 
@@ -47,11 +52,15 @@ async fn a_page_is_read_from_either_end_or_from_between() {
 async fn a_page_says_where_the_log_stands_and_gives_messages_as_frames_have_them() {
     let server = Server::start(&["--history-messages", "2"]);
     let empty = get(&server, MESSAGES).await;
-    assert_eq!((&empty["first"], &empty["head"], &empty["messages"]), (&json!(0), &json!(0), &json!([])));
+    assert_eq!(
+        (&empty["first"], &empty["head"], &empty["messages"]),
+        (&json!(0), &json!(0), &json!([]))
+    );
     let (mut ann, welcome) = join(&server, "id=ann").await;
     for number in 1..=3 {
         ann.send(
-            json!({ "type": "say", "text": number.to_string(), "key": format!("k{number}") }).to_string(),
+            json!({ "type": "say", "text": number.to_string(), "key": format!("k{number}") })
+                .to_string(),
         )
         .await;
     }
@@ -65,7 +74,10 @@ async fn a_page_says_where_the_log_stands_and_gives_messages_as_frames_have_them
     }
     let page = get(&server, MESSAGES).await;
     assert_eq!(page["epoch"], welcome["epoch"]);
-    assert_eq!((&page["first"], &page["head"], &page["more"]), (&json!(2), &json!(3), &json!(false)));
+    assert_eq!(
+        (&page["first"], &page["head"], &page["more"]),
+        (&json!(2), &json!(3), &json!(false))
+    );
     assert_eq!(page["messages"], json!(frames[1..]));
 }
 
@@ -80,9 +92,14 @@ async fn a_query_that_asks_for_nothing_there_is_says_which_field_is_wrong() {
         ("limit=1001", "limit"),
         ("limit=1&limit=2", "limit"),
     ] {
-        let (status, answer) = ask(Client::new().get(server.url(&format!("{MESSAGES}?{query}")))).await;
+        let (status, answer) =
+            ask(Client::new().get(server.url(&format!("{MESSAGES}?{query}")))).await;
         let message = answer["error"]["message"].as_str().expect("a message");
-        assert_eq!((status, answer["error"]["code"].as_str()), (400, Some("bad_parameter")), "{query}");
+        assert_eq!(
+            (status, answer["error"]["code"].as_str()),
+            (400, Some("bad_parameter")),
+            "{query}"
+        );
         assert!(message.contains(field), "{query}: {message}");
     }
 }
@@ -91,14 +108,26 @@ async fn a_query_that_asks_for_nothing_there_is_says_which_field_is_wrong() {
 async fn presence_tells_each_id_once_with_its_connections_and_since_when() {
     let server = Server::start(&[]);
     let path = "/api/v1/rooms/lobby/presence";
-    assert_eq!(get(&server, path).await, json!({ "count": 0, "members": [] }));
+    assert_eq!(
+        get(&server, path).await,
+        json!({ "count": 0, "members": [] })
+    );
     let _bob = server.join("bob").await;
     let _ann = server.join("ann").await;
     let _ann_again = server.join("ann").await;
     let presence = get(&server, path).await;
     let (ann, bob) = (&presence["members"][0], &presence["members"][1]);
-    assert_eq!((&presence["count"], &ann["id"], &ann["connections"]), (&json!(2), &json!("ann"), &json!(2)));
-    assert_eq!((&bob["id"], &bob["connections"]), (&json!("bob"), &json!(1)));
+    assert_eq!(
+        (&presence["count"], &ann["id"], &ann["connections"]),
+        (&json!(2), &json!("ann"), &json!(2))
+    );
+    assert_eq!(
+        (&bob["id"], &bob["connections"]),
+        (&json!("bob"), &json!(1))
+    );
     let since = |member: &Value| member["since"].as_u64().expect("a time");
-    assert!(since(bob) <= since(ann) && since(bob) > 1_700_000_000_000, "{presence}");
+    assert!(
+        since(bob) <= since(ann) && since(bob) > 1_700_000_000_000,
+        "{presence}"
+    );
 }

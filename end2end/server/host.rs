@@ -8,18 +8,32 @@ use crate::raw::answer;
 
 /// What is answered to a `GET` of `target` with these lines about the host: its status, and the code of the error.
 async fn ask(address: SocketAddr, target: &str, version: &str, hosts: &[&str]) -> (u16, String) {
-    let hosts: String = hosts.iter().map(|host| format!("Host: {host}\r\n")).collect();
+    let hosts: String = hosts
+        .iter()
+        .map(|host| format!("Host: {host}\r\n"))
+        .collect();
     let request = format!("GET {target} HTTP/{version}\r\n{hosts}Connection: close\r\n\r\n");
     let answer = answer(address, &request).await;
-    let status = answer.split(' ').nth(1).and_then(|status| status.parse().ok()).expect("a status");
-    let code = answer.split("\"code\":\"").nth(1).and_then(|rest| rest.split('"').next());
+    let status = answer
+        .split(' ')
+        .nth(1)
+        .and_then(|status| status.parse().ok())
+        .expect("a status");
+    let code = answer
+        .split("\"code\":\"")
+        .nth(1)
+        .and_then(|rest| rest.split('"').next());
     (status, code.unwrap_or_default().to_owned())
 }
 
 #[tokio::test]
 async fn on_loopback_it_answers_to_loopback_names_and_to_those_it_was_given() {
-    let server =
-        Server::start(&["--public-host", "chat.example.org", "--public-host", "https://lan.example:8443"]);
+    let server = Server::start(&[
+        "--public-host",
+        "chat.example.org",
+        "--public-host",
+        "https://lan.example:8443",
+    ]);
     for (host, answers) in [
         ("localhost", true),
         ("LocalHost:12345", true),
@@ -69,10 +83,15 @@ async fn a_refusal_says_how_the_name_would_be_allowed() {
         said.contains("421 Misdirected Request") && said.contains("--public-host chat.lan:12345"),
         "{said}"
     );
-    let metrics =
-        answer(server.ops, "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n").await;
+    let metrics = answer(
+        server.ops,
+        "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
+    )
+    .await;
     assert!(
-        metrics.lines().any(|line| line.contains("\"misdirected\"") && line.ends_with(" 1")),
+        metrics
+            .lines()
+            .any(|line| line.contains("\"misdirected\"") && line.ends_with(" 1")),
         "{metrics}"
     );
 }
@@ -95,8 +114,15 @@ async fn a_request_has_one_host_that_is_one() {
         ("1.0", &[], 200),
         ("1.0", &["evil.example"], 421),
     ] {
-        for (address, target) in [(server.address, "/api/v1/openapi.json"), (server.ops, "/healthz")] {
-            assert_eq!(ask(address, target, version, hosts).await.0, status, "{version} {hosts:?}");
+        for (address, target) in [
+            (server.address, "/api/v1/openapi.json"),
+            (server.ops, "/healthz"),
+        ] {
+            assert_eq!(
+                ask(address, target, version, hosts).await.0,
+                status,
+                "{version} {hosts:?}"
+            );
         }
     }
 }
@@ -106,10 +132,26 @@ async fn what_the_request_line_says_counts_more_than_the_host() {
     let server = Server::start(&[]);
     let own = server.address.to_string();
     for (target, host, status) in [
-        (format!("http://{own}/api/v1/openapi.json"), "evil.example", 200),
-        ("http://evil.example/api/v1/openapi.json".to_owned(), own.as_str(), 421),
-        (format!("http://ann@{own}/api/v1/openapi.json"), own.as_str(), 400),
+        (
+            format!("http://{own}/api/v1/openapi.json"),
+            "evil.example",
+            200,
+        ),
+        (
+            "http://evil.example/api/v1/openapi.json".to_owned(),
+            own.as_str(),
+            421,
+        ),
+        (
+            format!("http://ann@{own}/api/v1/openapi.json"),
+            own.as_str(),
+            400,
+        ),
     ] {
-        assert_eq!(ask(server.address, &target, "1.1", &[host]).await.0, status, "{target} {host}");
+        assert_eq!(
+            ask(server.address, &target, "1.1", &[host]).await.0,
+            status,
+            "{target} {host}"
+        );
     }
 }

@@ -18,17 +18,34 @@ const NOISE: Duration = Duration::from_micros(100);
 
 /// Lets a hundred attackers of `kind` loose on a server while two others talk.
 async fn survives(kind: Kind) {
-    let long = std::env::var("FANFARE_ATTACK_SECONDS").ok().and_then(|text| text.parse().ok());
+    let long = std::env::var("FANFARE_ATTACK_SECONDS")
+        .ok()
+        .and_then(|text| text.parse().ok());
     let mut server = Server::start(&["--log-level", "error"]);
     let mut ann = server.join_with("id=ann&room=quiet").await;
     let mut bob = server.join_with("id=bob&room=quiet").await;
     let before = server.resident_bytes();
-    let calm = talk(&mut ann, &mut bob, Duration::from_secs(long.map_or(1, |_| 5)), &server).await;
+    let calm = talk(
+        &mut ann,
+        &mut bob,
+        Duration::from_secs(long.map_or(1, |_| 5)),
+        &server,
+    )
+    .await;
     let mut attack = Attack::start(kind, server.address);
-    let attacked = talk(&mut ann, &mut bob, Duration::from_secs(long.unwrap_or(2)), &server).await;
+    let attacked = talk(
+        &mut ann,
+        &mut bob,
+        Duration::from_secs(long.unwrap_or(2)),
+        &server,
+    )
+    .await;
     assert!(attack.goes_on() && server.is_running());
     let most = attacked.most_bytes;
-    assert!(most.saturating_sub(before) < ROOM_BYTES, "memory grew from {before} to {most} bytes");
+    assert!(
+        most.saturating_sub(before) < ROOM_BYTES,
+        "memory grew from {before} to {most} bytes"
+    );
     // Shown with `--nocapture`.
     println!(
         "{kind:?}: 99th percentile {:.2?} in peace, {:.2?} under attack; memory +{} kB",
@@ -37,7 +54,12 @@ async fn survives(kind: Kind) {
         most.saturating_sub(before) / 1024
     );
     if long.is_some() {
-        assert!(attacked.p99 < calm.p99 * 2 + NOISE, "{:?} became {:?}", calm.p99, attacked.p99);
+        assert!(
+            attacked.p99 < calm.p99 * 2 + NOISE,
+            "{:?} became {:?}",
+            calm.p99,
+            attacked.p99
+        );
     }
 }
 
@@ -58,7 +80,10 @@ async fn talk(ann: &mut Peer, bob: &mut Peer, length: Duration, server: &Server)
         most_bytes = most_bytes.max(server.resident_bytes());
     }
     times.sort_unstable();
-    Talk { p99: times[times.len() * 99 / 100], most_bytes }
+    Talk {
+        p99: times[times.len() * 99 / 100],
+        most_bytes,
+    }
 }
 
 #[tokio::test]
@@ -107,7 +132,16 @@ async fn during_a_storm_of_joins_from_one_address_another_address_gets_in() {
     let _attack = Attack::start(Kind::Joins, server.address);
     soon(async { while server.try_join("id=here", &[]).await.is_ok() {} }).await;
     let elsewhere = TcpSocket::new_v4().expect("a socket");
-    elsewhere.bind(SocketAddr::from(([127, 0, 0, 2], 0))).expect("all of 127/8 is this machine");
-    let stream = soon(elsewhere.connect(server.address)).await.expect("the server listens");
-    soon(tokio_tungstenite::client_async(server.socket_url("id=elsewhere"), stream)).await.expect("let in");
+    elsewhere
+        .bind(SocketAddr::from(([127, 0, 0, 2], 0)))
+        .expect("all of 127/8 is this machine");
+    let stream = soon(elsewhere.connect(server.address))
+        .await
+        .expect("the server listens");
+    soon(tokio_tungstenite::client_async(
+        server.socket_url("id=elsewhere"),
+        stream,
+    ))
+    .await
+    .expect("let in");
 }

@@ -13,7 +13,9 @@ async fn more_connections_than_allowed_are_refused_with_503_and_told_when_to_try
     let _bob = server.join("bob").await;
     let refused = server.try_join("id=eve", &[]).await.err().expect("full");
     assert!(
-        refused.status == 503 && refused.retry_after && refused.body.contains("too_many_connections"),
+        refused.status == 503
+            && refused.retry_after
+            && refused.body.contains("too_many_connections"),
         "{refused:?}"
     );
 }
@@ -31,7 +33,11 @@ async fn more_rooms_than_allowed_are_refused_but_an_empty_room_makes_way() {
     let server = Server::start(&["--max-rooms", "2"]);
     let first = server.join_with("room=first").await;
     let _second = server.join_with("room=second").await;
-    let refused = server.try_join("room=third", &[]).await.err().expect("full");
+    let refused = server
+        .try_join("room=third", &[])
+        .await
+        .err()
+        .expect("full");
     assert!(
         refused.status == 503 && refused.retry_after && refused.body.contains("too_many_rooms"),
         "{refused:?}"
@@ -44,16 +50,26 @@ async fn more_rooms_than_allowed_are_refused_but_an_empty_room_makes_way() {
 async fn more_connections_in_a_room_than_allowed_are_refused_until_one_leaves() {
     let server = Server::start(&["--max-room-members", "1"]);
     let ann = server.join_with("id=ann&room=full").await;
-    let refused = server.try_join("id=bob&room=full", &[]).await.err().expect("full");
+    let refused = server
+        .try_join("id=bob&room=full", &[])
+        .await
+        .err()
+        .expect("full");
     assert!(
         refused.status == 503 && refused.retry_after && refused.body.contains("room_full"),
         "{refused:?}"
     );
-    let stream = reqwest::get(server.url("/api/v1/rooms/full/stream")).await.expect("an answer");
+    let stream = reqwest::get(server.url("/api/v1/rooms/full/stream"))
+        .await
+        .expect("an answer");
     assert_eq!(stream.status(), 503);
     server.join_with("id=bob&room=other").await.leave().await;
     ann.leave().await;
-    server.join_when_free("id=bob&room=full").await.leave().await;
+    server
+        .join_when_free("id=bob&room=full")
+        .await
+        .leave()
+        .await;
 }
 
 #[tokio::test]
@@ -81,7 +97,10 @@ async fn a_plain_client_that_is_too_fast_is_closed_with_4001_after_its_burst_was
     assert_eq!(ann.texts(5).await, ["0", "1", "2", "3", "4"]);
     server.join("bob").await.send("next").await;
     let next = ann.text().await;
-    assert!(next == "next" || next == "5", "at most what a second more allows is heard: {next}");
+    assert!(
+        next == "next" || next == "5",
+        "at most what a second more allows is heard: {next}"
+    );
 }
 
 #[tokio::test]
@@ -89,19 +108,31 @@ async fn streams_do_not_take_the_places_of_those_that_ask() {
     // More than may ask over HTTP at the same time.
     const STREAMS: usize = 4200;
     rlimit::increase_nofile_limit(u64::MAX).expect("files for as many sockets");
-    let server =
-        Server::start(&["--connect-rate", "0", "--max-connections-per-ip", "100000", "--log-level", "error"]);
+    let server = Server::start(&[
+        "--connect-rate",
+        "0",
+        "--max-connections-per-ip",
+        "100000",
+        "--log-level",
+        "error",
+    ]);
     let request = b"GET /api/v1/rooms/lobby/stream HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut streams = Vec::new();
     for _stream in 0..STREAMS {
-        let mut stream = soon(TcpStream::connect(server.address)).await.expect("the server listens");
+        let mut stream = soon(TcpStream::connect(server.address))
+            .await
+            .expect("the server listens");
         stream.write_all(request).await.expect("written");
         let mut status = [0; 12];
-        soon(stream.read_exact(&mut status)).await.expect("an answer");
+        soon(stream.read_exact(&mut status))
+            .await
+            .expect("an answer");
         assert_eq!(&status, b"HTTP/1.1 200");
         streams.push(stream);
     }
-    let page = soon(reqwest::get(server.url("/api/v1/openapi.json"))).await.expect("an answer");
+    let page = soon(reqwest::get(server.url("/api/v1/openapi.json")))
+        .await
+        .expect("an answer");
     assert_eq!(page.status(), 200);
     server.join("ann").await.leave().await;
 }
@@ -111,18 +142,43 @@ async fn one_address_cannot_hold_all_places_of_those_that_ask() {
     // More than half of those that there are.
     const SOCKETS: usize = 2100;
     rlimit::increase_nofile_limit(u64::MAX).expect("files for as many sockets");
-    let server =
-        Server::start(&["--connect-burst", "5000", "--header-timeout", "1m", "--log-level", "error"]);
+    let server = Server::start(&[
+        "--connect-burst",
+        "5000",
+        "--header-timeout",
+        "1m",
+        "--log-level",
+        "error",
+    ]);
     let mut idle = Vec::new();
     for _socket in 0..SOCKETS {
-        idle.push(soon(TcpStream::connect(server.address)).await.expect("the server listens"));
+        idle.push(
+            soon(TcpStream::connect(server.address))
+                .await
+                .expect("the server listens"),
+        );
     }
-    let refused = soon(reqwest::get(server.url("/api/v1/openapi.json"))).await.expect("an answer");
-    assert_eq!((refused.status().as_u16(), refused.headers().contains_key("retry-after")), (429, true));
+    let refused = soon(reqwest::get(server.url("/api/v1/openapi.json")))
+        .await
+        .expect("an answer");
+    assert_eq!(
+        (
+            refused.status().as_u16(),
+            refused.headers().contains_key("retry-after")
+        ),
+        (429, true)
+    );
     let body = soon(refused.text()).await.expect("text");
-    assert!(body.contains("too_many_at_once") && body.contains("2048"), "{body}");
-    let elsewhere = reqwest::Client::builder().local_address(std::net::IpAddr::from([127, 0, 0, 2])).build();
-    let request = elsewhere.expect("a client").get(server.url("/api/v1/openapi.json"));
+    assert!(
+        body.contains("too_many_at_once") && body.contains("2048"),
+        "{body}"
+    );
+    let elsewhere = reqwest::Client::builder()
+        .local_address(std::net::IpAddr::from([127, 0, 0, 2]))
+        .build();
+    let request = elsewhere
+        .expect("a client")
+        .get(server.url("/api/v1/openapi.json"));
     assert_eq!(soon(request.send()).await.expect("an answer").status(), 200);
     drop(idle);
     server.join_when_free("id=ann").await.leave().await;
@@ -131,13 +187,19 @@ async fn one_address_cannot_hold_all_places_of_those_that_ask() {
 #[tokio::test]
 async fn half_a_request_or_none_is_closed_after_the_header_timeout() {
     let server = Server::start(&["--header-timeout", "200ms"]);
-    for opening in
-        ["", "GET /ws HTTP/1.1\r\nHost: localhost\r\n", "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n"]
-    {
-        let mut stream = TcpStream::connect(server.address).await.expect("the server listens");
+    for opening in [
+        "",
+        "GET /ws HTTP/1.1\r\nHost: localhost\r\n",
+        "GET / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+    ] {
+        let mut stream = TcpStream::connect(server.address)
+            .await
+            .expect("the server listens");
         stream.write_all(opening.as_bytes()).await.expect("written");
         let mut answer = Vec::new();
-        soon(stream.read_to_end(&mut answer)).await.expect("the server closes");
+        soon(stream.read_to_end(&mut answer))
+            .await
+            .expect("the server closes");
     }
 }
 
@@ -160,14 +222,19 @@ async fn many_questions_at_once_make_one_answer_wait_and_the_others_are_refused(
     ann.text().await;
     let mut curious = server.raw_with("id=curious", "fanfare.v1").await;
     let before = server.resident_bytes();
-    curious.write(&masked(0x81, br#"{"type":"history"}"#).repeat(500)).await;
+    curious
+        .write(&masked(0x81, br#"{"type":"history"}"#).repeat(500))
+        .await;
     let mut refused = 0;
     while refused < 400 {
         let (_, payload) = curious.frame().await;
         refused += usize::from(String::from_utf8_lossy(&payload).contains("one history at a time"));
     }
     let grown = server.resident_bytes().saturating_sub(before);
-    assert!(grown < 8 << 20, "500 questions made the server {grown} bytes larger");
+    assert!(
+        grown < 8 << 20,
+        "500 questions made the server {grown} bytes larger"
+    );
     ann.send("others go on").await;
     assert_eq!(ann.text().await, "others go on");
 }
@@ -178,7 +245,11 @@ async fn an_address_that_connects_too_fast_is_refused_with_429_until_it_has_wait
     for id in ["ann", "bob", "carol"] {
         server.join(id).await.leave().await;
     }
-    let refused = server.try_join("id=dan", &[]).await.err().expect("too fast");
+    let refused = server
+        .try_join("id=dan", &[])
+        .await
+        .err()
+        .expect("too fast");
     assert!(
         refused.status == 429 && refused.retry_after && refused.body.contains("connects_too_fast"),
         "{refused:?}"

@@ -8,10 +8,17 @@ use crate::typed::{find, join, next, say};
 
 /// What the counter or gauge `series` shows.
 pub(crate) async fn figure(server: &Server, series: &str) -> u64 {
-    let answer = soon(reqwest::get(format!("http://{}/metrics", server.ops))).await.expect("an answer");
-    assert_eq!(answer.headers()["content-type"], "text/plain; version=0.0.4");
+    let answer = soon(reqwest::get(format!("http://{}/metrics", server.ops)))
+        .await
+        .expect("an answer");
+    assert_eq!(
+        answer.headers()["content-type"],
+        "text/plain; version=0.0.4"
+    );
     let text = soon(answer.text()).await.expect("text");
-    let line = text.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(series)?.strip_prefix(' '));
     line.map_or(0, |number| number.parse().expect("a whole number"))
 }
 
@@ -43,10 +50,18 @@ fn closed(code: &str) -> String {
 
 #[tokio::test]
 async fn each_close_is_counted_by_its_code() {
-    let server = Server::start(&["--max-message", "1KiB", "--message-rate", "1/s", "--message-burst", "1"]);
-    for code in
-        ["1000", "1001", "1002", "1007", "1009", "4000", "4001", "4002", "4003", "4502", "client", "lost"]
-    {
+    let server = Server::start(&[
+        "--max-message",
+        "1KiB",
+        "--message-rate",
+        "1/s",
+        "--message-burst",
+        "1",
+    ]);
+    for code in [
+        "1000", "1001", "1002", "1007", "1009", "4000", "4001", "4002", "4003", "4502", "client",
+        "lost",
+    ] {
         assert_eq!(figure(&server, &closed(code)).await, 0);
     }
     server.join("ann").await.send("x".repeat(2000)).await;
@@ -79,7 +94,12 @@ async fn each_refusal_and_each_gap_is_counted_by_its_code() {
     let (mut ann, welcome) = join(&server, "id=ann").await;
     ann.send("no JSON").await;
     assert_eq!(next(&mut ann, "error").await["code"], "bad_json");
-    until(&server, "fanfare_frames_refused_total{code=\"bad_json\"}", 1).await;
+    until(
+        &server,
+        "fanfare_frames_refused_total{code=\"bad_json\"}",
+        1,
+    )
+    .await;
     for number in 0..5 {
         say(&mut ann, &number.to_string(), None).await;
         find(&mut ann, "message").await;
@@ -88,15 +108,37 @@ async fn each_refusal_and_each_gap_is_counted_by_its_code() {
     let (mut late, _) = join(&server, &format!("id=late&after=1&epoch={epoch}")).await;
     assert_eq!(next(&mut late, "gap").await["count"], json!(2));
     until(&server, "fanfare_gaps_total{reason=\"expired\"}", 1).await;
-    soon(reqwest::get(server.url("/api/v1/rooms/No-Room/messages"))).await.expect("an answer");
-    until(&server, "fanfare_requests_refused_total{code=\"bad_name\"}", 1).await;
-    let refused = server.try_join("id=eve", &[("origin", "http://evil.example")]).await;
+    soon(reqwest::get(server.url("/api/v1/rooms/No-Room/messages")))
+        .await
+        .expect("an answer");
+    until(
+        &server,
+        "fanfare_requests_refused_total{code=\"bad_name\"}",
+        1,
+    )
+    .await;
+    let refused = server
+        .try_join("id=eve", &[("origin", "http://evil.example")])
+        .await;
     assert_eq!(refused.err().map(|refused| refused.status), Some(403));
-    until(&server, "fanfare_requests_refused_total{code=\"origin_not_allowed\"}", 1).await;
-    let _half = tokio::net::TcpStream::connect(server.address).await.expect("the server listens");
+    until(
+        &server,
+        "fanfare_requests_refused_total{code=\"origin_not_allowed\"}",
+        1,
+    )
+    .await;
+    let _half = tokio::net::TcpStream::connect(server.address)
+        .await
+        .expect("the server listens");
     // On a busy machine another of these may have taken too long as well.
     soon(async {
-        while figure(&server, "fanfare_requests_refused_total{code=\"header_timeout\"}").await == 0 {}
+        while figure(
+            &server,
+            "fanfare_requests_refused_total{code=\"header_timeout\"}",
+        )
+        .await
+            == 0
+        {}
     })
     .await;
 }

@@ -13,7 +13,9 @@ use crate::typed::{find, join, say};
 
 /// What Prometheus reads.
 async fn metrics(server: &Server) -> String {
-    let answer = soon(reqwest::get(format!("http://{}/metrics", server.ops))).await.expect("an answer");
+    let answer = soon(reqwest::get(format!("http://{}/metrics", server.ops)))
+        .await
+        .expect("an answer");
     soon(answer.text()).await.expect("text")
 }
 
@@ -25,15 +27,24 @@ pub(crate) fn file(path: &str) -> String {
 /// The names of series in `text`: words that begin as ours do.
 fn series(text: &str) -> BTreeSet<String> {
     text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
-        .filter(|word| ["fanfare_", "process_"].iter().any(|prefix| word.starts_with(prefix)))
+        .filter(|word| {
+            ["fanfare_", "process_"]
+                .iter()
+                .any(|prefix| word.starts_with(prefix))
+        })
         .map(str::to_owned)
         .collect()
 }
 
 /// The families that `metrics` says a type of.
 fn families(metrics: &str) -> BTreeSet<String> {
-    let types = metrics.lines().filter_map(|line| line.strip_prefix("# TYPE "));
-    types.filter_map(|line| line.split(' ').next()).map(str::to_owned).collect()
+    let types = metrics
+        .lines()
+        .filter_map(|line| line.strip_prefix("# TYPE "));
+    types
+        .filter_map(|line| line.split(' ').next())
+        .map(str::to_owned)
+        .collect()
 }
 
 /// A server that has seen a bit of everything.
@@ -41,13 +52,20 @@ pub(crate) async fn busy() -> Server {
     let server = Server::start(&[]);
     let (mut ann, _) = join(&server, "id=ann").await;
     let (mut bob, _) = join(&server, "id=bob").await;
-    for (text, key) in [("one", Some("k")), ("one", Some("k")), ("two", None), ("three", None)] {
+    for (text, key) in [
+        ("one", Some("k")),
+        ("one", Some("k")),
+        ("two", None),
+        ("three", None),
+    ] {
         say(&mut ann, text, key).await;
     }
     for reader in [&mut ann, &mut bob] {
         while find(reader, "message").await["text"] != "three" {}
     }
-    let refused = soon(reqwest::get(server.url("/api/v1/rooms/No-Room/messages"))).await.expect("an answer");
+    let refused = soon(reqwest::get(server.url("/api/v1/rooms/No-Room/messages")))
+        .await
+        .expect("an answer");
     assert_eq!(refused.status(), 400);
     server
 }
@@ -56,13 +74,37 @@ pub(crate) async fn busy() -> Server {
 async fn what_was_published_stored_and_delivered_is_counted() {
     let server = busy().await;
     until(&server, "fanfare_messages_delivered_total", 6).await;
-    assert_eq!(figure(&server, "fanfare_messages_published_total{result=\"stored\"}").await, 3);
-    assert_eq!(figure(&server, "fanfare_messages_published_total{result=\"duplicate\"}").await, 1);
-    assert_eq!(figure(&server, "fanfare_messages_published_total{result=\"refused\"}").await, 0);
+    assert_eq!(
+        figure(
+            &server,
+            "fanfare_messages_published_total{result=\"stored\"}"
+        )
+        .await,
+        3
+    );
+    assert_eq!(
+        figure(
+            &server,
+            "fanfare_messages_published_total{result=\"duplicate\"}"
+        )
+        .await,
+        1
+    );
+    assert_eq!(
+        figure(
+            &server,
+            "fanfare_messages_published_total{result=\"refused\"}"
+        )
+        .await,
+        0
+    );
     assert_eq!(figure(&server, "fanfare_commit_messages_sum").await, 4);
     assert_eq!(figure(&server, "fanfare_store_ready").await, 1);
     for histogram in ["ack", "commit", "fan_out"] {
-        assert!(figure(&server, &format!("fanfare_{histogram}_seconds_count")).await > 0, "{histogram}");
+        assert!(
+            figure(&server, &format!("fanfare_{histogram}_seconds_count")).await > 0,
+            "{histogram}"
+        );
     }
     // Each of the three frames once for each reader: its header, and JSON of more than its text.
     assert!(figure(&server, "fanfare_delivered_bytes_total").await > 6 * 50);
@@ -75,11 +117,17 @@ async fn every_query_of_the_dashboard_and_the_alerts_names_what_a_server_has() {
     let live = series(&metrics);
     let dashboard: Value = serde_json::from_str(&file("deploy/grafana.json")).expect("JSON");
     let panels = dashboard["panels"].as_array().expect("panels");
-    let targets = panels.iter().flat_map(|panel| panel["targets"].as_array().expect("targets"));
+    let targets = panels
+        .iter()
+        .flat_map(|panel| panel["targets"].as_array().expect("targets"));
     let alerts = file("deploy/alerts.yml");
-    let rules = alerts.lines().filter_map(|line| line.trim().strip_prefix("expr: "));
-    let queries: Vec<&str> =
-        targets.map(|target| target["expr"].as_str().expect("a query")).chain(rules).collect();
+    let rules = alerts
+        .lines()
+        .filter_map(|line| line.trim().strip_prefix("expr: "));
+    let queries: Vec<&str> = targets
+        .map(|target| target["expr"].as_str().expect("a query"))
+        .chain(rules)
+        .collect();
     assert!(queries.len() > 20);
     for query in queries {
         let named = series(query);
@@ -103,9 +151,15 @@ async fn the_documentation_has_every_series_and_no_other() {
     let live = families(&metrics(&server).await);
     let documented = series(&file("docs/src/metrics.md"));
     for name in live.iter().filter(|name| name.starts_with("fanfare_")) {
-        assert!(documented.contains(name), "docs/src/metrics.md says nothing of {name}");
+        assert!(
+            documented.contains(name),
+            "docs/src/metrics.md says nothing of {name}"
+        );
     }
     for name in documented {
-        assert!(live.contains(&name), "docs/src/metrics.md has {name}, which no server has");
+        assert!(
+            live.contains(&name),
+            "docs/src/metrics.md has {name}, which no server has"
+        );
     }
 }

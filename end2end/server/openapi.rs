@@ -10,26 +10,56 @@ use crate::client::get;
 use crate::harness::{Server, soon};
 
 const DOCUMENT: &str = "/api/v1/openapi.json";
-const METHODS: [Method; 5] = [Method::GET, Method::POST, Method::PUT, Method::PATCH, Method::DELETE];
+const METHODS: [Method; 5] = [
+    Method::GET,
+    Method::POST,
+    Method::PUT,
+    Method::PATCH,
+    Method::DELETE,
+];
 
 #[tokio::test]
 async fn every_described_call_answers_and_every_other_method_is_refused() {
     let server = Server::start(&[]);
     let document = get(&server, DOCUMENT).await;
-    assert!(document["openapi"].as_str().expect("a version").starts_with("3."), "{document}");
+    assert!(
+        document["openapi"]
+            .as_str()
+            .expect("a version")
+            .starts_with("3."),
+        "{document}"
+    );
     let paths = document["paths"].as_object().expect("paths");
-    assert!(paths.contains_key(DOCUMENT) && paths.len() >= 4, "{paths:?}");
+    assert!(
+        paths.contains_key(DOCUMENT) && paths.len() >= 4,
+        "{paths:?}"
+    );
     for (path, calls) in paths {
-        let url =
-            server.url(&path.replace("{room}", "lobby").replace("{number}", "1").replace("{offset}", "1"));
+        let url = server.url(
+            &path
+                .replace("{room}", "lobby")
+                .replace("{number}", "1")
+                .replace("{offset}", "1"),
+        );
         for method in METHODS {
             let request = Client::new().request(method.clone(), &url).body("x");
-            let status = soon(request.send()).await.expect("an answer").status().as_u16();
+            let status = soon(request.send())
+                .await
+                .expect("an answer")
+                .status()
+                .as_u16();
             let is_described = calls.get(method.as_str().to_ascii_lowercase()).is_some();
-            assert_eq!(is_described, ![404, 405].contains(&status), "{method} {path}: {status}");
+            assert_eq!(
+                is_described,
+                ![404, 405].contains(&status),
+                "{method} {path}: {status}"
+            );
             if is_described {
                 let described = &calls[method.as_str().to_ascii_lowercase()]["responses"];
-                assert!(described.get(status.to_string()).is_some(), "{method} {path} may not say {status}");
+                assert!(
+                    described.get(status.to_string()).is_some(),
+                    "{method} {path} may not say {status}"
+                );
             }
         }
     }
@@ -42,16 +72,30 @@ async fn every_route_under_api_is_described() {
     let mut routes = Vec::new();
     let http = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/server/http");
     for folder in [http.clone(), http.join("api"), http.join("api/admin")] {
-        for file in fs::read_dir(folder).expect("a folder").map(|file| file.expect("a file").path()) {
-            let text = if file.is_file() { fs::read_to_string(file).expect("text") } else { String::new() };
-            let quoted = text.lines().filter(|line| !line.trim_start().starts_with("//"));
-            routes.extend(quoted.flat_map(|line| line.split('"').map(str::to_owned).collect::<Vec<_>>()));
+        for file in fs::read_dir(folder)
+            .expect("a folder")
+            .map(|file| file.expect("a file").path())
+        {
+            let text = if file.is_file() {
+                fs::read_to_string(file).expect("text")
+            } else {
+                String::new()
+            };
+            let quoted = text
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"));
+            routes.extend(
+                quoted.flat_map(|line| line.split('"').map(str::to_owned).collect::<Vec<_>>()),
+            );
         }
     }
     routes.retain(|text| text.starts_with("/api/"));
     assert!(routes.len() >= 5, "{routes:?}");
     for route in routes {
-        assert!(document["paths"].get(&route).is_some(), "{route} is not described");
+        assert!(
+            document["paths"].get(&route).is_some(),
+            "{route} is not described"
+        );
     }
 }
 
@@ -76,7 +120,10 @@ async fn everything_that_the_description_refers_to_is_in_it() {
     assert!(!found.is_empty());
     for reference in found {
         let pointer = reference.strip_prefix('#').expect("within the document");
-        assert!(document.pointer(pointer).is_some(), "{reference} is nowhere");
+        assert!(
+            document.pointer(pointer).is_some(),
+            "{reference} is nowhere"
+        );
     }
 }
 
@@ -89,9 +136,18 @@ async fn the_description_says_how_a_token_is_sent() {
         (&schemes["bearer"]["type"], &schemes["bearer"]["scheme"]),
         (&"http".into(), &"bearer".into())
     );
-    assert_eq!((&schemes["query"]["in"], &schemes["query"]["name"]), (&"query".into(), &"token".into()));
+    assert_eq!(
+        (&schemes["query"]["in"], &schemes["query"]["name"]),
+        (&"query".into(), &"token".into())
+    );
     let allowed = document["security"].as_array().expect("a list");
-    let names = allowed.iter().flat_map(|one| one.as_object().expect("an object").keys());
+    let names = allowed
+        .iter()
+        .flat_map(|one| one.as_object().expect("an object").keys());
     let names: Vec<&str> = names.map(String::as_str).collect();
-    assert_eq!((allowed.len(), names), (3, vec!["bearer", "query"]), "{allowed:?}");
+    assert_eq!(
+        (allowed.len(), names),
+        (3, vec!["bearer", "query"]),
+        "{allowed:?}"
+    );
 }

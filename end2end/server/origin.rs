@@ -28,15 +28,27 @@ async fn a_page_of_another_origin_is_refused_unless_it_was_named() {
         (&own, None, true),
         (&*by_name, Some(format!("http://localhost:{port}")), true),
         ("[::1]:7", Some("http://[::1]:7".into()), true),
-        ("chat.example.org", Some("https://chat.example.org".into()), true),
-        ("chat.example.org", Some("http://chat.example.org:80".into()), true),
+        (
+            "chat.example.org",
+            Some("https://chat.example.org".into()),
+            true,
+        ),
+        (
+            "chat.example.org",
+            Some("http://chat.example.org:80".into()),
+            true,
+        ),
         // A proxy may put a Host of its own in the place of what the browser sent.
         (&own, Some("https://tls.example".into()), true),
         (&own, Some("http://tls.example".into()), false),
         ("tls.example", Some("http://tls.example".into()), false),
         (&own, Some(format!("http://localhost:{port}")), false),
         (&own, Some("http://127.0.0.1".into()), false),
-        (&own, Some(format!("http://127.0.0.1:{}", port.wrapping_add(1))), false),
+        (
+            &own,
+            Some(format!("http://127.0.0.1:{}", port.wrapping_add(1))),
+            false,
+        ),
         (&own, Some(format!("http://{own}.evil.example")), false),
         (&own, Some(format!("http://{own}/")), false),
         (&own, Some(format!("http://ann@{own}")), false),
@@ -44,7 +56,11 @@ async fn a_page_of_another_origin_is_refused_unless_it_was_named() {
         (&own, Some(own.clone()), false),
         (&own, Some("http://shop.example".into()), false),
         (&own, Some("https://shop.example:8443".into()), false),
-        (&own, Some("https://shop.example.evil.example".into()), false),
+        (
+            &own,
+            Some("https://shop.example.evil.example".into()),
+            false,
+        ),
         (&own, Some("https://evilshop.example".into()), false),
         (&own, Some("https://www.shop.example".into()), false),
         (&own, Some("https://shop.example.".into()), false),
@@ -53,7 +69,9 @@ async fn a_page_of_another_origin_is_refused_unless_it_was_named() {
         (&own, Some(String::new()), false),
         ("[::1]:7", Some("http://[::2]:7".into()), false),
     ] {
-        let origin = origin.map(|origin| format!("Origin: {origin}\r\n")).unwrap_or_default();
+        let origin = origin
+            .map(|origin| format!("Origin: {origin}\r\n"))
+            .unwrap_or_default();
         let fields = format!("Host: {host}\r\n{origin}Connection: close\r\n");
         for request in [
             format!("GET /ws?id=page HTTP/1.1\r\n{fields}\r\n"),
@@ -64,7 +82,8 @@ async fn a_page_of_another_origin_is_refused_unless_it_was_named() {
             ),
         ] {
             let refused = answer(server.address, &request).await;
-            let is_refused = refused.starts_with("HTTP/1.1 403 ") && refused.contains("origin_not_allowed");
+            let is_refused =
+                refused.starts_with("HTTP/1.1 403 ") && refused.contains("origin_not_allowed");
             assert_eq!(is_refused, !passes, "{request}{refused}");
         }
     }
@@ -75,19 +94,41 @@ async fn a_socket_is_opened_for_own_pages_and_for_no_other() {
     let server = Server::start(&["--allow-origin", "null"]);
     let own = format!("http://{}", server.address);
     for origin in [own.as_str(), "null"] {
-        assert!(server.try_join("id=page", &[("origin", origin)]).await.is_ok(), "{origin}");
+        assert!(
+            server
+                .try_join("id=page", &[("origin", origin)])
+                .await
+                .is_ok(),
+            "{origin}"
+        );
     }
     let evil = ("origin", "https://evil.example");
-    for headers in [&[evil][..], &[("origin", own.as_str()), evil], &[evil, ("origin", own.as_str())]] {
-        let refused = server.try_join("id=page", headers).await.err().expect("a refusal");
-        assert!(refused.status == 403 && refused.body.contains("origin_not_allowed"), "{refused:?}");
+    for headers in [
+        &[evil][..],
+        &[("origin", own.as_str()), evil],
+        &[evil, ("origin", own.as_str())],
+    ] {
+        let refused = server
+            .try_join("id=page", headers)
+            .await
+            .err()
+            .expect("a refusal");
+        assert!(
+            refused.status == 403 && refused.body.contains("origin_not_allowed"),
+            "{refused:?}"
+        );
     }
 }
 
 #[tokio::test]
 async fn any_origin_may_be_allowed() {
     let server = Server::start(&["--allow-origin", "any"]);
-    assert!(server.try_join("id=page", &[("origin", "https://evil.example")]).await.is_ok());
+    assert!(
+        server
+            .try_join("id=page", &[("origin", "https://evil.example")])
+            .await
+            .is_ok()
+    );
 }
 
 #[tokio::test]
@@ -100,11 +141,22 @@ async fn what_a_foreign_page_embeds_is_refused_and_a_link_is_not() {
         ("same-origin", "no-cors", true),
         ("none", "navigate", true),
     ] {
-        for path in ["/", "/favicon.svg", "/api/v1/rooms/lobby/messages", "/api/v1/rooms/lobby/stream"] {
+        for path in [
+            "/",
+            "/favicon.svg",
+            "/api/v1/rooms/lobby/messages",
+            "/api/v1/rooms/lobby/stream",
+        ] {
             let request = Client::new().request(Method::GET, server.url(path));
-            let request = request.header("sec-fetch-site", site).header("sec-fetch-mode", mode);
+            let request = request
+                .header("sec-fetch-site", site)
+                .header("sec-fetch-mode", mode);
             let status = soon(request.send()).await.expect("an answer").status();
-            assert_eq!(status == StatusCode::FORBIDDEN, !passes, "{site} {mode} {path}");
+            assert_eq!(
+                status == StatusCode::FORBIDDEN,
+                !passes,
+                "{site} {mode} {path}"
+            );
         }
     }
 }
@@ -112,10 +164,13 @@ async fn what_a_foreign_page_embeds_is_refused_and_a_link_is_not() {
 #[tokio::test]
 async fn the_operators_answers_are_for_no_page_but_their_own() {
     let server = Server::start(&["--allow-origin", "any"]);
-    for (origin, passes) in
-        [(format!("http://{}", server.ops), true), ("https://evil.example".to_owned(), false)]
-    {
-        let request = Client::new().get(format!("http://{}/metrics", server.ops)).header("origin", &origin);
+    for (origin, passes) in [
+        (format!("http://{}", server.ops), true),
+        ("https://evil.example".to_owned(), false),
+    ] {
+        let request = Client::new()
+            .get(format!("http://{}/metrics", server.ops))
+            .header("origin", &origin);
         let status = soon(request.send()).await.expect("an answer").status();
         assert_eq!(status == StatusCode::FORBIDDEN, !passes, "{origin}");
     }

@@ -22,7 +22,11 @@ async fn clients_that_come_and_go_under_load_neither_crash_it_nor_disturb_those_
         async move {
             for visit in 0..50 {
                 let peer = server.join(&format!("comer-{comer}-{visit}")).await;
-                if visit % 2 == 0 { peer.leave().await } else { drop(peer) }
+                if visit % 2 == 0 {
+                    peer.leave().await
+                } else {
+                    drop(peer)
+                }
             }
         }
     }));
@@ -77,7 +81,10 @@ async fn two_clients_with_one_id_both_hear_and_leave_only_for_themselves() {
     let mut second = server.join("ann").await;
     let mut speaker = server.join("speaker").await;
     speaker.send("to both").await;
-    assert_eq!((first.text().await, second.text().await), ("to both".into(), "to both".into()));
+    assert_eq!(
+        (first.text().await, second.text().await),
+        ("to both".into(), "to both".into())
+    );
     second.leave().await;
     speaker.send("to the one who stayed").await;
     assert_eq!(first.text().await, "to the one who stayed");
@@ -105,6 +112,10 @@ async fn however_a_client_leaves_its_place_becomes_free_once() {
     let _one = server.join_when_free("id=one").await;
     let _two = server.join_when_free("id=two").await;
     let _three = server.join_when_free("id=three").await;
-    let refused = server.try_join("id=four", &[]).await.err().expect("only three fit");
+    let refused = server
+        .try_join("id=four", &[])
+        .await
+        .err()
+        .expect("only three fit");
     assert_eq!(refused.status, 503);
 }

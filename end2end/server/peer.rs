@@ -44,7 +44,10 @@ impl Peer {
 
     /// The next frame of any kind; pings are answered by the library.
     pub(crate) async fn frame(&mut self) -> Message {
-        soon(self.socket.next()).await.expect("the connection is open").expect("a frame")
+        soon(self.socket.next())
+            .await
+            .expect("the connection is open")
+            .expect("a frame")
     }
 
     /// The next text or binary message.

@@ -45,10 +45,16 @@ async fn everyone_sees_the_same_messages_in_the_same_order_however_many_speak() 
         peer.texts(SPEAKERS * EACH).await
     }))
     .await;
-    assert!(heard.iter().all(|other| *other == heard[0]), "one order for all");
+    assert!(
+        heard.iter().all(|other| *other == heard[0]),
+        "one order for all"
+    );
     for id in 0..SPEAKERS {
         let prefix = format!("{id} ");
-        let own: Vec<_> = heard[0].iter().filter_map(|text| text.strip_prefix(&prefix)).collect();
+        let own: Vec<_> = heard[0]
+            .iter()
+            .filter_map(|text| text.strip_prefix(&prefix))
+            .collect();
         let expected: Vec<_> = (0..EACH).map(|number| number.to_string()).collect();
         assert_eq!(own, expected, "each speaker's own order is kept");
     }
@@ -91,9 +97,17 @@ async fn a_room_or_id_that_is_no_name_is_closed_with_4502() {
         format!("id={long}"),
         format!("room={long}"),
     ] {
-        assert_eq!(server.join_with(&query).await.close_code().await, 4502, "{query}");
+        assert_eq!(
+            server.join_with(&query).await.close_code().await,
+            4502,
+            "{query}"
+        );
     }
-    server.join_with("id=%E6%9D%8E%E9%9B%B7%20%3Cb%3E").await.leave().await;
+    server
+        .join_with("id=%E6%9D%8E%E9%9B%B7%20%3Cb%3E")
+        .await
+        .leave()
+        .await;
 }
 
 #[tokio::test]
@@ -104,8 +118,18 @@ async fn the_log_says_who_came_and_went_and_why_but_never_what_was_said() {
     assert_eq!(ann.text().await, "my secret");
     ann.leave().await;
     let log = server.log().await;
-    let line = |word: &str| log.lines().find(|line| line.contains(word)).unwrap_or_else(|| panic!("{log}"));
-    assert!(line("connected").contains("id=ann") && line("connected").contains("room=class"), "{log}");
-    assert!(line("disconnected").contains("client closed with 1000"), "{log}");
+    let line = |word: &str| {
+        log.lines()
+            .find(|line| line.contains(word))
+            .unwrap_or_else(|| panic!("{log}"))
+    };
+    assert!(
+        line("connected").contains("id=ann") && line("connected").contains("room=class"),
+        "{log}"
+    );
+    assert!(
+        line("disconnected").contains("client closed with 1000"),
+        "{log}"
+    );
     assert!(!log.contains("secret"), "{log}");
 }

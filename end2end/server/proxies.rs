@@ -21,7 +21,9 @@ const SHORT: &str = "1s";
 
 /// `deploy/NAME`, with each of these words, which must be in it, exchanged.
 fn example(name: &str, exchanged: &[(&str, &str)]) -> String {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy").join(name);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("deploy")
+        .join(name);
     let text = fs::read_to_string(path).expect("it is there");
     exchanged.iter().fold(text, |text, (from, to)| {
         assert!(text.contains(from), "{name} has {from}");
@@ -36,8 +38,14 @@ async fn nginx(server: &Server) -> Daemon {
         &[
             ("127.0.0.1:12345", &server.address.to_string()),
             ("listen 443 ssl;", &format!("listen {address};")),
-            ("    ssl_certificate     /etc/letsencrypt/live/chat.example.org/fullchain.pem;\n", ""),
-            ("    ssl_certificate_key /etc/letsencrypt/live/chat.example.org/privkey.pem;\n", ""),
+            (
+                "    ssl_certificate     /etc/letsencrypt/live/chat.example.org/fullchain.pem;\n",
+                "",
+            ),
+            (
+                "    ssl_certificate_key /etc/letsencrypt/live/chat.example.org/privkey.pem;\n",
+                "",
+            ),
             ("75s", SHORT),
         ],
     );
@@ -50,7 +58,10 @@ async fn caddy(server: &Server) -> Daemon {
         "Caddyfile",
         &[
             ("127.0.0.1:12345", &server.address.to_string()),
-            ("chat.example.org {", &format!("http://{NAME}:{} {{\n\tbind 127.0.0.1", address.port())),
+            (
+                "chat.example.org {",
+                &format!("http://{NAME}:{} {{\n\tbind 127.0.0.1", address.port()),
+            ),
         ],
     );
     daemon::caddy(address, &site).await
@@ -59,28 +70,60 @@ async fn caddy(server: &Server) -> Daemon {
 /// Everything that a user does, by `proxy`.
 async fn use_through(proxy: &Daemon) {
     // Under its name, as if it had been looked up and TLS had been ended.
-    let client = reqwest::Client::builder().resolve(NAME, proxy.address).build().expect("a client");
+    let client = reqwest::Client::builder()
+        .resolve(NAME, proxy.address)
+        .build()
+        .expect("a client");
     let site = format!("http://{NAME}:{}", proxy.address.port());
-    let page = soon(client.get(&site).header("host", NAME).send()).await.expect("an answer");
+    let page = soon(client.get(&site).header("host", NAME).send())
+        .await
+        .expect("an answer");
     assert_eq!(page.status(), 200);
-    assert!(soon(page.text()).await.expect("text").contains("id=\"msg\""));
+    assert!(
+        soon(page.text())
+            .await
+            .expect("text")
+            .contains("id=\"msg\"")
+    );
 
-    let mut request = format!("ws://{}/ws?id=ann", proxy.address).into_client_request().expect("an address");
-    request.headers_mut().insert("host", HeaderValue::from_static(NAME));
-    request.headers_mut().insert("origin", HeaderValue::from_static("https://chat.example.org"));
-    request.headers_mut().insert("x-forwarded-for", HeaderValue::from_static("203.0.113.7"));
-    let (mut ann, _) = soon(tokio_tungstenite::connect_async(request)).await.expect("it is let through");
+    let mut request = format!("ws://{}/ws?id=ann", proxy.address)
+        .into_client_request()
+        .expect("an address");
+    request
+        .headers_mut()
+        .insert("host", HeaderValue::from_static(NAME));
+    request.headers_mut().insert(
+        "origin",
+        HeaderValue::from_static("https://chat.example.org"),
+    );
+    request
+        .headers_mut()
+        .insert("x-forwarded-for", HeaderValue::from_static("203.0.113.7"));
+    let (mut ann, _) = soon(tokio_tungstenite::connect_async(request))
+        .await
+        .expect("it is let through");
 
     let rooms = format!("{site}/api/v1/rooms/lobby");
-    let stream = client.get(format!("{rooms}/stream?after=0")).header("host", NAME).send();
+    let stream = client
+        .get(format!("{rooms}/stream?after=0"))
+        .header("host", NAME)
+        .send();
     let mut stream = soon(stream).await.expect("an answer").bytes_stream();
-    let published = client.post(format!("{rooms}/messages")).header("host", NAME).body("through").send();
+    let published = client
+        .post(format!("{rooms}/messages"))
+        .header("host", NAME)
+        .body("through")
+        .send();
     assert_eq!(soon(published).await.expect("an answer").status(), 201);
 
     let mut beats = 0;
     let mut has_heard = false;
     while beats < BEATS || !has_heard {
-        match soon(ann.next()).await.expect("it is not cut off").expect("a frame") {
+        match soon(ann.next())
+            .await
+            .expect("it is not cut off")
+            .expect("a frame")
+        {
             Message::Ping(_) => beats += 1,
             Message::Text(text) => {
                 assert_eq!(text.as_str(), "through");
@@ -91,7 +134,10 @@ async fn use_through(proxy: &Daemon) {
     }
     let (mut heard, mut comments) = (String::new(), 0);
     while comments < BEATS {
-        let part = soon(stream.next()).await.expect("it is not cut off").expect("bytes");
+        let part = soon(stream.next())
+            .await
+            .expect("it is not cut off")
+            .expect("bytes");
         let part = String::from_utf8_lossy(&part).into_owned();
         comments += part.lines().filter(|line| line.starts_with(':')).count();
         heard.push_str(&part);
@@ -101,7 +147,12 @@ async fn use_through(proxy: &Daemon) {
 
 /// As the examples say that it must be started.
 fn server() -> Server {
-    let flags = ["--heartbeat", "100ms", "--public-host", "https://chat.example.org"];
+    let flags = [
+        "--heartbeat",
+        "100ms",
+        "--public-host",
+        "https://chat.example.org",
+    ];
     Server::start(&[&flags[..], &["--trusted-proxy", "127.0.0.0/8"]].concat())
 }
 
@@ -110,7 +161,10 @@ async fn all_of_it_works_behind_nginx() {
     let server = server();
     use_through(&nginx(&server).await).await;
     let log = server.log().await;
-    assert!(log.contains("203.0.113.7"), "the client's address, not the proxy's: {log}");
+    assert!(
+        log.contains("203.0.113.7"),
+        "the client's address, not the proxy's: {log}"
+    );
 }
 
 #[tokio::test]

@@ -35,7 +35,13 @@ async fn post(server: &Server, from: &str, address: &str) -> (u16, String) {
         .header(X_FORWARDED_FOR, address)
         .json(&serde_json::json!({ "text": "x", "from": from }));
     let (status, answer) = ask(request).await;
-    (status, answer["error"]["message"].as_str().unwrap_or_default().to_owned())
+    (
+        status,
+        answer["error"]["message"]
+            .as_str()
+            .unwrap_or_default()
+            .to_owned(),
+    )
 }
 
 /// Publishes until that is refused; gives the error's text.
@@ -51,7 +57,14 @@ async fn refused_post(server: &Server, from: &str, address: &str) -> String {
 
 #[tokio::test]
 async fn connections_of_one_id_share_what_it_may_say_with_http() {
-    let flags = ["--message-rate", "1000", "--id-rate", "1/s", "--id-burst", "2"];
+    let flags = [
+        "--message-rate",
+        "1000",
+        "--id-rate",
+        "1/s",
+        "--id-burst",
+        "2",
+    ];
     let server = Server::start(&[&flags[..], &["--trusted-proxy", "127.0.0.1"]].concat());
     let (mut one, _) = join(&server, "id=ann").await;
     let (mut other, _) = join(&server, "id=ann").await;
@@ -61,19 +74,40 @@ async fn connections_of_one_id_share_what_it_may_say_with_http() {
         refused.extend(refusal(&mut one).await);
         refused.extend(refusal(&mut other).await);
     }
-    assert!(refused[0].contains("one id may send 1 messages a second, 2 at once (--id-rate)"), "{refused:?}");
+    assert!(
+        refused[0].contains("one id may send 1 messages a second, 2 at once (--id-rate)"),
+        "{refused:?}"
+    );
     let message = refused_post(&server, "ann", "127.0.0.1").await;
     assert!(message.contains("--id-rate"), "{message}");
-    assert_ne!(figure(&server, "fanfare_rate_limited_total{quota=\"id\"}").await, 0);
+    assert_ne!(
+        figure(&server, "fanfare_rate_limited_total{quota=\"id\"}").await,
+        0
+    );
     assert_eq!(refusal(&mut bob).await, None, "bob has said nothing yet");
-    assert_eq!(post(&server, "ann", "192.0.2.1").await.0, 201, "a name that nobody proves is not taken away");
+    assert_eq!(
+        post(&server, "ann", "192.0.2.1").await.0,
+        201,
+        "a name that nobody proves is not taken away"
+    );
 }
 
 #[tokio::test]
 async fn everybody_at_one_address_shares_what_it_may_say() {
-    let flags = ["--message-rate", "1000", "--address-rate", "1/s", "--address-burst", "3"];
+    let flags = [
+        "--message-rate",
+        "1000",
+        "--address-rate",
+        "1/s",
+        "--address-burst",
+        "3",
+    ];
     let server = Server::start(&[&flags[..], &["--trusted-proxy", "127.0.0.1"]].concat());
-    for (from, address) in [("ann", "2001:db8::1"), ("bob", "2001:db8::2"), ("carol", "2001:db8::3")] {
+    for (from, address) in [
+        ("ann", "2001:db8::1"),
+        ("bob", "2001:db8::2"),
+        ("carol", "2001:db8::3"),
+    ] {
         assert_eq!(post(&server, from, address).await.0, 201);
     }
     let message = refused_post(&server, "dan", "2001:db8::4").await;
@@ -81,8 +115,15 @@ async fn everybody_at_one_address_shares_what_it_may_say() {
         message.contains("one address may send 1 messages a second, 3 at once (--address-rate)"),
         "{message}"
     );
-    assert_ne!(figure(&server, "fanfare_rate_limited_total{quota=\"address\"}").await, 0);
-    assert_eq!(post(&server, "ann", "2001:db8:0:1::1").await.0, 201, "another host");
+    assert_ne!(
+        figure(&server, "fanfare_rate_limited_total{quota=\"address\"}").await,
+        0
+    );
+    assert_eq!(
+        post(&server, "ann", "2001:db8:0:1::1").await.0,
+        201,
+        "another host"
+    );
     // A plain client cannot be told and is closed.
     let mut plain = server.join("plain").await;
     for _message in 0..100 {

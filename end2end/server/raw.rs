@@ -26,14 +26,20 @@ pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
         }
     }
     frame.extend(MASK);
-    frame.extend(payload.iter().zip(MASK.iter().cycle()).map(|(byte, key)| byte ^ key));
+    frame.extend(
+        payload
+            .iter()
+            .zip(MASK.iter().cycle())
+            .map(|(byte, key)| byte ^ key),
+    );
     frame
 }
 
 /// The request of RFC 6455 section 1.3.
 pub(crate) fn handshake(address: SocketAddr, query: &str, subprotocol: Option<&str>) -> String {
-    let subprotocol =
-        subprotocol.map_or(String::new(), |name| format!("Sec-WebSocket-Protocol: other, {name}\r\n"));
+    let subprotocol = subprotocol.map_or(String::new(), |name| {
+        format!("Sec-WebSocket-Protocol: other, {name}\r\n")
+    });
     format!(
         "GET /ws?{query} HTTP/1.1\r\nHost: {address}\r\nConnection: keep-alive, Upgrade\r\nUpgrade: WebSocket\r\n\
          Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n{subprotocol}\r\n"
@@ -42,8 +48,13 @@ pub(crate) fn handshake(address: SocketAddr, query: &str, subprotocol: Option<&s
 
 impl Raw {
     pub(crate) async fn open(address: SocketAddr, query: &str, subprotocol: Option<&str>) -> Self {
-        let mut stream = TcpStream::connect(address).await.expect("the server listens");
-        stream.write_all(handshake(address, query, subprotocol).as_bytes()).await.expect("written");
+        let mut stream = TcpStream::connect(address)
+            .await
+            .expect("the server listens");
+        stream
+            .write_all(handshake(address, query, subprotocol).as_bytes())
+            .await
+            .expect("written");
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(soon(stream.read_u8()).await.expect("an answer"));
@@ -73,7 +84,10 @@ impl Raw {
                 short => u64::from(short),
             };
             let mut payload = vec![0; length as usize];
-            self.stream.read_exact(&mut payload).await.expect("a payload");
+            self.stream
+                .read_exact(&mut payload)
+                .await
+                .expect("a payload");
             (first, payload)
         })
         .await
@@ -84,7 +98,9 @@ impl Raw {
         loop {
             if let (0x88, payload) = self.frame().await {
                 let mut rest = Vec::new();
-                soon(self.stream.read_to_end(&mut rest)).await.expect("the end of the stream");
+                soon(self.stream.read_to_end(&mut rest))
+                    .await
+                    .expect("the end of the stream");
                 assert!(rest.is_empty(), "nothing may follow a Close frame");
                 return u16::from_be_bytes([payload[0], payload[1]]);
             }
@@ -94,9 +110,13 @@ impl Raw {
 
 /// What the server at `address` answers to `request`, which ends its connection; a line of the head a line.
 pub(crate) async fn answer(address: SocketAddr, request: &str) -> String {
-    let mut stream = TcpStream::connect(address).await.expect("the server listens");
+    let mut stream = TcpStream::connect(address)
+        .await
+        .expect("the server listens");
     stream.write_all(request.as_bytes()).await.expect("written");
     let mut answer = Vec::new();
-    soon(stream.read_to_end(&mut answer)).await.expect("an answer");
+    soon(stream.read_to_end(&mut answer))
+        .await
+        .expect("an answer");
     String::from_utf8(answer).expect("text")
 }

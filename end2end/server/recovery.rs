@@ -26,9 +26,18 @@ async fn history_is_read_backwards_in_pages() {
             .collect();
         (offsets, page["more"].as_bool().expect("a bool"))
     };
-    assert_eq!(page(json!({ "type": "history", "limit": 3 })).await, (vec![8, 9, 10], true));
-    assert_eq!(page(json!({ "type": "history", "before": 8, "limit": 3 })).await, (vec![5, 6, 7], true));
-    assert_eq!(page(json!({ "type": "history", "before": 5 })).await, (vec![4], false));
+    assert_eq!(
+        page(json!({ "type": "history", "limit": 3 })).await,
+        (vec![8, 9, 10], true)
+    );
+    assert_eq!(
+        page(json!({ "type": "history", "before": 8, "limit": 3 })).await,
+        (vec![5, 6, 7], true)
+    );
+    assert_eq!(
+        page(json!({ "type": "history", "before": 5 })).await,
+        (vec![4], false)
+    );
 }
 
 #[tokio::test]
@@ -45,18 +54,27 @@ async fn a_client_that_comes_back_gets_what_it_missed_or_is_told_of_the_gap() {
     assert_eq!(welcome["recovery"], "resumed");
     for offset in 6..=8 {
         let message = next(&mut back, "message").await;
-        assert_eq!((&message["offset"], &message["prev"]), (&json!(offset), &json!(offset - 1)));
+        assert_eq!(
+            (&message["offset"], &message["prev"]),
+            (&json!(offset), &json!(offset - 1))
+        );
     }
     let (mut late, welcome) = join(&server, &format!("id=late&after=1&epoch={epoch}")).await;
     assert_eq!(welcome["recovery"], "lost");
     let gap = next(&mut late, "gap").await;
-    assert_eq!(gap, json!({ "type": "gap", "after": 1, "before": 4, "count": 2, "reason": "expired" }));
+    assert_eq!(
+        gap,
+        json!({ "type": "gap", "after": 1, "before": 4, "count": 2, "reason": "expired" })
+    );
     assert_eq!(next(&mut late, "message").await["offset"], 4);
     let (_, welcome) = join(&server, "id=other&after=3&epoch=ffffffff").await;
     assert_eq!(welcome["recovery"], "lost");
     let (mut all, welcome) = join(&server, "id=all&after=0").await;
     assert_eq!(
-        (welcome["recovery"].as_str(), next(&mut all, "message").await["offset"].as_u64()),
+        (
+            welcome["recovery"].as_str(),
+            next(&mut all, "message").await["offset"].as_u64()
+        ),
         (Some("resumed"), Some(4))
     );
 }
@@ -73,7 +91,10 @@ async fn a_reader_that_falls_behind_the_ring_is_served_from_the_store() {
         speaker.send(format!("{number} {long}")).await;
         speaker.text().await;
     }
-    assert!(figure(&server, "fanfare_lag_messages").await > 1000, "it has hardly begun");
+    assert!(
+        figure(&server, "fanfare_lag_messages").await > 1000,
+        "it has hardly begun"
+    );
     let mut seen = 0;
     while seen < MESSAGES {
         let (first, payload) = slow.frame().await;
@@ -83,10 +104,16 @@ async fn a_reader_that_falls_behind_the_ring_is_served_from_the_store() {
         }
         let frame: Value = serde_json::from_slice(&payload).expect("JSON");
         if frame["type"] == "message" {
-            assert_eq!((frame["prev"].as_u64(), frame["offset"].as_u64()), (Some(seen), Some(seen + 1)));
+            assert_eq!(
+                (frame["prev"].as_u64(), frame["offset"].as_u64()),
+                (Some(seen), Some(seen + 1))
+            );
             seen += 1;
         } else {
-            assert!(["welcome", "presence"].contains(&frame["type"].as_str().expect("a type")), "{frame}");
+            assert!(
+                ["welcome", "presence"].contains(&frame["type"].as_str().expect("a type")),
+                "{frame}"
+            );
         }
     }
     until(&server, "fanfare_lag_messages", 0).await;
@@ -100,10 +127,14 @@ async fn a_page_of_history_is_bounded_by_bytes_and_says_that_there_is_more() {
         say(&mut ann, &"x".repeat(60_000), None).await;
         next(&mut ann, "message").await;
     }
-    ann.send(json!({ "type": "history", "limit": 1000 }).to_string()).await;
+    ann.send(json!({ "type": "history", "limit": 1000 }).to_string())
+        .await;
     let page = next(&mut ann, "history").await;
     let count = page["messages"].as_array().expect("a list").len();
-    assert!((1..10).contains(&count) && page["more"] == true, "{count} messages of 60 kB in one page");
+    assert!(
+        (1..10).contains(&count) && page["more"] == true,
+        "{count} messages of 60 kB in one page"
+    );
 }
 
 #[tokio::test]
@@ -126,7 +157,8 @@ async fn a_client_that_drops_and_comes_back_at_once_again_and_again_misses_and_r
     // From before the very first message, which it has not heard.
     let (mut seen, mut rounds) = (0, 0);
     while rounds < 30 || seen < 1200 {
-        let (mut back, welcome) = join(&server, &format!("id=back&after={seen}&epoch={epoch}")).await;
+        let (mut back, welcome) =
+            join(&server, &format!("id=back&after={seen}&epoch={epoch}")).await;
         assert_eq!(welcome["recovery"], "resumed");
         let head = welcome["head"].as_u64().expect("an offset");
         // Sometimes it hears nothing, sometimes only what it missed, sometimes also what comes meanwhile.
@@ -137,7 +169,10 @@ async fn a_client_that_drops_and_comes_back_at_once_again_and_again_misses_and_r
         };
         while seen < until {
             let message = next(&mut back, "message").await;
-            assert_eq!((&message["prev"], &message["offset"]), (&json!(seen), &json!(seen + 1)));
+            assert_eq!(
+                (&message["prev"], &message["offset"]),
+                (&json!(seen), &json!(seen + 1))
+            );
             seen += 1;
         }
         rounds += 1;

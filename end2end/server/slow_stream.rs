@@ -8,9 +8,10 @@ use crate::harness::{Server, soon};
 
 /// A stream that is opened by hand and read no further than its head: by then it is in the room.
 async fn unread(server: &Server) -> BufReader<TcpStream> {
-    let mut stream = TcpStream::connect(server.address).await.expect("the server listens");
-    let request =
-        "GET /api/v1/rooms/lobby/stream HTTP/1.1\r\nHost: localhost\r\nAccept: application/x-ndjson\r\n\r\n";
+    let mut stream = TcpStream::connect(server.address)
+        .await
+        .expect("the server listens");
+    let request = "GET /api/v1/rooms/lobby/stream HTTP/1.1\r\nHost: localhost\r\nAccept: application/x-ndjson\r\n\r\n";
     stream.write_all(request.as_bytes()).await.expect("written");
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
@@ -26,7 +27,11 @@ async fn object(reader: &mut BufReader<TcpStream>) -> Value {
     soon(async {
         loop {
             let mut line = String::new();
-            assert_ne!(reader.read_line(&mut line).await.expect("bytes"), 0, "the stream goes on");
+            assert_ne!(
+                reader.read_line(&mut line).await.expect("bytes"),
+                0,
+                "the stream goes on"
+            );
             if line.starts_with('{') {
                 return serde_json::from_str(&line).expect("JSON");
             }
@@ -53,7 +58,10 @@ async fn a_stream_that_falls_behind_the_ring_is_served_from_the_store() {
     speak(&server, MESSAGES).await;
     for offset in 1..=MESSAGES {
         let message = object(&mut slow).await;
-        assert_eq!((&message["prev"], &message["offset"]), (&json!(offset - 1), &json!(offset)));
+        assert_eq!(
+            (&message["prev"], &message["offset"]),
+            (&json!(offset - 1), &json!(offset))
+        );
     }
 }
 
@@ -70,13 +78,19 @@ async fn streams_that_read_nothing_hold_little_and_are_told_of_the_gap() {
     let before = server.resident_bytes();
     speak(&server, MESSAGES).await;
     let grown = server.resident_bytes().saturating_sub(before);
-    assert!(grown < 16 << 20, "twenty readers that read nothing made the server {grown} bytes larger");
+    assert!(
+        grown < 16 << 20,
+        "twenty readers that read nothing made the server {grown} bytes larger"
+    );
     for reader in &mut slow {
         let (mut seen, mut gaps) = (0, 0);
         while seen < MESSAGES + 500 {
             let object = object(reader).await;
             if object["type"] == "gap" {
-                assert_eq!((object["after"].as_u64(), &object["reason"]), (Some(seen), &json!("lagged")));
+                assert_eq!(
+                    (object["after"].as_u64(), &object["reason"]),
+                    (Some(seen), &json!("lagged"))
+                );
                 seen = object["before"].as_u64().expect("an offset") - 1;
                 gaps += 1;
             } else {

@@ -17,11 +17,18 @@ struct Snippet {
 
 impl Snippet {
     fn start(command: &mut Command) -> Self {
-        let mut child =
-            command.stdout(Stdio::piped()).spawn().expect("it is installed: run scripts/setup.sh test");
+        let mut child = command
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("it is installed: run scripts/setup.sh test");
         let output = BufReader::new(child.stdout.take().expect("piped"));
         let (heard, lines) = mpsc::channel();
-        thread::spawn(move || output.lines().map_while(Result::ok).try_for_each(|line| heard.send(line)));
+        thread::spawn(move || {
+            output
+                .lines()
+                .map_while(Result::ok)
+                .try_for_each(|line| heard.send(line))
+        });
         Self { child, lines }
     }
 
@@ -41,11 +48,16 @@ impl Drop for Snippet {
 }
 
 fn docs(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/clients").join(name)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("docs/clients")
+        .join(name)
 }
 
 async fn say(server: &Server, text: &'static str) {
-    let published = reqwest::Client::new().post(server.url("/api/v1/rooms/lobby/messages")).body(text).send();
+    let published = reqwest::Client::new()
+        .post(server.url("/api/v1/rooms/lobby/messages"))
+        .body(text)
+        .send();
     assert_eq!(soon(published).await.expect("an answer").status(), 201);
 }
 
@@ -76,22 +88,60 @@ async fn the_client_in_go() {
     let folder = tempfile::tempdir().expect("a folder");
     let program = folder.path().join("client");
     let mut build = Command::new("go");
-    build.args(["build", "-o"]).arg(&program).arg(docs("client.go"));
-    build.env("GOCACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("go")).env("GO111MODULE", "off");
-    assert!(build.status().expect("Go is installed: run scripts/setup.sh test").success());
+    build
+        .args(["build", "-o"])
+        .arg(&program)
+        .arg(docs("client.go"));
+    build
+        .env("GOCACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("go"))
+        .env("GO111MODULE", "off");
+    assert!(
+        build
+            .status()
+            .expect("Go is installed: run scripts/setup.sh test")
+            .success()
+    );
     check("http", "hello from Go", Command::new(program)).await;
 }
 
 #[tokio::test]
 async fn the_client_in_a_shell() {
-    check("http", "hello from a shell", Command::new(docs("client.sh"))).await;
+    check(
+        "http",
+        "hello from a shell",
+        Command::new(docs("client.sh")),
+    )
+    .await;
 }
 
 #[tokio::test]
 async fn the_client_in_rust() {
-    let build = ["build", "--quiet", "--locked", "--features", "ssr", "--example", "client"];
-    assert!(Command::new(env!("CARGO")).args(build).status().expect("Cargo runs").success());
+    let build = [
+        "build",
+        "--quiet",
+        "--locked",
+        "--features",
+        "ssr",
+        "--example",
+        "client",
+    ];
+    assert!(
+        Command::new(env!("CARGO"))
+            .args(build)
+            .status()
+            .expect("Cargo runs")
+            .success()
+    );
     let test = std::env::current_exe().expect("a path");
-    let examples = test.parent().and_then(Path::parent).expect("target/debug").join("examples");
-    check("ws", "hello from Rust", Command::new(examples.join("client"))).await;
+    let examples = test
+        .parent()
+        .and_then(Path::parent)
+        .expect("target/debug")
+        .join("examples");
+    check(
+        "ws",
+        "hello from Rust",
+        Command::new(examples.join("client")),
+    )
+    .await;
 }

@@ -34,10 +34,18 @@ impl Collector {
     async fn start() -> Self {
         let (taken, spans) = unbounded_channel();
         let take = async move |body: Bytes| {
-            let request = ExportTraceServiceRequest::decode(body).expect("a request as OTLP has it");
+            let request =
+                ExportTraceServiceRequest::decode(body).expect("a request as OTLP has it");
             for resource in request.resource_spans {
-                let service = text(&resource.resource.expect("a resource").attributes, "service.name");
-                for span in resource.scope_spans.into_iter().flat_map(|scope| scope.spans) {
+                let service = text(
+                    &resource.resource.expect("a resource").attributes,
+                    "service.name",
+                );
+                for span in resource
+                    .scope_spans
+                    .into_iter()
+                    .flat_map(|scope| scope.spans)
+                {
                     // The test may be over.
                     let _sent = taken.send((service.clone(), span));
                 }
@@ -45,7 +53,9 @@ impl Collector {
         };
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = format!("http://{}", listener.local_addr().expect("an address"));
-        tokio::spawn(axum::serve(listener, Router::new().route("/v1/traces", post(take))).into_future());
+        tokio::spawn(
+            axum::serve(listener, Router::new().route("/v1/traces", post(take))).into_future(),
+        );
         Self { address, spans }
     }
 
@@ -68,12 +78,20 @@ impl Collector {
         server.signal("TERM");
         let (status, log) = server.end().await;
         assert_eq!(status.code(), Some(0), "{log}");
-        std::iter::from_fn(|| self.spans.try_recv().ok()).map(|(_, span)| span).collect()
+        std::iter::from_fn(|| self.spans.try_recv().ok())
+            .map(|(_, span)| span)
+            .collect()
     }
 }
 
 fn attribute<'a>(attributes: &'a [KeyValue], key: &str) -> Option<&'a Value> {
-    attributes.iter().find(|attribute| attribute.key == key)?.value.as_ref()?.value.as_ref()
+    attributes
+        .iter()
+        .find(|attribute| attribute.key == key)?
+        .value
+        .as_ref()?
+        .value
+        .as_ref()
 }
 
 fn text(attributes: &[KeyValue], key: &str) -> String {
@@ -95,14 +113,21 @@ fn hex(id: &[u8]) -> String {
 }
 
 fn named<'a>(spans: &'a [Span], name: &str) -> &'a Span {
-    spans.iter().find(|span| span.name == name).unwrap_or_else(|| panic!("no {name} in {spans:#?}"))
+    spans
+        .iter()
+        .find(|span| span.name == name)
+        .unwrap_or_else(|| panic!("no {name} in {spans:#?}"))
 }
 
 /// Publishes `text` in the lobby for somebody whose trace is [`TRACE`].
 async fn publish_traced(server: &Server, text: &'static str, traceparent: String) -> u16 {
     let request = reqwest::Client::new().post(server.url("/api/v1/rooms/lobby/messages"));
     let request = request.header("traceparent", traceparent).body(text);
-    soon(request.send()).await.expect("an answer").status().as_u16()
+    soon(request.send())
+        .await
+        .expect("an answer")
+        .status()
+        .as_u16()
 }
 
 /// Waits until at least so many spans met this result.
@@ -120,26 +145,51 @@ async fn until_counted(server: &Server, result: &str, least: u64) {
 async fn a_publish_is_a_span_in_the_callers_trace_and_links_to_the_commit_that_stored_it() {
     let collector = Collector::start().await;
     let server = Server::start(&["--otlp-endpoint", &collector.address]);
-    assert_eq!(publish_traced(&server, "hello", traceparent(true)).await, 201);
+    assert_eq!(
+        publish_traced(&server, "hello", traceparent(true)).await,
+        201
+    );
     let spans = collector.rest(server).await;
     let request = named(&spans, "POST /api/v1/rooms/{room}/messages");
-    assert_eq!((hex(&request.trace_id), hex(&request.parent_span_id)), (TRACE.to_owned(), PARENT.to_owned()));
+    assert_eq!(
+        (hex(&request.trace_id), hex(&request.parent_span_id)),
+        (TRACE.to_owned(), PARENT.to_owned())
+    );
     assert_eq!(request.kind(), SpanKind::Server);
     assert_eq!(number(request, "http.response.status_code"), 201);
     assert_eq!(text(&request.attributes, "http.request.method"), "POST");
-    assert_eq!(text(&request.attributes, "http.route"), "/api/v1/rooms/{room}/messages");
-    assert_eq!(text(&request.attributes, "url.path"), "/api/v1/rooms/lobby/messages");
+    assert_eq!(
+        text(&request.attributes, "http.route"),
+        "/api/v1/rooms/{room}/messages"
+    );
+    assert_eq!(
+        text(&request.attributes, "url.path"),
+        "/api/v1/rooms/lobby/messages"
+    );
     assert_eq!(text(&request.attributes, "client.address"), "127.0.0.1");
     let publish = named(&spans, "publish");
-    assert_eq!((&publish.trace_id, &publish.parent_span_id), (&request.trace_id, &request.span_id));
-    assert_eq!(text(&publish.attributes, "messaging.destination.name"), "lobby");
+    assert_eq!(
+        (&publish.trace_id, &publish.parent_span_id),
+        (&request.trace_id, &request.span_id)
+    );
+    assert_eq!(
+        text(&publish.attributes, "messaging.destination.name"),
+        "lobby"
+    );
     assert_eq!(number(publish, "fanfare.offset"), 1);
     let commit = named(&spans, "commit");
     assert_eq!(number(commit, "db.operation.batch.size"), 1);
-    let links: Vec<_> = publish.links.iter().map(|link| (&link.trace_id, &link.span_id)).collect();
+    let links: Vec<_> = publish
+        .links
+        .iter()
+        .map(|link| (&link.trace_id, &link.span_id))
+        .collect();
     assert_eq!(links, [(&commit.trace_id, &commit.span_id)]);
     for span in [request, publish, commit] {
-        assert!(span.start_time_unix_nano <= span.end_time_unix_nano, "{span:?}");
+        assert!(
+            span.start_time_unix_nano <= span.end_time_unix_nano,
+            "{span:?}"
+        );
     }
     // It is stored, and so durable, before the publish ends.
     assert!(publish.start_time_unix_nano <= commit.end_time_unix_nano);
@@ -154,10 +204,19 @@ async fn a_websocket_is_a_handshake_publishes_and_a_life_and_no_span_says_who_sp
     ann.send("green sleeves").await;
     assert_eq!(ann.text().await, "green sleeves");
     let publish = collector.next("publish").await;
-    assert_eq!((publish.parent_span_id.len(), number(&publish, "fanfare.offset")), (0, 1));
+    assert_eq!(
+        (
+            publish.parent_span_id.len(),
+            number(&publish, "fanfare.offset")
+        ),
+        (0, 1)
+    );
     // Counted when the collector has answered, which is after it was brought them.
     until_counted(&server, "exported", 1).await;
-    assert_eq!(figure(&server, "fanfare_spans_total{result=\"refused\"}").await, 0);
+    assert_eq!(
+        figure(&server, "fanfare_spans_total{result=\"refused\"}").await,
+        0
+    );
     ann.leave().await;
     let life = collector.next("connection").await;
     assert_eq!(text(&life.attributes, "fanfare.end"), "client");
@@ -171,11 +230,22 @@ async fn a_websocket_is_a_handshake_publishes_and_a_life_and_no_span_says_who_sp
         rest
     });
     let rest = rest.await;
-    assert_eq!(number(named(&rest, "GET /ws"), "http.response.status_code"), 101);
-    assert_eq!(text(&named(&rest, "connection").attributes, "fanfare.end"), "1001");
+    assert_eq!(
+        number(named(&rest, "GET /ws"), "http.response.status_code"),
+        101
+    );
+    assert_eq!(
+        text(&named(&rest, "connection").attributes, "fanfare.end"),
+        "1001"
+    );
     for span in rest.iter().chain([&publish, &life]) {
         let all = format!("{span:?}");
-        assert!(!["ann-of-cleves", "green sleeves", "id=bob"].iter().any(|word| all.contains(word)), "{all}");
+        assert!(
+            !["ann-of-cleves", "green sleeves", "id=bob"]
+                .iter()
+                .any(|word| all.contains(word)),
+            "{all}"
+        );
     }
 }
 
@@ -184,8 +254,14 @@ async fn a_caller_decides_whether_it_is_traced_and_the_ratio_for_all_others() {
     let collector = Collector::start().await;
     let server = Server::start(&["--otlp-endpoint", &collector.address, "--otlp-sample", "0"]);
     publish(&server, "lobby", "nobody asked").await;
-    assert_eq!(publish_traced(&server, "not this", traceparent(false)).await, 201);
-    assert_eq!(publish_traced(&server, "this", traceparent(true)).await, 201);
+    assert_eq!(
+        publish_traced(&server, "not this", traceparent(false)).await,
+        201
+    );
+    assert_eq!(
+        publish_traced(&server, "this", traceparent(true)).await,
+        201
+    );
     let spans = collector.rest(server).await;
     let mut names: Vec<&str> = spans.iter().map(|span| span.name.as_str()).collect();
     names.sort_unstable();
@@ -193,9 +269,15 @@ async fn a_caller_decides_whether_it_is_traced_and_the_ratio_for_all_others() {
     assert!(spans.iter().all(|span| hex(&span.trace_id) == TRACE));
     let collector = Collector::start().await;
     let server = Server::start(&["--otlp-endpoint", &collector.address]);
-    assert_eq!(publish_traced(&server, "not this either", traceparent(false)).await, 201);
+    assert_eq!(
+        publish_traced(&server, "not this either", traceparent(false)).await,
+        201
+    );
     let spans = collector.rest(server).await;
-    assert!(spans.iter().all(|span| hex(&span.trace_id) != TRACE), "{spans:#?}");
+    assert!(
+        spans.iter().all(|span| hex(&span.trace_id) != TRACE),
+        "{spans:#?}"
+    );
 }
 
 #[tokio::test]
@@ -204,10 +286,16 @@ async fn a_failure_of_ours_is_an_error_and_a_refusal_is_none() {
     let collector = Collector::start().await;
     let mut command = program();
     command
-        .env("OTEL_RESOURCE_ATTRIBUTES", "deployment.environment.name=test")
+        .env(
+            "OTEL_RESOURCE_ATTRIBUTES",
+            "deployment.environment.name=test",
+        )
         .arg("--data")
         .arg(folder.path());
-    let server = Server::start_by(&mut command, &["--otlp-endpoint", &collector.address, "--max-rooms", "1"]);
+    let server = Server::start_by(
+        &mut command,
+        &["--otlp-endpoint", &collector.address, "--max-rooms", "1"],
+    );
     // Nobody else finds a room while it is here.
     let _ann = server.join_with("room=first&id=ann").await;
     let post = |room: &str| {
@@ -221,8 +309,14 @@ async fn a_failure_of_ours_is_an_error_and_a_refusal_is_none() {
         let is_it = |span: &&Span| {
             span.name.starts_with("POST ") && number(span, "http.response.status_code") == status
         };
-        let span = spans.iter().find(is_it).unwrap_or_else(|| panic!("no {status} in {spans:#?}"));
-        (span.status.clone().unwrap_or_default().code(), attribute(&span.attributes, "error.type").is_some())
+        let span = spans
+            .iter()
+            .find(is_it)
+            .unwrap_or_else(|| panic!("no {status} in {spans:#?}"));
+        (
+            span.status.clone().unwrap_or_default().code(),
+            attribute(&span.attributes, "error.type").is_some(),
+        )
     };
     assert_eq!(of(503), (StatusCode::Error, true));
     assert_eq!(of(400), (StatusCode::Unset, false));
@@ -230,7 +324,10 @@ async fn a_failure_of_ours_is_an_error_and_a_refusal_is_none() {
 
 #[tokio::test]
 async fn a_collector_that_is_not_there_costs_nothing_but_one_line_of_the_log() {
-    let nobody = TcpListener::bind("127.0.0.1:0").await.and_then(|free| free.local_addr()).expect("a port");
+    let nobody = TcpListener::bind("127.0.0.1:0")
+        .await
+        .and_then(|free| free.local_addr())
+        .expect("a port");
     let server = Server::start(&["--otlp-endpoint", &format!("http://{nobody}")]);
     for _ in 0..2 {
         let refused = figure(&server, "fanfare_spans_total{result=\"refused\"}").await;
@@ -240,7 +337,11 @@ async fn a_collector_that_is_not_there_costs_nothing_but_one_line_of_the_log() {
     server.signal("TERM");
     let (status, log) = server.end().await;
     assert_eq!(status.code(), Some(0), "{log}");
-    assert_eq!(log.matches("the collector takes no spans").count(), 1, "{log}");
+    assert_eq!(
+        log.matches("the collector takes no spans").count(),
+        1,
+        "{log}"
+    );
 }
 
 #[tokio::test]
@@ -253,7 +354,11 @@ async fn a_collector_that_never_answers_holds_nobody_up_and_what_finds_no_room_i
     soon(async {
         while figure(&server, "fanfare_spans_total{result=\"dropped\"}").await == 0 {
             for _ in 0..500 {
-                let answer = client.get(server.url("/nothing")).send().await.expect("an answer");
+                let answer = client
+                    .get(server.url("/nothing"))
+                    .send()
+                    .await
+                    .expect("an answer");
                 assert_eq!(answer.status(), 404);
             }
         }
@@ -264,5 +369,9 @@ async fn a_collector_that_never_answers_holds_nobody_up_and_what_finds_no_room_i
     server.signal("TERM");
     let (status, log) = server.end().await;
     assert_eq!(status.code(), Some(0), "{log}");
-    assert!(began.elapsed() < Duration::from_secs(10), "it ended after {:?}", began.elapsed());
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "it ended after {:?}",
+        began.elapsed()
+    );
 }

@@ -32,7 +32,10 @@ async fn streams_carry_the_very_json_of_a_message_frame() {
 #[tokio::test]
 async fn a_stream_begins_at_the_newest_or_where_it_is_asked_to() {
     let server = Server::start(&[]);
-    let epoch = publish(&server, "lobby", "1").await["epoch"].as_str().expect("text").to_owned();
+    let epoch = publish(&server, "lobby", "1").await["epoch"]
+        .as_str()
+        .expect("text")
+        .to_owned();
     publish(&server, "lobby", "2").await;
     let mut fresh = Events::open(&server, "").await;
     assert_eq!(fresh.seen, format!("{epoch}:2"));
@@ -69,7 +72,10 @@ async fn an_event_stream_that_drops_again_and_again_misses_nothing_and_hears_not
     });
     for number in 1..=MESSAGES {
         let message = events.next("message").await;
-        assert_eq!((&message["offset"], &message["text"]), (&json!(number), &json!(number.to_string())));
+        assert_eq!(
+            (&message["offset"], &message["text"]),
+            (&json!(number), &json!(number.to_string()))
+        );
         if number % 7 == 0 {
             events = events.back(&server).await;
         }
@@ -91,7 +97,10 @@ async fn an_event_stream_goes_on_where_it_was_after_the_server_was_killed() {
     publish(&server, "lobby", "new").await;
     for (offset, text) in [(2, "missed"), (3, "new")] {
         let message = events.next("message").await;
-        assert_eq!((&message["offset"], &message["text"]), (&json!(offset), &json!(text)));
+        assert_eq!(
+            (&message["offset"], &message["text"]),
+            (&json!(offset), &json!(text))
+        );
     }
 }
 
@@ -100,7 +109,10 @@ async fn readers_of_every_kind_see_the_same_messages_in_the_same_order() {
     const EACH: usize = 50;
     let server = Server::start(&[]);
     let (mut typed, _) = join(&server, "id=typed").await;
-    let (mut events, mut lines) = (Events::open(&server, "").await, Lines::open(&server, "").await);
+    let (mut events, mut lines) = (
+        Events::open(&server, "").await,
+        Lines::open(&server, "").await,
+    );
     let mut speakers = Vec::new();
     for id in 0..4 {
         let mut speaker = server.join(&format!("speaker-{id}")).await;
@@ -120,7 +132,10 @@ async fn readers_of_every_kind_see_the_same_messages_in_the_same_order() {
             }
         }
     });
-    futures::join!(futures::future::join_all(speakers), futures::future::join_all(posts));
+    futures::join!(
+        futures::future::join_all(speakers),
+        futures::future::join_all(posts)
+    );
     for offset in 1..=EACH * 6 {
         let frame = next(&mut typed, "message").await;
         assert_eq!(frame["offset"], offset);
@@ -132,14 +147,20 @@ async fn readers_of_every_kind_see_the_same_messages_in_the_same_order() {
 #[tokio::test]
 async fn a_stream_that_comes_back_too_late_is_told_of_the_gap() {
     let server = Server::start(&["--history-messages", "3"]);
-    let epoch = publish(&server, "lobby", "1").await["epoch"].as_str().expect("text").to_owned();
+    let epoch = publish(&server, "lobby", "1").await["epoch"]
+        .as_str()
+        .expect("text")
+        .to_owned();
     for number in 2..=8 {
         publish(&server, "lobby", &number.to_string()).await;
     }
     let gap = json!({ "type": "gap", "after": 2, "before": 6, "count": 3, "reason": "expired" });
     let mut events = Events::open(&server, &format!("after=2&epoch={epoch}")).await;
     let mut lines = Lines::open(&server, &format!("after=2&epoch={epoch}")).await;
-    assert_eq!((events.next("gap").await, lines.next().await), (gap.clone(), gap));
+    assert_eq!(
+        (events.next("gap").await, lines.next().await),
+        (gap.clone(), gap)
+    );
     for offset in 6..=8 {
         assert_eq!(events.next("message").await["offset"], offset);
         assert_eq!(lines.next().await["offset"], offset);
@@ -160,7 +181,10 @@ async fn a_server_that_stops_tells_each_stream_when_to_come_back_and_ends_it() {
     let drain = events.event().await.expect("an event");
     let said: Value = serde_json::from_str(&drain.data).expect("JSON");
     let wait = said["reconnect_after_ms"].as_u64().expect("a time");
-    assert_eq!((drain.event.as_str(), drain.retry), ("drain", Some(Duration::from_millis(wait))));
+    assert_eq!(
+        (drain.event.as_str(), drain.retry),
+        ("drain", Some(Duration::from_millis(wait)))
+    );
     assert!(events.event().await.is_none(), "the stream ends");
     assert_eq!(lines.next().await["text"], "last");
     assert_eq!(lines.next().await["type"], "drain");
@@ -175,7 +199,10 @@ async fn a_silent_stream_shows_signs_of_life() {
     let mut lines = Lines::open(&server, "").await;
     let mut text = String::new();
     while !text.ends_with("\n\n:\n\n:\n\n") {
-        let chunk = soon(events.chunk()).await.expect("bytes").expect("the stream goes on");
+        let chunk = soon(events.chunk())
+            .await
+            .expect("bytes")
+            .expect("the stream goes on");
         text.push_str(std::str::from_utf8(&chunk).expect("text"));
     }
     assert_eq!(lines.line().await.as_deref(), Some(""));
@@ -187,12 +214,19 @@ async fn a_silent_stream_shows_signs_of_life() {
 async fn streams_are_connections_like_any_other_where_those_are_limited() {
     for (flag, status, code) in [
         ("--max-connections", 503, "too_many_connections"),
-        ("--max-connections-per-ip", 429, "too_many_connections_from_address"),
+        (
+            "--max-connections-per-ip",
+            429,
+            "too_many_connections_from_address",
+        ),
     ] {
         let server = Server::start(&[flag, "1"]);
         let events = Events::open(&server, "").await;
         let refused = follow(&server, "lobby", "", &[]).await;
-        assert!(refused.status() == status && refused.headers().contains_key("retry-after"), "{refused:?}");
+        assert!(
+            refused.status() == status && refused.headers().contains_key("retry-after"),
+            "{refused:?}"
+        );
         let answer: Value = soon(refused.json()).await.expect("JSON");
         assert_eq!(answer["error"]["code"], code);
         drop(events);
@@ -208,11 +242,22 @@ async fn a_stream_is_present_only_under_an_id_that_it_gives() {
     assert_eq!(welcome["members"], json!(["ann"]));
     let bob = Events::open(&server, "id=bob").await;
     let presence = get(&server, "/api/v1/rooms/lobby/presence").await;
-    assert_eq!((&presence["count"], &presence["members"][1]["id"]), (&json!(2), &json!("bob")));
+    assert_eq!(
+        (&presence["count"], &presence["members"][1]["id"]),
+        (&json!(2), &json!("bob"))
+    );
     let mut joined: Vec<Value> = Vec::new();
     while joined.len() < 2 {
-        joined.extend(next(&mut ann, "presence").await["joined"].as_array().cloned().unwrap_or_default());
+        joined.extend(
+            next(&mut ann, "presence").await["joined"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default(),
+        );
     }
     drop(bob);
-    assert_eq!(next(&mut ann, "presence").await, json!({ "type": "presence", "count": 1, "left": ["bob"] }));
+    assert_eq!(
+        next(&mut ann, "presence").await,
+        json!({ "type": "presence", "count": 1, "left": ["bob"] })
+    );
 }

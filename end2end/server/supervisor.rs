@@ -20,14 +20,18 @@ fn start_on(listener: &TcpListener, data: &Path) -> Server {
     let program = program();
     let mut command = Command::new("bash");
     command.args(["-c", PASS]).arg(program.get_program());
-    command.stdin(OwnedFd::from(listener.try_clone().expect("a second handle")));
+    command.stdin(OwnedFd::from(
+        listener.try_clone().expect("a second handle"),
+    ));
     Server::start_by(command.arg("--data").arg(data), &["--connect-rate", "0"])
 }
 
 /// The next thing that the service manager is told.
 fn told(manager: &UnixDatagram) -> String {
     let mut words = [0; 256];
-    let length = manager.recv(&mut words).expect("the server tells something in time");
+    let length = manager
+        .recv(&mut words)
+        .expect("the server tells something in time");
     String::from_utf8_lossy(&words[..length]).trim().to_owned()
 }
 
@@ -36,9 +40,15 @@ async fn the_service_manager_is_told_when_it_is_ready_alive_and_stopping() {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("notify");
     let manager = UnixDatagram::bind(&path).expect("a socket");
-    manager.set_read_timeout(Some(PATIENCE)).expect("it may wait");
+    manager
+        .set_read_timeout(Some(PATIENCE))
+        .expect("it may wait");
     let mut command = program();
-    command.env("NOTIFY_SOCKET", &path).env("WATCHDOG_USEC", "20000").arg("--data").arg(folder.path());
+    command
+        .env("NOTIFY_SOCKET", &path)
+        .env("WATCHDOG_USEC", "20000")
+        .arg("--data")
+        .arg(folder.path());
     let server = Server::start_by(&mut command, &[]);
     assert_eq!(told(&manager), "READY=1");
     for _ in 0..3 {
@@ -58,8 +68,9 @@ async fn nobody_is_refused_while_the_server_restarts_on_a_socket_that_it_was_pas
     let server = start_on(&listener, data.path());
     assert_eq!(server.address, address, "not --listen, which names another");
     let is_over = Arc::new(AtomicBool::new(false));
-    let visitors: Vec<_> =
-        (0..4).map(|visitor| tokio::spawn(visit(address, visitor, is_over.clone()))).collect();
+    let visitors: Vec<_> = (0..4)
+        .map(|visitor| tokio::spawn(visit(address, visitor, is_over.clone())))
+        .collect();
     let mut ann = server.join("ann").await;
     ann.send("before").await;
     assert_eq!(ann.text().await, "before");
@@ -67,9 +78,13 @@ async fn nobody_is_refused_while_the_server_restarts_on_a_socket_that_it_was_pas
     let (status, log) = server.end().await;
     assert_eq!(status.code(), Some(0), "{log}");
     // Nobody serves now: who comes waits.
-    let waiting = tokio::spawn(async move { reqwest::get(format!("http://{address}/")).await.map(|_| ()) });
+    let waiting =
+        tokio::spawn(async move { reqwest::get(format!("http://{address}/")).await.map(|_| ()) });
     let server = start_on(&listener, data.path());
-    soon(waiting).await.expect("no panic").expect("it is answered by the next server");
+    soon(waiting)
+        .await
+        .expect("no panic")
+        .expect("it is answered by the next server");
     let mut bob = server.join("bob").await;
     bob.send("after").await;
     assert_eq!(bob.text().await, "after");
@@ -84,7 +99,10 @@ async fn nobody_is_refused_while_the_server_restarts_on_a_socket_that_it_was_pas
 async fn visit(address: SocketAddr, visitor: usize, is_over: Arc<AtomicBool>) -> usize {
     let mut visits = 0;
     while !is_over.load(Ordering::Relaxed) {
-        let client = reqwest::Client::builder().pool_max_idle_per_host(0).build().expect("a client");
+        let client = reqwest::Client::builder()
+            .pool_max_idle_per_host(0)
+            .build()
+            .expect("a client");
         let answer = client
             .post(format!("http://{address}/api/v1/rooms/visitors/messages"))
             .header("idempotency-key", format!("{visitor}-{visits}"))
@@ -102,27 +120,48 @@ fn a_socket_that_cannot_be_served_is_told() {
     let (one, _other) = UnixDatagram::pair().expect("a pair");
     let program = program();
     let mut command = Command::new("bash");
-    command.args(["-c", PASS]).arg(program.get_program()).arg("--data").arg(folder.path());
-    let Output { status, stderr, .. } = command.stdin(OwnedFd::from(one)).output().expect("bash runs");
+    command
+        .args(["-c", PASS])
+        .arg(program.get_program())
+        .arg("--data")
+        .arg(folder.path());
+    let Output { status, stderr, .. } = command
+        .stdin(OwnedFd::from(one))
+        .output()
+        .expect("bash runs");
     let errors = String::from_utf8_lossy(&stderr);
     assert_eq!(status.code(), Some(1), "{errors}");
-    assert!(errors.contains("the socket passed for --listen does not listen for TCP"), "{errors}");
+    assert!(
+        errors.contains("the socket passed for --listen does not listen for TCP"),
+        "{errors}"
+    );
 }
 
 #[tokio::test]
 async fn systemd_itself_can_pass_the_socket() {
     let data = tempfile::tempdir().expect("a folder");
-    let free = TcpListener::bind("127.0.0.1:0").and_then(|free| free.local_addr()).expect("a port");
+    let free = TcpListener::bind("127.0.0.1:0")
+        .and_then(|free| free.local_addr())
+        .expect("a port");
     let program = program();
     let mut manager = Command::new("systemd-socket-activate");
-    manager.args(["--listen", &free.to_string()]).arg(program.get_program());
-    manager.args(["--ops-listen", "off", "--data"]).arg(data.path());
-    let mut manager =
-        manager.stdout(Stdio::null()).stderr(Stdio::null()).spawn().expect("systemd is installed");
+    manager
+        .args(["--listen", &free.to_string()])
+        .arg(program.get_program());
+    manager
+        .args(["--ops-listen", "off", "--data"])
+        .arg(data.path());
+    let mut manager = manager
+        .stdout(Stdio::null())
+        .stderr(Stdio::null())
+        .spawn()
+        .expect("systemd is installed");
     // It starts the program with the first visitor.
     let answer = soon(async {
         loop {
-            if let Ok(answer) = reqwest::get(format!("http://{free}/api/v1/rooms/lobby/messages")).await {
+            if let Ok(answer) =
+                reqwest::get(format!("http://{free}/api/v1/rooms/lobby/messages")).await
+            {
                 return answer.json::<Value>().await.expect("JSON");
             }
         }
@@ -150,28 +189,47 @@ async fn in_a_terminal_a_sighup_ends_it_in_order_only_when_the_terminal_is_gone(
     let program = program();
     let mut command = Command::new("bash");
     // The program's errors come here, all the rest goes by the terminal.
-    command.args(["-c", r#"exec script -qec "exec $0 $* 2>&3" /dev/null 3>&2"#]).arg(program.get_program());
+    command
+        .args(["-c", r#"exec script -qec "exec $0 $* 2>&3" /dev/null 3>&2"#])
+        .arg(program.get_program());
     command.stdin(Stdio::null()).arg("--data").arg(data.path());
     let server = Server::start_by(&mut command, &[]);
     let terminal = server.process().to_string();
     let children = format!("/proc/{terminal}/task/{terminal}/children");
-    let process = std::fs::read_to_string(children).expect("it runs").trim().to_owned();
-    assert!(Command::new("kill").args(["-HUP", &process]).status().expect("kill runs").success());
+    let process = std::fs::read_to_string(children)
+        .expect("it runs")
+        .trim()
+        .to_owned();
+    assert!(
+        Command::new("kill")
+            .args(["-HUP", &process])
+            .status()
+            .expect("kill runs")
+            .success()
+    );
     let mut ann = server.join("ann").await;
     ann.send("still here").await;
     assert_eq!(ann.text().await, "still here");
     server.signal("KILL");
     let (_, log) = server.end().await;
     assert!(log.contains("SIGHUP: nothing to read again"), "{log}");
-    assert!(log.contains("SIGHUP: the terminal is gone") && log.contains("stopped"), "{log}");
+    assert!(
+        log.contains("SIGHUP: the terminal is gone") && log.contains("stopped"),
+        "{log}"
+    );
 }
 
 #[tokio::test]
 async fn a_running_server_says_which_program_it_is() {
     let server = Server::start(&[]);
-    let answer = soon(reqwest::get(format!("http://{}/version", server.ops))).await.expect("an answer");
+    let answer = soon(reqwest::get(format!("http://{}/version", server.ops)))
+        .await
+        .expect("an answer");
     let version: Value = soon(answer.json()).await.expect("JSON");
     assert_eq!(version["version"], env!("CARGO_PKG_VERSION"));
     let said = program().arg("--version").output().expect("it runs").stdout;
-    assert!(String::from_utf8_lossy(&said).starts_with(&format!("fanfare {}", env!("CARGO_PKG_VERSION"))));
+    assert!(
+        String::from_utf8_lossy(&said)
+            .starts_with(&format!("fanfare {}", env!("CARGO_PKG_VERSION")))
+    );
 }

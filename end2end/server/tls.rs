@@ -30,7 +30,12 @@ fn text(path: &Path) -> &str {
 }
 
 fn start(certificate: &Certificate, flags: &[&str]) -> Server {
-    let files = ["--tls-cert", text(&certificate.certificate), "--tls-key", text(&certificate.key)];
+    let files = [
+        "--tls-cert",
+        text(&certificate.certificate),
+        "--tls-key",
+        text(&certificate.key),
+    ];
     Server::start(&[&files[..], flags].concat())
 }
 
@@ -39,13 +44,17 @@ async fn curl(server: &Server, authority: &Authority, path: &str, arguments: &[&
     let url = format!("https://{}{path}", server.address);
     let ca = authority.file();
     let command = ["--silent", "--show-error", "--cacert", text(&ca), &url];
-    soon(Command::new("curl").args(command).args(arguments).output()).await.expect("curl runs")
+    soon(Command::new("curl").args(command).args(arguments).output())
+        .await
+        .expect("curl runs")
 }
 
 /// A TLS client that trusts `authority`.
 async fn connect(address: SocketAddr, authority: &Authority) -> TlsStream<TcpStream> {
     let mut roots = RootCertStore::empty();
-    roots.add(CertificateDer::from_pem_file(authority.file()).expect("a certificate")).expect("an authority");
+    roots
+        .add(CertificateDer::from_pem_file(authority.file()).expect("a certificate"))
+        .expect("an authority");
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
@@ -53,13 +62,18 @@ async fn connect(address: SocketAddr, authority: &Authority) -> TlsStream<TcpStr
         .with_no_client_auth();
     let stream = soon(TcpStream::connect(address)).await.expect("it listens");
     let name = ServerName::from(address.ip());
-    soon(TlsConnector::from(Arc::new(config)).connect(name, stream)).await.expect("trusted")
+    soon(TlsConnector::from(Arc::new(config)).connect(name, stream))
+        .await
+        .expect("trusted")
 }
 
 async fn join(server: &Server, authority: &Authority) -> WebSocketStream<TlsStream<TcpStream>> {
     let stream = connect(server.address, authority).await;
     let url = format!("wss://{}/ws", server.address);
-    soon(tokio_tungstenite::client_async(url, stream)).await.expect("let in").0
+    soon(tokio_tungstenite::client_async(url, stream))
+        .await
+        .expect("let in")
+        .0
 }
 
 #[tokio::test]
@@ -67,20 +81,40 @@ async fn page_api_and_websocket_are_there_by_tls_and_a_socket_is_told_when_the_s
     let authority = Authority::new();
     let server = start(&authority.certify("IP:127.0.0.1", -1, 20), &[]);
     let page = curl(&server, &authority, "/", &[]).await;
-    assert!(String::from_utf8_lossy(&page.stdout).contains("id=\"result\""), "{page:?}");
+    assert!(
+        String::from_utf8_lossy(&page.stdout).contains("id=\"result\""),
+        "{page:?}"
+    );
     let mut socket = join(&server, &authority).await;
-    let posted = curl(&server, &authority, "/api/v1/rooms/lobby/messages", &["--data-binary", "in private"]);
+    let posted = curl(
+        &server,
+        &authority,
+        "/api/v1/rooms/lobby/messages",
+        &["--data-binary", "in private"],
+    );
     assert!(String::from_utf8_lossy(&posted.await.stdout).contains("\"offset\":1"));
-    assert_eq!(soon(socket.next()).await.expect("open").expect("a frame"), Message::text("in private"));
+    assert_eq!(
+        soon(socket.next()).await.expect("open").expect("a frame"),
+        Message::text("in private")
+    );
     // More than any buffer on the way holds.
     let long = "x".repeat(60_000);
     for _ in 0..40 {
-        soon(socket.send(Message::text(long.as_str()))).await.expect("sent");
-        assert_eq!(soon(socket.next()).await.expect("open").expect("a frame"), Message::text(long.as_str()));
+        soon(socket.send(Message::text(long.as_str())))
+            .await
+            .expect("sent");
+        assert_eq!(
+            soon(socket.next()).await.expect("open").expect("a frame"),
+            Message::text(long.as_str())
+        );
     }
     server.signal("TERM");
     let last = loop {
-        match soon(socket.next()).await.expect("a goodbye").expect("a frame") {
+        match soon(socket.next())
+            .await
+            .expect("a goodbye")
+            .expect("a frame")
+        {
             Message::Close(close) => break close.expect("a code"),
             _other => {}
         }
@@ -106,17 +140,32 @@ async fn a_client_that_breaks_off_leaves_its_room() {
 #[tokio::test]
 async fn who_does_not_speak_tls_or_says_nothing_is_let_go_and_counted() {
     let authority = Authority::new();
-    let server = start(&authority.certify("IP:127.0.0.1", -1, 20), &["--header-timeout", "200ms"]);
-    let mut plain = soon(TcpStream::connect(server.address)).await.expect("it listens");
-    plain.write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n").await.expect("sent");
+    let server = start(
+        &authority.certify("IP:127.0.0.1", -1, 20),
+        &["--header-timeout", "200ms"],
+    );
+    let mut plain = soon(TcpStream::connect(server.address))
+        .await
+        .expect("it listens");
+    plain
+        .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
+        .await
+        .expect("sent");
     let mut answer = Vec::new();
     let _reset = soon(plain.read_to_end(&mut answer)).await;
-    assert!(!answer.starts_with(b"HTTP"), "no word of HTTP in the clear: {answer:?}");
-    let mut silent = soon(TcpStream::connect(server.address)).await.expect("it listens");
+    assert!(
+        !answer.starts_with(b"HTTP"),
+        "no word of HTTP in the clear: {answer:?}"
+    );
+    let mut silent = soon(TcpStream::connect(server.address))
+        .await
+        .expect("it listens");
     let _reset = soon(silent.read_to_end(&mut answer)).await;
     let mut greeted = connect(server.address, &authority).await;
     let _reset = soon(greeted.read_to_end(&mut answer)).await;
-    let metrics = soon(reqwest::get(format!("http://{}/metrics", server.ops))).await.expect("asked");
+    let metrics = soon(reqwest::get(format!("http://{}/metrics", server.ops)))
+        .await
+        .expect("asked");
     let metrics = soon(metrics.text()).await.expect("text");
     for counted in ["tls_handshake\"} 1", "header_timeout\"} 2"] {
         assert!(metrics.contains(counted), "{counted}: {metrics}");
@@ -142,22 +191,32 @@ async fn on_sighup_the_certificate_is_read_again_and_one_that_is_no_good_changes
     })
     .await;
     assert!(!curl(&server, &before, "/", &[]).await.status.success());
-    soon(socket.send(Message::text("still here"))).await.expect("who is connected stays so");
-    assert_eq!(soon(socket.next()).await.expect("open").expect("a frame"), Message::text("still here"));
+    soon(socket.send(Message::text("still here")))
+        .await
+        .expect("who is connected stays so");
+    assert_eq!(
+        soon(socket.next()).await.expect("open").expect("a frame"),
+        Message::text("still here")
+    );
     fs::write(&used.key, "no key").expect("written");
     server.signal("HUP");
     server.signal("HUP");
     assert!(curl(&server, &after, "/", &[]).await.status.success());
     server.signal("TERM");
     let (_, log) = server.end().await;
-    assert!(log.contains("certificate read again") && log.contains("certificate not read again"), "{log}");
+    assert!(
+        log.contains("certificate read again") && log.contains("certificate not read again"),
+        "{log}"
+    );
 }
 
 #[tokio::test]
 async fn a_certificate_without_its_key_and_files_that_are_neither_are_told_at_the_start() {
     let authority = Authority::new();
-    let (one, other) =
-        (authority.certify("IP:127.0.0.1", -1, 20), authority.certify("DNS:other.example", -1, 20));
+    let (one, other) = (
+        authority.certify("IP:127.0.0.1", -1, 20),
+        authority.certify("DNS:other.example", -1, 20),
+    );
     let mut no_pem = tempfile::NamedTempFile::new().expect("a file");
     writeln!(no_pem, "hello").expect("written");
     let no_pem = text(no_pem.path());
@@ -165,13 +224,32 @@ async fn a_certificate_without_its_key_and_files_that_are_neither_are_told_at_th
     for (flags, says) in [
         (vec!["--tls-cert", certificate], "--tls-key is missing"),
         (vec!["--tls-key", key], "--tls-cert is missing"),
-        (vec!["--tls-cert", no_pem, "--tls-key", key], "-----BEGIN CERTIFICATE-----"),
-        (vec!["--tls-cert", certificate, "--tls-key", no_pem], "-----BEGIN PRIVATE KEY-----"),
-        (vec!["--tls-cert", certificate, "--tls-key", text(&other.key)], "do not fit"),
-        (vec!["--tls-cert", "no/such/file", "--tls-key", key], "--tls-cert"),
+        (
+            vec!["--tls-cert", no_pem, "--tls-key", key],
+            "-----BEGIN CERTIFICATE-----",
+        ),
+        (
+            vec!["--tls-cert", certificate, "--tls-key", no_pem],
+            "-----BEGIN PRIVATE KEY-----",
+        ),
+        (
+            vec!["--tls-cert", certificate, "--tls-key", text(&other.key)],
+            "do not fit",
+        ),
+        (
+            vec!["--tls-cert", "no/such/file", "--tls-key", key],
+            "--tls-cert",
+        ),
     ] {
-        let output = program().arg("check-config").args(&flags).output().expect("it runs");
+        let output = program()
+            .arg("check-config")
+            .args(&flags)
+            .output()
+            .expect("it runs");
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.code() == Some(2) && stderr.contains(says), "{flags:?}: {stderr}");
+        assert!(
+            output.status.code() == Some(2) && stderr.contains(says),
+            "{flags:?}: {stderr}"
+        );
     }
 }

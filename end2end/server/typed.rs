@@ -8,8 +8,10 @@ use crate::harness::{Peer, Server, soon};
 
 /// A typed client in a room, with the welcome that it got.
 pub(crate) async fn join(server: &Server, query: &str) -> (Peer, Value) {
-    let mut peer =
-        server.try_join(query, &[("sec-websocket-protocol", "fanfare.v1")]).await.expect("accepted");
+    let mut peer = server
+        .try_join(query, &[("sec-websocket-protocol", "fanfare.v1")])
+        .await
+        .expect("accepted");
     let welcome = peer.json().await;
     assert_eq!(welcome["type"], "welcome", "{welcome}");
     (peer, welcome)
@@ -52,7 +54,14 @@ pub(crate) async fn say(peer: &mut Peer, text: &str, key: Option<&str>) {
 
 #[tokio::test]
 async fn a_client_is_welcomed_with_where_it_is_and_what_it_is_held_to() {
-    let server = Server::start(&["--heartbeat", "7s", "--expire", "11s", "--max-message", "2KiB"]);
+    let server = Server::start(&[
+        "--heartbeat",
+        "7s",
+        "--expire",
+        "11s",
+        "--max-message",
+        "2KiB",
+    ]);
     let (_ann, welcome) = join(&server, "id=ann&room=class").await;
     for (field, value) in [
         ("room", json!("class")),
@@ -69,7 +78,10 @@ async fn a_client_is_welcomed_with_where_it_is_and_what_it_is_held_to() {
         assert_eq!(welcome[field], value, "{field} in {welcome}");
     }
     let (_bob, second) = join(&server, "id=bob&room=class").await;
-    assert_eq!((&second["epoch"], &second["count"]), (&welcome["epoch"], &json!(2)));
+    assert_eq!(
+        (&second["epoch"], &second["count"]),
+        (&welcome["epoch"], &json!(2))
+    );
     assert_ne!(second["connection"], welcome["connection"]);
 }
 
@@ -94,14 +106,23 @@ async fn a_message_carries_offset_prev_sender_and_key_and_its_sender_gets_an_ack
             }
         }
         let (one, two) = (one.expect("came"), two.expect("came"));
-        assert_eq!((&one["prev"], &one["from"], &one["text"]), (&json!(0), &json!("ann"), &json!("one")));
-        assert!(one.get("key").is_none() && one["at"].as_u64().expect("a time") > 1_700_000_000_000, "{one}");
+        assert_eq!(
+            (&one["prev"], &one["from"], &one["text"]),
+            (&json!(0), &json!("ann"), &json!("one"))
+        );
+        assert!(
+            one.get("key").is_none() && one["at"].as_u64().expect("a time") > 1_700_000_000_000,
+            "{one}"
+        );
         assert_eq!(
             (&two["prev"], &two["key"], &two["text"]),
             (&json!(1), &json!("k1"), &json!("<b>\"zwei\"</b>\n三"))
         );
         if let Some(ack) = ack {
-            assert_eq!(ack, json!({ "type": "ack", "key": "k1", "offset": 2, "duplicate": false }));
+            assert_eq!(
+                ack,
+                json!({ "type": "ack", "key": "k1", "offset": 2, "duplicate": false })
+            );
         }
     }
 }
@@ -116,7 +137,10 @@ async fn a_repeated_key_is_stored_once_and_acked_with_the_first_offset() {
         while ack["type"] != "ack" {
             ack = ann.json().await;
         }
-        assert_eq!((&ack["offset"], &ack["duplicate"]), (&json!(1), &json!(duplicate)));
+        assert_eq!(
+            (&ack["offset"], &ack["duplicate"]),
+            (&json!(1), &json!(duplicate))
+        );
     }
     // The key is the sender's own: another client may use the same.
     let (mut bob, welcome) = join(&server, "id=bob").await;
@@ -129,8 +153,16 @@ async fn a_repeated_key_is_stored_once_and_acked_with_the_first_offset() {
         .header("content-type", "application/json")
         .header("idempotency-key", "same")
         .body(r#"{"text":"again","from":"bob"}"#);
-    let answer: Value = soon(posted.send()).await.expect("an answer").json().await.expect("JSON");
-    assert_eq!((&answer["offset"], &answer["duplicate"]), (&json!(2), &json!(true)));
+    let answer: Value = soon(posted.send())
+        .await
+        .expect("an answer")
+        .json()
+        .await
+        .expect("JSON");
+    assert_eq!(
+        (&answer["offset"], &answer["duplicate"]),
+        (&json!(2), &json!(true))
+    );
 }
 
 #[tokio::test]
@@ -145,7 +177,10 @@ async fn plain_and_typed_clients_share_a_room() {
     assert_eq!(next(&mut typed, "message").await["from"], "plain");
     plain.send(vec![1, 2, 255]).await;
     let message = next(&mut typed, "message").await;
-    assert!(message["data"] == "AQL/" && message.get("text").is_none(), "{message}");
+    assert!(
+        message["data"] == "AQL/" && message.get("text").is_none(),
+        "{message}"
+    );
 }
 
 #[tokio::test]
@@ -156,13 +191,27 @@ async fn a_bad_frame_is_answered_with_an_error_that_says_which_and_the_connectio
     for (frame, code, says, key) in [
         ("not json", "bad_json", "not JSON", None),
         (r#"{"type":"shout"}"#, "unknown_type", "say", None),
-        (r#"{"type":"say","key":"k"}"#, "bad_field", "text", Some("k")),
+        (
+            r#"{"type":"say","key":"k"}"#,
+            "bad_field",
+            "text",
+            Some("k"),
+        ),
         (&long, "bad_field", "1024", Some("long")),
-        (r#"{"type":"history","limit":1001}"#, "bad_field", "1000", None),
+        (
+            r#"{"type":"history","limit":1001}"#,
+            "bad_field",
+            "1000",
+            None,
+        ),
     ] {
         ann.send(frame).await;
         let error = next(&mut ann, "error").await;
-        assert_eq!((error["code"].as_str(), error["key"].as_str()), (Some(code), key), "{error}");
+        assert_eq!(
+            (error["code"].as_str(), error["key"].as_str()),
+            (Some(code), key),
+            "{error}"
+        );
         assert!(
             error["message"].as_str().expect("text").contains(says) && error["retry"] == false,
             "{error}"
@@ -182,7 +231,11 @@ async fn a_typed_client_that_is_too_fast_is_told_so_and_may_try_again() {
     say(&mut ann, "second", Some("2")).await;
     let error = find(&mut ann, "error").await;
     assert_eq!(
-        (error["code"].as_str(), error["key"].as_str(), error["retry"].as_bool()),
+        (
+            error["code"].as_str(),
+            error["key"].as_str(),
+            error["retry"].as_bool()
+        ),
         (Some("rate_limited"), Some("2"), Some(true))
     );
     // Asked again at once and for ever, it would be a flood and closed as one.
@@ -209,7 +262,12 @@ async fn comings_and_goings_are_gathered_and_a_quick_return_is_no_news() {
     assert_eq!(welcome["members"], json!(["ann", "bob"]));
     let mut joined: Vec<Value> = Vec::new();
     while joined.len() < 2 {
-        joined.extend(next(&mut ann, "presence").await["joined"].as_array().cloned().unwrap_or_default());
+        joined.extend(
+            next(&mut ann, "presence").await["joined"]
+                .as_array()
+                .cloned()
+                .unwrap_or_default(),
+        );
     }
     assert_eq!(joined, [json!("ann"), json!("bob")]);
     bob.leave().await;
@@ -217,7 +275,10 @@ async fn comings_and_goings_are_gathered_and_a_quick_return_is_no_news() {
     bob.leave().await;
     // Five seconds after the second leaving; had the first one counted, there were three of these.
     let gone = next(&mut ann, "presence").await;
-    assert_eq!(gone, json!({ "type": "presence", "count": 1, "left": ["bob"] }));
+    assert_eq!(
+        gone,
+        json!({ "type": "presence", "count": 1, "left": ["bob"] })
+    );
 }
 
 #[tokio::test]
@@ -226,6 +287,9 @@ async fn a_server_that_stops_tells_each_client_when_to_come_back() {
     let (mut ann, _) = join(&server, "id=ann").await;
     server.signal("TERM");
     let drain = next(&mut ann, "drain").await;
-    assert!(drain["reconnect_after_ms"].as_u64().expect("a time") <= 20_000, "{drain}");
+    assert!(
+        drain["reconnect_after_ms"].as_u64().expect("a time") <= 20_000,
+        "{drain}"
+    );
     assert_eq!(ann.close_code().await, 1001);
 }

@@ -18,14 +18,34 @@ async fn each_broken_frame_is_answered_with_its_close_code_before_the_connection
         ("a ping in pieces", masked(0x09, b"x"), 1002),
         ("a long ping", masked(0x89, &[0; 126]), 1002),
         ("a continuation of nothing", masked(0x80, b"x"), 1002),
-        ("text in text", [masked(0x01, b"x"), masked(0x81, b"y")].concat(), 1002),
-        ("endless empty pieces", [masked(0x01, b""), masked(0x00, b"").repeat(5000)].concat(), 1002),
+        (
+            "text in text",
+            [masked(0x01, b"x"), masked(0x81, b"y")].concat(),
+            1002,
+        ),
+        (
+            "endless empty pieces",
+            [masked(0x01, b""), masked(0x00, b"").repeat(5000)].concat(),
+            1002,
+        ),
         ("a close of one byte", masked(0x88, b"x"), 1002),
-        ("a forbidden close code", masked(0x88, &1006u16.to_be_bytes()), 1002),
+        (
+            "a forbidden close code",
+            masked(0x88, &1006u16.to_be_bytes()),
+            1002,
+        ),
         ("text that is no UTF-8", masked(0x81, &[0xFF]), 1007),
         ("a message of 1025 bytes", masked(0x82, &[0; 1025]), 1009),
-        ("pieces of 1025 bytes", [masked(0x02, &[0; 1000]), masked(0x80, &[0; 25])].concat(), 1009),
-        ("a declared terabyte", [&[0x82, 0xFF, 0, 0, 1, 0, 0, 0, 0, 0][..], &[1, 2, 3, 4, 5]].concat(), 1009),
+        (
+            "pieces of 1025 bytes",
+            [masked(0x02, &[0; 1000]), masked(0x80, &[0; 25])].concat(),
+            1009,
+        ),
+        (
+            "a declared terabyte",
+            [&[0x82, 0xFF, 0, 0, 1, 0, 0, 0, 0, 0][..], &[1, 2, 3, 4, 5]].concat(),
+            1009,
+        ),
     ];
     for (name, bytes, code) in cases {
         let mut raw = server.raw().await;
@@ -52,7 +72,12 @@ async fn a_message_in_pieces_arrives_whole_with_pings_answered_between() {
     let server = Server::start(&[]);
     let mut ann = server.join("ann").await;
     let mut raw = server.raw().await;
-    for byte in [masked(0x01, "é".as_bytes()), masked(0x89, b"now"), masked(0x80, "世界".as_bytes())].concat()
+    for byte in [
+        masked(0x01, "é".as_bytes()),
+        masked(0x89, b"now"),
+        masked(0x80, "世界".as_bytes()),
+    ]
+    .concat()
     {
         raw.write(&[byte]).await;
     }
@@ -79,7 +104,14 @@ async fn what_was_said_just_before_a_close_is_still_heard() {
     let server = Server::start(&[]);
     let mut ann = server.join("ann").await;
     let mut raw = server.raw().await;
-    raw.write(&[masked(0x81, b"last words"), masked(0x88, &1000u16.to_be_bytes())].concat()).await;
+    raw.write(
+        &[
+            masked(0x81, b"last words"),
+            masked(0x88, &1000u16.to_be_bytes()),
+        ]
+        .concat(),
+    )
+    .await;
     assert_eq!(ann.text().await, "last words");
     assert_eq!(raw.close_code().await, 1000);
 }
@@ -88,7 +120,9 @@ async fn what_was_said_just_before_a_close_is_still_heard() {
 async fn frames_sent_together_with_the_handshake_are_not_lost() {
     let server = Server::start(&[]);
     let mut ann = server.join("ann").await;
-    let mut stream = TcpStream::connect(server.address).await.expect("the server listens");
+    let mut stream = TcpStream::connect(server.address)
+        .await
+        .expect("the server listens");
     let mut bytes = handshake(server.address, "id=eager", None).into_bytes();
     bytes.extend(masked(0x81, b"eager"));
     stream.write_all(&bytes).await.expect("written");
@@ -101,7 +135,19 @@ async fn messages_of_every_length_up_to_16_mib_pass_whole_and_in_pieces() {
     let server = Server::start(&["--max-message", "16MiB"]);
     let mut ann = server.join("ann").await;
     let mut raw = server.raw().await;
-    for length in [0, 1, 125, 126, 127, 128, 65_535, 65_536, 65_537, 1 << 20, LARGEST] {
+    for length in [
+        0,
+        1,
+        125,
+        126,
+        127,
+        128,
+        65_535,
+        65_536,
+        65_537,
+        1 << 20,
+        LARGEST,
+    ] {
         let message = Message::binary(vec![0x5A; length]);
         ann.send(message.clone()).await;
         assert!(ann.next().await == message, "{length} bytes");
@@ -119,7 +165,10 @@ async fn messages_of_every_length_up_to_16_mib_pass_whole_and_in_pieces() {
             raw.write(&middle).await;
         }
         raw.write(&masked(0x80, &vec![1; piece])).await;
-        assert!(ann.next().await == Message::binary(vec![1; pieces * piece]), "pieces of {piece} bytes");
+        assert!(
+            ann.next().await == Message::binary(vec![1; pieces * piece]),
+            "pieces of {piece} bytes"
+        );
         assert_eq!(raw.frame().await.1.len(), pieces * piece);
     }
     let mut large = server.join("large").await;

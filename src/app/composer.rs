@@ -42,7 +42,12 @@ pub fn Composer(
     // Send was asked for, and no connection will come.
     let kept = RwSignal::new(false);
     let label = (text.message_to)(&room);
-    let Form { key, name, text: unsent, refused } = form;
+    let Form {
+        key,
+        name,
+        text: unsent,
+        refused,
+    } = form;
 
     let input = || find::<HtmlTextAreaElement>(INPUT);
     let measure = move || {
@@ -74,7 +79,9 @@ pub fn Composer(
         }
     });
     on(INPUT, "keydown", move |event: Event| {
-        let Some(event) = event.dyn_ref::<KeyboardEvent>() else { return };
+        let Some(event) = event.dyn_ref::<KeyboardEvent>() else {
+            return;
+        };
         let composing = event.is_composing() || event.key_code() == TAKEN_BY_INPUT_METHOD;
         if event.key() == "Enter" && !event.shift_key() && !composing {
             event.prevent_default();
@@ -114,7 +121,9 @@ pub fn Composer(
 
     let notice = move || {
         let refused = refused.filter(|_| !live.awake.get()).map(text.not_sent);
-        refused.or_else(|| kept.get().then_some(text.kept_refused)).unwrap_or_default()
+        refused
+            .or_else(|| kept.get().then_some(text.kept_refused))
+            .unwrap_or_default()
     };
     set(INPUT, "rows", move || lines.get().to_string());
     show(NOTICE, notice);

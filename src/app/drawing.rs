@@ -41,27 +41,42 @@ impl<T: PartialEq> Drawing<T> {
     /// Of nothing, in `parent`, whatever the server has rendered there.
     pub fn new(parent: web_sys::Element) -> Self {
         parent.set_text_content(None);
-        Self { parent, rows: Vec::new(), patterns: Vec::new() }
+        Self {
+            parent,
+            rows: Vec::new(),
+            patterns: Vec::new(),
+        }
     }
 
     /// Draws `values`, each as `markup` has it. Those of one `id` are one row.
     pub fn draw(&mut self, values: Vec<T>, id: impl Fn(&T) -> u64, markup: impl Fn(&T) -> Element) {
-        let mut old: Vec<Option<Drawn<T>>> = std::mem::take(&mut self.rows).into_iter().map(Some).collect();
+        let mut old: Vec<Option<Drawn<T>>> = std::mem::take(&mut self.rows)
+            .into_iter()
+            .map(Some)
+            .collect();
         // From the last to the first: what stands behind a row is then known.
         let mut behind: Option<web_sys::Element> = None;
         // Of those that stay, the ones below this place are still in their order.
         let mut place = old.len();
         for value in values.into_iter().rev() {
-            let is_it = |at: &usize| old[*at].as_ref().is_some_and(|row| id(&row.value) == id(&value));
+            let is_it = |at: &usize| {
+                old[*at]
+                    .as_ref()
+                    .is_some_and(|row| id(&row.value) == id(&value))
+            };
             let found = (0..place).rev().chain(place..old.len()).find(is_it);
             let stays = found.is_some_and(|at| at < place);
-            let kept = found.and_then(|at| old[at].take()).and_then(|row| row.become_value(&value, &markup));
+            let kept = found
+                .and_then(|at| old[at].take())
+                .and_then(|row| row.become_value(&value, &markup));
             let is_kept = kept.is_some();
             let drawn = kept.or_else(|| {
                 let markup = markup(&value);
                 self.build(&markup).map(|element| (markup, element))
             });
-            let Some((markup, element)) = drawn else { continue };
+            let Some((markup, element)) = drawn else {
+                continue;
+            };
             if stays && is_kept {
                 place = found.unwrap_or(place);
             } else {
@@ -69,7 +84,11 @@ impl<T: PartialEq> Drawing<T> {
                 let _ = self.parent.insert_before(&element, behind.as_deref());
             }
             behind = Some(element.clone());
-            self.rows.push(Drawn { value, markup, element });
+            self.rows.push(Drawn {
+                value,
+                markup,
+                element,
+            });
         }
         self.rows.reverse();
         for gone in old.into_iter().flatten() {
@@ -79,14 +98,25 @@ impl<T: PartialEq> Drawing<T> {
 
     /// A new row.
     fn build(&mut self, markup: &Element) -> Option<web_sys::Element> {
-        if let Some(pattern) = self.patterns.iter().find(|pattern| pattern.markup.size() == markup.size()) {
+        if let Some(pattern) = self
+            .patterns
+            .iter()
+            .find(|pattern| pattern.markup.size() == markup.size())
+        {
             let element = copy(&pattern.element)?;
             // Where the two are not that much alike after all, it is made from nothing.
-            return if pattern.markup.patch(&element, markup) { Some(element) } else { markup.build() };
+            return if pattern.markup.patch(&element, markup) {
+                Some(element)
+            } else {
+                markup.build()
+            };
         }
         let element = markup.build()?;
         if self.patterns.len() < MOST_PATTERNS {
-            self.patterns.push(Pattern { markup: markup.clone(), element: copy(&element)? });
+            self.patterns.push(Pattern {
+                markup: markup.clone(),
+                element: copy(&element)?,
+            });
         }
         Some(element)
     }
@@ -99,8 +129,16 @@ fn copy(element: &web_sys::Element) -> Option<web_sys::Element> {
 
 impl<T: PartialEq> Drawn<T> {
     /// The row when it shows `value`.
-    fn become_value(self, value: &T, markup: impl Fn(&T) -> Element) -> Option<(Element, web_sys::Element)> {
-        let Self { value: was, markup: drawn, element } = self;
+    fn become_value(
+        self,
+        value: &T,
+        markup: impl Fn(&T) -> Element,
+    ) -> Option<(Element, web_sys::Element)> {
+        let Self {
+            value: was,
+            markup: drawn,
+            element,
+        } = self;
         if was == *value {
             return Some((drawn, element));
         }

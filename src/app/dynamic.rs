@@ -31,26 +31,46 @@ pub fn still<V: RenderHtml>(view: impl FnOnce() -> V) -> impl IntoView {
 
 /// The element `id` shows these words.
 pub fn show<T: Into<String>>(id: &'static str, mut words: impl FnMut() -> T + 'static) {
-    each(id, Box::new(move || Some(words().into())), |element, words| element.set_text_content(words));
+    each(
+        id,
+        Box::new(move || Some(words().into())),
+        |element, words| element.set_text_content(words),
+    );
 }
 
 /// The attribute `name` of the element `id` has this value.
-pub fn set<T: Into<String>>(id: &'static str, name: &'static str, mut value: impl FnMut() -> T + 'static) {
-    each(id, Box::new(move || Some(value().into())), move |element, value| put(element, name, value));
+pub fn set<T: Into<String>>(
+    id: &'static str,
+    name: &'static str,
+    mut value: impl FnMut() -> T + 'static,
+) {
+    each(
+        id,
+        Box::new(move || Some(value().into())),
+        move |element, value| put(element, name, value),
+    );
 }
 
 /// The element `id` is hidden while this holds.
 pub fn hide(id: &'static str, mut is_hidden: impl FnMut() -> bool + 'static) {
-    each(id, Box::new(move || is_hidden().then(String::new)), |element, value| put(element, "hidden", value));
+    each(
+        id,
+        Box::new(move || is_hidden().then(String::new)),
+        |element, value| put(element, "hidden", value),
+    );
 }
 
 /// The field `id` begins with this text, and gets it anew when it changes; what was typed is gone then.
 pub fn fill<T: Into<String>>(id: &'static str, mut text: impl FnMut() -> T + 'static) {
-    each(id, Box::new(move || Some(text().into())), |element, text| {
-        if let (Some(field), Some(text)) = (element.dyn_ref::<HtmlInputElement>(), text) {
-            field.set_value(text);
-        }
-    });
+    each(
+        id,
+        Box::new(move || Some(text().into())),
+        |element, text| {
+            if let (Some(field), Some(text)) = (element.dyn_ref::<HtmlInputElement>(), text) {
+                field.set_value(text);
+            }
+        },
+    );
 }
 
 /// The children of the element `id` are these.

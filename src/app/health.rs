@@ -32,7 +32,9 @@ pub fn Health() -> impl IntoView {
         })
     });
     show(RESUMES, move || live.vitals.get().resumes.to_string());
-    show(WAITING, move || live.transcript.with(Transcript::waiting).to_string());
+    show(WAITING, move || {
+        live.transcript.with(Transcript::waiting).to_string()
+    });
     on(MEASURE, "click", move |_| live.check());
     on(BREAK_OFF, "click", move |_| live.break_off());
     still(move || {

@@ -15,7 +15,9 @@ pub enum Piece<'a> {
 const SCHEMES: [&str; 2] = ["https://", "http://"];
 
 /// What may stand in a sentence right behind a link and is not meant to be part of it.
-const CLOSING: &[char] = &['.', ',', ';', ':', '!', '?', '\'', '"', ')', ']', '}', '>', '*', '_'];
+const CLOSING: &[char] = &[
+    '.', ',', ';', ':', '!', '?', '\'', '"', ')', ']', '}', '>', '*', '_',
+];
 
 /// Cuts `text` in pieces that together are `text`.
 pub fn pieces(text: &str) -> Vec<Piece<'_>> {
@@ -41,7 +43,11 @@ pub fn pieces(text: &str) -> Vec<Piece<'_>> {
 }
 
 fn find_scheme(text: &str, from: usize) -> Option<usize> {
-    SCHEMES.iter().filter_map(|scheme| text[from..].find(scheme)).min().map(|at| at + from)
+    SCHEMES
+        .iter()
+        .filter_map(|scheme| text[from..].find(scheme))
+        .min()
+        .map(|at| at + from)
 }
 
 /// How long the link is that `text` begins with; 0 if there is nothing behind the scheme.
@@ -57,7 +63,9 @@ fn link_length(text: &str) -> usize {
         link = shorter;
     }
     let scheme = SCHEMES.iter().find(|scheme| link.starts_with(**scheme));
-    scheme.filter(|scheme| link.len() > scheme.len()).map_or(0, |_| link.len())
+    scheme
+        .filter(|scheme| link.len() > scheme.len())
+        .map_or(0, |_| link.len())
 }
 
 #[cfg(test)]
@@ -69,14 +77,23 @@ mod tests {
     fn links(text: &str) -> Vec<&str> {
         pieces(text)
             .into_iter()
-            .filter_map(|piece| if let Piece::Link(link) = piece { Some(link) } else { None })
+            .filter_map(|piece| {
+                if let Piece::Link(link) = piece {
+                    Some(link)
+                } else {
+                    None
+                }
+            })
             .collect()
     }
 
     #[test]
     fn a_link_ends_where_the_sentence_goes_on() {
         for (text, link) in [
-            ("see https://example.org/slides, second half", "https://example.org/slides"),
+            (
+                "see https://example.org/slides, second half",
+                "https://example.org/slides",
+            ),
             ("(http://a.b/c?d=e&f#g).", "http://a.b/c?d=e&f#g"),
             (
                 "https://en.wikipedia.org/wiki/Log_(disambiguation)",
@@ -93,9 +110,15 @@ mod tests {
 
     #[test]
     fn nothing_else_is_a_link() {
-        for text in
-            ["javascript:alert(1)", "https://", "http://...", "ftp://a.b", "data:text/html,x", "www.a.b", ""]
-        {
+        for text in [
+            "javascript:alert(1)",
+            "https://",
+            "http://...",
+            "ftp://a.b",
+            "data:text/html,x",
+            "www.a.b",
+            "",
+        ] {
             assert_eq!(links(text), [""; 0], "{text}");
         }
     }

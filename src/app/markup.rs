@@ -28,7 +28,11 @@ enum Node {
 impl Element {
     /// An empty one, which is not one of HTML's void elements.
     pub const fn new(tag: &'static str) -> Self {
-        Self { tag, attributes: Vec::new(), children: Vec::new() }
+        Self {
+            tag,
+            attributes: Vec::new(),
+            children: Vec::new(),
+        }
     }
 
     /// With an attribute, which it has not yet.
@@ -50,7 +54,8 @@ impl Element {
 
     /// With these elements behind what is in it.
     pub fn with(mut self, children: impl IntoIterator<Item = Self>) -> Self {
-        self.children.extend(children.into_iter().map(Node::Element));
+        self.children
+            .extend(children.into_iter().map(Node::Element));
         self
     }
 
@@ -137,9 +142,9 @@ fn patch_nodes(parent: &web_sys::Element, was: &[Node], next: &[Node]) {
         place = there.next_sibling();
         let is_done = match (was.get(at), node) {
             (was, node) if was == Some(node) => true,
-            (Some(Node::Element(was)), Node::Element(element)) => {
-                there.dyn_ref().is_some_and(|there| was.patch(there, element))
-            }
+            (Some(Node::Element(was)), Node::Element(element)) => there
+                .dyn_ref()
+                .is_some_and(|there| was.patch(there, element)),
             (Some(Node::Text(_)), Node::Text(words)) => {
                 there.set_node_value(Some(words));
                 true
@@ -197,8 +202,14 @@ mod tests {
 
     #[test]
     fn an_element_is_written_with_all_that_is_in_it() {
-        let time = Element::new("time").set("title", "5 \"o'clock\"").text("17:00");
-        let row = Element::new("p").class("who").text("a & b ").with([time]).with(None);
+        let time = Element::new("time")
+            .set("title", "5 \"o'clock\"")
+            .text("17:00");
+        let row = Element::new("p")
+            .class("who")
+            .text("a & b ")
+            .with([time])
+            .with(None);
         assert_eq!(
             row.to_html(),
             "<p class=\"who\">a &amp; b <time title=\"5 &quot;o'clock&quot;\">17:00</time></p>"

@@ -30,7 +30,9 @@ pub fn number(id: &str) -> Option<u64> {
 
 /// A row with the lines that stand above it. Where the page is `cut_off`, what waits does so for a connection.
 pub fn row(shown: &Shown, cut_off: bool, text: &Text, live: Live) -> Element {
-    let mut whole = Element::new("div").class("row").set("id", format!("{ID}{}", shown.row.id));
+    let mut whole = Element::new("div")
+        .class("row")
+        .set("id", format!("{ID}{}", shown.row.id));
     if shown.new_day
         && let Entry::Message(message) = &shown.row.entry
     {
@@ -65,13 +67,23 @@ fn message(message: &Message, shown: &Shown, cut_off: bool, text: &Text, live: L
             linked(Element::new("p").class(class).set("dir", "auto"), words)
         }
         Words::Deleted => Element::new("p").class("text deleted").text(text.deleted),
-        Words::Binary { bytes } => Element::new("p").class("text binary").text((text.binary)(*bytes)),
+        Words::Binary { bytes } => Element::new("p")
+            .class("text binary")
+            .text((text.binary)(*bytes)),
     };
     let who = shown.first.then(|| {
-        let class = if shown.own { "name" } else { hue(&message.from) };
+        let class = if shown.own {
+            "name"
+        } else {
+            hue(&message.from)
+        };
         let name = Element::new("bdi").class(class).text(message.from.shown());
-        let time = Element::new("time").set("datetime", clock.iso).set("title", clock.exact.clone());
-        Element::new("p").class("who").with([name, time.text(clock.short)])
+        let time = Element::new("time")
+            .set("datetime", clock.iso)
+            .set("title", clock.exact.clone());
+        Element::new("p")
+            .class("who")
+            .with([name, time.text(clock.short)])
     });
     let progress = match message.state {
         State::Stored => shown.own.then(|| {
@@ -82,34 +94,41 @@ fn message(message: &Message, shown: &Shown, cut_off: bool, text: &Text, live: L
         State::Queued => Some(pending(if cut_off { text.waiting } else { text.queued })),
         State::Failed { reason, retry } => Some(failed(reason, retry, text)),
     };
-    let copy = (message.words != Words::Deleted).then(|| button(COPY, text.copy).set("tabindex", "-1"));
+    let copy =
+        (message.words != Words::Deleted).then(|| button(COPY, text.copy).set("tabindex", "-1"));
     let whole = Element::new("div").class(class).set("title", clock.exact);
     whole.with(who).with([words]).with(progress).with(copy)
 }
 
 /// `text` in `element`, with its web addresses as links.
 fn linked(element: Element, text: &str) -> Element {
-    pieces(text).into_iter().fold(element, |element, piece| match piece {
-        Piece::Words(words) => element.text(words.to_owned()),
-        Piece::Link(link) => element.with([Element::new("a")
-            .set("href", link.to_owned())
-            // An address reads from left to right, whatever the words before it want.
-            .set("dir", "ltr")
-            .set("rel", "noopener nofollow")
-            .set("target", "_blank")
-            .text(link.to_owned())]),
-    })
+    pieces(text)
+        .into_iter()
+        .fold(element, |element, piece| match piece {
+            Piece::Words(words) => element.text(words.to_owned()),
+            Piece::Link(link) => element.with([Element::new("a")
+                .set("href", link.to_owned())
+                // An address reads from left to right, whatever the words before it want.
+                .set("dir", "ltr")
+                .set("rel", "noopener nofollow")
+                .set("target", "_blank")
+                .text(link.to_owned())]),
+        })
 }
 
 /// Beside a message of this page that the room does not have yet.
 fn pending(said: &'static str) -> Element {
-    Element::new("span").class("progress pending").with([state(said)])
+    Element::new("span")
+        .class("progress pending")
+        .with([state(said)])
 }
 
 /// Below a message of this page that was refused.
 fn failed(reason: Reason, retry: bool, text: &Text) -> Element {
     let again = retry.then(|| button(RETRY, text.retry));
-    let failed = Element::new("span").class("progress failed").with([state((text.not_sent)(reason))]);
+    let failed = Element::new("span")
+        .class("progress failed")
+        .with([state((text.not_sent)(reason))]);
     failed.with(again).with([button(EDIT, text.take_back)])
 }
 
@@ -127,18 +146,22 @@ fn gap(gap: &Gap, text: &Text) -> Element {
         (Missing::Perhaps, _) => text.missing_perhaps.to_owned(),
     };
     let load = (gap.outlook == Outlook::Open).then(|| button(LOAD, text.load));
-    Element::new("p").class("gap").with([Element::new("span").text(words).with(load)])
+    Element::new("p")
+        .class("gap")
+        .with([Element::new("span").text(words).with(load)])
 }
 
 fn button(class: &'static str, words: &'static str) -> Element {
-    Element::new("button").class(class).set("type", "button").text(words)
+    Element::new("button")
+        .class(class)
+        .set("type", "button")
+        .text(words)
 }
 
 /// The colour of a name: always the same one, everywhere (FNV-1a).
 fn hue(id: &UserId) -> &'static str {
-    let hash = id
-        .as_str()
-        .bytes()
-        .fold(0x811c_9dc5_u32, |hash, byte| (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193));
+    let hash = id.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| {
+        (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)
+    });
     HUES[hash as usize % HUES.len()]
 }

@@ -77,7 +77,14 @@ pub fn shell(options: LeptosOptions, snapshot: Snapshot) -> impl IntoView {
 /// Everything in `<body>`, on both sides.
 #[component]
 pub fn App() -> impl IntoView {
-    let Snapshot { room, locale, theme, is_open, past, form } = live::snapshot();
+    let Snapshot {
+        room,
+        locale,
+        theme,
+        is_open,
+        past,
+        form,
+    } = live::snapshot();
     provide_context(locale);
     provide_context(Live::start(&room, is_open, past, theme));
     view! { <Home room form/> }

@@ -22,7 +22,8 @@ const RENAMED: &str = "renamed";
 pub fn PresenceCount() -> impl IntoView {
     let text = use_text();
     let present = expect_context::<Live>().present;
-    let count = move |present: &Option<Present>| present.as_ref().map(|present| (text.here)(present.count));
+    let count =
+        move |present: &Option<Present>| present.as_ref().map(|present| (text.here)(present.count));
     show(COUNT, move || present.with(count).unwrap_or_default());
     still(|| view! { <p class="presence" id=COUNT></p> })
 }
@@ -35,12 +36,21 @@ pub fn Roster() -> impl IntoView {
     list(MEMBERS, move || {
         let me = live.me.get();
         let member = |name: &UserId| {
-            let you = if Some(name) == me.as_ref() { text.you } else { "" };
+            let you = if Some(name) == me.as_ref() {
+                text.you
+            } else {
+                ""
+            };
             let name = Element::new("bdi").text(name.shown());
-            Element::new("li").with([name]).text(" ").with([Element::new("span").class("quiet").text(you)])
+            Element::new("li")
+                .with([name])
+                .text(" ")
+                .with([Element::new("span").class("quiet").text(you)])
         };
         live.present.with(|present| {
-            let names = present.as_ref().map(|Present { names, .. }| names.as_deref().unwrap_or_default());
+            let names = present
+                .as_ref()
+                .map(|Present { names, .. }| names.as_deref().unwrap_or_default());
             names.unwrap_or_default().iter().map(member).collect()
         })
     });
@@ -60,11 +70,15 @@ fn OwnName() -> impl IntoView {
     let text = use_text();
     let live = expect_context::<Live>();
     let notice = RwSignal::new("");
-    fill(OWN_NAME, move || live.me.get().map(|me| me.to_string()).unwrap_or_default());
+    fill(OWN_NAME, move || {
+        live.me.get().map(|me| me.to_string()).unwrap_or_default()
+    });
     show(RENAMED, move || notice.get());
     on(RENAME, "submit", move |event| {
         event.prevent_default();
-        let Some(field) = find::<HtmlInputElement>(OWN_NAME) else { return };
+        let Some(field) = find::<HtmlInputElement>(OWN_NAME) else {
+            return;
+        };
         let typed = field.value();
         notice.set(match UserId::parse(typed.trim()) {
             Err(_) => text.bad_name,

@@ -21,7 +21,11 @@ pub fn Rooms(
     let live = expect_context::<Live>();
     let here = link(&room, true).to_html();
     list(ROOMS, move || {
-        let recent = if live.awake.get() { recent_rooms() } else { Vec::new() };
+        let recent = if live.awake.get() {
+            recent_rooms()
+        } else {
+            Vec::new()
+        };
         let others = recent.into_iter().filter(|recent| *recent != room);
         std::iter::once(room.clone())
             .chain(others)
@@ -53,6 +57,12 @@ pub fn Rooms(
 
 /// The way to `room`, which may be where the reader is.
 fn link(room: &RoomName, is_here: bool) -> Element {
-    let link = Element::new("a").set("href", format!("/r/{room}")).text(room.to_string());
-    Element::new("li").with([if is_here { link.set("aria-current", "page") } else { link }])
+    let link = Element::new("a")
+        .set("href", format!("/r/{room}"))
+        .text(room.to_string());
+    Element::new("li").with([if is_here {
+        link.set("aria-current", "page")
+    } else {
+        link
+    }])
 }

@@ -31,14 +31,20 @@ pub fn SearchPanel() -> impl IntoView {
     let live = expect_context::<Live>();
     let search = RwSignal::new(Search::default());
     let step = move |by: usize| {
-        let Some(field) = find::<HtmlInputElement>(WORDS) else { return };
+        let Some(field) = find::<HtmlInputElement>(WORDS) else {
+            return;
+        };
         let words = field.value();
         search.update(|search| {
             if search.words == words && !search.matches.is_empty() {
                 search.at = (search.at + by) % search.matches.len();
             } else {
                 let matches = live.transcript.with_untracked(|seen| seen.search(&words));
-                *search = Search { words, matches, at: 0 };
+                *search = Search {
+                    words,
+                    matches,
+                    at: 0,
+                };
             }
             live.find(search.matches.get(search.at).copied());
         });
@@ -47,7 +53,9 @@ pub fn SearchPanel() -> impl IntoView {
         event.prevent_default();
         step(1);
     });
-    on(NEWER, "click", move |_| step(search.with_untracked(|search| search.matches.len().max(1) - 1)));
+    on(NEWER, "click", move |_| {
+        step(search.with_untracked(|search| search.matches.len().max(1) - 1))
+    });
     show(RESULT, move || {
         search.with(|search| match search.matches.len() {
             _ if search.words.is_empty() => String::new(),

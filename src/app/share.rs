@@ -23,14 +23,30 @@ pub fn Share() -> impl IntoView {
     let live = expect_context::<Live>();
     let copied = RwSignal::new(false);
     // The server does not know under which name it is reached.
-    let link = move || if live.awake.get() { address() } else { String::new() };
-    let code =
-        move || Some(link()).filter(|link| !link.is_empty()).and_then(|link| qr::encode(link.as_bytes()));
+    let link = move || {
+        if live.awake.get() {
+            address()
+        } else {
+            String::new()
+        }
+    };
+    let code = move || {
+        Some(link())
+            .filter(|link| !link.is_empty())
+            .and_then(|link| qr::encode(link.as_bytes()))
+    };
     fill(LINK, link);
     // With the quiet zone of four around it.
-    set(CODE, "viewBox", move || format!("-4 -4 {0} {0}", code().map_or(0, |code| code.size()) + 8));
-    set(DOTS, "d", move || code().map(|code| code.path()).unwrap_or_default());
-    show(COPY, move || if copied.get() { text.copied } else { text.copy });
+    set(CODE, "viewBox", move || {
+        format!("-4 -4 {0} {0}", code().map_or(0, |code| code.size()) + 8)
+    });
+    set(DOTS, "d", move || {
+        code().map(|code| code.path()).unwrap_or_default()
+    });
+    show(
+        COPY,
+        move || if copied.get() { text.copied } else { text.copy },
+    );
     on(COPY, "click", move |_| {
         if copy(&address()) {
             copied.set(true);

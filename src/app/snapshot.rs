@@ -85,7 +85,12 @@ mod tests {
             body: Body::Text(text.clone()),
             key: None,
         };
-        let past = Past { epoch: Epoch::new(1), head: Offset(1), messages: vec![publication], more: false };
+        let past = Past {
+            epoch: Epoch::new(1),
+            head: Offset(1),
+            messages: vec![publication],
+            more: false,
+        };
         let snapshot = Snapshot {
             room: RoomName::lobby(),
             locale: Locale::ZhCn,
@@ -98,6 +103,9 @@ mod tests {
         assert!(!json.contains('<'));
         let read: serde_json::Value = serde_json::from_str(&json).expect("JSON");
         assert_eq!(read["past"]["messages"][0]["text"], text);
-        assert_eq!((&read["locale"], &read["theme"]), (&"zh-CN".into(), &"system".into()));
+        assert_eq!(
+            (&read["locale"], &read["theme"]),
+            (&"zh-CN".into(), &"system".into())
+        );
     }
 }

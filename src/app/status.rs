@@ -39,7 +39,10 @@ pub fn StatusBadge() -> impl IntoView {
     set(BADGE, "class", class);
     show(SHOWN, shown);
     set(SHOWN, "aria-hidden", hidden);
-    show(HEARD, move || if counting() { text.reconnecting } else { "" });
+    show(
+        HEARD,
+        move || if counting() { text.reconnecting } else { "" },
+    );
     hide(HURRY, is_busy);
     on(HURRY, "click", move |_| live.connect());
     still(move || {

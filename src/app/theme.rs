@@ -36,7 +36,10 @@ impl Theme {
 
     /// The theme called `tag`; the system's if there is none.
     pub fn parse(tag: &str) -> Self {
-        [Self::Light, Self::Dark].into_iter().find(|theme| theme.tag() == tag).unwrap_or_default()
+        [Self::Light, Self::Dark]
+            .into_iter()
+            .find(|theme| theme.tag() == tag)
+            .unwrap_or_default()
     }
 
     /// The one that a switch changes to.

@@ -32,10 +32,16 @@ pub fn Timeline(
     // At the end of the log, what is new is in view.
     let at_end = move || live.transcript.with(Transcript::follows);
     let news = move || live.transcript.with(Transcript::unread);
-    let rows = move || live.transcript.with(|transcript| transcript.shown(|at| live.day(at)));
+    let rows = move || {
+        live.transcript
+            .with(|transcript| transcript.shown(|at| live.day(at)))
+    };
     // Of a row that is stored it makes no difference.
     let cut_off = move |shown: &Shown| {
-        let is_stored = shown.row.message().is_none_or(|message| message.state == State::Stored);
+        let is_stored = shown
+            .row
+            .message()
+            .is_none_or(|message| message.state == State::Stored);
         !is_stored && live.link.get() != Link::Live
     };
 
@@ -47,8 +53,15 @@ pub fn Timeline(
         }
         let Some(list) = find(ROWS) else { return };
         let drawing = drawing.get_or_insert_with(|| Drawing::new(list));
-        let values = rows().into_iter().map(|shown| (cut_off(&shown), shown)).collect();
-        drawing.draw(values, |(_, shown)| shown.row.id, |(cut, shown)| row(shown, *cut, text, live));
+        let values = rows()
+            .into_iter()
+            .map(|shown| (cut_off(&shown), shown))
+            .collect();
+        drawing.draw(
+            values,
+            |(_, shown)| shown.row.id,
+            |(cut, shown)| row(shown, *cut, text, live),
+        );
     });
     // Behind the first drawing: what was said before is not news to a screen reader.
     effect(move || {
@@ -60,14 +73,20 @@ pub fn Timeline(
     });
     // One listener for all rows.
     on(LOG, "click", move |event| {
-        let target = event.target().and_then(|target| target.dyn_into::<Element>().ok());
+        let target = event
+            .target()
+            .and_then(|target| target.dyn_into::<Element>().ok());
         if let Some(button) = target.filter(|target| target.tag_name() == "BUTTON") {
             press(&button, text.copied, live);
         }
     });
     // The buttons of the rows are no stops of the Tab key, which would never come past them.
     on(LOG, "keydown", move |event: Event| {
-        let by = match event.dyn_ref::<KeyboardEvent>().map(KeyboardEvent::key).as_deref() {
+        let by = match event
+            .dyn_ref::<KeyboardEvent>()
+            .map(KeyboardEvent::key)
+            .as_deref()
+        {
             Some("ArrowUp") => -1,
             Some("ArrowDown") => 1,
             _ => return,
@@ -80,11 +99,18 @@ pub fn Timeline(
     on(MORE, "click", move |_| live.to_end());
     hide(EMPTY, is_spoken);
     hide(MORE, at_end);
-    set(MORE, "class", move || if news() > 0 { "more new" } else { "more" });
+    set(
+        MORE,
+        "class",
+        move || if news() > 0 { "more new" } else { "more" },
+    );
     show(MORE, move || (text.to_end)(news()));
 
     still(move || {
-        let drawn: String = rows().iter().map(|shown| row(shown, true, text, live).to_html()).collect();
+        let drawn: String = rows()
+            .iter()
+            .map(|shown| row(shown, true, text, live).to_html())
+            .collect();
         view! {
             <div
                 class="log"
@@ -112,7 +138,9 @@ pub fn Timeline(
 /// Does what a `button` of a row is for.
 fn press(button: &Element, copied: &str, live: Live) {
     let row = button.closest(".row").ok().flatten();
-    let Some((row, id)) = row.and_then(|row| number(&row.id()).map(|id| (row, id))) else { return };
+    let Some((row, id)) = row.and_then(|row| number(&row.id()).map(|id| (row, id))) else {
+        return;
+    };
     match button.class_name().as_str() {
         RETRY => live.retry(id),
         EDIT => live.edit(id),

@@ -42,5 +42,9 @@ pub fn ahead_of_utc(at: u64) -> i64 {
 fn look_up(at: u64) -> i64 {
     let minutes = Date::new(&JsValue::from_f64(at as f64)).get_timezone_offset();
     // Beyond what a date can be there is no time zone.
-    if minutes.is_nan() { 0 } else { -(minutes as i64) * 60_000 }
+    if minutes.is_nan() {
+        0
+    } else {
+        -(minutes as i64) * 60_000
+    }
 }

@@ -17,7 +17,9 @@ pub fn set_cookie(name: &str, value: &str) {
     if let Some(document) = document().dyn_ref::<HtmlDocument>() {
         let value = js_sys::encode_uri_component(value);
         // Where cookies are forbidden, nothing is remembered.
-        let _ = document.set_cookie(&format!("{name}={value}; Path=/; Max-Age={COOKIE_LIFE}; SameSite=Lax"));
+        let _ = document.set_cookie(&format!(
+            "{name}={value}; Path=/; Max-Age={COOKIE_LIFE}; SameSite=Lax"
+        ));
     }
 }
 
@@ -60,8 +62,9 @@ pub fn move_focus(list: &Element, kind: &str, by: i32) {
     let now = (0..count).find(|&at| all.item(at as u32) == focus);
     // From outside of them one comes to the last.
     let next = now.map_or(count - 1, |now| (now + by).clamp(0, count - 1));
-    if let Some(element) =
-        all.item(next.max(0) as u32).and_then(|next| next.dyn_into::<web_sys::HtmlElement>().ok())
+    if let Some(element) = all
+        .item(next.max(0) as u32)
+        .and_then(|next| next.dyn_into::<web_sys::HtmlElement>().ok())
     {
         // Focus only fails where there is no window to have it.
         let _ = element.focus();

@@ -26,14 +26,22 @@ pub fn decode(json: &str) -> Option<Push> {
             duplicate: fields.is("duplicate"),
         },
         "history" => Push::History {
-            messages: fields.objects("messages")?.iter().filter_map(publication).collect(),
+            messages: fields
+                .objects("messages")?
+                .iter()
+                .filter_map(publication)
+                .collect(),
             more: fields.is("more"),
         },
         "gap" => Push::Gap {
             after: offset(&fields, "after")?,
             before: offset(&fields, "before")?,
             count: fields.number("count"),
-            reason: if fields.text("reason")? == "lagged" { GapReason::Lagged } else { GapReason::Expired },
+            reason: if fields.text("reason")? == "lagged" {
+                GapReason::Lagged
+            } else {
+                GapReason::Expired
+            },
         },
         "presence" => Push::Presence {
             count: fields.number("count")? as usize,
@@ -46,9 +54,16 @@ pub fn decode(json: &str) -> Option<Push> {
             retry: fields.is("retry"),
             key: key(&fields),
         },
-        "deleted" => Push::Deleted { offset: offset(&fields, "offset")?, at: fields.number("at")? },
-        "drain" => Push::Drain { reconnect_after_ms: fields.number("reconnect_after_ms")? },
-        "token" => Push::Token { expires_at: fields.number("expires_at") },
+        "deleted" => Push::Deleted {
+            offset: offset(&fields, "offset")?,
+            at: fields.number("at")?,
+        },
+        "drain" => Push::Drain {
+            reconnect_after_ms: fields.number("reconnect_after_ms")?,
+        },
+        "token" => Push::Token {
+            expires_at: fields.number("expires_at"),
+        },
         "pong" => Push::Pong,
         _ => return None,
     })
@@ -59,9 +74,12 @@ pub fn encode(command: &Command) -> String {
     let draft = |kind: &str| Draft::default().with("type", kind);
     match command {
         Command::Say { text, key: None } => draft("say").with("text", text.as_str()),
-        Command::Say { text, key: Some(key) } => {
-            draft("say").with("text", text.as_str()).with("key", key.as_str())
-        }
+        Command::Say {
+            text,
+            key: Some(key),
+        } => draft("say")
+            .with("text", text.as_str())
+            .with("key", key.as_str()),
         Command::Token { token } => draft("token").with("token", token.reveal()),
         Command::Ping => draft("ping"),
         Command::History { before, limit } => {
@@ -126,7 +144,13 @@ fn key(fields: &Fields) -> Option<Key> {
 }
 
 fn users(fields: &Fields, name: &str) -> Option<Vec<UserId>> {
-    Some(fields.texts(name)?.iter().filter_map(|id| UserId::parse(id).ok()).collect())
+    Some(
+        fields
+            .texts(name)?
+            .iter()
+            .filter_map(|id| UserId::parse(id).ok())
+            .collect(),
+    )
 }
 
 /// A code that this page does not know is an error all the same.

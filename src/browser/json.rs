@@ -47,7 +47,12 @@ impl Fields {
 
     /// The texts of the list called `name`.
     pub fn texts(&self, name: &str) -> Option<Vec<String>> {
-        Some(self.list(name)?.iter().filter_map(|value| value.as_string()).collect())
+        Some(
+            self.list(name)?
+                .iter()
+                .filter_map(|value| value.as_string())
+                .collect(),
+        )
     }
 
     fn list(&self, name: &str) -> Option<Array> {
@@ -75,6 +80,8 @@ impl Draft {
     /// The object as JSON.
     pub fn encode(&self) -> String {
         // Fails only for an object that holds itself.
-        JSON::stringify(&self.0).map(String::from).unwrap_or_default()
+        JSON::stringify(&self.0)
+            .map(String::from)
+            .unwrap_or_default()
     }
 }

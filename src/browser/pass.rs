@@ -40,7 +40,8 @@ pub fn watch() {
         }
     });
     // Fails only for a callback that is no function.
-    let _ = window().add_event_listener_with_callback("hashchange", changed.as_ref().unchecked_ref());
+    let _ =
+        window().add_event_listener_with_callback("hashchange", changed.as_ref().unchecked_ref());
     changed.forget();
 }
 
@@ -50,6 +51,9 @@ fn arrived() -> Option<String> {
     let token = location.hash().ok()?.strip_prefix(FRAGMENT)?.to_owned();
     let address = location.pathname().ok()? + &location.search().ok()?;
     // Fails only if it is done too often.
-    let _ = window().history().ok()?.replace_state_with_url(&JsValue::NULL, "", Some(&address));
+    let _ = window()
+        .history()
+        .ok()?
+        .replace_state_with_url(&JsValue::NULL, "", Some(&address));
     Some(token)
 }

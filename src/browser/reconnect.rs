@@ -99,7 +99,10 @@ pub async fn keep_connected(mut policy: impl Policy, mut orders: UnboundedReceiv
                 // What still waits was meant for the connection that is gone, and is reported with it.
                 while orders.next().now_or_never().flatten().is_some() {}
                 policy.tell(News::Broken);
-                (clock::since_start().saturating_sub(opened), socket.close_code())
+                (
+                    clock::since_start().saturating_sub(opened),
+                    socket.close_code(),
+                )
             }
             Err(close_code) => (Duration::ZERO, close_code),
         };
@@ -136,7 +139,11 @@ async fn converse(
                     socket.send(&command);
                     continue;
                 }
-                Order::Connect => return End { pause: Some(Duration::ZERO) },
+                Order::Connect => {
+                    return End {
+                        pause: Some(Duration::ZERO),
+                    };
+                }
                 Order::Break => return end,
                 Order::Check => true,
             },
@@ -206,10 +213,15 @@ async fn pause(length: Duration, orders: &mut UnboundedReceiver<Order>, policy: 
             return;
         }
         let seconds = left.as_secs_f64().ceil() as u32;
-        policy.tell(News::Waiting { seconds, network: leptos::prelude::window().navigator().on_line() });
+        policy.tell(News::Waiting {
+            seconds,
+            network: leptos::prelude::window().navigator().on_line(),
+        });
         let to_next_second = left - Duration::from_secs(u64::from(seconds) - 1);
         let timer = TimeoutFuture::new(to_next_second.as_millis() as u32 + 1);
-        if let Either::Right((Some(Order::Connect | Order::Check), _)) = select(timer, orders.next()).await {
+        if let Either::Right((Some(Order::Connect | Order::Check), _)) =
+            select(timer, orders.next()).await
+        {
             return;
         }
     }

@@ -16,7 +16,8 @@ use std::rc::Rc;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
 use web_sys::{
-    AddEventListenerOptions, Element, HtmlElement, MutationObserver, MutationObserverInit, ResizeObserver,
+    AddEventListenerOptions, Element, HtmlElement, MutationObserver, MutationObserverInit,
+    ResizeObserver,
 };
 
 /// This near the end counts as at the end: half a line, so that no rounding unpins.
@@ -43,7 +44,10 @@ pub struct View {
 
 /// A handle on one such element; see the [module docs](self).
 #[derive(Clone)]
-#[expect(missing_debug_implementations, reason = "elements have none that says anything")]
+#[expect(
+    missing_debug_implementations,
+    reason = "elements have none that says anything"
+)]
 pub struct Keeper(Rc<Kept>);
 
 struct Kept {
@@ -103,7 +107,10 @@ impl Keeper {
     pub fn set_spaces(&self, above: u32, below: u32) {
         let children = self.0.scroller.children();
         for (at, height) in [(0, above), (2, below)] {
-            if let Some(space) = children.item(at).and_then(|space| space.dyn_into::<HtmlElement>().ok()) {
+            if let Some(space) = children
+                .item(at)
+                .and_then(|space| space.dyn_into::<HtmlElement>().ok())
+            {
                 // Fails only for a value that is no length.
                 let _ = space.style().set_property("height", &format!("{height}px"));
             }
@@ -147,7 +154,8 @@ impl Kept {
         let changed = Closure::<dyn Fn()>::new(move || {
             if !kept.is_due.replace(true) {
                 // Fails only for a callback that is no function.
-                let _ = leptos::prelude::window().request_animation_frame(framed.as_ref().unchecked_ref());
+                let _ = leptos::prelude::window()
+                    .request_animation_frame(framed.as_ref().unchecked_ref());
             }
         });
         if let Ok(observer) = MutationObserver::new(changed.as_ref().unchecked_ref()) {
@@ -160,7 +168,10 @@ impl Kept {
     }
 
     fn measure(&self) -> (i32, (i32, i32)) {
-        (self.scroller.scroll_top(), (self.scroller.scroll_height(), self.scroller.client_height()))
+        (
+            self.scroller.scroll_top(),
+            (self.scroller.scroll_height(), self.scroller.client_height()),
+        )
     }
 
     fn scrolled(&self) {
@@ -186,9 +197,8 @@ impl Kept {
             self.scroller.set_scroll_top(self.scroller.scroll_height());
         } else if let Some(goal) = goal {
             match leptos::prelude::document().get_element_by_id(&goal) {
-                Some(row) => {
-                    self.shift(self.below_top(&row) - f64::from(self.scroller.client_height()) / 2.0)
-                }
+                Some(row) => self
+                    .shift(self.below_top(&row) - f64::from(self.scroller.client_height()) / 2.0),
                 None => *self.goal.borrow_mut() = Some(goal),
             }
         } else {
@@ -207,7 +217,8 @@ impl Kept {
     fn shift(&self, by: f64) {
         let by = by.round() as i32;
         if by != 0 {
-            self.scroller.set_scroll_top(self.scroller.scroll_top() + by);
+            self.scroller
+                .set_scroll_top(self.scroller.scroll_top() + by);
         }
     }
 
@@ -218,7 +229,10 @@ impl Kept {
 
     /// Remembers what is seen, and tells it.
     fn remember(&self) {
-        let (view, rows) = (self.scroller.get_bounding_client_rect(), self.rows.get_bounding_client_rect());
+        let (view, rows) = (
+            self.scroller.get_bounding_client_rect(),
+            self.rows.get_bounding_client_rect(),
+        );
         *self.anchors.borrow_mut() = self.seen(view.top());
         // What is seen on the way to a row that is not drawn yet is of no interest.
         if self.goal.borrow().is_some() {
@@ -242,20 +256,30 @@ impl Kept {
         let (mut first, mut end) = (0, children.length());
         while first < end {
             let middle = first.midpoint(end);
-            let is_above =
-                children.item(middle).is_some_and(|row| row.get_bounding_client_rect().bottom() <= top);
-            if is_above { first = middle + 1 } else { end = middle }
+            let is_above = children
+                .item(middle)
+                .is_some_and(|row| row.get_bounding_client_rect().bottom() <= top);
+            if is_above {
+                first = middle + 1
+            } else {
+                end = middle
+            }
         }
         let seen = (first..first + ANCHORS).filter_map(|at| children.item(at));
-        seen.map(|row| (row.clone(), self.below_top(&row))).collect()
+        seen.map(|row| (row.clone(), self.below_top(&row)))
+            .collect()
     }
 
     /// For the style sheet and for screen readers: what is drawn while someone reads back is not news.
     fn mark(&self) {
         let pinned = self.pinned.get();
         // Both fail only for names that are no attributes'.
-        let _ = self.scroller.toggle_attribute_with_force("data-at-end", pinned);
-        let _ = self.scroller.set_attribute("aria-live", if pinned { "polite" } else { "off" });
+        let _ = self
+            .scroller
+            .toggle_attribute_with_force("data-at-end", pinned);
+        let _ = self
+            .scroller
+            .set_attribute("aria-live", if pinned { "polite" } else { "off" });
     }
 }
 
@@ -265,6 +289,6 @@ fn listen(scroller: &Element, event: &str, callback: &Closure<dyn Fn()>) {
     options.set_passive(true);
     let callback = callback.as_ref().unchecked_ref();
     // Fails only for a callback that is no function.
-    let _ =
-        scroller.add_event_listener_with_callback_and_add_event_listener_options(event, callback, &options);
+    let _ = scroller
+        .add_event_listener_with_callback_and_add_event_listener_options(event, callback, &options);
 }

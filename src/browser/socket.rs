@@ -42,7 +42,14 @@ pub struct Socket {
 /// Where `id`, if it may choose one, joins `room`, on the server that this page came from; with a position, to read on from there.
 pub fn address(room: &RoomName, id: Option<&UserId>, position: Option<(&Epoch, Offset)>) -> String {
     let location = leptos::prelude::window().location();
-    let scheme = if location.protocol().is_ok_and(|protocol| protocol == "https:") { "wss" } else { "ws" };
+    let scheme = if location
+        .protocol()
+        .is_ok_and(|protocol| protocol == "https:")
+    {
+        "wss"
+    } else {
+        "ws"
+    };
     let host = location.host().unwrap_or_default();
     // A room's name is made of characters that need no encoding.
     let mut address = format!("{scheme}://{host}/ws?room={room}");
@@ -50,7 +57,9 @@ pub fn address(room: &RoomName, id: Option<&UserId>, position: Option<(&Epoch, O
         address += "&id=";
         address += &String::from(js_sys::encode_uri_component(id.as_str()));
     }
-    let Some((epoch, after)) = position else { return address };
+    let Some((epoch, after)) = position else {
+        return address;
+    };
     let epoch = js_sys::encode_uri_component(epoch.as_str());
     format!("{address}&after={after}&epoch={epoch}")
 }
@@ -68,20 +77,30 @@ impl Socket {
         }
         // Not by gloo, whose way to offer two takes all of serde_json into the page.
         let opened = web_sys::WebSocket::new_with_str_sequence(url, &offered).ok();
-        let inner = opened.and_then(|opened| WebSocket::try_from(opened).ok()).ok_or(match token {
-            // It has characters that no token has; the server would say the same.
-            Some(_) => CloseCode::BadToken.number(),
-            None => NO_CLOSE_FRAME,
-        })?;
-        let mut socket = Self { inner, close_code: NO_CLOSE_FRAME };
+        let inner = opened
+            .and_then(|opened| WebSocket::try_from(opened).ok())
+            .ok_or(match token {
+                // It has characters that no token has; the server would say the same.
+                Some(_) => CloseCode::BadToken.number(),
+                None => NO_CLOSE_FRAME,
+            })?;
+        let mut socket = Self {
+            inner,
+            close_code: NO_CLOSE_FRAME,
+        };
         let timeout = TimeoutFuture::new(OPEN_WITHIN.as_millis() as u32);
         let outcome = select(poll_fn(|task| socket.poll_open(task)), timeout).await;
-        if let Either::Left((true, _)) = outcome { Ok(socket) } else { Err(socket.close_code) }
+        if let Either::Left((true, _)) = outcome {
+            Ok(socket)
+        } else {
+            Err(socket.close_code)
+        }
     }
 
     /// Whether it opened, once that is decided.
     fn poll_open(&mut self, task: &mut Context<'_>) -> Poll<bool> {
-        if self.inner.poll_ready_unpin(task).is_ready() && matches!(self.inner.state(), State::Open) {
+        if self.inner.poll_ready_unpin(task).is_ready() && matches!(self.inner.state(), State::Open)
+        {
             return Poll::Ready(true);
         }
         // Nothing but the end can come before the opening; it brings the close code with it.

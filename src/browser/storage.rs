@@ -25,7 +25,9 @@ pub fn remove(key: &str) {
 
 /// Everything whose key begins with `prefix`: the rest of the key and the value, in the order of the keys.
 pub fn read_all(prefix: &str) -> Vec<(String, String)> {
-    let Some(storage) = local() else { return Vec::new() };
+    let Some(storage) = local() else {
+        return Vec::new();
+    };
     let count = storage.length().unwrap_or(0);
     let keys = (0..count).filter_map(|at| storage.key(at).ok().flatten());
     let mut found: Vec<(String, String)> = Vec::new();

@@ -12,8 +12,15 @@ use crate::server::config::{Config, Mistake};
 use crate::server::store::{Entry, ExportError, SqliteSettings, StoreSettings, export, import};
 
 /// The settings that say where the database is and what is kept in it.
-const SETTINGS: &[&str] =
-    &["store", "data", "durability", "history-messages", "history-age", "history-bytes", "quick-check"];
+const SETTINGS: &[&str] = &[
+    "store",
+    "data",
+    "durability",
+    "history-messages",
+    "history-age",
+    "history-bytes",
+    "quick-check",
+];
 
 pub(super) fn export_command() -> Command {
     with_room("export", "The room's name")
@@ -37,7 +44,10 @@ pub(super) fn import_command() -> Command {
 }
 
 fn with_room(name: &'static str, help: &'static str) -> Command {
-    let room = Arg::new("room").value_name("ROOM").required(true).help(help);
+    let room = Arg::new("room")
+        .value_name("ROOM")
+        .required(true)
+        .help(help);
     settings::add_some(Command::new(name), SETTINGS).arg(room)
 }
 
@@ -76,9 +86,14 @@ pub(super) fn run_import(matches: &ArgMatches) -> Result<(), Failure> {
         })?;
         entries.push(entry);
     }
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64);
     let imported = import(&settings, &room, entries, now).map_err(anyhow::Error::from)?;
-    eprintln!("{} messages stored in {room}, {} were there already", imported.stored, imported.duplicates);
+    eprintln!(
+        "{} messages stored in {room}, {} were there already",
+        imported.stored, imported.duplicates
+    );
     Ok(())
 }
 

@@ -23,9 +23,16 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         }
         let Some(last) = given.pop() else { continue };
         let source = last.source.clone();
-        let texts: Vec<String> =
-            given.into_iter().chain([last]).map(|given| format!("{:?}", given.shown())).collect();
-        let value = if setting.repeats { format!("[{}]", texts.join(", ")) } else { texts.join("") };
+        let texts: Vec<String> = given
+            .into_iter()
+            .chain([last])
+            .map(|given| format!("{:?}", given.shown()))
+            .collect();
+        let value = if setting.repeats {
+            format!("[{}]", texts.join(", "))
+        } else {
+            texts.join("")
+        };
         let _closed = writeln!(out, "{} = {value} # {source}", setting.name);
     }
     Ok(())

@@ -12,7 +12,9 @@ use rustix::io::retry_on_intr;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 
-use crate::cli::client::{Cursor, Heard, Link, News, Pass, Remote, Seen, ca_flag, token_flag, url_flag};
+use crate::cli::client::{
+    Cursor, Heard, Link, News, Pass, Remote, Seen, ca_flag, token_flag, url_flag,
+};
 use crate::cli::text::{self, Style};
 use crate::cli::{Failure, Mistakes, interrupted, note, start};
 use crate::protocol::Push;
@@ -71,12 +73,20 @@ impl Plan {
             Some(after) => mistakes.check("--after", after, Seen::parse).map(Some),
             None => Some(None),
         };
-        let shown = if matches.get_flag("json") { Shown::Json } else { Shown::Line(style()) };
+        let shown = if matches.get_flag("json") {
+            Shown::Json
+        } else {
+            Shown::Line(style())
+        };
         let pass = Pass::given(matches, &mut mistakes);
         match (server, room, seen, pass) {
-            (Some(server), Some(room), Some(seen), Some(pass)) => {
-                Ok(Self { server, pass, room, seen, shown })
-            }
+            (Some(server), Some(room), Some(seen), Some(pass)) => Ok(Self {
+                server,
+                pass,
+                room,
+                seen,
+                shown,
+            }),
             _ => Err(mistakes.into()),
         }
     }
@@ -85,7 +95,11 @@ impl Plan {
 /// Colours only where a person sees them and has not asked for none (<https://no-color.org>).
 fn style() -> Style {
     let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if io::stdout().is_terminal() && !is_unwanted { Style::Coloured } else { Style::Plain }
+    if io::stdout().is_terminal() && !is_unwanted {
+        Style::Coloured
+    } else {
+        Style::Plain
+    }
 }
 
 async fn listen(plan: Plan) -> anyhow::Result<()> {
@@ -148,11 +162,21 @@ fn show(heard: Heard, shown: Shown) -> Option<String> {
             }
             Shown::Json => Push::Deleted { offset, at },
         },
-        Heard::Gap { after, before, count, reason } => {
+        Heard::Gap {
+            after,
+            before,
+            count,
+            reason,
+        } => {
             note(&text::gap(count, reason));
             match shown {
                 Shown::Line(_) => return None,
-                Shown::Json => Push::Gap { after, before, count, reason },
+                Shown::Json => Push::Gap {
+                    after,
+                    before,
+                    count,
+                    reason,
+                },
             }
         }
     };

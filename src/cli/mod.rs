@@ -96,7 +96,8 @@ pub fn run() -> ExitCode {
 
 fn command() -> Command {
     let serve = Command::new("serve").about("Start the server (also without a subcommand)");
-    let check = Command::new("check-config").about("Print the settings in effect, or every mistake in them");
+    let check = Command::new("check-config")
+        .about("Print the settings in effect, or every mistake in them");
     settings::add_to(Command::new("fanfare"))
         .version(release::describe())
         .about("Everyone in a room sees the same messages in the same order, live.")
@@ -134,7 +135,12 @@ impl Mistakes {
         text: &str,
         parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
-        parse(text).map_err(|error| self.0.push(Mistake::new(format!("{name} {text:?}: {error}")))).ok()
+        parse(text)
+            .map_err(|error| {
+                self.0
+                    .push(Mistake::new(format!("{name} {text:?}: {error}")))
+            })
+            .ok()
     }
 }
 

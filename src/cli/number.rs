@@ -17,5 +17,7 @@ pub(super) fn number_flag(name: &'static str, default: &'static str, help: &'sta
 /// What the flag `name` says.
 pub(super) fn number(matches: &ArgMatches, name: &str) -> u32 {
     // It has a default: nothing is the number only of a flag that is not there.
-    matches.get_one::<NonZeroU32>(name).map_or(1, |number| number.get())
+    matches
+        .get_one::<NonZeroU32>(name)
+        .map_or(1, |number| number.get())
 }

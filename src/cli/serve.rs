@@ -21,7 +21,12 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     start_log(&config);
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let start = |settings| Exporter::start(settings, release::VERSION, runtime.handle().clone());
-    let exporter = config.spans.as_ref().map(start).transpose().context("cannot export spans (OTEL_…)")?;
+    let exporter = config
+        .spans
+        .as_ref()
+        .map(start)
+        .transpose()
+        .context("cannot export spans (OTEL_…)")?;
     let served = runtime.block_on(serve(config, sockets));
     // Last: the end is traced too.
     if let Some(exporter) = exporter {
@@ -75,7 +80,11 @@ fn announce(server: &Server) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();
     let address = server.address()?;
     // A closed standard output is no reason not to serve.
-    let scheme = if server.tls().is_some() { "https" } else { "http" };
+    let scheme = if server.tls().is_some() {
+        "https"
+    } else {
+        "http"
+    };
     let _closed = writeln!(out, "listening on {scheme}://{address}");
     if let Some(ops) = server.ops_address()? {
         let _closed = writeln!(out, "ops on http://{ops}");

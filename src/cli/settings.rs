@@ -25,7 +25,11 @@ fn add(command: Command, is_wanted: impl Fn(&Setting) -> bool) -> Command {
         .hide_env_values(true)
         .value_name("FILE")
         .help("A TOML file with any of these settings, by the names of their flags");
-    SETTINGS.iter().filter(|setting| is_wanted(setting)).map(flag).fold(command.arg(file), Command::arg)
+    SETTINGS
+        .iter()
+        .filter(|setting| is_wanted(setting))
+        .map(flag)
+        .fold(command.arg(file), Command::arg)
 }
 
 fn flag(setting: &'static Setting) -> Arg {
@@ -39,21 +43,42 @@ fn flag(setting: &'static Setting) -> Arg {
         .hide_env_values(true)
         .value_name(setting.value)
         .help(help)
-        .action(if setting.repeats { ArgAction::Append } else { ArgAction::Set });
-    if setting.repeats { flag.value_delimiter(',') } else { flag }
+        .action(if setting.repeats {
+            ArgAction::Append
+        } else {
+            ArgAction::Set
+        });
+    if setting.repeats {
+        flag.value_delimiter(',')
+    } else {
+        flag
+    }
 }
 
 /// Collects what was given where; the file only where nothing beats it.
 pub(super) fn collect(matches: &ArgMatches) -> Result<Raw, Vec<Mistake>> {
     let mut raw = Raw::default();
     // Those that the subcommand has.
-    for setting in SETTINGS.iter().filter(|setting| matches.try_contains_id(setting.name).is_ok()) {
+    for setting in SETTINGS
+        .iter()
+        .filter(|setting| matches.try_contains_id(setting.name).is_ok())
+    {
         let source = match matches.value_source(setting.name) {
             Some(ValueSource::EnvVariable) => Source::Environment,
             _ => Source::Flag,
         };
-        for text in matches.get_many::<String>(setting.name).into_iter().flatten() {
-            raw.give(setting.name, Given { text: text.clone(), source: source.clone() });
+        for text in matches
+            .get_many::<String>(setting.name)
+            .into_iter()
+            .flatten()
+        {
+            raw.give(
+                setting.name,
+                Given {
+                    text: text.clone(),
+                    source: source.clone(),
+                },
+            );
         }
     }
     if let Some(file) = matches.get_one::<String>(FILE_FLAG) {
@@ -65,29 +90,48 @@ pub(super) fn collect(matches: &ArgMatches) -> Result<Raw, Vec<Mistake>> {
 fn add_file(file: &str, raw: &mut Raw) -> Result<(), Vec<Mistake>> {
     let wrong = |problem: String| Mistake::new(format!("--{FILE_FLAG} {file:?}: {problem}"));
     let text = std::fs::read_to_string(file).map_err(|error| vec![wrong(error.to_string())])?;
-    let table: toml::Table = text.parse().map_err(|error: toml::de::Error| vec![wrong(error.to_string())])?;
+    let table: toml::Table = text
+        .parse()
+        .map_err(|error: toml::de::Error| vec![wrong(error.to_string())])?;
     let mut mistakes = Vec::new();
     for (key, value) in table {
         let Some(setting) = SETTINGS.iter().find(|setting| setting.name == key) else {
             let names: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
-            mistakes.push(wrong(format!("there is no setting {key:?}; allowed are {}", names.join(", "))));
+            mistakes.push(wrong(format!(
+                "there is no setting {key:?}; allowed are {}",
+                names.join(", ")
+            )));
             continue;
         };
         match texts(value) {
             Some(texts) if texts.len() == 1 || setting.repeats => {
                 if !raw.has(setting.name) {
-                    texts
-                        .into_iter()
-                        .for_each(|text| raw.give(setting.name, Given { text, source: Source::File }));
+                    texts.into_iter().for_each(|text| {
+                        raw.give(
+                            setting.name,
+                            Given {
+                                text,
+                                source: Source::File,
+                            },
+                        )
+                    });
                 }
             }
             _ => mistakes.push(wrong(format!(
                 "{key} must be a text or a number{}",
-                if setting.repeats { ", or a list of them" } else { "" }
+                if setting.repeats {
+                    ", or a list of them"
+                } else {
+                    ""
+                }
             ))),
         }
     }
-    if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
+    if mistakes.is_empty() {
+        Ok(())
+    } else {
+        Err(mistakes)
+    }
 }
 
 fn texts(value: toml::Value) -> Option<Vec<String>> {

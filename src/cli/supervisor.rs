@@ -28,16 +28,28 @@ pub(super) fn sockets(raw: &mut Raw) -> anyhow::Result<Listeners> {
         passed.len()
     );
     let mut take = |at: usize, setting: &'static str| -> anyhow::Result<Option<TcpListener>> {
-        let socket = passed
-            .take_tcp_listener(at)
-            .with_context(|| format!("the socket passed for --{setting} does not listen for TCP"))?;
+        let socket = passed.take_tcp_listener(at).with_context(|| {
+            format!("the socket passed for --{setting} does not listen for TCP")
+        })?;
         if let Some(socket) = &socket {
-            let text = socket.local_addr().context("a socket was passed that has no address")?.to_string();
-            raw.replace(setting, Given { text, source: Source::Supervisor });
+            let text = socket
+                .local_addr()
+                .context("a socket was passed that has no address")?
+                .to_string();
+            raw.replace(
+                setting,
+                Given {
+                    text,
+                    source: Source::Supervisor,
+                },
+            );
         }
         Ok(socket)
     };
-    Ok(Listeners { public: take(0, "listen")?, ops: take(1, "ops-listen")? })
+    Ok(Listeners {
+        public: take(0, "listen")?,
+        ops: take(1, "ops-listen")?,
+    })
 }
 
 /// Tells it `state`, if it wants to know.
@@ -49,7 +61,9 @@ pub(super) fn tell(state: NotifyState<'_>) {
 
 /// Tells it again and again that we are alive, if it wants to know; twice in the time after which it would doubt it.
 pub(super) async fn keep_telling() {
-    let Some(limit) = sd_notify::watchdog_enabled() else { return };
+    let Some(limit) = sd_notify::watchdog_enabled() else {
+        return;
+    };
     let mut beat = tokio::time::interval((limit / 2).max(Duration::from_millis(1)));
     loop {
         beat.tick().await;

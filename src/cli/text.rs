@@ -76,11 +76,16 @@ pub(super) fn utc(at: u64) -> String {
     // (Howard Hinnant, "chrono-compatible low-level date algorithms", civil_from_days).
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
-    let year_of_era = (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era =
+        (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
-    let month = if month_from_march < 10 { month_from_march + 3 } else { month_from_march - 9 };
+    let month = if month_from_march < 10 {
+        month_from_march + 3
+    } else {
+        month_from_march - 9
+    };
     let year = era * 400 + year_of_era + i64::from(month <= 2);
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
@@ -96,21 +101,35 @@ mod tests {
 
     fn said(body: Body) -> Publication {
         let from = UserId::parse("ann").expect("a name");
-        Publication { offset: Offset(1), prev: Offset(0), at: 1_795_443_709_662, from, body, key: None }
+        Publication {
+            offset: Offset(1),
+            prev: Offset(0),
+            at: 1_795_443_709_662,
+            from,
+            body,
+            key: None,
+        }
     }
 
     #[test]
     fn a_message_is_time_name_and_words_on_one_line() {
-        let text = said(Body::Text("two\nlines, \u{1b}[31mred\u{7} and \u{202e}turned".into()));
+        let text = said(Body::Text(
+            "two\nlines, \u{1b}[31mred\u{7} and \u{202e}turned".into(),
+        ));
         assert_eq!(
             message(&text, Style::Plain),
             "2026-11-23T14:21:49Z ann: two\\nlines, \\u{1b}[31mred\\u{7} and \\u{202e}turned\n"
         );
         assert_eq!(
-            message(&said(Body::Data("AQL/".into())), Style::Plain).split_once(": ").map(|it| it.1),
+            message(&said(Body::Data("AQL/".into())), Style::Plain)
+                .split_once(": ")
+                .map(|it| it.1),
             Some("(3 bytes in base64) AQL/\n")
         );
-        assert!(message(&said(Body::Text("hi".into())), Style::Coloured).contains("\x1b[1mann:\x1b[0m hi"));
+        assert!(
+            message(&said(Body::Text("hi".into())), Style::Coloured)
+                .contains("\x1b[1mann:\x1b[0m hi")
+        );
     }
 
     #[test]

@@ -82,7 +82,10 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let (Some(sub), Some(lasts), Some(key), true) = (sub, lasts, key, mistakes.is_empty()) else {
         return Err(mistakes.into());
     };
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).context("the clock is before 1970")?.as_secs();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .context("the clock is before 1970")?
+        .as_secs();
     let token = key.sign(&sub, &rooms, now, lasts).context("cannot sign")?;
     // A closed pipe is no failure: nobody wants it any more.
     let _closed = writeln!(std::io::stdout(), "{token}");

@@ -45,14 +45,19 @@ mod tests {
     #[test]
     fn the_ceiling_doubles_from_half_a_second_to_twenty() {
         let mut backoff = Backoff::default();
-        let ceilings: Vec<f64> = (0..8).map(|_| backoff.pause(Duration::ZERO, 1.0).as_secs_f64()).collect();
+        let ceilings: Vec<f64> = (0..8)
+            .map(|_| backoff.pause(Duration::ZERO, 1.0).as_secs_f64())
+            .collect();
         assert_eq!(ceilings, [0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 20.0, 20.0]);
     }
 
     #[test]
     fn only_a_healthy_connection_forgives_what_failed_before_it() {
         let mut backoff = Backoff { failures: 5 };
-        assert_eq!(backoff.pause(HEALTHY - Duration::from_millis(1), 1.0), Duration::from_secs(16));
+        assert_eq!(
+            backoff.pause(HEALTHY - Duration::from_millis(1), 1.0),
+            Duration::from_secs(16)
+        );
         assert_eq!(backoff.pause(HEALTHY, 1.0), FIRST);
     }
 

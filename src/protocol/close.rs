@@ -99,7 +99,11 @@ mod tests {
     fn every_code_has_its_own_number_and_a_reason_that_fits_a_control_frame() {
         for (at, code) in CloseCode::ALL.iter().enumerate() {
             assert!(code.reason().len() <= 123);
-            assert!(CloseCode::ALL[..at].iter().all(|earlier| earlier.number() < code.number()));
+            assert!(
+                CloseCode::ALL[..at]
+                    .iter()
+                    .all(|earlier| earlier.number() < code.number())
+            );
         }
     }
 

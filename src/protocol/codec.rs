@@ -55,7 +55,11 @@ fn explain(text: &str, error: &serde_json::Error) -> CommandError {
         kind: Option<Value>,
         key: Option<Value>,
     }
-    let no_object = |message| CommandError { code: ErrorCode::BadJson, message, key: None };
+    let no_object = |message| CommandError {
+        code: ErrorCode::BadJson,
+        message,
+        key: None,
+    };
     let tagged = match serde_json::from_str::<Value>(text) {
         Err(error) => return no_object(format!("not JSON: {error}")),
         Ok(value @ Value::Object(_)) => serde_json::from_value::<Tagged>(value),
@@ -65,12 +69,19 @@ fn explain(text: &str, error: &serde_json::Error) -> CommandError {
             );
         }
     };
-    let Ok(Tagged { kind, key }) = tagged else { return no_object(error.to_string()) };
-    let key = key.as_ref().and_then(Value::as_str).and_then(|key| Key::parse(key).ok());
+    let Ok(Tagged { kind, key }) = tagged else {
+        return no_object(error.to_string());
+    };
+    let key = key
+        .as_ref()
+        .and_then(Value::as_str)
+        .and_then(|key| Key::parse(key).ok());
     match kind.as_ref().and_then(Value::as_str) {
-        Some("say" | "ping" | "history" | "token") => {
-            CommandError { code: ErrorCode::BadField, message: error.to_string(), key }
-        }
+        Some("say" | "ping" | "history" | "token") => CommandError {
+            code: ErrorCode::BadField,
+            message: error.to_string(),
+            key,
+        },
         _ => CommandError {
             code: ErrorCode::UnknownType,
             message: "type must be one of \"say\", \"ping\", \"history\", \"token\"".to_owned(),
@@ -82,18 +93,35 @@ fn explain(text: &str, error: &serde_json::Error) -> CommandError {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::protocol::{Body, Epoch, GapReason, Offset, Publication, Recovery, RoomName, UserId, Welcome};
+    use crate::protocol::{
+        Body, Epoch, GapReason, Offset, Publication, Recovery, RoomName, UserId, Welcome,
+    };
 
     #[test]
     fn commands_are_read_as_the_contract_writes_them() {
         let key = Key::parse("k1").ok();
         for (text, command) in [
-            (r#"{"type":"say","text":"hi"}"#, Command::Say { text: "hi".into(), key: None }),
-            (r#"{"key":"k1","text":"hi","type":"say"}"#, Command::Say { text: "hi".into(), key }),
+            (
+                r#"{"type":"say","text":"hi"}"#,
+                Command::Say {
+                    text: "hi".into(),
+                    key: None,
+                },
+            ),
+            (
+                r#"{"key":"k1","text":"hi","type":"say"}"#,
+                Command::Say {
+                    text: "hi".into(),
+                    key,
+                },
+            ),
             (r#"{"type":"ping"}"#, Command::Ping),
             (
                 r#"{"type":"history","before":9,"limit":2}"#,
-                Command::History { before: Some(Offset(9)), limit: Some(2) },
+                Command::History {
+                    before: Some(Offset(9)),
+                    limit: Some(2),
+                },
             ),
         ] {
             assert_eq!(Command::decode(text), Ok(command.clone()));
@@ -112,13 +140,24 @@ mod tests {
             (r#"{"type":"say"}"#, ErrorCode::BadField, "text"),
             (r#"{"type":"say","text":7}"#, ErrorCode::BadField, "string"),
             (long.as_str(), ErrorCode::BadField, "1 to 64"),
-            (r#"{"type":"history","limit":-1}"#, ErrorCode::BadField, "u16"),
+            (
+                r#"{"type":"history","limit":-1}"#,
+                ErrorCode::BadField,
+                "u16",
+            ),
         ] {
             let error = Command::decode(text).expect_err(text);
-            assert!(error.code == code && error.message.contains(said), "{text}: {error:?}");
+            assert!(
+                error.code == code && error.message.contains(said),
+                "{text}: {error:?}"
+            );
         }
         let error = Command::decode(r#"{"type":"say","key":"mine"}"#).expect_err("no text");
-        assert_eq!(error.key, Key::parse("mine").ok(), "the client learns which of its messages it was");
+        assert_eq!(
+            error.key,
+            Key::parse("mine").ok(),
+            "the client learns which of its messages it was"
+        );
     }
 
     #[test]
@@ -139,9 +178,19 @@ mod tests {
 
     #[test]
     fn a_deleted_message_keeps_its_place_and_says_nothing() {
-        let text = r#"{"type":"message","offset":8,"prev":7,"at":1000,"from":"ann","deleted":true}"#;
+        let text =
+            r#"{"type":"message","offset":8,"prev":7,"at":1000,"from":"ann","deleted":true}"#;
         let push = Push::decode(text).expect("a push");
-        assert!(matches!(&push, Push::Message(Publication { body: Body::Deleted(true), .. })), "{push:?}");
+        assert!(
+            matches!(
+                &push,
+                Push::Message(Publication {
+                    body: Body::Deleted(true),
+                    ..
+                })
+            ),
+            "{push:?}"
+        );
         assert_eq!(push.encode(), text);
     }
 
@@ -175,14 +224,39 @@ mod tests {
         for push in [
             Push::Welcome(welcome),
             Push::Message(publication),
-            Push::Ack { key, offset, duplicate: false },
-            Push::History { messages: Vec::new(), more: false },
-            Push::Gap { after: offset, before: offset, count: None, reason: GapReason::Expired },
-            Push::Presence { count: 0, joined: Vec::new(), left: Vec::new() },
-            Push::Error { code: ErrorCode::BadJson, message: String::new(), retry: false, key: None },
-            Push::Token { expires_at: Some(1) },
+            Push::Ack {
+                key,
+                offset,
+                duplicate: false,
+            },
+            Push::History {
+                messages: Vec::new(),
+                more: false,
+            },
+            Push::Gap {
+                after: offset,
+                before: offset,
+                count: None,
+                reason: GapReason::Expired,
+            },
+            Push::Presence {
+                count: 0,
+                joined: Vec::new(),
+                left: Vec::new(),
+            },
+            Push::Error {
+                code: ErrorCode::BadJson,
+                message: String::new(),
+                retry: false,
+                key: None,
+            },
+            Push::Token {
+                expires_at: Some(1),
+            },
             Push::Deleted { offset, at: 1 },
-            Push::Drain { reconnect_after_ms: 1 },
+            Push::Drain {
+                reconnect_after_ms: 1,
+            },
             Push::Pong,
         ] {
             let json: Value = serde_json::from_str(&push.encode()).expect("JSON");

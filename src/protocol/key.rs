@@ -52,7 +52,11 @@ pub struct KeyError {
 
 impl fmt::Display for KeyError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "key has {} characters; allowed are 1 to {MAX_KEY_CHARS}", self.chars)
+        write!(
+            f,
+            "key has {} characters; allowed are 1 to {MAX_KEY_CHARS}",
+            self.chars
+        )
     }
 }
 

@@ -28,7 +28,10 @@ impl RoomName {
     /// Says which rule `name` breaks.
     pub fn parse(name: &str) -> Result<Self, NameError> {
         check_length("room", name)?;
-        match name.chars().find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-' | '_' | '.')) {
+        match name
+            .chars()
+            .find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-' | '_' | '.'))
+        {
             Some(found) => Err(NameError::RoomCharacter { found }),
             None => Ok(Self(name.into())),
         }
@@ -79,8 +82,9 @@ impl UserId {
 
     /// `guest-` and four letters, chosen by `number`; for whoever gives no id.
     pub fn guest(number: u64) -> Self {
-        let letters: String =
-            (0..4).map(|place| char::from(b'a' + (number / 26u64.pow(place) % 26) as u8)).collect();
+        let letters: String = (0..4)
+            .map(|place| char::from(b'a' + (number / 26u64.pow(place) % 26) as u8))
+            .collect();
         Self(format!("guest-{letters}").into())
     }
 
@@ -140,13 +144,22 @@ impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Length { what, chars } => {
-                write!(f, "{what} has {chars} characters; allowed are 1 to {MAX_NAME_CHARS}")
+                write!(
+                    f,
+                    "{what} has {chars} characters; allowed are 1 to {MAX_NAME_CHARS}"
+                )
             }
             Self::RoomCharacter { found } => {
-                write!(f, "room has the character {found:?}; allowed are a-z 0-9 - _ .")
+                write!(
+                    f,
+                    "room has the character {found:?}; allowed are a-z 0-9 - _ ."
+                )
             }
             Self::IdControl { found } => {
-                write!(f, "id has the control character {found:?}; allowed is any text without them")
+                write!(
+                    f,
+                    "id has the control character {found:?}; allowed is any text without them"
+                )
             }
         }
     }
@@ -170,24 +183,59 @@ mod tests {
     #[test]
     fn a_room_name_has_1_to_64_of_the_allowed_characters() {
         for good in ["lobby", "a", "class-7b", "v1.2_x", &"x".repeat(64)] {
-            assert_eq!(RoomName::parse(good).map(|name| name.to_string()), Ok(good.to_owned()));
+            assert_eq!(
+                RoomName::parse(good).map(|name| name.to_string()),
+                Ok(good.to_owned())
+            );
         }
-        assert_eq!(RoomName::parse(""), Err(NameError::Length { what: "room", chars: 0 }));
-        assert_eq!(RoomName::parse(&"x".repeat(65)), Err(NameError::Length { what: "room", chars: 65 }));
-        for (bad, found) in
-            [("Lobby", 'L'), ("a b", ' '), ("a/b", '/'), ("室", '室'), ("a\n", '\n'), ("a*", '*')]
-        {
-            assert_eq!(RoomName::parse(bad), Err(NameError::RoomCharacter { found }));
+        assert_eq!(
+            RoomName::parse(""),
+            Err(NameError::Length {
+                what: "room",
+                chars: 0
+            })
+        );
+        assert_eq!(
+            RoomName::parse(&"x".repeat(65)),
+            Err(NameError::Length {
+                what: "room",
+                chars: 65
+            })
+        );
+        for (bad, found) in [
+            ("Lobby", 'L'),
+            ("a b", ' '),
+            ("a/b", '/'),
+            ("室", '室'),
+            ("a\n", '\n'),
+            ("a*", '*'),
+        ] {
+            assert_eq!(
+                RoomName::parse(bad),
+                Err(NameError::RoomCharacter { found })
+            );
         }
     }
 
     #[test]
     fn an_id_is_any_text_without_control_characters() {
         for good in ["abc123", "李雷", "a b <c>", "👩‍🚀"] {
-            assert_eq!(UserId::parse(good).map(|id| id.to_string()), Ok(good.to_owned()));
+            assert_eq!(
+                UserId::parse(good).map(|id| id.to_string()),
+                Ok(good.to_owned())
+            );
         }
-        assert_eq!(UserId::parse("a\u{1b}[31m"), Err(NameError::IdControl { found: '\u{1b}' }));
-        assert_eq!(UserId::parse(&"室".repeat(65)), Err(NameError::Length { what: "id", chars: 65 }));
+        assert_eq!(
+            UserId::parse("a\u{1b}[31m"),
+            Err(NameError::IdControl { found: '\u{1b}' })
+        );
+        assert_eq!(
+            UserId::parse(&"室".repeat(65)),
+            Err(NameError::Length {
+                what: "id",
+                chars: 65
+            })
+        );
     }
 
     proptest! {

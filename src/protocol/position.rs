@@ -8,7 +8,9 @@ use serde::{Deserialize, Serialize};
 
 /// A publication's number in its room: strictly increasing, never reused, not necessarily dense. 0 is "before
 /// the first one".
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
+)]
 #[serde(transparent)]
 pub struct Offset(pub u64);
 
@@ -73,7 +75,10 @@ impl FromStr for Position {
     fn from_str(text: &str) -> Result<Self, PositionError> {
         let (epoch, offset) = text.rsplit_once(':').ok_or(PositionError)?;
         let offset = offset.parse().map(Offset).map_err(|_| PositionError)?;
-        Ok(Self { epoch: Epoch::from(epoch.to_owned()), offset })
+        Ok(Self {
+            epoch: Epoch::from(epoch.to_owned()),
+            offset,
+        })
     }
 }
 
@@ -95,7 +100,10 @@ mod tests {
 
     #[test]
     fn a_position_is_read_as_it_is_written() {
-        let position = Position { epoch: Epoch::new(0x554f_3d5f), offset: Offset(8) };
+        let position = Position {
+            epoch: Epoch::new(0x554f_3d5f),
+            offset: Offset(8),
+        };
         assert_eq!(position.to_string(), "554f3d5f:8");
         assert_eq!("554f3d5f:8".parse(), Ok(position));
         for wrong in ["", "8", "554f3d5f:", "554f3d5f:-1", "554f3d5f:8 "] {

@@ -44,11 +44,13 @@ fn is_seen(before: Option<char>, c: char, after: Option<char>) -> bool {
         // Spaces at an end, and more than one, are not seen in a page.
         ' ' | '\u{3000}' => both(|neighbour| !neighbour.is_whitespace()),
         NON_JOINER => both(joins),
-        JOINER => both(joins) || (after.is_some_and(is_pictured) && before.is_some_and(ends_picture)),
-        '\u{fe0e}' | AS_EMOJI => before.is_some_and(is_pictured) || after == Some(KEYCAP),
-        '\u{e0020}'..='\u{e007f}' => {
-            before.is_some_and(|before| before == BLACK_FLAG || matches!(before, '\u{e0020}'..='\u{e007e}'))
+        JOINER => {
+            both(joins) || (after.is_some_and(is_pictured) && before.is_some_and(ends_picture))
         }
+        '\u{fe0e}' | AS_EMOJI => before.is_some_and(is_pictured) || after == Some(KEYCAP),
+        '\u{e0020}'..='\u{e007f}' => before.is_some_and(|before| {
+            before == BLACK_FLAG || matches!(before, '\u{e0020}'..='\u{e007e}')
+        }),
         _ => !c.is_whitespace() && !is_shapeless(c),
     }
 }

@@ -34,7 +34,9 @@ mod tests {
 
     #[test]
     fn a_token_travels_as_text_and_is_not_printed() {
-        let command = Command::Token { token: Token::new("a.b.c".to_owned()) };
+        let command = Command::Token {
+            token: Token::new("a.b.c".to_owned()),
+        };
         let text = r#"{"type":"token","token":"a.b.c"}"#;
         assert_eq!(command.encode(), text);
         assert_eq!(Command::decode(text), Ok(command.clone()));

@@ -16,7 +16,10 @@ pub(super) fn raise(max_connections: usize, is_tls: bool) {
             let fit = files.saturating_sub(SPARE_FILES) / each;
             metrics::files_for(fit);
             let fit = fit.min(max_connections as u64);
-            info!("room for {fit} connections (file limit {files}, --max-connections {})", max_connections);
+            info!(
+                "room for {fit} connections (file limit {files}, --max-connections {})",
+                max_connections
+            );
         }
         Err(error) => warn!(%error, "cannot raise the file limit"),
     }

@@ -78,7 +78,9 @@ pub(super) fn announce(verifier: &Verifier, address: IpAddr) {
     match Standing::of(verifier.is_open(), address) {
         Standing::Guarded => info!("tokens are asked for (--auth-key-file)"),
         Standing::Open => {
-            info!("open mode: whoever reaches this server may read and write, and names are not verified");
+            info!(
+                "open mode: whoever reaches this server may read and write, and names are not verified"
+            );
         }
         Standing::Exposed => warn!(
             "open mode, and {address} can be reached from other machines: whoever reaches it may read and write, and \

@@ -130,7 +130,13 @@ impl Server {
             Some(address) => Some(listen("ops-listen", address, passed.ops).await?),
             None => None,
         };
-        Ok(Self { config, store, moderation, public, ops })
+        Ok(Self {
+            config,
+            store,
+            moderation,
+            public,
+            ops,
+        })
     }
 
     /// Where the page, the WebSocket and the API are.
@@ -167,7 +173,13 @@ impl Server {
     /// If the store was lost; the end is as orderly as any.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), StoreLost> {
         let keyring = self.keyring();
-        let Self { config, store, moderation, public, ops } = self;
+        let Self {
+            config,
+            store,
+            moderation,
+            public,
+            ops,
+        } = self;
         // Rendering spawns; without an executor Leptos panics. A second call in one process changes nothing.
         let _already = any_spawner::Executor::init_tokio();
         // Before anything is served: what is refused first is counted too.
@@ -183,8 +195,15 @@ impl Server {
             keyring.warn();
         }
         let quotas = config.quotas;
-        let state =
-            State::new(hub.clone(), web, config.verifier, moderation, config.connection, quotas, site);
+        let state = State::new(
+            hub.clone(),
+            web,
+            config.verifier,
+            moderation,
+            config.connection,
+            quotas,
+            site,
+        );
         let header_timeout = config.header_timeout;
         let accept = AcceptSettings {
             header_timeout,
@@ -228,7 +247,10 @@ impl Server {
         stopping.send_replace(true);
         let drained = futures::future::join(hub.drain(), futures::future::join_all(serving));
         if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
-            warn!(connections = hub.connections(), "some clients did not leave in time");
+            warn!(
+                connections = hub.connections(),
+                "some clients did not leave in time"
+            );
         }
         running.abort();
         adding_up.abort();
@@ -242,7 +264,10 @@ impl Server {
 
 impl std::fmt::Debug for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Server").field("public", &self.public).field("ops", &self.ops).finish_non_exhaustive()
+        f.debug_struct("Server")
+            .field("public", &self.public)
+            .field("ops", &self.ops)
+            .finish_non_exhaustive()
     }
 }
 
@@ -282,8 +307,14 @@ async fn listen(
     passed: Option<std::net::TcpListener>,
 ) -> Result<TcpListener, StartError> {
     let listener = match passed {
-        Some(passed) => passed.set_nonblocking(true).and_then(|()| TcpListener::from_std(passed)),
+        Some(passed) => passed
+            .set_nonblocking(true)
+            .and_then(|()| TcpListener::from_std(passed)),
         None => TcpListener::bind(address).await,
     };
-    listener.map_err(|source| StartError::Listen { setting, address, source })
+    listener.map_err(|source| StartError::Listen {
+        setting,
+        address,
+        source,
+    })
 }

@@ -13,14 +13,31 @@ use crate::metrics::until;
 use crate::typed::{find, join, next, say};
 
 async fn delete(server: &Server, room: &str, offset: u64) -> (u16, Value) {
-    call(server, Method::DELETE, &format!("rooms/{room}/messages/{offset}"), json!({})).await
+    call(
+        server,
+        Method::DELETE,
+        &format!("rooms/{room}/messages/{offset}"),
+        json!({}),
+    )
+    .await
 }
 
 /// What is left of the message that was said at `offset` by `from`.
 fn assert_tombstone(message: &Value, offset: u64, from: &str) {
-    assert_eq!((&message["offset"], &message["prev"]), (&json!(offset), &json!(offset - 1)), "{message}");
-    assert_eq!((&message["from"], &message["deleted"]), (&json!(from), &json!(true)), "{message}");
-    assert!(message.get("text").is_none() && message.get("data").is_none(), "{message}");
+    assert_eq!(
+        (&message["offset"], &message["prev"]),
+        (&json!(offset), &json!(offset - 1)),
+        "{message}"
+    );
+    assert_eq!(
+        (&message["from"], &message["deleted"]),
+        (&json!(from), &json!(true)),
+        "{message}"
+    );
+    assert!(
+        message.get("text").is_none() && message.get("data").is_none(),
+        "{message}"
+    );
 }
 
 #[tokio::test]
@@ -29,7 +46,10 @@ async fn a_deleted_message_is_gone_for_readers_of_every_kind_and_its_place_is_no
         let server = Server::start(&["--store", store]);
         let (mut ann, welcome) = join(&server, "id=ann").await;
         let mut plain = server.join("plain").await;
-        let (mut events, mut lines) = (Events::open(&server, "").await, Lines::open(&server, "").await);
+        let (mut events, mut lines) = (
+            Events::open(&server, "").await,
+            Lines::open(&server, "").await,
+        );
         for (number, text) in ["one", "the secret", "three"].into_iter().enumerate() {
             say(&mut ann, text, Some(&format!("k{number}"))).await;
             find(&mut ann, "message").await;
@@ -57,7 +77,11 @@ async fn a_deleted_message_is_gone_for_readers_of_every_kind_and_its_place_is_no
         let (mut late, _) = join(&server, "id=late&after=1").await;
         assert_tombstone(&next(&mut late, "message").await, 2, "ann");
         assert_eq!(next(&mut late, "message").await["text"], "three");
-        assert_tombstone(&Lines::open(&server, "after=1").await.next().await, 2, "ann");
+        assert_tombstone(
+            &Lines::open(&server, "after=1").await.next().await,
+            2,
+            "ann",
+        );
 
         // A plain client hears nothing of it, before and after; nor what is gone.
         let mut late = server.join_with("id=late&after=0").await;
@@ -68,7 +92,11 @@ async fn a_deleted_message_is_gone_for_readers_of_every_kind_and_its_place_is_no
         // A repeated send is still known.
         say(&mut ann, "the secret", Some("k1")).await;
         let ack = find(&mut ann, "ack").await;
-        assert_eq!((&ack["offset"], &ack["duplicate"]), (&json!(2), &json!(true)), "{ack}");
+        assert_eq!(
+            (&ack["offset"], &ack["duplicate"]),
+            (&json!(2), &json!(true)),
+            "{ack}"
+        );
         // Whoever had read it and was away when it was deleted is told on coming back.
         let epoch = welcome["epoch"].as_str().expect("text");
         let (mut back, _) = join(&server, &format!("id=back&after=3&epoch={epoch}")).await;
@@ -86,23 +114,36 @@ async fn deleting_again_changes_nothing_and_what_is_not_there_is_said() {
     assert_eq!(delete(&server, "lobby", 3).await.1["before"], json!(true));
     for offset in [0, 1, 4, u64::MAX] {
         let (status, answer) = delete(&server, "lobby", offset).await;
-        assert_eq!((status, &answer["error"]["code"]), (404, &json!("no_such_message")), "{offset}");
+        assert_eq!(
+            (status, &answer["error"]["code"]),
+            (404, &json!("no_such_message")),
+            "{offset}"
+        );
     }
     for path in ["rooms/A/messages/1", "rooms/lobby/messages/x"] {
-        assert_eq!(call(&server, Method::DELETE, path, json!({})).await.0, 400, "{path}");
+        assert_eq!(
+            call(&server, Method::DELETE, path, json!({})).await.0,
+            400,
+            "{path}"
+        );
     }
     let public = server.url("/api/v1/admin/rooms/lobby/messages/2");
     assert_eq!(ask(Client::new().delete(public)).await.0, 403);
     until(&server, "fanfare_admin_acts_total{act=\"delete\"}", 1).await;
     let log = server.log().await;
-    assert!(log.contains("deleted a message") && !log.contains("three"), "{log}");
+    assert!(
+        log.contains("deleted a message") && !log.contains("three"),
+        "{log}"
+    );
 }
 
 /// Whether `words` stand in any file of `folder`.
 fn is_anywhere(folder: &Path, words: &str) -> bool {
     fs::read_dir(folder).expect("a folder").any(|file| {
         let bytes = fs::read(file.expect("a file").path()).expect("bytes");
-        bytes.windows(words.len()).any(|there| there == words.as_bytes())
+        bytes
+            .windows(words.len())
+            .any(|there| there == words.as_bytes())
     })
 }
 

@@ -9,8 +9,13 @@ use crate::typed::{find, join, say};
 
 /// Begins to trace the connection `number`.
 async fn trace(server: &Server, number: &Value) -> Response {
-    let url = format!("http://{}/api/v1/admin/connections/{number}/trace", server.ops);
-    soon(Client::new().get(url).send()).await.expect("an answer")
+    let url = format!(
+        "http://{}/api/v1/admin/connections/{number}/trace",
+        server.ops
+    );
+    soon(Client::new().get(url).send())
+        .await
+        .expect("an answer")
 }
 
 /// The next event of this kind; nothing at the end.
@@ -20,7 +25,10 @@ async fn event(traced: &mut (Response, Vec<u8>), kind: &str) -> Option<Value> {
         while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
             let line: Vec<u8> = buffer.drain(..=end).collect();
             let event: Value = serde_json::from_slice(&line).expect("JSON");
-            assert!(event["at"].as_u64().is_some() && !event.to_string().contains("a secret"), "{event}");
+            assert!(
+                event["at"].as_u64().is_some() && !event.to_string().contains("a secret"),
+                "{event}"
+            );
             if event["event"] == kind {
                 return Some(event);
             }
@@ -38,12 +46,22 @@ async fn a_trace_tells_what_passes_in_sizes_and_kinds_until_the_connection_ends(
     assert_eq!(traced.0.headers()["content-type"], "application/x-ndjson");
     say(&mut ann, "a secret", Some("k")).await;
     let frame = event(&mut traced, "frame").await.expect("it goes on");
-    assert_eq!((&frame["kind"], &frame["led_to"]), (&json!("text"), &json!("publish")), "{frame}");
+    assert_eq!(
+        (&frame["kind"], &frame["led_to"]),
+        (&json!("text"), &json!("publish")),
+        "{frame}"
+    );
     let written = event(&mut traced, "write").await.expect("it goes on");
-    assert!(written["bytes"].as_u64().is_some_and(|bytes| bytes > 20), "{written}");
+    assert!(
+        written["bytes"].as_u64().is_some_and(|bytes| bytes > 20),
+        "{written}"
+    );
     find(&mut ann, "message").await;
     ann.send(json!({ "type": "nonsense" }).to_string()).await;
-    assert_eq!(event(&mut traced, "frame").await.expect("it goes on")["led_to"], "answer");
+    assert_eq!(
+        event(&mut traced, "frame").await.expect("it goes on")["led_to"],
+        "answer"
+    );
     let path = format!("connections/{}/kick", welcome["connection"]);
     assert_eq!(call(&server, Method::POST, &path, json!({})).await.0, 200);
     assert_eq!(

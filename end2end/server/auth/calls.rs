@@ -22,27 +22,47 @@ const CALLS: [(Method, &str, &str); 4] = [
 async fn answer(request: reqwest::RequestBuilder) -> (u16, String, String) {
     let response = soon(request.send()).await.expect("an answer");
     let status = response.status();
-    let challenge =
-        response.headers().get("www-authenticate").map_or("", |value| value.to_str().expect("text"));
+    let challenge = response
+        .headers()
+        .get("www-authenticate")
+        .map_or("", |value| value.to_str().expect("text"));
     let challenge = challenge.to_owned();
     if status == StatusCode::OK || status == StatusCode::CREATED {
         return (status.as_u16(), challenge, String::new());
     }
     let body: Value = soon(response.json()).await.expect("JSON");
-    (status.as_u16(), challenge, body["error"]["code"].as_str().expect("a code").to_owned())
+    (
+        status.as_u16(),
+        challenge,
+        body["error"]["code"].as_str().expect("a code").to_owned(),
+    )
 }
 
 #[tokio::test]
 async fn every_call_needs_a_token_and_says_so_as_rfc_6750_has_it() {
     let guarded = Guarded::start(&[]);
     for (method, path, _) in CALLS {
-        let (status, challenge, code) =
-            answer(guarded.call(method.clone(), &format!("lobby/{path}"), "").body("x")).await;
-        assert_eq!((status, code.as_str()), (401, "no_token"), "{method} {path}");
+        let (status, challenge, code) = answer(
+            guarded
+                .call(method.clone(), &format!("lobby/{path}"), "")
+                .body("x"),
+        )
+        .await;
+        assert_eq!(
+            (status, code.as_str()),
+            (401, "no_token"),
+            "{method} {path}"
+        );
         assert_eq!(challenge, "Bearer realm=\"fanfare\"", "{method} {path}");
-        let bad = guarded.call(method.clone(), &format!("lobby/{path}"), "a.b.c").body("x");
+        let bad = guarded
+            .call(method.clone(), &format!("lobby/{path}"), "a.b.c")
+            .body("x");
         let (status, challenge, code) = answer(bad).await;
-        assert_eq!((status, code.as_str()), (401, "bad_token"), "{method} {path}");
+        assert_eq!(
+            (status, code.as_str()),
+            (401, "bad_token"),
+            "{method} {path}"
+        );
         assert!(challenge.contains("error=\"invalid_token\""), "{challenge}");
     }
 }
@@ -67,10 +87,19 @@ async fn no_forged_token_counts() {
     for (what, forged) in [
         ("alg none", unsigned(json!({"alg": "none", "typ": "JWT"}))),
         ("alg nOnE", unsigned(json!({"alg": "nOnE"}))),
-        ("alg HS256 without a signature", unsigned(json!({"alg": "HS256"}))),
-        ("another secret", signed_by("another secret, which is just as long", &Header::default())),
+        (
+            "alg HS256 without a signature",
+            unsigned(json!({"alg": "HS256"})),
+        ),
+        (
+            "another secret",
+            signed_by("another secret, which is just as long", &Header::default()),
+        ),
         ("an empty secret", signed_by("", &Header::default())),
-        ("another algorithm of the same secret", signed_by(SECRET, &Header::new(Algorithm::HS384))),
+        (
+            "another algorithm of the same secret",
+            signed_by(SECRET, &Header::new(Algorithm::HS384)),
+        ),
         (
             "other claims under a genuine signature",
             format!("{header}.{}.{signature}", part(&json!({"sub": "eve"}))),
@@ -87,13 +116,21 @@ async fn no_forged_token_counts() {
         let (status, _, code) = answer(guarded.call(Method::GET, "lobby/messages", &forged)).await;
         assert_eq!((status, code.as_str()), (401, "bad_token"), "{what}");
     }
-    assert_eq!(answer(guarded.call(Method::GET, "lobby/messages", &genuine)).await.0, 200);
+    assert_eq!(
+        answer(guarded.call(Method::GET, "lobby/messages", &genuine))
+            .await
+            .0,
+        200
+    );
 }
 
 #[tokio::test]
 async fn a_token_allows_what_its_grants_say_and_no_more() {
     let guarded = Guarded::start(&[]);
-    let token = token("ann", json!({"lobby": "rw", "class-*": "r", "drop-box": "w"}));
+    let token = token(
+        "ann",
+        json!({"lobby": "rw", "class-*": "r", "drop-box": "w"}),
+    );
     for (room, rights) in [
         ("lobby", "rw"),
         ("class-7b", "r"),
@@ -103,13 +140,22 @@ async fn a_token_allows_what_its_grants_say_and_no_more() {
         ("other", ""),
     ] {
         for (method, path, right) in CALLS {
-            let request = guarded.call(method.clone(), &format!("{room}/{path}"), &token).body("x");
+            let request = guarded
+                .call(method.clone(), &format!("{room}/{path}"), &token)
+                .body("x");
             let (status, challenge, code) = answer(request).await;
             if rights.contains(right) {
                 assert!(status < 300, "{method} {room}/{path}: {status}");
             } else {
-                assert_eq!((status, code.as_str()), (403, "not_allowed"), "{method} {room}/{path}");
-                assert!(challenge.contains("error=\"insufficient_scope\""), "{challenge}");
+                assert_eq!(
+                    (status, code.as_str()),
+                    (403, "not_allowed"),
+                    "{method} {room}/{path}"
+                );
+                assert!(
+                    challenge.contains("error=\"insufficient_scope\""),
+                    "{challenge}"
+                );
             }
         }
     }
@@ -121,16 +167,36 @@ async fn what_is_published_is_from_the_tokens_sub_and_nobody_else() {
     let token = token("ann", json!({"lobby": "rw"}));
     let publish = || guarded.call(Method::POST, "lobby/messages", &token);
     assert_eq!(answer(publish().body("one")).await.0, 201);
-    assert_eq!(answer(publish().json(&json!({"text": "two", "from": "ann"}))).await.0, 201);
+    assert_eq!(
+        answer(publish().json(&json!({"text": "two", "from": "ann"})))
+            .await
+            .0,
+        201
+    );
     let (status, _, code) = answer(publish().json(&json!({"text": "three", "from": "bob"}))).await;
     assert_eq!((status, code.as_str()), (403, "not_allowed"));
     let lines = "{\"text\":\"four\"}\n{\"text\":\"five\",\"from\":\"bob\"}";
-    let batch = publish().header("content-type", "application/x-ndjson").body(lines);
+    let batch = publish()
+        .header("content-type", "application/x-ndjson")
+        .body(lines);
     assert_eq!(answer(batch).await.0, 403, "all of a batch or nothing");
     let (_, history) = ask(guarded.call(Method::GET, "lobby/messages", &token)).await;
-    let said: Vec<_> = history["messages"].as_array().expect("messages").iter().collect();
-    let said: Vec<_> = said.iter().map(|message| (&message["from"], &message["text"])).collect();
-    assert_eq!(said, [(&json!("ann"), &json!("one")), (&json!("ann"), &json!("two"))]);
+    let said: Vec<_> = history["messages"]
+        .as_array()
+        .expect("messages")
+        .iter()
+        .collect();
+    let said: Vec<_> = said
+        .iter()
+        .map(|message| (&message["from"], &message["text"]))
+        .collect();
+    assert_eq!(
+        said,
+        [
+            (&json!("ann"), &json!("one")),
+            (&json!("ann"), &json!("two"))
+        ]
+    );
     let other = guarded.call(Method::GET, "lobby/stream?id=bob", &token);
     assert_eq!(answer(other).await.2, "not_allowed");
 }
@@ -140,35 +206,59 @@ async fn a_token_may_come_in_the_query_but_not_twice() {
     let guarded = Guarded::start(&[]);
     let token = token("ann", json!({"lobby": "r"}));
     let in_query = format!("lobby/messages?token={token}");
-    assert_eq!(answer(guarded.call(Method::GET, &in_query, "")).await.0, 200);
+    assert_eq!(
+        answer(guarded.call(Method::GET, &in_query, "")).await.0,
+        200
+    );
     let (status, challenge, code) = answer(guarded.call(Method::GET, &in_query, &token)).await;
     assert_eq!((status, code.as_str()), (400, "several_tokens"));
-    assert!(challenge.contains("error=\"invalid_request\""), "{challenge}");
+    assert!(
+        challenge.contains("error=\"invalid_request\""),
+        "{challenge}"
+    );
 }
 
 #[tokio::test]
 async fn anonymous_readers_read_every_room_and_write_in_none() {
     let guarded = Guarded::start(&["--anonymous", "read"]);
     for (method, path, right) in CALLS {
-        let (status, _, code) =
-            answer(guarded.call(method.clone(), &format!("lobby/{path}"), "").body("x")).await;
+        let (status, _, code) = answer(
+            guarded
+                .call(method.clone(), &format!("lobby/{path}"), "")
+                .body("x"),
+        )
+        .await;
         if right == "r" {
             assert_eq!(status, 200, "{method} {path}");
         } else {
-            assert_eq!((status, code.as_str()), (401, "no_token"), "{method} {path}");
+            assert_eq!(
+                (status, code.as_str()),
+                (401, "no_token"),
+                "{method} {path}"
+            );
         }
     }
     let named = guarded.call(Method::GET, "lobby/stream?id=ann", "");
-    assert_eq!(answer(named).await.2, "not_allowed", "a name would prove nothing");
+    assert_eq!(
+        answer(named).await.2,
+        "not_allowed",
+        "a name would prove nothing"
+    );
     let bad = guarded.call(Method::GET, "lobby/messages", "a.b.c");
-    assert_eq!(answer(bad).await.2, "bad_token", "a bad token is worse than none");
+    assert_eq!(
+        answer(bad).await.2,
+        "bad_token",
+        "a bad token is worse than none"
+    );
 }
 
 #[tokio::test]
 async fn the_page_is_for_everyone_and_what_was_said_for_those_who_may_read() {
     let guarded = Guarded::start(&[]);
     let token = token("ann", json!({"lobby": "rw"}));
-    let said = guarded.call(Method::POST, "lobby/messages", &token).body("only for those inside");
+    let said = guarded
+        .call(Method::POST, "lobby/messages", &token)
+        .body("only for those inside");
     assert_eq!(answer(said).await.0, 201);
     let page = async |token: Option<&str>, path: &str| {
         let request = Client::new().get(guarded.server.url(path));
@@ -178,7 +268,10 @@ async fn the_page_is_for_everyone_and_what_was_said_for_those_who_may_read() {
         );
         let response = soon(request.send()).await.expect("an answer");
         assert_eq!(response.status(), StatusCode::OK, "{path}");
-        soon(response.text()).await.expect("text").contains("only for those inside")
+        soon(response.text())
+            .await
+            .expect("text")
+            .contains("only for those inside")
     };
     for path in ["/", "/r/lobby"] {
         assert!(!page(None, path).await, "{path}");
@@ -191,18 +284,34 @@ async fn the_page_is_for_everyone_and_what_was_said_for_those_who_may_read() {
     let refused = soon(form.send()).await.expect("an answer");
     assert_eq!(refused.status().as_u16(), 403);
     let page = soon(refused.text()).await.expect("text");
-    assert!(page.contains("x</textarea>") && page.contains("you may only read here"), "the text is not lost");
+    assert!(
+        page.contains("x</textarea>") && page.contains("you may only read here"),
+        "the text is not lost"
+    );
 }
 
 #[tokio::test]
 async fn a_proven_id_shares_what_it_may_say_wherever_it_comes_from() {
-    let rates = ["--message-rate", "1000", "--id-rate", "1/s", "--id-burst", "2"];
+    let rates = [
+        "--message-rate",
+        "1000",
+        "--id-rate",
+        "1/s",
+        "--id-burst",
+        "2",
+    ];
     let guarded = Guarded::start(&[&rates[..], &["--trusted-proxy", "127.0.0.1"]].concat());
     let post = async |token: &str, host: u16| {
         let request = guarded.call(Method::POST, "lobby/messages", token);
-        ask(request.header("x-forwarded-for", format!("2001:db8:0:{host:x}::1")).body("x")).await
+        ask(request
+            .header("x-forwarded-for", format!("2001:db8:0:{host:x}::1"))
+            .body("x"))
+        .await
     };
-    let (ann, bob) = (token("ann", json!({"lobby": "rw"})), token("bob", json!({"lobby": "rw"})));
+    let (ann, bob) = (
+        token("ann", json!({"lobby": "rw"})),
+        token("bob", json!({"lobby": "rw"})),
+    );
     let refused = soon(async {
         let mut hosts = 0..;
         loop {
@@ -213,6 +322,9 @@ async fn a_proven_id_shares_what_it_may_say_wherever_it_comes_from() {
         }
     })
     .await;
-    assert_eq!((refused.0, refused.1["error"]["code"].as_str()), (429, Some("rate_limited")));
+    assert_eq!(
+        (refused.0, refused.1["error"]["code"].as_str()),
+        (429, Some("rate_limited"))
+    );
     assert_eq!(post(&bob, 1).await.0, 201);
 }

@@ -17,13 +17,22 @@ fn make(file: &str, arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("key");
     std::fs::write(&path, file).expect("written");
-    program().arg("token").arg("--key-file").arg(path).args(arguments).output().expect("it runs")
+    program()
+        .arg("token")
+        .arg("--key-file")
+        .arg(path)
+        .args(arguments)
+        .output()
+        .expect("it runs")
 }
 
 /// What it printed, which is a token and a line end.
 fn made(file: &str, arguments: &[&str]) -> String {
     let output = make(file, arguments);
-    assert!(output.status.success() && output.stderr.is_empty(), "{output:?}");
+    assert!(
+        output.status.success() && output.stderr.is_empty(),
+        "{output:?}"
+    );
     let line = String::from_utf8(output.stdout).expect("text");
     line.strip_suffix('\n').expect("one line").to_owned()
 }
@@ -36,7 +45,16 @@ async fn a_token_made_by_the_program_opens_the_rooms_it_names() {
         {"kty": "oct", "kid": "new", "k": "bmV3IHNlY3JldCBvZiBhdCBsZWFzdCAzMiBieXRlcyBoZXJl"},
     ]})
     .to_string();
-    let ann = ["--sub", "ann", "--room", "lobby:rw", "--room", "class-*:r", "--expires", "1h"];
+    let ann = [
+        "--sub",
+        "ann",
+        "--room",
+        "lobby:rw",
+        "--room",
+        "class-*:r",
+        "--expires",
+        "1h",
+    ];
     for (private, public, more) in [
         (SECRET, SECRET, &[][..]),
         (&ed.0, &ed.1, &[]),
@@ -54,21 +72,47 @@ async fn a_token_made_by_the_program_opens_the_rooms_it_names() {
 
 #[test]
 fn what_is_wrong_with_a_token_to_be_made_is_told_all_at_once() {
-    let arguments =
-        ["--sub", "a\tb", "--room", "lobby", "--room", "LOBBY:r", "--room", "lobby:x", "--expires", "soon"];
+    let arguments = [
+        "--sub",
+        "a\tb",
+        "--room",
+        "lobby",
+        "--room",
+        "LOBBY:r",
+        "--room",
+        "lobby:x",
+        "--expires",
+        "soon",
+    ];
     let output = make("short", &arguments);
     let told = String::from_utf8(output.stderr).expect("text");
-    assert_eq!((output.status.code(), output.stdout.is_empty()), (Some(2), true), "{told}");
-    for said in ["--sub", "ROOM:ACCESS", "a-z 0-9", "r, w, rw or admin", "1ms to 365d", "at least 32 bytes"] {
+    assert_eq!(
+        (output.status.code(), output.stdout.is_empty()),
+        (Some(2), true),
+        "{told}"
+    );
+    for said in [
+        "--sub",
+        "ROOM:ACCESS",
+        "a-z 0-9",
+        "r, w, rw or admin",
+        "1ms to 365d",
+        "at least 32 bytes",
+    ] {
         assert!(told.contains(said), "{said}: {told}");
     }
     let (_, public) = ed25519();
-    for (file, said) in
-        [(public.as_str(), "public key"), ("{}", "JWK set"), ("-----BEGIN RSA PRIVATE KEY-----", "PKCS #8")]
-    {
+    for (file, said) in [
+        (public.as_str(), "public key"),
+        ("{}", "JWK set"),
+        ("-----BEGIN RSA PRIVATE KEY-----", "PKCS #8"),
+    ] {
         let output = make(file, &["--sub", "ann", "--room", "lobby:rw"]);
         let told = String::from_utf8(output.stderr).expect("text");
-        assert!(output.status.code() == Some(2) && told.contains(said), "{told}");
+        assert!(
+            output.status.code() == Some(2) && told.contains(said),
+            "{told}"
+        );
     }
 }
 
@@ -79,35 +123,59 @@ async fn send_and_listen_bring_a_token_and_are_its_sub() {
     let url = guarded.server.url("");
     let command = |arguments: &[&str]| {
         let mut command = Command::from(program());
-        command.args(arguments).args(["--url", &url]).kill_on_drop(true);
+        command
+            .args(arguments)
+            .args(["--url", &url])
+            .kill_on_drop(true);
         command
     };
-    let send = soon(command(&["send", "lobby", "hello"]).env("FANFARE_TOKEN", &token).output())
-        .await
-        .expect("it runs");
+    let send = soon(
+        command(&["send", "lobby", "hello"])
+            .env("FANFARE_TOKEN", &token)
+            .output(),
+    )
+    .await
+    .expect("it runs");
     assert!(send.status.success(), "{send:?}");
     let (_, history) = ask(guarded.call(Method::GET, "lobby/messages", &token)).await;
     assert_eq!(
-        (&history["messages"][0]["from"], &history["messages"][0]["text"]),
+        (
+            &history["messages"][0]["from"],
+            &history["messages"][0]["text"]
+        ),
         (&json!("ann"), &json!("hello"))
     );
 
-    let mut listen = command(&["listen", "lobby", "--after", "0", "--json", "--token", &token]);
+    let mut listen = command(&[
+        "listen", "lobby", "--after", "0", "--json", "--token", &token,
+    ]);
     let mut listen = listen.stdout(Stdio::piped()).spawn().expect("it runs");
     let mut lines = BufReader::new(listen.stdout.take().expect("piped")).lines();
-    let line = soon(lines.next_line()).await.expect("read").expect("a line");
+    let line = soon(lines.next_line())
+        .await
+        .expect("read")
+        .expect("a line");
     assert!(line.contains("hello") && line.contains("\"ann\""), "{line}");
 
     for (arguments, said) in [
         (&["send", "lobby", "x"][..], "4500"),
         (&["listen", "lobby"], "4500"),
-        (&["send", "lobby", "x", "--token", "a.b.c"], "JSON Web Token"),
-        (&["send", "lobby", "x", "--token", &token, "--from", "bob"], "4501"),
+        (
+            &["send", "lobby", "x", "--token", "a.b.c"],
+            "JSON Web Token",
+        ),
+        (
+            &["send", "lobby", "x", "--token", &token, "--from", "bob"],
+            "4501",
+        ),
         (&["send", "other", "x", "--token", &token], "4501"),
     ] {
         let output = soon(command(arguments).output()).await.expect("it runs");
         let told = String::from_utf8(output.stderr).expect("text");
-        assert!(!output.status.success() && told.contains(said) && !told.contains(&token), "{told}");
+        assert!(
+            !output.status.success() && told.contains(said) && !told.contains(&token),
+            "{told}"
+        );
     }
 }
 
@@ -121,18 +189,43 @@ fn no_help_shows_the_token_that_the_environment_holds() {
             .output();
         let told = output.expect("it runs").stdout;
         let told = String::from_utf8(told).expect("text");
-        assert!(!told.is_empty() && !told.contains("s3cret") && !told.contains("k3y"), "{told}");
+        assert!(
+            !told.is_empty() && !told.contains("s3cret") && !told.contains("k3y"),
+            "{told}"
+        );
     }
 }
 
 #[tokio::test]
 async fn verify_brings_a_token_for_its_rooms() {
     let guarded = Guarded::start(&["--message-rate", "20"]);
-    let token = made(SECRET, &["--sub", "ann", "--room", "verify-*:rw", "--expires", "1h"]);
-    let small = ["verify", "--readers", "4", "--rooms", "2", "--storms", "1", "--every", "1", "--rate", "10"];
+    let token = made(
+        SECRET,
+        &["--sub", "ann", "--room", "verify-*:rw", "--expires", "1h"],
+    );
+    let small = [
+        "verify",
+        "--readers",
+        "4",
+        "--rooms",
+        "2",
+        "--storms",
+        "1",
+        "--every",
+        "1",
+        "--rate",
+        "10",
+    ];
     let mut command = Command::from(program());
-    command.args(small).arg(guarded.server.url("")).env("FANFARE_TOKEN", &token).kill_on_drop(true);
+    command
+        .args(small)
+        .arg(guarded.server.url(""))
+        .env("FANFARE_TOKEN", &token)
+        .kill_on_drop(true);
     let output = soon(command.output()).await.expect("it runs");
     assert!(output.status.success(), "{output:?}");
-    assert!(String::from_utf8_lossy(&output.stdout).contains("\nlost         0\n"), "{output:?}");
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("\nlost         0\n"),
+        "{output:?}"
+    );
 }

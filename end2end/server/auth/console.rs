@@ -10,7 +10,11 @@ use crate::harness::soon;
 
 /// The same request, with this token if it is one.
 fn bearing(request: RequestBuilder, token: &str) -> RequestBuilder {
-    if token.is_empty() { request } else { request.bearer_auth(token) }
+    if token.is_empty() {
+        request
+    } else {
+        request.bearer_auth(token)
+    }
 }
 
 async fn answer(request: RequestBuilder) -> Response {
@@ -21,10 +25,20 @@ async fn answer(request: RequestBuilder) -> Response {
 async fn without_an_operators_token_the_page_is_a_gate_and_its_forms_do_nothing() {
     let guarded = Guarded::start(&[]);
     let url = guarded.server.url("/admin");
-    let (ann, chief) = (token("ann", json!({ "*": "rw" })), token("chief", json!({ "*": "admin" })));
-    let say = || guarded.call(Method::POST, "hidden-room/messages", &ann).body("x");
+    let (ann, chief) = (
+        token("ann", json!({ "*": "rw" })),
+        token("chief", json!({ "*": "admin" })),
+    );
+    let say = || {
+        guarded
+            .call(Method::POST, "hidden-room/messages", &ann)
+            .body("x")
+    };
     assert_eq!(ask(say()).await.0, 201);
-    let client = Client::builder().redirect(Policy::none()).build().expect("a client");
+    let client = Client::builder()
+        .redirect(Policy::none())
+        .build()
+        .expect("a client");
     let close = |token: &str| {
         let form = client.post(&url).header("origin", guarded.server.url(""));
         let form = form.header("content-type", "application/x-www-form-urlencoded");
@@ -33,20 +47,34 @@ async fn without_an_operators_token_the_page_is_a_gate_and_its_forms_do_nothing(
     for (token, status) in [("", 200), ("garbage", 401), (&ann, 403)] {
         let seen = answer(bearing(client.get(&url), token)).await;
         assert_eq!(seen.status().as_u16(), status);
-        assert_eq!(seen.headers().contains_key("www-authenticate"), status == 401);
+        assert_eq!(
+            seen.headers().contains_key("www-authenticate"),
+            status == 401
+        );
         let page = soon(seen.text()).await.expect("text");
-        assert!(page.contains("id=\"enter\"") && !page.contains("hidden-room"), "{page}");
+        assert!(
+            page.contains("id=\"enter\"") && !page.contains("hidden-room"),
+            "{page}"
+        );
         assert!(token.is_empty() || !page.contains(token), "{page}");
         assert_eq!(answer(close(token)).await.status().as_u16(), status);
     }
     assert_eq!(ask(say()).await.0, 201, "nobody has closed it");
     let seen = answer(client.get(&url).bearer_auth(&chief)).await;
-    assert!(soon(seen.text()).await.expect("text").contains("hidden-room"));
+    assert!(
+        soon(seen.text())
+            .await
+            .expect("text")
+            .contains("hidden-room")
+    );
     let closed = answer(close(&chief)).await;
     assert_eq!(closed.headers()["location"], "/admin?did=close&count=0");
     assert_eq!(ask(say()).await.0, 403);
     let log = guarded.server.log().await;
-    assert!(log.contains("chief from 127.0.0.1") && log.contains("closed a room"), "{log}");
+    assert!(
+        log.contains("chief from 127.0.0.1") && log.contains("closed a room"),
+        "{log}"
+    );
 }
 
 #[tokio::test]
@@ -55,17 +83,35 @@ async fn who_administers_some_rooms_sees_those_and_not_the_figures_of_the_server
     let ann = token("ann", json!({ "*": "rw" }));
     for room in ["class-1", "staff"] {
         assert_eq!(
-            ask(guarded.call(Method::POST, &format!("{room}/messages"), &ann).body("a line")).await.0,
+            ask(guarded
+                .call(Method::POST, &format!("{room}/messages"), &ann)
+                .body("a line"))
+            .await
+            .0,
             201
         );
     }
     let teacher = token("teacher", json!({ "class-*": "admin" }));
-    let get = |path: &str| Client::new().get(guarded.server.url(path)).bearer_auth(&teacher);
-    let page = soon(answer(get("/admin?room=staff")).await.text()).await.expect("text");
-    assert!(page.contains("room-class-1") && !page.contains("room-staff"), "{page}");
-    assert!(!page.contains("a line") && !page.contains("class=\"chart\""), "{page}");
+    let get = |path: &str| {
+        Client::new()
+            .get(guarded.server.url(path))
+            .bearer_auth(&teacher)
+    };
+    let page = soon(answer(get("/admin?room=staff")).await.text())
+        .await
+        .expect("text");
+    assert!(
+        page.contains("room-class-1") && !page.contains("room-staff"),
+        "{page}"
+    );
+    assert!(
+        !page.contains("a line") && !page.contains("class=\"chart\""),
+        "{page}"
+    );
     assert_eq!(ask(get("/api/v1/admin/stats")).await.0, 403);
     let chief = token("chief", json!({ "*": "admin" }));
-    let stats = Client::new().get(guarded.server.url("/api/v1/admin/stats")).bearer_auth(chief);
+    let stats = Client::new()
+        .get(guarded.server.url("/api/v1/admin/stats"))
+        .bearer_auth(chief);
     assert_eq!(ask(stats).await.1["published"], json!(2));
 }

@@ -17,15 +17,27 @@ use crate::typed::{join, next};
 /// A private key of `kind` in PEM and its public half.
 fn key_pair(kind: &[&str]) -> (String, String) {
     let openssl = |arguments: &[&str], input: &Path| {
-        let output =
-            Command::new("openssl").args(arguments).arg("-in").arg(input).output().expect("openssl runs");
+        let output = Command::new("openssl")
+            .args(arguments)
+            .arg("-in")
+            .arg(input)
+            .output()
+            .expect("openssl runs");
         String::from_utf8(output.stdout).expect("text")
     };
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("private.pem");
-    let made = Command::new("openssl").arg("genpkey").args(kind).arg("-out").arg(&file).output();
+    let made = Command::new("openssl")
+        .arg("genpkey")
+        .args(kind)
+        .arg("-out")
+        .arg(&file)
+        .output();
     assert!(made.expect("openssl runs").status.success());
-    (std::fs::read_to_string(&file).expect("made"), openssl(&["pkey", "-pubout"], &file))
+    (
+        std::fs::read_to_string(&file).expect("made"),
+        openssl(&["pkey", "-pubout"], &file),
+    )
 }
 
 pub(super) fn ed25519() -> (String, String) {
@@ -41,7 +53,10 @@ fn sign_with(private: &str, algorithm: Algorithm, kid: Option<&str>) -> String {
         Algorithm::EdDSA => EncodingKey::from_ed_pem(private.as_bytes()),
         _ => EncodingKey::from_ec_pem(private.as_bytes()),
     };
-    let header = Header { kid: kid.map(str::to_owned), ..Header::new(algorithm) };
+    let header = Header {
+        kid: kid.map(str::to_owned),
+        ..Header::new(algorithm)
+    };
     encode(&header, &ann(), &key.expect("a private key")).expect("a token")
 }
 
@@ -50,21 +65,38 @@ fn ann() -> Value {
 }
 
 async fn status(guarded: &Guarded, token: &str) -> u16 {
-    ask(guarded.call(Method::GET, "lobby/messages", token)).await.0
+    ask(guarded.call(Method::GET, "lobby/messages", token))
+        .await
+        .0
 }
 
 #[tokio::test]
 async fn a_public_key_of_either_curve_vouches_for_what_its_private_half_signed() {
-    for (algorithm, make) in [(Algorithm::EdDSA, ed25519 as fn() -> _), (Algorithm::ES256, p256)] {
+    for (algorithm, make) in [
+        (Algorithm::EdDSA, ed25519 as fn() -> _),
+        (Algorithm::ES256, p256),
+    ] {
         let (private, public) = make();
         let guarded = Guarded::with_key(&public, &[]);
-        assert_eq!(status(&guarded, &sign_with(&private, algorithm, None)).await, 200, "{algorithm:?}");
+        assert_eq!(
+            status(&guarded, &sign_with(&private, algorithm, None)).await,
+            200,
+            "{algorithm:?}"
+        );
         let (other, _) = make();
-        assert_eq!(status(&guarded, &sign_with(&other, algorithm, None)).await, 401, "{algorithm:?}");
+        assert_eq!(
+            status(&guarded, &sign_with(&other, algorithm, None)).await,
+            401,
+            "{algorithm:?}"
+        );
         // What everyone may know must not serve as a secret (CVE-2015-9235).
         for secret in [public.as_bytes(), public.trim().as_bytes()] {
-            let confused =
-                encode(&Header::default(), &ann(), &EncodingKey::from_secret(secret)).expect("a token");
+            let confused = encode(
+                &Header::default(),
+                &ann(),
+                &EncodingKey::from_secret(secret),
+            )
+            .expect("a token");
             assert_eq!(status(&guarded, &confused).await, 401, "{algorithm:?}");
         }
     }
@@ -74,8 +106,13 @@ async fn a_public_key_of_either_curve_vouches_for_what_its_private_half_signed()
 async fn each_key_of_a_set_vouches_for_its_own_kid() {
     let (private, public) = ed25519();
     let (_, der) = public.split_once('\n').expect("lines");
-    let der: String = der.lines().take_while(|line| !line.starts_with('-')).collect();
-    let der = base64::engine::general_purpose::STANDARD.decode(der).expect("base64");
+    let der: String = der
+        .lines()
+        .take_while(|line| !line.starts_with('-'))
+        .collect();
+    let der = base64::engine::general_purpose::STANDARD
+        .decode(der)
+        .expect("base64");
     // The last 32 bytes of an Ed25519 SubjectPublicKeyInfo are the key (RFC 8410 section 4).
     let x = URL_SAFE_NO_PAD.encode(&der[der.len() - 32..]);
     let secret = b"a secret that is long enough for this";
@@ -86,7 +123,10 @@ async fn each_key_of_a_set_vouches_for_its_own_kid() {
     ]});
     let guarded = Guarded::with_key(&set.to_string(), &[]);
     let old = |kid: &str| {
-        let header = Header { kid: Some(kid.to_owned()), ..Header::default() };
+        let header = Header {
+            kid: Some(kid.to_owned()),
+            ..Header::default()
+        };
         encode(&header, &ann(), &EncodingKey::from_secret(secret)).expect("a token")
     };
     for (token, expected) in [
@@ -114,9 +154,16 @@ fn a_key_file_that_protects_nothing_starts_no_server() {
         ("{}".to_owned(), "JWK set"),
     ] {
         std::fs::write(&file, &key).expect("written");
-        let output = program().arg("--auth-key-file").arg(&file).output().expect("it runs");
+        let output = program()
+            .arg("--auth-key-file")
+            .arg(&file)
+            .output()
+            .expect("it runs");
         let told = String::from_utf8(output.stderr).expect("text");
-        assert!(output.status.code() == Some(2) && told.contains(said), "{told}");
+        assert!(
+            output.status.code() == Some(2) && told.contains(said),
+            "{told}"
+        );
         assert!(key.is_empty() || !told.contains(key.trim()), "{told}");
     }
     let absent = Server::try_start_by(&mut program(), &["--auth-key-file", "/no/such/file"]);
@@ -125,16 +172,33 @@ fn a_key_file_that_protects_nothing_starts_no_server() {
 
 #[tokio::test]
 async fn keys_are_read_again_on_sighup_and_who_is_connected_stays() {
-    let (first, second) =
-        ("the first secret, of 32 bytes and more", "the second secret, of 32 bytes and more");
+    let (first, second) = (
+        "the first secret, of 32 bytes and more",
+        "the second secret, of 32 bytes and more",
+    );
     let by = |secret: &str| {
-        encode(&Header::default(), &ann(), &EncodingKey::from_secret(secret.as_bytes())).expect("a token")
+        encode(
+            &Header::default(),
+            &ann(),
+            &EncodingKey::from_secret(secret.as_bytes()),
+        )
+        .expect("a token")
     };
     let guarded = Guarded::with_key(first, &[]);
     let (mut ann, _) = join(&guarded.server, &format!("token={}", by(first))).await;
-    assert_eq!((status(&guarded, &by(first)).await, status(&guarded, &by(second)).await), (200, 401));
+    assert_eq!(
+        (
+            status(&guarded, &by(first)).await,
+            status(&guarded, &by(second)).await
+        ),
+        (200, 401)
+    );
     std::fs::write(guarded.key_file(), second).expect("written");
-    assert_eq!(status(&guarded, &by(second)).await, 401, "not before it is told");
+    assert_eq!(
+        status(&guarded, &by(second)).await,
+        401,
+        "not before it is told"
+    );
     guarded.server.signal("HUP");
     soon(async { while status(&guarded, &by(second)).await != 200 {} }).await;
     assert_eq!(status(&guarded, &by(first)).await, 401);
@@ -144,21 +208,32 @@ async fn keys_are_read_again_on_sighup_and_who_is_connected_stays() {
     std::fs::write(guarded.key_file(), "short").expect("written");
     guarded.server.signal("HUP");
     assert_eq!(status(&guarded, &by(second)).await, 200);
-    assert!(!guarded.server.log().await.contains("secret,"), "the log holds no secret");
+    assert!(
+        !guarded.server.log().await.contains("secret,"),
+        "the log holds no secret"
+    );
 }
 
 #[tokio::test]
 async fn the_start_says_who_may_come_in_and_warns_of_a_secret_that_everyone_can_read() {
     use std::os::unix::fs::PermissionsExt;
     let open = Server::start(&[]).log().await;
-    assert!(open.contains("open mode") && open.contains("names are not verified"), "{open}");
+    assert!(
+        open.contains("open mode") && open.contains("names are not verified"),
+        "{open}"
+    );
     for (mode, warns) in [(0o644, true), (0o600, false)] {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("key");
         std::fs::write(&file, "a secret that is long enough for this").expect("written");
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("set");
-        let log = Server::start(&["--auth-key-file", file.to_str().expect("text")]).log().await;
-        assert!(log.contains("tokens are asked for") && !log.contains("open mode"), "{log}");
+        let log = Server::start(&["--auth-key-file", file.to_str().expect("text")])
+            .log()
+            .await;
+        assert!(
+            log.contains("tokens are asked for") && !log.contains("open mode"),
+            "{log}"
+        );
         assert_eq!(log.contains("chmod 600"), warns, "{log}");
     }
 }

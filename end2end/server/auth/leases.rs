@@ -15,7 +15,8 @@ fn ending(exp: u64) -> String {
 }
 
 async fn renew(peer: &mut Peer, token: &str) {
-    peer.send(json!({"type": "token", "token": token}).to_string()).await;
+    peer.send(json!({"type": "token", "token": token}).to_string())
+        .await;
 }
 
 /// Answered only by a connection that lives on.
@@ -40,7 +41,10 @@ async fn whoever_is_connected_is_closed_with_4500_when_its_token_ends() {
         let mut plain = guarded.server.join_with(&query).await;
         let mut events = Events::open(&guarded.server, &query).await;
         let mut lines = Lines::open(&guarded.server, &query).await;
-        assert_eq!((typed.close_code().await, plain.close_code().await), (4500, 4500));
+        assert_eq!(
+            (typed.close_code().await, plain.close_code().await),
+            (4500, 4500)
+        );
         assert!(events.event().await.is_none(), "the stream ends");
         while let Some(line) = lines.line().await {
             assert_eq!(line, "", "nothing but signs of life before the end");
@@ -57,7 +61,10 @@ async fn a_connection_goes_on_with_the_token_that_it_sends_in_time() {
     let (mut idle, _) = join(&guarded.server, &query).await;
     let exp = unix_seconds() + 3600;
     renew(&mut renewed, &ending(exp)).await;
-    assert_eq!(next(&mut renewed, "token").await["expires_at"], json!(exp * 1000));
+    assert_eq!(
+        next(&mut renewed, "token").await["expires_at"],
+        json!(exp * 1000)
+    );
     // The first token is over when it ends the other connection.
     assert_eq!(idle.close_code().await, 4500);
     say(&mut renewed, "still here", Some("k")).await;
@@ -67,7 +74,11 @@ async fn a_connection_goes_on_with_the_token_that_it_sends_in_time() {
 #[tokio::test]
 async fn a_token_that_does_not_renew_is_answered_with_the_reason_and_changes_nothing() {
     let guarded = Guarded::start(&[]);
-    let (mut ann, _) = join(&guarded.server, &format!("token={}", ending(unix_seconds() + 3600))).await;
+    let (mut ann, _) = join(
+        &guarded.server,
+        &format!("token={}", ending(unix_seconds() + 3600)),
+    )
+    .await;
     let lobby = json!({"lobby": "rw"});
     for (token, code) in [
         ("a.b.c".to_owned(), "bad_token"),
@@ -87,7 +98,11 @@ async fn a_token_that_does_not_renew_is_answered_with_the_reason_and_changes_not
 #[tokio::test]
 async fn a_renewed_token_may_allow_less() {
     let guarded = Guarded::start(&[]);
-    let (mut ann, _) = join(&guarded.server, &format!("token={}", ending(unix_seconds() + 3600))).await;
+    let (mut ann, _) = join(
+        &guarded.server,
+        &format!("token={}", ending(unix_seconds() + 3600)),
+    )
+    .await;
     renew(&mut ann, &token("ann", json!({"lobby": "r"}))).await;
     next(&mut ann, "token").await;
     say(&mut ann, "x", None).await;

@@ -48,7 +48,10 @@ impl Guarded {
         let file = folder.path().join("key");
         std::fs::write(&file, key).expect("written");
         let named = ["--auth-key-file", file.to_str().expect("text")];
-        Self { server: Server::start(&[&named, flags].concat()), folder }
+        Self {
+            server: Server::start(&[&named, flags].concat()),
+            folder,
+        }
     }
 
     /// Its key file.
@@ -58,13 +61,21 @@ impl Guarded {
 
     /// A call of the API with `token`.
     fn call(&self, method: Method, path: &str, token: &str) -> RequestBuilder {
-        let request = Client::new().request(method, self.server.url(&format!("/api/v1/rooms/{path}")));
-        if token.is_empty() { request } else { request.bearer_auth(token) }
+        let request =
+            Client::new().request(method, self.server.url(&format!("/api/v1/rooms/{path}")));
+        if token.is_empty() {
+            request
+        } else {
+            request.bearer_auth(token)
+        }
     }
 }
 
 fn unix_seconds() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970").as_secs()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("after 1970")
+        .as_secs()
 }
 
 /// Claims of `sub` for an hour.
@@ -74,7 +85,12 @@ fn claims(sub: &str, rooms: Value) -> Value {
 
 /// `claims` signed with [`SECRET`].
 fn sign(claims: &Value) -> String {
-    encode(&Header::default(), claims, &EncodingKey::from_secret(SECRET.as_bytes())).expect("a token")
+    encode(
+        &Header::default(),
+        claims,
+        &EncodingKey::from_secret(SECRET.as_bytes()),
+    )
+    .expect("a token")
 }
 
 /// A token of `sub` for an hour.

@@ -14,8 +14,11 @@ async fn whole(request: RequestBuilder) -> String {
     let response = soon(request.send()).await.expect("an answer");
     let head = format!("{response:?}");
     // What asked is no part of the answer, but the client prints it.
-    let head =
-        head.replacen(response.url().as_str(), "", 1).replacen(response.url().query().unwrap_or("-"), "", 1);
+    let head = head.replacen(response.url().as_str(), "", 1).replacen(
+        response.url().query().unwrap_or("-"),
+        "",
+        1,
+    );
     head + &soon(response.text()).await.expect("text")
 }
 
@@ -40,35 +43,81 @@ async fn no_token_is_repeated_in_an_answer_or_in_the_log() {
         ] {
             let joint = if path.contains('?') { '&' } else { '?' };
             answers.push(whole(guarded.call(Method::GET, path, token)).await);
-            answers.push(whole(guarded.call(Method::GET, &format!("{path}{joint}token={token}"), "")).await);
-            answers
-                .push(whole(guarded.call(Method::GET, &format!("{path}{joint}token={token}"), token)).await);
+            answers.push(
+                whole(guarded.call(Method::GET, &format!("{path}{joint}token={token}"), "")).await,
+            );
+            answers.push(
+                whole(guarded.call(Method::GET, &format!("{path}{joint}token={token}"), token))
+                    .await,
+            );
         }
-        for body in [json!({"text": "x", "token": token}), json!({"text": "x", "from": "bob"}), json!(7)] {
-            answers.push(whole(guarded.call(Method::POST, "lobby/messages", token).json(&body)).await);
+        for body in [
+            json!({"text": "x", "token": token}),
+            json!({"text": "x", "from": "bob"}),
+            json!(7),
+        ] {
+            answers.push(
+                whole(
+                    guarded
+                        .call(Method::POST, "lobby/messages", token)
+                        .json(&body),
+                )
+                .await,
+            );
         }
-        for path in ["/", "/r/lobby", "/nothing", "/ws", "/api/v1/openapi.json", "/api/v1/admin/rooms"] {
-            let url = guarded.server.url(&format!("{path}?token={token}&room=lobby"));
-            let client =
-                Client::builder().redirect(reqwest::redirect::Policy::none()).build().expect("a client");
+        for path in [
+            "/",
+            "/r/lobby",
+            "/nothing",
+            "/ws",
+            "/api/v1/openapi.json",
+            "/api/v1/admin/rooms",
+        ] {
+            let url = guarded
+                .server
+                .url(&format!("{path}?token={token}&room=lobby"));
+            let client = Client::builder()
+                .redirect(reqwest::redirect::Policy::none())
+                .build()
+                .expect("a client");
             answers.push(whole(client.get(url)).await);
         }
-        for protocols in [format!("fanfare.v1, bearer.{token}"), format!("bearer.{token}, fanfare.v1")] {
-            let mut request = guarded.server.socket_url("id=bob").into_client_request().expect("an address");
-            request.headers_mut().insert("sec-websocket-protocol", protocols.parse().expect("a value"));
-            let (_, response) = soon(tokio_tungstenite::connect_async(request)).await.expect("opened");
+        for protocols in [
+            format!("fanfare.v1, bearer.{token}"),
+            format!("bearer.{token}, fanfare.v1"),
+        ] {
+            let mut request = guarded
+                .server
+                .socket_url("id=bob")
+                .into_client_request()
+                .expect("an address");
+            request.headers_mut().insert(
+                "sec-websocket-protocol",
+                protocols.parse().expect("a value"),
+            );
+            let (_, response) = soon(tokio_tungstenite::connect_async(request))
+                .await
+                .expect("opened");
             answers.push(format!("{response:?}"));
         }
     }
     // Frames with tokens, good and bad.
     let (mut ann, _) = join(&guarded.server, &format!("token={good}")).await;
     for token in tokens {
-        for frame in [json!({"type": "token", "token": token}), json!({"type": "token", "token": [token]})] {
+        for frame in [
+            json!({"type": "token", "token": token}),
+            json!({"type": "token", "token": [token]}),
+        ] {
             ann.send(frame.to_string()).await;
             answers.push(ann.json().await.to_string());
         }
     }
-    assert_eq!(ask(guarded.call(Method::GET, "lobby/messages", &good)).await.0, 200);
+    assert_eq!(
+        ask(guarded.call(Method::GET, "lobby/messages", &good))
+            .await
+            .0,
+        200
+    );
     let log = guarded.server.log().await;
     assert!(log.contains("connected"), "there is a log: {log}");
     for token in tokens {

@@ -17,16 +17,30 @@ async fn a_message_is_one_line_of_time_name_and_words_that_cannot_play_with_the_
     let (mut ann, _) = join(&server, "id=ann").await;
     let mut listen = Client::start(&["listen", "lobby", "--url", &server.url("")]);
     // Who is present hears what is said from now on.
-    while !next(&mut ann, "presence").await["joined"].to_string().contains("guest-") {}
+    while !next(&mut ann, "presence").await["joined"]
+        .to_string()
+        .contains("guest-")
+    {}
     say(&mut ann, "<b>你好</b> 👩‍🚀", None).await;
-    say(&mut ann, "a\nfalse line, \u{1b}[31mred\u{7} \u{202e}turned", None).await;
-    ann.send(json!({ "type": "say", "text": "last" }).to_string()).await;
-    for words in
-        [" ann: <b>你好</b> 👩‍🚀", " ann: a\\nfalse line, \\u{1b}[31mred\\u{7} \\u{202e}turned", " ann: last"]
-    {
+    say(
+        &mut ann,
+        "a\nfalse line, \u{1b}[31mred\u{7} \u{202e}turned",
+        None,
+    )
+    .await;
+    ann.send(json!({ "type": "say", "text": "last" }).to_string())
+        .await;
+    for words in [
+        " ann: <b>你好</b> 👩‍🚀",
+        " ann: a\\nfalse line, \\u{1b}[31mred\\u{7} \\u{202e}turned",
+        " ann: last",
+    ] {
         let line = listen.line().await;
         let (time, rest) = line.split_at("2026-11-24T20:00:00Z".len());
-        assert!(time.starts_with("20") && time.ends_with('Z') && rest == words, "{line}");
+        assert!(
+            time.starts_with("20") && time.ends_with('Z') && rest == words,
+            "{line}"
+        );
     }
 }
 
@@ -34,7 +48,15 @@ async fn a_message_is_one_line_of_time_name_and_words_that_cannot_play_with_the_
 async fn json_is_exactly_the_frames_that_every_client_gets() {
     let server = Server::start(&[]);
     let (mut ann, _) = join(&server, "id=ann").await;
-    let mut listen = Client::start(&["listen", "lobby", "--json", "--after", "0", "--url", &server.url("")]);
+    let mut listen = Client::start(&[
+        "listen",
+        "lobby",
+        "--json",
+        "--after",
+        "0",
+        "--url",
+        &server.url(""),
+    ]);
     say(&mut ann, "with \"key\" and\nlines", Some("k1")).await;
     server.join("plain").await.send(vec![1, 2, 255]).await;
     let mut frames = 0;
@@ -57,8 +79,15 @@ async fn it_begins_after_the_position_named() {
         next(&mut ann, "message").await;
     }
     for (after, first) in [("0", 1), ("1", 2), (&*format!("{epoch}:2"), 3)] {
-        let mut listen =
-            Client::start(&["listen", "lobby", "--json", "--after", after, "--url", &server.url("")]);
+        let mut listen = Client::start(&[
+            "listen",
+            "lobby",
+            "--json",
+            "--after",
+            after,
+            "--url",
+            &server.url(""),
+        ]);
         for offset in first..=3 {
             assert_eq!(listen.json().await["offset"], offset, "--after {after}");
         }
@@ -76,7 +105,9 @@ async fn what_is_gone_is_told_on_standard_error_and_as_an_object() {
     }
     let url = server.url("");
     let after = format!("{epoch}:1");
-    let mut listen = Client::start(&["listen", "lobby", "--json", "--after", &after, "--url", &url]);
+    let mut listen = Client::start(&[
+        "listen", "lobby", "--json", "--after", &after, "--url", &url,
+    ]);
     let gap = json!({ "type": "gap", "after": 1, "before": 4, "count": 2, "reason": "expired" });
     assert_eq!(listen.json().await, gap);
     assert_eq!(listen.json().await["offset"], 4);
@@ -92,7 +123,15 @@ async fn a_network_that_breaks_again_and_again_costs_no_line_and_doubles_none() 
     const EACH: usize = 200;
     let server = Server::start(&[]);
     let mut proxy = Proxy::to(server.address).await;
-    let mut listen = Client::start(&["listen", "lobby", "--json", "--after", "0", "--url", &proxy.url()]);
+    let mut listen = Client::start(&[
+        "listen",
+        "lobby",
+        "--json",
+        "--after",
+        "0",
+        "--url",
+        &proxy.url(),
+    ]);
     let (mut ann, _) = join(&server, "id=ann").await;
     let mut heard = 0;
     for cut in 1..=CUTS {
@@ -110,11 +149,18 @@ async fn a_network_that_breaks_again_and_again_costs_no_line_and_doubles_none() 
     while heard < CUTS * EACH {
         heard += 1;
         let message = listen.json().await;
-        assert_eq!((&message["offset"], &message["prev"]), (&json!(heard), &json!(heard - 1)));
+        assert_eq!(
+            (&message["offset"], &message["prev"]),
+            (&json!(heard), &json!(heard - 1))
+        );
     }
     listen.signal("TERM").await;
     let ended = listen.end().await;
-    assert_eq!((ended.code, ended.stdout.as_str()), (Some(0), ""), "{ended:?}");
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (Some(0), ""),
+        "{ended:?}"
+    );
     assert!(!ended.stderr.contains("missing"), "{ended:?}");
 }
 
@@ -130,7 +176,11 @@ async fn an_interrupt_or_a_reader_that_has_enough_ends_it_with_0_and_without_a_w
     unread.line().await;
     // Nothing more is said: it must notice by itself.
     for ended in [interrupted.end().await, unread.end_unread().await] {
-        assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
+        assert_eq!(
+            (ended.code, ended.stderr.as_str()),
+            (Some(0), ""),
+            "{ended:?}"
+        );
     }
 }
 
@@ -140,13 +190,19 @@ async fn a_close_code_from_4500_ends_it_with_1_and_the_reason_and_a_lower_one_do
     let listen = Client::start(&["listen", "lobby", "--url", &stranger.url]);
     for (code, reason) in [(4499, "come back"), (4501, "not\u{1b}[31m allowed")] {
         let mut socket = stranger.accept().await;
-        let close = CloseFrame { code: code.into(), reason: reason.into() };
+        let close = CloseFrame {
+            code: code.into(),
+            reason: reason.into(),
+        };
         soon(socket.close(Some(close))).await.expect("said");
         while let Some(Ok(_)) = soon(socket.next()).await {}
     }
     let ended = listen.end().await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.stderr.contains("4501 not\\u{1b}[31m allowed"), "{ended:?}");
+    assert!(
+        ended.stderr.contains("4501 not\\u{1b}[31m allowed"),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test]
@@ -167,7 +223,15 @@ async fn a_server_that_falls_silent_is_left_after_the_expiry_that_it_named_itsel
 async fn whoever_reads_slowly_keeps_nobody_waiting_and_misses_nothing() {
     const MESSAGES: u64 = 2000;
     let server = Server::start(&["--history-bytes", "1GiB"]);
-    let mut listen = Client::start(&["listen", "lobby", "--json", "--after", "0", "--url", &server.url("")]);
+    let mut listen = Client::start(&[
+        "listen",
+        "lobby",
+        "--json",
+        "--after",
+        "0",
+        "--url",
+        &server.url(""),
+    ]);
     let mut speaker = server.join("speaker").await;
     // More than the pipe, the program, the kernel and the server's ring hold together.
     let long = "x".repeat(20_000);
@@ -177,6 +241,9 @@ async fn whoever_reads_slowly_keeps_nobody_waiting_and_misses_nothing() {
     }
     for offset in 1..=MESSAGES {
         let message = listen.json().await;
-        assert_eq!((&message["offset"], &message["prev"]), (&json!(offset), &json!(offset - 1)));
+        assert_eq!(
+            (&message["offset"], &message["prev"]),
+            (&json!(offset), &json!(offset - 1))
+        );
     }
 }

@@ -51,8 +51,15 @@ struct Ended {
 impl Client {
     fn start(arguments: &[&str]) -> Self {
         let mut command = Command::from(program());
-        command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-        let mut child = command.kill_on_drop(true).spawn().expect("the program starts");
+        command
+            .args(arguments)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped());
+        let mut child = command
+            .kill_on_drop(true)
+            .spawn()
+            .expect("the program starts");
         let stdout = BufReader::new(child.stdout.take().expect("piped")).lines();
         let mut stderr = child.stderr.take().expect("piped");
         let (tell, told) = watch::channel(String::new());
@@ -62,7 +69,13 @@ impl Client {
                 tell.send_modify(|told| told.push_str(&String::from_utf8_lossy(&buffer[..length])));
             }
         });
-        Self { stdin: child.stdin.take(), child, stdout, told, telling }
+        Self {
+            stdin: child.stdin.take(),
+            child,
+            stdout,
+            told,
+            telling,
+        }
     }
 
     /// Runs a command that needs no input to its end.
@@ -73,12 +86,17 @@ impl Client {
     /// Writes to its standard input.
     async fn write(&mut self, text: &str) {
         let stdin = self.stdin.as_mut().expect("it is not closed");
-        soon(stdin.write_all(text.as_bytes())).await.expect("it reads on");
+        soon(stdin.write_all(text.as_bytes()))
+            .await
+            .expect("it reads on");
     }
 
     /// The next line of its standard output.
     async fn line(&mut self) -> String {
-        soon(self.stdout.next_line()).await.expect("text").expect("another line")
+        soon(self.stdout.next_line())
+            .await
+            .expect("text")
+            .expect("another line")
     }
 
     /// The next line, which is JSON.
@@ -95,7 +113,12 @@ impl Client {
     /// Sends a signal ("INT", "TERM").
     async fn signal(&self, signal: &str) {
         let id = self.child.id().expect("it runs").to_string();
-        let status = soon(Command::new("kill").args([&format!("-{signal}"), &id]).status()).await;
+        let status = soon(
+            Command::new("kill")
+                .args([&format!("-{signal}"), &id])
+                .status(),
+        )
+        .await;
         assert!(status.expect("kill runs").success());
     }
 
@@ -108,16 +131,30 @@ impl Client {
         }
         let code = soon(self.child.wait()).await.expect("a child").code();
         soon(self.telling).await.expect("read to its end");
-        Ended { code, stdout: lines.concat(), stderr: self.told.borrow().clone() }
+        Ended {
+            code,
+            stdout: lines.concat(),
+            stderr: self.told.borrow().clone(),
+        }
     }
 
     /// Closes its standard output as `head` does when it has enough, and waits for the end.
     async fn end_unread(self) -> Ended {
-        let Self { mut child, stdin: _open, stdout, told, telling } = self;
+        let Self {
+            mut child,
+            stdin: _open,
+            stdout,
+            told,
+            telling,
+        } = self;
         drop(stdout);
         let code = soon(child.wait()).await.expect("a child").code();
         soon(telling).await.expect("read to its end");
-        Ended { code, stdout: String::new(), stderr: told.borrow().clone() }
+        Ended {
+            code,
+            stdout: String::new(),
+            stderr: told.borrow().clone(),
+        }
     }
 }
 
@@ -127,28 +164,62 @@ async fn wrong_use_is_told_in_one_line_with_exit_code_2_before_anything_is_conne
         (&["send", "Lobby", "hi"][..], "a-z 0-9 - _ ."),
         (&["listen", "a/b"], "a-z 0-9 - _ ."),
         (&["send", "lobby", ""], "not empty"),
-        (&["send", "lobby", "hi", "--from", "a\u{7}b"], "control character"),
+        (
+            &["send", "lobby", "hi", "--from", "a\u{7}b"],
+            "control character",
+        ),
         (&["send", "lobby", "hi", "--timeout", "soon"], "0 for never"),
-        (&["send", "lobby", "hi", "--url", "https://127.0.0.1:1", "--ca", "/dev/null"], "BEGIN CERTIFICATE"),
-        (&["listen", "lobby", "--url", "127.0.0.1:1"], "http://HOST:PORT"),
+        (
+            &[
+                "send",
+                "lobby",
+                "hi",
+                "--url",
+                "https://127.0.0.1:1",
+                "--ca",
+                "/dev/null",
+            ],
+            "BEGIN CERTIFICATE",
+        ),
+        (
+            &["listen", "lobby", "--url", "127.0.0.1:1"],
+            "http://HOST:PORT",
+        ),
         (&["listen", "lobby", "--after", "yesterday"], "EPOCH:OFFSET"),
         (&["bench", "--url", "ftp://127.0.0.1:1"], "http://HOST:PORT"),
     ] {
         let ended = Client::run(arguments).await;
-        assert_eq!((ended.code, ended.stderr.lines().count()), (Some(2), 1), "{arguments:?}: {ended:?}");
-        assert!(ended.stderr.contains(says) && ended.stdout.is_empty(), "{arguments:?}: {ended:?}");
+        assert_eq!(
+            (ended.code, ended.stderr.lines().count()),
+            (Some(2), 1),
+            "{arguments:?}: {ended:?}"
+        );
+        assert!(
+            ended.stderr.contains(says) && ended.stdout.is_empty(),
+            "{arguments:?}: {ended:?}"
+        );
     }
     let ended = Client::run(&["listen", "A", "--after", "x", "--url", "y"]).await;
-    assert_eq!((ended.code, ended.stderr.lines().count()), (Some(2), 3), "all mistakes at once: {ended:?}");
+    assert_eq!(
+        (ended.code, ended.stderr.lines().count()),
+        (Some(2), 3),
+        "all mistakes at once: {ended:?}"
+    );
 }
 
 #[tokio::test]
 async fn what_is_no_fanfare_server_ends_both_with_1_and_the_reason() {
     let server = crate::harness::Server::start(&[]);
     let ops = format!("http://{}", server.ops);
-    for arguments in [&["send", "lobby", "hi", "--url", &ops][..], &["listen", "lobby", "--url", &ops]] {
+    for arguments in [
+        &["send", "lobby", "hi", "--url", &ops][..],
+        &["listen", "lobby", "--url", &ops],
+    ] {
         let ended = Client::run(arguments).await;
         assert_eq!(ended.code, Some(1), "{ended:?}");
-        assert!(ended.stderr.contains("404") && ended.stderr.contains(&ops), "{ended:?}");
+        assert!(
+            ended.stderr.contains("404") && ended.stderr.contains(&ops),
+            "{ended:?}"
+        );
     }
 }

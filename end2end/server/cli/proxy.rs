@@ -33,15 +33,26 @@ impl Proxy {
                 while let Ok((mut client, _)) = listener.accept().await {
                     let address = *server.lock().expect("not poisoned");
                     let forward = tokio::spawn(async move {
-                        let Ok(mut server) = TcpStream::connect(address).await else { return };
+                        let Ok(mut server) = TcpStream::connect(address).await else {
+                            return;
+                        };
                         let _broken = copy_bidirectional(&mut client, &mut server).await;
                     });
-                    connections.lock().expect("not poisoned").push(forward.abort_handle());
+                    connections
+                        .lock()
+                        .expect("not poisoned")
+                        .push(forward.abort_handle());
                     count.send_modify(|count| *count += 1);
                 }
             }
         });
-        Self { address, server, connections, opened, accepting }
+        Self {
+            address,
+            server,
+            connections,
+            opened,
+            accepting,
+        }
     }
 
     pub(super) fn url(&self) -> String {
@@ -55,12 +66,18 @@ impl Proxy {
 
     /// Breaks every connection, wherever its bytes are; new ones are let through.
     pub(super) fn cut(&self) {
-        self.connections.lock().expect("not poisoned").drain(..).for_each(|connection| connection.abort());
+        self.connections
+            .lock()
+            .expect("not poisoned")
+            .drain(..)
+            .for_each(|connection| connection.abort());
     }
 
     /// Waits until there were so many connections in all.
     pub(super) async fn has_opened(&mut self, count: usize) {
-        soon(self.opened.wait_for(|opened| *opened >= count)).await.expect("it accepts");
+        soon(self.opened.wait_for(|opened| *opened >= count))
+            .await
+            .expect("it accepts");
     }
 }
 

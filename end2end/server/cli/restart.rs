@@ -15,7 +15,15 @@ async fn a_server_that_is_killed_or_drained_and_comes_back_costs_no_line_and_dou
     let mut server = Server::start_in(data.path(), &[]);
     // It has another port each time; the clients know one address.
     let proxy = Proxy::to(server.address).await;
-    let mut listen = Client::start(&["listen", "lobby", "--json", "--after", "0", "--url", &proxy.url()]);
+    let mut listen = Client::start(&[
+        "listen",
+        "lobby",
+        "--json",
+        "--after",
+        "0",
+        "--url",
+        &proxy.url(),
+    ]);
     let mut send = Client::start(&["send", "lobby", "--url", &proxy.url()]);
     let mut heard = 0;
     let mut hear_to = async |last: usize| {
@@ -30,7 +38,9 @@ async fn a_server_that_is_killed_or_drained_and_comes_back_costs_no_line_and_dou
         }
     };
     for (at, signal) in RESTARTS.iter().enumerate() {
-        let lines: String = (at * EACH + 1..=(at + 1) * EACH).map(|number| format!("{number}\n")).collect();
+        let lines: String = (at * EACH + 1..=(at + 1) * EACH)
+            .map(|number| format!("{number}\n"))
+            .collect();
         send.write(&lines).await;
         // Some are stored by now, some on their way, some not sent.
         hear_to(at * EACH + 1).await;
@@ -39,14 +49,21 @@ async fn a_server_that_is_killed_or_drained_and_comes_back_costs_no_line_and_dou
         server = Server::start_in(data.path(), &[]);
         proxy.lead_to(server.address);
     }
-    let lines: String = (LINES - EACH + 1..=LINES).map(|number| format!("{number}\n")).collect();
+    let lines: String = (LINES - EACH + 1..=LINES)
+        .map(|number| format!("{number}\n"))
+        .collect();
     send.write(&lines).await;
     let sent = send.end().await;
     assert_eq!(sent.code, Some(0), "{}", sent.stderr);
     hear_to(LINES).await;
     listen.signal("INT").await;
     let listened = listen.end().await;
-    assert_eq!((listened.code, listened.stdout.as_str()), (Some(0), ""), "{}", listened.stderr);
+    assert_eq!(
+        (listened.code, listened.stdout.as_str()),
+        (Some(0), ""),
+        "{}",
+        listened.stderr
+    );
     assert!(!listened.stderr.contains("missing"), "{}", listened.stderr);
 }
 

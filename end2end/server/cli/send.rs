@@ -17,7 +17,10 @@ async fn log_of(server: &Server) -> Vec<String> {
     let mut texts = Vec::new();
     for offset in 1..=head {
         let message = next(&mut reader, "message").await;
-        assert_eq!((&message["offset"], &message["prev"]), (&json!(offset), &json!(offset - 1)));
+        assert_eq!(
+            (&message["offset"], &message["prev"]),
+            (&json!(offset), &json!(offset - 1))
+        );
         texts.push(message["text"].as_str().expect("text").to_owned());
     }
     texts
@@ -31,12 +34,23 @@ fn numbers(count: usize) -> Vec<String> {
 async fn a_text_is_one_message_of_whoever_is_named() {
     let server = Server::start(&[]);
     let (mut ann, _) = join(&server, "id=ann&room=class").await;
-    for (arguments, from) in [(&[][..], "anonymous"), (&["--from", "李雷 & co"], "李雷 & co")] {
+    for (arguments, from) in [
+        (&[][..], "anonymous"),
+        (&["--from", "李雷 & co"], "李雷 & co"),
+    ] {
         let url = server.url("");
-        let ended = Client::run(&[&["send", "class", "two\nlines", "--url", &url], arguments].concat()).await;
-        assert_eq!((ended.code, ended.stdout, ended.stderr), (Some(0), String::new(), String::new()));
+        let ended =
+            Client::run(&[&["send", "class", "two\nlines", "--url", &url], arguments].concat())
+                .await;
+        assert_eq!(
+            (ended.code, ended.stdout, ended.stderr),
+            (Some(0), String::new(), String::new())
+        );
         let message = next(&mut ann, "message").await;
-        assert_eq!((&message["text"], &message["from"]), (&json!("two\nlines"), &json!(from)));
+        assert_eq!(
+            (&message["text"], &message["from"]),
+            (&json!("two\nlines"), &json!(from))
+        );
     }
 }
 
@@ -48,13 +62,21 @@ async fn each_line_of_standard_input_is_a_message_at_once_and_acked_as_json_if_a
     for (offset, text) in [(1, "first"), (2, "second")] {
         send.write(&format!("{text}\n")).await;
         let message = next(&mut ann, "message").await;
-        assert_eq!((&message["offset"], &message["text"]), (&json!(offset), &json!(text)));
-        let ack = json!({ "type": "ack", "key": message["key"], "offset": offset, "duplicate": false });
+        assert_eq!(
+            (&message["offset"], &message["text"]),
+            (&json!(offset), &json!(text))
+        );
+        let ack =
+            json!({ "type": "ack", "key": message["key"], "offset": offset, "duplicate": false });
         assert_eq!(send.json().await, ack);
     }
     send.write("without a newline").await;
     let ended = send.end().await;
-    assert_eq!((ended.code, ended.stdout.lines().count()), (Some(0), 1), "{ended:?}");
+    assert_eq!(
+        (ended.code, ended.stdout.lines().count()),
+        (Some(0), 1),
+        "{ended:?}"
+    );
     assert_eq!(next(&mut ann, "message").await["text"], "without a newline");
 }
 
@@ -62,17 +84,27 @@ async fn each_line_of_standard_input_is_a_message_at_once_and_acked_as_json_if_a
 async fn a_line_that_cannot_be_sent_is_told_and_the_rest_goes_on() {
     let server = Server::start(&["--max-message", "1KiB"]);
     let mut send = Client::start(&["send", "lobby", "--url", &server.url("")]);
-    send.write(&format!("one\n\n{}\r\n{}\nfive\n", "x".repeat(1024), "x".repeat(100_000))).await;
+    send.write(&format!(
+        "one\n\n{}\r\n{}\nfive\n",
+        "x".repeat(1024),
+        "x".repeat(100_000)
+    ))
+    .await;
     let ended = send.end().await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    for says in
-        ["line 2: it is empty", "line 4: it is longer than the 1024 bytes", "2 messages were not sent"]
-    {
+    for says in [
+        "line 2: it is empty",
+        "line 4: it is longer than the 1024 bytes",
+        "2 messages were not sent",
+    ] {
         assert!(ended.stderr.contains(says), "{says} in {ended:?}");
     }
     assert_eq!(log_of(&server).await, ["one", &"x".repeat(1024), "five"]);
     let ended = Client::run(&["send", "lobby", &"x".repeat(1025), "--url", &server.url("")]).await;
-    assert!(ended.code == Some(1) && ended.stderr.contains("1024"), "{ended:?}");
+    assert!(
+        ended.code == Some(1) && ended.stderr.contains("1024"),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test]
@@ -81,9 +113,18 @@ async fn a_server_that_limits_the_rate_gets_every_line_in_order() {
     let mut send = Client::start(&["send", "lobby", "--json", "--url", &server.url("")]);
     send.write(&(numbers(100).join("\n") + "\n")).await;
     let ended = send.end().await;
-    assert_eq!((ended.code, ended.stderr.as_str()), (Some(0), ""), "{ended:?}");
-    let acks = ended.stdout.lines().map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
-    let offsets: Vec<u64> = acks.map(|ack| ack["offset"].as_u64().expect("a number")).collect();
+    assert_eq!(
+        (ended.code, ended.stderr.as_str()),
+        (Some(0), ""),
+        "{ended:?}"
+    );
+    let acks = ended
+        .stdout
+        .lines()
+        .map(|line| serde_json::from_str::<Value>(line).expect("JSON"));
+    let offsets: Vec<u64> = acks
+        .map(|ack| ack["offset"].as_u64().expect("a number"))
+        .collect();
     assert_eq!(offsets, (1..=100).collect::<Vec<_>>());
     assert_eq!(log_of(&server).await, numbers(100));
 }
@@ -106,7 +147,11 @@ async fn a_network_that_breaks_again_and_again_costs_no_line_and_doubles_none() 
         next(&mut ann, "message").await;
         proxy.cut();
     }
-    let Ended { code, stdout, stderr } = send.end().await;
+    let Ended {
+        code,
+        stdout,
+        stderr,
+    } = send.end().await;
     assert_eq!((code, stdout.lines().count()), (Some(0), LINES), "{stderr}");
     assert_eq!(log_of(&server).await, lines);
 }
@@ -120,7 +165,10 @@ async fn without_a_server_it_says_so_at_once_and_gives_up_in_time_with_1() {
     send.tells("trying again").await;
     let ended = send.end().await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(ended.stderr.contains("gave up after 300ms") && ended.stderr.contains("refused"), "{ended:?}");
+    assert!(
+        ended.stderr.contains("gave up after 300ms") && ended.stderr.contains("refused"),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test]
@@ -130,12 +178,18 @@ async fn an_interrupt_ends_with_0_only_if_everything_is_stored() {
     idle.write("stored\n").await;
     idle.line().await;
     idle.signal("INT").await;
-    assert_eq!(soon(idle.child.wait()).await.expect("a child").code(), Some(0));
+    assert_eq!(
+        soon(idle.child.wait()).await.expect("a child").code(),
+        Some(0)
+    );
     let mut lost = Client::start(&["send", "lobby", "hi", "--url", "http://127.0.0.1:1"]);
     lost.tells("trying again").await;
     lost.signal("INT").await;
     let ended = lost.end().await;
-    assert!(ended.code == Some(1) && ended.stderr.contains("interrupted: nothing was sent"), "{ended:?}");
+    assert!(
+        ended.code == Some(1) && ended.stderr.contains("interrupted: nothing was sent"),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test]
@@ -144,7 +198,9 @@ async fn a_refusal_for_a_moment_is_waited_out_and_no_later_line_goes_before() {
     let mut send = Client::start(&["send", "lobby", "--json", "--url", &stranger.url]);
     send.write("one\ntwo\n").await;
     let mut socket = stranger.accept().await;
-    soon(socket.send(welcome(json!({ "message_rate": 0, "message_burst": 1 })))).await.expect("said");
+    soon(socket.send(welcome(json!({ "message_rate": 0, "message_burst": 1 }))))
+        .await
+        .expect("said");
     let (mut heard, mut stored) = (0, Vec::new());
     while stored.len() < 2 {
         let frame = soon(socket.next()).await.expect("open").expect("a frame");
@@ -160,7 +216,9 @@ async fn a_refusal_for_a_moment_is_waited_out_and_no_later_line_goes_before() {
             stored.push(said["text"].as_str().expect("text").to_owned());
             json!({ "type": "ack", "key": said["key"], "offset": stored.len(), "duplicate": false })
         };
-        soon(socket.send(Message::text(answer.to_string()))).await.expect("said");
+        soon(socket.send(Message::text(answer.to_string())))
+            .await
+            .expect("said");
     }
     assert_eq!(stored, ["one", "two"]);
     for offset in [1, 2] {

@@ -27,10 +27,15 @@ impl Stranger {
         let (stream, _) = soon(self.listener.accept()).await.expect("a client");
         #[expect(clippy::result_large_err, reason = "the library wants it so")]
         let choose = |_: &Request, mut response: Response| {
-            response.headers_mut().insert("sec-websocket-protocol", HeaderValue::from_static("fanfare.v1"));
+            response.headers_mut().insert(
+                "sec-websocket-protocol",
+                HeaderValue::from_static("fanfare.v1"),
+            );
             Ok(response)
         };
-        soon(tokio_tungstenite::accept_hdr_async(stream, choose)).await.expect("a handshake")
+        soon(tokio_tungstenite::accept_hdr_async(stream, choose))
+            .await
+            .expect("a handshake")
     }
 }
 

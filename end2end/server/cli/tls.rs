@@ -25,7 +25,12 @@ async fn what_is_sent_by_tls_is_heard_by_tls_where_the_authority_is_trusted() {
     let (server, authority) = (Server::start(&[]), Authority::new());
     let proxy = safe(&server, &authority.certify("IP:127.0.0.1", -1, 20)).await;
     let ca = authority.file();
-    let by = ["--url", &format!("https://{}", proxy.address), "--ca", ca.to_str().expect("text")];
+    let by = [
+        "--url",
+        &format!("https://{}", proxy.address),
+        "--ca",
+        ca.to_str().expect("text"),
+    ];
     let sent = Client::run(&[&["send", "lobby", "in private"], &by[..]].concat()).await;
     assert_eq!(sent.code, Some(0), "{sent:?}");
     let mut listener = Client::start(&[&["listen", "lobby", "--after", "0"], &by[..]].concat());
@@ -37,14 +42,26 @@ async fn a_certificate_that_nobody_vouches_for_or_of_another_name_is_refused_at_
     let (server, authority, other) = (Server::start(&[]), Authority::new(), Authority::new());
     let own = safe(&server, &authority.certify("IP:127.0.0.1", -1, 20)).await;
     let anothers = safe(&server, &authority.certify("DNS:chat.example.org", -1, 20)).await;
-    for (proxy, ca, says) in
-        [(&own, &other, "UnknownIssuer"), (&anothers, &authority, "certificate not valid for name")]
-    {
+    for (proxy, ca, says) in [
+        (&own, &other, "UnknownIssuer"),
+        (&anothers, &authority, "certificate not valid for name"),
+    ] {
         let ca = ca.file();
         let url = format!("https://{}", proxy.address);
-        let by = ["send", "lobby", "hi", "--url", &url, "--ca", ca.to_str().expect("text")];
+        let by = [
+            "send",
+            "lobby",
+            "hi",
+            "--url",
+            &url,
+            "--ca",
+            ca.to_str().expect("text"),
+        ];
         let ended = Client::run(&by).await;
         assert_eq!(ended.code, Some(1), "{ended:?}");
-        assert!(ended.stderr.contains(says) && ended.stderr.contains("--ca"), "{ended:?}");
+        assert!(
+            ended.stderr.contains(says) && ended.stderr.contains("--ca"),
+            "{ended:?}"
+        );
     }
 }

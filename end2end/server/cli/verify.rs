@@ -5,8 +5,18 @@ use serde_json::Value;
 use super::Client;
 use crate::harness::Server;
 
-const SMALL: &[&str] =
-    &["verify", "--readers", "20", "--rooms", "2", "--storms", "2", "--every", "1", "--json"];
+const SMALL: &[&str] = &[
+    "verify",
+    "--readers",
+    "20",
+    "--rooms",
+    "2",
+    "--storms",
+    "2",
+    "--every",
+    "1",
+    "--json",
+];
 
 fn figures(stdout: &str) -> Value {
     serde_json::from_str(stdout).expect("one JSON object")
@@ -19,13 +29,27 @@ async fn a_server_that_keeps_its_promises_passes_and_everybody_comes_back() {
     let ended = Client::run(&[SMALL, &["--rate", "40", &server.url("")]].concat()).await;
     assert_eq!(ended.code, Some(0), "{ended:?}");
     let figures = figures(&ended.stdout);
-    for fault in ["lost", "doubled", "reordered", "altered", "gaps", "misplaced", "unanswered"] {
+    for fault in [
+        "lost",
+        "doubled",
+        "reordered",
+        "altered",
+        "gaps",
+        "misplaced",
+        "unanswered",
+    ] {
         assert_eq!(figures[fault], 0, "{fault}: {figures}");
     }
-    assert_eq!((&figures["cuts"], &figures["returns"]), (&44.into(), &44.into()));
+    assert_eq!(
+        (&figures["cuts"], &figures["returns"]),
+        (&44.into(), &44.into())
+    );
     assert_eq!(figures["resumed"], 40);
     let stored = figures["stored"].as_u64().expect("a number");
-    assert!(stored > 0 && figures["delivered"] == stored * 10, "{figures}");
+    assert!(
+        stored > 0 && figures["delivered"] == stored * 10,
+        "{figures}"
+    );
 }
 
 #[tokio::test]
@@ -33,8 +57,14 @@ async fn a_server_that_cannot_keep_what_was_missed_fails_and_it_says_so() {
     let server = Server::start(&["--history-messages", "1"]);
     let ended = Client::run(&[SMALL, &["--rate", "4000", &server.url("")]].concat()).await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
-    assert!(figures(&ended.stdout)["gaps"].as_u64() > Some(0), "{ended:?}");
-    assert!(ended.stderr.contains("did not keep its promises"), "{ended:?}");
+    assert!(
+        figures(&ended.stdout)["gaps"].as_u64() > Some(0),
+        "{ended:?}"
+    );
+    assert!(
+        ended.stderr.contains("did not keep its promises"),
+        "{ended:?}"
+    );
 }
 
 #[tokio::test]

@@ -31,7 +31,11 @@ async fn check(nodes: &[&Server], texts: &[String], acked: &BTreeMap<String, u64
     }
     assert_eq!(found.len(), texts.len());
     for (key, offset) in acked {
-        assert_eq!(found.get(key), Some(offset), "{key} was acknowledged at {offset}");
+        assert_eq!(
+            found.get(key),
+            Some(offset),
+            "{key} was acknowledged at {offset}"
+        );
     }
     for node in &nodes[1..] {
         assert_eq!(log(node, "lobby").await, stored);
@@ -57,7 +61,9 @@ async fn what_a_killed_node_acknowledged_is_kept_and_its_clients_go_on_elsewhere
     let texts = texts();
     let mut acked = BTreeMap::new();
     for text in &texts {
-        speaker.send(json!({ "type": "say", "text": text, "key": text }).to_string()).await;
+        speaker
+            .send(json!({ "type": "say", "text": text, "key": text }).to_string())
+            .await;
     }
     // In the middle of them it dies.
     while acked.len() < LOAD / 4 {
@@ -82,7 +88,11 @@ async fn what_a_killed_node_acknowledged_is_kept_and_its_clients_go_on_elsewhere
     let (mut speaker, _) = join(&lives, "id=speaker").await;
     let again = say_all(&mut speaker, &texts, 16).await;
     for (key, offset) in &acked {
-        assert_eq!(again.get(key), Some(offset), "the same key is the same message on another node");
+        assert_eq!(
+            again.get(key),
+            Some(offset),
+            "the same key is the same message on another node"
+        );
     }
     let heard = hear(&mut listener, LOAD).await;
     let [new]: [Server; 1] = nats.nodes();
@@ -141,7 +151,8 @@ async fn a_node_that_is_cut_off_says_so_and_serves_less_but_never_another_order(
         publish(&whole, "lobby", &number.to_string()).await;
     }
     // Whoever speaks there is told at once, and may try again.
-    ann.send(json!({ "type": "say", "text": "from here", "key": "k" }).to_string()).await;
+    ann.send(json!({ "type": "say", "text": "from here", "key": "k" }).to_string())
+        .await;
     let error = next(&mut ann, "error").await;
     assert_eq!(
         (&error["code"], &error["key"], &error["retry"]),
@@ -168,19 +179,33 @@ async fn whoever_has_heard_more_elsewhere_is_waited_for_and_never_told_that_it_l
     messages(&mut ann, 1).await;
     proxy.silence(true);
     let ahead = publish(&whole, "lobby", "one heard it").await["offset"].clone();
-    let query = format!("id=bob&after={ahead}&epoch={}", welcome["epoch"].as_str().expect("text"));
+    let query = format!(
+        "id=bob&after={ahead}&epoch={}",
+        welcome["epoch"].as_str().expect("text")
+    );
     let typed = [("sec-websocket-protocol", "fanfare.v1")];
-    let refused = cut.try_join(&query, &typed).await.err().expect("it cannot know yet, and says so");
+    let refused = cut
+        .try_join(&query, &typed)
+        .await
+        .err()
+        .expect("it cannot know yet, and says so");
     assert_eq!(refused.status, 503);
     proxy.silence(false);
     until(&cut, 200).await;
     let (mut bob, welcome) = join(&cut, &query).await;
-    assert_eq!((&welcome["recovery"], &welcome["head"]), (&json!("resumed"), &ahead));
+    assert_eq!(
+        (&welcome["recovery"], &welcome["head"]),
+        (&json!("resumed"), &ahead)
+    );
     let next = publish(&whole, "lobby", "go on").await["offset"].clone();
     let heard = messages(&mut bob, 1).await.remove(0);
     assert_eq!((&heard["offset"], &heard["prev"]), (&next, &ahead));
     // A position that is no log's is still told.
-    let (_, welcome) = join(&cut, &query.replace(&format!("after={ahead}"), "after=999999")).await;
+    let (_, welcome) = join(
+        &cut,
+        &query.replace(&format!("after={ahead}"), "after=999999"),
+    )
+    .await;
     assert_eq!(welcome["recovery"], "lost");
 }
 
@@ -195,14 +220,23 @@ async fn a_node_without_its_stream_ends_and_its_clients_come_back_to_another_epo
     std::fs::remove_dir_all(nats.folder.path().join("jetstream")).expect("its streams are there");
     nats.start_again();
     let (verdict, log) = node.end().await;
-    assert!(!verdict.success() && log.contains("the stream was deleted"), "{log}");
+    assert!(
+        !verdict.success() && log.contains("the stream was deleted"),
+        "{log}"
+    );
     let [node]: [Server; 1] = nats.nodes();
     let epoch = welcome["epoch"].as_str().expect("text");
-    let (mut ann, again) = join(&node, &format!("id=ann&after={}&epoch={epoch}", seen["offset"])).await;
+    let (mut ann, again) = join(
+        &node,
+        &format!("id=ann&after={}&epoch={epoch}", seen["offset"]),
+    )
+    .await;
     assert_ne!(again["epoch"], welcome["epoch"]);
     assert_eq!(
         (&again["recovery"], &next(&mut ann, "gap").await["reason"]),
         (&json!("lost"), &json!("expired"))
     );
-    tokio::time::timeout(Duration::from_secs(5), publish(&node, "lobby", "anew")).await.expect("it goes on");
+    tokio::time::timeout(Duration::from_secs(5), publish(&node, "lobby", "anew"))
+        .await
+        .expect("it goes on");
 }

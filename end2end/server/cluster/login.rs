@@ -19,14 +19,26 @@ async fn serves(store: &str, flags: &[&str]) {
     all.extend_from_slice(flags);
     let node = Server::start(&all);
     publish(&node, "lobby", "let in").await;
-    assert_eq!(get(&node, "/api/v1/rooms/lobby/messages").await["messages"][0]["text"], "let in");
+    assert_eq!(
+        get(&node, "/api/v1/rooms/lobby/messages").await["messages"][0]["text"],
+        "let in"
+    );
 }
 
 /// What the node says that is not let in: one line, that says why.
 fn refused(store: &str, flags: &[&str]) -> String {
     let data = tempfile::tempdir().expect("a folder");
     let ended = program()
-        .args(["--listen", "127.0.0.1:0", "--ops-listen", "off", "--log-level", "warn", "--store", store])
+        .args([
+            "--listen",
+            "127.0.0.1:0",
+            "--ops-listen",
+            "off",
+            "--log-level",
+            "warn",
+            "--store",
+            store,
+        ])
         .args(flags)
         .arg("--data")
         .arg(data.path())
@@ -34,7 +46,10 @@ fn refused(store: &str, flags: &[&str]) -> String {
         .expect("it ends");
     let said = String::from_utf8(ended.stderr).expect("text");
     assert_eq!(ended.status.code(), Some(1), "{said}");
-    let lines: Vec<&str> = said.lines().filter(|line| line.starts_with("error")).collect();
+    let lines: Vec<&str> = said
+        .lines()
+        .filter(|line| line.starts_with("error"))
+        .collect();
     assert_eq!(lines.len(), 1, "{said}");
     lines[0].to_owned()
 }
@@ -58,7 +73,10 @@ async fn a_user_and_a_password_let_a_node_in_and_wrong_ones_are_told_without_the
     for login in ["ann:guess-7@", "bob:guess-7@", ""] {
         let said = refused(&format!("nats://{login}127.0.0.1:{port}"), &[]);
         assert!(said.contains("authorization violation"), "{said}");
-        assert!(said.contains(&format!("127.0.0.1:{port}")) && !said.contains("guess-7"), "{said}");
+        assert!(
+            said.contains(&format!("127.0.0.1:{port}")) && !said.contains("guess-7"),
+            "{said}"
+        );
     }
 }
 
@@ -67,23 +85,35 @@ async fn a_token_lets_a_node_in() {
     let nats = Nats::start_with("authorization { token: t0k3n }").await;
     serves(&format!("nats://t0k3n@127.0.0.1:{}", nats.port), &[]).await;
     assert!(
-        refused(&format!("nats://an0ther@127.0.0.1:{}", nats.port), &[]).contains("authorization violation")
+        refused(&format!("nats://an0ther@127.0.0.1:{}", nats.port), &[])
+            .contains("authorization violation")
     );
 }
 
 #[tokio::test]
 async fn an_nkey_lets_a_node_in() {
     let (user, stranger) = (KeyPair::new_user(), KeyPair::new_user());
-    let nats =
-        Nats::start_with(&format!("authorization {{ users: [ {{ nkey: {} }} ] }}", user.public_key())).await;
+    let nats = Nats::start_with(&format!(
+        "authorization {{ users: [ {{ nkey: {} }} ] }}",
+        user.public_key()
+    ))
+    .await;
     let folder = tempfile::tempdir().expect("a folder");
-    let seed =
-        |name: &str, key: &KeyPair| file(folder.path(), name, &format!("{}\n", key.seed().expect("a seed")));
+    let seed = |name: &str, key: &KeyPair| {
+        file(
+            folder.path(),
+            name,
+            &format!("{}\n", key.seed().expect("a seed")),
+        )
+    };
     let store = format!("nats://127.0.0.1:{}", nats.port);
     serves(&store, &["--nats-nkey", flag(&seed("user", &user))]).await;
     let said = refused(&store, &["--nats-nkey", flag(&seed("stranger", &stranger))]);
     assert!(said.contains("authorization violation"), "{said}");
-    refused(&store, &["--nats-nkey", flag(&file(folder.path(), "none", "no seed"))]);
+    refused(
+        &store,
+        &["--nats-nkey", flag(&file(folder.path(), "none", "no seed"))],
+    );
 }
 
 /// A JWT as NATS reads it: about `subject`, signed by `issuer`.
@@ -101,8 +131,11 @@ fn jwt(issuer: &KeyPair, subject: &KeyPair, nats: &Value) -> String {
 
 #[tokio::test]
 async fn a_credentials_file_lets_a_node_in() {
-    let (operator, system, account) =
-        (KeyPair::new_operator(), KeyPair::new_account(), KeyPair::new_account());
+    let (operator, system, account) = (
+        KeyPair::new_operator(),
+        KeyPair::new_account(),
+        KeyPair::new_account(),
+    );
     let limits = json!({
         "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true, "conn": -1,
         "leaf": -1, "mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1,
@@ -133,10 +166,26 @@ async fn a_credentials_file_lets_a_node_in() {
         file(folder.path(), name, &text)
     };
     let store = format!("nats://127.0.0.1:{}", nats.port);
-    serves(&store, &["--nats-creds", flag(&credentials("ours", &account))]).await;
-    let said = refused(&store, &["--nats-creds", flag(&credentials("others", &KeyPair::new_account()))]);
+    serves(
+        &store,
+        &["--nats-creds", flag(&credentials("ours", &account))],
+    )
+    .await;
+    let said = refused(
+        &store,
+        &[
+            "--nats-creds",
+            flag(&credentials("others", &KeyPair::new_account())),
+        ],
+    );
     assert!(said.contains("authorization violation"), "{said}");
-    refused(&store, &["--nats-creds", flag(&file(folder.path(), "none", "no credentials"))]);
+    refused(
+        &store,
+        &[
+            "--nats-creds",
+            flag(&file(folder.path(), "none", "no credentials")),
+        ],
+    );
 }
 
 #[tokio::test]
@@ -148,13 +197,37 @@ async fn what_passes_is_encrypted_and_only_a_trusted_nats_is_spoken_to() {
         "[req]\ndistinguished_name = name\nprompt = no\nx509_extensions = leaf\n[name]\nCN = nats\n\
          [leaf]\nbasicConstraints = critical, CA:FALSE\nsubjectAltName = IP:127.0.0.1\n",
     );
-    let (key, certificate) = (folder.path().join("key.pem"), folder.path().join("certificate.pem"));
+    let (key, certificate) = (
+        folder.path().join("key.pem"),
+        folder.path().join("certificate.pem"),
+    );
     let made = Command::new("openssl")
-        .args(["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-noenc"])
-        .args(["-days", "2", "-config", flag(&config), "-keyout", flag(&key), "-out", flag(&certificate)])
+        .args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:prime256v1",
+            "-noenc",
+        ])
+        .args([
+            "-days",
+            "2",
+            "-config",
+            flag(&config),
+            "-keyout",
+            flag(&key),
+            "-out",
+            flag(&certificate),
+        ])
         .output()
         .expect("openssl runs");
-    assert!(made.status.success(), "{}", String::from_utf8_lossy(&made.stderr));
+    assert!(
+        made.status.success(),
+        "{}",
+        String::from_utf8_lossy(&made.stderr)
+    );
     let nats = Nats::start_with(&format!(
         "tls {{ cert_file: {:?}, key_file: {:?} }}\nauthorization {{ token: t0k3n }}",
         key.with_file_name("certificate.pem"),
@@ -172,8 +245,18 @@ async fn a_message_that_nats_would_not_take_is_noticed_at_the_start() {
     let nats = Nats::start_with("max_payload: 128KB").await;
     let store = format!("nats://127.0.0.1:{}", nats.port);
     let said = refused(&store, &["--max-message", "128KiB"]);
-    assert!(said.contains("max_payload") && said.contains("--max-message"), "{said}");
-    let node = Server::start(&["--store", &store, "--max-message", "127000", "--publish-rate", "0"]);
+    assert!(
+        said.contains("max_payload") && said.contains("--max-message"),
+        "{said}"
+    );
+    let node = Server::start(&[
+        "--store",
+        &store,
+        "--max-message",
+        "127000",
+        "--publish-rate",
+        "0",
+    ]);
     let longest = "x".repeat(127_000);
     let id = "\u{10ffff}".repeat(64);
     let url = node.url("/api/v1/rooms/lobby/messages");

@@ -57,7 +57,11 @@ impl Nats {
             }
         })
         .await;
-        Self { child, folder, port }
+        Self {
+            child,
+            folder,
+            port,
+        }
     }
 
     /// Kills it.
@@ -74,7 +78,14 @@ impl Nats {
     /// A node that reaches it by `port`.
     pub(crate) fn node_by(port: u16, flags: &[&str]) -> Server {
         let store = format!("nats://127.0.0.1:{port}");
-        let mut all = vec!["--store", &store, "--connect-rate", "0", "--publish-rate", "0"];
+        let mut all = vec![
+            "--store",
+            &store,
+            "--connect-rate",
+            "0",
+            "--publish-rate",
+            "0",
+        ];
         all.extend_from_slice(flags);
         Server::start(&all)
     }
@@ -116,16 +127,23 @@ fn spawn(folder: &Path, port: &str) -> Child {
 
 /// Where the server in `folder` listens, once it says so.
 fn port(folder: &Path) -> Option<u16> {
-    let is_ports = |path: &PathBuf| path.extension().is_some_and(|extension| extension == "ports");
+    let is_ports = |path: &PathBuf| {
+        path.extension()
+            .is_some_and(|extension| extension == "ports")
+    };
     let entries = std::fs::read_dir(folder).expect("a folder");
-    let file = entries.filter_map(|entry| Some(entry.ok()?.path())).find(is_ports)?;
+    let file = entries
+        .filter_map(|entry| Some(entry.ok()?.path()))
+        .find(is_ports)?;
     let ports: Value = serde_json::from_str(&std::fs::read_to_string(file).ok()?).ok()?;
     ports["nats"][0].as_str()?.rsplit(':').next()?.parse().ok()
 }
 
 /// Whether the node is ready, and what it says.
 pub(crate) async fn readiness(node: &Server) -> (u16, String) {
-    let answer = soon(reqwest::get(format!("http://{}/readyz", node.ops))).await.expect("an answer");
+    let answer = soon(reqwest::get(format!("http://{}/readyz", node.ops)))
+        .await
+        .expect("an answer");
     (answer.status().as_u16(), answer.text().await.expect("text"))
 }
 
@@ -154,7 +172,11 @@ pub(crate) async fn messages(peer: &mut Peer, count: usize) -> Vec<Value> {
 
 /// Says every text with itself as its key until each is acknowledged, again and again where that is invited, so
 /// many at once; gives where each is.
-pub(crate) async fn say_all(peer: &mut Peer, texts: &[String], ahead: usize) -> BTreeMap<String, u64> {
+pub(crate) async fn say_all(
+    peer: &mut Peer,
+    texts: &[String],
+    ahead: usize,
+) -> BTreeMap<String, u64> {
     let mut acked = BTreeMap::new();
     let mut open: Vec<&String> = texts.iter().rev().collect();
     let mut waiting = 0;
@@ -162,11 +184,14 @@ pub(crate) async fn say_all(peer: &mut Peer, texts: &[String], ahead: usize) -> 
         while waiting < ahead
             && let Some(text) = open.pop()
         {
-            peer.send(json!({ "type": "say", "text": text, "key": text }).to_string()).await;
+            peer.send(json!({ "type": "say", "text": text, "key": text }).to_string())
+                .await;
             waiting += 1;
         }
         let frame = peer.json().await;
-        let Some(key) = frame["key"].as_str().filter(|_| frame["type"] == "ack" || frame["type"] == "error")
+        let Some(key) = frame["key"]
+            .as_str()
+            .filter(|_| frame["type"] == "ack" || frame["type"] == "error")
         else {
             continue;
         };
@@ -187,7 +212,9 @@ pub(crate) async fn say_all(peer: &mut Peer, texts: &[String], ahead: usize) -> 
 pub(crate) async fn log(node: &Server, room: &str) -> Vec<Value> {
     let mut log: Vec<Value> = Vec::new();
     loop {
-        let after = log.last().map_or(0, |last| last["offset"].as_u64().expect("an offset"));
+        let after = log
+            .last()
+            .map_or(0, |last| last["offset"].as_u64().expect("an offset"));
         let path = format!("/api/v1/rooms/{room}/messages?after={after}&limit=100");
         let page = crate::client::get(node, &path).await;
         for message in page["messages"].as_array().expect("a list") {

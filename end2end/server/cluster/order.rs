@@ -13,7 +13,9 @@ const NODES: usize = 3;
 const EACH: usize = 200;
 
 fn texts(name: &str, count: usize) -> Vec<String> {
-    (0..count).map(|number| format!("{name}-{number}")).collect()
+    (0..count)
+        .map(|number| format!("{name}-{number}"))
+        .collect()
 }
 
 /// Says `EACH` in `room` on `node`.
@@ -31,14 +33,16 @@ async fn every_node_serves_the_same_messages_in_the_same_order() {
         listeners.push(join(node, "id=listener&room=v1.2").await);
     }
     // Two rooms at once: so the numbers of each leave some out.
-    let speaking = nodes
-        .iter()
-        .enumerate()
-        .flat_map(|(at, node)| ["v1.2", "v1-2"].map(|room| speak(node, room, format!("{room}-{at}"))));
+    let speaking = nodes.iter().enumerate().flat_map(|(at, node)| {
+        ["v1.2", "v1-2"].map(|room| speak(node, room, format!("{room}-{at}")))
+    });
     futures::future::join_all(speaking).await;
     let mut heard = Vec::new();
     for (listener, welcome) in &mut listeners {
-        assert_eq!((&welcome["head"], &welcome["recovery"]), (&json!(0), &json!("fresh")));
+        assert_eq!(
+            (&welcome["head"], &welcome["recovery"]),
+            (&json!(0), &json!("fresh"))
+        );
         heard.push(messages(listener, NODES * EACH).await);
     }
     let mut prev = json!(0);
@@ -46,7 +50,10 @@ async fn every_node_serves_the_same_messages_in_the_same_order() {
         assert_eq!(message["prev"], prev, "each says which was before it");
         prev = message["offset"].clone();
     }
-    assert!(prev.as_u64() > Some((NODES * EACH) as u64), "the numbers of the other room are left out");
+    assert!(
+        prev.as_u64() > Some((NODES * EACH) as u64),
+        "the numbers of the other room are left out"
+    );
     for (node, heard_here) in nodes.iter().zip(&heard) {
         assert_eq!(heard_here, &heard[0]);
         let stored = log(node, "v1.2").await;
@@ -55,7 +62,10 @@ async fn every_node_serves_the_same_messages_in_the_same_order() {
             message.as_object_mut().expect("an object").remove("type");
             message
         };
-        assert_eq!(stored, heard[0].iter().map(without_type).collect::<Vec<_>>());
+        assert_eq!(
+            stored,
+            heard[0].iter().map(without_type).collect::<Vec<_>>()
+        );
     }
 }
 
@@ -66,13 +76,22 @@ async fn a_key_is_stored_once_whichever_node_gets_it() {
     for round in 0..20 {
         let post = |node: &Server| {
             let url = node.url("/api/v1/rooms/lobby/messages");
-            ask(Client::new().post(url).header("idempotency-key", format!("k{round}")).body("once"))
+            ask(Client::new()
+                .post(url)
+                .header("idempotency-key", format!("k{round}"))
+                .body("once"))
         };
         let ((first, one), (second, other)) = futures::join!(post(&nodes[0]), post(&nodes[1]));
         assert_eq!((first, second), (201, 201), "{one} {other}");
-        assert_eq!((&one["offset"], &one["epoch"]), (&other["offset"], &other["epoch"]));
+        assert_eq!(
+            (&one["offset"], &one["epoch"]),
+            (&other["offset"], &other["epoch"])
+        );
         assert_ne!(one["duplicate"], other["duplicate"], "{one} {other}");
-        assert_eq!(one["at"], other["at"], "a duplicate was stored when the first was");
+        assert_eq!(
+            one["at"], other["at"],
+            "a duplicate was stored when the first was"
+        );
     }
     assert_eq!(log(&nodes[0], "lobby").await.len(), 20);
 }
@@ -89,21 +108,34 @@ async fn a_client_goes_on_at_another_node_where_it_was() {
     for text in ["two", "three"] {
         publish(&nodes[2], "lobby", text).await;
     }
-    let position = format!("after={}&epoch={}", seen[0]["offset"], welcome["epoch"].as_str().expect("text"));
+    let position = format!(
+        "after={}&epoch={}",
+        seen[0]["offset"],
+        welcome["epoch"].as_str().expect("text")
+    );
     // The third has the room open, the second has it from publishing, and one that is new has nothing.
     let new = Nats::node_by(nats.port, &[]);
     for node in [&nodes[1], &nodes[2], &new] {
         let (mut ann, again) = join(node, &format!("id=ann&{position}")).await;
-        assert_eq!((&again["recovery"], &again["epoch"]), (&json!("resumed"), &welcome["epoch"]));
+        assert_eq!(
+            (&again["recovery"], &again["epoch"]),
+            (&json!("resumed"), &welcome["epoch"])
+        );
         let two = next(&mut ann, "message").await;
-        assert_eq!((&two["text"], &two["prev"]), (&json!("two"), &seen[0]["offset"]));
+        assert_eq!(
+            (&two["text"], &two["prev"]),
+            (&json!("two"), &seen[0]["offset"])
+        );
         assert_eq!(next(&mut ann, "message").await["text"], "three");
     }
     // Whoever was there before anything was said has lost nothing either.
     let epoch = welcome["epoch"].as_str().expect("text");
     let (mut early, again) = join(&new, &format!("id=early&after=0&epoch={epoch}")).await;
     assert_eq!(
-        (&again["recovery"], &next(&mut early, "message").await["text"]),
+        (
+            &again["recovery"],
+            &next(&mut early, "message").await["text"]
+        ),
         (&json!("resumed"), &json!("one"))
     );
 }
@@ -112,7 +144,10 @@ async fn a_client_goes_on_at_another_node_where_it_was() {
 async fn what_is_no_longer_kept_is_told_on_every_node() {
     let nats = Nats::start().await;
     let keep = &["--history-messages", "10"][..];
-    let nodes = [Nats::node_by(nats.port, keep), Nats::node_by(nats.port, keep)];
+    let nodes = [
+        Nats::node_by(nats.port, keep),
+        Nats::node_by(nats.port, keep),
+    ];
     let (mut ann, welcome) = join(&nodes[0], "id=ann").await;
     publish(&nodes[0], "lobby", "first").await;
     let first = messages(&mut ann, 1).await.remove(0);
@@ -124,7 +159,11 @@ async fn what_is_no_longer_kept_is_told_on_every_node() {
         // Which is the oldest is asked once a second.
         let (mut ann, again) = tokio::time::timeout(PATIENCE, async {
             loop {
-                let joined = join(node, &format!("id=ann&after={}&epoch={epoch}", first["offset"])).await;
+                let joined = join(
+                    node,
+                    &format!("id=ann&after={}&epoch={epoch}", first["offset"]),
+                )
+                .await;
                 if joined.1["recovery"] == "lost" {
                     return joined;
                 }
@@ -138,6 +177,9 @@ async fn what_is_no_longer_kept_is_told_on_every_node() {
             (&first["offset"], &Value::Null, &json!("expired"))
         );
         let next = next(&mut ann, "message").await;
-        assert_eq!((&next["offset"], &next["text"]), (&again["first"], &json!("more-20")));
+        assert_eq!(
+            (&next["offset"], &next["text"]),
+            (&again["first"], &json!("more-20"))
+        );
     }
 }

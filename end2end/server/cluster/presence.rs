@@ -17,7 +17,10 @@ async fn members(node: &Server) -> Vec<String> {
     let presence = get(node, "/api/v1/rooms/lobby/presence").await;
     let members = presence["members"].as_array().expect("a small room");
     assert_eq!(presence["count"], members.len());
-    members.iter().map(|member| member["id"].as_str().expect("an id").to_owned()).collect()
+    members
+        .iter()
+        .map(|member| member["id"].as_str().expect("an id").to_owned())
+        .collect()
 }
 
 /// Waits until the node knows of `expected` and nobody else.
@@ -35,7 +38,9 @@ async fn told(peer: &mut Peer, came: &str, id: &str) -> Vec<Value> {
     let mut heard = Vec::new();
     loop {
         let frame = next(peer, "presence").await;
-        let is_it = frame[came].as_array().is_some_and(|ids| ids.contains(&json!(id)));
+        let is_it = frame[came]
+            .as_array()
+            .is_some_and(|ids| ids.contains(&json!(id)));
         heard.push(frame);
         if is_it {
             return heard;
@@ -68,7 +73,14 @@ async fn everybody_is_present_on_every_node_and_whoever_moves_was_never_gone() {
     }
     bob.leave().await;
     let heard = told(&mut ann, "left", "bob").await;
-    assert!(heard.iter().filter(|frame| frame["left"] == json!(["bob"])).count() == 1, "{heard:?}");
+    assert!(
+        heard
+            .iter()
+            .filter(|frame| frame["left"] == json!(["bob"]))
+            .count()
+            == 1,
+        "{heard:?}"
+    );
     for node in &nodes {
         until(node, &["ann", "cleo"]).await;
     }
@@ -85,7 +97,10 @@ async fn who_was_on_a_node_that_died_is_gone_within_fifteen_seconds() {
     dies.signal("KILL");
     told(&mut ann, "left", "bob").await;
     assert!(began.elapsed() < GONE_WITHIN, "{:?}", began.elapsed());
-    assert!(began.elapsed() > Duration::from_secs(5), "a node that is slow is not dead");
+    assert!(
+        began.elapsed() > Duration::from_secs(5),
+        "a node that is slow is not dead"
+    );
 }
 
 #[tokio::test]

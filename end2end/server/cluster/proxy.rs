@@ -25,7 +25,11 @@ impl Proxy {
                 tokio::spawn(carry(client, port, silence.clone()));
             }
         });
-        Self { port: here, is_silent, accepting }
+        Self {
+            port: here,
+            is_silent,
+            accepting,
+        }
     }
 
     /// Falls silent, or speaks again: then what was held back is delivered, as TCP would.
@@ -45,7 +49,9 @@ async fn carry(client: TcpStream, port: u16, mut silence: watch::Receiver<bool>)
     if silence.wait_for(|is_silent| !is_silent).await.is_err() {
         return;
     }
-    let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else { return };
+    let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else {
+        return;
+    };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let there = pump(from_client, to_server, silence.clone());

@@ -30,14 +30,20 @@ async fn follow(
     let mut heard: Vec<u64> = Vec::new();
     let mut epoch = String::new();
     for attempt in 0.. {
-        let node = nodes[(number + attempt) % NODES].lock().expect("a node").clone();
+        let node = nodes[(number + attempt) % NODES]
+            .lock()
+            .expect("a node")
+            .clone();
         let resume = match heard.last() {
             Some(last) => format!("&after={last}&epoch={epoch}"),
             None if epoch.is_empty() => String::new(),
             None => format!("&after=0&epoch={epoch}"),
         };
         let query = format!("id=client-{number}{resume}");
-        let Ok(mut peer) = node.try_join(&query, &[("sec-websocket-protocol", "fanfare.v1")]).await else {
+        let Ok(mut peer) = node
+            .try_join(&query, &[("sec-websocket-protocol", "fanfare.v1")])
+            .await
+        else {
             tokio::time::sleep(Duration::from_millis(500)).await;
             continue;
         };
@@ -46,7 +52,10 @@ async fn follow(
             match frame["type"].as_str() {
                 Some("welcome") => {
                     assert!(attempt == 0 || frame["recovery"] != "lost", "{frame}");
-                    frame["epoch"].as_str().expect("text").clone_into(&mut epoch);
+                    frame["epoch"]
+                        .as_str()
+                        .expect("text")
+                        .clone_into(&mut epoch);
                     // Nobody receives any more once all have been counted.
                     let _counted = back.send(Instant::now());
                 }
@@ -60,7 +69,9 @@ async fn follow(
                 }
                 Some("gap") => panic!("{frame}"),
                 Some("drain") => {
-                    pause = Duration::from_millis(frame["reconnect_after_ms"].as_u64().expect("a time"));
+                    pause = Duration::from_millis(
+                        frame["reconnect_after_ms"].as_u64().expect("a time"),
+                    );
                 }
                 _ => {}
             }
@@ -128,7 +139,10 @@ async fn nodes_are_restarted_one_by_one_and_nothing_is_lost_or_doubled() {
         // Whoever was there: about a third, the exact number is what the others do not have.
         while let Ok(Some(when)) = tokio::time::timeout(Duration::from_secs(5), came.recv()).await {
             let after = when.duration_since(began);
-            assert!(after < BACK_WITHIN, "somebody was back only after {after:?}");
+            assert!(
+                after < BACK_WITHIN,
+                "somebody was back only after {after:?}"
+            );
             seconds[after.as_secs() as usize] += 1;
             returned += 1;
         }
@@ -139,8 +153,11 @@ async fn nodes_are_restarted_one_by_one_and_nothing_is_lost_or_doubled() {
     }
     done.store(true, Ordering::Release);
     let acked = speaking.await.expect("said");
-    let stored: Vec<u64> =
-        log(&quiet, "lobby").await.iter().map(|message| message["offset"].as_u64().expect("one")).collect();
+    let stored: Vec<u64> = log(&quiet, "lobby")
+        .await
+        .iter()
+        .map(|message| message["offset"].as_u64().expect("one"))
+        .collect();
     assert_eq!(acked, stored, "each once, in order");
     for client in clients {
         let heard = client.await.expect("it heard all");

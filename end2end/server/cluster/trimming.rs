@@ -12,8 +12,13 @@ use crate::typed::{find, join, next};
 
 /// The stream, as an operator of NATS has it.
 async fn stream(nats: &Nats) -> Stream {
-    let client = async_nats::connect(format!("127.0.0.1:{}", nats.port)).await.expect("connected");
-    async_nats::jetstream::new(client).get_stream("fanfare").await.expect("it is there")
+    let client = async_nats::connect(format!("127.0.0.1:{}", nats.port))
+        .await
+        .expect("connected");
+    async_nats::jetstream::new(client)
+        .get_stream("fanfare")
+        .await
+        .expect("it is there")
 }
 
 /// Publishes so many; gives their offsets.
@@ -44,10 +49,14 @@ async fn what_was_purged_before_a_node_heard_it_is_told_as_a_gap() {
     let gap = find(&mut ann, "gap").await;
     assert_eq!(gap["after"], heard["offset"], "{gap}");
     assert!(
-        gap["before"].as_u64() <= after["offset"].as_u64() && gap["before"].as_u64() > gap["after"].as_u64()
+        gap["before"].as_u64() <= after["offset"].as_u64()
+            && gap["before"].as_u64() > gap["after"].as_u64()
     );
     let message = next(&mut ann, "message").await;
-    assert_eq!((&message["offset"], &message["text"]), (&after["offset"], &json!("after")));
+    assert_eq!(
+        (&message["offset"], &message["text"]),
+        (&after["offset"], &json!("after"))
+    );
 }
 
 #[tokio::test]
@@ -70,8 +79,10 @@ async fn readers_who_heard_all_hear_on_after_a_purge_and_those_who_did_not_are_t
     for node in &nodes {
         let resume = |offset: &Value| format!("id=bob&after={offset}&epoch={epoch}");
         // As soon as the node has looked which is the oldest.
-        soon(async { while get(node, "/api/v1/rooms/lobby/messages").await["first"] != after["offset"] {} })
-            .await;
+        soon(async {
+            while get(node, "/api/v1/rooms/lobby/messages").await["first"] != after["offset"] {}
+        })
+        .await;
         let (mut bob, welcome) = join(node, &resume(&offsets[1])).await;
         assert_eq!(welcome["recovery"], "lost");
         assert_eq!(next(&mut bob, "gap").await["reason"], "expired");
@@ -88,16 +99,31 @@ async fn a_stream_that_somebody_limits_keeps_less_and_is_served_as_it_is() {
     let [node]: [Server; 1] = nats.nodes();
     let offsets = publish_some(&node, 10).await;
     let stream = stream(&nats).await;
-    let config = Config { max_messages: 3, ..stream.cached_info().config.clone() };
-    let client = async_nats::connect(format!("127.0.0.1:{}", nats.port)).await.expect("connected");
-    async_nats::jetstream::new(client).update_stream(config).await.expect("limited");
+    let config = Config {
+        max_messages: 3,
+        ..stream.cached_info().config.clone()
+    };
+    let client = async_nats::connect(format!("127.0.0.1:{}", nats.port))
+        .await
+        .expect("connected");
+    async_nats::jetstream::new(client)
+        .update_stream(config)
+        .await
+        .expect("limited");
     soon(async { while log(&node, "lobby").await.len() > 3 {} }).await;
     let [late]: [Server; 1] = nats.nodes();
     for node in [&node, &late] {
-        let kept: Vec<Value> = log(node, "lobby").await.iter().map(|kept| kept["offset"].clone()).collect();
+        let kept: Vec<Value> = log(node, "lobby")
+            .await
+            .iter()
+            .map(|kept| kept["offset"].clone())
+            .collect();
         assert_eq!(kept, offsets[7..]);
         let (mut bob, welcome) = join(node, "id=bob&after=0").await;
-        assert_eq!((&welcome["first"], &welcome["recovery"]), (&offsets[7], &json!("resumed")));
+        assert_eq!(
+            (&welcome["first"], &welcome["recovery"]),
+            (&offsets[7], &json!("resumed"))
+        );
         assert_eq!(messages(&mut bob, 3).await[0]["offset"], offsets[7]);
     }
 }
@@ -114,12 +140,22 @@ async fn a_stream_that_takes_nothing_makes_the_nodes_unready_until_it_does() {
         discard: async_nats::jetstream::stream::DiscardPolicy::New,
         ..open.clone()
     };
-    let client = async_nats::connect(format!("127.0.0.1:{}", nats.port)).await.expect("connected");
+    let client = async_nats::connect(format!("127.0.0.1:{}", nats.port))
+        .await
+        .expect("connected");
     let context = async_nats::jetstream::new(client);
     context.update_stream(full).await.expect("limited");
-    let post = || reqwest::Client::new().post(node.url("/api/v1/rooms/lobby/messages")).body("more");
+    let post = || {
+        reqwest::Client::new()
+            .post(node.url("/api/v1/rooms/lobby/messages"))
+            .body("more")
+    };
     let (status, answer) = crate::client::ask(post()).await;
-    assert_eq!((status, &answer["error"]["code"]), (503, &json!("store_unavailable")), "{answer}");
+    assert_eq!(
+        (status, &answer["error"]["code"]),
+        (503, &json!("store_unavailable")),
+        "{answer}"
+    );
     until(&node, 503).await;
     context.update_stream(open).await.expect("open again");
     until(&node, 200).await;

@@ -22,7 +22,9 @@ pub fn Bans(
     /// The language's phrases.
     text: &'static AdminText,
 ) -> impl IntoView {
-    let more = bans.more.then(|| view! { <p class="quiet">{(text.more_bans)(bans.some.len())}</p> });
+    let more = bans
+        .more
+        .then(|| view! { <p class="quiet">{(text.more_bans)(bans.some.len())}</p> });
     let rows: Vec<_> = bans
         .some
         .into_iter()
@@ -40,8 +42,10 @@ pub fn Bans(
         .into_iter()
         .map(|room| view! { <Closed place=place.clone() room now text/> }.into_any())
         .collect();
-    let columns_of_shut =
-        [text.room, text.reason, text.by, text.acts].into_iter().map(Column::Words).collect::<Vec<_>>();
+    let columns_of_shut = [text.room, text.reason, text.by, text.acts]
+        .into_iter()
+        .map(Column::Words)
+        .collect::<Vec<_>>();
     view! {
         <section id="bans" aria-labelledby="bans-title">
             <div class="desk-bar">
@@ -59,7 +63,15 @@ pub fn Bans(
 
 #[component]
 fn Banned(place: Place, ban: BannedRow, now: u64, text: &'static AdminText) -> impl IntoView {
-    let BannedRow { id, address, room, until, reason, by, since } = ban;
+    let BannedRow {
+        id,
+        address,
+        room,
+        until,
+        reason,
+        by,
+        since,
+    } = ban;
     let address = address.map(|address| address.to_string());
     let whom = id.as_ref().map(|id| id.shown()).or_else(|| address.clone());
     let until = match until {
@@ -67,13 +79,18 @@ fn Banned(place: Place, ban: BannedRow, now: u64, text: &'static AdminText) -> i
         None => text.until_lifted.to_owned(),
     };
     let everywhere = || view! { <span class="quiet">{text.everywhere}</span> }.into_any();
-    let room_cell = room.as_ref().map_or_else(everywhere, |room| room.to_string().into_any());
+    let room_cell = room
+        .as_ref()
+        .map_or_else(everywhere, |room| room.to_string().into_any());
     let to = [
         ("id", id.map(|id| id.to_string())),
         ("address", address),
         ("room", room.map(|room| room.to_string())),
     ];
-    let to: Vec<_> = to.into_iter().filter_map(|(name, value)| Some((name, value?))).collect();
+    let to: Vec<_> = to
+        .into_iter()
+        .filter_map(|(name, value)| Some((name, value?)))
+        .collect();
     view! {
         <tr>
             <th scope="row"><bdi>{whom}</bdi></th>
@@ -88,7 +105,12 @@ fn Banned(place: Place, ban: BannedRow, now: u64, text: &'static AdminText) -> i
 
 #[component]
 fn Closed(place: Place, room: ClosedRow, now: u64, text: &'static AdminText) -> impl IntoView {
-    let ClosedRow { room, reason, by, since } = room;
+    let ClosedRow {
+        room,
+        reason,
+        by,
+        since,
+    } = room;
     let name = room.to_string();
     view! {
         <tr>

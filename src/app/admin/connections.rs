@@ -21,19 +21,36 @@ pub fn Connections(
     /// The language's phrases.
     text: &'static AdminText,
 ) -> impl IntoView {
-    let next = connections.more.then(|| connections.some.last()).flatten().map(|last| {
-        let behind = Place { after: last.number, ..place.quiet() };
-        view! { <a class="tool" id="connections-next" href=behind.href()>{text.next}</a> }
-    });
-    let all = Place { who: String::new(), after: 0, room: None, ..place.quiet() };
+    let next = connections
+        .more
+        .then(|| connections.some.last())
+        .flatten()
+        .map(|last| {
+            let behind = Place {
+                after: last.number,
+                ..place.quiet()
+            };
+            view! { <a class="tool" id="connections-next" href=behind.href()>{text.next}</a> }
+        });
+    let all = Place {
+        who: String::new(),
+        after: 0,
+        room: None,
+        ..place.quiet()
+    };
     let is_part = all != place.quiet();
-    let all =
-        is_part.then(|| view! { <a class="tool" id="connections-all" href=all.href()>{text.show_all}</a> });
+    let all = is_part.then(
+        || view! { <a class="tool" id="connections-all" href=all.href()>{text.show_all}</a> },
+    );
     let in_room = place.room.as_ref().map(|room| {
         view! { <p class="quiet">{(text.in_room)(room)}</p> }
     });
     // Not behind a number: what is looked for may be before it.
-    let elsewhere = Place { who: String::new(), after: 0, ..place.quiet() };
+    let elsewhere = Place {
+        who: String::new(),
+        after: 0,
+        ..place.quiet()
+    };
     let rows: Vec<_> = connections
         .some
         .into_iter()
@@ -65,14 +82,35 @@ pub fn Connections(
 }
 
 #[component]
-fn Row(place: Place, connection: ConnectionRow, now: u64, text: &'static AdminText) -> impl IntoView {
-    let ConnectionRow { number, id, address, room, since, dialect, behind, waiting } = connection;
+fn Row(
+    place: Place,
+    connection: ConnectionRow,
+    now: u64,
+    text: &'static AdminText,
+) -> impl IntoView {
+    let ConnectionRow {
+        number,
+        id,
+        address,
+        room,
+        since,
+        dialect,
+        behind,
+        waiting,
+    } = connection;
     let who = match id {
         Some(id) => view! { <bdi>{id.shown()}</bdi> }.into_any(),
         None => view! { <span class="quiet">{text.nobody}</span> }.into_any(),
     };
-    let inside = Place { room: Some(room.clone()), after: 0, ..place.quiet() };
-    let watched = Place { trace: Some(number), ..place.quiet() };
+    let inside = Place {
+        room: Some(room.clone()),
+        after: 0,
+        ..place.quiet()
+    };
+    let watched = Place {
+        trace: Some(number),
+        ..place.quiet()
+    };
     let acts = [
         ("kick", text.kick, place.asking(Question::Kick(number))),
         ("ban", text.ban, place.asking(Question::Ban(Some(number)))),

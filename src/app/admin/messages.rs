@@ -28,7 +28,9 @@ pub fn Messages(
 ) -> impl IntoView {
     let list = match messages {
         None => view! { <p class="quiet">{text.unread}</p> }.into_any(),
-        Some(messages) if messages.is_empty() => view! { <p class="quiet">{text.no_messages}</p> }.into_any(),
+        Some(messages) if messages.is_empty() => {
+            view! { <p class="quiet">{text.no_messages}</p> }.into_any()
+        }
         Some(messages) => {
             let rows: Vec<_> = messages
                 .into_iter()
@@ -58,15 +60,30 @@ fn Row(
     now: u64,
     text: &'static AdminText,
 ) -> impl IntoView {
-    let Publication { offset, at, from, body, .. } = message;
+    let Publication {
+        offset,
+        at,
+        from,
+        body,
+        ..
+    } = message;
     let (words, is_there) = match body {
-        Body::Text(words) => (view! { <p class="words" dir="auto">{words}</p> }.into_any(), true),
+        Body::Text(words) => (
+            view! { <p class="words" dir="auto">{words}</p> }.into_any(),
+            true,
+        ),
         // Four characters of base64 are three bytes.
         Body::Data(data) => {
             let size = data.trim_end_matches('=').len() * 3 / 4;
-            (view! { <p class="words quiet">{(text.binary)(size)}</p> }.into_any(), true)
+            (
+                view! { <p class="words quiet">{(text.binary)(size)}</p> }.into_any(),
+                true,
+            )
         }
-        Body::Deleted(_) => (view! { <p class="words quiet">{text.deleted}</p> }.into_any(), false),
+        Body::Deleted(_) => (
+            view! { <p class="words quiet">{text.deleted}</p> }.into_any(),
+            false,
+        ),
     };
     let ago = (text.ago)(&(text.span)(now.saturating_sub(at) / 1000));
     let delete = is_there.then(|| {

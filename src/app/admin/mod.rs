@@ -24,7 +24,8 @@ pub mod question;
 pub mod gate;
 
 pub use desk::{
-    BannedRow, ClosedRow, ConnectionRow, Desk, Figures, Listed, Outcome, Part, RoomRow, Seen, Subject,
+    BannedRow, ClosedRow, ConnectionRow, Desk, Figures, Listed, Outcome, Part, RoomRow, Seen,
+    Subject,
 };
 pub use place::{Done, Place, Question};
 pub use trace::Event;
@@ -44,7 +45,13 @@ use super::i18n::AdminText;
 
 /// The whole HTML document. The server's only way in.
 pub fn document(desk: Desk) -> String {
-    let Desk { locale, theme, styles, place, seen } = desk;
+    let Desk {
+        locale,
+        theme,
+        styles,
+        place,
+        seen,
+    } = desk;
     let text = locale.admin_text();
     let title = format!("{} - Fanfare", text.title);
     let head = view! { <Head locale theme figures=seen.figures() has_token=seen.has_token()/> };
@@ -81,8 +88,18 @@ pub fn document(desk: Desk) -> String {
 /// What an operator sees.
 #[component]
 fn Inside(place: Place, listed: Listed, text: &'static AdminText) -> impl IntoView {
-    let Listed { now, figures, has_token: _, rooms, connections, messages, bans, closed, asked, outcome } =
-        listed;
+    let Listed {
+        now,
+        figures,
+        has_token: _,
+        rooms,
+        connections,
+        messages,
+        bans,
+        closed,
+        asked,
+        outcome,
+    } = listed;
     let question = place.question.clone();
     let room = place.room.clone();
     view! {

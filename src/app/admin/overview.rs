@@ -34,9 +34,11 @@ pub fn Head<'a>(
             <p class="quiet">{version} ", " {up}</p>
         }
     });
-    let not_ready = figures.and_then(|figures| figures.not_ready.clone()).map(|reason| {
-        view! { <p class="desk-note alert" role="alert"><span lang="en">{reason}</span></p> }
-    });
+    let not_ready = figures
+        .and_then(|figures| figures.not_ready.clone())
+        .map(|reason| {
+            view! { <p class="desk-note alert" role="alert"><span lang="en">{reason}</span></p> }
+        });
     let colours = match theme {
         Theme::System => common.theme_system,
         Theme::Light => common.theme_light,
@@ -49,8 +51,8 @@ pub fn Head<'a>(
             view! { <a class="tool" hreflang=other.tag() lang=other.tag() href=href>{other.text().language}</a> }
         })
         .collect();
-    let forget =
-        has_token.then(|| view! { <button class="tool" type="button" id="forget">{text.forget}</button> });
+    let forget = has_token
+        .then(|| view! { <button class="tool" type="button" id="forget">{text.forget}</button> });
     view! {
         <header class="desk-head">
             <h1>{text.title}</h1>
@@ -75,7 +77,13 @@ pub fn Overview(
     /// The language's phrases.
     text: &'static AdminText,
 ) -> impl IntoView {
-    let Some(Figures { held: (held, budget), rooms, seconds, .. }) = figures else {
+    let Some(Figures {
+        held: (held, budget),
+        rooms,
+        seconds,
+        ..
+    }) = figures
+    else {
         return view! { <p class="desk-note">{text.some_rooms}</p> }.into_any();
     };
     let charts: Vec<_> = [
@@ -92,7 +100,11 @@ pub fn Overview(
     })
     .collect();
     let rooms = quantity::count(rooms as u64);
-    let held = (text.held)(&rooms, &quantity::bytes(held as f64), &quantity::bytes(budget as f64));
+    let held = (text.held)(
+        &rooms,
+        &quantity::bytes(held as f64),
+        &quantity::bytes(budget as f64),
+    );
     view! {
         <section aria-labelledby="now">
             <h2 id="now">{text.now}</h2>

@@ -65,20 +65,26 @@ impl Place {
     /// What the query of an address says.
     pub fn parse(query: &str) -> Self {
         let fields: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
-        let field =
-            |name: &str| fields.iter().find(|(found, _)| found == name).map(|(_, value)| value.as_ref());
+        let field = |name: &str| {
+            fields
+                .iter()
+                .find(|(found, _)| found == name)
+                .map(|(_, value)| value.as_ref())
+        };
         let number = |name| field(name).and_then(|value| value.parse::<u64>().ok());
         let room = |name| field(name).and_then(|value| RoomName::parse(value.trim()).ok());
         let question = match field("ask") {
             Some("kick") => number("number").map(Question::Kick),
             Some("ban") => Some(Question::Ban(number("number"))),
             Some("close") => room("of").map(Question::Close),
-            Some("delete") => {
-                room("of").zip(number("offset")).map(|(room, offset)| Question::Delete(room, Offset(offset)))
-            }
+            Some("delete") => room("of")
+                .zip(number("offset"))
+                .map(|(room, offset)| Question::Delete(room, Offset(offset))),
             _ => None,
         };
-        let count = number("count").and_then(|count| usize::try_from(count).ok()).unwrap_or_default();
+        let count = number("count")
+            .and_then(|count| usize::try_from(count).ok())
+            .unwrap_or_default();
         let done = match field("did") {
             Some("kick") => Some(Done::Kicked),
             Some("ban") => Some(Done::Banned(count)),
@@ -117,12 +123,20 @@ impl Place {
         let word = |word: &str| word.to_owned();
         fields.extend(match &self.question {
             None => vec![],
-            Some(Question::Kick(number)) => vec![("ask", word("kick")), ("number", number.to_string())],
+            Some(Question::Kick(number)) => {
+                vec![("ask", word("kick")), ("number", number.to_string())]
+            }
             Some(Question::Ban(None)) => vec![("ask", word("ban"))],
-            Some(Question::Ban(Some(number))) => vec![("ask", word("ban")), ("number", number.to_string())],
+            Some(Question::Ban(Some(number))) => {
+                vec![("ask", word("ban")), ("number", number.to_string())]
+            }
             Some(Question::Close(room)) => vec![("ask", word("close")), ("of", room.to_string())],
             Some(Question::Delete(room, offset)) => {
-                vec![("ask", word("delete")), ("of", room.to_string()), ("offset", offset.to_string())]
+                vec![
+                    ("ask", word("delete")),
+                    ("of", room.to_string()),
+                    ("offset", offset.to_string()),
+                ]
             }
         });
         fields.extend(match self.done {
@@ -139,31 +153,47 @@ impl Place {
 
     /// Its query.
     pub fn query(&self) -> String {
-        form_urlencoded::Serializer::new(String::new()).extend_pairs(self.fields()).finish()
+        form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(self.fields())
+            .finish()
     }
 
     /// Its address.
     pub fn href(&self) -> String {
         let query = self.query();
-        if query.is_empty() { PATH.to_owned() } else { format!("{PATH}?{query}") }
+        if query.is_empty() {
+            PATH.to_owned()
+        } else {
+            format!("{PATH}?{query}")
+        }
     }
 
     /// The same place, where nothing is asked and nothing was done.
     #[must_use]
     pub fn quiet(&self) -> Self {
-        Self { question: None, done: None, ..self.clone() }
+        Self {
+            question: None,
+            done: None,
+            ..self.clone()
+        }
     }
 
     /// The same place, where this is asked.
     #[must_use]
     pub fn asking(&self, question: Question) -> Self {
-        Self { question: Some(question), ..self.quiet() }
+        Self {
+            question: Some(question),
+            ..self.quiet()
+        }
     }
 
     /// The same place, where this was done.
     #[must_use]
     pub fn after_doing(&self, done: Done) -> Self {
-        Self { done: Some(done), ..self.quiet() }
+        Self {
+            done: Some(done),
+            ..self.quiet()
+        }
     }
 }
 
@@ -182,7 +212,8 @@ mod tests {
             any::<u64>().prop_map(Question::Kick),
             any::<Option<u64>>().prop_map(Question::Ban),
             room().prop_map(Question::Close),
-            (room(), any::<u64>()).prop_map(|(room, offset)| Question::Delete(room, Offset(offset))),
+            (room(), any::<u64>())
+                .prop_map(|(room, offset)| Question::Delete(room, Offset(offset))),
         ]
     }
 

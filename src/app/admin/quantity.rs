@@ -43,12 +43,22 @@ mod tests {
 
     #[test]
     fn numbers_are_short_and_exact_enough() {
-        for (number, words) in [(0, "0"), (999, "999"), (1000, "1,000"), (1_234_567, "1,234,567")] {
+        for (number, words) in [
+            (0, "0"),
+            (999, "999"),
+            (1000, "1,000"),
+            (1_234_567, "1,234,567"),
+        ] {
             assert_eq!(count(number), words);
         }
-        for (number, words) in
-            [(0.0, "0"), (0.04, "0"), (2.5, "2.5"), (2.96, "3"), (99.7, "99.7"), (1234.5, "1,235")]
-        {
+        for (number, words) in [
+            (0.0, "0"),
+            (0.04, "0"),
+            (2.5, "2.5"),
+            (2.96, "3"),
+            (99.7, "99.7"),
+            (1234.5, "1,235"),
+        ] {
             assert_eq!(rate(number), words);
         }
         for (number, words) in [

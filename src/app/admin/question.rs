@@ -31,15 +31,24 @@ pub fn Asked(
         Question::Kick(number) => ("kick", vec![("number", number.to_string())]),
         Question::Ban(_) => ("ban", vec![]),
         Question::Close(room) => ("close", vec![("room", room.to_string())]),
-        Question::Delete(room, offset) => {
-            ("delete", vec![("room", room.to_string()), ("offset", offset.to_string())])
-        }
+        Question::Delete(room, offset) => (
+            "delete",
+            vec![("room", room.to_string()), ("offset", offset.to_string())],
+        ),
     };
     let (title, body, verb) = match (question, subject) {
-        (Question::Kick(_) | Question::Ban(Some(_)), None) => (text.gone.to_owned(), ().into_any(), None),
+        (Question::Kick(_) | Question::Ban(Some(_)), None) => {
+            (text.gone.to_owned(), ().into_any(), None)
+        }
         (Question::Kick(number), Some(subject)) => {
-            let id = subject.id.map_or_else(|| text.nobody.to_owned(), |id| id.shown());
-            ((text.ask_kick)(number, &id), note(text.kick_note), Some(text.kick))
+            let id = subject
+                .id
+                .map_or_else(|| text.nobody.to_owned(), |id| id.shown());
+            (
+                (text.ask_kick)(number, &id),
+                note(text.kick_note),
+                Some(text.kick),
+            )
         }
         (Question::Ban(_), subject) => {
             let body = view! { <Terms subject text/> {note(text.ban_note)} }.into_any();
@@ -49,11 +58,16 @@ pub fn Asked(
             let body = view! { <Reason text/> {note(text.close_note)} }.into_any();
             ((text.ask_close)(&room), body, Some(text.close))
         }
-        (Question::Delete(room, offset), _) => {
-            ((text.ask_delete)(&room, offset), note(text.delete_note), Some(text.delete))
-        }
+        (Question::Delete(room, offset), _) => (
+            (text.ask_delete)(&room, offset),
+            note(text.delete_note),
+            Some(text.delete),
+        ),
     };
-    let fields = hidden(to.into_iter().chain([("act", act.to_owned()), ("back", back.query())]));
+    let fields = hidden(
+        to.into_iter()
+            .chain([("act", act.to_owned()), ("back", back.query())]),
+    );
     let verb = verb.map(|verb| view! { <button class="go harm" type="submit">{verb}</button> });
     view! {
         <dialog open id=format!("ask-{key}") class="ask" aria-labelledby="ask-title">

@@ -20,14 +20,27 @@ pub fn Rooms(
     text: &'static AdminText,
 ) -> impl IntoView {
     let next = rooms.more.then(|| rooms.some.last()).flatten().map(|last| {
-        let behind = Place { rooms_after: last.name.to_string(), ..place.quiet() };
+        let behind = Place {
+            rooms_after: last.name.to_string(),
+            ..place.quiet()
+        };
         view! { <a class="tool" id="rooms-next" href=behind.href()>{text.next}</a> }
     });
-    let all = Place { prefix: String::new(), rooms_after: String::new(), room: None, ..place.quiet() };
+    let all = Place {
+        prefix: String::new(),
+        rooms_after: String::new(),
+        room: None,
+        ..place.quiet()
+    };
     let is_part = all != place.quiet();
-    let all = is_part.then(|| view! { <a class="tool" id="rooms-all" href=all.href()>{text.show_all}</a> });
+    let all = is_part
+        .then(|| view! { <a class="tool" id="rooms-all" href=all.href()>{text.show_all}</a> });
     // Not behind a name: what is looked for may be before it.
-    let elsewhere = Place { prefix: String::new(), rooms_after: String::new(), ..place.quiet() };
+    let elsewhere = Place {
+        prefix: String::new(),
+        rooms_after: String::new(),
+        ..place.quiet()
+    };
     let rows: Vec<_> = rooms
         .some
         .into_iter()
@@ -58,9 +71,21 @@ pub fn Rooms(
 
 #[component]
 fn Row(place: Place, room: RoomRow, text: &'static AdminText) -> impl IntoView {
-    let RoomRow { name, members, connections, head, first, ring: (messages, size), closed } = room;
+    let RoomRow {
+        name,
+        members,
+        connections,
+        head,
+        first,
+        ring: (messages, size),
+        closed,
+    } = room;
     let looked_into = place.room.as_ref() == Some(&name);
-    let inside = Place { room: Some(name.clone()), after: 0, ..place.quiet() };
+    let inside = Place {
+        room: Some(name.clone()),
+        after: 0,
+        ..place.quiet()
+    };
     let shut = closed.then(|| view! { " " <span class="mark-closed">{text.closed}</span> });
     let door = match closed {
         true => {
@@ -69,7 +94,8 @@ fn Row(place: Place, room: RoomRow, text: &'static AdminText) -> impl IntoView {
         }
         false => {
             let href = place.asking(Question::Close(name.clone())).href();
-            view! { <a class="tool" id=format!("close-{name}") href=href>{text.close}</a> }.into_any()
+            view! { <a class="tool" id=format!("close-{name}") href=href>{text.close}</a> }
+                .into_any()
         }
     };
     view! {

@@ -73,16 +73,30 @@ fn run(values: &[f64]) -> f64 {
 
 /// The line through `values`, of which `most` is the highest; it ends at the right edge. Nothing on the way down.
 fn path(values: &[f64], most: f64) -> String {
-    let scale = if most > 0.0 { (BASE - HEADROOM) / most } else { 0.0 };
+    let scale = if most > 0.0 {
+        (BASE - HEADROOM) / most
+    } else {
+        0.0
+    };
     let start = WIDTH - run(values);
     let mut path = String::new();
-    for (at, value) in values.iter().rev().take(WIDTH as usize + 1).rev().enumerate() {
+    for (at, value) in values
+        .iter()
+        .rev()
+        .take(WIDTH as usize + 1)
+        .rev()
+        .enumerate()
+    {
         let step = if at == 0 { 'M' } else { 'L' };
         let (x, y) = (start + at as f64, BASE - value * scale);
         // A String takes everything.
         let _ = write!(path, "{step}{x:.0} {y:.1}");
     }
-    if path.is_empty() { format!("M{WIDTH:.0} {BASE:.0}") } else { path }
+    if path.is_empty() {
+        format!("M{WIDTH:.0} {BASE:.0}")
+    } else {
+        path
+    }
 }
 
 #[cfg(test)]
@@ -94,6 +108,8 @@ mod tests {
         assert_eq!(path(&[0.0, 4.0, 2.0], 4.0), "M178 39.0L179 2.0L180 20.5");
         assert_eq!(path(&[], 0.0), "M180 39");
         let many = vec![1.0; 500];
-        assert!(path(&many, 1.0).starts_with("M0 2.0L1 2.0") && path(&many, 1.0).ends_with("L180 2.0"));
+        assert!(
+            path(&many, 1.0).starts_with("M0 2.0L1 2.0") && path(&many, 1.0).ends_with("L180 2.0")
+        );
     }
 }

@@ -30,13 +30,17 @@ pub fn Table(
     caption: Option<&'static str>,
 ) -> impl IntoView {
     if rows.is_empty() {
-        return nothing.map(|words| view! { <p class="quiet">{words}</p> }).into_any();
+        return nothing
+            .map(|words| view! { <p class="quiet">{words}</p> })
+            .into_any();
     }
     let heads: Vec<_> = columns
         .into_iter()
         .map(|column| match column {
             Column::Words(words) => view! { <th scope="col">{words}</th> }.into_any(),
-            Column::Number(words) => view! { <th scope="col" class="number">{words}</th> }.into_any(),
+            Column::Number(words) => {
+                view! { <th scope="col" class="number">{words}</th> }.into_any()
+            }
         })
         .collect();
     let caption = caption.map(|words| view! { <caption>{words}</caption> });

@@ -44,7 +44,10 @@ pub fn Trace(
     /// The language's phrases.
     text: &'static AdminText,
 ) -> impl IntoView {
-    let stopped = Place { trace: None, ..place.quiet() };
+    let stopped = Place {
+        trace: None,
+        ..place.quiet()
+    };
     let words = text.event;
     view! {
         <section id="traced" class="scripted" aria-labelledby="trace-title">

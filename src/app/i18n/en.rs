@@ -4,7 +4,15 @@ use super::Text;
 use crate::app::live::Day;
 use crate::app::live::{Reason, Refusal};
 
-const WEEKDAYS: [&str; 7] = ["Sunday", "Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday"];
+const WEEKDAYS: [&str; 7] = [
+    "Sunday",
+    "Monday",
+    "Tuesday",
+    "Wednesday",
+    "Thursday",
+    "Friday",
+    "Saturday",
+];
 
 const MONTHS: [&str; 12] = [
     "January",
@@ -73,7 +81,11 @@ pub(super) const EN: Text = Text {
     empty_promise: |room| {
         format!("What is said in {room} from now on appears here, for everyone in the room.")
     },
-    day: |Day { weekday, month, date }| format!("{}, {} {date}", WEEKDAYS[weekday], MONTHS[month]),
+    day: |Day {
+              weekday,
+              month,
+              date,
+          }| format!("{}, {} {date}", WEEKDAYS[weekday], MONTHS[month]),
     unread_line: "New since you looked away",
     to_end: |count| match count {
         0 => "To the newest".to_owned(),

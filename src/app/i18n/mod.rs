@@ -59,9 +59,16 @@ impl Locale {
     ///
     /// Elements that break the grammar are passed over; a header that names none of ours means English.
     pub fn negotiate(accept_language: Option<&str>) -> Self {
-        let wishes: Vec<Wish> =
-            accept_language.unwrap_or_default().split(',').filter_map(Wish::parse).collect();
-        let refused = |locale| wishes.iter().any(|wish| wish.weight == 0 && wish.range == Range::One(locale));
+        let wishes: Vec<Wish> = accept_language
+            .unwrap_or_default()
+            .split(',')
+            .filter_map(Wish::parse)
+            .collect();
+        let refused = |locale| {
+            wishes
+                .iter()
+                .any(|wish| wish.weight == 0 && wish.range == Range::One(locale))
+        };
         let named = |locale| wishes.iter().any(|wish| wish.range == Range::One(locale));
 
         let mut best = None;
@@ -163,16 +170,33 @@ mod tests {
 
     #[test]
     fn whoever_asks_for_chinese_gets_chinese() {
-        for header in
-            ["zh", "zh-CN", "ZH-cn", "zh-Hans", "zh-Hans-SG", "zh-CN,zh;q=0.9,en;q=0.8", " zh ; q=1.0 "]
-        {
+        for header in [
+            "zh",
+            "zh-CN",
+            "ZH-cn",
+            "zh-Hans",
+            "zh-Hans-SG",
+            "zh-CN,zh;q=0.9,en;q=0.8",
+            " zh ; q=1.0 ",
+        ] {
             assert_eq!(speaks(header), "zh-CN", "{header}");
         }
     }
 
     #[test]
     fn everybody_else_gets_english() {
-        for header in ["en", "en-GB", "fr", "fr,de;q=0.5", "*", "", ",,;", "zh-TW", "zh-Hant-HK", "zhx"] {
+        for header in [
+            "en",
+            "en-GB",
+            "fr",
+            "fr,de;q=0.5",
+            "*",
+            "",
+            ",,;",
+            "zh-TW",
+            "zh-Hant-HK",
+            "zhx",
+        ] {
             assert_eq!(speaks(header), "en", "{header}");
         }
         assert_eq!(Locale::negotiate(None), Locale::En);
@@ -211,7 +235,9 @@ mod tests {
 
     #[test]
     fn what_breaks_the_grammar_is_passed_over() {
-        for q in ["q=2", "q=1.001", "q=-1", "q=nan", "q=0.1234", "q=+0", "q=", "q", "x=1"] {
+        for q in [
+            "q=2", "q=1.001", "q=-1", "q=nan", "q=0.1234", "q=+0", "q=", "q", "x=1",
+        ] {
             assert_eq!(speaks(&format!("zh;{q},en;q=0.1")), "en", "{q}");
         }
     }

@@ -186,7 +186,14 @@ mod tests {
             assert!((text.gone)(12).contains("12"));
             assert!((text.here)(12).contains("12"));
             assert!((text.to_end)(12).contains("12"));
-            assert!((text.day)(Day { weekday: 3, month: 10, date: 25 }).contains("25"));
+            assert!(
+                (text.day)(Day {
+                    weekday: 3,
+                    month: 10,
+                    date: 25
+                })
+                .contains("25")
+            );
             let place = (text.matches)(3, 17);
             assert!(place.contains('3') && place.contains("17"));
         }
@@ -194,6 +201,9 @@ mod tests {
 
     #[test]
     fn the_button_says_what_the_contract_promises() {
-        assert_eq!(Locale::ALL.map(|locale| locale.text().send), ["Send", "发送"]);
+        assert_eq!(
+            Locale::ALL.map(|locale| locale.text().send),
+            ["Send", "发送"]
+        );
     }
 }

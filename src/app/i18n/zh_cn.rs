@@ -55,8 +55,14 @@ pub(super) const ZH_CN: Text = Text {
     messages: "消息",
     log_keys: "用方向键逐条浏览消息。",
     empty: "还没有消息",
-    empty_promise: |room| format!("从现在起，{room} 里的消息会显示在这里，房间里的每个人都能看到。"),
-    day: |Day { weekday, month, date }| format!("{}月{date}日星期{}", month + 1, WEEKDAYS[weekday]),
+    empty_promise: |room| {
+        format!("从现在起，{room} 里的消息会显示在这里，房间里的每个人都能看到。")
+    },
+    day: |Day {
+              weekday,
+              month,
+              date,
+          }| format!("{}月{date}日星期{}", month + 1, WEEKDAYS[weekday]),
     unread_line: "你离开后的新消息",
     to_end: |count| match count {
         0 => "回到最新".to_owned(),

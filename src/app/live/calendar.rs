@@ -35,7 +35,12 @@ impl Clock {
         let zone = if ahead.is_some() { "" } else { " UTC" };
         let short = local.get(11..16).unwrap_or_default();
         let day = Day::new(day(at, ahead.unwrap_or(0)));
-        Self { iso, short: format!("{short}{zone}"), exact: format!("{local}{zone}"), day }
+        Self {
+            iso,
+            short: format!("{short}{zone}"),
+            exact: format!("{local}{zone}"),
+            day,
+        }
     }
 }
 
@@ -43,7 +48,11 @@ impl Day {
     /// That is so many days after 1 January 1970, a Thursday.
     const fn new(day: i64) -> Self {
         let (_, month, date) = civil(day);
-        Self { weekday: (day + 4).rem_euclid(7) as usize, month: month as usize - 1, date }
+        Self {
+            weekday: (day + 4).rem_euclid(7) as usize,
+            month: month as usize - 1,
+            date,
+        }
     }
 }
 
@@ -68,7 +77,11 @@ const fn civil(day: i64) -> (i64, i64, i64) {
     let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let march_month = (5 * of_year + 2) / 153;
-    let month = if march_month < 10 { march_month + 3 } else { march_month - 9 };
+    let month = if march_month < 10 {
+        march_month + 3
+    } else {
+        march_month - 9
+    };
     let date = of_year - (153 * march_month + 2) / 5 + 1;
     (year_of_era + era * 400 + (month <= 2) as i64, month, date)
 }
@@ -96,16 +109,32 @@ mod tests {
     #[test]
     fn a_clock_that_is_ahead_shows_its_own_day_and_hour() {
         let clock = Clock::new(1_795_554_863_123, Some(8 * 3600 * SECOND));
-        assert_eq!((clock.short.as_str(), clock.exact.as_str()), ("05:14", "2026-11-25 05:14:23"));
-        assert_eq!(clock.day, Day { weekday: 3, month: 10, date: 25 });
+        assert_eq!(
+            (clock.short.as_str(), clock.exact.as_str()),
+            ("05:14", "2026-11-25 05:14:23")
+        );
+        assert_eq!(
+            clock.day,
+            Day {
+                weekday: 3,
+                month: 10,
+                date: 25
+            }
+        );
         assert_eq!(clock.iso, "2026-11-24T21:14:23Z");
-        assert_eq!(Clock::new(0, Some(-3600 * SECOND)).exact, "1969-12-31 23:00:00");
+        assert_eq!(
+            Clock::new(0, Some(-3600 * SECOND)).exact,
+            "1969-12-31 23:00:00"
+        );
     }
 
     #[test]
     fn where_the_readers_clock_is_not_known_the_time_says_whose_it_is() {
         let clock = Clock::new(0, None);
-        assert_eq!((clock.short.as_str(), clock.exact.as_str()), ("00:00 UTC", "1970-01-01 00:00:00 UTC"));
+        assert_eq!(
+            (clock.short.as_str(), clock.exact.as_str()),
+            ("00:00 UTC", "1970-01-01 00:00:00 UTC")
+        );
     }
 
     proptest! {

@@ -179,7 +179,8 @@ impl Live {
 
     /// Takes the failed message of the row `id` back, to be changed.
     pub(super) fn edit(self, id: u64) {
-        self.taken_back.set(self.line(|line| line.take_back(id)).flatten());
+        self.taken_back
+            .set(self.line(|line| line.take_back(id)).flatten());
     }
 
     /// Loads what is missing at the row `id`.
@@ -247,7 +248,14 @@ impl Live {
 
     /// The number of the day, here, that `at` belongs to.
     pub(super) fn day(self, at: u64) -> i64 {
-        calendar::day(at, if self.awake.get_untracked() { imp::ahead_of_utc(at) } else { 0 })
+        calendar::day(
+            at,
+            if self.awake.get_untracked() {
+                imp::ahead_of_utc(at)
+            } else {
+                0
+            },
+        )
     }
 
     fn line<T>(self, act: impl FnOnce(&imp::Line) -> T) -> Option<T> {

@@ -34,7 +34,13 @@ impl Waiting {
 
     /// The entry's content. The text is last, since it may hold anything; the others have no line breaks.
     pub fn encode(&self) -> String {
-        let Self { key: _, from, at, text, position } = self;
+        let Self {
+            key: _,
+            from,
+            at,
+            text,
+            position,
+        } = self;
         match position {
             Some((epoch, offset)) => format!("{at}\n{from}\n{epoch}\n{offset}\n{text}"),
             None => format!("{at}\n{from}\n\n\n{text}"),
@@ -47,8 +53,17 @@ impl Waiting {
         let at = fields.next()?.parse().ok()?;
         let from = UserId::parse(fields.next()?).ok()?;
         let (epoch, offset, text) = (fields.next()?, fields.next()?, fields.next()?);
-        let position = offset.parse().ok().map(|offset| (Epoch::from(epoch.to_owned()), Offset(offset)));
-        Some(Self { key: Key::parse(key).ok()?, from, at, text: text.to_owned(), position })
+        let position = offset
+            .parse()
+            .ok()
+            .map(|offset| (Epoch::from(epoch.to_owned()), Offset(offset)));
+        Some(Self {
+            key: Key::parse(key).ok()?,
+            from,
+            at,
+            text: text.to_owned(),
+            position,
+        })
     }
 }
 
@@ -60,7 +75,14 @@ mod tests {
 
     #[test]
     fn what_is_no_entry_is_passed_over() {
-        for entry in ["", "x", "1\nann", "1\nann\ne\n1", "late\nann\ne\n1\ntext", "1\n\ne\n1\ntext"] {
+        for entry in [
+            "",
+            "x",
+            "1\nann",
+            "1\nann\ne\n1",
+            "late\nann\ne\n1\ntext",
+            "1\n\ne\n1\ntext",
+        ] {
             assert_eq!(Waiting::decode("key", entry), None, "{entry:?}");
         }
         assert_eq!(Waiting::decode("", "1\nann\ne\n1\ntext"), None);

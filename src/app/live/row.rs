@@ -184,7 +184,8 @@ impl Row {
 
     /// Whether the room has it.
     pub(super) fn is_stored(&self) -> bool {
-        self.message().is_some_and(|message| message.state == State::Stored)
+        self.message()
+            .is_some_and(|message| message.state == State::Stored)
     }
 }
 
@@ -195,8 +196,14 @@ impl From<Body> for Words {
             Body::Deleted(_) => Self::Deleted,
             Body::Data(base64) => {
                 // Four characters for three bytes, the last of them padded.
-                let padding = base64.bytes().rev().take_while(|&byte| byte == b'=').count();
-                Self::Binary { bytes: (base64.len() / 4 * 3).saturating_sub(padding) }
+                let padding = base64
+                    .bytes()
+                    .rev()
+                    .take_while(|&byte| byte == b'=')
+                    .count();
+                Self::Binary {
+                    bytes: (base64.len() / 4 * 3).saturating_sub(padding),
+                }
             }
         }
     }
@@ -215,25 +222,48 @@ mod tests {
             key: None,
             told: 0,
         };
-        Row { id: 1, entry: Entry::Message(message), order: 1 }
+        Row {
+            id: 1,
+            entry: Entry::Message(message),
+            order: 1,
+        }
     }
 
     #[test]
     fn a_name_stands_above_the_first_of_its_messages_and_again_after_a_silence() {
-        let missing = Gap { missing: Missing::Some, outlook: Outlook::Open, before: None };
-        let gap = Row { entry: Entry::Gap(missing), ..said("ann", 0) };
+        let missing = Gap {
+            missing: Missing::Some,
+            outlook: Outlook::Open,
+            before: None,
+        };
+        let gap = Row {
+            entry: Entry::Gap(missing),
+            ..said("ann", 0)
+        };
         assert!(said("ann", 0).opens_after(None));
         assert!(said("ann", 0).opens_after(Some(&gap)));
         assert!(said("bob", 1).opens_after(Some(&said("ann", 0))));
         assert!(said("ann", SILENCE).opens_after(Some(&said("ann", 0))));
         assert!(!said("ann", SILENCE - 1).opens_after(Some(&said("ann", 0))));
-        assert!(!said("ann", 0).opens_after(Some(&said("ann", 9))), "clocks may differ");
+        assert!(
+            !said("ann", 0).opens_after(Some(&said("ann", 9))),
+            "clocks may differ"
+        );
     }
 
     #[test]
     fn what_is_not_text_is_known_by_its_size() {
-        for (data, bytes) in [("", 0), ("AA==", 1), ("AAA=", 2), ("AAAA", 3), ("AAAAAA==", 4)] {
-            assert_eq!(Words::from(Body::Data(data.into())), Words::Binary { bytes });
+        for (data, bytes) in [
+            ("", 0),
+            ("AA==", 1),
+            ("AAA=", 2),
+            ("AAAA", 3),
+            ("AAAAAA==", 4),
+        ] {
+            assert_eq!(
+                Words::from(Body::Data(data.into())),
+                Words::Binary { bytes }
+            );
         }
     }
 }

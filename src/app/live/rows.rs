@@ -33,7 +33,10 @@ impl Rows {
     /// The drawn ones, oldest first, each with the row before it.
     pub(super) fn drawn(&self) -> impl Iterator<Item = (Option<&Row>, &Row)> {
         let range = self.window.range();
-        let before = range.start.checked_sub(1).and_then(|before| self.list.get(before));
+        let before = range
+            .start
+            .checked_sub(1)
+            .and_then(|before| self.list.get(before));
         let before = std::iter::once(before).chain(self.list.range(range.clone()).map(Some));
         before.zip(self.list.range(range))
     }
@@ -46,19 +49,27 @@ impl Rows {
     /// What this page said and the room does not have, in the order in which it was said.
     pub(super) fn unstored(&self) -> impl Iterator<Item = (u64, &Message)> {
         let start = self.list.partition_point(|row| row.order < LAST);
-        self.list.range(start..).filter_map(|row| Some((row.id, row.message()?)))
+        self.list
+            .range(start..)
+            .filter_map(|row| Some((row.id, row.message()?)))
     }
 
     /// The offset of the oldest stored row of this epoch.
     pub(super) fn oldest(&self) -> Option<Offset> {
         let start = self.list.partition_point(|row| row.order == 0);
-        self.list.range(start..).find(|row| row.is_stored()).map(|row| Offset(row.order))
+        self.list
+            .range(start..)
+            .find(|row| row.is_stored())
+            .map(|row| Offset(row.order))
     }
 
     /// The message that is stored at `offset`.
     pub(super) fn find_stored(&mut self, offset: Offset) -> Option<&mut Message> {
         let start = self.list.partition_point(|row| row.order < offset.0);
-        let mut there = self.list.range_mut(start..).take_while(|row| row.order == offset.0);
+        let mut there = self
+            .list
+            .range_mut(start..)
+            .take_while(|row| row.order == offset.0);
         match &mut there.find(|row| row.is_stored())?.entry {
             Entry::Message(message) => Some(message),
             Entry::Gap(_) => None,
@@ -69,15 +80,25 @@ impl Rows {
     pub(super) fn newest_untold(&self, absences: u32) -> Option<Offset> {
         let is_untold = |row: &&Row| {
             // Of what another epoch stored, nobody can be asked.
-            row.order > 0 && row.is_stored() && row.message().is_some_and(|message| message.told < absences)
+            row.order > 0
+                && row.is_stored()
+                && row.message().is_some_and(|message| message.told < absences)
         };
-        self.list.range(self.window.range()).rev().find(is_untold).map(|row| Offset(row.order))
+        self.list
+            .range(self.window.range())
+            .rev()
+            .find(is_untold)
+            .map(|row| Offset(row.order))
     }
 
     /// All that is stored from `start` and before `end` is as the room has told it now.
     pub(super) fn tell(&mut self, start: Offset, end: Offset, absences: u32) {
         let first = self.list.partition_point(|row| row.order < start.0);
-        for row in self.list.range_mut(first..).take_while(|row| row.order < end.0) {
+        for row in self
+            .list
+            .range_mut(first..)
+            .take_while(|row| row.order < end.0)
+        {
             if let Entry::Message(message) = &mut row.entry {
                 message.told = absences;
             }
@@ -97,7 +118,12 @@ impl Rows {
             Some(Words::Text(text)) => contains(text, words),
             _ => false,
         };
-        self.list.iter().rev().filter(holds).map(|row| row.id).collect()
+        self.list
+            .iter()
+            .rev()
+            .filter(holds)
+            .map(|row| row.id)
+            .collect()
     }
 
     /// Draws the row `id` and what stands around it.
@@ -110,7 +136,11 @@ impl Rows {
     /// A new row behind all that have no greater `order`; answers its id.
     pub(super) fn add(&mut self, entry: Entry, order: u64) -> u64 {
         self.newest_id += 1;
-        self.insert(Row { id: self.newest_id, entry, order });
+        self.insert(Row {
+            id: self.newest_id,
+            entry,
+            order,
+        });
         self.newest_id
     }
 
@@ -132,7 +162,9 @@ impl Rows {
 
     /// The message of the row `id` is stored at `offset`, as the room tells after so many `absences`.
     pub(super) fn store(&mut self, id: u64, offset: Offset, absences: u32) {
-        let Some(mut row) = self.remove(id) else { return };
+        let Some(mut row) = self.remove(id) else {
+            return;
+        };
         row.order = offset.0;
         if let Entry::Message(message) = &mut row.entry {
             message.state = State::Stored;
@@ -183,7 +215,8 @@ impl Rows {
 fn contains(text: &str, words: &str) -> bool {
     let (text, words) = (text.as_bytes(), words.as_bytes());
     // A match of whole UTF-8 texts begins and ends between characters.
-    text.windows(words.len().max(1)).any(|there| there.eq_ignore_ascii_case(words))
+    text.windows(words.len().max(1))
+        .any(|there| there.eq_ignore_ascii_case(words))
 }
 
 #[cfg(test)]
@@ -195,7 +228,9 @@ mod tests {
         assert!(contains("Deploy to STAGING", "staging"));
         assert!(contains("早上好，看得到。", "看得"));
         assert!(
-            !contains("早上好", "晚上好") && !contains("short", "longer than it") && !contains("any", "")
+            !contains("早上好", "晚上好")
+                && !contains("short", "longer than it")
+                && !contains("any", "")
         );
     }
 }

@@ -124,7 +124,13 @@ impl Transcript {
     /// Begins with what the server rendered.
     pub fn new(past: Option<Past>) -> Self {
         let mut transcript = Self::default();
-        if let Some(Past { epoch, head, messages, more }) = past {
+        if let Some(Past {
+            epoch,
+            head,
+            messages,
+            more,
+        }) = past
+        {
             transcript.epoch = Some(epoch);
             transcript.seen = head;
             transcript.has_older = more;
@@ -149,7 +155,9 @@ impl Transcript {
                 new_day: today.is_some() && today != last_day,
                 unread: self.unread.first() == Some(row.id),
                 found: self.found == Some(row.id),
-                own: row.message().is_some_and(|message| message.from == self.me || message.key.is_some()),
+                own: row
+                    .message()
+                    .is_some_and(|message| message.from == self.me || message.key.is_some()),
                 row: row.clone(),
             }
         };
@@ -239,7 +247,10 @@ impl Transcript {
         if let Some(Entry::Gap(gap)) = self.rows.get(id).map(|row| &row.entry)
             && gap.outlook == Outlook::Open
         {
-            let gap = Gap { outlook: Outlook::Asked, ..*gap };
+            let gap = Gap {
+                outlook: Outlook::Asked,
+                ..*gap
+            };
             self.rows.replace(id, Entry::Gap(gap));
             self.asks.push_back(Ask::Gap(id));
             self.advance(&mut todo);

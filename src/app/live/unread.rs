@@ -12,7 +12,11 @@ pub(super) struct Unread {
 
 impl Default for Unread {
     fn default() -> Self {
-        Self { is_attended: true, count: 0, first: None }
+        Self {
+            is_attended: true,
+            count: 0,
+            first: None,
+        }
     }
 }
 
@@ -62,7 +66,11 @@ mod tests {
         unread.came(3);
         assert_eq!((unread.count(), unread.first()), (2, Some(2)));
         unread.attend(true);
-        assert_eq!((unread.count(), unread.first()), (0, Some(2)), "the line stays for the reader");
+        assert_eq!(
+            (unread.count(), unread.first()),
+            (0, Some(2)),
+            "the line stays for the reader"
+        );
         unread.attend(false);
         unread.came(4);
         assert_eq!((unread.count(), unread.first()), (1, Some(4)));

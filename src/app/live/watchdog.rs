@@ -51,7 +51,13 @@ impl Watchdog {
     /// Of a connection that was opened `now`, to a server that has yet to say what it expects.
     pub fn new(now: Duration) -> Self {
         let (heartbeat, expire) = (Duration::from_secs(25), Duration::from_secs(60));
-        Self { heartbeat, expire, heard: now, asked: None, due: now }
+        Self {
+            heartbeat,
+            expire,
+            heard: now,
+            asked: None,
+            due: now,
+        }
     }
 
     /// The server pings after `heartbeat` of silence and gives up after `expire`; so do we.
@@ -90,7 +96,11 @@ impl Watchdog {
     }
 
     fn ask(&mut self, now: Duration, answer_by: Duration, after_sleep: bool) -> Verdict {
-        self.asked = Some(Asked { at: now, answer_by, after_sleep });
+        self.asked = Some(Asked {
+            at: now,
+            answer_by,
+            after_sleep,
+        });
         self.due = answer_by.max(now);
         Verdict::Ask(self.due - now)
     }
@@ -163,7 +173,11 @@ mod tests {
         let mut dog = Watchdog::new(at(0));
         dog.look(at(0), false);
         assert_eq!(dog.look(at(10), true), Verdict::Ask(PATIENCE));
-        assert_eq!(dog.look(at(12), true), Verdict::Wait(at(3)), "doubts do not put off the end");
+        assert_eq!(
+            dog.look(at(12), true),
+            Verdict::Wait(at(3)),
+            "doubts do not put off the end"
+        );
         assert_eq!(dog.look(at(15), false), Verdict::Dead);
     }
 

@@ -40,7 +40,11 @@ pub(super) struct Window {
 
 impl Default for Window {
     fn default() -> Self {
-        Self { range: 0..0, follows: true, row_height: ROW_HEIGHT }
+        Self {
+            range: 0..0,
+            follows: true,
+            row_height: ROW_HEIGHT,
+        }
     }
 }
 
@@ -58,7 +62,10 @@ impl Window {
     /// The height of what is not drawn, above and below, in a log of `rows` rows.
     pub(super) fn spaces(&self, rows: usize) -> (u32, u32) {
         let height = |rows: usize| (rows as f64 * self.row_height) as u32;
-        (height(self.range.start), height(rows.saturating_sub(self.range.end)))
+        (
+            height(self.range.start),
+            height(rows.saturating_sub(self.range.end)),
+        )
     }
 
     /// A row has come to stand at `at`.
@@ -97,7 +104,9 @@ impl Window {
     /// Shows the row `at` and what stands around it.
     pub(super) fn show(&mut self, at: usize, rows: usize) {
         self.follows = false;
-        let start = at.saturating_sub(WINDOW / 2).min(rows.saturating_sub(WINDOW));
+        let start = at
+            .saturating_sub(WINDOW / 2)
+            .min(rows.saturating_sub(WINDOW));
         self.range = start..(start + WINDOW).min(rows);
     }
 
@@ -134,7 +143,12 @@ mod tests {
     /// A view of 600 pixels that begins so many pixels below the first drawn row, each row 30 pixels.
     fn sight(window: &Window, above: f64) -> Sight {
         let rows = window.range.len() as f64 * 30.0;
-        Sight { at_end: false, above, below: rows - above - 600.0, rows }
+        Sight {
+            at_end: false,
+            above,
+            below: rows - above - 600.0,
+            rows,
+        }
     }
 
     #[test]
@@ -145,7 +159,10 @@ mod tests {
         window.inserted(1000);
         window.settle(1001);
         assert_eq!(window.range(), 901..1001);
-        assert!(!window.look(sight(&window, 1000.0), 1001), "there is enough above and below");
+        assert!(
+            !window.look(sight(&window, 1000.0), 1001),
+            "there is enough above and below"
+        );
         window.inserted(1001);
         window.settle(1002);
         assert_eq!((window.follows(), window.range()), (false, 901..1002));
@@ -176,7 +193,11 @@ mod tests {
         // A view that begins a thousand pixels above what is drawn.
         let start = window.range().start;
         assert!(window.look(sight(&window, -1000.0), 1000));
-        assert!(window.range().contains(&(start - 20)), "{:?}", window.range());
+        assert!(
+            window.range().contains(&(start - 20)),
+            "{:?}",
+            window.range()
+        );
     }
 
     proptest! {

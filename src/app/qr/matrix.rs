@@ -18,7 +18,11 @@ impl Matrix {
     /// The code of `version` that holds `bytes`, under the mask that leaves the fewest large patches.
     pub(super) fn new(version: &Version, bytes: &[u8]) -> Self {
         let size = 17 + 4 * version.number;
-        let mut matrix = Self { size, dark: vec![false; size * size], fixed: vec![false; size * size] };
+        let mut matrix = Self {
+            size,
+            dark: vec![false; size * size],
+            fixed: vec![false; size * size],
+        };
         matrix.mark(version);
         matrix.fill(bytes);
         let masked = (0..8).map(|mask| matrix.masked(mask));
@@ -54,7 +58,11 @@ impl Matrix {
             }
         }
         let last = version.marks.last().copied().unwrap_or_default();
-        for (&x, &y) in version.marks.iter().flat_map(|x| version.marks.iter().map(move |y| (x, y))) {
+        for (&x, &y) in version
+            .marks
+            .iter()
+            .flat_map(|x| version.marks.iter().map(move |y| (x, y)))
+        {
             // The corners have marks already.
             if (x, y) == (6, 6) || (x, y) == (6, last) || (x, y) == (last, 6) {
                 continue;
@@ -89,7 +97,11 @@ impl Matrix {
                 _ => (14 - at, 8),
             };
             self.fix(x, y, dark);
-            let (x, y) = if at < 8 { (size - 1 - at, 8) } else { (8, size - 15 + at) };
+            let (x, y) = if at < 8 {
+                (size - 1 - at, 8)
+            } else {
+                (8, size - 15 + at)
+            };
             self.fix(x, y, dark);
         }
         self.fix(8, size - 8, true);
@@ -98,12 +110,21 @@ impl Matrix {
     /// Places the bits of `bytes` in columns of two, from the right, up and down in turn.
     fn fill(&mut self, bytes: &[u8]) {
         let size = self.size;
-        let mut bits = bytes.iter().flat_map(|byte| (0..8).rev().map(move |at| byte >> at & 1 == 1));
+        let mut bits = bytes
+            .iter()
+            .flat_map(|byte| (0..8).rev().map(move |at| byte >> at & 1 == 1));
         // The column of the timing mark belongs to no pair.
-        let pairs = (1..size).rev().step_by(2).map(|right| if right <= 6 { right - 1 } else { right });
+        let pairs = (1..size)
+            .rev()
+            .step_by(2)
+            .map(|right| if right <= 6 { right - 1 } else { right });
         for (number, right) in pairs.enumerate() {
             for step in 0..size {
-                let y = if number % 2 == 0 { size - 1 - step } else { step };
+                let y = if number % 2 == 0 {
+                    size - 1 - step
+                } else {
+                    step
+                };
                 for x in [right, right - 1] {
                     if !self.fixed[y * size + x] {
                         self.dark[y * size + x] = bits.next().unwrap_or(false);
@@ -161,8 +182,14 @@ mod tests {
 
     #[test]
     fn format_and_version_fields_have_the_checks_of_the_standard() {
-        assert_eq!(with_check(LEVEL_M << 3, 10, 0x537) ^ 0x5412, 0b101_0100_0001_0010);
-        assert_eq!(with_check(0b00_101, 10, 0x537) ^ 0x5412, 0b100_0000_1100_1110);
+        assert_eq!(
+            with_check(LEVEL_M << 3, 10, 0x537) ^ 0x5412,
+            0b101_0100_0001_0010
+        );
+        assert_eq!(
+            with_check(0b00_101, 10, 0x537) ^ 0x5412,
+            0b100_0000_1100_1110
+        );
         assert_eq!(with_check(7, 12, 0x1F25), 0b00_0111_1100_1001_0100);
     }
 
@@ -170,7 +197,11 @@ mod tests {
     fn the_corners_are_where_a_reader_looks_for_them() {
         let matrix = Matrix::new(&super::super::VERSIONS[0], &[0; 26]);
         for (left, top) in [(0_usize, 0), (14, 0), (0, 14)] {
-            let row = |y: usize| (0..7).map(|x| matrix.is_dark(left + x, top + y)).collect::<Vec<_>>();
+            let row = |y: usize| {
+                (0..7)
+                    .map(|x| matrix.is_dark(left + x, top + y))
+                    .collect::<Vec<_>>()
+            };
             assert_eq!(row(0), [true; 7]);
             assert_eq!(row(3), [true, false, true, true, true, false, true]);
         }

@@ -31,7 +31,13 @@ impl Version {
         total: usize,
         marks: &'static [usize],
     ) -> Self {
-        Self { number, correction, blocks, total, marks }
+        Self {
+            number,
+            correction,
+            blocks,
+            total,
+            marks,
+        }
     }
 
     /// Bytes that are not error correction.
@@ -66,7 +72,9 @@ pub struct Code(Matrix);
 /// The code that says `bytes`; nothing if they are too many.
 pub fn encode(bytes: &[u8]) -> Option<Code> {
     let needed = |version: &Version| (4 + version.length_bits()).div_ceil(8) + bytes.len();
-    let version = VERSIONS.iter().find(|version| needed(version) <= version.data())?;
+    let version = VERSIONS
+        .iter()
+        .find(|version| needed(version) <= version.data())?;
     let data = packed(bytes, version);
     Some(Code(Matrix::new(version, &interleaved(&data, version))))
 }
@@ -94,7 +102,8 @@ impl Code {
 fn packed(bytes: &[u8], version: &Version) -> Vec<u8> {
     const BYTE_MODE: usize = 0b0100;
     let mut bits: Vec<bool> = Vec::new();
-    let mut push = |value: usize, width: usize| bits.extend((0..width).rev().map(|at| value >> at & 1 == 1));
+    let mut push =
+        |value: usize, width: usize| bits.extend((0..width).rev().map(|at| value >> at & 1 == 1));
     push(BYTE_MODE, 4);
     push(bytes.len(), version.length_bits());
     for &byte in bytes {
@@ -102,9 +111,17 @@ fn packed(bytes: &[u8], version: &Version) -> Vec<u8> {
     }
     // The end of the message; the rest of its byte is zero as well.
     push(0, 4);
-    bits.resize(bits.len().min(version.data() * 8).next_multiple_of(8), false);
-    let whole = bits.chunks(8).map(|byte| byte.iter().fold(0, |byte, &bit| byte << 1 | u8::from(bit)));
-    whole.chain([0xEC, 0x11].into_iter().cycle()).take(version.data()).collect()
+    bits.resize(
+        bits.len().min(version.data() * 8).next_multiple_of(8),
+        false,
+    );
+    let whole = bits
+        .chunks(8)
+        .map(|byte| byte.iter().fold(0, |byte, &bit| byte << 1 | u8::from(bit)));
+    whole
+        .chain([0xEC, 0x11].into_iter().cycle())
+        .take(version.data())
+        .collect()
 }
 
 /// The data in blocks, each with its error correction, byte by byte from each in turn.
@@ -113,8 +130,9 @@ fn interleaved(data: &[u8], version: &Version) -> Vec<u8> {
     let long_ones = data.len() % version.blocks;
     let (head, tail) = data.split_at(short * (version.blocks - long_ones));
     let blocks = || head.chunks(short).chain(tail.chunks(short + 1));
-    let corrections: Vec<Vec<u8>> =
-        blocks().map(|block| reed_solomon::remainder(block, version.correction)).collect();
+    let corrections: Vec<Vec<u8>> = blocks()
+        .map(|block| reed_solomon::remainder(block, version.correction))
+        .collect();
     let mut bytes = Vec::with_capacity(version.total);
     for at in 0..=short {
         bytes.extend(blocks().filter_map(|block| block.get(at)));
@@ -132,14 +150,21 @@ mod tests {
     #[test]
     fn an_address_of_any_length_up_to_the_limit_has_a_code() {
         for (bytes, size) in [(0, 21), (14, 21), (15, 25), (62, 33), (180, 53), (213, 57)] {
-            assert_eq!(encode(&vec![b'x'; bytes]).map(|code| code.size()), Some(size), "{bytes}");
+            assert_eq!(
+                encode(&vec![b'x'; bytes]).map(|code| code.size()),
+                Some(size),
+                "{bytes}"
+            );
         }
         assert!(encode(&[b'x'; 214]).is_none());
     }
 
     #[test]
     fn data_is_headed_ended_and_filled_up() {
-        assert_eq!(packed(b"hi", &VERSIONS[0])[..7], [0x40, 0x26, 0x86, 0x90, 0xEC, 0x11, 0xEC]);
+        assert_eq!(
+            packed(b"hi", &VERSIONS[0])[..7],
+            [0x40, 0x26, 0x86, 0x90, 0xEC, 0x11, 0xEC]
+        );
         assert_eq!(packed(b"hi", &VERSIONS[0]).len(), 16);
     }
 
@@ -149,7 +174,11 @@ mod tests {
         let data: Vec<u8> = (0..version.data() as u8).collect();
         let bytes = interleaved(&data, version);
         assert_eq!(bytes.len(), version.total);
-        assert_eq!(bytes[..4], [0, 38, 76, 115], "two blocks of 38 and two of 39");
+        assert_eq!(
+            bytes[..4],
+            [0, 38, 76, 115],
+            "two blocks of 38 and two of 39"
+        );
         assert_eq!(bytes[38 * 4..38 * 4 + 2], [114, 153]);
     }
 
@@ -158,6 +187,9 @@ mod tests {
         let code = encode(b"http://127.0.0.1:12345/r/lobby").expect("it fits");
         assert!(code.path().starts_with("M0 0h1v1h-1zM1 0h1v1h-1z"));
         let dark = (0..code.size()).flat_map(|y| (0..code.size()).map(move |x| (x, y)));
-        assert_eq!(code.path().matches('M').count(), dark.filter(|&(x, y)| code.0.is_dark(x, y)).count());
+        assert_eq!(
+            code.path().matches('M').count(),
+            dark.filter(|&(x, y)| code.0.is_dark(x, y)).count()
+        );
     }
 }

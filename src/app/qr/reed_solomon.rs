@@ -49,7 +49,12 @@ mod tests {
     #[test]
     fn the_textbook_example_comes_out_as_in_the_textbook() {
         // HELLO WORLD in version 1, level M.
-        let data = [32, 91, 11, 120, 209, 114, 220, 77, 67, 64, 236, 17, 236, 17, 236, 17];
-        assert_eq!(remainder(&data, 10), [196, 35, 39, 119, 235, 215, 231, 226, 93, 23]);
+        let data = [
+            32, 91, 11, 120, 209, 114, 220, 77, 67, 64, 236, 17, 236, 17, 236, 17,
+        ];
+        assert_eq!(
+            remainder(&data, 10),
+            [196, 35, 39, 119, 235, 215, 231, 226, 93, 23]
+        );
     }
 }

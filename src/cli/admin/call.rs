@@ -51,7 +51,9 @@ impl Api {
     ) -> anyhow::Result<Value> {
         let response = self.open(method, path, query, body).await?;
         let (parts, body) = response.into_parts();
-        let body = to_bytes(Body::new(body), MAX_ANSWER_BYTES).await.context("the answer broke off")?;
+        let body = to_bytes(Body::new(body), MAX_ANSWER_BYTES)
+            .await
+            .context("the answer broke off")?;
         if !parts.status.is_success() {
             bail!("{}: {}", parts.status, said(&body));
         }
@@ -62,10 +64,16 @@ impl Api {
     ///
     /// # Errors
     /// As [`Api::call`].
-    pub(super) async fn follow(&self, path: &str, mut each: impl FnMut(&str) -> bool) -> anyhow::Result<()> {
+    pub(super) async fn follow(
+        &self,
+        path: &str,
+        mut each: impl FnMut(&str) -> bool,
+    ) -> anyhow::Result<()> {
         let (parts, body) = self.open(Method::GET, path, &[], None).await?.into_parts();
         if !parts.status.is_success() {
-            let body = to_bytes(Body::new(body), MAX_ANSWER_BYTES).await.context("the answer broke off")?;
+            let body = to_bytes(Body::new(body), MAX_ANSWER_BYTES)
+                .await
+                .context("the answer broke off")?;
             bail!("{}: {}", parts.status, said(&body));
         }
         let (mut chunks, mut rest) = (Body::new(body).into_data_stream(), Vec::new());
@@ -89,7 +97,9 @@ impl Api {
         query: &[(&str, &str)],
         body: Option<&Value>,
     ) -> anyhow::Result<Response<Incoming>> {
-        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+        let query = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(query)
+            .finish();
         let mut request = Request::builder()
             .method(method)
             .uri(format!("/api/v1/admin/{path}?{query}"))
@@ -100,13 +110,22 @@ impl Api {
         let request = request
             .body(body.map_or_else(Body::empty, |json| Body::from(json.to_string())))
             .context("the token has characters that no token has")?;
-        timeout(ANSWER_WITHIN, self.server.ask(request)).await.unwrap_or_else(|_| {
-            bail!("cannot ask {}: no answer within {} s", self.server, ANSWER_WITHIN.as_secs());
-        })
+        timeout(ANSWER_WITHIN, self.server.ask(request))
+            .await
+            .unwrap_or_else(|_| {
+                bail!(
+                    "cannot ask {}: no answer within {} s",
+                    self.server,
+                    ANSWER_WITHIN.as_secs()
+                );
+            })
     }
 }
 
 /// What an answer that is no success says.
 fn said(body: &[u8]) -> String {
-    words(body).map_or_else(|| "is this a Fanfare server?".to_owned(), |words| words.message)
+    words(body).map_or_else(
+        || "is this a Fanfare server?".to_owned(),
+        |words| words.message,
+    )
 }

@@ -25,21 +25,36 @@ pub(in crate::cli) fn command() -> Command {
 }
 
 fn lists() -> [Command; 4] {
-    let prefix = Arg::new("prefix").value_name("PREFIX").help("Only rooms whose names begin so");
+    let prefix = Arg::new("prefix")
+        .value_name("PREFIX")
+        .help("Only rooms whose names begin so");
     [
-        Command::new("rooms").about("List the rooms in memory").arg(prefix),
-        Command::new("connections").about("List the connections").args(which()),
+        Command::new("rooms")
+            .about("List the rooms in memory")
+            .arg(prefix),
+        Command::new("connections")
+            .about("List the connections")
+            .args(which()),
         Command::new("trace")
             .about("Watch what passes over a connection: sizes and kinds, never what was said")
-            .arg(Arg::new("number").value_name("NUMBER").required(true).help("The connection's number")),
+            .arg(
+                Arg::new("number")
+                    .value_name("NUMBER")
+                    .required(true)
+                    .help("The connection's number"),
+            ),
         Command::new("bans").about("List who is kept out, and which rooms are closed"),
     ]
 }
 
 fn acts() -> [Command; 6] {
-    let number =
-        Arg::new("number").value_name("NUMBER").help("A connection's number, from the list or the log");
-    let offset = Arg::new("offset").value_name("OFFSET").required(true).help("The message's number");
+    let number = Arg::new("number")
+        .value_name("NUMBER")
+        .help("A connection's number, from the list or the log");
+    let offset = Arg::new("offset")
+        .value_name("OFFSET")
+        .required(true)
+        .help("The message's number");
     let time = Arg::new("for")
         .long("for")
         .value_name("TIME")
@@ -60,16 +75,24 @@ fn acts() -> [Command; 6] {
         Command::new("close")
             .about("Close a room: everyone out, nobody in, until it is opened")
             .args([room(), reason()]),
-        Command::new("open").about("Open a room that was closed").arg(room()),
+        Command::new("open")
+            .about("Open a room that was closed")
+            .arg(room()),
     ]
 }
 
 fn room() -> Arg {
-    Arg::new("room").value_name("ROOM").required(true).help("The room")
+    Arg::new("room")
+        .value_name("ROOM")
+        .required(true)
+        .help("The room")
 }
 
 fn reason() -> Arg {
-    Arg::new("reason").long("reason").value_name("WORDS").help("Why; whoever is kept out reads it")
+    Arg::new("reason")
+        .long("reason")
+        .value_name("WORDS")
+        .help("Why; whoever is kept out reads it")
 }
 
 /// The flags that say which connections.

@@ -44,7 +44,12 @@ const BANS: &[Column] = &[
     ("BY", "by"),
     ("SINCE", "since"),
 ];
-const CLOSED: &[Column] = &[("CLOSED", "room"), ("REASON", "reason"), ("BY", "by"), ("SINCE", "since")];
+const CLOSED: &[Column] = &[
+    ("CLOSED", "room"),
+    ("REASON", "reason"),
+    ("BY", "by"),
+    ("SINCE", "since"),
+];
 const CONNECTIONS: &[Column] = &[
     ("NUMBER", "number"),
     ("ID", "id"),
@@ -58,21 +63,43 @@ const CONNECTIONS: &[Column] = &[
 ];
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let Some((act, matches)) = matches.subcommand() else { return Ok(()) };
-    let mut asked = Asked { matches, mistakes: Mistakes::default() };
+    let Some((act, matches)) = matches.subcommand() else {
+        return Ok(());
+    };
+    let mut asked = Asked {
+        matches,
+        mistakes: Mistakes::default(),
+    };
     let server = Remote::given(matches, "--url", &mut asked.mistakes);
-    let api = server.map(|server| Api { server, token: asked.text("token").map(str::to_owned) });
+    let api = server.map(|server| Api {
+        server,
+        token: asked.text("token").map(str::to_owned),
+    });
     let is_json = matches.get_flag("json");
     match act {
         "rooms" => {
-            let prefix = asked.text("prefix").map(|prefix| ("prefix", prefix.to_owned()));
+            let prefix = asked
+                .text("prefix")
+                .map(|prefix| ("prefix", prefix.to_owned()));
             let api = asked.end(api)?;
-            start(list(api, ("rooms", "name"), prefix.into_iter().collect(), ROOMS, is_json))
+            start(list(
+                api,
+                ("rooms", "name"),
+                prefix.into_iter().collect(),
+                ROOMS,
+                is_json,
+            ))
         }
         "connections" => {
             let which = asked.which();
             let api = asked.end(api)?;
-            start(list(api, ("connections", "number"), which, CONNECTIONS, is_json))
+            start(list(
+                api,
+                ("connections", "number"),
+                which,
+                CONNECTIONS,
+                is_json,
+            ))
         }
         "delete" => {
             let room = asked.checked("room", "ROOM", RoomName::parse);
@@ -83,7 +110,13 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
                 _ => "deleted".to_owned(),
             };
             let path = format!("rooms/{room}/messages/{offset}");
-            let call = Call { method: Method::DELETE, path, query: Vec::new(), body: None, sentence };
+            let call = Call {
+                method: Method::DELETE,
+                path,
+                query: Vec::new(),
+                body: None,
+                sentence,
+            };
             start(act_on(api, call, is_json))
         }
         "trace" => {
@@ -105,7 +138,13 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
             let (path, body) = ("bans".to_owned(), Some(ban));
             start(act_on(
                 api,
-                Call { method: Method::POST, path, query: Vec::new(), body, sentence },
+                Call {
+                    method: Method::POST,
+                    path,
+                    query: Vec::new(),
+                    body,
+                    sentence,
+                },
                 is_json,
             ))
         }
@@ -114,20 +153,41 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
             let api = asked.end(api)?;
             let sentence = |_: &Value| "lifted".to_owned();
             let path = "bans".to_owned();
-            start(act_on(api, Call { method: Method::DELETE, path, query, body: None, sentence }, is_json))
+            start(act_on(
+                api,
+                Call {
+                    method: Method::DELETE,
+                    path,
+                    query,
+                    body: None,
+                    sentence,
+                },
+                is_json,
+            ))
         }
         "close" | "open" => {
             let room = asked.checked("room", "ROOM", RoomName::parse);
-            let reason = asked.optional("reason").map(|reason| ("reason", reason.to_owned()));
+            let reason = asked
+                .optional("reason")
+                .map(|reason| ("reason", reason.to_owned()));
             let (api, room) = asked.end(api.zip(room))?;
             let sentence = |answer: &Value| match &answer["closed"] {
                 Value::Bool(true) => format!("closed, with {} in it", answer["kicked"]),
                 _ => "open".to_owned(),
             };
-            let (path, body) = (format!("rooms/{room}/{act}"), Some(object(reason.into_iter().collect())));
+            let (path, body) = (
+                format!("rooms/{room}/{act}"),
+                Some(object(reason.into_iter().collect())),
+            );
             start(act_on(
                 api,
-                Call { method: Method::POST, path, query: Vec::new(), body, sentence },
+                Call {
+                    method: Method::POST,
+                    path,
+                    query: Vec::new(),
+                    body,
+                    sentence,
+                },
                 is_json,
             ))
         }
@@ -141,7 +201,13 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
             let body = Some(object(which));
             start(act_on(
                 api,
-                Call { method: Method::POST, path, query: Vec::new(), body, sentence },
+                Call {
+                    method: Method::POST,
+                    path,
+                    query: Vec::new(),
+                    body,
+                    sentence,
+                },
                 is_json,
             ))
         }
@@ -161,7 +227,11 @@ impl<'a> Asked<'a> {
 
     /// The same of an argument that not every subcommand has.
     fn optional(&self, name: &str) -> Option<&'a str> {
-        self.matches.try_get_one::<String>(name).ok().flatten().map(String::as_str)
+        self.matches
+            .try_get_one::<String>(name)
+            .ok()
+            .flatten()
+            .map(String::as_str)
     }
 
     /// The value of the argument `name`, that people know as `shown`, if it is given and is right.
@@ -177,10 +247,17 @@ impl<'a> Asked<'a> {
 
     /// Which connections or people are meant: those of the flags for a room, an id and an address that are given.
     fn which(&mut self) -> Vec<(&'static str, String)> {
-        let room = self.checked("room", "--room", RoomName::parse).map(|room| ("room", room.to_string()));
-        let id = self.checked("id", "--id", UserId::parse).map(|id| ("id", id.to_string()));
+        let room = self
+            .checked("room", "--room", RoomName::parse)
+            .map(|room| ("room", room.to_string()));
+        let id = self
+            .checked("id", "--id", UserId::parse)
+            .map(|id| ("id", id.to_string()));
         let address = self.checked("address", "--address", str::parse::<std::net::IpAddr>);
-        room.into_iter().chain(id).chain(address.map(|address| ("address", address.to_string()))).collect()
+        room.into_iter()
+            .chain(id)
+            .chain(address.map(|address| ("address", address.to_string())))
+            .collect()
     }
 
     /// Nothing more is asked for.
@@ -194,7 +271,12 @@ impl<'a> Asked<'a> {
 
 /// `pairs` as a JSON object of texts.
 fn object(pairs: Vec<(&'static str, String)>) -> Value {
-    Value::Object(pairs.into_iter().map(|(name, text)| (name.to_owned(), text.into())).collect::<Map<_, _>>())
+    Value::Object(
+        pairs
+            .into_iter()
+            .map(|(name, text)| (name.to_owned(), text.into()))
+            .collect::<Map<_, _>>(),
+    )
 }
 
 /// Prints all of the list `what`, read in parts: the name of the list, and the field by which it goes on.
@@ -209,12 +291,17 @@ async fn list(
     let mut rows = Vec::new();
     let mut after = None;
     loop {
-        let mut pairs: Vec<(&str, &str)> = query.iter().map(|(name, text)| (*name, text.as_str())).collect();
+        let mut pairs: Vec<(&str, &str)> = query
+            .iter()
+            .map(|(name, text)| (*name, text.as_str()))
+            .collect();
         pairs.push(("limit", "1000"));
         pairs.extend(after.as_deref().map(|after| ("after", after)));
         let mut answer = api.call(Method::GET, name, &pairs, None).await?;
         let is_more = answer["more"] == true;
-        let Value::Array(part) = answer[name].take() else { break };
+        let Value::Array(part) = answer[name].take() else {
+            break;
+        };
         after = part.last().map(|row| match &row[place] {
             Value::String(text) => text.clone(),
             other => other.to_string(),
@@ -225,7 +312,12 @@ async fn list(
         }
     }
     if is_json {
-        print(&rows.iter().map(|row| format!("{row}\n")).collect::<String>())
+        print(
+            &rows
+                .iter()
+                .map(|row| format!("{row}\n"))
+                .collect::<String>(),
+        )
     } else {
         print(&table(columns, &rows))
     }
@@ -240,7 +332,13 @@ async fn list_bans(api: Api, is_json: bool) -> anyhow::Result<()> {
     };
     let (bans, closed) = (rows("bans"), rows("closed"));
     if is_json {
-        return print(&bans.iter().chain(&closed).map(|row| format!("{row}\n")).collect::<String>());
+        return print(
+            &bans
+                .iter()
+                .chain(&closed)
+                .map(|row| format!("{row}\n"))
+                .collect::<String>(),
+        );
     }
     print(&(table(BANS, &bans) + &table(CLOSED, &closed)))
 }
@@ -249,7 +347,9 @@ async fn list_bans(api: Api, is_json: bool) -> anyhow::Result<()> {
 async fn watch(api: Api, number: u64, is_json: bool) -> anyhow::Result<()> {
     let show = |line: &str| match serde_json::from_str::<Value>(line) {
         Ok(Value::Object(event)) if !is_json => {
-            let fields = event.iter().map(|(name, value)| format!("{name}={}", table::cell(name, value)));
+            let fields = event
+                .iter()
+                .map(|(name, value)| format!("{name}={}", table::cell(name, value)));
             fields.collect::<Vec<_>>().join(" ")
         }
         _ => line.to_owned(),
@@ -274,10 +374,24 @@ struct Call<F> {
 }
 
 /// Does one thing and prints what came of it.
-async fn act_on(api: Api, call: Call<impl Fn(&Value) -> String>, is_json: bool) -> anyhow::Result<()> {
-    let pairs: Vec<(&str, &str)> = call.query.iter().map(|(name, text)| (*name, text.as_str())).collect();
-    let answer = api.call(call.method, &call.path, &pairs, call.body.as_ref()).await?;
-    print(&if is_json { format!("{answer}\n") } else { format!("{}\n", (call.sentence)(&answer)) })
+async fn act_on(
+    api: Api,
+    call: Call<impl Fn(&Value) -> String>,
+    is_json: bool,
+) -> anyhow::Result<()> {
+    let pairs: Vec<(&str, &str)> = call
+        .query
+        .iter()
+        .map(|(name, text)| (*name, text.as_str()))
+        .collect();
+    let answer = api
+        .call(call.method, &call.path, &pairs, call.body.as_ref())
+        .await?;
+    print(&if is_json {
+        format!("{answer}\n")
+    } else {
+        format!("{}\n", (call.sentence)(&answer))
+    })
 }
 
 fn print(text: &str) -> anyhow::Result<()> {

@@ -45,7 +45,13 @@ pub(super) async fn run(plan: &Plan) -> anyhow::Result<Outcome> {
     let mut tasks = JoinSet::new();
     for (number, socket) in listeners {
         let (sink, stream) = socket.split();
-        tasks.spawn(listen(sink, stream, plan.is_typed, number as usize, tally.clone()));
+        tasks.spawn(listen(
+            sink,
+            stream,
+            plan.is_typed,
+            number as usize,
+            tally.clone(),
+        ));
     }
 
     let mut publishers = JoinSet::new();
@@ -67,10 +73,18 @@ pub(super) async fn run(plan: &Plan) -> anyhow::Result<Outcome> {
     let listeners_of = |room: u32| {
         u64::from(plan.connections / plan.rooms + u32::from(room < plan.connections % plan.rooms))
     };
-    let expected = sent.iter().map(|(number, sent)| sent * listeners_of(number % plan.rooms)).sum();
+    let expected = sent
+        .iter()
+        .map(|(number, sent)| sent * listeners_of(number % plan.rooms))
+        .sum();
     let sent = sent.iter().map(|(_, sent)| sent).sum();
-    tally.wait_for(expected, if plan.wants_acks { sent } else { 0 }).await;
-    eprintln!("\r{:>12} deliveries", tally.delivered.load(Ordering::Relaxed));
+    tally
+        .wait_for(expected, if plan.wants_acks { sent } else { 0 })
+        .await;
+    eprintln!(
+        "\r{:>12} deliveries",
+        tally.delivered.load(Ordering::Relaxed)
+    );
     tasks.shutdown().await;
     tally.outcome(plan, sent, expected, connecting)
 }
@@ -79,21 +93,39 @@ pub(super) async fn run(plan: &Plan) -> anyhow::Result<Outcome> {
 async fn connect(plan: &Plan, room: &str, kind: &str, number: u32) -> anyhow::Result<Socket> {
     let id = format!("{kind}-{number}");
     // A token gives everyone its own id.
-    let id = plan.pass.as_ref().map_or(id.as_str(), |pass| pass.id.as_str());
+    let id = plan
+        .pass
+        .as_ref()
+        .map_or(id.as_str(), |pass| pass.id.as_str());
     let query = [("room", room), ("id", id)];
     let server = &plan.servers[number as usize % plan.servers.len()];
     server
-        .open(&query, plan.is_typed, plan.pass.as_ref().map(|pass| &pass.token))
+        .open(
+            &query,
+            plan.is_typed,
+            plan.pass.as_ref().map(|pass| &pass.token),
+        )
         .await
         .with_context(|| format!("cannot connect to {server}"))
 }
 
 /// Sends at the plan's pace for its length; gives the publisher's number and how many it sent.
-async fn publish(socket: Socket, plan: Plan, number: u32, tally: Arc<Tally>) -> anyhow::Result<(u32, u64)> {
+async fn publish(
+    socket: Socket,
+    plan: Plan,
+    number: u32,
+    tally: Arc<Tally>,
+) -> anyhow::Result<(u32, u64)> {
     let (mut sink, stream) = socket.split();
-    let ear = tokio::spawn(hear_acks(stream, plan.wants_acks, number as usize, tally.clone()));
-    let every =
-        Duration::from_secs_f64(f64::from(plan.burst) * f64::from(plan.publishers) / f64::from(plan.rate));
+    let ear = tokio::spawn(hear_acks(
+        stream,
+        plan.wants_acks,
+        number as usize,
+        tally.clone(),
+    ));
+    let every = Duration::from_secs_f64(
+        f64::from(plan.burst) * f64::from(plan.publishers) / f64::from(plan.rate),
+    );
     let mut pace = tokio::time::interval(every);
     pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
     let bursts = (plan.length.as_secs_f64() / every.as_secs_f64()) as u64;
@@ -105,15 +137,29 @@ async fn publish(socket: Socket, plan: Plan, number: u32, tally: Arc<Tally>) -> 
             let head = format!("{number} {sent} {now_us} ");
             let text = format!("{head:x<width$}", width = plan.size);
             // The key says which message it is and when it was sent, as does the text.
-            let key = if plan.wants_acks { Key::parse(head.trim_end()).ok() } else { None };
-            let text = if plan.is_typed { Command::Say { text, key }.encode() } else { text };
+            let key = if plan.wants_acks {
+                Key::parse(head.trim_end()).ok()
+            } else {
+                None
+            };
+            let text = if plan.is_typed {
+                Command::Say { text, key }.encode()
+            } else {
+                text
+            };
             if sink.feed(Message::text(text)).await.is_err() {
-                let why = ear.await.ok().flatten().unwrap_or_else(|| "without a word".to_owned());
+                let why = ear
+                    .await
+                    .ok()
+                    .flatten()
+                    .unwrap_or_else(|| "without a word".to_owned());
                 anyhow::bail!("the server closed a publisher: {why} (it needs --message-rate 0)");
             }
             sent += 1;
         }
-        sink.flush().await.context("the server closed a publisher (it needs --message-rate 0)")?;
+        sink.flush()
+            .await
+            .context("the server closed a publisher (it needs --message-rate 0)")?;
     }
     // Its last messages are on their way; it stays until the listeners have them.
     tokio::spawn(async move {
@@ -135,9 +181,15 @@ async fn hear_acks(
                 return Some(format!("{} {}", u16::from(close.code), close.reason));
             }
             Message::Text(text) if wants_acks && text.starts_with(ACK) => {
-                let Ok(Push::Ack { key, .. }) = Push::decode(&text) else { continue };
-                let Some((.., sent_us)) = stamp(key.as_str()) else { continue };
-                tally.acks.record(number, tally.now_us().saturating_sub(sent_us));
+                let Ok(Push::Ack { key, .. }) = Push::decode(&text) else {
+                    continue;
+                };
+                let Some((.., sent_us)) = stamp(key.as_str()) else {
+                    continue;
+                };
+                tally
+                    .acks
+                    .record(number, tally.now_us().saturating_sub(sent_us));
                 tally.acknowledged.fetch_add(1, Ordering::Relaxed);
             }
             _ => {}
@@ -155,14 +207,20 @@ async fn listen(
 ) {
     let mut next_of: HashMap<u32, u64> = HashMap::new();
     while let Some(Ok(message)) = stream.next().await {
-        let Message::Text(text) = message else { continue };
-        let Some((publisher, sequence, sent_us)) = stamp_in(&text, is_typed) else { continue };
+        let Message::Text(text) = message else {
+            continue;
+        };
+        let Some((publisher, sequence, sent_us)) = stamp_in(&text, is_typed) else {
+            continue;
+        };
         let next = next_of.entry(publisher).or_default();
         if sequence != *next {
             tally.disordered.fetch_add(1, Ordering::Relaxed);
         }
         *next = sequence + 1;
-        tally.latency.record(number, tally.now_us().saturating_sub(sent_us));
+        tally
+            .latency
+            .record(number, tally.now_us().saturating_sub(sent_us));
         tally.delivered.fetch_add(1, Ordering::Relaxed);
     }
     tally.closed.fetch_add(1, Ordering::Relaxed);
@@ -174,13 +232,21 @@ fn stamp_in(frame: &Utf8Bytes, is_typed: bool) -> Option<(u32, u64, u64)> {
     if !is_typed {
         return stamp(frame);
     }
-    let Push::Message(publication) = Push::decode(frame).ok()? else { return None };
-    let Body::Text(text) = publication.body else { return None };
+    let Push::Message(publication) = Push::decode(frame).ok()? else {
+        return None;
+    };
+    let Body::Text(text) = publication.body else {
+        return None;
+    };
     stamp(&text)
 }
 
 /// Publisher, its message's number, and when it was sent.
 fn stamp(text: &str) -> Option<(u32, u64, u64)> {
     let mut words = text.split(' ');
-    Some((words.next()?.parse().ok()?, words.next()?.parse().ok()?, words.next()?.parse().ok()?))
+    Some((
+        words.next()?.parse().ok()?,
+        words.next()?.parse().ok()?,
+        words.next()?.parse().ok()?,
+    ))
 }

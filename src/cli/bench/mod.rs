@@ -106,18 +106,27 @@ impl Plan {
         let server = Remote::given(matches, "--url", &mut mistakes);
         let ca = matches.get_one::<String>("ca").map(String::as_str);
         let nodes = matches.get_many::<String>("node").into_iter().flatten();
-        let nodes: Vec<_> = nodes.map(|node| Remote::at(node, ca, "--node", &mut mistakes)).collect();
-        let rooms = mistakes.check("--rooms", &number("rooms").to_string(), |_| match number("rooms") {
-            rooms if rooms <= number("connections") => Ok(rooms),
-            _ => Err("it is more than --connections: a room would be empty"),
+        let nodes: Vec<_> = nodes
+            .map(|node| Remote::at(node, ca, "--node", &mut mistakes))
+            .collect();
+        let rooms = mistakes.check("--rooms", &number("rooms").to_string(), |_| {
+            match number("rooms") {
+                rooms if rooms <= number("connections") => Ok(rooms),
+                _ => Err("it is more than --connections: a room would be empty"),
+            }
         });
         let (is_typed, wants_acks) = (text("dialect") != "plain", matches.get_flag("acks"));
         let acks = mistakes.check("--acks", text("dialect"), |_| {
-            if is_typed || !wants_acks { Ok(()) } else { Err("only --dialect fanfare.v1 has them") }
+            if is_typed || !wants_acks {
+                Ok(())
+            } else {
+                Err("only --dialect fanfare.v1 has them")
+            }
         });
         let pass = Pass::given(matches, &mut mistakes);
         let servers: Option<Vec<_>> = std::iter::once(server).chain(nodes).collect();
-        let (Some(servers), Some(pass), Some(rooms), Some(())) = (servers, pass, rooms, acks) else {
+        let (Some(servers), Some(pass), Some(rooms), Some(())) = (servers, pass, rooms, acks)
+        else {
             return Err(mistakes.into());
         };
         Ok(Self {

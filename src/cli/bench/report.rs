@@ -15,7 +15,8 @@ const BAR: u64 = 40;
 pub(super) fn print(plan: &Plan, outcome: &Outcome) {
     let mut out = std::io::stdout().lock();
     // A closed pipe is no failure of the server's.
-    let _closed = write_figures(&mut out, plan, outcome).and_then(|()| write_histogram(&mut out, outcome));
+    let _closed =
+        write_figures(&mut out, plan, outcome).and_then(|()| write_histogram(&mut out, outcome));
 }
 
 /// Prints the same as one JSON object; times in milliseconds.
@@ -38,7 +39,16 @@ pub(super) fn print_json(plan: &Plan, outcome: &Outcome) {
 }
 
 fn write_figures(out: &mut impl Write, plan: &Plan, outcome: &Outcome) -> std::io::Result<()> {
-    let Outcome { sent, expected, delivered, disordered, closed, connecting, latency, acks } = outcome;
+    let Outcome {
+        sent,
+        expected,
+        delivered,
+        disordered,
+        closed,
+        connecting,
+        latency,
+        acks,
+    } = outcome;
     let per_second = *delivered as f64 / plan.length.as_secs_f64();
     writeln!(
         out,
@@ -46,7 +56,10 @@ fn write_figures(out: &mut impl Write, plan: &Plan, outcome: &Outcome) -> std::i
         plan.connections, plan.rooms
     )?;
     writeln!(out, "published    {sent} of {} bytes", plan.size)?;
-    writeln!(out, "deliveries   {delivered} of {expected}, {per_second:.0}/s")?;
+    writeln!(
+        out,
+        "deliveries   {delivered} of {expected}, {per_second:.0}/s"
+    )?;
     writeln!(out, "lost         {}", outcome.lost())?;
     writeln!(out, "disordered   {disordered}")?;
     writeln!(out, "closed       {closed}")?;
@@ -56,7 +69,11 @@ fn write_figures(out: &mut impl Write, plan: &Plan, outcome: &Outcome) -> std::i
     write_latency(out, "latency ms", latency)
 }
 
-fn write_latency(out: &mut impl Write, name: &str, latency: &Histogram<u64>) -> std::io::Result<()> {
+fn write_latency(
+    out: &mut impl Write,
+    name: &str,
+    latency: &Histogram<u64>,
+) -> std::io::Result<()> {
     let at = |quantile| latency.value_at_quantile(quantile) as f64 / 1000.0;
     writeln!(
         out,
@@ -77,10 +94,19 @@ fn write_histogram(out: &mut impl Write, outcome: &Outcome) -> std::io::Result<(
         buckets.push((high, outcome.latency.count_between(low, high - 1)));
         (low, high) = (high, high * 2);
     }
-    let most = buckets.iter().map(|(_, count)| *count).max().unwrap_or_default().max(1);
+    let most = buckets
+        .iter()
+        .map(|(_, count)| *count)
+        .max()
+        .unwrap_or_default()
+        .max(1);
     for (high, count) in buckets {
         let bar = "#".repeat((count * BAR).div_ceil(most) as usize);
-        writeln!(out, "  < {:>9.2} ms {count:>10} {bar}", high as f64 / 1000.0)?;
+        writeln!(
+            out,
+            "  < {:>9.2} ms {count:>10} {bar}",
+            high as f64 / 1000.0
+        )?;
     }
     Ok(())
 }

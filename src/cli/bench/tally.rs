@@ -43,7 +43,9 @@ impl Outcome {
 
     /// Messages that were to be acknowledged and were not.
     pub(super) fn unacknowledged(&self) -> u64 {
-        self.acks.as_ref().map_or(0, |acks| self.sent.saturating_sub(acks.len()))
+        self.acks
+            .as_ref()
+            .map_or(0, |acks| self.sent.saturating_sub(acks.len()))
     }
 
     pub(super) fn is_whole(&self) -> bool {
@@ -68,13 +70,18 @@ pub(super) struct Shards(Vec<Mutex<Histogram<u64>>>);
 impl Shards {
     pub(super) fn new() -> anyhow::Result<Self> {
         let histogram = || Histogram::new_with_max(MAX_LATENCY_US, DIGITS).map(Mutex::new);
-        Ok(Self((0..SHARDS).map(|_| histogram()).collect::<Result<_, _>>()?))
+        Ok(Self(
+            (0..SHARDS).map(|_| histogram()).collect::<Result<_, _>>()?,
+        ))
     }
 
     /// `who` saw a latency of so many microseconds.
     pub(super) fn record(&self, who: usize, latency_us: u64) {
         let shard = &self.0[who % SHARDS];
-        shard.lock().unwrap_or_else(PoisonError::into_inner).saturating_record(latency_us);
+        shard
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .saturating_record(latency_us);
     }
 
     fn sum(&self) -> anyhow::Result<Histogram<u64>> {
@@ -105,8 +112,13 @@ impl Tally {
         let mut look = tokio::time::interval(Duration::from_millis(20));
         loop {
             look.tick().await;
-            let now = (self.delivered.load(Ordering::Relaxed), self.acknowledged.load(Ordering::Relaxed));
-            if (now.0 >= deliveries && now.1 >= acks) || (now == seen.0 && seen.1.elapsed() > LAST_WAIT) {
+            let now = (
+                self.delivered.load(Ordering::Relaxed),
+                self.acknowledged.load(Ordering::Relaxed),
+            );
+            if (now.0 >= deliveries && now.1 >= acks)
+                || (now == seen.0 && seen.1.elapsed() > LAST_WAIT)
+            {
                 return;
             }
             if now != seen.0 {
@@ -127,9 +139,23 @@ impl Tally {
         connecting: Duration,
     ) -> anyhow::Result<Outcome> {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let (delivered, disordered, closed) = (of(&self.delivered), of(&self.disordered), of(&self.closed));
-        let acks = if plan.wants_acks { Some(self.acks.sum()?) } else { None };
+        let (delivered, disordered, closed) =
+            (of(&self.delivered), of(&self.disordered), of(&self.closed));
+        let acks = if plan.wants_acks {
+            Some(self.acks.sum()?)
+        } else {
+            None
+        };
         let latency = self.latency.sum()?;
-        Ok(Outcome { sent, expected, delivered, disordered, closed, connecting, latency, acks })
+        Ok(Outcome {
+            sent,
+            expected,
+            delivered,
+            disordered,
+            closed,
+            connecting,
+            latency,
+            acks,
+        })
     }
 }

@@ -36,10 +36,16 @@ impl Seen {
     /// If it is neither.
     pub(in crate::cli) fn parse(text: &str) -> Result<Self, SeenError> {
         if let Ok(Position { epoch, offset }) = text.parse() {
-            return Ok(Self { epoch: Some(epoch), offset });
+            return Ok(Self {
+                epoch: Some(epoch),
+                offset,
+            });
         }
         let offset = text.parse().map(Offset).map_err(|_| SeenError)?;
-        Ok(Self { epoch: None, offset })
+        Ok(Self {
+            epoch: None,
+            offset,
+        })
     }
 }
 
@@ -51,7 +57,12 @@ pub(in crate::cli) enum Heard {
     /// What was said there was deleted.
     Deleted { offset: Offset, at: u64 },
     /// What lies between these two offsets will not come; how many that is, if it is known.
-    Gap { after: Offset, before: Offset, count: Option<u64>, reason: GapReason },
+    Gap {
+        after: Offset,
+        before: Offset,
+        count: Option<u64>,
+        reason: GapReason,
+    },
 }
 
 /// See the [module docs](self).
@@ -68,7 +79,11 @@ pub(in crate::cli) struct Cursor {
 impl Cursor {
     /// A reader that has `seen` so much; without it, it begins at the newest.
     pub(in crate::cli) const fn new(seen: Option<Seen>) -> Self {
-        Self { seen, head: None, is_lost: false }
+        Self {
+            seen,
+            head: None,
+            is_lost: false,
+        }
     }
 
     /// From where the next connection should read on.
@@ -97,7 +112,12 @@ impl Cursor {
                 Vec::new()
             }
             Push::Message(publication) => self.read(publication),
-            Push::Gap { after, before, count, reason } => {
+            Push::Gap {
+                after,
+                before,
+                count,
+                reason,
+            } => {
                 let last = Offset(before.0.saturating_sub(1));
                 // Of another life of the log nobody knows what is missing, perhaps nothing: it is told all the same.
                 if last <= self.offset() && !self.is_lost {
@@ -105,26 +125,53 @@ impl Cursor {
                 }
                 self.is_lost = false;
                 self.advance(last);
-                vec![Heard::Gap { after: *after, before: *before, count: *count, reason: *reason }]
+                vec![Heard::Gap {
+                    after: *after,
+                    before: *before,
+                    count: *count,
+                    reason: *reason,
+                }]
             }
-            Push::Deleted { offset, at } => vec![Heard::Deleted { offset: *offset, at: *at }],
+            Push::Deleted { offset, at } => vec![Heard::Deleted {
+                offset: *offset,
+                at: *at,
+            }],
             _ => Vec::new(),
         }
     }
 
     fn enter(&mut self, welcome: &Welcome) {
-        let Welcome { epoch, head, first, recovery, .. } = welcome;
+        let Welcome {
+            epoch,
+            head,
+            first,
+            recovery,
+            ..
+        } = welcome;
         // The last one that is gone; of an empty log everything is.
-        let gone = if *first == Offset(0) { *head } else { Offset(first.0 - 1) };
+        let gone = if *first == Offset(0) {
+            *head
+        } else {
+            Offset(first.0 - 1)
+        };
         let offset = match (&self.seen, recovery) {
             (None, _) => *head,
             // Without an epoch, 0 asked for all that is kept: what is gone was not asked for.
-            (Some(Seen { epoch: None, offset: Offset(0) }), Recovery::Resumed) => gone,
+            (
+                Some(Seen {
+                    epoch: None,
+                    offset: Offset(0),
+                }),
+                Recovery::Resumed,
+            ) => gone,
             (Some(seen), _) if seen.epoch.as_ref().is_some_and(|known| known != epoch) => Offset(0),
             (Some(seen), _) if seen.offset > *head => Offset(0),
             (Some(seen), _) => seen.offset,
         };
-        self.seen = Some(Seen { epoch: Some(epoch.clone()), offset });
+        self.seen = Some(Seen {
+            epoch: Some(epoch.clone()),
+            offset,
+        });
         self.head = Some(*head);
         self.is_lost = *recovery == Recovery::Lost;
     }
@@ -135,11 +182,17 @@ impl Cursor {
             return Vec::new();
         }
         self.advance(publication.offset);
-        let gap =
-            Heard::Gap { after: seen, before: publication.offset, count: None, reason: GapReason::Lagged };
+        let gap = Heard::Gap {
+            after: seen,
+            before: publication.offset,
+            count: None,
+            reason: GapReason::Lagged,
+        };
         let has_gap = publication.prev > seen || std::mem::take(&mut self.is_lost);
         let gap = Some(gap).filter(|_| has_gap);
-        gap.into_iter().chain([Heard::Message(publication.clone())]).collect()
+        gap.into_iter()
+            .chain([Heard::Message(publication.clone())])
+            .collect()
     }
 
     fn offset(&self) -> Offset {

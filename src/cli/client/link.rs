@@ -90,7 +90,14 @@ impl Link {
         pass: Option<Pass>,
     ) -> Self {
         let state = State::Pausing(Instant::now());
-        Self { server, room, id, pass, backoff: Backoff::default(), state }
+        Self {
+            server,
+            room,
+            id,
+            pass,
+            backoff: Backoff::default(),
+            state,
+        }
     }
 
     /// The next that happens; a new connection reads on from `cursor`. Loses nothing when it is dropped.
@@ -108,7 +115,10 @@ impl Link {
                     Ok(socket) => self.state = State::Open(Box::new(Open::new(socket))),
                     Err(OpenError::Later { why, pause }) => {
                         self.pause(Duration::ZERO, pause);
-                        return Ok(News::Away(format!("cannot connect to {}: {why}", self.server)));
+                        return Ok(News::Away(format!(
+                            "cannot connect to {}: {why}",
+                            self.server
+                        )));
                     }
                     Err(OpenError::Never(why)) => bail!("cannot connect to {}: {why}", self.server),
                 },
@@ -146,10 +156,14 @@ impl Link {
 
     /// Says goodbye to the server, if there is one to say it to.
     pub(in crate::cli) async fn leave(self) {
-        let State::Open(open) = self.state else { return };
+        let State::Open(open) = self.state else {
+            return;
+        };
         let mut socket = open.socket;
-        let goodbye =
-            CloseFrame { code: CloseCode::Done.number().into(), reason: CloseCode::Done.reason().into() };
+        let goodbye = CloseFrame {
+            code: CloseCode::Done.number().into(),
+            reason: CloseCode::Done.reason().into(),
+        };
         let _late_or_lost = timeout(GOODBYE_WITHIN, async {
             socket.close(Some(goodbye)).await?;
             while let Some(frame) = socket.next().await {
@@ -172,7 +186,9 @@ impl Link {
                 .chain(after.as_deref().map(|after| ("after", after)))
                 .chain(epoch.map(|epoch| ("epoch", epoch.as_str())))
                 .collect();
-            server.open(&query, true, pass.as_ref().map(|pass| &pass.token)).await
+            server
+                .open(&query, true, pass.as_ref().map(|pass| &pass.token))
+                .await
         }
         .boxed()
     }
@@ -187,7 +203,14 @@ impl Link {
 impl Open {
     fn new(socket: Socket) -> Self {
         let now = Instant::now();
-        Self { socket, since: now, heard: now, expire: WELCOME_WITHIN, asked_to_wait: None, ended: None }
+        Self {
+            socket,
+            since: now,
+            heard: now,
+            expire: WELCOME_WITHIN,
+            asked_to_wait: None,
+            ended: None,
+        }
     }
 
     /// What has come, at least one frame of it.
@@ -251,15 +274,31 @@ impl Open {
             Some(Ok(Message::Close(Some(CloseFrame { code, reason })))) => {
                 let code = u16::from(code);
                 let why = format!("{code} {reason}");
-                self.ended = Some(Ended { code: Some(code), why });
+                self.ended = Some(Ended {
+                    code: Some(code),
+                    why,
+                });
             }
             Some(Ok(Message::Close(None))) => {
-                self.ended = Some(Ended { code: None, why: "closed by the server".to_owned() });
+                self.ended = Some(Ended {
+                    code: None,
+                    why: "closed by the server".to_owned(),
+                });
             }
             // Pings are answered by the library; the dialect has no binary frames.
             Some(Ok(_)) => {}
-            Some(Err(error)) => self.ended = Some(Ended { code: None, why: error.to_string() }),
-            None => self.ended = Some(Ended { code: None, why: "the connection broke off".to_owned() }),
+            Some(Err(error)) => {
+                self.ended = Some(Ended {
+                    code: None,
+                    why: error.to_string(),
+                })
+            }
+            None => {
+                self.ended = Some(Ended {
+                    code: None,
+                    why: "the connection broke off".to_owned(),
+                })
+            }
         }
         None
     }

@@ -83,7 +83,13 @@ pub(in crate::cli) enum Next {
 impl Outbox {
     /// An outbox of whoever is called `me`.
     pub(in crate::cli) const fn new(me: UserId) -> Self {
-        Self { me, lines: VecDeque::new(), bytes: 0, pace: None, paused_until: None }
+        Self {
+            me,
+            lines: VecDeque::new(),
+            bytes: 0,
+            pace: None,
+            paused_until: None,
+        }
     }
 
     /// Whether every line has found its end.
@@ -104,12 +110,20 @@ impl Outbox {
     /// Takes the line `number`. `key` is its own, and used for no other.
     pub(in crate::cli) fn push(&mut self, number: u64, key: Key, text: String) {
         self.bytes += text.len();
-        self.lines.push_back(Line { number, key, text, is_sent: false, was_refused: false });
+        self.lines.push_back(Line {
+            number,
+            key,
+            text,
+            is_sent: false,
+            was_refused: false,
+        });
     }
 
     /// What goes out next; what is handed out counts as sent.
     pub(in crate::cli) fn next(&mut self, now: Instant) -> Next {
-        let Some(pace) = &self.pace else { return Next::Idle };
+        let Some(pace) = &self.pace else {
+            return Next::Idle;
+        };
         let unanswered = self.lines.iter().filter(|line| line.is_sent).count();
         if let Some(until) = self.paused_until {
             match until.saturating_duration_since(now) {
@@ -119,14 +133,23 @@ impl Outbox {
             }
         }
         // A second try is on its way: alone, for it may be refused too.
-        if self.lines.iter().any(|line| line.is_sent && line.was_refused) {
+        if self
+            .lines
+            .iter()
+            .any(|line| line.is_sent && line.was_refused)
+        {
             return Next::Idle;
         }
-        let Some(line) = self.lines.iter_mut().find(|line| !line.is_sent) else { return Next::Idle };
+        let Some(line) = self.lines.iter_mut().find(|line| !line.is_sent) else {
+            return Next::Idle;
+        };
         match pace.wait(unanswered, now) {
             Some(Duration::ZERO) => {
                 line.is_sent = true;
-                Next::Send(Command::Say { text: line.text.clone(), key: Some(line.key.clone()) })
+                Next::Send(Command::Say {
+                    text: line.text.clone(),
+                    key: Some(line.key.clone()),
+                })
             }
             Some(wait) => Next::Wait(wait),
             None => Next::Idle,
@@ -147,7 +170,11 @@ impl Outbox {
                 self.pace = Some(Pace::new(welcome.message_rate, welcome.message_burst, now));
                 None
             }
-            Push::Ack { key, offset, duplicate } => {
+            Push::Ack {
+                key,
+                offset,
+                duplicate,
+            } => {
                 let number = self.answered(key, now)?;
                 Some(stored(number, key, *offset, *duplicate))
             }
@@ -155,19 +182,42 @@ impl Outbox {
             // or its `ack` is to come.
             Push::Message(publication) if publication.from == self.me => {
                 let key = publication.key.as_ref()?;
-                let at = self.lines.iter().position(|line| !line.is_sent && line.key == *key)?;
-                Some(stored(self.remove(at)?.number, key, publication.offset, true))
+                let at = self
+                    .lines
+                    .iter()
+                    .position(|line| !line.is_sent && line.key == *key)?;
+                Some(stored(
+                    self.remove(at)?.number,
+                    key,
+                    publication.offset,
+                    true,
+                ))
             }
-            Push::Error { key: Some(key), retry: true, .. } => {
-                let line = self.lines.iter_mut().find(|line| line.is_sent && line.key == *key)?;
+            Push::Error {
+                key: Some(key),
+                retry: true,
+                ..
+            } => {
+                let line = self
+                    .lines
+                    .iter_mut()
+                    .find(|line| line.is_sent && line.key == *key)?;
                 line.is_sent = false;
                 line.was_refused = true;
                 self.paused_until = Some(now + REFUSED_PAUSE);
                 None
             }
-            Push::Error { key: Some(key), message, .. } => {
+            Push::Error {
+                key: Some(key),
+                message,
+                ..
+            } => {
                 let number = self.answered(key, now)?;
-                Some(Settled { number, key: key.clone(), outcome: Outcome::Refused(message.clone()) })
+                Some(Settled {
+                    number,
+                    key: key.clone(),
+                    outcome: Outcome::Refused(message.clone()),
+                })
             }
             _ => None,
         }
@@ -181,7 +231,9 @@ impl Outbox {
             pace.answered(now);
         }
         if line.was_refused {
-            self.lines.iter_mut().for_each(|line| line.was_refused = false);
+            self.lines
+                .iter_mut()
+                .for_each(|line| line.was_refused = false);
         }
         Some(line.number)
     }
@@ -194,7 +246,11 @@ impl Outbox {
 }
 
 fn stored(number: u64, key: &Key, offset: Offset, duplicate: bool) -> Settled {
-    Settled { number, key: key.clone(), outcome: Outcome::Stored { offset, duplicate } }
+    Settled {
+        number,
+        key: key.clone(),
+        outcome: Outcome::Stored { offset, duplicate },
+    }
 }
 
 #[cfg(test)]

@@ -32,16 +32,27 @@ impl Pace {
             (Some(rate), Some(burst)) => (Duration::from_secs(1) / rate, burst),
             _ => (Duration::ZERO, 1),
         };
-        Self { interval, burst, full_at: now }
+        Self {
+            interval,
+            burst,
+            full_at: now,
+        }
     }
 
     /// How long to wait before the next message, while `unanswered` are on their way. `None`: until one of these
     /// is answered.
     pub(super) fn wait(&self, unanswered: usize, now: Instant) -> Option<Duration> {
-        let spare = self.burst.checked_sub(u32::try_from(unanswered).ok()?)?.checked_sub(1)?;
+        let spare = self
+            .burst
+            .checked_sub(u32::try_from(unanswered).ok()?)?
+            .checked_sub(1)?;
         // The bucket need not be full: what it may lack is the time in which that many are allowed.
         let lack = self.interval.saturating_mul(spare);
-        Some(self.full_at.saturating_duration_since(now).saturating_sub(lack))
+        Some(
+            self.full_at
+                .saturating_duration_since(now)
+                .saturating_sub(lack),
+        )
     }
 
     /// A message was answered `now`: the server has counted it.
@@ -62,12 +73,21 @@ mod tests {
     fn a_burst_goes_at_once_and_the_rest_as_fast_as_allowed() {
         let start = Instant::now();
         let mut pace = Pace::new(Some(20), Some(3), start);
-        assert_eq!([0, 1, 2].map(|unanswered| pace.wait(unanswered, start)), [Some(Duration::ZERO); 3]);
+        assert_eq!(
+            [0, 1, 2].map(|unanswered| pace.wait(unanswered, start)),
+            [Some(Duration::ZERO); 3]
+        );
         assert_eq!(pace.wait(3, start), None);
         (0..3).for_each(|_| pace.answered(start));
         assert_eq!(pace.wait(0, start), Some(Duration::from_millis(51)));
-        assert_eq!(pace.wait(0, start + Duration::from_millis(51)), Some(Duration::ZERO));
-        assert_eq!(pace.wait(1, start + Duration::from_millis(51)), Some(Duration::from_millis(50)));
+        assert_eq!(
+            pace.wait(0, start + Duration::from_millis(51)),
+            Some(Duration::ZERO)
+        );
+        assert_eq!(
+            pace.wait(1, start + Duration::from_millis(51)),
+            Some(Duration::from_millis(50))
+        );
     }
 
     #[test]
@@ -77,7 +97,10 @@ mod tests {
         pace.answered(start);
         assert_eq!(pace.wait(100_000, start), Some(Duration::ZERO));
         let pace = Pace::new(None, None, start);
-        assert_eq!((pace.wait(0, start), pace.wait(1, start)), (Some(Duration::ZERO), None));
+        assert_eq!(
+            (pace.wait(0, start), pace.wait(1, start)),
+            (Some(Duration::ZERO), None)
+        );
     }
 
     proptest! {

@@ -67,7 +67,11 @@ pub(in crate::cli) enum OpenError {
 
 impl Remote {
     /// The server that the arguments `url`, which people know as `shown`, and `ca` name.
-    pub(in crate::cli) fn given(matches: &ArgMatches, shown: &str, mistakes: &mut Mistakes) -> Option<Self> {
+    pub(in crate::cli) fn given(
+        matches: &ArgMatches,
+        shown: &str,
+        mistakes: &mut Mistakes,
+    ) -> Option<Self> {
         let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
         Self::at(text("url").unwrap_or_default(), text("ca"), shown, mistakes)
     }
@@ -82,7 +86,9 @@ impl Remote {
         // The file also where it is not needed: if it is wrong, that is told at once.
         let parsed = mistakes.check(shown, url, ServerUrl::parse);
         let named = match ca {
-            Some(file) => mistakes.check("--ca", file, |file| Tls::of_file(file.as_ref())).map(Some),
+            Some(file) => mistakes
+                .check("--ca", file, |file| Tls::of_file(file.as_ref()))
+                .map(Some),
             None => Some(None),
         };
         let tls = match (parsed.as_ref()?.is_safe(), named?) {
@@ -125,11 +131,15 @@ impl Remote {
     ///
     /// # Errors
     /// If there is none.
-    pub(in crate::cli) async fn ask(&self, mut request: Request<Body>) -> anyhow::Result<Response<Incoming>> {
+    pub(in crate::cli) async fn ask(
+        &self,
+        mut request: Request<Body>,
+    ) -> anyhow::Result<Response<Incoming>> {
         let host = HeaderValue::try_from(self.url.authority()).context("no name of a host")?;
         request.headers_mut().entry(header::HOST).or_insert(host);
         let asking = async {
-            let (mut sender, connection) = http1::handshake(TokioIo::new(self.connect().await?)).await?;
+            let (mut sender, connection) =
+                http1::handshake(TokioIo::new(self.connect().await?)).await?;
             // It ends with the answer, or with the program.
             tokio::spawn(connection);
             anyhow::Ok(sender.send_request(request).await?)
@@ -148,18 +158,23 @@ impl Remote {
         is_typed: bool,
         token: Option<&Token>,
     ) -> Result<client::Request, OpenError> {
-        let query = form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+        let query = form_urlencoded::Serializer::new(String::new())
+            .extend_pairs(query)
+            .finish();
         let scheme = if self.tls.is_some() { "wss" } else { "ws" };
         let mut request = format!("{scheme}://{}/ws?{query}", self.url.authority())
             .into_client_request()
             .map_err(|error| OpenError::Never(error.to_string()))?;
         if is_typed {
-            request
-                .headers_mut()
-                .insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+            request.headers_mut().insert(
+                header::SEC_WEBSOCKET_PROTOCOL,
+                HeaderValue::from_static(SUBPROTOCOL),
+            );
         }
         if let Some(token) = token {
-            request.headers_mut().insert(header::AUTHORIZATION, bearer(token)?);
+            request
+                .headers_mut()
+                .insert(header::AUTHORIZATION, bearer(token)?);
         }
         Ok(request)
     }
@@ -173,7 +188,9 @@ impl Remote {
         request: client::Request,
     ) -> Result<(Socket, client::Response), Error> {
         // How large a message may be is for the server to say; a limit here would only end the connection.
-        let config = WebSocketConfig::default().max_message_size(None).max_frame_size(None);
+        let config = WebSocketConfig::default()
+            .max_message_size(None)
+            .max_frame_size(None);
         client_async_with_config(request, self.connect().await?, Some(config)).await
     }
 
@@ -191,9 +208,9 @@ impl Remote {
         match tokio::time::timeout(OPEN_WITHIN, opening).await {
             Ok(Ok((socket, _))) => Ok(socket),
             Ok(Err(Error::Http(response))) => Err(refused(&response)),
-            Ok(Err(Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)))) => {
-                Err(OpenError::Never(format!("the server does not speak {SUBPROTOCOL}")))
-            }
+            Ok(Err(Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)))) => Err(
+                OpenError::Never(format!("the server does not speak {SUBPROTOCOL}")),
+            ),
             Ok(Err(Error::Io(error))) => Err(match tls::reason(&error) {
                 Some(reason) if tls::is_final(reason) => {
                     OpenError::Never(format!("{reason}; --ca FILE names whom else to trust"))
@@ -201,7 +218,10 @@ impl Remote {
                 _ => later(error.to_string()),
             }),
             Ok(Err(error)) => Err(later(error.to_string())),
-            Err(_elapsed) => Err(later(format!("no answer within {} s", OPEN_WITHIN.as_secs()))),
+            Err(_elapsed) => Err(later(format!(
+                "no answer within {} s",
+                OPEN_WITHIN.as_secs()
+            ))),
         }
     }
 }
@@ -229,7 +249,9 @@ pub(in crate::cli) fn words(body: &[u8]) -> Option<Words> {
     struct Answer {
         error: Words,
     }
-    serde_json::from_slice::<Answer>(body).ok().map(|answer| answer.error)
+    serde_json::from_slice::<Answer>(body)
+        .ok()
+        .map(|answer| answer.error)
 }
 
 /// What went wrong, for programs and for people.
@@ -250,13 +272,22 @@ fn refused(response: &Response<Option<Vec<u8>>>) -> OpenError {
         Some(words) => format!("{status}: {}", words.message),
         None => status.to_string(),
     };
-    let passes = [StatusCode::REQUEST_TIMEOUT, StatusCode::TOO_EARLY, StatusCode::TOO_MANY_REQUESTS];
+    let passes = [
+        StatusCode::REQUEST_TIMEOUT,
+        StatusCode::TOO_EARLY,
+        StatusCode::TOO_MANY_REQUESTS,
+    ];
     if !status.is_server_error() && !passes.contains(&status) {
         return OpenError::Never(why);
     }
-    let seconds =
-        response.headers().get(header::RETRY_AFTER).and_then(|value| value.to_str().ok()?.parse().ok());
-    OpenError::Later { why, pause: seconds.map(Duration::from_secs) }
+    let seconds = response
+        .headers()
+        .get(header::RETRY_AFTER)
+        .and_then(|value| value.to_str().ok()?.parse().ok());
+    OpenError::Later {
+        why,
+        pause: seconds.map(Duration::from_secs),
+    }
 }
 
 #[cfg(test)]
@@ -266,12 +297,30 @@ mod tests {
     #[test]
     fn a_full_server_is_asked_again_when_it_said_and_a_wrong_address_never() {
         let answer = |status, body: &str| {
-            let response = Response::builder().status(status).header(header::RETRY_AFTER, "5");
-            refused(&response.body(Some(body.as_bytes().to_vec())).expect("a response"))
+            let response = Response::builder()
+                .status(status)
+                .header(header::RETRY_AFTER, "5");
+            refused(
+                &response
+                    .body(Some(body.as_bytes().to_vec()))
+                    .expect("a response"),
+            )
         };
-        let full = answer(503, r#"{"error":{"code":"too_many_rooms","message":"full"}}"#);
+        let full = answer(
+            503,
+            r#"{"error":{"code":"too_many_rooms","message":"full"}}"#,
+        );
         let why = "503 Service Unavailable: full".to_owned();
-        assert_eq!(full, OpenError::Later { why, pause: Some(Duration::from_secs(5)) });
-        assert_eq!(answer(404, "<html>"), OpenError::Never("404 Not Found".to_owned()));
+        assert_eq!(
+            full,
+            OpenError::Later {
+                why,
+                pause: Some(Duration::from_secs(5))
+            }
+        );
+        assert_eq!(
+            answer(404, "<html>"),
+            OpenError::Never("404 Not Found".to_owned())
+        );
     }
 }

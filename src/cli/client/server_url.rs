@@ -36,7 +36,9 @@ pub(in crate::cli) struct ServerUrl {
 pub(in crate::cli) enum UrlError {
     #[error("allowed is http://HOST:PORT or https://HOST:PORT, like http://127.0.0.1:12345")]
     NotHttp,
-    #[error("there is more behind the host than a port; allowed is http://HOST:PORT or https://HOST:PORT")]
+    #[error(
+        "there is more behind the host than a port; allowed is http://HOST:PORT or https://HOST:PORT"
+    )]
     Path,
     #[error("{0:?} is no name of a host, nor an address")]
     Host(String),
@@ -67,9 +69,17 @@ impl ServerUrl {
             return Err(UrlError::Path);
         }
         let host = authority.host();
-        let host = host.strip_prefix('[').and_then(|host| host.strip_suffix(']')).unwrap_or(host);
-        let name = ServerName::try_from(host.to_owned()).map_err(|_| UrlError::Host(host.to_owned()))?;
-        Ok(Self { authority: host_and_port, name, is_safe })
+        let host = host
+            .strip_prefix('[')
+            .and_then(|host| host.strip_suffix(']'))
+            .unwrap_or(host);
+        let name =
+            ServerName::try_from(host.to_owned()).map_err(|_| UrlError::Host(host.to_owned()))?;
+        Ok(Self {
+            authority: host_and_port,
+            name,
+            is_safe,
+        })
     }
 
     /// Whether it is reached by TLS.
@@ -79,8 +89,17 @@ impl ServerUrl {
 
     /// Its scheme and authority, as a browser writes its pages' origin (RFC 6454 section 6.2).
     pub(in crate::cli) fn origin(&self) -> String {
-        let (scheme, own_port) = if self.is_safe { ("https", ":443") } else { ("http", ":80") };
-        format!("{scheme}://{}", self.authority.strip_suffix(own_port).unwrap_or(&self.authority))
+        let (scheme, own_port) = if self.is_safe {
+            ("https", ":443")
+        } else {
+            ("http", ":80")
+        };
+        format!(
+            "{scheme}://{}",
+            self.authority
+                .strip_suffix(own_port)
+                .unwrap_or(&self.authority)
+        )
     }
 
     /// Its host: whom its certificate must name.
@@ -96,15 +115,27 @@ impl ServerUrl {
     /// Host and port to connect to.
     pub(in crate::cli) fn socket_address(&self) -> String {
         // The last colon of a bare IPv6 address stands before its bracket.
-        let has_port = self.authority.rsplit_once(':').is_some_and(|(_, port)| !port.ends_with(']'));
+        let has_port = self
+            .authority
+            .rsplit_once(':')
+            .is_some_and(|(_, port)| !port.ends_with(']'));
         let port = if self.is_safe { 443 } else { 80 };
-        if has_port { self.authority.clone() } else { format!("{}:{port}", self.authority) }
+        if has_port {
+            self.authority.clone()
+        } else {
+            format!("{}:{port}", self.authority)
+        }
     }
 }
 
 impl std::fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}://{}", if self.is_safe { "https" } else { "http" }, self.authority)
+        write!(
+            f,
+            "{}://{}",
+            if self.is_safe { "https" } else { "http" },
+            self.authority
+        )
     }
 }
 
@@ -115,16 +146,39 @@ mod tests {
     #[test]
     fn it_knows_its_host_its_port_and_its_origin() {
         for (url, name, address, origin) in [
-            ("http://example.org", "example.org", "example.org:80", "http://example.org"),
-            ("https://example.org", "example.org", "example.org:443", "https://example.org"),
-            ("https://example.org:443", "example.org", "example.org:443", "https://example.org"),
-            ("https://example.org:80", "example.org", "example.org:80", "https://example.org:80"),
+            (
+                "http://example.org",
+                "example.org",
+                "example.org:80",
+                "http://example.org",
+            ),
+            (
+                "https://example.org",
+                "example.org",
+                "example.org:443",
+                "https://example.org",
+            ),
+            (
+                "https://example.org:443",
+                "example.org",
+                "example.org:443",
+                "https://example.org",
+            ),
+            (
+                "https://example.org:80",
+                "example.org",
+                "example.org:80",
+                "https://example.org:80",
+            ),
             ("https://[::1]", "::1", "[::1]:443", "https://[::1]"),
             ("http://[::1]:81", "::1", "[::1]:81", "http://[::1]:81"),
         ] {
             let url = ServerUrl::parse(url).expect("a URL");
             assert_eq!(url.name().to_str(), name);
-            assert_eq!((url.socket_address(), url.origin()), (address.to_owned(), origin.to_owned()));
+            assert_eq!(
+                (url.socket_address(), url.origin()),
+                (address.to_owned(), origin.to_owned())
+            );
         }
     }
 
@@ -136,7 +190,11 @@ mod tests {
             ("http://[::1]:80", "[::1]:80"),
             ("https://example.org", "example.org"),
         ] {
-            assert_eq!(ServerUrl::parse(url).map(|url| url.authority), Ok(authority.to_owned()), "{url}");
+            assert_eq!(
+                ServerUrl::parse(url).map(|url| url.authority),
+                Ok(authority.to_owned()),
+                "{url}"
+            );
         }
         for (url, error) in [
             ("127.0.0.1:12345", UrlError::NotHttp),

@@ -47,9 +47,10 @@ pub(in crate::cli) fn reason(error: &io::Error) -> Option<&Error> {
 pub(super) const fn is_final(reason: &Error) -> bool {
     use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
     match reason {
-        Error::InvalidCertificate(wrong) => {
-            !matches!(wrong, Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. })
-        }
+        Error::InvalidCertificate(wrong) => !matches!(
+            wrong,
+            Expired | ExpiredContext { .. } | NotValidYet | NotValidYetContext { .. }
+        ),
         _ => false,
     }
 }
@@ -85,7 +86,11 @@ impl Tls {
         // Some systems have certificates among theirs that are none any more; the others count.
         let (added, _ignored) =
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if added == 0 { Err(TrustError::Nobody) } else { Self::new(roots) }
+        if added == 0 {
+            Err(TrustError::Nobody)
+        } else {
+            Self::new(roots)
+        }
     }
 
     /// Trusts the certificates in `file` alone.
@@ -99,21 +104,29 @@ impl Tls {
             let certificate = certificate.map_err(|_| TrustError::NotPem)?;
             roots.add(certificate).map_err(TrustError::NotTrusted)?;
         }
-        if roots.is_empty() { Err(TrustError::NotPem) } else { Self::new(roots) }
+        if roots.is_empty() {
+            Err(TrustError::NotPem)
+        } else {
+            Self::new(roots)
+        }
     }
 
     fn new(roots: RootCertStore) -> Result<Self, TrustError> {
         let provider = Arc::new(ring::default_provider());
-        let verifier = WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
-            .build()
-            .map_err(|error| TrustError::SetUp(error.to_string()))?;
+        let verifier =
+            WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+                .build()
+                .map_err(|error| TrustError::SetUp(error.to_string()))?;
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| TrustError::SetUp(error.to_string()))?
             .with_webpki_verifier(verifier.clone())
             .with_no_client_auth();
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
-        Ok(Self { connector: TlsConnector::from(Arc::new(config)), verifier })
+        Ok(Self {
+            connector: TlsConnector::from(Arc::new(config)),
+            verifier,
+        })
     }
 
     /// `stream`, safe and with whom `name` names.
@@ -139,6 +152,8 @@ impl Tls {
         time: UnixTime,
     ) -> Result<(), Error> {
         let (own, others) = chain.split_first().ok_or(Error::NoCertificatesPresented)?;
-        self.verifier.verify_server_cert(own, others, name, &[], time).map(|_verified| ())
+        self.verifier
+            .verify_server_cert(own, others, name, &[], time)
+            .map(|_verified| ())
     }
 }

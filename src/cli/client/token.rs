@@ -28,12 +28,20 @@ pub(in crate::cli) struct Pass {
 
 impl Pass {
     /// The token among the arguments, if there is one. The outer `None` is a mistake.
-    #[expect(clippy::option_option, reason = "no token and a bad one are two things")]
-    pub(in crate::cli) fn given(matches: &ArgMatches, mistakes: &mut Mistakes) -> Option<Option<Self>> {
+    #[expect(
+        clippy::option_option,
+        reason = "no token and a bad one are two things"
+    )]
+    pub(in crate::cli) fn given(
+        matches: &ArgMatches,
+        mistakes: &mut Mistakes,
+    ) -> Option<Option<Self>> {
         match matches.get_one::<String>("token") {
             None => Some(None),
             // What is wrong is told without it.
-            Some(token) => mistakes.check("--token", "...", |_| Self::parse(token)).map(Some),
+            Some(token) => mistakes
+                .check("--token", "...", |_| Self::parse(token))
+                .map(Some),
         }
     }
 
@@ -50,7 +58,10 @@ impl Pass {
         let claims = claims.and_then(|json| serde_json::from_slice::<Claims>(&json).ok());
         let Claims { sub } =
             claims.ok_or("allowed is a JSON Web Token with a sub, as fanfare token makes it")?;
-        Ok(Self { token: Token::new(token.trim().to_owned()), id: sub })
+        Ok(Self {
+            token: Token::new(token.trim().to_owned()),
+            id: sub,
+        })
     }
 }
 
@@ -63,9 +74,13 @@ mod tests {
         let token = |claims: &str| format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims));
         let pass = Pass::parse(&token(r#"{"sub":"李雷","exp":1}"#)).expect("a token");
         assert_eq!(pass.id.as_str(), "李雷");
-        for wrong in
-            [token("{}"), token(r#"{"sub":""}"#), "a.b".to_owned(), "a.b.c.d".to_owned(), String::new()]
-        {
+        for wrong in [
+            token("{}"),
+            token(r#"{"sub":""}"#),
+            "a.b".to_owned(),
+            "a.b.c.d".to_owned(),
+            String::new(),
+        ] {
             assert!(Pass::parse(&wrong).is_err(), "{wrong}");
         }
     }

@@ -37,10 +37,17 @@ pub(super) async fn check(
                 None => no_tls(&error.to_string()),
             });
         }
-        Err(_elapsed) => return Err(no_tls(&format!("no answer within {} s", ANSWER_WITHIN.as_secs()))),
+        Err(_elapsed) => {
+            return Err(no_tls(&format!(
+                "no answer within {} s",
+                ANSWER_WITHIN.as_secs()
+            )));
+        }
     };
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     // The check itself knows when it will begin to fail: it is asked about later days.
     let ends = |later| match tls.check(chain, name, UnixTime::since_unix_epoch(now + later)) {
         Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
@@ -56,7 +63,12 @@ pub(super) async fn check(
         }
         (None, Some(end)) => Finding::good(
             "certificate",
-            format!("good for {} for {} days, until {}", name.to_str(), left(end), date(end)),
+            format!(
+                "good for {} for {} days, until {}",
+                name.to_str(),
+                left(end),
+                date(end)
+            ),
         ),
         (None, None) => Finding::good("certificate", format!("good for {}", name.to_str())),
     }))
@@ -71,29 +83,36 @@ fn refused(name: &ServerName<'_>, reason: &Error) -> Finding {
     };
     match wrong {
         CertificateError::Expired => bad("it has ended".to_owned()).fix(RENEW),
-        CertificateError::ExpiredContext { not_after, .. } => {
-            bad(format!("it ended on {}", date(Duration::from_secs(not_after.as_secs())))).fix(RENEW)
-        }
+        CertificateError::ExpiredContext { not_after, .. } => bad(format!(
+            "it ended on {}",
+            date(Duration::from_secs(not_after.as_secs()))
+        ))
+        .fix(RENEW),
         CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
             bad("it has not begun yet; or this machine's clock is slow".to_owned())
                 .fix("clock: timedatectl set-ntp true")
         }
-        CertificateError::NotValidForName => bad(format!("it is not for {name}")).fix(another(&name)),
-        CertificateError::NotValidForNameContext { presented, .. } => {
-            bad(format!("it is not for {name}, but for {}", names(presented))).fix(another(&name))
+        CertificateError::NotValidForName => {
+            bad(format!("it is not for {name}")).fix(another(&name))
         }
+        CertificateError::NotValidForNameContext { presented, .. } => bad(format!(
+            "it is not for {name}, but for {}",
+            names(presented)
+        ))
+        .fix(another(&name)),
         // The second: another authority of the same name vouches for it.
-        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
-            bad("nobody whom this machine trusts vouches for it, or those between are missing".to_owned())
-                .fix("nginx: ssl_certificate .../fullchain.pem; (not cert.pem)")
-                .fix("fanfare doctor: --ca FILE, if the certificates are your own")
-        }
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => bad(
+            "nobody whom this machine trusts vouches for it, or those between are missing"
+                .to_owned(),
+        )
+        .fix("nginx: ssl_certificate .../fullchain.pem; (not cert.pem)")
+        .fix("fanfare doctor: --ca FILE, if the certificates are your own"),
         // What `openssl req -x509` makes by itself. The library has no other name for it.
-        CertificateError::Other(why) if why.to_string() == "CaUsedAsEndEntity" => {
-            bad("it is an authority's own (CA:TRUE), which this program does not take from a server"
-                .to_owned())
-            .fix("openssl: openssl req -x509 ... -addext basicConstraints=critical,CA:FALSE")
-        }
+        CertificateError::Other(why) if why.to_string() == "CaUsedAsEndEntity" => bad(
+            "it is an authority's own (CA:TRUE), which this program does not take from a server"
+                .to_owned(),
+        )
+        .fix("openssl: openssl req -x509 ... -addext basicConstraints=critical,CA:FALSE"),
         other => bad(format!("it is refused: {other}"))
             .fix("nginx: ssl_certificate of a public authority, or one that --ca FILE vouches for"),
     }

@@ -11,7 +11,10 @@ const ALLOWED: Duration = Duration::from_secs(2);
 /// Says something, and compares when it was stored with when it was said.
 pub(super) async fn check(visit: &Visit) -> Finding {
     let sent = now_millis();
-    let answer = match visit.publish("text/plain", b"what time is it?".to_vec()).await {
+    let answer = match visit
+        .publish("text/plain", b"what time is it?".to_vec())
+        .await
+    {
         Ok(answer) => answer,
         Err(error) => return Finding::note("clock", format!("not known: {error:#}")),
     };
@@ -25,7 +28,11 @@ pub(super) async fn check(visit: &Visit) -> Finding {
 /// What it means that something was stored `at`, sent and answered at these times; all in milliseconds since 1970.
 fn judge(sent: i64, at: i64, received: i64) -> Finding {
     // Inside the time that it was on its way, nothing can be told.
-    let off = if at < sent { at - sent } else { (at - received).max(0) };
+    let off = if at < sent {
+        at - sent
+    } else {
+        (at - received).max(0)
+    };
     let seconds = off as f64 / 1000.0;
     if off.unsigned_abs() > ALLOWED.as_millis() as u64 {
         let which = if off > 0 { "ahead of" } else { "behind" };
@@ -40,13 +47,18 @@ fn judge(sent: i64, at: i64, received: i64) -> Finding {
     } else {
         Finding::good(
             "clock",
-            format!("the server's is this machine's, to {} ms", off.abs() + (received - sent)),
+            format!(
+                "the server's is this machine's, to {} ms",
+                off.abs() + (received - sent)
+            ),
         )
     }
 }
 
 fn now_millis() -> i64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as i64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as i64)
 }
 
 #[cfg(test)]

@@ -23,12 +23,20 @@ pub(super) fn check(folder: &Path, history: usize) -> Vec<Finding> {
         (Ok(space), Ok(time)) => vec![space, judge(time)],
         (Ok(space), Err(error)) => vec![
             space,
-            Finding::note("fsync", format!("not known: nothing can be written to {shown}: {error}"))
-                .fix("fanfare doctor: run it as the user of the server (sudo -u fanfare fanfare doctor)"),
+            Finding::note(
+                "fsync",
+                format!("not known: nothing can be written to {shown}: {error}"),
+            )
+            .fix(
+                "fanfare doctor: run it as the user of the server (sudo -u fanfare fanfare doctor)",
+            ),
         ],
         (Err(error), _) => vec![
-            Finding::bad("disk", format!("the folder {shown} cannot be looked at: {error}"))
-                .fix("fanfare: --data FOLDER, one that is there and that its user can read"),
+            Finding::bad(
+                "disk",
+                format!("the folder {shown} cannot be looked at: {error}"),
+            )
+            .fix("fanfare: --data FOLDER, one that is there and that its user can read"),
         ],
     }
 }
@@ -39,16 +47,26 @@ fn space(folder: &Path, history: usize) -> io::Result<Finding> {
     let mib = |bytes: u64| bytes / (1024 * 1024);
     let seen = format!("{} MiB are free under {}", mib(free), folder.display());
     let finding = if free < needed {
-        Finding::bad("disk", format!("{seen}; one room alone may hold {} (--history-bytes)", mib(needed)))
+        Finding::bad(
+            "disk",
+            format!(
+                "{seen}; one room alone may hold {} (--history-bytes)",
+                mib(needed)
+            ),
+        )
     } else if disk.f_files > 0 && disk.f_favail == 0 {
         Finding::bad(
             "disk",
-            format!("no new file can be made under {}: its inodes are used up", folder.display()),
+            format!(
+                "no new file can be made under {}: its inodes are used up",
+                folder.display()
+            ),
         )
     } else {
         return Ok(Finding::good("disk", seen));
     };
-    Ok(finding.fix("disk: make room, or fanfare: smaller --history-age, --history-bytes and --max-rooms"))
+    Ok(finding
+        .fix("disk: make room, or fanfare: smaller --history-age, --history-bytes and --max-rooms"))
 }
 
 /// The median time until a write is on the disk.
@@ -94,11 +112,18 @@ mod tests {
     #[test]
     fn a_disk_with_less_room_than_one_room_may_need_is_bad_and_nothing_stays_on_it() {
         let folder = tempfile::tempdir().expect("a folder");
-        let outcomes =
-            |history| check(folder.path(), history).iter().map(|it| it.outcome).collect::<Vec<_>>();
+        let outcomes = |history| {
+            check(folder.path(), history)
+                .iter()
+                .map(|it| it.outcome)
+                .collect::<Vec<_>>()
+        };
         assert_eq!(outcomes(1)[0], Outcome::Good);
         assert_eq!(outcomes(usize::MAX)[0], Outcome::Bad);
         assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
-        assert_eq!(check(&folder.path().join("none"), 1)[0].outcome, Outcome::Bad);
+        assert_eq!(
+            check(&folder.path().join("none"), 1)[0].outcome,
+            Outcome::Bad
+        );
     }
 }

@@ -30,17 +30,28 @@ pub(super) struct Finding {
 impl Finding {
     /// All is well.
     pub(super) fn good(check: &'static str, seen: impl Into<String>) -> Self {
-        Self { check, outcome: Outcome::Good, seen: seen.into(), fix: Vec::new() }
+        Self {
+            check,
+            outcome: Outcome::Good,
+            seen: seen.into(),
+            fix: Vec::new(),
+        }
     }
 
     /// Worth knowing.
     pub(super) fn note(check: &'static str, seen: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Note, ..Self::good(check, seen) }
+        Self {
+            outcome: Outcome::Note,
+            ..Self::good(check, seen)
+        }
     }
 
     /// To be changed; its lines say how.
     pub(super) fn bad(check: &'static str, seen: impl Into<String>) -> Self {
-        Self { outcome: Outcome::Bad, ..Self::good(check, seen) }
+        Self {
+            outcome: Outcome::Bad,
+            ..Self::good(check, seen)
+        }
     }
 
     /// The same, with another line that would change it.

@@ -43,8 +43,15 @@ use crate::server::config::Config;
 use crate::server::store::{Retention, StoreSettings};
 
 /// The server's own settings that say where it keeps messages and where its ops listener is.
-const SETTINGS: &[&str] =
-    &["data", "store", "nats-creds", "nats-nkey", "nats-ca", "history-bytes", "ops-listen"];
+const SETTINGS: &[&str] = &[
+    "data",
+    "store",
+    "nats-creds",
+    "nats-nkey",
+    "nats-ca",
+    "history-bytes",
+    "ops-listen",
+];
 /// Those of them that say that the server is on this machine.
 const LOCAL: &[&str] = &["config", "data", "store"];
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
@@ -104,7 +111,12 @@ impl Plan {
         // By a name that everybody uses for it, it may be on this machine too; then somebody has said so.
         let is_told = LOCAL.iter().any(|name| matches.contains_id(name));
         let named = matches.get_one::<String>("ops").cloned();
-        let ops = match named.or_else(|| config.ops_listen.filter(|_| is_here || is_told).map(local_url)) {
+        let ops = match named.or_else(|| {
+            config
+                .ops_listen
+                .filter(|_| is_here || is_told)
+                .map(local_url)
+        }) {
             Some(url) => Remote::at(&url, ca, "--ops", &mut mistakes).map(Some),
             None => Some(None),
         };
@@ -154,15 +166,28 @@ async fn examine(plan: Plan) -> anyhow::Result<()> {
 
 /// What a client meets at a Fanfare behind `front`.
 async fn meet(plan: &Plan, front: &Front, report: &mut Report) {
-    let Plan { visit, quiet_room, ops, is_quick, .. } = plan;
-    let made_up = HeaderValue::try_from(ops::MADE_UP.to_string()).ok().filter(|_| ops.is_some());
-    let headers: Vec<_> = made_up.map(|address| (X_FORWARDED_FOR, address)).into_iter().collect();
-    let Some((socket, welcome)) = websocket::check(visit, &headers, report).await else { return };
+    let Plan {
+        visit,
+        quiet_room,
+        ops,
+        is_quick,
+        ..
+    } = plan;
+    let made_up = HeaderValue::try_from(ops::MADE_UP.to_string())
+        .ok()
+        .filter(|_| ops.is_some());
+    let headers: Vec<_> = made_up
+        .map(|address| (X_FORWARDED_FOR, address))
+        .into_iter()
+        .collect();
+    let Some((socket, welcome)) = websocket::check(visit, &headers, report).await else {
+        return;
+    };
     let heartbeat = Duration::from_millis(welcome.heartbeat_ms);
     let is_watched = !is_quick && !front.is_bare();
     // It only waits, so it may do that beside all that follows.
-    let silence =
-        is_watched.then(|| tokio::spawn(silence::check(visit.clone(), quiet_room.clone(), heartbeat)));
+    let silence = is_watched
+        .then(|| tokio::spawn(silence::check(visit.clone(), quiet_room.clone(), heartbeat)));
     if let Some(ops) = ops {
         report.add_all(ops::address(ops, visit, &welcome, front).await);
     }
@@ -173,12 +198,17 @@ async fn meet(plan: &Plan, front: &Front, report: &mut Report) {
     report.add(&clock::check(visit).await);
     report.add(&match silence {
         Some(silence) => {
-            note(&format!("watching a quiet connection for {heartbeat:.0?} (--quick leaves it out)"));
-            silence.await.unwrap_or_else(|error| Finding::note("silence", format!("not known: {error}")))
+            note(&format!(
+                "watching a quiet connection for {heartbeat:.0?} (--quick leaves it out)"
+            ));
+            silence
+                .await
+                .unwrap_or_else(|error| Finding::note("silence", format!("not known: {error}")))
         }
-        None if *is_quick => {
-            Finding::note("silence", "whether quiet connections are kept was not tried (--quick)")
-        }
+        None if *is_quick => Finding::note(
+            "silence",
+            "whether quiet connections are kept was not tried (--quick)",
+        ),
         None => Finding::good(
             "silence",
             "this machine answers itself and no proxy shows itself, so it was not watched",
@@ -190,15 +220,23 @@ async fn meet(plan: &Plan, front: &Front, report: &mut Report) {
 async fn keeping(store: StoreSettings) -> Vec<Finding> {
     match store {
         StoreSettings::Memory(_) => vec![
-            Finding::note("disk", "what is said is kept in memory, and ends with the process")
-                .fix("fanfare: --store sqlite:fanfare.db"),
+            Finding::note(
+                "disk",
+                "what is said is kept in memory, and ends with the process",
+            )
+            .fix("fanfare: --store sqlite:fanfare.db"),
         ],
         StoreSettings::Sqlite(settings) => {
-            let folder = settings.path.parent().map_or_else(PathBuf::new, PathBuf::from);
+            let folder = settings
+                .path
+                .parent()
+                .map_or_else(PathBuf::new, PathBuf::from);
             let Retention { bytes, .. } = settings.retention;
             // It waits for the disk, and a quiet connection may be watched meanwhile.
             let looking = tokio::task::spawn_blocking(move || disk::check(&folder, bytes));
-            looking.await.unwrap_or_else(|error| vec![Finding::note("disk", format!("not known: {error}"))])
+            looking
+                .await
+                .unwrap_or_else(|error| vec![Finding::note("disk", format!("not known: {error}"))])
         }
         StoreSettings::Nats(settings) => {
             let addresses = settings.servers.to_string();
@@ -215,15 +253,37 @@ mod tests {
     #[test]
     fn the_ops_listener_is_asked_where_the_server_is_said_to_be_on_this_machine() {
         for (arguments, asked) in [
-            (&["http://127.0.0.1:12345"][..], Some("http://127.0.0.1:12346")),
+            (
+                &["http://127.0.0.1:12345"][..],
+                Some("http://127.0.0.1:12346"),
+            ),
             (&["https://chat.example.org"], None),
-            (&["https://chat.example.org", "--data", "data"], Some("http://127.0.0.1:12346")),
-            (&["https://chat.example.org", "--data", "data", "--ops-listen", "off"], None),
-            (&["https://chat.example.org", "--ops", "http://192.0.2.1:1"], Some("http://192.0.2.1:1")),
+            (
+                &["https://chat.example.org", "--data", "data"],
+                Some("http://127.0.0.1:12346"),
+            ),
+            (
+                &[
+                    "https://chat.example.org",
+                    "--data",
+                    "data",
+                    "--ops-listen",
+                    "off",
+                ],
+                None,
+            ),
+            (
+                &["https://chat.example.org", "--ops", "http://192.0.2.1:1"],
+                Some("http://192.0.2.1:1"),
+            ),
         ] {
             let given = command().get_matches_from(std::iter::once(&"doctor").chain(arguments));
             let plan = Plan::new(&given).ok().expect("no mistake");
-            assert_eq!(plan.ops.map(|ops| ops.to_string()).as_deref(), asked, "{arguments:?}");
+            assert_eq!(
+                plan.ops.map(|ops| ops.to_string()).as_deref(),
+                asked,
+                "{arguments:?}"
+            );
         }
     }
 }

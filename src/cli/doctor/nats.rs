@@ -34,23 +34,39 @@ pub(super) async fn check(address: &str) -> Finding {
 async fn greet(address: &str) -> std::io::Result<String> {
     let stream = TcpStream::connect(address).await?;
     let mut line = String::new();
-    BufReader::new(stream).take(MAX_GREETING_BYTES).read_line(&mut line).await?;
+    BufReader::new(stream)
+        .take(MAX_GREETING_BYTES)
+        .read_line(&mut line)
+        .await?;
     Ok(line)
 }
 
 fn judge(address: &str, greeting: &str) -> Finding {
-    let info = greeting.strip_prefix("INFO ").and_then(|info| serde_json::from_str::<Info>(info).ok());
+    let info = greeting
+        .strip_prefix("INFO ")
+        .and_then(|info| serde_json::from_str::<Info>(info).ok());
     match info {
-        None => Finding::bad("nats", format!("what answers at {address} is no NATS"))
-            .fix("fanfare: --store nats://HOST:PORT, that of its clients (4222), not of its monitoring"),
-        Some(Info { jetstream: false, version, .. }) => Finding::bad(
+        None => Finding::bad("nats", format!("what answers at {address} is no NATS")).fix(
+            "fanfare: --store nats://HOST:PORT, that of its clients (4222), not of its monitoring",
+        ),
+        Some(Info {
+            jetstream: false,
+            version,
+            ..
+        }) => Finding::bad(
             "nats",
             format!("{address} is NATS {version} without JetStream: nothing would be kept"),
         )
         .fix("NATS: nats-server -js, or jetstream { store_dir: FOLDER } in its file"),
-        Some(Info { version, max_payload, .. }) => Finding::good(
+        Some(Info {
+            version,
+            max_payload,
+            ..
+        }) => Finding::good(
             "nats",
-            format!("{address} is NATS {version} with JetStream, messages of up to {max_payload} bytes"),
+            format!(
+                "{address} is NATS {version} with JetStream, messages of up to {max_payload} bytes"
+            ),
         ),
     }
 }
@@ -63,7 +79,10 @@ mod tests {
     #[test]
     fn what_is_no_nats_or_keeps_nothing_is_bad() {
         for (greeting, outcome) in [
-            ("INFO {\"version\":\"2.9.10\",\"jetstream\":true,\"max_payload\":1048576}\r\n", Outcome::Good),
+            (
+                "INFO {\"version\":\"2.9.10\",\"jetstream\":true,\"max_payload\":1048576}\r\n",
+                Outcome::Good,
+            ),
             ("INFO {\"version\":\"2.9.10\"}\r\n", Outcome::Bad),
             ("HTTP/1.1 400 Bad Request\r\n", Outcome::Bad),
             ("", Outcome::Bad),

@@ -21,22 +21,31 @@ pub(super) async fn check(ops: &Remote) -> Vec<Finding> {
         Ok(answer) => answer,
         Err(error) => {
             return vec![
-                Finding::note("ops", format!("what only the ops listener tells is not known: {error:#}"))
-                    .fix("fanfare doctor: --ops http://HOST:PORT, that of the server's --ops-listen"),
+                Finding::note(
+                    "ops",
+                    format!("what only the ops listener tells is not known: {error:#}"),
+                )
+                .fix("fanfare doctor: --ops http://HOST:PORT, that of the server's --ops-listen"),
             ];
         }
     };
     let Some(number) = version.json()["version"].as_str().map(str::to_owned) else {
         let seen = format!("{ops} is no ops listener of a Fanfare: {}", version.told());
         return vec![
-            Finding::bad("ops", seen).fix("fanfare doctor: --ops http://HOST:PORT, that of --ops-listen"),
+            Finding::bad("ops", seen)
+                .fix("fanfare doctor: --ops http://HOST:PORT, that of --ops-listen"),
         ];
     };
-    let commit = version.json()["commit"].as_str().map_or_else(String::new, |commit| format!(" ({commit})"));
+    let commit = version.json()["commit"]
+        .as_str()
+        .map_or_else(String::new, |commit| format!(" ({commit})"));
     let mut findings = vec![if number == release::VERSION {
         Finding::good("version", format!("{number}{commit}"))
     } else {
-        Finding::note("version", format!("{number}{commit}; this program is {}", release::VERSION))
+        Finding::note(
+            "version",
+            format!("{number}{commit}; this program is {}", release::VERSION),
+        )
     }];
     match get(ops, "/readyz").await {
         Ok(answer) => findings.push(ready(&answer)),
@@ -59,7 +68,10 @@ pub(super) async fn address(
     let path = format!("/api/v1/admin/connections?limit=1000&room={}", visit.room);
     let answer = get(ops, &path).await.ok()?.json();
     let of_ours = |connection: &&serde_json::Value| connection["number"] == welcome.connection;
-    let seen = answer["connections"].as_array()?.iter().find(of_ours)?["address"].as_str()?.parse().ok()?;
+    let seen = answer["connections"].as_array()?.iter().find(of_ours)?["address"]
+        .as_str()?
+        .parse()
+        .ok()?;
     Some(judge_address(seen, front))
 }
 
@@ -70,12 +82,15 @@ fn judge_address(seen: IpAddr, front: &Front) -> Finding {
             .fix("nginx: proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;")
     };
     match &front.proxy {
-        _ if seen == MADE_UP => {
-            Finding::good("address", "the server goes by the client's address that the proxy names")
-        }
+        _ if seen == MADE_UP => Finding::good(
+            "address",
+            "the server goes by the client's address that the proxy names",
+        ),
         Some(proxy) if seen.is_loopback() && !front.own.is_loopback() => trust(Finding::bad(
             "address",
-            format!("the server sees {proxy} ({seen}) in place of its clients: all of them share one limit"),
+            format!(
+                "the server sees {proxy} ({seen}) in place of its clients: all of them share one limit"
+            ),
         )),
         Some(proxy) if seen.is_loopback() => trust(Finding::note(
             "address",
@@ -106,10 +121,14 @@ fn ready(answer: &Answer) -> Finding {
 fn files(metrics: &str) -> Finding {
     let of = |series: &str| figure(metrics, series);
     let (Some(most), Some(open)) = (of("process_max_fds"), of("process_open_fds")) else {
-        return Finding::note("files", "the server does not say how many files it may open");
+        return Finding::note(
+            "files",
+            "the server does not say how many files it may open",
+        );
     };
     let limit = |what: &str| of(&format!("fanfare_connections_limit{{of=\"{what}\"}}"));
-    let (Some(all), Some(address), Some(fit)) = (limit("all"), limit("address"), limit("files")) else {
+    let (Some(all), Some(address), Some(fit)) = (limit("all"), limit("address"), limit("files"))
+    else {
         return Finding::note("files", format!("{open} of {most} are open"));
     };
     let raise = |finding: Finding| {
@@ -119,14 +138,18 @@ fn files(metrics: &str) -> Finding {
             .fix(format!("fanfare: or --max-connections {:.0}", fit.max(1.0)))
     };
     if open >= most * CROWDED / 100.0 {
-        raise(Finding::bad("files", format!("{open} of {most} are open: nobody else will get in")))
+        raise(Finding::bad(
+            "files",
+            format!("{open} of {most} are open: nobody else will get in"),
+        ))
     } else if fit < address {
         let seen = format!(
             "{most} are enough for {fit} connections, and one address alone may open {address} (--max-connections-per-ip)"
         );
         raise(Finding::bad("files", seen))
     } else if fit < all {
-        let seen = format!("{most} are enough for {fit} connections, fewer than --max-connections {all}");
+        let seen =
+            format!("{most} are enough for {fit} connections, fewer than --max-connections {all}");
         raise(Finding::note("files", seen))
     } else {
         Finding::good("files", format!("{most} at most, for {all} connections"))
@@ -135,7 +158,13 @@ fn files(metrics: &str) -> Finding {
 
 /// The value of `series` among `metrics`, in the text format of Prometheus.
 fn figure(metrics: &str, series: &str) -> Option<f64> {
-    metrics.lines().find_map(|line| line.strip_prefix(series)?.strip_prefix(' ')?.trim().parse().ok())
+    metrics.lines().find_map(|line| {
+        line.strip_prefix(series)?
+            .strip_prefix(' ')?
+            .trim()
+            .parse()
+            .ok()
+    })
 }
 
 #[cfg(test)]
@@ -161,7 +190,11 @@ mod tests {
             (3000, 20, 978, Outcome::Bad),
             (20_000, 18_000, 19_936, Outcome::Bad),
         ] {
-            assert_eq!(files(&metrics(most, open, fit)).outcome, outcome, "{most} {open} {fit}");
+            assert_eq!(
+                files(&metrics(most, open, fit)).outcome,
+                outcome,
+                "{most} {open} {fit}"
+            );
         }
         assert_eq!(files("").outcome, Outcome::Note);
     }
@@ -179,9 +212,17 @@ mod tests {
             (home, front("127.0.0.1", proxy), Outcome::Note),
             (home, front("127.0.0.1", None), Outcome::Good),
             (MADE_UP, front("127.0.0.1", proxy), Outcome::Good),
-            ("203.0.113.9".parse().expect("an address"), front("10.0.0.2", proxy), Outcome::Good),
+            (
+                "203.0.113.9".parse().expect("an address"),
+                front("10.0.0.2", proxy),
+                Outcome::Good,
+            ),
         ] {
-            assert_eq!(judge_address(seen, &front).outcome, outcome, "{seen} {front:?}");
+            assert_eq!(
+                judge_address(seen, &front).outcome,
+                outcome,
+                "{seen} {front:?}"
+            );
         }
     }
 }

@@ -25,26 +25,32 @@ async fn own(visit: &Visit) -> Finding {
         Ok(_socket) => Finding::good("origin", format!("the page at {origin} may connect")),
         Err(Refused::Http(StatusCode::FORBIDDEN, body)) => Finding::bad(
             "origin",
-            format!("its own page at {origin} may not connect: {}", told(StatusCode::FORBIDDEN, &body)),
+            format!(
+                "its own page at {origin} may not connect: {}",
+                told(StatusCode::FORBIDDEN, &body)
+            ),
         )
         .fix("nginx: proxy_set_header Host $http_host;")
         .fix(format!("fanfare: --public-host {origin}")),
-        Err(why) => {
-            Finding::bad("origin", format!("the page at {origin} cannot connect: {}", sentence(&why)))
-        }
+        Err(why) => Finding::bad(
+            "origin",
+            format!("the page at {origin} cannot connect: {}", sentence(&why)),
+        ),
     }
 }
 
 async fn foreign(visit: &Visit) -> Finding {
     match open(visit, &visit.room, &[(ORIGIN, FOREIGN)]).await {
-        Err(Refused::Http(StatusCode::FORBIDDEN, _)) => {
-            Finding::good("foreign page", "a page of another site may not connect in its visitor's name")
-        }
-        Ok(_socket) => {
-            Finding::note("foreign page", "pages of every site may connect, in their visitors' names")
-                .fix("fanfare: --allow-origin https://NAME for each site that should, in place of any")
-                .fix("nginx or Caddy: pass Origin on as it comes")
-        }
+        Err(Refused::Http(StatusCode::FORBIDDEN, _)) => Finding::good(
+            "foreign page",
+            "a page of another site may not connect in its visitor's name",
+        ),
+        Ok(_socket) => Finding::note(
+            "foreign page",
+            "pages of every site may connect, in their visitors' names",
+        )
+        .fix("fanfare: --allow-origin https://NAME for each site that should, in place of any")
+        .fix("nginx or Caddy: pass Origin on as it comes"),
         Err(why) => Finding::note("foreign page", format!("not known: {}", sentence(&why))),
     }
 }

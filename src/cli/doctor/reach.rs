@@ -46,13 +46,23 @@ pub(super) async fn check(visit: &Visit, report: &mut Report) -> Option<Front> {
             return None;
         }
         Err(_elapsed) => {
-            let seen = format!("no answer about {address} within {} s", ANSWER_WITHIN.as_secs());
+            let seen = format!(
+                "no answer about {address} within {} s",
+                ANSWER_WITHIN.as_secs()
+            );
             report.add(&Finding::bad("name", seen).fix("DNS: check the resolver of this machine"));
             return None;
         }
     };
-    let shown = addresses.iter().map(|address| address.ip().to_string()).collect::<Vec<_>>().join(", ");
-    report.add(&Finding::good("name", format!("{address} is {shown}, looked up in {:.0?}", began.elapsed())));
+    let shown = addresses
+        .iter()
+        .map(|address| address.ip().to_string())
+        .collect::<Vec<_>>()
+        .join(", ");
+    report.add(&Finding::good(
+        "name",
+        format!("{address} is {shown}, looked up in {:.0?}", began.elapsed()),
+    ));
 
     let began = Instant::now();
     let connecting = timeout(ANSWER_WITHIN, TcpStream::connect(&addresses[..])).await;
@@ -68,16 +78,25 @@ pub(super) async fn check(visit: &Visit, report: &mut Report) -> Option<Front> {
             return None;
         }
     };
-    report.add(&Finding::good("port", format!("connected in {:.1?}", began.elapsed())));
-    let (own, peer) = (stream.local_addr().ok()?.ip(), stream.peer_addr().ok()?.ip());
+    report.add(&Finding::good(
+        "port",
+        format!("connected in {:.1?}", began.elapsed()),
+    ));
+    let (own, peer) = (
+        stream.local_addr().ok()?.ip(),
+        stream.peer_addr().ok()?.ip(),
+    );
 
     let safety = match server.tls() {
         Some(tls) => certificate::check(tls, server.url().name(), stream).await,
         None if peer.is_loopback() => Ok(None),
         None => Ok(Some(
-            Finding::note("certificate", "without TLS, words and tokens can be read and changed on the way")
-                .fix("nginx or Caddy: put one in front, as in deploy/nginx.conf or deploy/Caddyfile")
-                .fix("fanfare: or --tls-cert FILE --tls-key FILE"),
+            Finding::note(
+                "certificate",
+                "without TLS, words and tokens can be read and changed on the way",
+            )
+            .fix("nginx or Caddy: put one in front, as in deploy/nginx.conf or deploy/Caddyfile")
+            .fix("fanfare: or --tls-cert FILE --tls-key FILE"),
         )),
     };
     match safety {
@@ -90,7 +109,11 @@ pub(super) async fn check(visit: &Visit, report: &mut Report) -> Option<Front> {
     let (finding, proxy) = identity(visit).await;
     let is_there = proxy.is_some();
     report.add(&finding);
-    is_there.then_some(Front { own, peer, proxy: proxy.flatten() })
+    is_there.then_some(Front {
+        own,
+        peer,
+        proxy: proxy.flatten(),
+    })
 }
 
 /// Whether it is a Fanfare; then, what a proxy in front of it calls itself.
@@ -114,7 +137,9 @@ async fn identity(visit: &Visit) -> (Finding, Option<Option<String>>) {
         Err(error) => return (Finding::bad("fanfare", format!("{error:#}")), None),
     };
     if answer.status == StatusCode::OK && answer.json()["info"]["title"] == "Fanfare" {
-        let by = proxy.as_ref().map_or_else(String::new, |proxy| format!(", through {proxy}"));
+        let by = proxy
+            .as_ref()
+            .map_or_else(String::new, |proxy| format!(", through {proxy}"));
         let seen = format!("a Fanfare answers in {:.1?}{by}", began.elapsed());
         return (Finding::good("fanfare", seen), Some(proxy));
     }

@@ -19,7 +19,12 @@ pub(super) struct Report {
 impl Report {
     /// An empty one; `is_json` for a script.
     pub(super) const fn new(is_json: bool) -> Self {
-        Self { is_json, good: 0, notes: 0, bad: 0 }
+        Self {
+            is_json,
+            good: 0,
+            notes: 0,
+            bad: 0,
+        }
     }
 
     /// Prints `finding` and counts it.
@@ -29,7 +34,11 @@ impl Report {
             Outcome::Note => self.notes += 1,
             Outcome::Bad => self.bad += 1,
         }
-        let text = if self.is_json { format!("{}\n", json!(finding)) } else { lines(finding) };
+        let text = if self.is_json {
+            format!("{}\n", json!(finding))
+        } else {
+            lines(finding)
+        };
         // A closed pipe is no failure of the server's.
         let _closed = std::io::stdout().lock().write_all(text.as_bytes());
     }
@@ -44,9 +53,17 @@ impl Report {
     /// # Errors
     /// If one was.
     pub(super) fn end(&self) -> anyhow::Result<()> {
-        let Self { is_json, good, notes, bad } = *self;
+        let Self {
+            is_json,
+            good,
+            notes,
+            bad,
+        } = *self;
         if !is_json {
-            let _closed = writeln!(std::io::stdout().lock(), "{good} good, {notes} to know, {bad} bad");
+            let _closed = writeln!(
+                std::io::stdout().lock(),
+                "{good} good, {notes} to know, {bad} bad"
+            );
         }
         match bad {
             0 => Ok(()),
@@ -57,7 +74,14 @@ impl Report {
 }
 
 /// `finding` for a person; what a server said cannot move the cursor.
-fn lines(Finding { check, outcome, seen, fix }: &Finding) -> String {
+fn lines(
+    Finding {
+        check,
+        outcome,
+        seen,
+        fix,
+    }: &Finding,
+) -> String {
     let outcome = match outcome {
         Outcome::Good => "good",
         Outcome::Note => "note",
@@ -81,7 +105,13 @@ mod tests {
             lines(&bad),
             "BAD   stream       held back\\u{1b}[2J\n                   -> nginx: proxy_buffering off;\n"
         );
-        assert_eq!(json!(Finding::good("clock", "right")).to_string().matches("fix").count(), 0);
+        assert_eq!(
+            json!(Finding::good("clock", "right"))
+                .to_string()
+                .matches("fix")
+                .count(),
+            0
+        );
     }
 
     #[test]

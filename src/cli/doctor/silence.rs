@@ -21,7 +21,9 @@ const GRACE: Duration = Duration::from_secs(5);
 pub(super) async fn check(visit: Visit, room: RoomName, heartbeat: Duration) -> Finding {
     let mut socket = match open(&visit, &room, &[]).await {
         Ok(socket) => socket,
-        Err(Refused::Http(status, _)) => return Finding::note("silence", format!("not known: {status}")),
+        Err(Refused::Http(status, _)) => {
+            return Finding::note("silence", format!("not known: {status}"));
+        }
         Err(Refused::Subprotocol) => {
             return Finding::note("silence", "not known: its dialect was not agreed");
         }
@@ -33,8 +35,10 @@ pub(super) async fn check(visit: Visit, room: RoomName, heartbeat: Duration) -> 
         let frame = match timeout_at(end.into(), socket.next()).await {
             Ok(frame) => frame,
             Err(_elapsed) => {
-                let seen =
-                    format!("no ping came in {:.0?}; it is due after {heartbeat:.0?}", heard.elapsed());
+                let seen = format!(
+                    "no ping came in {:.0?}; it is due after {heartbeat:.0?}",
+                    heard.elapsed()
+                );
                 return Finding::bad("silence", seen)
                     .fix("proxy: it must pass the pings of WebSockets on, both ways");
             }
@@ -47,7 +51,9 @@ pub(super) async fn check(visit: Visit, room: RoomName, heartbeat: Duration) -> 
                 );
                 return Finding::good("silence", seen);
             }
-            Some(Ok(Message::Close(_))) | Some(Err(_)) | None => return cut(heard.elapsed(), heartbeat),
+            Some(Ok(Message::Close(_))) | Some(Err(_)) | None => {
+                return cut(heard.elapsed(), heartbeat);
+            }
             Some(Ok(_)) => heard = Instant::now(),
         }
     }

@@ -14,11 +14,17 @@ const MOST_BYTES: usize = 16 * 1024 * 1024;
 pub(super) async fn check(visit: &Visit, max_message: usize) -> [Finding; 2] {
     let bytes = max_message.min(MOST_BYTES);
     let message = visit.publish("text/plain", vec![b'x'; bytes]).await;
-    let batch = visit.publish("application/x-ndjson", vec![b'x'; BATCH_BYTES]).await;
+    let batch = visit
+        .publish("application/x-ndjson", vec![b'x'; BATCH_BYTES])
+        .await;
     [
-        judge("message size", bytes, message, |answer| answer.status == StatusCode::CREATED),
+        judge("message size", bytes, message, |answer| {
+            answer.status == StatusCode::CREATED
+        }),
         // Nothing of it is stored: the server has read it all and found that it is none.
-        judge("batch size", BATCH_BYTES, batch, |answer| answer.status == StatusCode::UNPROCESSABLE_ENTITY),
+        judge("batch size", BATCH_BYTES, batch, |answer| {
+            answer.status == StatusCode::UNPROCESSABLE_ENTITY
+        }),
     ]
 }
 
@@ -29,16 +35,25 @@ fn judge(
     is_through: impl Fn(&Answer) -> bool,
 ) -> Finding {
     match answer {
-        Ok(answer) if is_through(&answer) => Finding::good(check, format!("{bytes} bytes get through")),
+        Ok(answer) if is_through(&answer) => {
+            Finding::good(check, format!("{bytes} bytes get through"))
+        }
         Ok(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS => {
             Finding::note(check, format!("not known: {}", answer.told()))
         }
-        Ok(answer) if answer.words().is_some() => {
-            Finding::bad(check, format!("{bytes} bytes are refused: {}", answer.told()))
-        }
-        Ok(answer) => pass(check, format!("{bytes} bytes do not get through: {}", answer.told())),
+        Ok(answer) if answer.words().is_some() => Finding::bad(
+            check,
+            format!("{bytes} bytes are refused: {}", answer.told()),
+        ),
+        Ok(answer) => pass(
+            check,
+            format!("{bytes} bytes do not get through: {}", answer.told()),
+        ),
         // Whoever finds a body too large may close while it comes, and the answer is lost.
-        Err(error) => pass(check, format!("{bytes} bytes do not get through: {error:#}")),
+        Err(error) => pass(
+            check,
+            format!("{bytes} bytes do not get through: {error:#}"),
+        ),
     }
 }
 

@@ -23,7 +23,9 @@ const ENCODINGS: &str = "gzip, deflate, br, zstd";
 pub(super) async fn check(visit: &Visit) -> Vec<Finding> {
     match follow(visit).await {
         Ok(findings) => findings,
-        Err(error) => vec![hold(format!("the stream does not begin, or is held back: {error:#}"))],
+        Err(error) => vec![hold(format!(
+            "the stream does not begin, or is held back: {error:#}"
+        ))],
     }
 }
 
@@ -47,7 +49,10 @@ async fn follow(visit: &Visit) -> anyhow::Result<Vec<Finding>> {
     let response = open(visit, None).await?;
     if !response.status().is_success() {
         let answer = read(response).await?;
-        findings.push(Finding::bad("stream", format!("it is refused: {}", answer.told())));
+        findings.push(Finding::bad(
+            "stream",
+            format!("it is refused: {}", answer.told()),
+        ));
         return Ok(findings);
     }
     let mark = format!("doctor-{:016x}", fastrand::u64(..));
@@ -58,18 +63,30 @@ async fn follow(visit: &Visit) -> anyhow::Result<Vec<Finding>> {
         let came = comes(&mut stream, &mark, said + AT_LAST).await;
         came.map(|()| said.elapsed())
     };
-    let (came, answer) = tokio::join!(coming, visit.publish("text/plain", mark.clone().into_bytes()));
+    let (came, answer) = tokio::join!(
+        coming,
+        visit.publish("text/plain", mark.clone().into_bytes())
+    );
     let answer = answer?;
     if !answer.status.is_success() {
-        findings.push(Finding::bad("stream", format!("nothing can be said into it: {}", answer.told())));
+        findings.push(Finding::bad(
+            "stream",
+            format!("nothing can be said into it: {}", answer.told()),
+        ));
         return Ok(findings);
     }
     findings.push(match came {
-        Some(after) if after <= AT_ONCE => {
-            Finding::good("stream", format!("an event comes {after:.1?} after it was said"))
-        }
-        Some(after) => hold(format!("an event comes only {after:.1?} after it was said: it is held back")),
-        None => hold(format!("an event does not come within {} s: it is held back", AT_LAST.as_secs())),
+        Some(after) if after <= AT_ONCE => Finding::good(
+            "stream",
+            format!("an event comes {after:.1?} after it was said"),
+        ),
+        Some(after) => hold(format!(
+            "an event comes only {after:.1?} after it was said: it is held back"
+        )),
+        None => hold(format!(
+            "an event does not come within {} s: it is held back",
+            AT_LAST.as_secs()
+        )),
     });
     Ok(findings)
 }
@@ -79,7 +96,9 @@ async fn open(
     encodings: Option<&str>,
 ) -> anyhow::Result<hyper::Response<hyper::body::Incoming>> {
     let path = format!("/api/v1/rooms/{}/stream", visit.room);
-    let mut request = visit.request(Method::GET, path)?.header(ACCEPT, "text/event-stream");
+    let mut request = visit
+        .request(Method::GET, path)?
+        .header(ACCEPT, "text/event-stream");
     if let Some(encodings) = encodings {
         request = request.header(ACCEPT_ENCODING, encodings);
     }
@@ -95,7 +114,10 @@ async fn comes<E>(
     let mut heard = Vec::new();
     while let Ok(Some(Ok(part))) = timeout_at(end.into(), stream.next()).await {
         heard.extend_from_slice(&part);
-        if heard.windows(mark.len()).any(|part| part == mark.as_bytes()) {
+        if heard
+            .windows(mark.len())
+            .any(|part| part == mark.as_bytes())
+        {
             return Some(());
         }
     }

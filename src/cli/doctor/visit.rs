@@ -61,7 +61,10 @@ impl Visit {
     /// If there is no answer.
     pub(super) async fn publish(&self, kind: &str, text: Vec<u8>) -> anyhow::Result<Answer> {
         let path = format!("/api/v1/rooms/{}/messages", self.room);
-        let request = self.request(Method::POST, path)?.header(CONTENT_TYPE, kind).body(Body::from(text))?;
+        let request = self
+            .request(Method::POST, path)?
+            .header(CONTENT_TYPE, kind)
+            .body(Body::from(text))?;
         read(ask(&self.server, request).await?).await
     }
 }
@@ -70,10 +73,15 @@ impl Visit {
 ///
 /// # Errors
 /// If it does not begin in time.
-pub(super) async fn ask(server: &Remote, request: Request<Body>) -> anyhow::Result<Response<Incoming>> {
-    timeout(ANSWER_WITHIN, server.ask(request)).await.unwrap_or_else(|_elapsed| {
-        bail!("no answer within {} s", ANSWER_WITHIN.as_secs());
-    })
+pub(super) async fn ask(
+    server: &Remote,
+    request: Request<Body>,
+) -> anyhow::Result<Response<Incoming>> {
+    timeout(ANSWER_WITHIN, server.ask(request))
+        .await
+        .unwrap_or_else(|_elapsed| {
+            bail!("no answer within {} s", ANSWER_WITHIN.as_secs());
+        })
 }
 
 /// All of `response`.
@@ -83,8 +91,14 @@ pub(super) async fn ask(server: &Remote, request: Request<Body>) -> anyhow::Resu
 pub(super) async fn read(response: Response<Incoming>) -> anyhow::Result<Answer> {
     let (parts, body) = response.into_parts();
     let body = timeout(ANSWER_WITHIN, to_bytes(Body::new(body), MAX_ANSWER_BYTES));
-    let body = body.await.context("the answer does not end")?.context("the answer broke off")?;
-    Ok(Answer { status: parts.status, body })
+    let body = body
+        .await
+        .context("the answer does not end")?
+        .context("the answer broke off")?;
+    Ok(Answer {
+        status: parts.status,
+        body,
+    })
 }
 
 /// What `server` answers to a `GET` of `path`.
@@ -116,6 +130,8 @@ impl Answer {
 pub(super) fn told(status: StatusCode, body: &[u8]) -> String {
     match words(body) {
         Some(words) => format!("{status}: {}", words.message),
-        None => format!("{status}, which is not Fanfare's answer but that of something in front of it"),
+        None => {
+            format!("{status}, which is not Fanfare's answer but that of something in front of it")
+        }
     }
 }

@@ -24,8 +24,7 @@ use crate::protocol::RoomName;
 use crate::protocol::SUBPROTOCOL;
 use crate::protocol::Welcome;
 
-const TOKEN: &str =
-    "fanfare doctor: --token \"$(fanfare token --sub doctor --room 'doctor-*:rw' --key-file FILE)\"";
+const TOKEN: &str = "fanfare doctor: --token \"$(fanfare token --sub doctor --room 'doctor-*:rw' --key-file FILE)\"";
 
 /// Why there is no socket.
 #[derive(Debug)]
@@ -57,9 +56,14 @@ pub(super) async fn open(
             let (parts, body) = response.into_parts();
             Err(Refused::Http(parts.status, body.unwrap_or_default()))
         }
-        Ok(Err(Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)))) => Err(Refused::Subprotocol),
+        Ok(Err(Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)))) => {
+            Err(Refused::Subprotocol)
+        }
         Ok(Err(error)) => Err(Refused::Other(error.to_string())),
-        Err(_elapsed) => Err(Refused::Other(format!("no answer within {} s", ANSWER_WITHIN.as_secs()))),
+        Err(_elapsed) => Err(Refused::Other(format!(
+            "no answer within {} s",
+            ANSWER_WITHIN.as_secs()
+        ))),
     }
 }
 
@@ -77,11 +81,24 @@ pub(super) async fn hear(socket: &mut Socket) -> Result<Push, Ended> {
                 }
             }
             Some(Ok(Message::Close(Some(CloseFrame { code, reason })))) => {
-                return Err(Ended { code: Some(code.into()), why: format!("{} {reason}", u16::from(code)) });
+                return Err(Ended {
+                    code: Some(code.into()),
+                    why: format!("{} {reason}", u16::from(code)),
+                });
             }
             Some(Ok(_)) => {}
-            Some(Err(error)) => return Err(Ended { code: None, why: error.to_string() }),
-            None => return Err(Ended { code: None, why: "the connection broke off".to_owned() }),
+            Some(Err(error)) => {
+                return Err(Ended {
+                    code: None,
+                    why: error.to_string(),
+                });
+            }
+            None => {
+                return Err(Ended {
+                    code: None,
+                    why: "the connection broke off".to_owned(),
+                });
+            }
         }
     }
 }
@@ -96,7 +113,10 @@ pub(super) struct Ended {
 impl Ended {
     /// Whether a token, or a better one, is what is missing.
     fn asks_for_token(&self) -> bool {
-        [CloseCode::BadToken, CloseCode::NotAllowed].map(CloseCode::number).map(Some).contains(&self.code)
+        [CloseCode::BadToken, CloseCode::NotAllowed]
+            .map(CloseCode::number)
+            .map(Some)
+            .contains(&self.code)
     }
 }
 
@@ -117,17 +137,27 @@ pub(super) async fn check(
     let welcome = match timeout(ANSWER_WITHIN, hear(&mut socket)).await {
         Ok(Ok(Push::Welcome(welcome))) => welcome,
         Ok(Ok(Push::Error { message, .. })) => {
-            report.add(&Finding::bad("websocket", format!("it is turned away: {message}")));
+            report.add(&Finding::bad(
+                "websocket",
+                format!("it is turned away: {message}"),
+            ));
             return None;
         }
         Ok(Ok(other)) => {
-            let seen = format!("the first frame is no welcome, but of the type {}", other.kind());
+            let seen = format!(
+                "the first frame is no welcome, but of the type {}",
+                other.kind()
+            );
             report.add(&Finding::bad("websocket", seen));
             return None;
         }
         Ok(Err(ended)) => {
             let finding = Finding::bad("websocket", format!("it is closed at once: {}", ended.why));
-            report.add(&if ended.asks_for_token() { finding.fix(TOKEN) } else { finding });
+            report.add(&if ended.asks_for_token() {
+                finding.fix(TOKEN)
+            } else {
+                finding
+            });
             return None;
         }
         Err(_elapsed) => {
@@ -135,7 +165,10 @@ pub(super) async fn check(
             return None;
         }
     };
-    let seen = format!("it is open and speaks {SUBPROTOCOL} after {:.1?}", began.elapsed());
+    let seen = format!(
+        "it is open and speaks {SUBPROTOCOL} after {:.1?}",
+        began.elapsed()
+    );
     report.add(&Finding::good("websocket", seen));
     report.add(&round_trip(&mut socket).await);
     Some((socket, welcome))
@@ -152,16 +185,23 @@ async fn round_trip(socket: &mut Socket) -> Finding {
             ),
         ),
         Ok(Err(error)) => match error.downcast::<Denied>() {
-            Ok(Denied { code: ErrorCode::NotAllowed, message }) => {
-                Finding::bad("message", format!("it may not be said: {message}")).fix(TOKEN)
+            Ok(Denied {
+                code: ErrorCode::NotAllowed,
+                message,
+            }) => Finding::bad("message", format!("it may not be said: {message}")).fix(TOKEN),
+            Ok(Denied { message, .. }) => {
+                Finding::bad("message", format!("it is not stored: {message}")).fix(
+                    "fanfare: GET /readyz on its ops listener says what is wrong with the store",
+                )
             }
-            Ok(Denied { message, .. }) => Finding::bad("message", format!("it is not stored: {message}"))
-                .fix("fanfare: GET /readyz on its ops listener says what is wrong with the store"),
             Err(error) => Finding::bad("message", format!("{error:#}")),
         },
         Err(_elapsed) => Finding::bad(
             "message",
-            format!("it is not stored, or does not come back, within {} s", ANSWER_WITHIN.as_secs()),
+            format!(
+                "it is not stored, or does not come back, within {} s",
+                ANSWER_WITHIN.as_secs()
+            ),
         )
         .fix("fanfare: GET /readyz on its ops listener says what is wrong with the store"),
     }
@@ -178,8 +218,14 @@ struct Denied {
 /// When it was acknowledged, and when it came back; both since `began`.
 async fn say(socket: &mut Socket, began: Instant) -> anyhow::Result<(Duration, Duration)> {
     let key = Key::parse(&format!("doctor-{:016x}", fastrand::u64(..)))?;
-    let say = Command::Say { text: "fanfare doctor was here".to_owned(), key: Some(key.clone()) };
-    socket.send(Message::text(say.encode())).await.context("the connection broke off")?;
+    let say = Command::Say {
+        text: "fanfare doctor was here".to_owned(),
+        key: Some(key.clone()),
+    };
+    socket
+        .send(Message::text(say.encode()))
+        .await
+        .context("the connection broke off")?;
     let (mut stored, mut back) = (None, None);
     loop {
         match hear(socket).await {
@@ -222,7 +268,10 @@ fn not_upgraded(why: Refused) -> Finding {
 }
 
 fn held_back() -> Finding {
-    let seen = format!("it is open, but nothing comes through it within {} s", ANSWER_WITHIN.as_secs());
+    let seen = format!(
+        "it is open, but nothing comes through it within {} s",
+        ANSWER_WITHIN.as_secs()
+    );
     pass_upgrade(Finding::bad("websocket", seen))
 }
 

@@ -71,7 +71,11 @@ fn next(input: &mut impl BufRead, limit: usize) -> io::Result<Option<Result<Stri
     /// The longest end of a line, CR LF, in bytes.
     const END: usize = 2;
     let mut bytes = Vec::new();
-    if input.take((limit + END) as u64).read_until(b'\n', &mut bytes)? == 0 {
+    if input
+        .take((limit + END) as u64)
+        .read_until(b'\n', &mut bytes)?
+        == 0
+    {
         return Ok(None);
     }
     if bytes.pop_if(|last| *last == b'\n').is_some() {
@@ -113,7 +117,10 @@ mod tests {
     #[test]
     fn a_line_ends_with_lf_or_cr_lf_or_the_end() {
         let lines = all(b"one\ntwo\r\nthree", 10);
-        assert_eq!(lines, [Ok("one".into()), Ok("two".into()), Ok("three".into())]);
+        assert_eq!(
+            lines,
+            [Ok("one".into()), Ok("two".into()), Ok("three".into())]
+        );
         assert!(all(b"", 10).is_empty());
     }
 

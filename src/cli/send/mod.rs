@@ -12,7 +12,9 @@ use tokio::time::sleep;
 
 use self::lines::Line;
 use self::report::Report;
-use crate::cli::client::{Cursor, Link, News, Next, Outbox, Pass, Remote, ca_flag, token_flag, url_flag};
+use crate::cli::client::{
+    Cursor, Link, News, Next, Outbox, Pass, Remote, ca_flag, token_flag, url_flag,
+};
 use crate::cli::{Failure, Mistakes, interrupted, note, start};
 use crate::protocol::Key;
 use crate::protocol::Push;
@@ -90,20 +92,34 @@ impl Plan {
         };
         let timeout = mistakes.check("--timeout", given("timeout"), |text| match text {
             "0" => Ok(None),
-            text => {
-                duration(text).map(Some).map_err(|allowed| format!("allowed is {allowed}, or 0 for never"))
-            }
+            text => duration(text)
+                .map(Some)
+                .map_err(|allowed| format!("allowed is {allowed}, or 0 for never")),
         });
         let text = matches.get_one::<String>("text").cloned();
         if let Some(text) = &text {
             mistakes.check("TEXT", text, |text| {
-                if text.is_empty() { Err("a message is not empty") } else { Ok(()) }
+                if text.is_empty() {
+                    Err("a message is not empty")
+                } else {
+                    Ok(())
+                }
             });
         }
         let prints_acks = matches.get_flag("json");
         match (server, pass, room, from, timeout) {
-            (Some(server), Some(pass), Some(room), Some(from), Some(timeout)) if mistakes.is_empty() => {
-                Ok(Self { server, pass, room, from, text, timeout, prints_acks })
+            (Some(server), Some(pass), Some(room), Some(from), Some(timeout))
+                if mistakes.is_empty() =>
+            {
+                Ok(Self {
+                    server,
+                    pass,
+                    room,
+                    from,
+                    text,
+                    timeout,
+                    prints_acks,
+                })
             }
             _ => Err(mistakes.into()),
         }
@@ -111,7 +127,15 @@ impl Plan {
 }
 
 async fn send(plan: Plan) -> anyhow::Result<()> {
-    let Plan { server, pass, room, from, text, timeout, prints_acks } = plan;
+    let Plan {
+        server,
+        pass,
+        room,
+        from,
+        text,
+        timeout,
+        prints_acks,
+    } = plan;
     let mut sender = Sender {
         cursor: Cursor::new(None),
         outbox: Outbox::new(from.clone()),
@@ -227,7 +251,11 @@ impl Sender {
         }
         match content {
             // Random, so that it is nobody else's: as good as its length.
-            Ok(text) => self.outbox.push(number, Key::parse(&format!("{:032x}", fastrand::u128(..)))?, text),
+            Ok(text) => self.outbox.push(
+                number,
+                Key::parse(&format!("{:032x}", fastrand::u128(..)))?,
+                text,
+            ),
             Err(error) => self.report.failed(number, &error.to_string()),
         }
         Ok(())
@@ -236,13 +264,23 @@ impl Sender {
     /// How long until it is time to give up, if anything is waited for.
     fn deadline(&self) -> Option<Duration> {
         let waits = !self.outbox.is_empty() || matches!(self.input, Input::Untouched { .. });
-        Some(self.timeout.filter(|_| waits)?.saturating_sub(self.progress.elapsed()))
+        Some(
+            self.timeout
+                .filter(|_| waits)?
+                .saturating_sub(self.progress.elapsed()),
+        )
     }
 
     fn gave_up(&self) -> String {
         let open = self.unsettled().unwrap_or_default();
-        let why = self.away.as_deref().unwrap_or("the server is there but does not store it");
-        format!("gave up after {:?}: {open}; {why}", self.timeout.unwrap_or_default())
+        let why = self
+            .away
+            .as_deref()
+            .unwrap_or("the server is there but does not store it");
+        format!(
+            "gave up after {:?}: {open}; {why}",
+            self.timeout.unwrap_or_default()
+        )
     }
 
     /// What has not found its end, in words.

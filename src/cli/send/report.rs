@@ -23,7 +23,12 @@ pub(super) struct Report {
 impl Report {
     /// A report of lines, or of the one message there is.
     pub(super) const fn new(are_lines: bool, prints_acks: bool) -> Self {
-        Self { are_lines, prints_acks, failed: 0, newest: (None, Offset(0)) }
+        Self {
+            are_lines,
+            prints_acks,
+            failed: 0,
+            newest: (None, Offset(0)),
+        }
     }
 
     /// From now on offsets are of the log's life `epoch`.
@@ -35,12 +40,25 @@ impl Report {
 
     /// A message has found its end.
     pub(super) fn settled(&mut self, settled: Settled) {
-        let Settled { number, key, outcome } = settled;
+        let Settled {
+            number,
+            key,
+            outcome,
+        } = settled;
         match outcome {
             Outcome::Stored { offset, duplicate } => {
                 if self.prints_acks {
                     // Whoever reads no further still wants the rest to be sent.
-                    let _closed = writeln!(io::stdout(), "{}", Push::Ack { key, offset, duplicate }.encode());
+                    let _closed = writeln!(
+                        io::stdout(),
+                        "{}",
+                        Push::Ack {
+                            key,
+                            offset,
+                            duplicate
+                        }
+                        .encode()
+                    );
                 }
                 if offset < self.newest.1 {
                     // Only if the server could store nothing for a moment, while others were on their way.

@@ -80,9 +80,11 @@ impl Plan {
         let number = |name: &str| number(matches, name);
         let mut mistakes = Mistakes::default();
         let server = Remote::given(matches, "URL", &mut mistakes);
-        let rooms = mistakes.check("--rooms", &number("rooms").to_string(), |_| match number("rooms") {
-            rooms if rooms <= number("readers") => Ok(rooms),
-            _ => Err("it is more than --readers: a room would have none"),
+        let rooms = mistakes.check("--rooms", &number("rooms").to_string(), |_| {
+            match number("rooms") {
+                rooms if rooms <= number("readers") => Ok(rooms),
+                _ => Err("it is more than --readers: a room would have none"),
+            }
         });
         let pass = Pass::given(matches, &mut mistakes);
         let (Some(server), Some(pass), Some(rooms)) = (server, pass, rooms) else {
@@ -102,6 +104,10 @@ impl Plan {
 
     /// The room of the client `number`.
     fn room(&self, number: u32) -> anyhow::Result<RoomName> {
-        Ok(RoomName::parse(&format!("{}-{}", self.prefix, number % self.rooms))?)
+        Ok(RoomName::parse(&format!(
+            "{}-{}",
+            self.prefix,
+            number % self.rooms
+        ))?)
     }
 }

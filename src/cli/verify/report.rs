@@ -31,10 +31,22 @@ pub(super) fn print_json(plan: &Plan, outcome: &Outcome) {
 }
 
 fn write(out: &mut impl Write, plan: &Plan, outcome: &Outcome) -> std::io::Result<()> {
-    let Outcome { faults, stored, repeated, unanswered, expected, returns, cuts } = outcome;
+    let Outcome {
+        faults,
+        stored,
+        repeated,
+        unanswered,
+        expected,
+        returns,
+        cuts,
+    } = outcome;
     let (clients, storms) = (plan.readers + plan.rooms, plan.storms);
     let away = |quantile| quantile_of(returns, quantile);
-    writeln!(out, "storms       {storms}, each of all {clients} clients at once, in {} rooms", plan.rooms)?;
+    writeln!(
+        out,
+        "storms       {storms}, each of all {clients} clients at once, in {} rooms",
+        plan.rooms
+    )?;
     writeln!(
         out,
         "back         {} of {cuts}, with all they missed after p50 {:.2?}  p99 {:.2?}  max {:.2?}",
@@ -65,5 +77,8 @@ fn write(out: &mut impl Write, plan: &Plan, outcome: &Outcome) -> std::io::Resul
 /// The value below which `quantile` of the `sorted` ones are; zero if there are none.
 fn quantile_of(sorted: &[Duration], quantile: f64) -> Duration {
     let at = (sorted.len() as f64 * quantile).ceil() as usize;
-    sorted.get(at.saturating_sub(1)).copied().unwrap_or_default()
+    sorted
+        .get(at.saturating_sub(1))
+        .copied()
+        .unwrap_or_default()
 }

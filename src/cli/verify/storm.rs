@@ -62,8 +62,10 @@ pub(super) async fn run(plan: &Plan) -> anyhow::Result<Outcome> {
     let (arrive, mut arrived) = watch::channel(0u32);
     let mut readers = JoinSet::new();
     for number in 0..plan.readers {
-        let (client, arrive) =
-            (Client::new(plan, number, &format!("reader-{number}"), &told)?, arrive.clone());
+        let (client, arrive) = (
+            Client::new(plan, number, &format!("reader-{number}"), &told)?,
+            arrive.clone(),
+        );
         readers.spawn(async move { (number, read(client, number, arrive).await) });
     }
     let all_here = arrived.wait_for(|arrived| *arrived == plan.readers);
@@ -90,15 +92,23 @@ pub(super) async fn run(plan: &Plan) -> anyhow::Result<Outcome> {
     let mut outcome = Outcome::default();
     let mut rooms = Vec::new();
     for published in join_all(publishers).await {
-        let Published { stored, repeated, unanswered, returns } =
-            published.context("a publisher failed")??;
+        let Published {
+            stored,
+            repeated,
+            unanswered,
+            returns,
+        } = published.context("a publisher failed")??;
         outcome.stored += stored.len() as u64;
         outcome.repeated += repeated;
         outcome.unanswered += unanswered;
         outcome.returns.extend(returns);
         rooms.push(stored);
     }
-    let last_of = |stored: &Stored| stored.last_key_value().map_or(Offset(0), |(offset, _)| *offset);
+    let last_of = |stored: &Stored| {
+        stored
+            .last_key_value()
+            .map_or(Offset(0), |(offset, _)| *offset)
+    };
     let last = rooms.iter().map(last_of).collect();
     orders.send_modify(|orders| orders.last = Some(last));
     while let Some(ended) = readers.join_next().await {
@@ -127,12 +137,33 @@ struct Client {
 }
 
 impl Client {
-    fn new(plan: &Plan, number: u32, id: &str, told: &watch::Receiver<Orders>) -> anyhow::Result<Self> {
+    fn new(
+        plan: &Plan,
+        number: u32,
+        id: &str,
+        told: &watch::Receiver<Orders>,
+    ) -> anyhow::Result<Self> {
         // A token says who its holder is: then all are one.
-        let id = if plan.pass.is_some() { None } else { Some(UserId::parse(id)?) };
-        let link = Link::new(plan.server.clone(), plan.room(number)?, id, plan.pass.clone());
+        let id = if plan.pass.is_some() {
+            None
+        } else {
+            Some(UserId::parse(id)?)
+        };
+        let link = Link::new(
+            plan.server.clone(),
+            plan.room(number)?,
+            id,
+            plan.pass.clone(),
+        );
         let (cursor, told) = (Cursor::new(None), told.clone());
-        Ok(Self { link, cursor, told, storms: 0, away: None, returns: Vec::new() })
+        Ok(Self {
+            link,
+            cursor,
+            told,
+            storms: 0,
+            away: None,
+            returns: Vec::new(),
+        })
     }
 
     /// Is cut off if there is a new storm; whether there was.
@@ -187,7 +218,12 @@ async fn read(
             changed = client.told.changed() => { changed?; client.weather(); }
             () = sleep(patience), if deadline.is_some() => break,
         }
-        let last = client.told.borrow().last.as_ref().map(|last| last[number as usize % last.len()]);
+        let last = client
+            .told
+            .borrow()
+            .last
+            .as_ref()
+            .map(|last| last[number as usize % last.len()]);
         if let Some(last) = last {
             if client.away.is_none() && (last == Offset(0) || witness.has_reached(last)) {
                 break;
@@ -212,7 +248,9 @@ async fn publish(mut client: Client, plan: Plan) -> anyhow::Result<Published> {
     // By another name, so that hearing its own message is no answer: what was cut off before its `ack` is asked
     // again, and it is the server that has to know it.
     let mut outbox = Outbox::new(UserId::parse("nobody")?);
-    let mut pace = interval(Duration::from_secs_f64(f64::from(plan.rooms) / f64::from(plan.rate)));
+    let mut pace = interval(Duration::from_secs_f64(
+        f64::from(plan.rooms) / f64::from(plan.rate),
+    ));
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let (mut texts, mut stored, mut repeated) = (Vec::new(), Stored::new(), 0);
     let mut deadline = None;
@@ -266,5 +304,10 @@ async fn publish(mut client: Client, plan: Plan) -> anyhow::Result<Published> {
         client.settle();
     }
     client.link.leave().await;
-    Ok(Published { stored, repeated, unanswered: outbox.len() as u64, returns: client.returns })
+    Ok(Published {
+        stored,
+        repeated,
+        unanswered: outbox.len() as u64,
+        returns: client.returns,
+    })
 }

@@ -60,7 +60,11 @@ impl Witness {
                 let offset = publication.offset;
                 if self.seen.last().is_some_and(|(last, _)| offset <= *last) {
                     let is_known = self.seen.iter().any(|(known, _)| *known == offset);
-                    *(if is_known { &mut self.faults.doubled } else { &mut self.faults.reordered }) += 1;
+                    *(if is_known {
+                        &mut self.faults.doubled
+                    } else {
+                        &mut self.faults.reordered
+                    }) += 1;
                     if is_known {
                         return;
                     }
@@ -79,7 +83,12 @@ impl Witness {
     /// Compares what it saw with what its room has `stored`.
     pub(super) fn testify(mut self, stored: &Stored) -> Faults {
         self.seen.sort_unstable();
-        let Faults { lost, altered, delivered, .. } = &mut self.faults;
+        let Faults {
+            lost,
+            altered,
+            delivered,
+            ..
+        } = &mut self.faults;
         for (offset, text) in stored {
             match self.seen.binary_search_by_key(offset, |(seen, _)| *seen) {
                 Ok(at) if self.seen[at].1 == *text => *delivered += 1,
@@ -94,7 +103,15 @@ impl Witness {
 impl Faults {
     /// Whether all that was stored came once, in order, unaltered, and no reader lost its place.
     pub(super) const fn are_none(&self) -> bool {
-        let Self { lost, doubled, reordered, altered, gaps, misplaced, .. } = *self;
+        let Self {
+            lost,
+            doubled,
+            reordered,
+            altered,
+            gaps,
+            misplaced,
+            ..
+        } = *self;
         lost + doubled + reordered + altered + gaps + misplaced == 0
     }
 }
@@ -130,8 +147,12 @@ mod tests {
 
     fn faults(offsets: &[u64]) -> Faults {
         let mut witness = Witness::default();
-        offsets.iter().for_each(|offset| witness.hear(&message(*offset)));
-        let stored = (1..=4).map(|offset| (Offset(offset), offset.to_string())).collect();
+        offsets
+            .iter()
+            .for_each(|offset| witness.hear(&message(*offset)));
+        let stored = (1..=4)
+            .map(|offset| (Offset(offset), offset.to_string()))
+            .collect();
         witness.testify(&stored)
     }
 
@@ -144,12 +165,39 @@ mod tests {
 
     #[test]
     fn each_fault_is_counted_as_what_it_is() {
-        assert_eq!(faults(&[1, 2, 4]), Faults { lost: 1, delivered: 3, ..Faults::default() });
-        assert_eq!(faults(&[1, 2, 2, 3, 1, 4]), Faults { doubled: 2, delivered: 4, ..Faults::default() });
-        assert_eq!(faults(&[1, 3, 2, 4]), Faults { reordered: 1, delivered: 4, ..Faults::default() });
+        assert_eq!(
+            faults(&[1, 2, 4]),
+            Faults {
+                lost: 1,
+                delivered: 3,
+                ..Faults::default()
+            }
+        );
+        assert_eq!(
+            faults(&[1, 2, 2, 3, 1, 4]),
+            Faults {
+                doubled: 2,
+                delivered: 4,
+                ..Faults::default()
+            }
+        );
+        assert_eq!(
+            faults(&[1, 3, 2, 4]),
+            Faults {
+                reordered: 1,
+                delivered: 4,
+                ..Faults::default()
+            }
+        );
         let mut witness = Witness::default();
         witness.hear(&message(1));
         let stored = Stored::from([(Offset(1), "other words".to_owned())]);
-        assert_eq!(witness.testify(&stored), Faults { altered: 1, ..Faults::default() });
+        assert_eq!(
+            witness.testify(&stored),
+            Faults {
+                altered: 1,
+                ..Faults::default()
+            }
+        );
     }
 }

@@ -22,8 +22,9 @@ impl Scheme {
     /// The scheme that `url` begins with, and what is behind its `://`.
     pub(super) fn split(url: &str) -> Option<(Self, &str)> {
         let (scheme, rest) = url.split_once("://")?;
-        let scheme =
-            [Self::Http, Self::Https].into_iter().find(|known| scheme.eq_ignore_ascii_case(known.name()))?;
+        let scheme = [Self::Http, Self::Https]
+            .into_iter()
+            .find(|known| scheme.eq_ignore_ascii_case(known.name()))?;
         Some((scheme, rest))
     }
 
@@ -68,7 +69,10 @@ impl Authority {
             }
             _ => (text, None),
         };
-        Some(Self { host: Host::parse(host)?, port })
+        Some(Self {
+            host: Host::parse(host)?,
+            port,
+        })
     }
 
     /// Whether only this machine can mean itself by it: a loopback address, or `localhost` and what ends so, which
@@ -93,7 +97,10 @@ impl Authority {
     /// Whether `other` has the same host, and the same port if this one says which.
     pub(super) fn covers(&self, other: &Self, scheme: Option<Scheme>) -> bool {
         let default = scheme.map(Scheme::default_port);
-        self.host == other.host && self.port.is_none_or(|port| Some(port) == other.port.or(default))
+        self.host == other.host
+            && self
+                .port
+                .is_none_or(|port| Some(port) == other.port.or(default))
     }
 
     /// Whether both are the same place for `scheme`.
@@ -124,7 +131,9 @@ impl Host {
             return Some(Self::Address(IpAddr::V4(address)));
         }
         let is_name = !text.is_empty()
-            && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
         is_name.then(|| Self::Name(text.to_ascii_lowercase()))
     }
 }
@@ -144,7 +153,10 @@ mod tests {
             ("[0:0::1]:7", "[::1]:7"),
             ("a_b.example.", "a_b.example."),
         ] {
-            assert_eq!(Authority::parse(text).map(|authority| authority.to_string()), Some(shown.to_owned()));
+            assert_eq!(
+                Authority::parse(text).map(|authority| authority.to_string()),
+                Some(shown.to_owned())
+            );
         }
         for text in [
             "",
@@ -187,7 +199,11 @@ mod tests {
             ("[::]", false),
             ("10.0.0.1", false),
         ] {
-            assert_eq!(Authority::parse(text).map(|host| host.is_loopback()), Some(is_loopback), "{text}");
+            assert_eq!(
+                Authority::parse(text).map(|host| host.is_loopback()),
+                Some(is_loopback),
+                "{text}"
+            );
         }
     }
 

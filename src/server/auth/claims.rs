@@ -39,7 +39,9 @@ pub enum TokenError {
     #[error("the token's signature is wrong")]
     Signature,
     /// Its claims are of other kinds than they must be.
-    #[error("the token's claims must be sub (text), exp and nbf (numbers), and rooms (an object of texts)")]
+    #[error(
+        "the token's claims must be sub (text), exp and nbf (numbers), and rooms (an object of texts)"
+    )]
     Claims,
     /// It names an audience.
     #[error("the token is for another audience (aud)")]
@@ -92,7 +94,12 @@ impl KeySet {
             _ => true,
         };
         let mut result = Err(TokenError::Key);
-        for key in self.0.iter().filter(is_named).filter(|key| key.algorithm == header.alg) {
+        for key in self
+            .0
+            .iter()
+            .filter(is_named)
+            .filter(|key| key.algorithm == header.alg)
+        {
             match decode::<Claims>(token, &key.key, &validation(key)) {
                 Ok(decoded) => return Ok(decoded.claims),
                 Err(error) => result = Err(explain(error.kind())),
@@ -125,14 +132,22 @@ impl Claims {
         if exp.saturating_add(LEEWAY_SECONDS) <= now {
             return Err(TokenError::Expired);
         }
-        if self.nbf.is_some_and(|nbf| nbf as u64 > now + LEEWAY_SECONDS) {
+        if self
+            .nbf
+            .is_some_and(|nbf| nbf as u64 > now + LEEWAY_SECONDS)
+        {
             return Err(TokenError::Early);
         }
         // One that comes within the leeway lasts to its end; one that is in use ends when it says.
-        let ends = if exp > now { exp } else { exp.saturating_add(LEEWAY_SECONDS) };
+        let ends = if exp > now {
+            exp
+        } else {
+            exp.saturating_add(LEEWAY_SECONDS)
+        };
         let sub = self.sub.ok_or(TokenError::NoSubject)?;
         let id = UserId::parse(&sub).map_err(TokenError::Subject)?;
-        let grants = Grants::try_from(self.rooms.unwrap_or_default()).map_err(TokenError::Grants)?;
+        let grants =
+            Grants::try_from(self.rooms.unwrap_or_default()).map_err(TokenError::Grants)?;
         Ok(Principal::proven(id, grants, ends))
     }
 }
@@ -165,9 +180,12 @@ mod tests {
     fn ann(more: &Value) -> Value {
         let mut claims = json!({"sub": "ann", "exp": NOW + 60, "rooms": {"lobby": "r"}});
         let fields = claims.as_object_mut().expect("an object");
-        more.as_object().expect("an object").iter().for_each(|(name, value)| {
-            fields.insert(name.clone(), value.clone());
-        });
+        more.as_object()
+            .expect("an object")
+            .iter()
+            .for_each(|(name, value)| {
+                fields.insert(name.clone(), value.clone());
+            });
         claims
     }
 
@@ -192,7 +210,11 @@ mod tests {
             (json!({"nbf": NOW + 30}), Ok(Some(NOW + 60))),
             (json!({"nbf": NOW + 31}), Err(TokenError::Early)),
         ] {
-            assert_eq!(read(&ann(&more)).map(|principal| principal.ends()), expected, "{more}");
+            assert_eq!(
+                read(&ann(&more)).map(|principal| principal.ends()),
+                expected,
+                "{more}"
+            );
         }
     }
 
@@ -201,11 +223,20 @@ mod tests {
         for (claims, error) in [
             (json!({"sub": "ann"}), TokenError::NoEnd),
             (json!({"exp": NOW}), TokenError::NoSubject),
-            (ann(&json!({"sub": ""})), TokenError::Subject(NameError::Length { what: "id", chars: 0 })),
+            (
+                ann(&json!({"sub": ""})),
+                TokenError::Subject(NameError::Length {
+                    what: "id",
+                    chars: 0,
+                }),
+            ),
             (ann(&json!({"sub": 7})), TokenError::Claims),
             (ann(&json!({"exp": "soon"})), TokenError::Claims),
             (ann(&json!({"rooms": ["lobby"]})), TokenError::Claims),
-            (ann(&json!({"rooms": {"lobby": "x"}})), TokenError::Grants(GrantError::Access)),
+            (
+                ann(&json!({"rooms": {"lobby": "x"}})),
+                TokenError::Grants(GrantError::Access),
+            ),
             (ann(&json!({"aud": "elsewhere"})), TokenError::Audience),
         ] {
             assert_eq!(read(&claims), Err(error), "{claims}");
@@ -216,14 +247,29 @@ mod tests {
     fn the_tokens_header_cannot_choose_the_algorithm() {
         let part = |text: &str| jsonwebtoken_part(text);
         let claims = part(&ann(&json!({})).to_string());
-        for header in [r#"{"alg":"none"}"#, r#"{"alg":"None","typ":"JWT"}"#, r#"{"typ":"JWT"}"#, "{}"] {
+        for header in [
+            r#"{"alg":"none"}"#,
+            r#"{"alg":"None","typ":"JWT"}"#,
+            r#"{"typ":"JWT"}"#,
+            "{}",
+        ] {
             let unsigned = format!("{}.{claims}.", part(header));
-            assert_eq!(keys().principal(&unsigned, NOW), Err(TokenError::Malformed), "{header}");
+            assert_eq!(
+                keys().principal(&unsigned, NOW),
+                Err(TokenError::Malformed),
+                "{header}"
+            );
         }
         let hs512 = token(&Header::new(Algorithm::HS512), &ann(&json!({})));
         assert_eq!(keys().principal(&hs512, NOW), Err(TokenError::Key));
-        let critical = Header { crit: Some(vec!["exp".to_owned()]), ..Header::default() };
-        assert_eq!(keys().principal(&token(&critical, &ann(&json!({}))), NOW), Err(TokenError::Malformed));
+        let critical = Header {
+            crit: Some(vec!["exp".to_owned()]),
+            ..Header::default()
+        };
+        assert_eq!(
+            keys().principal(&token(&critical, &ann(&json!({}))), NOW),
+            Err(TokenError::Malformed)
+        );
     }
 
     fn jsonwebtoken_part(text: &str) -> String {
@@ -240,13 +286,22 @@ mod tests {
             KeySet::parse(keys.to_string().as_bytes()).expect("a set")
         };
         let named = |kid: Option<&str>| {
-            let header = Header { kid: kid.map(str::to_owned), ..Header::default() };
+            let header = Header {
+                kid: kid.map(str::to_owned),
+                ..Header::default()
+            };
             token(&header, &ann(&json!({})))
         };
         assert!(set("new").principal(&named(Some("new")), NOW).is_ok());
         assert!(set("new").principal(&named(None), NOW).is_ok());
-        assert_eq!(set("new").principal(&named(Some("old")), NOW), Err(TokenError::Signature));
-        assert_eq!(set("new").principal(&named(Some("lost")), NOW), Err(TokenError::Key));
+        assert_eq!(
+            set("new").principal(&named(Some("old")), NOW),
+            Err(TokenError::Signature)
+        );
+        assert_eq!(
+            set("new").principal(&named(Some("lost")), NOW),
+            Err(TokenError::Key)
+        );
     }
 
     proptest! {

@@ -90,7 +90,9 @@ impl Rooms {
         match text.strip_suffix('*') {
             Some("") => Ok(Self::Beginning(String::new())),
             // The beginning of a name is a name itself.
-            Some(beginning) => RoomName::parse(beginning).map(|name| Self::Beginning(name.to_string())),
+            Some(beginning) => {
+                RoomName::parse(beginning).map(|name| Self::Beginning(name.to_string()))
+            }
             None => RoomName::parse(text).map(Self::Named),
         }
         .map_err(|_| GrantError::Rooms)
@@ -117,7 +119,9 @@ impl fmt::Display for Rooms {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
     /// What should name rooms does not.
-    #[error("rooms are named by a name of a-z 0-9 - _ . or by its beginning and *, like class-* or *")]
+    #[error(
+        "rooms are named by a name of a-z 0-9 - _ . or by its beginning and *, like class-* or *"
+    )]
     Rooms,
     /// What should be an access is none.
     #[error("what may be done in a room is r, w, rw or admin")]
@@ -129,7 +133,10 @@ pub enum GrantError {
 
 /// See the [module docs](self).
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(try_from = "BTreeMap<String, String>", into = "BTreeMap<String, String>")]
+#[serde(
+    try_from = "BTreeMap<String, String>",
+    into = "BTreeMap<String, String>"
+)]
 pub struct Grants(Vec<(Rooms, Access)>);
 
 impl Grants {
@@ -154,7 +161,9 @@ impl Grants {
 
     /// Whether they give `right` in `room`.
     pub fn give(&self, right: Right, room: &RoomName) -> bool {
-        self.0.iter().any(|(rooms, access)| access.gives(right) && rooms.contain(room))
+        self.0
+            .iter()
+            .any(|(rooms, access)| access.gives(right) && rooms.contain(room))
     }
 
     /// Whether they give `right` in any room.
@@ -165,12 +174,17 @@ impl Grants {
     /// Whether they give `right` in every room there may ever be.
     pub fn give_everywhere(&self, right: Right) -> bool {
         let everywhere = Rooms::Beginning(String::new());
-        self.0.iter().any(|(rooms, access)| access.gives(right) && *rooms == everywhere)
+        self.0
+            .iter()
+            .any(|(rooms, access)| access.gives(right) && *rooms == everywhere)
     }
 }
 
 fn grant(rooms: &str, access: &str) -> Result<(Rooms, Access), GrantError> {
-    let found = Access::ALL.into_iter().find(|known| known.as_str() == access).ok_or(GrantError::Access)?;
+    let found = Access::ALL
+        .into_iter()
+        .find(|known| known.as_str() == access)
+        .ok_or(GrantError::Access)?;
     Ok((Rooms::parse(rooms)?, found))
 }
 
@@ -178,13 +192,21 @@ impl TryFrom<BTreeMap<String, String>> for Grants {
     type Error = GrantError;
 
     fn try_from(claim: BTreeMap<String, String>) -> Result<Self, GrantError> {
-        claim.iter().map(|(rooms, access)| grant(rooms, access)).collect::<Result<_, _>>().map(Self)
+        claim
+            .iter()
+            .map(|(rooms, access)| grant(rooms, access))
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 }
 
 impl From<Grants> for BTreeMap<String, String> {
     fn from(grants: Grants) -> Self {
-        grants.0.into_iter().map(|(rooms, access)| (rooms.to_string(), access.as_str().to_owned())).collect()
+        grants
+            .0
+            .into_iter()
+            .map(|(rooms, access)| (rooms.to_string(), access.as_str().to_owned()))
+            .collect()
     }
 }
 
@@ -198,7 +220,9 @@ mod tests {
 
     fn grants(texts: &[&str]) -> Grants {
         let mut grants = Grants::default();
-        texts.iter().for_each(|text| grants.add(text).expect("a grant"));
+        texts
+            .iter()
+            .for_each(|text| grants.add(text).expect("a grant"));
         grants
     }
 
@@ -219,7 +243,11 @@ mod tests {
             ("ops", [false, true, false]),
             ("staff-room", [true, true, true]),
         ] {
-            assert_eq!(RIGHTS.map(|right| grants.give(right, &room(name))), expected, "{name}");
+            assert_eq!(
+                RIGHTS.map(|right| grants.give(right, &room(name))),
+                expected,
+                "{name}"
+            );
         }
         assert!(!grants.give_everywhere(Right::Admin));
         assert!(Grants::everywhere(Access::Admin).give_everywhere(Right::Admin));

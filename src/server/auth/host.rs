@@ -26,13 +26,17 @@ impl PublicHost {
             Some((scheme, authority)) => (Some(scheme), authority),
             None => (None, text),
         };
-        Some(Self { scheme, authority: Authority::parse(authority)? })
+        Some(Self {
+            scheme,
+            authority: Authority::parse(authority)?,
+        })
     }
 
     /// The origin of its pages, if it says how they are loaded. It is the server's own even behind a proxy that
     /// puts another `Host` in the place of what the browser sent.
     pub fn origin(&self) -> Option<Origin> {
-        self.scheme.map(|scheme| Origin::new(scheme, self.authority.clone()))
+        self.scheme
+            .map(|scheme| Origin::new(scheme, self.authority.clone()))
     }
 }
 
@@ -64,12 +68,18 @@ enum AnswersTo {
 impl HostPolicy {
     /// For the page and the API at `listen`.
     pub fn of_page(listen: IpAddr, public: Vec<PublicHost>) -> Self {
-        Self { answers_to: AnswersTo::beyond_loopback(listen, &public, AnswersTo::Nothing), public }
+        Self {
+            answers_to: AnswersTo::beyond_loopback(listen, &public, AnswersTo::Nothing),
+            public,
+        }
     }
 
     /// For the operator's answers at `listen`. What watches a server finds it by address.
     pub fn of_ops(listen: IpAddr, public: Vec<PublicHost>) -> Self {
-        Self { answers_to: AnswersTo::beyond_loopback(listen, &public, AnswersTo::Addresses), public }
+        Self {
+            answers_to: AnswersTo::beyond_loopback(listen, &public, AnswersTo::Addresses),
+            public,
+        }
     }
 
     /// The server's own name in `authority`, if it is one.
@@ -82,9 +92,15 @@ impl HostPolicy {
             AnswersTo::Addresses => authority.is_address() || authority.is_loopback(),
             AnswersTo::Loopback => authority.is_loopback(),
         };
-        let mut schemes = self.public.iter().filter(names).filter_map(|public| public.scheme);
+        let mut schemes = self
+            .public
+            .iter()
+            .filter(names)
+            .filter_map(|public| public.scheme);
         // Of two that contradict each other, either may be.
-        let scheme = schemes.next().filter(|first| schemes.all(|other| other == *first));
+        let scheme = schemes
+            .next()
+            .filter(|first| schemes.all(|other| other == *first));
         (is_named || is_own).then_some(OwnHost { authority, scheme })
     }
 }
@@ -106,19 +122,28 @@ mod tests {
     type OfListener = fn(IpAddr, Vec<PublicHost>) -> HostPolicy;
 
     fn policy(of: OfListener, listen: &str, public: &[&str]) -> HostPolicy {
-        let public = public.iter().map(|text| PublicHost::parse(text).expect("a host")).collect();
+        let public = public
+            .iter()
+            .map(|text| PublicHost::parse(text).expect("a host"))
+            .collect();
         of(listen.parse().expect("an address"), public)
     }
 
     fn answers(policy: &HostPolicy, host: &str) -> bool {
-        policy.own(Authority::parse(host).expect("a host")).is_some()
+        policy
+            .own(Authority::parse(host).expect("a host"))
+            .is_some()
     }
 
     #[test]
     fn on_loopback_it_answers_to_loopback_and_to_what_is_named() {
         for listen in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
             for of in [HostPolicy::of_page as OfListener, HostPolicy::of_ops] {
-                let policy = policy(of, listen, &["https://chat.example.org", "lan.example:8080"]);
+                let policy = policy(
+                    of,
+                    listen,
+                    &["https://chat.example.org", "lan.example:8080"],
+                );
                 for (host, is_own) in [
                     ("localhost:12345", true),
                     ("127.0.0.1", true),
@@ -158,21 +183,36 @@ mod tests {
         assert!(answers(&ops, "10.1.2.3:12346") && answers(&ops, "[fd00::7]:12346"));
         assert!(answers(&ops, "localhost:12346") && answers(&ops, "chat.example.org:12346"));
         assert!(!answers(&ops, "evil.example:12346"));
-        assert!(answers(&policy(HostPolicy::of_ops, "0.0.0.0", &[]), "fanfare:12346"));
+        assert!(answers(
+            &policy(HostPolicy::of_ops, "0.0.0.0", &[]),
+            "fanfare:12346"
+        ));
     }
 
     #[test]
     fn a_public_host_may_say_how_its_pages_are_loaded() {
         let scheme = |public: &[&str]| {
             let policy = policy(HostPolicy::of_page, "127.0.0.1", public);
-            policy.own(Authority::parse("a.example").expect("a host")).expect("its own").scheme
+            policy
+                .own(Authority::parse("a.example").expect("a host"))
+                .expect("its own")
+                .scheme
         };
         assert_eq!(scheme(&["https://a.example"]), Some(Scheme::Https));
-        assert_eq!(scheme(&["a.example", "HTTP://a.example:80"]), Some(Scheme::Http));
+        assert_eq!(
+            scheme(&["a.example", "HTTP://a.example:80"]),
+            Some(Scheme::Http)
+        );
         assert_eq!(scheme(&["https://a.example", "http://a.example"]), None);
-        for text in
-            ["", "ws://a.example", "https://", "https://a.example/", "https://ann@a.example", "a b", "a:x"]
-        {
+        for text in [
+            "",
+            "ws://a.example",
+            "https://",
+            "https://a.example/",
+            "https://ann@a.example",
+            "a b",
+            "a:x",
+        ] {
             assert_eq!(PublicHost::parse(text), None, "{text}");
         }
     }

@@ -46,7 +46,9 @@ impl KeyError {
                 "a file with the public key only: the private one belongs to whoever makes tokens"
             }
             Self::Pem => "a file with one PUBLIC KEY in PEM, of Ed25519 or P-256",
-            Self::Json => "a file with a JWK set, {\"keys\":[...]} (RFC 7517), with at least one key",
+            Self::Json => {
+                "a file with a JWK set, {\"keys\":[...]} (RFC 7517), with at least one key"
+            }
             Self::Jwk => {
                 "a JWK set of keys of kty oct (HS256, at least 32 bytes), OKP with crv Ed25519, or EC with crv P-256"
             }
@@ -106,12 +108,20 @@ pub(super) fn bare_secret(file: &[u8]) -> &[u8] {
 
 /// That nobody will guess `secret`.
 pub(super) fn check_secret(secret: &[u8]) -> Result<(), KeyError> {
-    if secret.len() < MIN_SECRET_BYTES { Err(KeyError::ShortSecret) } else { Ok(()) }
+    if secret.len() < MIN_SECRET_BYTES {
+        Err(KeyError::ShortSecret)
+    } else {
+        Ok(())
+    }
 }
 
 fn secret(secret: &[u8], id: Option<String>) -> Result<Key, KeyError> {
     check_secret(secret)?;
-    Ok(Key { id, algorithm: Algorithm::HS256, key: DecodingKey::from_secret(secret) })
+    Ok(Key {
+        id,
+        algorithm: Algorithm::HS256,
+        key: DecodingKey::from_secret(secret),
+    })
 }
 
 fn pem(text: &str) -> Result<Key, KeyError> {
@@ -122,17 +132,25 @@ fn pem(text: &str) -> Result<Key, KeyError> {
         return Err(KeyError::Pem);
     }
     let eddsa = DecodingKey::from_ed_pem(text.as_bytes()).map(|key| (Algorithm::EdDSA, key));
-    let found =
-        eddsa.or_else(|_| DecodingKey::from_ec_pem(text.as_bytes()).map(|key| (Algorithm::ES256, key)));
+    let found = eddsa
+        .or_else(|_| DecodingKey::from_ec_pem(text.as_bytes()).map(|key| (Algorithm::ES256, key)));
     let (algorithm, key) = found.map_err(|_| KeyError::Pem)?;
-    usable(Key { id: None, algorithm, key }).ok_or(KeyError::Pem)
+    usable(Key {
+        id: None,
+        algorithm,
+        key,
+    })
+    .ok_or(KeyError::Pem)
 }
 
 /// `key`, if it is a point of its curve: the library would look only when the first token comes.
 fn usable(key: Key) -> Option<Key> {
     let is_whole = match key.algorithm {
         // The library does not look at all, and would fall over a shorter one.
-        Algorithm::EdDSA => key.key.try_get_as_bytes().is_ok_and(|bytes| bytes.len() == ED25519_BYTES),
+        Algorithm::EdDSA => key
+            .key
+            .try_get_as_bytes()
+            .is_ok_and(|bytes| bytes.len() == ED25519_BYTES),
         _ => true,
     };
     (is_whole && crypto::verify("", b"", &key.key, key.algorithm).is_ok()).then_some(key)
@@ -166,18 +184,30 @@ pub(super) fn jwks(text: &str) -> Result<Vec<Jwk>, KeyError> {
         return Err(KeyError::Json);
     }
     let ids: BTreeSet<&str> = keys.iter().filter_map(|jwk| jwk.kid.as_deref()).collect();
-    if keys.len() > 1 && ids.len() != keys.len() { Err(KeyError::Kid) } else { Ok(keys) }
+    if keys.len() > 1 && ids.len() != keys.len() {
+        Err(KeyError::Kid)
+    } else {
+        Ok(keys)
+    }
 }
 
 fn jwk_set(text: &str) -> Result<KeySet, KeyError> {
-    jwks(text)?.into_iter().map(Jwk::into_key).collect::<Result<_, _>>().map(KeySet)
+    jwks(text)?
+        .into_iter()
+        .map(Jwk::into_key)
+        .collect::<Result<_, _>>()
+        .map(KeySet)
 }
 
 impl Jwk {
     /// Its secret, if it is a symmetric key.
     pub(super) fn secret(&self) -> Option<Vec<u8>> {
-        let is_symmetric = self.kty == "oct" && self.alg.as_deref().is_none_or(|alg| alg == "HS256");
-        self.k.as_deref().filter(|_| is_symmetric).and_then(|k| URL_SAFE_NO_PAD.decode(k).ok())
+        let is_symmetric =
+            self.kty == "oct" && self.alg.as_deref().is_none_or(|alg| alg == "HS256");
+        self.k
+            .as_deref()
+            .filter(|_| is_symmetric)
+            .and_then(|k| URL_SAFE_NO_PAD.decode(k).ok())
     }
 
     fn into_key(self) -> Result<Key, KeyError> {
@@ -199,7 +229,12 @@ impl Jwk {
             _ => return Err(KeyError::Jwk),
         };
         let key = key.map_err(|_| KeyError::Jwk)?;
-        usable(Key { id: self.kid, algorithm, key }).ok_or(KeyError::Jwk)
+        usable(Key {
+            id: self.kid,
+            algorithm,
+            key,
+        })
+        .ok_or(KeyError::Jwk)
     }
 }
 
@@ -221,13 +256,22 @@ mod tests {
     #[test]
     fn a_key_fixes_its_algorithm() {
         assert_eq!(algorithms(&"s".repeat(32)), Ok(vec![Algorithm::HS256]));
-        assert_eq!(algorithms(&format!("{{\"keys\":[{ED25519}]}}")), Ok(vec![Algorithm::EdDSA]));
-        assert_eq!(algorithms(&format!("{{\"keys\":[{P256}]}}")), Ok(vec![Algorithm::ES256]));
+        assert_eq!(
+            algorithms(&format!("{{\"keys\":[{ED25519}]}}")),
+            Ok(vec![Algorithm::EdDSA])
+        );
+        assert_eq!(
+            algorithms(&format!("{{\"keys\":[{P256}]}}")),
+            Ok(vec![Algorithm::ES256])
+        );
     }
 
     #[test]
     fn a_secret_that_could_be_guessed_is_refused_and_its_line_end_does_not_count() {
-        assert_eq!(algorithms(&format!("{}\r\n", "s".repeat(31))), Err(KeyError::ShortSecret));
+        assert_eq!(
+            algorithms(&format!("{}\r\n", "s".repeat(31))),
+            Err(KeyError::ShortSecret)
+        );
         assert_eq!(algorithms(""), Err(KeyError::ShortSecret));
         let short = r#"{"keys":[{"kty":"oct","k":"c2hvcnQ"}]}"#;
         assert_eq!(algorithms(short), Err(KeyError::ShortSecret));
@@ -239,24 +283,47 @@ mod tests {
         for (keys, error) in [
             (String::new(), KeyError::Json),
             (format!("{ED25519},{P256}"), KeyError::Kid),
-            (format!("{},{}", with(ED25519, r#""kid":"a""#), with(P256, r#""kid":"a""#)), KeyError::Kid),
+            (
+                format!(
+                    "{},{}",
+                    with(ED25519, r#""kid":"a""#),
+                    with(P256, r#""kid":"a""#)
+                ),
+                KeyError::Kid,
+            ),
             (with(ED25519, r#""d":"x""#), KeyError::Private),
             (with(P256, r#""alg":"HS256""#), KeyError::Jwk),
             (P256.replace("x_FE", "x_FF"), KeyError::Jwk),
             (ED25519.replace("11qY", ""), KeyError::Jwk),
-            (r#"{"kty":"RSA","n":"AQAB","e":"AQAB"}"#.to_owned(), KeyError::Jwk),
+            (
+                r#"{"kty":"RSA","n":"AQAB","e":"AQAB"}"#.to_owned(),
+                KeyError::Jwk,
+            ),
         ] {
-            assert_eq!(algorithms(&format!("{{\"keys\":[{keys}]}}")), Err(error), "{keys}");
+            assert_eq!(
+                algorithms(&format!("{{\"keys\":[{keys}]}}")),
+                Err(error),
+                "{keys}"
+            );
         }
         assert_eq!(algorithms("{\"keys\":"), Err(KeyError::Json));
-        assert_eq!(algorithms("-----BEGIN CERTIFICATE-----\n"), Err(KeyError::Pem));
-        assert_eq!(algorithms("-----BEGIN PRIVATE KEY-----\n"), Err(KeyError::Private));
+        assert_eq!(
+            algorithms("-----BEGIN CERTIFICATE-----\n"),
+            Err(KeyError::Pem)
+        );
+        assert_eq!(
+            algorithms("-----BEGIN PRIVATE KEY-----\n"),
+            Err(KeyError::Private)
+        );
     }
 
     #[test]
     fn no_secret_shows_when_keys_are_printed_for_debugging() {
-        let set = KeySet::parse("correct horse battery staple, twice".as_bytes()).expect("a secret");
-        assert!(!format!("{set:?}").contains("horse") && !format!("{set:?}").contains("99, 111, 114"));
+        let set =
+            KeySet::parse("correct horse battery staple, twice".as_bytes()).expect("a secret");
+        assert!(
+            !format!("{set:?}").contains("horse") && !format!("{set:?}").contains("99, 111, 114")
+        );
     }
 
     proptest! {

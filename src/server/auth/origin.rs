@@ -52,7 +52,10 @@ impl Origin {
     /// Anything else, a path or a user among it.
     pub fn parse(text: &str) -> Result<Self, OriginError> {
         let (scheme, authority) = Scheme::split(text).ok_or(OriginError)?;
-        Ok(Self { scheme, authority: Authority::parse(authority).ok_or(OriginError)? })
+        Ok(Self {
+            scheme,
+            authority: Authority::parse(authority).ok_or(OriginError)?,
+        })
     }
 
     /// Its host and port.
@@ -123,11 +126,20 @@ mod tests {
     use super::*;
 
     fn own(host: &str, scheme: Option<Scheme>) -> OwnHost {
-        OwnHost { authority: Authority::parse(host).expect("a host"), scheme }
+        OwnHost {
+            authority: Authority::parse(host).expect("a host"),
+            scheme,
+        }
     }
 
     fn allows(policy: &OriginPolicy, origin: &str, own: &OwnHost) -> bool {
-        policy.allows(&Whence { origins: &[origin], ..Whence::default() }, Some(own))
+        policy.allows(
+            &Whence {
+                origins: &[origin],
+                ..Whence::default()
+            },
+            Some(own),
+        )
     }
 
     #[test]
@@ -159,8 +171,14 @@ mod tests {
         ] {
             assert_eq!(allows(&policy, origin, &host), passes, "{origin}");
         }
-        let whence = |origins| Whence { origins, ..Whence::default() };
-        assert!(policy.allows(&whence(&[]), Some(&host)), "no browser sends no Origin");
+        let whence = |origins| Whence {
+            origins,
+            ..Whence::default()
+        };
+        assert!(
+            policy.allows(&whence(&[]), Some(&host)),
+            "no browser sends no Origin"
+        );
         assert!(!policy.allows(&whence(&["http://chat.example.org:12345"]), None));
         assert!(
             !policy.allows(&whence(&["http://chat.example.org:12345"; 2]), Some(&host)),
@@ -180,7 +198,11 @@ mod tests {
             ("http://[::1]", "[::1]", true),
             ("http://[::1]:7", "[::2]:7", false),
         ] {
-            assert_eq!(allows(&policy, origin, &own(host, None)), passes, "{origin} {host}");
+            assert_eq!(
+                allows(&policy, origin, &own(host, None)),
+                passes,
+                "{origin} {host}"
+            );
         }
     }
 
@@ -197,12 +219,29 @@ mod tests {
     #[test]
     fn named_origins_pass_whole_and_any_passes_all() {
         let listed = vec![Origin::parse("https://shop.example").expect("an origin")];
-        let policy = OriginPolicy { listed, ..OriginPolicy::default() };
+        let policy = OriginPolicy {
+            listed,
+            ..OriginPolicy::default()
+        };
         let host = own("127.0.0.1:12345", None);
         assert!(allows(&policy, "https://shop.example:443", &host));
         assert!(!allows(&policy, "http://shop.example", &host));
-        assert!(allows(&OriginPolicy { any: true, ..OriginPolicy::default() }, "https://x.example", &host));
-        assert!(allows(&OriginPolicy { null: true, ..OriginPolicy::default() }, "null", &host));
+        assert!(allows(
+            &OriginPolicy {
+                any: true,
+                ..OriginPolicy::default()
+            },
+            "https://x.example",
+            &host
+        ));
+        assert!(allows(
+            &OriginPolicy {
+                null: true,
+                ..OriginPolicy::default()
+            },
+            "null",
+            &host
+        ));
     }
 
     #[test]
@@ -217,10 +256,23 @@ mod tests {
             (Some("same-site"), Some("no-cors"), false),
             (Some("cross-site"), None, false),
         ] {
-            let whence = Whence { origins: &[], site, mode };
+            let whence = Whence {
+                origins: &[],
+                site,
+                mode,
+            };
             assert_eq!(policy.allows(&whence, None), passes, "{site:?} {mode:?}");
         }
-        let any = OriginPolicy { any: true, ..OriginPolicy::default() };
-        assert!(any.allows(&Whence { site: Some("cross-site"), ..Whence::default() }, None));
+        let any = OriginPolicy {
+            any: true,
+            ..OriginPolicy::default()
+        };
+        assert!(any.allows(
+            &Whence {
+                site: Some("cross-site"),
+                ..Whence::default()
+            },
+            None
+        ));
     }
 }

@@ -60,17 +60,29 @@ impl Principal {
     /// Whoever asks in open mode.
     pub fn open() -> Self {
         let grants = Grants::everywhere(Access::ReadWrite);
-        Self { identity: Identity::Claimed, grants, ends: None }
+        Self {
+            identity: Identity::Claimed,
+            grants,
+            ends: None,
+        }
     }
 
     /// Whoever asks without a token, allowed what `grants` say.
     pub(super) const fn guest(grants: Grants) -> Self {
-        Self { identity: Identity::Guest, grants, ends: None }
+        Self {
+            identity: Identity::Guest,
+            grants,
+            ends: None,
+        }
     }
 
     /// Whoever a token proves to be `id`, until `ends`, in seconds since 1970 UTC.
     pub(super) const fn proven(id: UserId, grants: Grants, ends: u64) -> Self {
-        Self { identity: Identity::Proven(id), grants, ends: Some(ends) }
+        Self {
+            identity: Identity::Proven(id),
+            grants,
+            ends: Some(ends),
+        }
     }
 
     /// Under which id it appears that asked for `asked`; nothing if it may have none and a guest's is as good.
@@ -120,7 +132,10 @@ impl Principal {
         } else if self.identity == Identity::Guest {
             Err(TokenError::Missing.into())
         } else {
-            Err(AuthError::Grant { right, room: room.clone() })
+            Err(AuthError::Grant {
+                right,
+                room: room.clone(),
+            })
         }
     }
 
@@ -165,7 +180,10 @@ mod tests {
         assert!(open.may(Right::Read, &lobby) && open.may(Right::Write, &lobby));
         assert_eq!(
             open.check(Right::Admin, &lobby),
-            Err(AuthError::Grant { right: Right::Admin, room: lobby })
+            Err(AuthError::Grant {
+                right: Right::Admin,
+                room: lobby
+            })
         );
         assert_eq!(open.check_admin(), Err(AuthError::Admin));
         assert_eq!(open.ends(), None);
@@ -189,7 +207,10 @@ mod tests {
         assert_eq!(guest.check(Right::Read, &lobby), Ok(()));
         let missing = guest.check(Right::Write, &lobby).expect_err("a guest");
         assert_eq!(missing.close_code(), CloseCode::BadToken);
-        assert_eq!(guest.check_admin().expect_err("a guest").close_code(), CloseCode::BadToken);
+        assert_eq!(
+            guest.check_admin().expect_err("a guest").close_code(),
+            CloseCode::BadToken
+        );
         let ann = Principal::proven(id("ann"), Grants::default(), 7);
         let refused = ann.check(Right::Write, &lobby).expect_err("no grant");
         assert_eq!(refused.close_code(), CloseCode::NotAllowed);

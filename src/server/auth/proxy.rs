@@ -39,7 +39,9 @@ impl Proxies {
     /// Whether whoever is at `address` is believed.
     pub fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
-        self.trusted.iter().any(|network| network.contains(&address))
+        self.trusted
+            .iter()
+            .any(|network| network.contains(&address))
     }
 
     /// The address of the client for whom `peer` asks with these headers, each in the order of its lines.
@@ -49,7 +51,9 @@ impl Proxies {
                 self.search(peer, hops_of_rfc_7239(forwarded))
             }
             ProxyHeader::Forwarded => self.search(peer, hops_of_rfc_7239(forwarded)),
-            ProxyHeader::Either | ProxyHeader::XForwardedFor => self.search(peer, hops(x_forwarded_for)),
+            ProxyHeader::Either | ProxyHeader::XForwardedFor => {
+                self.search(peer, hops(x_forwarded_for))
+            }
         }
     }
 
@@ -67,21 +71,35 @@ impl Proxies {
 
 /// The addresses in `X-Forwarded-For`, the last first.
 fn hops(lines: &[&str]) -> impl Iterator<Item = Option<IpAddr>> {
-    let nodes = lines.iter().rev().flat_map(|line| line.rsplit(',')).map(str::trim);
+    let nodes = lines
+        .iter()
+        .rev()
+        .flat_map(|line| line.rsplit(','))
+        .map(str::trim);
     // An empty element of a list counts for nothing (RFC 9110 section 5.6.1).
     nodes.filter(|node| !node.is_empty()).map(address)
 }
 
 /// The addresses in `Forwarded`, the last first.
 fn hops_of_rfc_7239(lines: &[&str]) -> impl Iterator<Item = Option<IpAddr>> {
-    let elements = lines.iter().rev().flat_map(|line| FromTheRight::new(line, b',')).map(str::trim);
-    elements.filter(|element| !element.is_empty()).map(|element| {
-        let (_, node) = FromTheRight::new(element, b';')
-            .filter_map(|pair| pair.split_once('='))
-            .find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
-        let node = node.trim();
-        address(node.strip_prefix('"').and_then(|rest| rest.strip_suffix('"')).unwrap_or(node))
-    })
+    let elements = lines
+        .iter()
+        .rev()
+        .flat_map(|line| FromTheRight::new(line, b','))
+        .map(str::trim);
+    elements
+        .filter(|element| !element.is_empty())
+        .map(|element| {
+            let (_, node) = FromTheRight::new(element, b';')
+                .filter_map(|pair| pair.split_once('='))
+                .find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
+            let node = node.trim();
+            address(
+                node.strip_prefix('"')
+                    .and_then(|rest| rest.strip_suffix('"'))
+                    .unwrap_or(node),
+            )
+        })
 }
 
 /// The address of a node (RFC 7239 section 6), with or without its port. Proxies write IPv6 in
@@ -117,7 +135,10 @@ struct FromTheRight<'a> {
 
 impl<'a> FromTheRight<'a> {
     const fn new(text: &'a str, separator: u8) -> Self {
-        Self { rest: Some(text), separator }
+        Self {
+            rest: Some(text),
+            separator,
+        }
     }
 }
 
@@ -143,7 +164,13 @@ impl<'a> Iterator for FromTheRight<'a> {
 
 /// Whether what follows `before` has a backslash in front that means it.
 fn is_escaped(before: &[u8]) -> bool {
-    before.iter().rev().take_while(|byte| **byte == b'\\').count() % 2 == 1
+    before
+        .iter()
+        .rev()
+        .take_while(|byte| **byte == b'\\')
+        .count()
+        % 2
+        == 1
 }
 
 #[cfg(test)]

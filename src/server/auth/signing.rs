@@ -16,7 +16,9 @@ pub enum SigningKeyError {
     #[error("{0}")]
     Key(#[from] KeyError),
     /// It only checks tokens.
-    #[error("this is a public key, which only checks tokens; allowed is a file with the private one")]
+    #[error(
+        "this is a public key, which only checks tokens; allowed is a file with the private one"
+    )]
     Public,
     /// A PEM text of another form.
     #[error(
@@ -68,9 +70,19 @@ impl SigningKey {
         } else {
             let secret = bare_secret(file);
             check_secret(secret)?;
-            (Algorithm::HS256, EncodingKey::from_secret(secret), kid.map(str::to_owned))
+            (
+                Algorithm::HS256,
+                EncodingKey::from_secret(secret),
+                kid.map(str::to_owned),
+            )
         };
-        let signing = Self { header: Header { kid, ..Header::new(algorithm) }, key };
+        let signing = Self {
+            header: Header {
+                kid,
+                ..Header::new(algorithm)
+            },
+            key,
+        };
         // Better now than with the first token.
         encode(&signing.header, &(), &signing.key).map_err(|_| SigningKeyError::Unusable)?;
         Ok(signing)
@@ -87,7 +99,12 @@ impl SigningKey {
         now: u64,
         lasts: Duration,
     ) -> Result<String, SigningKeyError> {
-        let claims = Claims { sub, rooms, iat: now, exp: now.saturating_add(lasts.as_secs()) };
+        let claims = Claims {
+            sub,
+            rooms,
+            iat: now,
+            exp: now.saturating_add(lasts.as_secs()),
+        };
         encode(&self.header, &claims, &self.key).map_err(|_| SigningKeyError::Unusable)
     }
 }
@@ -97,20 +114,24 @@ fn pem(text: &str) -> Result<(Algorithm, EncodingKey), SigningKeyError> {
         return Err(SigningKeyError::Public);
     }
     let eddsa = EncodingKey::from_ed_pem(text.as_bytes()).map(|key| (Algorithm::EdDSA, key));
-    let found =
-        eddsa.or_else(|_| EncodingKey::from_ec_pem(text.as_bytes()).map(|key| (Algorithm::ES256, key)));
+    let found = eddsa
+        .or_else(|_| EncodingKey::from_ec_pem(text.as_bytes()).map(|key| (Algorithm::ES256, key)));
     found.map_err(|_| SigningKeyError::Pem)
 }
 
 /// The secret called `kid`, or the only one, and its name.
-fn secret_of_set(text: &str, kid: Option<&str>) -> Result<(Vec<u8>, Option<String>), SigningKeyError> {
+fn secret_of_set(
+    text: &str,
+    kid: Option<&str>,
+) -> Result<(Vec<u8>, Option<String>), SigningKeyError> {
     let keys = jwks(text)?;
     let jwk = match (kid, keys.as_slice()) {
         (None, [only]) => only,
         (None, _) => return Err(SigningKeyError::WhichKid),
-        (Some(kid), keys) => {
-            keys.iter().find(|jwk| jwk.kid.as_deref() == Some(kid)).ok_or(SigningKeyError::Kid)?
-        }
+        (Some(kid), keys) => keys
+            .iter()
+            .find(|jwk| jwk.kid.as_deref() == Some(kid))
+            .ok_or(SigningKeyError::Kid)?,
     };
     let secret = jwk.secret().ok_or(SigningKeyError::Kid)?;
     check_secret(&secret)?;
@@ -130,8 +151,13 @@ mod tests {
         let mut rooms = Grants::default();
         rooms.add("lobby:rw").expect("a grant");
         let key = SigningKey::parse(SECRET, None).expect("a secret");
-        let token = key.sign(&ann, &rooms, 1000, Duration::from_secs(60)).expect("a token");
-        let principal = KeySet::parse(SECRET).expect("a secret").principal(&token, 1000).expect("good");
+        let token = key
+            .sign(&ann, &rooms, 1000, Duration::from_secs(60))
+            .expect("a token");
+        let principal = KeySet::parse(SECRET)
+            .expect("a secret")
+            .principal(&token, 1000)
+            .expect("good");
         assert_eq!(principal.id(None), Ok(Some(ann)));
         assert_eq!(principal.ends(), Some(1060));
     }
@@ -142,13 +168,25 @@ mod tests {
                      {"kty":"OKP","crv":"Ed25519","kid":"b","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
         for (file, kid, error) in [
             ("short", None, SigningKeyError::Key(KeyError::ShortSecret)),
-            ("-----BEGIN PUBLIC KEY-----\n", None, SigningKeyError::Public),
-            ("-----BEGIN EC PRIVATE KEY-----\n", None, SigningKeyError::Pem),
+            (
+                "-----BEGIN PUBLIC KEY-----\n",
+                None,
+                SigningKeyError::Public,
+            ),
+            (
+                "-----BEGIN EC PRIVATE KEY-----\n",
+                None,
+                SigningKeyError::Pem,
+            ),
             (set, None, SigningKeyError::WhichKid),
             (set, Some("b"), SigningKeyError::Kid),
             (set, Some("c"), SigningKeyError::Kid),
         ] {
-            assert_eq!(SigningKey::parse(file.as_bytes(), kid).err(), Some(error), "{file}");
+            assert_eq!(
+                SigningKey::parse(file.as_bytes(), kid).err(),
+                Some(error),
+                "{file}"
+            );
         }
         assert!(SigningKey::parse(set.as_bytes(), Some("a")).is_ok());
     }

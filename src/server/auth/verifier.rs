@@ -31,7 +31,10 @@ impl Verifier {
 
     /// Whoever has a token that one of `keys` vouches for may come in; without one, as `anonymous` says.
     pub fn new(keys: KeySet, anonymous: Anonymous) -> Self {
-        Self { keys: Some(Arc::new(RwLock::new(keys))), anonymous }
+        Self {
+            keys: Some(Arc::new(RwLock::new(keys))),
+            anonymous,
+        }
     }
 
     /// Whether there are no keys, so that names prove nothing.
@@ -42,7 +45,11 @@ impl Verifier {
     /// Whether whoever reads the key file can make tokens.
     pub fn holds_secret(&self) -> bool {
         let keys = self.keys.as_ref();
-        keys.is_some_and(|keys| keys.read().unwrap_or_else(PoisonError::into_inner).holds_secret())
+        keys.is_some_and(|keys| {
+            keys.read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .holds_secret()
+        })
     }
 
     /// From now on `keys` vouch for tokens. In open mode nothing: whoever was told that no token is needed must
@@ -60,9 +67,10 @@ impl Verifier {
     pub fn principal(&self, token: Option<&str>, now: u64) -> Result<Principal, TokenError> {
         match (&self.keys, token) {
             (None, _) => Ok(Principal::open()),
-            (Some(keys), Some(token)) => {
-                keys.read().unwrap_or_else(PoisonError::into_inner).principal(token, now)
-            }
+            (Some(keys), Some(token)) => keys
+                .read()
+                .unwrap_or_else(PoisonError::into_inner)
+                .principal(token, now),
             (Some(_), None) => match self.anonymous {
                 Anonymous::None => Ok(Principal::guest(Grants::default())),
                 Anonymous::Read => Ok(Principal::guest(Grants::everywhere(Access::Read))),

@@ -20,15 +20,25 @@ impl WebSettings {
     /// For the page and the API at `listen`.
     pub fn of_page(&self, listen: IpAddr) -> WebPolicy {
         let mut origins = self.origins.clone();
-        origins.listed.extend(self.public.iter().filter_map(PublicHost::origin));
+        origins
+            .listed
+            .extend(self.public.iter().filter_map(PublicHost::origin));
         let hosts = HostPolicy::of_page(listen, self.public.clone());
-        WebPolicy { hosts, origins, embedding: self.embedding.clone() }
+        WebPolicy {
+            hosts,
+            origins,
+            embedding: self.embedding.clone(),
+        }
     }
 
     /// For the operator's answers at `listen`, which are for no page but their own.
     pub fn of_ops(&self, listen: IpAddr) -> WebPolicy {
         let hosts = HostPolicy::of_ops(listen, self.public.clone());
-        WebPolicy { hosts, origins: OriginPolicy::default(), embedding: Embedding::default() }
+        WebPolicy {
+            hosts,
+            origins: OriginPolicy::default(),
+            embedding: Embedding::default(),
+        }
     }
 }
 
@@ -59,7 +69,11 @@ impl Embedding {
         match self.listed.as_slice() {
             _ if self.any => "*".to_owned(),
             [] => "'none'".to_owned(),
-            listed => listed.iter().map(ToString::to_string).collect::<Vec<_>>().join(" "),
+            listed => listed
+                .iter()
+                .map(ToString::to_string)
+                .collect::<Vec<_>>()
+                .join(" "),
         }
     }
 }
@@ -70,11 +84,17 @@ mod tests {
 
     #[test]
     fn nobody_may_embed_the_page_but_who_is_named() {
-        let listed =
-            ["https://Shop.example", "http://a.example:8080"].map(|text| Origin::parse(text).expect("one"));
-        let named = Embedding { any: false, listed: listed.to_vec() };
+        let listed = ["https://Shop.example", "http://a.example:8080"]
+            .map(|text| Origin::parse(text).expect("one"));
+        let named = Embedding {
+            any: false,
+            listed: listed.to_vec(),
+        };
         assert_eq!(Embedding::default().sources(), "'none'");
-        assert_eq!(named.sources(), "https://shop.example http://a.example:8080");
+        assert_eq!(
+            named.sources(),
+            "https://shop.example http://a.example:8080"
+        );
         assert_eq!(Embedding { any: true, ..named }.sources(), "*");
     }
 }

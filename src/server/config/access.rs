@@ -28,7 +28,10 @@ pub(super) fn web(reading: &mut Reading<'_>) -> WebSettings {
 pub(super) fn proxies(reading: &mut Reading<'_>) -> Option<Proxies> {
     let trusted = reading.values("trusted-proxy", value::network);
     let header = reading.value("proxy-header", value::proxy_header);
-    Some(Proxies { trusted, header: header? })
+    Some(Proxies {
+        trusted,
+        header: header?,
+    })
 }
 
 /// Who is let in, and the file that its keys come from; none in open mode.
@@ -52,17 +55,26 @@ pub(super) fn tls(reading: &mut Reading<'_>) -> Option<Option<Tls>> {
             None
         }
         (None, Some(_)) => {
-            reading.reject("tls-cert", "the file with the certificate that --tls-key is of");
+            reading.reject(
+                "tls-cert",
+                "the file with the certificate that --tls-key is of",
+            );
             None
         }
         (Some(certificate), Some(key)) => match Tls::open(certificate, key) {
             Ok(tls) => Some(Some(tls)),
             Err(CertificateError::Certificate) => {
-                reading.reject("tls-cert", "a file of certificates in PEM: -----BEGIN CERTIFICATE-----");
+                reading.reject(
+                    "tls-cert",
+                    "a file of certificates in PEM: -----BEGIN CERTIFICATE-----",
+                );
                 None
             }
             Err(CertificateError::Key) => {
-                reading.reject("tls-key", "a file with a private key in PEM: -----BEGIN PRIVATE KEY-----");
+                reading.reject(
+                    "tls-key",
+                    "a file with a private key in PEM: -----BEGIN PRIVATE KEY-----",
+                );
                 None
             }
             Err(unfit @ CertificateError::Unfit(_)) => {

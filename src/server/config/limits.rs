@@ -51,7 +51,10 @@ pub(super) fn read(reading: &mut Reading<'_>) -> Option<Limits> {
             max_rooms: max_rooms?,
             max_room_members: max_room_members?,
             memory_budget: memory_budget?,
-            log: LogLimits { messages: RING_MESSAGES, bytes: RING_BYTES.max(max_message.saturating_mul(4)) },
+            log: LogLimits {
+                messages: RING_MESSAGES,
+                bytes: RING_BYTES.max(max_message.saturating_mul(4)),
+            },
             sweep_every: (heartbeat.ping_after / SWEEPS_A_HEARTBEAT).clamp(shortest, longest),
         },
         connection: ConnectionSettings {
@@ -75,20 +78,33 @@ fn heartbeat(reading: &mut Reading<'_>) -> Option<HeartbeatSettings> {
     let expire_after = reading.value("expire", value::duration);
     let (ping_after, expire_after) = (ping_after?, expire_after?);
     if ping_after >= expire_after {
-        reading.reject("expire", "more than --heartbeat, or nobody could answer a ping in time");
+        reading.reject(
+            "expire",
+            "more than --heartbeat, or nobody could answer a ping in time",
+        );
     }
-    Some(HeartbeatSettings { ping_after, expire_after })
+    Some(HeartbeatSettings {
+        ping_after,
+        expire_after,
+    })
 }
 
 fn quotas(reading: &mut Reading<'_>) -> Option<QuotaRates> {
     let id = rate(reading, "id-rate", "id-burst");
     let address = rate(reading, "address-rate", "address-burst");
     let http = rate(reading, "publish-rate", "publish-burst");
-    Some(QuotaRates { id: id?, address: address?, http: http? })
+    Some(QuotaRates {
+        id: id?,
+        address: address?,
+        http: http?,
+    })
 }
 
 fn rate(reading: &mut Reading<'_>, per_second: &str, burst: &str) -> Option<Rate> {
     let per_second = reading.value(per_second, value::rate);
     let burst = reading.value(burst, value::burst);
-    Some(Rate { per_second: per_second?, burst: burst? })
+    Some(Rate {
+        per_second: per_second?,
+        burst: burst?,
+    })
 }

@@ -119,7 +119,13 @@ impl Config {
             reading.reject("ops-listen", "another address than --listen");
         }
         let (verifier, key_file) = verifier?;
-        let Limits { hub, connection, header_timeout, connect_rate, quotas } = limits?;
+        let Limits {
+            hub,
+            connection,
+            header_timeout,
+            connect_rate,
+            quotas,
+        } = limits?;
         Some(Self {
             listen: listen?,
             ops_listen: ops_listen?,
@@ -150,7 +156,13 @@ mod tests {
     fn raw(given: &[(&'static str, &str)]) -> Raw {
         let mut raw = Raw::default();
         for (name, text) in given {
-            raw.give(name, Given { text: (*text).to_owned(), source: Source::Flag });
+            raw.give(
+                name,
+                Given {
+                    text: (*text).to_owned(),
+                    source: Source::Flag,
+                },
+            );
         }
         raw
     }
@@ -160,8 +172,17 @@ mod tests {
         let config = Config::check(&Raw::default()).expect("no mistakes");
         assert_eq!(config.listen.to_string(), "127.0.0.1:12345");
         assert_eq!(config.connection.max_message, 65536);
-        assert_eq!(config.connection.heartbeat.expire_after, Duration::from_secs(60));
-        assert_eq!(config.connection.rate, Rate { per_second: 20, burst: 40 });
+        assert_eq!(
+            config.connection.heartbeat.expire_after,
+            Duration::from_secs(60)
+        );
+        assert_eq!(
+            config.connection.rate,
+            Rate {
+                per_second: 20,
+                burst: 40
+            }
+        );
         assert!(!config.web.origins.any && config.web.origins.listed.is_empty());
     }
 
@@ -188,7 +209,9 @@ mod tests {
         assert_eq!(told.len(), given.len(), "{told:#?}");
         for (name, text) in given {
             let is_told = |told: &String| {
-                told.contains(&format!("--{name} ")) && told.contains(text) && told.contains("allowed")
+                told.contains(&format!("--{name} "))
+                    && told.contains(text)
+                    && told.contains("allowed")
             };
             assert!(told.iter().any(is_told), "{name}: {told:#?}");
         }
@@ -201,8 +224,11 @@ mod tests {
             ("sqlite:rooms.db", "here/rooms.db"),
             ("sqlite:/var/lib/rooms.db", "/var/lib/rooms.db"),
         ] {
-            let config = Config::check(&raw(&[("data", "here"), ("store", store)])).expect("no mistakes");
-            let StoreSettings::Sqlite(settings) = config.store else { panic!("{store}") };
+            let config =
+                Config::check(&raw(&[("data", "here"), ("store", store)])).expect("no mistakes");
+            let StoreSettings::Sqlite(settings) = config.store else {
+                panic!("{store}")
+            };
             assert_eq!(settings.path, PathBuf::from(path));
         }
     }
@@ -210,6 +236,10 @@ mod tests {
     #[test]
     fn a_heartbeat_longer_than_the_expiry_is_a_mistake() {
         let mistakes = Config::check(&raw(&[("heartbeat", "60s")])).expect_err("a mistake");
-        assert!(mistakes[0].to_string().contains("more than --heartbeat"), "{}", mistakes[0]);
+        assert!(
+            mistakes[0].to_string().contains("more than --heartbeat"),
+            "{}",
+            mistakes[0]
+        );
     }
 }

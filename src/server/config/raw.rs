@@ -44,7 +44,9 @@ pub struct Given {
 impl Given {
     /// The text as it may be shown: an address in it loses its user, password or token.
     pub fn shown(&self) -> String {
-        let Some((scheme, rest)) = self.text.split_once("://") else { return self.text.clone() };
+        let Some((scheme, rest)) = self.text.split_once("://") else {
+            return self.text.clone();
+        };
         let hide = |part: &str| match part.rsplit_once('@') {
             Some((_, host)) => format!("…@{host}"),
             None => part.to_owned(),
@@ -55,7 +57,11 @@ impl Given {
 
     /// That the setting `name` cannot be this, and what it can be.
     pub(super) fn mistake(&self, name: &str, allowed: &str) -> Mistake {
-        Mistake(format!("--{name} is {:?} ({}); allowed is {allowed}", self.shown(), self.source))
+        Mistake(format!(
+            "--{name} is {:?} ({}); allowed is {allowed}",
+            self.shown(),
+            self.source
+        ))
     }
 }
 
@@ -99,10 +105,19 @@ impl Raw {
     /// The values of the setting `name`: those given, else its default.
     pub fn get(&self, name: &str) -> Vec<Given> {
         self.0.get(name).cloned().unwrap_or_else(|| {
-            let default =
-                SETTINGS.iter().find(|setting| setting.name == name).map_or("", |setting| setting.default);
-            let given = Given { text: default.to_owned(), source: Source::Default };
-            if default.is_empty() { Vec::new() } else { vec![given] }
+            let default = SETTINGS
+                .iter()
+                .find(|setting| setting.name == name)
+                .map_or("", |setting| setting.default);
+            let given = Given {
+                text: default.to_owned(),
+                source: Source::Default,
+            };
+            if default.is_empty() {
+                Vec::new()
+            } else {
+                vec![given]
+            }
         })
     }
 }
@@ -114,11 +129,21 @@ mod tests {
     #[test]
     fn what_is_shown_holds_no_password() {
         for (text, shown) in [
-            ("nats://ann:p@ss@one:4222,t0k3n@two", "nats://…@one:4222,…@two"),
+            (
+                "nats://ann:p@ss@one:4222,t0k3n@two",
+                "nats://…@one:4222,…@two",
+            ),
             ("nats://one:4222", "nats://one:4222"),
             ("sqlite:a@b.db", "sqlite:a@b.db"),
         ] {
-            assert_eq!(Given { text: text.to_owned(), source: Source::Flag }.shown(), shown);
+            assert_eq!(
+                Given {
+                    text: text.to_owned(),
+                    source: Source::Flag
+                }
+                .shown(),
+                shown
+            );
         }
     }
 }

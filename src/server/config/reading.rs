@@ -12,7 +12,10 @@ pub(super) struct Reading<'a> {
 impl<'a> Reading<'a> {
     /// Nothing is wrong yet with `raw`.
     pub(super) const fn new(raw: &'a Raw) -> Self {
-        Self { raw, mistakes: Vec::new() }
+        Self {
+            raw,
+            mistakes: Vec::new(),
+        }
     }
 
     /// The value of `name`, read by `parse`, whose error is what would have been allowed. `None` is a mistake.
@@ -23,7 +26,9 @@ impl<'a> Reading<'a> {
     ) -> Option<T> {
         let given = self.raw.get(name);
         let text = given.last().map_or("", |given| &given.text);
-        parse(text).map_err(|allowed| self.reject(name, allowed)).ok()
+        parse(text)
+            .map_err(|allowed| self.reject(name, allowed))
+            .ok()
     }
 
     /// All values of `name` that can be read; each of the others is a mistake.

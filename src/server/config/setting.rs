@@ -18,12 +18,26 @@ pub struct Setting {
 impl Setting {
     /// Its environment variable.
     pub fn variable(&self) -> String {
-        format!("FANFARE_{}", self.name.to_ascii_uppercase().replace('-', "_"))
+        format!(
+            "FANFARE_{}",
+            self.name.to_ascii_uppercase().replace('-', "_")
+        )
     }
 }
 
-const fn one(name: &'static str, value: &'static str, default: &'static str, help: &'static str) -> Setting {
-    Setting { name, value, default, repeats: false, help }
+const fn one(
+    name: &'static str,
+    value: &'static str,
+    default: &'static str,
+    help: &'static str,
+) -> Setting {
+    Setting {
+        name,
+        value,
+        default,
+        repeats: false,
+        help,
+    }
 }
 
 /// Every setting, in the order of the help.
@@ -52,48 +66,138 @@ pub const SETTINGS: &[Setting] = &[
         "sqlite:fanfare.db",
         "Where messages are kept: 'sqlite:FILE' (in the --data folder unless it has a path), 'memory', or, for several nodes, 'nats://[USER:PASSWORD@]HOST:PORT[,HOST:PORT]' ('tls://…' with TLS)",
     ),
-    one("nats-creds", "FILE", "", "Who we are to NATS: a credentials file (JWT and seed)"),
-    one("nats-nkey", "FILE", "", "Who we are to NATS: a file with the seed of an nkey"),
-    one("nats-ca", "FILE", "", "Whom to trust as NATS with tls://, besides the system's own: a PEM file"),
+    one(
+        "nats-creds",
+        "FILE",
+        "",
+        "Who we are to NATS: a credentials file (JWT and seed)",
+    ),
+    one(
+        "nats-nkey",
+        "FILE",
+        "",
+        "Who we are to NATS: a file with the seed of an nkey",
+    ),
+    one(
+        "nats-ca",
+        "FILE",
+        "",
+        "Whom to trust as NATS with tls://, besides the system's own: a PEM file",
+    ),
     one(
         "nats-stream",
         "NAME",
         "fanfare",
         "The JetStream stream of all rooms; nodes that share it are one service",
     ),
-    one("nats-replicas", "N", "1", "NATS servers that keep each message: 1, 3 or 5"),
-    one("data", "FOLDER", "data", "Folder for what must last; made if there is none"),
+    one(
+        "nats-replicas",
+        "N",
+        "1",
+        "NATS servers that keep each message: 1, 3 or 5",
+    ),
+    one(
+        "data",
+        "FOLDER",
+        "data",
+        "Folder for what must last; made if there is none",
+    ),
     one(
         "durability",
         "HOW",
         "disk",
         "What an ack means with SQLite: 'disk' (fsynced first) or 'process' (survives kill -9, not the loss of power)",
     ),
-    one("quick-check", "YES", "no", "Whether the database is checked whole at the start: 'yes' or 'no'"),
-    one("heartbeat", "TIME", "25s", "Silence of a client after which it is pinged"),
-    one("expire", "TIME", "60s", "Silence of a client after which it is closed (4000) and forgotten"),
-    one("history-messages", "N", "10000", "Messages kept of each room; older ones are dropped"),
-    one("history-age", "TIME", "7d", "Age up to which messages are kept"),
-    one("history-bytes", "SIZE", "64MiB", "Bytes of messages kept of each room"),
-    one("max-message", "SIZE", "64KiB", "Largest message; larger ones are refused (close 1009, HTTP 413)"),
-    one("max-connections", "N", "100000", "Connections in all; more are refused (HTTP 503)"),
-    one("max-connections-per-ip", "N", "1000", "Connections from one address; more are refused (HTTP 429)"),
+    one(
+        "quick-check",
+        "YES",
+        "no",
+        "Whether the database is checked whole at the start: 'yes' or 'no'",
+    ),
+    one(
+        "heartbeat",
+        "TIME",
+        "25s",
+        "Silence of a client after which it is pinged",
+    ),
+    one(
+        "expire",
+        "TIME",
+        "60s",
+        "Silence of a client after which it is closed (4000) and forgotten",
+    ),
+    one(
+        "history-messages",
+        "N",
+        "10000",
+        "Messages kept of each room; older ones are dropped",
+    ),
+    one(
+        "history-age",
+        "TIME",
+        "7d",
+        "Age up to which messages are kept",
+    ),
+    one(
+        "history-bytes",
+        "SIZE",
+        "64MiB",
+        "Bytes of messages kept of each room",
+    ),
+    one(
+        "max-message",
+        "SIZE",
+        "64KiB",
+        "Largest message; larger ones are refused (close 1009, HTTP 413)",
+    ),
+    one(
+        "max-connections",
+        "N",
+        "100000",
+        "Connections in all; more are refused (HTTP 503)",
+    ),
+    one(
+        "max-connections-per-ip",
+        "N",
+        "1000",
+        "Connections from one address; more are refused (HTTP 429)",
+    ),
     one(
         "connect-rate",
         "N/s",
         "100/s",
         "New connections a second from one address; 0 is unlimited; more are refused (HTTP 429)",
     ),
-    one("connect-burst", "N", "2000", "New connections that one address may open at once"),
-    one("max-rooms", "N", "10000", "Rooms; more are refused (HTTP 503)"),
-    one("max-room-members", "N", "50000", "Connections in one room; more are refused (HTTP 503)"),
+    one(
+        "connect-burst",
+        "N",
+        "2000",
+        "New connections that one address may open at once",
+    ),
+    one(
+        "max-rooms",
+        "N",
+        "10000",
+        "Rooms; more are refused (HTTP 503)",
+    ),
+    one(
+        "max-room-members",
+        "N",
+        "50000",
+        "Connections in one room; more are refused (HTTP 503)",
+    ),
     one(
         "memory-budget",
         "SIZE",
         "1GiB",
         "Bytes that clients may make the server hold: past it new ones are refused (HTTP 503) and the slowest closed (4002)",
     ),
-    one("header-timeout", "TIME", "5s", "Time for a client to send a whole request head"),
+    one(
+        "header-timeout",
+        "TIME",
+        "5s",
+        "Time for a client to send a whole request head",
+    ),
     one(
         "send-buffer",
         "SIZE",
@@ -106,28 +210,48 @@ pub const SETTINGS: &[Setting] = &[
         "20/s",
         "Messages a second from one connection; 0 is unlimited, by id, by address and over HTTP too; plain ones that are faster are closed (4001)",
     ),
-    one("message-burst", "N", "40", "Messages that one client may send at once"),
+    one(
+        "message-burst",
+        "N",
+        "40",
+        "Messages that one client may send at once",
+    ),
     one(
         "id-rate",
         "N/s",
         "100/s",
         "Messages a second from one id, by all its connections and HTTP; without a token: from one address; 0 is unlimited",
     ),
-    one("id-burst", "N", "2000", "Messages that one id may send at once"),
+    one(
+        "id-burst",
+        "N",
+        "2000",
+        "Messages that one id may send at once",
+    ),
     one(
         "address-rate",
         "N/s",
         "1000/s",
         "Messages a second from one address (IPv6: /64), by all its connections and HTTP; 0 is unlimited",
     ),
-    one("address-burst", "N", "4000", "Messages that one address may send at once"),
+    one(
+        "address-burst",
+        "N",
+        "4000",
+        "Messages that one address may send at once",
+    ),
     one(
         "publish-rate",
         "N/s",
         "100/s",
         "Messages a second over HTTP from one address (IPv6: /64); 0 is unlimited; faster ones are refused (HTTP 429)",
     ),
-    one("publish-burst", "N", "2000", "Messages over HTTP that one address may send at once"),
+    one(
+        "publish-burst",
+        "N",
+        "2000",
+        "Messages over HTTP that one address may send at once",
+    ),
     one(
         "compression",
         "HOW",
@@ -199,6 +323,16 @@ pub const SETTINGS: &[Setting] = &[
         "1",
         "Part of the traces that is taken, from 0 to 1, where no caller has decided",
     ),
-    one("log-format", "FORMAT", "pretty", "'pretty' for people, 'json' for machines"),
-    one("log-level", "LEVEL", "info", "'error', 'warn', 'info', 'debug' or 'trace'"),
+    one(
+        "log-format",
+        "FORMAT",
+        "pretty",
+        "'pretty' for people, 'json' for machines",
+    ),
+    one(
+        "log-level",
+        "LEVEL",
+        "info",
+        "'error', 'warn', 'info', 'debug' or 'trace'",
+    ),
 ];

@@ -11,7 +11,10 @@ use crate::server::store::{
 };
 
 /// How long a key makes a send repeatable.
-const KEY_LIMITS: KeyLimits = KeyLimits { messages: 10_000, age: Duration::from_secs(600) };
+const KEY_LIMITS: KeyLimits = KeyLimits {
+    messages: 10_000,
+    age: Duration::from_secs(600),
+};
 
 /// Where messages are kept: files in the folder `data`, and none that is longer than `max_message` bytes.
 pub(super) fn read(
@@ -67,7 +70,12 @@ fn retention(reading: &mut Reading<'_>) -> Option<Retention> {
     let messages = reading.value("history-messages", value::count);
     let bytes = reading.value("history-bytes", value::size);
     let age = reading.value("history-age", value::duration);
-    Some(Retention { messages: messages?, bytes: bytes?, age: age?, keys: KEY_LIMITS })
+    Some(Retention {
+        messages: messages?,
+        bytes: bytes?,
+        age: age?,
+        keys: KEY_LIMITS,
+    })
 }
 
 /// What `--store` names.
@@ -85,7 +93,9 @@ fn store_kind(text: &str) -> Result<StoreKind, &'static str> {
         return Ok(StoreKind::Nats(servers));
     }
     match text.strip_prefix("sqlite:") {
-        Some(path) if !path.is_empty() && !path.ends_with('/') => Ok(StoreKind::Sqlite(path.into())),
+        Some(path) if !path.is_empty() && !path.ends_with('/') => {
+            Ok(StoreKind::Sqlite(path.into()))
+        }
         None if text == "memory" => Ok(StoreKind::Memory),
         _ => Err("'memory', 'sqlite:FILE', like sqlite:fanfare.db, or 'nats://HOST:PORT'"),
     }
@@ -120,5 +130,8 @@ fn stream_name(text: &str) -> Result<String, &'static str> {
 }
 
 fn replicas(text: &str) -> Result<usize, &'static str> {
-    text.parse().ok().filter(|replicas| matches!(replicas, 1 | 3 | 5)).ok_or("1, 3 or 5")
+    text.parse()
+        .ok()
+        .filter(|replicas| matches!(replicas, 1 | 3 | 5))
+        .ok_or("1, 3 or 5")
 }

@@ -27,7 +27,10 @@ mod tests {
 
     #[test]
     fn a_ratio_is_a_number_from_0_to_1() {
-        assert_eq!((ratio("0"), ratio("0.25"), ratio("1")), (Ok(0.0), Ok(0.25), Ok(1.0)));
+        assert_eq!(
+            (ratio("0"), ratio("0.25"), ratio("1")),
+            (Ok(0.0), Ok(0.25), Ok(1.0))
+        );
         for wrong in ["", "1.1", "-0.1", "NaN", "1%", "all"] {
             assert!(ratio(wrong).is_err(), "{wrong}");
         }

@@ -13,7 +13,9 @@ use crate::server::files::Files;
 
 /// Splits `text` where its digits end.
 fn number_and_unit(text: &str) -> Option<(u64, &str)> {
-    let digits = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
+    let digits = text
+        .find(|c: char| !c.is_ascii_digit())
+        .unwrap_or(text.len());
     Some((text[..digits].parse().ok()?, text[digits..].trim()))
 }
 
@@ -33,8 +35,10 @@ pub fn duration(text: &str) -> Result<Duration, &'static str> {
         _ => return Err(ALLOWED),
     };
     let longest = 365 * 86_400_000;
-    let millis =
-        number.checked_mul(millis_each).filter(|millis| (1..=longest).contains(millis)).ok_or(ALLOWED)?;
+    let millis = number
+        .checked_mul(millis_each)
+        .filter(|millis| (1..=longest).contains(millis))
+        .ok_or(ALLOWED)?;
     Ok(Duration::from_millis(millis))
 }
 
@@ -64,7 +68,10 @@ fn bytes(text: &str) -> Option<usize> {
 }
 
 pub(super) fn count(text: &str) -> Result<usize, &'static str> {
-    text.parse().ok().filter(|count| (1..=100_000_000).contains(count)).ok_or("a number from 1 to 100000000")
+    text.parse()
+        .ok()
+        .filter(|count| (1..=100_000_000).contains(count))
+        .ok_or("a number from 1 to 100000000")
 }
 
 pub(super) fn rate(text: &str) -> Result<u32, &'static str> {
@@ -77,18 +84,24 @@ pub(super) fn rate(text: &str) -> Result<u32, &'static str> {
 }
 
 pub(super) fn burst(text: &str) -> Result<u32, &'static str> {
-    text.parse().ok().filter(|burst| (1..=1_000_000).contains(burst)).ok_or("a number from 1 to 1000000")
+    text.parse()
+        .ok()
+        .filter(|burst| (1..=1_000_000).contains(burst))
+        .ok_or("a number from 1 to 1000000")
 }
 
 pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
-    text.parse().map_err(|_| "an IP address and a port, like 127.0.0.1:12345 or [::1]:12345")
+    text.parse()
+        .map_err(|_| "an IP address and a port, like 127.0.0.1:12345 or [::1]:12345")
 }
 
 pub(super) fn address_or_off(text: &str) -> Result<Option<SocketAddr>, &'static str> {
     if text == "off" {
         return Ok(None);
     }
-    address(text).map(Some).map_err(|_| "'off', or an IP address and a port, like 127.0.0.1:12346")
+    address(text)
+        .map(Some)
+        .map_err(|_| "'off', or an IP address and a port, like 127.0.0.1:12346")
 }
 
 /// The folder named, else what belongs to the program.
@@ -98,7 +111,11 @@ pub(super) fn site(text: &str) -> Result<Files, &'static str> {
             .map_err(|_| "a folder, as what is inside the program cannot be read");
     }
     let folder = PathBuf::from(text);
-    if folder.is_dir() { Ok(Files::Folder(folder)) } else { Err("a folder that exists") }
+    if folder.is_dir() {
+        Ok(Files::Folder(folder))
+    } else {
+        Err("a folder that exists")
+    }
 }
 
 pub(super) fn folder(text: &str) -> Result<PathBuf, &'static str> {
@@ -160,7 +177,9 @@ pub(super) fn embedder(text: &str) -> Result<Allowed, &'static str> {
             .ok()
             .filter(|origin| !origin.authority().is_ipv6())
             .map(Allowed::Listed)
-            .ok_or("'any', or an origin like https://example.org (no path, and no address of IPv6)"),
+            .ok_or(
+                "'any', or an origin like https://example.org (no path, and no address of IPv6)",
+            ),
     }
 }
 
@@ -171,7 +190,9 @@ pub(super) fn public_host(text: &str) -> Result<PublicHost, &'static str> {
 
 /// A network, or one address as a network of its own.
 pub(super) fn network(text: &str) -> Result<IpNet, &'static str> {
-    let network = text.parse().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+    let network = text
+        .parse()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
     network.map_err(|_| "an address or a network, like 10.0.0.7, 10.0.0.0/8 or 2001:db8::/32")
 }
 
@@ -233,10 +254,25 @@ mod tests {
     fn times_and_sizes_are_read_with_their_units() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
-        assert_eq!((size("65536"), size("64KiB"), size("1MiB")), (Ok(65536), Ok(65536), Ok(1 << 20)));
-        assert_eq!((memory("512MiB"), memory("16GiB")), (Ok(512 << 20), Ok(16 << 30)));
+        assert_eq!(
+            (size("65536"), size("64KiB"), size("1MiB")),
+            (Ok(65536), Ok(65536), Ok(1 << 20))
+        );
+        assert_eq!(
+            (memory("512MiB"), memory("16GiB")),
+            (Ok(512 << 20), Ok(16 << 30))
+        );
         assert!(memory("64KiB").is_err() && memory("1025GiB").is_err());
-        for wrong in ["", "s", "5", "0s", "-1s", "5 parsecs", "99999999999999999999s", "366d"] {
+        for wrong in [
+            "",
+            "s",
+            "5",
+            "0s",
+            "-1s",
+            "5 parsecs",
+            "99999999999999999999s",
+            "366d",
+        ] {
             assert!(duration(wrong).is_err(), "{wrong}");
         }
         for wrong in ["", "KiB", "0", "64kb", "2GiB", "1e6"] {
@@ -247,7 +283,10 @@ mod tests {
     #[test]
     fn a_network_is_an_address_with_or_without_its_size() {
         assert_eq!(network("10.0.0.7"), network("10.0.0.7/32"));
-        assert_eq!(network("2001:db8::/32").map(|network| network.prefix_len()), Ok(32));
+        assert_eq!(
+            network("2001:db8::/32").map(|network| network.prefix_len()),
+            Ok(32)
+        );
         for wrong in ["", "localhost", "10.0.0.0/33", "10.0.0/8", "10.0.0.7:80"] {
             assert!(network(wrong).is_err(), "{wrong}");
         }
@@ -255,7 +294,10 @@ mod tests {
 
     #[test]
     fn a_rate_may_say_a_second_or_not() {
-        assert_eq!((rate("20/s"), rate("20"), rate("0")), (Ok(20), Ok(20), Ok(0)));
+        assert_eq!(
+            (rate("20/s"), rate("20"), rate("0")),
+            (Ok(20), Ok(20), Ok(0))
+        );
         assert!(rate("20/m").is_err());
     }
 }

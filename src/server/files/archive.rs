@@ -40,7 +40,9 @@ impl Archive {
     pub(super) fn inside(program: &Path) -> io::Result<Option<Self>> {
         let mut file = File::open(program)?;
         let length = file.metadata()?.len();
-        let Some(before_footer) = length.checked_sub(FOOTER as u64) else { return Ok(None) };
+        let Some(before_footer) = length.checked_sub(FOOTER as u64) else {
+            return Ok(None);
+        };
         let mut footer = [0; FOOTER];
         file.seek(SeekFrom::Start(before_footer))?;
         file.read_exact(&mut footer)?;
@@ -48,9 +50,18 @@ impl Archive {
         if word != WORD {
             return Ok(None);
         }
-        let damaged = || io::Error::new(io::ErrorKind::InvalidData, "what is inside the program is damaged");
-        let length = std::str::from_utf8(digits).ok().and_then(|digits| u64::from_str_radix(digits, 16).ok());
-        let length = length.filter(|length| *length <= before_footer).ok_or_else(damaged)?;
+        let damaged = || {
+            io::Error::new(
+                io::ErrorKind::InvalidData,
+                "what is inside the program is damaged",
+            )
+        };
+        let length = std::str::from_utf8(digits)
+            .ok()
+            .and_then(|digits| u64::from_str_radix(digits, 16).ok());
+        let length = length
+            .filter(|length| *length <= before_footer)
+            .ok_or_else(damaged)?;
         let mut tar = vec![0; usize::try_from(length).map_err(|_| damaged())?];
         file.seek(SeekFrom::Start(before_footer - length))?;
         file.read_exact(&mut tar)?;
@@ -65,15 +76,33 @@ impl Archive {
             if !entry.header().entry_type().is_file() {
                 continue;
             }
-            let path = entry.path()?.to_string_lossy().trim_start_matches("./").to_owned();
+            let path = entry
+                .path()?
+                .to_string_lossy()
+                .trim_start_matches("./")
+                .to_owned();
             let (start, length) = (entry.raw_file_position() as usize, entry.size() as usize);
-            let is_whole = start.checked_add(length).is_some_and(|end| end <= tar.len());
+            let is_whole = start
+                .checked_add(length)
+                .is_some_and(|end| end <= tar.len());
             if !is_whole {
-                return Err(io::Error::new(io::ErrorKind::UnexpectedEof, format!("{path} is cut off")));
+                return Err(io::Error::new(
+                    io::ErrorKind::UnexpectedEof,
+                    format!("{path} is cut off"),
+                ));
             }
             let bytes = tar.slice(start..start + length);
-            let digest: String = Sha1::digest(&bytes).iter().map(|byte| format!("{byte:02x}")).collect();
-            files.insert(path, Packed { bytes, etag: format!("\"{digest}\"") });
+            let digest: String = Sha1::digest(&bytes)
+                .iter()
+                .map(|byte| format!("{byte:02x}"))
+                .collect();
+            files.insert(
+                path,
+                Packed {
+                    bytes,
+                    etag: format!("\"{digest}\""),
+                },
+            );
         }
         Ok(Self(files))
     }
@@ -119,9 +148,17 @@ mod tests {
 
     #[test]
     fn what_was_put_inside_is_found_by_its_path() {
-        let program = program(b"ELF and so on", &[("./robots.txt", b"no"), ("./pkg/fanfare.js", b"run()")]);
-        let archive = Archive::inside(program.path()).expect("it can be read").expect("there is one");
-        assert_eq!(&archive.get("pkg/fanfare.js").expect("it is there").bytes[..], b"run()");
+        let program = program(
+            b"ELF and so on",
+            &[("./robots.txt", b"no"), ("./pkg/fanfare.js", b"run()")],
+        );
+        let archive = Archive::inside(program.path())
+            .expect("it can be read")
+            .expect("there is one");
+        assert_eq!(
+            &archive.get("pkg/fanfare.js").expect("it is there").bytes[..],
+            b"run()"
+        );
         assert_ne!(
             archive.get("robots.txt").map(|file| &file.etag),
             archive.get("pkg/fanfare.js").map(|file| &file.etag)
@@ -138,10 +175,16 @@ mod tests {
             program.write_all(nothing).expect("it is written");
             assert!(Archive::inside(program.path()).expect("no error").is_none());
         }
-        for (digits, tar) in [("zzzzzzzzzzzzzzzz", ""), ("ffffffffffffffff", ""), ("0000000000000200", "x")] {
+        for (digits, tar) in [
+            ("zzzzzzzzzzzzzzzz", ""),
+            ("ffffffffffffffff", ""),
+            ("0000000000000200", "x"),
+        ] {
             let mut program = tempfile::NamedTempFile::new().expect("a file");
             let tar = format!("{tar:a<512}");
-            program.write_all(format!("{tar}{digits}fanfare-site-tar").as_bytes()).expect("it is written");
+            program
+                .write_all(format!("{tar}{digits}fanfare-site-tar").as_bytes())
+                .expect("it is written");
             assert!(Archive::inside(program.path()).is_err(), "{digits}");
         }
     }

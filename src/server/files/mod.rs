@@ -40,8 +40,13 @@ impl Files {
         if let Some(archive) = Archive::inside(&program)? {
             return Ok(Self::Inside(Arc::new(archive)));
         }
-        let beside = program.parent().map(|folder| folder.join("site")).filter(|folder| folder.is_dir());
-        Ok(Self::Folder(beside.unwrap_or_else(|| PathBuf::from("target/site"))))
+        let beside = program
+            .parent()
+            .map(|folder| folder.join("site"))
+            .filter(|folder| folder.is_dir());
+        Ok(Self::Folder(
+            beside.unwrap_or_else(|| PathBuf::from("target/site")),
+        ))
     }
 
     /// A digest of what a browser runs or is styled by, names among it; packed forms and declarations follow from
@@ -52,16 +57,27 @@ impl Files {
     pub fn version(&self) -> io::Result<String> {
         let mut loaded = match self {
             Self::Folder(root) => read_loaded(&root.join(PKG))?,
-            Self::Inside(archive) => archive.folder(PKG).filter(|(name, _)| is_loaded(name)).collect(),
+            Self::Inside(archive) => archive
+                .folder(PKG)
+                .filter(|(name, _)| is_loaded(name))
+                .collect(),
         };
         if loaded.is_empty() {
-            return Err(io::Error::new(io::ErrorKind::NotFound, format!("nothing in {PKG}")));
+            return Err(io::Error::new(
+                io::ErrorKind::NotFound,
+                format!("nothing in {PKG}"),
+            ));
         }
         loaded.sort();
         let digest = loaded.iter().fold(Sha1::new(), |digest, (name, bytes)| {
             digest.chain_update(name.as_bytes()).chain_update(bytes)
         });
-        Ok(digest.finalize().iter().take(VERSION_BYTES).map(|byte| format!("{byte:02x}")).collect())
+        Ok(digest
+            .finalize()
+            .iter()
+            .take(VERSION_BYTES)
+            .map(|byte| format!("{byte:02x}"))
+            .collect())
     }
 }
 
@@ -75,7 +91,8 @@ impl fmt::Display for Files {
 }
 
 fn is_loaded(name: &str) -> bool {
-    name.rsplit_once('.').is_some_and(|(_, kind)| ["css", "js", "wasm"].contains(&kind))
+    name.rsplit_once('.')
+        .is_some_and(|(_, kind)| ["css", "js", "wasm"].contains(&kind))
 }
 
 fn read_loaded(folder: &Path) -> io::Result<Vec<(String, Bytes)>> {

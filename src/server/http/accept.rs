@@ -86,7 +86,12 @@ pub async fn serve(
         .max_headers(MAX_HEADERS + HEADERS_MARGIN);
     let places = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS as usize));
     let most = MAX_HTTP_CONNECTIONS as usize;
-    let door = Arc::new(Door::new(settings.connect_rate, settings.proxies, most, settings.tls));
+    let door = Arc::new(Door::new(
+        settings.connect_rate,
+        settings.proxies,
+        most,
+        settings.tls,
+    ));
     // Never sent on: it ends when every connection has dropped its sender.
     let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
     loop {
@@ -94,11 +99,18 @@ pub async fn serve(
             () = stopped(&mut stop) => break,
             accepted = accept(&listener, &places) => accepted,
         };
-        let Some((stream, visit)) = door.admit(stream, peer, &http) else { continue };
+        let Some((stream, visit)) = door.admit(stream, peer, &http) else {
+            continue;
+        };
         // Small messages must leave at once; a failure would only make them late.
         let _ = stream.set_nodelay(true);
         let place = Place::new((place, visit));
-        let entrance = Entrance { door: door.clone(), router: router.clone(), peer, place };
+        let entrance = Entrance {
+            door: door.clone(),
+            router: router.clone(),
+            peer,
+            place,
+        };
         let asked = Arc::new(Notify::new());
         let asks = asked.clone();
         let service = service_fn(move |request| {
@@ -106,7 +118,9 @@ pub async fn serve(
             let entrance = entrance.clone();
             async move { Ok::<_, Infallible>(entrance.answer(request).await) }
         });
-        let connection = http.serve_connection(TokioIo::new(Patient::new(stream)), service).with_upgrades();
+        let connection = http
+            .serve_connection(TokioIo::new(Patient::new(stream)), service)
+            .with_upgrades();
         let (mut stop, open) = (stop.clone(), open.clone());
         tokio::spawn(async move {
             let mut connection = pin!(connection);
@@ -154,7 +168,10 @@ async fn accept(
             Ok((stream, peer)) => return (stream, peer, place),
             // The client was gone before we got to it.
             Err(error)
-                if matches!(error.kind(), ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset) => {}
+                if matches!(
+                    error.kind(),
+                    ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset
+                ) => {}
             Err(error) => {
                 warn!(%error, "cannot accept");
                 tokio::time::sleep(EXHAUSTED_PAUSE).await;

@@ -30,29 +30,50 @@ impl FromRequestParts<State> for Caller {
 }
 
 /// Who makes a request with these headers to this address.
-pub(super) fn principal(state: &State, headers: &HeaderMap, uri: &Uri) -> Result<Principal, TokenError> {
+pub(super) fn principal(
+    state: &State,
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> Result<Principal, TokenError> {
     if state.verifier.is_open() {
         return Ok(Principal::open());
     }
-    state.verifier.principal(token(headers, uri)?.as_deref(), since_1970().as_secs())
+    state
+        .verifier
+        .principal(token(headers, uri)?.as_deref(), since_1970().as_secs())
 }
 
 /// Whose quota is used up by what `principal` says from `host` under `id`.
 pub(super) const fn speaker(principal: &Principal, id: UserId, host: Host) -> Speaker {
-    if principal.is_proven() { Speaker::proven(id) } else { Speaker::claimed(id, host) }
+    if principal.is_proven() {
+        Speaker::proven(id)
+    } else {
+        Speaker::claimed(id, host)
+    }
 }
 
 /// The token that a request was sent with, if it was with one.
 fn token(headers: &HeaderMap, uri: &Uri) -> Result<Option<String>, TokenError> {
     // A value that is not even text is no token of ours.
-    let values = |name| headers.get_all(name).iter().map(|value| value.to_str().unwrap_or_default());
+    let values = |name| {
+        headers
+            .get_all(name)
+            .iter()
+            .map(|value| value.to_str().unwrap_or_default())
+    };
     let authorizations = values(header::AUTHORIZATION).filter_map(|value| {
         let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
-        scheme.eq_ignore_ascii_case(BEARER).then(|| token.trim().to_owned())
+        scheme
+            .eq_ignore_ascii_case(BEARER)
+            .then(|| token.trim().to_owned())
     });
     let subprotocols = values(header::SEC_WEBSOCKET_PROTOCOL)
         .flat_map(|value| value.split(','))
-        .filter_map(|part| part.trim().strip_prefix(TOKEN_SUBPROTOCOL_PREFIX).map(str::to_owned));
+        .filter_map(|part| {
+            part.trim()
+                .strip_prefix(TOKEN_SUBPROTOCOL_PREFIX)
+                .map(str::to_owned)
+        });
     let fields = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
         .filter(|(name, _)| name == TOKEN_FIELD)
         .map(|(_, value)| value.into_owned());
@@ -73,32 +94,61 @@ mod tests {
         headers: &[(header::HeaderName, &'static str)],
         uri: &'static str,
     ) -> Result<Option<String>, TokenError> {
-        let headers = headers.iter().map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
         token(&headers.collect(), &Uri::from_static(uri))
     }
 
     #[test]
     fn a_token_is_found_in_each_place_where_it_may_be() {
         let some = Ok(Some("a.b.c".to_owned()));
-        assert_eq!(found(&[(header::AUTHORIZATION, "Bearer a.b.c")], "/ws"), some);
-        assert_eq!(found(&[(header::AUTHORIZATION, "bearer  a.b.c ")], "/ws"), some);
-        assert_eq!(found(&[(header::SEC_WEBSOCKET_PROTOCOL, "fanfare.v1, bearer.a.b.c")], "/ws"), some);
+        assert_eq!(
+            found(&[(header::AUTHORIZATION, "Bearer a.b.c")], "/ws"),
+            some
+        );
+        assert_eq!(
+            found(&[(header::AUTHORIZATION, "bearer  a.b.c ")], "/ws"),
+            some
+        );
+        assert_eq!(
+            found(
+                &[(header::SEC_WEBSOCKET_PROTOCOL, "fanfare.v1, bearer.a.b.c")],
+                "/ws"
+            ),
+            some
+        );
         assert_eq!(found(&[], "/ws?room=x&token=a.b.c"), some);
         assert_eq!(found(&[], "/ws?tokens=a.b.c"), Ok(None));
-        assert_eq!(found(&[(header::AUTHORIZATION, "Basic YTpi")], "/ws"), Ok(None));
+        assert_eq!(
+            found(&[(header::AUTHORIZATION, "Basic YTpi")], "/ws"),
+            Ok(None)
+        );
     }
 
     #[test]
     fn a_token_in_two_places_is_none() {
         let header = || (header::AUTHORIZATION, "Bearer a.b.c");
-        assert_eq!(found(&[header()], "/ws?token=a.b.c"), Err(TokenError::Several));
-        assert_eq!(found(&[header(), header()], "/ws"), Err(TokenError::Several));
-        assert_eq!(found(&[], "/ws?token=&token=a.b.c"), Err(TokenError::Several));
+        assert_eq!(
+            found(&[header()], "/ws?token=a.b.c"),
+            Err(TokenError::Several)
+        );
+        assert_eq!(
+            found(&[header(), header()], "/ws"),
+            Err(TokenError::Several)
+        );
+        assert_eq!(
+            found(&[], "/ws?token=&token=a.b.c"),
+            Err(TokenError::Several)
+        );
     }
 
     #[test]
     fn an_empty_token_is_a_bad_one_and_not_none() {
-        assert_eq!(found(&[(header::AUTHORIZATION, "Bearer")], "/ws"), Ok(Some(String::new())));
+        assert_eq!(
+            found(&[(header::AUTHORIZATION, "Bearer")], "/ws"),
+            Ok(Some(String::new()))
+        );
         assert_eq!(found(&[], "/ws?token="), Ok(Some(String::new())));
     }
 }

@@ -22,7 +22,9 @@ impl Client {
         // A line that is not even text is one that cannot be read.
         let lines = |name| {
             let lines = headers.get_all(name).iter();
-            lines.map(|line| line.to_str().unwrap_or("unreadable")).collect::<Vec<&str>>()
+            lines
+                .map(|line| line.to_str().unwrap_or("unreadable"))
+                .collect::<Vec<&str>>()
         };
         Self(proxies.client(peer, &lines(X_FORWARDED_FOR), &lines(FORWARDED)))
     }

@@ -20,11 +20,20 @@ const MAX_AGE: Duration = Duration::from_secs(2 * 60 * 60);
 
 /// Answers preflight requests, and names the origin that may read.
 pub(super) fn layer(web: &WebPolicy) -> CorsLayer {
-    let origin = if web.origins.any { AllowOrigin::any() } else { AllowOrigin::mirror_request() };
+    let origin = if web.origins.any {
+        AllowOrigin::any()
+    } else {
+        AllowOrigin::mirror_request()
+    };
     CorsLayer::new()
         .allow_origin(origin)
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers([header::AUTHORIZATION, header::CONTENT_TYPE, IDEMPOTENCY_KEY, LAST_EVENT_ID])
+        .allow_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            IDEMPOTENCY_KEY,
+            LAST_EVENT_ID,
+        ])
         .expose_headers([header::RETRY_AFTER, LAST_EVENT_ID])
         .max_age(MAX_AGE)
         // What is answered depends on it, whatever is asked for: also whether it is refused.

@@ -77,11 +77,20 @@ impl Door {
     /// Lets every address in at `rate`, and every one that `proxies` ask for. Of `places` nobody but a proxy gets
     /// more than half, unless the rate is unlimited: then all that come are taken to be friends.
     pub(super) fn new(rate: Rate, proxies: Proxies, places: usize, tls: Option<Tls>) -> Self {
-        let state = State { limiters: Limiters::new(rate), inside: HashMap::new(), untold: 0, told: None };
+        let state = State {
+            limiters: Limiters::new(rate),
+            inside: HashMap::new(),
+            untold: 0,
+            told: None,
+        };
         Self {
             opened: Instant::now(),
             rate,
-            most: if rate.per_second == 0 { places } else { places / 2 },
+            most: if rate.per_second == 0 {
+                places
+            } else {
+                places / 2
+            },
             proxies,
             tls,
             refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
@@ -116,8 +125,12 @@ impl Door {
 
     /// The socket where HTTP is spoken with the client of `stream`; none if there is no room for one.
     fn open(&self, stream: TcpStream) -> Option<TcpStream> {
-        let Some(tls) = &self.tls else { return Some(stream) };
-        tls.inside(stream).inspect_err(|error| warn!(%error, "cannot speak TLS")).ok()
+        let Some(tls) = &self.tls else {
+            return Some(stream);
+        };
+        tls.inside(stream)
+            .inspect_err(|error| warn!(%error, "cannot speak TLS"))
+            .ok()
     }
 
     /// Whether a request of `client` may pass that came from `peer`. Whoever asks for itself was counted when it
@@ -133,10 +146,13 @@ impl Door {
     fn count(&self, address: IpAddr) -> Result<(), Refusal> {
         let now = self.now();
         let mut state = self.lock();
-        state.limiters.take(Host::of(address), 1, now).map_err(|wait| {
-            state.tell(address, now, "connects too fast");
-            Refusal::TooFast(wait)
-        })
+        state
+            .limiters
+            .take(Host::of(address), 1, now)
+            .map_err(|wait| {
+                state.tell(address, now, "connects too fast");
+                Refusal::TooFast(wait)
+            })
     }
 
     /// Takes a place for `address`.
@@ -149,7 +165,10 @@ impl Door {
             return Err(Refusal::TooMany);
         }
         *inside += 1;
-        Ok(Visit { door: self.clone(), host })
+        Ok(Visit {
+            door: self.clone(),
+            host,
+        })
     }
 
     fn now(&self) -> Moment {
@@ -162,7 +181,10 @@ impl Door {
 
     fn error(&self, refusal: Refusal) -> ApiError {
         match refusal {
-            Refusal::TooFast(wait) => ApiError::ConnectsTooFast { rate: self.rate, wait },
+            Refusal::TooFast(wait) => ApiError::ConnectsTooFast {
+                rate: self.rate,
+                wait,
+            },
             Refusal::TooMany => ApiError::TooManyAtOnce { limit: self.most },
         }
     }
@@ -172,12 +194,17 @@ impl Door {
         let Ok(place) = self.refusals.clone().try_acquire_owned() else {
             return metrics::refused(self.error(refusal).code());
         };
-        let Some(stream) = self.open(stream) else { return };
+        let Some(stream) = self.open(stream) else {
+            return;
+        };
         let door = self.clone();
-        let refused = move || headers::complete(door.error(refusal).into_response(), headers::OWN_ONLY);
+        let refused =
+            move || headers::complete(door.error(refusal).into_response(), headers::OWN_ONLY);
         let answer = move |_| std::future::ready(Ok::<_, Infallible>(refused()));
-        let connection =
-            http.clone().keep_alive(false).serve_connection(TokioIo::new(stream), service_fn(answer));
+        let connection = http
+            .clone()
+            .keep_alive(false)
+            .serve_connection(TokioIo::new(stream), service_fn(answer));
         tokio::spawn(async move {
             let _ended = connection.await;
             drop(place);

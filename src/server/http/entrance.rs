@@ -36,7 +36,12 @@ pub(super) struct Entrance {
 impl Entrance {
     /// Answers `request`, or says what is wrong with its head.
     pub(super) async fn answer(self, request: Request<Incoming>) -> Response {
-        let Self { door, router, peer, place } = self;
+        let Self {
+            door,
+            router,
+            peer,
+            place,
+        } = self;
         let client = Client::of(door.proxies(), peer.ip(), request.headers());
         // Not before: whom a proxy asks for is in the head.
         let may_pass = check_head(&request).and_then(|()| door.let_through(peer.ip(), client.0));
@@ -57,16 +62,30 @@ impl Entrance {
 /// when it was read.
 fn check_head(request: &Request<Incoming>) -> Result<(), ApiError> {
     let headers = request.headers();
-    let target = request.uri().path_and_query().map_or(0, |target| target.as_str().len());
-    let bytes = headers.iter().map(|(name, value)| name.as_str().len() + value.len()).sum::<usize>();
+    let target = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    let bytes = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum::<usize>();
     if target > MAX_TARGET_BYTES {
-        return Err(ApiError::LongTarget { limit: MAX_TARGET_BYTES });
+        return Err(ApiError::LongTarget {
+            limit: MAX_TARGET_BYTES,
+        });
     }
     if headers.len() > MAX_HEADERS {
-        return Err(ApiError::LargeHead { what: "headers", limit: MAX_HEADERS });
+        return Err(ApiError::LargeHead {
+            what: "headers",
+            limit: MAX_HEADERS,
+        });
     }
     if bytes > MAX_HEAD_BYTES {
-        return Err(ApiError::LargeHead { what: "bytes of headers", limit: MAX_HEAD_BYTES });
+        return Err(ApiError::LargeHead {
+            what: "bytes of headers",
+            limit: MAX_HEAD_BYTES,
+        });
     }
     Ok(())
 }

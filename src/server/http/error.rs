@@ -71,7 +71,9 @@ pub(super) enum ApiError {
     #[error("{0}")]
     Upgrade(#[from] UpgradeError),
     /// A page of another origin.
-    #[error("pages of this origin may not connect; the server's --allow-origin names those that may")]
+    #[error(
+        "pages of this origin may not connect; the server's --allow-origin names those that may"
+    )]
     Origin,
     /// Not one `Host`, or one that is none.
     #[error("a request has one Host header: a name or an address, and perhaps a port")]
@@ -134,7 +136,9 @@ pub(super) enum ApiError {
         wait: Duration,
     },
     /// More places than one address may hold.
-    #[error("one address may ask for {limit} things at once; close connections that are not needed")]
+    #[error(
+        "one address may ask for {limit} things at once; close connections that are not needed"
+    )]
     TooManyAtOnce {
         /// How many connections are allowed.
         limit: usize,
@@ -177,7 +181,9 @@ impl ApiError {
     fn status_and_code(&self) -> (StatusCode, &'static str) {
         match self {
             Self::Name(
-                NameError::Length { .. } | NameError::RoomCharacter { .. } | NameError::IdControl { .. },
+                NameError::Length { .. }
+                | NameError::RoomCharacter { .. }
+                | NameError::IdControl { .. },
             ) => (StatusCode::BAD_REQUEST, "bad_name"),
             Self::Key(_) | Self::KeyOfBatch => (StatusCode::BAD_REQUEST, "bad_key"),
             Self::Parameter { .. } | Self::Query(_) => (StatusCode::BAD_REQUEST, "bad_parameter"),
@@ -188,12 +194,15 @@ impl ApiError {
             Self::Refused(Refusal::TooManyConnections) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "too_many_connections")
             }
-            Self::Refused(Refusal::TooManyFromAddress) => {
-                (StatusCode::TOO_MANY_REQUESTS, "too_many_connections_from_address")
-            }
+            Self::Refused(Refusal::TooManyFromAddress) => (
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_connections_from_address",
+            ),
             Self::Refused(Refusal::RoomFull) => (StatusCode::SERVICE_UNAVAILABLE, "room_full"),
             Self::Refused(Refusal::MemoryFull) => (StatusCode::SERVICE_UNAVAILABLE, "memory_full"),
-            Self::Refused(Refusal::TooManyRooms) => (StatusCode::SERVICE_UNAVAILABLE, "too_many_rooms"),
+            Self::Refused(Refusal::TooManyRooms) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "too_many_rooms")
+            }
             Self::Refused(Refusal::Draining) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
             Self::Upgrade(UpgradeError::NotAnUpgrade | UpgradeError::WrongVersion) => {
                 (StatusCode::UPGRADE_REQUIRED, "upgrade_required")
@@ -202,9 +211,13 @@ impl ApiError {
             Self::Origin => (StatusCode::FORBIDDEN, "origin_not_allowed"),
             Self::BadHost => (StatusCode::BAD_REQUEST, "bad_host"),
             Self::Misdirected { .. } => (StatusCode::MISDIRECTED_REQUEST, "misdirected"),
-            Self::Auth(AuthError::Token(TokenError::Missing)) => (StatusCode::UNAUTHORIZED, "no_token"),
+            Self::Auth(AuthError::Token(TokenError::Missing)) => {
+                (StatusCode::UNAUTHORIZED, "no_token")
+            }
             // RFC 6750 section 3.1.
-            Self::Auth(AuthError::Token(TokenError::Several)) => (StatusCode::BAD_REQUEST, "several_tokens"),
+            Self::Auth(AuthError::Token(TokenError::Several)) => {
+                (StatusCode::BAD_REQUEST, "several_tokens")
+            }
             Self::Auth(AuthError::Token(_)) => (StatusCode::UNAUTHORIZED, "bad_token"),
             Self::Auth(_) => (StatusCode::FORBIDDEN, "not_allowed"),
             Self::Barred(Barred::Banned { .. }) => (StatusCode::FORBIDDEN, "banned"),
@@ -223,7 +236,10 @@ impl ApiError {
             Self::BrokenOff => (StatusCode::BAD_REQUEST, "broken_off"),
             Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::LongTarget { .. } => (StatusCode::URI_TOO_LONG, "address_too_long"),
-            Self::LargeHead { .. } => (StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE, "head_too_large"),
+            Self::LargeHead { .. } => (
+                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
+                "head_too_large",
+            ),
         }
     }
 }
@@ -249,7 +265,9 @@ impl ApiError {
         let Self::Auth(error) = self else { return None };
         Some(match error {
             AuthError::Token(TokenError::Missing) => "Bearer realm=\"fanfare\"",
-            AuthError::Token(TokenError::Several) => "Bearer realm=\"fanfare\", error=\"invalid_request\"",
+            AuthError::Token(TokenError::Several) => {
+                "Bearer realm=\"fanfare\", error=\"invalid_request\""
+            }
             AuthError::Token(_) => "Bearer realm=\"fanfare\", error=\"invalid_token\"",
             _ => "Bearer realm=\"fanfare\", error=\"insufficient_scope\"",
         })
@@ -266,7 +284,12 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, code) = self.status_and_code();
         metrics::refused(code);
-        let body = ErrorBody { error: ErrorDetail { code, message: self.to_string() } };
+        let body = ErrorBody {
+            error: ErrorDetail {
+                code,
+                message: self.to_string(),
+            },
+        };
         let mut response = (status, Json(body)).into_response();
         let headers = response.headers_mut();
         if let Some(wait) = self.retry_after() {
@@ -275,12 +298,18 @@ impl IntoResponse for ApiError {
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
         if let Some(challenge) = self.challenge() {
-            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static(challenge));
+            headers.insert(
+                header::WWW_AUTHENTICATE,
+                HeaderValue::from_static(challenge),
+            );
         }
         if let Self::Upgrade(UpgradeError::NotAnUpgrade | UpgradeError::WrongVersion) = self {
             // RFC 9110 section 15.5.22 and RFC 6455 section 4.4.
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
-            headers.insert(header::SEC_WEBSOCKET_VERSION, HeaderValue::from_static("13"));
+            headers.insert(
+                header::SEC_WEBSOCKET_VERSION,
+                HeaderValue::from_static("13"),
+            );
         }
         response
     }

@@ -26,8 +26,9 @@ impl<S: Send + Sync> FromRequestParts<S> for InRoom {
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
         // Only an address that is not even text in UTF-8 cannot be read, and that names nothing.
-        let Path(room): Path<String> =
-            Path::from_request_parts(parts, state).await.map_err(|_| ApiError::NotFound)?;
+        let Path(room): Path<String> = Path::from_request_parts(parts, state)
+            .await
+            .map_err(|_| ApiError::NotFound)?;
         Ok(Self(RoomName::parse(&room)?))
     }
 }
@@ -45,26 +46,44 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 /// The IP address that the query's field `name` holds.
 pub(super) fn address(name: &'static str, text: &str) -> Result<IpAddr, ApiError> {
     let allowed = "an IP address, like 192.0.2.1 or 2001:db8::1";
-    text.parse().map_err(|_| ApiError::Parameter { name, allowed })
+    text.parse()
+        .map_err(|_| ApiError::Parameter { name, allowed })
 }
 
 /// The offset that the query's field `name` holds.
 pub(super) fn offset(name: &'static str, text: &str) -> Result<Offset, ApiError> {
     let allowed = "an offset: a number from 0";
-    text.parse().map(Offset).map_err(|_| ApiError::Parameter { name, allowed })
+    text.parse()
+        .map(Offset)
+        .map_err(|_| ApiError::Parameter { name, allowed })
 }
 
 /// The position in the query's fields `after` and `epoch`.
-pub(super) fn resume(after: Option<&str>, epoch: Option<Epoch>) -> Result<Option<Resume>, ApiError> {
-    after.map(|after| Ok(Resume { after: offset("after", after)?, epoch })).transpose()
+pub(super) fn resume(
+    after: Option<&str>,
+    epoch: Option<Epoch>,
+) -> Result<Option<Resume>, ApiError> {
+    after
+        .map(|after| {
+            Ok(Resume {
+                after: offset("after", after)?,
+                epoch,
+            })
+        })
+        .transpose()
 }
 
 /// The position in a `Last-Event-ID`.
 pub(super) fn resume_from_event(id: &[u8]) -> Result<Resume, ApiError> {
-    let position = std::str::from_utf8(id).ok().and_then(|id| id.parse::<Position>().ok());
+    let position = std::str::from_utf8(id)
+        .ok()
+        .and_then(|id| id.parse::<Position>().ok());
     let Position { epoch, offset } = position.ok_or(ApiError::Parameter {
         name: "Last-Event-ID",
         allowed: "EPOCH:OFFSET, as in the `id` of an event",
     })?;
-    Ok(Resume { after: offset, epoch: Some(epoch) })
+    Ok(Resume {
+        after: offset,
+        epoch: Some(epoch),
+    })
 }

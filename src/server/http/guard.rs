@@ -43,17 +43,40 @@ fn own_host(web: &WebPolicy, request: &Request) -> Result<Option<OwnHost>, ApiEr
         _ => return Err(ApiError::BadHost),
     };
     // Where the request line itself says whom it asks, that is what counts (RFC 9112 section 3.2.2).
-    let host = request.uri().authority().map_or(host, |authority| authority.as_str());
+    let host = request
+        .uri()
+        .authority()
+        .map_or(host, |authority| authority.as_str());
     let authority = Authority::parse(host).ok_or(ApiError::BadHost)?;
-    let own = web.hosts.own(authority).ok_or_else(|| ApiError::Misdirected { host: host.to_owned() })?;
+    let own = web
+        .hosts
+        .own(authority)
+        .ok_or_else(|| ApiError::Misdirected {
+            host: host.to_owned(),
+        })?;
     Ok(Some(own))
 }
 
-fn check_origin(web: &WebPolicy, headers: &HeaderMap, own: Option<&OwnHost>) -> Result<(), ApiError> {
+fn check_origin(
+    web: &WebPolicy,
+    headers: &HeaderMap,
+    own: Option<&OwnHost>,
+) -> Result<(), ApiError> {
     // A value that is not even text is no origin of ours.
-    let origins: Vec<&str> =
-        headers.get_all(header::ORIGIN).iter().map(|value| value.to_str().unwrap_or_default()).collect();
+    let origins: Vec<&str> = headers
+        .get_all(header::ORIGIN)
+        .iter()
+        .map(|value| value.to_str().unwrap_or_default())
+        .collect();
     let said = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let whence = Whence { origins: &origins, site: said(SEC_FETCH_SITE), mode: said(SEC_FETCH_MODE) };
-    if web.origins.allows(&whence, own) { Ok(()) } else { Err(ApiError::Origin) }
+    let whence = Whence {
+        origins: &origins,
+        site: said(SEC_FETCH_SITE),
+        mode: said(SEC_FETCH_MODE),
+    };
+    if web.origins.allows(&whence, own) {
+        Ok(())
+    } else {
+        Err(ApiError::Origin)
+    }
 }

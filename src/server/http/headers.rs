@@ -10,7 +10,8 @@ use axum::response::Response;
 
 use crate::server::auth::{Embedding, WebPolicy};
 
-const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName = HeaderName::from_static("cross-origin-resource-policy");
+const CROSS_ORIGIN_RESOURCE_POLICY: HeaderName =
+    HeaderName::from_static("cross-origin-resource-policy");
 const PERMISSIONS_POLICY: HeaderName = HeaderName::from_static("permissions-policy");
 
 /// The policy of what is no page: shown as one, it may do nothing, and nowhere.
@@ -36,7 +37,11 @@ const PERMISSIONS: HeaderValue = HeaderValue::from_static(
 /// Which pages may embed what is not read but shown or run, as `Cross-Origin-Resource-Policy` says it. (A named
 /// origin asks by CORS, where this does not count.)
 pub(super) const fn resource_policy(web: &WebPolicy) -> HeaderValue {
-    if web.origins.any { HeaderValue::from_static("cross-origin") } else { OWN_ONLY }
+    if web.origins.any {
+        HeaderValue::from_static("cross-origin")
+    } else {
+        OWN_ONLY
+    }
 }
 
 /// Completes `response`, which may bring a policy of its own.
@@ -46,19 +51,35 @@ pub(super) fn complete(mut response: Response, resource_policy: HeaderValue) -> 
         return response;
     }
     let headers = response.headers_mut();
-    headers.insert(header::X_CONTENT_TYPE_OPTIONS, HeaderValue::from_static("nosniff"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
     // Nothing for other sites. Not even to ourselves would make a browser hide the origin of the page's form.
-    headers.insert(header::REFERRER_POLICY, HeaderValue::from_static("same-origin"));
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("same-origin"),
+    );
     headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, resource_policy);
-    let kind = headers.get(header::CONTENT_TYPE).map_or(&b""[..], HeaderValue::as_bytes);
-    let policy = if kind.starts_with(b"text/html") { FILE } else { NOTHING };
-    headers.entry(header::CONTENT_SECURITY_POLICY).or_insert(policy);
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .map_or(&b""[..], HeaderValue::as_bytes);
+    let policy = if kind.starts_with(b"text/html") {
+        FILE
+    } else {
+        NOTHING
+    };
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(policy);
     response
 }
 
 /// Gives `response`, a page, what a page may do besides.
 pub(super) fn permit(response: &mut Response) {
-    response.headers_mut().insert(PERMISSIONS_POLICY, PERMISSIONS);
+    response
+        .headers_mut()
+        .insert(PERMISSIONS_POLICY, PERMISSIONS);
 }
 
 /// The page's Content-Security-Policy: nothing from elsewhere, no script but those that carry `nonce`, in no frame

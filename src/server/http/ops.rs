@@ -22,7 +22,12 @@ const METRICS_TYPE: &str = "text/plain; version=0.0.4";
 /// `GET /healthz`: the process is up and answers. `GET /readyz`: the store took the last write; else 503 and why
 /// not. `GET /metrics`: what is counted. `GET /version`: which program this is. `/admin`: the operator's page, with
 /// the files that it loads. `/api/v1/admin`: the same as calls.
-pub fn router(state: State, metrics: Metrics, store: watch::Receiver<Health>, web: WebPolicy) -> Router {
+pub fn router(
+    state: State,
+    metrics: Metrics,
+    store: watch::Receiver<Health>,
+    web: WebPolicy,
+) -> Router {
     let (shared, health, site) = (state.clone(), store.clone(), state.site.clone());
     let asked = api::ops_router().merge(api::admin::on_ops(console::router()));
     let figures = async move || {
@@ -60,8 +65,9 @@ async fn readings(State { hub, quotas, .. }: &State, store: &watch::Receiver<Hea
 async fn readiness(Shared(store): Shared<watch::Receiver<Health>>) -> (StatusCode, String) {
     match &*store.borrow() {
         Health::Ready => (StatusCode::OK, "ready\n".to_owned()),
-        Health::Refusing(reason) | Health::Away(reason) | Health::Lost(reason) => {
-            (StatusCode::SERVICE_UNAVAILABLE, format!("not ready: {reason}\n"))
-        }
+        Health::Refusing(reason) | Health::Away(reason) | Health::Lost(reason) => (
+            StatusCode::SERVICE_UNAVAILABLE,
+            format!("not ready: {reason}\n"),
+        ),
     }
 }

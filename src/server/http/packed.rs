@@ -36,16 +36,25 @@ fn answer(
     if ![Method::GET, Method::HEAD].contains(method) {
         return Err(ApiError::Method);
     }
-    let said = |name| headers.get_all(name).iter().filter_map(|value| value.to_str().ok());
+    let said = |name| {
+        headers
+            .get_all(name)
+            .iter()
+            .filter_map(|value| value.to_str().ok())
+    };
     let packed = PACKED.into_iter().find_map(|(encoding, ending)| {
         let file = archive.get(&format!("{path}{ending}"))?;
-        said(header::ACCEPT_ENCODING).any(|accepted| accepts(accepted, encoding)).then_some((file, encoding))
+        said(header::ACCEPT_ENCODING)
+            .any(|accepted| accepts(accepted, encoding))
+            .then_some((file, encoding))
     });
     let Packed { bytes, etag } = packed.map_or(plain, |(file, _)| file);
-    let is_known = said(header::IF_NONE_MATCH).flat_map(|tags| tags.split(',')).any(|tag| {
-        let tag = tag.trim();
-        tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag
-    });
+    let is_known = said(header::IF_NONE_MATCH)
+        .flat_map(|tags| tags.split(','))
+        .any(|tag| {
+            let tag = tag.trim();
+            tag == "*" || tag.strip_prefix("W/").unwrap_or(tag) == etag
+        });
     let mut response = if is_known {
         StatusCode::NOT_MODIFIED.into_response()
     } else {
@@ -57,9 +66,12 @@ fn answer(
     answered.extend(HeaderValue::from_str(etag).map(|etag| (header::ETAG, etag)));
     if !is_known {
         let kind = mime_guess::from_path(&path).first_or_octet_stream();
-        answered.extend(HeaderValue::from_str(kind.as_ref()).map(|kind| (header::CONTENT_TYPE, kind)));
+        answered
+            .extend(HeaderValue::from_str(kind.as_ref()).map(|kind| (header::CONTENT_TYPE, kind)));
         answered.extend(
-            packed.map(|(_, encoding)| (header::CONTENT_ENCODING, HeaderValue::from_static(encoding))),
+            packed.map(|(_, encoding)| {
+                (header::CONTENT_ENCODING, HeaderValue::from_static(encoding))
+            }),
         );
     }
     Ok(response)
@@ -69,7 +81,10 @@ fn answer(
 fn accepts(accepted: &str, encoding: &str) -> bool {
     accepted.split(',').any(|one| {
         let (name, weight) = one.split_once(';').unwrap_or((one, ""));
-        let weight = weight.trim().strip_prefix("q=").and_then(|weight| weight.parse::<f32>().ok());
+        let weight = weight
+            .trim()
+            .strip_prefix("q=")
+            .and_then(|weight| weight.parse::<f32>().ok());
         name.trim().eq_ignore_ascii_case(encoding) && weight.is_none_or(|weight| weight > 0.0)
     })
 }

@@ -46,7 +46,15 @@ pub(super) async fn lobby(
         let room = RoomName::parse(room.trim())?;
         return Ok(Redirect::to(&format!("/r/{room}")).into_response());
     }
-    Ok(page(&state, &principal, RoomName::lobby(), &choice, &headers, request).await)
+    Ok(page(
+        &state,
+        &principal,
+        RoomName::lobby(),
+        &choice,
+        &headers,
+        request,
+    )
+    .await)
 }
 
 pub(super) async fn room(
@@ -74,7 +82,11 @@ async fn page(
         return (cookies, back).into_response();
     }
     let reader = Reader::of(headers);
-    let form = Form { key: new_key(), name: reader.name.clone(), ..Form::default() };
+    let form = Form {
+        key: new_key(),
+        name: reader.name.clone(),
+        ..Form::default()
+    };
     let client = request.extensions().get::<Client>().copied();
     let may_read = client.is_some_and(|client| may_read(state, principal, client, &room));
     render(state, may_read, room, &reader, form, StatusCode::OK).await
@@ -101,7 +113,11 @@ async fn render(
     status: StatusCode,
 ) -> Response {
     // The page itself is for everyone: it is where a token is brought to.
-    let past = if may_read { past(state, &room).await } else { None };
+    let past = if may_read {
+        past(state, &room).await
+    } else {
+        None
+    };
     let snapshot = Snapshot {
         room,
         locale: reader.locale,
@@ -123,27 +139,52 @@ async fn render(
     let headers = response.headers_mut();
     // Each answer holds its own nonce, language and messages: none may be kept for another reader.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.append(header::VARY, HeaderValue::from_static("Accept-Language, Cookie"));
+    headers.append(
+        header::VARY,
+        HeaderValue::from_static("Accept-Language, Cookie"),
+    );
     response
 }
 
 /// The end of the room's log. A page without it still comes alive, and is told by its own connection.
 async fn past(state: &State, room: &RoomName) -> Option<Past> {
     let found = async {
-        let room = state.hub.room(room).await.map_err(|refusal| refusal.to_string())?;
+        let room = state
+            .hub
+            .room(room)
+            .await
+            .map_err(|refusal| refusal.to_string())?;
         // Asked for before the messages: what comes in between is then read twice, not never.
         let head = room.head();
-        let page = state.hub.history(&room, Span::Newest, NEWEST).await.map_err(|error| error.to_string())?;
+        let page = state
+            .hub
+            .history(&room, Span::Newest, NEWEST)
+            .await
+            .map_err(|error| error.to_string())?;
         let head = page.frames.last().map_or(head, |newest| newest.offset());
-        let messages = page.frames.iter().map(|frame| frame.publication()).collect();
-        Ok::<Past, String>(Past { epoch: room.epoch().clone(), head, messages, more: page.more })
+        let messages = page
+            .frames
+            .iter()
+            .map(|frame| frame.publication())
+            .collect();
+        Ok::<Past, String>(Past {
+            epoch: room.epoch().clone(),
+            head,
+            messages,
+            more: page.more,
+        })
     };
-    found.await.inspect_err(|error| warn!(%room, error, "the page is rendered without its messages")).ok()
+    found
+        .await
+        .inspect_err(|error| warn!(%room, error, "the page is rendered without its messages"))
+        .ok()
 }
 
 /// Sets the page's Content-Security-Policy, which names the nonce that its scripts carry.
 fn set_policy(reload: Option<&str>, embedding: &Embedding) {
-    let (Some(nonce), Some(response)) = (use_nonce(), use_context::<ResponseOptions>()) else { return };
+    let (Some(nonce), Some(response)) = (use_nonce(), use_context::<ResponseOptions>()) else {
+        return;
+    };
     if let Ok(policy) = HeaderValue::try_from(headers::page_policy(&nonce, reload, embedding)) {
         response.insert_header(header::CONTENT_SECURITY_POLICY, policy);
     }

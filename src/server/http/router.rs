@@ -65,8 +65,9 @@ impl State {
 /// The public routes.
 pub fn router(state: State) -> Router {
     let (site, web) = (state.site.clone(), state.web.clone());
-    let pages =
-        Router::new().route("/", get(page::lobby)).route("/r/{room}", get(page::room).post(page::say));
+    let pages = Router::new()
+        .route("/", get(page::lobby))
+        .route("/r/{room}", get(page::room).post(page::say));
     let router = Router::new()
         .merge(pages)
         .merge(console::router())
@@ -79,19 +80,31 @@ pub fn router(state: State) -> Router {
         .layer(cors::layer(&web));
     let router = guarded(router, web);
     // Outside of the guard: what that refuses was asked too.
-    let router = if spans::is_on() { router.layer(from_fn(traced::trace)) } else { router };
+    let router = if spans::is_on() {
+        router.layer(from_fn(traced::trace))
+    } else {
+        router
+    };
     router.with_state(state)
 }
 
 /// What has no version in its name may change under a browser: it asks each time, and is mostly told "not modified".
 pub(super) fn revalidated() -> SetResponseHeaderLayer<HeaderValue> {
-    SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, HeaderValue::from_static("no-cache"))
+    SetResponseHeaderLayer::if_not_present(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("no-cache"),
+    )
 }
 
 /// `router` behind its guard, its answers complete: those of the guard too.
-pub(super) fn guarded<S: Clone + Send + Sync + 'static>(router: Router<S>, web: Arc<WebPolicy>) -> Router<S> {
+pub(super) fn guarded<S: Clone + Send + Sync + 'static>(
+    router: Router<S>,
+    web: Arc<WebPolicy>,
+) -> Router<S> {
     let resource_policy = headers::resource_policy(&web);
-    router.layer(middleware::from_fn_with_state(web, guard::check)).layer(middleware::map_response(
-        move |response| std::future::ready(headers::complete(response, resource_policy.clone())),
-    ))
+    router
+        .layer(middleware::from_fn_with_state(web, guard::check))
+        .layer(middleware::map_response(move |response| {
+            std::future::ready(headers::complete(response, resource_policy.clone()))
+        }))
 }

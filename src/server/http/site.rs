@@ -37,13 +37,19 @@ pub struct Site {
 impl Site {
     /// The site of `files`, of a server that listens at `listen`.
     pub fn open(files: Files, listen: SocketAddr) -> Self {
-        let reload_port = std::env::var(RELOAD_PORT_VARIABLE).ok().and_then(|port| port.parse::<u32>().ok());
+        let reload_port = std::env::var(RELOAD_PORT_VARIABLE)
+            .ok()
+            .and_then(|port| port.parse::<u32>().ok());
         let is_watched = std::env::var_os("LEPTOS_WATCH").is_some();
         let version = (!is_watched).then(|| files.version()).and_then(|version| {
             let why = "no page files here: the page will show but not come alive (--site)";
-            version.inspect_err(|error| warn!(site = %files, %error, "{why}")).ok()
+            version
+                .inspect_err(|error| warn!(site = %files, %error, "{why}"))
+                .ok()
         });
-        let pkg = version.as_ref().map_or_else(|| PKG.to_owned(), |version| format!("{PKG}/{version}"));
+        let pkg = version
+            .as_ref()
+            .map_or_else(|| PKG.to_owned(), |version| format!("{PKG}/{version}"));
         let leptos = LeptosOptions::builder()
             .output_name("fanfare")
             .site_pkg_dir(pkg)
@@ -52,8 +58,15 @@ impl Site {
             .env(if is_watched { Env::DEV } else { Env::PROD })
             .build();
         // Under whatever name the page was opened.
-        let reload = reload_port.filter(|_| is_watched).map(|port| format!("ws://*:{port}"));
-        Self { files, leptos, reload, version }
+        let reload = reload_port
+            .filter(|_| is_watched)
+            .map(|port| format!("ws://*:{port}"));
+        Self {
+            files,
+            leptos,
+            reload,
+            version,
+        }
     }
 
     /// Every file by its own name.
@@ -63,14 +76,19 @@ impl Site {
 
     /// The files that the page loads, by names that always mean the same.
     pub(super) fn versioned_files(&self) -> Router<State> {
-        let Some(version) = &self.version else { return Router::new() };
+        let Some(version) = &self.version else {
+            return Router::new();
+        };
         // What is not there may be there tomorrow.
         let keep = |response: &Response<_>| {
             let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
             (!response.status().is_client_error()).then_some(forever)
         };
         let kept = ServiceBuilder::new()
-            .layer(SetResponseHeaderLayer::if_not_present(header::CACHE_CONTROL, keep))
+            .layer(SetResponseHeaderLayer::if_not_present(
+                header::CACHE_CONTROL,
+                keep,
+            ))
             .service(self.serve("pkg/"));
         Router::new().nest_service(&format!("/{PKG}/{version}"), kept)
     }

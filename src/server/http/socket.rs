@@ -55,9 +55,16 @@ impl TurnedAway {
 
     /// What a client of `fanfare.v1` is told before that, where it is more than the code says.
     fn push(&self) -> Option<Push> {
-        let Self::Barred(barred) = self else { return None };
+        let Self::Barred(barred) = self else {
+            return None;
+        };
         let code = ErrorCode::NotAllowed;
-        Some(Push::Error { code, message: barred.to_string(), retry: code.invites_retry(), key: None })
+        Some(Push::Error {
+            code,
+            message: barred.to_string(),
+            retry: code.invites_retry(),
+            key: None,
+        })
     }
 }
 
@@ -69,10 +76,15 @@ impl Asked {
         address: IpAddr,
         moderation: &Moderation,
     ) -> Result<(RoomName, UserId), TurnedAway> {
-        let room = self.room.as_deref().map_or_else(|| Ok(RoomName::lobby()), RoomName::parse)?;
+        let room = self
+            .room
+            .as_deref()
+            .map_or_else(|| Ok(RoomName::lobby()), RoomName::parse)?;
         let id = self.id.as_deref().map(UserId::parse).transpose()?;
         principal.check(Right::Read, &room)?;
-        let id = principal.id(id)?.unwrap_or_else(|| UserId::guest(fastrand::u64(..)));
+        let id = principal
+            .id(id)?
+            .unwrap_or_else(|| UserId::guest(fastrand::u64(..)));
         moderation.admit(&Guest::new(Some(&id), address, &room))?;
         Ok((room, id))
     }
@@ -87,12 +99,21 @@ pub(super) async fn open(
     let handshake = Handshake::new(&mut request, state.connection.compression)?;
     let admitted = caller::principal(&state, request.headers(), request.uri())
         .map_err(|error| TurnedAway::Auth(error.into()))
-        .and_then(|principal| Ok((asked.place(&principal, address, &state.moderation)?, principal)));
+        .and_then(|principal| {
+            Ok((
+                asked.place(&principal, address, &state.moderation)?,
+                principal,
+            ))
+        });
     let ((room, id), principal) = match admitted {
         Ok(admitted) => admitted,
         Err(error) => {
             info!(%address, %error, "refused");
-            return Ok(turn_away(handshake, error.push().as_ref(), error.close_code()));
+            return Ok(turn_away(
+                handshake,
+                error.push().as_ref(),
+                error.close_code(),
+            ));
         }
     };
     let resume = extract::resume(asked.after.as_deref(), asked.epoch)?;
@@ -103,7 +124,13 @@ pub(super) async fn open(
         .inspect_err(|refusal| info!(%address, ?refusal, "refused"))?;
     let host = Host::of(address);
     let speaker = caller::speaker(&principal, id.clone(), host);
-    let pace = Pace::new(state.connection.rate, state.quotas.clone(), speaker, host, state.hub.now());
+    let pace = Pace::new(
+        state.connection.rate,
+        state.quotas.clone(),
+        speaker,
+        host,
+        state.hub.now(),
+    );
     let lease = lease(&principal, admission.room(), &state.hub);
     let opened = Opened {
         admission,

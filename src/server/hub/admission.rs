@@ -110,7 +110,13 @@ impl Hub {
             bounds = self.0.store.bounds(name).map_err(away)?;
         }
         let start = Start::new(&bounds, resume);
-        Ok(Admission { place, room, start, head: bounds.head, first: bounds.first })
+        Ok(Admission {
+            place,
+            room,
+            start,
+            head: bounds.head,
+            first: bounds.first,
+        })
     }
 
     fn take_place(&self, address: IpAddr) -> Result<Place, Refusal> {
@@ -125,7 +131,11 @@ impl Hub {
         }
         *from_here += 1;
         census.connections += 1;
-        Ok(Place { hub: self.clone(), address, room: None })
+        Ok(Place {
+            hub: self.clone(),
+            address,
+            room: None,
+        })
     }
 
     /// The room `name`, made if need be; at the limit, in the place of one that nobody is in.
@@ -134,7 +144,11 @@ impl Hub {
     /// [`Refusal::TooManyRooms`] and [`Refusal::StoreUnavailable`].
     pub async fn room(&self, name: &RoomName) -> Result<Arc<Room>, Refusal> {
         // Before the lock: it may take a moment.
-        self.0.store.open(name).await.map_err(|_| Refusal::StoreUnavailable)?;
+        self.0
+            .store
+            .open(name)
+            .await
+            .map_err(|_| Refusal::StoreUnavailable)?;
         let mut rooms = lock(&self.0.rooms);
         if let Some(Named(room)) = rooms.get(name) {
             return Ok(room.clone());
@@ -153,7 +167,11 @@ impl Hub {
             self.0.store.release(&empty);
         }
         let lane = fastrand::u16(..self.0.lanes.len() as u16);
-        let bounds = self.0.store.bounds(name).map_err(|_| Refusal::StoreUnavailable)?;
+        let bounds = self
+            .0
+            .store
+            .bounds(name)
+            .map_err(|_| Refusal::StoreUnavailable)?;
         let room = Arc::new(Room::new(
             name.clone(),
             bounds,
@@ -171,12 +189,22 @@ impl Hub {
     /// Makes whoever was admitted a member. With an `id` it is present from now on; without one it only reads.
     pub fn join(&self, admission: Admission, id: Option<UserId>) -> Membership {
         let Admission { place, room, .. } = admission;
-        let (number, since) = (self.0.newest.fetch_add(1, Ordering::Relaxed) + 1, now_millis());
+        let (number, since) = (
+            self.0.newest.fetch_add(1, Ordering::Relaxed) + 1,
+            now_millis(),
+        );
         if let Some(id) = &id {
             lock(&room.presence).join(id, since);
             self.is_restless(&room);
         }
-        Membership { place, room, id, number, since, keys: None }
+        Membership {
+            place,
+            room,
+            id,
+            number,
+            since,
+            keys: None,
+        }
     }
 }
 

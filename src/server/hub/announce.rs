@@ -52,7 +52,11 @@ impl Hub {
             self.is_restless(room);
         }
         let Some(change) = change else { return };
-        let push = Push::Presence { count: change.count, joined: change.joined, left: change.left };
+        let push = Push::Presence {
+            count: change.count,
+            joined: change.joined,
+            left: change.left,
+        };
         let frame = wire::encode(Opcode::Text, push.encode().as_bytes());
         for (number, reader) in room.readers().iter().enumerate() {
             if number % WRITES_PER_TURN == WRITES_PER_TURN - 1 {

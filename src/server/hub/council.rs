@@ -48,7 +48,9 @@ impl Hub {
             }
         });
         // It is not joined only if it panicked, which its own output has told.
-        doing.await.map_err(|error| DecreeError::NotKept(error.to_string()))?
+        doing
+            .await
+            .map_err(|error| DecreeError::NotKept(error.to_string()))?
     }
 
     async fn decree_here(&self, decree: Decree) -> Result<Effect, DecreeError> {
@@ -58,21 +60,35 @@ impl Hub {
         let was = changed
             .map_err(|error| not_kept(error.to_string()))?
             .map_err(|error| not_kept(error.to_string()))??;
-        Ok(Effect { was, kicked: self.enforce(&decree).await })
+        Ok(Effect {
+            was,
+            kicked: self.enforce(&decree).await,
+        })
     }
 
-    async fn decree_for_all(&self, council: &dyn Council, decree: Decree) -> Result<Effect, DecreeError> {
+    async fn decree_for_all(
+        &self,
+        council: &dyn Council,
+        decree: Decree,
+    ) -> Result<Effect, DecreeError> {
         if !self.0.moderation.would_change(&decree)? {
-            return Ok(Effect { was: false, kicked: 0 });
+            return Ok(Effect {
+                was: false,
+                kicked: 0,
+            });
         }
         // Counted before: it comes back like any other, and those are gone then.
         let mut kicked = 0;
-        self.each_seat(|seat| bars(&decree, seat).then_some(()), |()| kicked += 1).await;
+        self.each_seat(|seat| bars(&decree, seat).then_some(()), |()| kicked += 1)
+            .await;
         let name = decree.name();
         let not_kept = |error: String| DecreeError::NotKept(error);
-        let rule =
-            serde_json::to_vec(&Decided::Decree(decree)).map_err(|error| not_kept(error.to_string()))?;
-        council.keep(&name, rule).await.map_err(|error| not_kept(error.to_string()))?;
+        let rule = serde_json::to_vec(&Decided::Decree(decree))
+            .map_err(|error| not_kept(error.to_string()))?;
+        council
+            .keep(&name, rule)
+            .await
+            .map_err(|error| not_kept(error.to_string()))?;
         Ok(Effect { was: true, kicked })
     }
 
@@ -84,14 +100,18 @@ impl Hub {
         let kicked = self.evict_here(&eviction).await;
         if let Some(council) = self.0.store.council() {
             let order = serde_json::to_vec(&Decided::Evict(eviction));
-            council.order(order.map_err(|error| StoreError::Unavailable(error.to_string()))?).await?;
+            council
+                .order(order.map_err(|error| StoreError::Unavailable(error.to_string()))?)
+                .await?;
         }
         Ok(kicked)
     }
 
     /// Listens to what is decided on other nodes, if there may be any.
     pub(super) fn heed_council(&self) {
-        let Some(council) = self.0.store.council() else { return };
+        let Some(council) = self.0.store.council() else {
+            return;
+        };
         let shared = Arc::downgrade(&self.0);
         council.heed(Box::new(move |said| {
             if let Some(shared) = shared.upgrade() {
@@ -107,7 +127,9 @@ impl Hub {
                 // In memory only, as others keep it: it waits for nothing.
                 match self.0.moderation.change(&decree) {
                     Ok(Ok(_was)) => {}
-                    Ok(Err(error)) => warn!(%error, ?decree, "a decree is not in force on this node"),
+                    Ok(Err(error)) => {
+                        warn!(%error, ?decree, "a decree is not in force on this node")
+                    }
                     Err(error) => warn!(%error, ?decree, "a decree is not in force on this node"),
                 }
                 tokio::spawn(async move {
@@ -126,7 +148,8 @@ impl Hub {
     }
 
     async fn evict_here(&self, eviction: &Eviction) -> usize {
-        let is_meant = |seat: &Seat| eviction.means(seat.room(), seat.id(), seat.address(), seat.since());
+        let is_meant =
+            |seat: &Seat| eviction.means(seat.room(), seat.id(), seat.address(), seat.since());
         self.kick(CloseCode::Kicked, is_meant).await
     }
 

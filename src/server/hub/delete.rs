@@ -57,6 +57,9 @@ impl Room {
     /// What a reader is told that comes back and had read all up to `seen`: what was deleted of it lately.
     pub fn deleted(&self, seen: Offset) -> Vec<Push> {
         let erased = lock(&self.log).erased(seen);
-        erased.into_iter().map(|(offset, at)| Push::Deleted { offset, at }).collect()
+        erased
+            .into_iter()
+            .map(|(offset, at)| Push::Deleted { offset, at })
+            .collect()
     }
 }

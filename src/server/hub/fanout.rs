@@ -50,7 +50,9 @@ impl Hub {
             for room in due.drain(..) {
                 let due_since = room.due_since.load(Ordering::Relaxed);
                 pass(&room, &mut writes).await;
-                metrics::fanned_out(Duration::from_micros(self.micros().saturating_sub(due_since)));
+                metrics::fanned_out(Duration::from_micros(
+                    self.micros().saturating_sub(due_since),
+                ));
             }
         }
     }

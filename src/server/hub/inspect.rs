@@ -92,7 +92,10 @@ impl Seat {
     /// How far it has got, and how many offsets the room's newest is ahead of that.
     pub fn standing(&self) -> (Standing, u64) {
         let standing = self.outlet.standing();
-        (standing, self.room.head().0.saturating_sub(standing.offset.0))
+        (
+            standing,
+            self.room.head().0.saturating_sub(standing.offset.0),
+        )
     }
 }
 
@@ -108,10 +111,16 @@ impl Hub {
     }
 
     /// At most `limit` of the connections that `fits` says, by their numbers, from behind the number `after`.
-    pub async fn seats(&self, after: u64, limit: usize, fits: impl Fn(&Seat) -> bool) -> Part<Seat> {
+    pub async fn seats(
+        &self,
+        after: u64,
+        limit: usize,
+        fits: impl Fn(&Seat) -> bool,
+    ) -> Part<Seat> {
         // The lowest numbers seen so far, the highest of them on top; never more than are asked for, and one.
         let mut lowest = BinaryHeap::with_capacity(limit + 2);
-        let pick = |seat: &Seat| (seat.number > after && fits(seat)).then(|| ByNumber(seat.clone()));
+        let pick =
+            |seat: &Seat| (seat.number > after && fits(seat)).then(|| ByNumber(seat.clone()));
         self.each_seat(pick, |seat| {
             lowest.push(seat);
             if lowest.len() > limit + 1 {
@@ -119,13 +128,24 @@ impl Hub {
             }
         })
         .await;
-        Part::of(lowest.into_sorted_vec().into_iter().map(|ByNumber(seat)| seat).collect(), limit)
+        Part::of(
+            lowest
+                .into_sorted_vec()
+                .into_iter()
+                .map(|ByNumber(seat)| seat)
+                .collect(),
+            limit,
+        )
     }
 
     /// How many messages the reader that is farthest behind has still to get.
     pub async fn lag(&self) -> u64 {
         let mut farthest = 0;
-        self.each_seat(|seat| Some(seat.clone()), |seat| farthest = seat.standing().1.max(farthest)).await;
+        self.each_seat(
+            |seat| Some(seat.clone()),
+            |seat| farthest = seat.standing().1.max(farthest),
+        )
+        .await;
         farthest
     }
 
@@ -144,7 +164,11 @@ impl Hub {
     /// What passes from now on over the connection that `fits` says; of several, over one. Nothing if there is none.
     pub async fn trace(&self, fits: impl Fn(&Seat) -> bool) -> Option<Receiver<Traced>> {
         let mut found = None;
-        self.each_seat(|seat| fits(seat).then(|| seat.outlet.clone()), |outlet| found = Some(outlet)).await;
+        self.each_seat(
+            |seat| fits(seat).then(|| seat.outlet.clone()),
+            |outlet| found = Some(outlet),
+        )
+        .await;
         let (tracer, traced) = Tracer::channel();
         found?.trace(tracer);
         Some(traced)
@@ -158,8 +182,12 @@ impl Hub {
         fits: impl Fn(&RoomName) -> bool,
     ) -> Part<Arc<Room>> {
         let is_wanted = |room: &&Arc<Room>| room.name().as_str() > after && fits(room.name());
-        let mut rooms: Vec<Arc<Room>> =
-            lock(&self.0.rooms).iter().map(|named| &named.0).filter(is_wanted).cloned().collect();
+        let mut rooms: Vec<Arc<Room>> = lock(&self.0.rooms)
+            .iter()
+            .map(|named| &named.0)
+            .filter(is_wanted)
+            .cloned()
+            .collect();
         rooms.sort_unstable_by(|one, other| one.name().cmp(other.name()));
         rooms.truncate(limit + 1);
         Part::of(rooms, limit)
@@ -167,7 +195,11 @@ impl Hub {
 
     /// Hands to `visit` what `pick` makes of every connection that is there all the while; one that comes or goes
     /// meanwhile may be missed. `pick` is called under the registry's lock, and `visit` is not.
-    pub(super) async fn each_seat<T>(&self, pick: impl Fn(&Seat) -> Option<T>, mut visit: impl FnMut(T)) {
+    pub(super) async fn each_seat<T>(
+        &self,
+        pick: impl Fn(&Seat) -> Option<T>,
+        mut visit: impl FnMut(T),
+    ) {
         let mut start = 0;
         loop {
             {
@@ -175,8 +207,9 @@ impl Hub {
                 if start >= seats.capacity() {
                     return;
                 }
-                let some: Vec<T> =
-                    (start..start + PER_TURN).filter_map(|key| pick(seats.get(key)?)).collect();
+                let some: Vec<T> = (start..start + PER_TURN)
+                    .filter_map(|key| pick(seats.get(key)?))
+                    .collect();
                 drop(seats);
                 some.into_iter().for_each(&mut visit);
             }
@@ -220,6 +253,9 @@ impl Ord for ByNumber {
 
 impl std::fmt::Debug for Seat {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Seat").field("number", &self.number).field("id", &self.id).finish_non_exhaustive()
+        f.debug_struct("Seat")
+            .field("number", &self.number)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
     }
 }

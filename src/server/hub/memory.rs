@@ -52,7 +52,10 @@ impl Memory {
 
     /// A place to count what one more holder holds: nothing so far.
     pub fn holding(&self) -> Holding {
-        Holding { memory: self.clone(), counted: AtomicUsize::new(0) }
+        Holding {
+            memory: self.clone(),
+            counted: AtomicUsize::new(0),
+        }
     }
 
     /// Bytes that are held.
@@ -103,7 +106,8 @@ impl Holding {
             held.fetch_sub(counted - bytes, Ordering::Relaxed);
         } else {
             let more = bytes - counted;
-            self.memory.look(held.fetch_add(more, Ordering::Relaxed).saturating_add(more));
+            self.memory
+                .look(held.fetch_add(more, Ordering::Relaxed).saturating_add(more));
         }
     }
 }

@@ -52,7 +52,8 @@ pub use trace::{Passed, Traced, Tracer};
 /// Time that a restarted server needs for each client that comes back, with room to spare.
 const RECONNECT_EACH: Duration = Duration::from_millis(2);
 /// The shortest and the longest time over which clients are told to spread.
-const RECONNECT_WINDOW: (Duration, Duration) = (Duration::from_millis(500), Duration::from_secs(20));
+const RECONNECT_WINDOW: (Duration, Duration) =
+    (Duration::from_millis(500), Duration::from_secs(20));
 
 /// What the Hub needs of an open transport. None of these may wait.
 pub trait Outlet: Send + Sync {
@@ -178,7 +179,10 @@ impl Hub {
 
     /// How many there may be, and how many from one address.
     pub fn max_connections(&self) -> (usize, usize) {
-        (self.0.settings.max_connections, self.0.settings.max_connections_per_ip)
+        (
+            self.0.settings.max_connections,
+            self.0.settings.max_connections_per_ip,
+        )
     }
 
     /// Messages handed to readers so far, once for each, and their bytes.
@@ -214,7 +218,8 @@ impl Hub {
         self.settle().await;
         // Once for all: who has left already has not come back yet.
         let window = self.reconnect_window();
-        self.each_outlet(|outlet| outlet.drain(window.mul_f64(fastrand::f64()))).await;
+        self.each_outlet(|outlet| outlet.drain(window.mul_f64(fastrand::f64())))
+            .await;
         loop {
             let left = self.0.left.notified();
             if self.connections() == 0 {
@@ -240,7 +245,9 @@ impl Hub {
 
 impl std::fmt::Debug for Hub {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Hub").field("connections", &self.connections()).finish_non_exhaustive()
+        f.debug_struct("Hub")
+            .field("connections", &self.connections())
+            .finish_non_exhaustive()
     }
 }
 

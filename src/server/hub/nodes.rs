@@ -65,19 +65,31 @@ enum Word {
     /// Which members it has in a room.
     Here { room: RoomName, members: Attendance },
     /// It asks for that: of one node or of all, of one room or of all.
-    Who { node: Option<u64>, room: Option<RoomName> },
+    Who {
+        node: Option<u64>,
+        room: Option<RoomName>,
+    },
 }
 
 impl Nodes {
     pub(super) fn new(bus: Arc<dyn Bus>) -> Self {
-        Self { me: fastrand::u64(..), bus, said: Mutex::default(), heard: Mutex::default() }
+        Self {
+            me: fastrand::u64(..),
+            bus,
+            said: Mutex::default(),
+            heard: Mutex::default(),
+        }
     }
 
     fn say(&self, word: Word) {
         // Held: so that notes are said in the order of their numbers.
         let mut said = lock(&self.said);
         let number = *said + 1;
-        match serde_json::to_vec(&Note { node: self.me, number, word }) {
+        match serde_json::to_vec(&Note {
+            node: self.me,
+            number,
+            word,
+        }) {
             Ok(note) => {
                 *said = number;
                 self.bus.say(note);
@@ -88,7 +100,10 @@ impl Nodes {
 
     /// Notices that note `number` of `node` has come. Whether one is missing before it, or all are.
     fn has_missed(&self, node: u64, number: u64) -> bool {
-        let now = Heard { when: Instant::now(), number };
+        let now = Heard {
+            when: Instant::now(),
+            number,
+        };
         let before = lock(&self.heard).insert(node, now);
         if before.is_none() {
             info!(node, "another node is there");
@@ -98,13 +113,29 @@ impl Nodes {
 
     /// Tells who is in `room`, in as many notes as it takes.
     fn tell(&self, room: &RoomName, said: Attendance) {
-        let Attendance { version, kind, members } = said;
+        let Attendance {
+            version,
+            kind,
+            members,
+        } = said;
         let notes = members.len().div_ceil(MEMBERS_A_NOTE).max(1);
         for note in 0..notes {
-            let some = members.iter().skip(note * MEMBERS_A_NOTE).take(MEMBERS_A_NOTE).cloned().collect();
+            let some = members
+                .iter()
+                .skip(note * MEMBERS_A_NOTE)
+                .take(MEMBERS_A_NOTE)
+                .cloned()
+                .collect();
             let kind = if note == 0 { kind } else { Kind::More };
-            let members = Attendance { version, kind, members: some };
-            self.say(Word::Here { room: room.clone(), members });
+            let members = Attendance {
+                version,
+                kind,
+                members: some,
+            };
+            self.say(Word::Here {
+                room: room.clone(),
+                members,
+            });
         }
     }
 }
@@ -124,7 +155,10 @@ impl Hub {
     /// Says that this node is alive, and notices who is not, until dropped.
     pub(super) async fn heed_nodes(&self) {
         let Some(nodes) = &self.0.nodes else { return };
-        nodes.say(Word::Who { node: None, room: None });
+        nodes.say(Word::Who {
+            node: None,
+            room: None,
+        });
         let mut interval = tokio::time::interval(ALIVE_EVERY / 2);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
         for beat in 0u64.. {
@@ -135,7 +169,11 @@ impl Hub {
             let gone: Vec<u64> = {
                 let heard = lock(&nodes.heard);
                 let is_gone = |(_, heard): &(&u64, &Heard)| heard.when.elapsed() > GONE_AFTER;
-                heard.iter().filter(is_gone).map(|(node, _)| *node).collect()
+                heard
+                    .iter()
+                    .filter(is_gone)
+                    .map(|(node, _)| *node)
+                    .collect()
             };
             gone.into_iter().for_each(|node| self.lose(node));
         }
@@ -146,7 +184,9 @@ impl Hub {
         let Some(nodes) = &self.0.nodes else { return };
         let news = {
             let presence = lock(&room.presence);
-            lock(&room.neighbours).get_or_insert_default().news(&presence)
+            lock(&room.neighbours)
+                .get_or_insert_default()
+                .news(&presence)
         };
         if let Some(news) = news {
             nodes.tell(room.name(), news);
@@ -156,7 +196,10 @@ impl Hub {
     /// `room` is new here: who is there elsewhere?
     pub(super) fn ask_nodes(&self, room: &RoomName) {
         if let Some(nodes) = &self.0.nodes {
-            nodes.say(Word::Who { node: None, room: Some(room.clone()) });
+            nodes.say(Word::Who {
+                node: None,
+                room: Some(room.clone()),
+            });
         }
     }
 
@@ -172,7 +215,12 @@ impl Hub {
         let said = match overheard {
             Overheard::Said(said) => said,
             // Something may have been missed.
-            Overheard::Again => return nodes.say(Word::Who { node: None, room: None }),
+            Overheard::Again => {
+                return nodes.say(Word::Who {
+                    node: None,
+                    room: None,
+                });
+            }
         };
         let Note { node, number, word } = match serde_json::from_slice(said) {
             Ok(note) => note,
@@ -185,7 +233,10 @@ impl Hub {
             return self.lose(node);
         }
         if nodes.has_missed(node, number) {
-            nodes.say(Word::Who { node: Some(node), room: None });
+            nodes.say(Word::Who {
+                node: Some(node),
+                room: None,
+            });
         }
         match word {
             Word::Alive | Word::Gone => {}
@@ -203,10 +254,18 @@ impl Hub {
         let Some(room) = self.known(name) else { return };
         let is_understood = {
             let mut presence = lock(&room.presence);
-            lock(&room.neighbours).get_or_insert_default().hear(node, said, &mut presence, self.now())
+            lock(&room.neighbours).get_or_insert_default().hear(
+                node,
+                said,
+                &mut presence,
+                self.now(),
+            )
         };
         if let Some(nodes) = self.0.nodes.as_ref().filter(|_| !is_understood) {
-            nodes.say(Word::Who { node: Some(node), room: Some(name.clone()) });
+            nodes.say(Word::Who {
+                node: Some(node),
+                room: Some(name.clone()),
+            });
         }
         self.is_restless(&room);
     }
@@ -219,7 +278,9 @@ impl Hub {
             None => self.all_rooms(),
         };
         for room in rooms {
-            let whole = lock(&room.neighbours).as_ref().and_then(|neighbours| neighbours.whole());
+            let whole = lock(&room.neighbours)
+                .as_ref()
+                .and_then(|neighbours| neighbours.whole());
             if let Some(whole) = whole {
                 nodes.tell(room.name(), whole);
             }
@@ -245,7 +306,9 @@ impl Hub {
 
     /// The room `name`, if it is in memory.
     pub(super) fn known(&self, name: &RoomName) -> Option<Arc<Room>> {
-        lock(&self.0.rooms).get(name).map(|Named(room)| room.clone())
+        lock(&self.0.rooms)
+            .get(name)
+            .map(|Named(room)| room.clone())
     }
 
     /// Calls `visit` for every room that is there now.
@@ -254,6 +317,9 @@ impl Hub {
     }
 
     fn all_rooms(&self) -> Vec<Arc<Room>> {
-        lock(&self.0.rooms).iter().map(|Named(room)| room.clone()).collect()
+        lock(&self.0.rooms)
+            .iter()
+            .map(|Named(room)| room.clone())
+            .collect()
     }
 }

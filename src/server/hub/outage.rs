@@ -13,7 +13,8 @@ use crate::server::store::Health;
 use crate::server::wire::{self, Opcode};
 
 /// What clients are told.
-const MESSAGE: &str = "this server cannot reach the others now: messages come later, and none are taken";
+const MESSAGE: &str =
+    "this server cannot reach the others now: messages come later, and none are taken";
 
 impl Hub {
     /// Tells everybody whenever the store goes away or comes back, until dropped.
@@ -48,6 +49,11 @@ impl Hub {
 /// The frame that says so.
 fn away() -> Bytes {
     let code = ErrorCode::StoreUnavailable;
-    let push = Push::Error { code, message: MESSAGE.to_owned(), retry: true, key: None };
+    let push = Push::Error {
+        code,
+        message: MESSAGE.to_owned(),
+        retry: true,
+        key: None,
+    };
     wire::encode(Opcode::Text, push.encode().as_bytes())
 }

@@ -41,7 +41,10 @@ impl Hub {
         drafts: Vec<Draft>,
         told: impl FnOnce(Result<Vec<Stored>, StoreError>, Due) + Send + 'static,
     ) {
-        let due = Due { hub: self.clone(), room: room.clone() };
+        let due = Due {
+            hub: self.clone(),
+            room: room.clone(),
+        };
         room.asked();
         let (asked, messages, span) = (Instant::now(), drafts.len(), Publishing::begin());
         let report = Box::new(move |result: Result<Vec<Stored>, StoreError>| {
@@ -51,14 +54,17 @@ impl Hub {
                 trace(*span, &due.room, messages, &result);
             }
             if let Ok(stored) = &result {
-                due.room.take(stored.iter().filter_map(|stored| match stored {
-                    Stored::New(frame) => Some(frame),
-                    Stored::Duplicate { .. } => None,
-                }));
+                due.room
+                    .take(stored.iter().filter_map(|stored| match stored {
+                        Stored::New(frame) => Some(frame),
+                        Stored::Duplicate { .. } => None,
+                    }));
             }
             told(result, due);
         });
-        self.0.store.append(room.name(), drafts, now_millis(), report);
+        self.0
+            .store
+            .append(room.name(), drafts, now_millis(), report);
     }
 
     /// The store tells what happened to the room `name`, by this node or another.
@@ -86,7 +92,9 @@ impl Hub {
             // The receiver is gone only if nobody waits any more.
             let _sent = settled.send(());
         });
-        self.0.store.append(&RoomName::lobby(), Vec::new(), now_millis(), report);
+        self.0
+            .store
+            .append(&RoomName::lobby(), Vec::new(), now_millis(), report);
         let _told = told.await;
     }
 
@@ -102,14 +110,34 @@ impl Hub {
     ///
     /// # Errors
     /// If the store cannot be read now.
-    pub async fn history(&self, room: &Room, span: Span, messages: usize) -> Result<Page, StoreError> {
-        self.0.store.read(room.name(), span, Limit { messages, bytes: PAGE_BYTES }).await
+    pub async fn history(
+        &self,
+        room: &Room,
+        span: Span,
+        messages: usize,
+    ) -> Result<Page, StoreError> {
+        self.0
+            .store
+            .read(
+                room.name(),
+                span,
+                Limit {
+                    messages,
+                    bytes: PAGE_BYTES,
+                },
+            )
+            .await
     }
 }
 
 fn count(messages: usize, result: &Result<Vec<Stored>, StoreError>) {
-    let Ok(stored) = result else { return metrics::published(messages, Published::Refused) };
-    let new = stored.iter().filter(|stored| matches!(stored, Stored::New(_))).count();
+    let Ok(stored) = result else {
+        return metrics::published(messages, Published::Refused);
+    };
+    let new = stored
+        .iter()
+        .filter(|stored| matches!(stored, Stored::New(_)))
+        .count();
     metrics::published(new, Published::Stored);
     metrics::published(stored.len() - new, Published::Duplicate);
 }
@@ -119,11 +147,16 @@ fn trace(span: Publishing, room: &Room, messages: usize, result: &Result<Vec<Sto
         Stored::New(frame) => frame.offset(),
         Stored::Duplicate { offset, .. } => *offset,
     };
-    let answer = result.as_ref().map(|stored| stored.last().map(offset)).map_err(ToString::to_string);
+    let answer = result
+        .as_ref()
+        .map(|stored| stored.last().map(offset))
+        .map_err(ToString::to_string);
     span.end(room.name(), messages, answer);
 }
 
 /// Milliseconds since 1970 UTC.
 pub(super) fn now_millis() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }

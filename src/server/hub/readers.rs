@@ -40,7 +40,9 @@ impl Readers {
         let (removed, is_empty) = match self {
             Self::None => return None,
             Self::One(_) => {
-                let Self::One(only) = std::mem::take(self) else { return None };
+                let Self::One(only) = std::mem::take(self) else {
+                    return None;
+                };
                 return Some(only);
             }
             Self::Many(many) => {
@@ -70,7 +72,10 @@ impl Readers {
             Self::One(one) => (Some(one), None),
             Self::Many(many) => (None, Some(many)),
         };
-        one.into_iter().chain(many.into_iter().flat_map(|many| many.iter().map(|(_, outlet)| outlet)))
+        one.into_iter().chain(
+            many.into_iter()
+                .flat_map(|many| many.iter().map(|(_, outlet)| outlet)),
+        )
     }
 }
 
@@ -96,7 +101,11 @@ mod tests {
         fn close(&self, _: CloseCode) {}
         fn trace(&self, _: Tracer) {}
         fn standing(&self) -> Standing {
-            Standing { dialect: Dialect::Plain, offset: Offset(0), waiting: 0 }
+            Standing {
+                dialect: Dialect::Plain,
+                offset: Offset(0),
+                waiting: 0,
+            }
         }
     }
 

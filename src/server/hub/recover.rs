@@ -56,8 +56,14 @@ impl Hub {
         // Before the page is read: what is appended meanwhile is in the ring or makes the reader behind again.
         metrics::caught_up();
         let head = room.head();
-        let page = self.history(room, Span::After(after), CATCH_UP_MESSAGES).await?;
-        Ok(Missed { frames: page.frames, head, is_dense: room.is_dense })
+        let page = self
+            .history(room, Span::After(after), CATCH_UP_MESSAGES)
+            .await?;
+        Ok(Missed {
+            frames: page.frames,
+            head,
+            is_dense: room.is_dense,
+        })
     }
 }
 
@@ -76,8 +82,18 @@ pub struct Gap {
 
 impl From<Gap> for Push {
     fn from(gap: Gap) -> Self {
-        let Gap { after, before, count, reason } = gap;
-        Self::Gap { after, before, count, reason }
+        let Gap {
+            after,
+            before,
+            count,
+            reason,
+        } = gap;
+        Self::Gap {
+            after,
+            before,
+            count,
+            reason,
+        }
     }
 }
 
@@ -85,26 +101,56 @@ impl Start {
     /// Where a client with the position `resume` begins in a log that stands at `bounds`.
     pub fn new(bounds: &Bounds, resume: Option<&Resume>) -> Self {
         let Some(Resume { after, epoch }) = resume else {
-            return Self { cursor: bounds.head, recovery: Recovery::Fresh, gap: None };
+            return Self {
+                cursor: bounds.head,
+                recovery: Recovery::Fresh,
+                gap: None,
+            };
         };
         let gone = bounds.gone;
         let before = Offset(gone.0 + 1);
         let is_of_this_log =
             epoch.as_ref().is_none_or(|epoch| *epoch == bounds.epoch) && *after <= bounds.head;
         if !is_of_this_log {
-            let gap = Gap { after: Offset(0), before, count: None, reason: GapReason::Expired };
-            return Self { cursor: gone, recovery: Recovery::Lost, gap: Some(gap) };
+            let gap = Gap {
+                after: Offset(0),
+                before,
+                count: None,
+                reason: GapReason::Expired,
+            };
+            return Self {
+                cursor: gone,
+                recovery: Recovery::Lost,
+                gap: Some(gap),
+            };
         }
         if *after >= gone {
-            return Self { cursor: *after, recovery: Recovery::Resumed, gap: None };
+            return Self {
+                cursor: *after,
+                recovery: Recovery::Resumed,
+                gap: None,
+            };
         }
         // Without an epoch, 0 asks for all that is kept; it does not claim to have seen nothing.
         if *after == Offset(0) && epoch.is_none() {
-            return Self { cursor: gone, recovery: Recovery::Resumed, gap: None };
+            return Self {
+                cursor: gone,
+                recovery: Recovery::Resumed,
+                gap: None,
+            };
         }
         let count = bounds.is_dense.then(|| gone.0 - after.0);
-        let gap = Gap { after: *after, before, count, reason: GapReason::Expired };
-        Self { cursor: gone, recovery: Recovery::Lost, gap: Some(gap) }
+        let gap = Gap {
+            after: *after,
+            before,
+            count,
+            reason: GapReason::Expired,
+        };
+        Self {
+            cursor: gone,
+            recovery: Recovery::Lost,
+            gap: Some(gap),
+        }
     }
 }
 
@@ -118,10 +164,16 @@ mod tests {
         resume: Option<(u64, Option<u32>)>,
     ) -> (u64, Recovery, Option<(u64, u64)>) {
         let bounds = Bounds::dense(Epoch::new(1), Offset(first), Offset(head));
-        let resume =
-            resume.map(|(after, epoch)| Resume { after: Offset(after), epoch: epoch.map(Epoch::new) });
+        let resume = resume.map(|(after, epoch)| Resume {
+            after: Offset(after),
+            epoch: epoch.map(Epoch::new),
+        });
         let start = Start::new(&bounds, resume.as_ref());
-        (start.cursor.0, start.recovery, start.gap.map(|gap| (gap.after.0, gap.before.0)))
+        (
+            start.cursor.0,
+            start.recovery,
+            start.gap.map(|gap| (gap.after.0, gap.before.0)),
+        )
     }
 
     #[test]
@@ -132,22 +184,43 @@ mod tests {
     #[test]
     fn a_client_that_comes_back_gets_all_it_missed() {
         for after in 2..=9 {
-            assert_eq!(start(3, 9, Some((after, Some(1)))), (after, Recovery::Resumed, None));
+            assert_eq!(
+                start(3, 9, Some((after, Some(1)))),
+                (after, Recovery::Resumed, None)
+            );
         }
-        assert_eq!(start(0, 0, Some((0, Some(1)))), (0, Recovery::Resumed, None));
+        assert_eq!(
+            start(0, 0, Some((0, Some(1)))),
+            (0, Recovery::Resumed, None)
+        );
     }
 
     #[test]
     fn what_is_no_longer_kept_is_told() {
-        assert_eq!(start(3, 9, Some((1, Some(1)))), (2, Recovery::Lost, Some((1, 3))));
-        assert_eq!(start(3, 9, Some((0, Some(1)))), (2, Recovery::Lost, Some((0, 3))));
-        assert_eq!(start(0, 9, Some((4, Some(1)))), (9, Recovery::Lost, Some((4, 10))));
+        assert_eq!(
+            start(3, 9, Some((1, Some(1)))),
+            (2, Recovery::Lost, Some((1, 3)))
+        );
+        assert_eq!(
+            start(3, 9, Some((0, Some(1)))),
+            (2, Recovery::Lost, Some((0, 3)))
+        );
+        assert_eq!(
+            start(0, 9, Some((4, Some(1)))),
+            (9, Recovery::Lost, Some((4, 10)))
+        );
     }
 
     #[test]
     fn a_position_of_another_log_is_lost_and_all_that_is_kept_follows() {
-        assert_eq!(start(3, 9, Some((5, Some(2)))), (2, Recovery::Lost, Some((0, 3))));
-        assert_eq!(start(3, 9, Some((10, Some(1)))), (2, Recovery::Lost, Some((0, 3))));
+        assert_eq!(
+            start(3, 9, Some((5, Some(2)))),
+            (2, Recovery::Lost, Some((0, 3)))
+        );
+        assert_eq!(
+            start(3, 9, Some((10, Some(1)))),
+            (2, Recovery::Lost, Some((0, 3)))
+        );
     }
 
     #[test]

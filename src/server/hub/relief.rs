@@ -53,9 +53,11 @@ impl Hub {
         let mut excess = memory.held().saturating_sub(wanted);
         let mut burdens: Vec<(Burden, Arc<dyn Outlet>)> = Vec::new();
         if excess > 0 {
-            let visit =
-                |outlet: Arc<dyn Outlet>| burdens.extend(outlet.burden().map(|burden| (burden, outlet)));
-            self.each_seat(|seat| Some(seat.outlet.clone()), visit).await;
+            let visit = |outlet: Arc<dyn Outlet>| {
+                burdens.extend(outlet.burden().map(|burden| (burden, outlet)))
+            };
+            self.each_seat(|seat| Some(seat.outlet.clone()), visit)
+                .await;
         }
         burdens.sort_unstable_by_key(|(burden, _)| burden.since);
         let mut closed = 0;
@@ -77,7 +79,10 @@ impl Hub {
 
     /// Makes the rings of all rooms together no longer than `bytes`, each no longer than its share.
     async fn shorten_rings(&self, bytes: usize) {
-        let rooms: Vec<Arc<Room>> = lock(&self.0.rooms).iter().map(|named| named.0.clone()).collect();
+        let rooms: Vec<Arc<Room>> = lock(&self.0.rooms)
+            .iter()
+            .map(|named| named.0.clone())
+            .collect();
         let share = bytes / rooms.len().max(1);
         for room in rooms {
             room.shorten(share);

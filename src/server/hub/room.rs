@@ -119,7 +119,9 @@ impl Room {
     /// Lets one more connection in, if there are fewer than `limit`.
     pub(super) fn enter(&self, limit: usize) -> bool {
         let one_more = |occupants| (occupants < limit).then_some(occupants + 1);
-        self.occupants.fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more).is_ok()
+        self.occupants
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, one_more)
+            .is_ok()
     }
 
     /// One that was let in leaves.
@@ -165,7 +167,12 @@ impl Room {
         let members = lock(&self.presence).count();
         let connections = lock(&self.readers).len();
         let log = lock(&self.log);
-        Figures { members, connections, head: log.head(), ring: log.holds() }
+        Figures {
+            members,
+            connections,
+            head: log.head(),
+            ring: log.holds(),
+        }
     }
 
     /// How many members it has, and who they are unless they are too many to name.
@@ -206,6 +213,8 @@ impl Eq for Named {}
 
 impl std::fmt::Debug for Room {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Room").field("name", &self.name).finish_non_exhaustive()
+        f.debug_struct("Room")
+            .field("name", &self.name)
+            .finish_non_exhaustive()
     }
 }

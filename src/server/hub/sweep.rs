@@ -17,6 +17,7 @@ impl Hub {
     /// Calls `visit` for every connection that is there all the while; one that comes or goes meanwhile may be
     /// missed.
     pub(super) async fn each_outlet(&self, visit: impl Fn(&dyn Outlet)) {
-        self.each_seat(|seat| Some(seat.outlet.clone()), |outlet| visit(&*outlet)).await;
+        self.each_seat(|seat| Some(seat.outlet.clone()), |outlet| visit(&*outlet))
+            .await;
     }
 }

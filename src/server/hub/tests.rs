@@ -69,18 +69,39 @@ struct Client {
 impl World {
     fn new(kept: usize, ring: usize) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let keys = KeyLimits { messages: 10, age: Duration::from_secs(60) };
-        let retention = Retention { messages: kept, bytes: usize::MAX, age: Duration::from_secs(3600), keys };
+        let keys = KeyLimits {
+            messages: 10,
+            age: Duration::from_secs(60),
+        };
+        let retention = Retention {
+            messages: kept,
+            bytes: usize::MAX,
+            age: Duration::from_secs(3600),
+            keys,
+        };
         let path = folder.path().join("test.db");
-        let settings =
-            SqliteSettings { path, durability: Durability::Process, retention, quick_check: false };
+        let settings = SqliteSettings {
+            path,
+            durability: Durability::Process,
+            retention,
+            quick_check: false,
+        };
         let hub = Self::hub(&settings, ring);
-        Self { folder, settings, hub, said: HashMap::new(), published: 0 }
+        Self {
+            folder,
+            settings,
+            hub,
+            said: HashMap::new(),
+            published: 0,
+        }
     }
 
     fn hub(settings: &SqliteSettings, ring: usize) -> Hub {
         let store = SqliteStore::open(settings).expect("opened");
-        let log = LogLimits { messages: ring, bytes: usize::MAX };
+        let log = LogLimits {
+            messages: ring,
+            bytes: usize::MAX,
+        };
         let settings = HubSettings {
             max_connections: 100,
             max_connections_per_ip: 100,
@@ -90,7 +111,8 @@ impl World {
             log,
             sweep_every: Duration::from_secs(1),
         };
-        let moderation = Moderation::open("nobody is kept out".into()).expect("there is no such file");
+        let moderation =
+            Moderation::open("nobody is kept out".into()).expect("there is no such file");
         Hub::new(settings, Arc::new(store), moderation)
     }
 
@@ -105,35 +127,57 @@ impl World {
     }
 
     fn room(&self) -> Arc<Room> {
-        self.hub.room(&RoomName::lobby()).now_or_never().expect("at once").expect("a room")
+        self.hub
+            .room(&RoomName::lobby())
+            .now_or_never()
+            .expect("at once")
+            .expect("a room")
     }
 
     fn publish(&mut self, count: u8) {
         let room = self.room();
-        let texts: Vec<String> =
-            (0..count).map(|at| format!("text {}", self.published + u64::from(at))).collect();
+        let texts: Vec<String> = (0..count)
+            .map(|at| format!("text {}", self.published + u64::from(at)))
+            .collect();
         self.published += u64::from(count);
-        let drafts = texts.iter().map(|text| Draft::text(UserId::guest(1), None, text)).collect();
+        let drafts = texts
+            .iter()
+            .map(|text| Draft::text(UserId::guest(1), None, text))
+            .collect();
         let (sender, receiver) = mpsc::channel();
-        self.hub.publish(&room, drafts, move |stored, _due| sender.send(stored.is_ok()).expect("heard"));
+        self.hub.publish(&room, drafts, move |stored, _due| {
+            sender.send(stored.is_ok()).expect("heard")
+        });
         assert!(receiver.recv().expect("told"), "stored");
-        self.said.entry(room.epoch().to_string()).or_default().extend(texts);
+        self.said
+            .entry(room.epoch().to_string())
+            .or_default()
+            .extend(texts);
     }
 
     /// The oldest that is kept, or the next to be said.
     fn first(&self) -> u64 {
         let bounds = self.hub.0.store.bounds(&RoomName::lobby()).expect("bounds");
-        if bounds.first.0 > 0 { bounds.first.0 } else { bounds.head.0 + 1 }
+        if bounds.first.0 > 0 {
+            bounds.first.0
+        } else {
+            bounds.head.0 + 1
+        }
     }
 }
 
 impl Client {
     fn resume(&mut self, world: &World) {
-        let resume =
-            self.position.clone().map(|(epoch, after)| Resume { after: Offset(after), epoch: Some(epoch) });
+        let resume = self.position.clone().map(|(epoch, after)| Resume {
+            after: Offset(after),
+            epoch: Some(epoch),
+        });
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let lobby = RoomName::lobby();
-        let admitted = world.hub.admit(address, &lobby, resume.as_ref()).now_or_never();
+        let admitted = world
+            .hub
+            .admit(address, &lobby, resume.as_ref())
+            .now_or_never();
         let admission = admitted.expect("at once").expect("admitted");
         let (room, start) = (admission.room().clone(), admission.start().clone());
         let is_kept = self
@@ -160,7 +204,9 @@ impl Client {
 
     /// Takes at most so many writes; whether something may be left.
     async fn read(&mut self, world: &World, writes: u8) -> bool {
-        let Some((room, mut outbox)) = self.open.take() else { return false };
+        let Some((room, mut outbox)) = self.open.take() else {
+            return false;
+        };
         let mut is_more = true;
         for _write in 0..writes {
             let mut reel = room.reel();
@@ -168,7 +214,11 @@ impl Client {
                 Next::Write(bytes) => bytes.to_vec(),
                 Next::Behind(after) => {
                     let head = room.head();
-                    let page = world.hub.history(&room, Span::After(after), 3).await.expect("a page");
+                    let page = world
+                        .hub
+                        .history(&room, Span::After(after), 3)
+                        .await
+                        .expect("a page");
                     outbox.caught_up(&page.frames, head, true);
                     continue;
                 }

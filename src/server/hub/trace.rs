@@ -79,7 +79,12 @@ impl Tracer {
     }
 
     fn send(&self, passed: Passed) -> bool {
-        self.sender.try_send(Traced { at: now_millis(), passed }).is_ok()
+        self.sender
+            .try_send(Traced {
+                at: now_millis(),
+                passed,
+            })
+            .is_ok()
     }
 }
 
@@ -94,10 +99,16 @@ mod tests {
             assert!(tracer.tell(Passed::Blocked));
         }
         for _event in 0..MAX_WAITING {
-            assert_eq!(traced.try_recv().map(|traced| traced.passed), Ok(Passed::Blocked));
+            assert_eq!(
+                traced.try_recv().map(|traced| traced.passed),
+                Ok(Passed::Blocked)
+            );
         }
         assert!(tracer.tell(Passed::Blocked));
-        assert_eq!(traced.try_recv().map(|traced| traced.passed), Ok(Passed::Missed { count: 3 }));
+        assert_eq!(
+            traced.try_recv().map(|traced| traced.passed),
+            Ok(Passed::Missed { count: 3 })
+        );
         drop(traced);
         assert!(!tracer.tell(Passed::Blocked));
     }

@@ -54,7 +54,10 @@ impl Course {
     pub fn note(&self, now: Duration, sample: Sample) {
         let mut kept = self.lock();
         if let Some((then, before)) = kept.newest.replace((now, sample)) {
-            let seconds = now.saturating_sub(then).as_secs_f64().max(f64::MIN_POSITIVE);
+            let seconds = now
+                .saturating_sub(then)
+                .as_secs_f64()
+                .max(f64::MIN_POSITIVE);
             let each = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
             let point = Point {
                 connections: sample.connections,
@@ -82,7 +85,12 @@ mod tests {
     use super::*;
 
     fn sample(published: u64) -> Sample {
-        Sample { connections: 2, published, delivered: 10 * published, delivered_bytes: 100 * published }
+        Sample {
+            connections: 2,
+            published,
+            delivered: 10 * published,
+            delivered_bytes: 100 * published,
+        }
     }
 
     #[test]
@@ -91,7 +99,12 @@ mod tests {
         course.note(Duration::from_secs(5), sample(7));
         assert_eq!(course.points(), [], "one sample tells of no time");
         course.note(Duration::from_secs(7), sample(17));
-        let point = Point { connections: 2, published: 5.0, delivered: 50.0, delivered_bytes: 500.0 };
+        let point = Point {
+            connections: 2,
+            published: 5.0,
+            delivered: 50.0,
+            delivered_bytes: 500.0,
+        };
         assert_eq!(course.points(), [point]);
     }
 
@@ -103,7 +116,10 @@ mod tests {
         }
         let points = course.points();
         let last = (KEPT as u64 + 3) * 2 - 1;
-        assert_eq!((points.len(), points.last().map(|point| point.published)), (KEPT, Some(last as f64)));
+        assert_eq!(
+            (points.len(), points.last().map(|point| point.published)),
+            (KEPT, Some(last as f64))
+        );
         assert!(points.is_sorted_by(|one, next| one.published < next.published));
     }
 }

@@ -71,8 +71,15 @@ pub enum Act {
 }
 
 impl Act {
-    const ALL: [Self; 7] =
-        [Self::Kick, Self::Delete, Self::Ban, Self::Unban, Self::Close, Self::Open, Self::Trace];
+    const ALL: [Self; 7] = [
+        Self::Kick,
+        Self::Delete,
+        Self::Ban,
+        Self::Unban,
+        Self::Close,
+        Self::Open,
+        Self::Trace,
+    ];
 
     const fn label(self) -> &'static str {
         match self {
@@ -186,12 +193,14 @@ impl Metrics {
     pub fn install() -> Self {
         static INSTALLED: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
         let handle = INSTALLED.get_or_init(|| {
-            let builder =
-                TABLE.iter().try_fold(PrometheusBuilder::new(), |builder, series| match series.kind {
-                    Kind::Histogram(bounds) => {
-                        builder.set_buckets_for_metric(Matcher::Full(series.name.to_owned()), bounds)
+            let builder = TABLE
+                .iter()
+                .try_fold(PrometheusBuilder::new(), |builder, series| {
+                    match series.kind {
+                        Kind::Histogram(bounds) => builder
+                            .set_buckets_for_metric(Matcher::Full(series.name.to_owned()), bounds),
+                        Kind::Counter | Kind::Gauge => Ok(builder),
                     }
-                    Kind::Counter | Kind::Gauge => Ok(builder),
                 });
             // It fails only for a histogram without bounds, and where another recorder is installed: there is none.
             let handle = builder.ok()?.install_recorder().ok()?;
@@ -218,7 +227,9 @@ impl Metrics {
             counter!(PUBLISHED, "result" => result).absolute(messages);
         }
         Collector::default().collect();
-        self.0.as_ref().map_or_else(String::new, PrometheusHandle::render)
+        self.0
+            .as_ref()
+            .map_or_else(String::new, PrometheusHandle::render)
     }
 }
 
@@ -232,7 +243,11 @@ fn describe() {
         }
     }
     Collector::default().describe();
-    for end in CloseCode::ALL.map(End::Closed).into_iter().chain([End::Client, End::Lost]) {
+    for end in CloseCode::ALL
+        .map(End::Closed)
+        .into_iter()
+        .chain([End::Client, End::Lost])
+    {
         counter!(CLOSED, "code" => end.label()).increment(0);
     }
     for act in Act::ALL {

@@ -30,8 +30,21 @@ pub struct Readings {
 impl Readings {
     /// Sets the series to what was read.
     pub(super) fn record(self) {
-        let Self { connections, max_connections, rooms, held, rate_limited, store, .. } = self;
-        let Self { delivered, delivered_bytes, lag, .. } = self;
+        let Self {
+            connections,
+            max_connections,
+            rooms,
+            held,
+            rate_limited,
+            store,
+            ..
+        } = self;
+        let Self {
+            delivered,
+            delivered_bytes,
+            lag,
+            ..
+        } = self;
         gauge!(CONNECTIONS).set(connections as f64);
         gauge!(CONNECTIONS_LIMIT, "of" => "all").set(max_connections.0 as f64);
         gauge!(CONNECTIONS_LIMIT, "of" => "address").set(max_connections.1 as f64);

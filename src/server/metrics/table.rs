@@ -56,10 +56,13 @@ pub(super) const COMMIT: &str = "fanfare_commit_seconds";
 pub(super) const COMMIT_MESSAGES: &str = "fanfare_commit_messages";
 
 /// Upper bounds in seconds: from a pass over one reader to a disk that hangs.
-const SECONDS: &[f64] =
-    &[0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0];
+const SECONDS: &[f64] = &[
+    0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+];
 /// Upper bounds in messages.
-const MESSAGES: &[f64] = &[1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0];
+const MESSAGES: &[f64] = &[
+    1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0,
+];
 
 /// How a series is counted.
 #[derive(Clone, Copy, Debug)]
@@ -89,21 +92,37 @@ const fn line(name: &'static str, kind: Kind, help: &'static str) -> Series {
 
 /// Every series.
 pub(super) const TABLE: &[Series] = &[
-    line(CONNECTIONS, Kind::Gauge, "Connections that are open: WebSockets and streams"),
+    line(
+        CONNECTIONS,
+        Kind::Gauge,
+        "Connections that are open: WebSockets and streams",
+    ),
     line(
         CONNECTIONS_LIMIT,
         Kind::Gauge,
         "Connections that may be open: of 'all', of one 'address', and as many as there are 'files' for",
     ),
     line(ROOMS, Kind::Gauge, "Rooms in memory"),
-    line(RATE_LIMITED, Kind::Counter, "Messages that came too fast, by the quota that refused them"),
-    line(HELD, Kind::Gauge, "Bytes that clients make the process hold, against --memory-budget"),
+    line(
+        RATE_LIMITED,
+        Kind::Counter,
+        "Messages that came too fast, by the quota that refused them",
+    ),
+    line(
+        HELD,
+        Kind::Gauge,
+        "Bytes that clients make the process hold, against --memory-budget",
+    ),
     line(
         PUBLISHED,
         Kind::Counter,
         "Messages that were published, by result: 'stored', 'duplicate' (its key was stored before) or 'refused'",
     ),
-    line(DELIVERED, Kind::Counter, "Messages handed to the kernel or to HTTP, once for each reader"),
+    line(
+        DELIVERED,
+        Kind::Counter,
+        "Messages handed to the kernel or to HTTP, once for each reader",
+    ),
     line(DELIVERED_BYTES, Kind::Counter, "Bytes of them, framed"),
     line(
         FAN_OUT,
@@ -115,25 +134,65 @@ pub(super) const TABLE: &[Series] = &[
         Kind::Histogram(SECONDS),
         "Seconds from messages being taken up until the store answered, for each publish",
     ),
-    line(COMMIT, Kind::Histogram(SECONDS), "Seconds that one commit took"),
-    line(COMMIT_MESSAGES, Kind::Histogram(MESSAGES), "Messages in one commit"),
-    line(CATCH_UPS, Kind::Counter, "Reads from the store for readers that the rooms' memory had passed"),
-    line(GAPS, Kind::Counter, "Clients told of messages that they will not get, by reason"),
-    line(CLOSED, Kind::Counter, "Connections that ended, by close code, 'client' or 'lost'"),
-    line(REFUSED, Kind::Counter, "HTTP requests and handshakes that were refused, by the code of the error"),
-    line(FRAMES_REFUSED, Kind::Counter, "Frames of fanfare.v1 answered with an error, by its code"),
-    line(ACTS, Kind::Counter, "What operators did, by act, once for each connection or message that it met"),
+    line(
+        COMMIT,
+        Kind::Histogram(SECONDS),
+        "Seconds that one commit took",
+    ),
+    line(
+        COMMIT_MESSAGES,
+        Kind::Histogram(MESSAGES),
+        "Messages in one commit",
+    ),
+    line(
+        CATCH_UPS,
+        Kind::Counter,
+        "Reads from the store for readers that the rooms' memory had passed",
+    ),
+    line(
+        GAPS,
+        Kind::Counter,
+        "Clients told of messages that they will not get, by reason",
+    ),
+    line(
+        CLOSED,
+        Kind::Counter,
+        "Connections that ended, by close code, 'client' or 'lost'",
+    ),
+    line(
+        REFUSED,
+        Kind::Counter,
+        "HTTP requests and handshakes that were refused, by the code of the error",
+    ),
+    line(
+        FRAMES_REFUSED,
+        Kind::Counter,
+        "Frames of fanfare.v1 answered with an error, by its code",
+    ),
+    line(
+        ACTS,
+        Kind::Counter,
+        "What operators did, by act, once for each connection or message that it met",
+    ),
     line(
         SPANS,
         Kind::Counter,
         "Spans for --otlp-endpoint, by result: 'exported', 'refused' (the collector did not take them) or 'dropped' (too many waited)",
     ),
     line(STORE_ERRORS, Kind::Counter, "Commits that failed"),
-    line(STORE_READY, Kind::Gauge, "1 while the store takes messages, else 0"),
+    line(
+        STORE_READY,
+        Kind::Gauge,
+        "1 while the store takes messages, else 0",
+    ),
     line(
         STORE_STATE,
         Kind::Gauge,
         "1 at the state that the store is in: 'ready', 'refusing', 'away' or 'lost'",
     ),
-    line(LAG, Kind::Gauge, "Messages that the reader farthest behind has still to get"),
+    line(
+        LAG,
+        Kind::Gauge,
+        "Messages that the reader farthest behind has still to get",
+    ),
 ];

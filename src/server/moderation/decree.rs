@@ -37,7 +37,10 @@ impl Decree {
                 Subject::Host(host) => format!("host {host}"),
             };
             // No room's name has a blank, so none can be taken for all.
-            room.map_or_else(|| format!("all rooms {whom}"), |room| format!("room {room} {whom}"))
+            room.map_or_else(
+                || format!("all rooms {whom}"),
+                |room| format!("room {room} {whom}"),
+            )
         };
         match self {
             Self::Ban(ban) => of(&ban.whom, ban.room.as_ref()),
@@ -103,7 +106,10 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), count, "{names:?}");
-        assert_eq!(decree(r#"{"close":{"room":"class","by":"ops","since":1}}"#).name(), others[3].name());
+        assert_eq!(
+            decree(r#"{"close":{"room":"class","by":"ops","since":1}}"#).name(),
+            others[3].name()
+        );
     }
 
     #[test]

@@ -33,8 +33,13 @@ impl Eviction {
     pub fn means(&self, room: &RoomName, id: Option<&UserId>, address: IpAddr, since: u64) -> bool {
         self.room.as_ref().is_none_or(|named| named == room)
             && self.id.as_ref().is_none_or(|named| Some(named) == id)
-            && self.address.is_none_or(|named| Host::of(named) == Host::of(address))
-            && self.within.as_ref().is_none_or(|grants| grants.give(Right::Admin, room))
+            && self
+                .address
+                .is_none_or(|named| Host::of(named) == Host::of(address))
+            && self
+                .within
+                .as_ref()
+                .is_none_or(|grants| grants.give(Right::Admin, room))
             && since <= self.at.saturating_add(CLOCKS_APART)
     }
 }
@@ -45,16 +50,21 @@ mod tests {
 
     #[test]
     fn it_means_whoever_fits_all_that_is_given_and_was_there() {
-        let json =
-            r#"{"room":null,"id":"eve","address":null,"within":{"class-*":"admin","lobby":"rw"},"at":9000}"#;
+        let json = r#"{"room":null,"id":"eve","address":null,"within":{"class-*":"admin","lobby":"rw"},"at":9000}"#;
         let eviction: Eviction = serde_json::from_str(json).expect("an eviction");
         let means = |room: &str, id: &str, since| {
-            let (room, id) = (RoomName::parse(room).expect("a name"), UserId::parse(id).expect("an id"));
+            let (room, id) = (
+                RoomName::parse(room).expect("a name"),
+                UserId::parse(id).expect("an id"),
+            );
             eviction.means(&room, Some(&id), IpAddr::from([192, 0, 2, 1]), since)
         };
         assert!(means("class-1", "eve", 9000));
         assert!(!means("class-1", "ann", 9000), "another");
-        assert!(!means("lobby", "eve", 9000), "not whose operator's room that is");
+        assert!(
+            !means("lobby", "eve", 9000),
+            "not whose operator's room that is"
+        );
         assert!(!means("class-1", "eve", 12_000), "came back");
     }
 }

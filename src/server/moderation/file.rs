@@ -33,21 +33,37 @@ pub enum LoadError {
 /// What the file at `path` says; no rules if there is none.
 pub(super) fn load(path: &Path) -> Result<Rules, LoadError> {
     match fs::read(path) {
-        Ok(json) => serde_json::from_slice(&json)
-            .map_err(|problem| LoadError::Damaged { path: path.to_owned(), problem }),
+        Ok(json) => serde_json::from_slice(&json).map_err(|problem| LoadError::Damaged {
+            path: path.to_owned(),
+            problem,
+        }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(Rules::default()),
-        Err(source) => Err(LoadError::Io { path: path.to_owned(), source }),
+        Err(source) => Err(LoadError::Io {
+            path: path.to_owned(),
+            source,
+        }),
     }
 }
 
 /// Puts `rules` in the place of what is at `path`: all of them, and for good, or not at all.
 pub(super) fn save(path: &Path, rules: &Rules) -> io::Result<()> {
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     // With addresses in it: nobody else's on this machine.
-    fs::DirBuilder::new().recursive(true).mode(0o700).create(folder)?;
+    fs::DirBuilder::new()
+        .recursive(true)
+        .mode(0o700)
+        .create(folder)?;
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
-    let mut file = File::options().create(true).write(true).truncate(true).mode(0o600).open(&beside)?;
+    let mut file = File::options()
+        .create(true)
+        .write(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(&beside)?;
     file.write_all(&serde_json::to_vec_pretty(rules)?)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;

@@ -62,7 +62,11 @@ impl Moderation {
     }
 
     fn new(rules: Rules, path: Option<PathBuf>) -> Self {
-        Self(Arc::new(Shared { path, rules: Mutex::new(rules), writing: Mutex::default() }))
+        Self(Arc::new(Shared {
+            path,
+            rules: Mutex::new(rules),
+            writing: Mutex::default(),
+        }))
     }
 
     /// That `guest` may come into its room, and say something.
@@ -97,7 +101,11 @@ impl Moderation {
     /// # Errors
     /// If it cannot be written, or there are too many bans; then nothing has changed.
     pub fn change(&self, decree: &Decree) -> io::Result<Result<bool, TooManyBans>> {
-        let _one_at_a_time = self.0.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self
+            .0
+            .writing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         let mut rules = self.rules().clone();
         let was = decree.change(&mut rules);
         if let (Ok(true), Some(path)) = (was, &self.0.path) {
@@ -130,7 +138,9 @@ impl<'a> Guest<'a> {
 
 /// Milliseconds since 1970 UTC.
 fn now_millis() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }
 
 #[cfg(test)]
@@ -139,7 +149,14 @@ mod tests {
 
     fn ban(id: &str, until: Option<u64>) -> Ban {
         let whom = Whom::Id(UserId::parse(id).expect("a name"));
-        Ban { whom, room: None, until, reason: Some("floods".to_owned()), by: "ops".to_owned(), since: 1 }
+        Ban {
+            whom,
+            room: None,
+            until,
+            reason: Some("floods".to_owned()),
+            by: "ops".to_owned(),
+            since: 1,
+        }
     }
 
     #[test]
@@ -151,14 +168,34 @@ mod tests {
         let address = IpAddr::from([192, 0, 2, 1]);
         let guest = Guest::new(Some(&eve), address, &lobby);
         assert_eq!(moderation.admit(&guest), Ok(()));
-        moderation.change(&Decree::Ban(ban("eve", None))).expect("written").expect("room for it");
-        let barred = Barred::Banned { until: None, reason: Some("floods".to_owned()) };
+        moderation
+            .change(&Decree::Ban(ban("eve", None)))
+            .expect("written")
+            .expect("room for it");
+        let barred = Barred::Banned {
+            until: None,
+            reason: Some("floods".to_owned()),
+        };
         assert_eq!(moderation.admit(&guest), Err(barred.clone()));
         let again = Moderation::open(path.clone()).expect("rules");
-        assert_eq!((again.admit(&guest), again.list()), (Err(barred), moderation.list()));
+        assert_eq!(
+            (again.admit(&guest), again.list()),
+            (Err(barred), moderation.list())
+        );
         std::fs::remove_dir_all(folder.path().join("new")).expect("removed");
-        std::fs::write(folder.path().join("new"), "a file where the folder should be").expect("written");
-        assert!(again.change(&Decree::Lift { whom: Whom::Id(eve.clone()), room: None }).is_err());
+        std::fs::write(
+            folder.path().join("new"),
+            "a file where the folder should be",
+        )
+        .expect("written");
+        assert!(
+            again
+                .change(&Decree::Lift {
+                    whom: Whom::Id(eve.clone()),
+                    room: None
+                })
+                .is_err()
+        );
         assert!(again.admit(&guest).is_err(), "still in force");
     }
 
@@ -166,9 +203,13 @@ mod tests {
     fn a_file_that_cannot_be_read_is_told_and_not_written_over() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("moderation.json");
-        for text in
-            ["", "{", "[]", r#"{"bans":[{"id":"a\u0000b"}]}"#, r#"{"bans":[],"closed":[{"room":"A"}]}"#]
-        {
+        for text in [
+            "",
+            "{",
+            "[]",
+            r#"{"bans":[{"id":"a\u0000b"}]}"#,
+            r#"{"bans":[],"closed":[{"room":"A"}]}"#,
+        ] {
             std::fs::write(&path, text).expect("written");
             let error = Moderation::open(path.clone()).expect_err(text).to_string();
             assert!(error.contains("moderation.json"), "{error}");

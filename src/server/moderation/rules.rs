@@ -86,11 +86,20 @@ pub enum Barred {
 impl fmt::Display for Barred {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let reason = match self {
-            Self::Banned { until: Some(until), reason } => {
-                write!(f, "you are banned until {until} (milliseconds since 1970 UTC)")?;
+            Self::Banned {
+                until: Some(until),
+                reason,
+            } => {
+                write!(
+                    f,
+                    "you are banned until {until} (milliseconds since 1970 UTC)"
+                )?;
                 reason
             }
-            Self::Banned { until: None, reason } => {
+            Self::Banned {
+                until: None,
+                reason,
+            } => {
                 f.write_str("you are banned until an operator lifts it")?;
                 reason
             }
@@ -99,7 +108,9 @@ impl fmt::Display for Barred {
                 reason
             }
         };
-        reason.as_ref().map_or(Ok(()), |reason| write!(f, ": {reason}"))
+        reason
+            .as_ref()
+            .map_or(Ok(()), |reason| write!(f, ": {reason}"))
     }
 }
 
@@ -148,11 +159,13 @@ impl Rules {
     /// # Errors
     /// If there are too many.
     pub fn ban(&mut self, ban: Ban) -> Result<(), TooManyBans> {
-        self.bans.retain(|_, known| known.until.is_none_or(|until| until > ban.since));
+        self.bans
+            .retain(|_, known| known.until.is_none_or(|until| until > ban.since));
         if self.bans.len() >= MAX_BANS {
             return Err(TooManyBans);
         }
-        self.bans.insert((Subject::from(&ban.whom), ban.room.clone()), ban);
+        self.bans
+            .insert((Subject::from(&ban.whom), ban.room.clone()), ban);
         Ok(())
     }
 
@@ -174,7 +187,9 @@ impl Rules {
     pub(super) fn admit(&self, guest: &Guest<'_>, now: u64) -> Result<(), Barred> {
         self.admit_reader(guest, now)?;
         match self.closed.get(guest.room) {
-            Some(closure) => Err(Barred::Closed { reason: closure.reason.clone() }),
+            Some(closure) => Err(Barred::Closed {
+                reason: closure.reason.clone(),
+            }),
             None => Ok(()),
         }
     }
@@ -190,7 +205,10 @@ impl Rules {
         // Of several, the one that lasts longest.
         let bans = keys.filter_map(|key| self.bans.get(&key)).filter(is_on);
         match bans.max_by_key(|ban| ban.until.unwrap_or(u64::MAX)) {
-            Some(ban) => Err(Barred::Banned { until: ban.until, reason: ban.reason.clone() }),
+            Some(ban) => Err(Barred::Banned {
+                until: ban.until,
+                reason: ban.reason.clone(),
+            }),
             None => Ok(()),
         }
     }

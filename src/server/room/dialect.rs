@@ -100,16 +100,26 @@ mod tests {
     #[test]
     fn streams_carry_the_json_of_the_typed_dialect() {
         let (after, before) = (Offset(2), Offset(5));
-        let gap = Push::Gap { after, before, count: Some(2), reason: GapReason::Lagged };
+        let gap = Push::Gap {
+            after,
+            before,
+            count: Some(2),
+            reason: GapReason::Lagged,
+        };
         let json = gap.encode();
-        assert_eq!(encoded(Dialect::Sse, &gap), format!("event: gap\ndata: {json}\n\n"));
+        assert_eq!(
+            encoded(Dialect::Sse, &gap),
+            format!("event: gap\ndata: {json}\n\n")
+        );
         assert_eq!(encoded(Dialect::Ndjson, &gap), format!("{json}\n"));
         assert_eq!(encoded(Dialect::Plain, &gap), "");
     }
 
     #[test]
     fn a_drain_sets_the_time_after_which_an_event_source_comes_back() {
-        let drain = Push::Drain { reconnect_after_ms: 1234 };
+        let drain = Push::Drain {
+            reconnect_after_ms: 1234,
+        };
         let expected =
             "retry: 1234\nevent: drain\ndata: {\"type\":\"drain\",\"reconnect_after_ms\":1234}\n\n";
         assert_eq!(encoded(Dialect::Sse, &drain), expected);
@@ -117,8 +127,14 @@ mod tests {
 
     #[test]
     fn an_event_stream_begins_with_its_position_and_no_event() {
-        let position = Position { epoch: Epoch::new(0xAB), offset: Offset(7) };
-        assert_eq!(Dialect::Sse.opening(&position), "retry: 2000\nid: 000000ab:7\n\n");
+        let position = Position {
+            epoch: Epoch::new(0xAB),
+            offset: Offset(7),
+        };
+        assert_eq!(
+            Dialect::Sse.opening(&position),
+            "retry: 2000\nid: 000000ab:7\n\n"
+        );
         assert_eq!(Dialect::Ndjson.opening(&position), "");
     }
 }

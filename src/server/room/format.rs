@@ -15,12 +15,18 @@ impl Format {
 
     /// The messages as they are.
     pub const fn new(dialect: Dialect) -> Self {
-        Self { dialect, is_deflated: false }
+        Self {
+            dialect,
+            is_deflated: false,
+        }
     }
 
     /// Each message compressed on its own (RFC 7692), where that makes it smaller. Only WebSockets have that.
     pub const fn deflated(dialect: Dialect) -> Self {
-        Self { dialect, is_deflated: !dialect.is_stream() }
+        Self {
+            dialect,
+            is_deflated: !dialect.is_stream(),
+        }
     }
 
     /// What is spoken.

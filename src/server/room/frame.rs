@@ -39,12 +39,22 @@ pub struct Draft {
 impl Draft {
     /// A text message.
     pub fn text(from: UserId, key: Option<Key>, text: &str) -> Self {
-        Self { from, key, is_text: true, plain: wire::encode(Opcode::Text, text.as_bytes()) }
+        Self {
+            from,
+            key,
+            is_text: true,
+            plain: wire::encode(Opcode::Text, text.as_bytes()),
+        }
     }
 
     /// A binary message.
     pub fn binary(from: UserId, bytes: &[u8]) -> Self {
-        Self { from, key: None, is_text: false, plain: wire::encode(Opcode::Binary, bytes) }
+        Self {
+            from,
+            key: None,
+            is_text: false,
+            plain: wire::encode(Opcode::Binary, bytes),
+        }
     }
 
     /// Who says it.
@@ -127,9 +137,19 @@ impl Frame {
 
     /// What stays in its place when it is deleted: everything but what was said.
     pub fn tombstone(&self) -> Self {
-        let Self { draft: Draft { from, key, .. }, epoch, offset, prev, at, .. } = self;
+        let Self {
+            draft: Draft { from, key, .. },
+            epoch,
+            offset,
+            prev,
+            at,
+            ..
+        } = self;
         let draft = Draft::text(from.clone(), key.clone(), "");
-        Self { is_deleted: true, ..Self::new(draft, epoch.clone(), *offset, *prev, *at) }
+        Self {
+            is_deleted: true,
+            ..Self::new(draft, epoch.clone(), *offset, *prev, *at)
+        }
     }
 
     /// Whether what was said is gone.
@@ -160,7 +180,11 @@ impl Frame {
             return self.encoded_as(dialect);
         }
         let deflated = self.deflated.get_or_init(Box::default);
-        let cell = if dialect == Dialect::Typed { &deflated.typed } else { &deflated.plain };
+        let cell = if dialect == Dialect::Typed {
+            &deflated.typed
+        } else {
+            &deflated.plain
+        };
         cell.get_or_init(|| wire::deflated(self.encoded_as(dialect)))
     }
 
@@ -168,9 +192,14 @@ impl Frame {
         match dialect {
             Dialect::Plain if self.is_deleted => &NOTHING,
             Dialect::Plain => &self.draft.plain,
-            Dialect::Typed => self.typed.get_or_init(|| self.encode(dialect, String::new())),
+            Dialect::Typed => self
+                .typed
+                .get_or_init(|| self.encode(dialect, String::new())),
             Dialect::Sse => self.streamed.get_or_init(Box::default).sse.get_or_init(|| {
-                let position = Position { epoch: self.epoch.clone(), offset: self.offset };
+                let position = Position {
+                    epoch: self.epoch.clone(),
+                    offset: self.offset,
+                };
                 self.encode(dialect, format!("id: {position}\n"))
             }),
             Dialect::Ndjson => self

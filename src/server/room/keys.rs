@@ -59,29 +59,43 @@ struct Remembered {
 impl KeyWindow {
     /// A window that remembers nothing yet.
     pub const fn new(limits: KeyLimits) -> Self {
-        Self { limits, remembered: None }
+        Self {
+            limits,
+            remembered: None,
+        }
     }
 
     /// Where and when (milliseconds since 1970) the message of `from` with `key` was stored, if it was lately.
     pub fn find(&self, from: &UserId, key: &Key) -> Option<(Offset, u64)> {
-        self.remembered.as_ref()?.stored.get(&(from.clone(), key.clone())).copied()
+        self.remembered
+            .as_ref()?
+            .stored
+            .get(&(from.clone(), key.clone()))
+            .copied()
     }
 
     /// A keyed message was stored, after all others here.
     pub fn remember(&mut self, keyed: Keyed) {
         let Remembered { stored, order } = &mut **self.remembered.get_or_insert_default();
-        stored.insert((keyed.from.clone(), keyed.key.clone()), (keyed.offset, keyed.at));
+        stored.insert(
+            (keyed.from.clone(), keyed.key.clone()),
+            (keyed.offset, keyed.at),
+        );
         order.push_back(keyed);
     }
 
     /// Lets go of what is too old in a room that stands at `head`, `now`.
     pub fn forget(&mut self, head: Offset, now: u64) {
-        let Some(Remembered { stored, order }) = self.remembered.as_deref_mut() else { return };
+        let Some(Remembered { stored, order }) = self.remembered.as_deref_mut() else {
+            return;
+        };
         while let Some(oldest) = order.front() {
             if self.limits.remember(oldest.offset, oldest.clock, head, now) {
                 return;
             }
-            let Some(Keyed { from, key, .. }) = order.pop_front() else { return };
+            let Some(Keyed { from, key, .. }) = order.pop_front() else {
+                return;
+            };
             stored.remove(&(from, key));
         }
         self.remembered = None;
@@ -97,7 +111,10 @@ impl KeyWindow {
 mod tests {
     use super::*;
 
-    const LIMITS: KeyLimits = KeyLimits { messages: 3, age: Duration::from_secs(600) };
+    const LIMITS: KeyLimits = KeyLimits {
+        messages: 3,
+        age: Duration::from_secs(600),
+    };
 
     fn user(id: &str) -> UserId {
         UserId::parse(id).expect("a name")
@@ -110,7 +127,13 @@ mod tests {
     /// A window in which ann's key "1" was stored at 5, at the time 7 by the clock 0.
     fn window() -> KeyWindow {
         let mut window = KeyWindow::new(LIMITS);
-        window.remember(Keyed { from: user("ann"), key: key("1"), offset: Offset(5), at: 7, clock: 0 });
+        window.remember(Keyed {
+            from: user("ann"),
+            key: key("1"),
+            offset: Offset(5),
+            at: 7,
+            clock: 0,
+        });
         window
     }
 
@@ -124,13 +147,21 @@ mod tests {
 
     #[test]
     fn a_key_is_forgotten_after_so_many_messages_or_so_much_time() {
-        for (head, now, is_remembered) in
-            [(5, 0, true), (7, 599_999, true), (8, 0, false), (7, 600_000, false), (8, 600_000, false)]
-        {
+        for (head, now, is_remembered) in [
+            (5, 0, true),
+            (7, 599_999, true),
+            (8, 0, false),
+            (7, 600_000, false),
+            (8, 600_000, false),
+        ] {
             let mut window = window();
             window.forget(Offset(head), now);
             let found = window.find(&user("ann"), &key("1"));
-            assert_eq!((found.is_some(), window.is_empty()), (is_remembered, !is_remembered), "{head} {now}");
+            assert_eq!(
+                (found.is_some(), window.is_empty()),
+                (is_remembered, !is_remembered),
+                "{head} {now}"
+            );
         }
     }
 }

@@ -46,12 +46,20 @@ pub struct Log {
 impl Log {
     /// A ring that goes on after `head`.
     pub const fn new(limits: LogLimits, head: Offset) -> Self {
-        Self { frames: VecDeque::new(), bytes: 0, limits, dropped: head, erased: VecDeque::new() }
+        Self {
+            frames: VecDeque::new(),
+            bytes: 0,
+            limits,
+            dropped: head,
+            erased: VecDeque::new(),
+        }
     }
 
     /// The newest offset; that of before while nothing was appended.
     pub fn head(&self) -> Offset {
-        self.frames.back().map_or(self.dropped, |frame| frame.offset())
+        self.frames
+            .back()
+            .map_or(self.dropped, |frame| frame.offset())
     }
 
     /// How many frames it holds, and how many bytes of them.
@@ -102,7 +110,10 @@ impl Log {
             self.erased.pop_front();
         }
         self.erased.push_back((offset, at));
-        if let Ok(place) = self.frames.binary_search_by_key(&offset, |frame| frame.offset()) {
+        if let Ok(place) = self
+            .frames
+            .binary_search_by_key(&offset, |frame| frame.offset())
+        {
             let tombstone = Arc::new(self.frames[place].tombstone());
             self.bytes = self.bytes + tombstone.size() - self.frames[place].size();
             self.frames[place] = tombstone;
@@ -112,7 +123,11 @@ impl Log {
 
     /// What of the offsets up to `until` was erased lately, and when: for whoever has read them and was away.
     pub fn erased(&self, until: Offset) -> Vec<(Offset, u64)> {
-        self.erased.iter().filter(|(offset, _)| *offset <= until).copied().collect()
+        self.erased
+            .iter()
+            .filter(|(offset, _)| *offset <= until)
+            .copied()
+            .collect()
     }
 
     /// The frames after `after`, up to and with `until`, as one run of bytes of at least one frame and, past
@@ -128,16 +143,25 @@ impl Log {
         max_bytes: usize,
     ) -> Result<Option<Run>, Lagged> {
         if after < self.dropped {
-            return Err(Lagged { dropped: self.dropped });
+            return Err(Lagged {
+                dropped: self.dropped,
+            });
         }
         let start = self.frames.partition_point(|frame| frame.offset() <= after);
-        let due = self.frames.range(start..).take_while(|frame| frame.offset() <= until);
+        let due = self
+            .frames
+            .range(start..)
+            .take_while(|frame| frame.offset() <= until);
         Ok(join(due.map(|frame| &**frame), format, max_bytes))
     }
 }
 
 /// `frames` as one run of bytes of at least one frame and, past that, at most `max_bytes`.
-pub fn join<'a>(frames: impl Iterator<Item = &'a Frame>, format: Format, max_bytes: usize) -> Option<Run> {
+pub fn join<'a>(
+    frames: impl Iterator<Item = &'a Frame>,
+    format: Format,
+    max_bytes: usize,
+) -> Option<Run> {
     let mut total = 0;
     let chosen: Vec<&Frame> = frames
         .enumerate()
@@ -157,7 +181,11 @@ pub fn join<'a>(frames: impl Iterator<Item = &'a Frame>, format: Format, max_byt
             joined.freeze()
         }
     };
-    Some(Run { until: last.offset(), messages: chosen.len(), bytes })
+    Some(Run {
+        until: last.offset(),
+        messages: chosen.len(),
+        bytes,
+    })
 }
 
 #[cfg(test)]
@@ -174,11 +202,23 @@ mod tests {
     fn letter(offset: u64) -> Arc<Frame> {
         let text = char::from(b'a' + (offset % 26) as u8).to_string();
         let draft = Draft::text(UserId::guest(0), None, &text);
-        Arc::new(Frame::new(draft, Epoch::new(0), Offset(offset), Offset(offset - 1), 0))
+        Arc::new(Frame::new(
+            draft,
+            Epoch::new(0),
+            Offset(offset),
+            Offset(offset - 1),
+            0,
+        ))
     }
 
     fn log_of(messages: usize, appended: u64) -> Log {
-        let mut log = Log::new(LogLimits { messages, bytes: usize::MAX }, Offset(0));
+        let mut log = Log::new(
+            LogLimits {
+                messages,
+                bytes: usize::MAX,
+            },
+            Offset(0),
+        );
         for offset in 1..=appended {
             log.append(letter(offset));
             assert_eq!(log.head(), Offset(offset));
@@ -194,7 +234,10 @@ mod tests {
     fn a_reader_gets_what_came_after_its_place_as_one_run() {
         let log = log_of(10, 3);
         let run = read(&log, 1, 1000).expect("kept").expect("two frames");
-        assert_eq!((run.until, &run.bytes[..]), (Offset(3), &b"\x81\x01c\x81\x01d"[..]));
+        assert_eq!(
+            (run.until, &run.bytes[..]),
+            (Offset(3), &b"\x81\x01c\x81\x01d"[..])
+        );
         assert_eq!(read(&log, 3, 1000), Ok(None));
     }
 
@@ -202,7 +245,10 @@ mod tests {
     fn a_run_never_exceeds_its_budget_but_always_moves_on() {
         let log = log_of(10, 3);
         let run = |budget| read(&log, 0, budget).expect("kept").expect("some").until;
-        assert_eq!([run(0), run(3), run(5), run(6), run(9)], [1, 1, 1, 2, 3].map(Offset));
+        assert_eq!(
+            [run(0), run(3), run(5), run(6), run(9)],
+            [1, 1, 1, 2, 3].map(Offset)
+        );
     }
 
     #[test]
@@ -214,10 +260,22 @@ mod tests {
 
     #[test]
     fn a_ring_that_goes_on_after_a_restart_has_nothing_from_before() {
-        let mut log = Log::new(LogLimits { messages: 2, bytes: usize::MAX }, Offset(7));
-        assert_eq!((log.head(), read(&log, 6, 1000)), (Offset(7), Err(Lagged { dropped: Offset(7) })));
+        let mut log = Log::new(
+            LogLimits {
+                messages: 2,
+                bytes: usize::MAX,
+            },
+            Offset(7),
+        );
+        assert_eq!(
+            (log.head(), read(&log, 6, 1000)),
+            (Offset(7), Err(Lagged { dropped: Offset(7) }))
+        );
         log.append(letter(8));
-        assert_eq!(read(&log, 7, 1000).map(|run| run.map(|run| run.until)), Ok(Some(Offset(8))));
+        assert_eq!(
+            read(&log, 7, 1000).map(|run| run.map(|run| run.until)),
+            Ok(Some(Offset(8)))
+        );
     }
 
     #[test]
@@ -225,32 +283,69 @@ mod tests {
         let mut log = log_of(10, 3);
         log.append(letter(9));
         assert_eq!(read(&log, 3, 1000), Err(Lagged { dropped: Offset(8) }));
-        assert_eq!(read(&log, 8, 1000).map(|run| run.map(|run| run.until)), Ok(Some(Offset(9))));
+        assert_eq!(
+            read(&log, 8, 1000).map(|run| run.map(|run| run.until)),
+            Ok(Some(Offset(9)))
+        );
     }
 
     #[test]
     fn of_an_erased_frame_readers_get_its_place_and_plain_ones_nothing() {
         let mut log = log_of(10, 3);
         let (_, before) = log.holds();
-        assert_eq!([2, 9, 2].map(|offset| log.erase(Offset(offset), 7)), [true, true, false], "each once");
-        assert_eq!((log.erased(Offset(1)), log.erased(Offset(3))), (vec![], vec![(Offset(2), 7)]));
+        assert_eq!(
+            [2, 9, 2].map(|offset| log.erase(Offset(offset), 7)),
+            [true, true, false],
+            "each once"
+        );
+        assert_eq!(
+            (log.erased(Offset(1)), log.erased(Offset(3))),
+            (vec![], vec![(Offset(2), 7)])
+        );
         assert_eq!(log.holds(), (3, before - 1), "one letter less");
         let run = read(&log, 0, 1000).expect("kept").expect("some");
-        assert_eq!((run.until, &run.bytes[..]), (Offset(3), &b"\x81\x01b\x81\x01d"[..]));
-        let run =
-            log.read(Offset(1), Offset(2), Format::new(Dialect::Ndjson), 0).expect("kept").expect("one");
-        assert!(run.bytes.ends_with(b"\"deleted\":true}\n"), "{:?}", run.bytes);
-        let only = log.read(Offset(1), Offset(2), PLAIN, 0).expect("kept").expect("a place");
+        assert_eq!(
+            (run.until, &run.bytes[..]),
+            (Offset(3), &b"\x81\x01b\x81\x01d"[..])
+        );
+        let run = log
+            .read(Offset(1), Offset(2), Format::new(Dialect::Ndjson), 0)
+            .expect("kept")
+            .expect("one");
+        assert!(
+            run.bytes.ends_with(b"\"deleted\":true}\n"),
+            "{:?}",
+            run.bytes
+        );
+        let only = log
+            .read(Offset(1), Offset(2), PLAIN, 0)
+            .expect("kept")
+            .expect("a place");
         assert_eq!((only.until, only.bytes.len()), (Offset(2), 0));
     }
 
     #[test]
     fn the_newest_frame_is_kept_however_large_it_is() {
-        let mut log = Log::new(LogLimits { messages: 10, bytes: 100 }, Offset(0));
+        let mut log = Log::new(
+            LogLimits {
+                messages: 10,
+                bytes: 100,
+            },
+            Offset(0),
+        );
         log.append(letter(1));
         let large = Draft::binary(UserId::guest(0), &[0; 1000]);
-        log.append(Arc::new(Frame::new(large, Epoch::new(0), Offset(2), Offset(1), 0)));
-        assert_eq!(read(&log, 1, 1).map(|run| run.map(|run| run.until)), Ok(Some(Offset(2))));
+        log.append(Arc::new(Frame::new(
+            large,
+            Epoch::new(0),
+            Offset(2),
+            Offset(1),
+            0,
+        )));
+        assert_eq!(
+            read(&log, 1, 1).map(|run| run.map(|run| run.until)),
+            Ok(Some(Offset(2)))
+        );
     }
 
     #[test]
@@ -258,11 +353,20 @@ mod tests {
         let mut log = log_of(10, 3);
         let (_, bytes) = log.holds();
         log.shorten(bytes - 1);
-        assert_eq!((log.head(), read(&log, 0, 1000)), (Offset(3), Err(Lagged { dropped: Offset(1) })));
+        assert_eq!(
+            (log.head(), read(&log, 0, 1000)),
+            (Offset(3), Err(Lagged { dropped: Offset(1) }))
+        );
         log.shorten(0);
-        assert_eq!((log.head(), log.holds(), read(&log, 3, 1000)), (Offset(3), (0, 0), Ok(None)));
+        assert_eq!(
+            (log.head(), log.holds(), read(&log, 3, 1000)),
+            (Offset(3), (0, 0), Ok(None))
+        );
         log.append(letter(4));
-        assert_eq!(read(&log, 3, 1000).map(|run| run.map(|run| run.until)), Ok(Some(Offset(4))));
+        assert_eq!(
+            read(&log, 3, 1000).map(|run| run.map(|run| run.until)),
+            Ok(Some(Offset(4)))
+        );
     }
 
     proptest! {

@@ -15,7 +15,11 @@ impl Moment {
     /// The moment `time` later.
     pub const fn after(self, time: Duration) -> Self {
         let millis = time.as_millis();
-        Self(self.0.saturating_add(if millis > u64::MAX as u128 { u64::MAX } else { millis as u64 }))
+        Self(self.0.saturating_add(if millis > u64::MAX as u128 {
+            u64::MAX
+        } else {
+            millis as u64
+        }))
     }
 
     /// Time from `earlier` to this; zero if `earlier` is later.

@@ -56,17 +56,34 @@ impl Neighbours {
     pub fn news(&mut self, presence: &Presence) -> Option<Attendance> {
         let mut members = Vec::new();
         for mut present in presence.all() {
-            let elsewhere: u32 =
-                self.nodes.values().filter_map(|neighbour| neighbour.members.get(&present.id)).sum();
+            let elsewhere: u32 = self
+                .nodes
+                .values()
+                .filter_map(|neighbour| neighbour.members.get(&present.id))
+                .sum();
             present.connections = present.connections.saturating_sub(elsewhere);
-            if self.told.get(&present.id).map_or(0, |told| told.connections) != present.connections {
+            if self
+                .told
+                .get(&present.id)
+                .map_or(0, |told| told.connections)
+                != present.connections
+            {
                 members.push(present);
             }
         }
         let is_gone = |id: &&UserId| presence.connections(id) == 0;
-        let gone = self.told.keys().filter(is_gone).filter(|id| members.iter().all(|news| news.id != **id));
-        let gone: Vec<Present> =
-            gone.map(|id| Present { id: id.clone(), connections: 0, since: 0 }).collect();
+        let gone = self
+            .told
+            .keys()
+            .filter(is_gone)
+            .filter(|id| members.iter().all(|news| news.id != **id));
+        let gone: Vec<Present> = gone
+            .map(|id| Present {
+                id: id.clone(),
+                connections: 0,
+                since: 0,
+            })
+            .collect();
         members.extend(gone);
         if members.is_empty() {
             return None;
@@ -79,17 +96,31 @@ impl Neighbours {
             }
         }
         self.version += 1;
-        Some(Attendance { version: self.version, kind: Kind::News, members })
+        Some(Attendance {
+            version: self.version,
+            kind: Kind::News,
+            members,
+        })
     }
 
     /// All that was told of those who are here, if anything ever was.
     pub fn whole(&self) -> Option<Attendance> {
         let members = self.told.values().cloned().collect();
-        (self.version > 0).then_some(Attendance { version: self.version, kind: Kind::Whole, members })
+        (self.version > 0).then_some(Attendance {
+            version: self.version,
+            kind: Kind::Whole,
+            members,
+        })
     }
 
     /// `node` says `said`. Whether that was understood; if not, it must be asked for the whole.
-    pub fn hear(&mut self, node: u64, said: Attendance, presence: &mut Presence, now: Moment) -> bool {
+    pub fn hear(
+        &mut self,
+        node: u64,
+        said: Attendance,
+        presence: &mut Presence,
+        now: Moment,
+    ) -> bool {
         let neighbour = self.nodes.entry(node).or_default();
         match said.kind {
             Kind::News if said.version != neighbour.version + 1 => return false,
@@ -98,11 +129,17 @@ impl Neighbours {
             Kind::Whole => {
                 let is_gone = |id: &&UserId| said.members.iter().all(|member| member.id != **id);
                 let gone: Vec<UserId> = neighbour.members.keys().filter(is_gone).cloned().collect();
-                gone.iter().for_each(|id| neighbour.change(id, 0, 0, presence, now));
+                gone.iter()
+                    .for_each(|id| neighbour.change(id, 0, 0, presence, now));
             }
         }
         neighbour.version = said.version;
-        for Present { id, connections, since } in &said.members {
+        for Present {
+            id,
+            connections,
+            since,
+        } in &said.members
+        {
             neighbour.change(id, *connections, *since, presence, now);
         }
         true
@@ -110,15 +147,26 @@ impl Neighbours {
 
     /// `node` is no more, or is not heard of.
     pub fn lose(&mut self, node: u64, presence: &mut Presence, now: Moment) {
-        let Some(mut neighbour) = self.nodes.remove(&node) else { return };
+        let Some(mut neighbour) = self.nodes.remove(&node) else {
+            return;
+        };
         let members: Vec<UserId> = neighbour.members.keys().cloned().collect();
-        members.iter().for_each(|id| neighbour.change(id, 0, 0, presence, now));
+        members
+            .iter()
+            .for_each(|id| neighbour.change(id, 0, 0, presence, now));
     }
 }
 
 impl Neighbour {
     /// From now on `id` has so many connections there.
-    fn change(&mut self, id: &UserId, connections: u32, since: u64, presence: &mut Presence, now: Moment) {
+    fn change(
+        &mut self,
+        id: &UserId,
+        connections: u32,
+        since: u64,
+        presence: &mut Presence,
+        now: Moment,
+    ) {
         let before = if connections == 0 {
             self.members.remove(id)
         } else {
@@ -147,7 +195,8 @@ mod tests {
 
     fn counts(presence: &Presence) -> BTreeMap<UserId, u32> {
         let here = presence.all().filter(|present| present.connections > 0);
-        here.map(|present| (present.id, present.connections)).collect()
+        here.map(|present| (present.id, present.connections))
+            .collect()
     }
 
     proptest! {

@@ -63,7 +63,13 @@ pub struct Change {
 impl Presence {
     /// A connection of `id` came at `at`, in milliseconds since 1970 UTC.
     pub fn join(&mut self, id: &UserId, at: u64) {
-        let new = Member { connections: 0, since: at, absent: None, is_announced: false, is_named: false };
+        let new = Member {
+            connections: 0,
+            since: at,
+            absent: None,
+            is_announced: false,
+            is_named: false,
+        };
         let member = self.members.get_or_insert(id, new);
         member.connections += 1;
         member.absent = None;
@@ -72,7 +78,9 @@ impl Presence {
 
     /// A connection of `id` went.
     pub fn leave(&mut self, id: &UserId, now: Moment) {
-        let Some(member) = self.members.get_mut(id) else { return };
+        let Some(member) = self.members.get_mut(id) else {
+            return;
+        };
         member.connections = member.connections.saturating_sub(1);
         if member.connections > 0 {
             return;
@@ -119,7 +127,8 @@ impl Presence {
 
     /// Those of a small room, in order, each with what is known of it.
     pub fn present(&self) -> Option<Vec<Present>> {
-        let mut all: Vec<Present> = (self.members.len() <= MAX_NAMED).then(|| self.all().collect())?;
+        let mut all: Vec<Present> =
+            (self.members.len() <= MAX_NAMED).then(|| self.all().collect())?;
         all.sort_unstable_by(|one, other| one.id.cmp(&other.id));
         Some(all)
     }
@@ -157,7 +166,11 @@ impl Presence {
         if count > MAX_NAMED {
             (joined, left) = (Vec::new(), Vec::new());
         }
-        Some(Change { count, joined: sorted(joined), left: sorted(left) })
+        Some(Change {
+            count,
+            joined: sorted(joined),
+            left: sorted(left),
+        })
     }
 }
 
@@ -186,14 +199,21 @@ mod tests {
     fn a_member_that_comes_back_within_the_grace_was_never_gone() {
         let mut presence = Presence::default();
         presence.join(&user(1), 0);
-        assert_eq!(presence.announce(at(0)).map(|change| change.joined), Some(vec![user(1)]));
+        assert_eq!(
+            presence.announce(at(0)).map(|change| change.joined),
+            Some(vec![user(1)])
+        );
         presence.leave(&user(1), at(1000));
         assert_eq!(presence.announce(at(5999)), None);
         presence.join(&user(1), 0);
         assert_eq!(presence.announce(at(20_000)), None);
         presence.leave(&user(1), at(30_000));
         assert!(presence.is_restless());
-        let gone = Change { count: 0, joined: vec![], left: vec![user(1)] };
+        let gone = Change {
+            count: 0,
+            joined: vec![],
+            left: vec![user(1)],
+        };
         assert_eq!(presence.announce(at(35_000)), Some(gone));
         assert!(!presence.is_restless());
     }
@@ -214,19 +234,36 @@ mod tests {
         presence.join(&user(1), 1000);
         presence.join(&user(0), 2000);
         presence.join(&user(1), 3000);
-        let present = |id: usize, connections, since| Present { id: user(id), connections, since };
-        assert_eq!(presence.present(), Some(vec![present(0, 1, 2000), present(1, 2, 1000)]));
+        let present = |id: usize, connections, since| Present {
+            id: user(id),
+            connections,
+            since,
+        };
+        assert_eq!(
+            presence.present(),
+            Some(vec![present(0, 1, 2000), present(1, 2, 1000)])
+        );
         presence.announce(at(0));
         (0..2).for_each(|_| presence.leave(&user(1), at(0)));
         presence.join(&user(1), 9000);
-        assert_eq!(presence.present(), Some(vec![present(0, 1, 2000), present(1, 1, 1000)]));
+        assert_eq!(
+            presence.present(),
+            Some(vec![present(0, 1, 2000), present(1, 1, 1000)])
+        );
     }
 
     #[test]
     fn in_a_large_room_only_the_count_is_told() {
         let mut presence = Presence::default();
         (0..501).for_each(|number| presence.join(&user(number), 0));
-        assert_eq!(presence.announce(at(0)), Some(Change { count: 501, joined: vec![], left: vec![] }));
+        assert_eq!(
+            presence.announce(at(0)),
+            Some(Change {
+                count: 501,
+                joined: vec![],
+                left: vec![]
+            })
+        );
         assert_eq!(presence.named(), None);
     }
 

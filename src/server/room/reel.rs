@@ -33,7 +33,10 @@ pub struct Tally {
 impl Tally {
     /// Messages, once for each reader, and their bytes.
     pub fn read(&self) -> (u64, u64) {
-        (self.messages.load(Ordering::Relaxed), self.bytes.load(Ordering::Relaxed))
+        (
+            self.messages.load(Ordering::Relaxed),
+            self.bytes.load(Ordering::Relaxed),
+        )
     }
 }
 
@@ -54,7 +57,14 @@ impl<'a> Reel<'a> {
     /// A pass over `log` as it stands now.
     pub fn new(log: &'a Mutex<Log>) -> Self {
         let until = log.lock().unwrap_or_else(PoisonError::into_inner).head();
-        Self { log, until, last: [const { None }; Format::COUNT], tally: None, messages: 0, bytes: 0 }
+        Self {
+            log,
+            until,
+            last: [const { None }; Format::COUNT],
+            tally: None,
+            messages: 0,
+            bytes: 0,
+        }
     }
 
     /// The same, counted in `tally`.
@@ -91,7 +101,9 @@ impl<'a> Reel<'a> {
 impl Drop for Reel<'_> {
     fn drop(&mut self) {
         if let Some(tally) = self.tally.filter(|_| self.messages > 0) {
-            tally.messages.fetch_add(self.messages as u64, Ordering::Relaxed);
+            tally
+                .messages
+                .fetch_add(self.messages as u64, Ordering::Relaxed);
             tally.bytes.fetch_add(self.bytes as u64, Ordering::Relaxed);
         }
     }
@@ -104,7 +116,13 @@ mod tests {
 
     #[test]
     fn what_a_pass_handed_out_is_counted_when_it_is_over() {
-        let log = Mutex::new(Log::new(LogLimits { messages: 1, bytes: 1 }, Offset(0)));
+        let log = Mutex::new(Log::new(
+            LogLimits {
+                messages: 1,
+                bytes: 1,
+            },
+            Offset(0),
+        ));
         let tally = Tally::default();
         let mut reel = Reel::new(&log).counted(&tally);
         reel.handed(2, 30);

@@ -64,7 +64,10 @@ impl<T> Roster<T> {
     /// What is kept of `id`, to be read.
     pub(super) fn get(&self, id: &UserId) -> Option<&T> {
         match self {
-            Self::Few(few) => few.iter().find(|(known, _)| known == id).map(|(_, kept)| kept),
+            Self::Few(few) => few
+                .iter()
+                .find(|(known, _)| known == id)
+                .map(|(_, kept)| kept),
             Self::Many(many) => many.get(id),
         }
     }
@@ -72,7 +75,10 @@ impl<T> Roster<T> {
     /// What is kept of `id`.
     pub(super) fn get_mut(&mut self, id: &UserId) -> Option<&mut T> {
         match self {
-            Self::Few(few) => few.iter_mut().find(|(known, _)| known == id).map(|(_, kept)| kept),
+            Self::Few(few) => few
+                .iter_mut()
+                .find(|(known, _)| known == id)
+                .map(|(_, kept)| kept),
             Self::Many(many) => many.get_mut(id),
         }
     }
@@ -87,14 +93,17 @@ impl<T> Roster<T> {
         }
         match self {
             Self::Few(few) => {
-                let at = few.iter().position(|(known, _)| known == id).unwrap_or_else(|| {
-                    if few.is_empty() {
-                        // A vector that grows by itself begins with room for four.
-                        few.reserve_exact(1);
-                    }
-                    few.push((id.clone(), new));
-                    few.len() - 1
-                });
+                let at = few
+                    .iter()
+                    .position(|(known, _)| known == id)
+                    .unwrap_or_else(|| {
+                        if few.is_empty() {
+                            // A vector that grows by itself begins with room for four.
+                            few.reserve_exact(1);
+                        }
+                        few.push((id.clone(), new));
+                        few.len() - 1
+                    });
                 &mut few[at].1
             }
             Self::Many(many) => many.entry(id.clone()).or_insert(new),
@@ -152,7 +161,11 @@ mod tests {
         };
         assert!(capacity(&roster) >= 10_000);
         roster.retain(|_, number| *number < 100);
-        assert!((100..1000).contains(&capacity(&roster)), "{}", capacity(&roster));
+        assert!(
+            (100..1000).contains(&capacity(&roster)),
+            "{}",
+            capacity(&roster)
+        );
         roster.retain(|_, number| *number < 2);
         assert!(matches!(&roster, Roster::Few(few) if few.len() == 2));
         roster.retain(|_, _| false);

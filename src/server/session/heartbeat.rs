@@ -34,7 +34,10 @@ pub struct Heartbeat {
 impl Heartbeat {
     /// A client that was just seen.
     pub const fn new(now: Moment) -> Self {
-        Self { seen: now, pinged: now }
+        Self {
+            seen: now,
+            pinged: now,
+        }
     }
 
     /// Any byte from the client is a sign of life.
@@ -60,8 +63,10 @@ impl Heartbeat {
 mod tests {
     use super::*;
 
-    const SETTINGS: HeartbeatSettings =
-        HeartbeatSettings { ping_after: Duration::from_secs(25), expire_after: Duration::from_secs(60) };
+    const SETTINGS: HeartbeatSettings = HeartbeatSettings {
+        ping_after: Duration::from_secs(25),
+        expire_after: Duration::from_secs(60),
+    };
 
     fn at(seconds: u64) -> Moment {
         Moment::after_start(Duration::from_secs(seconds))
@@ -74,7 +79,10 @@ mod tests {
             .map(|second| (second, heartbeat.check(at(second), &SETTINGS)))
             .filter(|(_, pulse)| *pulse != Pulse::Alive)
             .collect();
-        assert_eq!(pulses, [(25, Pulse::Ping), (50, Pulse::Ping), (60, Pulse::Expired)]);
+        assert_eq!(
+            pulses,
+            [(25, Pulse::Ping), (50, Pulse::Ping), (60, Pulse::Expired)]
+        );
     }
 
     #[test]

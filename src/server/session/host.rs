@@ -45,7 +45,10 @@ mod tests {
         assert_eq!(host("2001:db8::1"), host("2001:db8::ffff:1:2:3"));
         assert_ne!(host("2001:db8::1"), host("2001:db8:0:1::1"));
         assert_eq!(
-            (host("10.0.0.1").to_string(), host("2001:db8::1").to_string()),
+            (
+                host("10.0.0.1").to_string(),
+                host("2001:db8::1").to_string()
+            ),
             ("10.0.0.1".into(), "2001:db8::/64".into())
         );
     }

@@ -15,7 +15,10 @@ pub struct Rate {
 
 impl Rate {
     /// No limit.
-    pub const UNLIMITED: Self = Self { per_second: 0, burst: 1 };
+    pub const UNLIMITED: Self = Self {
+        per_second: 0,
+        burst: 1,
+    };
 }
 
 /// A token bucket: `burst` tokens when full, `per_second` new ones each second, one for each event.
@@ -31,7 +34,10 @@ impl Limiter {
 
     /// A full bucket.
     pub const fn new(rate: Rate, now: Moment) -> Self {
-        Self { millitokens: rate.burst as u64 * Self::TOKEN, filled: now }
+        Self {
+            millitokens: rate.burst as u64 * Self::TOKEN,
+            filled: now,
+        }
     }
 
     /// Takes a token for one event; `false` means that it came too fast.
@@ -57,7 +63,9 @@ impl Limiter {
             }
             None => {
                 let missing = needed - self.millitokens;
-                Err(Duration::from_millis(missing.div_ceil(u64::from(rate.per_second))))
+                Err(Duration::from_millis(
+                    missing.div_ceil(u64::from(rate.per_second)),
+                ))
             }
         }
     }
@@ -65,7 +73,10 @@ impl Limiter {
     /// Puts tokens back, as many as it holds.
     pub fn give_back(&mut self, events: u32, rate: Rate) {
         let given = u64::from(events) * Self::TOKEN;
-        self.millitokens = self.millitokens.saturating_add(given).min(u64::from(rate.burst) * Self::TOKEN);
+        self.millitokens = self
+            .millitokens
+            .saturating_add(given)
+            .min(u64::from(rate.burst) * Self::TOKEN);
     }
 
     /// Whether it is as full as it gets.
@@ -77,7 +88,9 @@ impl Limiter {
     fn filled_up(&self, rate: Rate, now: Moment) -> u64 {
         let elapsed: Duration = now.since(self.filled);
         let gained = (elapsed.as_millis() as u64).saturating_mul(u64::from(rate.per_second));
-        self.millitokens.saturating_add(gained).min(u64::from(rate.burst) * Self::TOKEN)
+        self.millitokens
+            .saturating_add(gained)
+            .min(u64::from(rate.burst) * Self::TOKEN)
     }
 }
 
@@ -85,7 +98,10 @@ impl Limiter {
 mod tests {
     use super::*;
 
-    const RATE: Rate = Rate { per_second: 20, burst: 40 };
+    const RATE: Rate = Rate {
+        per_second: 20,
+        burst: 40,
+    };
 
     fn at(millis: u64) -> Moment {
         Moment::after_start(Duration::from_millis(millis))
@@ -105,7 +121,12 @@ mod tests {
     #[test]
     fn a_pause_fills_the_bucket_no_further_than_the_burst() {
         let mut limiter = Limiter::new(RATE, at(0));
-        assert_eq!((0..100).filter(|_| limiter.allows(RATE, at(3_600_000))).count(), 40);
+        assert_eq!(
+            (0..100)
+                .filter(|_| limiter.allows(RATE, at(3_600_000)))
+                .count(),
+            40
+        );
     }
 
     #[test]
@@ -113,8 +134,15 @@ mod tests {
         let mut limiter = Limiter::new(RATE, at(0));
         assert_eq!(limiter.take(30, RATE, at(0)), Ok(()));
         assert_eq!(limiter.take(30, RATE, at(0)), Err(Duration::from_secs(1)));
-        assert_eq!(limiter.take(10, RATE, at(0)), Ok(()), "a refusal costs nothing");
-        assert_eq!(limiter.take(20, RATE, at(999)), Err(Duration::from_millis(1)));
+        assert_eq!(
+            limiter.take(10, RATE, at(0)),
+            Ok(()),
+            "a refusal costs nothing"
+        );
+        assert_eq!(
+            limiter.take(20, RATE, at(999)),
+            Err(Duration::from_millis(1))
+        );
         assert_eq!(limiter.take(20, RATE, at(1000)), Ok(()));
         assert!(!limiter.is_full(RATE, at(2999)) && limiter.is_full(RATE, at(3000)));
     }

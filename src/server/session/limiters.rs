@@ -20,7 +20,10 @@ pub struct Limiters<K> {
 impl<K: Eq + Hash> Limiters<K> {
     /// Full buckets for everyone.
     pub fn new(rate: Rate) -> Self {
-        Self { rate, buckets: HashMap::new() }
+        Self {
+            rate,
+            buckets: HashMap::new(),
+        }
     }
 
     /// What each is held to.
@@ -40,7 +43,10 @@ impl<K: Eq + Hash> Limiters<K> {
             self.forget(now);
         }
         let rate = self.rate;
-        self.buckets.entry(who).or_insert_with(|| Limiter::new(rate, now)).take(events, rate, now)
+        self.buckets
+            .entry(who)
+            .or_insert_with(|| Limiter::new(rate, now))
+            .take(events, rate, now)
     }
 
     /// Gives tokens back that were taken for what was then not done.
@@ -53,7 +59,8 @@ impl<K: Eq + Hash> Limiters<K> {
     /// Forgets whose buckets are full again. Where that is not enough everyone is forgotten, which gives each
     /// one burst more, and not the table to whoever has many names.
     fn forget(&mut self, now: Moment) {
-        self.buckets.retain(|_, bucket| !bucket.is_full(self.rate, now));
+        self.buckets
+            .retain(|_, bucket| !bucket.is_full(self.rate, now));
         if self.buckets.len() > MAX_BUCKETS / 2 {
             self.buckets.clear();
         }
@@ -64,7 +71,10 @@ impl<K: Eq + Hash> Limiters<K> {
 mod tests {
     use super::*;
 
-    const RATE: Rate = Rate { per_second: 2, burst: 4 };
+    const RATE: Rate = Rate {
+        per_second: 2,
+        burst: 4,
+    };
 
     fn at(millis: u64) -> Moment {
         Moment::after_start(Duration::from_millis(millis))
@@ -74,7 +84,10 @@ mod tests {
     fn each_has_a_bucket_of_its_own() {
         let mut limiters = Limiters::new(RATE);
         assert_eq!(limiters.take("ann", 4, at(0)), Ok(()));
-        assert_eq!(limiters.take("ann", 1, at(0)), Err(Duration::from_millis(500)));
+        assert_eq!(
+            limiters.take("ann", 1, at(0)),
+            Err(Duration::from_millis(500))
+        );
         assert_eq!(limiters.take("bob", 4, at(0)), Ok(()));
         limiters.give_back(&"bob", 1);
         assert_eq!(limiters.take("bob", 1, at(0)), Ok(()));

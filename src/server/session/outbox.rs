@@ -144,7 +144,10 @@ impl Outbox {
         if self.current.is_empty() {
             if !self.own.is_empty() {
                 self.current = std::mem::take(&mut self.own).into();
-            } else if matches!(self.farewell, None | Some(Farewell::Ours(CloseCode::GoingAway))) {
+            } else if matches!(
+                self.farewell,
+                None | Some(Farewell::Ours(CloseCode::GoingAway))
+            ) {
                 if self.is_behind {
                     return Next::Behind(self.cursor);
                 }
@@ -186,12 +189,17 @@ impl Outbox {
         let seen = frames.first().map_or(head, |first| first.prev());
         let has_gap = seen > self.cursor;
         if has_gap {
-            let before = frames.first().map_or(Offset(head.0 + 1), |first| first.offset());
+            let before = frames
+                .first()
+                .map_or(Offset(head.0 + 1), |first| first.offset());
             let count = before.0.checked_sub(self.cursor.0 + 1).filter(|_| is_dense);
             self.skip_to(seen, before, count);
         }
-        if let Some(run) = room::join(frames.iter().map(|frame| &**frame), self.format, MAX_RUN_BYTES)
-            && !matches!(self.farewell, Some(Farewell::Ours(CloseCode::TooSlow)))
+        if let Some(run) = room::join(
+            frames.iter().map(|frame| &**frame),
+            self.format,
+            MAX_RUN_BYTES,
+        ) && !matches!(self.farewell, Some(Farewell::Ours(CloseCode::TooSlow)))
         {
             // Behind what waits for this connection alone, or a gap would be told after it.
             self.own.extend_from_slice(&run.bytes);
@@ -208,7 +216,12 @@ impl Outbox {
         match self.dialect() {
             Dialect::Plain => self.close(Farewell::Ours(CloseCode::TooSlow)),
             Dialect::Typed | Dialect::Sse | Dialect::Ndjson => {
-                self.say(&Push::Gap { after, before, count, reason: GapReason::Lagged });
+                self.say(&Push::Gap {
+                    after,
+                    before,
+                    count,
+                    reason: GapReason::Lagged,
+                });
             }
         }
     }

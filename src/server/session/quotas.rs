@@ -83,7 +83,11 @@ pub struct QuotaRates {
 
 impl QuotaRates {
     /// No limit.
-    pub const UNLIMITED: Self = Self { id: Rate::UNLIMITED, address: Rate::UNLIMITED, http: Rate::UNLIMITED };
+    pub const UNLIMITED: Self = Self {
+        id: Rate::UNLIMITED,
+        address: Rate::UNLIMITED,
+        http: Rate::UNLIMITED,
+    };
 }
 
 /// Who speaks, as far as that is known.
@@ -102,7 +106,10 @@ impl Speaker {
 
     /// Whoever at `host` says that it is `id`.
     pub const fn claimed(id: UserId, host: Host) -> Self {
-        Self { id, host: Some(host) }
+        Self {
+            id,
+            host: Some(host),
+        }
     }
 }
 
@@ -130,24 +137,39 @@ impl Quotas {
     /// Most messages that can ever pass at once over HTTP; `None` for any number.
     pub fn most_at_once(&self) -> Option<u32> {
         let rates = [self.ids.rate, self.hosts.rate, self.posts.rate];
-        rates.iter().filter(|rate| rate.per_second > 0).map(|rate| rate.burst).min()
+        rates
+            .iter()
+            .filter(|rate| rate.per_second > 0)
+            .map(|rate| rate.burst)
+            .min()
     }
 
     /// Counts messages that came over HTTP from `host`, so many of each speaker: all of them, or none.
     ///
     /// # Errors
     /// The first quota that is used up.
-    pub fn post(&self, host: Host, speakers: &[(Speaker, u32)], now: Moment) -> Result<(), TooFast> {
+    pub fn post(
+        &self,
+        host: Host,
+        speakers: &[(Speaker, u32)],
+        now: Moment,
+    ) -> Result<(), TooFast> {
         let messages = speakers.iter().map(|(_, messages)| messages).sum();
         let posted = self.posts.take(host, messages, now).and_then(|()| {
-            self.say(host, speakers, now).inspect_err(|_| self.posts.give_back(&host, messages))
+            self.say(host, speakers, now)
+                .inspect_err(|_| self.posts.give_back(&host, messages))
         });
         posted.inspect_err(|too_fast| self.refused(too_fast))
     }
 
     /// How often each quota refused something so far.
     pub fn refusals(&self) -> [(&'static str, u64); Quota::ALL.len()] {
-        Quota::ALL.map(|quota| (quota.as_str(), self.refusals[quota as usize].load(Ordering::Relaxed)))
+        Quota::ALL.map(|quota| {
+            (
+                quota.as_str(),
+                self.refusals[quota as usize].load(Ordering::Relaxed),
+            )
+        })
     }
 
     fn refused(&self, too_fast: &TooFast) {
@@ -158,10 +180,14 @@ impl Quotas {
         let messages = speakers.iter().map(|(_, messages)| messages).sum();
         self.hosts.take(host, messages, now)?;
         for (at, (speaker, messages_of_it)) in speakers.iter().enumerate() {
-            self.ids.take(speaker.clone(), *messages_of_it, now).inspect_err(|_| {
-                speakers[..at].iter().for_each(|(speaker, taken)| self.ids.give_back(speaker, *taken));
-                self.hosts.give_back(&host, messages);
-            })?;
+            self.ids
+                .take(speaker.clone(), *messages_of_it, now)
+                .inspect_err(|_| {
+                    speakers[..at]
+                        .iter()
+                        .for_each(|(speaker, taken)| self.ids.give_back(speaker, *taken));
+                    self.hosts.give_back(&host, messages);
+                })?;
         }
         Ok(())
     }
@@ -177,7 +203,11 @@ struct Shared<K> {
 
 impl<K: Eq + Hash> Shared<K> {
     fn new(quota: Quota, rate: Rate) -> Self {
-        Self { quota, rate, left: Mutex::new(Limiters::new(rate)) }
+        Self {
+            quota,
+            rate,
+            left: Mutex::new(Limiters::new(rate)),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Limiters<K>> {
@@ -189,7 +219,9 @@ impl<K: Eq + Hash> Shared<K> {
             return Ok(());
         }
         let (quota, rate) = (self.quota, self.rate);
-        self.lock().take(who, messages, now).map_err(|wait| TooFast { quota, rate, wait })
+        self.lock()
+            .take(who, messages, now)
+            .map_err(|wait| TooFast { quota, rate, wait })
     }
 
     fn give_back(&self, who: &K, messages: u32) {
@@ -211,8 +243,20 @@ pub struct Pace {
 
 impl Pace {
     /// That of a connection from `host`, opened `now`: `rate` by itself.
-    pub const fn new(rate: Rate, quotas: Arc<Quotas>, speaker: Speaker, host: Host, now: Moment) -> Self {
-        Self { rate, limiter: Limiter::new(rate, now), quotas, speaker, host }
+    pub const fn new(
+        rate: Rate,
+        quotas: Arc<Quotas>,
+        speaker: Speaker,
+        host: Host,
+        now: Moment,
+    ) -> Self {
+        Self {
+            rate,
+            limiter: Limiter::new(rate, now),
+            quotas,
+            speaker,
+            host,
+        }
     }
 
     /// Counts a message.
@@ -221,9 +265,14 @@ impl Pace {
     /// The first quota that is used up.
     pub fn say(&mut self, now: Moment) -> Result<(), TooFast> {
         let (quota, rate) = (Quota::Connection, self.rate);
-        let own = self.limiter.take(1, rate, now).map_err(|wait| TooFast { quota, rate, wait });
+        let own = self
+            .limiter
+            .take(1, rate, now)
+            .map_err(|wait| TooFast { quota, rate, wait });
         let said = own.and_then(|()| {
-            let said = self.quotas.say(self.host, &[(self.speaker.clone(), 1)], now);
+            let said = self
+                .quotas
+                .say(self.host, &[(self.speaker.clone(), 1)], now);
             said.inspect_err(|_| self.limiter.give_back(1, rate))
         });
         said.inspect_err(|too_fast| self.quotas.refused(too_fast))

@@ -20,7 +20,10 @@ const DEFAULT_HISTORY: u16 = 100;
 
 /// Frames that say nothing to the room: pings, pongs, and what is answered with an error. Nobody honest comes
 /// near this, but each costs something, and a flood of them would cost others the time.
-const IDLE_RATE: Rate = Rate { per_second: 100, burst: 1000 };
+const IDLE_RATE: Rate = Rate {
+    per_second: 100,
+    burst: 1000,
+};
 
 /// What is to be done.
 #[derive(Debug)]
@@ -75,8 +78,20 @@ pub struct Session {
 
 impl Session {
     /// A client of `dialect` called `id`, that joined `now`.
-    pub const fn new(dialect: Dialect, id: UserId, pace: Pace, max_message: usize, now: Moment) -> Self {
-        Self { dialect, id, pace, idle: Limiter::new(IDLE_RATE, now), max_message }
+    pub const fn new(
+        dialect: Dialect,
+        id: UserId,
+        pace: Pace,
+        max_message: usize,
+        now: Moment,
+    ) -> Self {
+        Self {
+            dialect,
+            id,
+            pace,
+            idle: Limiter::new(IDLE_RATE, now),
+            max_message,
+        }
     }
 
     /// What its client is called.
@@ -87,7 +102,9 @@ impl Session {
     /// What `incoming` asks for, of a client that may do what `lease` says.
     pub fn on(&mut self, incoming: Incoming<'_>, lease: &Lease, now: Moment) -> Action {
         match self.asked(incoming, lease, now) {
-            Action::Nothing | Action::Pong(_) | Action::Push(_) if !self.idle.allows(IDLE_RATE, now) => {
+            Action::Nothing | Action::Pong(_) | Action::Push(_)
+                if !self.idle.allows(IDLE_RATE, now) =>
+            {
                 Action::Close(Farewell::Ours(CloseCode::TooFast))
             }
             action => action,
@@ -105,9 +122,11 @@ impl Session {
                 Ok(command) => self.command(command, lease, now),
                 Err(CommandError { code, message, key }) => error(code, message, key),
             },
-            Incoming::Binary(_) if self.dialect == Dialect::Typed => {
-                error(ErrorCode::NotText, "fanfare.v1 is spoken in text frames".to_owned(), None)
-            }
+            Incoming::Binary(_) if self.dialect == Dialect::Typed => error(
+                ErrorCode::NotText,
+                "fanfare.v1 is spoken in text frames".to_owned(),
+                None,
+            ),
             // Nothing else can be said to a plain client.
             _ if !lease.may_write => Action::Close(Farewell::Ours(CloseCode::NotAllowed)),
             // A plain client cannot be told that one message was refused, so it is told to come back.
@@ -127,7 +146,11 @@ impl Session {
             Command::Say { text, key } => match self.pace.say(now) {
                 Err(too_fast) => rate_limited(&too_fast, key),
                 Ok(()) if text.len() > self.max_message => {
-                    let message = format!("text has {} bytes; allowed are {}", text.len(), self.max_message);
+                    let message = format!(
+                        "text has {} bytes; allowed are {}",
+                        text.len(),
+                        self.max_message
+                    );
                     error(ErrorCode::BadField, message, key)
                 }
                 Ok(()) => Action::Publish(Draft::text(self.id.clone(), key, &text)),
@@ -140,7 +163,10 @@ impl Session {
             Command::History { before, limit } => {
                 match (self.pace.say(now), limit.unwrap_or(DEFAULT_HISTORY)) {
                     (Err(too_fast), _) => rate_limited(&too_fast, None),
-                    (Ok(()), limit @ 1..=MAX_HISTORY) => Action::History { before, limit: limit.into() },
+                    (Ok(()), limit @ 1..=MAX_HISTORY) => Action::History {
+                        before,
+                        limit: limit.into(),
+                    },
                     (Ok(()), limit) => {
                         let message = format!("limit is {limit}; allowed are 1 to {MAX_HISTORY}");
                         error(ErrorCode::BadField, message, None)
@@ -156,7 +182,12 @@ fn rate_limited(too_fast: &TooFast, key: Option<Key>) -> Action {
 }
 
 fn error(code: ErrorCode, message: String, key: Option<Key>) -> Action {
-    Action::Push(Push::Error { code, message, retry: code.invites_retry(), key })
+    Action::Push(Push::Error {
+        code,
+        message,
+        retry: code.invites_retry(),
+        key,
+    })
 }
 
 #[cfg(test)]
@@ -170,13 +201,25 @@ mod tests {
     use super::*;
     use crate::server::session::{Host, QuotaRates, Quotas, Speaker};
 
-    const RATE: Rate = Rate { per_second: 1, burst: 2 };
-    const LEASE: Lease = Lease { may_write: true, ends: None };
+    const RATE: Rate = Rate {
+        per_second: 1,
+        burst: 2,
+    };
+    const LEASE: Lease = Lease {
+        may_write: true,
+        ends: None,
+    };
 
     fn pace() -> Pace {
         let quotas = Arc::new(Quotas::new(QuotaRates::UNLIMITED));
         let host = Host::of(IpAddr::from([192, 0, 2, 1]));
-        Pace::new(RATE, quotas, Speaker::claimed(UserId::guest(0), host), host, Moment::default())
+        Pace::new(
+            RATE,
+            quotas,
+            Speaker::claimed(UserId::guest(0), host),
+            host,
+            Moment::default(),
+        )
     }
 
     fn session(dialect: Dialect) -> Session {
@@ -195,10 +238,19 @@ mod tests {
     fn a_typed_client_that_is_too_fast_is_told_which_message_was_refused_and_goes_on() {
         let mut session = session(Dialect::Typed);
         let say = r#"{"type":"say","text":"x","key":"k"}"#;
-        assert_eq!((refusal(&mut session, say), refusal(&mut session, say)), (None, None));
-        assert_eq!(refusal(&mut session, say), Some((ErrorCode::RateLimited, Some("k".into()))));
+        assert_eq!(
+            (refusal(&mut session, say), refusal(&mut session, say)),
+            (None, None)
+        );
+        assert_eq!(
+            refusal(&mut session, say),
+            Some((ErrorCode::RateLimited, Some("k".into())))
+        );
         let later = Moment::after_start(Duration::from_secs(1));
-        assert!(matches!(session.on(Incoming::Text(say), &LEASE, later), Action::Publish(_)));
+        assert!(matches!(
+            session.on(Incoming::Text(say), &LEASE, later),
+            Action::Publish(_)
+        ));
     }
 
     #[test]
@@ -211,36 +263,66 @@ mod tests {
             ));
         }
         let action = session.on(Incoming::Text("x"), &LEASE, Moment::default());
-        assert!(matches!(action, Action::Close(Farewell::Ours(CloseCode::TooFast))));
+        assert!(matches!(
+            action,
+            Action::Close(Farewell::Ours(CloseCode::TooFast))
+        ));
     }
 
     #[test]
     fn a_client_that_may_only_read_is_told_so_and_in_the_plain_dialect_closed() {
-        let reads = Lease { may_write: false, ends: None };
+        let reads = Lease {
+            may_write: false,
+            ends: None,
+        };
         let say = Incoming::Text(r#"{"type":"say","text":"x","key":"k"}"#);
         let mut typed = session(Dialect::Typed);
         let refused = typed.on(say, &reads, Moment::default());
         assert!(matches!(
             refused,
-            Action::Push(Push::Error { code: ErrorCode::NotAllowed, key: Some(_), .. })
+            Action::Push(Push::Error {
+                code: ErrorCode::NotAllowed,
+                key: Some(_),
+                ..
+            })
         ));
-        let history = typed.on(Incoming::Text(r#"{"type":"history"}"#), &reads, Moment::default());
+        let history = typed.on(
+            Incoming::Text(r#"{"type":"history"}"#),
+            &reads,
+            Moment::default(),
+        );
         assert!(matches!(history, Action::History { .. }));
         let action = session(Dialect::Plain).on(Incoming::Binary(b"x"), &reads, Moment::default());
-        assert!(matches!(action, Action::Close(Farewell::Ours(CloseCode::NotAllowed))));
+        assert!(matches!(
+            action,
+            Action::Close(Farewell::Ours(CloseCode::NotAllowed))
+        ));
     }
 
     #[test]
     fn nothing_is_taken_after_the_end_of_the_lease() {
         let end = Moment::after_start(Duration::from_secs(5));
-        let lease = Lease { may_write: true, ends: Some(end) };
+        let lease = Lease {
+            may_write: true,
+            ends: Some(end),
+        };
         let before = Moment::after_start(Duration::from_millis(4999));
         for dialect in [Dialect::Plain, Dialect::Typed] {
             let say = Incoming::Text(r#"{"type":"say","text":"x"}"#);
-            assert!(matches!(session(dialect).on(say, &lease, before), Action::Publish(_)));
-            for frame in [say, Incoming::Pong, Incoming::Text(r#"{"type":"token","token":"x"}"#)] {
+            assert!(matches!(
+                session(dialect).on(say, &lease, before),
+                Action::Publish(_)
+            ));
+            for frame in [
+                say,
+                Incoming::Pong,
+                Incoming::Text(r#"{"type":"token","token":"x"}"#),
+            ] {
                 let action = session(dialect).on(frame, &lease, end);
-                assert!(matches!(action, Action::Close(Farewell::Ours(CloseCode::BadToken))));
+                assert!(matches!(
+                    action,
+                    Action::Close(Farewell::Ours(CloseCode::BadToken))
+                ));
             }
         }
     }
@@ -250,11 +332,17 @@ mod tests {
         for dialect in [Dialect::Plain, Dialect::Typed] {
             let both = [Incoming::Ping(b"x"), Incoming::Pong];
             let typed = [Incoming::Text(r#"{"type":"ping"}"#), Incoming::Text("{")];
-            for frame in both.iter().chain(typed.iter().filter(|_| dialect == Dialect::Typed)) {
+            for frame in both
+                .iter()
+                .chain(typed.iter().filter(|_| dialect == Dialect::Typed))
+            {
                 let mut session = session(dialect);
                 let mut goes_on = |millis| {
-                    let action =
-                        session.on(*frame, &LEASE, Moment::after_start(Duration::from_millis(millis)));
+                    let action = session.on(
+                        *frame,
+                        &LEASE,
+                        Moment::after_start(Duration::from_millis(millis)),
+                    );
                     !matches!(action, Action::Close(Farewell::Ours(CloseCode::TooFast)))
                 };
                 assert_eq!((0..2000).take_while(|_| goes_on(0)).count(), 1000);
@@ -267,13 +355,22 @@ mod tests {
     fn fields_out_of_bounds_are_refused_by_name() {
         let mut session = session(Dialect::Typed);
         let long = r#"{"type":"say","text":"12345678901","key":"k"}"#;
-        assert_eq!(refusal(&mut session, long), Some((ErrorCode::BadField, Some("k".into()))));
+        assert_eq!(
+            refusal(&mut session, long),
+            Some((ErrorCode::BadField, Some("k".into())))
+        );
         assert_eq!(
             refusal(&mut session, r#"{"type":"history","limit":0}"#),
             Some((ErrorCode::BadField, None))
         );
         let binary = session.on(Incoming::Binary(b"x"), &LEASE, Moment::default());
-        assert!(matches!(binary, Action::Push(Push::Error { code: ErrorCode::NotText, .. })));
+        assert!(matches!(
+            binary,
+            Action::Push(Push::Error {
+                code: ErrorCode::NotText,
+                ..
+            })
+        ));
     }
 
     proptest! {

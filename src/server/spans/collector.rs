@@ -34,12 +34,17 @@ impl Collector {
     pub fn parse(text: &str) -> Result<Self, &'static str> {
         const ALLOWED: &str = "an address like http://127.0.0.1:4318, without a user or a query (https: by a collector beside the server)";
         let address: Uri = text.parse().map_err(|_| ALLOWED)?;
-        let has_user = address.authority().is_none_or(|authority| authority.as_str().contains('@'));
+        let has_user = address
+            .authority()
+            .is_none_or(|authority| authority.as_str().contains('@'));
         if address.scheme() != Some(&uri::Scheme::HTTP) || has_user || address.query().is_some() {
             return Err(ALLOWED);
         }
         let traces = format!("{}{TRACES}", text.trim_end_matches('/'));
-        traces.parse::<Uri>().map(|_| Self { traces }).map_err(|_| ALLOWED)
+        traces
+            .parse::<Uri>()
+            .map(|_| Self { traces })
+            .map_err(|_| ALLOWED)
     }
 
     /// Where spans are posted.
@@ -62,7 +67,9 @@ impl HttpClient for Messenger {
         let patience = self.patience;
         let asking = self.runtime.spawn(async move {
             let answered = tokio::time::timeout(patience, ask(request)).await;
-            answered.unwrap_or_else(|_| Err(format!("no answer within {} s", patience.as_secs()).into()))
+            answered.unwrap_or_else(|_| {
+                Err(format!("no answer within {} s", patience.as_secs()).into())
+            })
         });
         asking.await?
     }
@@ -72,7 +79,8 @@ async fn ask(request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
     let (mut head, body) = request.into_parts();
     let host = head.uri.authority().ok_or("no host")?.as_str();
     let port = head.uri.port_u16().unwrap_or(80);
-    let stream = TcpStream::connect(format!("{}:{port}", head.uri.host().unwrap_or_default())).await?;
+    let stream =
+        TcpStream::connect(format!("{}:{port}", head.uri.host().unwrap_or_default())).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     // It ends with the answer.
     tokio::spawn(connection);
@@ -80,9 +88,14 @@ async fn ask(request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
     let host = HeaderValue::from_str(host)?;
     head.uri = head.uri.path().parse()?;
     head.headers.insert(header::HOST, host);
-    let answer = sender.send_request(Request::from_parts(head, Body::from(body))).await?;
+    let answer = sender
+        .send_request(Request::from_parts(head, Body::from(body)))
+        .await?;
     let (head, body) = answer.into_parts();
-    Ok(Response::from_parts(head, to_bytes(Body::new(body), MAX_ANSWER_BYTES).await?))
+    Ok(Response::from_parts(
+        head,
+        to_bytes(Body::new(body), MAX_ANSWER_BYTES).await?,
+    ))
 }
 
 #[cfg(test)]

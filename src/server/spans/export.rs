@@ -13,8 +13,8 @@ use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::resource::EnvResourceDetector;
 use opentelemetry_sdk::trace::{
-    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, Span, SpanData, SpanExporter,
-    SpanProcessor,
+    BatchConfigBuilder, BatchSpanProcessor, Sampler, SdkTracerProvider, Span, SpanData,
+    SpanExporter, SpanProcessor,
 };
 use tokio::runtime::Handle;
 use tracing::{info, warn};
@@ -59,22 +59,33 @@ impl Exporter {
     ) -> Result<Self, ExporterBuildError> {
         let exporter = OtlpExporter::builder()
             .with_http()
-            .with_http_client(Messenger { runtime, patience: PATIENCE })
+            .with_http_client(Messenger {
+                runtime,
+                patience: PATIENCE,
+            })
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(settings.collector.traces())
             .with_timeout(PATIENCE)
             .build()?;
         let waiting = Arc::new(AtomicUsize::new(0));
-        let carrier = Carrier { exporter, waiting: waiting.clone(), is_failing: AtomicBool::new(false) };
+        let carrier = Carrier {
+            exporter,
+            waiting: waiting.clone(),
+            is_failing: AtomicBool::new(false),
+        };
         let batches = BatchConfigBuilder::default()
             .with_max_queue_size(MAX_WAITING)
             .with_max_export_batch_size(BATCH)
             .with_scheduled_delay(EVERY)
             .build();
-        let batches = BatchSpanProcessor::builder(carrier).with_batch_config(batches).build();
+        let batches = BatchSpanProcessor::builder(carrier)
+            .with_batch_config(batches)
+            .build();
         let provider = SdkTracerProvider::builder()
             .with_span_processor(Queue { batches, waiting })
-            .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(settings.sample))))
+            .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(
+                settings.sample,
+            ))))
             .with_resource(resource(version))
             .build();
         // One for each process; the first is the one that counts.
@@ -151,7 +162,14 @@ impl SpanExporter for Carrier {
         let spans = batch.len();
         let result = self.exporter.export(batch).await;
         self.waiting.fetch_sub(spans, Ordering::Relaxed);
-        metrics::spans(spans, if result.is_ok() { Spans::Exported } else { Spans::Refused });
+        metrics::spans(
+            spans,
+            if result.is_ok() {
+                Spans::Exported
+            } else {
+                Spans::Refused
+            },
+        );
         let was_failing = self.is_failing.swap(result.is_err(), Ordering::Relaxed);
         match &result {
             Err(error) if !was_failing => {

@@ -25,14 +25,20 @@ pub struct Publishing {
 impl Publishing {
     /// Messages are taken up. On the heap, as mostly there is none.
     pub fn begin() -> Option<Box<Self>> {
-        tracer().map(|_| Box::new(Self { began: SystemTime::now(), parent: Context::current() }))
+        tracer().map(|_| {
+            Box::new(Self {
+                began: SystemTime::now(),
+                parent: Context::current(),
+            })
+        })
     }
 
     /// The store has answered of `messages` to `room`: the last of them has this offset, or this is why they are not
     /// stored. The span is as long as that took.
     pub fn end(self, room: &RoomName, messages: usize, answer: Result<Option<Offset>, String>) {
         let Some(tracer) = tracer() else { return };
-        let links = Context::map_current(|told_in| told_in.get::<StoredBy>().map(|by| by.0.clone()));
+        let links =
+            Context::map_current(|told_in| told_in.get::<StoredBy>().map(|by| by.0.clone()));
         let mut span = tracer
             .span_builder("publish")
             .with_start_time(self.began)
@@ -46,7 +52,10 @@ impl Publishing {
             .start_with_context(tracer, &self.parent);
         // Semantic conventions: not for a message that is published alone.
         if messages > 1 {
-            span.set_attribute(KeyValue::new("messaging.batch.message_count", messages as i64));
+            span.set_attribute(KeyValue::new(
+                "messaging.batch.message_count",
+                messages as i64,
+            ));
         }
         match answer {
             Ok(offset) => {
@@ -75,10 +84,14 @@ impl Commit {
     /// It begins.
     pub fn begin() -> Option<Self> {
         let tracer = tracer()?;
-        let attributes =
-            [KeyValue::new("db.system.name", "sqlite"), KeyValue::new("db.operation.name", "COMMIT")];
+        let attributes = [
+            KeyValue::new("db.system.name", "sqlite"),
+            KeyValue::new("db.operation.name", "COMMIT"),
+        ];
         let span = tracer.span_builder("commit").with_attributes(attributes);
-        Some(Self(Context::new().with_span(span.start_with_context(tracer, &Context::new()))))
+        Some(Self(
+            Context::new().with_span(span.start_with_context(tracer, &Context::new())),
+        ))
     }
 
     /// It stored so many messages, or this is why not. Whoever is told while what this gives is held was stored by it.
@@ -90,6 +103,8 @@ impl Commit {
             span.set_status(Status::error(reason.to_owned()));
         }
         span.end();
-        Context::new().with_value(StoredBy(span.span_context().clone())).attach()
+        Context::new()
+            .with_value(StoredBy(span.span_context().clone()))
+            .attach()
     }
 }

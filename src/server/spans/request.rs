@@ -30,7 +30,11 @@ impl Request {
     ) -> Option<Self> {
         let tracer = tracer()?;
         let method = known(method);
-        let verb = if method == OTHER_METHOD { "HTTP" } else { method };
+        let verb = if method == OTHER_METHOD {
+            "HTTP"
+        } else {
+            method
+        };
         let name = route.map_or_else(|| verb.to_owned(), |route| format!("{verb} {route}"));
         let mut attributes = vec![
             KeyValue::new("http.request.method", method),
@@ -39,8 +43,8 @@ impl Request {
             KeyValue::new("client.address", client.to_canonical().to_string()),
         ];
         attributes.extend(route.map(|route| KeyValue::new("http.route", route.to_owned())));
-        let parent =
-            TraceContextPropagator::new().extract_with_context(&Context::new(), &HeaderExtractor(headers));
+        let parent = TraceContextPropagator::new()
+            .extract_with_context(&Context::new(), &HeaderExtractor(headers));
         let span = tracer
             .span_builder(name)
             .with_kind(SpanKind::Server)
@@ -57,7 +61,10 @@ impl Request {
     /// It was answered with `status`.
     pub fn answered(self, status: StatusCode) {
         let span = self.0.span();
-        span.set_attribute(KeyValue::new("http.response.status_code", i64::from(status.as_u16())));
+        span.set_attribute(KeyValue::new(
+            "http.response.status_code",
+            i64::from(status.as_u16()),
+        ));
         // A refusal is the client's error and no failure of ours.
         if status.is_server_error() {
             span.set_attribute(KeyValue::new("error.type", status.as_str().to_owned()));
@@ -68,8 +75,13 @@ impl Request {
 }
 
 fn known(method: &Method) -> &'static str {
-    const KNOWN: [&str; 9] = ["GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH"];
-    KNOWN.into_iter().find(|known| *known == method.as_str()).unwrap_or(OTHER_METHOD)
+    const KNOWN: [&str; 9] = [
+        "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
+    ];
+    KNOWN
+        .into_iter()
+        .find(|known| *known == method.as_str())
+        .unwrap_or(OTHER_METHOD)
 }
 
 #[cfg(test)]
@@ -79,6 +91,9 @@ mod tests {
     #[test]
     fn a_method_that_somebody_made_up_is_none_that_is_known() {
         assert_eq!(known(&Method::POST), "POST");
-        assert_eq!(known(&Method::from_bytes(b"BREW").expect("a token")), OTHER_METHOD);
+        assert_eq!(
+            known(&Method::from_bytes(b"BREW").expect("a token")),
+            OTHER_METHOD
+        );
     }
 }

@@ -23,7 +23,9 @@ pub(super) struct Clock {
 impl Clock {
     /// A clock that goes on from the wall clock, or from `last`, what an earlier one said, if that is later.
     pub(super) fn new(last: u64) -> Self {
-        let wall = SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64);
+        let wall = SystemTime::now()
+            .duration_since(UNIX_EPOCH)
+            .map_or(0, |since| since.as_millis() as u64);
         Self {
             started: Instant::now(),
             anchor: wall.max(last),
@@ -43,6 +45,7 @@ impl Clock {
     /// Makes so much time pass at once.
     #[cfg(test)]
     pub(super) fn skip(&self, time: Duration) {
-        self.skipped.fetch_add(time.as_millis() as u64, Ordering::Relaxed);
+        self.skipped
+            .fetch_add(time.as_millis() as u64, Ordering::Relaxed);
     }
 }

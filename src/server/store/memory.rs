@@ -13,7 +13,8 @@ use crate::protocol::RoomName;
 use crate::server::room::{Draft, Frame, KeyWindow, Keyed};
 use crate::server::store::clock::Clock;
 use crate::server::store::{
-    Bounds, DeleteReport, Deleted, Health, Limit, Page, Report, Retention, Span, Store, StoreError, Stored,
+    Bounds, DeleteReport, Deleted, Health, Limit, Page, Report, Retention, Span, Store, StoreError,
+    Stored,
 };
 
 /// See the [module docs](self).
@@ -43,7 +44,12 @@ impl MemoryStore {
     }
 
     pub(super) fn with_clock(retention: Retention, clock: Arc<Clock>) -> Self {
-        Self { retention, clock, health: watch::Sender::new(Health::Ready), rooms: Mutex::default() }
+        Self {
+            retention,
+            clock,
+            health: watch::Sender::new(Health::Ready),
+            rooms: Mutex::default(),
+        }
     }
 
     fn room(&self, name: &RoomName) -> Arc<Mutex<Kept>> {
@@ -75,7 +81,13 @@ impl Kept {
         self.head = Offset(prev.0 + 1);
         if let Some(key) = draft.key().cloned() {
             let from = draft.from().clone();
-            self.keys.remember(Keyed { from, key, offset: self.head, at, clock: now });
+            self.keys.remember(Keyed {
+                from,
+                key,
+                offset: self.head,
+                at,
+                clock: now,
+            });
         }
         let frame = Arc::new(Frame::new(draft, self.epoch.clone(), self.head, prev, at));
         self.bytes += frame.size();
@@ -84,7 +96,10 @@ impl Kept {
     }
 
     fn delete(&mut self, offset: Offset) -> Deleted {
-        let Ok(at) = self.frames.binary_search_by_key(&offset, |(frame, _)| frame.offset()) else {
+        let Ok(at) = self
+            .frames
+            .binary_search_by_key(&offset, |(frame, _)| frame.offset())
+        else {
             return Deleted::NotKept;
         };
         let frame = &mut self.frames[at].0;
@@ -114,14 +129,21 @@ impl Kept {
     }
 
     fn page(&self, span: Span, limit: Limit) -> Page {
-        let place = |offset: Offset| self.frames.partition_point(|(frame, _)| frame.offset() <= offset);
+        let place = |offset: Offset| {
+            self.frames
+                .partition_point(|(frame, _)| frame.offset() <= offset)
+        };
         let (start, end) = match span {
             Span::After(after) => (place(after), self.frames.len()),
             Span::Before(before) => (0, place(Offset(before.0.saturating_sub(1)))),
             Span::Newest => (0, self.frames.len()),
         };
         let due = self.frames.range(start..end).map(|(frame, _)| frame);
-        if matches!(span, Span::After(_)) { Page::oldest(due, limit) } else { Page::newest(due.rev(), limit) }
+        if matches!(span, Span::After(_)) {
+            Page::oldest(due, limit)
+        } else {
+            Page::newest(due.rev(), limit)
+        }
     }
 }
 
@@ -130,7 +152,10 @@ impl Store for MemoryStore {
         let room = self.room(room);
         let mut kept = lock(&room);
         kept.trim(self.clock.now(), &self.retention);
-        let first = kept.frames.front().map_or(Offset(0), |(frame, _)| frame.offset());
+        let first = kept
+            .frames
+            .front()
+            .map_or(Offset(0), |(frame, _)| frame.offset());
         Ok(Bounds::dense(kept.epoch.clone(), first, kept.head))
     }
 
@@ -139,7 +164,10 @@ impl Store for MemoryStore {
         let mut kept = lock(&room);
         let now = self.clock.now();
         kept.trim(now, &self.retention);
-        let stored = drafts.into_iter().map(|draft| kept.store(draft, at, now)).collect();
+        let stored = drafts
+            .into_iter()
+            .map(|draft| kept.store(draft, at, now))
+            .collect();
         kept.trim(now, &self.retention);
         // Under the lock: so that reports come in the order of the offsets.
         report(Ok(stored));

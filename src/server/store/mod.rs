@@ -33,8 +33,8 @@ pub use nats::{NatsError, NatsLogin, NatsServers, NatsSettings, NatsStore};
 pub use page::{Limit, Page, Span};
 pub use peers::{Bus, Council, Heeding, Overheard};
 pub use sqlite::{
-    Durability, Entry, ExportError, ImportError, Imported, OpenError, SqliteSettings, SqliteStore, export,
-    import,
+    Durability, Entry, ExportError, ImportError, Imported, OpenError, SqliteSettings, SqliteStore,
+    export, import,
 };
 
 /// Which store, and how.
@@ -109,7 +109,13 @@ impl Bounds {
             Offset(0) => head,
             Offset(first) => Offset(first - 1),
         };
-        Self { epoch, first, head, gone, is_dense: true }
+        Self {
+            epoch,
+            first,
+            head,
+            gone,
+            is_dense: true,
+        }
     }
 }
 
@@ -245,8 +251,12 @@ pub trait Store: Send + Sync {
     fn delete(&self, room: &RoomName, offset: Offset, at: u64, report: DeleteReport);
 
     /// Entries of `room`, as many as `limit` allows.
-    fn read(&self, room: &RoomName, span: Span, limit: Limit)
-    -> BoxFuture<'static, Result<Page, StoreError>>;
+    fn read(
+        &self,
+        room: &RoomName,
+        span: Span,
+        limit: Limit,
+    ) -> BoxFuture<'static, Result<Page, StoreError>>;
 
     /// Nobody is in `room` and its place is needed: what does not outlast the process may go.
     fn release(&self, room: &RoomName);

@@ -41,7 +41,9 @@ impl Page {
         let mut bytes = 0;
         for frame in frames {
             bytes += frame.size();
-            if page.frames.len() == limit.messages || (bytes > limit.bytes && !page.frames.is_empty()) {
+            if page.frames.len() == limit.messages
+                || (bytes > limit.bytes && !page.frames.is_empty())
+            {
                 page.more = true;
                 break;
             }

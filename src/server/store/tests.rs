@@ -54,11 +54,23 @@ fn pages_are_read_from_either_end() {
         }
         for _round in 0..2 {
             assert_eq!(subject.offsets(Span::Newest, 2), (vec![7, 8], true));
-            assert_eq!(subject.offsets(Span::Before(Offset(7)), 2), (vec![5, 6], true));
-            assert_eq!(subject.offsets(Span::Before(Offset(6)), 2), (vec![4, 5], false));
+            assert_eq!(
+                subject.offsets(Span::Before(Offset(7)), 2),
+                (vec![5, 6], true)
+            );
+            assert_eq!(
+                subject.offsets(Span::Before(Offset(6)), 2),
+                (vec![4, 5], false)
+            );
             assert_eq!(subject.offsets(Span::Before(Offset(4)), 2), (vec![], false));
-            assert_eq!(subject.offsets(Span::After(Offset(0)), 2), (vec![4, 5], true));
-            assert_eq!(subject.offsets(Span::After(Offset(6)), 2), (vec![7, 8], false));
+            assert_eq!(
+                subject.offsets(Span::After(Offset(0)), 2),
+                (vec![4, 5], true)
+            );
+            assert_eq!(
+                subject.offsets(Span::After(Offset(6)), 2),
+                (vec![7, 8], false)
+            );
             assert_eq!(subject.bounds(), (4, 8));
             subject.restart();
         }
@@ -73,7 +85,13 @@ fn a_page_is_bounded_by_bytes_too_but_never_empty() {
         }
         let offsets = |span, bytes| {
             let page = subject.page(span, Limit { messages: 9, bytes });
-            (page.frames.iter().map(|frame| frame.offset().0).collect::<Vec<_>>(), page.more)
+            (
+                page.frames
+                    .iter()
+                    .map(|frame| frame.offset().0)
+                    .collect::<Vec<_>>(),
+                page.more,
+            )
         };
         assert_eq!(offsets(Span::Newest, 1), (vec![3], true));
         assert_eq!(offsets(Span::After(Offset(0)), 1), (vec![1], true));
@@ -90,13 +108,22 @@ fn what_is_too_old_goes_and_the_offsets_go_on() {
         subject.append(None, "x");
         subject.pass(11);
         subject.append(None, "x");
-        subject.becomes((vec![2, 3], false), |subject| subject.offsets(Span::Newest, 9));
+        subject.becomes((vec![2, 3], false), |subject| {
+            subject.offsets(Span::Newest, 9)
+        });
         subject.restart();
-        assert_eq!((subject.bounds(), subject.offsets(Span::Newest, 9)), ((2, 3), (vec![2, 3], false)));
+        assert_eq!(
+            (subject.bounds(), subject.offsets(Span::Newest, 9)),
+            ((2, 3), (vec![2, 3], false))
+        );
         subject.pass(500);
         subject.becomes((0, 3), Subject::bounds);
         subject.restart();
-        assert_eq!(subject.bounds(), (0, 3), "an empty room knows where it stood");
+        assert_eq!(
+            subject.bounds(),
+            (0, 3),
+            "an empty room knows where it stood"
+        );
         assert_eq!(subject.append(None, "x"), (4, false));
         assert_eq!(subject.offsets(Span::Newest, 9), (vec![4], false));
     }
@@ -104,8 +131,16 @@ fn what_is_too_old_goes_and_the_offsets_go_on() {
 
 #[test]
 fn what_is_too_large_together_goes_but_never_the_newest() {
-    let keys = KeyLimits { messages: 20, age: Duration::from_secs(600) };
-    let retention = Retention { messages: 100, bytes: 4000, age: Duration::from_secs(60), keys };
+    let keys = KeyLimits {
+        messages: 20,
+        age: Duration::from_secs(600),
+    };
+    let retention = Retention {
+        messages: 100,
+        bytes: 4000,
+        age: Duration::from_secs(60),
+        keys,
+    };
     for subject in [Subject::memory(retention), Subject::sqlite(retention)] {
         for _message in 0..3 {
             subject.append(None, &"x".repeat(1800));
@@ -127,7 +162,9 @@ fn text_bytes_sender_key_and_time_are_read_back_as_they_were_said() {
         ];
         let (sender, receiver) = std::sync::mpsc::channel();
         let report = Box::new(move |stored| sender.send(stored).expect("heard"));
-        subject.store.append(&RoomName::lobby(), drafts, 1234, report);
+        subject
+            .store
+            .append(&RoomName::lobby(), drafts, 1234, report);
         let stored = receiver.recv().expect("told").expect("stored");
         let told: Vec<_> = stored
             .iter()
@@ -137,8 +174,18 @@ fn text_bytes_sender_key_and_time_are_read_back_as_they_were_said() {
             })
             .collect();
         subject.restart();
-        let page = subject.page(Span::Newest, Limit { messages: 9, bytes: usize::MAX });
-        let read: Vec<_> = page.frames.iter().map(|frame| frame.publication()).collect();
+        let page = subject.page(
+            Span::Newest,
+            Limit {
+                messages: 9,
+                bytes: usize::MAX,
+            },
+        );
+        let read: Vec<_> = page
+            .frames
+            .iter()
+            .map(|frame| frame.publication())
+            .collect();
         assert_eq!((&read, read[0].at), (&told, 1234));
     }
 }
@@ -207,14 +254,25 @@ fn hold(
         let head = said.len() as u64;
         let (offsets, _) = subject.offsets(Span::Newest, 1000);
         // Ages are asked for a minute; what is just at the edge may be there or not.
-        let young = said.iter().filter(|second| seconds - **second < 60).count().min(messages);
-        let kept = said.iter().filter(|second| seconds - **second <= 60).count().min(messages);
+        let young = said
+            .iter()
+            .filter(|second| seconds - **second < 60)
+            .count()
+            .min(messages);
+        let kept = said
+            .iter()
+            .filter(|second| seconds - **second <= 60)
+            .count()
+            .min(messages);
         prop_assert_eq!(subject.bounds().1, head);
         prop_assert!(offsets.len() >= young, "{:?} {} {}", offsets, young, head);
         if matches!(step, Step::Append(_)) {
             prop_assert!(offsets.len() <= kept.max(1));
         }
-        prop_assert_eq!(&offsets, &(head + 1 - offsets.len() as u64..=head).collect::<Vec<_>>());
+        prop_assert_eq!(
+            &offsets,
+            &(head + 1 - offsets.len() as u64..=head).collect::<Vec<_>>()
+        );
     }
     Ok(())
 }

@@ -13,7 +13,9 @@ use tokio::net::TcpStream;
 
 use crate::protocol::CloseCode;
 use crate::protocol::Push;
-use crate::server::hub::{Admission, Burden, Due, Holding, Hub, Outlet, Passed, Room, Standing, Tracer};
+use crate::server::hub::{
+    Admission, Burden, Due, Holding, Hub, Outlet, Passed, Room, Standing, Tracer,
+};
 use crate::server::room::{Dialect, Format, Moment, Reel};
 use crate::server::session::{Farewell, Heartbeat, Lease, Next, Outbox, Pulse};
 use crate::server::transport::ConnectionSettings;
@@ -94,7 +96,16 @@ impl Connection {
         };
         let holding = hub.memory().holding();
         let (is_traced, waker) = (AtomicBool::new(false), AtomicWaker::new());
-        Self { state: Mutex::new(state), stream, hub, room, settings, holding, is_traced, waker }
+        Self {
+            state: Mutex::new(state),
+            stream,
+            hub,
+            room,
+            settings,
+            holding,
+            is_traced,
+            waker,
+        }
     }
 
     pub(super) fn lock(&self) -> MutexGuard<'_, State> {
@@ -108,7 +119,8 @@ impl Connection {
         }
         self.count(state);
         let outbox = &state.outbox;
-        let has_news = outbox.farewell().is_some() || outbox.blocked().is_some() || outbox.behind().is_some();
+        let has_news =
+            outbox.farewell().is_some() || outbox.blocked().is_some() || outbox.behind().is_some();
         if state.lost.is_some() || has_news {
             self.waker.wake();
         }
@@ -144,7 +156,10 @@ impl Connection {
                 Ok(taken) => {
                     state.outbox.wrote(taken, reel);
                     let offset = state.outbox.cursor();
-                    state.trace(Passed::Write { bytes: taken, offset });
+                    state.trace(Passed::Write {
+                        bytes: taken,
+                        offset,
+                    });
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     state.outbox.block(self.hub.now());
@@ -192,13 +207,17 @@ impl Outlet for Connection {
 
     fn tick(&self, now: Moment) {
         let mut state = self.lock();
-        if state.outbox.blocked().is_some_and(|since| now.since(since) >= STUCK_AFTER) {
+        if state
+            .outbox
+            .blocked()
+            .is_some_and(|since| now.since(since) >= STUCK_AFTER)
+        {
             state.lost.get_or_insert(Lost::Stuck);
         }
         let is_expired = match state.heartbeat.check(now, &self.settings.heartbeat) {
-            Pulse::Alive => {
-                state.unfinished.is_some_and(|since| now.since(since) >= patience(self.settings.max_message))
-            }
+            Pulse::Alive => state
+                .unfinished
+                .is_some_and(|since| now.since(since) >= patience(self.settings.max_message)),
             Pulse::Ping => {
                 state.outbox.push(Opcode::Ping, &[]);
                 false
@@ -245,7 +264,9 @@ impl Outlet for Connection {
     fn drain(&self, reconnect_after: Duration) {
         self.with_outbox(|outbox| {
             if outbox.dialect() == Dialect::Typed {
-                outbox.say(&Push::Drain { reconnect_after_ms: reconnect_after.as_millis() as u64 });
+                outbox.say(&Push::Drain {
+                    reconnect_after_ms: reconnect_after.as_millis() as u64,
+                });
             }
             outbox.close(Farewell::Ours(CloseCode::GoingAway));
         });
@@ -258,7 +279,12 @@ impl Outlet for Connection {
     fn burden(&self) -> Option<Burden> {
         let state = self.lock();
         let bytes = state.outbox.held() + state.partial;
-        let since = state.outbox.blocked().into_iter().chain(state.unfinished).min()?;
+        let since = state
+            .outbox
+            .blocked()
+            .into_iter()
+            .chain(state.unfinished)
+            .min()?;
         (bytes > 0 && state.lost.is_none()).then_some(Burden { since, bytes })
     }
 
@@ -283,6 +309,10 @@ impl Outlet for Connection {
 
     fn standing(&self) -> Standing {
         let outbox = &self.lock().outbox;
-        Standing { dialect: outbox.dialect(), offset: outbox.cursor(), waiting: outbox.waiting() }
+        Standing {
+            dialect: outbox.dialect(),
+            offset: outbox.cursor(),
+            waiting: outbox.waiting(),
+        }
     }
 }

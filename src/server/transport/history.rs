@@ -12,11 +12,21 @@ use crate::server::transport::reader::unavailable;
 /// Answers a question for messages before `before`, or the newest, when the store has.
 pub(super) fn history(connection: Arc<Connection>, before: Option<Offset>, limit: usize) {
     tokio::spawn(async move {
-        let page =
-            connection.hub.history(&connection.room, before.map_or(Span::Newest, Span::Before), limit).await;
+        let page = connection
+            .hub
+            .history(
+                &connection.room,
+                before.map_or(Span::Newest, Span::Before),
+                limit,
+            )
+            .await;
         let push = match page {
             Ok(page) => Push::History {
-                messages: page.frames.iter().map(|frame| frame.publication()).collect(),
+                messages: page
+                    .frames
+                    .iter()
+                    .map(|frame| frame.publication())
+                    .collect(),
                 more: page.more,
             },
             Err(error) => unavailable(&error, None),
@@ -31,5 +41,10 @@ pub(super) fn history(connection: Arc<Connection>, before: Option<Offset>, limit
 pub(super) fn one_at_a_time() -> Push {
     let code = ErrorCode::RateLimited;
     let message = "one history at a time; ask again after its answer".to_owned();
-    Push::Error { code, message, retry: code.invites_retry(), key: None }
+    Push::Error {
+        code,
+        message,
+        retry: code.invites_retry(),
+        key: None,
+    }
 }

@@ -40,7 +40,10 @@ impl Patient {
         let _ = socket.set_tcp_nodelay(true);
         #[cfg(target_os = "linux")]
         let _ = socket.set_tcp_user_timeout(Some(UNHEARD_AFTER));
-        Self { stream, deadline: None }
+        Self {
+            stream,
+            deadline: None,
+        }
     }
 
     /// The socket, for whoever takes over.
@@ -58,9 +61,14 @@ impl Patient {
             self.deadline = None;
             return Poll::Ready(written);
         }
-        let deadline = self.deadline.get_or_insert_with(|| Box::pin(tokio::time::sleep(STUCK_AFTER)));
+        let deadline = self
+            .deadline
+            .get_or_insert_with(|| Box::pin(tokio::time::sleep(STUCK_AFTER)));
         ready!(deadline.as_mut().poll(cx));
-        Poll::Ready(Err(io::Error::new(ErrorKind::TimedOut, "the client takes no byte")))
+        Poll::Ready(Err(io::Error::new(
+            ErrorKind::TimedOut,
+            "the client takes no byte",
+        )))
     }
 }
 
@@ -75,7 +83,11 @@ impl AsyncRead for Patient {
 }
 
 impl AsyncWrite for Patient {
-    fn poll_write(mut self: Pin<&mut Self>, cx: &mut Context<'_>, bytes: &[u8]) -> Poll<io::Result<usize>> {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
         self.poll_patiently(cx, |stream, cx| stream.poll_write(cx, bytes))
     }
 
@@ -111,10 +123,15 @@ mod tests {
     use super::*;
 
     async fn pair() -> (Patient, TcpStream) {
-        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.expect("a port");
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
+            .await
+            .expect("a port");
         let address = listener.local_addr().expect("an address");
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-        (Patient::new(accepted.expect("accepted").0), client.expect("connected"))
+        (
+            Patient::new(accepted.expect("accepted").0),
+            client.expect("connected"),
+        )
     }
 
     #[tokio::test(start_paused = true)]

@@ -38,7 +38,9 @@ const JSON_AROUND_TEXT: usize = 1024;
 
 /// How long a message of `max_message` bytes may be as JSON, with all that is around its text.
 pub fn max_say_bytes(max_message: usize) -> usize {
-    max_message.saturating_mul(JSON_EXPANSION).saturating_add(JSON_AROUND_TEXT)
+    max_message
+        .saturating_mul(JSON_EXPANSION)
+        .saturating_add(JSON_AROUND_TEXT)
 }
 
 thread_local! {
@@ -84,7 +86,11 @@ impl Reader {
     ) -> Self {
         let ConnectionSettings { max_message, .. } = *connection.settings;
         let dialect = format.dialect();
-        let max_frame = if dialect == Dialect::Plain { max_message } else { max_say_bytes(max_message) };
+        let max_frame = if dialect == Dialect::Plain {
+            max_message
+        } else {
+            max_say_bytes(max_message)
+        };
         Self {
             decoder: Decoder::new(max_frame, format.is_deflated()),
             session: Session::new(dialect, id, pace, max_message, connection.hub.now()),
@@ -93,7 +99,11 @@ impl Reader {
     }
 
     /// Reads and acts until the client is silent. Ready when there is more to do than that.
-    pub(super) fn poll(&mut self, connection: &Arc<Connection>, cx: &mut Context<'_>) -> Poll<Pause> {
+    pub(super) fn poll(
+        &mut self,
+        connection: &Arc<Connection>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Pause> {
         connection.waker.register(cx.waker());
         loop {
             let _writable = connection.poll_write(cx);
@@ -157,8 +167,13 @@ impl Reader {
                 }
                 Action::Renew(token) => {
                     let id = self.session.id();
-                    let (renewed, answer) =
-                        renew(&self.verifier, &token, id, &connection.room, &connection.hub);
+                    let (renewed, answer) = renew(
+                        &self.verifier,
+                        &token,
+                        id,
+                        &connection.room,
+                        &connection.hub,
+                    );
                     if let Some(renewed) = renewed {
                         lease = renewed;
                         connection.lock().lease = renewed;
@@ -194,8 +209,11 @@ impl Reader {
         connection.count(&state);
         drop(state);
         if !answers.is_empty() {
-            connection
-                .with_outbox(|outbox| answers.into_iter().for_each(|answer| answer_with(outbox, answer)));
+            connection.with_outbox(|outbox| {
+                answers
+                    .into_iter()
+                    .for_each(|answer| answer_with(outbox, answer))
+            });
         }
     }
 }
@@ -208,7 +226,11 @@ fn receive(stream: &TcpStream, scratch: &mut [u8]) -> std::io::Result<usize> {
     let mut taken = 0;
     let read = stream.try_io(Interest::READABLE, || {
         taken = rustix::net::recv(stream, &mut *scratch, RecvFlags::empty())?.0;
-        if (1..scratch.len()).contains(&taken) { Err(ErrorKind::WouldBlock.into()) } else { Ok(()) }
+        if (1..scratch.len()).contains(&taken) {
+            Err(ErrorKind::WouldBlock.into())
+        } else {
+            Ok(())
+        }
     });
     match read {
         Err(error) if taken == 0 => Err(error),
@@ -235,24 +257,30 @@ fn publish(connection: &Arc<Connection>, drafts: Vec<Draft>) {
     let keys: Vec<Option<Key>> = drafts.iter().map(|draft| draft.key().cloned()).collect();
     let sender = connection.clone();
     connection.lock().saying = Saying::Asked;
-    connection.hub.publish(&connection.room, drafts, move |result, due| {
-        answer(&sender, keys, result);
-        let mut state = sender.lock();
-        let is_awaited = std::mem::replace(&mut state.saying, Saying::Nothing) == Saying::Awaited;
-        if is_awaited {
-            state.due = Some(due);
-            drop(state);
-            sender.waker.wake();
-        }
-    });
+    connection
+        .hub
+        .publish(&connection.room, drafts, move |result, due| {
+            answer(&sender, keys, result);
+            let mut state = sender.lock();
+            let is_awaited =
+                std::mem::replace(&mut state.saying, Saying::Nothing) == Saying::Awaited;
+            if is_awaited {
+                state.due = Some(due);
+                drop(state);
+                sender.waker.wake();
+            }
+        });
 }
 
 /// Answers each keyed draft with an `ack` or an `error`.
 fn answer(sender: &Connection, keys: Vec<Option<Key>>, result: Result<Vec<Stored>, StoreError>) {
     match result {
         Ok(stored) => {
-            let acks: Vec<Push> =
-                keys.into_iter().zip(stored).filter_map(|(key, stored)| Some(ack(key?, &stored))).collect();
+            let acks: Vec<Push> = keys
+                .into_iter()
+                .zip(stored)
+                .filter_map(|(key, stored)| Some(ack(key?, &stored)))
+                .collect();
             if !acks.is_empty() {
                 sender.with_outbox(|outbox| acks.iter().for_each(|ack| outbox.say(ack)));
             }
@@ -262,7 +290,8 @@ fn answer(sender: &Connection, keys: Vec<Option<Key>>, result: Result<Vec<Stored
                 // Nothing else can be said to a plain client.
                 outbox.close(Farewell::Ours(CloseCode::GoingAway));
             } else {
-                keys.into_iter().for_each(|key| outbox.say(&unavailable(&error, key)));
+                keys.into_iter()
+                    .for_each(|key| outbox.say(&unavailable(&error, key)));
             }
         }),
     }
@@ -273,11 +302,20 @@ fn ack(key: Key, stored: &Stored) -> Push {
         Stored::New(frame) => (frame.offset(), false),
         Stored::Duplicate { offset, .. } => (*offset, true),
     };
-    Push::Ack { key, offset, duplicate }
+    Push::Ack {
+        key,
+        offset,
+        duplicate,
+    }
 }
 
 pub(super) fn unavailable(error: &StoreError, key: Option<Key>) -> Push {
     let code = ErrorCode::StoreUnavailable;
     metrics::frame_refused(code);
-    Push::Error { code, message: error.to_string(), retry: code.invites_retry(), key }
+    Push::Error {
+        code,
+        message: error.to_string(),
+        retry: code.invites_retry(),
+        key,
+    }
 }

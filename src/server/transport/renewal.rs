@@ -12,12 +12,16 @@ use crate::server::session::Lease;
 
 /// The wall clock, by which tokens end: time since 1970 UTC.
 pub fn since_1970() -> Duration {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default()
 }
 
 /// What `principal` may do in `room`, and until when by the clock of `hub`, which no one can set back.
 pub fn lease(principal: &Principal, room: &Room, hub: &Hub) -> Lease {
-    let left = principal.ends().map(|ends| Duration::from_secs(ends).saturating_sub(since_1970()));
+    let left = principal
+        .ends()
+        .map(|ends| Duration::from_secs(ends).saturating_sub(since_1970()));
     Lease {
         may_write: principal.may(Right::Write, room.name()),
         ends: left.map(|left| hub.now().after(left)),
@@ -33,7 +37,9 @@ pub(super) fn renew(
     room: &Room,
     hub: &Hub,
 ) -> (Option<Lease>, Push) {
-    let renewed = verifier.principal(Some(token.reveal()), since_1970().as_secs()).map_err(AuthError::from);
+    let renewed = verifier
+        .principal(Some(token.reveal()), since_1970().as_secs())
+        .map_err(AuthError::from);
     let checked = renewed.and_then(|principal| {
         // In open mode everyone is who it says it is.
         principal.id(Some(id.clone()))?;
@@ -43,14 +49,25 @@ pub(super) fn renew(
     match checked {
         Ok(principal) => {
             let expires_at = principal.ends().map(|ends| ends.saturating_mul(1000));
-            (Some(lease(&principal, room, hub)), Push::Token { expires_at })
+            (
+                Some(lease(&principal, room, hub)),
+                Push::Token { expires_at },
+            )
         }
         Err(error) => {
             let code = match error {
                 AuthError::Token(_) => ErrorCode::BadToken,
                 AuthError::Grant { .. } | AuthError::Admin | AuthError::Id => ErrorCode::NotAllowed,
             };
-            (None, Push::Error { code, message: error.to_string(), retry: code.invites_retry(), key: None })
+            (
+                None,
+                Push::Error {
+                    code,
+                    message: error.to_string(),
+                    retry: code.invites_retry(),
+                    key: None,
+                },
+            )
         }
     }
 }

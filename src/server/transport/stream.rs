@@ -32,7 +32,9 @@ use crate::protocol::Position;
 use crate::protocol::Push;
 use crate::protocol::Recovery;
 use crate::protocol::UserId;
-use crate::server::hub::{Admission, Hub, Membership, Missed, Outlet, Passed, Room, Standing, Tracer};
+use crate::server::hub::{
+    Admission, Hub, Membership, Missed, Outlet, Passed, Room, Standing, Tracer,
+};
 use crate::server::metrics::{self, End};
 use crate::server::room::{Dialect, Format, Moment, Reel};
 use crate::server::session::{Farewell, Lease, Next, Outbox};
@@ -88,10 +90,21 @@ struct State {
 impl Listener {
     /// From here on the reader is in its room. Gives the place that it reads from, and the body.
     pub fn open(self) -> (Position, Stream) {
-        let Self { admission, hub, id, address, dialect, lease, heartbeat } = self;
+        let Self {
+            admission,
+            hub,
+            id,
+            address,
+            dialect,
+            lease,
+            heartbeat,
+        } = self;
         let room = admission.room().clone();
         let start = admission.start().clone();
-        let position = Position { epoch: room.epoch().clone(), offset: start.cursor };
+        let position = Position {
+            epoch: room.epoch().clone(),
+            offset: start.cursor,
+        };
         let mut outbox = Outbox::new(Format::new(dialect), start.cursor);
         // Before the position: whoever knows the position knows of the gap before it.
         if let Some(gap) = start.gap {
@@ -100,15 +113,35 @@ impl Listener {
         }
         outbox.push_encoded(dialect.opening(&position).as_bytes());
         if start.recovery == Recovery::Resumed {
-            room.deleted(start.cursor).iter().for_each(|push| outbox.say(push));
+            room.deleted(start.cursor)
+                .iter()
+                .for_each(|push| outbox.say(push));
         }
         let mut membership = hub.join(admission, id);
         let (id, number) = (membership.id().map(field::display), membership.number());
         info!(id, room = %room.name(), %address, number, ?dialect, "listening");
-        let state = State { outbox, waiting: None, asked: hub.now(), tracer: None };
-        let reader = Arc::new(Reader { hub, room, lease, heartbeat, state: Mutex::new(state) });
+        let state = State {
+            outbox,
+            waiting: None,
+            asked: hub.now(),
+            tracer: None,
+        };
+        let reader = Arc::new(Reader {
+            hub,
+            room,
+            lease,
+            heartbeat,
+            state: Mutex::new(state),
+        });
         membership.register(reader.clone());
-        (position, Stream { reader, membership, catching_up: None })
+        (
+            position,
+            Stream {
+                reader,
+                membership,
+                catching_up: None,
+            },
+        )
     }
 }
 
@@ -140,7 +173,11 @@ impl Reader {
         let missed = self.hub.missed(&self.room, after).await;
         let outbox = &mut self.lock().outbox;
         match missed {
-            Ok(Missed { frames, head, is_dense }) => {
+            Ok(Missed {
+                frames,
+                head,
+                is_dense,
+            }) => {
                 if outbox.caught_up(&frames, head, is_dense) {
                     metrics::gap(GapReason::Lagged);
                 }
@@ -158,7 +195,9 @@ impl Outlet for Reader {
 
     fn tick(&self, now: Moment) {
         if self.lease.is_over(now) {
-            self.change(&mut self.room.reel(), |outbox| outbox.close(Farewell::Ours(CloseCode::BadToken)));
+            self.change(&mut self.room.reel(), |outbox| {
+                outbox.close(Farewell::Ours(CloseCode::BadToken))
+            });
         }
         let state = self.lock();
         let is_silent = state.waiting.is_some() && now.since(state.asked) >= self.heartbeat;
@@ -179,13 +218,17 @@ impl Outlet for Reader {
 
     fn drain(&self, reconnect_after: Duration) {
         self.change(&mut self.room.reel(), |outbox| {
-            outbox.say(&Push::Drain { reconnect_after_ms: reconnect_after.as_millis() as u64 });
+            outbox.say(&Push::Drain {
+                reconnect_after_ms: reconnect_after.as_millis() as u64,
+            });
             outbox.close(Farewell::Ours(CloseCode::GoingAway));
         });
     }
 
     fn close(&self, code: CloseCode) {
-        self.change(&mut self.room.reel(), |outbox| outbox.close(Farewell::Ours(code)));
+        self.change(&mut self.room.reel(), |outbox| {
+            outbox.close(Farewell::Ours(code))
+        });
     }
 
     fn trace(&self, tracer: Tracer) {
@@ -194,7 +237,11 @@ impl Outlet for Reader {
 
     fn standing(&self) -> Standing {
         let outbox = &self.lock().outbox;
-        Standing { dialect: outbox.dialect(), offset: outbox.cursor(), waiting: outbox.waiting() }
+        Standing {
+            dialect: outbox.dialect(),
+            offset: outbox.cursor(),
+            waiting: outbox.waiting(),
+        }
     }
 }
 
@@ -219,7 +266,10 @@ impl Body for Stream {
                 Next::Write(bytes) => {
                     let bytes = bytes.clone();
                     state.outbox.wrote(bytes.len(), &mut reel);
-                    let passed = Passed::Write { bytes: bytes.len(), offset: state.outbox.cursor() };
+                    let passed = Passed::Write {
+                        bytes: bytes.len(),
+                        offset: state.outbox.cursor(),
+                    };
                     if let Some(tracer) = &mut state.tracer
                         && !tracer.tell(passed)
                     {
@@ -243,9 +293,12 @@ impl Body for Stream {
 
 impl Drop for Stream {
     fn drop(&mut self) {
-        let Self { reader, membership, .. } = self;
+        let Self {
+            reader, membership, ..
+        } = self;
         let state = reader.lock();
-        let is_stuck = state.waiting.is_none() && reader.hub.now().since(state.asked) >= STUCK_AFTER;
+        let is_stuck =
+            state.waiting.is_none() && reader.hub.now().since(state.asked) >= STUCK_AFTER;
         let (end, reason) = match state.outbox.farewell() {
             Some(Farewell::Ours(code)) => (End::Closed(code), code.reason()),
             _ if is_stuck => (End::Closed(CloseCode::TooSlow), CloseCode::TooSlow.reason()),
@@ -256,12 +309,21 @@ impl Drop for Stream {
         let number = membership.number();
         info!(id, room = %reader.room.name(), %address, number, reason, "disconnected");
         let (room, since) = (reader.room.name(), membership.since());
-        spans::Connection { protocol: "http", number, room, address, since }.ended(end);
+        spans::Connection {
+            protocol: "http",
+            number,
+            room,
+            address,
+            since,
+        }
+        .ended(end);
     }
 }
 
 impl std::fmt::Debug for Stream {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stream").field("number", &self.membership.number()).finish_non_exhaustive()
+        f.debug_struct("Stream")
+            .field("number", &self.membership.number())
+            .finish_non_exhaustive()
     }
 }

@@ -71,10 +71,26 @@ impl Opened {
 
     /// Everything that needs no waiting: from here on the connection is in its room.
     fn begin(self, format: Format, stream: TcpStream, mut early: Vec<u8>) -> Life {
-        let Self { admission, hub, id, pace, lease, verifier, address, settings } = self;
+        let Self {
+            admission,
+            hub,
+            id,
+            pace,
+            lease,
+            verifier,
+            address,
+            settings,
+        } = self;
         let log = (admission.head(), admission.first());
         let start = admission.start().clone();
-        let connection = Arc::new(Connection::new(stream, hub.clone(), &admission, format, lease, settings));
+        let connection = Arc::new(Connection::new(
+            stream,
+            hub.clone(),
+            &admission,
+            format,
+            lease,
+            settings,
+        ));
         // Present before it is told so.
         let mut membership = hub.join(admission, Some(id.clone()));
         let number = membership.number();
@@ -91,7 +107,11 @@ impl Opened {
                 Recovery::Fresh | Recovery::Lost => Vec::new(),
             };
             connection.with_outbox(|outbox| {
-                [Some(welcome), gap].iter().flatten().chain(&deleted).for_each(|push| outbox.say(push))
+                [Some(welcome), gap]
+                    .iter()
+                    .flatten()
+                    .chain(&deleted)
+                    .for_each(|push| outbox.say(push))
             });
         }
         membership.register(connection.clone());
@@ -101,7 +121,11 @@ impl Opened {
         if !early.is_empty() {
             reader.take(&connection, &mut early);
         }
-        Life { connection, membership, reader }
+        Life {
+            connection,
+            membership,
+            reader,
+        }
     }
 }
 
@@ -114,7 +138,11 @@ struct Life {
 
 impl Life {
     async fn run(self) {
-        let Self { connection, membership, mut reader } = self;
+        let Self {
+            connection,
+            membership,
+            mut reader,
+        } = self;
         while let Pause::Behind(after) = poll_fn(|cx| reader.poll(&connection, cx)).await {
             Box::pin(catch_up(&connection, after)).await;
         }
@@ -126,7 +154,14 @@ impl Life {
         info!(id, room = %connection.room.name(), %address, number, reason = %ending, "disconnected");
         metrics::closed(ending.counted());
         let (room, since) = (connection.room.name(), membership.since());
-        spans::Connection { protocol: "websocket", number, room, address, since }.ended(ending.counted());
+        spans::Connection {
+            protocol: "websocket",
+            number,
+            room,
+            address,
+            since,
+        }
+        .ended(ending.counted());
         // The room is left at once; the last bytes may take a moment.
         drop(membership);
         if matches!(ending, Ending::Handshake(_)) {
@@ -143,7 +178,12 @@ fn welcome(
     recovery: Recovery,
 ) -> Push {
     let (head, first) = log;
-    let ConnectionSettings { heartbeat, max_message, rate, .. } = *connection.settings;
+    let ConnectionSettings {
+        heartbeat,
+        max_message,
+        rate,
+        ..
+    } = *connection.settings;
     let (count, members) = connection.room.members();
     Push::Welcome(Welcome {
         room: connection.room.name().clone(),
@@ -166,7 +206,11 @@ fn welcome(
 /// Reads on from the store, for a reader that the ring has passed.
 async fn catch_up(connection: &Connection, after: Offset) {
     match connection.hub.missed(&connection.room, after).await {
-        Ok(Missed { frames, head, is_dense }) => connection.with_outbox(|outbox| {
+        Ok(Missed {
+            frames,
+            head,
+            is_dense,
+        }) => connection.with_outbox(|outbox| {
             if outbox.caught_up(&frames, head, is_dense) {
                 metrics::gap(GapReason::Lagged);
             }
@@ -180,14 +224,25 @@ async fn catch_up(connection: &Connection, after: Offset) {
 
 /// Answers the handshake only to say `push`, if the client's dialect has words for it, and close with `code`, so
 /// that a browser's page can see why.
-pub fn turn_away(handshake: Handshake, push: Option<&Push>, code: CloseCode) -> axum::response::Response {
+pub fn turn_away(
+    handshake: Handshake,
+    push: Option<&Push>,
+    code: CloseCode,
+) -> axum::response::Response {
     let mut last_words = Vec::new();
-    push.iter().for_each(|push| handshake.format().dialect().encode_into(push, &mut last_words));
+    push.iter().for_each(|push| {
+        handshake
+            .format()
+            .dialect()
+            .encode_into(push, &mut last_words)
+    });
     last_words.extend_from_slice(&wire::close_frame(code));
     let (response, socket) = handshake.accept();
     metrics::closed(End::Closed(code));
     tokio::spawn(async move {
-        let Some((stream, _)) = socket.await else { return };
+        let Some((stream, _)) = socket.await else {
+            return;
+        };
         let goodbye = async {
             stream.writable().await?;
             stream.try_write(&last_words)?;
@@ -202,7 +257,10 @@ pub fn turn_away(handshake: Handshake, push: Option<&Push>, code: CloseCode) -> 
 async fn finish(connection: &Connection) {
     poll_fn(|cx| connection.poll_write(cx)).await;
     if connection.lock().lost.is_none() {
-        let discarded = connection.settings.max_message.saturating_add(MAX_DISCARDED_BYTES);
+        let discarded = connection
+            .settings
+            .max_message
+            .saturating_add(MAX_DISCARDED_BYTES);
         let _lost = half_close(&connection.stream, discarded).await;
     }
 }
@@ -254,12 +312,19 @@ impl Ending {
 impl fmt::Display for Ending {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Handshake(Farewell::Ours(code)) => write!(f, "{} {}", code.number(), code.reason()),
+            Self::Handshake(Farewell::Ours(code)) => {
+                write!(f, "{} {}", code.number(), code.reason())
+            }
             Self::Handshake(Farewell::Echo(Some(code))) => write!(f, "client closed with {code}"),
             Self::Handshake(Farewell::Echo(None)) => f.write_str("client closed"),
             Self::Lost(Lost::Disconnected) => f.write_str("connection lost"),
             Self::Lost(Lost::Stuck) => {
-                write!(f, "{} {}", CloseCode::TooSlow.number(), CloseCode::TooSlow.reason())
+                write!(
+                    f,
+                    "{} {}",
+                    CloseCode::TooSlow.number(),
+                    CloseCode::TooSlow.reason()
+                )
             }
         }
     }

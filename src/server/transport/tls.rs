@@ -61,7 +61,11 @@ impl Tls {
     /// If one of them cannot be read, or they do not belong together.
     pub fn open(certificate: PathBuf, key: PathBuf) -> Result<Self, CertificateError> {
         let acceptor = Arc::new(RwLock::new(acceptor(&certificate, &key)?));
-        Ok(Self { certificate, key, acceptor })
+        Ok(Self {
+            certificate,
+            key,
+            acceptor,
+        })
     }
 
     /// Reads both files again, for clients that come from now on. If they are no good, those of before go on.
@@ -71,10 +75,15 @@ impl Tls {
         let file = self.certificate.display();
         match acceptor(&self.certificate, &self.key) {
             Ok(acceptor) => {
-                *self.acceptor.write().unwrap_or_else(PoisonError::into_inner) = acceptor;
+                *self
+                    .acceptor
+                    .write()
+                    .unwrap_or_else(PoisonError::into_inner) = acceptor;
                 info!(%file, "certificate read again; who is connected stays so");
             }
-            Err(error) => warn!(%file, %error, "certificate not read again: that of before goes on"),
+            Err(error) => {
+                warn!(%file, %error, "certificate not read again: that of before goes on")
+            }
         }
     }
 
@@ -90,7 +99,11 @@ impl Tls {
         let outer = UnixStream::from_std(outer)?;
         // To read, write, poll and shut down, a stream is a stream, whatever family it is of.
         let inner = TcpStream::from_std(std::net::TcpStream::from(OwnedFd::from(inner)))?;
-        let acceptor = self.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let acceptor = self
+            .acceptor
+            .read()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         tokio::spawn(async move {
             if let Err(error) = relay(acceptor, stream, outer).await {
                 debug!(%error, "TLS connection ended");
@@ -102,7 +115,9 @@ impl Tls {
 
 impl fmt::Debug for Tls {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Tls").field("certificate", &self.certificate).finish_non_exhaustive()
+        f.debug_struct("Tls")
+            .field("certificate", &self.certificate)
+            .finish_non_exhaustive()
     }
 }
 

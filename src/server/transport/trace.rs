@@ -9,7 +9,11 @@ use crate::server::wire::Incoming;
 
 /// What the client sent, and what it led to.
 pub(super) const fn frame(incoming: &Incoming<'_>, action: &Action) -> Passed {
-    Passed::Frame { kind: incoming.kind(), bytes: incoming.said_bytes(), led_to: action.name() }
+    Passed::Frame {
+        kind: incoming.kind(),
+        bytes: incoming.said_bytes(),
+        led_to: action.name(),
+    }
 }
 
 impl State {
@@ -36,6 +40,7 @@ impl Connection {
         }
         let mut state = self.lock();
         frames.into_iter().for_each(|frame| state.trace(frame));
-        self.is_traced.store(state.tracer.is_some(), Ordering::Relaxed);
+        self.is_traced
+            .store(state.tracer.is_some(), Ordering::Relaxed);
     }
 }

@@ -55,25 +55,45 @@ impl Handshake {
             return Err(UpgradeError::NotGet);
         }
         let headers = request.headers();
-        if !names(headers, &header::CONNECTION, "upgrade") || !names(headers, &header::UPGRADE, "websocket") {
+        if !names(headers, &header::CONNECTION, "upgrade")
+            || !names(headers, &header::UPGRADE, "websocket")
+        {
             return Err(UpgradeError::NotAnUpgrade);
         }
-        if headers.get(header::SEC_WEBSOCKET_VERSION).is_none_or(|version| version != "13") {
+        if headers
+            .get(header::SEC_WEBSOCKET_VERSION)
+            .is_none_or(|version| version != "13")
+        {
             return Err(UpgradeError::WrongVersion);
         }
-        let key = headers.get(header::SEC_WEBSOCKET_KEY).ok_or(UpgradeError::BadKey)?.as_bytes();
+        let key = headers
+            .get(header::SEC_WEBSOCKET_KEY)
+            .ok_or(UpgradeError::BadKey)?
+            .as_bytes();
         if STANDARD.decode(key).map_or(0, |decoded| decoded.len()) != 16 {
             return Err(UpgradeError::BadKey);
         }
         let hash = Sha1::new().chain_update(key).chain_update(GUID).finalize();
-        let accept = HeaderValue::try_from(STANDARD.encode(hash)).map_err(|_| UpgradeError::BadKey)?;
+        let accept =
+            HeaderValue::try_from(STANDARD.encode(hash)).map_err(|_| UpgradeError::BadKey)?;
         let is_typed = names(headers, &header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
-        let dialect = if is_typed { Dialect::Typed } else { Dialect::Plain };
+        let dialect = if is_typed {
+            Dialect::Typed
+        } else {
+            Dialect::Plain
+        };
         let offers = headers.get_all(header::SEC_WEBSOCKET_EXTENSIONS).iter();
         let is_offered = wire::is_deflate_offered(offers.filter_map(|offer| offer.to_str().ok()));
-        let format =
-            if may_compress && is_offered { Format::deflated(dialect) } else { Format::new(dialect) };
-        Ok(Self { accept, format, upgrade: hyper::upgrade::on(request) })
+        let format = if may_compress && is_offered {
+            Format::deflated(dialect)
+        } else {
+            Format::new(dialect)
+        };
+        Ok(Self {
+            accept,
+            format,
+            upgrade: hyper::upgrade::on(request),
+        })
     }
 
     /// What the client's subprotocols and extensions choose.
@@ -82,7 +102,12 @@ impl Handshake {
     }
 
     /// The 101 answer, and the socket that is ours once it has been sent.
-    pub fn accept(self) -> (Response<Body>, impl Future<Output = Option<(TcpStream, Vec<u8>)>>) {
+    pub fn accept(
+        self,
+    ) -> (
+        Response<Body>,
+        impl Future<Output = Option<(TcpStream, Vec<u8>)>>,
+    ) {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
@@ -94,7 +119,10 @@ impl Handshake {
             headers.insert(header::SEC_WEBSOCKET_EXTENSIONS, agreement);
         }
         if self.format.dialect() == Dialect::Typed {
-            headers.insert(header::SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(SUBPROTOCOL));
+            headers.insert(
+                header::SEC_WEBSOCKET_PROTOCOL,
+                HeaderValue::from_static(SUBPROTOCOL),
+            );
         }
         let upgrade = self.upgrade;
         // The socket, and what the client sent together with its request.

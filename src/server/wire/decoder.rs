@@ -46,7 +46,13 @@ impl Decoder {
     /// A decoder at the start of a connection; `max_message` bounds one message's payload, in bytes, also of one
     /// that comes compressed, where that was agreed upon.
     pub const fn new(max_message: usize, may_compress: bool) -> Self {
-        Self { terms: Terms { max_message, may_compress }, unfinished: None }
+        Self {
+            terms: Terms {
+                max_message,
+                may_compress,
+            },
+            unfinished: None,
+        }
     }
 
     /// Whether a message or frame has begun and is not all there.
@@ -56,7 +62,9 @@ impl Decoder {
 
     /// Bytes that it keeps of a message or frame that is not all there.
     pub fn held(&self) -> usize {
-        self.unfinished.as_ref().map_or(0, |unfinished| unfinished.held())
+        self.unfinished
+            .as_ref()
+            .map_or(0, |unfinished| unfinished.held())
     }
 
     /// Takes `input` (unmasking it in place) and hands each thing that is now whole to `each`, until that
@@ -69,7 +77,11 @@ impl Decoder {
         mut input: &mut [u8],
         mut each: impl FnMut(Incoming<'_>) -> ControlFlow<()>,
     ) -> Result<(), Violation> {
-        let mut state = self.unfinished.take().map(|unfinished| *unfinished).unwrap_or_default();
+        let mut state = self
+            .unfinished
+            .take()
+            .map(|unfinished| *unfinished)
+            .unwrap_or_default();
         while let Some(Arriving { header, taken }) = state.next_frame(&mut input, self.terms)? {
             // Fits: it is at most the length of a slice.
             let available = (header.length - taken).min(input.len() as u64) as usize;
@@ -109,7 +121,11 @@ impl Unfinished {
     }
 
     /// The frame whose payload comes next in `input`, or `None` if its header is not all there.
-    fn next_frame(&mut self, input: &mut &mut [u8], terms: Terms) -> Result<Option<Arriving>, Violation> {
+    fn next_frame(
+        &mut self,
+        input: &mut &mut [u8],
+        terms: Terms,
+    ) -> Result<Option<Arriving>, Violation> {
         if let Some(frame) = self.frame.take() {
             return Ok(Some(frame));
         }
@@ -122,7 +138,9 @@ impl Unfinished {
             header
         } else {
             loop {
-                let Some(&byte) = input.first() else { return Ok(None) };
+                let Some(&byte) = input.first() else {
+                    return Ok(None);
+                };
                 advance(input, 1);
                 self.head.push(byte);
                 if let Some(header) = Header::parse(&self.head, terms.may_compress)? {
@@ -194,20 +212,26 @@ impl Unfinished {
         let is_last = is_whole && header.fin;
         if is_last && self.message.is_none() && !header.is_compressed {
             return Ok(match header.opcode {
-                Opcode::Text => {
-                    each(Incoming::Text(std::str::from_utf8(payload).map_err(|_| Violation::NotUtf8)?))
-                }
+                Opcode::Text => each(Incoming::Text(
+                    std::str::from_utf8(payload).map_err(|_| Violation::NotUtf8)?,
+                )),
                 _ => each(Incoming::Binary(payload)),
             });
         }
         let is_text = header.opcode == Opcode::Text;
-        let message = self.message.get_or_insert_with(|| Message::new(is_text, header.is_compressed));
+        let message = self
+            .message
+            .get_or_insert_with(|| Message::new(is_text, header.is_compressed));
         message.append(payload, is_last)?;
-        let Some(message) = self.message.take_if(|_| is_last) else { return Ok(ControlFlow::Continue(())) };
+        let Some(message) = self.message.take_if(|_| is_last) else {
+            return Ok(ControlFlow::Continue(()));
+        };
         let is_text = message.is_text();
         let bytes = message.finish(terms.max_message)?;
         Ok(if is_text {
-            each(Incoming::Text(std::str::from_utf8(&bytes).map_err(|_| Violation::NotUtf8)?))
+            each(Incoming::Text(
+                std::str::from_utf8(&bytes).map_err(|_| Violation::NotUtf8)?,
+            ))
         } else {
             each(Incoming::Binary(&bytes))
         })
@@ -229,7 +253,11 @@ fn unmask(payload: &mut [u8], mut mask: [u8; 4], taken: u64) {
         bytes.copy_from_slice(word);
         word.copy_from_slice(&(u64::from_ne_bytes(bytes) ^ wide).to_ne_bytes());
     }
-    for (byte, key) in words.into_remainder().iter_mut().zip(mask.into_iter().cycle()) {
+    for (byte, key) in words
+        .into_remainder()
+        .iter_mut()
+        .zip(mask.into_iter().cycle())
+    {
         *byte ^= key;
     }
 }

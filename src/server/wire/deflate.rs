@@ -18,7 +18,8 @@ use crate::server::wire::Violation;
 /// What a client offers by, in `Sec-WebSocket-Extensions`.
 const NAME: &str = "permessage-deflate";
 /// What is agreed upon (section 7.1.1): each message stands alone, in both directions.
-pub const AGREEMENT: &str = "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
+pub const AGREEMENT: &str =
+    "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 /// How each compressed message ends, which is not sent (section 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
 /// Shorter messages are not worth the time: what is around a frame weighs as much.
@@ -53,8 +54,9 @@ fn can_be_met(offer: &str) -> bool {
                 // A smaller window than we compress with would need a compression of its own.
                 "server_max_window_bits" => value == Some("15"),
                 // Whatever it is, the full window reads it.
-                "client_max_window_bits" => value
-                    .is_none_or(|bits| matches!(bits, "8" | "9" | "10" | "11" | "12" | "13" | "14" | "15")),
+                "client_max_window_bits" => value.is_none_or(|bits| {
+                    matches!(bits, "8" | "9" | "10" | "11" | "12" | "13" | "14" | "15")
+                }),
                 _ => false,
             }
     })
@@ -68,7 +70,9 @@ pub(super) fn deflate(payload: &[u8]) -> Option<Vec<u8>> {
     DEFLATER.with_borrow_mut(|deflater| {
         deflater.reset();
         let mut out = Vec::with_capacity(payload.len());
-        deflater.compress_vec(payload, &mut out, FlushCompress::Sync).ok()?;
+        deflater
+            .compress_vec(payload, &mut out, FlushCompress::Sync)
+            .ok()?;
         // A full buffer may mean that there is more.
         if out.len() >= payload.len() || !out.ends_with(&TAIL) {
             return None;
@@ -94,7 +98,12 @@ pub(super) fn inflate(payload: &[u8], max: usize) -> Result<Vec<u8>, Violation> 
                 }
                 if out.len() == out.capacity() {
                     // Not what the peer promises: what it has sent, and then as much again each time.
-                    out.reserve(part.len().max(out.len()).max(SHORTEST).min(max + 1 - out.len()));
+                    out.reserve(
+                        part.len()
+                            .max(out.len())
+                            .max(SHORTEST)
+                            .min(max + 1 - out.len()),
+                    );
                 }
                 let (read, written) = (inflater.total_in(), out.len());
                 let status = inflater
@@ -115,7 +124,11 @@ pub(super) fn inflate(payload: &[u8], max: usize) -> Result<Vec<u8>, Violation> 
                 }
             }
         }
-        if out.len() > max { Err(Violation::TooBig) } else { Ok(out) }
+        if out.len() > max {
+            Err(Violation::TooBig)
+        } else {
+            Ok(out)
+        }
     })
 }
 
@@ -130,13 +143,28 @@ mod tests {
         for (offers, is_met) in [
             (&["permessage-deflate; client_max_window_bits"][..], true),
             (&["permessage-deflate"], true),
-            (&["permessage-deflate; server_no_context_takeover; client_no_context_takeover"], true),
-            (&["permessage-deflate; server_max_window_bits=10, permessage-deflate"], true),
-            (&["x-webkit-deflate-frame", "permessage-deflate; client_max_window_bits=\"9\""], true),
+            (
+                &["permessage-deflate; server_no_context_takeover; client_no_context_takeover"],
+                true,
+            ),
+            (
+                &["permessage-deflate; server_max_window_bits=10, permessage-deflate"],
+                true,
+            ),
+            (
+                &[
+                    "x-webkit-deflate-frame",
+                    "permessage-deflate; client_max_window_bits=\"9\"",
+                ],
+                true,
+            ),
             (&["permessage-deflate; server_max_window_bits=10"], false),
             (&["permessage-deflate; client_max_window_bits=16"], false),
             (&["permessage-deflate; server_no_context_takeover=1"], false),
-            (&["permessage-deflate; client_max_window_bits; client_max_window_bits"], false),
+            (
+                &["permessage-deflate; client_max_window_bits; client_max_window_bits"],
+                false,
+            ),
             (&["permessage-deflate; of_tomorrow"], false),
             (&["permessage-bzip2"], false),
             (&[], false),
@@ -150,11 +178,19 @@ mod tests {
         for example in [
             // Section 7.2.3.1, one block; 7.2.3.3, no compression; 7.2.3.4, a final block; 7.2.3.5, two blocks.
             &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00][..],
-            &[0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00],
+            &[
+                0x00, 0x05, 0x00, 0xfa, 0xff, 0x48, 0x65, 0x6c, 0x6c, 0x6f, 0x00,
+            ],
             &[0xf3, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00, 0x00],
-            &[0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00],
+            &[
+                0xf2, 0x48, 0x05, 0x00, 0x00, 0x00, 0xff, 0xff, 0xca, 0xc9, 0xc9, 0x07, 0x00,
+            ],
         ] {
-            assert_eq!(inflate(example, 5).as_deref(), Ok(&b"Hello"[..]), "{example:02x?}");
+            assert_eq!(
+                inflate(example, 5).as_deref(),
+                Ok(&b"Hello"[..]),
+                "{example:02x?}"
+            );
             assert_eq!(inflate(example, 4), Err(Violation::TooBig));
         }
     }
@@ -164,7 +200,10 @@ mod tests {
         let bomb = deflate(&vec![0; 10_000_000]).expect("smaller");
         assert!(bomb.len() < 20_000);
         assert_eq!(inflate(&bomb, 65_536), Err(Violation::TooBig));
-        assert_eq!(inflate(&bomb, 10_000_000).map(|whole| whole.len()), Ok(10_000_000));
+        assert_eq!(
+            inflate(&bomb, 10_000_000).map(|whole| whole.len()),
+            Ok(10_000_000)
+        );
     }
 
     #[test]

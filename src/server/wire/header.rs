@@ -87,7 +87,9 @@ impl Header {
     /// # Errors
     /// As soon as the bytes at hand break the RFC, complete or not.
     pub(super) fn parse(bytes: &[u8], may_compress: bool) -> Result<Option<Self>, Violation> {
-        let Some(&first) = bytes.first() else { return Ok(None) };
+        let Some(&first) = bytes.first() else {
+            return Ok(None);
+        };
         let is_compressed = may_compress && first & COMPRESSED != 0;
         if first & RESERVED_BITS & !(if is_compressed { COMPRESSED } else { 0 }) != 0 {
             return Err(Violation::ReservedBits);
@@ -100,7 +102,9 @@ impl Header {
         if opcode.is_control() && !fin {
             return Err(Violation::FragmentedControl);
         }
-        let Some(&second) = bytes.get(1) else { return Ok(None) };
+        let Some(&second) = bytes.get(1) else {
+            return Ok(None);
+        };
         if second & MASKED == 0 {
             return Err(Violation::Unmasked);
         }
@@ -113,7 +117,10 @@ impl Header {
                 Some(&[a, b]) => (u64::from(u16::from_be_bytes([a, b])), 4),
                 _ => return Ok(None),
             },
-            127 => match bytes.get(2..10).and_then(|long| <[u8; 8]>::try_from(long).ok()) {
+            127 => match bytes
+                .get(2..10)
+                .and_then(|long| <[u8; 8]>::try_from(long).ok())
+            {
                 Some(long) => (u64::from_be_bytes(long), 10),
                 None => return Ok(None),
             },
@@ -127,8 +134,18 @@ impl Header {
         if !minimal {
             return Err(Violation::WrongLength);
         }
-        match bytes.get(mask_at..mask_at + 4).and_then(|mask| <[u8; 4]>::try_from(mask).ok()) {
-            Some(mask) => Ok(Some(Self { fin, is_compressed, opcode, mask, length, size: mask_at + 4 })),
+        match bytes
+            .get(mask_at..mask_at + 4)
+            .and_then(|mask| <[u8; 4]>::try_from(mask).ok())
+        {
+            Some(mask) => Ok(Some(Self {
+                fin,
+                is_compressed,
+                opcode,
+                mask,
+                length,
+                size: mask_at + 4,
+            })),
             None => Ok(None),
         }
     }
@@ -175,9 +192,14 @@ pub fn close_echo(code: Option<u16>) -> Bytes {
 
 /// One whole, unmasked frame of text or bytes with its message compressed, if that makes it smaller.
 pub fn deflated(frame: &Bytes) -> Bytes {
-    let Some(payload) = deflate(payload(frame)) else { return frame.clone() };
-    let opcode =
-        if frame.first() == Some(&(FIN | Opcode::Text.bits())) { Opcode::Text } else { Opcode::Binary };
+    let Some(payload) = deflate(payload(frame)) else {
+        return frame.clone();
+    };
+    let opcode = if frame.first() == Some(&(FIN | Opcode::Text.bits())) {
+        Opcode::Text
+    } else {
+        Opcode::Binary
+    };
     let mut out = Vec::with_capacity(LONGEST_HEADER + payload.len());
     encode_into(opcode, &payload, &mut out);
     out[0] |= COMPRESSED;

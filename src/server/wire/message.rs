@@ -32,7 +32,13 @@ pub(super) const fn most_bytes(max_message: usize, is_compressed: bool) -> usize
 impl Message {
     /// Nothing of it is here.
     pub(super) const fn new(is_text: bool, is_compressed: bool) -> Self {
-        Self { is_text, is_compressed, bytes: Vec::new(), valid: 0, empty_fragments: 0 }
+        Self {
+            is_text,
+            is_compressed,
+            bytes: Vec::new(),
+            valid: 0,
+            empty_fragments: 0,
+        }
     }
 
     /// Whether it is text.
@@ -81,7 +87,9 @@ impl Message {
         match std::str::from_utf8(&self.bytes[self.valid..]) {
             Ok(_) => self.valid = self.bytes.len(),
             // A character cut in two by the end of the bytes: the rest may still come.
-            Err(error) if error.error_len().is_none() && !is_last => self.valid += error.valid_up_to(),
+            Err(error) if error.error_len().is_none() && !is_last => {
+                self.valid += error.valid_up_to()
+            }
             Err(_) => return Err(Violation::NotUtf8),
         }
         Ok(())
@@ -92,6 +100,10 @@ impl Message {
     /// # Errors
     /// If it cannot be inflated, or not to so few.
     pub(super) fn finish(self, max_message: usize) -> Result<Vec<u8>, Violation> {
-        if self.is_compressed { inflate(&self.bytes, max_message) } else { Ok(self.bytes) }
+        if self.is_compressed {
+            inflate(&self.bytes, max_message)
+        } else {
+            Ok(self.bytes)
+        }
     }
 }

@@ -15,11 +15,21 @@ use crate::harness::{Server, soon};
 async fn a_full_disk_is_found_where_the_server_says_so() {
     let disk = SmallDisk::start(SMALL);
     disk.fill();
-    let (client, messages) = (reqwest::Client::new(), disk.server.url("/api/v1/rooms/lobby/messages"));
+    let (client, messages) = (
+        reqwest::Client::new(),
+        disk.server.url("/api/v1/rooms/lobby/messages"),
+    );
     // First what is large, then what is small: the last corner is used up.
     for bytes in [60_000, 100] {
-        let say =
-            async || client.post(&messages).body("x".repeat(bytes)).send().await.expect("an answer").status();
+        let say = async || {
+            client
+                .post(&messages)
+                .body("x".repeat(bytes))
+                .send()
+                .await
+                .expect("an answer")
+                .status()
+        };
         soon(async { while say().await != 503 {} }).await;
     }
     let verdict = Verdict::of(&[&disk.server.url(""), "--ops", &ops(&disk.server)]).await;
@@ -31,7 +41,12 @@ async fn a_full_disk_is_found_where_the_server_says_so() {
 /// A server that may open 300 files.
 fn confined(data: &Path, flags: &[&str]) -> Server {
     let mut command = Command::new("sh");
-    command.args(["-c", "ulimit -n 300 && exec \"$0\" \"$@\"", env!("CARGO_BIN_EXE_fanfare"), "--data"]);
+    command.args([
+        "-c",
+        "ulimit -n 300 && exec \"$0\" \"$@\"",
+        env!("CARGO_BIN_EXE_fanfare"),
+        "--data",
+    ]);
     Server::start_by(command.arg(data), flags)
 }
 
@@ -40,7 +55,12 @@ async fn a_server_with_fewer_files_than_one_address_may_use_up_is_found() {
     let data = tempfile::tempdir().expect("a folder");
     let server = confined(data.path(), &[]);
     let verdict = Verdict::of(&[&server.url(""), "--ops", &ops(&server)]).await;
-    assert_eq!((verdict.code, verdict.bad()), (Some(1), vec!["files"]), "{:#?}", verdict.findings);
+    assert_eq!(
+        (verdict.code, verdict.bad()),
+        (Some(1), vec!["files"]),
+        "{:#?}",
+        verdict.findings
+    );
     let seen = "300 are enough for 236 connections, and one address alone may open 1000";
     verdict.says("files", "bad", seen, "LimitNOFILE=");
 }
@@ -52,10 +72,18 @@ async fn with_tls_three_files_are_counted_for_each_connection() {
     let (used, ca) = (authority.certify("IP:127.0.0.1", -1, 60), authority.file());
     let text = |path: &Path| path.to_str().expect("text").to_owned();
     let (certificate, key) = (text(&used.certificate), text(&used.key));
-    let server = confined(data.path(), &[SMALL, &["--tls-cert", &certificate, "--tls-key", &key]].concat());
+    let server = confined(
+        data.path(),
+        &[SMALL, &["--tls-cert", &certificate, "--tls-key", &key]].concat(),
+    );
     let url = format!("https://{}", server.address);
     let verdict = Verdict::of(&[&url, "--ca", &text(&ca), "--ops", &ops(&server)]).await;
-    assert_eq!((verdict.code, verdict.bad()), (Some(1), vec!["files"]), "{:#?}", verdict.findings);
+    assert_eq!(
+        (verdict.code, verdict.bad()),
+        (Some(1), vec!["files"]),
+        "{:#?}",
+        verdict.findings
+    );
     let seen = "300 are enough for 78 connections, and one address alone may open 100";
     verdict.says("files", "bad", seen, "--max-connections 78");
 }
@@ -69,7 +97,12 @@ async fn a_clock_that_is_a_minute_ahead_is_found() {
     let mut command = faulty(&data, &[("FAULT_CLOCK", clock.to_str().expect("text"))]);
     let server = Server::start_by(&mut command, SMALL);
     let verdict = Verdict::of(&[&server.url(""), "--ops", &ops(&server)]).await;
-    assert_eq!((verdict.code, verdict.bad()), (Some(1), vec!["clock"]), "{:#?}", verdict.findings);
+    assert_eq!(
+        (verdict.code, verdict.bad()),
+        (Some(1), vec!["clock"]),
+        "{:#?}",
+        verdict.findings
+    );
     verdict.says("clock", "bad", "ahead of this machine's", "set-ntp");
 }
 
@@ -83,10 +116,20 @@ async fn a_nats_is_found_to_be_there_or_not() {
         async move { Verdict::of(&[&url, "--ops", &ops, "--store", &store]).await }
     };
     let there = by(format!("nats://127.0.0.1:{}", nats.port)).await;
-    assert_eq!((there.code, there.bad()), (Some(0), vec![]), "{:#?}", there.findings);
+    assert_eq!(
+        (there.code, there.bad()),
+        (Some(0), vec![]),
+        "{:#?}",
+        there.findings
+    );
     there.says("nats", "good", "with JetStream", "");
     let away = by(format!("nats://{}", daemon::free_address())).await;
-    assert_eq!((away.code, away.bad()), (Some(1), vec!["nats"]), "{:#?}", away.findings);
+    assert_eq!(
+        (away.code, away.bad()),
+        (Some(1), vec!["nats"]),
+        "{:#?}",
+        away.findings
+    );
     away.says("nats", "bad", "nothing answers", "nats-server -js");
     let other = by(format!("nats://{}", server.address)).await;
     assert_eq!(other.bad(), ["nats"], "{:#?}", other.findings);

@@ -23,14 +23,24 @@ impl Verdict {
     /// Of the server that `arguments` name.
     async fn of(arguments: &[&str]) -> Self {
         let ended = Client::run(&[&["doctor", "--json"], arguments].concat()).await;
-        let findings = ended.stdout.lines().map(|line| serde_json::from_str(line).expect("JSON")).collect();
-        Self { code: ended.code, findings }
+        let findings = ended
+            .stdout
+            .lines()
+            .map(|line| serde_json::from_str(line).expect("JSON"))
+            .collect();
+        Self {
+            code: ended.code,
+            findings,
+        }
     }
 
     /// What it said of `check`.
     #[track_caller]
     fn finding(&self, check: &str) -> &Value {
-        let found = self.findings.iter().find(|finding| finding["check"] == check);
+        let found = self
+            .findings
+            .iter()
+            .find(|finding| finding["check"] == check);
         found.unwrap_or_else(|| panic!("{check} among {:#?}", self.findings))
     }
 
@@ -47,13 +57,22 @@ impl Verdict {
 
     /// Which checks were bad.
     fn bad(&self) -> Vec<&str> {
-        let bad = self.findings.iter().filter(|finding| finding["outcome"] == "bad");
-        bad.map(|finding| finding["check"].as_str().expect("text")).collect()
+        let bad = self
+            .findings
+            .iter()
+            .filter(|finding| finding["outcome"] == "bad");
+        bad.map(|finding| finding["check"].as_str().expect("text"))
+            .collect()
     }
 }
 
 /// Few enough connections for the files of any machine.
-const SMALL: &[&str] = &["--max-connections", "200", "--max-connections-per-ip", "100"];
+const SMALL: &[&str] = &[
+    "--max-connections",
+    "200",
+    "--max-connections-per-ip",
+    "100",
+];
 
 /// The ops listener of `server`.
 fn ops(server: &Server) -> String {
@@ -66,7 +85,12 @@ async fn a_healthy_server_passes_and_every_check_was_made() {
     let server = Server::start_in(data.path(), SMALL);
     let (ops, folder) = (ops(&server), data.path().to_str().expect("text").to_owned());
     let verdict = Verdict::of(&[&server.url(""), "--ops", &ops, "--data", &folder]).await;
-    assert_eq!((verdict.code, verdict.bad()), (Some(0), vec![]), "{:#?}", verdict.findings);
+    assert_eq!(
+        (verdict.code, verdict.bad()),
+        (Some(0), vec![]),
+        "{:#?}",
+        verdict.findings
+    );
     let good = [
         "name",
         "port",
@@ -91,7 +115,12 @@ async fn a_healthy_server_passes_and_every_check_was_made() {
     // How much room this disk has, and how fast it is, is not the test's.
     verdict.finding("disk");
     verdict.finding("fsync");
-    assert_eq!(verdict.findings.len(), good.len() + 2, "{:#?}", verdict.findings);
+    assert_eq!(
+        verdict.findings.len(),
+        good.len() + 2,
+        "{:#?}",
+        verdict.findings
+    );
 }
 
 #[tokio::test]
@@ -99,18 +128,43 @@ async fn people_are_told_in_lines_and_scripts_by_the_exit_code() {
     let server = Server::start(&["--allow-origin", "any"]);
     let url = server.url("");
     let healthy = Client::run(&["doctor", &url, "--ops", &ops(&server)]).await;
-    assert!(healthy.stdout.contains("note  foreign page pages of every site may connect"), "{healthy:?}");
-    assert!(healthy.stdout.contains("-> fanfare: --allow-origin https://NAME"), "{healthy:?}");
-    assert!(healthy.stdout.lines().last().expect("a line").contains(" to know, "), "{healthy:?}");
+    assert!(
+        healthy
+            .stdout
+            .contains("note  foreign page pages of every site may connect"),
+        "{healthy:?}"
+    );
+    assert!(
+        healthy
+            .stdout
+            .contains("-> fanfare: --allow-origin https://NAME"),
+        "{healthy:?}"
+    );
+    assert!(
+        healthy
+            .stdout
+            .lines()
+            .last()
+            .expect("a line")
+            .contains(" to know, "),
+        "{healthy:?}"
+    );
     let wrong = Client::run(&["doctor", "ftp://127.0.0.1", "--ops", "x"]).await;
-    assert_eq!((wrong.code, wrong.stderr.lines().count()), (Some(2), 2), "{wrong:?}");
+    assert_eq!(
+        (wrong.code, wrong.stderr.lines().count()),
+        (Some(2), 2),
+        "{wrong:?}"
+    );
 }
 
 #[tokio::test]
 async fn where_no_fanfare_is_it_says_what_is_there_and_ends() {
     let server = Server::start(&[]);
-    let (nowhere, static_site, dead_end) =
-        (daemon::free_address(), daemon::free_address(), daemon::free_address());
+    let (nowhere, static_site, dead_end) = (
+        daemon::free_address(),
+        daemon::free_address(),
+        daemon::free_address(),
+    );
     let _static = daemon::nginx(
         static_site,
         &format!("server {{ listen {static_site}; location / {{ return 200 hello; }} }}\n"),
@@ -122,14 +176,39 @@ async fn where_no_fanfare_is_it_says_what_is_there_and_ends() {
     )
     .await;
     for (url, check, seen, fix) in [
-        (format!("http://{nowhere}"), "port", "nothing takes connections", "systemctl start fanfare"),
-        (format!("http://{static_site}"), "fanfare", "no Fanfare: 200", "URL"),
+        (
+            format!("http://{nowhere}"),
+            "port",
+            "nothing takes connections",
+            "systemctl start fanfare",
+        ),
+        (
+            format!("http://{static_site}"),
+            "fanfare",
+            "no Fanfare: 200",
+            "URL",
+        ),
         (format!("http://{dead_end}"), "fanfare", "502", "proxy_pass"),
-        (format!("http://{}", server.ops), "fanfare", "ops listener", "--listen"),
-        ("http://fanfare.invalid".to_owned(), "name", "fanfare.invalid", "DNS"),
+        (
+            format!("http://{}", server.ops),
+            "fanfare",
+            "ops listener",
+            "--listen",
+        ),
+        (
+            "http://fanfare.invalid".to_owned(),
+            "name",
+            "fanfare.invalid",
+            "DNS",
+        ),
     ] {
         let verdict = Verdict::of(&[&url, "--ops-listen", "off"]).await;
-        assert_eq!((verdict.code, verdict.bad()), (Some(1), vec![check]), "{url}: {:#?}", verdict.findings);
+        assert_eq!(
+            (verdict.code, verdict.bad()),
+            (Some(1), vec![check]),
+            "{url}: {:#?}",
+            verdict.findings
+        );
         verdict.says(check, "bad", seen, fix);
     }
 }
@@ -146,9 +225,28 @@ async fn a_server_that_asks_for_tokens_is_looked_at_with_one() {
     assert_eq!((without.code, without.bad()), (Some(1), vec!["websocket"]));
     without.says("websocket", "bad", "4500", "--room 'doctor-*:rw'");
 
-    let made =
-        Client::run(&["token", "--sub", "doc", "--room", "doctor-*:rw", "--key-file", key]).await.stdout;
+    let made = Client::run(&[
+        "token",
+        "--sub",
+        "doc",
+        "--room",
+        "doctor-*:rw",
+        "--key-file",
+        key,
+    ])
+    .await
+    .stdout;
     let with = Verdict::of(&[&url, "--ops", &ops, "--token", made.trim()]).await;
-    assert_eq!((with.code, with.bad()), (Some(0), vec![]), "{:#?}", with.findings);
-    assert!(!with.findings.iter().any(|finding| finding.to_string().contains(made.trim())));
+    assert_eq!(
+        (with.code, with.bad()),
+        (Some(0), vec![]),
+        "{:#?}",
+        with.findings
+    );
+    assert!(
+        !with
+            .findings
+            .iter()
+            .any(|finding| finding.to_string().contains(made.trim()))
+    );
 }

@@ -50,10 +50,22 @@ async fn examined(server: &Server, exchanged: (&str, &str), more: &[&str]) -> Ve
 }
 
 #[tokio::test]
-async fn behind_a_proxy_that_is_as_it_should_be_all_is_well_also_after_a_whole_heartbeat_of_silence() {
-    let server = Server::start(&[SMALL, &["--heartbeat", "1s", "--trusted-proxy", "127.0.0.0/8"]].concat());
+async fn behind_a_proxy_that_is_as_it_should_be_all_is_well_also_after_a_whole_heartbeat_of_silence()
+ {
+    let server = Server::start(
+        &[
+            SMALL,
+            &["--heartbeat", "1s", "--trusted-proxy", "127.0.0.0/8"],
+        ]
+        .concat(),
+    );
     let verdict = examined(&server, ("", ""), &[]).await;
-    assert_eq!((verdict.code, verdict.bad()), (Some(0), vec![]), "{:#?}", verdict.findings);
+    assert_eq!(
+        (verdict.code, verdict.bad()),
+        (Some(0), vec![]),
+        "{:#?}",
+        verdict.findings
+    );
     verdict.says("fanfare", "good", "through nginx", "");
     verdict.says("silence", "good", "until the server's ping", "");
     verdict.says("address", "good", "that the proxy names", "");
@@ -63,7 +75,12 @@ async fn behind_a_proxy_that_is_as_it_should_be_all_is_well_also_after_a_whole_h
 async fn what_a_proxy_does_wrong_is_found_with_the_line_against_it() {
     let server = Server::start(SMALL);
     for (exchanged, check, seen, fix) in [
-        (("proxy_buffering off;", BUFFERED), "stream", "held back", "proxy_buffering off;"),
+        (
+            ("proxy_buffering off;", BUFFERED),
+            "stream",
+            "held back",
+            "proxy_buffering off;",
+        ),
         (
             ("proxy_set_header Upgrade $http_upgrade;", ""),
             "websocket",
@@ -82,24 +99,53 @@ async fn what_a_proxy_does_wrong_is_found_with_the_line_against_it() {
             "do not get through",
             "client_max_body_size 2m;",
         ),
-        (("Host $http_host", "Host upstream"), "fanfare", "does not know the name", "Host $http_host"),
-        (("Host $http_host", "Host localhost"), "origin", "may not connect", "Host $http_host"),
+        (
+            ("Host $http_host", "Host upstream"),
+            "fanfare",
+            "does not know the name",
+            "Host $http_host",
+        ),
+        (
+            ("Host $http_host", "Host localhost"),
+            "origin",
+            "may not connect",
+            "Host $http_host",
+        ),
     ] {
         let verdict = examined(&server, exchanged, &["--quick"]).await;
         assert_eq!(verdict.code, Some(1), "{exchanged:?}");
         verdict.says(check, "bad", seen, fix);
-        let beside: Vec<&str> = verdict.bad().into_iter().filter(|bad| *bad != check).collect();
-        assert!(beside.is_empty() || beside == ["batch size"], "{exchanged:?}: {:#?}", verdict.findings);
+        let beside: Vec<&str> = verdict
+            .bad()
+            .into_iter()
+            .filter(|bad| *bad != check)
+            .collect();
+        assert!(
+            beside.is_empty() || beside == ["batch size"],
+            "{exchanged:?}: {:#?}",
+            verdict.findings
+        );
     }
 }
 
 #[tokio::test]
-async fn a_proxy_that_is_less_patient_than_the_heartbeat_is_found_by_waiting_and_not_when_it_is_quick() {
+async fn a_proxy_that_is_less_patient_than_the_heartbeat_is_found_by_waiting_and_not_when_it_is_quick()
+ {
     let server = Server::start(SMALL);
     let impatient = ("proxy_read_timeout 75s;", "proxy_read_timeout 1s;");
     let verdict = examined(&server, impatient, &[]).await;
-    assert_eq!((verdict.code, verdict.bad()), (Some(1), vec!["silence"]), "{:#?}", verdict.findings);
-    verdict.says("silence", "bad", "cut off after ", "proxy_read_timeout 75s;");
+    assert_eq!(
+        (verdict.code, verdict.bad()),
+        (Some(1), vec!["silence"]),
+        "{:#?}",
+        verdict.findings
+    );
+    verdict.says(
+        "silence",
+        "bad",
+        "cut off after ",
+        "proxy_read_timeout 75s;",
+    );
     verdict.says("silence", "bad", "ping after 25.0s", "--heartbeat");
     let quick = examined(&server, impatient, &["--quick"]).await;
     assert_eq!((quick.code, quick.bad()), (Some(0), vec![]));
@@ -107,10 +153,22 @@ async fn a_proxy_that_is_less_patient_than_the_heartbeat_is_found_by_waiting_and
 }
 
 #[tokio::test]
-async fn an_haproxy_that_cuts_quiet_connections_off_is_found_and_the_line_against_it_puts_it_right() {
-    let server = Server::start(&[SMALL, &["--heartbeat", "2s", "--trusted-proxy", "127.0.0.0/8"]].concat());
+async fn an_haproxy_that_cuts_quiet_connections_off_is_found_and_the_line_against_it_puts_it_right()
+{
+    let server = Server::start(
+        &[
+            SMALL,
+            &["--heartbeat", "2s", "--trusted-proxy", "127.0.0.0/8"],
+        ]
+        .concat(),
+    );
     for (tunnel, outcome, seen, fix) in [
-        ("timeout tunnel 500ms", "bad", "cut off after ", "HAProxy: timeout tunnel 75s"),
+        (
+            "timeout tunnel 500ms",
+            "bad",
+            "cut off after ",
+            "HAProxy: timeout tunnel 75s",
+        ),
         ("timeout tunnel 75s", "good", "until the server's ping", ""),
     ] {
         let address = daemon::free_address();
@@ -122,22 +180,42 @@ async fn an_haproxy_that_cuts_quiet_connections_off_is_found_and_the_line_agains
             server.address,
         );
         let proxy = daemon::haproxy(address, &site).await;
-        let verdict = Verdict::of(&[&format!("http://{}", proxy.address), "--ops", &ops(&server)]).await;
+        let verdict =
+            Verdict::of(&[&format!("http://{}", proxy.address), "--ops", &ops(&server)]).await;
         verdict.says("fanfare", "good", "through haproxy", "");
         verdict.says("silence", outcome, seen, fix);
-        let bad = if outcome == "bad" { vec!["silence"] } else { vec![] };
+        let bad = if outcome == "bad" {
+            vec!["silence"]
+        } else {
+            vec![]
+        };
         assert_eq!(verdict.bad(), bad, "{:#?}", verdict.findings);
     }
 }
 
 #[tokio::test]
 async fn behind_a_caddy_as_it_comes_all_is_well() {
-    let server = Server::start(&[SMALL, &["--heartbeat", "1s", "--trusted-proxy", "127.0.0.0/8"]].concat());
+    let server = Server::start(
+        &[
+            SMALL,
+            &["--heartbeat", "1s", "--trusted-proxy", "127.0.0.0/8"],
+        ]
+        .concat(),
+    );
     let address = daemon::free_address();
-    let site = format!("http://{address} {{\n\tbind 127.0.0.1\n\treverse_proxy {}\n}}\n", server.address);
+    let site = format!(
+        "http://{address} {{\n\tbind 127.0.0.1\n\treverse_proxy {}\n}}\n",
+        server.address
+    );
     let proxy = daemon::caddy(address, &site).await;
-    let verdict = Verdict::of(&[&format!("http://{}", proxy.address), "--ops", &ops(&server)]).await;
-    assert_eq!((verdict.code, verdict.bad()), (Some(0), vec![]), "{:#?}", verdict.findings);
+    let verdict =
+        Verdict::of(&[&format!("http://{}", proxy.address), "--ops", &ops(&server)]).await;
+    assert_eq!(
+        (verdict.code, verdict.bad()),
+        (Some(0), vec![]),
+        "{:#?}",
+        verdict.findings
+    );
     verdict.says("fanfare", "good", "through Caddy", "");
     verdict.says("silence", "good", "until the server's ping", "");
 }
@@ -145,11 +223,25 @@ async fn behind_a_caddy_as_it_comes_all_is_well() {
 #[tokio::test]
 async fn what_may_be_meant_so_is_told_and_is_not_bad() {
     let server = Server::start(&[SMALL, &["--allow-origin", "any"]].concat());
-    let gzip =
-        "proxy_buffering off; gzip on; gzip_proxied any; gzip_min_length 0; gzip_types text/event-stream;";
+    let gzip = "proxy_buffering off; gzip on; gzip_proxied any; gzip_min_length 0; gzip_types text/event-stream;";
     let verdict = examined(&server, ("proxy_buffering off;", gzip), &["--quick"]).await;
-    assert_eq!((verdict.code, verdict.bad()), (Some(0), vec![]), "{:#?}", verdict.findings);
-    verdict.says("stream", "note", "compressed by the proxy (gzip)", "gzip off;");
-    verdict.says("address", "note", "all who come by nginx", "--trusted-proxy 127.0.0.1");
+    assert_eq!(
+        (verdict.code, verdict.bad()),
+        (Some(0), vec![]),
+        "{:#?}",
+        verdict.findings
+    );
+    verdict.says(
+        "stream",
+        "note",
+        "compressed by the proxy (gzip)",
+        "gzip off;",
+    );
+    verdict.says(
+        "address",
+        "note",
+        "all who come by nginx",
+        "--trusted-proxy 127.0.0.1",
+    );
     verdict.says("foreign page", "note", "every site", "--allow-origin");
 }

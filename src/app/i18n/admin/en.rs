@@ -5,7 +5,11 @@ use crate::app::admin::Event;
 
 /// So many of something, and how that is called when it is one.
 fn counted(count: usize, one: &str, many: &str) -> String {
-    if count == 1 { format!("1 {one}") } else { format!("{count} {many}") }
+    if count == 1 {
+        format!("1 {one}")
+    } else {
+        format!("{count} {many}")
+    }
 }
 
 pub(super) const EN: AdminText = AdminText {
@@ -13,7 +17,12 @@ pub(super) const EN: AdminText = AdminText {
     ready: "Ready",
     not_ready: "Not ready",
     up: "up",
-    span: |seconds| match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
+    span: |seconds| match (
+        seconds / 86_400,
+        seconds / 3600 % 24,
+        seconds / 60 % 60,
+        seconds % 60,
+    ) {
         (0, 0, 0, seconds) => format!("{seconds} s"),
         (0, 0, minutes, _) => format!("{minutes} min"),
         (0, hours, 0, _) => format!("{hours} h"),
@@ -134,10 +143,18 @@ pub(super) const EN: AdminText = AdminText {
     gone: "That is not there any more.",
 
     kicked: "The connection is closed.",
-    banned: |count| format!("Kept out from now on; {} closed.", counted(count, "connection", "connections")),
+    banned: |count| {
+        format!(
+            "Kept out from now on; {} closed.",
+            counted(count, "connection", "connections")
+        )
+    },
     lifted: "The ban is lifted.",
     room_closed: |count| {
-        format!("The room is closed; {} ended.", counted(count, "connection", "connections"))
+        format!(
+            "The room is closed; {} ended.",
+            counted(count, "connection", "connections")
+        )
     },
     room_opened: "The room is open.",
     message_deleted: "The message is deleted.",

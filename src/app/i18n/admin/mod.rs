@@ -283,7 +283,10 @@ mod tests {
                 let words = (text.event)(event);
                 assert_eq!(words.matches('{').count(), event.fields().len(), "{words}");
                 for field in event.fields() {
-                    assert!(words.contains(&format!("{{{field}}}")), "{field} in {words}");
+                    assert!(
+                        words.contains(&format!("{{{field}}}")),
+                        "{field} in {words}"
+                    );
                 }
             }
         }

@@ -8,7 +8,12 @@ pub(super) const ZH_CN: AdminText = AdminText {
     ready: "就绪",
     not_ready: "未就绪",
     up: "已运行",
-    span: |seconds| match (seconds / 86_400, seconds / 3600 % 24, seconds / 60 % 60, seconds % 60) {
+    span: |seconds| match (
+        seconds / 86_400,
+        seconds / 3600 % 24,
+        seconds / 60 % 60,
+        seconds % 60,
+    ) {
         (0, 0, 0, seconds) => format!("{seconds} 秒"),
         (0, 0, minutes, _) => format!("{minutes} 分钟"),
         (0, hours, 0, _) => format!("{hours} 小时"),
@@ -35,7 +40,9 @@ pub(super) const ZH_CN: AdminText = AdminText {
     connections: "连接",
     chart: |of, now, most| format!("{of}：当前 {now}，最近三分钟最高 {most}"),
     peak: |most| format!("3 分钟内最高 {most}"),
-    held: |rooms, held, budget| format!("内存中的房间：{rooms}。客户端占用内存 {held}，上限 {budget}。"),
+    held: |rooms, held, budget| {
+        format!("内存中的房间：{rooms}。客户端占用内存 {held}，上限 {budget}。")
+    },
     some_rooms: "你管理部分房间；整个服务器的数据仅供管理全部房间的人查看。",
 
     rooms: "房间",

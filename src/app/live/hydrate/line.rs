@@ -45,18 +45,32 @@ impl Line {
     /// Brings back what was said and not confirmed, and keeps title and names in step.
     pub(super) fn new(live: Live, room: RoomName) -> (Self, UnboundedReceiver<Order>) {
         let (orders, received) = unbounded();
-        let inner = Inner { live, room, orders, keeper: RefCell::default(), was_welcome: Cell::new(false) };
+        let inner = Inner {
+            live,
+            room,
+            orders,
+            keeper: RefCell::default(),
+            was_welcome: Cell::new(false),
+        };
         let line = Self(Rc::new(inner));
         line.call(own_id());
         let waiting = storage::read_all(&line.outbox_key(""));
-        let waiting = waiting.iter().filter_map(|(key, entry)| Waiting::decode(key, entry)).collect();
-        live.transcript.update(|transcript| transcript.restore(waiting));
+        let waiting = waiting
+            .iter()
+            .filter_map(|(key, entry)| Waiting::decode(key, entry))
+            .collect();
+        live.transcript
+            .update(|transcript| transcript.restore(waiting));
 
         let room = line.0.room.clone();
         let unread = Memo::new(move |_| live.transcript.with(Transcript::unread));
         effect(move || {
             let unread = unread.get();
-            let count = if unread > 0 { format!("({unread}) ") } else { String::new() };
+            let count = if unread > 0 {
+                format!("({unread}) ")
+            } else {
+                String::new()
+            };
             desk::set_title(&format!("{count}{room} - Fanfare"));
         });
         (line, received)
@@ -111,22 +125,33 @@ impl Line {
 
     fn call(&self, name: UserId) {
         desk::set_cookie(NAME_COOKIE, name.as_str());
-        self.0.live.transcript.update(|transcript| transcript.introduce(name.clone()));
+        self.0
+            .live
+            .transcript
+            .update(|transcript| transcript.introduce(name.clone()));
         self.0.live.me.set(Some(name));
     }
 
     pub(in crate::app::live) fn say(&self, text: &str) {
         let live = self.0.live;
         let at = clock::now();
-        let (Some(key), Some(from)) =
-            (Waiting::new_key(at, &browser::random_name()), live.me.get_untracked())
-        else {
+        let (Some(key), Some(from)) = (
+            Waiting::new_key(at, &browser::random_name()),
+            live.me.get_untracked(),
+        ) else {
             return;
         };
-        let position = live
-            .transcript
-            .with_untracked(|seen| seen.position().map(|(epoch, offset)| (epoch.clone(), offset)));
-        let waiting = Waiting { key, from, at, text: text.to_owned(), position };
+        let position = live.transcript.with_untracked(|seen| {
+            seen.position()
+                .map(|(epoch, offset)| (epoch.clone(), offset))
+        });
+        let waiting = Waiting {
+            key,
+            from,
+            at,
+            text: text.to_owned(),
+            position,
+        };
         // Before it is sent: a crash must not know more than the storage.
         storage::write(&self.outbox_key(waiting.key.as_str()), &waiting.encode());
         self.change(|transcript| transcript.say(waiting));
@@ -138,7 +163,11 @@ impl Line {
     }
 
     pub(in crate::app::live) fn take_back(&self, id: u64) -> Option<String> {
-        let (text, todo) = self.0.live.transcript.try_update(|transcript| transcript.take_back(id))??;
+        let (text, todo) = self
+            .0
+            .live
+            .transcript
+            .try_update(|transcript| transcript.take_back(id))??;
         self.act(todo);
         Some(text)
     }
@@ -192,8 +221,18 @@ impl Line {
 
     /// The reader sees something else.
     fn look(&self, view: View) {
-        let View { at_end, above, below, rows } = view;
-        let sight = Sight { at_end, above, below, rows };
+        let View {
+            at_end,
+            above,
+            below,
+            rows,
+        } = view;
+        let sight = Sight {
+            at_end,
+            above,
+            below,
+            rows,
+        };
         let look = |transcript: &mut Transcript| {
             let (is_redrawn, todo) = transcript.look(sight);
             let is_news = transcript.attend(at_end && wake::is_shown());
@@ -221,7 +260,10 @@ impl Line {
     }
 
     pub(in crate::app::live) fn find(&self, id: Option<u64>) {
-        self.0.live.transcript.update(|transcript| transcript.find(id));
+        self.0
+            .live
+            .transcript
+            .update(|transcript| transcript.find(id));
         if let (Some(id), Some(keeper)) = (id, &*self.0.keeper.borrow()) {
             keeper.to(format!("row-{id}"));
         }

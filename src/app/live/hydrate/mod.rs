@@ -34,7 +34,9 @@ const MOST_ROOMS: usize = 12;
 
 /// The server rendered the page from this.
 pub(super) fn snapshot() -> Snapshot {
-    let read = desk::text_of(ELEMENT).and_then(|json| Fields::parse(&json)).and_then(|fields| read(&fields));
+    let read = desk::text_of(ELEMENT)
+        .and_then(|json| Fields::parse(&json))
+        .and_then(|fields| read(&fields));
     read.unwrap_or_else(|| Snapshot {
         room: RoomName::lobby(),
         locale: Locale::default(),
@@ -52,13 +54,19 @@ fn read(fields: &Fields) -> Option<Snapshot> {
         key: form.text("key")?,
         name: form.text("name")?,
         text: form.text("text")?,
-        refused: form.text("refused").map(|reason| super::Reason::parse(&reason)),
+        refused: form
+            .text("refused")
+            .map(|reason| super::Reason::parse(&reason)),
     };
     let past = fields.object("past").and_then(|past| {
         Some(Past {
             epoch: past.text("epoch")?.into(),
             head: Offset(past.number("head")?),
-            messages: past.objects("messages")?.iter().filter_map(frame::publication).collect(),
+            messages: past
+                .objects("messages")?
+                .iter()
+                .filter_map(frame::publication)
+                .collect(),
             more: past.is("more"),
         })
     });
@@ -113,7 +121,10 @@ fn remember(room: &RoomName) {
 
 pub(super) fn recent_rooms() -> Vec<RoomName> {
     let names = storage::read(ROOMS).unwrap_or_default();
-    names.split(' ').filter_map(|name| RoomName::parse(name).ok()).collect()
+    names
+        .split(' ')
+        .filter_map(|name| RoomName::parse(name).ok())
+        .collect()
 }
 
 pub(super) fn set_theme(theme: Theme) {

@@ -33,7 +33,13 @@ pub(super) struct Pilot {
 impl Pilot {
     pub(super) fn new(line: Line) -> Self {
         let watchdog = Watchdog::new(clock::since_start());
-        Self { line, backoff: Backoff::default(), watchdog, pinged: None, token: pass::token() }
+        Self {
+            line,
+            backoff: Backoff::default(),
+            watchdog,
+            pinged: None,
+            token: pass::token(),
+        }
     }
 
     fn hear(&mut self, pushes: Vec<Push>) {
@@ -41,9 +47,17 @@ impl Pilot {
         for push in &pushes {
             match push {
                 Push::Welcome(welcome) => self.welcome(welcome),
-                Push::Presence { count, joined, left } => self.present(*count, joined, left),
+                Push::Presence {
+                    count,
+                    joined,
+                    left,
+                } => self.present(*count, joined, left),
                 Push::Pong => self.pong(),
-                Push::Error { code: ErrorCode::StoreUnavailable, key: None, .. } => {
+                Push::Error {
+                    code: ErrorCode::StoreUnavailable,
+                    key: None,
+                    ..
+                } => {
                     self.line.live().link.set(Link::Stalled);
                 }
                 Push::Message(_) | Push::Ack { .. } => self.goes_on(),
@@ -54,14 +68,27 @@ impl Pilot {
     }
 
     fn welcome(&mut self, welcome: &Welcome) {
-        let Welcome { heartbeat_ms, expire_ms, count, members, recovery, .. } = welcome;
-        self.watchdog.agree(Duration::from_millis(*heartbeat_ms), Duration::from_millis(*expire_ms));
+        let Welcome {
+            heartbeat_ms,
+            expire_ms,
+            count,
+            members,
+            recovery,
+            ..
+        } = welcome;
+        self.watchdog.agree(
+            Duration::from_millis(*heartbeat_ms),
+            Duration::from_millis(*expire_ms),
+        );
         let live = self.line.live();
         live.link.set(Link::Live);
         if !live.is_open {
             live.me.set(Some(welcome.id.clone()));
         }
-        live.present.set(Some(Present { count: *count, names: members.clone() }));
+        live.present.set(Some(Present {
+            count: *count,
+            names: members.clone(),
+        }));
         // The first connection reads on from what the server rendered; that is no coming back.
         let is_first = self.line.is_first_welcome();
         if *recovery != Recovery::Fresh && !is_first {
@@ -81,7 +108,13 @@ impl Pilot {
         // It is told anew when it is over.
         self.goes_on();
         self.line.live().present.update(|present| {
-            let Some(Present { count: known, names }) = present else { return };
+            let Some(Present {
+                count: known,
+                names,
+            }) = present
+            else {
+                return;
+            };
             *known = count;
             if let Some(list) = names {
                 list.retain(|name| !left.contains(name) && !joined.contains(name));
@@ -100,7 +133,10 @@ impl Pilot {
     fn pong(&mut self) {
         if let Some(pinged) = self.pinged.take() {
             let took = clock::since_start().saturating_sub(pinged);
-            self.line.live().vitals.update(|vitals| vitals.round_trip = Some(took));
+            self.line
+                .live()
+                .vitals
+                .update(|vitals| vitals.round_trip = Some(took));
         }
     }
 }
@@ -110,7 +146,8 @@ impl Policy for Pilot {
         let live = self.line.live();
         // Where names are proven, the server knows it better.
         let me = live.me.get_untracked().filter(|_| live.is_open);
-        live.transcript.with_untracked(|seen| socket::address(self.line.room(), me.as_ref(), seen.position()))
+        live.transcript
+            .with_untracked(|seen| socket::address(self.line.room(), me.as_ref(), seen.position()))
     }
 
     fn token(&self) -> Option<&Token> {
@@ -148,7 +185,10 @@ impl Policy for Pilot {
                 live.vitals.update(|vitals| vitals.round_trip = None);
                 live.transcript.update(Transcript::cut_off);
             }
-            News::Waiting { seconds, network: true } => live.link.set(Link::Waiting { seconds }),
+            News::Waiting {
+                seconds,
+                network: true,
+            } => live.link.set(Link::Waiting { seconds }),
             News::Waiting { network: false, .. } => live.link.set(Link::Offline),
             News::Refused(code) => {
                 live.link.set(Link::Refused(Refusal::from(code)));

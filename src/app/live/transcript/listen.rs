@@ -16,9 +16,16 @@ impl Transcript {
                 Push::Welcome(welcome) => self.enter(welcome),
                 Push::Message(publication) => self.read(publication, &mut todo),
                 Push::History { messages, more } => self.fill(messages, more, &mut todo),
-                Push::Gap { after, before, count, .. } => self.skip(after, before, count),
+                Push::Gap {
+                    after,
+                    before,
+                    count,
+                    ..
+                } => self.skip(after, before, count),
                 Push::Ack { key, offset, .. } => self.confirm(&key, offset, &mut todo),
-                Push::Error { code, retry, key, .. } => self.refused(code, retry, key.as_ref(), &mut todo),
+                Push::Error {
+                    code, retry, key, ..
+                } => self.refused(code, retry, key.as_ref(), &mut todo),
                 Push::Deleted { offset, .. } => self.rows.erase(offset),
                 Push::Presence { .. } | Push::Token { .. } | Push::Drain { .. } | Push::Pong => {}
             }
@@ -32,7 +39,14 @@ impl Transcript {
     }
 
     fn enter(&mut self, welcome: Welcome) {
-        let Welcome { id, epoch, head, recovery, max_message, .. } = welcome;
+        let Welcome {
+            id,
+            epoch,
+            head,
+            recovery,
+            max_message,
+            ..
+        } = welcome;
         match recovery {
             Recovery::Resumed => {}
             Recovery::Fresh if self.epoch.is_none() => {
@@ -49,8 +63,11 @@ impl Transcript {
                     self.asks.clear();
                     self.rows.forget_offsets();
                 }
-                let (missing, outlook) =
-                    if same_log { (Missing::Some, Outlook::Open) } else { (Missing::Perhaps, Outlook::Gone) };
+                let (missing, outlook) = if same_log {
+                    (Missing::Some, Outlook::Open)
+                } else {
+                    (Missing::Perhaps, Outlook::Gone)
+                };
                 self.lost = Some(self.miss(missing, outlook));
                 if recovery == Recovery::Fresh {
                     // It reads on from the newest, whatever we asked for.
@@ -89,8 +106,13 @@ impl Transcript {
             self.miss(Missing::Some, Outlook::Open)
         });
         self.ends_before(id, before);
-        if let (Some(count), Some(Entry::Gap(gap))) = (count, self.rows.get(id).map(|row| &row.entry)) {
-            let gap = Gap { missing: Missing::Count(count), ..*gap };
+        if let (Some(count), Some(Entry::Gap(gap))) =
+            (count, self.rows.get(id).map(|row| &row.entry))
+        {
+            let gap = Gap {
+                missing: Missing::Count(count),
+                ..*gap
+            };
             self.rows.replace(id, Entry::Gap(gap));
         }
         self.seen = self.seen.max(Offset(before.0.saturating_sub(1)));
@@ -98,19 +120,33 @@ impl Transcript {
 
     /// A row behind the last that was seen.
     fn miss(&mut self, missing: Missing, outlook: Outlook) -> u64 {
-        self.rows.add(Entry::Gap(Gap { missing, outlook, before: None }), self.seen.0)
+        self.rows.add(
+            Entry::Gap(Gap {
+                missing,
+                outlook,
+                before: None,
+            }),
+            self.seen.0,
+        )
     }
 
     fn ends_before(&mut self, id: u64, before: Offset) {
         if let Some(Entry::Gap(gap)) = self.rows.get(id).map(|row| &row.entry) {
-            let gap = Gap { before: Some(before), ..*gap };
+            let gap = Gap {
+                before: Some(before),
+                ..*gap
+            };
             self.rows.replace(id, Entry::Gap(gap));
         }
     }
 
     /// The page of history that was asked for.
     fn fill(&mut self, messages: Vec<Publication>, more: bool, todo: &mut Todo) {
-        let ask = if std::mem::take(&mut self.is_asking) { self.asks.pop_front() } else { None };
+        let ask = if std::mem::take(&mut self.is_asking) {
+            self.asks.pop_front()
+        } else {
+            None
+        };
         match ask {
             Some(Ask::Gap(id)) => self.narrow(id, &messages, more),
             Some(Ask::Older) => self.has_older = more,
@@ -124,24 +160,35 @@ impl Transcript {
 
     /// What is here from before `before` is in the room as `messages` say. There are `more` before them.
     fn compare(&mut self, before: Offset, messages: &[Publication], more: bool) {
-        for publication in messages.iter().filter(|publication| publication.body == Body::Deleted(true)) {
+        for publication in messages
+            .iter()
+            .filter(|publication| publication.body == Body::Deleted(true))
+        {
             self.rows.erase(publication.offset);
         }
         // What the room no longer keeps is not told again.
-        let start = messages.first().filter(|_| more).map_or(Offset(1), |oldest| oldest.offset);
+        let start = messages
+            .first()
+            .filter(|_| more)
+            .map_or(Offset(1), |oldest| oldest.offset);
         self.rows.tell(start, before, self.absences);
     }
 
     /// What is missing at the row `id` is less by `messages`, which end where it did. There are `more` before.
     fn narrow(&mut self, id: u64, messages: &[Publication], more: bool) {
         let Some(row) = self.rows.get(id) else { return };
-        let (after, Entry::Gap(gap)) = (Offset(row.order), &row.entry) else { return };
+        let (after, Entry::Gap(gap)) = (Offset(row.order), &row.entry) else {
+            return;
+        };
         let is_closed = messages.first().is_some_and(|oldest| oldest.prev <= after);
         if is_closed {
             self.rows.remove(id);
             return;
         }
-        let found = messages.iter().filter(|publication| publication.offset > after).count() as u64;
+        let found = messages
+            .iter()
+            .filter(|publication| publication.offset > after)
+            .count() as u64;
         let gap = Gap {
             missing: match gap.missing {
                 Missing::Count(count) => Missing::Count(count.saturating_sub(found).max(1)),
@@ -155,7 +202,14 @@ impl Transcript {
 
     /// Shows `publication` where it belongs, once; answers the id of its row if that is a new one.
     pub(super) fn place(&mut self, publication: Publication, todo: &mut Todo) -> Option<u64> {
-        let Publication { offset, at, from, body, key, .. } = publication;
+        let Publication {
+            offset,
+            at,
+            from,
+            body,
+            key,
+            ..
+        } = publication;
         if let Some(key) = key {
             let unstored = self.find_unstored(&key).and_then(|id| self.message(id));
             if unstored.is_some_and(|message| message.from == from) {
@@ -172,14 +226,22 @@ impl Transcript {
             }
             return None;
         }
-        let message =
-            Message { from, at, words: body.into(), state: State::Stored, key: None, told: self.absences };
+        let message = Message {
+            from,
+            at,
+            words: body.into(),
+            state: State::Stored,
+            key: None,
+            told: self.absences,
+        };
         Some(self.rows.add(Entry::Message(message), offset.0))
     }
 
     /// What this page said under `key` is stored at `offset`.
     fn confirm(&mut self, key: &Key, offset: Offset, todo: &mut Todo) {
-        let Some(id) = self.find_unstored(key) else { return };
+        let Some(id) = self.find_unstored(key) else {
+            return;
+        };
         if self.rows.find_stored(offset).is_some() {
             self.rows.remove(id);
         } else {

@@ -15,8 +15,10 @@ impl Transcript {
                 self.seen = self.seen.min(*offset);
             }
             // The server may have rendered it, or another entry of the same name may be here already.
-            let is_known =
-                self.rows.unstored().any(|(_, message)| message.key.as_ref() == Some(&waiting.key));
+            let is_known = self
+                .rows
+                .unstored()
+                .any(|(_, message)| message.key.as_ref() == Some(&waiting.key));
             if !is_known {
                 self.queue(waiting);
             }
@@ -43,12 +45,19 @@ impl Transcript {
 
     /// Someone wants the failed row `id` back: it is no row any more, and this is its text.
     pub fn take_back(&mut self, id: u64) -> Option<(String, Todo)> {
-        let Entry::Message(message) = self.rows.remove(id)?.entry else { return None };
+        let Entry::Message(message) = self.rows.remove(id)?.entry else {
+            return None;
+        };
         self.tidy();
-        let Words::Text(text) = message.words else { return None };
+        let Words::Text(text) = message.words else {
+            return None;
+        };
         Some((
             text.as_ref().to_owned(),
-            Todo { forget: message.key.into_iter().collect(), ..Todo::default() },
+            Todo {
+                forget: message.key.into_iter().collect(),
+                ..Todo::default()
+            },
         ))
     }
 
@@ -74,7 +83,10 @@ impl Transcript {
     /// There will be no other connection; what waits has failed.
     pub fn give_up(&mut self) {
         self.phase = Phase::Away;
-        self.each_pending(State::Failed { reason: Reason::Refused, retry: false });
+        self.each_pending(State::Failed {
+            reason: Reason::Refused,
+            retry: false,
+        });
     }
 
     fn each_pending(&mut self, state: State) {
@@ -89,9 +101,22 @@ impl Transcript {
     }
 
     fn queue(&mut self, waiting: Waiting) {
-        let Waiting { key, from, at, text, .. } = waiting;
+        let Waiting {
+            key,
+            from,
+            at,
+            text,
+            ..
+        } = waiting;
         let words = Words::Text(text.into());
-        let message = Message { from, at, words, state: State::Queued, key: Some(key), told: self.absences };
+        let message = Message {
+            from,
+            at,
+            words,
+            state: State::Queued,
+            key: Some(key),
+            told: self.absences,
+        };
         self.rows.add(Entry::Message(message), LAST);
     }
 
@@ -124,7 +149,10 @@ impl Transcript {
                 _ => newest,
             },
         };
-        Command::History { before: Some(before), limit: Some(PAGE) }
+        Command::History {
+            before: Some(before),
+            limit: Some(PAGE),
+        }
     }
 
     /// What says the first message that waits, if none is on its way.
@@ -132,25 +160,48 @@ impl Transcript {
         loop {
             let unstored = self.rows.unstored();
             let pending = |state| matches!(state, State::Queued | State::Sent);
-            let (id, message) = unstored.into_iter().find(|(_, message)| pending(message.state))?;
-            let (State::Queued, Words::Text(text)) = (message.state, &message.words) else { return None };
+            let (id, message) = unstored
+                .into_iter()
+                .find(|(_, message)| pending(message.state))?;
+            let (State::Queued, Words::Text(text)) = (message.state, &message.words) else {
+                return None;
+            };
             if text.len() <= self.max_message {
-                let command = Command::Say { text: text.as_ref().to_owned(), key: message.key.clone() };
+                let command = Command::Say {
+                    text: text.as_ref().to_owned(),
+                    key: message.key.clone(),
+                };
                 self.rows.settle(id, State::Sent);
                 return Some(command);
             }
             // The server would close the connection, and again each time that it is tried.
-            self.rows.settle(id, State::Failed { reason: Reason::TooLong, retry: false });
+            self.rows.settle(
+                id,
+                State::Failed {
+                    reason: Reason::TooLong,
+                    retry: false,
+                },
+            );
         }
     }
 
     /// The server refuses something: a message if it has a `key`, else what it was asked.
-    pub(super) fn refused(&mut self, code: ErrorCode, retry: bool, key: Option<&Key>, todo: &mut Todo) {
+    pub(super) fn refused(
+        &mut self,
+        code: ErrorCode,
+        retry: bool,
+        key: Option<&Key>,
+        todo: &mut Todo,
+    ) {
         let unstored = key.and_then(|key| self.find_unstored(key));
         let is_for_now = code == ErrorCode::RateLimited || (key.is_none() && self.is_asking);
         if let Some(id) = unstored {
-            let failed = State::Failed { reason: code.into(), retry };
-            self.rows.settle(id, if is_for_now { State::Queued } else { failed });
+            let failed = State::Failed {
+                reason: code.into(),
+                retry,
+            };
+            self.rows
+                .settle(id, if is_for_now { State::Queued } else { failed });
         }
         if is_for_now {
             self.is_asking &= key.is_some();
@@ -160,7 +211,10 @@ impl Transcript {
 
     /// The row of this page's message `key`, unless it is stored.
     pub(super) fn find_unstored(&self, key: &Key) -> Option<u64> {
-        self.rows.unstored().find(|(_, message)| message.key.as_ref() == Some(key)).map(|(id, _)| id)
+        self.rows
+            .unstored()
+            .find(|(_, message)| message.key.as_ref() == Some(key))
+            .map(|(id, _)| id)
     }
 }
 

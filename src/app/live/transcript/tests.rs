@@ -62,19 +62,39 @@ fn own(offset: u64, text: &str, given: &str) -> Push {
 }
 
 fn ack(given: &str, offset: u64, duplicate: bool) -> Push {
-    Push::Ack { key: key(given), offset: Offset(offset), duplicate }
+    Push::Ack {
+        key: key(given),
+        offset: Offset(offset),
+        duplicate,
+    }
 }
 
 fn refusal(given: &str, code: ErrorCode) -> Push {
-    Push::Error { code, message: String::new(), retry: code.invites_retry(), key: Some(key(given)) }
+    Push::Error {
+        code,
+        message: String::new(),
+        retry: code.invites_retry(),
+        key: Some(key(given)),
+    }
 }
 
 fn gap(after: u64, before: u64, count: Option<u64>) -> Push {
-    Push::Gap { after: Offset(after), before: Offset(before), count, reason: GapReason::Expired }
+    Push::Gap {
+        after: Offset(after),
+        before: Offset(before),
+        count,
+        reason: GapReason::Expired,
+    }
 }
 
 fn waiting(text: &str, given: &str, position: Option<(Epoch, Offset)>) -> Waiting {
-    Waiting { key: key(given), from: user("me"), at: 0, text: text.into(), position }
+    Waiting {
+        key: key(given),
+        from: user("me"),
+        at: 0,
+        text: text.into(),
+        position,
+    }
 }
 
 fn say(page: &mut Transcript, text: &str, given: &str) -> Vec<Command> {
@@ -96,7 +116,9 @@ fn joined() -> Transcript {
 /// What the page shows, a word for each row: `?` waits, `>` is on its way, `!` has failed.
 fn shown(page: &Transcript) -> Vec<String> {
     let word = |row: &super::super::Row| match &row.entry {
-        Entry::Gap(Gap { missing, outlook, .. }) => {
+        Entry::Gap(Gap {
+            missing, outlook, ..
+        }) => {
             let missing = match missing {
                 Missing::Count(count) => count.to_string(),
                 Missing::Some => "some".to_owned(),
@@ -109,16 +131,29 @@ fn shown(page: &Transcript) -> Vec<String> {
             };
             format!("<{missing}{outlook}>")
         }
-        Entry::Message(Message { words: Words::Deleted, .. }) => "deleted".to_owned(),
-        Entry::Message(Message { words: Words::Binary { .. }, .. }) => "binary".to_owned(),
-        Entry::Message(Message { words: Words::Text(text), state, .. }) => match state {
+        Entry::Message(Message {
+            words: Words::Deleted,
+            ..
+        }) => "deleted".to_owned(),
+        Entry::Message(Message {
+            words: Words::Binary { .. },
+            ..
+        }) => "binary".to_owned(),
+        Entry::Message(Message {
+            words: Words::Text(text),
+            state,
+            ..
+        }) => match state {
             State::Stored => text.to_string(),
             State::Queued => format!("{text}?"),
             State::Sent => format!("{text}>"),
             State::Failed { .. } => format!("{text}!"),
         },
     };
-    page.shown(|_| 0).iter().map(|shown| word(&shown.row)).collect()
+    page.shown(|_| 0)
+        .iter()
+        .map(|shown| word(&shown.row))
+        .collect()
 }
 
 fn id_of_row(page: &Transcript, at: usize) -> u64 {
@@ -126,12 +161,17 @@ fn id_of_row(page: &Transcript, at: usize) -> u64 {
 }
 
 fn history(offsets: std::ops::RangeInclusive<u64>, more: bool) -> Push {
-    let messages = offsets.map(|offset| said(offset, "ann", &offset.to_string(), None)).collect();
+    let messages = offsets
+        .map(|offset| said(offset, "ann", &offset.to_string(), None))
+        .collect();
     Push::History { messages, more }
 }
 
 fn ask(before: u64) -> Command {
-    Command::History { before: Some(Offset(before)), limit: Some(PAGE) }
+    Command::History {
+        before: Some(Offset(before)),
+        limit: Some(PAGE),
+    }
 }
 
 fn numbers(range: std::ops::RangeInclusive<u64>) -> Vec<String> {
@@ -139,7 +179,12 @@ fn numbers(range: std::ops::RangeInclusive<u64>) -> Vec<String> {
 }
 
 /// A reader who sees the top of what is drawn.
-const AT_TOP: Sight = Sight { at_end: false, above: 0.0, below: 2000.0, rows: 3000.0 };
+const AT_TOP: Sight = Sight {
+    at_end: false,
+    above: 0.0,
+    below: 2000.0,
+    rows: 3000.0,
+};
 
 fn says(command: &Command) -> &str {
     match command {

@@ -38,7 +38,12 @@ fn message(offset: u64, prev: u64) -> Push {
 }
 
 fn gap(after: u64, before: u64, count: Option<u64>) -> Push {
-    Push::Gap { after: Offset(after), before: Offset(before), count, reason: GapReason::Expired }
+    Push::Gap {
+        after: Offset(after),
+        before: Offset(before),
+        count,
+        reason: GapReason::Expired,
+    }
 }
 
 fn seen(text: &str) -> Option<Seen> {
@@ -60,8 +65,20 @@ fn heard(cursor: &mut Cursor, pushes: impl IntoIterator<Item = Push>) -> Vec<(u6
 
 #[test]
 fn what_was_seen_is_an_offset_with_or_without_its_epoch() {
-    assert_eq!(seen("0"), Some(Seen { epoch: None, offset: Offset(0) }));
-    assert_eq!(seen("5f3e9a01:17"), Some(Seen { epoch: Some(Epoch::new(0x5f3e_9a01)), offset: Offset(17) }));
+    assert_eq!(
+        seen("0"),
+        Some(Seen {
+            epoch: None,
+            offset: Offset(0)
+        })
+    );
+    assert_eq!(
+        seen("5f3e9a01:17"),
+        Some(Seen {
+            epoch: Some(Epoch::new(0x5f3e_9a01)),
+            offset: Offset(17)
+        })
+    );
     for wrong in ["", ":", "a:", "a:b", "-1", "1.5", "99999999999999999999"] {
         assert_eq!(Seen::parse(wrong), Err(SeenError), "{wrong}");
     }
@@ -81,7 +98,11 @@ fn a_reader_that_heard_nothing_before_the_drop_reads_on_from_the_newest_of_its_f
 #[test]
 fn after_0_asks_for_all_that_is_kept_and_not_for_what_is_gone() {
     let mut cursor = Cursor::new(seen("0"));
-    let pushes = [welcome("a", 3, 4, Recovery::Resumed), message(3, 2), message(4, 3)];
+    let pushes = [
+        welcome("a", 3, 4, Recovery::Resumed),
+        message(3, 2),
+        message(4, 3),
+    ];
     assert_eq!(heard(&mut cursor, pushes), [(3, None), (4, None)]);
     let mut cursor = Cursor::new(seen("0"));
     assert!(heard(&mut cursor, [welcome("a", 0, 9, Recovery::Resumed)]).is_empty());
@@ -91,29 +112,61 @@ fn after_0_asks_for_all_that_is_kept_and_not_for_what_is_gone() {
 #[test]
 fn a_message_that_comes_again_is_no_news() {
     let mut cursor = Cursor::new(seen("a:1"));
-    let pushes = [welcome("a", 1, 2, Recovery::Resumed), message(1, 0), message(2, 1), message(2, 1)];
+    let pushes = [
+        welcome("a", 1, 2, Recovery::Resumed),
+        message(1, 0),
+        message(2, 1),
+        message(2, 1),
+    ];
     assert_eq!(heard(&mut cursor, pushes), [(2, None)]);
 }
 
 #[test]
 fn what_is_gone_is_told_once_by_the_gap_or_else_by_the_message_behind_it() {
     let mut cursor = Cursor::new(seen("a:1"));
-    let pushes = [welcome("a", 5, 6, Recovery::Lost), gap(1, 5, Some(3)), message(5, 4), message(6, 5)];
-    assert_eq!(heard(&mut cursor, pushes), [(1, Some(5)), (5, None), (6, None)]);
+    let pushes = [
+        welcome("a", 5, 6, Recovery::Lost),
+        gap(1, 5, Some(3)),
+        message(5, 4),
+        message(6, 5),
+    ];
+    assert_eq!(
+        heard(&mut cursor, pushes),
+        [(1, Some(5)), (5, None), (6, None)]
+    );
     let mut cursor = Cursor::new(seen("a:1"));
-    let pushes = [welcome("a", 1, 1, Recovery::Resumed), message(4, 3), message(5, 4)];
-    assert_eq!(heard(&mut cursor, pushes), [(1, Some(4)), (4, None), (5, None)]);
+    let pushes = [
+        welcome("a", 1, 1, Recovery::Resumed),
+        message(4, 3),
+        message(5, 4),
+    ];
+    assert_eq!(
+        heard(&mut cursor, pushes),
+        [(1, Some(4)), (4, None), (5, None)]
+    );
 }
 
 #[test]
 fn a_log_that_began_anew_is_told_even_where_it_is_empty_or_longer_than_the_old_one() {
     let mut cursor = Cursor::new(seen("a:5"));
-    let pushes = [welcome("b", 0, 0, Recovery::Lost), gap(0, 1, None), message(1, 0)];
+    let pushes = [
+        welcome("b", 0, 0, Recovery::Lost),
+        gap(0, 1, None),
+        message(1, 0),
+    ];
     assert_eq!(heard(&mut cursor, pushes), [(0, Some(1)), (1, None)]);
     assert_eq!(cursor.seen(), seen("b:1").as_ref());
     let mut cursor = Cursor::new(seen("a:2"));
-    let pushes = [welcome("b", 1, 9, Recovery::Lost), gap(0, 1, None), message(1, 0), message(2, 1)];
-    assert_eq!(heard(&mut cursor, pushes), [(0, Some(1)), (1, None), (2, None)]);
+    let pushes = [
+        welcome("b", 1, 9, Recovery::Lost),
+        gap(0, 1, None),
+        message(1, 0),
+        message(2, 1),
+    ];
+    assert_eq!(
+        heard(&mut cursor, pushes),
+        [(0, Some(1)), (1, None), (2, None)]
+    );
     assert!(!cursor.has_caught_up());
 }
 
@@ -121,12 +174,24 @@ fn a_log_that_began_anew_is_told_even_where_it_is_empty_or_longer_than_the_old_o
 fn serve(cursor: &Cursor, first: u64, head: u64, sent: usize) -> Vec<Push> {
     let after = cursor.seen().map_or(head, |seen| seen.offset.0);
     let (recovery, opening) = match after {
-        after if after + 1 < first => (Recovery::Lost, Some(gap(after, first, Some(first - 1 - after)))),
+        after if after + 1 < first => (
+            Recovery::Lost,
+            Some(gap(after, first, Some(first - 1 - after))),
+        ),
         _ => (Recovery::Resumed, None),
     };
-    let recovery = if cursor.seen().is_some() { recovery } else { Recovery::Fresh };
+    let recovery = if cursor.seen().is_some() {
+        recovery
+    } else {
+        Recovery::Fresh
+    };
     let messages = (after.max(first - 1) + 1..=head).map(|offset| message(offset, offset - 1));
-    [welcome("a", first, head, recovery)].into_iter().chain(opening).chain(messages).take(sent).collect()
+    [welcome("a", first, head, recovery)]
+        .into_iter()
+        .chain(opening)
+        .chain(messages)
+        .take(sent)
+        .collect()
 }
 
 proptest! {

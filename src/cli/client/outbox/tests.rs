@@ -39,17 +39,33 @@ fn welcome(limit: Option<(u32, u32)>) -> Push {
 }
 
 fn ack(number: u64, offset: u64, duplicate: bool) -> Push {
-    Push::Ack { key: key(number), offset: Offset(offset), duplicate }
+    Push::Ack {
+        key: key(number),
+        offset: Offset(offset),
+        duplicate,
+    }
 }
 
 fn message(from: UserId, number: u64, offset: u64) -> Push {
     let body = Body::Text(number.to_string());
     let (offset, prev) = (Offset(offset), Offset(offset - 1));
-    Push::Message(Publication { offset, prev, at: 0, from, body, key: Some(key(number)) })
+    Push::Message(Publication {
+        offset,
+        prev,
+        at: 0,
+        from,
+        body,
+        key: Some(key(number)),
+    })
 }
 
 fn error(number: u64, code: ErrorCode) -> Push {
-    Push::Error { code, message: "no".into(), retry: code.invites_retry(), key: Some(key(number)) }
+    Push::Error {
+        code,
+        message: "no".into(),
+        retry: code.invites_retry(),
+        key: Some(key(number)),
+    }
 }
 
 /// The numbers of what goes out now.
@@ -61,10 +77,18 @@ fn sent(outbox: &mut Outbox, now: Instant) -> Vec<u64> {
     .collect()
 }
 
-fn filled(numbers: std::ops::RangeInclusive<u64>, limit: Option<(u32, u32)>, now: Instant) -> Outbox {
+fn filled(
+    numbers: std::ops::RangeInclusive<u64>,
+    limit: Option<(u32, u32)>,
+    now: Instant,
+) -> Outbox {
     let mut outbox = Outbox::new(me());
     numbers.for_each(|number| outbox.push(number, key(number), number.to_string()));
-    assert_eq!(outbox.next(now), Next::Idle, "nothing goes out before the welcome");
+    assert_eq!(
+        outbox.next(now),
+        Next::Idle,
+        "nothing goes out before the welcome"
+    );
     assert_eq!(outbox.hear(&welcome(limit), now), None);
     outbox
 }
@@ -78,8 +102,14 @@ fn all_go_out_in_order_and_what_is_unanswered_goes_out_again_on_the_next_connect
     let now = Instant::now();
     let mut outbox = filled(1..=4, Some((0, 1)), now);
     assert_eq!(sent(&mut outbox, now), [1, 2, 3, 4]);
-    let stored = Outcome::Stored { offset: Offset(7), duplicate: false };
-    assert_eq!(outcome(outbox.hear(&ack(1, 7, false), now)), Some((1, stored)));
+    let stored = Outcome::Stored {
+        offset: Offset(7),
+        duplicate: false,
+    };
+    assert_eq!(
+        outcome(outbox.hear(&ack(1, 7, false), now)),
+        Some((1, stored))
+    );
     outbox.cut_off();
     assert_eq!((outbox.next(now), outbox.len()), (Next::Idle, 3));
     outbox.hear(&welcome(Some((0, 1))), now);
@@ -91,14 +121,32 @@ fn what_an_earlier_connection_got_stored_is_settled_by_the_log_and_not_sent_agai
     let now = Instant::now();
     let mut outbox = filled(1..=2, Some((0, 1)), now);
     sent(&mut outbox, now);
-    assert_eq!(outbox.hear(&message(me(), 1, 1), now), None, "its ack is to come");
+    assert_eq!(
+        outbox.hear(&message(me(), 1, 1), now),
+        None,
+        "its ack is to come"
+    );
     outbox.cut_off();
     outbox.hear(&welcome(Some((0, 1))), now);
-    let stored = Outcome::Stored { offset: Offset(1), duplicate: true };
-    assert_eq!(outbox.hear(&message(UserId::anonymous(), 2, 2), now), None, "another's key");
-    assert_eq!(outcome(outbox.hear(&message(me(), 1, 1), now)), Some((1, stored)));
+    let stored = Outcome::Stored {
+        offset: Offset(1),
+        duplicate: true,
+    };
+    assert_eq!(
+        outbox.hear(&message(UserId::anonymous(), 2, 2), now),
+        None,
+        "another's key"
+    );
+    assert_eq!(
+        outcome(outbox.hear(&message(me(), 1, 1), now)),
+        Some((1, stored))
+    );
     assert_eq!(sent(&mut outbox, now), [2]);
-    assert_eq!(outbox.hear(&ack(1, 1, true), now), None, "it is settled once");
+    assert_eq!(
+        outbox.hear(&ack(1, 1, true), now),
+        None,
+        "it is settled once"
+    );
 }
 
 #[test]
@@ -108,7 +156,10 @@ fn after_a_refusal_that_will_pass_everything_waits_and_goes_on_in_order() {
     assert_eq!(sent(&mut outbox, now), [1, 2, 3, 4]);
     outbox.hear(&ack(1, 1, false), now);
     for number in 2..=4 {
-        assert_eq!(outbox.hear(&error(number, ErrorCode::RateLimited), now), None);
+        assert_eq!(
+            outbox.hear(&error(number, ErrorCode::RateLimited), now),
+            None
+        );
     }
     assert_eq!(outbox.next(now), Next::Wait(REFUSED_PAUSE));
     assert_eq!(sent(&mut outbox, now + REFUSED_PAUSE), [2]);

@@ -10,8 +10,12 @@ fn ip(text: &str) -> IpAddr {
 
 /// Two proxies, one behind the other.
 fn proxies(header: ProxyHeader) -> Proxies {
-    let trusted = ["10.0.0.0/8", "2001:db8:aaaa::/48"].map(|network| network.parse().expect("a network"));
-    Proxies { trusted: trusted.into(), header }
+    let trusted =
+        ["10.0.0.0/8", "2001:db8:aaaa::/48"].map(|network| network.parse().expect("a network"));
+    Proxies {
+        trusted: trusted.into(),
+        header,
+    }
 }
 
 fn by_x_forwarded_for(peer: &str, lines: &[&str]) -> IpAddr {
@@ -29,8 +33,16 @@ fn the_client_is_the_first_from_the_right_that_is_no_trusted_proxy() {
         ("::ffff:10.0.0.1", &["192.0.2.1"], "192.0.2.1"),
         ("10.0.0.1", &["6.6.6.6, 192.0.2.1"], "192.0.2.1"),
         ("10.0.0.1", &["6.6.6.6,192.0.2.1,10.0.0.2"], "192.0.2.1"),
-        ("10.0.0.1", &["6.6.6.6", "192.0.2.1", "10.0.0.2, 10.0.0.3"], "192.0.2.1"),
-        ("2001:db8:aaaa::1", &["2001:db8::7, 10.0.0.2"], "2001:db8::7"),
+        (
+            "10.0.0.1",
+            &["6.6.6.6", "192.0.2.1", "10.0.0.2, 10.0.0.3"],
+            "192.0.2.1",
+        ),
+        (
+            "2001:db8:aaaa::1",
+            &["2001:db8::7, 10.0.0.2"],
+            "2001:db8::7",
+        ),
         ("10.0.0.1", &["10.0.0.3, 10.0.0.2"], "10.0.0.3"),
         ("10.0.0.1", &["192.0.2.1:4711"], "192.0.2.1"),
         ("10.0.0.1", &["[2001:db8::7]:4711"], "2001:db8::7"),
@@ -40,7 +52,11 @@ fn the_client_is_the_first_from_the_right_that_is_no_trusted_proxy() {
         ("10.0.0.1", &[], "10.0.0.1"),
         ("192.0.2.9", &["192.0.2.1"], "192.0.2.9"),
     ] {
-        assert_eq!(by_x_forwarded_for(peer, lines), ip(client), "{peer} {lines:?}");
+        assert_eq!(
+            by_x_forwarded_for(peer, lines),
+            ip(client),
+            "{peer} {lines:?}"
+        );
     }
 }
 
@@ -58,7 +74,11 @@ fn what_cannot_be_read_counts_for_the_proxy_that_wrote_it() {
         ("010.0.0.2", "10.0.0.1"),
         ("\"192.0.2.1\"", "10.0.0.1"),
     ] {
-        assert_eq!(by_x_forwarded_for("10.0.0.1", &[lines]), ip(client), "{lines}");
+        assert_eq!(
+            by_x_forwarded_for("10.0.0.1", &[lines]),
+            ip(client),
+            "{lines}"
+        );
     }
 }
 
@@ -71,8 +91,14 @@ fn the_standard_form_is_read_with_quotes_ports_and_brackets() {
         (&["for=\"[2001:db8:cafe::17]:4711\""], "2001:db8:cafe::17"),
         (&["for=192.0.2.1:_port"], "192.0.2.1"),
         (&["for=6.6.6.6, for=192.0.2.1, for=10.0.0.2"], "192.0.2.1"),
-        (&["for=192.0.2.1", "for=10.0.0.2;host=\"a,b;for=6.6.6.6\""], "192.0.2.1"),
-        (&["for=192.0.2.1, for=10.0.0.2;host=\"a\\\",for=6.6.6.6\""], "192.0.2.1"),
+        (
+            &["for=192.0.2.1", "for=10.0.0.2;host=\"a,b;for=6.6.6.6\""],
+            "192.0.2.1",
+        ),
+        (
+            &["for=192.0.2.1, for=10.0.0.2;host=\"a\\\",for=6.6.6.6\""],
+            "192.0.2.1",
+        ),
         // A client's quote without an end swallows nothing.
         (&["for=\"6.6.6.6, for=192.0.2.1"], "192.0.2.1"),
         (&["for=unknown"], "10.0.0.1"),
@@ -88,8 +114,14 @@ fn the_standard_form_is_read_with_quotes_ports_and_brackets() {
 #[test]
 fn without_a_choice_the_header_that_proxies_write_beats_the_one_that_a_client_may_bring() {
     let proxies = proxies(ProxyHeader::Either);
-    assert_eq!(proxies.client(ip("10.0.0.1"), &["192.0.2.1"], &["for=6.6.6.6"]), ip("192.0.2.1"));
-    assert_eq!(proxies.client(ip("10.0.0.1"), &[], &["for=192.0.2.1"]), ip("192.0.2.1"));
+    assert_eq!(
+        proxies.client(ip("10.0.0.1"), &["192.0.2.1"], &["for=6.6.6.6"]),
+        ip("192.0.2.1")
+    );
+    assert_eq!(
+        proxies.client(ip("10.0.0.1"), &[], &["for=192.0.2.1"]),
+        ip("192.0.2.1")
+    );
 }
 
 proptest! {

@@ -33,7 +33,10 @@ impl Bodies {
         limit: usize,
         parse: impl FnOnce(&[u8]) -> Result<T, ApiError>,
     ) -> Result<T, ApiError> {
-        let too_big = || ApiError::TooBig { what: "body", limit };
+        let too_big = || ApiError::TooBig {
+            what: "body",
+            limit,
+        };
         if body.size_hint().lower() > limit as u64 {
             return Err(too_big());
         }
@@ -51,8 +54,9 @@ impl Bodies {
             }
             Ok((whole, held))
         };
-        let (whole, held) =
-            tokio::time::timeout(patience(limit), whole).await.map_err(|_| ApiError::Slow)??;
+        let (whole, held) = tokio::time::timeout(patience(limit), whole)
+            .await
+            .map_err(|_| ApiError::Slow)??;
         let parsed = parse(&whole);
         drop(held);
         parsed

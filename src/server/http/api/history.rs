@@ -85,20 +85,38 @@ pub(super) async fn history(
 ) -> Result<Json<History>, ApiError> {
     principal.check(Right::Read, &room)?;
     let id = principal.id(None)?;
-    state.moderation.admit_reader(&Guest::new(id.as_ref(), address, &room))?;
-    let after = asked.after.map(|after| extract::offset("after", &after)).transpose()?;
-    let before = asked.before.map(|before| extract::offset("before", &before)).transpose()?;
+    state
+        .moderation
+        .admit_reader(&Guest::new(id.as_ref(), address, &room))?;
+    let after = asked
+        .after
+        .map(|after| extract::offset("after", &after))
+        .transpose()?;
+    let before = asked
+        .before
+        .map(|before| extract::offset("before", &before))
+        .transpose()?;
     let limit = asked.limit.map_or(Ok(DEFAULT_LIMIT), |limit| {
         limit
             .parse()
             .ok()
             .filter(|limit| (1..=MAX_LIMIT).contains(limit))
-            .ok_or(ApiError::Parameter { name: "limit", allowed: "a number from 1 to 1000" })
+            .ok_or(ApiError::Parameter {
+                name: "limit",
+                allowed: "a number from 1 to 1000",
+            })
     })?;
     let room = state.hub.room(&room).await?;
-    let span = after.map(Span::After).or(before.map(Span::Before)).unwrap_or(Span::Newest);
+    let span = after
+        .map(Span::After)
+        .or(before.map(Span::Before))
+        .unwrap_or(Span::Newest);
     // Between two offsets, one more than asked for: it tells whether there is more before the second.
-    let looked_at = if after.is_some() && before.is_some() { limit + 1 } else { limit };
+    let looked_at = if after.is_some() && before.is_some() {
+        limit + 1
+    } else {
+        limit
+    };
     let mut page = state.hub.history(&room, span, looked_at).await?;
     if let (Some(_), Some(before)) = (after, before) {
         let wanted = page.frames.partition_point(|frame| frame.offset() < before);
@@ -106,24 +124,47 @@ pub(super) async fn history(
         page.frames.truncate(wanted.min(limit));
     }
     // After the page: so that no message of it is newer than the head.
-    let Bounds { epoch, first, head, .. } = state.hub.bounds(&room)?;
-    let messages = page.frames.iter().map(|frame| Entry(frame.publication())).collect();
-    Ok(Json(History { epoch, first, head, messages, more: page.more }))
+    let Bounds {
+        epoch, first, head, ..
+    } = state.hub.bounds(&room)?;
+    let messages = page
+        .frames
+        .iter()
+        .map(|frame| Entry(frame.publication()))
+        .collect();
+    Ok(Json(History {
+        epoch,
+        first,
+        head,
+        messages,
+        more: page.more,
+    }))
 }
 
 impl PartialSchema for Entry {
     /// By hand: what travels between both sides does not know of this document.
     fn schema() -> RefOr<Schema> {
-        let number =
-            |said| ObjectBuilder::new().schema_type(Type::Integer).minimum(Some(0)).description(Some(said));
-        let text = |said| ObjectBuilder::new().schema_type(Type::String).description(Some(said));
+        let number = |said| {
+            ObjectBuilder::new()
+                .schema_type(Type::Integer)
+                .minimum(Some(0))
+                .description(Some(said))
+        };
+        let text = |said| {
+            ObjectBuilder::new()
+                .schema_type(Type::String)
+                .description(Some(said))
+        };
         let entry: Object = ObjectBuilder::new()
             .property("offset", number("Its number in the room"))
             .property(
                 "prev",
                 number("The number of the one before it: if you did not see that, you have a gap"),
             )
-            .property("at", number("When it was stored, in milliseconds since 1970 UTC"))
+            .property(
+                "at",
+                number("When it was stored, in milliseconds since 1970 UTC"),
+            )
             .property("from", text("Who said it"))
             .property("text", text("What was said, unless it was binary"))
             .property("data", text("What was said, in base64, if it was binary"))

@@ -47,9 +47,18 @@ pub(super) enum Kind {
 impl Kind {
     /// What `Content-Type` says; text without one, and for the type that curl sends unasked.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
-        let kind = headers.get(header::CONTENT_TYPE).map_or(Ok("text/plain"), |kind| kind.to_str());
+        let kind = headers
+            .get(header::CONTENT_TYPE)
+            .map_or(Ok("text/plain"), |kind| kind.to_str());
         let kind = kind.map_err(|_| ApiError::MediaType)?;
-        match kind.split(';').next().unwrap_or_default().trim().to_ascii_lowercase().as_str() {
+        match kind
+            .split(';')
+            .next()
+            .unwrap_or_default()
+            .trim()
+            .to_ascii_lowercase()
+            .as_str()
+        {
             "text/plain" | "application/x-www-form-urlencoded" => Ok(Self::Text),
             "application/json" => Ok(Self::Json),
             "application/x-ndjson" | "application/ndjson" => Ok(Self::Lines),
@@ -72,7 +81,11 @@ impl Kind {
             Self::Text => {
                 let text = std::str::from_utf8(body)
                     .map_err(|_| ApiError::Body("the text is not UTF-8".to_owned()))?;
-                let message = Message { text: text.to_owned(), from: None, key: None };
+                let message = Message {
+                    text: text.to_owned(),
+                    from: None,
+                    key: None,
+                };
                 Ok(vec![message.within(max_message)?])
             }
             Self::Json => Ok(vec![Message::parse(body, max_message)?]),
@@ -92,7 +105,10 @@ impl Message {
         if self.text.len() <= max_message {
             Ok(self)
         } else {
-            Err(ApiError::TooBig { what: "message", limit: max_message })
+            Err(ApiError::TooBig {
+                what: "message",
+                limit: max_message,
+            })
         }
     }
 
@@ -114,10 +130,14 @@ fn batch(body: &[u8], max_message: usize) -> Result<Vec<Message>, ApiError> {
     let mut messages = Vec::new();
     for (number, line) in lines {
         if messages.len() == MAX_BATCH_MESSAGES {
-            return Err(ApiError::TooMany { limit: MAX_BATCH_MESSAGES });
+            return Err(ApiError::TooMany {
+                limit: MAX_BATCH_MESSAGES,
+            });
         }
-        let message = Message::parse(line, max_message)
-            .map_err(|error| ApiError::Line { number, error: Box::new(error) })?;
+        let message = Message::parse(line, max_message).map_err(|error| ApiError::Line {
+            number,
+            error: Box::new(error),
+        })?;
         messages.push(message);
     }
     if messages.is_empty() {
@@ -135,7 +155,9 @@ mod tests {
     use super::*;
 
     fn texts(body: &str) -> Result<Vec<String>, String> {
-        let messages = Kind::Lines.read(body.as_bytes(), 10).map_err(|error| error.to_string())?;
+        let messages = Kind::Lines
+            .read(body.as_bytes(), 10)
+            .map_err(|error| error.to_string())?;
         Ok(messages.into_iter().map(|message| message.text).collect())
     }
 
@@ -148,14 +170,23 @@ mod tests {
     #[test]
     fn the_first_bad_line_of_a_batch_is_named() {
         for (body, said) in [
-            ("{\"text\":\"one\"}\n\n{\"text\":7}", "line 3: the JSON is not a message"),
-            ("{\"text\":\"01234567890\"}", "line 1: the message is larger than the 10 bytes allowed"),
+            (
+                "{\"text\":\"one\"}\n\n{\"text\":7}",
+                "line 3: the JSON is not a message",
+            ),
+            (
+                "{\"text\":\"01234567890\"}",
+                "line 1: the message is larger than the 10 bytes allowed",
+            ),
             (
                 "{\"text\":\"one\"}\n{\"text\":\"two\",\"key\":\"\"}",
                 "line 2: the JSON is not a message: key has 0",
             ),
             ("\n\n", "the batch has no line"),
-            (&"{\"text\":\"x\"}\n".repeat(1001), "more than the 1000 messages"),
+            (
+                &"{\"text\":\"x\"}\n".repeat(1001),
+                "more than the 1000 messages",
+            ),
         ] {
             let error = texts(body).expect_err(said);
             assert!(error.contains(said), "{error}");

@@ -35,9 +35,12 @@ struct Tokens;
 impl Modify for Tokens {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
         let said = "A JSON Web Token, where the server has --auth-key-file: sub, rooms, exp";
-        let header =
-            HttpBuilder::new().scheme(HttpAuthScheme::Bearer).bearer_format("JWT").description(Some(said));
-        let query = ApiKeyValue::with_description("token", "The same, for clients that can set no header");
+        let header = HttpBuilder::new()
+            .scheme(HttpAuthScheme::Bearer)
+            .bearer_format("JWT")
+            .description(Some(said));
+        let query =
+            ApiKeyValue::with_description("token", "The same, for clients that can set no header");
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(header.build()));
         components.add_security_scheme("query", SecurityScheme::ApiKey(ApiKey::Query(query)));
@@ -61,5 +64,8 @@ pub(super) fn routes() -> OpenApiRouter<State> {
     responses((status = 200, description = "OpenAPI 3", content_type = "application/json")),
 )]
 async fn openapi() -> impl IntoResponse {
-    ([(header::CONTENT_TYPE, "application/json")], DOCUMENT.as_str())
+    (
+        [(header::CONTENT_TYPE, "application/json")],
+        DOCUMENT.as_str(),
+    )
 }

@@ -60,8 +60,21 @@ pub(super) async fn presence(
 ) -> Result<Json<Presence>, ApiError> {
     principal.check(Right::Read, &room)?;
     let id = principal.id(None)?;
-    state.moderation.admit_reader(&Guest::new(id.as_ref(), address, &room))?;
+    state
+        .moderation
+        .admit_reader(&Guest::new(id.as_ref(), address, &room))?;
     let (count, present) = state.hub.room(&room).await?.present();
-    let member = |Present { id, connections, since }| Member { id, connections, since };
-    Ok(Json(Presence { count, members: present.map(|all| all.into_iter().map(member).collect()) }))
+    let member = |Present {
+                      id,
+                      connections,
+                      since,
+                  }| Member {
+        id,
+        connections,
+        since,
+    };
+    Ok(Json(Presence {
+        count,
+        members: present.map(|all| all.into_iter().map(member).collect()),
+    }))
 }

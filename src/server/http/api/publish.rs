@@ -73,8 +73,16 @@ struct Place {
 impl From<Stored> for Place {
     fn from(stored: Stored) -> Self {
         match stored {
-            Stored::New(frame) => Self { offset: frame.offset(), at: frame.at(), duplicate: false },
-            Stored::Duplicate { offset, at } => Self { offset, at, duplicate: true },
+            Stored::New(frame) => Self {
+                offset: frame.offset(),
+                at: frame.at(),
+                duplicate: false,
+            },
+            Stored::Duplicate { offset, at } => Self {
+                offset,
+                at,
+                duplicate: true,
+            },
         }
     }
 }
@@ -120,8 +128,12 @@ pub(super) async fn publish(
     principal.check(Right::Write, &room)?;
     let kind = Kind::of(&headers)?;
     let max_message = state.connection.max_message;
-    let mut messages =
-        state.bodies.read(body, kind.max_bytes(max_message), |body| kind.read(body, max_message)).await?;
+    let mut messages = state
+        .bodies
+        .read(body, kind.max_bytes(max_message), |body| {
+            kind.read(body, max_message)
+        })
+        .await?;
     if let Some(key) = headers.get(IDEMPOTENCY_KEY) {
         let key = Key::parse(std::str::from_utf8(key.as_bytes()).unwrap_or_default())?;
         match messages.as_mut_slice() {
@@ -129,15 +141,23 @@ pub(super) async fn publish(
             _ => return Err(ApiError::KeyOfBatch),
         }
     }
-    let drafts =
-        messages.into_iter().map(|message| message.into_draft(&principal)).collect::<Result<_, _>>()?;
+    let drafts = messages
+        .into_iter()
+        .map(|message| message.into_draft(&principal))
+        .collect::<Result<_, _>>()?;
     let (room, stored) = store(&state, &principal, address, &room, drafts).await?;
     let mut stored = stored.into_iter().map(Place::from);
     let places = match kind {
         Kind::Text | Kind::Json => Places::One(stored.next().ok_or_else(gone)?),
-        Kind::Lines => Places::Many { messages: stored.collect() },
+        Kind::Lines => Places::Many {
+            messages: stored.collect(),
+        },
     };
-    let published = Published { room: room.name().clone(), epoch: room.epoch().clone(), places };
+    let published = Published {
+        room: room.name().clone(),
+        epoch: room.epoch().clone(),
+        places,
+    };
     Ok((StatusCode::CREATED, Json(published)))
 }
 
@@ -151,13 +171,17 @@ pub(in crate::server::http) async fn store(
     drafts: Vec<Draft>,
 ) -> Result<(Arc<Room>, Vec<Stored>), ApiError> {
     for draft in &drafts {
-        state.moderation.admit(&Guest::new(Some(draft.from()), address, name))?;
+        state
+            .moderation
+            .admit(&Guest::new(Some(draft.from()), address, name))?;
     }
     keep_to_the_rates(state, principal, address, &drafts)?;
     let room = state.hub.room(name).await?;
     let (report, reported) = oneshot::channel();
     // The receiver is gone only if the client is.
-    state.hub.publish(&room, drafts, move |result, _due| drop(report.send(result)));
+    state
+        .hub
+        .publish(&room, drafts, move |result, _due| drop(report.send(result)));
     Ok((room, reported.await.map_err(|_| gone())??))
 }
 
@@ -172,12 +196,17 @@ fn keep_to_the_rates(
     address: IpAddr,
     drafts: &[Draft],
 ) -> Result<(), ApiError> {
-    let most = state.quotas.most_at_once().map_or(MAX_BATCH_MESSAGES, |most| most as usize);
+    let most = state
+        .quotas
+        .most_at_once()
+        .map_or(MAX_BATCH_MESSAGES, |most| most as usize);
     if drafts.len() > most {
         return Err(ApiError::TooMany { limit: most });
     }
     let mut messages: HashMap<&UserId, u32> = HashMap::new();
-    drafts.iter().for_each(|draft| *messages.entry(draft.from()).or_default() += 1);
+    drafts
+        .iter()
+        .for_each(|draft| *messages.entry(draft.from()).or_default() += 1);
     let host = Host::of(address);
     let of = |(id, messages): (&UserId, u32)| (speaker(principal, id.clone(), host), messages);
     let speakers: Vec<_> = messages.into_iter().map(of).collect();

@@ -84,7 +84,9 @@ pub(super) async fn stream(
 ) -> Result<Response, ApiError> {
     principal.check(Right::Read, &room)?;
     let id = principal.present_as(asked.id.as_deref().map(UserId::parse).transpose()?)?;
-    state.moderation.admit(&Guest::new(id.as_ref(), address, &room))?;
+    state
+        .moderation
+        .admit(&Guest::new(id.as_ref(), address, &room))?;
     // The address is what the reader first asked for; the header is what it has seen since.
     let resume = match headers.get(&LAST_EVENT_ID) {
         Some(seen) => Some(extract::resume_from_event(seen.as_bytes())?),
@@ -99,7 +101,15 @@ pub(super) async fn stream(
     place.give_back();
     let heartbeat = state.connection.heartbeat.ping_after;
     let lease = lease(&principal, admission.room(), &state.hub);
-    let listener = Listener { admission, hub: state.hub.clone(), id, address, dialect, lease, heartbeat };
+    let listener = Listener {
+        admission,
+        hub: state.hub.clone(),
+        id,
+        address,
+        dialect,
+        lease,
+        heartbeat,
+    };
     let (position, stream) = listener.open();
     let kind = match dialect {
         Dialect::Ndjson => "application/x-ndjson",
@@ -127,5 +137,9 @@ fn dialect(headers: &HeaderMap) -> Dialect {
         .flat_map(|accepted| accepted.split(','))
         .filter_map(|kind| kind.split(';').next())
         .any(|kind| matches!(kind.trim(), "application/x-ndjson" | "application/ndjson"));
-    if wants_lines { Dialect::Ndjson } else { Dialect::Sse }
+    if wants_lines {
+        Dialect::Ndjson
+    } else {
+        Dialect::Sse
+    }
 }

@@ -36,15 +36,20 @@ impl Form {
                 connections::end(state, operator, number).await?;
                 Ok(Done::Kicked)
             }
-            "ban" => Ok(Done::Banned(bans::impose(state, operator, self.ban()?).await?.kicked)),
+            "ban" => Ok(Done::Banned(
+                bans::impose(state, operator, self.ban()?).await?.kicked,
+            )),
             "lift" => {
-                let whom = bans::whom(self.id("id")?, self.address("address")?).ok_or(AdminError::NoBan)?;
+                let whom = bans::whom(self.id("id")?, self.address("address")?)
+                    .ok_or(AdminError::NoBan)?;
                 bans::lift(state, operator, whom, self.room()?).await?;
                 Ok(Done::Lifted)
             }
             "close" => {
                 let room = self.named_room()?;
-                Ok(Done::Closed(closing::shut(state, operator, &room, self.reason()).await?))
+                Ok(Done::Closed(
+                    closing::shut(state, operator, &room, self.reason()).await?,
+                ))
             }
             "open" => {
                 closing::reopen(state, operator, &self.named_room()?).await?;
@@ -55,7 +60,9 @@ impl Form {
                 messages::erase(state, operator, &self.named_room()?, offset).await?;
                 Ok(Done::Deleted)
             }
-            _ => Err(ApiError::Body("act must be kick, ban, lift, close, open or delete".to_owned())),
+            _ => Err(ApiError::Body(
+                "act must be kick, ban, lift, close, open or delete".to_owned(),
+            )),
         }
     }
 
@@ -76,7 +83,13 @@ impl Form {
                 allowed: "a number, or empty for a ban without an end",
             })?),
         };
-        Ok(NewBan { id, address, room: self.room()?, seconds, reason: self.reason() })
+        Ok(NewBan {
+            id,
+            address,
+            room: self.room()?,
+            seconds,
+            reason: self.reason(),
+        })
     }
 
     fn text(&self, name: &str) -> &str {
@@ -95,7 +108,9 @@ impl Form {
 
     fn address(&self, name: &'static str) -> Result<Option<IpAddr>, ApiError> {
         let address = Some(self.text(name)).filter(|address| !address.is_empty());
-        address.map(|address| extract::address(name, address)).transpose()
+        address
+            .map(|address| extract::address(name, address))
+            .transpose()
     }
 
     /// The room that it names, if it names one.
@@ -120,11 +135,21 @@ mod tests {
 
     #[test]
     fn a_ban_is_of_what_was_chosen_or_of_what_was_typed() {
-        let of_id = ban("kind=id&id=%E6%9D%8E+&address=192.0.2.1&room=&seconds=600&reason=x").expect("a ban");
-        assert_eq!((of_id.id.as_ref().map(UserId::as_str), of_id.address), (Some("李 "), None));
-        assert_eq!((of_id.room, of_id.seconds, of_id.reason.as_deref()), (None, Some(600), Some("x")));
-        let of_address = ban("kind=address&id=ann&address=192.0.2.1&room=class&seconds=").expect("a ban");
-        assert!(of_address.id.is_none() && of_address.address.is_some() && of_address.seconds.is_none());
+        let of_id = ban("kind=id&id=%E6%9D%8E+&address=192.0.2.1&room=&seconds=600&reason=x")
+            .expect("a ban");
+        assert_eq!(
+            (of_id.id.as_ref().map(UserId::as_str), of_id.address),
+            (Some("李 "), None)
+        );
+        assert_eq!(
+            (of_id.room, of_id.seconds, of_id.reason.as_deref()),
+            (None, Some(600), Some("x"))
+        );
+        let of_address =
+            ban("kind=address&id=ann&address=192.0.2.1&room=class&seconds=").expect("a ban");
+        assert!(
+            of_address.id.is_none() && of_address.address.is_some() && of_address.seconds.is_none()
+        );
         assert_eq!(of_address.room.map(String::from).as_deref(), Some("class"));
         assert!(ban("whom=2001:db8::1").expect("a ban").address.is_some());
         assert!(ban("whom=ann").expect("a ban").id.is_some());

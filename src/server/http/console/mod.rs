@@ -51,12 +51,23 @@ async fn show(
     let operator = match Operator::of(&mut parts, &state).await {
         Ok(operator) => operator,
         Err(error) => {
-            return Ok(gate(&state, &reader, parts.headers.contains_key(header::AUTHORIZATION), error));
+            return Ok(gate(
+                &state,
+                &reader,
+                parts.headers.contains_key(header::AUTHORIZATION),
+                error,
+            ));
         }
     };
     let outcome = place.done.take().map(Outcome::Done);
     let listed = view::listed(&state, &operator, &place, outcome).await;
-    Ok(page(StatusCode::OK.into_response(), &state, &reader, place, Seen::Inside(Box::new(listed))))
+    Ok(page(
+        StatusCode::OK.into_response(),
+        &state,
+        &reader,
+        place,
+        Seen::Inside(Box::new(listed)),
+    ))
 }
 
 async fn submit(Shared(state): Shared<State>, request: Request) -> Result<Response, ApiError> {
@@ -69,10 +80,18 @@ async fn submit(Shared(state): Shared<State>, request: Request) -> Result<Respon
     let operator = match Operator::of(&mut parts, &state).await {
         Ok(operator) => operator,
         Err(error) => {
-            return Ok(gate(&state, &reader, parts.headers.contains_key(header::AUTHORIZATION), error));
+            return Ok(gate(
+                &state,
+                &reader,
+                parts.headers.contains_key(header::AUTHORIZATION),
+                error,
+            ));
         }
     };
-    let form = state.bodies.read(body, MAX_FORM_BYTES, |body| Ok(Form::read(body))).await?;
+    let form = state
+        .bodies
+        .read(body, MAX_FORM_BYTES, |body| Ok(Form::read(body)))
+        .await?;
     let back = form.back();
     Ok(match form.act(&state, &operator).await {
         // The way back to the page, so that reloading it does nothing twice.
@@ -80,7 +99,13 @@ async fn submit(Shared(state): Shared<State>, request: Request) -> Result<Respon
         Err(error) => {
             let failed = Some(Outcome::Failed(error.to_string()));
             let listed = view::listed(&state, &operator, &back, failed).await;
-            page(error.into_response(), &state, &reader, back, Seen::Inside(Box::new(listed)))
+            page(
+                error.into_response(),
+                &state,
+                &reader,
+                back,
+                Seen::Inside(Box::new(listed)),
+            )
         }
     })
 }
@@ -91,21 +116,49 @@ fn gate(state: &State, reader: &Reader, came_with_token: bool, error: ApiError) 
     let refused = (has_keys && came_with_token).then(|| error.to_string());
     // Where a token is brought to is a page like any other.
     let is_fine = has_keys && refused.is_none();
-    let response = if is_fine { StatusCode::OK.into_response() } else { error.into_response() };
-    page(response, state, reader, Place::default(), Seen::Gate { refused, has_keys })
+    let response = if is_fine {
+        StatusCode::OK.into_response()
+    } else {
+        error.into_response()
+    };
+    page(
+        response,
+        state,
+        reader,
+        Place::default(),
+        Seen::Gate { refused, has_keys },
+    )
 }
 
 /// `response`, with a page in it.
-fn page(mut response: Response, state: &State, reader: &Reader, place: Place, seen: Seen) -> Response {
+fn page(
+    mut response: Response,
+    state: &State,
+    reader: &Reader,
+    place: Place,
+    seen: Seen,
+) -> Response {
     let site = &state.site.leptos;
     let styles = format!("/{}/{}.css", site.site_pkg_dir, site.output_name);
     let (locale, theme) = (reader.locale, reader.theme);
-    *response.body_mut() = Body::from(document(Desk { locale, theme, styles, place, seen }));
+    *response.body_mut() = Body::from(document(Desk {
+        locale,
+        theme,
+        styles,
+        place,
+        seen,
+    }));
     headers::permit(&mut response);
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("text/html; charset=utf-8"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/html; charset=utf-8"),
+    );
     // Nothing of it may be kept, least of all for somebody else.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.append(header::VARY, HeaderValue::from_static("Accept-Language, Authorization, Cookie"));
+    headers.append(
+        header::VARY,
+        HeaderValue::from_static("Accept-Language, Authorization, Cookie"),
+    );
     response
 }

@@ -4,7 +4,8 @@ use std::net::IpAddr;
 
 use crate::app::admin::messages::NEWEST;
 use crate::app::admin::{
-    BannedRow, ClosedRow, ConnectionRow, Figures, Listed, Outcome, Part, Place, Question, RoomRow, Subject,
+    BannedRow, ClosedRow, ConnectionRow, Figures, Listed, Outcome, Part, Place, Question, RoomRow,
+    Subject,
 };
 use crate::protocol::Publication;
 use crate::protocol::RoomName;
@@ -32,7 +33,10 @@ pub(super) async fn listed(
 ) -> Listed {
     let rooms = rooms_of(state, operator, place).unwrap_or_else(|reason| {
         outcome.get_or_insert(Outcome::Failed(reason));
-        Part { some: Vec::new(), more: false }
+        Part {
+            some: Vec::new(),
+            more: false,
+        }
     });
     let messages = match &place.room {
         Some(room) if operator.administers(room) => newest(state, room).await,
@@ -40,15 +44,27 @@ pub(super) async fn listed(
     };
     let in_force = bans::in_force(state, operator);
     let more_bans = in_force.bans.len() > ROWS;
-    let banned = in_force.bans.into_iter().rev().take(ROWS).map(banned).collect();
+    let banned = in_force
+        .bans
+        .into_iter()
+        .rev()
+        .take(ROWS)
+        .map(banned)
+        .collect();
     Listed {
         now: now_millis(),
-        figures: operator.check_all(None).is_ok().then(|| figures(Stats::of(state))),
+        figures: operator
+            .check_all(None)
+            .is_ok()
+            .then(|| figures(Stats::of(state))),
         has_token: operator.has_token(),
         rooms,
         connections: connections_of(state, operator, place).await,
         messages,
-        bans: Part { some: banned, more: more_bans },
+        bans: Part {
+            some: banned,
+            more: more_bans,
+        },
         closed: in_force.closed.into_iter().map(closed).collect(),
         asked: asked(state, operator, place).await,
         outcome,
@@ -58,7 +74,12 @@ pub(super) async fn listed(
 fn figures(stats: Stats) -> Figures {
     let seconds = stats.seconds.iter();
     let seconds = seconds.map(|second| {
-        [second.published, second.delivered, second.delivered_bytes, second.connections as f64]
+        [
+            second.published,
+            second.delivered,
+            second.delivered_bytes,
+            second.connections as f64,
+        ]
     });
     Figures {
         version: release::describe(),
@@ -83,7 +104,10 @@ fn rooms_of(state: &State, operator: &Operator, place: &Place) -> Result<Part<Ro
         ring: (room.ring_messages, room.ring_bytes),
         closed: room.closed,
     });
-    Ok(Part { some: some.collect(), more: rooms.more })
+    Ok(Part {
+        some: some.collect(),
+        more: rooms.more,
+    })
 }
 
 async fn connections_of(state: &State, operator: &Operator, place: &Place) -> Part<ConnectionRow> {
@@ -94,29 +118,49 @@ async fn connections_of(state: &State, operator: &Operator, place: &Place) -> Pa
         // What is no id is nobody's.
         _ => match UserId::parse(who) {
             Ok(id) => Some(id),
-            Err(_) => return Part { some: Vec::new(), more: false },
+            Err(_) => {
+                return Part {
+                    some: Vec::new(),
+                    more: false,
+                };
+            }
         },
     };
-    let which = Which { room: place.room.clone(), id, address };
+    let which = Which {
+        room: place.room.clone(),
+        id,
+        address,
+    };
     let found = connections::list(state, operator, &which, place.after, ROWS).await;
-    let some = found.connections.into_iter().map(|connection| ConnectionRow {
-        number: connection.number,
-        id: connection.id,
-        address: connection.address,
-        room: connection.room,
-        since: connection.since,
-        dialect: connection.dialect,
-        behind: connection.behind,
-        waiting: connection.waiting,
-    });
-    Part { some: some.collect(), more: found.more }
+    let some = found
+        .connections
+        .into_iter()
+        .map(|connection| ConnectionRow {
+            number: connection.number,
+            id: connection.id,
+            address: connection.address,
+            room: connection.room,
+            since: connection.since,
+            dialect: connection.dialect,
+            behind: connection.behind,
+            waiting: connection.waiting,
+        });
+    Part {
+        some: some.collect(),
+        more: found.more,
+    }
 }
 
 /// The newest messages of `room`; nothing if they cannot be read now.
 async fn newest(state: &State, room: &RoomName) -> Option<Vec<Publication>> {
     let room = state.hub.room(room).await.ok()?;
     let page = state.hub.history(&room, Span::Newest, NEWEST).await.ok()?;
-    Some(page.frames.iter().map(|frame| frame.publication()).collect())
+    Some(
+        page.frames
+            .iter()
+            .map(|frame| frame.publication())
+            .collect(),
+    )
 }
 
 /// The connection that the question is about, if it is still there.
@@ -126,20 +170,52 @@ async fn asked(state: &State, operator: &Operator, place: &Place) -> Option<Subj
     };
     let which = Which::default();
     let found = connections::list(state, operator, &which, number.checked_sub(1)?, 1).await;
-    let found = found.connections.into_iter().find(|connection| connection.number == *number)?;
-    Some(Subject { id: found.id, address: found.address, room: found.room })
+    let found = found
+        .connections
+        .into_iter()
+        .find(|connection| connection.number == *number)?;
+    Some(Subject {
+        id: found.id,
+        address: found.address,
+        room: found.room,
+    })
 }
 
 fn banned(ban: Ban) -> BannedRow {
-    let Ban { whom, room, until, reason, by, since } = ban;
+    let Ban {
+        whom,
+        room,
+        until,
+        reason,
+        by,
+        since,
+    } = ban;
     let (id, address) = match whom {
         Whom::Id(id) => (Some(id), None),
         Whom::Address(address) => (None, Some(address)),
     };
-    BannedRow { id, address, room, until, reason, by, since }
+    BannedRow {
+        id,
+        address,
+        room,
+        until,
+        reason,
+        by,
+        since,
+    }
 }
 
 fn closed(closure: Closure) -> ClosedRow {
-    let Closure { room, reason, by, since } = closure;
-    ClosedRow { room, reason, by, since }
+    let Closure {
+        room,
+        reason,
+        by,
+        since,
+    } = closure;
+    ClosedRow {
+        room,
+        reason,
+        by,
+        since,
+    }
 }

@@ -49,16 +49,31 @@ pub(in crate::server::http) async fn say(
     headers: HeaderMap,
     body: Body,
 ) -> Result<Response, ApiError> {
-    let kind = headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok()).unwrap_or_default();
+    let kind = headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok())
+        .unwrap_or_default();
     if !kind.starts_with(KIND) {
-        return Err(ApiError::Body(format!("the page's form is {KIND}; programs post to /api/v1")));
+        return Err(ApiError::Body(format!(
+            "the page's form is {KIND}; programs post to /api/v1"
+        )));
     }
     let max_message = state.connection.max_message;
-    let limit = max_message.saturating_mul(FORM_EXPANSION).saturating_add(FORM_AROUND_TEXT);
-    let said = match state.bodies.read(body, limit, |body| Ok(Said::read(body))).await {
+    let limit = max_message
+        .saturating_mul(FORM_EXPANSION)
+        .saturating_add(FORM_AROUND_TEXT);
+    let said = match state
+        .bodies
+        .read(body, limit, |body| Ok(Said::read(body)))
+        .await
+    {
         // So much of it that it was not even read.
         Err(ApiError::TooBig { .. }) => {
-            let form = Form { key: new_key(), refused: Some(Reason::TooLong), ..Form::default() };
+            let form = Form {
+                key: new_key(),
+                refused: Some(Reason::TooLong),
+                ..Form::default()
+            };
             return Ok(render(
                 &state,
                 may_read(&state, &principal, client, &room),
@@ -78,16 +93,22 @@ pub(in crate::server::http) async fn say(
         "" => None,
         name => Some(UserId::parse(name)?),
     };
-    let stored = match principal.check(Right::Write, &room).and_then(|()| principal.id(from)) {
+    let stored = match principal
+        .check(Right::Write, &room)
+        .and_then(|()| principal.id(from))
+    {
         Err(error) => Err(ApiError::from(error)),
-        Ok(_) if said.text.len() > max_message => {
-            Err(ApiError::TooBig { what: "message", limit: max_message })
-        }
+        Ok(_) if said.text.len() > max_message => Err(ApiError::TooBig {
+            what: "message",
+            limit: max_message,
+        }),
         Ok(from) => {
             let from = from.unwrap_or_else(UserId::anonymous);
             // A form without a key is one that nobody here rendered.
             let draft = Draft::text(from.clone(), Key::parse(&said.key).ok(), &said.text);
-            api::store(&state, &principal, client.0, &room, vec![draft]).await.map(|_| from)
+            api::store(&state, &principal, client.0, &room, vec![draft])
+                .await
+                .map(|_| from)
         }
     };
     match stored {
@@ -95,7 +116,12 @@ pub(in crate::server::http) async fn say(
         Err(error) => {
             let (reason, status) = refusal(&error).ok_or(error)?;
             let name = said.from;
-            let form = Form { key: new_key(), name, text: said.text, refused: Some(reason) };
+            let form = Form {
+                key: new_key(),
+                name,
+                text: said.text,
+                refused: Some(reason),
+            };
             let may_read = may_read(&state, &principal, client, &room);
             Ok(render(&state, may_read, room, &Reader::of(&headers), form, status).await)
         }
@@ -144,7 +170,10 @@ mod tests {
     #[test]
     fn a_form_is_read_as_a_browser_writes_it() {
         let said = Said::read(b"key=k&from=%E6%9D%8E%E9%9B%B7&text=one+%2B%0D%0Atwo&other=x");
-        assert_eq!((said.key.as_str(), said.from.as_str(), said.text.as_str()), ("k", "李雷", "one +\ntwo"));
+        assert_eq!(
+            (said.key.as_str(), said.from.as_str(), said.text.as_str()),
+            ("k", "李雷", "one +\ntwo")
+        );
     }
 
     proptest! {

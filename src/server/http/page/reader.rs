@@ -29,12 +29,16 @@ pub(in crate::server::http) struct Reader {
 impl Reader {
     /// The reader who sent `headers`.
     pub(in crate::server::http) fn of(headers: &HeaderMap) -> Self {
-        let language = headers.get(header::ACCEPT_LANGUAGE).and_then(|value| value.to_str().ok());
+        let language = headers
+            .get(header::ACCEPT_LANGUAGE)
+            .and_then(|value| value.to_str().ok());
         let chosen = cookie(headers, Locale::NAME).and_then(|tag| Locale::parse(&tag));
         let name = cookie(headers, NAME).filter(|name| UserId::parse(name).is_ok());
         Self {
             locale: chosen.unwrap_or_else(|| Locale::negotiate(language)),
-            theme: cookie(headers, Theme::NAME).map(|tag| Theme::parse(&tag)).unwrap_or_default(),
+            theme: cookie(headers, Theme::NAME)
+                .map(|tag| Theme::parse(&tag))
+                .unwrap_or_default(),
             name: name.unwrap_or_default(),
         }
     }
@@ -75,18 +79,25 @@ pub(super) fn name_cookie(name: &UserId) -> Option<(header::HeaderName, HeaderVa
 
 /// The cookie called `name`, as `encodeURIComponent` wrote it.
 fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
-    let cookies = headers.get_all(header::COOKIE).iter().filter_map(|value| value.to_str().ok());
-    let value = cookies.flat_map(|cookies| cookies.split(';')).find_map(|cookie| {
-        let (found, value) = cookie.split_once('=')?;
-        (found.trim() == name).then_some(value.trim())
-    })?;
+    let cookies = headers
+        .get_all(header::COOKIE)
+        .iter()
+        .filter_map(|value| value.to_str().ok());
+    let value = cookies
+        .flat_map(|cookies| cookies.split(';'))
+        .find_map(|cookie| {
+            let (found, value) = cookie.split_once('=')?;
+            (found.trim() == name).then_some(value.trim())
+        })?;
     decoded(value)
 }
 
 /// Every byte that is no letter or digit as `%` and two digits.
 fn encoded(text: &str) -> String {
     let byte = |byte: u8| match byte {
-        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' => char::from(byte).to_string(),
+        b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
+            char::from(byte).to_string()
+        }
         _ => format!("%{byte:02X}"),
     };
     text.bytes().map(byte).collect()
@@ -115,20 +126,39 @@ mod tests {
     fn reader(cookies: &str) -> Reader {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT_LANGUAGE, HeaderValue::from_static("zh-CN"));
-        headers.insert(header::COOKIE, HeaderValue::from_str(cookies).expect("a header"));
+        headers.insert(
+            header::COOKIE,
+            HeaderValue::from_str(cookies).expect("a header"),
+        );
         Reader::of(&headers)
     }
 
     #[test]
     fn a_choice_counts_more_than_what_the_browser_prefers() {
-        let chosen = Reader { locale: Locale::En, theme: Theme::Dark, name: "李雷".into() };
-        assert_eq!(reader("other=1; language=en;theme=dark; name=%E6%9D%8E%E9%9B%B7"), chosen);
+        let chosen = Reader {
+            locale: Locale::En,
+            theme: Theme::Dark,
+            name: "李雷".into(),
+        };
+        assert_eq!(
+            reader("other=1; language=en;theme=dark; name=%E6%9D%8E%E9%9B%B7"),
+            chosen
+        );
     }
 
     #[test]
     fn a_cookie_that_makes_no_sense_is_none() {
-        let none = Reader { locale: Locale::ZhCn, theme: Theme::System, name: String::new() };
-        for cookies in ["", "language=xx; theme=pink; name=%", "name=%0a; language", "name=%ff;theme="] {
+        let none = Reader {
+            locale: Locale::ZhCn,
+            theme: Theme::System,
+            name: String::new(),
+        };
+        for cookies in [
+            "",
+            "language=xx; theme=pink; name=%",
+            "name=%0a; language",
+            "name=%ff;theme=",
+        ] {
             assert_eq!(reader(cookies), none, "{cookies}");
         }
     }

@@ -9,14 +9,28 @@ use crate::server::room::{Draft, Log, LogLimits};
 fn frames(texts: &[&str]) -> Vec<Arc<Frame>> {
     let frame = |(at, text): (usize, &&str)| {
         let draft = Draft::text(UserId::guest(0), None, text);
-        Arc::new(Frame::new(draft, Epoch::new(0), Offset(at as u64 + 1), Offset(at as u64), 0))
+        Arc::new(Frame::new(
+            draft,
+            Epoch::new(0),
+            Offset(at as u64 + 1),
+            Offset(at as u64),
+            0,
+        ))
     };
     texts.iter().enumerate().map(frame).collect()
 }
 
 fn log(messages: usize, texts: &[&str]) -> Mutex<Log> {
-    let mut log = Log::new(LogLimits { messages, bytes: usize::MAX }, Offset(0));
-    frames(texts).into_iter().for_each(|frame| log.append(frame));
+    let mut log = Log::new(
+        LogLimits {
+            messages,
+            bytes: usize::MAX,
+        },
+        Offset(0),
+    );
+    frames(texts)
+        .into_iter()
+        .for_each(|frame| log.append(frame));
     Mutex::new(log)
 }
 
@@ -48,13 +62,18 @@ fn own_frames_never_cut_a_frame_of_the_log_in_two() {
     for piece in 1..7 {
         let mut outbox = outbox();
         let mut reel = Reel::new(&log);
-        let Next::Write(bytes) = outbox.next(&mut reel) else { panic!("the log has a frame") };
+        let Next::Write(bytes) = outbox.next(&mut reel) else {
+            panic!("the log has a frame")
+        };
         let mut written = bytes[..piece].to_vec();
         outbox.wrote(piece, &mut reel);
         outbox.push(Opcode::Pong, b"!");
         let (rest, finished) = drain(&mut outbox, &log, piece);
         written.extend(rest);
-        assert_eq!((written.as_slice(), finished), (&b"\x81\x05hello\x8a\x01!"[..], false));
+        assert_eq!(
+            (written.as_slice(), finished),
+            (&b"\x81\x05hello\x8a\x01!"[..], false)
+        );
     }
 }
 
@@ -68,7 +87,10 @@ fn a_close_frame_is_the_last_thing_written() {
     outbox.push(Opcode::Pong, b"after");
     let (written, finished) = drain(&mut outbox, &log, 1000);
     assert!(finished);
-    assert_eq!(written, [&b"\x8a\x01!"[..], &wire::close_frame(CloseCode::Expired)].concat());
+    assert_eq!(
+        written,
+        [&b"\x8a\x01!"[..], &wire::close_frame(CloseCode::Expired)].concat()
+    );
 }
 
 #[test]
@@ -78,7 +100,14 @@ fn a_server_that_goes_away_first_gives_what_the_log_has() {
     outbox.close(Farewell::Ours(CloseCode::GoingAway));
     let (written, finished) = drain(&mut outbox, &log, 3);
     assert!(finished);
-    assert_eq!(written, [&b"\x81\x05hello"[..], &wire::close_frame(CloseCode::GoingAway)].concat());
+    assert_eq!(
+        written,
+        [
+            &b"\x81\x05hello"[..],
+            &wire::close_frame(CloseCode::GoingAway)
+        ]
+        .concat()
+    );
 }
 
 #[test]
@@ -97,16 +126,29 @@ fn a_reader_the_ring_has_passed_goes_on_from_the_store() {
 fn a_plain_reader_with_a_gap_is_closed_as_too_slow_and_any_other_is_told() {
     let all = frames(&["one", "two", "three"]);
     let log = log(1, &["one", "two", "three"]);
-    for dialect in [Dialect::Plain, Dialect::Typed, Dialect::Sse, Dialect::Ndjson] {
+    for dialect in [
+        Dialect::Plain,
+        Dialect::Typed,
+        Dialect::Sse,
+        Dialect::Ndjson,
+    ] {
         let mut outbox = Outbox::new(Format::new(dialect), Offset(0));
         drain(&mut outbox, &log, 1000);
         outbox.caught_up(&all[2..], Offset(3), true);
         let (written, finished) = drain(&mut outbox, &log, 1000);
         if dialect == Dialect::Plain {
-            assert_eq!((written, finished), (wire::close_frame(CloseCode::TooSlow).to_vec(), true));
+            assert_eq!(
+                (written, finished),
+                (wire::close_frame(CloseCode::TooSlow).to_vec(), true)
+            );
         } else {
             let (after, before) = (Offset(0), Offset(3));
-            let gap = Push::Gap { after, before, count: Some(2), reason: GapReason::Lagged };
+            let gap = Push::Gap {
+                after,
+                before,
+                count: Some(2),
+                reason: GapReason::Lagged,
+            };
             let mut expected = Vec::new();
             dialect.encode_into(&gap, &mut expected);
             expected.extend_from_slice(all[2].encoded(Format::new(dialect)));
@@ -119,10 +161,15 @@ fn a_plain_reader_with_a_gap_is_closed_as_too_slow_and_any_other_is_told() {
 fn a_stream_has_no_close_frame_and_ends_after_what_the_log_has() {
     let log = log(10, &["hello"]);
     let mut outbox = Outbox::new(Format::new(Dialect::Ndjson), Offset(0));
-    outbox.say(&Push::Drain { reconnect_after_ms: 7 });
+    outbox.say(&Push::Drain {
+        reconnect_after_ms: 7,
+    });
     outbox.close(Farewell::Ours(CloseCode::GoingAway));
     let (written, finished) = drain(&mut outbox, &log, 1000);
     assert!(finished);
     let lines = String::from_utf8(written).expect("text");
-    assert!(lines.starts_with("{\"type\":\"drain\"") && lines.ends_with("\"text\":\"hello\"}\n"), "{lines}");
+    assert!(
+        lines.starts_with("{\"type\":\"drain\"") && lines.ends_with("\"text\":\"hello\"}\n"),
+        "{lines}"
+    );
 }

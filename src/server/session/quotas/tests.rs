@@ -7,11 +7,18 @@ use super::*;
 const NOW: Moment = Moment::after_start(Duration::ZERO);
 
 const fn rate(burst: u32) -> Rate {
-    Rate { per_second: 1, burst }
+    Rate {
+        per_second: 1,
+        burst,
+    }
 }
 
 fn quotas(id: u32, address: u32, http: u32) -> Arc<Quotas> {
-    Arc::new(Quotas::new(QuotaRates { id: rate(id), address: rate(address), http: rate(http) }))
+    Arc::new(Quotas::new(QuotaRates {
+        id: rate(id),
+        address: rate(address),
+        http: rate(http),
+    }))
 }
 
 fn host(number: u8) -> Host {
@@ -24,7 +31,13 @@ fn id(name: &str) -> UserId {
 
 /// A connection of `name` from an address, that may say four things by itself.
 fn pace(quotas: &Arc<Quotas>, name: &str, number: u8) -> Pace {
-    Pace::new(rate(4), quotas.clone(), Speaker::claimed(id(name), host(number)), host(number), NOW)
+    Pace::new(
+        rate(4),
+        quotas.clone(),
+        Speaker::claimed(id(name), host(number)),
+        host(number),
+        NOW,
+    )
 }
 
 /// How many messages pass before one does not, and what refused that.
@@ -42,7 +55,10 @@ fn passes(pace: &mut Pace) -> (usize, Quota) {
 fn connections_of_one_id_share_what_it_may_say_and_those_of_one_address_what_that_may() {
     let quotas = quotas(6, 9, 100);
     let [mut ann, mut again] = [pace(&quotas, "ann", 1), pace(&quotas, "ann", 1)];
-    assert_eq!((passes(&mut ann), passes(&mut again)), ((4, Quota::Connection), (2, Quota::Id)));
+    assert_eq!(
+        (passes(&mut ann), passes(&mut again)),
+        ((4, Quota::Connection), (2, Quota::Id))
+    );
     assert_eq!(passes(&mut pace(&quotas, "bob", 1)), (3, Quota::Address));
 }
 
@@ -51,8 +67,19 @@ fn nobody_uses_up_the_name_of_another_at_another_address() {
     let quotas = quotas(3, 100, 100);
     assert_eq!(passes(&mut pace(&quotas, "ann", 1)), (3, Quota::Id));
     assert_eq!(passes(&mut pace(&quotas, "ann", 2)), (3, Quota::Id));
-    let proven = |number| Pace::new(rate(4), quotas.clone(), Speaker::proven(id("bob")), host(number), NOW);
-    assert_eq!((passes(&mut proven(1)), passes(&mut proven(2))), ((3, Quota::Id), (0, Quota::Id)));
+    let proven = |number| {
+        Pace::new(
+            rate(4),
+            quotas.clone(),
+            Speaker::proven(id("bob")),
+            host(number),
+            NOW,
+        )
+    };
+    assert_eq!(
+        (passes(&mut proven(1)), passes(&mut proven(2))),
+        ((3, Quota::Id), (0, Quota::Id))
+    );
 }
 
 #[test]
@@ -61,17 +88,29 @@ fn a_batch_passes_whole_or_costs_nothing() {
     let post = |names: &[(&str, u32)]| {
         let of = |(name, messages): &(&str, u32)| (Speaker::claimed(id(name), host(1)), *messages);
         let speakers: Vec<_> = names.iter().map(of).collect();
-        quotas.post(host(1), &speakers, NOW).map_err(|too_fast| too_fast.quota)
+        quotas
+            .post(host(1), &speakers, NOW)
+            .map_err(|too_fast| too_fast.quota)
     };
     assert_eq!(post(&[("ann", 4), ("bob", 7)]), Err(Quota::Http));
     assert_eq!(post(&[("ann", 2), ("bob", 7)]), Err(Quota::Id));
-    assert_eq!(post(&[("ann", 5), ("bob", 5)]), Ok(()), "the refusals cost nothing");
+    assert_eq!(
+        post(&[("ann", 5), ("bob", 5)]),
+        Ok(()),
+        "the refusals cost nothing"
+    );
     assert_eq!(post(&[("carol", 1)]), Err(Quota::Http));
     assert_eq!(passes(&mut pace(&quotas, "ann", 1)), (1, Quota::Id));
-    assert_eq!(passes(&mut pace(&quotas, "carol", 1)), (4, Quota::Connection));
+    assert_eq!(
+        passes(&mut pace(&quotas, "carol", 1)),
+        (4, Quota::Connection)
+    );
     assert_eq!(passes(&mut pace(&quotas, "carol", 1)), (0, Quota::Address));
     assert_eq!(quotas.most_at_once(), Some(6));
-    assert_eq!(quotas.refusals(), [("connection", 1), ("id", 2), ("address", 1), ("http", 2)]);
+    assert_eq!(
+        quotas.refusals(),
+        [("connection", 1), ("id", 2), ("address", 1), ("http", 2)]
+    );
 }
 
 #[test]

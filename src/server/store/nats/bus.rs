@@ -23,7 +23,10 @@ pub(super) struct NatsBus {
 
 impl NatsBus {
     pub(super) const fn new(said: UnboundedSender<Bytes>) -> Self {
-        Self { said, listener: OnceLock::new() }
+        Self {
+            said,
+            listener: OnceLock::new(),
+        }
     }
 
     /// Carries what comes from `said` to the others and back, until dropped.
@@ -33,7 +36,11 @@ impl NatsBus {
         mut said: UnboundedReceiver<Bytes>,
         mut connected: watch::Receiver<u64>,
     ) {
-        let Wire { client, subject, mut notes } = wire;
+        let Wire {
+            client,
+            subject,
+            mut notes,
+        } = wire;
         let tell = |overheard: Overheard<'_>| {
             if let Some(listener) = self.listener.get() {
                 listener(overheard);
@@ -68,7 +75,11 @@ impl Wire {
         let subject = format!("{stream}.nodes");
         let notes = client.subscribe(subject.clone()).await;
         let notes = notes.map_err(|error| NatsError::Stream(error.to_string()))?;
-        Ok(Self { client, subject, notes })
+        Ok(Self {
+            client,
+            subject,
+            notes,
+        })
     }
 }
 

@@ -44,7 +44,14 @@ struct Shared {
 impl NatsCouncil {
     pub(super) fn new(rolls: Arc<Rolls>, flights: Arc<Flights>, pulse: Arc<Pulse>) -> Self {
         let (listener, seen, wake) = (OnceLock::new(), Mutex::new(0), Notify::new());
-        Self(Arc::new(Shared { rolls, flights, pulse, listener, seen, wake }))
+        Self(Arc::new(Shared {
+            rolls,
+            flights,
+            pulse,
+            listener,
+            seen,
+            wake,
+        }))
     }
 
     /// There may be new rules.
@@ -74,7 +81,9 @@ impl NatsCouncil {
 
     /// Tells all rules that are new.
     async fn catch_up(&self) -> Result<(), NatsError> {
-        let Some(listener) = self.0.listener.get() else { return Ok(()) };
+        let Some(listener) = self.0.listener.get() else {
+            return Ok(());
+        };
         let mut seen = self.0.seen.lock().await;
         while let Some(rule) = self.0.rolls.rule_after(*seen).await? {
             listener(&rule.payload);
@@ -89,7 +98,8 @@ impl NatsCouncil {
         let message = PublishMessage::build().payload(said);
         let sent = self.0.rolls.context.send_publish(subject, message).await;
         let ack = timeout(WAIT, sent.map_err(|error| refused(error.to_string()))?).await;
-        ack.map_err(|_elapsed| NatsError::Unanswered)?.map_err(|error| refused(error.to_string()))?;
+        ack.map_err(|_elapsed| NatsError::Unanswered)?
+            .map_err(|error| refused(error.to_string()))?;
         Ok(())
     }
 
@@ -97,11 +107,15 @@ impl NatsCouncil {
     pub(super) async fn tell(&self, order: Bytes) -> Result<(), NatsError> {
         // A subject of its own, so that no later one takes its place.
         let name = self.0.flights.begin().ticket.to_string();
-        self.publish(self.0.rolls.subjects.order(&name), order).await
+        self.publish(self.0.rolls.subjects.order(&name), order)
+            .await
     }
 
     fn refusal(&self) -> Result<(), StoreError> {
-        self.0.pulse.refusal().map_or(Ok(()), |reason| Err(StoreError::Unavailable(reason)))
+        self.0
+            .pulse
+            .refusal()
+            .map_or(Ok(()), |reason| Err(StoreError::Unavailable(reason)))
     }
 }
 
@@ -124,7 +138,8 @@ impl Council for NatsCouncil {
         let (this, name) = (self.clone(), token(name));
         async move {
             this.refusal()?;
-            this.publish(this.0.rolls.subjects.rule(&name), rule.into()).await?;
+            this.publish(this.0.rolls.subjects.rule(&name), rule.into())
+                .await?;
             this.tell(Bytes::new()).await?;
             Ok(this.catch_up().await?)
         }

@@ -83,7 +83,13 @@ impl Entry {
 
     /// What stays of it when `ticket` deletes it at `deleted` (milliseconds since 1970 UTC), with `next` behind it.
     pub(super) fn into_tombstone(self, deleted: u64, next: Option<Offset>, ticket: Ticket) -> Self {
-        Self { binary: false, by: Some(ticket), deleted: Some(deleted), next, ..self }
+        Self {
+            binary: false,
+            by: Some(ticket),
+            deleted: Some(deleted),
+            next,
+            ..self
+        }
     }
 
     /// When what was said went, if it did.
@@ -107,7 +113,10 @@ impl Entry {
     pub(super) fn headers(&self, room: &RoomName) -> Result<HeaderMap, serde_json::Error> {
         let mut headers = self.header()?;
         if let Some(key) = &self.key {
-            headers.insert(async_nats::header::NATS_MESSAGE_ID, message_id(room, &self.from, key));
+            headers.insert(
+                async_nats::header::NATS_MESSAGE_ID,
+                message_id(room, &self.from, key),
+            );
         }
         Ok(headers)
     }
@@ -118,7 +127,10 @@ impl Entry {
         let said = header.and_then(|header| serde_json::from_str::<Self>(header.as_str()).ok());
         let is_text = std::str::from_utf8(payload).is_ok();
         match said {
-            Some(said) => Self { binary: said.binary || !is_text, ..said },
+            Some(said) => Self {
+                binary: said.binary || !is_text,
+                ..said
+            },
             None => Self {
                 from: UserId::anonymous(),
                 key: None,
@@ -138,7 +150,13 @@ impl Entry {
     }
 
     /// The log's entry at `offset`, after `prev`.
-    pub(super) fn into_frame(self, payload: &[u8], epoch: Epoch, offset: Offset, prev: Offset) -> Frame {
+    pub(super) fn into_frame(
+        self,
+        payload: &[u8],
+        epoch: Epoch,
+        offset: Offset,
+        prev: Offset,
+    ) -> Frame {
         if self.deleted.is_some() {
             let draft = Draft::text(self.from, self.key, "");
             return Frame::new(draft, epoch, offset, prev, self.at).tombstone();
@@ -147,7 +165,11 @@ impl Entry {
             Draft::binary(self.from, payload)
         } else {
             // It was looked at when it was read.
-            Draft::text(self.from, self.key, std::str::from_utf8(payload).unwrap_or_default())
+            Draft::text(
+                self.from,
+                self.key,
+                std::str::from_utf8(payload).unwrap_or_default(),
+            )
         };
         Frame::new(draft, epoch, offset, prev, self.at)
     }
@@ -164,7 +186,9 @@ pub(super) fn payload(draft: &Draft) -> Bytes {
 /// The same for the same room, sender and key, and for nothing else: neither a room nor an id may have a NUL.
 fn message_id(room: &RoomName, from: &UserId, key: &Key) -> String {
     let parts = [room.as_str(), "\0", from.as_str(), "\0", key.as_str()];
-    let digest = parts.iter().fold(Sha1::new(), |digest, part| digest.chain_update(part));
+    let digest = parts
+        .iter()
+        .fold(Sha1::new(), |digest, part| digest.chain_update(part));
     STANDARD_NO_PAD.encode(digest.finalize())
 }
 
@@ -174,7 +198,10 @@ mod tests {
 
     use super::*;
 
-    const TICKET: Ticket = Ticket { node: u64::MAX, number: 1 };
+    const TICKET: Ticket = Ticket {
+        node: u64::MAX,
+        number: 1,
+    };
 
     proptest! {
         #[test]
@@ -204,7 +231,10 @@ mod tests {
         let headers = gone.header().expect("a header");
         assert!(headers.get(async_nats::header::NATS_MESSAGE_ID).is_none());
         let read = Entry::read(Some(&headers), b"", 0);
-        assert_eq!((&read, read.deleted(), read.next()), (&gone, Some(9), Some(Offset(8))));
+        assert_eq!(
+            (&read, read.deleted(), read.next()),
+            (&gone, Some(9), Some(Offset(8)))
+        );
         let frame = said.into_frame(b"a secret", Epoch::new(1), Offset(7), Offset(3));
         let tombstone = read.into_frame(b"", Epoch::new(1), Offset(7), Offset(3));
         assert_eq!(tombstone.publication(), frame.tombstone().publication());
@@ -213,18 +243,28 @@ mod tests {
     #[test]
     fn what_no_node_published_is_a_message_of_nobodys() {
         let entry = Entry::read(None, b"hello", 5);
-        let publication = entry.into_frame(b"hello", Epoch::new(1), Offset(2), Offset(1)).publication();
+        let publication = entry
+            .into_frame(b"hello", Epoch::new(1), Offset(2), Offset(1))
+            .publication();
         assert_eq!((publication.from, publication.at), (UserId::anonymous(), 5));
     }
 
     #[test]
     fn another_room_sender_or_key_is_another_message() {
         let id = |room: &str, from: &str, key: &str| {
-            let (room, from) = (RoomName::parse(room).expect("a name"), UserId::parse(from).expect("an id"));
+            let (room, from) = (
+                RoomName::parse(room).expect("a name"),
+                UserId::parse(from).expect("an id"),
+            );
             message_id(&room, &from, &Key::parse(key).expect("a key"))
         };
         assert_eq!(id("a", "b", "c"), id("a", "b", "c"));
-        let ids = [id("a", "b", "c"), id("ab", "b", "c"), id("a", "bc", "c"), id("a", "b", "\0c")];
+        let ids = [
+            id("a", "b", "c"),
+            id("ab", "b", "c"),
+            id("a", "bc", "c"),
+            id("a", "b", "\0c"),
+        ];
         for (at, one) in ids.iter().enumerate() {
             assert!(ids.iter().skip(at + 1).all(|other| other != one));
         }

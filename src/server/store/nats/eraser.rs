@@ -48,15 +48,23 @@ impl Eraser {
         if bounds.first == Offset(0) || !(bounds.first..=bounds.head).contains(&offset) {
             return Ok(Deleted::NotKept);
         }
-        if self.rooms.graves(room, |graves| graves.at(sequence).is_some()) {
+        if self
+            .rooms
+            .graves(room, |graves| graves.at(sequence).is_some())
+        {
             self.rolls.erase(sequence).await?;
             return Ok(Deleted::Before);
         }
         let said = self.rolls.at(sequence).await?;
-        let Some(said) = said.filter(|said| *said.subject == *self.rolls.subjects.room(room)) else {
+        let Some(said) = said.filter(|said| *said.subject == *self.rolls.subjects.room(room))
+        else {
             return self.is_gone(room, sequence).await;
         };
-        let next = self.rolls.next(room, sequence + 1).await?.map(|next| next.sequence);
+        let next = self
+            .rolls
+            .next(room, sequence + 1)
+            .await?
+            .map(|next| next.sequence);
         let next_grave = self.rooms.graves(room, |graves| graves.next(sequence + 1));
         let next = next.into_iter().chain(next_grave).min().map(Offset);
         let mut flight = self.flights.begin();
@@ -71,7 +79,9 @@ impl Eraser {
         let message = PublishMessage::build().headers(headers);
         let sent = self.rolls.context.send_publish(subject, message).await;
         let ack = sent.map_err(|error| refused(error.to_string()))?;
-        let ack = timeout(WAIT, ack).await.map_err(|_elapsed| NatsError::Unanswered)?;
+        let ack = timeout(WAIT, ack)
+            .await
+            .map_err(|_elapsed| NatsError::Unanswered)?;
         if !ack.map_err(|error| refused(error.to_string()))?.duplicate {
             match timeout(WAIT, &mut flight.heard).await {
                 Ok(Ok(Echo::Done)) => {}
@@ -88,10 +98,19 @@ impl Eraser {
     async fn is_gone(&self, room: &RoomName, sequence: u64) -> Result<Deleted, NatsError> {
         let newest = self.rolls.newest().await?;
         let mut reached = self.rooms.reached();
-        if timeout(WAIT, reached.wait_for(|position| *position >= newest)).await.is_err() {
+        if timeout(WAIT, reached.wait_for(|position| *position >= newest))
+            .await
+            .is_err()
+        {
             return Err(NatsError::Unanswered);
         }
-        let is_grave = self.rooms.graves(room, |graves| graves.at(sequence).is_some());
-        Ok(if is_grave { Deleted::Before } else { Deleted::NotKept })
+        let is_grave = self
+            .rooms
+            .graves(room, |graves| graves.at(sequence).is_some());
+        Ok(if is_grave {
+            Deleted::Before
+        } else {
+            Deleted::NotKept
+        })
     }
 }

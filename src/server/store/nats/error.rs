@@ -24,7 +24,9 @@ pub enum NatsError {
         source: std::io::Error,
     },
     /// A stream of this name has other subjects.
-    #[error("NATS has a stream {name:?} that is not Fanfare's; name another one with --nats-stream")]
+    #[error(
+        "NATS has a stream {name:?} that is not Fanfare's; name another one with --nats-stream"
+    )]
     Foreign {
         /// The stream.
         name: String,
@@ -47,7 +49,9 @@ pub enum NatsError {
     #[error("NATS did not take it: {0}")]
     Publish(String),
     /// A publish was not answered in time.
-    #[error("NATS did not answer in time; it may be stored or not: send it again with the same key")]
+    #[error(
+        "NATS did not answer in time; it may be stored or not: send it again with the same key"
+    )]
     Unanswered,
     /// The room was given up meanwhile.
     #[error("the room is not open")]

@@ -89,12 +89,18 @@ impl Feed {
         }
         match fate {
             Fate::Same => Ok(()),
-            Fate::Other => Err(NatsError::Lost("the stream is not the one that it was".to_owned())),
+            Fate::Other => Err(NatsError::Lost(
+                "the stream is not the one that it was".to_owned(),
+            )),
             Fate::Shortened => {
                 self.rolls.begin_another_life().await?;
-                Err(NatsError::Lost("the stream has lost its newest messages".to_owned()))
+                Err(NatsError::Lost(
+                    "the stream has lost its newest messages".to_owned(),
+                ))
             }
-            Fate::Missing if missing_since.get_or_insert_with(Instant::now).elapsed() > MISSING_FOR => {
+            Fate::Missing
+                if missing_since.get_or_insert_with(Instant::now).elapsed() > MISSING_FOR =>
+            {
                 Err(NatsError::Lost("the stream was deleted".to_owned()))
             }
             Fate::Missing => Err(NatsError::Stream("there is no stream".to_owned())),
@@ -104,7 +110,9 @@ impl Feed {
     async fn follow(&self) -> Result<Infallible, NatsError> {
         let wrong = |error: String| NatsError::Stream(error);
         let config = Config {
-            deliver_policy: DeliverPolicy::ByStartSequence { start_sequence: self.rooms.position() + 1 },
+            deliver_policy: DeliverPolicy::ByStartSequence {
+                start_sequence: self.rooms.position() + 1,
+            },
             ack_policy: AckPolicy::None,
             replay_policy: ReplayPolicy::Instant,
             inactive_threshold: FORGET_AFTER,
@@ -112,10 +120,21 @@ impl Feed {
             num_replicas: 1,
             ..Config::default()
         };
-        let consumer =
-            self.rolls.rooms.create_consumer(config).await.map_err(|error| wrong(error.to_string()))?;
-        let request = consumer.stream().max_messages_per_batch(BATCH).heartbeat(HEARTBEAT).expires(REQUEST);
-        let messages = request.messages().await.map_err(|error| wrong(error.to_string()))?;
+        let consumer = self
+            .rolls
+            .rooms
+            .create_consumer(config)
+            .await
+            .map_err(|error| wrong(error.to_string()))?;
+        let request = consumer
+            .stream()
+            .max_messages_per_batch(BATCH)
+            .heartbeat(HEARTBEAT)
+            .expires(REQUEST);
+        let messages = request
+            .messages()
+            .await
+            .map_err(|error| wrong(error.to_string()))?;
         self.pulse.feed_is(Ok(()));
         self.council.look();
         let mut chunks = messages.ready_chunks(AT_ONCE);
@@ -142,9 +161,13 @@ impl Feed {
 
     /// Takes `message`, which must be the consumer's number `expected`.
     fn take(&self, message: &Message, expected: &mut u64) -> Result<Taken, NatsError> {
-        let info = message.info().map_err(|error| NatsError::Stream(error.to_string()))?;
+        let info = message
+            .info()
+            .map_err(|error| NatsError::Stream(error.to_string()))?;
         if info.consumer_sequence != *expected {
-            return Err(NatsError::Stream("the consumer left something out".to_owned()));
+            return Err(NatsError::Stream(
+                "the consumer left something out".to_owned(),
+            ));
         }
         *expected += 1;
         let time = (info.published.unix_timestamp_nanos() / 1_000_000) as u64;
@@ -170,10 +193,26 @@ impl Feed {
         };
         let news: Vec<&News> = all.iter().filter_map(|taken| taken.news.as_ref()).collect();
         for run in news.chunk_by(|one, next| one.room == next.room && one.is_like(next)) {
-            let frames: Vec<Arc<Frame>> = run.iter().filter_map(|news| news.appended()).cloned().collect();
+            let frames: Vec<Arc<Frame>> = run
+                .iter()
+                .filter_map(|news| news.appended())
+                .cloned()
+                .collect();
             match run {
-                [News { room, what: What::Deleted { offset, at } }, ..] => {
-                    tell(room, Change::Deleted { offset: *offset, at: *at });
+                [
+                    News {
+                        room,
+                        what: What::Deleted { offset, at },
+                    },
+                    ..,
+                ] => {
+                    tell(
+                        room,
+                        Change::Deleted {
+                            offset: *offset,
+                            at: *at,
+                        },
+                    );
                 }
                 [News { room, .. }, ..] => tell(room, Change::Appended(&frames)),
                 [] => {}
@@ -182,7 +221,8 @@ impl Feed {
         for Taken { news, by } in all {
             if let Some(ticket) = by {
                 let entry = news.as_ref().and_then(News::appended);
-                self.flights.heard(ticket, entry.cloned().map_or(Echo::Done, Echo::Entry));
+                self.flights
+                    .heard(ticket, entry.cloned().map_or(Echo::Done, Echo::Entry));
             }
         }
     }

@@ -37,15 +37,26 @@ pub(super) struct Flight {
 
 impl Flights {
     pub(super) fn new() -> Self {
-        Self { node: fastrand::u64(..), newest: AtomicU64::new(0), waiting: Mutex::default() }
+        Self {
+            node: fastrand::u64(..),
+            newest: AtomicU64::new(0),
+            waiting: Mutex::default(),
+        }
     }
 
     /// Another one.
     pub(super) fn begin(self: &Arc<Self>) -> Flight {
-        let ticket = Ticket { node: self.node, number: self.newest.fetch_add(1, Ordering::Relaxed) + 1 };
+        let ticket = Ticket {
+            node: self.node,
+            number: self.newest.fetch_add(1, Ordering::Relaxed) + 1,
+        };
         let (sender, heard) = oneshot::channel();
         self.lock().insert(ticket.number, sender);
-        Flight { ticket, heard, flights: self.clone() }
+        Flight {
+            ticket,
+            heard,
+            flights: self.clone(),
+        }
     }
 
     /// The stream brought what was published by `ticket`, of this node or another.

@@ -37,7 +37,10 @@ impl Graves {
         if range.is_empty() {
             return Vec::new();
         }
-        self.0.range(range).map(|(offset, tombstone)| (*offset, tombstone.clone())).collect()
+        self.0
+            .range(range)
+            .map(|(offset, tombstone)| (*offset, tombstone.clone()))
+            .collect()
     }
 
     /// The first at or after `offset`.
@@ -59,7 +62,9 @@ impl Graves {
     /// the tombstones that lead up to that without a hole are kept too, as many as there are `places`. `None` if
     /// none does.
     pub(super) fn edge(&self, eldest: Option<Eldest>, head: u64, places: usize) -> Option<u64> {
-        let mut behind = eldest.map_or((None, Some(head)), |eldest| (Some(eldest.sequence), eldest.prev));
+        let mut behind = eldest.map_or((None, Some(head)), |eldest| {
+            (Some(eldest.sequence), eldest.prev)
+        });
         let mut edge = None;
         let before = eldest.map_or(u64::MAX, |eldest| eldest.sequence);
         for (offset, tombstone) in self.0.range(..before).rev().take(places) {
@@ -104,33 +109,69 @@ mod tests {
     }
 
     fn edge(graves: &Graves, eldest: Option<(u64, Option<u64>)>, places: usize) -> Option<u64> {
-        graves.edge(eldest.map(|(sequence, prev)| Eldest { sequence, prev }), 9, places)
+        graves.edge(
+            eldest.map(|(sequence, prev)| Eldest { sequence, prev }),
+            9,
+            places,
+        )
     }
 
     #[test]
     fn a_room_begins_with_the_tombstones_that_lead_up_to_its_oldest_message_without_a_hole() {
-        let some = graves(&[(2, Some(3), None), (4, Some(5), None), (5, Some(7), None), (8, None, None)]);
-        assert_eq!(edge(&some, Some((7, None)), 9), Some(4), "there is none at 3");
+        let some = graves(&[
+            (2, Some(3), None),
+            (4, Some(5), None),
+            (5, Some(7), None),
+            (8, None, None),
+        ]);
+        assert_eq!(
+            edge(&some, Some((7, None)), 9),
+            Some(4),
+            "there is none at 3"
+        );
         assert_eq!(edge(&some, Some((7, None)), 1), Some(5), "no more are kept");
-        assert_eq!(edge(&some, Some((6, None)), 9), None, "5 does not lead there");
-        assert_eq!(edge(&some, Some((6, Some(5))), 9), Some(4), "but 6 says that it came behind 5");
-        assert_eq!(edge(&some, Some((1, None)), 9), None, "that one is older than all");
+        assert_eq!(
+            edge(&some, Some((6, None)), 9),
+            None,
+            "5 does not lead there"
+        );
+        assert_eq!(
+            edge(&some, Some((6, Some(5))), 9),
+            Some(4),
+            "but 6 says that it came behind 5"
+        );
+        assert_eq!(
+            edge(&some, Some((1, None)), 9),
+            None,
+            "that one is older than all"
+        );
     }
 
     #[test]
     fn a_room_of_tombstones_only_begins_with_one_if_the_newest_is_one() {
         assert_eq!(edge(&graves(&[(9, None, Some(4))]), None, 9), Some(9));
-        assert_eq!(edge(&graves(&[(4, None, None), (9, None, Some(4))]), None, 9), Some(4));
-        assert_eq!(edge(&graves(&[(4, None, None)]), None, 9), None, "9 was kept once, and is gone");
+        assert_eq!(
+            edge(&graves(&[(4, None, None), (9, None, Some(4))]), None, 9),
+            Some(4)
+        );
+        assert_eq!(
+            edge(&graves(&[(4, None, None)]), None, 9),
+            None,
+            "9 was kept once, and is gone"
+        );
     }
 
     #[test]
     fn they_are_found_by_place_and_trimmed_like_any_other() {
         let mut some = graves(&[(2, None, Some(0)), (4, None, None), (8, None, None)]);
-        let offsets = |found: Vec<(u64, Entry)>| found.into_iter().map(|(at, _)| at).collect::<Vec<_>>();
+        let offsets =
+            |found: Vec<(u64, Entry)>| found.into_iter().map(|(at, _)| at).collect::<Vec<_>>();
         assert_eq!((some.gone_before(2), some.gone_before(4)), (0, 3));
         some.trim(3);
         assert_eq!(offsets(some.among(0..=9)), [4, 8]);
-        assert_eq!((some.next(5), some.newest(), some.count_from(4)), (Some(8), Some(8), 2));
+        assert_eq!(
+            (some.next(5), some.newest(), some.count_from(4)),
+            (Some(8), Some(8), 2)
+        );
     }
 }

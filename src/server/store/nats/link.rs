@@ -40,28 +40,40 @@ impl Link {
         if let Some(ca) = &settings.ca {
             options = options.add_root_certificates(ca.clone());
         }
-        let unreadable = |path: &std::path::Path, source| NatsError::File { path: path.to_owned(), source };
+        let unreadable = |path: &std::path::Path, source| NatsError::File {
+            path: path.to_owned(),
+            source,
+        };
         options = match &settings.login {
             NatsLogin::Address => match settings.servers.login() {
                 Some((user, Some(password))) => options.user_and_password(user, password),
                 Some((token, None)) => options.token(token),
                 None => options,
             },
-            NatsLogin::Credentials(path) => {
-                options.credentials_file(path).await.map_err(|source| unreadable(path, source))?
-            }
+            NatsLogin::Credentials(path) => options
+                .credentials_file(path)
+                .await
+                .map_err(|source| unreadable(path, source))?,
             NatsLogin::Nkey(path) => {
-                let seed = std::fs::read_to_string(path).map_err(|source| unreadable(path, source))?;
+                let seed =
+                    std::fs::read_to_string(path).map_err(|source| unreadable(path, source))?;
                 options.nkey(seed.trim().to_owned())
             }
         };
-        let client = options.connect(settings.servers.addresses()).await.map_err(|error| {
-            NatsError::Connect { servers: settings.servers.to_string(), problem: error.to_string() }
-        })?;
+        let client = options
+            .connect(settings.servers.addresses())
+            .await
+            .map_err(|error| NatsError::Connect {
+                servers: settings.servers.to_string(),
+                problem: error.to_string(),
+            })?;
         let info = client.server_info();
         let needed = settings.max_message + MAX_HEADER;
         if info.max_payload < needed {
-            return Err(NatsError::Payload { most: info.max_payload, needed });
+            return Err(NatsError::Payload {
+                most: info.max_payload,
+                needed,
+            });
         }
         info!(server = %settings.servers, version = info.version, "connected to NATS");
         Ok(Self { client, connected })
@@ -80,7 +92,9 @@ fn tell(event: &Event, opened: &watch::Sender<u64>) {
             debug!("NATS: connected");
             opened.send_modify(|times| *times += 1);
         }
-        Event::ServerError(_) | Event::ClientError(_) | Event::SlowConsumer(_) => warn!("NATS: {event}"),
+        Event::ServerError(_) | Event::ClientError(_) | Event::SlowConsumer(_) => {
+            warn!("NATS: {event}")
+        }
         _ => debug!("NATS: {event}"),
     }
 }

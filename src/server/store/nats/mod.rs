@@ -120,7 +120,11 @@ impl NatsStore {
         let kept = settings.retention.messages;
         let rooms = Arc::new(Rooms::new(rolls.epoch.clone(), kept, rolls.last_sequence()));
         let pages = Arc::new(Pages::new(rolls.clone(), rooms.clone()));
-        let (flights, pulse, heard) = (Arc::new(Flights::new()), Arc::new(Pulse::new()), Arc::default());
+        let (flights, pulse, heard) = (
+            Arc::new(Flights::new()),
+            Arc::new(Pulse::new()),
+            Arc::default(),
+        );
         let council = NatsCouncil::new(rolls.clone(), flights.clone(), pulse.clone());
         let deciding = tokio::spawn({
             let council = council.clone();
@@ -139,8 +143,12 @@ impl NatsStore {
             flights: flights.clone(),
             pulse: pulse.clone(),
         });
-        let scout =
-            Scout { rolls: rolls.clone(), rooms: rooms.clone(), pages: pages.clone(), pulse: pulse.clone() };
+        let scout = Scout {
+            rolls: rolls.clone(),
+            rooms: rooms.clone(),
+            pages: pages.clone(),
+            pulse: pulse.clone(),
+        };
         let feed = Feed {
             rolls: rolls.clone(),
             rooms: rooms.clone(),
@@ -207,14 +215,24 @@ impl Store for NatsStore {
     }
 
     fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64, report: Report) {
-        let append = Append { room: room.clone(), drafts, at, report };
-        let queue = self.queue.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let append = Append {
+            room: room.clone(),
+            drafts,
+            at,
+            report,
+        };
+        let queue = self
+            .queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
         self.publisher.take(append, queue.as_ref());
     }
 
     fn delete(&self, room: &RoomName, offset: Offset, at: u64, report: DeleteReport) {
         let (eraser, room) = (self.eraser.clone(), room.clone());
-        self.runtime.spawn(async move { report(eraser.erase(&room, offset, at).await) });
+        self.runtime
+            .spawn(async move { report(eraser.erase(&room, offset, at).await) });
     }
 
     fn read(
@@ -240,8 +258,15 @@ impl Store for NatsStore {
     }
 
     fn close(&self) {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner).take();
-        let publishing = self.publishing.lock().unwrap_or_else(PoisonError::into_inner).take();
+        self.queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
+        let publishing = self
+            .publishing
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         // An error means that it panicked, which its own output has told.
         let _panicked = publishing.map(|publishing| self.runtime.block_on(publishing));
         self.tasks.iter().for_each(JoinHandle::abort);
@@ -256,6 +281,8 @@ impl Drop for NatsStore {
 
 impl fmt::Debug for NatsStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NatsStore").field("epoch", &self.rolls.epoch).finish_non_exhaustive()
+        f.debug_struct("NatsStore")
+            .field("epoch", &self.rolls.epoch)
+            .finish_non_exhaustive()
     }
 }

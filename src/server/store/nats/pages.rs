@@ -49,11 +49,20 @@ struct Found {
 
 impl Pages {
     pub(super) fn new(rolls: Arc<Rolls>, rooms: Arc<Rooms>) -> Self {
-        Self { rolls, rooms, readers: Semaphore::new(READERS) }
+        Self {
+            rolls,
+            rooms,
+            readers: Semaphore::new(READERS),
+        }
     }
 
     /// The page of `span` of `room`, which is open.
-    pub(super) async fn page(&self, room: &RoomName, span: Span, limit: Limit) -> Result<Page, NatsError> {
+    pub(super) async fn page(
+        &self,
+        room: &RoomName,
+        span: Span,
+        limit: Limit,
+    ) -> Result<Page, NatsError> {
         let excerpt = || self.rooms.excerpt(room).ok_or(NatsError::NotOpen);
         if let Some(page) = excerpt()?.page(span, limit) {
             return Ok(page);
@@ -70,7 +79,13 @@ impl Pages {
         let found = match span {
             Span::After(after) => self.after(room, after.0, &excerpt, most).await?,
             Span::Before(before) => {
-                self.until(room, before.0.saturating_sub(1).min(excerpt.floor), &excerpt, most).await?
+                self.until(
+                    room,
+                    before.0.saturating_sub(1).min(excerpt.floor),
+                    &excerpt,
+                    most,
+                )
+                .await?
             }
             Span::Newest => self.until(room, excerpt.floor, &excerpt, most).await?,
         };
@@ -78,30 +93,56 @@ impl Pages {
     }
 
     /// The oldest entry of `room`, whose newest offset is `head`, if any is kept.
-    pub(super) async fn oldest(&self, room: &RoomName, head: u64) -> Result<Option<Oldest>, NatsError> {
+    pub(super) async fn oldest(
+        &self,
+        room: &RoomName,
+        head: u64,
+    ) -> Result<Option<Oldest>, NatsError> {
         let oldest = self.rolls.next(room, 1).await?.map(Record::Said);
         let eldest = oldest.as_ref().map(|oldest| Eldest {
             sequence: oldest.offset(),
             prev: oldest.read().0.prev.map(|prev| prev.0),
         });
         if self.rooms.edge(room, eldest, head, 0).is_some()
-            && let Some(edge) = self.rooms.edge(room, eldest, head, self.rolls.count(room).await?)
+            && let Some(edge) = self
+                .rooms
+                .edge(room, eldest, head, self.rolls.count(room).await?)
         {
             return Ok(Some(edge));
         }
-        Ok(oldest.map(|oldest| Oldest { first: oldest.offset(), gone: oldest.before() }))
+        Ok(oldest.map(|oldest| Oldest {
+            first: oldest.offset(),
+            gone: oldest.before(),
+        }))
     }
 
-    fn page_of(&self, room: &RoomName, span: Span, limit: Limit, excerpt: Excerpt, found: Found) -> Page {
-        let Found { records, before, is_to_the_floor } = found;
+    fn page_of(
+        &self,
+        room: &RoomName,
+        span: Span,
+        limit: Limit,
+        excerpt: Excerpt,
+        found: Found,
+    ) -> Page {
+        let Found {
+            records,
+            before,
+            is_to_the_floor,
+        } = found;
         let has_older = before.is_some();
-        let floor = before.or(records.first().map(Record::before)).unwrap_or_default();
+        let floor = before
+            .or(records.first().map(Record::before))
+            .unwrap_or_default();
         let mut prev = floor;
         let mut frames = Vec::with_capacity(records.len());
         for record in records {
             let (said, payload) = record.read();
-            let frame =
-                said.into_frame(payload, self.rolls.epoch.clone(), Offset(record.offset()), Offset(prev));
+            let frame = said.into_frame(
+                payload,
+                self.rolls.epoch.clone(),
+                Offset(record.offset()),
+                Offset(prev),
+            );
             frames.push(Arc::new(frame));
             prev = record.offset();
         }
@@ -112,13 +153,19 @@ impl Pages {
         let end = match span {
             Span::After(_) => {
                 let page = Page::oldest(frames.iter(), limit);
-                return Page { more: page.more || !is_to_the_floor, ..page };
+                return Page {
+                    more: page.more || !is_to_the_floor,
+                    ..page
+                };
             }
             Span::Before(before) => frames.partition_point(|frame| frame.offset() < before),
             Span::Newest => frames.len(),
         };
         let page = Page::newest(frames[..end].iter().rev(), limit);
-        Page { more: page.more || has_older, ..page }
+        Page {
+            more: page.more || has_older,
+            ..page
+        }
     }
 
     /// At most `most` after `after`, the oldest of them.
@@ -130,7 +177,9 @@ impl Pages {
         most: usize,
     ) -> Result<Found, NatsError> {
         // That one too: if it is there, it is the one before the first.
-        let mut records = self.forward(room, after.max(1), excerpt.floor, most + 2).await?;
+        let mut records = self
+            .forward(room, after.max(1), excerpt.floor, most + 2)
+            .await?;
         let first = records.first().map(Record::offset);
         let before = if after > 0 && first == Some(after) {
             records.remove(0);
@@ -139,12 +188,19 @@ impl Pages {
             None
         } else {
             let until = first.unwrap_or_default() - 1;
-            self.backward(room, excerpt.first, until, 1).await?.first().map(Record::offset)
+            self.backward(room, excerpt.first, until, 1)
+                .await?
+                .first()
+                .map(Record::offset)
         };
         let is_to_the_floor = records.len() <= most;
         records.truncate(most);
         let before = before.or_else(|| records.is_empty().then_some(after));
-        Ok(Found { records, before, is_to_the_floor })
+        Ok(Found {
+            records,
+            before,
+            is_to_the_floor,
+        })
     }
 
     /// At most `most` up to `until`, the newest of them.
@@ -157,7 +213,11 @@ impl Pages {
     ) -> Result<Found, NatsError> {
         let mut records = self.backward(room, excerpt.first, until, most + 1).await?;
         let before = (records.len() > most).then(|| records.remove(0).offset());
-        Ok(Found { records, before, is_to_the_floor: until == excerpt.floor })
+        Ok(Found {
+            records,
+            before,
+            is_to_the_floor: until == excerpt.floor,
+        })
     }
 
     /// The oldest messages from `from` to `until`, at least `most` if there are as many.
@@ -235,13 +295,20 @@ impl Pages {
         }
         let mut records: Vec<Record> = Vec::with_capacity(said.len() + graves.len());
         for message in said {
-            if graves.binary_search_by_key(&message.sequence, |(offset, _)| *offset).is_err() {
+            if graves
+                .binary_search_by_key(&message.sequence, |(offset, _)| *offset)
+                .is_err()
+            {
                 records.push(Record::Said(message));
             } else if let Err(error) = self.rolls.erase(message.sequence).await {
                 warn!(%error, "what was deleted is still in the stream; it is tried again with the next reader");
             }
         }
-        records.extend(graves.into_iter().map(|(offset, tombstone)| Record::Gone(offset, tombstone)));
+        records.extend(
+            graves
+                .into_iter()
+                .map(|(offset, tombstone)| Record::Gone(offset, tombstone)),
+        );
         records.sort_unstable_by_key(Record::offset);
         records
     }
@@ -256,7 +323,9 @@ impl Pages {
         while from <= end {
             match self.rolls.next(room, from).await? {
                 None => return Ok((found, None)),
-                Some(message) if message.sequence > end => return Ok((found, Some(message.sequence))),
+                Some(message) if message.sequence > end => {
+                    return Ok((found, Some(message.sequence)));
+                }
                 Some(message) => {
                     from = message.sequence + 1;
                     found.push(message);
@@ -270,6 +339,9 @@ impl Pages {
 /// How wide the next stretch should be to hold `wanted`, when one of `width` held `found`.
 fn wider(width: u64, found: usize, wanted: usize) -> u64 {
     let longest = width.saturating_mul(GROWTH);
-    let fitting = (wanted as u64).saturating_mul(width).checked_div(found as u64).unwrap_or(longest);
+    let fitting = (wanted as u64)
+        .saturating_mul(width)
+        .checked_div(found as u64)
+        .unwrap_or(longest);
     fitting.clamp(LANES, longest)
 }

@@ -84,7 +84,14 @@ impl Publisher {
         pulse: Arc<Pulse>,
         council: NatsCouncil,
     ) -> Self {
-        Self { rolls, rooms, flights, pulse, council, waiting: AtomicUsize::new(0) }
+        Self {
+            rolls,
+            rooms,
+            flights,
+            pulse,
+            council,
+            waiting: AtomicUsize::new(0),
+        }
     }
 
     /// Takes `append`, to be sent through `queue`, or refuses it: while NATS is away, and when too much waits.
@@ -101,7 +108,9 @@ impl Publisher {
                 Ok(()) => return,
                 Err(mpsc::error::SendError(append)) => {
                     self.waiting.fetch_sub(size, Ordering::AcqRel);
-                    return (append.report)(Err(StoreError::Unavailable("it is closed".to_owned())));
+                    return (append.report)(Err(StoreError::Unavailable(
+                        "it is closed".to_owned(),
+                    )));
                 }
             },
         };
@@ -112,7 +121,8 @@ impl Publisher {
     /// Publishes and reports what comes through `queue`, until that is closed and all of it is reported.
     pub(super) async fn run(&self, queue: UnboundedReceiver<Append>) {
         let (sent, reported) = mpsc::unbounded_channel();
-        let publishing = futures::future::join(self.publish_all(queue, sent), self.report_all(reported));
+        let publishing =
+            futures::future::join(self.publish_all(queue, sent), self.report_all(reported));
         tokio::select! {
             _all = publishing => {}
             () = self.try_again_forever() => {}
@@ -124,10 +134,15 @@ impl Publisher {
     async fn try_again_forever(&self) {
         let mut health = self.pulse.watch();
         // It changes for as long as there is a pulse, which this one keeps.
-        while health.wait_for(|health| matches!(health, Health::Refusing(_))).await.is_ok() {
+        while health
+            .wait_for(|health| matches!(health, Health::Refusing(_)))
+            .await
+            .is_ok()
+        {
             tokio::time::sleep(TRY_EVERY).await;
             let tried = self.council.tell(Bytes::new()).await;
-            self.pulse.write_was(tried.map_err(|error| error.to_string()));
+            self.pulse
+                .write_was(tried.map_err(|error| error.to_string()));
         }
     }
 
@@ -140,13 +155,26 @@ impl Publisher {
             }
             let bytes = size(&append);
             // The other end outlasts this one.
-            let _ended = sent.send(Sent { append, messages, bytes, began });
+            let _ended = sent.send(Sent {
+                append,
+                messages,
+                bytes,
+                began,
+            });
         }
     }
 
     async fn report_all(&self, mut sent: UnboundedReceiver<Sent>) {
-        while let Some(Sent { append, messages, bytes, began }) = sent.recv().await {
-            let Append { room, at, report, .. } = append;
+        while let Some(Sent {
+            append,
+            messages,
+            bytes,
+            began,
+        }) = sent.recv().await
+        {
+            let Append {
+                room, at, report, ..
+            } = append;
             let deadline = began + ACK_WITHIN;
             let mut stored = Ok(Vec::with_capacity(messages.len()));
             for message in messages {
@@ -177,7 +205,9 @@ impl Publisher {
     fn failed(&self, error: &PublishError) -> NatsError {
         use PublishErrorKind::{BrokenPipe, Other, StreamNotFound, TimedOut};
         // What it is of, and why: the kind alone says only that it failed.
-        let reason = error.source().map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
+        let reason = error
+            .source()
+            .map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
         if matches!(error.kind(), BrokenPipe | Other | StreamNotFound | TimedOut) {
             self.pulse.write_was(Err(reason.clone()));
         }
@@ -197,14 +227,21 @@ impl Publisher {
         if self.rooms.may_be_empty(room) {
             entry.prev = Some(bounds.head);
             if let Some(ack) = self.begin_room(room, draft, &entry).await? {
-                return Ok(Message { flight, ack: Ack::Come(ack) });
+                return Ok(Message {
+                    flight,
+                    ack: Ack::Come(ack),
+                });
             }
             entry.prev = None;
         }
         let message = message(room, draft, &entry)?;
         let subject = self.rolls.subjects.room(room);
         let ack = self.rolls.context.send_publish(subject, message).await;
-        ack.map(|ack| Message { flight, ack: Ack::Due(ack) }).map_err(|error| self.failed(&error))
+        ack.map(|ack| Message {
+            flight,
+            ack: Ack::Due(ack),
+        })
+        .map_err(|error| self.failed(&error))
     }
 
     /// Publishes the first message of a room in which nothing is kept. It says what was before it, as nothing in
@@ -217,7 +254,11 @@ impl Publisher {
         entry: &Entry,
     ) -> Result<Option<PublishAck>, NatsError> {
         let message = message(room, draft, entry)?.expected_last_subject_sequence(0);
-        let sent = self.rolls.context.send_publish(self.rolls.subjects.room(room), message).await;
+        let sent = self
+            .rolls
+            .context
+            .send_publish(self.rolls.subjects.room(room), message)
+            .await;
         let ack = sent.map_err(|error| self.failed(&error))?;
         match timeout_at(Instant::now() + WAIT, ack).await {
             Ok(Ok(ack)) => {
@@ -250,7 +291,10 @@ impl Publisher {
         };
         if ack.duplicate {
             let at = self.at(room, ack.sequence).await.unwrap_or(at);
-            return Ok(Stored::Duplicate { offset: Offset(ack.sequence), at });
+            return Ok(Stored::Duplicate {
+                offset: Offset(ack.sequence),
+                at,
+            });
         }
         // It is stored; that it does not come back in time is the feed's affair.
         match timeout_at(deadline, &mut flight.heard).await {
@@ -274,6 +318,10 @@ fn size(append: &Append) -> usize {
 }
 
 fn message(room: &RoomName, draft: &Draft, entry: &Entry) -> Result<PublishMessage, NatsError> {
-    let headers = entry.headers(room).map_err(|error| NatsError::Publish(error.to_string()))?;
-    Ok(PublishMessage::build().payload(entry::payload(draft)).headers(headers))
+    let headers = entry
+        .headers(room)
+        .map_err(|error| NatsError::Publish(error.to_string()))?;
+    Ok(PublishMessage::build()
+        .payload(entry::payload(draft))
+        .headers(headers))
 }

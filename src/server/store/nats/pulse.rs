@@ -45,7 +45,10 @@ impl Ills {
 impl Pulse {
     /// All is well.
     pub(super) fn new() -> Self {
-        Self { health: watch::Sender::new(Health::Ready), ills: Mutex::default() }
+        Self {
+            health: watch::Sender::new(Health::Ready),
+            ills: Mutex::default(),
+        }
     }
 
     pub(super) fn watch(&self) -> watch::Receiver<Health> {
@@ -56,7 +59,9 @@ impl Pulse {
     pub(super) fn refusal(&self) -> Option<String> {
         match &*self.health.borrow() {
             Health::Ready => None,
-            Health::Refusing(reason) | Health::Away(reason) | Health::Lost(reason) => Some(reason.clone()),
+            Health::Refusing(reason) | Health::Away(reason) | Health::Lost(reason) => {
+                Some(reason.clone())
+            }
         }
     }
 
@@ -125,7 +130,11 @@ mod tests {
         assert_eq!(*health.borrow(), Health::Away("cut off".to_owned()));
         assert_eq!(pulse.absence(), Some("cut off".to_owned()));
         pulse.feed_is(Ok(()));
-        assert_eq!(pulse.refusal(), Some("full".to_owned()), "being heard says nothing of writing");
+        assert_eq!(
+            pulse.refusal(),
+            Some("full".to_owned()),
+            "being heard says nothing of writing"
+        );
         pulse.write_was(Ok(()));
         assert_eq!((pulse.refusal(), &*health.borrow()), (None, &Health::Ready));
         pulse.is_lost("deleted".to_owned());

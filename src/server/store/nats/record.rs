@@ -22,7 +22,10 @@ impl Record {
         match self {
             Self::Said(message) => {
                 let time = (message.time.unix_timestamp_nanos() / 1_000_000) as u64;
-                (Entry::read(Some(&message.headers), &message.payload, time), &message.payload)
+                (
+                    Entry::read(Some(&message.headers), &message.payload, time),
+                    &message.payload,
+                )
             }
             Self::Gone(_, tombstone) => (tombstone.clone(), &[]),
         }

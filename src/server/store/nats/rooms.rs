@@ -97,17 +97,31 @@ pub(super) enum What {
 impl Rooms {
     /// None, of a stream whose feed begins after `position`, and of whose rooms `kept` messages are kept.
     pub(super) fn new(epoch: Epoch, kept: usize, position: u64) -> Self {
-        let inner = Inner { open: HashMap::new(), position, hole: 0 };
-        Self { epoch, kept, inner: Mutex::new(inner), reached: watch::Sender::new(position) }
+        let inner = Inner {
+            open: HashMap::new(),
+            position,
+            hole: 0,
+        };
+        Self {
+            epoch,
+            kept,
+            inner: Mutex::new(inner),
+            reached: watch::Sender::new(position),
+        }
     }
 
     /// From now on what the feed brings of `room` is noticed.
     pub(super) fn begin(&self, room: &RoomName) -> Opening {
         let mut inner = self.lock();
         let position = inner.position;
-        let standing = inner.open.entry(token(room)).or_insert_with(|| Standing::new(room.clone(), position));
+        let standing = inner
+            .open
+            .entry(token(room))
+            .or_insert_with(|| Standing::new(room.clone(), position));
         Opening {
-            is_known: standing.asked.is_some_and(|asked| asked.elapsed() < BELIEVED),
+            is_known: standing
+                .asked
+                .is_some_and(|asked| asked.elapsed() < BELIEVED),
             head: standing.head,
             turn: standing.turn.clone(),
         }
@@ -116,7 +130,9 @@ impl Rooms {
     /// NATS said that `room` stands at `head`, and which message is its oldest: none if nothing is kept.
     pub(super) fn learn(&self, room: &RoomName, head: u64, oldest: Option<Oldest>) {
         let mut inner = self.lock();
-        let Some(standing) = inner.open.get_mut(&token(room)) else { return };
+        let Some(standing) = inner.open.get_mut(&token(room)) else {
+            return;
+        };
         standing.asked = Some(Instant::now());
         if let Some(known) = standing.head {
             match oldest {
@@ -126,13 +142,24 @@ impl Rooms {
                 None => return,
             }
         } else {
-            let oldest = oldest.or(standing.early.map(|(first, _)| Oldest { first, gone: head }));
-            let Oldest { first, gone } = oldest.unwrap_or(Oldest { first: 0, gone: head });
-            let head = head.max(first).max(standing.early.map_or(0, |(_, last)| last));
+            let oldest = oldest.or(standing
+                .early
+                .map(|(first, _)| Oldest { first, gone: head }));
+            let Oldest { first, gone } = oldest.unwrap_or(Oldest {
+                first: 0,
+                gone: head,
+            });
+            let head = head
+                .max(first)
+                .max(standing.early.map_or(0, |(_, last)| last));
             (standing.first, standing.gone, standing.head) = (first, gone, Some(head));
             standing.tail = Tail::new(head);
         }
-        let first = if standing.first == 0 { u64::MAX } else { standing.first };
+        let first = if standing.first == 0 {
+            u64::MAX
+        } else {
+            standing.first
+        };
         standing.tail.trim(first);
         standing.graves.trim(first);
     }
@@ -140,7 +167,9 @@ impl Rooms {
     /// NATS said which tombstones `room` has. The newest of them all.
     pub(super) fn bury(&self, room: &RoomName, tombstones: Vec<(u64, Entry)>) -> u64 {
         let mut inner = self.lock();
-        let Some(standing) = inner.open.get_mut(&token(room)) else { return 0 };
+        let Some(standing) = inner.open.get_mut(&token(room)) else {
+            return 0;
+        };
         for (offset, tombstone) in tombstones {
             standing.graves.dig(offset, tombstone);
         }
@@ -161,18 +190,26 @@ impl Rooms {
         let behind = eldest.map_or(0, |eldest| graves.count_from(eldest.sequence));
         let places = self.kept.saturating_sub(messages + behind);
         let first = graves.edge(eldest, head, places)?;
-        Some(Oldest { first, gone: graves.gone_before(first) })
+        Some(Oldest {
+            first,
+            gone: graves.gone_before(first),
+        })
     }
 
     /// What `look` sees of the tombstones of `room`; nothing if it is not open.
     pub(super) fn graves<T: Default>(&self, room: &RoomName, look: impl FnOnce(&Graves) -> T) -> T {
-        self.lock().open.get(&token(room)).map_or_else(T::default, |standing| look(&standing.graves))
+        self.lock()
+            .open
+            .get(&token(room))
+            .map_or_else(T::default, |standing| look(&standing.graves))
     }
 
     /// Whether the stream may hold nothing of `room`.
     pub(super) fn may_be_empty(&self, room: &RoomName) -> bool {
         let inner = self.lock();
-        let Some(standing) = inner.open.get(&token(room)) else { return false };
+        let Some(standing) = inner.open.get(&token(room)) else {
+            return false;
+        };
         let is_grave = |head| standing.graves.at(head).is_some() && standing.tail.says_nothing();
         standing.first == 0 || standing.head.is_some_and(is_grave)
     }
@@ -187,15 +224,28 @@ impl Rooms {
         let inner = self.lock();
         let standing = inner.open.get(&token(room))?;
         let head = standing.head?;
-        let gone = if standing.first == 0 { head } else { standing.gone };
+        let gone = if standing.first == 0 {
+            head
+        } else {
+            standing.gone
+        };
         let (first, head, gone) = (Offset(standing.first), Offset(head), Offset(gone));
-        Some(Bounds { epoch: self.epoch.clone(), first, head, gone, is_dense: false })
+        Some(Bounds {
+            epoch: self.epoch.clone(),
+            first,
+            head,
+            gone,
+            is_dense: false,
+        })
     }
 
     /// The newest messages of `room`, if it is open.
     pub(super) fn excerpt(&self, room: &RoomName) -> Option<Excerpt> {
         let inner = self.lock();
-        let standing = inner.open.get(&token(room)).filter(|standing| standing.head.is_some())?;
+        let standing = inner
+            .open
+            .get(&token(room))
+            .filter(|standing| standing.head.is_some())?;
         Some(standing.tail.excerpt(standing.first))
     }
 
@@ -208,10 +258,18 @@ impl Rooms {
     }
 
     /// `frames` of `room`, all after `floor` and up to the floor that `excerpt` had, were read.
-    pub(super) fn extend(&self, room: &RoomName, excerpt: &Excerpt, frames: &[Arc<Frame>], floor: u64) {
+    pub(super) fn extend(
+        &self,
+        room: &RoomName,
+        excerpt: &Excerpt,
+        frames: &[Arc<Frame>],
+        floor: u64,
+    ) {
         let mut inner = self.lock();
         let share = Share::of(self.kept, inner.open.len());
-        let Some(standing) = inner.open.get_mut(&token(room)) else { return };
+        let Some(standing) = inner.open.get_mut(&token(room)) else {
+            return;
+        };
         if standing.tail.floor() == excerpt.floor {
             standing.tail.extend(frames, floor, share);
             // What was deleted while they were read.
@@ -262,8 +320,14 @@ impl Rooms {
                 }
                 if offset <= standing.head? {
                     standing.tail.erase(offset);
-                    let what = What::Deleted { offset: Offset(offset), at };
-                    return Some(News { room: standing.name.clone(), what });
+                    let what = What::Deleted {
+                        offset: Offset(offset),
+                        at,
+                    };
+                    return Some(News {
+                        room: standing.name.clone(),
+                        what,
+                    });
                 }
                 // It was gone before it came here.
                 (standing, offset, tombstone, payload)
@@ -271,11 +335,18 @@ impl Rooms {
             Place::Order => return None,
         };
         let head = standing.head?;
-        let prev = if hole > head.max(standing.opened_at) { hole.min(offset - 1) } else { head };
+        let prev = if hole > head.max(standing.opened_at) {
+            hole.min(offset - 1)
+        } else {
+            head
+        };
         let frame = said.into_frame(&payload, self.epoch.clone(), Offset(offset), Offset(prev));
         let frame = Arc::new(frame);
         standing.push(frame.clone(), share);
-        Some(News { room: standing.name.clone(), what: What::Appended(frame) })
+        Some(News {
+            room: standing.name.clone(),
+            what: What::Appended(frame),
+        })
     }
 
     /// The last number that the feed has taken.

@@ -53,7 +53,11 @@ impl Scout {
                 None => asked.await.map_err(StoreError::from),
             };
             // A room whose head is known can be read on from: it may serve less, and nothing wrong.
-            if opening.head.is_some() { Ok(()) } else { answer }
+            if opening.head.is_some() {
+                Ok(())
+            } else {
+                answer
+            }
         }
         .boxed()
     }
@@ -63,7 +67,8 @@ impl Scout {
         if self.rooms.position() >= offset.0 {
             return std::future::ready(Ok(())).boxed();
         }
-        let (rolls, pulse, mut reached) = (self.rolls.clone(), self.pulse.clone(), self.rooms.reached());
+        let (rolls, pulse, mut reached) =
+            (self.rolls.clone(), self.pulse.clone(), self.rooms.reached());
         async move {
             if let Some(reason) = pulse.absence() {
                 return Err(StoreError::Unavailable(reason));
@@ -74,7 +79,9 @@ impl Scout {
             }
             let there = reached.wait_for(|position| *position >= offset.0);
             if tokio::time::timeout(WAIT, there).await.is_err() {
-                return Err(StoreError::Unavailable("this node is behind the others".to_owned()));
+                return Err(StoreError::Unavailable(
+                    "this node is behind the others".to_owned(),
+                ));
             }
             Ok(())
         }

@@ -33,10 +33,17 @@ impl NatsServer {
             if let Some(url) = ports_file(folder.path()).and_then(|file| address(&file)) {
                 break url;
             }
-            assert!(began.elapsed() < Duration::from_secs(30), "nats-server says where it listens");
+            assert!(
+                began.elapsed() < Duration::from_secs(30),
+                "nats-server says where it listens"
+            );
             std::thread::sleep(Duration::from_millis(5));
         };
-        Self { child, url, _folder: folder }
+        Self {
+            child,
+            url,
+            _folder: folder,
+        }
     }
 }
 
@@ -49,7 +56,8 @@ fn ports_file(folder: &Path) -> Option<PathBuf> {
 
 /// The address that clients use; none while the file is being written.
 fn address(file: &Path) -> Option<String> {
-    let ports: serde_json::Value = serde_json::from_str(&std::fs::read_to_string(file).ok()?).ok()?;
+    let ports: serde_json::Value =
+        serde_json::from_str(&std::fs::read_to_string(file).ok()?).ok()?;
     Some(ports["nats"][0].as_str()?.to_owned())
 }
 

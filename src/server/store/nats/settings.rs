@@ -22,19 +22,29 @@ impl NatsServers {
     /// # Errors
     /// If one of them is none, or has a path.
     pub fn parse(text: &str) -> Result<Self, NotServers> {
-        let scheme = ["nats://", "tls://"].into_iter().find(|scheme| text.starts_with(scheme));
+        let scheme = ["nats://", "tls://"]
+            .into_iter()
+            .find(|scheme| text.starts_with(scheme));
         let scheme = scheme.ok_or(NotServers)?;
         let server = |part: &str| {
             let part = part.trim();
-            let whole = if part.contains("://") { part.to_owned() } else { format!("{scheme}{part}") };
+            let whole = if part.contains("://") {
+                part.to_owned()
+            } else {
+                format!("{scheme}{part}")
+            };
             let known = whole.starts_with("nats://") || whole.starts_with("tls://");
             let address: ServerAddr = whole.parse().map_err(|_| NotServers)?;
             let url = address.clone().into_inner();
-            let is_bare =
-                matches!(url.path(), "" | "/") && url.query().is_none() && !address.host().is_empty();
+            let is_bare = matches!(url.path(), "" | "/")
+                && url.query().is_none()
+                && !address.host().is_empty();
             (known && is_bare).then_some(address).ok_or(NotServers)
         };
-        text.split(',').map(server).collect::<Result<_, _>>().map(Self)
+        text.split(',')
+            .map(server)
+            .collect::<Result<_, _>>()
+            .map(Self)
     }
 
     pub(super) fn addresses(&self) -> &[ServerAddr] {
@@ -56,7 +66,11 @@ impl fmt::Display for NatsServers {
             let comma = if at == 0 { "" } else { "," };
             let host = server.host();
             // An address of IPv6 comes without its brackets.
-            let host = if host.contains(':') { format!("[{host}]") } else { host.to_owned() };
+            let host = if host.contains(':') {
+                format!("[{host}]")
+            } else {
+                host.to_owned()
+            };
             write!(f, "{comma}{host}:{}", server.port())?;
         }
         Ok(())
@@ -107,21 +121,37 @@ mod tests {
     fn servers_are_read_and_shown_without_their_passwords() {
         for (text, shown) in [
             ("nats://localhost", "localhost:4222"),
-            ("nats://10.0.0.1:4222,10.0.0.2:4333", "10.0.0.1:4222,10.0.0.2:4333"),
+            (
+                "nats://10.0.0.1:4222,10.0.0.2:4333",
+                "10.0.0.1:4222,10.0.0.2:4333",
+            ),
             ("tls://ann:secret@nats.example.org", "nats.example.org:4222"),
             ("nats://t0k3n@[::1]:4222", "[::1]:4222"),
         ] {
-            assert_eq!(NatsServers::parse(text).map(|servers| servers.to_string()), Ok(shown.to_owned()));
+            assert_eq!(
+                NatsServers::parse(text).map(|servers| servers.to_string()),
+                Ok(shown.to_owned())
+            );
         }
         let servers = NatsServers::parse("nats://ann:s%20t@h").expect("servers");
-        assert_eq!(servers.login(), Some(("ann".to_owned(), Some("s t".to_owned()))));
+        assert_eq!(
+            servers.login(),
+            Some(("ann".to_owned(), Some("s t".to_owned())))
+        );
     }
 
     #[test]
     fn what_names_no_server_is_refused() {
-        for text in
-            ["", "nats:", "nats://", "localhost:4222", "nats://a,,b", "nats://a:b:c", "nats://a/b", "ws://a"]
-        {
+        for text in [
+            "",
+            "nats:",
+            "nats://",
+            "localhost:4222",
+            "nats://a,,b",
+            "nats://a:b:c",
+            "nats://a/b",
+            "ws://a",
+        ] {
             assert_eq!(NatsServers::parse(text), Err(NotServers), "{text}");
         }
     }

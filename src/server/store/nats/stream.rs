@@ -13,7 +13,8 @@ use async_nats::jetstream::Context;
 use async_nats::jetstream::context::GetStreamErrorKind;
 use async_nats::jetstream::message::StreamMessage;
 use async_nats::jetstream::stream::{
-    Config, DiscardPolicy, Info, InfoError, LastRawMessageErrorKind, RawMessageError, Republish, Stream,
+    Config, DiscardPolicy, Info, InfoError, LastRawMessageErrorKind, RawMessageError, Republish,
+    Stream,
 };
 use futures::TryStreamExt;
 
@@ -71,7 +72,8 @@ impl Rolls {
         let rooms = Config {
             name: name.clone(),
             subjects: subjects.followed(),
-            max_messages_per_subject: i64::try_from(settings.retention.messages).unwrap_or(i64::MAX),
+            max_messages_per_subject: i64::try_from(settings.retention.messages)
+                .unwrap_or(i64::MAX),
             max_age: age,
             duplicate_window: settings.retention.keys.age.min(age),
             republish: Some(Republish {
@@ -85,7 +87,13 @@ impl Rolls {
         let heads = find(&context, heads).await?;
         let rooms = find(&context, rooms).await?;
         let epoch = epoch(rooms.cached_info());
-        Ok(Self { context, rooms, heads, subjects, epoch })
+        Ok(Self {
+            context,
+            rooms,
+            heads,
+            subjects,
+            epoch,
+        })
     }
 
     /// The last sequence that the stream had when it was opened.
@@ -95,7 +103,11 @@ impl Rolls {
 
     /// Whether it is still the stream that it was, when `seen` was its last sequence or an earlier one.
     pub(super) async fn fate(&self, seen: u64) -> Result<Fate, NatsError> {
-        match self.context.get_stream(&self.rooms.cached_info().config.name).await {
+        match self
+            .context
+            .get_stream(&self.rooms.cached_info().config.name)
+            .await
+        {
             Ok(found) => {
                 let info = found.cached_info();
                 Ok(if epoch(info) != self.epoch {
@@ -116,7 +128,10 @@ impl Rolls {
     pub(super) async fn begin_another_life(&self) -> Result<(), NatsError> {
         let mut config = self.rooms.cached_info().config.clone();
         config.description = Some(format!("{DESCRIPTION}{}", life(&config) + 1));
-        self.context.update_stream(&config).await.map_err(|error| NatsError::Stream(error.to_string()))?;
+        self.context
+            .update_stream(&config)
+            .await
+            .map_err(|error| NatsError::Stream(error.to_string()))?;
         Ok(())
     }
 
@@ -132,27 +147,49 @@ impl Rolls {
 
     /// The message at `sequence`, of whichever room.
     pub(super) async fn at(&self, sequence: u64) -> Result<Option<StreamMessage>, NatsError> {
-        found(self.rooms.raw_message_builder().sequence(sequence).send().await)
+        found(
+            self.rooms
+                .raw_message_builder()
+                .sequence(sequence)
+                .send()
+                .await,
+        )
     }
 
     /// The newest offset of `room`, 0 if it never had one.
     pub(super) async fn head(&self, room: &RoomName) -> Result<u64, NatsError> {
-        let kept = self.rooms.raw_message_builder().last_by_subject(self.subjects.room(room));
+        let kept = self
+            .rooms
+            .raw_message_builder()
+            .last_by_subject(self.subjects.room(room));
         if let Some(kept) = found(kept.send().await)? {
             return Ok(kept.sequence);
         }
-        let remembered = self.heads.raw_message_builder().last_by_subject(self.subjects.head(room));
+        let remembered = self
+            .heads
+            .raw_message_builder()
+            .last_by_subject(self.subjects.head(room));
         let remembered = found(remembered.send().await)?;
         // What is older than the stream speaks of an earlier one.
         let ours = remembered.filter(|head| head.time >= self.rooms.cached_info().created);
-        Ok(ours.and_then(|head| head.headers.get(NATS_SEQUENCE)?.as_str().parse().ok()).unwrap_or_default())
+        Ok(ours
+            .and_then(|head| head.headers.get(NATS_SEQUENCE)?.as_str().parse().ok())
+            .unwrap_or_default())
     }
 
     /// How many messages of `room` it holds.
     pub(super) async fn count(&self, room: &RoomName) -> Result<usize, NatsError> {
         let wrong = |error: InfoError| NatsError::Stream(error.to_string());
-        let mut subjects = self.rooms.info_with_subjects(self.subjects.room(room)).await.map_err(wrong)?;
-        Ok(subjects.try_next().await.map_err(wrong)?.map_or(0, |(_, count)| count))
+        let mut subjects = self
+            .rooms
+            .info_with_subjects(self.subjects.room(room))
+            .await
+            .map_err(wrong)?;
+        Ok(subjects
+            .try_next()
+            .await
+            .map_err(wrong)?
+            .map_or(0, |(_, count)| count))
     }
 
     /// What was deleted of `room`: where, and what stays of it.
@@ -160,7 +197,12 @@ impl Rolls {
         let (mut graves, mut from) = (Vec::new(), 1);
         loop {
             let next = self.rooms.raw_message_builder().sequence(from);
-            let Some(grave) = found(next.next_by_subject(self.subjects.graves(room)).send().await)? else {
+            let Some(grave) = found(
+                next.next_by_subject(self.subjects.graves(room))
+                    .send()
+                    .await,
+            )?
+            else {
                 return Ok(graves);
             };
             from = grave.sequence + 1;
@@ -174,14 +216,21 @@ impl Rolls {
     }
 
     /// The first rule after number `sequence` of the second stream.
-    pub(super) async fn rule_after(&self, sequence: u64) -> Result<Option<StreamMessage>, NatsError> {
+    pub(super) async fn rule_after(
+        &self,
+        sequence: u64,
+    ) -> Result<Option<StreamMessage>, NatsError> {
         let next = self.heads.raw_message_builder().sequence(sequence + 1);
         found(next.next_by_subject(self.subjects.all_rules()).send().await)
     }
 
     /// The number of the newest message of the stream, as it is now.
     pub(super) async fn newest(&self) -> Result<u64, NatsError> {
-        let info = self.rooms.get_info().await.map_err(|error| NatsError::Stream(error.to_string()))?;
+        let info = self
+            .rooms
+            .get_info()
+            .await
+            .map_err(|error| NatsError::Stream(error.to_string()))?;
         Ok(info.state.last_sequence)
     }
 
@@ -200,7 +249,9 @@ impl Rolls {
         let mut headers = HeaderMap::new();
         headers.insert(NATS_SEQUENCE, head.to_string());
         let client = self.context.client();
-        let told = client.publish_with_headers(self.subjects.head(room), headers, bytes::Bytes::new()).await;
+        let told = client
+            .publish_with_headers(self.subjects.head(room), headers, bytes::Bytes::new())
+            .await;
         told.map_err(|error| NatsError::Stream(error.to_string()))
     }
 }
@@ -214,8 +265,13 @@ fn epoch(info: &Info) -> Epoch {
 }
 
 fn life(config: &Config) -> u64 {
-    let number = config.description.as_deref().and_then(|text| text.strip_prefix(DESCRIPTION));
-    number.and_then(|number| number.parse().ok()).unwrap_or_default()
+    let number = config
+        .description
+        .as_deref()
+        .and_then(|text| text.strip_prefix(DESCRIPTION));
+    number
+        .and_then(|number| number.parse().ok())
+        .unwrap_or_default()
 }
 
 /// The stream of `wanted`, made or changed to be so.
@@ -225,7 +281,10 @@ async fn find(context: &Context, wanted: Config) -> Result<Stream, NatsError> {
         Ok(existing) => existing,
         Err(error) if is_missing(&error) => {
             // Another node may be as far; making the same twice is no error.
-            return context.create_stream(wanted.clone()).await.map_err(|error| wrong(error.to_string()));
+            return context
+                .create_stream(wanted.clone())
+                .await
+                .map_err(|error| wrong(error.to_string()));
         }
         Err(error) => return Err(wrong(error.to_string())),
     };
@@ -248,8 +307,14 @@ async fn find(context: &Context, wanted: Config) -> Result<Stream, NatsError> {
     if changed == config {
         return Ok(existing);
     }
-    context.update_stream(&changed).await.map_err(|error| wrong(error.to_string()))?;
-    context.get_stream(&wanted.name).await.map_err(|error| wrong(error.to_string()))
+    context
+        .update_stream(&changed)
+        .await
+        .map_err(|error| wrong(error.to_string()))?;
+    context
+        .get_stream(&wanted.name)
+        .await
+        .map_err(|error| wrong(error.to_string()))
 }
 
 fn is_missing(error: &async_nats::jetstream::context::GetStreamError) -> bool {
@@ -258,7 +323,9 @@ fn is_missing(error: &async_nats::jetstream::context::GetStreamError) -> bool {
 }
 
 /// That there is no such message is an answer.
-fn found(answer: Result<StreamMessage, RawMessageError>) -> Result<Option<StreamMessage>, NatsError> {
+fn found(
+    answer: Result<StreamMessage, RawMessageError>,
+) -> Result<Option<StreamMessage>, NatsError> {
     match answer {
         Ok(message) => Ok(Some(message)),
         Err(error) if matches!(error.kind(), LastRawMessageErrorKind::NoMessageFound) => Ok(None),

@@ -49,7 +49,9 @@ impl Subjects {
 
     /// Of all that every node follows.
     pub(super) fn followed(&self) -> Vec<String> {
-        [&self.rooms, &self.graves, &self.orders].map(|under| format!("{under}>")).to_vec()
+        [&self.rooms, &self.graves, &self.orders]
+            .map(|under| format!("{under}>"))
+            .to_vec()
     }
 
     /// Of every room's newest offset.
@@ -139,7 +141,12 @@ mod tests {
     fn what_is_of_no_room_has_no_place_in_one() {
         let subjects = Subjects::new("fanfare");
         assert_eq!(subjects.place_of(&subjects.order("x")), Some(Place::Order));
-        for subject in ["fanfare.gone.lobby", "fanfare.gone.lobby.x", "fanfare.nodes", "other.room.lobby"] {
+        for subject in [
+            "fanfare.gone.lobby",
+            "fanfare.gone.lobby.x",
+            "fanfare.nodes",
+            "other.room.lobby",
+        ] {
             assert_eq!(subjects.place_of(subject), None, "{subject}");
         }
     }

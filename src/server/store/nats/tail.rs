@@ -25,7 +25,10 @@ pub(super) struct Share {
 impl Share {
     /// That of one of so many `rooms`, of each of which `kept` messages are kept at most.
     pub(super) fn of(kept: usize, rooms: usize) -> Self {
-        Self { kept, bytes: MAX_BYTES.min(ALL_BYTES / rooms.max(1)) }
+        Self {
+            kept,
+            bytes: MAX_BYTES.min(ALL_BYTES / rooms.max(1)),
+        }
     }
 }
 
@@ -53,12 +56,19 @@ pub(super) struct Excerpt {
 impl Tail {
     /// Nothing, of a room that stands at `head`.
     pub(super) const fn new(head: u64) -> Self {
-        Self { frames: VecDeque::new(), bytes: 0, floor: head }
+        Self {
+            frames: VecDeque::new(),
+            bytes: 0,
+            floor: head,
+        }
     }
 
     /// Adds the newest; a hole before it empties the rest.
     pub(super) fn push(&mut self, frame: Arc<Frame>, share: Share) {
-        let head = self.frames.back().map_or(self.floor, |newest| newest.offset().0);
+        let head = self
+            .frames
+            .back()
+            .map_or(self.floor, |newest| newest.offset().0);
         if frame.prev().0 > head {
             *self = Self::new(frame.prev().0);
         }
@@ -73,8 +83,8 @@ impl Tail {
     /// Adds what was read before the oldest, all of it after `floor`, as much as there is room for.
     pub(super) fn extend(&mut self, frames: &[Arc<Frame>], floor: u64, share: Share) {
         for frame in frames.iter().rev() {
-            let is_full =
-                self.frames.len() >= share.kept.min(MAX_MESSAGES) || self.bytes + frame.size() > share.bytes;
+            let is_full = self.frames.len() >= share.kept.min(MAX_MESSAGES)
+                || self.bytes + frame.size() > share.bytes;
             if is_full {
                 self.floor = frame.offset().0;
                 return;
@@ -87,14 +97,20 @@ impl Tail {
 
     /// Drops what is before `first`, the oldest that is kept.
     pub(super) fn trim(&mut self, first: u64) {
-        while self.frames.front().is_some_and(|oldest| oldest.offset().0 < first) {
+        while self
+            .frames
+            .front()
+            .is_some_and(|oldest| oldest.offset().0 < first)
+        {
             self.pop();
         }
     }
 
     /// Puts a tombstone in the place of the message at `offset`, if it is here.
     pub(super) fn erase(&mut self, offset: u64) {
-        let place = self.frames.binary_search_by_key(&Offset(offset), |frame| frame.offset());
+        let place = self
+            .frames
+            .binary_search_by_key(&Offset(offset), |frame| frame.offset());
         if let Some(frame) = place.ok().and_then(|place| self.frames.get_mut(place)) {
             let tombstone = frame.tombstone();
             self.bytes += tombstone.size();
@@ -121,18 +137,27 @@ impl Tail {
 
     /// Its oldest, if as many are here as are kept of its room.
     pub(super) fn oldest_of(&self, share: Share) -> Option<&Arc<Frame>> {
-        self.frames.front().filter(|_| self.frames.len() == share.kept)
+        self.frames
+            .front()
+            .filter(|_| self.frames.len() == share.kept)
     }
 
     /// The message at `offset`, if it is here.
     pub(super) fn at(&self, offset: u64) -> Option<&Arc<Frame>> {
-        let place = self.frames.binary_search_by_key(&Offset(offset), |frame| frame.offset()).ok()?;
+        let place = self
+            .frames
+            .binary_search_by_key(&Offset(offset), |frame| frame.offset())
+            .ok()?;
         self.frames.get(place)
     }
 
     /// As it is now, of a room whose oldest is `first`.
     pub(super) fn excerpt(&self, first: u64) -> Excerpt {
-        Excerpt { first, floor: self.floor, frames: self.frames.iter().cloned().collect() }
+        Excerpt {
+            first,
+            floor: self.floor,
+            frames: self.frames.iter().cloned().collect(),
+        }
     }
 }
 
@@ -140,7 +165,10 @@ impl Excerpt {
     /// The page of `span`, if all of it is here.
     pub(super) fn page(&self, span: Span, limit: Limit) -> Option<Page> {
         let is_complete = self.first == 0 || self.floor < self.first;
-        let place = |offset: Offset| self.frames.partition_point(|frame| frame.offset() <= offset);
+        let place = |offset: Offset| {
+            self.frames
+                .partition_point(|frame| frame.offset() <= offset)
+        };
         let end = match span {
             Span::After(after) => {
                 let is_here = is_complete || after.0 >= self.floor;
@@ -162,7 +190,13 @@ mod tests {
 
     fn frame(offset: u64, bytes: usize) -> Arc<Frame> {
         let draft = Draft::binary(UserId::guest(0), &vec![0; bytes]);
-        Arc::new(Frame::new(draft, Epoch::new(0), Offset(offset), Offset(offset - 1), 0))
+        Arc::new(Frame::new(
+            draft,
+            Epoch::new(0),
+            Offset(offset),
+            Offset(offset - 1),
+            0,
+        ))
     }
 
     #[test]
@@ -184,7 +218,13 @@ mod tests {
         let mut tail = Tail::new(8);
         tail.push(frame(9, 1), share);
         tail.extend(&[frame(6, 1), frame(7, 1), frame(8, 1)], 5, share);
-        assert_eq!((tail.floor(), tail.oldest_of(share).map(|oldest| oldest.offset().0)), (6, Some(7)));
+        assert_eq!(
+            (
+                tail.floor(),
+                tail.oldest_of(share).map(|oldest| oldest.offset().0)
+            ),
+            (6, Some(7))
+        );
         tail.erase(8);
         assert!(tail.at(8).is_some_and(|frame| frame.is_deleted()) && !tail.says_nothing());
     }

@@ -44,7 +44,14 @@ impl<'a> Batch<'a> {
         retention: Retention,
         now: u64,
     ) -> Self {
-        Self { connection, ledger, keys, retention, now, changes: Changes::default() }
+        Self {
+            connection,
+            ledger,
+            keys,
+            retention,
+            now,
+            changes: Changes::default(),
+        }
     }
 
     /// Stores `drafts`, said `at`, in a row in `room`.
@@ -94,21 +101,48 @@ impl<'a> Batch<'a> {
         place.bytes += length as u64;
         if let Some(key) = draft.key().cloned() {
             let from = draft.from().clone();
-            self.changes.found.insert((place.id, from.clone(), key.clone()), (offset, at));
-            self.changes.keyed.push((place.id, Keyed { from, key, offset, at, clock: self.now }));
+            self.changes
+                .found
+                .insert((place.id, from.clone(), key.clone()), (offset, at));
+            self.changes.keyed.push((
+                place.id,
+                Keyed {
+                    from,
+                    key,
+                    offset,
+                    at,
+                    clock: self.now,
+                },
+            ));
         }
-        Ok(Stored::New(Arc::new(Frame::new(draft, self.ledger.epoch().clone(), offset, prev, at))))
+        Ok(Stored::New(Arc::new(Frame::new(
+            draft,
+            self.ledger.epoch().clone(),
+            offset,
+            prev,
+            at,
+        ))))
     }
 
     /// Where and when `from` said something with `key` lately.
-    fn find(&mut self, place: &Place, from: &UserId, key: &Key) -> rusqlite::Result<Option<(Offset, u64)>> {
-        if let Some(found) = self.changes.found.get(&(place.id, from.clone(), key.clone())) {
+    fn find(
+        &mut self,
+        place: &Place,
+        from: &UserId,
+        key: &Key,
+    ) -> rusqlite::Result<Option<(Offset, u64)>> {
+        if let Some(found) = self
+            .changes
+            .found
+            .get(&(place.id, from.clone(), key.clone()))
+        {
             return Ok(Some(*found));
         }
         let window = match self.keys.get_mut(&place.id) {
             Some(window) => window,
             None => {
-                let window = retention::load_keys(self.connection, place, self.retention.keys, self.now)?;
+                let window =
+                    retention::load_keys(self.connection, place, self.retention.keys, self.now)?;
                 self.keys.entry(place.id).or_insert(window)
             }
         };
@@ -118,7 +152,13 @@ impl<'a> Batch<'a> {
 
     /// Where `room` stands in this transaction; a room that there is not yet begins.
     fn place(&self, room: &RoomName) -> rusqlite::Result<Place> {
-        if let Some(place) = self.changes.places.get(room).copied().or_else(|| self.ledger.place(room)) {
+        if let Some(place) = self
+            .changes
+            .places
+            .get(room)
+            .copied()
+            .or_else(|| self.ledger.place(room))
+        {
             return Ok(place);
         }
         let id = self
@@ -142,9 +182,9 @@ impl<'a> Batch<'a> {
     /// Trims the rooms that were touched and writes where they stand. What is past the limits and too much for
     /// this transaction goes with the next.
     pub(super) fn finish(mut self) -> rusqlite::Result<Changes> {
-        let mut update = self
-            .connection
-            .prepare_cached("UPDATE rooms SET first = ?2, head = ?3, bytes = ?4, clock = ?5 WHERE id = ?1")?;
+        let mut update = self.connection.prepare_cached(
+            "UPDATE rooms SET first = ?2, head = ?3, bytes = ?4, clock = ?5 WHERE id = ?1",
+        )?;
         for place in self.changes.places.values_mut() {
             retention::trim(self.connection, place, &self.retention, self.now)?;
             update.execute((place.id, place.first, place.head, place.bytes, place.clock))?;

@@ -27,7 +27,9 @@ pub(super) fn erase(
     offset: Offset,
     at: u64,
 ) -> rusqlite::Result<Deleted> {
-    let Some(mut place) = ledger.place(room) else { return Ok(Deleted::NotKept) };
+    let Some(mut place) = ledger.place(room) else {
+        return Ok(Deleted::NotKept);
+    };
     if !(place.first..=place.head).contains(&offset.0) {
         return Ok(Deleted::NotKept);
     }
@@ -38,9 +40,13 @@ pub(super) fn erase(
     };
     let select = format!("SELECT {COLUMNS} FROM messages WHERE room = ?1 AND offset = ?2");
     let said = transaction
-        .query_row(&select, (place.id, offset.0), |row| frame_of(row, ledger.epoch()))
+        .query_row(&select, (place.id, offset.0), |row| {
+            frame_of(row, ledger.epoch())
+        })
         .optional()?;
-    let Some(said) = said else { return Ok(Deleted::NotKept) };
+    let Some(said) = said else {
+        return Ok(Deleted::NotKept);
+    };
     if said.is_deleted() {
         return Ok(Deleted::Before);
     }
@@ -51,7 +57,10 @@ pub(super) fn erase(
     transaction.pragma_update(None, "secure_delete", "FAST")?;
     updated?;
     place.bytes = (place.bytes + length(&transaction)?).saturating_sub(before);
-    transaction.execute("UPDATE rooms SET bytes = ?2 WHERE id = ?1", (place.id, place.bytes))?;
+    transaction.execute(
+        "UPDATE rooms SET bytes = ?2 WHERE id = ?1",
+        (place.id, place.bytes),
+    )?;
     transaction.commit()?;
     ledger.commit([(room.clone(), place)]);
     Ok(Deleted::Now)
@@ -61,7 +70,9 @@ pub(super) fn erase(
 /// the way.
 pub(super) fn cut_log(connection: &Connection) -> rusqlite::Result<bool> {
     connection.busy_timeout(CUT_WITHIN)?;
-    let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, bool>(0));
+    let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
+        row.get::<_, bool>(0)
+    });
     connection.busy_timeout(BUSY_TIMEOUT)?;
     Ok(!busy?)
 }
@@ -84,31 +95,53 @@ mod tests {
     fn is_anywhere(folder: &Path) -> bool {
         fs::read_dir(folder).expect("a folder").any(|file| {
             let bytes = fs::read(file.expect("a file").path()).expect("bytes");
-            bytes.windows(SECRET.len()).any(|there| there == SECRET.as_bytes())
+            bytes
+                .windows(SECRET.len())
+                .any(|there| there == SECRET.as_bytes())
         })
     }
 
     fn append(store: &SqliteStore, room: &RoomName, text: &str) {
         let (told, report) = mpsc::channel();
         let draft = Draft::text(UserId::guest(1), None, text);
-        store.append(room, vec![draft], 7, Box::new(move |stored| told.send(stored).expect("heard")));
+        store.append(
+            room,
+            vec![draft],
+            7,
+            Box::new(move |stored| told.send(stored).expect("heard")),
+        );
         report.recv().expect("told").expect("stored");
     }
 
     #[test]
     fn the_bytes_of_a_deleted_message_are_in_no_file_of_the_store() {
         let folder = tempfile::tempdir().expect("a folder");
-        let keys = KeyLimits { messages: 20, age: Duration::from_secs(600) };
-        let retention =
-            Retention { messages: 10_000, bytes: usize::MAX, age: Duration::from_secs(600), keys };
+        let keys = KeyLimits {
+            messages: 20,
+            age: Duration::from_secs(600),
+        };
+        let retention = Retention {
+            messages: 10_000,
+            bytes: usize::MAX,
+            age: Duration::from_secs(600),
+            keys,
+        };
         let path = folder.path().join("test.db");
-        let settings =
-            SqliteSettings { path, durability: Durability::Process, retention, quick_check: false };
+        let settings = SqliteSettings {
+            path,
+            durability: Durability::Process,
+            retention,
+            quick_check: false,
+        };
         let store = SqliteStore::open(&settings).expect("opened");
         // Two rooms in turns, so that pages are split between them; every tenth message is longer than a page.
         let rooms = ["a", "b"].map(|name| RoomName::parse(name).expect("a name"));
         for number in 0..200 {
-            let long = if number % 10 == 0 { "x".repeat(9000) } else { "x".repeat(number) };
+            let long = if number % 10 == 0 {
+                "x".repeat(9000)
+            } else {
+                "x".repeat(number)
+            };
             append(&store, &rooms[number % 2], &format!("{long}{SECRET}{long}"));
         }
         assert!(is_anywhere(folder.path()));
@@ -117,7 +150,10 @@ mod tests {
             let offset = Offset(number / 2 + 1);
             let report_to = Box::new(move |deleted| told.send(deleted).expect("heard"));
             store.delete(&rooms[number as usize % 2], offset, 9, report_to);
-            assert!(matches!(report.recv().expect("told"), Ok(Deleted::Now)), "{number}");
+            assert!(
+                matches!(report.recv().expect("told"), Ok(Deleted::Now)),
+                "{number}"
+            );
         }
         // The log is cut right behind the last report.
         let patience = std::time::Instant::now();

@@ -19,9 +19,9 @@ impl From<&Error> for Fault {
             _ => (None, 0),
         };
         match (code, extended) {
-            (_, ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC) => {
-                Self::Fatal(format!("fsync failed, so what the disk holds is unknown ({error})"))
-            }
+            (_, ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC) => Self::Fatal(format!(
+                "fsync failed, so what the disk holds is unknown ({error})"
+            )),
             (Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase), _) => {
                 Self::Fatal(format!("the database is damaged ({error})"))
             }
@@ -47,14 +47,25 @@ mod tests {
 
     #[test]
     fn only_what_makes_the_file_untrustworthy_is_fatal() {
-        for code in
-            [ffi::SQLITE_IOERR_FSYNC, ffi::SQLITE_IOERR_DIR_FSYNC, ffi::SQLITE_CORRUPT, ffi::SQLITE_NOTADB]
-        {
+        for code in [
+            ffi::SQLITE_IOERR_FSYNC,
+            ffi::SQLITE_IOERR_DIR_FSYNC,
+            ffi::SQLITE_CORRUPT,
+            ffi::SQLITE_NOTADB,
+        ] {
             assert!(matches!(fault(code), Fault::Fatal(_)), "{code}");
         }
-        for code in [ffi::SQLITE_FULL, ffi::SQLITE_IOERR_WRITE, ffi::SQLITE_IOERR_READ, ffi::SQLITE_BUSY] {
+        for code in [
+            ffi::SQLITE_FULL,
+            ffi::SQLITE_IOERR_WRITE,
+            ffi::SQLITE_IOERR_READ,
+            ffi::SQLITE_BUSY,
+        ] {
             assert!(matches!(fault(code), Fault::Refused(_)), "{code}");
         }
-        assert_eq!(fault(ffi::SQLITE_FULL), Fault::Refused("the disk is full".to_owned()));
+        assert_eq!(
+            fault(ffi::SQLITE_FULL),
+            Fault::Refused("the disk is full".to_owned())
+        );
     }
 }

@@ -112,10 +112,18 @@ impl File {
         // The name of a new file must last too.
         if let Some(folder) = folder_of(&path) {
             let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
-            synced.map_err(|source| OpenError::Io { path: path.clone(), source })?;
+            synced.map_err(|source| OpenError::Io {
+                path: path.clone(),
+                source,
+            })?;
         }
         let log_pages = watch_log(&mut connection).map_err(wrong)?;
-        Ok(Self { path, connection, log_pages, _lock: lock })
+        Ok(Self {
+            path,
+            connection,
+            log_pages,
+            _lock: lock,
+        })
     }
 
     /// Pages in the write-ahead log after the last commit.
@@ -125,13 +133,16 @@ impl File {
 
     /// Moves the write-ahead log into the database, as far as readers let it.
     pub(super) fn checkpoint(&self) -> rusqlite::Result<()> {
-        self.connection.query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_row| Ok(()))
+        self.connection
+            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_row| Ok(()))
     }
 
     /// Moves all of the write-ahead log into the database, synced: nothing more is written.
     pub(super) fn close(&self) -> rusqlite::Result<()> {
-        self.connection.execute("DELETE FROM meta WHERE name = 'unsynced'", [])?;
-        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_row| Ok(()))
+        self.connection
+            .execute("DELETE FROM meta WHERE name = 'unsynced'", [])?;
+        self.connection
+            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_row| Ok(()))
     }
 
     /// Which life of the logs this file holds.
@@ -151,29 +162,52 @@ impl File {
 
     /// It does not hold what it should.
     pub(super) fn damaged(&self, problem: String) -> OpenError {
-        OpenError::Damaged { path: self.path.clone(), problem }
+        OpenError::Damaged {
+            path: self.path.clone(),
+            problem,
+        }
     }
 }
 
 /// Makes the folder and takes the lock beside the database.
 fn lock(path: &Path) -> Result<fs::File, OpenError> {
-    let io = |source| OpenError::Io { path: path.to_owned(), source };
+    let io = |source| OpenError::Io {
+        path: path.to_owned(),
+        source,
+    };
     if let Some(folder) = folder_of(path) {
         // What people say is nobody else's on this machine.
-        fs::DirBuilder::new().recursive(true).mode(0o700).create(folder).map_err(io)?;
+        fs::DirBuilder::new()
+            .recursive(true)
+            .mode(0o700)
+            .create(folder)
+            .map_err(io)?;
     }
     let mut name = path.as_os_str().to_owned();
     name.push(".lock");
-    let lock = fs::File::options().create(true).write(true).truncate(false).open(name).map_err(io)?;
+    let lock = fs::File::options()
+        .create(true)
+        .write(true)
+        .truncate(false)
+        .open(name)
+        .map_err(io)?;
     match lock.try_lock() {
         Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse { path: path.to_owned() }),
+        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
+            path: path.to_owned(),
+        }),
         Err(TryLockError::Error(source)) => Err(io(source)),
     }
 }
 
 fn folder_of(path: &Path) -> Option<&Path> {
-    path.parent().map(|folder| if folder.as_os_str().is_empty() { Path::new(".") } else { folder })
+    path.parent().map(|folder| {
+        if folder.as_os_str().is_empty() {
+            Path::new(".")
+        } else {
+            folder
+        }
+    })
 }
 
 /// A connection to a database that is there, for reading only.
@@ -192,7 +226,8 @@ pub(super) fn inspect(path: &Path, quick_check: bool) -> Result<(), OpenError> {
         let connection = open_to_read(path)?;
         let id = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
         let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        let tables = connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
+        let tables =
+            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
         let sound = if quick_check {
             connection.pragma_query_value(None, "quick_check", |row| row.get(0))?
         } else {
@@ -204,7 +239,10 @@ pub(super) fn inspect(path: &Path, quick_check: bool) -> Result<(), OpenError> {
     let (path, known) = (path.to_owned(), MIGRATIONS.len());
     match id {
         APPLICATION_ID if found > known => Err(OpenError::TooNew { path, found, known }),
-        APPLICATION_ID | 0 if sound != "ok" => Err(OpenError::Damaged { path, problem: sound }),
+        APPLICATION_ID | 0 if sound != "ok" => Err(OpenError::Damaged {
+            path,
+            problem: sound,
+        }),
         APPLICATION_ID => Ok(()),
         0 if tables == 0 => Ok(()),
         _ => Err(OpenError::Foreign { path }),
@@ -217,7 +255,10 @@ fn watch_log(connection: &mut Connection) -> rusqlite::Result<Arc<AtomicUsize>> 
     let pages = Arc::new(AtomicUsize::new(0));
     let seen = pages.clone();
     connection.wal_hook(Some(move |_log: &mut Wal, pages| {
-        seen.store(usize::try_from(pages).unwrap_or_default(), Ordering::Relaxed);
+        seen.store(
+            usize::try_from(pages).unwrap_or_default(),
+            Ordering::Relaxed,
+        );
         Ok(())
     }))?;
     Ok(pages)

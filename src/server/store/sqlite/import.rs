@@ -70,7 +70,9 @@ impl Entry {
             Body::Text(text) => Draft::text(from, self.key, &text),
             Body::Deleted(_) => return Ok(None),
             Body::Data(data) => {
-                let bytes = STANDARD.decode(data).map_err(|_| ImportError::Data { number })?;
+                let bytes = STANDARD
+                    .decode(data)
+                    .map_err(|_| ImportError::Data { number })?;
                 Draft::binary(from, &bytes)
             }
         }))
@@ -92,7 +94,10 @@ pub fn import(
         .enumerate()
         .filter_map(|(number, entry)| {
             let at = entry.at.unwrap_or(now);
-            entry.draft(number + 1).map(|draft| Some((at, draft?))).transpose()
+            entry
+                .draft(number + 1)
+                .map(|draft| Some((at, draft?)))
+                .transpose()
         })
         .collect::<Result<Vec<_>, ImportError>>()?;
     let store = SqliteStore::open(settings)?;
@@ -111,7 +116,10 @@ pub fn import(
             waiting += 1;
         }
         for result in answers.iter().take(waiting) {
-            let stored = result.map_err(|source| ImportError::Store { stored: imported.stored, source })?;
+            let stored = result.map_err(|source| ImportError::Store {
+                stored: imported.stored,
+                source,
+            })?;
             match stored.first() {
                 Some(Stored::New(_)) => imported.stored += 1,
                 _ => imported.duplicates += 1,

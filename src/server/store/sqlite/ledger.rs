@@ -32,7 +32,14 @@ pub(super) struct Place {
 impl Place {
     /// A room in which nothing was said.
     pub(super) const fn new(id: i64) -> Self {
-        Self { id, first: 1, head: 0, bytes: 0, clock: 0, oldest: 0 }
+        Self {
+            id,
+            first: 1,
+            head: 0,
+            bytes: 0,
+            clock: 0,
+            oldest: 0,
+        }
     }
 
     /// How many messages are kept.
@@ -50,7 +57,17 @@ impl Place {
 
     fn of(row: &Row<'_>) -> rusqlite::Result<(String, Self)> {
         let (first, head, bytes, clock) = (row.get(2)?, row.get(3)?, row.get(4)?, row.get(5)?);
-        Ok((row.get(1)?, Self { id: row.get(0)?, first, head, bytes, clock, oldest: 0 }))
+        Ok((
+            row.get(1)?,
+            Self {
+                id: row.get(0)?,
+                first,
+                head,
+                bytes,
+                clock,
+                oldest: 0,
+            },
+        ))
     }
 }
 
@@ -66,17 +83,30 @@ impl Ledger {
     /// What the file says, and the latest time by the store's clock in it.
     pub(super) fn load(file: &File) -> Result<(Self, u64), OpenError> {
         let load = || -> rusqlite::Result<_> {
-            let mut select =
-                file.connection.prepare("SELECT id, name, first, head, bytes, clock FROM rooms")?;
-            select.query_map([], Place::of)?.collect::<rusqlite::Result<Vec<_>>>()
+            let mut select = file
+                .connection
+                .prepare("SELECT id, name, first, head, bytes, clock FROM rooms")?;
+            select
+                .query_map([], Place::of)?
+                .collect::<rusqlite::Result<Vec<_>>>()
         };
         let mut rooms = HashMap::new();
         for (name, place) in load().map_err(|error| file.wrong(&error))? {
             let name = RoomName::parse(&name).map_err(|error| file.damaged(error.to_string()))?;
             rooms.insert(name, place);
         }
-        let last = rooms.values().map(|place| place.clock).max().unwrap_or_default();
-        Ok((Self { epoch: file.epoch()?, rooms: Mutex::new(rooms) }, last))
+        let last = rooms
+            .values()
+            .map(|place| place.clock)
+            .max()
+            .unwrap_or_default();
+        Ok((
+            Self {
+                epoch: file.epoch()?,
+                rooms: Mutex::new(rooms),
+            },
+            last,
+        ))
     }
 
     pub(super) const fn epoch(&self) -> &Epoch {
@@ -100,7 +130,9 @@ impl Ledger {
     /// At most `count` of the rooms in which something may be past the limits, `now` by the store's clock.
     pub(super) fn due(&self, retention: &Retention, now: u64, count: usize) -> Vec<RoomName> {
         let rooms = self.lock();
-        let due = rooms.iter().filter(|(_, place)| place.is_due(retention, now));
+        let due = rooms
+            .iter()
+            .filter(|(_, place)| place.is_due(retention, now));
         due.take(count).map(|(name, _)| name.clone()).collect()
     }
 

@@ -96,7 +96,10 @@ impl SqliteStore {
 
     /// The same, by another clock.
     #[cfg(test)]
-    pub(super) fn open_with(settings: &SqliteSettings, clock: Arc<Clock>) -> Result<Self, OpenError> {
+    pub(super) fn open_with(
+        settings: &SqliteSettings,
+        clock: Arc<Clock>,
+    ) -> Result<Self, OpenError> {
         let file = File::open(settings)?;
         let (ledger, _) = Ledger::load(&file)?;
         Self::start(file, ledger, settings, clock)
@@ -112,12 +115,28 @@ impl SqliteStore {
         let readers = Readers::open(&file, ledger.clone())?;
         let queue = Arc::new(Queue::default());
         let (health, watched) = watch::channel(Health::Ready);
-        let writer = Writer::new(file, ledger.clone(), queue.clone(), settings.retention, clock, health);
+        let writer = Writer::new(
+            file,
+            ledger.clone(),
+            queue.clone(),
+            settings.retention,
+            clock,
+            health,
+        );
         let writer = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || writer.run())
-            .map_err(|source| OpenError::Io { path: settings.path.clone(), source })?;
-        Ok(Self { ledger, queue, readers, health: watched, writer: Mutex::new(Some(writer)) })
+            .map_err(|source| OpenError::Io {
+                path: settings.path.clone(),
+                source,
+            })?;
+        Ok(Self {
+            ledger,
+            queue,
+            readers,
+            health: watched,
+            writer: Mutex::new(Some(writer)),
+        })
     }
 }
 
@@ -128,11 +147,21 @@ impl Store for SqliteStore {
     }
 
     fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64, report: Report) {
-        self.queue.push(Append { room: room.clone(), drafts, at, report });
+        self.queue.push(Append {
+            room: room.clone(),
+            drafts,
+            at,
+            report,
+        });
     }
 
     fn delete(&self, room: &RoomName, offset: Offset, at: u64, report: DeleteReport) {
-        self.queue.push_deletion(Deletion { room: room.clone(), offset, at, report });
+        self.queue.push_deletion(Deletion {
+            room: room.clone(),
+            offset,
+            at,
+            report,
+        });
     }
 
     fn read(
@@ -155,7 +184,11 @@ impl Store for SqliteStore {
         self.queue.close();
         // Before the writer: only the last to leave, if it may write, tidies up beside the file.
         self.readers.close();
-        let writer = self.writer.lock().unwrap_or_else(PoisonError::into_inner).take();
+        let writer = self
+            .writer
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take();
         // An error means that it panicked, which its own output has told.
         let _panicked = writer.map(JoinHandle::join);
     }
@@ -169,6 +202,8 @@ impl Drop for SqliteStore {
 
 impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("SqliteStore").field("epoch", self.ledger.epoch()).finish_non_exhaustive()
+        f.debug_struct("SqliteStore")
+            .field("epoch", self.ledger.epoch())
+            .finish_non_exhaustive()
     }
 }

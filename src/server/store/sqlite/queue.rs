@@ -108,10 +108,16 @@ impl Queue {
         let is_quiet = |waiting: &mut Waiting| {
             waiting.appends.is_empty() && waiting.deletions.is_empty() && !waiting.is_closed
         };
-        let (mut waiting, _timeout) =
-            self.came.wait_timeout_while(waiting, patience, is_quiet).unwrap_or_else(PoisonError::into_inner);
+        let (mut waiting, _timeout) = self
+            .came
+            .wait_timeout_while(waiting, patience, is_quiet)
+            .unwrap_or_else(PoisonError::into_inner);
         if waiting.appends.is_empty() {
-            return if waiting.is_closed { Taken::Closed } else { Taken::Nothing };
+            return if waiting.is_closed {
+                Taken::Closed
+            } else {
+                Taken::Nothing
+            };
         }
         let mut bytes = 0;
         let fits = |append: &&Append| {

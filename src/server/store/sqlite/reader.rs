@@ -38,8 +38,14 @@ struct Shared {
 
 impl Readers {
     pub(super) fn open(file: &File, ledger: Arc<Ledger>) -> Result<Self, OpenError> {
-        let idle = (0..CONNECTIONS).map(|_| file.reader()).collect::<Result<_, _>>()?;
-        Ok(Self(Arc::new(Shared { ledger, idle: Mutex::new(Some(idle)), free: Semaphore::new(CONNECTIONS) })))
+        let idle = (0..CONNECTIONS)
+            .map(|_| file.reader())
+            .collect::<Result<_, _>>()?;
+        Ok(Self(Arc::new(Shared {
+            ledger,
+            idle: Mutex::new(Some(idle)),
+            free: Semaphore::new(CONNECTIONS),
+        })))
     }
 
     /// Reads nothing more. What is being read is read to its end.
@@ -61,7 +67,9 @@ impl Readers {
         let readers = self.0.clone();
         let place = readers.ledger.place(room);
         async move {
-            let Some(place) = place else { return Ok(Page::default()) };
+            let Some(place) = place else {
+                return Ok(Page::default());
+            };
             let gone = || StoreError::Unavailable("it is closed".to_owned());
             let _permit = readers.free.acquire().await.map_err(|_| gone())?;
             let shared = readers.clone();
@@ -124,7 +132,11 @@ fn read(
 pub(super) fn frame_of(row: &Row<'_>, epoch: &Epoch) -> rusqlite::Result<Frame> {
     let (offset, at): (u64, u64) = (row.get(0)?, row.get(1)?);
     let from = UserId::parse(row.get_ref(2)?.as_str()?).map_err(|error| unreadable(2, error))?;
-    let key = row.get_ref(3)?.as_str_or_null()?.map(Key::parse).transpose();
+    let key = row
+        .get_ref(3)?
+        .as_str_or_null()?
+        .map(Key::parse)
+        .transpose();
     let key = key.map_err(|error| unreadable(3, error))?;
     let draft = match row.get_ref(4)? {
         ValueRef::Blob(bytes) => Draft::binary(from, bytes),

@@ -89,16 +89,25 @@ pub(super) fn load_keys(
 }
 
 /// Drops the keys that no room remembers any more.
-pub(super) fn forget_keys(connection: &Connection, limits: &KeyLimits, now: u64) -> rusqlite::Result<()> {
+pub(super) fn forget_keys(
+    connection: &Connection,
+    limits: &KeyLimits,
+    now: u64,
+) -> rusqlite::Result<()> {
     let (_, since) = oldest_key(limits, 0, now);
-    connection.prepare_cached("DELETE FROM keys WHERE clock <= ?1")?.execute([since])?;
+    connection
+        .prepare_cached("DELETE FROM keys WHERE clock <= ?1")?
+        .execute([since])?;
     Ok(())
 }
 
 /// A key is remembered if its offset and its clock are more than these.
 fn oldest_key(limits: &KeyLimits, head: u64, now: u64) -> (u64, u64) {
     let age = u64::try_from(limits.age.as_millis()).unwrap_or(u64::MAX);
-    (head.saturating_sub(limits.messages), now.saturating_sub(age))
+    (
+        head.saturating_sub(limits.messages),
+        now.saturating_sub(age),
+    )
 }
 
 fn keyed_of(row: &Row<'_>) -> rusqlite::Result<Keyed> {

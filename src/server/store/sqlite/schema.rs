@@ -72,18 +72,25 @@ pub(super) fn prepare(connection: &mut Connection, durability: Durability) -> ru
 fn begin_epoch(connection: &Connection, durability: Durability) -> rusqlite::Result<()> {
     let meta = |name: &str| {
         let query = "SELECT value FROM meta WHERE name = ?1";
-        connection.query_row(query, [name], |row| row.get::<_, String>(0)).optional()
+        connection
+            .query_row(query, [name], |row| row.get::<_, String>(0))
+            .optional()
     };
     // Where the system does not tell its lives apart, each may be another.
     let life = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
     let is_torn = meta("unsynced")?.is_some_and(|written_in| life.as_ref() != Some(&written_in));
     if is_torn || meta("epoch")?.is_none() {
         let epoch = Epoch::new(fastrand::u32(..));
-        connection.execute("INSERT OR REPLACE INTO meta VALUES ('epoch', ?1)", [epoch.as_str()])?;
+        connection.execute(
+            "INSERT OR REPLACE INTO meta VALUES ('epoch', ?1)",
+            [epoch.as_str()],
+        )?;
     }
     match durability {
-        Durability::Process => connection
-            .execute("INSERT OR REPLACE INTO meta VALUES ('unsynced', ?1)", [life.unwrap_or_default()])?,
+        Durability::Process => connection.execute(
+            "INSERT OR REPLACE INTO meta VALUES ('unsynced', ?1)",
+            [life.unwrap_or_default()],
+        )?,
         Durability::Disk => connection.execute("DELETE FROM meta WHERE name = 'unsynced'", [])?,
     };
     Ok(())
@@ -92,5 +99,7 @@ fn begin_epoch(connection: &Connection, durability: Durability) -> rusqlite::Res
 /// Which life of the logs the file holds.
 pub(super) fn epoch(connection: &Connection) -> rusqlite::Result<Epoch> {
     let query = "SELECT value FROM meta WHERE name = 'epoch'";
-    connection.query_row(query, [], |row| row.get::<_, String>(0)).map(Epoch::from)
+    connection
+        .query_row(query, [], |row| row.get::<_, String>(0))
+        .map(Epoch::from)
 }

@@ -58,13 +58,24 @@ impl Writer {
         clock: Arc<Clock>,
         health: watch::Sender<Health>,
     ) -> Self {
-        Self { file, ledger, queue, retention, clock, health, keys: HashMap::new(), must_cut_log: true }
+        Self {
+            file,
+            ledger,
+            queue,
+            retention,
+            clock,
+            health,
+            keys: HashMap::new(),
+            must_cut_log: true,
+        }
     }
 
     pub(super) fn run(mut self) {
         let mut look_at = Instant::now();
         loop {
-            let taken = self.queue.take(look_at.saturating_duration_since(Instant::now()));
+            let taken = self
+                .queue
+                .take(look_at.saturating_duration_since(Instant::now()));
             let is_closed = matches!(taken, Taken::Closed);
             if let Taken::Batch(appends) = taken {
                 self.store(appends);
@@ -92,40 +103,62 @@ impl Writer {
     fn store(&mut self, appends: Vec<Append>) {
         let (drafts, reports): (Vec<_>, Vec<_>) = appends
             .into_iter()
-            .map(|Append { room, drafts, at, report }| ((room, drafts, at), report))
+            .map(
+                |Append {
+                     room,
+                     drafts,
+                     at,
+                     report,
+                 }| ((room, drafts, at), report),
+            )
             .unzip();
         let (stored, _told_by) = if let Health::Lost(reason) = &*self.health.borrow() {
             (Err(Fault::Fatal(reason.clone())), None)
         } else {
             let span = Commit::begin();
-            let (began, messages) = (Instant::now(), drafts.iter().map(|(_, drafts, _)| drafts.len()).sum());
+            let (began, messages) = (
+                Instant::now(),
+                drafts.iter().map(|(_, drafts, _)| drafts.len()).sum(),
+            );
             let stored = self.write(drafts).map_err(|error| Fault::from(&error));
             match &stored {
                 Ok(_) => metrics::committed(began.elapsed(), messages),
                 Err(_) => metrics::store_failed(),
             }
-            let error = stored.as_ref().err().map(|(Fault::Refused(why) | Fault::Fatal(why))| why.as_str());
+            let error = stored
+                .as_ref()
+                .err()
+                .map(|(Fault::Refused(why) | Fault::Fatal(why))| why.as_str());
             let told_by = span.map(|span| span.end(messages, error));
             (stored, told_by)
         };
         match stored {
             Ok(stored) => {
                 self.is_well();
-                reports.into_iter().zip(stored).for_each(|(report, stored)| report(Ok(stored)));
+                reports
+                    .into_iter()
+                    .zip(stored)
+                    .for_each(|(report, stored)| report(Ok(stored)));
                 self.checkpoint();
             }
             Err(fault) => {
                 self.is_ill(&fault);
                 let (Fault::Refused(reason) | Fault::Fatal(reason)) = fault;
-                reports
-                    .into_iter()
-                    .for_each(|report: Report| report(Err(StoreError::Unavailable(reason.clone()))));
+                reports.into_iter().for_each(|report: Report| {
+                    report(Err(StoreError::Unavailable(reason.clone())))
+                });
             }
         }
     }
 
     fn delete(&mut self, deletions: Vec<Deletion>) {
-        for Deletion { room, offset, at, report } in deletions {
+        for Deletion {
+            room,
+            offset,
+            at,
+            report,
+        } in deletions
+        {
             let deleted = if let Health::Lost(reason) = &*self.health.borrow() {
                 Err(Fault::Fatal(reason.clone()))
             } else {
@@ -143,10 +176,22 @@ impl Writer {
     }
 
     /// All of `appends` in one transaction, or nothing of them.
-    fn write(&mut self, appends: Vec<(RoomName, Vec<Draft>, u64)>) -> rusqlite::Result<Vec<Vec<Stored>>> {
+    fn write(
+        &mut self,
+        appends: Vec<(RoomName, Vec<Draft>, u64)>,
+    ) -> rusqlite::Result<Vec<Vec<Stored>>> {
         let now = self.clock.now();
-        let transaction = self.file.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut batch = Batch::new(&transaction, &self.ledger, &mut self.keys, self.retention, now);
+        let transaction = self
+            .file
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut batch = Batch::new(
+            &transaction,
+            &self.ledger,
+            &mut self.keys,
+            self.retention,
+            now,
+        );
         let stored = appends
             .into_iter()
             .map(|(room, drafts, at)| batch.append(room, drafts, at))
@@ -165,7 +210,11 @@ impl Writer {
             Health::Refusing(_) | Health::Away(_) => true,
             Health::Lost(_) => return false,
         };
-        let done = if is_refusing { self.probe().map(|()| false) } else { self.expire() };
+        let done = if is_refusing {
+            self.probe().map(|()| false)
+        } else {
+            self.expire()
+        };
         let is_more = match done {
             Ok(is_more) => {
                 self.is_well();
@@ -192,8 +241,17 @@ impl Writer {
             return Ok(false);
         }
         let is_more = due.len() == ROOMS_AT_ONCE;
-        let transaction = self.file.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut batch = Batch::new(&transaction, &self.ledger, &mut self.keys, self.retention, now);
+        let transaction = self
+            .file
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut batch = Batch::new(
+            &transaction,
+            &self.ledger,
+            &mut self.keys,
+            self.retention,
+            now,
+        );
         batch.touch(due)?;
         let committed = batch.finish()?;
         retention::forget_keys(&transaction, &self.retention.keys, now)?;
@@ -218,7 +276,10 @@ impl Writer {
         if let Err(error) = self.file.checkpoint() {
             match Fault::from(&error) {
                 Fault::Refused(reason) => {
-                    warn!(reason, "the write-ahead log cannot be moved into the database now")
+                    warn!(
+                        reason,
+                        "the write-ahead log cannot be moved into the database now"
+                    )
                 }
                 fatal @ Fault::Fatal(_) => self.is_ill(&fatal),
             }

@@ -7,7 +7,9 @@ use crate::protocol::Body;
 fn delete(subject: &Subject, offset: u64) -> Option<bool> {
     let (sender, receiver) = std::sync::mpsc::channel();
     let report = Box::new(move |deleted| sender.send(deleted).expect("heard"));
-    subject.store.delete(&RoomName::lobby(), Offset(offset), 9, report);
+    subject
+        .store
+        .delete(&RoomName::lobby(), Offset(offset), 9, report);
     match receiver.recv().expect("told").expect("deleted") {
         Deleted::Now => Some(true),
         Deleted::Before => Some(false),
@@ -17,9 +19,21 @@ fn delete(subject: &Subject, offset: u64) -> Option<bool> {
 
 #[test]
 fn what_is_deleted_keeps_its_place_and_its_key_and_says_nothing() {
-    let keys = KeyLimits { messages: 20, age: Duration::from_secs(600) };
-    let retention = Retention { messages: 3, bytes: usize::MAX, age: Duration::from_secs(60), keys };
-    for mut subject in [Subject::memory(retention), Subject::sqlite(retention), Subject::nats(retention)] {
+    let keys = KeyLimits {
+        messages: 20,
+        age: Duration::from_secs(600),
+    };
+    let retention = Retention {
+        messages: 3,
+        bytes: usize::MAX,
+        age: Duration::from_secs(60),
+        keys,
+    };
+    for mut subject in [
+        Subject::memory(retention),
+        Subject::sqlite(retention),
+        Subject::nats(retention),
+    ] {
         for (key, text) in [("a", "one"), ("b", "two"), ("c", "three"), ("d", "four")] {
             subject.append(Some(key), text);
         }
@@ -28,14 +42,30 @@ fn what_is_deleted_keeps_its_place_and_its_key_and_says_nothing() {
             [None, Some(true), Some(false), None]
         );
         for _round in 0..2 {
-            let page = subject.page(Span::Newest, Limit { messages: 9, bytes: usize::MAX });
-            let read: Vec<_> = page.frames.iter().map(|frame| frame.publication()).collect();
+            let page = subject.page(
+                Span::Newest,
+                Limit {
+                    messages: 9,
+                    bytes: usize::MAX,
+                },
+            );
+            let read: Vec<_> = page
+                .frames
+                .iter()
+                .map(|frame| frame.publication())
+                .collect();
             let bodies: Vec<_> = read.iter().map(|read| read.body.clone()).collect();
             let text = |text: &str| Body::Text(text.to_owned());
             assert_eq!(bodies, [Body::Deleted(true), text("three"), text("four")]);
-            assert_eq!((read[0].offset, read[0].prev, read[1].prev), (Offset(2), Offset(1), Offset(2)));
+            assert_eq!(
+                (read[0].offset, read[0].prev, read[1].prev),
+                (Offset(2), Offset(1), Offset(2))
+            );
             assert_eq!(read[0].key, Key::parse("b").ok());
-            assert_eq!((subject.append(Some("b"), "two"), delete(&subject, 2)), ((2, true), Some(false)));
+            assert_eq!(
+                (subject.append(Some("b"), "two"), delete(&subject, 2)),
+                ((2, true), Some(false))
+            );
             subject.restart();
         }
         // It is trimmed like any other.
@@ -49,8 +79,16 @@ fn what_is_deleted_keeps_its_place_and_its_key_and_says_nothing() {
 
 #[test]
 fn what_is_deleted_no_longer_counts_where_bytes_are_limited() {
-    let keys = KeyLimits { messages: 20, age: Duration::from_secs(600) };
-    let retention = Retention { messages: 100, bytes: 4000, age: Duration::from_secs(60), keys };
+    let keys = KeyLimits {
+        messages: 20,
+        age: Duration::from_secs(600),
+    };
+    let retention = Retention {
+        messages: 100,
+        bytes: 4000,
+        age: Duration::from_secs(60),
+        keys,
+    };
     for subject in [Subject::memory(retention), Subject::sqlite(retention)] {
         subject.append(None, &"x".repeat(1800));
         subject.append(None, "short");

@@ -12,8 +12,8 @@ use crate::server::room::{Draft, KeyLimits};
 use crate::server::store::clock::Clock;
 use crate::server::store::nats::server::NatsServer;
 use crate::server::store::{
-    Durability, Limit, MemoryStore, NatsLogin, NatsServers, NatsSettings, NatsStore, Page, Retention, Span,
-    SqliteSettings, SqliteStore, Store, Stored,
+    Durability, Limit, MemoryStore, NatsLogin, NatsServers, NatsSettings, NatsStore, Page,
+    Retention, Span, SqliteSettings, SqliteStore, Store, Stored,
 };
 
 /// Real time in which NATS, which has no clock for tests, lets a second pass.
@@ -33,8 +33,14 @@ pub(super) struct Subject {
 /// What outlasts the store, and how it is opened again.
 enum Lasting {
     Nothing,
-    File(#[expect(dead_code, reason = "it ends with the subject")] tempfile::TempDir, SqliteSettings),
-    Stream(#[expect(dead_code, reason = "it ends with the subject")] NatsServer, NatsSettings),
+    File(
+        #[expect(dead_code, reason = "it ends with the subject")] tempfile::TempDir,
+        SqliteSettings,
+    ),
+    Stream(
+        #[expect(dead_code, reason = "it ends with the subject")] NatsServer,
+        NatsSettings,
+    ),
 }
 
 /// Where the tasks of NATS live.
@@ -47,23 +53,39 @@ impl Subject {
     pub(super) fn memory(retention: Retention) -> Self {
         let clock = Arc::new(Clock::new(0));
         let store = Arc::new(MemoryStore::with_clock(retention, clock.clone()));
-        Self { store, clock, lasts: Lasting::Nothing }
+        Self {
+            store,
+            clock,
+            lasts: Lasting::Nothing,
+        }
     }
 
     pub(super) fn sqlite(retention: Retention) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("test.db");
         let durability = Durability::Process;
-        let settings = SqliteSettings { path, durability, retention, quick_check: false };
+        let settings = SqliteSettings {
+            path,
+            durability,
+            retention,
+            quick_check: false,
+        };
         let clock = Arc::new(Clock::new(0));
         let store = SqliteStore::open_with(&settings, clock.clone()).expect("opened");
-        Self { store: Arc::new(store), clock, lasts: Lasting::File(folder, settings) }
+        Self {
+            store: Arc::new(store),
+            clock,
+            lasts: Lasting::File(folder, settings),
+        }
     }
 
     pub(super) fn nats(retention: Retention) -> Self {
         let server = NatsServer::start();
         let scaled = |age: Duration| SECOND * age.as_secs() as u32;
-        let keys = KeyLimits { age: scaled(retention.keys.age), ..retention.keys };
+        let keys = KeyLimits {
+            age: scaled(retention.keys.age),
+            ..retention.keys
+        };
         let settings = NatsSettings {
             servers: NatsServers::parse(&server.url).expect("an address"),
             login: NatsLogin::Address,
@@ -71,23 +93,45 @@ impl Subject {
             stream: "test".to_owned(),
             replicas: 1,
             max_message: 64 * 1024,
-            retention: Retention { age: scaled(retention.age), keys, ..retention },
+            retention: Retention {
+                age: scaled(retention.age),
+                keys,
+                ..retention
+            },
         };
-        let store = runtime().block_on(NatsStore::connect(&settings)).expect("connected");
+        let store = runtime()
+            .block_on(NatsStore::connect(&settings))
+            .expect("connected");
         let clock = Arc::new(Clock::new(0));
-        let subject = Self { store: Arc::new(store), clock, lasts: Lasting::Stream(server, settings) };
+        let subject = Self {
+            store: Arc::new(store),
+            clock,
+            lasts: Lasting::Stream(server, settings),
+        };
         subject.open(&RoomName::lobby());
         subject
     }
 
     pub(super) fn retention(messages: usize) -> Retention {
-        let keys = KeyLimits { messages: 20, age: Duration::from_secs(600) };
-        Retention { messages, bytes: usize::MAX, age: Duration::from_secs(60), keys }
+        let keys = KeyLimits {
+            messages: 20,
+            age: Duration::from_secs(600),
+        };
+        Retention {
+            messages,
+            bytes: usize::MAX,
+            age: Duration::from_secs(60),
+            keys,
+        }
     }
 
     pub(super) fn each(messages: usize) -> [Self; 3] {
         let retention = Self::retention(messages);
-        [Self::memory(retention), Self::sqlite(retention), Self::nats(retention)]
+        [
+            Self::memory(retention),
+            Self::sqlite(retention),
+            Self::nats(retention),
+        ]
     }
 
     pub(super) fn is_nats(&self) -> bool {
@@ -104,11 +148,17 @@ impl Subject {
             Lasting::Nothing => return,
             Lasting::File(_, settings) => {
                 self.store.close();
-                Arc::new(SqliteStore::open_with(settings, self.clock.clone()).expect("opened again"))
+                Arc::new(
+                    SqliteStore::open_with(settings, self.clock.clone()).expect("opened again"),
+                )
             }
             Lasting::Stream(_, settings) => {
                 self.store.close();
-                Arc::new(runtime().block_on(NatsStore::connect(settings)).expect("connected again"))
+                Arc::new(
+                    runtime()
+                        .block_on(NatsStore::connect(settings))
+                        .expect("connected again"),
+                )
             }
         };
         self.store = again;
@@ -118,11 +168,19 @@ impl Subject {
     /// Closes it, though it is still held; gives the names of the files that are there then.
     pub(super) fn close(&self) -> Vec<String> {
         self.store.close();
-        let Lasting::File(_, settings) = &self.lasts else { return Vec::new() };
+        let Lasting::File(_, settings) = &self.lasts else {
+            return Vec::new();
+        };
         let folder = settings.path.parent().expect("a folder");
         let files = std::fs::read_dir(folder).expect("it is there");
-        let mut names: Vec<_> =
-            files.map(|file| file.expect("a file").file_name().into_string().expect("text")).collect();
+        let mut names: Vec<_> = files
+            .map(|file| {
+                file.expect("a file")
+                    .file_name()
+                    .into_string()
+                    .expect("text")
+            })
+            .collect();
         names.sort();
         names
     }
@@ -137,7 +195,11 @@ impl Subject {
     }
 
     /// Waits until `look` sees what it should, where that may be late.
-    pub(super) fn becomes<T: PartialEq + std::fmt::Debug>(&self, expected: T, look: impl Fn(&Self) -> T) {
+    pub(super) fn becomes<T: PartialEq + std::fmt::Debug>(
+        &self,
+        expected: T,
+        look: impl Fn(&Self) -> T,
+    ) {
         let began = Instant::now();
         while look(self) != expected && began.elapsed() < LATE {
             std::thread::sleep(Duration::from_millis(20));
@@ -167,8 +229,17 @@ impl Subject {
     }
 
     pub(super) fn offsets(&self, span: Span, messages: usize) -> (Vec<u64>, bool) {
-        let page = self.page(span, Limit { messages, bytes: usize::MAX });
-        (page.frames.iter().map(|frame| frame.offset().0).collect(), page.more)
+        let page = self.page(
+            span,
+            Limit {
+                messages,
+                bytes: usize::MAX,
+            },
+        );
+        (
+            page.frames.iter().map(|frame| frame.offset().0).collect(),
+            page.more,
+        )
     }
 
     pub(super) fn bounds(&self) -> (u64, u64) {

@@ -36,7 +36,12 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes[0] = first;
     bytes[1] |= 0x80;
     bytes.extend_from_slice(&MASK);
-    bytes.extend(payload.iter().zip(MASK.into_iter().cycle()).map(|(byte, key)| byte ^ key));
+    bytes.extend(
+        payload
+            .iter()
+            .zip(MASK.into_iter().cycle())
+            .map(|(byte, key)| byte ^ key),
+    );
     bytes
 }
 
@@ -45,10 +50,17 @@ fn feed(max_message: usize, bytes: &[u8], pieces: &[usize]) -> (Vec<Heard>, Resu
     feed_to(Decoder::new(max_message, false), bytes, pieces)
 }
 
-fn feed_to(mut decoder: Decoder, bytes: &[u8], pieces: &[usize]) -> (Vec<Heard>, Result<(), Violation>) {
+fn feed_to(
+    mut decoder: Decoder,
+    bytes: &[u8],
+    pieces: &[usize],
+) -> (Vec<Heard>, Result<(), Violation>) {
     let mut heard = Vec::new();
     let mut rest = bytes.to_vec();
-    let mut pieces = pieces.iter().copied().chain(std::iter::repeat(*pieces.last().unwrap_or(&1)));
+    let mut pieces = pieces
+        .iter()
+        .copied()
+        .chain(std::iter::repeat(*pieces.last().unwrap_or(&1)));
     while !rest.is_empty() {
         let size = pieces.next().unwrap_or(1).clamp(1, rest.len());
         let mut piece: Vec<u8> = rest.drain(..size).collect();
@@ -64,7 +76,10 @@ fn feed_to(mut decoder: Decoder, bytes: &[u8], pieces: &[usize]) -> (Vec<Heard>,
         }
     }
     assert!(
-        decoder.unfinished.as_ref().is_none_or(|unfinished| !unfinished.is_idle()),
+        decoder
+            .unfinished
+            .as_ref()
+            .is_none_or(|unfinished| !unfinished.is_idle()),
         "an idle decoder keeps nothing"
     );
     (heard, Ok(()))
@@ -72,14 +87,23 @@ fn feed_to(mut decoder: Decoder, bytes: &[u8], pieces: &[usize]) -> (Vec<Heard>,
 
 fn violation(bytes: &[u8]) -> Option<Violation> {
     let whole = feed(1000, bytes, &[bytes.len()]).1.err();
-    assert_eq!(feed(1000, bytes, &[1]).1.err(), whole, "cutting the bytes must not change the verdict");
+    assert_eq!(
+        feed(1000, bytes, &[1]).1.err(),
+        whole,
+        "cutting the bytes must not change the verdict"
+    );
     whole
 }
 
 #[test]
 fn the_examples_of_rfc_6455_section_5_7_decode() {
-    let hello = [0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58];
-    assert_eq!(feed(1000, &hello, &[64]), (vec![Heard::Text("Hello".into())], Ok(())));
+    let hello = [
+        0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58,
+    ];
+    assert_eq!(
+        feed(1000, &hello, &[64]),
+        (vec![Heard::Text("Hello".into())], Ok(()))
+    );
     let pieces = [frame(0x01, b"Hel"), frame(0x89, b"mid"), frame(0x80, b"lo")].concat();
     let expected = vec![Heard::Ping(b"mid".to_vec()), Heard::Text("Hello".into())];
     assert_eq!(feed(1000, &pieces, &[64]), (expected, Ok(())));
@@ -91,28 +115,80 @@ fn each_violation_is_named_wherever_the_bytes_are_cut() {
         ("rsv1", frame(0xC1, b"x"), Violation::ReservedBits),
         ("opcode 3", frame(0x83, b"x"), Violation::ReservedOpcode),
         ("opcode 11", frame(0x8B, b"x"), Violation::ReservedOpcode),
-        ("no mask", encode(Opcode::Text, b"x").to_vec(), Violation::Unmasked),
-        ("ping in pieces", frame(0x09, b"x"), Violation::FragmentedControl),
+        (
+            "no mask",
+            encode(Opcode::Text, b"x").to_vec(),
+            Violation::Unmasked,
+        ),
+        (
+            "ping in pieces",
+            frame(0x09, b"x"),
+            Violation::FragmentedControl,
+        ),
         ("long ping", frame(0x89, &[0; 126]), Violation::LongControl),
-        ("5 bytes as u16", vec![0x82, 0xFE, 0, 5], Violation::WrongLength),
-        ("5 bytes as u64", vec![0x82, 0xFF, 0, 0, 0, 0, 0, 0, 0, 5], Violation::WrongLength),
-        ("2^63 bytes", vec![0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0], Violation::WrongLength),
-        ("continuation of nothing", frame(0x80, b"x"), Violation::StrayContinuation),
-        ("text in text", [frame(0x01, b"x"), frame(0x81, b"y")].concat(), Violation::InterleavedMessage),
+        (
+            "5 bytes as u16",
+            vec![0x82, 0xFE, 0, 5],
+            Violation::WrongLength,
+        ),
+        (
+            "5 bytes as u64",
+            vec![0x82, 0xFF, 0, 0, 0, 0, 0, 0, 0, 5],
+            Violation::WrongLength,
+        ),
+        (
+            "2^63 bytes",
+            vec![0x82, 0xFF, 0x80, 0, 0, 0, 0, 0, 0, 0],
+            Violation::WrongLength,
+        ),
+        (
+            "continuation of nothing",
+            frame(0x80, b"x"),
+            Violation::StrayContinuation,
+        ),
+        (
+            "text in text",
+            [frame(0x01, b"x"), frame(0x81, b"y")].concat(),
+            Violation::InterleavedMessage,
+        ),
         ("close of one byte", frame(0x88, &[3]), Violation::BadClose),
-        ("close 1005", frame(0x88, &1005u16.to_be_bytes()), Violation::BadClose),
-        ("close 2999", frame(0x88, &2999u16.to_be_bytes()), Violation::BadClose),
-        ("close reason", frame(0x88, &[3, 232, 0xFF]), Violation::NotUtf8),
+        (
+            "close 1005",
+            frame(0x88, &1005u16.to_be_bytes()),
+            Violation::BadClose,
+        ),
+        (
+            "close 2999",
+            frame(0x88, &2999u16.to_be_bytes()),
+            Violation::BadClose,
+        ),
+        (
+            "close reason",
+            frame(0x88, &[3, 232, 0xFF]),
+            Violation::NotUtf8,
+        ),
         ("text", frame(0x81, &[0xC0, 0x80]), Violation::NotUtf8),
-        ("text cut short", frame(0x81, "é".as_bytes().split_at(1).0), Violation::NotUtf8),
+        (
+            "text cut short",
+            frame(0x81, "é".as_bytes().split_at(1).0),
+            Violation::NotUtf8,
+        ),
         (
             "text in pieces",
             [frame(0x01, b"ok"), frame(0x00, &[0xED, 0xA0, 0x80])].concat(),
             Violation::NotUtf8,
         ),
         ("too big", frame(0x82, &[0; 1001]), Violation::TooBig),
-        ("2^62 bytes", vec![0x82, 0xFF, 0x40, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4], Violation::TooBig),
-        ("too big in sum", [frame(0x02, &[0; 600]), frame(0x80, &[0; 401])].concat(), Violation::TooBig),
+        (
+            "2^62 bytes",
+            vec![0x82, 0xFF, 0x40, 0, 0, 0, 0, 0, 0, 0, 1, 2, 3, 4],
+            Violation::TooBig,
+        ),
+        (
+            "too big in sum",
+            [frame(0x02, &[0; 600]), frame(0x80, &[0; 401])].concat(),
+            Violation::TooBig,
+        ),
         (
             "empty pieces",
             [frame(0x01, b""), frame(0x00, b"").repeat(257)].concat(),
@@ -133,12 +209,18 @@ fn bad_text_is_refused_before_its_message_ends() {
 #[test]
 fn what_follows_a_close_is_not_heard() {
     let bytes = [frame(0x88, &1000u16.to_be_bytes()), frame(0x81, b"late")].concat();
-    assert_eq!(feed(1000, &bytes, &[bytes.len()]), (vec![Heard::Close(Some(1000))], Ok(())));
+    assert_eq!(
+        feed(1000, &bytes, &[bytes.len()]),
+        (vec![Heard::Close(Some(1000))], Ok(()))
+    );
 }
 
 #[test]
 fn a_message_of_exactly_the_limit_passes() {
-    assert_eq!(feed(1000, &frame(0x82, &[7; 1000]), &[300]), (vec![Heard::Binary(vec![7; 1000])], Ok(())));
+    assert_eq!(
+        feed(1000, &frame(0x82, &[7; 1000]), &[300]),
+        (vec![Heard::Binary(vec![7; 1000])], Ok(()))
+    );
 }
 
 #[test]
@@ -147,16 +229,32 @@ fn a_compressed_message_is_heard_as_it_was_whole_or_in_pieces() {
     let payload = deflate(text.as_bytes()).expect("smaller");
     let (one, rest) = payload.split_at(7);
     let (two, three) = rest.split_at(9);
-    let pieces = [frame(0x41, one), frame(0x89, b"mid"), frame(0x00, two), frame(0x80, three)].concat();
+    let pieces = [
+        frame(0x41, one),
+        frame(0x89, b"mid"),
+        frame(0x00, two),
+        frame(0x80, three),
+    ]
+    .concat();
     let whole = frame(0xC1, &payload);
     let plain = frame(0x81, b"as it is");
     for cut in [1, 3, 1000] {
-        let heard = feed_to(Decoder::new(1000, true), &[&pieces[..], &whole, &plain].concat(), &[cut]);
+        let heard = feed_to(
+            Decoder::new(1000, true),
+            &[&pieces[..], &whole, &plain].concat(),
+            &[cut],
+        );
         let expected = ["mid", &text, &text, "as it is"].map(str::to_owned);
         let expected: Vec<Heard> = expected
             .into_iter()
             .enumerate()
-            .map(|(at, text)| if at == 0 { Heard::Ping(text.into()) } else { Heard::Text(text) })
+            .map(|(at, text)| {
+                if at == 0 {
+                    Heard::Ping(text.into())
+                } else {
+                    Heard::Text(text)
+                }
+            })
             .collect();
         assert_eq!(heard, (expected, Ok(())), "in pieces of {cut}");
     }
@@ -168,47 +266,70 @@ fn compressed_messages_are_held_to_the_same_rules() {
     for (name, bytes, expected) in [
         ("too big", compressed(&[b'a'; 1001]), Violation::TooBig),
         ("not UTF-8", compressed(&[0xFF; 1000]), Violation::NotUtf8),
-        ("not deflate", frame(0xC1, &[0xFF; 20]), Violation::BadDeflate),
+        (
+            "not deflate",
+            frame(0xC1, &[0xFF; 20]),
+            Violation::BadDeflate,
+        ),
         ("a ping", frame(0xC9, b"x"), Violation::ReservedBits),
-        ("a later piece", [frame(0x41, b""), frame(0xC0, b"x")].concat(), Violation::ReservedBits),
+        (
+            "a later piece",
+            [frame(0x41, b""), frame(0xC0, b"x")].concat(),
+            Violation::ReservedBits,
+        ),
         ("rsv2", frame(0xA1, b"x"), Violation::ReservedBits),
     ] {
-        assert_eq!(feed_to(Decoder::new(1000, true), &bytes, &[1]).1, Err(expected), "{name}");
+        assert_eq!(
+            feed_to(Decoder::new(1000, true), &bytes, &[1]).1,
+            Err(expected),
+            "{name}"
+        );
     }
 }
 
 /// Messages, each in any number of fragments, with control frames anywhere between them.
 fn conversation() -> impl Strategy<Value = (Vec<u8>, Vec<Heard>)> {
     let control = prop_oneof![
-        prop::collection::vec(any::<u8>(), 0..125).prop_map(|p| (frame(0x89, &p), Heard::Ping(p.clone()))),
+        prop::collection::vec(any::<u8>(), 0..125)
+            .prop_map(|p| (frame(0x89, &p), Heard::Ping(p.clone()))),
         prop::collection::vec(any::<u8>(), 0..125).prop_map(|p| (frame(0x8A, &p), Heard::Pong)),
     ];
     let data = prop_oneof![
         any::<String>().prop_map(|text| (0x01, text.clone().into_bytes(), Heard::Text(text))),
-        prop::collection::vec(any::<u8>(), 0..70_000).prop_map(|b| (0x02, b.clone(), Heard::Binary(b))),
+        prop::collection::vec(any::<u8>(), 0..70_000).prop_map(|b| (
+            0x02,
+            b.clone(),
+            Heard::Binary(b)
+        )),
     ];
-    let message =
-        (data, prop::collection::vec(any::<prop::sample::Index>(), 0..4), prop::option::of(control))
-            .prop_map(|((opcode, payload, heard), cuts, control)| {
-                let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(payload.len() + 1)).collect();
-                cuts.extend([0, payload.len()]);
-                cuts.sort_unstable();
-                let last = cuts.len() - 2;
-                let mut bytes = Vec::new();
-                let mut all = Vec::new();
-                for (at, pair) in cuts.windows(2).enumerate() {
-                    let first = if at == 0 { opcode } else { 0 } | if at == last { FIN } else { 0 };
-                    if at == last
-                        && let Some((control, heard)) = &control
-                    {
-                        bytes.extend_from_slice(control);
-                        all.push(heard.clone());
-                    }
-                    bytes.extend(frame(first, &payload[pair[0]..pair[1]]));
+    let message = (
+        data,
+        prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+        prop::option::of(control),
+    )
+        .prop_map(|((opcode, payload, heard), cuts, control)| {
+            let mut cuts: Vec<usize> = cuts
+                .iter()
+                .map(|cut| cut.index(payload.len() + 1))
+                .collect();
+            cuts.extend([0, payload.len()]);
+            cuts.sort_unstable();
+            let last = cuts.len() - 2;
+            let mut bytes = Vec::new();
+            let mut all = Vec::new();
+            for (at, pair) in cuts.windows(2).enumerate() {
+                let first = if at == 0 { opcode } else { 0 } | if at == last { FIN } else { 0 };
+                if at == last
+                    && let Some((control, heard)) = &control
+                {
+                    bytes.extend_from_slice(control);
+                    all.push(heard.clone());
                 }
-                all.push(heard);
-                (bytes, all)
-            });
+                bytes.extend(frame(first, &payload[pair[0]..pair[1]]));
+            }
+            all.push(heard);
+            (bytes, all)
+        });
     prop::collection::vec(message, 0..5).prop_map(|messages| {
         let (bytes, heard): (Vec<_>, Vec<_>) = messages.into_iter().unzip();
         (bytes.concat(), heard.concat())

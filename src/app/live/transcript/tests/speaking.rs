@@ -6,7 +6,10 @@ use super::*;
 
 #[test]
 fn an_own_message_is_shown_at_once_and_confirmed_by_whichever_comes_first() {
-    for answers in [[ack("k", 1, false), own(1, "a", "k")], [own(1, "a", "k"), ack("k", 1, false)]] {
+    for answers in [
+        [ack("k", 1, false), own(1, "a", "k")],
+        [own(1, "a", "k"), ack("k", 1, false)],
+    ] {
         let mut page = joined();
         assert_eq!(sent(&say(&mut page, "a", "k")), ["k"]);
         let id = id_of_row(&page, 0);
@@ -25,7 +28,10 @@ fn an_own_message_is_shown_at_once_and_confirmed_by_whichever_comes_first() {
 fn someone_else_with_the_same_key_confirms_nothing() {
     let mut page = joined();
     say(&mut page, "a", "k");
-    hear(&mut page, vec![Push::Message(said(1, "ann", "b", Some("k")))]);
+    hear(
+        &mut page,
+        vec![Push::Message(said(1, "ann", "b", Some("k")))],
+    );
     assert_eq!(shown(&page), ["b", "a>"]);
 }
 
@@ -36,8 +42,14 @@ fn one_message_is_on_its_way_at_a_time_and_the_next_follows_its_confirmation() {
     assert_eq!(say(&mut page, "b", "2"), []);
     assert_eq!(say(&mut page, "c", "3"), []);
     assert_eq!(shown(&page), ["a>", "b?", "c?"]);
-    assert_eq!(sent(&hear(&mut page, vec![message(1, "x"), ack("1", 2, false)])), ["2"]);
-    assert_eq!(sent(&hear(&mut page, vec![own(2, "a", "1"), own(3, "b", "2")])), ["3"]);
+    assert_eq!(
+        sent(&hear(&mut page, vec![message(1, "x"), ack("1", 2, false)])),
+        ["2"]
+    );
+    assert_eq!(
+        sent(&hear(&mut page, vec![own(2, "a", "1"), own(3, "b", "2")])),
+        ["3"]
+    );
     assert_eq!(shown(&page), ["x", "a", "b", "c>"]);
 }
 
@@ -46,7 +58,10 @@ fn without_a_connection_messages_wait_and_go_out_in_order_after_the_next_welcome
     let mut page = Transcript::default();
     page.introduce(user("me"));
     assert_eq!(say(&mut page, "early", "0"), []);
-    assert_eq!(sent(&hear(&mut page, vec![welcome(1, 0, Recovery::Fresh)])), ["0"]);
+    assert_eq!(
+        sent(&hear(&mut page, vec![welcome(1, 0, Recovery::Fresh)])),
+        ["0"]
+    );
     hear(&mut page, vec![own(1, "early", "0")]);
     say(&mut page, "unanswered", "1");
     page.cut_off();
@@ -75,7 +90,9 @@ fn a_page_that_comes_back_reads_on_from_where_it_spoke_and_so_sees_what_was_stor
     let past = Past {
         epoch: Epoch::new(1),
         head: Offset(60),
-        messages: (11..=60).map(|offset| said(offset, "ann", &offset.to_string(), None)).collect(),
+        messages: (11..=60)
+            .map(|offset| said(offset, "ann", &offset.to_string(), None))
+            .collect(),
         more: true,
     };
     let mut page = Transcript::new(Some(past));
@@ -88,7 +105,9 @@ fn a_page_that_comes_back_reads_on_from_where_it_spoke_and_so_sees_what_was_stor
     ]);
     assert_eq!(page.position(), Some((&Epoch::new(1), Offset(3))));
     assert_eq!(hear(&mut page, vec![welcome(1, 60, Recovery::Resumed)]), []);
-    let mut log: Vec<Push> = (4..=60).map(|offset| message(offset, &offset.to_string())).collect();
+    let mut log: Vec<Push> = (4..=60)
+        .map(|offset| message(offset, &offset.to_string()))
+        .collect();
     log[5] = own(9, "stored", "1");
     let todo = page.hear(log);
     assert_eq!((sent(&todo.send), todo.forget), (vec!["2"], vec![key("1")]));
@@ -106,7 +125,11 @@ fn a_message_that_came_too_fast_rests_and_goes_out_before_those_behind_it() {
     say(&mut page, "b", "2");
     let todo = page.hear(vec![refusal("1", ErrorCode::RateLimited)]);
     assert_eq!((todo.send, todo.rest), (vec![], true));
-    assert_eq!(say(&mut page, "c", "3"), [], "nobody speaks while the page rests");
+    assert_eq!(
+        say(&mut page, "c", "3"),
+        [],
+        "nobody speaks while the page rests"
+    );
     assert_eq!(shown(&page), ["a?", "b?", "c?"]);
     assert_eq!(sent(&page.go_on().send), ["1"]);
 }
@@ -116,11 +139,20 @@ fn a_refused_message_says_so_below_the_others_and_can_be_tried_again_with_its_ke
     let mut page = joined();
     say(&mut page, "a", "k");
     say(&mut page, "b", "l");
-    assert_eq!(sent(&hear(&mut page, vec![refusal("k", ErrorCode::StoreUnavailable)])), ["l"]);
+    assert_eq!(
+        sent(&hear(
+            &mut page,
+            vec![refusal("k", ErrorCode::StoreUnavailable)]
+        )),
+        ["l"]
+    );
     hear(&mut page, vec![message(1, "x"), ack("l", 2, false)]);
     assert_eq!(shown(&page), ["x", "b", "a!"]);
     let id = id_of_row(&page, 2);
-    let state = State::Failed { reason: Reason::Unavailable, retry: true };
+    let state = State::Failed {
+        reason: Reason::Unavailable,
+        retry: true,
+    };
     assert_eq!(page.message(id).map(|message| message.state), Some(state));
 
     assert_eq!(sent(&page.retry(id).send), ["k"]);

@@ -135,7 +135,10 @@ pub(super) async fn ban(
     body: Body,
 ) -> Result<(StatusCode, Json<Banned>), ApiError> {
     let new = read(&state, body).await?;
-    Ok((StatusCode::CREATED, Json(impose(&state, &operator, new).await?)))
+    Ok((
+        StatusCode::CREATED,
+        Json(impose(&state, &operator, new).await?),
+    ))
 }
 
 /// Makes the ban `new`, in the name of `operator`.
@@ -144,18 +147,34 @@ pub(in crate::server::http) async fn impose(
     operator: &Operator,
     new: NewBan,
 ) -> Result<Banned, ApiError> {
-    let NewBan { id, address, room, seconds, reason: why } = new;
+    let NewBan {
+        id,
+        address,
+        room,
+        seconds,
+        reason: why,
+    } = new;
     let whom = whom(id, address).ok_or_else(|| {
-        ApiError::Body("say whom: {\"id\":\"eve\"} or {\"address\":\"192.0.2.1\"}, one of them".to_owned())
+        ApiError::Body(
+            "say whom: {\"id\":\"eve\"} or {\"address\":\"192.0.2.1\"}, one of them".to_owned(),
+        )
     })?;
     if seconds.is_some_and(|seconds| !(1..=MAX_SECONDS).contains(&seconds)) {
-        let sentence = format!("seconds must be 1 to {MAX_SECONDS}; leave it out for a ban without an end");
+        let sentence =
+            format!("seconds must be 1 to {MAX_SECONDS}; leave it out for a ban without an end");
         return Err(ApiError::Body(sentence));
     }
     operator.check_all(room.as_ref())?;
     let (since, reason) = (now_millis(), reason(why)?);
     let until = seconds.map(|seconds| since + seconds * 1000);
-    let ban = Ban { whom, room, until, reason, by: operator.to_string(), since };
+    let ban = Ban {
+        whom,
+        room,
+        until,
+        reason,
+        by: operator.to_string(),
+        since,
+    };
     let Effect { kicked, .. } = decree(state, Decree::Ban(ban.clone())).await?;
     metrics::acted(Act::Ban, 1);
     info!(%operator, whom = ?ban.whom, room = ?ban.room, ?until, kicked, "banned");
@@ -182,7 +201,10 @@ pub(super) async fn unban(
     Query(asked): Query<Asked>,
 ) -> Result<Json<Lifted>, ApiError> {
     let id = asked.id.as_deref().map(UserId::parse).transpose()?;
-    let address = asked.address.map(|address| extract::address("address", &address)).transpose()?;
+    let address = asked
+        .address
+        .map(|address| extract::address("address", &address))
+        .transpose()?;
     let room = asked.room.as_deref().map(RoomName::parse).transpose()?;
     let whom = whom(id, address).ok_or_else(|| {
         ApiError::Query("say whose ban: ?id=eve or ?address=192.0.2.1, one of them".to_owned())
@@ -199,7 +221,10 @@ pub(in crate::server::http) async fn lift(
     room: Option<RoomName>,
 ) -> Result<(), ApiError> {
     operator.check_all(room.as_ref())?;
-    let lifted = Decree::Lift { whom: whom.clone(), room: room.clone() };
+    let lifted = Decree::Lift {
+        whom: whom.clone(),
+        room: room.clone(),
+    };
     if !decree(state, lifted).await?.was {
         return Err(AdminError::NoBan.into());
     }

@@ -67,7 +67,11 @@ pub(super) async fn close(
     operator.check(&room)?;
     let Closing { reason } = read(&state, body).await?;
     let kicked = shut(&state, &operator, &room, reason).await?;
-    Ok(Json(Door { room, closed: true, kicked }))
+    Ok(Json(Door {
+        room,
+        closed: true,
+        kicked,
+    }))
 }
 
 /// Closes `room`, in the name of `operator`; gives how many connections were ended.
@@ -79,7 +83,12 @@ pub(in crate::server::http) async fn shut(
 ) -> Result<usize, ApiError> {
     operator.check(room)?;
     let reason = reason(why)?;
-    let closure = Closure { room: room.clone(), reason, by: operator.to_string(), since: now_millis() };
+    let closure = Closure {
+        room: room.clone(),
+        reason,
+        by: operator.to_string(),
+        since: now_millis(),
+    };
     let Effect { kicked, .. } = decree(state, Decree::Close(closure)).await?;
     metrics::acted(Act::Close, 1);
     info!(%operator, %room, kicked, "closed a room");
@@ -106,7 +115,11 @@ pub(super) async fn open(
     InRoom(room): InRoom,
 ) -> Result<Json<Door>, ApiError> {
     reopen(&state, &operator, &room).await?;
-    Ok(Json(Door { room, closed: false, kicked: 0 }))
+    Ok(Json(Door {
+        room,
+        closed: false,
+        kicked: 0,
+    }))
 }
 
 /// Opens `room`, in the name of `operator`.
@@ -116,7 +129,10 @@ pub(in crate::server::http) async fn reopen(
     room: &RoomName,
 ) -> Result<(), ApiError> {
     operator.check(room)?;
-    if decree(state, Decree::Open { room: room.clone() }).await?.was {
+    if decree(state, Decree::Open { room: room.clone() })
+        .await?
+        .was
+    {
         metrics::acted(Act::Open, 1);
         info!(%operator, %room, "opened a room");
     }

@@ -111,19 +111,34 @@ impl Which {
     /// Those of them in the rooms of `operator` that are there now are to go.
     fn eviction(self, operator: &Operator) -> Eviction {
         let Self { room, id, address } = self;
-        Eviction { room, id, address, within: operator.within(), at: admin::now_millis() }
+        Eviction {
+            room,
+            id,
+            address,
+            within: operator.within(),
+            at: admin::now_millis(),
+        }
     }
 
     fn fits(&self, seat: &Seat) -> bool {
         self.room.as_ref().is_none_or(|room| room == seat.room())
             && self.id.as_ref().is_none_or(|id| Some(id) == seat.id())
-            && self.address.is_none_or(|address| Host::of(address) == Host::of(seat.address()))
+            && self
+                .address
+                .is_none_or(|address| Host::of(address) == Host::of(seat.address()))
     }
 }
 
 impl From<Seat> for Connection {
     fn from(seat: Seat) -> Self {
-        let (Standing { dialect, offset, waiting }, behind) = seat.standing();
+        let (
+            Standing {
+                dialect,
+                offset,
+                waiting,
+            },
+            behind,
+        ) = seat.standing();
         Self {
             number: seat.number(),
             id: seat.id().cloned(),
@@ -159,9 +174,16 @@ pub(super) async fn connections(
 ) -> Result<Json<Connections>, ApiError> {
     let limit = admin::limit(asked.limit.as_deref())?;
     let after = asked.after.map_or(Ok(0), |after| number("after", &after))?;
-    let address = asked.address.map(|address| extract::address("address", &address)).transpose()?;
+    let address = asked
+        .address
+        .map(|address| extract::address("address", &address))
+        .transpose()?;
     let room = asked.room.as_deref().map(RoomName::parse).transpose()?;
-    let which = Which { room, id: asked.id.as_deref().map(UserId::parse).transpose()?, address };
+    let which = Which {
+        room,
+        id: asked.id.as_deref().map(UserId::parse).transpose()?,
+        address,
+    };
     Ok(Json(list(&state, &operator, &which, after, limit).await))
 }
 
@@ -175,7 +197,10 @@ pub(in crate::server::http) async fn list(
 ) -> Connections {
     let fits = |seat: &Seat| which.fits(seat) && operator.administers(seat.room());
     let Part { some, more } = state.hub.seats(after, limit, fits).await;
-    Connections { connections: some.into_iter().map(Connection::from).collect(), more }
+    Connections {
+        connections: some.into_iter().map(Connection::from).collect(),
+        more,
+    }
 }
 
 /// End a connection.
@@ -199,7 +224,9 @@ pub(super) async fn kick(
     operator: Operator,
     Path(which): Path<String>,
 ) -> Result<Json<Kicked>, ApiError> {
-    Ok(Json(Kicked { kicked: end(&state, &operator, number("number", &which)?).await? }))
+    Ok(Json(Kicked {
+        kicked: end(&state, &operator, number("number", &which)?).await?,
+    }))
 }
 
 /// Ends the connection `number`, in the name of `operator`.
@@ -247,8 +274,7 @@ pub(super) async fn kick_all(
 ) -> Result<Json<Kicked>, ApiError> {
     let which: Which = admin::read(&state, body).await?;
     if which.is_everyone() {
-        let sentence =
-            "say whom: {\"id\":\"ann\"}, {\"address\":\"192.0.2.1\"} or {\"room\":\"lobby\"}, or several";
+        let sentence = "say whom: {\"id\":\"ann\"}, {\"address\":\"192.0.2.1\"} or {\"room\":\"lobby\"}, or several";
         return Err(ApiError::Body(sentence.to_owned()));
     }
     let eviction = which.eviction(&operator);
@@ -260,5 +286,8 @@ pub(super) async fn kick_all(
 
 /// The connection's number that `text`, which the request calls `name`, holds.
 pub(in crate::server::http) fn number(name: &'static str, text: &str) -> Result<u64, ApiError> {
-    text.parse().map_err(|_| ApiError::Parameter { name, allowed: "a connection's number" })
+    text.parse().map_err(|_| ApiError::Parameter {
+        name,
+        allowed: "a connection's number",
+    })
 }

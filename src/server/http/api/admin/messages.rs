@@ -55,7 +55,11 @@ pub(super) async fn delete(
 ) -> Result<Json<Deleted>, ApiError> {
     let (room, offset) = (RoomName::parse(&room)?, extract::offset("offset", &offset)?);
     let before = erase(&state, &operator, &room, offset).await?;
-    Ok(Json(Deleted { room, offset, before }))
+    Ok(Json(Deleted {
+        room,
+        offset,
+        before,
+    }))
 }
 
 /// Deletes the message at `offset` in `room`, in the name of `operator`; whether it already was.
@@ -66,10 +70,20 @@ pub(in crate::server::http) async fn erase(
     offset: Offset,
 ) -> Result<bool, ApiError> {
     operator.check(room)?;
-    let before = match state.hub.delete(&state.hub.room(room).await?, offset).await? {
+    let before = match state
+        .hub
+        .delete(&state.hub.room(room).await?, offset)
+        .await?
+    {
         store::Deleted::Now => false,
         store::Deleted::Before => true,
-        store::Deleted::NotKept => return Err(AdminError::NoMessage { room: room.clone(), offset }.into()),
+        store::Deleted::NotKept => {
+            return Err(AdminError::NoMessage {
+                room: room.clone(),
+                offset,
+            }
+            .into());
+        }
     };
     if !before {
         metrics::acted(Act::Delete, 1);

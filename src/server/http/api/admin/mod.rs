@@ -67,8 +67,13 @@ pub(in crate::server::http) fn on_ops(router: Router<State>) -> Router<State> {
 /// What a call's JSON says; an empty body says nothing.
 async fn read<T: DeserializeOwned>(state: &State, body: Body) -> Result<T, ApiError> {
     let parse = |json: &[u8]| {
-        let json = if json.trim_ascii().is_empty() { b"{}" } else { json };
-        serde_json::from_slice(json).map_err(|error| ApiError::Body(format!("the JSON cannot be: {error}")))
+        let json = if json.trim_ascii().is_empty() {
+            b"{}"
+        } else {
+            json
+        };
+        serde_json::from_slice(json)
+            .map_err(|error| ApiError::Body(format!("the JSON cannot be: {error}")))
     };
     state.bodies.read(body, MAX_BODY_BYTES, parse).await
 }
@@ -81,8 +86,12 @@ async fn decree(state: &State, decree: Decree) -> Result<Effect, ApiError> {
 /// A reason, as far as it is one that may be shown to people.
 fn reason(reason: Option<String>) -> Result<Option<String>, ApiError> {
     match reason {
-        Some(reason) if reason.chars().count() > MAX_REASON_CHARS || reason.chars().any(char::is_control) => {
-            let sentence = format!("reason must be at most {MAX_REASON_CHARS} characters on one line");
+        Some(reason)
+            if reason.chars().count() > MAX_REASON_CHARS
+                || reason.chars().any(char::is_control) =>
+        {
+            let sentence =
+                format!("reason must be at most {MAX_REASON_CHARS} characters on one line");
             Err(ApiError::Body(sentence))
         }
         reason => Ok(reason.filter(|reason| !reason.trim().is_empty())),
@@ -91,7 +100,9 @@ fn reason(reason: Option<String>) -> Result<Option<String>, ApiError> {
 
 /// Milliseconds since 1970 UTC.
 pub(in crate::server::http) fn now_millis() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |since| since.as_millis() as u64)
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }
 
 /// How many entries the query's `limit` asks for.
@@ -101,6 +112,9 @@ fn limit(limit: Option<&str>) -> Result<usize, ApiError> {
             .parse()
             .ok()
             .filter(|limit| (1..=MAX_LIMIT).contains(limit))
-            .ok_or(ApiError::Parameter { name: "limit", allowed: "a number from 1 to 1000" })
+            .ok_or(ApiError::Parameter {
+                name: "limit",
+                allowed: "a number from 1 to 1000",
+            })
     })
 }

@@ -32,17 +32,28 @@ impl Operator {
     ///
     /// # Errors
     /// If it is no operator, by its token or for lack of one.
-    pub(in crate::server::http) async fn of(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
+    pub(in crate::server::http) async fn of(
+        parts: &mut Parts,
+        state: &State,
+    ) -> Result<Self, ApiError> {
         // Every request has one: the entrance put it there.
-        let Client(address) = parts.extensions.get().copied().ok_or(AdminError::NoOperator)?;
+        let Client(address) = parts
+            .extensions
+            .get()
+            .copied()
+            .ok_or(AdminError::NoOperator)?;
         if parts.extensions.get::<OnOps>().is_some() {
-            return Ok(Self { address, proven: None });
+            return Ok(Self {
+                address,
+                proven: None,
+            });
         }
         let Caller(principal) = Caller::from_request_parts(parts, state).await?;
         match principal.id(None)? {
-            Some(id) if principal.may_anywhere(Right::Admin) => {
-                Ok(Self { address, proven: Some((id, principal)) })
-            }
+            Some(id) if principal.may_anywhere(Right::Admin) => Ok(Self {
+                address,
+                proven: Some((id, principal)),
+            }),
             _ => Err(AdminError::NoOperator.into()),
         }
     }
@@ -54,21 +65,30 @@ impl Operator {
 
     /// What it administers; `None` is everything.
     pub(super) fn within(&self) -> Option<Grants> {
-        self.proven.as_ref().map(|(_, principal)| principal.grants().clone())
+        self.proven
+            .as_ref()
+            .map(|(_, principal)| principal.grants().clone())
     }
 
     /// Whether `room` is among its rooms.
     pub(in crate::server::http) fn administers(&self, room: &RoomName) -> bool {
-        self.proven.as_ref().is_none_or(|(_, principal)| principal.may(Right::Admin, room))
+        self.proven
+            .as_ref()
+            .is_none_or(|(_, principal)| principal.may(Right::Admin, room))
     }
 
     /// That `room` is among its rooms.
     pub(in crate::server::http) fn check(&self, room: &RoomName) -> Result<(), AuthError> {
-        self.proven.as_ref().map_or(Ok(()), |(_, principal)| principal.check(Right::Admin, room))
+        self.proven
+            .as_ref()
+            .map_or(Ok(()), |(_, principal)| principal.check(Right::Admin, room))
     }
 
     /// That it administers `room`, or without one every room that there may ever be.
-    pub(in crate::server::http) fn check_all(&self, room: Option<&RoomName>) -> Result<(), AuthError> {
+    pub(in crate::server::http) fn check_all(
+        &self,
+        room: Option<&RoomName>,
+    ) -> Result<(), AuthError> {
         match (&self.proven, room) {
             (_, Some(room)) => self.check(room),
             (Some((_, principal)), None) => principal.check_admin(),
@@ -100,8 +120,15 @@ impl FromRequestParts<State> for Operator {
 /// Where no token is asked for, a page that an operator happens to look at must not act in its name. Those of other
 /// origins are refused by the guard before this; a form, whoever shows it, can send neither JSON nor `DELETE`.
 fn refuse_forms(parts: &Parts) -> Result<(), ApiError> {
-    let kind = parts.headers.get(header::CONTENT_TYPE).and_then(|kind| kind.to_str().ok());
+    let kind = parts
+        .headers
+        .get(header::CONTENT_TYPE)
+        .and_then(|kind| kind.to_str().ok());
     let kind = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
     let is_json = kind.is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
-    if parts.method == Method::POST && !is_json { Err(AdminError::NotJson.into()) } else { Ok(()) }
+    if parts.method == Method::POST && !is_json {
+        Err(AdminError::NotJson.into())
+    } else {
+        Ok(())
+    }
 }

@@ -83,7 +83,13 @@ pub(super) async fn rooms(
     Query(asked): Query<Asked>,
 ) -> Result<Json<Rooms>, ApiError> {
     let limit = admin::limit(asked.limit.as_deref())?;
-    Ok(Json(list(&state, &operator, &asked.prefix, &asked.after, limit)?))
+    Ok(Json(list(
+        &state,
+        &operator,
+        &asked.prefix,
+        &asked.after,
+        limit,
+    )?))
 }
 
 /// At most `limit` of the rooms of `operator` whose names begin with `prefix`, from behind the name `after`.
@@ -99,10 +105,24 @@ pub(in crate::server::http) fn list(
     let closed_rooms = state.moderation.closed_rooms();
     let mut rooms = Vec::with_capacity(some.len());
     for room in some {
-        let Figures { members, connections, head, ring: (ring_messages, ring_bytes) } = room.figures();
+        let Figures {
+            members,
+            connections,
+            head,
+            ring: (ring_messages, ring_bytes),
+        } = room.figures();
         let first = state.hub.bounds(&room)?.first;
         let (name, closed) = (room.name().clone(), closed_rooms.contains(room.name()));
-        rooms.push(InFigures { name, members, connections, head, first, ring_messages, ring_bytes, closed });
+        rooms.push(InFigures {
+            name,
+            members,
+            connections,
+            head,
+            first,
+            ring_messages,
+            ring_bytes,
+            closed,
+        });
     }
     Ok(Rooms { rooms, more })
 }

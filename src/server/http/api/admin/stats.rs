@@ -98,7 +98,15 @@ pub async fn note_forever(State { hub, course, .. }: State) {
         interval.tick().await;
         let (delivered, delivered_bytes) = hub.delivered();
         let (connections, published) = (hub.connections(), metrics::stored());
-        course.note(hub.uptime(), Sample { connections, published, delivered, delivered_bytes });
+        course.note(
+            hub.uptime(),
+            Sample {
+                connections,
+                published,
+                delivered,
+                delivered_bytes,
+            },
+        );
     }
 }
 
@@ -114,7 +122,10 @@ pub async fn note_forever(State { hub, course, .. }: State) {
         (status = 403, description = "`not_allowed`, `origin_not_allowed`", body = ErrorBody),
     ),
 )]
-pub(super) async fn stats(Shared(state): Shared<State>, operator: Operator) -> Result<Json<Stats>, ApiError> {
+pub(super) async fn stats(
+    Shared(state): Shared<State>,
+    operator: Operator,
+) -> Result<Json<Stats>, ApiError> {
     operator.check_all(None)?;
     Ok(Json(Stats::of(&state)))
 }

@@ -40,7 +40,11 @@ pub(super) async fn trace(
 ) -> Result<Response, ApiError> {
     let number = number("number", &which)?;
     let fits = |seat: &Seat| seat.number() == number && operator.administers(seat.room());
-    let traced = state.hub.trace(fits).await.ok_or(AdminError::NoConnection { number })?;
+    let traced = state
+        .hub
+        .trace(fits)
+        .await
+        .ok_or(AdminError::NoConnection { number })?;
     metrics::acted(Act::Trace, 1);
     info!(%operator, number, "traces a connection");
     let lines = stream::unfold(traced, |mut traced| async move {
@@ -50,7 +54,10 @@ pub(super) async fn trace(
     });
     let mut response = Body::from_stream(lines).into_response();
     let headers = response.headers_mut();
-    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-ndjson"));
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("application/x-ndjson"),
+    );
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
 }
