@@ -80,11 +80,7 @@ fn begin_epoch(connection: &Connection, durability: Durability) -> rusqlite::Res
     let life = fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
     let is_torn = meta("unsynced")?.is_some_and(|written_in| life.as_ref() != Some(&written_in));
     if is_torn || meta("epoch")?.is_none() {
-        let epoch = Epoch::new(fastrand::u32(..));
-        connection.execute(
-            "INSERT OR REPLACE INTO meta VALUES ('epoch', ?1)",
-            [epoch.as_str()],
-        )?;
+        renew_epoch(connection)?;
     }
     match durability {
         Durability::Process => connection.execute(
@@ -94,6 +90,22 @@ fn begin_epoch(connection: &Connection, durability: Durability) -> rusqlite::Res
         Durability::Disk => connection.execute("DELETE FROM meta WHERE name = 'unsynced'", [])?,
     };
     Ok(())
+}
+
+/// Begins a new epoch, in a transaction of the caller's.
+///
+/// For a database that is not, or may not be, the newest state of its logs: a backup that is put back, or a file
+/// with messages missing. Offsets after its newest message may have been given out before, with other messages;
+/// the new epoch tells readers that resume (`recovery: lost`).
+pub(super) fn renew_epoch(connection: &Connection) -> rusqlite::Result<Epoch> {
+    let epoch = Epoch::new(fastrand::u32(..));
+
+    connection.execute(
+        "INSERT OR REPLACE INTO meta VALUES ('epoch', ?1)",
+        [epoch.as_str()],
+    )?;
+
+    Ok(epoch)
 }
 
 /// Which life of the logs the file holds.
