@@ -7,7 +7,7 @@ export interface Position {
 }
 
 export interface Options {
-  /** `a-z 0-9 - _ .`, at most 64 of them. Default `lobby`. */
+  /** 1 to 64 of `a-z 0-9 - _ .`, but not `.` or `..`. Default `lobby`. */
   room?: string;
   /** Who says so, at most 64 characters. Default: a guest's name, kept in `storage` if there is one. */
   id?: string;

@@ -91,6 +91,8 @@ async fn a_room_or_id_that_is_no_name_is_closed_with_4502() {
     for query in [
         "room=Lobby".to_owned(),
         "room=a%2Fb".to_owned(),
+        "room=.".to_owned(),
+        "room=..".to_owned(),
         "room=".to_owned(),
         "id=".to_owned(),
         "id=a%0Ab".to_owned(),

@@ -43,7 +43,7 @@ pub fn Rooms(
                     id="other-room"
                     name="room"
                     maxlength="64"
-                    pattern="[a-z0-9._\\-]+"
+                    pattern="(?!\\.{1,2}$)[a-z0-9._\\-]+"
                     required
                     autocomplete="off"
                     autocapitalize="none"

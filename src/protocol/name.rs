@@ -8,7 +8,8 @@ use serde::{Deserialize, Serialize};
 /// Longest room name and longest id, in characters.
 const MAX_NAME_CHARS: usize = 64;
 
-/// A room's name: 1 to 64 of `a-z 0-9 - _ .`
+/// A room's name: 1 to 64 of `a-z 0-9 - _ .`, but neither `.` nor `..`, which no URL can carry as a path segment (RFC
+/// 3986 section 5.2.4).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RoomName(Arc<str>);
@@ -27,13 +28,25 @@ impl RoomName {
     /// # Errors
     /// Says which rule `name` breaks.
     pub fn parse(name: &str) -> Result<Self, NameError> {
-        check_length("room", name)?;
-        match name
+        Self::check_prefix(name)?;
+        match name {
+            "." | ".." => Err(NameError::RoomDots),
+            _ => Ok(Self(name.into())),
+        }
+    }
+
+    /// Checks that `prefix` can begin a room's name.
+    ///
+    /// # Errors
+    /// Says which rule `prefix` breaks.
+    pub fn check_prefix(prefix: &str) -> Result<(), NameError> {
+        check_length("room", prefix)?;
+        match prefix
             .chars()
             .find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-' | '_' | '.'))
         {
             Some(found) => Err(NameError::RoomCharacter { found }),
-            None => Ok(Self(name.into())),
+            None => Ok(()),
         }
     }
 
@@ -133,6 +146,8 @@ pub enum NameError {
         /// The first of them.
         found: char,
     },
+    /// A room named `.` or `..`.
+    RoomDots,
     /// A control character in an id.
     IdControl {
         /// The first of them.
@@ -155,6 +170,9 @@ impl fmt::Display for NameError {
                     "room has the character {found:?}; allowed are a-z 0-9 - _ ."
                 )
             }
+            Self::RoomDots => f.write_str(
+                "room is \".\" or \"..\", which no URL can carry; any other name of a-z 0-9 - _ . is allowed",
+            ),
             Self::IdControl { found } => {
                 write!(
                     f,
@@ -179,6 +197,18 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+
+    #[test]
+    fn no_room_is_named_by_dots_alone_but_names_and_prefixes_may_begin_with_them() {
+        for dots in [".", ".."] {
+            assert_eq!(RoomName::parse(dots), Err(NameError::RoomDots));
+            assert_eq!(RoomName::check_prefix(dots), Ok(()));
+        }
+
+        for good in ["...", ".a", "..a", "a.", "a.."] {
+            assert!(RoomName::parse(good).is_ok(), "{good}");
+        }
+    }
 
     #[test]
     fn a_room_name_has_1_to_64_of_the_allowed_characters() {

@@ -163,6 +163,8 @@ async fn wrong_use_is_told_in_one_line_with_exit_code_2_before_anything_is_conne
     for (arguments, says) in [
         (&["send", "Lobby", "hi"][..], "a-z 0-9 - _ ."),
         (&["listen", "a/b"], "a-z 0-9 - _ ."),
+        (&["send", "..", "hi"], "no URL can carry"),
+        (&["listen", "."], "no URL can carry"),
         (&["send", "lobby", ""], "not empty"),
         (
             &["send", "lobby", "hi", "--from", "a\u{7}b"],

@@ -89,9 +89,8 @@ impl Rooms {
     fn parse(text: &str) -> Result<Self, GrantError> {
         match text.strip_suffix('*') {
             Some("") => Ok(Self::Beginning(String::new())),
-            // The beginning of a name is a name itself.
-            Some(beginning) => {
-                RoomName::parse(beginning).map(|name| Self::Beginning(name.to_string()))
+            Some(prefix) => {
+                RoomName::check_prefix(prefix).map(|()| Self::Beginning(prefix.to_owned()))
             }
             None => RoomName::parse(text).map(Self::Named),
         }

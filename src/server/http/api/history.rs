@@ -67,7 +67,7 @@ struct Entry(Publication);
 #[utoipa::path(
     get,
     path = "/api/v1/rooms/{room}/messages",
-    params(("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`"), Asked),
+    params(("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`, but not `.` or `..`"), Asked),
     responses(
         (status = 200, description = "A page", body = History),
         (status = 400, description = "`bad_name`, `bad_parameter`: says which", body = ErrorBody),

@@ -43,7 +43,7 @@ struct Member {
 #[utoipa::path(
     get,
     path = "/api/v1/rooms/{room}/presence",
-    params(("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`")),
+    params(("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`, but not `.` or `..`")),
     responses(
         (status = 200, description = "Who is there", body = Presence),
         (status = 400, description = "`bad_name`", body = ErrorBody),

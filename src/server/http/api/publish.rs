@@ -95,7 +95,7 @@ impl From<Stored> for Place {
     post,
     path = "/api/v1/rooms/{room}/messages",
     params(
-        ("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`"),
+        ("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`, but not `.` or `..`"),
         ("Idempotency-Key" = Option<String>, Header,
             description = "`key` of the one message; in a batch each line has its own"),
     ),

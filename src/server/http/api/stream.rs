@@ -52,7 +52,7 @@ pub(super) struct Asked {
     get,
     path = "/api/v1/rooms/{room}/stream",
     params(
-        ("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`"),
+        ("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`, but not `.` or `..`"),
         Asked,
         ("Last-Event-ID" = Option<String>, Header, description = "EPOCH:OFFSET, the `id` of the last event seen"),
         ("Accept" = Option<String>, Header,

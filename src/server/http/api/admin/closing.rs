@@ -44,7 +44,7 @@ pub(super) struct Door {
 #[utoipa::path(
     post,
     path = "/api/v1/admin/rooms/{room}/close",
-    params(("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`")),
+    params(("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`, but not `.` or `..`")),
     request_body(content = Closing),
     responses(
         (status = 200, description = "It is closed", body = Door),
@@ -99,7 +99,7 @@ pub(in crate::server::http) async fn shut(
 #[utoipa::path(
     post,
     path = "/api/v1/admin/rooms/{room}/open",
-    params(("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`")),
+    params(("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`, but not `.` or `..`")),
     responses(
         (status = 200, description = "It is open, as it perhaps was", body = Door),
         (status = 400, description = "`bad_name`", body = ErrorBody),

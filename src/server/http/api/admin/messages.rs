@@ -36,7 +36,7 @@ pub(super) struct Deleted {
     delete,
     path = "/api/v1/admin/rooms/{room}/messages/{offset}",
     params(
-        ("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`"),
+        ("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`, but not `.` or `..`"),
         ("offset" = u64, Path, description = "The message's number"),
     ),
     responses(
