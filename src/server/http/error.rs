@@ -99,6 +99,32 @@ pub(super) enum ApiError {
          one such object a line"
     )]
     MediaType,
+    /// A body that is compressed, or encoded in another way.
+    #[error(
+        "the body is encoded as {coding:?}; send it as it is, without Content-Encoding: only identity is accepted"
+    )]
+    ContentCoding {
+        /// The first coding that is not supported.
+        coding: String,
+    },
+    /// A body of text that is not in UTF-8.
+    #[error("the body has the charset {charset:?}; only utf-8 is accepted")]
+    Charset {
+        /// As `Content-Type` names it.
+        charset: String,
+    },
+    /// A body that is encoded for its transfer.
+    #[error("the body has the transfer coding {coding:?}; only chunked is supported")]
+    TransferCoding {
+        /// The first coding that is not supported.
+        coding: String,
+    },
+    /// An answer in no form that the server has.
+    #[error("the Accept header refuses every form of this answer; it can be {offered}")]
+    NotAcceptable {
+        /// The media types that there are.
+        offered: &'static str,
+    },
     /// A body of the right kind that does not say what it must.
     #[error("{0}")]
     Body(String),
@@ -226,7 +252,13 @@ impl ApiError {
             Self::Admin(error) => error.status_and_code(),
             Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
-            Self::MediaType => (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type"),
+            Self::MediaType | Self::ContentCoding { .. } | Self::Charset { .. } => {
+                (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")
+            }
+            Self::TransferCoding { .. } => {
+                (StatusCode::NOT_IMPLEMENTED, "unsupported_transfer_coding")
+            }
+            Self::NotAcceptable { .. } => (StatusCode::NOT_ACCEPTABLE, "not_acceptable"),
             Self::Body(_) => (StatusCode::UNPROCESSABLE_ENTITY, "bad_body"),
             Self::TooBig { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_big"),
             Self::TooMany { .. } => (StatusCode::PAYLOAD_TOO_LARGE, "too_many"),
@@ -310,6 +342,13 @@ impl IntoResponse for ApiError {
             headers.insert(
                 header::SEC_WEBSOCKET_VERSION,
                 HeaderValue::from_static("13"),
+            );
+        }
+        if let Self::ContentCoding { .. } = self {
+            // RFC 9110 section 15.5.16.
+            headers.insert(
+                header::ACCEPT_ENCODING,
+                HeaderValue::from_static("identity"),
             );
         }
         response

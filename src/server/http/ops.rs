@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use axum::extract::State as Shared;
 use axum::http::{StatusCode, header};
+use axum::middleware;
 use axum::response::IntoResponse;
 use axum::routing::get;
 use axum::{Json, Router};
@@ -11,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::server::auth::WebPolicy;
 use crate::server::http::router::{guarded, revalidated};
-use crate::server::http::{State, api, console, error};
+use crate::server::http::{State, api, console, content, error};
 use crate::server::metrics::{Metrics, Readings};
 use crate::server::release;
 use crate::server::store::Health;
@@ -42,6 +43,7 @@ pub fn router(
         .merge(asked.merge(site.versioned_files()).with_state(state))
         .fallback_service(site.files())
         .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(middleware::from_fn(content::check))
         .layer(revalidated());
     guarded(router, Arc::new(web))
 }

@@ -11,7 +11,9 @@ use tower_http::set_header::SetResponseHeaderLayer;
 use crate::server::auth::{Verifier, WebPolicy};
 use crate::server::http::api::Bodies;
 use crate::server::http::site::Site;
-use crate::server::http::{api, console, cors, error, guard, headers, page, socket, traced};
+use crate::server::http::{
+    api, console, content, cors, error, guard, headers, page, socket, traced,
+};
 use crate::server::hub::Hub;
 use crate::server::metrics::Course;
 use crate::server::moderation::Moderation;
@@ -76,6 +78,7 @@ pub fn router(state: State) -> Router {
         .merge(api::router())
         .fallback_service(site.files())
         .method_not_allowed_fallback(error::method_not_allowed)
+        .layer(from_fn(content::check))
         .layer(revalidated())
         .layer(cors::layer(&web));
     let router = guarded(router, web);

@@ -18,6 +18,7 @@ use crate::server::http::caller::Caller;
 use crate::server::http::client::Client;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, InRoom, Query};
+use crate::server::http::negotiation::{self, Offer};
 use crate::server::moderation::Guest;
 use crate::server::room::Dialect;
 use crate::server::transport::{Listener, lease};
@@ -26,6 +27,15 @@ use crate::server::transport::{Listener, lease};
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 /// Tells a proxy in front of us (nginx first had it) to pass each event on at once.
 const X_ACCEL_BUFFERING: HeaderName = HeaderName::from_static("x-accel-buffering");
+
+/// The forms of a stream, by the media types that `Accept` may name.
+const DIALECTS: [Offer<Dialect>; 2] = [
+    (&["text/event-stream"], Dialect::Sse),
+    (
+        &["application/x-ndjson", "application/ndjson"],
+        Dialect::Ndjson,
+    ),
+];
 
 /// Where to begin, and as whom.
 #[derive(Debug, Deserialize, IntoParams)]
@@ -56,7 +66,7 @@ pub(super) struct Asked {
         Asked,
         ("Last-Event-ID" = Option<String>, Header, description = "EPOCH:OFFSET, the `id` of the last event seen"),
         ("Accept" = Option<String>, Header,
-            description = "`application/x-ndjson` for a JSON object a line; else events"),
+            description = "`application/x-ndjson` for a JSON object a line, else events; weights (`q=`) count"),
     ),
     responses(
         (
@@ -68,6 +78,7 @@ pub(super) struct Asked {
         (status = 400, description = "`bad_name`, `bad_parameter`: says which", body = ErrorBody),
         (status = 401, description = "`no_token`, `bad_token`: says why", body = ErrorBody),
         (status = 403, description = "`origin_not_allowed`, `not_allowed`, `banned`, `room_closed`", body = ErrorBody),
+        (status = 406, description = "`not_acceptable`: `Accept` refuses both forms", body = ErrorBody),
         (status = 429, description = "`too_many_connections_from_address`", body = ErrorBody),
         (status = 503, description = "`too_many_connections`, `too_many_rooms`, `room_full`, `memory_full`, `draining`, `store_unavailable`",
             body = ErrorBody),
@@ -92,7 +103,7 @@ pub(super) async fn stream(
         Some(seen) => Some(extract::resume_from_event(seen.as_bytes())?),
         None => extract::resume(asked.after.as_deref(), asked.epoch)?,
     };
-    let dialect = dialect(&headers);
+    let dialect = dialect(&headers)?;
     let admission = state
         .hub
         .admit(address, &room, resume.as_ref())
@@ -128,18 +139,11 @@ pub(super) async fn stream(
     Ok(response)
 }
 
-/// Lines for whoever accepts them by name, else events.
-fn dialect(headers: &HeaderMap) -> Dialect {
-    let accepted = headers.get_all(header::ACCEPT);
-    let wants_lines = accepted
-        .iter()
-        .filter_map(|accepted| accepted.to_str().ok())
-        .flat_map(|accepted| accepted.split(','))
-        .filter_map(|kind| kind.split(';').next())
-        .any(|kind| matches!(kind.trim(), "application/x-ndjson" | "application/ndjson"));
-    if wants_lines {
-        Dialect::Ndjson
-    } else {
-        Dialect::Sse
-    }
+/// Returns the form of the stream that `Accept` prefers: events, unless it names lines.
+fn dialect(headers: &HeaderMap) -> Result<Dialect, ApiError> {
+    negotiation::media_type(headers, &DIALECTS)
+        .copied()
+        .ok_or(ApiError::NotAcceptable {
+            offered: "text/event-stream or application/x-ndjson",
+        })
 }
