@@ -86,7 +86,6 @@ async fn a_query_that_asks_for_nothing_there_is_says_which_field_is_wrong() {
     let server = Server::start(&[]);
     for (query, field) in [
         ("after=-1", "after"),
-        ("after=", "after"),
         ("before=x", "before"),
         ("limit=0", "limit"),
         ("limit=1001", "limit"),
@@ -102,6 +101,28 @@ async fn a_query_that_asks_for_nothing_there_is_says_which_field_is_wrong() {
         );
         assert!(message.contains(field), "{query}: {message}");
     }
+}
+
+#[tokio::test]
+async fn an_empty_field_of_the_query_is_the_same_as_none() {
+    let server = Server::start(&[]);
+    for text in ["1", "2", "3"] {
+        publish(&server, "lobby", text).await;
+    }
+
+    for query in ["after=", "before=", "limit=", "after=&before=&limit="] {
+        assert_eq!(
+            page(&server, query).await,
+            (vec![1, 2, 3], false),
+            "{query}"
+        );
+    }
+
+    let mut typed = server
+        .try_join("after=&epoch=", &[("sec-websocket-protocol", "fanfare.v1")])
+        .await
+        .expect("accepted");
+    assert_eq!(typed.json().await["recovery"], "fresh");
 }
 
 #[tokio::test]

@@ -54,6 +54,60 @@ async fn a_stream_begins_at_the_newest_or_where_it_is_asked_to() {
     assert_eq!(response.headers()["last-event-id"], seen.as_str());
 }
 
+#[tokio::test]
+async fn an_empty_last_event_id_is_the_same_as_none() {
+    let server = Server::start(&[]);
+    let epoch = publish(&server, "lobby", "1").await["epoch"]
+        .as_str()
+        .expect("text")
+        .to_owned();
+
+    for (query, begins) in [("", 1), ("after=0", 0), ("after=&epoch=", 1)] {
+        let response = follow(&server, "lobby", query, &[("last-event-id", "")]).await;
+        assert_eq!(response.status().as_u16(), 200, "{query}");
+        assert_eq!(
+            response.headers()["last-event-id"],
+            format!("{epoch}:{begins}").as_str(),
+            "{query}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_stream_has_the_form_that_accept_prefers() {
+    let server = Server::start(&[]);
+    for (accept, kind) in [
+        ("application/x-ndjson", "application/x-ndjson"),
+        ("application/ndjson, */*;q=0.1", "application/x-ndjson"),
+        (
+            "application/x-ndjson;q=0, text/event-stream",
+            "text/event-stream",
+        ),
+        (
+            "application/x-ndjson;q=0.2, text/event-stream;q=0.3",
+            "text/event-stream",
+        ),
+        (
+            "text/event-stream;q=0.2, application/x-ndjson;q=0.3",
+            "application/x-ndjson",
+        ),
+        ("text/event-stream;q=0, */*", "application/x-ndjson"),
+        ("text/html, */*;q=0.8", "text/event-stream"),
+    ] {
+        let response = follow(&server, "lobby", "", &[("accept", accept)]).await;
+        assert_eq!(response.headers()["content-type"], kind, "{accept}");
+    }
+
+    let refused = follow(&server, "lobby", "", &[("accept", "*/*;q=0")]).await;
+    assert_eq!(refused.status().as_u16(), 406);
+    assert!(
+        soon(refused.text())
+            .await
+            .expect("text")
+            .contains("application/x-ndjson")
+    );
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_event_stream_that_drops_again_and_again_misses_nothing_and_hears_nothing_twice() {
     const MESSAGES: u64 = 300;

@@ -4,7 +4,9 @@ use std::net::IpAddr;
 
 use axum::extract::{FromRequestParts, Path};
 use axum::http::request::Parts;
-use serde::de::DeserializeOwned;
+use serde::de::value::StringDeserializer;
+use serde::de::{DeserializeOwned, IntoDeserializer};
+use serde::{Deserialize, Deserializer};
 
 use crate::protocol::Epoch;
 use crate::protocol::Offset;
@@ -41,6 +43,21 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
             .map(|axum::extract::Query(fields)| Self(fields))
             .map_err(|error| ApiError::Query(error.body_text()))
     }
+}
+
+/// Reads a field of the query that says where to begin or how much to give. An empty value is the same as none, because
+/// scripts write `after=$AFTER`. (An empty room or id is an error all the same: none would be another room or id.)
+pub(super) fn non_empty<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Deserialize<'de>,
+{
+    let value = String::deserialize(deserializer)?;
+    if value.is_empty() {
+        return Ok(None);
+    }
+    let value: StringDeserializer<D::Error> = value.into_deserializer();
+    T::deserialize(value).map(Some)
 }
 
 /// The IP address that the query's field `name` holds.

@@ -29,7 +29,9 @@ use crate::server::transport::{Handshake, Opened, lease, turn_away};
 pub(super) struct Asked {
     room: Option<String>,
     id: Option<String>,
+    #[serde(default, deserialize_with = "extract::non_empty")]
     after: Option<String>,
+    #[serde(default, deserialize_with = "extract::non_empty")]
     epoch: Option<Epoch>,
 }
 

@@ -28,12 +28,15 @@ const MAX_LIMIT: usize = 1000;
 #[into_params(parameter_in = Query)]
 pub(super) struct Asked {
     /// Only what came after this offset, oldest first from there.
+    #[serde(default, deserialize_with = "extract::non_empty")]
     #[param(value_type = Option<u64>)]
     after: Option<String>,
     /// Only what came before this offset. Without `after`, the newest of it.
+    #[serde(default, deserialize_with = "extract::non_empty")]
     #[param(value_type = Option<u64>)]
     before: Option<String>,
     /// At most so many messages, 1 to 1000; 100 without it. Large messages make a page shorter.
+    #[serde(default, deserialize_with = "extract::non_empty")]
     #[param(value_type = Option<u16>, minimum = 1, maximum = 1000)]
     limit: Option<String>,
 }

@@ -43,9 +43,11 @@ const DIALECTS: [Offer<Dialect>; 2] = [
 pub(super) struct Asked {
     /// Begin after this offset; 0 is all that is kept. Without it, with what comes from now on. `Last-Event-ID`
     /// beats it.
+    #[serde(default, deserialize_with = "extract::non_empty")]
     #[param(value_type = Option<u64>)]
     after: Option<String>,
     /// The epoch of `after`.
+    #[serde(default, deserialize_with = "extract::non_empty")]
     #[param(value_type = Option<String>)]
     epoch: Option<Epoch>,
     /// Be present in the room under this id, which with a token is its `sub`. Without it the reader is not seen.
@@ -98,10 +100,10 @@ pub(super) async fn stream(
     state
         .moderation
         .admit(&Guest::new(id.as_ref(), address, &room))?;
-    // The address is what the reader first asked for; the header is what it has seen since.
+    // The query is where the reader first began; the header is what it has seen since.
     let resume = match headers.get(&LAST_EVENT_ID) {
-        Some(seen) => Some(extract::resume_from_event(seen.as_bytes())?),
-        None => extract::resume(asked.after.as_deref(), asked.epoch)?,
+        Some(seen) if !seen.is_empty() => Some(extract::resume_from_event(seen.as_bytes())?),
+        _ => extract::resume(asked.after.as_deref(), asked.epoch)?,
     };
     let dialect = dialect(&headers)?;
     let admission = state

@@ -52,9 +52,11 @@ pub(super) struct Asked {
     #[param(value_type = Option<String>)]
     address: Option<String>,
     /// Only those behind this number.
+    #[serde(default, deserialize_with = "extract::non_empty")]
     #[param(value_type = Option<u64>)]
     after: Option<String>,
     /// At most so many, 1 to 1000; 100 without it.
+    #[serde(default, deserialize_with = "extract::non_empty")]
     #[param(value_type = Option<u16>, minimum = 1, maximum = 1000)]
     limit: Option<String>,
 }

@@ -11,7 +11,7 @@ use crate::server::http::State;
 use crate::server::http::api::admin;
 use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::error::{ApiError, ErrorBody};
-use crate::server::http::extract::Query;
+use crate::server::http::extract::{self, Query};
 use crate::server::hub::{Figures, Part};
 
 /// Which rooms.
@@ -25,6 +25,7 @@ pub(super) struct Asked {
     #[serde(default)]
     after: String,
     /// At most so many, 1 to 1000; 100 without it.
+    #[serde(default, deserialize_with = "extract::non_empty")]
     #[param(value_type = Option<u16>, minimum = 1, maximum = 1000)]
     limit: Option<String>,
 }
