@@ -1,8 +1,11 @@
 //! What the HTTP API refuses and how it says so, and health.
 
 use reqwest::{Client, StatusCode};
+use serde_json::json;
 
+use crate::client::get;
 use crate::harness::{Server, soon};
+use crate::raw::answer;
 
 #[tokio::test]
 async fn errors_are_json_with_a_code_and_say_what_is_allowed() {
@@ -66,4 +69,128 @@ async fn the_ops_listener_says_that_the_process_is_healthy() {
         .await
         .expect("an answer");
     assert_eq!(response.status(), StatusCode::OK);
+}
+
+#[tokio::test]
+async fn a_body_that_is_compressed_or_not_in_utf_8_is_refused_with_415_and_not_stored() {
+    let server = Server::start(&[]);
+    let rooms = server.url("/api/v1/rooms/lobby/messages");
+    let form = server.url("/r/lobby");
+    let bans = format!("http://{}/api/v1/admin/bans", server.ops);
+    let admin_form = format!("http://{}/admin", server.ops);
+    let text = "text/plain";
+    let json = "application/json";
+    let urlencoded = "application/x-www-form-urlencoded";
+
+    for (url, kind) in [
+        (&rooms, text),
+        (&rooms, json),
+        (&rooms, "application/x-ndjson"),
+        (&form, urlencoded),
+        (&bans, json),
+        (&admin_form, urlencoded),
+    ] {
+        for (coding, charset) in [
+            ("gzip", "utf-8"),
+            ("br", "utf-8"),
+            ("identity, deflate", "utf-8"),
+            ("identity", "utf-16"),
+            ("identity", "\"iso-8859-1\""),
+        ] {
+            let request = Client::new()
+                .post(url)
+                .header("content-type", format!("{kind}; charset={charset}"))
+                .header("content-encoding", coding)
+                .body("{\"text\":\"x\",\"id\":\"x\"}");
+            let response = soon(request.send()).await.expect("an answer");
+            assert_eq!(
+                response.status().as_u16(),
+                415,
+                "{url} {kind} {coding} {charset}"
+            );
+
+            let accepted = response.headers().get("accept-encoding").cloned();
+            let is_coding = charset == "utf-8";
+            assert_eq!(
+                accepted.is_some_and(|accepted| accepted == "identity"),
+                is_coding
+            );
+            let body: serde_json::Value = soon(response.json()).await.expect("JSON");
+            assert_eq!(body["error"]["code"], "unsupported_media_type");
+        }
+    }
+    let messages = get(&server, "/api/v1/rooms/lobby/messages").await["messages"].clone();
+    assert_eq!(messages, json!([]));
+
+    let plain = Client::new()
+        .post(&rooms)
+        .header("content-type", "text/plain; charset=UTF-8")
+        .header("content-encoding", "identity")
+        .body("stored");
+    assert_eq!(soon(plain.send()).await.expect("an answer").status(), 201);
+}
+
+#[tokio::test]
+async fn a_transfer_coding_other_than_chunked_is_refused_with_501() {
+    let server = Server::start(&[]);
+    let request = format!(
+        "POST /api/v1/rooms/lobby/messages HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\
+         Transfer-Encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
+        server.address
+    );
+    let refused = answer(server.address, &request).await;
+    assert!(refused.starts_with("HTTP/1.1 501 "), "{refused}");
+    assert!(refused.contains("unsupported_transfer_coding"), "{refused}");
+}
+
+#[tokio::test]
+async fn an_answer_that_asks_for_an_upgrade_names_it_in_connection_and_upgrade() {
+    let server = Server::start(&[]);
+    for connection in ["keep-alive", "close"] {
+        let request = Client::new()
+            .get(server.url("/ws"))
+            .header("connection", connection);
+        let response = soon(request.send()).await.expect("an answer");
+        assert_eq!(response.status().as_u16(), 426);
+        assert_eq!(response.headers()["upgrade"], "websocket");
+        assert_eq!(response.headers()["sec-websocket-version"], "13");
+
+        let named: Vec<String> = response
+            .headers()
+            .get_all("connection")
+            .iter()
+            .flat_map(|value| value.to_str().expect("text").split(','))
+            .map(|option| option.trim().to_ascii_lowercase())
+            .collect();
+        assert!(named.contains(&"upgrade".to_owned()), "{named:?}");
+        assert_eq!(named.contains(&"close".to_owned()), connection == "close");
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_refuses_a_method_names_those_that_are_allowed() {
+    let server = Server::start(&[]);
+    for (path, allowed) in [
+        ("/", "GET,HEAD"),
+        ("/ws", "GET,HEAD"),
+        ("/robots.txt", "GET,HEAD"),
+        ("/nowhere", "GET,HEAD"),
+        ("/api/v1/rooms/lobby/messages", "POST,GET,HEAD"),
+    ] {
+        let response = soon(Client::new().put(server.url(path)).send())
+            .await
+            .expect("an answer");
+        assert_eq!(response.status().as_u16(), 405, "{path}");
+        let mut found: Vec<_> = response.headers()["allow"]
+            .to_str()
+            .expect("text")
+            .split(',')
+            .collect();
+        let mut allowed: Vec<_> = allowed.split(',').collect();
+        found.sort_unstable();
+        allowed.sort_unstable();
+        assert_eq!(found, allowed, "{path}");
+        let body: serde_json::Value = soon(response.json()).await.expect("JSON");
+        assert_eq!(body["error"]["code"], "method_not_allowed");
+    }
 }

@@ -337,7 +337,8 @@ impl IntoResponse for ApiError {
             );
         }
         if let Self::Upgrade(UpgradeError::NotAnUpgrade | UpgradeError::WrongVersion) = self {
-            // RFC 9110 section 15.5.22 and RFC 6455 section 4.4.
+            // RFC 9110 sections 7.8 and 15.5.22, and RFC 6455 section 4.4.
+            headers.insert(header::CONNECTION, HeaderValue::from_static("upgrade"));
             headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
             headers.insert(
                 header::SEC_WEBSOCKET_VERSION,
