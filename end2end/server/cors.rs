@@ -128,3 +128,27 @@ async fn where_any_origin_may_ask_it_may_read_but_never_with_cookies() {
         "cross-origin"
     );
 }
+
+#[tokio::test]
+async fn an_allowed_origin_may_have_the_scheme_of_an_app() {
+    let app = "capacitor://localhost";
+    let extension = "moz-extension://2c127fa4-62c7-7e4f-90e5-472b45eecfdc";
+    let server = Server::start(&["--allow-origin", app, "--allow-origin", extension]);
+    for (origin, passes) in [
+        (app, true),
+        (extension, true),
+        ("http://localhost", false),
+        ("ionic://localhost", false),
+        ("capacitor://localhost.evil.example", false),
+        (
+            "moz-extension://00000000-62c7-7e4f-90e5-472b45eecfdc",
+            false,
+        ),
+    ] {
+        let response = preflight(&server, "/api/v1/rooms/lobby/messages", origin).await;
+        assert_eq!(response.status().is_success(), passes, "{origin}");
+
+        let joined = server.try_join("id=app", &[("origin", origin)]).await;
+        assert_eq!(joined.is_ok(), passes, "{origin}");
+    }
+}

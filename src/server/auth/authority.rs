@@ -19,13 +19,17 @@ pub enum Scheme {
 }
 
 impl Scheme {
-    /// The scheme that `url` begins with, and what is behind its `://`.
+    /// Reads `http` or `https`, in any case.
+    pub(super) fn parse(text: &str) -> Option<Self> {
+        [Self::Http, Self::Https]
+            .into_iter()
+            .find(|known| text.eq_ignore_ascii_case(known.name()))
+    }
+
+    /// Splits `url` at its `://`, if an http scheme stands before it.
     pub(super) fn split(url: &str) -> Option<(Self, &str)> {
         let (scheme, rest) = url.split_once("://")?;
-        let scheme = [Self::Http, Self::Https]
-            .into_iter()
-            .find(|known| scheme.eq_ignore_ascii_case(known.name()))?;
-        Some((scheme, rest))
+        Some((Self::parse(scheme)?, rest))
     }
 
     /// As an address begins.
@@ -103,9 +107,10 @@ impl Authority {
                 .is_none_or(|port| Some(port) == other.port.or(default))
     }
 
-    /// Whether both are the same place for `scheme`.
-    pub(super) fn is_same(&self, other: &Self, scheme: Scheme) -> bool {
-        let port = |authority: &Self| authority.port.unwrap_or(scheme.default_port());
+    /// Reports whether both have the same host and the same port, where a missing port is that of `scheme`, if it has
+    /// one.
+    pub(super) fn is_same(&self, other: &Self, scheme: Option<Scheme>) -> bool {
+        let port = |authority: &Self| authority.port.or(scheme.map(Scheme::default_port));
         self.host == other.host && port(self) == port(other)
     }
 }

@@ -13,17 +13,53 @@ use std::fmt;
 use crate::server::auth::authority::{Authority, Scheme};
 use crate::server::auth::host::OwnHost;
 
-/// A web origin: scheme, host and port.
+/// An origin: scheme, host and port.
 #[derive(Clone, Debug)]
 pub struct Origin {
-    scheme: Scheme,
+    scheme: OriginScheme,
     authority: Authority,
 }
 
+/// The scheme of an origin.
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum OriginScheme {
+    /// One that the server's own pages may have.
+    Web(Scheme),
+    /// That of an app or an extension, like `capacitor`, in lower case. It has no port of its own.
+    Other(String),
+}
+
+impl OriginScheme {
+    /// Reads a scheme (RFC 3986 section 3.1).
+    fn parse(text: &str) -> Option<Self> {
+        let is_scheme = text.starts_with(|first: char| first.is_ascii_alphabetic())
+            && text
+                .bytes()
+                .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'-' | b'.'));
+        is_scheme.then(|| {
+            Scheme::parse(text).map_or_else(|| Self::Other(text.to_ascii_lowercase()), Self::Web)
+        })
+    }
+
+    const fn web(&self) -> Option<Scheme> {
+        match self {
+            Self::Web(scheme) => Some(*scheme),
+            Self::Other(_) => None,
+        }
+    }
+
+    fn name(&self) -> &str {
+        match self {
+            Self::Web(scheme) => scheme.name(),
+            Self::Other(name) => name,
+        }
+    }
+}
+
 impl PartialEq for Origin {
-    /// A port that is not said is the scheme's own.
+    /// Compares scheme, host and port (RFC 6454 section 5). A missing port is the scheme's own.
     fn eq(&self, other: &Self) -> bool {
-        self.scheme == other.scheme && self.authority.is_same(&other.authority, self.scheme)
+        self.scheme == other.scheme && self.authority.is_same(&other.authority, self.scheme.web())
     }
 }
 
@@ -35,7 +71,7 @@ pub struct OriginError;
 
 impl fmt::Display for OriginError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("an origin is http://HOST[:PORT] or https://HOST[:PORT], without a path")
+        f.write_str("an origin is SCHEME://HOST[:PORT], like https://example.org, without a path")
     }
 }
 
@@ -43,17 +79,20 @@ impl std::error::Error for OriginError {}
 
 impl Origin {
     pub(super) const fn new(scheme: Scheme, authority: Authority) -> Self {
-        Self { scheme, authority }
+        Self {
+            scheme: OriginScheme::Web(scheme),
+            authority,
+        }
     }
 
-    /// Reads `scheme://host[:port]`.
+    /// Reads `scheme://host[:port]`, of any scheme (RFC 6454 section 6.1): pages of apps and extensions have their own.
     ///
     /// # Errors
-    /// Anything else, a path or a user among it.
+    /// Returns an error for anything else, like a URL with a path or a user.
     pub fn parse(text: &str) -> Result<Self, OriginError> {
-        let (scheme, authority) = Scheme::split(text).ok_or(OriginError)?;
+        let (scheme, authority) = text.split_once("://").ok_or(OriginError)?;
         Ok(Self {
-            scheme,
+            scheme: OriginScheme::parse(scheme).ok_or(OriginError)?,
             authority: Authority::parse(authority).ok_or(OriginError)?,
         })
     }
@@ -63,10 +102,12 @@ impl Origin {
         &self.authority
     }
 
-    /// Whether a page of this origin is the server's own that was asked for as `own`.
+    /// Reports whether it is the origin of the server's own pages where these were requested from `own`.
     fn is_own(&self, own: &OwnHost) -> bool {
-        own.scheme.is_none_or(|scheme| scheme == self.scheme)
-            && self.authority.is_same(&own.authority, self.scheme)
+        self.scheme.web().is_some_and(|scheme| {
+            own.scheme.is_none_or(|known| known == scheme)
+                && self.authority.is_same(&own.authority, Some(scheme))
+        })
     }
 }
 
@@ -162,6 +203,7 @@ mod tests {
             ("http://chat.example.org:12345/", false),
             ("http://chat.example.org:+12345", false),
             ("ws://chat.example.org:12345", false),
+            ("capacitor://chat.example.org:12345", false),
             ("chat.example.org:12345", false),
             ("http://xn--chat-example.org:12345", false),
             ("http://chat.example.org:12345 http://evil.example", false),
@@ -242,6 +284,62 @@ mod tests {
             "null",
             &host
         ));
+    }
+
+    #[test]
+    fn a_named_origin_may_have_any_scheme_and_passes_whole() {
+        for origin in [
+            "capacitor://localhost",
+            "ionic://localhost",
+            "app://x",
+            "moz-extension://2c127fa4-62c7-7e4f-90e5-472b45eecfdc",
+            "chrome-extension://abcdefghijklmnopabcdefghijklmnop",
+            "tauri://localhost:1420",
+            "com.example.app+1://host",
+        ] {
+            let policy = OriginPolicy {
+                listed: vec![Origin::parse(origin).expect("an origin")],
+                ..OriginPolicy::default()
+            };
+            let host = own("localhost", None);
+            assert!(allows(&policy, origin, &host), "{origin}");
+            assert!(
+                allows(&policy, &origin.to_ascii_uppercase(), &host),
+                "{origin}"
+            );
+
+            for other in [
+                format!("{origin}.evil.example"),
+                format!("x{origin}"),
+                origin.replace("://", "2://"),
+                origin.replace("://", "://x"),
+                format!("{origin}/"),
+                format!("{origin}:1"),
+                format!("{origin}?"),
+                "null".to_owned(),
+            ] {
+                assert!(!allows(&policy, &other, &host), "{other}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_origin_has_a_scheme_and_a_host_and_nothing_behind() {
+        for text in [
+            "",
+            "localhost",
+            "://localhost",
+            "1a://localhost",
+            "a b://localhost",
+            "file://",
+            "capacitor://",
+            "capacitor://localhost/",
+            "capacitor://ann@localhost",
+            "capacitor:localhost",
+            "app://a b",
+        ] {
+            assert_eq!(Origin::parse(text), Err(OriginError), "{text}");
+        }
     }
 
     #[test]

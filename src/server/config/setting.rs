@@ -263,7 +263,7 @@ pub const SETTINGS: &[Setting] = &[
         value: "ORIGIN",
         default: "",
         repeats: true,
-        help: "Pages of this origin may connect too, like https://example.org; 'any' and 'null' may be named; may be repeated [default: the page's own host only]",
+        help: "Pages of this origin may connect too, like https://example.org or capacitor://localhost; 'any' and 'null' may be named; may be repeated [default: the page's own host only]",
     },
     Setting {
         name: "public-host",

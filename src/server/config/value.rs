@@ -166,7 +166,9 @@ pub(super) fn origin(text: &str) -> Result<Allowed, &'static str> {
         "null" => Ok(Allowed::Null),
         _ => Origin::parse(text)
             .map(Allowed::Listed)
-            .map_err(|_| "'any', 'null', or an origin like https://example.org (no path)"),
+            .map_err(|_| {
+                "'any', 'null', or an origin like https://example.org or capacitor://localhost (SCHEME://HOST[:PORT], no path)"
+            }),
     }
 }
 
