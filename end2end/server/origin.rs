@@ -63,7 +63,7 @@ async fn a_page_of_another_origin_is_refused_unless_it_was_named() {
         ),
         (&own, Some("https://evilshop.example".into()), false),
         (&own, Some("https://www.shop.example".into()), false),
-        (&own, Some("https://shop.example.".into()), false),
+        (&own, Some("https://shop.example.".into()), true),
         (&own, Some("https://xn--shp-sna.example".into()), false),
         (&own, Some("null".into()), false),
         (&own, Some(String::new()), false),

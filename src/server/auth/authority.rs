@@ -2,7 +2,8 @@
 //!
 //! The host and port of RFC 3986 section 3.2, as browsers send them: a name in ASCII (of another script, in
 //! punycode), an IPv4 address or an IPv6 address in brackets. Compared by what they mean: names without regard
-//! to case, addresses as numbers. A final dot stays, because browsers take `a.example.` for another host too.
+//! to case, addresses as numbers. One final dot is dropped: it says that a name is complete (RFC 1034 section 3.1), as
+//! every name here is.
 //!
 //! Absent: user information, which no `Host` and no origin has.
 
@@ -132,10 +133,12 @@ impl Host {
             let address: Ipv6Addr = address.strip_suffix(']')?.parse().ok()?;
             return Some(Self::Address(address.into()));
         }
+        let text = text.strip_suffix('.').unwrap_or(text);
         if let Ok(address) = text.parse() {
             return Some(Self::Address(IpAddr::V4(address)));
         }
         let is_name = !text.is_empty()
+            && !text.ends_with('.')
             && text
                 .bytes()
                 .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_'));
@@ -156,7 +159,9 @@ mod tests {
             ("xn--bcher-kva.example:8080", "xn--bcher-kva.example:8080"),
             ("127.0.0.1:0", "127.0.0.1:0"),
             ("[0:0::1]:7", "[::1]:7"),
-            ("a_b.example.", "a_b.example."),
+            ("a_b.example.", "a_b.example"),
+            ("A.Example.:80", "a.example:80"),
+            ("127.0.0.1.", "127.0.0.1"),
         ] {
             assert_eq!(
                 Authority::parse(text).map(|authority| authority.to_string()),
@@ -166,6 +171,11 @@ mod tests {
         for text in [
             "",
             ":80",
+            ".",
+            ".:80",
+            "..",
+            "localhost..",
+            "[::1].",
             "a:",
             "a:+1",
             "a:65536",
@@ -196,7 +206,10 @@ mod tests {
             ("127.9.9.9:80", true),
             ("[::1]:80", true),
             ("[::ffff:127.0.0.1]", true),
-            ("localhost.", false),
+            ("localhost.", true),
+            ("LocalHost.:12345", true),
+            ("app.localhost.", true),
+            ("127.0.0.1.:80", true),
             ("localhost.evil.example", false),
             ("evillocalhost", false),
             ("127.0.0.1.evil.example", false),
