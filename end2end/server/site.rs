@@ -14,6 +14,7 @@ use crate::harness::{Server, program, soon};
 const SITE: &[(&str, &str)] = &[
     ("favicon.svg", "<svg/>"),
     ("robots.txt", "User-agent: *"),
+    ("example.html", "<!doctype html>"),
     ("pkg/fanfare.css", "body {}"),
     ("pkg/fanfare.js", "run()"),
     ("pkg/fanfare.js.br", "run, small"),
@@ -138,6 +139,7 @@ async fn files_inside_the_program_are_answered_as_those_of_a_folder() {
     let own_names = [
         "/favicon.svg",
         "/robots.txt",
+        "/example.html",
         "/pkg/fanfare.js",
         "/nothing",
         "/pkg",
@@ -155,7 +157,7 @@ async fn files_inside_the_program_are_answered_as_those_of_a_folder() {
             }
         }
     }
-    assert_eq!(found, 6 * 3 * 2);
+    assert_eq!(found, 7 * 3 * 2);
     let (seen, headers) = ask(
         &inside,
         Method::GET,
@@ -218,6 +220,71 @@ async fn whoever_has_a_file_from_inside_the_program_is_told_so_and_gets_none() {
     assert_ne!(tags[0], tags[1], "they are not the same bytes");
     let (seen, _) = ask(&server, Method::POST, "/favicon.svg", &[]).await;
     assert_eq!(seen.status, StatusCode::METHOD_NOT_ALLOWED);
+}
+
+/// Headers that describe the body of an answer, and those that are about its time.
+const OF_BODY: [&str; 7] = [
+    "content-type",
+    "content-encoding",
+    "content-length",
+    "content-range",
+    "accept-ranges",
+    "last-modified",
+    "date",
+];
+
+#[tokio::test]
+async fn an_answer_without_the_file_has_the_headers_of_one_with_it() {
+    let both = Both::new();
+    let origin = ("origin", "https://shop.example");
+    let flags = ["--allow-origin", "https://shop.example"];
+    let site = both.site();
+    let folder_flags = [&flags[..], &["--site", site.to_str().expect("text")]].concat();
+    let folder = Server::start(&folder_flags);
+    let inside = Server::start_by(&mut both.one(), &flags);
+    let versioned = format!("{}/fanfare.js", package(&folder).await);
+
+    for server in [&folder, &inside] {
+        for (path, policy) in [
+            ("/example.html", "script-src 'self'"),
+            ("/robots.txt", "default-src 'none'; frame-ancestors 'none'"),
+            (&versioned, "default-src 'none'; frame-ancestors 'none'"),
+        ] {
+            let (_, whole) = ask(server, Method::GET, path, &[origin]).await;
+            let found = whole["content-security-policy"].to_str().expect("text");
+            assert!(found.contains(policy), "{path}: {found}");
+
+            let validator = |name: &str| whole.get(name).map(|tag| tag.to_str().expect("text"));
+            let is_folder = whole.get("etag").is_none();
+            let condition = match validator("etag") {
+                Some(etag) => ("if-none-match", etag),
+                None => (
+                    "if-modified-since",
+                    validator("last-modified").expect("one"),
+                ),
+            };
+            let partial = if is_folder { 206 } else { 200 };
+            let unsatisfiable = if is_folder { 416 } else { 200 };
+            for (method, header, status) in [
+                (Method::GET, condition, 304),
+                (Method::HEAD, condition, 304),
+                (Method::HEAD, ("accept", "*/*"), 200),
+                (Method::GET, ("range", "bytes=0-1"), partial),
+                (Method::GET, ("range", "bytes=9999-"), unsatisfiable),
+            ] {
+                let headers = [origin, header];
+                let (seen, mut other) = ask(server, method.clone(), path, &headers).await;
+                assert_eq!(seen.status.as_u16(), status, "{method} {path} {header:?}");
+
+                let mut expected = whole.clone();
+                for name in OF_BODY {
+                    expected.remove(name);
+                    other.remove(name);
+                }
+                assert_eq!(other, expected, "{method} {path} {header:?}");
+            }
+        }
+    }
 }
 
 #[tokio::test]

@@ -61,18 +61,25 @@ pub(super) fn complete(mut response: Response, resource_policy: HeaderValue) -> 
         HeaderValue::from_static("same-origin"),
     );
     headers.insert(CROSS_ORIGIN_RESOURCE_POLICY, resource_policy);
-    let kind = headers
-        .get(header::CONTENT_TYPE)
-        .map_or(&b""[..], HeaderValue::as_bytes);
-    let policy = if kind.starts_with(b"text/html") {
-        FILE
-    } else {
-        NOTHING
-    };
     headers
         .entry(header::CONTENT_SECURITY_POLICY)
-        .or_insert(policy);
+        .or_insert(NOTHING);
     response
+}
+
+/// Returns the Content-Security-Policy of the file at `path`, by its name.
+pub(super) fn file_policy(path: &str) -> HeaderValue {
+    match mime_guess::from_path(path).first() {
+        Some(kind) if kind.essence_str() == "text/html" => FILE,
+        _ => NOTHING,
+    }
+}
+
+/// Allows `response`, a page without scripts of its own, what a file that is a page is allowed.
+pub(super) fn permit_own_files(response: &mut Response) {
+    response
+        .headers_mut()
+        .insert(header::CONTENT_SECURITY_POLICY, FILE);
 }
 
 /// Gives `response`, a page, what a page may do besides.

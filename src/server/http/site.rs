@@ -7,8 +7,12 @@
 use std::net::SocketAddr;
 
 use axum::Router;
+use axum::extract::Request;
 use axum::handler::HandlerWithoutStateExt;
-use axum::http::{HeaderValue, Response, header};
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::middleware::{Next, from_fn};
+use axum::response::Response;
+use axum::routing::get_service;
 use leptos::config::{Env, LeptosOptions};
 use tower::ServiceBuilder;
 use tower_http::services::ServeDir;
@@ -17,7 +21,7 @@ use tracing::warn;
 
 use crate::server::files::{Files, PKG};
 use crate::server::http::State;
-use crate::server::http::{error, packed};
+use crate::server::http::{error, headers, packed};
 
 /// `cargo leptos watch` says by this variable where its reload socket is.
 const RELOAD_PORT_VARIABLE: &str = "LEPTOS_RELOAD_PORT";
@@ -80,9 +84,9 @@ impl Site {
             return Router::new();
         };
         // What is not there may be there tomorrow.
-        let keep = |response: &Response<_>| {
+        let keep = |response: &axum::http::Response<_>| {
             let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
-            (!response.status().is_client_error()).then_some(forever)
+            stands_for_file(response.status()).then_some(forever)
         };
         let kept = ServiceBuilder::new()
             .layer(SetResponseHeaderLayer::if_not_present(
@@ -93,7 +97,7 @@ impl Site {
         Router::new().nest_service(&format!("/{PKG}/{version}"), kept)
     }
 
-    /// The files in `folder`, which is empty or ends with `/`.
+    /// Returns the routes of the files in `folder`, which is empty or ends with `/`.
     fn serve(&self, folder: &'static str) -> Router {
         let files = match &self.files {
             Files::Inside(archive) => packed::serve(archive.clone(), folder),
@@ -101,14 +105,38 @@ impl Site {
                 let files = ServeDir::new(root.join(folder))
                     .precompressed_br()
                     .precompressed_gzip()
-                    .append_index_html_on_directories(false);
-                Router::new().fallback_service(files.fallback(error::not_found.into_service()))
+                    .append_index_html_on_directories(false)
+                    .fallback(error::not_found.into_service());
+                let files = get_service(files).fallback(error::method_not_allowed);
+                Router::new().fallback_service(files)
             }
         };
-        // Packed or not: whoever keeps one for others must not give it to those who cannot unpack it.
-        files.layer(SetResponseHeaderLayer::overriding(
-            header::VARY,
-            HeaderValue::from_static("Accept-Encoding"),
-        ))
+
+        // Compressed or not: a cache must not give one form to clients that cannot read it.
+        files
+            .layer(SetResponseHeaderLayer::overriding(
+                header::VARY,
+                HeaderValue::from_static("Accept-Encoding"),
+            ))
+            .layer(from_fn(set_policy))
     }
+}
+
+/// Sets the Content-Security-Policy that a file has by its name on every answer that stands for the file: also on 304,
+/// which has no content type and whose headers replace those that a browser has stored (RFC 9111 section 4.3.4).
+async fn set_policy(request: Request, next: Next) -> Response {
+    let policy = headers::file_policy(request.uri().path());
+    let mut response = next.run(request).await;
+
+    if stands_for_file(response.status()) {
+        response
+            .headers_mut()
+            .insert(header::CONTENT_SECURITY_POLICY, policy);
+    }
+    response
+}
+
+/// Reports whether an answer with `status` stands for a file that is there, though perhaps without its bytes.
+fn stands_for_file(status: StatusCode) -> bool {
+    !status.is_client_error() || status == StatusCode::RANGE_NOT_SATISFIABLE
 }

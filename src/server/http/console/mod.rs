@@ -149,6 +149,7 @@ fn page(
         seen,
     }));
     headers::permit(&mut response);
+    headers::permit_own_files(&mut response);
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,
