@@ -8,17 +8,19 @@
 use std::time::Duration;
 
 use axum::http::{HeaderName, Method, header};
-use tower_http::cors::{AllowOrigin, CorsLayer};
+use tower_http::cors::{AllowHeaders, AllowOrigin, CorsLayer};
 
 use crate::server::auth::WebPolicy;
 
-const IDEMPOTENCY_KEY: HeaderName = HeaderName::from_static("idempotency-key");
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
 
 /// How long a browser need not ask again whether it may ask; Chromium takes no longer one.
 const MAX_AGE: Duration = Duration::from_secs(2 * 60 * 60);
 
-/// Answers preflight requests, and names the origin that may read.
+/// Returns the layer that answers preflight requests, and names the origin that may read.
+///
+/// Any header may be sent that a preflight asks for: clients and tracing libraries add their own, like `cache-control`,
+/// `x-requested-with` and `traceparent`, and none gives a page a right that a program without a browser lacks.
 pub(super) fn layer(web: &WebPolicy) -> CorsLayer {
     let origin = if web.origins.any {
         AllowOrigin::any()
@@ -28,12 +30,7 @@ pub(super) fn layer(web: &WebPolicy) -> CorsLayer {
     CorsLayer::new()
         .allow_origin(origin)
         .allow_methods([Method::GET, Method::POST, Method::DELETE])
-        .allow_headers([
-            header::AUTHORIZATION,
-            header::CONTENT_TYPE,
-            IDEMPOTENCY_KEY,
-            LAST_EVENT_ID,
-        ])
+        .allow_headers(AllowHeaders::mirror_request())
         .expose_headers([header::RETRY_AFTER, LAST_EVENT_ID])
         .max_age(MAX_AGE)
         // What is answered depends on it, whatever is asked for: also whether it is refused.
