@@ -2,11 +2,27 @@
 // of it works without this; a trace does not, and neither does a token, which only a header brings.
 
 const EVERY = 1000;
-// The tab keeps it, and nothing else does.
+// The tab keeps the token, and nothing else does; where site data is blocked, only this page does until it is left.
 const KEY = 'fanfare.admin';
 const LINES = 200;
 
-const token = () => sessionStorage.getItem(KEY);
+let kept;
+const token = () => {
+  try {
+    return sessionStorage.getItem(KEY);
+  } catch {
+    return kept;
+  }
+};
+const keep = (token) => {
+  kept = token;
+  try {
+    if (token) sessionStorage.setItem(KEY, token);
+    else sessionStorage.removeItem(KEY);
+  } catch {
+    // Blocked: it is gone with the page.
+  }
+};
 const headers = () => (token() ? { authorization: `Bearer ${token()}` } : {});
 const isOurs = (url) => url.origin === location.origin && url.pathname === '/admin';
 
@@ -142,7 +158,7 @@ function write(list, event) {
 
 document.addEventListener('click', (event) => {
   if (event.target.closest('#forget')) {
-    sessionStorage.removeItem(KEY);
+    keep();
     return void visit('/admin');
   }
   const link = event.target.closest('a[href]');
@@ -157,7 +173,7 @@ document.addEventListener('submit', async (event) => {
   const form = event.target;
   event.preventDefault();
   if (form.id === 'enter') {
-    sessionStorage.setItem(KEY, form.querySelector('input').value.trim());
+    keep(form.querySelector('input').value.trim());
     return ask(location.href);
   }
   const said = new URLSearchParams(new FormData(form));
@@ -184,7 +200,7 @@ document.addEventListener('visibilitychange', () => (document.hidden ? clearTime
 
 const [, arrived] = location.hash.match(/^#token=(.+)$/) ?? [];
 if (arrived) {
-  sessionStorage.setItem(KEY, arrived);
+  keep(arrived);
   history.replaceState(null, '', location.pathname + location.search);
 }
 if (document.body.hasAttribute('data-gate') && token()) ask(location.href);

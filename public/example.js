@@ -2,7 +2,7 @@
 import { Fanfare } from './fanfare.js';
 
 const query = new URLSearchParams(location.search);
-const room = new Fanfare(query.get('server') ?? undefined, { room: query.get('room') ?? 'lobby', after: 0, storage: localStorage });
+const room = new Fanfare(query.get('server') ?? undefined, { room: query.get('room') ?? 'lobby', after: 0, storage: () => localStorage });
 const [form, list, output] = ['form', 'ol', 'output'].map((name) => document.querySelector(name));
 const add = (text) => list.appendChild(document.createElement('li')).append(text);
 

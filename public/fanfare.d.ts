@@ -21,10 +21,11 @@ export interface Options {
    */
   token?: string | (() => string | undefined | Promise<string | undefined>);
   /**
-   * Where what is not yet acknowledged, and a guest's name, outlast the page: `localStorage` or `sessionStorage`.
-   * Without it they end with this object.
+   * Where messages that are not yet acknowledged, and a guest's name, outlast the page: `localStorage` or
+   * `sessionStorage`. As a function, `() => localStorage`, it also works where the browser blocks site data: then nothing
+   * is remembered. Without it they end with this object.
    */
-  storage?: Storage;
+  storage?: Storage | (() => Storage);
 }
 
 /** Something that was said. */
@@ -67,7 +68,8 @@ export interface Ack {
 export interface Failure {
   /**
    * One of the server's (`rate_limited`, `store_unavailable`, `bad_field`, …), or of this client's: `too_long`,
-   * `storage` (it is full: the message goes out but would not outlast the page), `connect` (no token, no address).
+   * `bad_key` (not 1 to 64 characters), `storage` (it is full or blocked: the message goes out but would not outlast the
+   * page), `connect` (no token, no address).
    */
   code: string;
   message: string;
@@ -109,7 +111,8 @@ export type Status = 'connecting' | 'live' | 'waiting' | 'closed';
  *
  * Pauses between tries are random below a ceiling that doubles from 0.5 s to 20 s; a server that is about to stop
  * chooses the pause itself. A close code of 4500 or above ends it. A silent connection is asked for a sign of life
- * and given up as the server announced (`expire_ms`); after a sleep, or when the network comes back, within 5 s.
+ * and given up as the server announced (`expire_ms`); after a sleep, or when the network comes back, within 5 s. A
+ * connection that is not welcomed within 10 s is given up too.
  */
 export class Fanfare extends EventTarget {
   /** Connects at once. `url` is the server's, default where the page came from. */
@@ -125,8 +128,9 @@ export class Fanfare extends EventTarget {
   /** `addEventListener` with the detail alone; answers what removes it. */
   on<T extends keyof Events>(type: T, listener: (detail: Events[T]) => void): () => void;
   /**
-   * Says `text`. Resolves when it is stored, however many connections that takes; rejects with a {@link Failure}
-   * when the server refuses it for good, or when this client ends before. `key` is up to 64 characters.
+   * Sends `text`. Resolves when it is stored, however many connections that takes; rejects with a {@link Failure}
+   * when the server refuses it for good, when `key` is not 1 to 64 characters, or when this client ends before. The same
+   * `key` again is the same message. Halves of surrogate pairs become U+FFFD.
    */
   send(text: string, options?: { key?: string }): Promise<Ack>;
   /** At most `limit` (1 to 1000, default 100) messages before the offset `before`, oldest first; without it the newest. */

