@@ -53,12 +53,16 @@ func follow(room string, hear func(Frame)) {
 			continue
 		}
 		epoch, _, _ := strings.Cut(answer.Header.Get("last-event-id"), ":")
-		lines := bufio.NewScanner(answer.Body)
-		lines.Buffer(nil, 1<<20)
-		for lines.Scan() {
+		lines := bufio.NewReader(answer.Body)
+		for {
+			// A line that is not whole comes with an error; the next try begins before it. No line is too long.
+			line, err := lines.ReadBytes('\n')
+			if err != nil {
+				break
+			}
 			var frame Frame
 			// An empty line is a sign of life.
-			if json.Unmarshal(lines.Bytes(), &frame) != nil {
+			if json.Unmarshal(line, &frame) != nil {
 				continue
 			}
 			if frame.Type == "message" {

@@ -11,7 +11,7 @@ def say(text):
     while True:
         try:
             return json.load(urllib.request.urlopen(request, timeout=30))
-        except (OSError, http.client.HTTPException) as error:
+        except (OSError, http.client.HTTPException, ValueError) as error:
             if isinstance(error, urllib.error.HTTPError) and error.code < 500 and error.code != 429:
                 raise
             time.sleep(random.uniform(0, 1))
@@ -26,7 +26,11 @@ def follow():
             request = urllib.request.Request(f"{room}/stream?after=0", headers=headers)
             with urllib.request.urlopen(request, timeout=60) as stream:
                 epoch = stream.headers["last-event-id"].split(":")[0]
-                for line in filter(str.strip, map(bytes.decode, stream)):  # an empty line is a sign of life
+                for line in stream:
+                    if not line.endswith(b"\n"):
+                        break  # the connection broke within it: the next one begins before it
+                    if not line.strip():
+                        continue  # a sign of life
                     frame = json.loads(line)
                     if frame["type"] == "message":
                         seen = f"{epoch}:{frame['offset']}"

@@ -10,11 +10,17 @@ curl --silent --show-error --fail --output /dev/null --retry 100 --retry-all-err
 
 seen=
 while true; do
-  # An event is `id: EPOCH:OFFSET`, `data: JSON` and an empty line. What was seen is where the next try begins.
+  # An event is `id: EPOCH:OFFSET`, `data: JSON` and an empty line, and counts once it is whole: the next try begins
+  # after the last one that was printed.
+  id=$seen data=
   while IFS= read -r line; do
     case $line in
-      id:*) seen=${line#id: } ;;
-      data:*) printf '%s\n' "${line#data: }" ;;
+      id:*) id=${line#id: } ;;
+      data:*) data=${line#data: } ;;
+      '')
+        if [ -n "$data" ]; then printf '%s\n' "$data"; fi
+        seen=$id data=
+        ;;
     esac
   done < <(curl --silent --no-buffer ${seen:+--header "last-event-id: $seen"} "$room/stream?after=0")
   sleep 1

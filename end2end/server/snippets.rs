@@ -2,10 +2,15 @@
 //! over a restart of the server.
 
 use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc as channel;
 
 use crate::harness::{PATIENCE, Server, soon};
 
@@ -76,17 +81,15 @@ async fn check(scheme: &str, hello: &str, mut command: Command) {
     snippet.says("said after");
 }
 
-#[tokio::test]
-async fn the_client_in_python() {
+fn python() -> Command {
     let mut command = Command::new("python3");
     command.arg(docs("client.py"));
-    check("http", "hello from Python", command).await;
+    command
 }
 
-#[tokio::test]
-async fn the_client_in_go() {
-    let folder = tempfile::tempdir().expect("a folder");
-    let program = folder.path().join("client");
+/// Builds the client in Go in `folder`.
+fn go(folder: &Path) -> Command {
+    let program = folder.join("client");
     let mut build = Command::new("go");
     build
         .args(["build", "-o"])
@@ -101,7 +104,18 @@ async fn the_client_in_go() {
             .expect("Go is installed: run scripts/setup.sh test")
             .success()
     );
-    check("http", "hello from Go", Command::new(program)).await;
+    Command::new(program)
+}
+
+#[tokio::test]
+async fn the_client_in_python() {
+    check("http", "hello from Python", python()).await;
+}
+
+#[tokio::test]
+async fn the_client_in_go() {
+    let folder = tempfile::tempdir().expect("a folder");
+    check("http", "hello from Go", go(folder.path())).await;
 }
 
 #[tokio::test]
@@ -144,4 +158,134 @@ async fn the_client_in_rust() {
         Command::new(examples.join("client")),
     )
     .await;
+}
+
+/// A server that takes every message, and whose streams are what a test has written, each cut off where its text ends.
+struct Script {
+    address: SocketAddr,
+    /// The heads of the requests for a stream.
+    heads: channel::UnboundedReceiver<String>,
+}
+
+impl Script {
+    async fn play(streams: Vec<String>) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let (asked, heads) = channel::unbounded_channel();
+
+        tokio::spawn(async move {
+            let mut streams = streams.into_iter();
+            let mut open = Vec::new();
+            loop {
+                let (mut stream, _) = listener.accept().await.expect("a client");
+                let head = request(&mut stream).await;
+                if head.starts_with("POST") {
+                    let stored =
+                        "HTTP/1.1 201 Created\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
+                    stream.write_all(stored.as_bytes()).await.expect("written");
+                    continue;
+                }
+                asked.send(head).expect("the test runs");
+                let next = streams.next();
+                let is_over = next.is_none();
+                let answer = format!(
+                    "HTTP/1.1 200 OK\r\nlast-event-id: e:0\r\nconnection: close\r\n\r\n{}",
+                    next.unwrap_or_default()
+                );
+                stream.write_all(answer.as_bytes()).await.expect("written");
+                if is_over {
+                    open.push(stream);
+                }
+            }
+        });
+        Self { address, heads }
+    }
+
+    /// Returns the `Last-Event-ID` of the next request for a stream.
+    async fn seen(&mut self) -> Option<String> {
+        let head = soon(self.heads.recv()).await.expect("a request");
+        head.lines().find_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            name.eq_ignore_ascii_case("last-event-id")
+                .then(|| value.to_owned())
+        })
+    }
+}
+
+/// Reads a request to its end; returns its head.
+async fn request(stream: &mut TcpStream) -> String {
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.expect("a request"));
+    }
+    let head = String::from_utf8(head).expect("text");
+    let length = head.lines().find_map(|line| {
+        let (name, value) = line.split_once(": ")?;
+        let is_length = name.eq_ignore_ascii_case("content-length");
+        is_length.then(|| value.parse().expect("a length"))
+    });
+    let mut body = vec![0; length.unwrap_or_default()];
+    stream.read_exact(&mut body).await.expect("a body");
+    head
+}
+
+/// The JSON of a message.
+fn message(offset: u64, text: &str) -> String {
+    let prev = offset - 1;
+    format!(
+        r#"{{"type":"message","offset":{offset},"prev":{prev},"at":1,"from":"ann","text":"{text}"}}"#
+    )
+}
+
+/// Runs `command` against streams that break in the middle of a message, at each of its bytes that `event` gives.
+async fn check_cuts(event: fn(u64, &str) -> String, mut command: Command) {
+    let second = event(2, "second");
+    let cuts = [1, 4, second.len() / 2, second.len() - 2, second.len() - 1];
+    let long = "x".repeat(3 << 20);
+    let mut streams: Vec<String> = cuts.iter().map(|cut| second[..*cut].to_owned()).collect();
+    streams[0].insert_str(0, &event(1, "first"));
+    streams.push(second);
+    streams.push(event(3, &long) + &event(4, "fourth"));
+
+    let mut script = Script::play(streams).await;
+    let snippet = Snippet::start(
+        command
+            .arg(format!("http://{}", script.address))
+            .arg("lobby"),
+    );
+
+    assert_eq!(script.seen().await, None);
+    for cut in cuts {
+        let seen = script.seen().await;
+        assert_eq!(seen.as_deref(), Some("e:1"), "after a cut at {cut}");
+    }
+    assert_eq!(script.seen().await.as_deref(), Some("e:2"));
+    assert_eq!(script.seen().await.as_deref(), Some("e:4"));
+    for words in ["first", "second", &long, "fourth"] {
+        snippet.says(words);
+    }
+}
+
+fn line(offset: u64, text: &str) -> String {
+    message(offset, text) + "\n"
+}
+
+fn sse(offset: u64, text: &str) -> String {
+    format!("id: e:{offset}\ndata: {}\n\n", message(offset, text))
+}
+
+#[tokio::test]
+async fn the_client_in_python_misses_and_repeats_no_message_whose_line_was_cut() {
+    check_cuts(line, python()).await;
+}
+
+#[tokio::test]
+async fn the_client_in_go_misses_and_repeats_no_message_whose_line_was_cut() {
+    let folder = tempfile::tempdir().expect("a folder");
+    check_cuts(line, go(folder.path())).await;
+}
+
+#[tokio::test]
+async fn the_client_in_a_shell_misses_and_repeats_no_message_whose_event_was_cut() {
+    check_cuts(sse, Command::new(docs("client.sh"))).await;
 }
