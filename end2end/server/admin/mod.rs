@@ -23,7 +23,7 @@ pub(crate) async fn call(server: &Server, method: Method, path: &str, body: Valu
     ask(Client::new().request(method, url).json(&body)).await
 }
 
-async fn list(server: &Server, path: &str) -> Value {
+pub(crate) async fn list(server: &Server, path: &str) -> Value {
     let (status, answer) = call(server, Method::GET, path, json!({})).await;
     assert_eq!(status, 200, "{answer}");
     answer

@@ -9,6 +9,8 @@ mod sockets;
 mod admins;
 /// The page for it.
 mod console;
+/// Bans and kicks of a token's `sub`.
+mod bans;
 /// Keys of every kind, made by openssl.
 mod keys;
 /// The end of a token while its holder is connected, and its renewal.

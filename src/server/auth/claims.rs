@@ -148,7 +148,7 @@ impl Claims {
         let id = UserId::parse(&sub).map_err(TokenError::Subject)?;
         let grants =
             Grants::try_from(self.rooms.unwrap_or_default()).map_err(TokenError::Grants)?;
-        Ok(Principal::proven(id, grants, ends))
+        Ok(Principal::with_token(id, grants, ends))
     }
 }
 

@@ -77,7 +77,7 @@ impl Principal {
     }
 
     /// Whoever a token proves to be `id`, until `ends`, in seconds since 1970 UTC.
-    pub(super) const fn proven(id: UserId, grants: Grants, ends: u64) -> Self {
+    pub(super) const fn with_token(id: UserId, grants: Grants, ends: u64) -> Self {
         Self {
             identity: Identity::Proven(id),
             grants,
@@ -107,9 +107,17 @@ impl Principal {
         asked.map_or(Ok(None), |asked| self.id(Some(asked)))
     }
 
-    /// Whether its id is proven to be its own.
-    pub const fn is_proven(&self) -> bool {
-        matches!(self.identity, Identity::Proven(_))
+    /// Returns the id that its token proves, if it has a token.
+    pub const fn proven(&self) -> Option<&UserId> {
+        match &self.identity {
+            Identity::Proven(id) => Some(id),
+            Identity::Claimed | Identity::Guest => None,
+        }
+    }
+
+    /// Returns the id that bans apply to: the proven one, whatever is shown, else the `claimed` one.
+    pub fn proven_or<'a>(&'a self, claimed: Option<&'a UserId>) -> Option<&'a UserId> {
+        self.proven().or(claimed)
     }
 
     /// What it may do, and where.
@@ -191,13 +199,24 @@ mod tests {
 
     #[test]
     fn a_proven_id_cannot_be_exchanged_and_a_guest_cannot_choose_one() {
-        let ann = Principal::proven(id("ann"), Grants::default(), 7);
+        let ann = Principal::with_token(id("ann"), Grants::default(), 7);
         assert_eq!(ann.id(None), Ok(Some(id("ann"))));
         assert_eq!(ann.id(Some(id("ann"))), Ok(Some(id("ann"))));
         assert_eq!(ann.id(Some(id("Ann"))), Err(AuthError::Id));
         let guest = Principal::guest(Grants::everywhere(Access::Read));
         assert_eq!(guest.id(None), Ok(None));
         assert_eq!(guest.id(Some(id("ann"))), Err(AuthError::Id));
+    }
+
+    #[test]
+    fn bans_apply_to_the_proven_id_and_without_one_to_the_claimed_id() {
+        let (ann, other) = (id("ann"), id("other"));
+        let proven = Principal::with_token(ann.clone(), Grants::default(), 7);
+
+        assert_eq!(proven.proven_or(None), Some(&ann));
+        assert_eq!(proven.proven_or(Some(&other)), Some(&ann));
+        assert_eq!(Principal::open().proven_or(Some(&other)), Some(&other));
+        assert_eq!(Principal::open().proven_or(None), None);
     }
 
     #[test]
@@ -211,7 +230,7 @@ mod tests {
             guest.check_admin().expect_err("a guest").close_code(),
             CloseCode::BadToken
         );
-        let ann = Principal::proven(id("ann"), Grants::default(), 7);
+        let ann = Principal::with_token(id("ann"), Grants::default(), 7);
         let refused = ann.check(Right::Write, &lobby).expect_err("no grant");
         assert_eq!(refused.close_code(), CloseCode::NotAllowed);
     }

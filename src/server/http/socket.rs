@@ -87,7 +87,7 @@ impl Asked {
         let id = principal
             .id(id)?
             .unwrap_or_else(|| UserId::guest(fastrand::u64(..)));
-        moderation.admit(&Guest::new(Some(&id), address, &room))?;
+        moderation.admit(&Guest::new(principal.proven_or(Some(&id)), address, &room))?;
         Ok((room, id))
     }
 }
@@ -138,6 +138,7 @@ pub(super) async fn open(
         admission,
         hub: state.hub.clone(),
         id,
+        proven: principal.proven().cloned(),
         pace,
         lease,
         verifier: state.verifier.clone(),

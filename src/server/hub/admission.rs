@@ -67,6 +67,8 @@ pub struct Membership {
     room: Arc<Room>,
     /// Who is present by it; `None` for a reader that nobody sees.
     id: Option<UserId>,
+    /// The id that its token proves, also for a reader that nobody sees.
+    proven: Option<UserId>,
     number: u64,
     /// When it came, in milliseconds since 1970 UTC.
     since: u64,
@@ -187,7 +189,14 @@ impl Hub {
     }
 
     /// Makes whoever was admitted a member. With an `id` it is present from now on; without one it only reads.
-    pub fn join(&self, admission: Admission, id: Option<UserId>) -> Membership {
+    ///
+    /// `proven` is the id that its token proves, which bans and kicks apply to in either case.
+    pub fn join(
+        &self,
+        admission: Admission,
+        id: Option<UserId>,
+        proven: Option<UserId>,
+    ) -> Membership {
         let Admission { place, room, .. } = admission;
         let (number, since) = (
             self.0.newest.fetch_add(1, Ordering::Relaxed) + 1,
@@ -201,6 +210,7 @@ impl Hub {
             place,
             room,
             id,
+            proven,
             number,
             since,
             keys: None,
@@ -238,9 +248,11 @@ impl Membership {
             room: self.room.clone(),
             number: self.number,
             id: self.id.clone(),
+            proven: self.proven.clone(),
             address: self.place.address,
             since: self.since,
         };
+        let id = seat.account().cloned();
         let seat = lock(&hub.0.seats).insert(seat);
         self.keys = Some(Keys { reader, seat });
         hub.tell_if_away(&*outlet);
@@ -248,7 +260,7 @@ impl Membership {
             outlet.drain(hub.reconnect_after());
         }
         // Since it was admitted, it may have been banned, or its room closed, when nobody could see it here.
-        let guest = Guest::new(self.id.as_ref(), self.place.address, self.room.name());
+        let guest = Guest::new(id.as_ref(), self.place.address, self.room.name());
         if hub.0.moderation.admit(&guest).is_err() {
             outlet.close(CloseCode::NotAllowed);
         }

@@ -149,7 +149,7 @@ impl Hub {
 
     async fn evict_here(&self, eviction: &Eviction) -> usize {
         let is_meant =
-            |seat: &Seat| eviction.means(seat.room(), seat.id(), seat.address(), seat.since());
+            |seat: &Seat| eviction.means(seat.room(), seat.account(), seat.address(), seat.since());
         self.kick(CloseCode::Kicked, is_meant).await
     }
 
@@ -170,7 +170,7 @@ fn bars(decree: &Decree, seat: &Seat) -> bool {
         Decree::Ban(ban) => {
             ban.room.as_ref().is_none_or(|room| room == seat.room())
                 && match &ban.whom {
-                    Whom::Id(id) => seat.id() == Some(id),
+                    Whom::Id(id) => seat.account() == Some(id),
                     Whom::Address(address) => Host::of(*address) == Host::of(seat.address()),
                 }
         }

@@ -26,6 +26,7 @@ pub struct Seat {
     pub(super) room: Arc<Room>,
     pub(super) number: u64,
     pub(super) id: Option<UserId>,
+    pub(super) proven: Option<UserId>,
     pub(super) address: IpAddr,
     pub(super) since: u64,
 }
@@ -72,6 +73,16 @@ impl Seat {
     /// Who is present by it; `None` for a reader that nobody sees.
     pub const fn id(&self) -> Option<&UserId> {
         self.id.as_ref()
+    }
+
+    /// Returns the id that its token proves, if it came with one.
+    pub const fn proven(&self) -> Option<&UserId> {
+        self.proven.as_ref()
+    }
+
+    /// Returns the id that bans and kicks apply to: the proven one, else the one it is present under.
+    pub fn account(&self) -> Option<&UserId> {
+        self.proven.as_ref().or(self.id.as_ref())
     }
 
     /// Where it comes from.

@@ -17,7 +17,7 @@ const CLOCKS_APART: u64 = 2000;
 pub struct Eviction {
     /// In this room.
     pub room: Option<RoomName>,
-    /// Of this id.
+    /// Of this id: the one proven by a token, else the one claimed.
     pub id: Option<UserId>,
     /// From this address; from the same /64 where it is IPv6.
     pub address: Option<IpAddr>,
@@ -29,7 +29,7 @@ pub struct Eviction {
 }
 
 impl Eviction {
-    /// Whether it means whoever has been in `room` since then (milliseconds since 1970 UTC), as `id` if as anybody.
+    /// Whether it means whoever has been in `room` since then (milliseconds since 1970 UTC), as `id`, if it has one.
     pub fn means(&self, room: &RoomName, id: Option<&UserId>, address: IpAddr, since: u64) -> bool {
         self.room.as_ref().is_none_or(|named| named == room)
             && self.id.as_ref().is_none_or(|named| Some(named) == id)

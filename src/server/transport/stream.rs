@@ -50,6 +50,8 @@ pub struct Listener {
     pub hub: Hub,
     /// Who is present by it, if it wants to be.
     pub id: Option<UserId>,
+    /// The id that its token proves, also when it is not present under it.
+    pub proven: Option<UserId>,
     /// Where it comes from.
     pub address: IpAddr,
     /// [`Dialect::Sse`] or [`Dialect::Ndjson`].
@@ -94,6 +96,7 @@ impl Listener {
             admission,
             hub,
             id,
+            proven,
             address,
             dialect,
             lease,
@@ -117,7 +120,7 @@ impl Listener {
                 .iter()
                 .for_each(|push| outbox.say(push));
         }
-        let mut membership = hub.join(admission, id);
+        let mut membership = hub.join(admission, id, proven);
         let (id, number) = (membership.id().map(field::display), membership.number());
         info!(id, room = %room.name(), %address, number, ?dialect, "listening");
         let state = State {

@@ -44,6 +44,8 @@ pub struct Opened {
     pub hub: Hub,
     /// Who says so.
     pub id: UserId,
+    /// The id that its token proves.
+    pub proven: Option<UserId>,
     /// How fast it may say anything.
     pub pace: Pace,
     /// What it may do, and until when.
@@ -75,6 +77,7 @@ impl Opened {
             admission,
             hub,
             id,
+            proven,
             pace,
             lease,
             verifier,
@@ -92,7 +95,7 @@ impl Opened {
             settings,
         ));
         // Present before it is told so.
-        let mut membership = hub.join(admission, Some(id.clone()));
+        let mut membership = hub.join(admission, Some(id.clone()), proven);
         let number = membership.number();
         info!(%id, room = %connection.room.name(), %address, number, "connected");
         // Told before it is registered: or frames of the log could come first.

@@ -87,10 +87,9 @@ pub(super) async fn history(
     Query(asked): Query<Asked>,
 ) -> Result<Json<History>, ApiError> {
     principal.check(Right::Read, &room)?;
-    let id = principal.id(None)?;
     state
         .moderation
-        .admit_reader(&Guest::new(id.as_ref(), address, &room))?;
+        .admit_reader(&Guest::new(principal.proven(), address, &room))?;
     let after = asked
         .after
         .map(|after| extract::offset("after", &after))

@@ -59,10 +59,9 @@ pub(super) async fn presence(
     InRoom(room): InRoom,
 ) -> Result<Json<Presence>, ApiError> {
     principal.check(Right::Read, &room)?;
-    let id = principal.id(None)?;
     state
         .moderation
-        .admit_reader(&Guest::new(id.as_ref(), address, &room))?;
+        .admit_reader(&Guest::new(principal.proven(), address, &room))?;
     let (count, present) = state.hub.room(&room).await?.present();
     let member = |Present {
                       id,

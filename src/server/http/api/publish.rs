@@ -171,9 +171,8 @@ pub(in crate::server::http) async fn store(
     drafts: Vec<Draft>,
 ) -> Result<(Arc<Room>, Vec<Stored>), ApiError> {
     for draft in &drafts {
-        state
-            .moderation
-            .admit(&Guest::new(Some(draft.from()), address, name))?;
+        let id = principal.proven_or(Some(draft.from()));
+        state.moderation.admit(&Guest::new(id, address, name))?;
     }
     keep_to_the_rates(state, principal, address, &drafts)?;
     let room = state.hub.room(name).await?;

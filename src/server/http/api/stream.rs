@@ -97,9 +97,11 @@ pub(super) async fn stream(
 ) -> Result<Response, ApiError> {
     principal.check(Right::Read, &room)?;
     let id = principal.present_as(asked.id.as_deref().map(UserId::parse).transpose()?)?;
-    state
-        .moderation
-        .admit(&Guest::new(id.as_ref(), address, &room))?;
+    state.moderation.admit(&Guest::new(
+        principal.proven_or(id.as_ref()),
+        address,
+        &room,
+    ))?;
     // The query is where the reader first began; the header is what it has seen since.
     let resume = match headers.get(&LAST_EVENT_ID) {
         Some(seen) if !seen.is_empty() => Some(extract::resume_from_event(seen.as_bytes())?),
@@ -118,6 +120,7 @@ pub(super) async fn stream(
         admission,
         hub: state.hub.clone(),
         id,
+        proven: principal.proven().cloned(),
         address,
         dialect,
         lease,

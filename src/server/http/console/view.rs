@@ -137,7 +137,8 @@ async fn connections_of(state: &State, operator: &Operator, place: &Place) -> Pa
         .into_iter()
         .map(|connection| ConnectionRow {
             number: connection.number,
-            id: connection.id,
+            // A stream that nobody sees is still read by somebody.
+            id: connection.id.or(connection.sub),
             address: connection.address,
             room: connection.room,
             since: connection.since,
@@ -175,7 +176,7 @@ async fn asked(state: &State, operator: &Operator, place: &Place) -> Option<Subj
         .into_iter()
         .find(|connection| connection.number == *number)?;
     Some(Subject {
-        id: found.id,
+        id: found.id.or(found.sub),
         address: found.address,
         room: found.room,
     })

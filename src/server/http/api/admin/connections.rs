@@ -30,7 +30,7 @@ pub(in crate::server::http) struct Which {
     /// In this room.
     #[schema(value_type = Option<String>)]
     pub(in crate::server::http) room: Option<RoomName>,
-    /// Of this id.
+    /// Of this id: the `sub` of its token, else the id that it claims.
     #[schema(value_type = Option<String>)]
     pub(in crate::server::http) id: Option<UserId>,
     /// From this address; from the same /64 where it is IPv6.
@@ -45,7 +45,7 @@ pub(super) struct Asked {
     /// Only those in this room.
     #[param(value_type = Option<String>)]
     room: Option<String>,
-    /// Only those of this id.
+    /// Only those of this id: the `sub` of the token, else the id that is claimed.
     #[param(value_type = Option<String>)]
     id: Option<String>,
     /// Only those from this address; from the same /64 where it is IPv6.
@@ -79,6 +79,10 @@ pub(in crate::server::http) struct Connection {
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<String>)]
     pub(in crate::server::http) id: Option<UserId>,
+    /// The `sub` of its token; absent without a token.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub(in crate::server::http) sub: Option<UserId>,
     /// Where it comes from.
     #[schema(value_type = String)]
     pub(in crate::server::http) address: IpAddr,
@@ -124,7 +128,7 @@ impl Which {
 
     fn fits(&self, seat: &Seat) -> bool {
         self.room.as_ref().is_none_or(|room| room == seat.room())
-            && self.id.as_ref().is_none_or(|id| Some(id) == seat.id())
+            && self.id.as_ref().is_none_or(|id| Some(id) == seat.account())
             && self
                 .address
                 .is_none_or(|address| Host::of(address) == Host::of(seat.address()))
@@ -144,6 +148,7 @@ impl From<Seat> for Connection {
         Self {
             number: seat.number(),
             id: seat.id().cloned(),
+            sub: seat.proven().cloned(),
             address: seat.address(),
             room: seat.room().clone(),
             since: seat.since(),

@@ -1,0 +1,187 @@
+//! Bans and kicks of a token's `sub`: they hold on every way in and for every open connection, under whatever id it
+//! is shown, also where it is shown under none.
+
+use reqwest::{Client, Method};
+use serde_json::{Value, json};
+
+use super::{Guarded, SECRET, token};
+use crate::admin::{call, list};
+use crate::client::{Lines, ask};
+use crate::cluster::Nats;
+use crate::harness::{Server, soon};
+
+/// Waits until the stream ends; what comes before that does not matter.
+async fn ends(mut stream: Lines) {
+    while stream.line().await.is_some() {}
+}
+
+/// Status and error code of a call in the room `lobby` with `token`.
+async fn tried(
+    guarded: &Guarded,
+    method: Method,
+    path: &str,
+    accept: &str,
+    token: &str,
+) -> (u16, Value) {
+    let request = guarded
+        .call(method.clone(), &format!("lobby/{path}"), token)
+        .header("accept", accept);
+    let request = if method == Method::POST {
+        request.body("a word")
+    } else {
+        request
+    };
+
+    let response = soon(request.send()).await.expect("an answer");
+    let status = response.status().as_u16();
+    if status < 400 {
+        // A stream has no end that could be waited for.
+        return (status, Value::Null);
+    }
+    let answer: Value = soon(response.json()).await.expect("JSON");
+    (status, answer["error"]["code"].clone())
+}
+
+#[tokio::test]
+async fn a_ban_of_a_tokens_sub_holds_on_every_way_in_whatever_id_is_shown() {
+    let guarded = Guarded::start(&[]);
+    let (ann, bob) = (
+        token("ann", json!({ "lobby": "rw" })),
+        token("bob", json!({ "lobby": "rw" })),
+    );
+    let ways = [
+        (Method::GET, "stream", "text/event-stream"),
+        (Method::GET, "stream?id=ann", "text/event-stream"),
+        (Method::GET, "stream", "application/x-ndjson"),
+        (Method::GET, "stream?after=0", "application/x-ndjson"),
+        (Method::GET, "messages", "application/json"),
+        (Method::GET, "presence", "application/json"),
+        (Method::POST, "messages", "application/json"),
+    ];
+    let secret = guarded
+        .call(Method::POST, "lobby/messages", &bob)
+        .body("only for those who may read");
+    assert_eq!(ask(secret).await.0, 201);
+
+    let (status, _) = call(
+        &guarded.server,
+        Method::POST,
+        "bans",
+        json!({ "id": "ann" }),
+    )
+    .await;
+    assert_eq!(status, 201);
+
+    for (method, path, accept) in ways {
+        let what = format!("{method} {path} as {accept}");
+        let (status, code) = tried(&guarded, method.clone(), path, accept, &ann).await;
+        assert_eq!((status, code), (403, json!("banned")), "{what}");
+        let other = if path.contains("id=") {
+            "stream?id=bob"
+        } else {
+            path
+        };
+        let (status, _) = tried(&guarded, method, other, accept, &bob).await;
+        assert!(status < 300, "another token is let in: {what}");
+    }
+    for query in ["", "&id=ann"] {
+        let query = format!("token={ann}{query}");
+        let mut socket = guarded.server.join_with(&query).await;
+        assert_eq!(socket.close_code().await, 4501, "a WebSocket");
+    }
+}
+
+#[tokio::test]
+async fn the_page_shows_a_banned_token_nothing_and_its_form_stores_nothing() {
+    let guarded = Guarded::start(&[]);
+    let (ann, bob) = (
+        token("ann", json!({ "lobby": "rw" })),
+        token("bob", json!({ "lobby": "rw" })),
+    );
+    let secret = guarded
+        .call(Method::POST, "lobby/messages", &bob)
+        .body("only-for-members");
+    assert_eq!(ask(secret).await.0, 201);
+    call(
+        &guarded.server,
+        Method::POST,
+        "bans",
+        json!({ "id": "ann" }),
+    )
+    .await;
+    let url = guarded.server.url("/r/lobby");
+
+    let form = Client::new()
+        .post(&url)
+        .bearer_auth(&ann)
+        .header("origin", guarded.server.url(""))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body("text=from-the-banned&key=k1");
+    let posted = soon(form.send())
+        .await
+        .expect("an answer")
+        .status()
+        .as_u16();
+
+    assert_eq!(posted, 403);
+    for (reader, is_there) in [(&ann, false), (&bob, true)] {
+        let page = Client::new().get(&url).bearer_auth(reader);
+        let html = soon(soon(page.send()).await.expect("an answer").text())
+            .await
+            .expect("text");
+        assert_eq!(html.contains("only-for-members"), is_there);
+        assert!(!html.contains("from-the-banned"), "{html}");
+    }
+}
+
+#[tokio::test]
+async fn a_kick_and_a_ban_of_a_tokens_sub_end_the_streams_that_show_no_id() {
+    let guarded = Guarded::start(&[]);
+    let server = &guarded.server;
+    let ann = token("ann", json!({ "lobby": "rw" }));
+    let query = format!("token={ann}");
+    let bob = Lines::open(
+        server,
+        &format!("token={}", token("bob", json!({ "lobby": "rw" }))),
+    )
+    .await;
+    let eve = json!({ "id": "ann" });
+
+    let kicked = Lines::open(server, &query).await;
+    let seen = list(server, "connections?id=ann").await;
+    assert_eq!(seen["connections"][0]["sub"], "ann", "{seen}");
+    assert!(seen["connections"][0].get("id").is_none(), "{seen}");
+    let (_, answer) = call(server, Method::POST, "connections/kick", eve.clone()).await;
+    assert_eq!(answer["kicked"], 1);
+    ends(kicked).await;
+
+    let banned = Lines::open(server, &query).await;
+    let (_, answer) = call(server, Method::POST, "bans", eve).await;
+    assert_eq!(answer["kicked"], 1);
+    ends(banned).await;
+
+    let left = list(server, "connections").await;
+    assert_eq!(left["connections"][0]["sub"], "bob", "{left}");
+    drop(bob);
+}
+
+#[tokio::test]
+async fn what_one_node_decides_ends_the_streams_of_that_sub_on_another() {
+    let nats = Nats::start().await;
+    let folder = tempfile::tempdir().expect("a folder");
+    let key = folder.path().join("key");
+    std::fs::write(&key, SECRET).expect("written");
+    let flags = ["--auth-key-file", key.to_str().expect("text")];
+    let [here, there]: [Server; 2] = std::array::from_fn(|_| Nats::node_by(nats.port, &flags));
+    let query = format!("token={}", token("ann", json!({ "lobby": "rw" })));
+
+    for (path, body) in [
+        ("connections/kick", json!({ "id": "ann" })),
+        ("bans", json!({ "id": "ann" })),
+    ] {
+        let stream = Lines::open(&there, &query).await;
+        let (status, answer) = call(&here, Method::POST, path, body).await;
+        assert!(status < 300, "{answer}");
+        ends(stream).await;
+    }
+}
