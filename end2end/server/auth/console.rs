@@ -115,3 +115,45 @@ async fn who_administers_some_rooms_sees_those_and_not_the_figures_of_the_server
         .bearer_auth(chief);
     assert_eq!(ask(stats).await.1["published"], json!(2));
 }
+
+#[tokio::test]
+async fn a_token_in_the_address_neither_acts_nor_shows_anything_of_the_server() {
+    let guarded = Guarded::start(&[]);
+    let chief = token("chief", json!({ "*": "admin" }));
+    let say = || {
+        guarded
+            .call(Method::POST, "hidden-room/messages", &chief)
+            .body("x")
+    };
+    assert_eq!(ask(say()).await.0, 201);
+    let client = Client::builder()
+        .redirect(Policy::none())
+        .build()
+        .expect("a client");
+
+    let page = guarded.server.url(&format!("/admin?token={chief}"));
+    let form = client
+        .post(&page)
+        .header("origin", guarded.server.url(""))
+        .header("content-type", "application/x-www-form-urlencoded")
+        .body("act=close&room=hidden-room");
+    let acted = answer(form).await;
+    let seen = answer(client.get(&page)).await;
+    let subprotocol = client
+        .get(guarded.server.url("/api/v1/admin/rooms"))
+        .header("sec-websocket-protocol", format!("bearer.{chief}"));
+    let call = guarded.server.url(&format!(
+        "/api/v1/admin/rooms/hidden-room/close?token={chief}"
+    ));
+    let called = client.post(call).json(&json!({}));
+
+    assert!(!acted.headers().contains_key("location"));
+    let html = soon(seen.text()).await.expect("text");
+    assert!(
+        html.contains("id=\"enter\"") && !html.contains("hidden-room"),
+        "{html}"
+    );
+    assert_eq!(ask(subprotocol).await.0, 403);
+    assert_eq!(ask(called).await.0, 403);
+    assert_eq!(ask(say()).await.0, 201, "the room is still open");
+}

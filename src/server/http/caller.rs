@@ -2,7 +2,7 @@
 
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
-use axum::http::{HeaderMap, Uri, header};
+use axum::http::{HeaderMap, HeaderName, Uri, header};
 
 use crate::protocol::TOKEN_SUBPROTOCOL_PREFIX;
 use crate::protocol::UserId;
@@ -43,9 +43,26 @@ pub(super) fn principal(
         .principal(token(headers, uri)?.as_deref(), since_1970().as_secs())
 }
 
+/// Returns who makes a request by the token in its `Authorization` header, and by no other.
+///
+/// Addresses are kept in histories and logs, so a token in one must not administer.
+pub(super) fn header_principal(
+    state: &State,
+    headers: &HeaderMap,
+) -> Result<Principal, TokenError> {
+    if state.verifier.is_open() {
+        return Ok(Principal::open());
+    }
+
+    let token = only_one(authorizations(headers))?;
+    state
+        .verifier
+        .principal(token.as_deref(), since_1970().as_secs())
+}
+
 /// Whose quota is used up by what `principal` says from `host` under `id`.
 pub(super) const fn speaker(principal: &Principal, id: UserId, host: Host) -> Speaker {
-    if principal.is_proven() {
+    if principal.proven().is_some() {
         Speaker::proven(id)
     } else {
         Speaker::claimed(id, host)
@@ -54,20 +71,7 @@ pub(super) const fn speaker(principal: &Principal, id: UserId, host: Host) -> Sp
 
 /// The token that a request was sent with, if it was with one.
 fn token(headers: &HeaderMap, uri: &Uri) -> Result<Option<String>, TokenError> {
-    // A value that is not even text is no token of ours.
-    let values = |name| {
-        headers
-            .get_all(name)
-            .iter()
-            .map(|value| value.to_str().unwrap_or_default())
-    };
-    let authorizations = values(header::AUTHORIZATION).filter_map(|value| {
-        let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
-        scheme
-            .eq_ignore_ascii_case(BEARER)
-            .then(|| token.trim().to_owned())
-    });
-    let subprotocols = values(header::SEC_WEBSOCKET_PROTOCOL)
+    let subprotocols = values(headers, header::SEC_WEBSOCKET_PROTOCOL)
         .flat_map(|value| value.split(','))
         .filter_map(|part| {
             part.trim()
@@ -77,7 +81,30 @@ fn token(headers: &HeaderMap, uri: &Uri) -> Result<Option<String>, TokenError> {
     let fields = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
         .filter(|(name, _)| name == TOKEN_FIELD)
         .map(|(_, value)| value.into_owned());
-    let mut tokens = authorizations.chain(subprotocols).chain(fields);
+
+    only_one(authorizations(headers).chain(subprotocols).chain(fields))
+}
+
+/// Returns the tokens in `Authorization`.
+fn authorizations(headers: &HeaderMap) -> impl Iterator<Item = String> {
+    values(headers, header::AUTHORIZATION).filter_map(|value| {
+        let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+        scheme
+            .eq_ignore_ascii_case(BEARER)
+            .then(|| token.trim().to_owned())
+    })
+}
+
+/// Returns the values of the header `name`. A value that is not even text is no token of ours.
+fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(name)
+        .iter()
+        .map(|value| value.to_str().unwrap_or_default())
+}
+
+/// Returns the first of `tokens`, unless there is a second.
+fn only_one(mut tokens: impl Iterator<Item = String>) -> Result<Option<String>, TokenError> {
     match (tokens.next(), tokens.next()) {
         (Some(_), Some(_)) => Err(TokenError::Several),
         (first, _) => Ok(first),

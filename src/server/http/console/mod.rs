@@ -45,10 +45,10 @@ async fn show(
         // The choice is remembered; the address need not say it again.
         return Ok((cookies, Redirect::to(PATH)).into_response());
     }
-    let (mut parts, _) = request.into_parts();
+    let (parts, _) = request.into_parts();
     let reader = Reader::of(&parts.headers);
     let mut place = Place::parse(parts.uri.query().unwrap_or_default());
-    let operator = match Operator::of(&mut parts, &state).await {
+    let operator = match Operator::of(&parts, &state) {
         Ok(operator) => operator,
         Err(error) => {
             return Ok(gate(
@@ -71,13 +71,13 @@ async fn show(
 }
 
 async fn submit(Shared(state): Shared<State>, request: Request) -> Result<Response, ApiError> {
-    let (mut parts, body) = request.into_parts();
+    let (parts, body) = request.into_parts();
     // Browsers send it with every form (Fetch section 3.2), and no page can leave it out.
     if !parts.headers.contains_key(header::ORIGIN) {
         return Err(AdminError::NoOrigin.into());
     }
     let reader = Reader::of(&parts.headers);
-    let operator = match Operator::of(&mut parts, &state).await {
+    let operator = match Operator::of(&parts, &state) {
         Ok(operator) => operator,
         Err(error) => {
             return Ok(gate(

@@ -12,8 +12,8 @@ use crate::server::moderation::TooManyBans;
 pub(in crate::server::http) enum AdminError {
     /// Not an operator.
     #[error(
-        "administering needs a token with the right to, where --auth-key-file is set; or ask the ops listener \
-         (--ops-listen), from the machine itself"
+        "the admin API needs a token with the `admin` right in the Authorization header, where --auth-key-file is \
+         set; or use the ops listener (--ops-listen), from the machine itself"
     )]
     NoOperator,
     /// A call that takes JSON only.

@@ -11,7 +11,7 @@ use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::auth::{AuthError, Grants, Principal, Right};
 use crate::server::http::State;
-use crate::server::http::caller::Caller;
+use crate::server::http::caller;
 use crate::server::http::client::Client;
 use crate::server::http::error::{AdminError, ApiError};
 
@@ -28,14 +28,11 @@ pub(in crate::server::http) struct Operator {
 }
 
 impl Operator {
-    /// Whoever sent this request.
+    /// Returns the operator that sent this request: on the public listener, by the token in its header.
     ///
     /// # Errors
-    /// If it is no operator, by its token or for lack of one.
-    pub(in crate::server::http) async fn of(
-        parts: &mut Parts,
-        state: &State,
-    ) -> Result<Self, ApiError> {
+    /// If its token names no operator, or there is none.
+    pub(in crate::server::http) fn of(parts: &Parts, state: &State) -> Result<Self, ApiError> {
         // Every request has one: the entrance put it there.
         let Client(address) = parts
             .extensions
@@ -48,7 +45,7 @@ impl Operator {
                 proven: None,
             });
         }
-        let Caller(principal) = Caller::from_request_parts(parts, state).await?;
+        let principal = caller::header_principal(state, &parts.headers)?;
         match principal.id(None)? {
             Some(id) if principal.may_anywhere(Right::Admin) => Ok(Self {
                 address,
@@ -113,7 +110,7 @@ impl FromRequestParts<State> for Operator {
         if parts.extensions.get::<OnOps>().is_some() {
             refuse_forms(parts)?;
         }
-        Self::of(parts, state).await
+        Self::of(parts, state)
     }
 }
 
