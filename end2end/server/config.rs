@@ -151,3 +151,128 @@ fn help_and_version_are_for_people_and_succeed() {
         format!("fanfare {}", env!("CARGO_PKG_VERSION"))
     );
 }
+
+#[test]
+fn an_empty_setting_is_told_by_flag_environment_and_file_and_starts_no_server() {
+    for name in [
+        "listen",
+        "ops-listen",
+        "site",
+        "store",
+        "data",
+        "tls-cert",
+        "tls-key",
+        "auth-key-file",
+        "nats-creds",
+        "nats-nkey",
+        "nats-ca",
+        "otlp-endpoint",
+        "public-host",
+        "allow-origin",
+        "allow-embed",
+        "trusted-proxy",
+    ] {
+        for empty in ["", " ", "\t"] {
+            let flag = format!("--{name}={empty}");
+            let variable = format!("FANFARE_{}", name.to_uppercase().replace('-', "_"));
+            let file = file(&format!("{name} = {empty:?}\n"));
+            let path = file.path().to_str().expect("text");
+            for (arguments, environment) in [
+                (vec!["check-config", &flag], vec![]),
+                (vec!["check-config"], vec![(&*variable, empty)]),
+                (vec!["check-config", "--config", path], vec![]),
+                (vec!["serve", &flag], vec![]),
+                (vec!["serve"], vec![(&*variable, empty)]),
+                (vec!["serve", "--config", path], vec![]),
+            ] {
+                let output = run(&arguments, &environment);
+                let errors = text(&output.stderr);
+                assert_eq!(
+                    (output.status.code(), errors.lines().count()),
+                    (Some(2), 1),
+                    "{arguments:?} {environment:?}: {errors}"
+                );
+                assert!(
+                    errors.contains(&format!("--{name} (")) && errors.contains("is empty"),
+                    "{errors}"
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn an_empty_item_of_a_list_and_an_empty_list_are_empty_settings() {
+    for toml in [
+        "trusted-proxy = []",
+        "trusted-proxy = [\"10.0.0.0/8\", \"\"]",
+        "public-host = [\" \"]",
+    ] {
+        let file = file(toml);
+        let path = file.path().to_str().expect("text");
+        let output = run(&["check-config", "--config", path], &[]);
+        assert_eq!(output.status.code(), Some(2), "{toml}");
+        assert!(text(&output.stderr).contains("is empty"), "{toml}");
+    }
+
+    for list in ["10.0.0.0/8,", ",", "10.0.0.0/8,,10.1.0.0/16"] {
+        let by_flag = run(&["check-config", "--trusted-proxy", list], &[]);
+        let by_variable = run(&["check-config"], &[("FANFARE_TRUSTED_PROXY", list)]);
+        assert_eq!(by_flag.status.code(), Some(2), "{list}");
+        assert_eq!(by_variable.status.code(), Some(2), "{list}");
+    }
+}
+
+#[test]
+fn an_empty_file_address_or_token_of_a_command_is_wrong_use() {
+    let grant = ["token", "--sub", "ann", "--room", "lobby:r"];
+    let with = |more: &[&'static str]| [&grant[..], more].concat();
+    for (arguments, variable) in [
+        (vec!["check-config"], "FANFARE_CONFIG"),
+        (vec!["serve", "--config", " "], ""),
+        (with(&[]), "FANFARE_AUTH_KEY_FILE"),
+        (with(&["--auth-key-file", ""]), ""),
+        (vec!["listen", "lobby"], "FANFARE_URL"),
+        (vec!["listen", "lobby"], "FANFARE_TOKEN"),
+        (vec!["send", "lobby", "hi"], "FANFARE_CA"),
+        (vec!["send", "lobby", "hi", "--token", " "], ""),
+        (vec!["admin", "rooms"], "FANFARE_ADMIN_URL"),
+        (vec!["admin", "rooms"], "FANFARE_TOKEN"),
+        (vec!["bench", "--node", ""], ""),
+        (vec!["doctor", "--ops", ""], ""),
+        (vec!["verify", ""], ""),
+    ] {
+        let environment = if variable.is_empty() {
+            vec![]
+        } else {
+            vec![(variable, "")]
+        };
+        let output = run(&arguments, &environment);
+        let errors = text(&output.stderr);
+        assert_eq!(
+            output.status.code(),
+            Some(2),
+            "{arguments:?} {variable}: {errors}"
+        );
+        assert!(
+            errors.contains("empty"),
+            "{arguments:?} {variable}: {errors}"
+        );
+    }
+}
+
+#[test]
+fn a_file_of_settings_may_begin_with_a_byte_order_mark_and_must_be_utf_8() {
+    let marked = file("\u{feff}max-rooms = 7\n");
+    let path = marked.path().to_str().expect("text");
+    let output = run(&["check-config", "--config", path], &[]);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(text(&output.stdout).contains("max-rooms = \"7\" # file"));
+
+    let mut utf_16 = tempfile::NamedTempFile::new().expect("a file");
+    utf_16.write_all(b"\xff\xfem\0").expect("written");
+    let path = utf_16.path().to_str().expect("text");
+    let output = run(&["check-config", "--config", path], &[]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(text(&output.stderr).contains("UTF-8"));
+}

@@ -1,10 +1,11 @@
-//! Flags that take a number of at least 1.
+//! Arguments that several subcommands share: numbers of at least 1, and texts that must not be empty.
 
 use std::num::NonZeroU32;
 
+use clap::builder::{StringValueParser, TypedValueParser};
 use clap::{Arg, ArgMatches, value_parser};
 
-/// The flag `--name`, by itself `default`.
+/// Returns the flag `--name`, whose default is `default`.
 pub(super) fn number_flag(name: &'static str, default: &'static str, help: &'static str) -> Arg {
     Arg::new(name)
         .long(name)
@@ -14,10 +15,23 @@ pub(super) fn number_flag(name: &'static str, default: &'static str, help: &'sta
         .help(help)
 }
 
-/// What the flag `name` says.
+/// Returns the value of the flag `name`.
 pub(super) fn number(matches: &ArgMatches, name: &str) -> u32 {
     // It has a default: nothing is the number only of a flag that is not there.
     matches
         .get_one::<NonZeroU32>(name)
         .map_or(1, |number| number.get())
+}
+
+/// Returns the parser of an argument that names a file, an address or a token.
+///
+/// It refuses an empty value: a variable that a script left empty must not count as one that is not set.
+pub(super) fn not_empty() -> impl TypedValueParser<Value = String> {
+    StringValueParser::new().try_map(|text| {
+        if text.trim().is_empty() {
+            Err("it is empty; give it a value, or leave it out (its environment variable too)")
+        } else {
+            Ok(text)
+        }
+    })
 }

@@ -3,6 +3,8 @@
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use crate::cli::args::not_empty;
+use crate::protocol::without_bom;
 use crate::server::config::{Given, Mistake, Raw, SETTINGS, Setting, Source};
 
 /// The flag that names the file.
@@ -24,6 +26,7 @@ fn add(command: Command, is_wanted: impl Fn(&Setting) -> bool) -> Command {
         .env("FANFARE_CONFIG")
         .hide_env_values(true)
         .value_name("FILE")
+        .value_parser(not_empty())
         .help("A TOML file with any of these settings, by the names of their flags");
     SETTINGS
         .iter()
@@ -89,7 +92,9 @@ pub(super) fn collect(matches: &ArgMatches) -> Result<Raw, Vec<Mistake>> {
 
 fn add_file(file: &str, raw: &mut Raw) -> Result<(), Vec<Mistake>> {
     let wrong = |problem: String| Mistake::new(format!("--{FILE_FLAG} {file:?}: {problem}"));
-    let text = std::fs::read_to_string(file).map_err(|error| vec![wrong(error.to_string())])?;
+    let bytes = std::fs::read(file).map_err(|error| vec![wrong(error.to_string())])?;
+    let text = std::str::from_utf8(without_bom(&bytes))
+        .map_err(|_| vec![wrong("the file is not UTF-8; save it as UTF-8".to_owned())])?;
     let table: toml::Table = text
         .parse()
         .map_err(|error: toml::de::Error| vec![wrong(error.to_string())])?;
@@ -134,8 +139,10 @@ fn add_file(file: &str, raw: &mut Raw) -> Result<(), Vec<Mistake>> {
     }
 }
 
+/// Returns the texts of `value`, at least one: an empty list is an empty setting.
 fn texts(value: toml::Value) -> Option<Vec<String>> {
     match value {
+        toml::Value::Array(values) if values.is_empty() => Some(vec![String::new()]),
         toml::Value::String(text) => Some(vec![text]),
         toml::Value::Integer(number) => Some(vec![number.to_string()]),
         toml::Value::Array(values) => values

@@ -14,8 +14,10 @@ mod codec;
 mod error;
 mod close;
 mod backoff;
+mod bom;
 
 pub use backoff::Backoff;
+pub use bom::{has_bom, without_bom};
 pub use close::CloseCode;
 pub use codec::CommandError;
 pub use command::Command;

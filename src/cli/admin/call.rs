@@ -12,6 +12,7 @@ use hyper::{Method, Request, Response};
 use serde_json::Value;
 use tokio::time::timeout;
 
+use crate::cli::args::not_empty;
 use crate::cli::client::{Remote, words};
 
 /// An answer that has not begun by then is given up.
@@ -26,6 +27,7 @@ pub(super) fn url_flag() -> Arg {
         .env("FANFARE_ADMIN_URL")
         .hide_env_values(true)
         .value_name("URL")
+        .value_parser(not_empty())
         .default_value("http://127.0.0.1:12346")
         .global(true)
         .help("The server: its ops listener, or with a token the public one")

@@ -9,8 +9,8 @@ use std::time::Duration;
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use crate::cli::args::{not_empty, number, number_flag};
 use crate::cli::client::{Pass, Remote, ca_flag, token_flag, url_flag};
-use crate::cli::number::{number, number_flag};
 use crate::cli::{Failure, Mistakes};
 
 /// What to do to the server.
@@ -45,6 +45,7 @@ pub(super) fn command() -> Command {
             Arg::new("node")
                 .long("node")
                 .value_name("URL")
+                .value_parser(not_empty())
                 .action(ArgAction::Append)
                 .help("Another node of the same service, over which clients are spread too; may be repeated"),
         )
@@ -81,9 +82,9 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let outcome = runtime.block_on(load::run(&plan))?;
     if matches.get_flag("json") {
-        report::print_json(&plan, &outcome);
+        report::print_json(&plan, &outcome)?;
     } else {
-        report::print(&plan, &outcome);
+        report::print(&plan, &outcome)?;
     }
     if outcome.is_whole() {
         Ok(())

@@ -5,6 +5,8 @@ use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::tungstenite::http::Uri;
 use tokio_tungstenite::tungstenite::http::uri::Scheme;
 
+use crate::cli::args::not_empty;
+
 /// The flag that names the server.
 pub(in crate::cli) fn url_flag() -> Arg {
     url_argument().long("url")
@@ -16,6 +18,7 @@ pub(in crate::cli) fn url_argument() -> Arg {
         .env("FANFARE_URL")
         .hide_env_values(true)
         .value_name("URL")
+        .value_parser(not_empty())
         .default_value("http://127.0.0.1:12345")
         .help("The server [env: FANFARE_URL]")
         .hide_env(true)

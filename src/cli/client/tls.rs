@@ -18,6 +18,8 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{CertificateError, ClientConfig, Error, RootCertStore};
 
+use crate::cli::args::not_empty;
+
 /// What a proxy may be asked to speak inside: a WebSocket is an upgrade of this (RFC 6455 section 4.1).
 const HTTP_1_1: &[u8] = b"http/1.1";
 
@@ -28,6 +30,7 @@ pub(in crate::cli) fn ca_flag() -> Arg {
         .env("FANFARE_CA")
         .hide_env_values(true)
         .value_name("FILE")
+        .value_parser(not_empty())
         .help("Whom to trust with https://, in place of those whom the system trusts: certificates in PEM")
 }
 

@@ -9,14 +9,19 @@ use clap::{Arg, ArgMatches};
 use serde::Deserialize;
 
 use crate::cli::Mistakes;
+use crate::cli::args::not_empty;
 use crate::protocol::Token;
 use crate::protocol::UserId;
 
 /// The flag of the token that a server with keys asks for.
 pub(in crate::cli) fn token_flag() -> Arg {
-    Arg::new("token").long("token").env("FANFARE_TOKEN").hide_env_values(true).value_name("TOKEN").help(
-        "The token, if the server asks for one; better in the environment, where other users do not see it",
-    )
+    Arg::new("token")
+        .long("token")
+        .env("FANFARE_TOKEN")
+        .hide_env_values(true)
+        .value_name("TOKEN")
+        .value_parser(not_empty())
+        .help("The token, if the server asks for one; better in the environment, where other users do not see it")
 }
 
 /// A token and the id in it.

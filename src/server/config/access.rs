@@ -36,7 +36,7 @@ pub(super) fn proxies(reading: &mut Reading<'_>) -> Option<Proxies> {
 
 /// Who is let in, and the file that its keys come from; none in open mode.
 pub(super) fn verifier(reading: &mut Reading<'_>) -> Option<(Verifier, Option<PathBuf>)> {
-    let keys = reading.value("auth-key-file", value::key_file);
+    let keys = reading.optional("auth-key-file", value::key_file);
     let anonymous = reading.value("anonymous", value::anonymous);
     Some(match (keys?, anonymous?) {
         (Some((file, keys)), anonymous) => (Verifier::new(keys, anonymous), Some(file)),
@@ -46,8 +46,8 @@ pub(super) fn verifier(reading: &mut Reading<'_>) -> Option<(Verifier, Option<Pa
 
 /// What is spoken at `--listen`, if that is TLS.
 pub(super) fn tls(reading: &mut Reading<'_>) -> Option<Option<Tls>> {
-    let certificate = reading.value("tls-cert", value::file);
-    let key = reading.value("tls-key", value::file);
+    let certificate = reading.optional("tls-cert", value::file);
+    let key = reading.optional("tls-key", value::file);
     match (certificate?, key?) {
         (None, None) => Some(None),
         (Some(_), None) => {

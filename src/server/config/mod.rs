@@ -97,7 +97,7 @@ impl Config {
         // Each is read before any is looked at: one mistake must not hide another.
         let listen = reading.value("listen", value::address);
         let ops_listen = reading.value("ops-listen", value::address_or_off);
-        let site = reading.value("site", value::site);
+        let site = site(reading);
         let limits = limits::read(reading);
         let data = reading.value("data", value::folder);
         let store = storage::read(
@@ -147,6 +147,22 @@ impl Config {
             log_level: log_level?,
         })
     }
+}
+
+/// Returns the page's files: those in the folder named, else those that belong to the program.
+fn site(reading: &mut Reading<'_>) -> Option<Files> {
+    if let Some(files) = reading.optional("site", value::site)? {
+        return Some(files);
+    }
+
+    Files::of_this_program()
+        .map_err(|_| {
+            reading.reject(
+                "site",
+                "a folder, as what is inside the program cannot be read",
+            )
+        })
+        .ok()
 }
 
 #[cfg(test)]
@@ -214,6 +230,33 @@ mod tests {
                     && told.contains("allowed")
             };
             assert!(told.iter().any(is_told), "{name}: {told:#?}");
+        }
+    }
+
+    #[test]
+    fn every_setting_that_is_empty_is_a_mistake_of_its_own() {
+        for setting in SETTINGS {
+            for text in ["", " ", "\t\n"] {
+                let mistakes =
+                    Config::check(&raw(&[(setting.name, text)])).expect_err(setting.name);
+                let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
+                assert_eq!(told.len(), 1, "{told:#?}");
+                assert!(
+                    told[0].contains(&format!("--{} (", setting.name))
+                        && told[0].contains("is empty"),
+                    "{told:#?}"
+                );
+            }
+        }
+    }
+
+    #[test]
+    fn a_store_without_a_file_or_a_server_is_a_mistake() {
+        for store in ["sqlite:", "sqlite: ", "nats://", "nats:// ", "nats://a, ,b"] {
+            assert!(
+                Config::check(&raw(&[("store", store)])).is_err(),
+                "{store:?}"
+            );
         }
     }
 

@@ -55,7 +55,15 @@ impl Given {
         format!("{scheme}://{}", parts.join(","))
     }
 
-    /// That the setting `name` cannot be this, and what it can be.
+    /// Returns the mistake that the setting `name` is empty.
+    pub(super) fn empty(&self, name: &str) -> Mistake {
+        Mistake(format!(
+            "--{name} ({}): the setting is empty; give it a value, or leave it out",
+            self.source
+        ))
+    }
+
+    /// Returns the mistake that the setting `name` cannot be this, and what it can be.
     pub(super) fn mistake(&self, name: &str, allowed: &str) -> Mistake {
         Mistake(format!(
             "--{name} is {:?} ({}); allowed is {allowed}",

@@ -1,6 +1,6 @@
 //! Reads the raw values one by one and gathers what is wrong with them, so that all of it is told at once.
 
-use crate::server::config::raw::{Mistake, Raw};
+use crate::server::config::raw::{Given, Mistake, Raw};
 
 /// See the [module docs](self).
 #[derive(Debug)]
@@ -10,7 +10,7 @@ pub(super) struct Reading<'a> {
 }
 
 impl<'a> Reading<'a> {
-    /// Nothing is wrong yet with `raw`.
+    /// Creates a reading of `raw` without mistakes so far.
     pub(super) const fn new(raw: &'a Raw) -> Self {
         Self {
             raw,
@@ -18,36 +18,69 @@ impl<'a> Reading<'a> {
         }
     }
 
-    /// The value of `name`, read by `parse`, whose error is what would have been allowed. `None` is a mistake.
+    /// Returns the value of `name`, which has a default, read by `parse`. `None` is a mistake.
+    ///
+    /// The error of `parse` is what would have been allowed.
     pub(super) fn value<T>(
         &mut self,
         name: &str,
-        parse: impl Fn(&str) -> Result<T, &'static str>,
+        parse: impl FnOnce(&str) -> Result<T, &'static str>,
     ) -> Option<T> {
-        let given = self.raw.get(name);
-        let text = given.last().map_or("", |given| &given.text);
-        parse(text)
-            .map_err(|allowed| self.reject(name, allowed))
-            .ok()
+        let value = self.optional(name, parse)?;
+        if value.is_none() {
+            self.reject(name, "a value");
+        }
+        value
     }
 
-    /// All values of `name` that can be read; each of the others is a mistake.
+    /// Returns the value of `name`, which has no default, read by `parse`. The outer `None` is a mistake.
+    #[expect(
+        clippy::option_option,
+        reason = "a value that is absent and a wrong one are two things"
+    )]
+    pub(super) fn optional<T>(
+        &mut self,
+        name: &str,
+        parse: impl FnOnce(&str) -> Result<T, &'static str>,
+    ) -> Option<Option<T>> {
+        match self.raw.get(name).last() {
+            Some(given) => self.parsed(name, given, parse).map(Some),
+            None => Some(None),
+        }
+    }
+
+    /// Returns all values of `name` that can be read; each of the others is a mistake.
     pub(super) fn values<T>(
         &mut self,
         name: &str,
         parse: impl Fn(&str) -> Result<T, &'static str>,
     ) -> Vec<T> {
-        let mut values = Vec::new();
-        for given in self.raw.get(name) {
-            match parse(&given.text) {
-                Ok(value) => values.push(value),
-                Err(allowed) => self.mistakes.push(given.mistake(name, allowed)),
-            }
-        }
-        values
+        let given = self.raw.get(name);
+        given
+            .iter()
+            .filter_map(|given| self.parsed(name, given, &parse))
+            .collect()
     }
 
-    /// That the value of `name` is wrong beside the others; `allowed` says what would be right.
+    /// Reads one value. An empty one is a mistake for every setting: a variable that a script left empty must not
+    /// turn a protection off.
+    fn parsed<T>(
+        &mut self,
+        name: &str,
+        given: &Given,
+        parse: impl FnOnce(&str) -> Result<T, &'static str>,
+    ) -> Option<T> {
+        if given.text.trim().is_empty() {
+            self.mistakes.push(given.empty(name));
+            return None;
+        }
+
+        parse(&given.text)
+            .map_err(|allowed| self.mistakes.push(given.mistake(name, allowed)))
+            .ok()
+    }
+
+    /// Adds the mistake that the value of `name` is wrong beside the others; `allowed` is what would be right.
     pub(super) fn reject(&mut self, name: &str, allowed: &str) {
         let mistake = match self.raw.get(name).last() {
             Some(given) => given.mistake(name, allowed),
@@ -56,7 +89,7 @@ impl<'a> Reading<'a> {
         self.mistakes.push(mistake);
     }
 
-    /// What was made of the values, unless something is wrong with them.
+    /// Returns what was made of the values, unless something is wrong with them.
     ///
     /// # Errors
     /// All mistakes.

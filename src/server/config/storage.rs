@@ -27,7 +27,7 @@ pub(super) fn read(
     let durability = reading.value("durability", durability);
     let quick_check = reading.value("quick-check", value::yes_or_no);
     let login = login(reading);
-    let ca = reading.value("nats-ca", file);
+    let ca = reading.optional("nats-ca", value::file);
     let stream = reading.value("nats-stream", stream_name);
     let replicas = reading.value("nats-replicas", replicas);
 
@@ -53,8 +53,8 @@ pub(super) fn read(
 }
 
 fn login(reading: &mut Reading<'_>) -> Option<NatsLogin> {
-    let credentials = reading.value("nats-creds", file);
-    let nkey = reading.value("nats-nkey", file);
+    let credentials = reading.optional("nats-creds", value::file);
+    let nkey = reading.optional("nats-nkey", value::file);
     match (credentials?, nkey?) {
         (None, None) => Some(NatsLogin::Address),
         (Some(file), None) => Some(NatsLogin::Credentials(file)),
@@ -93,7 +93,7 @@ fn store_kind(text: &str) -> Result<StoreKind, &'static str> {
         return Ok(StoreKind::Nats(servers));
     }
     match text.strip_prefix("sqlite:") {
-        Some(path) if !path.is_empty() && !path.ends_with('/') => {
+        Some(path) if !path.trim().is_empty() && !path.ends_with('/') => {
             Ok(StoreKind::Sqlite(path.into()))
         }
         None if text == "memory" => Ok(StoreKind::Memory),
@@ -106,16 +106,6 @@ fn durability(text: &str) -> Result<Durability, &'static str> {
         "process" => Ok(Durability::Process),
         "disk" => Ok(Durability::Disk),
         _ => Err("'process' or 'disk'"),
-    }
-}
-
-/// A file that is there; none if no text was given.
-fn file(text: &str) -> Result<Option<PathBuf>, &'static str> {
-    let file = PathBuf::from(text);
-    match text {
-        "" => Ok(None),
-        _ if file.is_file() => Ok(Some(file)),
-        _ => Err("a file that exists"),
     }
 }
 

@@ -5,10 +5,7 @@ use crate::server::spans::{Collector, ExportSettings};
 
 /// `None` inside: nothing is traced.
 pub(super) fn read(reading: &mut Reading<'_>) -> Option<Option<ExportSettings>> {
-    let collector = reading.value("otlp-endpoint", |text| match text {
-        "" => Ok(None),
-        address => Collector::parse(address).map(Some),
-    });
+    let collector = reading.optional("otlp-endpoint", Collector::parse);
     let sample = reading.value("otlp-sample", ratio);
     let (collector, sample) = (collector?, sample?);
     Some(collector.map(|collector| ExportSettings { collector, sample }))

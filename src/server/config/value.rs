@@ -104,12 +104,8 @@ pub(super) fn address_or_off(text: &str) -> Result<Option<SocketAddr>, &'static 
         .map_err(|_| "'off', or an IP address and a port, like 127.0.0.1:12346")
 }
 
-/// The folder named, else what belongs to the program.
+/// Reads the name of a folder with the page's files.
 pub(super) fn site(text: &str) -> Result<Files, &'static str> {
-    if text.is_empty() {
-        return Files::of_this_program()
-            .map_err(|_| "a folder, as what is inside the program cannot be read");
-    }
     let folder = PathBuf::from(text);
     if folder.is_dir() {
         Ok(Files::Folder(folder))
@@ -120,7 +116,7 @@ pub(super) fn site(text: &str) -> Result<Files, &'static str> {
 
 pub(super) fn folder(text: &str) -> Result<PathBuf, &'static str> {
     let folder = PathBuf::from(text);
-    if text.is_empty() || folder.is_file() {
+    if folder.is_file() {
         Err("a folder, or the name of one to be made")
     } else {
         Ok(folder)
@@ -207,18 +203,21 @@ pub(super) fn proxy_header(text: &str) -> Result<ProxyHeader, &'static str> {
     }
 }
 
-/// The file named and the keys in it; none if none is named.
-pub(super) fn file(text: &str) -> Result<Option<PathBuf>, &'static str> {
-    Ok((!text.is_empty()).then(|| PathBuf::from(text)))
+/// Reads the name of a file that exists.
+pub(super) fn file(text: &str) -> Result<PathBuf, &'static str> {
+    let file = PathBuf::from(text);
+    if file.exists() && !file.is_dir() {
+        Ok(file)
+    } else {
+        Err("a file that exists")
+    }
 }
 
-pub(super) fn key_file(text: &str) -> Result<Option<(PathBuf, KeySet)>, &'static str> {
-    if text.is_empty() {
-        return Ok(None);
-    }
-    let file = std::fs::read(text).map_err(|_| "a file that exists and can be read")?;
-    let keys = KeySet::parse(&file).map_err(KeyError::allowed)?;
-    Ok(Some((PathBuf::from(text), keys)))
+/// Reads the name of a key file, and the keys in it.
+pub(super) fn key_file(text: &str) -> Result<(PathBuf, KeySet), &'static str> {
+    let bytes = std::fs::read(text).map_err(|_| "a file that exists and can be read")?;
+    let keys = KeySet::parse(&bytes).map_err(KeyError::allowed)?;
+    Ok((PathBuf::from(text), keys))
 }
 
 pub(super) fn anonymous(text: &str) -> Result<Anonymous, &'static str> {
