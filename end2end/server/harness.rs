@@ -70,8 +70,23 @@ impl Server {
         Self::try_start_by(command, flags).expect("the program says where it is")
     }
 
-    /// The same; nothing if it ends before it listens.
+    /// Starts with a standard error of the test's own, whose lines [`Server::end`] does not give.
+    pub(crate) fn start_logging_to(stderr: impl Into<Stdio>, flags: &[&str]) -> Self {
+        let data = tempfile::tempdir().expect("a folder");
+        let mut command = program();
+        command.arg("--data").arg(data.path());
+        let mut server =
+            Self::spawn(&mut command, flags, stderr.into()).expect("the program says where it is");
+        server.data = Some(data);
+        server
+    }
+
+    /// Starts by a command of the test's own; nothing if it ends before it listens.
     pub(crate) fn try_start_by(command: &mut Command, flags: &[&str]) -> Option<Self> {
+        Self::spawn(command, flags, Stdio::piped())
+    }
+
+    fn spawn(command: &mut Command, flags: &[&str], stderr: Stdio) -> Option<Self> {
         let unlimited = if flags.contains(&"--message-rate") {
             &[][..]
         } else {
@@ -87,7 +102,7 @@ impl Server {
             .args(unlimited)
             .args(flags)
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
+            .stderr(stderr)
             .spawn()
             .expect("the program starts");
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
@@ -97,10 +112,12 @@ impl Server {
             url.split_once("://")?.1.parse().ok()
         };
         let addresses = address("listening on ").zip(address("ops on "));
-        let mut stderr = child.stderr.take().expect("piped");
+        let stderr = child.stderr.take();
         let log = thread::spawn(move || {
             let mut text = String::new();
-            stderr.read_to_string(&mut text).expect("text");
+            if let Some(mut stderr) = stderr {
+                stderr.read_to_string(&mut text).expect("text");
+            }
             text
         });
         let Some((address, ops)) = addresses else {

@@ -90,6 +90,8 @@ mod openapi;
 mod admin;
 /// Signals and the orderly end.
 mod drain;
+/// A log that nobody reads or that has no room.
+mod log;
 /// Settings, pages, links: the documentation against what there is.
 mod documentation;
 /// The documentation's clients.

@@ -1,24 +1,39 @@
 //! `fanfare serve`: checked settings, a runtime, a server, and the signals that end it.
 
-use std::io::{IsTerminal, Write};
+use std::backtrace::{Backtrace, BacktraceStatus};
+use std::io::{self, IsTerminal};
+use std::panic::PanicHookInfo;
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::ArgMatches;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::info;
+use tracing::{error, info};
 
 use crate::cli::{Failure, settings, supervisor};
 use crate::server::config::{Config, LogFormat};
+use crate::server::log_writer::{LogWriter, write_within};
 use crate::server::release;
 use crate::server::spans::Exporter;
 use crate::server::{Keyring, Listeners, Server, Tls};
+
+/// How long a reader of our output may take, at the start for the addresses and at the end for the last log lines.
+const OUTPUT_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let mut raw = settings::collect(matches)?;
     let sockets = supervisor::sockets(&mut raw)?;
     let config = Config::check(&raw)?;
-    start_log(&config);
+    let log = start_log(&config).context("cannot start the log")?;
+
+    let result = run_logged(config, sockets);
+    log.finish(OUTPUT_TIMEOUT);
+    Ok(result?)
+}
+
+/// Runs a server whose log has begun.
+fn run_logged(config: Config, sockets: Listeners) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let start = |settings| Exporter::start(settings, release::VERSION, runtime.handle().clone());
     let exporter = config
@@ -32,7 +47,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     if let Some(exporter) = exporter {
         exporter.finish();
     }
-    Ok(served?)
+    served
 }
 
 async fn serve(config: Config, sockets: Listeners) -> anyhow::Result<()> {
@@ -75,32 +90,54 @@ async fn heed(mut hangup: Signal, keyring: Option<Keyring>, tls: Option<Tls>) {
     std::future::pending().await
 }
 
-/// Says on standard output where the server is, for people and for scripts that asked for port 0.
+/// Prints the server's addresses, for people and for scripts that asked for port 0. Where standard output takes
+/// nothing, the server serves all the same.
 fn announce(server: &Server) -> anyhow::Result<()> {
-    let mut out = std::io::stdout().lock();
     let address = server.address()?;
-    // A closed standard output is no reason not to serve.
     let scheme = if server.tls().is_some() {
         "https"
     } else {
         "http"
     };
-    let _closed = writeln!(out, "listening on {scheme}://{address}");
+    let mut lines = format!("listening on {scheme}://{address}\n");
     if let Some(ops) = server.ops_address()? {
-        let _closed = writeln!(out, "ops on http://{ops}");
+        lines.push_str(&format!("ops on http://{ops}\n"));
     }
-    let _closed = out.flush();
+
+    write_within(&io::stdout(), lines, OUTPUT_TIMEOUT);
     Ok(())
 }
 
-/// Log lines go to standard error; tracing escapes control characters in them.
-fn start_log(config: &Config) {
+/// Starts the log, which goes to standard error; tracing escapes control characters in it. Panics are lines of it too.
+fn start_log(config: &Config) -> io::Result<LogWriter> {
+    let writer = LogWriter::start(&io::stderr())?;
+    writer.install();
+
+    let make_writer = {
+        let writer = writer.clone();
+        move || writer.clone()
+    };
     let builder = tracing_subscriber::fmt()
-        .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
+        .with_writer(make_writer)
+        .with_ansi(io::stderr().is_terminal())
         .with_max_level(config.log_level);
     match config.log_format {
         LogFormat::Pretty => builder.with_target(false).init(),
         LogFormat::Json => builder.json().flatten_event(true).init(),
     }
+    std::panic::set_hook(Box::new(log_panic));
+    Ok(writer)
+}
+
+/// Logs a panic. The standard hook would write to standard error itself, and wait for whoever reads that.
+fn log_panic(panic: &PanicHookInfo<'_>) {
+    let thread = std::thread::current();
+    let thread = thread.name();
+    let location = panic.location().map(tracing::field::display);
+    let message = panic.payload_as_str().unwrap_or("no message");
+    let backtrace = Backtrace::capture();
+    let backtrace =
+        (backtrace.status() == BacktraceStatus::Captured).then(|| backtrace.to_string());
+
+    error!(thread, location, backtrace, "panicked: {message}");
 }

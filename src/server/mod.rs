@@ -8,6 +8,7 @@
 //! - `auth` who may come in, and what for. Pure.
 //! - `moderation` who is kept out, and which rooms are closed, as operators decided.
 //! - `metrics` what is counted.
+//! - `log_writer` the log's way to standard error.
 //! - `release` which program this is.
 //! - `files` the page's files, in a folder or inside the program.
 //! - `spans` what is traced, and how that leaves the process.
@@ -25,6 +26,7 @@ pub mod session;
 pub mod auth;
 pub mod moderation;
 pub mod metrics;
+pub mod log_writer;
 pub mod release;
 pub mod files;
 pub mod spans;

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use crate::server::auth::WebPolicy;
 use crate::server::http::router::{guarded, revalidated};
 use crate::server::http::{State, api, console, content, error};
+use crate::server::log_writer;
 use crate::server::metrics::{Metrics, Readings};
 use crate::server::release;
 use crate::server::store::Health;
@@ -59,6 +60,7 @@ async fn readings(State { hub, quotas, .. }: &State, store: &watch::Receiver<Hea
         rate_limited: quotas.refusals(),
         delivered,
         delivered_bytes,
+        log_lines_dropped: log_writer::dropped_lines(),
         store: store.borrow().label(),
         lag,
     }

@@ -21,6 +21,8 @@ pub struct Readings {
     pub delivered: u64,
     /// Their bytes.
     pub delivered_bytes: u64,
+    /// Log lines dropped so far.
+    pub log_lines_dropped: u64,
     /// The state of the store, as figures call it.
     pub store: &'static str,
     /// Messages that the reader farthest behind has still to get.
@@ -42,6 +44,7 @@ impl Readings {
         let Self {
             delivered,
             delivered_bytes,
+            log_lines_dropped,
             lag,
             ..
         } = self;
@@ -60,5 +63,6 @@ impl Readings {
         }
         counter!(DELIVERED).absolute(delivered);
         counter!(DELIVERED_BYTES).absolute(delivered_bytes);
+        counter!(LOG_LINES_DROPPED).absolute(log_lines_dropped);
     }
 }

@@ -24,6 +24,8 @@ pub(super) const DELIVERED_BYTES: &str = "fanfare_delivered_bytes_total";
 pub(super) const CATCH_UPS: &str = "fanfare_catch_ups_total";
 /// Commits that failed.
 pub(super) const STORE_ERRORS: &str = "fanfare_store_errors_total";
+/// Log lines that could not be written.
+pub(super) const LOG_LINES_DROPPED: &str = "fanfare_log_lines_dropped_total";
 /// Spans that were to be exported.
 pub(super) const SPANS: &str = "fanfare_spans_total";
 /// Open connections.
@@ -180,6 +182,11 @@ pub(super) const TABLE: &[Series] = &[
         "Spans for --otlp-endpoint, by result: 'exported', 'refused' (the collector did not take them) or 'dropped' (too many waited)",
     ),
     line(STORE_ERRORS, Kind::Counter, "Commits that failed"),
+    line(
+        LOG_LINES_DROPPED,
+        Kind::Counter,
+        "Log lines that could not be written: standard error is full, closed, or not read",
+    ),
     line(
         STORE_READY,
         Kind::Gauge,

@@ -1,0 +1,265 @@
+//! The log's way to standard error: it makes nobody wait, and nothing ends because a line cannot be written.
+//!
+//! Whoever logs adds to a bounded buffer; a thread writes it. A line that finds no room, or that the system does not
+//! take (a full disk, a closed pipe), is dropped and counted.
+//!
+//! # Invariants
+//!
+//! - Adding a line neither blocks nor fails.
+//! - The thread holds no lock while it writes, neither its own nor that of the standard library's stream.
+
+use std::fs::File;
+use std::io::{self, ErrorKind, Write};
+use std::os::fd::AsFd;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
+use std::thread;
+use std::time::Duration;
+
+use rustix::event::{PollFd, PollFlags, poll};
+
+/// Bytes that may wait to be written.
+const MAX_WAITING_BYTES: usize = 1024 * 1024;
+
+/// The writer of the process's log.
+static INSTALLED: OnceLock<LogWriter> = OnceLock::new();
+
+/// A cheap handle; see the [module docs](self).
+#[derive(Clone, Debug)]
+pub struct LogWriter(Arc<Shared>);
+
+#[derive(Debug, Default)]
+struct Shared {
+    buffer: Mutex<Buffer>,
+    /// Notified when lines were added, and when lines were written or dropped.
+    changed: Condvar,
+    dropped: AtomicU64,
+}
+
+#[derive(Debug, Default)]
+struct Buffer {
+    /// Whole lines.
+    waiting: Vec<u8>,
+    /// Whether the thread is writing lines that it has taken.
+    is_writing: bool,
+}
+
+impl LogWriter {
+    /// Starts the thread that writes to `output`.
+    ///
+    /// # Errors
+    /// If the system has no file descriptor or thread left.
+    pub fn start(output: &impl AsFd) -> io::Result<Self> {
+        let output = File::from(output.as_fd().try_clone_to_owned()?);
+        let writer = Self(Arc::default());
+
+        let thread = writer.clone();
+        // Not joined: it may wait for a reader for ever.
+        thread::Builder::new()
+            .name("log".to_owned())
+            .spawn(move || thread.run(output))?;
+        Ok(writer)
+    }
+
+    /// Makes this the writer that [`dropped_lines`] counts for. A second call in one process changes nothing.
+    pub fn install(&self) {
+        let _already = INSTALLED.set(self.clone());
+    }
+
+    /// Waits until all lines are written or dropped, but not longer than `timeout`.
+    pub fn finish(&self, timeout: Duration) {
+        let is_busy = |buffer: &mut Buffer| buffer.is_writing || !buffer.waiting.is_empty();
+        // Lines that are not written by then are lost with the process.
+        let _timed_out = self
+            .0
+            .changed
+            .wait_timeout_while(self.lock(), timeout, is_busy);
+    }
+
+    fn add(&self, lines: &[u8]) {
+        let mut buffer = self.lock();
+        if buffer.waiting.len() + lines.len() > MAX_WAITING_BYTES {
+            drop(buffer);
+            self.count_dropped(lines);
+            return;
+        }
+
+        buffer.waiting.extend_from_slice(lines);
+        drop(buffer);
+        self.0.changed.notify_all();
+    }
+
+    fn run(&self, mut output: File) {
+        let mut lines = Vec::new();
+        let mut is_torn = false;
+        loop {
+            self.take(&mut lines);
+
+            // What follows half a line begins a new one.
+            is_torn = is_torn && write(&mut output, b"\n") == 0;
+            let written = if is_torn {
+                0
+            } else {
+                write(&mut output, &lines)
+            };
+            is_torn |= lines[..written].last().is_some_and(|last| *last != b'\n');
+            self.count_dropped(&lines[written..]);
+
+            self.lock().is_writing = false;
+            self.0.changed.notify_all();
+        }
+    }
+
+    /// Waits for lines, and takes all there are.
+    fn take(&self, lines: &mut Vec<u8>) {
+        lines.clear();
+        let is_idle = |buffer: &mut Buffer| buffer.waiting.is_empty();
+        let mut buffer = self
+            .0
+            .changed
+            .wait_while(self.lock(), is_idle)
+            .unwrap_or_else(PoisonError::into_inner);
+        std::mem::swap(&mut buffer.waiting, lines);
+        buffer.is_writing = true;
+    }
+
+    fn count_dropped(&self, lines: &[u8]) {
+        let count = lines.iter().filter(|byte| **byte == b'\n').count();
+        self.0.dropped.fetch_add(count as u64, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Buffer> {
+        self.0.buffer.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Takes whole lines, all of them at once.
+impl Write for LogWriter {
+    fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
+        self.add(lines);
+        Ok(lines.len())
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Returns how many lines of the process's log were dropped.
+pub fn dropped_lines() -> u64 {
+    INSTALLED
+        .get()
+        .map_or(0, |writer| writer.0.dropped.load(Ordering::Relaxed))
+}
+
+/// Writes `text` to `output`, and gives up after `timeout`. That it cannot be written changes nothing.
+pub fn write_within(output: &impl AsFd, text: String, timeout: Duration) {
+    let Ok(output) = output.as_fd().try_clone_to_owned() else {
+        return;
+    };
+    let (written, is_written) = mpsc::channel();
+
+    // Not joined: it may wait for a reader for ever.
+    let writing = thread::Builder::new().spawn(move || {
+        write(&mut File::from(output), text.as_bytes());
+        let _gave_up = written.send(());
+    });
+    if writing.is_ok() {
+        let _gave_up = is_written.recv_timeout(timeout);
+    }
+}
+
+/// Writes `bytes` as far as the system takes them; returns how many it took.
+fn write(output: &mut File, bytes: &[u8]) -> usize {
+    let mut written = 0;
+    while written < bytes.len() {
+        match output.write(&bytes[written..]) {
+            Ok(0) => break,
+            Ok(count) => written += count,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            // Whoever started us shares the stream, and has made it so.
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                if poll(&mut [PollFd::new(&*output, PollFlags::OUT)], None).is_err() {
+                    break;
+                }
+            }
+            Err(_) => break,
+        }
+    }
+    written
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{BufRead, BufReader, Read};
+
+    use super::*;
+
+    const PATIENCE: Duration = Duration::from_secs(30);
+
+    fn dropped(writer: &LogWriter) -> u64 {
+        writer.0.dropped.load(Ordering::Relaxed)
+    }
+
+    #[test]
+    fn lines_arrive_whole_and_in_order_and_none_is_dropped() {
+        let (mut reader, output) = io::pipe().expect("a pipe");
+        let mut writer = LogWriter::start(&output).expect("a thread");
+
+        for number in 0..100 {
+            writer
+                .write_all(format!("line {number}\n").as_bytes())
+                .expect("taken");
+        }
+        writer.finish(PATIENCE);
+
+        let mut read = vec![0; 64 * 1024];
+        let length = reader.read(&mut read).expect("bytes");
+        let expected: String = (0..100).map(|number| format!("line {number}\n")).collect();
+        assert_eq!(String::from_utf8_lossy(&read[..length]), expected);
+        assert_eq!(dropped(&writer), 0);
+    }
+
+    #[test]
+    fn a_reader_that_stopped_reading_makes_nobody_wait_and_each_line_is_read_or_counted() {
+        const LINES: usize = 4000;
+        let (reader, output) = io::pipe().expect("a pipe");
+        let mut writer = LogWriter::start(&output).expect("a thread");
+        drop(output);
+        let line = format!("{}\n", "x".repeat(1023));
+
+        for _ in 0..LINES {
+            writer.write_all(line.as_bytes()).expect("taken");
+        }
+        let waiting = writer.lock().waiting.len();
+        let lost = dropped(&writer) as usize;
+
+        assert!(waiting <= MAX_WAITING_BYTES, "{waiting}");
+        assert!(lost > 0, "there is no room for {LINES} lines");
+        let read = BufReader::new(reader).lines().take(LINES - lost);
+        assert!(
+            read.map(|line| line.expect("text"))
+                .all(|line| line.len() == 1023)
+        );
+        assert_eq!(dropped(&writer) as usize, lost);
+    }
+
+    #[test]
+    fn a_line_that_the_system_does_not_take_is_counted_and_the_next_one_is_tried() {
+        let full = File::options()
+            .write(true)
+            .open("/dev/full")
+            .expect("a device");
+        let (reader, closed) = io::pipe().expect("a pipe");
+        drop(reader);
+
+        for output in [full, File::from(std::os::fd::OwnedFd::from(closed))] {
+            let mut writer = LogWriter::start(&output).expect("a thread");
+            for _ in 0..3 {
+                writer.write_all(b"lost\n").expect("taken");
+                writer.finish(PATIENCE);
+            }
+            assert_eq!(dropped(&writer), 3, "{output:?}");
+        }
+    }
+}
