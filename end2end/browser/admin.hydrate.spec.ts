@@ -86,7 +86,7 @@ test.describe('with keys', () => {
   writeFileSync(KEY, 'a secret of these tests, long enough for a server', { mode: 0o600 });
 
   function token(sub: string, room: string): string {
-    const args = ['token', '--key-file', KEY, '--sub', sub, '--room', room, '--expires', '1h'];
+    const args = ['token', '--auth-key-file', KEY, '--sub', sub, '--room', room, '--expires', '1h'];
     return execFileSync(BINARY, args, { encoding: 'utf8' }).trim();
   }
 

@@ -13,6 +13,6 @@ writeFileSync(KEY, 'a secret of these tests, long enough for a server', { mode: 
 
 /** What lets `sub` do in rooms what `grant` says, like `lobby:rw`. */
 export function token(sub: string, grant: string, expires = '1h'): string {
-  const args = ['token', '--key-file', KEY, '--sub', sub, '--room', grant, '--expires', expires];
+  const args = ['token', '--auth-key-file', KEY, '--sub', sub, '--room', grant, '--expires', expires];
   return execFileSync(BINARY, args, { encoding: 'utf8' }).trim();
 }

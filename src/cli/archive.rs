@@ -1,13 +1,14 @@
 //! `fanfare export` and `fanfare import`: a room of the database as lines of JSON, out and in.
 
-use std::io::{BufRead, BufWriter, ErrorKind, Write};
+use std::io::{BufRead, BufWriter, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use clap::{Arg, ArgMatches, Command};
 
-use crate::cli::{Failure, settings};
-use crate::protocol::RoomName;
+use crate::cli::output::{OutputError, note};
+use crate::cli::{Failure, settings, text};
+use crate::protocol::{RoomName, has_bom};
 use crate::server::config::{Config, Mistake};
 use crate::server::store::{Entry, ExportError, SqliteSettings, StoreSettings, export, import};
 
@@ -55,17 +56,16 @@ pub(super) fn run_export(matches: &ArgMatches) -> Result<(), Failure> {
     let (settings, room) = asked(matches)?;
     let mut out = BufWriter::new(std::io::stdout().lock());
     let written = export(&settings.path, &room, |frame| {
-        serde_json::to_writer(&mut out, &frame.publication())?;
-        out.write_all(b"\n")
+        let json = serde_json::to_string(&frame.publication())?;
+        writeln!(out, "{}", text::escape_json(&json))
     })
     .and_then(|count| Ok(out.flush().map(|()| count)?));
     match written {
         Ok(count) => {
-            eprintln!("{count} messages of {room}");
+            note(&format!("{count} messages of {room}"));
             Ok(())
         }
-        // `| head` has seen enough.
-        Err(ExportError::Write(error)) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
+        Err(ExportError::Write(error)) => Err(OutputError::new(error).into()),
         Err(error) => Err(anyhow::Error::from(error).into()),
     }
 }
@@ -74,7 +74,10 @@ pub(super) fn run_import(matches: &ArgMatches) -> Result<(), Failure> {
     let (settings, room) = asked(matches)?;
     let mut entries = Vec::new();
     for (at, line) in std::io::stdin().lock().lines().enumerate() {
-        let line = line.context("cannot read standard input")?;
+        let mut line = line.context("cannot read standard input")?;
+        if at == 0 && has_bom(line.as_bytes()) {
+            line.remove(0);
+        }
         if line.trim().is_empty() {
             continue;
         }
@@ -90,10 +93,10 @@ pub(super) fn run_import(matches: &ArgMatches) -> Result<(), Failure> {
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64);
     let imported = import(&settings, &room, entries, now).map_err(anyhow::Error::from)?;
-    eprintln!(
+    note(&format!(
         "{} messages stored in {room}, {} were there already",
         imported.stored, imported.duplicates
-    );
+    ));
     Ok(())
 }
 

@@ -1,21 +1,21 @@
 //! `fanfare check-config`: the settings in effect and where each came from, or every mistake.
 
-use std::io::Write;
+use std::fmt::Write;
 
 use clap::ArgMatches;
 
-use crate::cli::{Failure, settings};
+use crate::cli::{Failure, output, settings};
 use crate::server::config::{Config, SETTINGS};
 use crate::server::files::Files;
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let raw = settings::collect(matches)?;
     let config = Config::check(&raw)?;
-    let mut out = std::io::stdout().lock();
+    let mut out = String::new();
     for setting in SETTINGS {
         let mut given = raw.get(setting.name);
         if setting.name == "site" && given.is_empty() {
-            let _closed = match &config.site {
+            let _infallible = match &config.site {
                 Files::Folder(folder) => writeln!(out, "site = {folder:?} # default"),
                 // No value would say so.
                 Files::Inside(_) => writeln!(out, "# site: inside the program"),
@@ -33,7 +33,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         } else {
             texts.join("")
         };
-        let _closed = writeln!(out, "{} = {value} # {source}", setting.name);
+        let _infallible = writeln!(out, "{} = {value} # {source}", setting.name);
     }
-    Ok(())
+    Ok(output::print(out)?)
 }

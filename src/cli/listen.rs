@@ -3,9 +3,8 @@
 //! Standard output gets messages (with `--json` gaps too), standard error everything else. Whoever reads slowly
 //! is a slow reader of the room: nothing is read from the server that was not yet written.
 
-use std::io::{self, ErrorKind, IsTerminal};
+use std::io;
 
-use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
@@ -15,8 +14,9 @@ use tokio::sync::oneshot;
 use crate::cli::client::{
     Cursor, Heard, Link, News, Pass, Remote, Seen, ca_flag, token_flag, url_flag,
 };
+use crate::cli::output::{OutputError, is_coloured, note};
 use crate::cli::text::{self, Style};
-use crate::cli::{Failure, Mistakes, interrupted, note, start};
+use crate::cli::{Failure, Mistakes, interrupted, start};
 use crate::protocol::Push;
 use crate::protocol::RoomName;
 
@@ -76,7 +76,12 @@ impl Plan {
         let shown = if matches.get_flag("json") {
             Shown::Json
         } else {
-            Shown::Line(style())
+            let style = if is_coloured() {
+                Style::Coloured
+            } else {
+                Style::Plain
+            };
+            Shown::Line(style)
         };
         let pass = Pass::given(matches, &mut mistakes);
         match (server, room, seen, pass) {
@@ -89,16 +94,6 @@ impl Plan {
             }),
             _ => Err(mistakes.into()),
         }
-    }
-}
-
-/// Colours only where a person sees them and has not asked for none (<https://no-color.org>).
-fn style() -> Style {
-    let is_unwanted = std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty());
-    if io::stdout().is_terminal() && !is_unwanted {
-        Style::Coloured
-    } else {
-        Style::Plain
     }
 }
 
@@ -132,10 +127,7 @@ async fn follow(link: &mut Link, mut cursor: Cursor, shown: Shown) -> anyhow::Re
                     Ok(()) => out.flush().await,
                     failed => failed,
                 };
-                match written {
-                    Err(error) if error.kind() == ErrorKind::BrokenPipe => return Ok(()),
-                    written => written.context("cannot write to standard output")?,
-                }
+                written.map_err(OutputError::new)?;
             }
             News::Away(why) => {
                 cursor.cut_off();
@@ -180,7 +172,7 @@ fn show(heard: Heard, shown: Shown) -> Option<String> {
             }
         }
     };
-    Some(push.encode() + "\n")
+    Some(text::escape_json(&push.encode()) + "\n")
 }
 
 /// Ends when whoever read our output is gone, also while nothing is said.

@@ -4,12 +4,13 @@
 
 mod admin;
 mod archive;
+mod args;
 mod bench;
 mod check_config;
 mod client;
 mod doctor;
 mod listen;
-mod number;
+mod output;
 mod send;
 mod serve;
 mod settings;
@@ -26,6 +27,7 @@ use clap::Command;
 use clap::error::ErrorKind;
 use tokio::signal::unix::{SignalKind, signal};
 
+use crate::cli::output::OutputError;
 use crate::server::config::Mistake;
 use crate::server::release;
 
@@ -38,6 +40,12 @@ enum Failure {
     Settings(Vec<Mistake>),
     /// Anything else, with its causes.
     Other(anyhow::Error),
+}
+
+impl From<OutputError> for Failure {
+    fn from(error: OutputError) -> Self {
+        Self::Other(error.into())
+    }
 }
 
 impl From<anyhow::Error> for Failure {
@@ -56,14 +64,7 @@ impl From<Vec<Mistake>> for Failure {
 pub fn run() -> ExitCode {
     let matches = match command().try_get_matches() {
         Ok(matches) => matches,
-        Err(error) => {
-            // A closed pipe (`fanfare --help | head -1`) is no failure.
-            let _closed = error.print();
-            return match error.kind() {
-                ErrorKind::DisplayHelp | ErrorKind::DisplayVersion => ExitCode::SUCCESS,
-                _ => ExitCode::from(WRONG_USE),
-            };
-        }
+        Err(error) => return answer(&error),
     };
     let result = match matches.subcommand() {
         Some(("admin", matches)) => admin::run(matches),
@@ -82,15 +83,46 @@ pub fn run() -> ExitCode {
     match result {
         Ok(()) => ExitCode::SUCCESS,
         Err(Failure::Settings(mistakes)) => {
-            for mistake in mistakes {
-                eprintln!("error: {mistake}");
-            }
+            output::fail(mistakes.iter().map(ToString::to_string));
             ExitCode::from(WRONG_USE)
         }
-        Err(Failure::Other(error)) => {
-            eprintln!("error: {}", text::escape(&format!("{error:#}")));
-            ExitCode::FAILURE
-        }
+        Err(Failure::Other(error)) => fail(&error),
+    }
+}
+
+/// Ends the program because of `error`. A reader of standard output that is gone is no failure.
+fn fail(error: &anyhow::Error) -> ExitCode {
+    if error
+        .downcast_ref::<OutputError>()
+        .is_some_and(OutputError::is_closed)
+    {
+        return ExitCode::SUCCESS;
+    }
+
+    output::fail([format!("{error:#}")]);
+    ExitCode::FAILURE
+}
+
+/// Prints the help or the version that `error` is, or what is wrong with the arguments.
+fn answer(error: &clap::Error) -> ExitCode {
+    if !matches!(
+        error.kind(),
+        ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
+    ) {
+        // It goes to standard error, and nothing depends on it.
+        let _unread = error.print();
+        return ExitCode::from(WRONG_USE);
+    }
+
+    let text = error.render();
+    let printed = if output::is_coloured() {
+        output::print(text.ansi().to_string())
+    } else {
+        output::print(text.to_string())
+    };
+    match printed {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => fail(&error.into()),
     }
 }
 
@@ -171,10 +203,4 @@ async fn interrupted() -> anyhow::Result<()> {
         _ = terminate.recv() => {}
     }
     Ok(())
-}
-
-/// Tells a person something on standard error, that scripts need not read.
-fn note(sentence: &str) {
-    // It may hold words of the server.
-    eprintln!("fanfare: {}", text::escape(sentence));
 }

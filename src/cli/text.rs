@@ -54,19 +54,49 @@ pub(super) fn gap(count: Option<u64>, reason: GapReason) -> String {
     }
 }
 
-/// `text` without anything that a terminal would act upon.
+/// Returns `text` without anything that a terminal would act upon.
 pub(super) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
-        let turns = matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-        let breaks = matches!(c, '\u{2028}' | '\u{2029}');
-        if c.is_control() || turns || breaks {
+        if is_active(c) {
             safe.extend(c.escape_default());
         } else {
             safe.push(c);
         }
     }
     safe
+}
+
+/// The same for a text of several lines, which stay lines.
+pub(super) fn escape_lines(text: &str) -> String {
+    let lines: Vec<String> = text.trim_end().lines().map(escape).collect();
+    lines.join("\n")
+}
+
+/// Returns `json` without anything that a terminal would act upon; as JSON it means the same.
+///
+/// Outside of strings JSON has only ASCII without controls (RFC 8259 section 2), apart from line ends.
+pub(super) fn escape_json(json: &str) -> String {
+    let mut safe = String::with_capacity(json.len());
+    for c in json.chars() {
+        if is_active(c) && c != '\n' {
+            // All of them are in the Basic Multilingual Plane: four digits say it.
+            safe.push_str(&format!("\\u{:04x}", u32::from(c)));
+        } else {
+            safe.push(c);
+        }
+    }
+    safe
+}
+
+/// Returns whether a terminal would act upon `c`: a control (C0, DEL, C1), a change of the direction of writing, or a
+/// line separator.
+const fn is_active(c: char) -> bool {
+    matches!(
+        c,
+        '\0'..='\u{1f}' | '\u{7f}'..='\u{9f}' | '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}'
+            | '\u{2066}'..='\u{2069}'
+    )
 }
 
 /// Milliseconds since 1970 as date and time to the second, in UTC (RFC 3339).
@@ -151,6 +181,17 @@ mod tests {
             let line = message(&said(Body::Text(text)), Style::Plain);
             let (line, end) = line.split_at(line.len() - 1);
             prop_assert!(end == "\n" && !line.chars().any(char::is_control), "{line:?}");
+        }
+
+        #[test]
+        fn escaped_json_means_the_same_and_has_nothing_that_a_terminal_acts_upon(text: String) {
+            let text = format!("{text}\u{7f}\u{85}\u{9b}\u{202e}\u{2028}");
+            let json = serde_json::to_string(&text).expect("JSON");
+
+            let safe = escape_json(&json);
+
+            prop_assert!(!safe.chars().any(is_active), "{safe}");
+            prop_assert_eq!(serde_json::from_str::<String>(&safe).expect("JSON"), text);
         }
 
         #[test]

@@ -1,12 +1,12 @@
 //! `fanfare token`: makes a token for a server that asks for them, and prints it and nothing else.
 
-use std::io::Write;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
-use crate::cli::{Failure, Mistakes};
+use crate::cli::args::not_empty;
+use crate::cli::{Failure, Mistakes, output};
 use crate::protocol::UserId;
 use crate::server::auth::{Grants, SigningKey};
 use crate::server::config::duration;
@@ -41,11 +41,12 @@ pub(super) fn command() -> Command {
                 .help("How long it is good, like 15m, 8h or 30d"),
         )
         .arg(
-            Arg::new("key-file")
-                .long("key-file")
-                .env("FANFARE_KEY_FILE")
+            Arg::new("auth-key-file")
+                .long("auth-key-file")
+                .env("FANFARE_AUTH_KEY_FILE")
                 .hide_env_values(true)
                 .value_name("FILE")
+                .value_parser(not_empty())
                 .required(true)
                 .help("What it is signed with: the server's HS256 secret, a private key in PEM (Ed25519, P-256), or a JWK set"),
         )
@@ -75,7 +76,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         result => result,
     });
     let kid = matches.get_one::<String>("kid").map(String::as_str);
-    let key = mistakes.check("--key-file", given("key-file"), |file| {
+    let key = mistakes.check("--auth-key-file", given("auth-key-file"), |file| {
         let bytes = std::fs::read(file).map_err(|error| error.to_string())?;
         SigningKey::parse(&bytes, kid).map_err(|error| error.to_string())
     });
@@ -87,7 +88,5 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         .context("the clock is before 1970")?
         .as_secs();
     let token = key.sign(&sub, &rooms, now, lasts).context("cannot sign")?;
-    // A closed pipe is no failure: nobody wants it any more.
-    let _closed = writeln!(std::io::stdout(), "{token}");
-    Ok(())
+    Ok(output::print(format!("{token}\n"))?)
 }

@@ -19,7 +19,7 @@ fn make(file: &str, arguments: &[&str]) -> Output {
     std::fs::write(&path, file).expect("written");
     program()
         .arg("token")
-        .arg("--key-file")
+        .arg("--auth-key-file")
         .arg(path)
         .args(arguments)
         .output()
@@ -185,7 +185,7 @@ fn no_help_shows_the_token_that_the_environment_holds() {
         let output = program()
             .args([command, "--help"])
             .env("FANFARE_TOKEN", "s3cret")
-            .env("FANFARE_KEY_FILE", "k3y")
+            .env("FANFARE_AUTH_KEY_FILE", "k3y")
             .output();
         let told = output.expect("it runs").stdout;
         let told = String::from_utf8(told).expect("text");

@@ -9,6 +9,8 @@ mod stranger;
 mod send;
 /// What is heard is printed once, in order, or is told.
 mod listen;
+/// Output that cannot be written, and output that would play with a terminal.
+mod output;
 /// What operators ask and do.
 mod admin;
 /// Both, while the server under them is killed and comes back.

@@ -7,14 +7,14 @@ mod command;
 mod table;
 
 use std::fmt::Display;
-use std::io::Write;
 
-use anyhow::Context;
 use clap::ArgMatches;
 use hyper::Method;
 use serde_json::{Map, Value};
 
 use crate::cli::client::Remote;
+use crate::cli::output;
+use crate::cli::text::{escape, escape_json};
 use crate::cli::{Failure, Mistakes, interrupted, start};
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
@@ -60,6 +60,7 @@ const CONNECTIONS: &[Column] = &[
     ("OFFSET", "offset"),
     ("BEHIND", "behind"),
     ("WAITING", "waiting"),
+    ("SUB", "sub"),
 ];
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
@@ -312,12 +313,7 @@ async fn list(
         }
     }
     if is_json {
-        print(
-            &rows
-                .iter()
-                .map(|row| format!("{row}\n"))
-                .collect::<String>(),
-        )
+        print(&rows.iter().map(json_line).collect::<String>())
     } else {
         print(&table(columns, &rows))
     }
@@ -336,7 +332,7 @@ async fn list_bans(api: Api, is_json: bool) -> anyhow::Result<()> {
             &bans
                 .iter()
                 .chain(&closed)
-                .map(|row| format!("{row}\n"))
+                .map(json_line)
                 .collect::<String>(),
         );
     }
@@ -352,14 +348,25 @@ async fn watch(api: Api, number: u64, is_json: bool) -> anyhow::Result<()> {
                 .map(|(name, value)| format!("{name}={}", table::cell(name, value)));
             fields.collect::<Vec<_>>().join(" ")
         }
-        _ => line.to_owned(),
+        _ => escape_json(line),
     };
     let path = format!("connections/{number}/trace");
-    let print = |line: &str| writeln!(std::io::stdout().lock(), "{}", show(line)).is_ok();
+    let mut unprinted = None;
+    let print = |line: &str| {
+        unprinted = output::print(show(line) + "\n").err();
+        unprinted.is_none()
+    };
+
     tokio::select! {
-        ended = api.follow(&path, print) => ended,
-        stopped = interrupted() => stopped,
+        ended = api.follow(&path, print) => ended?,
+        stopped = interrupted() => stopped?,
     }
+    Ok(unprinted.map_or(Ok(()), Err)?)
+}
+
+/// Returns `value` as JSON on a line of its own.
+fn json_line(value: &Value) -> String {
+    escape_json(&format!("{value}\n"))
 }
 
 /// One act.
@@ -388,16 +395,12 @@ async fn act_on(
         .call(call.method, &call.path, &pairs, call.body.as_ref())
         .await?;
     print(&if is_json {
-        format!("{answer}\n")
+        json_line(&answer)
     } else {
-        format!("{}\n", (call.sentence)(&answer))
+        escape(&(call.sentence)(&answer)) + "\n"
     })
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
-    match std::io::stdout().lock().write_all(text.as_bytes()) {
-        // Whoever read has seen enough.
-        Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => written.context("cannot write to standard output"),
-    }
+    Ok(output::print(text)?)
 }

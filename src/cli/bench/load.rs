@@ -15,6 +15,7 @@ use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 use super::Plan;
 use super::tally::{Outcome, Tally};
 use crate::cli::client::Socket;
+use crate::cli::output::progress;
 use crate::protocol::Body;
 use crate::protocol::Command;
 use crate::protocol::Key;
@@ -60,14 +61,14 @@ pub(super) async fn run(plan: &Plan) -> anyhow::Result<Outcome> {
         publishers.spawn(publish(socket, plan.clone(), number, tally.clone()));
     }
     let mut sent = Vec::new();
-    let mut progress = tokio::time::interval(Duration::from_secs(1));
+    let mut every_second = tokio::time::interval(Duration::from_secs(1));
     loop {
         tokio::select! {
             done = publishers.join_next() => match done {
                 Some(done) => sent.push(done.context("a publisher failed")??),
                 None => break,
             },
-            _ = progress.tick() => eprint!("\r{:>12} deliveries", tally.delivered.load(Ordering::Relaxed)),
+            _ = every_second.tick() => progress(&deliveries(&tally)),
         }
     }
     let listeners_of = |room: u32| {
@@ -81,12 +82,13 @@ pub(super) async fn run(plan: &Plan) -> anyhow::Result<Outcome> {
     tally
         .wait_for(expected, if plan.wants_acks { sent } else { 0 })
         .await;
-    eprintln!(
-        "\r{:>12} deliveries",
-        tally.delivered.load(Ordering::Relaxed)
-    );
+    progress(&(deliveries(&tally) + "\n"));
     tasks.shutdown().await;
     tally.outcome(plan, sent, expected, connecting)
+}
+
+fn deliveries(tally: &Tally) -> String {
+    format!("{:>12} deliveries", tally.delivered.load(Ordering::Relaxed))
 }
 
 /// The client `number` of its `kind`, in `room`; clients take turns on the nodes.

@@ -1,26 +1,27 @@
 //! What a person wants to see of a [`load`](super::load).
 
-use std::io::Write;
+use std::fmt::{self, Write};
 
 use hdrhistogram::Histogram;
 use serde_json::json;
 
 use super::Plan;
 use super::tally::Outcome;
+use crate::cli::output::{self, OutputError};
 
 /// Width of the longest bar.
 const BAR: u64 = 40;
 
 /// Prints the figures and a histogram of the latencies, a bar for each doubling.
-pub(super) fn print(plan: &Plan, outcome: &Outcome) {
-    let mut out = std::io::stdout().lock();
-    // A closed pipe is no failure of the server's.
-    let _closed =
-        write_figures(&mut out, plan, outcome).and_then(|()| write_histogram(&mut out, outcome));
+pub(super) fn print(plan: &Plan, outcome: &Outcome) -> Result<(), OutputError> {
+    let mut text = String::new();
+    let _infallible =
+        write_figures(&mut text, plan, outcome).and_then(|()| write_histogram(&mut text, outcome));
+    output::print(text)
 }
 
 /// Prints the same as one JSON object; times in milliseconds.
-pub(super) fn print_json(plan: &Plan, outcome: &Outcome) {
+pub(super) fn print_json(plan: &Plan, outcome: &Outcome) -> Result<(), OutputError> {
     let at = |quantile| outcome.latency.value_at_quantile(quantile) as f64 / 1000.0;
     let mut figures = json!({
         "connections": plan.connections, "rooms": plan.rooms, "rate": plan.rate, "burst": plan.burst,
@@ -35,10 +36,10 @@ pub(super) fn print_json(plan: &Plan, outcome: &Outcome) {
         figures["ack_p99_ms"] = at(0.99).into();
         figures["unacknowledged"] = outcome.unacknowledged().into();
     }
-    let _closed = writeln!(std::io::stdout().lock(), "{figures}");
+    output::print(format!("{figures}\n"))
 }
 
-fn write_figures(out: &mut impl Write, plan: &Plan, outcome: &Outcome) -> std::io::Result<()> {
+fn write_figures(out: &mut impl Write, plan: &Plan, outcome: &Outcome) -> fmt::Result {
     let Outcome {
         sent,
         expected,
@@ -69,11 +70,7 @@ fn write_figures(out: &mut impl Write, plan: &Plan, outcome: &Outcome) -> std::i
     write_latency(out, "latency ms", latency)
 }
 
-fn write_latency(
-    out: &mut impl Write,
-    name: &str,
-    latency: &Histogram<u64>,
-) -> std::io::Result<()> {
+fn write_latency(out: &mut impl Write, name: &str, latency: &Histogram<u64>) -> fmt::Result {
     let at = |quantile| latency.value_at_quantile(quantile) as f64 / 1000.0;
     writeln!(
         out,
@@ -86,7 +83,7 @@ fn write_latency(
     )
 }
 
-fn write_histogram(out: &mut impl Write, outcome: &Outcome) -> std::io::Result<()> {
+fn write_histogram(out: &mut impl Write, outcome: &Outcome) -> fmt::Result {
     let mut buckets = Vec::new();
     let mut low = 0;
     let mut high = 128;

@@ -36,8 +36,10 @@ use self::finding::Finding;
 use self::reach::Front;
 use self::report::Report;
 use self::visit::Visit;
+use crate::cli::args::not_empty;
 use crate::cli::client::{Pass, Remote, ca_flag, token_flag, url_argument};
-use crate::cli::{Failure, Mistakes, note, settings, start};
+use crate::cli::output::note;
+use crate::cli::{Failure, Mistakes, settings, start};
 use crate::protocol::RoomName;
 use crate::server::config::Config;
 use crate::server::store::{Retention, StoreSettings};
@@ -63,7 +65,7 @@ pub(super) fn command() -> Command {
         .arg(url_argument())
         .arg(ca_flag())
         .arg(token_flag())
-        .arg(Arg::new("ops").long("ops").value_name("URL").help(
+        .arg(Arg::new("ops").long("ops").value_name("URL").value_parser(not_empty()).help(
             "The server's ops listener, if it can be reached from here [default: that of --ops-listen, where the server is on this machine]",
         ))
         .arg(

@@ -1,10 +1,9 @@
 //! What a person or a script wants to see of the [`Finding`]s, each as soon as it is there.
 
-use std::io::Write;
-
 use serde_json::json;
 
 use super::finding::{Finding, Outcome};
+use crate::cli::output::{self, OutputError};
 use crate::cli::text;
 
 /// See the [module docs](self).
@@ -14,6 +13,8 @@ pub(super) struct Report {
     good: usize,
     notes: usize,
     bad: usize,
+    /// Why nothing more is printed.
+    unprinted: Option<OutputError>,
 }
 
 impl Report {
@@ -24,6 +25,7 @@ impl Report {
             good: 0,
             notes: 0,
             bad: 0,
+            unprinted: None,
         }
     }
 
@@ -35,12 +37,17 @@ impl Report {
             Outcome::Bad => self.bad += 1,
         }
         let text = if self.is_json {
-            format!("{}\n", json!(finding))
+            text::escape_json(&format!("{}\n", json!(finding)))
         } else {
             lines(finding)
         };
-        // A closed pipe is no failure of the server's.
-        let _closed = std::io::stdout().lock().write_all(text.as_bytes());
+        self.print(&text);
+    }
+
+    fn print(&mut self, text: &str) {
+        if self.unprinted.is_none() {
+            self.unprinted = output::print(text).err();
+        }
     }
 
     /// The same for several.
@@ -48,27 +55,23 @@ impl Report {
         findings.into_iter().for_each(|finding| self.add(&finding));
     }
 
-    /// How many of each there were, and whether none was bad.
+    /// Prints how many of each there were.
     ///
     /// # Errors
-    /// If one was.
-    pub(super) fn end(&self) -> anyhow::Result<()> {
-        let Self {
-            is_json,
-            good,
-            notes,
-            bad,
-        } = *self;
-        if !is_json {
-            let _closed = writeln!(
-                std::io::stdout().lock(),
-                "{good} good, {notes} to know, {bad} bad"
-            );
+    /// If one was bad, or not all could be printed.
+    pub(super) fn end(mut self) -> anyhow::Result<()> {
+        if !self.is_json {
+            let Self {
+                good, notes, bad, ..
+            } = self;
+            self.print(&format!("{good} good, {notes} to know, {bad} bad\n"));
         }
-        match bad {
-            0 => Ok(()),
-            1 => Err(anyhow::anyhow!("one thing is bad, see above")),
-            _ => Err(anyhow::anyhow!("{bad} things are bad, see above")),
+
+        match (self.bad, self.unprinted) {
+            (0, None) => Ok(()),
+            (0, Some(unprinted)) => Err(unprinted.into()),
+            (1, _) => Err(anyhow::anyhow!("one thing is bad, see above")),
+            (bad, _) => Err(anyhow::anyhow!("{bad} things are bad, see above")),
         }
     }
 }
@@ -116,10 +119,12 @@ mod tests {
 
     #[test]
     fn one_bad_thing_makes_the_whole_bad_and_a_note_does_not() {
-        let mut report = Report::new(true);
-        report.add_all([Finding::good("a", "b"), Finding::note("a", "b")]);
-        assert!(report.end().is_ok());
-        report.add(&Finding::bad("a", "b"));
-        assert!(report.end().is_err());
+        let mut good = Report::new(true);
+        good.add_all([Finding::good("a", "b"), Finding::note("a", "b")]);
+        let mut bad = Report::new(true);
+        bad.add_all([Finding::good("a", "b"), Finding::bad("a", "b")]);
+
+        assert!(good.end().is_ok());
+        assert!(bad.end().is_err());
     }
 }

@@ -24,7 +24,7 @@ use crate::protocol::RoomName;
 use crate::protocol::SUBPROTOCOL;
 use crate::protocol::Welcome;
 
-const TOKEN: &str = "fanfare doctor: --token \"$(fanfare token --sub doctor --room 'doctor-*:rw' --key-file FILE)\"";
+const TOKEN: &str = "fanfare doctor: --token \"$(fanfare token --sub doctor --room 'doctor-*:rw' --auth-key-file FILE)\"";
 
 /// Why there is no socket.
 #[derive(Debug)]

@@ -7,6 +7,8 @@ use std::io::{self, BufRead, Read};
 
 use tokio::sync::mpsc::{Receiver, Sender, channel};
 
+use crate::protocol::without_bom;
+
 /// Lines read ahead.
 const AHEAD: usize = 16;
 
@@ -51,7 +53,7 @@ pub(super) fn of_text(text: String, limit: usize) -> Receiver<Line> {
 /// Reads `input` to its end, or until nobody wants more.
 fn read(mut input: impl BufRead, limit: usize, lines: &Sender<Line>) {
     for number in 1.. {
-        let content = match next(&mut input, limit) {
+        let content = match next(&mut input, limit, number == 1) {
             Ok(Some(content)) => content,
             Ok(None) => return,
             Err(error) => {
@@ -66,23 +68,35 @@ fn read(mut input: impl BufRead, limit: usize, lines: &Sender<Line>) {
     }
 }
 
-/// The next line without its end (LF or CR LF); nothing behind the last.
-fn next(input: &mut impl BufRead, limit: usize) -> io::Result<Option<Result<String, LineError>>> {
-    /// The longest end of a line, CR LF, in bytes.
-    const END: usize = 2;
+/// Returns the next line without its end (LF or CR LF) and, where it is the first, without a byte order mark; nothing
+/// behind the last.
+fn next(
+    input: &mut impl BufRead,
+    limit: usize,
+    is_first: bool,
+) -> io::Result<Option<Result<String, LineError>>> {
+    /// The longest end of a line, CR LF, and the byte order mark, in bytes.
+    const AROUND: usize = 2 + 3;
     let mut bytes = Vec::new();
-    if input
-        .take((limit + END) as u64)
-        .read_until(b'\n', &mut bytes)?
-        == 0
-    {
+    let length = input
+        .take((limit + AROUND) as u64)
+        .read_until(b'\n', &mut bytes)?;
+    if length == 0 {
         return Ok(None);
     }
-    if bytes.pop_if(|last| *last == b'\n').is_some() {
+
+    let is_whole = bytes.pop_if(|last| *last == b'\n').is_some();
+    if is_whole {
         bytes.pop_if(|last| *last == b'\r');
-    } else if bytes.len() > limit {
+    }
+    if is_first {
+        let mark = bytes.len() - without_bom(&bytes).len();
+        bytes.drain(..mark);
+    }
+    if !is_whole && bytes.len() > limit {
         input.skip_until(b'\n')?;
     }
+
     Ok(Some(check(bytes, limit)))
 }
 
@@ -122,6 +136,13 @@ mod tests {
             [Ok("one".into()), Ok("two".into()), Ok("three".into())]
         );
         assert!(all(b"", 10).is_empty());
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_the_first_line_is_no_part_of_it() {
+        let lines = all("\u{feff}1234\n\u{feff}a\n".as_bytes(), 4);
+
+        assert_eq!(lines, [Ok("1234".into()), Ok("\u{feff}a".into())]);
     }
 
     #[test]

@@ -15,7 +15,8 @@ use self::report::Report;
 use crate::cli::client::{
     Cursor, Link, News, Next, Outbox, Pass, Remote, ca_flag, token_flag, url_flag,
 };
-use crate::cli::{Failure, Mistakes, interrupted, note, start};
+use crate::cli::output::note;
+use crate::cli::{Failure, Mistakes, interrupted, start};
 use crate::protocol::Key;
 use crate::protocol::Push;
 use crate::protocol::RoomName;

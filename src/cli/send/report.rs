@@ -1,11 +1,10 @@
 //! What is told of the messages, and whether all is well in the end.
 
-use std::io::{self, Write};
-
 use anyhow::bail;
 
 use crate::cli::client::{Outcome, Settled};
-use crate::cli::note;
+use crate::cli::output::{self, OutputError, note};
+use crate::cli::text;
 use crate::protocol::Epoch;
 use crate::protocol::Offset;
 use crate::protocol::Push;
@@ -16,17 +15,20 @@ pub(super) struct Report {
     are_lines: bool,
     prints_acks: bool,
     failed: u64,
+    /// Why no more acks are printed. The rest is sent all the same.
+    unprinted: Option<OutputError>,
     /// The newest that was stored, in the life of the log that it was stored in.
     newest: (Option<Epoch>, Offset),
 }
 
 impl Report {
     /// A report of lines, or of the one message there is.
-    pub(super) const fn new(are_lines: bool, prints_acks: bool) -> Self {
+    pub(super) fn new(are_lines: bool, prints_acks: bool) -> Self {
         Self {
             are_lines,
             prints_acks,
             failed: 0,
+            unprinted: None,
             newest: (None, Offset(0)),
         }
     }
@@ -47,18 +49,14 @@ impl Report {
         } = settled;
         match outcome {
             Outcome::Stored { offset, duplicate } => {
-                if self.prints_acks {
-                    // Whoever reads no further still wants the rest to be sent.
-                    let _closed = writeln!(
-                        io::stdout(),
-                        "{}",
-                        Push::Ack {
-                            key,
-                            offset,
-                            duplicate
-                        }
-                        .encode()
-                    );
+                if self.prints_acks && self.unprinted.is_none() {
+                    let ack = Push::Ack {
+                        key,
+                        offset,
+                        duplicate,
+                    };
+                    let line = text::escape_json(&ack.encode()) + "\n";
+                    self.unprinted = output::print(line).err();
                 }
                 if offset < self.newest.1 {
                     // Only if the server could store nothing for a moment, while others were on their way.
@@ -80,13 +78,13 @@ impl Report {
         }
     }
 
-    /// Whether everything is stored, in order.
+    /// Returns whether everything is stored, in order, and all was printed.
     ///
     /// # Errors
     /// How much is not.
-    pub(super) fn verdict(&self) -> anyhow::Result<()> {
+    pub(super) fn verdict(self) -> anyhow::Result<()> {
         match self.failed {
-            0 => Ok(()),
+            0 => Ok(self.unprinted.map_or(Ok(()), Err)?),
             1 => bail!("1 message was not sent as it should have been"),
             failed => bail!("{failed} messages were not sent as they should have been"),
         }

@@ -14,8 +14,8 @@ use std::time::Duration;
 use anyhow::{Context, anyhow};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
+use crate::cli::args::{number, number_flag};
 use crate::cli::client::{Pass, Remote, ca_flag, token_flag, url_argument};
-use crate::cli::number::{number, number_flag};
 use crate::cli::{Failure, Mistakes};
 use crate::protocol::RoomName;
 
@@ -65,9 +65,9 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let outcome = runtime.block_on(storm::run(&plan))?;
     runtime.shutdown_background();
     if matches.get_flag("json") {
-        report::print_json(&plan, &outcome);
+        report::print_json(&plan, &outcome)?;
     } else {
-        report::print(&plan, &outcome);
+        report::print(&plan, &outcome)?;
     }
     match outcome.is_whole() {
         true => Ok(()),

@@ -1,21 +1,23 @@
 //! What a person or a script wants to see of a [`storm`](super::storm).
 
-use std::io::Write;
+use std::fmt::{self, Write};
 use std::time::Duration;
 
 use serde_json::json;
 
 use super::Plan;
 use super::storm::Outcome;
+use crate::cli::output::{self, OutputError};
 
 /// Prints what came of it in words.
-pub(super) fn print(plan: &Plan, outcome: &Outcome) {
-    // A closed pipe is no failure of the server's.
-    let _closed = write(&mut std::io::stdout().lock(), plan, outcome);
+pub(super) fn print(plan: &Plan, outcome: &Outcome) -> Result<(), OutputError> {
+    let mut text = String::new();
+    let _infallible = write(&mut text, plan, outcome);
+    output::print(text)
 }
 
 /// Prints the same as one JSON object; times in milliseconds.
-pub(super) fn print_json(plan: &Plan, outcome: &Outcome) {
+pub(super) fn print_json(plan: &Plan, outcome: &Outcome) -> Result<(), OutputError> {
     let faults = &outcome.faults;
     let away = |quantile| quantile_of(&outcome.returns, quantile).as_secs_f64() * 1000.0;
     let figures = json!({
@@ -27,10 +29,10 @@ pub(super) fn print_json(plan: &Plan, outcome: &Outcome) {
         "altered": faults.altered, "gaps": faults.gaps,
         "away_p50_ms": away(0.5), "away_p99_ms": away(0.99), "away_max_ms": away(1.0),
     });
-    let _closed = writeln!(std::io::stdout().lock(), "{figures}");
+    output::print(format!("{figures}\n"))
 }
 
-fn write(out: &mut impl Write, plan: &Plan, outcome: &Outcome) -> std::io::Result<()> {
+fn write(out: &mut impl Write, plan: &Plan, outcome: &Outcome) -> fmt::Result {
     let Outcome {
         faults,
         stored,

@@ -14,6 +14,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 use super::Plan;
 use super::witness::{Faults, Stored, Witness};
 use crate::cli::client::{Cursor, Link, News, Next, Outbox, Outcome as Fate};
+use crate::cli::output::progress;
 use crate::protocol::Key;
 use crate::protocol::Offset;
 use crate::protocol::UserId;
@@ -82,11 +83,11 @@ pub(super) async fn run(plan: &Plan) -> anyhow::Result<Outcome> {
 
     for storm in 1..=plan.storms {
         sleep(plan.every).await;
-        eprint!("\rstorm {storm} of {}", plan.storms);
+        progress(&format!("storm {storm} of {}", plan.storms));
         orders.send_modify(|orders| orders.storms = storm);
     }
     sleep(plan.every).await;
-    eprintln!();
+    progress("\n");
     orders.send_modify(|orders| orders.is_over = true);
 
     let mut outcome = Outcome::default();

@@ -231,7 +231,7 @@ async fn a_server_that_asks_for_tokens_is_looked_at_with_one() {
         "doc",
         "--room",
         "doctor-*:rw",
-        "--key-file",
+        "--auth-key-file",
         key,
     ])
     .await

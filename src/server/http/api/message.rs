@@ -5,7 +5,7 @@ use serde::Deserialize;
 use utoipa::ToSchema;
 
 use crate::protocol::Key;
-use crate::protocol::UserId;
+use crate::protocol::{UserId, without_bom};
 use crate::server::auth::{AuthError, Principal};
 use crate::server::http::error::ApiError;
 use crate::server::room::Draft;
@@ -88,8 +88,9 @@ impl Kind {
                 };
                 Ok(vec![message.within(max_message)?])
             }
-            Self::Json => Ok(vec![Message::parse(body, max_message)?]),
-            Self::Lines => batch(body, max_message),
+            // RFC 8259 section 8.1: a reader may ignore the mark.
+            Self::Json => Ok(vec![Message::parse(without_bom(body), max_message)?]),
+            Self::Lines => batch(without_bom(body), max_message),
         }
     }
 }
@@ -165,6 +166,19 @@ mod tests {
     fn a_batch_is_a_message_a_line_and_empty_lines_are_none() {
         let body = "{\"text\":\"one\"}\r\n\n  {\"text\":\"two\",\"from\":\"ann\",\"key\":\"k\"}";
         assert_eq!(texts(body), Ok(vec!["one".to_owned(), "two".to_owned()]));
+    }
+
+    #[test]
+    fn a_byte_order_mark_before_json_is_skipped_and_belongs_to_a_text() {
+        let marked = |kind: Kind, body: &str| {
+            let body = format!("\u{feff}{body}");
+            let messages = kind.read(body.as_bytes(), 100).expect("messages");
+            messages[0].text.clone()
+        };
+
+        assert_eq!(marked(Kind::Lines, "{\"text\":\"one\"}\n"), "one");
+        assert_eq!(marked(Kind::Json, "{\"text\":\"one\"}"), "one");
+        assert_eq!(marked(Kind::Text, "one"), "\u{feff}one");
     }
 
     #[test]
