@@ -1,6 +1,7 @@
-//! Finds the web addresses in what people say. Pure: the text stays as it is, only cut in pieces.
+//! Finds web addresses in the texts of messages. Pure: the text stays as it is, only cut in pieces.
 //!
-//! Nothing but `http` and `https` is a link, so no text can become a script.
+//! Only `http` and `https` addresses are links, so no text can become a script. A text is read once, from its
+//! beginning to its end: anybody may send one, and every page that shows it pays for it.
 
 /// A piece of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -11,10 +12,14 @@ pub enum Piece<'a> {
     Link(&'a str),
 }
 
-/// What a link begins with.
+/// The schemes of links, longest first.
 const SCHEMES: [&str; 2] = ["https://", "http://"];
 
-/// What may stand in a sentence right behind a link and is not meant to be part of it.
+/// Most links in one text; further addresses stay words. Each link is an element of the page, many times larger
+/// than the address.
+const MAX_LINKS: usize = 100;
+
+/// Characters right behind a link that belong to the sentence around it.
 const CLOSING: &[char] = &[
     '.', ',', ';', ':', '!', '?', '\'', '"', ')', ']', '}', '>', '*', '_',
 ];
@@ -22,50 +27,77 @@ const CLOSING: &[char] = &[
 /// Cuts `text` in pieces that together are `text`.
 pub fn pieces(text: &str) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
-    let (mut rest, mut from) = (text, 0);
-    while let Some(at) = find_scheme(rest, from) {
-        let length = link_length(&rest[at..]);
-        if length == 0 {
-            from = at + 1;
-            continue;
+    let mut words = 0;
+
+    for (start, end) in links(text).take(MAX_LINKS) {
+        if start > words {
+            pieces.push(Piece::Words(&text[words..start]));
         }
-        if at > 0 {
-            pieces.push(Piece::Words(&rest[..at]));
-        }
-        pieces.push(Piece::Link(&rest[at..at + length]));
-        rest = &rest[at + length..];
-        from = 0;
+        pieces.push(Piece::Link(&text[start..end]));
+        words = end;
     }
-    if !rest.is_empty() {
-        pieces.push(Piece::Words(rest));
+
+    if words < text.len() {
+        pieces.push(Piece::Words(&text[words..]));
     }
     pieces
 }
 
-fn find_scheme(text: &str, from: usize) -> Option<usize> {
-    SCHEMES
-        .iter()
-        .filter_map(|scheme| text[from..].find(scheme))
-        .min()
-        .map(|at| at + from)
+/// Returns the bounds of the links in `text`, in order.
+fn links(text: &str) -> impl Iterator<Item = (usize, usize)> {
+    let mut from = 0;
+    std::iter::from_fn(move || {
+        loop {
+            let (start, scheme) = find_scheme(text, from)?;
+
+            // Chinese sentences have no space behind a link, so it ends where they go on.
+            let run = &text[start..];
+            let is_outside = |c: char| !c.is_ascii_graphic() || matches!(c, '<' | '"' | '`');
+            let run = &run[..run.find(is_outside).unwrap_or(run.len())];
+
+            let link = without_closing(run);
+            if link.len() > scheme.len() {
+                from = start + link.len();
+                return Some((start, from));
+            }
+            // Only closing characters follow the scheme, so the run has no other link.
+            from = start + run.len();
+        }
+    })
 }
 
-/// How long the link is that `text` begins with; 0 if there is nothing behind the scheme.
-fn link_length(text: &str) -> usize {
-    // Chinese sentences have no space behind a link, so it ends where they go on.
-    let end = text.find(|c: char| !c.is_ascii_graphic() || matches!(c, '<' | '"' | '`'));
-    let mut link = &text[..end.unwrap_or(text.len())];
+/// Returns the first scheme in `text` from the byte `from` on, and where it begins.
+fn find_scheme(text: &str, mut from: usize) -> Option<(usize, &'static str)> {
+    loop {
+        // The beginning of all schemes: a search for each of them would go over the whole text for the one that
+        // does not occur, again for every link.
+        let start = from + text[from..].find("http")?;
+        let found = SCHEMES
+            .into_iter()
+            .find(|scheme| text[start..].starts_with(scheme));
+        if let Some(scheme) = found {
+            return Some((start, scheme));
+        }
+        from = start + "http".len();
+    }
+}
+
+/// Returns `link` without the closing characters at its end.
+fn without_closing(mut link: &str) -> &str {
+    let opened = link.matches('(').count();
+    let mut closed = link.matches(')').count();
+
     while let Some(shorter) = link.strip_suffix(CLOSING) {
-        // A bracket that the link itself has opened is its own: Wikipedia's addresses end so.
-        if link.ends_with(')') && link.matches('(').count() >= link.matches(')').count() {
-            break;
+        if link.ends_with(')') {
+            // A bracket that the link itself has opened is its own: Wikipedia's addresses end so.
+            if opened >= closed {
+                break;
+            }
+            closed -= 1;
         }
         link = shorter;
     }
-    let scheme = SCHEMES.iter().find(|scheme| link.starts_with(**scheme));
-    scheme
-        .filter(|scheme| link.len() > scheme.len())
-        .map_or(0, |_| link.len())
+    link
 }
 
 #[cfg(test)]
@@ -102,6 +134,8 @@ mod tests {
             ("在https://example.org/页看", "https://example.org/"),
             ("<https://a.b>", "https://a.b"),
             ("https://a.b\nhttp", "https://a.b"),
+            ("httphttp://a.b", "http://a.b"),
+            ("http://). http://a.b/(c)).", "http://a.b/(c)"),
         ] {
             assert_eq!(links(text), [link], "{text}");
         }
@@ -121,6 +155,16 @@ mod tests {
         ] {
             assert_eq!(links(text), [""; 0], "{text}");
         }
+    }
+
+    #[test]
+    fn a_text_of_addresses_has_at_most_a_hundred_links() {
+        let text = "http://a.b ".repeat(1000);
+
+        let found = pieces(&text);
+
+        assert_eq!(links(&text).len(), 100);
+        assert_eq!(found.last(), Some(&Piece::Words(&text[100 * 11 - 1..])));
     }
 
     proptest! {

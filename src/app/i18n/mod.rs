@@ -12,6 +12,8 @@ mod admin;
 pub use admin::AdminText;
 pub use text::Text;
 
+use std::cmp::Reverse;
+
 use leptos::prelude::*;
 use serde::Serialize;
 
@@ -55,38 +57,37 @@ impl Locale {
         }
     }
 
-    /// The language that an `Accept-Language` header likes best (RFC 9110 section 12.5.4).
+    /// Returns the language that an `Accept-Language` header prefers (RFC 9110 section 12.5.4).
     ///
-    /// Elements that break the grammar are passed over; a header that names none of ours means English.
+    /// Elements that break the grammar are ignored; a header that names none of our languages means English. The
+    /// header is read once, however many elements it has.
     pub fn negotiate(accept_language: Option<&str>) -> Self {
-        let wishes: Vec<Wish> = accept_language
-            .unwrap_or_default()
-            .split(',')
-            .filter_map(Wish::parse)
-            .collect();
-        let refused = |locale| {
-            wishes
-                .iter()
-                .any(|wish| wish.weight == 0 && wish.range == Range::One(locale))
-        };
-        let named = |locale| wishes.iter().any(|wish| wish.range == Range::One(locale));
+        let mut named = Self::ALL.map(|_| Preference::default());
+        let mut any = Preference::default();
 
-        let mut best = None;
-        for wish in wishes.iter().filter(|wish| wish.weight > 0) {
-            let locale = match wish.range {
-                Range::One(locale) => Some(locale).filter(|&locale| !refused(locale)),
-                // `*` stands for every language that the header does not name.
-                Range::Any => Self::ALL.into_iter().find(|&locale| !named(locale)),
-                Range::Other => None,
-            };
-            // Of equal wishes the first one named counts.
-            if let Some(locale) = locale
-                && best.is_none_or(|(weight, _)| wish.weight > weight)
-            {
-                best = Some((wish.weight, locale));
+        let elements = accept_language.unwrap_or_default().split(',');
+        for (place, element) in elements.filter_map(Element::parse).enumerate() {
+            match element.range {
+                Range::One(locale) => named[locale as usize].add(element.weight, place),
+                Range::Any => any.add(element.weight, place),
+                Range::Other => {}
             }
         }
-        best.map(|(_, locale)| locale).unwrap_or_default()
+
+        // `*` stands for the first language that the header does not name.
+        let unnamed = Self::ALL
+            .into_iter()
+            .find(|locale| !named[*locale as usize].is_named);
+        let wanted = Self::ALL
+            .into_iter()
+            .filter(|locale| !named[*locale as usize].is_refused)
+            .map(|locale| (locale, &named[locale as usize]))
+            .chain(unnamed.map(|locale| (locale, &any)));
+        wanted
+            .filter_map(|(locale, preference)| Some((preference.best?, locale)))
+            .max_by_key(|(best, _)| *best)
+            .map(|(_, locale)| locale)
+            .unwrap_or_default()
     }
 }
 
@@ -100,8 +101,29 @@ pub fn use_text() -> &'static Text {
     use_locale().text()
 }
 
+/// The elements of a header that name one range, added up.
+#[derive(Default)]
+struct Preference {
+    is_named: bool,
+    /// An element has the weight 0.
+    is_refused: bool,
+    /// The greatest weight, and the place of the first element that has it; of equal weights the first one wins.
+    best: Option<(u16, Reverse<usize>)>,
+}
+
+impl Preference {
+    fn add(&mut self, weight: u16, place: usize) {
+        self.is_named = true;
+        if weight == 0 {
+            self.is_refused = true;
+        } else {
+            self.best = self.best.max(Some((weight, Reverse(place))));
+        }
+    }
+}
+
 /// One element of the header.
-struct Wish {
+struct Element {
     range: Range,
     /// Its q-value in thousandths.
     weight: u16,
@@ -114,7 +136,7 @@ enum Range {
     Other,
 }
 
-impl Wish {
+impl Element {
     fn parse(element: &str) -> Option<Self> {
         let mut parts = element.split(';').map(str::trim);
         let range = Range::parse(parts.next()?);

@@ -187,6 +187,14 @@ pub(super) enum ApiError {
     /// Too many bodies in memory.
     #[error("too many requests are being read now")]
     Busy,
+    /// More pages than can be rendered now.
+    #[error(
+        "the server is rendering as many pages as it can, and {limit} requests wait; try again"
+    )]
+    TooManyPages {
+        /// How many requests may wait.
+        limit: usize,
+    },
     /// A target that is too long.
     #[error("the address is longer than the {limit} bytes allowed")]
     LongTarget {
@@ -267,7 +275,7 @@ impl ApiError {
             Self::TooFast(_) => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
             Self::Slow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
             Self::BrokenOff => (StatusCode::BAD_REQUEST, "broken_off"),
-            Self::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::Busy | Self::TooManyPages { .. } => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::LongTarget { .. } => (StatusCode::URI_TOO_LONG, "address_too_long"),
             Self::LargeHead { .. } => (
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
@@ -288,7 +296,9 @@ impl ApiError {
         match self {
             Self::TooFast(TooFast { wait, .. }) | Self::ConnectsTooFast { wait, .. } => Some(*wait),
             Self::Refused(_) | Self::Store(_) => Some(RETRY_AFTER),
-            Self::Busy | Self::TooManyAtOnce { .. } => Some(RETRY_AFTER),
+            Self::Busy | Self::TooManyPages { .. } | Self::TooManyAtOnce { .. } => {
+                Some(RETRY_AFTER)
+            }
             _ => None,
         }
     }

@@ -17,6 +17,7 @@ mod ops;
 mod packed;
 mod page;
 mod console;
+mod renderer;
 mod router;
 mod site;
 mod socket;

@@ -7,13 +7,14 @@ mod reader;
 pub(super) use form::say;
 pub(super) use reader::{Choice, Reader};
 
-use axum::body::Body;
+use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State as Shared};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use leptos::context::use_context;
 use leptos::nonce::use_nonce;
 use leptos_axum::ResponseOptions;
+use tokio::runtime::Handle;
 use tracing::warn;
 
 use crate::app::Form;
@@ -46,7 +47,7 @@ pub(super) async fn lobby(
         let room = RoomName::parse(room.trim())?;
         return Ok(Redirect::to(&format!("/r/{room}")).into_response());
     }
-    Ok(page(
+    page(
         &state,
         &principal,
         RoomName::lobby(),
@@ -54,7 +55,7 @@ pub(super) async fn lobby(
         &headers,
         request,
     )
-    .await)
+    .await
 }
 
 pub(super) async fn room(
@@ -65,7 +66,7 @@ pub(super) async fn room(
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, ApiError> {
-    Ok(page(&state, &principal, room, &choice, &headers, request).await)
+    page(&state, &principal, room, &choice, &headers, request).await
 }
 
 async fn page(
@@ -75,12 +76,13 @@ async fn page(
     choice: &Choice,
     headers: &HeaderMap,
     request: Request,
-) -> Response {
+) -> Result<Response, ApiError> {
     if let Some(cookies) = choice.cookies() {
         // The choice is remembered; the address need not say it again.
         let back = Redirect::to(request.uri().path()).into_response();
-        return (cookies, back).into_response();
+        return Ok((cookies, back).into_response());
     }
+
     let reader = Reader::of(headers);
     let form = Form {
         key: new_key(),
@@ -110,7 +112,7 @@ async fn render(
     reader: &Reader,
     form: Form,
     status: StatusCode,
-) -> Response {
+) -> Result<Response, ApiError> {
     // The page itself is for everyone: it is where a token is brought to.
     let past = if may_read {
         past(state, &room).await
@@ -131,8 +133,17 @@ async fn render(
         move || set_policy(reload.as_deref(), &web.embedding),
         move || shell(options.clone(), snapshot.clone()),
     );
-    // Nothing in the page asks what was requested: all that it depends on is in the snapshot.
-    let mut response = render(Request::new(Body::empty())).await.into_response();
+
+    // Nothing in the page depends on the request: all that it needs is in the snapshot.
+    let whole = async move {
+        let (parts, body) = render(Request::new(Body::empty())).await.into_parts();
+        // Fails only where a stream of the page does, and it has none.
+        let html = to_bytes(body, usize::MAX).await.unwrap_or_default();
+        Response::from_parts(parts, Body::from(html))
+    };
+    let runtime = Handle::current();
+    let mut response = state.renderer.run(move || runtime.block_on(whole)).await?;
+
     *response.status_mut() = status;
     headers::permit(&mut response);
     let headers = response.headers_mut();
@@ -142,7 +153,7 @@ async fn render(
         header::VARY,
         HeaderValue::from_static("Accept-Language, Cookie"),
     );
-    response
+    Ok(response)
 }
 
 /// The end of the room's log. A page without it still comes alive, and is told by its own connection.

@@ -10,6 +10,7 @@ use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::server::auth::{Verifier, WebPolicy};
 use crate::server::http::api::Bodies;
+use crate::server::http::renderer::Renderer;
 use crate::server::http::site::Site;
 use crate::server::http::{
     api, console, content, cors, error, guard, headers, page, socket, traced,
@@ -36,6 +37,8 @@ pub struct State {
     /// How fast everybody may speak.
     pub(super) quotas: Arc<Quotas>,
     pub(super) bodies: Bodies,
+    /// Where pages are rendered.
+    pub(super) renderer: Renderer,
     pub(super) site: Arc<Site>,
 }
 
@@ -58,6 +61,7 @@ impl State {
             moderation,
             quotas: Arc::new(Quotas::new(quotas)),
             bodies: Bodies::new(),
+            renderer: Renderer::new(),
             connection: Arc::new(connection),
             site: Arc::new(site),
         }

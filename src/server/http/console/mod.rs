@@ -51,23 +51,14 @@ async fn show(
     let operator = match Operator::of(&parts, &state) {
         Ok(operator) => operator,
         Err(error) => {
-            return Ok(gate(
-                &state,
-                &reader,
-                parts.headers.contains_key(header::AUTHORIZATION),
-                error,
-            ));
+            let came_with_token = parts.headers.contains_key(header::AUTHORIZATION);
+            return gate(&state, &reader, came_with_token, error).await;
         }
     };
     let outcome = place.done.take().map(Outcome::Done);
     let listed = view::listed(&state, &operator, &place, outcome).await;
-    Ok(page(
-        StatusCode::OK.into_response(),
-        &state,
-        &reader,
-        place,
-        Seen::Inside(Box::new(listed)),
-    ))
+    let seen = Seen::Inside(Box::new(listed));
+    page(StatusCode::OK.into_response(), &state, &reader, place, seen).await
 }
 
 async fn submit(Shared(state): Shared<State>, request: Request) -> Result<Response, ApiError> {
@@ -80,12 +71,8 @@ async fn submit(Shared(state): Shared<State>, request: Request) -> Result<Respon
     let operator = match Operator::of(&parts, &state) {
         Ok(operator) => operator,
         Err(error) => {
-            return Ok(gate(
-                &state,
-                &reader,
-                parts.headers.contains_key(header::AUTHORIZATION),
-                error,
-            ));
+            let came_with_token = parts.headers.contains_key(header::AUTHORIZATION);
+            return gate(&state, &reader, came_with_token, error).await;
         }
     };
     let form = state
@@ -93,25 +80,25 @@ async fn submit(Shared(state): Shared<State>, request: Request) -> Result<Respon
         .read(body, MAX_FORM_BYTES, |body| Ok(Form::read(body)))
         .await?;
     let back = form.back();
-    Ok(match form.act(&state, &operator).await {
+    match form.act(&state, &operator).await {
         // The way back to the page, so that reloading it does nothing twice.
-        Ok(done) => Redirect::to(&back.after_doing(done).href()).into_response(),
+        Ok(done) => Ok(Redirect::to(&back.after_doing(done).href()).into_response()),
         Err(error) => {
             let failed = Some(Outcome::Failed(error.to_string()));
             let listed = view::listed(&state, &operator, &back, failed).await;
-            page(
-                error.into_response(),
-                &state,
-                &reader,
-                back,
-                Seen::Inside(Box::new(listed)),
-            )
+            let seen = Seen::Inside(Box::new(listed));
+            page(error.into_response(), &state, &reader, back, seen).await
         }
-    })
+    }
 }
 
 /// What is seen by whoever is no operator, because of `error`.
-fn gate(state: &State, reader: &Reader, came_with_token: bool, error: ApiError) -> Response {
+async fn gate(
+    state: &State,
+    reader: &Reader,
+    came_with_token: bool,
+    error: ApiError,
+) -> Result<Response, ApiError> {
     let has_keys = !state.verifier.is_open();
     let refused = (has_keys && came_with_token).then(|| error.to_string());
     // Where a token is brought to is a page like any other.
@@ -121,33 +108,28 @@ fn gate(state: &State, reader: &Reader, came_with_token: bool, error: ApiError) 
     } else {
         error.into_response()
     };
-    page(
-        response,
-        state,
-        reader,
-        Place::default(),
-        Seen::Gate { refused, has_keys },
-    )
+    let seen = Seen::Gate { refused, has_keys };
+    page(response, state, reader, Place::default(), seen).await
 }
 
 /// `response`, with a page in it.
-fn page(
+async fn page(
     mut response: Response,
     state: &State,
     reader: &Reader,
     place: Place,
     seen: Seen,
-) -> Response {
+) -> Result<Response, ApiError> {
     let site = &state.site.leptos;
-    let styles = format!("/{}/{}.css", site.site_pkg_dir, site.output_name);
-    let (locale, theme) = (reader.locale, reader.theme);
-    *response.body_mut() = Body::from(document(Desk {
-        locale,
-        theme,
-        styles,
+    let desk = Desk {
+        locale: reader.locale,
+        theme: reader.theme,
+        styles: format!("/{}/{}.css", site.site_pkg_dir, site.output_name),
         place,
         seen,
-    }));
+    };
+    *response.body_mut() = Body::from(state.renderer.run(move || document(desk)).await?);
+
     headers::permit(&mut response);
     headers::permit_own_files(&mut response);
     let headers = response.headers_mut();
@@ -161,5 +143,5 @@ fn page(
         header::VARY,
         HeaderValue::from_static("Accept-Language, Authorization, Cookie"),
     );
-    response
+    Ok(response)
 }

@@ -74,15 +74,9 @@ pub(in crate::server::http) async fn say(
                 refused: Some(Reason::TooLong),
                 ..Form::default()
             };
-            return Ok(render(
-                &state,
-                may_read(&state, &principal, client, &room),
-                room,
-                &Reader::of(&headers),
-                form,
-                StatusCode::PAYLOAD_TOO_LARGE,
-            )
-            .await);
+            let may_read = may_read(&state, &principal, client, &room);
+            let status = StatusCode::PAYLOAD_TOO_LARGE;
+            return render(&state, may_read, room, &Reader::of(&headers), form, status).await;
         }
         said => said?,
     };
@@ -123,7 +117,7 @@ pub(in crate::server::http) async fn say(
                 refused: Some(reason),
             };
             let may_read = may_read(&state, &principal, client, &room);
-            Ok(render(&state, may_read, room, &Reader::of(&headers), form, status).await)
+            render(&state, may_read, room, &Reader::of(&headers), form, status).await
         }
     }
 }
