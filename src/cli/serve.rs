@@ -47,6 +47,8 @@ fn run_logged(config: Config, sockets: Listeners) -> anyhow::Result<()> {
     if let Some(exporter) = exporter {
         exporter.finish();
     }
+    // Not dropped: that would wait for whatever is still rendered or read for clients that are gone.
+    runtime.shutdown_background();
     served
 }
 

@@ -37,6 +37,8 @@ pub mod http;
 pub mod config;
 mod keyring;
 mod capacity;
+#[cfg(test)]
+mod growth;
 
 use std::io;
 use std::net::SocketAddr;
@@ -46,6 +48,7 @@ use std::time::Duration;
 use axum::Router;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use tokio::task::JoinSet;
 use tracing::{info, warn};
 
 use crate::server::auth::Proxies;
@@ -55,6 +58,7 @@ use crate::server::hub::Hub;
 use crate::server::metrics::Metrics;
 use crate::server::moderation::{Decided, LoadError, Moderation, TooManyBans};
 use crate::server::session::Rate;
+use crate::server::store::guard;
 use crate::server::store::{Council, Health, OpenStoreError, Store, StoreError};
 
 pub use crate::server::keyring::Keyring;
@@ -95,8 +99,19 @@ pub enum StartError {
 
 /// Why a server ended that nobody stopped.
 #[derive(Debug, thiserror::Error)]
-#[error("stopped, because what the store holds can no longer be vouched for: {0}")]
-pub struct StoreLost(String);
+pub enum RunError {
+    /// The store holds something else than it acknowledged, or can no longer work.
+    #[error("stopped: the store can no longer be trusted: {0}")]
+    StoreLost(String),
+    /// A task that the server cannot do without has ended.
+    #[error("stopped: the task {name} ended: {reason}")]
+    TaskEnded {
+        /// Its name.
+        name: &'static str,
+        /// The message of its panic.
+        reason: String,
+    },
+}
 
 /// Sockets that listen already, opened by whoever started us.
 #[derive(Debug, Default)]
@@ -172,8 +187,8 @@ impl Server {
     /// [`DRAIN_TIMEOUT`] passes; last the store is closed.
     ///
     /// # Errors
-    /// If the store was lost; the end is as orderly as any.
-    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), StoreLost> {
+    /// If the store was lost, or a task that must not end did; the end is as orderly as any.
+    pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
         let keyring = self.keyring();
         let Self {
             config,
@@ -221,44 +236,56 @@ impl Server {
             tls: None,
         };
 
-        let adding_up = tokio::spawn(metrics.clone().add_up_forever());
+        let mut tasks = Tasks::default();
+        tasks.spawn("that adds up metrics", metrics.clone().add_up_forever());
         let ops = ops.map(|listener| {
             let web = config.web.of_ops(reach(&listener));
             let router = http::ops_router(state.clone(), metrics, store.health(), web);
             (listener, router)
         });
 
-        let noting = tokio::spawn(http::note_forever(state.clone()));
+        tasks.spawn("that records rates", http::note_forever(state.clone()));
         let (stopping, stopped) = watch::channel(false);
         let serve = |listener: TcpListener, router: Router, settings: AcceptSettings| {
-            tokio::spawn(http::serve(listener, router, settings, stopped.clone()))
+            http::serve(listener, router, settings, stopped.clone())
         };
-        let serving: Vec<_> = std::iter::once(serve(public, http::router(state), accept))
-            .chain(ops.map(|(listener, router)| serve(listener, router, accept_ops)))
-            .collect();
-        let running = tokio::spawn({
+        let mut serving = Tasks::default();
+        serving.spawn(
+            "that accepts connections",
+            serve(public, http::router(state), accept),
+        );
+        if let Some((listener, router)) = ops {
+            serving.spawn(
+                "that accepts connections of operators",
+                serve(listener, router, accept_ops),
+            );
+        }
+        tasks.spawn("of the hub", {
             let hub = hub.clone();
             async move { hub.run().await }
         });
 
         let end = tokio::select! {
             () = stop => Ok(()),
-            reason = lost(store.health()) => Err(StoreLost(reason)),
+            reason = lost(store.health()) => Err(RunError::StoreLost(reason)),
+            error = tasks.ended() => Err(error),
+            error = serving.ended() => Err(error),
         };
+        if let Err(error) = &end {
+            tracing::error!(%error);
+        }
         info!(connections = hub.connections(), "stopping");
         stopping.send_replace(true);
-        let drained = futures::future::join(hub.drain(), futures::future::join_all(serving));
+        let drained = futures::future::join(hub.drain(), serving.all_ended());
         if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
             warn!(
                 connections = hub.connections(),
                 "some clients did not leave in time"
             );
         }
-        running.abort();
-        adding_up.abort();
-        noting.abort();
-        // An error means that it panicked, which its own output has told.
-        let _panicked = tokio::task::spawn_blocking(move || store.close()).await;
+        drop(tasks);
+        // A panic while it is closed leaves nothing to be done.
+        let _ = tokio::task::spawn_blocking(move || store.close()).await;
         info!("stopped");
         end
     }
@@ -289,7 +316,38 @@ async fn shared_rules(council: &dyn Council, config: &Config) -> Result<Moderati
     Ok(Moderation::kept_elsewhere(decrees)?)
 }
 
-/// Waits until the store is lost; says why.
+/// Tasks that the server cannot do without. Dropping it ends them.
+#[derive(Default)]
+struct Tasks(JoinSet<RunError>);
+
+impl Tasks {
+    /// Spawns the task `name`.
+    fn spawn(&mut self, name: &'static str, task: impl Future<Output = ()> + Send + 'static) {
+        self.0.spawn(async move {
+            let reason = match guard::run_task(task).await {
+                Ok(()) => "it returned".to_owned(),
+                Err(panic) => format!("it panicked: {panic}"),
+            };
+            RunError::TaskEnded { name, reason }
+        });
+    }
+
+    /// Waits until one of them ends, and returns which and why.
+    async fn ended(&mut self) -> RunError {
+        match self.0.join_next().await {
+            Some(Ok(error)) => error,
+            // Its panic is caught, and nobody else ends it.
+            Some(Err(_)) | None => std::future::pending().await,
+        }
+    }
+
+    /// Waits until all of them have ended.
+    async fn all_ended(mut self) {
+        while self.0.join_next().await.is_some() {}
+    }
+}
+
+/// Waits until the store is lost, and returns why.
 async fn lost(mut health: watch::Receiver<Health>) -> String {
     loop {
         if let Health::Lost(reason) = &*health.borrow_and_update() {
@@ -319,4 +377,23 @@ async fn listen(
         address,
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_task_that_panics_is_named_with_its_message_while_the_others_run() {
+        let mut tasks = Tasks::default();
+        tasks.spawn("that goes on", std::future::pending());
+        tasks.spawn("of the hub", async { panic!("a fault") });
+
+        let error = tasks.ended().await;
+
+        assert_eq!(
+            error.to_string(),
+            "stopped: the task of the hub ended: it panicked: a fault"
+        );
+    }
 }

@@ -25,12 +25,14 @@ mod sweep;
 mod trace;
 
 use std::collections::{HashMap, HashSet};
+use std::panic::resume_unwind;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use slab::Slab;
 use tokio::sync::Notify;
+use tokio::task::JoinSet;
 
 use crate::protocol::CloseCode;
 use crate::protocol::Push;
@@ -195,20 +197,31 @@ impl Hub {
         lock(&self.0.rooms).len()
     }
 
-    /// Fans out, announces, sweeps and keeps to the memory budget until dropped.
+    /// Fans out, announces, sweeps and keeps to the memory budget until dropped. Ends only when a task of the
+    /// fan-out does, which is a fault; and a panic of another task is one of this call.
     pub async fn run(&self) {
-        let fanout = futures::future::join_all((0..self.0.lanes.len()).map(|lane| {
+        let mut lanes = JoinSet::new();
+        for lane in 0..self.0.lanes.len() {
             let hub = self.clone();
-            tokio::spawn(async move { hub.fan_out(lane).await })
-        }));
-        futures::join!(
-            fanout,
+            lanes.spawn(async move { hub.fan_out(lane).await });
+        }
+        let others = futures::future::join5(
             self.announce_forever(),
             self.sweep_forever(),
             self.relieve_forever(),
             self.heed_nodes(),
             self.tell_of_outages(),
         );
+
+        let ended = tokio::select! {
+            Some(ended) = lanes.join_next() => ended,
+            _ = others => Ok(()),
+        };
+        if let Err(error) = ended
+            && let Ok(panic) = error.try_into_panic()
+        {
+            resume_unwind(panic);
+        }
     }
 
     /// Admits nobody from now on, closes every connection with 1001 and waits until all have left. What was

@@ -18,9 +18,74 @@ use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::room::{Dialect, Draft, Format, KeyLimits};
 use crate::server::session::{Next, Outbox};
-use crate::server::store::{Durability, Retention, Span, SqliteSettings, SqliteStore};
+use crate::server::store::{Durability, MemoryStore, Retention, Span, SqliteSettings, SqliteStore};
 
 const CLIENTS: usize = 3;
+
+impl Hub {
+    /// Creates a hub over a store in memory, with room for everybody.
+    pub(in crate::server) fn in_memory() -> Self {
+        let age = Duration::from_secs(3600);
+        let retention = Retention {
+            messages: 1000,
+            bytes: usize::MAX,
+            age,
+            keys: KeyLimits {
+                messages: 1000,
+                age,
+            },
+        };
+        let settings = HubSettings {
+            max_connections: usize::MAX,
+            max_connections_per_ip: usize::MAX,
+            max_rooms: usize::MAX,
+            max_room_members: usize::MAX,
+            memory_budget: usize::MAX,
+            log: LogLimits {
+                messages: 1000,
+                bytes: usize::MAX,
+            },
+            sweep_every: age,
+        };
+        let moderation = Moderation::open("no such file".into()).expect("nobody is banned");
+        Self::new(settings, Arc::new(MemoryStore::new(retention)), moderation)
+    }
+}
+
+/// A reader whose every write panics.
+struct Broken;
+
+impl Outlet for Broken {
+    fn flush(&self, _: &mut Reel<'_>) {
+        panic!("a fault");
+    }
+    fn tick(&self, _: Moment) {}
+    fn tell(&self, _: &[u8]) {}
+    fn say(&self, _: &Push) {}
+    fn drain(&self, _: Duration) {}
+    fn close(&self, _: CloseCode) {}
+    fn trace(&self, _: Tracer) {}
+    fn standing(&self) -> Standing {
+        Standing {
+            dialect: Dialect::Plain,
+            offset: Offset(0),
+            waiting: 0,
+        }
+    }
+}
+
+#[tokio::test]
+#[should_panic(expected = "a fault")]
+async fn a_panic_in_one_task_of_the_fan_out_is_a_panic_of_the_hub() {
+    let hub = Hub::in_memory();
+    let room = hub.room(&RoomName::lobby()).await.expect("a room");
+    room.add_reader(Arc::new(Broken));
+
+    let draft = Draft::text(UserId::guest(1), None, "hello");
+    hub.publish(&room, vec![draft], |_, _| {});
+
+    hub.run().await;
+}
 
 #[derive(Clone, Debug)]
 enum Step {

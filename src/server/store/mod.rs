@@ -12,6 +12,7 @@
 mod clock;
 mod page;
 mod peers;
+pub(super) mod guard;
 mod memory;
 mod sqlite;
 mod nats;

@@ -57,6 +57,7 @@ use tokio::task::JoinHandle;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::room::Draft;
+use crate::server::store::guard;
 use crate::server::store::{
     Bounds, Bus, Council, DeleteReport, Health, Heard, Limit, Page, Report, Span, Store, StoreError,
 };
@@ -126,7 +127,7 @@ impl NatsStore {
             Arc::default(),
         );
         let council = NatsCouncil::new(rolls.clone(), flights.clone(), pulse.clone());
-        let deciding = tokio::spawn({
+        let deciding = spawn(&pulse, "that follows the rules of all nodes", {
             let council = council.clone();
             async move { council.run().await }
         });
@@ -160,15 +161,16 @@ impl NatsStore {
         };
         let (note, notes) = mpsc::unbounded_channel();
         let bus = Arc::new(NatsBus::new(note));
-        let carrying = tokio::spawn({
+        let carrying = spawn(&pulse, "that listens to other nodes", {
             let bus = bus.clone();
             async move { bus.run(wire, notes, connected).await }
         });
         let (queue, queued) = mpsc::unbounded_channel();
-        let publishing = tokio::spawn({
+        let publishing = spawn(&pulse, "that publishes", {
             let publisher = publisher.clone();
             async move { publisher.run(queued).await }
         });
+        let following = spawn(&pulse, "that follows the stream", feed.run());
         Ok(Self {
             rolls,
             rooms,
@@ -182,10 +184,24 @@ impl NatsStore {
             bus,
             eraser,
             council,
-            tasks: [tokio::spawn(feed.run()), carrying, deciding],
+            tasks: [following, carrying, deciding],
             publishing: Mutex::new(Some(publishing)),
         })
     }
+}
+
+/// Spawns the task `name`. If it panics, the store is lost: the other tasks cannot do without it.
+fn spawn(
+    pulse: &Arc<Pulse>,
+    name: &'static str,
+    task: impl Future<Output = ()> + Send + 'static,
+) -> JoinHandle<()> {
+    let pulse = pulse.clone();
+    tokio::spawn(async move {
+        if let Err(panic) = guard::run_task(task).await {
+            pulse.is_lost(format!("the task {name} panicked: {panic}"));
+        }
+    })
 }
 
 impl Store for NatsStore {
@@ -267,8 +283,8 @@ impl Store for NatsStore {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        // An error means that it panicked, which its own output has told.
-        let _panicked = publishing.map(|publishing| self.runtime.block_on(publishing));
+        // A panic has made the store lost already.
+        let _ = publishing.map(|publishing| self.runtime.block_on(publishing));
         self.tasks.iter().for_each(JoinHandle::abort);
     }
 }
@@ -284,5 +300,21 @@ impl fmt::Debug for NatsStore {
         f.debug_struct("NatsStore")
             .field("epoch", &self.rolls.epoch)
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_panic_in_a_task_of_the_store_makes_it_lost() {
+        let pulse = Arc::new(Pulse::new());
+
+        let task = spawn(&pulse, "that publishes", async { panic!("a fault") });
+        task.await.expect("the panic is caught");
+
+        let reason = "the task that publishes panicked: a fault".to_owned();
+        assert_eq!(*pulse.watch().borrow(), Health::Lost(reason));
     }
 }

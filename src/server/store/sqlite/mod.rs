@@ -189,8 +189,8 @@ impl Store for SqliteStore {
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
             .take();
-        // An error means that it panicked, which its own output has told.
-        let _panicked = writer.map(JoinHandle::join);
+        // An error means that it panicked while it refused what came, after the health had told of the first panic.
+        let _ = writer.map(JoinHandle::join);
     }
 }
 
@@ -205,5 +205,58 @@ impl fmt::Debug for SqliteStore {
         f.debug_struct("SqliteStore")
             .field("epoch", self.ledger.epoch())
             .finish_non_exhaustive()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::protocol::UserId;
+    use crate::server::room::KeyLimits;
+
+    fn store(folder: &tempfile::TempDir) -> SqliteStore {
+        let age = Duration::from_secs(3600);
+        let settings = SqliteSettings {
+            path: folder.path().join("test.db"),
+            durability: Durability::Process,
+            retention: Retention {
+                messages: 100,
+                bytes: usize::MAX,
+                age,
+                keys: KeyLimits { messages: 100, age },
+            },
+            quick_check: false,
+        };
+        SqliteStore::open(&settings).expect("opened")
+    }
+
+    fn drafts() -> Vec<Draft> {
+        vec![Draft::text(UserId::guest(1), None, "hello")]
+    }
+
+    #[tokio::test]
+    async fn a_panic_on_the_thread_that_writes_makes_the_store_lost_and_refuses_what_follows() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let store = store(&folder);
+        let mut health = store.health();
+
+        store.append(
+            &RoomName::lobby(),
+            drafts(),
+            0,
+            Box::new(|_| panic!("a fault")),
+        );
+        let lost = health.wait_for(|health| *health != Health::Ready).await;
+
+        let reason = "the thread that writes to the database panicked: a fault".to_owned();
+        assert_eq!(*lost.expect("told"), Health::Lost(reason.clone()));
+        let (sender, receiver) = mpsc::channel();
+        let report = move |stored: Result<_, _>| sender.send(stored.map(|_| ())).expect("heard");
+        store.append(&RoomName::lobby(), drafts(), 0, Box::new(report));
+        assert_eq!(receiver.recv(), Ok(Err(StoreError::Unavailable(reason))));
+        store.close();
     }
 }

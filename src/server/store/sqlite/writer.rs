@@ -14,6 +14,7 @@ use crate::server::metrics;
 use crate::server::room::{Draft, KeyWindow};
 use crate::server::spans::Commit;
 use crate::server::store::clock::Clock;
+use crate::server::store::guard;
 use crate::server::store::sqlite::batch::Batch;
 use crate::server::store::sqlite::erase;
 use crate::server::store::sqlite::fault::Fault;
@@ -70,7 +71,18 @@ impl Writer {
         }
     }
 
-    pub(super) fn run(mut self) {
+    /// Writes until the queue is closed. If that panics, the store is lost, and whatever still comes is refused.
+    pub(super) fn run(self) {
+        let (queue, health) = (self.queue.clone(), self.health.clone());
+        if let Err(panic) = guard::run(|| self.write_until_closed()) {
+            let reason = format!("the thread that writes to the database panicked: {panic}");
+            health.send_replace(Health::Lost(reason.clone()));
+            error!(reason, "the store takes nothing");
+            refuse_until_closed(&queue, &reason);
+        }
+    }
+
+    fn write_until_closed(mut self) {
         let mut look_at = Instant::now();
         loop {
             let taken = self
@@ -323,6 +335,24 @@ impl Writer {
         });
         if changed {
             error!(reason, "the store takes nothing");
+        }
+    }
+}
+
+/// Refuses all that comes, for `reason`, until the queue is closed.
+fn refuse_until_closed(queue: &Queue, reason: &str) {
+    let refusal = || StoreError::Unavailable(reason.to_owned());
+    loop {
+        let taken = queue.take(LOOK_EVERY);
+        for deletion in queue.take_deletions() {
+            (deletion.report)(Err(refusal()));
+        }
+        match taken {
+            Taken::Batch(appends) => appends
+                .into_iter()
+                .for_each(|append| (append.report)(Err(refusal()))),
+            Taken::Nothing => {}
+            Taken::Closed => return,
         }
     }
 }
