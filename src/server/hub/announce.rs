@@ -1,18 +1,29 @@
-//! Tells rooms who came and went: gathered, so that a storm of joins is a few frames and not a flood.
+//! Presence announcements: joins and leaves are gathered, so that a storm of them is a few frames and not a flood.
+//!
+//! # Invariants
+//!
+//! - A change after a pause is announced within [`GATHER`].
+//! - However often clients come and go, announcements take at most about a hundredth of a processor in each room:
+//!   the larger the room, the longer its changes are gathered.
 
 use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::sync::Notify;
+use tokio::time::Instant;
 
 use crate::protocol::Push;
 use crate::server::hub::fanout::WRITES_PER_TURN;
 use crate::server::hub::{Hub, Room, lock};
 use crate::server::wire::{self, Opcode};
 
-/// How long joins and leaves are gathered.
+/// The shortest time for which joins and leaves are gathered.
 const GATHER: Duration = Duration::from_millis(250);
+/// Time between two announcements for each reader of the room: a hundred times as long as the write of a frame takes.
+const GATHER_PER_READER: Duration = Duration::from_micros(300);
+/// The longest time between two announcements.
+const MAX_GATHER: Duration = Duration::from_secs(10);
 
 /// Rooms in which somebody came or went.
 #[derive(Default)]
@@ -31,11 +42,22 @@ impl Hub {
     }
 
     pub(super) async fn announce_forever(&self) {
+        let mut waiting = Vec::new();
         loop {
-            self.0.restless.wake.notified().await;
+            if waiting.is_empty() {
+                self.0.restless.wake.notified().await;
+            }
             tokio::time::sleep(GATHER).await;
-            let rooms = std::mem::take(&mut *lock(&self.0.restless.rooms));
-            for room in rooms {
+
+            waiting.append(&mut lock(&self.0.restless.rooms));
+            // One message for each node, however large the room is.
+            waiting.iter().for_each(|room| self.tell_nodes(room));
+
+            let now = Instant::now();
+            let is_due = |room: &Arc<Room>| lock(&room.announce_after).is_none_or(|at| at <= now);
+            let (due, later) = waiting.into_iter().partition::<Vec<_>, _>(is_due);
+            waiting = later;
+            for room in due {
                 self.announce(&room).await;
             }
         }
@@ -43,7 +65,6 @@ impl Hub {
 
     async fn announce(&self, room: &Arc<Room>) {
         room.restless.store(false, Ordering::Release);
-        self.tell_nodes(room);
         let (change, is_restless) = {
             let mut presence = lock(&room.presence);
             (presence.announce(self.now()), presence.is_restless())
@@ -58,11 +79,77 @@ impl Hub {
             left: change.left,
         };
         let frame = wire::encode(Opcode::Text, push.encode().as_bytes());
-        for (number, reader) in room.readers().iter().enumerate() {
+        let readers = room.readers();
+        let pause = (GATHER_PER_READER * readers.len() as u32).min(MAX_GATHER);
+        *lock(&room.announce_after) = Some(Instant::now() + pause);
+
+        for (number, reader) in readers.iter().enumerate() {
             if number % WRITES_PER_TURN == WRITES_PER_TURN - 1 {
                 tokio::task::yield_now().await;
             }
             reader.tell(&frame);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+    use crate::protocol::{CloseCode, Offset, RoomName, UserId};
+    use crate::server::hub::{Outlet, Standing, Tracer};
+    use crate::server::room::{Dialect, Moment, Reel};
+
+    const READERS: usize = 7000;
+
+    /// A reader that counts its frames together with all others.
+    struct Reader(Arc<AtomicUsize>);
+
+    impl Outlet for Reader {
+        fn tell(&self, _: &[u8]) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+        fn flush(&self, _: &mut Reel<'_>) {}
+        fn tick(&self, _: Moment) {}
+        fn say(&self, _: &Push) {}
+        fn drain(&self, _: Duration) {}
+        fn close(&self, _: CloseCode) {}
+        fn trace(&self, _: Tracer) {}
+        fn standing(&self) -> Standing {
+            Standing {
+                dialect: Dialect::Typed,
+                offset: Offset(0),
+                waiting: 0,
+            }
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn one_client_that_joins_five_times_a_second_costs_a_large_room_few_frames() {
+        let hub = Hub::in_memory();
+        let room = hub.room(&RoomName::lobby()).await.expect("a room");
+        let frames = Arc::new(AtomicUsize::new(0));
+        for number in 0..READERS {
+            lock(&room.presence).join(&UserId::guest(number as u64), 0);
+            room.add_reader(Arc::new(Reader(frames.clone())));
+        }
+
+        let announcing = tokio::spawn({
+            let hub = hub.clone();
+            async move { hub.announce_forever().await }
+        });
+        for number in 0..100 {
+            lock(&room.presence).join(&UserId::guest((READERS + number) as u64), 0);
+            hub.is_restless(&room);
+            tokio::time::sleep(Duration::from_millis(200)).await;
+        }
+        announcing.abort();
+
+        let announcements = frames.load(Ordering::Relaxed) / READERS;
+        assert!(
+            (2..=11).contains(&announcements),
+            "{announcements} in 20 seconds"
+        );
     }
 }

@@ -5,6 +5,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 
+use tokio::time::Instant;
+
 use crate::protocol::Epoch;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
@@ -40,6 +42,8 @@ pub struct Room {
     tally: Arc<Tally>,
     /// Set when somebody came or went and an announcement is due.
     pub(super) restless: AtomicBool,
+    /// The earliest time of the next announcement.
+    pub(super) announce_after: Mutex<Option<Instant>>,
     /// Publishes that the store has not answered yet.
     underway: AtomicU32,
     /// Answers in a row that no pass was begun for, because another was on its way.
@@ -71,6 +75,7 @@ impl Room {
             due_since: AtomicU64::new(0),
             tally,
             restless: AtomicBool::new(false),
+            announce_after: Mutex::new(None),
             underway: AtomicU32::new(0),
             left: AtomicU8::new(0),
             lane,

@@ -4,7 +4,7 @@
 //! that missed something notices by the number. A member of another node is a connection like any other in
 //! [`Presence`]: with its grace, so that whoever moves to another node was never gone.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -71,20 +71,12 @@ impl Neighbours {
                 members.push(present);
             }
         }
-        let is_gone = |id: &&UserId| presence.connections(id) == 0;
-        let gone = self
-            .told
-            .keys()
-            .filter(is_gone)
-            .filter(|id| members.iter().all(|news| news.id != **id));
-        let gone: Vec<Present> = gone
-            .map(|id| Present {
-                id: id.clone(),
-                connections: 0,
-                since: 0,
-            })
-            .collect();
-        members.extend(gone);
+        let gone = self.told.keys().filter(|id| !presence.has(id));
+        members.extend(gone.map(|id| Present {
+            id: id.clone(),
+            connections: 0,
+            since: 0,
+        }));
         if members.is_empty() {
             return None;
         }
@@ -127,8 +119,9 @@ impl Neighbours {
             Kind::More if said.version != neighbour.version => return false,
             Kind::News | Kind::More => {}
             Kind::Whole => {
-                let is_gone = |id: &&UserId| said.members.iter().all(|member| member.id != **id);
-                let gone: Vec<UserId> = neighbour.members.keys().filter(is_gone).cloned().collect();
+                let here: HashSet<&UserId> = said.members.iter().map(|member| &member.id).collect();
+                let known = neighbour.members.keys();
+                let gone: Vec<UserId> = known.filter(|id| !here.contains(id)).cloned().collect();
                 gone.iter()
                     .for_each(|id| neighbour.change(id, 0, 0, presence, now));
             }

@@ -24,6 +24,8 @@ pub struct Presence {
     is_restless: bool,
     /// The next announcement is told whether there is news or not.
     is_repeated: bool,
+    /// The number of members in the last announcement.
+    announced: usize,
 }
 
 #[derive(Debug)]
@@ -120,9 +122,9 @@ impl Presence {
         })
     }
 
-    /// How many connections `id` has.
-    pub fn connections(&self, id: &UserId) -> u32 {
-        self.members.get(id).map_or(0, |member| member.connections)
+    /// Returns whether `id` is a member, if only for the rest of its grace.
+    pub fn has(&self, id: &UserId) -> bool {
+        self.members.get(id).is_some()
     }
 
     /// Those of a small room, in order, each with what is known of it.
@@ -143,7 +145,8 @@ impl Presence {
         self.is_repeated = true;
     }
 
-    /// What is news at `now`; it counts as told.
+    /// Returns the changes until `now` that were not announced yet; they count as announced. In a large room, where
+    /// nobody is named, there are none while the number of members is the same.
     pub fn announce(&mut self, now: Moment) -> Option<Change> {
         let (mut joined, mut left) = (Vec::new(), Vec::new());
         self.is_restless = false;
@@ -159,13 +162,18 @@ impl Presence {
             !is_gone
         });
         let is_repeated = std::mem::take(&mut self.is_repeated);
-        if joined.is_empty() && left.is_empty() && !is_repeated {
+        let count = self.members.len();
+        let is_news = if count > MAX_NAMED {
+            (joined, left) = (Vec::new(), Vec::new());
+            count != self.announced
+        } else {
+            !joined.is_empty() || !left.is_empty()
+        };
+        if !is_news && !is_repeated {
             return None;
         }
-        let count = self.members.len();
-        if count > MAX_NAMED {
-            (joined, left) = (Vec::new(), Vec::new());
-        }
+
+        self.announced = count;
         Some(Change {
             count,
             joined: sorted(joined),
@@ -265,6 +273,29 @@ mod tests {
             })
         );
         assert_eq!(presence.named(), None);
+    }
+
+    #[test]
+    fn in_a_large_room_nothing_is_told_when_as_many_came_as_went() {
+        let mut presence = Presence::default();
+        (0..501).for_each(|number| presence.join(&user(number), 0));
+        presence.announce(at(0));
+
+        presence.leave(&user(1), at(0));
+        presence.join(&user(501), 0);
+
+        assert_eq!(
+            presence.announce(at(4000)).map(|change| change.count),
+            Some(502)
+        );
+        assert_eq!(
+            presence.announce(at(5000)).map(|change| change.count),
+            Some(501)
+        );
+        presence.leave(&user(2), at(5000));
+        presence.announce(at(5000));
+        presence.join(&user(502), 5000);
+        assert_eq!(presence.announce(at(10_000)), None);
     }
 
     #[test]

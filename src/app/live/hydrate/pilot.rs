@@ -117,7 +117,10 @@ impl Pilot {
             };
             *known = count;
             if let Some(list) = names {
-                list.retain(|name| !left.contains(name) && !joined.contains(name));
+                // Both come sorted.
+                list.retain(|name| {
+                    left.binary_search(name).is_err() && joined.binary_search(name).is_err()
+                });
                 for name in joined {
                     let at = list.partition_point(|other| other < name);
                     list.insert(at, name.clone());
