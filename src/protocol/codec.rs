@@ -1,9 +1,12 @@
 //! JSON text to [`Command`] and [`Push`] and back; the only file that names serde_json for the wire.
 
-use serde::Deserialize;
-use serde_json::Value;
+use std::fmt;
 
-use super::{Command, ErrorCode, Key, Push};
+use serde::de::{Error, IgnoredAny, MapAccess, SeqAccess, Visitor};
+use serde::{Deserialize, Deserializer};
+use serde_json::error::Category;
+
+use super::{Command, ErrorCode, Key, MAX_HISTORY, Offset, Push, Token};
 
 /// Why a text is no [`Command`].
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,15 +20,19 @@ pub struct CommandError {
 }
 
 impl Command {
-    /// Reads a client's frame.
+    /// Decodes a client's frame, in one pass: unknown fields are skipped and never built.
     ///
     /// # Errors
-    /// What is wrong with it; the connection goes on.
+    /// If the text is not JSON, not an object, of an unknown type, or has a bad field. The connection goes on.
     pub fn decode(text: &str) -> Result<Self, CommandError> {
-        serde_json::from_str(text).map_err(|error| explain(text, &error))
+        if !text.trim_ascii_start().starts_with('{') {
+            return Err(not_an_object(text));
+        }
+        let fields: Fields = serde_json::from_str(text).map_err(|error| bad_object(&error))?;
+        fields.into_command()
     }
 
-    /// The frame as JSON.
+    /// Encodes the frame as JSON.
     pub fn encode(&self) -> String {
         // Fails only for maps with keys that are no text, and there are none.
         serde_json::to_string(self).unwrap_or_default()
@@ -47,51 +54,194 @@ impl Push {
     }
 }
 
-/// Looks again, more slowly, at what could not be read.
-fn explain(text: &str, error: &serde_json::Error) -> CommandError {
-    #[derive(Deserialize)]
-    struct Tagged {
-        #[serde(rename = "type")]
-        kind: Option<Value>,
-        key: Option<Value>,
+/// The fields of all commands, as they were sent.
+#[derive(Deserialize)]
+struct Fields {
+    #[serde(rename = "type")]
+    kind: Option<Field>,
+    text: Option<Field>,
+    key: Option<Field>,
+    token: Option<Field>,
+    before: Option<Field>,
+    limit: Option<Field>,
+}
+
+impl Fields {
+    fn into_command(self) -> Result<Command, CommandError> {
+        let key = self.key.map(|field| field.into_key()).transpose();
+        let known_key = key.as_ref().ok().cloned().flatten();
+        let kind = self.kind.map(|field| field.into_string("type"));
+        let is_missing = |name: &str| format!("{name} is missing");
+
+        let command = match kind.and_then(Result::ok).as_deref() {
+            Some("say") => self
+                .text
+                .ok_or_else(|| is_missing("text"))
+                .and_then(|field| field.into_string("text"))
+                .and_then(|text| Ok(Command::Say { text, key: key? })),
+            Some("token") => self
+                .token
+                .ok_or_else(|| is_missing("token"))
+                .and_then(|field| field.into_string("token"))
+                .map(|token| Command::Token {
+                    token: Token::new(token),
+                }),
+            Some("ping") => Ok(Command::Ping),
+            Some("history") => history(self.before, self.limit),
+            _ => {
+                return Err(CommandError {
+                    code: ErrorCode::UnknownType,
+                    message: "type must be one of \"say\", \"ping\", \"history\", \"token\""
+                        .to_owned(),
+                    key: known_key,
+                });
+            }
+        };
+
+        command.map_err(|message| CommandError {
+            code: ErrorCode::BadField,
+            message,
+            key: known_key,
+        })
     }
-    let no_object = |message| CommandError {
+}
+
+fn history(before: Option<Field>, limit: Option<Field>) -> Result<Command, String> {
+    let before = before.map(|field| field.into_number("before", u64::MAX));
+    let limit = limit.map(|field| field.into_number("limit", MAX_HISTORY.into()));
+
+    Ok(Command::History {
+        before: before.transpose()?.map(Offset),
+        // Fits: it is at most `MAX_HISTORY`.
+        limit: limit.transpose()?.map(|limit| limit as u16),
+    })
+}
+
+/// The value of a field. Lists and objects are skipped, so that a frame costs no more memory than its texts.
+enum Field {
+    Text(String),
+    Number(u64),
+    /// A value of no use to any command, described.
+    Other(&'static str),
+}
+
+impl Field {
+    fn into_string(self, name: &str) -> Result<String, String> {
+        match self {
+            Self::Text(text) => Ok(text),
+            other => Err(format!("{name} must be a string, not {other}")),
+        }
+    }
+
+    fn into_number(self, name: &str, most: u64) -> Result<u64, String> {
+        match self {
+            Self::Number(number) if number <= most => Ok(number),
+            other => Err(format!(
+                "{name} must be a whole number up to {most}, not {other}"
+            )),
+        }
+    }
+
+    fn into_key(self) -> Result<Key, String> {
+        let text = self.into_string("key")?;
+        Key::parse(&text).map_err(|error| error.to_string())
+    }
+}
+
+impl fmt::Display for Field {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            // Never the text itself: it may be as long as a frame.
+            Self::Text(_) => f.write_str("a string"),
+            Self::Number(number) => number.fmt(f),
+            Self::Other(what) => f.write_str(what),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for Field {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        deserializer.deserialize_any(FieldVisitor)
+    }
+}
+
+struct FieldVisitor;
+
+impl<'de> Visitor<'de> for FieldVisitor {
+    type Value = Field;
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("any value")
+    }
+
+    fn visit_str<E: Error>(self, text: &str) -> Result<Field, E> {
+        Ok(Field::Text(text.to_owned()))
+    }
+
+    fn visit_string<E: Error>(self, text: String) -> Result<Field, E> {
+        Ok(Field::Text(text))
+    }
+
+    fn visit_u64<E: Error>(self, number: u64) -> Result<Field, E> {
+        Ok(Field::Number(number))
+    }
+
+    fn visit_i64<E: Error>(self, _: i64) -> Result<Field, E> {
+        Ok(Field::Other("a negative number"))
+    }
+
+    fn visit_f64<E: Error>(self, _: f64) -> Result<Field, E> {
+        Ok(Field::Other("a fraction or a number that is too large"))
+    }
+
+    fn visit_bool<E: Error>(self, _: bool) -> Result<Field, E> {
+        Ok(Field::Other("a truth value"))
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Field, A::Error> {
+        while list.next_element::<IgnoredAny>()?.is_some() {}
+        Ok(Field::Other("a list"))
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Field, A::Error> {
+        while object.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
+        Ok(Field::Other("an object"))
+    }
+}
+
+/// Explains what is wrong with a text that does not begin like an object.
+fn not_an_object(text: &str) -> CommandError {
+    let message = match serde_json::from_str::<IgnoredAny>(text) {
+        Ok(_) => "a frame is one JSON object like {\"type\":\"say\",\"text\":\"...\"}".to_owned(),
+        Err(error) => format!("not JSON: {error}"),
+    };
+    CommandError {
         code: ErrorCode::BadJson,
         message,
         key: None,
-    };
-    let tagged = match serde_json::from_str::<Value>(text) {
-        Err(error) => return no_object(format!("not JSON: {error}")),
-        Ok(value @ Value::Object(_)) => serde_json::from_value::<Tagged>(value),
-        Ok(_) => {
-            return no_object(
-                "a frame is one JSON object like {\"type\":\"say\",\"text\":\"...\"}".to_owned(),
-            );
+    }
+}
+
+/// Explains what is wrong with a text that begins like an object.
+fn bad_object(error: &serde_json::Error) -> CommandError {
+    let (code, message) = match error.classify() {
+        // The only other fault is a field that occurs twice.
+        Category::Data => (ErrorCode::BadField, error.to_string()),
+        Category::Syntax | Category::Eof | Category::Io => {
+            (ErrorCode::BadJson, format!("not JSON: {error}"))
         }
     };
-    let Ok(Tagged { kind, key }) = tagged else {
-        return no_object(error.to_string());
-    };
-    let key = key
-        .as_ref()
-        .and_then(Value::as_str)
-        .and_then(|key| Key::parse(key).ok());
-    match kind.as_ref().and_then(Value::as_str) {
-        Some("say" | "ping" | "history" | "token") => CommandError {
-            code: ErrorCode::BadField,
-            message: error.to_string(),
-            key,
-        },
-        _ => CommandError {
-            code: ErrorCode::UnknownType,
-            message: "type must be one of \"say\", \"ping\", \"history\", \"token\"".to_owned(),
-            key,
-        },
+    CommandError {
+        code,
+        message,
+        key: None,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::Value;
+
     use super::*;
     use crate::protocol::{
         Body, Epoch, GapReason, Offset, Publication, Recovery, RoomName, UserId, Welcome,
@@ -143,8 +293,26 @@ mod tests {
             (
                 r#"{"type":"history","limit":-1}"#,
                 ErrorCode::BadField,
-                "u16",
+                "limit must be a whole number up to 1000",
             ),
+            (
+                r#"{"type":"history","limit":1001}"#,
+                ErrorCode::BadField,
+                "not 1001",
+            ),
+            (
+                r#"{"type":"say","text":["x"]}"#,
+                ErrorCode::BadField,
+                "text must be a string, not a list",
+            ),
+            (
+                r#"{"type":"say","text":"x","text":"y"}"#,
+                ErrorCode::BadField,
+                "duplicate field `text`",
+            ),
+            (r#"{"type":"say""#, ErrorCode::BadJson, "not JSON"),
+            ("[1", ErrorCode::BadJson, "not JSON"),
+            (r#"["say","x"]"#, ErrorCode::BadJson, "one JSON object"),
         ] {
             let error = Command::decode(text).expect_err(text);
             assert!(
@@ -158,6 +326,40 @@ mod tests {
             Key::parse("mine").ok(),
             "the client learns which of its messages it was"
         );
+    }
+
+    #[test]
+    fn fields_that_a_command_does_not_have_are_ignored_whatever_they_hold() {
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+
+        for value in [
+            deep.as_str(),
+            r#"{"a":[1,{"b":null}]}"#,
+            "0.5",
+            "-1",
+            "true",
+        ] {
+            for name in ["other", "limit", "before", "token", "key"] {
+                let text = format!(r#"{{"{name}":{value},"type":"ping"}}"#);
+                assert_eq!(Command::decode(&text), Ok(Command::Ping), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_error_does_not_repeat_what_the_client_sent() {
+        let long = "x".repeat(10_000);
+
+        for text in [
+            format!(r#"{{"type":"{long}"}}"#),
+            format!(r#"{{"type":"history","limit":"{long}"}}"#),
+            format!(r#"{{"type":"say","text":"x","key":"{long}"}}"#),
+            format!(r#"{{"{long}":1}}"#),
+            long.clone(),
+        ] {
+            let error = Command::decode(&text).expect_err("none of them is a command");
+            assert!(error.message.len() < 200, "{}", error.message);
+        }
     }
 
     #[test]

@@ -1,11 +1,14 @@
-//! What a client of `fanfare.v1` asks: one JSON object in a text frame, tagged by `type`.
+//! The commands of a client of `fanfare.v1`: one JSON object in a text frame, tagged by `type`.
 
-use serde::{Deserialize, Serialize};
+use serde::Serialize;
 
 use super::{Key, Offset, Token};
 
-/// A client's frame.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// Most messages in one page of history.
+pub const MAX_HISTORY: u16 = 1000;
+
+/// A client's frame. [`Command::decode`] reads it, in one pass and without a buffer.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Command {
     /// Says `text` to the room.
@@ -13,7 +16,7 @@ pub enum Command {
         /// What is said.
         text: String,
         /// Makes it repeatable, and asks for an `ack`.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         key: Option<Key>,
     },
     /// Goes on with another token of the same `sub`, when the one that it came with is about to end.
@@ -26,10 +29,10 @@ pub enum Command {
     /// Asks for a page of what was said before.
     History {
         /// Only what came before this offset; without it, the newest.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        #[serde(skip_serializing_if = "Option::is_none")]
         before: Option<Offset>,
-        /// At most so many, 1 to 1000; 100 without it.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
+        /// At most so many, 1 to [`MAX_HISTORY`]; 100 without it.
+        #[serde(skip_serializing_if = "Option::is_none")]
         limit: Option<u16>,
     },
 }

@@ -20,7 +20,7 @@ pub use backoff::Backoff;
 pub use bom::{has_bom, without_bom};
 pub use close::CloseCode;
 pub use codec::CommandError;
-pub use command::Command;
+pub use command::{Command, MAX_HISTORY};
 pub use error::ErrorCode;
 pub use key::{Key, KeyError};
 pub use name::{NameError, RoomName, UserId};

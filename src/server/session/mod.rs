@@ -21,4 +21,4 @@ pub use limiter::{Limiter, Rate};
 pub use limiters::Limiters;
 pub use outbox::{Farewell, Next, Outbox};
 pub use quotas::{Pace, Quota, QuotaRates, Quotas, Speaker, TooFast};
-pub use state::{Action, Session};
+pub use state::{Action, Session, max_say_bytes};

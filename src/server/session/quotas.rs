@@ -18,6 +18,16 @@ use crate::protocol::UserId;
 use crate::server::room::Moment;
 use crate::server::session::{Host, Limiter, Limiters, Rate};
 
+/// Bytes that frames may have beyond the messages that they carry, from one address. Honest clients send next to
+/// none of them.
+const OVERHEAD_RATE: Rate = Rate {
+    per_second: 4 * 1024 * 1024,
+    burst: 16 * 1024 * 1024,
+};
+/// Bytes of a frame that are never counted as overhead, so that the small frames of others at the same address
+/// pass while one client has used up what that may send.
+const FREE_OVERHEAD: usize = 1024;
+
 /// What can be used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quota {
@@ -119,6 +129,8 @@ pub struct Quotas {
     ids: Shared<Speaker>,
     hosts: Shared<Host>,
     posts: Shared<Host>,
+    /// Held to [`OVERHEAD_RATE`].
+    overhead: Mutex<Limiters<Host>>,
     /// How often each quota refused something.
     refusals: [AtomicU64; Quota::ALL.len()],
 }
@@ -130,6 +142,7 @@ impl Quotas {
             ids: Shared::new(Quota::Id, rates.id),
             hosts: Shared::new(Quota::Address, rates.address),
             posts: Shared::new(Quota::Http, rates.http),
+            overhead: Mutex::new(Limiters::new(OVERHEAD_RATE)),
             refusals: Default::default(),
         }
     }
@@ -170,6 +183,20 @@ impl Quotas {
                 self.refusals[quota as usize].load(Ordering::Relaxed),
             )
         })
+    }
+
+    /// Counts bytes of a frame that carry no message; `false` means that there were too many.
+    fn allows_overhead(&self, host: Host, bytes: usize, now: Moment) -> bool {
+        let counted = bytes.saturating_sub(FREE_OVERHEAD);
+        if counted == 0 {
+            return true;
+        }
+        // One frame passes after a pause, however long frames may be.
+        let counted = u32::try_from(counted).map_or(OVERHEAD_RATE.burst, |counted| {
+            counted.min(OVERHEAD_RATE.burst)
+        });
+        let mut overhead = self.overhead.lock().unwrap_or_else(PoisonError::into_inner);
+        overhead.take(host, counted, now).is_ok()
     }
 
     fn refused(&self, too_fast: &TooFast) {
@@ -276,6 +303,11 @@ impl Pace {
             said.inspect_err(|_| self.limiter.give_back(1, rate))
         });
         said.inspect_err(|too_fast| self.quotas.refused(too_fast))
+    }
+
+    /// Counts bytes of a frame that carry no message; `false` means that the address has sent too many.
+    pub fn allows_overhead(&mut self, bytes: usize, now: Moment) -> bool {
+        self.quotas.allows_overhead(self.host, bytes, now)
     }
 }
 

@@ -5,6 +5,7 @@ use crate::protocol::Command;
 use crate::protocol::CommandError;
 use crate::protocol::ErrorCode;
 use crate::protocol::Key;
+use crate::protocol::MAX_HISTORY;
 use crate::protocol::Offset;
 use crate::protocol::Push;
 use crate::protocol::Token;
@@ -13,8 +14,18 @@ use crate::server::room::{Dialect, Draft, Moment};
 use crate::server::session::{Farewell, Lease, Limiter, Pace, Rate, TooFast};
 use crate::server::wire::Incoming;
 
-/// Most messages in an answer to `history`.
-const MAX_HISTORY: u16 = 1000;
+/// Bytes of JSON that one byte of text may become, like a control character as \\u0001.
+const JSON_EXPANSION: usize = 6;
+/// Bytes of a `say` around its text: type, key, braces, spaces.
+const JSON_AROUND_TEXT: usize = 1024;
+
+/// Returns the length of the longest frame that a text of `max_message` bytes may be sent in.
+pub const fn max_say_bytes(max_message: usize) -> usize {
+    max_message
+        .saturating_mul(JSON_EXPANSION)
+        .saturating_add(JSON_AROUND_TEXT)
+}
+
 /// Messages in an answer to a `history` that names no limit.
 const DEFAULT_HISTORY: u16 = 100;
 
@@ -99,15 +110,27 @@ impl Session {
         &self.id
     }
 
-    /// What `incoming` asks for, of a client that may do what `lease` says.
+    /// Returns the action that `incoming` asks for, of a client that may do what `lease` says.
+    ///
+    /// Frames that carry no message are counted, and so are the bytes of a frame beyond its message: reading them
+    /// is work, and compressed they cost their sender next to nothing.
     pub fn on(&mut self, incoming: Incoming<'_>, lease: &Lease, now: Moment) -> Action {
-        match self.asked(incoming, lease, now) {
-            Action::Nothing | Action::Pong(_) | Action::Push(_)
-                if !self.idle.allows(IDLE_RATE, now) =>
-            {
-                Action::Close(Farewell::Ours(CloseCode::TooFast))
-            }
-            action => action,
+        let action = self.asked(incoming, lease, now);
+
+        let carried = match &action {
+            Action::Publish(draft) => max_say_bytes(draft.size()),
+            Action::Close(_) => return action,
+            _ => 0,
+        };
+        let overhead = incoming.said_bytes().saturating_sub(carried);
+        let is_idle = matches!(action, Action::Nothing | Action::Pong(_) | Action::Push(_));
+        let is_allowed = (!is_idle || self.idle.allows(IDLE_RATE, now))
+            && self.pace.allows_overhead(overhead, now);
+
+        if is_allowed {
+            action
+        } else {
+            Action::Close(Farewell::Ours(CloseCode::TooFast))
         }
     }
 
@@ -348,6 +371,29 @@ mod tests {
                 assert_eq!((0..2000).take_while(|_| goes_on(0)).count(), 1000);
                 assert!((1..1000).all(|tenth| goes_on(tenth * 10)));
             }
+        }
+    }
+
+    #[test]
+    fn frames_that_are_large_and_carry_no_message_close_the_connection_before_they_cost_much() {
+        let junk = "x".repeat(400_000);
+        for text in [
+            format!(r#"{{"type":"ping","x":"{junk}"}}"#),
+            format!(r#"{{"type":"history","x":"{junk}"}}"#),
+            format!(r#"{{"x":"{junk}"}}"#),
+            junk,
+        ] {
+            let mut session = session(Dialect::Typed);
+
+            let bytes: usize = (0..1000)
+                .take_while(|_| {
+                    let action = session.on(Incoming::Text(&text), &LEASE, Moment::default());
+                    !matches!(action, Action::Close(Farewell::Ours(CloseCode::TooFast)))
+                })
+                .map(|_| text.len())
+                .sum();
+
+            assert!(bytes < 17 * 1024 * 1024, "{bytes} bytes were read");
         }
     }
 

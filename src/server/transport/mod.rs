@@ -22,7 +22,6 @@ mod stream;
 mod tls;
 
 pub use patient::Patient;
-pub use reader::max_say_bytes;
 pub use renewal::{lease, since_1970};
 pub use settings::{ConnectionSettings, patience};
 pub use stream::{Listener, Stream};

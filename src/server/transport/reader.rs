@@ -19,7 +19,7 @@ use crate::protocol::UserId;
 use crate::server::auth::Verifier;
 use crate::server::metrics;
 use crate::server::room::{Dialect, Draft, Format};
-use crate::server::session::{Action, Farewell, Outbox, Pace, Session};
+use crate::server::session::{Action, Farewell, Outbox, Pace, Session, max_say_bytes};
 use crate::server::store::{StoreError, Stored};
 use crate::server::transport::ConnectionSettings;
 use crate::server::transport::connection::{Connection, Lost};
@@ -31,17 +31,11 @@ use crate::server::wire::{Decoder, Opcode};
 /// How much is read at once: enough for a burst to be published in one go.
 const SCRATCH_BYTES: usize = 64 * 1024;
 
-/// JSON may write one byte of text as six, like a control character's \\u0001.
-const JSON_EXPANSION: usize = 6;
-/// Room for everything in a `say` that is not its text: type, key, braces, spaces.
-const JSON_AROUND_TEXT: usize = 1024;
-
-/// How long a message of `max_message` bytes may be as JSON, with all that is around its text.
-pub fn max_say_bytes(max_message: usize) -> usize {
-    max_message
-        .saturating_mul(JSON_EXPANSION)
-        .saturating_add(JSON_AROUND_TEXT)
-}
+/// Bytes of frames that one turn of a connection handles, after which other tasks of the thread have theirs. A
+/// read of compressed frames may be a thousand times as many.
+const BYTES_PER_TURN: usize = 256 * 1024;
+/// Bytes that a frame counts for besides its own: the smallest costs something too.
+const BYTES_PER_FRAME: usize = 64;
 
 thread_local! {
     static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
@@ -51,6 +45,10 @@ thread_local! {
 pub(super) struct Reader {
     decoder: Decoder,
     session: Session,
+    /// Bytes that were received in an earlier turn and are still to be decoded.
+    rest: Vec<u8>,
+    /// Bytes of frames that were handled in this turn.
+    handled: usize,
     /// Knows what another token of this client is worth.
     verifier: Verifier,
 }
@@ -94,18 +92,25 @@ impl Reader {
         Self {
             decoder: Decoder::new(max_frame, format.is_deflated()),
             session: Session::new(dialect, id, pace, max_message, connection.hub.now()),
+            rest: Vec::new(),
+            handled: 0,
             verifier,
         }
     }
 
-    /// Reads and acts until the client is silent. Ready when there is more to do than that.
+    /// Reads and acts until the client is silent or has had its turn. Ready when there is more to do than that.
     pub(super) fn poll(
         &mut self,
         connection: &Arc<Connection>,
         cx: &mut Context<'_>,
     ) -> Poll<Pause> {
         connection.waker.register(cx.waker());
+        self.handled = 0;
         loop {
+            if self.handled >= BYTES_PER_TURN {
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
             let _writable = connection.poll_write(cx);
             let mut state = connection.lock();
             // Let go of when it is known whether there is more.
@@ -128,6 +133,11 @@ impl Reader {
                 return Poll::Pending;
             }
             drop(state);
+            if !self.rest.is_empty() {
+                let mut rest = std::mem::take(&mut self.rest);
+                self.take(connection, &mut rest);
+                continue;
+            }
             ready!(connection.stream.poll_read_ready(cx)).ok();
             SCRATCH.with_borrow_mut(|scratch| match receive(&connection.stream, scratch) {
                 Ok(0) => connection.lock().lost = Some(Lost::Disconnected),
@@ -138,24 +148,23 @@ impl Reader {
         }
     }
 
-    /// Acts upon `bytes` from the client.
+    /// Acts upon `bytes` from the client, until its turn is over; keeps the others.
     pub(super) fn take(&mut self, connection: &Arc<Connection>, bytes: &mut [u8]) {
         let now = connection.hub.now();
         let mut lease = connection.lock().lease;
         let mut drafts = Vec::new();
         let mut answers = Vec::new();
         let (is_traced, mut frames) = (connection.is_traced(), Vec::new());
-        let result = self.decoder.decode(bytes, |incoming| {
+        let handled = &mut self.handled;
+        let decoded = self.decoder.decode(bytes, |incoming| {
+            *handled += BYTES_PER_FRAME + incoming.said_bytes();
             let action = self.session.on(incoming, &lease, now);
             if is_traced {
                 frames.push(trace::frame(&incoming, &action));
             }
             match action {
-                Action::Nothing => ControlFlow::Continue(()),
-                Action::Publish(draft) => {
-                    drafts.push(draft);
-                    ControlFlow::Continue(())
-                }
+                Action::Nothing => {}
+                Action::Publish(draft) => drafts.push(draft),
                 Action::History { before, limit } => {
                     // Or one read of many questions would make as many pages wait.
                     if std::mem::replace(&mut connection.lock().is_asking, true) {
@@ -163,7 +172,6 @@ impl Reader {
                     } else {
                         history(connection.clone(), before, limit);
                     }
-                    ControlFlow::Continue(())
                 }
                 Action::Renew(token) => {
                     let id = self.session.id();
@@ -179,21 +187,26 @@ impl Reader {
                         connection.lock().lease = renewed;
                     }
                     answers.push(Action::Push(answer));
-                    ControlFlow::Continue(())
                 }
                 answer @ Action::Close(_) => {
                     answers.push(answer);
-                    ControlFlow::Break(())
+                    return ControlFlow::Break(());
                 }
-                answer => {
-                    answers.push(answer);
-                    ControlFlow::Continue(())
-                }
+                answer => answers.push(answer),
+            }
+            if *handled < BYTES_PER_TURN {
+                ControlFlow::Continue(())
+            } else {
+                ControlFlow::Break(())
             }
         });
         connection.trace_frames(frames);
-        if let Err(violation) = result {
-            answers.push(Action::Close(Farewell::Ours(violation.close_code())));
+        match decoded {
+            // After a Close frame there may be a rest too, and then nobody comes back for it.
+            Ok(decoded) => self.rest = bytes[decoded..].to_vec(),
+            Err(violation) => {
+                answers.push(Action::Close(Farewell::Ours(violation.close_code())));
+            }
         }
         if !drafts.is_empty() {
             publish(connection, drafts);
@@ -205,7 +218,7 @@ impl Reader {
         } else {
             state.unfinished = None;
         }
-        state.partial = self.decoder.held();
+        state.partial = self.decoder.held() + self.rest.len();
         connection.count(&state);
         drop(state);
         if !answers.is_empty() {
@@ -317,5 +330,101 @@ pub(super) fn unavailable(error: &StoreError, key: Option<Key>) -> Push {
         message: error.to_string(),
         retry: code.invites_retry(),
         key,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+    use std::task::Waker;
+    use std::time::Duration;
+
+    use tokio::io::AsyncWriteExt;
+    use tokio::net::TcpListener;
+
+    use super::*;
+    use crate::protocol::RoomName;
+    use crate::server::hub::Hub;
+    use crate::server::session::{
+        HeartbeatSettings, Host, Lease, QuotaRates, Quotas, Rate, Speaker,
+    };
+    use crate::server::wire;
+
+    const FOREVER: Duration = Duration::from_secs(3600);
+    const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const MAX_MESSAGE: usize = 64 * 1024;
+
+    /// A connection that agreed to compression, its reader, and the client's end.
+    async fn connected() -> (Arc<Connection>, Reader, TcpStream) {
+        let listener = TcpListener::bind((HOME, 0)).await.expect("an address");
+        let address = listener.local_addr().expect("an address");
+        let client = TcpStream::connect(address).await.expect("connected");
+        let (stream, _) = listener.accept().await.expect("accepted");
+
+        let hub = Hub::in_memory();
+        let admission = hub
+            .admit(HOME, &RoomName::lobby(), None)
+            .await
+            .expect("admitted");
+        let format = Format::deflated(Dialect::Typed);
+        let lease = Lease {
+            may_write: true,
+            ends: None,
+        };
+        let settings = Arc::new(ConnectionSettings {
+            max_message: MAX_MESSAGE,
+            send_buffer: 1 << 20,
+            heartbeat: HeartbeatSettings {
+                ping_after: FOREVER,
+                expire_after: FOREVER,
+            },
+            rate: Rate::UNLIMITED,
+            compression: true,
+        });
+        let connection = Connection::new(stream, hub, &admission, format, lease, settings);
+        let connection = Arc::new(connection);
+
+        let id = UserId::guest(1);
+        let host = Host::of(HOME);
+        let quotas = Arc::new(Quotas::new(QuotaRates::UNLIMITED));
+        let speaker = Speaker::claimed(id.clone(), host);
+        let now = connection.hub.now();
+        let pace = Pace::new(Rate::UNLIMITED, quotas, speaker, host, now);
+        let reader = Reader::new(&connection, format, id, pace, Verifier::open());
+        (connection, reader, client)
+    }
+
+    /// A compressed frame of a client, masked with zeros.
+    fn compressed(text: &str) -> Vec<u8> {
+        let frame = wire::deflated(&wire::encode(Opcode::Text, text.as_bytes()));
+        let header = frame.len() - wire::payload(&frame).len();
+
+        let mut masked = frame.to_vec();
+        masked[1] |= 0x80;
+        masked.splice(header..header, [0; 4]);
+        masked
+    }
+
+    #[tokio::test]
+    async fn a_client_whose_few_bytes_become_many_has_its_turn_and_then_others_have_theirs() {
+        let (connection, mut reader, mut client) = connected().await;
+        let junk = format!(r#"{{"type":"ping","x":"{}"}}"#, "x".repeat(300_000));
+        let frames = compressed(&junk).repeat(20);
+        assert!(frames.len() < SCRATCH_BYTES, "one read takes all of them");
+
+        client.write_all(&frames).await.expect("sent");
+        connection.stream.readable().await.expect("received");
+        let mut turns = 0;
+        let mut cx = Context::from_waker(Waker::noop());
+        loop {
+            assert!(reader.poll(&connection, &mut cx).is_pending());
+            assert!(reader.handled < BYTES_PER_TURN + junk.len() + BYTES_PER_FRAME);
+            turns += 1;
+            if reader.rest.is_empty() {
+                break;
+            }
+        }
+
+        assert!(turns >= 20, "{turns} turns for 20 frames of 300 kB");
     }
 }

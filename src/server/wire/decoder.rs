@@ -67,8 +67,9 @@ impl Decoder {
             .map_or(0, |unfinished| unfinished.held())
     }
 
-    /// Takes `input` (unmasking it in place) and hands each thing that is now whole to `each`, until that
-    /// breaks off. What is left over is kept for the next call, unless `each` broke off.
+    /// Decodes `input` (unmasking it in place), hands each whole message to `each` until that breaks off, and
+    /// returns how many bytes were decoded: all of them, unless `each` broke off. The rest then comes first in the
+    /// next call.
     ///
     /// # Errors
     /// The first violation; the decoder must not be used after it.
@@ -76,7 +77,8 @@ impl Decoder {
         &mut self,
         mut input: &mut [u8],
         mut each: impl FnMut(Incoming<'_>) -> ControlFlow<()>,
-    ) -> Result<(), Violation> {
+    ) -> Result<usize, Violation> {
+        let length = input.len();
         let mut state = self
             .unfinished
             .take()
@@ -95,18 +97,17 @@ impl Decoder {
             } else {
                 state.data_arrived(&header, payload, is_whole, self.terms, &mut each)?
             };
-            if flow.is_break() {
-                return Ok(());
-            }
             if !is_whole {
                 state.frame = Some(Arriving { header, taken });
+            }
+            if flow.is_break() || !is_whole {
                 break;
             }
         }
         if !state.is_idle() {
             self.unfinished = Some(Box::new(state));
         }
-        Ok(())
+        Ok(length - input.len())
     }
 }
 

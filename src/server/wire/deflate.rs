@@ -4,6 +4,8 @@
 //!
 //! - A message is compressed with nothing but itself, so one compression serves every client that agreed.
 //! - Inflating stops at the bound that is given, whatever a peer sends.
+//! - The bytes that are read are at most [`MOST_EXPANSION`] times as many as those that come of them: blocks of no
+//!   bytes cost as much time as others, and their sender next to nothing.
 //! - What would not become smaller is sent as it is.
 //!
 //! Deliberately absent: context takeover, which would keep some 300 KiB for each client and compress each message
@@ -22,6 +24,14 @@ pub const AGREEMENT: &str =
     "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 /// How each compressed message ends, which is not sent (section 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
+/// Compressed bytes for each byte of a message, at most. The least that a compressor needs is one, but one that is
+/// flushed after each character needs eight.
+const MOST_EXPANSION: usize = 8;
+/// Compressed bytes of which nothing need come.
+const FREE_BYTES: usize = 4 * 1024;
+/// Final blocks in one message, at most. One ends a message (section 7.2.3.4), or each fragment of it.
+const MAX_FINAL_BLOCKS: usize = 256;
+
 /// Shorter messages are not worth the time: what is around a frame weighs as much.
 const SHORTEST: usize = 64;
 
@@ -86,12 +96,16 @@ pub(super) fn deflate(payload: &[u8]) -> Option<Vec<u8>> {
 /// The message that was compressed to `payload`, of at most `max` bytes.
 ///
 /// # Errors
-/// [`Violation::TooBig`] as soon as it is longer, [`Violation::BadDeflate`] if it is none.
+/// [`Violation::TooBig`] as soon as it is longer, [`Violation::BadDeflate`] if it is none, or made to cost time.
 pub(super) fn inflate(payload: &[u8], max: usize) -> Result<Vec<u8>, Violation> {
     INFLATER.with_borrow_mut(|inflater| {
         inflater.reset(false);
         let mut out = Vec::new();
-        for mut part in [payload, &TAIL[..]] {
+        let mut consumed = 0;
+        let mut final_blocks = 0;
+
+        for mut part in payload.chunks(FREE_BYTES).chain([&TAIL[..]]) {
+            consumed += part.len();
             loop {
                 if out.len() > max {
                     return Err(Violation::TooBig);
@@ -114,6 +128,10 @@ pub(super) fn inflate(payload: &[u8], max: usize) -> Result<Vec<u8>, Violation> 
                 if status == Status::StreamEnd {
                     // A final block ends no message (section 7.2.3.4).
                     inflater.reset(false);
+                    final_blocks += 1;
+                    if final_blocks > MAX_FINAL_BLOCKS {
+                        return Err(Violation::BadDeflate);
+                    }
                 }
                 let is_full = out.len() == out.capacity();
                 if part.is_empty() && !is_full {
@@ -123,7 +141,11 @@ pub(super) fn inflate(payload: &[u8], max: usize) -> Result<Vec<u8>, Violation> 
                     return Err(Violation::BadDeflate);
                 }
             }
+            if consumed > FREE_BYTES + TAIL.len() + MOST_EXPANSION * out.len() {
+                return Err(Violation::BadDeflate);
+            }
         }
+
         if out.len() > max {
             Err(Violation::TooBig)
         } else {
@@ -204,6 +226,38 @@ mod tests {
             inflate(&bomb, 10_000_000).map(|whole| whole.len()),
             Ok(10_000_000)
         );
+    }
+
+    #[test]
+    fn blocks_of_which_nothing_comes_are_refused_after_a_few_kilobytes() {
+        // Final blocks, blocks of fixed codes (with the bits that fill the last byte), and stored blocks.
+        for block in [
+            &[0x03, 0x00][..],
+            &[0x02, 0x08, 0x20, 0x80, 0x00],
+            &[0, 0, 0, 0xFF, 0xFF],
+        ] {
+            let some = block.repeat(50);
+            let many = block.repeat(60_000);
+
+            assert_eq!(inflate(&some, 100).as_deref(), Ok(&[][..]), "{block:02x?}");
+            assert_eq!(inflate(&many, 400_000), Err(Violation::BadDeflate));
+        }
+    }
+
+    #[test]
+    fn a_message_that_was_flushed_after_each_character_is_read() {
+        let text = "a message, of some length. ".repeat(1000);
+        let mut deflater = Compress::new(Compression::fast(), false);
+        let mut compressed = Vec::with_capacity(20 * text.len());
+        for byte in text.as_bytes() {
+            deflater
+                .compress_vec(&[*byte], &mut compressed, FlushCompress::Sync)
+                .expect("compressed");
+        }
+        compressed.truncate(compressed.len() - TAIL.len());
+
+        assert!(compressed.len() > 5 * text.len());
+        assert_eq!(inflate(&compressed, text.len()), Ok(text.into_bytes()));
     }
 
     #[test]

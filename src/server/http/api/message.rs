@@ -9,12 +9,15 @@ use crate::protocol::{UserId, without_bom};
 use crate::server::auth::{AuthError, Principal};
 use crate::server::http::error::ApiError;
 use crate::server::room::Draft;
-use crate::server::transport::max_say_bytes;
+use crate::server::session::max_say_bytes;
 
 /// Most messages in one batch.
 pub(super) const MAX_BATCH_MESSAGES: usize = 1000;
 /// Bytes of a batch, unless one message alone may be larger.
 const MAX_BATCH_BYTES: usize = 1024 * 1024;
+
+/// Longest explanation of what is wrong with a body, in characters.
+const MAX_ERROR_CHARS: usize = 200;
 
 /// A message as JSON.
 #[derive(Debug, Deserialize, ToSchema)]
@@ -97,8 +100,9 @@ impl Kind {
 
 impl Message {
     fn parse(json: &[u8], max_message: usize) -> Result<Self, ApiError> {
-        let message: Self = serde_json::from_slice(json)
-            .map_err(|error| ApiError::Body(format!("the JSON is not a message: {error}")))?;
+        let message: Self = serde_json::from_slice(json).map_err(|error| {
+            ApiError::Body(format!("the JSON is not a message: {}", explain(&error)))
+        })?;
         message.within(max_message)
     }
 
@@ -119,6 +123,16 @@ impl Message {
         let from = principal.id(from)?.unwrap_or_else(UserId::anonymous);
         Ok(Draft::text(from, key, &text))
     }
+}
+
+/// Returns what is wrong with a JSON text, shortened: it may repeat a value, which is as long as a body may be.
+fn explain(error: &serde_json::Error) -> String {
+    let mut text = error.to_string();
+    if let Some((end, _)) = text.char_indices().nth(MAX_ERROR_CHARS) {
+        text.truncate(end);
+        text.push_str("...");
+    }
+    text
 }
 
 /// The messages of `body`, one a line. Empty lines are none.
@@ -204,6 +218,22 @@ mod tests {
         ] {
             let error = texts(body).expect_err(said);
             assert!(error.contains(said), "{error}");
+        }
+    }
+
+    #[test]
+    fn an_error_does_not_repeat_a_whole_body() {
+        let long = "x".repeat(10_000);
+
+        for body in [
+            format!(r#"{{"text":"x","{long}":1}}"#),
+            format!(r#"{{"text":"x","from":"{long}"}}"#),
+            format!(r#""{long}""#),
+        ] {
+            let error = Kind::Json
+                .read(body.as_bytes(), 10)
+                .expect_err("it is no message");
+            assert!(error.to_string().len() < 300, "{error}");
         }
     }
 

@@ -125,3 +125,22 @@ fn a_refusal_says_what_is_allowed_and_which_setting_says_so() {
     );
     assert_eq!(refusal.wait, Duration::from_secs(1));
 }
+
+#[test]
+fn the_small_frames_of_others_at_an_address_pass_when_one_has_sent_all_that_it_may() {
+    let quotas = quotas(1, 1, 1);
+    let [mut one, mut other] = [pace(&quotas, "ann", 1), pace(&quotas, "bob", 1)];
+
+    let bytes: usize = (0..1000)
+        .map(|_| 300_000)
+        .take_while(|bytes| one.allows_overhead(*bytes, NOW))
+        .sum();
+
+    assert!((16_000_000..17_000_000).contains(&bytes), "{bytes}");
+    assert!(
+        !other.allows_overhead(300_000, NOW),
+        "they share the address"
+    );
+    assert!((0..10_000).all(|_| other.allows_overhead(1024, NOW)));
+    assert!(pace(&quotas, "eve", 2).allows_overhead(usize::MAX, NOW));
+}

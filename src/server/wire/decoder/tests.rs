@@ -68,8 +68,8 @@ fn feed_to(
             heard.push(hear(incoming));
             ControlFlow::Continue(())
         });
-        if result.is_err() {
-            return (heard, result);
+        if let Err(violation) = result {
+            return (heard, Err(violation));
         }
         if matches!(heard.last(), Some(Heard::Close(_))) {
             break;
@@ -83,6 +83,26 @@ fn feed_to(
         "an idle decoder keeps nothing"
     );
     (heard, Ok(()))
+}
+
+#[test]
+fn decoding_goes_on_where_it_was_broken_off() {
+    let ping = frame(0x89, b"mid");
+    let mut bytes = [frame(0x01, b"Hel"), ping.clone(), ping, frame(0x80, b"lo")].concat();
+    let mut decoder = Decoder::new(1000, false);
+    let (mut heard, mut at) = (Vec::new(), 0);
+
+    while at < bytes.len() {
+        let decoded = decoder.decode(&mut bytes[at..], |incoming| {
+            heard.push(hear(incoming));
+            ControlFlow::Break(())
+        });
+        at += decoded.expect("no violation");
+    }
+
+    let ping = Heard::Ping(b"mid".to_vec());
+    assert_eq!(heard, [ping.clone(), ping, Heard::Text("Hello".into())]);
+    assert!(!decoder.is_unfinished());
 }
 
 fn violation(bytes: &[u8]) -> Option<Violation> {
