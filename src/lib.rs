@@ -23,6 +23,8 @@ pub mod app;
 pub mod server;
 #[cfg(feature = "ssr")]
 pub mod cli;
+#[cfg(all(test, feature = "ssr"))]
+mod growth;
 
 #[cfg(all(feature = "ssr", feature = "hydrate"))]
 compile_error!("build either the server (`ssr`) or the page (`hydrate`), never both at once");

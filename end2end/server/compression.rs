@@ -34,10 +34,20 @@ fn inflate(payload: &[u8]) -> Vec<u8> {
 
 /// A connection that made `offer`, and the head of the answer.
 async fn open(server: &Server, id: &str, offer: &str) -> (Raw, String) {
+    open_as(server, id, offer, None).await
+}
+
+/// The same, with a subprotocol.
+async fn open_as(
+    server: &Server,
+    id: &str,
+    offer: &str,
+    subprotocol: Option<&str>,
+) -> (Raw, String) {
     let mut stream = TcpStream::connect(server.address)
         .await
         .expect("the server listens");
-    let mut request = handshake(server.address, &format!("id={id}"), None);
+    let mut request = handshake(server.address, &format!("id={id}"), subprotocol);
     request.truncate(request.len() - 2);
     write!(request, "Sec-WebSocket-Extensions: {offer}\r\n\r\n").expect("text");
     stream.write_all(request.as_bytes()).await.expect("written");
@@ -94,6 +104,32 @@ async fn a_message_that_inflates_beyond_the_limit_ends_its_connection_with_1009_
         server.resident_bytes() < before + (4 << 20),
         "it was not inflated first"
     );
+    bob.send("still here").await;
+    assert_eq!(bob.text().await, "still here");
+}
+
+#[tokio::test]
+async fn compressed_frames_that_carry_no_message_end_their_connection_before_they_cost_much() {
+    let server = Server::start(&["--compression", "on"]);
+    let (mut ann, _) = open_as(&server, "ann", OFFER, Some("fanfare.v1")).await;
+    let junk = format!(r#"{{"type":"ping","x":"{}"}}"#, "x".repeat(380_000));
+    let frame = masked(0xC1, &deflate(junk.as_bytes()));
+    assert!(frame.len() < 1000, "{} bytes", frame.len());
+
+    // 76 MB, of which 16 MiB may come at once, and 4 MiB a second.
+    ann.write(&frame.repeat(200)).await;
+    let mut pongs = 0;
+    let code = loop {
+        let (first, payload) = ann.frame().await;
+        match first & 0x0F {
+            8 => break u16::from_be_bytes([payload[0], payload[1]]),
+            _ => pongs += usize::from(payload == br#"{"type":"pong"}"#),
+        }
+    };
+
+    assert_eq!(code, 4001);
+    assert!((40..150).contains(&pongs), "{pongs} of 200 were answered");
+    let mut bob = server.join("bob").await;
     bob.send("still here").await;
     assert_eq!(bob.text().await, "still here");
 }

@@ -37,8 +37,6 @@ pub mod http;
 pub mod config;
 mod keyring;
 mod capacity;
-#[cfg(test)]
-mod growth;
 
 use std::io;
 use std::net::SocketAddr;

@@ -78,13 +78,18 @@ impl Api {
                 .context("the answer broke off")?;
             bail!("{}: {}", parts.status, said(&body));
         }
-        let (mut chunks, mut rest) = (Body::new(body).into_data_stream(), Vec::new());
+
+        let mut chunks = Body::new(body).into_data_stream();
+        let mut line = Vec::new();
         while let Some(chunk) = chunks.next().await {
-            rest.extend_from_slice(&chunk.context("the answer broke off")?);
-            while let Some(end) = rest.iter().position(|byte| *byte == b'\n') {
-                let line: Vec<u8> = rest.drain(..=end).collect();
-                if !each(String::from_utf8_lossy(&line).trim_end()) {
-                    return Ok(());
+            let chunk = chunk.context("the answer broke off")?;
+            for part in chunk.split_inclusive(|byte| *byte == b'\n') {
+                line.extend_from_slice(part);
+                if part.ends_with(b"\n") {
+                    if !each(String::from_utf8_lossy(&line).trim_end()) {
+                        return Ok(());
+                    }
+                    line.clear();
                 }
             }
         }
