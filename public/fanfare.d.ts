@@ -53,7 +53,7 @@ export interface Gap {
   before: number;
   /** How many are missing, where that is known. */
   count: number | null;
-  reason: 'expired' | 'lagged';
+  reason: 'expired' | 'lagged' | 'damaged';
 }
 
 /** What became of a message. */

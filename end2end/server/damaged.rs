@@ -1,8 +1,13 @@
 //! Files that the server must not touch: torn, of another program, or in use.
 
 use std::fs;
+use std::path::Path;
 
+use serde_json::json;
+
+use crate::client::Lines;
 use crate::harness::{Server, program};
+use crate::metrics::until;
 use crate::typed::{join, next, say};
 
 /// A database that `statements` made.
@@ -113,4 +118,125 @@ async fn two_servers_never_share_a_file() {
         "{error}"
     );
     server.join("ann").await.send("the first one goes on").await;
+}
+
+/// Fills the page of the database that holds `text` with zeros.
+fn zero_page_of(database: &Path, text: &str) {
+    let mut bytes = fs::read(database).expect("a database");
+    let at = bytes
+        .windows(text.len())
+        .position(|window| window == text.as_bytes())
+        .expect("the text is there");
+    let start = at / 4096 * 4096;
+    bytes[start..start + 4096].fill(0);
+    fs::write(database, bytes).expect("written");
+}
+
+#[tokio::test]
+async fn readers_continue_behind_a_damaged_page_with_a_gap_and_operators_are_notified() {
+    let data = tempfile::tempdir().expect("a folder");
+    let server = Server::start_in(data.path(), &[]);
+    let (mut ann, welcome) = join(&server, "id=ann").await;
+    let epoch = welcome["epoch"].as_str().expect("text").to_owned();
+    for number in 1..=300 {
+        say(&mut ann, &format!("message {number:04}"), None).await;
+        next(&mut ann, "message").await;
+    }
+    server.log().await;
+    zero_page_of(&data.path().join("fanfare.db"), "message 0150");
+
+    let server = Server::start_in(data.path(), &[]);
+    let (mut back, welcome) = join(&server, &format!("id=back&after=0&epoch={epoch}")).await;
+
+    assert_eq!(welcome["recovery"], "resumed");
+    let mut offsets = Vec::new();
+    let gap = loop {
+        let frame = back.json().await;
+        match frame["type"].as_str() {
+            Some("message") => offsets.push(frame["offset"].as_u64().expect("an offset")),
+            Some("gap") => break frame,
+            _ => {}
+        }
+    };
+    let (after, before) = (gap["after"].as_u64(), gap["before"].as_u64());
+    let (after, before) = (after.expect("an offset"), before.expect("an offset"));
+    assert_eq!(offsets, (1..=after).collect::<Vec<_>>());
+    assert!((after..before).contains(&150), "{gap}");
+    assert_eq!(
+        (&gap["reason"], &gap["count"]),
+        (&json!("damaged"), &json!(before - after - 1))
+    );
+    for offset in before..=300 {
+        assert_eq!(next(&mut back, "message").await["offset"], offset);
+    }
+    say(&mut back, "behind it", None).await;
+    assert_eq!(next(&mut back, "message").await["offset"], 301);
+
+    until(&server, "fanfare_gaps_total{reason=\"damaged\"}", 1).await;
+    let damaged = before - after - 1;
+    until(&server, "fanfare_damaged_messages_total", damaged).await;
+    let answer = reqwest::get(format!("http://{}/readyz", server.ops)).await;
+    let answer = answer.expect("an answer");
+    assert_eq!(answer.status(), 200);
+    let text = answer.text().await.expect("text");
+    assert!(
+        text.contains(&format!("damaged: {damaged} messages")),
+        "{text}"
+    );
+    assert!(text.contains("room lobby"), "{text}");
+    let log = server.log().await;
+    assert!(log.contains("messages cannot be read"), "{log}");
+}
+
+#[tokio::test]
+async fn an_event_stream_has_a_gap_where_messages_were_removed_from_the_database() {
+    let data = tempfile::tempdir().expect("a folder");
+    let server = Server::start_in(data.path(), &[]);
+    let (mut ann, _) = join(&server, "id=ann").await;
+    for number in 1..=9 {
+        say(&mut ann, &number.to_string(), None).await;
+        next(&mut ann, "message").await;
+    }
+    server.log().await;
+    let database = rusqlite::Connection::open(data.path().join("fanfare.db")).expect("opened");
+    let removed = database.execute("DELETE FROM messages WHERE offset IN (4, 5)", []);
+    assert_eq!(removed.expect("written"), 2);
+    drop(database);
+
+    let server = Server::start_in(data.path(), &[]);
+    let mut stream = Lines::open(&server, "after=0").await;
+
+    for expected in [json!(1), json!(2), json!(3)] {
+        assert_eq!(stream.next().await["offset"], expected);
+    }
+    assert_eq!(
+        stream.next().await,
+        json!({ "type": "gap", "after": 3, "before": 6, "count": 2, "reason": "damaged" })
+    );
+    assert_eq!(stream.next().await["offset"], 6);
+}
+
+#[tokio::test]
+async fn an_export_goes_past_damaged_messages_and_fails_with_their_number() {
+    let data = tempfile::tempdir().expect("a folder");
+    let server = Server::start_in(data.path(), &[]);
+    let (mut ann, _) = join(&server, "id=ann").await;
+    for number in 1..=300 {
+        say(&mut ann, &format!("message {number:04}"), None).await;
+        next(&mut ann, "message").await;
+    }
+    server.log().await;
+    zero_page_of(&data.path().join("fanfare.db"), "message 0150");
+
+    let output = program()
+        .args(["export", "lobby", "--data"])
+        .arg(data.path())
+        .output()
+        .expect("it runs");
+
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(error.contains("cannot be read"), "{error}");
+    let lines = String::from_utf8(output.stdout).expect("text");
+    assert!(lines.contains("message 0001") && lines.contains("message 0300"));
 }

@@ -59,8 +59,8 @@ async fn each_close_is_counted_by_its_code() {
         "1",
     ]);
     for code in [
-        "1000", "1001", "1002", "1007", "1009", "4000", "4001", "4002", "4003", "4502", "client",
-        "lost",
+        "1000", "1001", "1002", "1007", "1009", "1013", "4000", "4001", "4002", "4003", "4502",
+        "client", "lost",
     ] {
         assert_eq!(figure(&server, &closed(code)).await, 0);
     }

@@ -37,10 +37,10 @@ pub fn decode(json: &str) -> Option<Push> {
             after: offset(&fields, "after")?,
             before: offset(&fields, "before")?,
             count: fields.number("count"),
-            reason: if fields.text("reason")? == "lagged" {
-                GapReason::Lagged
-            } else {
-                GapReason::Expired
+            reason: match fields.text("reason")?.as_str() {
+                "lagged" => GapReason::Lagged,
+                "damaged" => GapReason::Damaged,
+                _ => GapReason::Expired,
             },
         },
         "presence" => Push::Presence {

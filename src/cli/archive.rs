@@ -10,7 +10,9 @@ use crate::cli::output::{OutputError, note};
 use crate::cli::{Failure, settings, text};
 use crate::protocol::{RoomName, has_bom};
 use crate::server::config::{Config, Mistake};
-use crate::server::store::{Entry, ExportError, SqliteSettings, StoreSettings, export, import};
+use crate::server::store::{
+    Entry, ExportError, Exported, SqliteSettings, StoreSettings, export, import,
+};
 
 /// The settings that say where the database is and what is kept in it.
 const SETTINGS: &[&str] = &[
@@ -59,10 +61,20 @@ pub(super) fn run_export(matches: &ArgMatches) -> Result<(), Failure> {
         let json = serde_json::to_string(&frame.publication())?;
         writeln!(out, "{}", text::escape_json(&json))
     })
-    .and_then(|count| Ok(out.flush().map(|()| count)?));
+    .and_then(|exported| Ok(out.flush().map(|()| exported)?));
     match written {
-        Ok(count) => {
-            note(&format!("{count} messages of {room}"));
+        Ok(Exported {
+            messages,
+            damaged,
+            problem,
+        }) if damaged > 0 => Err(anyhow::anyhow!(
+            "{messages} messages of {room}; {damaged} more cannot be read because the database {} is damaged ({})",
+            settings.path.display(),
+            problem.unwrap_or_default(),
+        )
+        .into()),
+        Ok(Exported { messages, .. }) => {
+            note(&format!("{messages} messages of {room}"));
             Ok(())
         }
         Err(ExportError::Write(error)) => Err(OutputError::new(error).into()),

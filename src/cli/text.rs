@@ -46,6 +46,7 @@ pub(super) fn gap(count: Option<u64>, reason: GapReason) -> String {
     let why = match reason {
         GapReason::Expired => "no longer kept",
         GapReason::Lagged => "passed over",
+        GapReason::Damaged => "the server cannot read them",
     };
     match count {
         Some(1) => format!("1 message is missing: {why}"),

@@ -1,7 +1,7 @@
 //! Every code that a WebSocket is closed with: number, reason, and whether to come back.
 //!
-//! 1000 to 1999 are RFC 6455 section 7.4.1; 4000 to 4499 are ours and say "reconnect"; 4500 and up say "do
-//! not". The reason travels in the Close frame and in the log; it is a constant, so no input can reach it.
+//! 1000 to 1999 are those of RFC 6455 section 7.4.1 and of its registry at IANA; 4000 to 4499 are ours and mean
+//! "reconnect"; 4500 and up mean "do not". The reason travels in the Close frame and in the log; it is a constant, so no input can reach it.
 
 /// Why a connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -16,6 +16,8 @@ pub enum CloseCode {
     NotUtf8,
     /// 1009: a message was larger than `--max-message`.
     TooBig,
+    /// 1013: the store cannot be read now, so that the server does not know which messages come next.
+    TryAgainLater,
     /// 4000: nothing came from the client for `--expire`.
     Expired,
     /// 4001: more messages than `--message-rate` allows.
@@ -34,12 +36,13 @@ pub enum CloseCode {
 
 impl CloseCode {
     /// All codes, in order of their numbers.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Done,
         Self::GoingAway,
         Self::Protocol,
         Self::NotUtf8,
         Self::TooBig,
+        Self::TryAgainLater,
         Self::Expired,
         Self::TooFast,
         Self::TooSlow,
@@ -57,6 +60,7 @@ impl CloseCode {
             Self::Protocol => 1002,
             Self::NotUtf8 => 1007,
             Self::TooBig => 1009,
+            Self::TryAgainLater => 1013,
             Self::Expired => 4000,
             Self::TooFast => 4001,
             Self::TooSlow => 4002,
@@ -75,6 +79,7 @@ impl CloseCode {
             Self::Protocol => "protocol error",
             Self::NotUtf8 => "text is not UTF-8",
             Self::TooBig => "message too big",
+            Self::TryAgainLater => "messages cannot be read now, try again later",
             Self::Expired => "expired: no sign of life",
             Self::TooFast => "too many messages",
             Self::TooSlow => "too slow to read",
@@ -109,7 +114,7 @@ mod tests {
 
     #[test]
     fn clients_come_back_except_after_4500_and_up() {
-        for number in [1000, 1001, 1006, 4000, 4499] {
+        for number in [1000, 1001, 1006, 1013, 4000, 4499] {
             assert!(CloseCode::invites_back(number));
         }
         for number in [4500, 4999] {

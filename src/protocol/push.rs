@@ -159,14 +159,20 @@ pub enum GapReason {
     Expired,
     /// The client read too slowly, and they are no longer kept.
     Lagged,
+    /// They are stored and cannot be read: the database is damaged, or somebody took them out of it.
+    Damaged,
 }
 
 impl GapReason {
+    /// All reasons.
+    pub const ALL: [Self; 3] = [Self::Expired, Self::Lagged, Self::Damaged];
+
     /// The reason as it travels.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Expired => "expired",
             Self::Lagged => "lagged",
+            Self::Damaged => "damaged",
         }
     }
 }

@@ -38,7 +38,7 @@ pub fn router(
     };
     let router = Router::new()
         .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(readiness).with_state(store))
+        .route("/readyz", get(readiness).with_state(state.clone()))
         .route("/metrics", get(figures))
         .route("/version", get(async || Json(release::json())))
         .merge(asked.merge(site.versioned_files()).with_state(state))
@@ -66,12 +66,17 @@ async fn readings(State { hub, quotas, .. }: &State, store: &watch::Receiver<Hea
     }
 }
 
-async fn readiness(Shared(store): Shared<watch::Receiver<Health>>) -> (StatusCode, String) {
-    match &*store.borrow() {
-        Health::Ready => (StatusCode::OK, "ready\n".to_owned()),
+/// Answers 503 while the store takes nothing, and names damaged messages, which are no reason to stop serving.
+async fn readiness(Shared(state): Shared<State>) -> (StatusCode, String) {
+    let damage = state
+        .hub
+        .store_damage()
+        .map_or_else(String::new, |damage| format!("damaged: {damage}\n"));
+    match state.hub.store_health() {
+        Health::Ready => (StatusCode::OK, format!("ready\n{damage}")),
         Health::Refusing(reason) | Health::Away(reason) | Health::Lost(reason) => (
             StatusCode::SERVICE_UNAVAILABLE,
-            format!("not ready: {reason}\n"),
+            format!("not ready: {reason}\n{damage}"),
         ),
     }
 }

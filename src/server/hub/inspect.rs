@@ -14,7 +14,7 @@ use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::hub::{Hub, Outlet, Room, Traced, Tracer, lock};
 use crate::server::room::Dialect;
-use crate::server::store::Health;
+use crate::server::store::{Damage, Health};
 
 /// Seats looked at between two chances for other tasks.
 const PER_TURN: usize = 256;
@@ -119,6 +119,11 @@ impl Hub {
     /// Whether the store takes anything now.
     pub fn store_health(&self) -> Health {
         self.0.store.health().borrow().clone()
+    }
+
+    /// Returns what the store has found damaged, if anything is.
+    pub fn store_damage(&self) -> Option<Damage> {
+        self.0.store.damage()
     }
 
     /// At most `limit` of the connections that `fits` says, by their numbers, from behind the number `after`.

@@ -46,7 +46,7 @@ pub use council::{DecreeError, Effect};
 pub use inspect::{Figures, Part, Seat, Standing};
 pub use memory::{Holding, Memory};
 pub use publish::Due;
-pub use recover::{Gap, Missed, Resume, Start};
+pub use recover::{Gap, Resume, Start};
 pub use relief::Burden;
 pub use room::Room;
 pub use trace::{Passed, Traced, Tracer};

@@ -1,8 +1,6 @@
 //! Where a client begins to read: at the newest, or where it left off; and where it reads on when the ring has
 //! passed it.
 
-use std::sync::Arc;
-
 use crate::protocol::Epoch;
 use crate::protocol::GapReason;
 use crate::protocol::Offset;
@@ -10,7 +8,7 @@ use crate::protocol::Push;
 use crate::protocol::Recovery;
 use crate::server::hub::{Hub, Room};
 use crate::server::metrics;
-use crate::server::room::Frame;
+use crate::server::session::CatchUpPage;
 use crate::server::store::{Bounds, Span, StoreError};
 
 /// Messages read from the store at once for a reader that has fallen behind.
@@ -36,32 +34,28 @@ pub struct Start {
     pub gap: Option<Gap>,
 }
 
-/// What the store has for a reader that the ring has passed.
-#[derive(Debug)]
-pub struct Missed {
-    /// The oldest that is kept of what it has not seen.
-    pub frames: Vec<Arc<Frame>>,
-    /// The newest offset before they were read: what came after that is in the ring.
-    pub head: Offset,
-    /// Whether no number is left out, so that what is not there can be counted.
-    pub is_dense: bool,
-}
-
 impl Hub {
-    /// What a reader of `room` missed after `after`, as much as is read at once.
+    /// Reads the messages of `room` after `after`, as many as are read at once.
     ///
     /// # Errors
     /// If the store cannot be read now.
-    pub async fn missed(&self, room: &Room, after: Offset) -> Result<Missed, StoreError> {
-        // Before the page is read: what is appended meanwhile is in the ring or makes the reader behind again.
+    pub async fn missed(&self, room: &Room, after: Offset) -> Result<CatchUpPage, StoreError> {
         metrics::caught_up();
+
+        // Before the page is read: messages that are appended meanwhile are in the ring, or the reader catches up
+        // once more.
         let head = room.head();
         let page = self
             .history(room, Span::After(after), CATCH_UP_MESSAGES)
             .await?;
-        Ok(Missed {
+
+        // A store that cannot know trims from the front.
+        let first_before = || page.frames.first().map_or(head, |first| first.prev());
+        let gone = page.gone.unwrap_or_else(first_before);
+        Ok(CatchUpPage {
             frames: page.frames,
             head,
+            gone,
             is_dense: room.is_dense,
         })
     }

@@ -17,7 +17,7 @@ use crate::protocol::Recovery;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::room::{Dialect, Draft, Format, KeyLimits};
-use crate::server::session::{Next, Outbox};
+use crate::server::session::{CatchUpPage, Next, Outbox};
 use crate::server::store::{Durability, MemoryStore, Retention, Span, SqliteSettings, SqliteStore};
 
 const CLIENTS: usize = 3;
@@ -284,7 +284,12 @@ impl Client {
                         .history(&room, Span::After(after), 3)
                         .await
                         .expect("a page");
-                    outbox.caught_up(&page.frames, head, true);
+                    outbox.caught_up(&CatchUpPage {
+                        frames: page.frames,
+                        head,
+                        gone: page.gone.expect("the store in memory knows"),
+                        is_dense: true,
+                    });
                     continue;
                 }
                 Next::Idle | Next::Finished => {

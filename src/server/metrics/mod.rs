@@ -146,6 +146,16 @@ pub fn store_failed() {
     counter!(STORE_ERRORS).increment(1);
 }
 
+/// Counts a read from the database that failed.
+pub fn store_read_failed() {
+    counter!(STORE_READ_ERRORS).increment(1);
+}
+
+/// Counts messages that were found damaged.
+pub fn messages_damaged(messages: usize) {
+    counter!(DAMAGED).increment(messages as u64);
+}
+
 /// What became of a span that was to be exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Spans {
@@ -256,13 +266,13 @@ fn describe() {
     for code in ErrorCode::ALL {
         counter!(FRAMES_REFUSED, "code" => code.as_str()).increment(0);
     }
-    for reason in [GapReason::Expired, GapReason::Lagged] {
+    for reason in GapReason::ALL {
         counter!(GAPS, "reason" => reason.as_str()).increment(0);
     }
     for result in Spans::ALL {
         spans(0, result);
     }
-    for name in [CATCH_UPS, STORE_ERRORS] {
+    for name in [CATCH_UPS, STORE_ERRORS, STORE_READ_ERRORS, DAMAGED] {
         counter!(name).increment(0);
     }
     Meters::install();

@@ -26,6 +26,10 @@ pub(super) const CATCH_UPS: &str = "fanfare_catch_ups_total";
 pub(super) const STORE_ERRORS: &str = "fanfare_store_errors_total";
 /// Log lines that could not be written.
 pub(super) const LOG_LINES_DROPPED: &str = "fanfare_log_lines_dropped_total";
+/// Reads from the store that failed.
+pub(super) const STORE_READ_ERRORS: &str = "fanfare_store_read_errors_total";
+/// Messages that were found damaged.
+pub(super) const DAMAGED: &str = "fanfare_damaged_messages_total";
 /// Spans that were to be exported.
 pub(super) const SPANS: &str = "fanfare_spans_total";
 /// Open connections.
@@ -186,6 +190,16 @@ pub(super) const TABLE: &[Series] = &[
         LOG_LINES_DROPPED,
         Kind::Counter,
         "Log lines that could not be written: standard error is full, closed, or not read",
+    ),
+    line(
+        STORE_READ_ERRORS,
+        Kind::Counter,
+        "Reads from the database that failed; their readers are closed with 1013",
+    ),
+    line(
+        DAMAGED,
+        Kind::Counter,
+        "Messages found that are stored and cannot be read; readers are sent a gap",
     ),
     line(
         STORE_READY,

@@ -19,6 +19,6 @@ pub use host::Host;
 pub use lease::Lease;
 pub use limiter::{Limiter, Rate};
 pub use limiters::Limiters;
-pub use outbox::{Farewell, Next, Outbox};
+pub use outbox::{CatchUpPage, Farewell, Next, Outbox};
 pub use quotas::{Pace, Quota, QuotaRates, Quotas, Speaker, TooFast};
 pub use state::{Action, Session, max_say_bytes};

@@ -28,6 +28,19 @@ pub enum Next<'a> {
     Behind(Offset),
 }
 
+/// Messages that the store has for a reader that the ring has passed.
+#[derive(Debug)]
+pub struct CatchUpPage {
+    /// The oldest messages after the reader's position that can be read.
+    pub frames: Vec<Arc<Frame>>,
+    /// The newest offset before they were read: all later messages are in the ring.
+    pub head: Offset,
+    /// Messages up to this offset were trimmed; later ones that are not in `frames` are damaged.
+    pub gone: Offset,
+    /// Whether offsets have no holes, so that missing messages can be counted.
+    pub is_dense: bool,
+}
+
 /// The last frame that a connection gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Farewell {
@@ -144,10 +157,7 @@ impl Outbox {
         if self.current.is_empty() {
             if !self.own.is_empty() {
                 self.current = std::mem::take(&mut self.own).into();
-            } else if matches!(
-                self.farewell,
-                None | Some(Farewell::Ours(CloseCode::GoingAway))
-            ) {
+            } else if self.reads_log() {
                 if self.is_behind {
                     return Next::Behind(self.cursor);
                 }
@@ -178,49 +188,101 @@ impl Outbox {
         Next::Write(&self.current)
     }
 
-    /// The store gave `frames`, the oldest that it has after the cursor. If it has none, or not the next one,
-    /// there is a gap: a plain client cannot be told and is closed, any other is told, and how many where
-    /// `is_dense` says that no number is left out. Whether there was one.
-    pub fn caught_up(&mut self, frames: &[Arc<Frame>], head: Offset, is_dense: bool) -> bool {
+    /// Continues with `page`, what the store has after the cursor, and returns the reason of each gap in it.
+    ///
+    /// Clients are notified of each gap. Plain clients cannot be: where messages were trimmed they are closed with
+    /// 4002, and where messages are damaged they continue behind them, as they would meet the same gap again.
+    pub fn caught_up(&mut self, page: &CatchUpPage) -> Vec<GapReason> {
         if !self.is_behind {
-            return false;
+            return Vec::new();
         }
         self.is_behind = false;
-        let seen = frames.first().map_or(head, |first| first.prev());
-        let has_gap = seen > self.cursor;
-        if has_gap {
-            let before = frames
-                .first()
-                .map_or(Offset(head.0 + 1), |first| first.offset());
-            let count = before.0.checked_sub(self.cursor.0 + 1).filter(|_| is_dense);
-            self.skip_to(seen, before, count);
+        if !self.reads_log() {
+            return Vec::new();
         }
-        if let Some(run) = room::join(
-            frames.iter().map(|frame| &**frame),
-            self.format,
-            MAX_RUN_BYTES,
-        ) && !matches!(self.farewell, Some(Farewell::Ours(CloseCode::TooSlow)))
-        {
-            // Behind what waits for this connection alone, or a gap would be told after it.
+
+        let mut gaps = Vec::new();
+        let Some(first) = page.frames.first() else {
+            let before = Offset(page.head.0 + 1);
+            self.skip(page, page.head, before, &mut gaps);
+            return gaps;
+        };
+        self.skip(page, first.prev(), first.offset(), &mut gaps);
+
+        let mut rest = page.frames.as_slice();
+        let mut budget = MAX_RUN_BYTES;
+        while !rest.is_empty() && self.reads_log() {
+            let (unbroken, behind) = split_at_gap(rest);
+            let frames = unbroken.iter().map(|frame| &**frame);
+            let Some(run) = room::join(frames, self.format, budget) else {
+                break;
+            };
+            // Behind what waits for this connection alone, or a gap would be sent after it.
             self.own.extend_from_slice(&run.bytes);
             self.cursor = run.until;
+
+            budget = budget.saturating_sub(run.bytes.len());
+            if run.messages < unbroken.len() || budget == 0 {
+                break;
+            }
+            if let Some(next) = behind.first() {
+                self.skip(page, next.prev(), next.offset(), &mut gaps);
+            }
+            rest = behind;
         }
-        has_gap
+        gaps
     }
 
-    /// What lies between the cursor and `before`, of which `seen` is the last, will not come; so many, if that is
-    /// known.
-    fn skip_to(&mut self, seen: Offset, before: Offset, count: Option<u64>) {
+    /// Returns whether messages of the log are still written: not once the connection ends, unless the server
+    /// goes away.
+    const fn reads_log(&self) -> bool {
+        matches!(
+            self.farewell,
+            None | Some(Farewell::Ours(CloseCode::GoingAway))
+        )
+    }
+
+    /// Moves the cursor to `seen`, behind which the message at `before` is the next, and queues a gap for what
+    /// lies between: one for messages that were trimmed, and one for those that are damaged.
+    fn skip(
+        &mut self,
+        page: &CatchUpPage,
+        seen: Offset,
+        before: Offset,
+        gaps: &mut Vec<GapReason>,
+    ) {
+        let trimmed = seen.min(page.gone);
+        if trimmed > self.cursor {
+            let behind = if trimmed == seen {
+                before
+            } else {
+                Offset(trimmed.0 + 1)
+            };
+            self.push_gap(behind, page.is_dense, GapReason::Lagged);
+            self.cursor = trimmed;
+            gaps.push(GapReason::Lagged);
+        }
+
+        if seen > self.cursor {
+            self.push_gap(before, page.is_dense, GapReason::Damaged);
+            self.cursor = seen;
+            gaps.push(GapReason::Damaged);
+        }
+    }
+
+    /// Queues a gap from the cursor to `before`, where the dialect has a frame for it.
+    fn push_gap(&mut self, before: Offset, is_dense: bool, reason: GapReason) {
         let after = self.cursor;
-        self.cursor = seen;
-        match self.dialect() {
-            Dialect::Plain => self.close(Farewell::Ours(CloseCode::TooSlow)),
-            Dialect::Typed | Dialect::Sse | Dialect::Ndjson => {
+        match (self.dialect(), reason) {
+            (Dialect::Plain, GapReason::Damaged) => {}
+            (Dialect::Plain, _) => self.close(Farewell::Ours(CloseCode::TooSlow)),
+            (Dialect::Typed | Dialect::Sse | Dialect::Ndjson, _) => {
+                let count = before.0.checked_sub(after.0 + 1).filter(|_| is_dense);
                 self.say(&Push::Gap {
                     after,
                     before,
                     count,
-                    reason: GapReason::Lagged,
+                    reason,
                 });
             }
         }
@@ -260,6 +322,16 @@ impl Outbox {
     pub const fn blocked(&self) -> Option<Moment> {
         self.blocked
     }
+}
+
+/// Splits `frames` before the first one whose predecessor is missing.
+fn split_at_gap(frames: &[Arc<Frame>]) -> (&[Arc<Frame>], &[Arc<Frame>]) {
+    let is_broken = |pair: &[Arc<Frame>]| pair[1].prev() > pair[0].offset();
+    let unbroken = frames
+        .windows(2)
+        .position(is_broken)
+        .map_or(frames.len(), |at| at + 1);
+    frames.split_at(unbroken)
 }
 
 #[cfg(test)]

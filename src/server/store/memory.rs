@@ -139,10 +139,16 @@ impl Kept {
             Span::Newest => (0, self.frames.len()),
         };
         let due = self.frames.range(start..end).map(|(frame, _)| frame);
-        if matches!(span, Span::After(_)) {
+        let page = if matches!(span, Span::After(_)) {
             Page::oldest(due, limit)
         } else {
             Page::newest(due.rev(), limit)
+        };
+
+        let first = self.frames.front().map(|(frame, _)| frame.prev());
+        Page {
+            gone: Some(first.unwrap_or(self.head)),
+            ..page
         }
     }
 }

@@ -17,6 +17,7 @@ mod memory;
 mod sqlite;
 mod nats;
 
+use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,8 +35,8 @@ pub use nats::{NatsError, NatsLogin, NatsServers, NatsSettings, NatsStore};
 pub use page::{Limit, Page, Span};
 pub use peers::{Bus, Council, Heeding, Overheard};
 pub use sqlite::{
-    Durability, Entry, ExportError, ImportError, Imported, OpenError, SqliteSettings, SqliteStore,
-    export, import,
+    Durability, Entry, ExportError, Exported, ImportError, Imported, OpenError, SqliteSettings,
+    SqliteStore, export, import,
 };
 
 /// Which store, and how.
@@ -179,6 +180,35 @@ impl Health {
     }
 }
 
+/// Messages that are stored and cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Damage {
+    /// The number of messages found so far.
+    pub messages: usize,
+    /// The room of the first one that was found.
+    pub room: RoomName,
+    /// Its offset.
+    pub offset: Offset,
+    /// The error of the database.
+    pub problem: String,
+}
+
+impl fmt::Display for Damage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self {
+            messages,
+            room,
+            offset,
+            problem,
+        } = self;
+        write!(
+            f,
+            "{messages} messages cannot be read because the database is damaged, the first found at offset {offset} of \
+             room {room} ({problem}); readers are sent a gap; restore a backup to get them back"
+        )
+    }
+}
+
 /// What is told what became of a batch, in the order of its drafts.
 pub type Report = Box<dyn FnOnce(Result<Vec<Stored>, StoreError>) + Send>;
 
@@ -264,6 +294,11 @@ pub trait Store: Send + Sync {
 
     /// Whether it takes anything now; changes as it goes.
     fn health(&self) -> watch::Receiver<Health>;
+
+    /// Returns what was found damaged, if anything was.
+    fn damage(&self) -> Option<Damage> {
+        None
+    }
 
     /// Finishes what was appended and lets go of its files. Waits for the disk; nothing may be appended after it.
     fn close(&self);

@@ -32,6 +32,9 @@ pub struct Page {
     pub frames: Vec<Arc<Frame>>,
     /// Whether there are more, in the direction of the [`Span`].
     pub more: bool,
+    /// The newest offset that was trimmed when the page was read, where the store knows it. Later messages that are
+    /// missing are damaged.
+    pub gone: Option<Offset>,
 }
 
 impl Page {

@@ -2,6 +2,7 @@
 
 mod subject;
 mod deleting;
+mod damage;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -198,6 +199,19 @@ fn a_room_of_another_name_is_another_log() {
         subject.open(&other);
         let bounds = subject.store.bounds(&other).expect("bounds");
         assert_eq!((bounds.first, bounds.head), (Offset(0), Offset(0)));
+    }
+}
+
+#[test]
+fn a_read_that_is_broken_off_keeps_its_connection_from_nobody_else() {
+    let subject = Subject::sqlite(Subject::retention(3000));
+    for _message in 0..2000 {
+        subject.append(None, "x");
+    }
+
+    for _round in 0..50 {
+        subject.break_off_reads(8);
+        assert_eq!(subject.offsets(Span::Newest, 1), (vec![2000], true));
     }
 }
 

@@ -23,18 +23,15 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use hyper::body::{Body, Frame};
-use tracing::{field, info};
+use tracing::{debug, field, info};
 
 use crate::protocol::CloseCode;
-use crate::protocol::GapReason;
 use crate::protocol::Offset;
 use crate::protocol::Position;
 use crate::protocol::Push;
 use crate::protocol::Recovery;
 use crate::protocol::UserId;
-use crate::server::hub::{
-    Admission, Hub, Membership, Missed, Outlet, Passed, Room, Standing, Tracer,
-};
+use crate::server::hub::{Admission, Hub, Membership, Outlet, Passed, Room, Standing, Tracer};
 use crate::server::metrics::{self, End};
 use crate::server::room::{Dialect, Format, Moment, Reel};
 use crate::server::session::{Farewell, Lease, Next, Outbox};
@@ -171,22 +168,17 @@ impl Reader {
         }
     }
 
-    /// Reads on from the store after `after`, for a reader that the ring has passed.
+    /// Continues from the store after `after`, for a reader that the ring has passed.
     async fn catch_up(self: Arc<Self>, after: Offset) {
         let missed = self.hub.missed(&self.room, after).await;
         let outbox = &mut self.lock().outbox;
         match missed {
-            Ok(Missed {
-                frames,
-                head,
-                is_dense,
-            }) => {
-                if outbox.caught_up(&frames, head, is_dense) {
-                    metrics::gap(GapReason::Lagged);
-                }
+            Ok(page) => outbox.caught_up(&page).into_iter().for_each(metrics::gap),
+            // The client resumes from its position when it reconnects.
+            Err(error) => {
+                debug!(%error, room = %self.room.name(), "could not read from the store");
+                outbox.close(Farewell::Ours(CloseCode::TryAgainLater));
             }
-            // It keeps its place: it may come back with it.
-            Err(_unavailable) => outbox.close(Farewell::Ours(CloseCode::TooSlow)),
         }
     }
 }

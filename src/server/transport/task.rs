@@ -8,17 +8,16 @@ use std::time::Duration;
 
 use socket2::SockRef;
 use tokio::net::TcpStream;
-use tracing::{field, info};
+use tracing::{debug, field, info};
 
 use crate::protocol::CloseCode;
-use crate::protocol::GapReason;
 use crate::protocol::Offset;
 use crate::protocol::Push;
 use crate::protocol::Recovery;
 use crate::protocol::UserId;
 use crate::protocol::Welcome;
 use crate::server::auth::Verifier;
-use crate::server::hub::{Admission, Hub, Membership, Missed, Outlet};
+use crate::server::hub::{Admission, Hub, Membership, Outlet};
 use crate::server::metrics::{self, End};
 use crate::server::room::{Dialect, Format};
 use crate::server::session::{Farewell, Lease, Pace};
@@ -206,21 +205,16 @@ fn welcome(
     })
 }
 
-/// Reads on from the store, for a reader that the ring has passed.
+/// Continues from the store, for a reader that the ring has passed.
 async fn catch_up(connection: &Connection, after: Offset) {
     match connection.hub.missed(&connection.room, after).await {
-        Ok(Missed {
-            frames,
-            head,
-            is_dense,
-        }) => connection.with_outbox(|outbox| {
-            if outbox.caught_up(&frames, head, is_dense) {
-                metrics::gap(GapReason::Lagged);
-            }
+        Ok(page) => connection.with_outbox(|outbox| {
+            outbox.caught_up(&page).into_iter().for_each(metrics::gap);
         }),
-        // It keeps its place: it may come back with it.
-        Err(_unavailable) => {
-            connection.with_outbox(|outbox| outbox.close(Farewell::Ours(CloseCode::TooSlow)))
+        // The client resumes from its position when it reconnects.
+        Err(error) => {
+            debug!(%error, room = %connection.room.name(), "could not read from the store");
+            connection.with_outbox(|outbox| outbox.close(Farewell::Ours(CloseCode::TryAgainLater)))
         }
     }
 }

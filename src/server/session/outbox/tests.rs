@@ -38,6 +38,16 @@ fn outbox() -> Outbox {
     Outbox::new(Format::new(Dialect::Plain), Offset(0))
 }
 
+/// A page with `frames` of a log of three messages, of which those up to `gone` were trimmed.
+fn page(frames: &[Arc<Frame>], gone: u64) -> CatchUpPage {
+    CatchUpPage {
+        frames: frames.to_vec(),
+        head: Offset(3),
+        gone: Offset(gone),
+        is_dense: true,
+    }
+}
+
 /// Everything the outbox writes when the kernel takes `piece` bytes at a time; and whether it ended there.
 fn drain(outbox: &mut Outbox, log: &Mutex<Log>, piece: usize) -> (Vec<u8>, bool) {
     let mut written = Vec::new();
@@ -117,7 +127,7 @@ fn a_reader_the_ring_has_passed_goes_on_from_the_store() {
     let mut outbox = outbox();
     assert_eq!(drain(&mut outbox, &log, 1000), (Vec::new(), false));
     assert_eq!(outbox.behind(), Some(Offset(0)));
-    outbox.caught_up(&all[..2], Offset(3), true);
+    outbox.caught_up(&page(&all[..2], 0));
     let (written, _) = drain(&mut outbox, &log, 2);
     assert_eq!(written, b"\x81\x03one\x81\x03two\x81\x05three");
 }
@@ -134,7 +144,7 @@ fn a_plain_reader_with_a_gap_is_closed_as_too_slow_and_any_other_is_told() {
     ] {
         let mut outbox = Outbox::new(Format::new(dialect), Offset(0));
         drain(&mut outbox, &log, 1000);
-        outbox.caught_up(&all[2..], Offset(3), true);
+        outbox.caught_up(&page(&all[2..], 2));
         let (written, finished) = drain(&mut outbox, &log, 1000);
         if dialect == Dialect::Plain {
             assert_eq!(
@@ -171,5 +181,93 @@ fn a_stream_has_no_close_frame_and_ends_after_what_the_log_has() {
     assert!(
         lines.starts_with("{\"type\":\"drain\"") && lines.ends_with("\"text\":\"hello\"}\n"),
         "{lines}"
+    );
+}
+
+/// The frames of an NDJSON reader from the beginning of a log of which the store still has the messages `kept`, and
+/// of which those up to `gone` were trimmed.
+fn caught_up(kept: &[u64], gone: u64, head: u64) -> (Vec<serde_json::Value>, Vec<GapReason>) {
+    let texts: Vec<String> = (1..=head).map(|offset| offset.to_string()).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let frames = frames(&texts)
+        .into_iter()
+        .filter(|frame| kept.contains(&frame.offset().0))
+        .collect();
+    let log = log(1, &texts);
+    let mut outbox = Outbox::new(Format::new(Dialect::Ndjson), Offset(0));
+    drain(&mut outbox, &log, 1000);
+
+    let gaps = outbox.caught_up(&CatchUpPage {
+        frames,
+        head: Offset(head),
+        gone: Offset(gone),
+        is_dense: true,
+    });
+
+    let lines = String::from_utf8(outbox.own.clone()).expect("text");
+    let frames = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    (frames, gaps)
+}
+
+/// A gap in its NDJSON form.
+fn gap(after: u64, before: u64, count: u64, reason: &str) -> serde_json::Value {
+    serde_json::json!({
+        "type": "gap", "after": after, "before": before, "count": count, "reason": reason,
+    })
+}
+
+#[test]
+fn a_gap_is_sent_wherever_a_message_is_missing_between_two_others() {
+    let (frames, gaps) = caught_up(&[1, 2, 5, 7, 8], 0, 8);
+
+    assert_eq!(gaps, [GapReason::Damaged; 2]);
+    let offsets: Vec<_> = frames
+        .iter()
+        .map(|frame| frame["offset"].as_u64())
+        .collect();
+    assert_eq!(
+        offsets,
+        [Some(1), Some(2), None, Some(5), None, Some(7), Some(8)]
+    );
+    assert_eq!(frames[2], gap(2, 5, 2, "damaged"));
+    assert_eq!(frames[4], gap(5, 7, 1, "damaged"));
+}
+
+#[test]
+fn trimmed_messages_and_damaged_ones_behind_them_are_two_gaps() {
+    let (frames, gaps) = caught_up(&[5], 2, 5);
+
+    assert_eq!(gaps, [GapReason::Lagged, GapReason::Damaged]);
+    assert_eq!(
+        frames[..2],
+        [gap(0, 3, 2, "lagged"), gap(2, 5, 2, "damaged")]
+    );
+}
+
+#[test]
+fn a_gap_reaches_to_the_newest_message_if_none_can_be_read() {
+    let (frames, gaps) = caught_up(&[], 0, 8);
+
+    assert_eq!(gaps, [GapReason::Damaged]);
+    assert_eq!(frames, [gap(0, 9, 8, "damaged")]);
+}
+
+#[test]
+fn a_plain_reader_continues_behind_damaged_messages() {
+    let all = frames(&["one", "two", "three"]);
+    let log = log(1, &["one", "two", "three"]);
+    let mut outbox = outbox();
+    drain(&mut outbox, &log, 1000);
+
+    let kept = [all[0].clone(), all[2].clone()];
+    let gaps = outbox.caught_up(&page(&kept, 0));
+
+    assert_eq!(gaps, [GapReason::Damaged]);
+    assert_eq!(
+        drain(&mut outbox, &log, 1000),
+        (b"\x81\x03one\x81\x05three".to_vec(), false)
     );
 }

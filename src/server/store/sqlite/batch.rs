@@ -1,6 +1,6 @@
 //! One transaction in the making: what it changes is kept aside until it is committed.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rusqlite::Connection;
@@ -23,7 +23,41 @@ pub(super) struct Batch<'a> {
     retention: Retention,
     /// By the store's clock.
     now: u64,
+    damage: &'a mut DamagedRooms,
     changes: Changes,
+}
+
+/// The rooms of which a part of the file is damaged.
+///
+/// SQLite refuses all further writes of a transaction in which it has met a damaged page. So a batch that meets one
+/// fails, and from then on the old messages of that room are read by another connection and stay in the file.
+#[derive(Default)]
+pub(super) struct DamagedRooms {
+    rooms: HashSet<i64>,
+    reader: Option<Connection>,
+    /// The room whose old messages the writer reads now.
+    suspect: Option<i64>,
+}
+
+impl DamagedRooms {
+    /// Marks the room whose old messages were read last as damaged, and gives `reader` to it. Returns whether that
+    /// is news: then the batch may succeed when it is tried again.
+    pub(super) fn mark(&mut self, reader: impl FnOnce() -> Option<Connection>) -> bool {
+        let Some(room) = self.suspect.take() else {
+            return false;
+        };
+        if self.reader.is_none() {
+            self.reader = reader();
+        }
+        self.reader.is_some() && self.rooms.insert(room)
+    }
+
+    /// Returns the connection that reads old messages of `room`, if that is damaged.
+    fn reader(&self, room: i64) -> Option<&Connection> {
+        self.reader
+            .as_ref()
+            .filter(|_reader| self.rooms.contains(&room))
+    }
 }
 
 /// What a transaction changes of what is kept in memory.
@@ -43,6 +77,7 @@ impl<'a> Batch<'a> {
         keys: &'a mut HashMap<i64, KeyWindow>,
         retention: Retention,
         now: u64,
+        damage: &'a mut DamagedRooms,
     ) -> Self {
         Self {
             connection,
@@ -50,6 +85,7 @@ impl<'a> Batch<'a> {
             keys,
             retention,
             now,
+            damage,
             changes: Changes::default(),
         }
     }
@@ -141,9 +177,17 @@ impl<'a> Batch<'a> {
         let window = match self.keys.get_mut(&place.id) {
             Some(window) => window,
             None => {
-                let window =
-                    retention::load_keys(self.connection, place, self.retention.keys, self.now)?;
-                self.keys.entry(place.id).or_insert(window)
+                let reader = self.damage.reader(place.id);
+                let (connection, is_damaged) = match reader {
+                    Some(reader) => (reader, true),
+                    None => (self.connection, false),
+                };
+                let limits = self.retention.keys;
+                let window = retention::load_keys(connection, place, limits, self.now, is_damaged);
+                if window.is_err() {
+                    self.damage.suspect = Some(place.id);
+                }
+                self.keys.entry(place.id).or_insert(window?)
             }
         };
         window.forget(Offset(place.head), self.now);
@@ -185,8 +229,19 @@ impl<'a> Batch<'a> {
         let mut update = self.connection.prepare_cached(
             "UPDATE rooms SET first = ?2, head = ?3, bytes = ?4, clock = ?5 WHERE id = ?1",
         )?;
-        for place in self.changes.places.values_mut() {
-            retention::trim(self.connection, place, &self.retention, self.now)?;
+        for (name, place) in &mut self.changes.places {
+            let trimmed = match self.damage.reader(place.id) {
+                Some(reader) => {
+                    let committed = self.ledger.place(name).map_or(0, |place| place.head);
+                    let (retention, now) = (&self.retention, self.now);
+                    retention::trim_damaged(reader, place, committed, retention, now)
+                }
+                None => retention::trim(self.connection, place, &self.retention, self.now),
+            };
+            if trimmed.is_err() {
+                self.damage.suspect = Some(place.id);
+            }
+            trimmed?;
             update.execute((place.id, place.first, place.head, place.bytes, place.clock))?;
         }
         drop(update);

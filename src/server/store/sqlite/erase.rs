@@ -6,14 +6,13 @@
 
 use std::time::Duration;
 
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
 
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::store::Deleted;
 use crate::server::store::sqlite::file::BUSY_TIMEOUT;
 use crate::server::store::sqlite::ledger::Ledger;
-use crate::server::store::sqlite::reader::{COLUMNS, frame_of};
 
 /// How long readers of the log may keep the writer from cutting it; then it is tried again later.
 const CUT_WITHIN: Duration = Duration::from_millis(10);
@@ -34,29 +33,28 @@ pub(super) fn erase(
         return Ok(Deleted::NotKept);
     }
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    let length = |transaction: &Connection| -> rusqlite::Result<u64> {
-        let select = "SELECT octet_length(body) FROM messages WHERE room = ?1 AND offset = ?2";
-        transaction.query_row(select, (place.id, offset.0), |row| row.get(0))
+    // The body alone: a row whose sender cannot be read can still be deleted.
+    let select = "SELECT typeof(body) = 'integer', octet_length(body) FROM messages WHERE room = ?1 AND offset = ?2";
+    let read = |transaction: &Connection| -> rusqlite::Result<Option<(bool, u64)>> {
+        let values = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
+        transaction
+            .query_row(select, (place.id, offset.0), values)
+            .optional()
     };
-    let select = format!("SELECT {COLUMNS} FROM messages WHERE room = ?1 AND offset = ?2");
-    let said = transaction
-        .query_row(&select, (place.id, offset.0), |row| {
-            frame_of(row, ledger.epoch())
-        })
-        .optional()?;
-    let Some(said) = said else {
-        return Ok(Deleted::NotKept);
+    let before = match read(&transaction)? {
+        None => return Ok(Deleted::NotKept),
+        Some((true, _)) => return Ok(Deleted::Before),
+        Some((false, bytes)) => bytes,
     };
-    if said.is_deleted() {
-        return Ok(Deleted::Before);
-    }
-    let before = length(&transaction)?;
+
     transaction.pragma_update(None, "secure_delete", "ON")?;
     let update = "UPDATE messages SET body = ?3 WHERE room = ?1 AND offset = ?2";
     let updated = transaction.execute(update, (place.id, offset.0, at));
     transaction.pragma_update(None, "secure_delete", "FAST")?;
     updated?;
-    place.bytes = (place.bytes + length(&transaction)?).saturating_sub(before);
+    let after = read(&transaction)?.map_or(0, |(_, bytes)| bytes);
+    place.bytes = (place.bytes + after).saturating_sub(before);
+
     transaction.execute(
         "UPDATE rooms SET bytes = ?2 WHERE id = ?1",
         (place.id, place.bytes),

@@ -1,14 +1,28 @@
 //! Reading all of a room from a file, also while a server writes to it.
 
 use std::io;
+use std::ops::ControlFlow;
 use std::path::Path;
+
+use rusqlite::OptionalExtension;
 
 use crate::protocol::RoomName;
 use crate::server::room::Frame;
 use crate::server::store::sqlite::OpenError;
 use crate::server::store::sqlite::file;
-use crate::server::store::sqlite::reader::{COLUMNS, frame_of};
+use crate::server::store::sqlite::scan::{Direction, Scan};
 use crate::server::store::sqlite::schema;
+
+/// The result of an export.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Exported {
+    /// Messages that were passed on.
+    pub messages: u64,
+    /// Messages that could not be read.
+    pub damaged: u64,
+    /// Why, for one of them.
+    pub problem: Option<String>,
+}
 
 /// Why a room could not be read to its end.
 #[derive(Debug, thiserror::Error)]
@@ -24,28 +38,56 @@ pub enum ExportError {
     Write(#[from] io::Error),
 }
 
-/// Hands every message that is kept of `room` to `each`, oldest first, as the file stood at one moment. Gives how
-/// many they were.
+/// Passes every message that is kept of `room` to `each`, oldest first, as the file stood at one moment.
 ///
 /// # Errors
-/// If the file cannot be read, or what `each` says.
+/// If the file cannot be read, or the error of `each`.
 pub fn export(
     path: &Path,
     room: &RoomName,
     mut each: impl FnMut(&Frame) -> io::Result<()>,
-) -> Result<u64, ExportError> {
+) -> Result<Exported, ExportError> {
     file::inspect(path, false)?;
     let connection = file::open_to_read(path)?;
     let epoch = schema::epoch(&connection)?;
-    let mut select = connection.prepare(&format!(
-        "SELECT {COLUMNS} FROM messages JOIN rooms ON rooms.id = messages.room
-         WHERE rooms.name = ?1 AND offset >= rooms.first ORDER BY offset"
-    ))?;
-    let mut rows = select.query([room.as_str()])?;
-    let mut count = 0;
-    while let Some(row) = rows.next()? {
-        each(&frame_of(row, &epoch)?)?;
-        count += 1;
+    let snapshot = connection.unchecked_transaction()?;
+    let bounds = snapshot
+        .query_row(
+            "SELECT id, first, head FROM rooms WHERE name = ?1",
+            [room.as_str()],
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+        )
+        .optional()?;
+    let mut exported = Exported::default();
+    let Some((id, first, head)) = bounds else {
+        return Ok(exported);
+    };
+
+    let scan = Scan {
+        connection: &snapshot,
+        epoch: &epoch,
+        room: id,
+        direction: Direction::Forward,
+    };
+    let mut rest = Some(first..=head);
+    while let Some(offsets) = rest {
+        let mut failed = None;
+        let scanned = scan.run(offsets, |frame| match each(&frame) {
+            Ok(()) => {
+                exported.messages += 1;
+                ControlFlow::Continue(())
+            }
+            Err(error) => {
+                failed = Some(error);
+                ControlFlow::Break(())
+            }
+        })?;
+        if let Some(error) = failed {
+            return Err(error.into());
+        }
+        exported.damaged += scanned.damaged.len() as u64;
+        exported.problem = exported.problem.or(scanned.problem);
+        rest = scanned.rest;
     }
-    Ok(count)
+    Ok(exported)
 }

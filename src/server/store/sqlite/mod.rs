@@ -13,9 +13,11 @@
 //! Deliberately absent: a cache of messages. The Hub's rings are that.
 
 mod fault;
+mod damage;
 mod schema;
 mod file;
 mod ledger;
+mod scan;
 mod reader;
 mod export;
 mod import;
@@ -39,10 +41,10 @@ use crate::protocol::RoomName;
 use crate::server::room::Draft;
 use crate::server::store::clock::Clock;
 use crate::server::store::{
-    Bounds, DeleteReport, Health, Limit, Page, Report, Retention, Span, Store, StoreError,
+    Bounds, Damage, DeleteReport, Health, Limit, Page, Report, Retention, Span, Store, StoreError,
 };
 
-pub use export::{ExportError, export};
+pub use export::{ExportError, Exported, export};
 pub use file::OpenError;
 pub use import::{Entry, ImportError, Imported, import};
 
@@ -171,6 +173,10 @@ impl Store for SqliteStore {
         limit: Limit,
     ) -> BoxFuture<'static, Result<Page, StoreError>> {
         self.readers.page(room, span, limit).boxed()
+    }
+
+    fn damage(&self) -> Option<Damage> {
+        self.readers.damage()
     }
 
     /// The file outlasts the process.

@@ -1,27 +1,22 @@
 //! Reading pages, beside the writer: a few connections of their own, on the runtime's blocking threads.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::ops::ControlFlow;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use rusqlite::types::ValueRef;
-use rusqlite::{Connection, Row};
+use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::Semaphore;
 
-use crate::protocol::Epoch;
-use crate::protocol::Key;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
-use crate::protocol::UserId;
-use crate::server::room::{Draft, Frame};
 use crate::server::store::sqlite::OpenError;
+use crate::server::store::sqlite::damage::DamageLog;
 use crate::server::store::sqlite::file::File;
 use crate::server::store::sqlite::ledger::{Ledger, Place};
-use crate::server::store::{Limit, Page, Span, StoreError};
+use crate::server::store::sqlite::scan::{Direction, Scan, Scanned, is_damage};
+use crate::server::store::{Damage, Limit, Page, Span, StoreError};
 
 /// Pages read at the same time. More would only share the same cores and disk.
 const CONNECTIONS: usize = 4;
-
-/// The columns that make a [`Frame`].
-pub(super) const COLUMNS: &str = "offset, at, sender, key, body";
 
 /// See the [module docs](self).
 #[derive(Clone, Debug)]
@@ -32,8 +27,10 @@ struct Shared {
     ledger: Arc<Ledger>,
     /// `None` when it is closed.
     idle: Mutex<Option<Vec<Connection>>>,
-    /// As many permits as there are connections.
-    free: Semaphore,
+    /// As many permits as there are connections. A read keeps its permit to its end, also when nobody waits for
+    /// it any more.
+    free: Arc<Semaphore>,
+    damage: DamageLog,
 }
 
 impl Readers {
@@ -44,7 +41,8 @@ impl Readers {
         Ok(Self(Arc::new(Shared {
             ledger,
             idle: Mutex::new(Some(idle)),
-            free: Semaphore::new(CONNECTIONS),
+            free: Arc::new(Semaphore::new(CONNECTIONS)),
+            damage: DamageLog::default(),
         })))
     }
 
@@ -54,7 +52,7 @@ impl Readers {
         self.0.lock().take();
     }
 
-    /// Entries of `room`.
+    /// Reads entries of `room`, past those that are damaged.
     ///
     /// # Errors
     /// If they cannot be read now.
@@ -64,95 +62,160 @@ impl Readers {
         span: Span,
         limit: Limit,
     ) -> impl Future<Output = Result<Page, StoreError>> + Send + 'static {
-        let readers = self.0.clone();
-        let place = readers.ledger.place(room);
+        let shared = self.0.clone();
+        let room = room.clone();
         async move {
-            let Some(place) = place else {
+            let Some(place) = shared.ledger.place(&room) else {
                 return Ok(Page::default());
             };
-            let gone = || StoreError::Unavailable("it is closed".to_owned());
-            let _permit = readers.free.acquire().await.map_err(|_| gone())?;
-            let shared = readers.clone();
-            let read = tokio::task::spawn_blocking(move || {
-                let connection = shared.lock().as_mut().and_then(Vec::pop).ok_or_else(gone)?;
-                let page = read(&connection, shared.ledger.epoch(), place, span, limit);
-                if let Some(idle) = shared.lock().as_mut() {
-                    idle.push(connection);
+
+            let mut request = Request {
+                room,
+                place,
+                span,
+                limit,
+            };
+            loop {
+                match shared.clone().read(request).await? {
+                    Step::Done(page) => return Ok(page),
+                    // Too much was damaged for one read.
+                    Step::Further(rest) => request = rest,
                 }
-                page.map_err(|error| StoreError::Unavailable(format!("reading failed: {error}")))
-            });
-            read.await.map_err(|_| gone())?
+            }
         }
+    }
+
+    /// Returns what was found damaged, if anything was.
+    pub(super) fn damage(&self) -> Option<Damage> {
+        self.0.damage.summary()
     }
 }
 
+/// A page to be read.
+#[derive(Clone)]
+struct Request {
+    room: RoomName,
+    place: Place,
+    span: Span,
+    limit: Limit,
+}
+
+/// The result of one read.
+enum Step {
+    Done(Page),
+    /// Nothing but damage so far: the page is to be read from here.
+    Further(Request),
+}
+
 impl Shared {
-    fn lock(&self) -> std::sync::MutexGuard<'_, Option<Vec<Connection>>> {
+    /// Reads on one of the connections, and on a thread that may wait for the disk.
+    async fn read(self: Arc<Self>, request: Request) -> Result<Step, StoreError> {
+        let closed = || StoreError::Unavailable("the store is closed".to_owned());
+        let permit = self
+            .free
+            .clone()
+            .acquire_owned()
+            .await
+            .map_err(|_| closed())?;
+
+        let read = tokio::task::spawn_blocking(move || {
+            let connection = self.lock().as_mut().and_then(Vec::pop);
+            let connection = connection.ok_or_else(closed)?;
+            let step = self.read_on(&connection, request);
+            if let Some(idle) = self.lock().as_mut() {
+                idle.push(connection);
+            }
+            // Only now: without it somebody else would come for the connection.
+            drop(permit);
+
+            step.map_err(|error| {
+                let problem = error.to_string();
+                self.damage.record_failure(&problem);
+                StoreError::Unavailable(format!("reading failed: {problem}"))
+            })
+        });
+        read.await.map_err(|_| closed())?
+    }
+
+    fn read_on(&self, connection: &Connection, request: Request) -> rusqlite::Result<Step> {
+        // One transaction, so that the bounds and the rows are of one moment.
+        let snapshot = connection.unchecked_transaction()?;
+        let Some(place) = bounds(&snapshot, request.place)? else {
+            return Ok(Step::Done(Page::default()));
+        };
+        let (low, high, direction) = match request.span {
+            Span::After(after) => (after.0.saturating_add(1), u64::MAX, Direction::Forward),
+            Span::Before(before) => (0, before.0.saturating_sub(1), Direction::Backward),
+            Span::Newest => (0, u64::MAX, Direction::Backward),
+        };
+        let offsets = low.max(place.first)..=high.min(place.head);
+        let scan = Scan {
+            connection: &snapshot,
+            epoch: self.ledger.epoch(),
+            room: place.id,
+            direction,
+        };
+
+        let mut page = Page {
+            gone: Some(Offset(place.first - 1)),
+            ..Page::default()
+        };
+        let mut bytes = 0;
+        let Scanned {
+            damaged,
+            problem,
+            rest,
+        } = scan.run(offsets, |frame| {
+            bytes += frame.size();
+            if page.frames.len() == request.limit.messages
+                || (bytes > request.limit.bytes && !page.frames.is_empty())
+            {
+                page.more = true;
+                return ControlFlow::Break(());
+            }
+            page.frames.push(Arc::new(frame));
+            ControlFlow::Continue(())
+        })?;
+        if let Some(problem) = problem {
+            self.damage
+                .record(&request.room, place.id, &damaged, &problem);
+        }
+
+        if let Some(rest) = rest {
+            if page.frames.is_empty() {
+                let span = match direction {
+                    Direction::Forward => Span::After(Offset(rest.start() - 1)),
+                    Direction::Backward => Span::Before(Offset(rest.end() + 1)),
+                };
+                return Ok(Step::Further(Request { span, ..request }));
+            }
+            page.more = true;
+        }
+        if direction == Direction::Backward {
+            page.frames.reverse();
+        }
+        Ok(Step::Done(page))
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<Connection>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn read(
-    connection: &Connection,
-    epoch: &Epoch,
-    place: Place,
-    span: Span,
-    limit: Limit,
-) -> rusqlite::Result<Page> {
-    let (low, high, order) = match span {
-        Span::After(after) => (after.0.saturating_add(1), u64::MAX, "ASC"),
-        Span::Before(before) => (0, before.0.saturating_sub(1), "DESC"),
-        Span::Newest => (0, u64::MAX, "DESC"),
-    };
-    // What was trimmed since `place` was looked up is not there; what lies before `first` is trimmed or about to be.
-    let low = low.max(place.first);
-    // SQLite's integers have a sign.
-    let bound = |offset: u64| i64::try_from(offset).unwrap_or(i64::MAX);
-    let mut select = connection.prepare_cached(&format!(
-        "SELECT {COLUMNS} FROM messages WHERE room = ?1 AND offset BETWEEN ?2 AND ?3 ORDER BY offset {order}"
-    ))?;
-    let mut rows = select.query((place.id, bound(low), bound(high)))?;
-    let (mut frames, mut bytes, mut more) = (Vec::new(), 0, false);
-    while let Some(row) = rows.next()? {
-        let frame = frame_of(row, epoch)?;
-        bytes += frame.size();
-        if frames.len() == limit.messages || (bytes > limit.bytes && !frames.is_empty()) {
-            more = true;
-            break;
-        }
-        frames.push(Arc::new(frame));
+/// Reads the bounds of the room at `place` as they are in the transaction; `None` if there is no such room.
+fn bounds(transaction: &Connection, place: Place) -> rusqlite::Result<Option<Place>> {
+    let mut select = transaction.prepare_cached("SELECT first, head FROM rooms WHERE id = ?1")?;
+    let bounds = select
+        .query_row([place.id], |row| {
+            Ok(Place {
+                first: row.get(0)?,
+                head: row.get(1)?,
+                ..place
+            })
+        })
+        .optional();
+    match bounds {
+        Err(error) if is_damage(&error) => Ok(Some(place)),
+        bounds => bounds,
     }
-    if order == "DESC" {
-        frames.reverse();
-    }
-    Ok(Page { frames, more })
-}
-
-/// The entry in a row of [`COLUMNS`], of the log's life `epoch`.
-pub(super) fn frame_of(row: &Row<'_>, epoch: &Epoch) -> rusqlite::Result<Frame> {
-    let (offset, at): (u64, u64) = (row.get(0)?, row.get(1)?);
-    let from = UserId::parse(row.get_ref(2)?.as_str()?).map_err(|error| unreadable(2, error))?;
-    let key = row
-        .get_ref(3)?
-        .as_str_or_null()?
-        .map(Key::parse)
-        .transpose();
-    let key = key.map_err(|error| unreadable(3, error))?;
-    let draft = match row.get_ref(4)? {
-        ValueRef::Blob(bytes) => Draft::binary(from, bytes),
-        // A tombstone: the time of its deletion.
-        ValueRef::Integer(_) => Draft::text(from, key, ""),
-        text => Draft::text(from, key, text.as_str()?),
-    };
-    let frame = Frame::new(draft, epoch.clone(), Offset(offset), Offset(offset - 1), at);
-    let is_deleted = matches!(row.get_ref(4)?, ValueRef::Integer(_));
-    Ok(if is_deleted { frame.tombstone() } else { frame })
-}
-
-/// A name or key that is none.
-pub(super) fn unreadable(
-    column: usize,
-    error: impl std::error::Error + Send + Sync + 'static,
-) -> rusqlite::Error {
-    rusqlite::Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
 }

@@ -8,7 +8,7 @@ use crate::protocol::UserId;
 use crate::server::room::{KeyLimits, KeyWindow, Keyed};
 use crate::server::store::Retention;
 use crate::server::store::sqlite::ledger::Place;
-use crate::server::store::sqlite::reader::unreadable;
+use crate::server::store::sqlite::scan::{is_damage, is_damaged_row, malformed};
 
 /// Messages of a room that one transaction drops at most: so that no publish waits long behind it.
 const MAX_TRIMMED: u64 = 512;
@@ -24,21 +24,10 @@ pub(super) fn trim(
     if !place.is_due(retention, now) {
         return Ok(());
     }
-    let mut after = *place;
-    let mut select = connection.prepare_cached(
-        "SELECT clock, octet_length(body) FROM messages WHERE room = ?1 AND offset >= ?2 ORDER BY offset LIMIT ?3",
-    )?;
-    let mut rows = select.query((place.id, place.first, MAX_TRIMMED + 1))?;
-    while let Some(row) = rows.next()? {
-        let length: u64 = row.get(1)?;
-        after.oldest = row.get(0)?;
-        if !after.is_due(retention, now) || after.first - place.first == MAX_TRIMMED {
-            break;
-        }
-        after.first += 1;
-        after.bytes = after.bytes.saturating_sub(length);
-    }
-    drop(rows);
+
+    let last = place.head.min(place.first + MAX_TRIMMED);
+    let sizes = sizes(connection, place.id, place.first, last)?;
+    let after = trimmed(*place, last, sizes, retention, now);
     if after.first > place.first {
         keep_keys(connection, place, after.first, &retention.keys, now)?;
         connection
@@ -49,7 +38,91 @@ pub(super) fn trim(
     Ok(())
 }
 
-/// A message may go before its key does.
+/// The same for a room of which a part is damaged: its rows stay in the file, where nobody reads them any more.
+/// `reader` sees the messages up to `committed`.
+pub(super) fn trim_damaged(
+    reader: &Connection,
+    place: &mut Place,
+    committed: u64,
+    retention: &Retention,
+    now: u64,
+) -> rusqlite::Result<()> {
+    let last = committed.min(place.first + MAX_TRIMMED);
+    if last < place.first || !place.is_due(retention, now) {
+        return Ok(());
+    }
+
+    let mut readable = Vec::new();
+    for offset in place.first..=last {
+        match sizes(reader, place.id, offset, offset) {
+            Ok(size) => readable.extend(size),
+            Err(error) if is_damaged_row(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    *place = trimmed(*place, last, readable, retention, now);
+    Ok(())
+}
+
+/// Returns where the room at `place` stands when its messages up to `last`, of these `sizes`, are trimmed as far as
+/// they are past the limits. Those without a size are missing or damaged, and go with those before them.
+fn trimmed(
+    place: Place,
+    last: u64,
+    sizes: Vec<MessageSize>,
+    retention: &Retention,
+    now: u64,
+) -> Place {
+    let mut after = place;
+    let mut sizes = sizes.into_iter().peekable();
+    for offset in place.first..=last {
+        let next = sizes.peek().copied();
+        after.oldest = next.map_or(after.oldest, |size| size.clock);
+        if !after.is_due(retention, now) || offset - place.first == MAX_TRIMMED {
+            break;
+        }
+        after.first = offset + 1;
+        if let Some(size) = sizes.next_if(|size| size.offset == offset) {
+            after.bytes = after.bytes.saturating_sub(size.bytes);
+        }
+    }
+    if after.kept() == 0 {
+        // Those of damaged messages too.
+        after.bytes = 0;
+    }
+    after
+}
+
+/// The size and age of one message.
+#[derive(Clone, Copy)]
+struct MessageSize {
+    offset: u64,
+    clock: u64,
+    bytes: u64,
+}
+
+/// Reads the sizes of the messages of `room` from `first` to `last`.
+fn sizes(
+    connection: &Connection,
+    room: i64,
+    first: u64,
+    last: u64,
+) -> rusqlite::Result<Vec<MessageSize>> {
+    let mut select = connection.prepare_cached(
+        "SELECT offset, clock, octet_length(body) FROM messages
+         WHERE room = ?1 AND offset BETWEEN ?2 AND ?3 ORDER BY offset",
+    )?;
+    let sizes = select.query_map((room, first, last), |row| {
+        Ok(MessageSize {
+            offset: row.get(0)?,
+            clock: row.get(1)?,
+            bytes: row.get(2)?,
+        })
+    })?;
+    sizes.collect()
+}
+
+/// Keeps the keys of messages before `first` that are still remembered: a message may go before its key does.
 fn keep_keys(
     connection: &Connection,
     place: &Place,
@@ -68,23 +141,35 @@ fn keep_keys(
     Ok(())
 }
 
-/// The keys of the room at `place` that are still remembered.
+/// Loads the keys of the room at `place` that are still remembered. With `is_damaged` those that cannot be read
+/// are left out, and on a damaged page all older ones.
 pub(super) fn load_keys(
     connection: &Connection,
     place: &Place,
     limits: KeyLimits,
     now: u64,
+    is_damaged: bool,
 ) -> rusqlite::Result<KeyWindow> {
     let (after, since) = oldest_key(&limits, place.head, now);
-    let columns = "offset, at, clock, sender, key";
-    let recent = "WHERE room = ?1 AND offset > ?2 AND clock > ?3 AND key IS NOT NULL";
-    let mut select = connection.prepare_cached(&format!(
-        "SELECT {columns} FROM keys {recent} UNION ALL SELECT {columns} FROM messages {recent} ORDER BY offset"
-    ))?;
-    let mut window = KeyWindow::new(limits);
-    for keyed in select.query_map((place.id, after, since), keyed_of)? {
-        window.remember(keyed?);
+    let mut keys = Vec::new();
+    for table in ["messages", "keys"] {
+        let mut select = connection.prepare_cached(&format!(
+            "SELECT offset, at, clock, sender, key FROM {table}
+             WHERE room = ?1 AND offset > ?2 AND clock > ?3 AND key IS NOT NULL ORDER BY offset DESC"
+        ))?;
+        for keyed in select.query_map((place.id, after, since), keyed_of)? {
+            match keyed {
+                Ok(keyed) => keys.push(keyed),
+                Err(error) if is_damaged && is_damage(&error) => break,
+                Err(error) if !is_damage(&error) && is_damaged_row(&error) => {}
+                Err(error) => return Err(error),
+            }
+        }
     }
+    keys.sort_unstable_by_key(|keyed| keyed.offset);
+
+    let mut window = KeyWindow::new(limits);
+    keys.into_iter().for_each(|keyed| window.remember(keyed));
     Ok(window)
 }
 
@@ -115,7 +200,7 @@ fn keyed_of(row: &Row<'_>) -> rusqlite::Result<Keyed> {
         offset: Offset(row.get(0)?),
         at: row.get(1)?,
         clock: row.get(2)?,
-        from: UserId::parse(row.get_ref(3)?.as_str()?).map_err(|error| unreadable(3, error))?,
-        key: Key::parse(row.get_ref(4)?.as_str()?).map_err(|error| unreadable(4, error))?,
+        from: UserId::parse(row.get_ref(3)?.as_str()?).map_err(|error| malformed(3, error))?,
+        key: Key::parse(row.get_ref(4)?.as_str()?).map_err(|error| malformed(4, error))?,
     })
 }

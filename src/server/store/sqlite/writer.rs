@@ -15,14 +15,15 @@ use crate::server::room::{Draft, KeyWindow};
 use crate::server::spans::Commit;
 use crate::server::store::clock::Clock;
 use crate::server::store::guard;
-use crate::server::store::sqlite::batch::Batch;
+use crate::server::store::sqlite::batch::{Batch, DamagedRooms};
 use crate::server::store::sqlite::erase;
 use crate::server::store::sqlite::fault::Fault;
 use crate::server::store::sqlite::file::File;
 use crate::server::store::sqlite::ledger::Ledger;
 use crate::server::store::sqlite::queue::{Append, Deletion, Queue, Taken};
 use crate::server::store::sqlite::retention;
-use crate::server::store::{Health, Report, Retention, StoreError, Stored};
+use crate::server::store::sqlite::scan::is_damage;
+use crate::server::store::{Deleted, Health, Report, Retention, StoreError, Stored};
 
 /// How often it looks for what has become too old, and, while the disk takes nothing, whether it does again.
 const LOOK_EVERY: Duration = Duration::from_millis(500);
@@ -48,6 +49,7 @@ pub(super) struct Writer {
     keys: HashMap<i64, KeyWindow>,
     /// The write-ahead log may hold bytes of what was deleted.
     must_cut_log: bool,
+    damage: DamagedRooms,
 }
 
 impl Writer {
@@ -68,6 +70,7 @@ impl Writer {
             health,
             keys: HashMap::new(),
             must_cut_log: true,
+            damage: DamagedRooms::default(),
         }
     }
 
@@ -132,7 +135,7 @@ impl Writer {
                 Instant::now(),
                 drafts.iter().map(|(_, drafts, _)| drafts.len()).sum(),
             );
-            let stored = self.write(drafts).map_err(|error| Fault::from(&error));
+            let stored = self.write(drafts).map_err(|error| self.fault(&error));
             match &stored {
                 Ok(_) => metrics::committed(began.elapsed(), messages),
                 Err(_) => metrics::store_failed(),
@@ -171,20 +174,43 @@ impl Writer {
             report,
         } in deletions
         {
-            let deleted = if let Health::Lost(reason) = &*self.health.borrow() {
-                Err(Fault::Fatal(reason.clone()))
-            } else {
-                erase::erase(&mut self.file.connection, &self.ledger, &room, offset, at)
-                    .map_err(|error| Fault::from(&error))
-            };
+            let deleted = self.delete_one(&room, offset, at);
             self.must_cut_log = true;
-            report(deleted.map_err(|fault| {
-                self.is_ill(&fault);
-                let (Fault::Refused(reason) | Fault::Fatal(reason)) = fault;
-                StoreError::Unavailable(reason)
-            }));
+            report(deleted);
         }
         self.cut_log();
+    }
+
+    /// Returns the meaning of an error of a batch. Damage among the old messages of a room is no reason to stop: the
+    /// next batch goes around it.
+    fn fault(&mut self, error: &rusqlite::Error) -> Fault {
+        if is_damage(error) && self.damage.mark(|| self.file.reader().ok()) {
+            return Fault::Refused(format!("old messages of a room are damaged ({error})"));
+        }
+        Fault::from(error)
+    }
+
+    fn delete_one(
+        &mut self,
+        room: &RoomName,
+        offset: Offset,
+        at: u64,
+    ) -> Result<Deleted, StoreError> {
+        if let Health::Lost(reason) = &*self.health.borrow() {
+            return Err(StoreError::Unavailable(reason.clone()));
+        }
+        let erased = erase::erase(&mut self.file.connection, &self.ledger, room, offset, at);
+        erased.map_err(|error| {
+            // A damaged message is no reason to stop.
+            if is_damage(&error) {
+                let reason = format!("message {offset} of room {room} is damaged ({error})");
+                return StoreError::Unavailable(reason);
+            }
+            let fault = Fault::from(&error);
+            self.is_ill(&fault);
+            let (Fault::Refused(reason) | Fault::Fatal(reason)) = fault;
+            StoreError::Unavailable(reason)
+        })
     }
 
     /// All of `appends` in one transaction, or nothing of them.
@@ -203,6 +229,7 @@ impl Writer {
             &mut self.keys,
             self.retention,
             now,
+            &mut self.damage,
         );
         let stored = appends
             .into_iter()
@@ -233,7 +260,8 @@ impl Writer {
                 is_more
             }
             Err(error) => {
-                self.is_ill(&Fault::from(&error));
+                let fault = self.fault(&error);
+                self.is_ill(&fault);
                 false
             }
         };
@@ -263,6 +291,7 @@ impl Writer {
             &mut self.keys,
             self.retention,
             now,
+            &mut self.damage,
         );
         batch.touch(due)?;
         let committed = batch.finish()?;

@@ -1,5 +1,6 @@
 //! A store under test: opened, left and opened again, its time let pass.
 
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
@@ -13,7 +14,7 @@ use crate::server::store::clock::Clock;
 use crate::server::store::nats::server::NatsServer;
 use crate::server::store::{
     Durability, Limit, MemoryStore, NatsLogin, NatsServers, NatsSettings, NatsStore, Page,
-    Retention, Span, SqliteSettings, SqliteStore, Store, Stored,
+    Retention, Span, SqliteSettings, SqliteStore, Store, StoreError, Stored,
 };
 
 /// Real time in which NATS, which has no clock for tests, lets a second pass.
@@ -185,6 +186,14 @@ impl Subject {
         names
     }
 
+    /// The database file.
+    pub(super) fn path(&self) -> PathBuf {
+        match &self.lasts {
+            Lasting::File(_, settings) => settings.path.clone(),
+            Lasting::Nothing | Lasting::Stream(..) => panic!("a store without a file"),
+        }
+    }
+
     /// Lets so many seconds pass.
     pub(super) fn pass(&self, seconds: u32) {
         if self.is_nats() {
@@ -209,23 +218,59 @@ impl Subject {
 
     /// Offset and whether it was a duplicate.
     pub(super) fn append(&self, key: Option<&str>, text: &str) -> (u64, bool) {
+        self.try_append(key, text).expect("stored")
+    }
+
+    /// The same, or the error of the store.
+    pub(super) fn try_append(
+        &self,
+        key: Option<&str>,
+        text: &str,
+    ) -> Result<(u64, bool), StoreError> {
+        self.append_to(&RoomName::lobby(), key, text)
+    }
+
+    /// The same in another room.
+    pub(super) fn append_to(
+        &self,
+        room: &RoomName,
+        key: Option<&str>,
+        text: &str,
+    ) -> Result<(u64, bool), StoreError> {
         let key = key.and_then(|key| Key::parse(key).ok());
         let drafts = vec![Draft::text(UserId::guest(1), key, text)];
         let (sender, receiver) = std::sync::mpsc::channel();
         let report = Box::new(move |stored| sender.send(stored).expect("heard"));
-        self.store.append(&RoomName::lobby(), drafts, 7, report);
-        match receiver.recv().expect("told").expect("stored").remove(0) {
+
+        self.store.append(room, drafts, 7, report);
+
+        Ok(match receiver.recv().expect("told")?.remove(0) {
             Stored::New(frame) => (frame.offset().0, false),
             Stored::Duplicate { offset, at } => {
                 assert_eq!(at, 7);
                 (offset.0, true)
             }
-        }
+        })
     }
 
     pub(super) fn page(&self, span: Span, limit: Limit) -> Page {
         let read = self.store.read(&RoomName::lobby(), span, limit);
         runtime().block_on(read).expect("a page")
+    }
+
+    /// Begins `count` reads of everything and waits for none of them.
+    pub(super) fn break_off_reads(&self, count: usize) {
+        runtime().block_on(async {
+            for _read in 0..count {
+                let limit = Limit {
+                    messages: usize::MAX,
+                    bytes: usize::MAX,
+                };
+                let read = self.store.read(&RoomName::lobby(), Span::Newest, limit);
+                // One look is enough for the read to begin.
+                let _unfinished = futures::poll!(read);
+            }
+        });
     }
 
     pub(super) fn offsets(&self, span: Span, messages: usize) -> (Vec<u64>, bool) {

@@ -1,0 +1,86 @@
+//! Messages that are stored and cannot be read: counted, and logged once.
+
+use std::collections::HashSet;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use tracing::{error, warn};
+
+use crate::protocol::Offset;
+use crate::protocol::RoomName;
+use crate::server::metrics;
+use crate::server::store::Damage;
+
+/// Damaged messages that are remembered, so that each is counted and logged once.
+const MAX_KNOWN: usize = 100_000;
+/// Time between two log lines about reads that failed: each reader that comes back fails again.
+const LOG_EVERY: Duration = Duration::from_secs(10);
+
+/// See the [module docs](self).
+#[derive(Debug, Default)]
+pub(super) struct DamageLog(Mutex<Inner>);
+
+#[derive(Debug, Default)]
+struct Inner {
+    /// By room and offset.
+    known: HashSet<(i64, u64)>,
+    first: Option<Damage>,
+    failed_at: Option<Instant>,
+}
+
+impl DamageLog {
+    /// Records that the messages of `room`, whose number in the file is `id`, cannot be read at `offsets`.
+    pub(super) fn record(&self, room: &RoomName, id: i64, offsets: &[u64], problem: &str) {
+        let mut inner = self.lock();
+        let before = inner.known.len();
+        let space = MAX_KNOWN - before;
+        let found = offsets.iter().map(|offset| (id, *offset));
+        inner.known.extend(found.take(space));
+        let new = inner.known.len() - before;
+        if new == 0 {
+            return;
+        }
+
+        metrics::messages_damaged(new);
+        let (first, last) = (offsets.iter().min(), offsets.iter().max());
+        error!(
+            %room,
+            first,
+            last,
+            messages = new,
+            problem,
+            "messages cannot be read: the database is damaged; readers are sent a gap. Restore a backup to get them back"
+        );
+        let total = inner.known.len();
+        let newest = inner.first.get_or_insert_with(|| Damage {
+            messages: 0,
+            room: room.clone(),
+            offset: Offset(first.copied().unwrap_or_default()),
+            problem: problem.to_owned(),
+        });
+        newest.messages = total;
+    }
+
+    /// Records that nothing could be read, for this reason.
+    pub(super) fn record_failure(&self, problem: &str) {
+        metrics::store_read_failed();
+        let mut inner = self.lock();
+        let is_quiet = inner
+            .failed_at
+            .is_some_and(|failed_at| failed_at.elapsed() < LOG_EVERY);
+        if !is_quiet {
+            inner.failed_at = Some(Instant::now());
+            warn!(problem, "could not read from the database");
+        }
+    }
+
+    /// Returns what is known to be damaged, if anything is.
+    pub(super) fn summary(&self) -> Option<Damage> {
+        self.lock().first.clone()
+    }
+
+    /// What this lock guards is consistent between statements, so a panic elsewhere does not spoil it.
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

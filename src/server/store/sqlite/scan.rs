@@ -1,0 +1,267 @@
+//! Reads the rows of a room in order, past those that cannot be read.
+//!
+//! A row whose columns do not hold what they must is left out. Where a page of the table is damaged SQLite cannot
+//! walk from one row to the next; as offsets of a room have no holes, the next row that can be read is then found
+//! by looking for one offset after the other. A scan looks for [`MAX_PROBES`] at most and then stops, so that no
+//! read takes long however much is damaged.
+
+use std::ops::{ControlFlow, RangeInclusive};
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, Row, ffi};
+
+use crate::protocol::Epoch;
+use crate::protocol::Key;
+use crate::protocol::Offset;
+use crate::protocol::UserId;
+use crate::server::room::{Draft, Frame};
+
+/// Offsets that one scan looks for one by one: some tens of milliseconds.
+const MAX_PROBES: usize = 4096;
+
+/// The columns that make a [`Frame`].
+const COLUMNS: &str = "offset, at, sender, key, body";
+
+/// The order in which rows are read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    /// The oldest first.
+    Forward,
+    /// The newest first.
+    Backward,
+}
+
+/// The rows of one room that a scan reads.
+#[derive(Clone, Debug)]
+pub(super) struct Scan<'a> {
+    pub(super) connection: &'a Connection,
+    pub(super) epoch: &'a Epoch,
+    /// The room's number in the file.
+    pub(super) room: i64,
+    pub(super) direction: Direction,
+}
+
+/// The result of a scan.
+#[derive(Debug, Default)]
+pub(super) struct Scanned {
+    /// Offsets at which there should be a message and none can be read.
+    pub(super) damaged: Vec<u64>,
+    /// Why, for one of them.
+    pub(super) problem: Option<String>,
+    /// The offsets that are left when the scan stopped for lack of probes.
+    pub(super) rest: Option<RangeInclusive<u64>>,
+}
+
+impl Scan<'_> {
+    /// Calls `each` with the messages at `offsets`, until it breaks.
+    ///
+    /// # Errors
+    /// If the database cannot be read at all.
+    pub(super) fn run(
+        &self,
+        offsets: RangeInclusive<u64>,
+        mut each: impl FnMut(Frame) -> ControlFlow<()>,
+    ) -> rusqlite::Result<Scanned> {
+        let mut scanned = Scanned::default();
+        let mut left = offsets;
+        let mut probes = 0;
+        let mut has_read = false;
+        let mut disk_error = None;
+
+        while !left.is_empty() {
+            let walked = self.walk(&mut left, &mut scanned, |frame| {
+                has_read = true;
+                each(frame)
+            });
+            match walked {
+                Ok(_) => break,
+                Err(error) if is_damage(&error) => {
+                    scanned.problem.get_or_insert_with(|| error.to_string());
+                    disk_error = disk_error.or(Some(error).filter(is_disk_error));
+                }
+                Err(error) => return Err(error),
+            }
+
+            // The page at hand is damaged: on to the next row that can be found without it.
+            let mut is_found = false;
+            while !left.is_empty() && !is_found {
+                if probes == MAX_PROBES {
+                    scanned.rest = Some(left.clone());
+                    return Self::unless_unreadable(scanned, has_read, disk_error);
+                }
+                probes += 1;
+                let offset = self.pass(&mut left);
+                let Some(frame) = self.find(offset)? else {
+                    scanned.damaged.push(offset);
+                    continue;
+                };
+                (is_found, has_read) = (true, true);
+                if each(frame).is_break() {
+                    return Ok(scanned);
+                }
+            }
+        }
+        Self::unless_unreadable(scanned, has_read, disk_error)
+    }
+
+    /// Returns `scanned`, unless nothing was read because of a disk that fails: that is no damage of these rows, and
+    /// they may be read later.
+    fn unless_unreadable(
+        scanned: Scanned,
+        has_read: bool,
+        disk_error: Option<Error>,
+    ) -> rusqlite::Result<Scanned> {
+        match disk_error {
+            Some(error) if !has_read => Err(error),
+            _ => Ok(scanned),
+        }
+    }
+
+    /// Reads on as far as SQLite can walk, and takes the offsets that it has passed out of `left`.
+    fn walk(
+        &self,
+        left: &mut RangeInclusive<u64>,
+        scanned: &mut Scanned,
+        mut each: impl FnMut(Frame) -> ControlFlow<()>,
+    ) -> rusqlite::Result<ControlFlow<()>> {
+        let order = match self.direction {
+            Direction::Forward => "ASC",
+            Direction::Backward => "DESC",
+        };
+        let mut select = self.connection.prepare_cached(&format!(
+            "SELECT {COLUMNS} FROM messages WHERE room = ?1 AND offset BETWEEN ?2 AND ?3 ORDER BY offset {order}"
+        ))?;
+        // SQLite's integers have a sign.
+        let bound = |offset: u64| i64::try_from(offset).unwrap_or(i64::MAX);
+        let mut rows = select.query((self.room, bound(*left.start()), bound(*left.end())))?;
+
+        while let Some(row) = rows.next()? {
+            // Without an offset that follows the one before it, the row is none of this room's any more.
+            let Ok(offset) = row.get::<_, u64>(0) else {
+                continue;
+            };
+            if !left.contains(&offset) {
+                continue;
+            }
+            while self.due(left) != offset {
+                scanned.damaged.push(self.pass(left));
+                scanned
+                    .problem
+                    .get_or_insert_with(|| "it is not in the table".to_owned());
+            }
+            self.pass(left);
+            match frame_of(row, self.epoch) {
+                Ok(frame) => {
+                    if each(frame).is_break() {
+                        return Ok(ControlFlow::Break(()));
+                    }
+                }
+                Err(error) => {
+                    scanned.damaged.push(offset);
+                    scanned.problem.get_or_insert_with(|| error.to_string());
+                }
+            }
+        }
+
+        while !left.is_empty() {
+            scanned.damaged.push(self.pass(left));
+            scanned
+                .problem
+                .get_or_insert_with(|| "it is not in the table".to_owned());
+        }
+        Ok(ControlFlow::Continue(()))
+    }
+
+    /// Reads the message at `offset` alone, if that is possible.
+    fn find(&self, offset: u64) -> rusqlite::Result<Option<Frame>> {
+        // A row between two pages is found from the one that is sound: forward from the one before it, backward
+        // from the one behind it.
+        for order in ["ASC", "DESC"] {
+            let mut select = self.connection.prepare_cached(&format!(
+                "SELECT {COLUMNS} FROM messages WHERE room = ?1 AND offset BETWEEN ?2 AND ?2 ORDER BY offset {order}"
+            ))?;
+            let found = select
+                .query_row((self.room, offset), |row| frame_of(row, self.epoch))
+                .optional();
+            match found {
+                Err(error) if is_damaged_row(&error) => {}
+                found => return found,
+            }
+        }
+        Ok(None)
+    }
+
+    /// Returns the offset that is due next.
+    const fn due(&self, left: &RangeInclusive<u64>) -> u64 {
+        match self.direction {
+            Direction::Forward => *left.start(),
+            Direction::Backward => *left.end(),
+        }
+    }
+
+    /// Takes the offset that is due next out of `left`.
+    fn pass(&self, left: &mut RangeInclusive<u64>) -> u64 {
+        let due = match self.direction {
+            Direction::Forward => left.next(),
+            Direction::Backward => left.next_back(),
+        };
+        due.unwrap_or_default()
+    }
+}
+
+/// Returns whether `error` is of a part of the file alone: a page that is damaged, or that the disk cannot read.
+pub(super) fn is_damage(error: &Error) -> bool {
+    is_disk_error(error) || error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt)
+}
+
+/// Returns whether `error` is of one row alone: on a damaged page, or with values that it cannot have.
+pub(super) fn is_damaged_row(error: &Error) -> bool {
+    is_damage(error)
+        || matches!(
+            error,
+            Error::FromSqlConversionFailure(..)
+                | Error::IntegralValueOutOfRange(..)
+                | Error::InvalidColumnType(..)
+                | Error::Utf8Error(..)
+        )
+}
+
+/// Returns whether `error` is of a disk that cannot read.
+fn is_disk_error(error: &Error) -> bool {
+    let Error::SqliteFailure(failure, _) = error else {
+        return false;
+    };
+    matches!(
+        failure.extended_code,
+        ffi::SQLITE_IOERR_READ | ffi::SQLITE_IOERR_SHORT_READ | ffi::SQLITE_IOERR_CORRUPTFS
+    )
+}
+
+/// Reads the entry in a row of [`COLUMNS`], of the log's life `epoch`.
+fn frame_of(row: &Row<'_>, epoch: &Epoch) -> rusqlite::Result<Frame> {
+    let (offset, at): (u64, u64) = (row.get(0)?, row.get(1)?);
+    let from = UserId::parse(row.get_ref(2)?.as_str()?).map_err(|error| malformed(2, error))?;
+    let key = row
+        .get_ref(3)?
+        .as_str_or_null()?
+        .map(Key::parse)
+        .transpose();
+    let key = key.map_err(|error| malformed(3, error))?;
+    let draft = match row.get_ref(4)? {
+        ValueRef::Blob(bytes) => Draft::binary(from, bytes),
+        // A tombstone: the time of its deletion.
+        ValueRef::Integer(_) => Draft::text(from, key, ""),
+        text => Draft::text(from, key, text.as_str()?),
+    };
+    let frame = Frame::new(draft, epoch.clone(), Offset(offset), Offset(offset - 1), at);
+    let is_deleted = matches!(row.get_ref(4)?, ValueRef::Integer(_));
+    Ok(if is_deleted { frame.tombstone() } else { frame })
+}
+
+/// An error for a `column` that does not hold a name or a key.
+pub(super) fn malformed(
+    column: usize,
+    error: impl std::error::Error + Send + Sync + 'static,
+) -> Error {
+    Error::FromSqlConversionFailure(column, rusqlite::types::Type::Text, Box::new(error))
+}
