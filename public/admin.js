@@ -24,7 +24,9 @@ const keep = (token) => {
   }
 };
 const headers = () => (token() ? { authorization: `Bearer ${token()}` } : {});
-const isOurs = (url) => url.origin === location.origin && url.pathname === '/admin';
+// Beside this file, wherever that is.
+const PAGE = new URL('admin', import.meta.url);
+const isOurs = (url) => url.origin === location.origin && url.pathname === PAGE.pathname;
 
 let turn = 0;
 let timer;
@@ -118,7 +120,7 @@ async function follow(list) {
   const stop = new AbortController();
   traced = { list, stop };
   try {
-    const url = `/api/v1/admin/connections/${list.dataset.trace}/trace`;
+    const url = new URL(`api/v1/admin/connections/${list.dataset.trace}/trace`, PAGE);
     const answer = await fetch(url, { headers: headers(), signal: stop.signal });
     if (answer.ok) {
       const reader = answer.body.pipeThrough(new TextDecoderStream()).getReader();
@@ -159,7 +161,7 @@ function write(list, event) {
 document.addEventListener('click', (event) => {
   if (event.target.closest('#forget')) {
     keep();
-    return void visit('/admin');
+    return void visit(PAGE.pathname);
   }
   const link = event.target.closest('a[href]');
   const isPlain = event.button === 0 && !event.ctrlKey && !event.metaKey && !event.shiftKey && !event.altKey;
@@ -179,9 +181,9 @@ document.addEventListener('submit', async (event) => {
   const said = new URLSearchParams(new FormData(form));
   if (form.method === 'get') {
     for (const [name, value] of [...said]) if (!value) said.delete(name);
-    return visit(`/admin?${said}`);
+    return visit(`${PAGE.pathname}?${said}`);
   }
-  await ask('/admin', { method: 'POST', body: said });
+  await ask(PAGE.pathname, { method: 'POST', body: said });
   // What was asked is answered; the address says where that leads, and no more.
   history.replaceState(null, '', document.body.dataset.place);
 });

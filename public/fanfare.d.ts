@@ -115,7 +115,7 @@ export type Status = 'connecting' | 'live' | 'waiting' | 'closed';
  * connection that is not welcomed within 10 s is given up too.
  */
 export class Fanfare extends EventTarget {
-  /** Connects at once. `url` is the server's, default where the page came from. */
+  /** Connects at once. `url` is the server's, like `https://example.org` or `https://example.org/chat`; default: where this file came from. */
   constructor(url?: string, options?: Options);
   readonly room: string;
   /** What this client is called; the server has the last word. */

@@ -32,6 +32,7 @@ export class Fanfare extends EventTarget {
   #options;
   #storage;
   #url;
+  #server;
   #socket;
   #status = 'closed';
   #isLive = false;
@@ -64,10 +65,12 @@ export class Fanfare extends EventTarget {
   #heardAt;
   #asked;
 
-  constructor(url = location.origin, options = {}) {
+  constructor(url = new URL('.', import.meta.url).href, options = {}) {
     super();
     this.#url = new URL('ws', url.endsWith('/') ? url : `${url}/`);
     this.#url.protocol = this.#url.protocol.replace('http', 'ws');
+    // Two servers may share a host.
+    this.#server = this.#url.host + this.#url.pathname.slice(0, -'/ws'.length);
     this.room = options.room ?? 'lobby';
     this.#options = options;
     if (options.after !== undefined) this.#seen = { offset: options.after, epoch: options.epoch };
@@ -416,7 +419,7 @@ export class Fanfare extends EventTarget {
   };
 
   #name(name) {
-    return `fanfare.js/${this.#url.host}/${name}`;
+    return `fanfare.js/${this.#server}/${name}`;
   }
 
   #entry(key) {

@@ -54,9 +54,9 @@ test('the page can be installed: manifest and icons are there', async ({ visit, 
   const page = await visit('/');
   const href = await page.locator('link[rel=manifest]').getAttribute('href');
   const manifest = await (await request.get(server.url + href)).json();
-  expect(manifest).toMatchObject({ name: 'Fanfare', start_url: '/', display: 'standalone' });
+  expect(manifest).toMatchObject({ name: 'Fanfare', start_url: '.', display: 'standalone' });
   for (const { src, sizes, type } of manifest.icons) {
-    const icon = await request.get(server.url + src);
+    const icon = await request.get(new URL(src, server.url + href).href);
     expect(icon.headers()['content-type'], src).toBe(type);
     if (type !== 'image/png') continue;
     const bytes = await icon.body();

@@ -98,6 +98,7 @@ mod documentation;
 mod snippets;
 /// Behind the proxies that people use.
 mod proxies;
+mod base_path;
 /// The container, the unit and the package.
 mod deploy;
 /// Service managers: readiness, sockets that are passed, restarts.

@@ -82,6 +82,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     (
         "server::config",
         &[
+            "protocol",
             "server::room",
             "server::session",
             "server::auth",

@@ -15,6 +15,7 @@ use super::dynamic::{effect, find, on, set, show, still};
 use super::i18n::use_text;
 use super::live::{Live, Said};
 use super::snapshot::Form;
+use crate::protocol::BasePath;
 use crate::protocol::RoomName;
 
 const FORM: &str = "compose";
@@ -42,6 +43,7 @@ pub fn Composer(
     // Send was asked for, and no connection will come.
     let kept = RwSignal::new(false);
     let label = (text.message_to)(&room);
+    let address = expect_context::<BasePath>().join(&format!("/r/{room}"));
     let Form {
         key,
         name,
@@ -130,7 +132,7 @@ pub fn Composer(
 
     still(move || {
         view! {
-            <form class="compose" id=FORM method="post" action=format!("/r/{room}")>
+            <form class="compose" id=FORM method="post" action=address>
                 <input type="hidden" name="key" value=key/>
                 <label class="unscripted as">
                     {text.your_name} " " <input name="from" maxlength="64" value=name/>

@@ -47,6 +47,11 @@ pub fn shell(options: LeptosOptions, snapshot: Snapshot) -> impl IntoView {
     let theme = snapshot.theme.tag();
     let title = format!("{} - Fanfare", snapshot.room);
     let data = snapshot.to_json();
+    let base = snapshot.base.clone();
+    let styles = base.join(&format!(
+        "/{}/{}.css",
+        options.site_pkg_dir, options.output_name
+    ));
     provide_context(snapshot);
     view! {
         <!DOCTYPE html>
@@ -59,12 +64,12 @@ pub fn shell(options: LeptosOptions, snapshot: Snapshot) -> impl IntoView {
                 // As a child it would get a hydration marker, which a browser shows in the tab. A room's name
                 // has nothing in it to escape.
                 <title inner_html=title></title>
-                <link rel="icon" href="/favicon.svg" type="image/svg+xml"/>
-                <link rel="apple-touch-icon" href="/icon-192.png"/>
-                <link rel="manifest" href="/manifest.webmanifest"/>
-                <link rel="stylesheet" href=format!("/{}/{}.css", options.site_pkg_dir, options.output_name)/>
+                <link rel="icon" href=base.join("/favicon.svg") type="image/svg+xml"/>
+                <link rel="apple-touch-icon" href=base.join("/icon-192.png")/>
+                <link rel="manifest" href=base.join("/manifest.webmanifest")/>
+                <link rel="stylesheet" href=styles/>
                 <AutoReload options=options.clone()/>
-                <HydrationScripts options/>
+                <HydrationScripts options root=base.as_str()/>
                 <script type="application/json" id=snapshot::ELEMENT inner_html=data></script>
             </head>
             <body>
@@ -78,6 +83,7 @@ pub fn shell(options: LeptosOptions, snapshot: Snapshot) -> impl IntoView {
 #[component]
 pub fn App() -> impl IntoView {
     let Snapshot {
+        base,
         room,
         locale,
         theme,
@@ -85,6 +91,7 @@ pub fn App() -> impl IntoView {
         past,
         form,
     } = live::snapshot();
+    provide_context(base);
     provide_context(locale);
     provide_context(Live::start(&room, is_open, past, theme));
     view! { <Home room form/> }

@@ -7,6 +7,7 @@ use super::dynamic::{list, still};
 use super::i18n::use_text;
 use super::live::{Live, recent_rooms};
 use super::markup::Element;
+use crate::protocol::BasePath;
 use crate::protocol::RoomName;
 
 const ROOMS: &str = "rooms-list";
@@ -19,7 +20,9 @@ pub fn Rooms(
 ) -> impl IntoView {
     let text = use_text();
     let live = expect_context::<Live>();
-    let here = link(&room, true).to_html();
+    let base = expect_context::<BasePath>();
+    let lobby = base.join("/");
+    let here = link(&base, &room, true).to_html();
     list(ROOMS, move || {
         let recent = if live.awake.get() {
             recent_rooms()
@@ -30,14 +33,14 @@ pub fn Rooms(
         std::iter::once(room.clone())
             .chain(others)
             .enumerate()
-            .map(|(at, room)| link(&room, at == 0))
+            .map(|(at, room)| link(&base, &room, at == 0))
             .collect()
     });
     still(move || {
         view! {
             <h2>{text.rooms}</h2>
             <ul class="rooms-list" id=ROOMS inner_html=here></ul>
-            <form class="own" method="get" action="/">
+            <form class="own" method="get" action=lobby>
                 <label for="other-room">{text.other_room}</label>
                 <input
                     id="other-room"
@@ -55,10 +58,10 @@ pub fn Rooms(
     })
 }
 
-/// The way to `room`, which may be where the reader is.
-fn link(room: &RoomName, is_here: bool) -> Element {
+/// The way to `room` under `base`, which may be where the reader is.
+fn link(base: &BasePath, room: &RoomName, is_here: bool) -> Element {
     let link = Element::new("a")
-        .set("href", format!("/r/{room}"))
+        .set("href", base.join(&format!("/r/{room}")))
         .text(room.to_string());
     Element::new("li").with([if is_here {
         link.set("aria-current", "page")

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::i18n::Locale;
 use super::live::Reason;
 use super::theme::Theme;
+use crate::protocol::BasePath;
 use crate::protocol::Epoch;
 use crate::protocol::Offset;
 use crate::protocol::Publication;
@@ -19,6 +20,8 @@ pub const ELEMENT: &str = "snapshot";
 /// The first render's input.
 #[derive(Clone, Debug, Serialize)]
 pub struct Snapshot {
+    /// The path under which the server is reached.
+    pub base: BasePath,
     /// The room that the page shows.
     pub room: RoomName,
     /// The language that the page speaks.
@@ -92,6 +95,7 @@ mod tests {
             more: false,
         };
         let snapshot = Snapshot {
+            base: BasePath::default(),
             room: RoomName::lobby(),
             locale: Locale::ZhCn,
             theme: Theme::System,

@@ -4,6 +4,8 @@ use leptos::prelude::{document, window};
 use wasm_bindgen::JsCast;
 use web_sys::{Element, HtmlDocument};
 
+use super::base;
+
 /// Seconds that a cookie lives: a year.
 const COOKIE_LIFE: u32 = 365 * 24 * 60 * 60;
 
@@ -16,9 +18,10 @@ pub fn set_title(title: &str) {
 pub fn set_cookie(name: &str, value: &str) {
     if let Some(document) = document().dyn_ref::<HtmlDocument>() {
         let value = js_sys::encode_uri_component(value);
+        let path = base::join("/");
         // Where cookies are forbidden, nothing is remembered.
         let _ = document.set_cookie(&format!(
-            "{name}={value}; Path=/; Max-Age={COOKIE_LIFE}; SameSite=Lax"
+            "{name}={value}; Path={path}; Max-Age={COOKIE_LIFE}; SameSite=Lax"
         ));
     }
 }

@@ -8,6 +8,7 @@ pub mod socket;
 pub mod reconnect;
 pub mod wake;
 pub mod scroll;
+pub mod base;
 pub mod storage;
 pub mod pass;
 pub mod clock;

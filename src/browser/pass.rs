@@ -10,6 +10,7 @@ use wasm_bindgen::JsCast;
 use wasm_bindgen::JsValue;
 use wasm_bindgen::closure::Closure;
 
+use super::base;
 use crate::protocol::Token;
 
 /// What the fragment begins with.
@@ -23,11 +24,11 @@ pub fn token() -> Option<Token> {
     if let Some(token) = arrived() {
         if let Some(kept) = kept {
             // Where storage is forbidden, it is good until the page is left.
-            let _ = kept.set_item(KEY, &token);
+            let _ = kept.set_item(&base::scoped(KEY), &token);
         }
         return Some(Token::new(token));
     }
-    kept?.get_item(KEY).ok()?.map(Token::new)
+    kept?.get_item(&base::scoped(KEY)).ok()?.map(Token::new)
 }
 
 /// Begins anew whenever another token comes into the address.

@@ -14,6 +14,7 @@ use gloo_net::websocket::futures::WebSocket;
 use gloo_net::websocket::{Message, State, WebSocketError};
 use gloo_timers::future::TimeoutFuture;
 
+use super::base;
 use super::frame;
 use crate::protocol::CloseCode;
 use crate::protocol::Command;
@@ -52,7 +53,8 @@ pub fn address(room: &RoomName, id: Option<&UserId>, position: Option<(&Epoch, O
     };
     let host = location.host().unwrap_or_default();
     // A room's name is made of characters that need no encoding.
-    let mut address = format!("{scheme}://{host}/ws?room={room}");
+    let path = base::join("/ws");
+    let mut address = format!("{scheme}://{host}{path}?room={room}");
     if let Some(id) = id {
         address += "&id=";
         address += &String::from(js_sys::encode_uri_component(id.as_str()));

@@ -13,10 +13,12 @@ mod push;
 mod codec;
 mod error;
 mod close;
+mod base_path;
 mod backoff;
 mod bom;
 
 pub use backoff::Backoff;
+pub use base_path::{BasePath, BasePathError};
 pub use bom::{has_bom, without_bom};
 pub use close::CloseCode;
 pub use codec::CommandError;

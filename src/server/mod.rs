@@ -200,7 +200,7 @@ impl Server {
         // Before anything is served: what is refused first is counted too.
         let metrics = Metrics::install();
         capacity::raise(config.hub.max_connections, config.tls.is_some());
-        let site = Site::open(config.site, config.listen);
+        let site = Site::open(config.site, config.listen, config.base_path);
         let hub = Hub::new(config.hub, store.clone(), moderation.clone());
         // Which names they answer to depends on who can reach them.
         let reach = |listener: &TcpListener| listener.local_addr().unwrap_or(config.listen).ip();

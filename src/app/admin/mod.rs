@@ -70,10 +70,10 @@ pub fn document(desk: Desk) -> String {
                 <meta name="robots" content="noindex"/>
                 // As a child it would get a marker, which a browser shows in the tab.
                 <title inner_html=title></title>
-                <link rel="icon" href="/favicon.svg" type="image/svg+xml"/>
+                <link rel="icon" href="favicon.svg" type="image/svg+xml"/>
                 <link rel="stylesheet" href=styles/>
-                <link rel="stylesheet" href="/admin.css"/>
-                <script type="module" src="/admin.js"></script>
+                <link rel="stylesheet" href="admin.css"/>
+                <script type="module" src="admin.js"></script>
             </head>
             <body data-place=address data-gate=is_gate.then_some("")>
                 {head}

@@ -127,7 +127,7 @@ impl Remote {
         })
     }
 
-    /// Sends `request`, whose address is a path, and gives the answer as soon as it begins.
+    /// Sends `request`, whose address is a path of the server, and gives the answer as soon as it begins.
     ///
     /// # Errors
     /// If there is none.
@@ -137,6 +137,8 @@ impl Remote {
     ) -> anyhow::Result<Response<Incoming>> {
         let host = HeaderValue::try_from(self.url.authority()).context("no name of a host")?;
         request.headers_mut().entry(header::HOST).or_insert(host);
+        let target = self.url.path(&request.uri().to_string());
+        *request.uri_mut() = target.parse().context("no path of a server")?;
         let asking = async {
             let (mut sender, connection) =
                 http1::handshake(TokioIo::new(self.connect().await?)).await?;
@@ -162,7 +164,8 @@ impl Remote {
             .extend_pairs(query)
             .finish();
         let scheme = if self.tls.is_some() { "wss" } else { "ws" };
-        let mut request = format!("{scheme}://{}/ws?{query}", self.url.authority())
+        let path = self.url.path("/ws");
+        let mut request = format!("{scheme}://{}{path}?{query}", self.url.authority())
             .into_client_request()
             .map_err(|error| OpenError::Never(error.to_string()))?;
         if is_typed {

@@ -6,6 +6,7 @@ use tokio_tungstenite::tungstenite::http::Uri;
 use tokio_tungstenite::tungstenite::http::uri::Scheme;
 
 use crate::cli::args::not_empty;
+use crate::protocol::BasePath;
 
 /// The flag that names the server.
 pub(in crate::cli) fn url_flag() -> Arg {
@@ -24,10 +25,11 @@ pub(in crate::cli) fn url_argument() -> Arg {
         .hide_env(true)
 }
 
-/// The address of a server: its host, and its port if it is not the scheme's own.
+/// The address of a server: its host, its port if it is not the scheme's own, and the path under which it is reached.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct ServerUrl {
     authority: String,
+    base: BasePath,
     /// Its host: whom its certificate must name.
     name: ServerName<'static>,
     /// By TLS.
@@ -40,7 +42,8 @@ pub(in crate::cli) enum UrlError {
     #[error("allowed is http://HOST:PORT or https://HOST:PORT, like http://127.0.0.1:12345")]
     NotHttp,
     #[error(
-        "there is more behind the host than a port; allowed is http://HOST:PORT or https://HOST:PORT"
+        "behind the host may be a port and the server's --base-path; allowed is http://HOST:PORT, https://HOST:PORT or \
+         https://HOST/PATH"
     )]
     Path,
     #[error("{0:?} is no name of a host, nor an address")]
@@ -48,7 +51,7 @@ pub(in crate::cli) enum UrlError {
 }
 
 impl ServerUrl {
-    /// Accepts `http://HOST:PORT` and `https://HOST:PORT`.
+    /// Accepts `http://HOST:PORT` and `https://HOST:PORT`, both with a path if the server has a `--base-path`.
     ///
     /// # Errors
     /// Says what is wrong with `url` and what is allowed.
@@ -68,7 +71,9 @@ impl ServerUrl {
         if authority.host().is_empty() || host_and_port != authority.as_str() {
             return Err(UrlError::NotHttp);
         }
-        if uri.path() != "/" || uri.query().is_some() {
+        let base = BasePath::parse(uri.path()).map_err(|_| UrlError::Path)?;
+        // The address of the WebSocket, where that of the server is meant.
+        if base.as_str().ends_with("/ws") || uri.query().is_some() {
             return Err(UrlError::Path);
         }
         let host = authority.host();
@@ -80,6 +85,7 @@ impl ServerUrl {
             ServerName::try_from(host.to_owned()).map_err(|_| UrlError::Host(host.to_owned()))?;
         Ok(Self {
             authority: host_and_port,
+            base,
             name,
             is_safe,
         })
@@ -115,6 +121,11 @@ impl ServerUrl {
         &self.authority
     }
 
+    /// Returns `path`, which begins with a slash, under the path of the server.
+    pub(in crate::cli) fn path(&self, path: &str) -> String {
+        self.base.join(path)
+    }
+
     /// Host and port to connect to.
     pub(in crate::cli) fn socket_address(&self) -> String {
         // The last colon of a bare IPv6 address stands before its bracket.
@@ -135,9 +146,10 @@ impl std::fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{}://{}",
+            "{}://{}{}",
             if self.is_safe { "https" } else { "http" },
-            self.authority
+            self.authority,
+            self.base
         )
     }
 }
@@ -186,6 +198,26 @@ mod tests {
     }
 
     #[test]
+    fn a_url_may_have_the_path_under_which_the_server_is_reached() {
+        for (url, shown, path) in [
+            (
+                "https://example.org/chat",
+                "https://example.org/chat",
+                "/chat/ws",
+            ),
+            ("http://[::1]:81/a/b/", "http://[::1]:81/a/b", "/a/b/ws"),
+            ("http://example.org/", "http://example.org", "/ws"),
+        ] {
+            let url = ServerUrl::parse(url).expect("a URL");
+            assert_eq!(
+                (url.to_string().as_str(), url.path("/ws").as_str()),
+                (shown, path)
+            );
+            assert!(!url.origin().contains("/a"), "an origin has no path");
+        }
+    }
+
+    #[test]
     fn a_url_is_http_or_https_with_a_host_and_perhaps_a_port() {
         for (url, authority) in [
             ("http://127.0.0.1:12345", "127.0.0.1:12345"),
@@ -209,6 +241,9 @@ mod tests {
             ("http://a b", UrlError::NotHttp),
             ("http://host:80/ws", UrlError::Path),
             ("http://host:80/?room=a", UrlError::Path),
+            ("http://host:80/chat/ws", UrlError::Path),
+            ("http://host:80/a//b", UrlError::Path),
+            ("http://host:80/a%20b", UrlError::Path),
         ] {
             assert_eq!(ServerUrl::parse(url), Err(error), "{url}");
         }

@@ -15,6 +15,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::protocol::BasePath;
 use crate::server::auth::{Proxies, Verifier, WebSettings};
 use crate::server::config::limits::Limits;
 use crate::server::config::reading::Reading;
@@ -46,6 +47,8 @@ pub enum LogFormat {
 pub struct Config {
     /// Page, WebSocket and API.
     pub listen: SocketAddr,
+    /// The path under which page, WebSocket and API are reached.
+    pub base_path: BasePath,
     /// Health and readiness; `None` if turned off.
     pub ops_listen: Option<SocketAddr>,
     /// The page's files.
@@ -97,6 +100,7 @@ impl Config {
         // Each is read before any is looked at: one mistake must not hide another.
         let listen = reading.value("listen", value::address);
         let ops_listen = reading.value("ops-listen", value::address_or_off);
+        let base_path = reading.value("base-path", value::base_path);
         let site = site(reading);
         let limits = limits::read(reading);
         let data = reading.value("data", value::folder);
@@ -128,6 +132,7 @@ impl Config {
         } = limits?;
         Some(Self {
             listen: listen?,
+            base_path: base_path?,
             ops_listen: ops_listen?,
             site: site?,
             tls: tls?,
@@ -212,6 +217,7 @@ mod tests {
             ("allow-origin", "example.org"),
             ("public-host", "https://example.org/chat"),
             ("allow-embed", "http://[::1]"),
+            ("base-path", "chat"),
             ("otlp-endpoint", "https://collector"),
             ("otlp-sample", "half"),
             ("log-format", "xml"),

@@ -55,6 +55,12 @@ pub const SETTINGS: &[Setting] = &[
         "Where /healthz, /readyz, /metrics, /version and the operator's calls are; 'off' turns it off",
     ),
     one(
+        "base-path",
+        "PATH",
+        "/",
+        "Path under which all of --listen is reached, like /chat, where a proxy serves other things beside it; the proxy passes it on",
+    ),
+    one(
         "site",
         "FOLDER",
         "",

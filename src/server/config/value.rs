@@ -7,6 +7,7 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tracing::level_filters::LevelFilter;
 
+use crate::protocol::BasePath;
 use crate::server::auth::{Anonymous, KeyError, KeySet, Origin, ProxyHeader, PublicHost};
 use crate::server::config::LogFormat;
 use crate::server::files::Files;
@@ -184,6 +185,12 @@ pub(super) fn embedder(text: &str) -> Result<Allowed, &'static str> {
 pub(super) fn public_host(text: &str) -> Result<PublicHost, &'static str> {
     PublicHost::parse(text)
         .ok_or("a host like chat.example.org, chat.example.org:8080 or https://chat.example.org")
+}
+
+pub(super) fn base_path(text: &str) -> Result<BasePath, &'static str> {
+    BasePath::parse(text).map_err(
+        |_| "/ for none, or a path like /chat, of letters, digits and - . _ ~ between slashes",
+    )
 }
 
 /// A network, or one address as a network of its own.

@@ -90,6 +90,12 @@ pub(super) enum ApiError {
     /// No such address.
     #[error("there is nothing at this address")]
     NotFound,
+    /// An address outside of `--base-path`.
+    #[error("there is nothing at this address; this server is at {base}/ (--base-path {base})")]
+    OutsideBase {
+        /// The path under which it is.
+        base: String,
+    },
     /// The address exists, but not for this method.
     #[error("this address does not take this method")]
     Method,
@@ -258,7 +264,7 @@ impl ApiError {
             Self::Barred(Barred::Banned { .. }) => (StatusCode::FORBIDDEN, "banned"),
             Self::Barred(Barred::Closed { .. }) => (StatusCode::FORBIDDEN, "room_closed"),
             Self::Admin(error) => error.status_and_code(),
-            Self::NotFound => (StatusCode::NOT_FOUND, "not_found"),
+            Self::NotFound | Self::OutsideBase { .. } => (StatusCode::NOT_FOUND, "not_found"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),
             Self::MediaType | Self::ContentCoding { .. } | Self::Charset { .. } => {
                 (StatusCode::UNSUPPORTED_MEDIA_TYPE, "unsupported_media_type")

@@ -19,6 +19,7 @@ mod page;
 mod console;
 mod renderer;
 mod router;
+mod base;
 mod site;
 mod socket;
 mod traced;

@@ -45,7 +45,8 @@ pub(super) async fn lobby(
     if let Some(room) = &choice.room {
         // What someone types into a form may begin or end with a space.
         let room = RoomName::parse(room.trim())?;
-        return Ok(Redirect::to(&format!("/r/{room}")).into_response());
+        let address = state.site.base.join(&format!("/r/{room}"));
+        return Ok(Redirect::to(&address).into_response());
     }
     page(
         &state,
@@ -77,9 +78,10 @@ async fn page(
     headers: &HeaderMap,
     request: Request,
 ) -> Result<Response, ApiError> {
-    if let Some(cookies) = choice.cookies() {
+    if let Some(cookies) = choice.cookies(&state.site.base) {
         // The choice is remembered; the address need not say it again.
-        let back = Redirect::to(request.uri().path()).into_response();
+        let address = state.site.base.join(request.uri().path());
+        let back = Redirect::to(&address).into_response();
         return Ok((cookies, back).into_response());
     }
 
@@ -120,6 +122,7 @@ async fn render(
         None
     };
     let snapshot = Snapshot {
+        base: state.site.base.clone(),
         room,
         locale: reader.locale,
         theme: reader.theme,

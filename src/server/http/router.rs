@@ -13,7 +13,7 @@ use crate::server::http::api::Bodies;
 use crate::server::http::renderer::Renderer;
 use crate::server::http::site::Site;
 use crate::server::http::{
-    api, console, content, cors, error, guard, headers, page, socket, traced,
+    api, base, console, content, cors, error, guard, headers, page, problem, socket, traced,
 };
 use crate::server::hub::Hub;
 use crate::server::metrics::Course;
@@ -92,7 +92,8 @@ pub fn router(state: State) -> Router {
     } else {
         router
     };
-    router.with_state(state)
+    let base = state.site.base.clone();
+    base::under(base, router.with_state(state))
 }
 
 /// What has no version in its name may change under a browser: it asks each time, and is mostly told "not modified".

@@ -19,6 +19,7 @@ use tower_http::services::ServeDir;
 use tower_http::set_header::SetResponseHeaderLayer;
 use tracing::warn;
 
+use crate::protocol::BasePath;
 use crate::server::files::{Files, PKG};
 use crate::server::http::State;
 use crate::server::http::{error, headers, packed};
@@ -30,6 +31,8 @@ const RELOAD_PORT_VARIABLE: &str = "LEPTOS_RELOAD_PORT";
 #[derive(Clone, Debug)]
 pub struct Site {
     files: Files,
+    /// The path under which the server is reached.
+    pub(super) base: BasePath,
     /// What Leptos needs to know to name them.
     pub(super) leptos: LeptosOptions,
     /// Another source that the page may connect to: the reload socket of `cargo leptos watch`.
@@ -39,8 +42,8 @@ pub struct Site {
 }
 
 impl Site {
-    /// The site of `files`, of a server that listens at `listen`.
-    pub fn open(files: Files, listen: SocketAddr) -> Self {
+    /// Returns the site of `files`, of a server that listens at `listen` and is reached under `base`.
+    pub fn open(files: Files, listen: SocketAddr, base: BasePath) -> Self {
         let reload_port = std::env::var(RELOAD_PORT_VARIABLE)
             .ok()
             .and_then(|port| port.parse::<u32>().ok());
@@ -67,10 +70,22 @@ impl Site {
             .map(|port| format!("ws://*:{port}"));
         Self {
             files,
+            base,
             leptos,
             reload,
             version,
         }
+    }
+
+    /// Returns the address of the page's style sheet.
+    pub(super) fn styles(&self) -> String {
+        let LeptosOptions {
+            site_pkg_dir,
+            output_name,
+            ..
+        } = &self.leptos;
+        self.base
+            .join(&format!("/{site_pkg_dir}/{output_name}.css"))
     }
 
     /// Every file by its own name.

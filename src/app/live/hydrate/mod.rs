@@ -15,6 +15,7 @@ use crate::app::Locale;
 use crate::app::dynamic::effect;
 use crate::app::snapshot::{ELEMENT, Form, Past, Snapshot};
 use crate::app::theme::Theme;
+use crate::browser::base;
 use crate::browser::clock;
 use crate::browser::desk;
 use crate::browser::frame;
@@ -23,6 +24,7 @@ use crate::browser::pass;
 use crate::browser::reconnect::{Order, keep_connected};
 use crate::browser::storage;
 use crate::browser::wake;
+use crate::protocol::BasePath;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 
@@ -37,14 +39,17 @@ pub(super) fn snapshot() -> Snapshot {
     let read = desk::text_of(ELEMENT)
         .and_then(|json| Fields::parse(&json))
         .and_then(|fields| read(&fields));
-    read.unwrap_or_else(|| Snapshot {
+    let snapshot = read.unwrap_or_else(|| Snapshot {
+        base: BasePath::default(),
         room: RoomName::lobby(),
         locale: Locale::default(),
         theme: Theme::default(),
         is_open: true,
         past: None,
         form: Form::default(),
-    })
+    });
+    base::set(snapshot.base.clone());
+    snapshot
 }
 
 fn read(fields: &Fields) -> Option<Snapshot> {
@@ -71,6 +76,7 @@ fn read(fields: &Fields) -> Option<Snapshot> {
         })
     });
     Some(Snapshot {
+        base: BasePath::parse(&format!("{}/", fields.text("base")?)).ok()?,
         room: RoomName::parse(&fields.text("room")?).ok()?,
         locale: Locale::parse(&fields.text("locale")?)?,
         theme: Theme::parse(&fields.text("theme")?),

@@ -1,23 +1,23 @@
 //! `GET /api/v1/openapi.json`: the API described by itself. A route that is not described cannot be reached,
 //! because the same table makes both.
 
-use std::sync::LazyLock;
+use std::sync::OnceLock;
 
+use axum::extract::State as Shared;
 use axum::http::header;
 use axum::response::IntoResponse;
+use utoipa::openapi::Server;
 use utoipa::openapi::security::{ApiKey, ApiKeyValue, HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::{Modify, OpenApi};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::protocol::BasePath;
 use crate::server::http::State;
 use crate::server::http::api::{admin, history, presence, publish, stream};
 
-/// Made once: it never changes while the server runs.
-static DOCUMENT: LazyLock<String> = LazyLock::new(|| {
-    // It cannot fail: nothing in it has keys that are no text.
-    routes().into_openapi().to_json().unwrap_or_default()
-});
+/// The document as JSON, made once: it never changes while the server runs.
+static DOCUMENT: OnceLock<String> = OnceLock::new();
 
 /// Fanfare: the same ordered log of messages per room, for every browser, script and service.
 #[derive(OpenApi)]
@@ -63,9 +63,18 @@ pub(super) fn routes() -> OpenApiRouter<State> {
     path = "/api/v1/openapi.json",
     responses((status = 200, description = "OpenAPI 3", content_type = "application/json")),
 )]
-async fn openapi() -> impl IntoResponse {
+async fn openapi(Shared(state): Shared<State>) -> impl IntoResponse {
+    let document = DOCUMENT.get_or_init(|| document(&state.site.base));
     (
         [(header::CONTENT_TYPE, "application/json")],
-        DOCUMENT.as_str(),
+        document.as_str(),
     )
+}
+
+/// Returns the document of a server that is reached under `base`.
+fn document(base: &BasePath) -> String {
+    let mut document = routes().into_openapi();
+    document.servers = (!base.is_root()).then(|| vec![Server::new(base.as_str())]);
+    // It cannot fail: nothing in it has keys that are no text.
+    document.to_json().unwrap_or_default()
 }

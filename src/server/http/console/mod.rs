@@ -13,14 +13,15 @@ mod act;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State as Shared};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{Extensions, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 
 use crate::app::admin::place::PATH;
 use crate::app::admin::{Desk, Outcome, Place, Seen, document};
+use crate::protocol::BasePath;
 use crate::server::http::State;
-use crate::server::http::api::admin::operator::Operator;
+use crate::server::http::api::admin::operator::{OnOps, Operator};
 use crate::server::http::error::{AdminError, ApiError};
 use crate::server::http::extract::Query;
 use crate::server::http::headers;
@@ -33,7 +34,7 @@ const MAX_FORM_BYTES: usize = 16 * 1024;
 
 /// Its address.
 pub(super) fn router() -> Router<State> {
-    Router::new().route(PATH, get(show).post(submit))
+    Router::new().route(&format!("/{PATH}"), get(show).post(submit))
 }
 
 async fn show(
@@ -41,9 +42,11 @@ async fn show(
     Query(choice): Query<Choice>,
     request: Request,
 ) -> Result<Response, ApiError> {
-    if let Some(cookies) = choice.cookies() {
+    let base = base_of(&state, request.extensions());
+    if let Some(cookies) = choice.cookies(&base) {
         // The choice is remembered; the address need not say it again.
-        return Ok((cookies, Redirect::to(PATH)).into_response());
+        let address = base.join(&format!("/{PATH}"));
+        return Ok((cookies, Redirect::to(&address)).into_response());
     }
     let (parts, _) = request.into_parts();
     let reader = Reader::of(&parts.headers);
@@ -63,6 +66,7 @@ async fn show(
 
 async fn submit(Shared(state): Shared<State>, request: Request) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
+    let base = base_of(&state, &parts.extensions);
     // Browsers send it with every form (Fetch section 3.2), and no page can leave it out.
     if !parts.headers.contains_key(header::ORIGIN) {
         return Err(AdminError::NoOrigin.into());
@@ -82,13 +86,24 @@ async fn submit(Shared(state): Shared<State>, request: Request) -> Result<Respon
     let back = form.back();
     match form.act(&state, &operator).await {
         // The way back to the page, so that reloading it does nothing twice.
-        Ok(done) => Ok(Redirect::to(&back.after_doing(done).href()).into_response()),
+        Ok(done) => {
+            let href = back.after_doing(done).href();
+            Ok(Redirect::to(&base.join(&format!("/{href}"))).into_response())
+        }
         Err(error) => {
             let failed = Some(Outcome::Failed(error.to_string()));
             let listed = view::listed(&state, &operator, &back, failed).await;
             let seen = Seen::Inside(Box::new(listed));
             page(error.into_response(), &state, &reader, back, seen).await
         }
+    }
+}
+
+/// Returns the path under which the listener of a request with `extensions` is reached: the ops listener has none.
+fn base_of(state: &State, extensions: &Extensions) -> BasePath {
+    match extensions.get::<OnOps>() {
+        Some(_) => BasePath::default(),
+        None => state.site.base.clone(),
     }
 }
 
@@ -124,7 +139,8 @@ async fn page(
     let desk = Desk {
         locale: reader.locale,
         theme: reader.theme,
-        styles: format!("/{}/{}.css", site.site_pkg_dir, site.output_name),
+        // From the page's own address, as all others in it: the ops listener has no base path.
+        styles: format!("{}/{}.css", site.site_pkg_dir, site.output_name),
         place,
         seen,
     };

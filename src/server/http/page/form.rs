@@ -81,7 +81,7 @@ pub(in crate::server::http) async fn say(
         said => said?,
     };
     if said.text.trim().is_empty() {
-        return Ok(back(&room).into_response());
+        return Ok(back(&state, &room).into_response());
     }
     let from = match said.from.trim() {
         "" => None,
@@ -106,7 +106,10 @@ pub(in crate::server::http) async fn say(
         }
     };
     match stored {
-        Ok(from) => Ok((AppendHeaders(name_cookie(&from)), back(&room)).into_response()),
+        Ok(from) => {
+            let cookie = AppendHeaders(name_cookie(&from, &state.site.base));
+            Ok((cookie, back(&state, &room)).into_response())
+        }
         Err(error) => {
             let (reason, status) = refusal(&error).ok_or(error)?;
             let name = said.from;
@@ -122,8 +125,9 @@ pub(in crate::server::http) async fn say(
     }
 }
 
-fn back(room: &RoomName) -> Redirect {
-    Redirect::to(&format!("/r/{room}"))
+/// Returns the way back to the page of `room`.
+fn back(state: &State, room: &RoomName) -> Redirect {
+    Redirect::to(&state.site.base.join(&format!("/r/{room}")))
 }
 
 /// What the page says of `error`, if it is one that the same text may meet again or not.

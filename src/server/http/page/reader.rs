@@ -9,6 +9,7 @@ use serde::Deserialize;
 
 use crate::app::Locale;
 use crate::app::Theme;
+use crate::protocol::BasePath;
 use crate::protocol::UserId;
 
 /// The cookie that holds the reader's name.
@@ -53,28 +54,38 @@ pub(in crate::server::http) struct Choice {
 }
 
 impl Choice {
-    /// The cookies that remember it, if anything was chosen.
+    /// Returns the cookies that remember it under `base`, if anything was chosen.
     pub(in crate::server::http) fn cookies(
         &self,
+        base: &BasePath,
     ) -> Option<AppendHeaders<Vec<(header::HeaderName, HeaderValue)>>> {
         let language = self.language.as_deref().and_then(Locale::parse);
-        let language = language.and_then(|locale| set_cookie(Locale::NAME, locale.tag()));
+        let language = language.and_then(|locale| set_cookie(Locale::NAME, locale.tag(), base));
         let theme = self.theme.as_deref().map(Theme::parse);
-        let theme = theme.and_then(|theme| set_cookie(Theme::NAME, theme.tag()));
+        let theme = theme.and_then(|theme| set_cookie(Theme::NAME, theme.tag(), base));
         let cookies: Vec<_> = language.into_iter().chain(theme).collect();
         (!cookies.is_empty()).then_some(AppendHeaders(cookies))
     }
 }
 
-/// The header that makes a browser remember `value`, which has only characters that a cookie may have.
-fn set_cookie(name: &str, value: &str) -> Option<(header::HeaderName, HeaderValue)> {
-    let cookie = format!("{name}={value}; Path=/; Max-Age={REMEMBERED}; SameSite=Lax");
+/// Returns the header that makes a browser remember `value`, which has only characters that a cookie may have, for pages
+/// under `base`.
+fn set_cookie(
+    name: &str,
+    value: &str,
+    base: &BasePath,
+) -> Option<(header::HeaderName, HeaderValue)> {
+    let path = base.join("/");
+    let cookie = format!("{name}={value}; Path={path}; Max-Age={REMEMBERED}; SameSite=Lax");
     Some((header::SET_COOKIE, HeaderValue::try_from(cookie).ok()?))
 }
 
-/// The header that makes a browser remember the reader's name.
-pub(super) fn name_cookie(name: &UserId) -> Option<(header::HeaderName, HeaderValue)> {
-    set_cookie(NAME, &encoded(name.as_str()))
+/// Returns the header that makes a browser remember the reader's name, for pages under `base`.
+pub(super) fn name_cookie(
+    name: &UserId,
+    base: &BasePath,
+) -> Option<(header::HeaderName, HeaderValue)> {
+    set_cookie(NAME, &encoded(name.as_str()), base)
 }
 
 /// The cookie called `name`, as `encodeURIComponent` wrote it.

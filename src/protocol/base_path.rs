@@ -1,0 +1,140 @@
+//! The path under which a server is reached, where a proxy serves other things beside it.
+
+use std::fmt;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+/// Longest base path, in bytes.
+const MAX_BYTES: usize = 256;
+
+/// A prefix of every path of a server, like `/chat`; empty where the server has its host for itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+#[serde(into = "String")]
+pub struct BasePath(Arc<str>);
+
+/// A text that is not a base path.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BasePathError;
+
+impl BasePath {
+    /// Accepts a path like `/chat` or `/apps/chat/`, of segments of `A-Za-z0-9-._~`; `/` is none.
+    ///
+    /// # Errors
+    /// Returns an error for anything else, also for `.` and `..` as segments, and for an empty text.
+    pub fn parse(path: &str) -> Result<Self, BasePathError> {
+        if path == "/" {
+            return Ok(Self::default());
+        }
+        let segments = path.strip_prefix('/').ok_or(BasePathError)?;
+        let segments = segments.strip_suffix('/').unwrap_or(segments);
+        let is_allowed =
+            |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
+        let is_segment =
+            |segment: &str| !matches!(segment, "" | "." | "..") && segment.bytes().all(is_allowed);
+
+        if path.len() <= MAX_BYTES && segments.split('/').all(is_segment) {
+            Ok(Self(format!("/{segments}").into()))
+        } else {
+            Err(BasePathError)
+        }
+    }
+
+    /// Returns it as text, without a slash at its end.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// Reports whether it is empty.
+    pub fn is_root(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// Returns `path`, which begins with a slash, under it.
+    pub fn join(&self, path: &str) -> String {
+        format!("{}{path}", self.0)
+    }
+
+    /// Returns what is behind it in `path`, if `path` is under it.
+    pub fn strip<'a>(&self, path: &'a str) -> Option<&'a str> {
+        path.strip_prefix(self.as_str())
+            .filter(|rest| rest.starts_with('/'))
+    }
+}
+
+impl fmt::Display for BasePath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl From<BasePath> for String {
+    fn from(base: BasePath) -> Self {
+        base.0.as_ref().into()
+    }
+}
+
+impl fmt::Display for BasePathError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(
+            "a base path is a path like /chat, of letters, digits and - . _ ~ between slashes",
+        )
+    }
+}
+
+impl std::error::Error for BasePathError {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_base_path_is_a_path_of_plain_segments() {
+        for (path, parsed) in [
+            ("/", ""),
+            ("/chat", "/chat"),
+            ("/chat/", "/chat"),
+            ("/apps/Chat-2.0/x_y~z", "/apps/Chat-2.0/x_y~z"),
+        ] {
+            assert_eq!(BasePath::parse(path).expect("a path").as_str(), parsed);
+        }
+
+        for path in [
+            "",
+            "chat",
+            "chat/",
+            "//",
+            "/a//b",
+            "/chat//",
+            "/.",
+            "/a/../b",
+            "/a b",
+            "/%63hat",
+            "/a?b",
+            "/a#b",
+            "/室",
+            "http://a/b",
+        ] {
+            assert_eq!(BasePath::parse(path), Err(BasePathError), "{path}");
+        }
+        assert!(BasePath::parse(&format!("/{}", "a".repeat(MAX_BYTES))).is_err());
+    }
+
+    #[test]
+    fn only_paths_under_it_are_stripped() {
+        let chat = BasePath::parse("/chat").expect("a path");
+        for (path, rest) in [
+            ("/chat/", Some("/")),
+            ("/chat/r/lobby", Some("/r/lobby")),
+            ("/chat//", Some("//")),
+            ("/chat", None),
+            ("/chats/", None),
+            ("/Chat/", None),
+            ("/", None),
+        ] {
+            assert_eq!(chat.strip(path), rest, "{path}");
+        }
+        assert_eq!(BasePath::default().strip("/r/lobby"), Some("/r/lobby"));
+        assert_eq!(chat.join("/r/lobby"), "/chat/r/lobby");
+    }
+}

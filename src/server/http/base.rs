@@ -1,0 +1,82 @@
+//! The path under which the public listener is reached (`--base-path`): taken off each request before it is routed, so
+//! that no route knows it.
+
+use axum::Router;
+use axum::extract::Request;
+use axum::http::Uri;
+use axum::http::uri::PathAndQuery;
+use axum::response::{IntoResponse, Redirect, Response};
+use tower::ServiceExt;
+
+use crate::protocol::BasePath;
+use crate::server::http::error::ApiError;
+use crate::server::http::headers;
+
+/// Returns `router`, reached under `base` and nowhere else.
+pub(super) fn under(base: BasePath, router: Router) -> Router {
+    if base.is_root() {
+        return router;
+    }
+    Router::new().fallback(async move |request: Request| answer(&base, router, request).await)
+}
+
+async fn answer(base: &BasePath, router: Router, mut request: Request) -> Response {
+    if let Some(target) = stripped(base, request.uri()) {
+        *request.uri_mut() = target;
+        return match router.oneshot(request).await {
+            Ok(response) => response,
+            Err(never) => match never {},
+        };
+    }
+
+    let response = if request.uri().path() == base.as_str() {
+        let query = request.uri().query().map(|query| format!("?{query}"));
+        let address = base.join(&format!("/{}", query.unwrap_or_default()));
+        Redirect::permanent(&address).into_response()
+    } else {
+        let base = base.to_string();
+        ApiError::OutsideBase { base }.into_response()
+    };
+    headers::complete(response, headers::OWN_ONLY)
+}
+
+/// Returns `target` without `base`, if it is under it.
+fn stripped(base: &BasePath, target: &Uri) -> Option<Uri> {
+    let path = base.strip(target.path())?;
+    let path_and_query = match target.query() {
+        Some(query) => PathAndQuery::try_from(format!("{path}?{query}")),
+        None => PathAndQuery::try_from(path),
+    };
+    let mut parts = target.clone().into_parts();
+    parts.path_and_query = Some(path_and_query.ok()?);
+    Uri::from_parts(parts).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_target_under_the_base_loses_it_and_nothing_else() {
+        let base = BasePath::parse("/chat").expect("a path");
+        for (target, rest) in [
+            ("/chat/", Some("/")),
+            ("/chat/ws?room=a%2Fb&id=", Some("/ws?room=a%2Fb&id=")),
+            ("/chat/r/%E4%B8%AD", Some("/r/%E4%B8%AD")),
+            (
+                "http://a.example/chat/r/x?y",
+                Some("http://a.example/r/x?y"),
+            ),
+            ("/chat", None),
+            ("/chats/", None),
+            ("/ws", None),
+        ] {
+            let stripped = stripped(&base, &Uri::from_static(target));
+            assert_eq!(
+                stripped.map(|target| target.to_string()).as_deref(),
+                rest,
+                "{target}"
+            );
+        }
+    }
+}
