@@ -44,10 +44,18 @@ test('another room is a name away', async ({ visit }) => {
   await expect(page.getByRole('heading', { level: 1 })).toHaveText('class-7b');
 });
 
-test('a room that is none is refused, and what is allowed is said', async ({ server, request }) => {
+test('a room that is none is refused with a page that says what is allowed and leads on', async ({ visit, server, request, expected }) => {
+  expected.push(/status of 400/);
   const answer = await request.get(`${server.url}/?room=No%20Such%20Room`);
   expect(answer.status()).toBe(400);
   expect((await answer.json()).error.message).toContain('a-z 0-9 - _ .');
+
+  const page = await visit('/robots.txt', WIDE);
+  await page.goto(`${server.url}/?room=No%20Such%20Room`);
+  await expect(page.getByRole('heading', { level: 1 })).toContainText('No Such Room');
+  await expect(page.getByRole('main')).toContainText('a-z 0-9 - _ .');
+  await page.getByRole('link', { name: 'no-such-room' }).click();
+  await expect(page).toHaveURL(/\/r\/no-such-room$/);
 });
 
 test('the page can be installed: manifest and icons are there', async ({ visit, server, request }) => {

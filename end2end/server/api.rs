@@ -1,6 +1,6 @@
 //! What the HTTP API refuses and how it says so, and health.
 
-use reqwest::{Client, StatusCode};
+use reqwest::{Client, Method, StatusCode};
 use serde_json::json;
 
 use crate::client::get;
@@ -192,5 +192,145 @@ async fn an_answer_that_refuses_a_method_names_those_that_are_allowed() {
         assert_eq!(found, allowed, "{path}");
         let body: serde_json::Value = soon(response.json()).await.expect("JSON");
         assert_eq!(body["error"]["code"], "method_not_allowed");
+    }
+}
+
+/// What Chromium accepts when it opens an address.
+const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
+
+#[tokio::test]
+async fn a_browser_that_opens_a_wrong_address_is_shown_a_page_in_its_language_and_programs_get_json()
+ {
+    let server = Server::start(&[]);
+    for (path, status, code, words, link) in [
+        (
+            "/r/Team",
+            400,
+            "bad_name",
+            ["“Team” is not", "“Team”不能"],
+            "\"/r/team\"",
+        ),
+        (
+            "/r/%E4%B8%AD%E6%96%87",
+            400,
+            "bad_name",
+            ["a-z 0-9 - _ .", "“中文”不能"],
+            "\"/\"",
+        ),
+        (
+            "/r/lobby/",
+            404,
+            "not_found",
+            ["a-z 0-9 - _ .", "a-z 0-9 - _ ."],
+            "\"/r/lobby\"",
+        ),
+        (
+            "/r/",
+            404,
+            "not_found",
+            ["a-z 0-9 - _ .", "a-z 0-9 - _ ."],
+            "\"/\"",
+        ),
+        (
+            "/?room=Team",
+            400,
+            "bad_name",
+            ["“Team” is not", "“Team”不能"],
+            "\"/r/team\"",
+        ),
+        (
+            "/nowhere",
+            404,
+            "not_found",
+            ["does not exist", "页面不存在"],
+            "\"/\"",
+        ),
+    ] {
+        for (language, words) in [("en", words[0]), ("zh-CN", words[1])] {
+            let request = Client::new()
+                .get(server.url(path))
+                .header("accept", BROWSER)
+                .header("accept-language", language);
+            let response = soon(request.send()).await.expect("an answer");
+            assert_eq!(response.status().as_u16(), status, "{path}");
+            let headers = response.headers().clone();
+            assert_eq!(headers["content-type"], "text/html; charset=utf-8");
+            assert_eq!(headers["cache-control"], "no-store");
+            let policy = headers["content-security-policy"].to_str().expect("text");
+            assert!(policy.contains("script-src 'self'"), "{policy}");
+
+            let page = soon(response.text()).await.expect("text");
+            assert!(
+                page.contains(&format!("<html lang=\"{language}\"")),
+                "{page}"
+            );
+            assert!(
+                page.contains(words) && page.contains(link),
+                "{path}: {page}"
+            );
+        }
+
+        for accept in [
+            "*/*",
+            "application/json",
+            "application/json, text/html;q=0.5",
+        ] {
+            let request = Client::new().get(server.url(path)).header("accept", accept);
+            let response = soon(request.send()).await.expect("an answer");
+            let body: serde_json::Value = soon(response.json()).await.expect("JSON");
+            assert_eq!(body["error"]["code"], code, "{path} {accept}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_page_in_place_of_an_error_shows_what_was_asked_for_as_text() {
+    let server = Server::start(&[]);
+    let address = server.url("/r/%3Cscript%3Ealert(1)%3C%2Fscript%3E");
+    let request = Client::new().get(address).header("accept", BROWSER);
+    let page = soon(soon(request.send()).await.expect("an answer").text())
+        .await
+        .expect("text");
+    assert!(
+        !page.contains("<script>") && page.contains("&lt;script&gt;"),
+        "{page}"
+    );
+}
+
+#[tokio::test]
+async fn whatever_a_browser_is_refused_for_it_is_shown_a_page_but_for_addresses_of_programs() {
+    let server = Server::start(&[]);
+    for (method, path, header, status, is_page) in [
+        (Method::GET, "/", ("host", "evil.example"), 421, true),
+        (
+            Method::POST,
+            "/r/lobby",
+            ("origin", "https://evil.example"),
+            403,
+            true,
+        ),
+        (Method::PUT, "/r/lobby", ("x-none", ""), 405, true),
+        (Method::GET, "/?room=a&room=b", ("x-none", ""), 400, true),
+        (
+            Method::GET,
+            "/api/v1/rooms/Team/messages",
+            ("x-none", ""),
+            400,
+            false,
+        ),
+        (Method::GET, "/ws", ("x-none", ""), 426, false),
+    ] {
+        let request = Client::new()
+            .request(method.clone(), server.url(path))
+            .header("accept", BROWSER)
+            .header(header.0, header.1);
+        let response = soon(request.send()).await.expect("an answer");
+        assert_eq!(response.status().as_u16(), status, "{method} {path}");
+        let kind = response.headers()["content-type"].to_str().expect("text");
+        assert_eq!(
+            kind.starts_with("text/html"),
+            is_page,
+            "{method} {path}: {kind}"
+        );
     }
 }

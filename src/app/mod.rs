@@ -9,6 +9,7 @@
 //! compiled for in `live` only.
 
 pub mod snapshot;
+pub mod problem;
 pub mod i18n;
 pub mod live;
 pub mod markup;
@@ -31,6 +32,8 @@ pub mod admin;
 
 pub use i18n::Locale;
 pub use live::Reason;
+pub use problem::document as problem_document;
+pub use problem::{Problem, ProblemKind, suggest_room};
 pub use snapshot::{Form, Past, Snapshot};
 pub use theme::Theme;
 

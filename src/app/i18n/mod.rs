@@ -8,8 +8,10 @@ mod text;
 mod en;
 mod zh_cn;
 mod admin;
+mod problem;
 
 pub use admin::AdminText;
+pub use problem::ProblemText;
 pub use text::Text;
 
 use std::cmp::Reverse;

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use crate::protocol::KeyError;
 use crate::protocol::NameError;
 use crate::server::auth::{AuthError, TokenError};
+use crate::server::http::problem::ErrorText;
 use crate::server::hub::Refusal;
 use crate::server::metrics;
 use crate::server::moderation::Barred;
@@ -333,13 +334,17 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, code) = self.status_and_code();
         metrics::refused(code);
+        let message = self.to_string();
         let body = ErrorBody {
             error: ErrorDetail {
                 code,
-                message: self.to_string(),
+                message: message.clone(),
             },
         };
         let mut response = (status, Json(body)).into_response();
+        response
+            .extensions_mut()
+            .insert(ErrorText { code, message });
         let headers = response.headers_mut();
         if let Some(wait) = self.retry_after() {
             // In whole seconds (RFC 9110 section 10.2.3), none of them too few.

@@ -16,6 +16,7 @@ mod negotiation;
 mod ops;
 mod packed;
 mod page;
+mod problem;
 mod console;
 mod renderer;
 mod router;

@@ -11,7 +11,7 @@ use axum::{Json, Router};
 use tokio::sync::watch;
 
 use crate::server::auth::WebPolicy;
-use crate::server::http::router::{guarded, revalidated};
+use crate::server::http::router::{completed, guarded, revalidated};
 use crate::server::http::{State, api, console, content, error};
 use crate::server::log_writer;
 use crate::server::metrics::{Metrics, Readings};
@@ -46,7 +46,8 @@ pub fn router(
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(middleware::from_fn(content::check))
         .layer(revalidated());
-    guarded(router, Arc::new(web))
+    let web = Arc::new(web);
+    completed(guarded(router, web.clone()), &web)
 }
 
 async fn readings(State { hub, quotas, .. }: &State, store: &watch::Receiver<Health>) -> Readings {

@@ -85,7 +85,9 @@ pub fn router(state: State) -> Router {
         .layer(from_fn(content::check))
         .layer(revalidated())
         .layer(cors::layer(&web));
-    let router = guarded(router, web);
+    let router = guarded(router, web.clone())
+        .layer(middleware::from_fn_with_state(state.clone(), problem::show));
+    let router = completed(router, &web);
     // Outside of the guard: what that refuses was asked too.
     let router = if spans::is_on() {
         router.layer(from_fn(traced::trace))
@@ -104,15 +106,21 @@ pub(super) fn revalidated() -> SetResponseHeaderLayer<HeaderValue> {
     )
 }
 
-/// `router` behind its guard, its answers complete: those of the guard too.
+/// Returns `router` behind its guard.
 pub(super) fn guarded<S: Clone + Send + Sync + 'static>(
     router: Router<S>,
     web: Arc<WebPolicy>,
 ) -> Router<S> {
-    let resource_policy = headers::resource_policy(&web);
-    router
-        .layer(middleware::from_fn_with_state(web, guard::check))
-        .layer(middleware::map_response(move |response| {
-            std::future::ready(headers::complete(response, resource_policy.clone()))
-        }))
+    router.layer(middleware::from_fn_with_state(web, guard::check))
+}
+
+/// Returns `router`, its answers complete: those of the guard too.
+pub(super) fn completed<S: Clone + Send + Sync + 'static>(
+    router: Router<S>,
+    web: &WebPolicy,
+) -> Router<S> {
+    let resource_policy = headers::resource_policy(web);
+    router.layer(middleware::map_response(move |response| {
+        std::future::ready(headers::complete(response, resource_policy.clone()))
+    }))
 }

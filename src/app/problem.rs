@@ -1,0 +1,168 @@
+//! The page that a browser shows in place of an error: what is wrong, and where to go from here.
+//!
+//! Rendered on the server alone, for people who opened an address; programs get JSON. It needs no script.
+
+use leptos::prelude::*;
+
+use super::Locale;
+use super::Theme;
+use crate::protocol::BasePath;
+use crate::protocol::RoomName;
+
+/// Most characters of a room's name that are shown, where it is none.
+const MAX_SHOWN_CHARS: usize = 64;
+
+/// What the page shows.
+#[derive(Clone, Debug)]
+pub struct Problem {
+    /// The language that it speaks.
+    pub locale: Locale,
+    /// Its colours.
+    pub theme: Theme,
+    /// The path under which the server is reached.
+    pub base: BasePath,
+    /// The address of its style sheet.
+    pub styles: String,
+    /// What is wrong.
+    pub kind: ProblemKind,
+    /// The room that may have been meant.
+    pub suggestion: Option<RoomName>,
+    /// The same in the words of the API, in English.
+    pub message: String,
+}
+
+/// What is wrong.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ProblemKind {
+    /// The address names a room that cannot be.
+    NoRoom {
+        /// The name, as it may be shown.
+        asked: String,
+    },
+    /// There is nothing at the address.
+    NotFound,
+    /// The reader may not do that.
+    Forbidden,
+    /// The address does not allow the method.
+    Method,
+    /// The server does not answer to the name in the address.
+    Misdirected,
+    /// The reader, or its address, asks too often or for too much.
+    TooMany,
+    /// The server cannot do it now.
+    Unavailable,
+    /// Anything else.
+    Other,
+}
+
+impl ProblemKind {
+    /// Returns the kind for a room that was asked for as `asked`. Characters that cannot be seen are written out.
+    pub fn no_room(asked: &str) -> Self {
+        let mut shown: String = asked
+            .chars()
+            .take(MAX_SHOWN_CHARS)
+            .flat_map(|c| {
+                let is_seen = !c.is_control() && (c == ' ' || !c.is_whitespace());
+                let seen = is_seen.then_some(c);
+                let written = (!is_seen).then(|| c.escape_unicode());
+                seen.into_iter().chain(written.into_iter().flatten())
+            })
+            .collect();
+        if asked.chars().count() > MAX_SHOWN_CHARS {
+            shown.push('…');
+        }
+        Self::NoRoom { asked: shown }
+    }
+}
+
+/// Returns the room that `asked`, which is the name of none, may have been meant to be: in lower case, with `-` for
+/// spaces and without slashes at its end.
+pub fn suggest_room(asked: &str) -> Option<RoomName> {
+    let name = asked.trim().trim_end_matches('/').to_lowercase();
+    let name: String = name
+        .chars()
+        .map(|c| if c.is_whitespace() { '-' } else { c })
+        .collect();
+    RoomName::parse(&name).ok()
+}
+
+/// Returns the whole HTML document.
+pub fn document(problem: Problem) -> String {
+    let Problem {
+        locale,
+        theme,
+        base,
+        styles,
+        kind,
+        suggestion,
+        message,
+    } = problem;
+    let text = locale.text();
+    let words = locale.problem_text();
+    let heading = (words.title)(&kind);
+    let advice = (words.advice)(&kind);
+    let suggestion = suggestion.map(|room| {
+        let href = base.join(&format!("/r/{room}"));
+        view! { <p>{words.suggestion} " " <a href=href>{room.to_string()}</a></p> }
+    });
+    let page = view! {
+        <html lang=locale.tag() data-theme=theme.tag()>
+            <head>
+                <meta charset="utf-8"/>
+                <meta name="viewport" content="width=device-width, initial-scale=1"/>
+                <meta name="color-scheme" content="light dark"/>
+                <meta name="robots" content="noindex"/>
+                <title inner_html="Fanfare"></title>
+                <link rel="icon" href=base.join("/favicon.svg") type="image/svg+xml"/>
+                <link rel="stylesheet" href=styles/>
+            </head>
+            <body>
+                <main class="problem">
+                    <h1>{heading}</h1>
+                    <p>{advice}</p>
+                    {suggestion}
+                    <form class="own" method="get" action=base.join("/")>
+                        <label for="other-room">{text.other_room}</label>
+                        <input id="other-room" name="room" maxlength="64" required autocomplete="off" autocapitalize="none"/>
+                        <button class="tool" type="submit">{text.go}</button>
+                    </form>
+                    <p><a href=base.join("/")>{words.to_lobby}</a></p>
+                    <p class="quiet">{words.server_says} " " <span lang="en">{message}</span></p>
+                </main>
+            </body>
+        </html>
+    };
+    format!("<!DOCTYPE html>{}", page.to_html())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_room_is_suggested_where_only_case_spaces_or_slashes_are_wrong() {
+        for (asked, suggested) in [
+            ("Team", Some("team")),
+            ("lobby/", Some("lobby")),
+            (" Team Room ", Some("team-room")),
+            ("中文", None),
+            ("a/b", None),
+            ("", None),
+            ("..", None),
+        ] {
+            let suggestion = suggest_room(asked).map(String::from);
+            assert_eq!(suggestion.as_deref(), suggested, "{asked}");
+        }
+    }
+
+    #[test]
+    fn a_name_is_shown_with_what_cannot_be_seen_written_out_and_not_for_ever() {
+        let shown = |asked: &str| match ProblemKind::no_room(asked) {
+            ProblemKind::NoRoom { asked } => asked,
+            other => panic!("{other:?}"),
+        };
+        assert_eq!(shown("Team 中文"), "Team 中文");
+        assert_eq!(shown("a\u{7}\u{85}b"), "a\\u{7}\\u{85}b");
+        assert_eq!(shown(&"x".repeat(9000)), format!("{}…", "x".repeat(64)));
+    }
+}

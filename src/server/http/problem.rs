@@ -1,0 +1,161 @@
+//! Errors as pages: people who open an address in a browser get a page in their language, programs get JSON.
+
+use axum::body::Body;
+use axum::extract::{Request, State as Shared};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
+use axum::middleware::Next;
+use axum::response::Response;
+use percent_encoding::percent_decode_str;
+
+use crate::app::Problem;
+use crate::app::ProblemKind;
+use crate::app::problem_document;
+use crate::app::suggest_room;
+use crate::server::http::State;
+use crate::server::http::headers;
+use crate::server::http::negotiation::{self, Offer};
+use crate::server::http::page::Reader;
+
+/// The forms of an error, by the media types that `Accept` may name. Programs that accept anything get JSON.
+const FORMS: [Offer<bool>; 2] = [(&["application/json"], false), (&["text/html"], true)];
+
+/// First segments of paths that only programs request; a browser that shows one shows what programs get.
+const OF_PROGRAMS: [&str; 3] = ["api", "ws", "pkg"];
+
+/// What an error says. The response to one carries it as an extension.
+#[derive(Clone, Debug)]
+pub(super) struct ErrorText {
+    pub(super) code: &'static str,
+    /// A sentence in English.
+    pub(super) message: String,
+}
+
+/// Answers `request`, with a page in the place of an error where a browser shows the answer.
+pub(super) async fn show(Shared(state): Shared<State>, request: Request, next: Next) -> Response {
+    if is_of_programs(request.uri().path()) {
+        return next.run(request).await;
+    }
+    let is_page = negotiation::media_type(request.headers(), &FORMS) == Some(&true);
+    let reader = Reader::of(request.headers());
+    let asked = asked_room(request.uri());
+
+    let mut response = next.run(request).await;
+    // The operator's page shows its errors by itself.
+    let is_json = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .is_some_and(|kind| kind == "application/json");
+    let Some(error) = response
+        .extensions_mut()
+        .remove::<ErrorText>()
+        .filter(|_| is_json)
+    else {
+        return response;
+    };
+    response
+        .headers_mut()
+        .append(header::VARY, HeaderValue::from_static("Accept"));
+    if !is_page {
+        return response;
+    }
+
+    let problem = problem(&state, &reader, asked, response.status(), error);
+    // Where too many pages are being rendered, the answer stays as it is.
+    if let Ok(html) = state.renderer.run(move || problem_document(problem)).await {
+        put_page(&mut response, html);
+    }
+    response
+}
+
+fn is_of_programs(path: &str) -> bool {
+    path.split('/')
+        .nth(1)
+        .is_some_and(|first| OF_PROGRAMS.contains(&first))
+}
+
+/// Returns what the page shows of `error`, which was answered with `status`.
+fn problem(
+    state: &State,
+    reader: &Reader,
+    asked: Option<String>,
+    status: StatusCode,
+    error: ErrorText,
+) -> Problem {
+    let ErrorText { code, message } = error;
+    let asked = asked.filter(|_| matches!(code, "bad_name" | "not_found"));
+
+    Problem {
+        locale: reader.locale,
+        theme: reader.theme,
+        base: state.site.base.clone(),
+        styles: state.site.styles(),
+        kind: asked
+            .as_deref()
+            .map_or_else(|| kind_of(status), ProblemKind::no_room),
+        suggestion: asked.as_deref().and_then(suggest_room),
+        message,
+    }
+}
+
+/// Puts the page `html` into the `response` to an error.
+fn put_page(response: &mut Response, html: String) {
+    *response.body_mut() = Body::from(html);
+    headers::permit(response);
+    headers::permit_own_files(response);
+
+    let headers = response.headers_mut();
+    headers.remove(header::CONTENT_LENGTH);
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/html; charset=utf-8"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.append(
+        header::VARY,
+        HeaderValue::from_static("Accept-Language, Cookie"),
+    );
+}
+
+fn kind_of(status: StatusCode) -> ProblemKind {
+    match status {
+        StatusCode::NOT_FOUND => ProblemKind::NotFound,
+        StatusCode::FORBIDDEN | StatusCode::UNAUTHORIZED => ProblemKind::Forbidden,
+        StatusCode::METHOD_NOT_ALLOWED => ProblemKind::Method,
+        StatusCode::MISDIRECTED_REQUEST => ProblemKind::Misdirected,
+        StatusCode::TOO_MANY_REQUESTS => ProblemKind::TooMany,
+        status if status.is_server_error() => ProblemKind::Unavailable,
+        _ => ProblemKind::Other,
+    }
+}
+
+/// Returns what `address` names as a room: behind `/r/`, or in the field `room` of the query of `/`.
+fn asked_room(address: &Uri) -> Option<String> {
+    if let Some(room) = address.path().strip_prefix("/r/") {
+        return Some(percent_decode_str(room).decode_utf8_lossy().into_owned());
+    }
+    let query = address.query().filter(|_| address.path() == "/")?;
+    form_urlencoded::parse(query.as_bytes())
+        .find(|(name, _)| name == "room")
+        .map(|(_, room)| room.into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_room_that_was_asked_for_is_found_in_the_path_and_in_the_query() {
+        for (address, asked) in [
+            ("/r/Team", Some("Team")),
+            ("/r/%E4%B8%AD%E6%96%87", Some("中文")),
+            ("/r/lobby/", Some("lobby/")),
+            ("/r/", Some("")),
+            ("/?room=Team+A&x=1", Some("Team A")),
+            ("/", None),
+            ("/x?room=a", None),
+        ] {
+            let found = asked_room(&Uri::from_static(address));
+            assert_eq!(found.as_deref(), asked, "{address}");
+        }
+    }
+}
