@@ -24,7 +24,7 @@ const CLIENTS: usize = 3;
 
 impl Hub {
     /// Creates a hub over a store in memory, with room for everybody.
-    pub(in crate::server) fn in_memory() -> Self {
+    pub(crate) fn in_memory() -> Self {
         let age = Duration::from_secs(3600);
         let retention = Retention {
             messages: 1000,

@@ -18,7 +18,7 @@ pub(super) fn run(work: impl FnOnce()) -> Result<(), String> {
 ///
 /// # Errors
 /// The message of its panic.
-pub(in crate::server) async fn run_task(work: impl Future<Output = ()>) -> Result<(), String> {
+pub async fn run_task(work: impl Future<Output = ()>) -> Result<(), String> {
     AssertUnwindSafe(work)
         .catch_unwind()
         .await

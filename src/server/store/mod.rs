@@ -12,7 +12,7 @@
 mod clock;
 mod page;
 mod peers;
-pub(super) mod guard;
+pub mod guard;
 mod memory;
 mod sqlite;
 mod nats;
