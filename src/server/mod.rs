@@ -7,6 +7,7 @@
 //! - `session` one connection's protocol state: heartbeat, rate, outbox. Pure.
 //! - `auth` who may come in, and what for. Pure.
 //! - `moderation` who is kept out, and which rooms are closed, as operators decided.
+//! - `run_clock` the time by which clients are judged, which stands still while the process does not run.
 //! - `metrics` what is counted.
 //! - `log_writer` the log's way to standard error.
 //! - `release` which program this is.
@@ -25,6 +26,7 @@ pub mod room;
 pub mod session;
 pub mod auth;
 pub mod moderation;
+pub mod run_clock;
 pub mod metrics;
 pub mod log_writer;
 pub mod release;
@@ -54,6 +56,7 @@ use crate::server::config::Config;
 use crate::server::http::{AcceptSettings, Site, State};
 use crate::server::hub::Hub;
 use crate::server::metrics::Metrics;
+use crate::server::run_clock::RunClock;
 use crate::server::moderation::{Decided, LoadError, Moderation, TooManyBans};
 use crate::server::session::Rate;
 use crate::server::store::guard;
@@ -201,7 +204,13 @@ impl Server {
         let metrics = Metrics::install();
         capacity::raise(config.hub.max_connections, config.tls.is_some());
         let site = Site::open(config.site, config.listen, config.base_path);
-        let hub = Hub::new(config.hub, store.clone(), moderation.clone());
+        let clock = RunClock::new();
+        let hub = Hub::new(
+            config.hub,
+            store.clone(),
+            moderation.clone(),
+            clock.clone(),
+        );
         // Which names they answer to depends on who can reach them.
         let reach = |listener: &TcpListener| listener.local_addr().unwrap_or(config.listen).ip();
         let web = config.web.of_page(reach(&public));
@@ -225,6 +234,7 @@ impl Server {
             connect_rate: config.connect_rate,
             proxies: config.proxies,
             tls: config.tls,
+            clock: clock.clone(),
         };
         // An operator's own machines may ask as often as they like, and for themselves.
         let accept_ops = AcceptSettings {
@@ -232,9 +242,11 @@ impl Server {
             connect_rate: Rate::UNLIMITED,
             proxies: Proxies::default(),
             tls: None,
+            clock: clock.clone(),
         };
 
         let mut tasks = Tasks::default();
+        tasks.spawn("of the clock", clock.run());
         tasks.spawn("that adds up metrics", metrics.clone().add_up_forever());
         let ops = ops.map(|listener| {
             let web = config.web.of_ops(reach(&listener));

@@ -14,7 +14,7 @@ use std::time::Duration;
 use axum::Router;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tracing::{debug, warn};
@@ -23,6 +23,7 @@ use crate::server::auth::Proxies;
 use crate::server::http::door::{Door, Visit};
 use crate::server::http::entrance::{Entrance, MAX_HEAD_BYTES, MAX_HEADERS};
 use crate::server::metrics;
+use crate::server::run_clock::RunClock;
 use crate::server::session::Rate;
 use crate::server::transport::{Patient, Tls};
 
@@ -50,6 +51,8 @@ pub struct AcceptSettings {
     pub proxies: Proxies,
     /// What is spoken; `None`: HTTP in the clear.
     pub tls: Option<Tls>,
+    /// The time by which clients are judged.
+    pub clock: RunClock,
 }
 
 /// One of the [`MAX_HTTP_CONNECTIONS`] places of a listener, held by a connection while it is open.
@@ -80,7 +83,8 @@ pub async fn serve(
     mut stop: watch::Receiver<bool>,
 ) {
     let mut http = http1::Builder::new();
-    http.timer(TokioTimer::new())
+    let clock = settings.clock;
+    http.timer(clock.clone())
         .header_read_timeout(settings.header_timeout)
         .max_buf_size(MAX_HEAD_BYTES + HEAD_MARGIN_BYTES)
         .max_headers(MAX_HEADERS + HEADERS_MARGIN);
@@ -91,6 +95,7 @@ pub async fn serve(
         settings.proxies,
         most,
         settings.tls,
+        clock.clone(),
     ));
     // Never sent on: it ends when every connection has dropped its sender.
     let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
@@ -119,15 +124,15 @@ pub async fn serve(
             async move { Ok::<_, Infallible>(entrance.answer(request).await) }
         });
         let connection = http
-            .serve_connection(TokioIo::new(Patient::new(stream)), service)
+            .serve_connection(TokioIo::new(Patient::new(stream, clock.clone())), service)
             .with_upgrades();
-        let (mut stop, open) = (stop.clone(), open.clone());
+        let (mut stop, open, clock) = (stop.clone(), open.clone(), clock.clone());
         tokio::spawn(async move {
             let mut connection = pin!(connection);
             let ended = tokio::select! {
                 ended = connection.as_mut() => ended,
                 () = stopped(&mut stop) => {
-                    let last = tokio::time::timeout(LAST_ASKED, asked.notified());
+                    let last = clock.timeout(LAST_ASKED, asked.notified());
                     tokio::select! {
                         ended = connection.as_mut() => ended,
                         _asked_or_late = last => {

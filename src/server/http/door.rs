@@ -9,7 +9,7 @@ use std::collections::hash_map::Entry;
 use std::convert::Infallible;
 use std::net::{IpAddr, SocketAddr};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use axum::response::IntoResponse;
 use hyper::server::conn::http1;
@@ -24,6 +24,7 @@ use crate::server::http::error::ApiError;
 use crate::server::http::headers;
 use crate::server::metrics;
 use crate::server::room::Moment;
+use crate::server::run_clock::RunClock;
 use crate::server::session::{Host, Limiters, Rate};
 use crate::server::transport::Tls;
 
@@ -35,7 +36,7 @@ const TELL_EVERY: Duration = Duration::from_secs(1);
 /// See the [module docs](self).
 #[derive(Debug)]
 pub(super) struct Door {
-    opened: Instant,
+    clock: RunClock,
     rate: Rate,
     /// Most places that one address may hold.
     most: usize,
@@ -76,7 +77,13 @@ enum Refusal {
 impl Door {
     /// Lets every address in at `rate`, and every one that `proxies` ask for. Of `places` nobody but a proxy gets
     /// more than half, unless the rate is unlimited: then all that come are taken to be friends.
-    pub(super) fn new(rate: Rate, proxies: Proxies, places: usize, tls: Option<Tls>) -> Self {
+    pub(super) fn new(
+        rate: Rate,
+        proxies: Proxies,
+        places: usize,
+        tls: Option<Tls>,
+        clock: RunClock,
+    ) -> Self {
         let state = State {
             limiters: Limiters::new(rate),
             inside: HashMap::new(),
@@ -84,7 +91,7 @@ impl Door {
             told: None,
         };
         Self {
-            opened: Instant::now(),
+            clock,
             rate,
             most: if rate.per_second == 0 {
                 places
@@ -128,7 +135,7 @@ impl Door {
         let Some(tls) = &self.tls else {
             return Some(stream);
         };
-        tls.inside(stream)
+        tls.inside(stream, self.clock.clone())
             .inspect_err(|error| warn!(%error, "cannot speak TLS"))
             .ok()
     }
@@ -172,7 +179,7 @@ impl Door {
     }
 
     fn now(&self) -> Moment {
-        Moment::after_start(self.opened.elapsed())
+        self.clock.now()
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {

@@ -54,13 +54,13 @@ impl State {
         site: Site,
     ) -> Self {
         Self {
+            bodies: Bodies::new(hub.clock().clone()),
             hub,
             course: Course::default(),
             web: Arc::new(web),
             verifier,
             moderation,
             quotas: Arc::new(Quotas::new(quotas)),
-            bodies: Bodies::new(),
             renderer: Renderer::new(),
             connection: Arc::new(connection),
             site: Arc::new(site),

@@ -115,6 +115,7 @@ pub(super) async fn open(
                 handshake,
                 error.push().as_ref(),
                 error.close_code(),
+                state.hub.clock().clone(),
             ));
         }
     };
@@ -133,7 +134,7 @@ pub(super) async fn open(
         host,
         state.hub.now(),
     );
-    let lease = lease(&principal, admission.room(), &state.hub);
+    let lease = lease(&principal, admission.room());
     let opened = Opened {
         admission,
         hub: state.hub.clone(),

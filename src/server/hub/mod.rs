@@ -38,6 +38,7 @@ use crate::protocol::CloseCode;
 use crate::protocol::Push;
 use crate::server::moderation::Moderation;
 use crate::server::room::{LogLimits, Moment, Reel, Tally};
+use crate::server::run_clock::RunClock;
 use crate::server::session::Host;
 use crate::server::store::Store;
 
@@ -111,6 +112,7 @@ struct Shared {
     store: Arc<dyn Store>,
     moderation: Moderation,
     started: Instant,
+    clock: RunClock,
     /// The number of the newest connection.
     newest: AtomicU64,
     rooms: Mutex<HashSet<room::Named>>,
@@ -137,14 +139,21 @@ struct Census {
 }
 
 impl Hub {
-    /// A Hub over `store`, where nobody stays whom `moderation` bars. Its tasks start with [`Hub::run`].
-    pub fn new(settings: HubSettings, store: Arc<dyn Store>, moderation: Moderation) -> Self {
+    /// A Hub over `store`, where nobody stays whom `moderation` bars, by the time of `clock`. Its tasks start with
+    /// [`Hub::run`].
+    pub fn new(
+        settings: HubSettings,
+        store: Arc<dyn Store>,
+        moderation: Moderation,
+        clock: RunClock,
+    ) -> Self {
         let lanes = std::thread::available_parallelism().map_or(1, usize::from);
         let hub = Self(Arc::new(Shared {
             settings,
             store: store.clone(),
             moderation,
             started: Instant::now(),
+            clock,
             newest: AtomicU64::new(0),
             rooms: Mutex::default(),
             seats: Mutex::default(),
@@ -169,9 +178,14 @@ impl Hub {
         hub
     }
 
-    /// Now, as the session floor counts time.
+    /// Returns the time by which clients are judged.
     pub fn now(&self) -> Moment {
-        Moment::after_start(self.0.started.elapsed())
+        self.0.clock.now()
+    }
+
+    /// Returns the clock of [`Hub::now`].
+    pub fn clock(&self) -> &RunClock {
+        &self.0.clock
     }
 
     /// How many connections there are.

@@ -8,7 +8,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::time::MissedTickBehavior;
@@ -17,7 +17,7 @@ use tracing::{info, warn};
 use crate::protocol::RoomName;
 use crate::server::hub::room::Named;
 use crate::server::hub::{Hub, Room, lock};
-use crate::server::room::{Attendance, Kind};
+use crate::server::room::{Attendance, Kind, Moment};
 use crate::server::store::{Bus, Overheard};
 
 /// How often a node says that it is alive.
@@ -41,7 +41,7 @@ pub(super) struct Nodes {
 #[derive(Debug)]
 struct Heard {
     /// When it was last heard of.
-    when: Instant,
+    when: Moment,
     /// The number of its last note.
     number: u64,
 }
@@ -99,11 +99,8 @@ impl Nodes {
     }
 
     /// Notices that note `number` of `node` has come. Whether one is missing before it, or all are.
-    fn has_missed(&self, node: u64, number: u64) -> bool {
-        let now = Heard {
-            when: Instant::now(),
-            number,
-        };
+    fn has_missed(&self, node: u64, number: u64, when: Moment) -> bool {
+        let now = Heard { when, number };
         let before = lock(&self.heard).insert(node, now);
         if before.is_none() {
             info!(node, "another node is there");
@@ -166,9 +163,10 @@ impl Hub {
             if beat % 2 == 0 {
                 nodes.say(Word::Alive);
             }
+            let now = self.now();
             let gone: Vec<u64> = {
                 let heard = lock(&nodes.heard);
-                let is_gone = |(_, heard): &(&u64, &Heard)| heard.when.elapsed() > GONE_AFTER;
+                let is_gone = |(_, heard): &(&u64, &Heard)| now.since(heard.when) > GONE_AFTER;
                 heard
                     .iter()
                     .filter(is_gone)
@@ -232,7 +230,7 @@ impl Hub {
         if matches!(word, Word::Gone) {
             return self.lose(node);
         }
-        if nodes.has_missed(node, number) {
+        if nodes.has_missed(node, number, self.now()) {
             nodes.say(Word::Who {
                 node: Some(node),
                 room: None,

@@ -178,7 +178,7 @@ impl World {
         };
         let moderation =
             Moderation::open("nobody is kept out".into()).expect("there is no such file");
-        Hub::new(settings, Arc::new(store), moderation)
+        Hub::new(settings, Arc::new(store), moderation, RunClock::new())
     }
 
     fn restart(&mut self, is_reset: bool) {

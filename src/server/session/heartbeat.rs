@@ -46,8 +46,13 @@ impl Heartbeat {
         self.pinged = now;
     }
 
-    /// What to do now; a [`Pulse::Ping`] counts as sent.
-    pub fn check(&mut self, now: Moment, settings: &HeartbeatSettings) -> Pulse {
+    /// Returns what to do now; a [`Pulse::Ping`] counts as sent. `is_heard`: the server reads what the client sends. While
+    /// it does not, the client is not silent.
+    pub fn check(&mut self, now: Moment, settings: &HeartbeatSettings, is_heard: bool) -> Pulse {
+        if !is_heard {
+            self.seen = now;
+        }
+
         if now.since(self.seen) >= settings.expire_after {
             Pulse::Expired
         } else if now.since(self.pinged) >= settings.ping_after {
@@ -76,7 +81,7 @@ mod tests {
     fn a_silent_client_is_pinged_and_then_expires() {
         let mut heartbeat = Heartbeat::new(at(0));
         let pulses: Vec<_> = (1..=60)
-            .map(|second| (second, heartbeat.check(at(second), &SETTINGS)))
+            .map(|second| (second, heartbeat.check(at(second), &SETTINGS, true)))
             .filter(|(_, pulse)| *pulse != Pulse::Alive)
             .collect();
         assert_eq!(
@@ -89,11 +94,28 @@ mod tests {
     fn a_client_that_answers_never_expires() {
         let mut heartbeat = Heartbeat::new(at(0));
         for second in 1..10_000 {
-            match heartbeat.check(at(second), &SETTINGS) {
+            match heartbeat.check(at(second), &SETTINGS, true) {
                 Pulse::Alive => {}
                 Pulse::Ping => heartbeat.seen(at(second)),
                 Pulse::Expired => panic!("expired at {second} s"),
             }
         }
+    }
+
+    #[test]
+    fn time_in_which_the_server_does_not_read_is_not_silence_and_pings_go_on() {
+        let mut heartbeat = Heartbeat::new(at(0));
+
+        let stalled: Vec<_> = (1..=100)
+            .map(|second| (second, heartbeat.check(at(second), &SETTINGS, false)))
+            .filter(|(_, pulse)| *pulse != Pulse::Alive)
+            .collect();
+        let after = (101..).find(|second| {
+            heartbeat.check(at(*second), &SETTINGS, true) == Pulse::Expired
+        });
+
+        let pings = [25, 50, 75, 100].map(|second| (second, Pulse::Ping));
+        assert_eq!(stalled, pings);
+        assert_eq!(after, Some(160));
     }
 }

@@ -5,6 +5,7 @@
 //! - Nothing here waits, reads a clock, or names tokio, axum, a socket or a database: time comes in as
 //!   [`Moment`](crate::server::room::Moment), bytes to write wait in an [`Outbox`].
 
+mod arrival;
 mod heartbeat;
 mod lease;
 mod host;
@@ -14,9 +15,10 @@ mod outbox;
 mod quotas;
 mod state;
 
+pub use arrival::ArrivalTimer;
 pub use heartbeat::{Heartbeat, HeartbeatSettings, Pulse};
 pub use host::Host;
-pub use lease::Lease;
+pub use lease::{Access, Lease};
 pub use limiter::{Limiter, Rate};
 pub use limiters::Limiters;
 pub use outbox::{CatchUpPage, Farewell, Next, Outbox};

@@ -148,8 +148,12 @@ impl Outbox {
     }
 
     /// Where the ring has passed this reader and the store has not answered yet.
-    pub fn behind(&self) -> Option<Offset> {
-        self.is_behind.then_some(self.cursor)
+    pub const fn behind(&self) -> Option<Offset> {
+        if self.is_behind {
+            Some(self.cursor)
+        } else {
+            None
+        }
     }
 
     /// What to write next.

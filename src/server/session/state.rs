@@ -11,7 +11,7 @@ use crate::protocol::Push;
 use crate::protocol::Token;
 use crate::protocol::UserId;
 use crate::server::room::{Dialect, Draft, Moment};
-use crate::server::session::{Farewell, Lease, Limiter, Pace, Rate, TooFast};
+use crate::server::session::{Access, Farewell, Limiter, Pace, Rate, TooFast};
 use crate::server::wire::Incoming;
 
 /// Bytes of JSON that one byte of text may become, like a control character as \\u0001.
@@ -110,12 +110,12 @@ impl Session {
         &self.id
     }
 
-    /// Returns the action that `incoming` asks for, of a client that may do what `lease` says.
+    /// Returns the action that `incoming` asks for, of a client that has `access`.
     ///
     /// Frames that carry no message are counted, and so are the bytes of a frame beyond its message: reading them
     /// is work, and compressed they cost their sender next to nothing.
-    pub fn on(&mut self, incoming: Incoming<'_>, lease: &Lease, now: Moment) -> Action {
-        let action = self.asked(incoming, lease, now);
+    pub fn on(&mut self, incoming: Incoming<'_>, access: Access, now: Moment) -> Action {
+        let action = self.asked(incoming, access, now);
 
         let carried = match &action {
             Action::Publish(draft) => max_say_bytes(draft.size()),
@@ -134,15 +134,15 @@ impl Session {
         }
     }
 
-    fn asked(&mut self, incoming: Incoming<'_>, lease: &Lease, now: Moment) -> Action {
+    fn asked(&mut self, incoming: Incoming<'_>, access: Access, now: Moment) -> Action {
         match incoming {
             // The sweep comes by only so often.
-            _ if lease.is_over(now) => Action::Close(Farewell::Ours(CloseCode::BadToken)),
+            _ if access == Access::Expired => Action::Close(Farewell::Ours(CloseCode::BadToken)),
             Incoming::Ping(payload) => Action::Pong(payload.to_vec()),
             Incoming::Pong => Action::Nothing,
             Incoming::Close(code) => Action::Close(Farewell::Echo(code)),
             Incoming::Text(text) if self.dialect == Dialect::Typed => match Command::decode(text) {
-                Ok(command) => self.command(command, lease, now),
+                Ok(command) => self.command(command, access, now),
                 Err(CommandError { code, message, key }) => error(code, message, key),
             },
             Incoming::Binary(_) if self.dialect == Dialect::Typed => error(
@@ -151,7 +151,7 @@ impl Session {
                 None,
             ),
             // Nothing else can be said to a plain client.
-            _ if !lease.may_write => Action::Close(Farewell::Ours(CloseCode::NotAllowed)),
+            _ if access != Access::Write => Action::Close(Farewell::Ours(CloseCode::NotAllowed)),
             // A plain client cannot be told that one message was refused, so it is told to come back.
             _ if self.pace.say(now).is_err() => Action::Close(Farewell::Ours(CloseCode::TooFast)),
             Incoming::Text(text) => Action::Publish(Draft::text(self.id.clone(), None, text)),
@@ -159,10 +159,10 @@ impl Session {
         }
     }
 
-    fn command(&mut self, command: Command, lease: &Lease, now: Moment) -> Action {
+    fn command(&mut self, command: Command, access: Access, now: Moment) -> Action {
         match command {
             Command::Ping => Action::Push(Push::Pong),
-            Command::Say { key, .. } if !lease.may_write => {
+            Command::Say { key, .. } if access != Access::Write => {
                 let message = "the token does not allow to write in this room".to_owned();
                 error(ErrorCode::NotAllowed, message, key)
             }
@@ -228,10 +228,6 @@ mod tests {
         per_second: 1,
         burst: 2,
     };
-    const LEASE: Lease = Lease {
-        may_write: true,
-        ends: None,
-    };
 
     fn pace() -> Pace {
         let quotas = Arc::new(Quotas::new(QuotaRates::UNLIMITED));
@@ -251,7 +247,7 @@ mod tests {
 
     /// The code and key of the error that `text` is answered with.
     fn refusal(session: &mut Session, text: &str) -> Option<(ErrorCode, Option<String>)> {
-        match session.on(Incoming::Text(text), &LEASE, Moment::default()) {
+        match session.on(Incoming::Text(text), Access::Write, Moment::default()) {
             Action::Push(Push::Error { code, key, .. }) => Some((code, key.map(String::from))),
             _ => None,
         }
@@ -271,7 +267,7 @@ mod tests {
         );
         let later = Moment::after_start(Duration::from_secs(1));
         assert!(matches!(
-            session.on(Incoming::Text(say), &LEASE, later),
+            session.on(Incoming::Text(say), Access::Write, later),
             Action::Publish(_)
         ));
     }
@@ -281,11 +277,11 @@ mod tests {
         let mut session = session(Dialect::Plain);
         for _allowed in 0..2 {
             assert!(matches!(
-                session.on(Incoming::Binary(b"x"), &LEASE, Moment::default()),
+                session.on(Incoming::Binary(b"x"), Access::Write, Moment::default()),
                 Action::Publish(_)
             ));
         }
-        let action = session.on(Incoming::Text("x"), &LEASE, Moment::default());
+        let action = session.on(Incoming::Text("x"), Access::Write, Moment::default());
         assert!(matches!(
             action,
             Action::Close(Farewell::Ours(CloseCode::TooFast))
@@ -294,13 +290,9 @@ mod tests {
 
     #[test]
     fn a_client_that_may_only_read_is_told_so_and_in_the_plain_dialect_closed() {
-        let reads = Lease {
-            may_write: false,
-            ends: None,
-        };
         let say = Incoming::Text(r#"{"type":"say","text":"x","key":"k"}"#);
         let mut typed = session(Dialect::Typed);
-        let refused = typed.on(say, &reads, Moment::default());
+        let refused = typed.on(say, Access::Read, Moment::default());
         assert!(matches!(
             refused,
             Action::Push(Push::Error {
@@ -311,11 +303,11 @@ mod tests {
         ));
         let history = typed.on(
             Incoming::Text(r#"{"type":"history"}"#),
-            &reads,
+            Access::Read,
             Moment::default(),
         );
         assert!(matches!(history, Action::History { .. }));
-        let action = session(Dialect::Plain).on(Incoming::Binary(b"x"), &reads, Moment::default());
+        let action = session(Dialect::Plain).on(Incoming::Binary(b"x"), Access::Read, Moment::default());
         assert!(matches!(
             action,
             Action::Close(Farewell::Ours(CloseCode::NotAllowed))
@@ -324,24 +316,16 @@ mod tests {
 
     #[test]
     fn nothing_is_taken_after_the_end_of_the_lease() {
-        let end = Moment::after_start(Duration::from_secs(5));
-        let lease = Lease {
-            may_write: true,
-            ends: Some(end),
-        };
-        let before = Moment::after_start(Duration::from_millis(4999));
+        let say = Incoming::Text(r#"{"type":"say","text":"x"}"#);
+        let renewal = Incoming::Text(r#"{"type":"token","token":"x"}"#);
+        let now = Moment::default();
+
         for dialect in [Dialect::Plain, Dialect::Typed] {
-            let say = Incoming::Text(r#"{"type":"say","text":"x"}"#);
-            assert!(matches!(
-                session(dialect).on(say, &lease, before),
-                Action::Publish(_)
-            ));
-            for frame in [
-                say,
-                Incoming::Pong,
-                Incoming::Text(r#"{"type":"token","token":"x"}"#),
-            ] {
-                let action = session(dialect).on(frame, &lease, end);
+            let action = session(dialect).on(say, Access::Write, now);
+            assert!(matches!(action, Action::Publish(_)));
+
+            for frame in [say, Incoming::Pong, renewal] {
+                let action = session(dialect).on(frame, Access::Expired, now);
                 assert!(matches!(
                     action,
                     Action::Close(Farewell::Ours(CloseCode::BadToken))
@@ -363,7 +347,7 @@ mod tests {
                 let mut goes_on = |millis| {
                     let action = session.on(
                         *frame,
-                        &LEASE,
+                        Access::Write,
                         Moment::after_start(Duration::from_millis(millis)),
                     );
                     !matches!(action, Action::Close(Farewell::Ours(CloseCode::TooFast)))
@@ -387,7 +371,7 @@ mod tests {
 
             let bytes: usize = (0..1000)
                 .take_while(|_| {
-                    let action = session.on(Incoming::Text(&text), &LEASE, Moment::default());
+                    let action = session.on(Incoming::Text(&text), Access::Write, Moment::default());
                     !matches!(action, Action::Close(Farewell::Ours(CloseCode::TooFast)))
                 })
                 .map(|_| text.len())
@@ -409,7 +393,7 @@ mod tests {
             refusal(&mut session, r#"{"type":"history","limit":0}"#),
             Some((ErrorCode::BadField, None))
         );
-        let binary = session.on(Incoming::Binary(b"x"), &LEASE, Moment::default());
+        let binary = session.on(Incoming::Binary(b"x"), Access::Write, Moment::default());
         assert!(matches!(
             binary,
             Action::Push(Push::Error {
@@ -424,7 +408,7 @@ mod tests {
         fn any_text_is_acted_upon_or_answered_with_an_error(texts in prop::collection::vec(".*", 0..20)) {
             let mut session = session(Dialect::Typed);
             for text in texts {
-                let action = session.on(Incoming::Text(&text), &LEASE, Moment::default());
+                let action = session.on(Incoming::Text(&text), Access::Write, Moment::default());
                 prop_assert!(!matches!(action, Action::Nothing | Action::Close(_)), "{text:?}");
             }
         }

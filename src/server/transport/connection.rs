@@ -4,11 +4,11 @@ use std::io::ErrorKind;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use atomic_waker::AtomicWaker;
 use rustix::io::Errno;
-use rustix::net::SendFlags;
+use rustix::net::{RecvFlags, SendFlags};
 use tokio::net::TcpStream;
 
 use crate::protocol::CloseCode;
@@ -17,7 +17,9 @@ use crate::server::hub::{
     Admission, Burden, Due, Holding, Hub, Outlet, Passed, Room, Standing, Tracer,
 };
 use crate::server::room::{Dialect, Format, Moment, Reel};
-use crate::server::session::{Farewell, Heartbeat, Lease, Next, Outbox, Pulse};
+use crate::server::session::{
+    Access, ArrivalTimer, Farewell, Heartbeat, Lease, Next, Outbox, Pulse,
+};
 use crate::server::transport::ConnectionSettings;
 use crate::server::transport::patient::STUCK_AFTER;
 use crate::server::transport::reader::Saying;
@@ -53,8 +55,8 @@ pub(super) struct State {
     pub(super) due: Option<Due>,
     /// A page of history is being read for it.
     pub(super) is_asking: bool,
-    /// Since when a message has begun and is not whole.
-    pub(super) unfinished: Option<Moment>,
+    /// Runs while a message has begun and is not whole.
+    pub(super) arrival: ArrivalTimer,
     /// Bytes of it that are here.
     pub(super) partial: usize,
     /// Who is told what passes, if anybody looks.
@@ -89,7 +91,7 @@ impl Connection {
             saying: Saying::Nothing,
             due: None,
             is_asking: false,
-            unfinished: None,
+            arrival: ArrivalTimer::default(),
             partial: 0,
             tracer: None,
             lost: None,
@@ -182,6 +184,13 @@ impl Connection {
         }
     }
 
+    /// Returns whether the kernel holds bytes of the client that nobody has read yet.
+    fn has_unread_bytes(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        // An error, like an end, is for the reader to notice.
+        rustix::net::recv(&self.stream, &mut [0; 1], flags).is_ok_and(|(taken, _)| taken > 0)
+    }
+
     /// When the kernel takes bytes again, goes on writing. Ready once nothing waits for the kernel.
     pub(super) fn poll_write(&self, cx: &mut Context<'_>) -> Poll<()> {
         while self.lock().outbox.blocked().is_some() {
@@ -194,6 +203,14 @@ impl Connection {
             self.count(&state);
         }
         Poll::Ready(())
+    }
+}
+
+impl State {
+    /// Returns whether nothing is read from the client until the store has answered: to a publish, or with the
+    /// messages that the ring no longer has.
+    const fn waits_for_store(&self) -> bool {
+        !matches!(self.saying, Saying::Nothing) || self.outbox.behind().is_some()
     }
 }
 
@@ -214,20 +231,26 @@ impl Outlet for Connection {
         {
             state.lost.get_or_insert(Lost::Stuck);
         }
-        let is_expired = match state.heartbeat.check(now, &self.settings.heartbeat) {
+
+        let is_read = !state.waits_for_store();
+        if !is_read {
+            state.arrival.restart(now);
+        }
+        let is_overdue = match state.heartbeat.check(now, &self.settings.heartbeat, is_read) {
             Pulse::Alive => state
-                .unfinished
-                .is_some_and(|since| now.since(since) >= patience(self.settings.max_message)),
+                .arrival
+                .is_overdue(now, patience(self.settings.max_message)),
             Pulse::Ping => {
                 state.outbox.push(Opcode::Ping, &[]);
                 false
             }
             Pulse::Expired => true,
         };
-        if is_expired {
+        if is_overdue && !self.has_unread_bytes() {
             state.outbox.close(Farewell::Ours(CloseCode::Expired));
         }
-        if state.lease.is_over(now) {
+
+        if state.lease.access(Instant::now()) == Access::Expired {
             state.outbox.close(Farewell::Ours(CloseCode::BadToken));
         }
         // What it shared with others may be its alone by now.
@@ -283,7 +306,7 @@ impl Outlet for Connection {
             .outbox
             .blocked()
             .into_iter()
-            .chain(state.unfinished)
+            .chain(state.arrival.since())
             .min()?;
         (bytes > 0 && state.lost.is_none()).then_some(Burden { since, bytes })
     }

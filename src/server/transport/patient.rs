@@ -14,7 +14,8 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
-use tokio::time::Sleep;
+
+use crate::server::run_clock::{RunClock, RunSleep};
 
 /// A reader that takes no byte for this long is gone for all we know.
 pub(super) const STUCK_AFTER: Duration = Duration::from_secs(30);
@@ -28,13 +29,14 @@ const UNHEARD_AFTER: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct Patient {
     stream: TcpStream,
+    clock: RunClock,
     /// There while the kernel takes nothing.
-    deadline: Option<Pin<Box<Sleep>>>,
+    deadline: Option<RunSleep>,
 }
 
 impl Patient {
-    /// `stream`, from now on with a limit to its patience.
-    pub fn new(stream: TcpStream) -> Self {
+    /// `stream`, from now on with a limit to its patience, by the time of `clock`.
+    pub fn new(stream: TcpStream, clock: RunClock) -> Self {
         let socket = SockRef::from(&stream);
         // Small messages must leave at once; a failure would only make them late.
         let _ = socket.set_tcp_nodelay(true);
@@ -42,6 +44,7 @@ impl Patient {
         let _ = socket.set_tcp_user_timeout(Some(UNHEARD_AFTER));
         Self {
             stream,
+            clock,
             deadline: None,
         }
     }
@@ -63,8 +66,8 @@ impl Patient {
         }
         let deadline = self
             .deadline
-            .get_or_insert_with(|| Box::pin(tokio::time::sleep(STUCK_AFTER)));
-        ready!(deadline.as_mut().poll(cx));
+            .get_or_insert_with(|| self.clock.sleep(STUCK_AFTER));
+        ready!(Pin::new(deadline).poll(cx));
         Poll::Ready(Err(io::Error::new(
             ErrorKind::TimedOut,
             "the client takes no byte",
@@ -123,13 +126,15 @@ mod tests {
     use super::*;
 
     async fn pair() -> (Patient, TcpStream) {
+        let clock = RunClock::new();
+        tokio::spawn(clock.clone().run());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .await
             .expect("a port");
         let address = listener.local_addr().expect("an address");
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         (
-            Patient::new(accepted.expect("accepted").0),
+            Patient::new(accepted.expect("accepted").0, clock),
             client.expect("connected"),
         )
     }

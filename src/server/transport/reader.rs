@@ -5,6 +5,7 @@ use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
+use std::time::Instant;
 
 use rustix::net::RecvFlags;
 use tokio::io::Interest;
@@ -150,7 +151,7 @@ impl Reader {
 
     /// Acts upon `bytes` from the client, until its turn is over; keeps the others.
     pub(super) fn take(&mut self, connection: &Arc<Connection>, bytes: &mut [u8]) {
-        let now = connection.hub.now();
+        let (now, instant) = (connection.hub.now(), Instant::now());
         let mut lease = connection.lock().lease;
         let mut drafts = Vec::new();
         let mut answers = Vec::new();
@@ -158,7 +159,7 @@ impl Reader {
         let handled = &mut self.handled;
         let decoded = self.decoder.decode(bytes, |incoming| {
             *handled += BYTES_PER_FRAME + incoming.said_bytes();
-            let action = self.session.on(incoming, &lease, now);
+            let action = self.session.on(incoming, lease.access(instant), now);
             if is_traced {
                 frames.push(trace::frame(&incoming, &action));
             }
@@ -180,7 +181,6 @@ impl Reader {
                         &token,
                         id,
                         &connection.room,
-                        &connection.hub,
                     );
                     if let Some(renewed) = renewed {
                         lease = renewed;
@@ -213,11 +213,9 @@ impl Reader {
         }
         let mut state = connection.lock();
         state.heartbeat.seen(now);
-        if self.decoder.is_unfinished() {
-            state.unfinished.get_or_insert(now);
-        } else {
-            state.unfinished = None;
-        }
+        let (has_completed, is_partial) =
+            (self.decoder.has_completed(), self.decoder.is_unfinished());
+        state.arrival.on_read(has_completed, is_partial, now);
         state.partial = self.decoder.held() + self.rest.len();
         connection.count(&state);
         drop(state);

@@ -1,13 +1,13 @@
 //! From a token to the lease of one connection, at the start and again whenever the client sends another.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use crate::protocol::ErrorCode;
 use crate::protocol::Push;
 use crate::protocol::Token;
 use crate::protocol::UserId;
 use crate::server::auth::{AuthError, Principal, Right, Verifier};
-use crate::server::hub::{Hub, Room};
+use crate::server::hub::Room;
 use crate::server::session::Lease;
 
 /// The wall clock, by which tokens end: time since 1970 UTC.
@@ -17,14 +17,15 @@ pub fn since_1970() -> Duration {
         .unwrap_or_default()
 }
 
-/// What `principal` may do in `room`, and until when by the clock of `hub`, which no one can set back.
-pub fn lease(principal: &Principal, room: &Room, hub: &Hub) -> Lease {
+/// Returns what `principal` may do in `room`, and until when by a clock that cannot be set back.
+pub fn lease(principal: &Principal, room: &Room) -> Lease {
     let left = principal
         .ends()
         .map(|ends| Duration::from_secs(ends).saturating_sub(since_1970()));
     Lease {
         may_write: principal.may(Right::Write, room.name()),
-        ends: left.map(|left| hub.now().after(left)),
+        // What is too far away for a clock never ends.
+        ends: left.and_then(|left| Instant::now().checked_add(left)),
     }
 }
 
@@ -35,7 +36,6 @@ pub(super) fn renew(
     token: &Token,
     id: &UserId,
     room: &Room,
-    hub: &Hub,
 ) -> (Option<Lease>, Push) {
     let renewed = verifier
         .principal(Some(token.reveal()), since_1970().as_secs())
@@ -50,7 +50,7 @@ pub(super) fn renew(
         Ok(principal) => {
             let expires_at = principal.ends().map(|ends| ends.saturating_mul(1000));
             (
-                Some(lease(&principal, room, hub)),
+                Some(lease(&principal, room)),
                 Push::Token { expires_at },
             )
         }
@@ -69,5 +69,28 @@ pub(super) fn renew(
                 },
             )
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::server::session::Access;
+
+    #[test]
+    fn a_lease_is_good_until_its_end_and_not_at_it() {
+        let ends = Instant::now();
+        let lease = Lease {
+            may_write: true,
+            ends: Some(ends),
+        };
+
+        assert_eq!(lease.access(ends - Duration::from_millis(1)), Access::Write);
+        assert_eq!(lease.access(ends), Access::Expired);
+        let endless = Lease {
+            ends: None,
+            ..lease
+        };
+        assert_eq!(endless.access(ends), Access::Write);
     }
 }

@@ -17,7 +17,7 @@ use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker, ready};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use futures::FutureExt;
@@ -34,7 +34,7 @@ use crate::protocol::UserId;
 use crate::server::hub::{Admission, Hub, Membership, Outlet, Passed, Room, Standing, Tracer};
 use crate::server::metrics::{self, End};
 use crate::server::room::{Dialect, Format, Moment, Reel};
-use crate::server::session::{Farewell, Lease, Next, Outbox};
+use crate::server::session::{Access, Farewell, Lease, Next, Outbox};
 use crate::server::spans;
 use crate::server::transport::patient::STUCK_AFTER;
 
@@ -189,7 +189,7 @@ impl Outlet for Reader {
     }
 
     fn tick(&self, now: Moment) {
-        if self.lease.is_over(now) {
+        if self.lease.access(Instant::now()) == Access::Expired {
             self.change(&mut self.room.reel(), |outbox| {
                 outbox.close(Farewell::Ours(CloseCode::BadToken))
             });

@@ -20,6 +20,7 @@ use crate::server::auth::Verifier;
 use crate::server::hub::{Admission, Hub, Membership, Outlet};
 use crate::server::metrics::{self, End};
 use crate::server::room::{Dialect, Format};
+use crate::server::run_clock::RunClock;
 use crate::server::session::{Farewell, Lease, Pace};
 use crate::server::spans;
 use crate::server::transport::connection::{Connection, Lost};
@@ -167,7 +168,7 @@ impl Life {
         // The room is left at once; the last bytes may take a moment.
         drop(membership);
         if matches!(ending, Ending::Handshake(_)) {
-            let _late = Box::pin(tokio::time::timeout(CLOSE_GRACE, finish(&connection))).await;
+            let _late = Box::pin(connection.hub.clock().timeout(CLOSE_GRACE, finish(&connection))).await;
         }
     }
 }
@@ -225,6 +226,7 @@ pub fn turn_away(
     handshake: Handshake,
     push: Option<&Push>,
     code: CloseCode,
+    clock: RunClock,
 ) -> axum::response::Response {
     let mut last_words = Vec::new();
     push.iter().for_each(|push| {
@@ -235,18 +237,27 @@ pub fn turn_away(
     });
     last_words.extend_from_slice(&wire::close_frame(code));
     let (response, socket) = handshake.accept();
-    metrics::closed(End::Closed(code));
+
     tokio::spawn(async move {
         let Some((stream, _)) = socket.await else {
-            return;
+            return metrics::closed(End::Lost);
         };
-        let goodbye = async {
-            stream.writable().await?;
-            stream.try_write(&last_words)?;
-            half_close(&stream, MAX_DISCARDED_BYTES).await
-        };
-        let _late_or_lost = tokio::time::timeout(CLOSE_GRACE, goodbye).await;
+
+        // They fit into the buffer of a new socket.
+        let is_sent = stream
+            .try_write(&last_words)
+            .is_ok_and(|written| written == last_words.len());
+        metrics::closed(if is_sent {
+            End::Closed(code)
+        } else {
+            End::Lost
+        });
+
+        let goodbye = half_close(&stream, MAX_DISCARDED_BYTES);
+        // Late or lost: either way the socket goes now.
+        let _ = clock.timeout(CLOSE_GRACE, goodbye).await;
     });
+
     response
 }
 

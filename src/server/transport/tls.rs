@@ -25,6 +25,7 @@ use tokio_rustls::rustls::{self, ServerConfig};
 use tracing::{debug, info, warn};
 
 use crate::server::metrics;
+use crate::server::run_clock::RunClock;
 use crate::server::transport::Patient;
 
 /// What is spoken inside (RFC 7301).
@@ -92,7 +93,7 @@ impl Tls {
     ///
     /// # Errors
     /// If the system has no socket left.
-    pub fn inside(&self, stream: TcpStream) -> io::Result<TcpStream> {
+    pub fn inside(&self, stream: TcpStream, clock: RunClock) -> io::Result<TcpStream> {
         let (outer, inner) = std::os::unix::net::UnixStream::pair()?;
         outer.set_nonblocking(true)?;
         inner.set_nonblocking(true)?;
@@ -105,7 +106,7 @@ impl Tls {
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
         tokio::spawn(async move {
-            if let Err(error) = relay(acceptor, stream, outer).await {
+            if let Err(error) = relay(acceptor, stream, outer, clock).await {
                 debug!(%error, "TLS connection ended");
             }
         });
@@ -138,9 +139,14 @@ fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, CertificateEr
 }
 
 /// Carries what is said between the client of `stream` and `inside`, until both have said all, or one is gone.
-async fn relay(acceptor: TlsAcceptor, stream: TcpStream, inside: UnixStream) -> io::Result<()> {
+async fn relay(
+    acceptor: TlsAcceptor,
+    stream: TcpStream,
+    inside: UnixStream,
+    clock: RunClock,
+) -> io::Result<()> {
     let greeted = tokio::select! {
-        greeted = acceptor.accept(Patient::new(stream)) => greeted,
+        greeted = acceptor.accept(Patient::new(stream, clock.clone())) => greeted,
         // Nothing is said there before the client has asked: so it was closed, as the client took too long.
         _closed = inside.readable() => return Ok(()),
     };
@@ -163,7 +169,7 @@ async fn relay(acceptor: TlsAcceptor, stream: TcpStream, inside: UnixStream) -> 
         }
         said = says.as_mut() => {
             said?;
-            tokio::time::timeout(LAST_WORDS, hears).await.unwrap_or(Ok(()))
+            clock.timeout(LAST_WORDS, hears).await.unwrap_or(Ok(()))
         }
     }
 }

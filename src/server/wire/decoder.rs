@@ -12,6 +12,7 @@ use crate::server::wire::{Incoming, Violation};
 pub struct Decoder {
     terms: Terms,
     unfinished: Option<Box<Unfinished>>,
+    has_completed: bool,
 }
 
 /// What a client is held to.
@@ -52,12 +53,19 @@ impl Decoder {
                 may_compress,
             },
             unfinished: None,
+            has_completed: false,
         }
     }
 
     /// Whether a message or frame has begun and is not all there.
     pub const fn is_unfinished(&self) -> bool {
         self.unfinished.is_some()
+    }
+
+    /// Returns whether the last call of [`Decoder::decode`] completed a message, or a control frame outside of one: what is
+    /// unfinished now began after that.
+    pub const fn has_completed(&self) -> bool {
+        self.has_completed
     }
 
     /// Bytes that it keeps of a message or frame that is not all there.
@@ -84,6 +92,7 @@ impl Decoder {
             .take()
             .map(|unfinished| *unfinished)
             .unwrap_or_default();
+        self.has_completed = false;
         while let Some(Arriving { header, taken }) = state.next_frame(&mut input, self.terms)? {
             // Fits: it is at most the length of a slice.
             let available = (header.length - taken).min(input.len() as u64) as usize;
@@ -97,6 +106,7 @@ impl Decoder {
             } else {
                 state.data_arrived(&header, payload, is_whole, self.terms, &mut each)?
             };
+            self.has_completed |= is_whole && state.message.is_none();
             if !is_whole {
                 state.frame = Some(Arriving { header, taken });
             }

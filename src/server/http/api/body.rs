@@ -8,6 +8,7 @@ use futures::StreamExt;
 use tokio::sync::Semaphore;
 
 use crate::server::http::error::ApiError;
+use crate::server::run_clock::RunClock;
 use crate::server::transport::patience;
 
 /// Bytes of bodies that may be in memory at once, of all requests together.
@@ -15,12 +16,18 @@ const MAX_BYTES_AT_ONCE: usize = 64 * 1024 * 1024;
 
 /// The memory that bodies share. A cheap handle.
 #[derive(Clone, Debug)]
-pub(in crate::server::http) struct Bodies(Arc<Semaphore>);
+pub(in crate::server::http) struct Bodies {
+    memory: Arc<Semaphore>,
+    clock: RunClock,
+}
 
 impl Bodies {
-    /// All of it free.
-    pub(in crate::server::http) fn new() -> Self {
-        Self(Arc::new(Semaphore::new(MAX_BYTES_AT_ONCE)))
+    /// Returns bodies that share the memory and are given the time of `clock`.
+    pub(in crate::server::http) fn new(clock: RunClock) -> Self {
+        Self {
+            memory: Arc::new(Semaphore::new(MAX_BYTES_AT_ONCE)),
+            clock,
+        }
     }
 
     /// Reads `body` and gives it to `parse`; its memory is free again after that.
@@ -49,14 +56,16 @@ impl Bodies {
                     return Err(too_big());
                 }
                 let bytes = u32::try_from(chunk.len()).map_err(|_| too_big())?;
-                held.push(self.0.try_acquire_many(bytes).map_err(|_| ApiError::Busy)?);
+                held.push(self.memory.try_acquire_many(bytes).map_err(|_| ApiError::Busy)?);
                 whole.extend_from_slice(&chunk);
             }
             Ok((whole, held))
         };
-        let (whole, held) = tokio::time::timeout(patience(limit), whole)
+        let (whole, held) = self
+            .clock
+            .timeout(patience(limit), whole)
             .await
-            .map_err(|_| ApiError::Slow)??;
+            .ok_or(ApiError::Slow)??;
         let parsed = parse(&whole);
         drop(held);
         parsed

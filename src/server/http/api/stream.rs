@@ -115,7 +115,7 @@ pub(super) async fn stream(
         .inspect_err(|refusal| info!(%address, ?refusal, "refused"))?;
     place.give_back();
     let heartbeat = state.connection.heartbeat.ping_after;
-    let lease = lease(&principal, admission.room(), &state.hub);
+    let lease = lease(&principal, admission.room());
     let listener = Listener {
         admission,
         hub: state.hub.clone(),

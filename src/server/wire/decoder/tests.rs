@@ -356,6 +356,34 @@ fn conversation() -> impl Strategy<Value = (Vec<u8>, Vec<Heard>)> {
     })
 }
 
+/// What [`Decoder::has_completed`] says after each of `reads`.
+fn completed(reads: &[&[u8]]) -> Vec<bool> {
+    let mut decoder = Decoder::new(1000, false);
+    let mut completed = Vec::new();
+    for read in reads {
+        let result = decoder.decode(&mut read.to_vec(), |_| ControlFlow::Continue(()));
+        assert_eq!(result, Ok(read.len()));
+        completed.push(decoder.has_completed());
+    }
+    completed
+}
+
+#[test]
+fn what_a_read_completed_is_known_wherever_it_ends() {
+    let (message, ping) = (frame(FIN | 1, b"hello"), frame(FIN | 9, b"ping"));
+    let (first, last) = (frame(1, b"hel"), frame(FIN, b"lo"));
+
+    for whole in [&message, &ping] {
+        let (start, end) = whole.split_at(3);
+        let over_the_end = [end, start].concat();
+        let reads = [start, over_the_end.as_slice(), &over_the_end, end];
+        assert_eq!(completed(&reads), [false, true, true, true]);
+    }
+    // A client that pings all the time has not sent its message.
+    let reads = [first.as_slice(), &ping, &ping, &last];
+    assert_eq!(completed(&reads), [false, false, false, true]);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 

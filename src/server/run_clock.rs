@@ -1,0 +1,231 @@
+//! The time by which clients are judged: it stands still while this process does not run.
+//!
+//! A process that is stopped (`SIGSTOP`, a frozen virtual machine, no CPU for seconds) reads nothing. By the system's
+//! clock every client would be overdue when it continues, with its bytes unread in the socket. So this clock is read
+//! several times a second, and a long gap between two readings counts as one tick.
+//!
+//! # Invariants
+//!
+//! - Time never goes back, and everybody who reads the clock reads the same time.
+//! - A pause counts for at most one [`TICK`], whichever task runs first after it.
+//!
+//! Deliberately absent: the end of tokens, which is absolute, and the age of messages, which is the store's.
+
+use std::pin::Pin;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use tokio::time::{Instant, MissedTickBehavior};
+
+use crate::server::room::Moment;
+
+/// Time between two readings, if nobody else reads the clock.
+const TICK: Duration = Duration::from_millis(100);
+
+/// Longer than this without a reading, and the process did not run.
+const LONGEST_GAP: Duration = Duration::from_millis(200);
+
+/// See the [module docs](self). A cheap handle.
+#[derive(Clone, Debug)]
+pub struct RunClock(Arc<Shared>);
+
+#[derive(Debug)]
+struct Shared {
+    started: std::time::Instant,
+    reading: Mutex<Reading>,
+}
+
+/// The last reading.
+#[derive(Clone, Copy, Debug)]
+struct Reading {
+    /// By the system's clock.
+    system: Instant,
+    /// Time for which the process ran.
+    elapsed: Duration,
+}
+
+/// A future that is ready at a time of a [`RunClock`].
+#[derive(Debug)]
+pub struct RunSleep {
+    clock: RunClock,
+    deadline: Moment,
+    timer: Pin<Box<tokio::time::Sleep>>,
+}
+
+impl RunClock {
+    /// Returns a clock that starts now. It stands still unless [`RunClock::run`] is polled or it is read often.
+    pub fn new() -> Self {
+        let reading = Reading {
+            system: Instant::now(),
+            elapsed: Duration::ZERO,
+        };
+
+        Self(Arc::new(Shared {
+            started: std::time::Instant::now(),
+            reading: Mutex::new(reading),
+        }))
+    }
+
+    /// Keeps the clock going until dropped.
+    pub async fn run(self) {
+        let mut interval = tokio::time::interval(TICK);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+
+        loop {
+            interval.tick().await;
+            self.now();
+        }
+    }
+
+    /// Returns the time for which the process has run.
+    pub fn now(&self) -> Moment {
+        let mut reading = self
+            .0
+            .reading
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+
+        let system = Instant::now();
+        let gap = system.saturating_duration_since(reading.system);
+        reading.system = system;
+        reading.elapsed += if gap > LONGEST_GAP { TICK } else { gap };
+
+        Moment::after_start(reading.elapsed)
+    }
+
+    /// Returns a future that is ready when the process has run for `duration`.
+    pub fn sleep(&self, duration: Duration) -> RunSleep {
+        self.sleep_until(self.now().after(duration))
+    }
+
+    /// Waits for `future` while the process runs for `limit`; `None` if it was not ready by then.
+    pub async fn timeout<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
+        tokio::select! {
+            // What came in time is taken, even if it is seen late.
+            biased;
+            output = future => Some(output),
+            () = self.sleep(limit) => None,
+        }
+    }
+
+    fn sleep_until(&self, deadline: Moment) -> RunSleep {
+        let left = deadline.since(self.now());
+
+        RunSleep {
+            clock: self.clone(),
+            deadline,
+            timer: Box::pin(tokio::time::sleep(left)),
+        }
+    }
+}
+
+impl Default for RunClock {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Future for RunSleep {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let left = self.deadline.since(self.clock.now());
+            if left.is_zero() {
+                return Poll::Ready(());
+            }
+
+            // The system's timer also counts pauses: then it is set again for what is left.
+            ready!(self.timer.as_mut().poll(cx));
+            self.timer.as_mut().reset(Instant::now() + left);
+        }
+    }
+}
+
+/// The same clock for HTTP: hyper counts in [`std::time::Instant`]s, which here are those of a process that never
+/// paused.
+impl hyper::rt::Timer for RunClock {
+    fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        Box::pin(Self::sleep(self, duration))
+    }
+
+    fn sleep_until(&self, deadline: std::time::Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
+        let elapsed = deadline.saturating_duration_since(self.0.started);
+        Box::pin(Self::sleep_until(self, Moment::after_start(elapsed)))
+    }
+
+    fn now(&self) -> std::time::Instant {
+        self.0.started + Self::now(self).since(Moment::default())
+    }
+}
+
+impl hyper::rt::Sleep for RunSleep {}
+
+#[cfg(test)]
+mod tests {
+    use tokio::time::advance;
+
+    use super::*;
+
+    /// Lets `time` pass with the clock running.
+    async fn run_for(time: Duration) {
+        tokio::time::sleep(time).await;
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_pause_of_the_process_counts_for_one_tick() {
+        let clock = RunClock::new();
+        tokio::spawn(clock.clone().run());
+        run_for(Duration::from_secs(3)).await;
+        let before = clock.now();
+
+        advance(Duration::from_secs(3600)).await;
+
+        assert!(before.since(Moment::default()) >= Duration::from_secs(3));
+        assert!(clock.now().since(before) <= TICK);
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_that_passed_during_a_pause_is_put_off_by_it() {
+        let clock = RunClock::new();
+        tokio::spawn(clock.clone().run());
+        let began = Instant::now();
+        let deadline = tokio::spawn({
+            let clock = clock.clone();
+            async move { clock.timeout(Duration::from_secs(10), std::future::pending::<()>()).await }
+        });
+        run_for(Duration::from_secs(1)).await;
+
+        advance(Duration::from_secs(3600)).await;
+        let ended = deadline.await.expect("it ends");
+
+        assert_eq!(ended, None);
+        assert!(began.elapsed() >= Duration::from_secs(3600 + 9));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_deadline_of_http_is_put_off_by_a_pause_as_well() {
+        let clock = RunClock::new();
+        tokio::spawn(clock.clone().run());
+        let began = Instant::now();
+        let deadline = hyper::rt::Timer::now(&clock) + Duration::from_secs(10);
+        let sleep = hyper::rt::Timer::sleep_until(&clock, deadline);
+        run_for(Duration::from_secs(1)).await;
+
+        advance(Duration::from_secs(3600)).await;
+        sleep.await;
+
+        assert!(began.elapsed() >= Duration::from_secs(3600 + 9));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn what_is_ready_after_a_pause_is_not_late() {
+        let clock = RunClock::new();
+        let limit = Duration::from_secs(10);
+
+        let taken = clock.timeout(limit, advance(Duration::from_secs(3600))).await;
+
+        assert_eq!(taken, Some(()));
+    }
+}
