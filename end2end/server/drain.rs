@@ -46,3 +46,23 @@ async fn clients_that_do_not_answer_cannot_hold_up_the_end() {
         began.elapsed()
     );
 }
+
+#[tokio::test]
+async fn a_reader_behind_the_ring_is_closed_with_1001_and_counted_so() {
+    let server = Server::start(&["--history-messages", "10000"]);
+    let mut slow = server.raw_with("id=slow", "fanfare.v1").await;
+    let mut speaker = server.join("speaker").await;
+    // More than the ring and the kernel hold together.
+    let long = "x".repeat(10_000);
+    for _message in 0..3000 {
+        speaker.send(long.as_str()).await;
+        speaker.text().await;
+    }
+
+    server.signal("TERM");
+
+    assert_eq!(slow.close_code().await, 1001);
+    let (status, log) = server.end().await;
+    assert_eq!(status.code(), Some(0), "{log}");
+    assert_eq!(log.matches("1001 ").count(), 2, "{log}");
+}

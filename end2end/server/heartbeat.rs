@@ -1,7 +1,12 @@
 //! Any traffic is a sign of life; silence is pinged, and then it is the end.
 
-use crate::harness::Server;
-use crate::raw::masked;
+use std::time::Duration;
+
+use tokio::io::AsyncWriteExt;
+use tokio::net::TcpStream;
+
+use crate::harness::{Server, soon};
+use crate::raw::{handshake, masked};
 
 const QUICK: &[&str] = &[
     "--heartbeat",
@@ -67,4 +72,61 @@ async fn a_client_that_only_listens_is_pinged_though_much_is_sent_to_it() {
         frames += 1;
         assert!(frames < 1_000_000);
     }
+}
+
+/// Longer than every limit of [`IMPATIENT`].
+const PAUSE: Duration = Duration::from_secs(4);
+
+const IMPATIENT: &[&str] = &[
+    "--heartbeat",
+    "500ms",
+    "--expire",
+    "2s",
+    "--header-timeout",
+    "2s",
+];
+
+#[tokio::test]
+async fn time_in_which_the_server_does_not_run_counts_for_nobody() {
+    let server = Server::start(IMPATIENT);
+    let mut clients = Vec::new();
+    for _client in 0..20 {
+        clients.push(server.raw().await);
+    }
+    let mut silent = server.raw().await;
+    let head = handshake(server.address, "id=half", None);
+    let (half, rest) = head.as_bytes().split_at(20);
+    let mut opening = TcpStream::connect(server.address)
+        .await
+        .expect("it listens");
+    soon(opening.write_all(half)).await.expect("written");
+
+    server.signal("STOP");
+    // The pause is what is tested.
+    tokio::time::sleep(PAUSE).await;
+    for client in &mut clients {
+        client.write(&masked(0x89, b"unread")).await;
+    }
+    soon(opening.write_all(rest)).await.expect("written");
+    server.signal("CONT");
+
+    for client in &mut clients {
+        let (first, payload) = client.frame_but_pings().await;
+        assert_eq!((first, payload.as_slice()), (0x8A, &b"unread"[..]));
+    }
+    assert_eq!(
+        silent.frame().await.0,
+        0x89,
+        "it is asked before it is given up"
+    );
+    silent.write(&masked(0x89, b"here")).await;
+    assert_eq!(silent.frame_but_pings().await.0, 0x8A);
+    let mut answer = [0; 12];
+    soon(tokio::io::AsyncReadExt::read_exact(
+        &mut opening,
+        &mut answer,
+    ))
+    .await
+    .expect("an answer");
+    assert_eq!(&answer, b"HTTP/1.1 101");
 }

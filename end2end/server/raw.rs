@@ -93,6 +93,16 @@ impl Raw {
         .await
     }
 
+    /// The next frame that is no ping.
+    pub(crate) async fn frame_but_pings(&mut self) -> (u8, Vec<u8>) {
+        loop {
+            let frame = self.frame().await;
+            if frame.0 != 0x89 {
+                return frame;
+            }
+        }
+    }
+
     /// Reads on to a Close frame and then to the end of the stream; gives the code.
     pub(crate) async fn close_code(&mut self) -> u16 {
         loop {

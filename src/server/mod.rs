@@ -56,8 +56,8 @@ use crate::server::config::Config;
 use crate::server::http::{AcceptSettings, Site, State};
 use crate::server::hub::Hub;
 use crate::server::metrics::Metrics;
-use crate::server::run_clock::RunClock;
 use crate::server::moderation::{Decided, LoadError, Moderation, TooManyBans};
+use crate::server::run_clock::RunClock;
 use crate::server::session::Rate;
 use crate::server::store::guard;
 use crate::server::store::{Council, Health, OpenStoreError, Store, StoreError};
@@ -205,12 +205,7 @@ impl Server {
         capacity::raise(config.hub.max_connections, config.tls.is_some());
         let site = Site::open(config.site, config.listen, config.base_path);
         let clock = RunClock::new();
-        let hub = Hub::new(
-            config.hub,
-            store.clone(),
-            moderation.clone(),
-            clock.clone(),
-        );
+        let hub = Hub::new(config.hub, store.clone(), moderation.clone(), clock.clone());
         // Which names they answer to depends on who can reach them.
         let reach = |listener: &TcpListener| listener.local_addr().unwrap_or(config.listen).ip();
         let web = config.web.of_page(reach(&public));

@@ -193,7 +193,11 @@ mod tests {
         let began = Instant::now();
         let deadline = tokio::spawn({
             let clock = clock.clone();
-            async move { clock.timeout(Duration::from_secs(10), std::future::pending::<()>()).await }
+            async move {
+                clock
+                    .timeout(Duration::from_secs(10), std::future::pending::<()>())
+                    .await
+            }
         });
         run_for(Duration::from_secs(1)).await;
 
@@ -224,7 +228,9 @@ mod tests {
         let clock = RunClock::new();
         let limit = Duration::from_secs(10);
 
-        let taken = clock.timeout(limit, advance(Duration::from_secs(3600))).await;
+        let taken = clock
+            .timeout(limit, advance(Duration::from_secs(3600)))
+            .await;
 
         assert_eq!(taken, Some(()));
     }

@@ -1,6 +1,7 @@
 //! Taking back what was said: out of the store, out of the ring, and word to those who may show it.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use tokio::sync::oneshot;
 
@@ -40,7 +41,10 @@ impl Room {
     /// What was said at `offset` is gone since `at`, in milliseconds since 1970 UTC: out of the ring too. Whether
     /// readers are to be told.
     pub(super) fn erase(&self, offset: Offset, at: u64) -> bool {
-        lock(&self.log).erase(offset, at)
+        let mut log = lock(&self.log);
+        let is_news = log.erase(offset, at);
+        self.erasures.store(log.erasures(), Ordering::Release);
+        is_news
     }
 
     /// Tells every reader what was deleted.

@@ -12,6 +12,7 @@ mod announce;
 mod council;
 mod delete;
 mod fanout;
+mod history;
 mod inspect;
 mod memory;
 mod nodes;
@@ -44,6 +45,7 @@ use crate::server::store::Store;
 
 pub use admission::{Admission, Membership, Refusal};
 pub use council::{DecreeError, Effect};
+pub use history::DeletionMark;
 pub use inspect::{Figures, Part, Seat, Standing};
 pub use memory::{Holding, Memory};
 pub use publish::Due;

@@ -10,10 +10,7 @@ use crate::server::hub::{Hub, Room};
 use crate::server::metrics::{self, Published};
 use crate::server::room::Draft;
 use crate::server::spans::Publishing;
-use crate::server::store::{Bounds, Change, Limit, Page, Span, StoreError, Stored};
-
-/// Bytes of a page of history: what one client may make wait for itself by asking once.
-const PAGE_BYTES: usize = 256 * 1024;
+use crate::server::store::{Bounds, Change, StoreError, Stored};
 
 /// What the store has answered and nobody was handed yet. Dropping it makes a pass due, unless the next answer of
 /// the room is on its way: so whoever has more to publish does that first.
@@ -104,29 +101,6 @@ impl Hub {
     /// If the store cannot be read now.
     pub fn bounds(&self, room: &Room) -> Result<Bounds, StoreError> {
         self.0.store.bounds(room.name())
-    }
-
-    /// At most `messages` entries of `room` from the store, and at most [`PAGE_BYTES`] of them.
-    ///
-    /// # Errors
-    /// If the store cannot be read now.
-    pub async fn history(
-        &self,
-        room: &Room,
-        span: Span,
-        messages: usize,
-    ) -> Result<Page, StoreError> {
-        self.0
-            .store
-            .read(
-                room.name(),
-                span,
-                Limit {
-                    messages,
-                    bytes: PAGE_BYTES,
-                },
-            )
-            .await
     }
 }
 

@@ -6,7 +6,7 @@ use crate::protocol::GapReason;
 use crate::protocol::Offset;
 use crate::protocol::Push;
 use crate::protocol::Recovery;
-use crate::server::hub::{Hub, Room};
+use crate::server::hub::{DeletionMark, Hub, Room};
 use crate::server::metrics;
 use crate::server::session::CatchUpPage;
 use crate::server::store::{Bounds, Span, StoreError};
@@ -39,25 +39,30 @@ impl Hub {
     ///
     /// # Errors
     /// If the store cannot be read now.
-    pub async fn missed(&self, room: &Room, after: Offset) -> Result<CatchUpPage, StoreError> {
+    pub async fn missed(
+        &self,
+        room: &Room,
+        after: Offset,
+    ) -> Result<(CatchUpPage, DeletionMark), StoreError> {
         metrics::caught_up();
 
         // Before the page is read: messages that are appended meanwhile are in the ring, or the reader catches up
         // once more.
         let head = room.head();
-        let page = self
-            .history(room, Span::After(after), CATCH_UP_MESSAGES)
+        let (page, mark) = self
+            .read_page(room, Span::After(after), CATCH_UP_MESSAGES)
             .await?;
 
         // A store that cannot know trims from the front.
         let first_before = || page.frames.first().map_or(head, |first| first.prev());
         let gone = page.gone.unwrap_or_else(first_before);
-        Ok(CatchUpPage {
+        let page = CatchUpPage {
             frames: page.frames,
             head,
             gone,
             is_dense: room.is_dense,
-        })
+        };
+        Ok((page, mark))
     }
 }
 

@@ -26,6 +26,8 @@ pub struct Room {
     /// Whether its offsets leave no number out.
     pub(super) is_dense: bool,
     pub(super) log: Mutex<Log>,
+    /// How many frames of the log were erased; grows under its lock, before readers are told.
+    pub(super) erasures: AtomicU64,
     /// What the log holds; set under its lock.
     holding: Holding,
     readers: Mutex<Readers>,
@@ -66,6 +68,7 @@ impl Room {
             epoch: bounds.epoch,
             is_dense: bounds.is_dense,
             log: Mutex::new(Log::new(limits, bounds.head)),
+            erasures: AtomicU64::new(0),
             holding,
             readers: Mutex::default(),
             occupants: AtomicUsize::new(0),
@@ -99,7 +102,9 @@ impl Room {
 
     /// Its log as it stands now, to be read from any place.
     pub fn reel(&self) -> Reel<'_> {
-        Reel::new(&self.log).counted(&self.tally)
+        Reel::new(&self.log)
+            .counted(&self.tally)
+            .heeding(&self.erasures)
     }
 
     /// Appends those of `frames` that its log does not have yet: what a store has told, it also reports.

@@ -41,6 +41,8 @@ pub struct Log {
     dropped: Offset,
     /// The newest of what was erased: where, and when, in milliseconds since 1970 UTC.
     erased: VecDeque<(Offset, u64)>,
+    /// How many were ever erased.
+    erasures: u64,
 }
 
 impl Log {
@@ -52,6 +54,7 @@ impl Log {
             limits,
             dropped: head,
             erased: VecDeque::new(),
+            erasures: 0,
         }
     }
 
@@ -110,6 +113,7 @@ impl Log {
             self.erased.pop_front();
         }
         self.erased.push_back((offset, at));
+        self.erasures += 1;
         if let Ok(place) = self
             .frames
             .binary_search_by_key(&offset, |frame| frame.offset())
@@ -119,6 +123,18 @@ impl Log {
             self.frames[place] = tombstone;
         }
         true
+    }
+
+    /// Returns how many frames were erased since the server started.
+    pub const fn erasures(&self) -> u64 {
+        self.erasures
+    }
+
+    /// Returns the offsets erased since [`Log::erasures`] was `erasures`; `None` if they are more than are remembered.
+    pub fn erased_since(&self, erasures: u64) -> Option<impl Iterator<Item = Offset>> {
+        let count = usize::try_from(self.erasures.checked_sub(erasures)?).ok()?;
+        let known = self.erased.len().checked_sub(count)?;
+        Some(self.erased.range(known..).map(|(offset, _)| *offset))
     }
 
     /// What of the offsets up to `until` was erased lately, and when: for whoever has read them and was away.

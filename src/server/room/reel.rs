@@ -40,13 +40,23 @@ impl Tally {
     }
 }
 
+/// A run, and from where and when it was made.
+#[derive(Clone, Debug)]
+struct Made {
+    after: Offset,
+    erasures: u64,
+    run: Run,
+}
+
 /// One pass over a room's readers, up to the head that the log had when the pass began.
 #[derive(Debug)]
 pub struct Reel<'a> {
     log: &'a Mutex<Log>,
     until: Offset,
-    /// For each format the run made last, and the place that it starts after.
-    last: [Option<(Offset, Run)>; Format::COUNT],
+    /// For each format the run made last.
+    last: [Option<Made>; Format::COUNT],
+    /// How many frames of the log were ever erased, if that is known: a run made before the last of them is made anew.
+    erasures: Option<&'a AtomicU64>,
     /// Where it is counted what it handed out, if anywhere; once, at its end.
     tally: Option<&'a Tally>,
     messages: usize,
@@ -61,6 +71,7 @@ impl<'a> Reel<'a> {
             log,
             until,
             last: [const { None }; Format::COUNT],
+            erasures: None,
             tally: None,
             messages: 0,
             bytes: 0,
@@ -70,6 +81,12 @@ impl<'a> Reel<'a> {
     /// The same, counted in `tally`.
     pub const fn counted(mut self, tally: &'a Tally) -> Self {
         self.tally = Some(tally);
+        self
+    }
+
+    /// The same, for a log whose frames are erased meanwhile: `erasures` grows after each one, before readers are told.
+    pub const fn heeding(mut self, erasures: &'a AtomicU64) -> Self {
+        self.erasures = Some(erasures);
         self
     }
 
@@ -87,14 +104,31 @@ impl<'a> Reel<'a> {
         if after >= self.until {
             return Ok(None);
         }
+        // Before the log is read: what is erased after that makes the run stale.
+        let erasures = self
+            .erasures
+            .map_or(0, |erasures| erasures.load(Ordering::Acquire));
         let last = &mut self.last[format.index()];
-        if last.as_ref().is_none_or(|(from, _)| *from != after) {
+        let is_stale = |made: &Made| made.after != after || made.erasures != erasures;
+
+        if last.as_ref().is_none_or(is_stale) {
             let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
             let run = log.read(after, self.until, format, MAX_RUN_BYTES)?;
             drop(log);
-            *last = run.map(|run| (after, run));
+            *last = run.map(|run| Made {
+                after,
+                erasures,
+                run,
+            });
         }
-        Ok(last.as_ref().map(|(_, run)| run))
+
+        Ok(last.as_ref().map(|made| &made.run))
+    }
+
+    /// Returns the run that [`Reel::next`] gave last to a reader at `after`.
+    pub fn given(&self, after: Offset, format: Format) -> Option<&Run> {
+        let made = self.last[format.index()].as_ref()?;
+        (made.after == after).then_some(&made.run)
     }
 }
 

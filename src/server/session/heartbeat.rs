@@ -110,9 +110,8 @@ mod tests {
             .map(|second| (second, heartbeat.check(at(second), &SETTINGS, false)))
             .filter(|(_, pulse)| *pulse != Pulse::Alive)
             .collect();
-        let after = (101..).find(|second| {
-            heartbeat.check(at(*second), &SETTINGS, true) == Pulse::Expired
-        });
+        let after =
+            (101..).find(|second| heartbeat.check(at(*second), &SETTINGS, true) == Pulse::Expired);
 
         let pings = [25, 50, 75, 100].map(|second| (second, Pulse::Ping));
         assert_eq!(stalled, pings);

@@ -21,7 +21,7 @@ pub enum Next<'a> {
     Write(&'a Bytes),
     /// Everything is written.
     Idle,
-    /// Everything is written, the last of it a Close frame where the dialect has one.
+    /// Everything is written, the last of it a Close frame where the dialect has one. It stays so.
     Finished,
     /// The ring has passed this reader: read on from the store after this offset and report with
     /// [`Outbox::caught_up`].
@@ -66,8 +66,12 @@ pub struct Outbox {
     blocked: Option<Moment>,
     /// Why the connection ends, once it does.
     farewell: Option<Farewell>,
-    /// Whether the Close frame was taken up for writing.
-    said: bool,
+    /// Nothing is written yet, see [`Outbox::corked`].
+    is_corked: bool,
+    /// Nothing more is read from the log.
+    is_log_over: bool,
+    /// The end was taken up for writing: nothing follows it.
+    has_ended: bool,
 }
 
 impl Outbox {
@@ -81,8 +85,25 @@ impl Outbox {
             current: Bytes::new(),
             blocked: None,
             farewell: None,
-            said: false,
+            is_corked: false,
+            is_log_over: false,
+            has_ended: false,
         }
+    }
+
+    /// The same, but nothing is written before [`Outbox::uncork`]: a connection can be registered, and miss nothing, before
+    /// it is known what it must be sent first.
+    pub const fn corked(format: Format, cursor: Offset) -> Self {
+        let mut outbox = Self::new(format, cursor);
+        outbox.is_corked = true;
+        outbox
+    }
+
+    /// Begins to write: whole frames that are `first`, and then what was queued until now.
+    pub fn uncork(&mut self, mut first: Vec<u8>) {
+        first.append(&mut self.own);
+        self.own = first;
+        self.is_corked = false;
     }
 
     /// How this connection reads the log.
@@ -124,6 +145,26 @@ impl Outbox {
         self.farewell
     }
 
+    /// Writes nothing more of the log, though it may have more: the connection ends without it.
+    pub const fn end_log(&mut self) {
+        self.is_log_over = true;
+        self.is_behind = false;
+    }
+
+    /// Returns whether everything was written, to the last byte of the Close frame.
+    pub fn is_finished(&self) -> bool {
+        self.has_ended && self.current.is_empty()
+    }
+
+    /// Returns whether the log is still read. A server that goes away first gives what it has.
+    const fn reads_log(&self) -> bool {
+        !self.is_log_over
+            && matches!(
+                self.farewell,
+                None | Some(Farewell::Ours(CloseCode::GoingAway))
+            )
+    }
+
     /// Bytes that wait for this connection alone. (Shared bytes of the log cost nothing.)
     pub const fn waiting(&self) -> usize {
         self.own.len()
@@ -158,7 +199,15 @@ impl Outbox {
 
     /// What to write next.
     pub fn next<'a>(&'a mut self, reel: &'a mut Reel<'_>) -> Next<'a> {
+        if self.is_corked {
+            return Next::Idle;
+        }
+
         if self.current.is_empty() {
+            // Nothing follows a Close frame (RFC 6455 section 5.5.1).
+            if self.has_ended {
+                return Next::Finished;
+            }
             if !self.own.is_empty() {
                 self.current = std::mem::take(&mut self.own).into();
             } else if self.reads_log() {
@@ -175,20 +224,21 @@ impl Outbox {
                 }
             }
         }
+
         if self.current.is_empty() {
-            match (self.farewell, self.said) {
-                (None, _) => return Next::Idle,
-                (Some(_), true) => return Next::Finished,
-                (Some(_), false) if self.format.dialect().is_stream() => return Next::Finished,
-                (Some(farewell), false) => {
-                    self.said = true;
-                    self.current = match farewell {
-                        Farewell::Ours(code) => wire::close_frame(code),
-                        Farewell::Echo(code) => wire::close_echo(code),
-                    };
-                }
+            let Some(farewell) = self.farewell else {
+                return Next::Idle;
+            };
+            self.has_ended = true;
+            if self.format.dialect().is_stream() {
+                return Next::Finished;
             }
+            self.current = match farewell {
+                Farewell::Ours(code) => wire::close_frame(code),
+                Farewell::Echo(code) => wire::close_echo(code),
+            };
         }
+
         Next::Write(&self.current)
     }
 
@@ -197,11 +247,7 @@ impl Outbox {
     /// Clients are notified of each gap. Plain clients cannot be: where messages were trimmed they are closed with
     /// 4002, and where messages are damaged they continue behind them, as they would meet the same gap again.
     pub fn caught_up(&mut self, page: &CatchUpPage) -> Vec<GapReason> {
-        if !self.is_behind {
-            return Vec::new();
-        }
-        self.is_behind = false;
-        if !self.reads_log() {
+        if !std::mem::take(&mut self.is_behind) || !self.reads_log() {
             return Vec::new();
         }
 
@@ -237,15 +283,6 @@ impl Outbox {
         gaps
     }
 
-    /// Returns whether messages of the log are still written: not once the connection ends, unless the server
-    /// goes away.
-    const fn reads_log(&self) -> bool {
-        matches!(
-            self.farewell,
-            None | Some(Farewell::Ours(CloseCode::GoingAway))
-        )
-    }
-
     /// Moves the cursor to `seen`, behind which the message at `before` is the next, and queues a gap for what
     /// lies between: one for messages that were trimmed, and one for those that are damaged.
     fn skip(
@@ -279,15 +316,20 @@ impl Outbox {
         let after = self.cursor;
         match (self.dialect(), reason) {
             (Dialect::Plain, GapReason::Damaged) => {}
-            (Dialect::Plain, _) => self.close(Farewell::Ours(CloseCode::TooSlow)),
+            (Dialect::Plain, _) => {
+                self.close(Farewell::Ours(CloseCode::TooSlow));
+                self.end_log();
+            }
             (Dialect::Typed | Dialect::Sse | Dialect::Ndjson, _) => {
                 let count = before.0.checked_sub(after.0 + 1).filter(|_| is_dense);
-                self.say(&Push::Gap {
+                let gap = Push::Gap {
                     after,
                     before,
                     count,
                     reason,
-                });
+                };
+                // Also behind a farewell: it belongs to the log.
+                self.dialect().encode_into(&gap, &mut self.own);
             }
         }
     }
@@ -296,7 +338,7 @@ impl Outbox {
     pub fn wrote(&mut self, bytes: usize, reel: &mut Reel<'_>) {
         self.blocked = None;
         if self.current.is_empty() {
-            if let Ok(Some(run)) = reel.next(self.cursor, self.format) {
+            if let Some(run) = reel.given(self.cursor, self.format) {
                 self.cursor = run.until;
                 if bytes < run.bytes.len() {
                     self.current = run.bytes.slice(bytes..);

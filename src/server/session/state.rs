@@ -307,7 +307,8 @@ mod tests {
             Moment::default(),
         );
         assert!(matches!(history, Action::History { .. }));
-        let action = session(Dialect::Plain).on(Incoming::Binary(b"x"), Access::Read, Moment::default());
+        let action =
+            session(Dialect::Plain).on(Incoming::Binary(b"x"), Access::Read, Moment::default());
         assert!(matches!(
             action,
             Action::Close(Farewell::Ours(CloseCode::NotAllowed))

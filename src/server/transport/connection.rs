@@ -12,6 +12,7 @@ use rustix::net::{RecvFlags, SendFlags};
 use tokio::net::TcpStream;
 
 use crate::protocol::CloseCode;
+use crate::protocol::Offset;
 use crate::protocol::Push;
 use crate::server::hub::{
     Admission, Burden, Due, Holding, Hub, Outlet, Passed, Room, Standing, Tracer,
@@ -85,7 +86,7 @@ impl Connection {
     ) -> Self {
         let room = admission.room().clone();
         let state = State {
-            outbox: Outbox::new(format, admission.start().cursor),
+            outbox: Outbox::corked(format, admission.start().cursor),
             heartbeat: Heartbeat::new(hub.now()),
             lease,
             saying: Saying::Nothing,
@@ -129,15 +130,22 @@ impl Connection {
     }
 
     /// Changes what waits, and writes it unless the kernel takes nothing now.
-    pub(super) fn with_outbox(&self, change: impl FnOnce(&mut Outbox)) {
+    pub(super) fn with_outbox<T>(&self, change: impl FnOnce(&mut Outbox) -> T) -> T {
+        self.update(|state| change(&mut state.outbox))
+    }
+
+    /// Changes the state, and writes what waits then unless the kernel takes nothing now.
+    pub(super) fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
-        change(&mut state.outbox);
+        let changed = change(&mut state);
         if state.outbox.blocked().is_none() && state.lost.is_none() {
             self.write(&mut state, &mut self.room.reel());
         } else {
             self.count(&state);
             self.waker.wake();
         }
+
+        changed
     }
 
     /// Counts what it holds now.
@@ -207,6 +215,11 @@ impl Connection {
 }
 
 impl State {
+    /// Returns the offset after which messages are missing in the ring, if they can still be sent.
+    pub(super) fn behind(&self) -> Option<Offset> {
+        self.outbox.behind().filter(|_| self.lost.is_none())
+    }
+
     /// Returns whether nothing is read from the client until the store has answered: to a publish, or with the
     /// messages that the ring no longer has.
     const fn waits_for_store(&self) -> bool {
@@ -236,7 +249,10 @@ impl Outlet for Connection {
         if !is_read {
             state.arrival.restart(now);
         }
-        let is_overdue = match state.heartbeat.check(now, &self.settings.heartbeat, is_read) {
+        let is_overdue = match state
+            .heartbeat
+            .check(now, &self.settings.heartbeat, is_read)
+        {
             Pulse::Alive => state
                 .arrival
                 .is_overdue(now, patience(self.settings.max_message)),

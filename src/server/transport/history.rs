@@ -5,36 +5,51 @@ use std::sync::Arc;
 use crate::protocol::ErrorCode;
 use crate::protocol::Offset;
 use crate::protocol::Push;
-use crate::server::store::Span;
-use crate::server::transport::connection::Connection;
+use crate::server::hub::{DeletionMark, Room};
+use crate::server::store::{Page, Span, StoreError};
+use crate::server::transport::connection::{Connection, State};
 use crate::server::transport::reader::unavailable;
 
 /// Answers a question for messages before `before`, or the newest, when the store has.
 pub(super) fn history(connection: Arc<Connection>, before: Option<Offset>, limit: usize) {
+    let span = before.map_or(Span::Newest, Span::Before);
     tokio::spawn(async move {
-        let page = connection
-            .hub
-            .history(
-                &connection.room,
-                before.map_or(Span::Newest, Span::Before),
-                limit,
-            )
-            .await;
-        let push = match page {
-            Ok(page) => Push::History {
+        let mut is_answered = false;
+        while !is_answered {
+            let page = connection
+                .hub
+                .read_page(&connection.room, span, limit)
+                .await;
+            is_answered = connection.update(|state| answer(&connection.room, state, page));
+        }
+    });
+}
+
+/// Queues the answer, under the lock under which deletions are queued. Returns whether it could: too much may have been
+/// deleted while the page was read.
+pub(super) fn answer(room: &Room, state: &mut State, page: Result<(Page, DeletionMark), StoreError>) -> bool {
+    let push = match page {
+        Ok((mut page, mark)) => {
+            if !room.redact(&mut page.frames, mark) {
+                return false;
+            }
+            Push::History {
                 messages: page
                     .frames
                     .iter()
                     .map(|frame| frame.publication())
                     .collect(),
                 more: page.more,
-            },
-            Err(error) => unavailable(&error, None),
-        };
-        // Before it is said: whoever has the answer may ask again at once.
-        connection.lock().is_asking = false;
-        connection.with_outbox(|outbox| outbox.say(&push));
-    });
+            }
+        }
+        Err(error) => unavailable(&error, None),
+    };
+
+    // A client that has the answer may ask again at once.
+    state.is_asking = false;
+    state.outbox.say(&push);
+
+    true
 }
 
 /// The answer to a second question before the answer to the first.

@@ -21,6 +21,9 @@ mod task;
 mod stream;
 mod tls;
 
+#[cfg(test)]
+mod tests;
+
 pub use patient::Patient;
 pub use renewal::{lease, since_1970};
 pub use settings::{ConnectionSettings, patience};

@@ -176,12 +176,7 @@ impl Reader {
                 }
                 Action::Renew(token) => {
                     let id = self.session.id();
-                    let (renewed, answer) = renew(
-                        &self.verifier,
-                        &token,
-                        id,
-                        &connection.room,
-                    );
+                    let (renewed, answer) = renew(&self.verifier, &token, id, &connection.room);
                     if let Some(renewed) = renewed {
                         lease = renewed;
                         connection.lock().lease = renewed;

@@ -49,10 +49,7 @@ pub(super) fn renew(
     match checked {
         Ok(principal) => {
             let expires_at = principal.ends().map(|ends| ends.saturating_mul(1000));
-            (
-                Some(lease(&principal, room)),
-                Push::Token { expires_at },
-            )
+            (Some(lease(&principal, room)), Push::Token { expires_at })
         }
         Err(error) => {
             let code = match error {

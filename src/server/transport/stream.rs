@@ -84,6 +84,8 @@ struct State {
     asked: Moment,
     /// Who is told what passes, if anybody looks.
     tracer: Option<Box<Tracer>>,
+    /// HTTP has taken everything to the end.
+    has_ended: bool,
 }
 
 impl Listener {
@@ -105,26 +107,15 @@ impl Listener {
             epoch: room.epoch().clone(),
             offset: start.cursor,
         };
-        let mut outbox = Outbox::new(Format::new(dialect), start.cursor);
-        // Before the position: whoever knows the position knows of the gap before it.
-        if let Some(gap) = start.gap {
-            metrics::gap(gap.reason);
-            outbox.say(&Push::from(gap));
-        }
-        outbox.push_encoded(dialect.opening(&position).as_bytes());
-        if start.recovery == Recovery::Resumed {
-            room.deleted(start.cursor)
-                .iter()
-                .for_each(|push| outbox.say(push));
-        }
         let mut membership = hub.join(admission, id, proven);
         let (id, number) = (membership.id().map(field::display), membership.number());
         info!(id, room = %room.name(), %address, number, ?dialect, "listening");
         let state = State {
-            outbox,
+            outbox: Outbox::corked(Format::new(dialect), start.cursor),
             waiting: None,
             asked: hub.now(),
             tracer: None,
+            has_ended: false,
         };
         let reader = Arc::new(Reader {
             hub,
@@ -134,6 +125,22 @@ impl Listener {
             state: Mutex::new(state),
         });
         membership.register(reader.clone());
+
+        // What is deleted after this, it is told.
+        let mut opening = Vec::new();
+        // Before the position: a client that knows the position knows of the gap before it.
+        if let Some(gap) = start.gap {
+            metrics::gap(gap.reason);
+            dialect.encode_into(&Push::from(gap), &mut opening);
+        }
+        opening.extend_from_slice(dialect.opening(&position).as_bytes());
+        if start.recovery == Recovery::Resumed {
+            for push in reader.room.deleted(start.cursor) {
+                dialect.encode_into(&push, &mut opening);
+            }
+        }
+        reader.lock().outbox.uncork(opening);
+
         (
             position,
             Stream {
@@ -173,10 +180,16 @@ impl Reader {
         let missed = self.hub.missed(&self.room, after).await;
         let outbox = &mut self.lock().outbox;
         match missed {
-            Ok(page) => outbox.caught_up(&page).into_iter().for_each(metrics::gap),
+            Ok((mut page, mark)) => {
+                // Under the lock under which deletions are queued.
+                if self.room.redact(&mut page.frames, mark) {
+                    outbox.caught_up(&page).into_iter().for_each(metrics::gap);
+                }
+            }
             // The client resumes from its position when it reconnects.
             Err(error) => {
                 debug!(%error, room = %self.room.name(), "could not read from the store");
+                outbox.end_log();
                 outbox.close(Farewell::Ours(CloseCode::TryAgainLater));
             }
         }
@@ -276,7 +289,10 @@ impl Body for Stream {
                     state.waiting = Some(cx.waker().clone());
                     return Poll::Pending;
                 }
-                Next::Finished => return Poll::Ready(None),
+                Next::Finished => {
+                    state.has_ended = true;
+                    return Poll::Ready(None);
+                }
                 Next::Behind(after) => {
                     drop(state);
                     this.catching_up = Some(this.reader.clone().catch_up(after).boxed());
@@ -295,7 +311,8 @@ impl Drop for Stream {
         let is_stuck =
             state.waiting.is_none() && reader.hub.now().since(state.asked) >= STUCK_AFTER;
         let (end, reason) = match state.outbox.farewell() {
-            Some(Farewell::Ours(code)) => (End::Closed(code), code.reason()),
+            // What counts is what was sent.
+            Some(Farewell::Ours(code)) if state.has_ended => (End::Closed(code), code.reason()),
             _ if is_stuck => (End::Closed(CloseCode::TooSlow), CloseCode::TooSlow.reason()),
             _ => (End::Lost, "connection lost"),
         };

@@ -17,19 +17,26 @@ use crate::protocol::Recovery;
 use crate::protocol::UserId;
 use crate::protocol::Welcome;
 use crate::server::auth::Verifier;
-use crate::server::hub::{Admission, Hub, Membership, Outlet};
+use crate::server::hub::{Admission, Hub, Membership, Start};
 use crate::server::metrics::{self, End};
 use crate::server::room::{Dialect, Format};
 use crate::server::run_clock::RunClock;
-use crate::server::session::{Farewell, Lease, Pace};
+use crate::server::session::{Farewell, Lease, Outbox, Pace};
 use crate::server::spans;
 use crate::server::transport::connection::{Connection, Lost};
 use crate::server::transport::reader::{Pause, Reader};
 use crate::server::transport::{ConnectionSettings, Handshake};
 use crate::server::wire;
 
-/// How long a client may take to answer our Close frame before its socket is dropped.
+/// How long a server that stops writes to a client what the log still has for it.
+const LOG_GRACE: Duration = Duration::from_secs(1);
+
+/// How long a client may take for what it has begun to take and our Close frame, and again to answer that, before its
+/// socket is dropped.
 const CLOSE_GRACE: Duration = Duration::from_secs(3);
+
+/// How long a client may take to answer our Close frame when the server stops.
+const STOP_GRACE: Duration = Duration::from_secs(1);
 
 /// How much of what a client still sends is read and thrown away for it to see our Close frame, besides the
 /// message that it may be in the middle of: not more, or a flood would cost most when it has been told to stop.
@@ -65,14 +72,14 @@ impl Opened {
         let (response, socket) = handshake.accept();
         tokio::spawn(async move {
             if let Some((stream, early)) = socket.await {
-                tokio::spawn(self.begin(format, stream, early).run());
+                tokio::spawn(self.register(format, stream).begin(early).run());
             }
         });
         response
     }
 
-    /// Everything that needs no waiting: from here on the connection is in its room.
-    fn begin(self, format: Format, stream: TcpStream, mut early: Vec<u8>) -> Life {
+    /// Registers the connection in its room. Nothing is written to it yet, and from here on it misses nothing.
+    pub(super) fn register(self, format: Format, stream: TcpStream) -> Registered {
         let Self {
             admission,
             hub,
@@ -86,61 +93,109 @@ impl Opened {
         } = self;
         let log = (admission.head(), admission.first());
         let start = admission.start().clone();
-        let connection = Arc::new(Connection::new(
-            stream,
-            hub.clone(),
-            &admission,
-            format,
-            lease,
-            settings,
-        ));
+        let connection = Connection::new(stream, hub.clone(), &admission, format, lease, settings);
+        let connection = Arc::new(connection);
+
         // Present before it is told so.
         let mut membership = hub.join(admission, Some(id.clone()), proven);
         let number = membership.number();
         info!(%id, room = %connection.room.name(), %address, number, "connected");
-        // Told before it is registered: or frames of the log could come first.
-        if format.dialect() == Dialect::Typed {
-            let welcome = welcome(&connection, &id, number, log, start.recovery);
-            if let Some(gap) = &start.gap {
-                metrics::gap(gap.reason);
-            }
-            let gap = start.gap.map(Push::from);
-            let deleted = match start.recovery {
-                Recovery::Resumed => connection.room.deleted(start.cursor),
-                Recovery::Fresh | Recovery::Lost => Vec::new(),
-            };
-            connection.with_outbox(|outbox| {
-                [Some(welcome), gap]
-                    .iter()
-                    .flatten()
-                    .chain(&deleted)
-                    .for_each(|push| outbox.say(push))
-            });
-        }
         membership.register(connection.clone());
-        // What was said between the handshake and now was fanned out without this connection.
-        connection.flush(&mut connection.room.reel());
+
+        Registered {
+            connection,
+            membership,
+            format,
+            id,
+            pace,
+            verifier,
+            start,
+            log,
+        }
+    }
+}
+
+/// A connection that is registered and was sent nothing. Who is in the room and what was deleted is looked up now: what
+/// changes after that, it is told.
+pub(super) struct Registered {
+    pub(super) connection: Arc<Connection>,
+    membership: Membership,
+    format: Format,
+    id: UserId,
+    pace: Pace,
+    verifier: Verifier,
+    start: Start,
+    /// The newest and the oldest offset when it was admitted.
+    log: (Offset, Offset),
+}
+
+impl Registered {
+    /// Sends what comes first, and acts upon what came with the handshake.
+    pub(super) fn begin(self, mut early: Vec<u8>) -> Life {
+        let opening = self.opening();
+        let Self {
+            connection,
+            membership,
+            format,
+            id,
+            pace,
+            verifier,
+            ..
+        } = self;
+
+        // With what was said between the handshake and now.
+        connection.with_outbox(|outbox| outbox.uncork(opening));
+
         let mut reader = Reader::new(&connection, format, id, pace, verifier);
         if !early.is_empty() {
             reader.take(&connection, &mut early);
         }
+
         Life {
             connection,
             membership,
             reader,
         }
     }
+
+    /// Returns the frames that come before any other, if the dialect has any.
+    fn opening(&self) -> Vec<u8> {
+        let Self {
+            connection, start, ..
+        } = self;
+        let dialect = self.format.dialect();
+        if dialect != Dialect::Typed {
+            return Vec::new();
+        }
+
+        let number = self.membership.number();
+        let welcome = welcome(connection, &self.id, number, self.log, start.recovery);
+        if let Some(gap) = &start.gap {
+            metrics::gap(gap.reason);
+        }
+        let gap = start.gap.clone().map(Push::from);
+        let deleted = match start.recovery {
+            Recovery::Resumed => connection.room.deleted(start.cursor),
+            Recovery::Fresh | Recovery::Lost => Vec::new(),
+        };
+
+        let mut frames = Vec::new();
+        for push in [Some(welcome), gap].iter().flatten().chain(&deleted) {
+            dialect.encode_into(push, &mut frames);
+        }
+        frames
+    }
 }
 
 /// A connection in its room. Its task holds this as long as it is open, so what is seldom needed is boxed.
-struct Life {
+pub(super) struct Life {
     connection: Arc<Connection>,
     membership: Membership,
     reader: Reader,
 }
 
 impl Life {
-    async fn run(self) {
+    pub(super) async fn run(self) {
         let Self {
             connection,
             membership,
@@ -151,25 +206,35 @@ impl Life {
         }
         drop(reader);
         connection.forget_partial();
+
+        // Before it is counted: what counts is what was sent.
+        let clock = connection.hub.clock();
+        let written = Box::pin(clock.timeout(LOG_GRACE, write_rest(&connection))).await;
+        if written.is_none() {
+            connection.with_outbox(Outbox::end_log);
+            // Late or not: what was sent is asked next.
+            let _ = Box::pin(clock.timeout(CLOSE_GRACE, write_rest(&connection))).await;
+        }
         let ending = Ending::of(&connection);
-        let (id, address) = (membership.id().map(field::display), membership.address());
-        let number = membership.number();
-        info!(id, room = %connection.room.name(), %address, number, reason = %ending, "disconnected");
-        metrics::closed(ending.counted());
-        let (room, since) = (connection.room.name(), membership.since());
-        spans::Connection {
-            protocol: "websocket",
-            number,
-            room,
-            address,
-            since,
-        }
-        .ended(ending.counted());
-        // The room is left at once; the last bytes may take a moment.
-        drop(membership);
+        ending.record(&connection, &membership);
+
+        // The room is left at once; the client's answer may take a moment. A server that stops waits for that.
+        let is_stopping = matches!(
+            ending,
+            Ending::Handshake(Farewell::Ours(CloseCode::GoingAway))
+        );
+        let (grace, membership) = if is_stopping {
+            (STOP_GRACE, Some(membership))
+        } else {
+            drop(membership);
+            (CLOSE_GRACE, None)
+        };
         if matches!(ending, Ending::Handshake(_)) {
-            let _late = Box::pin(connection.hub.clock().timeout(CLOSE_GRACE, finish(&connection))).await;
+            let answer = wait_for_close(&connection);
+            // Late or lost: either way the socket goes now.
+            let _ = Box::pin(clock.timeout(grace, answer)).await;
         }
+        drop(membership);
     }
 }
 
@@ -206,18 +271,23 @@ fn welcome(
     })
 }
 
-/// Continues from the store, for a reader that the ring has passed.
+/// Continues from the store, for a reader that the ring has passed. If too much was deleted meanwhile, it stays behind.
 async fn catch_up(connection: &Connection, after: Offset) {
-    match connection.hub.missed(&connection.room, after).await {
-        Ok(page) => connection.with_outbox(|outbox| {
-            outbox.caught_up(&page).into_iter().for_each(metrics::gap);
-        }),
+    let missed = connection.hub.missed(&connection.room, after).await;
+    connection.with_outbox(|outbox| match missed {
+        Ok((mut page, mark)) => {
+            // Under the lock under which deletions are queued.
+            if connection.room.redact(&mut page.frames, mark) {
+                outbox.caught_up(&page).into_iter().for_each(metrics::gap);
+            }
+        }
         // The client resumes from its position when it reconnects.
         Err(error) => {
             debug!(%error, room = %connection.room.name(), "could not read from the store");
-            connection.with_outbox(|outbox| outbox.close(Farewell::Ours(CloseCode::TryAgainLater)))
+            outbox.end_log();
+            outbox.close(Farewell::Ours(CloseCode::TryAgainLater));
         }
-    }
+    });
 }
 
 /// Answers the handshake only to say `push`, if the client's dialect has words for it, and close with `code`, so
@@ -243,10 +313,13 @@ pub fn turn_away(
             return metrics::closed(End::Lost);
         };
 
-        // They fit into the buffer of a new socket.
-        let is_sent = stream
-            .try_write(&last_words)
-            .is_ok_and(|written| written == last_words.len());
+        // In one piece: they fit into the buffer of a new socket.
+        let write = async {
+            stream.writable().await?;
+            stream.try_write(&last_words)
+        };
+        let written = clock.timeout(CLOSE_GRACE, write).await;
+        let is_sent = matches!(written, Some(Ok(length)) if length == last_words.len());
         metrics::closed(if is_sent {
             End::Closed(code)
         } else {
@@ -261,16 +334,27 @@ pub fn turn_away(
     response
 }
 
-/// Writes the rest, the Close frame last, and waits until the client has taken it.
-async fn finish(connection: &Connection) {
-    poll_fn(|cx| connection.poll_write(cx)).await;
-    if connection.lock().lost.is_none() {
-        let discarded = connection
-            .settings
-            .max_message
-            .saturating_add(MAX_DISCARDED_BYTES);
-        let _lost = half_close(&connection.stream, discarded).await;
+/// Writes what waits, the Close frame last; when the server stops, first what the store has for a reader that the ring
+/// has passed.
+async fn write_rest(connection: &Connection) {
+    loop {
+        poll_fn(|cx| connection.poll_write(cx)).await;
+
+        let Some(after) = connection.lock().behind() else {
+            return;
+        };
+        catch_up(connection, after).await;
     }
+}
+
+/// Waits until the client has taken our Close frame.
+async fn wait_for_close(connection: &Connection) {
+    let discarded = connection
+        .settings
+        .max_message
+        .saturating_add(MAX_DISCARDED_BYTES);
+    // An error means that the client is gone.
+    let _ = half_close(&connection.stream, discarded).await;
 }
 
 /// Says that nothing more comes and reads until the client says so too, or `left` bytes of it: closing at once, with bytes of the
@@ -298,13 +382,34 @@ enum Ending {
 }
 
 impl Ending {
+    /// Returns how `connection` ended, as the client saw it: what could not be sent, it was not told.
     fn of(connection: &Connection) -> Self {
         let state = connection.lock();
-        match (state.lost, state.outbox.farewell()) {
-            (Some(lost), _) => Self::Lost(lost),
-            (None, Some(farewell)) => Self::Handshake(farewell),
-            (None, None) => Self::Lost(Lost::Disconnected),
+        match (state.outbox.farewell(), state.lost) {
+            (Some(farewell), _) if state.outbox.is_finished() => Self::Handshake(farewell),
+            (_, Some(lost)) => Self::Lost(lost),
+            // The kernel takes nothing, so the Close frame does not reach the client either.
+            (Some(_), None) if state.outbox.blocked().is_some() => Self::Lost(Lost::Stuck),
+            (_, None) => Self::Lost(Lost::Disconnected),
         }
+    }
+
+    /// Writes it to the log, the metrics and the traces.
+    fn record(&self, connection: &Connection, membership: &Membership) {
+        let (id, address) = (membership.id().map(field::display), membership.address());
+        let (number, since) = (membership.number(), membership.since());
+        let room = connection.room.name();
+        info!(id, %room, %address, number, reason = %self, "disconnected");
+
+        metrics::closed(self.counted());
+        spans::Connection {
+            protocol: "websocket",
+            number,
+            room,
+            address,
+            since,
+        }
+        .ended(self.counted());
     }
 
     const fn counted(&self) -> End {

@@ -56,7 +56,11 @@ impl Bodies {
                     return Err(too_big());
                 }
                 let bytes = u32::try_from(chunk.len()).map_err(|_| too_big())?;
-                held.push(self.memory.try_acquire_many(bytes).map_err(|_| ApiError::Busy)?);
+                held.push(
+                    self.memory
+                        .try_acquire_many(bytes)
+                        .map_err(|_| ApiError::Busy)?,
+                );
                 whole.extend_from_slice(&chunk);
             }
             Ok((whole, held))

@@ -104,6 +104,104 @@ fn a_close_frame_is_the_last_thing_written() {
 }
 
 #[test]
+fn nothing_follows_a_close_frame_whatever_closes_and_whenever_the_store_answers() {
+    let all = frames(&["one", "two", "three"]);
+    let log = log(1, &["one", "two", "three"]);
+    let farewells = CloseCode::ALL
+        .map(Farewell::Ours)
+        .into_iter()
+        .chain([Farewell::Echo(None), Farewell::Echo(Some(1000))]);
+
+    for farewell in farewells {
+        for dialect in [Dialect::Plain, Dialect::Typed] {
+            let mut outbox = Outbox::new(Format::new(dialect), Offset(0));
+            drain(&mut outbox, &log, 1000);
+            outbox.close(farewell);
+            let (before, _) = drain(&mut outbox, &log, 1000);
+
+            outbox.caught_up(&page(&all[..2], 0));
+            outbox.push(Opcode::Pong, b"late");
+            let (after, finished) = drain(&mut outbox, &log, 1000);
+
+            let written = [before, after].concat();
+            let close = match farewell {
+                Farewell::Ours(code) => wire::close_frame(code),
+                Farewell::Echo(code) => wire::close_echo(code),
+            };
+            assert!(written.ends_with(&close), "{farewell:?}");
+            assert!(finished && outbox.is_finished(), "{farewell:?}");
+            if farewell != Farewell::Ours(CloseCode::GoingAway) {
+                assert_eq!(written, close, "{farewell:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_server_that_goes_away_first_catches_up_with_the_store_or_gives_up_and_closes() {
+    let all = frames(&["one", "two", "three"]);
+    let log = log(1, &["one", "two", "three"]);
+    let close = wire::close_frame(CloseCode::GoingAway);
+
+    for gives_up in [false, true] {
+        let mut outbox = outbox();
+        outbox.close(Farewell::Ours(CloseCode::GoingAway));
+        assert_eq!(drain(&mut outbox, &log, 1000), (Vec::new(), false));
+        assert_eq!(outbox.behind(), Some(Offset(0)));
+        assert!(!outbox.is_finished());
+
+        if gives_up {
+            outbox.end_log();
+        } else {
+            outbox.caught_up(&page(&all[..2], 0));
+        }
+
+        let text: &[u8] = if gives_up {
+            b""
+        } else {
+            b"\x81\x03one\x81\x03two\x81\x05three"
+        };
+        assert_eq!(
+            drain(&mut outbox, &log, 1000),
+            ([text, &close].concat(), true)
+        );
+    }
+}
+
+#[test]
+fn a_gap_is_told_also_by_a_server_that_goes_away() {
+    let all = frames(&["one", "two", "three"]);
+    let log = log(1, &["one", "two", "three"]);
+
+    for dialect in [Dialect::Plain, Dialect::Typed, Dialect::Ndjson] {
+        let mut outbox = Outbox::new(Format::new(dialect), Offset(0));
+        outbox.close(Farewell::Ours(CloseCode::GoingAway));
+        drain(&mut outbox, &log, 1000);
+        outbox.caught_up(&page(&all[2..], 2));
+        let (written, finished) = drain(&mut outbox, &log, 1000);
+
+        assert!(finished, "{dialect:?}");
+        let words = String::from_utf8_lossy(&written);
+        let is_told = words.contains("\"gap\"");
+        assert_eq!(is_told, dialect != Dialect::Plain, "{dialect:?}");
+        assert_eq!(words.contains("three"), is_told, "{dialect:?}");
+    }
+}
+
+#[test]
+fn what_was_queued_before_the_opening_comes_after_it() {
+    let log = log(10, &["hello"]);
+    let mut outbox = Outbox::corked(Format::new(Dialect::Plain), Offset(0));
+    outbox.push(Opcode::Pong, b"!");
+    assert_eq!(drain(&mut outbox, &log, 1000), (Vec::new(), false));
+
+    outbox.uncork(wire::encode(Opcode::Text, b"welcome").to_vec());
+
+    let (written, _) = drain(&mut outbox, &log, 1000);
+    assert_eq!(written, b"\x81\x07welcome\x8a\x01!\x81\x05hello");
+}
+
+#[test]
 fn a_server_that_goes_away_first_gives_what_the_log_has() {
     let log = log(10, &["hello"]);
     let mut outbox = outbox();

@@ -1,0 +1,440 @@
+//! What a connection is sent when a room changes at the worst moment: while it opens, while a page is read for it, and
+//! while the server stops.
+
+use std::collections::BTreeSet;
+use std::io::{ErrorKind, Read};
+use std::net::{IpAddr, Ipv4Addr};
+use std::os::fd::OwnedFd;
+use std::os::unix::net::UnixStream;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::net::TcpStream;
+use tokio::sync::oneshot;
+use tokio::time::sleep;
+
+use super::history::answer;
+use super::reader::Saying;
+use super::task::Opened;
+use super::{ConnectionSettings, lease};
+use crate::protocol::CloseCode;
+use crate::protocol::Offset;
+use crate::protocol::Push;
+use crate::protocol::RoomName;
+use crate::protocol::UserId;
+use crate::server::auth::Verifier;
+use crate::server::hub::{Hub, HubSettings, Membership, Resume, Room};
+use crate::server::room::{Dialect, Draft, Format, KeyLimits, LogLimits};
+use crate::server::run_clock::RunClock;
+use crate::server::session::{HeartbeatSettings, Host, Pace, QuotaRates, Quotas, Rate, Speaker};
+use crate::server::store::{Deleted, MemoryStore, Retention, Span};
+
+const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// Longer than the grace of presence and the time for which changes are gathered.
+const SETTLED: Duration = Duration::from_secs(10);
+
+/// Points at which the room may change under a connection that opens.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Point {
+    Admitted,
+    Registered,
+    Begun,
+}
+
+const POINTS: [Point; 3] = [Point::Admitted, Point::Registered, Point::Begun];
+
+/// A Hub that runs, by the time of a test that is paused.
+struct World {
+    hub: Hub,
+}
+
+/// The other end of a connection.
+struct Client(UnixStream);
+
+/// What a client was sent.
+#[derive(Debug, Default)]
+struct Received {
+    texts: Vec<String>,
+    pings: usize,
+    close_code: Option<u16>,
+}
+
+impl World {
+    /// Starts a Hub whose ring keeps `ring` messages.
+    fn start(ring: usize) -> Self {
+        let retention = Retention {
+            messages: 1000,
+            bytes: usize::MAX,
+            age: Duration::from_secs(3600),
+            keys: KeyLimits {
+                messages: 10,
+                age: Duration::from_secs(60),
+            },
+        };
+        let settings = HubSettings {
+            max_connections: 100,
+            max_connections_per_ip: 100,
+            max_rooms: 10,
+            max_room_members: 100,
+            memory_budget: usize::MAX,
+            log: LogLimits {
+                messages: ring,
+                bytes: usize::MAX,
+            },
+            sweep_every: Duration::from_secs(1),
+        };
+        let clock = RunClock::new();
+        let store = Arc::new(MemoryStore::new(retention));
+        let hub = Hub::unmoderated(settings, store, clock.clone());
+
+        tokio::spawn(clock.run());
+        tokio::spawn({
+            let hub = hub.clone();
+            async move { hub.run().await }
+        });
+        Self { hub }
+    }
+
+    async fn room(&self) -> Arc<Room> {
+        self.hub.room(&RoomName::lobby()).await.expect("a room")
+    }
+
+    async fn publish(&self, count: u64) {
+        let room = self.room().await;
+        for number in 1..=count {
+            let draft = Draft::text(UserId::guest(0), None, &format!("text {number}"));
+            let (stored, answer) = oneshot::channel();
+            self.hub.publish(&room, vec![draft], move |result, _due| {
+                stored.send(result.is_ok()).expect("somebody waits");
+            });
+            assert!(answer.await.expect("an answer"));
+        }
+    }
+
+    async fn delete(&self, offset: u64) {
+        let room = self.room().await;
+        let deleted = self.hub.delete(&room, Offset(offset)).await;
+        assert_eq!(deleted, Ok(Deleted::Now));
+    }
+
+    /// A member that no connection is needed for.
+    async fn member(&self, id: &str) -> Membership {
+        let admission = self
+            .hub
+            .admit(ADDRESS, &RoomName::lobby(), None)
+            .await
+            .expect("admitted");
+        self.hub.join(admission, Some(user(id)))
+    }
+
+    /// Lets all members leave and another one come, until everybody has been told.
+    async fn exchange(&self, members: &mut Vec<Membership>) {
+        members.clear();
+        members.push(self.member("comer").await);
+        sleep(SETTLED).await;
+    }
+
+    /// A connection that has been admitted, and its two ends.
+    async fn admit(&self, after: Option<u64>) -> (Opened, TcpStream, Client) {
+        let resume = after.map(|after| Resume {
+            after: Offset(after),
+            epoch: None,
+        });
+        let admission = self
+            .hub
+            .admit(ADDRESS, &RoomName::lobby(), resume.as_ref())
+            .await
+            .expect("admitted");
+        let verifier = Verifier::open();
+        let principal = verifier.principal(None, 0).expect("anybody");
+        let host = Host::of(ADDRESS);
+        let rate = Rate::UNLIMITED;
+        let opened = Opened {
+            lease: lease(&principal, admission.room()),
+            admission,
+            hub: self.hub.clone(),
+            id: user("newcomer"),
+            pace: Pace::new(
+                rate,
+                Arc::new(Quotas::new(QuotaRates::UNLIMITED)),
+                Speaker::claimed(user("newcomer"), host),
+                host,
+                self.hub.now(),
+            ),
+            verifier,
+            address: ADDRESS,
+            settings: Arc::new(ConnectionSettings {
+                max_message: 1024,
+                send_buffer: 1024 * 1024,
+                heartbeat: HeartbeatSettings {
+                    ping_after: Duration::from_secs(25),
+                    expire_after: Duration::from_secs(60),
+                },
+                rate,
+                compression: false,
+            }),
+        };
+
+        let (server, client) = UnixStream::pair().expect("two ends");
+        server.set_nonblocking(true).expect("set");
+        client.set_nonblocking(true).expect("set");
+        let server = std::net::TcpStream::from(OwnedFd::from(server));
+        let server = TcpStream::from_std(server).expect("registered");
+        (opened, server, Client(client))
+    }
+}
+
+impl Client {
+    /// Returns everything that was sent until now.
+    fn received(&mut self) -> Received {
+        let mut bytes = Vec::new();
+        match self.0.read_to_end(&mut bytes) {
+            Ok(_) => {}
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => panic!("{error}"),
+        }
+
+        let mut received = Received::default();
+        let mut rest = bytes.as_slice();
+        while let [first, short, tail @ ..] = rest {
+            let (length, tail) = match (short, tail) {
+                (126, [high, low, tail @ ..]) => {
+                    (usize::from(u16::from_be_bytes([*high, *low])), tail)
+                }
+                (short, tail) => (usize::from(*short), tail),
+            };
+            let (payload, next) = tail.split_at(length);
+            assert_eq!(received.close_code, None, "nothing follows a Close frame");
+            match first {
+                0x81 => received
+                    .texts
+                    .push(String::from_utf8(payload.to_vec()).expect("text")),
+                0x89 => received.pings += 1,
+                0x88 => received.close_code = Some(u16::from_be_bytes([payload[0], payload[1]])),
+                other => panic!("frame {other:#x}"),
+            }
+            rest = next;
+        }
+        received
+    }
+}
+
+impl Received {
+    fn pushes(&self) -> impl Iterator<Item = Push> {
+        self.texts
+            .iter()
+            .map(|text| Push::decode(text).expect("a push"))
+    }
+
+    /// The members that a client shows that was sent this.
+    fn members(&self) -> BTreeSet<UserId> {
+        let mut members = BTreeSet::new();
+        for push in self.pushes() {
+            match push {
+                Push::Welcome(welcome) => {
+                    members = welcome.members.expect("few").into_iter().collect();
+                }
+                Push::Presence { joined, left, .. } => {
+                    members.extend(joined);
+                    left.iter().for_each(|id| {
+                        members.remove(id);
+                    });
+                }
+                _ => {}
+            }
+        }
+        members
+    }
+
+    /// The offsets that it is told to be deleted.
+    fn deleted(&self) -> BTreeSet<u64> {
+        self.pushes()
+            .filter_map(|push| match push {
+                Push::Deleted { offset, .. } => Some(offset.0),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+fn user(id: &str) -> UserId {
+    UserId::parse(id).expect("an id")
+}
+
+const TYPED: Format = Format::new(Dialect::Typed);
+const PLAIN: Format = Format::new(Dialect::Plain);
+
+#[tokio::test(start_paused = true)]
+async fn a_member_that_leaves_or_comes_while_a_connection_opens_is_shown_as_it_is() {
+    for point in POINTS {
+        let world = World::start(10);
+        let mut others = vec![world.member("leaver").await];
+        sleep(SETTLED).await;
+
+        let (opened, stream, mut client) = world.admit(None).await;
+        if point == Point::Admitted {
+            world.exchange(&mut others).await;
+        }
+        let registered = opened.register(TYPED, stream);
+        if point == Point::Registered {
+            world.exchange(&mut others).await;
+        }
+        let _life = registered.begin(Vec::new());
+        if point == Point::Begun {
+            world.exchange(&mut others).await;
+        }
+        sleep(SETTLED).await;
+
+        let expected = ["newcomer", "comer"].map(user).into_iter().collect();
+        assert_eq!(client.received().members(), expected, "{point:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_deletion_while_a_connection_opens_is_told() {
+    for point in POINTS {
+        let world = World::start(10);
+        world.publish(3).await;
+
+        let (opened, stream, mut client) = world.admit(Some(3)).await;
+        if point == Point::Admitted {
+            world.delete(2).await;
+        }
+        let registered = opened.register(TYPED, stream);
+        if point == Point::Registered {
+            world.delete(2).await;
+        }
+        let _life = registered.begin(Vec::new());
+        if point == Point::Begun {
+            world.delete(2).await;
+        }
+
+        let received = client.received();
+        assert!(matches!(received.pushes().next(), Some(Push::Welcome(_))));
+        assert_eq!(received.deleted(), BTreeSet::from([2]), "{point:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn words_deleted_while_their_page_was_read_are_not_in_it() {
+    let world = World::start(10);
+    world.publish(3).await;
+    let (opened, stream, mut client) = world.admit(None).await;
+    let registered = opened.register(TYPED, stream);
+    let connection = registered.connection.clone();
+    let _life = registered.begin(Vec::new());
+
+    let room = world.room().await;
+    let page = world.hub.read_page(&room, Span::Newest, 10).await;
+    world.delete(2).await;
+    let is_answered = connection.update(|state| answer(&room, state, page));
+
+    let received = client.received();
+    assert!(is_answered);
+    assert_eq!(received.deleted(), BTreeSet::from([2]));
+    let page = received.texts.last().expect("the page");
+    assert!(page.contains("text 1") && page.contains("text 3"), "{page}");
+    assert!(!page.contains("text 2"), "{page}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_of_which_more_was_deleted_than_is_remembered_is_read_again() {
+    const MESSAGES: u64 = 100;
+    let world = World::start(10);
+    world.publish(MESSAGES).await;
+    let room = world.room().await;
+
+    let (mut stale, mark) = world
+        .hub
+        .read_page(&room, Span::Newest, 100)
+        .await
+        .expect("a page");
+    for offset in 1..=MESSAGES {
+        world.delete(offset).await;
+    }
+    let page = world.hub.history(&room, Span::Newest, 100).await;
+
+    assert!(!room.redact(&mut stale.frames, mark));
+    let frames = page.expect("a page").frames;
+    assert_eq!(frames.len(), 100);
+    assert!(frames.iter().all(|frame| frame.is_deleted()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_behind_the_ring_gets_the_rest_and_then_1001_when_the_server_stops() {
+    const MESSAGES: u64 = 500;
+    for format in [PLAIN, TYPED] {
+        let world = World::start(1);
+        let (opened, stream, mut client) = world.admit(None).await;
+        let registered = opened.register(format, stream);
+        world.publish(MESSAGES).await;
+        let draining = tokio::spawn({
+            let hub = world.hub.clone();
+            async move { hub.drain().await }
+        });
+        // Until every connection was told.
+        sleep(Duration::from_millis(1)).await;
+
+        let life = tokio::spawn(registered.begin(Vec::new()).run());
+        draining.await.expect("drained");
+
+        let received = client.received();
+        let messages = received
+            .texts
+            .iter()
+            .filter(|text| text.contains("text "))
+            .count() as u64;
+        assert_eq!(messages, MESSAGES);
+        assert_eq!(received.close_code, Some(CloseCode::GoingAway.number()));
+        life.await.expect("it ended");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reader_kicked_while_it_catches_up_gets_nothing_after_the_close_frame() {
+    let world = World::start(1);
+    let (opened, stream, mut client) = world.admit(None).await;
+    let registered = opened.register(TYPED, stream);
+    world.publish(100).await;
+    let connection = registered.connection.clone();
+    let after = Offset(0);
+
+    let _life = registered.begin(Vec::new());
+    assert_eq!(connection.lock().outbox.behind(), Some(after));
+    let missed = world.hub.missed(&connection.room, after).await;
+    let (page, _) = missed.expect("a page");
+    world.hub.kick(CloseCode::Kicked, |_| true).await;
+    let gaps = connection.with_outbox(|outbox| outbox.caught_up(&page));
+
+    // Parsing fails for a frame after a Close frame.
+    let received = client.received();
+    assert_eq!(gaps, []);
+    assert_eq!(received.close_code, Some(CloseCode::Kicked.number()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_client_that_waits_for_the_store_is_pinged_and_not_taken_for_silent() {
+    let world = World::start(10);
+    let (opened, stream, mut client) = world.admit(None).await;
+    let registered = opened.register(PLAIN, stream);
+    let connection = registered.connection.clone();
+    let _life = registered.begin(Vec::new());
+    let now = world.hub.now();
+
+    connection.update(|state| {
+        state.saying = Saying::Asked;
+        state.arrival.on_read(true, true, now);
+    });
+    sleep(Duration::from_secs(300)).await;
+    let stalled = client.received();
+    connection.update(|state| state.saying = Saying::Nothing);
+    sleep(Duration::from_secs(5)).await;
+    let resumed = client.received();
+    sleep(Duration::from_secs(300)).await;
+
+    assert_eq!((stalled.close_code, resumed.close_code), (None, None));
+    assert!(stalled.pings >= 10, "{stalled:?}");
+    let expired = Some(CloseCode::Expired.number());
+    assert_eq!(client.received().close_code, expired);
+}
