@@ -2,7 +2,7 @@
 
 const FIRST_PAUSE = 500;
 const LONGEST_PAUSE = 20_000;
-// A connection that lived so long forgives the failures before it.
+// A connection that lived so long forgives the failures before it; so does one that brought something.
 const HEALTHY = 5000;
 // Time for a pong when this machine slept (a timer was late) or the network is back.
 const PATIENCE = 5000;
@@ -245,9 +245,13 @@ export class Fanfare extends EventTarget {
       this.#seen.offset = Math.max(offset, frame.before - 1);
       if (frame.before > this.#told) this.#tell('gap', frame);
     },
-    ack: (frame) => this.#confirm(frame),
+    ack: (frame) => {
+      this.#failures = 0;
+      this.#confirm(frame);
+    },
     history: ({ messages, more }) => {
       this.#isAsking = false;
+      this.#failures = 0;
       this.#asks.shift()?.resolve({ messages, more });
     },
     error: (frame) => this.#refused(frame),
@@ -299,6 +303,7 @@ export class Fanfare extends EventTarget {
     }
     this.#isLost = false;
     this.#seen.offset = message.offset;
+    this.#failures = 0;
     if (message.key && message.from === this.id) this.#confirm({ ...message, duplicate: false });
     if (isNews) this.#tell('message', message);
   }

@@ -12,7 +12,7 @@ const FIRST: Duration = Duration::from_millis(500);
 const LONGEST: Duration = Duration::from_secs(20);
 
 /// A connection that lived this long was a good one: what failed before it is forgiven. Shorter ones count
-/// as failures, so a server that accepts and drops is not hammered.
+/// as failures unless they made progress, so a server that accepts and drops is not hammered.
 const HEALTHY: Duration = Duration::from_secs(5);
 
 /// Counts failures and turns them into pauses.
@@ -22,6 +22,11 @@ pub struct Backoff {
 }
 
 impl Backoff {
+    /// Forgives what failed before: the connection made progress, however long it lives. That it opened is none.
+    pub const fn on_progress(&mut self) {
+        self.failures = 0;
+    }
+
     /// The pause after a connection that lived for `lived` (zero: it never opened). `random` is in `0.0..1.0`.
     pub fn pause(&mut self, lived: Duration, random: f64) -> Duration {
         if lived >= HEALTHY {
@@ -59,6 +64,16 @@ mod tests {
             Duration::from_secs(16)
         );
         assert_eq!(backoff.pause(HEALTHY, 1.0), FIRST);
+    }
+
+    #[test]
+    fn connections_that_make_progress_are_healthy_however_short() {
+        let mut backoff = Backoff::default();
+
+        for _connection in 0..100 {
+            backoff.on_progress();
+            assert_eq!(backoff.pause(Duration::from_secs(1), 1.0), FIRST);
+        }
     }
 
     proptest! {

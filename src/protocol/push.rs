@@ -85,6 +85,14 @@ pub enum Push {
 }
 
 impl Push {
+    /// Returns whether it brings messages, or the word that one is stored: the connection is of use.
+    pub const fn is_progress(&self) -> bool {
+        matches!(
+            self,
+            Self::Message(_) | Self::Ack { .. } | Self::History { .. }
+        )
+    }
+
     /// Its `type`.
     pub const fn kind(&self) -> &'static str {
         match self {

@@ -1,5 +1,7 @@
 //! `fanfare listen`: what is heard is printed once, in order, or is told.
 
+use std::time::Duration;
+
 use futures::{SinkExt, StreamExt};
 use serde_json::json;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
@@ -217,6 +219,26 @@ async fn a_server_that_falls_silent_is_left_after_the_expiry_that_it_named_itsel
     listen.tells("no sign of life for 300ms").await;
     let end: Option<Result<Message, Error>> = soon(silent.next()).await;
     assert!(!matches!(end, Some(Ok(Message::Text(_)))), "{end:?}");
+}
+
+#[tokio::test]
+async fn a_client_that_was_stopped_asks_the_server_before_it_gives_it_up() {
+    let stranger = Stranger::bind().await;
+    let listen = Client::start(&["listen", "lobby", "--url", &stranger.url]);
+    let mut silent = stranger.accept().await;
+    let welcome = welcome(json!({ "heartbeat_ms": 500, "expire_ms": 1000 }));
+    soon(silent.send(welcome)).await.expect("said");
+
+    listen.signal("STOP").await;
+    // Longer than the silence that it allows and the lateness that it puts down to chance.
+    tokio::time::sleep(Duration::from_secs(4)).await;
+    listen.signal("CONT").await;
+
+    let asked = soon(silent.next()).await.expect("open").expect("a frame");
+    assert_eq!(
+        asked.into_text().expect("text").as_str(),
+        r#"{"type":"ping"}"#
+    );
 }
 
 #[tokio::test]

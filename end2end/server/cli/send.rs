@@ -225,3 +225,31 @@ async fn a_refusal_for_a_moment_is_waited_out_and_no_later_line_goes_before() {
         assert_eq!(send.json().await["offset"], offset);
     }
 }
+
+#[tokio::test]
+async fn connections_that_each_store_one_line_before_they_break_are_no_reason_to_slow_down() {
+    const LINES: usize = 12;
+    let stranger = Stranger::bind().await;
+    let mut send = Client::start(&["send", "lobby", "--url", &stranger.url]);
+    send.write(&(numbers(LINES).join("\n") + "\n")).await;
+
+    // All of them in the time that one of them may take.
+    soon(async {
+        for offset in 1..=LINES {
+            let mut socket = stranger.accept().await;
+            socket.send(welcome(json!({}))).await.expect("said");
+            let said = socket.next().await.expect("open").expect("a frame");
+            let said: Value = serde_json::from_str(said.to_text().expect("text")).expect("JSON");
+            let ack =
+                json!({ "type": "ack", "key": said["key"], "offset": offset, "duplicate": false });
+            socket
+                .send(Message::text(ack.to_string()))
+                .await
+                .expect("said");
+            socket.flush().await.expect("sent");
+        }
+    })
+    .await;
+
+    assert_eq!(send.end().await.code, Some(0));
+}

@@ -26,6 +26,10 @@ use crate::protocol::UserId;
 
 /// Silence after which a connection counts as gone, until the welcome says how long the server means by that.
 const WELCOME_WITHIN: Duration = Duration::from_secs(10);
+/// How late the end of a silence is noticed before this process must have slept.
+const LATE: Duration = Duration::from_secs(2);
+/// How long the server may take to answer a ping after that.
+const PROBE_WITHIN: Duration = Duration::from_secs(5);
 /// Time for the goodbye, at the end.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
 /// No silence is longer and no server is waited for longer, whatever it says.
@@ -56,10 +60,10 @@ enum State {
 struct Open {
     socket: Socket,
     since: Instant,
-    /// When the last frame came, of any kind.
-    heard: Instant,
     /// Silence after which it counts as gone.
     expire: Duration,
+    /// When that is over.
+    expires: Instant,
     /// How long the server asked to stay away when it ends.
     asked_to_wait: Option<Duration>,
     ended: Option<Ended>,
@@ -124,7 +128,12 @@ impl Link {
                 },
                 State::Open(open) => {
                     let Ended { code, why } = match open.batch().await {
-                        Ok(pushes) => return Ok(News::Heard(pushes)),
+                        Ok(pushes) => {
+                            if pushes.iter().any(Push::is_progress) {
+                                self.backoff.on_progress();
+                            }
+                            return Ok(News::Heard(pushes));
+                        }
                         Err(ended) => ended,
                     };
                     // Its Close frame is answered, if the kernel takes it.
@@ -144,8 +153,7 @@ impl Link {
     /// that it arrived.
     pub(in crate::cli) fn send(&mut self, command: &Command) {
         if let State::Open(open) = &mut self.state {
-            // An error means that the connection is ending, and the next frame is about to say so.
-            let _ending = Pin::new(&mut open.socket).start_send(Message::text(command.encode()));
+            open.send(command);
         }
     }
 
@@ -206,11 +214,17 @@ impl Open {
         Self {
             socket,
             since: now,
-            heard: now,
             expire: WELCOME_WITHIN,
+            expires: now + WELCOME_WITHIN,
             asked_to_wait: None,
             ended: None,
         }
+    }
+
+    /// Hands `command` to the socket, which sends it while it is read from.
+    fn send(&mut self, command: &Command) {
+        // An error means that the connection is ending, and the next frame is about to say so.
+        let _ = Pin::new(&mut self.socket).start_send(Message::text(command.encode()));
     }
 
     /// What has come, at least one frame of it.
@@ -218,8 +232,14 @@ impl Open {
         let mut pushes = Vec::new();
         while pushes.len() < MOST_IN_A_BATCH && self.ended.is_none() {
             let frame = if pushes.is_empty() {
-                match timeout_at(self.heard + self.expire, self.frame()).await {
+                match timeout_at(self.expires, self.frame()).await {
                     Ok(frame) => frame,
+                    // Nobody is judged for time in which this process slept: the server is asked, and has a short time.
+                    Err(_elapsed) if Instant::now() > self.expires + LATE => {
+                        self.send(&Command::Ping);
+                        self.expires = Instant::now() + PROBE_WITHIN;
+                        continue;
+                    }
                     Err(_elapsed) => {
                         let why = format!("no sign of life for {:?}", self.expire);
                         return Err(Ended { code: None, why });
@@ -231,8 +251,9 @@ impl Open {
                     None => break,
                 }
             };
-            self.heard = Instant::now();
             pushes.extend(self.take(frame));
+            // Any frame is a sign of life.
+            self.expires = Instant::now() + self.expire;
         }
         match self.ended.take() {
             Some(ended) if pushes.is_empty() => Err(ended),

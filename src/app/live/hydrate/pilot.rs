@@ -44,6 +44,10 @@ impl Pilot {
 
     fn hear(&mut self, pushes: Vec<Push>) {
         self.watchdog.heard(clock::since_start());
+        if pushes.iter().any(Push::is_progress) {
+            self.backoff.on_progress();
+        }
+
         for push in &pushes {
             match push {
                 Push::Welcome(welcome) => self.welcome(welcome),
