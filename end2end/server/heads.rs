@@ -73,7 +73,10 @@ async fn a_head_that_is_too_large_is_refused_and_told_what_is_allowed() {
 async fn a_head_that_is_too_large_by_far_is_refused_all_the_same() {
     let server = Server::start(&[]);
     let crowd = answer(&server, "/", &"a: b\r\n".repeat(300)).await;
-    assert!(crowd.starts_with("HTTP/1.1 431 "), "{crowd}");
+    assert!(
+        is_refusal(&crowd, 431, "head_too_large", "100 headers"),
+        "{crowd}"
+    );
 }
 
 #[tokio::test]
@@ -104,4 +107,51 @@ async fn a_head_without_an_end_is_cut_off_and_counted() {
         }
     })
     .await;
+}
+
+#[tokio::test]
+async fn what_is_no_request_is_told_so_in_json_and_counted() {
+    let server = Server::start(&[]);
+    let malformed = [
+        "GET / HTTP/1.1\r\nHost: localhost\r\nno colon\r\n\r\n",
+        "GET / HTTP/1.1\r\nHost : localhost\r\n\r\n",
+        "G\u{0}T / HTTP/1.1\r\nHost: localhost\r\n\r\n",
+        "GET / HTTP/7.0\r\nHost: localhost\r\n\r\n",
+        "\u{16}\u{3}\u{1}\u{2}\u{0} is no HTTP at all\r\n\r\n",
+    ];
+
+    for head in malformed {
+        let answer = crate::raw::answer(server.address, head).await;
+        assert!(
+            is_refusal(&answer, 400, "malformed_request", "malformed: "),
+            "{head:?}: {answer}"
+        );
+        assert!(
+            answer.contains("content-type: application/json"),
+            "{answer}"
+        );
+    }
+    let preface = "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\u{4}\0\0\0\0\0";
+    let answer = crate::raw::answer(server.address, preface).await;
+    assert!(
+        is_refusal(&answer, 505, "http_version_not_supported", "HTTP/1.1"),
+        "{answer}"
+    );
+
+    let refused = |code: &str| format!("fanfare_requests_refused_total{{code=\"{code}\"}}");
+    until(&server, &refused("malformed_request"), 5).await;
+    until(&server, &refused("http_version_not_supported"), 1).await;
+}
+
+#[tokio::test]
+async fn a_malformed_request_behind_another_is_counted_and_the_first_is_answered() {
+    let server = Server::start(&[]);
+    let first = "GET /api/v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n";
+
+    let answers = crate::raw::answer(server.address, &format!("{first}no request\r\n\r\n")).await;
+
+    assert!(answers.starts_with("HTTP/1.1 200 "), "{answers}");
+    assert!(answers.contains("HTTP/1.1 400 "), "{answers}");
+    let series = "fanfare_requests_refused_total{code=\"malformed_request\"}";
+    until(&server, series, 1).await;
 }

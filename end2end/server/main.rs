@@ -46,6 +46,8 @@ mod quotas;
 mod budget;
 /// Heads of requests that are out of bounds.
 mod heads;
+/// Clients that close their sending side while they are being answered.
+mod half_close;
 /// Whose address counts behind a proxy.
 mod proxy;
 /// Every way to lose, refuse or close has a counter.

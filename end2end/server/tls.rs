@@ -138,6 +138,32 @@ async fn a_client_that_breaks_off_leaves_its_room() {
 }
 
 #[tokio::test]
+async fn a_request_is_answered_though_its_client_has_closed_its_sending_side() {
+    let authority = Authority::new();
+    let server = start(&authority.certify("IP:127.0.0.1", -1, 20), &[]);
+    let request = b"POST /api/v1/rooms/lobby/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n\
+                    Content-Length: 5\r\n\r\nhello";
+
+    for says_so in [true, false] {
+        let mut client = connect(server.address, &authority).await;
+        soon(client.write_all(request)).await.expect("written");
+        soon(client.flush()).await.expect("sent");
+        if says_so {
+            soon(client.shutdown()).await.expect("close_notify");
+        } else {
+            soon(client.get_mut().0.shutdown()).await.expect("an end");
+        }
+
+        let mut answer = vec![0; 12];
+        soon(client.read_exact(&mut answer))
+            .await
+            .expect("answered");
+
+        assert_eq!(answer, b"HTTP/1.1 201");
+    }
+}
+
+#[tokio::test]
 async fn who_does_not_speak_tls_or_says_nothing_is_let_go_and_counted() {
     let authority = Authority::new();
     let server = start(

@@ -12,8 +12,11 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
-use hyper::server::conn::http1;
-use hyper::service::service_fn;
+use axum::http::Request;
+use axum::response::Response;
+use hyper::body::Incoming;
+use hyper::server::conn::http1::{self, UpgradeableConnection};
+use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
@@ -22,10 +25,10 @@ use tracing::{debug, warn};
 use crate::server::auth::Proxies;
 use crate::server::http::door::{Door, Visit};
 use crate::server::http::entrance::{Entrance, MAX_HEAD_BYTES, MAX_HEADERS};
-use crate::server::metrics;
+use crate::server::http::malformed;
 use crate::server::run_clock::RunClock;
 use crate::server::session::Rate;
-use crate::server::transport::{Patient, Tls};
+use crate::server::transport::{Patient, PatientSocket, Tls};
 
 /// Sockets that are (still) HTTP and that the Hub does not count, on one listener. More wait in the kernel's queue.
 const MAX_HTTP_CONNECTIONS: u32 = 4096;
@@ -74,6 +77,67 @@ impl Place {
     }
 }
 
+/// Marks an answer that goes on until its reader leaves. A reader that closes its sending side has left: whether it still
+/// reads could not be told apart from that.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Endless;
+
+/// What the requests of one connection tell its task.
+#[derive(Debug, Default)]
+struct Signals {
+    /// A request was read.
+    asked: Notify,
+    /// Its answer is [`Endless`].
+    endless: Notify,
+}
+
+/// One HTTP connection.
+struct Talk {
+    peer: SocketAddr,
+    socket: PatientSocket,
+    signals: Arc<Signals>,
+    clock: RunClock,
+}
+
+impl Talk {
+    /// Serves `connection` until it ends; when the server stops, until what was asked is answered.
+    async fn run<S>(
+        self,
+        connection: UpgradeableConnection<TokioIo<Patient>, S>,
+        mut stop: watch::Receiver<bool>,
+    ) where
+        S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
+    {
+        let mut connection = pin!(connection);
+        let left = async {
+            self.signals.endless.notified().await;
+            self.socket.closed().await;
+        };
+        let served = async {
+            tokio::select! {
+                ended = connection.as_mut() => return ended,
+                () = stopped(&mut stop) => {}
+            }
+            tokio::select! {
+                ended = connection.as_mut() => return ended,
+                _asked_or_late = self.clock.timeout(LAST_ASKED, self.signals.asked.notified()) => {}
+            }
+            connection.as_mut().graceful_shutdown();
+            connection.as_mut().await
+        };
+
+        let ended = tokio::select! {
+            ended = served => ended,
+            () = left => Ok(()),
+        };
+        // The connection is not dropped before this: its socket is open.
+        if let Err(error) = ended {
+            debug!(peer = %self.peer, %error, "HTTP connection ended");
+            malformed::answer(&error, &self.socket, &self.clock).await;
+        }
+    }
+}
+
 /// Serves `router` on `listener` until `stop` says so (or its sender is gone); then takes no new connection
 /// and returns when the requests that have begun are answered.
 pub async fn serve(
@@ -86,6 +150,8 @@ pub async fn serve(
     let clock = settings.clock;
     http.timer(clock.clone())
         .header_read_timeout(settings.header_timeout)
+        // A client that has sent its request may close its sending side and wait for the answer (RFC 9112 section 9.6).
+        .half_close(true)
         .max_buf_size(MAX_HEAD_BYTES + HEAD_MARGIN_BYTES)
         .max_headers(MAX_HEADERS + HEADERS_MARGIN);
     let places = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS as usize));
@@ -116,40 +182,34 @@ pub async fn serve(
             peer,
             place,
         };
-        let asked = Arc::new(Notify::new());
-        let asks = asked.clone();
+        let stream = Patient::new(stream, clock.clone());
+        let talk = Talk {
+            peer,
+            socket: stream.socket(),
+            signals: Arc::default(),
+            clock: clock.clone(),
+        };
+        // Until a request is read, HTTP itself writes only what a malformed one is answered.
+        talk.socket.mute();
+        let (socket, signals) = (talk.socket.clone(), talk.signals.clone());
         let service = service_fn(move |request| {
-            asks.notify_one();
-            let entrance = entrance.clone();
-            async move { Ok::<_, Infallible>(entrance.answer(request).await) }
+            socket.unmute();
+            signals.asked.notify_one();
+            let (entrance, signals) = (entrance.clone(), signals.clone());
+            async move {
+                let response = entrance.answer(request).await;
+                if response.extensions().get::<Endless>().is_some() {
+                    signals.endless.notify_one();
+                }
+                Ok::<_, Infallible>(response)
+            }
         });
         let connection = http
-            .serve_connection(TokioIo::new(Patient::new(stream, clock.clone())), service)
+            .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
-        let (mut stop, open, clock) = (stop.clone(), open.clone(), clock.clone());
+        let (stop, open) = (stop.clone(), open.clone());
         tokio::spawn(async move {
-            let mut connection = pin!(connection);
-            let ended = tokio::select! {
-                ended = connection.as_mut() => ended,
-                () = stopped(&mut stop) => {
-                    let last = clock.timeout(LAST_ASKED, asked.notified());
-                    tokio::select! {
-                        ended = connection.as_mut() => ended,
-                        _asked_or_late = last => {
-                            connection.as_mut().graceful_shutdown();
-                            connection.await
-                        }
-                    }
-                }
-            };
-            if let Err(error) = ended {
-                debug!(%peer, %error, "HTTP connection ended");
-                if error.is_timeout() {
-                    metrics::refused("header_timeout");
-                } else if error.is_parse_too_large() {
-                    metrics::refused("head_too_large");
-                }
-            }
+            talk.run(connection, stop).await;
             drop(open);
         });
     }

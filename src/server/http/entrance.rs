@@ -17,7 +17,7 @@ use crate::server::http::error::ApiError;
 use crate::server::http::headers;
 
 /// Longest target of a request, in bytes: a room, an id, a position and a token fit several times.
-const MAX_TARGET_BYTES: usize = 8 * 1024;
+pub(super) const MAX_TARGET_BYTES: usize = 8 * 1024;
 /// Largest head, in bytes: names and values of all headers together.
 pub(super) const MAX_HEAD_BYTES: usize = 16 * 1024;
 /// Most headers.

@@ -14,6 +14,7 @@ use utoipa::ToSchema;
 use crate::protocol::KeyError;
 use crate::protocol::NameError;
 use crate::server::auth::{AuthError, TokenError};
+use crate::server::http::entrance::{MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES};
 use crate::server::http::problem::ErrorText;
 use crate::server::hub::Refusal;
 use crate::server::metrics;
@@ -208,6 +209,18 @@ pub(super) enum ApiError {
         /// How many bytes are allowed.
         limit: usize,
     },
+    /// A head that is too large by far: how large is not known.
+    #[error(
+        "the request's head is too large; it may have {MAX_HEADERS} headers and {MAX_HEAD_BYTES} bytes of them, \
+         and a target of {MAX_TARGET_BYTES} bytes"
+    )]
+    HugeHead,
+    /// Bytes that are no request.
+    #[error("the request is malformed: {0}")]
+    Malformed(String),
+    /// The preface of HTTP/2.
+    #[error("HTTP/2 is not supported; use HTTP/1.1")]
+    HttpVersion,
     /// More of a request's head than allowed.
     #[error("the request has more than the {limit} {what} allowed")]
     LargeHead {
@@ -284,7 +297,12 @@ impl ApiError {
             Self::BrokenOff => (StatusCode::BAD_REQUEST, "broken_off"),
             Self::Busy | Self::TooManyPages { .. } => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
             Self::LongTarget { .. } => (StatusCode::URI_TOO_LONG, "address_too_long"),
-            Self::LargeHead { .. } => (
+            Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed_request"),
+            Self::HttpVersion => (
+                StatusCode::HTTP_VERSION_NOT_SUPPORTED,
+                "http_version_not_supported",
+            ),
+            Self::LargeHead { .. } | Self::HugeHead => (
                 StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
                 "head_too_large",
             ),

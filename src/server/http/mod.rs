@@ -7,6 +7,7 @@ mod client;
 mod guard;
 mod cors;
 mod headers;
+mod malformed;
 mod api;
 mod caller;
 mod content;

@@ -372,7 +372,8 @@ mod tests {
 
             let bytes: usize = (0..1000)
                 .take_while(|_| {
-                    let action = session.on(Incoming::Text(&text), Access::Write, Moment::default());
+                    let action =
+                        session.on(Incoming::Text(&text), Access::Write, Moment::default());
                     !matches!(action, Action::Close(Farewell::Ours(CloseCode::TooFast)))
                 })
                 .map(|_| text.len())

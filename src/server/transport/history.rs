@@ -27,7 +27,11 @@ pub(super) fn history(connection: Arc<Connection>, before: Option<Offset>, limit
 
 /// Queues the answer, under the lock under which deletions are queued. Returns whether it could: too much may have been
 /// deleted while the page was read.
-pub(super) fn answer(room: &Room, state: &mut State, page: Result<(Page, DeletionMark), StoreError>) -> bool {
+pub(super) fn answer(
+    room: &Room,
+    state: &mut State,
+    page: Result<(Page, DeletionMark), StoreError>,
+) -> bool {
     let push = match page {
         Ok((mut page, mark)) => {
             if !room.redact(&mut page.frames, mark) {

@@ -24,7 +24,7 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
-pub use patient::Patient;
+pub use patient::{Patient, PatientSocket};
 pub use renewal::{lease, since_1970};
 pub use settings::{ConnectionSettings, patience};
 pub use stream::{Listener, Stream};

@@ -7,7 +7,10 @@
 //! hours. So the kernel is told to give up too, when what it sent is not acknowledged.
 
 use std::io::{self, ErrorKind, IoSlice};
+use std::net::Shutdown;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Weak};
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -28,10 +31,21 @@ const UNHEARD_AFTER: Duration = Duration::from_secs(60);
 /// See the [module docs](self).
 #[derive(Debug)]
 pub struct Patient {
-    stream: TcpStream,
+    socket: Arc<Socket>,
     clock: RunClock,
     /// There while the kernel takes nothing.
     deadline: Option<RunSleep>,
+}
+
+/// The socket of a [`Patient`] for others than who reads and writes it.
+#[derive(Clone, Debug)]
+pub struct PatientSocket(Weak<Socket>);
+
+#[derive(Debug)]
+struct Socket {
+    stream: TcpStream,
+    /// What is written is dropped, see [`PatientSocket::mute`].
+    is_muted: AtomicBool,
 }
 
 impl Patient {
@@ -42,28 +56,43 @@ impl Patient {
         let _ = socket.set_tcp_nodelay(true);
         #[cfg(target_os = "linux")]
         let _ = socket.set_tcp_user_timeout(Some(UNHEARD_AFTER));
+
         Self {
-            stream,
+            socket: Arc::new(Socket {
+                stream,
+                is_muted: AtomicBool::new(false),
+            }),
             clock,
             deadline: None,
         }
     }
 
-    /// The socket, for whoever takes over.
-    pub fn into_inner(self) -> TcpStream {
-        self.stream
+    /// Returns a handle on the socket, which does not keep it open.
+    pub fn socket(&self) -> PatientSocket {
+        PatientSocket(Arc::downgrade(&self.socket))
     }
 
-    /// What `write` says, but not that it must wait for longer than [`STUCK_AFTER`].
-    fn poll_patiently<T>(
+    /// Returns the socket to its next owner; `None` while somebody waits at a [`PatientSocket`].
+    pub fn into_inner(self) -> Option<TcpStream> {
+        Arc::into_inner(self.socket).map(|socket| socket.stream)
+    }
+
+    /// Calls `write` until the kernel takes bytes, but not for longer than [`STUCK_AFTER`].
+    fn poll_patiently(
         &mut self,
         cx: &mut Context<'_>,
-        write: impl FnOnce(Pin<&mut TcpStream>, &mut Context<'_>) -> Poll<io::Result<T>>,
-    ) -> Poll<io::Result<T>> {
-        if let Poll::Ready(written) = write(Pin::new(&mut self.stream), cx) {
-            self.deadline = None;
-            return Poll::Ready(written);
+        write: impl Fn(&TcpStream) -> io::Result<usize>,
+    ) -> Poll<io::Result<usize>> {
+        while let Poll::Ready(ready) = self.socket.stream.poll_write_ready(cx) {
+            match ready.and_then(|()| write(&self.socket.stream)) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                written => {
+                    self.deadline = None;
+                    return Poll::Ready(written);
+                }
+            }
         }
+
         let deadline = self
             .deadline
             .get_or_insert_with(|| self.clock.sleep(STUCK_AFTER));
@@ -73,15 +102,103 @@ impl Patient {
             "the client takes no byte",
         )))
     }
+
+    fn is_muted(&self) -> bool {
+        self.socket.is_muted.load(Ordering::Relaxed)
+    }
+}
+
+impl PatientSocket {
+    /// Drops what is written from now on, and does not close the sending side, until [`PatientSocket::unmute`].
+    pub fn mute(&self) {
+        self.set_muted(true);
+    }
+
+    /// Sends what is written from now on.
+    pub fn unmute(&self) {
+        self.set_muted(false);
+    }
+
+    /// Waits until the client has closed its sending side, or is gone. If it has sent bytes that are not read, an end
+    /// behind them is not seen.
+    pub async fn closed(&self) {
+        let Some(socket) = self.0.upgrade() else {
+            return;
+        };
+
+        match socket.stream.peek(&mut [0]).await {
+            Ok(0) | Err(_) => {}
+            Ok(_) => std::future::pending().await,
+        }
+    }
+
+    /// Sends `answer`, as much of it as the kernel takes at once, and waits until the client has closed its side too, or
+    /// has sent `discarded` bytes.
+    pub async fn close_with(&self, answer: &[u8], discarded: usize) {
+        let Some(socket) = self.0.upgrade() else {
+            return;
+        };
+
+        let close = async {
+            socket.stream.writable().await?;
+            socket.stream.try_write(answer)?;
+            half_close(&socket.stream, discarded).await
+        };
+        // An error means that the client is gone.
+        let _ = close.await;
+    }
+
+    /// Returns whether what is written is dropped.
+    pub fn is_muted(&self) -> bool {
+        self.0
+            .upgrade()
+            .is_some_and(|socket| socket.is_muted.load(Ordering::Relaxed))
+    }
+
+    fn set_muted(&self, is_muted: bool) {
+        if let Some(socket) = self.0.upgrade() {
+            socket.is_muted.store(is_muted, Ordering::Relaxed);
+        }
+    }
+}
+
+/// Says that nothing more comes and reads until the client says so too, or `left` bytes of it: closing at once, with
+/// bytes of the client unread, would make its kernel throw away what it was sent last (RFC 9293 section 3.10.7.1,
+/// reset).
+pub(super) async fn half_close(stream: &TcpStream, mut left: usize) -> io::Result<()> {
+    SockRef::from(stream).shutdown(Shutdown::Write)?;
+
+    // On the heap, or every connection's task would have room for it all its life.
+    let mut discarded = vec![0; 16 * 1024];
+    while left > 0 {
+        stream.readable().await?;
+        match stream.try_read(&mut discarded) {
+            Ok(0) => return Ok(()),
+            Ok(length) => left = left.saturating_sub(length),
+            Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 impl AsyncRead for Patient {
     fn poll_read(
-        mut self: Pin<&mut Self>,
+        self: Pin<&mut Self>,
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_read(cx, buffer)
+        loop {
+            ready!(self.socket.stream.poll_read_ready(cx))?;
+            match self.socket.stream.try_read(buffer.initialize_unfilled()) {
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {}
+                Err(error) => return Poll::Ready(Err(error)),
+                Ok(length) => {
+                    buffer.advance(length);
+                    return Poll::Ready(Ok(()));
+                }
+            }
+        }
     }
 }
 
@@ -91,7 +208,10 @@ impl AsyncWrite for Patient {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll_patiently(cx, |stream, cx| stream.poll_write(cx, bytes))
+        if self.is_muted() {
+            return Poll::Ready(Ok(bytes.len()));
+        }
+        self.poll_patiently(cx, |stream| stream.try_write(bytes))
     }
 
     fn poll_write_vectored(
@@ -99,19 +219,25 @@ impl AsyncWrite for Patient {
         cx: &mut Context<'_>,
         bytes: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll_patiently(cx, |stream, cx| stream.poll_write_vectored(cx, bytes))
+        if self.is_muted() {
+            return Poll::Ready(Ok(bytes.iter().map(|bytes| bytes.len()).sum()));
+        }
+        self.poll_patiently(cx, |stream| stream.try_write_vectored(bytes))
     }
 
     fn is_write_vectored(&self) -> bool {
-        self.stream.is_write_vectored()
+        true
     }
 
-    fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if self.is_muted() {
+            return Poll::Ready(Ok(()));
+        }
+        Poll::Ready(SockRef::from(&self.socket.stream).shutdown(Shutdown::Write))
     }
 }
 
@@ -153,13 +279,47 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn the_end_of_a_client_is_seen_beside_whoever_reads_and_not_behind_unread_bytes() {
+        let (patient, mut client) = pair().await;
+        let socket = patient.socket();
+
+        client.shutdown().await.expect("shut down");
+        socket.closed().await;
+
+        let (patient, mut client) = pair().await;
+        let socket = patient.socket();
+        client.write_all(b"unread").await.expect("written");
+        client.shutdown().await.expect("shut down");
+        let looked = tokio::time::timeout(Duration::from_millis(50), socket.closed());
+        assert!(looked.await.is_err());
+        drop(patient);
+    }
+
+    #[tokio::test]
+    async fn a_muted_socket_sends_nothing_but_its_last_answer() {
+        let (mut patient, mut client) = pair().await;
+        let socket = patient.socket();
+        socket.mute();
+
+        patient.write_all(b"dropped").await.expect("dropped");
+        patient.shutdown().await.expect("put off");
+        let mut read = Vec::new();
+        tokio::join!(socket.close_with(b"answer", 100), async {
+            client.read_to_end(&mut read).await.expect("read");
+            client.shutdown().await.expect("shut down");
+        });
+
+        assert_eq!(read, b"answer");
+    }
+
+    #[tokio::test]
     async fn a_client_that_takes_its_time_gets_everything() {
         const BYTES: usize = 16 * 1024 * 1024;
         let (mut patient, mut client) = pair().await;
         let (written, read) = tokio::join!(
             async move {
                 patient.write_all(&vec![7; BYTES]).await.expect("taken");
-                patient.into_inner()
+                patient.into_inner().expect("nobody else has it")
             },
             async {
                 let mut bytes = vec![0; BYTES];

@@ -37,6 +37,7 @@ use crate::server::room::{Dialect, Format, Moment, Reel};
 use crate::server::session::{Access, Farewell, Lease, Next, Outbox};
 use crate::server::spans;
 use crate::server::transport::patient::STUCK_AFTER;
+use crate::server::transport::task::LOG_GRACE;
 
 /// A reader over HTTP, about to read.
 #[derive(Debug)]
@@ -86,6 +87,8 @@ struct State {
     tracer: Option<Box<Tracer>>,
     /// HTTP has taken everything to the end.
     has_ended: bool,
+    /// Since when the server stops.
+    drains: Option<Moment>,
 }
 
 impl Listener {
@@ -116,6 +119,7 @@ impl Listener {
             asked: hub.now(),
             tracer: None,
             has_ended: false,
+            drains: None,
         };
         let reader = Arc::new(Reader {
             hub,
@@ -207,7 +211,13 @@ impl Outlet for Reader {
                 outbox.close(Farewell::Ours(CloseCode::BadToken))
             });
         }
-        let state = self.lock();
+        let mut state = self.lock();
+        if state
+            .drains
+            .is_some_and(|since| now.since(since) >= LOG_GRACE)
+        {
+            state.outbox.end_log();
+        }
         let is_silent = state.waiting.is_some() && now.since(state.asked) >= self.heartbeat;
         drop(state);
         if is_silent {
@@ -225,6 +235,7 @@ impl Outlet for Reader {
     }
 
     fn drain(&self, reconnect_after: Duration) {
+        self.lock().drains = Some(self.hub.now());
         self.change(&mut self.room.reel(), |outbox| {
             outbox.say(&Push::Drain {
                 reconnect_after_ms: reconnect_after.as_millis() as u64,

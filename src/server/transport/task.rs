@@ -2,11 +2,10 @@
 
 use std::fmt;
 use std::future::poll_fn;
-use std::net::{IpAddr, Shutdown};
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use socket2::SockRef;
 use tokio::net::TcpStream;
 use tracing::{debug, field, info};
 
@@ -24,12 +23,13 @@ use crate::server::run_clock::RunClock;
 use crate::server::session::{Farewell, Lease, Outbox, Pace};
 use crate::server::spans;
 use crate::server::transport::connection::{Connection, Lost};
+use crate::server::transport::patient::half_close;
 use crate::server::transport::reader::{Pause, Reader};
 use crate::server::transport::{ConnectionSettings, Handshake};
 use crate::server::wire;
 
 /// How long a server that stops writes to a client what the log still has for it.
-const LOG_GRACE: Duration = Duration::from_secs(1);
+pub(super) const LOG_GRACE: Duration = Duration::from_secs(1);
 
 /// How long a client may take for what it has begun to take and our Close frame, and again to answer that, before its
 /// socket is dropped.
@@ -355,24 +355,6 @@ async fn wait_for_close(connection: &Connection) {
         .saturating_add(MAX_DISCARDED_BYTES);
     // An error means that the client is gone.
     let _ = half_close(&connection.stream, discarded).await;
-}
-
-/// Says that nothing more comes and reads until the client says so too, or `left` bytes of it: closing at once, with bytes of the
-/// client unread, would make its kernel throw away the Close frame (RFC 9293 section 3.10.7.1, reset).
-async fn half_close(stream: &TcpStream, mut left: usize) -> std::io::Result<()> {
-    SockRef::from(stream).shutdown(Shutdown::Write)?;
-    // On the heap, or every connection's task would have room for it all its life.
-    let mut discarded = vec![0; 16 * 1024];
-    while left > 0 {
-        poll_fn(|cx| stream.poll_read_ready(cx)).await?;
-        match stream.try_read(&mut discarded) {
-            Ok(0) => return Ok(()),
-            Ok(length) => left = left.saturating_sub(length),
-            Err(error) if error.kind() == std::io::ErrorKind::WouldBlock => {}
-            Err(error) => return Err(error),
-        }
-    }
-    Ok(())
 }
 
 /// Why a connection ended, for the log.

@@ -409,7 +409,7 @@ async fn a_reader_kicked_while_it_catches_up_gets_nothing_after_the_close_frame(
 
     // Parsing fails for a frame after a Close frame.
     let received = client.received();
-    assert_eq!(gaps, []);
+    assert!(gaps.is_empty());
     assert_eq!(received.close_code, Some(CloseCode::Kicked.number()));
 }
 

@@ -154,7 +154,13 @@ async fn relay(
     let (mut from_client, mut to_client) = tokio::io::split(client);
     let (mut from_inside, mut to_inside) = inside.into_split();
     let mut hears = pin!(async move {
-        tokio::io::copy(&mut from_client, &mut to_inside).await?;
+        match tokio::io::copy(&mut from_client, &mut to_inside).await {
+            // It ended without `close_notify`. Inside, HTTP and WebSocket know by themselves whether they are whole.
+            Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
+            copied => {
+                copied?;
+            }
+        }
         to_inside.shutdown().await
     });
     let mut says = pin!(async move {

@@ -128,7 +128,7 @@ impl Handshake {
         // The socket, and what the client sent together with its request.
         let socket = async move {
             let parts = upgrade.await.ok()?.downcast::<TokioIo<Patient>>().ok()?;
-            Some((parts.io.into_inner().into_inner(), parts.read_buf.to_vec()))
+            Some((parts.io.into_inner().into_inner()?, parts.read_buf.to_vec()))
         };
         (response, socket)
     }

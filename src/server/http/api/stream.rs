@@ -13,7 +13,7 @@ use crate::protocol::Epoch;
 use crate::protocol::UserId;
 use crate::server::auth::Right;
 use crate::server::http::State;
-use crate::server::http::accept::Place;
+use crate::server::http::accept::{Endless, Place};
 use crate::server::http::caller::Caller;
 use crate::server::http::client::Client;
 use crate::server::http::error::{ApiError, ErrorBody};
@@ -132,6 +132,7 @@ pub(super) async fn stream(
         Dialect::Sse | Dialect::Plain | Dialect::Typed => "text/event-stream",
     };
     let mut response = Body::new(stream).into_response();
+    response.extensions_mut().insert(Endless);
     let answered = response.headers_mut();
     answered.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     answered.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -9,6 +9,7 @@ use futures::stream;
 use tracing::info;
 
 use crate::server::http::State;
+use crate::server::http::accept::Endless;
 use crate::server::http::api::admin::connections::number;
 use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::error::{AdminError, ApiError, ErrorBody};
@@ -53,6 +54,7 @@ pub(super) async fn trace(
         Some((Ok::<_, std::convert::Infallible>(Bytes::from(line)), traced))
     });
     let mut response = Body::from_stream(lines).into_response();
+    response.extensions_mut().insert(Endless);
     let headers = response.headers_mut();
     headers.insert(
         header::CONTENT_TYPE,

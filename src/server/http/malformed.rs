@@ -1,0 +1,73 @@
+//! What is answered to bytes that are no request of HTTP/1.1.
+//!
+//! HTTP itself answers them with a bare status, and HTTP/2 with nothing. So what it writes before it has read a first
+//! request is dropped (see [`PatientSocket::mute`]), and this is sent instead. Behind a first request its bare answer
+//! stays.
+
+use std::time::Duration;
+
+use axum::body::to_bytes;
+use axum::response::{IntoResponse, Response};
+
+use crate::server::http::error::ApiError;
+use crate::server::http::headers;
+use crate::server::metrics;
+use crate::server::run_clock::RunClock;
+use crate::server::transport::PatientSocket;
+
+/// How long a client may take to close its side after the answer.
+const CLOSE_GRACE: Duration = Duration::from_secs(1);
+
+/// How much of what it still sends is read for it to see the answer.
+const MAX_DISCARDED_BYTES: usize = 256 * 1024;
+
+/// Counts a connection that ended with `error`, and answers the client at `socket` if it was sent nothing yet.
+pub(super) async fn answer(error: &hyper::Error, socket: &PatientSocket, clock: &RunClock) {
+    let is_first = socket.is_muted();
+    let refusal = if error.is_parse_version_h2() {
+        ApiError::HttpVersion
+    } else if error.is_parse_too_large() {
+        ApiError::HugeHead
+    } else if error.is_parse() {
+        ApiError::Malformed(error.to_string())
+    } else if error.is_timeout() {
+        return metrics::refused("header_timeout");
+    } else if error.is_incomplete_message() && is_first {
+        return metrics::refused("head_incomplete");
+    } else {
+        return;
+    };
+
+    if !is_first {
+        return metrics::refused(refusal.code());
+    }
+    let answer = headers::complete(refusal.into_response(), headers::OWN_ONLY);
+    let close = async {
+        socket
+            .close_with(&bytes(answer).await, MAX_DISCARDED_BYTES)
+            .await
+    };
+    // Late or not: the connection ends now.
+    let _ = clock.timeout(CLOSE_GRACE, close).await;
+}
+
+/// Returns `response` as it is sent.
+async fn bytes(response: Response) -> Vec<u8> {
+    let (head, body) = response.into_parts();
+    // It cannot fail: the body is in memory.
+    let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+
+    let (status, length) = (head.status, body.len());
+    let mut bytes =
+        format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n")
+            .into_bytes();
+    for (name, value) in &head.headers {
+        bytes.extend_from_slice(name.as_str().as_bytes());
+        bytes.extend_from_slice(b": ");
+        bytes.extend_from_slice(value.as_bytes());
+        bytes.extend_from_slice(b"\r\n");
+    }
+    bytes.extend_from_slice(b"\r\n");
+    bytes.extend_from_slice(&body);
+    bytes
+}
