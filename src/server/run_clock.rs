@@ -43,6 +43,8 @@ struct Reading {
     system: Instant,
     /// Time for which the process ran.
     elapsed: Duration,
+    /// Time for which it did not.
+    paused: Duration,
 }
 
 /// A future that is ready at a time of a [`RunClock`].
@@ -59,6 +61,7 @@ impl RunClock {
         let reading = Reading {
             system: Instant::now(),
             elapsed: Duration::ZERO,
+            paused: Duration::ZERO,
         };
 
         Self(Arc::new(Shared {
@@ -89,9 +92,22 @@ impl RunClock {
         let system = Instant::now();
         let gap = system.saturating_duration_since(reading.system);
         reading.system = system;
-        reading.elapsed += if gap > LONGEST_GAP { TICK } else { gap };
+        let ran = if gap > LONGEST_GAP { TICK } else { gap };
+        reading.elapsed += ran;
+        reading.paused += gap - ran;
 
         Moment::after_start(reading.elapsed)
+    }
+
+    /// Returns the time for which the process has not run, as far as that was noticed.
+    pub fn paused(&self) -> Duration {
+        let reading = self
+            .0
+            .reading
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+
+        reading.paused
     }
 
     /// Returns a future that is ready when the process has run for `duration`.
@@ -184,6 +200,7 @@ mod tests {
 
         assert!(before.since(Moment::default()) >= Duration::from_secs(3));
         assert!(clock.now().since(before) <= TICK);
+        assert!(clock.paused() >= Duration::from_secs(3600) - TICK);
     }
 
     #[tokio::test(start_paused = true)]

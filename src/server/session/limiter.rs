@@ -70,28 +70,45 @@ impl Limiter {
         }
     }
 
+    /// Fills the bucket, beyond the burst if need be, with what comes in since `since`, and in `paused` besides. In that time
+    /// nothing was read, so that many events at once may each have come at their time.
+    pub fn make_up(&mut self, since: Moment, paused: Duration, rate: Rate, now: Moment) {
+        let since = since.max(self.filled);
+        let unread = now.since(since) + paused;
+
+        self.millitokens = self
+            .filled_up(rate, since)
+            .saturating_add(gained(rate, unread));
+        self.filled = now;
+    }
+
     /// Puts tokens back, as many as it holds.
     pub fn give_back(&mut self, events: u32, rate: Rate) {
         let given = u64::from(events) * Self::TOKEN;
-        self.millitokens = self
-            .millitokens
-            .saturating_add(given)
-            .min(u64::from(rate.burst) * Self::TOKEN);
+        self.millitokens = self.millitokens.saturating_add(given).min(self.most(rate));
     }
 
     /// Whether it is as full as it gets.
     pub fn is_full(&self, rate: Rate, now: Moment) -> bool {
-        self.filled_up(rate, now) == u64::from(rate.burst) * Self::TOKEN
+        self.filled_up(rate, now) >= u64::from(rate.burst) * Self::TOKEN
     }
 
     /// What it holds at `now`, in thousandths of a token.
     fn filled_up(&self, rate: Rate, now: Moment) -> u64 {
-        let elapsed: Duration = now.since(self.filled);
-        let gained = (elapsed.as_millis() as u64).saturating_mul(u64::from(rate.per_second));
         self.millitokens
-            .saturating_add(gained)
-            .min(u64::from(rate.burst) * Self::TOKEN)
+            .saturating_add(gained(rate, now.since(self.filled)))
+            .min(self.most(rate))
     }
+
+    /// Thousandths of a token up to which it is filled: the burst, or what was made up for.
+    fn most(&self, rate: Rate) -> u64 {
+        self.millitokens.max(u64::from(rate.burst) * Self::TOKEN)
+    }
+}
+
+/// Returns the thousandths of a token that come in during `time`.
+fn gained(rate: Rate, time: Duration) -> u64 {
+    (time.as_millis() as u64).saturating_mul(u64::from(rate.per_second))
 }
 
 #[cfg(test)]
@@ -127,6 +144,32 @@ mod tests {
                 .count(),
             40
         );
+    }
+
+    #[test]
+    fn what_came_while_nothing_was_read_is_not_too_fast_and_the_rate_holds_after_it() {
+        let mut limiter = Limiter::new(RATE, at(0));
+
+        limiter.make_up(at(0), Duration::ZERO, RATE, at(60_000));
+        let stalled = (0..9999).filter(|_| limiter.allows(RATE, at(60_000)));
+        assert_eq!(stalled.count(), 40 + 60 * 20);
+
+        limiter.make_up(at(60_000), Duration::from_secs(8), RATE, at(60_000));
+        let paused = (0..9999).filter(|_| limiter.allows(RATE, at(60_000)));
+        assert_eq!(paused.count(), 8 * 20);
+        assert_eq!(allowed(&mut limiter, RATE, 60_000..70_001), 200);
+    }
+
+    #[test]
+    fn time_is_made_up_for_only_once() {
+        let mut limiter = Limiter::new(RATE, at(0));
+
+        for _time in 0..10 {
+            limiter.make_up(at(0), Duration::ZERO, RATE, at(1000));
+        }
+
+        let at_once = (0..9999).filter(|_| limiter.allows(RATE, at(1000)));
+        assert_eq!(at_once.count(), 40 + 20);
     }
 
     #[test]

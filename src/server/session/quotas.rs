@@ -286,6 +286,12 @@ impl Pace {
         }
     }
 
+    /// Nothing was read of the connection since `since`, nor while the process paused for `paused`: what comes now may
+    /// have been sent meanwhile.
+    pub fn make_up(&mut self, since: Moment, paused: Duration, now: Moment) {
+        self.limiter.make_up(since, paused, self.rate, now);
+    }
+
     /// Counts a message.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! What a client's message asks for, in either dialect.
 
+use std::time::Duration;
+
 use crate::protocol::CloseCode;
 use crate::protocol::Command;
 use crate::protocol::CommandError;
@@ -110,6 +112,13 @@ impl Session {
         &self.id
     }
 
+    /// Nothing was read of the client since `since`, nor while the process paused for `paused`: what comes now is not too
+    /// fast if it was sent meanwhile.
+    pub fn make_up(&mut self, since: Moment, paused: Duration, now: Moment) {
+        self.pace.make_up(since, paused, now);
+        self.idle.make_up(since, paused, IDLE_RATE, now);
+    }
+
     /// Returns the action that `incoming` asks for, of a client that has `access`.
     ///
     /// Frames that carry no message are counted, and so are the bytes of a frame beyond its message: reading them
@@ -217,7 +226,6 @@ fn error(code: ErrorCode, message: String, key: Option<Key>) -> Action {
 mod tests {
     use std::net::IpAddr;
     use std::sync::Arc;
-    use std::time::Duration;
 
     use proptest::prelude::*;
 

@@ -5,7 +5,7 @@ use std::io::ErrorKind;
 use std::ops::ControlFlow;
 use std::sync::Arc;
 use std::task::{Context, Poll, ready};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::net::RecvFlags;
 use tokio::io::Interest;
@@ -19,7 +19,7 @@ use crate::protocol::Push;
 use crate::protocol::UserId;
 use crate::server::auth::Verifier;
 use crate::server::metrics;
-use crate::server::room::{Dialect, Draft, Format};
+use crate::server::room::{Dialect, Draft, Format, Moment};
 use crate::server::session::{Action, Farewell, Outbox, Pace, Session, max_say_bytes};
 use crate::server::store::{StoreError, Stored};
 use crate::server::transport::ConnectionSettings;
@@ -52,6 +52,10 @@ pub(super) struct Reader {
     handled: usize,
     /// Knows what another token of this client is worth.
     verifier: Verifier,
+    /// Since when nothing is read because the store has not answered.
+    stalled: Option<Moment>,
+    /// How long the process had paused when something was last read.
+    paused: Duration,
 }
 
 /// One thing after the other: what a client says while its last messages are on their way to the disk is read
@@ -96,6 +100,8 @@ impl Reader {
             rest: Vec::new(),
             handled: 0,
             verifier,
+            stalled: None,
+            paused: connection.hub.clock().paused(),
         }
     }
 
@@ -123,6 +129,7 @@ impl Reader {
                 return Poll::Ready(Pause::Ended);
             }
             if let Some(after) = state.outbox.behind() {
+                self.stalled.get_or_insert(connection.hub.now());
                 return Poll::Ready(Pause::Behind(after));
             }
             // Whoever does not read the answers is not asked for more questions.
@@ -131,6 +138,7 @@ impl Reader {
             }
             if state.saying == Saying::Asked {
                 state.saying = Saying::Awaited;
+                self.stalled.get_or_insert(connection.hub.now());
                 return Poll::Pending;
             }
             drop(state);
@@ -149,9 +157,23 @@ impl Reader {
         }
     }
 
+    /// Gives the client its time back if nothing was read of it until `now` though it may have sent.
+    fn make_up(&mut self, connection: &Connection, now: Moment) {
+        let paused = connection.hub.clock().paused();
+        let since = self.stalled.take();
+
+        if since.is_some() || paused > self.paused {
+            let paused_since = paused - self.paused;
+            self.session
+                .make_up(since.unwrap_or(now), paused_since, now);
+        }
+        self.paused = paused;
+    }
+
     /// Acts upon `bytes` from the client, until its turn is over; keeps the others.
     pub(super) fn take(&mut self, connection: &Arc<Connection>, bytes: &mut [u8]) {
         let (now, instant) = (connection.hub.now(), Instant::now());
+        self.make_up(connection, now);
         let mut lease = connection.lock().lease;
         let mut drafts = Vec::new();
         let mut answers = Vec::new();

@@ -125,7 +125,7 @@ impl World {
             .admit(ADDRESS, &RoomName::lobby(), None)
             .await
             .expect("admitted");
-        self.hub.join(admission, Some(user(id)))
+        self.hub.join(admission, Some(user(id)), None)
     }
 
     /// Lets all members leave and another one come, until everybody has been told.
@@ -155,6 +155,7 @@ impl World {
             admission,
             hub: self.hub.clone(),
             id: user("newcomer"),
+            proven: None,
             pace: Pace::new(
                 rate,
                 Arc::new(Quotas::new(QuotaRates::UNLIMITED)),
