@@ -142,7 +142,8 @@ impl Unfinished {
         }
         let header = if self.head.is_empty() {
             let Some(header) = Header::parse(input, terms.may_compress)? else {
-                self.head.extend_from_slice(input);
+                let part: &mut [u8] = mem::take(input);
+                self.head.extend_from_slice(part);
                 return Ok(None);
             };
             advance(input, header.size);
