@@ -117,3 +117,21 @@ async fn lines_that_are_no_messages_and_databases_in_use_are_refused_before_anyt
         String::from_utf8_lossy(&wrong.stderr)
     );
 }
+
+#[test]
+fn lines_to_import_may_begin_with_a_byte_order_mark() {
+    let folder = tempfile::tempdir().expect("a folder");
+
+    let imported = run(
+        "import",
+        "lobby",
+        folder.path(),
+        "\u{feff}{\"text\":\"one\"}\n{\"text\":\"two\"}\n",
+    );
+
+    let said = String::from_utf8_lossy(&imported.stderr).into_owned();
+    assert!(
+        imported.status.success() && said.contains("2 messages stored"),
+        "{said}"
+    );
+}

@@ -276,3 +276,114 @@ fn a_file_of_settings_may_begin_with_a_byte_order_mark_and_must_be_utf_8() {
     assert_eq!(output.status.code(), Some(2));
     assert!(text(&output.stderr).contains("UTF-8"));
 }
+
+#[test]
+fn an_error_of_the_system_names_its_cause_once() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let rules = folder.path().join("moderation.json");
+    std::fs::create_dir(&rules).expect("made");
+    let data = folder.path().to_str().expect("text");
+    let quiet = ["--listen", "127.0.0.1:0", "--ops-listen", "off"];
+    let serve = |more: &[&'static str]| [&["serve"][..], &quiet, more].concat();
+
+    for (arguments, cause) in [
+        (serve(&["--data", "/dev/null/x"]), "os error 20"),
+        (
+            [&serve(&["--store", "memory", "--data"])[..], &[data]].concat(),
+            "os error 21",
+        ),
+        (
+            vec!["import", "lobby", "--data", "/dev/null/x"],
+            "os error 20",
+        ),
+        (
+            vec!["serve", "--ops-listen", "off", "--listen", "192.0.2.1:1"],
+            "os error 99",
+        ),
+        (vec!["serve", "--config", "/no/such/file"], "os error 2)"),
+        (
+            vec![
+                "token",
+                "--sub",
+                "a",
+                "--room",
+                "b:r",
+                "--auth-key-file",
+                "/no/such/file",
+            ],
+            "os error 2)",
+        ),
+        (
+            vec!["admin", "rooms", "--url", "http://127.0.0.1:1"],
+            "os error 111",
+        ),
+        (
+            vec!["bench", "--seconds", "1", "--url", "http://127.0.0.1:1"],
+            "os error 111",
+        ),
+    ] {
+        let output = run(&arguments, &[]);
+        let errors = text(&output.stderr);
+        let reason = errors
+            .lines()
+            .find(|line| line.starts_with("error: "))
+            .unwrap_or_else(|| panic!("{arguments:?}: {errors}"));
+        assert_eq!(
+            reason.matches("os error").count(),
+            1,
+            "{arguments:?}: {reason}"
+        );
+        assert!(reason.contains(cause), "{arguments:?}: {reason}");
+    }
+}
+
+#[test]
+fn a_file_of_secrets_that_begins_with_a_byte_order_mark_or_ends_in_a_space_is_named_at_the_start() {
+    const SECRET: &str = "a secret of at least 32 bytes, yes";
+    let marked = file(&format!("\u{feff}{SECRET}\n"));
+    let spaced = file(&format!("{SECRET} \n"));
+    let (marked, spaced) = (
+        marked.path().to_str().expect("text"),
+        spaced.path().to_str().expect("text"),
+    );
+    let grant = ["token", "--sub", "ann", "--room", "lobby:r"];
+
+    for (arguments, says) in [
+        (
+            vec!["check-config", "--auth-key-file", marked],
+            "byte order mark",
+        ),
+        (
+            vec!["check-config", "--auth-key-file", spaced],
+            "white space",
+        ),
+        (
+            [&grant[..], &["--auth-key-file", marked]].concat(),
+            "byte order mark",
+        ),
+        (
+            [&grant[..], &["--auth-key-file", spaced]].concat(),
+            "white space",
+        ),
+        (
+            vec!["check-config", "--tls-key", marked, "--tls-cert", marked],
+            "byte order mark",
+        ),
+        (
+            vec!["check-config", "--nats-creds", marked],
+            "byte order mark",
+        ),
+        (
+            vec!["check-config", "--nats-nkey", marked],
+            "byte order mark",
+        ),
+        (vec!["check-config", "--nats-ca", marked], "byte order mark"),
+        (vec!["listen", "lobby", "--ca", marked], "byte order mark"),
+    ] {
+        let output = run(&arguments, &[]);
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {errors}");
+        assert!(errors.contains(says), "{arguments:?}: {errors}");
+        assert!(!errors.contains(SECRET), "{errors}");
+    }
+}

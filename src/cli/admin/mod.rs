@@ -74,7 +74,8 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let server = Remote::given(matches, "--url", &mut asked.mistakes);
     let api = server.map(|server| Api {
         server,
-        token: asked.text("token").map(str::to_owned),
+        // Variables that are read from a file may end with its line end.
+        token: asked.text("token").map(|token| token.trim().to_owned()),
     });
     let is_json = matches.get_flag("json");
     match act {

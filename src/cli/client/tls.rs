@@ -19,6 +19,7 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{CertificateError, ClientConfig, Error, RootCertStore};
 
 use crate::cli::args::not_empty;
+use crate::protocol::has_bom;
 
 /// What a proxy may be asked to speak inside: a WebSocket is an upgrade of this (RFC 6455 section 4.1).
 const HTTP_1_1: &[u8] = b"http/1.1";
@@ -69,6 +70,8 @@ impl std::fmt::Debug for Tls {
 pub(in crate::cli) enum TrustError {
     #[error("it cannot be read: {0}")]
     Read(io::Error),
+    #[error("allowed is a file that does not begin with a byte order mark: save it without BOM")]
+    ByteOrderMark,
     #[error("allowed is a file of certificates in PEM: -----BEGIN CERTIFICATE-----")]
     NotPem,
     #[error("one of its certificates cannot be trusted: {0}")]
@@ -102,6 +105,10 @@ impl Tls {
     /// If there are none.
     pub(in crate::cli) fn of_file(file: &Path) -> Result<Self, TrustError> {
         let pem = std::fs::read(file).map_err(TrustError::Read)?;
+        if has_bom(&pem) {
+            return Err(TrustError::ByteOrderMark);
+        }
+
         let mut roots = RootCertStore::empty();
         for certificate in CertificateDer::pem_slice_iter(&pem) {
             let certificate = certificate.map_err(|_| TrustError::NotPem)?;

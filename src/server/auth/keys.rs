@@ -10,6 +10,8 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jsonwebtoken::{Algorithm, DecodingKey, crypto};
 use serde::Deserialize;
 
+use crate::protocol::has_bom;
+
 /// Fewer bytes than the hash gives would be guessed sooner than the hash is broken (RFC 7518 section 3.2).
 const MIN_SECRET_BYTES: usize = 32;
 /// Of a public Ed25519 key (RFC 8032 section 5.1.5).
@@ -33,6 +35,12 @@ pub enum KeyError {
     Jwk,
     /// Several keys, and one without a `kid` or with another's.
     Kid,
+    /// A file that begins with a byte order mark, which would be a part of the secret.
+    ByteOrderMark,
+    /// A secret that begins or ends with white space, which nobody sees.
+    WhiteSpace,
+    /// Something before the PEM text, so that the whole would be a secret.
+    BeforePem,
 }
 
 impl KeyError {
@@ -53,6 +61,15 @@ impl KeyError {
                 "a JWK set of keys of kty oct (HS256, at least 32 bytes), OKP with crv Ed25519, or EC with crv P-256"
             }
             Self::Kid => "a JWK set in which each of several keys has a kid of its own",
+            Self::ByteOrderMark => {
+                "a file that does not begin with a byte order mark: save it as UTF-8 without BOM"
+            }
+            Self::WhiteSpace => {
+                "a file whose secret does not begin or end with white space: remove spaces, tabs and empty lines around it"
+            }
+            Self::BeforePem => {
+                "a file that begins with its PEM text: remove what is before -----BEGIN"
+            }
         }
     }
 }
@@ -84,13 +101,10 @@ impl KeySet {
     /// # Errors
     /// The first thing that is wrong with it.
     pub fn parse(file: &[u8]) -> Result<Self, KeyError> {
-        let text = std::str::from_utf8(file).unwrap_or_default().trim_start();
-        if text.starts_with(PEM_BEGIN) {
-            Ok(Self(vec![pem(text)?]))
-        } else if text.starts_with('{') {
-            jwk_set(text)
-        } else {
-            Ok(Self(vec![secret(bare_secret(file), None)?]))
+        match KeyFile::parse(file)? {
+            KeyFile::Pem(text) => Ok(Self(vec![pem(text)?])),
+            KeyFile::JwkSet(text) => jwk_set(text),
+            KeyFile::Secret(bytes) => Ok(Self(vec![secret(bytes, None)?])),
         }
     }
 
@@ -100,10 +114,53 @@ impl KeySet {
     }
 }
 
-/// What is secret in a file that holds nothing else: the line end that editors and shells add is not.
-pub(super) fn bare_secret(file: &[u8]) -> &[u8] {
-    let line = file.strip_suffix(b"\n").unwrap_or(file);
-    line.strip_suffix(b"\r").unwrap_or(line)
+/// The form of a key file, by how it begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum KeyFile<'a> {
+    /// One key or certificate in PEM, or several.
+    Pem(&'a str),
+    /// A JSON object.
+    JwkSet(&'a str),
+    /// A secret, without the line end that editors and shells add.
+    Secret(&'a [u8]),
+}
+
+impl<'a> KeyFile<'a> {
+    /// Reads the form of `file`.
+    ///
+    /// A file that its owner takes for another form or another secret must not count as a secret: a public key would
+    /// then sign tokens.
+    ///
+    /// # Errors
+    /// [`KeyError::ByteOrderMark`], [`KeyError::BeforePem`], [`KeyError::Json`] and [`KeyError::WhiteSpace`].
+    pub(super) fn parse(file: &'a [u8]) -> Result<Self, KeyError> {
+        if has_bom(file) {
+            return Err(KeyError::ByteOrderMark);
+        }
+
+        let text = std::str::from_utf8(file).unwrap_or_default();
+        let start = text.trim_start();
+        if start.starts_with(PEM_BEGIN) {
+            return Ok(Self::Pem(start));
+        }
+        if start.starts_with('{') {
+            return Ok(Self::JwkSet(start));
+        }
+        if text.contains(PEM_BEGIN) {
+            return Err(KeyError::BeforePem);
+        }
+        if start.starts_with('[') {
+            return Err(KeyError::Json);
+        }
+
+        let line = file.strip_suffix(b"\n").unwrap_or(file);
+        let secret = line.strip_suffix(b"\r").unwrap_or(line);
+        // A secret that is no text may have any bytes.
+        match std::str::from_utf8(secret) {
+            Ok(text) if text.trim() != text => Err(KeyError::WhiteSpace),
+            _ => Ok(Self::Secret(secret)),
+        }
+    }
 }
 
 /// That nobody will guess `secret`.
@@ -275,6 +332,53 @@ mod tests {
         assert_eq!(algorithms(""), Err(KeyError::ShortSecret));
         let short = r#"{"keys":[{"kty":"oct","k":"c2hvcnQ"}]}"#;
         assert_eq!(algorithms(short), Err(KeyError::ShortSecret));
+    }
+
+    #[test]
+    fn a_file_that_would_be_another_secret_than_its_owner_sees_is_refused() {
+        let secret = "s".repeat(40);
+        let utf_16: Vec<u8> = format!("\u{feff}{secret}")
+            .encode_utf16()
+            .flat_map(u16::to_le_bytes)
+            .collect();
+        let pem = "-----BEGIN PUBLIC KEY-----\n";
+
+        for (file, error) in [
+            (
+                format!("\u{feff}{secret}").into_bytes(),
+                KeyError::ByteOrderMark,
+            ),
+            (
+                format!("\u{feff}{pem}").into_bytes(),
+                KeyError::ByteOrderMark,
+            ),
+            ("\u{feff}{\"keys\":[]}".into(), KeyError::ByteOrderMark),
+            (utf_16, KeyError::ByteOrderMark),
+            (format!("{secret} ").into_bytes(), KeyError::WhiteSpace),
+            (format!("{secret} \r\n").into_bytes(), KeyError::WhiteSpace),
+            (format!("{secret}\n\n").into_bytes(), KeyError::WhiteSpace),
+            (format!("\t{secret}\n").into_bytes(), KeyError::WhiteSpace),
+            (format!("{secret}\u{a0}").into_bytes(), KeyError::WhiteSpace),
+            (
+                format!("Bag Attributes\n{pem}").into_bytes(),
+                KeyError::BeforePem,
+            ),
+            (
+                format!("[{{\"kty\":\"{secret}\"}}]").into_bytes(),
+                KeyError::Json,
+            ),
+        ] {
+            let shown = String::from_utf8_lossy(&file).into_owned();
+            assert_eq!(KeySet::parse(&file).err(), Some(error), "{shown:?}");
+        }
+    }
+
+    #[test]
+    fn a_secret_that_is_no_text_may_end_with_any_byte() {
+        let mut secret = vec![0xff; 40];
+        secret.push(b' ');
+
+        assert_eq!(KeyFile::parse(&secret), Ok(KeyFile::Secret(&secret)));
     }
 
     #[test]

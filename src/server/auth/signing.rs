@@ -6,14 +6,14 @@ use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
 use serde::Serialize;
 
 use crate::protocol::UserId;
-use crate::server::auth::keys::{bare_secret, check_secret, jwks};
+use crate::server::auth::keys::{KeyFile, check_secret, jwks};
 use crate::server::auth::{Grants, KeyError};
 
 /// Why a key file makes no tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SigningKeyError {
     /// It holds no good secret or set.
-    #[error("{0}")]
+    #[error(transparent)]
     Key(#[from] KeyError),
     /// It only checks tokens.
     #[error(
@@ -60,22 +60,22 @@ impl SigningKey {
     /// # Errors
     /// Says what is wrong and what is allowed.
     pub fn parse(file: &[u8], kid: Option<&str>) -> Result<Self, SigningKeyError> {
-        let text = std::str::from_utf8(file).unwrap_or_default().trim_start();
-        let (algorithm, key, kid) = if text.starts_with("-----BEGIN ") {
-            let (algorithm, key) = pem(text)?;
-            (algorithm, key, kid.map(str::to_owned))
-        } else if text.starts_with('{') {
-            let (secret, kid) = secret_of_set(text, kid)?;
-            (Algorithm::HS256, EncodingKey::from_secret(&secret), kid)
-        } else {
-            let secret = bare_secret(file);
-            check_secret(secret)?;
-            (
-                Algorithm::HS256,
-                EncodingKey::from_secret(secret),
-                kid.map(str::to_owned),
-            )
+        let (algorithm, key, kid) = match KeyFile::parse(file)? {
+            KeyFile::Pem(text) => {
+                let (algorithm, key) = pem(text)?;
+                (algorithm, key, kid.map(str::to_owned))
+            }
+            KeyFile::JwkSet(text) => {
+                let (secret, kid) = secret_of_set(text, kid)?;
+                (Algorithm::HS256, EncodingKey::from_secret(&secret), kid)
+            }
+            KeyFile::Secret(secret) => {
+                check_secret(secret)?;
+                let key = EncodingKey::from_secret(secret);
+                (Algorithm::HS256, key, kid.map(str::to_owned))
+            }
         };
+
         let signing = Self {
             header: Header {
                 kid,
@@ -168,6 +168,16 @@ mod tests {
                      {"kty":"OKP","crv":"Ed25519","kid":"b","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
         for (file, kid, error) in [
             ("short", None, SigningKeyError::Key(KeyError::ShortSecret)),
+            (
+                "a secret of at least 32 bytes, yes \n",
+                None,
+                SigningKeyError::Key(KeyError::WhiteSpace),
+            ),
+            (
+                "\u{feff}a secret of at least 32 bytes, yes",
+                None,
+                SigningKeyError::Key(KeyError::ByteOrderMark),
+            ),
             (
                 "-----BEGIN PUBLIC KEY-----\n",
                 None,

@@ -8,6 +8,7 @@ use ipnet::IpNet;
 use tracing::level_filters::LevelFilter;
 
 use crate::protocol::BasePath;
+use crate::protocol::has_bom;
 use crate::server::auth::{Anonymous, KeyError, KeySet, Origin, ProxyHeader, PublicHost};
 use crate::server::config::LogFormat;
 use crate::server::files::Files;
@@ -210,14 +211,19 @@ pub(super) fn proxy_header(text: &str) -> Result<ProxyHeader, &'static str> {
     }
 }
 
-/// Reads the name of a file that exists.
+/// Reads the name of a file with keys or certificates in PEM, or with credentials.
 pub(super) fn file(text: &str) -> Result<PathBuf, &'static str> {
     let file = PathBuf::from(text);
-    if file.exists() && !file.is_dir() {
-        Ok(file)
-    } else {
-        Err("a file that exists")
+    // A pipe has no start that could be looked at without taking it.
+    if file.is_file() {
+        let bytes = std::fs::read(&file).map_err(|_| "a file that exists and can be read")?;
+        if has_bom(&bytes) {
+            return Err(KeyError::ByteOrderMark.allowed());
+        }
+    } else if file.is_dir() || !file.exists() {
+        return Err("a file that exists");
     }
+    Ok(file)
 }
 
 /// Reads the name of a key file, and the keys in it.
