@@ -1,10 +1,16 @@
 //! What is in `deploy/`: a container's recipe, a unit and a file of settings that fit this program.
 
 use std::fs;
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::Command;
 
-use crate::harness::program;
+use reqwest::Method;
+
+use crate::admin::call;
+use crate::client::{get, publish};
+use crate::harness::{Server, program};
 
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("it is there")
@@ -48,6 +54,48 @@ fn the_container_is_given_settings_that_there_are_and_asked_where_it_answers() {
         .rsplit_once(':')
         .expect("a port");
     assert_eq!(between(&recipe, "EXPOSE ", '\n'), port);
+}
+
+#[tokio::test]
+async fn the_containers_folder_is_written_by_any_user_of_group_0_also_after_a_restart() {
+    let recipe = read("deploy/Containerfile");
+    assert!(
+        recipe.contains("chgrp 0 /data && chmod 2770 /data")
+            && recipe.contains("COPY --from=build --chown=nonroot:0 /data /data"),
+        "{recipe}"
+    );
+    if fs::metadata("/proc/self").expect("of ours").uid() != 0 {
+        eprintln!("skipped: only root may start the server as another user");
+        return;
+    }
+    let parent = tempfile::tempdir().expect("a folder");
+    let folder = parent.path().join("data");
+    fs::create_dir(&folder).expect("made");
+    for path in [parent.path(), &folder] {
+        chown(path, Some(65532), Some(0)).expect("root may");
+        fs::set_permissions(path, fs::Permissions::from_mode(0o2770)).expect("root may");
+    }
+
+    for text in ["first", "second"] {
+        let mut command = program();
+        command.uid(54321).gid(0).arg("--data").arg(&folder);
+        let server = Server::start_by(&mut command, &[]);
+        publish(&server, "lobby", text).await;
+        let ban = serde_json::json!({ "id": text });
+        let (status, answer) = call(&server, Method::POST, "bans", ban).await;
+        assert_eq!(status, 201, "{answer}");
+        let messages = get(&server, "/api/v1/rooms/lobby/messages").await;
+        assert_eq!(
+            messages["messages"]
+                .as_array()
+                .expect("a list")
+                .last()
+                .expect("one")["text"],
+            text
+        );
+        server.signal("TERM");
+        assert_eq!(server.end().await.0.code(), Some(0));
+    }
 }
 
 #[test]
