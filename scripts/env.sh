@@ -7,6 +7,7 @@ cd "$ROOT"
 
 # One pin each. wasm-bindgen's program must equal the crate exactly, so the crate's pin is the only one.
 CARGO_LEPTOS_VERSION=0.3.11
+CARGO_DENY_VERSION=0.20.2
 CARGO_DEB_VERSION=3.8.0
 MDBOOK_VERSION=0.5.4
 MIN_RUST_MINOR=96 # cargo-leptos 0.3.11 is built with its own lock file, which needs rustc 1.96

@@ -149,6 +149,12 @@ CARGO_PROFILE_RELEASE_OPT_LEVEL=1 install_tool wasm-bindgen-cli "wasm-bindgen --
 install_node
 npm_install "$ROOT" "wasm-opt, which shrinks the page"
 if [ "$purpose" = test ]; then
+  # From source it takes many minutes, and the tests go on without it.
+  if ! cargo deny -V >/dev/null 2>&1 && cargo binstall -V >/dev/null 2>&1; then
+    say "Installing cargo-deny $CARGO_DENY_VERSION (prebuilt, by cargo binstall)"
+    timeout 300 cargo binstall --no-confirm --disable-strategies compile "cargo-deny@$CARGO_DENY_VERSION" >/dev/null 2>&1 ||
+      say "cargo-deny is not there prebuilt: libraries will not be compared with RustSec's database"
+  fi
   have nats-server || apt_install "NATS, which several nodes share in the tests" nats-server
   have c++ || apt_install "a C++ compiler, which the fuzzer is built with" g++
   npm_install "$ROOT/end2end/browser" "Playwright, which drives the browser tests"

@@ -58,6 +58,16 @@ if [ "$mode" = check ]; then
   promise "the units do what they promise" cargo test --quiet --locked --features ssr --lib
   exit
 fi
+if cargo deny -V >/dev/null 2>&1; then
+  promise "libraries have the licences and sources that are allowed" cargo deny --offline --locked check licenses bans sources
+  if timeout 120 cargo deny --locked fetch db >/dev/null 2>&1; then
+    promise "no library has a known vulnerability" cargo deny --locked check --disable-fetch advisories
+  else
+    say "skipped: RustSec's database of vulnerabilities cannot be reached"
+  fi
+else
+  say "skipped: cargo-deny is not installed, so libraries are not compared with RustSec's database (the Rust tests check licences and sources)"
+fi
 promise "the documentation builds without warnings" \
   env RUSTDOCFLAGS="-D warnings" cargo doc --quiet --locked --no-deps --features ssr --document-private-items
 promise "the book builds" scripts/docs.sh

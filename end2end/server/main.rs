@@ -111,3 +111,5 @@ mod cli;
 mod config;
 /// The shape of the source tree.
 mod shape;
+/// The libraries in the lock file against what deny.toml allows.
+mod supply;
