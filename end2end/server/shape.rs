@@ -273,6 +273,32 @@ fn nothing_is_printed_by_a_macro_that_panics_when_nobody_reads() {
 }
 
 #[test]
+fn no_error_repeats_its_source_which_the_chain_of_causes_has_already() {
+    for source in files("src", "rs") {
+        for text in source.text.split("#[error(").skip(1) {
+            let (shown, rest) = text.split_once(")]").expect("an attribute ends");
+            let variant = rest.split("#[error(").next().expect("a part");
+            let variant = variant.split(['}', ';']).next().expect("a part");
+            let first_field = variant.split(')').next().expect("a part");
+            let has_source = ["#[from]", "#[source]"]
+                .iter()
+                .any(|mark| first_field.contains(mark));
+
+            assert!(
+                !shown.contains("{source"),
+                "{}: #[error({shown})]",
+                source.path
+            );
+            assert!(
+                !(shown.contains("{0") && has_source),
+                "{}: #[error({shown})]",
+                source.path
+            );
+        }
+    }
+}
+
+#[test]
 fn a_floor_names_only_floors_below_it() {
     for source in files("src", "rs") {
         let Some(floor) = source.floor() else {

@@ -72,7 +72,7 @@ const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
     /// An address could not be taken.
-    #[error("cannot listen on {address} (--{setting}): {source}")]
+    #[error("cannot listen on {address} (--{setting})")]
     Listen {
         /// The setting that names it.
         setting: &'static str,
@@ -88,7 +88,7 @@ pub enum StartError {
     #[error(transparent)]
     Moderation(#[from] LoadError),
     /// Nor what other nodes say of it.
-    #[error("cannot read who is banned from all nodes: {0}")]
+    #[error("cannot read who is banned from all nodes")]
     Rules(#[from] StoreError),
     /// One of the rules that other nodes keep is of another kind.
     #[error("cannot read a rule of other nodes, which may be newer than this one: {0}")]

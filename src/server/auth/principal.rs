@@ -9,7 +9,7 @@ use crate::server::auth::{Access, Grants, Right, TokenError};
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
     /// There is no good token.
-    #[error("{0}")]
+    #[error(transparent)]
     Token(#[from] TokenError),
     /// The token is good, but not for this.
     #[error("the token does not allow to {right} {room}")]

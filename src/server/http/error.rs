@@ -47,7 +47,7 @@ struct ErrorDetail {
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
     /// A room or id that is none.
-    #[error("{0}")]
+    #[error(transparent)]
     Name(#[from] NameError),
     /// A query's field or a header that is not what it must be.
     #[error("{name} must be {allowed}")]
@@ -61,16 +61,16 @@ pub(super) enum ApiError {
     #[error("{0}")]
     Query(String),
     /// A limit is reached.
-    #[error("{0}")]
+    #[error(transparent)]
     Refused(#[from] Refusal),
     /// The store could not take or give something now.
-    #[error("{0}")]
+    #[error(transparent)]
     Store(#[from] StoreError),
     /// A key that is none.
-    #[error("{0}")]
+    #[error(transparent)]
     Key(#[from] KeyError),
     /// Not a WebSocket handshake.
-    #[error("{0}")]
+    #[error(transparent)]
     Upgrade(#[from] UpgradeError),
     /// A page of another origin.
     #[error(
@@ -87,7 +87,7 @@ pub(super) enum ApiError {
         host: String,
     },
     /// Without a good token, or with one that does not allow this.
-    #[error("{0}")]
+    #[error(transparent)]
     Auth(#[from] AuthError),
     /// No such address.
     #[error("there is nothing at this address")]
@@ -178,13 +178,13 @@ pub(super) enum ApiError {
         limit: usize,
     },
     /// More messages than an id or an address may say.
-    #[error("{0}")]
+    #[error(transparent)]
     TooFast(#[from] TooFast),
     /// Someone who is kept out.
-    #[error("{0}")]
+    #[error(transparent)]
     Barred(#[from] Barred),
     /// What only operators meet.
-    #[error("{0}")]
+    #[error(transparent)]
     Admin(#[from] AdminError),
     /// A body that does not come.
     #[error("the body did not come in time")]

@@ -38,11 +38,11 @@ pub(super) struct Asked {
 /// Why a socket is opened only to be closed, so that a page sees the reason.
 #[derive(Debug, thiserror::Error)]
 enum TurnedAway {
-    #[error("{0}")]
+    #[error(transparent)]
     Name(#[from] NameError),
-    #[error("{0}")]
+    #[error(transparent)]
     Auth(#[from] AuthError),
-    #[error("{0}")]
+    #[error(transparent)]
     Barred(#[from] Barred),
 }
 

@@ -11,7 +11,7 @@ use crate::server::moderation::Rules;
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be read.
-    #[error("cannot read who is banned from {path}: {source}")]
+    #[error("cannot read who is banned from {path}")]
     Io {
         /// The file.
         path: PathBuf,

@@ -16,7 +16,7 @@ pub enum NatsError {
         problem: String,
     },
     /// A file that says who we are cannot be read.
-    #[error("cannot read {path}: {source}")]
+    #[error("cannot read {path}")]
     File {
         /// The file.
         path: PathBuf,

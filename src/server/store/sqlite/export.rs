@@ -32,10 +32,16 @@ pub enum ExportError {
     Open(#[from] OpenError),
     /// Reading failed on the way.
     #[error("reading the database failed: {0}")]
-    Read(#[from] rusqlite::Error),
+    Read(String),
     /// What was read could not be handed on.
-    #[error("{0}")]
+    #[error(transparent)]
     Write(#[from] io::Error),
+}
+
+impl From<rusqlite::Error> for ExportError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Read(error.to_string())
+    }
 }
 
 /// Passes every message that is kept of `room` to `each`, oldest first, as the file stood at one moment.

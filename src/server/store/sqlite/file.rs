@@ -23,7 +23,7 @@ pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
     /// A folder or file could not be made or opened.
-    #[error("cannot open the database {path}: {source}")]
+    #[error("cannot open the database {path}")]
     Io {
         /// The file.
         path: PathBuf,

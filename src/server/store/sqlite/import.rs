@@ -53,7 +53,7 @@ pub enum ImportError {
         number: usize,
     },
     /// Storing failed on the way; what came before is stored.
-    #[error("after {stored} messages: {source}")]
+    #[error("importing failed after {stored} messages")]
     Store {
         /// How many are in the room.
         stored: usize,
