@@ -196,12 +196,12 @@ pub(super) enum ApiError {
     #[error("too many requests are being read now")]
     Busy,
     /// More pages than can be rendered now.
-    #[error(
-        "the server is rendering as many pages as it can, and {limit} requests wait; try again"
-    )]
+    #[error("the server renders as many pages as it can now, and {limit} {whose} wait; try again")]
     TooManyPages {
-        /// How many requests may wait.
+        /// How many may wait.
         limit: usize,
+        /// `requests`, or `requests from this address`.
+        whose: &'static str,
     },
     /// A target that is too long.
     #[error("the address is longer than the {limit} bytes allowed")]

@@ -7,6 +7,7 @@ mod reader;
 pub(super) use form::say;
 pub(super) use reader::{Choice, Reader};
 
+use axum::Extension;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State as Shared};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -37,6 +38,7 @@ const NEWEST: usize = 50;
 
 pub(super) async fn lobby(
     Shared(state): Shared<State>,
+    Extension(client): Extension<Client>,
     Caller(principal): Caller,
     Query(choice): Query<Choice>,
     headers: HeaderMap,
@@ -51,6 +53,7 @@ pub(super) async fn lobby(
     page(
         &state,
         &principal,
+        client,
         RoomName::lobby(),
         &choice,
         &headers,
@@ -61,18 +64,20 @@ pub(super) async fn lobby(
 
 pub(super) async fn room(
     Shared(state): Shared<State>,
+    Extension(client): Extension<Client>,
     Caller(principal): Caller,
     InRoom(room): InRoom,
     Query(choice): Query<Choice>,
     headers: HeaderMap,
     request: Request,
 ) -> Result<Response, ApiError> {
-    page(&state, &principal, room, &choice, &headers, request).await
+    page(&state, &principal, client, room, &choice, &headers, request).await
 }
 
 async fn page(
     state: &State,
     principal: &Principal,
+    client: Client,
     room: RoomName,
     choice: &Choice,
     headers: &HeaderMap,
@@ -85,14 +90,13 @@ async fn page(
         return Ok((cookies, back).into_response());
     }
 
-    let reader = Reader::of(headers);
+    let reader = Reader::of(client, headers);
     let form = Form {
         key: new_key(),
         name: reader.name.clone(),
         ..Form::default()
     };
-    let client = request.extensions().get::<Client>().copied();
-    let may_read = client.is_some_and(|client| may_read(state, principal, client, &room));
+    let may_read = may_read(state, principal, client, &room);
     render(state, may_read, room, &reader, form, StatusCode::OK).await
 }
 
@@ -145,7 +149,8 @@ async fn render(
         Response::from_parts(parts, Body::from(html))
     };
     let runtime = Handle::current();
-    let mut response = state.renderer.run(move || runtime.block_on(whole)).await?;
+    let render = move || runtime.block_on(whole);
+    let mut response = state.renderer.run(reader.host, render).await?;
 
     *response.status_mut() = status;
     headers::permit(&mut response);

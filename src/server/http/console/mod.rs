@@ -10,18 +10,19 @@
 mod view;
 mod act;
 
-use axum::Router;
 use axum::body::Body;
 use axum::extract::{Request, State as Shared};
 use axum::http::{Extensions, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
+use axum::{Extension, Router};
 
 use crate::app::admin::place::PATH;
 use crate::app::admin::{Desk, Outcome, Place, Seen, document};
 use crate::protocol::BasePath;
 use crate::server::http::State;
 use crate::server::http::api::admin::operator::{OnOps, Operator};
+use crate::server::http::client::Client;
 use crate::server::http::error::{AdminError, ApiError};
 use crate::server::http::extract::Query;
 use crate::server::http::headers;
@@ -39,6 +40,7 @@ pub(super) fn router() -> Router<State> {
 
 async fn show(
     Shared(state): Shared<State>,
+    Extension(client): Extension<Client>,
     Query(choice): Query<Choice>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -49,7 +51,7 @@ async fn show(
         return Ok((cookies, Redirect::to(&address)).into_response());
     }
     let (parts, _) = request.into_parts();
-    let reader = Reader::of(&parts.headers);
+    let reader = Reader::of(client, &parts.headers);
     let mut place = Place::parse(parts.uri.query().unwrap_or_default());
     let operator = match Operator::of(&parts, &state) {
         Ok(operator) => operator,
@@ -64,14 +66,18 @@ async fn show(
     page(StatusCode::OK.into_response(), &state, &reader, place, seen).await
 }
 
-async fn submit(Shared(state): Shared<State>, request: Request) -> Result<Response, ApiError> {
+async fn submit(
+    Shared(state): Shared<State>,
+    Extension(client): Extension<Client>,
+    request: Request,
+) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let base = base_of(&state, &parts.extensions);
     // Browsers send it with every form (Fetch section 3.2), and no page can leave it out.
     if !parts.headers.contains_key(header::ORIGIN) {
         return Err(AdminError::NoOrigin.into());
     }
-    let reader = Reader::of(&parts.headers);
+    let reader = Reader::of(client, &parts.headers);
     let operator = match Operator::of(&parts, &state) {
         Ok(operator) => operator,
         Err(error) => {
@@ -144,7 +150,11 @@ async fn page(
         place,
         seen,
     };
-    *response.body_mut() = Body::from(state.renderer.run(move || document(desk)).await?);
+    let html = state
+        .renderer
+        .run(reader.host, move || document(desk))
+        .await?;
+    *response.body_mut() = Body::from(html);
 
     headers::permit(&mut response);
     headers::permit_own_files(&mut response);

@@ -58,6 +58,7 @@ pub(in crate::server::http) async fn say(
             "the page's form is {KIND}; programs post to /api/v1"
         )));
     }
+    let reader = Reader::of(client, &headers);
     let max_message = state.connection.max_message;
     let limit = max_message
         .saturating_mul(FORM_EXPANSION)
@@ -76,7 +77,7 @@ pub(in crate::server::http) async fn say(
             };
             let may_read = may_read(&state, &principal, client, &room);
             let status = StatusCode::PAYLOAD_TOO_LARGE;
-            return render(&state, may_read, room, &Reader::of(&headers), form, status).await;
+            return render(&state, may_read, room, &reader, form, status).await;
         }
         said => said?,
     };
@@ -120,7 +121,7 @@ pub(in crate::server::http) async fn say(
                 refused: Some(reason),
             };
             let may_read = may_read(&state, &principal, client, &room);
-            render(&state, may_read, room, &Reader::of(&headers), form, status).await
+            render(&state, may_read, room, &reader, form, status).await
         }
     }
 }

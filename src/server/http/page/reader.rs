@@ -11,6 +11,8 @@ use crate::app::Locale;
 use crate::app::Theme;
 use crate::protocol::BasePath;
 use crate::protocol::UserId;
+use crate::server::http::client::Client;
+use crate::server::session::Host;
 
 /// The cookie that holds the reader's name.
 const NAME: &str = "name";
@@ -25,11 +27,13 @@ pub(in crate::server::http) struct Reader {
     pub(in crate::server::http) theme: Theme,
     /// Empty if none was ever given.
     pub(super) name: String,
+    /// Where the request comes from.
+    pub(in crate::server::http) host: Host,
 }
 
 impl Reader {
-    /// The reader who sent `headers`.
-    pub(in crate::server::http) fn of(headers: &HeaderMap) -> Self {
+    /// Returns the reader at `client`, who sent `headers`.
+    pub(in crate::server::http) fn of(client: Client, headers: &HeaderMap) -> Self {
         let language = headers
             .get(header::ACCEPT_LANGUAGE)
             .and_then(|value| value.to_str().ok());
@@ -41,6 +45,7 @@ impl Reader {
                 .map(|tag| Theme::parse(&tag))
                 .unwrap_or_default(),
             name: name.unwrap_or_default(),
+            host: Host::of(client.0),
         }
     }
 }
@@ -130,9 +135,13 @@ fn decoded(text: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use std::net::{IpAddr, Ipv4Addr};
+
     use proptest::prelude::*;
 
     use super::*;
+
+    const HOME: Client = Client(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
     fn reader(cookies: &str) -> Reader {
         let mut headers = HeaderMap::new();
@@ -141,7 +150,7 @@ mod tests {
             header::COOKIE,
             HeaderValue::from_str(cookies).expect("a header"),
         );
-        Reader::of(&headers)
+        Reader::of(HOME, &headers)
     }
 
     #[test]
@@ -150,6 +159,7 @@ mod tests {
             locale: Locale::En,
             theme: Theme::Dark,
             name: "李雷".into(),
+            host: Host::of(HOME.0),
         };
         assert_eq!(
             reader("other=1; language=en;theme=dark; name=%E6%9D%8E%E9%9B%B7"),
@@ -163,6 +173,7 @@ mod tests {
             locale: Locale::ZhCn,
             theme: Theme::System,
             name: String::new(),
+            host: Host::of(HOME.0),
         };
         for cookies in [
             "",
