@@ -4,6 +4,7 @@
 //! the work is linear, both cost the same; where it is quadratic, the larger inputs cost sixteen times as much.
 //! Compared is the processor time of the thread, so that other work on the machine does not count.
 
+use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::ControlFlow;
 use std::time::Duration;
@@ -14,7 +15,7 @@ use crate::app::link::pieces;
 use crate::app::live::Transcript;
 use crate::app::markup::Element;
 use crate::protocol::{Body, Command, Epoch, Key, Offset, Publication, RoomName, UserId};
-use crate::server::auth::{Proxies, ProxyHeader};
+use crate::server::auth::{Grants, Proxies, ProxyHeader, Right};
 use crate::server::room::{
     Attendance, KeyLimits, KeyWindow, Keyed, Kind, Moment, Neighbours, Presence, Present,
 };
@@ -172,6 +173,16 @@ fn a_room_is_replaced(members: usize) -> Box<dyn Fn()> {
     })
 }
 
+fn grants(rooms: usize) -> Box<dyn Fn()> {
+    let claim: BTreeMap<String, String> = (0..rooms)
+        .map(|number| (format!("room-{number}*"), "r".to_owned()))
+        .collect();
+    Box::new(move || {
+        let grants = Grants::try_from(claim.clone()).expect("grants");
+        grants.give(Right::Write, &RoomName::lobby());
+    })
+}
+
 fn keys_are_remembered_and_forgotten(keys: usize) -> Box<dyn Fn()> {
     let limits = KeyLimits {
         messages: 100,
@@ -295,6 +306,7 @@ const CASES: &[Case] = &[
     ("members of another node", another_node_is_replaced),
     ("members of a room", a_room_is_replaced),
     ("keys", keys_are_remembered_and_forgotten),
+    ("grants of a token", grants),
 ];
 
 #[test]

@@ -119,6 +119,9 @@ async fn render(
     form: Form,
     status: StatusCode,
 ) -> Result<Response, ApiError> {
+    // Before the messages are read, so that they are in memory for few requests at once.
+    let turn = state.renderer.turn(reader.host).await?;
+
     // The page itself is for everyone: it is where a token is brought to.
     let past = if may_read {
         past(state, &room).await
@@ -149,8 +152,7 @@ async fn render(
         Response::from_parts(parts, Body::from(html))
     };
     let runtime = Handle::current();
-    let render = move || runtime.block_on(whole);
-    let mut response = state.renderer.run(reader.host, render).await?;
+    let mut response = turn.render(move || runtime.block_on(whole)).await?;
 
     *response.status_mut() = status;
     headers::permit(&mut response);

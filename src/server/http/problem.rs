@@ -1,5 +1,6 @@
 //! Errors as pages: people who open an address in a browser get a page in their language, programs get JSON.
 
+use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State as Shared};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
@@ -12,6 +13,7 @@ use crate::app::ProblemKind;
 use crate::app::problem_document;
 use crate::app::suggest_room;
 use crate::server::http::State;
+use crate::server::http::client::Client;
 use crate::server::http::headers;
 use crate::server::http::negotiation::{self, Offer};
 use crate::server::http::page::Reader;
@@ -31,12 +33,17 @@ pub(super) struct ErrorText {
 }
 
 /// Answers `request`, with a page in the place of an error where a browser shows the answer.
-pub(super) async fn show(Shared(state): Shared<State>, request: Request, next: Next) -> Response {
+pub(super) async fn show(
+    Shared(state): Shared<State>,
+    Extension(client): Extension<Client>,
+    request: Request,
+    next: Next,
+) -> Response {
     if is_of_programs(request.uri().path()) {
         return next.run(request).await;
     }
     let is_page = negotiation::media_type(request.headers(), &FORMS) == Some(&true);
-    let reader = Reader::of(request.headers());
+    let reader = Reader::of(client, request.headers());
     let asked = asked_room(request.uri());
 
     let mut response = next.run(request).await;
@@ -55,13 +62,16 @@ pub(super) async fn show(Shared(state): Shared<State>, request: Request, next: N
     response
         .headers_mut()
         .append(header::VARY, HeaderValue::from_static("Accept"));
-    if !is_page {
+    // Where too many pages are being rendered, the answer stays as it is.
+    if !is_page || error.code == "busy" {
         return response;
     }
+    let Ok(turn) = state.renderer.turn(reader.host).await else {
+        return response;
+    };
 
     let problem = problem(&state, &reader, asked, response.status(), error);
-    // Where too many pages are being rendered, the answer stays as it is.
-    if let Ok(html) = state.renderer.run(move || problem_document(problem)).await {
+    if let Ok(html) = turn.render(move || problem_document(problem)).await {
         put_page(&mut response, html);
     }
     response

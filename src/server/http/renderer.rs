@@ -7,24 +7,27 @@
 //!
 //! - Rendering never runs on a thread of the runtime.
 //! - At least half of the processors are left for everything else.
-//! - Requests wait for a thread for a bounded time, and a bounded number of them waits, of each address a quarter at
-//!   most; others are refused.
+//! - The messages of a bounded number of pages are in memory; the other requests wait with nothing but their head.
+//! - Requests wait for a bounded time, and a bounded number of them waits, of each address half at most; others are
+//!   refused.
 
 use std::collections::HashMap;
 use std::panic::resume_unwind;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::server::http::error::ApiError;
 use crate::server::session::Host;
 
-/// Most requests that wait for a thread: about a second of rendering.
-const MAX_WAITING: usize = 64;
+/// Most pages whose messages are read, or wait to be rendered, at once.
+const MAX_PAGES: usize = 64;
+/// Most requests that wait for one of the [`MAX_PAGES`]: a lecture hall that opens the page at once, twice.
+const MAX_WAITING: usize = 2048;
 /// Most requests from one address that wait, so that no client takes the whole queue.
-const MAX_WAITING_PER_HOST: usize = 16;
-/// Longest time that a request waits for a thread.
+const MAX_WAITING_PER_HOST: usize = MAX_WAITING / 2;
+/// Longest time that a request waits.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
 /// The answer to a request that finds the queue full, or has waited too long.
@@ -37,42 +40,65 @@ const TOO_MANY: ApiError = ApiError::TooManyPages {
 #[derive(Clone, Debug)]
 pub(super) struct Renderer {
     threads: Arc<Semaphore>,
+    pages: Arc<Semaphore>,
     queue: Queue,
+}
+
+/// The right to render one page.
+#[derive(Debug)]
+pub(super) struct Turn {
+    threads: Arc<Semaphore>,
+    page: OwnedSemaphorePermit,
 }
 
 impl Renderer {
     /// Creates a renderer that uses at most half of the processors.
     pub(super) fn new() -> Self {
         let processors = std::thread::available_parallelism().map_or(1, usize::from);
-        Self::with_threads((processors / 2).max(1))
+        Self::with((processors / 2).max(1), MAX_PAGES)
     }
 
-    fn with_threads(threads: usize) -> Self {
+    fn with(threads: usize, pages: usize) -> Self {
         Self {
             threads: Arc::new(Semaphore::new(threads)),
+            pages: Arc::new(Semaphore::new(pages)),
             queue: Queue::default(),
         }
     }
 
-    /// Runs `render`, for a client at `host`, on a thread where blocking is allowed, once one is free.
+    /// Waits until a page for a client at `host` may be made. What the page shows is best read after that.
     ///
     /// # Errors
     /// [`ApiError::TooManyPages`] if too many requests wait already, or this one has waited too long.
-    pub(super) async fn run<T: Send + 'static>(
-        &self,
-        host: Host,
-        render: impl FnOnce() -> T + Send + 'static,
-    ) -> Result<T, ApiError> {
-        let place = self.queue.enter(host)?;
-        let thread = tokio::time::timeout(MAX_WAIT, self.threads.clone().acquire_owned())
+    pub(super) async fn turn(&self, host: Host) -> Result<Turn, ApiError> {
+        let _place = self.queue.enter(host)?;
+        let page = tokio::time::timeout(MAX_WAIT, self.pages.clone().acquire_owned())
             .await
             .map_err(|_late| TOO_MANY)?
             .map_err(|_closed| TOO_MANY)?;
-        drop(place);
 
-        // The thread is taken until rendering ends, even if the client has gone.
+        Ok(Turn {
+            threads: self.threads.clone(),
+            page,
+        })
+    }
+}
+
+impl Turn {
+    /// Runs `render` on a thread where blocking is allowed.
+    ///
+    /// # Errors
+    /// [`ApiError::TooManyPages`] if the server ends meanwhile.
+    pub(super) async fn render<T: Send + 'static>(
+        self,
+        render: impl FnOnce() -> T + Send + 'static,
+    ) -> Result<T, ApiError> {
+        let Self { threads, page } = self;
+        let thread = threads.acquire_owned().await.map_err(|_closed| TOO_MANY)?;
+
+        // Both are taken until rendering ends, even if the client has gone.
         let rendered = tokio::task::spawn_blocking(move || {
-            let _thread = thread;
+            let _taken = (thread, page);
             render()
         });
         rendered
@@ -140,7 +166,6 @@ mod tests {
 
     use futures::FutureExt;
     use futures::future::join_all;
-    use tokio::task::JoinHandle;
 
     use super::*;
 
@@ -159,83 +184,79 @@ mod tests {
         (end, render)
     }
 
-    /// A renderer whose only thread renders a page until the sender is dropped.
-    async fn busy() -> (
-        Renderer,
-        Sender<()>,
-        JoinHandle<Result<&'static str, ApiError>>,
-    ) {
-        let renderer = Renderer::with_threads(1);
-        let (end, render) = slow_page();
-        let rendering = tokio::spawn({
-            let renderer = renderer.clone();
-            async move { renderer.run(host(0), render).await }
-        });
-        while renderer.threads.available_permits() > 0 {
-            tokio::task::yield_now().await;
-        }
-        (renderer, end, rendering)
-    }
-
     #[tokio::test]
     async fn a_page_that_takes_long_stops_nothing_else_on_the_runtime() {
-        let renderer = Renderer::with_threads(1);
+        let turn = Renderer::with(1, 1).turn(host(0)).await.expect("a turn");
         let (end, render) = slow_page();
 
         // Rendering on the only thread of this runtime, it would never come to the second of the two.
-        let (page, ()) = tokio::join!(renderer.run(host(0), render), async { drop(end) });
+        let (page, ()) = tokio::join!(turn.render(render), async { drop(end) });
 
         assert_eq!(page.ok(), Some("a page"));
     }
 
     #[tokio::test]
     async fn no_more_pages_are_rendered_at_once_than_there_are_threads() {
-        let (renderer, end, first) = busy().await;
+        let renderer = Renderer::with(1, 2);
+        let (end, render) = slow_page();
+        let first = renderer.turn(host(1)).await.expect("a turn");
+        let second = renderer.turn(host(1)).await.expect("a turn");
 
-        let mut second = Box::pin(renderer.run(host(1), || "the second"));
-        let is_rendered = second.as_mut().now_or_never().is_some();
+        let mut first = Box::pin(first.render(render));
+        let mut second = Box::pin(second.render(|| "another page"));
+        assert!(first.as_mut().now_or_never().is_none());
+        assert!(second.as_mut().now_or_never().is_none());
+        assert_eq!(renderer.threads.available_permits(), 0);
         drop(end);
 
-        assert!(!is_rendered, "the only thread is taken");
-        assert_eq!(second.await.ok(), Some("the second"));
-        assert_eq!(first.await.expect("no panic").ok(), Some("a page"));
+        assert_eq!(first.await.ok(), Some("a page"));
+        assert_eq!(second.await.ok(), Some("another page"));
     }
 
     #[tokio::test]
-    async fn a_request_for_a_page_is_refused_when_too_many_wait() {
-        let (renderer, end, _first) = busy().await;
+    async fn a_request_waits_until_one_of_the_pages_is_rendered() {
+        let renderer = Renderer::with(1, 1);
+        let first = renderer.turn(host(1)).await.expect("a turn");
 
-        let hosts = (0..MAX_WAITING).map(|number| host(number as u8));
-        let mut waiting = Box::pin(join_all(hosts.map(|host| renderer.run(host, || ()))));
-        assert!(waiting.as_mut().now_or_never().is_none());
-        let refused = renderer.run(host(200), || ()).await;
-        drop(end);
+        let mut second = Box::pin(renderer.turn(host(2)));
+        assert!(second.as_mut().now_or_never().is_none());
+        first.render(|| ()).await.expect("rendered");
 
-        assert_eq!(refused.expect_err("it is one too many").code(), "busy");
-        assert!(waiting.await.iter().all(Result::is_ok));
+        assert!(second.await.is_ok());
     }
 
     #[tokio::test]
-    async fn one_address_does_not_take_the_whole_queue() {
-        let (renderer, end, _first) = busy().await;
+    async fn one_address_does_not_take_the_whole_queue_and_two_do_not_wait_without_end() {
+        let renderer = Renderer::with(1, 1);
+        let first = renderer.turn(host(0)).await.expect("a turn");
 
-        let requests = (0..2 * MAX_WAITING_PER_HOST).map(|_| renderer.run(host(1), || ()));
-        let mut flood = Box::pin(join_all(requests));
+        let requests = |number| (0..=MAX_WAITING_PER_HOST).map(move |_| number);
+        let flood = requests(1).map(|number| renderer.turn(host(number)));
+        let mut flood = Box::pin(join_all(flood));
         assert!(flood.as_mut().now_or_never().is_none());
-        let mut other = Box::pin(renderer.run(host(2), || "a page for another"));
-        assert!(other.as_mut().now_or_never().is_none(), "it waits");
-        drop(end);
+        assert_eq!(
+            renderer.queue.lock().get(&host(1)),
+            Some(&MAX_WAITING_PER_HOST)
+        );
 
-        let rendered = flood.await.iter().filter(|page| page.is_ok()).count();
-        assert_eq!(rendered, MAX_WAITING_PER_HOST);
-        assert_eq!(other.await.ok(), Some("a page for another"));
+        let others = requests(2).map(|number| renderer.turn(host(number)));
+        let mut others = Box::pin(join_all(others));
+        assert!(others.as_mut().now_or_never().is_none());
+        let refused = renderer.turn(host(3)).await;
+        assert_eq!(refused.expect_err("the queue is full").code(), "busy");
+
+        drop((flood, others, first));
+        assert!(
+            renderer.turn(host(3)).await.is_ok(),
+            "all have left the queue"
+        );
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_request_for_a_page_is_refused_when_it_has_waited_too_long() {
-        let renderer = Renderer::with_threads(0);
+        let renderer = Renderer::with(1, 0);
 
-        let refused = renderer.run(host(0), || ()).await;
+        let refused = renderer.turn(host(0)).await;
 
         assert_eq!(refused.expect_err("it waits in vain").code(), "busy");
     }

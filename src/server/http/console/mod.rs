@@ -150,11 +150,8 @@ async fn page(
         place,
         seen,
     };
-    let html = state
-        .renderer
-        .run(reader.host, move || document(desk))
-        .await?;
-    *response.body_mut() = Body::from(html);
+    let turn = state.renderer.turn(reader.host).await?;
+    *response.body_mut() = Body::from(turn.render(move || document(desk)).await?);
 
     headers::permit(&mut response);
     headers::permit_own_files(&mut response);
