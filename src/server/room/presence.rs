@@ -13,7 +13,8 @@ use crate::server::room::roster::Roster;
 
 /// A member without a connection stays for this long.
 const GRACE: Duration = Duration::from_secs(5);
-/// In a larger room only the count is told.
+/// In a larger room, and where more members came or went at once, only the count is told: a frame with all their names
+/// would be larger than what may wait for a reader.
 const MAX_NAMED: usize = 500;
 
 /// The members of one room.
@@ -163,16 +164,19 @@ impl Presence {
         });
         let is_repeated = std::mem::take(&mut self.is_repeated);
         let count = self.members.len();
+        let changes = joined.len() + left.len();
         let is_news = if count > MAX_NAMED {
-            (joined, left) = (Vec::new(), Vec::new());
             count != self.announced
         } else {
-            !joined.is_empty() || !left.is_empty()
+            changes > 0
         };
         if !is_news && !is_repeated {
             return None;
         }
 
+        if count > MAX_NAMED || changes > MAX_NAMED {
+            (joined, left) = (Vec::new(), Vec::new());
+        }
         self.announced = count;
         Some(Change {
             count,
@@ -296,6 +300,24 @@ mod tests {
         presence.announce(at(5000));
         presence.join(&user(502), 5000);
         assert_eq!(presence.announce(at(10_000)), None);
+    }
+
+    #[test]
+    fn when_most_of_a_large_room_leave_at_once_those_who_stay_are_told_the_count() {
+        let mut presence = Presence::default();
+        (0..5000).for_each(|number| presence.join(&user(number), 0));
+        presence.announce(at(0));
+
+        (100..5000).for_each(|number| presence.leave(&user(number), at(0)));
+
+        assert_eq!(
+            presence.announce(at(5000)),
+            Some(Change {
+                count: 100,
+                joined: vec![],
+                left: vec![]
+            })
+        );
     }
 
     #[test]
