@@ -47,6 +47,33 @@ async fn more_rooms_than_allowed_are_refused_but_an_empty_room_makes_way() {
 }
 
 #[tokio::test]
+async fn no_more_rooms_than_allowed_come_into_the_database_over_http() {
+    let server = Server::start(&["--max-rooms", "3"]);
+    let client = reqwest::Client::new();
+    let publish = |room: String| {
+        let url = server.url(&format!("/api/v1/rooms/{room}/messages"));
+        client.post(url).body("x").send()
+    };
+    for number in 0..3 {
+        let answer = publish(format!("room-{number}")).await.expect("an answer");
+        assert_eq!(answer.status(), 201);
+    }
+
+    let refused = publish("one-more".to_owned()).await.expect("an answer");
+
+    assert_eq!(refused.status(), 503);
+    assert!(refused.headers().contains_key("retry-after"));
+    let body = refused.text().await.expect("text");
+    let names_the_limit = "the store has 3 rooms, the limit (--max-rooms)";
+    assert!(
+        body.contains("too_many_rooms") && body.contains(names_the_limit),
+        "{body}"
+    );
+    let known = publish("room-0".to_owned()).await.expect("an answer");
+    assert_eq!(known.status(), 201);
+}
+
+#[tokio::test]
 async fn more_connections_in_a_room_than_allowed_are_refused_until_one_leaves() {
     let server = Server::start(&["--max-room-members", "1"]);
     let ann = server.join_with("id=ann&room=full").await;

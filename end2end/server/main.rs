@@ -30,6 +30,7 @@ mod durable;
 mod cluster;
 /// Disks that are full or fail, clocks that jump.
 mod faults;
+mod file_size;
 /// Files that the server must not touch.
 mod damaged;
 /// RFC 6455 as a client sees it: pings, fragments, close codes.

@@ -22,6 +22,7 @@ const SETTINGS: &[&str] = &[
     "history-messages",
     "history-age",
     "history-bytes",
+    "max-rooms",
     "quick-check",
 ];
 

@@ -9,6 +9,7 @@ mod bench;
 mod check_config;
 mod client;
 mod doctor;
+mod file_size;
 mod listen;
 mod output;
 mod send;
@@ -66,6 +67,11 @@ pub fn run() -> ExitCode {
         Ok(matches) => matches,
         Err(error) => return answer(&error),
     };
+    if let Err(error) = file_size::survive_limit() {
+        eprintln!("error: cannot handle SIGXFSZ: {error}");
+        return ExitCode::FAILURE;
+    }
+
     let result = match matches.subcommand() {
         Some(("admin", matches)) => admin::run(matches),
         Some(("bench", matches)) => bench::run(matches),

@@ -108,6 +108,7 @@ impl Config {
             reading,
             data.as_deref(),
             limits.as_ref().map(|limits| limits.connection.max_message),
+            limits.as_ref().map(|limits| limits.hub.max_rooms),
         );
         let web = access::web(reading);
         let proxies = access::proxies(reading);

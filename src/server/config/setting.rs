@@ -184,7 +184,7 @@ pub const SETTINGS: &[Setting] = &[
         "max-rooms",
         "N",
         "10000",
-        "Rooms; more are refused (HTTP 503)",
+        "Rooms in memory, and in the database; more are refused (HTTP 503)",
     ),
     one(
         "max-room-members",

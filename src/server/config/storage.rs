@@ -16,11 +16,12 @@ const KEY_LIMITS: KeyLimits = KeyLimits {
     age: Duration::from_secs(600),
 };
 
-/// Where messages are kept: files in the folder `data`, and none that is longer than `max_message` bytes.
+/// Where messages are kept: files in the folder `data`, with none that is longer than `max_message` bytes, in at most `max_rooms` rooms.
 pub(super) fn read(
     reading: &mut Reading<'_>,
     data: Option<&Path>,
     max_message: Option<usize>,
+    max_rooms: Option<usize>,
 ) -> Option<StoreSettings> {
     let retention = retention(reading);
     let store = reading.value("store", store_kind);
@@ -38,6 +39,7 @@ pub(super) fn read(
             path: data?.join(file),
             durability: durability?,
             retention,
+            max_rooms: max_rooms?,
             quick_check: quick_check?,
         }),
         StoreKind::Nats(servers) => StoreSettings::Nats(NatsSettings {

@@ -243,6 +243,9 @@ impl ApiError {
             Self::Key(_) | Self::KeyOfBatch => (StatusCode::BAD_REQUEST, "bad_key"),
             Self::Parameter { .. } | Self::Query(_) => (StatusCode::BAD_REQUEST, "bad_parameter"),
             Self::Line { error, .. } => error.status_and_code(),
+            Self::Refused(Refusal::TooManyRooms) | Self::Store(StoreError::TooManyRooms { .. }) => {
+                (StatusCode::SERVICE_UNAVAILABLE, "too_many_rooms")
+            }
             Self::Refused(Refusal::StoreUnavailable) | Self::Store(_) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable")
             }
@@ -255,9 +258,6 @@ impl ApiError {
             ),
             Self::Refused(Refusal::RoomFull) => (StatusCode::SERVICE_UNAVAILABLE, "room_full"),
             Self::Refused(Refusal::MemoryFull) => (StatusCode::SERVICE_UNAVAILABLE, "memory_full"),
-            Self::Refused(Refusal::TooManyRooms) => {
-                (StatusCode::SERVICE_UNAVAILABLE, "too_many_rooms")
-            }
             Self::Refused(Refusal::Draining) => (StatusCode::SERVICE_UNAVAILABLE, "draining"),
             Self::Upgrade(UpgradeError::NotAnUpgrade | UpgradeError::WrongVersion) => {
                 (StatusCode::UPGRADE_REQUIRED, "upgrade_required")

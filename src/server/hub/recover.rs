@@ -138,7 +138,8 @@ impl Start {
                 gap: None,
             };
         }
-        let count = bounds.is_dense.then(|| gone.0 - after.0);
+        let is_counted = bounds.is_dense && *after >= bounds.base;
+        let count = is_counted.then(|| gone.0 - after.0);
         let gap = Gap {
             after: *after,
             before,
@@ -208,6 +209,24 @@ mod tests {
             start(0, 9, Some((4, Some(1)))),
             (9, Recovery::Lost, Some((4, 10)))
         );
+    }
+
+    #[test]
+    fn what_a_room_of_that_name_had_before_is_not_counted() {
+        let bounds = Bounds {
+            base: Offset(7),
+            ..Bounds::dense(Epoch::new(1), Offset(9), Offset(9))
+        };
+        let count = |after| {
+            let resume = Resume {
+                after: Offset(after),
+                epoch: Some(Epoch::new(1)),
+            };
+            let gap = Start::new(&bounds, Some(&resume)).gap;
+            gap.expect("a gap").count
+        };
+
+        assert_eq!((count(3), count(7)), (None, Some(1)));
     }
 
     #[test]

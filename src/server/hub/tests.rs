@@ -159,6 +159,7 @@ impl World {
             path,
             durability: Durability::Process,
             retention,
+            max_rooms: 10_000,
             quick_check: false,
         };
         let hub = Self::hub(&settings, ring);

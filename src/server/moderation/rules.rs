@@ -154,13 +154,16 @@ impl From<&Whom> for Subject {
 }
 
 impl Rules {
-    /// From now on `ban` holds; one for the same in the same room is replaced. Those that have ended are dropped.
+    /// Puts `ban` in force; one for the same in the same room is replaced. Bans that have ended are dropped only
+    /// when there is no space left: a clock that is ahead for a while must not lift any for good.
     ///
     /// # Errors
     /// If there are too many.
     pub fn ban(&mut self, ban: Ban) -> Result<(), TooManyBans> {
-        self.bans
-            .retain(|_, known| known.until.is_none_or(|until| until > ban.since));
+        if self.bans.len() >= MAX_BANS {
+            self.bans
+                .retain(|_, known| known.until.is_none_or(|until| until > ban.since));
+        }
         if self.bans.len() >= MAX_BANS {
             return Err(TooManyBans);
         }

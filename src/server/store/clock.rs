@@ -1,45 +1,216 @@
-//! The time by which stores let things expire: it never goes back and never jumps with the wall clock.
+//! The clock by which stores let things expire: it counts time that passes, and a wrong date does not move it.
 //!
-//! A machine that starts with a wrong date and is set right, or the other way round, must not lose a week of
-//! messages. So age is counted by time that has passed, from an anchor that the store carries on.
+//! # The rule
+//!
+//! - While a store is open its clock counts time that passes (`CLOCK_MONOTONIC`). Setting the date changes nothing.
+//! - A store that is opened again continues where its clock was, plus the time that has passed meanwhile by the
+//!   wall clock, if that is at most [`ClockLimits::max_jump`]: an eighth of the age up to which messages are kept, and at
+//!   most a day.
+//! - A longer time is a *jump*: the machine was off, or its date is wrong. It is logged, and the clock continues
+//!   where it was, so that nothing expires by it. Once the wall clock has run on for [`ClockLimits::confirm_after`]
+//!   without being set, the machine was off, and the time is counted. If the date is set before, it was wrong, and
+//!   the time is never counted.
+//! - A wall clock that is behind is ignored: the clock never goes back.
+//!
+//! The wall clock that a store has accepted is written beside its clock, and not moved before a jump is confirmed: a
+//! restart meanwhile sees the same jump again. Something may be kept longer than was asked for, by the time that the
+//! machine was off; nothing goes too early.
 
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
-
-#[cfg(test)]
 use std::sync::atomic::{AtomicU64, Ordering};
-#[cfg(test)]
-use std::time::Duration;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tracing::{info, warn};
+
+/// The longest jump that is believed at once, and the time after which any other is.
+const MAX_TRUST: Duration = Duration::from_secs(24 * 60 * 60);
+/// By how much the wall clock may differ from time that passed before it was set: adjustments are smaller.
+const TOLERANCE_MS: i64 = 60_000;
 
 /// See the [module docs](self).
 #[derive(Debug)]
 pub(super) struct Clock {
     started: Instant,
-    /// What it said at `started`, in milliseconds.
-    anchor: u64,
+    /// The time at `started`, in milliseconds, and jumps that were confirmed.
+    anchor: AtomicU64,
+    wall: Mutex<WallClock>,
     #[cfg(test)]
     skipped: AtomicU64,
 }
 
+/// A time by the store's clock, and the wall clock that went with it, both in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct SavedClock {
+    pub(super) clock: u64,
+    pub(super) wall: u64,
+}
+
+/// How far the wall clock is believed.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ClockLimits {
+    max_jump: Duration,
+    confirm_after: Duration,
+}
+
+impl ClockLimits {
+    /// The limits for messages that are kept up to `age`.
+    pub(super) fn of(age: Duration) -> Self {
+        Self {
+            max_jump: (age / 8).min(MAX_TRUST),
+            confirm_after: age.min(MAX_TRUST),
+        }
+    }
+
+    /// Returns how often the clock is to be saved, so that a process that is killed is no jump.
+    pub(super) fn save_every(self) -> Duration {
+        (self.max_jump / 4).clamp(Duration::from_secs(1), Duration::from_secs(600))
+    }
+}
+
+/// What is believed of the wall clock. Pure: times come in, in milliseconds.
+#[derive(Debug)]
+struct WallClock {
+    /// The accepted wall clock, minus the store's.
+    offset: i64,
+    /// A jump that is not confirmed.
+    jump: Option<Jump>,
+    confirm_after: u64,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Jump {
+    length: u64,
+    /// When it was seen, by the store's clock.
+    seen: u64,
+}
+
+/// A change of what is believed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    /// The time of the jump has passed.
+    Confirmed(u64),
+    /// The date was wrong.
+    Withdrawn(u64),
+}
+
+impl WallClock {
+    /// Continues from `saved` at the wall clock `now`. Returns the time of the store's clock too.
+    fn resume(saved: SavedClock, now: u64, limits: ClockLimits) -> (u64, Self) {
+        let confirm_after = millis(limits.confirm_after);
+        let accepted = |clock: u64, wall: u64, jump| Self {
+            offset: signed(wall) - signed(clock),
+            jump,
+            confirm_after,
+        };
+        match now.checked_sub(saved.wall) {
+            None => (saved.clock, accepted(saved.clock, now, None)),
+            Some(passed) if passed <= millis(limits.max_jump) => {
+                let clock = saved.clock + passed;
+                (clock, accepted(clock, now, None))
+            }
+            Some(length) => {
+                let seen = saved.clock;
+                let jump = Jump { length, seen };
+                (seen, accepted(seen, saved.wall, Some(jump)))
+            }
+        }
+    }
+
+    /// Compares the wall clock `now` with `clock`, the time of the store's clock.
+    fn check(&mut self, clock: u64, now: u64) -> Option<Verdict> {
+        let Some(Jump { length, seen }) = self.jump else {
+            self.offset = signed(now) - signed(clock);
+            return None;
+        };
+
+        let expected = signed(clock) + self.offset + signed(length);
+        if (signed(now) - expected).abs() > TOLERANCE_MS {
+            self.jump = None;
+            self.offset = signed(now) - signed(clock);
+            return Some(Verdict::Withdrawn(length));
+        }
+        if clock.saturating_sub(seen) >= self.confirm_after {
+            self.jump = None;
+            return Some(Verdict::Confirmed(length));
+        }
+        None
+    }
+}
+
 impl Clock {
-    /// A clock that goes on from the wall clock, or from `last`, what an earlier one said, if that is later.
-    pub(super) fn new(last: u64) -> Self {
-        let wall = SystemTime::now()
-            .duration_since(UNIX_EPOCH)
-            .map_or(0, |since| since.as_millis() as u64);
+    /// A clock that begins at the wall clock.
+    pub(super) fn new() -> Self {
+        let now = wall_now();
+        let saved = SavedClock {
+            clock: now,
+            wall: now,
+        };
+        Self::resume(saved, ClockLimits::of(Duration::MAX))
+    }
+
+    /// A clock that continues from `saved`.
+    pub(super) fn resume(saved: SavedClock, limits: ClockLimits) -> Self {
+        let now = wall_now();
+        let (anchor, wall) = WallClock::resume(saved, now, limits);
+        if let Some(Jump { length, .. }) = wall.jump {
+            warn!(
+                jump = ?Duration::from_millis(length),
+                limit = ?limits.max_jump,
+                confirmed_after = ?limits.confirm_after,
+                "the clock is far ahead of the last time in the database: the machine was off, or its date is wrong; \
+                 no message expires by this until the clock has run on for confirmed_after without being set"
+            );
+        } else if saved.wall > now.saturating_add(millis(limits.max_jump)) {
+            warn!(
+                behind = ?Duration::from_millis(saved.wall - now),
+                "the clock is far behind the last time in the database; ages are counted from that time on"
+            );
+        }
         Self {
             started: Instant::now(),
-            anchor: wall.max(last),
+            anchor: AtomicU64::new(anchor),
+            wall: Mutex::new(wall),
             #[cfg(test)]
             skipped: AtomicU64::new(0),
         }
     }
 
-    /// Milliseconds, about since 1970.
+    /// Returns the time in milliseconds, about since 1970.
     pub(super) fn now(&self) -> u64 {
-        let now = self.anchor + self.started.elapsed().as_millis() as u64;
+        let now = self.anchor.load(Ordering::Relaxed) + self.started.elapsed().as_millis() as u64;
         #[cfg(test)]
         let now = now + self.skipped.load(Ordering::Relaxed);
         now
+    }
+
+    /// Looks at the wall clock, which may confirm a jump. To be called now and then.
+    pub(super) fn check(&self) {
+        let verdict = self.lock().check(self.now(), wall_now());
+        match verdict {
+            None => {}
+            Some(Verdict::Confirmed(length)) => {
+                self.anchor.fetch_add(length, Ordering::Relaxed);
+                let jump = Duration::from_millis(length);
+                info!(
+                    ?jump,
+                    "the clock has run on since its jump, which is counted now"
+                );
+            }
+            Some(Verdict::Withdrawn(length)) => {
+                let jump = Duration::from_millis(length);
+                info!(?jump, "the clock was set, and its jump is not counted");
+            }
+        }
+    }
+
+    /// Returns what a later clock continues from.
+    pub(super) fn save(&self) -> SavedClock {
+        let clock = self.now();
+        let wall = signed(clock) + self.lock().offset;
+        SavedClock {
+            clock,
+            wall: u64::try_from(wall).unwrap_or_default(),
+        }
     }
 
     /// Makes so much time pass at once.
@@ -47,5 +218,111 @@ impl Clock {
     pub(super) fn skip(&self, time: Duration) {
         self.skipped
             .fetch_add(time.as_millis() as u64, Ordering::Relaxed);
+    }
+
+    /// What this lock guards is consistent between statements, so a panic elsewhere does not spoil it.
+    fn lock(&self) -> MutexGuard<'_, WallClock> {
+        self.wall.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// Milliseconds since 1970 UTC.
+fn wall_now() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
+}
+
+fn millis(time: Duration) -> u64 {
+    u64::try_from(time.as_millis()).unwrap_or(u64::MAX)
+}
+
+fn signed(millis: u64) -> i64 {
+    i64::try_from(millis).unwrap_or(i64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HOUR: u64 = 60 * 60 * 1000;
+    const DAY: u64 = 24 * HOUR;
+    /// A time in 2026, and the store's clock beside it, which ran behind by an hour.
+    const SAVED: SavedClock = SavedClock {
+        clock: 1_780_000_000_000 - HOUR,
+        wall: 1_780_000_000_000,
+    };
+
+    /// The clock of a store that keeps messages for a week, opened when so much time has passed by the wall clock.
+    fn opened_after(passed: i64) -> (u64, WallClock) {
+        let week = Duration::from_millis(7 * DAY);
+        let now = SAVED.wall.strict_add_signed(passed);
+        WallClock::resume(SAVED, now, ClockLimits::of(week))
+    }
+
+    #[test]
+    fn time_up_to_the_bound_counts_when_a_store_is_opened_again() {
+        for passed in [0, HOUR, 21 * HOUR] {
+            let (clock, wall) = opened_after(passed as i64);
+
+            assert_eq!(clock, SAVED.clock + passed);
+            assert!(wall.jump.is_none());
+        }
+    }
+
+    #[test]
+    fn a_date_that_is_wrong_for_a_while_makes_nothing_older() {
+        let (clock, mut wall) = opened_after((30 * DAY) as i64);
+        assert_eq!(clock, SAVED.clock);
+
+        let later = clock + HOUR;
+        let still_wrong = SAVED.wall + 30 * DAY + HOUR;
+        assert_eq!(wall.check(later, still_wrong), None);
+        let set_right = SAVED.wall + HOUR;
+        let verdict = wall.check(later, set_right);
+
+        assert_eq!(verdict, Some(Verdict::Withdrawn(30 * DAY)));
+        assert_eq!(wall.check(later + 9 * DAY, set_right + 9 * DAY), None);
+    }
+
+    #[test]
+    fn a_machine_that_was_off_for_a_month_counts_it_once_its_clock_has_run_on_for_a_day() {
+        let (clock, mut wall) = opened_after((30 * DAY) as i64);
+        let right = |passed: u64| SAVED.wall + 30 * DAY + passed;
+
+        assert_eq!(wall.check(clock + DAY - 1, right(DAY - 1)), None);
+        let verdict = wall.check(clock + DAY, right(DAY));
+
+        assert_eq!(verdict, Some(Verdict::Confirmed(30 * DAY)));
+        let now = clock + DAY + 30 * DAY;
+        assert_eq!(signed(now) + wall.offset, signed(right(DAY)));
+    }
+
+    #[test]
+    fn a_restart_before_a_jump_is_confirmed_sees_the_jump_again() {
+        let (clock, wall) = opened_after((30 * DAY) as i64);
+
+        let later = clock + HOUR;
+        let saved = SavedClock {
+            clock: later,
+            wall: u64::try_from(signed(later) + wall.offset).expect("after 1970"),
+        };
+        let now = SAVED.wall + 30 * DAY + HOUR;
+        let limits = ClockLimits::of(Duration::from_millis(7 * DAY));
+        let (again, wall) = WallClock::resume(saved, now, limits);
+
+        assert_eq!(again, later);
+        assert_eq!(wall.jump.expect("a jump").length, 30 * DAY);
+    }
+
+    #[test]
+    fn a_date_that_is_behind_and_then_set_right_moves_nothing() {
+        let (clock, mut wall) = opened_after(-((400 * DAY) as i64));
+        assert_eq!(clock, SAVED.clock);
+
+        assert_eq!(wall.check(clock + 5000, SAVED.wall + 5000), None);
+
+        let saved_wall = signed(clock + 5000) + wall.offset;
+        assert_eq!(saved_wall, signed(SAVED.wall + 5000));
     }
 }

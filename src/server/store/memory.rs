@@ -40,7 +40,7 @@ struct Kept {
 impl MemoryStore {
     /// A store with nothing in it.
     pub fn new(retention: Retention) -> Self {
-        Self::with_clock(retention, Arc::new(Clock::new(0)))
+        Self::with_clock(retention, Arc::new(Clock::new()))
     }
 
     pub(super) fn with_clock(retention: Retention, clock: Arc<Clock>) -> Self {

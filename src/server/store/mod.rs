@@ -99,8 +99,10 @@ pub struct Bounds {
     pub head: Offset,
     /// Everything after this offset is kept.
     pub gone: Offset,
-    /// Whether no number is left out, so that what is gone can be counted.
+    /// Whether no number after `base` is left out, so that what is gone can be counted.
     pub is_dense: bool,
+    /// The room's offsets begin after this one; 0 where that is not known.
+    pub base: Offset,
 }
 
 impl Bounds {
@@ -117,6 +119,7 @@ impl Bounds {
             head,
             gone,
             is_dense: true,
+            base: Offset(0),
         }
     }
 }
@@ -152,6 +155,14 @@ pub enum StoreError {
     /// Not now; it may succeed later.
     #[error("the store cannot take this now: {0}")]
     Unavailable(String),
+    /// The room does not exist, and no more may be created.
+    #[error(
+        "the store has {limit} rooms, the limit (--max-rooms), and a new one is possible once all messages of another have expired (--history-age)"
+    )]
+    TooManyRooms {
+        /// The limit.
+        limit: usize,
+    },
 }
 
 /// Whether a store takes anything now.

@@ -3,6 +3,8 @@
 mod subject;
 mod deleting;
 mod damage;
+mod rooms;
+mod dates;
 
 use std::collections::HashMap;
 use std::time::Duration;

@@ -132,6 +132,21 @@ fn the_longest_of_several_bans_is_told() {
 }
 
 #[test]
+fn a_ban_that_is_made_while_the_date_is_ahead_lifts_no_other() {
+    let mut rules = Rules::default();
+    let of = |id: &str, until| ban(Whom::Id(user(id)), None, until);
+    rules.ban(of("eve", Some(100))).expect("room for it");
+
+    let ahead = Ban {
+        since: 1000,
+        ..of("mallory", None)
+    };
+    rules.ban(ahead).expect("room for it");
+
+    assert_eq!(rules.list(50).0.len(), 2);
+}
+
+#[test]
 fn there_are_never_too_many_bans_and_those_that_ended_make_room() {
     let mut rules = Rules::default();
     let number = |number: usize, until| ban(Whom::Id(user(&number.to_string())), None, until);

@@ -236,6 +236,7 @@ impl Rooms {
             head,
             gone,
             is_dense: false,
+            base: Offset(0),
         })
     }
 

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::vec;
 
 use rusqlite::Connection;
 
@@ -12,7 +13,11 @@ use crate::protocol::UserId;
 use crate::server::room::{Draft, Frame, KeyWindow, Keyed, Said};
 use crate::server::store::sqlite::ledger::{Ledger, Place};
 use crate::server::store::sqlite::retention;
-use crate::server::store::{Retention, Stored};
+use crate::server::store::sqlite::schema;
+use crate::server::store::{Retention, StoreError, Stored};
+
+/// Empty rooms that one transaction drops at most.
+const MAX_EMPTY: usize = 4096;
 
 /// See the [module docs](self).
 pub(super) struct Batch<'a> {
@@ -24,6 +29,10 @@ pub(super) struct Batch<'a> {
     /// By the store's clock.
     now: u64,
     damage: &'a mut DamagedRooms,
+    /// Rooms that there may be.
+    max_rooms: usize,
+    /// Rooms that may be dropped, once they were looked for.
+    empty: Option<vec::IntoIter<(RoomName, Place)>>,
     changes: Changes,
 }
 
@@ -68,6 +77,12 @@ pub(super) struct Changes {
     keyed: Vec<(i64, Keyed)>,
     /// The same, to be found again.
     found: HashMap<(i64, UserId, Key), (Offset, u64)>,
+    /// Rooms that are new.
+    created: usize,
+    /// Rooms that exist no longer, and their numbers.
+    dropped: HashMap<RoomName, i64>,
+    /// The highest offset of those.
+    floor: u64,
 }
 
 impl<'a> Batch<'a> {
@@ -78,6 +93,7 @@ impl<'a> Batch<'a> {
         retention: Retention,
         now: u64,
         damage: &'a mut DamagedRooms,
+        max_rooms: usize,
     ) -> Self {
         Self {
             connection,
@@ -86,6 +102,8 @@ impl<'a> Batch<'a> {
             retention,
             now,
             damage,
+            max_rooms,
+            empty: None,
             changes: Changes::default(),
         }
     }
@@ -96,17 +114,21 @@ impl<'a> Batch<'a> {
         room: RoomName,
         drafts: Vec<Draft>,
         at: u64,
-    ) -> rusqlite::Result<Vec<Stored>> {
+    ) -> rusqlite::Result<Result<Vec<Stored>, StoreError>> {
         if drafts.is_empty() {
-            return Ok(Vec::new());
+            return Ok(Ok(Vec::new()));
         }
-        let mut place = self.place(&room)?;
+        let Some(mut place) = self.place(&room)? else {
+            let limit = self.max_rooms;
+            return Ok(Err(StoreError::TooManyRooms { limit }));
+        };
+
         let stored = drafts
             .into_iter()
             .map(|draft| self.append_one(&mut place, draft, at))
-            .collect::<rusqlite::Result<_>>();
+            .collect::<rusqlite::Result<_>>()?;
         self.changes.places.insert(room, place);
-        stored
+        Ok(Ok(stored))
     }
 
     fn append_one(&mut self, place: &mut Place, draft: Draft, at: u64) -> rusqlite::Result<Stored> {
@@ -115,7 +137,7 @@ impl<'a> Batch<'a> {
         {
             return Ok(Stored::Duplicate { offset, at });
         }
-        let (prev, offset) = (Offset(place.head), Offset(place.head + 1));
+        let (prev, offset) = (place.newest(), Offset(place.head + 1));
         let mut insert = self.connection.prepare_cached(
             "INSERT INTO messages (room, offset, at, clock, sender, key, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?;
@@ -194,33 +216,81 @@ impl<'a> Batch<'a> {
         Ok(window.find(from, key))
     }
 
-    /// Where `room` stands in this transaction; a room that there is not yet begins.
-    fn place(&self, room: &RoomName) -> rusqlite::Result<Place> {
-        if let Some(place) = self
-            .changes
-            .places
-            .get(room)
-            .copied()
-            .or_else(|| self.ledger.place(room))
-        {
-            return Ok(place);
+    /// Returns where `room` stands in this transaction. Creates it if it does not exist, in the place of an empty one
+    /// if there are as many rooms as may be; `None` if there is no such room either.
+    fn place(&mut self, room: &RoomName) -> rusqlite::Result<Option<Place>> {
+        if let Some(place) = self.known(room) {
+            return Ok(Some(place));
         }
+        let rooms = self.ledger.len() + self.changes.created - self.changes.dropped.len();
+        if rooms >= self.max_rooms && self.drop_empty(self.oldest_key(), 1)? == 0 {
+            return Ok(None);
+        }
+
+        let base = self.changes.floor.max(self.ledger.floor());
+        let insert = "INSERT INTO rooms (name, first, head, bytes, clock, base) VALUES (?1, ?2, ?3, 0, 0, ?3) RETURNING id";
         let id = self
             .connection
-            .prepare_cached(
-                "INSERT INTO rooms (name, first, head, bytes, clock) VALUES (?1, 1, 0, 0, 0) RETURNING id",
-            )?
-            .query_row([room.as_str()], |row| row.get(0))?;
-        Ok(Place::new(id))
+            .prepare_cached(insert)?
+            .query_row((room.as_str(), base + 1, base), |row| row.get(0))?;
+        self.changes.created += 1;
+        Ok(Some(Place::new(id, base)))
     }
 
-    /// `rooms` are to be trimmed too.
-    pub(super) fn touch(&mut self, rooms: Vec<RoomName>) -> rusqlite::Result<()> {
-        for room in rooms {
-            let place = self.place(&room)?;
-            self.changes.places.insert(room, place);
+    /// Returns where `room` stands in this transaction, if it exists.
+    fn known(&self, room: &RoomName) -> Option<Place> {
+        if let Some(place) = self.changes.places.get(room) {
+            return Some(*place);
         }
-        Ok(())
+        let is_dropped = self.changes.dropped.contains_key(room);
+        self.ledger.place(room).filter(|_place| !is_dropped)
+    }
+
+    /// Drops at most `count` rooms of which nothing is kept and that have had no message since `since`. Returns how
+    /// many.
+    pub(super) fn drop_empty(&mut self, since: u64, count: usize) -> rusqlite::Result<usize> {
+        let mut dropped = 0;
+        while dropped < count {
+            // Loaded once: those that this transaction has dropped are still in the ledger.
+            let load = || self.ledger.empty(since, MAX_EMPTY).into_iter();
+            let Some((name, place)) = self.empty.get_or_insert_with(load).next() else {
+                break;
+            };
+            if self.changes.places.contains_key(&name) {
+                continue;
+            }
+            for delete in [
+                "DELETE FROM rooms WHERE id = ?1",
+                "DELETE FROM keys WHERE room = ?1",
+            ] {
+                self.connection
+                    .prepare_cached(delete)?
+                    .execute([place.id])?;
+            }
+            self.changes.floor = self.changes.floor.max(place.head);
+            self.changes.dropped.insert(name, place.id);
+            dropped += 1;
+        }
+        if dropped > 0 {
+            let floor = self.changes.floor.max(self.ledger.floor());
+            schema::set_number(self.connection, "floor", floor)?;
+        }
+        Ok(dropped)
+    }
+
+    /// Returns the time, by the store's clock, since which keys are remembered.
+    fn oldest_key(&self) -> u64 {
+        let age = u64::try_from(self.retention.keys.age.as_millis()).unwrap_or(u64::MAX);
+        self.now.saturating_sub(age)
+    }
+
+    /// Trims `rooms` too.
+    pub(super) fn touch(&mut self, rooms: Vec<RoomName>) {
+        for room in rooms {
+            if let Some(place) = self.known(&room) {
+                self.changes.places.insert(room, place);
+            }
+        }
     }
 
     /// Trims the rooms that were touched and writes where they stand. What is past the limits and too much for
@@ -250,9 +320,13 @@ impl<'a> Batch<'a> {
 }
 
 impl Changes {
-    /// The transaction is committed: so it is.
+    /// Applies what was committed.
     pub(super) fn apply(self, ledger: &Ledger, keys: &mut HashMap<i64, KeyWindow>) {
-        ledger.commit(self.places);
+        let (dropped, numbers): (Vec<_>, Vec<_>) = self.dropped.into_iter().unzip();
+        ledger.commit(self.places, &dropped, self.floor);
+        for number in numbers {
+            keys.remove(&number);
+        }
         for (room, keyed) in self.keyed {
             // There is one: it was loaded when the key was looked for.
             if let Some(window) = keys.get_mut(&room) {

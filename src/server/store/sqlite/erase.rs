@@ -60,7 +60,7 @@ pub(super) fn erase(
         (place.id, place.bytes),
     )?;
     transaction.commit()?;
-    ledger.commit([(room.clone(), place)]);
+    ledger.commit([(room.clone(), place)], &[], 0);
     Ok(Deleted::Now)
 }
 
@@ -129,6 +129,7 @@ mod tests {
             path,
             durability: Durability::Process,
             retention,
+            max_rooms: 10_000,
             quick_check: false,
         };
         let store = SqliteStore::open(&settings).expect("opened");

@@ -59,13 +59,13 @@ pub fn export(
     let snapshot = connection.unchecked_transaction()?;
     let bounds = snapshot
         .query_row(
-            "SELECT id, first, head FROM rooms WHERE name = ?1",
+            "SELECT id, first, head, base FROM rooms WHERE name = ?1",
             [room.as_str()],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)),
+            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
         )
         .optional()?;
     let mut exported = Exported::default();
-    let Some((id, first, head)) = bounds else {
+    let Some((id, first, head, base)) = bounds else {
         return Ok(exported);
     };
 
@@ -73,6 +73,7 @@ pub fn export(
         connection: &snapshot,
         epoch: &epoch,
         room: id,
+        base,
         direction: Direction::Forward,
     };
     let mut rest = Some(first..=head);

@@ -26,15 +26,24 @@ impl From<&Error> for Fault {
                 Self::Fatal(format!("the database is damaged ({error})"))
             }
             (Some(ErrorCode::DiskFull), _) => Self::Refused("the disk is full".to_owned()),
-            (Some(ErrorCode::SystemIoFailure), _) => {
-                Self::Refused(format!("the disk reports an error ({error})"))
-            }
+            (Some(ErrorCode::SystemIoFailure), _) => Self::Refused(match file_size_limit() {
+                Some(limit) => format!(
+                    "the disk reports an error, or a file would be larger than the limit of {limit} bytes, ulimit -f ({error})"
+                ),
+                None => format!("the disk reports an error ({error})"),
+            }),
             (Some(ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked), _) => {
                 Self::Refused("another program holds the database locked".to_owned())
             }
             _ => Self::Refused(error.to_string()),
         }
     }
+}
+
+/// Returns the limit on the size of files, if there is one.
+fn file_size_limit() -> Option<u64> {
+    let (limit, _) = rlimit::Resource::FSIZE.get().ok()?;
+    (limit != rlimit::INFINITY).then_some(limit)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! Where every room stands, in memory, as it was last committed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use rusqlite::Row;
@@ -8,9 +8,10 @@ use rusqlite::Row;
 use crate::protocol::Epoch;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
-use crate::server::store::Retention;
 use crate::server::store::sqlite::OpenError;
 use crate::server::store::sqlite::file::File;
+use crate::server::store::sqlite::schema;
+use crate::server::store::{Bounds, Retention};
 
 /// Where one room stands: its row in `rooms`, and what spares a look at its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -27,18 +28,30 @@ pub(super) struct Place {
     pub(super) clock: u64,
     /// Nothing here was stored before this, by the store's clock.
     pub(super) oldest: u64,
+    /// The room's offsets begin after this one.
+    pub(super) base: u64,
 }
 
 impl Place {
-    /// A room in which nothing was said.
-    pub(super) const fn new(id: i64) -> Self {
+    /// Returns a new room without messages, whose offsets begin after `base`.
+    pub(super) const fn new(id: i64, base: u64) -> Self {
         Self {
             id,
-            first: 1,
-            head: 0,
+            first: base + 1,
+            head: base,
             bytes: 0,
             clock: 0,
             oldest: 0,
+            base,
+        }
+    }
+
+    /// Returns the offset of the newest message, 0 if there was none.
+    pub(super) const fn newest(&self) -> Offset {
+        if self.head == self.base {
+            Offset(0)
+        } else {
+            Offset(self.head)
         }
     }
 
@@ -66,6 +79,7 @@ impl Place {
                 bytes,
                 clock,
                 oldest: 0,
+                base: row.get(6)?,
             },
         ))
     }
@@ -76,34 +90,63 @@ impl Place {
 pub(super) struct Ledger {
     /// Which life of its logs the file holds.
     epoch: Epoch,
-    rooms: Mutex<HashMap<RoomName, Place>>,
+    inner: Mutex<Inner>,
+}
+
+#[derive(Debug, Default)]
+struct Inner {
+    rooms: HashMap<RoomName, Place>,
+    /// The rooms of which nothing is kept, by the time of their last message and their number.
+    empty: BTreeMap<(u64, i64), RoomName>,
+    /// No room that was dropped had an offset above this.
+    floor: u64,
+}
+
+impl Inner {
+    fn insert(&mut self, name: RoomName, place: Place) {
+        if let Some(before) = self.rooms.insert(name.clone(), place) {
+            self.empty.remove(&(before.clock, before.id));
+        }
+        if place.kept() == 0 {
+            self.empty.insert((place.clock, place.id), name);
+        }
+    }
+
+    fn remove(&mut self, name: &RoomName) {
+        if let Some(place) = self.rooms.remove(name) {
+            self.empty.remove(&(place.clock, place.id));
+        }
+    }
 }
 
 impl Ledger {
-    /// What the file says, and the latest time by the store's clock in it.
+    /// Loads the rooms of the file, and the latest time by the store's clock in it.
     pub(super) fn load(file: &File) -> Result<(Self, u64), OpenError> {
-        let load = || -> rusqlite::Result<_> {
+        let rooms = || -> rusqlite::Result<_> {
             let mut select = file
                 .connection
-                .prepare("SELECT id, name, first, head, bytes, clock FROM rooms")?;
+                .prepare("SELECT id, name, first, head, bytes, clock, base FROM rooms")?;
             select
                 .query_map([], Place::of)?
                 .collect::<rusqlite::Result<Vec<_>>>()
         };
-        let mut rooms = HashMap::new();
-        for (name, place) in load().map_err(|error| file.wrong(&error))? {
+        let rooms = rooms().map_err(|error| file.wrong(&error))?;
+        let floor = schema::floor(&file.connection).map_err(|error| file.wrong(&error))?;
+
+        let mut inner = Inner {
+            floor,
+            ..Inner::default()
+        };
+        let mut last = 0;
+        for (name, place) in rooms {
             let name = RoomName::parse(&name).map_err(|error| file.damaged(error.to_string()))?;
-            rooms.insert(name, place);
+            last = last.max(place.clock);
+            inner.insert(name, place);
         }
-        let last = rooms
-            .values()
-            .map(|place| place.clock)
-            .max()
-            .unwrap_or_default();
         Ok((
             Self {
                 epoch: file.epoch()?,
-                rooms: Mutex::new(rooms),
+                inner: Mutex::new(inner),
             },
             last,
         ))
@@ -113,36 +156,71 @@ impl Ledger {
         &self.epoch
     }
 
-    /// Where `room` stands, if anything was ever said there.
+    /// Returns where `room` stands, if there is such a room.
     pub(super) fn place(&self, room: &RoomName) -> Option<Place> {
-        self.lock().get(room).copied()
+        self.lock().rooms.get(room).copied()
     }
 
-    /// The oldest offset kept, 0 when nothing is, and the newest given out.
-    pub(super) fn bounds(&self, room: &RoomName) -> (Offset, Offset) {
-        match self.place(room) {
-            Some(place) if place.kept() > 0 => (Offset(place.first), Offset(place.head)),
-            Some(place) => (Offset(0), Offset(place.head)),
-            None => (Offset(0), Offset(0)),
+    /// Returns the bounds of `room`. A room that does not exist stands where it would begin.
+    pub(super) fn bounds(&self, room: &RoomName) -> Bounds {
+        let inner = self.lock();
+        let place = inner.rooms.get(room).copied();
+        let place = place.unwrap_or(Place::new(0, inner.floor));
+        drop(inner);
+
+        let first = if place.kept() > 0 { place.first } else { 0 };
+        Bounds {
+            base: Offset(place.base),
+            ..Bounds::dense(self.epoch.clone(), Offset(first), Offset(place.head))
         }
+    }
+
+    /// Returns the number of rooms.
+    pub(super) fn len(&self) -> usize {
+        self.lock().rooms.len()
+    }
+
+    /// Returns the offset after which new rooms begin.
+    pub(super) fn floor(&self) -> u64 {
+        self.lock().floor
+    }
+
+    /// Returns at most `count` of the rooms that are empty and have had no message since `since`, those that have
+    /// been empty for longest first.
+    pub(super) fn empty(&self, since: u64, count: usize) -> Vec<(RoomName, Place)> {
+        let inner = self.lock();
+        let old = inner.empty.range(..(since, i64::MIN)).take(count);
+        old.filter_map(|(_, name)| Some((name.clone(), *inner.rooms.get(name)?)))
+            .collect()
     }
 
     /// At most `count` of the rooms in which something may be past the limits, `now` by the store's clock.
     pub(super) fn due(&self, retention: &Retention, now: u64, count: usize) -> Vec<RoomName> {
-        let rooms = self.lock();
-        let due = rooms
+        let inner = self.lock();
+        let due = inner
+            .rooms
             .iter()
             .filter(|(_, place)| place.is_due(retention, now));
         due.take(count).map(|(name, _)| name.clone()).collect()
     }
 
-    /// These places were committed.
-    pub(super) fn commit(&self, places: impl IntoIterator<Item = (RoomName, Place)>) {
-        self.lock().extend(places);
+    /// Applies what was committed.
+    pub(super) fn commit(
+        &self,
+        places: impl IntoIterator<Item = (RoomName, Place)>,
+        dropped: &[RoomName],
+        floor: u64,
+    ) {
+        let mut inner = self.lock();
+        dropped.iter().for_each(|name| inner.remove(name));
+        for (name, place) in places {
+            inner.insert(name, place);
+        }
+        inner.floor = inner.floor.max(floor);
     }
 
     /// What this lock guards is consistent between statements, so a panic elsewhere does not spoil it.
-    fn lock(&self) -> MutexGuard<'_, HashMap<RoomName, Place>> {
-        self.rooms.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Inner> {
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

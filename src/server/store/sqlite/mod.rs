@@ -39,7 +39,7 @@ use tokio::sync::watch;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::room::Draft;
-use crate::server::store::clock::Clock;
+use crate::server::store::clock::{Clock, ClockLimits, SavedClock};
 use crate::server::store::{
     Bounds, Damage, DeleteReport, Health, Limit, Page, Report, Retention, Span, Store, StoreError,
 };
@@ -72,6 +72,8 @@ pub struct SqliteSettings {
     pub durability: Durability,
     /// What is kept.
     pub retention: Retention,
+    /// Rooms that may be kept.
+    pub max_rooms: usize,
     /// Whether the whole file is checked first (`PRAGMA quick_check`): about a second for each gigabyte.
     pub quick_check: bool,
 }
@@ -92,8 +94,11 @@ impl SqliteStore {
     /// If the file is another server's, is no file of Fanfare's, is damaged, or cannot be read and written.
     pub fn open(settings: &SqliteSettings) -> Result<Self, OpenError> {
         let file = File::open(settings)?;
-        let (ledger, last_clock) = Ledger::load(&file)?;
-        Self::start(file, ledger, settings, Arc::new(Clock::new(last_clock)))
+        let (ledger, newest) = Ledger::load(&file)?;
+        let saved = saved_clock(&file, newest)?;
+        let limits = ClockLimits::of(settings.retention.age);
+        let clock = saved.map_or_else(Clock::new, |saved| Clock::resume(saved, limits));
+        Self::start(file, ledger, settings, Arc::new(clock))
     }
 
     /// The same, by another clock.
@@ -122,6 +127,7 @@ impl SqliteStore {
             ledger.clone(),
             queue.clone(),
             settings.retention,
+            settings.max_rooms,
             clock,
             health,
         );
@@ -142,10 +148,32 @@ impl SqliteStore {
     }
 }
 
+/// Reads where the store's clock continues: where it was saved, or at the newest message if that is later.
+fn saved_clock(file: &File, newest: u64) -> Result<Option<SavedClock>, OpenError> {
+    let read = |name| {
+        let number = schema::number(&file.connection, name);
+        number.map_err(|error| file.wrong(&error))
+    };
+    Ok(match (read("clock")?, read("wall")?) {
+        (Some(clock), Some(wall)) => {
+            let since = newest.saturating_sub(clock);
+            Some(SavedClock {
+                clock: clock + since,
+                wall: wall + since,
+            })
+        }
+        // Before format 3 the two were the same.
+        _ if newest > 0 => Some(SavedClock {
+            clock: newest,
+            wall: newest,
+        }),
+        _ => None,
+    })
+}
+
 impl Store for SqliteStore {
     fn bounds(&self, room: &RoomName) -> Result<Bounds, StoreError> {
-        let (first, head) = self.ledger.bounds(room);
-        Ok(Bounds::dense(self.ledger.epoch().clone(), first, head))
+        Ok(self.ledger.bounds(room))
     }
 
     fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64, report: Report) {
@@ -234,6 +262,7 @@ mod tests {
                 age,
                 keys: KeyLimits { messages: 100, age },
             },
+            max_rooms: 10_000,
             quick_check: false,
         };
         SqliteStore::open(&settings).expect("opened")

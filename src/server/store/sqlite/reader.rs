@@ -153,6 +153,7 @@ impl Shared {
             connection: &snapshot,
             epoch: self.ledger.epoch(),
             room: place.id,
+            base: place.base,
             direction,
         };
 

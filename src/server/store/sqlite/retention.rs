@@ -13,6 +13,9 @@ use crate::server::store::sqlite::scan::{is_damage, is_damaged_row, malformed};
 /// Messages of a room that one transaction drops at most: so that no publish waits long behind it.
 const MAX_TRIMMED: u64 = 512;
 
+/// Keys that one transaction drops at most.
+pub(super) const KEYS_AT_ONCE: usize = 4096;
+
 /// Drops the oldest messages of the room at `place` that are past the limits, [`MAX_TRIMMED`] at most, and moves
 /// `place` on.
 pub(super) fn trim(
@@ -138,6 +141,10 @@ fn keep_keys(
              WHERE room = ?1 AND offset < ?2 AND offset > ?3 AND clock > ?4 AND key IS NOT NULL",
         )?
         .execute((place.id, first, after, since))?;
+    // So that no room keeps more keys than it remembers.
+    connection
+        .prepare_cached("DELETE FROM keys WHERE room = ?1 AND offset <= ?2")?
+        .execute((place.id, after))?;
     Ok(())
 }
 
@@ -173,17 +180,31 @@ pub(super) fn load_keys(
     Ok(window)
 }
 
-/// Drops the keys that no room remembers any more.
+/// Returns whether there are keys that no room remembers any more.
+pub(super) fn has_old_keys(
+    connection: &Connection,
+    limits: &KeyLimits,
+    now: u64,
+) -> rusqlite::Result<bool> {
+    let (_, since) = oldest_key(limits, 0, now);
+    connection
+        .prepare_cached("SELECT EXISTS (SELECT 1 FROM keys WHERE clock <= ?1)")?
+        .query_row([since], |row| row.get(0))
+}
+
+/// Drops the keys that no room remembers any more, [`KEYS_AT_ONCE`] at most. Returns how many.
 pub(super) fn forget_keys(
     connection: &Connection,
     limits: &KeyLimits,
     now: u64,
-) -> rusqlite::Result<()> {
+) -> rusqlite::Result<usize> {
     let (_, since) = oldest_key(limits, 0, now);
     connection
-        .prepare_cached("DELETE FROM keys WHERE clock <= ?1")?
-        .execute([since])?;
-    Ok(())
+        .prepare_cached(
+            "DELETE FROM keys WHERE (room, offset) IN
+             (SELECT room, offset FROM keys WHERE clock <= ?1 ORDER BY clock LIMIT ?2)",
+        )?
+        .execute((since, KEYS_AT_ONCE))
 }
 
 /// A key is remembered if its offset and its clock are more than these.

@@ -38,6 +38,8 @@ pub(super) struct Scan<'a> {
     pub(super) epoch: &'a Epoch,
     /// The room's number in the file.
     pub(super) room: i64,
+    /// The room's offsets begin after this one.
+    pub(super) base: u64,
     pub(super) direction: Direction,
 }
 
@@ -150,7 +152,7 @@ impl Scan<'_> {
                     .get_or_insert_with(|| "it is not in the table".to_owned());
             }
             self.pass(left);
-            match frame_of(row, self.epoch) {
+            match frame_of(row, self.epoch, self.base) {
                 Ok(frame) => {
                     if each(frame).is_break() {
                         return Ok(ControlFlow::Break(()));
@@ -181,7 +183,9 @@ impl Scan<'_> {
                 "SELECT {COLUMNS} FROM messages WHERE room = ?1 AND offset BETWEEN ?2 AND ?2 ORDER BY offset {order}"
             ))?;
             let found = select
-                .query_row((self.room, offset), |row| frame_of(row, self.epoch))
+                .query_row((self.room, offset), |row| {
+                    frame_of(row, self.epoch, self.base)
+                })
                 .optional();
             match found {
                 Err(error) if is_damaged_row(&error) => {}
@@ -237,8 +241,8 @@ fn is_disk_error(error: &Error) -> bool {
     )
 }
 
-/// Reads the entry in a row of [`COLUMNS`], of the log's life `epoch`.
-fn frame_of(row: &Row<'_>, epoch: &Epoch) -> rusqlite::Result<Frame> {
+/// Reads the entry in a row of [`COLUMNS`], of the log's life `epoch` and a room that begins after `base`.
+fn frame_of(row: &Row<'_>, epoch: &Epoch, base: u64) -> rusqlite::Result<Frame> {
     let (offset, at): (u64, u64) = (row.get(0)?, row.get(1)?);
     let from = UserId::parse(row.get_ref(2)?.as_str()?).map_err(|error| malformed(2, error))?;
     let key = row
@@ -253,7 +257,8 @@ fn frame_of(row: &Row<'_>, epoch: &Epoch) -> rusqlite::Result<Frame> {
         ValueRef::Integer(_) => Draft::text(from, key, ""),
         text => Draft::text(from, key, text.as_str()?),
     };
-    let frame = Frame::new(draft, epoch.clone(), Offset(offset), Offset(offset - 1), at);
+    let prev = if offset == base + 1 { 0 } else { offset - 1 };
+    let frame = Frame::new(draft, epoch.clone(), Offset(offset), Offset(prev), at);
     let is_deleted = matches!(row.get_ref(4)?, ValueRef::Integer(_));
     Ok(if is_deleted { frame.tombstone() } else { frame })
 }

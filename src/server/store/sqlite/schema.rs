@@ -14,8 +14,11 @@ pub(super) const APPLICATION_ID: i32 = 0x4641_4e46;
 ///
 /// - `meta`: `epoch` of all logs in this file; `unsynced`, while a server writes without fsync: in which life of
 ///   the operating system.
+///   `clock` and `wall`: the store's clock and the wall clock that went with it, as they were last saved;
+///   `floor`: no room that was dropped had an offset above it, so that rooms that are new begin there.
 /// - `rooms`: where each log stands. `first` is `head + 1` when nothing is kept. `bytes` are those kept. `clock`
 ///   is the store's own time of the newest message: see [`Clock`](crate::server::store::clock::Clock).
+///   The room's offsets begin after `base`: those up to it may have been given when an earlier room had its name.
 /// - `messages`: a body is TEXT or BLOB, as it was said; or INTEGER, since version 2: it was deleted then. `at` is milliseconds since 1970 UTC.
 /// - `keys`: what is still needed of messages that are no longer kept, to know a repeated send.
 /// - `probe`: written to find out whether the disk takes anything again.
@@ -40,6 +43,11 @@ pub(super) const MIGRATIONS: &[&str] = &[
 ",
     // Nothing is made: but programs of version 1 could not read a tombstone.
     "",
+    // Rooms whose messages have all expired are dropped, and keys are trimmed by their age.
+    "
+    ALTER TABLE rooms ADD COLUMN base INTEGER NOT NULL DEFAULT 0;
+    CREATE INDEX keys_by_clock ON keys (clock);
+",
 ];
 /// Pages that a connection keeps, in KiB: the ends of some hundreds of rooms.
 const CACHE_KIB: i32 = 8 * 1024;
@@ -106,6 +114,28 @@ pub(super) fn renew_epoch(connection: &Connection) -> rusqlite::Result<Epoch> {
     )?;
 
     Ok(epoch)
+}
+
+/// Reads the offset after which new rooms begin.
+pub(super) fn floor(connection: &Connection) -> rusqlite::Result<u64> {
+    let floor = number(connection, "floor")?;
+    Ok(floor.unwrap_or_default())
+}
+
+/// Reads a number in `meta`.
+pub(super) fn number(connection: &Connection, name: &str) -> rusqlite::Result<Option<u64>> {
+    let query = "SELECT CAST(value AS INTEGER) FROM meta WHERE name = ?1";
+    connection
+        .query_row(query, [name], |row| row.get(0))
+        .optional()
+}
+
+/// Writes a number in `meta`.
+pub(super) fn set_number(connection: &Connection, name: &str, value: u64) -> rusqlite::Result<()> {
+    connection
+        .prepare_cached("INSERT OR REPLACE INTO meta VALUES (?1, ?2)")?
+        .execute((name, value.to_string()))?;
+    Ok(())
 }
 
 /// Which life of the logs the file holds.

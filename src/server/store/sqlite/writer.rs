@@ -13,7 +13,7 @@ use crate::protocol::RoomName;
 use crate::server::metrics;
 use crate::server::room::{Draft, KeyWindow};
 use crate::server::spans::Commit;
-use crate::server::store::clock::Clock;
+use crate::server::store::clock::{Clock, ClockLimits, SavedClock};
 use crate::server::store::guard;
 use crate::server::store::sqlite::batch::{Batch, DamagedRooms};
 use crate::server::store::sqlite::erase;
@@ -23,6 +23,7 @@ use crate::server::store::sqlite::ledger::Ledger;
 use crate::server::store::sqlite::queue::{Append, Deletion, Queue, Taken};
 use crate::server::store::sqlite::retention;
 use crate::server::store::sqlite::scan::is_damage;
+use crate::server::store::sqlite::schema;
 use crate::server::store::{Deleted, Health, Report, Retention, StoreError, Stored};
 
 /// How often it looks for what has become too old, and, while the disk takes nothing, whether it does again.
@@ -31,6 +32,8 @@ const LOOK_EVERY: Duration = Duration::from_millis(500);
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 /// Rooms that one look trims at most.
 const ROOMS_AT_ONCE: usize = 8;
+/// Empty rooms that one look drops at most.
+const EMPTY_ROOMS_AT_ONCE: usize = 256;
 /// Pages in the write-ahead log after which they are moved to the database: more would take longer at once and
 /// make reading slower, fewer would sync more often (SQLite's own default is 1000, for commits far apart).
 const CHECKPOINT_PAGES: usize = 4000;
@@ -43,6 +46,8 @@ pub(super) struct Writer {
     ledger: Arc<Ledger>,
     queue: Arc<Queue>,
     retention: Retention,
+    /// Rooms that may be kept.
+    max_rooms: usize,
     clock: Arc<Clock>,
     health: watch::Sender<Health>,
     /// By room: loaded when its first keyed message comes, dropped when nothing in it is remembered.
@@ -50,6 +55,7 @@ pub(super) struct Writer {
     /// The write-ahead log may hold bytes of what was deleted.
     must_cut_log: bool,
     damage: DamagedRooms,
+    save_clock_at: Instant,
 }
 
 impl Writer {
@@ -58,6 +64,7 @@ impl Writer {
         ledger: Arc<Ledger>,
         queue: Arc<Queue>,
         retention: Retention,
+        max_rooms: usize,
         clock: Arc<Clock>,
         health: watch::Sender<Health>,
     ) -> Self {
@@ -66,11 +73,13 @@ impl Writer {
             ledger,
             queue,
             retention,
+            max_rooms,
             clock,
             health,
             keys: HashMap::new(),
             must_cut_log: true,
             damage: DamagedRooms::default(),
+            save_clock_at: Instant::now(),
         }
     }
 
@@ -105,7 +114,7 @@ impl Writer {
             }
         }
         if !self.is_lost()
-            && let Err(error) = self.file.close()
+            && let Err(error) = self.save_clock().and_then(|()| self.file.close())
         {
             warn!(%error, "the write-ahead log stays beside the database");
         }
@@ -153,7 +162,7 @@ impl Writer {
                 reports
                     .into_iter()
                     .zip(stored)
-                    .for_each(|(report, stored)| report(Ok(stored)));
+                    .for_each(|(report, stored)| report(stored));
                 self.checkpoint();
             }
             Err(fault) => {
@@ -217,7 +226,7 @@ impl Writer {
     fn write(
         &mut self,
         appends: Vec<(RoomName, Vec<Draft>, u64)>,
-    ) -> rusqlite::Result<Vec<Vec<Stored>>> {
+    ) -> rusqlite::Result<Vec<Result<Vec<Stored>, StoreError>>> {
         let now = self.clock.now();
         let transaction = self
             .file
@@ -230,6 +239,7 @@ impl Writer {
             self.retention,
             now,
             &mut self.damage,
+            self.max_rooms,
         );
         let stored = appends
             .into_iter()
@@ -252,7 +262,7 @@ impl Writer {
         let done = if is_refusing {
             self.probe().map(|()| false)
         } else {
-            self.expire()
+            self.watch_clock().and_then(|()| self.expire())
         };
         let is_more = match done {
             Ok(is_more) => {
@@ -270,17 +280,46 @@ impl Writer {
         is_more
     }
 
+    /// Looks at the wall clock, and saves the store's clock when that is due.
+    fn watch_clock(&mut self) -> rusqlite::Result<()> {
+        self.clock.check();
+        if self.save_clock_at > Instant::now() {
+            return Ok(());
+        }
+        let every = ClockLimits::of(self.retention.age).save_every();
+        self.save_clock_at = Instant::now() + every;
+        self.save_clock()
+    }
+
+    fn save_clock(&mut self) -> rusqlite::Result<()> {
+        let SavedClock { clock, wall } = self.clock.save();
+        let transaction = self
+            .file
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        schema::set_number(&transaction, "clock", clock)?;
+        schema::set_number(&transaction, "wall", wall)?;
+        transaction.commit()
+    }
+
+    /// Drops messages, keys and rooms that are past their limits. Returns whether there are more.
     fn expire(&mut self) -> rusqlite::Result<bool> {
         let now = self.clock.now();
         self.keys.retain(|_, window| {
             window.forget(Offset(0), now);
             !window.is_empty()
         });
+
         let due = self.ledger.due(&self.retention, now, ROOMS_AT_ONCE);
-        if due.is_empty() {
+        let empty_since = now.saturating_sub(self.empty_room_age());
+        let has_empty = !self.ledger.empty(empty_since, 1).is_empty();
+        let keys = &self.retention.keys;
+        let has_keys = retention::has_old_keys(&self.file.connection, keys, now)?;
+        if due.is_empty() && !has_empty && !has_keys {
             return Ok(false);
         }
-        let is_more = due.len() == ROOMS_AT_ONCE;
+
+        let is_full = due.len() == ROOMS_AT_ONCE;
         let transaction = self
             .file
             .connection
@@ -292,13 +331,26 @@ impl Writer {
             self.retention,
             now,
             &mut self.damage,
+            self.max_rooms,
         );
-        batch.touch(due)?;
+        batch.touch(due);
+        let dropped = batch.drop_empty(empty_since, EMPTY_ROOMS_AT_ONCE)?;
         let committed = batch.finish()?;
-        retention::forget_keys(&transaction, &self.retention.keys, now)?;
+        let forgotten = retention::forget_keys(&transaction, &self.retention.keys, now)?;
         transaction.commit()?;
         committed.apply(&self.ledger, &mut self.keys);
-        Ok(is_more)
+        Ok(is_full || dropped == EMPTY_ROOMS_AT_ONCE || forgotten == retention::KEYS_AT_ONCE)
+    }
+
+    /// Returns the time without messages after which an empty room is dropped: as long again as its last message was
+    /// kept, so that readers that come back meanwhile learn that they have missed nothing.
+    fn empty_room_age(&self) -> u64 {
+        let age = self
+            .retention
+            .age
+            .saturating_mul(2)
+            .max(self.retention.keys.age);
+        u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
     }
 
     fn probe(&mut self) -> rusqlite::Result<()> {

@@ -52,7 +52,7 @@ fn runtime() -> &'static Runtime {
 
 impl Subject {
     pub(super) fn memory(retention: Retention) -> Self {
-        let clock = Arc::new(Clock::new(0));
+        let clock = Arc::new(Clock::new());
         let store = Arc::new(MemoryStore::with_clock(retention, clock.clone()));
         Self {
             store,
@@ -62,6 +62,11 @@ impl Subject {
     }
 
     pub(super) fn sqlite(retention: Retention) -> Self {
+        Self::sqlite_of(retention, 10_000)
+    }
+
+    /// A database that may have `max_rooms` rooms.
+    pub(super) fn sqlite_of(retention: Retention, max_rooms: usize) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("test.db");
         let durability = Durability::Process;
@@ -69,9 +74,10 @@ impl Subject {
             path,
             durability,
             retention,
+            max_rooms,
             quick_check: false,
         };
-        let clock = Arc::new(Clock::new(0));
+        let clock = Arc::new(Clock::new());
         let store = SqliteStore::open_with(&settings, clock.clone()).expect("opened");
         Self {
             store: Arc::new(store),
@@ -103,7 +109,7 @@ impl Subject {
         let store = runtime()
             .block_on(NatsStore::connect(&settings))
             .expect("connected");
-        let clock = Arc::new(Clock::new(0));
+        let clock = Arc::new(Clock::new());
         let subject = Self {
             store: Arc::new(store),
             clock,
@@ -186,12 +192,26 @@ impl Subject {
         names
     }
 
-    /// The database file.
-    pub(super) fn path(&self) -> PathBuf {
+    /// How the database is opened.
+    pub(super) fn settings(&self) -> &SqliteSettings {
         match &self.lasts {
-            Lasting::File(_, settings) => settings.path.clone(),
+            Lasting::File(_, settings) => settings,
             Lasting::Nothing | Lasting::Stream(..) => panic!("a store without a file"),
         }
+    }
+
+    /// The database file.
+    pub(super) fn path(&self) -> PathBuf {
+        self.settings().path.clone()
+    }
+
+    /// Counts the rows of a table of the database.
+    pub(super) fn rows(&self, table: &str) -> u64 {
+        let database = rusqlite::Connection::open(self.path()).expect("opened");
+        let count = format!("SELECT count(*) FROM {table}");
+        database
+            .query_row(&count, [], |row| row.get(0))
+            .expect("a table")
     }
 
     /// Lets so many seconds pass.
