@@ -44,6 +44,7 @@ mod limits;
 /// What ids and addresses share.
 mod quotas;
 /// What clients may make the server hold.
+mod backup;
 mod budget;
 /// Heads of requests that are out of bounds.
 mod heads;

@@ -4,6 +4,7 @@
 
 mod admin;
 mod archive;
+mod backup;
 mod args;
 mod bench;
 mod check_config;
@@ -74,12 +75,14 @@ pub fn run() -> ExitCode {
 
     let result = match matches.subcommand() {
         Some(("admin", matches)) => admin::run(matches),
+        Some(("backup", matches)) => backup::run_backup(matches),
         Some(("bench", matches)) => bench::run(matches),
         Some(("check-config", matches)) => check_config::run(matches),
         Some(("doctor", matches)) => doctor::run(matches),
         Some(("export", matches)) => archive::run_export(matches),
         Some(("import", matches)) => archive::run_import(matches),
         Some(("listen", matches)) => listen::run(matches),
+        Some(("restore", matches)) => backup::run_restore(matches),
         Some(("send", matches)) => send::run(matches),
         Some(("token", matches)) => token::run(matches),
         Some(("verify", matches)) => verify::run(matches),
@@ -148,6 +151,8 @@ fn command() -> Command {
         .subcommand(settings::add_to(check))
         .subcommand(archive::export_command())
         .subcommand(archive::import_command())
+        .subcommand(backup::backup_command())
+        .subcommand(backup::restore_command())
         .subcommand(send::command())
         .subcommand(listen::command())
         .subcommand(admin::command())

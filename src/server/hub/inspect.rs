@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use futures::future::BoxFuture;
 use tokio::sync::mpsc::Receiver;
 
 use crate::protocol::CloseCode;
@@ -14,7 +15,7 @@ use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::hub::{Hub, Outlet, Room, Traced, Tracer, lock};
 use crate::server::room::Dialect;
-use crate::server::store::{Damage, Health};
+use crate::server::store::{Damage, DatabaseCopy, Health, StoreError};
 
 /// Seats looked at between two chances for other tasks.
 const PER_TURN: usize = 256;
@@ -119,6 +120,11 @@ impl Hub {
     /// Whether the store takes anything now.
     pub fn store_health(&self) -> Health {
         self.0.store.health().borrow().clone()
+    }
+
+    /// Copies the store's database; `None` if it is in no file.
+    pub fn backup(&self) -> Option<BoxFuture<'static, Result<DatabaseCopy, StoreError>>> {
+        self.0.store.backup()
     }
 
     /// Returns what the store has found damaged, if anything is.

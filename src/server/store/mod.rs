@@ -35,8 +35,8 @@ pub use nats::{NatsError, NatsLogin, NatsServers, NatsSettings, NatsStore};
 pub use page::{Limit, Page, Span};
 pub use peers::{Bus, Council, Heeding, Overheard};
 pub use sqlite::{
-    Durability, Entry, ExportError, Exported, ImportError, Imported, OpenError, SqliteSettings,
-    SqliteStore, export, import,
+    BackupError, BackupReport, Durability, Entry, ExportError, Exported, ImportError, Imported,
+    OpenError, Restored, SqliteSettings, SqliteStore, backup, export, import, restore,
 };
 
 /// Which store, and how.
@@ -191,6 +191,15 @@ impl Health {
     }
 }
 
+/// A copy of a store's database. Its file has no name, and goes with the handle.
+#[derive(Debug)]
+pub struct DatabaseCopy {
+    /// The copy, to be read from its beginning.
+    pub file: std::fs::File,
+    /// Its size.
+    pub bytes: u64,
+}
+
 /// Messages that are stored and cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
@@ -308,6 +317,11 @@ pub trait Store: Send + Sync {
 
     /// Returns what was found damaged, if anything was.
     fn damage(&self) -> Option<Damage> {
+        None
+    }
+
+    /// Copies the database as it stands; `None` if it is in no file.
+    fn backup(&self) -> Option<BoxFuture<'static, Result<DatabaseCopy, StoreError>>> {
         None
     }
 

@@ -170,7 +170,7 @@ impl File {
 }
 
 /// Makes the folder and takes the lock beside the database.
-fn lock(path: &Path) -> Result<fs::File, OpenError> {
+pub(super) fn lock(path: &Path) -> Result<fs::File, OpenError> {
     let io = |source| OpenError::Io {
         path: path.to_owned(),
         source,
@@ -200,7 +200,7 @@ fn lock(path: &Path) -> Result<fs::File, OpenError> {
     }
 }
 
-fn folder_of(path: &Path) -> Option<&Path> {
+pub(super) fn folder_of(path: &Path) -> Option<&Path> {
     path.parent().map(|folder| {
         if folder.as_os_str().is_empty() {
             Path::new(".")

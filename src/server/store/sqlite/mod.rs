@@ -20,6 +20,7 @@ mod ledger;
 mod scan;
 mod reader;
 mod export;
+mod backup;
 mod import;
 mod retention;
 mod batch;
@@ -34,16 +35,18 @@ use std::thread::JoinHandle;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::room::Draft;
 use crate::server::store::clock::{Clock, ClockLimits, SavedClock};
 use crate::server::store::{
-    Bounds, Damage, DeleteReport, Health, Limit, Page, Report, Retention, Span, Store, StoreError,
+    Bounds, Damage, DatabaseCopy, DeleteReport, Health, Limit, Page, Report, Retention, Span,
+    Store, StoreError,
 };
 
+pub use backup::{BackupError, BackupReport, Restored, backup, restore};
 pub use export::{ExportError, Exported, export};
 pub use file::OpenError;
 pub use import::{Entry, ImportError, Imported, import};
@@ -85,6 +88,9 @@ pub struct SqliteStore {
     readers: Readers,
     health: watch::Receiver<Health>,
     writer: Mutex<Option<JoinHandle<()>>>,
+    path: PathBuf,
+    /// One copy of the database at a time.
+    backup_turn: Arc<Semaphore>,
 }
 
 impl SqliteStore {
@@ -144,6 +150,8 @@ impl SqliteStore {
             readers,
             health: watched,
             writer: Mutex::new(Some(writer)),
+            path: settings.path.clone(),
+            backup_turn: Arc::new(Semaphore::new(1)),
         })
     }
 }
@@ -201,6 +209,26 @@ impl Store for SqliteStore {
         limit: Limit,
     ) -> BoxFuture<'static, Result<Page, StoreError>> {
         self.readers.page(room, span, limit).boxed()
+    }
+
+    fn backup(&self) -> Option<BoxFuture<'static, Result<DatabaseCopy, StoreError>>> {
+        let (path, turn) = (self.path.clone(), self.backup_turn.clone());
+        let copying = async move {
+            let Ok(turn) = turn.try_acquire_owned() else {
+                let reason = "another copy of the database is being made".to_owned();
+                return Err(StoreError::Unavailable(reason));
+            };
+            let copying = tokio::task::spawn_blocking(move || {
+                let copy = backup::copy_unnamed(&path);
+                drop(turn);
+                copy
+            });
+            match copying.await {
+                Ok(copy) => copy.map_err(|error| StoreError::Unavailable(error.to_string())),
+                Err(error) => Err(StoreError::Unavailable(error.to_string())),
+            }
+        };
+        Some(copying.boxed())
     }
 
     fn damage(&self) -> Option<Damage> {

@@ -15,6 +15,7 @@ pub(in crate::server::http) mod connections;
 pub(in crate::server::http) mod bans;
 pub(in crate::server::http) mod closing;
 mod trace;
+mod backup;
 pub(in crate::server::http) mod messages;
 
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -42,6 +43,7 @@ pub(in crate::server::http) const MAX_BODY_BYTES: usize = 4096;
 pub(super) fn routes() -> OpenApiRouter<State> {
     OpenApiRouter::new()
         .routes(routes!(stats::stats))
+        .routes(routes!(backup::backup))
         .routes(routes!(rooms::rooms))
         .routes(routes!(connections::connections))
         .routes(routes!(connections::kick))

@@ -1,0 +1,297 @@
+//! Copies of a database: made while a server writes to it, and put in the place of another.
+//!
+//! # Invariants
+//!
+//! - A copy is the database as it stood at one moment: all messages that were acknowledged before the copy began are
+//!   in it. It is one file, without a write-ahead log.
+//! - Copying holds up no publish: it reads in one transaction, beside the writer. Until it ends, the write-ahead log
+//!   grows.
+//! - A copy has its name only when it is whole and synced.
+//! - A restored database begins a new epoch, as messages that came after the copy are lost: readers that come back
+//!   are told `lost`.
+
+use std::ffi::OsString;
+use std::fs;
+use std::io;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use rusqlite::Connection;
+use rusqlite::backup::{Backup, StepResult};
+
+use crate::protocol::Epoch;
+use crate::server::store::DatabaseCopy;
+use crate::server::store::sqlite::OpenError;
+use crate::server::store::sqlite::file;
+
+/// Pages that are copied in one step.
+const PAGES_PER_STEP: i32 = 1024;
+/// How often a step is tried while the source is locked, and the pause between two tries.
+const MAX_TRIES: u32 = 100;
+const PAUSE: Duration = Duration::from_millis(50);
+/// The files that SQLite keeps beside a database, by the ends of their names.
+const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
+
+/// The content of a copy.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct BackupReport {
+    /// Its size in bytes.
+    pub bytes: u64,
+    /// Messages in it.
+    pub messages: u64,
+    /// What a check of the copy found, if it is damaged: the source is damaged too.
+    pub damage: Option<String>,
+}
+
+/// The result of a restore.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Restored {
+    /// The content of the database now.
+    pub content: BackupReport,
+    /// Where the database is that was replaced, if there was one.
+    pub replaced: Option<PathBuf>,
+}
+
+/// An error of a backup or a restore.
+#[derive(Debug, thiserror::Error)]
+pub enum BackupError {
+    /// A database cannot be opened.
+    #[error(transparent)]
+    Open(#[from] OpenError),
+    /// Both are one file.
+    #[error("{path} is the database itself; name another file")]
+    SameFile {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The backup is damaged.
+    #[error("{path} is damaged ({problem}); nothing was changed")]
+    Damaged {
+        /// The file.
+        path: PathBuf,
+        /// What the check found.
+        problem: String,
+    },
+    /// A file cannot be written.
+    #[error("cannot write {path}: {problem}")]
+    Io {
+        /// The file.
+        path: PathBuf,
+        /// The error of the system.
+        problem: String,
+    },
+    /// Copying failed.
+    #[error("cannot copy {from} to {to}: {problem}")]
+    Copy {
+        /// The source.
+        from: PathBuf,
+        /// The target.
+        to: PathBuf,
+        /// The error of SQLite.
+        problem: String,
+    },
+}
+
+/// Copies the database at `source`, which a server may have open, to `target`. A file that is there is replaced.
+///
+/// # Errors
+/// If the source is no database of ours, or the target cannot be written.
+pub fn backup(source: &Path, target: &Path) -> Result<BackupReport, BackupError> {
+    file::inspect(source, false)?;
+    let is_same = fs::canonicalize(target)
+        .is_ok_and(|target| fs::canonicalize(source).is_ok_and(|source| source == target));
+    if is_same {
+        let path = target.to_owned();
+        return Err(BackupError::SameFile { path });
+    }
+
+    let part = with_suffix(target, ".part");
+    let report = copy(source, &part).and_then(|report| {
+        put(&part, target)?;
+        Ok(report)
+    });
+    if report.is_err() {
+        // What is there of it is of no use; that it may not be there is no error.
+        let _ = fs::remove_file(&part);
+    }
+    report
+}
+
+/// Puts a copy of `backup` in the place of the database at `target`, which no server may have open. The database
+/// that was there stays beside it, by another name.
+///
+/// # Errors
+/// If the backup is damaged or no database of ours, a server has the target open, or something cannot be written.
+pub fn restore(backup: &Path, target: &Path) -> Result<Restored, BackupError> {
+    file::inspect(backup, true)?;
+    let _lock = file::lock(target)?;
+
+    let part = with_suffix(target, ".restore");
+    let prepared = copy(backup, &part).and_then(|content| {
+        if let Some(problem) = content.damage {
+            let path = backup.to_owned();
+            return Err(BackupError::Damaged { path, problem });
+        }
+        begin_epoch(&part, target)?;
+        Ok(content)
+    });
+    let content = prepared.inspect_err(|_error| {
+        // What is there of it is of no use; that it may not be there is no error.
+        let _ = fs::remove_file(&part);
+    })?;
+
+    let replaced = set_aside(target)?;
+    put(&part, target)?;
+    Ok(Restored { content, replaced })
+}
+
+/// Copies `source` to the new file `part` and checks the copy.
+fn copy(source: &Path, part: &Path) -> Result<BackupReport, BackupError> {
+    create(part)?;
+    let failed = |error: rusqlite::Error| BackupError::Copy {
+        from: source.to_owned(),
+        to: part.to_owned(),
+        problem: error.to_string(),
+    };
+
+    let source = file::open_to_read(source).map_err(failed)?;
+    let mut target = Connection::open(part).map_err(failed)?;
+    // One transaction for all steps: a commit between two of them would make the copy begin anew.
+    let snapshot = source.unchecked_transaction().map_err(failed)?;
+    copy_pages(&snapshot, &mut target).map_err(failed)?;
+    drop(snapshot);
+
+    // One file, whatever the source is.
+    target
+        .pragma_update_and_check(None, "journal_mode", "DELETE", |_mode| Ok(()))
+        .map_err(failed)?;
+    let check: String = target
+        .pragma_query_value(None, "quick_check", |row| row.get(0))
+        .unwrap_or_else(|error| error.to_string());
+    let count = target.query_row("SELECT count(*) FROM messages", [], |row| row.get(0));
+    // It cannot be counted where the check has found damage.
+    let messages = count.unwrap_or_default();
+    drop(target);
+
+    let synced = fs::File::open(part).and_then(|file| {
+        file.sync_all()?;
+        file.metadata()
+    });
+    let metadata = synced.map_err(|error| io_error(part, error))?;
+    Ok(BackupReport {
+        bytes: metadata.len(),
+        messages,
+        damage: Some(check).filter(|check| check != "ok"),
+    })
+}
+
+fn copy_pages(source: &Connection, target: &mut Connection) -> rusqlite::Result<()> {
+    // The transaction begins with the first read.
+    source.query_row("SELECT count(*) FROM sqlite_schema", [], |_row| Ok(()))?;
+    let backup = Backup::new(source, target)?;
+    let mut tries = 0;
+    loop {
+        match backup.step(PAGES_PER_STEP)? {
+            StepResult::Done => return Ok(()),
+            StepResult::Busy | StepResult::Locked if tries < MAX_TRIES => {
+                tries += 1;
+                std::thread::sleep(PAUSE);
+            }
+            StepResult::Busy | StepResult::Locked => {
+                let busy = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+                return Err(rusqlite::Error::SqliteFailure(busy, None));
+            }
+            _ => tries = 0,
+        }
+    }
+}
+
+/// Gives the copy at `part` an epoch of its own.
+fn begin_epoch(part: &Path, target: &Path) -> Result<(), BackupError> {
+    let write = || -> rusqlite::Result<()> {
+        let connection = Connection::open(part)?;
+        connection.pragma_update(None, "synchronous", "FULL")?;
+        let epoch = Epoch::new(fastrand::u32(..));
+        connection.execute(
+            "INSERT OR REPLACE INTO meta VALUES ('epoch', ?1)",
+            [epoch.as_str()],
+        )?;
+        Ok(())
+    };
+    write().map_err(|error| BackupError::Copy {
+        from: part.to_owned(),
+        to: target.to_owned(),
+        problem: error.to_string(),
+    })
+}
+
+/// Moves the database at `path` and the files beside it to a name that is free, and returns that.
+fn set_aside(path: &Path) -> Result<Option<PathBuf>, BackupError> {
+    if fs::metadata(path).is_ok_and(|file| file.len() == 0) || !path.exists() {
+        return Ok(None);
+    }
+    let aside = (1..)
+        .map(|number| with_suffix(path, &format!(".replaced-{number}")))
+        .find(|aside| !aside.exists())
+        .unwrap_or_else(|| with_suffix(path, ".replaced"));
+
+    for suffix in BESIDE.iter().chain([&""]) {
+        let (from, to) = (with_suffix(path, suffix), with_suffix(&aside, suffix));
+        match fs::rename(&from, &to) {
+            Ok(()) => {}
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            Err(error) => return Err(io_error(&to, error)),
+        }
+    }
+    Ok(Some(aside))
+}
+
+/// Gives the file `part` the name `target`, for good.
+fn put(part: &Path, target: &Path) -> Result<(), BackupError> {
+    let folder = file::folder_of(target).unwrap_or(Path::new("."));
+    fs::rename(part, target)
+        .and_then(|()| fs::File::open(folder)?.sync_all())
+        .map_err(|error| io_error(target, error))
+}
+
+/// Creates an empty file that nobody else may read.
+fn create(path: &Path) -> Result<(), BackupError> {
+    fs::File::options()
+        .write(true)
+        .create(true)
+        .truncate(true)
+        .mode(0o600)
+        .open(path)
+        .map(drop)
+        .map_err(|error| io_error(path, error))
+}
+
+fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(path);
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+fn io_error(path: &Path, error: io::Error) -> BackupError {
+    BackupError::Io {
+        path: path.to_owned(),
+        problem: error.to_string(),
+    }
+}
+
+/// Makes a copy of the database at `source` that has no name: it goes with the handle that is returned.
+///
+/// # Errors
+/// If the folder of the database has no room for it, or the database cannot be read.
+pub(super) fn copy_unnamed(source: &Path) -> Result<DatabaseCopy, BackupError> {
+    let part = with_suffix(source, ".backup-part");
+    let copied = copy(source, &part).and_then(|report| {
+        let file = fs::File::open(&part).map_err(|error| io_error(&part, error))?;
+        let bytes = report.bytes;
+        Ok(DatabaseCopy { file, bytes })
+    });
+    // That it may not be there is no error.
+    let _ = fs::remove_file(&part);
+    copied
+}
