@@ -51,7 +51,7 @@ test('a text that is refused comes back as text', async ({ visit, expected }) =>
   await holdsOnlyText(page);
 });
 
-test('an address that carries markup is refused as data, or carries nothing', async ({ visit, server, request, expected }) => {
+test('an address that carries markup is refused as data or with its text, or carries nothing', async ({ visit, server, request, expected }) => {
   expected.push(/status of 40[04]/);
   for (const markup of MARKUP.map(encodeURIComponent)) {
     for (const path of [`/?room=${markup}`, `/r/${markup}`, `/${markup}`, `/api/v1/rooms/${markup}/messages`]) {
@@ -64,5 +64,6 @@ test('an address that carries markup is refused as data, or carries nothing', as
     expect(answer.headers()['set-cookie'] ?? '').not.toMatch(/[<>"]/);
   }
   const page = await visit(`/?room=${encodeURIComponent(MARKUP[0])}`);
-  expect(await page.evaluate(() => document.contentType)).toBe('application/json');
+  await expect(page.getByRole('heading', { level: 1 })).toContainText(MARKUP[0]);
+  await holdsOnlyText(page);
 });

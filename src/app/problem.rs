@@ -8,6 +8,7 @@ use super::Locale;
 use super::Theme;
 use crate::protocol::BasePath;
 use crate::protocol::RoomName;
+use crate::protocol::make_visible;
 
 /// Most characters of a room's name that are shown, where it is none.
 const MAX_SHOWN_CHARS: usize = 64;
@@ -58,16 +59,8 @@ pub enum ProblemKind {
 impl ProblemKind {
     /// Returns the kind for a room that was asked for as `asked`. Characters that cannot be seen are written out.
     pub fn no_room(asked: &str) -> Self {
-        let mut shown: String = asked
-            .chars()
-            .take(MAX_SHOWN_CHARS)
-            .flat_map(|c| {
-                let is_seen = !c.is_control() && (c == ' ' || !c.is_whitespace());
-                let seen = is_seen.then_some(c);
-                let written = (!is_seen).then(|| c.escape_unicode());
-                seen.into_iter().chain(written.into_iter().flatten())
-            })
-            .collect();
+        let beginning: String = asked.chars().take(MAX_SHOWN_CHARS).collect();
+        let mut shown = make_visible(&beginning);
         if asked.chars().count() > MAX_SHOWN_CHARS {
             shown.push('…');
         }
@@ -163,6 +156,7 @@ mod tests {
         };
         assert_eq!(shown("Team 中文"), "Team 中文");
         assert_eq!(shown("a\u{7}\u{85}b"), "a\\u{7}\\u{85}b");
+        assert_eq!(shown("\u{202e}mool"), "\\u{202e}mool");
         assert_eq!(shown(&"x".repeat(9000)), format!("{}…", "x".repeat(64)));
     }
 }

@@ -28,6 +28,7 @@ pub use key::{Key, KeyError};
 pub use name::{NameError, RoomName, UserId};
 pub use position::{Epoch, Offset, Position, PositionError};
 pub use push::{Body, GapReason, Publication, Push, Recovery, Welcome};
+pub use shown::make_visible;
 pub use token::Token;
 
 /// The subprotocol that chooses the typed dialect.

@@ -20,21 +20,26 @@ const BLACK_FLAG: char = '\u{1f3f4}';
 const KEYCAP: char = '\u{20e3}';
 
 impl UserId {
-    /// The name with everything written out that cannot be seen in it, like `\u{200b}`.
+    /// Returns the name with everything written out that cannot be seen in it, like `\u{200b}`.
     pub fn shown(&self) -> String {
-        let mut shown = String::with_capacity(self.as_str().len());
-        let mut chars = self.as_str().chars().peekable();
-        let mut before = None;
-        while let Some(c) = chars.next() {
-            if is_seen(before, c, chars.peek().copied()) {
-                shown.push(c);
-            } else {
-                shown.extend(c.escape_unicode());
-            }
-            before = Some(c);
-        }
-        shown
+        make_visible(self.as_str())
     }
+}
+
+/// Returns `text`, one line, with everything written out that cannot be seen in it, like `\u{200b}`.
+pub fn make_visible(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut chars = text.chars().peekable();
+    let mut before = None;
+    while let Some(c) = chars.next() {
+        if !c.is_control() && is_seen(before, c, chars.peek().copied()) {
+            shown.push(c);
+        } else {
+            shown.extend(c.escape_unicode());
+        }
+        before = Some(c);
+    }
+    shown
 }
 
 /// Whether `c` makes a difference to the eye between these two neighbours.
