@@ -9,6 +9,8 @@ mod order;
 mod failure;
 /// Who is there, on whichever node.
 mod presence;
+/// Publishing: no room waits for another, and batches are whole.
+mod publishing;
 /// Kicks, bans, closed rooms, deleted messages.
 mod operators;
 /// Messages that leave the stream under the nodes' feet.

@@ -1,17 +1,32 @@
-//! A TCP proxy that can fall silent: what is sent through it is then neither delivered nor refused, as when a cable
-//! is pulled somewhere on the way.
+//! A TCP proxy in front of NATS. It can fall silent: what is sent through it is then neither delivered nor refused, as
+//! when a cable is pulled somewhere on the way. And it can hold what is published under one subject, as a NATS that
+//! is slow with it.
 
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use std::sync::{Arc, Mutex};
+
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+
+use crate::harness::soon;
 
 /// See the [module docs](self).
 pub(crate) struct Proxy {
     pub(crate) port: u16,
     is_silent: watch::Sender<bool>,
+    hold: Arc<Mutex<Hold>>,
     accepting: JoinHandle<()>,
+}
+
+/// What is published under one subject and not passed on.
+#[derive(Default)]
+struct Hold {
+    subject: Option<String>,
+    /// Each with the connection that it came by.
+    held: Vec<(Vec<u8>, UnboundedSender<Vec<u8>>)>,
 }
 
 impl Proxy {
@@ -20,14 +35,19 @@ impl Proxy {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let here = listener.local_addr().expect("an address").port();
         let (is_silent, silence) = watch::channel(false);
-        let accepting = tokio::spawn(async move {
-            while let Ok((client, _)) = listener.accept().await {
-                tokio::spawn(carry(client, port, silence.clone()));
+        let hold = Arc::<Mutex<Hold>>::default();
+        let accepting = tokio::spawn({
+            let hold = hold.clone();
+            async move {
+                while let Ok((client, _)) = listener.accept().await {
+                    tokio::spawn(carry(client, port, silence.clone(), hold.clone()));
+                }
             }
         });
         Self {
             port: here,
             is_silent,
+            hold,
             accepting,
         }
     }
@@ -35,6 +55,30 @@ impl Proxy {
     /// Falls silent, or speaks again: then what was held back is delivered, as TCP would.
     pub(crate) fn silence(&self, is_silent: bool) {
         self.is_silent.send_replace(is_silent);
+    }
+
+    /// Holds what is published under `subject` from now on.
+    pub(crate) fn hold(&self, subject: &str) {
+        self.hold.lock().expect("no panic").subject = Some(subject.to_owned());
+    }
+
+    /// Waits until something is held.
+    pub(crate) async fn holds(&self) {
+        soon(async {
+            while self.hold.lock().expect("no panic").held.is_empty() {
+                tokio::task::yield_now().await;
+            }
+        })
+        .await;
+    }
+
+    /// Passes on what was held, and holds no more.
+    pub(crate) fn release(&self) {
+        let Hold { held, .. } = std::mem::take(&mut *self.hold.lock().expect("no panic"));
+        for (frame, connection) in held {
+            // It fails only if the connection has ended.
+            let _ended = connection.send(frame);
+        }
     }
 }
 
@@ -44,7 +88,12 @@ impl Drop for Proxy {
     }
 }
 
-async fn carry(client: TcpStream, port: u16, mut silence: watch::Receiver<bool>) {
+async fn carry(
+    client: TcpStream,
+    port: u16,
+    mut silence: watch::Receiver<bool>,
+    hold: Arc<Mutex<Hold>>,
+) {
     // A connection that is opened in the silence is answered by nobody.
     if silence.wait_for(|is_silent| !is_silent).await.is_err() {
         return;
@@ -54,9 +103,63 @@ async fn carry(client: TcpStream, port: u16, mut silence: watch::Receiver<bool>)
     };
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
-    let there = pump(from_client, to_server, silence.clone());
-    let back = pump(from_server, to_client, silence.clone());
-    futures::future::select(Box::pin(there), Box::pin(back)).await;
+    let (sender, frames) = mpsc::unbounded_channel();
+    let ends: [std::pin::Pin<Box<dyn Future<Output = ()> + Send>>; 3] = [
+        Box::pin(read_frames(from_client, sender, hold)),
+        Box::pin(write_frames(frames, to_server, silence.clone())),
+        Box::pin(pump(from_server, to_client, silence)),
+    ];
+    futures::future::select_all(ends).await;
+}
+
+/// Reads what the client sends, frame by frame, and passes on what is not to be held.
+async fn read_frames(
+    from: OwnedReadHalf,
+    sender: UnboundedSender<Vec<u8>>,
+    hold: Arc<Mutex<Hold>>,
+) {
+    let mut from = BufReader::new(from);
+    while let Some((subject, frame)) = read_frame(&mut from).await {
+        let mut hold = hold.lock().expect("no panic");
+        if subject.is_some() && subject == hold.subject {
+            hold.held.push((frame, sender.clone()));
+        } else if sender.send(frame).is_err() {
+            return;
+        }
+    }
+}
+
+/// The next frame of the NATS client protocol, and the subject of a publish.
+async fn read_frame(from: &mut BufReader<OwnedReadHalf>) -> Option<(Option<String>, Vec<u8>)> {
+    let mut frame = Vec::new();
+    from.read_until(b'\n', &mut frame).await.ok()?;
+    let line = String::from_utf8(frame.clone()).ok()?;
+    let mut words = line.split_ascii_whitespace();
+    let is_publish = matches!(words.next()?, "PUB" | "HPUB");
+    if !is_publish {
+        return Some((None, frame));
+    }
+
+    let subject = words.next()?.to_owned();
+    let length: usize = words.last()?.parse().ok()?;
+    let mut payload = vec![0; length + "\r\n".len()];
+    from.read_exact(&mut payload).await.ok()?;
+    frame.extend(payload);
+    Some((Some(subject), frame))
+}
+
+/// Writes frames to the server, but none in the silence.
+async fn write_frames(
+    mut frames: UnboundedReceiver<Vec<u8>>,
+    mut to: OwnedWriteHalf,
+    mut silence: watch::Receiver<bool>,
+) {
+    while let Some(frame) = frames.recv().await {
+        let ended = silence.wait_for(|is_silent| !is_silent).await.is_err();
+        if ended || to.write_all(&frame).await.is_err() {
+            return;
+        }
+    }
 }
 
 /// Carries bytes until either side ends.

@@ -11,7 +11,7 @@ use crate::harness::{Server, soon};
 use crate::typed::{find, join, next};
 
 /// The stream, as an operator of NATS has it.
-async fn stream(nats: &Nats) -> Stream {
+pub(crate) async fn stream(nats: &Nats) -> Stream {
     let client = async_nats::connect(format!("127.0.0.1:{}", nats.port))
         .await
         .expect("connected");
@@ -19,6 +19,15 @@ async fn stream(nats: &Nats) -> Stream {
         .get_stream("fanfare")
         .await
         .expect("it is there")
+}
+
+/// Removes the messages at `offsets` from the middle of the stream, as `nats stream rmm` does.
+async fn remove(nats: &Nats, offsets: &[&Value]) {
+    let stream = stream(nats).await;
+    for offset in offsets {
+        let sequence = offset.as_u64().expect("an offset");
+        stream.delete_message(sequence).await.expect("removed");
+    }
 }
 
 /// Publishes so many; gives their offsets.
@@ -161,4 +170,28 @@ async fn a_stream_that_takes_nothing_makes_the_nodes_unready_until_it_does() {
     until(&node, 200).await;
     publish(&node, "lobby", "after").await;
     assert_eq!(log(&node, "lobby").await.len(), 2);
+}
+
+#[tokio::test]
+async fn nodes_agree_what_was_before_each_message_also_where_somebody_has_removed_one() {
+    let nats = Nats::start().await;
+    let [first]: [Server; 1] = nats.nodes();
+    let (mut ann, _) = join(&first, "id=ann").await;
+    let offsets = publish_some(&first, 10).await;
+    let heard = messages(&mut ann, 10).await;
+    remove(&nats, &[&offsets[4], &offsets[9]]).await;
+
+    let later: [Server; 2] = nats.nodes();
+    publish(&later[0], "lobby", "after").await;
+    let last = messages(&mut ann, 1).await.remove(0);
+
+    let place = |message: &Value| (message["offset"].clone(), message["prev"].clone());
+    let mut expected: Vec<_> = heard.iter().map(place).collect();
+    expected.push(place(&last));
+    expected.retain(|(offset, _)| ![&offsets[4], &offsets[9]].contains(&offset));
+    for node in &later {
+        let page = get(node, "/api/v1/rooms/lobby/messages?after=0&limit=100").await;
+        let served = page["messages"].as_array().expect("a list");
+        assert_eq!(served.iter().map(place).collect::<Vec<_>>(), expected);
+    }
 }

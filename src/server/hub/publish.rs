@@ -10,7 +10,7 @@ use crate::server::hub::{Hub, Room};
 use crate::server::metrics::{self, Published};
 use crate::server::room::Draft;
 use crate::server::spans::Publishing;
-use crate::server::store::{Bounds, Change, StoreError, Stored};
+use crate::server::store::{Bounds, Change, Report, StoreError, Stored};
 
 /// What the store has answered and nobody was handed yet. Dropping it makes a pass due, unless the next answer of
 /// the room is on its way: so whoever has more to publish does that first.
@@ -38,13 +38,40 @@ impl Hub {
         drafts: Vec<Draft>,
         told: impl FnOnce(Result<Vec<Stored>, StoreError>, Due) + Send + 'static,
     ) {
+        let report = self.report(room, drafts.len(), told);
+        let store = &self.0.store;
+        store.append(room.name(), drafts, now_millis(), report);
+    }
+
+    /// Does the same with `drafts` that belong together: see [`Store::append_batch`].
+    ///
+    /// [`Store::append_batch`]: crate::server::store::Store::append_batch
+    pub fn publish_batch(
+        &self,
+        room: &Arc<Room>,
+        drafts: Vec<Draft>,
+        told: impl FnOnce(Result<Vec<Stored>, StoreError>, Due) + Send + 'static,
+    ) {
+        let report = self.report(room, drafts.len(), told);
+        let store = &self.0.store;
+        store.append_batch(room.name(), drafts, now_millis(), report);
+    }
+
+    /// Returns what the store calls when it has stored or refused so many `messages` of `room`.
+    fn report(
+        &self,
+        room: &Arc<Room>,
+        messages: usize,
+        told: impl FnOnce(Result<Vec<Stored>, StoreError>, Due) + Send + 'static,
+    ) -> Report {
         let due = Due {
             hub: self.clone(),
             room: room.clone(),
         };
         room.asked();
-        let (asked, messages, span) = (Instant::now(), drafts.len(), Publishing::begin());
-        let report = Box::new(move |result: Result<Vec<Stored>, StoreError>| {
+        let (asked, span) = (Instant::now(), Publishing::begin());
+
+        Box::new(move |result: Result<Vec<Stored>, StoreError>| {
             metrics::answered(asked.elapsed());
             count(messages, &result);
             if let Some(span) = span {
@@ -58,10 +85,7 @@ impl Hub {
                     }));
             }
             told(result, due);
-        });
-        self.0
-            .store
-            .append(room.name(), drafts, now_millis(), report);
+        })
     }
 
     /// The store tells what happened to the room `name`, by this node or another.

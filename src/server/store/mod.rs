@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //!
-//! - Reports come in the order of the appends that they answer, one at a time for each room; so one of nothing
-//!   comes when all before it are settled. Only a refusal may come sooner.
+//! - The reports of a room come in the order of its appends, one at a time. An append of nothing is reported when
+//!   all appends before it, of any room, have been. Only a refusal may come sooner.
 //! - An offset is never given twice in an epoch.
 //! - A message is reported as stored only when it is, as durably as the store promises.
 //! - A store that others write to as well tells all that is appended, in one order, to whoever follows it
@@ -294,6 +294,12 @@ pub trait Store: Send + Sync {
 
     /// Stores `drafts` in a row and then tells `report`. `at` is when they came, in milliseconds since 1970 UTC.
     fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64, report: Report);
+
+    /// Stores `drafts` as [`Store::append`] does, and all of them or none. A store that cannot do that stores none
+    /// behind one that failed, and says in the error how many it has stored.
+    fn append_batch(&self, room: &RoomName, drafts: Vec<Draft>, at: u64, report: Report) {
+        self.append(room, drafts, at, report);
+    }
 
     /// Deletes what was said at `offset` of `room`, `at` the time in milliseconds since 1970 UTC, and then tells
     /// `report`, behind the reports of what was appended before. The entry keeps its place, sender and key, so that

@@ -180,7 +180,7 @@ pub(in crate::server::http) async fn store(
     // The receiver is gone only if the client is.
     state
         .hub
-        .publish(&room, drafts, move |result, _due| drop(report.send(result)));
+        .publish_batch(&room, drafts, move |result, _due| drop(report.send(result)));
     Ok((room, reported.await.map_err(|_| gone())??))
 }
 

@@ -7,6 +7,7 @@
 use std::fmt;
 
 use async_nats::HeaderMap;
+use async_nats::header::NATS_MESSAGE_ID;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD_NO_PAD;
 use bytes::Bytes;
@@ -58,6 +59,10 @@ pub(super) struct Entry {
     /// predecessor the stream does not hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) prev: Option<Offset>,
+    /// The newest offset of the room that its node knew when it published it. So an entry of the room was there,
+    /// even if somebody has removed it from the stream since.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) seen: Option<Offset>,
     /// Only of a tombstone: when it became one, in milliseconds since 1970 UTC.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deleted: Option<u64>,
@@ -76,6 +81,7 @@ impl Entry {
             binary: matches!(draft.said(), Said::Binary(_)),
             by: Some(ticket),
             prev: None,
+            seen: None,
             deleted: None,
             next: None,
         }
@@ -112,13 +118,19 @@ impl Entry {
     /// The headers that say it; for what has a key also the id by which NATS de-duplicates.
     pub(super) fn headers(&self, room: &RoomName) -> Result<HeaderMap, serde_json::Error> {
         let mut headers = self.header()?;
-        if let Some(key) = &self.key {
-            headers.insert(
-                async_nats::header::NATS_MESSAGE_ID,
-                message_id(room, &self.from, key),
-            );
+        if self.key.is_some() {
+            headers.insert(NATS_MESSAGE_ID, self.message_id(room));
         }
         Ok(headers)
+    }
+
+    /// Returns an id for NATS that no other message has, except one with the same room, sender and key.
+    pub(super) fn message_id(&self, room: &RoomName) -> String {
+        match (&self.key, &self.by) {
+            (Some(key), _) => message_id(room, &self.from, key),
+            (None, Some(ticket)) => ticket.to_string(),
+            (None, None) => String::new(),
+        }
     }
 
     /// What `headers` say of the message with `payload` that the stream got at `time`, in milliseconds since 1970.
@@ -138,6 +150,7 @@ impl Entry {
                 binary: !is_text,
                 by: None,
                 prev: None,
+                seen: None,
                 deleted: None,
                 next: None,
             },
@@ -213,7 +226,7 @@ mod tests {
             let draft = Draft::text(from, key, &text);
             let entry = Entry::new(&draft, at, TICKET);
             let headers = entry.headers(&RoomName::lobby()).expect("headers");
-            prop_assert_eq!(headers.get(async_nats::header::NATS_MESSAGE_ID).is_some(), draft.key().is_some());
+            prop_assert_eq!(headers.get(NATS_MESSAGE_ID).is_some(), draft.key().is_some());
             let payload = payload(&draft);
             let read = Entry::read(Some(&headers), &payload, 0);
             prop_assert_eq!(&read, &entry);
@@ -229,7 +242,7 @@ mod tests {
         let said = Entry::new(&draft, 5, TICKET);
         let gone = said.clone().into_tombstone(9, Some(Offset(8)), TICKET);
         let headers = gone.header().expect("a header");
-        assert!(headers.get(async_nats::header::NATS_MESSAGE_ID).is_none());
+        assert!(headers.get(NATS_MESSAGE_ID).is_none());
         let read = Entry::read(Some(&headers), b"", 0);
         assert_eq!(
             (&read, read.deleted(), read.next()),

@@ -42,6 +42,21 @@ pub enum NatsError {
         /// What may come.
         needed: usize,
     },
+    /// A message of a batch is too large.
+    #[error(
+        "message {number} of the batch is {size} bytes with its headers; NATS takes {limit} ({setting}). \
+         Nothing of the batch is stored"
+    )]
+    TooLarge {
+        /// Which message, from 1.
+        number: usize,
+        /// Its size.
+        size: usize,
+        /// What NATS takes.
+        limit: usize,
+        /// The setting of NATS that limits it.
+        setting: &'static str,
+    },
     /// JetStream refuses something, or does not answer.
     #[error("the NATS stream: {0}")]
     Stream(String),

@@ -11,7 +11,11 @@
 //!   missed something.
 //! - What is deleted leaves a tombstone that every node puts in its place ([`graves`], [`eraser`]).
 //! - A key is a `Nats-Msg-Id`, so it is stored once whichever node gets it, for as long as the stream's window.
+//! - A room waits for its own answers from NATS, and for no other room's ([`room_queues`]).
+//! - A batch is stored without a hole, if not whole ([`publisher`]).
 //! - An ack is JetStream's own: as durable as the stream's replicas and `sync_interval` make it.
+//! - A message names the newest one of its room that its node knew: so a node that reads the stream knows of a
+//!   message that somebody has removed, as a node does that has followed it ([`pages`]).
 //! - There is one consumer for each node. Old messages are read by questions to the stream's leader, bounded and
 //!   remembered ([`pages`], [`tail`]).
 //! - A stream that is another than it was, or that has lost its end, ends the process: what its clients know is no
@@ -30,6 +34,7 @@ mod tail;
 mod graves;
 mod standing;
 mod rooms;
+mod room_queues;
 mod record;
 mod pages;
 mod flights;
@@ -204,6 +209,17 @@ fn spawn(
     })
 }
 
+impl NatsStore {
+    fn publish(&self, append: Append) {
+        let queue = self
+            .queue
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone();
+        self.publisher.take(append, queue.as_ref());
+    }
+}
+
 impl Store for NatsStore {
     fn open(&self, room: &RoomName) -> BoxFuture<'static, Result<(), StoreError>> {
         self.scout.open(room)
@@ -231,18 +247,23 @@ impl Store for NatsStore {
     }
 
     fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64, report: Report) {
-        let append = Append {
+        self.publish(Append {
             room: room.clone(),
+            drafts,
+            is_batch: false,
+            at,
+            report,
+        });
+    }
+
+    fn append_batch(&self, room: &RoomName, drafts: Vec<Draft>, at: u64, report: Report) {
+        self.publish(Append {
+            room: room.clone(),
+            is_batch: drafts.len() > 1,
             drafts,
             at,
             report,
-        };
-        let queue = self
-            .queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
-        self.publisher.take(append, queue.as_ref());
+        });
     }
 
     fn delete(&self, room: &RoomName, offset: Offset, at: u64, report: DeleteReport) {

@@ -9,6 +9,7 @@
 use std::sync::Arc;
 
 use async_nats::jetstream::message::StreamMessage;
+use bytes::Bytes;
 use futures::future::try_join_all;
 use tokio::sync::Semaphore;
 use tracing::warn;
@@ -20,8 +21,10 @@ use super::record::Record;
 use super::rooms::{Oldest, Rooms};
 use super::stream::Rolls;
 use super::tail::Excerpt;
+use crate::protocol::Epoch;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
+use crate::server::room::Frame;
 use crate::server::store::{Limit, Page, Span};
 
 /// Questions that one reader has on their way at once.
@@ -68,8 +71,8 @@ impl Pages {
             return Ok(page);
         }
         // One at a time in a room: the next one finds what this one has read.
-        let turn = self.rooms.begin(room).turn;
-        let _turn = turn.lock().await;
+        let opening = self.rooms.begin(room);
+        let _turn = opening.turn.lock().await;
         let excerpt = excerpt()?;
         if let Some(page) = excerpt.page(span, limit) {
             return Ok(page);
@@ -133,19 +136,7 @@ impl Pages {
         let floor = before
             .or(records.first().map(Record::before))
             .unwrap_or_default();
-        let mut prev = floor;
-        let mut frames = Vec::with_capacity(records.len());
-        for record in records {
-            let (said, payload) = record.read();
-            let frame = said.into_frame(
-                payload,
-                self.rolls.epoch.clone(),
-                Offset(record.offset()),
-                Offset(prev),
-            );
-            frames.push(Arc::new(frame));
-            prev = record.offset();
-        }
+        let mut frames = frames(&self.rolls.epoch, records, floor);
         if is_to_the_floor {
             self.rooms.extend(room, &excerpt, &frames, floor);
             frames.extend(excerpt.frames);
@@ -336,6 +327,34 @@ impl Pages {
     }
 }
 
+/// Returns `records` as frames, the first behind `floor`. Where a later record has seen an entry that is not among
+/// them, the one behind that place has it as its `prev`: somebody has removed it, and readers are told of the gap.
+fn frames(epoch: &Epoch, records: Vec<Record>, floor: u64) -> Vec<Arc<Frame>> {
+    let entries: Vec<(u64, Entry, Bytes)> = records
+        .into_iter()
+        .map(|record| {
+            let (entry, payload) = record.read();
+            (record.offset(), entry, payload)
+        })
+        .collect();
+    let mut seen: Vec<u64> = entries
+        .iter()
+        .filter_map(|(_, entry, _)| Some(entry.seen?.0))
+        .collect();
+    seen.sort_unstable();
+
+    let mut prev = floor;
+    let mut frames = Vec::with_capacity(entries.len());
+    for (offset, entry, payload) in entries {
+        let newest_seen = seen[..seen.partition_point(|seen| *seen < offset)].last();
+        let before = prev.max(newest_seen.copied().unwrap_or_default());
+        let frame = entry.into_frame(&payload, epoch.clone(), Offset(offset), Offset(before));
+        frames.push(Arc::new(frame));
+        prev = offset;
+    }
+    frames
+}
+
 /// How wide the next stretch should be to hold `wanted`, when one of `width` held `found`.
 fn wider(width: u64, found: usize, wanted: usize) -> u64 {
     let longest = width.saturating_mul(GROWTH);
@@ -344,4 +363,38 @@ fn wider(width: u64, found: usize, wanted: usize) -> u64 {
         .checked_div(found as u64)
         .unwrap_or(longest);
     fitting.clamp(LANES, longest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Returns the `prev` of each record, given its offset and the newest offset that its node knew.
+    fn prevs(records: &[(u64, Option<u64>)], floor: u64) -> Vec<u64> {
+        let records = records
+            .iter()
+            .map(|(offset, seen)| {
+                let mut entry = Entry::read(None, b"", 7);
+                entry.seen = seen.map(Offset);
+                Record::Gone(*offset, entry)
+            })
+            .collect();
+        let frames = frames(&Epoch::new(1), records, floor);
+        frames.iter().map(|frame| frame.prev().0).collect()
+    }
+
+    #[test]
+    fn an_entry_that_was_removed_from_the_stream_is_still_the_one_before_the_next() {
+        let whole = [(4, None), (5, Some(4)), (6, Some(5)), (9, Some(6))];
+        assert_eq!(prevs(&whole, 2), [2, 4, 5, 6]);
+
+        let holey = [(4, None), (6, Some(5)), (9, Some(6))];
+        assert_eq!(prevs(&holey, 2), [2, 5, 6]);
+
+        let seen_later = [(4, None), (6, Some(4)), (9, Some(5))];
+        assert_eq!(prevs(&seen_later, 2), [2, 5, 6], "any later entry tells");
+
+        let first_gone = [(4, Some(3)), (5, None)];
+        assert_eq!(prevs(&first_gone, 2), [3, 4]);
+    }
 }

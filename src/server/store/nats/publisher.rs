@@ -1,18 +1,33 @@
-//! The way into the stream: drafts are published one after the other without waiting, and reported in that order
-//! once NATS has acknowledged them and the feed has brought them.
+//! Publishes messages to the stream, and reports each append once NATS has acknowledged it and the feed has
+//! brought it back.
 //!
-//! A publish of which nothing is heard in time is refused, though it may be stored: who sends it again with its
-//! key is told where. Deliberately absent: a second try of our own, which could overtake a later message.
+//! # Invariants
+//!
+//! - The appends of a room are published and reported in their order. Rooms do not wait for each other: the first
+//!   message of an empty room, or a duplicate that has to be looked up, costs a round trip in that room only.
+//! - After a draft that is known to have failed, no later draft of its append is sent.
+//! - A batch is never stored with a hole in it. JetStream (2.9) cannot store several messages at once, so a batch
+//!   that NATS refuses in the middle is stored up to there. Everything that can be checked is checked before its
+//!   first message is sent: then a message that is too large refuses the whole batch. Behind the first message,
+//!   each one is stored only directly behind the one before it (`Nats-Expected-Last-Msg-Id`), whatever is refused
+//!   or lost on the way. The error of a batch says how many of its messages are stored.
+//! - A publish that is not answered in time is refused, though it may be stored. Clients that send it again with
+//!   its key learn its offset.
+//!
+//! Deliberately absent: automatic retries of an unanswered publish, which could overtake a later message.
 
+use std::collections::{BTreeSet, VecDeque};
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use async_nats::jetstream::ErrorCode;
 use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::publish::PublishAck;
 use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, timeout_at};
 
@@ -20,6 +35,7 @@ use super::council::NatsCouncil;
 use super::entry::{self, Entry};
 use super::flights::{Echo, Flight, Flights};
 use super::pulse::Pulse;
+use super::room_queues::RoomQueues;
 use super::rooms::Rooms;
 use super::stream::Rolls;
 use super::{NatsError, WAIT};
@@ -35,11 +51,20 @@ const ACK_WITHIN: Duration = Duration::from_secs(5);
 const TRY_EVERY: Duration = Duration::from_millis(500);
 /// Bytes that may be on their way; more are refused.
 const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
+/// The number of messages of a batch that are sent before the first of them is acknowledged. It grows while
+/// nothing comes between them.
+const FIRST_RUN: usize = 16;
+/// Duplicates of one append that are looked up at once.
+const MAX_LOOK_UPS: usize = 64;
+/// The largest such number.
+const LONGEST_RUN: usize = 256;
 
 /// Some messages of one room in a row, and who is to be told.
 pub(super) struct Append {
     pub(super) room: RoomName,
     pub(super) drafts: Vec<Draft>,
+    /// Set if they belong together: see the invariant on batches in the [module docs](self).
+    pub(super) is_batch: bool,
     /// Milliseconds since 1970 UTC.
     pub(super) at: u64,
     pub(super) report: Report,
@@ -59,15 +84,66 @@ pub(super) struct Publisher {
 /// An [`Append`] that was published.
 struct Sent {
     append: Append,
-    messages: Vec<Result<Message, NatsError>>,
-    bytes: usize,
+    /// Those of its messages that were sent, in order, until one failed.
+    messages: Vec<Message>,
+    /// The error that ended it.
+    failure: Option<NatsError>,
+    /// When its turn came.
     began: Instant,
+    /// When all of it was sent.
+    sent: Instant,
+}
+
+/// Reports of nothing, each due when all appends before it have been reported.
+#[derive(Default)]
+struct Flushes {
+    /// The number of the newest append.
+    newest: u64,
+    unreported: BTreeSet<u64>,
+    /// In order, each behind the append with this number.
+    waiting: VecDeque<(u64, Report)>,
+}
+
+impl Flushes {
+    /// Returns the number of another append.
+    fn begin(&mut self) -> u64 {
+        self.newest += 1;
+        self.unreported.insert(self.newest);
+        self.newest
+    }
+
+    /// Notices that append `number` has been reported.
+    fn finish(&mut self, number: u64) {
+        self.unreported.remove(&number);
+        self.report_due();
+    }
+
+    /// Calls `report` when all appends so far have been reported.
+    fn wait(&mut self, report: Report) {
+        self.waiting.push_back((self.newest, report));
+        self.report_due();
+    }
+
+    fn report_due(&mut self) {
+        let oldest = self.unreported.first().copied().unwrap_or(u64::MAX);
+        while let Some((_, report)) = self.waiting.pop_front_if(|(behind, _)| *behind < oldest) {
+            report(Ok(Vec::new()));
+        }
+    }
 }
 
 /// One draft that was published.
 struct Message {
     flight: Flight,
     ack: Ack,
+}
+
+/// What became of a message that may be the first of its room.
+enum Began {
+    /// It is.
+    Stored(Message),
+    /// It is not stored: the room holds messages.
+    NotEmpty(Flight),
 }
 
 /// What NATS says to it.
@@ -120,12 +196,37 @@ impl Publisher {
 
     /// Publishes and reports what comes through `queue`, until that is closed and all of it is reported.
     pub(super) async fn run(&self, queue: UnboundedReceiver<Append>) {
-        let (sent, reported) = mpsc::unbounded_channel();
-        let publishing =
-            futures::future::join(self.publish_all(queue, sent), self.report_all(reported));
         tokio::select! {
-            _all = publishing => {}
+            () = self.publish_all(queue) => {}
             () = self.try_again_forever() => {}
+        }
+    }
+
+    async fn publish_all(&self, mut queue: UnboundedReceiver<Append>) {
+        let mut flushes = Flushes::default();
+        let mut publishing = RoomQueues::new(async |(number, append): (u64, Append)| {
+            let room = append.room.clone();
+            (room, (number, self.publish(append).await))
+        });
+        let mut reporting = RoomQueues::new(async |(number, sent): (u64, Sent)| {
+            self.report(sent).await;
+            number
+        });
+
+        loop {
+            tokio::select! {
+                Some(append) = queue.recv() => {
+                    if append.drafts.is_empty() {
+                        flushes.wait(append.report);
+                    } else {
+                        let room = append.room.clone();
+                        publishing.push(room, (flushes.begin(), append));
+                    }
+                }
+                Some((room, sent)) = publishing.next() => reporting.push(room, sent),
+                Some(number) = reporting.next() => flushes.finish(number),
+                else => return,
+            }
         }
     }
 
@@ -146,69 +247,209 @@ impl Publisher {
         }
     }
 
-    async fn publish_all(&self, mut queue: UnboundedReceiver<Append>, sent: UnboundedSender<Sent>) {
-        while let Some(append) = queue.recv().await {
-            let began = Instant::now();
-            let mut messages = Vec::with_capacity(append.drafts.len());
-            for draft in &append.drafts {
-                messages.push(self.publish(&append.room, draft, append.at).await);
+    /// Sends the messages of `append` until one fails.
+    async fn publish(&self, append: Append) -> Sent {
+        let began = Instant::now();
+        let mut messages = Vec::with_capacity(append.drafts.len());
+        let (room, drafts, at) = (&append.room, append.drafts.as_slice(), append.at);
+
+        let result = match self.pulse.refusal() {
+            Some(reason) => Err(NatsError::Publish(reason)),
+            None if append.is_batch => {
+                let sent = self.publish_batch(room, drafts, at, &mut messages).await;
+                sent.and(self.remember(room, messages.last()).await)
             }
-            let bytes = size(&append);
-            // The other end outlasts this one.
-            let _ended = sent.send(Sent {
-                append,
-                messages,
-                bytes,
-                began,
-            });
+            None => self.publish_each(room, drafts, at, &mut messages).await,
+        };
+
+        Sent {
+            append,
+            messages,
+            failure: result.err(),
+            began,
+            sent: Instant::now(),
         }
     }
 
-    async fn report_all(&self, mut sent: UnboundedReceiver<Sent>) {
-        while let Some(Sent {
+    /// Remembers where `room` stands after `newest`, the last message of a batch that is stored.
+    async fn remember(&self, room: &RoomName, newest: Option<&Message>) -> Result<(), NatsError> {
+        match newest.map(|newest| &newest.ack) {
+            Some(Ack::Come(ack)) => self.rolls.remember(room, ack.sequence).await,
+            Some(Ack::Due(_)) | None => Ok(()),
+        }
+    }
+
+    /// Sends all drafts without waiting for an answer to any of them.
+    async fn publish_each(
+        &self,
+        room: &RoomName,
+        drafts: &[Draft],
+        at: u64,
+        messages: &mut Vec<Message>,
+    ) -> Result<(), NatsError> {
+        for draft in drafts {
+            let flight = self.flights.begin();
+            let message = match self.begin_room(room, draft, at, flight).await? {
+                Began::Stored(message) => message,
+                Began::NotEmpty(flight) => {
+                    let mut entry = Entry::new(draft, at, flight.ticket);
+                    entry.seen = self.rooms.newest_kept(room);
+                    let ack = self.send(room, message(room, draft, &entry)?).await?;
+                    Message {
+                        flight,
+                        ack: Ack::Due(ack),
+                    }
+                }
+            };
+            messages.push(message);
+        }
+        Ok(())
+    }
+
+    /// Sends the drafts in runs, each stored only if the one before it is. A run that is broken by a message of
+    /// another room, or by a duplicate, is sent again from there.
+    async fn publish_batch(
+        &self,
+        room: &RoomName,
+        drafts: &[Draft],
+        at: u64,
+        messages: &mut Vec<Message>,
+    ) -> Result<(), NatsError> {
+        let seen = self.rooms.newest_kept(room);
+        let entries: Vec<(&Draft, Flight, Entry)> = drafts
+            .iter()
+            .map(|draft| {
+                let flight = self.flights.begin();
+                let mut entry = Entry::new(draft, at, flight.ticket);
+                entry.seen = seen;
+                (draft, flight, entry)
+            })
+            .collect();
+        for (number, (draft, _, entry)) in entries.iter().enumerate() {
+            let message = message(room, draft, entry)?.message_id(entry.message_id(room));
+            self.rolls.check_size(number + 1, message)?;
+        }
+
+        let mut entries = VecDeque::from(entries);
+        let mut longest = FIRST_RUN;
+        if let Some((draft, flight, entry)) = entries.pop_front() {
+            match self.begin_room(room, draft, at, flight).await? {
+                Began::Stored(message) => messages.push(message),
+                Began::NotEmpty(flight) => entries.push_front((draft, flight, entry)),
+            }
+        }
+        while !entries.is_empty() {
+            let run = self.publish_run(room, &mut entries, longest, messages);
+            let stored = run.await?;
+            // What is sent in vain is never much more than what is stored.
+            longest = (stored * 2).clamp(2, LONGEST_RUN);
+        }
+        Ok(())
+    }
+
+    /// Sends at most `longest` of `entries` and moves those that are stored to `messages`; returns how many.
+    async fn publish_run(
+        &self,
+        room: &RoomName,
+        entries: &mut VecDeque<(&Draft, Flight, Entry)>,
+        longest: usize,
+        messages: &mut Vec<Message>,
+    ) -> Result<usize, NatsError> {
+        let mut acks = Vec::with_capacity(longest.min(entries.len()));
+        let mut before: Option<String> = None;
+        for (draft, _, entry) in entries.iter().take(longest) {
+            let id = entry.message_id(room);
+            let mut sent = message(room, draft, entry)?.message_id(&id);
+            if let Some(before) = before.replace(id) {
+                sent = sent.expected_last_message_id(before);
+            }
+            acks.push(self.send(room, sent).await?);
+        }
+
+        let mut stored = 0;
+        for ack in acks {
+            let ack = match timeout_at(Instant::now() + WAIT, ack).await {
+                Ok(Ok(ack)) => Ack::Come(ack),
+                Ok(Err(error))
+                    if stored > 0 && error.kind() == PublishErrorKind::WrongLastMessageId =>
+                {
+                    break;
+                }
+                Ok(Err(error)) => return Err(self.failed(&error)),
+                Err(_elapsed) => return Err(self.unanswered()),
+            };
+            if let Some((_, flight, _)) = entries.pop_front() {
+                messages.push(Message { flight, ack });
+            }
+            stored += 1;
+        }
+        Ok(stored)
+    }
+
+    /// Waits for what becomes of `sent`, and reports it.
+    async fn report(&self, sent: Sent) {
+        let Sent {
             append,
             messages,
-            bytes,
+            failure,
             began,
-        }) = sent.recv().await
-        {
-            let Append {
-                room, at, report, ..
-            } = append;
-            let deadline = began + ACK_WITHIN;
-            let mut stored = Ok(Vec::with_capacity(messages.len()));
-            for message in messages {
-                let settled = match message {
-                    Ok(message) => self.settle(&room, at, message, deadline).await,
-                    Err(error) => Err(error),
-                };
-                match (&mut stored, settled) {
-                    (Ok(stored), Ok(one)) => stored.push(one),
-                    (Ok(_), Err(error)) => stored = Err(StoreError::Unavailable(error.to_string())),
-                    (Err(_), _) => {}
-                }
+            sent,
+        } = sent;
+
+        let bytes = size(&append);
+        let Append {
+            room, at, report, ..
+        } = append;
+        // All messages of a batch that were sent are acknowledged.
+        let (drafts, acknowledged) = (append.drafts.len(), messages.len());
+
+        // Duplicates that have to be looked up do not wait for each other.
+        let deadline = sent + ACK_WITHIN;
+        let settled = futures::stream::iter(messages)
+            .map(|message| self.settle(&room, at, message, deadline))
+            .buffered(MAX_LOOK_UPS)
+            .try_collect::<Vec<_>>()
+            .await;
+        let result = match (settled, failure) {
+            (Ok(stored), None) => Ok(stored),
+            (_, Some(error)) | (Err(error), None) => Err(error),
+        };
+
+        self.waiting.fetch_sub(bytes, Ordering::AcqRel);
+        report(match result {
+            Ok(stored) => {
+                metrics::committed(began.elapsed(), stored.len());
+                self.pulse.write_was(Ok(()));
+                Ok(stored)
             }
-            self.waiting.fetch_sub(bytes, Ordering::AcqRel);
-            match &stored {
-                Ok(stored) if stored.is_empty() => {}
-                Ok(stored) => {
-                    metrics::committed(began.elapsed(), stored.len());
-                    self.pulse.write_was(Ok(()));
-                }
-                Err(_) => metrics::store_failed(),
+            Err(error) => {
+                metrics::store_failed();
+                Err(StoreError::Unavailable(
+                    if append.is_batch && acknowledged > 0 {
+                        format!(
+                            "the first {acknowledged} of {drafts} messages are stored, then: {error}"
+                        )
+                    } else {
+                        error.to_string()
+                    },
+                ))
             }
-            report(stored);
-        }
+        });
     }
 
     /// The error of a publish. Where it says something of all others too, they are refused until one gets through.
     fn failed(&self, error: &PublishError) -> NatsError {
         use PublishErrorKind::{BrokenPipe, Other, StreamNotFound, TimedOut};
+
+        let refused = error.source().and_then(|source| source.downcast_ref());
+        let is_too_large = refused.is_some_and(|refused: &async_nats::jetstream::Error| {
+            refused.error_code() == ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM
+        });
         // What it is of, and why: the kind alone says only that it failed.
         let reason = error
             .source()
             .map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
-        if matches!(error.kind(), BrokenPipe | Other | StreamNotFound | TimedOut) {
+        if !is_too_large && matches!(error.kind(), BrokenPipe | Other | StreamNotFound | TimedOut) {
             self.pulse.write_was(Err(reason.clone()));
         }
         NatsError::Publish(reason)
@@ -220,54 +461,50 @@ impl Publisher {
         NatsError::Unanswered
     }
 
-    async fn publish(&self, room: &RoomName, draft: &Draft, at: u64) -> Result<Message, NatsError> {
-        let flight = self.flights.begin();
-        let mut entry = Entry::new(draft, at, flight.ticket);
-        let bounds = self.rooms.bounds(room).ok_or(NatsError::NotOpen)?;
-        if self.rooms.may_be_empty(room) {
-            entry.prev = Some(bounds.head);
-            if let Some(ack) = self.begin_room(room, draft, &entry).await? {
-                return Ok(Message {
-                    flight,
-                    ack: Ack::Come(ack),
-                });
-            }
-            entry.prev = None;
-        }
-        let message = message(room, draft, &entry)?;
+    async fn send(
+        &self,
+        room: &RoomName,
+        message: PublishMessage,
+    ) -> Result<PublishAckFuture, NatsError> {
         let subject = self.rolls.subjects.room(room);
-        let ack = self.rolls.context.send_publish(subject, message).await;
-        ack.map(|ack| Message {
-            flight,
-            ack: Ack::Due(ack),
-        })
-        .map_err(|error| self.failed(&error))
+        let sent = self.rolls.context.send_publish(subject, message).await;
+        sent.map_err(|error| self.failed(&error))
     }
 
-    /// Publishes the first message of a room in which nothing is kept. It says what was before it, as nothing in
-    /// the stream does; so it is taken only if it is the first, and nothing is sent after it until that is
-    /// known. `None` if another node was sooner.
+    /// Publishes `draft` if `room` holds nothing: its first message says what was before it, as nothing in the
+    /// stream does. So it is stored only if it is the first, and nothing is sent to the room until that is known.
     async fn begin_room(
         &self,
         room: &RoomName,
         draft: &Draft,
-        entry: &Entry,
-    ) -> Result<Option<PublishAck>, NatsError> {
-        let message = message(room, draft, entry)?.expected_last_subject_sequence(0);
-        let sent = self
-            .rolls
-            .context
-            .send_publish(self.rolls.subjects.room(room), message)
-            .await;
-        let ack = sent.map_err(|error| self.failed(&error))?;
+        at: u64,
+        flight: Flight,
+    ) -> Result<Began, NatsError> {
+        let bounds = self.rooms.bounds(room).ok_or(NatsError::NotOpen)?;
+        if !self.rooms.may_be_empty(room) {
+            return Ok(Began::NotEmpty(flight));
+        }
+
+        let mut entry = Entry::new(draft, at, flight.ticket);
+        entry.prev = Some(bounds.head);
+        let message = message(room, draft, &entry)?.expected_last_subject_sequence(0);
+        let ack = self.send(room, message).await?;
+
         match timeout_at(Instant::now() + WAIT, ack).await {
             Ok(Ok(ack)) => {
                 if !ack.duplicate {
+                    self.rooms.began(room, ack.sequence);
                     self.rolls.remember(room, ack.sequence).await?;
                 }
-                Ok(Some(ack))
+                Ok(Began::Stored(Message {
+                    flight,
+                    ack: Ack::Come(ack),
+                }))
             }
-            Ok(Err(error)) if error.kind() == PublishErrorKind::WrongLastSequence => Ok(None),
+            // Another node was sooner.
+            Ok(Err(error)) if error.kind() == PublishErrorKind::WrongLastSequence => {
+                Ok(Began::NotEmpty(flight))
+            }
             Ok(Err(error)) => Err(self.failed(&error)),
             Err(_elapsed) => Err(self.unanswered()),
         }

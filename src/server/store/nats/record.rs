@@ -1,6 +1,7 @@
 //! What stands at an offset: a message as the stream has it, or the tombstone in its place.
 
 use async_nats::jetstream::message::StreamMessage;
+use bytes::Bytes;
 
 use super::entry::Entry;
 
@@ -18,16 +19,16 @@ impl Record {
         }
     }
 
-    pub(super) fn read(&self) -> (Entry, &[u8]) {
+    pub(super) fn read(&self) -> (Entry, Bytes) {
         match self {
             Self::Said(message) => {
                 let time = (message.time.unix_timestamp_nanos() / 1_000_000) as u64;
                 (
                     Entry::read(Some(&message.headers), &message.payload, time),
-                    &message.payload,
+                    message.payload.clone(),
                 )
             }
-            Self::Gone(_, tombstone) => (tombstone.clone(), &[]),
+            Self::Gone(_, tombstone) => (tombstone.clone(), Bytes::new()),
         }
     }
 

@@ -47,13 +47,52 @@ struct Inner {
     hole: u64,
 }
 
-/// What is known of a room before NATS is asked.
+/// A room that is being opened: the feed follows it while this lives. Dropping it forgets the room, unless
+/// [`Opening::keep`] was called or another one lives; so a request that fails or is broken off leaves nothing.
 pub(super) struct Opening {
-    /// Whether it is enough.
-    pub(super) is_known: bool,
-    /// Its head, if that is known.
-    pub(super) head: Option<u64>,
+    rooms: Arc<Rooms>,
+    token: String,
+    /// Lets one request at a time ask NATS about the room.
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+/// The state of a room before NATS is asked.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Known {
+    /// Set if nothing needs to be asked.
+    pub(super) is_fresh: bool,
+    /// The newest offset, if that is known.
+    pub(super) head: Option<u64>,
+}
+
+impl Opening {
+    /// Returns the state of the room as it is now.
+    pub(super) fn known(&self) -> Known {
+        let inner = self.rooms.lock();
+        let room = inner.open.get(&self.token);
+        let asked = room.and_then(|room| room.asked);
+        Known {
+            is_fresh: asked.is_some_and(|asked| asked.elapsed() < BELIEVED),
+            head: room.and_then(|room| room.head),
+        }
+    }
+
+    /// Keeps the room until [`Rooms::release`].
+    pub(super) fn keep(self) {
+        if let Some(room) = self.rooms.lock().open.get_mut(&self.token) {
+            room.is_kept = true;
+        }
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        let mut inner = self.rooms.lock();
+        if let Some(room) = inner.open.get_mut(&self.token) {
+            room.openings -= 1;
+            inner.forget_if_unused(&self.token);
+        }
+    }
 }
 
 /// The oldest message of a room, as NATS says.
@@ -94,6 +133,16 @@ pub(super) enum What {
     Deleted { offset: Offset, at: u64 },
 }
 
+impl Inner {
+    /// Forgets the room with `token` if it is neither kept nor being opened.
+    fn forget_if_unused(&mut self, token: &str) {
+        let is_unused = |room: &Standing| room.openings == 0 && !room.is_kept;
+        if self.open.get(token).is_some_and(is_unused) {
+            self.open.remove(token);
+        }
+    }
+}
+
 impl Rooms {
     /// None, of a stream whose feed begins after `position`, and of whose rooms `kept` messages are kept.
     pub(super) fn new(epoch: Epoch, kept: usize, position: u64) -> Self {
@@ -110,20 +159,26 @@ impl Rooms {
         }
     }
 
-    /// From now on what the feed brings of `room` is noticed.
-    pub(super) fn begin(&self, room: &RoomName) -> Opening {
+    /// Returns how many rooms this node follows.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        self.lock().open.len()
+    }
+
+    /// Starts to follow `room` in the feed.
+    pub(super) fn begin(self: &Arc<Self>, room: &RoomName) -> Opening {
         let mut inner = self.lock();
         let position = inner.position;
+        let token = token(room);
         let standing = inner
             .open
-            .entry(token(room))
+            .entry(token.clone())
             .or_insert_with(|| Standing::new(room.clone(), position));
+        standing.openings += 1;
         Opening {
-            is_known: standing
-                .asked
-                .is_some_and(|asked| asked.elapsed() < BELIEVED),
-            head: standing.head,
             turn: standing.turn.clone(),
+            rooms: self.clone(),
+            token,
         }
     }
 
@@ -204,19 +259,41 @@ impl Rooms {
             .map_or_else(T::default, |standing| look(&standing.graves))
     }
 
+    /// Returns the newest offset of `room` if something is kept there.
+    pub(super) fn newest_kept(&self, room: &RoomName) -> Option<Offset> {
+        let inner = self.lock();
+        let room = inner.open.get(&token(room))?;
+        room.head.filter(|_| room.first > 0).map(Offset)
+    }
+
     /// Whether the stream may hold nothing of `room`.
     pub(super) fn may_be_empty(&self, room: &RoomName) -> bool {
         let inner = self.lock();
         let Some(standing) = inner.open.get(&token(room)) else {
             return false;
         };
+        if Some(standing.began) > standing.head {
+            return false;
+        }
         let is_grave = |head| standing.graves.at(head).is_some() && standing.tail.says_nothing();
         standing.first == 0 || standing.head.is_some_and(is_grave)
     }
 
-    /// Nobody asks for `room` any more.
+    /// Notices that this node has stored the first message of `room` at `sequence`, before the feed brings it.
+    pub(super) fn began(&self, room: &RoomName, sequence: u64) {
+        if let Some(room) = self.lock().open.get_mut(&token(room)) {
+            room.began = sequence;
+        }
+    }
+
+    /// Forgets `room`, at the latest when the last [`Opening`] of it ends.
     pub(super) fn release(&self, room: &RoomName) {
-        self.lock().open.remove(&token(room));
+        let mut inner = self.lock();
+        let token = token(room);
+        if let Some(room) = inner.open.get_mut(&token) {
+            room.is_kept = false;
+            inner.forget_if_unused(&token);
+        }
     }
 
     /// Where `room` stands, if it is open.

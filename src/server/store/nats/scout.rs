@@ -26,19 +26,24 @@ impl Scout {
     /// See [`Store::open`](crate::server::store::Store::open).
     pub(super) fn open(&self, room: &RoomName) -> BoxFuture<'static, Result<(), StoreError>> {
         let opening = self.rooms.begin(room);
-        if opening.is_known {
+        if opening.known().is_fresh {
+            opening.keep();
             return std::future::ready(Ok(())).boxed();
         }
+
         let (rolls, rooms, pages) = (self.rolls.clone(), self.rooms.clone(), self.pages.clone());
         let (pulse, room) = (self.pulse.clone(), room.clone());
         async move {
-            let _turn = opening.turn.lock().await;
-            let opening = rooms.begin(&room);
-            if opening.is_known {
+            let turn = opening.turn.clone();
+            let _turn = turn.lock().await;
+            let known = opening.known();
+            if known.is_fresh {
+                opening.keep();
                 return Ok(());
             }
+
             let asked = async {
-                let head = match opening.head {
+                let head = match known.head {
                     Some(head) => head,
                     None => {
                         let newest = rooms.bury(&room, rolls.graves(&room).await?);
@@ -52,12 +57,13 @@ impl Scout {
                 Some(reason) => Err(StoreError::Unavailable(reason)),
                 None => asked.await.map_err(StoreError::from),
             };
+
             // A room whose head is known can be read on from: it may serve less, and nothing wrong.
-            if opening.head.is_some() {
-                Ok(())
-            } else {
-                answer
+            if known.head.is_none() {
+                answer?;
             }
+            opening.keep();
+            Ok(())
         }
         .boxed()
     }
@@ -86,5 +92,46 @@ impl Scout {
             Ok(())
         }
         .boxed()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::protocol::RoomName;
+    use crate::server::store::nats::server::NatsServer;
+    use crate::server::store::{NatsStore, Store};
+
+    fn room(number: usize) -> RoomName {
+        RoomName::parse(&format!("room-{number}")).expect("a name")
+    }
+
+    #[tokio::test]
+    async fn a_room_whose_opening_fails_or_is_broken_off_leaves_nothing() {
+        const NAMES: usize = 20;
+        let mut server = NatsServer::start();
+        let store = NatsStore::connect(&server.settings())
+            .await
+            .expect("connected");
+
+        for number in 0..NAMES {
+            let mut opening = store.open(&room(number));
+            assert!(futures::poll!(&mut opening).is_pending());
+        }
+        assert_eq!(store.rooms.len(), 0, "those that were broken off");
+
+        store.open(&room(0)).await.expect("opened");
+        store.open(&room(1)).await.expect("opened");
+        let again = store.open(&room(2));
+        store.release(&room(1));
+        store.release(&room(2));
+        assert_eq!(store.rooms.len(), 2, "one of them is being opened still");
+        drop(again);
+        assert_eq!(store.rooms.len(), 1);
+
+        server.kill();
+        let failing = (1..NAMES).map(|number| store.open(&room(number)));
+        let failed = futures::future::join_all(failing).await;
+        assert!(failed.iter().all(Result::is_err));
+        assert_eq!(store.rooms.len(), 1, "those that failed");
     }
 }

@@ -6,6 +6,9 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
+use crate::server::room::KeyLimits;
+use crate::server::store::{NatsLogin, NatsServers, NatsSettings, Retention};
+
 /// See the [module docs](self).
 #[derive(Debug)]
 pub(in crate::server::store) struct NatsServer {
@@ -44,6 +47,36 @@ impl NatsServer {
             url,
             _folder: folder,
         }
+    }
+}
+
+impl NatsServer {
+    /// The settings of a store in it.
+    pub(in crate::server::store) fn settings(&self) -> NatsSettings {
+        let keys = KeyLimits {
+            messages: 20,
+            age: Duration::from_secs(600),
+        };
+        NatsSettings {
+            servers: NatsServers::parse(&self.url).expect("an address"),
+            login: NatsLogin::Address,
+            ca: None,
+            stream: "test".to_owned(),
+            replicas: 1,
+            max_message: 64 * 1024,
+            retention: Retention {
+                messages: 100,
+                bytes: usize::MAX,
+                age: Duration::from_secs(600),
+                keys,
+            },
+        }
+    }
+
+    /// Kills it.
+    pub(in crate::server::store) fn kill(&mut self) {
+        self.child.kill().expect("it runs");
+        self.child.wait().expect("it ends");
     }
 }
 

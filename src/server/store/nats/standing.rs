@@ -24,8 +24,14 @@ pub(super) struct Standing {
     pub(super) asked: Option<Instant>,
     pub(super) tail: Tail,
     pub(super) graves: Graves,
+    /// The offset of the first message, if this node stored that; the feed may not have brought it yet.
+    pub(super) began: u64,
     /// Held by whoever asks NATS about the room.
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,
+    /// The number of [`Opening`](super::rooms::Opening)s of it that live.
+    pub(super) openings: usize,
+    /// Set once it was opened, until it is released.
+    pub(super) is_kept: bool,
 }
 
 impl Standing {
@@ -41,7 +47,10 @@ impl Standing {
             asked: None,
             tail: Tail::new(0),
             graves: Graves::default(),
+            began: 0,
             turn: Arc::default(),
+            openings: 0,
+            is_kept: false,
         }
     }
 

@@ -5,13 +5,14 @@
 //! keeps the newest of each room for ever: some 300 bytes. It keeps the rules of all nodes too.
 
 use std::num::Wrapping;
+use std::sync::atomic::{AtomicI32, Ordering};
 use std::time::Duration;
 
 use async_nats::HeaderMap;
 use async_nats::header::NATS_SEQUENCE;
 use async_nats::jetstream::Context;
-use async_nats::jetstream::context::GetStreamErrorKind;
-use async_nats::jetstream::message::StreamMessage;
+use async_nats::jetstream::context::{GetStreamErrorKind, PublishErrorKind};
+use async_nats::jetstream::message::{PublishMessage, StreamMessage};
 use async_nats::jetstream::stream::{
     Config, DiscardPolicy, Info, InfoError, LastRawMessageErrorKind, RawMessageError, Republish,
     Stream,
@@ -28,6 +29,11 @@ use crate::protocol::RoomName;
 /// What the stream's description begins with; then comes the number of its life.
 const DESCRIPTION: &str = "Fanfare's rooms, life ";
 
+/// The shortest window in which NATS looks for duplicates.
+const SHORTEST_WINDOW: Duration = Duration::from_millis(100);
+/// Bytes of the headers that a message gets when it is sent in a batch.
+const ADDED_HEADERS: usize = 128;
+
 /// See the [module docs](self).
 pub(super) struct Rolls {
     pub(super) context: Context,
@@ -35,6 +41,8 @@ pub(super) struct Rolls {
     heads: Stream,
     pub(super) subjects: Subjects,
     pub(super) epoch: Epoch,
+    /// The limit of the first stream for one message, as it was seen last; none if not positive.
+    max_message_size: AtomicI32,
 }
 
 /// What became of the stream.
@@ -67,6 +75,8 @@ impl Rolls {
             name: format!("{name}-heads"),
             subjects: vec![subjects.all_heads(), subjects.all_rules()],
             max_messages_per_subject: 1,
+            // A copy is never a duplicate: a key that the first stream takes again may be known here still.
+            duplicate_window: SHORTEST_WINDOW,
             ..common.clone()
         };
         let rooms = Config {
@@ -87,12 +97,14 @@ impl Rolls {
         let heads = find(&context, heads).await?;
         let rooms = find(&context, rooms).await?;
         let epoch = epoch(rooms.cached_info());
+        let max_message_size = AtomicI32::new(rooms.cached_info().config.max_message_size);
         Ok(Self {
             context,
             rooms,
             heads,
             subjects,
             epoch,
+            max_message_size,
         })
     }
 
@@ -110,6 +122,9 @@ impl Rolls {
         {
             Ok(found) => {
                 let info = found.cached_info();
+                let max_message_size = info.config.max_message_size;
+                self.max_message_size
+                    .store(max_message_size, Ordering::Relaxed);
                 Ok(if epoch(info) != self.epoch {
                     Fate::Other
                 } else if info.state.last_sequence < seen {
@@ -156,25 +171,19 @@ impl Rolls {
         )
     }
 
-    /// The newest offset of `room`, 0 if it never had one.
+    /// Returns the newest offset of `room`, 0 if it never had one: also when that message is no longer in the
+    /// stream.
     pub(super) async fn head(&self, room: &RoomName) -> Result<u64, NatsError> {
-        let kept = self
-            .rooms
-            .raw_message_builder()
-            .last_by_subject(self.subjects.room(room));
-        if let Some(kept) = found(kept.send().await)? {
-            return Ok(kept.sequence);
-        }
-        let remembered = self
-            .heads
-            .raw_message_builder()
-            .last_by_subject(self.subjects.head(room));
-        let remembered = found(remembered.send().await)?;
-        // What is older than the stream speaks of an earlier one.
-        let ours = remembered.filter(|head| head.time >= self.rooms.cached_info().created);
-        Ok(ours
-            .and_then(|head| head.headers.get(NATS_SEQUENCE)?.as_str().parse().ok())
-            .unwrap_or_default())
+        let kept = self.rooms.raw_message_builder();
+        let remembered = self.heads.raw_message_builder();
+        let (kept, remembered) = futures::join!(
+            kept.last_by_subject(self.subjects.room(room)).send(),
+            remembered.last_by_subject(self.subjects.head(room)).send(),
+        );
+
+        let kept = found(kept)?.map_or(0, |kept| kept.sequence);
+        let remembered = found(remembered)?.and_then(|head| self.head_in(&head));
+        Ok(kept.max(remembered.unwrap_or_default()))
     }
 
     /// How many messages of `room` it holds.
@@ -243,16 +252,78 @@ impl Rolls {
         }
     }
 
-    /// Remembers that `room` stands at `head`: for a message whose copy the second stream does not take, as its
-    /// headers demand what holds in the first one only.
+    /// Remembers that the newest offset of `room` is at least `head`: for a message whose copy the second stream
+    /// does not take, because its headers demand what holds in the first one only.
     pub(super) async fn remember(&self, room: &RoomName, head: u64) -> Result<(), NatsError> {
-        let mut headers = HeaderMap::new();
-        headers.insert(NATS_SEQUENCE, head.to_string());
-        let client = self.context.client();
-        let told = client
-            .publish_with_headers(self.subjects.head(room), headers, bytes::Bytes::new())
-            .await;
-        told.map_err(|error| NatsError::Stream(error.to_string()))
+        let subject = self.subjects.head(room);
+        loop {
+            let newest = self.heads.raw_message_builder();
+            let newest = found(newest.last_by_subject(subject.clone()).send().await)?;
+            if newest.as_ref().and_then(|newest| self.head_in(newest)) >= Some(head) {
+                return Ok(());
+            }
+
+            // A copy of a newer message may come first; that one must not be replaced.
+            let message = PublishMessage::build()
+                .header(NATS_SEQUENCE, head.to_string())
+                .expected_last_subject_sequence(newest.map_or(0, |newest| newest.sequence));
+            let sent = self.context.send_publish(subject.clone(), message).await;
+            let ack = match sent {
+                Ok(ack) => ack.await,
+                Err(error) => Err(error),
+            };
+            match ack {
+                Ok(_) => return Ok(()),
+                Err(error) if error.kind() == PublishErrorKind::WrongLastSequence => {}
+                Err(error) => return Err(NatsError::Stream(error.to_string())),
+            }
+        }
+    }
+
+    /// Returns the offset that a message of the second stream remembers; none if it is of an earlier first stream.
+    fn head_in(&self, message: &StreamMessage) -> Option<u64> {
+        if message.time < self.rooms.cached_info().created {
+            return None;
+        }
+        message.headers.get(NATS_SEQUENCE)?.as_str().parse().ok()
+    }
+
+    /// Checks that NATS takes `message`, the one with this `number` of a batch, with room for the headers that the
+    /// client library adds.
+    pub(super) fn check_size(
+        &self,
+        number: usize,
+        message: PublishMessage,
+    ) -> Result<(), NatsError> {
+        let message = message.outbound_message("");
+        let headers: usize = message
+            .headers
+            .iter()
+            .flat_map(HeaderMap::iter)
+            .flat_map(|(name, values)| values.iter().map(move |value| (name, value)))
+            .map(|(name, value)| name.to_string().len() + value.as_str().len() + 4)
+            .sum();
+        let size = message.payload.len() + headers + ADDED_HEADERS;
+        let (limit, setting) = self.max_message();
+        if size > limit {
+            return Err(NatsError::TooLarge {
+                number,
+                size,
+                limit,
+                setting,
+            });
+        }
+        Ok(())
+    }
+
+    /// Returns the size of the largest message that NATS takes, with its headers, and the setting that says so.
+    fn max_message(&self) -> (usize, &'static str) {
+        let of_server = self.context.client().server_info().max_payload;
+        let of_stream = self.max_message_size.load(Ordering::Relaxed);
+        match usize::try_from(of_stream) {
+            Ok(of_stream @ 1..) if of_stream < of_server => (of_stream, "max_msg_size"),
+            _ => (of_server, "max_payload"),
+        }
     }
 }
 

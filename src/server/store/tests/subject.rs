@@ -13,8 +13,8 @@ use crate::server::room::{Draft, KeyLimits};
 use crate::server::store::clock::Clock;
 use crate::server::store::nats::server::NatsServer;
 use crate::server::store::{
-    Durability, Limit, MemoryStore, NatsLogin, NatsServers, NatsSettings, NatsStore, Page,
-    Retention, Span, SqliteSettings, SqliteStore, Store, StoreError, Stored,
+    Durability, Limit, MemoryStore, NatsSettings, NatsStore, Page, Retention, Span, SqliteSettings,
+    SqliteStore, Store, StoreError, Stored,
 };
 
 /// Real time in which NATS, which has no clock for tests, lets a second pass.
@@ -94,17 +94,12 @@ impl Subject {
             ..retention.keys
         };
         let settings = NatsSettings {
-            servers: NatsServers::parse(&server.url).expect("an address"),
-            login: NatsLogin::Address,
-            ca: None,
-            stream: "test".to_owned(),
-            replicas: 1,
-            max_message: 64 * 1024,
             retention: Retention {
                 age: scaled(retention.age),
                 keys,
                 ..retention
             },
+            ..server.settings()
         };
         let store = runtime()
             .block_on(NatsStore::connect(&settings))
