@@ -123,3 +123,21 @@ async fn nodes_that_could_not_hear_each_other_agree_again_on_who_is_there() {
         until(node, &["ann", "bob", "cleo", "dan"]).await;
     }
 }
+
+#[tokio::test]
+async fn the_first_question_on_a_node_where_nobody_is_in_the_room_is_answered_with_those_on_the_others()
+ {
+    let nats = Nats::start().await;
+    let nodes: [Server; 3] = nats.nodes();
+    let (_ann, _) = join(&nodes[0], "id=ann").await;
+    let (_bob, _) = join(&nodes[1], "id=bob").await;
+
+    assert_eq!(members(&nodes[2]).await, ["ann", "bob"]);
+
+    let [new]: [Server; 1] = nats.nodes();
+    assert_eq!(
+        members(&new).await,
+        ["ann", "bob"],
+        "also of one that has just started"
+    );
+}

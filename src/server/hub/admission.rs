@@ -169,11 +169,10 @@ impl Hub {
             self.0.store.release(&empty);
         }
         let lane = fastrand::u16(..self.0.lanes.len() as u16);
-        let bounds = self
-            .0
-            .store
-            .bounds(name)
-            .map_err(|_| Refusal::StoreUnavailable)?;
+        let bounds = self.0.store.bounds(name).map_err(|_| {
+            self.0.store.release(name);
+            Refusal::StoreUnavailable
+        })?;
         let room = Arc::new(Room::new(
             name.clone(),
             bounds,
@@ -184,7 +183,7 @@ impl Hub {
         ));
         rooms.insert(Named(room.clone()));
         drop(rooms);
-        self.ask_nodes(name);
+        self.ask_nodes(&room);
         Ok(room)
     }
 

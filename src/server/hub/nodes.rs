@@ -4,6 +4,9 @@
 //! is alive. One that is not heard of for seven has died or is cut off: who was
 //! there leaves, which after the grace of five is told; so within fifteen seconds.
 //!
+//! A node that is asked for its members in a room answers also if it has none there. So a node that opens a room
+//! knows when all the others have answered, and `GET presence` can wait for that.
+//!
 //! Deliberately absent: limits that hold for all nodes together. Each node keeps to its own.
 
 use std::collections::HashMap;
@@ -11,19 +14,23 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use tokio::time::MissedTickBehavior;
+use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
 use crate::protocol::RoomName;
 use crate::server::hub::room::Named;
 use crate::server::hub::{Hub, Room, lock};
-use crate::server::room::{Attendance, Kind, Moment};
+use crate::server::room::{Attendance, Kind, Moment, Present};
 use crate::server::store::{Bus, Overheard};
 
 /// How often a node says that it is alive.
 const ALIVE_EVERY: Duration = Duration::from_secs(2);
 /// Silence after which a node counts as gone: three times that and some delay.
 const GONE_AFTER: Duration = Duration::from_secs(7);
+/// How long a request for the members of a room waits for the answers of the other nodes.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+/// The pause before the other nodes are asked for the members of a room again.
+const ASK_EVERY: Duration = Duration::from_millis(500);
 /// Members that are told in one note, some 300 KiB: NATS takes notes of up to 1 MiB.
 const MEMBERS_A_NOTE: usize = 2048;
 
@@ -32,6 +39,8 @@ pub(super) struct Nodes {
     /// This one, as the others know it: another with each start.
     me: u64,
     bus: Arc<dyn Bus>,
+    /// Since when the others can have been heard of.
+    began: Instant,
     /// How many notes it said; held while one is.
     said: Mutex<u64>,
     heard: Mutex<HashMap<u64, Heard>>,
@@ -76,6 +85,7 @@ impl Nodes {
         Self {
             me: fastrand::u64(..),
             bus,
+            began: Instant::now(),
             said: Mutex::default(),
             heard: Mutex::default(),
         }
@@ -191,13 +201,56 @@ impl Hub {
         }
     }
 
-    /// `room` is new here: who is there elsewhere?
-    pub(super) fn ask_nodes(&self, room: &RoomName) {
+    /// Asks the other nodes for their members in `room`, unless that was done a moment ago.
+    pub(super) fn ask_nodes(&self, room: &Room) {
+        let Some(nodes) = &self.0.nodes else { return };
+        let now = Instant::now();
+        {
+            let mut asked = lock(&room.nodes_asked);
+            if asked.is_some_and(|asked| now - asked < ASK_EVERY) {
+                return;
+            }
+            *asked = Some(now);
+        }
+        nodes.say(Word::Who {
+            node: None,
+            room: Some(room.name().clone()),
+        });
+    }
+
+    /// Returns the members of `room` on all nodes, as [`Room::present`] does. Waits until the other nodes have
+    /// sent theirs, at most for [`ANSWER_WITHIN`].
+    pub async fn present(&self, room: &Room) -> (usize, Option<Vec<Present>>) {
         if let Some(nodes) = &self.0.nodes {
-            nodes.say(Word::Who {
-                node: None,
-                room: Some(room.clone()),
-            });
+            let answered = self.answers(nodes, room);
+            // Without all answers the members known so far are returned.
+            let _late = tokio::time::timeout(ANSWER_WITHIN, answered).await;
+        }
+        room.present()
+    }
+
+    /// Waits until each other node has sent its members in `room`.
+    async fn answers(&self, nodes: &Nodes, room: &Room) {
+        let is_complete = || {
+            let heard = lock(&nodes.heard);
+            let neighbours = lock(&room.neighbours);
+            heard.is_empty()
+                || neighbours
+                    .as_ref()
+                    .is_some_and(|neighbours| neighbours.has_heard(heard.keys()))
+        };
+        // A node that has just started may not know the others.
+        if nodes.began.elapsed() < ANSWER_WITHIN || !is_complete() {
+            self.ask_nodes(room);
+        }
+        tokio::time::sleep_until(nodes.began + ANSWER_WITHIN).await;
+
+        loop {
+            let heard = room.nodes_heard.notified();
+            if is_complete() {
+                return;
+            }
+            heard.await;
         }
     }
 
@@ -214,6 +267,11 @@ impl Hub {
             Overheard::Said(said) => said,
             // Something may have been missed.
             Overheard::Again => {
+                self.each_room(|room| {
+                    if let Some(neighbours) = lock(&room.neighbours).as_mut() {
+                        neighbours.doubt();
+                    }
+                });
                 return nodes.say(Word::Who {
                     node: None,
                     room: None,
@@ -241,7 +299,7 @@ impl Hub {
             Word::Here { room, members } => self.hear_of(node, &room, members),
             Word::Who { node: of, room } => {
                 if of.is_none_or(|of| of == nodes.me) {
-                    self.answer(room.as_ref());
+                    self.answer(nodes, room.as_ref());
                 }
             }
         }
@@ -265,24 +323,30 @@ impl Hub {
                 room: Some(name.clone()),
             });
         }
+        room.nodes_heard.notify_waiters();
         self.is_restless(&room);
     }
 
-    /// Tells who is in `room`, or in every room.
-    fn answer(&self, room: Option<&RoomName>) {
-        let Some(nodes) = &self.0.nodes else { return };
-        let rooms = match room {
-            Some(name) => self.known(name).into_iter().collect(),
-            None => self.all_rooms(),
-        };
-        for room in rooms {
-            let whole = lock(&room.neighbours)
-                .as_ref()
-                .and_then(|neighbours| neighbours.whole());
-            if let Some(whole) = whole {
-                nodes.tell(room.name(), whole);
+    /// Sends which members this node has in the room `name`, or in every room where it ever had some.
+    fn answer(&self, nodes: &Nodes, name: Option<&RoomName>) {
+        let Some(name) = name else {
+            // A node that has just started learns that this one is there.
+            nodes.say(Word::Alive);
+            for room in self.all_rooms() {
+                if let Some(whole) = whole(&room) {
+                    nodes.tell(room.name(), whole);
+                }
             }
+            return;
+        };
+
+        let room = self.known(name);
+        if let Some(room) = &room {
+            // Joins are gathered for a moment before they are sent.
+            self.tell_nodes(room);
         }
+        let whole = room.and_then(|room| whole(&room));
+        nodes.tell(name, whole.unwrap_or_else(Attendance::nobody));
     }
 
     /// `node` is gone, and with it who was there.
@@ -298,6 +362,7 @@ impl Hub {
                 neighbours.lose(node, &mut presence, self.now());
             }
             drop(presence);
+            room.nodes_heard.notify_waiters();
             self.is_restless(room);
         });
     }
@@ -320,4 +385,12 @@ impl Hub {
             .map(|Named(room)| room.clone())
             .collect()
     }
+}
+
+/// Returns all members of `room` on this node that the others were ever sent; `None` if there were none.
+fn whole(room: &Room) -> Option<Attendance> {
+    let neighbours = lock(&room.neighbours);
+    neighbours
+        .as_ref()
+        .and_then(|neighbours| neighbours.whole())
 }

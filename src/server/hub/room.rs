@@ -4,6 +4,9 @@ use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
+
+use tokio::sync::Notify;
 
 use tokio::time::Instant;
 
@@ -36,6 +39,10 @@ pub struct Room {
     pub(super) presence: Mutex<Presence>,
     /// Who of them is on another node, if there are any. Where both are locked, `presence` is first.
     pub(super) neighbours: Mutex<Option<Box<Neighbours>>>,
+    /// When the other nodes were last asked for their members here.
+    pub(super) nodes_asked: Mutex<Option<Instant>>,
+    /// Notified when a node has sent its members here, or is gone.
+    pub(super) nodes_heard: Notify,
     /// Set when something was appended that no fan-out pass has taken up.
     pub(super) dirty: AtomicBool,
     /// When that was, in microseconds since the Hub began.
@@ -74,6 +81,8 @@ impl Room {
             occupants: AtomicUsize::new(0),
             presence: Mutex::default(),
             neighbours: Mutex::default(),
+            nodes_asked: Mutex::default(),
+            nodes_heard: Notify::new(),
             dirty: AtomicBool::new(false),
             due_since: AtomicU64::new(0),
             tally,
@@ -153,6 +162,12 @@ impl Room {
             self.left.store(0, Ordering::Release);
         }
         is_due
+    }
+
+    /// Returns whether nothing was ever published here, as far as this server knows.
+    pub(super) fn is_empty(&self) -> bool {
+        let log = lock(&self.log);
+        log.head() == Offset(0) && log.holds().0 == 0
     }
 
     /// Who reads it now.

@@ -47,8 +47,21 @@ pub struct Neighbours {
 /// Another node, as far as this room is concerned.
 #[derive(Debug, Default)]
 struct Neighbour {
+    /// Set while `members` are all that it has here, as far as can be known.
+    is_heard: bool,
     version: u64,
     members: HashMap<UserId, u32>,
+}
+
+impl Attendance {
+    /// The answer of a node on which nobody is or was in the room.
+    pub const fn nobody() -> Self {
+        Self {
+            version: 0,
+            kind: Kind::Whole,
+            members: Vec::new(),
+        }
+    }
 }
 
 impl Neighbours {
@@ -114,9 +127,14 @@ impl Neighbours {
         now: Moment,
     ) -> bool {
         let neighbour = self.nodes.entry(node).or_default();
+        let is_next = match said.kind {
+            Kind::News => said.version == neighbour.version + 1,
+            Kind::More => said.version == neighbour.version,
+            Kind::Whole => true,
+        };
+        neighbour.is_heard = is_next;
         match said.kind {
-            Kind::News if said.version != neighbour.version + 1 => return false,
-            Kind::More if said.version != neighbour.version => return false,
+            _ if !is_next => return false,
             Kind::News | Kind::More => {}
             Kind::Whole => {
                 let here: HashSet<&UserId> = said.members.iter().map(|member| &member.id).collect();
@@ -136,6 +154,18 @@ impl Neighbours {
             neighbour.change(id, *connections, *since, presence, now);
         }
         true
+    }
+
+    /// Returns whether each of `nodes` has sent which members it has here.
+    pub fn has_heard<'a>(&self, mut nodes: impl Iterator<Item = &'a u64>) -> bool {
+        nodes.all(|node| self.nodes.get(node).is_some_and(|node| node.is_heard))
+    }
+
+    /// Marks what the other nodes have sent as possibly out of date, until they send all of it again.
+    pub fn doubt(&mut self) {
+        self.nodes
+            .values_mut()
+            .for_each(|node| node.is_heard = false);
     }
 
     /// `node` is no more, or is not heard of.

@@ -62,7 +62,8 @@ pub(super) async fn presence(
     state
         .moderation
         .admit_reader(&Guest::new(principal.proven(), address, &room))?;
-    let (count, present) = state.hub.room(&room).await?.present();
+    let room = state.hub.room(&room).await?;
+    let (count, present) = state.hub.present(&room).await;
     let member = |Present {
                       id,
                       connections,
