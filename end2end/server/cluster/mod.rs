@@ -11,6 +11,8 @@ mod failure;
 mod presence;
 /// Publishing: no room waits for another, and batches are whole.
 mod publishing;
+/// Rooms that were only asked for.
+mod naming;
 /// Kicks, bans, closed rooms, deleted messages.
 mod operators;
 /// Messages that leave the stream under the nodes' feet.

@@ -1,8 +1,12 @@
-//! One look at every connection's clock, again and again: no timer for each of them.
+//! One look at every connection's clock, again and again: no timer for each of them. Rooms that were only asked for
+//! are forgotten on the way.
+
+use std::sync::Arc;
 
 use tokio::time::MissedTickBehavior;
 
-use crate::server::hub::{Hub, Outlet};
+use crate::server::hub::room::Named;
+use crate::server::hub::{Hub, Outlet, lock};
 
 impl Hub {
     pub(super) async fn sweep_forever(&self) {
@@ -11,7 +15,21 @@ impl Hub {
         loop {
             interval.tick().await;
             self.each_outlet(|outlet| outlet.tick(self.now())).await;
+            self.forget_empty_rooms();
         }
+    }
+
+    /// Forgets the rooms that nobody is in and where nothing was ever published: they were only asked for.
+    fn forget_empty_rooms(&self) {
+        // Nobody else can get at a room without this lock, so a count of one means that nobody is in it.
+        let mut rooms = lock(&self.0.rooms);
+        rooms.retain(|Named(room)| {
+            let is_needed = Arc::strong_count(room) > 1 || !room.is_empty();
+            if !is_needed {
+                self.0.store.release(room.name());
+            }
+            is_needed
+        });
     }
 
     /// Calls `visit` for every connection that is there all the while; one that comes or goes meanwhile may be

@@ -23,6 +23,8 @@ pub struct MemoryStore {
     retention: Retention,
     clock: Arc<Clock>,
     health: watch::Sender<Health>,
+    /// The epoch of rooms that are made from now on: another one whenever entries were dropped with their room.
+    epoch: Mutex<Epoch>,
     rooms: Mutex<HashMap<RoomName, Arc<Mutex<Kept>>>>,
 }
 
@@ -48,6 +50,7 @@ impl MemoryStore {
             retention,
             clock,
             health: watch::Sender::new(Health::Ready),
+            epoch: Mutex::new(random_epoch()),
             rooms: Mutex::default(),
         }
     }
@@ -55,7 +58,7 @@ impl MemoryStore {
     fn room(&self, name: &RoomName) -> Arc<Mutex<Kept>> {
         let new = || {
             Arc::new(Mutex::new(Kept {
-                epoch: Epoch::new(fastrand::u32(..)),
+                epoch: lock(&self.epoch).clone(),
                 head: Offset(0),
                 frames: VecDeque::new(),
                 bytes: 0,
@@ -199,7 +202,13 @@ impl Store for MemoryStore {
     }
 
     fn release(&self, room: &RoomName) {
-        lock(&self.rooms).remove(room);
+        let Some(kept) = lock(&self.rooms).remove(room) else {
+            return;
+        };
+        // A room that was empty can come back as it was: its readers have lost nothing.
+        if lock(&kept).head > Offset(0) {
+            *lock(&self.epoch) = random_epoch();
+        }
     }
 
     fn health(&self) -> watch::Receiver<Health> {
@@ -207,6 +216,10 @@ impl Store for MemoryStore {
     }
 
     fn close(&self) {}
+}
+
+fn random_epoch() -> Epoch {
+    Epoch::new(fastrand::u32(..))
 }
 
 /// What these locks guard is consistent between statements, so a panic elsewhere does not spoil it.
