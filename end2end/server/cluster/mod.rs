@@ -13,6 +13,8 @@ mod presence;
 mod publishing;
 /// Rooms that were only asked for.
 mod naming;
+/// Streams that an earlier version left.
+mod versions;
 /// Kicks, bans, closed rooms, deleted messages.
 mod operators;
 /// Messages that leave the stream under the nodes' feet.
