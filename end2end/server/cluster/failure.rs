@@ -240,3 +240,25 @@ async fn a_node_without_its_stream_ends_and_its_clients_come_back_to_another_epo
         .await
         .expect("it goes on");
 }
+
+#[tokio::test]
+async fn a_reader_that_needs_older_messages_while_nats_is_away_is_told_to_try_again_later() {
+    let nats = Nats::start().await;
+    let [whole]: [Server; 1] = nats.nodes();
+    let first = publish(&whole, "lobby", "first").await;
+    publish(&whole, "lobby", "second").await;
+    let proxy = Proxy::before(nats.port).await;
+    let cut = Nats::node_behind(&proxy).await;
+    let (_ann, _) = join(&cut, "id=ann").await;
+    proxy.silence(true);
+    until(&cut, 503).await;
+
+    let epoch = first["epoch"].as_str().expect("text");
+    let (mut bob, _) = join(
+        &cut,
+        &format!("id=bob&after={}&epoch={epoch}", first["offset"]),
+    )
+    .await;
+
+    assert_eq!(bob.close_code().await, 1013, "it was not too slow");
+}

@@ -195,3 +195,26 @@ async fn nodes_agree_what_was_before_each_message_also_where_somebody_has_remove
         assert_eq!(served.iter().map(place).collect::<Vec<_>>(), expected);
     }
 }
+
+#[tokio::test]
+async fn a_reader_is_told_of_a_gap_where_somebody_has_removed_a_message() {
+    let nats = Nats::start().await;
+    let [first]: [Server; 1] = nats.nodes();
+    let offsets = publish_some(&first, 10).await;
+    remove(&nats, &[&offsets[4], &offsets[9]]).await;
+
+    let later: [Server; 2] = nats.nodes();
+    let last = publish(&later[0], "lobby", "after").await["offset"].clone();
+
+    for node in &later {
+        let (mut bob, _) = join(node, &format!("id=bob&after={}", offsets[0])).await;
+        assert_eq!(messages(&mut bob, 3).await[2]["offset"], offsets[3]);
+        let gap = find(&mut bob, "gap").await;
+        assert_eq!((&gap["after"], &gap["before"]), (&offsets[3], &offsets[5]));
+        assert_eq!(gap["reason"], "damaged", "it was not trimmed");
+        assert_eq!(messages(&mut bob, 4).await[3]["offset"], offsets[8]);
+        let gap = find(&mut bob, "gap").await;
+        assert_eq!((&gap["after"], &gap["before"]), (&offsets[8], &last));
+        assert_eq!(messages(&mut bob, 1).await[0]["offset"], last);
+    }
+}

@@ -212,6 +212,7 @@ impl Hub {
             }
             *asked = Some(now);
         }
+
         nodes.say(Word::Who {
             node: None,
             room: Some(room.name().clone()),

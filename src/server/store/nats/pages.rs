@@ -48,6 +48,8 @@ struct Found {
     before: Option<u64>,
     /// Whether there is nothing between the last of them and the floor of the tail.
     is_to_the_floor: bool,
+    /// The position of the reader, if the message there is kept: so no later one was trimmed.
+    kept: Option<u64>,
 }
 
 impl Pages {
@@ -131,6 +133,7 @@ impl Pages {
             records,
             before,
             is_to_the_floor,
+            kept,
         } = found;
         let has_older = before.is_some();
         let floor = before
@@ -146,6 +149,7 @@ impl Pages {
                 let page = Page::oldest(frames.iter(), limit);
                 return Page {
                     more: page.more || !is_to_the_floor,
+                    gone: kept.map(Offset),
                     ..page
                 };
             }
@@ -172,9 +176,10 @@ impl Pages {
             .forward(room, after.max(1), excerpt.floor, most + 2)
             .await?;
         let first = records.first().map(Record::offset);
-        let before = if after > 0 && first == Some(after) {
+        let kept = first.filter(|first| after > 0 && *first == after);
+        let before = if kept.is_some() {
             records.remove(0);
-            Some(after)
+            kept
         } else if first.is_none_or(|first| first <= excerpt.first) {
             None
         } else {
@@ -191,6 +196,7 @@ impl Pages {
             records,
             before,
             is_to_the_floor,
+            kept,
         })
     }
 
@@ -208,6 +214,7 @@ impl Pages {
             records,
             before,
             is_to_the_floor: until == excerpt.floor,
+            kept: None,
         })
     }
 

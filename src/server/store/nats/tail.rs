@@ -172,7 +172,14 @@ impl Excerpt {
         let end = match span {
             Span::After(after) => {
                 let is_here = is_complete || after.0 >= self.floor;
-                return is_here.then(|| Page::oldest(self.frames[place(after)..].iter(), limit));
+                let (seen, rest) = self.frames.split_at(place(after));
+                return is_here.then(|| Page {
+                    gone: seen
+                        .last()
+                        .map(|last| last.offset())
+                        .filter(|last| *last == after),
+                    ..Page::oldest(rest.iter(), limit)
+                });
             }
             Span::Before(before) => place(Offset(before.0.saturating_sub(1))),
             Span::Newest => self.frames.len(),
