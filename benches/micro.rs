@@ -38,7 +38,7 @@ fn log_of(frames: u64) -> Mutex<Log> {
 /// One message, encoded for the first reader of a dialect.
 #[divan::bench(args = [Dialect::Plain, Dialect::Typed])]
 fn encode(bencher: Bencher, dialect: Dialect) {
-    bencher.bench(|| frame(black_box(1)).encoded(Format::new(dialect)).clone());
+    bencher.bench(|| frame(black_box(1)).encode(Format::new(dialect)));
 }
 
 /// One message, appended to a full ring.

@@ -52,12 +52,16 @@ async fn beyond_the_budget_the_slowest_readers_go_and_new_clients_are_told_to_wa
         writer.send("x".repeat(LONG)).await;
         writer.text().await;
     }
-    let mut hungry = tokio::task::JoinSet::new();
+    let mut clients = Vec::new();
     for _client in 0..12 {
         let client = server.raw_with("room=loud", "fanfare.v1").await;
         SockRef::from(&client.stream)
             .set_recv_buffer_size(4096)
             .expect("set");
+        clients.push(client);
+    }
+    let mut hungry = tokio::task::JoinSet::new();
+    for client in clients {
         hungry.spawn(hunger(client));
     }
     let refused = soon(async {

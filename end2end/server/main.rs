@@ -46,6 +46,10 @@ mod quotas;
 /// What clients may make the server hold.
 mod backup;
 mod budget;
+/// The budget and the process's memory.
+mod resident;
+/// One address cannot shut others out.
+mod shares;
 /// Heads of requests that are out of bounds.
 mod heads;
 /// Clients that close their sending side while they are being answered.

@@ -8,11 +8,15 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("protocol", &[]),
     ("browser", &["protocol"]),
     ("app", &["protocol", "browser"]),
+    ("server::memory", &[]),
     ("server::wire", &["protocol"]),
-    ("server::room", &["protocol", "server::wire"]),
+    (
+        "server::room",
+        &["protocol", "server::memory", "server::wire"],
+    ),
     (
         "server::session",
-        &["protocol", "server::wire", "server::room"],
+        &["protocol", "server::memory", "server::wire", "server::room"],
     ),
     ("server::auth", &["protocol"]),
     (
@@ -29,6 +33,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "server::store",
         &[
             "protocol",
+            "server::memory",
             "server::metrics",
             "server::room",
             "server::spans",
@@ -38,6 +43,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "server::hub",
         &[
             "protocol",
+            "server::memory",
             "server::metrics",
             "server::wire",
             "server::room",
@@ -52,6 +58,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "server::transport",
         &[
             "protocol",
+            "server::memory",
             "server::wire",
             "server::room",
             "server::run_clock",
@@ -67,6 +74,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "server::http",
         &[
             "protocol",
+            "server::memory",
             "app",
             "server::metrics",
             "server::log_writer",

@@ -1,6 +1,7 @@
 //! What makes a send repeatable.
 
 use std::fmt;
+use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
@@ -10,7 +11,7 @@ const MAX_KEY_CHARS: usize = 64;
 /// A client's own name for one of its messages, 1 to 64 characters: the same id and key is stored once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct Key(Box<str>);
+pub struct Key(Arc<str>);
 
 impl Key {
     /// Accepts `key` if it has 1 to 64 characters.
@@ -39,7 +40,7 @@ impl TryFrom<String> for Key {
 
 impl From<Key> for String {
     fn from(key: Key) -> Self {
-        key.0.into()
+        Self::from(&*key.0)
     }
 }
 

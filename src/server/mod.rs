@@ -2,6 +2,7 @@
 //!
 //! # Floors, lowest first
 //!
+//! - `memory` the bytes that clients make the process hold.
 //! - `wire` RFC 6455 frames as bytes. Pure.
 //! - `room` one room's log, presence, keys. Pure.
 //! - `session` one connection's protocol state: heartbeat, rate, outbox. Pure.
@@ -21,6 +22,7 @@
 //! - `keyring` the key file while the server runs.
 //! - `capacity` how many connections the system lets us have.
 
+pub mod memory;
 pub mod wire;
 pub mod room;
 pub mod session;
@@ -54,7 +56,7 @@ use tracing::{info, warn};
 use crate::server::auth::Proxies;
 use crate::server::config::Config;
 use crate::server::http::{AcceptSettings, Site, State};
-use crate::server::hub::Hub;
+use crate::server::hub::{Hub, HubSettings};
 use crate::server::metrics::Metrics;
 use crate::server::moderation::{Decided, LoadError, Moderation, TooManyBans};
 use crate::server::run_clock::RunClock;
@@ -202,10 +204,15 @@ impl Server {
         let _already = any_spawner::Executor::init_tokio();
         // Before anything is served: what is refused first is counted too.
         let metrics = Metrics::install();
-        capacity::raise(config.hub.max_connections, config.tls.is_some());
+        let sockets = capacity::raise(config.hub.max_connections, config.tls.is_some());
+        let max_connections = config.hub.max_connections.min(sockets.connections());
+        let limits = HubSettings {
+            max_connections,
+            ..config.hub
+        };
         let site = Site::open(config.site, config.listen, config.base_path);
         let clock = RunClock::new();
-        let hub = Hub::new(config.hub, store.clone(), moderation.clone(), clock.clone());
+        let hub = Hub::new(limits, store.clone(), moderation.clone(), clock.clone());
         // Which names they answer to depends on who can reach them.
         let reach = |listener: &TcpListener| listener.local_addr().unwrap_or(config.listen).ip();
         let web = config.web.of_page(reach(&public));
@@ -230,6 +237,9 @@ impl Server {
             proxies: config.proxies,
             tls: config.tls,
             clock: clock.clone(),
+            max_sockets: sockets.public,
+            max_refusals: sockets.refusals,
+            is_for_operators: false,
         };
         // An operator's own machines may ask as often as they like, and for themselves.
         let accept_ops = AcceptSettings {
@@ -238,6 +248,9 @@ impl Server {
             proxies: Proxies::default(),
             tls: None,
             clock: clock.clone(),
+            max_sockets: sockets.ops,
+            max_refusals: 1,
+            is_for_operators: true,
         };
 
         let mut tasks = Tasks::default();
@@ -252,7 +265,7 @@ impl Server {
         tasks.spawn("that records rates", http::note_forever(state.clone()));
         let (stopping, stopped) = watch::channel(false);
         let serve = |listener: TcpListener, router: Router, settings: AcceptSettings| {
-            http::serve(listener, router, settings, stopped.clone())
+            http::serve(listener, router, hub.clone(), settings, stopped.clone())
         };
         let mut serving = Tasks::default();
         serving.spawn(

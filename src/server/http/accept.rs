@@ -1,5 +1,4 @@
-//! The accept loop: not too many at once from one address, HTTP/1.1 with a deadline for each request head, and an
-//! orderly end.
+//! The accept loop: not too many connections at once, HTTP/1.1 with a deadline for each request head, and an orderly end.
 //!
 //! `axum::serve` has no such deadline, so half a request would hold a socket for ever. HTTP/2 is off: it has
 //! floods of its own, and a WebSocket needs none of it.
@@ -8,7 +7,7 @@ use std::convert::Infallible;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
 use std::pin::pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -20,18 +19,22 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
+use tokio::time::Instant;
 use tracing::{debug, warn};
 
 use crate::server::auth::Proxies;
-use crate::server::http::door::{Door, Visit};
+use crate::server::http::connection_table::{ConnectionPermit, ConnectionTable};
+use crate::server::http::door::{Door, Refusal};
 use crate::server::http::entrance::{Entrance, MAX_HEAD_BYTES, MAX_HEADERS};
 use crate::server::http::malformed;
+use crate::server::hub::Hub;
+use crate::server::metrics;
 use crate::server::run_clock::RunClock;
-use crate::server::session::Rate;
-use crate::server::transport::{Patient, PatientSocket, Tls};
+use crate::server::session::{Host, Rate};
+use crate::server::transport::{Activity, Patient, PatientSocket, Tls};
 
-/// Sockets that are (still) HTTP and that the Hub does not count, on one listener. More wait in the kernel's queue.
-const MAX_HTTP_CONNECTIONS: u32 = 4096;
+/// Sockets that are (still) HTTP and that the Hub does not count, on one listener.
+const MAX_HTTP_CONNECTIONS: usize = 4096;
 /// How much more of a head is read than is allowed, so that whoever is not far above the bounds can be told what
 /// they are: HTTP itself answers a bare 431 beyond that.
 const HEAD_MARGIN_BYTES: usize = 16 * 1024;
@@ -40,41 +43,33 @@ const HEADERS_MARGIN: usize = 100;
 /// How long a client that has connected and not asked yet may still ask when the server stops: nobody who was let in is
 /// refused because of that.
 const LAST_ASKED: Duration = Duration::from_millis(500);
-/// Pause when the process has no file descriptor left: spinning would help nobody.
-const EXHAUSTED_PAUSE: Duration = Duration::from_millis(50);
+/// Pause when the system gives no connection, perhaps for want of file descriptors: spinning would help nobody.
+const FAILED_PAUSE: Duration = Duration::from_millis(50);
+/// What the log says of a connection that was closed for others.
+const EVICTED: &str =
+    "evicted: it did not read, or not finish its request, and others need its place or its memory";
+/// How often the log says that the system gives none.
+const LOG_FAILURES_EVERY: Duration = Duration::from_secs(60);
 
-/// What a client that asks over HTTP is held to.
+/// What clients of one listener are held to.
 #[derive(Clone, Debug)]
 pub struct AcceptSettings {
     /// A connection that has not sent a whole request head by then is closed.
     pub header_timeout: Duration,
     /// New connections from one address.
     pub connect_rate: Rate,
-    /// Who is believed when it says for whom it asks.
+    /// Peers that are believed when they name the client of a request.
     pub proxies: Proxies,
-    /// What is spoken; `None`: HTTP in the clear.
+    /// TLS, if it is spoken; otherwise HTTP in the clear.
     pub tls: Option<Tls>,
     /// The time by which clients are judged.
     pub clock: RunClock,
-}
-
-/// One of the [`MAX_HTTP_CONNECTIONS`] places of a listener, held by a connection while it is open.
-#[derive(Clone, Debug)]
-pub(super) struct Place(Arc<Mutex<Option<Held>>>);
-
-/// What holds a place: among all, and among those of one address.
-type Held = (Option<OwnedSemaphorePermit>, Option<Visit>);
-
-impl Place {
-    fn new(held: Held) -> Self {
-        Self(Arc::new(Mutex::new(Some(held))))
-    }
-
-    /// Frees it for another connection: the Hub counts this one from now on.
-    pub(super) fn give_back(&self) {
-        let place = self.0.lock().unwrap_or_else(PoisonError::into_inner).take();
-        drop(place);
-    }
+    /// Connections that there are file descriptors for, those of the Hub included.
+    pub max_sockets: usize,
+    /// Connections beyond that which may be told so at once.
+    pub max_refusals: usize,
+    /// Operators are answered although the memory budget is exceeded.
+    pub is_for_operators: bool,
 }
 
 /// Marks an answer that goes on until its reader leaves. A reader that closes its sending side has left: whether it still
@@ -96,6 +91,8 @@ struct Talk {
     peer: SocketAddr,
     socket: PatientSocket,
     signals: Arc<Signals>,
+    activity: Arc<Activity>,
+    door: Arc<Door>,
     clock: RunClock,
 }
 
@@ -129,6 +126,11 @@ impl Talk {
         let ended = tokio::select! {
             ended = served => ended,
             () = left => Ok(()),
+            () = self.activity.evicted() => {
+                metrics::refused("evicted");
+                self.door.log(self.peer.ip(), EVICTED);
+                Ok(())
+            }
         };
         // The connection is not dropped before this: its socket is open.
         if let Err(error) = ended {
@@ -138,55 +140,56 @@ impl Talk {
     }
 }
 
-/// Serves `router` on `listener` until `stop` says so (or its sender is gone); then takes no new connection
+/// Serves `router` on `listener` until `stop` is set (or its sender is gone); then takes no new connection
 /// and returns when the requests that have begun are answered.
 pub async fn serve(
     listener: TcpListener,
     router: Router,
+    hub: Hub,
     settings: AcceptSettings,
     mut stop: watch::Receiver<bool>,
 ) {
     let mut http = http1::Builder::new();
-    let clock = settings.clock;
+    let clock = settings.clock.clone();
     http.timer(clock.clone())
         .header_read_timeout(settings.header_timeout)
         // A client that has sent its request may close its sending side and wait for the answer (RFC 9112 section 9.6).
         .half_close(true)
         .max_buf_size(MAX_HEAD_BYTES + HEAD_MARGIN_BYTES)
         .max_headers(MAX_HEADERS + HEADERS_MARGIN);
-    let places = Arc::new(Semaphore::new(MAX_HTTP_CONNECTIONS as usize));
-    let most = MAX_HTTP_CONNECTIONS as usize;
-    let door = Arc::new(Door::new(
-        settings.connect_rate,
-        settings.proxies,
-        most,
-        settings.tls,
-        clock.clone(),
-    ));
+    let limits = ConnectionLimits::new(hub, &settings, http);
+    let mut failures = AcceptFailures::default();
     // Never sent on: it ends when every connection has dropped its sender.
     let (open, mut all_ended) = mpsc::channel::<Infallible>(1);
+
     loop {
-        let (stream, peer, place) = tokio::select! {
+        let (stream, peer) = tokio::select! {
             () = stopped(&mut stop) => break,
-            accepted = accept(&listener, &places) => accepted,
+            accepted = accept(&listener, &mut failures) => accepted,
         };
-        let Some((stream, visit)) = door.admit(stream, peer, &http) else {
+        let Some(Admitted {
+            stream,
+            permit,
+            activity,
+        }) = limits.admit(stream, peer)
+        else {
             continue;
         };
-        // Small messages must leave at once; a failure would only make them late.
-        let _ = stream.set_nodelay(true);
-        let place = Place::new((place, visit));
+
         let entrance = Entrance {
-            door: door.clone(),
+            door: limits.door.clone(),
             router: router.clone(),
             peer,
-            place,
+            permit: Arc::new(permit),
+            activity: activity.clone(),
+            is_for_operators: settings.is_for_operators,
         };
-        let stream = Patient::new(stream, clock.clone());
         let talk = Talk {
             peer,
             socket: stream.socket(),
             signals: Arc::default(),
+            activity: activity.clone(),
+            door: limits.door.clone(),
             clock: clock.clone(),
         };
         // Until a request is read, HTTP itself writes only what a malformed one is answered.
@@ -204,33 +207,144 @@ pub async fn serve(
                 Ok::<_, Infallible>(response)
             }
         });
-        let connection = http
+        let connection = limits
+            .http
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
+        let tracked = limits.hub.track(activity);
         let (stop, open) = (stop.clone(), open.clone());
         tokio::spawn(async move {
             talk.run(connection, stop).await;
-            drop(open);
+            drop((open, tracked));
         });
     }
     drop((listener, open));
     let _none = all_ended.recv().await;
 }
 
+/// What a new connection passes before it is served: the limits of files, of rate, and of connections.
+struct ConnectionLimits {
+    door: Arc<Door>,
+    clock: RunClock,
+    hub: Hub,
+    table: Arc<ConnectionTable>,
+    http: http1::Builder,
+    /// A permit for each socket that may be open.
+    sockets: Arc<Semaphore>,
+    max_sockets: usize,
+}
+
+/// A connection that may be served.
+struct Admitted {
+    stream: Patient,
+    permit: ConnectionPermit,
+    activity: Arc<Activity>,
+}
+
+impl ConnectionLimits {
+    fn new(hub: Hub, settings: &AcceptSettings, http: http1::Builder) -> Self {
+        let AcceptSettings {
+            connect_rate,
+            proxies,
+            tls,
+            max_sockets,
+            max_refusals,
+            clock,
+            ..
+        } = settings.clone();
+        // Where the rate is unlimited, all clients are taken to be friends.
+        let per_address = match connect_rate.per_second {
+            0 => MAX_HTTP_CONNECTIONS,
+            _ => MAX_HTTP_CONNECTIONS / 2,
+        };
+        let table = ConnectionTable::new(hub.clone(), MAX_HTTP_CONNECTIONS, per_address);
+        Self {
+            door: Arc::new(Door::new(
+                connect_rate,
+                proxies,
+                tls,
+                max_refusals,
+                clock.clone(),
+            )),
+            clock,
+            hub,
+            table: Arc::new(table),
+            http,
+            sockets: Arc::new(Semaphore::new(max_sockets.min(Semaphore::MAX_PERMITS))),
+            max_sockets,
+        }
+    }
+
+    /// Admits the connection `stream`, or refuses it.
+    fn admit(&self, stream: TcpStream, peer: SocketAddr) -> Option<Admitted> {
+        let activity = Arc::new(Activity::new(&self.hub));
+        let (socket, permit) = match self.check(peer, &activity) {
+            Ok(admitted) => admitted,
+            Err(refusal) => {
+                self.door.refuse(stream, peer.ip(), refusal, &self.http);
+                return None;
+            }
+        };
+
+        let stream = Patient::new(self.door.open(stream)?, self.clock.clone());
+        let stream = stream.noting(activity.clone(), socket);
+        Some(Admitted {
+            stream,
+            permit,
+            activity,
+        })
+    }
+
+    fn check(
+        &self,
+        peer: SocketAddr,
+        activity: &Arc<Activity>,
+    ) -> Result<(OwnedSemaphorePermit, ConnectionPermit), Refusal> {
+        let socket = self
+            .sockets
+            .clone()
+            .try_acquire_owned()
+            .map_err(|_| Refusal::NoFileLeft(self.max_sockets))?;
+        self.door.admit(peer.ip())?;
+        let is_proxy = self.door.proxies().trusts(peer.ip());
+        let permit = self
+            .table
+            .enter(Host::of(peer.ip()), is_proxy, activity.clone())
+            .map_err(Refusal::Full)?;
+        Ok((socket, permit))
+    }
+}
+
+/// Failures of the system to give a connection, of which the log tells once in a while.
+#[derive(Debug, Default)]
+struct AcceptFailures {
+    unlogged: u64,
+    logged: Option<Instant>,
+}
+
+impl AcceptFailures {
+    fn log(&mut self, error: &std::io::Error) {
+        self.unlogged += 1;
+        if self
+            .logged
+            .is_none_or(|logged| logged.elapsed() >= LOG_FAILURES_EVERY)
+        {
+            let failures = self.unlogged;
+            warn!(%error, failures, "cannot accept connections");
+            (self.unlogged, self.logged) = (0, Some(Instant::now()));
+        }
+    }
+}
+
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     let _sender_is_gone = stop.wait_for(|stop| *stop).await;
 }
 
-/// The next connection, once there is a place for it.
-async fn accept(
-    listener: &TcpListener,
-    places: &Arc<Semaphore>,
-) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
-    // An error means that the semaphore was closed, which nobody does.
-    let place = places.clone().acquire_owned().await.ok();
+/// Waits for the next connection.
+async fn accept(listener: &TcpListener, failures: &mut AcceptFailures) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
-            Ok((stream, peer)) => return (stream, peer, place),
+            Ok(accepted) => return accepted,
             // The client was gone before we got to it.
             Err(error)
                 if matches!(
@@ -238,8 +352,8 @@ async fn accept(
                     ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset
                 ) => {}
             Err(error) => {
-                warn!(%error, "cannot accept");
-                tokio::time::sleep(EXHAUSTED_PAUSE).await;
+                failures.log(&error);
+                tokio::time::sleep(FAILED_PAUSE).await;
             }
         }
     }

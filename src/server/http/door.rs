@@ -1,13 +1,13 @@
-//! Keeps those out who connect too fast, or hold too many of the places of those that ask: before a byte is read of
-//! them, so that a storm costs little.
+//! Limits how fast clients connect, before a byte of them is read, so that a storm costs little; and refuses those that
+//! are over a limit.
 //!
-//! Whom a trusted proxy asks for is only in the head of each request. There each request counts as a connection:
-//! how many of them share one is the proxy's affair.
+//! Requests from a trusted proxy name their client in the head. There each request counts as a connection: how many of
+//! them share one is up to the proxy.
 
-use std::collections::HashMap;
-use std::collections::hash_map::Entry;
 use std::convert::Infallible;
-use std::net::{IpAddr, SocketAddr};
+use std::fmt;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -20,6 +20,7 @@ use tokio::sync::Semaphore;
 use tracing::{info, warn};
 
 use crate::server::auth::Proxies;
+use crate::server::http::connection_table::Full;
 use crate::server::http::error::ApiError;
 use crate::server::http::headers;
 use crate::server::metrics;
@@ -31,19 +32,17 @@ use crate::server::transport::Tls;
 /// Clients that are told at once that they connect too fast; in a storm, the others find the socket closed.
 const MAX_REFUSALS: usize = 64;
 /// How often the log says how many were refused.
-const TELL_EVERY: Duration = Duration::from_secs(1);
+const LOG_EVERY: Duration = Duration::from_secs(1);
 
 /// See the [module docs](self).
 #[derive(Debug)]
 pub(super) struct Door {
     clock: RunClock,
     rate: Rate,
-    /// Most places that one address may hold.
-    most: usize,
     proxies: Proxies,
-    /// What is spoken with those who come in, and with those who are told why they do not.
+    /// What is spoken with clients, also with those that are refused.
     tls: Option<Tls>,
-    /// Places for those who are told why.
+    /// Clients that may be told at once why they are refused.
     refusals: Arc<Semaphore>,
     state: Mutex<State>,
 }
@@ -51,56 +50,43 @@ pub(super) struct Door {
 #[derive(Debug)]
 struct State {
     limiters: Limiters<Host>,
-    /// How many places each holds.
-    inside: HashMap<Host, usize>,
     /// How many were refused since the log said so, and when that was.
-    untold: u64,
-    told: Option<Moment>,
+    unlogged: u64,
+    logged: Option<Moment>,
 }
 
-/// Someone who was let in, until it is dropped.
-#[derive(Debug)]
-pub(super) struct Visit {
-    door: Arc<Door>,
-    host: Host,
-}
-
-/// Why someone was not let in.
+/// Why a connection was refused.
 #[derive(Clone, Copy, Debug)]
-enum Refusal {
+pub(super) enum Refusal {
     /// It may come again after this.
     TooFast(Duration),
-    /// It holds as many places as it may.
-    TooMany,
+    /// There are too many connections that ask over HTTP.
+    Full(Full),
+    /// There is no file descriptor for it; there are for this many connections.
+    NoFileLeft(usize),
 }
 
 impl Door {
-    /// Lets every address in at `rate`, and every one that `proxies` ask for. Of `places` nobody but a proxy gets
-    /// more than half, unless the rate is unlimited: then all that come are taken to be friends.
+    /// Admits every address at `rate`, and every one that `proxies` ask for. Up to `refusals` clients are told at once
+    /// that they are refused.
     pub(super) fn new(
         rate: Rate,
         proxies: Proxies,
-        places: usize,
         tls: Option<Tls>,
+        refusals: usize,
         clock: RunClock,
     ) -> Self {
         let state = State {
             limiters: Limiters::new(rate),
-            inside: HashMap::new(),
-            untold: 0,
-            told: None,
+            unlogged: 0,
+            logged: None,
         };
         Self {
             clock,
             rate,
-            most: if rate.per_second == 0 {
-                places
-            } else {
-                places / 2
-            },
             proxies,
             tls,
-            refusals: Arc::new(Semaphore::new(MAX_REFUSALS)),
+            refusals: Arc::new(Semaphore::new(refusals.min(MAX_REFUSALS))),
             state: Mutex::new(state),
         }
     }
@@ -110,28 +96,19 @@ impl Door {
         &self.proxies
     }
 
-    /// Whether `peer` may come in; if not, its `stream` is refused.
-    pub(super) fn admit(
-        self: &Arc<Self>,
-        stream: TcpStream,
-        peer: SocketAddr,
-        http: &http1::Builder,
-    ) -> Option<(TcpStream, Option<Visit>)> {
-        if self.proxies.trusts(peer.ip()) {
-            return Some((self.open(stream)?, None));
+    /// Counts a connection from `peer`, unless that is a trusted proxy.
+    ///
+    /// # Errors
+    /// If its address connects too fast.
+    pub(super) fn admit(&self, peer: IpAddr) -> Result<(), Refusal> {
+        if self.proxies.trusts(peer) {
+            return Ok(());
         }
-        let entered = self.count(peer.ip()).and_then(|()| self.enter(peer.ip()));
-        match entered {
-            Ok(visit) => Some((self.open(stream)?, Some(visit))),
-            Err(refusal) => {
-                self.refuse(stream, refusal, http);
-                None
-            }
-        }
+        self.count(peer)
     }
 
     /// The socket where HTTP is spoken with the client of `stream`; none if there is no room for one.
-    fn open(&self, stream: TcpStream) -> Option<TcpStream> {
+    pub(super) fn open(&self, stream: TcpStream) -> Option<TcpStream> {
         let Some(tls) = &self.tls else {
             return Some(stream);
         };
@@ -146,36 +123,33 @@ impl Door {
         if !self.proxies.trusts(peer) {
             return Ok(());
         }
-        self.count(client).map_err(|refusal| self.error(refusal))
+        self.count(client).map_err(|refusal| {
+            let error = self.error(refusal);
+            self.log(client, &error);
+            error
+        })
     }
 
     /// Counts a connection from `address`, or says how long it must wait.
     fn count(&self, address: IpAddr) -> Result<(), Refusal> {
-        let now = self.now();
-        let mut state = self.lock();
-        state
+        self.lock()
             .limiters
-            .take(Host::of(address), 1, now)
-            .map_err(|wait| {
-                state.tell(address, now, "connects too fast");
-                Refusal::TooFast(wait)
-            })
+            .take(Host::of(address), 1, self.now())
+            .map_err(Refusal::TooFast)
     }
 
-    /// Takes a place for `address`.
-    fn enter(self: &Arc<Self>, address: IpAddr) -> Result<Visit, Refusal> {
-        let host = Host::of(address);
+    /// Logs that `address` was refused: not a line for each, as a storm of them would be one of lines.
+    pub(super) fn log(&self, address: IpAddr, reason: impl fmt::Display) {
+        let now = self.now();
         let mut state = self.lock();
-        let inside = state.inside.entry(host).or_default();
-        if *inside >= self.most {
-            state.tell(address, self.now(), "asks for too much at once");
-            return Err(Refusal::TooMany);
+        state.unlogged += 1;
+        if state
+            .logged
+            .is_none_or(|logged| now.since(logged) >= LOG_EVERY)
+        {
+            info!(address = %address.to_canonical(), refused = state.unlogged, %reason, "refused");
+            (state.unlogged, state.logged) = (0, Some(now));
         }
-        *inside += 1;
-        Ok(Visit {
-            door: self.clone(),
-            host,
-        })
     }
 
     fn now(&self) -> Moment {
@@ -186,57 +160,56 @@ impl Door {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn error(&self, refusal: Refusal) -> ApiError {
+    pub(super) fn error(&self, refusal: Refusal) -> ApiError {
         match refusal {
             Refusal::TooFast(wait) => ApiError::ConnectsTooFast {
                 rate: self.rate,
                 wait,
             },
-            Refusal::TooMany => ApiError::TooManyAtOnce { limit: self.most },
+            Refusal::Full(Full::Address { limit }) => ApiError::TooManyAtOnce { limit },
+            Refusal::Full(Full::All { limit }) => ApiError::TooManyHttpConnections { limit },
+            Refusal::NoFileLeft(limit) => ApiError::NoFileLeft { limit },
         }
     }
 
-    /// Answers whatever is asked with 429, if there is a place for that; else just closes.
-    fn refuse(self: &Arc<Self>, stream: TcpStream, refusal: Refusal, http: &http1::Builder) {
+    /// Answers the first request of `peer` with the reason, if there is room for that; else just closes.
+    pub(super) fn refuse(
+        self: &Arc<Self>,
+        stream: TcpStream,
+        peer: IpAddr,
+        refusal: Refusal,
+        http: &http1::Builder,
+    ) {
+        self.log(peer, self.error(refusal));
         let Ok(place) = self.refusals.clone().try_acquire_owned() else {
             return metrics::refused(self.error(refusal).code());
         };
         let Some(stream) = self.open(stream) else {
-            return;
+            return metrics::refused(self.error(refusal).code());
         };
-        let door = self.clone();
-        let refused =
-            move || headers::complete(door.error(refusal).into_response(), headers::OWN_ONLY);
-        let answer = move |_| std::future::ready(Ok::<_, Infallible>(refused()));
+
+        let (door, is_answered) = (self.clone(), Arc::new(AtomicBool::new(false)));
+        let answers = is_answered.clone();
+        let answer = move |_| {
+            answers.store(true, Ordering::Relaxed);
+            // Counted where it becomes an answer.
+            let answer = door.error(refusal).into_response();
+            std::future::ready(Ok::<_, Infallible>(headers::complete(
+                answer,
+                headers::OWN_ONLY,
+            )))
+        };
         let connection = http
             .clone()
             .keep_alive(false)
             .serve_connection(TokioIo::new(stream), service_fn(answer));
+        let code = self.error(refusal).code();
         tokio::spawn(async move {
             let _ended = connection.await;
+            if !is_answered.load(Ordering::Relaxed) {
+                metrics::refused(code);
+            }
             drop(place);
         });
-    }
-}
-
-impl State {
-    /// Has the log say that `address` was refused. Not a line for each: a storm of them would be one of lines.
-    fn tell(&mut self, address: IpAddr, now: Moment, reason: &'static str) {
-        self.untold += 1;
-        if self.told.is_none_or(|told| now.since(told) >= TELL_EVERY) {
-            info!(address = %address.to_canonical(), refused = self.untold, reason, "refused");
-            (self.untold, self.told) = (0, Some(now));
-        }
-    }
-}
-
-impl Drop for Visit {
-    fn drop(&mut self) {
-        if let Entry::Occupied(mut inside) = self.door.lock().inside.entry(self.host) {
-            *inside.get_mut() -= 1;
-            if *inside.get() == 0 {
-                inside.remove();
-            }
-        }
     }
 }

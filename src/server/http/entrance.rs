@@ -5,16 +5,22 @@ use std::sync::Arc;
 
 use axum::Router;
 use axum::body::Body;
-use axum::http::Request;
+use axum::http::{Method, Request};
 use axum::response::{IntoResponse, Response};
 use hyper::body::Incoming;
 use tower::ServiceExt;
 
-use crate::server::http::accept::Place;
+use crate::server::http::answer;
 use crate::server::http::client::Client;
-use crate::server::http::door::Door;
+use crate::server::http::connection_table::ConnectionPermit;
+use crate::server::http::door::{Door, Refusal};
 use crate::server::http::error::ApiError;
 use crate::server::http::headers;
+use crate::server::http::shares::Share;
+use crate::server::hub;
+use crate::server::memory::Memory;
+use crate::server::session::Host;
+use crate::server::transport::Activity;
 
 /// Longest target of a request, in bytes: a room, an id, a position and a token fit several times.
 pub(super) const MAX_TARGET_BYTES: usize = 8 * 1024;
@@ -30,32 +36,54 @@ pub(super) struct Entrance {
     pub(super) router: Router,
     /// The other end of the connection.
     pub(super) peer: SocketAddr,
-    pub(super) place: Place,
+    pub(super) permit: Arc<ConnectionPermit>,
+    pub(super) activity: Arc<Activity>,
+    /// Requests are answered although the memory budget is exceeded.
+    pub(super) is_for_operators: bool,
 }
 
 impl Entrance {
     /// Answers `request`, or says what is wrong with its head.
     pub(super) async fn answer(self, request: Request<Incoming>) -> Response {
-        let Self {
-            door,
-            router,
-            peer,
-            place,
-        } = self;
-        let client = Client::of(door.proxies(), peer.ip(), request.headers());
-        // Not before: whom a proxy asks for is in the head.
-        let may_pass = check_head(&request).and_then(|()| door.let_through(peer.ip(), client.0));
-        if let Err(error) = may_pass {
-            return headers::complete(error.into_response(), headers::OWN_ONLY);
-        }
+        let client = Client::of(self.door.proxies(), self.peer.ip(), request.headers());
+        let share = match self.admit(&request, client) {
+            Ok(share) => share,
+            Err(error) => return refused(error),
+        };
+
+        self.activity.answering();
+        let changes_nothing = request.method() == Method::GET;
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(client);
-        request.extensions_mut().insert(place);
-        match router.oneshot(request).await {
+        request.extensions_mut().insert(share.clone());
+        request.extensions_mut().insert(self.activity.clone());
+        request.extensions_mut().insert(self.permit);
+        let response = match self.router.oneshot(request).await {
             Ok(response) => response,
             Err(never) => match never {},
-        }
+        };
+
+        answer::counted(response, &share, &self.activity, changes_nothing).unwrap_or_else(refused)
     }
+
+    /// Checks the head of `request` and what its client may take up. Returns the client's share.
+    fn admit(&self, request: &Request<Incoming>, client: Client) -> Result<Arc<Share>, ApiError> {
+        check_head(request)?;
+        // Not before: the head names whom a proxy asks for.
+        self.door.let_through(self.peer.ip(), client.0)?;
+        let share = self
+            .permit
+            .assign(Host::of(client.0))
+            .map_err(|full| self.door.error(Refusal::Full(full)))?;
+        if Memory::of_process().is_exceeded() && !self.is_for_operators {
+            return Err(ApiError::Refused(hub::Refusal::MemoryFull));
+        }
+        Ok(share)
+    }
+}
+
+fn refused(error: ApiError) -> Response {
+    headers::complete(error.into_response(), headers::OWN_ONLY)
 }
 
 /// Whether the head of `request` keeps within the bounds. One that is larger by far was refused without a word

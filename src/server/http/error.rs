@@ -192,9 +192,6 @@ pub(super) enum ApiError {
     /// A body whose end never came.
     #[error("the body broke off")]
     BrokenOff,
-    /// Too many bodies in memory.
-    #[error("too many requests are being read now")]
-    Busy,
     /// More pages than can be rendered now.
     #[error("the server renders as many pages as it can now, and {limit} {whose} wait; try again")]
     TooManyPages {
@@ -202,6 +199,36 @@ pub(super) enum ApiError {
         limit: usize,
         /// `requests`, or `requests from this address`.
         whose: &'static str,
+    },
+    /// More bodies at once than one address may send.
+    #[error(
+        "request bodies from this address take the {limit} bytes that they may at once (a part of --memory-budget); \
+         wait for an answer before the next"
+    )]
+    Busy {
+        /// How many bytes are allowed.
+        limit: usize,
+    },
+    /// More answers that were not read than one address may leave.
+    #[error(
+        "answers that this address has not read take the {limit} bytes that they may (a part of --memory-budget); \
+         read them first"
+    )]
+    TooMuchUnread {
+        /// How many bytes are allowed.
+        limit: usize,
+    },
+    /// All connections that ask over HTTP are in use.
+    #[error("the server has {limit} open HTTP connections, as many as it allows")]
+    TooManyHttpConnections {
+        /// How many are allowed.
+        limit: usize,
+    },
+    /// All file descriptors for connections are in use.
+    #[error("the server has {limit} connections, as many as its file limit allows (ulimit -n)")]
+    NoFileLeft {
+        /// How many connections are allowed.
+        limit: usize,
     },
     /// A target that is too long.
     #[error("the address is longer than the {limit} bytes allowed")]
@@ -295,7 +322,13 @@ impl ApiError {
             Self::TooFast(_) => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
             Self::Slow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
             Self::BrokenOff => (StatusCode::BAD_REQUEST, "broken_off"),
-            Self::Busy | Self::TooManyPages { .. } => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::TooManyPages { .. } => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::Busy { .. } => (StatusCode::TOO_MANY_REQUESTS, "busy"),
+            Self::TooMuchUnread { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_much_unread"),
+            Self::TooManyHttpConnections { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "too_many_http_connections")
+            }
+            Self::NoFileLeft { .. } => (StatusCode::SERVICE_UNAVAILABLE, "no_file_left"),
             Self::LongTarget { .. } => (StatusCode::URI_TOO_LONG, "address_too_long"),
             Self::Malformed(_) => (StatusCode::BAD_REQUEST, "malformed_request"),
             Self::HttpVersion => (
@@ -321,9 +354,12 @@ impl ApiError {
         match self {
             Self::TooFast(TooFast { wait, .. }) | Self::ConnectsTooFast { wait, .. } => Some(*wait),
             Self::Refused(_) | Self::Store(_) => Some(RETRY_AFTER),
-            Self::Busy | Self::TooManyPages { .. } | Self::TooManyAtOnce { .. } => {
-                Some(RETRY_AFTER)
-            }
+            Self::Busy { .. }
+            | Self::TooManyPages { .. }
+            | Self::TooMuchUnread { .. }
+            | Self::TooManyHttpConnections { .. }
+            | Self::NoFileLeft { .. }
+            | Self::TooManyAtOnce { .. } => Some(RETRY_AFTER),
             _ => None,
         }
     }

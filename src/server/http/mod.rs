@@ -1,6 +1,8 @@
 //! HTTP: the page, the way to a WebSocket, the API, the operator's answers. The only floor that names `app`.
 
 mod accept;
+mod answer;
+mod connection_table;
 mod door;
 mod entrance;
 mod client;
@@ -22,6 +24,7 @@ mod console;
 mod renderer;
 mod router;
 mod base;
+mod shares;
 mod site;
 mod socket;
 mod traced;

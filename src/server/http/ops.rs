@@ -14,6 +14,7 @@ use crate::server::auth::WebPolicy;
 use crate::server::http::router::{completed, guarded, revalidated};
 use crate::server::http::{State, api, console, content, error};
 use crate::server::log_writer;
+use crate::server::memory::Memory;
 use crate::server::metrics::{Metrics, Readings};
 use crate::server::release;
 use crate::server::store::Health;
@@ -57,7 +58,7 @@ async fn readings(State { hub, quotas, .. }: &State, store: &watch::Receiver<Hea
         connections: hub.connections(),
         max_connections: hub.max_connections(),
         rooms: hub.rooms(),
-        held: hub.memory().held(),
+        held: Memory::of_process().held(),
         rate_limited: quotas.refusals(),
         delivered,
         delivered_bytes,

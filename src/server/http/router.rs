@@ -9,7 +9,6 @@ use axum::routing::get;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::server::auth::{Verifier, WebPolicy};
-use crate::server::http::api::Bodies;
 use crate::server::http::renderer::Renderer;
 use crate::server::http::site::Site;
 use crate::server::http::{
@@ -36,7 +35,6 @@ pub struct State {
     pub(super) connection: Arc<ConnectionSettings>,
     /// How fast everybody may speak.
     pub(super) quotas: Arc<Quotas>,
-    pub(super) bodies: Bodies,
     /// Where pages are rendered.
     pub(super) renderer: Renderer,
     pub(super) site: Arc<Site>,
@@ -54,7 +52,6 @@ impl State {
         site: Site,
     ) -> Self {
         Self {
-            bodies: Bodies::new(hub.clock().clone()),
             hub,
             course: Course::default(),
             web: Arc::new(web),

@@ -12,8 +12,12 @@ use crate::protocol::UserId;
 use crate::server::hub::publish::now_millis;
 use crate::server::hub::room::Named;
 use crate::server::hub::{Hub, Outlet, Resume, Room, Seat, Start, lock};
+use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::moderation::Guest;
 use crate::server::session::Host;
+
+/// Bytes of a connection that says nothing: its task, its state, and its entries in tables.
+const CONNECTION_BYTES: usize = 4096;
 
 /// Why a connection or a room was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +78,8 @@ pub struct Membership {
     since: u64,
     /// Where its outlet is registered, once it is.
     keys: Option<Keys>,
+    /// The connection itself, and its entry in the room's presence.
+    _reservation: MemoryReservation,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -96,7 +102,7 @@ impl Hub {
         if self.0.draining.load(Ordering::Acquire) {
             return Err(Refusal::Draining);
         }
-        if self.0.memory.is_tight() {
+        if Memory::of_process().is_tight() {
             return Err(Refusal::MemoryFull);
         }
         let mut place = self.take_place(address)?;
@@ -177,7 +183,6 @@ impl Hub {
             name.clone(),
             bounds,
             self.0.settings.log,
-            self.0.memory.holding(),
             lane,
             self.0.delivered.clone(),
         ));
@@ -205,6 +210,7 @@ impl Hub {
             lock(&room.presence).join(id, since);
             self.is_restless(&room);
         }
+        let name = id.as_ref().map_or(0, |id| 2 * id.as_str().len());
         Membership {
             place,
             room,
@@ -213,6 +219,7 @@ impl Hub {
             number,
             since,
             keys: None,
+            _reservation: Memory::of_process().reserve(CONNECTION_BYTES + name),
         }
     }
 }

@@ -14,7 +14,6 @@ mod delete;
 mod fanout;
 mod history;
 mod inspect;
-mod memory;
 mod nodes;
 mod outage;
 mod publish;
@@ -37,6 +36,7 @@ use tokio::task::JoinSet;
 
 use crate::protocol::CloseCode;
 use crate::protocol::Push;
+use crate::server::memory::Memory;
 use crate::server::moderation::Moderation;
 use crate::server::room::{LogLimits, Moment, Reel, Tally};
 use crate::server::run_clock::RunClock;
@@ -47,10 +47,9 @@ pub use admission::{Admission, Membership, Refusal};
 pub use council::{DecreeError, Effect};
 pub use history::DeletionMark;
 pub use inspect::{Figures, Part, Seat, Standing};
-pub use memory::{Holding, Memory};
 pub use publish::Due;
 pub use recover::{Gap, Resume, Start};
-pub use relief::Burden;
+pub use relief::{Burden, Reclaimable, Tracked};
 pub use room::Room;
 pub use trace::{Passed, Traced, Tracer};
 
@@ -120,7 +119,8 @@ struct Shared {
     rooms: Mutex<HashSet<room::Named>>,
     seats: Mutex<Slab<Seat>>,
     census: Mutex<Census>,
-    memory: Memory,
+    /// Holders of memory beside the connections.
+    reclaimable: Mutex<Slab<Arc<dyn Reclaimable>>>,
     /// Told whenever a connection leaves.
     left: Notify,
     lanes: Box<[fanout::Lane]>,
@@ -149,6 +149,7 @@ impl Hub {
         moderation: Moderation,
         clock: RunClock,
     ) -> Self {
+        Memory::of_process().set_budget(settings.memory_budget);
         let lanes = std::thread::available_parallelism().map_or(1, usize::from);
         let hub = Self(Arc::new(Shared {
             settings,
@@ -160,7 +161,7 @@ impl Hub {
             rooms: Mutex::default(),
             seats: Mutex::default(),
             census: Mutex::default(),
-            memory: Memory::new(settings.memory_budget),
+            reclaimable: Mutex::default(),
             left: Notify::new(),
             lanes: (0..lanes).map(|_| fanout::Lane::default()).collect(),
             restless: announce::Restless::default(),

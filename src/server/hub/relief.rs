@@ -1,80 +1,139 @@
-//! What gives way when the memory budget is exceeded: first rings, whose readers are then served from the store,
-//! and then the slowest clients. Nobody new comes in until it is over.
+//! Memory pressure: what is reclaimed when the memory budget is exceeded. Rings go first, whose readers are then served
+//! from the store, and then the slowest clients. Nobody new is admitted until that is over.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 use std::time::Duration;
 
-use tracing::warn;
+use tracing::{info, warn};
 
-use crate::server::hub::memory::Memory;
-use crate::server::hub::{Hub, Outlet, Room, lock};
+use crate::server::hub::{Hub, Outlet, Room, Shared, lock};
+use crate::server::memory::Memory;
 use crate::server::room::Moment;
 
-/// How long after the last relief nobody new comes in: or whoever was cut off would be back at once, and the
-/// next to be cut off.
+/// How long nobody new is admitted after the budget is kept again: clients that were closed would be back at once, and
+/// would be the next to be closed.
 const CALM: Duration = Duration::from_secs(1);
-/// How long after a relief it is looked whether another is due: what was cut off is given back by its own task.
+/// Time for tasks and threads to give back what was taken from them.
 const BETWEEN: Duration = Duration::from_millis(50);
+/// Pause after a round that found nothing to take.
+const NOTHING_FOUND: Duration = Duration::from_millis(500);
 
-/// What a client holds that could be taken from it.
+/// What a client makes the server hold and could be made to give back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Burden {
-    /// Since when it takes nothing, or has not finished a message.
+    /// Since when it has not read, or not finished what it sends.
     pub since: Moment,
     /// Bytes.
     pub bytes: usize,
 }
 
+/// A holder of memory that is no member of a room, like an HTTP connection.
+pub trait Reclaimable: Send + Sync {
+    /// Returns what could be taken from it; `None` if it holds nothing to speak of.
+    fn burden(&self) -> Option<Burden>;
+    /// Ends it.
+    fn evict(&self);
+}
+
+/// The registration of a [`Reclaimable`], until it is dropped.
+#[derive(Debug)]
+pub struct Tracked {
+    hub: Weak<Shared>,
+    key: usize,
+}
+
+impl Drop for Tracked {
+    fn drop(&mut self) {
+        if let Some(hub) = self.hub.upgrade() {
+            let removed = lock(&hub.reclaimable).try_remove(self.key);
+            // Not under the lock.
+            drop(removed);
+        }
+    }
+}
+
 impl Hub {
-    /// What clients make the process hold.
-    pub fn memory(&self) -> &Memory {
-        &self.0.memory
+    /// Registers `holder`: it may be evicted when the memory budget is exceeded.
+    pub fn track(&self, holder: Arc<dyn Reclaimable>) -> Tracked {
+        Tracked {
+            hub: Arc::downgrade(&self.0),
+            key: lock(&self.0.reclaimable).insert(holder),
+        }
     }
 
     pub(super) async fn relieve_forever(&self) {
-        let memory = self.memory();
+        let memory = Memory::of_process();
         loop {
             memory.tight().await;
-            while memory.held() > memory.budget() {
-                self.relieve().await;
-                tokio::time::sleep(BETWEEN).await;
+            let (held, budget) = (memory.held(), memory.budget());
+            warn!(held, budget, "memory budget exceeded (--memory-budget)");
+
+            let mut closed = 0;
+            while memory.is_exceeded() {
+                let now = self.relieve().await;
+                closed += now;
+                if now == 0 && memory.is_exceeded() {
+                    tokio::time::sleep(NOTHING_FOUND).await;
+                }
             }
+            let held = memory.held();
+            info!(held, budget, closed, "memory budget is kept again");
+
             tokio::time::sleep(CALM).await;
             memory.relax();
         }
     }
 
-    /// Frees an eighth more than is needed, so that the next message does not exceed the budget again.
-    async fn relieve(&self) {
-        let memory = self.memory();
-        let wanted = memory.budget() / 8 * 7;
-        let before = memory.held();
-        self.shorten_rings(memory.budget() / 2).await;
-        let mut excess = memory.held().saturating_sub(wanted);
-        let mut burdens: Vec<(Burden, Arc<dyn Outlet>)> = Vec::new();
-        if excess > 0 {
-            let visit = |outlet: Arc<dyn Outlet>| {
-                burdens.extend(outlet.burden().map(|burden| (burden, outlet)))
-            };
-            self.each_seat(|seat| Some(seat.outlet.clone()), visit)
-                .await;
+    /// Frees an eighth of the budget more than is needed, so that the next message does not exceed it again. Returns how
+    /// many clients were closed for it.
+    async fn relieve(&self) -> usize {
+        let memory = Memory::of_process();
+        let budget = memory.budget();
+        self.shorten_rings(budget / 2).await;
+        self.0.store.reclaim(budget / 2);
+        tokio::time::sleep(BETWEEN).await;
+        if !memory.is_exceeded() {
+            return 0;
         }
+
+        let mut excess = memory.held().saturating_sub(budget / 8 * 7);
+        let mut burdens = self.burdens().await;
         burdens.sort_unstable_by_key(|(burden, _)| burden.since);
+
         let mut closed = 0;
-        for (burden, outlet) in burdens {
+        for (burden, evict) in burdens {
             if excess == 0 {
                 break;
             }
-            outlet.shed();
+            evict();
             closed += 1;
             excess = excess.saturating_sub(burden.bytes);
         }
-        warn!(
-            held = before,
-            budget = memory.budget(),
-            closed,
-            "memory budget exceeded: the slowest clients are closed"
-        );
+        closed
+    }
+
+    /// Returns what could be taken from each client, and the function that takes it.
+    async fn burdens(&self) -> Vec<(Burden, Box<dyn FnOnce() + Send>)> {
+        let mut burdens: Vec<(Burden, Box<dyn FnOnce() + Send>)> = Vec::new();
+
+        let holders: Vec<Arc<dyn Reclaimable>> = lock(&self.0.reclaimable)
+            .iter()
+            .map(|(_, holder)| holder.clone())
+            .collect();
+        for holder in holders {
+            if let Some(burden) = holder.burden() {
+                burdens.push((burden, Box::new(move || holder.evict())));
+            }
+        }
+
+        let visit = |outlet: Arc<dyn Outlet>| {
+            if let Some(burden) = outlet.burden() {
+                burdens.push((burden, Box::new(move || outlet.shed())));
+            }
+        };
+        self.each_seat(|seat| Some(seat.outlet.clone()), visit)
+            .await;
+        burdens
     }
 
     /// Makes the rings of all rooms together no longer than `bytes`, each no longer than its share.

@@ -13,7 +13,8 @@ use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::hub::readers::Readers;
-use crate::server::hub::{Figures, Holding, Outlet, lock};
+use crate::server::hub::{Figures, Outlet, lock};
+use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::room::{Frame, Log, LogLimits, Neighbours, Presence, Present, Reel, Tally};
 use crate::server::store::Bounds;
 
@@ -29,8 +30,8 @@ pub struct Room {
     pub(super) log: Mutex<Log>,
     /// How many frames of the log were erased; grows under its lock, before readers are told.
     pub(super) erasures: AtomicU64,
-    /// What the log holds; set under its lock.
-    holding: Holding,
+    /// The room itself; its frames are counted by themselves.
+    _reservation: MemoryReservation,
     readers: Mutex<Readers>,
     /// Connections that were let in.
     occupants: AtomicUsize,
@@ -64,17 +65,17 @@ impl Room {
         name: RoomName,
         bounds: Bounds,
         limits: LogLimits,
-        holding: Holding,
         lane: u16,
         tally: Arc<Tally>,
     ) -> Self {
+        let bytes = size_of::<Self>() + 2 * name.as_str().len();
         Self {
             name,
             epoch: bounds.epoch,
             is_dense: bounds.is_dense,
             log: Mutex::new(Log::new(limits, bounds.head)),
             erasures: AtomicU64::new(0),
-            holding,
+            _reservation: Memory::of_process().reserve(bytes),
             readers: Mutex::default(),
             occupants: AtomicUsize::new(0),
             presence: Mutex::default(),
@@ -122,15 +123,11 @@ impl Room {
                 log.append(frame.clone());
             }
         }
-        self.holding.set(log.holds().1);
     }
 
-    /// Drops the oldest frames until no more than `bytes` of them are left. Whoever has not read them is served
-    /// from the store.
+    /// Drops the oldest frames until they take no more than `bytes`. Readers that lag behind are served from the store.
     pub(super) fn shorten(&self, bytes: usize) {
-        let mut log = lock(&self.log);
-        log.shorten(bytes);
-        self.holding.set(log.holds().1);
+        lock(&self.log).shorten(bytes);
     }
 
     /// Lets one more connection in, if there are fewer than `limit`.

@@ -10,6 +10,7 @@ use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::protocol::Offset;
 use crate::server::hub::publish::now_millis;
+use crate::server::memory::{Memory, MemoryReservation};
 
 /// Events that wait for who looks.
 const MAX_WAITING: usize = 1024;
@@ -58,13 +59,20 @@ pub enum Passed {
 pub struct Tracer {
     sender: Sender<Traced>,
     missed: u64,
+    /// The events that may wait.
+    _reservation: MemoryReservation,
 }
 
 impl Tracer {
     /// A tracer, and what it tells.
     pub fn channel() -> (Self, Receiver<Traced>) {
         let (sender, receiver) = mpsc::channel(MAX_WAITING);
-        (Self { sender, missed: 0 }, receiver)
+        let tracer = Self {
+            sender,
+            missed: 0,
+            _reservation: Memory::of_process().reserve(MAX_WAITING * size_of::<Traced>()),
+        };
+        (tracer, receiver)
     }
 
     /// Tells that `passed`. Whether anybody still looks.

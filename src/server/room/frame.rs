@@ -1,6 +1,4 @@
-//! One publication, encoded once for each format in use and shared by all who read it.
-
-use std::sync::OnceLock;
+//! One publication: a draft as its sender wrote it, and a frame as the store has numbered it.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -14,6 +12,7 @@ use crate::protocol::Position;
 use crate::protocol::Publication;
 use crate::protocol::Push;
 use crate::protocol::UserId;
+use crate::server::memory::Memory;
 use crate::server::room::{Dialect, Format};
 use crate::server::wire::{self, Opcode};
 
@@ -32,7 +31,7 @@ pub struct Draft {
     from: UserId,
     key: Option<Key>,
     is_text: bool,
-    /// The whole WebSocket frame of the plain dialect.
+    /// The whole WebSocket frame of the plain dialect, counted against the memory budget.
     plain: Bytes,
 }
 
@@ -43,7 +42,7 @@ impl Draft {
             from,
             key,
             is_text: true,
-            plain: wire::encode(Opcode::Text, text.as_bytes()),
+            plain: plain(Opcode::Text, text.as_bytes()),
         }
     }
 
@@ -53,7 +52,7 @@ impl Draft {
             from,
             key: None,
             is_text: false,
-            plain: wire::encode(Opcode::Binary, bytes),
+            plain: plain(Opcode::Binary, bytes),
         }
     }
 
@@ -84,8 +83,10 @@ impl Draft {
     }
 }
 
-/// A deleted entry in the plain dialect.
-static NOTHING: Bytes = Bytes::new();
+/// Encodes a payload for the plain dialect, and reserves its memory and that of the frame it will be part of.
+fn plain(opcode: Opcode, payload: &[u8]) -> Bytes {
+    Memory::of_process().hold(wire::encode(opcode, payload), size_of::<Frame>())
+}
 
 /// One entry of a room's log.
 #[derive(Debug)]
@@ -97,25 +98,6 @@ pub struct Frame {
     at: u64,
     /// What was said is gone; the draft says nothing.
     is_deleted: bool,
-    typed: OnceLock<Bytes>,
-    /// Boxed: few frames are ever read by a stream.
-    streamed: OnceLock<Box<Streamed>>,
-    /// Boxed for the same reason.
-    deflated: OnceLock<Box<Deflated>>,
-}
-
-/// A frame as streams over HTTP read it.
-#[derive(Debug, Default)]
-struct Streamed {
-    sse: OnceLock<Bytes>,
-    ndjson: OnceLock<Bytes>,
-}
-
-/// A frame as WebSockets read it that agreed upon compression.
-#[derive(Debug, Default)]
-struct Deflated {
-    plain: OnceLock<Bytes>,
-    typed: OnceLock<Bytes>,
 }
 
 impl Frame {
@@ -129,9 +111,6 @@ impl Frame {
             prev,
             at,
             is_deleted: false,
-            typed: OnceLock::new(),
-            streamed: OnceLock::new(),
-            deflated: OnceLock::new(),
         }
     }
 
@@ -172,46 +151,33 @@ impl Frame {
         self.at
     }
 
-    /// All of it in `format`: a WebSocket frame, an event, a line; nothing where the format has no words for it.
-    /// What is not plain is made when the first reader needs it.
-    pub fn encoded(&self, format: Format) -> &Bytes {
-        let dialect = format.dialect();
-        if !format.is_deflated() || (self.is_deleted && dialect == Dialect::Plain) {
-            return self.encoded_as(dialect);
-        }
-        let deflated = self.deflated.get_or_init(Box::default);
-        let cell = if dialect == Dialect::Typed {
-            &deflated.typed
+    /// Encodes it in `format`: a WebSocket frame, an event or a line; empty where the format cannot express it. The plain
+    /// form is shared, any other is made anew; [`Log`](crate::server::room::Log) keeps those that readers share.
+    pub fn encode(&self, format: Format) -> Bytes {
+        let frame = self.encode_whole(format.dialect());
+
+        if format.is_deflated() && !frame.is_empty() {
+            wire::deflated(&frame)
         } else {
-            &deflated.plain
-        };
-        cell.get_or_init(|| wire::deflated(self.encoded_as(dialect)))
+            frame
+        }
     }
 
-    fn encoded_as(&self, dialect: Dialect) -> &Bytes {
-        match dialect {
-            Dialect::Plain if self.is_deleted => &NOTHING,
-            Dialect::Plain => &self.draft.plain,
-            Dialect::Typed => self
-                .typed
-                .get_or_init(|| self.encode(dialect, String::new())),
-            Dialect::Sse => self.streamed.get_or_init(Box::default).sse.get_or_init(|| {
+    /// Encodes it in `dialect`, uncompressed.
+    fn encode_whole(&self, dialect: Dialect) -> Bytes {
+        let head = match dialect {
+            Dialect::Plain if self.is_deleted => return Bytes::new(),
+            Dialect::Plain => return self.draft.plain.clone(),
+            Dialect::Typed | Dialect::Ndjson => String::new(),
+            Dialect::Sse => {
                 let position = Position {
                     epoch: self.epoch.clone(),
                     offset: self.offset,
                 };
-                self.encode(dialect, format!("id: {position}\n"))
-            }),
-            Dialect::Ndjson => self
-                .streamed
-                .get_or_init(Box::default)
-                .ndjson
-                .get_or_init(|| self.encode(dialect, String::new())),
-        }
-    }
+                format!("id: {position}\n")
+            }
+        };
 
-    /// The entry in `dialect`, behind `head`.
-    fn encode(&self, dialect: Dialect, head: String) -> Bytes {
         let mut bytes = head.into_bytes();
         dialect.encode_into(&Push::Message(self.publication()), &mut bytes);
         bytes.into()
@@ -234,8 +200,7 @@ impl Frame {
         }
     }
 
-    /// What it counts for where bytes are limited: itself and what was said, in the plain dialect. Each other
-    /// one, where it is in use, holds about as much again.
+    /// Returns its size where bytes are limited: that of the frame and its plain form.
     pub fn size(&self) -> usize {
         size_of::<Self>() + self.draft.plain.len()
     }

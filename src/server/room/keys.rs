@@ -6,6 +6,11 @@ use std::time::Duration;
 use crate::protocol::Key;
 use crate::protocol::Offset;
 use crate::protocol::UserId;
+use crate::server::memory::{Memory, MemoryReservation};
+
+/// Bytes of one key beside its text and its sender's: entries of a hash table and of a queue, which are up to half
+/// empty.
+const ENTRY_BYTES: usize = 256;
 
 /// How long a key is remembered: until either is passed.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +45,13 @@ pub struct Keyed {
     pub clock: u64,
 }
 
+impl Keyed {
+    /// Returns how many bytes it takes in a window.
+    fn size(&self) -> usize {
+        ENTRY_BYTES + self.key.as_str().len() + self.from.as_str().len()
+    }
+}
+
 /// See the [module docs](self). Bounded by [`KeyLimits::messages`] entries.
 #[derive(Debug)]
 pub struct KeyWindow {
@@ -48,12 +60,15 @@ pub struct KeyWindow {
     remembered: Option<Box<Remembered>>,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Remembered {
     /// Where and when each key was stored.
     stored: HashMap<(UserId, Key), (Offset, u64)>,
     /// In the order in which they were stored.
     order: VecDeque<Keyed>,
+    /// What both take.
+    bytes: usize,
+    reservation: MemoryReservation,
 }
 
 impl KeyWindow {
@@ -76,29 +91,42 @@ impl KeyWindow {
 
     /// A keyed message was stored, after all others here.
     pub fn remember(&mut self, keyed: Keyed) {
-        let Remembered { stored, order } = &mut **self.remembered.get_or_insert_default();
-        stored.insert(
+        let remembered = self.remembered.get_or_insert_with(|| {
+            Box::new(Remembered {
+                stored: HashMap::new(),
+                order: VecDeque::new(),
+                bytes: 0,
+                reservation: Memory::of_process().reserve(0),
+            })
+        });
+
+        remembered.stored.insert(
             (keyed.from.clone(), keyed.key.clone()),
             (keyed.offset, keyed.at),
         );
-        order.push_back(keyed);
+        remembered.bytes += keyed.size();
+        remembered.order.push_back(keyed);
+        remembered.reservation.set(remembered.bytes);
     }
 
     /// Lets go of what is too old in a room that stands at `head`, `now`.
     pub fn forget(&mut self, head: Offset, now: u64) {
-        let Some(Remembered { stored, order }) = self.remembered.as_deref_mut() else {
+        let Some(remembered) = self.remembered.as_deref_mut() else {
             return;
         };
-        while let Some(oldest) = order.front() {
-            if self.limits.remember(oldest.offset, oldest.clock, head, now) {
-                return;
-            }
-            let Some(Keyed { from, key, .. }) = order.pop_front() else {
-                return;
-            };
-            stored.remove(&(from, key));
+
+        let limits = self.limits;
+        let is_old = |keyed: &mut Keyed| !limits.remember(keyed.offset, keyed.clock, head, now);
+        while let Some(oldest) = remembered.order.pop_front_if(is_old) {
+            remembered.bytes -= oldest.size();
+            remembered.stored.remove(&(oldest.from, oldest.key));
         }
-        self.remembered = None;
+
+        if remembered.order.is_empty() {
+            self.remembered = None;
+        } else {
+            remembered.reservation.set(remembered.bytes);
+        }
     }
 
     /// Whether it remembers nothing.
@@ -143,6 +171,28 @@ mod tests {
         assert_eq!(window.find(&user("ann"), &key("1")), Some((Offset(5), 7)));
         assert_eq!(window.find(&user("bob"), &key("1")), None);
         assert_eq!(window.find(&user("ann"), &key("2")), None);
+    }
+
+    #[test]
+    fn the_memory_of_a_window_is_counted_and_given_back_when_its_keys_are_forgotten() {
+        let mut window = KeyWindow::new(LIMITS);
+        let held = |window: &KeyWindow| window.remembered.as_ref().map(|keys| keys.bytes);
+
+        for offset in 1..=100 {
+            window.remember(Keyed {
+                from: user("ann"),
+                key: key(&format!("{offset:064}")),
+                offset: Offset(offset),
+                at: 7,
+                clock: 0,
+            });
+        }
+        assert_eq!(held(&window), Some(100 * (ENTRY_BYTES + 64 + 3)));
+
+        window.forget(Offset(100), 0);
+        assert_eq!(held(&window), Some(3 * (ENTRY_BYTES + 64 + 3)));
+        window.forget(Offset(103), 0);
+        assert_eq!(held(&window), None);
     }
 
     #[test]

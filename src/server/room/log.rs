@@ -8,8 +8,9 @@ use std::sync::Arc;
 use bytes::{Bytes, BytesMut};
 
 use crate::protocol::Offset;
+use crate::server::memory::Memory;
 use crate::server::room::reel::Run;
-use crate::server::room::{Format, Frame};
+use crate::server::room::{Dialect, Format, Frame};
 
 /// Erasures that are remembered of a room while the server runs, for readers that come back.
 const MAX_ERASED: usize = 64;
@@ -33,8 +34,8 @@ pub struct Lagged {
 /// See the [module docs](self).
 #[derive(Debug)]
 pub struct Log {
-    frames: VecDeque<Arc<Frame>>,
-    /// Sum of the frames' sizes.
+    frames: VecDeque<Entry>,
+    /// Sum of the frames' sizes, without their encodings.
     bytes: usize,
     limits: LogLimits,
     /// Newest offset that the ring dropped, or that was there before it.
@@ -43,6 +44,14 @@ pub struct Log {
     erased: VecDeque<(Offset, u64)>,
     /// How many were ever erased.
     erasures: u64,
+}
+
+/// A frame and its encodings: each made for the first reader that needs it, and shared by all that do.
+#[derive(Debug)]
+struct Entry {
+    frame: Arc<Frame>,
+    /// Few formats are in use, so they are searched one after the other.
+    encodings: Vec<(Format, Bytes)>,
 }
 
 impl Log {
@@ -62,7 +71,7 @@ impl Log {
     pub fn head(&self) -> Offset {
         self.frames
             .back()
-            .map_or(self.dropped, |frame| frame.offset())
+            .map_or(self.dropped, |newest| newest.frame.offset())
     }
 
     /// How many frames it holds, and how many bytes of them.
@@ -80,7 +89,7 @@ impl Log {
             self.dropped = frame.prev();
         }
         self.bytes += frame.size();
-        self.frames.push_back(frame);
+        self.frames.push_back(Entry::new(frame));
         while self.frames.len() > 1
             && (self.frames.len() > self.limits.messages || self.bytes > self.limits.bytes)
         {
@@ -88,18 +97,23 @@ impl Log {
         }
     }
 
-    /// Drops the oldest frames until no more than `bytes` are left, all of them if need be.
+    /// Drops the oldest frames until they and their encodings take no more than `bytes`, all of them if need be.
     pub fn shorten(&mut self, bytes: usize) {
-        while self.bytes > bytes {
+        let mut held: usize = self.frames.iter().map(Entry::held).sum();
+        while held > bytes
+            && let Some(oldest) = self.frames.front()
+        {
+            held -= oldest.held();
             self.drop_oldest();
         }
+
         self.frames.shrink_to_fit();
     }
 
     fn drop_oldest(&mut self) {
         if let Some(oldest) = self.frames.pop_front() {
-            self.bytes -= oldest.size();
-            self.dropped = oldest.offset();
+            self.bytes -= oldest.frame.size();
+            self.dropped = oldest.frame.offset();
         }
     }
 
@@ -116,11 +130,12 @@ impl Log {
         self.erasures += 1;
         if let Ok(place) = self
             .frames
-            .binary_search_by_key(&offset, |frame| frame.offset())
+            .binary_search_by_key(&offset, |entry| entry.frame.offset())
         {
-            let tombstone = Arc::new(self.frames[place].tombstone());
-            self.bytes = self.bytes + tombstone.size() - self.frames[place].size();
-            self.frames[place] = tombstone;
+            let entry = &mut self.frames[place];
+            let tombstone = Arc::new(entry.frame.tombstone());
+            self.bytes = self.bytes + tombstone.size() - entry.frame.size();
+            *entry = Entry::new(tombstone);
         }
         true
     }
@@ -152,7 +167,7 @@ impl Log {
     /// # Errors
     /// [`Lagged`] if a frame after `after` is no longer here.
     pub fn read(
-        &self,
+        &mut self,
         after: Offset,
         until: Offset,
         format: Format,
@@ -163,42 +178,89 @@ impl Log {
                 dropped: self.dropped,
             });
         }
-        let start = self.frames.partition_point(|frame| frame.offset() <= after);
+
+        let start = self
+            .frames
+            .partition_point(|entry| entry.frame.offset() <= after);
         let due = self
             .frames
-            .range(start..)
-            .take_while(|frame| frame.offset() <= until);
-        Ok(join(due.map(|frame| &**frame), format, max_bytes))
+            .range_mut(start..)
+            .take_while(|entry| entry.frame.offset() <= until)
+            .map(|entry| (entry.frame.offset(), entry.encode(format)));
+        Ok(concat(due, max_bytes))
     }
 }
 
-/// `frames` as one run of bytes of at least one frame and, past that, at most `max_bytes`.
+impl Entry {
+    const fn new(frame: Arc<Frame>) -> Self {
+        Self {
+            frame,
+            encodings: Vec::new(),
+        }
+    }
+
+    /// Returns the frame in `format`, encoding it for the first reader.
+    fn encode(&mut self, format: Format) -> Bytes {
+        if format == Format::new(Dialect::Plain) {
+            return self.frame.encode(format);
+        }
+        let known = self.encodings.iter().find(|(known, _)| *known == format);
+        if let Some((_, encoding)) = known {
+            return encoding.clone();
+        }
+
+        let mut encoding = self.frame.encode(format);
+        // Not unique: the plain form itself, which is counted already.
+        if encoding.is_unique() {
+            encoding = Memory::of_process().hold(encoding, size_of::<(Format, Bytes)>());
+        }
+        self.encodings.reserve_exact(1);
+        self.encodings.push((format, encoding.clone()));
+        encoding
+    }
+
+    /// Returns how many bytes it and its encodings take.
+    fn held(&self) -> usize {
+        let encodings = self.encodings.iter();
+        self.frame.size() + encodings.map(|(_, bytes)| bytes.len()).sum::<usize>()
+    }
+}
+
+/// Encodes `frames` as one run of bytes of at least one frame and, past that, at most `max_bytes`.
 pub fn join<'a>(
     frames: impl Iterator<Item = &'a Frame>,
     format: Format,
     max_bytes: usize,
 ) -> Option<Run> {
+    let encoded = frames.map(|frame| (frame.offset(), frame.encode(format)));
+    concat(encoded, max_bytes)
+}
+
+/// Concatenates encoded frames to one run of at least one frame and, past that, at most `max_bytes`.
+fn concat(encoded: impl Iterator<Item = (Offset, Bytes)>, max_bytes: usize) -> Option<Run> {
     let mut total = 0;
-    let chosen: Vec<&Frame> = frames
+    let chosen: Vec<(Offset, Bytes)> = encoded
         .enumerate()
-        .take_while(|(at, frame)| {
-            total += frame.encoded(format).len();
+        .take_while(|(at, (_, frame))| {
+            total += frame.len();
             *at == 0 || total <= max_bytes
         })
         .map(|(_, frame)| frame)
         .collect();
-    let last = chosen.last()?;
+
+    let (until, _) = *chosen.last()?;
     let bytes = match chosen.as_slice() {
-        [one] => one.encoded(format).clone(),
+        [(_, only)] => only.clone(),
         many => {
-            let encoded = || many.iter().map(|frame| frame.encoded(format));
-            let mut joined = BytesMut::with_capacity(encoded().map(Bytes::len).sum());
-            encoded().for_each(|frame| joined.extend_from_slice(frame));
-            joined.freeze()
+            let length = many.iter().map(|(_, frame)| frame.len()).sum();
+            let mut joined = BytesMut::with_capacity(length);
+            many.iter()
+                .for_each(|(_, frame)| joined.extend_from_slice(frame));
+            Memory::of_process().hold(joined.freeze(), 0)
         }
     };
     Some(Run {
-        until: last.offset(),
+        until,
         messages: chosen.len(),
         bytes,
     })
@@ -210,7 +272,7 @@ mod tests {
 
     use super::*;
     use crate::protocol::{Epoch, UserId};
-    use crate::server::room::{Dialect, Draft};
+    use crate::server::room::Draft;
 
     const PLAIN: Format = Format::new(Dialect::Plain);
 
@@ -242,25 +304,31 @@ mod tests {
         log
     }
 
-    fn read(log: &Log, after: u64, budget: usize) -> Result<Option<Run>, Lagged> {
-        log.read(Offset(after), log.head(), PLAIN, budget)
+    fn read(log: &mut Log, after: u64, budget: usize) -> Result<Option<Run>, Lagged> {
+        let head = log.head();
+        log.read(Offset(after), head, PLAIN, budget)
     }
 
     #[test]
     fn a_reader_gets_what_came_after_its_place_as_one_run() {
-        let log = log_of(10, 3);
-        let run = read(&log, 1, 1000).expect("kept").expect("two frames");
+        let mut log = log_of(10, 3);
+        let run = read(&mut log, 1, 1000).expect("kept").expect("two frames");
         assert_eq!(
             (run.until, &run.bytes[..]),
             (Offset(3), &b"\x81\x01c\x81\x01d"[..])
         );
-        assert_eq!(read(&log, 3, 1000), Ok(None));
+        assert_eq!(read(&mut log, 3, 1000), Ok(None));
     }
 
     #[test]
     fn a_run_never_exceeds_its_budget_but_always_moves_on() {
-        let log = log_of(10, 3);
-        let run = |budget| read(&log, 0, budget).expect("kept").expect("some").until;
+        let mut log = log_of(10, 3);
+        let mut run = |budget| {
+            read(&mut log, 0, budget)
+                .expect("kept")
+                .expect("some")
+                .until
+        };
         assert_eq!(
             [run(0), run(3), run(5), run(6), run(9)],
             [1, 1, 1, 2, 3].map(Offset)
@@ -269,9 +337,9 @@ mod tests {
 
     #[test]
     fn a_reader_the_ring_has_passed_is_told_so() {
-        let log = log_of(2, 5);
-        assert_eq!(read(&log, 2, 1000), Err(Lagged { dropped: Offset(3) }));
-        assert!(read(&log, 3, 1000).is_ok());
+        let mut log = log_of(2, 5);
+        assert_eq!(read(&mut log, 2, 1000), Err(Lagged { dropped: Offset(3) }));
+        assert!(read(&mut log, 3, 1000).is_ok());
     }
 
     #[test]
@@ -284,12 +352,12 @@ mod tests {
             Offset(7),
         );
         assert_eq!(
-            (log.head(), read(&log, 6, 1000)),
+            (log.head(), read(&mut log, 6, 1000)),
             (Offset(7), Err(Lagged { dropped: Offset(7) }))
         );
         log.append(letter(8));
         assert_eq!(
-            read(&log, 7, 1000).map(|run| run.map(|run| run.until)),
+            read(&mut log, 7, 1000).map(|run| run.map(|run| run.until)),
             Ok(Some(Offset(8)))
         );
     }
@@ -298,9 +366,9 @@ mod tests {
     fn a_reader_before_a_hole_is_told_that_it_lagged() {
         let mut log = log_of(10, 3);
         log.append(letter(9));
-        assert_eq!(read(&log, 3, 1000), Err(Lagged { dropped: Offset(8) }));
+        assert_eq!(read(&mut log, 3, 1000), Err(Lagged { dropped: Offset(8) }));
         assert_eq!(
-            read(&log, 8, 1000).map(|run| run.map(|run| run.until)),
+            read(&mut log, 8, 1000).map(|run| run.map(|run| run.until)),
             Ok(Some(Offset(9)))
         );
     }
@@ -319,7 +387,7 @@ mod tests {
             (vec![], vec![(Offset(2), 7)])
         );
         assert_eq!(log.holds(), (3, before - 1), "one letter less");
-        let run = read(&log, 0, 1000).expect("kept").expect("some");
+        let run = read(&mut log, 0, 1000).expect("kept").expect("some");
         assert_eq!(
             (run.until, &run.bytes[..]),
             (Offset(3), &b"\x81\x01b\x81\x01d"[..])
@@ -359,7 +427,7 @@ mod tests {
             0,
         )));
         assert_eq!(
-            read(&log, 1, 1).map(|run| run.map(|run| run.until)),
+            read(&mut log, 1, 1).map(|run| run.map(|run| run.until)),
             Ok(Some(Offset(2)))
         );
     }
@@ -370,17 +438,17 @@ mod tests {
         let (_, bytes) = log.holds();
         log.shorten(bytes - 1);
         assert_eq!(
-            (log.head(), read(&log, 0, 1000)),
+            (log.head(), read(&mut log, 0, 1000)),
             (Offset(3), Err(Lagged { dropped: Offset(1) }))
         );
         log.shorten(0);
         assert_eq!(
-            (log.head(), log.holds(), read(&log, 3, 1000)),
+            (log.head(), log.holds(), read(&mut log, 3, 1000)),
             (Offset(3), (0, 0), Ok(None))
         );
         log.append(letter(4));
         assert_eq!(
-            read(&log, 3, 1000).map(|run| run.map(|run| run.until)),
+            read(&mut log, 3, 1000).map(|run| run.map(|run| run.until)),
             Ok(Some(Offset(4)))
         );
     }
@@ -399,11 +467,11 @@ mod tests {
                     log.append(letter(log.head().0 + 1));
                     continue;
                 };
-                match read(&log, *after, budget) {
+                match read(&mut log, *after, budget) {
                     Ok(None) => prop_assert_eq!(*after, log.head().0),
                     Ok(Some(run)) => {
                         let expected: Vec<u8> = (*after + 1..=run.until.0)
-                            .flat_map(|offset| letter(offset).encoded(PLAIN).to_vec())
+                            .flat_map(|offset| letter(offset).encode(PLAIN).to_vec())
                             .collect();
                         prop_assert_eq!(&run.bytes[..], &expected[..]);
                         *after = run.until.0;

@@ -112,7 +112,7 @@ impl<'a> Reel<'a> {
         let is_stale = |made: &Made| made.after != after || made.erasures != erasures;
 
         if last.as_ref().is_none_or(is_stale) {
-            let log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
             let run = log.read(after, self.until, format, MAX_RUN_BYTES)?;
             drop(log);
             *last = run.map(|run| Made {

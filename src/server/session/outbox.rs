@@ -11,6 +11,7 @@ use crate::protocol::CloseCode;
 use crate::protocol::GapReason;
 use crate::protocol::Offset;
 use crate::protocol::Push;
+use crate::server::memory::Memory;
 use crate::server::room::{self, Dialect, Format, Frame, MAX_RUN_BYTES, Moment, Reel};
 use crate::server::wire::{self, Opcode};
 
@@ -170,9 +171,14 @@ impl Outbox {
         self.own.len()
     }
 
-    /// Bytes that are held for this connection and no other: those that wait, and the rest of what is being
-    /// written unless somebody else has it too.
-    pub fn held(&self) -> usize {
+    /// Returns how many bytes the queue of frames for this connection takes. What is being written is counted by itself.
+    pub const fn queued(&self) -> usize {
+        self.own.capacity()
+    }
+
+    /// Returns how many bytes would be free if this connection went: the queue, and the rest of what is being written
+    /// unless another connection refers to it too.
+    pub fn reclaimable(&self) -> usize {
         let is_own = !self.current.is_empty() && self.current.is_unique();
         self.own.capacity() + if is_own { self.current.len() } else { 0 }
     }
@@ -209,7 +215,8 @@ impl Outbox {
                 return Next::Finished;
             }
             if !self.own.is_empty() {
-                self.current = std::mem::take(&mut self.own).into();
+                let own = std::mem::take(&mut self.own).into();
+                self.current = Memory::of_process().hold(own, 0);
             } else if self.reads_log() {
                 if self.is_behind {
                     return Next::Behind(self.cursor);

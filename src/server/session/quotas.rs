@@ -157,6 +157,18 @@ impl Quotas {
             .min()
     }
 
+    /// Checks whether `host` may publish a message over HTTP now, without counting one.
+    ///
+    /// # Errors
+    /// The quota that is used up.
+    pub fn may_post(&self, host: Host, now: Moment) -> Result<(), TooFast> {
+        let is_free = self
+            .posts
+            .take(host, 1, now)
+            .inspect(|()| self.posts.give_back(&host, 1));
+        is_free.inspect_err(|too_fast| self.refused(too_fast))
+    }
+
     /// Counts messages that came over HTTP from `host`, so many of each speaker: all of them, or none.
     ///
     /// # Errors

@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use crate::protocol::Epoch;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
+use crate::server::memory::Memory;
 use crate::server::room::{Draft, Frame, KeyWindow, Keyed};
 use crate::server::store::clock::Clock;
 use crate::server::store::{
@@ -169,6 +170,12 @@ impl Store for MemoryStore {
     }
 
     fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64, report: Report) {
+        // Keys are promised for a while, so they cannot be dropped; new ones wait until there is memory for them.
+        if Memory::of_process().is_tight() && drafts.iter().any(|draft| draft.key().is_some()) {
+            let reason = "no memory for more keys; try again in a moment (--memory-budget)";
+            return report(Err(StoreError::Unavailable(reason.to_owned())));
+        }
+
         let room = self.room(room);
         let mut kept = lock(&room);
         let now = self.clock.now();
@@ -199,6 +206,20 @@ impl Store for MemoryStore {
         let mut kept = lock(&room);
         kept.trim(self.clock.now(), &self.retention);
         ready(Ok(kept.page(span, limit))).boxed()
+    }
+
+    /// Each room keeps its share, and its newest message however large that is.
+    fn reclaim(&self, bytes: usize) {
+        let rooms: Vec<_> = lock(&self.rooms).values().cloned().collect();
+        let retention = Retention {
+            bytes: self.retention.bytes.min(bytes / rooms.len().max(1)),
+            ..self.retention
+        };
+
+        let now = self.clock.now();
+        for room in rooms {
+            lock(&room).trim(now, &retention);
+        }
     }
 
     fn release(&self, room: &RoomName) {

@@ -315,6 +315,9 @@ pub trait Store: Send + Sync {
         limit: Limit,
     ) -> BoxFuture<'static, Result<Page, StoreError>>;
 
+    /// Gives back memory, because the budget is exceeded: caches go, and a store that is in memory keeps about `bytes`.
+    fn reclaim(&self, _bytes: usize) {}
+
     /// Nobody is in `room` and its place is needed: what does not outlast the process may go.
     fn release(&self, room: &RoomName);
 

@@ -14,9 +14,8 @@ use tokio::net::TcpStream;
 use crate::protocol::CloseCode;
 use crate::protocol::Offset;
 use crate::protocol::Push;
-use crate::server::hub::{
-    Admission, Burden, Due, Holding, Hub, Outlet, Passed, Room, Standing, Tracer,
-};
+use crate::server::hub::{Admission, Burden, Due, Hub, Outlet, Passed, Room, Standing, Tracer};
+use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::room::{Dialect, Format, Moment, Reel};
 use crate::server::session::{
     Access, ArrivalTimer, Farewell, Heartbeat, Lease, Next, Outbox, Pulse,
@@ -37,8 +36,8 @@ pub(super) struct Connection {
     pub(super) hub: Hub,
     pub(super) room: Arc<Room>,
     pub(super) settings: Arc<ConnectionSettings>,
-    /// What it holds; set under the lock of its state.
-    holding: Holding,
+    /// What waits for it, and the message that is not whole; set under the lock of its state.
+    reservation: MemoryReservation,
     /// Whether somebody looks at what passes, or did.
     pub(super) is_traced: AtomicBool,
     /// Wakes the connection's own task: to wait for the kernel, or to notice the end.
@@ -97,7 +96,7 @@ impl Connection {
             tracer: None,
             lost: None,
         };
-        let holding = hub.memory().holding();
+        let reservation = Memory::of_process().reserve(0);
         let (is_traced, waker) = (AtomicBool::new(false), AtomicWaker::new());
         Self {
             state: Mutex::new(state),
@@ -105,7 +104,7 @@ impl Connection {
             hub,
             room,
             settings,
-            holding,
+            reservation,
             is_traced,
             waker,
         }
@@ -150,7 +149,7 @@ impl Connection {
 
     /// Counts what it holds now.
     pub(super) fn count(&self, state: &State) {
-        self.holding.set(state.outbox.held() + state.partial);
+        self.reservation.set(state.outbox.queued() + state.partial);
     }
 
     /// What had come of a message goes with whoever read it.
@@ -269,7 +268,6 @@ impl Outlet for Connection {
         if state.lease.access(Instant::now()) == Access::Expired {
             state.outbox.close(Farewell::Ours(CloseCode::BadToken));
         }
-        // What it shared with others may be its alone by now.
         self.count(&state);
         let must_write = state.outbox.waiting() > 0 || state.outbox.farewell().is_some();
         if state.lost.is_some() {
@@ -317,7 +315,7 @@ impl Outlet for Connection {
 
     fn burden(&self) -> Option<Burden> {
         let state = self.lock();
-        let bytes = state.outbox.held() + state.partial;
+        let bytes = state.outbox.reclaimable() + state.partial;
         let since = state
             .outbox
             .blocked()

@@ -9,6 +9,7 @@
 //! - Writing never waits. A socket that takes nothing is left alone until the kernel says that it does.
 //! - Whoever breaks a rule is told the close code before the connection goes.
 
+mod activity;
 mod patient;
 mod upgrade;
 mod settings;
@@ -24,6 +25,7 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
+pub use activity::{Activity, Phase};
 pub use patient::{Patient, PatientSocket};
 pub use renewal::{lease, since_1970};
 pub use settings::{ConnectionSettings, patience};

@@ -17,8 +17,10 @@ use std::time::Duration;
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::server::run_clock::{RunClock, RunSleep};
+use crate::server::transport::Activity;
 
 /// A reader that takes no byte for this long is gone for all we know.
 pub(super) const STUCK_AFTER: Duration = Duration::from_secs(30);
@@ -35,6 +37,10 @@ pub struct Patient {
     clock: RunClock,
     /// There while the kernel takes nothing.
     deadline: Option<RunSleep>,
+    /// Where reads and writes are noted, if anywhere.
+    activity: Option<Arc<Activity>>,
+    /// The permit for the socket's file descriptor, where those are few.
+    file: Option<OwnedSemaphorePermit>,
 }
 
 /// The socket of a [`Patient`] for others than who reads and writes it.
@@ -64,6 +70,8 @@ impl Patient {
             }),
             clock,
             deadline: None,
+            activity: None,
+            file: None,
         }
     }
 
@@ -72,9 +80,18 @@ impl Patient {
         PatientSocket(Arc::downgrade(&self.socket))
     }
 
-    /// Returns the socket to its next owner; `None` while somebody waits at a [`PatientSocket`].
-    pub fn into_inner(self) -> Option<TcpStream> {
-        Arc::into_inner(self.socket).map(|socket| socket.stream)
+    /// Notes what is read and written in `activity`, and keeps the permit for the socket's `file` descriptor.
+    pub fn noting(mut self, activity: Arc<Activity>, file: OwnedSemaphorePermit) -> Self {
+        self.activity = Some(activity);
+        self.file = Some(file);
+        self
+    }
+
+    /// Returns the socket to its next owner, and the permit to keep it open; `None` while somebody waits at a
+    /// [`PatientSocket`].
+    pub fn into_parts(self) -> Option<(TcpStream, Option<OwnedSemaphorePermit>)> {
+        let file = self.file;
+        Arc::into_inner(self.socket).map(|socket| (socket.stream, file))
     }
 
     /// Calls `write` until the kernel takes bytes, but not for longer than [`STUCK_AFTER`].
@@ -88,11 +105,17 @@ impl Patient {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 written => {
                     self.deadline = None;
+                    if let Some(activity) = &self.activity {
+                        activity.wrote();
+                    }
                     return Poll::Ready(written);
                 }
             }
         }
 
+        if let Some(activity) = &self.activity {
+            activity.blocked();
+        }
         let deadline = self
             .deadline
             .get_or_insert_with(|| self.clock.sleep(STUCK_AFTER));
@@ -195,6 +218,9 @@ impl AsyncRead for Patient {
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(length) => {
                     buffer.advance(length);
+                    if let Some(activity) = self.activity.as_ref().filter(|_| length > 0) {
+                        activity.read(length);
+                    }
                     return Poll::Ready(Ok(()));
                 }
             }
@@ -319,7 +345,7 @@ mod tests {
         let (written, read) = tokio::join!(
             async move {
                 patient.write_all(&vec![7; BYTES]).await.expect("taken");
-                patient.into_inner().expect("nobody else has it")
+                patient.into_parts().expect("nobody else has it")
             },
             async {
                 let mut bytes = vec![0; BYTES];

@@ -32,6 +32,7 @@ use crate::protocol::Push;
 use crate::protocol::Recovery;
 use crate::protocol::UserId;
 use crate::server::hub::{Admission, Hub, Membership, Outlet, Passed, Room, Standing, Tracer};
+use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::metrics::{self, End};
 use crate::server::room::{Dialect, Format, Moment, Reel};
 use crate::server::session::{Access, Farewell, Lease, Next, Outbox};
@@ -75,6 +76,8 @@ struct Reader {
     lease: Lease,
     heartbeat: Duration,
     state: Mutex<State>,
+    /// What waits for this reader alone; set under the lock of its state.
+    reservation: MemoryReservation,
 }
 
 struct State {
@@ -127,6 +130,7 @@ impl Listener {
             lease,
             heartbeat,
             state: Mutex::new(state),
+            reservation: Memory::of_process().reserve(0),
         });
         membership.register(reader.clone());
 
@@ -173,6 +177,7 @@ impl Reader {
             }
             waiting => waiting,
         };
+        self.reservation.set(state.outbox.queued());
         drop(state);
         if let Some(waiting) = waiting {
             waiting.wake();
@@ -182,7 +187,8 @@ impl Reader {
     /// Continues from the store after `after`, for a reader that the ring has passed.
     async fn catch_up(self: Arc<Self>, after: Offset) {
         let missed = self.hub.missed(&self.room, after).await;
-        let outbox = &mut self.lock().outbox;
+        let mut state = self.lock();
+        let outbox = &mut state.outbox;
         match missed {
             Ok((mut page, mark)) => {
                 // Under the lock under which deletions are queued.
@@ -197,6 +203,7 @@ impl Reader {
                 outbox.close(Farewell::Ours(CloseCode::TryAgainLater));
             }
         }
+        self.reservation.set(state.outbox.queued());
     }
 }
 
@@ -285,6 +292,7 @@ impl Body for Stream {
                 Next::Write(bytes) => {
                     let bytes = bytes.clone();
                     state.outbox.wrote(bytes.len(), &mut reel);
+                    this.reader.reservation.set(state.outbox.queued());
                     let passed = Passed::Write {
                         bytes: bytes.len(),
                         offset: state.outbox.cursor(),

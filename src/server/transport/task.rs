@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, field, info};
 
 use crate::protocol::CloseCode;
@@ -25,6 +26,7 @@ use crate::server::spans;
 use crate::server::transport::connection::{Connection, Lost};
 use crate::server::transport::patient::half_close;
 use crate::server::transport::reader::{Pause, Reader};
+use crate::server::transport::upgrade::AcceptedSocket;
 use crate::server::transport::{ConnectionSettings, Handshake};
 use crate::server::wire;
 
@@ -71,8 +73,9 @@ impl Opened {
         let format = handshake.format();
         let (response, socket) = handshake.accept();
         tokio::spawn(async move {
-            if let Some((stream, early)) = socket.await {
-                tokio::spawn(self.register(format, stream).begin(early).run());
+            if let Some(socket) = socket.await {
+                let registered = self.register(format, socket.stream);
+                tokio::spawn(registered.begin(socket.early, socket.permit).run());
             }
         });
         response
@@ -131,7 +134,7 @@ pub(super) struct Registered {
 
 impl Registered {
     /// Sends what comes first, and acts upon what came with the handshake.
-    pub(super) fn begin(self, mut early: Vec<u8>) -> Life {
+    pub(super) fn begin(self, mut early: Vec<u8>, permit: Option<OwnedSemaphorePermit>) -> Life {
         let opening = self.opening();
         let Self {
             connection,
@@ -155,6 +158,7 @@ impl Registered {
             connection,
             membership,
             reader,
+            socket: permit,
         }
     }
 
@@ -192,6 +196,8 @@ pub(super) struct Life {
     connection: Arc<Connection>,
     membership: Membership,
     reader: Reader,
+    /// The permit to keep its socket open.
+    socket: Option<OwnedSemaphorePermit>,
 }
 
 impl Life {
@@ -200,6 +206,7 @@ impl Life {
             connection,
             membership,
             mut reader,
+            socket: _socket,
         } = self;
         while let Pause::Behind(after) = poll_fn(|cx| reader.poll(&connection, cx)).await {
             Box::pin(catch_up(&connection, after)).await;
@@ -309,7 +316,12 @@ pub fn turn_away(
     let (response, socket) = handshake.accept();
 
     tokio::spawn(async move {
-        let Some((stream, _)) = socket.await else {
+        let Some(AcceptedSocket {
+            stream,
+            permit: _permit,
+            ..
+        }) = socket.await
+        else {
             return metrics::closed(End::Lost);
         };
 

@@ -281,7 +281,7 @@ async fn a_member_that_leaves_or_comes_while_a_connection_opens_is_shown_as_it_i
         if point == Point::Registered {
             world.exchange(&mut others).await;
         }
-        let _life = registered.begin(Vec::new());
+        let _life = registered.begin(Vec::new(), None);
         if point == Point::Begun {
             world.exchange(&mut others).await;
         }
@@ -306,7 +306,7 @@ async fn a_deletion_while_a_connection_opens_is_told() {
         if point == Point::Registered {
             world.delete(2).await;
         }
-        let _life = registered.begin(Vec::new());
+        let _life = registered.begin(Vec::new(), None);
         if point == Point::Begun {
             world.delete(2).await;
         }
@@ -324,7 +324,7 @@ async fn words_deleted_while_their_page_was_read_are_not_in_it() {
     let (opened, stream, mut client) = world.admit(None).await;
     let registered = opened.register(TYPED, stream);
     let connection = registered.connection.clone();
-    let _life = registered.begin(Vec::new());
+    let _life = registered.begin(Vec::new(), None);
 
     let room = world.room().await;
     let page = world.hub.read_page(&room, Span::Newest, 10).await;
@@ -377,7 +377,7 @@ async fn a_reader_behind_the_ring_gets_the_rest_and_then_1001_when_the_server_st
         // Until every connection was told.
         sleep(Duration::from_millis(1)).await;
 
-        let life = tokio::spawn(registered.begin(Vec::new()).run());
+        let life = tokio::spawn(registered.begin(Vec::new(), None).run());
         draining.await.expect("drained");
 
         let received = client.received();
@@ -401,7 +401,7 @@ async fn a_reader_kicked_while_it_catches_up_gets_nothing_after_the_close_frame(
     let connection = registered.connection.clone();
     let after = Offset(0);
 
-    let _life = registered.begin(Vec::new());
+    let _life = registered.begin(Vec::new(), None);
     assert_eq!(connection.lock().outbox.behind(), Some(after));
     let missed = world.hub.missed(&connection.room, after).await;
     let (page, _) = missed.expect("a page");
@@ -420,7 +420,7 @@ async fn a_client_that_waits_for_the_store_is_pinged_and_not_taken_for_silent() 
     let (opened, stream, mut client) = world.admit(None).await;
     let registered = opened.register(PLAIN, stream);
     let connection = registered.connection.clone();
-    let _life = registered.begin(Vec::new());
+    let _life = registered.begin(Vec::new(), None);
     let now = world.hub.now();
 
     connection.update(|state| {

@@ -24,12 +24,15 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::{self, ServerConfig};
 use tracing::{debug, info, warn};
 
+use crate::server::memory::Memory;
 use crate::server::metrics;
 use crate::server::run_clock::RunClock;
 use crate::server::transport::Patient;
 
 /// What is spoken inside (RFC 7301).
 const HTTP_1_1: &[u8] = b"http/1.1";
+/// Bytes of one connection: its task, the state and buffers of rustls, and those between both sockets.
+const CONNECTION_BYTES: usize = 64 * 1024;
 /// How long a client may still send when the server has said its last word.
 const LAST_WORDS: Duration = Duration::from_secs(5);
 
@@ -105,7 +108,9 @@ impl Tls {
             .read()
             .unwrap_or_else(PoisonError::into_inner)
             .clone();
+        let reservation = Memory::of_process().reserve(CONNECTION_BYTES);
         tokio::spawn(async move {
+            let _reservation = reservation;
             if let Err(error) = relay(acceptor, stream, outer, clock).await {
                 debug!(%error, "TLS connection ended");
             }

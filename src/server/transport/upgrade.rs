@@ -10,6 +10,7 @@ use hyper::upgrade::OnUpgrade;
 use hyper_util::rt::TokioIo;
 use sha1::{Digest, Sha1};
 use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
 
 use crate::protocol::SUBPROTOCOL;
 use crate::server::room::{Dialect, Format};
@@ -42,6 +43,16 @@ pub struct Handshake {
     accept: HeaderValue,
     format: Format,
     upgrade: OnUpgrade,
+}
+
+/// The socket of an accepted handshake.
+#[derive(Debug)]
+pub(super) struct AcceptedSocket {
+    pub(super) stream: TcpStream,
+    /// The permit to keep it open.
+    pub(super) permit: Option<OwnedSemaphorePermit>,
+    /// What the client sent together with its request.
+    pub(super) early: Vec<u8>,
 }
 
 impl Handshake {
@@ -102,12 +113,7 @@ impl Handshake {
     }
 
     /// The 101 answer, and the socket that is ours once it has been sent.
-    pub fn accept(
-        self,
-    ) -> (
-        Response<Body>,
-        impl Future<Output = Option<(TcpStream, Vec<u8>)>>,
-    ) {
+    pub(super) fn accept(self) -> (Response<Body>, impl Future<Output = Option<AcceptedSocket>>) {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         let headers = response.headers_mut();
@@ -125,10 +131,14 @@ impl Handshake {
             );
         }
         let upgrade = self.upgrade;
-        // The socket, and what the client sent together with its request.
         let socket = async move {
             let parts = upgrade.await.ok()?.downcast::<TokioIo<Patient>>().ok()?;
-            Some((parts.io.into_inner().into_inner()?, parts.read_buf.to_vec()))
+            let (stream, permit) = parts.io.into_inner().into_parts()?;
+            Some(AcceptedSocket {
+                stream,
+                permit,
+                early: parts.read_buf.to_vec(),
+            })
         };
         (response, socket)
     }

@@ -15,7 +15,7 @@ use crate::server::http::State;
 
 pub(super) use admin::ops_router;
 pub use admin::stats::note_forever;
-pub(super) use body::Bodies;
+pub(super) use body::RequestBody;
 pub(super) use publish::store;
 
 /// Every route of the API.

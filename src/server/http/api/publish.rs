@@ -6,7 +6,6 @@ use std::sync::Arc;
 
 use axum::Extension;
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode};
 use serde::Serialize;
@@ -20,6 +19,7 @@ use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::auth::{Principal, Right};
 use crate::server::http::State;
+use crate::server::http::api::RequestBody;
 use crate::server::http::api::message::{Kind, MAX_BATCH_MESSAGES, Message};
 use crate::server::http::caller::{Caller, speaker};
 use crate::server::http::client::Client;
@@ -112,8 +112,8 @@ impl From<Stored> for Place {
         (status = 413, description = "`too_big`, `too_many`", body = ErrorBody),
         (status = 415, description = "`unsupported_media_type`", body = ErrorBody),
         (status = 422, description = "`bad_body`: says the line, in a batch", body = ErrorBody),
-        (status = 429, description = "`rate_limited`: `Retry-After` says when", body = ErrorBody),
-        (status = 503, description = "`store_unavailable`, `too_many_rooms`, `busy`, `draining`", body = ErrorBody),
+        (status = 429, description = "`rate_limited`, `busy` (too many bodies from this address at once): `Retry-After` says when", body = ErrorBody),
+        (status = 503, description = "`store_unavailable`, `too_many_rooms`, `memory_full`, `draining`", body = ErrorBody),
     ),
 )]
 pub(super) async fn publish(
@@ -122,15 +122,19 @@ pub(super) async fn publish(
     Caller(principal): Caller,
     InRoom(room): InRoom,
     headers: HeaderMap,
-    body: Body,
+    body: RequestBody,
 ) -> Result<(StatusCode, Json<Published>), ApiError> {
-    // Before the body: nobody reads what is refused anyway.
+    // Before the body: nothing is read of what is refused anyway.
     principal.check(Right::Write, &room)?;
+    state
+        .moderation
+        .admit(&Guest::new(principal.proven(), address, &room))?;
+    state.quotas.may_post(Host::of(address), state.hub.now())?;
     let kind = Kind::of(&headers)?;
+
     let max_message = state.connection.max_message;
-    let mut messages = state
-        .bodies
-        .read(body, kind.max_bytes(max_message), |body| {
+    let mut messages = body
+        .read(kind.max_bytes(max_message), |body| {
             kind.read(body, max_message)
         })
         .await?;

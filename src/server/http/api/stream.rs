@@ -1,5 +1,7 @@
 //! `GET …/stream`: a room's log as it grows, as server-sent events or a JSON object a line.
 
+use std::sync::Arc;
+
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::State as Shared;
@@ -13,9 +15,11 @@ use crate::protocol::Epoch;
 use crate::protocol::UserId;
 use crate::server::auth::Right;
 use crate::server::http::State;
-use crate::server::http::accept::{Endless, Place};
+use crate::server::http::accept::Endless;
+use crate::server::http::answer::IsLogStream;
 use crate::server::http::caller::Caller;
 use crate::server::http::client::Client;
+use crate::server::http::connection_table::ConnectionPermit;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, InRoom, Query};
 use crate::server::http::negotiation::{self, Offer};
@@ -90,7 +94,7 @@ pub(super) async fn stream(
     Shared(state): Shared<State>,
     Extension(Client(address)): Extension<Client>,
     Caller(principal): Caller,
-    Extension(place): Extension<Place>,
+    Extension(permit): Extension<Arc<ConnectionPermit>>,
     InRoom(room): InRoom,
     Query(asked): Query<Asked>,
     headers: HeaderMap,
@@ -113,7 +117,7 @@ pub(super) async fn stream(
         .admit(address, &room, resume.as_ref())
         .await
         .inspect_err(|refusal| info!(%address, ?refusal, "refused"))?;
-    place.give_back();
+    permit.release();
     let heartbeat = state.connection.heartbeat.ping_after;
     let lease = lease(&principal, admission.room());
     let listener = Listener {
@@ -133,6 +137,7 @@ pub(super) async fn stream(
     };
     let mut response = Body::new(stream).into_response();
     response.extensions_mut().insert(Endless);
+    response.extensions_mut().insert(IsLogStream);
     let answered = response.headers_mut();
     answered.insert(header::CONTENT_TYPE, HeaderValue::from_static(kind));
     answered.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));

@@ -21,6 +21,7 @@ use crate::app::admin::place::PATH;
 use crate::app::admin::{Desk, Outcome, Place, Seen, document};
 use crate::protocol::BasePath;
 use crate::server::http::State;
+use crate::server::http::api::RequestBody;
 use crate::server::http::api::admin::operator::{OnOps, Operator};
 use crate::server::http::client::Client;
 use crate::server::http::error::{AdminError, ApiError};
@@ -85,9 +86,8 @@ async fn submit(
             return gate(&state, &reader, came_with_token, error).await;
         }
     };
-    let form = state
-        .bodies
-        .read(body, MAX_FORM_BYTES, |body| Ok(Form::read(body)))
+    let form = RequestBody::new(&parts, body, &state)
+        .read(MAX_FORM_BYTES, |body| Ok(Form::read(body)))
         .await?;
     let back = form.back();
     match form.act(&state, &operator).await {

@@ -4,7 +4,6 @@
 //! What cannot be taken now comes back in the form, with the reason, and no text is lost.
 
 use axum::Extension;
-use axum::body::Body;
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
@@ -14,15 +13,16 @@ use crate::app::Reason;
 use crate::protocol::Key;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
-use crate::server::auth::Right;
+use crate::server::auth::{Principal, Right};
 use crate::server::http::State;
-use crate::server::http::api;
+use crate::server::http::api::{self, RequestBody};
 use crate::server::http::caller::Caller;
 use crate::server::http::client::Client;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::InRoom;
 use crate::server::http::page::reader::{Reader, name_cookie};
 use crate::server::http::page::{may_read, new_key, render};
+use crate::server::moderation::Guest;
 use crate::server::room::Draft;
 
 /// A form writes one byte of a text as three, like `%0A`.
@@ -47,7 +47,7 @@ pub(in crate::server::http) async fn say(
     Caller(principal): Caller,
     InRoom(room): InRoom,
     headers: HeaderMap,
-    body: Body,
+    body: RequestBody,
 ) -> Result<Response, ApiError> {
     let kind = headers
         .get(header::CONTENT_TYPE)
@@ -63,24 +63,20 @@ pub(in crate::server::http) async fn say(
     let limit = max_message
         .saturating_mul(FORM_EXPANSION)
         .saturating_add(FORM_AROUND_TEXT);
-    let said = match state
-        .bodies
-        .read(body, limit, |body| Ok(Said::read(body)))
-        .await
-    {
-        // So much of it that it was not even read.
-        Err(ApiError::TooBig { .. }) => {
-            let form = Form {
-                key: new_key(),
-                refused: Some(Reason::TooLong),
-                ..Form::default()
-            };
-            let may_read = may_read(&state, &principal, client, &room);
-            let status = StatusCode::PAYLOAD_TOO_LARGE;
-            return render(&state, may_read, room, &reader, form, status).await;
-        }
-        said => said?,
+
+    // Before the body: nothing is read from those who may not write, or of what is too long.
+    let said = match may_write(&state, &principal, client, &room) {
+        Ok(()) => body.read(limit, |body| Ok(Said::read(body))).await,
+        Err(error) => Err(error),
     };
+    let said = match said {
+        Ok(said) => said,
+        Err(error) => {
+            let nothing = Said::default();
+            return refuse(&state, &principal, client, room, &reader, nothing, error).await;
+        }
+    };
+
     if said.text.trim().is_empty() {
         return Ok(back(&state, &room).into_response());
     }
@@ -88,10 +84,7 @@ pub(in crate::server::http) async fn say(
         "" => None,
         name => Some(UserId::parse(name)?),
     };
-    let stored = match principal
-        .check(Right::Write, &room)
-        .and_then(|()| principal.id(from))
-    {
+    let stored = match principal.id(from) {
         Err(error) => Err(ApiError::from(error)),
         Ok(_) if said.text.len() > max_message => Err(ApiError::TooBig {
             what: "message",
@@ -111,19 +104,47 @@ pub(in crate::server::http) async fn say(
             let cookie = AppendHeaders(name_cookie(&from, &state.site.base));
             Ok((cookie, back(&state, &room)).into_response())
         }
-        Err(error) => {
-            let (reason, status) = refusal(&error).ok_or(error)?;
-            let name = said.from;
-            let form = Form {
-                key: new_key(),
-                name,
-                text: said.text,
-                refused: Some(reason),
-            };
-            let may_read = may_read(&state, &principal, client, &room);
-            render(&state, may_read, room, &reader, form, status).await
-        }
+        Err(error) => refuse(&state, &principal, client, room, &reader, said, error).await,
     }
+}
+
+/// Renders the page with `said` in its form again, and why it was refused.
+///
+/// # Errors
+/// Those that the page does not explain.
+async fn refuse(
+    state: &State,
+    principal: &Principal,
+    client: Client,
+    room: RoomName,
+    reader: &Reader,
+    said: Said,
+    error: ApiError,
+) -> Result<Response, ApiError> {
+    let (reason, status) = refusal(&error).ok_or(error)?;
+    let form = Form {
+        key: new_key(),
+        name: said.from,
+        text: said.text,
+        refused: Some(reason),
+    };
+
+    let may_read = may_read(state, principal, client, &room);
+    render(state, may_read, room, reader, form, status).await
+}
+
+/// Checks that `principal` may write in `room`, as far as that is known without its message.
+fn may_write(
+    state: &State,
+    principal: &Principal,
+    client: Client,
+    room: &RoomName,
+) -> Result<(), ApiError> {
+    principal.check(Right::Write, room)?;
+    state
+        .moderation
+        .admit(&Guest::new(principal.proven(), client.0, room))?;
+    Ok(())
 }
 
 /// Returns the way back to the page of `room`.

@@ -259,7 +259,7 @@ fn a_plain_reader_with_a_gap_is_closed_as_too_slow_and_any_other_is_told() {
             };
             let mut expected = Vec::new();
             dialect.encode_into(&gap, &mut expected);
-            expected.extend_from_slice(all[2].encoded(Format::new(dialect)));
+            expected.extend_from_slice(&all[2].encode(Format::new(dialect)));
             assert_eq!((written, finished), (expected, false));
         }
     }

@@ -4,6 +4,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 use crate::protocol::Offset;
+use crate::server::memory::Memory;
 use crate::server::room::Frame;
 use crate::server::store::{Limit, Page, Span};
 
@@ -11,7 +12,8 @@ use crate::server::store::{Limit, Page, Span};
 const MAX_MESSAGES: usize = 256;
 /// Bytes of them. Most are in the Hub's ring too, and shared with it.
 const MAX_BYTES: usize = 128 * 1024;
-/// Bytes of the tails of all rooms together, about: a tail gives way to its share when it grows.
+/// Bytes of the tails of all rooms together, about, and no more than a quarter of the memory budget: a tail gives way to its
+/// share when it grows.
 const ALL_BYTES: usize = 64 * 1024 * 1024;
 
 /// What one tail may hold.
@@ -25,9 +27,10 @@ pub(super) struct Share {
 impl Share {
     /// That of one of so many `rooms`, of each of which `kept` messages are kept at most.
     pub(super) fn of(kept: usize, rooms: usize) -> Self {
+        let all = ALL_BYTES.min(Memory::of_process().budget() / 4);
         Self {
             kept,
-            bytes: MAX_BYTES.min(ALL_BYTES / rooms.max(1)),
+            bytes: MAX_BYTES.min(all / rooms.max(1)),
         }
     }
 }

@@ -235,6 +235,10 @@ impl Store for SqliteStore {
         self.readers.damage()
     }
 
+    fn reclaim(&self, _bytes: usize) {
+        self.queue.reclaim();
+    }
+
     /// The file outlasts the process.
     fn release(&self, _room: &RoomName) {}
 

@@ -51,6 +51,8 @@ struct Waiting {
     /// So few that nobody counts them.
     deletions: Vec<Deletion>,
     bytes: usize,
+    /// Caches are to be dropped.
+    must_reclaim: bool,
     is_closed: bool,
 }
 
@@ -58,7 +60,7 @@ struct Waiting {
 pub(super) enum Taken {
     /// These, for one transaction; at least one.
     Batch(Vec<Append>),
-    /// Nothing came in time, or only deletions.
+    /// Nothing came in time, or nothing to be stored.
     Nothing,
     /// Nothing is left, and nothing more comes.
     Closed,
@@ -106,7 +108,10 @@ impl Queue {
     pub(super) fn take(&self, patience: Duration) -> Taken {
         let waiting = self.lock();
         let is_quiet = |waiting: &mut Waiting| {
-            waiting.appends.is_empty() && waiting.deletions.is_empty() && !waiting.is_closed
+            waiting.appends.is_empty()
+                && waiting.deletions.is_empty()
+                && !waiting.must_reclaim
+                && !waiting.is_closed
         };
         let (mut waiting, _timeout) = self
             .came
@@ -129,6 +134,17 @@ impl Queue {
         let batch = std::mem::replace(&mut waiting.appends, rest);
         waiting.bytes -= batch.iter().map(Append::size).sum::<usize>();
         Taken::Batch(batch)
+    }
+
+    /// Has the writer drop its caches.
+    pub(super) fn reclaim(&self) {
+        self.lock().must_reclaim = true;
+        self.came.notify_one();
+    }
+
+    /// Returns whether the writer is to drop its caches, once for each time it was told so.
+    pub(super) fn take_reclaim(&self) -> bool {
+        std::mem::take(&mut self.lock().must_reclaim)
     }
 
     /// Takes nothing more.

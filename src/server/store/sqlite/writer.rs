@@ -105,6 +105,10 @@ impl Writer {
                 self.store(appends);
             }
             self.delete(self.queue.take_deletions());
+            if self.queue.take_reclaim() {
+                // They are read from the file again when they are needed.
+                self.keys.clear();
+            }
             if is_closed {
                 break;
             }

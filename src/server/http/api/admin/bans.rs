@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
@@ -13,6 +12,7 @@ use utoipa::{IntoParams, ToSchema};
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::http::State;
+use crate::server::http::api::RequestBody;
 use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::api::admin::{decree, now_millis, read, reason};
 use crate::server::http::error::{AdminError, ApiError, ErrorBody};
@@ -126,15 +126,15 @@ pub(in crate::server::http) fn in_force(state: &State, operator: &Operator) -> I
         (status = 413, description = "`too_big`", body = ErrorBody),
         (status = 415, description = "`unsupported_media_type`: JSON is asked for", body = ErrorBody),
         (status = 422, description = "`bad_body`: says what is wrong", body = ErrorBody),
-        (status = 503, description = "`not_kept`: it cannot be written; `busy`", body = ErrorBody),
+        (status = 503, description = "`not_kept`: it cannot be written; `memory_full`", body = ErrorBody),
     ),
 )]
 pub(super) async fn ban(
     Shared(state): Shared<State>,
     operator: Operator,
-    body: Body,
+    body: RequestBody,
 ) -> Result<(StatusCode, Json<Banned>), ApiError> {
-    let new = read(&state, body).await?;
+    let new = read(body).await?;
     Ok((
         StatusCode::CREATED,
         Json(impose(&state, &operator, new).await?),

@@ -1,7 +1,6 @@
 //! `POST …/rooms/{room}/close` and `…/open`: a room that nobody comes into, until it is opened again.
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::State as Shared;
 use serde::{Deserialize, Serialize};
 use tracing::info;
@@ -9,6 +8,7 @@ use utoipa::ToSchema;
 
 use crate::protocol::RoomName;
 use crate::server::http::State;
+use crate::server::http::api::RequestBody;
 use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::api::admin::{decree, now_millis, read, reason};
 use crate::server::http::error::{ApiError, ErrorBody};
@@ -55,17 +55,17 @@ pub(super) struct Door {
         (status = 413, description = "`too_big`", body = ErrorBody),
         (status = 415, description = "`unsupported_media_type`: JSON is asked for", body = ErrorBody),
         (status = 422, description = "`bad_body`: says what is wrong", body = ErrorBody),
-        (status = 503, description = "`not_kept`: it cannot be written; `busy`", body = ErrorBody),
+        (status = 503, description = "`not_kept`: it cannot be written; `memory_full`", body = ErrorBody),
     ),
 )]
 pub(super) async fn close(
     Shared(state): Shared<State>,
     operator: Operator,
     InRoom(room): InRoom,
-    body: Body,
+    body: RequestBody,
 ) -> Result<Json<Door>, ApiError> {
     operator.check(&room)?;
-    let Closing { reason } = read(&state, body).await?;
+    let Closing { reason } = read(body).await?;
     let kicked = shut(&state, &operator, &room, reason).await?;
     Ok(Json(Door {
         room,

@@ -3,7 +3,6 @@
 use std::net::IpAddr;
 
 use axum::Json;
-use axum::body::Body;
 use axum::extract::{Path, State as Shared};
 use serde::{Deserialize, Serialize};
 use tracing::info;
@@ -14,6 +13,7 @@ use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::http::State;
+use crate::server::http::api::RequestBody;
 use crate::server::http::api::admin;
 use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::error::{AdminError, ApiError, ErrorBody};
@@ -277,9 +277,9 @@ pub(in crate::server::http) async fn end(
 pub(super) async fn kick_all(
     Shared(state): Shared<State>,
     operator: Operator,
-    body: Body,
+    body: RequestBody,
 ) -> Result<Json<Kicked>, ApiError> {
-    let which: Which = admin::read(&state, body).await?;
+    let which: Which = admin::read(body).await?;
     if which.is_everyone() {
         let sentence = "say whom: {\"id\":\"ann\"}, {\"address\":\"192.0.2.1\"} or {\"room\":\"lobby\"}, or several";
         return Err(ApiError::Body(sentence.to_owned()));

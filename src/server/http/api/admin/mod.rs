@@ -20,13 +20,13 @@ pub(in crate::server::http) mod messages;
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use axum::body::Body;
 use axum::{Extension, Router};
 use serde::de::DeserializeOwned;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::server::http::State;
+use crate::server::http::api::RequestBody;
 use crate::server::http::error::{AdminError, ApiError};
 use crate::server::hub::Effect;
 use crate::server::moderation::Decree;
@@ -67,7 +67,7 @@ pub(in crate::server::http) fn on_ops(router: Router<State>) -> Router<State> {
 }
 
 /// What a call's JSON says; an empty body says nothing.
-async fn read<T: DeserializeOwned>(state: &State, body: Body) -> Result<T, ApiError> {
+async fn read<T: DeserializeOwned>(body: RequestBody) -> Result<T, ApiError> {
     let parse = |json: &[u8]| {
         let json = if json.trim_ascii().is_empty() {
             b"{}"
@@ -77,7 +77,7 @@ async fn read<T: DeserializeOwned>(state: &State, body: Body) -> Result<T, ApiEr
         serde_json::from_slice(json)
             .map_err(|error| ApiError::Body(format!("the JSON cannot be: {error}")))
     };
-    state.bodies.read(body, MAX_BODY_BYTES, parse).await
+    body.read(MAX_BODY_BYTES, parse).await
 }
 
 /// Puts `decree` in force for good, on every node.

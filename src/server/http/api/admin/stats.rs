@@ -9,6 +9,7 @@ use utoipa::ToSchema;
 use crate::server::http::State;
 use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::error::{ApiError, ErrorBody};
+use crate::server::memory::Memory;
 use crate::server::metrics::{self, Sample};
 use crate::server::release;
 use crate::server::store::Health;
@@ -80,8 +81,8 @@ impl Stats {
             reason,
             connections: hub.connections(),
             rooms: hub.rooms(),
-            held_bytes: hub.memory().held(),
-            budget_bytes: hub.memory().budget(),
+            held_bytes: Memory::of_process().held(),
+            budget_bytes: Memory::of_process().budget(),
             published: metrics::stored(),
             delivered,
             delivered_bytes,

@@ -1,0 +1,284 @@
+//! The HTTP connections of one listener: how many there may be, whose they are, and which one goes for another.
+//!
+//! # Invariants
+//!
+//! - A connection is in the table from when it is accepted until it ends, is evicted or becomes a stream of the Hub.
+//! - When the table is full, an address with few connections takes the place of one from the address with most; so
+//!   nobody is shut out by another. Among equals only connections that do nothing give way.
+
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use crate::server::http::shares::{Share, Shares};
+use crate::server::hub::Hub;
+use crate::server::session::Host;
+use crate::server::transport::{Activity, Phase};
+
+/// A connection whose client has not read its answer, or asked for anything, for this long gives way to any other.
+const STALE_AFTER: Duration = Duration::from_secs(1);
+
+/// See the [module docs](self).
+#[derive(Debug)]
+pub(super) struct ConnectionTable {
+    /// Most connections of all addresses.
+    limit: usize,
+    /// Most connections of one address.
+    limit_per_address: usize,
+    hub: Hub,
+    shares: Shares,
+    state: Mutex<State>,
+}
+
+#[derive(Debug, Default)]
+struct State {
+    connections: HashMap<u64, Connection>,
+    newest: u64,
+}
+
+#[derive(Debug)]
+struct Connection {
+    share: Arc<Share>,
+    activity: Arc<Activity>,
+}
+
+/// A connection's place in the table, until it is dropped.
+#[derive(Debug)]
+pub(super) struct ConnectionPermit {
+    table: Arc<ConnectionTable>,
+    number: u64,
+}
+
+/// A limit that is reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Full {
+    /// Of connections from all addresses.
+    All {
+        /// How many there may be.
+        limit: usize,
+    },
+    /// Of those from this address.
+    Address {
+        /// How many there may be.
+        limit: usize,
+    },
+}
+
+impl ConnectionTable {
+    /// Creates a table of at most `limit` connections, and `limit_per_address` from one address.
+    pub(super) fn new(hub: Hub, limit: usize, limit_per_address: usize) -> Self {
+        Self {
+            limit,
+            limit_per_address,
+            hub,
+            shares: Shares::default(),
+            state: Mutex::default(),
+        }
+    }
+
+    /// Takes a place for a connection from `host`. Connections of a trusted proxy are bounded by whom it asks for, so
+    /// `is_proxy` lifts the limit of one address.
+    ///
+    /// # Errors
+    /// The limit that is reached.
+    pub(super) fn enter(
+        self: &Arc<Self>,
+        host: Host,
+        is_proxy: bool,
+        activity: Arc<Activity>,
+    ) -> Result<ConnectionPermit, Full> {
+        let share = self.shares.of(host);
+        let mut state = self.lock();
+        if !is_proxy {
+            self.check_address(&share)?;
+        }
+        if state.connections.len() >= self.limit {
+            let stalest = self.stalest(&state, &share);
+            let number = stalest.ok_or(Full::All { limit: self.limit })?;
+            state.evict(number);
+        }
+
+        share.connect();
+        state.newest += 1;
+        let number = state.newest;
+        state
+            .connections
+            .insert(number, Connection { share, activity });
+        Ok(ConnectionPermit {
+            table: self.clone(),
+            number,
+        })
+    }
+
+    fn check_address(&self, share: &Share) -> Result<(), Full> {
+        let limit = self.limit_per_address;
+        if share.connections() >= limit {
+            return Err(Full::Address { limit });
+        }
+        Ok(())
+    }
+
+    /// Returns the connection that gives way to a new one of `share`, if any does.
+    fn stalest(&self, state: &State, share: &Share) -> Option<u64> {
+        let connections = state.connections.values();
+        let most = connections
+            .map(|connection| connection.share.connections())
+            .max()?;
+        // One from there is then no worse off than the new one's address.
+        let is_unfair = most > share.connections() + 1;
+
+        let now = self.hub.now();
+        state
+            .connections
+            .iter()
+            .filter_map(|(number, connection)| {
+                let (phase, since) = connection.activity.phase();
+                let is_waiting = matches!(phase, Phase::Idle | Phase::Blocked);
+                let is_stale = is_waiting && now.since(since) >= STALE_AFTER;
+                let gives_way = if is_unfair {
+                    connection.share.connections() == most
+                } else {
+                    is_stale
+                };
+                gives_way.then_some((!is_stale, since, *number))
+            })
+            .min()
+            .map(|(_, _, number)| number)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn evict(&mut self, number: u64) {
+        if let Some(Connection { share, activity }) = self.connections.remove(&number) {
+            share.disconnect();
+            activity.evict();
+        }
+    }
+}
+
+impl ConnectionPermit {
+    /// Counts the connection for `host` from now on, for whom it brings a request, and returns the share of `host`.
+    ///
+    /// # Errors
+    /// If `host` has as many connections as it may.
+    pub(super) fn assign(&self, host: Host) -> Result<Arc<Share>, Full> {
+        let share = self.table.shares.of(host);
+        let mut state = self.table.lock();
+        // Evicted, or released: it is about to end.
+        let Some(connection) = state.connections.get_mut(&self.number) else {
+            return Ok(share);
+        };
+
+        if connection.share.host() != host {
+            self.table.check_address(&share)?;
+            connection.share.disconnect();
+            share.connect();
+            connection.share = share.clone();
+        }
+        Ok(share)
+    }
+
+    /// Gives the place to another connection: the Hub counts this one from now on.
+    pub(super) fn release(&self) {
+        let removed = self.table.lock().connections.remove(&self.number);
+        if let Some(Connection { share, .. }) = removed {
+            share.disconnect();
+        }
+    }
+}
+
+impl Drop for ConnectionPermit {
+    fn drop(&mut self) {
+        self.release();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+    use crate::server::hub::HubSettings;
+    use crate::server::moderation::Moderation;
+    use crate::server::room::{KeyLimits, LogLimits};
+    use crate::server::run_clock::RunClock;
+    use crate::server::store::{MemoryStore, Retention};
+
+    fn hub() -> Hub {
+        let hour = Duration::from_secs(3600);
+        let keys = KeyLimits {
+            messages: 1,
+            age: hour,
+        };
+        let store = MemoryStore::new(Retention {
+            messages: 1,
+            bytes: 1,
+            age: hour,
+            keys,
+        });
+        let settings = HubSettings {
+            max_connections: 1,
+            max_connections_per_ip: 1,
+            max_rooms: 1,
+            max_room_members: 1,
+            memory_budget: usize::MAX,
+            log: LogLimits {
+                messages: 1,
+                bytes: 1,
+            },
+            sweep_every: hour,
+        };
+        let moderation = Moderation::open("no such file".into()).expect("nobody is banned");
+        Hub::new(settings, Arc::new(store), moderation, RunClock::new())
+    }
+
+    #[test]
+    fn an_address_with_few_connections_takes_the_place_of_one_from_the_address_with_most() {
+        let hub = hub();
+        let table = Arc::new(ConnectionTable::new(hub.clone(), 3, 2));
+        let enter = |address: &str| {
+            let activity = Arc::new(Activity::new(&hub));
+            let host = Host::of(address.parse().expect("an address"));
+            let permit = table.enter(host, false, activity.clone());
+            permit.map(|permit| (permit, activity))
+        };
+        let (_first, activity) = enter("192.0.2.1").expect("room");
+        let _second = enter("192.0.2.1").expect("room");
+        let refused = enter("192.0.2.1").expect_err("half of them at most");
+        assert_eq!(refused, Full::Address { limit: 2 });
+        let _of_another = enter("192.0.2.2").expect("room");
+        assert!(activity.evicted().now_or_never().is_none());
+
+        let _newcomer = enter("192.0.2.3").expect("the place of the first");
+        assert!(activity.evicted().now_or_never().is_some());
+
+        let refused = enter("192.0.2.4").expect_err("all have one, and none is stale");
+        assert_eq!(refused, Full::All { limit: 3 });
+    }
+
+    #[test]
+    fn a_request_from_a_proxy_counts_for_its_client() {
+        let hub = hub();
+        let table = Arc::new(ConnectionTable::new(hub.clone(), 9, 1));
+        let host = |address: &str| Host::of(address.parse().expect("an address"));
+        let enter = || {
+            let activity = Arc::new(Activity::new(&hub));
+            table
+                .enter(host("192.0.2.1"), true, activity)
+                .expect("room")
+        };
+        let (one, other) = (enter(), enter());
+
+        assert!(one.assign(host("192.0.2.7")).is_ok());
+        assert!(one.assign(host("192.0.2.7")).is_ok(), "its next request");
+        let refused = other.assign(host("192.0.2.7")).expect_err("it has one");
+        assert_eq!(refused, Full::Address { limit: 1 });
+
+        drop(one);
+        assert!(other.assign(host("192.0.2.7")).is_ok());
+    }
+}

@@ -1,0 +1,179 @@
+//! What the clients at one address hold of what all clients share: connections, request bodies and unread answers.
+//!
+//! An address is an IPv4 address or an IPv6 /64; of requests from a trusted proxy it is the client's.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+
+use tokio::sync::{Semaphore, SemaphorePermit};
+
+use crate::server::memory::Memory;
+use crate::server::session::Host;
+
+/// One address may hold this part of the memory budget with request bodies, and the same with unread answers.
+const PART_OF_BUDGET: usize = 16;
+/// Bytes that one permit for a body stands for.
+const BYTES_PER_PERMIT: usize = 1024;
+
+/// The shares of all addresses that hold anything. A cheap handle.
+#[derive(Clone, Debug, Default)]
+pub(super) struct Shares(Arc<Mutex<HashMap<Host, Weak<Share>>>>);
+
+/// The share of one address. It is forgotten when nothing of it is in use.
+#[derive(Debug)]
+pub(super) struct Share {
+    host: Host,
+    shares: Shares,
+    connections: AtomicUsize,
+    /// Bytes of answers that the kernel has not taken.
+    unsent: AtomicUsize,
+    /// Bytes that bodies and answers may each take.
+    bytes: usize,
+    bodies: Semaphore,
+}
+
+impl Shares {
+    /// Returns the share of `host`.
+    pub(super) fn of(&self, host: Host) -> Arc<Share> {
+        let mut shares = self.lock();
+        if let Some(share) = shares.get(&host).and_then(Weak::upgrade) {
+            return share;
+        }
+
+        let bytes = Memory::of_process().budget() / PART_OF_BUDGET;
+        let share = Arc::new(Share::new(host, self.clone(), bytes));
+        shares.insert(host, Arc::downgrade(&share));
+        share
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<Host, Weak<Share>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Share {
+    fn new(host: Host, shares: Shares, bytes: usize) -> Self {
+        let bytes = bytes.clamp(BYTES_PER_PERMIT, u32::MAX as usize);
+        Self {
+            host,
+            shares,
+            connections: AtomicUsize::new(0),
+            unsent: AtomicUsize::new(0),
+            bytes,
+            bodies: Semaphore::new(bytes / BYTES_PER_PERMIT),
+        }
+    }
+
+    /// Returns whose it is.
+    pub(super) const fn host(&self) -> Host {
+        self.host
+    }
+
+    /// Returns how many bytes its bodies may take at once, and its answers.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Returns how many connections it has.
+    pub(super) fn connections(&self) -> usize {
+        self.connections.load(Ordering::Relaxed)
+    }
+
+    /// Counts one connection more.
+    pub(super) fn connect(&self) {
+        self.connections.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Counts one connection less.
+    pub(super) fn disconnect(&self) {
+        self.connections.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Waits until a body of `bytes` fits beside the others of this address. A larger one takes the whole share.
+    pub(super) async fn body(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
+        let all = self.bytes / BYTES_PER_PERMIT;
+        let permits = bytes.div_ceil(BYTES_PER_PERMIT).min(all);
+        let permits = u32::try_from(permits).unwrap_or(u32::MAX);
+        // It is never closed.
+        self.bodies.acquire_many(permits).await.ok()
+    }
+
+    /// Returns whether an answer of `bytes` fits beside those that are unread. The first always does.
+    pub(super) fn has_room_for_answer(&self, bytes: usize) -> bool {
+        let unsent = self.unsent.load(Ordering::Relaxed);
+        unsent == 0 || unsent.saturating_add(bytes) <= self.bytes
+    }
+
+    /// Counts `bytes` of an answer that is to be sent.
+    pub(super) fn handed(&self, bytes: usize) {
+        self.unsent.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// The same bytes are sent, or will never be.
+    pub(super) fn finished(&self, bytes: usize) {
+        self.unsent.fetch_sub(bytes, Ordering::Relaxed);
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut shares = self.shares.lock();
+        // Another may have been made for the same address since the last reference to this one went.
+        if shares
+            .get(&self.host)
+            .is_some_and(|share| share.strong_count() == 0)
+        {
+            shares.remove(&self.host);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+
+    use super::*;
+
+    fn host(text: &str) -> Host {
+        Host::of(text.parse().expect("an address"))
+    }
+
+    #[test]
+    fn clients_of_one_network_have_one_share_that_is_forgotten_with_them() {
+        let shares = Shares::default();
+        let one = shares.of(host("2001:db8::1"));
+        let other = shares.of(host("2001:db8::2"));
+        assert!(Arc::ptr_eq(&one, &other));
+
+        drop(one);
+        assert_eq!(shares.lock().len(), 1);
+        drop(other);
+        assert_eq!(shares.lock().len(), 0);
+    }
+
+    #[test]
+    fn bodies_of_one_address_wait_for_each_other_and_those_of_another_do_not() {
+        let ann = Share::new(host("192.0.2.1"), Shares::default(), 1 << 20);
+        let bob = Share::new(host("192.0.2.2"), Shares::default(), 1 << 20);
+
+        let whole = ann.body(usize::MAX).now_or_never();
+        assert!(whole.is_some(), "a body larger than the share fits alone");
+        assert!(ann.body(1).now_or_never().is_none(), "it must wait");
+        assert!(bob.body(1).now_or_never().is_some());
+
+        drop(whole);
+        assert!(ann.body(1).now_or_never().is_some());
+    }
+
+    #[test]
+    fn answers_that_are_not_read_leave_no_room_for_more() {
+        let share = Share::new(host("192.0.2.1"), Shares::default(), 1 << 20);
+        assert!(share.has_room_for_answer(usize::MAX), "the first one");
+
+        share.handed(share.bytes());
+        assert!(!share.has_room_for_answer(1));
+        share.finished(share.bytes());
+        assert!(share.has_room_for_answer(1));
+    }
+}

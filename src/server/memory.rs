@@ -1,0 +1,234 @@
+//! The bytes that clients make this process hold, counted against one budget (`--memory-budget`).
+//!
+//! There is one counter for the process, as there is one resident set that an operator compares it with. Code on any
+//! floor that keeps something because of a client reserves its bytes here.
+//!
+//! # Invariants
+//!
+//! - Counted: messages and their encodings for as long as anybody refers to them, what waits to be written to a
+//!   connection, parts of messages, request heads and bodies, answers until the kernel has taken them, remembered
+//!   keys, rooms, members, connections and the events of a trace.
+//! - Bytes that several holders share are counted once: see [`Memory::hold`].
+//! - A reservation that is dropped has given back what it counted.
+//!
+//! Absent: the kernel's socket buffers, what operators decide (bans and closed rooms, bounded by number), and caches
+//! of a fixed size (pages of SQLite, rate limiters).
+
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+
+use bytes::Bytes;
+use tokio::sync::Notify;
+
+/// Changes of one reservation that are smaller are not counted: a few small frames come and go all the time. What is
+/// counted is short by less than this for each connection.
+const GRAIN: usize = 1024;
+/// Bytes that the allocator and the reference count need for each value that is held.
+const ALLOCATION_BYTES: usize = 128;
+
+static PROCESS: Memory = Memory::new(usize::MAX);
+
+/// See the [module docs](self).
+#[derive(Debug)]
+pub struct Memory {
+    budget: AtomicUsize,
+    held: AtomicUsize,
+    /// Set when the budget is exceeded, until [`Memory::relax`] finds that it is not.
+    is_tight: AtomicBool,
+    became_tight: Notify,
+}
+
+/// A number of bytes that are counted until this is dropped.
+#[derive(Debug)]
+pub struct MemoryReservation {
+    memory: &'static Memory,
+    counted: AtomicUsize,
+}
+
+/// Bytes and their reservation.
+struct Held {
+    bytes: Bytes,
+    _reservation: MemoryReservation,
+}
+
+impl Memory {
+    /// Creates a counter with nothing held of `budget` bytes.
+    pub const fn new(budget: usize) -> Self {
+        Self {
+            budget: AtomicUsize::new(budget),
+            held: AtomicUsize::new(0),
+            is_tight: AtomicBool::new(false),
+            became_tight: Notify::const_new(),
+        }
+    }
+
+    /// Returns the counter of this process.
+    pub fn of_process() -> &'static Self {
+        &PROCESS
+    }
+
+    /// Sets how many bytes may be held.
+    pub fn set_budget(&self, bytes: usize) {
+        self.budget.store(bytes, Ordering::Relaxed);
+    }
+
+    /// Returns how many bytes may be held.
+    pub fn budget(&self) -> usize {
+        self.budget.load(Ordering::Relaxed)
+    }
+
+    /// Returns how many bytes are held.
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
+    /// Returns `true` while more is held than the budget allows.
+    pub fn is_exceeded(&self) -> bool {
+        self.held() > self.budget()
+    }
+
+    /// Returns `true` from when the budget is exceeded until a moment after that is over: nobody new should come in.
+    pub fn is_tight(&self) -> bool {
+        self.is_tight.load(Ordering::Acquire)
+    }
+
+    /// Waits until the budget is exceeded.
+    pub async fn tight(&self) {
+        while !self.is_tight() {
+            self.became_tight.notified().await;
+        }
+    }
+
+    /// Ends the shortage, unless the budget is still exceeded.
+    pub fn relax(&self) {
+        self.is_tight.store(false, Ordering::Release);
+        self.check(self.held());
+    }
+
+    /// Counts `bytes` until the reservation is dropped.
+    pub fn reserve(&'static self, bytes: usize) -> MemoryReservation {
+        self.add(bytes);
+        MemoryReservation {
+            memory: self,
+            counted: AtomicUsize::new(bytes),
+        }
+    }
+
+    /// Counts `bytes`, and `beside` more that belong to them, until the last reference to them is gone.
+    pub fn hold(&'static self, bytes: Bytes, beside: usize) -> Bytes {
+        if bytes.is_empty() && beside == 0 {
+            return bytes;
+        }
+
+        let reservation = self.reserve(bytes.len() + beside + ALLOCATION_BYTES);
+        Bytes::from_owner(Held {
+            bytes,
+            _reservation: reservation,
+        })
+    }
+
+    fn add(&self, bytes: usize) {
+        let held = self.held.fetch_add(bytes, Ordering::Relaxed);
+        self.check(held.saturating_add(bytes));
+    }
+
+    fn check(&self, held: usize) {
+        if held > self.budget() && !self.is_tight.swap(true, Ordering::AcqRel) {
+            self.became_tight.notify_one();
+        }
+    }
+}
+
+impl MemoryReservation {
+    /// Counts `bytes` from now on. The holder calls this under a lock of its own, one call at a time.
+    pub fn set(&self, bytes: usize) {
+        let counted = self.counted.load(Ordering::Relaxed);
+        if bytes == counted || (bytes > 0 && bytes.abs_diff(counted) < GRAIN) {
+            return;
+        }
+
+        self.counted.store(bytes, Ordering::Relaxed);
+        if bytes < counted {
+            self.memory
+                .held
+                .fetch_sub(counted - bytes, Ordering::Relaxed);
+        } else {
+            self.memory.add(bytes - counted);
+        }
+    }
+}
+
+impl Drop for MemoryReservation {
+    fn drop(&mut self) {
+        self.set(0);
+    }
+}
+
+impl AsRef<[u8]> for Held {
+    fn as_ref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    fn memory(budget: usize) -> &'static Memory {
+        Box::leak(Box::new(Memory::new(budget)))
+    }
+
+    #[test]
+    fn past_the_budget_it_is_tight_until_that_is_over_and_declared_over() {
+        let memory = memory(10_000);
+        let one = memory.reserve(10_000);
+        assert!(!memory.is_tight());
+
+        let _other = memory.reserve(2000);
+        assert!(memory.is_tight());
+        memory.relax();
+        assert!(memory.is_tight(), "the budget is still exceeded");
+
+        drop(one);
+        assert!(memory.is_tight(), "not declared over");
+        memory.relax();
+        assert!(!memory.is_tight());
+        assert_eq!(memory.held(), 2000);
+    }
+
+    #[test]
+    fn shared_bytes_are_counted_once_until_the_last_reference_is_gone() {
+        let memory = memory(usize::MAX);
+        let held = memory.hold(Bytes::from(vec![7; 5000]), 100);
+
+        let shared = held.clone();
+        let part = held.slice(10..20);
+        assert_eq!(memory.held(), 5100 + ALLOCATION_BYTES);
+
+        drop((held, shared));
+        assert_eq!(memory.held(), 5100 + ALLOCATION_BYTES);
+        assert_eq!(part[..], [7; 10]);
+        drop(part);
+        assert_eq!(memory.held(), 0);
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_counted_is_what_is_held_but_for_less_than_a_grain_each(
+            steps in prop::collection::vec((0usize..4, 0usize..10_000), 0..60),
+        ) {
+            let memory = memory(usize::MAX);
+            let reservations = [(); 4].map(|()| memory.reserve(0));
+            let mut truth = [0; 4];
+            for (which, bytes) in steps {
+                reservations[which].set(bytes);
+                truth[which] = bytes;
+                prop_assert!(memory.held().abs_diff(truth.iter().sum()) < 4 * GRAIN);
+            }
+
+            drop(reservations);
+            prop_assert_eq!(memory.held(), 0);
+        }
+    }
+}

@@ -1,0 +1,168 @@
+//! What an HTTP connection is doing: whether one may be closed for another's sake, and which one.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use tokio::sync::Notify;
+
+use crate::server::hub::{Burden, Hub, Reclaimable};
+use crate::server::memory::{Memory, MemoryReservation};
+use crate::server::room::{MAX_RUN_BYTES, Moment};
+
+/// Bytes of a connection that sends nothing: its task and HTTP's buffers.
+const CONNECTION_BYTES: usize = 16 * 1024;
+/// Most bytes of a request that HTTP itself keeps; a body is counted by its reader.
+const MAX_HEAD_BYTES: usize = 32 * 1024;
+
+/// See the [module docs](self).
+#[derive(Debug)]
+pub struct Activity {
+    hub: Hub,
+    state: Mutex<State>,
+    /// Notified when the connection must end.
+    evicted: Notify,
+}
+
+#[derive(Debug)]
+struct State {
+    phase: Phase,
+    /// When the phase began; of [`Phase::Idle`], when the client last took something.
+    since: Moment,
+    /// Bytes of the request that is arriving or being answered.
+    received: usize,
+    /// Bytes of answers that HTTP holds and the kernel has not taken.
+    unsent: usize,
+    reservation: MemoryReservation,
+}
+
+/// What a connection waits for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// The next request.
+    Idle,
+    /// The rest of a request.
+    Receiving,
+    /// The server, which makes the answer.
+    Answering,
+    /// The client, which does not read its answer.
+    Blocked,
+}
+
+impl Activity {
+    /// Creates the activity of a connection that was just opened.
+    pub fn new(hub: &Hub) -> Self {
+        Self {
+            hub: hub.clone(),
+            state: Mutex::new(State {
+                phase: Phase::Idle,
+                since: hub.now(),
+                received: 0,
+                unsent: 0,
+                reservation: Memory::of_process().reserve(CONNECTION_BYTES),
+            }),
+            evicted: Notify::new(),
+        }
+    }
+
+    /// Returns what the connection waits for, and since when.
+    pub fn phase(&self) -> (Phase, Moment) {
+        let state = self.lock();
+        (state.phase, state.since)
+    }
+
+    /// Ends the connection.
+    pub fn evict(&self) {
+        // Stored if the connection does not wait for it yet.
+        self.evicted.notify_one();
+    }
+
+    /// Waits until the connection must end.
+    pub async fn evicted(&self) {
+        self.evicted.notified().await;
+    }
+
+    /// Notes that the rest of a request is awaited.
+    pub fn receiving(&self) {
+        self.enter(Phase::Receiving);
+    }
+
+    /// Notes that a request has arrived, or as much of it as is needed now.
+    pub fn answering(&self) {
+        self.enter(Phase::Answering);
+    }
+
+    /// Notes that HTTP was handed `bytes` of an answer.
+    pub fn handed(&self, bytes: usize) {
+        self.lock().unsent += bytes;
+    }
+
+    /// Notes that HTTP is done with `bytes` of an answer.
+    pub fn finished(&self, bytes: usize) {
+        let mut state = self.lock();
+        state.unsent = state.unsent.saturating_sub(bytes);
+    }
+
+    /// Notes that `bytes` of a request have arrived.
+    pub(super) fn read(&self, bytes: usize) {
+        let mut state = self.lock();
+        if state.phase == Phase::Idle {
+            state.phase = Phase::Receiving;
+            state.since = self.hub.now();
+        }
+        state.received += bytes;
+        state.count();
+    }
+
+    /// Notes that the kernel took bytes of an answer.
+    pub(super) fn wrote(&self) {
+        let mut state = self.lock();
+        state.phase = Phase::Idle;
+        state.since = self.hub.now();
+        state.received = 0;
+        state.count();
+    }
+
+    /// Notes that the kernel takes nothing now.
+    pub(super) fn blocked(&self) {
+        self.enter(Phase::Blocked);
+    }
+
+    /// Begins `phase`, unless it has begun.
+    fn enter(&self, phase: Phase) {
+        let mut state = self.lock();
+        if state.phase != phase {
+            state.phase = phase;
+            state.since = self.hub.now();
+        }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn count(&self) {
+        let head = self.received.min(MAX_HEAD_BYTES);
+        self.reservation.set(CONNECTION_BYTES + head);
+    }
+}
+
+impl Reclaimable for Activity {
+    fn burden(&self) -> Option<Burden> {
+        let state = self.lock();
+        let bytes = match state.phase {
+            Phase::Idle | Phase::Answering => return None,
+            Phase::Receiving => state.unsent,
+            // A stream's bytes are shared with other readers, so no part of them is noted as unsent.
+            Phase::Blocked => state.unsent.max(MAX_RUN_BYTES),
+        };
+        Some(Burden {
+            since: state.since,
+            bytes: CONNECTION_BYTES + state.received + bytes,
+        })
+    }
+
+    fn evict(&self) {
+        self.evict();
+    }
+}
