@@ -69,7 +69,7 @@ pub fn run() -> ExitCode {
         Err(error) => return answer(&error),
     };
     if let Err(error) = file_size::survive_limit() {
-        eprintln!("error: cannot handle SIGXFSZ: {error}");
+        output::fail([format!("cannot handle SIGXFSZ: {error}")]);
         return ExitCode::FAILURE;
     }
 
