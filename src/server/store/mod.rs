@@ -157,7 +157,7 @@ pub enum StoreError {
     Unavailable(String),
     /// The room does not exist, and no more may be created.
     #[error(
-        "the store has {limit} rooms, the limit (--max-rooms), and a new one is possible once all messages of another have expired (--history-age)"
+        "the store has {limit} rooms, the limit (--max-rooms), and a new one takes the place of one whose messages have all expired (--history-age) and that has had none for 10 minutes"
     )]
     TooManyRooms {
         /// The limit.
