@@ -1,7 +1,8 @@
 //! `POST /r/{room}`: the page's form where JavaScript is off, or has not come yet. What it says is stored as by
 //! any other way in, and the answer is the way back to the page, so that reloading it says nothing twice.
 //!
-//! What cannot be taken now comes back in the form, with the reason, and no text is lost.
+//! A message that cannot be stored now comes back in the form, with the reason, and no text is lost. Clients that may not
+//! write get the reason only: their body is not read.
 
 use axum::Extension;
 use axum::extract::State as Shared;
