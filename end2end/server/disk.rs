@@ -1,9 +1,10 @@
 //! A disk so small that it can be filled, and a server that keeps its messages there.
 
 use std::fs;
+use std::io::{BufRead, BufReader};
 use std::os::unix::fs::MetadataExt;
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 
 use tempfile::TempDir;
 
@@ -11,56 +12,92 @@ use crate::harness::Server;
 
 /// See the [module docs](self).
 pub(crate) struct SmallDisk {
-    pub(crate) server: Server,
-    /// What fills it.
-    ballast: PathBuf,
+    /// The process in whose namespace the disk is mounted: it goes with it.
+    holder: Child,
+    path: PathBuf,
     _folder: TempDir,
 }
 
+fn is_root() -> bool {
+    fs::metadata("/proc/self").expect("there").uid() == 0
+}
+
 impl SmallDisk {
-    /// A disk of 3 MiB that only the server sees; by a namespace that goes with it.
-    pub(crate) fn start(flags: &[&str]) -> Self {
+    /// Makes a disk of 3 MiB that only its servers see.
+    pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let disk = folder.path().join("disk");
-        fs::create_dir(&disk).expect("made");
+        let path = folder.path().join("disk");
+        fs::create_dir(&path).expect("made");
         let mut command = Command::new("unshare");
-        let is_root = fs::metadata("/proc/self").expect("there").uid() == 0;
-        command.args(if is_root {
+        command.args(if is_root() {
             &["--mount"][..]
         } else {
             &["--user", "--map-root-user", "--mount"]
         });
-        command.args(["sh", "-c"]);
+
+        let mut holder = command
+            .args(["sh", "-c"])
+            .arg("mount -t tmpfs -o size=3m none \"$0\" && echo mounted && exec cat")
+            .arg(&path)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .expect("unshare runs");
+        let mut line = String::new();
+        let mut output = BufReader::new(holder.stdout.take().expect("piped"));
+        output.read_line(&mut line).expect("text");
+        assert_eq!(line, "mounted\n");
+
+        Self {
+            holder,
+            path,
+            _folder: folder,
+        }
+    }
+
+    /// Starts a server with its data there.
+    pub(crate) fn start(&self, flags: &[&str]) -> Server {
+        let mut command = Command::new("nsenter");
         command
-            .arg("mount -t tmpfs -o size=3m none \"$0\" && exec \"$@\"")
-            .arg(&disk);
+            .arg(format!("--target={}", self.holder.id()))
+            .arg("--mount");
+        if !is_root() {
+            command.args(["--user", "--preserve-credentials"]);
+        }
         command
             .arg(env!("CARGO_BIN_EXE_fanfare"))
             .arg("--data")
-            .arg(&disk)
+            .arg(self.path.join("data"))
             .stdin(Stdio::null());
-        let server = Server::start_by(&mut command, flags);
-        let inside = PathBuf::from(format!("/proc/{}/root", server.process()))
-            .join(disk.strip_prefix("/").expect("absolute"));
-        Self {
-            server,
-            ballast: inside.join("ballast"),
-            _folder: folder,
-        }
+        Server::start_by(&mut command, flags)
+    }
+
+    fn ballast(&self) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root", self.holder.id()))
+            .join(self.path.strip_prefix("/").expect("absolute"))
+            .join("ballast")
     }
 
     /// Leaves room for less than a page.
     pub(crate) fn fill(&self) {
         let mut ballast = vec![b'x'; 4 << 20];
         // As much as fits: the error is that it is full.
-        while fs::write(&self.ballast, &ballast).is_err() && ballast.len() > 4096 {
-            let written = fs::metadata(&self.ballast).expect("there").len() as usize;
+        while fs::write(self.ballast(), &ballast).is_err() && ballast.len() > 4096 {
+            let written = fs::metadata(self.ballast()).expect("there").len() as usize;
             ballast.truncate(written.min(ballast.len() - 4096));
         }
     }
 
     /// Makes room again.
     pub(crate) fn make_room(&self) {
-        fs::remove_file(&self.ballast).expect("there is room again");
+        fs::remove_file(self.ballast()).expect("there is room again");
+    }
+}
+
+impl Drop for SmallDisk {
+    fn drop(&mut self) {
+        // Both fail only if it has already ended.
+        let _ = self.holder.kill();
+        let _ = self.holder.wait();
     }
 }

@@ -285,9 +285,14 @@ async fn a_reader_in_the_middle_of_the_history_holds_up_no_publish() {
 }
 
 #[tokio::test]
-async fn without_fsync_a_crash_of_the_system_begins_a_new_epoch_and_one_of_the_server_does_not() {
+async fn a_crash_of_the_system_begins_a_new_epoch_and_one_of_the_server_does_not() {
+    for durability in ["process", "disk"] {
+        crash_of_the_system(&["--durability", durability]).await;
+    }
+}
+
+async fn crash_of_the_system(flags: &[&str]) {
     let data = tempfile::tempdir().expect("a folder");
-    let flags = &["--durability", "process"];
     let server = Server::start_in(data.path(), flags);
     let (mut ann, welcome) = join(&server, "id=ann").await;
     let epoch = welcome["epoch"].as_str().expect("text").to_owned();
@@ -300,20 +305,19 @@ async fn without_fsync_a_crash_of_the_system_begins_a_new_epoch_and_one_of_the_s
     server.signal("KILL");
     server.end().await;
     // As if it had been written before the machine was started anew.
-    let database = rusqlite::Connection::open(data.path().join("fanfare.db")).expect("opened");
-    let changed = database.execute(
-        "UPDATE meta SET value = 'another' WHERE name = 'unsynced'",
-        [],
-    );
-    assert_eq!(changed.expect("written"), 1);
-    drop(database);
+    let path = data.path().join("fanfare.db.state");
+    let record = std::fs::read(&path).expect("read");
+    let mut record: Value = serde_json::from_slice(&record).expect("JSON");
+    record["boot"] = json!("another");
+    std::fs::write(&path, record.to_string()).expect("written");
     let server = Server::start_in(data.path(), flags);
     let (_back, welcome) = join(&server, &format!("id=ann&after=1&epoch={epoch}")).await;
     assert_eq!(
         welcome["recovery"], "lost",
         "what it saw at an offset may not be what will stand there"
     );
-    server.log().await;
+    let log = server.log().await;
+    assert!(log.contains("the system was restarted"), "{log}");
     let epoch = welcome["epoch"].as_str().expect("text");
     assert_eq!(
         read_all(&Server::start_in(data.path(), &[]), 0, Some(epoch))

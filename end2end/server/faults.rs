@@ -75,6 +75,12 @@ async fn come(server: &Server) -> Option<Peer> {
     Some(Peer { socket })
 }
 
+/// The frame that greets a client, unless the server ends before it.
+async fn welcome(peer: &mut Peer) -> Option<Value> {
+    let frame = peer.text_or_end().await?;
+    Some(serde_json::from_str(&frame).expect("JSON"))
+}
+
 /// The texts of the lobby, each with its offset.
 async fn texts(server: &Server) -> Vec<(u64, String)> {
     let (mut peer, welcome) = join(server, "id=auditor&after=0").await;
@@ -91,14 +97,14 @@ async fn texts(server: &Server) -> Vec<(u64, String)> {
     found
 }
 
-async fn readiness(server: &Server) -> (u16, String) {
+pub(crate) async fn readiness(server: &Server) -> (u16, String) {
     let answer = soon(reqwest::get(format!("http://{}/readyz", server.ops)))
         .await
         .expect("an answer");
     (answer.status().as_u16(), answer.text().await.expect("text"))
 }
 
-async fn until_ready(server: &Server) {
+pub(crate) async fn until_ready(server: &Server) {
     soon(async {
         while readiness(server).await.0 != 200 {
             tokio::task::yield_now().await;
@@ -110,31 +116,15 @@ async fn until_ready(server: &Server) {
 #[tokio::test]
 async fn a_full_disk_refuses_what_is_sent_and_keeps_what_was_acknowledged_until_there_is_room_again()
  {
-    let disk = SmallDisk::start(&["--max-message", "64KiB"]);
-    let server = &disk.server;
+    let disk = SmallDisk::new();
+    let server = &disk.start(&["--max-message", "64KiB"]);
     let (mut ann, _) = join(server, "id=ann").await;
     assert_eq!(
         ask(&mut ann, "first").await.expect("an answer")["type"],
         "ack"
     );
     disk.fill();
-    let big = "x".repeat(60_000);
-    let mut refusal = ask(&mut ann, &format!("0 {}", &big[..60]))
-        .await
-        .expect("an answer");
-    for number in 0.. {
-        if refusal["type"] == "error" {
-            break;
-        }
-        let frame = json!({ "type": "say", "text": format!("{number} {big}"), "key": format!("big-{number}") });
-        ann.send(frame.to_string()).await;
-        refusal = loop {
-            let frame = ann.json().await;
-            if frame["type"] == "ack" || frame["type"] == "error" {
-                break frame;
-            }
-        };
-    }
+    let refusal = publish_until_refused(&mut ann).await;
     assert_eq!(
         (&refusal["code"], &refusal["retry"]),
         (&json!("store_unavailable"), &json!(true)),
@@ -170,6 +160,91 @@ async fn a_full_disk_refuses_what_is_sent_and_keeps_what_was_acknowledged_until_
         (&after[..before.len()], after.len()),
         (&before[..], before.len() + 1)
     );
+}
+
+/// Publishes large messages until one is refused; returns the `error`.
+async fn publish_until_refused(peer: &mut Peer) -> Value {
+    let big = "x".repeat(60_000);
+    for number in 0.. {
+        let frame = json!({ "type": "say", "text": format!("{number} {big}"), "key": format!("big-{number}") });
+        peer.send(frame.to_string()).await;
+        let answer = loop {
+            let frame = peer.json().await;
+            if frame["type"] == "ack" || frame["type"] == "error" {
+                break frame;
+            }
+        };
+        if answer["type"] == "error" {
+            return answer;
+        }
+    }
+    unreachable!("a disk is full some time")
+}
+
+/// Checks that `server`, started on a full disk, serves readers what they had in `epoch` and refuses what is
+/// published, until there is room.
+async fn serves_readers_until_there_is_room(
+    disk: &SmallDisk,
+    server: &Server,
+    before: &[(u64, String)],
+    epoch: &Value,
+) {
+    let (mut ann, welcome) = join(server, "id=ann").await;
+    assert_eq!(&welcome["epoch"], epoch);
+    assert_eq!(texts(server).await, before);
+    let refused = ask(&mut ann, "refused").await.expect("an answer");
+    assert_eq!(refused["code"], "store_unavailable", "{refused}");
+    assert_eq!(readiness(server).await.0, 503);
+
+    disk.make_room();
+    until_ready(server).await;
+
+    assert_eq!(
+        ask(&mut ann, "stored").await.expect("an answer")["type"],
+        "ack"
+    );
+    let after = texts(server).await;
+    assert_eq!(&after[..before.len()], before);
+    assert_eq!(after.last().expect("one").1, "stored");
+}
+
+#[tokio::test]
+async fn a_server_that_ended_on_a_full_disk_starts_there_for_readers() {
+    let disk = SmallDisk::new();
+    let server = disk.start(&["--max-message", "64KiB"]);
+    let (mut ann, welcome) = join(&server, "id=ann").await;
+    disk.fill();
+    publish_until_refused(&mut ann).await;
+    let before = texts(&server).await;
+    server.log().await;
+    disk.fill();
+
+    let server = disk.start(&[]);
+
+    serves_readers_until_there_is_room(&disk, &server, &before, &welcome["epoch"]).await;
+    server.log().await;
+    let (_again, now) = join(&disk.start(&[]), "id=ann").await;
+    assert_eq!(now["epoch"], welcome["epoch"]);
+}
+
+#[tokio::test]
+async fn a_server_whose_disk_filled_while_it_was_stopped_starts_for_readers() {
+    let disk = SmallDisk::new();
+    let server = disk.start(&[]);
+    let (mut ann, welcome) = join(&server, "id=ann").await;
+    for text in ["first", "second"] {
+        assert_eq!(ask(&mut ann, text).await.expect("an answer")["type"], "ack");
+    }
+    let before = texts(&server).await;
+    server.log().await;
+    disk.fill();
+
+    let server = disk.start(&[]);
+
+    serves_readers_until_there_is_room(&disk, &server, &before, &welcome["epoch"]).await;
+    server.log().await;
+    let (_again, now) = join(&disk.start(&[]), "id=ann").await;
+    assert_eq!(now["epoch"], welcome["epoch"]);
 }
 
 #[tokio::test]
@@ -218,6 +293,10 @@ async fn whichever_fsync_fails_the_server_ends_and_says_why_and_nothing_acknowle
             continue;
         };
         let mut ann = come(&server).await;
+        let before = match &mut ann {
+            Some(ann) => welcome(ann).await.map(|welcome| welcome["epoch"].clone()),
+            None => None,
+        };
         let mut acked = Vec::new();
         for text in 0..10 {
             let (text, Some(ann)) = (text.to_string(), &mut ann) else {
@@ -230,7 +309,8 @@ async fn whichever_fsync_fails_the_server_ends_and_says_why_and_nothing_acknowle
             }
         }
         // While the file is made there is nothing to lose, and SQLite may go on.
-        if acked.len() < 10 {
+        let is_lost = acked.len() < 10;
+        if is_lost {
             let (status, log) = server.end().await;
             assert_eq!(status.code(), Some(1), "{log}");
             assert!(log.contains("fsync failed"), "{log}");
@@ -238,7 +318,16 @@ async fn whichever_fsync_fails_the_server_ends_and_says_why_and_nothing_acknowle
         } else {
             server.log().await;
         }
-        let kept: Vec<String> = texts(&Server::start_in(data.path(), &[]))
+        let server = Server::start_in(data.path(), &[]);
+        if let Some(before) = before {
+            let (_peer, welcome) = join(&server, "id=auditor").await;
+            assert_eq!(
+                welcome["epoch"] != before,
+                is_lost,
+                "fsync {number}: a new epoch begins after a failed fsync"
+            );
+        }
+        let kept: Vec<String> = texts(&server)
             .await
             .into_iter()
             .map(|(_, text)| text)

@@ -26,6 +26,10 @@ mod typed;
 mod recovery;
 /// What is acknowledged outlasts the process, however it ends.
 mod durable;
+/// A log that went back in time.
+mod rollback;
+/// Files that are gone while the server runs.
+mod missing_files;
 /// Several nodes on one NATS.
 mod cluster;
 /// Disks that are full or fail, clocks that jump.

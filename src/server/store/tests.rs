@@ -5,6 +5,7 @@ mod deleting;
 mod damage;
 mod rooms;
 mod dates;
+mod reopening;
 
 use std::collections::HashMap;
 use std::time::Duration;
@@ -46,7 +47,7 @@ fn a_database_that_is_closed_is_one_file_though_somebody_still_holds_the_store()
     let subject = Subject::sqlite(Subject::retention(100));
     subject.append(None, "x");
     assert_eq!(subject.offsets(Span::Newest, 9), (vec![1], false));
-    assert_eq!(subject.close(), ["test.db", "test.db.lock"]);
+    assert_eq!(subject.close(), ["test.db", "test.db.state"]);
 }
 
 #[test]

@@ -13,11 +13,12 @@ use crate::harness::{Server, soon};
 
 #[tokio::test]
 async fn a_full_disk_is_found_where_the_server_says_so() {
-    let disk = SmallDisk::start(SMALL);
+    let disk = SmallDisk::new();
+    let server = disk.start(SMALL);
     disk.fill();
     let (client, messages) = (
         reqwest::Client::new(),
-        disk.server.url("/api/v1/rooms/lobby/messages"),
+        server.url("/api/v1/rooms/lobby/messages"),
     );
     // First what is large, then what is small: the last corner is used up.
     for bytes in [60_000, 100] {
@@ -32,7 +33,7 @@ async fn a_full_disk_is_found_where_the_server_says_so() {
         };
         soon(async { while say().await != 503 {} }).await;
     }
-    let verdict = Verdict::of(&[&disk.server.url(""), "--ops", &ops(&disk.server)]).await;
+    let verdict = Verdict::of(&[&server.url(""), "--ops", &ops(&server)]).await;
     assert_eq!(verdict.code, Some(1));
     verdict.says("ready", "bad", "the disk is full", "--history-bytes");
     verdict.says("message size", "bad", "the disk is full", "");

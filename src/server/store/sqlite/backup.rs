@@ -20,18 +20,19 @@ use std::time::Duration;
 use rusqlite::Connection;
 use rusqlite::backup::{Backup, StepResult};
 
-use crate::protocol::Epoch;
 use crate::server::store::DatabaseCopy;
 use crate::server::store::sqlite::OpenError;
 use crate::server::store::sqlite::file;
+use crate::server::store::sqlite::lock::{DatabaseLock, folder_of};
+use crate::server::store::sqlite::schema;
 
 /// Pages that are copied in one step.
 const PAGES_PER_STEP: i32 = 1024;
 /// How often a step is tried while the source is locked, and the pause between two tries.
 const MAX_TRIES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(50);
-/// The files that SQLite keeps beside a database, by the ends of their names.
-const BESIDE: [&str; 3] = ["-wal", "-shm", "-journal"];
+/// The files beside a database, by the ends of their names.
+const BESIDE: [&str; 4] = ["-wal", "-shm", "-journal", ".state"];
 
 /// The content of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -125,7 +126,8 @@ pub fn backup(source: &Path, target: &Path) -> Result<BackupReport, BackupError>
 /// If the backup is damaged or no database of ours, a server has the target open, or something cannot be written.
 pub fn restore(backup: &Path, target: &Path) -> Result<Restored, BackupError> {
     file::inspect(backup, true)?;
-    let _lock = file::lock(target)?;
+    let lock = DatabaseLock::acquire(target)?;
+    let target = lock.path();
 
     let part = with_suffix(target, ".restore");
     let prepared = copy(backup, &part).and_then(|content| {
@@ -212,12 +214,7 @@ fn begin_epoch(part: &Path, target: &Path) -> Result<(), BackupError> {
     let write = || -> rusqlite::Result<()> {
         let connection = Connection::open(part)?;
         connection.pragma_update(None, "synchronous", "FULL")?;
-        let epoch = Epoch::new(fastrand::u32(..));
-        connection.execute(
-            "INSERT OR REPLACE INTO meta VALUES ('epoch', ?1)",
-            [epoch.as_str()],
-        )?;
-        Ok(())
+        schema::renew_epoch(&connection).map(drop)
     };
     write().map_err(|error| BackupError::Copy {
         from: part.to_owned(),
@@ -249,7 +246,7 @@ fn set_aside(path: &Path) -> Result<Option<PathBuf>, BackupError> {
 
 /// Gives the file `part` the name `target`, for good.
 fn put(part: &Path, target: &Path) -> Result<(), BackupError> {
-    let folder = file::folder_of(target).unwrap_or(Path::new("."));
+    let folder = folder_of(target);
     fs::rename(part, target)
         .and_then(|()| fs::File::open(folder)?.sync_all())
         .map_err(|error| io_error(target, error))

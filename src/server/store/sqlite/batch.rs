@@ -11,6 +11,7 @@ use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::room::{Draft, Frame, KeyWindow, Keyed, Said};
+use crate::server::store::sqlite::file::ReadConnection;
 use crate::server::store::sqlite::ledger::{Ledger, Place};
 use crate::server::store::sqlite::retention;
 use crate::server::store::sqlite::schema;
@@ -43,7 +44,7 @@ pub(super) struct Batch<'a> {
 #[derive(Default)]
 pub(super) struct DamagedRooms {
     rooms: HashSet<i64>,
-    reader: Option<Connection>,
+    reader: Option<ReadConnection>,
     /// The room whose old messages the writer reads now.
     suspect: Option<i64>,
 }
@@ -51,7 +52,7 @@ pub(super) struct DamagedRooms {
 impl DamagedRooms {
     /// Marks the room whose old messages were read last as damaged, and gives `reader` to it. Returns whether that
     /// is news: then the batch may succeed when it is tried again.
-    pub(super) fn mark(&mut self, reader: impl FnOnce() -> Option<Connection>) -> bool {
+    pub(super) fn mark(&mut self, reader: impl FnOnce() -> Option<ReadConnection>) -> bool {
         let Some(room) = self.suspect.take() else {
             return false;
         };
@@ -64,7 +65,7 @@ impl DamagedRooms {
     /// Returns the connection that reads old messages of `room`, if that is damaged.
     fn reader(&self, room: i64) -> Option<&Connection> {
         self.reader
-            .as_ref()
+            .as_deref()
             .filter(|_reader| self.rooms.contains(&room))
     }
 }

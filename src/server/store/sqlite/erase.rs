@@ -4,35 +4,28 @@
 //! longer used, and in the write-ahead log. `PRAGMA secure_delete` has the first two overwritten with zeros
 //! (<https://sqlite.org/pragma.html#pragma_secure_delete>); the log is moved into the database and cut to nothing.
 
-use std::time::Duration;
-
-use rusqlite::{Connection, OptionalExtension, Row, TransactionBehavior};
+use rusqlite::{Connection, OptionalExtension, Row};
 
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::store::Deleted;
-use crate::server::store::sqlite::file::BUSY_TIMEOUT;
-use crate::server::store::sqlite::ledger::Ledger;
-
-/// How long readers of the log may keep the writer from cutting it; then it is tried again later.
-const CUT_WITHIN: Duration = Duration::from_millis(10);
+use crate::server::store::sqlite::ledger::{Ledger, Place};
 
 /// Puts a tombstone in the place of what stands at `offset` of `room`. `at` is the time, in milliseconds since
-/// 1970 UTC.
+/// 1970 UTC. Returns also where the room stands when the transaction is committed, if that changes.
 pub(super) fn erase(
-    connection: &mut Connection,
+    transaction: &Connection,
     ledger: &Ledger,
     room: &RoomName,
     offset: Offset,
     at: u64,
-) -> rusqlite::Result<Deleted> {
+) -> rusqlite::Result<(Deleted, Option<Place>)> {
     let Some(mut place) = ledger.place(room) else {
-        return Ok(Deleted::NotKept);
+        return Ok((Deleted::NotKept, None));
     };
     if !(place.first..=place.head).contains(&offset.0) {
-        return Ok(Deleted::NotKept);
+        return Ok((Deleted::NotKept, None));
     }
-    let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     // The body alone: a row whose sender cannot be read can still be deleted.
     let select = "SELECT typeof(body) = 'integer', octet_length(body) FROM messages WHERE room = ?1 AND offset = ?2";
     let read = |transaction: &Connection| -> rusqlite::Result<Option<(bool, u64)>> {
@@ -41,9 +34,9 @@ pub(super) fn erase(
             .query_row(select, (place.id, offset.0), values)
             .optional()
     };
-    let before = match read(&transaction)? {
-        None => return Ok(Deleted::NotKept),
-        Some((true, _)) => return Ok(Deleted::Before),
+    let before = match read(transaction)? {
+        None => return Ok((Deleted::NotKept, None)),
+        Some((true, _)) => return Ok((Deleted::Before, None)),
         Some((false, bytes)) => bytes,
     };
 
@@ -52,27 +45,14 @@ pub(super) fn erase(
     let updated = transaction.execute(update, (place.id, offset.0, at));
     transaction.pragma_update(None, "secure_delete", "FAST")?;
     updated?;
-    let after = read(&transaction)?.map_or(0, |(_, bytes)| bytes);
+    let after = read(transaction)?.map_or(0, |(_, bytes)| bytes);
     place.bytes = (place.bytes + after).saturating_sub(before);
 
     transaction.execute(
         "UPDATE rooms SET bytes = ?2 WHERE id = ?1",
         (place.id, place.bytes),
     )?;
-    transaction.commit()?;
-    ledger.commit([(room.clone(), place)], &[], 0);
-    Ok(Deleted::Now)
-}
-
-/// Moves all of the write-ahead log into the database and cuts it to nothing. Whether it could: readers may be in
-/// the way.
-pub(super) fn cut_log(connection: &Connection) -> rusqlite::Result<bool> {
-    connection.busy_timeout(CUT_WITHIN)?;
-    let busy = connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| {
-        row.get::<_, bool>(0)
-    });
-    connection.busy_timeout(BUSY_TIMEOUT)?;
-    Ok(!busy?)
+    Ok((Deleted::Now, Some(place)))
 }
 
 #[cfg(test)]

@@ -57,12 +57,13 @@ pub fn export(
     let connection = file::open_to_read(path)?;
     let epoch = schema::epoch(&connection)?;
     let snapshot = connection.unchecked_transaction()?;
+    // A file of an older version is not changed by reading it.
+    let base = schema::base_column(&snapshot)?;
+    let select = format!("SELECT id, first, head, {base} FROM rooms WHERE name = ?1");
     let bounds = snapshot
-        .query_row(
-            "SELECT id, first, head, base FROM rooms WHERE name = ?1",
-            [room.as_str()],
-            |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?)),
-        )
+        .query_row(&select, [room.as_str()], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+        })
         .optional()?;
     let mut exported = Exported::default();
     let Some((id, first, head, base)) = bounds else {

@@ -1,5 +1,7 @@
 //! What an error of SQLite's means for the store: refuse and try again, or stop.
 
+use std::io;
+
 use rusqlite::ffi;
 use rusqlite::{Error, ErrorCode};
 
@@ -25,7 +27,10 @@ impl From<&Error> for Fault {
             (Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase), _) => {
                 Self::Fatal(format!("the database is damaged ({error})"))
             }
-            (Some(ErrorCode::DiskFull), _) => Self::Refused("the disk is full".to_owned()),
+            // The index of the write-ahead log, which takes room on the disk too, cannot be made.
+            (Some(ErrorCode::DiskFull), _) | (_, ffi::SQLITE_IOERR_SHMSIZE) => {
+                Self::Refused("the disk is full".to_owned())
+            }
             (Some(ErrorCode::SystemIoFailure), _) => Self::Refused(match file_size_limit() {
                 Some(limit) => format!(
                     "the disk reports an error, or a file would be larger than the limit of {limit} bytes, ulimit -f ({error})"
@@ -44,6 +49,24 @@ impl From<&Error> for Fault {
 fn file_size_limit() -> Option<u64> {
     let (limit, _) = rlimit::Resource::FSIZE.get().ok()?;
     (limit != rlimit::INFINITY).then_some(limit)
+}
+
+impl From<Error> for Fault {
+    fn from(error: Error) -> Self {
+        Self::from(&error)
+    }
+}
+
+/// Of a file beside the database.
+impl From<io::Error> for Fault {
+    fn from(error: io::Error) -> Self {
+        Self::Refused(match error.kind() {
+            io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+                "the disk is full".to_owned()
+            }
+            _ => format!("the disk reports an error ({error})"),
+        })
+    }
 }
 
 #[cfg(test)]

@@ -1,22 +1,29 @@
-//! The database file: whose it is, and whether it is sound.
+//! The database file: opened, checked, written in transactions, and closed.
 
-use std::fs::{self, TryLockError};
-use std::io;
-use std::os::unix::fs::DirBuilderExt;
+use std::fs;
+use std::io::{self, Read, Seek, SeekFrom};
+use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use percent_encoding::{NON_ALPHANUMERIC, percent_encode};
 use rusqlite::hooks::Wal;
-use rusqlite::{Connection, OpenFlags};
+use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
+use tracing::{error, warn};
 
 use crate::protocol::Epoch;
-use crate::server::store::sqlite::SqliteSettings;
 use crate::server::store::sqlite::fault::Fault;
-use crate::server::store::sqlite::schema::{self, APPLICATION_ID, MIGRATIONS};
+use crate::server::store::sqlite::lock::{DatabaseLock, folder_of};
+use crate::server::store::sqlite::open_files::{FileMismatch, OpenFiles};
+use crate::server::store::sqlite::schema::{self, APPLICATION_ID, MIGRATIONS, Meta};
+use crate::server::store::sqlite::state_file::{
+    self, Evidence, FileFault, FileId, StateFile, beside,
+};
+use crate::server::store::sqlite::{Durability, SqliteSettings};
 
-/// Another program that looks at the file (a backup, a person) may hold it for so long.
+/// How long another program (a backup, a person with a shell) may hold the database locked.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// Why the database could not be opened. Nothing in it was changed.
@@ -86,81 +93,392 @@ impl OpenError {
     }
 }
 
-/// A database that is ours alone, sound, and of the newest version.
+/// How long readers of the write-ahead log may keep the writer from cutting it; then it is tried again later.
+const CUT_WITHIN: Duration = Duration::from_millis(10);
+/// Where a database has its `PRAGMA user_version` and `PRAGMA application_id`, 4 bytes each, big-endian
+/// (<https://sqlite.org/fileformat2.html>).
+const HEADER_VERSION: u64 = 60;
+const HEADER_APPLICATION: u64 = 68;
+
+/// A database that this process alone writes to.
+///
+/// Nothing is written before [`begin`](Self::begin) has made it a new generation, which needs a little room on the
+/// disk: until then it can be read.
 #[derive(Debug)]
 pub(super) struct File {
     path: PathBuf,
-    /// The writer's connection.
-    pub(super) connection: Connection,
+    durability: Durability,
+    epoch: Epoch,
+    /// Transactions that changed something, since the database was made.
+    commits: u64,
+    /// Pages in the write-ahead log after the last commit.
     log_pages: Arc<AtomicUsize>,
-    /// Locked as long as it is open. Not the database itself: closing any handle on that would drop SQLite's locks.
-    _lock: fs::File,
+    /// The connection cannot write: see [`open_immutable`].
+    is_immutable: bool,
+    /// `None` before the database has its new generation.
+    running: Option<Running>,
+    /// Why it does not have it yet.
+    refusal: Option<String>,
+    /// The writer's connection.
+    connection: Connection,
+    lock: Arc<DatabaseLock>,
+}
+
+/// The files beside a database that is written to.
+#[derive(Debug)]
+struct Running {
+    state: StateFile,
+    files: OpenFiles,
+}
+
+/// The error of a write, after which nothing has changed.
+#[derive(Debug)]
+pub(super) enum WriteError {
+    /// The database cannot be written to now.
+    Fault(Fault),
+    /// The transaction failed.
+    Sqlite(rusqlite::Error),
+}
+
+impl From<Fault> for WriteError {
+    fn from(fault: Fault) -> Self {
+        Self::Fault(fault)
+    }
+}
+
+impl From<rusqlite::Error> for WriteError {
+    fn from(error: rusqlite::Error) -> Self {
+        Self::Sqlite(error)
+    }
+}
+
+impl From<WriteError> for Fault {
+    fn from(error: WriteError) -> Self {
+        match error {
+            WriteError::Fault(fault) => fault,
+            WriteError::Sqlite(error) => Self::from(error),
+        }
+    }
+}
+
+/// A connection that only reads.
+#[derive(Debug)]
+pub(super) struct ReadConnection {
+    connection: Connection,
+    /// To be dropped last.
+    _lock: Arc<DatabaseLock>,
+}
+
+impl Deref for ReadConnection {
+    type Target = Connection;
+
+    fn deref(&self) -> &Connection {
+        &self.connection
+    }
 }
 
 impl File {
+    /// Opens the database, checks whose it is and whether it is the newest, and begins a generation.
+    ///
+    /// Succeeds although nothing can be written, if there is something to be read: see [`refusal`](Self::refusal).
+    ///
+    /// # Errors
+    /// See [`SqliteStore::open`](super::SqliteStore::open).
     pub(super) fn open(settings: &SqliteSettings) -> Result<Self, OpenError> {
-        let path = settings.path.clone();
-        let lock = lock(&path)?;
+        let lock = Arc::new(DatabaseLock::acquire(&settings.path)?);
+        let path = lock.path().to_owned();
+        let metadata = lock.metadata()?;
+        let is_immutable = metadata.len() > 0 && look(&path, settings.quick_check)?;
+
+        lock.restrict_permissions();
         let wrong = |error: rusqlite::Error| OpenError::new(&path, &error);
-        // Looked at by a connection that may not write, so that what is wrong with it stays for people to see.
-        if fs::metadata(&path).is_ok_and(|file| file.len() > 0) {
-            inspect(&path, settings.quick_check)?;
-        }
-        let mut connection = Connection::open(&path).map_err(wrong)?;
-        connection.busy_timeout(BUSY_TIMEOUT).map_err(wrong)?;
-        schema::prepare(&mut connection, settings.durability).map_err(wrong)?;
-        // The name of a new file must last too.
-        if let Some(folder) = folder_of(&path) {
-            let synced = fs::File::open(folder).and_then(|folder| folder.sync_all());
-            synced.map_err(|source| OpenError::Io {
-                path: path.clone(),
-                source,
-            })?;
-        }
-        let log_pages = watch_log(&mut connection).map_err(wrong)?;
-        Ok(Self {
+        let connection = if is_immutable {
+            open_immutable(&path).map_err(wrong)?
+        } else {
+            open_to_write(&path).map_err(wrong)?
+        };
+        let meta = schema::meta(&connection).map_err(wrong)?;
+        let epoch = choose_epoch(&connection, &path, FileId::from(&metadata), &meta);
+
+        let mut file = Self {
             path,
+            durability: settings.durability,
+            epoch,
+            commits: meta.generation.commits,
+            log_pages: Arc::default(),
+            is_immutable,
+            running: None,
+            refusal: None,
             connection,
-            log_pages,
-            _lock: lock,
+            lock,
+        };
+        file.begin_or_refuse(meta.is_current)?;
+        Ok(file)
+    }
+
+    fn begin_or_refuse(&mut self, is_readable: bool) -> Result<(), OpenError> {
+        let begun = if self.is_immutable {
+            self.reopen()
+        } else {
+            self.begin()
+        };
+        match begun {
+            Ok(()) => Ok(()),
+            Err(Fault::Refused(reason)) if is_readable => {
+                self.refusal = Some(reason);
+                Ok(())
+            }
+            Err(Fault::Refused(problem)) => Err(OpenError::Unusable {
+                path: self.path.clone(),
+                problem,
+            }),
+            Err(Fault::Fatal(problem)) => Err(self.damaged(problem)),
+        }
+    }
+
+    /// Returns why nothing could be written when it was opened.
+    pub(super) fn refusal(&self) -> Option<&str> {
+        self.refusal.as_deref()
+    }
+
+    /// Returns whether the connections cannot see what a writer would write.
+    pub(super) const fn is_immutable(&self) -> bool {
+        self.is_immutable
+    }
+
+    /// Exchanges a connection that cannot write for one that can, and begins a generation with it. No connection of
+    /// [`reader`](Self::reader) may be in use; those that were made before are of no use afterwards.
+    pub(super) fn reopen(&mut self) -> Result<(), Fault> {
+        let connection = open_to_write(&self.path)?;
+        // Without room for the index of the log, this fails.
+        schema::meta(&connection)?;
+        let immutable = std::mem::replace(&mut self.connection, connection);
+
+        let begun = self.begin();
+        if begun.is_ok() {
+            self.is_immutable = false;
+        } else {
+            self.connection = immutable;
+        }
+        begun
+    }
+
+    /// Makes the database a new generation, of the newest schema, with its epoch; nothing, if it is one already.
+    fn begin(&mut self) -> Result<(), Fault> {
+        if self.running.is_some() {
+            return Ok(());
+        }
+        schema::enable_log(&self.connection)?;
+        let mut state = StateFile::create(&self.path, &fs::metadata(&self.path)?, self.commits)?;
+
+        let transaction = self
+            .connection
+            .transaction_with_behavior(TransactionBehavior::Immediate)?;
+        schema::migrate(&transaction)?;
+        schema::set_epoch(&transaction, &self.epoch)?;
+        schema::set_generation(&transaction, &state.generation())?;
+        transaction.commit()?;
+
+        state.put_in_force()?;
+        // The names of new files must last too.
+        fs::File::open(folder_of(&self.path))?.sync_all()?;
+        schema::set_durability(&self.connection, self.durability)?;
+        self.log_pages = watch_log(&mut self.connection)?;
+        self.running = Some(Running {
+            state,
+            files: OpenFiles::new(&self.path)?,
+        });
+        Ok(())
+    }
+
+    /// Runs `change` in a transaction and commits it.
+    ///
+    /// What changes something is counted, in the database and then in the state file: see
+    /// [`state_file`](super::state_file).
+    pub(super) fn write<T>(
+        &mut self,
+        change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, WriteError> {
+        self.begin()?;
+        self.check()?;
+
+        let next = self.commits + 1;
+        let write = || -> rusqlite::Result<_> {
+            let transaction = self
+                .connection
+                .transaction_with_behavior(TransactionBehavior::Immediate)?;
+            let before = transaction.total_changes();
+            let value = change(&transaction)?;
+            let is_changed = transaction.total_changes() > before;
+            if is_changed {
+                schema::set_commits(&transaction, next)?;
+            }
+            transaction.commit()?;
+            Ok((value, is_changed))
+        };
+        let written = write();
+
+        if let Some(Running { state, files }) = &mut self.running {
+            files.update();
+            if let Ok((_, true)) = written {
+                self.commits = next;
+                state.set_commits(next);
+            }
+        }
+        Ok(written?.0)
+    }
+
+    /// Checks that the files are still at their paths, as this process left them.
+    pub(super) fn check(&mut self) -> Result<(), Fault> {
+        let Some(Running { state, files }) = &mut self.running else {
+            return Ok(());
+        };
+        files.check().map_err(|mismatch| {
+            if matches!(mismatch, FileMismatch::Changed { .. }) {
+                state.set_fault(FileFault::ChangedWhileRunning);
+            }
+            Fault::Refused(mismatch.to_string())
         })
     }
 
-    /// Pages in the write-ahead log after the last commit.
+    /// Returns the number of pages in the write-ahead log after the last commit.
     pub(super) fn log_pages(&self) -> usize {
         self.log_pages.load(Ordering::Relaxed)
     }
 
-    /// Moves the write-ahead log into the database, as far as readers let it.
-    pub(super) fn checkpoint(&self) -> rusqlite::Result<()> {
-        self.connection
-            .query_row("PRAGMA wal_checkpoint(PASSIVE)", [], |_row| Ok(()))
+    /// Moves the write-ahead log into the database, as far as readers allow. Returns whether that was all of it.
+    pub(super) fn checkpoint(&mut self) -> Result<bool, Fault> {
+        self.move_log("PRAGMA wal_checkpoint(PASSIVE)")
     }
 
-    /// Moves all of the write-ahead log into the database, synced: nothing more is written.
-    pub(super) fn close(&self) -> rusqlite::Result<()> {
-        self.connection
-            .execute("DELETE FROM meta WHERE name = 'unsynced'", [])?;
-        self.connection
-            .query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_row| Ok(()))
+    fn move_log(&mut self, pragma: &str) -> Result<bool, Fault> {
+        self.check()?;
+        let Some(Running { state, .. }) = &mut self.running else {
+            return Ok(false);
+        };
+
+        state.set_moved_commits(None);
+        let moved = self.connection.query_row(pragma, [], |row| {
+            Ok(row.get::<_, i64>(1)? == row.get::<_, i64>(2)?)
+        });
+        if let Some(Running { state, files }) = &mut self.running {
+            files.update();
+            if let Ok(true) = moved {
+                state.set_moved_commits(Some(self.commits));
+            }
+        }
+        Ok(moved?)
     }
 
-    /// Which life of the logs this file holds.
-    pub(super) fn epoch(&self) -> Result<Epoch, OpenError> {
-        schema::epoch(&self.connection).map_err(|error| self.wrong(&error))
+    /// Moves all of the write-ahead log into the database and cuts it to nothing. Returns whether it could: readers
+    /// may be in the way.
+    pub(super) fn cut_log(&mut self) -> Result<bool, Fault> {
+        self.cut_log_within(CUT_WITHIN)
     }
 
-    /// Another connection, that only reads.
-    pub(super) fn reader(&self) -> Result<Connection, OpenError> {
-        open_to_read(&self.path).map_err(|error| self.wrong(&error))
+    fn cut_log_within(&mut self, patience: Duration) -> Result<bool, Fault> {
+        self.connection.busy_timeout(patience)?;
+        let is_cut = self.try_cut_log();
+        self.connection.busy_timeout(BUSY_TIMEOUT)?;
+        is_cut
     }
 
-    /// What an error of SQLite's means for opening it.
+    fn try_cut_log(&mut self) -> Result<bool, Fault> {
+        // In two steps: a log that is cut must never be needed, also if the process is killed in between.
+        if !self.move_log("PRAGMA wal_checkpoint(FULL)")? {
+            return Ok(false);
+        }
+        let truncate = "PRAGMA wal_checkpoint(TRUNCATE)";
+        let busy = self
+            .connection
+            .query_row(truncate, [], |row| row.get::<_, bool>(0));
+
+        if let Some(Running { files, .. }) = &mut self.running {
+            files.update();
+        }
+        Ok(!busy?)
+    }
+
+    /// Ends an orderly stop: all of the write-ahead log goes into the database, synced.
+    pub(super) fn close(mut self) {
+        let is_cut = self.cut_log_within(BUSY_TIMEOUT);
+        match (is_cut, &mut self.running) {
+            (Ok(true), Some(Running { state, .. })) => {
+                if let Err(error) = state.close() {
+                    warn!(%error, "could not record an orderly stop in the state file");
+                }
+            }
+            (Ok(_), Some(_)) => {
+                warn!("the write-ahead log stays beside the database: a reader uses it");
+            }
+            // Nothing was written.
+            (Ok(_), None) => {}
+            (Err(fault), _) => {
+                if let Fault::Fatal(_) = fault {
+                    self.record_fault();
+                }
+                let (Fault::Refused(reason) | Fault::Fatal(reason)) = fault;
+                error!(reason, "the write-ahead log stays beside the database");
+                self.abandon();
+            }
+        }
+    }
+
+    /// Leaves all files as they are, as a kill would.
+    ///
+    /// Closing the last connection would move the log into the database and remove whatever file is at the log's path.
+    pub(super) fn abandon(self) {
+        let Self {
+            connection, lock, ..
+        } = self;
+        std::mem::forget(connection);
+        drop(lock);
+    }
+
+    /// Returns the epoch of all logs in this file.
+    pub(super) const fn epoch(&self) -> &Epoch {
+        &self.epoch
+    }
+
+    /// Returns the writer's connection, to be read from.
+    pub(super) const fn connection(&self) -> &Connection {
+        &self.connection
+    }
+
+    /// Opens another connection, that only reads.
+    pub(super) fn reader(&self) -> Result<ReadConnection, OpenError> {
+        if self.is_immutable {
+            self.guard(open_immutable(&self.path))
+        } else {
+            self.shared_reader()
+        }
+    }
+
+    /// Opens another connection, that only reads, also what is written by others.
+    pub(super) fn shared_reader(&self) -> Result<ReadConnection, OpenError> {
+        self.guard(open_to_read(&self.path))
+    }
+
+    fn guard(&self, opened: rusqlite::Result<Connection>) -> Result<ReadConnection, OpenError> {
+        Ok(ReadConnection {
+            connection: opened.map_err(|error| self.wrong(&error))?,
+            _lock: self.lock.clone(),
+        })
+    }
+
+    /// Records that a fatal error occurred: the next start begins a new epoch.
+    pub(super) fn record_fault(&mut self) {
+        if let Some(Running { state, .. }) = &mut self.running {
+            state.set_fault(FileFault::WriteLost);
+        }
+    }
+
+    /// Returns the meaning of an error of SQLite's for opening the database.
     pub(super) fn wrong(&self, error: &rusqlite::Error) -> OpenError {
         OpenError::new(&self.path, error)
     }
 
-    /// It does not hold what it should.
+    /// Returns the error of a database that does not hold what it should.
     pub(super) fn damaged(&self, problem: String) -> OpenError {
         OpenError::Damaged {
             path: self.path.clone(),
@@ -169,48 +487,47 @@ impl File {
     }
 }
 
-/// Makes the folder and takes the lock beside the database.
-pub(super) fn lock(path: &Path) -> Result<fs::File, OpenError> {
-    let io = |source| OpenError::Io {
-        path: path.to_owned(),
-        source,
-    };
-    if let Some(folder) = folder_of(path) {
-        // What people say is nobody else's on this machine.
-        fs::DirBuilder::new()
-            .recursive(true)
-            .mode(0o700)
-            .create(folder)
-            .map_err(io)?;
-    }
-    let mut name = path.as_os_str().to_owned();
-    name.push(".lock");
-    let lock = fs::File::options()
-        .create(true)
-        .write(true)
-        .truncate(false)
-        .open(name)
-        .map_err(io)?;
-    match lock.try_lock() {
-        Ok(()) => Ok(lock),
-        Err(TryLockError::WouldBlock) => Err(OpenError::InUse {
-            path: path.to_owned(),
-        }),
-        Err(TryLockError::Error(source)) => Err(io(source)),
-    }
-}
-
-pub(super) fn folder_of(path: &Path) -> Option<&Path> {
-    path.parent().map(|folder| {
-        if folder.as_os_str().is_empty() {
-            Path::new(".")
-        } else {
-            folder
+/// Returns the epoch in which to go on: that of the database, if it is proven to be the newest; else a new one.
+fn choose_epoch(connection: &Connection, path: &Path, database: FileId, meta: &Meta) -> Epoch {
+    let shown = path.display();
+    let Some(epoch) = &meta.epoch else {
+        if let Some(missing) = state_file::commits_without_database(path) {
+            warn!(path = %shown, missing, "the database is gone, with all its commits; a new one begins");
         }
-    })
+        return schema::random_epoch();
+    };
+
+    let evidence = Evidence {
+        database,
+        generation: &meta.generation,
+        moved_commits: &|| moved_commits(path),
+        log_frames: &|| log_frames(connection),
+    };
+    let Err(doubt) = state_file::verify(path, &evidence) else {
+        return epoch.clone();
+    };
+    let (before, epoch) = (epoch, schema::random_epoch());
+    warn!(path = %shown, reason = %doubt, %before, %epoch, "the database may be older than what was acknowledged; a new epoch begins, and clients that resume get recovery \"lost\"");
+    epoch
 }
 
-/// A connection to a database that is there, for reading only.
+/// Returns the number of commits that the database holds without its write-ahead log; `None` if it cannot be read.
+fn moved_commits(path: &Path) -> Option<u64> {
+    let connection = open_immutable(path).ok()?;
+    Some(schema::meta(&connection).ok()?.generation.commits)
+}
+
+fn open_to_write(path: &Path) -> rusqlite::Result<Connection> {
+    let connection = Connection::open_with_flags(
+        path,
+        OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+    )?;
+    connection.busy_timeout(BUSY_TIMEOUT)?;
+    schema::configure(&connection)?;
+    Ok(connection)
+}
+
+/// Opens a connection to a database that is there, for reading only.
 pub(super) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(
         path,
@@ -220,33 +537,143 @@ pub(super) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Whether the file is ours and sound.
-pub(super) fn inspect(path: &Path, quick_check: bool) -> Result<(), OpenError> {
-    let look = || -> rusqlite::Result<(i32, usize, i64, String)> {
-        let connection = open_to_read(path)?;
-        let id = connection.pragma_query_value(None, "application_id", |row| row.get(0))?;
-        let version = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
-        let tables =
-            connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?;
-        let sound = if quick_check {
-            connection.pragma_query_value(None, "quick_check", |row| row.get(0))?
-        } else {
-            "ok".to_owned()
-        };
-        Ok((id, version, tables, sound))
-    };
-    let (id, found, tables, sound) = look().map_err(|error| OpenError::new(path, &error))?;
-    let (path, known) = (path.to_owned(), MIGRATIONS.len());
-    match id {
-        APPLICATION_ID if found > known => Err(OpenError::TooNew { path, found, known }),
-        APPLICATION_ID | 0 if sound != "ok" => Err(OpenError::Damaged {
-            path,
-            problem: sound,
-        }),
-        APPLICATION_ID => Ok(()),
-        0 if tables == 0 => Ok(()),
-        _ => Err(OpenError::Foreign { path }),
+/// Opens a connection for reading only that makes no file beside the database, for a disk without room for one.
+///
+/// It reads neither locks nor a write-ahead log: only for a database with nothing in its log, as long as nobody
+/// writes to it.
+fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
+    let encoded = percent_encode(path.as_os_str().as_encoded_bytes(), NON_ALPHANUMERIC);
+    Connection::open_with_flags(
+        format!("file:{encoded}?immutable=1"),
+        OpenFlags::SQLITE_OPEN_READ_ONLY
+            | OpenFlags::SQLITE_OPEN_NO_MUTEX
+            | OpenFlags::SQLITE_OPEN_URI,
+    )
+}
+
+/// Checks that the file is ours and sound, with a connection that may not write, so that what is wrong with it stays
+/// for people to see. Returns whether only an immutable connection can read it.
+fn look(path: &Path, quick_check: bool) -> Result<bool, OpenError> {
+    roll_back_journal(path)?;
+    let wrong = |error: rusqlite::Error| OpenError::new(path, &error);
+    match open_to_read(path).and_then(|connection| Contents::read(&connection, quick_check)) {
+        Ok(contents) => contents.check(path).map(|()| false),
+        // The index of the log cannot be made; and nothing is in the log.
+        Err(error) if is_log_empty(path) && may_lack_room(&error) => open_immutable(path)
+            .and_then(|connection| Contents::read(&connection, quick_check))
+            .map_err(wrong)?
+            .check(path)
+            .map(|()| true),
+        Err(error) => Err(wrong(error)),
     }
+}
+
+/// Checks that the file, which another process may have open, is ours and sound.
+pub(super) fn inspect(path: &Path, quick_check: bool) -> Result<(), OpenError> {
+    roll_back_journal(path)?;
+    open_to_read(path)
+        .and_then(|connection| Contents::read(&connection, quick_check))
+        .map_err(|error| OpenError::new(path, &error))?
+        .check(path)
+}
+
+fn is_log_empty(path: &Path) -> bool {
+    fs::metadata(beside(path, "-wal")).map_or(0, |log| log.len()) == 0
+}
+
+fn may_lack_room(error: &rusqlite::Error) -> bool {
+    matches!(
+        error.sqlite_error_code(),
+        Some(ErrorCode::DiskFull | ErrorCode::SystemIoFailure | ErrorCode::CannotOpen)
+    )
+}
+
+/// The parts of a database that show whose it is.
+struct Contents {
+    application: i32,
+    version: usize,
+    tables: i64,
+    /// The first problem that a check found, or "ok".
+    soundness: String,
+}
+
+impl Contents {
+    fn read(connection: &Connection, quick_check: bool) -> rusqlite::Result<Self> {
+        let pragma = "application_id";
+        Ok(Self {
+            application: connection.pragma_query_value(None, pragma, |row| row.get(0))?,
+            version: connection.pragma_query_value(None, "user_version", |row| row.get(0))?,
+            tables: connection
+                .query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))?,
+            soundness: if quick_check {
+                connection.pragma_query_value(None, "quick_check", |row| row.get(0))?
+            } else {
+                "ok".to_owned()
+            },
+        })
+    }
+
+    fn check(self, path: &Path) -> Result<(), OpenError> {
+        let (path, known) = (path.to_owned(), MIGRATIONS.len());
+        match self.application {
+            APPLICATION_ID if self.version > known => Err(OpenError::TooNew {
+                path,
+                found: self.version,
+                known,
+            }),
+            APPLICATION_ID | 0 if self.soundness != "ok" => Err(OpenError::Damaged {
+                path,
+                problem: self.soundness,
+            }),
+            APPLICATION_ID => Ok(()),
+            0 if self.tables == 0 => Ok(()),
+            _ => Err(OpenError::Foreign { path }),
+        }
+    }
+}
+
+/// Undoes the transaction of a process that was killed before the database had a write-ahead log, which only a
+/// connection that may write can do. Leaves a database alone whose header says that it is not ours.
+fn roll_back_journal(path: &Path) -> Result<(), OpenError> {
+    if fs::metadata(beside(path, "-journal")).map_or(0, |journal| journal.len()) == 0 {
+        return Ok(());
+    }
+    let read = |at: u64| -> io::Result<[u8; 4]> {
+        let mut file = fs::File::open(path)?;
+        let mut value = [0; 4];
+        file.seek(SeekFrom::Start(at))?;
+        file.read_exact(&mut value)?;
+        Ok(value)
+    };
+    // Of a file without a header all may have been written by that transaction.
+    let application = read(HEADER_APPLICATION).map_or(0, i32::from_be_bytes);
+    let version = read(HEADER_VERSION).map_or(0, u32::from_be_bytes) as usize;
+    let contents = Contents {
+        application,
+        version,
+        tables: 0,
+        soundness: "ok".to_owned(),
+    };
+    contents.check(path)?;
+
+    let roll_back = || -> rusqlite::Result<i64> {
+        let connection = Connection::open_with_flags(
+            path,
+            OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX,
+        )?;
+        connection.busy_timeout(BUSY_TIMEOUT)?;
+        connection.query_row("SELECT count(*) FROM sqlite_schema", [], |row| row.get(0))
+    };
+    roll_back().map_err(|error| OpenError::new(path, &error))?;
+    Ok(())
+}
+
+/// Returns the number of valid frames in the write-ahead log; `None` if it cannot be read.
+fn log_frames(connection: &Connection) -> Option<u64> {
+    let frames: i64 = connection
+        .query_row("PRAGMA wal_checkpoint(NOOP)", [], |row| row.get(1))
+        .ok()?;
+    u64::try_from(frames).ok()
 }
 
 /// Counts the pages in the write-ahead log. This takes the place of SQLite's own checkpoints, which keep a failed

@@ -124,14 +124,14 @@ impl Ledger {
     pub(super) fn load(file: &File) -> Result<(Self, u64), OpenError> {
         let rooms = || -> rusqlite::Result<_> {
             let mut select = file
-                .connection
+                .connection()
                 .prepare("SELECT id, name, first, head, bytes, clock, base FROM rooms")?;
             select
                 .query_map([], Place::of)?
                 .collect::<rusqlite::Result<Vec<_>>>()
         };
         let rooms = rooms().map_err(|error| file.wrong(&error))?;
-        let floor = schema::floor(&file.connection).map_err(|error| file.wrong(&error))?;
+        let floor = schema::floor(file.connection()).map_err(|error| file.wrong(&error))?;
 
         let mut inner = Inner {
             floor,
@@ -145,7 +145,7 @@ impl Ledger {
         }
         Ok((
             Self {
-                epoch: file.epoch()?,
+                epoch: file.epoch().clone(),
                 inner: Mutex::new(inner),
             },
             last,

@@ -7,6 +7,7 @@
 //! - Offsets of a room are dense: the entry before `n` is `n - 1`.
 //! - Where each room stands is also kept in memory, as last committed, so asking costs no disk.
 //! - Readers have connections of their own (write-ahead log): they never wait for the writer, nor it for them.
+//! - A file goes on in its epoch only if it is proven to hold all that was acknowledged: see [`state_file`].
 //! - After a failed fsync nothing is written any more: the kernel may have dropped what it could not write, and a
 //!   second fsync would not say so ("fsyncgate", PostgreSQL 2018).
 //!
@@ -14,7 +15,10 @@
 
 mod fault;
 mod damage;
+mod state_file;
 mod schema;
+mod lock;
+mod open_files;
 mod file;
 mod ledger;
 mod scan;
@@ -36,6 +40,7 @@ use std::thread::JoinHandle;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use tokio::sync::{Semaphore, watch};
+use tracing::error;
 
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
@@ -127,11 +132,19 @@ impl SqliteStore {
         let ledger = Arc::new(ledger);
         let readers = Readers::open(&file, ledger.clone())?;
         let queue = Arc::new(Queue::default());
-        let (health, watched) = watch::channel(Health::Ready);
+        let first = match file.refusal() {
+            None => Health::Ready,
+            Some(reason) => {
+                error!(reason, "the store can be read, but not written to yet");
+                Health::Refusing(reason.to_owned())
+            }
+        };
+        let (health, watched) = watch::channel(first);
         let writer = Writer::new(
             file,
             ledger.clone(),
             queue.clone(),
+            readers.clone(),
             settings.retention,
             settings.max_rooms,
             clock,
@@ -159,7 +172,7 @@ impl SqliteStore {
 /// Reads where the store's clock continues: where it was saved, or at the newest message if that is later.
 fn saved_clock(file: &File, newest: u64) -> Result<Option<SavedClock>, OpenError> {
     let read = |name| {
-        let number = schema::number(&file.connection, name);
+        let number = schema::number(file.connection(), name);
         number.map_err(|error| file.wrong(&error))
     };
     Ok(match (read("clock")?, read("wall")?) {

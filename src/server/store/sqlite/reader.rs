@@ -10,7 +10,8 @@ use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::store::sqlite::OpenError;
 use crate::server::store::sqlite::damage::DamageLog;
-use crate::server::store::sqlite::file::File;
+use crate::server::store::sqlite::fault::Fault;
+use crate::server::store::sqlite::file::{File, ReadConnection};
 use crate::server::store::sqlite::ledger::{Ledger, Place};
 use crate::server::store::sqlite::scan::{Direction, Scan, Scanned, is_damage};
 use crate::server::store::{Damage, Limit, Page, Span, StoreError};
@@ -26,7 +27,7 @@ pub(super) struct Readers(Arc<Shared>);
 struct Shared {
     ledger: Arc<Ledger>,
     /// `None` when it is closed.
-    idle: Mutex<Option<Vec<Connection>>>,
+    idle: Mutex<Option<Vec<ReadConnection>>>,
     /// As many permits as there are connections. A read keeps its permit to its end, also when nobody waits for
     /// it any more.
     free: Arc<Semaphore>,
@@ -44,6 +45,29 @@ impl Readers {
             free: Arc::new(Semaphore::new(CONNECTIONS)),
             damage: DamageLog::default(),
         })))
+    }
+
+    /// Exchanges the connections of a `file` that could not be opened for writing, and opens it so.
+    ///
+    /// # Errors
+    /// If it still cannot be, or a page is being read; nothing is changed.
+    pub(super) fn reopen(&self, file: &mut File) -> Result<(), Fault> {
+        let connections = (0..CONNECTIONS)
+            .map(|_| file.shared_reader())
+            .collect::<Result<_, _>>()
+            .map_err(|error| Fault::Refused(error.to_string()))?;
+        // Held to the end: what the old connections read must not change under them.
+        let _permits = self
+            .0
+            .free
+            .try_acquire_many(CONNECTIONS as u32)
+            .map_err(|_| Fault::Refused("the database is being read".to_owned()))?;
+
+        file.reopen()?;
+        if let Some(idle) = self.0.lock().as_mut() {
+            *idle = connections;
+        }
+        Ok(())
     }
 
     /// Reads nothing more. What is being read is read to its end.
@@ -198,7 +222,7 @@ impl Shared {
         Ok(Step::Done(page))
     }
 
-    fn lock(&self) -> MutexGuard<'_, Option<Vec<Connection>>> {
+    fn lock(&self) -> MutexGuard<'_, Option<Vec<ReadConnection>>> {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -4,7 +4,6 @@ use std::collections::HashMap;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use rusqlite::TransactionBehavior;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
@@ -18,9 +17,10 @@ use crate::server::store::guard;
 use crate::server::store::sqlite::batch::{Batch, DamagedRooms};
 use crate::server::store::sqlite::erase;
 use crate::server::store::sqlite::fault::Fault;
-use crate::server::store::sqlite::file::File;
+use crate::server::store::sqlite::file::{File, WriteError};
 use crate::server::store::sqlite::ledger::Ledger;
 use crate::server::store::sqlite::queue::{Append, Deletion, Queue, Taken};
+use crate::server::store::sqlite::reader::Readers;
 use crate::server::store::sqlite::retention;
 use crate::server::store::sqlite::scan::is_damage;
 use crate::server::store::sqlite::schema;
@@ -45,6 +45,7 @@ pub(super) struct Writer {
     file: File,
     ledger: Arc<Ledger>,
     queue: Arc<Queue>,
+    readers: Readers,
     retention: Retention,
     /// Rooms that may be kept.
     max_rooms: usize,
@@ -63,6 +64,7 @@ impl Writer {
         file: File,
         ledger: Arc<Ledger>,
         queue: Arc<Queue>,
+        readers: Readers,
         retention: Retention,
         max_rooms: usize,
         clock: Arc<Clock>,
@@ -72,6 +74,7 @@ impl Writer {
             file,
             ledger,
             queue,
+            readers,
             retention,
             max_rooms,
             clock,
@@ -117,10 +120,18 @@ impl Writer {
                 look_at = Instant::now() + pause;
             }
         }
-        if !self.is_lost()
-            && let Err(error) = self.save_clock().and_then(|()| self.file.close())
-        {
-            warn!(%error, "the write-ahead log stays beside the database");
+        let is_lost = self.is_lost();
+        if !is_lost && let Err(error) = self.save_clock() {
+            let (Fault::Refused(reason) | Fault::Fatal(reason)) = Fault::from(error);
+            warn!(reason, "the store's clock could not be saved");
+        }
+        let Self { file, damage, .. } = self;
+        // Its connection before the writer's: only the last to leave, if it may write, tidies up beside the file.
+        drop(damage);
+        if is_lost {
+            file.abandon();
+        } else {
+            file.close();
         }
     }
 
@@ -148,7 +159,7 @@ impl Writer {
                 Instant::now(),
                 drafts.iter().map(|(_, drafts, _)| drafts.len()).sum(),
             );
-            let stored = self.write(drafts).map_err(|error| self.fault(&error));
+            let stored = self.write(drafts).map_err(|error| self.fault(error));
             match &stored {
                 Ok(_) => metrics::committed(began.elapsed(), messages),
                 Err(_) => metrics::store_failed(),
@@ -196,11 +207,15 @@ impl Writer {
 
     /// Returns the meaning of an error of a batch. Damage among the old messages of a room is no reason to stop: the
     /// next batch goes around it.
-    fn fault(&mut self, error: &rusqlite::Error) -> Fault {
-        if is_damage(error) && self.damage.mark(|| self.file.reader().ok()) {
-            return Fault::Refused(format!("old messages of a room are damaged ({error})"));
+    fn fault(&mut self, error: WriteError) -> Fault {
+        match error {
+            WriteError::Sqlite(error)
+                if is_damage(&error) && self.damage.mark(|| self.file.reader().ok()) =>
+            {
+                Fault::Refused(format!("old messages of a room are damaged ({error})"))
+            }
+            error => Fault::from(error),
         }
-        Fault::from(error)
     }
 
     fn delete_one(
@@ -212,46 +227,67 @@ impl Writer {
         if let Health::Lost(reason) = &*self.health.borrow() {
             return Err(StoreError::Unavailable(reason.clone()));
         }
-        let erased = erase::erase(&mut self.file.connection, &self.ledger, room, offset, at);
-        erased.map_err(|error| {
+        self.erase(room, offset, at).map_err(|error| match error {
             // A damaged message is no reason to stop.
-            if is_damage(&error) {
+            WriteError::Sqlite(error) if is_damage(&error) => {
                 let reason = format!("message {offset} of room {room} is damaged ({error})");
-                return StoreError::Unavailable(reason);
+                StoreError::Unavailable(reason)
             }
-            let fault = Fault::from(&error);
-            self.is_ill(&fault);
-            let (Fault::Refused(reason) | Fault::Fatal(reason)) = fault;
-            StoreError::Unavailable(reason)
+            error => {
+                let fault = Fault::from(error);
+                self.is_ill(&fault);
+                let (Fault::Refused(reason) | Fault::Fatal(reason)) = fault;
+                StoreError::Unavailable(reason)
+            }
         })
     }
 
-    /// All of `appends` in one transaction, or nothing of them.
+    fn erase(&mut self, room: &RoomName, offset: Offset, at: u64) -> Result<Deleted, WriteError> {
+        self.ensure_writable()?;
+        let ledger = &self.ledger;
+        let (deleted, place) = self
+            .file
+            .write(|transaction| erase::erase(transaction, ledger, room, offset, at))?;
+
+        self.ledger
+            .commit(place.map(|place| (room.clone(), place)), &[], 0);
+        Ok(deleted)
+    }
+
+    /// Opens the database for writing, if that could not be done at the start.
+    fn ensure_writable(&mut self) -> Result<(), Fault> {
+        if !self.file.is_immutable() {
+            return Ok(());
+        }
+        self.readers.reopen(&mut self.file)
+    }
+
+    /// Stores all of `appends` in one transaction, or nothing of them.
     fn write(
         &mut self,
         appends: Vec<(RoomName, Vec<Draft>, u64)>,
-    ) -> rusqlite::Result<Vec<Result<Vec<Stored>, StoreError>>> {
+    ) -> Result<Vec<Result<Vec<Stored>, StoreError>>, WriteError> {
+        self.ensure_writable()?;
         let now = self.clock.now();
-        let transaction = self
-            .file
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut batch = Batch::new(
-            &transaction,
-            &self.ledger,
-            &mut self.keys,
-            self.retention,
-            now,
-            &mut self.damage,
-            self.max_rooms,
-        );
-        let stored = appends
-            .into_iter()
-            .map(|(room, drafts, at)| batch.append(room, drafts, at))
-            .collect::<rusqlite::Result<Vec<_>>>()?;
-        let committed = batch.finish()?;
-        transaction.commit()?;
-        committed.apply(&self.ledger, &mut self.keys);
+
+        let (stored, changes) = self.file.write(|transaction| {
+            let mut batch = Batch::new(
+                transaction,
+                &self.ledger,
+                &mut self.keys,
+                self.retention,
+                now,
+                &mut self.damage,
+                self.max_rooms,
+            );
+            let stored = appends
+                .into_iter()
+                .map(|(room, drafts, at)| batch.append(room, drafts, at))
+                .collect::<rusqlite::Result<Vec<_>>>()?;
+            Ok((stored, batch.finish()?))
+        })?;
+
+        changes.apply(&self.ledger, &mut self.keys);
         Ok(stored)
     }
 
@@ -263,7 +299,9 @@ impl Writer {
             Health::Refusing(_) | Health::Away(_) => true,
             Health::Lost(_) => return false,
         };
-        let done = if is_refusing {
+        let done = if let Err(fault) = self.file.check() {
+            Err(fault.into())
+        } else if is_refusing {
             self.probe().map(|()| false)
         } else {
             self.watch_clock().and_then(|()| self.expire())
@@ -274,7 +312,7 @@ impl Writer {
                 is_more
             }
             Err(error) => {
-                let fault = self.fault(&error);
+                let fault = self.fault(error);
                 self.is_ill(&fault);
                 false
             }
@@ -285,7 +323,7 @@ impl Writer {
     }
 
     /// Looks at the wall clock, and saves the store's clock when that is due.
-    fn watch_clock(&mut self) -> rusqlite::Result<()> {
+    fn watch_clock(&mut self) -> Result<(), WriteError> {
         self.clock.check();
         if self.save_clock_at > Instant::now() {
             return Ok(());
@@ -295,19 +333,17 @@ impl Writer {
         self.save_clock()
     }
 
-    fn save_clock(&mut self) -> rusqlite::Result<()> {
+    fn save_clock(&mut self) -> Result<(), WriteError> {
+        self.ensure_writable()?;
         let SavedClock { clock, wall } = self.clock.save();
-        let transaction = self
-            .file
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        schema::set_number(&transaction, "clock", clock)?;
-        schema::set_number(&transaction, "wall", wall)?;
-        transaction.commit()
+        self.file.write(|transaction| {
+            schema::set_number(transaction, "clock", clock)?;
+            schema::set_number(transaction, "wall", wall)
+        })
     }
 
     /// Drops messages, keys and rooms that are past their limits. Returns whether there are more.
-    fn expire(&mut self) -> rusqlite::Result<bool> {
+    fn expire(&mut self) -> Result<bool, WriteError> {
         let now = self.clock.now();
         self.keys.retain(|_, window| {
             window.forget(Offset(0), now);
@@ -318,31 +354,30 @@ impl Writer {
         let empty_since = now.saturating_sub(self.empty_room_age());
         let has_empty = !self.ledger.empty(empty_since, 1).is_empty();
         let keys = &self.retention.keys;
-        let has_keys = retention::has_old_keys(&self.file.connection, keys, now)?;
+        let has_keys = retention::has_old_keys(self.file.connection(), keys, now)?;
         if due.is_empty() && !has_empty && !has_keys {
             return Ok(false);
         }
 
         let is_full = due.len() == ROOMS_AT_ONCE;
-        let transaction = self
-            .file
-            .connection
-            .transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut batch = Batch::new(
-            &transaction,
-            &self.ledger,
-            &mut self.keys,
-            self.retention,
-            now,
-            &mut self.damage,
-            self.max_rooms,
-        );
-        batch.touch(due);
-        let dropped = batch.drop_empty(empty_since, EMPTY_ROOMS_AT_ONCE)?;
-        let committed = batch.finish()?;
-        let forgotten = retention::forget_keys(&transaction, &self.retention.keys, now)?;
-        transaction.commit()?;
-        committed.apply(&self.ledger, &mut self.keys);
+        let (dropped, forgotten, changes) = self.file.write(|transaction| {
+            let mut batch = Batch::new(
+                transaction,
+                &self.ledger,
+                &mut self.keys,
+                self.retention,
+                now,
+                &mut self.damage,
+                self.max_rooms,
+            );
+            batch.touch(due);
+            let dropped = batch.drop_empty(empty_since, EMPTY_ROOMS_AT_ONCE)?;
+            let changes = batch.finish()?;
+            let forgotten = retention::forget_keys(transaction, &self.retention.keys, now)?;
+            Ok((dropped, forgotten, changes))
+        })?;
+
+        changes.apply(&self.ledger, &mut self.keys);
         Ok(is_full || dropped == EMPTY_ROOMS_AT_ONCE || forgotten == retention::KEYS_AT_ONCE)
     }
 
@@ -357,10 +392,13 @@ impl Writer {
         u64::try_from(age.as_millis()).unwrap_or(u64::MAX)
     }
 
-    fn probe(&mut self) -> rusqlite::Result<()> {
+    fn probe(&mut self) -> Result<(), WriteError> {
+        self.ensure_writable()?;
         let write = "INSERT INTO probe VALUES (1, randomblob(?1)) ON CONFLICT DO UPDATE SET ballast = excluded.ballast";
-        self.file.connection.execute(write, [PROBE_BYTES])?;
-        self.file.connection.execute("DELETE FROM probe", [])?;
+        self.file
+            .write(|transaction| transaction.execute(write, [PROBE_BYTES]))?;
+        self.file
+            .write(|transaction| transaction.execute("DELETE FROM probe", []))?;
         Ok(())
     }
 
@@ -370,16 +408,13 @@ impl Writer {
             return;
         }
         // A full disk is no reason to refuse anything yet: the log still took the last commit.
-        if let Err(error) = self.file.checkpoint() {
-            match Fault::from(&error) {
-                Fault::Refused(reason) => {
-                    warn!(
-                        reason,
-                        "the write-ahead log cannot be moved into the database now"
-                    )
-                }
-                fatal @ Fault::Fatal(_) => self.is_ill(&fatal),
-            }
+        match self.file.checkpoint() {
+            Ok(_) => {}
+            Err(Fault::Refused(reason)) => warn!(
+                reason,
+                "the write-ahead log cannot be moved into the database now"
+            ),
+            Err(fatal) => self.is_ill(&fatal),
         }
     }
 
@@ -388,12 +423,10 @@ impl Writer {
         if !self.must_cut_log || self.is_lost() {
             return;
         }
-        match erase::cut_log(&self.file.connection) {
+        match self.file.cut_log() {
             Ok(is_cut) => self.must_cut_log = !is_cut,
-            Err(error) => match Fault::from(&error) {
-                Fault::Refused(_) => {}
-                fatal @ Fault::Fatal(_) => self.is_ill(&fatal),
-            },
+            Err(Fault::Refused(_)) => {}
+            Err(fatal) => self.is_ill(&fatal),
         }
     }
 
@@ -408,7 +441,10 @@ impl Writer {
         }
     }
 
-    fn is_ill(&self, fault: &Fault) {
+    fn is_ill(&mut self, fault: &Fault) {
+        if matches!(fault, Fault::Fatal(_)) {
+            self.file.record_fault();
+        }
         let (now, reason) = match fault {
             Fault::Refused(reason) => (Health::Refusing(reason.clone()), reason),
             Fault::Fatal(reason) => (Health::Lost(reason.clone()), reason),

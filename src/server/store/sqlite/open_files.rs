@@ -1,0 +1,136 @@
+//! A check that the files of a running store are still the ones at their paths.
+
+use std::fs::{self, Metadata};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use crate::server::store::sqlite::state_file::beside;
+
+/// The database, its write-ahead log and the index of that, as this process has them open.
+///
+/// SQLite does not notice when a file is removed, moved or overwritten under it: it would go on acknowledging
+/// messages that no restart finds.
+#[derive(Debug)]
+pub(super) struct OpenFiles {
+    database: OpenFile,
+    log: OpenFile,
+    /// Shared memory: readers write to it too, so it has no stamp.
+    index: OpenFile,
+}
+
+/// The size of a file and the time at which its content last changed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct FileStamp {
+    bytes: u64,
+    /// Seconds and nanoseconds since 1970 UTC.
+    modified: (i64, i64),
+}
+
+impl From<&Metadata> for FileStamp {
+    fn from(metadata: &Metadata) -> Self {
+        Self {
+            bytes: metadata.len(),
+            modified: (metadata.mtime(), metadata.mtime_nsec()),
+        }
+    }
+}
+
+#[derive(Debug)]
+struct OpenFile {
+    path: PathBuf,
+    device: u64,
+    inode: u64,
+    stamp: FileStamp,
+}
+
+/// A difference between the files at their paths and those that are open.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum FileMismatch {
+    /// There is none, or another one.
+    #[error(
+        "{path} was removed, moved or replaced while the server has it open: put it back, or restart the server to go on with what is there"
+    )]
+    Replaced {
+        /// Where it should be.
+        path: PathBuf,
+    },
+    /// It has another size or time of change than this process left it with.
+    #[error(
+        "another program wrote to {path} while the server has it open: restart the server to have the database checked"
+    )]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+}
+
+impl OpenFiles {
+    /// Looks at the files of `database`, which must all be there.
+    pub(super) fn new(database: &Path) -> std::io::Result<Self> {
+        Ok(Self {
+            database: OpenFile::new(database.to_owned())?,
+            log: OpenFile::new(beside(database, "-wal"))?,
+            index: OpenFile::new(beside(database, "-shm"))?,
+        })
+    }
+
+    /// Compares the files at their paths with those that are open.
+    ///
+    /// # Errors
+    /// If they differ.
+    pub(super) fn check(&self) -> Result<(), FileMismatch> {
+        let database = self.database.find()?;
+        let log = self.log.find()?;
+        self.index.find()?;
+
+        self.database.compare(&database)?;
+        self.log.compare(&log)
+    }
+
+    /// Records that this process wrote to the database or to its log.
+    pub(super) fn update(&mut self) {
+        self.database.update();
+        self.log.update();
+    }
+}
+
+impl OpenFile {
+    fn new(path: PathBuf) -> std::io::Result<Self> {
+        let metadata = fs::metadata(&path)?;
+        Ok(Self {
+            path,
+            device: metadata.dev(),
+            inode: metadata.ino(),
+            stamp: FileStamp::from(&metadata),
+        })
+    }
+
+    fn is_same(&self, metadata: &Metadata) -> bool {
+        (self.device, self.inode) == (metadata.dev(), metadata.ino())
+    }
+
+    fn find(&self) -> Result<Metadata, FileMismatch> {
+        fs::metadata(&self.path)
+            .ok()
+            .filter(|metadata| self.is_same(metadata))
+            .ok_or_else(|| FileMismatch::Replaced {
+                path: self.path.clone(),
+            })
+    }
+
+    fn compare(&self, metadata: &Metadata) -> Result<(), FileMismatch> {
+        if self.stamp == FileStamp::from(metadata) {
+            return Ok(());
+        }
+        Err(FileMismatch::Changed {
+            path: self.path.clone(),
+        })
+    }
+
+    fn update(&mut self) {
+        // Another file at the path is for the next check to find.
+        if let Ok(metadata) = self.find() {
+            self.stamp = FileStamp::from(&metadata);
+        }
+    }
+}

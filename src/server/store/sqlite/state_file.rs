@@ -1,0 +1,571 @@
+//! The state file: a record beside the database that proves that the database is the newest there is.
+//!
+//! No offset is given out twice in an epoch. That would break unnoticed if a server went on with a database that is
+//! older than what was acknowledged: a copy that was put back, a file without its write-ahead log, a disk that was
+//! rolled back. So a server keeps the epoch of the database that it opens only if it can prove that nothing
+//! acknowledged is missing. Otherwise it begins a new epoch, logs the reason, and readers that resume get `lost`.
+//!
+//! # The record
+//!
+//! Beside the database `fanfare.db` lies `fanfare.db.state`, of a fixed size, which one process has open and
+//! overwrites in place ([`StateFile`]):
+//!
+//! - `generation`, a random name, new at each start; the database holds the same ([`schema`](super::schema)). A copy
+//!   from an earlier start has another.
+//! - `commits`, the number of transactions. The database counts them inside each transaction; the state file gets the
+//!   number after the transaction is committed (and synced, with `--durability disk`) and before it is acknowledged.
+//!   It is not synced: the page cache outlives the process, and after a loss of power it can only be too low. So a
+//!   database that counts less than its state file lacks acknowledged messages.
+//! - the [`FileId`] of the state file itself and of the database. A copy of the folder has others.
+//! - `moved_commits`, the number of commits that the database holds without its write-ahead log. A database into which
+//!   an older one was copied, under a log that is the newest, holds less.
+//! - `boot`, the life of the operating system, and `is_closed`, set at the end of an orderly stop, after which
+//!   everything is synced.
+//! - `written`, the time of the last write to the state file, by the file system's own clock. It is also the file's
+//!   ctime, which no program can set: so a state file into which an older state file was copied is found out.
+//! - `fault`, set when this process saw that the files cannot be trusted: fsync failed, or they were changed.
+//!
+//! # When a database is proven to be the newest
+//!
+//! [`verify`] returns the first [`Doubt`] there is: all of the above must agree. After an orderly stop that is enough,
+//! also on another day or after a reboot. After a kill, the operating system must still be the same one: a file
+//! system that comes back from a loss of power looks like one that was rolled back to a snapshot.
+//!
+//! # Kills at a bad moment
+//!
+//! At a start the new record is written to `fanfare.db.state-new`, then the database gets its generation (and its new
+//! epoch, if there is to be one) in one transaction, then the file is renamed. The record that counts is the one
+//! whose generation the database holds. At a stop the log is moved into the database and synced before `is_closed`
+//! is written, and the log is not cut before `moved_commits` says that it is not needed.
+//!
+//! # What cannot be noticed
+//!
+//! A file system, disk or virtual machine that is rolled back as a whole to a snapshot, if that was taken after an
+//! orderly stop, or if the operating system goes on as the same one. The manual says what to do.
+
+use std::ffi::OsString;
+use std::fs::{self, Metadata};
+use std::io;
+use std::os::unix::fs::{FileExt, MetadataExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
+
+use serde::{Deserialize, Serialize};
+
+/// Size of the file in bytes: a JSON object, spaces, and a line feed. Each write replaces all of it.
+const STATE_BYTES: usize = 1024;
+/// How far apart the time in the state file and the time of its last write may be.
+const MAX_WRITE_TIME: Duration = Duration::from_millis(50);
+/// Attempts to write within [`MAX_WRITE_TIME`]: a busy machine may stop the process between two system calls.
+const WRITE_ATTEMPTS: usize = 3;
+/// The life of the operating system (Linux).
+const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
+
+/// The identity of a file: its inode and its time of creation, which no copy shares.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct FileId {
+    inode: u64,
+    /// Nanoseconds since 1970 UTC; `None` where the file system does not record it.
+    created: Option<u64>,
+}
+
+impl From<&Metadata> for FileId {
+    fn from(metadata: &Metadata) -> Self {
+        let created = metadata
+            .created()
+            .ok()
+            .and_then(|created| created.duration_since(UNIX_EPOCH).ok())
+            .and_then(|since| u64::try_from(since.as_nanos()).ok());
+        Self {
+            inode: metadata.ino(),
+            created,
+        }
+    }
+}
+
+/// Why the files cannot be trusted although nothing else shows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub(super) enum FileFault {
+    /// A write could not be synced, or the database turned out to be damaged.
+    WriteLost,
+    /// Another program wrote to the files.
+    ChangedWhileRunning,
+}
+
+/// The content of a state file.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct State {
+    generation: String,
+    commits: u64,
+    state_file: FileId,
+    database: FileId,
+    /// `None` while the log is moved, and when that was not all of it.
+    moved_commits: Option<u64>,
+    boot: Option<String>,
+    is_closed: bool,
+    /// Nanoseconds since 1970 UTC; `None` before the file got its final name.
+    written: Option<i64>,
+    fault: Option<FileFault>,
+}
+
+/// Where in its history a database stands, as the database itself says.
+#[derive(Clone, Debug)]
+pub(super) struct Generation {
+    /// `None` in files of versions that had no state file.
+    pub(super) name: Option<String>,
+    pub(super) commits: u64,
+}
+
+/// What is known of a database before anything is written to it.
+pub(super) struct Evidence<'a> {
+    pub(super) database: FileId,
+    /// As read through the write-ahead log.
+    pub(super) generation: &'a Generation,
+    /// Returns the number of commits that the database holds without its log.
+    pub(super) moved_commits: &'a dyn Fn() -> Option<u64>,
+    /// Returns the number of valid frames in the log.
+    pub(super) log_frames: &'a dyn Fn() -> Option<u64>,
+}
+
+/// A reason why a database is not proven to be the newest.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(super) enum Doubt {
+    /// There is no state file.
+    #[error(
+        "it has no state file: it was moved here, restored, or written by an older version of Fanfare"
+    )]
+    NoStateFile,
+    /// The database is from before the state file.
+    #[error("it is an older copy: {missing} later commits are missing")]
+    OlderCopy {
+        /// How many.
+        missing: u64,
+    },
+    /// Neither is known to be the older one.
+    #[error("it is not the database that its state file describes")]
+    OtherDatabase,
+    /// The end of the write-ahead log is gone.
+    #[error(
+        "{missing} acknowledged commits are missing: the write-ahead log was damaged, cut or removed"
+    )]
+    CommitsMissing {
+        /// How many.
+        missing: u64,
+    },
+    /// The log had commits, and is gone or empty.
+    #[error("the write-ahead log was damaged, cut or removed")]
+    LogMissing,
+    /// One of the files is another one.
+    #[error("its files were copied or restored")]
+    Copied,
+    /// See [`FileFault`].
+    #[error("a write could not be synced to the disk, or the database was found to be damaged")]
+    WriteLost,
+    /// See [`FileFault`].
+    #[error("another program changed it while the server was running")]
+    ChangedWhileRunning,
+    /// A loss of power, or a snapshot.
+    #[error(
+        "the system was restarted before the server could close it, which cannot be told from a disk that was rolled back"
+    )]
+    Rebooted,
+}
+
+/// Checks that the database at `path` is the newest there is.
+///
+/// # Errors
+/// If that is not proven.
+pub(super) fn verify(path: &Path, evidence: &Evidence<'_>) -> Result<(), Doubt> {
+    let generation = evidence.generation;
+    let records = [state_path(path), candidate_path(path)].map(|path| Record::read(&path));
+    if records.iter().all(Option::is_none) {
+        return Err(Doubt::NoStateFile);
+    }
+    let is_of_database =
+        |record: &&Record| generation.name.as_ref() == Some(&record.state.generation);
+    let Some(Record { state, id, changed }) = records.iter().flatten().find(is_of_database) else {
+        let newest = records
+            .iter()
+            .flatten()
+            .map(|record| record.state.commits)
+            .max();
+        return Err(
+            match newest.and_then(|newest| newest.checked_sub(generation.commits)) {
+                Some(missing @ 1..) => Doubt::OlderCopy { missing },
+                _ => Doubt::OtherDatabase,
+            },
+        );
+    };
+
+    if state.state_file != *id || state.database != evidence.database {
+        return Err(Doubt::Copied);
+    }
+    if generation.commits < state.commits {
+        let missing = state.commits - generation.commits;
+        return Err(Doubt::CommitsMissing { missing });
+    }
+    match state.fault {
+        Some(FileFault::WriteLost) => return Err(Doubt::WriteLost),
+        Some(FileFault::ChangedWhileRunning) => return Err(Doubt::ChangedWhileRunning),
+        None => {}
+    }
+    // The log may be the newest, and the database below it an older copy.
+    if let Some(expected) = state.moved_commits {
+        let moved = (evidence.moved_commits)().ok_or(Doubt::OtherDatabase)?;
+        if let missing @ 1.. = expected.saturating_sub(moved) {
+            return Err(Doubt::OlderCopy { missing });
+        }
+    }
+
+    if state.is_closed {
+        return Ok(());
+    }
+    if state.boot.is_none() || state.boot != boot_id() {
+        return Err(Doubt::Rebooted);
+    }
+    if state
+        .written
+        .is_some_and(|written| !is_close(written, *changed))
+    {
+        return Err(Doubt::Copied);
+    }
+    // Killed while the log was moved into the database, which may hold half of it.
+    if state.moved_commits.is_none() && (evidence.log_frames)().is_none_or(|frames| frames == 0) {
+        return Err(Doubt::LogMissing);
+    }
+    Ok(())
+}
+
+/// Returns how many commits are missing because there is no database, while the state file at `path` counts some.
+pub(super) fn commits_without_database(path: &Path) -> Option<u64> {
+    Record::read(&state_path(path))
+        .map(|record| record.state.commits)
+        .filter(|commits| *commits > 0)
+}
+
+/// A state file as found.
+struct Record {
+    state: State,
+    id: FileId,
+    /// Nanoseconds since 1970 UTC.
+    changed: i64,
+}
+
+impl Record {
+    /// Reads the file at `path`; one that cannot be read or understood proves nothing.
+    fn read(path: &Path) -> Option<Self> {
+        let metadata = fs::metadata(path).ok()?;
+        let json = fs::read(path).ok()?;
+        Some(Self {
+            state: serde_json::from_slice(&json).ok()?,
+            id: FileId::from(&metadata),
+            changed: change_time(&metadata),
+        })
+    }
+}
+
+/// The state file of the database that this process has open. See the [module docs](self).
+#[derive(Debug)]
+pub(super) struct StateFile {
+    /// The database's.
+    database: PathBuf,
+    file: fs::File,
+    state: State,
+    /// A failed write is logged once.
+    is_failing: bool,
+}
+
+impl StateFile {
+    /// Creates the record of a new generation beside the one in force. `metadata` and `commits` are the database's.
+    ///
+    /// # Errors
+    /// If the file cannot be written.
+    pub(super) fn create(database: &Path, metadata: &Metadata, commits: u64) -> io::Result<Self> {
+        let path = candidate_path(database);
+        if let Err(error) = fs::remove_file(&path)
+            && error.kind() != io::ErrorKind::NotFound
+        {
+            return Err(error);
+        }
+        let file = fs::File::options()
+            .create_new(true)
+            .write(true)
+            .mode(0o600)
+            .open(&path)?;
+
+        let state = State {
+            generation: format!("{:016x}", fastrand::u64(..)),
+            commits,
+            state_file: FileId::from(&file.metadata()?),
+            database: FileId::from(metadata),
+            moved_commits: None,
+            boot: boot_id(),
+            is_closed: false,
+            written: None,
+            fault: None,
+        };
+        let mut created = Self {
+            database: database.to_owned(),
+            file,
+            state,
+            is_failing: false,
+        };
+        created.write()?;
+        Ok(created)
+    }
+
+    /// Returns the generation, which the database is to hold.
+    pub(super) fn generation(&self) -> Generation {
+        Generation {
+            name: Some(self.state.generation.clone()),
+            commits: self.state.commits,
+        }
+    }
+
+    /// Replaces the record in force by this one. The database holds its generation.
+    pub(super) fn put_in_force(&mut self) -> io::Result<()> {
+        fs::rename(candidate_path(&self.database), state_path(&self.database))?;
+        self.state.written = Some(0);
+        self.write()
+    }
+
+    /// Records that `commits` transactions are committed, before they are acknowledged.
+    pub(super) fn set_commits(&mut self, commits: u64) {
+        self.state.commits = commits;
+        self.write_or_log();
+    }
+
+    /// Records how many commits the database holds without its log; `None` before the log is moved.
+    pub(super) fn set_moved_commits(&mut self, commits: Option<u64>) {
+        if self.state.moved_commits != commits {
+            self.state.moved_commits = commits;
+            self.write_or_log();
+        }
+    }
+
+    /// Records for good that the files cannot be trusted.
+    pub(super) fn set_fault(&mut self, fault: FileFault) {
+        if self.state.fault.is_none() {
+            self.state.fault = Some(fault);
+            self.write_or_log();
+            if let Err(error) = self.file.sync_all() {
+                self.log(&error);
+            }
+        }
+    }
+
+    /// Records an orderly stop: the database holds everything, synced.
+    pub(super) fn close(&mut self) -> io::Result<()> {
+        self.state.is_closed = true;
+        self.write()?;
+        self.file.sync_all()
+    }
+
+    /// Overwrites the file. The time comes from the file system, whose clock may be another than the system's.
+    fn write(&mut self) -> io::Result<()> {
+        for _attempt in 0..WRITE_ATTEMPTS {
+            if self.state.written.is_some() {
+                self.file.write_all_at(b"\n", STATE_BYTES as u64 - 1)?;
+                self.state.written = Some(change_time(&self.file.metadata()?));
+            }
+            let mut bytes = serde_json::to_vec(&self.state)?;
+            bytes.resize(STATE_BYTES - 1, b' ');
+            bytes.push(b'\n');
+            self.file.write_all_at(&bytes, 0)?;
+
+            let changed = change_time(&self.file.metadata()?);
+            if self
+                .state
+                .written
+                .is_none_or(|written| is_close(written, changed))
+            {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// A record that is too old costs no more than a new epoch at the next start.
+    fn write_or_log(&mut self) {
+        match self.write() {
+            Ok(()) => self.is_failing = false,
+            Err(error) => self.log(&error),
+        }
+    }
+
+    fn log(&mut self, error: &io::Error) {
+        if !std::mem::replace(&mut self.is_failing, true) {
+            let path = state_path(&self.database);
+            tracing::warn!(path = %path.display(), %error, "could not write the state file; the next start may begin a new epoch");
+        }
+    }
+}
+
+/// Returns the path of the file beside `database` whose name ends in `suffix`.
+pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
+    let mut name = OsString::from(database);
+    name.push(suffix);
+    name.into()
+}
+
+fn state_path(database: &Path) -> PathBuf {
+    beside(database, ".state")
+}
+
+fn candidate_path(database: &Path) -> PathBuf {
+    beside(database, ".state-new")
+}
+
+fn boot_id() -> Option<String> {
+    let id = fs::read_to_string(BOOT_ID).ok()?;
+    Some(id.trim().to_owned())
+}
+
+fn change_time(metadata: &Metadata) -> i64 {
+    nanoseconds(metadata.ctime(), metadata.ctime_nsec())
+}
+
+const fn nanoseconds(seconds: i64, nanoseconds: i64) -> i64 {
+    seconds
+        .saturating_mul(1_000_000_000)
+        .saturating_add(nanoseconds)
+}
+
+fn is_close(written: i64, changed: i64) -> bool {
+    u128::from(changed.abs_diff(written)) <= MAX_WRITE_TIME.as_nanos()
+}
+
+#[cfg(test)]
+mod tests {
+    use tempfile::TempDir;
+
+    use super::*;
+
+    /// A database that was committed to five times, by a server that was killed.
+    struct Killed {
+        folder: TempDir,
+        generation: Generation,
+    }
+
+    impl Killed {
+        fn new() -> Self {
+            let folder = tempfile::tempdir().expect("a folder");
+            let database = folder.path().join("test.db");
+            fs::write(&database, "pages").expect("written");
+            let found = fs::metadata(&database).expect("found");
+
+            let mut state = StateFile::create(&database, &found, 0).expect("created");
+            state.put_in_force().expect("renamed");
+            state.set_commits(5);
+
+            let generation = Generation {
+                commits: 5,
+                ..state.generation()
+            };
+            Self { folder, generation }
+        }
+
+        fn database(&self) -> PathBuf {
+            self.folder.path().join("test.db")
+        }
+
+        /// Changes the record, as it could have been left.
+        fn change(&self, change: impl FnOnce(&mut State)) {
+            let path = state_path(&self.database());
+            let mut record = Record::read(&path).expect("a record");
+            change(&mut record.state);
+            fs::write(&path, serde_json::to_vec(&record.state).expect("JSON")).expect("written");
+        }
+
+        fn verify_with(&self, moved_commits: u64, log_frames: u64) -> Result<(), Doubt> {
+            let metadata = fs::metadata(self.database()).expect("found");
+            verify(
+                &self.database(),
+                &Evidence {
+                    database: FileId::from(&metadata),
+                    generation: &self.generation,
+                    moved_commits: &|| Some(moved_commits),
+                    log_frames: &|| Some(log_frames),
+                },
+            )
+        }
+
+        fn verify(&self) -> Result<(), Doubt> {
+            self.verify_with(0, 9)
+        }
+    }
+
+    #[test]
+    fn a_database_is_the_newest_after_a_kill_in_the_same_life_of_the_system() {
+        let killed = Killed::new();
+        assert_eq!(killed.verify(), Ok(()));
+
+        killed.change(|state| state.boot = Some("another".to_owned()));
+        assert_eq!(killed.verify(), Err(Doubt::Rebooted));
+
+        killed.change(|state| state.boot = None);
+        assert_eq!(killed.verify(), Err(Doubt::Rebooted));
+    }
+
+    #[test]
+    fn a_record_that_was_written_at_another_time_than_the_file_is_a_copy() {
+        let killed = Killed::new();
+        killed.change(|state| {
+            state.written = state.written.map(|written| written - 1_000_000_000);
+        });
+        assert_eq!(killed.verify(), Err(Doubt::Copied));
+    }
+
+    #[test]
+    fn a_database_without_the_last_commits_is_told_with_their_number() {
+        let mut killed = Killed::new();
+        killed.generation.commits = 3;
+        assert_eq!(killed.verify(), Err(Doubt::CommitsMissing { missing: 2 }));
+
+        killed.generation.name = Some("earlier".to_owned());
+        assert_eq!(killed.verify(), Err(Doubt::OlderCopy { missing: 2 }));
+    }
+
+    #[test]
+    fn a_log_may_be_gone_when_the_database_holds_it_but_not_while_it_was_moved() {
+        let killed = Killed::new();
+        assert_eq!(killed.verify_with(5, 9), Ok(()));
+        assert_eq!(killed.verify_with(5, 0), Err(Doubt::LogMissing));
+
+        killed.change(|state| state.moved_commits = Some(5));
+        assert_eq!(killed.verify_with(5, 0), Ok(()));
+    }
+
+    #[test]
+    fn a_database_that_is_older_than_its_log_is_an_older_copy() {
+        let killed = Killed::new();
+        killed.change(|state| state.moved_commits = Some(4));
+
+        assert_eq!(killed.verify_with(4, 9), Ok(()));
+        assert_eq!(killed.verify_with(5, 0), Ok(()), "another program moved it");
+        assert_eq!(
+            killed.verify_with(1, 9),
+            Err(Doubt::OlderCopy { missing: 3 })
+        );
+    }
+
+    #[test]
+    fn a_kill_before_the_new_record_has_its_name_changes_nothing() {
+        let killed = Killed::new();
+        let database = killed.database();
+        let found = fs::metadata(&database).expect("found");
+        let next = StateFile::create(&database, &found, 5).expect("created");
+
+        assert_eq!(
+            killed.verify(),
+            Ok(()),
+            "the database has the old generation"
+        );
+        let killed = Killed {
+            generation: next.generation(),
+            ..killed
+        };
+        assert_eq!(killed.verify(), Ok(()), "it has the new one");
+    }
+}

@@ -1,0 +1,367 @@
+//! What a database file must be to be opened, and to keep its epoch.
+
+use std::fs::{self, Permissions};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::mpsc;
+
+use rusqlite::Connection;
+use tempfile::TempDir;
+
+use super::*;
+
+/// Files of each version of the schema, made by the programs of their time: three messages in the lobby.
+const VERSIONS: &[&[u8]] = &[
+    include_bytes!("databases/version-1.db"),
+    include_bytes!("databases/version-2.db"),
+    include_bytes!("databases/version-3.db"),
+];
+/// A process that was killed in the first milliseconds of its first start left these.
+const STUCK: (&[u8], &[u8]) = (
+    include_bytes!("databases/stuck-first-start.db"),
+    include_bytes!("databases/stuck-first-start.db-journal"),
+);
+
+/// A folder with a database.
+struct Folder(TempDir);
+
+impl Folder {
+    fn new() -> Self {
+        let folder = tempfile::tempdir().expect("a folder");
+        fs::create_dir(folder.path().join("data")).expect("made");
+        Self(folder)
+    }
+
+    /// A folder with these bytes as its database.
+    fn with(database: &[u8]) -> Self {
+        let folder = Self::new();
+        fs::write(folder.database(), database).expect("written");
+        folder
+    }
+
+    fn data(&self) -> PathBuf {
+        self.0.path().join("data")
+    }
+
+    fn backup(&self) -> PathBuf {
+        self.0.path().join("backup")
+    }
+
+    fn database(&self) -> PathBuf {
+        self.data().join("test.db")
+    }
+
+    /// The texts of the lobby, as an export has them.
+    fn texts(&self) -> Vec<serde_json::Value> {
+        let mut texts = Vec::new();
+        export(&self.database(), &RoomName::lobby(), |frame| {
+            texts.push(serde_json::to_value(frame.publication())?["text"].clone());
+            Ok(())
+        })
+        .expect("exported");
+        texts
+    }
+
+    fn try_open(&self) -> Result<SqliteStore, OpenError> {
+        open(&self.database())
+    }
+
+    fn open(&self) -> SqliteStore {
+        self.try_open().expect("opened")
+    }
+
+    /// Opens the database, stores `count` messages and closes it. Returns its epoch.
+    fn run(&self, count: usize) -> Epoch {
+        let store = self.open();
+        for number in 0..count {
+            append(&store, &number.to_string());
+        }
+        epoch(&store)
+    }
+}
+
+fn open(path: &Path) -> Result<SqliteStore, OpenError> {
+    SqliteStore::open(&SqliteSettings {
+        path: path.to_owned(),
+        durability: Durability::Process,
+        retention: Retention {
+            age: Duration::from_secs(1 << 40),
+            ..Subject::retention(1000)
+        },
+        max_rooms: 10_000,
+        quick_check: false,
+    })
+}
+
+fn append(store: &SqliteStore, text: &str) {
+    let (sender, receiver) = mpsc::channel();
+    let draft = Draft::text(UserId::guest(1), None, text);
+    let report = Box::new(move |stored| sender.send(stored).expect("received"));
+    store.append(&RoomName::lobby(), vec![draft], 7, report);
+    receiver.recv().expect("reported").expect("stored");
+}
+
+fn epoch(store: &SqliteStore) -> Epoch {
+    store.bounds(&RoomName::lobby()).expect("bounds").epoch
+}
+
+fn head(store: &SqliteStore) -> u64 {
+    store.bounds(&RoomName::lobby()).expect("bounds").head.0
+}
+
+/// Runs a program of the system.
+fn run(program: &str, arguments: &[&Path]) {
+    let status = Command::new(program).args(arguments).status();
+    assert!(status.expect("it runs").success());
+}
+
+/// Copies the content of a folder, times and permissions included, over that of another.
+fn copy_over(from: &Path, to: &Path) {
+    run("cp", &[Path::new("-a"), &from.join("."), to]);
+}
+
+fn mode(path: &Path) -> u32 {
+    fs::metadata(path).expect("a file").mode() & 0o777
+}
+
+#[test]
+fn a_database_that_only_fanfare_touched_keeps_its_epoch() {
+    let folder = Folder::new();
+    let first = folder.run(3);
+    assert_eq!(folder.run(0), first);
+
+    fs::set_permissions(folder.database(), Permissions::from_mode(0o640)).expect("set");
+    assert_eq!(folder.run(2), first, "permissions are no content");
+
+    fs::rename(folder.data(), folder.backup()).expect("moved");
+    fs::rename(folder.backup(), folder.data()).expect("moved back");
+    assert_eq!(folder.run(0), first, "the same files at the same place");
+
+    let reader = Connection::open(folder.database()).expect("opened");
+    let count = "SELECT count(*) FROM messages";
+    let count: u64 = reader.query_row(count, [], |row| row.get(0)).expect("read");
+    drop(reader);
+    assert_eq!((count, folder.run(0)), (5, first), "it was only read");
+}
+
+#[test]
+fn a_database_that_went_back_in_time_begins_a_new_epoch() {
+    type Way = fn(&Folder);
+    let put_back: [(&str, Way); 6] = [
+        ("the file, in place", |folder| {
+            fs::copy(folder.backup().join("test.db"), folder.database()).expect("copied");
+        }),
+        ("the file, in place, with its times", |folder| {
+            run(
+                "cp",
+                &[
+                    Path::new("-p"),
+                    &folder.backup().join("test.db"),
+                    &folder.database(),
+                ],
+            );
+        }),
+        ("the file, by a rename", |folder| {
+            fs::rename(folder.backup().join("test.db"), folder.database()).expect("renamed");
+        }),
+        ("the folder, in place, with its times", |folder| {
+            copy_over(&folder.backup(), &folder.data());
+        }),
+        ("the folder, instead", |folder| {
+            fs::remove_dir_all(folder.data()).expect("removed");
+            fs::rename(folder.backup(), folder.data()).expect("renamed");
+        }),
+        ("a backup by SQLite", |folder| {
+            let backup = Connection::open(folder.backup().join("test.db")).expect("opened");
+            let into = folder.0.path().join("vacuumed.db");
+            let path = into.to_str().expect("text");
+            backup.execute("VACUUM INTO ?1", [path]).expect("copied");
+            fs::rename(into, folder.database()).expect("renamed");
+        }),
+    ];
+
+    for (way, put_back) in put_back {
+        let folder = Folder::new();
+        folder.run(3);
+        fs::create_dir(folder.backup()).expect("made");
+        copy_over(&folder.data(), &folder.backup());
+        let before = folder.run(5);
+
+        put_back(&folder);
+
+        let store = folder.open();
+        assert_ne!(epoch(&store), before, "{way}");
+        assert_eq!(head(&store), 3, "{way}: what is there can be read");
+        let after = epoch(&store);
+        drop(store);
+        assert_eq!(folder.run(1), after, "{way}: from then on it is the newest");
+    }
+}
+
+#[test]
+fn a_database_that_is_not_proven_to_be_the_newest_begins_a_new_epoch() {
+    type Change = fn(&Folder);
+    let changes: [(&str, Change); 3] = [
+        ("it lacks its state file", |folder| {
+            fs::remove_file(folder.data().join("test.db.state")).expect("removed");
+        }),
+        ("its state file is garbled", |folder| {
+            fs::write(folder.data().join("test.db.state"), "none").expect("written");
+        }),
+        ("it was removed", |folder| {
+            fs::remove_file(folder.database()).expect("removed");
+        }),
+    ];
+
+    for (what, change) in changes {
+        let folder = Folder::new();
+        let before = folder.run(3);
+
+        change(&folder);
+
+        let after = folder.run(1);
+        assert_ne!(after, before, "{what}");
+        assert_eq!(folder.run(0), after, "{what}: once");
+    }
+}
+
+#[test]
+fn files_of_each_version_are_opened_with_what_they_hold() {
+    for (version, database) in VERSIONS.iter().enumerate() {
+        let folder = Folder::with(database);
+        let before = folder.texts();
+        let store = folder.open();
+        append(&store, "new");
+        drop(store);
+
+        let texts = folder.texts();
+        assert_eq!(before, texts[..3], "version {}", version + 1);
+        assert_eq!(
+            texts,
+            [
+                "first".into(),
+                "雪".into(),
+                serde_json::Value::Null,
+                "new".into()
+            ],
+            "version {}",
+            version + 1
+        );
+    }
+}
+
+#[test]
+fn a_first_start_that_was_killed_is_followed_by_another() {
+    let folder = Folder::with(STUCK.0);
+    fs::write(folder.data().join("test.db-journal"), STUCK.1).expect("written");
+
+    let store = folder.open();
+
+    append(&store, "first");
+    assert_eq!(head(&store), 1);
+}
+
+/// Leaves `folder` as a process that was killed in the middle of a transaction, of a database without a write-ahead
+/// log, leaves it: with a journal to be rolled back.
+fn leave_journal(folder: &Folder) {
+    let other = tempfile::tempdir().expect("a folder");
+    let path = other.path().join("test.db");
+    fs::copy(folder.database(), &path).expect("copied");
+    let database = Connection::open(&path).expect("opened");
+    database
+        .execute_batch(
+            "PRAGMA journal_mode = DELETE; PRAGMA cache_size = 1; BEGIN;
+             CREATE TABLE filler (bytes); INSERT INTO filler VALUES (randomblob(100000));
+             INSERT INTO filler SELECT bytes FROM filler;",
+        )
+        .expect("begun");
+    for suffix in ["", "-journal"] {
+        fs::copy(
+            other.path().join(format!("test.db{suffix}")),
+            folder.data().join(format!("test.db{suffix}")),
+        )
+        .expect("copied");
+    }
+    drop(database);
+}
+
+#[test]
+fn a_transaction_that_was_killed_before_the_database_had_a_log_is_rolled_back() {
+    let folder = Folder::with(VERSIONS[1]);
+    leave_journal(&folder);
+
+    let exported = export(&folder.database(), &RoomName::lobby(), |_| Ok(()));
+    assert!(exported.is_ok(), "{exported:?}");
+    leave_journal(&folder);
+    let store = folder.open();
+
+    assert_eq!(head(&store), 3);
+    append(&store, "fourth");
+}
+
+#[test]
+fn the_journal_of_another_program_is_left_alone() {
+    let folder = Folder::new();
+    let other = Connection::open(folder.database()).expect("opened");
+    other
+        .execute_batch("PRAGMA application_id = 7; CREATE TABLE letters (text)")
+        .expect("made");
+    drop(other);
+    leave_journal(&folder);
+    let before = fs::read(folder.database()).expect("read");
+
+    let opened = folder.try_open();
+
+    assert!(
+        matches!(opened, Err(OpenError::Foreign { .. })),
+        "{opened:?}"
+    );
+    assert_eq!(fs::read(folder.database()).expect("read"), before);
+    assert!(folder.data().join("test.db-journal").exists());
+}
+
+#[test]
+fn a_database_is_opened_once_under_whatever_name() {
+    let folder = Folder::new();
+    let link = folder.0.path().join("link.db");
+    symlink(folder.database(), &link).expect("linked");
+    let store = open(&link).expect("opened");
+    append(&store, "x");
+    let hard_link = folder.0.path().join("hard.db");
+    fs::hard_link(folder.database(), &hard_link).expect("linked");
+
+    for path in [folder.database(), link.clone(), hard_link] {
+        let second = open(&path);
+        assert!(
+            matches!(second, Err(OpenError::InUse { .. })),
+            "{}: {second:?}",
+            path.display()
+        );
+    }
+
+    // Through the link, the same files are used.
+    let before = epoch(&store);
+    drop(store);
+    fs::remove_file(folder.0.path().join("hard.db")).expect("removed");
+    assert_eq!(folder.run(0), before);
+}
+
+#[test]
+fn nobody_else_may_read_the_files_of_a_database() {
+    let folder = Folder::new();
+    folder.run(1);
+    fs::set_permissions(folder.data(), Permissions::from_mode(0o755)).expect("set");
+    for file in ["test.db", "test.db.state"] {
+        let path = folder.data().join(file);
+        fs::set_permissions(path, Permissions::from_mode(0o644)).expect("set");
+    }
+
+    let store = folder.open();
+    append(&store, "x");
+
+    for suffix in ["", "-wal", "-shm", ".state"] {
+        let path = folder.data().join(format!("test.db{suffix}"));
+        assert_eq!(mode(&path), 0o600, "{}", path.display());
+    }
+}
