@@ -1,11 +1,16 @@
 //! The rules in a file: JSON, written beside the old one and put in its place, so that there is always a whole one.
 
-use std::fs::{self, File};
+use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
+use tracing::info;
+
 use crate::server::moderation::Rules;
+
+/// Permissions of the file: there are addresses in it, which are nobody else's on this machine.
+const MODE: u32 = 0o600;
 
 /// Why the rules could not be read. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -32,6 +37,7 @@ pub enum LoadError {
 
 /// What the file at `path` says; no rules if there is none.
 pub(super) fn load(path: &Path) -> Result<Rules, LoadError> {
+    restrict_permissions(path);
     match fs::read(path) {
         Ok(json) => serde_json::from_slice(&json).map_err(|problem| LoadError::Damaged {
             path: path.to_owned(),
@@ -45,13 +51,26 @@ pub(super) fn load(path: &Path) -> Result<Rules, LoadError> {
     }
 }
 
+/// Takes the group's and everybody's permissions from the file at `path`, if there is one.
+fn restrict_permissions(path: &Path) {
+    let Ok(metadata) = fs::metadata(path) else {
+        return;
+    };
+    let before = metadata.permissions().mode() & 0o7777;
+    if before & !MODE == 0 {
+        return;
+    }
+    let result = fs::set_permissions(path, Permissions::from_mode(MODE));
+    let error = result.err().map(tracing::field::display);
+    info!(path = %path.display(), before = %format_args!("{before:04o}"), error, "restricted the permissions of the file of bans to 0600");
+}
+
 /// Puts `rules` in the place of what is at `path`: all of them, and for good, or not at all.
 pub(super) fn save(path: &Path, rules: &Rules) -> io::Result<()> {
     let folder = path
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    // With addresses in it: nobody else's on this machine.
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)
@@ -62,8 +81,10 @@ pub(super) fn save(path: &Path, rules: &Rules) -> io::Result<()> {
         .create(true)
         .write(true)
         .truncate(true)
-        .mode(0o600)
+        .mode(MODE)
         .open(&beside)?;
+    // Also if an earlier process left it.
+    file.set_permissions(Permissions::from_mode(MODE))?;
     file.write_all(&serde_json::to_vec_pretty(rules)?)?;
     file.sync_all()?;
     fs::rename(&beside, path)?;

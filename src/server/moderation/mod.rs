@@ -145,6 +145,8 @@ fn now_millis() -> u64 {
 
 #[cfg(test)]
 mod tests {
+    use std::os::unix::fs::PermissionsExt;
+
     use super::*;
 
     fn ban(id: &str, until: Option<u64>) -> Ban {
@@ -157,6 +159,34 @@ mod tests {
             by: "ops".to_owned(),
             since: 1,
         }
+    }
+
+    #[test]
+    fn nobody_else_may_read_the_file() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let path = folder.path().join("moderation.json");
+        let earlier = Moderation::open(path.clone()).expect("there is none yet");
+        let change = earlier.change(&Decree::Ban(ban("ann", None)));
+        assert_eq!(change.expect("written"), Ok(true));
+        let set = |mode| {
+            let permissions = std::fs::Permissions::from_mode(mode);
+            std::fs::set_permissions(&path, permissions).expect("set");
+        };
+        let mode = || {
+            std::fs::metadata(&path)
+                .expect("a file")
+                .permissions()
+                .mode()
+                & 0o777
+        };
+        set(0o644);
+
+        let moderation = Moderation::open(path.clone()).expect("rules");
+        assert_eq!(mode(), 0o600, "it was there");
+
+        let change = moderation.change(&Decree::Ban(ban("eve", None)));
+        assert_eq!(change.expect("written"), Ok(true));
+        assert_eq!(mode(), 0o600, "it was replaced");
     }
 
     #[test]
