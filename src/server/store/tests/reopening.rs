@@ -16,6 +16,7 @@ const VERSIONS: &[&[u8]] = &[
     include_bytes!("databases/version-1.db"),
     include_bytes!("databases/version-2.db"),
     include_bytes!("databases/version-3.db"),
+    include_bytes!("databases/version-4.db"),
 ];
 /// A process that was killed in the first milliseconds of its first start left these.
 const STUCK: (&[u8], &[u8]) = (
