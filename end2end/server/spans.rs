@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 use axum::Router;
 use axum::body::Bytes;
 use axum::routing::post;
+use futures::future::join_all;
 use opentelemetry_proto::tonic::collector::trace::v1::ExportTraceServiceRequest;
 use opentelemetry_proto::tonic::common::v1::{KeyValue, any_value::Value};
 use opentelemetry_proto::tonic::trace::v1::{Span, span::SpanKind, status::StatusCode};
@@ -353,13 +354,9 @@ async fn a_collector_that_never_answers_holds_nobody_up_and_what_finds_no_room_i
     let client = reqwest::Client::new();
     soon(async {
         while figure(&server, "fanfare_spans_total{result=\"dropped\"}").await == 0 {
-            for _ in 0..500 {
-                let answer = client
-                    .get(server.url("/nothing"))
-                    .send()
-                    .await
-                    .expect("an answer");
-                assert_eq!(answer.status(), 404);
+            let requests = (0..500).map(|_request| client.get(server.url("/nothing")).send());
+            for answer in join_all(requests).await {
+                assert_eq!(answer.expect("an answer").status(), 404);
             }
         }
     })

@@ -156,7 +156,7 @@ async fn what_is_no_longer_kept_is_told_on_every_node() {
     say_all(&mut speaker, &texts("more", 30), 8).await;
     let epoch = welcome["epoch"].as_str().expect("text");
     for node in &nodes {
-        // Which is the oldest is asked once a second.
+        // A node learns once a second which message is the oldest: wait until it knows the last ten.
         let (mut ann, again) = tokio::time::timeout(PATIENCE, async {
             loop {
                 let joined = join(
@@ -164,7 +164,12 @@ async fn what_is_no_longer_kept_is_told_on_every_node() {
                     &format!("id=ann&after={}&epoch={epoch}", first["offset"]),
                 )
                 .await;
-                if joined.1["recovery"] == "lost" {
+                let (first, head) = (joined.1["first"].as_u64(), joined.1["head"].as_u64());
+                if first
+                    .zip(head)
+                    .is_some_and(|(first, head)| head - first == 9)
+                {
+                    assert_eq!(joined.1["recovery"], "lost");
                     return joined;
                 }
             }
