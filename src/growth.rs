@@ -1,4 +1,4 @@
-//! Work that clients choose by what they send: it grows no faster than their input.
+//! Tests that the work caused by client input grows no faster than the input.
 //!
 //! Each case is run for inputs of one size and of sixteen times that size, with the same number of bytes in all. Where
 //! the work is linear, both cost the same; where it is quadratic, the larger inputs cost sixteen times as much.
@@ -21,7 +21,7 @@ use crate::server::room::{
 };
 use crate::server::wire::{self, Decoder, Opcode};
 
-/// How many times larger the large inputs are: four doublings.
+/// Factor between the sizes of the small and the large inputs: four doublings.
 const TIMES: usize = 16;
 /// Size of the small inputs, in repetitions of what an input is made of.
 const SIZE: usize = 500;
@@ -33,7 +33,7 @@ const MOST_GROWTH: f64 = 4.0;
 /// A case: its name, and the work for an input of a given size.
 type Case = (&'static str, fn(usize) -> Box<dyn Fn()>);
 
-/// Processor time that this thread has used.
+/// Returns the processor time that this thread has used.
 fn processor_time() -> Duration {
     let schedule = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux has it");
     let nanoseconds = schedule
@@ -100,7 +100,7 @@ fn frames(bytes: Vec<u8>, piece: usize) -> Box<dyn Fn()> {
     })
 }
 
-/// A client's frame, masked with zeros.
+/// Returns a frame of a client, masked with zeros.
 fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let frame = wire::encode(Opcode::Text, payload);
     let header = frame.len() - payload.len();
@@ -149,7 +149,7 @@ fn attendance(version: u64, kind: Kind, members: std::ops::Range<usize>) -> Atte
 
 const NOW: Moment = Moment::after_start(Duration::ZERO);
 
-/// All members of another node leave but those that came meanwhile.
+/// Lets all members of another node leave but those that came meanwhile.
 fn another_node_is_replaced(members: usize) -> Box<dyn Fn()> {
     Box::new(move || {
         let (mut presence, mut neighbours) = (Presence::default(), Neighbours::default());
@@ -160,7 +160,7 @@ fn another_node_is_replaced(members: usize) -> Box<dyn Fn()> {
     })
 }
 
-/// All members leave while others come, and the other nodes are told.
+/// Lets all members leave while others come, and notifies the other nodes.
 fn a_room_is_replaced(members: usize) -> Box<dyn Fn()> {
     Box::new(move || {
         let (mut presence, mut neighbours) = (Presence::default(), Neighbours::default());

@@ -90,6 +90,7 @@ pub fn document(problem: Problem) -> String {
         suggestion,
         message,
     } = problem;
+
     let text = locale.text();
     let words = locale.problem_text();
     let heading = (words.title)(&kind);
@@ -98,6 +99,7 @@ pub fn document(problem: Problem) -> String {
         let href = base.join(&format!("/r/{room}"));
         view! { <p>{words.suggestion} " " <a href=href>{room.to_string()}</a></p> }
     });
+
     let page = view! {
         <html lang=locale.tag() data-theme=theme.tag()>
             <head>

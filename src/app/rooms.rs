@@ -58,7 +58,7 @@ pub fn Rooms(
     })
 }
 
-/// The way to `room` under `base`, which may be where the reader is.
+/// Returns the link to `room` under `base`; `is_here` marks the current room.
 fn link(base: &BasePath, room: &RoomName, is_here: bool) -> Element {
     let link = Element::new("a")
         .set("href", base.join(&format!("/r/{room}")))

@@ -58,11 +58,13 @@ fn with_room(name: &'static str, help: &'static str) -> Command {
 pub(super) fn run_export(matches: &ArgMatches) -> Result<(), Failure> {
     let (settings, room) = asked(matches)?;
     let mut out = BufWriter::new(std::io::stdout().lock());
+
     let written = export(&settings.path, &room, |frame| {
         let json = serde_json::to_string(&frame.publication())?;
         writeln!(out, "{}", text::escape_json(&json))
     })
     .and_then(|exported| Ok(out.flush().map(|()| exported)?));
+
     match written {
         Ok(Exported {
             messages,

@@ -9,7 +9,7 @@ use crate::cli::{Failure, settings};
 use crate::server::config::{Config, Mistake};
 use crate::server::store::{BackupReport, StoreSettings, backup, restore};
 
-/// The settings that say where the database is.
+/// The settings that locate the database.
 const SETTINGS: &[&str] = &["store", "data"];
 
 pub(super) fn backup_command() -> Command {

@@ -112,7 +112,7 @@ fn fail(error: &anyhow::Error) -> ExitCode {
     ExitCode::FAILURE
 }
 
-/// Prints the help or the version that `error` is, or what is wrong with the arguments.
+/// Prints the help, the version or the usage error in `error`.
 fn answer(error: &clap::Error) -> ExitCode {
     if !matches!(
         error.kind(),

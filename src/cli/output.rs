@@ -1,8 +1,8 @@
-//! Standard output and standard error of the commands, whose writing is looked at.
+//! Standard output and standard error of the commands, with write errors handled.
 //!
-//! What a command was asked for goes to standard output: where it cannot be written, the command fails with the
-//! reason. A reader that is gone (`| head -1`) has seen enough, so that the command ends quietly. What people are told
-//! besides goes to standard error, and nothing depends on it.
+//! The result of a command goes to standard output. If it cannot be written, the command fails with the reason. If the
+//! reader is gone (`| head -1`), it has seen enough, and the command ends quietly. Notices for people go to standard
+//! error, and write errors there are ignored.
 
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::time::Duration;
@@ -10,10 +10,10 @@ use std::time::Duration;
 use crate::cli::text;
 use crate::server::log_writer::write_within;
 
-/// How long the last words of a command may take, where nobody reads them.
+/// Longest time for the last output of a command, if nothing reads it.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
-/// Standard output did not take what was to be written.
+/// A failed write to standard output.
 #[derive(Debug, thiserror::Error)]
 #[error("cannot write to standard output")]
 pub(super) struct OutputError(#[source] io::Error);
@@ -24,7 +24,7 @@ impl OutputError {
         Self(error)
     }
 
-    /// Returns whether nobody reads any more.
+    /// Returns whether the reader is gone.
     pub(super) fn is_closed(&self) -> bool {
         self.0.kind() == ErrorKind::BrokenPipe
     }
@@ -47,17 +47,17 @@ pub(super) fn print(text: impl AsRef<[u8]>) -> Result<(), OutputError> {
         .map_err(OutputError)
 }
 
-/// Writes a sentence for people to standard error. It may hold words of the server.
+/// Writes a sentence for people to standard error. It may contain text from the server.
 pub(super) fn note(sentence: &str) {
     let _unread = writeln!(io::stderr(), "fanfare: {}", text::escape(sentence));
 }
 
-/// Writes how far a command has got to standard error, over what it wrote there before.
+/// Writes the progress of a command to standard error, over the previous progress.
 pub(super) fn progress(state: &str) {
     let _unread = write!(io::stderr(), "\r{state}");
 }
 
-/// Writes the reasons why a command failed to standard error, a line for each. It waits for no reader.
+/// Writes the reasons why a command failed to standard error, one per line, without waiting for a reader.
 pub(super) fn fail(reasons: impl IntoIterator<Item = String>) {
     let lines = reasons
         .into_iter()

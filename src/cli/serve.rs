@@ -18,7 +18,7 @@ use crate::server::release;
 use crate::server::spans::Exporter;
 use crate::server::{Keyring, Listeners, Server, Tls};
 
-/// How long a reader of our output may take, at the start for the addresses and at the end for the last log lines.
+/// Longest wait for a reader of our output: for the addresses at the start, and for the last log lines at the end.
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
@@ -47,7 +47,7 @@ fn run_logged(config: Config, sockets: Listeners) -> anyhow::Result<()> {
     if let Some(exporter) = exporter {
         exporter.finish();
     }
-    // Not dropped: that would wait for whatever is still rendered or read for clients that are gone.
+    // Not dropped: that would wait for work that is still running for disconnected clients.
     runtime.shutdown_background();
     served
 }
@@ -131,7 +131,7 @@ fn start_log(config: &Config) -> io::Result<LogWriter> {
     Ok(writer)
 }
 
-/// Logs a panic. The standard hook would write to standard error itself, and wait for whoever reads that.
+/// Logs a panic. The standard hook would write to standard error itself, and could block on its reader.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let thread = thread.name();

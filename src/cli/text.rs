@@ -68,7 +68,7 @@ pub(super) fn escape(text: &str) -> String {
     safe
 }
 
-/// The same for a text of several lines, which stay lines.
+/// Escapes each line of `text`, and keeps the line breaks.
 pub(super) fn escape_lines(text: &str) -> String {
     let lines: Vec<String> = text.trim_end().lines().map(escape).collect();
     lines.join("\n")

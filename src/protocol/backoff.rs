@@ -22,7 +22,7 @@ pub struct Backoff {
 }
 
 impl Backoff {
-    /// Forgives what failed before: the connection made progress, however long it lives. That it opened is none.
+    /// Resets the count of failures, because the connection made progress. Opening it is no progress.
     pub const fn on_progress(&mut self) {
         self.failures = 0;
     }

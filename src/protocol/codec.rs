@@ -209,7 +209,7 @@ impl<'de> Visitor<'de> for FieldVisitor {
     }
 }
 
-/// Explains what is wrong with a text that does not begin like an object.
+/// Returns the error of a text that does not begin like an object.
 fn not_an_object(text: &str) -> CommandError {
     let message = match serde_json::from_str::<IgnoredAny>(text) {
         Ok(_) => "a frame is one JSON object like {\"type\":\"say\",\"text\":\"...\"}".to_owned(),
@@ -222,7 +222,7 @@ fn not_an_object(text: &str) -> CommandError {
     }
 }
 
-/// Explains what is wrong with a text that begins like an object.
+/// Returns the error of a text that begins like an object.
 fn bad_object(error: &serde_json::Error) -> CommandError {
     let (code, message) = match error.classify() {
         // The only other fault is a field that occurs twice.

@@ -38,7 +38,7 @@ impl RoomName {
     /// Checks that `prefix` can begin a room's name.
     ///
     /// # Errors
-    /// Says which rule `prefix` breaks.
+    /// Returns the rule that `prefix` breaks.
     pub fn check_prefix(prefix: &str) -> Result<(), NameError> {
         check_length("room", prefix)?;
         match prefix

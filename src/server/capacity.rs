@@ -1,4 +1,4 @@
-//! How many connections there are file descriptors for: each is a file to the system.
+//! The number of connections that the file limit allows: each needs a file descriptor.
 
 use tracing::{info, warn};
 
@@ -6,24 +6,24 @@ use crate::server::metrics;
 
 /// File descriptors of the program itself: listeners, the runtime, the store, the log, files being served.
 const OWN_FILES: u64 = 32;
-/// Of all file descriptors, one in this many is kept for the ops listener, and as many for connections that are told why
-/// they are refused; no fewer and no more than these.
+/// One in this many file descriptors is reserved for the ops listener, and as many for connections that are refused
+/// with a reason; no fewer and no more than these.
 const RESERVED_PART: u64 = 64;
 const OPS_FILES: (u64, u64) = (16, 4096);
 const REFUSAL_FILES: (u64, u64) = (16, 64);
 /// File descriptors of one connection with TLS: the client's socket, and a pair.
 const FILES_WITH_TLS: u64 = 3;
-/// One of so many public connections is kept for requests over HTTP, which the Hub does not count.
+/// One in this many public connections is reserved for HTTP requests, which the Hub does not count.
 const REQUESTS_PART: usize = 8;
 
-/// How many sockets may be open at the same time.
+/// Most sockets that may be open at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SocketLimits {
     /// On the public listener, WebSockets and streams included.
     pub(super) public: usize,
     /// On the ops listener.
     pub(super) ops: usize,
-    /// Beyond those on the public listener, for the answer that there are too many.
+    /// Beyond those on the public listener, for refusals.
     pub(super) refusals: usize,
 }
 

@@ -1,7 +1,7 @@
-//! The log's way to standard error: it makes nobody wait, and nothing ends because a line cannot be written.
+//! Writes the log to standard error without blocking, and survives lines that cannot be written.
 //!
-//! Whoever logs adds to a bounded buffer; a thread writes it. A line that finds no room, or that the system does not
-//! take (a full disk, a closed pipe), is dropped and counted.
+//! Log lines are added to a bounded buffer, which a thread writes out. A line is dropped and counted if the buffer is
+//! full or if the system rejects it (a full disk, a closed pipe).
 //!
 //! # Invariants
 //!
@@ -40,7 +40,7 @@ struct Shared {
 struct Buffer {
     /// Whole lines.
     waiting: Vec<u8>,
-    /// Whether the thread is writing lines that it has taken.
+    /// Set while the thread is writing lines that it took from the buffer.
     is_writing: bool,
 }
 
@@ -54,7 +54,7 @@ impl LogWriter {
         let writer = Self(Arc::default());
 
         let thread = writer.clone();
-        // Not joined: it may wait for a reader for ever.
+        // Not joined: it may wait for a reader forever.
         thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || thread.run(output))?;
@@ -92,10 +92,11 @@ impl LogWriter {
     fn run(&self, mut output: File) {
         let mut lines = Vec::new();
         let mut is_torn = false;
+
         loop {
             self.take(&mut lines);
 
-            // What follows half a line begins a new one.
+            // After an incomplete line, the next one must begin on a new line.
             is_torn = is_torn && write(&mut output, b"\n") == 0;
             let written = if is_torn {
                 0
@@ -114,6 +115,7 @@ impl LogWriter {
     fn take(&self, lines: &mut Vec<u8>) {
         lines.clear();
         let is_idle = |buffer: &mut Buffer| buffer.waiting.is_empty();
+
         let mut buffer = self
             .0
             .changed
@@ -133,7 +135,7 @@ impl LogWriter {
     }
 }
 
-/// Takes whole lines, all of them at once.
+/// Expects whole lines in each call; never fails.
 impl Write for LogWriter {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
         self.add(lines);
@@ -152,14 +154,14 @@ pub fn dropped_lines() -> u64 {
         .map_or(0, |writer| writer.0.dropped.load(Ordering::Relaxed))
 }
 
-/// Writes `text` to `output`, and gives up after `timeout`. That it cannot be written changes nothing.
+/// Writes `text` to `output`, and gives up after `timeout`. Errors are ignored.
 pub fn write_within(output: &impl AsFd, text: String, timeout: Duration) {
     let Ok(output) = output.as_fd().try_clone_to_owned() else {
         return;
     };
     let (written, is_written) = mpsc::channel();
 
-    // Not joined: it may wait for a reader for ever.
+    // Not joined: it may wait for a reader forever.
     let writing = thread::Builder::new().spawn(move || {
         write(&mut File::from(output), text.as_bytes());
         let _gave_up = written.send(());
@@ -169,7 +171,7 @@ pub fn write_within(output: &impl AsFd, text: String, timeout: Duration) {
     }
 }
 
-/// Writes `bytes` as far as the system takes them; returns how many it took.
+/// Writes `bytes` until the system rejects them; returns how many it accepted.
 fn write(output: &mut File, bytes: &[u8]) -> usize {
     let mut written = 0;
     while written < bytes.len() {
@@ -177,7 +179,7 @@ fn write(output: &mut File, bytes: &[u8]) -> usize {
             Ok(0) => break,
             Ok(count) => written += count,
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
-            // Whoever started us shares the stream, and has made it so.
+            // The parent process shares the stream and has made it non-blocking.
             Err(error) if error.kind() == ErrorKind::WouldBlock => {
                 if poll(&mut [PollFd::new(&*output, PollFlags::OUT)], None).is_err() {
                     break;

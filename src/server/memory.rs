@@ -1,28 +1,28 @@
 //! The bytes that clients make this process hold, counted against one budget (`--memory-budget`).
 //!
-//! There is one counter for the process, as there is one resident set that an operator compares it with. Code on any
-//! floor that keeps something because of a client reserves its bytes here.
+//! The process has one counter, which operators compare with its resident set. Code on any floor that keeps something
+//! for a client reserves its bytes here.
 //!
 //! # Invariants
 //!
-//! - Counted: messages and their encodings for as long as anybody refers to them, what waits to be written to a
-//!   connection, parts of messages, request heads and bodies, answers until the kernel has taken them, remembered
+//! - Counted: messages and their encodings until the last reference is dropped, bytes that wait to be written to a
+//!   connection, partial messages, request heads and bodies, answers until the kernel has accepted them, remembered
 //!   keys, rooms, members, connections and the events of a trace.
 //! - Bytes that several holders share are counted once: see [`Memory::hold`].
-//! - A reservation that is dropped has given back what it counted.
+//! - Dropping a reservation releases all bytes that it counted.
 //!
-//! Absent: the kernel's socket buffers, what operators decide (bans and closed rooms, bounded by number), and caches
-//! of a fixed size (pages of SQLite, rate limiters).
+//! Not counted: the kernel's socket buffers, bans and closed rooms (their number is bounded), and caches of a fixed
+//! size (SQLite pages, rate limiters).
 
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-/// Changes of one reservation that are smaller are not counted: a few small frames come and go all the time. What is
-/// counted is short by less than this for each connection.
+/// Smaller changes of a reservation are not counted, because small frames come and go all the time. The count is off by
+/// less than this for each connection.
 const GRAIN: usize = 1024;
-/// Bytes that the allocator and the reference count need for each value that is held.
+/// Bytes that the allocator and the reference count need for each value.
 const ALLOCATION_BYTES: usize = 128;
 
 static PROCESS: Memory = Memory::new(usize::MAX);
@@ -37,7 +37,7 @@ pub struct Memory {
     became_tight: Notify,
 }
 
-/// A number of bytes that are counted until this is dropped.
+/// A number of bytes that is counted until this is dropped.
 #[derive(Debug)]
 pub struct MemoryReservation {
     memory: &'static Memory,
@@ -51,7 +51,7 @@ struct Held {
 }
 
 impl Memory {
-    /// Creates a counter with nothing held of `budget` bytes.
+    /// Creates a counter with a budget of `budget` bytes, none of them held.
     pub const fn new(budget: usize) -> Self {
         Self {
             budget: AtomicUsize::new(budget),
@@ -86,7 +86,8 @@ impl Memory {
         self.held() > self.budget()
     }
 
-    /// Returns `true` from when the budget is exceeded until a moment after that is over: nobody new should come in.
+    /// Returns `true` from when the budget is exceeded until [`Memory::relax`] ends the shortage. Until then no new
+    /// client should be admitted.
     pub fn is_tight(&self) -> bool {
         self.is_tight.load(Ordering::Acquire)
     }
@@ -113,7 +114,7 @@ impl Memory {
         }
     }
 
-    /// Counts `bytes`, and `beside` more that belong to them, until the last reference to them is gone.
+    /// Counts `bytes`, and `beside` more bytes that belong to them, until the last reference to them is dropped.
     pub fn hold(&'static self, bytes: Bytes, beside: usize) -> Bytes {
         if bytes.is_empty() && beside == 0 {
             return bytes;
@@ -139,7 +140,7 @@ impl Memory {
 }
 
 impl MemoryReservation {
-    /// Counts `bytes` from now on. The holder calls this under a lock of its own, one call at a time.
+    /// Changes the reservation to `bytes`. The caller must not call this concurrently for one reservation.
     pub fn set(&self, bytes: usize) {
         let counted = self.counted.load(Ordering::Relaxed);
         if bytes == counted || (bytes > 0 && bytes.abs_diff(counted) < GRAIN) {

@@ -8,9 +8,9 @@
 //! - `session` one connection's protocol state: heartbeat, rate, outbox. Pure.
 //! - `auth` who may come in, and what for. Pure.
 //! - `moderation` who is kept out, and which rooms are closed, as operators decided.
-//! - `run_clock` the time by which clients are judged, which stands still while the process does not run.
+//! - `run_clock` the clock for client timeouts, which stands still while the process does not run.
 //! - `metrics` what is counted.
-//! - `log_writer` the log's way to standard error.
+//! - `log_writer` writes the log to standard error without blocking.
 //! - `release` which program this is.
 //! - `files` the page's files, in a folder or inside the program.
 //! - `spans` what is traced, and how that leaves the process.
@@ -354,7 +354,7 @@ impl Tasks {
     async fn ended(&mut self) -> RunError {
         match self.0.join_next().await {
             Some(Ok(error)) => error,
-            // Its panic is caught, and nobody else ends it.
+            // Its panic is caught, and nothing else ends it.
             Some(Err(_)) | None => std::future::pending().await,
         }
     }

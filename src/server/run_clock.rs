@@ -1,15 +1,15 @@
-//! The time by which clients are judged: it stands still while this process does not run.
+//! The clock for client timeouts: it stands still while this process does not run.
 //!
-//! A process that is stopped (`SIGSTOP`, a frozen virtual machine, no CPU for seconds) reads nothing. By the system's
-//! clock every client would be overdue when it continues, with its bytes unread in the socket. So this clock is read
-//! several times a second, and a long gap between two readings counts as one tick.
+//! A process that is stopped (`SIGSTOP`, a frozen virtual machine, no CPU for seconds) reads nothing. By the system
+//! clock every client would be overdue when the process continues, although its bytes wait unread in the socket. So
+//! this clock is read several times a second, and a long gap between two readings counts as one tick.
 //!
 //! # Invariants
 //!
-//! - Time never goes back, and everybody who reads the clock reads the same time.
+//! - Time never goes back, and all readers of the clock read the same time.
 //! - A pause counts for at most one [`TICK`], whichever task runs first after it.
 //!
-//! Deliberately absent: the end of tokens, which is absolute, and the age of messages, which is the store's.
+//! Not for the expiry of tokens, which is absolute, nor for the age of messages, which the store's clock measures.
 
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -20,10 +20,10 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::server::room::Moment;
 
-/// Time between two readings, if nobody else reads the clock.
+/// Longest time between two readings while the process runs.
 const TICK: Duration = Duration::from_millis(100);
 
-/// Longer than this without a reading, and the process did not run.
+/// A longer time without a reading means that the process did not run.
 const LONGEST_GAP: Duration = Duration::from_millis(200);
 
 /// See the [module docs](self). A cheap handle.
@@ -39,7 +39,7 @@ struct Shared {
 /// The last reading.
 #[derive(Clone, Copy, Debug)]
 struct Reading {
-    /// By the system's clock.
+    /// Time of the reading, by the system clock.
     system: Instant,
     /// Time for which the process ran.
     elapsed: Duration,
@@ -56,7 +56,7 @@ pub struct RunSleep {
 }
 
 impl RunClock {
-    /// Returns a clock that starts now. It stands still unless [`RunClock::run`] is polled or it is read often.
+    /// Returns a clock that starts now. It stands still unless [`RunClock::run`] is polled or the clock is read often.
     pub fn new() -> Self {
         let reading = Reading {
             system: Instant::now(),
@@ -99,7 +99,7 @@ impl RunClock {
         Moment::after_start(reading.elapsed)
     }
 
-    /// Returns the time for which the process has not run, as far as that was noticed.
+    /// Returns the time for which the process has not run, as far as it was detected.
     pub fn paused(&self) -> Duration {
         let reading = self
             .0
@@ -118,7 +118,7 @@ impl RunClock {
     /// Waits for `future` while the process runs for `limit`; `None` if it was not ready by then.
     pub async fn timeout<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
-            // What came in time is taken, even if it is seen late.
+            // A result that was ready in time counts, even if it is polled late.
             biased;
             output = future => Some(output),
             () = self.sleep(limit) => None,
@@ -152,15 +152,14 @@ impl Future for RunSleep {
                 return Poll::Ready(());
             }
 
-            // The system's timer also counts pauses: then it is set again for what is left.
+            // The system timer also counts pauses. If it fires early for that reason, it is set again for the rest.
             ready!(self.timer.as_mut().poll(cx));
             self.timer.as_mut().reset(Instant::now() + left);
         }
     }
 }
 
-/// The same clock for HTTP: hyper counts in [`std::time::Instant`]s, which here are those of a process that never
-/// paused.
+/// The same clock for hyper, which uses [`std::time::Instant`]s: here those of a process that never paused.
 impl hyper::rt::Timer for RunClock {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
         Box::pin(Self::sleep(self, duration))

@@ -1,4 +1,4 @@
-//! Every phrase of the page that is shown in place of an error. Only the server says these.
+//! Every phrase of the error page. Only the server uses these.
 
 use super::Locale;
 use crate::app::problem::ProblemKind;
@@ -14,7 +14,7 @@ pub struct ProblemText {
     pub suggestion: &'static str,
     /// The link to the default room.
     pub to_lobby: &'static str,
-    /// Before what the server says, which is in English.
+    /// Comes before the server's message, which is in English.
     pub server_says: &'static str,
 }
 

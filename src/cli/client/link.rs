@@ -26,9 +26,9 @@ use crate::protocol::UserId;
 
 /// Silence after which a connection counts as gone, until the welcome says how long the server means by that.
 const WELCOME_WITHIN: Duration = Duration::from_secs(10);
-/// How late the end of a silence is noticed before this process must have slept.
+/// Largest delay in detecting the end of a silence; a longer one means that this process slept.
 const LATE: Duration = Duration::from_secs(2);
-/// How long the server may take to answer a ping after that.
+/// Longest time for the server to answer a ping after that.
 const PROBE_WITHIN: Duration = Duration::from_secs(5);
 /// Time for the goodbye, at the end.
 const GOODBYE_WITHIN: Duration = Duration::from_secs(1);
@@ -62,7 +62,7 @@ struct Open {
     since: Instant,
     /// Silence after which it counts as gone.
     expire: Duration,
-    /// When that is over.
+    /// The end of that time.
     expires: Instant,
     /// How long the server asked to stay away when it ends.
     asked_to_wait: Option<Duration>,
@@ -223,7 +223,7 @@ impl Open {
 
     /// Hands `command` to the socket, which sends it while it is read from.
     fn send(&mut self, command: &Command) {
-        // An error means that the connection is ending, and the next frame is about to say so.
+        // An error means that the connection is ending; the next frame reports it.
         let _ = Pin::new(&mut self.socket).start_send(Message::text(command.encode()));
     }
 

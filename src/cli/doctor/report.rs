@@ -13,7 +13,7 @@ pub(super) struct Report {
     good: usize,
     notes: usize,
     bad: usize,
-    /// Why nothing more is printed.
+    /// The reason why nothing more is printed.
     unprinted: Option<OutputError>,
 }
 
@@ -55,7 +55,7 @@ impl Report {
         findings.into_iter().for_each(|finding| self.add(&finding));
     }
 
-    /// Prints how many of each there were.
+    /// Prints the count of each.
     ///
     /// # Errors
     /// If one was bad, or not all could be printed.

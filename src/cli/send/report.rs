@@ -15,7 +15,7 @@ pub(super) struct Report {
     are_lines: bool,
     prints_acks: bool,
     failed: u64,
-    /// Why no more acks are printed. The rest is sent all the same.
+    /// The reason why no more acks are printed. The rest is still sent.
     unprinted: Option<OutputError>,
     /// The newest that was stored, in the life of the log that it was stored in.
     newest: (Option<Epoch>, Offset),

@@ -23,9 +23,9 @@ pub struct Origin {
 /// The scheme of an origin.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum OriginScheme {
-    /// One that the server's own pages may have.
+    /// A scheme that the server's own pages may have.
     Web(Scheme),
-    /// That of an app or an extension, like `capacitor`, in lower case. It has no port of its own.
+    /// The scheme of an app or an extension, like `capacitor`, in lower case. It has no default port.
     Other(String),
 }
 

@@ -16,7 +16,8 @@ const KEY_LIMITS: KeyLimits = KeyLimits {
     age: Duration::from_secs(600),
 };
 
-/// Where messages are kept: files in the folder `data`, with none that is longer than `max_message` bytes, in at most `max_rooms` rooms.
+/// Reads where messages are kept: in the folder `data`, none longer than `max_message` bytes, in at most `max_rooms`
+/// rooms.
 pub(super) fn read(
     reading: &mut Reading<'_>,
     data: Option<&Path>,

@@ -43,41 +43,41 @@ const HEADERS_MARGIN: usize = 100;
 /// How long a client that has connected and not asked yet may still ask when the server stops: nobody who was let in is
 /// refused because of that.
 const LAST_ASKED: Duration = Duration::from_millis(500);
-/// Pause when the system gives no connection, perhaps for want of file descriptors: spinning would help nobody.
+/// Pause after a failed `accept`, perhaps for lack of file descriptors, so that the loop does not spin.
 const FAILED_PAUSE: Duration = Duration::from_millis(50);
-/// What the log says of a connection that was closed for others.
+/// The reason in the log for a connection that was closed for others.
 const EVICTED: &str =
     "evicted: it did not read, or not finish its request, and others need its place or its memory";
-/// How often the log says that the system gives none.
+/// Time between two log lines about a failing `accept`.
 const LOG_FAILURES_EVERY: Duration = Duration::from_secs(60);
 
-/// What clients of one listener are held to.
+/// The limits for clients of one listener.
 #[derive(Clone, Debug)]
 pub struct AcceptSettings {
     /// A connection that has not sent a whole request head by then is closed.
     pub header_timeout: Duration,
     /// New connections from one address.
     pub connect_rate: Rate,
-    /// Peers that are believed when they name the client of a request.
+    /// Peers that are trusted to name the client of a request.
     pub proxies: Proxies,
-    /// TLS, if it is spoken; otherwise HTTP in the clear.
+    /// TLS, if enabled; otherwise plain HTTP.
     pub tls: Option<Tls>,
     /// The time by which clients are judged.
     pub clock: RunClock,
-    /// Connections that there are file descriptors for, those of the Hub included.
+    /// Most connections that the file limit allows, including those of the Hub.
     pub max_sockets: usize,
-    /// Connections beyond that which may be told so at once.
+    /// Most connections beyond that which are refused with a reason at once.
     pub max_refusals: usize,
     /// Operators are answered although the memory budget is exceeded.
     pub is_for_operators: bool,
 }
 
-/// Marks an answer that goes on until its reader leaves. A reader that closes its sending side has left: whether it still
-/// reads could not be told apart from that.
+/// Marks an answer that continues until its reader leaves. A reader that closes its sending side counts as gone,
+/// because the server cannot see whether it still reads.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Endless;
 
-/// What the requests of one connection tell its task.
+/// Notices from the requests of one connection to its task.
 #[derive(Debug, Default)]
 struct Signals {
     /// A request was read.
@@ -97,7 +97,7 @@ struct Talk {
 }
 
 impl Talk {
-    /// Serves `connection` until it ends; when the server stops, until what was asked is answered.
+    /// Serves `connection` until it ends; when the server stops, until the current request is answered.
     async fn run<S>(
         self,
         connection: UpgradeableConnection<TokioIo<Patient>, S>,
@@ -222,7 +222,7 @@ pub async fn serve(
     let _none = all_ended.recv().await;
 }
 
-/// What a new connection passes before it is served: the limits of files, of rate, and of connections.
+/// The limits that a new connection must pass before it is served: files, rate and connections.
 struct ConnectionLimits {
     door: Arc<Door>,
     clock: RunClock,
@@ -252,12 +252,14 @@ impl ConnectionLimits {
             clock,
             ..
         } = settings.clone();
-        // Where the rate is unlimited, all clients are taken to be friends.
+
+        // An unlimited rate means that all clients are trusted.
         let per_address = match connect_rate.per_second {
             0 => MAX_HTTP_CONNECTIONS,
             _ => MAX_HTTP_CONNECTIONS / 2,
         };
         let table = ConnectionTable::new(hub.clone(), MAX_HTTP_CONNECTIONS, per_address);
+
         Self {
             door: Arc::new(Door::new(
                 connect_rate,
@@ -315,7 +317,7 @@ impl ConnectionLimits {
     }
 }
 
-/// Failures of the system to give a connection, of which the log tells once in a while.
+/// Failures of `accept`, which are logged at intervals.
 #[derive(Debug, Default)]
 struct AcceptFailures {
     unlogged: u64,

@@ -1,10 +1,10 @@
-//! The HTTP connections of one listener: how many there may be, whose they are, and which one goes for another.
+//! The HTTP connections of one listener: their limits, their addresses, and which one is evicted for a new one.
 //!
 //! # Invariants
 //!
 //! - A connection is in the table from when it is accepted until it ends, is evicted or becomes a stream of the Hub.
-//! - When the table is full, an address with few connections takes the place of one from the address with most; so
-//!   nobody is shut out by another. Among equals only connections that do nothing give way.
+//! - When the table is full, a connection from an address with few connections replaces one from the address with the
+//!   most, so no address can shut out another. Between equals, only stale connections are replaced.
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -15,15 +15,15 @@ use crate::server::hub::Hub;
 use crate::server::session::Host;
 use crate::server::transport::{Activity, Phase};
 
-/// A connection whose client has not read its answer, or asked for anything, for this long gives way to any other.
+/// A connection whose client has neither read its answer nor sent a request for this long may be replaced by any other.
 const STALE_AFTER: Duration = Duration::from_secs(1);
 
 /// See the [module docs](self).
 #[derive(Debug)]
 pub(super) struct ConnectionTable {
-    /// Most connections of all addresses.
+    /// Most connections from all addresses.
     limit: usize,
-    /// Most connections of one address.
+    /// Most connections from one address.
     limit_per_address: usize,
     hub: Hub,
     shares: Shares,
@@ -52,14 +52,14 @@ pub(super) struct ConnectionPermit {
 /// A limit that is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Full {
-    /// Of connections from all addresses.
+    /// The limit for connections from all addresses.
     All {
-        /// How many there may be.
+        /// The limit.
         limit: usize,
     },
-    /// Of those from this address.
+    /// The limit for connections from this address.
     Address {
-        /// How many there may be.
+        /// The limit.
         limit: usize,
     },
 }
@@ -76,11 +76,11 @@ impl ConnectionTable {
         }
     }
 
-    /// Takes a place for a connection from `host`. Connections of a trusted proxy are bounded by whom it asks for, so
-    /// `is_proxy` lifts the limit of one address.
+    /// Adds a connection from `host`. Connections of a trusted proxy are limited by the clients of its requests, so
+    /// `is_proxy` lifts the limit for one address.
     ///
     /// # Errors
-    /// The limit that is reached.
+    /// If a limit is reached.
     pub(super) fn enter(
         self: &Arc<Self>,
         host: Host,
@@ -89,6 +89,7 @@ impl ConnectionTable {
     ) -> Result<ConnectionPermit, Full> {
         let share = self.shares.of(host);
         let mut state = self.lock();
+
         if !is_proxy {
             self.check_address(&share)?;
         }
@@ -118,13 +119,13 @@ impl ConnectionTable {
         Ok(())
     }
 
-    /// Returns the connection that gives way to a new one of `share`, if any does.
+    /// Returns the connection to replace by a new one of `share`, if there is one.
     fn stalest(&self, state: &State, share: &Share) -> Option<u64> {
         let connections = state.connections.values();
         let most = connections
             .map(|connection| connection.share.connections())
             .max()?;
-        // One from there is then no worse off than the new one's address.
+        // Even after the exchange, that address has at least as many connections as the new one's.
         let is_unfair = most > share.connections() + 1;
 
         let now = self.hub.now();
@@ -161,14 +162,14 @@ impl State {
 }
 
 impl ConnectionPermit {
-    /// Counts the connection for `host` from now on, for whom it brings a request, and returns the share of `host`.
+    /// Counts the connection for `host`, the client of its current request, from now on. Returns the share of `host`.
     ///
     /// # Errors
-    /// If `host` has as many connections as it may.
+    /// If `host` has reached its limit of connections.
     pub(super) fn assign(&self, host: Host) -> Result<Arc<Share>, Full> {
         let share = self.table.shares.of(host);
         let mut state = self.table.lock();
-        // Evicted, or released: it is about to end.
+        // It was evicted or released, and is about to end.
         let Some(connection) = state.connections.get_mut(&self.number) else {
             return Ok(share);
         };
@@ -182,7 +183,7 @@ impl ConnectionPermit {
         Ok(share)
     }
 
-    /// Gives the place to another connection: the Hub counts this one from now on.
+    /// Removes the connection from the table: the Hub counts it from now on.
     pub(super) fn release(&self) {
         let removed = self.table.lock().connections.remove(&self.number);
         if let Some(Connection { share, .. }) = removed {
@@ -220,6 +221,7 @@ mod tests {
             age: hour,
             keys,
         });
+
         let settings = HubSettings {
             max_connections: 1,
             max_connections_per_ip: 1,
@@ -232,6 +234,7 @@ mod tests {
             },
             sweep_every: hour,
         };
+
         let moderation = Moderation::open("no such file".into()).expect("nobody is banned");
         Hub::new(settings, Arc::new(store), moderation, RunClock::new())
     }

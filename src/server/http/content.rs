@@ -1,7 +1,7 @@
 //! The content coding and the character set of request bodies, which are checked before any handler reads one.
 //!
-//! Bodies are read as they come: nothing is decompressed, so that a small request cannot become a large one, and text
-//! is UTF-8.
+//! Bodies are read as sent. Nothing is decompressed, so that a small request cannot become a large one, and text must
+//! be UTF-8.
 
 use axum::extract::Request;
 use axum::http::{HeaderMap, HeaderName, header};
@@ -14,7 +14,7 @@ use crate::server::http::negotiation::split_unquoted;
 /// Names of UTF-8 and of its subset (RFC 9110 section 8.3.2 leaves their case open).
 const CHARSETS: [&str; 3] = ["utf-8", "utf8", "us-ascii"];
 
-/// Passes `request` on if its body is in a form that handlers read.
+/// Passes `request` on if handlers can read its body.
 pub(super) async fn check(request: Request, next: Next) -> Result<Response, ApiError> {
     check_headers(request.headers())?;
     Ok(next.run(request).await)
@@ -25,7 +25,7 @@ pub(super) async fn check(request: Request, next: Next) -> Result<Response, ApiE
 /// # Errors
 /// If it is compressed, or in another character set.
 fn check_headers(headers: &HeaderMap) -> Result<(), ApiError> {
-    // What hyper leaves of it: it refuses requests whose last transfer coding is not "chunked".
+    // hyper itself refuses requests whose last transfer coding is not "chunked".
     if let Some(coding) = other_element(headers, &header::TRANSFER_ENCODING, "chunked") {
         return Err(ApiError::TransferCoding { coding });
     }

@@ -40,9 +40,9 @@ pub(super) struct Door {
     clock: RunClock,
     rate: Rate,
     proxies: Proxies,
-    /// What is spoken with clients, also with those that are refused.
+    /// The protocol to use with clients, including refused ones.
     tls: Option<Tls>,
-    /// Clients that may be told at once why they are refused.
+    /// Most clients that are sent the reason of their refusal at once.
     refusals: Arc<Semaphore>,
     state: Mutex<State>,
 }
@@ -55,7 +55,7 @@ struct State {
     logged: Option<Moment>,
 }
 
-/// Why a connection was refused.
+/// The reason why a connection was refused.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Refusal {
     /// It may come again after this.
@@ -138,7 +138,7 @@ impl Door {
             .map_err(Refusal::TooFast)
     }
 
-    /// Logs that `address` was refused: not a line for each, as a storm of them would be one of lines.
+    /// Logs that `address` was refused, at most one line per interval, so that a storm of them does not flood the log.
     pub(super) fn log(&self, address: IpAddr, reason: impl fmt::Display) {
         let now = self.now();
         let mut state = self.lock();

@@ -195,7 +195,7 @@ pub(super) enum ApiError {
     /// More pages than can be rendered now.
     #[error("the server renders as many pages as it can now, and {limit} {whose} wait; try again")]
     TooManyPages {
-        /// How many may wait.
+        /// The limit for waiting requests.
         limit: usize,
         /// `requests`, or `requests from this address`.
         whose: &'static str,
@@ -206,7 +206,7 @@ pub(super) enum ApiError {
          wait for an answer before the next"
     )]
     Busy {
-        /// How many bytes are allowed.
+        /// The limit in bytes.
         limit: usize,
     },
     /// More answers that were not read than one address may leave.
@@ -215,19 +215,19 @@ pub(super) enum ApiError {
          read them first"
     )]
     TooMuchUnread {
-        /// How many bytes are allowed.
+        /// The limit in bytes.
         limit: usize,
     },
     /// All connections that ask over HTTP are in use.
     #[error("the server has {limit} open HTTP connections, as many as it allows")]
     TooManyHttpConnections {
-        /// How many are allowed.
+        /// The limit.
         limit: usize,
     },
     /// All file descriptors for connections are in use.
     #[error("the server has {limit} connections, as many as its file limit allows (ulimit -n)")]
     NoFileLeft {
-        /// How many connections are allowed.
+        /// The limit for connections.
         limit: usize,
     },
     /// A target that is too long.

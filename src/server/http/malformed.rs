@@ -1,8 +1,8 @@
-//! What is answered to bytes that are no request of HTTP/1.1.
+//! Answers to bytes that are not an HTTP/1.1 request.
 //!
-//! HTTP itself answers them with a bare status, and HTTP/2 with nothing. So what it writes before it has read a first
-//! request is dropped (see [`PatientSocket::mute`]), and this is sent instead. Behind a first request its bare answer
-//! stays.
+//! hyper answers them with a bare status, and HTTP/2 with nothing. So everything that it writes before it has read the
+//! first request is dropped (see [`PatientSocket::mute`]), and our own answer is sent instead. After a first request,
+//! hyper's answer stays.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::server::metrics;
 use crate::server::run_clock::RunClock;
 use crate::server::transport::PatientSocket;
 
-/// How long a client may take to close its side after the answer.
+/// Longest time for a client to close its side after the answer.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
 
-/// How much of what it still sends is read for it to see the answer.
+/// Most bytes that are read and discarded after the answer, so that the client receives it.
 const MAX_DISCARDED_BYTES: usize = 256 * 1024;
 
 /// Counts a connection that ended with `error`, and answers the client at `socket` if it was sent nothing yet.
@@ -41,13 +41,14 @@ pub(super) async fn answer(error: &hyper::Error, socket: &PatientSocket, clock: 
     if !is_first {
         return metrics::refused(refusal.code());
     }
+
     let answer = headers::complete(refusal.into_response(), headers::OWN_ONLY);
     let close = async {
         socket
             .close_with(&bytes(answer).await, MAX_DISCARDED_BYTES)
             .await
     };
-    // Late or not: the connection ends now.
+    // The connection ends now, whether or not the client closed its side in time.
     let _ = clock.timeout(CLOSE_GRACE, close).await;
 }
 

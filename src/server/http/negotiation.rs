@@ -21,7 +21,7 @@ struct Preference<'a> {
     weight: u16,
 }
 
-/// How well an element fits an offer. The greater one is preferred: by weight, by how exactly the element names the
+/// The fit of an element for an offer. The greater one is preferred: by weight, by how exactly the element names the
 /// offer, and by its place in the header.
 type Fit = (u16, Specificity, Reverse<usize>);
 
@@ -135,7 +135,7 @@ impl<'a> Preference<'a> {
         Some(Self { range, weight })
     }
 
-    /// Returns how exactly it names `name`, if it does.
+    /// Returns how exactly the element names `name`, if it does.
     fn covers(&self, name: &str) -> Option<Specificity> {
         let is_of_type = |prefix: &str| {
             name.split_once('/')

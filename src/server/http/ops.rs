@@ -68,7 +68,7 @@ async fn readings(State { hub, quotas, .. }: &State, store: &watch::Receiver<Hea
     }
 }
 
-/// Answers 503 while the store takes nothing, and names damaged messages, which are no reason to stop serving.
+/// Answers 503 while the store rejects writes, and names damaged messages, which are no reason to stop serving.
 async fn readiness(Shared(state): Shared<State>) -> (StatusCode, String) {
     let damage = state
         .hub

@@ -1,4 +1,4 @@
-//! Errors as pages: people who open an address in a browser get a page in their language, programs get JSON.
+//! Error pages: browsers get an error as a page in the reader's language, programs get JSON.
 
 use axum::Extension;
 use axum::body::Body;
@@ -21,10 +21,10 @@ use crate::server::http::page::Reader;
 /// The forms of an error, by the media types that `Accept` may name. Programs that accept anything get JSON.
 const FORMS: [Offer<bool>; 2] = [(&["application/json"], false), (&["text/html"], true)];
 
-/// First segments of paths that only programs request; a browser that shows one shows what programs get.
+/// First segments of paths that only programs request; browsers get the same answer there.
 const OF_PROGRAMS: [&str; 3] = ["api", "ws", "pkg"];
 
-/// What an error says. The response to one carries it as an extension.
+/// The code and the message of an error, which its response carries as an extension.
 #[derive(Clone, Debug)]
 pub(super) struct ErrorText {
     pub(super) code: &'static str,
@@ -32,7 +32,7 @@ pub(super) struct ErrorText {
     pub(super) message: String,
 }
 
-/// Answers `request`, with a page in the place of an error where a browser shows the answer.
+/// Answers `request`; if the answer is an error and a browser will show it, replaces it by a page.
 pub(super) async fn show(
     Shared(state): Shared<State>,
     Extension(client): Extension<Client>,
@@ -47,7 +47,8 @@ pub(super) async fn show(
     let asked = asked_room(request.uri());
 
     let mut response = next.run(request).await;
-    // The operator's page shows its errors by itself.
+
+    // The admin page renders its own errors.
     let is_json = response
         .headers()
         .get(header::CONTENT_TYPE)
@@ -59,10 +60,11 @@ pub(super) async fn show(
     else {
         return response;
     };
+
     response
         .headers_mut()
         .append(header::VARY, HeaderValue::from_static("Accept"));
-    // Where too many pages are being rendered, the answer stays as it is.
+    // If too many pages are being rendered already, the answer stays JSON.
     if !is_page || error.code == "busy" {
         return response;
     }
@@ -83,7 +85,7 @@ fn is_of_programs(path: &str) -> bool {
         .is_some_and(|first| OF_PROGRAMS.contains(&first))
 }
 
-/// Returns what the page shows of `error`, which was answered with `status`.
+/// Returns the content of the page for `error`, which was answered with `status`.
 fn problem(
     state: &State,
     reader: &Reader,
@@ -107,7 +109,7 @@ fn problem(
     }
 }
 
-/// Puts the page `html` into the `response` to an error.
+/// Replaces the body of the error `response` by the page `html`.
 fn put_page(response: &mut Response, html: String) {
     *response.body_mut() = Body::from(html);
     headers::permit(response);
@@ -138,7 +140,7 @@ fn kind_of(status: StatusCode) -> ProblemKind {
     }
 }
 
-/// Returns what `address` names as a room: behind `/r/`, or in the field `room` of the query of `/`.
+/// Returns the room that `address` names: after `/r/`, or in the field `room` of the query of `/`.
 fn asked_room(address: &Uri) -> Option<String> {
     if let Some(room) = address.path().strip_prefix("/r/") {
         return Some(percent_decode_str(room).decode_utf8_lossy().into_owned());

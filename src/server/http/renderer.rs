@@ -1,15 +1,15 @@
 //! A bounded number of threads that render pages, apart from the threads that serve sockets.
 //!
-//! A page costs processor time for each message in it, and anybody may store messages. On the threads of the
-//! runtime that time would be taken from every connection of the server.
+//! Rendering a page takes processor time for each message in it, and any client may store messages. On the threads of
+//! the runtime, every connection of the server would pay for that time.
 //!
 //! # Invariants
 //!
 //! - Rendering never runs on a thread of the runtime.
-//! - At least half of the processors are left for everything else.
-//! - The messages of a bounded number of pages are in memory; the other requests wait with nothing but their head.
-//! - Requests wait for a bounded time, and a bounded number of them waits, of each address half at most; others are
-//!   refused.
+//! - At most half of the processors render; the others are left for everything else.
+//! - A bounded number of pages have their messages in memory; waiting requests hold only their head.
+//! - Requests wait for a bounded time, and a bounded number of them waits, at most half of them from one address. All
+//!   others are refused.
 
 use std::collections::HashMap;
 use std::panic::resume_unwind;
@@ -21,9 +21,9 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::server::http::error::ApiError;
 use crate::server::session::Host;
 
-/// Most pages whose messages are read, or wait to be rendered, at once.
+/// Most pages that are being read or rendered at once.
 const MAX_PAGES: usize = 64;
-/// Most requests that wait for one of the [`MAX_PAGES`]: a lecture hall that opens the page at once, twice.
+/// Most requests that wait for one of the [`MAX_PAGES`]: enough for two lecture halls that open the page at once.
 const MAX_WAITING: usize = 2048;
 /// Most requests from one address that wait, so that no client takes the whole queue.
 const MAX_WAITING_PER_HOST: usize = MAX_WAITING / 2;
@@ -66,7 +66,7 @@ impl Renderer {
         }
     }
 
-    /// Waits until a page for a client at `host` may be made. What the page shows is best read after that.
+    /// Waits until a page may be rendered for a client at `host`. Read what the page shows after that.
     ///
     /// # Errors
     /// [`ApiError::TooManyPages`] if too many requests wait already, or this one has waited too long.
@@ -88,7 +88,7 @@ impl Turn {
     /// Runs `render` on a thread where blocking is allowed.
     ///
     /// # Errors
-    /// [`ApiError::TooManyPages`] if the server ends meanwhile.
+    /// [`ApiError::TooManyPages`] if the server shuts down meanwhile.
     pub(super) async fn render<T: Send + 'static>(
         self,
         render: impl FnOnce() -> T + Send + 'static,
@@ -96,11 +96,12 @@ impl Turn {
         let Self { threads, page } = self;
         let thread = threads.acquire_owned().await.map_err(|_closed| TOO_MANY)?;
 
-        // Both are taken until rendering ends, even if the client has gone.
+        // Both permits are held until rendering ends, even if the client has disconnected.
         let rendered = tokio::task::spawn_blocking(move || {
             let _taken = (thread, page);
             render()
         });
+
         rendered
             .await
             .map_err(|error| match error.try_into_panic() {
@@ -110,7 +111,7 @@ impl Turn {
     }
 }
 
-/// How many requests of each address wait.
+/// The number of waiting requests of each address.
 #[derive(Clone, Debug, Default)]
 struct Queue(Arc<Mutex<HashMap<Host, usize>>>);
 
@@ -136,6 +137,7 @@ impl Queue {
         }
         *here += 1;
         drop(waiting);
+
         Ok(Place {
             queue: self.clone(),
             host,
@@ -173,7 +175,7 @@ mod tests {
         Host::of(IpAddr::V4(Ipv4Addr::new(192, 0, 2, number)))
     }
 
-    /// A page that is rendered until its sender is dropped.
+    /// Returns a page whose rendering ends when its sender is dropped.
     fn slow_page() -> (Sender<()>, impl FnOnce() -> &'static str + Send + 'static) {
         let (end, ended): (Sender<()>, Receiver<()>) = channel();
         let render = move || {

@@ -35,7 +35,7 @@ pub struct State {
     pub(super) connection: Arc<ConnectionSettings>,
     /// How fast everybody may speak.
     pub(super) quotas: Arc<Quotas>,
-    /// Where pages are rendered.
+    /// Renders pages, apart from the threads of the runtime.
     pub(super) renderer: Renderer,
     pub(super) site: Arc<Site>,
 }

@@ -1,6 +1,6 @@
-//! What the clients at one address hold of what all clients share: connections, request bodies and unread answers.
+//! The resources that each client address uses: connections, request bodies and unread answers.
 //!
-//! An address is an IPv4 address or an IPv6 /64; of requests from a trusted proxy it is the client's.
+//! An address is an IPv4 address or an IPv6 /64. For requests from a trusted proxy it is the address of the client.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -11,7 +11,8 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::server::memory::Memory;
 use crate::server::session::Host;
 
-/// One address may hold this part of the memory budget with request bodies, and the same with unread answers.
+/// The request bodies of one address may take one part in this many of the memory budget, and so may its unread
+/// answers.
 const PART_OF_BUDGET: usize = 16;
 /// Bytes that one permit for a body stands for.
 const BYTES_PER_PERMIT: usize = 1024;
@@ -20,15 +21,15 @@ const BYTES_PER_PERMIT: usize = 1024;
 #[derive(Clone, Debug, Default)]
 pub(super) struct Shares(Arc<Mutex<HashMap<Host, Weak<Share>>>>);
 
-/// The share of one address. It is forgotten when nothing of it is in use.
+/// The share of one address. It is removed when nothing of it is in use.
 #[derive(Debug)]
 pub(super) struct Share {
     host: Host,
     shares: Shares,
     connections: AtomicUsize,
-    /// Bytes of answers that the kernel has not taken.
+    /// Bytes of answers that the kernel has not accepted.
     unsent: AtomicUsize,
-    /// Bytes that bodies and answers may each take.
+    /// Most bytes of bodies, and of answers.
     bytes: usize,
     bodies: Semaphore,
 }
@@ -65,27 +66,27 @@ impl Share {
         }
     }
 
-    /// Returns whose it is.
+    /// Returns the address.
     pub(super) const fn host(&self) -> Host {
         self.host
     }
 
-    /// Returns how many bytes its bodies may take at once, and its answers.
+    /// Returns the limit for the bytes of its bodies, which is also the limit for its answers.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Returns how many connections it has.
+    /// Returns the number of its connections.
     pub(super) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
 
-    /// Counts one connection more.
+    /// Adds one connection to the count.
     pub(super) fn connect(&self) {
         self.connections.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Counts one connection less.
+    /// Removes one connection from the count.
     pub(super) fn disconnect(&self) {
         self.connections.fetch_sub(1, Ordering::Relaxed);
     }
@@ -95,22 +96,22 @@ impl Share {
         let all = self.bytes / BYTES_PER_PERMIT;
         let permits = bytes.div_ceil(BYTES_PER_PERMIT).min(all);
         let permits = u32::try_from(permits).unwrap_or(u32::MAX);
-        // It is never closed.
+        // The semaphore is never closed.
         self.bodies.acquire_many(permits).await.ok()
     }
 
-    /// Returns whether an answer of `bytes` fits beside those that are unread. The first always does.
+    /// Returns whether an answer of `bytes` fits beside the unread ones. If nothing is unread, it always fits.
     pub(super) fn has_room_for_answer(&self, bytes: usize) -> bool {
         let unsent = self.unsent.load(Ordering::Relaxed);
         unsent == 0 || unsent.saturating_add(bytes) <= self.bytes
     }
 
-    /// Counts `bytes` of an answer that is to be sent.
+    /// Adds `bytes` of an answer that will be sent to the unread bytes.
     pub(super) fn handed(&self, bytes: usize) {
         self.unsent.fetch_add(bytes, Ordering::Relaxed);
     }
 
-    /// The same bytes are sent, or will never be.
+    /// Removes `bytes` that were sent, or will never be, from the unread bytes.
     pub(super) fn finished(&self, bytes: usize) {
         self.unsent.fetch_sub(bytes, Ordering::Relaxed);
     }
@@ -119,7 +120,7 @@ impl Share {
 impl Drop for Share {
     fn drop(&mut self) {
         let mut shares = self.shares.lock();
-        // Another may have been made for the same address since the last reference to this one went.
+        // A new share for the same address may have been created since the last reference to this one was dropped.
         if shares
             .get(&self.host)
             .is_some_and(|share| share.strong_count() == 0)

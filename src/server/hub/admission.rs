@@ -16,7 +16,7 @@ use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::moderation::Guest;
 use crate::server::session::Host;
 
-/// Bytes of a connection that says nothing: its task, its state, and its entries in tables.
+/// Bytes of a silent connection: its task, its state, and its entries in tables.
 const CONNECTION_BYTES: usize = 4096;
 
 /// Why a connection or a room was refused.
@@ -162,7 +162,7 @@ impl Hub {
             return Ok(room.clone());
         }
         if rooms.len() >= self.0.settings.max_rooms {
-            // Nobody else can get at a room without this lock, so a count of one means that nobody is in it.
+            // A room can be reached only under this lock, so a count of one means that it is empty.
             let empty = rooms
                 .iter()
                 .find(|Named(room)| Arc::strong_count(room) == 1)

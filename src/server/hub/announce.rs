@@ -1,4 +1,4 @@
-//! Presence announcements: joins and leaves are gathered, so that a storm of them is a few frames and not a flood.
+//! Presence announcements: joins and leaves are gathered, so that a storm of them becomes a few frames.
 //!
 //! # Invariants
 //!
@@ -20,7 +20,7 @@ use crate::server::wire::{self, Opcode};
 
 /// The shortest time for which joins and leaves are gathered.
 const GATHER: Duration = Duration::from_millis(250);
-/// Time between two announcements for each reader of the room: a hundred times as long as the write of a frame takes.
+/// Time between two announcements for each reader of the room: a hundred times the duration of writing a frame.
 const GATHER_PER_READER: Duration = Duration::from_micros(300);
 /// The longest time between two announcements.
 const MAX_GATHER: Duration = Duration::from_secs(10);

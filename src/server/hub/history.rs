@@ -1,4 +1,4 @@
-//! Pages of a room's log, and what was deleted of them while they were on their way from the store.
+//! Pages of a room's log, and the deletions that happen while a page is being read from the store.
 
 use std::sync::Arc;
 
@@ -9,13 +9,13 @@ use crate::server::store::{Limit, Page, Span, StoreError};
 /// Bytes of a page of history: what one client may make wait for itself by asking once.
 const PAGE_BYTES: usize = 256 * 1024;
 
-/// How many messages of a room had been deleted when a page was read.
+/// The number of deleted messages of a room when a page was read.
 #[derive(Clone, Copy, Debug)]
 pub struct DeletionMark(u64);
 
 impl Hub {
     /// Reads at most `messages` entries of `room` from the store, and at most [`PAGE_BYTES`] of them. Before they are
-    /// handed to a reader who is told of deletions, [`Room::redact`] is due.
+    /// passed to a reader that is notified of deletions, call [`Room::redact`].
     ///
     /// # Errors
     /// If the store cannot be read now.
@@ -35,7 +35,8 @@ impl Hub {
         Ok((page, mark))
     }
 
-    /// The same, for a reader who is not told of deletions: without what has been deleted meanwhile.
+    /// Reads like [`Hub::read_page`], for a reader that is not notified of deletions: messages deleted meanwhile are
+    /// replaced.
     ///
     /// # Errors
     /// If the store cannot be read now.
@@ -58,8 +59,8 @@ impl Room {
     /// Replaces those of `frames` by tombstones that were deleted since `mark`, before they were read. Returns whether that
     /// was possible: a room remembers only its newest deletions, and if there were more, the page must be read again.
     ///
-    /// A reader who is told of deletions calls this under the lock under which it is told. Then either the page has the
-    /// tombstone, or the deletion is told after it.
+    /// For a reader that is notified of deletions, call this under the lock under which it is notified. Then either the
+    /// page has the tombstone, or the notification comes after it.
     #[must_use]
     pub fn redact(&self, frames: &mut [Arc<Frame>], mark: DeletionMark) -> bool {
         let log = lock(&self.log);

@@ -122,7 +122,7 @@ impl Hub {
         self.0.store.health().borrow().clone()
     }
 
-    /// Copies the store's database; `None` if it is in no file.
+    /// Copies the store's database; `None` if the store has no file.
     pub fn backup(&self) -> Option<BoxFuture<'static, Result<DatabaseCopy, StoreError>>> {
         self.0.store.backup()
     }

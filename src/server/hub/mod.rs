@@ -141,8 +141,8 @@ struct Census {
 }
 
 impl Hub {
-    /// A Hub over `store`, where nobody stays whom `moderation` bars, by the time of `clock`. Its tasks start with
-    /// [`Hub::run`].
+    /// Creates a Hub over `store` that applies the rules of `moderation` and uses `clock` for client timeouts. Its
+    /// tasks start with [`Hub::run`].
     pub fn new(
         settings: HubSettings,
         store: Arc<dyn Store>,
@@ -181,7 +181,7 @@ impl Hub {
         hub
     }
 
-    /// Returns the time by which clients are judged.
+    /// Returns the time for client timeouts.
     pub fn now(&self) -> Moment {
         self.0.clock.now()
     }

@@ -27,7 +27,7 @@ use crate::server::store::{Bus, Overheard};
 const ALIVE_EVERY: Duration = Duration::from_secs(2);
 /// Silence after which a node counts as gone: three times that and some delay.
 const GONE_AFTER: Duration = Duration::from_secs(7);
-/// How long a request for the members of a room waits for the answers of the other nodes.
+/// Longest time that a request for the members of a room waits for the other nodes.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
 /// The pause before the other nodes are asked for the members of a room again.
 const ASK_EVERY: Duration = Duration::from_millis(500);
@@ -39,7 +39,7 @@ pub(super) struct Nodes {
     /// This one, as the others know it: another with each start.
     me: u64,
     bus: Arc<dyn Bus>,
-    /// Since when the others can have been heard of.
+    /// The time since which the other nodes can have been discovered.
     began: Instant,
     /// How many notes it said; held while one is.
     said: Mutex<u64>,

@@ -1,5 +1,5 @@
-//! Memory pressure: what is reclaimed when the memory budget is exceeded. Rings go first, whose readers are then served
-//! from the store, and then the slowest clients. Nobody new is admitted until that is over.
+//! Memory pressure: reclaims memory when the memory budget is exceeded. Rings are shortened first, and their readers
+//! are then served from the store. Then the slowest clients are closed. Meanwhile no new client is admitted.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -10,18 +10,18 @@ use crate::server::hub::{Hub, Outlet, Room, Shared, lock};
 use crate::server::memory::Memory;
 use crate::server::room::Moment;
 
-/// How long nobody new is admitted after the budget is kept again: clients that were closed would be back at once, and
-/// would be the next to be closed.
+/// Time without new clients after the budget is no longer exceeded: closed clients would come back at once, and would
+/// be the next to be closed.
 const CALM: Duration = Duration::from_secs(1);
-/// Time for tasks and threads to give back what was taken from them.
+/// Time for tasks and threads to release what was reclaimed.
 const BETWEEN: Duration = Duration::from_millis(50);
-/// Pause after a round that found nothing to take.
+/// Pause after a round that found nothing to reclaim.
 const NOTHING_FOUND: Duration = Duration::from_millis(500);
 
-/// What a client makes the server hold and could be made to give back.
+/// The memory that can be reclaimed from one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Burden {
-    /// Since when it has not read, or not finished what it sends.
+    /// When the client stopped reading, or began what it has not finished sending.
     pub since: Moment,
     /// Bytes.
     pub bytes: usize,
@@ -29,9 +29,9 @@ pub struct Burden {
 
 /// A holder of memory that is no member of a room, like an HTTP connection.
 pub trait Reclaimable: Send + Sync {
-    /// Returns what could be taken from it; `None` if it holds nothing to speak of.
+    /// Returns the memory that can be reclaimed; `None` if there is next to none.
     fn burden(&self) -> Option<Burden>;
-    /// Ends it.
+    /// Ends the holder.
     fn evict(&self);
 }
 
@@ -77,7 +77,7 @@ impl Hub {
                 }
             }
             let held = memory.held();
-            info!(held, budget, closed, "memory budget is kept again");
+            info!(held, budget, closed, "memory is within the budget again");
 
             tokio::time::sleep(CALM).await;
             memory.relax();
@@ -112,7 +112,7 @@ impl Hub {
         closed
     }
 
-    /// Returns what could be taken from each client, and the function that takes it.
+    /// Returns the memory that can be reclaimed from each client, and the function that reclaims it.
     async fn burdens(&self) -> Vec<(Burden, Box<dyn FnOnce() + Send>)> {
         let mut burdens: Vec<(Burden, Box<dyn FnOnce() + Send>)> = Vec::new();
 

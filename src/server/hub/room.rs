@@ -28,7 +28,7 @@ pub struct Room {
     /// Whether its offsets leave no number out.
     pub(super) is_dense: bool,
     pub(super) log: Mutex<Log>,
-    /// How many frames of the log were erased; grows under its lock, before readers are told.
+    /// The number of erased frames of the log; grows under its lock, before readers are notified.
     pub(super) erasures: AtomicU64,
     /// The room itself; its frames are counted by themselves.
     _reservation: MemoryReservation,

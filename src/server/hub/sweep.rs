@@ -1,5 +1,5 @@
-//! One look at every connection's clock, again and again: no timer for each of them. Rooms that were only asked for
-//! are forgotten on the way.
+//! Checks the timers of all connections regularly, instead of one timer for each. Rooms that were only requested
+//! are removed in the same pass.
 
 use std::sync::Arc;
 
@@ -19,9 +19,9 @@ impl Hub {
         }
     }
 
-    /// Forgets the rooms that nobody is in and where nothing was ever published: they were only asked for.
+    /// Removes empty rooms where nothing was ever published: they were only requested.
     fn forget_empty_rooms(&self) {
-        // Nobody else can get at a room without this lock, so a count of one means that nobody is in it.
+        // A room can be reached only under this lock, so a count of one means that it is empty.
         let mut rooms = lock(&self.0.rooms);
         rooms.retain(|Named(room)| {
             let is_needed = Arc::strong_count(room) > 1 || !room.is_empty();

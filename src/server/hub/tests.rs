@@ -51,7 +51,7 @@ impl Hub {
         Self::unmoderated(settings, store, RunClock::new())
     }
 
-    /// Creates a hub that keeps nobody out.
+    /// Creates a hub without bans.
     pub(in crate::server) fn unmoderated(
         settings: HubSettings,
         store: Arc<dyn Store>,

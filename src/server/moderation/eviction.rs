@@ -29,7 +29,7 @@ pub struct Eviction {
 }
 
 impl Eviction {
-    /// Whether it means whoever has been in `room` since then (milliseconds since 1970 UTC), as `id`, if it has one.
+    /// Returns whether it applies to a client that joined `room` at `since` (milliseconds since 1970 UTC) as `id`.
     pub fn means(&self, room: &RoomName, id: Option<&UserId>, address: IpAddr, since: u64) -> bool {
         self.room.as_ref().is_none_or(|named| named == room)
             && self.id.as_ref().is_none_or(|named| Some(named) == id)

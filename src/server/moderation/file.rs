@@ -9,7 +9,7 @@ use tracing::info;
 
 use crate::server::moderation::Rules;
 
-/// Permissions of the file: there are addresses in it, which are nobody else's on this machine.
+/// Permissions of the file: it holds addresses, which other users of the machine must not read.
 const MODE: u32 = 0o600;
 
 /// Why the rules could not be read. Nothing was changed.
@@ -51,7 +51,7 @@ pub(super) fn load(path: &Path) -> Result<Rules, LoadError> {
     }
 }
 
-/// Takes the group's and everybody's permissions from the file at `path`, if there is one.
+/// Removes the permissions of the group and of others from the file at `path`, if it exists.
 fn restrict_permissions(path: &Path) {
     let Ok(metadata) = fs::metadata(path) else {
         return;

@@ -154,8 +154,8 @@ impl From<&Whom> for Subject {
 }
 
 impl Rules {
-    /// Puts `ban` in force; one for the same in the same room is replaced. Bans that have ended are dropped only
-    /// when there is no space left: a clock that is ahead for a while must not lift any for good.
+    /// Adds `ban`, and replaces one of the same target in the same room. Expired bans are dropped only when there is no
+    /// space left: a clock that is temporarily ahead must not lift a ban permanently.
     ///
     /// # Errors
     /// If there are too many.

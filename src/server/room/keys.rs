@@ -66,7 +66,7 @@ struct Remembered {
     stored: HashMap<(UserId, Key), (Offset, u64)>,
     /// In the order in which they were stored.
     order: VecDeque<Keyed>,
-    /// What both take.
+    /// The bytes of both.
     bytes: usize,
     reservation: MemoryReservation,
 }

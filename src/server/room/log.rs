@@ -42,7 +42,7 @@ pub struct Log {
     dropped: Offset,
     /// The newest of what was erased: where, and when, in milliseconds since 1970 UTC.
     erased: VecDeque<(Offset, u64)>,
-    /// How many were ever erased.
+    /// The number of frames that were ever erased.
     erasures: u64,
 }
 

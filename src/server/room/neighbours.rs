@@ -47,14 +47,14 @@ pub struct Neighbours {
 /// Another node, as far as this room is concerned.
 #[derive(Debug, Default)]
 struct Neighbour {
-    /// Set while `members` are all that it has here, as far as can be known.
+    /// Set while `members` is complete, as far as this node knows.
     is_heard: bool,
     version: u64,
     members: HashMap<UserId, u32>,
 }
 
 impl Attendance {
-    /// The answer of a node on which nobody is or was in the room.
+    /// Returns the answer of a node on which nobody is or was in the room.
     pub const fn nobody() -> Self {
         Self {
             version: 0,

@@ -13,8 +13,8 @@ use crate::server::room::roster::Roster;
 
 /// A member without a connection stays for this long.
 const GRACE: Duration = Duration::from_secs(5);
-/// In a larger room, and where more members came or went at once, only the count is told: a frame with all their names
-/// would be larger than what may wait for a reader.
+/// In a larger room, or if more members came or went at once, only the count is sent: a frame with all their names
+/// would exceed what may wait for a reader.
 const MAX_NAMED: usize = 500;
 
 /// The members of one room.

@@ -53,9 +53,9 @@ struct Made {
 pub struct Reel<'a> {
     log: &'a Mutex<Log>,
     until: Offset,
-    /// For each format the run made last.
+    /// The last run of each format.
     last: [Option<Made>; Format::COUNT],
-    /// How many frames of the log were ever erased, if that is known: a run made before the last of them is made anew.
+    /// The number of erased frames of the log, if known: a run from before the last erasure is encoded again.
     erasures: Option<&'a AtomicU64>,
     /// Where it is counted what it handed out, if anywhere; once, at its end.
     tally: Option<&'a Tally>,
@@ -84,7 +84,8 @@ impl<'a> Reel<'a> {
         self
     }
 
-    /// The same, for a log whose frames are erased meanwhile: `erasures` grows after each one, before readers are told.
+    /// Sets the counter of a log whose frames may be erased meanwhile: `erasures` grows after each erasure, before
+    /// readers are notified.
     pub const fn heeding(mut self, erasures: &'a AtomicU64) -> Self {
         self.erasures = Some(erasures);
         self

@@ -22,7 +22,7 @@ impl ArrivalTimer {
         };
     }
 
-    /// Starts anew for the message that has begun, if one has: until now nothing was read of it.
+    /// Restarts the timer for the message that has begun, if any: until now nothing of it was read.
     pub fn restart(&mut self, now: Moment) {
         self.since = self.since.map(|_| now);
     }

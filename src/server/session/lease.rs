@@ -5,21 +5,21 @@ use std::time::Instant;
 /// See the [module docs](self).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// Whether the client may publish.
+    /// Set if the client may publish.
     pub may_write: bool,
-    /// When it ends, unless it is renewed before; never in open mode. By the system's clock: a token is over when its
-    /// time is over, whatever happened to this process.
+    /// The end of the lease, unless it is renewed before; never in open mode. By the system clock: a token expires at
+    /// its time, even if this process was paused.
     pub ends: Option<Instant>,
 }
 
 /// The rights of a client at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
-    /// None: its token has expired.
+    /// No rights: the token has expired.
     Expired,
-    /// To read.
+    /// The right to read.
     Read,
-    /// To read and to publish.
+    /// The rights to read and to publish.
     Write,
 }
 

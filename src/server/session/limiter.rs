@@ -70,8 +70,9 @@ impl Limiter {
         }
     }
 
-    /// Fills the bucket, beyond the burst if need be, with what comes in since `since`, and in `paused` besides. In that time
-    /// nothing was read, so that many events at once may each have come at their time.
+    /// Fills the bucket, beyond the burst if need be, with the tokens of the time since `since` and of the pause
+    /// `paused`. Nothing was read in that time, so events that arrive together now may have been sent at the allowed
+    /// rate.
     pub fn make_up(&mut self, since: Moment, paused: Duration, rate: Rate, now: Moment) {
         let since = since.max(self.filled);
         let unread = now.since(since) + paused;
@@ -100,7 +101,7 @@ impl Limiter {
             .min(self.most(rate))
     }
 
-    /// Thousandths of a token up to which it is filled: the burst, or what was made up for.
+    /// Capacity in thousandths of a token: the burst, or more after a pause was made up for.
     fn most(&self, rate: Rate) -> u64 {
         self.millitokens.max(u64::from(rate.burst) * Self::TOKEN)
     }

@@ -22,7 +22,7 @@ pub enum Next<'a> {
     Write(&'a Bytes),
     /// Everything is written.
     Idle,
-    /// Everything is written, the last of it a Close frame where the dialect has one. It stays so.
+    /// Everything is written, ending with a Close frame if the dialect has one. This is final.
     Finished,
     /// The ring has passed this reader: read on from the store after this offset and report with
     /// [`Outbox::caught_up`].
@@ -38,7 +38,7 @@ pub struct CatchUpPage {
     pub head: Offset,
     /// Messages up to this offset were trimmed; later ones that are not in `frames` are damaged.
     pub gone: Offset,
-    /// Whether offsets have no holes, so that missing messages can be counted.
+    /// Set if offsets have no holes, so that missing messages can be counted.
     pub is_dense: bool,
 }
 
@@ -92,15 +92,15 @@ impl Outbox {
         }
     }
 
-    /// The same, but nothing is written before [`Outbox::uncork`]: a connection can be registered, and miss nothing, before
-    /// it is known what it must be sent first.
+    /// Creates an outbox that writes nothing before [`Outbox::uncork`]. So a connection can be registered, and miss
+    /// nothing, before its first frames are known.
     pub const fn corked(format: Format, cursor: Offset) -> Self {
         let mut outbox = Self::new(format, cursor);
         outbox.is_corked = true;
         outbox
     }
 
-    /// Begins to write: whole frames that are `first`, and then what was queued until now.
+    /// Starts writing: the whole frames in `first`, and then the frames that were queued until now.
     pub fn uncork(&mut self, mut first: Vec<u8>) {
         first.append(&mut self.own);
         self.own = first;
@@ -146,7 +146,7 @@ impl Outbox {
         self.farewell
     }
 
-    /// Writes nothing more of the log, though it may have more: the connection ends without it.
+    /// Stops writing the log, even if it has more: the connection ends without the rest.
     pub const fn end_log(&mut self) {
         self.is_log_over = true;
         self.is_behind = false;
@@ -252,7 +252,7 @@ impl Outbox {
     /// Continues with `page`, what the store has after the cursor, and returns the reason of each gap in it.
     ///
     /// Clients are notified of each gap. Plain clients cannot be: where messages were trimmed they are closed with
-    /// 4002, and where messages are damaged they continue behind them, as they would meet the same gap again.
+    /// 4002; where messages are damaged they continue after them, because they would meet the same gap again.
     pub fn caught_up(&mut self, page: &CatchUpPage) -> Vec<GapReason> {
         if !std::mem::take(&mut self.is_behind) || !self.reads_log() {
             return Vec::new();
@@ -290,8 +290,8 @@ impl Outbox {
         gaps
     }
 
-    /// Moves the cursor to `seen`, behind which the message at `before` is the next, and queues a gap for what
-    /// lies between: one for messages that were trimmed, and one for those that are damaged.
+    /// Moves the cursor to `seen`, the position before the message at `before`, and queues a gap for the missing
+    /// messages: one for those that were trimmed, and one for those that are damaged.
     fn skip(
         &mut self,
         page: &CatchUpPage,
@@ -321,6 +321,7 @@ impl Outbox {
     /// Queues a gap from the cursor to `before`, where the dialect has a frame for it.
     fn push_gap(&mut self, before: Offset, is_dense: bool, reason: GapReason) {
         let after = self.cursor;
+
         match (self.dialect(), reason) {
             (Dialect::Plain, GapReason::Damaged) => {}
             (Dialect::Plain, _) => {

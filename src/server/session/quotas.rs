@@ -129,7 +129,7 @@ pub struct Quotas {
     ids: Shared<Speaker>,
     hosts: Shared<Host>,
     posts: Shared<Host>,
-    /// Held to [`OVERHEAD_RATE`].
+    /// Limited by [`OVERHEAD_RATE`].
     overhead: Mutex<Limiters<Host>>,
     /// How often each quota refused something.
     refusals: [AtomicU64; Quota::ALL.len()],
@@ -298,8 +298,8 @@ impl Pace {
         }
     }
 
-    /// Nothing was read of the connection since `since`, nor while the process paused for `paused`: what comes now may
-    /// have been sent meanwhile.
+    /// Makes up for the time since `since`, and the pause `paused` of the process, in which nothing was read: what
+    /// arrives now may have been sent meanwhile.
     pub fn make_up(&mut self, since: Moment, paused: Duration, now: Moment) {
         self.limiter.make_up(since, paused, self.rate, now);
     }

@@ -112,8 +112,8 @@ impl Session {
         &self.id
     }
 
-    /// Nothing was read of the client since `since`, nor while the process paused for `paused`: what comes now is not too
-    /// fast if it was sent meanwhile.
+    /// Makes up for the time since `since`, and the pause `paused` of the process, in which nothing was read: what
+    /// arrives now may have been sent meanwhile, and is then not too fast.
     pub fn make_up(&mut self, since: Moment, paused: Duration, now: Moment) {
         self.pace.make_up(since, paused, now);
         self.idle.make_up(since, paused, IDLE_RATE, now);

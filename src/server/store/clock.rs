@@ -1,20 +1,20 @@
-//! The clock by which stores let things expire: it counts time that passes, and a wrong date does not move it.
+//! The clock that stores use for expiry. It counts elapsed time; a wrong date does not move it.
 //!
 //! # The rule
 //!
-//! - While a store is open its clock counts time that passes (`CLOCK_MONOTONIC`). Setting the date changes nothing.
-//! - A store that is opened again continues where its clock was, plus the time that has passed meanwhile by the
+//! - While a store is open, its clock counts elapsed time (`CLOCK_MONOTONIC`). Setting the date changes nothing.
+//! - A reopened store continues where its clock was, plus the time that has passed meanwhile by the
 //!   wall clock, if that is at most [`ClockLimits::max_jump`]: an eighth of the age up to which messages are kept, and at
 //!   most a day.
 //! - A longer time is a *jump*: the machine was off, or its date is wrong. It is logged, and the clock continues
-//!   where it was, so that nothing expires by it. Once the wall clock has run on for [`ClockLimits::confirm_after`]
-//!   without being set, the machine was off, and the time is counted. If the date is set before, it was wrong, and
+//!   where it was, so that nothing expires by it. If the wall clock then runs for [`ClockLimits::confirm_after`]
+//!   without being set, the machine was off, and the time is counted. If the date is set before that, it was wrong, and
 //!   the time is never counted.
 //! - A wall clock that is behind is ignored: the clock never goes back.
 //!
 //! The wall clock that a store has accepted is written beside its clock, and not moved before a jump is confirmed: a
-//! restart meanwhile sees the same jump again. Something may be kept longer than was asked for, by the time that the
-//! machine was off; nothing goes too early.
+//! restart meanwhile sees the same jump again. Messages may be kept longer than configured, by the time that the
+//! machine was off, but they never expire too early.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -22,9 +22,9 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tracing::{info, warn};
 
-/// The longest jump that is believed at once, and the time after which any other is.
+/// The longest jump that is accepted at once, and the longest time until any other jump is confirmed.
 const MAX_TRUST: Duration = Duration::from_secs(24 * 60 * 60);
-/// By how much the wall clock may differ from time that passed before it was set: adjustments are smaller.
+/// Largest difference between the wall clock and elapsed time that counts as an adjustment; more means that it was set.
 const TOLERANCE_MS: i64 = 60_000;
 
 /// See the [module docs](self).
@@ -45,7 +45,7 @@ pub(super) struct SavedClock {
     pub(super) wall: u64,
 }
 
-/// How far the wall clock is believed.
+/// Limits of the trust in the wall clock.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClockLimits {
     max_jump: Duration,
@@ -53,7 +53,7 @@ pub(super) struct ClockLimits {
 }
 
 impl ClockLimits {
-    /// The limits for messages that are kept up to `age`.
+    /// Returns the limits for messages that are kept up to `age`.
     pub(super) fn of(age: Duration) -> Self {
         Self {
             max_jump: (age / 8).min(MAX_TRUST),
@@ -67,7 +67,7 @@ impl ClockLimits {
     }
 }
 
-/// What is believed of the wall clock. Pure: times come in, in milliseconds.
+/// The accepted state of the wall clock. Pure: the caller passes times, in milliseconds.
 #[derive(Debug)]
 struct WallClock {
     /// The accepted wall clock, minus the store's.
@@ -84,7 +84,7 @@ struct Jump {
     seen: u64,
 }
 
-/// A change of what is believed.
+/// The outcome of an unconfirmed jump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
     /// The time of the jump has passed.
@@ -138,7 +138,7 @@ impl WallClock {
 }
 
 impl Clock {
-    /// A clock that begins at the wall clock.
+    /// Creates a clock that begins at the wall clock.
     pub(super) fn new() -> Self {
         let now = wall_now();
         let saved = SavedClock {
@@ -148,10 +148,11 @@ impl Clock {
         Self::resume(saved, ClockLimits::of(Duration::MAX))
     }
 
-    /// A clock that continues from `saved`.
+    /// Creates a clock that continues from `saved`.
     pub(super) fn resume(saved: SavedClock, limits: ClockLimits) -> Self {
         let now = wall_now();
         let (anchor, wall) = WallClock::resume(saved, now, limits);
+
         if let Some(Jump { length, .. }) = wall.jump {
             warn!(
                 jump = ?Duration::from_millis(length),
@@ -166,6 +167,7 @@ impl Clock {
                 "the clock is far behind the last time in the database; ages are counted from that time on"
             );
         }
+
         Self {
             started: Instant::now(),
             anchor: AtomicU64::new(anchor),
@@ -183,7 +185,7 @@ impl Clock {
         now
     }
 
-    /// Looks at the wall clock, which may confirm a jump. To be called now and then.
+    /// Reads the wall clock, which may confirm or withdraw a jump. Call this regularly.
     pub(super) fn check(&self) {
         let verdict = self.lock().check(self.now(), wall_now());
         match verdict {
@@ -193,17 +195,17 @@ impl Clock {
                 let jump = Duration::from_millis(length);
                 info!(
                     ?jump,
-                    "the clock has run on since its jump, which is counted now"
+                    "the system clock ran on since its jump; the jump is counted now"
                 );
             }
             Some(Verdict::Withdrawn(length)) => {
                 let jump = Duration::from_millis(length);
-                info!(?jump, "the clock was set, and its jump is not counted");
+                info!(?jump, "the system clock was set; its jump is not counted");
             }
         }
     }
 
-    /// Returns what a later clock continues from.
+    /// Returns the times from which a later clock continues.
     pub(super) fn save(&self) -> SavedClock {
         let clock = self.now();
         let wall = signed(clock) + self.lock().offset;
@@ -213,14 +215,14 @@ impl Clock {
         }
     }
 
-    /// Makes so much time pass at once.
+    /// Advances the clock by `time`.
     #[cfg(test)]
     pub(super) fn skip(&self, time: Duration) {
         self.skipped
             .fetch_add(time.as_millis() as u64, Ordering::Relaxed);
     }
 
-    /// What this lock guards is consistent between statements, so a panic elsewhere does not spoil it.
+    /// Locks the state, also after a panic: it is consistent between statements.
     fn lock(&self) -> MutexGuard<'_, WallClock> {
         self.wall.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -253,7 +255,7 @@ mod tests {
         wall: 1_780_000_000_000,
     };
 
-    /// The clock of a store that keeps messages for a week, opened when so much time has passed by the wall clock.
+    /// Returns the clock of a store that keeps messages for a week, opened when `passed` has passed by the wall clock.
     fn opened_after(passed: i64) -> (u64, WallClock) {
         let week = Duration::from_millis(7 * DAY);
         let now = SAVED.wall.strict_add_signed(passed);

@@ -208,7 +208,7 @@ impl Store for MemoryStore {
         ready(Ok(kept.page(span, limit))).boxed()
     }
 
-    /// Each room keeps its share, and its newest message however large that is.
+    /// Trims each room to its share of `bytes`; the newest message is always kept.
     fn reclaim(&self, bytes: usize) {
         let rooms: Vec<_> = lock(&self.rooms).values().cloned().collect();
         let retention = Retention {

@@ -1,4 +1,4 @@
-//! What an HTTP connection is doing: whether one may be closed for another's sake, and which one.
+//! The activity of an HTTP connection, which decides whether it may be closed for another one.
 
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
@@ -8,9 +8,9 @@ use crate::server::hub::{Burden, Hub, Reclaimable};
 use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::room::{MAX_RUN_BYTES, Moment};
 
-/// Bytes of a connection that sends nothing: its task and HTTP's buffers.
+/// Bytes of a connection that sends nothing: its task and hyper's buffers.
 const CONNECTION_BYTES: usize = 16 * 1024;
-/// Most bytes of a request that HTTP itself keeps; a body is counted by its reader.
+/// Most bytes of a request that hyper keeps; the body is counted by its reader.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 
 /// See the [module docs](self).
@@ -25,16 +25,16 @@ pub struct Activity {
 #[derive(Debug)]
 struct State {
     phase: Phase,
-    /// When the phase began; of [`Phase::Idle`], when the client last took something.
+    /// When the phase began; in [`Phase::Idle`], when the client last received something.
     since: Moment,
     /// Bytes of the request that is arriving or being answered.
     received: usize,
-    /// Bytes of answers that HTTP holds and the kernel has not taken.
+    /// Bytes of answers that hyper holds and the kernel has not accepted.
     unsent: usize,
     reservation: MemoryReservation,
 }
 
-/// What a connection waits for.
+/// The party that a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Phase {
     /// The next request.
@@ -48,7 +48,7 @@ pub enum Phase {
 }
 
 impl Activity {
-    /// Creates the activity of a connection that was just opened.
+    /// Creates the activity of a new connection.
     pub fn new(hub: &Hub) -> Self {
         Self {
             hub: hub.clone(),
@@ -63,7 +63,7 @@ impl Activity {
         }
     }
 
-    /// Returns what the connection waits for, and since when.
+    /// Returns the current phase, and when it began.
     pub fn phase(&self) -> (Phase, Moment) {
         let state = self.lock();
         (state.phase, state.since)
@@ -71,7 +71,7 @@ impl Activity {
 
     /// Ends the connection.
     pub fn evict(&self) {
-        // Stored if the connection does not wait for it yet.
+        // The permit is stored if the connection is not waiting yet.
         self.evicted.notify_one();
     }
 
@@ -80,28 +80,28 @@ impl Activity {
         self.evicted.notified().await;
     }
 
-    /// Notes that the rest of a request is awaited.
+    /// Records that the rest of a request is awaited.
     pub fn receiving(&self) {
         self.enter(Phase::Receiving);
     }
 
-    /// Notes that a request has arrived, or as much of it as is needed now.
+    /// Records that a request has arrived, or as much of it as is needed now.
     pub fn answering(&self) {
         self.enter(Phase::Answering);
     }
 
-    /// Notes that HTTP was handed `bytes` of an answer.
+    /// Records that `bytes` of an answer were passed to hyper.
     pub fn handed(&self, bytes: usize) {
         self.lock().unsent += bytes;
     }
 
-    /// Notes that HTTP is done with `bytes` of an answer.
+    /// Records that hyper is done with `bytes` of an answer.
     pub fn finished(&self, bytes: usize) {
         let mut state = self.lock();
         state.unsent = state.unsent.saturating_sub(bytes);
     }
 
-    /// Notes that `bytes` of a request have arrived.
+    /// Records that `bytes` of a request have arrived.
     pub(super) fn read(&self, bytes: usize) {
         let mut state = self.lock();
         if state.phase == Phase::Idle {
@@ -112,7 +112,7 @@ impl Activity {
         state.count();
     }
 
-    /// Notes that the kernel took bytes of an answer.
+    /// Records that the kernel accepted bytes of an answer.
     pub(super) fn wrote(&self) {
         let mut state = self.lock();
         state.phase = Phase::Idle;
@@ -121,7 +121,7 @@ impl Activity {
         state.count();
     }
 
-    /// Notes that the kernel takes nothing now.
+    /// Records that the kernel accepts no bytes now.
     pub(super) fn blocked(&self) {
         self.enter(Phase::Blocked);
     }
@@ -153,7 +153,7 @@ impl Reclaimable for Activity {
         let bytes = match state.phase {
             Phase::Idle | Phase::Answering => return None,
             Phase::Receiving => state.unsent,
-            // A stream's bytes are shared with other readers, so no part of them is noted as unsent.
+            // The bytes of a stream are shared with other readers, so they are not counted as unsent.
             Phase::Blocked => state.unsent.max(MAX_RUN_BYTES),
         };
         Some(Burden {

@@ -36,7 +36,7 @@ pub(super) struct Connection {
     pub(super) hub: Hub,
     pub(super) room: Arc<Room>,
     pub(super) settings: Arc<ConnectionSettings>,
-    /// What waits for it, and the message that is not whole; set under the lock of its state.
+    /// Memory of the frames that wait and of the partial message; set under the lock of the state.
     reservation: MemoryReservation,
     /// Whether somebody looks at what passes, or did.
     pub(super) is_traced: AtomicBool,
@@ -133,7 +133,7 @@ impl Connection {
         self.update(|state| change(&mut state.outbox))
     }
 
-    /// Changes the state, and writes what waits then unless the kernel takes nothing now.
+    /// Changes the state, and then writes what waits unless the kernel accepts no bytes now.
     pub(super) fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
         let mut state = self.lock();
         let changed = change(&mut state);
@@ -191,10 +191,10 @@ impl Connection {
         }
     }
 
-    /// Returns whether the kernel holds bytes of the client that nobody has read yet.
+    /// Returns whether the kernel holds unread bytes of the client.
     fn has_unread_bytes(&self) -> bool {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        // An error, like an end, is for the reader to notice.
+        // The reader handles an error, like an end.
         rustix::net::recv(&self.stream, &mut [0; 1], flags).is_ok_and(|(taken, _)| taken > 0)
     }
 

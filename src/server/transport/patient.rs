@@ -37,25 +37,25 @@ pub struct Patient {
     clock: RunClock,
     /// There while the kernel takes nothing.
     deadline: Option<RunSleep>,
-    /// Where reads and writes are noted, if anywhere.
+    /// Records reads and writes, if set.
     activity: Option<Arc<Activity>>,
-    /// The permit for the socket's file descriptor, where those are few.
+    /// The permit for the socket's file descriptor, if their number is limited.
     file: Option<OwnedSemaphorePermit>,
 }
 
-/// The socket of a [`Patient`] for others than who reads and writes it.
+/// A handle to the socket of a [`Patient`] for tasks other than its reader and writer.
 #[derive(Clone, Debug)]
 pub struct PatientSocket(Weak<Socket>);
 
 #[derive(Debug)]
 struct Socket {
     stream: TcpStream,
-    /// What is written is dropped, see [`PatientSocket::mute`].
+    /// Set while written bytes are dropped, see [`PatientSocket::mute`].
     is_muted: AtomicBool,
 }
 
 impl Patient {
-    /// `stream`, from now on with a limit to its patience, by the time of `clock`.
+    /// Wraps `stream`: its writes time out by the time of `clock`.
     pub fn new(stream: TcpStream, clock: RunClock) -> Self {
         let socket = SockRef::from(&stream);
         // Small messages must leave at once; a failure would only make them late.
@@ -75,26 +75,25 @@ impl Patient {
         }
     }
 
-    /// Returns a handle on the socket, which does not keep it open.
+    /// Returns a handle to the socket that does not keep it open.
     pub fn socket(&self) -> PatientSocket {
         PatientSocket(Arc::downgrade(&self.socket))
     }
 
-    /// Notes what is read and written in `activity`, and keeps the permit for the socket's `file` descriptor.
+    /// Records reads and writes in `activity`, and keeps the permit `file` for the socket's file descriptor.
     pub fn noting(mut self, activity: Arc<Activity>, file: OwnedSemaphorePermit) -> Self {
         self.activity = Some(activity);
         self.file = Some(file);
         self
     }
 
-    /// Returns the socket to its next owner, and the permit to keep it open; `None` while somebody waits at a
-    /// [`PatientSocket`].
+    /// Returns the socket, and the permit for its file descriptor; `None` while a task waits on a [`PatientSocket`].
     pub fn into_parts(self) -> Option<(TcpStream, Option<OwnedSemaphorePermit>)> {
         let file = self.file;
         Arc::into_inner(self.socket).map(|socket| (socket.stream, file))
     }
 
-    /// Calls `write` until the kernel takes bytes, but not for longer than [`STUCK_AFTER`].
+    /// Calls `write` until the kernel accepts bytes, but not for longer than [`STUCK_AFTER`].
     fn poll_patiently(
         &mut self,
         cx: &mut Context<'_>,
@@ -142,8 +141,7 @@ impl PatientSocket {
         self.set_muted(false);
     }
 
-    /// Waits until the client has closed its sending side, or is gone. If it has sent bytes that are not read, an end
-    /// behind them is not seen.
+    /// Waits until the client has closed its sending side, or is gone. An end behind unread bytes is not detected.
     pub async fn closed(&self) {
         let Some(socket) = self.0.upgrade() else {
             return;
@@ -185,13 +183,13 @@ impl PatientSocket {
     }
 }
 
-/// Says that nothing more comes and reads until the client says so too, or `left` bytes of it: closing at once, with
-/// bytes of the client unread, would make its kernel throw away what it was sent last (RFC 9293 section 3.10.7.1,
-/// reset).
+/// Closes the sending side, and reads until the client closes its own or has sent `left` bytes. Closing at once, with
+/// unread bytes of the client, would reset the connection, and its kernel would discard what was sent last (RFC 9293
+/// section 3.10.7.1).
 pub(super) async fn half_close(stream: &TcpStream, mut left: usize) -> io::Result<()> {
     SockRef::from(stream).shutdown(Shutdown::Write)?;
 
-    // On the heap, or every connection's task would have room for it all its life.
+    // On the heap: otherwise every connection's task would reserve this space for its whole life.
     let mut discarded = vec![0; 16 * 1024];
     while left > 0 {
         stream.readable().await?;

@@ -52,7 +52,7 @@ pub(super) struct Reader {
     handled: usize,
     /// Knows what another token of this client is worth.
     verifier: Verifier,
-    /// Since when nothing is read because the store has not answered.
+    /// When reading stopped because the store had not answered.
     stalled: Option<Moment>,
     /// How long the process had paused when something was last read.
     paused: Duration,
@@ -157,7 +157,7 @@ impl Reader {
         }
     }
 
-    /// Gives the client its time back if nothing was read of it until `now` though it may have sent.
+    /// Makes up to the client for the time until `now` in which nothing was read, although it may have sent.
     fn make_up(&mut self, connection: &Connection, now: Moment) {
         let paused = connection.hub.clock().paused();
         let since = self.stalled.take();
@@ -170,7 +170,7 @@ impl Reader {
         self.paused = paused;
     }
 
-    /// Acts upon `bytes` from the client, until its turn is over; keeps the others.
+    /// Handles `bytes` from the client until its turn is over; keeps the rest.
     pub(super) fn take(&mut self, connection: &Arc<Connection>, bytes: &mut [u8]) {
         let (now, instant) = (connection.hub.now(), Instant::now());
         self.make_up(connection, now);
@@ -219,7 +219,7 @@ impl Reader {
         });
         connection.trace_frames(frames);
         match decoded {
-            // After a Close frame there may be a rest too, and then nobody comes back for it.
+            // After a Close frame there may be a rest too, which is never read.
             Ok(decoded) => self.rest = bytes[decoded..].to_vec(),
             Err(violation) => {
                 answers.push(Action::Close(Farewell::Ours(violation.close_code())));
@@ -369,7 +369,7 @@ mod tests {
     const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
     const MAX_MESSAGE: usize = 64 * 1024;
 
-    /// A connection that agreed to compression, its reader, and the client's end.
+    /// Returns a connection that negotiated compression, its reader, and the client's end.
     async fn connected() -> (Arc<Connection>, Reader, TcpStream) {
         let listener = TcpListener::bind((HOME, 0)).await.expect("an address");
         let address = listener.local_addr().expect("an address");
@@ -409,7 +409,7 @@ mod tests {
         (connection, reader, client)
     }
 
-    /// A compressed frame of a client, masked with zeros.
+    /// Returns a compressed frame of a client, masked with zeros.
     fn compressed(text: &str) -> Vec<u8> {
         let frame = wire::deflated(&wire::encode(Opcode::Text, text.as_bytes()));
         let header = frame.len() - wire::payload(&frame).len();

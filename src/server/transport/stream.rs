@@ -90,7 +90,7 @@ struct State {
     tracer: Option<Box<Tracer>>,
     /// HTTP has taken everything to the end.
     has_ended: bool,
-    /// Since when the server stops.
+    /// When the server began to stop.
     drains: Option<Moment>,
 }
 
@@ -134,7 +134,7 @@ impl Listener {
         });
         membership.register(reader.clone());
 
-        // What is deleted after this, it is told.
+        // Later deletions are sent to this reader.
         let mut opening = Vec::new();
         // Before the position: a client that knows the position knows of the gap before it.
         if let Some(gap) = start.gap {

@@ -30,7 +30,7 @@ use crate::server::transport::upgrade::AcceptedSocket;
 use crate::server::transport::{ConnectionSettings, Handshake};
 use crate::server::wire;
 
-/// How long a server that stops writes to a client what the log still has for it.
+/// Longest time for which a stopping server writes the rest of the log to a client.
 pub(super) const LOG_GRACE: Duration = Duration::from_secs(1);
 
 /// How long a client may take for what it has begun to take and our Close frame, and again to answer that, before its
@@ -118,8 +118,8 @@ impl Opened {
     }
 }
 
-/// A connection that is registered and was sent nothing. Who is in the room and what was deleted is looked up now: what
-/// changes after that, it is told.
+/// A connection that is registered and was sent nothing yet. Members and deletions are read now; later changes are sent
+/// to it.
 pub(super) struct Registered {
     pub(super) connection: Arc<Connection>,
     membership: Membership,
@@ -219,7 +219,7 @@ impl Life {
         let written = Box::pin(clock.timeout(LOG_GRACE, write_rest(&connection))).await;
         if written.is_none() {
             connection.with_outbox(Outbox::end_log);
-            // Late or not: what was sent is asked next.
+            // `Ending` records what was sent, whether or not this ended in time.
             let _ = Box::pin(clock.timeout(CLOSE_GRACE, write_rest(&connection))).await;
         }
         let ending = Ending::of(&connection);
@@ -376,13 +376,13 @@ enum Ending {
 }
 
 impl Ending {
-    /// Returns how `connection` ended, as the client saw it: what could not be sent, it was not told.
+    /// Returns how `connection` ended, as the client saw it: without the frames that could not be sent.
     fn of(connection: &Connection) -> Self {
         let state = connection.lock();
         match (state.outbox.farewell(), state.lost) {
             (Some(farewell), _) if state.outbox.is_finished() => Self::Handshake(farewell),
             (_, Some(lost)) => Self::Lost(lost),
-            // The kernel takes nothing, so the Close frame does not reach the client either.
+            // The kernel accepts no bytes, so the Close frame does not reach the client either.
             (Some(_), None) if state.outbox.blocked().is_some() => Self::Lost(Lost::Stuck),
             (_, None) => Self::Lost(Lost::Disconnected),
         }

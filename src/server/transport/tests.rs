@@ -118,7 +118,7 @@ impl World {
         assert_eq!(deleted, Ok(Deleted::Now));
     }
 
-    /// A member that no connection is needed for.
+    /// Returns a member that needs no connection.
     async fn member(&self, id: &str) -> Membership {
         let admission = self
             .hub
@@ -135,7 +135,7 @@ impl World {
         sleep(SETTLED).await;
     }
 
-    /// A connection that has been admitted, and its two ends.
+    /// Returns a connection that has been admitted, and its two ends.
     async fn admit(&self, after: Option<u64>) -> (Opened, TcpStream, Client) {
         let resume = after.map(|after| Resume {
             after: Offset(after),
@@ -228,7 +228,7 @@ impl Received {
             .map(|text| Push::decode(text).expect("a push"))
     }
 
-    /// The members that a client shows that was sent this.
+    /// Returns the members that a client shows after it was sent this.
     fn members(&self) -> BTreeSet<UserId> {
         let mut members = BTreeSet::new();
         for push in self.pushes() {
@@ -248,7 +248,7 @@ impl Received {
         members
     }
 
-    /// The offsets that it is told to be deleted.
+    /// Returns the offsets that the client was notified to delete.
     fn deleted(&self) -> BTreeSet<u64> {
         self.pushes()
             .filter_map(|push| match push {

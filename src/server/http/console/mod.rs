@@ -51,6 +51,7 @@ async fn show(
         let address = base.join(&format!("/{PATH}"));
         return Ok((cookies, Redirect::to(&address)).into_response());
     }
+
     let (parts, _) = request.into_parts();
     let reader = Reader::of(client, &parts.headers);
     let mut place = Place::parse(parts.uri.query().unwrap_or_default());
@@ -61,6 +62,7 @@ async fn show(
             return gate(&state, &reader, came_with_token, error).await;
         }
     };
+
     let outcome = place.done.take().map(Outcome::Done);
     let listed = view::listed(&state, &operator, &place, outcome).await;
     let seen = Seen::Inside(Box::new(listed));
@@ -74,6 +76,7 @@ async fn submit(
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
     let base = base_of(&state, &parts.extensions);
+
     // Browsers send it with every form (Fetch section 3.2), and no page can leave it out.
     if !parts.headers.contains_key(header::ORIGIN) {
         return Err(AdminError::NoOrigin.into());
@@ -86,6 +89,7 @@ async fn submit(
             return gate(&state, &reader, came_with_token, error).await;
         }
     };
+
     let form = RequestBody::new(&parts, body, &state)
         .read(MAX_FORM_BYTES, |body| Ok(Form::read(body)))
         .await?;

@@ -109,10 +109,10 @@ pub(in crate::server::http) async fn say(
     }
 }
 
-/// Renders the page with `said` in its form again, and why it was refused.
+/// Renders the page with `said` in its form again, and the reason why it was refused.
 ///
 /// # Errors
-/// Those that the page does not explain.
+/// The errors that the page does not explain.
 async fn refuse(
     state: &State,
     principal: &Principal,

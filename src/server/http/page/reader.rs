@@ -27,7 +27,7 @@ pub(in crate::server::http) struct Reader {
     pub(in crate::server::http) theme: Theme,
     /// Empty if none was ever given.
     pub(super) name: String,
-    /// Where the request comes from.
+    /// The address of the client.
     pub(in crate::server::http) host: Host,
 }
 

@@ -38,7 +38,7 @@ fn outbox() -> Outbox {
     Outbox::new(Format::new(Dialect::Plain), Offset(0))
 }
 
-/// A page with `frames` of a log of three messages, of which those up to `gone` were trimmed.
+/// Returns a page with `frames` of a log of three messages, of which those up to `gone` were trimmed.
 fn page(frames: &[Arc<Frame>], gone: u64) -> CatchUpPage {
     CatchUpPage {
         frames: frames.to_vec(),
@@ -310,7 +310,7 @@ fn caught_up(kept: &[u64], gone: u64, head: u64) -> (Vec<serde_json::Value>, Vec
     (frames, gaps)
 }
 
-/// A gap in its NDJSON form.
+/// Returns a gap in its NDJSON form.
 fn gap(after: u64, before: u64, count: u64, reason: &str) -> serde_json::Value {
     serde_json::json!({
         "type": "gap", "after": after, "before": before, "count": count, "reason": reason,

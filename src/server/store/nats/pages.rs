@@ -335,7 +335,7 @@ impl Pages {
 }
 
 /// Returns `records` as frames, the first behind `floor`. Where a later record has seen an entry that is not among
-/// them, the one behind that place has it as its `prev`: somebody has removed it, and readers are told of the gap.
+/// them, the one behind that place has it as its `prev`: somebody has removed it, and readers get a gap.
 fn frames(epoch: &Epoch, records: Vec<Record>, floor: u64) -> Vec<Arc<Frame>> {
     let entries: Vec<(u64, Entry, Bytes)> = records
         .into_iter()

@@ -56,14 +56,14 @@ const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 const FIRST_RUN: usize = 16;
 /// Duplicates of one append that are looked up at once.
 const MAX_LOOK_UPS: usize = 64;
-/// The largest such number.
+/// The largest number of messages of a batch that are sent before the first of them is acknowledged.
 const LONGEST_RUN: usize = 256;
 
-/// Some messages of one room in a row, and who is to be told.
+/// Some messages of one room in a row, and the callback for their result.
 pub(super) struct Append {
     pub(super) room: RoomName,
     pub(super) drafts: Vec<Draft>,
-    /// Set if they belong together: see the invariant on batches in the [module docs](self).
+    /// Set if the messages belong together: see the invariant on batches in the [module docs](self).
     pub(super) is_batch: bool,
     /// Milliseconds since 1970 UTC.
     pub(super) at: u64,
@@ -84,35 +84,35 @@ pub(super) struct Publisher {
 /// An [`Append`] that was published.
 struct Sent {
     append: Append,
-    /// Those of its messages that were sent, in order, until one failed.
+    /// The messages that were sent before one failed, in order.
     messages: Vec<Message>,
     /// The error that ended it.
     failure: Option<NatsError>,
-    /// When its turn came.
+    /// When publishing began.
     began: Instant,
-    /// When all of it was sent.
+    /// When the last message was sent.
     sent: Instant,
 }
 
-/// Reports of nothing, each due when all appends before it have been reported.
+/// Reports of empty appends. Each is due when all appends before it have been reported.
 #[derive(Default)]
 struct Flushes {
     /// The number of the newest append.
     newest: u64,
     unreported: BTreeSet<u64>,
-    /// In order, each behind the append with this number.
+    /// In order, each with the number of the append that it waits for.
     waiting: VecDeque<(u64, Report)>,
 }
 
 impl Flushes {
-    /// Returns the number of another append.
+    /// Registers another append, and returns its number.
     fn begin(&mut self) -> u64 {
         self.newest += 1;
         self.unreported.insert(self.newest);
         self.newest
     }
 
-    /// Notices that append `number` has been reported.
+    /// Records that append `number` has been reported.
     fn finish(&mut self, number: u64) {
         self.unreported.remove(&number);
         self.report_due();
@@ -138,7 +138,7 @@ struct Message {
     ack: Ack,
 }
 
-/// What became of a message that may be the first of its room.
+/// The outcome of publishing a message that may be the first of its room.
 enum Began {
     /// It is.
     Stored(Message),
@@ -271,7 +271,7 @@ impl Publisher {
         }
     }
 
-    /// Remembers where `room` stands after `newest`, the last message of a batch that is stored.
+    /// Records that `newest`, the last stored message of a batch, is the newest one of `room`.
     async fn remember(&self, room: &RoomName, newest: Option<&Message>) -> Result<(), NatsError> {
         match newest.map(|newest| &newest.ack) {
             Some(Ack::Come(ack)) => self.rolls.remember(room, ack.sequence).await,
@@ -325,6 +325,7 @@ impl Publisher {
                 (draft, flight, entry)
             })
             .collect();
+
         for (number, (draft, _, entry)) in entries.iter().enumerate() {
             let message = message(room, draft, entry)?.message_id(entry.message_id(room));
             self.rolls.check_size(number + 1, message)?;
@@ -338,10 +339,11 @@ impl Publisher {
                 Began::NotEmpty(flight) => entries.push_front((draft, flight, entry)),
             }
         }
+
         while !entries.is_empty() {
             let run = self.publish_run(room, &mut entries, longest, messages);
             let stored = run.await?;
-            // What is sent in vain is never much more than what is stored.
+            // Messages sent in vain are never many more than those stored.
             longest = (stored * 2).clamp(2, LONGEST_RUN);
         }
         Ok(())
@@ -386,7 +388,7 @@ impl Publisher {
         Ok(stored)
     }
 
-    /// Waits for what becomes of `sent`, and reports it.
+    /// Waits for the outcome of `sent`, and reports it.
     async fn report(&self, sent: Sent) {
         let Sent {
             append,
@@ -471,8 +473,9 @@ impl Publisher {
         sent.map_err(|error| self.failed(&error))
     }
 
-    /// Publishes `draft` if `room` holds nothing: its first message says what was before it, as nothing in the
-    /// stream does. So it is stored only if it is the first, and nothing is sent to the room until that is known.
+    /// Publishes `draft` if `room` is empty. The first message of a room records the offset before it, which nothing
+    /// else in the stream does. So it is stored only if it is the first, and nothing else is sent to the room until
+    /// that is known.
     async fn begin_room(
         &self,
         room: &RoomName,
@@ -510,7 +513,7 @@ impl Publisher {
         }
     }
 
-    /// Waits for what becomes of `message`, at most until `deadline`.
+    /// Waits for the outcome of `message`, at most until `deadline`.
     async fn settle(
         &self,
         room: &RoomName,

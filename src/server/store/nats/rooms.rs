@@ -48,7 +48,7 @@ struct Inner {
 }
 
 /// A room that is being opened: the feed follows it while this lives. Dropping it forgets the room, unless
-/// [`Opening::keep`] was called or another one lives; so a request that fails or is broken off leaves nothing.
+/// [`Opening::keep`] was called or another one lives; so a request that fails or is aborted leaves nothing.
 pub(super) struct Opening {
     rooms: Arc<Rooms>,
     token: String,
@@ -279,7 +279,7 @@ impl Rooms {
         standing.first == 0 || standing.head.is_some_and(is_grave)
     }
 
-    /// Notices that this node has stored the first message of `room` at `sequence`, before the feed brings it.
+    /// Records that this node has stored the first message of `room` at `sequence`, before the feed brings it.
     pub(super) fn began(&self, room: &RoomName, sequence: u64) {
         if let Some(room) = self.lock().open.get_mut(&token(room)) {
             room.began = sequence;

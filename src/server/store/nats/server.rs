@@ -51,7 +51,7 @@ impl NatsServer {
 }
 
 impl NatsServer {
-    /// The settings of a store in it.
+    /// Returns the settings of a store in it.
     pub(in crate::server::store) fn settings(&self) -> NatsSettings {
         let keys = KeyLimits {
             messages: 20,

@@ -303,6 +303,7 @@ impl Rolls {
             .flat_map(|(name, values)| values.iter().map(move |value| (name, value)))
             .map(|(name, value)| name.to_string().len() + value.as_str().len() + 4)
             .sum();
+
         let size = message.payload.len() + headers + ADDED_HEADERS;
         let (limit, setting) = self.max_message();
         if size > limit {
@@ -316,7 +317,7 @@ impl Rolls {
         Ok(())
     }
 
-    /// Returns the size of the largest message that NATS takes, with its headers, and the setting that says so.
+    /// Returns the size of the largest message that NATS accepts, with its headers, and the setting that limits it.
     fn max_message(&self) -> (usize, &'static str) {
         let of_server = self.context.client().server_info().max_payload;
         let of_stream = self.max_message_size.load(Ordering::Relaxed);

@@ -252,7 +252,7 @@ fn put(part: &Path, target: &Path) -> Result<(), BackupError> {
         .map_err(|error| io_error(target, error))
 }
 
-/// Creates an empty file that nobody else may read.
+/// Creates an empty file that only its owner may read.
 fn create(path: &Path) -> Result<(), BackupError> {
     fs::File::options()
         .write(true)

@@ -260,6 +260,7 @@ impl<'a> Batch<'a> {
             if self.changes.places.contains_key(&name) {
                 continue;
             }
+
             for delete in [
                 "DELETE FROM rooms WHERE id = ?1",
                 "DELETE FROM keys WHERE room = ?1",
@@ -272,6 +273,7 @@ impl<'a> Batch<'a> {
             self.changes.dropped.insert(name, place.id);
             dropped += 1;
         }
+
         if dropped > 0 {
             let floor = self.changes.floor.max(self.ledger.floor());
             schema::set_number(self.connection, "floor", floor)?;
@@ -300,6 +302,7 @@ impl<'a> Batch<'a> {
         let mut update = self.connection.prepare_cached(
             "UPDATE rooms SET first = ?2, head = ?3, bytes = ?4, clock = ?5 WHERE id = ?1",
         )?;
+
         for (name, place) in &mut self.changes.places {
             let trimmed = match self.damage.reader(place.id) {
                 Some(reader) => {

@@ -79,7 +79,7 @@ impl DamageLog {
         self.lock().first.clone()
     }
 
-    /// What this lock guards is consistent between statements, so a panic elsewhere does not spoil it.
+    /// Locks the state, also after a panic: it is consistent between statements.
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }

@@ -102,14 +102,14 @@ const HEADER_APPLICATION: u64 = 68;
 
 /// A database that this process alone writes to.
 ///
-/// Nothing is written before [`begin`](Self::begin) has made it a new generation, which needs a little room on the
-/// disk: until then it can be read.
+/// Nothing is written before [`begin`](Self::begin) has started a new generation, which needs a little room on the
+/// disk. Until then the database can only be read.
 #[derive(Debug)]
 pub(super) struct File {
     path: PathBuf,
     durability: Durability,
     epoch: Epoch,
-    /// Transactions that changed something, since the database was made.
+    /// The number of transactions that changed something since the database was created.
     commits: u64,
     /// Pages in the write-ahead log after the last commit.
     log_pages: Arc<AtomicUsize>,
@@ -117,7 +117,7 @@ pub(super) struct File {
     is_immutable: bool,
     /// `None` before the database has its new generation.
     running: Option<Running>,
-    /// Why it does not have it yet.
+    /// The reason why no generation could be started when the database was opened.
     refusal: Option<String>,
     /// The writer's connection.
     connection: Connection,
@@ -131,7 +131,7 @@ struct Running {
     files: OpenFiles,
 }
 
-/// The error of a write, after which nothing has changed.
+/// The error of a write. Nothing was changed.
 #[derive(Debug)]
 pub(super) enum WriteError {
     /// The database cannot be written to now.
@@ -165,7 +165,7 @@ impl From<WriteError> for Fault {
 #[derive(Debug)]
 pub(super) struct ReadConnection {
     connection: Connection,
-    /// To be dropped last.
+    /// Dropped after the connection.
     _lock: Arc<DatabaseLock>,
 }
 
@@ -178,9 +178,9 @@ impl Deref for ReadConnection {
 }
 
 impl File {
-    /// Opens the database, checks whose it is and whether it is the newest, and begins a generation.
+    /// Opens the database, checks that it belongs to Fanfare and is the newest, and begins a generation.
     ///
-    /// Succeeds although nothing can be written, if there is something to be read: see [`refusal`](Self::refusal).
+    /// If the database can be read but not written to, this succeeds: see [`refusal`](Self::refusal).
     ///
     /// # Errors
     /// See [`SqliteStore::open`](super::SqliteStore::open).
@@ -222,6 +222,7 @@ impl File {
         } else {
             self.begin()
         };
+
         match begun {
             Ok(()) => Ok(()),
             Err(Fault::Refused(reason)) if is_readable => {
@@ -236,21 +237,21 @@ impl File {
         }
     }
 
-    /// Returns why nothing could be written when it was opened.
+    /// Returns the reason why nothing could be written when the database was opened, if any.
     pub(super) fn refusal(&self) -> Option<&str> {
         self.refusal.as_deref()
     }
 
-    /// Returns whether the connections cannot see what a writer would write.
+    /// Returns whether the connections ignore what a writer writes.
     pub(super) const fn is_immutable(&self) -> bool {
         self.is_immutable
     }
 
-    /// Exchanges a connection that cannot write for one that can, and begins a generation with it. No connection of
-    /// [`reader`](Self::reader) may be in use; those that were made before are of no use afterwards.
+    /// Replaces the connection that cannot write by one that can, and begins a generation with it. No connection from
+    /// [`reader`](Self::reader) may be in use; open new ones afterwards.
     pub(super) fn reopen(&mut self) -> Result<(), Fault> {
         let connection = open_to_write(&self.path)?;
-        // Without room for the index of the log, this fails.
+        // This fails if there is no room for the index of the log.
         schema::meta(&connection)?;
         let immutable = std::mem::replace(&mut self.connection, connection);
 
@@ -263,7 +264,8 @@ impl File {
         begun
     }
 
-    /// Makes the database a new generation, of the newest schema, with its epoch; nothing, if it is one already.
+    /// Starts a new generation: migrates the schema, and writes the epoch and the generation. Does nothing if one was
+    /// started already.
     fn begin(&mut self) -> Result<(), Fault> {
         if self.running.is_some() {
             return Ok(());
@@ -280,7 +282,7 @@ impl File {
         transaction.commit()?;
 
         state.put_in_force()?;
-        // The names of new files must last too.
+        // The names of new files must survive a crash too.
         fs::File::open(folder_of(&self.path))?.sync_all()?;
         schema::set_durability(&self.connection, self.durability)?;
         self.log_pages = watch_log(&mut self.connection)?;
@@ -293,7 +295,7 @@ impl File {
 
     /// Runs `change` in a transaction and commits it.
     ///
-    /// What changes something is counted, in the database and then in the state file: see
+    /// A transaction that changes something is counted, in the database and then in the state file: see
     /// [`state_file`](super::state_file).
     pub(super) fn write<T>(
         &mut self,
@@ -346,7 +348,7 @@ impl File {
         self.log_pages.load(Ordering::Relaxed)
     }
 
-    /// Moves the write-ahead log into the database, as far as readers allow. Returns whether that was all of it.
+    /// Moves the write-ahead log into the database as far as readers allow. Returns whether all of it was moved.
     pub(super) fn checkpoint(&mut self) -> Result<bool, Fault> {
         self.move_log("PRAGMA wal_checkpoint(PASSIVE)")
     }
@@ -370,8 +372,8 @@ impl File {
         Ok(moved?)
     }
 
-    /// Moves all of the write-ahead log into the database and cuts it to nothing. Returns whether it could: readers
-    /// may be in the way.
+    /// Moves all of the write-ahead log into the database and truncates the log. Returns `false` if readers prevented
+    /// it.
     pub(super) fn cut_log(&mut self) -> Result<bool, Fault> {
         self.cut_log_within(CUT_WITHIN)
     }
@@ -384,7 +386,7 @@ impl File {
     }
 
     fn try_cut_log(&mut self) -> Result<bool, Fault> {
-        // In two steps: a log that is cut must never be needed, also if the process is killed in between.
+        // In two steps, so that the log is truncated only when it is not needed, even if the process is killed between.
         if !self.move_log("PRAGMA wal_checkpoint(FULL)")? {
             return Ok(false);
         }
@@ -402,6 +404,7 @@ impl File {
     /// Ends an orderly stop: all of the write-ahead log goes into the database, synced.
     pub(super) fn close(mut self) {
         let is_cut = self.cut_log_within(BUSY_TIMEOUT);
+
         match (is_cut, &mut self.running) {
             (Ok(true), Some(Running { state, .. })) => {
                 if let Err(error) = state.close() {
@@ -409,7 +412,7 @@ impl File {
                 }
             }
             (Ok(_), Some(_)) => {
-                warn!("the write-ahead log stays beside the database: a reader uses it");
+                warn!("kept the write-ahead log beside the database: a reader is using it");
             }
             // Nothing was written.
             (Ok(_), None) => {}
@@ -418,13 +421,13 @@ impl File {
                     self.record_fault();
                 }
                 let (Fault::Refused(reason) | Fault::Fatal(reason)) = fault;
-                error!(reason, "the write-ahead log stays beside the database");
+                error!(reason, "could not empty the write-ahead log");
                 self.abandon();
             }
         }
     }
 
-    /// Leaves all files as they are, as a kill would.
+    /// Closes without changing any file, as a kill would.
     ///
     /// Closing the last connection would move the log into the database and remove whatever file is at the log's path.
     pub(super) fn abandon(self) {
@@ -445,7 +448,7 @@ impl File {
         &self.connection
     }
 
-    /// Opens another connection, that only reads.
+    /// Opens another connection for reading only.
     pub(super) fn reader(&self) -> Result<ReadConnection, OpenError> {
         if self.is_immutable {
             self.guard(open_immutable(&self.path))
@@ -454,7 +457,7 @@ impl File {
         }
     }
 
-    /// Opens another connection, that only reads, also what is written by others.
+    /// Opens another connection for reading only, which also sees what other connections write.
     pub(super) fn shared_reader(&self) -> Result<ReadConnection, OpenError> {
         self.guard(open_to_read(&self.path))
     }
@@ -473,12 +476,12 @@ impl File {
         }
     }
 
-    /// Returns the meaning of an error of SQLite's for opening the database.
+    /// Converts an error of SQLite to one of opening the database.
     pub(super) fn wrong(&self, error: &rusqlite::Error) -> OpenError {
         OpenError::new(&self.path, error)
     }
 
-    /// Returns the error of a database that does not hold what it should.
+    /// Returns the error for a database with invalid content.
     pub(super) fn damaged(&self, problem: String) -> OpenError {
         OpenError::Damaged {
             path: self.path.clone(),
@@ -487,12 +490,12 @@ impl File {
     }
 }
 
-/// Returns the epoch in which to go on: that of the database, if it is proven to be the newest; else a new one.
+/// Returns the epoch to continue in: that of the database if it is proven to be the newest, else a new one.
 fn choose_epoch(connection: &Connection, path: &Path, database: FileId, meta: &Meta) -> Epoch {
     let shown = path.display();
     let Some(epoch) = &meta.epoch else {
         if let Some(missing) = state_file::commits_without_database(path) {
-            warn!(path = %shown, missing, "the database is gone, with all its commits; a new one begins");
+            warn!(path = %shown, missing, "the database file is missing, with all its commits; creating a new one");
         }
         return schema::random_epoch();
     };
@@ -527,7 +530,7 @@ fn open_to_write(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Opens a connection to a database that is there, for reading only.
+/// Opens a connection to an existing database for reading only.
 pub(super) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(
         path,
@@ -537,10 +540,9 @@ pub(super) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Opens a connection for reading only that makes no file beside the database, for a disk without room for one.
+/// Opens a connection for reading only that creates no file beside the database, for a full disk.
 ///
-/// It reads neither locks nor a write-ahead log: only for a database with nothing in its log, as long as nobody
-/// writes to it.
+/// It ignores locks and the write-ahead log. Use it only while the log is empty and nobody writes to the database.
 fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
     let encoded = percent_encode(path.as_os_str().as_encoded_bytes(), NON_ALPHANUMERIC);
     Connection::open_with_flags(
@@ -551,14 +553,14 @@ fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
     )
 }
 
-/// Checks that the file is ours and sound, with a connection that may not write, so that what is wrong with it stays
-/// for people to see. Returns whether only an immutable connection can read it.
+/// Checks that the file belongs to Fanfare and is sound. The connection may not write, so that a damaged file stays as
+/// it is for people to inspect. Returns whether only an immutable connection can read it.
 fn look(path: &Path, quick_check: bool) -> Result<bool, OpenError> {
     roll_back_journal(path)?;
     let wrong = |error: rusqlite::Error| OpenError::new(path, &error);
     match open_to_read(path).and_then(|connection| Contents::read(&connection, quick_check)) {
         Ok(contents) => contents.check(path).map(|()| false),
-        // The index of the log cannot be made; and nothing is in the log.
+        // The index of the log cannot be created, and the log is empty.
         Err(error) if is_log_empty(path) && may_lack_room(&error) => open_immutable(path)
             .and_then(|connection| Contents::read(&connection, quick_check))
             .map_err(wrong)?
@@ -568,7 +570,7 @@ fn look(path: &Path, quick_check: bool) -> Result<bool, OpenError> {
     }
 }
 
-/// Checks that the file, which another process may have open, is ours and sound.
+/// Checks that the file, which another process may have open, belongs to Fanfare and is sound.
 pub(super) fn inspect(path: &Path, quick_check: bool) -> Result<(), OpenError> {
     roll_back_journal(path)?;
     open_to_read(path)
@@ -588,7 +590,7 @@ fn may_lack_room(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// The parts of a database that show whose it is.
+/// The parts of a database that show which program made it, and whether it is sound.
 struct Contents {
     application: i32,
     version: usize,
@@ -632,12 +634,13 @@ impl Contents {
     }
 }
 
-/// Undoes the transaction of a process that was killed before the database had a write-ahead log, which only a
-/// connection that may write can do. Leaves a database alone whose header says that it is not ours.
+/// Rolls back the transaction of a process that was killed before the database had a write-ahead log. Only a connection
+/// that may write can do this. Leaves databases of other programs, by their header, unchanged.
 fn roll_back_journal(path: &Path) -> Result<(), OpenError> {
     if fs::metadata(beside(path, "-journal")).map_or(0, |journal| journal.len()) == 0 {
         return Ok(());
     }
+
     let read = |at: u64| -> io::Result<[u8; 4]> {
         let mut file = fs::File::open(path)?;
         let mut value = [0; 4];
@@ -645,7 +648,8 @@ fn roll_back_journal(path: &Path) -> Result<(), OpenError> {
         file.read_exact(&mut value)?;
         Ok(value)
     };
-    // Of a file without a header all may have been written by that transaction.
+
+    // If the file has no header, that transaction may have written all of it.
     let application = read(HEADER_APPLICATION).map_or(0, i32::from_be_bytes);
     let version = read(HEADER_VERSION).map_or(0, u32::from_be_bytes) as usize;
     let contents = Contents {
@@ -676,8 +680,8 @@ fn log_frames(connection: &Connection) -> Option<u64> {
     u64::try_from(frames).ok()
 }
 
-/// Counts the pages in the write-ahead log. This takes the place of SQLite's own checkpoints, which keep a failed
-/// fsync to themselves.
+/// Counts the pages in the write-ahead log. This replaces SQLite's automatic checkpoints, which do not report a failed
+/// fsync.
 fn watch_log(connection: &mut Connection) -> rusqlite::Result<Arc<AtomicUsize>> {
     let pages = Arc::new(AtomicUsize::new(0));
     let seen = pages.clone();

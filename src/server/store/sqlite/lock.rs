@@ -39,7 +39,7 @@ impl DatabaseLock {
             path: path.to_owned(),
         };
 
-        // What people write is nobody else's on this machine.
+        // Other users of the machine must not read the messages.
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)

@@ -135,7 +135,7 @@ impl SqliteStore {
         let first = match file.refusal() {
             None => Health::Ready,
             Some(reason) => {
-                error!(reason, "the store can be read, but not written to yet");
+                error!(reason, "the database is read-only until a write succeeds");
                 Health::Refusing(reason.to_owned())
             }
         };
@@ -175,6 +175,7 @@ fn saved_clock(file: &File, newest: u64) -> Result<Option<SavedClock>, OpenError
         let number = schema::number(file.connection(), name);
         number.map_err(|error| file.wrong(&error))
     };
+
     Ok(match (read("clock")?, read("wall")?) {
         (Some(clock), Some(wall)) => {
             let since = newest.saturating_sub(clock);

@@ -6,15 +6,15 @@ use std::path::{Path, PathBuf};
 
 use crate::server::store::sqlite::state_file::beside;
 
-/// The database, its write-ahead log and the index of that, as this process has them open.
+/// The database, its write-ahead log and the log's index, as this process has them open.
 ///
-/// SQLite does not notice when a file is removed, moved or overwritten under it: it would go on acknowledging
-/// messages that no restart finds.
+/// SQLite does not notice when an open file is removed, moved or overwritten. It would keep acknowledging messages that
+/// are missing after a restart.
 #[derive(Debug)]
 pub(super) struct OpenFiles {
     database: OpenFile,
     log: OpenFile,
-    /// Shared memory: readers write to it too, so it has no stamp.
+    /// Its stamp is not compared: it is shared memory, and readers write to it too.
     index: OpenFile,
 }
 
@@ -46,15 +46,15 @@ struct OpenFile {
 /// A difference between the files at their paths and those that are open.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FileMismatch {
-    /// There is none, or another one.
+    /// No file, or another file, is at the path.
     #[error(
-        "{path} was removed, moved or replaced while the server has it open: put it back, or restart the server to go on with what is there"
+        "{path} was removed, moved or replaced while the server has it open: put it back, or restart the server to use the file that is there now"
     )]
     Replaced {
         /// Where it should be.
         path: PathBuf,
     },
-    /// It has another size or time of change than this process left it with.
+    /// Its size or modification time differs from what this process left.
     #[error(
         "another program wrote to {path} while the server has it open: restart the server to have the database checked"
     )]
@@ -65,7 +65,7 @@ pub(super) enum FileMismatch {
 }
 
 impl OpenFiles {
-    /// Looks at the files of `database`, which must all be there.
+    /// Reads the identity and the stamps of the files of `database`, which must all exist.
     pub(super) fn new(database: &Path) -> std::io::Result<Self> {
         Ok(Self {
             database: OpenFile::new(database.to_owned())?,
@@ -128,7 +128,7 @@ impl OpenFile {
     }
 
     fn update(&mut self) {
-        // Another file at the path is for the next check to find.
+        // If another file is at the path, the next check reports it.
         if let Ok(metadata) = self.find() {
             self.stamp = FileStamp::from(&metadata);
         }

@@ -142,7 +142,7 @@ impl Queue {
         self.came.notify_one();
     }
 
-    /// Returns whether the writer is to drop its caches, once for each time it was told so.
+    /// Returns whether the writer must drop its caches, once for each request.
     pub(super) fn take_reclaim(&self) -> bool {
         std::mem::take(&mut self.lock().must_reclaim)
     }

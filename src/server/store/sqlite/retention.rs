@@ -41,7 +41,7 @@ pub(super) fn trim(
     Ok(())
 }
 
-/// The same for a room of which a part is damaged: its rows stay in the file, where nobody reads them any more.
+/// Trims a room that is partly damaged: its old rows stay in the file and are no longer read.
 /// `reader` sees the messages up to `committed`.
 pub(super) fn trim_damaged(
     reader: &Connection,

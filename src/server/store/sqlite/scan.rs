@@ -1,9 +1,8 @@
 //! Reads the rows of a room in order, past those that cannot be read.
 //!
-//! A row whose columns do not hold what they must is left out. Where a page of the table is damaged SQLite cannot
-//! walk from one row to the next; as offsets of a room have no holes, the next row that can be read is then found
-//! by looking for one offset after the other. A scan looks for [`MAX_PROBES`] at most and then stops, so that no
-//! read takes long however much is damaged.
+//! Rows with invalid columns are left out. Where a page of the table is damaged, SQLite cannot walk from one row to the
+//! next. The offsets of a room have no holes, so the scan then probes one offset after the other until it finds a row
+//! that can be read. A scan stops after [`MAX_PROBES`] probes, so that no read takes long however much is damaged.
 
 use std::ops::{ControlFlow, RangeInclusive};
 
@@ -16,7 +15,7 @@ use crate::protocol::Offset;
 use crate::protocol::UserId;
 use crate::server::room::{Draft, Frame};
 
-/// Offsets that one scan looks for one by one: some tens of milliseconds.
+/// Most offsets that one scan probes one by one, which takes some tens of milliseconds.
 const MAX_PROBES: usize = 4096;
 
 /// The columns that make a [`Frame`].
@@ -38,7 +37,7 @@ pub(super) struct Scan<'a> {
     pub(super) epoch: &'a Epoch,
     /// The room's number in the file.
     pub(super) room: i64,
-    /// The room's offsets begin after this one.
+    /// The offset before the first one of the room.
     pub(super) base: u64,
     pub(super) direction: Direction,
 }
@@ -46,11 +45,11 @@ pub(super) struct Scan<'a> {
 /// The result of a scan.
 #[derive(Debug, Default)]
 pub(super) struct Scanned {
-    /// Offsets at which there should be a message and none can be read.
+    /// Offsets of messages that cannot be read.
     pub(super) damaged: Vec<u64>,
-    /// Why, for one of them.
+    /// The error of one of them.
     pub(super) problem: Option<String>,
-    /// The offsets that are left when the scan stopped for lack of probes.
+    /// The offsets that were not read because the scan used up its probes.
     pub(super) rest: Option<RangeInclusive<u64>>,
 }
 
@@ -84,7 +83,7 @@ impl Scan<'_> {
                 Err(error) => return Err(error),
             }
 
-            // The page at hand is damaged: on to the next row that can be found without it.
+            // The current page is damaged: continue at the next row that can be found without it.
             let mut is_found = false;
             while !left.is_empty() && !is_found {
                 if probes == MAX_PROBES {
@@ -106,8 +105,8 @@ impl Scan<'_> {
         Self::unless_unreadable(scanned, has_read, disk_error)
     }
 
-    /// Returns `scanned`, unless nothing was read because of a disk that fails: that is no damage of these rows, and
-    /// they may be read later.
+    /// Returns `scanned`, or the disk error if it prevented every read: then the rows themselves may be sound, and may
+    /// be read later.
     fn unless_unreadable(
         scanned: Scanned,
         has_read: bool,
@@ -119,7 +118,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Reads on as far as SQLite can walk, and takes the offsets that it has passed out of `left`.
+    /// Reads rows as far as SQLite can walk, and removes the offsets that it has passed from `left`.
     fn walk(
         &self,
         left: &mut RangeInclusive<u64>,
@@ -138,7 +137,7 @@ impl Scan<'_> {
         let mut rows = select.query((self.room, bound(*left.start()), bound(*left.end())))?;
 
         while let Some(row) = rows.next()? {
-            // Without an offset that follows the one before it, the row is none of this room's any more.
+            // A row without a valid next offset no longer belongs to this room.
             let Ok(offset) = row.get::<_, u64>(0) else {
                 continue;
             };
@@ -176,8 +175,8 @@ impl Scan<'_> {
 
     /// Reads the message at `offset` alone, if that is possible.
     fn find(&self, offset: u64) -> rusqlite::Result<Option<Frame>> {
-        // A row between two pages is found from the one that is sound: forward from the one before it, backward
-        // from the one behind it.
+        // A row next to a damaged page can be reached from the sound side: forward from the row before it, or backward
+        // from the row after it.
         for order in ["ASC", "DESC"] {
             let mut select = self.connection.prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM messages WHERE room = ?1 AND offset BETWEEN ?2 AND ?2 ORDER BY offset {order}"
@@ -203,7 +202,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Takes the offset that is due next out of `left`.
+    /// Removes the offset that is due next from `left`, and returns it.
     fn pass(&self, left: &mut RangeInclusive<u64>) -> u64 {
         let due = match self.direction {
             Direction::Forward => left.next(),
@@ -213,12 +212,12 @@ impl Scan<'_> {
     }
 }
 
-/// Returns whether `error` is of a part of the file alone: a page that is damaged, or that the disk cannot read.
+/// Returns whether `error` concerns only a part of the file: a page that is damaged, or that the disk cannot read.
 pub(super) fn is_damage(error: &Error) -> bool {
     is_disk_error(error) || error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt)
 }
 
-/// Returns whether `error` is of one row alone: on a damaged page, or with values that it cannot have.
+/// Returns whether `error` concerns only one row: it is on a damaged page, or has invalid values.
 pub(super) fn is_damaged_row(error: &Error) -> bool {
     is_damage(error)
         || matches!(
@@ -230,7 +229,7 @@ pub(super) fn is_damaged_row(error: &Error) -> bool {
         )
 }
 
-/// Returns whether `error` is of a disk that cannot read.
+/// Returns whether `error` is a read error of the disk.
 fn is_disk_error(error: &Error) -> bool {
     let Error::SqliteFailure(failure, _) = error else {
         return false;
@@ -241,7 +240,7 @@ fn is_disk_error(error: &Error) -> bool {
     )
 }
 
-/// Reads the entry in a row of [`COLUMNS`], of the log's life `epoch` and a room that begins after `base`.
+/// Reads the message in a row of [`COLUMNS`], in the epoch `epoch` and a room whose offsets begin after `base`.
 fn frame_of(row: &Row<'_>, epoch: &Epoch, base: u64) -> rusqlite::Result<Frame> {
     let (offset, at): (u64, u64) = (row.get(0)?, row.get(1)?);
     let from = UserId::parse(row.get_ref(2)?.as_str()?).map_err(|error| malformed(2, error))?;
@@ -251,19 +250,21 @@ fn frame_of(row: &Row<'_>, epoch: &Epoch, base: u64) -> rusqlite::Result<Frame> 
         .map(Key::parse)
         .transpose();
     let key = key.map_err(|error| malformed(3, error))?;
+
     let draft = match row.get_ref(4)? {
         ValueRef::Blob(bytes) => Draft::binary(from, bytes),
-        // A tombstone: the time of its deletion.
+        // A tombstone, which holds the time of the deletion.
         ValueRef::Integer(_) => Draft::text(from, key, ""),
         text => Draft::text(from, key, text.as_str()?),
     };
+
     let prev = if offset == base + 1 { 0 } else { offset - 1 };
     let frame = Frame::new(draft, epoch.clone(), Offset(offset), Offset(prev), at);
     let is_deleted = matches!(row.get_ref(4)?, ValueRef::Integer(_));
     Ok(if is_deleted { frame.tombstone() } else { frame })
 }
 
-/// An error for a `column` that does not hold a name or a key.
+/// Returns the error for a `column` that does not hold a valid name or key.
 pub(super) fn malformed(
     column: usize,
     error: impl std::error::Error + Send + Sync + 'static,

@@ -1,47 +1,48 @@
 //! The state file: a record beside the database that proves that the database is the newest there is.
 //!
-//! No offset is given out twice in an epoch. That would break unnoticed if a server went on with a database that is
-//! older than what was acknowledged: a copy that was put back, a file without its write-ahead log, a disk that was
-//! rolled back. So a server keeps the epoch of the database that it opens only if it can prove that nothing
-//! acknowledged is missing. Otherwise it begins a new epoch, logs the reason, and readers that resume get `lost`.
+//! No offset is assigned twice in an epoch. A server that opened a database older than what was acknowledged would
+//! break this unnoticed: a restored copy, a file without its write-ahead log, a disk that was rolled back. So a server
+//! keeps the epoch of the database that it opens only if it can prove that nothing acknowledged is missing. Otherwise
+//! it begins a new epoch and logs the reason, and readers that resume get `lost`.
 //!
 //! # The record
 //!
-//! Beside the database `fanfare.db` lies `fanfare.db.state`, of a fixed size, which one process has open and
-//! overwrites in place ([`StateFile`]):
+//! The state file of the database `fanfare.db` is `fanfare.db.state` in the same folder. It has a fixed size. One
+//! process has it open and overwrites it in place ([`StateFile`]). It holds:
 //!
-//! - `generation`, a random name, new at each start; the database holds the same ([`schema`](super::schema)). A copy
-//!   from an earlier start has another.
+//! - `generation`, a random name, new at each start. The database holds the same name ([`schema`](super::schema)); a
+//!   copy from an earlier start holds another.
 //! - `commits`, the number of transactions. The database counts them inside each transaction; the state file gets the
 //!   number after the transaction is committed (and synced, with `--durability disk`) and before it is acknowledged.
-//!   It is not synced: the page cache outlives the process, and after a loss of power it can only be too low. So a
-//!   database that counts less than its state file lacks acknowledged messages.
-//! - the [`FileId`] of the state file itself and of the database. A copy of the folder has others.
-//! - `moved_commits`, the number of commits that the database holds without its write-ahead log. A database into which
-//!   an older one was copied, under a log that is the newest, holds less.
-//! - `boot`, the life of the operating system, and `is_closed`, set at the end of an orderly stop, after which
-//!   everything is synced.
-//! - `written`, the time of the last write to the state file, by the file system's own clock. It is also the file's
-//!   ctime, which no program can set: so a state file into which an older state file was copied is found out.
-//! - `fault`, set when this process saw that the files cannot be trusted: fsync failed, or they were changed.
+//!   The number is not synced: the page cache outlives the process, and after a loss of power the number can only be
+//!   too low. A database that counts less than its state file lacks acknowledged messages.
+//! - the [`FileId`] of the state file itself and of the database. In a copy of the folder the files have other ids.
+//! - `moved_commits`, the number of commits that the database holds without its write-ahead log. If an older database
+//!   was copied over this one and the newest log was kept, the database holds fewer.
+//! - `boot`, the boot id of the operating system, and `is_closed`, set at the end of an orderly stop, when everything
+//!   is synced.
+//! - `written`, the time of the last write to the state file, by the file system's own clock. It equals the
+//!   file's ctime, which no program can set, so an older state file that was copied over this one is detected.
+//! - `fault`, set when this process found that the files cannot be trusted: fsync failed, or another program wrote to
+//!   them.
 //!
 //! # When a database is proven to be the newest
 //!
-//! [`verify`] returns the first [`Doubt`] there is: all of the above must agree. After an orderly stop that is enough,
-//! also on another day or after a reboot. After a kill, the operating system must still be the same one: a file
-//! system that comes back from a loss of power looks like one that was rolled back to a snapshot.
+//! All of the above must agree; [`verify`] returns the first [`Doubt`]. After an orderly stop that is enough, even
+//! after a reboot. After a kill, the operating system must not have been rebooted since: after a loss of power, a file
+//! system looks like one that was rolled back to a snapshot.
 //!
-//! # Kills at a bad moment
+//! # Kills during a start or a stop
 //!
-//! At a start the new record is written to `fanfare.db.state-new`, then the database gets its generation (and its new
-//! epoch, if there is to be one) in one transaction, then the file is renamed. The record that counts is the one
-//! whose generation the database holds. At a stop the log is moved into the database and synced before `is_closed`
-//! is written, and the log is not cut before `moved_commits` says that it is not needed.
+//! At a start the new record is written to `fanfare.db.state-new`. Then one transaction writes the new generation (and
+//! the new epoch, if any) to the database, and the file is renamed. If both files exist, the valid record is the one
+//! whose generation the database holds. At a stop the log is moved into the database and synced before `is_closed` is
+//! written. The log is truncated only after `moved_commits` records that it is no longer needed.
 //!
-//! # What cannot be noticed
+//! # What cannot be detected
 //!
-//! A file system, disk or virtual machine that is rolled back as a whole to a snapshot, if that was taken after an
-//! orderly stop, or if the operating system goes on as the same one. The manual says what to do.
+//! A rollback of the whole file system, disk or virtual machine to a snapshot, if the snapshot was taken after an
+//! orderly stop or if the operating system keeps running across the rollback. The manual says what to do.
 
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
@@ -54,11 +55,11 @@ use serde::{Deserialize, Serialize};
 
 /// Size of the file in bytes: a JSON object, spaces, and a line feed. Each write replaces all of it.
 const STATE_BYTES: usize = 1024;
-/// How far apart the time in the state file and the time of its last write may be.
+/// Longest time between the time in the state file and the time of its last write.
 const MAX_WRITE_TIME: Duration = Duration::from_millis(50);
 /// Attempts to write within [`MAX_WRITE_TIME`]: a busy machine may stop the process between two system calls.
 const WRITE_ATTEMPTS: usize = 3;
-/// The life of the operating system (Linux).
+/// The file with the boot id of the operating system (Linux).
 const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 
 /// The identity of a file: its inode and its time of creation, which no copy shares.
@@ -83,7 +84,7 @@ impl From<&Metadata> for FileId {
     }
 }
 
-/// Why the files cannot be trusted although nothing else shows it.
+/// A reason why the files cannot be trusted that only the running server saw.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum FileFault {
@@ -100,7 +101,7 @@ struct State {
     commits: u64,
     state_file: FileId,
     database: FileId,
-    /// `None` while the log is moved, and when that was not all of it.
+    /// `None` while the log is being moved, and if only a part of it was moved.
     moved_commits: Option<u64>,
     boot: Option<String>,
     is_closed: bool,
@@ -109,7 +110,7 @@ struct State {
     fault: Option<FileFault>,
 }
 
-/// Where in its history a database stands, as the database itself says.
+/// The position of a database in its own history, as recorded in the database.
 #[derive(Clone, Debug)]
 pub(super) struct Generation {
     /// `None` in files of versions that had no state file.
@@ -117,7 +118,7 @@ pub(super) struct Generation {
     pub(super) commits: u64,
 }
 
-/// What is known of a database before anything is written to it.
+/// The facts about a database that [`verify`] compares, read before anything is written to it.
 pub(super) struct Evidence<'a> {
     pub(super) database: FileId,
     /// As read through the write-ahead log.
@@ -136,13 +137,13 @@ pub(super) enum Doubt {
         "it has no state file: it was moved here, restored, or written by an older version of Fanfare"
     )]
     NoStateFile,
-    /// The database is from before the state file.
+    /// The database is older than its state file.
     #[error("it is an older copy: {missing} later commits are missing")]
     OlderCopy {
         /// How many.
         missing: u64,
     },
-    /// Neither is known to be the older one.
+    /// It is not known which of the two is older.
     #[error("it is not the database that its state file describes")]
     OtherDatabase,
     /// The end of the write-ahead log is gone.
@@ -153,10 +154,10 @@ pub(super) enum Doubt {
         /// How many.
         missing: u64,
     },
-    /// The log had commits, and is gone or empty.
+    /// The log had commits, and is missing or empty.
     #[error("the write-ahead log was damaged, cut or removed")]
     LogMissing,
-    /// One of the files is another one.
+    /// One of the files is not the recorded one.
     #[error("its files were copied or restored")]
     Copied,
     /// See [`FileFault`].
@@ -165,14 +166,14 @@ pub(super) enum Doubt {
     /// See [`FileFault`].
     #[error("another program changed it while the server was running")]
     ChangedWhileRunning,
-    /// A loss of power, or a snapshot.
+    /// The cause is a loss of power, or a rollback to a snapshot.
     #[error(
         "the system was restarted before the server could close it, which cannot be told from a disk that was rolled back"
     )]
     Rebooted,
 }
 
-/// Checks that the database at `path` is the newest there is.
+/// Checks that the database at `path` holds everything that was acknowledged.
 ///
 /// # Errors
 /// If that is not proven.
@@ -210,7 +211,7 @@ pub(super) fn verify(path: &Path, evidence: &Evidence<'_>) -> Result<(), Doubt> 
         Some(FileFault::ChangedWhileRunning) => return Err(Doubt::ChangedWhileRunning),
         None => {}
     }
-    // The log may be the newest, and the database below it an older copy.
+    // The log may be the newest while the database file is an older copy.
     if let Some(expected) = state.moved_commits {
         let moved = (evidence.moved_commits)().ok_or(Doubt::OtherDatabase)?;
         if let missing @ 1.. = expected.saturating_sub(moved) {
@@ -230,21 +231,21 @@ pub(super) fn verify(path: &Path, evidence: &Evidence<'_>) -> Result<(), Doubt> 
     {
         return Err(Doubt::Copied);
     }
-    // Killed while the log was moved into the database, which may hold half of it.
+    // The process was killed while it moved the log into the database, which may hold only a part of it.
     if state.moved_commits.is_none() && (evidence.log_frames)().is_none_or(|frames| frames == 0) {
         return Err(Doubt::LogMissing);
     }
     Ok(())
 }
 
-/// Returns how many commits are missing because there is no database, while the state file at `path` counts some.
+/// Returns the number of commits that the state file of the missing database `path` counts; `None` if it counts none.
 pub(super) fn commits_without_database(path: &Path) -> Option<u64> {
     Record::read(&state_path(path))
         .map(|record| record.state.commits)
         .filter(|commits| *commits > 0)
 }
 
-/// A state file as found.
+/// A state file as found on disk.
 struct Record {
     state: State,
     id: FileId,
@@ -253,7 +254,7 @@ struct Record {
 }
 
 impl Record {
-    /// Reads the file at `path`; one that cannot be read or understood proves nothing.
+    /// Reads the file at `path`; `None` if it cannot be read or parsed.
     fn read(path: &Path) -> Option<Self> {
         let metadata = fs::metadata(path).ok()?;
         let json = fs::read(path).ok()?;
@@ -268,16 +269,17 @@ impl Record {
 /// The state file of the database that this process has open. See the [module docs](self).
 #[derive(Debug)]
 pub(super) struct StateFile {
-    /// The database's.
+    /// Path of the database.
     database: PathBuf,
     file: fs::File,
     state: State,
-    /// A failed write is logged once.
+    /// Set after a failed write, so that only the first failure is logged.
     is_failing: bool,
 }
 
 impl StateFile {
-    /// Creates the record of a new generation beside the one in force. `metadata` and `commits` are the database's.
+    /// Creates the record of a new generation beside the one in force. `metadata` and `commits` are those of the
+    /// database.
     ///
     /// # Errors
     /// If the file cannot be written.
@@ -315,7 +317,7 @@ impl StateFile {
         Ok(created)
     }
 
-    /// Returns the generation, which the database is to hold.
+    /// Returns the generation to write to the database.
     pub(super) fn generation(&self) -> Generation {
         Generation {
             name: Some(self.state.generation.clone()),
@@ -323,7 +325,7 @@ impl StateFile {
         }
     }
 
-    /// Replaces the record in force by this one. The database holds its generation.
+    /// Replaces the record in force by this one. The database must already hold its generation.
     pub(super) fn put_in_force(&mut self) -> io::Result<()> {
         fs::rename(candidate_path(&self.database), state_path(&self.database))?;
         self.state.written = Some(0);
@@ -344,7 +346,7 @@ impl StateFile {
         }
     }
 
-    /// Records for good that the files cannot be trusted.
+    /// Records permanently that the files cannot be trusted.
     pub(super) fn set_fault(&mut self, fault: FileFault) {
         if self.state.fault.is_none() {
             self.state.fault = Some(fault);
@@ -362,7 +364,7 @@ impl StateFile {
         self.file.sync_all()
     }
 
-    /// Overwrites the file. The time comes from the file system, whose clock may be another than the system's.
+    /// Overwrites the file. The time is taken from the file system, whose clock may differ from the system clock.
     fn write(&mut self) -> io::Result<()> {
         for _attempt in 0..WRITE_ATTEMPTS {
             if self.state.written.is_some() {
@@ -386,7 +388,7 @@ impl StateFile {
         Ok(())
     }
 
-    /// A record that is too old costs no more than a new epoch at the next start.
+    /// Writes the record, and logs a failure: an outdated record only makes the next start begin a new epoch.
     fn write_or_log(&mut self) {
         match self.write() {
             Ok(()) => self.is_failing = false,

@@ -92,7 +92,7 @@ impl Writer {
         if let Err(panic) = guard::run(|| self.write_until_closed()) {
             let reason = format!("the thread that writes to the database panicked: {panic}");
             health.send_replace(Health::Lost(reason.clone()));
-            error!(reason, "the store takes nothing");
+            error!(reason, "the store is rejecting writes");
             refuse_until_closed(&queue, &reason);
         }
     }
@@ -108,6 +108,7 @@ impl Writer {
                 self.store(appends);
             }
             self.delete(self.queue.take_deletions());
+
             if self.queue.take_reclaim() {
                 // They are read from the file again when they are needed.
                 self.keys.clear();
@@ -120,10 +121,11 @@ impl Writer {
                 look_at = Instant::now() + pause;
             }
         }
+
         let is_lost = self.is_lost();
         if !is_lost && let Err(error) = self.save_clock() {
             let (Fault::Refused(reason) | Fault::Fatal(reason)) = Fault::from(error);
-            warn!(reason, "the store's clock could not be saved");
+            warn!(reason, "could not save the clock of the store");
         }
         let Self { file, damage, .. } = self;
         // Its connection before the writer's: only the last to leave, if it may write, tidies up beside the file.
@@ -455,7 +457,7 @@ impl Writer {
             changed
         });
         if changed {
-            error!(reason, "the store takes nothing");
+            error!(reason, "the store is rejecting writes");
         }
     }
 }

@@ -25,7 +25,7 @@ fn damaged(messages: u64, kept: usize, damage: impl FnOnce(&mut Vec<u8>)) -> Sub
     subject
 }
 
-/// The text of one message, which stands nowhere else in the file.
+/// Returns the text of one message, which occurs nowhere else in the file.
 fn text(number: u64) -> String {
     format!("this is message {number:05} of the test")
 }
@@ -72,7 +72,7 @@ fn read_backward(subject: &Subject) -> Vec<u64> {
     offsets
 }
 
-/// The offsets up to `head` that are not in `offsets`.
+/// Returns the offsets up to `head` that are not in `offsets`.
 fn missing(offsets: &[u64], head: u64) -> Vec<u64> {
     (1..=head)
         .filter(|offset| !offsets.contains(offset))

@@ -34,7 +34,7 @@ impl Folder {
         Self(folder)
     }
 
-    /// A folder with these bytes as its database.
+    /// Creates a folder with these bytes as its database.
     fn with(database: &[u8]) -> Self {
         let folder = Self::new();
         fs::write(folder.database(), database).expect("written");
@@ -53,7 +53,7 @@ impl Folder {
         self.data().join("test.db")
     }
 
-    /// The texts of the lobby, as an export has them.
+    /// Returns the texts of the lobby, as an export has them.
     fn texts(&self) -> Vec<serde_json::Value> {
         let mut texts = Vec::new();
         export(&self.database(), &RoomName::lobby(), |frame| {

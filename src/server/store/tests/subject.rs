@@ -65,7 +65,7 @@ impl Subject {
         Self::sqlite_of(retention, 10_000)
     }
 
-    /// A database that may have `max_rooms` rooms.
+    /// Opens a database that may have `max_rooms` rooms.
     pub(super) fn sqlite_of(retention: Retention, max_rooms: usize) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("test.db");

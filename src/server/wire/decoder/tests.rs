@@ -356,7 +356,7 @@ fn conversation() -> impl Strategy<Value = (Vec<u8>, Vec<Heard>)> {
     })
 }
 
-/// What [`Decoder::has_completed`] says after each of `reads`.
+/// Returns the value of [`Decoder::has_completed`] after each of `reads`.
 fn completed(reads: &[&[u8]]) -> Vec<bool> {
     let mut decoder = Decoder::new(1000, false);
     let mut completed = Vec::new();

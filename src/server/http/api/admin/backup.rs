@@ -20,7 +20,7 @@ const CHUNK_BYTES: usize = 256 * 1024;
 
 /// Copy the database.
 ///
-/// Every message that was acknowledged before is in the copy; publishing goes on meanwhile. Put it in place with
+/// The copy has every message that was acknowledged before. Publishing continues meanwhile. Put it in place with
 /// `fanfare restore`. Only on the ops listener, and only for a database in a file.
 #[utoipa::path(
     get,
