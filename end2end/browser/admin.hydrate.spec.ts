@@ -111,7 +111,7 @@ test.describe('with keys', () => {
     await expect(desk.getByRole('alert')).toContainText('The token is not accepted.');
     const reader = token('ann', '*:rw');
     await enter(reader);
-    await expect(desk.getByRole('alert')).toContainText('administering needs a token with the right to');
+    await expect(desk.getByRole('alert')).toContainText('the admin API needs a token with the `admin` right');
     const chief = token('chief', '*:admin');
     await enter(chief);
     await expect(desk.getByRole('heading', { name: 'Connections' })).toBeVisible();

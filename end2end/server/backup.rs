@@ -172,3 +172,42 @@ async fn the_ops_listener_alone_gives_a_backup_over_http() {
         .collect();
     assert!(names.is_empty(), "{names:?}");
 }
+
+#[tokio::test]
+async fn a_backup_replaces_nothing_but_an_earlier_copy() {
+    let data = tempfile::tempdir().expect("a folder");
+    let server = Server::start_in(data.path(), &[]);
+    let (mut ann, _) = join(&server, "id=ann").await;
+    say(&mut ann, "x", Some("key")).await;
+    find(&mut ann, "ack").await;
+    let other = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| other.path().join(name);
+    fs::write(at("text"), "not a copy").expect("written");
+    std::os::unix::fs::symlink(at("text"), at("link")).expect("linked");
+    std::os::unix::fs::symlink(at("text"), at("copy.part")).expect("linked");
+
+    let own = [
+        "fanfare.db",
+        "fanfare.db-wal",
+        "fanfare.db-shm",
+        "fanfare.db.state",
+    ];
+    let own = own.map(|name| data.path().join(name));
+    for target in own.into_iter().chain([at("text"), at("link")]) {
+        let refused = run("backup", &target, data.path());
+        assert_eq!(refused.status.code(), Some(1), "{}", target.display());
+        assert!(
+            stderr(&refused).contains("cannot be replaced"),
+            "{}",
+            stderr(&refused)
+        );
+    }
+    for _copy in 0..2 {
+        let copied = run("backup", &at("copy"), data.path());
+        assert!(copied.status.success(), "{}", stderr(&copied));
+    }
+
+    assert_eq!(fs::read_to_string(at("text")).expect("read"), "not a copy");
+    say(&mut ann, "y", Some("other key")).await;
+    find(&mut ann, "ack").await;
+}

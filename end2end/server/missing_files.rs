@@ -147,3 +147,22 @@ async fn a_folder_that_is_moved_away_for_good_is_whole_at_its_new_place() {
     let (_reader, welcome) = join(&Server::start_in(&moved, &[]), "id=ann").await;
     assert_eq!(welcome["head"], 3, "{welcome}");
 }
+
+#[tokio::test]
+async fn a_link_to_the_data_folder_that_is_changed_while_the_server_runs_is_noticed() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    for name in ["first", "second"] {
+        fs::create_dir(at(name)).expect("made");
+    }
+    std::os::unix::fs::symlink(at("first"), at("current")).expect("linked");
+    let server = Server::start_in(&at("current"), &[]);
+    assert_eq!(answer(&server, "before").await["type"], "ack");
+
+    std::os::unix::fs::symlink(at("second"), at("next")).expect("linked");
+    rename(folder.path(), "next", "current");
+
+    let reason = refusal(&server).await;
+    assert!(reason.contains("current"), "{reason}");
+    assert_eq!(answer(&server, "after").await["type"], "error");
+}

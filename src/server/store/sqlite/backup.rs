@@ -60,11 +60,13 @@ pub enum BackupError {
     /// A database cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// Both are one file.
-    #[error("{path} is the database itself; name another file")]
-    SameFile {
+    /// The target may not be replaced.
+    #[error("{path} cannot be replaced by a copy, as {problem}; name another file")]
+    Target {
         /// The file.
         path: PathBuf,
+        /// The reason.
+        problem: &'static str,
     },
     /// The backup is damaged.
     #[error("{path} is damaged ({problem}); nothing was changed")]
@@ -100,12 +102,7 @@ pub enum BackupError {
 /// If the source is no database of ours, or the target cannot be written.
 pub fn backup(source: &Path, target: &Path) -> Result<BackupReport, BackupError> {
     file::inspect(source, false)?;
-    let is_same = fs::canonicalize(target)
-        .is_ok_and(|target| fs::canonicalize(source).is_ok_and(|source| source == target));
-    if is_same {
-        let path = target.to_owned();
-        return Err(BackupError::SameFile { path });
-    }
+    check_target(source, target)?;
 
     let part = with_suffix(target, ".part");
     let report = copy(source, &part).and_then(|report| {
@@ -113,10 +110,53 @@ pub fn backup(source: &Path, target: &Path) -> Result<BackupReport, BackupError>
         Ok(report)
     });
     if report.is_err() {
-        // What is there of it is of no use; that it may not be there is no error.
-        let _ = fs::remove_file(&part);
+        discard(&part);
     }
     report
+}
+
+/// Checks that a copy may be put at `target`: where nothing is, or an earlier copy.
+///
+/// Files of a database in use, other files, devices and links are never replaced.
+fn check_target(source: &Path, target: &Path) -> Result<(), BackupError> {
+    let refuse = |problem| {
+        let path = target.to_owned();
+        Err(BackupError::Target { path, problem })
+    };
+
+    let source = fs::canonicalize(source).map_err(|error| io_error(source, error))?;
+    let folder = fs::canonicalize(folder_of(target)).map_err(|error| io_error(target, error))?;
+    let real = target.file_name().map(|name| folder.join(name));
+    let mut own_files = BESIDE.iter().chain([&""]);
+    if own_files.any(|suffix| real.as_ref() == Some(&with_suffix(&source, suffix))) {
+        return refuse("it is a file of the database itself");
+    }
+
+    let metadata = match fs::symlink_metadata(target) {
+        Ok(metadata) => metadata,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(io_error(target, error)),
+    };
+    if !metadata.is_file() {
+        return refuse("it is not a regular file");
+    }
+    if BESIDE
+        .iter()
+        .any(|suffix| with_suffix(target, suffix).exists())
+    {
+        return refuse("it is the database of a server");
+    }
+    if metadata.len() > 0 && file::inspect(target, false).is_err() {
+        return refuse("it is not an earlier copy");
+    }
+    Ok(())
+}
+
+/// Removes a copy that is not whole, and its journal. Both may be absent.
+fn discard(part: &Path) {
+    for suffix in ["", "-journal"] {
+        let _ = fs::remove_file(with_suffix(part, suffix));
+    }
 }
 
 /// Puts a copy of `backup` in the place of the database at `target`, which no server may have open. The database
@@ -139,8 +179,7 @@ pub fn restore(backup: &Path, target: &Path) -> Result<Restored, BackupError> {
         Ok(content)
     });
     let content = prepared.inspect_err(|_error| {
-        // What is there of it is of no use; that it may not be there is no error.
-        let _ = fs::remove_file(&part);
+        discard(&part);
     })?;
 
     let replaced = set_aside(target)?;
@@ -252,12 +291,13 @@ fn put(part: &Path, target: &Path) -> Result<(), BackupError> {
         .map_err(|error| io_error(target, error))
 }
 
-/// Creates an empty file that only its owner may read.
+/// Creates an empty file that only its owner may read, in the place of one that an earlier copy left.
 fn create(path: &Path) -> Result<(), BackupError> {
+    discard(path);
+    // A link that somebody puts there is not followed.
     fs::File::options()
         .write(true)
-        .create(true)
-        .truncate(true)
+        .create_new(true)
         .mode(0o600)
         .open(path)
         .map(drop)
@@ -288,7 +328,7 @@ pub(super) fn copy_unnamed(source: &Path) -> Result<DatabaseCopy, BackupError> {
         let bytes = report.bytes;
         Ok(DatabaseCopy { file, bytes })
     });
-    // That it may not be there is no error.
-    let _ = fs::remove_file(&part);
+    // The handle keeps the copy. A copy that failed is removed here too.
+    discard(&part);
     copied
 }

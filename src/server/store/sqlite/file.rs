@@ -107,6 +107,8 @@ const HEADER_APPLICATION: u64 = 68;
 #[derive(Debug)]
 pub(super) struct File {
     path: PathBuf,
+    /// The path in the settings, which may lead through links.
+    configured: PathBuf,
     durability: Durability,
     epoch: Epoch,
     /// The number of transactions that changed something since the database was created.
@@ -202,6 +204,7 @@ impl File {
 
         let mut file = Self {
             path,
+            configured: settings.path.clone(),
             durability: settings.durability,
             epoch,
             commits: meta.generation.commits,
@@ -288,7 +291,7 @@ impl File {
         self.log_pages = watch_log(&mut self.connection)?;
         self.running = Some(Running {
             state,
-            files: OpenFiles::new(&self.path)?,
+            files: OpenFiles::new(&self.path, &self.configured)?,
         });
         Ok(())
     }

@@ -12,6 +12,8 @@ use crate::server::store::sqlite::state_file::beside;
 /// are missing after a restart.
 #[derive(Debug)]
 pub(super) struct OpenFiles {
+    /// The path in the settings, which may lead through links.
+    configured: PathBuf,
     database: OpenFile,
     log: OpenFile,
     /// Its stamp is not compared: it is shared memory, and readers write to it too.
@@ -65,9 +67,11 @@ pub(super) enum FileMismatch {
 }
 
 impl OpenFiles {
-    /// Reads the identity and the stamps of the files of `database`, which must all exist.
-    pub(super) fn new(database: &Path) -> std::io::Result<Self> {
+    /// Reads the identity and the stamps of the files of `database`, which must all exist. `configured` is the path by
+    /// which the settings name it.
+    pub(super) fn new(database: &Path, configured: &Path) -> std::io::Result<Self> {
         Ok(Self {
+            configured: configured.to_owned(),
             database: OpenFile::new(database.to_owned())?,
             log: OpenFile::new(beside(database, "-wal"))?,
             index: OpenFile::new(beside(database, "-shm"))?,
@@ -80,6 +84,7 @@ impl OpenFiles {
     /// If they differ.
     pub(super) fn check(&self) -> Result<(), FileMismatch> {
         let database = self.database.find()?;
+        self.database.find_at(&self.configured)?;
         let log = self.log.find()?;
         self.index.find()?;
 
@@ -110,11 +115,15 @@ impl OpenFile {
     }
 
     fn find(&self) -> Result<Metadata, FileMismatch> {
-        fs::metadata(&self.path)
+        self.find_at(&self.path)
+    }
+
+    fn find_at(&self, path: &Path) -> Result<Metadata, FileMismatch> {
+        fs::metadata(path)
             .ok()
             .filter(|metadata| self.is_same(metadata))
             .ok_or_else(|| FileMismatch::Replaced {
-                path: self.path.clone(),
+                path: path.to_owned(),
             })
     }
 
