@@ -145,8 +145,7 @@ impl SqliteStore {
             ledger.clone(),
             queue.clone(),
             readers.clone(),
-            settings.retention,
-            settings.max_rooms,
+            settings,
             clock,
             health,
         );

@@ -14,6 +14,7 @@ use crate::server::room::{Draft, KeyWindow};
 use crate::server::spans::Commit;
 use crate::server::store::clock::{Clock, ClockLimits, SavedClock};
 use crate::server::store::guard;
+use crate::server::store::sqlite::SqliteSettings;
 use crate::server::store::sqlite::batch::{Batch, DamagedRooms};
 use crate::server::store::sqlite::erase;
 use crate::server::store::sqlite::fault::Fault;
@@ -65,8 +66,7 @@ impl Writer {
         ledger: Arc<Ledger>,
         queue: Arc<Queue>,
         readers: Readers,
-        retention: Retention,
-        max_rooms: usize,
+        settings: &SqliteSettings,
         clock: Arc<Clock>,
         health: watch::Sender<Health>,
     ) -> Self {
@@ -75,8 +75,8 @@ impl Writer {
             ledger,
             queue,
             readers,
-            retention,
-            max_rooms,
+            retention: settings.retention,
+            max_rooms: settings.max_rooms,
             clock,
             health,
             keys: HashMap::new(),
