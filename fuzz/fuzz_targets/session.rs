@@ -7,12 +7,11 @@ use std::time::Duration;
 
 use floors::protocol::UserId;
 use floors::server::room::{Dialect, Moment};
-use floors::server::session::{Action, Host, Lease, Pace, QuotaRates, Quotas, Rate, Session, Speaker};
+use floors::server::session::{Access, Action, Host, Pace, QuotaRates, Quotas, Rate, Session, Speaker};
 use floors::server::wire::Incoming;
 use libfuzzer_sys::fuzz_target;
 
 const RATE: Rate = Rate { per_second: 10, burst: 20 };
-const LEASE: Lease = Lease { may_write: true, ends: None };
 
 fuzz_target!(|conversation: (bool, Vec<(u8, u8, String)>)| {
     let (is_typed, messages) = conversation;
@@ -31,7 +30,7 @@ fuzz_target!(|conversation: (bool, Vec<(u8, u8, String)>)| {
             3 => Incoming::Ping(text.as_bytes()),
             _ => Incoming::Pong,
         };
-        if let Action::Publish(_) = session.on(incoming, &LEASE, Moment::after_start(Duration::from_millis(millis))) {
+        if let Action::Publish(_) = session.on(incoming, Access::Write, Moment::after_start(Duration::from_millis(millis))) {
             published += 1;
         }
     }

@@ -7,6 +7,7 @@ pub mod protocol;
 /// The server's pure floors.
 #[path = "../../src/server"]
 pub mod server {
+    pub mod memory;
     pub mod wire;
     pub mod room;
     pub mod session;
