@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Measures a server of its own at the standard loads and writes target/bench/table.md and latency.svg.
+# Starts a server, measures it at the standard loads, and writes target/bench/table.md and latency.svg.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 scripts/build.sh release
@@ -18,7 +18,7 @@ for dialect in plain fanfare.v1; do
   for load in "--rate 100" "--rate 1000" "--rate 4000 --burst 40"; do
     say "500 subscribers, 64 bytes, $dialect, $load"
     target/release/fanfare bench --url "$url" --connections 500 --size 64 --seconds 10 --dialect "$dialect" $load --json >>"$out/loads.jsonl" ||
-      die "the load lost messages or mixed them up"
+      die "messages were lost or out of order"
   done
 done
 node scripts/bench.mjs "$out"

@@ -1,17 +1,17 @@
 #!/usr/bin/env bash
-# Builds server and page: `build.sh release` for use, `build.sh dev` for tests. Skipped if nothing changed.
+# Builds the server and the page: `build.sh release` for use, `build.sh dev` for tests. Does nothing if nothing has changed.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 profile=${1:-release}
 case $profile in
   release) binary=target/release/fanfare; flags=(--release --precompress) ;;
   dev) binary=target/debug/fanfare; flags=() ;;
-  *) die "build.sh takes 'release' or 'dev', not '$profile'" ;;
+  *) die "build.sh: unknown argument '$profile'; use 'release' or 'dev'" ;;
 esac
 scripts/setup.sh build
-choose_toolchain || die "no Rust toolchain that can build wasm, though the set-up went through"
+choose_toolchain || die "no Rust toolchain can build wasm, although scripts/setup.sh succeeded"
 
-# Both profiles put the page in target/site; target/site-of says whose it is, and that all of it is there.
+# Both profiles write the page to target/site. target/site-of names the profile of the page, and exists only if it is complete.
 mark=target/built-$profile
 is_fresh() {
   [ "$(cat target/site-of 2>/dev/null)" = "$profile" ] && [ -e "$mark" ] && [ -x "$binary" ] &&
@@ -23,7 +23,7 @@ if is_fresh; then exit 0; fi
 say "Building the server and the page ($profile)"
 rm -f target/site-of
 mkdir -p target
-# From before the build: a file saved while it runs counts as newer than it.
+# Set before the build, so a file that is saved during the build counts as newer.
 touch "$mark"
-cargo leptos build "${flags[@]}" || { rm -f "$mark"; die "the build failed; what the compiler said is above"; }
+cargo leptos build "${flags[@]}" || { rm -f "$mark"; die "the build failed; see the compiler output above"; }
 printf '%s\n' "$profile" >target/site-of

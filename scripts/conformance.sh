@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# Runs the public WebSocket conformance suite (AutobahnTestSuite, from PyPI) against a server of its own.
+# Starts a server and runs the public WebSocket conformance suite (AutobahnTestSuite, from PyPI) against it.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 SUITE=autobahntestsuite==25.10.1
 folder=target/conformance
-have python3 || die "python3 is needed"
+have python3 || die "python3 is missing: install it"
 scripts/build.sh release
 if [ ! -d "$folder/cases/testdata" ]; then
   rm -rf "$folder"
   mkdir -p "$folder"
-  # Only the package itself: what it needs to run is Python 2, and is not needed for its cases.
-  python3 -m pip download --quiet --no-deps --dest "$folder" "$SUITE" || die "cannot fetch $SUITE"
+  # Only the package itself: its dependencies are for Python 2 and are not needed for the test cases.
+  python3 -m pip download --quiet --no-deps --dest "$folder" "$SUITE" || die "cannot download $SUITE from PyPI"
   python3 - "$folder" <<'PYTHON'
 import glob, pathlib, sys, tarfile, zipfile
 folder = pathlib.Path(sys.argv[1])

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes the documentation of docs/src into target/docs.
+# Builds the documentation from docs/src to target/docs.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 scripts/setup.sh docs

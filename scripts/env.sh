@@ -1,21 +1,21 @@
-# Sourced by every script: pins the tools, finds the Rust toolchain that can build both halves
-# (server and wasm page), and puts the tools on PATH. Installs nothing; setup.sh does that.
+# Sourced by every script: pins the versions of the tools, finds a Rust toolchain that can build both the server and the
+# wasm page, and puts the tools on PATH. It installs nothing; setup.sh does that.
 
 set -euo pipefail
 ROOT=$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)
 cd "$ROOT"
 
-# One pin each. wasm-bindgen's program must equal the crate exactly, so the crate's pin is the only one.
+# The only place for each version. wasm-bindgen-cli must have exactly the version of the crate, so it is read from Cargo.toml.
 CARGO_LEPTOS_VERSION=0.3.11
 CARGO_DENY_VERSION=0.20.2
 CARGO_DEB_VERSION=3.8.0
 MDBOOK_VERSION=0.5.4
 MIN_RUST_MINOR=96 # cargo-leptos 0.3.11 is built with its own lock file, which needs rustc 1.96
-MIN_NODE_MAJOR=20  # Playwright's own demand
+MIN_NODE_MAJOR=20  # required by Playwright
 WASM_TARGET=wasm32-unknown-unknown
 WASM_BINDGEN_VERSION=$(sed -n 's/^wasm-bindgen = .*"=\([0-9.]*\)".*/\1/p' Cargo.toml)
 
-# A slow registry is asked again, not given up.
+# Retry slow registries more often.
 export CARGO_NET_RETRY=${CARGO_NET_RETRY:-10}
 
 CARGO_HOME=${CARGO_HOME:-$HOME/.cargo}
@@ -26,7 +26,7 @@ say() { printf '\033[1m==> %s\033[0m\n' "$*" >&2; }
 die() { printf '\033[1;31merror:\033[0m %s\n' "$*" >&2; exit 1; }
 have() { command -v "$1" >/dev/null 2>&1; }
 
-# builds_wasm TOOLCHAIN: new enough, and holds the standard library for wasm ("" = whatever is active).
+# builds_wasm TOOLCHAIN: succeeds if it is new enough and has the standard library for wasm ("" means the active toolchain).
 builds_wasm() {
   local version dir
   version=$(RUSTUP_TOOLCHAIN=$1 rustc -V 2>/dev/null) || return 1
@@ -36,8 +36,8 @@ builds_wasm() {
   compgen -G "$dir/libstd-*.rlib" >/dev/null
 }
 
-# Sets RUSTUP_TOOLCHAIN to the first toolchain that fits: the one asked for, the active one, the pinned
-# release, Debian's. Without rustup the variable means nothing and PATH decides.
+# choose_toolchain: sets RUSTUP_TOOLCHAIN to the first toolchain that can build wasm: the one it already names, the active one,
+# the pinned release, Debian's. Without rustup the variable has no effect, and PATH decides.
 choose_toolchain() {
   local name
   if ! have rustup; then builds_wasm ""; return; fi

@@ -1,7 +1,6 @@
 #!/usr/bin/env bash
-# Takes the page's own figures: what it weighs, how soon it is there on a slow machine, how it bears a flood and
-# a long log, and what memory it takes (FANFARE_MEMORY_MINUTES=10 for longer than a minute). Builds what is
-# released. What comes out depends on the machine.
+# Measures the release build of the page: download size, time to first content on a slow machine, many messages at once,
+# a long log, and memory (for one minute; FANFARE_MEMORY_MINUTES=10 for ten). The results depend on the machine.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 scripts/setup.sh test
@@ -13,5 +12,5 @@ for file in fanfare.wasm fanfare.js fanfare.css; do
   total=$((total + bytes))
   printf '%8d %s\n' "$bytes" "$file"
 done
-printf '%8d in all\n' "$total"
+printf '%8d in total\n' "$total"
 (cd end2end/browser && FANFARE_BIN="$ROOT/target/release/fanfare" npx --no-install playwright test --config figures.config.ts)

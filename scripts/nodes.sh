@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
 # Measures one node on SQLite, one on NATS and three on NATS at the same load, all on this machine, and writes
-# target/bench/nodes.md. What comes out depends on the machine.
+# target/bench/nodes.md. The results depend on the machine.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
-have nats-server || die "nats-server is missing: scripts/setup.sh test installs it"
+have nats-server || die "nats-server is missing: run scripts/setup.sh test"
 [ -n "${FANFARE_BIN:-}" ] || scripts/build.sh release
 fanfare=${FANFARE_BIN:-target/release/fanfare}
 seconds=${SECONDS_EACH:-5}
@@ -21,7 +21,7 @@ until nats_url=$(sed -n 's/.*"nats": *\["\([^"]*\)".*/\1/p' "$folder"/*.ports 2>
   kill -0 "$nats" || die "nats-server did not start"
 done
 
-# start_node STORE: starts one more; adds its address to urls.
+# start_node STORE: starts another node and adds its URL to urls.
 start_node() {
   local name="$folder/node-$RANDOM-${#nodes[@]}"
   "$fanfare" serve --listen 127.0.0.1:0 --ops-listen off --site target/site --data "$name" --log-level warn \
@@ -31,12 +31,12 @@ start_node() {
   urls+=("$(sed -n 's/^listening on //p' "$name.said")")
 }
 
-# ticks PROCESS...: hundredths of a second that they have used of the processor.
+# ticks PROCESS...: prints the CPU time that the processes have used, in hundredths of a second.
 ticks() { local sum=0 one; for one in "$@"; do sum=$((sum + $(cut -d' ' -f14,15 "/proc/$one/stat" | tr ' ' '+'))); done; echo "$sum"; }
 
-echo "| nodes | subscribers | load, messages a second | deliveries | lost | p50 ms | p99 ms | nodes' CPU a delivery, µs | NATS, CPU a message, µs |" >"$out/nodes.md"
+echo "| nodes | subscribers | load, messages per second | deliveries | lost | p50 ms | p99 ms | CPU of the nodes per delivery, µs | CPU of NATS per message, µs |" >"$out/nodes.md"
 echo "|---|---|---|---|---|---|---|---|---|" >>"$out/nodes.md"
-# measure NAME SUBSCRIBERS: the standard loads over the nodes that run.
+# measure NAME SUBSCRIBERS: runs the standard loads on the running nodes.
 measure() {
   local name=$1 subscribers=$2 load before of_nats figures used more=()
   for url in "${urls[@]:1}"; do more+=(--node "$url"); done
@@ -44,7 +44,7 @@ measure() {
     say "$name: $subscribers subscribers, $load"
     before=$(ticks "${nodes[@]}") of_nats=$(ticks "$nats")
     figures=$("$fanfare" bench --url "${urls[0]}" "${more[@]}" --connections "$subscribers" --size 64 --seconds "$seconds" $load --json) ||
-      die "the load lost messages or mixed them up"
+      die "messages were lost or out of order"
     used="$(($(ticks "${nodes[@]}") - before)) $(($(ticks "$nats") - of_nats))"
     node -e '
       const [figures, name, subscribers, load, used] = process.argv.slice(1);
@@ -55,7 +55,7 @@ measure() {
   done
 }
 
-# nodes_of COUNT STORE: so many nodes instead of those before.
+# nodes_of COUNT STORE: stops the running nodes and starts COUNT new ones.
 nodes_of() {
   end
   urls=()

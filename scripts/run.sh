@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Builds Fanfare if need be and starts it. Arguments and FANFARE_ variables are passed on.
+# Builds Fanfare if necessary and starts it. Arguments and FANFARE_ variables are passed on.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 scripts/build.sh release

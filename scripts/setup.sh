@@ -1,18 +1,18 @@
 #!/usr/bin/env bash
-# Installs what is missing to build Fanfare (`setup.sh build`), to test it (`setup.sh test`), to make its Debian package
+# Installs missing tools: to build Fanfare (`setup.sh build`), to test it (`setup.sh test`), to build its Debian package
 # (`setup.sh deb`) and its documentation (`setup.sh docs`).
-# Each step is skipped when done, says what it does and why, and leaves nothing half done.
+# Each step prints what it installs and why, is skipped if it is not needed, and can be interrupted and repeated.
 source "$(dirname "${BASH_SOURCE[0]}")/env.sh"
 
 purpose=${1:-build}
-case $purpose in build | test | deb | docs) ;; *) die "setup.sh takes 'build', 'test', 'deb' or 'docs', not '$purpose'" ;; esac
+case $purpose in build | test | deb | docs) ;; *) die "setup.sh: unknown argument '$purpose'; use 'build', 'test', 'deb' or 'docs'" ;; esac
 
 is_debian_root() { [ "$(id -u)" = 0 ] && have apt-get; }
 
-# apt_install WHY PACKAGE...
+# apt_install REASON PACKAGE...: installs packages with apt, or exits with an error that names them.
 apt_install() {
   local why=$1; shift
-  is_debian_root || die "$why is missing. Install it, or run this as root on Debian: apt-get install $*"
+  is_debian_root || die "missing: $why. Install it, or run this as root on Debian (apt-get install $*)"
   say "Installing $* with apt ($why)"
   local apt=(apt-get -o DPkg::Lock::Timeout=300 -qq)
   if [ -z "${apt_lists_fresh:-}" ]; then
@@ -23,7 +23,7 @@ apt_install() {
     die "apt-get could not install: $*"
 }
 
-# The same, for packages that bring a service: only their programs are wanted, so nothing is started.
+# apt_install_stopped REASON PACKAGE...: the same for packages with a service, which is not started.
 apt_install_stopped() {
   local policy=/usr/sbin/policy-rc.d
   if [ -e "$policy" ] || ! is_debian_root; then apt_install "$@"; return; fi
@@ -35,8 +35,8 @@ apt_install_stopped() {
   trap - EXIT
 }
 
-# The standard library for wasm, built from Debian's own sources: Debian packages the compiler but not this part.
-# A subshell, so that its trap ends with it.
+# Builds the standard library for wasm from Debian's sources, because Debian packages the compiler without it.
+# It runs in a subshell, so that its trap ends with it.
 build_debian_wasm_std() (
   lib=/usr/lib/rustlib/$WASM_TARGET/lib
   if compgen -G "$lib/libstd-*.rlib" >/dev/null; then exit 0; fi
@@ -46,10 +46,10 @@ build_debian_wasm_std() (
   mkdir -p "$work/src" "$work/out" "$(dirname "$lib")"
   : >"$work/src/lib.rs"
   printf '[package]\nname = "wasm_std"\nversion = "0.0.0"\nedition = "2021"\n[workspace]\n[profile.release]\npanic = "abort"\n' >"$work/Cargo.toml"
-  # Bitcode must be in the libraries, or a link-time-optimised page cannot be linked.
+  # The libraries must contain bitcode for link-time optimisation of the page.
   (cd "$work" && env -u RUSTUP_TOOLCHAIN -u CARGO_TARGET_DIR RUSTC_BOOTSTRAP=1 RUSTC=/usr/bin/rustc RUSTFLAGS=-Cembed-bitcode=yes \
     /usr/bin/cargo build --quiet --release --target "$WASM_TARGET" -Zbuild-std=std,panic_abort,panic_unwind) ||
-    die "the standard library for wasm did not build"
+    die "building the standard library for wasm failed"
   find "$work/target/$WASM_TARGET/release/deps" -name '*.rlib' ! -name 'libwasm_std-*' -exec cp {} "$work/out/" \;
   rm -rf "$lib" "$lib.new"
   cp -r "$work/out" "$lib.new"
@@ -59,7 +59,7 @@ build_debian_wasm_std() (
 install_debian_rust() {
   local llvm linker=/usr/lib/rustlib/x86_64-unknown-linux-gnu/bin/rust-lld
   have /usr/bin/rustc && /usr/bin/rustc -V | grep -q "^rustc 1\.$MIN_RUST_MINOR\." && [ -d /usr/lib/rustlib/src/rust ] && [ -x /usr/bin/rustfmt ] ||
-    apt_install "Debian's Rust, as Rust's own server cannot be reached" rustc-web cargo-web rust-web-src rustfmt-web
+    apt_install "Debian's Rust, because rustup cannot install one" rustc-web cargo-web rust-web-src rustfmt-web
   llvm=$(/usr/bin/rustc -vV | sed -n 's/^LLVM version: \([0-9]*\).*/\1/p')
   [ -x "/usr/bin/lld-$llvm" ] || apt_install "the linker for wasm" "lld-$llvm"
   if [ ! -e "$linker" ]; then
@@ -68,7 +68,7 @@ install_debian_rust() {
   fi
   build_debian_wasm_std
   if have rustup && ! rustup toolchain list | grep -q '^debian'; then
-    say "Naming Debian's Rust 'debian' in rustup"
+    say "Adding Debian's Rust to rustup as 'debian'"
     rustup toolchain link debian /usr
   fi
 }
@@ -78,7 +78,7 @@ install_rust() {
   if have rustup; then
     say "Adding Rust's wasm target (the page is compiled to wasm)"
     if timeout 300 rustup target add "$WASM_TARGET" >/dev/null 2>&1 && choose_toolchain; then return 0; fi
-    say "Trying Rust 1.$MIN_RUST_MINOR by rustup (the active one is older or lacks wasm)"
+    say "Installing Rust 1.$MIN_RUST_MINOR with rustup (the active one is older or lacks wasm)"
     if timeout 600 rustup toolchain install "1.$MIN_RUST_MINOR.0" --profile minimal -c clippy -c rustfmt -t "$WASM_TARGET" >/dev/null 2>&1 &&
       choose_toolchain; then return 0; fi
   fi
@@ -87,7 +87,7 @@ install_rust() {
   choose_toolchain || die "Debian's Rust is installed but still cannot build for wasm"
 }
 
-# So that plain `cargo leptos watch` in this folder uses the same toolchain as the scripts.
+# Makes a plain `cargo leptos watch` in this folder use the same toolchain as the scripts.
 override_toolchain() {
   have rustup || return 0
   [ "$(env -u RUSTUP_TOOLCHAIN rustup show active-toolchain 2>/dev/null | cut -d' ' -f1)" = "$RUSTUP_TOOLCHAIN" ] && return 0
@@ -95,7 +95,7 @@ override_toolchain() {
   rustup override set "$RUSTUP_TOOLCHAIN" >/dev/null 2>&1 || die "rustup could not set the folder's toolchain to $RUSTUP_TOOLCHAIN"
 }
 
-# install_tool WHAT VERSION_COMMAND VERSION CARGO_INSTALL_ARGS...
+# install_tool CRATE VERSION_COMMAND VERSION CARGO_INSTALL_ARGS...
 install_tool() {
   local what=$1 probe=$2 version=$3; shift 3
   $probe 2>/dev/null | grep -qF " $version" && return 0
@@ -104,15 +104,15 @@ install_tool() {
     timeout 300 cargo binstall --no-confirm --disable-strategies compile "$what@$version" >/dev/null 2>&1 && return 0
   fi
   say "Installing $what $version from source (some minutes, once)"
-  # Without rustup nothing puts Cargo's own folder on PATH for a plain `cargo leptos watch`.
+  # Without rustup, Cargo's folder is not on PATH for a plain `cargo leptos watch`.
   if ! have rustup && [ -w /usr/local/bin ]; then export CARGO_INSTALL_ROOT=/usr/local; fi
-  # Link-time optimisation costs a quarter of an hour here and makes these tools no faster at their work.
+  # Link-time optimisation would take a quarter of an hour and does not make these tools faster.
   CARGO_TARGET_DIR=$(mktemp -d) CARGO_PROFILE_RELEASE_LTO=off CARGO_PROFILE_RELEASE_CODEGEN_UNITS=256 CARGO_PROFILE_RELEASE_STRIP=symbols \
     bash -c 'trap "rm -rf \"$CARGO_TARGET_DIR\"" EXIT; cargo install --quiet --force "$@"' _ "$what@$version" "$@" ||
-    die "$what $version did not build"
+    die "building $what $version failed"
 }
 
-# Playwright needs a newer Node.js than Debian bookworm has; npm's registry has it as a package.
+# Playwright needs a newer Node.js than Debian bookworm has; npm can install it as a package.
 install_node() {
   local major
   have npm || apt_install "Node.js, which runs wasm-opt and the browser tests" nodejs npm
@@ -124,12 +124,12 @@ install_node() {
   hash -r
 }
 
-# npm_install FOLDER WHY
+# npm_install FOLDER REASON: installs the locked npm packages of FOLDER.
 npm_install() {
   local lock=$1/package-lock.json done_mark=$1/node_modules/.fanfare-lock
   cmp -s "$lock" "$done_mark" && return 0
   say "Installing npm packages in ${1#"$ROOT"/} ($2)"
-  # Playwright uses Debian's Chromium: its own browsers are not needed.
+  # Playwright uses Debian's Chromium and does not need its own browsers.
   (cd "$1" && PLAYWRIGHT_SKIP_BROWSER_DOWNLOAD=1 npm ci --no-audit --no-fund --loglevel=error >/dev/null) ||
     die "npm ci failed in $1"
   cp "$lock" "$done_mark"
@@ -141,36 +141,36 @@ install_browser() {
   fi
 }
 
-have cc || apt_install "a C compiler, which Rust links with" gcc libc6-dev
+have cc || apt_install "a C compiler, which Rust needs for linking" gcc libc6-dev
 install_rust
 override_toolchain
 CARGO_PROFILE_RELEASE_OPT_LEVEL=0 install_tool cargo-leptos "cargo leptos --version" "$CARGO_LEPTOS_VERSION" --locked --features no_downloads
 CARGO_PROFILE_RELEASE_OPT_LEVEL=1 install_tool wasm-bindgen-cli "wasm-bindgen --version" "$WASM_BINDGEN_VERSION"
 install_node
-npm_install "$ROOT" "wasm-opt, which shrinks the page"
+npm_install "$ROOT" "wasm-opt, which makes the page smaller"
 if [ "$purpose" = test ]; then
-  # From source it takes many minutes, and the tests go on without it.
+  # Only prebuilt: building it takes many minutes, and the tests work without it.
   if ! cargo deny -V >/dev/null 2>&1 && cargo binstall -V >/dev/null 2>&1; then
     say "Installing cargo-deny $CARGO_DENY_VERSION (prebuilt, by cargo binstall)"
     timeout 300 cargo binstall --no-confirm --disable-strategies compile "cargo-deny@$CARGO_DENY_VERSION" >/dev/null 2>&1 ||
-      say "cargo-deny is not there prebuilt: libraries will not be compared with RustSec's database"
+      say "no prebuilt cargo-deny found: the libraries will not be checked against the RustSec database"
   fi
-  have nats-server || apt_install "NATS, which several nodes share in the tests" nats-server
-  have c++ || apt_install "a C++ compiler, which the fuzzer is built with" g++
-  npm_install "$ROOT/end2end/browser" "Playwright, which drives the browser tests"
+  have nats-server || apt_install "NATS, for the tests with several nodes" nats-server
+  have c++ || apt_install "a C++ compiler, for the fuzzer" g++
+  npm_install "$ROOT/end2end/browser" "Playwright, for the browser tests"
   install_browser
   if [ ! -x /usr/sbin/nginx ] || [ ! -x /usr/sbin/haproxy ] || ! have caddy; then
-    apt_install_stopped "nginx, Caddy and HAProxy, which Fanfare is tested behind" nginx-light caddy haproxy
+    apt_install_stopped "nginx, Caddy and HAProxy, for the tests behind a proxy" nginx-light caddy haproxy
   fi
-  have systemd-socket-activate || apt_install_stopped "systemd, which passes sockets in the tests" systemd
-  have prometheus || apt_install_stopped "Prometheus, which the alerts and the dashboard are for" prometheus
-  have go || apt_install "Go, for the documentation's example in it" golang-go
+  have systemd-socket-activate || apt_install_stopped "systemd, for the tests of socket activation" systemd
+  have prometheus || apt_install_stopped "Prometheus, for the tests of the alerts and the dashboard" prometheus
+  have go || apt_install "Go, for the test of the Go example in the documentation" golang-go
 fi
 if [ "$purpose" = deb ]; then
   CARGO_PROFILE_RELEASE_OPT_LEVEL=0 install_tool cargo-deb "cargo deb --version" "$CARGO_DEB_VERSION" --locked
 fi
 if [ "$purpose" = docs ]; then
-  # It says v0.5.4 where others say 0.5.4.
+  # mdbook prints v0.5.4, other tools print 0.5.4.
   mdbook_version() { mdbook --version | tr v ' '; }
   CARGO_PROFILE_RELEASE_OPT_LEVEL=0 install_tool mdbook mdbook_version "$MDBOOK_VERSION" --locked --no-default-features --features search
 fi
