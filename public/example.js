@@ -1,4 +1,4 @@
-// A page of your own in a few lines. On another site: example.html?server=http://127.0.0.1:12345
+// A chat page in a few lines. To use it on another site: example.html?server=http://127.0.0.1:12345
 import { Fanfare } from './fanfare.js';
 
 const query = new URLSearchParams(location.search);

@@ -1,4 +1,4 @@
-// Says hello in a room and follows it from its beginning. Only the standard library. client.go URL ROOM
+// Publishes a message to a room and prints every message of the room. Usage: client URL ROOM
 package main
 
 import (
@@ -12,15 +12,15 @@ import (
 	"time"
 )
 
-// Frame is what a stream carries: messages, and gaps where some are gone.
+// Frame is a message, or a gap where messages are gone.
 type Frame struct {
 	Type, From, Text string
 	Offset           uint64
 	Count            *uint64
 }
 
-// say returns once text is stored; its key makes that once, however often it is tried.
-func say(room, text string) error {
+// publish returns when text is stored. Its key makes the server store it once, after any number of attempts.
+func publish(room, text string) error {
 	key := make([]byte, 16)
 	rand.Read(key)
 	body, _ := json.Marshal(map[string]string{"text": text, "from": "go", "key": fmt.Sprintf("%x", key)})
@@ -39,14 +39,14 @@ func say(room, text string) error {
 	}
 }
 
-// follow calls hear with every message once and in order, over any number of broken connections.
-func follow(room string, hear func(Frame)) {
-	seen := "" // EPOCH:OFFSET
+// follow calls handle with every message once and in order, over any number of disconnects.
+func follow(room string, handle func(Frame)) {
+	position := "" // EPOCH:OFFSET of the last message received
 	for ; ; time.Sleep(time.Second) {
 		request, _ := http.NewRequest("GET", room+"/stream?after=0", nil)
 		request.Header.Set("accept", "application/x-ndjson")
-		if seen != "" {
-			request.Header.Set("last-event-id", seen)
+		if position != "" {
+			request.Header.Set("last-event-id", position)
 		}
 		answer, err := http.DefaultClient.Do(request)
 		if err != nil {
@@ -55,20 +55,20 @@ func follow(room string, hear func(Frame)) {
 		epoch, _, _ := strings.Cut(answer.Header.Get("last-event-id"), ":")
 		lines := bufio.NewReader(answer.Body)
 		for {
-			// A line that is not whole comes with an error; the next try begins before it. No line is too long.
+			// For an incomplete line there is an error; the next connection receives the line again.
 			line, err := lines.ReadBytes('\n')
 			if err != nil {
 				break
 			}
 			var frame Frame
-			// An empty line is a sign of life.
+			// An empty line is a heartbeat.
 			if json.Unmarshal(line, &frame) != nil {
 				continue
 			}
 			if frame.Type == "message" {
-				seen = fmt.Sprintf("%s:%d", epoch, frame.Offset)
+				position = fmt.Sprintf("%s:%d", epoch, frame.Offset)
 			}
-			hear(frame)
+			handle(frame)
 		}
 		answer.Body.Close()
 	}
@@ -76,7 +76,7 @@ func follow(room string, hear func(Frame)) {
 
 func main() {
 	room := os.Args[1] + "/api/v1/rooms/" + os.Args[2]
-	if err := say(room, "hello from Go"); err != nil {
+	if err := publish(room, "hello from Go"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}

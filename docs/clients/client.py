@@ -1,11 +1,11 @@
-"""Says hello in a room and follows it from its beginning. Only what Python brings. client.py URL ROOM"""
+"""Publishes a message to a room and prints every message of the room. Usage: client.py URL ROOM"""
 import http.client, json, random, sys, time, urllib.error, urllib.request, uuid
 
 room = f"{sys.argv[1]}/api/v1/rooms/{sys.argv[2]}"
 
 
-def say(text):
-    """Returns once it is stored; its key makes that once, however often it is tried."""
+def publish(text):
+    """Returns when the message is stored. Its key makes the server store it once, after any number of attempts."""
     body = json.dumps({"text": text, "from": "python", "key": str(uuid.uuid4())}).encode()
     request = urllib.request.Request(f"{room}/messages", body, {"content-type": "application/json"})
     while True:
@@ -18,29 +18,29 @@ def say(text):
 
 
 def follow():
-    """Every message once and in order, over any number of broken connections."""
-    seen = None  # EPOCH:OFFSET
+    """Yields every message once and in order, over any number of disconnects."""
+    position = None  # EPOCH:OFFSET of the last message received
     while True:
-        headers = {"accept": "application/x-ndjson"} | ({"last-event-id": seen} if seen else {})
+        headers = {"accept": "application/x-ndjson"} | ({"last-event-id": position} if position else {})
         try:
             request = urllib.request.Request(f"{room}/stream?after=0", headers=headers)
             with urllib.request.urlopen(request, timeout=60) as stream:
                 epoch = stream.headers["last-event-id"].split(":")[0]
                 for line in stream:
                     if not line.endswith(b"\n"):
-                        break  # the connection broke within it: the next one begins before it
+                        break  # an incomplete line: the next connection receives it again
                     if not line.strip():
-                        continue  # a sign of life
+                        continue  # a heartbeat
                     frame = json.loads(line)
                     if frame["type"] == "message":
-                        seen = f"{epoch}:{frame['offset']}"
+                        position = f"{epoch}:{frame['offset']}"
                     yield frame
         except (OSError, http.client.HTTPException):
             pass
         time.sleep(random.uniform(0, 1))
 
 
-say("hello from Python")
+publish("hello from Python")
 for frame in follow():
     if frame["type"] == "message":
         print(f"{frame['from']}: {frame.get('text', '(bytes)')}", flush=True)
