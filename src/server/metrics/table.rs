@@ -101,44 +101,48 @@ pub(super) const TABLE: &[Series] = &[
     line(
         CONNECTIONS,
         Kind::Gauge,
-        "Connections that are open: WebSockets and streams",
+        "Open connections: WebSockets and streams",
     ),
     line(
         CONNECTIONS_LIMIT,
         Kind::Gauge,
-        "Connections that may be open: of 'all', of one 'address', and as many as there are 'files' for",
+        "Most connections that may be open: 'all' in total, from one 'address', and as many as the file limit allows ('files')",
     ),
     line(ROOMS, Kind::Gauge, "Rooms in memory"),
     line(
         RATE_LIMITED,
         Kind::Counter,
-        "Messages that came too fast, by the quota that refused them",
+        "Messages refused by a rate limit, by quota",
     ),
     line(
         HELD,
         Kind::Gauge,
-        "Bytes that clients make the process hold, against --memory-budget",
+        "Bytes that the process holds for clients; the limit is --memory-budget",
     ),
     line(
         PUBLISHED,
         Kind::Counter,
-        "Messages that were published, by result: 'stored', 'duplicate' (its key was stored before) or 'refused'",
+        "Published messages, by result: 'stored', 'duplicate' (the key was stored before) or 'refused'",
     ),
     line(
         DELIVERED,
         Kind::Counter,
-        "Messages handed to the kernel or to HTTP, once for each reader",
+        "Messages written to connections, counted once for each reader",
     ),
-    line(DELIVERED_BYTES, Kind::Counter, "Bytes of them, framed"),
+    line(
+        DELIVERED_BYTES,
+        Kind::Counter,
+        "Bytes of delivered messages, including frame headers",
+    ),
     line(
         FAN_OUT,
         Kind::Histogram(SECONDS),
-        "Seconds from a message being stored until it was handed to every reader that could take it",
+        "Seconds from storing a message until it was written to every reader that could accept it",
     ),
     line(
         ACK,
         Kind::Histogram(SECONDS),
-        "Seconds from messages being taken up until the store answered, for each publish",
+        "Seconds from receiving a publish until the store answered",
     ),
     line(
         COMMIT,
@@ -153,39 +157,35 @@ pub(super) const TABLE: &[Series] = &[
     line(
         CATCH_UPS,
         Kind::Counter,
-        "Reads from the store for readers that the rooms' memory had passed",
+        "Reads from the store for readers that have fallen behind the messages in memory",
     ),
-    line(
-        GAPS,
-        Kind::Counter,
-        "Clients told of messages that they will not get, by reason",
-    ),
+    line(GAPS, Kind::Counter, "Gaps sent to clients, by reason"),
     line(
         CLOSED,
         Kind::Counter,
-        "Connections that ended, by close code, 'client' or 'lost'",
+        "Closed connections, by close code, 'client' or 'lost'",
     ),
     line(
         REFUSED,
         Kind::Counter,
-        "HTTP requests and handshakes that were refused, by the code of the error",
+        "Refused HTTP requests and handshakes, by error code",
     ),
     line(
         FRAMES_REFUSED,
         Kind::Counter,
-        "Frames of fanfare.v1 answered with an error, by its code",
+        "Frames of fanfare.v1 that got an error, by its code",
     ),
     line(
         ACTS,
         Kind::Counter,
-        "What operators did, by act, once for each connection or message that it met",
+        "Actions of operators, counted once for each affected connection or message",
     ),
     line(
         SPANS,
         Kind::Counter,
-        "Spans for --otlp-endpoint, by result: 'exported', 'refused' (the collector did not take them) or 'dropped' (too many waited)",
+        "Spans for --otlp-endpoint, by result: 'exported', 'refused' (not accepted by the collector) or 'dropped' (too many waited)",
     ),
-    line(STORE_ERRORS, Kind::Counter, "Commits that failed"),
+    line(STORE_ERRORS, Kind::Counter, "Failed commits"),
     line(
         LOG_LINES_DROPPED,
         Kind::Counter,
@@ -194,26 +194,26 @@ pub(super) const TABLE: &[Series] = &[
     line(
         STORE_READ_ERRORS,
         Kind::Counter,
-        "Reads from the database that failed; their readers are closed with 1013",
+        "Failed reads from the database; the readers are closed with 1013",
     ),
     line(
         DAMAGED,
         Kind::Counter,
-        "Messages found that are stored and cannot be read; readers are sent a gap",
+        "Stored messages that were found unreadable; readers get a gap",
     ),
     line(
         STORE_READY,
         Kind::Gauge,
-        "1 while the store takes messages, else 0",
+        "1 while the store accepts messages, else 0",
     ),
     line(
         STORE_STATE,
         Kind::Gauge,
-        "1 at the state that the store is in: 'ready', 'refusing', 'away' or 'lost'",
+        "1 for the current state of the store, else 0: 'ready', 'refusing', 'away' or 'lost'",
     ),
     line(
         LAG,
         Kind::Gauge,
-        "Messages that the reader farthest behind has still to get",
+        "Messages that the slowest reader has not received yet",
     ),
 ];
