@@ -28,20 +28,20 @@ const SETTINGS: &[&str] = &[
 
 pub(super) fn export_command() -> Command {
     with_room("export", "The room's name")
-        .about("Print all that is kept of a room, one JSON object a line")
+        .about("Print all stored messages of a room, one JSON object per line")
         .after_help(
-            "Reads the database as it stands at one moment, also while a server writes to it.\n\
-         Each line is a message as the HTTP API gives it: offset, prev, at, from, text or data, key.",
+            "Reads a consistent snapshot of the database, also while a server writes to it.\n\
+         Each line is a message in the format of the HTTP API: offset, prev, at, from, text or data, key.",
         )
 }
 
 pub(super) fn import_command() -> Command {
-    with_room("import", "The room's name; made if there is none")
-        .about("Add messages to a room, one JSON object a line from standard input")
+    with_room("import", "The room's name; created if missing")
+        .about("Add messages to a room, one JSON object per line of standard input")
         .after_help(
-            "Lines are as export writes them; needed is only text (or data, in base64). They come behind what is \
-             there, with new offsets. All lines are checked before the first is stored.\n\
-             A database that a server has open is refused: send to the server instead, for instance\n  \
+            "The lines have the format of export; only text (or data, in base64) is required. The messages are appended \
+             with new offsets. All lines are checked before the first message is stored.\n\
+             A database that a server has open is refused. Publish to that server instead, for example:\n  \
              curl -H 'content-type: application/x-ndjson' --data-binary @lines.ndjson \
              http://127.0.0.1:12345/api/v1/rooms/lobby/messages",
         )

@@ -13,22 +13,21 @@ use crate::server::store::{BackupReport, StoreSettings, backup, restore};
 const SETTINGS: &[&str] = &["store", "data"];
 
 pub(super) fn backup_command() -> Command {
-    with_file("backup", "The copy; a file that is there is replaced")
+    with_file("backup", "The backup; an earlier backup at this path is replaced")
         .about("Copy the database to a file, also while a server runs")
         .after_help(
-            "The copy holds every message that was acknowledged before it began. It is one file, written under \
-             another name beside it and renamed when it is whole. Publishing goes on meanwhile.\n\
+            "The backup contains every message that was acknowledged before it began. It is one file, written as \
+             FILE.part and renamed when it is complete. Publishing continues meanwhile.\n\
              The same over HTTP: curl -o fanfare.backup http://127.0.0.1:12346/api/v1/admin/backup",
         )
 }
 
 pub(super) fn restore_command() -> Command {
-    with_file("restore", "The copy that `fanfare backup` made")
-        .about("Put a copy in the place of the database; no server may have it open")
+    with_file("restore", "A backup made by fanfare backup")
+        .about("Replace the database with a backup; no server may have it open")
         .after_help(
-            "The copy is checked first. The database that it replaces stays beside it, with .replaced-1 behind its \
-             name. A new epoch begins: clients that come back are told `lost`, as messages that are newer than the \
-             copy are gone.",
+            "The backup is checked first. The replaced database is kept beside it, with .replaced-1 appended to its name. \
+             A new epoch begins: clients that reconnect get `lost`, because messages newer than the backup are missing.",
         )
 }
 

@@ -23,22 +23,23 @@ use crate::protocol::RoomName;
 /// The subcommand's arguments.
 pub(super) fn command() -> Command {
     Command::new("listen")
-        .about("Print what is said in a room, a line for each message")
-        .arg(Arg::new("room").value_name("ROOM").required(true).help("1 to 64 of a-z 0-9 - _ ."))
+        .about("Print the messages of a room, one per line")
+        .arg(Arg::new("room").value_name("ROOM").required(true).help("The room: 1 to 64 of a-z 0-9 - _ ."))
         .arg(Arg::new("after").long("after").value_name("POSITION").help(
-            "Begin after this OFFSET or EPOCH:OFFSET; 0 for all that is kept. Without it: with what is said from now on",
+            "Start after this OFFSET or EPOCH:OFFSET; 0 prints all stored messages [default: new messages only]",
         ))
         .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help(
-            "Print each message as the JSON object that fanfare.v1 makes of it, and each gap",
+            "Print each message and each gap as a JSON object of fanfare.v1",
         ))
         .arg(url_flag())
         .arg(ca_flag())
         .arg(token_flag())
         .after_help(
-            "It comes back by itself when the server restarts or the network breaks, without losing or repeating \
-             a line; what the server no longer has is told as a gap on standard error. It ends with 0 on Ctrl-C \
-             or when nobody reads its output any more, and with 1 when the server says not to come back.\n\
-             Colours: only on a terminal, and not with NO_COLOR.",
+            "Reconnects by itself when the server restarts or the network fails, without losing or repeating a line. \
+             Messages that the server no longer has are reported as a gap on standard error.\n\
+             Exits 0 on Ctrl-C or when the reader of its output is gone, and 1 if the server refuses the connection \
+             for good.\n\
+             Colours are used on a terminal only, and not with NO_COLOR.",
         )
 }
 

@@ -136,15 +136,16 @@ fn answer(error: &clap::Error) -> ExitCode {
 }
 
 fn command() -> Command {
-    let serve = Command::new("serve").about("Start the server (also without a subcommand)");
-    let check = Command::new("check-config")
-        .about("Print the settings in effect, or every mistake in them");
+    let serve = Command::new("serve").about("Start the server (the default without a subcommand)");
+    let check =
+        Command::new("check-config").about("Print the settings in effect, or all errors in them");
     settings::add_to(Command::new("fanfare"))
         .version(release::describe())
-        .about("Everyone in a room sees the same messages in the same order, live.")
+        .about("A server that gives all clients in a room the same messages in the same order, live.")
         .after_help(
-            "A flag beats its environment variable, that beats its key in the file, that beats the default.\n\
-             Open the page in two windows, or: npx wscat -c 'ws://127.0.0.1:12345/ws?id=ann'",
+            "A flag overrides its environment variable, the variable overrides the key in the file, and the key overrides the \
+             default.\n\
+             To try it, open the page in two windows, or: npx wscat -c 'ws://127.0.0.1:12345/ws?id=ann'",
         )
         .args_conflicts_with_subcommands(true)
         .subcommand(settings::add_to(serve))

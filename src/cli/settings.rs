@@ -27,7 +27,7 @@ fn add(command: Command, is_wanted: impl Fn(&Setting) -> bool) -> Command {
         .hide_env_values(true)
         .value_name("FILE")
         .value_parser(not_empty())
-        .help("A TOML file with any of these settings, by the names of their flags");
+        .help("TOML file with any of these settings; the keys are the names of the flags");
     SETTINGS
         .iter()
         .filter(|setting| is_wanted(setting))

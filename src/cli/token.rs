@@ -17,13 +17,13 @@ const SHORTEST: Duration = Duration::from_secs(1);
 /// The subcommand's arguments.
 pub(super) fn command() -> Command {
     Command::new("token")
-        .about("Make a token for a server with --auth-key-file, and print it")
+        .about("Create and print a token for a server with --auth-key-file")
         .arg(
             Arg::new("sub")
                 .long("sub")
                 .value_name("ID")
                 .required(true)
-                .help("Whom it is for: the id that its holder has, 1 to 64 characters"),
+                .help("Id of the user that the token is for, 1 to 64 characters"),
         )
         .arg(
             Arg::new("room")
@@ -31,14 +31,14 @@ pub(super) fn command() -> Command {
                 .value_name("ROOM:ACCESS")
                 .required(true)
                 .action(ArgAction::Append)
-                .help("What it allows: a room, or the beginning of rooms' names and *, with r, w, rw or admin; may be repeated"),
+                .help("Rights r, w, rw or admin in a room (lobby:rw) or in all rooms whose names begin with a prefix (class-*:r); may be repeated"),
         )
         .arg(
             Arg::new("expires")
                 .long("expires")
                 .value_name("TIME")
                 .default_value("1h")
-                .help("How long it is good, like 15m, 8h or 30d"),
+                .help("Lifetime of the token, like 15m, 8h or 30d"),
         )
         .arg(
             Arg::new("auth-key-file")
@@ -48,18 +48,18 @@ pub(super) fn command() -> Command {
                 .value_name("FILE")
                 .value_parser(not_empty())
                 .required(true)
-                .help("What it is signed with: the server's HS256 secret, a private key in PEM (Ed25519, P-256), or a JWK set"),
+                .help("Key that signs the token: the server's HS256 secret, a private key in PEM (Ed25519, P-256), or a JWK set"),
         )
         .arg(
             Arg::new("kid")
                 .long("kid")
                 .value_name("KID")
-                .help("Which of several keys signs it; the token names it"),
+                .help("Key id of the key to use if there are several; it is written to the token"),
         )
         .after_help(
-            "Whoever has the token is its ID until it expires: hand it on like a password.\n\
-             A key: openssl rand -base64 32 > fanfare.key; chmod 600 fanfare.key\n\
-             A link to the page: http://HOST:PORT/r/ROOM#token=TOKEN",
+            "Anyone who has the token can act as ID until it expires. Keep it secret like a password.\n\
+             To create a key: openssl rand -base64 32 > fanfare.key; chmod 600 fanfare.key\n\
+             To open the page with the token: http://HOST:PORT/r/ROOM#token=TOKEN",
         )
 }
 

@@ -30,7 +30,7 @@ pub(super) fn url_flag() -> Arg {
         .value_parser(not_empty())
         .default_value("http://127.0.0.1:12346")
         .global(true)
-        .help("The server: its ops listener, or with a token the public one")
+        .help("URL of the server's ops listener, or of its public listener (needs --token)")
 }
 
 /// Where calls go, and as whom.

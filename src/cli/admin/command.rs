@@ -11,23 +11,28 @@ pub(in crate::cli) fn command() -> Command {
         .long("json")
         .action(ArgAction::SetTrue)
         .global(true)
-        .help("Print JSON objects, one a line");
+        .help("Print JSON objects, one per line");
     Command::new("admin")
-        .about("See who is connected to a running server, and act")
+        .about("List and control the rooms, connections and bans of a running server")
         .subcommand_required(true)
         .arg_required_else_help(true)
-        .args([call::url_flag(), ca_flag().global(true), token_flag().global(true), json])
+        .args([
+            call::url_flag(),
+            ca_flag().global(true),
+            token_flag().global(true),
+            json,
+        ])
         .subcommands(lists())
         .subcommands(acts())
         .after_help(
-            "It ends with 0 when it is done, 1 when the server refuses or is not there, 2 when it is used wrongly.",
+            "Exits 0 on success, 1 if the server refuses or cannot be reached, 2 on wrong usage.",
         )
 }
 
 fn lists() -> [Command; 4] {
     let prefix = Arg::new("prefix")
         .value_name("PREFIX")
-        .help("Only rooms whose names begin so");
+        .help("List only rooms whose names begin with PREFIX");
     [
         Command::new("rooms")
             .about("List the rooms in memory")
@@ -36,47 +41,47 @@ fn lists() -> [Command; 4] {
             .about("List the connections")
             .args(which()),
         Command::new("trace")
-            .about("Watch what passes over a connection: sizes and kinds, never what was said")
+            .about("Show one connection's frames live: type and size, never content")
             .arg(
                 Arg::new("number")
                     .value_name("NUMBER")
                     .required(true)
-                    .help("The connection's number"),
+                    .help("Number of the connection"),
             ),
-        Command::new("bans").about("List who is kept out, and which rooms are closed"),
+        Command::new("bans").about("List bans and closed rooms"),
     ]
 }
 
 fn acts() -> [Command; 6] {
     let number = Arg::new("number")
         .value_name("NUMBER")
-        .help("A connection's number, from the list or the log");
+        .help("Number of the connection, from the list of connections or the log");
     let offset = Arg::new("offset")
         .value_name("OFFSET")
         .required(true)
-        .help("The message's number");
+        .help("Offset of the message");
     let time = Arg::new("for")
         .long("for")
         .value_name("TIME")
-        .help("For so long, like 10m or 2h; else until it is lifted");
+        .help("Duration of the ban, like 10m or 2h [default: until it is lifted]");
     [
         Command::new("kick")
-            .about("End a connection (4003), or all that fit; they may come back")
+            .about("Disconnect a connection (4003), or all that match; clients may reconnect")
             .arg(number.conflicts_with_all(["room", "id", "address"]))
             .args(which()),
         Command::new("ban")
-            .about("Keep an id or an address out (4501), of one room or of all")
+            .about("Ban an id or an address (4501) from one room, or from all")
             .args(which())
             .args([time, reason()]),
         Command::new("unban").about("Lift a ban").args(which()),
         Command::new("delete")
-            .about("Delete a message; its place stays, so that no reader sees a gap")
+            .about("Delete a message; its offset stays, so readers see no gap")
             .args([room(), offset]),
         Command::new("close")
-            .about("Close a room: everyone out, nobody in, until it is opened")
+            .about("Close a room: disconnect everyone, and refuse joins and messages until it is opened")
             .args([room(), reason()]),
         Command::new("open")
-            .about("Open a room that was closed")
+            .about("Open a closed room")
             .arg(room()),
     ]
 }
@@ -92,7 +97,7 @@ fn reason() -> Arg {
     Arg::new("reason")
         .long("reason")
         .value_name("WORDS")
-        .help("Why; whoever is kept out reads it")
+        .help("Reason, which is shown to the clients that are refused")
 }
 
 /// The flags that say which connections.
@@ -102,7 +107,7 @@ fn which() -> [Arg; 3] {
     };
     [
         flag("room", "ROOM", "In this room"),
-        flag("id", "ID", "Of this id"),
+        flag("id", "ID", "With this id"),
         flag("address", "ADDRESS", "From this address (IPv6: its /64)"),
     ]
 }

@@ -37,7 +37,7 @@ struct Plan {
 /// The subcommand's arguments.
 pub(super) fn command() -> Command {
     Command::new("bench")
-        .about("Measure a running server: deliveries, latency, losses, order")
+        .about("Measure a running server: deliveries, latency, lost and reordered messages")
         .arg(url_flag().help(
             "The server; start it with --message-rate 0 --connect-rate 0 --max-connections-per-ip 100000",
         ))
@@ -47,31 +47,31 @@ pub(super) fn command() -> Command {
                 .value_name("URL")
                 .value_parser(not_empty())
                 .action(ArgAction::Append)
-                .help("Another node of the same service, over which clients are spread too; may be repeated"),
+                .help("Another node of the same service; clients are spread over all nodes; may be repeated"),
         )
         .arg(ca_flag())
         .arg(token_flag())
-        .arg(number_flag("connections", "500", "Clients that listen"))
-        .arg(number_flag("rooms", "1", "Rooms over which they are spread"))
-        .arg(number_flag("publishers", "1", "Clients that publish, spread over the rooms too"))
-        .arg(number_flag("rate", "100", "Messages a second, of all publishers together"))
+        .arg(number_flag("connections", "500", "Clients that subscribe"))
+        .arg(number_flag("rooms", "1", "Rooms that the clients are spread over"))
+        .arg(number_flag("publishers", "1", "Clients that publish, spread over the rooms; at least one per room"))
+        .arg(number_flag("rate", "100", "Messages per second, over all publishers"))
         .arg(number_flag("burst", "1", "Messages that a publisher sends at once"))
-        .arg(number_flag("size", "64", "Bytes of a message"))
-        .arg(number_flag("seconds", "10", "How long"))
+        .arg(number_flag("size", "64", "Bytes per message"))
+        .arg(number_flag("seconds", "10", "Duration in seconds"))
         .arg(
             Arg::new("acks")
                 .long("acks")
                 .action(ArgAction::SetTrue)
-                .help("Give each message a key and measure its ack too (with --dialect fanfare.v1)"),
+                .help("Give each message a key and measure the time to its ack (needs --dialect fanfare.v1)"),
         )
-        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object instead"))
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object"))
         .arg(
             Arg::new("dialect")
                 .long("dialect")
                 .value_name("DIALECT")
                 .default_value("plain")
                 .value_parser(["plain", "fanfare.v1"])
-                .help("What the clients speak"),
+                .help("Dialect of the clients"),
         )
 }
 

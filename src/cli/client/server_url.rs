@@ -21,7 +21,7 @@ pub(in crate::cli) fn url_argument() -> Arg {
         .value_name("URL")
         .value_parser(not_empty())
         .default_value("http://127.0.0.1:12345")
-        .help("The server [env: FANFARE_URL]")
+        .help("URL of the server [env: FANFARE_URL]")
         .hide_env(true)
 }
 

@@ -32,7 +32,7 @@ pub(in crate::cli) fn ca_flag() -> Arg {
         .hide_env_values(true)
         .value_name("FILE")
         .value_parser(not_empty())
-        .help("Whom to trust with https://, in place of those whom the system trusts: certificates in PEM")
+        .help("PEM file of CA certificates to trust with https://, instead of the system's")
 }
 
 /// See the [module docs](self).

@@ -21,7 +21,7 @@ pub(in crate::cli) fn token_flag() -> Arg {
         .hide_env_values(true)
         .value_name("TOKEN")
         .value_parser(not_empty())
-        .help("The token, if the server asks for one; better in the environment, where other users do not see it")
+        .help("Token, if the server requires one; set the environment variable instead to hide it from other users")
 }
 
 /// A token and the id in it.

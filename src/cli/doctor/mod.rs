@@ -61,25 +61,25 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 /// The subcommand's arguments.
 pub(super) fn command() -> Command {
     settings::add_some(Command::new("doctor"), SETTINGS)
-        .about("Look at a running server for what goes wrong in practice, and say how to put it right")
+        .about("Check a running server for common problems, and print how to fix them")
         .arg(url_argument())
         .arg(ca_flag())
         .arg(token_flag())
         .arg(Arg::new("ops").long("ops").value_name("URL").value_parser(not_empty()).help(
-            "The server's ops listener, if it can be reached from here [default: that of --ops-listen, where the server is on this machine]",
+            "The server's ops listener, if it can be reached from here [default: the address of --ops-listen if the server is on this machine]",
         ))
         .arg(
             Arg::new("quick")
                 .long("quick")
                 .action(ArgAction::SetTrue)
-                .help("Do not wait for a whole --heartbeat to see whether quiet connections are kept"),
+                .help("Skip the check of idle connections, which takes one --heartbeat"),
         )
-        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print a JSON object for each finding"))
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print each finding as a JSON object"))
         .after_help(
-            "Give it the address that your users have, so that it comes through what lies between. With --config, \
-             --data or --store it looks at the disk or the NATS too: run it on the server's machine then, as its user.\n\
-             It ends with 0 if nothing is bad, with 1 if something is. What it says stays in a room that begins with \
-             'doctor-' until it is too old. A token must grant it: doctor-*:rw.",
+            "Use the address that your users use, so that proxies are checked too. With --config, --data or --store it also \
+             checks the disk or NATS: run it on the server's machine then, as the server's user.\n\
+             Exits 0 if no check is bad, else 1. Its messages stay in a room whose name begins with 'doctor-' until \
+             they expire. A token must grant doctor-*:rw.",
         )
 }
 

@@ -26,38 +26,38 @@ use crate::server::config::duration;
 /// The subcommand's arguments.
 pub(super) fn command() -> Command {
     Command::new("send")
-        .about("Say something in a room: one message, or each line of standard input as one")
-        .arg(Arg::new("room").value_name("ROOM").required(true).help("1 to 64 of a-z 0-9 - _ ."))
-        .arg(Arg::new("text").value_name("TEXT").help("The message; without it, each line of standard input is one"))
+        .about("Publish to a room: one message, or one for each line of standard input")
+        .arg(Arg::new("room").value_name("ROOM").required(true).help("The room: 1 to 64 of a-z 0-9 - _ ."))
+        .arg(Arg::new("text").value_name("TEXT").help("The message [default: each line of standard input is a message]"))
         .arg(
             Arg::new("from")
                 .long("from")
                 .value_name("ID")
-                .help("Who says it: 1 to 64 characters [default: the sub of the token, or anonymous]"),
+                .help("Id of the sender, 1 to 64 characters [default: the sub of the token, or anonymous]"),
         )
         .arg(
             Arg::new("timeout")
                 .long("timeout")
                 .value_name("TIME")
                 .default_value("30s")
-                .help("Give up when nothing was stored for so long, like 30s or 5m; 0 for never"),
+                .help("Give up if no message was stored for this time, like 30s or 5m; 0 never gives up"),
         )
         .arg(
             Arg::new("json")
                 .long("json")
                 .action(ArgAction::SetTrue)
-                .help("Print the ack of each message as a JSON object, once it is stored"),
+                .help("Print the ack of each stored message as a JSON object"),
         )
         .arg(url_flag())
         .arg(ca_flag())
         .arg(token_flag())
         .after_help(
-            "Each message has a key of its own and is sent again until the server has acknowledged it: when the \
-             server restarts or the network breaks, nothing is lost, doubled or put in another order. A server \
-             that limits the rate sets the pace.\n\
-             It ends with 0 when everything is stored. A line that is empty, too long for the server or not UTF-8 \
-             is told on standard error and passed over; then it ends with 1, as it does when it gives up. The \
-             first connection is tried for as long as any other.",
+            "Each message has its own key and is sent again until the server acknowledges it. When the server restarts or \
+             the network fails, no message is lost, duplicated or reordered. Messages are sent as fast as the \
+             server's rate limit allows.\n\
+             A line that is empty, too long for the server or not UTF-8 is reported on standard error and skipped. \
+             --timeout also limits the first connection.\n\
+             Exits 0 if every line is stored, else 1.",
         )
 }
 

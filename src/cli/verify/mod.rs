@@ -40,20 +40,20 @@ struct Plan {
 /// The subcommand's arguments.
 pub(super) fn command() -> Command {
     Command::new("verify")
-        .about("Prove on your own server that nothing is lost when everybody is cut off at once")
+        .about("Check that a running server loses nothing when all clients are disconnected at once")
         .arg(url_argument())
         .arg(ca_flag())
         .arg(token_flag())
-        .arg(number_flag("readers", "200", "Clients that listen"))
-        .arg(number_flag("rooms", "4", "Rooms over which they are spread; in each one client publishes"))
-        .arg(number_flag("rate", "40", "Messages a second, of all rooms together"))
-        .arg(number_flag("storms", "5", "How often all of them are cut off at once"))
-        .arg(number_flag("every", "2", "Seconds from one storm to the next"))
-        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object instead"))
+        .arg(number_flag("readers", "200", "Clients that subscribe"))
+        .arg(number_flag("rooms", "4", "Rooms that the clients are spread over; one more client publishes in each"))
+        .arg(number_flag("rate", "40", "Messages per second, over all rooms"))
+        .arg(number_flag("storms", "5", "Number of times that all clients are disconnected at once"))
+        .arg(number_flag("every", "2", "Seconds between two disconnections"))
+        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object"))
         .after_help(
-            "It ends with 0 if every stored message came to every reader once and in order, and with 1 if not. \
-             Its rooms begin with 'verify-' and a random number; they stay until their messages are too old. A token must grant \
-             them: verify-*:rw.",
+            "Exits 0 if every stored message reached every subscriber once and in order, else 1.\n\
+             The names of its rooms begin with 'verify-' and a random number. The rooms stay until their messages \
+             expire. A token must grant verify-*:rw.",
         )
 }
 

@@ -1,22 +1,22 @@
-//! The one table of settings: flags, environment variables, file keys, help and defaults all come from it.
+//! The table of settings: flags, environment variables, keys of the file, help and defaults all come from it.
 
 /// One setting. Its flag is `--name`, its variable `FANFARE_NAME`, its key in the file `name`.
 #[derive(Debug)]
 pub struct Setting {
-    /// In kebab-case.
+    /// The name, in kebab-case.
     pub name: &'static str,
-    /// What stands for its value in the help.
+    /// The placeholder of the value in the help.
     pub value: &'static str,
-    /// Its default; empty if it has none.
+    /// The default; empty if there is none.
     pub default: &'static str,
-    /// May be given more than once.
+    /// The setting may be given more than once.
     pub repeats: bool,
-    /// One sentence for the help.
+    /// The help, one sentence.
     pub help: &'static str,
 }
 
 impl Setting {
-    /// Its environment variable.
+    /// Returns the name of its environment variable.
     pub fn variable(&self) -> String {
         format!(
             "FANFARE_{}",
@@ -46,133 +46,128 @@ pub const SETTINGS: &[Setting] = &[
         "listen",
         "ADDRESS",
         "127.0.0.1:12345",
-        "Where the page, the WebSocket and the HTTP API are; port 0 takes a free one",
+        "Address of the page, the WebSocket and the HTTP API; port 0 picks a free port",
     ),
     one(
         "ops-listen",
         "ADDRESS",
         "127.0.0.1:12346",
-        "Where /healthz, /readyz, /metrics, /version and the operator's calls are; 'off' turns it off",
+        "Address of /healthz, /readyz, /metrics, /version and the admin page and API; 'off' disables it",
     ),
     one(
         "base-path",
         "PATH",
         "/",
-        "Path under which all of --listen is reached, like /chat, where a proxy serves other things beside it; the proxy passes it on",
+        "Path prefix of everything on --listen, like /chat, for a proxy that serves other things too; the proxy must not strip it",
     ),
     one(
         "site",
         "FOLDER",
         "",
-        "The page's files [default: those inside the program, else 'site' beside it, else target/site]",
+        "Folder with the page's files [default: the files inside the program, else 'site' beside it, else target/site]",
     ),
     one(
         "store",
         "STORE",
         "sqlite:fanfare.db",
-        "Where messages are kept: 'sqlite:FILE' (in the --data folder unless it has a path), 'memory', or, for several nodes, 'nats://[USER:PASSWORD@]HOST:PORT[,HOST:PORT]' ('tls://…' with TLS)",
+        "Where messages are stored: 'sqlite:FILE' (in the --data folder unless FILE is an absolute path), 'memory', or, for several nodes, 'nats://[USER:PASSWORD@]HOST:PORT[,HOST:PORT]' ('tls://…' with TLS)",
     ),
     one(
         "nats-creds",
         "FILE",
         "",
-        "Who we are to NATS: a credentials file (JWT and seed)",
+        "NATS credentials file (JWT and seed)",
     ),
     one(
         "nats-nkey",
         "FILE",
         "",
-        "Who we are to NATS: a file with the seed of an nkey",
+        "File with the seed of an nkey for the login to NATS",
     ),
     one(
         "nats-ca",
         "FILE",
         "",
-        "Whom to trust as NATS with tls://, besides the system's own: a PEM file",
+        "PEM file of CA certificates that are trusted with tls://, in addition to the system's",
     ),
     one(
         "nats-stream",
         "NAME",
         "fanfare",
-        "The JetStream stream of all rooms; nodes that share it are one service",
+        "JetStream stream of all rooms; nodes that share it form one service",
     ),
     one(
         "nats-replicas",
         "N",
         "1",
-        "NATS servers that keep each message: 1, 3 or 5",
+        "Number of NATS servers that store each message: 1, 3 or 5",
     ),
-    one(
-        "data",
-        "FOLDER",
-        "data",
-        "Folder for what must last; made if there is none",
-    ),
+    one("data", "FOLDER", "data", "Data folder (created if missing)"),
     one(
         "durability",
-        "HOW",
+        "LEVEL",
         "disk",
-        "What an ack means with SQLite: 'disk' (fsynced first) or 'process' (survives kill -9, not the loss of power)",
+        "When messages are acknowledged with SQLite: 'disk' (after fsync) or 'process' (they survive kill -9, but not a power failure)",
     ),
     one(
         "quick-check",
-        "YES",
+        "YES|NO",
         "no",
-        "Whether the database is checked whole at the start: 'yes' or 'no'",
+        "Check the whole database at startup: 'yes' or 'no'",
     ),
     one(
         "heartbeat",
         "TIME",
         "25s",
-        "Silence of a client after which it is pinged",
+        "Time without traffic after which a client is pinged",
     ),
     one(
         "expire",
         "TIME",
         "60s",
-        "Silence of a client after which it is closed (4000) and forgotten",
+        "Time without traffic after which a client is disconnected (4000)",
     ),
     one(
         "history-messages",
         "N",
         "10000",
-        "Messages kept of each room; older ones are dropped",
+        "Messages kept per room; older messages are deleted",
     ),
     one(
         "history-age",
         "TIME",
         "7d",
-        "Age up to which messages are kept",
+        "Age at which messages are deleted",
     ),
     one(
         "history-bytes",
         "SIZE",
         "64MiB",
-        "Bytes of messages kept of each room",
+        "Bytes of messages kept per room; older messages are deleted",
     ),
     one(
         "max-message",
         "SIZE",
         "64KiB",
-        "Largest message; larger ones are refused (close 1009, HTTP 413)",
+        "Largest message; larger ones are refused (close code 1009, HTTP 413)",
     ),
     one(
         "max-connections",
         "N",
         "100000",
-        "Connections in all; more are refused (HTTP 503)",
+        "Most connections in total; more are refused (HTTP 503)",
     ),
     one(
         "max-connections-per-ip",
         "N",
         "1000",
-        "Connections from one address; more are refused (HTTP 429)",
+        "Most connections from one address (IPv6: /64); more are refused (HTTP 429)",
     ),
     one(
         "connect-rate",
         "N/s",
         "100/s",
-        "New connections a second from one address; 0 is unlimited; more are refused (HTTP 429)",
+        "New connections per second from one address (IPv6: /64); more are refused (HTTP 429); 0 is unlimited",
     ),
     one(
         "connect-burst",
@@ -184,49 +179,49 @@ pub const SETTINGS: &[Setting] = &[
         "max-rooms",
         "N",
         "10000",
-        "Rooms in memory, and in the database; more are refused (HTTP 503)",
+        "Most rooms in memory, and most in the database; more are refused (HTTP 503)",
     ),
     one(
         "max-room-members",
         "N",
         "50000",
-        "Connections in one room; more are refused (HTTP 503)",
+        "Most connections in one room; more are refused (HTTP 503)",
     ),
     one(
         "memory-budget",
         "SIZE",
         "1GiB",
-        "Bytes that clients may make the server hold: past it new ones are refused (HTTP 503) and the slowest closed (4002)",
+        "Memory that the server may hold for clients; beyond it, new clients are refused (HTTP 503) and the slowest are disconnected (4002)",
     ),
     one(
         "header-timeout",
         "TIME",
         "5s",
-        "Time for a client to send a whole request head",
+        "Time in which a client must send a complete request head",
     ),
     one(
         "send-buffer",
         "SIZE",
         "256KiB",
-        "Bytes that may wait for one client before nothing more is read from it",
+        "Unsent bytes for one client at which the server stops reading from it",
     ),
     one(
         "message-rate",
         "N/s",
         "20/s",
-        "Messages a second from one connection; 0 is unlimited, by id, by address and over HTTP too; plain ones that are faster are closed (4001)",
+        "Messages per second from one connection; faster plain clients are disconnected (4001); 0 is unlimited, also by id, by address and over HTTP",
     ),
     one(
         "message-burst",
         "N",
         "40",
-        "Messages that one client may send at once",
+        "Messages that one connection may send at once",
     ),
     one(
         "id-rate",
         "N/s",
         "100/s",
-        "Messages a second from one id, by all its connections and HTTP; without a token: from one address; 0 is unlimited",
+        "Messages per second from one id, over all its connections and HTTP; without a token, separately for each address; 0 is unlimited",
     ),
     one(
         "id-burst",
@@ -238,7 +233,7 @@ pub const SETTINGS: &[Setting] = &[
         "address-rate",
         "N/s",
         "1000/s",
-        "Messages a second from one address (IPv6: /64), by all its connections and HTTP; 0 is unlimited",
+        "Messages per second from one address (IPv6: /64), over all its connections and HTTP; 0 is unlimited",
     ),
     one(
         "address-burst",
@@ -250,95 +245,95 @@ pub const SETTINGS: &[Setting] = &[
         "publish-rate",
         "N/s",
         "100/s",
-        "Messages a second over HTTP from one address (IPv6: /64); 0 is unlimited; faster ones are refused (HTTP 429)",
+        "Messages per second over HTTP from one address (IPv6: /64); more are refused (HTTP 429); 0 is unlimited",
     ),
     one(
         "publish-burst",
         "N",
         "2000",
-        "Messages over HTTP that one address may send at once",
+        "Messages that one address may send over HTTP at once",
     ),
     one(
         "compression",
-        "HOW",
+        "ON|OFF",
         "off",
-        "'on': WebSocket clients that offer permessage-deflate send and get messages compressed",
+        "Compress messages to and from WebSocket clients that offer permessage-deflate: 'on' or 'off'",
     ),
     Setting {
         name: "allow-origin",
         value: "ORIGIN",
         default: "",
         repeats: true,
-        help: "Pages of this origin may connect too, like https://example.org or capacitor://localhost; 'any' and 'null' may be named; may be repeated [default: the page's own host only]",
+        help: "Origin whose pages may connect too, like https://example.org or capacitor://localhost; 'any' allows all, 'null' file:// pages and sandboxed frames; may be repeated [default: the page's own host only]",
     },
     Setting {
         name: "public-host",
         value: "HOST",
         default: "",
         repeats: true,
-        help: "A name that the server is reached by, like chat.example.org or (behind a proxy that speaks TLS) https://chat.example.org; may be repeated [default on loopback: localhost and loopback addresses only; else any]",
+        help: "Host name that clients use to reach the server, like chat.example.org or (behind a proxy that terminates TLS) https://chat.example.org; may be repeated [default on loopback: localhost and loopback addresses only; else any]",
     },
     Setting {
         name: "allow-embed",
         value: "ORIGIN",
         default: "",
         repeats: true,
-        help: "Pages of this origin may show the page in a frame, like https://example.org; 'any' may be named; may be repeated [default: none]",
+        help: "Origin whose pages may show the page in a frame, like https://example.org; 'any' allows all; may be repeated [default: none]",
     },
     Setting {
         name: "trusted-proxy",
         value: "NETWORK",
         default: "",
         repeats: true,
-        help: "Proxies in this network, like 10.0.0.0/8, are believed when they say for whom they ask; may be repeated [default: none]",
+        help: "Network of proxies, like 10.0.0.0/8, whose forwarding headers are trusted; may be repeated [default: none]",
     },
     one(
         "proxy-header",
         "HEADER",
         "either",
-        "Where trusted proxies say so: 'x-forwarded-for', 'forwarded', or 'either', the first where there is one",
+        "Forwarding header that trusted proxies set: 'x-forwarded-for', 'forwarded', or 'either' (X-Forwarded-For if present, else Forwarded)",
     ),
     one(
         "tls-cert",
         "FILE",
         "",
-        "Certificate to speak TLS with at --listen: the chain in PEM, our own first; with --tls-key [default: none, HTTP in the clear]",
+        "Certificate chain in PEM for TLS on --listen, the server's own certificate first; needs --tls-key [default: none, plain HTTP]",
     ),
-    one("tls-key", "FILE", "", "Its private key, in PEM"),
+    one("tls-key", "FILE", "", "Private key of --tls-cert in PEM"),
     one(
         "auth-key-file",
         "FILE",
         "",
-        "Key that tokens are checked with: an HS256 secret, a public key in PEM, or a JWK set; then everyone needs a token [default: none, everyone may come in]",
+        "Key that verifies tokens: an HS256 secret, a public key in PEM, or a JWK set; with it, clients need a token [default: none, open to everyone]",
     ),
     one(
         "anonymous",
-        "WHAT",
+        "ACCESS",
         "none",
-        "With --auth-key-file, what may be done without a token: 'none', or 'read' every room",
+        "With --auth-key-file, the access without a token: 'none', or 'read' for every room",
     ),
     one(
         "otlp-endpoint",
         "URL",
         "",
-        "OpenTelemetry collector that spans are sent to over HTTP, like http://127.0.0.1:4318 [default: nothing is traced]",
+        "OpenTelemetry collector that receives spans over HTTP, like http://127.0.0.1:4318 [default: none, tracing is off]",
     ),
     one(
         "otlp-sample",
         "RATIO",
         "1",
-        "Part of the traces that is taken, from 0 to 1, where no caller has decided",
+        "Fraction of traces to sample, from 0 to 1; a caller's traceparent takes precedence",
     ),
     one(
         "log-format",
         "FORMAT",
         "pretty",
-        "'pretty' for people, 'json' for machines",
+        "Log format: 'pretty' for people, 'json' for machines",
     ),
     one(
         "log-level",
         "LEVEL",
         "info",
-        "'error', 'warn', 'info', 'debug' or 'trace'",
+        "Log level: 'error', 'warn', 'info', 'debug' or 'trace'",
     ),
 ];
