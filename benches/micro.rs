@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use fanfare::protocol::{Epoch, Offset, UserId};
-use fanfare::server::room::{Dialect, Draft, Format, Frame, Log, LogLimits, Reel};
+use fanfare::server::room::{Dialect, Draft, FanoutBatch, Format, Frame, Log, LogLimits};
 use fanfare::server::wire::{self, Decoder, Opcode};
 
 const TEXT: &str = "sixty-four bytes of text, as the standard loads of the bench say";
@@ -57,7 +57,7 @@ fn append(bencher: Bencher) {
 fn read_first(bencher: Bencher, behind: u64) {
     let log = log_of(4096);
     bencher.bench(|| {
-        Reel::new(&log)
+        FanoutBatch::new(&log)
             .next(Offset(4096 - behind), Format::new(Dialect::Plain))
             .expect("kept")
             .cloned()
@@ -68,7 +68,7 @@ fn read_first(bencher: Bencher, behind: u64) {
 #[divan::bench(args = [1, 40, 400])]
 fn read_next(bencher: Bencher, behind: u64) {
     let log = log_of(4096);
-    let mut reel = Reel::new(&log);
+    let mut reel = FanoutBatch::new(&log);
     bencher.bench_local(|| {
         black_box(
             reel.next(Offset(4096 - behind), Format::new(Dialect::Plain))

@@ -17,7 +17,8 @@ use crate::app::markup::Element;
 use crate::protocol::{Body, Command, Epoch, Key, Offset, Publication, RoomName, UserId};
 use crate::server::auth::{Grants, Proxies, ProxyHeader, Right};
 use crate::server::room::{
-    Attendance, KeyLimits, KeyWindow, Keyed, Kind, Moment, Neighbours, Presence, Present,
+    DedupEntry, DedupLimits, DedupWindow, Presence, PresenceUpdate, PresenceUpdateKind,
+    PresentMember, RemotePresence, Tick,
 };
 use crate::server::wire::{self, Decoder, Opcode};
 
@@ -134,42 +135,46 @@ fn user(number: usize) -> UserId {
     UserId::parse(&format!("user-{number}")).expect("a name")
 }
 
-fn attendance(version: u64, kind: Kind, members: std::ops::Range<usize>) -> Attendance {
-    let present = |number| Present {
+fn attendance(
+    version: u64,
+    kind: PresenceUpdateKind,
+    members: std::ops::Range<usize>,
+) -> PresenceUpdate {
+    let present = |number| PresentMember {
         id: user(number),
         connections: 1,
         since: 0,
     };
-    Attendance {
+    PresenceUpdate {
         version,
         kind,
         members: members.map(present).collect(),
     }
 }
 
-const NOW: Moment = Moment::after_start(Duration::ZERO);
+const NOW: Tick = Tick::after_start(Duration::ZERO);
 
 /// Lets all members of another node leave but those that came meanwhile.
 fn another_node_is_replaced(members: usize) -> Box<dyn Fn()> {
     Box::new(move || {
-        let (mut presence, mut neighbours) = (Presence::default(), Neighbours::default());
-        let before = attendance(1, Kind::Whole, 0..members);
-        let after = attendance(2, Kind::Whole, members..2 * members);
-        neighbours.hear(1, before, &mut presence, NOW);
-        neighbours.hear(1, after, &mut presence, NOW);
+        let (mut presence, mut neighbours) = (Presence::default(), RemotePresence::default());
+        let before = attendance(1, PresenceUpdateKind::Snapshot, 0..members);
+        let after = attendance(2, PresenceUpdateKind::Snapshot, members..2 * members);
+        neighbours.apply(1, before, &mut presence, NOW);
+        neighbours.apply(1, after, &mut presence, NOW);
     })
 }
 
 /// Lets all members leave while others come, and notifies the other nodes.
 fn a_room_is_replaced(members: usize) -> Box<dyn Fn()> {
     Box::new(move || {
-        let (mut presence, mut neighbours) = (Presence::default(), Neighbours::default());
+        let (mut presence, mut neighbours) = (Presence::default(), RemotePresence::default());
         (0..members).for_each(|number| presence.join(&user(number), 0));
-        neighbours.news(&presence);
+        neighbours.delta(&presence);
         (0..members).for_each(|number| presence.leave(&user(number), NOW));
         (members..2 * members).for_each(|number| presence.join(&user(number), 0));
-        presence.announce(Moment::after_start(Duration::from_secs(60)));
-        neighbours.news(&presence);
+        presence.announce(Tick::after_start(Duration::from_secs(60)));
+        neighbours.delta(&presence);
     })
 }
 
@@ -179,19 +184,19 @@ fn grants(rooms: usize) -> Box<dyn Fn()> {
         .collect();
     Box::new(move || {
         let grants = Grants::try_from(claim.clone()).expect("grants");
-        grants.give(Right::Write, &RoomName::lobby());
+        grants.allow(Right::Write, &RoomName::lobby());
     })
 }
 
 fn keys_are_remembered_and_forgotten(keys: usize) -> Box<dyn Fn()> {
-    let limits = KeyLimits {
+    let limits = DedupLimits {
         messages: 100,
         age: Duration::from_secs(600),
     };
     Box::new(move || {
-        let mut window = KeyWindow::new(limits);
+        let mut window = DedupWindow::new(limits);
         for number in 0..keys as u64 {
-            window.remember(Keyed {
+            window.remember(DedupEntry {
                 from: UserId::anonymous(),
                 key: Key::parse(&number.to_string()).expect("a key"),
                 offset: Offset(number),

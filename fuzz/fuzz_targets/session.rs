@@ -6,8 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use floors::protocol::UserId;
-use floors::server::room::{Dialect, Moment};
-use floors::server::session::{Access, Action, Host, Pace, QuotaRates, Quotas, Rate, Session, Speaker};
+use floors::server::room::{Dialect, Tick};
+use floors::server::session::{ClientAccess, Action, IpBucket, RateLimit, QuotaRates, Quotas, Rate, Session, RateLimitKey};
 use floors::server::wire::Incoming;
 use libfuzzer_sys::fuzz_target;
 
@@ -16,10 +16,10 @@ const RATE: Rate = Rate { per_second: 10, burst: 20 };
 fuzz_target!(|conversation: (bool, Vec<(u8, u8, String)>)| {
     let (is_typed, messages) = conversation;
     let dialect = if is_typed { Dialect::Typed } else { Dialect::Plain };
-    let (id, now) = (UserId::guest(0), Moment::default());
-    let host = Host::of(IpAddr::from([192, 0, 2, 1]));
+    let (id, now) = (UserId::guest(0), Tick::default());
+    let host = IpBucket::of(IpAddr::from([192, 0, 2, 1]));
     let quotas = Arc::new(Quotas::new(QuotaRates::UNLIMITED));
-    let pace = Pace::new(RATE, quotas, Speaker::claimed(id.clone(), host), host, now);
+    let pace = RateLimit::new(RATE, quotas, RateLimitKey::claimed(id.clone(), host), host, now);
     let mut session = Session::new(dialect, id, pace, 100, now);
     let (mut millis, mut published) = (0, 0);
     for (kind, pause, text) in &messages {
@@ -30,7 +30,7 @@ fuzz_target!(|conversation: (bool, Vec<(u8, u8, String)>)| {
             3 => Incoming::Ping(text.as_bytes()),
             _ => Incoming::Pong,
         };
-        if let Action::Publish(_) = session.on(incoming, Access::Write, Moment::after_start(Duration::from_millis(millis))) {
+        if let Action::Publish(_) = session.handle(incoming, ClientAccess::Write, Tick::after_start(Duration::from_millis(millis))) {
             published += 1;
         }
     }

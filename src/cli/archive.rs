@@ -9,9 +9,9 @@ use clap::{Arg, ArgMatches, Command};
 use crate::cli::output::{OutputError, note};
 use crate::cli::{Failure, settings, text};
 use crate::protocol::{RoomName, has_bom};
-use crate::server::config::{Config, Mistake};
+use crate::server::config::{Config, ConfigError};
 use crate::server::store::{
-    Entry, ExportError, Exported, SqliteSettings, StoreSettings, export, import,
+    ExportError, Exported, ImportLine, SqliteSettings, StoreSettings, export, import,
 };
 
 /// The settings that say where the database is and what is kept in it.
@@ -96,7 +96,7 @@ pub(super) fn run_import(matches: &ArgMatches) -> Result<(), Failure> {
         if line.trim().is_empty() {
             continue;
         }
-        let entry: Entry = serde_json::from_str(&line).with_context(|| {
+        let entry: ImportLine = serde_json::from_str(&line).with_context(|| {
             format!(
                 "line {} is no message like {{\"from\":\"ann\",\"text\":\"hello\"}}; nothing was stored",
                 at + 1
@@ -116,7 +116,7 @@ pub(super) fn run_import(matches: &ArgMatches) -> Result<(), Failure> {
 }
 
 fn asked(matches: &ArgMatches) -> Result<(SqliteSettings, RoomName), Failure> {
-    let wrong = |sentence: String| Failure::Settings(vec![Mistake::new(sentence)]);
+    let wrong = |sentence: String| Failure::Settings(vec![ConfigError::new(sentence)]);
     let config = Config::check(&settings::collect(matches)?)?;
     let StoreSettings::Sqlite(settings) = config.store else {
         return Err(wrong(

@@ -6,7 +6,7 @@ use clap::{Arg, ArgMatches, Command, value_parser};
 
 use crate::cli::output::note;
 use crate::cli::{Failure, settings};
-use crate::server::config::{Config, Mistake};
+use crate::server::config::{Config, ConfigError};
 use crate::server::store::{BackupReport, StoreSettings, backup, restore};
 
 /// The settings that locate the database.
@@ -84,7 +84,9 @@ fn paths(matches: &ArgMatches) -> Result<(PathBuf, PathBuf), Failure> {
     let StoreSettings::Sqlite(settings) = config.store else {
         let sentence =
             "--store is not a file; back up NATS with its own tools (nats stream backup)";
-        return Err(Failure::Settings(vec![Mistake::new(sentence.to_owned())]));
+        return Err(Failure::Settings(vec![ConfigError::new(
+            sentence.to_owned(),
+        )]));
     };
     let file = matches.get_one::<PathBuf>("file").cloned();
     Ok((settings.path, file.unwrap_or_default()))

@@ -30,7 +30,7 @@ use clap::error::ErrorKind;
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::output::OutputError;
-use crate::server::config::Mistake;
+use crate::server::config::ConfigError;
 use crate::server::release;
 
 /// Wrong use, in the customary number.
@@ -39,7 +39,7 @@ const WRONG_USE: u8 = 2;
 /// What a subcommand can fail with.
 enum Failure {
     /// The settings or arguments are wrong; nothing was started.
-    Settings(Vec<Mistake>),
+    Settings(Vec<ConfigError>),
     /// Anything else, with its causes.
     Other(anyhow::Error),
 }
@@ -56,8 +56,8 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
-impl From<Vec<Mistake>> for Failure {
-    fn from(mistakes: Vec<Mistake>) -> Self {
+impl From<Vec<ConfigError>> for Failure {
+    fn from(mistakes: Vec<ConfigError>) -> Self {
         Self::Settings(mistakes)
     }
 }
@@ -165,7 +165,7 @@ fn command() -> Command {
 
 /// What is wrong with a subcommand's arguments, gathered so that all of it is told at once.
 #[derive(Default)]
-struct Mistakes(Vec<Mistake>);
+struct Mistakes(Vec<ConfigError>);
 
 impl Mistakes {
     fn is_empty(&self) -> bool {
@@ -182,7 +182,7 @@ impl Mistakes {
         parse(text)
             .map_err(|error| {
                 self.0
-                    .push(Mistake::new(format!("{name} {text:?}: {error}")))
+                    .push(ConfigError::new(format!("{name} {text:?}: {error}")))
             })
             .ok()
     }

@@ -85,8 +85,8 @@ async fn heed(mut hangup: Signal, keyring: Option<Keyring>, tls: Option<Tls>) {
         if keyring.is_none() && tls.is_none() {
             info!("SIGHUP: nothing to read again, neither keys nor a certificate");
         }
-        keyring.iter().for_each(Keyring::reread);
-        tls.iter().for_each(Tls::reread);
+        keyring.iter().for_each(Keyring::reload);
+        tls.iter().for_each(Tls::reload);
     }
     // No signal can come any more; that is no reason to end.
     std::future::pending().await

@@ -1,11 +1,11 @@
-//! Flags, environment and file to [`Raw`] settings, all from the one table.
+//! Flags, environment and file to [`RawConfig`] settings, all from the one table.
 
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::cli::args::not_empty;
 use crate::protocol::without_bom;
-use crate::server::config::{Given, Mistake, Raw, SETTINGS, Setting, Source};
+use crate::server::config::{ConfigError, RawConfig, RawValue, SETTINGS, Setting, Source};
 
 /// The flag that names the file.
 const FILE_FLAG: &str = "config";
@@ -59,8 +59,8 @@ fn flag(setting: &'static Setting) -> Arg {
 }
 
 /// Collects what was given where; the file only where nothing beats it.
-pub(super) fn collect(matches: &ArgMatches) -> Result<Raw, Vec<Mistake>> {
-    let mut raw = Raw::default();
+pub(super) fn collect(matches: &ArgMatches) -> Result<RawConfig, Vec<ConfigError>> {
+    let mut raw = RawConfig::default();
     // Those that the subcommand has.
     for setting in SETTINGS
         .iter()
@@ -75,9 +75,9 @@ pub(super) fn collect(matches: &ArgMatches) -> Result<Raw, Vec<Mistake>> {
             .into_iter()
             .flatten()
         {
-            raw.give(
+            raw.add(
                 setting.name,
-                Given {
+                RawValue {
                     text: text.clone(),
                     source: source.clone(),
                 },
@@ -90,8 +90,8 @@ pub(super) fn collect(matches: &ArgMatches) -> Result<Raw, Vec<Mistake>> {
     Ok(raw)
 }
 
-fn add_file(file: &str, raw: &mut Raw) -> Result<(), Vec<Mistake>> {
-    let wrong = |problem: String| Mistake::new(format!("--{FILE_FLAG} {file:?}: {problem}"));
+fn add_file(file: &str, raw: &mut RawConfig) -> Result<(), Vec<ConfigError>> {
+    let wrong = |problem: String| ConfigError::new(format!("--{FILE_FLAG} {file:?}: {problem}"));
     let bytes = std::fs::read(file).map_err(|error| vec![wrong(error.to_string())])?;
     let text = std::str::from_utf8(without_bom(&bytes))
         .map_err(|_| vec![wrong("the file is not UTF-8; save it as UTF-8".to_owned())])?;
@@ -112,9 +112,9 @@ fn add_file(file: &str, raw: &mut Raw) -> Result<(), Vec<Mistake>> {
             Some(texts) if texts.len() == 1 || setting.repeats => {
                 if !raw.has(setting.name) {
                     texts.into_iter().for_each(|text| {
-                        raw.give(
+                        raw.add(
                             setting.name,
-                            Given {
+                            RawValue {
                                 text,
                                 source: Source::File,
                             },

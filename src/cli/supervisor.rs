@@ -17,10 +17,10 @@ use sd_notify::NotifyState;
 use tracing::warn;
 
 use crate::server::Listeners;
-use crate::server::config::{Given, Raw, Source};
+use crate::server::config::{RawConfig, RawValue, Source};
 
 /// The sockets that it opened for us, which are then what `raw` says of their addresses.
-pub(super) fn sockets(raw: &mut Raw) -> anyhow::Result<Listeners> {
+pub(super) fn sockets(raw: &mut RawConfig) -> anyhow::Result<Listeners> {
     let mut passed = ListenFd::from_env();
     ensure!(
         passed.len() <= 2,
@@ -38,7 +38,7 @@ pub(super) fn sockets(raw: &mut Raw) -> anyhow::Result<Listeners> {
                 .to_string();
             raw.replace(
                 setting,
-                Given {
+                RawValue {
                     text,
                     source: Source::Supervisor,
                 },

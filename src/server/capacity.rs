@@ -61,7 +61,7 @@ pub(super) fn raise(max_connections: usize, is_tls: bool) -> SocketLimits {
     };
 
     let limits = SocketLimits::of(files, is_tls);
-    metrics::files_for(limits.public as u64);
+    metrics::set_connection_file_limit(limits.public as u64);
     let fit = limits.public.min(max_connections);
     info!("room for {fit} connections (file limit {files}, --max-connections {max_connections})");
     if limits.connections() < max_connections {

@@ -27,7 +27,7 @@ impl Keyring {
     /// Reads the file again. If it holds no keys now, those of before go on.
     ///
     /// Waits for the disk, as the start did: it is a small file and this comes seldom.
-    pub fn reread(&self) {
+    pub fn reload(&self) {
         let file = self.file.display();
         let read = std::fs::read(&self.file).map_err(|error| error.to_string());
         match read.and_then(|bytes| KeySet::parse(&bytes).map_err(|error| error.to_string())) {
@@ -54,7 +54,7 @@ impl Keyring {
 
 /// Who may come in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Standing {
+enum KeyExposure {
     /// Whoever has a token.
     Guarded,
     /// Everyone on this machine.
@@ -63,8 +63,8 @@ enum Standing {
     Exposed,
 }
 
-impl Standing {
-    const fn of(is_open: bool, address: IpAddr) -> Self {
+impl KeyExposure {
+    const fn new(is_open: bool, address: IpAddr) -> Self {
         match (is_open, address.is_loopback()) {
             (false, _) => Self::Guarded,
             (true, true) => Self::Open,
@@ -75,14 +75,14 @@ impl Standing {
 
 /// Says who may come in to a server at `address`.
 pub(super) fn announce(verifier: &Verifier, address: IpAddr) {
-    match Standing::of(verifier.is_open(), address) {
-        Standing::Guarded => info!("tokens are asked for (--auth-key-file)"),
-        Standing::Open => {
+    match KeyExposure::new(verifier.is_open(), address) {
+        KeyExposure::Guarded => info!("tokens are asked for (--auth-key-file)"),
+        KeyExposure::Open => {
             info!(
                 "open mode: whoever reaches this server may read and write, and names are not verified"
             );
         }
-        Standing::Exposed => warn!(
+        KeyExposure::Exposed => warn!(
             "open mode, and {address} can be reached from other machines: whoever reaches it may read and write, and \
              names are not verified. To ask for tokens: openssl rand -base64 32 > fanfare.key; chmod 600 \
              fanfare.key; then start with --auth-key-file fanfare.key"
@@ -97,15 +97,15 @@ mod tests {
     #[test]
     fn a_server_without_keys_that_other_machines_reach_is_exposed() {
         for (address, open) in [
-            ("127.0.0.1", Standing::Open),
-            ("::1", Standing::Open),
-            ("0.0.0.0", Standing::Exposed),
-            ("::", Standing::Exposed),
-            ("192.168.1.7", Standing::Exposed),
+            ("127.0.0.1", KeyExposure::Open),
+            ("::1", KeyExposure::Open),
+            ("0.0.0.0", KeyExposure::Exposed),
+            ("::", KeyExposure::Exposed),
+            ("192.168.1.7", KeyExposure::Exposed),
         ] {
             let address = address.parse().expect("an address");
-            assert_eq!(Standing::of(true, address), open);
-            assert_eq!(Standing::of(false, address), Standing::Guarded);
+            assert_eq!(KeyExposure::new(true, address), open);
+            assert_eq!(KeyExposure::new(false, address), KeyExposure::Guarded);
         }
     }
 }

@@ -26,18 +26,18 @@ static INSTALLED: OnceLock<LogWriter> = OnceLock::new();
 
 /// A cheap handle; see the [module docs](self).
 #[derive(Clone, Debug)]
-pub struct LogWriter(Arc<Shared>);
+pub struct LogWriter(Arc<LogWriterState>);
 
 #[derive(Debug, Default)]
-struct Shared {
-    buffer: Mutex<Buffer>,
+struct LogWriterState {
+    buffer: Mutex<LogBuffer>,
     /// Notified when lines were added, and when lines were written or dropped.
     changed: Condvar,
     dropped: AtomicU64,
 }
 
 #[derive(Debug, Default)]
-struct Buffer {
+struct LogBuffer {
     /// Whole lines.
     waiting: Vec<u8>,
     /// Set while the thread is writing lines that it took from the buffer.
@@ -68,7 +68,7 @@ impl LogWriter {
 
     /// Waits until all lines are written or dropped, but not longer than `timeout`.
     pub fn finish(&self, timeout: Duration) {
-        let is_busy = |buffer: &mut Buffer| buffer.is_writing || !buffer.waiting.is_empty();
+        let is_busy = |buffer: &mut LogBuffer| buffer.is_writing || !buffer.waiting.is_empty();
         // Lines that are not written by then are lost with the process.
         let _timed_out = self
             .0
@@ -114,7 +114,7 @@ impl LogWriter {
     /// Waits for lines, and takes all there are.
     fn take(&self, lines: &mut Vec<u8>) {
         lines.clear();
-        let is_idle = |buffer: &mut Buffer| buffer.waiting.is_empty();
+        let is_idle = |buffer: &mut LogBuffer| buffer.waiting.is_empty();
 
         let mut buffer = self
             .0
@@ -130,7 +130,7 @@ impl LogWriter {
         self.0.dropped.fetch_add(count as u64, Ordering::Relaxed);
     }
 
-    fn lock(&self) -> MutexGuard<'_, Buffer> {
+    fn lock(&self) -> MutexGuard<'_, LogBuffer> {
         self.0.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -55,7 +55,7 @@ use tracing::{info, warn};
 
 use crate::server::auth::Proxies;
 use crate::server::config::Config;
-use crate::server::http::{AcceptSettings, Site, State};
+use crate::server::http::{AcceptSettings, AppState, Site};
 use crate::server::hub::{Hub, HubSettings};
 use crate::server::metrics::Metrics;
 use crate::server::moderation::{Decided, LoadError, Moderation, TooManyBans};
@@ -142,7 +142,7 @@ impl Server {
     pub async fn bind(config: Config, passed: Listeners) -> Result<Self, StartError> {
         let store = config.store.open().await?;
         let moderation = match store.council() {
-            Some(council) => shared_rules(&*council, &config).await?,
+            Some(council) => load_cluster_rules(&*council, &config).await?,
             None => Moderation::open(config.moderation.clone())?,
         };
         let public = listen("listen", config.listen, passed.public).await?;
@@ -221,7 +221,7 @@ impl Server {
             keyring.warn();
         }
         let quotas = config.quotas;
-        let state = State::new(
+        let state = AppState::new(
             hub.clone(),
             web,
             config.verifier,
@@ -255,7 +255,7 @@ impl Server {
 
         let mut tasks = Tasks::default();
         tasks.spawn("of the clock", clock.run());
-        tasks.spawn("that adds up metrics", metrics.clone().add_up_forever());
+        tasks.spawn("that adds up metrics", metrics.clone().aggregate_samples());
         let ops = ops.map(|listener| {
             let web = config.web.of_ops(reach(&listener));
             let router = http::ops_router(state.clone(), metrics, store.health(), web);
@@ -285,7 +285,7 @@ impl Server {
 
         let end = tokio::select! {
             () = stop => Ok(()),
-            reason = lost(store.health()) => Err(RunError::StoreLost(reason)),
+            reason = store_corrupt(store.health()) => Err(RunError::StoreLost(reason)),
             error = tasks.ended() => Err(error),
             error = serving.ended() => Err(error),
         };
@@ -319,7 +319,10 @@ impl std::fmt::Debug for Server {
 }
 
 /// Who is kept out of all nodes.
-async fn shared_rules(council: &dyn Council, config: &Config) -> Result<Moderation, StartError> {
+async fn load_cluster_rules(
+    council: &dyn Council,
+    config: &Config,
+) -> Result<Moderation, StartError> {
     if config.moderation.exists() {
         let file = config.moderation.display();
         warn!(%file, "not read: with NATS the rules of all nodes are kept there");
@@ -366,7 +369,7 @@ impl Tasks {
 }
 
 /// Waits until the store is lost, and returns why.
-async fn lost(mut health: watch::Receiver<Health>) -> String {
+async fn store_corrupt(mut health: watch::Receiver<Health>) -> String {
     loop {
         if let Health::Lost(reason) = &*health.borrow_and_update() {
             return reason.clone();

@@ -18,7 +18,7 @@ use std::time::Duration;
 
 use tokio::time::{Instant, MissedTickBehavior};
 
-use crate::server::room::Moment;
+use crate::server::room::Tick;
 
 /// Longest time between two readings while the process runs.
 const TICK: Duration = Duration::from_millis(100);
@@ -28,17 +28,17 @@ const LONGEST_GAP: Duration = Duration::from_millis(200);
 
 /// See the [module docs](self). A cheap handle.
 #[derive(Clone, Debug)]
-pub struct RunClock(Arc<Shared>);
+pub struct RunClock(Arc<RunClockState>);
 
 #[derive(Debug)]
-struct Shared {
+struct RunClockState {
     started: std::time::Instant,
-    reading: Mutex<Reading>,
+    reading: Mutex<ClockReading>,
 }
 
 /// The last reading.
 #[derive(Clone, Copy, Debug)]
-struct Reading {
+struct ClockReading {
     /// Time of the reading, by the system clock.
     system: Instant,
     /// Time for which the process ran.
@@ -51,20 +51,20 @@ struct Reading {
 #[derive(Debug)]
 pub struct RunSleep {
     clock: RunClock,
-    deadline: Moment,
+    deadline: Tick,
     timer: Pin<Box<tokio::time::Sleep>>,
 }
 
 impl RunClock {
     /// Returns a clock that starts now. It stands still unless [`RunClock::run`] is polled or the clock is read often.
     pub fn new() -> Self {
-        let reading = Reading {
+        let reading = ClockReading {
             system: Instant::now(),
             elapsed: Duration::ZERO,
             paused: Duration::ZERO,
         };
 
-        Self(Arc::new(Shared {
+        Self(Arc::new(RunClockState {
             started: std::time::Instant::now(),
             reading: Mutex::new(reading),
         }))
@@ -82,7 +82,7 @@ impl RunClock {
     }
 
     /// Returns the time for which the process has run.
-    pub fn now(&self) -> Moment {
+    pub fn now(&self) -> Tick {
         let mut reading = self
             .0
             .reading
@@ -96,7 +96,7 @@ impl RunClock {
         reading.elapsed += ran;
         reading.paused += gap - ran;
 
-        Moment::after_start(reading.elapsed)
+        Tick::after_start(reading.elapsed)
     }
 
     /// Returns the time for which the process has not run, as far as it was detected.
@@ -125,7 +125,7 @@ impl RunClock {
         }
     }
 
-    fn sleep_until(&self, deadline: Moment) -> RunSleep {
+    fn sleep_until(&self, deadline: Tick) -> RunSleep {
         let left = deadline.since(self.now());
 
         RunSleep {
@@ -167,11 +167,11 @@ impl hyper::rt::Timer for RunClock {
 
     fn sleep_until(&self, deadline: std::time::Instant) -> Pin<Box<dyn hyper::rt::Sleep>> {
         let elapsed = deadline.saturating_duration_since(self.0.started);
-        Box::pin(Self::sleep_until(self, Moment::after_start(elapsed)))
+        Box::pin(Self::sleep_until(self, Tick::after_start(elapsed)))
     }
 
     fn now(&self) -> std::time::Instant {
-        self.0.started + Self::now(self).since(Moment::default())
+        self.0.started + Self::now(self).since(Tick::default())
     }
 }
 
@@ -197,7 +197,7 @@ mod tests {
 
         advance(Duration::from_secs(3600)).await;
 
-        assert!(before.since(Moment::default()) >= Duration::from_secs(3));
+        assert!(before.since(Tick::default()) >= Duration::from_secs(3));
         assert!(clock.now().since(before) <= TICK);
         assert!(clock.paused() >= Duration::from_secs(3600) - TICK);
     }

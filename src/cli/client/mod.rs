@@ -5,7 +5,7 @@
 //! - [`ServerUrl`](server_url::ServerUrl) where the server is, [`Tls`] whom to trust there, and [`Remote`] both together:
 //!   opens one socket, sends one request. `bench`, `admin` and `doctor` need no more than this.
 //! - [`Cursor`] where a reader stands in the log, and what is news to it. Pure.
-//! - [`Outbox`] what is to be said and not yet stored, and [`Pace`](pace::Pace), how fast that may go. Pure.
+//! - [`Outbox`] what is to be said and not yet stored, and [`RateLimit`](pace::Pace), how fast that may go. Pure.
 //! - [`Link`] the socket that comes back, and the only part that waits.
 //!
 //! # Invariants

@@ -52,12 +52,12 @@ impl Scheme {
 /// A host and perhaps a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority {
-    host: Host,
+    host: HostName,
     port: Option<u16>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Host {
+enum HostName {
     /// In lower case.
     Name(String),
     Address(IpAddr),
@@ -75,7 +75,7 @@ impl Authority {
             _ => (text, None),
         };
         Some(Self {
-            host: Host::parse(host)?,
+            host: HostName::parse(host)?,
             port,
         })
     }
@@ -84,19 +84,19 @@ impl Authority {
     /// no name server decides (RFC 6761 section 6.3).
     pub fn is_loopback(&self) -> bool {
         match &self.host {
-            Host::Name(name) => name == "localhost" || name.ends_with(".localhost"),
-            Host::Address(address) => address.to_canonical().is_loopback(),
+            HostName::Name(name) => name == "localhost" || name.ends_with(".localhost"),
+            HostName::Address(address) => address.to_canonical().is_loopback(),
         }
     }
 
     /// Whether it is an address and not a name, so that no name server has a say in it.
     pub const fn is_address(&self) -> bool {
-        matches!(self.host, Host::Address(_))
+        matches!(self.host, HostName::Address(_))
     }
 
     /// Whether it has an address of IPv6, which a `Content-Security-Policy` has no way to write.
     pub const fn is_ipv6(&self) -> bool {
-        matches!(self.host, Host::Address(IpAddr::V6(_)))
+        matches!(self.host, HostName::Address(IpAddr::V6(_)))
     }
 
     /// Whether `other` has the same host, and the same port if this one says which.
@@ -119,15 +119,15 @@ impl Authority {
 impl fmt::Display for Authority {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.host {
-            Host::Name(name) => f.write_str(name)?,
-            Host::Address(IpAddr::V4(address)) => write!(f, "{address}")?,
-            Host::Address(IpAddr::V6(address)) => write!(f, "[{address}]")?,
+            HostName::Name(name) => f.write_str(name)?,
+            HostName::Address(IpAddr::V4(address)) => write!(f, "{address}")?,
+            HostName::Address(IpAddr::V6(address)) => write!(f, "[{address}]")?,
         }
         self.port.map_or(Ok(()), |port| write!(f, ":{port}"))
     }
 }
 
-impl Host {
+impl HostName {
     fn parse(text: &str) -> Option<Self> {
         if let Some(address) = text.strip_prefix('[') {
             let address: Ipv6Addr = address.strip_suffix(']')?.parse().ok()?;

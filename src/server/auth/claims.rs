@@ -11,7 +11,7 @@ use serde::Deserialize;
 
 use crate::protocol::NameError;
 use crate::protocol::UserId;
-use crate::server::auth::keys::{Key, KeySet};
+use crate::server::auth::keys::{KeySet, VerificationKey};
 use crate::server::auth::{GrantError, Grants, Principal};
 
 /// Clocks differ: a token counts for so long before and after its time.
@@ -68,7 +68,7 @@ pub enum TokenError {
 
 /// As they travel: everything may be missing.
 #[derive(Deserialize)]
-struct Claims {
+struct AccessClaims {
     sub: Option<String>,
     /// A NumericDate may have a fraction (RFC 7519 section 2).
     exp: Option<f64>,
@@ -83,13 +83,13 @@ impl KeySet {
     }
 
     /// What `token` says, if one of the keys signed it.
-    fn claims(&self, token: &str) -> Result<Claims, TokenError> {
+    fn claims(&self, token: &str) -> Result<AccessClaims, TokenError> {
         let header = decode_header(token).map_err(|_| TokenError::Malformed)?;
         // Whatever it is, it must be understood or refused (RFC 7515 section 4.1.11).
         if header.crit.is_some() {
             return Err(TokenError::Malformed);
         }
-        let is_named = |key: &&Key| match (&key.id, &header.kid) {
+        let is_named = |key: &&VerificationKey| match (&key.id, &header.kid) {
             (Some(own), Some(named)) => own == named,
             _ => true,
         };
@@ -100,7 +100,7 @@ impl KeySet {
             .filter(is_named)
             .filter(|key| key.algorithm == header.alg)
         {
-            match decode::<Claims>(token, &key.key, &validation(key)) {
+            match decode::<AccessClaims>(token, &key.key, &validation(key)) {
                 Ok(decoded) => return Ok(decoded.claims),
                 Err(error) => result = Err(explain(error.kind())),
             }
@@ -110,7 +110,7 @@ impl KeySet {
 }
 
 /// The signature by this key's algorithm and the audience; times are compared here, with a clock that is given.
-fn validation(key: &Key) -> Validation {
+fn validation(key: &VerificationKey) -> Validation {
     let mut validation = Validation::new(key.algorithm);
     validation.required_spec_claims.clear();
     validation.validate_exp = false;
@@ -126,7 +126,7 @@ const fn explain(kind: &ErrorKind) -> TokenError {
     }
 }
 
-impl Claims {
+impl AccessClaims {
     fn principal(self, now: u64) -> Result<Principal, TokenError> {
         let exp = self.exp.map(|exp| exp as u64).ok_or(TokenError::NoEnd)?;
         if exp.saturating_add(LEEWAY_SECONDS) <= now {
@@ -192,10 +192,10 @@ mod tests {
     #[test]
     fn a_good_token_proves_an_id_and_its_grants() {
         let principal = read(&ann(&json!({"iat": 1, "iss": "someone"}))).expect("good");
-        assert_eq!(principal.id(None), Ok(UserId::parse("ann").ok()));
+        assert_eq!(principal.user_id(None), Ok(UserId::parse("ann").ok()));
         assert!(principal.may(Right::Read, &RoomName::lobby()));
         assert!(!principal.may(Right::Write, &RoomName::lobby()));
-        assert_eq!(principal.ends(), Some(NOW + 60));
+        assert_eq!(principal.expires_at(), Some(NOW + 60));
     }
 
     #[test]
@@ -211,7 +211,7 @@ mod tests {
             (json!({"nbf": NOW + 31}), Err(TokenError::Early)),
         ] {
             assert_eq!(
-                read(&ann(&more)).map(|principal| principal.ends()),
+                read(&ann(&more)).map(|principal| principal.expires_at()),
                 expected,
                 "{more}"
             );

@@ -67,7 +67,7 @@ impl Access {
         }
     }
 
-    const fn gives(self, right: Right) -> bool {
+    const fn allows(self, right: Right) -> bool {
         match right {
             Right::Read => matches!(self, Self::Read | Self::ReadWrite | Self::Admin),
             Right::Write => matches!(self, Self::Write | Self::ReadWrite | Self::Admin),
@@ -78,14 +78,14 @@ impl Access {
 
 /// Which rooms a grant is for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Rooms {
+enum RoomPattern {
     /// One.
     Named(RoomName),
     /// All whose names begin so; the empty beginning is every room's.
     Beginning(String),
 }
 
-impl Rooms {
+impl RoomPattern {
     fn parse(text: &str) -> Result<Self, GrantError> {
         match text.strip_suffix('*') {
             Some("") => Ok(Self::Beginning(String::new())),
@@ -97,7 +97,7 @@ impl Rooms {
         .map_err(|_| GrantError::Rooms)
     }
 
-    fn contain(&self, room: &RoomName) -> bool {
+    fn matches(&self, room: &RoomName) -> bool {
         match self {
             Self::Named(name) => name == room,
             Self::Beginning(beginning) => room.as_str().starts_with(beginning.as_str()),
@@ -105,7 +105,7 @@ impl Rooms {
     }
 }
 
-impl fmt::Display for Rooms {
+impl fmt::Display for RoomPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Named(name) => name.fmt(f),
@@ -136,12 +136,12 @@ pub enum GrantError {
     try_from = "BTreeMap<String, String>",
     into = "BTreeMap<String, String>"
 )]
-pub struct Grants(Vec<(Rooms, Access)>);
+pub struct Grants(Vec<(RoomPattern, Access)>);
 
 impl Grants {
     /// `access` to every room.
     pub fn everywhere(access: Access) -> Self {
-        Self(vec![(Rooms::Beginning(String::new()), access)])
+        Self(vec![(RoomPattern::Beginning(String::new()), access)])
     }
 
     /// Adds the grant that `text` writes as `ROOM:ACCESS`.
@@ -159,32 +159,32 @@ impl Grants {
     }
 
     /// Whether they give `right` in `room`.
-    pub fn give(&self, right: Right, room: &RoomName) -> bool {
+    pub fn allow(&self, right: Right, room: &RoomName) -> bool {
         self.0
             .iter()
-            .any(|(rooms, access)| access.gives(right) && rooms.contain(room))
+            .any(|(rooms, access)| access.allows(right) && rooms.matches(room))
     }
 
     /// Whether they give `right` in any room.
-    pub fn give_anywhere(&self, right: Right) -> bool {
-        self.0.iter().any(|(_, access)| access.gives(right))
+    pub fn allow_anywhere(&self, right: Right) -> bool {
+        self.0.iter().any(|(_, access)| access.allows(right))
     }
 
     /// Whether they give `right` in every room there may ever be.
-    pub fn give_everywhere(&self, right: Right) -> bool {
-        let everywhere = Rooms::Beginning(String::new());
+    pub fn allow_everywhere(&self, right: Right) -> bool {
+        let everywhere = RoomPattern::Beginning(String::new());
         self.0
             .iter()
-            .any(|(rooms, access)| access.gives(right) && *rooms == everywhere)
+            .any(|(rooms, access)| access.allows(right) && *rooms == everywhere)
     }
 }
 
-fn grant(rooms: &str, access: &str) -> Result<(Rooms, Access), GrantError> {
+fn grant(rooms: &str, access: &str) -> Result<(RoomPattern, Access), GrantError> {
     let found = Access::ALL
         .into_iter()
         .find(|known| known.as_str() == access)
         .ok_or(GrantError::Access)?;
-    Ok((Rooms::parse(rooms)?, found))
+    Ok((RoomPattern::parse(rooms)?, found))
 }
 
 impl TryFrom<BTreeMap<String, String>> for Grants {
@@ -243,14 +243,14 @@ mod tests {
             ("staff-room", [true, true, true]),
         ] {
             assert_eq!(
-                RIGHTS.map(|right| grants.give(right, &room(name))),
+                RIGHTS.map(|right| grants.allow(right, &room(name))),
                 expected,
                 "{name}"
             );
         }
-        assert!(!grants.give_everywhere(Right::Admin));
-        assert!(Grants::everywhere(Access::Admin).give_everywhere(Right::Admin));
-        assert!(!Grants::everywhere(Access::ReadWrite).give_everywhere(Right::Admin));
+        assert!(!grants.allow_everywhere(Right::Admin));
+        assert!(Grants::everywhere(Access::Admin).allow_everywhere(Right::Admin));
+        assert!(!Grants::everywhere(Access::ReadWrite).allow_everywhere(Right::Admin));
     }
 
     #[test]
@@ -274,7 +274,7 @@ mod tests {
         #[test]
         fn a_beginning_holds_exactly_the_names_that_begin_so(beginning in "[a-c]{0,3}", name in "[a-c]{1,5}") {
             let grants = grants(&[&format!("{beginning}*:r")]);
-            prop_assert_eq!(grants.give(Right::Read, &room(&name)), name.starts_with(&beginning));
+            prop_assert_eq!(grants.allow(Right::Read, &room(&name)), name.starts_with(&beginning));
         }
 
         #[test]
@@ -285,8 +285,8 @@ mod tests {
         ) {
             let both = grants(&[&first, &second]);
             for right in RIGHTS {
-                let either = [&first, &second].iter().any(|one| grants(&[one]).give(right, &room(&name)));
-                prop_assert_eq!(both.give(right, &room(&name)), either);
+                let either = [&first, &second].iter().any(|one| grants(&[one]).allow(right, &room(&name)));
+                prop_assert_eq!(both.allow(right, &room(&name)), either);
             }
         }
 
@@ -298,7 +298,7 @@ mod tests {
             let added = grants(&texts.iter().map(String::as_str).collect::<Vec<_>>());
             let claimed = Grants::try_from(BTreeMap::from(added.clone())).expect("grants");
             for right in RIGHTS {
-                prop_assert_eq!(claimed.give(right, &room(&name)), added.give(right, &room(&name)));
+                prop_assert_eq!(claimed.allow(right, &room(&name)), added.allow(right, &room(&name)));
             }
         }
 

@@ -42,7 +42,7 @@ impl PublicHost {
 
 /// The name under which a request asks, which is one of the server's.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct OwnHost {
+pub struct ServedHost {
     pub(super) authority: Authority,
     /// How its pages are loaded, if that is known. A proxy may have ended the TLS before us.
     pub(super) scheme: Option<Scheme>,
@@ -51,13 +51,13 @@ pub struct OwnHost {
 /// The names that a listener answers to.
 #[derive(Clone, Debug)]
 pub struct HostPolicy {
-    answers_to: AnswersTo,
+    answers_to: AllowedHosts,
     public: Vec<PublicHost>,
 }
 
 /// What a listener answers to besides its public names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum AnswersTo {
+enum AllowedHosts {
     Loopback,
     /// Any address of IPv4 or IPv6.
     Addresses,
@@ -69,7 +69,7 @@ impl HostPolicy {
     /// For the page and the API at `listen`.
     pub fn of_page(listen: IpAddr, public: Vec<PublicHost>) -> Self {
         Self {
-            answers_to: AnswersTo::beyond_loopback(listen, &public, AnswersTo::Nothing),
+            answers_to: AllowedHosts::beyond_loopback(listen, &public, AllowedHosts::Nothing),
             public,
         }
     }
@@ -77,20 +77,20 @@ impl HostPolicy {
     /// For the operator's answers at `listen`. What watches a server finds it by address.
     pub fn of_ops(listen: IpAddr, public: Vec<PublicHost>) -> Self {
         Self {
-            answers_to: AnswersTo::beyond_loopback(listen, &public, AnswersTo::Addresses),
+            answers_to: AllowedHosts::beyond_loopback(listen, &public, AllowedHosts::Addresses),
             public,
         }
     }
 
     /// The server's own name in `authority`, if it is one.
-    pub fn own(&self, authority: Authority) -> Option<OwnHost> {
+    pub fn served_host(&self, authority: Authority) -> Option<ServedHost> {
         let names = |public: &&PublicHost| public.authority.covers(&authority, public.scheme);
         let is_named = self.public.iter().any(|public| names(&public));
         let is_own = match self.answers_to {
-            AnswersTo::Everything => true,
-            AnswersTo::Nothing => false,
-            AnswersTo::Addresses => authority.is_address() || authority.is_loopback(),
-            AnswersTo::Loopback => authority.is_loopback(),
+            AllowedHosts::Everything => true,
+            AllowedHosts::Nothing => false,
+            AllowedHosts::Addresses => authority.is_address() || authority.is_loopback(),
+            AllowedHosts::Loopback => authority.is_loopback(),
         };
         let mut schemes = self
             .public
@@ -101,11 +101,11 @@ impl HostPolicy {
         let scheme = schemes
             .next()
             .filter(|first| schemes.all(|other| other == *first));
-        (is_named || is_own).then_some(OwnHost { authority, scheme })
+        (is_named || is_own).then_some(ServedHost { authority, scheme })
     }
 }
 
-impl AnswersTo {
+impl AllowedHosts {
     fn beyond_loopback(listen: IpAddr, public: &[PublicHost], when_named: Self) -> Self {
         match listen.to_canonical().is_loopback() {
             true => Self::Loopback,
@@ -131,7 +131,7 @@ mod tests {
 
     fn answers(policy: &HostPolicy, host: &str) -> bool {
         policy
-            .own(Authority::parse(host).expect("a host"))
+            .served_host(Authority::parse(host).expect("a host"))
             .is_some()
     }
 
@@ -194,7 +194,7 @@ mod tests {
         let scheme = |public: &[&str]| {
             let policy = policy(HostPolicy::of_page, "127.0.0.1", public);
             policy
-                .own(Authority::parse("a.example").expect("a host"))
+                .served_host(Authority::parse("a.example").expect("a host"))
                 .expect("its own")
                 .scheme
         };

@@ -22,7 +22,7 @@ const PEM_BEGIN: &str = "-----BEGIN ";
 
 /// Why a text holds no keys.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum KeyError {
+pub enum KeyFileError {
     /// A secret that could be guessed.
     ShortSecret,
     /// A key that signs where one that verifies would do.
@@ -43,7 +43,7 @@ pub enum KeyError {
     BeforePem,
 }
 
-impl KeyError {
+impl KeyFileError {
     /// What would have been right.
     pub const fn allowed(self) -> &'static str {
         match self {
@@ -74,17 +74,17 @@ impl KeyError {
     }
 }
 
-impl std::fmt::Display for KeyError {
+impl std::fmt::Display for KeyFileError {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "allowed is {}", self.allowed())
     }
 }
 
-impl std::error::Error for KeyError {}
+impl std::error::Error for KeyFileError {}
 
 /// One key and the only algorithm that it is used with.
 #[derive(Clone, Debug)]
-pub(super) struct Key {
+pub(super) struct VerificationKey {
     /// Its `kid`; a key without one is tried with every token.
     pub(super) id: Option<String>,
     pub(super) algorithm: Algorithm,
@@ -93,14 +93,14 @@ pub(super) struct Key {
 
 /// See the [module docs](self). At least one key.
 #[derive(Clone, Debug)]
-pub struct KeySet(pub(super) Vec<Key>);
+pub struct KeySet(pub(super) Vec<VerificationKey>);
 
 impl KeySet {
     /// Reads what a key file holds.
     ///
     /// # Errors
     /// The first thing that is wrong with it.
-    pub fn parse(file: &[u8]) -> Result<Self, KeyError> {
+    pub fn parse(file: &[u8]) -> Result<Self, KeyFileError> {
         match KeyFile::parse(file)? {
             KeyFile::Pem(text) => Ok(Self(vec![pem(text)?])),
             KeyFile::JwkSet(text) => jwk_set(text),
@@ -132,10 +132,10 @@ impl<'a> KeyFile<'a> {
     /// then sign tokens.
     ///
     /// # Errors
-    /// [`KeyError::ByteOrderMark`], [`KeyError::BeforePem`], [`KeyError::Json`] and [`KeyError::WhiteSpace`].
-    pub(super) fn parse(file: &'a [u8]) -> Result<Self, KeyError> {
+    /// [`KeyFileError::ByteOrderMark`], [`KeyFileError::BeforePem`], [`KeyFileError::Json`] and [`KeyFileError::WhiteSpace`].
+    pub(super) fn parse(file: &'a [u8]) -> Result<Self, KeyFileError> {
         if has_bom(file) {
-            return Err(KeyError::ByteOrderMark);
+            return Err(KeyFileError::ByteOrderMark);
         }
 
         let text = std::str::from_utf8(file).unwrap_or_default();
@@ -147,61 +147,61 @@ impl<'a> KeyFile<'a> {
             return Ok(Self::JwkSet(start));
         }
         if text.contains(PEM_BEGIN) {
-            return Err(KeyError::BeforePem);
+            return Err(KeyFileError::BeforePem);
         }
         if start.starts_with('[') {
-            return Err(KeyError::Json);
+            return Err(KeyFileError::Json);
         }
 
         let line = file.strip_suffix(b"\n").unwrap_or(file);
         let secret = line.strip_suffix(b"\r").unwrap_or(line);
         // A secret that is no text may have any bytes.
         match std::str::from_utf8(secret) {
-            Ok(text) if text.trim() != text => Err(KeyError::WhiteSpace),
+            Ok(text) if text.trim() != text => Err(KeyFileError::WhiteSpace),
             _ => Ok(Self::Secret(secret)),
         }
     }
 }
 
 /// That nobody will guess `secret`.
-pub(super) fn check_secret(secret: &[u8]) -> Result<(), KeyError> {
+pub(super) fn check_secret(secret: &[u8]) -> Result<(), KeyFileError> {
     if secret.len() < MIN_SECRET_BYTES {
-        Err(KeyError::ShortSecret)
+        Err(KeyFileError::ShortSecret)
     } else {
         Ok(())
     }
 }
 
-fn secret(secret: &[u8], id: Option<String>) -> Result<Key, KeyError> {
+fn secret(secret: &[u8], id: Option<String>) -> Result<VerificationKey, KeyFileError> {
     check_secret(secret)?;
-    Ok(Key {
+    Ok(VerificationKey {
         id,
         algorithm: Algorithm::HS256,
         key: DecodingKey::from_secret(secret),
     })
 }
 
-fn pem(text: &str) -> Result<Key, KeyError> {
+fn pem(text: &str) -> Result<VerificationKey, KeyFileError> {
     if text.contains("PRIVATE KEY-----") {
-        return Err(KeyError::Private);
+        return Err(KeyFileError::Private);
     }
     if text.matches(PEM_BEGIN).count() != 1 || !text.starts_with("-----BEGIN PUBLIC KEY-----") {
-        return Err(KeyError::Pem);
+        return Err(KeyFileError::Pem);
     }
     let eddsa = DecodingKey::from_ed_pem(text.as_bytes()).map(|key| (Algorithm::EdDSA, key));
     let found = eddsa
         .or_else(|_| DecodingKey::from_ec_pem(text.as_bytes()).map(|key| (Algorithm::ES256, key)));
-    let (algorithm, key) = found.map_err(|_| KeyError::Pem)?;
-    usable(Key {
+    let (algorithm, key) = found.map_err(|_| KeyFileError::Pem)?;
+    usable(VerificationKey {
         id: None,
         algorithm,
         key,
     })
-    .ok_or(KeyError::Pem)
+    .ok_or(KeyFileError::Pem)
 }
 
 /// `key`, if it is a point of its curve: the library would look only when the first token comes.
-fn usable(key: Key) -> Option<Key> {
+fn usable(key: VerificationKey) -> Option<VerificationKey> {
     let is_whole = match key.algorithm {
         // The library does not look at all, and would fall over a shorter one.
         Algorithm::EdDSA => key
@@ -235,20 +235,20 @@ struct JwkSet {
 }
 
 /// The keys of a JWK set.
-pub(super) fn jwks(text: &str) -> Result<Vec<Jwk>, KeyError> {
-    let JwkSet { keys } = serde_json::from_str(text).map_err(|_| KeyError::Json)?;
+pub(super) fn jwks(text: &str) -> Result<Vec<Jwk>, KeyFileError> {
+    let JwkSet { keys } = serde_json::from_str(text).map_err(|_| KeyFileError::Json)?;
     if keys.is_empty() {
-        return Err(KeyError::Json);
+        return Err(KeyFileError::Json);
     }
     let ids: BTreeSet<&str> = keys.iter().filter_map(|jwk| jwk.kid.as_deref()).collect();
     if keys.len() > 1 && ids.len() != keys.len() {
-        Err(KeyError::Kid)
+        Err(KeyFileError::Kid)
     } else {
         Ok(keys)
     }
 }
 
-fn jwk_set(text: &str) -> Result<KeySet, KeyError> {
+fn jwk_set(text: &str) -> Result<KeySet, KeyFileError> {
     jwks(text)?
         .into_iter()
         .map(Jwk::into_key)
@@ -267,9 +267,9 @@ impl Jwk {
             .and_then(|k| URL_SAFE_NO_PAD.decode(k).ok())
     }
 
-    fn into_key(self) -> Result<Key, KeyError> {
+    fn into_key(self) -> Result<VerificationKey, KeyFileError> {
         if self.d.is_some() {
-            return Err(KeyError::Private);
+            return Err(KeyFileError::Private);
         }
         if let Some(bytes) = self.secret() {
             return secret(&bytes, self.kid);
@@ -283,15 +283,15 @@ impl Jwk {
             ("EC", Some("P-256"), Some(x), Some(y)) if names(&["ES256"]) => {
                 (Algorithm::ES256, DecodingKey::from_ec_components(x, y))
             }
-            _ => return Err(KeyError::Jwk),
+            _ => return Err(KeyFileError::Jwk),
         };
-        let key = key.map_err(|_| KeyError::Jwk)?;
-        usable(Key {
+        let key = key.map_err(|_| KeyFileError::Jwk)?;
+        usable(VerificationKey {
             id: self.kid,
             algorithm,
             key,
         })
-        .ok_or(KeyError::Jwk)
+        .ok_or(KeyFileError::Jwk)
     }
 }
 
@@ -306,7 +306,7 @@ mod tests {
         r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
     const P256: &str = r#"{"kty":"EC","crv":"P-256","x":"f83OJ3D2xF1Bg8vub9tLe1gHMzV76e8Tus9uPHvRVEU","y":"x_FEzRu9m36HLN_tue659LNpXW6pCyStikYjKIWI5a0"}"#;
 
-    fn algorithms(file: &str) -> Result<Vec<Algorithm>, KeyError> {
+    fn algorithms(file: &str) -> Result<Vec<Algorithm>, KeyFileError> {
         KeySet::parse(file.as_bytes()).map(|set| set.0.iter().map(|key| key.algorithm).collect())
     }
 
@@ -327,11 +327,11 @@ mod tests {
     fn a_secret_that_could_be_guessed_is_refused_and_its_line_end_does_not_count() {
         assert_eq!(
             algorithms(&format!("{}\r\n", "s".repeat(31))),
-            Err(KeyError::ShortSecret)
+            Err(KeyFileError::ShortSecret)
         );
-        assert_eq!(algorithms(""), Err(KeyError::ShortSecret));
+        assert_eq!(algorithms(""), Err(KeyFileError::ShortSecret));
         let short = r#"{"keys":[{"kty":"oct","k":"c2hvcnQ"}]}"#;
-        assert_eq!(algorithms(short), Err(KeyError::ShortSecret));
+        assert_eq!(algorithms(short), Err(KeyFileError::ShortSecret));
     }
 
     #[test]
@@ -346,26 +346,38 @@ mod tests {
         for (file, error) in [
             (
                 format!("\u{feff}{secret}").into_bytes(),
-                KeyError::ByteOrderMark,
+                KeyFileError::ByteOrderMark,
             ),
             (
                 format!("\u{feff}{pem}").into_bytes(),
-                KeyError::ByteOrderMark,
+                KeyFileError::ByteOrderMark,
             ),
-            ("\u{feff}{\"keys\":[]}".into(), KeyError::ByteOrderMark),
-            (utf_16, KeyError::ByteOrderMark),
-            (format!("{secret} ").into_bytes(), KeyError::WhiteSpace),
-            (format!("{secret} \r\n").into_bytes(), KeyError::WhiteSpace),
-            (format!("{secret}\n\n").into_bytes(), KeyError::WhiteSpace),
-            (format!("\t{secret}\n").into_bytes(), KeyError::WhiteSpace),
-            (format!("{secret}\u{a0}").into_bytes(), KeyError::WhiteSpace),
+            ("\u{feff}{\"keys\":[]}".into(), KeyFileError::ByteOrderMark),
+            (utf_16, KeyFileError::ByteOrderMark),
+            (format!("{secret} ").into_bytes(), KeyFileError::WhiteSpace),
+            (
+                format!("{secret} \r\n").into_bytes(),
+                KeyFileError::WhiteSpace,
+            ),
+            (
+                format!("{secret}\n\n").into_bytes(),
+                KeyFileError::WhiteSpace,
+            ),
+            (
+                format!("\t{secret}\n").into_bytes(),
+                KeyFileError::WhiteSpace,
+            ),
+            (
+                format!("{secret}\u{a0}").into_bytes(),
+                KeyFileError::WhiteSpace,
+            ),
             (
                 format!("Bag Attributes\n{pem}").into_bytes(),
-                KeyError::BeforePem,
+                KeyFileError::BeforePem,
             ),
             (
                 format!("[{{\"kty\":\"{secret}\"}}]").into_bytes(),
-                KeyError::Json,
+                KeyFileError::Json,
             ),
         ] {
             let shown = String::from_utf8_lossy(&file).into_owned();
@@ -385,23 +397,23 @@ mod tests {
     fn what_is_wrong_with_a_set_is_said() {
         let with = |jwk: &str, field: &str| jwk.replacen('{', &format!("{{{field},"), 1);
         for (keys, error) in [
-            (String::new(), KeyError::Json),
-            (format!("{ED25519},{P256}"), KeyError::Kid),
+            (String::new(), KeyFileError::Json),
+            (format!("{ED25519},{P256}"), KeyFileError::Kid),
             (
                 format!(
                     "{},{}",
                     with(ED25519, r#""kid":"a""#),
                     with(P256, r#""kid":"a""#)
                 ),
-                KeyError::Kid,
+                KeyFileError::Kid,
             ),
-            (with(ED25519, r#""d":"x""#), KeyError::Private),
-            (with(P256, r#""alg":"HS256""#), KeyError::Jwk),
-            (P256.replace("x_FE", "x_FF"), KeyError::Jwk),
-            (ED25519.replace("11qY", ""), KeyError::Jwk),
+            (with(ED25519, r#""d":"x""#), KeyFileError::Private),
+            (with(P256, r#""alg":"HS256""#), KeyFileError::Jwk),
+            (P256.replace("x_FE", "x_FF"), KeyFileError::Jwk),
+            (ED25519.replace("11qY", ""), KeyFileError::Jwk),
             (
                 r#"{"kty":"RSA","n":"AQAB","e":"AQAB"}"#.to_owned(),
-                KeyError::Jwk,
+                KeyFileError::Jwk,
             ),
         ] {
             assert_eq!(
@@ -410,14 +422,14 @@ mod tests {
                 "{keys}"
             );
         }
-        assert_eq!(algorithms("{\"keys\":"), Err(KeyError::Json));
+        assert_eq!(algorithms("{\"keys\":"), Err(KeyFileError::Json));
         assert_eq!(
             algorithms("-----BEGIN CERTIFICATE-----\n"),
-            Err(KeyError::Pem)
+            Err(KeyFileError::Pem)
         );
         assert_eq!(
             algorithms("-----BEGIN PRIVATE KEY-----\n"),
-            Err(KeyError::Private)
+            Err(KeyFileError::Private)
         );
     }
 

@@ -11,7 +11,7 @@
 use std::fmt;
 
 use crate::server::auth::authority::{Authority, Scheme};
-use crate::server::auth::host::OwnHost;
+use crate::server::auth::host::ServedHost;
 
 /// An origin: scheme, host and port.
 #[derive(Clone, Debug)]
@@ -103,7 +103,7 @@ impl Origin {
     }
 
     /// Reports whether it is the origin of the server's own pages where these were requested from `own`.
-    fn is_own(&self, own: &OwnHost) -> bool {
+    fn is_own(&self, own: &ServedHost) -> bool {
         self.scheme.web().is_some_and(|scheme| {
             own.scheme.is_none_or(|known| known == scheme)
                 && self.authority.is_same(&own.authority, Some(scheme))
@@ -119,7 +119,7 @@ impl fmt::Display for Origin {
 
 /// What a request says of the page that it comes from: its headers as they came.
 #[derive(Clone, Copy, Debug, Default)]
-pub struct Whence<'a> {
+pub struct RequestOrigin<'a> {
     /// Each `Origin`: none, one, or suspiciously many.
     pub origins: &'a [&'a str],
     /// `Sec-Fetch-Site`.
@@ -128,7 +128,7 @@ pub struct Whence<'a> {
     pub mode: Option<&'a str>,
 }
 
-impl Whence<'_> {
+impl RequestOrigin<'_> {
     /// Whether it is part of a page of another origin. (`same-site` is another origin of the same domain, as the
     /// next port of one machine; a link that someone follows is a `navigate`.)
     fn is_embedded_elsewhere(&self) -> bool {
@@ -149,7 +149,7 @@ pub struct OriginPolicy {
 
 impl OriginPolicy {
     /// Whether a request may pass that says `whence` it comes, and asks for `own` if it says for whom.
-    pub fn allows(&self, whence: &Whence<'_>, own: Option<&OwnHost>) -> bool {
+    pub fn allows(&self, whence: &RequestOrigin<'_>, own: Option<&ServedHost>) -> bool {
         match whence.origins {
             _ if self.any => true,
             [] => !whence.is_embedded_elsewhere(),
@@ -166,18 +166,18 @@ impl OriginPolicy {
 mod tests {
     use super::*;
 
-    fn own(host: &str, scheme: Option<Scheme>) -> OwnHost {
-        OwnHost {
+    fn own(host: &str, scheme: Option<Scheme>) -> ServedHost {
+        ServedHost {
             authority: Authority::parse(host).expect("a host"),
             scheme,
         }
     }
 
-    fn allows(policy: &OriginPolicy, origin: &str, own: &OwnHost) -> bool {
+    fn allows(policy: &OriginPolicy, origin: &str, own: &ServedHost) -> bool {
         policy.allows(
-            &Whence {
+            &RequestOrigin {
                 origins: &[origin],
-                ..Whence::default()
+                ..RequestOrigin::default()
             },
             Some(own),
         )
@@ -214,9 +214,9 @@ mod tests {
         ] {
             assert_eq!(allows(&policy, origin, &host), passes, "{origin}");
         }
-        let whence = |origins| Whence {
+        let whence = |origins| RequestOrigin {
             origins,
-            ..Whence::default()
+            ..RequestOrigin::default()
         };
         assert!(
             policy.allows(&whence(&[]), Some(&host)),
@@ -355,7 +355,7 @@ mod tests {
             (Some("same-site"), Some("no-cors"), false),
             (Some("cross-site"), None, false),
         ] {
-            let whence = Whence {
+            let whence = RequestOrigin {
                 origins: &[],
                 site,
                 mode,
@@ -367,9 +367,9 @@ mod tests {
             ..OriginPolicy::default()
         };
         assert!(any.allows(
-            &Whence {
+            &RequestOrigin {
                 site: Some("cross-site"),
-                ..Whence::default()
+                ..RequestOrigin::default()
             },
             None
         ));

@@ -89,7 +89,7 @@ impl Principal {
     ///
     /// # Errors
     /// [`AuthError::Id`] if it asked for one that is not its own.
-    pub fn id(&self, asked: Option<UserId>) -> Result<Option<UserId>, AuthError> {
+    pub fn user_id(&self, asked: Option<UserId>) -> Result<Option<UserId>, AuthError> {
         match (&self.identity, asked) {
             (Identity::Claimed, asked) => Ok(asked),
             (Identity::Guest, None) => Ok(None),
@@ -104,7 +104,7 @@ impl Principal {
     /// # Errors
     /// As [`Principal::id`].
     pub fn present_as(&self, asked: Option<UserId>) -> Result<Option<UserId>, AuthError> {
-        asked.map_or(Ok(None), |asked| self.id(Some(asked)))
+        asked.map_or(Ok(None), |asked| self.user_id(Some(asked)))
     }
 
     /// Returns the id that its token proves, if it has a token.
@@ -127,7 +127,7 @@ impl Principal {
 
     /// Whether it has `right` in `room`.
     pub fn may(&self, right: Right, room: &RoomName) -> bool {
-        self.grants.give(right, room)
+        self.grants.allow(right, room)
     }
 
     /// That it has `right` in `room`.
@@ -149,7 +149,7 @@ impl Principal {
 
     /// Whether it has `right` in any room.
     pub fn may_anywhere(&self, right: Right) -> bool {
-        self.grants.give_anywhere(right)
+        self.grants.allow_anywhere(right)
     }
 
     /// That it is an admin of every room. In open mode nobody is.
@@ -157,7 +157,7 @@ impl Principal {
     /// # Errors
     /// [`AuthError::Admin`]; for a guest [`AuthError::Token`].
     pub fn check_admin(&self) -> Result<(), AuthError> {
-        if self.grants.give_everywhere(Right::Admin) {
+        if self.grants.allow_everywhere(Right::Admin) {
             Ok(())
         } else if self.identity == Identity::Guest {
             Err(TokenError::Missing.into())
@@ -167,7 +167,7 @@ impl Principal {
     }
 
     /// When all this ends, in seconds since 1970 UTC, if it does.
-    pub const fn ends(&self) -> Option<u64> {
+    pub const fn expires_at(&self) -> Option<u64> {
         self.ends
     }
 }
@@ -184,7 +184,7 @@ mod tests {
     fn in_open_mode_everyone_reads_and_writes_under_any_name_and_nobody_is_admin() {
         let open = Principal::open();
         let lobby = RoomName::lobby();
-        assert_eq!(open.id(Some(id("ann"))), Ok(Some(id("ann"))));
+        assert_eq!(open.user_id(Some(id("ann"))), Ok(Some(id("ann"))));
         assert!(open.may(Right::Read, &lobby) && open.may(Right::Write, &lobby));
         assert_eq!(
             open.check(Right::Admin, &lobby),
@@ -194,18 +194,18 @@ mod tests {
             })
         );
         assert_eq!(open.check_admin(), Err(AuthError::Admin));
-        assert_eq!(open.ends(), None);
+        assert_eq!(open.expires_at(), None);
     }
 
     #[test]
     fn a_proven_id_cannot_be_exchanged_and_a_guest_cannot_choose_one() {
         let ann = Principal::with_token(id("ann"), Grants::default(), 7);
-        assert_eq!(ann.id(None), Ok(Some(id("ann"))));
-        assert_eq!(ann.id(Some(id("ann"))), Ok(Some(id("ann"))));
-        assert_eq!(ann.id(Some(id("Ann"))), Err(AuthError::Id));
+        assert_eq!(ann.user_id(None), Ok(Some(id("ann"))));
+        assert_eq!(ann.user_id(Some(id("ann"))), Ok(Some(id("ann"))));
+        assert_eq!(ann.user_id(Some(id("Ann"))), Err(AuthError::Id));
         let guest = Principal::guest(Grants::everywhere(Access::Read));
-        assert_eq!(guest.id(None), Ok(None));
-        assert_eq!(guest.id(Some(id("ann"))), Err(AuthError::Id));
+        assert_eq!(guest.user_id(None), Ok(None));
+        assert_eq!(guest.user_id(Some(id("ann"))), Err(AuthError::Id));
     }
 
     #[test]

@@ -7,14 +7,14 @@ use serde::Serialize;
 
 use crate::protocol::UserId;
 use crate::server::auth::keys::{KeyFile, check_secret, jwks};
-use crate::server::auth::{Grants, KeyError};
+use crate::server::auth::{Grants, KeyFileError};
 
 /// Why a key file makes no tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SigningKeyError {
     /// It holds no good secret or set.
     #[error(transparent)]
-    Key(#[from] KeyError),
+    Key(#[from] KeyFileError),
     /// It only checks tokens.
     #[error(
         "this is a public key, which only checks tokens; allowed is a file with the private one"
@@ -46,7 +46,7 @@ pub struct SigningKey {
 
 /// As they travel; see [`claims`](crate::server::auth::claims).
 #[derive(Serialize)]
-struct Claims<'a> {
+struct SignedClaims<'a> {
     sub: &'a UserId,
     rooms: &'a Grants,
     iat: u64,
@@ -99,7 +99,7 @@ impl SigningKey {
         now: u64,
         lasts: Duration,
     ) -> Result<String, SigningKeyError> {
-        let claims = Claims {
+        let claims = SignedClaims {
             sub,
             rooms,
             iat: now,
@@ -158,8 +158,8 @@ mod tests {
             .expect("a secret")
             .principal(&token, 1000)
             .expect("good");
-        assert_eq!(principal.id(None), Ok(Some(ann)));
-        assert_eq!(principal.ends(), Some(1060));
+        assert_eq!(principal.user_id(None), Ok(Some(ann)));
+        assert_eq!(principal.expires_at(), Some(1060));
     }
 
     #[test]
@@ -167,16 +167,20 @@ mod tests {
         let set = r#"{"keys":[{"kty":"oct","kid":"a","k":"YSBzZWNyZXQgb2YgYXQgbGVhc3QgMzIgYnl0ZXMsIHllcw"},
                      {"kty":"OKP","crv":"Ed25519","kid":"b","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
         for (file, kid, error) in [
-            ("short", None, SigningKeyError::Key(KeyError::ShortSecret)),
+            (
+                "short",
+                None,
+                SigningKeyError::Key(KeyFileError::ShortSecret),
+            ),
             (
                 "a secret of at least 32 bytes, yes \n",
                 None,
-                SigningKeyError::Key(KeyError::WhiteSpace),
+                SigningKeyError::Key(KeyFileError::WhiteSpace),
             ),
             (
                 "\u{feff}a secret of at least 32 bytes, yes",
                 None,
-                SigningKeyError::Key(KeyError::ByteOrderMark),
+                SigningKeyError::Key(KeyFileError::ByteOrderMark),
             ),
             (
                 "-----BEGIN PUBLIC KEY-----\n",

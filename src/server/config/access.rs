@@ -3,29 +3,35 @@
 use std::path::PathBuf;
 
 use crate::server::auth::{Embedding, OriginPolicy, Proxies, Verifier, WebSettings};
-use crate::server::config::reading::Reading;
-use crate::server::config::value::{self, Allowed};
+use crate::server::config::reading::ConfigReader;
+use crate::server::config::value::{self, AllowedOrigin};
 use crate::server::transport::{CertificateError, Tls};
 
-pub(super) fn web(reading: &mut Reading<'_>) -> WebSettings {
+pub(super) fn web(reading: &mut ConfigReader<'_>) -> WebSettings {
     let public = reading.values("public-host", value::public_host);
     let origins = reading.values("allow-origin", value::origin);
-    let embedders = reading.values("allow-embed", value::embedder);
+    let embedders = reading.values("allow-embed", value::frame_ancestor);
     WebSettings {
         public,
         origins: OriginPolicy {
-            any: origins.contains(&Allowed::Any),
-            null: origins.contains(&Allowed::Null),
-            listed: origins.into_iter().filter_map(Allowed::listed).collect(),
+            any: origins.contains(&AllowedOrigin::Any),
+            null: origins.contains(&AllowedOrigin::Null),
+            listed: origins
+                .into_iter()
+                .filter_map(AllowedOrigin::listed)
+                .collect(),
         },
         embedding: Embedding {
-            any: embedders.contains(&Allowed::Any),
-            listed: embedders.into_iter().filter_map(Allowed::listed).collect(),
+            any: embedders.contains(&AllowedOrigin::Any),
+            listed: embedders
+                .into_iter()
+                .filter_map(AllowedOrigin::listed)
+                .collect(),
         },
     }
 }
 
-pub(super) fn proxies(reading: &mut Reading<'_>) -> Option<Proxies> {
+pub(super) fn proxies(reading: &mut ConfigReader<'_>) -> Option<Proxies> {
     let trusted = reading.values("trusted-proxy", value::network);
     let header = reading.value("proxy-header", value::proxy_header);
     Some(Proxies {
@@ -35,7 +41,7 @@ pub(super) fn proxies(reading: &mut Reading<'_>) -> Option<Proxies> {
 }
 
 /// Who is let in, and the file that its keys come from; none in open mode.
-pub(super) fn verifier(reading: &mut Reading<'_>) -> Option<(Verifier, Option<PathBuf>)> {
+pub(super) fn verifier(reading: &mut ConfigReader<'_>) -> Option<(Verifier, Option<PathBuf>)> {
     let keys = reading.optional("auth-key-file", value::key_file);
     let anonymous = reading.value("anonymous", value::anonymous);
     Some(match (keys?, anonymous?) {
@@ -45,7 +51,7 @@ pub(super) fn verifier(reading: &mut Reading<'_>) -> Option<(Verifier, Option<Pa
 }
 
 /// What is spoken at `--listen`, if that is TLS.
-pub(super) fn tls(reading: &mut Reading<'_>) -> Option<Option<Tls>> {
+pub(super) fn tls(reading: &mut ConfigReader<'_>) -> Option<Option<Tls>> {
     let certificate = reading.optional("tls-cert", value::file);
     let key = reading.optional("tls-key", value::file);
     match (certificate?, key?) {

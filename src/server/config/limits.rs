@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::server::config::reading::Reading;
+use crate::server::config::reading::ConfigReader;
 use crate::server::config::value;
 use crate::server::hub::HubSettings;
 use crate::server::room::LogLimits;
@@ -27,7 +27,7 @@ pub(super) struct Limits {
     pub(super) quotas: QuotaRates,
 }
 
-pub(super) fn read(reading: &mut Reading<'_>) -> Option<Limits> {
+pub(super) fn read(reading: &mut ConfigReader<'_>) -> Option<Limits> {
     let header_timeout = reading.value("header-timeout", value::duration);
     let heartbeat = heartbeat(reading);
     let max_message = reading.value("max-message", value::size);
@@ -73,7 +73,7 @@ pub(super) fn read(reading: &mut Reading<'_>) -> Option<Limits> {
     })
 }
 
-fn heartbeat(reading: &mut Reading<'_>) -> Option<HeartbeatSettings> {
+fn heartbeat(reading: &mut ConfigReader<'_>) -> Option<HeartbeatSettings> {
     let ping_after = reading.value("heartbeat", value::duration);
     let expire_after = reading.value("expire", value::duration);
     let (ping_after, expire_after) = (ping_after?, expire_after?);
@@ -89,7 +89,7 @@ fn heartbeat(reading: &mut Reading<'_>) -> Option<HeartbeatSettings> {
     })
 }
 
-fn quotas(reading: &mut Reading<'_>) -> Option<QuotaRates> {
+fn quotas(reading: &mut ConfigReader<'_>) -> Option<QuotaRates> {
     let id = rate(reading, "id-rate", "id-burst");
     let address = rate(reading, "address-rate", "address-burst");
     let http = rate(reading, "publish-rate", "publish-burst");
@@ -100,7 +100,7 @@ fn quotas(reading: &mut Reading<'_>) -> Option<QuotaRates> {
     })
 }
 
-fn rate(reading: &mut Reading<'_>, per_second: &str, burst: &str) -> Option<Rate> {
+fn rate(reading: &mut ConfigReader<'_>, per_second: &str, burst: &str) -> Option<Rate> {
     let per_second = reading.value(per_second, value::rate);
     let burst = reading.value(burst, value::burst);
     Some(Rate {

@@ -18,7 +18,7 @@ use std::time::Duration;
 use crate::protocol::BasePath;
 use crate::server::auth::{Proxies, Verifier, WebSettings};
 use crate::server::config::limits::Limits;
-use crate::server::config::reading::Reading;
+use crate::server::config::reading::ConfigReader;
 use crate::server::files::Files;
 use crate::server::hub::HubSettings;
 use crate::server::session::{QuotaRates, Rate};
@@ -26,7 +26,7 @@ use crate::server::spans::ExportSettings;
 use crate::server::store::StoreSettings;
 use crate::server::transport::{ConnectionSettings, Tls};
 
-pub use raw::{Given, Mistake, Raw, Source};
+pub use raw::{ConfigError, RawConfig, RawValue, Source};
 pub use setting::{SETTINGS, Setting};
 pub use value::duration;
 
@@ -90,13 +90,13 @@ impl Config {
     ///
     /// # Errors
     /// All mistakes, not only the first.
-    pub fn check(raw: &Raw) -> Result<Self, Vec<Mistake>> {
-        let mut reading = Reading::new(raw);
+    pub fn check(raw: &RawConfig) -> Result<Self, Vec<ConfigError>> {
+        let mut reading = ConfigReader::new(raw);
         let config = Self::read(&mut reading);
         reading.end(config)
     }
 
-    fn read(reading: &mut Reading<'_>) -> Option<Self> {
+    fn read(reading: &mut ConfigReader<'_>) -> Option<Self> {
         // Each is read before any is looked at: one mistake must not hide another.
         let listen = reading.value("listen", value::address);
         let ops_listen = reading.value("ops-listen", value::address_or_off);
@@ -156,7 +156,7 @@ impl Config {
 }
 
 /// Returns the page's files: those in the folder named, else those that belong to the program.
-fn site(reading: &mut Reading<'_>) -> Option<Files> {
+fn site(reading: &mut ConfigReader<'_>) -> Option<Files> {
     if let Some(files) = reading.optional("site", value::site)? {
         return Some(files);
     }
@@ -175,12 +175,12 @@ fn site(reading: &mut Reading<'_>) -> Option<Files> {
 mod tests {
     use super::*;
 
-    fn raw(given: &[(&'static str, &str)]) -> Raw {
-        let mut raw = Raw::default();
+    fn raw(given: &[(&'static str, &str)]) -> RawConfig {
+        let mut raw = RawConfig::default();
         for (name, text) in given {
-            raw.give(
+            raw.add(
                 name,
-                Given {
+                RawValue {
                     text: (*text).to_owned(),
                     source: Source::Flag,
                 },
@@ -191,7 +191,7 @@ mod tests {
 
     #[test]
     fn the_defaults_are_without_mistakes_and_as_documented() {
-        let config = Config::check(&Raw::default()).expect("no mistakes");
+        let config = Config::check(&RawConfig::default()).expect("no mistakes");
         assert_eq!(config.listen.to_string(), "127.0.0.1:12345");
         assert_eq!(config.connection.max_message, 65536);
         assert_eq!(

@@ -34,14 +34,14 @@ impl fmt::Display for Source {
 
 /// A value as it was given.
 #[derive(Clone, Debug)]
-pub struct Given {
+pub struct RawValue {
     /// The text.
     pub text: String,
     /// Where.
     pub source: Source,
 }
 
-impl Given {
+impl RawValue {
     /// The text as it may be shown: an address in it loses its user, password or token.
     pub fn shown(&self) -> String {
         let Some((scheme, rest)) = self.text.split_once("://") else {
@@ -56,16 +56,16 @@ impl Given {
     }
 
     /// Returns the mistake that the setting `name` is empty.
-    pub(super) fn empty(&self, name: &str) -> Mistake {
-        Mistake(format!(
+    pub(super) fn empty(&self, name: &str) -> ConfigError {
+        ConfigError(format!(
             "--{name} ({}): the setting is empty; give it a value, or leave it out",
             self.source
         ))
     }
 
     /// Returns the mistake that the setting `name` cannot be this, and what it can be.
-    pub(super) fn mistake(&self, name: &str, allowed: &str) -> Mistake {
-        Mistake(format!(
+    pub(super) fn mistake(&self, name: &str, allowed: &str) -> ConfigError {
+        ConfigError(format!(
             "--{name} is {:?} ({}); allowed is {allowed}",
             self.shown(),
             self.source
@@ -75,33 +75,33 @@ impl Given {
 
 /// Values as they were given, by the names of their settings.
 #[derive(Clone, Debug, Default)]
-pub struct Raw(BTreeMap<&'static str, Vec<Given>>);
+pub struct RawConfig(BTreeMap<&'static str, Vec<RawValue>>);
 
 /// A value that cannot be, and what could.
 #[derive(Clone, Debug)]
-pub struct Mistake(String);
+pub struct ConfigError(String);
 
-impl Mistake {
+impl ConfigError {
     /// A mistake in one sentence.
     pub const fn new(sentence: String) -> Self {
         Self(sentence)
     }
 }
 
-impl fmt::Display for Mistake {
+impl fmt::Display for ConfigError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
     }
 }
 
-impl Raw {
+impl RawConfig {
     /// Adds a value for the setting `name`.
-    pub fn give(&mut self, name: &'static str, given: Given) {
+    pub fn add(&mut self, name: &'static str, given: RawValue) {
         self.0.entry(name).or_default().push(given);
     }
 
     /// Makes `given` the one value of the setting `name`.
-    pub fn replace(&mut self, name: &'static str, given: Given) {
+    pub fn replace(&mut self, name: &'static str, given: RawValue) {
         self.0.insert(name, vec![given]);
     }
 
@@ -111,13 +111,13 @@ impl Raw {
     }
 
     /// The values of the setting `name`: those given, else its default.
-    pub fn get(&self, name: &str) -> Vec<Given> {
+    pub fn get(&self, name: &str) -> Vec<RawValue> {
         self.0.get(name).cloned().unwrap_or_else(|| {
             let default = SETTINGS
                 .iter()
                 .find(|setting| setting.name == name)
                 .map_or("", |setting| setting.default);
-            let given = Given {
+            let given = RawValue {
                 text: default.to_owned(),
                 source: Source::Default,
             };
@@ -145,7 +145,7 @@ mod tests {
             ("sqlite:a@b.db", "sqlite:a@b.db"),
         ] {
             assert_eq!(
-                Given {
+                RawValue {
                     text: text.to_owned(),
                     source: Source::Flag
                 }

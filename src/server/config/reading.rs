@@ -1,17 +1,17 @@
 //! Reads the raw values one by one and gathers what is wrong with them, so that all of it is told at once.
 
-use crate::server::config::raw::{Given, Mistake, Raw};
+use crate::server::config::raw::{ConfigError, RawConfig, RawValue};
 
 /// See the [module docs](self).
 #[derive(Debug)]
-pub(super) struct Reading<'a> {
-    raw: &'a Raw,
-    mistakes: Vec<Mistake>,
+pub(super) struct ConfigReader<'a> {
+    raw: &'a RawConfig,
+    mistakes: Vec<ConfigError>,
 }
 
-impl<'a> Reading<'a> {
+impl<'a> ConfigReader<'a> {
     /// Creates a reading of `raw` without mistakes so far.
-    pub(super) const fn new(raw: &'a Raw) -> Self {
+    pub(super) const fn new(raw: &'a RawConfig) -> Self {
         Self {
             raw,
             mistakes: Vec::new(),
@@ -67,7 +67,7 @@ impl<'a> Reading<'a> {
     fn parsed<T>(
         &mut self,
         name: &str,
-        given: &Given,
+        given: &RawValue,
         parse: impl FnOnce(&str) -> Result<T, &'static str>,
     ) -> Option<T> {
         if given.text.trim().is_empty() {
@@ -84,7 +84,7 @@ impl<'a> Reading<'a> {
     pub(super) fn reject(&mut self, name: &str, allowed: &str) {
         let mistake = match self.raw.get(name).last() {
             Some(given) => given.mistake(name, allowed),
-            None => Mistake::new(format!("--{name} is missing; allowed is {allowed}")),
+            None => ConfigError::new(format!("--{name} is missing; allowed is {allowed}")),
         };
         self.mistakes.push(mistake);
     }
@@ -93,7 +93,7 @@ impl<'a> Reading<'a> {
     ///
     /// # Errors
     /// All mistakes.
-    pub(super) fn end<T>(self, made: Option<T>) -> Result<T, Vec<Mistake>> {
+    pub(super) fn end<T>(self, made: Option<T>) -> Result<T, Vec<ConfigError>> {
         match made {
             Some(made) if self.mistakes.is_empty() => Ok(made),
             _ => Err(self.mistakes),

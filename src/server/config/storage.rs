@@ -3,15 +3,15 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::server::config::reading::Reading;
+use crate::server::config::reading::ConfigReader;
 use crate::server::config::value;
-use crate::server::room::KeyLimits;
+use crate::server::room::DedupLimits;
 use crate::server::store::{
     Durability, NatsLogin, NatsServers, NatsSettings, Retention, SqliteSettings, StoreSettings,
 };
 
 /// How long a key makes a send repeatable.
-const KEY_LIMITS: KeyLimits = KeyLimits {
+const KEY_LIMITS: DedupLimits = DedupLimits {
     messages: 10_000,
     age: Duration::from_secs(600),
 };
@@ -19,7 +19,7 @@ const KEY_LIMITS: KeyLimits = KeyLimits {
 /// Reads where messages are kept: in the folder `data`, none longer than `max_message` bytes, in at most `max_rooms`
 /// rooms.
 pub(super) fn read(
-    reading: &mut Reading<'_>,
+    reading: &mut ConfigReader<'_>,
     data: Option<&Path>,
     max_message: Option<usize>,
     max_rooms: Option<usize>,
@@ -55,7 +55,7 @@ pub(super) fn read(
     })
 }
 
-fn login(reading: &mut Reading<'_>) -> Option<NatsLogin> {
+fn login(reading: &mut ConfigReader<'_>) -> Option<NatsLogin> {
     let credentials = reading.optional("nats-creds", value::file);
     let nkey = reading.optional("nats-nkey", value::file);
     match (credentials?, nkey?) {
@@ -69,7 +69,7 @@ fn login(reading: &mut Reading<'_>) -> Option<NatsLogin> {
     }
 }
 
-fn retention(reading: &mut Reading<'_>) -> Option<Retention> {
+fn retention(reading: &mut ConfigReader<'_>) -> Option<Retention> {
     let messages = reading.value("history-messages", value::count);
     let bytes = reading.value("history-bytes", value::size);
     let age = reading.value("history-age", value::duration);

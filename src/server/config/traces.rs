@@ -1,10 +1,10 @@
 //! Settings of what is traced.
 
-use crate::server::config::reading::Reading;
+use crate::server::config::reading::ConfigReader;
 use crate::server::spans::{Collector, ExportSettings};
 
 /// `None` inside: nothing is traced.
-pub(super) fn read(reading: &mut Reading<'_>) -> Option<Option<ExportSettings>> {
+pub(super) fn read(reading: &mut ConfigReader<'_>) -> Option<Option<ExportSettings>> {
     let collector = reading.optional("otlp-endpoint", Collector::parse);
     let sample = reading.value("otlp-sample", ratio);
     let (collector, sample) = (collector?, sample?);

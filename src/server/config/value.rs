@@ -9,7 +9,7 @@ use tracing::level_filters::LevelFilter;
 
 use crate::protocol::BasePath;
 use crate::protocol::has_bom;
-use crate::server::auth::{Anonymous, KeyError, KeySet, Origin, ProxyHeader, PublicHost};
+use crate::server::auth::{Anonymous, KeyFileError, KeySet, Origin, ProxyHeader, PublicHost};
 use crate::server::config::LogFormat;
 use crate::server::files::Files;
 
@@ -143,13 +143,13 @@ pub(super) fn on_or_off(text: &str) -> Result<bool, &'static str> {
 
 /// What `--allow-origin` and `--allow-embed` name.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Allowed {
+pub(super) enum AllowedOrigin {
     Any,
     Null,
     Listed(Origin),
 }
 
-impl Allowed {
+impl AllowedOrigin {
     pub(super) fn listed(self) -> Option<Origin> {
         match self {
             Self::Listed(origin) => Some(origin),
@@ -158,25 +158,25 @@ impl Allowed {
     }
 }
 
-pub(super) fn origin(text: &str) -> Result<Allowed, &'static str> {
+pub(super) fn origin(text: &str) -> Result<AllowedOrigin, &'static str> {
     match text {
-        "any" => Ok(Allowed::Any),
-        "null" => Ok(Allowed::Null),
+        "any" => Ok(AllowedOrigin::Any),
+        "null" => Ok(AllowedOrigin::Null),
         _ => Origin::parse(text)
-            .map(Allowed::Listed)
+            .map(AllowedOrigin::Listed)
             .map_err(|_| {
                 "'any', 'null', or an origin like https://example.org or capacitor://localhost (SCHEME://HOST[:PORT], no path)"
             }),
     }
 }
 
-pub(super) fn embedder(text: &str) -> Result<Allowed, &'static str> {
+pub(super) fn frame_ancestor(text: &str) -> Result<AllowedOrigin, &'static str> {
     match text {
-        "any" => Ok(Allowed::Any),
+        "any" => Ok(AllowedOrigin::Any),
         _ => Origin::parse(text)
             .ok()
             .filter(|origin| !origin.authority().is_ipv6())
-            .map(Allowed::Listed)
+            .map(AllowedOrigin::Listed)
             .ok_or(
                 "'any', or an origin like https://example.org (no path, and no address of IPv6)",
             ),
@@ -218,7 +218,7 @@ pub(super) fn file(text: &str) -> Result<PathBuf, &'static str> {
     if file.is_file() {
         let bytes = std::fs::read(&file).map_err(|_| "a file that exists and can be read")?;
         if has_bom(&bytes) {
-            return Err(KeyError::ByteOrderMark.allowed());
+            return Err(KeyFileError::ByteOrderMark.allowed());
         }
     } else if file.is_dir() || !file.exists() {
         return Err("a file that exists");
@@ -229,7 +229,7 @@ pub(super) fn file(text: &str) -> Result<PathBuf, &'static str> {
 /// Reads the name of a key file, and the keys in it.
 pub(super) fn key_file(text: &str) -> Result<(PathBuf, KeySet), &'static str> {
     let bytes = std::fs::read(text).map_err(|_| "a file that exists and can be read")?;
-    let keys = KeySet::parse(&bytes).map_err(KeyError::allowed)?;
+    let keys = KeySet::parse(&bytes).map_err(KeyFileError::allowed)?;
     Ok((PathBuf::from(text), keys))
 }
 

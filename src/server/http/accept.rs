@@ -24,14 +24,14 @@ use tracing::{debug, warn};
 
 use crate::server::auth::Proxies;
 use crate::server::http::connection_table::{ConnectionPermit, ConnectionTable};
-use crate::server::http::door::{Door, Refusal};
-use crate::server::http::entrance::{Entrance, MAX_HEAD_BYTES, MAX_HEADERS};
+use crate::server::http::door::{ConnectionRateLimit, Refusal};
+use crate::server::http::entrance::{MAX_HEAD_BYTES, MAX_HEADERS, RequestLimit};
 use crate::server::http::malformed;
 use crate::server::hub::Hub;
 use crate::server::metrics;
 use crate::server::run_clock::RunClock;
-use crate::server::session::{Host, Rate};
-use crate::server::transport::{Activity, Patient, PatientSocket, Tls};
+use crate::server::session::{IpBucket, Rate};
+use crate::server::transport::{Activity, StallTimeout, StallTimeoutHandle, Tls};
 
 /// Sockets that are (still) HTTP and that the Hub does not count, on one listener.
 const MAX_HTTP_CONNECTIONS: usize = 4096;
@@ -87,20 +87,20 @@ struct Signals {
 }
 
 /// One HTTP connection.
-struct Talk {
+struct Connection {
     peer: SocketAddr,
-    socket: PatientSocket,
+    socket: StallTimeoutHandle,
     signals: Arc<Signals>,
     activity: Arc<Activity>,
-    door: Arc<Door>,
+    door: Arc<ConnectionRateLimit>,
     clock: RunClock,
 }
 
-impl Talk {
+impl Connection {
     /// Serves `connection` until it ends; when the server stops, until the current request is answered.
     async fn run<S>(
         self,
-        connection: UpgradeableConnection<TokioIo<Patient>, S>,
+        connection: UpgradeableConnection<TokioIo<StallTimeout>, S>,
         mut stop: watch::Receiver<bool>,
     ) where
         S: Service<Request<Incoming>, Response = Response, Error = Infallible>,
@@ -127,7 +127,7 @@ impl Talk {
             ended = served => ended,
             () = left => Ok(()),
             () = self.activity.evicted() => {
-                metrics::refused("evicted");
+                metrics::count_refusal("evicted");
                 self.door.log(self.peer.ip(), EVICTED);
                 Ok(())
             }
@@ -176,7 +176,7 @@ pub async fn serve(
             continue;
         };
 
-        let entrance = Entrance {
+        let entrance = RequestLimit {
             door: limits.door.clone(),
             router: router.clone(),
             peer,
@@ -184,7 +184,7 @@ pub async fn serve(
             activity: activity.clone(),
             is_for_operators: settings.is_for_operators,
         };
-        let talk = Talk {
+        let talk = Connection {
             peer,
             socket: stream.socket(),
             signals: Arc::default(),
@@ -224,7 +224,7 @@ pub async fn serve(
 
 /// The limits that a new connection must pass before it is served: files, rate and connections.
 struct ConnectionLimits {
-    door: Arc<Door>,
+    door: Arc<ConnectionRateLimit>,
     clock: RunClock,
     hub: Hub,
     table: Arc<ConnectionTable>,
@@ -236,7 +236,7 @@ struct ConnectionLimits {
 
 /// A connection that may be served.
 struct Admitted {
-    stream: Patient,
+    stream: StallTimeout,
     permit: ConnectionPermit,
     activity: Arc<Activity>,
 }
@@ -261,7 +261,7 @@ impl ConnectionLimits {
         let table = ConnectionTable::new(hub.clone(), MAX_HTTP_CONNECTIONS, per_address);
 
         Self {
-            door: Arc::new(Door::new(
+            door: Arc::new(ConnectionRateLimit::new(
                 connect_rate,
                 proxies,
                 tls,
@@ -288,8 +288,8 @@ impl ConnectionLimits {
             }
         };
 
-        let stream = Patient::new(self.door.open(stream)?, self.clock.clone());
-        let stream = stream.noting(activity.clone(), socket);
+        let stream = StallTimeout::new(self.door.open(stream)?, self.clock.clone());
+        let stream = stream.reporting_to(activity.clone(), socket);
         Some(Admitted {
             stream,
             permit,
@@ -311,7 +311,7 @@ impl ConnectionLimits {
         let is_proxy = self.door.proxies().trusts(peer.ip());
         let permit = self
             .table
-            .enter(Host::of(peer.ip()), is_proxy, activity.clone())
+            .enter(IpBucket::of(peer.ip()), is_proxy, activity.clone())
             .map_err(Refusal::Full)?;
         Ok((socket, permit))
     }

@@ -9,7 +9,7 @@ use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
 
 use crate::server::http::error::ApiError;
-use crate::server::http::shares::Share;
+use crate::server::http::shares::AddressShare;
 use crate::server::memory::Memory;
 use crate::server::transport::Activity;
 
@@ -23,14 +23,14 @@ pub(super) struct IsLogStream;
 /// A body whose bytes are counted from when HTTP is handed them.
 struct CountedBody {
     body: Body,
-    share: Arc<Share>,
+    share: Arc<AddressShare>,
     activity: Arc<Activity>,
 }
 
 /// Bytes of an answer that HTTP holds.
-struct Unsent {
+struct UnsentBytes {
     bytes: Bytes,
-    share: Arc<Share>,
+    share: Arc<AddressShare>,
     activity: Arc<Activity>,
 }
 
@@ -40,7 +40,7 @@ struct Unsent {
 /// If the client has left so much unread that it gets no more, and `may_refuse` says that nothing was changed for it.
 pub(super) fn counted(
     response: Response,
-    share: &Arc<Share>,
+    share: &Arc<AddressShare>,
     activity: &Arc<Activity>,
     may_refuse: bool,
 ) -> Result<Response, ApiError> {
@@ -73,7 +73,7 @@ impl HttpBody for CountedBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
-        let count = |bytes: Bytes| Unsent::hold(bytes, &self.share, &self.activity);
+        let count = |bytes: Bytes| UnsentBytes::hold(bytes, &self.share, &self.activity);
         Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(count))))
     }
 
@@ -86,9 +86,9 @@ impl HttpBody for CountedBody {
     }
 }
 
-impl Unsent {
+impl UnsentBytes {
     /// Returns `bytes`, counted until the last reference to them is gone. Bytes that others refer to are there anyway.
-    fn hold(bytes: Bytes, share: &Arc<Share>, activity: &Arc<Activity>) -> Bytes {
+    fn hold(bytes: Bytes, share: &Arc<AddressShare>, activity: &Arc<Activity>) -> Bytes {
         if !bytes.is_unique() {
             return bytes;
         }
@@ -104,13 +104,13 @@ impl Unsent {
     }
 }
 
-impl AsRef<[u8]> for Unsent {
+impl AsRef<[u8]> for UnsentBytes {
     fn as_ref(&self) -> &[u8] {
         &self.bytes
     }
 }
 
-impl Drop for Unsent {
+impl Drop for UnsentBytes {
     fn drop(&mut self) {
         self.share.finished(self.bytes.len());
         self.activity.finished(self.bytes.len());

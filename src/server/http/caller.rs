@@ -7,10 +7,10 @@ use axum::http::{HeaderMap, HeaderName, Uri, header};
 use crate::protocol::TOKEN_SUBPROTOCOL_PREFIX;
 use crate::protocol::UserId;
 use crate::server::auth::{Principal, TokenError};
-use crate::server::http::State;
+use crate::server::http::AppState;
 use crate::server::http::error::ApiError;
-use crate::server::session::{Host, Speaker};
-use crate::server::transport::since_1970;
+use crate::server::session::{IpBucket, RateLimitKey};
+use crate::server::transport::unix_time;
 
 /// The query's field that holds a token, for those who can set no header.
 const TOKEN_FIELD: &str = "token";
@@ -21,17 +21,17 @@ const BEARER: &str = "bearer";
 #[derive(Debug)]
 pub(super) struct Caller(pub(super) Principal);
 
-impl FromRequestParts<State> for Caller {
+impl FromRequestParts<AppState> for Caller {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         Ok(Self(principal(state, &parts.headers, &parts.uri)?))
     }
 }
 
 /// Who makes a request with these headers to this address.
 pub(super) fn principal(
-    state: &State,
+    state: &AppState,
     headers: &HeaderMap,
     uri: &Uri,
 ) -> Result<Principal, TokenError> {
@@ -40,14 +40,14 @@ pub(super) fn principal(
     }
     state
         .verifier
-        .principal(token(headers, uri)?.as_deref(), since_1970().as_secs())
+        .principal(token(headers, uri)?.as_deref(), unix_time().as_secs())
 }
 
 /// Returns who makes a request by the token in its `Authorization` header, and by no other.
 ///
 /// Addresses are kept in histories and logs, so a token in one must not administer.
 pub(super) fn header_principal(
-    state: &State,
+    state: &AppState,
     headers: &HeaderMap,
 ) -> Result<Principal, TokenError> {
     if state.verifier.is_open() {
@@ -57,15 +57,15 @@ pub(super) fn header_principal(
     let token = only_one(authorizations(headers))?;
     state
         .verifier
-        .principal(token.as_deref(), since_1970().as_secs())
+        .principal(token.as_deref(), unix_time().as_secs())
 }
 
 /// Whose quota is used up by what `principal` says from `host` under `id`.
-pub(super) const fn speaker(principal: &Principal, id: UserId, host: Host) -> Speaker {
+pub(super) const fn speaker(principal: &Principal, id: UserId, host: IpBucket) -> RateLimitKey {
     if principal.proven().is_some() {
-        Speaker::proven(id)
+        RateLimitKey::proven(id)
     } else {
-        Speaker::claimed(id, host)
+        RateLimitKey::claimed(id, host)
     }
 }
 

@@ -14,9 +14,9 @@ const FORWARDED: &str = "forwarded";
 /// The address of the client: the other end of the connection, or whom a trusted proxy there asks for. Each
 /// request carries it as an extension.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Client(pub(super) IpAddr);
+pub(super) struct ClientAddress(pub(super) IpAddr);
 
-impl Client {
+impl ClientAddress {
     /// The client of a request with `headers` that came from `peer`.
     pub(super) fn of(proxies: &Proxies, peer: IpAddr, headers: &HeaderMap) -> Self {
         // A line that is not even text is one that cannot be read.

@@ -10,10 +10,10 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use crate::server::http::shares::{Share, Shares};
+use crate::server::http::shares::{AddressShare, AddressShares};
 use crate::server::hub::Hub;
-use crate::server::session::Host;
-use crate::server::transport::{Activity, Phase};
+use crate::server::session::IpBucket;
+use crate::server::transport::{Activity, RequestPhase};
 
 /// A connection whose client has neither read its answer nor sent a request for this long may be replaced by any other.
 const STALE_AFTER: Duration = Duration::from_secs(1);
@@ -26,19 +26,19 @@ pub(super) struct ConnectionTable {
     /// Most connections from one address.
     limit_per_address: usize,
     hub: Hub,
-    shares: Shares,
-    state: Mutex<State>,
+    shares: AddressShares,
+    state: Mutex<TableState>,
 }
 
 #[derive(Debug, Default)]
-struct State {
-    connections: HashMap<u64, Connection>,
+struct TableState {
+    connections: HashMap<u64, TableEntry>,
     newest: u64,
 }
 
 #[derive(Debug)]
-struct Connection {
-    share: Arc<Share>,
+struct TableEntry {
+    share: Arc<AddressShare>,
     activity: Arc<Activity>,
 }
 
@@ -71,7 +71,7 @@ impl ConnectionTable {
             limit,
             limit_per_address,
             hub,
-            shares: Shares::default(),
+            shares: AddressShares::default(),
             state: Mutex::default(),
         }
     }
@@ -83,7 +83,7 @@ impl ConnectionTable {
     /// If a limit is reached.
     pub(super) fn enter(
         self: &Arc<Self>,
-        host: Host,
+        host: IpBucket,
         is_proxy: bool,
         activity: Arc<Activity>,
     ) -> Result<ConnectionPermit, Full> {
@@ -104,14 +104,14 @@ impl ConnectionTable {
         let number = state.newest;
         state
             .connections
-            .insert(number, Connection { share, activity });
+            .insert(number, TableEntry { share, activity });
         Ok(ConnectionPermit {
             table: self.clone(),
             number,
         })
     }
 
-    fn check_address(&self, share: &Share) -> Result<(), Full> {
+    fn check_address(&self, share: &AddressShare) -> Result<(), Full> {
         let limit = self.limit_per_address;
         if share.connections() >= limit {
             return Err(Full::Address { limit });
@@ -120,7 +120,7 @@ impl ConnectionTable {
     }
 
     /// Returns the connection to replace by a new one of `share`, if there is one.
-    fn stalest(&self, state: &State, share: &Share) -> Option<u64> {
+    fn stalest(&self, state: &TableState, share: &AddressShare) -> Option<u64> {
         let connections = state.connections.values();
         let most = connections
             .map(|connection| connection.share.connections())
@@ -134,7 +134,7 @@ impl ConnectionTable {
             .iter()
             .filter_map(|(number, connection)| {
                 let (phase, since) = connection.activity.phase();
-                let is_waiting = matches!(phase, Phase::Idle | Phase::Blocked);
+                let is_waiting = matches!(phase, RequestPhase::Idle | RequestPhase::Blocked);
                 let is_stale = is_waiting && now.since(since) >= STALE_AFTER;
                 let gives_way = if is_unfair {
                     connection.share.connections() == most
@@ -147,14 +147,14 @@ impl ConnectionTable {
             .map(|(_, _, number)| number)
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, TableState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl TableState {
     fn evict(&mut self, number: u64) {
-        if let Some(Connection { share, activity }) = self.connections.remove(&number) {
+        if let Some(TableEntry { share, activity }) = self.connections.remove(&number) {
             share.disconnect();
             activity.evict();
         }
@@ -166,7 +166,7 @@ impl ConnectionPermit {
     ///
     /// # Errors
     /// If `host` has reached its limit of connections.
-    pub(super) fn assign(&self, host: Host) -> Result<Arc<Share>, Full> {
+    pub(super) fn assign(&self, host: IpBucket) -> Result<Arc<AddressShare>, Full> {
         let share = self.table.shares.of(host);
         let mut state = self.table.lock();
         // It was evicted or released, and is about to end.
@@ -186,7 +186,7 @@ impl ConnectionPermit {
     /// Removes the connection from the table: the Hub counts it from now on.
     pub(super) fn release(&self) {
         let removed = self.table.lock().connections.remove(&self.number);
-        if let Some(Connection { share, .. }) = removed {
+        if let Some(TableEntry { share, .. }) = removed {
             share.disconnect();
         }
     }
@@ -205,13 +205,13 @@ mod tests {
     use super::*;
     use crate::server::hub::HubSettings;
     use crate::server::moderation::Moderation;
-    use crate::server::room::{KeyLimits, LogLimits};
+    use crate::server::room::{DedupLimits, LogLimits};
     use crate::server::run_clock::RunClock;
     use crate::server::store::{MemoryStore, Retention};
 
     fn hub() -> Hub {
         let hour = Duration::from_secs(3600);
-        let keys = KeyLimits {
+        let keys = DedupLimits {
             messages: 1,
             age: hour,
         };
@@ -245,7 +245,7 @@ mod tests {
         let table = Arc::new(ConnectionTable::new(hub.clone(), 3, 2));
         let enter = |address: &str| {
             let activity = Arc::new(Activity::new(&hub));
-            let host = Host::of(address.parse().expect("an address"));
+            let host = IpBucket::of(address.parse().expect("an address"));
             let permit = table.enter(host, false, activity.clone());
             permit.map(|permit| (permit, activity))
         };
@@ -267,7 +267,7 @@ mod tests {
     fn a_request_from_a_proxy_counts_for_its_client() {
         let hub = hub();
         let table = Arc::new(ConnectionTable::new(hub.clone(), 9, 1));
-        let host = |address: &str| Host::of(address.parse().expect("an address"));
+        let host = |address: &str| IpBucket::of(address.parse().expect("an address"));
         let enter = || {
             let activity = Arc::new(Activity::new(&hub));
             table

@@ -24,9 +24,9 @@ use crate::server::http::connection_table::Full;
 use crate::server::http::error::ApiError;
 use crate::server::http::headers;
 use crate::server::metrics;
-use crate::server::room::Moment;
+use crate::server::room::Tick;
 use crate::server::run_clock::RunClock;
-use crate::server::session::{Host, Limiters, Rate};
+use crate::server::session::{IpBucket, Limiters, Rate};
 use crate::server::transport::Tls;
 
 /// Clients that are told at once that they connect too fast; in a storm, the others find the socket closed.
@@ -36,7 +36,7 @@ const LOG_EVERY: Duration = Duration::from_secs(1);
 
 /// See the [module docs](self).
 #[derive(Debug)]
-pub(super) struct Door {
+pub(super) struct ConnectionRateLimit {
     clock: RunClock,
     rate: Rate,
     proxies: Proxies,
@@ -44,15 +44,15 @@ pub(super) struct Door {
     tls: Option<Tls>,
     /// Most clients that are sent the reason of their refusal at once.
     refusals: Arc<Semaphore>,
-    state: Mutex<State>,
+    state: Mutex<ConnectionRateState>,
 }
 
 #[derive(Debug)]
-struct State {
-    limiters: Limiters<Host>,
+struct ConnectionRateState {
+    limiters: Limiters<IpBucket>,
     /// How many were refused since the log said so, and when that was.
     unlogged: u64,
-    logged: Option<Moment>,
+    logged: Option<Tick>,
 }
 
 /// The reason why a connection was refused.
@@ -66,7 +66,7 @@ pub(super) enum Refusal {
     NoFileLeft(usize),
 }
 
-impl Door {
+impl ConnectionRateLimit {
     /// Admits every address at `rate`, and every one that `proxies` ask for. Up to `refusals` clients are told at once
     /// that they are refused.
     pub(super) fn new(
@@ -76,7 +76,7 @@ impl Door {
         refusals: usize,
         clock: RunClock,
     ) -> Self {
-        let state = State {
+        let state = ConnectionRateState {
             limiters: Limiters::new(rate),
             unlogged: 0,
             logged: None,
@@ -112,7 +112,7 @@ impl Door {
         let Some(tls) = &self.tls else {
             return Some(stream);
         };
-        tls.inside(stream, self.clock.clone())
+        tls.accept(stream, self.clock.clone())
             .inspect_err(|error| warn!(%error, "cannot speak TLS"))
             .ok()
     }
@@ -134,7 +134,7 @@ impl Door {
     fn count(&self, address: IpAddr) -> Result<(), Refusal> {
         self.lock()
             .limiters
-            .take(Host::of(address), 1, self.now())
+            .take(IpBucket::of(address), 1, self.now())
             .map_err(Refusal::TooFast)
     }
 
@@ -152,11 +152,11 @@ impl Door {
         }
     }
 
-    fn now(&self) -> Moment {
+    fn now(&self) -> Tick {
         self.clock.now()
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ConnectionRateState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
@@ -182,10 +182,10 @@ impl Door {
     ) {
         self.log(peer, self.error(refusal));
         let Ok(place) = self.refusals.clone().try_acquire_owned() else {
-            return metrics::refused(self.error(refusal).code());
+            return metrics::count_refusal(self.error(refusal).code());
         };
         let Some(stream) = self.open(stream) else {
-            return metrics::refused(self.error(refusal).code());
+            return metrics::count_refusal(self.error(refusal).code());
         };
 
         let (door, is_answered) = (self.clone(), Arc::new(AtomicBool::new(false)));
@@ -207,7 +207,7 @@ impl Door {
         tokio::spawn(async move {
             let _ended = connection.await;
             if !is_answered.load(Ordering::Relaxed) {
-                metrics::refused(code);
+                metrics::count_refusal(code);
             }
             drop(place);
         });

@@ -11,15 +11,15 @@ use hyper::body::Incoming;
 use tower::ServiceExt;
 
 use crate::server::http::answer;
-use crate::server::http::client::Client;
+use crate::server::http::client::ClientAddress;
 use crate::server::http::connection_table::ConnectionPermit;
-use crate::server::http::door::{Door, Refusal};
+use crate::server::http::door::{ConnectionRateLimit, Refusal};
 use crate::server::http::error::ApiError;
 use crate::server::http::headers;
-use crate::server::http::shares::Share;
+use crate::server::http::shares::AddressShare;
 use crate::server::hub;
 use crate::server::memory::Memory;
-use crate::server::session::Host;
+use crate::server::session::IpBucket;
 use crate::server::transport::Activity;
 
 /// Longest target of a request, in bytes: a room, an id, a position and a token fit several times.
@@ -31,8 +31,8 @@ pub(super) const MAX_HEADERS: usize = 100;
 
 /// The entrance for the requests of one connection.
 #[derive(Clone, Debug)]
-pub(super) struct Entrance {
-    pub(super) door: Arc<Door>,
+pub(super) struct RequestLimit {
+    pub(super) door: Arc<ConnectionRateLimit>,
     pub(super) router: Router,
     /// The other end of the connection.
     pub(super) peer: SocketAddr,
@@ -42,10 +42,10 @@ pub(super) struct Entrance {
     pub(super) is_for_operators: bool,
 }
 
-impl Entrance {
+impl RequestLimit {
     /// Answers `request`, or says what is wrong with its head.
     pub(super) async fn answer(self, request: Request<Incoming>) -> Response {
-        let client = Client::of(self.door.proxies(), self.peer.ip(), request.headers());
+        let client = ClientAddress::of(self.door.proxies(), self.peer.ip(), request.headers());
         let share = match self.admit(&request, client) {
             Ok(share) => share,
             Err(error) => return refused(error),
@@ -67,13 +67,17 @@ impl Entrance {
     }
 
     /// Checks the head of `request` and what its client may take up. Returns the client's share.
-    fn admit(&self, request: &Request<Incoming>, client: Client) -> Result<Arc<Share>, ApiError> {
+    fn admit(
+        &self,
+        request: &Request<Incoming>,
+        client: ClientAddress,
+    ) -> Result<Arc<AddressShare>, ApiError> {
         check_head(request)?;
         // Not before: the head names whom a proxy asks for.
         self.door.let_through(self.peer.ip(), client.0)?;
         let share = self
             .permit
-            .assign(Host::of(client.0))
+            .assign(IpBucket::of(client.0))
             .map_err(|full| self.door.error(Refusal::Full(full)))?;
         if Memory::of_process().is_exceeded() && !self.is_for_operators {
             return Err(ApiError::Refused(hub::Refusal::MemoryFull));

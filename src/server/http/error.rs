@@ -19,7 +19,7 @@ use crate::server::http::problem::ErrorText;
 use crate::server::hub::Refusal;
 use crate::server::metrics;
 use crate::server::moderation::Barred;
-use crate::server::session::{Rate, TooFast};
+use crate::server::session::{Rate, RateLimited};
 use crate::server::store::StoreError;
 use crate::server::transport::UpgradeError;
 
@@ -179,7 +179,7 @@ pub(super) enum ApiError {
     },
     /// More messages than an id or an address may say.
     #[error(transparent)]
-    TooFast(#[from] TooFast),
+    TooFast(#[from] RateLimited),
     /// Someone who is kept out.
     #[error(transparent)]
     Barred(#[from] Barred),
@@ -352,7 +352,9 @@ impl ApiError {
     /// When the same request may succeed, if it may.
     const fn retry_after(&self) -> Option<Duration> {
         match self {
-            Self::TooFast(TooFast { wait, .. }) | Self::ConnectsTooFast { wait, .. } => Some(*wait),
+            Self::TooFast(RateLimited { wait, .. }) | Self::ConnectsTooFast { wait, .. } => {
+                Some(*wait)
+            }
             Self::Refused(_) | Self::Store(_) => Some(RETRY_AFTER),
             Self::Busy { .. }
             | Self::TooManyPages { .. }
@@ -387,7 +389,7 @@ impl From<TokenError> for ApiError {
 impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, code) = self.status_and_code();
-        metrics::refused(code);
+        metrics::count_refusal(code);
         let message = self.to_string();
         let body = ErrorBody {
             error: ErrorDetail {

@@ -11,8 +11,8 @@ use axum::middleware::Next;
 use axum::response::Response;
 use tracing::info;
 
-use crate::server::auth::{Authority, OwnHost, WebPolicy, Whence};
-use crate::server::http::client::Client;
+use crate::server::auth::{Authority, RequestOrigin, ServedHost, WebPolicy};
+use crate::server::http::client::ClientAddress;
 use crate::server::http::error::ApiError;
 
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
@@ -21,7 +21,7 @@ const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 /// Lets pass what `web` allows.
 pub(super) async fn check(
     Shared(web): Shared<Arc<WebPolicy>>,
-    Extension(Client(address)): Extension<Client>,
+    Extension(ClientAddress(address)): Extension<ClientAddress>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
@@ -35,7 +35,7 @@ pub(super) async fn check(
 ///
 /// # Errors
 /// RFC 9112 section 3.2: it is missing, there are two, or it is none. RFC 9110 section 15.5.20: it is not ours.
-fn own_host(web: &WebPolicy, request: &Request) -> Result<Option<OwnHost>, ApiError> {
+fn own_host(web: &WebPolicy, request: &Request) -> Result<Option<ServedHost>, ApiError> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
         (Some(host), None) => host.to_str().map_err(|_| ApiError::BadHost)?,
@@ -50,7 +50,7 @@ fn own_host(web: &WebPolicy, request: &Request) -> Result<Option<OwnHost>, ApiEr
     let authority = Authority::parse(host).ok_or(ApiError::BadHost)?;
     let own = web
         .hosts
-        .own(authority)
+        .served_host(authority)
         .ok_or_else(|| ApiError::Misdirected {
             host: host.to_owned(),
         })?;
@@ -60,7 +60,7 @@ fn own_host(web: &WebPolicy, request: &Request) -> Result<Option<OwnHost>, ApiEr
 fn check_origin(
     web: &WebPolicy,
     headers: &HeaderMap,
-    own: Option<&OwnHost>,
+    own: Option<&ServedHost>,
 ) -> Result<(), ApiError> {
     // A value that is not even text is no origin of ours.
     let origins: Vec<&str> = headers
@@ -69,7 +69,7 @@ fn check_origin(
         .map(|value| value.to_str().unwrap_or_default())
         .collect();
     let said = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let whence = Whence {
+    let whence = RequestOrigin {
         origins: &origins,
         site: said(SEC_FETCH_SITE),
         mode: said(SEC_FETCH_MODE),

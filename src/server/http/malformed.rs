@@ -1,7 +1,7 @@
 //! Answers to bytes that are not an HTTP/1.1 request.
 //!
 //! hyper answers them with a bare status, and HTTP/2 with nothing. So everything that it writes before it has read the
-//! first request is dropped (see [`PatientSocket::mute`]), and our own answer is sent instead. After a first request,
+//! first request is dropped (see [`StallTimeoutHandle::mute`]), and our own answer is sent instead. After a first request,
 //! hyper's answer stays.
 
 use std::time::Duration;
@@ -13,7 +13,7 @@ use crate::server::http::error::ApiError;
 use crate::server::http::headers;
 use crate::server::metrics;
 use crate::server::run_clock::RunClock;
-use crate::server::transport::PatientSocket;
+use crate::server::transport::StallTimeoutHandle;
 
 /// Longest time for a client to close its side after the answer.
 const CLOSE_GRACE: Duration = Duration::from_secs(1);
@@ -22,7 +22,7 @@ const CLOSE_GRACE: Duration = Duration::from_secs(1);
 const MAX_DISCARDED_BYTES: usize = 256 * 1024;
 
 /// Counts a connection that ended with `error`, and answers the client at `socket` if it was sent nothing yet.
-pub(super) async fn answer(error: &hyper::Error, socket: &PatientSocket, clock: &RunClock) {
+pub(super) async fn answer(error: &hyper::Error, socket: &StallTimeoutHandle, clock: &RunClock) {
     let is_first = socket.is_muted();
     let refusal = if error.is_parse_version_h2() {
         ApiError::HttpVersion
@@ -31,15 +31,15 @@ pub(super) async fn answer(error: &hyper::Error, socket: &PatientSocket, clock: 
     } else if error.is_parse() {
         ApiError::Malformed(error.to_string())
     } else if error.is_timeout() {
-        return metrics::refused("header_timeout");
+        return metrics::count_refusal("header_timeout");
     } else if error.is_incomplete_message() && is_first {
-        return metrics::refused("head_incomplete");
+        return metrics::count_refusal("head_incomplete");
     } else {
         return;
     };
 
     if !is_first {
-        return metrics::refused(refusal.code());
+        return metrics::count_refusal(refusal.code());
     }
 
     let answer = headers::complete(refusal.into_response(), headers::OWN_ONLY);

@@ -32,5 +32,5 @@ mod traced;
 pub use accept::{AcceptSettings, serve};
 pub use api::note_forever;
 pub use ops::router as ops_router;
-pub use router::{State, router};
+pub use router::{AppState, router};
 pub use site::Site;

@@ -12,10 +12,10 @@ use tokio::sync::watch;
 
 use crate::server::auth::WebPolicy;
 use crate::server::http::router::{completed, guarded, revalidated};
-use crate::server::http::{State, api, console, content, error};
+use crate::server::http::{AppState, api, console, content, error};
 use crate::server::log_writer;
 use crate::server::memory::Memory;
-use crate::server::metrics::{Metrics, Readings};
+use crate::server::metrics::{Gauges, Metrics};
 use crate::server::release;
 use crate::server::store::Health;
 
@@ -26,7 +26,7 @@ const METRICS_TYPE: &str = "text/plain; version=0.0.4";
 /// not. `GET /metrics`: what is counted. `GET /version`: which program this is. `/admin`: the operator's page, with
 /// the files that it loads. `/api/v1/admin`: the same as calls.
 pub fn router(
-    state: State,
+    state: AppState,
     metrics: Metrics,
     store: watch::Receiver<Health>,
     web: WebPolicy,
@@ -51,10 +51,13 @@ pub fn router(
     completed(guarded(router, web.clone()), &web)
 }
 
-async fn readings(State { hub, quotas, .. }: &State, store: &watch::Receiver<Health>) -> Readings {
+async fn readings(
+    AppState { hub, quotas, .. }: &AppState,
+    store: &watch::Receiver<Health>,
+) -> Gauges {
     let lag = hub.lag().await;
     let (delivered, delivered_bytes) = hub.delivered();
-    Readings {
+    Gauges {
         connections: hub.connections(),
         max_connections: hub.max_connections(),
         rooms: hub.rooms(),
@@ -69,7 +72,7 @@ async fn readings(State { hub, quotas, .. }: &State, store: &watch::Receiver<Hea
 }
 
 /// Answers 503 while the store rejects writes, and names damaged messages, which are no reason to stop serving.
-async fn readiness(Shared(state): Shared<State>) -> (StatusCode, String) {
+async fn readiness(Shared(state): Shared<AppState>) -> (StatusCode, String) {
     let damage = state
         .hub
         .store_damage()

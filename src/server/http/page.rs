@@ -4,8 +4,8 @@
 mod form;
 mod reader;
 
-pub(super) use form::say;
-pub(super) use reader::{Choice, Reader};
+pub(super) use form::publish_form;
+pub(super) use reader::{Choice, ReaderPreferences};
 
 use axum::Extension;
 use axum::body::{Body, to_bytes};
@@ -24,9 +24,9 @@ use crate::app::Snapshot;
 use crate::app::shell;
 use crate::protocol::RoomName;
 use crate::server::auth::{Embedding, Principal, Right};
-use crate::server::http::State;
+use crate::server::http::AppState;
 use crate::server::http::caller::Caller;
-use crate::server::http::client::Client;
+use crate::server::http::client::ClientAddress;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::{InRoom, Query};
 use crate::server::http::headers;
@@ -37,8 +37,8 @@ use crate::server::store::Span;
 const NEWEST: usize = 50;
 
 pub(super) async fn lobby(
-    Shared(state): Shared<State>,
-    Extension(client): Extension<Client>,
+    Shared(state): Shared<AppState>,
+    Extension(client): Extension<ClientAddress>,
     Caller(principal): Caller,
     Query(choice): Query<Choice>,
     headers: HeaderMap,
@@ -63,8 +63,8 @@ pub(super) async fn lobby(
 }
 
 pub(super) async fn room(
-    Shared(state): Shared<State>,
-    Extension(client): Extension<Client>,
+    Shared(state): Shared<AppState>,
+    Extension(client): Extension<ClientAddress>,
     Caller(principal): Caller,
     InRoom(room): InRoom,
     Query(choice): Query<Choice>,
@@ -75,9 +75,9 @@ pub(super) async fn room(
 }
 
 async fn page(
-    state: &State,
+    state: &AppState,
     principal: &Principal,
-    client: Client,
+    client: ClientAddress,
     room: RoomName,
     choice: &Choice,
     headers: &HeaderMap,
@@ -90,7 +90,7 @@ async fn page(
         return Ok((cookies, back).into_response());
     }
 
-    let reader = Reader::of(client, headers);
+    let reader = ReaderPreferences::of(client, headers);
     let form = Form {
         key: new_key(),
         name: reader.name.clone(),
@@ -106,16 +106,21 @@ fn new_key() -> String {
 }
 
 /// Whether `client` may read what was said in `room`, and `principal` has the right to.
-fn may_read(state: &State, principal: &Principal, client: Client, room: &RoomName) -> bool {
+fn may_read(
+    state: &AppState,
+    principal: &Principal,
+    client: ClientAddress,
+    room: &RoomName,
+) -> bool {
     let guest = Guest::new(principal.proven(), client.0, room);
     principal.may(Right::Read, room) && state.moderation.admit_reader(&guest).is_ok()
 }
 
 async fn render(
-    state: &State,
+    state: &AppState,
     may_read: bool,
     room: RoomName,
-    reader: &Reader,
+    reader: &ReaderPreferences,
     form: Form,
     status: StatusCode,
 ) -> Result<Response, ApiError> {
@@ -167,7 +172,7 @@ async fn render(
 }
 
 /// The end of the room's log. A page without it still comes alive, and is told by its own connection.
-async fn past(state: &State, room: &RoomName) -> Option<Past> {
+async fn past(state: &AppState, room: &RoomName) -> Option<Past> {
     let found = async {
         let room = state
             .hub

@@ -12,11 +12,11 @@ use crate::app::Problem;
 use crate::app::ProblemKind;
 use crate::app::problem_document;
 use crate::app::suggest_room;
-use crate::server::http::State;
-use crate::server::http::client::Client;
+use crate::server::http::AppState;
+use crate::server::http::client::ClientAddress;
 use crate::server::http::headers;
 use crate::server::http::negotiation::{self, Offer};
-use crate::server::http::page::Reader;
+use crate::server::http::page::ReaderPreferences;
 
 /// The forms of an error, by the media types that `Accept` may name. Programs that accept anything get JSON.
 const FORMS: [Offer<bool>; 2] = [(&["application/json"], false), (&["text/html"], true)];
@@ -34,8 +34,8 @@ pub(super) struct ErrorText {
 
 /// Answers `request`; if the answer is an error and a browser will show it, replaces it by a page.
 pub(super) async fn show(
-    Shared(state): Shared<State>,
-    Extension(client): Extension<Client>,
+    Shared(state): Shared<AppState>,
+    Extension(client): Extension<ClientAddress>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -43,7 +43,7 @@ pub(super) async fn show(
         return next.run(request).await;
     }
     let is_page = negotiation::media_type(request.headers(), &FORMS) == Some(&true);
-    let reader = Reader::of(client, request.headers());
+    let reader = ReaderPreferences::of(client, request.headers());
     let asked = asked_room(request.uri());
 
     let mut response = next.run(request).await;
@@ -87,8 +87,8 @@ fn is_of_programs(path: &str) -> bool {
 
 /// Returns the content of the page for `error`, which was answered with `status`.
 fn problem(
-    state: &State,
-    reader: &Reader,
+    state: &AppState,
+    reader: &ReaderPreferences,
     asked: Option<String>,
     status: StatusCode,
     error: ErrorText,

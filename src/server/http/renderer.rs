@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
 use crate::server::http::error::ApiError;
-use crate::server::session::Host;
+use crate::server::session::IpBucket;
 
 /// Most pages that are being read or rendered at once.
 const MAX_PAGES: usize = 64;
@@ -46,7 +46,7 @@ pub(super) struct Renderer {
 
 /// The right to render one page.
 #[derive(Debug)]
-pub(super) struct Turn {
+pub(super) struct RenderPermit {
     threads: Arc<Semaphore>,
     page: OwnedSemaphorePermit,
 }
@@ -70,21 +70,21 @@ impl Renderer {
     ///
     /// # Errors
     /// [`ApiError::TooManyPages`] if too many requests wait already, or this one has waited too long.
-    pub(super) async fn turn(&self, host: Host) -> Result<Turn, ApiError> {
+    pub(super) async fn turn(&self, host: IpBucket) -> Result<RenderPermit, ApiError> {
         let _place = self.queue.enter(host)?;
         let page = tokio::time::timeout(MAX_WAIT, self.pages.clone().acquire_owned())
             .await
             .map_err(|_late| TOO_MANY)?
             .map_err(|_closed| TOO_MANY)?;
 
-        Ok(Turn {
+        Ok(RenderPermit {
             threads: self.threads.clone(),
             page,
         })
     }
 }
 
-impl Turn {
+impl RenderPermit {
     /// Runs `render` on a thread where blocking is allowed.
     ///
     /// # Errors
@@ -113,16 +113,16 @@ impl Turn {
 
 /// The number of waiting requests of each address.
 #[derive(Clone, Debug, Default)]
-struct Queue(Arc<Mutex<HashMap<Host, usize>>>);
+struct Queue(Arc<Mutex<HashMap<IpBucket, usize>>>);
 
 /// A place in the queue, until it is dropped.
 struct Place {
     queue: Queue,
-    host: Host,
+    host: IpBucket,
 }
 
 impl Queue {
-    fn enter(&self, host: Host) -> Result<Place, ApiError> {
+    fn enter(&self, host: IpBucket) -> Result<Place, ApiError> {
         let mut waiting = self.lock();
         if waiting.values().sum::<usize>() >= MAX_WAITING {
             return Err(TOO_MANY);
@@ -144,7 +144,7 @@ impl Queue {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Host, usize>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpBucket, usize>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -171,8 +171,8 @@ mod tests {
 
     use super::*;
 
-    fn host(number: u8) -> Host {
-        Host::of(IpAddr::V4(Ipv4Addr::new(192, 0, 2, number)))
+    fn host(number: u8) -> IpBucket {
+        IpBucket::of(IpAddr::V4(Ipv4Addr::new(192, 0, 2, number)))
     }
 
     /// Returns a page whose rendering ends when its sender is dropped.

@@ -15,7 +15,7 @@ use crate::server::http::{
     api, base, console, content, cors, error, guard, headers, page, problem, socket, traced,
 };
 use crate::server::hub::Hub;
-use crate::server::metrics::Course;
+use crate::server::metrics::RateHistory;
 use crate::server::moderation::Moderation;
 use crate::server::session::{QuotaRates, Quotas};
 use crate::server::spans;
@@ -23,10 +23,10 @@ use crate::server::transport::ConnectionSettings;
 
 /// What the handlers share.
 #[derive(Clone, Debug)]
-pub struct State {
+pub struct AppState {
     pub(super) hub: Hub,
     /// The last minutes in figures.
-    pub(super) course: Course,
+    pub(super) course: RateHistory,
     pub(super) web: Arc<WebPolicy>,
     /// Who asks, by its token.
     pub(super) verifier: Verifier,
@@ -40,7 +40,7 @@ pub struct State {
     pub(super) site: Arc<Site>,
 }
 
-impl State {
+impl AppState {
     /// The state of one server.
     pub fn new(
         hub: Hub,
@@ -53,7 +53,7 @@ impl State {
     ) -> Self {
         Self {
             hub,
-            course: Course::default(),
+            course: RateHistory::default(),
             web: Arc::new(web),
             verifier,
             moderation,
@@ -66,11 +66,11 @@ impl State {
 }
 
 /// The public routes.
-pub fn router(state: State) -> Router {
+pub fn router(state: AppState) -> Router {
     let (site, web) = (state.site.clone(), state.web.clone());
     let pages = Router::new()
         .route("/", get(page::lobby))
-        .route("/r/{room}", get(page::room).post(page::say));
+        .route("/r/{room}", get(page::room).post(page::publish_form));
     let router = Router::new()
         .merge(pages)
         .merge(console::router())

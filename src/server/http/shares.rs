@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::server::memory::Memory;
-use crate::server::session::Host;
+use crate::server::session::IpBucket;
 
 /// The request bodies of one address may take one part in this many of the memory budget, and so may its unread
 /// answers.
@@ -19,13 +19,13 @@ const BYTES_PER_PERMIT: usize = 1024;
 
 /// The shares of all addresses that hold anything. A cheap handle.
 #[derive(Clone, Debug, Default)]
-pub(super) struct Shares(Arc<Mutex<HashMap<Host, Weak<Share>>>>);
+pub(super) struct AddressShares(Arc<Mutex<HashMap<IpBucket, Weak<AddressShare>>>>);
 
 /// The share of one address. It is removed when nothing of it is in use.
 #[derive(Debug)]
-pub(super) struct Share {
-    host: Host,
-    shares: Shares,
+pub(super) struct AddressShare {
+    host: IpBucket,
+    shares: AddressShares,
     connections: AtomicUsize,
     /// Bytes of answers that the kernel has not accepted.
     unsent: AtomicUsize,
@@ -34,27 +34,27 @@ pub(super) struct Share {
     bodies: Semaphore,
 }
 
-impl Shares {
+impl AddressShares {
     /// Returns the share of `host`.
-    pub(super) fn of(&self, host: Host) -> Arc<Share> {
+    pub(super) fn of(&self, host: IpBucket) -> Arc<AddressShare> {
         let mut shares = self.lock();
         if let Some(share) = shares.get(&host).and_then(Weak::upgrade) {
             return share;
         }
 
         let bytes = Memory::of_process().budget() / PART_OF_BUDGET;
-        let share = Arc::new(Share::new(host, self.clone(), bytes));
+        let share = Arc::new(AddressShare::new(host, self.clone(), bytes));
         shares.insert(host, Arc::downgrade(&share));
         share
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Host, Weak<Share>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<IpBucket, Weak<AddressShare>>> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Share {
-    fn new(host: Host, shares: Shares, bytes: usize) -> Self {
+impl AddressShare {
+    fn new(host: IpBucket, shares: AddressShares, bytes: usize) -> Self {
         let bytes = bytes.clamp(BYTES_PER_PERMIT, u32::MAX as usize);
         Self {
             host,
@@ -67,7 +67,7 @@ impl Share {
     }
 
     /// Returns the address.
-    pub(super) const fn host(&self) -> Host {
+    pub(super) const fn host(&self) -> IpBucket {
         self.host
     }
 
@@ -117,7 +117,7 @@ impl Share {
     }
 }
 
-impl Drop for Share {
+impl Drop for AddressShare {
     fn drop(&mut self) {
         let mut shares = self.shares.lock();
         // A new share for the same address may have been created since the last reference to this one was dropped.
@@ -136,13 +136,13 @@ mod tests {
 
     use super::*;
 
-    fn host(text: &str) -> Host {
-        Host::of(text.parse().expect("an address"))
+    fn host(text: &str) -> IpBucket {
+        IpBucket::of(text.parse().expect("an address"))
     }
 
     #[test]
     fn clients_of_one_network_have_one_share_that_is_forgotten_with_them() {
-        let shares = Shares::default();
+        let shares = AddressShares::default();
         let one = shares.of(host("2001:db8::1"));
         let other = shares.of(host("2001:db8::2"));
         assert!(Arc::ptr_eq(&one, &other));
@@ -155,8 +155,8 @@ mod tests {
 
     #[test]
     fn bodies_of_one_address_wait_for_each_other_and_those_of_another_do_not() {
-        let ann = Share::new(host("192.0.2.1"), Shares::default(), 1 << 20);
-        let bob = Share::new(host("192.0.2.2"), Shares::default(), 1 << 20);
+        let ann = AddressShare::new(host("192.0.2.1"), AddressShares::default(), 1 << 20);
+        let bob = AddressShare::new(host("192.0.2.2"), AddressShares::default(), 1 << 20);
 
         let whole = ann.body(usize::MAX).now_or_never();
         assert!(whole.is_some(), "a body larger than the share fits alone");
@@ -169,7 +169,7 @@ mod tests {
 
     #[test]
     fn answers_that_are_not_read_leave_no_room_for_more() {
-        let share = Share::new(host("192.0.2.1"), Shares::default(), 1 << 20);
+        let share = AddressShare::new(host("192.0.2.1"), AddressShares::default(), 1 << 20);
         assert!(share.has_room_for_answer(usize::MAX), "the first one");
 
         share.handed(share.bytes());

@@ -21,7 +21,7 @@ use tracing::warn;
 
 use crate::protocol::BasePath;
 use crate::server::files::{Files, PKG};
-use crate::server::http::State;
+use crate::server::http::AppState;
 use crate::server::http::{error, headers, packed};
 
 /// `cargo leptos watch` says by this variable where its reload socket is.
@@ -94,7 +94,7 @@ impl Site {
     }
 
     /// The files that the page loads, by names that always mean the same.
-    pub(super) fn versioned_files(&self) -> Router<State> {
+    pub(super) fn versioned_files(&self) -> Router<AppState> {
         let Some(version) = &self.version else {
             return Router::new();
         };

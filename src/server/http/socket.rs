@@ -16,17 +16,17 @@ use crate::protocol::Push;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::auth::{AuthError, Principal, Right};
-use crate::server::http::client::Client;
+use crate::server::http::client::ClientAddress;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::{self, Query};
-use crate::server::http::{State, caller};
+use crate::server::http::{AppState, caller};
 use crate::server::moderation::{Barred, Guest, Moderation};
-use crate::server::session::{Host, Pace};
-use crate::server::transport::{Handshake, Opened, lease, turn_away};
+use crate::server::session::{IpBucket, RateLimit};
+use crate::server::transport::{Handshake, PendingConnection, permissions, reject};
 
 /// The query of `/ws`.
 #[derive(Debug, Deserialize)]
-pub(super) struct Asked {
+pub(super) struct ConnectParams {
     room: Option<String>,
     id: Option<String>,
     #[serde(default, deserialize_with = "extract::non_empty")]
@@ -37,7 +37,7 @@ pub(super) struct Asked {
 
 /// Why a socket is opened only to be closed, so that a page sees the reason.
 #[derive(Debug, thiserror::Error)]
-enum TurnedAway {
+enum ConnectRejection {
     #[error(transparent)]
     Name(#[from] NameError),
     #[error(transparent)]
@@ -46,7 +46,7 @@ enum TurnedAway {
     Barred(#[from] Barred),
 }
 
-impl TurnedAway {
+impl ConnectRejection {
     const fn close_code(&self) -> CloseCode {
         match self {
             Self::Name(_) => CloseCode::BadName,
@@ -70,14 +70,14 @@ impl TurnedAway {
     }
 }
 
-impl Asked {
+impl ConnectParams {
     /// The room, and as whom `principal` comes into it from `address`.
     fn place(
         &self,
         principal: &Principal,
         address: IpAddr,
         moderation: &Moderation,
-    ) -> Result<(RoomName, UserId), TurnedAway> {
+    ) -> Result<(RoomName, UserId), ConnectRejection> {
         let room = self
             .room
             .as_deref()
@@ -85,7 +85,7 @@ impl Asked {
         let id = self.id.as_deref().map(UserId::parse).transpose()?;
         principal.check(Right::Read, &room)?;
         let id = principal
-            .id(id)?
+            .user_id(id)?
             .unwrap_or_else(|| UserId::guest(fastrand::u64(..)));
         moderation.admit(&Guest::new(principal.proven_or(Some(&id)), address, &room))?;
         Ok((room, id))
@@ -93,14 +93,14 @@ impl Asked {
 }
 
 pub(super) async fn open(
-    Shared(state): Shared<State>,
-    Extension(Client(address)): Extension<Client>,
-    Query(asked): Query<Asked>,
+    Shared(state): Shared<AppState>,
+    Extension(ClientAddress(address)): Extension<ClientAddress>,
+    Query(asked): Query<ConnectParams>,
     mut request: Request,
 ) -> Result<Response, ApiError> {
     let handshake = Handshake::new(&mut request, state.connection.compression)?;
     let admitted = caller::principal(&state, request.headers(), request.uri())
-        .map_err(|error| TurnedAway::Auth(error.into()))
+        .map_err(|error| ConnectRejection::Auth(error.into()))
         .and_then(|principal| {
             Ok((
                 asked.place(&principal, address, &state.moderation)?,
@@ -111,7 +111,7 @@ pub(super) async fn open(
         Ok(admitted) => admitted,
         Err(error) => {
             info!(%address, %error, "refused");
-            return Ok(turn_away(
+            return Ok(reject(
                 handshake,
                 error.push().as_ref(),
                 error.close_code(),
@@ -125,17 +125,17 @@ pub(super) async fn open(
         .admit(address, &room, resume.as_ref())
         .await
         .inspect_err(|refusal| info!(%address, ?refusal, "refused"))?;
-    let host = Host::of(address);
+    let host = IpBucket::of(address);
     let speaker = caller::speaker(&principal, id.clone(), host);
-    let pace = Pace::new(
+    let pace = RateLimit::new(
         state.connection.rate,
         state.quotas.clone(),
         speaker,
         host,
         state.hub.now(),
     );
-    let lease = lease(&principal, admission.room());
-    let opened = Opened {
+    let lease = permissions(&principal, admission.room());
+    let opened = PendingConnection {
         admission,
         hub: state.hub.clone(),
         id,

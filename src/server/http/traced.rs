@@ -6,22 +6,23 @@ use axum::middleware::Next;
 use axum::response::Response;
 use opentelemetry::trace::FutureExt;
 
-use crate::server::http::client::Client;
+use crate::server::http::client::ClientAddress;
 use crate::server::spans;
 
 /// Answers `request` as if nobody looked.
 pub(super) async fn trace(
-    Extension(Client(address)): Extension<Client>,
+    Extension(ClientAddress(address)): Extension<ClientAddress>,
     route: Option<MatchedPath>,
     request: Request,
     next: Next,
 ) -> Response {
     let route = route.as_ref().map(MatchedPath::as_str);
     let (method, path) = (request.method(), request.uri().path());
-    let Some(span) = spans::Request::begin(method, route, path, address, request.headers()) else {
+    let Some(span) = spans::RequestSpan::begin(method, route, path, address, request.headers())
+    else {
         return next.run(request).await;
     };
     let response = next.run(request).with_context(span.context()).await;
-    span.answered(response.status());
+    span.finish(response.status());
     response
 }

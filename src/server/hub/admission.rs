@@ -14,7 +14,7 @@ use crate::server::hub::room::Named;
 use crate::server::hub::{Hub, Outlet, Resume, Room, Seat, Start, lock};
 use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::moderation::Guest;
-use crate::server::session::Host;
+use crate::server::session::IpBucket;
 
 /// Bytes of a silent connection: its task, its state, and its entries in tables.
 const CONNECTION_BYTES: usize = 4096;
@@ -133,7 +133,7 @@ impl Hub {
         if census.connections >= settings.max_connections {
             return Err(Refusal::TooManyConnections);
         }
-        let from_here = census.by_host.entry(Host::of(address)).or_default();
+        let from_here = census.by_host.entry(IpBucket::of(address)).or_default();
         if *from_here >= settings.max_connections_per_ip {
             return Err(Refusal::TooManyFromAddress);
         }
@@ -315,7 +315,7 @@ impl Drop for Place {
         }
         let mut census = lock(&self.hub.0.census);
         census.connections -= 1;
-        if let Entry::Occupied(mut here) = census.by_host.entry(Host::of(self.address)) {
+        if let Entry::Occupied(mut here) = census.by_host.entry(IpBucket::of(self.address)) {
             *here.get_mut() -= 1;
             if *here.get() == 0 {
                 here.remove();

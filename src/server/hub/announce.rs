@@ -67,7 +67,7 @@ impl Hub {
         room.restless.store(false, Ordering::Release);
         let (change, is_restless) = {
             let mut presence = lock(&room.presence);
-            (presence.announce(self.now()), presence.is_restless())
+            (presence.announce(self.now()), presence.has_pending_change())
         };
         if is_restless {
             self.is_restless(room);
@@ -99,7 +99,7 @@ mod tests {
     use super::*;
     use crate::protocol::{CloseCode, Offset, RoomName, UserId};
     use crate::server::hub::{Outlet, Standing, Tracer};
-    use crate::server::room::{Dialect, Moment, Reel};
+    use crate::server::room::{Dialect, FanoutBatch, Tick};
 
     const READERS: usize = 7000;
 
@@ -110,8 +110,8 @@ mod tests {
         fn tell(&self, _: &[u8]) {
             self.0.fetch_add(1, Ordering::Relaxed);
         }
-        fn flush(&self, _: &mut Reel<'_>) {}
-        fn tick(&self, _: Moment) {}
+        fn flush(&self, _: &mut FanoutBatch<'_>) {}
+        fn tick(&self, _: Tick) {}
         fn say(&self, _: &Push) {}
         fn drain(&self, _: Duration) {}
         fn close(&self, _: CloseCode) {}

@@ -10,7 +10,7 @@ use tracing::{info, warn};
 use crate::protocol::CloseCode;
 use crate::server::hub::{Hub, Seat};
 use crate::server::moderation::{Decided, Decree, Eviction, TooManyBans, Whom};
-use crate::server::session::Host;
+use crate::server::session::IpBucket;
 use crate::server::store::{Council, StoreError};
 
 /// What a decree led to.
@@ -171,7 +171,9 @@ fn bars(decree: &Decree, seat: &Seat) -> bool {
             ban.room.as_ref().is_none_or(|room| room == seat.room())
                 && match &ban.whom {
                     Whom::Id(id) => seat.account() == Some(id),
-                    Whom::Address(address) => Host::of(*address) == Host::of(seat.address()),
+                    Whom::Address(address) => {
+                        IpBucket::of(*address) == IpBucket::of(seat.address())
+                    }
                 }
         }
         Decree::Close(closure) => closure.room == *seat.room(),

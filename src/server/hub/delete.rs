@@ -42,8 +42,8 @@ impl Room {
     /// readers are to be told.
     pub(super) fn erase(&self, offset: Offset, at: u64) -> bool {
         let mut log = lock(&self.log);
-        let is_news = log.erase(offset, at);
-        self.erasures.store(log.erasures(), Ordering::Release);
+        let is_news = log.redact(offset, at);
+        self.erasures.store(log.redactions(), Ordering::Release);
         is_news
     }
 
@@ -60,7 +60,7 @@ impl Room {
 
     /// What a reader is told that comes back and had read all up to `seen`: what was deleted of it lately.
     pub fn deleted(&self, seen: Offset) -> Vec<Push> {
-        let erased = lock(&self.log).erased(seen);
+        let erased = lock(&self.log).redacted(seen);
         erased
             .into_iter()
             .map(|(offset, at)| Push::Deleted { offset, at })

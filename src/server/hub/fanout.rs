@@ -11,7 +11,7 @@ use tokio::sync::Notify;
 
 use crate::server::hub::{Hub, Room, lock};
 use crate::server::metrics;
-use crate::server::room::Reel;
+use crate::server::room::FanoutBatch;
 
 /// Writes between two chances for other tasks on the same thread: one to a few milliseconds of them. Not fewer:
 /// after each chance another thread is woken to look for work, which costs as much as many writes.
@@ -50,7 +50,7 @@ impl Hub {
             for room in due.drain(..) {
                 let due_since = room.due_since.load(Ordering::Relaxed);
                 pass(&room, &mut writes).await;
-                metrics::fanned_out(Duration::from_micros(
+                metrics::record_fanout_latency(Duration::from_micros(
                     self.micros().saturating_sub(due_since),
                 ));
             }
@@ -67,7 +67,7 @@ impl Hub {
 async fn pass(room: &Room, writes: &mut usize) {
     // Before the head is read: whatever is appended after that makes the room due again.
     room.dirty.store(false, Ordering::Release);
-    let mut reel: Reel<'_> = room.reel();
+    let mut reel: FanoutBatch<'_> = room.reel();
     for reader in room.readers().iter() {
         if *writes == WRITES_PER_TURN {
             *writes = 0;

@@ -25,7 +25,7 @@ impl Hub {
         span: Span,
         messages: usize,
     ) -> Result<(Page, DeletionMark), StoreError> {
-        let mark = DeletionMark(lock(&room.log).erasures());
+        let mark = DeletionMark(lock(&room.log).redactions());
         let limit = Limit {
             messages,
             bytes: PAGE_BYTES,
@@ -64,7 +64,7 @@ impl Room {
     #[must_use]
     pub fn redact(&self, frames: &mut [Arc<Frame>], mark: DeletionMark) -> bool {
         let log = lock(&self.log);
-        let Some(erased) = log.erased_since(mark.0) else {
+        let Some(erased) = log.redacted_since(mark.0) else {
             return false;
         };
 

@@ -38,9 +38,9 @@ use crate::protocol::CloseCode;
 use crate::protocol::Push;
 use crate::server::memory::Memory;
 use crate::server::moderation::Moderation;
-use crate::server::room::{LogLimits, Moment, Reel, Tally};
+use crate::server::room::{DeliveryCounters, FanoutBatch, LogLimits, Tick};
 use crate::server::run_clock::RunClock;
-use crate::server::session::Host;
+use crate::server::session::IpBucket;
 use crate::server::store::Store;
 
 pub use admission::{Admission, Membership, Refusal};
@@ -62,9 +62,9 @@ const RECONNECT_WINDOW: (Duration, Duration) =
 /// What the Hub needs of an open transport. None of these may wait.
 pub trait Outlet: Send + Sync {
     /// Hands what is pending to the kernel, as far as it takes it.
-    fn flush(&self, reel: &mut Reel<'_>);
+    fn flush(&self, reel: &mut FanoutBatch<'_>);
     /// Looks at the clock: pings, expiry, stuck readers.
-    fn tick(&self, now: Moment);
+    fn tick(&self, now: Tick);
     /// Says `frame`, a frame of the typed dialect, if the client speaks that.
     fn tell(&self, frame: &[u8]);
     /// Says `push`, which belongs to the log, if the client's dialect has words for it.
@@ -130,14 +130,14 @@ struct Shared {
     /// The store cannot be reached.
     is_away: AtomicBool,
     draining: AtomicBool,
-    delivered: Arc<Tally>,
+    delivered: Arc<DeliveryCounters>,
 }
 
 /// Who is counted: every [`Admission`] that is alive.
 #[derive(Default)]
 struct Census {
     connections: usize,
-    by_host: HashMap<Host, usize>,
+    by_host: HashMap<IpBucket, usize>,
 }
 
 impl Hub {
@@ -182,7 +182,7 @@ impl Hub {
     }
 
     /// Returns the time for client timeouts.
-    pub fn now(&self) -> Moment {
+    pub fn now(&self) -> Tick {
         self.0.clock.now()
     }
 

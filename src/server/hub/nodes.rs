@@ -20,7 +20,7 @@ use tracing::{info, warn};
 use crate::protocol::RoomName;
 use crate::server::hub::room::Named;
 use crate::server::hub::{Hub, Room, lock};
-use crate::server::room::{Attendance, Kind, Moment, Present};
+use crate::server::room::{PresenceUpdate, PresenceUpdateKind, PresentMember, Tick};
 use crate::server::store::{Bus, Overheard};
 
 /// How often a node says that it is alive.
@@ -50,7 +50,7 @@ pub(super) struct Nodes {
 #[derive(Debug)]
 struct Heard {
     /// When it was last heard of.
-    when: Moment,
+    when: Tick,
     /// The number of its last note.
     number: u64,
 }
@@ -72,7 +72,10 @@ enum Word {
     /// It is not there any more.
     Gone,
     /// Which members it has in a room.
-    Here { room: RoomName, members: Attendance },
+    Here {
+        room: RoomName,
+        members: PresenceUpdate,
+    },
     /// It asks for that: of one node or of all, of one room or of all.
     Who {
         node: Option<u64>,
@@ -109,7 +112,7 @@ impl Nodes {
     }
 
     /// Notices that note `number` of `node` has come. Whether one is missing before it, or all are.
-    fn has_missed(&self, node: u64, number: u64, when: Moment) -> bool {
+    fn has_missed(&self, node: u64, number: u64, when: Tick) -> bool {
         let now = Heard { when, number };
         let before = lock(&self.heard).insert(node, now);
         if before.is_none() {
@@ -119,8 +122,8 @@ impl Nodes {
     }
 
     /// Tells who is in `room`, in as many notes as it takes.
-    fn tell(&self, room: &RoomName, said: Attendance) {
-        let Attendance {
+    fn tell(&self, room: &RoomName, said: PresenceUpdate) {
+        let PresenceUpdate {
             version,
             kind,
             members,
@@ -133,8 +136,12 @@ impl Nodes {
                 .take(MEMBERS_A_NOTE)
                 .cloned()
                 .collect();
-            let kind = if note == 0 { kind } else { Kind::More };
-            let members = Attendance {
+            let kind = if note == 0 {
+                kind
+            } else {
+                PresenceUpdateKind::Continuation
+            };
+            let members = PresenceUpdate {
                 version,
                 kind,
                 members: some,
@@ -194,7 +201,7 @@ impl Hub {
             let presence = lock(&room.presence);
             lock(&room.neighbours)
                 .get_or_insert_default()
-                .news(&presence)
+                .delta(&presence)
         };
         if let Some(news) = news {
             nodes.tell(room.name(), news);
@@ -221,7 +228,7 @@ impl Hub {
 
     /// Returns the members of `room` on all nodes, as [`Room::present`] does. Waits until the other nodes have
     /// sent theirs, at most for [`ANSWER_WITHIN`].
-    pub async fn present(&self, room: &Room) -> (usize, Option<Vec<Present>>) {
+    pub async fn present(&self, room: &Room) -> (usize, Option<Vec<PresentMember>>) {
         if let Some(nodes) = &self.0.nodes {
             let answered = self.answers(nodes, room);
             // Without all answers the members known so far are returned.
@@ -238,7 +245,7 @@ impl Hub {
             heard.is_empty()
                 || neighbours
                     .as_ref()
-                    .is_some_and(|neighbours| neighbours.has_heard(heard.keys()))
+                    .is_some_and(|neighbours| neighbours.has_snapshots_of(heard.keys()))
         };
         // A node that has just started may not know the others.
         if nodes.began.elapsed() < ANSWER_WITHIN || !is_complete() {
@@ -270,7 +277,7 @@ impl Hub {
             Overheard::Again => {
                 self.each_room(|room| {
                     if let Some(neighbours) = lock(&room.neighbours).as_mut() {
-                        neighbours.doubt();
+                        neighbours.mark_stale();
                     }
                 });
                 return nodes.say(Word::Who {
@@ -307,11 +314,11 @@ impl Hub {
     }
 
     /// `node` says which members it has in the room `name`.
-    fn hear_of(&self, node: u64, name: &RoomName, said: Attendance) {
+    fn hear_of(&self, node: u64, name: &RoomName, said: PresenceUpdate) {
         let Some(room) = self.known(name) else { return };
         let is_understood = {
             let mut presence = lock(&room.presence);
-            lock(&room.neighbours).get_or_insert_default().hear(
+            lock(&room.neighbours).get_or_insert_default().apply(
                 node,
                 said,
                 &mut presence,
@@ -347,7 +354,7 @@ impl Hub {
             self.tell_nodes(room);
         }
         let whole = room.and_then(|room| whole(&room));
-        nodes.tell(name, whole.unwrap_or_else(Attendance::nobody));
+        nodes.tell(name, whole.unwrap_or_else(PresenceUpdate::empty));
     }
 
     /// `node` is gone, and with it who was there.
@@ -360,7 +367,7 @@ impl Hub {
         self.each_room(|room| {
             let mut presence = lock(&room.presence);
             if let Some(neighbours) = lock(&room.neighbours).as_mut() {
-                neighbours.lose(node, &mut presence, self.now());
+                neighbours.remove_node(node, &mut presence, self.now());
             }
             drop(presence);
             room.nodes_heard.notify_waiters();
@@ -389,9 +396,9 @@ impl Hub {
 }
 
 /// Returns all members of `room` on this node that the others were ever sent; `None` if there were none.
-fn whole(room: &Room) -> Option<Attendance> {
+fn whole(room: &Room) -> Option<PresenceUpdate> {
     let neighbours = lock(&room.neighbours);
     neighbours
         .as_ref()
-        .and_then(|neighbours| neighbours.whole())
+        .and_then(|neighbours| neighbours.snapshot())
 }

@@ -28,7 +28,7 @@ impl Hub {
                 self.each_outlet(|outlet| outlet.tell(&frame)).await;
             } else if was_away && !is_away {
                 self.each_room(|room| {
-                    lock(&room.presence).repeat();
+                    lock(&room.presence).announce_again();
                     self.is_restless(room);
                 });
             }

@@ -7,9 +7,9 @@ use tokio::sync::oneshot;
 
 use crate::protocol::RoomName;
 use crate::server::hub::{Hub, Room};
-use crate::server::metrics::{self, Published};
+use crate::server::metrics::{self, PublishResult};
 use crate::server::room::Draft;
-use crate::server::spans::Publishing;
+use crate::server::spans::PublishSpan;
 use crate::server::store::{Bounds, Change, Report, StoreError, Stored};
 
 /// What the store has answered and nobody was handed yet. Dropping it makes a pass due, unless the next answer of
@@ -69,10 +69,10 @@ impl Hub {
             room: room.clone(),
         };
         room.asked();
-        let (asked, span) = (Instant::now(), Publishing::begin());
+        let (asked, span) = (Instant::now(), PublishSpan::begin());
 
         Box::new(move |result: Result<Vec<Stored>, StoreError>| {
-            metrics::answered(asked.elapsed());
+            metrics::record_ack_latency(asked.elapsed());
             count(messages, &result);
             if let Some(span) = span {
                 trace(*span, &due.room, messages, &result);
@@ -130,17 +130,22 @@ impl Hub {
 
 fn count(messages: usize, result: &Result<Vec<Stored>, StoreError>) {
     let Ok(stored) = result else {
-        return metrics::published(messages, Published::Refused);
+        return metrics::count_published(messages, PublishResult::Refused);
     };
     let new = stored
         .iter()
         .filter(|stored| matches!(stored, Stored::New(_)))
         .count();
-    metrics::published(new, Published::Stored);
-    metrics::published(stored.len() - new, Published::Duplicate);
+    metrics::count_published(new, PublishResult::Stored);
+    metrics::count_published(stored.len() - new, PublishResult::Duplicate);
 }
 
-fn trace(span: Publishing, room: &Room, messages: usize, result: &Result<Vec<Stored>, StoreError>) {
+fn trace(
+    span: PublishSpan,
+    room: &Room,
+    messages: usize,
+    result: &Result<Vec<Stored>, StoreError>,
+) {
     let offset = |stored: &Stored| match stored {
         Stored::New(frame) => frame.offset(),
         Stored::Duplicate { offset, .. } => *offset,

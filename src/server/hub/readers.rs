@@ -88,13 +88,13 @@ mod tests {
     use super::*;
     use crate::protocol::{CloseCode, Offset, Push};
     use crate::server::hub::{Standing, Tracer};
-    use crate::server::room::{Dialect, Moment, Reel};
+    use crate::server::room::{Dialect, FanoutBatch, Tick};
 
     struct Nobody;
 
     impl Outlet for Nobody {
-        fn flush(&self, _: &mut Reel<'_>) {}
-        fn tick(&self, _: Moment) {}
+        fn flush(&self, _: &mut FanoutBatch<'_>) {}
+        fn tick(&self, _: Tick) {}
         fn tell(&self, _: &[u8]) {}
         fn say(&self, _: &Push) {}
         fn drain(&self, _: Duration) {}

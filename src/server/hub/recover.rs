@@ -44,7 +44,7 @@ impl Hub {
         room: &Room,
         after: Offset,
     ) -> Result<(CatchUpPage, DeletionMark), StoreError> {
-        metrics::caught_up();
+        metrics::count_catch_up();
 
         // Before the page is read: messages that are appended meanwhile are in the ring, or the reader catches up
         // once more.

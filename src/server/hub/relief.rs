@@ -8,7 +8,7 @@ use tracing::{info, warn};
 
 use crate::server::hub::{Hub, Outlet, Room, Shared, lock};
 use crate::server::memory::Memory;
-use crate::server::room::Moment;
+use crate::server::room::Tick;
 
 /// Time without new clients after the budget is no longer exceeded: closed clients would come back at once, and would
 /// be the next to be closed.
@@ -22,7 +22,7 @@ const NOTHING_FOUND: Duration = Duration::from_millis(500);
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Burden {
     /// When the client stopped reading, or began what it has not finished sending.
-    pub since: Moment,
+    pub since: Tick,
     /// Bytes.
     pub bytes: usize,
 }

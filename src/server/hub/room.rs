@@ -15,7 +15,9 @@ use crate::protocol::UserId;
 use crate::server::hub::readers::Readers;
 use crate::server::hub::{Figures, Outlet, lock};
 use crate::server::memory::{Memory, MemoryReservation};
-use crate::server::room::{Frame, Log, LogLimits, Neighbours, Presence, Present, Reel, Tally};
+use crate::server::room::{
+    DeliveryCounters, FanoutBatch, Frame, Log, LogLimits, Presence, PresentMember, RemotePresence,
+};
 use crate::server::store::Bounds;
 
 /// Answers of the store in a row that may be left to the next one: some commits' time.
@@ -37,7 +39,7 @@ pub struct Room {
     occupants: AtomicUsize,
     pub(super) presence: Mutex<Presence>,
     /// Who of them is on another node, if there are any. Where both are locked, `presence` is first.
-    pub(super) neighbours: Mutex<Option<Box<Neighbours>>>,
+    pub(super) neighbours: Mutex<Option<Box<RemotePresence>>>,
     /// When the other nodes were last asked for their members here.
     pub(super) nodes_asked: Mutex<Option<Instant>>,
     /// Notified when a node has sent its members here, or is gone.
@@ -47,7 +49,7 @@ pub struct Room {
     /// When that was, in microseconds since the Hub began.
     pub(super) due_since: AtomicU64,
     /// Where its deliveries are counted.
-    tally: Arc<Tally>,
+    tally: Arc<DeliveryCounters>,
     /// Set when somebody came or went and an announcement is due.
     pub(super) restless: AtomicBool,
     /// The earliest time of the next announcement.
@@ -66,7 +68,7 @@ impl Room {
         bounds: Bounds,
         limits: LogLimits,
         lane: u16,
-        tally: Arc<Tally>,
+        tally: Arc<DeliveryCounters>,
     ) -> Self {
         let bytes = size_of::<Self>() + 2 * name.as_str().len();
         Self {
@@ -109,10 +111,10 @@ impl Room {
     }
 
     /// Its log as it stands now, to be read from any place.
-    pub fn reel(&self) -> Reel<'_> {
-        Reel::new(&self.log)
+    pub fn reel(&self) -> FanoutBatch<'_> {
+        FanoutBatch::new(&self.log)
             .counted(&self.tally)
-            .heeding(&self.erasures)
+            .watching_redactions(&self.erasures)
     }
 
     /// Appends those of `frames` that its log does not have yet: what a store has told, it also reports.
@@ -127,7 +129,7 @@ impl Room {
 
     /// Drops the oldest frames until they take no more than `bytes`. Readers that lag behind are served from the store.
     pub(super) fn shorten(&self, bytes: usize) {
-        lock(&self.log).shorten(bytes);
+        lock(&self.log).truncate(bytes);
     }
 
     /// Lets one more connection in, if there are fewer than `limit`.
@@ -198,11 +200,11 @@ impl Room {
     /// How many members it has, and who they are unless they are too many to name.
     pub fn members(&self) -> (usize, Option<Vec<UserId>>) {
         let mut presence = lock(&self.presence);
-        (presence.count(), presence.named())
+        (presence.count(), presence.member_ids())
     }
 
     /// The same, each with its connections and since when it is here.
-    pub fn present(&self) -> (usize, Option<Vec<Present>>) {
+    pub fn present(&self) -> (usize, Option<Vec<PresentMember>>) {
         let presence = lock(&self.presence);
         (presence.count(), presence.present())
     }

@@ -16,8 +16,8 @@ use crate::protocol::Push;
 use crate::protocol::Recovery;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
-use crate::server::room::{Dialect, Draft, Format, KeyLimits};
-use crate::server::session::{CatchUpPage, Next, Outbox};
+use crate::server::room::{DedupLimits, Dialect, Draft, Format};
+use crate::server::session::{CatchUpPage, NextChunk, SendBuffer};
 use crate::server::store::{Durability, MemoryStore, Retention, Span, SqliteSettings, SqliteStore};
 
 const CLIENTS: usize = 3;
@@ -30,7 +30,7 @@ impl Hub {
             messages: 1000,
             bytes: usize::MAX,
             age,
-            keys: KeyLimits {
+            keys: DedupLimits {
                 messages: 1000,
                 age,
             },
@@ -66,10 +66,10 @@ impl Hub {
 struct Broken;
 
 impl Outlet for Broken {
-    fn flush(&self, _: &mut Reel<'_>) {
+    fn flush(&self, _: &mut FanoutBatch<'_>) {
         panic!("a fault");
     }
-    fn tick(&self, _: Moment) {}
+    fn tick(&self, _: Tick) {}
     fn tell(&self, _: &[u8]) {}
     fn say(&self, _: &Push) {}
     fn drain(&self, _: Duration) {}
@@ -138,13 +138,13 @@ struct World {
 struct Client {
     /// The epoch and the last offset that it saw or was told to be gone.
     position: Option<(Epoch, u64)>,
-    open: Option<(Arc<Room>, Outbox)>,
+    open: Option<(Arc<Room>, SendBuffer)>,
 }
 
 impl World {
     fn new(kept: usize, ring: usize) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
-        let keys = KeyLimits {
+        let keys = DedupLimits {
             messages: 10,
             age: Duration::from_secs(60),
         };
@@ -274,7 +274,7 @@ impl Client {
             other => panic!("{other:?}"),
         }
         self.position = Some((room.epoch().clone(), start.cursor.0));
-        let outbox = Outbox::new(Format::new(Dialect::Typed), start.cursor);
+        let outbox = SendBuffer::new(Format::new(Dialect::Typed), start.cursor);
         self.open = Some((room, outbox));
     }
 
@@ -287,15 +287,15 @@ impl Client {
         for _write in 0..writes {
             let mut reel = room.reel();
             let bytes = match outbox.next(&mut reel) {
-                Next::Write(bytes) => bytes.to_vec(),
-                Next::Behind(after) => {
+                NextChunk::Write(bytes) => bytes.to_vec(),
+                NextChunk::Behind(after) => {
                     let head = room.head();
                     let page = world
                         .hub
                         .history(&room, Span::After(after), 3)
                         .await
                         .expect("a page");
-                    outbox.caught_up(&CatchUpPage {
+                    outbox.on_caught_up(&CatchUpPage {
                         frames: page.frames,
                         head,
                         gone: page.gone.expect("the store in memory knows"),
@@ -303,7 +303,7 @@ impl Client {
                     });
                     continue;
                 }
-                Next::Idle | Next::Finished => {
+                NextChunk::Idle | NextChunk::Finished => {
                     is_more = false;
                     break;
                 }

@@ -14,7 +14,7 @@ const KEPT: usize = 180;
 
 /// The counters at one time.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sample {
+pub struct CounterSample {
     /// Connections that are open.
     pub connections: usize,
     /// Messages stored so far.
@@ -27,7 +27,7 @@ pub struct Sample {
 
 /// What passed between two samples, in each second of that time.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
-pub struct Point {
+pub struct RatePoint {
     /// Connections that were open at its end.
     pub connections: usize,
     /// Messages stored.
@@ -40,18 +40,18 @@ pub struct Point {
 
 /// See the [module docs](self). A cheap handle.
 #[derive(Clone, Debug, Default)]
-pub struct Course(Arc<Mutex<Kept>>);
+pub struct RateHistory(Arc<Mutex<RateHistoryState>>);
 
 #[derive(Debug, Default)]
-struct Kept {
+struct RateHistoryState {
     /// The newest sample, and when it was taken, from any start.
-    newest: Option<(Duration, Sample)>,
-    points: VecDeque<Point>,
+    newest: Option<(Duration, CounterSample)>,
+    points: VecDeque<RatePoint>,
 }
 
-impl Course {
+impl RateHistory {
     /// Takes note of `sample`, which is so at `now`.
-    pub fn note(&self, now: Duration, sample: Sample) {
+    pub fn record(&self, now: Duration, sample: CounterSample) {
         let mut kept = self.lock();
         if let Some((then, before)) = kept.newest.replace((now, sample)) {
             let seconds = now
@@ -59,7 +59,7 @@ impl Course {
                 .as_secs_f64()
                 .max(f64::MIN_POSITIVE);
             let each = |now: u64, before: u64| now.saturating_sub(before) as f64 / seconds;
-            let point = Point {
+            let point = RatePoint {
                 connections: sample.connections,
                 published: each(sample.published, before.published),
                 delivered: each(sample.delivered, before.delivered),
@@ -71,11 +71,11 @@ impl Course {
     }
 
     /// What is kept, oldest first.
-    pub fn points(&self) -> Vec<Point> {
+    pub fn points(&self) -> Vec<RatePoint> {
         self.lock().points.iter().rev().copied().collect()
     }
 
-    fn lock(&self) -> MutexGuard<'_, Kept> {
+    fn lock(&self) -> MutexGuard<'_, RateHistoryState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -84,8 +84,8 @@ impl Course {
 mod tests {
     use super::*;
 
-    fn sample(published: u64) -> Sample {
-        Sample {
+    fn sample(published: u64) -> CounterSample {
+        CounterSample {
             connections: 2,
             published,
             delivered: 10 * published,
@@ -95,11 +95,11 @@ mod tests {
 
     #[test]
     fn a_point_is_what_passed_in_each_second_however_late_the_clock_was() {
-        let course = Course::default();
-        course.note(Duration::from_secs(5), sample(7));
+        let course = RateHistory::default();
+        course.record(Duration::from_secs(5), sample(7));
         assert_eq!(course.points(), [], "one sample tells of no time");
-        course.note(Duration::from_secs(7), sample(17));
-        let point = Point {
+        course.record(Duration::from_secs(7), sample(17));
+        let point = RatePoint {
             connections: 2,
             published: 5.0,
             delivered: 50.0,
@@ -110,9 +110,9 @@ mod tests {
 
     #[test]
     fn the_newest_points_are_kept_and_come_last() {
-        let course = Course::default();
+        let course = RateHistory::default();
         for second in 0..=KEPT as u64 + 3 {
-            course.note(Duration::from_secs(second), sample(second * second));
+            course.record(Duration::from_secs(second), sample(second * second));
         }
         let points = course.points();
         let last = (KEPT as u64 + 3) * 2 - 1;

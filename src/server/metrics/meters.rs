@@ -9,17 +9,17 @@ use metrics::{Histogram, histogram};
 
 use super::table::{ACK, COMMIT, COMMIT_MESSAGES, FAN_OUT};
 
-static METERS: OnceLock<Meters> = OnceLock::new();
+static METERS: OnceLock<Histograms> = OnceLock::new();
 
 /// See the [module docs](self).
-pub(super) struct Meters {
+pub(super) struct Histograms {
     pub(super) ack: Histogram,
     pub(super) fan_out: Histogram,
     pub(super) commit: Histogram,
     pub(super) commit_messages: Histogram,
 }
 
-impl Meters {
+impl Histograms {
     /// Those of the recorder that is installed now. They are in `/metrics` from here on, with nothing in them.
     pub(super) fn install() {
         METERS.get_or_init(|| Self {

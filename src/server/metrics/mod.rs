@@ -19,19 +19,19 @@ use metrics_process::Collector;
 use crate::protocol::CloseCode;
 use crate::protocol::ErrorCode;
 use crate::protocol::GapReason;
-use meters::Meters;
+use meters::Histograms;
 use table::*;
 
-pub use course::{Course, EVERY, Point, Sample};
-pub use published::{Published, published, stored};
-pub use readings::Readings;
+pub use course::{CounterSample, EVERY, RateHistory, RatePoint};
+pub use published::{PublishResult, count_published, stored_messages};
+pub use readings::Gauges;
 
 /// How often samples of histograms are added up: until then each is kept.
 const ADD_UP_EVERY: Duration = Duration::from_secs(5);
 
 /// How a connection ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum End {
+pub enum DisconnectReason {
     /// We ended it.
     Closed(CloseCode),
     /// The client said goodbye.
@@ -40,7 +40,7 @@ pub enum End {
     Lost,
 }
 
-impl End {
+impl DisconnectReason {
     /// As figures and spans call it.
     pub fn label(self) -> String {
         match self {
@@ -53,7 +53,7 @@ impl End {
 
 /// What an operator does.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Act {
+pub enum AdminAction {
     /// Ends a connection.
     Kick,
     /// Deletes a message.
@@ -70,7 +70,7 @@ pub enum Act {
     Trace,
 }
 
-impl Act {
+impl AdminAction {
     const ALL: [Self; 7] = [
         Self::Kick,
         Self::Delete,
@@ -95,70 +95,70 @@ impl Act {
 }
 
 /// An operator acted, on so many.
-pub fn acted(act: Act, count: usize) {
+pub fn count_admin_action(act: AdminAction, count: usize) {
     counter!(ACTS, "act" => act.label()).increment(count as u64);
 }
 
 /// A connection ended.
-pub fn closed(end: End) {
+pub fn count_disconnect(end: DisconnectReason) {
     counter!(CLOSED, "code" => end.label()).increment(1);
 }
 
 /// A request or handshake was refused; `code` is that of the JSON error.
-pub fn refused(code: &'static str) {
+pub fn count_refusal(code: &'static str) {
     counter!(REFUSED, "code" => code).increment(1);
 }
 
 /// A frame was answered with an `error`.
-pub fn frame_refused(code: ErrorCode) {
+pub fn count_frame_error(code: ErrorCode) {
     counter!(FRAMES_REFUSED, "code" => code.as_str()).increment(1);
 }
 
 /// A client was told of a gap.
-pub fn gap(reason: GapReason) {
+pub fn count_gap(reason: GapReason) {
     counter!(GAPS, "reason" => reason.as_str()).increment(1);
 }
 
 /// The store answered a publish after `took`.
-pub fn answered(took: Duration) {
-    if let Some(meters) = Meters::get() {
+pub fn record_ack_latency(took: Duration) {
+    if let Some(meters) = Histograms::get() {
         meters.ack.record(took);
     }
 }
 
 /// All readers of a room were handed what was stored `took` ago.
-pub fn fanned_out(took: Duration) {
-    if let Some(meters) = Meters::get() {
+pub fn record_fanout_latency(took: Duration) {
+    if let Some(meters) = Histograms::get() {
         meters.fan_out.record(took);
     }
 }
 
 /// A commit of so many messages took so long.
-pub fn committed(took: Duration, messages: usize) {
-    if let Some(meters) = Meters::get() {
+pub fn record_commit(took: Duration, messages: usize) {
+    if let Some(meters) = Histograms::get() {
         meters.commit.record(took);
         meters.commit_messages.record(messages as f64);
     }
 }
 
 /// A commit failed.
-pub fn store_failed() {
+pub fn count_store_failure() {
     counter!(STORE_ERRORS).increment(1);
 }
 
 /// Counts a read from the database that failed.
-pub fn store_read_failed() {
+pub fn count_store_read_failure() {
     counter!(STORE_READ_ERRORS).increment(1);
 }
 
 /// Counts messages that were found damaged.
-pub fn messages_damaged(messages: usize) {
+pub fn count_damaged_messages(messages: usize) {
     counter!(DAMAGED).increment(messages as u64);
 }
 
 /// What became of a span that was to be exported.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Spans {
+pub enum SpanResult {
     /// The collector took it.
     Exported,
     /// The collector did not.
@@ -167,7 +167,7 @@ pub enum Spans {
     Dropped,
 }
 
-impl Spans {
+impl SpanResult {
     const ALL: [Self; 3] = [Self::Exported, Self::Refused, Self::Dropped];
 
     const fn label(self) -> &'static str {
@@ -180,17 +180,17 @@ impl Spans {
 }
 
 /// So many spans met this result.
-pub fn spans(count: usize, result: Spans) {
+pub fn count_spans(count: usize, result: SpanResult) {
     counter!(SPANS, "result" => result.label()).increment(count as u64);
 }
 
 /// There are files for so many connections.
-pub fn files_for(connections: u64) {
+pub fn set_connection_file_limit(connections: u64) {
     gauge!(CONNECTIONS_LIMIT, "of" => "files").set(connections as f64);
 }
 
 /// A reader that its room's memory had passed is served from the store.
-pub fn caught_up() {
+pub fn count_catch_up() {
     counter!(CATCH_UPS).increment(1);
 }
 
@@ -207,9 +207,9 @@ impl Metrics {
                 .iter()
                 .try_fold(PrometheusBuilder::new(), |builder, series| {
                     match series.kind {
-                        Kind::Histogram(bounds) => builder
+                        MetricKind::Histogram(bounds) => builder
                             .set_buckets_for_metric(Matcher::Full(series.name.to_owned()), bounds),
-                        Kind::Counter | Kind::Gauge => Ok(builder),
+                        MetricKind::Counter | MetricKind::Gauge => Ok(builder),
                     }
                 });
             // It fails only for a histogram without bounds, and where another recorder is installed: there is none.
@@ -221,7 +221,7 @@ impl Metrics {
     }
 
     /// Adds up what came in, again and again, whether anybody asks or not.
-    pub async fn add_up_forever(self) {
+    pub async fn aggregate_samples(self) {
         let Some(handle) = self.0 else { return };
         let mut interval = tokio::time::interval(ADD_UP_EVERY);
         loop {
@@ -231,9 +231,9 @@ impl Metrics {
     }
 
     /// All figures, in the text format of Prometheus (version 0.0.4).
-    pub fn render(&self, readings: Readings) -> String {
+    pub fn render(&self, readings: Gauges) -> String {
         readings.record();
-        for (result, messages) in published::so_far() {
+        for (result, messages) in published::publish_counts() {
             counter!(PUBLISHED, "result" => result).absolute(messages);
         }
         Collector::default().collect();
@@ -245,23 +245,23 @@ impl Metrics {
 
 /// Says what each is, and makes the series whose labels are known.
 fn describe() {
-    for Series { name, kind, help } in TABLE.iter().copied() {
+    for MetricSeries { name, kind, help } in TABLE.iter().copied() {
         match kind {
-            Kind::Counter => describe_counter!(name, help),
-            Kind::Gauge => describe_gauge!(name, help),
-            Kind::Histogram(_) => describe_histogram!(name, help),
+            MetricKind::Counter => describe_counter!(name, help),
+            MetricKind::Gauge => describe_gauge!(name, help),
+            MetricKind::Histogram(_) => describe_histogram!(name, help),
         }
     }
     Collector::default().describe();
     for end in CloseCode::ALL
-        .map(End::Closed)
+        .map(DisconnectReason::Closed)
         .into_iter()
-        .chain([End::Client, End::Lost])
+        .chain([DisconnectReason::Client, DisconnectReason::Lost])
     {
         counter!(CLOSED, "code" => end.label()).increment(0);
     }
-    for act in Act::ALL {
-        acted(act, 0);
+    for act in AdminAction::ALL {
+        count_admin_action(act, 0);
     }
     for code in ErrorCode::ALL {
         counter!(FRAMES_REFUSED, "code" => code.as_str()).increment(0);
@@ -269,11 +269,11 @@ fn describe() {
     for reason in GapReason::ALL {
         counter!(GAPS, "reason" => reason.as_str()).increment(0);
     }
-    for result in Spans::ALL {
-        spans(0, result);
+    for result in SpanResult::ALL {
+        count_spans(0, result);
     }
     for name in [CATCH_UPS, STORE_ERRORS, STORE_READ_ERRORS, DAMAGED] {
         counter!(name).increment(0);
     }
-    Meters::install();
+    Histograms::install();
 }

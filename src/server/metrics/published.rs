@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 /// What became of one message that was published.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Published {
+pub enum PublishResult {
     /// It is in the log.
     Stored,
     /// It was before.
@@ -14,7 +14,7 @@ pub enum Published {
     Refused,
 }
 
-impl Published {
+impl PublishResult {
     const ALL: [Self; 3] = [Self::Stored, Self::Duplicate, Self::Refused];
 
     const fn label(self) -> &'static str {
@@ -26,7 +26,7 @@ impl Published {
     }
 
     /// How many so far.
-    fn tally(self) -> &'static AtomicU64 {
+    fn counter(self) -> &'static AtomicU64 {
         static STORED: AtomicU64 = AtomicU64::new(0);
         static DUPLICATE: AtomicU64 = AtomicU64::new(0);
         static REFUSED: AtomicU64 = AtomicU64::new(0);
@@ -39,16 +39,18 @@ impl Published {
 }
 
 /// So many messages were published, with this result.
-pub fn published(messages: usize, result: Published) {
-    result.tally().fetch_add(messages as u64, Ordering::Relaxed);
+pub fn count_published(messages: usize, result: PublishResult) {
+    result
+        .counter()
+        .fetch_add(messages as u64, Ordering::Relaxed);
 }
 
 /// Messages stored so far.
-pub fn stored() -> u64 {
-    Published::Stored.tally().load(Ordering::Relaxed)
+pub fn stored_messages() -> u64 {
+    PublishResult::Stored.counter().load(Ordering::Relaxed)
 }
 
 /// Messages so far, by the label of each result.
-pub(super) fn so_far() -> [(&'static str, u64); 3] {
-    Published::ALL.map(|result| (result.label(), result.tally().load(Ordering::Relaxed)))
+pub(super) fn publish_counts() -> [(&'static str, u64); 3] {
+    PublishResult::ALL.map(|result| (result.label(), result.counter().load(Ordering::Relaxed)))
 }

@@ -6,7 +6,7 @@ use crate::server::metrics::table::*;
 
 /// What others know, and what is therefore not counted here as it happens.
 #[derive(Clone, Copy, Debug)]
-pub struct Readings {
+pub struct Gauges {
     /// Connections that are open.
     pub connections: usize,
     /// How many may be, and how many of one address.
@@ -29,7 +29,7 @@ pub struct Readings {
     pub lag: u64,
 }
 
-impl Readings {
+impl Gauges {
     /// Sets the series to what was read.
     pub(super) fn record(self) {
         let Self {

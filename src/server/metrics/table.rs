@@ -72,7 +72,7 @@ const MESSAGES: &[f64] = &[
 
 /// How a series is counted.
 #[derive(Clone, Copy, Debug)]
-pub(super) enum Kind {
+pub(super) enum MetricKind {
     /// It only grows.
     Counter,
     /// It goes up and down.
@@ -83,137 +83,137 @@ pub(super) enum Kind {
 
 /// One line of the table.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Series {
+pub(super) struct MetricSeries {
     /// Its name in `/metrics`.
     pub(super) name: &'static str,
     /// How it is counted.
-    pub(super) kind: Kind,
+    pub(super) kind: MetricKind,
     /// One sentence.
     pub(super) help: &'static str,
 }
 
-const fn line(name: &'static str, kind: Kind, help: &'static str) -> Series {
-    Series { name, kind, help }
+const fn line(name: &'static str, kind: MetricKind, help: &'static str) -> MetricSeries {
+    MetricSeries { name, kind, help }
 }
 
 /// Every series.
-pub(super) const TABLE: &[Series] = &[
+pub(super) const TABLE: &[MetricSeries] = &[
     line(
         CONNECTIONS,
-        Kind::Gauge,
+        MetricKind::Gauge,
         "Open connections: WebSockets and streams",
     ),
     line(
         CONNECTIONS_LIMIT,
-        Kind::Gauge,
+        MetricKind::Gauge,
         "Most connections that may be open: 'all' in total, from one 'address', and as many as the file limit allows ('files')",
     ),
-    line(ROOMS, Kind::Gauge, "Rooms in memory"),
+    line(ROOMS, MetricKind::Gauge, "Rooms in memory"),
     line(
         RATE_LIMITED,
-        Kind::Counter,
+        MetricKind::Counter,
         "Messages refused by a rate limit, by quota",
     ),
     line(
         HELD,
-        Kind::Gauge,
+        MetricKind::Gauge,
         "Bytes that the process holds for clients; the limit is --memory-budget",
     ),
     line(
         PUBLISHED,
-        Kind::Counter,
+        MetricKind::Counter,
         "Published messages, by result: 'stored', 'duplicate' (the key was stored before) or 'refused'",
     ),
     line(
         DELIVERED,
-        Kind::Counter,
+        MetricKind::Counter,
         "Messages written to connections, counted once for each reader",
     ),
     line(
         DELIVERED_BYTES,
-        Kind::Counter,
+        MetricKind::Counter,
         "Bytes of delivered messages, including frame headers",
     ),
     line(
         FAN_OUT,
-        Kind::Histogram(SECONDS),
+        MetricKind::Histogram(SECONDS),
         "Seconds from storing a message until it was written to every reader that could accept it",
     ),
     line(
         ACK,
-        Kind::Histogram(SECONDS),
+        MetricKind::Histogram(SECONDS),
         "Seconds from receiving a publish until the store answered",
     ),
     line(
         COMMIT,
-        Kind::Histogram(SECONDS),
+        MetricKind::Histogram(SECONDS),
         "Seconds that one commit took",
     ),
     line(
         COMMIT_MESSAGES,
-        Kind::Histogram(MESSAGES),
+        MetricKind::Histogram(MESSAGES),
         "Messages in one commit",
     ),
     line(
         CATCH_UPS,
-        Kind::Counter,
+        MetricKind::Counter,
         "Reads from the store for readers that have fallen behind the messages in memory",
     ),
-    line(GAPS, Kind::Counter, "Gaps sent to clients, by reason"),
+    line(GAPS, MetricKind::Counter, "Gaps sent to clients, by reason"),
     line(
         CLOSED,
-        Kind::Counter,
+        MetricKind::Counter,
         "Closed connections, by close code, 'client' or 'lost'",
     ),
     line(
         REFUSED,
-        Kind::Counter,
+        MetricKind::Counter,
         "Refused HTTP requests and handshakes, by error code",
     ),
     line(
         FRAMES_REFUSED,
-        Kind::Counter,
+        MetricKind::Counter,
         "Frames of fanfare.v1 that got an error, by its code",
     ),
     line(
         ACTS,
-        Kind::Counter,
+        MetricKind::Counter,
         "Actions of operators, counted once for each affected connection or message",
     ),
     line(
         SPANS,
-        Kind::Counter,
+        MetricKind::Counter,
         "Spans for --otlp-endpoint, by result: 'exported', 'refused' (not accepted by the collector) or 'dropped' (too many waited)",
     ),
-    line(STORE_ERRORS, Kind::Counter, "Failed commits"),
+    line(STORE_ERRORS, MetricKind::Counter, "Failed commits"),
     line(
         LOG_LINES_DROPPED,
-        Kind::Counter,
+        MetricKind::Counter,
         "Log lines that could not be written: standard error is full, closed, or not read",
     ),
     line(
         STORE_READ_ERRORS,
-        Kind::Counter,
+        MetricKind::Counter,
         "Failed reads from the database; the readers are closed with 1013",
     ),
     line(
         DAMAGED,
-        Kind::Counter,
+        MetricKind::Counter,
         "Stored messages that were found unreadable; readers get a gap",
     ),
     line(
         STORE_READY,
-        Kind::Gauge,
+        MetricKind::Gauge,
         "1 while the store accepts messages, else 0",
     ),
     line(
         STORE_STATE,
-        Kind::Gauge,
+        MetricKind::Gauge,
         "1 for the current state of the store, else 0: 'ready', 'refusing', 'away' or 'lost'",
     ),
     line(
         LAG,
-        Kind::Gauge,
+        MetricKind::Gauge,
         "Messages that the slowest reader has not received yet",
     ),
 ];

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::auth::{Grants, Right};
-use crate::server::session::Host;
+use crate::server::session::IpBucket;
 
 /// How far the clocks of two nodes may be apart, in milliseconds.
 const CLOCKS_APART: u64 = 2000;
@@ -35,11 +35,11 @@ impl Eviction {
             && self.id.as_ref().is_none_or(|named| Some(named) == id)
             && self
                 .address
-                .is_none_or(|named| Host::of(named) == Host::of(address))
+                .is_none_or(|named| IpBucket::of(named) == IpBucket::of(address))
             && self
                 .within
                 .as_ref()
-                .is_none_or(|grants| grants.give(Right::Admin, room))
+                .is_none_or(|grants| grants.allow(Right::Admin, room))
             && since <= self.at.saturating_add(CLOCKS_APART)
     }
 }

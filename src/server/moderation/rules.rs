@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
-use crate::server::session::Host;
+use crate::server::session::IpBucket;
 
 /// Bans at once: what is looked up stays small, and the file a few MB.
 const MAX_BANS: usize = 10_000;
@@ -141,14 +141,14 @@ struct Written {
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum Subject {
     Id(UserId),
-    Host(Host),
+    Host(IpBucket),
 }
 
 impl From<&Whom> for Subject {
     fn from(whom: &Whom) -> Self {
         match whom {
             Whom::Id(id) => Self::Id(id.clone()),
-            Whom::Address(address) => Self::Host(Host::of(*address)),
+            Whom::Address(address) => Self::Host(IpBucket::of(*address)),
         }
     }
 }
@@ -201,7 +201,7 @@ impl Rules {
         if self.bans.is_empty() {
             return Ok(());
         }
-        let host = Subject::Host(Host::of(guest.address));
+        let host = Subject::Host(IpBucket::of(guest.address));
         let subjects = guest.id.cloned().map(Subject::Id).into_iter().chain([host]);
         let keys = subjects.flat_map(|of| [(of.clone(), None), (of, Some(guest.room.clone()))]);
         let is_on = |ban: &&Ban| ban.until.is_none_or(|until| until > now);

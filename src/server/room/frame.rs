@@ -18,7 +18,7 @@ use crate::server::wire::{self, Opcode};
 
 /// What was said, as it was said.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Said<'a> {
+pub enum Payload<'a> {
     /// Text.
     Text(&'a str),
     /// Bytes.
@@ -67,13 +67,13 @@ impl Draft {
     }
 
     /// What is said.
-    pub fn said(&self) -> Said<'_> {
+    pub fn payload(&self) -> Payload<'_> {
         let payload = wire::payload(&self.plain);
         // It came in as text, so it is.
         if self.is_text {
-            Said::Text(str::from_utf8(payload).unwrap_or_default())
+            Payload::Text(str::from_utf8(payload).unwrap_or_default())
         } else {
-            Said::Binary(payload)
+            Payload::Binary(payload)
         }
     }
 
@@ -185,10 +185,10 @@ impl Frame {
 
     /// The entry, decoded.
     pub fn publication(&self) -> Publication {
-        let body = match self.draft.said() {
+        let body = match self.draft.payload() {
             _ if self.is_deleted => Body::Deleted(true),
-            Said::Text(text) => Body::Text(text.to_owned()),
-            Said::Binary(bytes) => Body::Data(STANDARD.encode(bytes)),
+            Payload::Text(text) => Body::Text(text.to_owned()),
+            Payload::Binary(bytes) => Body::Data(STANDARD.encode(bytes)),
         };
         Publication {
             offset: self.offset,

@@ -14,14 +14,14 @@ const ENTRY_BYTES: usize = 256;
 
 /// How long a key is remembered: until either is passed.
 #[derive(Clone, Copy, Debug)]
-pub struct KeyLimits {
+pub struct DedupLimits {
     /// Offsets of the room since then.
     pub messages: u64,
     /// Time since then.
     pub age: Duration,
 }
 
-impl KeyLimits {
+impl DedupLimits {
     /// Whether a key that was stored at `offset`, when the clock said `clock`, is still remembered in a room that
     /// stands at `head`, `now`.
     pub fn remember(&self, offset: Offset, clock: u64, head: Offset, now: u64) -> bool {
@@ -32,7 +32,7 @@ impl KeyLimits {
 
 /// A keyed send that is stored.
 #[derive(Clone, Debug)]
-pub struct Keyed {
+pub struct DedupEntry {
     /// Who sent it.
     pub from: UserId,
     /// With which key.
@@ -45,35 +45,35 @@ pub struct Keyed {
     pub clock: u64,
 }
 
-impl Keyed {
+impl DedupEntry {
     /// Returns how many bytes it takes in a window.
     fn size(&self) -> usize {
         ENTRY_BYTES + self.key.as_str().len() + self.from.as_str().len()
     }
 }
 
-/// See the [module docs](self). Bounded by [`KeyLimits::messages`] entries.
+/// See the [module docs](self). Bounded by [`DedupLimits::messages`] entries.
 #[derive(Debug)]
-pub struct KeyWindow {
-    limits: KeyLimits,
+pub struct DedupWindow {
+    limits: DedupLimits,
     /// `None` while there is no key to remember: many rooms never see one.
-    remembered: Option<Box<Remembered>>,
+    remembered: Option<Box<DedupSlot>>,
 }
 
 #[derive(Debug)]
-struct Remembered {
+struct DedupSlot {
     /// Where and when each key was stored.
     stored: HashMap<(UserId, Key), (Offset, u64)>,
     /// In the order in which they were stored.
-    order: VecDeque<Keyed>,
+    order: VecDeque<DedupEntry>,
     /// The bytes of both.
     bytes: usize,
     reservation: MemoryReservation,
 }
 
-impl KeyWindow {
+impl DedupWindow {
     /// A window that remembers nothing yet.
-    pub const fn new(limits: KeyLimits) -> Self {
+    pub const fn new(limits: DedupLimits) -> Self {
         Self {
             limits,
             remembered: None,
@@ -90,9 +90,9 @@ impl KeyWindow {
     }
 
     /// A keyed message was stored, after all others here.
-    pub fn remember(&mut self, keyed: Keyed) {
+    pub fn remember(&mut self, keyed: DedupEntry) {
         let remembered = self.remembered.get_or_insert_with(|| {
-            Box::new(Remembered {
+            Box::new(DedupSlot {
                 stored: HashMap::new(),
                 order: VecDeque::new(),
                 bytes: 0,
@@ -116,7 +116,8 @@ impl KeyWindow {
         };
 
         let limits = self.limits;
-        let is_old = |keyed: &mut Keyed| !limits.remember(keyed.offset, keyed.clock, head, now);
+        let is_old =
+            |keyed: &mut DedupEntry| !limits.remember(keyed.offset, keyed.clock, head, now);
         while let Some(oldest) = remembered.order.pop_front_if(is_old) {
             remembered.bytes -= oldest.size();
             remembered.stored.remove(&(oldest.from, oldest.key));
@@ -139,7 +140,7 @@ impl KeyWindow {
 mod tests {
     use super::*;
 
-    const LIMITS: KeyLimits = KeyLimits {
+    const LIMITS: DedupLimits = DedupLimits {
         messages: 3,
         age: Duration::from_secs(600),
     };
@@ -153,9 +154,9 @@ mod tests {
     }
 
     /// A window in which ann's key "1" was stored at 5, at the time 7 by the clock 0.
-    fn window() -> KeyWindow {
-        let mut window = KeyWindow::new(LIMITS);
-        window.remember(Keyed {
+    fn window() -> DedupWindow {
+        let mut window = DedupWindow::new(LIMITS);
+        window.remember(DedupEntry {
             from: user("ann"),
             key: key("1"),
             offset: Offset(5),
@@ -175,11 +176,11 @@ mod tests {
 
     #[test]
     fn the_memory_of_a_window_is_counted_and_given_back_when_its_keys_are_forgotten() {
-        let mut window = KeyWindow::new(LIMITS);
-        let held = |window: &KeyWindow| window.remembered.as_ref().map(|keys| keys.bytes);
+        let mut window = DedupWindow::new(LIMITS);
+        let held = |window: &DedupWindow| window.remembered.as_ref().map(|keys| keys.bytes);
 
         for offset in 1..=100 {
-            window.remember(Keyed {
+            window.remember(DedupEntry {
                 from: user("ann"),
                 key: key(&format!("{offset:064}")),
                 offset: Offset(offset),

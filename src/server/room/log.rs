@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 
 use crate::protocol::Offset;
 use crate::server::memory::Memory;
-use crate::server::room::reel::Run;
+use crate::server::room::reel::Chunk;
 use crate::server::room::{Dialect, Format, Frame};
 
 /// Erasures that are remembered of a room while the server runs, for readers that come back.
@@ -34,7 +34,7 @@ pub struct Lagged {
 /// See the [module docs](self).
 #[derive(Debug)]
 pub struct Log {
-    frames: VecDeque<Entry>,
+    frames: VecDeque<RingEntry>,
     /// Sum of the frames' sizes, without their encodings.
     bytes: usize,
     limits: LogLimits,
@@ -48,7 +48,7 @@ pub struct Log {
 
 /// A frame and its encodings: each made for the first reader that needs it, and shared by all that do.
 #[derive(Debug)]
-struct Entry {
+struct RingEntry {
     frame: Arc<Frame>,
     /// Few formats are in use, so they are searched one after the other.
     encodings: Vec<(Format, Bytes)>,
@@ -89,7 +89,7 @@ impl Log {
             self.dropped = frame.prev();
         }
         self.bytes += frame.size();
-        self.frames.push_back(Entry::new(frame));
+        self.frames.push_back(RingEntry::new(frame));
         while self.frames.len() > 1
             && (self.frames.len() > self.limits.messages || self.bytes > self.limits.bytes)
         {
@@ -98,8 +98,8 @@ impl Log {
     }
 
     /// Drops the oldest frames until they and their encodings take no more than `bytes`, all of them if need be.
-    pub fn shorten(&mut self, bytes: usize) {
-        let mut held: usize = self.frames.iter().map(Entry::held).sum();
+    pub fn truncate(&mut self, bytes: usize) {
+        let mut held: usize = self.frames.iter().map(RingEntry::held).sum();
         while held > bytes
             && let Some(oldest) = self.frames.front()
         {
@@ -119,7 +119,7 @@ impl Log {
 
     /// Puts a tombstone in the place of the frame at `offset`, if that is still here. `at` is the time, in
     /// milliseconds since 1970 UTC. Whether that is news.
-    pub fn erase(&mut self, offset: Offset, at: u64) -> bool {
+    pub fn redact(&mut self, offset: Offset, at: u64) -> bool {
         if self.erased.iter().any(|(erased, _)| *erased == offset) {
             return false;
         }
@@ -135,25 +135,25 @@ impl Log {
             let entry = &mut self.frames[place];
             let tombstone = Arc::new(entry.frame.tombstone());
             self.bytes = self.bytes + tombstone.size() - entry.frame.size();
-            *entry = Entry::new(tombstone);
+            *entry = RingEntry::new(tombstone);
         }
         true
     }
 
     /// Returns how many frames were erased since the server started.
-    pub const fn erasures(&self) -> u64 {
+    pub const fn redactions(&self) -> u64 {
         self.erasures
     }
 
-    /// Returns the offsets erased since [`Log::erasures`] was `erasures`; `None` if they are more than are remembered.
-    pub fn erased_since(&self, erasures: u64) -> Option<impl Iterator<Item = Offset>> {
+    /// Returns the offsets erased since [`Log::redactions`] was `erasures`; `None` if they are more than are remembered.
+    pub fn redacted_since(&self, erasures: u64) -> Option<impl Iterator<Item = Offset>> {
         let count = usize::try_from(self.erasures.checked_sub(erasures)?).ok()?;
         let known = self.erased.len().checked_sub(count)?;
         Some(self.erased.range(known..).map(|(offset, _)| *offset))
     }
 
     /// What of the offsets up to `until` was erased lately, and when: for whoever has read them and was away.
-    pub fn erased(&self, until: Offset) -> Vec<(Offset, u64)> {
+    pub fn redacted(&self, until: Offset) -> Vec<(Offset, u64)> {
         self.erased
             .iter()
             .filter(|(offset, _)| *offset <= until)
@@ -172,7 +172,7 @@ impl Log {
         until: Offset,
         format: Format,
         max_bytes: usize,
-    ) -> Result<Option<Run>, Lagged> {
+    ) -> Result<Option<Chunk>, Lagged> {
         if after < self.dropped {
             return Err(Lagged {
                 dropped: self.dropped,
@@ -191,7 +191,7 @@ impl Log {
     }
 }
 
-impl Entry {
+impl RingEntry {
     const fn new(frame: Arc<Frame>) -> Self {
         Self {
             frame,
@@ -227,17 +227,17 @@ impl Entry {
 }
 
 /// Encodes `frames` as one run of bytes of at least one frame and, past that, at most `max_bytes`.
-pub fn join<'a>(
+pub fn concat_frames<'a>(
     frames: impl Iterator<Item = &'a Frame>,
     format: Format,
     max_bytes: usize,
-) -> Option<Run> {
+) -> Option<Chunk> {
     let encoded = frames.map(|frame| (frame.offset(), frame.encode(format)));
     concat(encoded, max_bytes)
 }
 
 /// Concatenates encoded frames to one run of at least one frame and, past that, at most `max_bytes`.
-fn concat(encoded: impl Iterator<Item = (Offset, Bytes)>, max_bytes: usize) -> Option<Run> {
+fn concat(encoded: impl Iterator<Item = (Offset, Bytes)>, max_bytes: usize) -> Option<Chunk> {
     let mut total = 0;
     let chosen: Vec<(Offset, Bytes)> = encoded
         .enumerate()
@@ -259,7 +259,7 @@ fn concat(encoded: impl Iterator<Item = (Offset, Bytes)>, max_bytes: usize) -> O
             Memory::of_process().hold(joined.freeze(), 0)
         }
     };
-    Some(Run {
+    Some(Chunk {
         until,
         messages: chosen.len(),
         bytes,
@@ -304,7 +304,7 @@ mod tests {
         log
     }
 
-    fn read(log: &mut Log, after: u64, budget: usize) -> Result<Option<Run>, Lagged> {
+    fn read(log: &mut Log, after: u64, budget: usize) -> Result<Option<Chunk>, Lagged> {
         let head = log.head();
         log.read(Offset(after), head, PLAIN, budget)
     }
@@ -378,12 +378,12 @@ mod tests {
         let mut log = log_of(10, 3);
         let (_, before) = log.holds();
         assert_eq!(
-            [2, 9, 2].map(|offset| log.erase(Offset(offset), 7)),
+            [2, 9, 2].map(|offset| log.redact(Offset(offset), 7)),
             [true, true, false],
             "each once"
         );
         assert_eq!(
-            (log.erased(Offset(1)), log.erased(Offset(3))),
+            (log.redacted(Offset(1)), log.redacted(Offset(3))),
             (vec![], vec![(Offset(2), 7)])
         );
         assert_eq!(log.holds(), (3, before - 1), "one letter less");
@@ -436,12 +436,12 @@ mod tests {
     fn a_log_that_is_shortened_stands_where_it_stood() {
         let mut log = log_of(10, 3);
         let (_, bytes) = log.holds();
-        log.shorten(bytes - 1);
+        log.truncate(bytes - 1);
         assert_eq!(
             (log.head(), read(&mut log, 0, 1000)),
             (Offset(3), Err(Lagged { dropped: Offset(1) }))
         );
-        log.shorten(0);
+        log.truncate(0);
         assert_eq!(
             (log.head(), log.holds(), read(&mut log, 3, 1000)),
             (Offset(3), (0, 0), Ok(None))

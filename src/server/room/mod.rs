@@ -20,10 +20,10 @@ mod keys;
 
 pub use dialect::Dialect;
 pub use format::Format;
-pub use frame::{Draft, Frame, Said};
-pub use keys::{KeyLimits, KeyWindow, Keyed};
-pub use log::{Lagged, Log, LogLimits, join};
-pub use moment::Moment;
-pub use neighbours::{Attendance, Kind, Neighbours};
-pub use presence::{Change, Presence, Present};
-pub use reel::{MAX_RUN_BYTES, Reel, Run, Tally};
+pub use frame::{Draft, Frame, Payload};
+pub use keys::{DedupEntry, DedupLimits, DedupWindow};
+pub use log::{Lagged, Log, LogLimits, concat_frames};
+pub use moment::Tick;
+pub use neighbours::{PresenceUpdate, PresenceUpdateKind, RemotePresence};
+pub use presence::{Presence, PresenceChange, PresentMember};
+pub use reel::{Chunk, DeliveryCounters, FanoutBatch, MAX_RUN_BYTES};

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 /// Milliseconds since the server started, by a clock that never goes back.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Moment(u64);
+pub struct Tick(u64);
 
-impl Moment {
+impl Tick {
     /// The moment `elapsed` after the start.
     pub const fn after_start(elapsed: Duration) -> Self {
         Self(elapsed.as_millis() as u64)

@@ -9,64 +9,64 @@ use std::collections::{HashMap, HashSet};
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::UserId;
-use crate::server::room::{Moment, Presence, Present};
+use crate::server::room::{Presence, PresentMember, Tick};
 
 /// What one node says of its members in a room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Attendance {
-    /// Grows by one with each [`Kind::News`] of the room from this node.
+pub struct PresenceUpdate {
+    /// Grows by one with each [`PresenceUpdateKind::Delta`] of the room from this node.
     pub version: u64,
     /// What is said.
-    pub kind: Kind,
+    pub kind: PresenceUpdateKind,
     /// Members, with their connections to that node; 0 for one that went.
-    pub members: Vec<Present>,
+    pub members: Vec<PresentMember>,
 }
 
-/// How an [`Attendance`] is meant.
+/// How an [`PresenceUpdate`] is meant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
-pub enum Kind {
+pub enum PresenceUpdateKind {
     /// What has changed since the version before.
-    News,
+    Delta,
     /// All members.
-    Whole,
+    Snapshot,
     /// Some more of what was said with this version.
-    More,
+    Continuation,
 }
 
 /// See the [module docs](self).
 #[derive(Debug, Default)]
-pub struct Neighbours {
-    nodes: HashMap<u64, Neighbour>,
+pub struct RemotePresence {
+    nodes: HashMap<u64, RemoteNode>,
     /// What was told of those who are here.
-    told: HashMap<UserId, Present>,
+    told: HashMap<UserId, PresentMember>,
     /// How often something was told.
     version: u64,
 }
 
 /// Another node, as far as this room is concerned.
 #[derive(Debug, Default)]
-struct Neighbour {
+struct RemoteNode {
     /// Set while `members` is complete, as far as this node knows.
     is_heard: bool,
     version: u64,
     members: HashMap<UserId, u32>,
 }
 
-impl Attendance {
+impl PresenceUpdate {
     /// Returns the answer of a node on which nobody is or was in the room.
-    pub const fn nobody() -> Self {
+    pub const fn empty() -> Self {
         Self {
             version: 0,
-            kind: Kind::Whole,
+            kind: PresenceUpdateKind::Snapshot,
             members: Vec::new(),
         }
     }
 }
 
-impl Neighbours {
+impl RemotePresence {
     /// What of those who are here the other nodes have not been told; it counts as told.
-    pub fn news(&mut self, presence: &Presence) -> Option<Attendance> {
+    pub fn delta(&mut self, presence: &Presence) -> Option<PresenceUpdate> {
         let mut members = Vec::new();
         for mut present in presence.all() {
             let elsewhere: u32 = self
@@ -85,7 +85,7 @@ impl Neighbours {
             }
         }
         let gone = self.told.keys().filter(|id| !presence.has(id));
-        members.extend(gone.map(|id| Present {
+        members.extend(gone.map(|id| PresentMember {
             id: id.clone(),
             connections: 0,
             since: 0,
@@ -101,42 +101,42 @@ impl Neighbours {
             }
         }
         self.version += 1;
-        Some(Attendance {
+        Some(PresenceUpdate {
             version: self.version,
-            kind: Kind::News,
+            kind: PresenceUpdateKind::Delta,
             members,
         })
     }
 
     /// All that was told of those who are here, if anything ever was.
-    pub fn whole(&self) -> Option<Attendance> {
+    pub fn snapshot(&self) -> Option<PresenceUpdate> {
         let members = self.told.values().cloned().collect();
-        (self.version > 0).then_some(Attendance {
+        (self.version > 0).then_some(PresenceUpdate {
             version: self.version,
-            kind: Kind::Whole,
+            kind: PresenceUpdateKind::Snapshot,
             members,
         })
     }
 
     /// `node` says `said`. Whether that was understood; if not, it must be asked for the whole.
-    pub fn hear(
+    pub fn apply(
         &mut self,
         node: u64,
-        said: Attendance,
+        said: PresenceUpdate,
         presence: &mut Presence,
-        now: Moment,
+        now: Tick,
     ) -> bool {
         let neighbour = self.nodes.entry(node).or_default();
         let is_next = match said.kind {
-            Kind::News => said.version == neighbour.version + 1,
-            Kind::More => said.version == neighbour.version,
-            Kind::Whole => true,
+            PresenceUpdateKind::Delta => said.version == neighbour.version + 1,
+            PresenceUpdateKind::Continuation => said.version == neighbour.version,
+            PresenceUpdateKind::Snapshot => true,
         };
         neighbour.is_heard = is_next;
         match said.kind {
             _ if !is_next => return false,
-            Kind::News | Kind::More => {}
-            Kind::Whole => {
+            PresenceUpdateKind::Delta | PresenceUpdateKind::Continuation => {}
+            PresenceUpdateKind::Snapshot => {
                 let here: HashSet<&UserId> = said.members.iter().map(|member| &member.id).collect();
                 let known = neighbour.members.keys();
                 let gone: Vec<UserId> = known.filter(|id| !here.contains(id)).cloned().collect();
@@ -145,7 +145,7 @@ impl Neighbours {
             }
         }
         neighbour.version = said.version;
-        for Present {
+        for PresentMember {
             id,
             connections,
             since,
@@ -157,19 +157,19 @@ impl Neighbours {
     }
 
     /// Returns whether each of `nodes` has sent which members it has here.
-    pub fn has_heard<'a>(&self, mut nodes: impl Iterator<Item = &'a u64>) -> bool {
+    pub fn has_snapshots_of<'a>(&self, mut nodes: impl Iterator<Item = &'a u64>) -> bool {
         nodes.all(|node| self.nodes.get(node).is_some_and(|node| node.is_heard))
     }
 
     /// Marks what the other nodes have sent as possibly out of date, until they send all of it again.
-    pub fn doubt(&mut self) {
+    pub fn mark_stale(&mut self) {
         self.nodes
             .values_mut()
             .for_each(|node| node.is_heard = false);
     }
 
     /// `node` is no more, or is not heard of.
-    pub fn lose(&mut self, node: u64, presence: &mut Presence, now: Moment) {
+    pub fn remove_node(&mut self, node: u64, presence: &mut Presence, now: Tick) {
         let Some(mut neighbour) = self.nodes.remove(&node) else {
             return;
         };
@@ -180,7 +180,7 @@ impl Neighbours {
     }
 }
 
-impl Neighbour {
+impl RemoteNode {
     /// From now on `id` has so many connections there.
     fn change(
         &mut self,
@@ -188,7 +188,7 @@ impl Neighbour {
         connections: u32,
         since: u64,
         presence: &mut Presence,
-        now: Moment,
+        now: Tick,
     ) {
         let before = if connections == 0 {
             self.members.remove(id)
@@ -228,16 +228,16 @@ mod tests {
         fn every_node_knows_who_is_on_any_of_them(
             steps in prop::collection::vec((0..NODES, 0usize..5, 0u8..4, any::<bool>()), 0..80),
         ) {
-            let now = Moment::after_start(Duration::ZERO);
-            let mut nodes: Vec<(Presence, Neighbours)> = (0..NODES).map(|_| Default::default()).collect();
+            let now = Tick::after_start(Duration::ZERO);
+            let mut nodes: Vec<(Presence, RemotePresence)> = (0..NODES).map(|_| Default::default()).collect();
             let mut open = [[0u32; 5]; NODES];
-            let tell = |nodes: &mut Vec<(Presence, Neighbours)>, from: usize, is_lost: bool| {
+            let tell = |nodes: &mut Vec<(Presence, RemotePresence)>, from: usize, is_lost: bool| {
                 let (presence, neighbours) = &mut nodes[from];
-                let Some(news) = neighbours.news(presence).filter(|_| !is_lost) else { return };
-                let whole = neighbours.whole().expect("something was told");
+                let Some(news) = neighbours.delta(presence).filter(|_| !is_lost) else { return };
+                let whole = neighbours.snapshot().expect("something was told");
                 for (_, (presence, neighbours)) in nodes.iter_mut().enumerate().filter(|(at, _)| *at != from) {
-                    if !neighbours.hear(from as u64, news.clone(), presence, now) {
-                        assert!(neighbours.hear(from as u64, whole.clone(), presence, now));
+                    if !neighbours.apply(from as u64, news.clone(), presence, now) {
+                        assert!(neighbours.apply(from as u64, whole.clone(), presence, now));
                     }
                 }
             };
@@ -259,9 +259,9 @@ mod tests {
                 open[node][0] += 1;
                 nodes[node].0.join(&user(0), 0);
                 tell(&mut nodes, node, true);
-                let Some(whole) = nodes[node].1.whole() else { continue };
+                let Some(whole) = nodes[node].1.snapshot() else { continue };
                 for (at, (presence, neighbours)) in nodes.iter_mut().enumerate() {
-                    let is_heard = at == node || neighbours.hear(node as u64, whole.clone(), presence, now);
+                    let is_heard = at == node || neighbours.apply(node as u64, whole.clone(), presence, now);
                     prop_assert!(is_heard);
                 }
             }
@@ -273,7 +273,7 @@ mod tests {
             }
             // And when the others are gone, each has its own.
             for (at, (presence, neighbours)) in nodes.iter_mut().enumerate() {
-                (0..NODES as u64).for_each(|node| neighbours.lose(node, presence, now));
+                (0..NODES as u64).for_each(|node| neighbours.remove_node(node, presence, now));
                 let own: BTreeMap<_, _> =
                     (0..5).filter(|who| open[at][*who] > 0).map(|who| (user(who), open[at][who])).collect();
                 prop_assert_eq!(counts(presence), own);

@@ -8,8 +8,8 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 
 use crate::protocol::UserId;
-use crate::server::room::Moment;
-use crate::server::room::roster::Roster;
+use crate::server::room::Tick;
+use crate::server::room::roster::MemberMap;
 
 /// A member without a connection stays for this long.
 const GRACE: Duration = Duration::from_secs(5);
@@ -20,7 +20,7 @@ const MAX_NAMED: usize = 500;
 /// The members of one room.
 #[derive(Debug, Default)]
 pub struct Presence {
-    members: Roster<Member>,
+    members: MemberMap<MemberState>,
     /// Something may have to be announced.
     is_restless: bool,
     /// The next announcement is told whether there is news or not.
@@ -30,12 +30,12 @@ pub struct Presence {
 }
 
 #[derive(Debug)]
-struct Member {
+struct MemberState {
     connections: u32,
     /// When it came, in milliseconds since 1970 UTC.
     since: u64,
     /// Since when there is no connection.
-    absent: Option<Moment>,
+    absent: Option<Tick>,
     is_announced: bool,
     /// Somebody was told of it before it was announced to all.
     is_named: bool,
@@ -43,7 +43,7 @@ struct Member {
 
 /// One member as others see it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Present {
+pub struct PresentMember {
     /// Who.
     pub id: UserId,
     /// Open connections; 0 for a moment after the last one went.
@@ -54,7 +54,7 @@ pub struct Present {
 
 /// What has changed since it was last told.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Change {
+pub struct PresenceChange {
     /// How many are here now.
     pub count: usize,
     /// Who came; empty in a large room.
@@ -66,7 +66,7 @@ pub struct Change {
 impl Presence {
     /// A connection of `id` came at `at`, in milliseconds since 1970 UTC.
     pub fn join(&mut self, id: &UserId, at: u64) {
-        let new = Member {
+        let new = MemberState {
             connections: 0,
             since: at,
             absent: None,
@@ -80,7 +80,7 @@ impl Presence {
     }
 
     /// A connection of `id` went.
-    pub fn leave(&mut self, id: &UserId, now: Moment) {
+    pub fn leave(&mut self, id: &UserId, now: Tick) {
         let Some(member) = self.members.get_mut(id) else {
             return;
         };
@@ -103,11 +103,11 @@ impl Presence {
     }
 
     /// Who they are, in order, to be told to somebody; `None` in a large room.
-    pub fn named(&mut self) -> Option<Vec<UserId>> {
+    pub fn member_ids(&mut self) -> Option<Vec<UserId>> {
         if self.members.len() > MAX_NAMED {
             return None;
         }
-        let name = |(id, member): (&UserId, &mut Member)| {
+        let name = |(id, member): (&UserId, &mut MemberState)| {
             member.is_named = true;
             id.clone()
         };
@@ -115,8 +115,8 @@ impl Presence {
     }
 
     /// All of them, however many, in no order, each with what is known of it.
-    pub fn all(&self) -> impl Iterator<Item = Present> {
-        self.members.iter().map(|(id, member)| Present {
+    pub fn all(&self) -> impl Iterator<Item = PresentMember> {
+        self.members.iter().map(|(id, member)| PresentMember {
             id: id.clone(),
             connections: member.connections,
             since: member.since,
@@ -129,26 +129,26 @@ impl Presence {
     }
 
     /// Those of a small room, in order, each with what is known of it.
-    pub fn present(&self) -> Option<Vec<Present>> {
-        let mut all: Vec<Present> =
+    pub fn present(&self) -> Option<Vec<PresentMember>> {
+        let mut all: Vec<PresentMember> =
             (self.members.len() <= MAX_NAMED).then(|| self.all().collect())?;
         all.sort_unstable_by(|one, other| one.id.cmp(&other.id));
         Some(all)
     }
 
     /// Whether [`Presence::announce`] may have something to tell, now or after the grace.
-    pub const fn is_restless(&self) -> bool {
+    pub const fn has_pending_change(&self) -> bool {
         self.is_restless
     }
 
     /// Tells how many are here with the next announcement, even if nobody came or went.
-    pub const fn repeat(&mut self) {
+    pub const fn announce_again(&mut self) {
         self.is_repeated = true;
     }
 
     /// Returns the changes until `now` that were not announced yet; they count as announced. In a large room, where
     /// nobody is named, there are none while the number of members is the same.
-    pub fn announce(&mut self, now: Moment) -> Option<Change> {
+    pub fn announce(&mut self, now: Tick) -> Option<PresenceChange> {
         let (mut joined, mut left) = (Vec::new(), Vec::new());
         self.is_restless = false;
         self.members.retain(|id, member| {
@@ -178,7 +178,7 @@ impl Presence {
             (joined, left) = (Vec::new(), Vec::new());
         }
         self.announced = count;
-        Some(Change {
+        Some(PresenceChange {
             count,
             joined: sorted(joined),
             left: sorted(left),
@@ -199,8 +199,8 @@ mod tests {
 
     use super::*;
 
-    fn at(millis: u64) -> Moment {
-        Moment::after_start(Duration::from_millis(millis))
+    fn at(millis: u64) -> Tick {
+        Tick::after_start(Duration::from_millis(millis))
     }
 
     fn user(number: usize) -> UserId {
@@ -220,14 +220,14 @@ mod tests {
         presence.join(&user(1), 0);
         assert_eq!(presence.announce(at(20_000)), None);
         presence.leave(&user(1), at(30_000));
-        assert!(presence.is_restless());
-        let gone = Change {
+        assert!(presence.has_pending_change());
+        let gone = PresenceChange {
             count: 0,
             joined: vec![],
             left: vec![user(1)],
         };
         assert_eq!(presence.announce(at(35_000)), Some(gone));
-        assert!(!presence.is_restless());
+        assert!(!presence.has_pending_change());
     }
 
     #[test]
@@ -246,7 +246,7 @@ mod tests {
         presence.join(&user(1), 1000);
         presence.join(&user(0), 2000);
         presence.join(&user(1), 3000);
-        let present = |id: usize, connections, since| Present {
+        let present = |id: usize, connections, since| PresentMember {
             id: user(id),
             connections,
             since,
@@ -270,13 +270,13 @@ mod tests {
         (0..501).for_each(|number| presence.join(&user(number), 0));
         assert_eq!(
             presence.announce(at(0)),
-            Some(Change {
+            Some(PresenceChange {
                 count: 501,
                 joined: vec![],
                 left: vec![]
             })
         );
-        assert_eq!(presence.named(), None);
+        assert_eq!(presence.member_ids(), None);
     }
 
     #[test]
@@ -312,7 +312,7 @@ mod tests {
 
         assert_eq!(
             presence.announce(at(5000)),
-            Some(Change {
+            Some(PresenceChange {
                 count: 100,
                 joined: vec![],
                 left: vec![]
@@ -341,7 +341,7 @@ mod tests {
             let mut connections = [0usize; 6];
             let mut listeners = vec![BTreeSet::new()];
             let mut now = 0;
-            let apply = |listeners: &mut Vec<BTreeSet<UserId>>, change: Option<Change>| {
+            let apply = |listeners: &mut Vec<BTreeSet<UserId>>, change: Option<PresenceChange>| {
                 let Some(change) = change else { return };
                 for known in listeners {
                     known.retain(|id| !change.left.contains(id));
@@ -354,7 +354,7 @@ mod tests {
                         connections[who] += 1;
                         presence.join(&user(who), 0);
                     }
-                    2 => listeners.push(presence.named().expect("a small room").into_iter().collect()),
+                    2 => listeners.push(presence.member_ids().expect("a small room").into_iter().collect()),
                     _ if connections[who] > 0 => {
                         connections[who] -= 1;
                         presence.leave(&user(who), at(now));
@@ -369,7 +369,7 @@ mod tests {
             apply(&mut listeners, presence.announce(at(now + 5000)));
             let here: BTreeSet<UserId> = (0..6).filter(|who| connections[*who] > 0).map(user).collect();
             prop_assert!(listeners.iter().all(|known| *known == here), "{listeners:?} instead of {here:?}");
-            prop_assert!(!presence.is_restless());
+            prop_assert!(!presence.has_pending_change());
         }
     }
 }

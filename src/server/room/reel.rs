@@ -14,7 +14,7 @@ pub const MAX_RUN_BYTES: usize = 64 * 1024;
 
 /// Frames of one log in a row, joined.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Run {
+pub struct Chunk {
     /// Offset of its last frame: where its reader stands after it.
     pub until: Offset,
     /// How many they are.
@@ -25,12 +25,12 @@ pub struct Run {
 
 /// What was handed to readers, by all passes that are over.
 #[derive(Debug, Default)]
-pub struct Tally {
+pub struct DeliveryCounters {
     messages: AtomicU64,
     bytes: AtomicU64,
 }
 
-impl Tally {
+impl DeliveryCounters {
     /// Messages, once for each reader, and their bytes.
     pub fn read(&self) -> (u64, u64) {
         (
@@ -42,28 +42,28 @@ impl Tally {
 
 /// A run, and from where and when it was made.
 #[derive(Clone, Debug)]
-struct Made {
+struct EncodedChunk {
     after: Offset,
     erasures: u64,
-    run: Run,
+    run: Chunk,
 }
 
 /// One pass over a room's readers, up to the head that the log had when the pass began.
 #[derive(Debug)]
-pub struct Reel<'a> {
+pub struct FanoutBatch<'a> {
     log: &'a Mutex<Log>,
     until: Offset,
     /// The last run of each format.
-    last: [Option<Made>; Format::COUNT],
+    last: [Option<EncodedChunk>; Format::COUNT],
     /// The number of erased frames of the log, if known: a run from before the last erasure is encoded again.
     erasures: Option<&'a AtomicU64>,
     /// Where it is counted what it handed out, if anywhere; once, at its end.
-    tally: Option<&'a Tally>,
+    tally: Option<&'a DeliveryCounters>,
     messages: usize,
     bytes: usize,
 }
 
-impl<'a> Reel<'a> {
+impl<'a> FanoutBatch<'a> {
     /// A pass over `log` as it stands now.
     pub fn new(log: &'a Mutex<Log>) -> Self {
         let until = log.lock().unwrap_or_else(PoisonError::into_inner).head();
@@ -79,20 +79,20 @@ impl<'a> Reel<'a> {
     }
 
     /// The same, counted in `tally`.
-    pub const fn counted(mut self, tally: &'a Tally) -> Self {
+    pub const fn counted(mut self, tally: &'a DeliveryCounters) -> Self {
         self.tally = Some(tally);
         self
     }
 
     /// Sets the counter of a log whose frames may be erased meanwhile: `erasures` grows after each erasure, before
     /// readers are notified.
-    pub const fn heeding(mut self, erasures: &'a AtomicU64) -> Self {
+    pub const fn watching_redactions(mut self, erasures: &'a AtomicU64) -> Self {
         self.erasures = Some(erasures);
         self
     }
 
     /// A reader was handed a run of so many messages and bytes.
-    pub const fn handed(&mut self, messages: usize, bytes: usize) {
+    pub const fn count_delivery(&mut self, messages: usize, bytes: usize) {
         self.messages += messages;
         self.bytes += bytes;
     }
@@ -101,7 +101,7 @@ impl<'a> Reel<'a> {
     ///
     /// # Errors
     /// [`Lagged`] if the ring has passed it.
-    pub fn next(&mut self, after: Offset, format: Format) -> Result<Option<&Run>, Lagged> {
+    pub fn next(&mut self, after: Offset, format: Format) -> Result<Option<&Chunk>, Lagged> {
         if after >= self.until {
             return Ok(None);
         }
@@ -110,13 +110,13 @@ impl<'a> Reel<'a> {
             .erasures
             .map_or(0, |erasures| erasures.load(Ordering::Acquire));
         let last = &mut self.last[format.index()];
-        let is_stale = |made: &Made| made.after != after || made.erasures != erasures;
+        let is_stale = |made: &EncodedChunk| made.after != after || made.erasures != erasures;
 
         if last.as_ref().is_none_or(is_stale) {
             let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
             let run = log.read(after, self.until, format, MAX_RUN_BYTES)?;
             drop(log);
-            *last = run.map(|run| Made {
+            *last = run.map(|run| EncodedChunk {
                 after,
                 erasures,
                 run,
@@ -126,14 +126,14 @@ impl<'a> Reel<'a> {
         Ok(last.as_ref().map(|made| &made.run))
     }
 
-    /// Returns the run that [`Reel::next`] gave last to a reader at `after`.
-    pub fn given(&self, after: Offset, format: Format) -> Option<&Run> {
+    /// Returns the run that [`FanoutBatch::next`] gave last to a reader at `after`.
+    pub fn current(&self, after: Offset, format: Format) -> Option<&Chunk> {
         let made = self.last[format.index()].as_ref()?;
         (made.after == after).then_some(&made.run)
     }
 }
 
-impl Drop for Reel<'_> {
+impl Drop for FanoutBatch<'_> {
     fn drop(&mut self) {
         if let Some(tally) = self.tally.filter(|_| self.messages > 0) {
             tally
@@ -158,10 +158,10 @@ mod tests {
             },
             Offset(0),
         ));
-        let tally = Tally::default();
-        let mut reel = Reel::new(&log).counted(&tally);
-        reel.handed(2, 30);
-        reel.handed(1, 12);
+        let tally = DeliveryCounters::default();
+        let mut reel = FanoutBatch::new(&log).counted(&tally);
+        reel.count_delivery(2, 30);
+        reel.count_delivery(1, 12);
         assert_eq!(tally.read(), (0, 0));
         drop(reel);
         assert_eq!(tally.read(), (3, 42));

@@ -13,10 +13,10 @@ const MAX_FEW: usize = 8;
 
 /// See the [module docs](self).
 #[derive(Debug)]
-pub(super) enum Roster<T> {
+pub(super) enum MemberMap<T> {
     /// At most [`MAX_FEW`].
     Few(Vec<(UserId, T)>),
-    /// Any number of them; only [`Roster::retain`] leads back.
+    /// Any number of them; only [`MemberMap::retain`] leads back.
     #[expect(
         clippy::box_collection,
         reason = "most rooms are small, and a map in place would make each larger"
@@ -24,13 +24,13 @@ pub(super) enum Roster<T> {
     Many(Box<HashMap<UserId, T>>),
 }
 
-impl<T> Default for Roster<T> {
+impl<T> Default for MemberMap<T> {
     fn default() -> Self {
         Self::Few(Vec::new())
     }
 }
 
-impl<T> Roster<T> {
+impl<T> MemberMap<T> {
     /// How many there are.
     pub(super) fn len(&self) -> usize {
         match self {
@@ -153,11 +153,11 @@ mod tests {
 
     #[test]
     fn the_room_that_a_crowd_took_is_given_back_when_it_has_gone() {
-        let mut roster = Roster::default();
+        let mut roster = MemberMap::default();
         (0..10_000).for_each(|number| *roster.get_or_insert(&user(number), 0) = number);
-        let capacity = |roster: &Roster<usize>| match roster {
-            Roster::Few(few) => few.capacity(),
-            Roster::Many(many) => many.capacity(),
+        let capacity = |roster: &MemberMap<usize>| match roster {
+            MemberMap::Few(few) => few.capacity(),
+            MemberMap::Many(many) => many.capacity(),
         };
         assert!(capacity(&roster) >= 10_000);
         roster.retain(|_, number| *number < 100);
@@ -167,7 +167,7 @@ mod tests {
             capacity(&roster)
         );
         roster.retain(|_, number| *number < 2);
-        assert!(matches!(&roster, Roster::Few(few) if few.len() == 2));
+        assert!(matches!(&roster, MemberMap::Few(few) if few.len() == 2));
         roster.retain(|_, _| false);
         assert_eq!(capacity(&roster), 0);
     }
@@ -177,7 +177,7 @@ mod tests {
         fn a_roster_holds_what_a_map_would(
             steps in prop::collection::vec((0usize..20, 0u8..5, any::<u8>()), 0..200),
         ) {
-            let (mut roster, mut map) = (Roster::default(), BTreeMap::new());
+            let (mut roster, mut map) = (MemberMap::default(), BTreeMap::new());
             for (who, what, value) in steps {
                 match what {
                     0 | 1 => {

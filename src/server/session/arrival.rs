@@ -2,19 +2,19 @@
 
 use std::time::Duration;
 
-use crate::server::room::Moment;
+use crate::server::room::Tick;
 
 /// A timer that runs while a message has begun and is not whole.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ArrivalTimer {
-    since: Option<Moment>,
+    since: Option<Tick>,
 }
 
 impl ArrivalTimer {
     /// Updates the timer after a read: whether a message was completed in it, and whether another one has begun.
     ///
     /// Each message has its own time. Reads need not end where messages end, so a completed one starts the timer anew.
-    pub fn on_read(&mut self, has_completed: bool, is_partial: bool, now: Moment) {
+    pub fn on_read(&mut self, has_completed: bool, is_partial: bool, now: Tick) {
         self.since = match self.since {
             _ if !is_partial => None,
             Some(since) if !has_completed => Some(since),
@@ -23,17 +23,17 @@ impl ArrivalTimer {
     }
 
     /// Restarts the timer for the message that has begun, if any: until now nothing of it was read.
-    pub fn restart(&mut self, now: Moment) {
+    pub fn restart(&mut self, now: Tick) {
         self.since = self.since.map(|_| now);
     }
 
     /// Returns since when a message has been arriving.
-    pub const fn since(&self) -> Option<Moment> {
+    pub const fn since(&self) -> Option<Tick> {
         self.since
     }
 
     /// Returns whether the message has taken as long as `limit`.
-    pub fn is_overdue(&self, now: Moment, limit: Duration) -> bool {
+    pub fn is_overdue(&self, now: Tick, limit: Duration) -> bool {
         self.since.is_some_and(|since| now.since(since) >= limit)
     }
 }
@@ -44,8 +44,8 @@ mod tests {
 
     const LIMIT: Duration = Duration::from_secs(10);
 
-    fn at(seconds: u64) -> Moment {
-        Moment::after_start(Duration::from_secs(seconds))
+    fn at(seconds: u64) -> Tick {
+        Tick::after_start(Duration::from_secs(seconds))
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::server::room::Moment;
+use crate::server::room::Tick;
 
 /// The two waits, both counted from the last byte that came from the client.
 #[derive(Clone, Copy, Debug)]
@@ -15,7 +15,7 @@ pub struct HeartbeatSettings {
 
 /// What silence asks for now.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Pulse {
+pub enum HeartbeatAction {
     /// Nothing.
     Alive,
     /// A ping.
@@ -27,13 +27,13 @@ pub enum Pulse {
 /// One client's signs of life.
 #[derive(Clone, Copy, Debug)]
 pub struct Heartbeat {
-    seen: Moment,
-    pinged: Moment,
+    seen: Tick,
+    pinged: Tick,
 }
 
 impl Heartbeat {
     /// A client that was just seen.
-    pub const fn new(now: Moment) -> Self {
+    pub const fn new(now: Tick) -> Self {
         Self {
             seen: now,
             pinged: now,
@@ -41,25 +41,30 @@ impl Heartbeat {
     }
 
     /// Any byte from the client is a sign of life.
-    pub const fn seen(&mut self, now: Moment) {
+    pub const fn seen(&mut self, now: Tick) {
         self.seen = now;
         self.pinged = now;
     }
 
-    /// Returns what to do now; a [`Pulse::Ping`] counts as sent. `is_heard`: the server reads what the client sends. While
+    /// Returns what to do now; a [`HeartbeatAction::Ping`] counts as sent. `is_heard`: the server reads what the client sends. While
     /// it does not, the client is not silent.
-    pub fn check(&mut self, now: Moment, settings: &HeartbeatSettings, is_heard: bool) -> Pulse {
+    pub fn check(
+        &mut self,
+        now: Tick,
+        settings: &HeartbeatSettings,
+        is_heard: bool,
+    ) -> HeartbeatAction {
         if !is_heard {
             self.seen = now;
         }
 
         if now.since(self.seen) >= settings.expire_after {
-            Pulse::Expired
+            HeartbeatAction::Expired
         } else if now.since(self.pinged) >= settings.ping_after {
             self.pinged = now;
-            Pulse::Ping
+            HeartbeatAction::Ping
         } else {
-            Pulse::Alive
+            HeartbeatAction::Alive
         }
     }
 }
@@ -73,8 +78,8 @@ mod tests {
         expire_after: Duration::from_secs(60),
     };
 
-    fn at(seconds: u64) -> Moment {
-        Moment::after_start(Duration::from_secs(seconds))
+    fn at(seconds: u64) -> Tick {
+        Tick::after_start(Duration::from_secs(seconds))
     }
 
     #[test]
@@ -82,11 +87,15 @@ mod tests {
         let mut heartbeat = Heartbeat::new(at(0));
         let pulses: Vec<_> = (1..=60)
             .map(|second| (second, heartbeat.check(at(second), &SETTINGS, true)))
-            .filter(|(_, pulse)| *pulse != Pulse::Alive)
+            .filter(|(_, pulse)| *pulse != HeartbeatAction::Alive)
             .collect();
         assert_eq!(
             pulses,
-            [(25, Pulse::Ping), (50, Pulse::Ping), (60, Pulse::Expired)]
+            [
+                (25, HeartbeatAction::Ping),
+                (50, HeartbeatAction::Ping),
+                (60, HeartbeatAction::Expired)
+            ]
         );
     }
 
@@ -95,9 +104,9 @@ mod tests {
         let mut heartbeat = Heartbeat::new(at(0));
         for second in 1..10_000 {
             match heartbeat.check(at(second), &SETTINGS, true) {
-                Pulse::Alive => {}
-                Pulse::Ping => heartbeat.seen(at(second)),
-                Pulse::Expired => panic!("expired at {second} s"),
+                HeartbeatAction::Alive => {}
+                HeartbeatAction::Ping => heartbeat.seen(at(second)),
+                HeartbeatAction::Expired => panic!("expired at {second} s"),
             }
         }
     }
@@ -108,12 +117,13 @@ mod tests {
 
         let stalled: Vec<_> = (1..=100)
             .map(|second| (second, heartbeat.check(at(second), &SETTINGS, false)))
-            .filter(|(_, pulse)| *pulse != Pulse::Alive)
+            .filter(|(_, pulse)| *pulse != HeartbeatAction::Alive)
             .collect();
-        let after =
-            (101..).find(|second| heartbeat.check(at(*second), &SETTINGS, true) == Pulse::Expired);
+        let after = (101..).find(|second| {
+            heartbeat.check(at(*second), &SETTINGS, true) == HeartbeatAction::Expired
+        });
 
-        let pings = [25, 50, 75, 100].map(|second| (second, Pulse::Ping));
+        let pings = [25, 50, 75, 100].map(|second| (second, HeartbeatAction::Ping));
         assert_eq!(stalled, pings);
         assert_eq!(after, Some(160));
     }

@@ -8,9 +8,9 @@ const IPV6_HOST_BITS: u32 = 64;
 
 /// One IPv4 address, also where it is written as IPv6 (`::ffff:10.0.0.1`), or one IPv6 network of the size /64.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub struct Host(IpAddr);
+pub struct IpBucket(IpAddr);
 
-impl Host {
+impl IpBucket {
     /// The host that `address` belongs to.
     pub fn of(address: IpAddr) -> Self {
         Self(match address.to_canonical() {
@@ -24,7 +24,7 @@ impl Host {
 }
 
 /// The address, or the network with its size.
-impl fmt::Display for Host {
+impl fmt::Display for IpBucket {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.0 {
             IpAddr::V4(address) => write!(f, "{address}"),
@@ -39,7 +39,7 @@ mod tests {
 
     #[test]
     fn an_ipv4_address_is_a_host_and_all_of_an_ipv6_network_are_one() {
-        let host = |text: &str| Host::of(text.parse().expect("an address"));
+        let host = |text: &str| IpBucket::of(text.parse().expect("an address"));
         assert_eq!(host("10.0.0.1"), host("::ffff:10.0.0.1"));
         assert_ne!(host("10.0.0.1"), host("10.0.0.2"));
         assert_eq!(host("2001:db8::1"), host("2001:db8::ffff:1:2:3"));

@@ -4,7 +4,7 @@ use std::time::Instant;
 
 /// See the [module docs](self).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Lease {
+pub struct Permissions {
     /// Set if the client may publish.
     pub may_write: bool,
     /// The end of the lease, unless it is renewed before; never in open mode. By the system clock: a token expires at
@@ -14,7 +14,7 @@ pub struct Lease {
 
 /// The rights of a client at one time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Access {
+pub enum ClientAccess {
     /// No rights: the token has expired.
     Expired,
     /// The right to read.
@@ -23,15 +23,15 @@ pub enum Access {
     Write,
 }
 
-impl Lease {
+impl Permissions {
     /// Returns what the client may do at `now`.
-    pub fn access(&self, now: Instant) -> Access {
+    pub fn access(&self, now: Instant) -> ClientAccess {
         if self.ends.is_some_and(|ends| now >= ends) {
-            Access::Expired
+            ClientAccess::Expired
         } else if self.may_write {
-            Access::Write
+            ClientAccess::Write
         } else {
-            Access::Read
+            ClientAccess::Read
         }
     }
 }

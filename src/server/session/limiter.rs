@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::server::room::Moment;
+use crate::server::room::Tick;
 
 /// How many events a second are allowed, and how many at once.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -26,14 +26,14 @@ impl Rate {
 pub struct Limiter {
     /// Thousandths of a token, so that slow rates lose nothing to rounding.
     millitokens: u64,
-    filled: Moment,
+    filled: Tick,
 }
 
 impl Limiter {
     const TOKEN: u64 = 1000;
 
     /// A full bucket.
-    pub const fn new(rate: Rate, now: Moment) -> Self {
+    pub const fn new(rate: Rate, now: Tick) -> Self {
         Self {
             millitokens: rate.burst as u64 * Self::TOKEN,
             filled: now,
@@ -41,7 +41,7 @@ impl Limiter {
     }
 
     /// Takes a token for one event; `false` means that it came too fast.
-    pub fn allows(&mut self, rate: Rate, now: Moment) -> bool {
+    pub fn allows(&mut self, rate: Rate, now: Tick) -> bool {
         self.take(1, rate, now).is_ok()
     }
 
@@ -49,11 +49,11 @@ impl Limiter {
     ///
     /// # Errors
     /// How long to wait until there are enough. More than the burst there never are.
-    pub fn take(&mut self, events: u32, rate: Rate, now: Moment) -> Result<(), Duration> {
+    pub fn take(&mut self, events: u32, rate: Rate, now: Tick) -> Result<(), Duration> {
         if rate.per_second == 0 {
             return Ok(());
         }
-        self.millitokens = self.filled_up(rate, now);
+        self.millitokens = self.refilled(rate, now);
         self.filled = now;
         let needed = u64::from(events) * Self::TOKEN;
         match self.millitokens.checked_sub(needed) {
@@ -73,12 +73,12 @@ impl Limiter {
     /// Fills the bucket, beyond the burst if need be, with the tokens of the time since `since` and of the pause
     /// `paused`. Nothing was read in that time, so events that arrive together now may have been sent at the allowed
     /// rate.
-    pub fn make_up(&mut self, since: Moment, paused: Duration, rate: Rate, now: Moment) {
+    pub fn credit_pause(&mut self, since: Tick, paused: Duration, rate: Rate, now: Tick) {
         let since = since.max(self.filled);
         let unread = now.since(since) + paused;
 
         self.millitokens = self
-            .filled_up(rate, since)
+            .refilled(rate, since)
             .saturating_add(gained(rate, unread));
         self.filled = now;
     }
@@ -86,23 +86,26 @@ impl Limiter {
     /// Puts tokens back, as many as it holds.
     pub fn give_back(&mut self, events: u32, rate: Rate) {
         let given = u64::from(events) * Self::TOKEN;
-        self.millitokens = self.millitokens.saturating_add(given).min(self.most(rate));
+        self.millitokens = self
+            .millitokens
+            .saturating_add(given)
+            .min(self.capacity(rate));
     }
 
     /// Whether it is as full as it gets.
-    pub fn is_full(&self, rate: Rate, now: Moment) -> bool {
-        self.filled_up(rate, now) >= u64::from(rate.burst) * Self::TOKEN
+    pub fn is_full(&self, rate: Rate, now: Tick) -> bool {
+        self.refilled(rate, now) >= u64::from(rate.burst) * Self::TOKEN
     }
 
     /// What it holds at `now`, in thousandths of a token.
-    fn filled_up(&self, rate: Rate, now: Moment) -> u64 {
+    fn refilled(&self, rate: Rate, now: Tick) -> u64 {
         self.millitokens
             .saturating_add(gained(rate, now.since(self.filled)))
-            .min(self.most(rate))
+            .min(self.capacity(rate))
     }
 
     /// Capacity in thousandths of a token: the burst, or more after a pause was made up for.
-    fn most(&self, rate: Rate) -> u64 {
+    fn capacity(&self, rate: Rate) -> u64 {
         self.millitokens.max(u64::from(rate.burst) * Self::TOKEN)
     }
 }
@@ -121,8 +124,8 @@ mod tests {
         burst: 40,
     };
 
-    fn at(millis: u64) -> Moment {
-        Moment::after_start(Duration::from_millis(millis))
+    fn at(millis: u64) -> Tick {
+        Tick::after_start(Duration::from_millis(millis))
     }
 
     fn allowed(limiter: &mut Limiter, rate: Rate, millis: std::ops::Range<u64>) -> usize {
@@ -151,11 +154,11 @@ mod tests {
     fn what_came_while_nothing_was_read_is_not_too_fast_and_the_rate_holds_after_it() {
         let mut limiter = Limiter::new(RATE, at(0));
 
-        limiter.make_up(at(0), Duration::ZERO, RATE, at(60_000));
+        limiter.credit_pause(at(0), Duration::ZERO, RATE, at(60_000));
         let stalled = (0..9999).filter(|_| limiter.allows(RATE, at(60_000)));
         assert_eq!(stalled.count(), 40 + 60 * 20);
 
-        limiter.make_up(at(60_000), Duration::from_secs(8), RATE, at(60_000));
+        limiter.credit_pause(at(60_000), Duration::from_secs(8), RATE, at(60_000));
         let paused = (0..9999).filter(|_| limiter.allows(RATE, at(60_000)));
         assert_eq!(paused.count(), 8 * 20);
         assert_eq!(allowed(&mut limiter, RATE, 60_000..70_001), 200);
@@ -166,7 +169,7 @@ mod tests {
         let mut limiter = Limiter::new(RATE, at(0));
 
         for _time in 0..10 {
-            limiter.make_up(at(0), Duration::ZERO, RATE, at(1000));
+            limiter.credit_pause(at(0), Duration::ZERO, RATE, at(1000));
         }
 
         let at_once = (0..9999).filter(|_| limiter.allows(RATE, at(1000)));

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::time::Duration;
 
-use crate::server::room::Moment;
+use crate::server::room::Tick;
 use crate::server::session::{Limiter, Rate};
 
 /// Most buckets that are remembered, at about 50 bytes each and what names them.
@@ -35,7 +35,7 @@ impl<K: Eq + Hash> Limiters<K> {
     ///
     /// # Errors
     /// How long to wait until there are enough. More than the burst there never are.
-    pub fn take(&mut self, who: K, events: u32, now: Moment) -> Result<(), Duration> {
+    pub fn take(&mut self, who: K, events: u32, now: Tick) -> Result<(), Duration> {
         if self.rate.per_second == 0 {
             return Ok(());
         }
@@ -58,7 +58,7 @@ impl<K: Eq + Hash> Limiters<K> {
 
     /// Forgets whose buckets are full again. Where that is not enough everyone is forgotten, which gives each
     /// one burst more, and not the table to whoever has many names.
-    fn forget(&mut self, now: Moment) {
+    fn forget(&mut self, now: Tick) {
         self.buckets
             .retain(|_, bucket| !bucket.is_full(self.rate, now));
         if self.buckets.len() > MAX_BUCKETS / 2 {
@@ -76,8 +76,8 @@ mod tests {
         burst: 4,
     };
 
-    fn at(millis: u64) -> Moment {
-        Moment::after_start(Duration::from_millis(millis))
+    fn at(millis: u64) -> Tick {
+        Tick::after_start(Duration::from_millis(millis))
     }
 
     #[test]

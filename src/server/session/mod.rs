@@ -3,7 +3,7 @@
 //! # Invariants
 //!
 //! - Nothing here waits, reads a clock, or names tokio, axum, a socket or a database: time comes in as
-//!   [`Moment`](crate::server::room::Moment), bytes to write wait in an [`Outbox`].
+//!   [`Tick`](crate::server::room::Moment), bytes to write wait in an [`SendBuffer`].
 
 mod arrival;
 mod heartbeat;
@@ -16,11 +16,11 @@ mod quotas;
 mod state;
 
 pub use arrival::ArrivalTimer;
-pub use heartbeat::{Heartbeat, HeartbeatSettings, Pulse};
-pub use host::Host;
-pub use lease::{Access, Lease};
+pub use heartbeat::{Heartbeat, HeartbeatAction, HeartbeatSettings};
+pub use host::IpBucket;
+pub use lease::{ClientAccess, Permissions};
 pub use limiter::{Limiter, Rate};
 pub use limiters::Limiters;
-pub use outbox::{CatchUpPage, Farewell, Next, Outbox};
-pub use quotas::{Pace, Quota, QuotaRates, Quotas, Speaker, TooFast};
-pub use state::{Action, Session, max_say_bytes};
+pub use outbox::{CatchUpPage, CloseReason, NextChunk, SendBuffer};
+pub use quotas::{Quota, QuotaRates, Quotas, RateLimit, RateLimitKey, RateLimited};
+pub use state::{Action, Session, max_publish_bytes};

@@ -12,20 +12,20 @@ use crate::protocol::GapReason;
 use crate::protocol::Offset;
 use crate::protocol::Push;
 use crate::server::memory::Memory;
-use crate::server::room::{self, Dialect, Format, Frame, MAX_RUN_BYTES, Moment, Reel};
+use crate::server::room::{self, Dialect, FanoutBatch, Format, Frame, MAX_RUN_BYTES, Tick};
 use crate::server::wire::{self, Opcode};
 
 /// What the writer should do.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Next<'a> {
-    /// Hand these bytes to the kernel and report with [`Outbox::wrote`].
+pub enum NextChunk<'a> {
+    /// Hand these bytes to the kernel and report with [`SendBuffer::wrote`].
     Write(&'a Bytes),
     /// Everything is written.
     Idle,
     /// Everything is written, ending with a Close frame if the dialect has one. This is final.
     Finished,
     /// The ring has passed this reader: read on from the store after this offset and report with
-    /// [`Outbox::caught_up`].
+    /// [`SendBuffer::on_caught_up`].
     Behind(Offset),
 }
 
@@ -44,7 +44,7 @@ pub struct CatchUpPage {
 
 /// The last frame that a connection gets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Farewell {
+pub enum CloseReason {
     /// We end it, for this reason.
     Ours(CloseCode),
     /// The client ended it; its own code goes back (RFC 6455 section 5.5.1).
@@ -53,7 +53,7 @@ pub enum Farewell {
 
 /// See the [module docs](self).
 #[derive(Debug)]
-pub struct Outbox {
+pub struct SendBuffer {
     format: Format,
     /// The last offset of the room's log that was written, if only in part.
     cursor: Offset,
@@ -64,10 +64,10 @@ pub struct Outbox {
     /// What is being written, or the rest of it; of the log only such a rest.
     current: Bytes,
     /// Since when the kernel takes nothing.
-    blocked: Option<Moment>,
+    blocked: Option<Tick>,
     /// Why the connection ends, once it does.
-    farewell: Option<Farewell>,
-    /// Nothing is written yet, see [`Outbox::corked`].
+    farewell: Option<CloseReason>,
+    /// Nothing is written yet, see [`SendBuffer::corked`].
     is_corked: bool,
     /// Nothing more is read from the log.
     is_log_over: bool,
@@ -75,7 +75,7 @@ pub struct Outbox {
     has_ended: bool,
 }
 
-impl Outbox {
+impl SendBuffer {
     /// Nothing to write; the log is read from after `cursor`.
     pub const fn new(format: Format, cursor: Offset) -> Self {
         Self {
@@ -92,7 +92,7 @@ impl Outbox {
         }
     }
 
-    /// Creates an outbox that writes nothing before [`Outbox::uncork`]. So a connection can be registered, and miss
+    /// Creates an outbox that writes nothing before [`SendBuffer::uncork`]. So a connection can be registered, and miss
     /// nothing, before its first frames are known.
     pub const fn corked(format: Format, cursor: Offset) -> Self {
         let mut outbox = Self::new(format, cursor);
@@ -120,7 +120,7 @@ impl Outbox {
     }
 
     /// Queues `push` for this connection alone, as its dialect writes it.
-    pub fn say(&mut self, push: &Push) {
+    pub fn push_event(&mut self, push: &Push) {
         if self.farewell.is_none() {
             self.dialect().encode_into(push, &mut self.own);
         }
@@ -135,14 +135,14 @@ impl Outbox {
 
     /// Ends the connection with a Close frame, after its own frames; when the server goes away also after
     /// all that the log has. The first farewell wins.
-    pub const fn close(&mut self, farewell: Farewell) {
+    pub const fn close(&mut self, farewell: CloseReason) {
         if self.farewell.is_none() {
             self.farewell = Some(farewell);
         }
     }
 
     /// Why the connection ends, once it does.
-    pub const fn farewell(&self) -> Option<Farewell> {
+    pub const fn close_reason(&self) -> Option<CloseReason> {
         self.farewell
     }
 
@@ -162,7 +162,7 @@ impl Outbox {
         !self.is_log_over
             && matches!(
                 self.farewell,
-                None | Some(Farewell::Ours(CloseCode::GoingAway))
+                None | Some(CloseReason::Ours(CloseCode::GoingAway))
             )
     }
 
@@ -204,29 +204,29 @@ impl Outbox {
     }
 
     /// What to write next.
-    pub fn next<'a>(&'a mut self, reel: &'a mut Reel<'_>) -> Next<'a> {
+    pub fn next<'a>(&'a mut self, reel: &'a mut FanoutBatch<'_>) -> NextChunk<'a> {
         if self.is_corked {
-            return Next::Idle;
+            return NextChunk::Idle;
         }
 
         if self.current.is_empty() {
             // Nothing follows a Close frame (RFC 6455 section 5.5.1).
             if self.has_ended {
-                return Next::Finished;
+                return NextChunk::Finished;
             }
             if !self.own.is_empty() {
                 let own = std::mem::take(&mut self.own).into();
                 self.current = Memory::of_process().hold(own, 0);
             } else if self.reads_log() {
                 if self.is_behind {
-                    return Next::Behind(self.cursor);
+                    return NextChunk::Behind(self.cursor);
                 }
                 match reel.next(self.cursor, self.format) {
-                    Ok(Some(run)) => return Next::Write(&run.bytes),
+                    Ok(Some(run)) => return NextChunk::Write(&run.bytes),
                     Ok(None) => {}
                     Err(_lagged) => {
                         self.is_behind = true;
-                        return Next::Behind(self.cursor);
+                        return NextChunk::Behind(self.cursor);
                     }
                 }
             }
@@ -234,26 +234,26 @@ impl Outbox {
 
         if self.current.is_empty() {
             let Some(farewell) = self.farewell else {
-                return Next::Idle;
+                return NextChunk::Idle;
             };
             self.has_ended = true;
             if self.format.dialect().is_stream() {
-                return Next::Finished;
+                return NextChunk::Finished;
             }
             self.current = match farewell {
-                Farewell::Ours(code) => wire::close_frame(code),
-                Farewell::Echo(code) => wire::close_echo(code),
+                CloseReason::Ours(code) => wire::close_frame(code),
+                CloseReason::Echo(code) => wire::close_echo(code),
             };
         }
 
-        Next::Write(&self.current)
+        NextChunk::Write(&self.current)
     }
 
     /// Continues with `page`, what the store has after the cursor, and returns the reason of each gap in it.
     ///
     /// Clients are notified of each gap. Plain clients cannot be: where messages were trimmed they are closed with
     /// 4002; where messages are damaged they continue after them, because they would meet the same gap again.
-    pub fn caught_up(&mut self, page: &CatchUpPage) -> Vec<GapReason> {
+    pub fn on_caught_up(&mut self, page: &CatchUpPage) -> Vec<GapReason> {
         if !std::mem::take(&mut self.is_behind) || !self.reads_log() {
             return Vec::new();
         }
@@ -271,7 +271,7 @@ impl Outbox {
         while !rest.is_empty() && self.reads_log() {
             let (unbroken, behind) = split_at_gap(rest);
             let frames = unbroken.iter().map(|frame| &**frame);
-            let Some(run) = room::join(frames, self.format, budget) else {
+            let Some(run) = room::concat_frames(frames, self.format, budget) else {
                 break;
             };
             // Behind what waits for this connection alone, or a gap would be sent after it.
@@ -325,7 +325,7 @@ impl Outbox {
         match (self.dialect(), reason) {
             (Dialect::Plain, GapReason::Damaged) => {}
             (Dialect::Plain, _) => {
-                self.close(Farewell::Ours(CloseCode::TooSlow));
+                self.close(CloseReason::Ours(CloseCode::TooSlow));
                 self.end_log();
             }
             (Dialect::Typed | Dialect::Sse | Dialect::Ndjson, _) => {
@@ -342,17 +342,17 @@ impl Outbox {
         }
     }
 
-    /// The kernel took `bytes` of what [`Outbox::next`] gave from the same `reel`.
-    pub fn wrote(&mut self, bytes: usize, reel: &mut Reel<'_>) {
+    /// The kernel took `bytes` of what [`SendBuffer::next`] gave from the same `reel`.
+    pub fn wrote(&mut self, bytes: usize, reel: &mut FanoutBatch<'_>) {
         self.blocked = None;
         if self.current.is_empty() {
-            if let Some(run) = reel.given(self.cursor, self.format) {
+            if let Some(run) = reel.current(self.cursor, self.format) {
                 self.cursor = run.until;
                 if bytes < run.bytes.len() {
                     self.current = run.bytes.slice(bytes..);
                 }
                 let (messages, bytes) = (run.messages, run.bytes.len());
-                reel.handed(messages, bytes);
+                reel.count_delivery(messages, bytes);
             }
         } else if bytes >= self.current.len() {
             // Not `advance`: an empty slice would still hold on to the shared bytes.
@@ -363,7 +363,7 @@ impl Outbox {
     }
 
     /// The kernel took nothing.
-    pub fn block(&mut self, now: Moment) {
+    pub fn block(&mut self, now: Tick) {
         self.blocked.get_or_insert(now);
     }
 
@@ -373,7 +373,7 @@ impl Outbox {
     }
 
     /// Since when the kernel takes nothing; `None` while it does.
-    pub const fn blocked(&self) -> Option<Moment> {
+    pub const fn blocked(&self) -> Option<Tick> {
         self.blocked
     }
 }

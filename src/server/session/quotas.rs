@@ -15,8 +15,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use crate::protocol::UserId;
-use crate::server::room::Moment;
-use crate::server::session::{Host, Limiter, Limiters, Rate};
+use crate::server::room::Tick;
+use crate::server::session::{IpBucket, Limiter, Limiters, Rate};
 
 /// Bytes that frames may have beyond the messages that they carry, from one address. Honest clients send next to
 /// none of them.
@@ -71,7 +71,7 @@ impl Quota {
     "too fast; {} {} messages a second, {} at once ({})",
     quota.names().0, rate.per_second, rate.burst, quota.names().1
 )]
-pub struct TooFast {
+pub struct RateLimited {
     /// Which.
     pub quota: Quota,
     /// What is allowed.
@@ -102,20 +102,20 @@ impl QuotaRates {
 
 /// Who speaks, as far as that is known.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub struct Speaker {
+pub struct RateLimitKey {
     id: UserId,
     /// Where it speaks from, if that is all that vouches for the id.
-    host: Option<Host>,
+    host: Option<IpBucket>,
 }
 
-impl Speaker {
+impl RateLimitKey {
     /// Whoever is proven to be `id`.
     pub const fn proven(id: UserId) -> Self {
         Self { id, host: None }
     }
 
     /// Whoever at `host` says that it is `id`.
-    pub const fn claimed(id: UserId, host: Host) -> Self {
+    pub const fn claimed(id: UserId, host: IpBucket) -> Self {
         Self {
             id,
             host: Some(host),
@@ -126,11 +126,11 @@ impl Speaker {
 /// What is left of all quotas that connections share. See the [module docs](self).
 #[derive(Debug)]
 pub struct Quotas {
-    ids: Shared<Speaker>,
-    hosts: Shared<Host>,
-    posts: Shared<Host>,
+    ids: SharedLimiters<RateLimitKey>,
+    hosts: SharedLimiters<IpBucket>,
+    posts: SharedLimiters<IpBucket>,
     /// Limited by [`OVERHEAD_RATE`].
-    overhead: Mutex<Limiters<Host>>,
+    overhead: Mutex<Limiters<IpBucket>>,
     /// How often each quota refused something.
     refusals: [AtomicU64; Quota::ALL.len()],
 }
@@ -139,9 +139,9 @@ impl Quotas {
     /// Nothing is used up.
     pub fn new(rates: QuotaRates) -> Self {
         Self {
-            ids: Shared::new(Quota::Id, rates.id),
-            hosts: Shared::new(Quota::Address, rates.address),
-            posts: Shared::new(Quota::Http, rates.http),
+            ids: SharedLimiters::new(Quota::Id, rates.id),
+            hosts: SharedLimiters::new(Quota::Address, rates.address),
+            posts: SharedLimiters::new(Quota::Http, rates.http),
             overhead: Mutex::new(Limiters::new(OVERHEAD_RATE)),
             refusals: Default::default(),
         }
@@ -161,7 +161,7 @@ impl Quotas {
     ///
     /// # Errors
     /// The quota that is used up.
-    pub fn may_post(&self, host: Host, now: Moment) -> Result<(), TooFast> {
+    pub fn check_post(&self, host: IpBucket, now: Tick) -> Result<(), RateLimited> {
         let is_free = self
             .posts
             .take(host, 1, now)
@@ -175,13 +175,13 @@ impl Quotas {
     /// The first quota that is used up.
     pub fn post(
         &self,
-        host: Host,
-        speakers: &[(Speaker, u32)],
-        now: Moment,
-    ) -> Result<(), TooFast> {
+        host: IpBucket,
+        speakers: &[(RateLimitKey, u32)],
+        now: Tick,
+    ) -> Result<(), RateLimited> {
         let messages = speakers.iter().map(|(_, messages)| messages).sum();
         let posted = self.posts.take(host, messages, now).and_then(|()| {
-            self.say(host, speakers, now)
+            self.take(host, speakers, now)
                 .inspect_err(|_| self.posts.give_back(&host, messages))
         });
         posted.inspect_err(|too_fast| self.refused(too_fast))
@@ -198,7 +198,7 @@ impl Quotas {
     }
 
     /// Counts bytes of a frame that carry no message; `false` means that there were too many.
-    fn allows_overhead(&self, host: Host, bytes: usize, now: Moment) -> bool {
+    fn allows_overhead(&self, host: IpBucket, bytes: usize, now: Tick) -> bool {
         let counted = bytes.saturating_sub(FREE_OVERHEAD);
         if counted == 0 {
             return true;
@@ -211,11 +211,16 @@ impl Quotas {
         overhead.take(host, counted, now).is_ok()
     }
 
-    fn refused(&self, too_fast: &TooFast) {
+    fn refused(&self, too_fast: &RateLimited) {
         self.refusals[too_fast.quota as usize].fetch_add(1, Ordering::Relaxed);
     }
 
-    fn say(&self, host: Host, speakers: &[(Speaker, u32)], now: Moment) -> Result<(), TooFast> {
+    fn take(
+        &self,
+        host: IpBucket,
+        speakers: &[(RateLimitKey, u32)],
+        now: Tick,
+    ) -> Result<(), RateLimited> {
         let messages = speakers.iter().map(|(_, messages)| messages).sum();
         self.hosts.take(host, messages, now)?;
         for (at, (speaker, messages_of_it)) in speakers.iter().enumerate() {
@@ -234,13 +239,13 @@ impl Quotas {
 
 /// A quota that each of many has.
 #[derive(Debug)]
-struct Shared<K> {
+struct SharedLimiters<K> {
     quota: Quota,
     rate: Rate,
     left: Mutex<Limiters<K>>,
 }
 
-impl<K: Eq + Hash> Shared<K> {
+impl<K: Eq + Hash> SharedLimiters<K> {
     fn new(quota: Quota, rate: Rate) -> Self {
         Self {
             quota,
@@ -253,14 +258,14 @@ impl<K: Eq + Hash> Shared<K> {
         self.left.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn take(&self, who: K, messages: u32, now: Moment) -> Result<(), TooFast> {
+    fn take(&self, who: K, messages: u32, now: Tick) -> Result<(), RateLimited> {
         if self.rate.per_second == 0 {
             return Ok(());
         }
         let (quota, rate) = (self.quota, self.rate);
         self.lock()
             .take(who, messages, now)
-            .map_err(|wait| TooFast { quota, rate, wait })
+            .map_err(|wait| RateLimited { quota, rate, wait })
     }
 
     fn give_back(&self, who: &K, messages: u32) {
@@ -272,22 +277,22 @@ impl<K: Eq + Hash> Shared<K> {
 
 /// How fast one connection may speak: by itself, and with all that share its id or its address.
 #[derive(Debug)]
-pub struct Pace {
+pub struct RateLimit {
     rate: Rate,
     limiter: Limiter,
     quotas: Arc<Quotas>,
-    speaker: Speaker,
-    host: Host,
+    speaker: RateLimitKey,
+    host: IpBucket,
 }
 
-impl Pace {
+impl RateLimit {
     /// That of a connection from `host`, opened `now`: `rate` by itself.
     pub const fn new(
         rate: Rate,
         quotas: Arc<Quotas>,
-        speaker: Speaker,
-        host: Host,
-        now: Moment,
+        speaker: RateLimitKey,
+        host: IpBucket,
+        now: Tick,
     ) -> Self {
         Self {
             rate,
@@ -300,31 +305,31 @@ impl Pace {
 
     /// Makes up for the time since `since`, and the pause `paused` of the process, in which nothing was read: what
     /// arrives now may have been sent meanwhile.
-    pub fn make_up(&mut self, since: Moment, paused: Duration, now: Moment) {
-        self.limiter.make_up(since, paused, self.rate, now);
+    pub fn credit_pause(&mut self, since: Tick, paused: Duration, now: Tick) {
+        self.limiter.credit_pause(since, paused, self.rate, now);
     }
 
     /// Counts a message.
     ///
     /// # Errors
     /// The first quota that is used up.
-    pub fn say(&mut self, now: Moment) -> Result<(), TooFast> {
+    pub fn take(&mut self, now: Tick) -> Result<(), RateLimited> {
         let (quota, rate) = (Quota::Connection, self.rate);
         let own = self
             .limiter
             .take(1, rate, now)
-            .map_err(|wait| TooFast { quota, rate, wait });
+            .map_err(|wait| RateLimited { quota, rate, wait });
         let said = own.and_then(|()| {
             let said = self
                 .quotas
-                .say(self.host, &[(self.speaker.clone(), 1)], now);
+                .take(self.host, &[(self.speaker.clone(), 1)], now);
             said.inspect_err(|_| self.limiter.give_back(1, rate))
         });
         said.inspect_err(|too_fast| self.quotas.refused(too_fast))
     }
 
     /// Counts bytes of a frame that carry no message; `false` means that the address has sent too many.
-    pub fn allows_overhead(&mut self, bytes: usize, now: Moment) -> bool {
+    pub fn allows_overhead(&mut self, bytes: usize, now: Tick) -> bool {
         self.quotas.allows_overhead(self.host, bytes, now)
     }
 }

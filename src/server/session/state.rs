@@ -12,8 +12,8 @@ use crate::protocol::Offset;
 use crate::protocol::Push;
 use crate::protocol::Token;
 use crate::protocol::UserId;
-use crate::server::room::{Dialect, Draft, Moment};
-use crate::server::session::{Access, Farewell, Limiter, Pace, Rate, TooFast};
+use crate::server::room::{Dialect, Draft, Tick};
+use crate::server::session::{ClientAccess, CloseReason, Limiter, Rate, RateLimit, RateLimited};
 use crate::server::wire::Incoming;
 
 /// Bytes of JSON that one byte of text may become, like a control character as \\u0001.
@@ -22,7 +22,7 @@ const JSON_EXPANSION: usize = 6;
 const JSON_AROUND_TEXT: usize = 1024;
 
 /// Returns the length of the longest frame that a text of `max_message` bytes may be sent in.
-pub const fn max_say_bytes(max_message: usize) -> usize {
+pub const fn max_publish_bytes(max_message: usize) -> usize {
     max_message
         .saturating_mul(JSON_EXPANSION)
         .saturating_add(JSON_AROUND_TEXT)
@@ -59,7 +59,7 @@ pub enum Action {
     /// See whether this token renews the lease, and answer.
     Renew(Token),
     /// End the connection.
-    Close(Farewell),
+    Close(CloseReason),
 }
 
 impl Action {
@@ -82,7 +82,7 @@ impl Action {
 pub struct Session {
     dialect: Dialect,
     id: UserId,
-    pace: Pace,
+    pace: RateLimit,
     /// Held to [`IDLE_RATE`].
     idle: Limiter,
     /// Longest text of a `say`, in bytes.
@@ -94,9 +94,9 @@ impl Session {
     pub const fn new(
         dialect: Dialect,
         id: UserId,
-        pace: Pace,
+        pace: RateLimit,
         max_message: usize,
-        now: Moment,
+        now: Tick,
     ) -> Self {
         Self {
             dialect,
@@ -114,24 +114,24 @@ impl Session {
 
     /// Makes up for the time since `since`, and the pause `paused` of the process, in which nothing was read: what
     /// arrives now may have been sent meanwhile, and is then not too fast.
-    pub fn make_up(&mut self, since: Moment, paused: Duration, now: Moment) {
-        self.pace.make_up(since, paused, now);
-        self.idle.make_up(since, paused, IDLE_RATE, now);
+    pub fn credit_pause(&mut self, since: Tick, paused: Duration, now: Tick) {
+        self.pace.credit_pause(since, paused, now);
+        self.idle.credit_pause(since, paused, IDLE_RATE, now);
     }
 
     /// Returns the action that `incoming` asks for, of a client that has `access`.
     ///
     /// Frames that carry no message are counted, and so are the bytes of a frame beyond its message: reading them
     /// is work, and compressed they cost their sender next to nothing.
-    pub fn on(&mut self, incoming: Incoming<'_>, access: Access, now: Moment) -> Action {
-        let action = self.asked(incoming, access, now);
+    pub fn handle(&mut self, incoming: Incoming<'_>, access: ClientAccess, now: Tick) -> Action {
+        let action = self.on_message(incoming, access, now);
 
         let carried = match &action {
-            Action::Publish(draft) => max_say_bytes(draft.size()),
+            Action::Publish(draft) => max_publish_bytes(draft.size()),
             Action::Close(_) => return action,
             _ => 0,
         };
-        let overhead = incoming.said_bytes().saturating_sub(carried);
+        let overhead = incoming.payload_bytes().saturating_sub(carried);
         let is_idle = matches!(action, Action::Nothing | Action::Pong(_) | Action::Push(_));
         let is_allowed = (!is_idle || self.idle.allows(IDLE_RATE, now))
             && self.pace.allows_overhead(overhead, now);
@@ -139,19 +139,21 @@ impl Session {
         if is_allowed {
             action
         } else {
-            Action::Close(Farewell::Ours(CloseCode::TooFast))
+            Action::Close(CloseReason::Ours(CloseCode::TooFast))
         }
     }
 
-    fn asked(&mut self, incoming: Incoming<'_>, access: Access, now: Moment) -> Action {
+    fn on_message(&mut self, incoming: Incoming<'_>, access: ClientAccess, now: Tick) -> Action {
         match incoming {
             // The sweep comes by only so often.
-            _ if access == Access::Expired => Action::Close(Farewell::Ours(CloseCode::BadToken)),
+            _ if access == ClientAccess::Expired => {
+                Action::Close(CloseReason::Ours(CloseCode::BadToken))
+            }
             Incoming::Ping(payload) => Action::Pong(payload.to_vec()),
             Incoming::Pong => Action::Nothing,
-            Incoming::Close(code) => Action::Close(Farewell::Echo(code)),
+            Incoming::Close(code) => Action::Close(CloseReason::Echo(code)),
             Incoming::Text(text) if self.dialect == Dialect::Typed => match Command::decode(text) {
-                Ok(command) => self.command(command, access, now),
+                Ok(command) => self.on_command(command, access, now),
                 Err(CommandError { code, message, key }) => error(code, message, key),
             },
             Incoming::Binary(_) if self.dialect == Dialect::Typed => error(
@@ -160,22 +162,26 @@ impl Session {
                 None,
             ),
             // Nothing else can be said to a plain client.
-            _ if access != Access::Write => Action::Close(Farewell::Ours(CloseCode::NotAllowed)),
+            _ if access != ClientAccess::Write => {
+                Action::Close(CloseReason::Ours(CloseCode::NotAllowed))
+            }
             // A plain client cannot be told that one message was refused, so it is told to come back.
-            _ if self.pace.say(now).is_err() => Action::Close(Farewell::Ours(CloseCode::TooFast)),
+            _ if self.pace.take(now).is_err() => {
+                Action::Close(CloseReason::Ours(CloseCode::TooFast))
+            }
             Incoming::Text(text) => Action::Publish(Draft::text(self.id.clone(), None, text)),
             Incoming::Binary(bytes) => Action::Publish(Draft::binary(self.id.clone(), bytes)),
         }
     }
 
-    fn command(&mut self, command: Command, access: Access, now: Moment) -> Action {
+    fn on_command(&mut self, command: Command, access: ClientAccess, now: Tick) -> Action {
         match command {
             Command::Ping => Action::Push(Push::Pong),
-            Command::Say { key, .. } if access != Access::Write => {
+            Command::Say { key, .. } if access != ClientAccess::Write => {
                 let message = "the token does not allow to write in this room".to_owned();
                 error(ErrorCode::NotAllowed, message, key)
             }
-            Command::Say { text, key } => match self.pace.say(now) {
+            Command::Say { text, key } => match self.pace.take(now) {
                 Err(too_fast) => rate_limited(&too_fast, key),
                 Ok(()) if text.len() > self.max_message => {
                     let message = format!(
@@ -188,12 +194,12 @@ impl Session {
                 Ok(()) => Action::Publish(Draft::text(self.id.clone(), key, &text)),
             },
             // Like a message: to check a token is more work than most.
-            Command::Token { token } => match self.pace.say(now) {
+            Command::Token { token } => match self.pace.take(now) {
                 Err(too_fast) => rate_limited(&too_fast, None),
                 Ok(()) => Action::Renew(token),
             },
             Command::History { before, limit } => {
-                match (self.pace.say(now), limit.unwrap_or(DEFAULT_HISTORY)) {
+                match (self.pace.take(now), limit.unwrap_or(DEFAULT_HISTORY)) {
                     (Err(too_fast), _) => rate_limited(&too_fast, None),
                     (Ok(()), limit @ 1..=MAX_HISTORY) => Action::History {
                         before,
@@ -209,7 +215,7 @@ impl Session {
     }
 }
 
-fn rate_limited(too_fast: &TooFast, key: Option<Key>) -> Action {
+fn rate_limited(too_fast: &RateLimited, key: Option<Key>) -> Action {
     error(ErrorCode::RateLimited, too_fast.to_string(), key)
 }
 
@@ -230,32 +236,32 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::server::session::{Host, QuotaRates, Quotas, Speaker};
+    use crate::server::session::{IpBucket, QuotaRates, Quotas, RateLimitKey};
 
     const RATE: Rate = Rate {
         per_second: 1,
         burst: 2,
     };
 
-    fn pace() -> Pace {
+    fn pace() -> RateLimit {
         let quotas = Arc::new(Quotas::new(QuotaRates::UNLIMITED));
-        let host = Host::of(IpAddr::from([192, 0, 2, 1]));
-        Pace::new(
+        let host = IpBucket::of(IpAddr::from([192, 0, 2, 1]));
+        RateLimit::new(
             RATE,
             quotas,
-            Speaker::claimed(UserId::guest(0), host),
+            RateLimitKey::claimed(UserId::guest(0), host),
             host,
-            Moment::default(),
+            Tick::default(),
         )
     }
 
     fn session(dialect: Dialect) -> Session {
-        Session::new(dialect, UserId::guest(0), pace(), 10, Moment::default())
+        Session::new(dialect, UserId::guest(0), pace(), 10, Tick::default())
     }
 
     /// The code and key of the error that `text` is answered with.
     fn refusal(session: &mut Session, text: &str) -> Option<(ErrorCode, Option<String>)> {
-        match session.on(Incoming::Text(text), Access::Write, Moment::default()) {
+        match session.handle(Incoming::Text(text), ClientAccess::Write, Tick::default()) {
             Action::Push(Push::Error { code, key, .. }) => Some((code, key.map(String::from))),
             _ => None,
         }
@@ -273,9 +279,9 @@ mod tests {
             refusal(&mut session, say),
             Some((ErrorCode::RateLimited, Some("k".into())))
         );
-        let later = Moment::after_start(Duration::from_secs(1));
+        let later = Tick::after_start(Duration::from_secs(1));
         assert!(matches!(
-            session.on(Incoming::Text(say), Access::Write, later),
+            session.handle(Incoming::Text(say), ClientAccess::Write, later),
             Action::Publish(_)
         ));
     }
@@ -285,14 +291,14 @@ mod tests {
         let mut session = session(Dialect::Plain);
         for _allowed in 0..2 {
             assert!(matches!(
-                session.on(Incoming::Binary(b"x"), Access::Write, Moment::default()),
+                session.handle(Incoming::Binary(b"x"), ClientAccess::Write, Tick::default()),
                 Action::Publish(_)
             ));
         }
-        let action = session.on(Incoming::Text("x"), Access::Write, Moment::default());
+        let action = session.handle(Incoming::Text("x"), ClientAccess::Write, Tick::default());
         assert!(matches!(
             action,
-            Action::Close(Farewell::Ours(CloseCode::TooFast))
+            Action::Close(CloseReason::Ours(CloseCode::TooFast))
         ));
     }
 
@@ -300,7 +306,7 @@ mod tests {
     fn a_client_that_may_only_read_is_told_so_and_in_the_plain_dialect_closed() {
         let say = Incoming::Text(r#"{"type":"say","text":"x","key":"k"}"#);
         let mut typed = session(Dialect::Typed);
-        let refused = typed.on(say, Access::Read, Moment::default());
+        let refused = typed.handle(say, ClientAccess::Read, Tick::default());
         assert!(matches!(
             refused,
             Action::Push(Push::Error {
@@ -309,17 +315,20 @@ mod tests {
                 ..
             })
         ));
-        let history = typed.on(
+        let history = typed.handle(
             Incoming::Text(r#"{"type":"history"}"#),
-            Access::Read,
-            Moment::default(),
+            ClientAccess::Read,
+            Tick::default(),
         );
         assert!(matches!(history, Action::History { .. }));
-        let action =
-            session(Dialect::Plain).on(Incoming::Binary(b"x"), Access::Read, Moment::default());
+        let action = session(Dialect::Plain).handle(
+            Incoming::Binary(b"x"),
+            ClientAccess::Read,
+            Tick::default(),
+        );
         assert!(matches!(
             action,
-            Action::Close(Farewell::Ours(CloseCode::NotAllowed))
+            Action::Close(CloseReason::Ours(CloseCode::NotAllowed))
         ));
     }
 
@@ -327,17 +336,17 @@ mod tests {
     fn nothing_is_taken_after_the_end_of_the_lease() {
         let say = Incoming::Text(r#"{"type":"say","text":"x"}"#);
         let renewal = Incoming::Text(r#"{"type":"token","token":"x"}"#);
-        let now = Moment::default();
+        let now = Tick::default();
 
         for dialect in [Dialect::Plain, Dialect::Typed] {
-            let action = session(dialect).on(say, Access::Write, now);
+            let action = session(dialect).handle(say, ClientAccess::Write, now);
             assert!(matches!(action, Action::Publish(_)));
 
             for frame in [say, Incoming::Pong, renewal] {
-                let action = session(dialect).on(frame, Access::Expired, now);
+                let action = session(dialect).handle(frame, ClientAccess::Expired, now);
                 assert!(matches!(
                     action,
-                    Action::Close(Farewell::Ours(CloseCode::BadToken))
+                    Action::Close(CloseReason::Ours(CloseCode::BadToken))
                 ));
             }
         }
@@ -354,12 +363,12 @@ mod tests {
             {
                 let mut session = session(dialect);
                 let mut goes_on = |millis| {
-                    let action = session.on(
+                    let action = session.handle(
                         *frame,
-                        Access::Write,
-                        Moment::after_start(Duration::from_millis(millis)),
+                        ClientAccess::Write,
+                        Tick::after_start(Duration::from_millis(millis)),
                     );
-                    !matches!(action, Action::Close(Farewell::Ours(CloseCode::TooFast)))
+                    !matches!(action, Action::Close(CloseReason::Ours(CloseCode::TooFast)))
                 };
                 assert_eq!((0..2000).take_while(|_| goes_on(0)).count(), 1000);
                 assert!((1..1000).all(|tenth| goes_on(tenth * 10)));
@@ -381,8 +390,8 @@ mod tests {
             let bytes: usize = (0..1000)
                 .take_while(|_| {
                     let action =
-                        session.on(Incoming::Text(&text), Access::Write, Moment::default());
-                    !matches!(action, Action::Close(Farewell::Ours(CloseCode::TooFast)))
+                        session.handle(Incoming::Text(&text), ClientAccess::Write, Tick::default());
+                    !matches!(action, Action::Close(CloseReason::Ours(CloseCode::TooFast)))
                 })
                 .map(|_| text.len())
                 .sum();
@@ -403,7 +412,7 @@ mod tests {
             refusal(&mut session, r#"{"type":"history","limit":0}"#),
             Some((ErrorCode::BadField, None))
         );
-        let binary = session.on(Incoming::Binary(b"x"), Access::Write, Moment::default());
+        let binary = session.handle(Incoming::Binary(b"x"), ClientAccess::Write, Tick::default());
         assert!(matches!(
             binary,
             Action::Push(Push::Error {
@@ -418,7 +427,7 @@ mod tests {
         fn any_text_is_acted_upon_or_answered_with_an_error(texts in prop::collection::vec(".*", 0..20)) {
             let mut session = session(Dialect::Typed);
             for text in texts {
-                let action = session.on(Incoming::Text(&text), Access::Write, Moment::default());
+                let action = session.handle(Incoming::Text(&text), ClientAccess::Write, Tick::default());
                 prop_assert!(!matches!(action, Action::Nothing | Action::Close(_)), "{text:?}");
             }
         }

@@ -55,18 +55,18 @@ impl Collector {
 
 /// Brings batches there. Whoever asks it is no task of the runtime, so the asking itself is made one.
 #[derive(Debug)]
-pub(super) struct Messenger {
+pub(super) struct OtlpClient {
     pub(super) runtime: Handle,
     /// An answer that is not whole by then is given up.
     pub(super) patience: Duration,
 }
 
 #[async_trait]
-impl HttpClient for Messenger {
+impl HttpClient for OtlpClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
         let patience = self.patience;
         let asking = self.runtime.spawn(async move {
-            let answered = tokio::time::timeout(patience, ask(request)).await;
+            let answered = tokio::time::timeout(patience, send(request)).await;
             answered.unwrap_or_else(|_| {
                 Err(format!("no answer within {} s", patience.as_secs()).into())
             })
@@ -75,7 +75,7 @@ impl HttpClient for Messenger {
     }
 }
 
-async fn ask(request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
+async fn send(request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
     let (mut head, body) = request.into_parts();
     let host = head.uri.authority().ok_or("no host")?.as_str();
     let port = head.uri.port_u16().unwrap_or(80);

@@ -7,12 +7,12 @@ use opentelemetry::trace::{Span, SpanKind, Tracer};
 use opentelemetry::{Context, KeyValue};
 
 use crate::protocol::RoomName;
-use crate::server::metrics::End;
+use crate::server::metrics::DisconnectReason;
 use crate::server::spans::tracer;
 
 /// A connection that has ended.
 #[derive(Debug)]
-pub struct Connection<'a> {
+pub struct ConnectionSpan<'a> {
     /// What it was: `websocket`, or `http` for a stream.
     pub protocol: &'static str,
     /// Its number.
@@ -25,9 +25,9 @@ pub struct Connection<'a> {
     pub since: u64,
 }
 
-impl Connection<'_> {
+impl ConnectionSpan<'_> {
     /// It ended just now, like this.
-    pub fn ended(self, end: End) {
+    pub fn finish(self, end: DisconnectReason) {
         let Some(tracer) = tracer() else { return };
         let began = SystemTime::UNIX_EPOCH + Duration::from_millis(self.since);
         let mut span = tracer

@@ -19,9 +19,9 @@ use opentelemetry_sdk::trace::{
 use tokio::runtime::Handle;
 use tracing::{info, warn};
 
-use crate::server::metrics::{self, Spans};
+use crate::server::metrics::{self, SpanResult};
 use crate::server::spans::TRACER;
-use crate::server::spans::collector::{Collector, Messenger};
+use crate::server::spans::collector::{Collector, OtlpClient};
 
 /// Spans that may wait to be brought away: some megabytes.
 const MAX_WAITING: usize = 4096;
@@ -59,7 +59,7 @@ impl Exporter {
     ) -> Result<Self, ExporterBuildError> {
         let exporter = OtlpExporter::builder()
             .with_http()
-            .with_http_client(Messenger {
+            .with_http_client(OtlpClient {
                 runtime,
                 patience: PATIENCE,
             })
@@ -68,7 +68,7 @@ impl Exporter {
             .with_timeout(PATIENCE)
             .build()?;
         let waiting = Arc::new(AtomicUsize::new(0));
-        let carrier = Carrier {
+        let exporter = OtlpSpanExporter {
             exporter,
             waiting: waiting.clone(),
             is_failing: AtomicBool::new(false),
@@ -78,11 +78,11 @@ impl Exporter {
             .with_max_export_batch_size(BATCH)
             .with_scheduled_delay(EVERY)
             .build();
-        let batches = BatchSpanProcessor::builder(carrier)
+        let batches = BatchSpanProcessor::builder(exporter)
             .with_batch_config(batches)
             .build();
         let provider = SdkTracerProvider::builder()
-            .with_span_processor(Queue { batches, waiting })
+            .with_span_processor(SpanQueue { batches, waiting })
             .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(
                 settings.sample,
             ))))
@@ -116,13 +116,13 @@ fn resource(version: &'static str) -> Resource {
 
 /// Counts who waits, so that what finds no room is counted too.
 #[derive(Debug)]
-struct Queue {
+struct SpanQueue {
     batches: BatchSpanProcessor,
-    /// Spans that have ended and were not yet taken or given up; [`Carrier`] counts them off.
+    /// Spans that have ended and were not yet taken or given up; [`OtlpSpanExporter`] counts them off.
     waiting: Arc<AtomicUsize>,
 }
 
-impl SpanProcessor for Queue {
+impl SpanProcessor for SpanQueue {
     fn on_start(&self, span: &mut Span, context: &Context) {
         self.batches.on_start(span, context);
     }
@@ -132,7 +132,7 @@ impl SpanProcessor for Queue {
             self.batches.on_end(span);
         } else {
             self.waiting.fetch_sub(1, Ordering::Relaxed);
-            metrics::spans(1, Spans::Dropped);
+            metrics::count_spans(1, SpanResult::Dropped);
         }
     }
 
@@ -151,23 +151,23 @@ impl SpanProcessor for Queue {
 
 /// Brings batches away and counts what becomes of them; the log hears of the first failure and of the next success.
 #[derive(Debug)]
-struct Carrier {
+struct OtlpSpanExporter {
     exporter: OtlpExporter,
     waiting: Arc<AtomicUsize>,
     is_failing: AtomicBool,
 }
 
-impl SpanExporter for Carrier {
+impl SpanExporter for OtlpSpanExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
         let result = self.exporter.export(batch).await;
         self.waiting.fetch_sub(spans, Ordering::Relaxed);
-        metrics::spans(
+        metrics::count_spans(
             spans,
             if result.is_ok() {
-                Spans::Exported
+                SpanResult::Exported
             } else {
-                Spans::Refused
+                SpanResult::Refused
             },
         );
         let was_failing = self.is_failing.swap(result.is_err(), Ordering::Relaxed);

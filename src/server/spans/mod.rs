@@ -24,10 +24,10 @@ use std::sync::OnceLock;
 use opentelemetry_sdk::trace::SdkTracer;
 
 pub use collector::Collector;
-pub use connection::Connection;
+pub use connection::ConnectionSpan;
 pub use export::{ExportSettings, Exporter};
-pub use publishing::{Commit, Publishing};
-pub use request::Request;
+pub use publishing::{CommitSpan, PublishSpan};
+pub use request::RequestSpan;
 
 /// Makes the spans, from the moment that there is somewhere to bring them to.
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();

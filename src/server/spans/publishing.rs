@@ -16,13 +16,13 @@ const STORE_UNAVAILABLE: &str = "store_unavailable";
 
 /// Messages on their way into the log of a room.
 #[derive(Debug)]
-pub struct Publishing {
+pub struct PublishSpan {
     began: SystemTime,
     /// The request that publishes them; empty when a WebSocket does.
     parent: Context,
 }
 
-impl Publishing {
+impl PublishSpan {
     /// Messages are taken up. On the heap, as mostly there is none.
     pub fn begin() -> Option<Box<Self>> {
         tracer().map(|_| {
@@ -74,13 +74,13 @@ impl Publishing {
 
 /// A transaction of the database, with messages of one or many.
 #[derive(Debug)]
-pub struct Commit(Context);
+pub struct CommitSpan(Context);
 
 /// Which commit stored what is told of here.
 #[derive(Debug)]
 struct StoredBy(SpanContext);
 
-impl Commit {
+impl CommitSpan {
     /// It begins.
     pub fn begin() -> Option<Self> {
         let tracer = tracer()?;

@@ -16,9 +16,9 @@ const OTHER_METHOD: &str = "_OTHER";
 
 /// A request that is being answered. Its span ends with the head of the answer, or when it is dropped.
 #[derive(Debug)]
-pub struct Request(Context);
+pub struct RequestSpan(Context);
 
-impl Request {
+impl RequestSpan {
     /// A request of `client` for `path`, which is one of `route`, unless it is a file or there is none. If it brings
     /// a `traceparent` (W3C Trace Context), that is its parent, and says whether it is traced at all.
     pub fn begin(
@@ -59,7 +59,7 @@ impl Request {
     }
 
     /// It was answered with `status`.
-    pub fn answered(self, status: StatusCode) {
+    pub fn finish(self, status: StatusCode) {
         let span = self.0.span();
         span.set_attribute(KeyValue::new(
             "http.response.status_code",

@@ -11,7 +11,7 @@ use crate::protocol::Epoch;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::memory::Memory;
-use crate::server::room::{Draft, Frame, KeyWindow, Keyed};
+use crate::server::room::{DedupEntry, DedupWindow, Draft, Frame};
 use crate::server::store::clock::Clock;
 use crate::server::store::{
     Bounds, DeleteReport, Deleted, Health, Limit, Page, Report, Retention, Span, Store, StoreError,
@@ -37,7 +37,7 @@ struct Kept {
     /// What is kept, and when the store's clock saw it.
     frames: VecDeque<(Arc<Frame>, u64)>,
     bytes: usize,
-    keys: KeyWindow,
+    keys: DedupWindow,
 }
 
 impl MemoryStore {
@@ -63,7 +63,7 @@ impl MemoryStore {
                 head: Offset(0),
                 frames: VecDeque::new(),
                 bytes: 0,
-                keys: KeyWindow::new(self.retention.keys),
+                keys: DedupWindow::new(self.retention.keys),
             }))
         };
         let mut rooms = lock(&self.rooms);
@@ -85,7 +85,7 @@ impl Kept {
         self.head = Offset(prev.0 + 1);
         if let Some(key) = draft.key().cloned() {
             let from = draft.from().clone();
-            self.keys.remember(Keyed {
+            self.keys.remember(DedupEntry {
                 from,
                 key,
                 offset: self.head,

@@ -28,15 +28,15 @@ use tokio::sync::watch;
 use crate::protocol::Epoch;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
-use crate::server::room::{Draft, Frame, KeyLimits};
+use crate::server::room::{DedupLimits, Draft, Frame};
 
 pub use memory::MemoryStore;
 pub use nats::{NatsError, NatsLogin, NatsServers, NatsSettings, NatsStore};
 pub use page::{Limit, Page, Span};
 pub use peers::{Bus, Council, Heeding, Overheard};
 pub use sqlite::{
-    BackupError, BackupReport, Durability, Entry, ExportError, Exported, ImportError, Imported,
-    OpenError, Restored, SqliteSettings, SqliteStore, backup, export, import, restore,
+    BackupError, BackupReport, Durability, ExportError, Exported, ImportError, ImportLine,
+    Imported, OpenError, Restored, SqliteSettings, SqliteStore, backup, export, import, restore,
 };
 
 /// Which store, and how.
@@ -85,7 +85,7 @@ pub struct Retention {
     /// Age, by a clock that counts time passed: setting the date does not make anything older.
     pub age: Duration,
     /// How long keys are remembered.
-    pub keys: KeyLimits,
+    pub keys: DedupLimits,
 }
 
 /// Where a room's log stands.

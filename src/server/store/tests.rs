@@ -135,7 +135,7 @@ fn what_is_too_old_goes_and_the_offsets_go_on() {
 
 #[test]
 fn what_is_too_large_together_goes_but_never_the_newest() {
-    let keys = KeyLimits {
+    let keys = DedupLimits {
         messages: 20,
         age: Duration::from_secs(600),
     };

@@ -6,7 +6,7 @@ use tokio::sync::Notify;
 
 use crate::server::hub::{Burden, Hub, Reclaimable};
 use crate::server::memory::{Memory, MemoryReservation};
-use crate::server::room::{MAX_RUN_BYTES, Moment};
+use crate::server::room::{MAX_RUN_BYTES, Tick};
 
 /// Bytes of a connection that sends nothing: its task and hyper's buffers.
 const CONNECTION_BYTES: usize = 16 * 1024;
@@ -17,16 +17,16 @@ const MAX_HEAD_BYTES: usize = 32 * 1024;
 #[derive(Debug)]
 pub struct Activity {
     hub: Hub,
-    state: Mutex<State>,
+    state: Mutex<ActivityState>,
     /// Notified when the connection must end.
     evicted: Notify,
 }
 
 #[derive(Debug)]
-struct State {
-    phase: Phase,
-    /// When the phase began; in [`Phase::Idle`], when the client last received something.
-    since: Moment,
+struct ActivityState {
+    phase: RequestPhase,
+    /// When the phase began; in [`RequestPhase::Idle`], when the client last received something.
+    since: Tick,
     /// Bytes of the request that is arriving or being answered.
     received: usize,
     /// Bytes of answers that hyper holds and the kernel has not accepted.
@@ -36,7 +36,7 @@ struct State {
 
 /// The party that a connection waits for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub enum RequestPhase {
     /// The next request.
     Idle,
     /// The rest of a request.
@@ -52,8 +52,8 @@ impl Activity {
     pub fn new(hub: &Hub) -> Self {
         Self {
             hub: hub.clone(),
-            state: Mutex::new(State {
-                phase: Phase::Idle,
+            state: Mutex::new(ActivityState {
+                phase: RequestPhase::Idle,
                 since: hub.now(),
                 received: 0,
                 unsent: 0,
@@ -64,7 +64,7 @@ impl Activity {
     }
 
     /// Returns the current phase, and when it began.
-    pub fn phase(&self) -> (Phase, Moment) {
+    pub fn phase(&self) -> (RequestPhase, Tick) {
         let state = self.lock();
         (state.phase, state.since)
     }
@@ -82,12 +82,12 @@ impl Activity {
 
     /// Records that the rest of a request is awaited.
     pub fn receiving(&self) {
-        self.enter(Phase::Receiving);
+        self.enter(RequestPhase::Receiving);
     }
 
     /// Records that a request has arrived, or as much of it as is needed now.
     pub fn answering(&self) {
-        self.enter(Phase::Answering);
+        self.enter(RequestPhase::Answering);
     }
 
     /// Records that `bytes` of an answer were passed to hyper.
@@ -104,8 +104,8 @@ impl Activity {
     /// Records that `bytes` of a request have arrived.
     pub(super) fn read(&self, bytes: usize) {
         let mut state = self.lock();
-        if state.phase == Phase::Idle {
-            state.phase = Phase::Receiving;
+        if state.phase == RequestPhase::Idle {
+            state.phase = RequestPhase::Receiving;
             state.since = self.hub.now();
         }
         state.received += bytes;
@@ -115,7 +115,7 @@ impl Activity {
     /// Records that the kernel accepted bytes of an answer.
     pub(super) fn wrote(&self) {
         let mut state = self.lock();
-        state.phase = Phase::Idle;
+        state.phase = RequestPhase::Idle;
         state.since = self.hub.now();
         state.received = 0;
         state.count();
@@ -123,11 +123,11 @@ impl Activity {
 
     /// Records that the kernel accepts no bytes now.
     pub(super) fn blocked(&self) {
-        self.enter(Phase::Blocked);
+        self.enter(RequestPhase::Blocked);
     }
 
     /// Begins `phase`, unless it has begun.
-    fn enter(&self, phase: Phase) {
+    fn enter(&self, phase: RequestPhase) {
         let mut state = self.lock();
         if state.phase != phase {
             state.phase = phase;
@@ -135,12 +135,12 @@ impl Activity {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ActivityState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl ActivityState {
     fn count(&self) {
         let head = self.received.min(MAX_HEAD_BYTES);
         self.reservation.set(CONNECTION_BYTES + head);
@@ -151,10 +151,10 @@ impl Reclaimable for Activity {
     fn burden(&self) -> Option<Burden> {
         let state = self.lock();
         let bytes = match state.phase {
-            Phase::Idle | Phase::Answering => return None,
-            Phase::Receiving => state.unsent,
+            RequestPhase::Idle | RequestPhase::Answering => return None,
+            RequestPhase::Receiving => state.unsent,
             // The bytes of a stream are shared with other readers, so they are not counted as unsent.
-            Phase::Blocked => state.unsent.max(MAX_RUN_BYTES),
+            RequestPhase::Blocked => state.unsent.max(MAX_RUN_BYTES),
         };
         Some(Burden {
             since: state.since,

@@ -16,14 +16,15 @@ use crate::protocol::Offset;
 use crate::protocol::Push;
 use crate::server::hub::{Admission, Burden, Due, Hub, Outlet, Passed, Room, Standing, Tracer};
 use crate::server::memory::{Memory, MemoryReservation};
-use crate::server::room::{Dialect, Format, Moment, Reel};
+use crate::server::room::{Dialect, FanoutBatch, Format, Tick};
 use crate::server::session::{
-    Access, ArrivalTimer, Farewell, Heartbeat, Lease, Next, Outbox, Pulse,
+    ArrivalTimer, ClientAccess, CloseReason, Heartbeat, HeartbeatAction, NextChunk, Permissions,
+    SendBuffer,
 };
 use crate::server::transport::ConnectionSettings;
 use crate::server::transport::patient::STUCK_AFTER;
-use crate::server::transport::reader::Saying;
-use crate::server::transport::settings::patience;
+use crate::server::transport::reader::PublishState;
+use crate::server::transport::settings::message_timeout;
 use crate::server::wire::Opcode;
 
 /// See the [module docs](self).
@@ -31,7 +32,7 @@ use crate::server::wire::Opcode;
 /// In this order in memory: a pass that takes hold of it has then already fetched what it needs first.
 #[repr(C)]
 pub(super) struct Connection {
-    state: Mutex<State>,
+    state: Mutex<ConnectionState>,
     pub(super) stream: TcpStream,
     pub(super) hub: Hub,
     pub(super) room: Arc<Room>,
@@ -44,13 +45,13 @@ pub(super) struct Connection {
     pub(super) waker: AtomicWaker,
 }
 
-pub(super) struct State {
-    pub(super) outbox: Outbox,
+pub(super) struct ConnectionState {
+    pub(super) outbox: SendBuffer,
     pub(super) heartbeat: Heartbeat,
     /// What its client may do, and until when.
-    pub(super) lease: Lease,
+    pub(super) lease: Permissions,
     /// Whether what it said last is still with the store.
-    pub(super) saying: Saying,
+    pub(super) saying: PublishState,
     /// What the store has answered, until the next is read: a pass then takes up both.
     pub(super) due: Option<Due>,
     /// A page of history is being read for it.
@@ -62,12 +63,12 @@ pub(super) struct State {
     /// Who is told what passes, if anybody looks.
     pub(super) tracer: Option<Box<Tracer>>,
     /// Why nothing more can be written, once that is so.
-    pub(super) lost: Option<Lost>,
+    pub(super) lost: Option<TransportError>,
 }
 
 /// Ends without a handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Lost {
+pub(super) enum TransportError {
     /// The client closed its side, or the network did.
     Disconnected,
     /// The client took no byte for [`STUCK_AFTER`].
@@ -80,15 +81,15 @@ impl Connection {
         hub: Hub,
         admission: &Admission,
         format: Format,
-        lease: Lease,
+        lease: Permissions,
         settings: Arc<ConnectionSettings>,
     ) -> Self {
         let room = admission.room().clone();
-        let state = State {
-            outbox: Outbox::corked(format, admission.start().cursor),
+        let state = ConnectionState {
+            outbox: SendBuffer::corked(format, admission.start().cursor),
             heartbeat: Heartbeat::new(hub.now()),
             lease,
-            saying: Saying::Nothing,
+            saying: PublishState::Nothing,
             due: None,
             is_asking: false,
             arrival: ArrivalTimer::default(),
@@ -110,31 +111,32 @@ impl Connection {
         }
     }
 
-    pub(super) fn lock(&self) -> MutexGuard<'_, State> {
+    pub(super) fn lock(&self) -> MutexGuard<'_, ConnectionState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Hands to the kernel what it takes, and wakes the connection's task if that has something to do now.
-    pub(super) fn write(&self, state: &mut State, reel: &mut Reel<'_>) {
+    pub(super) fn write(&self, state: &mut ConnectionState, reel: &mut FanoutBatch<'_>) {
         if self.write_some(state, reel).is_err() {
-            state.lost.get_or_insert(Lost::Disconnected);
+            state.lost.get_or_insert(TransportError::Disconnected);
         }
         self.count(state);
         let outbox = &state.outbox;
-        let has_news =
-            outbox.farewell().is_some() || outbox.blocked().is_some() || outbox.behind().is_some();
+        let has_news = outbox.close_reason().is_some()
+            || outbox.blocked().is_some()
+            || outbox.behind().is_some();
         if state.lost.is_some() || has_news {
             self.waker.wake();
         }
     }
 
     /// Changes what waits, and writes it unless the kernel takes nothing now.
-    pub(super) fn with_outbox<T>(&self, change: impl FnOnce(&mut Outbox) -> T) -> T {
+    pub(super) fn with_outbox<T>(&self, change: impl FnOnce(&mut SendBuffer) -> T) -> T {
         self.update(|state| change(&mut state.outbox))
     }
 
     /// Changes the state, and then writes what waits unless the kernel accepts no bytes now.
-    pub(super) fn update<T>(&self, change: impl FnOnce(&mut State) -> T) -> T {
+    pub(super) fn update<T>(&self, change: impl FnOnce(&mut ConnectionState) -> T) -> T {
         let mut state = self.lock();
         let changed = change(&mut state);
         if state.outbox.blocked().is_none() && state.lost.is_none() {
@@ -148,7 +150,7 @@ impl Connection {
     }
 
     /// Counts what it holds now.
-    pub(super) fn count(&self, state: &State) {
+    pub(super) fn count(&self, state: &ConnectionState) {
         self.reservation.set(state.outbox.queued() + state.partial);
     }
 
@@ -159,8 +161,12 @@ impl Connection {
         self.count(&state);
     }
 
-    fn write_some(&self, state: &mut State, reel: &mut Reel<'_>) -> std::io::Result<()> {
-        while let Next::Write(bytes) = state.outbox.next(reel) {
+    fn write_some(
+        &self,
+        state: &mut ConnectionState,
+        reel: &mut FanoutBatch<'_>,
+    ) -> std::io::Result<()> {
+        while let NextChunk::Write(bytes) = state.outbox.next(reel) {
             match self.send(bytes) {
                 Ok(taken) => {
                     state.outbox.wrote(taken, reel);
@@ -205,7 +211,7 @@ impl Connection {
             let mut state = self.lock();
             state.outbox.unblock();
             if self.write_some(&mut state, &mut self.room.reel()).is_err() {
-                state.lost.get_or_insert(Lost::Disconnected);
+                state.lost.get_or_insert(TransportError::Disconnected);
             }
             self.count(&state);
         }
@@ -213,7 +219,7 @@ impl Connection {
     }
 }
 
-impl State {
+impl ConnectionState {
     /// Returns the offset after which messages are missing in the ring, if they can still be sent.
     pub(super) fn behind(&self) -> Option<Offset> {
         self.outbox.behind().filter(|_| self.lost.is_none())
@@ -222,26 +228,26 @@ impl State {
     /// Returns whether nothing is read from the client until the store has answered: to a publish, or with the
     /// messages that the ring no longer has.
     const fn waits_for_store(&self) -> bool {
-        !matches!(self.saying, Saying::Nothing) || self.outbox.behind().is_some()
+        !matches!(self.saying, PublishState::Nothing) || self.outbox.behind().is_some()
     }
 }
 
 impl Outlet for Connection {
-    fn flush(&self, reel: &mut Reel<'_>) {
+    fn flush(&self, reel: &mut FanoutBatch<'_>) {
         let mut state = self.lock();
         if state.outbox.blocked().is_none() && state.lost.is_none() {
             self.write(&mut state, reel);
         }
     }
 
-    fn tick(&self, now: Moment) {
+    fn tick(&self, now: Tick) {
         let mut state = self.lock();
         if state
             .outbox
             .blocked()
             .is_some_and(|since| now.since(since) >= STUCK_AFTER)
         {
-            state.lost.get_or_insert(Lost::Stuck);
+            state.lost.get_or_insert(TransportError::Stuck);
         }
 
         let is_read = !state.waits_for_store();
@@ -252,24 +258,24 @@ impl Outlet for Connection {
             .heartbeat
             .check(now, &self.settings.heartbeat, is_read)
         {
-            Pulse::Alive => state
+            HeartbeatAction::Alive => state
                 .arrival
-                .is_overdue(now, patience(self.settings.max_message)),
-            Pulse::Ping => {
+                .is_overdue(now, message_timeout(self.settings.max_message)),
+            HeartbeatAction::Ping => {
                 state.outbox.push(Opcode::Ping, &[]);
                 false
             }
-            Pulse::Expired => true,
+            HeartbeatAction::Expired => true,
         };
         if is_overdue && !self.has_unread_bytes() {
-            state.outbox.close(Farewell::Ours(CloseCode::Expired));
+            state.outbox.close(CloseReason::Ours(CloseCode::Expired));
         }
 
-        if state.lease.access(Instant::now()) == Access::Expired {
-            state.outbox.close(Farewell::Ours(CloseCode::BadToken));
+        if state.lease.access(Instant::now()) == ClientAccess::Expired {
+            state.outbox.close(CloseReason::Ours(CloseCode::BadToken));
         }
         self.count(&state);
-        let must_write = state.outbox.waiting() > 0 || state.outbox.farewell().is_some();
+        let must_write = state.outbox.waiting() > 0 || state.outbox.close_reason().is_some();
         if state.lost.is_some() {
             self.waker.wake();
         } else if must_write && state.outbox.blocked().is_none() {
@@ -291,7 +297,7 @@ impl Outlet for Connection {
                 return;
             }
             if outbox.waiting() + frame.len() > self.settings.send_buffer {
-                outbox.close(Farewell::Ours(CloseCode::TooSlow));
+                outbox.close(CloseReason::Ours(CloseCode::TooSlow));
             } else {
                 outbox.push_encoded(frame);
             }
@@ -301,16 +307,16 @@ impl Outlet for Connection {
     fn drain(&self, reconnect_after: Duration) {
         self.with_outbox(|outbox| {
             if outbox.dialect() == Dialect::Typed {
-                outbox.say(&Push::Drain {
+                outbox.push_event(&Push::Drain {
                     reconnect_after_ms: reconnect_after.as_millis() as u64,
                 });
             }
-            outbox.close(Farewell::Ours(CloseCode::GoingAway));
+            outbox.close(CloseReason::Ours(CloseCode::GoingAway));
         });
     }
 
     fn close(&self, code: CloseCode) {
-        self.with_outbox(|outbox| outbox.close(Farewell::Ours(code)));
+        self.with_outbox(|outbox| outbox.close(CloseReason::Ours(code)));
     }
 
     fn burden(&self) -> Option<Burden> {
@@ -329,12 +335,12 @@ impl Outlet for Connection {
         let mut state = self.lock();
         if state.outbox.blocked().is_some() {
             // No Close frame would reach it either.
-            state.lost.get_or_insert(Lost::Stuck);
+            state.lost.get_or_insert(TransportError::Stuck);
             state.outbox.clear();
             self.count(&state);
             self.waker.wake();
         } else {
-            state.outbox.close(Farewell::Ours(CloseCode::Expired));
+            state.outbox.close(CloseReason::Ours(CloseCode::Expired));
             self.write(&mut state, &mut self.room.reel());
         }
     }

@@ -7,7 +7,7 @@ use crate::protocol::Offset;
 use crate::protocol::Push;
 use crate::server::hub::{DeletionMark, Room};
 use crate::server::store::{Page, Span, StoreError};
-use crate::server::transport::connection::{Connection, State};
+use crate::server::transport::connection::{Connection, ConnectionState};
 use crate::server::transport::reader::unavailable;
 
 /// Answers a question for messages before `before`, or the newest, when the store has.
@@ -29,7 +29,7 @@ pub(super) fn history(connection: Arc<Connection>, before: Option<Offset>, limit
 /// deleted while the page was read.
 pub(super) fn answer(
     room: &Room,
-    state: &mut State,
+    state: &mut ConnectionState,
     page: Result<(Page, DeletionMark), StoreError>,
 ) -> bool {
     let push = match page {
@@ -51,7 +51,7 @@ pub(super) fn answer(
 
     // A client that has the answer may ask again at once.
     state.is_asking = false;
-    state.outbox.say(&push);
+    state.outbox.push_event(&push);
 
     true
 }

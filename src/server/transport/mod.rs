@@ -25,11 +25,11 @@ mod tls;
 #[cfg(test)]
 mod tests;
 
-pub use activity::{Activity, Phase};
-pub use patient::{Patient, PatientSocket};
-pub use renewal::{lease, since_1970};
-pub use settings::{ConnectionSettings, patience};
-pub use stream::{Listener, Stream};
-pub use task::{Opened, turn_away};
+pub use activity::{Activity, RequestPhase};
+pub use patient::{StallTimeout, StallTimeoutHandle};
+pub use renewal::{permissions, unix_time};
+pub use settings::{ConnectionSettings, message_timeout};
+pub use stream::{EventStreamBody, StreamSubscriber};
+pub use task::{PendingConnection, reject};
 pub use tls::{CertificateError, Tls};
 pub use upgrade::{Handshake, UpgradeError};

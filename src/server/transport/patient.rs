@@ -32,8 +32,8 @@ const UNHEARD_AFTER: Duration = Duration::from_secs(60);
 
 /// See the [module docs](self).
 #[derive(Debug)]
-pub struct Patient {
-    socket: Arc<Socket>,
+pub struct StallTimeout {
+    socket: Arc<GuardedSocket>,
     clock: RunClock,
     /// There while the kernel takes nothing.
     deadline: Option<RunSleep>,
@@ -43,18 +43,18 @@ pub struct Patient {
     file: Option<OwnedSemaphorePermit>,
 }
 
-/// A handle to the socket of a [`Patient`] for tasks other than its reader and writer.
+/// A handle to the socket of a [`StallTimeout`] for tasks other than its reader and writer.
 #[derive(Clone, Debug)]
-pub struct PatientSocket(Weak<Socket>);
+pub struct StallTimeoutHandle(Weak<GuardedSocket>);
 
 #[derive(Debug)]
-struct Socket {
+struct GuardedSocket {
     stream: TcpStream,
-    /// Set while written bytes are dropped, see [`PatientSocket::mute`].
+    /// Set while written bytes are dropped, see [`StallTimeoutHandle::mute`].
     is_muted: AtomicBool,
 }
 
-impl Patient {
+impl StallTimeout {
     /// Wraps `stream`: its writes time out by the time of `clock`.
     pub fn new(stream: TcpStream, clock: RunClock) -> Self {
         let socket = SockRef::from(&stream);
@@ -64,7 +64,7 @@ impl Patient {
         let _ = socket.set_tcp_user_timeout(Some(UNHEARD_AFTER));
 
         Self {
-            socket: Arc::new(Socket {
+            socket: Arc::new(GuardedSocket {
                 stream,
                 is_muted: AtomicBool::new(false),
             }),
@@ -76,25 +76,25 @@ impl Patient {
     }
 
     /// Returns a handle to the socket that does not keep it open.
-    pub fn socket(&self) -> PatientSocket {
-        PatientSocket(Arc::downgrade(&self.socket))
+    pub fn socket(&self) -> StallTimeoutHandle {
+        StallTimeoutHandle(Arc::downgrade(&self.socket))
     }
 
     /// Records reads and writes in `activity`, and keeps the permit `file` for the socket's file descriptor.
-    pub fn noting(mut self, activity: Arc<Activity>, file: OwnedSemaphorePermit) -> Self {
+    pub fn reporting_to(mut self, activity: Arc<Activity>, file: OwnedSemaphorePermit) -> Self {
         self.activity = Some(activity);
         self.file = Some(file);
         self
     }
 
-    /// Returns the socket, and the permit for its file descriptor; `None` while a task waits on a [`PatientSocket`].
+    /// Returns the socket, and the permit for its file descriptor; `None` while a task waits on a [`StallTimeoutHandle`].
     pub fn into_parts(self) -> Option<(TcpStream, Option<OwnedSemaphorePermit>)> {
         let file = self.file;
         Arc::into_inner(self.socket).map(|socket| (socket.stream, file))
     }
 
     /// Calls `write` until the kernel accepts bytes, but not for longer than [`STUCK_AFTER`].
-    fn poll_patiently(
+    fn poll_with_deadline(
         &mut self,
         cx: &mut Context<'_>,
         write: impl Fn(&TcpStream) -> io::Result<usize>,
@@ -130,8 +130,8 @@ impl Patient {
     }
 }
 
-impl PatientSocket {
-    /// Drops what is written from now on, and does not close the sending side, until [`PatientSocket::unmute`].
+impl StallTimeoutHandle {
+    /// Drops what is written from now on, and does not close the sending side, until [`StallTimeoutHandle::unmute`].
     pub fn mute(&self) {
         self.set_muted(true);
     }
@@ -203,7 +203,7 @@ pub(super) async fn half_close(stream: &TcpStream, mut left: usize) -> io::Resul
     Ok(())
 }
 
-impl AsyncRead for Patient {
+impl AsyncRead for StallTimeout {
     fn poll_read(
         self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -226,7 +226,7 @@ impl AsyncRead for Patient {
     }
 }
 
-impl AsyncWrite for Patient {
+impl AsyncWrite for StallTimeout {
     fn poll_write(
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
@@ -235,7 +235,7 @@ impl AsyncWrite for Patient {
         if self.is_muted() {
             return Poll::Ready(Ok(bytes.len()));
         }
-        self.poll_patiently(cx, |stream| stream.try_write(bytes))
+        self.poll_with_deadline(cx, |stream| stream.try_write(bytes))
     }
 
     fn poll_write_vectored(
@@ -246,7 +246,7 @@ impl AsyncWrite for Patient {
         if self.is_muted() {
             return Poll::Ready(Ok(bytes.iter().map(|bytes| bytes.len()).sum()));
         }
-        self.poll_patiently(cx, |stream| stream.try_write_vectored(bytes))
+        self.poll_with_deadline(cx, |stream| stream.try_write_vectored(bytes))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -275,7 +275,7 @@ mod tests {
 
     use super::*;
 
-    async fn pair() -> (Patient, TcpStream) {
+    async fn pair() -> (StallTimeout, TcpStream) {
         let clock = RunClock::new();
         tokio::spawn(clock.clone().run());
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
@@ -284,7 +284,7 @@ mod tests {
         let address = listener.local_addr().expect("an address");
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
         (
-            Patient::new(accepted.expect("accepted").0, clock),
+            StallTimeout::new(accepted.expect("accepted").0, clock),
             client.expect("connected"),
         )
     }

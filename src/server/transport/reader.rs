@@ -19,11 +19,13 @@ use crate::protocol::Push;
 use crate::protocol::UserId;
 use crate::server::auth::Verifier;
 use crate::server::metrics;
-use crate::server::room::{Dialect, Draft, Format, Moment};
-use crate::server::session::{Action, Farewell, Outbox, Pace, Session, max_say_bytes};
+use crate::server::room::{Dialect, Draft, Format, Tick};
+use crate::server::session::{
+    Action, CloseReason, RateLimit, SendBuffer, Session, max_publish_bytes,
+};
 use crate::server::store::{StoreError, Stored};
 use crate::server::transport::ConnectionSettings;
-use crate::server::transport::connection::{Connection, Lost};
+use crate::server::transport::connection::{Connection, TransportError};
 use crate::server::transport::history::{history, one_at_a_time};
 use crate::server::transport::renewal::renew;
 use crate::server::transport::trace;
@@ -43,7 +45,7 @@ thread_local! {
 }
 
 /// The reading half of one connection.
-pub(super) struct Reader {
+pub(super) struct FrameReader {
     decoder: Decoder,
     session: Session,
     /// Bytes that were received in an earlier turn and are still to be decoded.
@@ -53,7 +55,7 @@ pub(super) struct Reader {
     /// Knows what another token of this client is worth.
     verifier: Verifier,
     /// When reading stopped because the store had not answered.
-    stalled: Option<Moment>,
+    stalled: Option<Tick>,
     /// How long the process had paused when something was last read.
     paused: Duration,
 }
@@ -61,7 +63,7 @@ pub(super) struct Reader {
 /// One thing after the other: what a client says while its last messages are on their way to the disk is read
 /// together when they are there, and then is one read, one transaction and one pass, however many messages it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Saying {
+pub(super) enum PublishState {
     /// Nothing that the store has not answered.
     Nothing,
     /// The store has not answered yet.
@@ -72,19 +74,19 @@ pub(super) enum Saying {
 
 /// Why a reader pauses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Pause {
+pub(super) enum ReadPause {
     /// The connection ends, or is lost.
     Ended,
     /// The ring has passed it: it needs what the store has after this offset.
     Behind(Offset),
 }
 
-impl Reader {
+impl FrameReader {
     pub(super) fn new(
         connection: &Connection,
         format: Format,
         id: UserId,
-        pace: Pace,
+        pace: RateLimit,
         verifier: Verifier,
     ) -> Self {
         let ConnectionSettings { max_message, .. } = *connection.settings;
@@ -92,7 +94,7 @@ impl Reader {
         let max_frame = if dialect == Dialect::Plain {
             max_message
         } else {
-            max_say_bytes(max_message)
+            max_publish_bytes(max_message)
         };
         Self {
             decoder: Decoder::new(max_frame, format.is_deflated()),
@@ -110,7 +112,7 @@ impl Reader {
         &mut self,
         connection: &Arc<Connection>,
         cx: &mut Context<'_>,
-    ) -> Poll<Pause> {
+    ) -> Poll<ReadPause> {
         connection.waker.register(cx.waker());
         self.handled = 0;
         loop {
@@ -122,22 +124,22 @@ impl Reader {
             let mut state = connection.lock();
             // Let go of when it is known whether there is more.
             let _due = state.due.take();
-            if state.saying == Saying::Awaited {
-                state.saying = Saying::Asked;
+            if state.saying == PublishState::Awaited {
+                state.saying = PublishState::Asked;
             }
-            if state.lost.is_some() || state.outbox.farewell().is_some() {
-                return Poll::Ready(Pause::Ended);
+            if state.lost.is_some() || state.outbox.close_reason().is_some() {
+                return Poll::Ready(ReadPause::Ended);
             }
             if let Some(after) = state.outbox.behind() {
                 self.stalled.get_or_insert(connection.hub.now());
-                return Poll::Ready(Pause::Behind(after));
+                return Poll::Ready(ReadPause::Behind(after));
             }
             // Whoever does not read the answers is not asked for more questions.
             if state.outbox.waiting() >= connection.settings.send_buffer {
                 return Poll::Pending;
             }
-            if state.saying == Saying::Asked {
-                state.saying = Saying::Awaited;
+            if state.saying == PublishState::Asked {
+                state.saying = PublishState::Awaited;
                 self.stalled.get_or_insert(connection.hub.now());
                 return Poll::Pending;
             }
@@ -149,23 +151,23 @@ impl Reader {
             }
             ready!(connection.stream.poll_read_ready(cx)).ok();
             SCRATCH.with_borrow_mut(|scratch| match receive(&connection.stream, scratch) {
-                Ok(0) => connection.lock().lost = Some(Lost::Disconnected),
+                Ok(0) => connection.lock().lost = Some(TransportError::Disconnected),
                 Ok(length) => self.take(connection, &mut scratch[..length]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(_) => connection.lock().lost = Some(Lost::Disconnected),
+                Err(_) => connection.lock().lost = Some(TransportError::Disconnected),
             });
         }
     }
 
     /// Makes up to the client for the time until `now` in which nothing was read, although it may have sent.
-    fn make_up(&mut self, connection: &Connection, now: Moment) {
+    fn credit_pause(&mut self, connection: &Connection, now: Tick) {
         let paused = connection.hub.clock().paused();
         let since = self.stalled.take();
 
         if since.is_some() || paused > self.paused {
             let paused_since = paused - self.paused;
             self.session
-                .make_up(since.unwrap_or(now), paused_since, now);
+                .credit_pause(since.unwrap_or(now), paused_since, now);
         }
         self.paused = paused;
     }
@@ -173,15 +175,15 @@ impl Reader {
     /// Handles `bytes` from the client until its turn is over; keeps the rest.
     pub(super) fn take(&mut self, connection: &Arc<Connection>, bytes: &mut [u8]) {
         let (now, instant) = (connection.hub.now(), Instant::now());
-        self.make_up(connection, now);
+        self.credit_pause(connection, now);
         let mut lease = connection.lock().lease;
         let mut drafts = Vec::new();
         let mut answers = Vec::new();
         let (is_traced, mut frames) = (connection.is_traced(), Vec::new());
         let handled = &mut self.handled;
         let decoded = self.decoder.decode(bytes, |incoming| {
-            *handled += BYTES_PER_FRAME + incoming.said_bytes();
-            let action = self.session.on(incoming, lease.access(instant), now);
+            *handled += BYTES_PER_FRAME + incoming.payload_bytes();
+            let action = self.session.handle(incoming, lease.access(instant), now);
             if is_traced {
                 frames.push(trace::frame(&incoming, &action));
             }
@@ -222,7 +224,7 @@ impl Reader {
             // After a Close frame there may be a rest too, which is never read.
             Ok(decoded) => self.rest = bytes[decoded..].to_vec(),
             Err(violation) => {
-                answers.push(Action::Close(Farewell::Ours(violation.close_code())));
+                answers.push(Action::Close(CloseReason::Ours(violation.close_code())));
             }
         }
         if !drafts.is_empty() {
@@ -266,13 +268,13 @@ fn receive(stream: &TcpStream, scratch: &mut [u8]) -> std::io::Result<usize> {
     }
 }
 
-fn answer_with(outbox: &mut Outbox, answer: Action) {
+fn answer_with(outbox: &mut SendBuffer, answer: Action) {
     match answer {
         Action::Push(push) => {
             if let Push::Error { code, .. } = push {
-                metrics::frame_refused(code);
+                metrics::count_frame_error(code);
             }
-            outbox.say(&push);
+            outbox.push_event(&push);
         }
         Action::Pong(payload) => outbox.push(Opcode::Pong, &payload),
         Action::Close(farewell) => outbox.close(farewell),
@@ -284,14 +286,14 @@ fn answer_with(outbox: &mut Outbox, answer: Action) {
 fn publish(connection: &Arc<Connection>, drafts: Vec<Draft>) {
     let keys: Vec<Option<Key>> = drafts.iter().map(|draft| draft.key().cloned()).collect();
     let sender = connection.clone();
-    connection.lock().saying = Saying::Asked;
+    connection.lock().saying = PublishState::Asked;
     connection
         .hub
         .publish(&connection.room, drafts, move |result, due| {
             answer(&sender, keys, result);
             let mut state = sender.lock();
-            let is_awaited =
-                std::mem::replace(&mut state.saying, Saying::Nothing) == Saying::Awaited;
+            let is_awaited = std::mem::replace(&mut state.saying, PublishState::Nothing)
+                == PublishState::Awaited;
             if is_awaited {
                 state.due = Some(due);
                 drop(state);
@@ -310,16 +312,16 @@ fn answer(sender: &Connection, keys: Vec<Option<Key>>, result: Result<Vec<Stored
                 .filter_map(|(key, stored)| Some(ack(key?, &stored)))
                 .collect();
             if !acks.is_empty() {
-                sender.with_outbox(|outbox| acks.iter().for_each(|ack| outbox.say(ack)));
+                sender.with_outbox(|outbox| acks.iter().for_each(|ack| outbox.push_event(ack)));
             }
         }
         Err(error) => sender.with_outbox(|outbox| {
             if outbox.dialect() == Dialect::Plain {
                 // Nothing else can be said to a plain client.
-                outbox.close(Farewell::Ours(CloseCode::GoingAway));
+                outbox.close(CloseReason::Ours(CloseCode::GoingAway));
             } else {
                 keys.into_iter()
-                    .for_each(|key| outbox.say(&unavailable(&error, key)));
+                    .for_each(|key| outbox.push_event(&unavailable(&error, key)));
             }
         }),
     }
@@ -339,7 +341,7 @@ fn ack(key: Key, stored: &Stored) -> Push {
 
 pub(super) fn unavailable(error: &StoreError, key: Option<Key>) -> Push {
     let code = ErrorCode::StoreUnavailable;
-    metrics::frame_refused(code);
+    metrics::count_frame_error(code);
     Push::Error {
         code,
         message: error.to_string(),
@@ -361,7 +363,7 @@ mod tests {
     use crate::protocol::RoomName;
     use crate::server::hub::Hub;
     use crate::server::session::{
-        HeartbeatSettings, Host, Lease, QuotaRates, Quotas, Rate, Speaker,
+        HeartbeatSettings, IpBucket, Permissions, QuotaRates, Quotas, Rate, RateLimitKey,
     };
     use crate::server::wire;
 
@@ -370,7 +372,7 @@ mod tests {
     const MAX_MESSAGE: usize = 64 * 1024;
 
     /// Returns a connection that negotiated compression, its reader, and the client's end.
-    async fn connected() -> (Arc<Connection>, Reader, TcpStream) {
+    async fn connected() -> (Arc<Connection>, FrameReader, TcpStream) {
         let listener = TcpListener::bind((HOME, 0)).await.expect("an address");
         let address = listener.local_addr().expect("an address");
         let client = TcpStream::connect(address).await.expect("connected");
@@ -382,7 +384,7 @@ mod tests {
             .await
             .expect("admitted");
         let format = Format::deflated(Dialect::Typed);
-        let lease = Lease {
+        let lease = Permissions {
             may_write: true,
             ends: None,
         };
@@ -400,12 +402,12 @@ mod tests {
         let connection = Arc::new(connection);
 
         let id = UserId::guest(1);
-        let host = Host::of(HOME);
+        let host = IpBucket::of(HOME);
         let quotas = Arc::new(Quotas::new(QuotaRates::UNLIMITED));
-        let speaker = Speaker::claimed(id.clone(), host);
+        let speaker = RateLimitKey::claimed(id.clone(), host);
         let now = connection.hub.now();
-        let pace = Pace::new(Rate::UNLIMITED, quotas, speaker, host, now);
-        let reader = Reader::new(&connection, format, id, pace, Verifier::open());
+        let pace = RateLimit::new(Rate::UNLIMITED, quotas, speaker, host, now);
+        let reader = FrameReader::new(&connection, format, id, pace, Verifier::open());
         (connection, reader, client)
     }
 

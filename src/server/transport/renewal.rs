@@ -8,21 +8,21 @@ use crate::protocol::Token;
 use crate::protocol::UserId;
 use crate::server::auth::{AuthError, Principal, Right, Verifier};
 use crate::server::hub::Room;
-use crate::server::session::Lease;
+use crate::server::session::Permissions;
 
 /// The wall clock, by which tokens end: time since 1970 UTC.
-pub fn since_1970() -> Duration {
+pub fn unix_time() -> Duration {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap_or_default()
 }
 
 /// Returns what `principal` may do in `room`, and until when by a clock that cannot be set back.
-pub fn lease(principal: &Principal, room: &Room) -> Lease {
+pub fn permissions(principal: &Principal, room: &Room) -> Permissions {
     let left = principal
-        .ends()
-        .map(|ends| Duration::from_secs(ends).saturating_sub(since_1970()));
-    Lease {
+        .expires_at()
+        .map(|ends| Duration::from_secs(ends).saturating_sub(unix_time()));
+    Permissions {
         may_write: principal.may(Right::Write, room.name()),
         // What is too far away for a clock never ends.
         ends: left.and_then(|left| Instant::now().checked_add(left)),
@@ -36,20 +36,23 @@ pub(super) fn renew(
     token: &Token,
     id: &UserId,
     room: &Room,
-) -> (Option<Lease>, Push) {
+) -> (Option<Permissions>, Push) {
     let renewed = verifier
-        .principal(Some(token.reveal()), since_1970().as_secs())
+        .principal(Some(token.reveal()), unix_time().as_secs())
         .map_err(AuthError::from);
     let checked = renewed.and_then(|principal| {
         // In open mode everyone is who it says it is.
-        principal.id(Some(id.clone()))?;
+        principal.user_id(Some(id.clone()))?;
         principal.check(Right::Read, room.name())?;
         Ok(principal)
     });
     match checked {
         Ok(principal) => {
-            let expires_at = principal.ends().map(|ends| ends.saturating_mul(1000));
-            (Some(lease(&principal, room)), Push::Token { expires_at })
+            let expires_at = principal.expires_at().map(|ends| ends.saturating_mul(1000));
+            (
+                Some(permissions(&principal, room)),
+                Push::Token { expires_at },
+            )
         }
         Err(error) => {
             let code = match error {
@@ -72,22 +75,25 @@ pub(super) fn renew(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::session::Access;
+    use crate::server::session::ClientAccess;
 
     #[test]
     fn a_lease_is_good_until_its_end_and_not_at_it() {
         let ends = Instant::now();
-        let lease = Lease {
+        let lease = Permissions {
             may_write: true,
             ends: Some(ends),
         };
 
-        assert_eq!(lease.access(ends - Duration::from_millis(1)), Access::Write);
-        assert_eq!(lease.access(ends), Access::Expired);
-        let endless = Lease {
+        assert_eq!(
+            lease.access(ends - Duration::from_millis(1)),
+            ClientAccess::Write
+        );
+        assert_eq!(lease.access(ends), ClientAccess::Expired);
+        let endless = Permissions {
             ends: None,
             ..lease
         };
-        assert_eq!(endless.access(ends), Access::Write);
+        assert_eq!(endless.access(ends), ClientAccess::Write);
     }
 }

@@ -25,6 +25,6 @@ pub struct ConnectionSettings {
 }
 
 /// How long a message of `bytes` may take from its first byte to its last.
-pub fn patience(bytes: usize) -> Duration {
+pub fn message_timeout(bytes: usize) -> Duration {
     UNFINISHED_AFTER + Duration::from_secs((bytes / SLOWEST_BYTES_A_SECOND) as u64)
 }

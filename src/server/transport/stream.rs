@@ -10,7 +10,7 @@
 //! - It ends with the token that it was asked for with; whoever comes back brings another.
 //!
 //! Absent: an end for readers that take nothing. Below HTTP the socket itself gives up
-//! ([`Patient`](crate::server::transport::Patient)), and then the body is dropped.
+//! ([`StallTimeout`](crate::server::transport::Patient)), and then the body is dropped.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -33,16 +33,16 @@ use crate::protocol::Recovery;
 use crate::protocol::UserId;
 use crate::server::hub::{Admission, Hub, Membership, Outlet, Passed, Room, Standing, Tracer};
 use crate::server::memory::{Memory, MemoryReservation};
-use crate::server::metrics::{self, End};
-use crate::server::room::{Dialect, Format, Moment, Reel};
-use crate::server::session::{Access, Farewell, Lease, Next, Outbox};
+use crate::server::metrics::{self, DisconnectReason};
+use crate::server::room::{Dialect, FanoutBatch, Format, Tick};
+use crate::server::session::{ClientAccess, CloseReason, NextChunk, Permissions, SendBuffer};
 use crate::server::spans;
 use crate::server::transport::patient::STUCK_AFTER;
 use crate::server::transport::task::LOG_GRACE;
 
 /// A reader over HTTP, about to read.
 #[derive(Debug)]
-pub struct Listener {
+pub struct StreamSubscriber {
     /// The place that it takes.
     pub admission: Admission,
     /// Where it is registered.
@@ -56,47 +56,47 @@ pub struct Listener {
     /// [`Dialect::Sse`] or [`Dialect::Ndjson`].
     pub dialect: Dialect,
     /// Until when it may read.
-    pub lease: Lease,
+    pub lease: Permissions,
     /// Silence after which it gets a sign of life.
     pub heartbeat: Duration,
 }
 
 /// The body of the answer. See the [module docs](self).
-pub struct Stream {
-    reader: Arc<Reader>,
+pub struct EventStreamBody {
+    reader: Arc<StreamReader>,
     membership: Membership,
     /// Asks the store for what the ring has passed.
     catching_up: Option<BoxFuture<'static, ()>>,
 }
 
 /// What the body and the Hub's passes share.
-struct Reader {
+struct StreamReader {
     hub: Hub,
     room: Arc<Room>,
-    lease: Lease,
+    lease: Permissions,
     heartbeat: Duration,
-    state: Mutex<State>,
+    state: Mutex<StreamState>,
     /// What waits for this reader alone; set under the lock of its state.
     reservation: MemoryReservation,
 }
 
-struct State {
-    outbox: Outbox,
+struct StreamState {
+    outbox: SendBuffer,
     /// There while HTTP has taken everything and waits for more.
     waiting: Option<Waker>,
     /// When HTTP last asked for more.
-    asked: Moment,
+    asked: Tick,
     /// Who is told what passes, if anybody looks.
     tracer: Option<Box<Tracer>>,
     /// HTTP has taken everything to the end.
     has_ended: bool,
     /// When the server began to stop.
-    drains: Option<Moment>,
+    drains: Option<Tick>,
 }
 
-impl Listener {
+impl StreamSubscriber {
     /// From here on the reader is in its room. Gives the place that it reads from, and the body.
-    pub fn open(self) -> (Position, Stream) {
+    pub fn open(self) -> (Position, EventStreamBody) {
         let Self {
             admission,
             hub,
@@ -116,15 +116,15 @@ impl Listener {
         let mut membership = hub.join(admission, id, proven);
         let (id, number) = (membership.id().map(field::display), membership.number());
         info!(id, room = %room.name(), %address, number, ?dialect, "listening");
-        let state = State {
-            outbox: Outbox::corked(Format::new(dialect), start.cursor),
+        let state = StreamState {
+            outbox: SendBuffer::corked(Format::new(dialect), start.cursor),
             waiting: None,
             asked: hub.now(),
             tracer: None,
             has_ended: false,
             drains: None,
         };
-        let reader = Arc::new(Reader {
+        let reader = Arc::new(StreamReader {
             hub,
             room,
             lease,
@@ -138,7 +138,7 @@ impl Listener {
         let mut opening = Vec::new();
         // Before the position: a client that knows the position knows of the gap before it.
         if let Some(gap) = start.gap {
-            metrics::gap(gap.reason);
+            metrics::count_gap(gap.reason);
             dialect.encode_into(&Push::from(gap), &mut opening);
         }
         opening.extend_from_slice(dialect.opening(&position).as_bytes());
@@ -151,7 +151,7 @@ impl Listener {
 
         (
             position,
-            Stream {
+            EventStreamBody {
                 reader,
                 membership,
                 catching_up: None,
@@ -160,18 +160,18 @@ impl Listener {
     }
 }
 
-impl Reader {
-    fn lock(&self) -> MutexGuard<'_, State> {
+impl StreamReader {
+    fn lock(&self) -> MutexGuard<'_, StreamState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// Wakes HTTP, if it waits and `change` leaves it something to take.
-    fn change(&self, reel: &mut Reel<'_>, change: impl FnOnce(&mut Outbox)) {
+    fn change(&self, reel: &mut FanoutBatch<'_>, change: impl FnOnce(&mut SendBuffer)) {
         let mut state = self.lock();
         change(&mut state.outbox);
         // While HTTP has not taken what it was given, nothing more is taken up from the log.
         let waiting = match state.waiting.take() {
-            Some(waiting) if state.outbox.next(reel) == Next::Idle => {
+            Some(waiting) if state.outbox.next(reel) == NextChunk::Idle => {
                 state.waiting = Some(waiting);
                 None
             }
@@ -193,29 +193,32 @@ impl Reader {
             Ok((mut page, mark)) => {
                 // Under the lock under which deletions are queued.
                 if self.room.redact(&mut page.frames, mark) {
-                    outbox.caught_up(&page).into_iter().for_each(metrics::gap);
+                    outbox
+                        .on_caught_up(&page)
+                        .into_iter()
+                        .for_each(metrics::count_gap);
                 }
             }
             // The client resumes from its position when it reconnects.
             Err(error) => {
                 debug!(%error, room = %self.room.name(), "could not read from the store");
                 outbox.end_log();
-                outbox.close(Farewell::Ours(CloseCode::TryAgainLater));
+                outbox.close(CloseReason::Ours(CloseCode::TryAgainLater));
             }
         }
         self.reservation.set(state.outbox.queued());
     }
 }
 
-impl Outlet for Reader {
-    fn flush(&self, reel: &mut Reel<'_>) {
+impl Outlet for StreamReader {
+    fn flush(&self, reel: &mut FanoutBatch<'_>) {
         self.change(reel, |_| {});
     }
 
-    fn tick(&self, now: Moment) {
-        if self.lease.access(Instant::now()) == Access::Expired {
+    fn tick(&self, now: Tick) {
+        if self.lease.access(Instant::now()) == ClientAccess::Expired {
             self.change(&mut self.room.reel(), |outbox| {
-                outbox.close(Farewell::Ours(CloseCode::BadToken))
+                outbox.close(CloseReason::Ours(CloseCode::BadToken))
             });
         }
         let mut state = self.lock();
@@ -238,22 +241,22 @@ impl Outlet for Reader {
     fn tell(&self, _frame: &[u8]) {}
 
     fn say(&self, push: &Push) {
-        self.change(&mut self.room.reel(), |outbox| outbox.say(push));
+        self.change(&mut self.room.reel(), |outbox| outbox.push_event(push));
     }
 
     fn drain(&self, reconnect_after: Duration) {
         self.lock().drains = Some(self.hub.now());
         self.change(&mut self.room.reel(), |outbox| {
-            outbox.say(&Push::Drain {
+            outbox.push_event(&Push::Drain {
                 reconnect_after_ms: reconnect_after.as_millis() as u64,
             });
-            outbox.close(Farewell::Ours(CloseCode::GoingAway));
+            outbox.close(CloseReason::Ours(CloseCode::GoingAway));
         });
     }
 
     fn close(&self, code: CloseCode) {
         self.change(&mut self.room.reel(), |outbox| {
-            outbox.close(Farewell::Ours(code))
+            outbox.close(CloseReason::Ours(code))
         });
     }
 
@@ -271,7 +274,7 @@ impl Outlet for Reader {
     }
 }
 
-impl Body for Stream {
+impl Body for EventStreamBody {
     type Data = Bytes;
     type Error = Infallible;
 
@@ -289,7 +292,7 @@ impl Body for Stream {
             state.asked = this.reader.hub.now();
             let mut reel = this.reader.room.reel();
             match state.outbox.next(&mut reel) {
-                Next::Write(bytes) => {
+                NextChunk::Write(bytes) => {
                     let bytes = bytes.clone();
                     state.outbox.wrote(bytes.len(), &mut reel);
                     this.reader.reservation.set(state.outbox.queued());
@@ -304,15 +307,15 @@ impl Body for Stream {
                     }
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));
                 }
-                Next::Idle => {
+                NextChunk::Idle => {
                     state.waiting = Some(cx.waker().clone());
                     return Poll::Pending;
                 }
-                Next::Finished => {
+                NextChunk::Finished => {
                     state.has_ended = true;
                     return Poll::Ready(None);
                 }
-                Next::Behind(after) => {
+                NextChunk::Behind(after) => {
                     drop(state);
                     this.catching_up = Some(this.reader.clone().catch_up(after).boxed());
                 }
@@ -321,7 +324,7 @@ impl Body for Stream {
     }
 }
 
-impl Drop for Stream {
+impl Drop for EventStreamBody {
     fn drop(&mut self) {
         let Self {
             reader, membership, ..
@@ -329,29 +332,34 @@ impl Drop for Stream {
         let state = reader.lock();
         let is_stuck =
             state.waiting.is_none() && reader.hub.now().since(state.asked) >= STUCK_AFTER;
-        let (end, reason) = match state.outbox.farewell() {
+        let (end, reason) = match state.outbox.close_reason() {
             // What counts is what was sent.
-            Some(Farewell::Ours(code)) if state.has_ended => (End::Closed(code), code.reason()),
-            _ if is_stuck => (End::Closed(CloseCode::TooSlow), CloseCode::TooSlow.reason()),
-            _ => (End::Lost, "connection lost"),
+            Some(CloseReason::Ours(code)) if state.has_ended => {
+                (DisconnectReason::Closed(code), code.reason())
+            }
+            _ if is_stuck => (
+                DisconnectReason::Closed(CloseCode::TooSlow),
+                CloseCode::TooSlow.reason(),
+            ),
+            _ => (DisconnectReason::Lost, "connection lost"),
         };
-        metrics::closed(end);
+        metrics::count_disconnect(end);
         let (id, address) = (membership.id().map(field::display), membership.address());
         let number = membership.number();
         info!(id, room = %reader.room.name(), %address, number, reason, "disconnected");
         let (room, since) = (reader.room.name(), membership.since());
-        spans::Connection {
+        spans::ConnectionSpan {
             protocol: "http",
             number,
             room,
             address,
             since,
         }
-        .ended(end);
+        .finish(end);
     }
 }
 
-impl std::fmt::Debug for Stream {
+impl std::fmt::Debug for EventStreamBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Stream")
             .field("number", &self.membership.number())

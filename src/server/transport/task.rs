@@ -18,14 +18,14 @@ use crate::protocol::UserId;
 use crate::protocol::Welcome;
 use crate::server::auth::Verifier;
 use crate::server::hub::{Admission, Hub, Membership, Start};
-use crate::server::metrics::{self, End};
+use crate::server::metrics::{self, DisconnectReason};
 use crate::server::room::{Dialect, Format};
 use crate::server::run_clock::RunClock;
-use crate::server::session::{Farewell, Lease, Outbox, Pace};
+use crate::server::session::{CloseReason, Permissions, RateLimit, SendBuffer};
 use crate::server::spans;
-use crate::server::transport::connection::{Connection, Lost};
+use crate::server::transport::connection::{Connection, TransportError};
 use crate::server::transport::patient::half_close;
-use crate::server::transport::reader::{Pause, Reader};
+use crate::server::transport::reader::{FrameReader, ReadPause};
 use crate::server::transport::upgrade::AcceptedSocket;
 use crate::server::transport::{ConnectionSettings, Handshake};
 use crate::server::wire;
@@ -46,7 +46,7 @@ const MAX_DISCARDED_BYTES: usize = 4 * 1024 * 1024;
 
 /// A WebSocket that has been agreed upon, about to be opened.
 #[derive(Debug)]
-pub struct Opened {
+pub struct PendingConnection {
     /// The place that it takes.
     pub admission: Admission,
     /// Where it is registered.
@@ -56,9 +56,9 @@ pub struct Opened {
     /// The id that its token proves.
     pub proven: Option<UserId>,
     /// How fast it may say anything.
-    pub pace: Pace,
+    pub pace: RateLimit,
     /// What it may do, and until when.
-    pub lease: Lease,
+    pub lease: Permissions,
     /// Knows what its next token is worth.
     pub verifier: Verifier,
     /// Where it comes from.
@@ -67,7 +67,7 @@ pub struct Opened {
     pub settings: Arc<ConnectionSettings>,
 }
 
-impl Opened {
+impl PendingConnection {
     /// Answers the handshake; the connection lives in a task of its own from then on.
     pub fn spawn(self, handshake: Handshake) -> axum::response::Response {
         let format = handshake.format();
@@ -82,7 +82,7 @@ impl Opened {
     }
 
     /// Registers the connection in its room. Nothing is written to it yet, and from here on it misses nothing.
-    pub(super) fn register(self, format: Format, stream: TcpStream) -> Registered {
+    pub(super) fn register(self, format: Format, stream: TcpStream) -> RegisteredConnection {
         let Self {
             admission,
             hub,
@@ -105,7 +105,7 @@ impl Opened {
         info!(%id, room = %connection.room.name(), %address, number, "connected");
         membership.register(connection.clone());
 
-        Registered {
+        RegisteredConnection {
             connection,
             membership,
             format,
@@ -120,21 +120,25 @@ impl Opened {
 
 /// A connection that is registered and was sent nothing yet. Members and deletions are read now; later changes are sent
 /// to it.
-pub(super) struct Registered {
+pub(super) struct RegisteredConnection {
     pub(super) connection: Arc<Connection>,
     membership: Membership,
     format: Format,
     id: UserId,
-    pace: Pace,
+    pace: RateLimit,
     verifier: Verifier,
     start: Start,
     /// The newest and the oldest offset when it was admitted.
     log: (Offset, Offset),
 }
 
-impl Registered {
+impl RegisteredConnection {
     /// Sends what comes first, and acts upon what came with the handshake.
-    pub(super) fn begin(self, mut early: Vec<u8>, permit: Option<OwnedSemaphorePermit>) -> Life {
+    pub(super) fn begin(
+        self,
+        mut early: Vec<u8>,
+        permit: Option<OwnedSemaphorePermit>,
+    ) -> ConnectionTask {
         let opening = self.opening();
         let Self {
             connection,
@@ -149,12 +153,12 @@ impl Registered {
         // With what was said between the handshake and now.
         connection.with_outbox(|outbox| outbox.uncork(opening));
 
-        let mut reader = Reader::new(&connection, format, id, pace, verifier);
+        let mut reader = FrameReader::new(&connection, format, id, pace, verifier);
         if !early.is_empty() {
             reader.take(&connection, &mut early);
         }
 
-        Life {
+        ConnectionTask {
             connection,
             membership,
             reader,
@@ -175,7 +179,7 @@ impl Registered {
         let number = self.membership.number();
         let welcome = welcome(connection, &self.id, number, self.log, start.recovery);
         if let Some(gap) = &start.gap {
-            metrics::gap(gap.reason);
+            metrics::count_gap(gap.reason);
         }
         let gap = start.gap.clone().map(Push::from);
         let deleted = match start.recovery {
@@ -192,15 +196,15 @@ impl Registered {
 }
 
 /// A connection in its room. Its task holds this as long as it is open, so what is seldom needed is boxed.
-pub(super) struct Life {
+pub(super) struct ConnectionTask {
     connection: Arc<Connection>,
     membership: Membership,
-    reader: Reader,
+    reader: FrameReader,
     /// The permit to keep its socket open.
     socket: Option<OwnedSemaphorePermit>,
 }
 
-impl Life {
+impl ConnectionTask {
     pub(super) async fn run(self) {
         let Self {
             connection,
@@ -208,7 +212,7 @@ impl Life {
             mut reader,
             socket: _socket,
         } = self;
-        while let Pause::Behind(after) = poll_fn(|cx| reader.poll(&connection, cx)).await {
+        while let ReadPause::Behind(after) = poll_fn(|cx| reader.poll(&connection, cx)).await {
             Box::pin(catch_up(&connection, after)).await;
         }
         drop(reader);
@@ -218,17 +222,17 @@ impl Life {
         let clock = connection.hub.clock();
         let written = Box::pin(clock.timeout(LOG_GRACE, write_rest(&connection))).await;
         if written.is_none() {
-            connection.with_outbox(Outbox::end_log);
+            connection.with_outbox(SendBuffer::end_log);
             // `Ending` records what was sent, whether or not this ended in time.
             let _ = Box::pin(clock.timeout(CLOSE_GRACE, write_rest(&connection))).await;
         }
-        let ending = Ending::of(&connection);
+        let ending = CloseCause::of(&connection);
         ending.record(&connection, &membership);
 
         // The room is left at once; the client's answer may take a moment. A server that stops waits for that.
         let is_stopping = matches!(
             ending,
-            Ending::Handshake(Farewell::Ours(CloseCode::GoingAway))
+            CloseCause::Handshake(CloseReason::Ours(CloseCode::GoingAway))
         );
         let (grace, membership) = if is_stopping {
             (STOP_GRACE, Some(membership))
@@ -236,7 +240,7 @@ impl Life {
             drop(membership);
             (CLOSE_GRACE, None)
         };
-        if matches!(ending, Ending::Handshake(_)) {
+        if matches!(ending, CloseCause::Handshake(_)) {
             let answer = wait_for_close(&connection);
             // Late or lost: either way the socket goes now.
             let _ = Box::pin(clock.timeout(grace, answer)).await;
@@ -285,21 +289,24 @@ async fn catch_up(connection: &Connection, after: Offset) {
         Ok((mut page, mark)) => {
             // Under the lock under which deletions are queued.
             if connection.room.redact(&mut page.frames, mark) {
-                outbox.caught_up(&page).into_iter().for_each(metrics::gap);
+                outbox
+                    .on_caught_up(&page)
+                    .into_iter()
+                    .for_each(metrics::count_gap);
             }
         }
         // The client resumes from its position when it reconnects.
         Err(error) => {
             debug!(%error, room = %connection.room.name(), "could not read from the store");
             outbox.end_log();
-            outbox.close(Farewell::Ours(CloseCode::TryAgainLater));
+            outbox.close(CloseReason::Ours(CloseCode::TryAgainLater));
         }
     });
 }
 
 /// Answers the handshake only to say `push`, if the client's dialect has words for it, and close with `code`, so
 /// that a browser's page can see why.
-pub fn turn_away(
+pub fn reject(
     handshake: Handshake,
     push: Option<&Push>,
     code: CloseCode,
@@ -322,7 +329,7 @@ pub fn turn_away(
             ..
         }) = socket.await
         else {
-            return metrics::closed(End::Lost);
+            return metrics::count_disconnect(DisconnectReason::Lost);
         };
 
         // In one piece: they fit into the buffer of a new socket.
@@ -332,10 +339,10 @@ pub fn turn_away(
         };
         let written = clock.timeout(CLOSE_GRACE, write).await;
         let is_sent = matches!(written, Some(Ok(length)) if length == last_words.len());
-        metrics::closed(if is_sent {
-            End::Closed(code)
+        metrics::count_disconnect(if is_sent {
+            DisconnectReason::Closed(code)
         } else {
-            End::Lost
+            DisconnectReason::Lost
         });
 
         let goodbye = half_close(&stream, MAX_DISCARDED_BYTES);
@@ -370,21 +377,23 @@ async fn wait_for_close(connection: &Connection) {
 }
 
 /// Why a connection ended, for the log.
-enum Ending {
-    Handshake(Farewell),
-    Lost(Lost),
+enum CloseCause {
+    Handshake(CloseReason),
+    Lost(TransportError),
 }
 
-impl Ending {
+impl CloseCause {
     /// Returns how `connection` ended, as the client saw it: without the frames that could not be sent.
     fn of(connection: &Connection) -> Self {
         let state = connection.lock();
-        match (state.outbox.farewell(), state.lost) {
+        match (state.outbox.close_reason(), state.lost) {
             (Some(farewell), _) if state.outbox.is_finished() => Self::Handshake(farewell),
             (_, Some(lost)) => Self::Lost(lost),
             // The kernel accepts no bytes, so the Close frame does not reach the client either.
-            (Some(_), None) if state.outbox.blocked().is_some() => Self::Lost(Lost::Stuck),
-            (_, None) => Self::Lost(Lost::Disconnected),
+            (Some(_), None) if state.outbox.blocked().is_some() => {
+                Self::Lost(TransportError::Stuck)
+            }
+            (_, None) => Self::Lost(TransportError::Disconnected),
         }
     }
 
@@ -395,37 +404,39 @@ impl Ending {
         let room = connection.room.name();
         info!(id, %room, %address, number, reason = %self, "disconnected");
 
-        metrics::closed(self.counted());
-        spans::Connection {
+        metrics::count_disconnect(self.counted());
+        spans::ConnectionSpan {
             protocol: "websocket",
             number,
             room,
             address,
             since,
         }
-        .ended(self.counted());
+        .finish(self.counted());
     }
 
-    const fn counted(&self) -> End {
+    const fn counted(&self) -> DisconnectReason {
         match self {
-            Self::Handshake(Farewell::Ours(code)) => End::Closed(*code),
-            Self::Handshake(Farewell::Echo(_)) => End::Client,
-            Self::Lost(Lost::Stuck) => End::Closed(CloseCode::TooSlow),
-            Self::Lost(Lost::Disconnected) => End::Lost,
+            Self::Handshake(CloseReason::Ours(code)) => DisconnectReason::Closed(*code),
+            Self::Handshake(CloseReason::Echo(_)) => DisconnectReason::Client,
+            Self::Lost(TransportError::Stuck) => DisconnectReason::Closed(CloseCode::TooSlow),
+            Self::Lost(TransportError::Disconnected) => DisconnectReason::Lost,
         }
     }
 }
 
-impl fmt::Display for Ending {
+impl fmt::Display for CloseCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Handshake(Farewell::Ours(code)) => {
+            Self::Handshake(CloseReason::Ours(code)) => {
                 write!(f, "{} {}", code.number(), code.reason())
             }
-            Self::Handshake(Farewell::Echo(Some(code))) => write!(f, "client closed with {code}"),
-            Self::Handshake(Farewell::Echo(None)) => f.write_str("client closed"),
-            Self::Lost(Lost::Disconnected) => f.write_str("connection lost"),
-            Self::Lost(Lost::Stuck) => {
+            Self::Handshake(CloseReason::Echo(Some(code))) => {
+                write!(f, "client closed with {code}")
+            }
+            Self::Handshake(CloseReason::Echo(None)) => f.write_str("client closed"),
+            Self::Lost(TransportError::Disconnected) => f.write_str("connection lost"),
+            Self::Lost(TransportError::Stuck) => {
                 write!(
                     f,
                     "{} {}",

@@ -14,9 +14,9 @@ use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::history::answer;
-use super::reader::Saying;
-use super::task::Opened;
-use super::{ConnectionSettings, lease};
+use super::reader::PublishState;
+use super::task::PendingConnection;
+use super::{ConnectionSettings, permissions};
 use crate::protocol::CloseCode;
 use crate::protocol::Offset;
 use crate::protocol::Push;
@@ -24,9 +24,11 @@ use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::auth::Verifier;
 use crate::server::hub::{Hub, HubSettings, Membership, Resume, Room};
-use crate::server::room::{Dialect, Draft, Format, KeyLimits, LogLimits};
+use crate::server::room::{DedupLimits, Dialect, Draft, Format, LogLimits};
 use crate::server::run_clock::RunClock;
-use crate::server::session::{HeartbeatSettings, Host, Pace, QuotaRates, Quotas, Rate, Speaker};
+use crate::server::session::{
+    HeartbeatSettings, IpBucket, QuotaRates, Quotas, Rate, RateLimit, RateLimitKey,
+};
 use crate::server::store::{Deleted, MemoryStore, Retention, Span};
 
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
@@ -67,7 +69,7 @@ impl World {
             messages: 1000,
             bytes: usize::MAX,
             age: Duration::from_secs(3600),
-            keys: KeyLimits {
+            keys: DedupLimits {
                 messages: 10,
                 age: Duration::from_secs(60),
             },
@@ -136,7 +138,7 @@ impl World {
     }
 
     /// Returns a connection that has been admitted, and its two ends.
-    async fn admit(&self, after: Option<u64>) -> (Opened, TcpStream, Client) {
+    async fn admit(&self, after: Option<u64>) -> (PendingConnection, TcpStream, Client) {
         let resume = after.map(|after| Resume {
             after: Offset(after),
             epoch: None,
@@ -148,18 +150,18 @@ impl World {
             .expect("admitted");
         let verifier = Verifier::open();
         let principal = verifier.principal(None, 0).expect("anybody");
-        let host = Host::of(ADDRESS);
+        let host = IpBucket::of(ADDRESS);
         let rate = Rate::UNLIMITED;
-        let opened = Opened {
-            lease: lease(&principal, admission.room()),
+        let opened = PendingConnection {
+            lease: permissions(&principal, admission.room()),
             admission,
             hub: self.hub.clone(),
             id: user("newcomer"),
             proven: None,
-            pace: Pace::new(
+            pace: RateLimit::new(
                 rate,
                 Arc::new(Quotas::new(QuotaRates::UNLIMITED)),
-                Speaker::claimed(user("newcomer"), host),
+                RateLimitKey::claimed(user("newcomer"), host),
                 host,
                 self.hub.now(),
             ),
@@ -406,7 +408,7 @@ async fn a_reader_kicked_while_it_catches_up_gets_nothing_after_the_close_frame(
     let missed = world.hub.missed(&connection.room, after).await;
     let (page, _) = missed.expect("a page");
     world.hub.kick(CloseCode::Kicked, |_| true).await;
-    let gaps = connection.with_outbox(|outbox| outbox.caught_up(&page));
+    let gaps = connection.with_outbox(|outbox| outbox.on_caught_up(&page));
 
     // Parsing fails for a frame after a Close frame.
     let received = client.received();
@@ -424,12 +426,12 @@ async fn a_client_that_waits_for_the_store_is_pinged_and_not_taken_for_silent() 
     let now = world.hub.now();
 
     connection.update(|state| {
-        state.saying = Saying::Asked;
+        state.saying = PublishState::Asked;
         state.arrival.on_read(true, true, now);
     });
     sleep(Duration::from_secs(300)).await;
     let stalled = client.received();
-    connection.update(|state| state.saying = Saying::Nothing);
+    connection.update(|state| state.saying = PublishState::Nothing);
     sleep(Duration::from_secs(5)).await;
     let resumed = client.received();
     sleep(Duration::from_secs(300)).await;

@@ -27,7 +27,7 @@ use tracing::{debug, info, warn};
 use crate::server::memory::Memory;
 use crate::server::metrics;
 use crate::server::run_clock::RunClock;
-use crate::server::transport::Patient;
+use crate::server::transport::StallTimeout;
 
 /// What is spoken inside (RFC 7301).
 const HTTP_1_1: &[u8] = b"http/1.1";
@@ -75,7 +75,7 @@ impl Tls {
     /// Reads both files again, for clients that come from now on. If they are no good, those of before go on.
     ///
     /// Waits for the disk, as the start did: they are small files and this comes seldom.
-    pub fn reread(&self) {
+    pub fn reload(&self) {
         let file = self.certificate.display();
         match acceptor(&self.certificate, &self.key) {
             Ok(acceptor) => {
@@ -96,7 +96,7 @@ impl Tls {
     ///
     /// # Errors
     /// If the system has no socket left.
-    pub fn inside(&self, stream: TcpStream, clock: RunClock) -> io::Result<TcpStream> {
+    pub fn accept(&self, stream: TcpStream, clock: RunClock) -> io::Result<TcpStream> {
         let (outer, inner) = std::os::unix::net::UnixStream::pair()?;
         outer.set_nonblocking(true)?;
         inner.set_nonblocking(true)?;
@@ -151,11 +151,11 @@ async fn relay(
     clock: RunClock,
 ) -> io::Result<()> {
     let greeted = tokio::select! {
-        greeted = acceptor.accept(Patient::new(stream, clock.clone())) => greeted,
+        greeted = acceptor.accept(StallTimeout::new(stream, clock.clone())) => greeted,
         // Nothing is said there before the client has asked: so it was closed, as the client took too long.
         _closed = inside.readable() => return Ok(()),
     };
-    let client = greeted.inspect_err(|_| metrics::refused("tls_handshake"))?;
+    let client = greeted.inspect_err(|_| metrics::count_refusal("tls_handshake"))?;
     let (mut from_client, mut to_client) = tokio::io::split(client);
     let (mut from_inside, mut to_inside) = inside.into_split();
     let mut hears = pin!(async move {

@@ -4,19 +4,19 @@ use std::sync::atomic::Ordering;
 
 use crate::server::hub::Passed;
 use crate::server::session::Action;
-use crate::server::transport::connection::{Connection, State};
+use crate::server::transport::connection::{Connection, ConnectionState};
 use crate::server::wire::Incoming;
 
 /// What the client sent, and what it led to.
 pub(super) const fn frame(incoming: &Incoming<'_>, action: &Action) -> Passed {
     Passed::Frame {
         kind: incoming.kind(),
-        bytes: incoming.said_bytes(),
+        bytes: incoming.payload_bytes(),
         led_to: action.name(),
     }
 }
 
-impl State {
+impl ConnectionState {
     /// Tells that `passed`, if anybody looks.
     pub(super) fn trace(&mut self, passed: Passed) {
         if let Some(tracer) = &mut self.tracer

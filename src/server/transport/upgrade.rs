@@ -14,7 +14,7 @@ use tokio::sync::OwnedSemaphorePermit;
 
 use crate::protocol::SUBPROTOCOL;
 use crate::server::room::{Dialect, Format};
-use crate::server::transport::Patient;
+use crate::server::transport::StallTimeout;
 use crate::server::wire;
 
 /// Appended to the client's key before hashing (section 1.3).
@@ -132,7 +132,11 @@ impl Handshake {
         }
         let upgrade = self.upgrade;
         let socket = async move {
-            let parts = upgrade.await.ok()?.downcast::<TokioIo<Patient>>().ok()?;
+            let parts = upgrade
+                .await
+                .ok()?
+                .downcast::<TokioIo<StallTimeout>>()
+                .ok()?;
             let (stream, permit) = parts.io.into_inner().into_parts()?;
             Some(AcceptedSocket {
                 stream,

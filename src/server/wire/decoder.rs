@@ -4,20 +4,20 @@ use std::mem;
 use std::ops::ControlFlow;
 
 use crate::server::wire::header::{Header, Opcode};
-use crate::server::wire::message::{Message, most_bytes};
+use crate::server::wire::message::{MessageBuffer, max_wire_bytes};
 use crate::server::wire::{Incoming, Violation};
 
 /// Turns one client's bytes into messages. Cheap to keep: two words between messages.
 #[derive(Debug)]
 pub struct Decoder {
-    terms: Terms,
-    unfinished: Option<Box<Unfinished>>,
+    terms: DecoderLimits,
+    unfinished: Option<Box<PartialMessage>>,
     has_completed: bool,
 }
 
 /// What a client is held to.
 #[derive(Clone, Copy, Debug)]
-struct Terms {
+struct DecoderLimits {
     max_message: usize,
     /// Whether compressed messages were agreed upon.
     may_compress: bool,
@@ -25,19 +25,19 @@ struct Terms {
 
 /// What has arrived of a message or frame that is not all there.
 #[derive(Debug, Default)]
-struct Unfinished {
+struct PartialMessage {
     /// The start of a header that is cut short.
     head: Vec<u8>,
     /// The frame whose payload is arriving.
-    frame: Option<Arriving>,
+    frame: Option<PartialFrame>,
     /// The payload, so far, of the control frame that is arriving.
     control: Vec<u8>,
     /// The data message that is arriving.
-    message: Option<Message>,
+    message: Option<MessageBuffer>,
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Arriving {
+struct PartialFrame {
     header: Header,
     /// Payload bytes that have already arrived.
     taken: u64,
@@ -48,7 +48,7 @@ impl Decoder {
     /// that comes compressed, where that was agreed upon.
     pub const fn new(max_message: usize, may_compress: bool) -> Self {
         Self {
-            terms: Terms {
+            terms: DecoderLimits {
                 max_message,
                 may_compress,
             },
@@ -93,7 +93,7 @@ impl Decoder {
             .map(|unfinished| *unfinished)
             .unwrap_or_default();
         self.has_completed = false;
-        while let Some(Arriving { header, taken }) = state.next_frame(&mut input, self.terms)? {
+        while let Some(PartialFrame { header, taken }) = state.next_frame(&mut input, self.terms)? {
             // Fits: it is at most the length of a slice.
             let available = (header.length - taken).min(input.len() as u64) as usize;
             let (payload, rest) = mem::take(&mut input).split_at_mut(available);
@@ -102,13 +102,13 @@ impl Decoder {
             let taken = taken + available as u64;
             let is_whole = taken == header.length;
             let flow = if header.opcode.is_control() {
-                state.control_arrived(header.opcode, payload, is_whole, &mut each)?
+                state.on_control_payload(header.opcode, payload, is_whole, &mut each)?
             } else {
-                state.data_arrived(&header, payload, is_whole, self.terms, &mut each)?
+                state.on_data_payload(&header, payload, is_whole, self.terms, &mut each)?
             };
             self.has_completed |= is_whole && state.message.is_none();
             if !is_whole {
-                state.frame = Some(Arriving { header, taken });
+                state.frame = Some(PartialFrame { header, taken });
             }
             if flow.is_break() || !is_whole {
                 break;
@@ -121,9 +121,9 @@ impl Decoder {
     }
 }
 
-impl Unfinished {
+impl PartialMessage {
     fn held(&self) -> usize {
-        let message = self.message.as_ref().map_or(0, Message::held);
+        let message = self.message.as_ref().map_or(0, MessageBuffer::held);
         size_of::<Self>() + self.head.capacity() + self.control.capacity() + message
     }
 
@@ -135,8 +135,8 @@ impl Unfinished {
     fn next_frame(
         &mut self,
         input: &mut &mut [u8],
-        terms: Terms,
-    ) -> Result<Option<Arriving>, Violation> {
+        terms: DecoderLimits,
+    ) -> Result<Option<PartialFrame>, Violation> {
         if let Some(frame) = self.frame.take() {
             return Ok(Some(frame));
         }
@@ -161,29 +161,30 @@ impl Unfinished {
                 }
             }
         };
-        self.admit(&header, terms.max_message)?;
-        Ok(Some(Arriving { header, taken: 0 }))
+        self.check_header(&header, terms.max_message)?;
+        Ok(Some(PartialFrame { header, taken: 0 }))
     }
 
     /// Whether `header` may come now.
-    fn admit(&mut self, header: &Header, max_message: usize) -> Result<(), Violation> {
+    fn check_header(&mut self, header: &Header, max_message: usize) -> Result<(), Violation> {
         let (so_far, is_compressed) = match (&mut self.message, header.opcode) {
             (_, opcode) if opcode.is_control() => return Ok(()),
             (None, Opcode::Continuation) => return Err(Violation::StrayContinuation),
             (None, _) => (0, header.is_compressed),
             (Some(message), Opcode::Continuation) => {
-                message.expect(header.length)?;
+                message.check_length(header.length)?;
                 (message.len(), message.is_compressed())
             }
             (Some(_), _) => return Err(Violation::InterleavedMessage),
         };
-        if header.length > most_bytes(max_message, is_compressed).saturating_sub(so_far) as u64 {
+        if header.length > max_wire_bytes(max_message, is_compressed).saturating_sub(so_far) as u64
+        {
             return Err(Violation::TooBig);
         }
         Ok(())
     }
 
-    fn control_arrived(
+    fn on_control_payload(
         &mut self,
         opcode: Opcode,
         payload: &[u8],
@@ -213,12 +214,12 @@ impl Unfinished {
         })
     }
 
-    fn data_arrived(
+    fn on_data_payload(
         &mut self,
         header: &Header,
         payload: &[u8],
         is_whole: bool,
-        terms: Terms,
+        terms: DecoderLimits,
         each: &mut impl FnMut(Incoming<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, Violation> {
         let is_last = is_whole && header.fin;
@@ -233,7 +234,7 @@ impl Unfinished {
         let is_text = header.opcode == Opcode::Text;
         let message = self
             .message
-            .get_or_insert_with(|| Message::new(is_text, header.is_compressed));
+            .get_or_insert_with(|| MessageBuffer::new(is_text, header.is_compressed));
         message.append(payload, is_last)?;
         let Some(message) = self.message.take_if(|_| is_last) else {
             return Ok(ControlFlow::Continue(()));

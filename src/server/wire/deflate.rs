@@ -42,10 +42,10 @@ thread_local! {
 
 /// Whether one of a client's `offers`, the values of its `Sec-WebSocket-Extensions`, can be met by [`AGREEMENT`].
 pub fn is_offered<'a>(offers: impl Iterator<Item = &'a str>) -> bool {
-    offers.flat_map(|value| value.split(',')).any(can_be_met)
+    offers.flat_map(|value| value.split(',')).any(is_acceptable)
 }
 
-fn can_be_met(offer: &str) -> bool {
+fn is_acceptable(offer: &str) -> bool {
     let mut parts = offer.split(';').map(str::trim);
     if parts.next() != Some(NAME) {
         return false;

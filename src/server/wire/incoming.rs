@@ -28,7 +28,7 @@ impl Incoming<'_> {
     }
 
     /// Bytes of what was said in it; those of a pong and of a Close frame are not kept.
-    pub const fn said_bytes(&self) -> usize {
+    pub const fn payload_bytes(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),
             Self::Binary(bytes) | Self::Ping(bytes) => bytes.len(),

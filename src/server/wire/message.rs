@@ -12,7 +12,7 @@ const SHORTEST_BLOCK: usize = 16 * 1024;
 
 /// See the [module docs](self).
 #[derive(Debug)]
-pub(super) struct Message {
+pub(super) struct MessageBuffer {
     is_text: bool,
     is_compressed: bool,
     bytes: Vec<u8>,
@@ -22,14 +22,14 @@ pub(super) struct Message {
 }
 
 /// How many bytes may come for a message of at most `max_message`.
-pub(super) const fn most_bytes(max_message: usize, is_compressed: bool) -> usize {
+pub(super) const fn max_wire_bytes(max_message: usize, is_compressed: bool) -> usize {
     match is_compressed {
         true => max_message.saturating_add(BLOCK_OVERHEAD * (1 + max_message / SHORTEST_BLOCK)),
         false => max_message,
     }
 }
 
-impl Message {
+impl MessageBuffer {
     /// Nothing of it is here.
     pub(super) const fn new(is_text: bool, is_compressed: bool) -> Self {
         Self {
@@ -65,7 +65,7 @@ impl Message {
     ///
     /// # Errors
     /// If too many had none.
-    pub(super) const fn expect(&mut self, length: u64) -> Result<(), Violation> {
+    pub(super) const fn check_length(&mut self, length: u64) -> Result<(), Violation> {
         if length == 0 {
             self.empty_fragments += 1;
             if self.empty_fragments > MAX_EMPTY_FRAGMENTS {

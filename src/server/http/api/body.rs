@@ -8,12 +8,12 @@ use axum::http::request::Parts;
 use bytes::BytesMut;
 use futures::StreamExt;
 
-use crate::server::http::State;
+use crate::server::http::AppState;
 use crate::server::http::error::ApiError;
-use crate::server::http::shares::Share;
+use crate::server::http::shares::AddressShare;
 use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::run_clock::RunClock;
-use crate::server::transport::{Activity, patience};
+use crate::server::transport::{Activity, message_timeout};
 
 /// The body of a request, and whose share of memory it takes. As the last argument of a handler it is read after
 /// everything that the head says was checked.
@@ -21,14 +21,14 @@ use crate::server::transport::{Activity, patience};
 pub(in crate::server::http) struct RequestBody {
     body: Body,
     /// Every request has both: the entrance put them there.
-    share: Option<Arc<Share>>,
+    share: Option<Arc<AddressShare>>,
     activity: Option<Arc<Activity>>,
     clock: RunClock,
 }
 
 impl RequestBody {
     /// Returns the body of a request with the head `parts`.
-    pub(in crate::server::http) fn new(parts: &Parts, body: Body, state: &State) -> Self {
+    pub(in crate::server::http) fn new(parts: &Parts, body: Body, state: &AppState) -> Self {
         Self {
             body,
             share: parts.extensions.get().cloned(),
@@ -66,7 +66,7 @@ impl RequestBody {
             }
         };
         let _room = clock
-            .timeout(patience(limit), room)
+            .timeout(message_timeout(limit), room)
             .await
             .ok_or_else(|| ApiError::Busy {
                 limit: share.as_ref().map_or(0, |share| share.bytes()),
@@ -74,7 +74,7 @@ impl RequestBody {
 
         activity.iter().for_each(|activity| activity.receiving());
         let (whole, _reservation) = clock
-            .timeout(patience(limit), whole(body, limit))
+            .timeout(message_timeout(limit), whole(body, limit))
             .await
             .ok_or(ApiError::Slow)??;
         activity.iter().for_each(|activity| activity.answering());
@@ -106,10 +106,10 @@ const fn too_big(limit: usize) -> ApiError {
     }
 }
 
-impl FromRequest<State> for RequestBody {
+impl FromRequest<AppState> for RequestBody {
     type Rejection = ApiError;
 
-    async fn from_request(request: Request, state: &State) -> Result<Self, ApiError> {
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
         let (parts, body) = request.into_parts();
         Ok(Self::new(&parts, body, state))
     }

@@ -11,9 +11,9 @@ use crate::protocol::Epoch;
 use crate::protocol::Offset;
 use crate::protocol::Publication;
 use crate::server::auth::Right;
-use crate::server::http::State;
+use crate::server::http::AppState;
 use crate::server::http::caller::Caller;
-use crate::server::http::client::Client;
+use crate::server::http::client::ClientAddress;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, InRoom, Query};
 use crate::server::moderation::Guest;
@@ -26,7 +26,7 @@ const MAX_LIMIT: usize = 1000;
 /// Which page.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Asked {
+pub(super) struct HistoryParams {
     /// Only what came after this offset, oldest first from there.
     #[serde(default, deserialize_with = "extract::non_empty")]
     #[param(value_type = Option<u64>)]
@@ -54,7 +54,7 @@ pub(super) struct History {
     #[schema(value_type = u64)]
     head: Offset,
     /// Oldest first.
-    messages: Vec<Entry>,
+    messages: Vec<HistoryEntry>,
     /// Whether there is more of what was asked for: after the last one if the query has `after`, else before
     /// the first one.
     more: bool,
@@ -62,7 +62,7 @@ pub(super) struct History {
 
 /// One entry of the log, as `message` frames and streams have it.
 #[derive(Debug, Serialize)]
-struct Entry(Publication);
+struct HistoryEntry(Publication);
 
 /// Read a page of what was said.
 ///
@@ -70,7 +70,7 @@ struct Entry(Publication);
 #[utoipa::path(
     get,
     path = "/api/v1/rooms/{room}/messages",
-    params(("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`, but not `.` or `..`"), Asked),
+    params(("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`, but not `.` or `..`"), HistoryParams),
     responses(
         (status = 200, description = "A page", body = History),
         (status = 400, description = "`bad_name`, `bad_parameter`: says which", body = ErrorBody),
@@ -80,11 +80,11 @@ struct Entry(Publication);
     ),
 )]
 pub(super) async fn history(
-    Shared(state): Shared<State>,
-    Extension(Client(address)): Extension<Client>,
+    Shared(state): Shared<AppState>,
+    Extension(ClientAddress(address)): Extension<ClientAddress>,
     Caller(principal): Caller,
     InRoom(room): InRoom,
-    Query(asked): Query<Asked>,
+    Query(asked): Query<HistoryParams>,
 ) -> Result<Json<History>, ApiError> {
     principal.check(Right::Read, &room)?;
     state
@@ -132,7 +132,7 @@ pub(super) async fn history(
     let messages = page
         .frames
         .iter()
-        .map(|frame| Entry(frame.publication()))
+        .map(|frame| HistoryEntry(frame.publication()))
         .collect();
     Ok(Json(History {
         epoch,
@@ -143,7 +143,7 @@ pub(super) async fn history(
     }))
 }
 
-impl PartialSchema for Entry {
+impl PartialSchema for HistoryEntry {
     /// By hand: what travels between both sides does not know of this document.
     fn schema() -> RefOr<Schema> {
         let number = |said| {
@@ -180,7 +180,7 @@ impl PartialSchema for Entry {
     }
 }
 
-impl ToSchema for Entry {
+impl ToSchema for HistoryEntry {
     fn name() -> std::borrow::Cow<'static, str> {
         "Message".into()
     }

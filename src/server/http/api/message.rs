@@ -9,7 +9,7 @@ use crate::protocol::{UserId, without_bom};
 use crate::server::auth::{AuthError, Principal};
 use crate::server::http::error::ApiError;
 use crate::server::room::Draft;
-use crate::server::session::max_say_bytes;
+use crate::server::session::max_publish_bytes;
 
 /// Most messages in one batch.
 pub(super) const MAX_BATCH_MESSAGES: usize = 1000;
@@ -23,7 +23,7 @@ const MAX_ERROR_CHARS: usize = 200;
 #[derive(Debug, Deserialize, ToSchema)]
 #[serde(deny_unknown_fields)]
 #[schema(as = NewMessage)]
-pub(super) struct Message {
+pub(super) struct NewMessage {
     /// What is said, at most `--max-message` bytes.
     text: String,
     /// Who says so: 1 to 64 characters, no control characters. Without it the `sub` of the token, which it must
@@ -38,7 +38,7 @@ pub(super) struct Message {
 
 /// How a body is written.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum BodyFormat {
     /// One message, the body its text.
     Text,
     /// One message, as JSON.
@@ -47,7 +47,7 @@ pub(super) enum Kind {
     Lines,
 }
 
-impl Kind {
+impl BodyFormat {
     /// What `Content-Type` says; text without one, and for the type that curl sends unasked.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
         let kind = headers
@@ -73,18 +73,18 @@ impl Kind {
     pub(super) fn max_bytes(self, max_message: usize) -> usize {
         match self {
             Self::Text => max_message,
-            Self::Json => max_say_bytes(max_message),
-            Self::Lines => max_say_bytes(max_message).max(MAX_BATCH_BYTES),
+            Self::Json => max_publish_bytes(max_message),
+            Self::Lines => max_publish_bytes(max_message).max(MAX_BATCH_BYTES),
         }
     }
 
     /// The messages in `body`, at least one. All of them are good, or none is given.
-    pub(super) fn read(self, body: &[u8], max_message: usize) -> Result<Vec<Message>, ApiError> {
+    pub(super) fn read(self, body: &[u8], max_message: usize) -> Result<Vec<NewMessage>, ApiError> {
         match self {
             Self::Text => {
                 let text = std::str::from_utf8(body)
                     .map_err(|_| ApiError::Body("the text is not UTF-8".to_owned()))?;
-                let message = Message {
+                let message = NewMessage {
                     text: text.to_owned(),
                     from: None,
                     key: None,
@@ -92,13 +92,13 @@ impl Kind {
                 Ok(vec![message.within(max_message)?])
             }
             // RFC 8259 section 8.1: a reader may ignore the mark.
-            Self::Json => Ok(vec![Message::parse(without_bom(body), max_message)?]),
+            Self::Json => Ok(vec![NewMessage::parse(without_bom(body), max_message)?]),
             Self::Lines => batch(without_bom(body), max_message),
         }
     }
 }
 
-impl Message {
+impl NewMessage {
     fn parse(json: &[u8], max_message: usize) -> Result<Self, ApiError> {
         let message: Self = serde_json::from_slice(json).map_err(|error| {
             ApiError::Body(format!("the JSON is not a message: {}", explain(&error)))
@@ -120,7 +120,7 @@ impl Message {
     /// The message as a room takes it from `principal`.
     pub(super) fn into_draft(self, principal: &Principal) -> Result<Draft, AuthError> {
         let Self { text, from, key } = self;
-        let from = principal.id(from)?.unwrap_or_else(UserId::anonymous);
+        let from = principal.user_id(from)?.unwrap_or_else(UserId::anonymous);
         Ok(Draft::text(from, key, &text))
     }
 }
@@ -136,7 +136,7 @@ fn explain(error: &serde_json::Error) -> String {
 }
 
 /// The messages of `body`, one a line. Empty lines are none.
-fn batch(body: &[u8], max_message: usize) -> Result<Vec<Message>, ApiError> {
+fn batch(body: &[u8], max_message: usize) -> Result<Vec<NewMessage>, ApiError> {
     let lines = body
         .split(|byte| *byte == b'\n')
         .enumerate()
@@ -149,7 +149,7 @@ fn batch(body: &[u8], max_message: usize) -> Result<Vec<Message>, ApiError> {
                 limit: MAX_BATCH_MESSAGES,
             });
         }
-        let message = Message::parse(line, max_message).map_err(|error| ApiError::Line {
+        let message = NewMessage::parse(line, max_message).map_err(|error| ApiError::Line {
             number,
             error: Box::new(error),
         })?;
@@ -170,7 +170,7 @@ mod tests {
     use super::*;
 
     fn texts(body: &str) -> Result<Vec<String>, String> {
-        let messages = Kind::Lines
+        let messages = BodyFormat::Lines
             .read(body.as_bytes(), 10)
             .map_err(|error| error.to_string())?;
         Ok(messages.into_iter().map(|message| message.text).collect())
@@ -184,15 +184,15 @@ mod tests {
 
     #[test]
     fn a_byte_order_mark_before_json_is_skipped_and_belongs_to_a_text() {
-        let marked = |kind: Kind, body: &str| {
+        let marked = |kind: BodyFormat, body: &str| {
             let body = format!("\u{feff}{body}");
             let messages = kind.read(body.as_bytes(), 100).expect("messages");
             messages[0].text.clone()
         };
 
-        assert_eq!(marked(Kind::Lines, "{\"text\":\"one\"}\n"), "one");
-        assert_eq!(marked(Kind::Json, "{\"text\":\"one\"}"), "one");
-        assert_eq!(marked(Kind::Text, "one"), "\u{feff}one");
+        assert_eq!(marked(BodyFormat::Lines, "{\"text\":\"one\"}\n"), "one");
+        assert_eq!(marked(BodyFormat::Json, "{\"text\":\"one\"}"), "one");
+        assert_eq!(marked(BodyFormat::Text, "one"), "\u{feff}one");
     }
 
     #[test]
@@ -230,7 +230,7 @@ mod tests {
             format!(r#"{{"text":"x","from":"{long}"}}"#),
             format!(r#""{long}""#),
         ] {
-            let error = Kind::Json
+            let error = BodyFormat::Json
                 .read(body.as_bytes(), 10)
                 .expect_err("it is no message");
             assert!(error.to_string().len() < 300, "{error}");
@@ -242,13 +242,13 @@ mod tests {
         fn what_a_batch_says_is_read_back_whole(lines in prop::collection::vec(".{0,3}", 1..20)) {
             let body: String =
                 lines.iter().map(|text| serde_json::json!({ "text": text }).to_string() + "\n").collect();
-            let read = Kind::Lines.read(body.as_bytes(), 100).expect("good lines");
+            let read = BodyFormat::Lines.read(body.as_bytes(), 100).expect("good lines");
             prop_assert_eq!(read.into_iter().map(|message| message.text).collect::<Vec<_>>(), lines);
         }
 
         #[test]
         fn no_body_upsets_the_reader(body in prop::collection::vec(any::<u8>(), 0..200)) {
-            for kind in [Kind::Text, Kind::Json, Kind::Lines] {
+            for kind in [BodyFormat::Text, BodyFormat::Json, BodyFormat::Lines] {
                 let _read = kind.read(&body, 10);
             }
         }

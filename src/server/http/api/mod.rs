@@ -11,7 +11,7 @@ mod openapi;
 
 use axum::Router;
 
-use crate::server::http::State;
+use crate::server::http::AppState;
 
 pub(super) use admin::ops_router;
 pub use admin::stats::note_forever;
@@ -19,7 +19,7 @@ pub(super) use body::RequestBody;
 pub(super) use publish::store;
 
 /// Every route of the API.
-pub(super) fn router() -> Router<State> {
+pub(super) fn router() -> Router<AppState> {
     let (router, _document) = openapi::routes().split_for_parts();
     router
 }

@@ -13,7 +13,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::protocol::BasePath;
-use crate::server::http::State;
+use crate::server::http::AppState;
 use crate::server::http::api::{admin, history, presence, publish, stream};
 
 /// The document as JSON, made once: it never changes while the server runs.
@@ -48,7 +48,7 @@ impl Modify for Tokens {
 }
 
 /// Every route of the API, with its description.
-pub(super) fn routes() -> OpenApiRouter<State> {
+pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(publish::publish, history::history))
         .routes(routes!(stream::stream))
@@ -63,7 +63,7 @@ pub(super) fn routes() -> OpenApiRouter<State> {
     path = "/api/v1/openapi.json",
     responses((status = 200, description = "OpenAPI 3", content_type = "application/json")),
 )]
-async fn openapi(Shared(state): Shared<State>) -> impl IntoResponse {
+async fn openapi(Shared(state): Shared<AppState>) -> impl IntoResponse {
     let document = DOCUMENT.get_or_init(|| document(&state.site.base));
     (
         [(header::CONTENT_TYPE, "application/json")],

@@ -7,27 +7,27 @@ use utoipa::ToSchema;
 
 use crate::protocol::UserId;
 use crate::server::auth::Right;
-use crate::server::http::State;
+use crate::server::http::AppState;
 use crate::server::http::caller::Caller;
-use crate::server::http::client::Client;
+use crate::server::http::client::ClientAddress;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::InRoom;
 use crate::server::moderation::Guest;
-use crate::server::room::Present;
+use crate::server::room::PresentMember;
 
 /// Who is in a room.
 #[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Presence {
+pub(super) struct PresenceResponse {
     /// How many members there are.
     count: usize,
     /// Who they are, in the order of their ids; absent in a room of more than 500.
     #[serde(skip_serializing_if = "Option::is_none")]
-    members: Option<Vec<Member>>,
+    members: Option<Vec<PresenceMember>>,
 }
 
 /// One id.
 #[derive(Debug, Serialize, ToSchema)]
-struct Member {
+struct PresenceMember {
     /// Who.
     #[schema(value_type = String)]
     id: UserId,
@@ -45,7 +45,7 @@ struct Member {
     path = "/api/v1/rooms/{room}/presence",
     params(("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`, but not `.` or `..`")),
     responses(
-        (status = 200, description = "Who is there", body = Presence),
+        (status = 200, description = "Who is there", body = PresenceResponse),
         (status = 400, description = "`bad_name`", body = ErrorBody),
         (status = 401, description = "`no_token`, `bad_token`: says why", body = ErrorBody),
         (status = 403, description = "`origin_not_allowed`, `not_allowed`, `banned`", body = ErrorBody),
@@ -53,27 +53,27 @@ struct Member {
     ),
 )]
 pub(super) async fn presence(
-    Shared(state): Shared<State>,
-    Extension(Client(address)): Extension<Client>,
+    Shared(state): Shared<AppState>,
+    Extension(ClientAddress(address)): Extension<ClientAddress>,
     Caller(principal): Caller,
     InRoom(room): InRoom,
-) -> Result<Json<Presence>, ApiError> {
+) -> Result<Json<PresenceResponse>, ApiError> {
     principal.check(Right::Read, &room)?;
     state
         .moderation
         .admit_reader(&Guest::new(principal.proven(), address, &room))?;
     let room = state.hub.room(&room).await?;
     let (count, present) = state.hub.present(&room).await;
-    let member = |Present {
+    let member = |PresentMember {
                       id,
                       connections,
                       since,
-                  }| Member {
+                  }| PresenceMember {
         id,
         connections,
         since,
     };
-    Ok(Json(Presence {
+    Ok(Json(PresenceResponse {
         count,
         members: present.map(|all| all.into_iter().map(member).collect()),
     }))

@@ -18,17 +18,17 @@ use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::auth::{Principal, Right};
-use crate::server::http::State;
+use crate::server::http::AppState;
 use crate::server::http::api::RequestBody;
-use crate::server::http::api::message::{Kind, MAX_BATCH_MESSAGES, Message};
+use crate::server::http::api::message::{BodyFormat, MAX_BATCH_MESSAGES, NewMessage};
 use crate::server::http::caller::{Caller, speaker};
-use crate::server::http::client::Client;
+use crate::server::http::client::ClientAddress;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::InRoom;
 use crate::server::hub::Room;
 use crate::server::moderation::Guest;
 use crate::server::room::Draft;
-use crate::server::session::Host;
+use crate::server::session::IpBucket;
 use crate::server::store::{StoreError, Stored};
 
 /// The header that makes a publish repeatable, like `key` in JSON.
@@ -51,16 +51,16 @@ pub(super) struct Published {
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(untagged)]
 enum Places {
-    One(Place),
+    One(StoredPosition),
     Many {
         /// In the order of the lines.
-        messages: Vec<Place>,
+        messages: Vec<StoredPosition>,
     },
 }
 
 /// Where one message stands.
 #[derive(Debug, Serialize, ToSchema)]
-struct Place {
+struct StoredPosition {
     /// Its number in the room.
     #[schema(value_type = u64)]
     offset: Offset,
@@ -70,7 +70,7 @@ struct Place {
     duplicate: bool,
 }
 
-impl From<Stored> for Place {
+impl From<Stored> for StoredPosition {
     fn from(stored: Stored) -> Self {
         match stored {
             Stored::New(frame) => Self {
@@ -101,7 +101,7 @@ impl From<Stored> for Place {
     ),
     request_body(
         description = "The text alone, one message as JSON, or a batch: one such JSON object a line, at most 1000",
-        content((String = "text/plain"), (Message = "application/json"), (String = "application/x-ndjson")),
+        content((String = "text/plain"), (NewMessage = "application/json"), (String = "application/x-ndjson")),
     ),
     responses(
         (status = 201, description = "Stored", body = Published),
@@ -117,8 +117,8 @@ impl From<Stored> for Place {
     ),
 )]
 pub(super) async fn publish(
-    Shared(state): Shared<State>,
-    Extension(Client(address)): Extension<Client>,
+    Shared(state): Shared<AppState>,
+    Extension(ClientAddress(address)): Extension<ClientAddress>,
     Caller(principal): Caller,
     InRoom(room): InRoom,
     headers: HeaderMap,
@@ -129,8 +129,10 @@ pub(super) async fn publish(
     state
         .moderation
         .admit(&Guest::new(principal.proven(), address, &room))?;
-    state.quotas.may_post(Host::of(address), state.hub.now())?;
-    let kind = Kind::of(&headers)?;
+    state
+        .quotas
+        .check_post(IpBucket::of(address), state.hub.now())?;
+    let kind = BodyFormat::of(&headers)?;
 
     let max_message = state.connection.max_message;
     let mut messages = body
@@ -141,7 +143,7 @@ pub(super) async fn publish(
     if let Some(key) = headers.get(IDEMPOTENCY_KEY) {
         let key = Key::parse(std::str::from_utf8(key.as_bytes()).unwrap_or_default())?;
         match messages.as_mut_slice() {
-            [one] if kind != Kind::Lines => one.key = Some(key),
+            [one] if kind != BodyFormat::Lines => one.key = Some(key),
             _ => return Err(ApiError::KeyOfBatch),
         }
     }
@@ -150,10 +152,10 @@ pub(super) async fn publish(
         .map(|message| message.into_draft(&principal))
         .collect::<Result<_, _>>()?;
     let (room, stored) = store(&state, &principal, address, &room, drafts).await?;
-    let mut stored = stored.into_iter().map(Place::from);
+    let mut stored = stored.into_iter().map(StoredPosition::from);
     let places = match kind {
-        Kind::Text | Kind::Json => Places::One(stored.next().ok_or_else(gone)?),
-        Kind::Lines => Places::Many {
+        BodyFormat::Text | BodyFormat::Json => Places::One(stored.next().ok_or_else(gone)?),
+        BodyFormat::Lines => Places::Many {
             messages: stored.collect(),
         },
     };
@@ -168,7 +170,7 @@ pub(super) async fn publish(
 /// Stores `drafts` in a row in the room `name`, as fast as `principal` at `address` may, and answers what became
 /// of each.
 pub(in crate::server::http) async fn store(
-    state: &State,
+    state: &AppState,
     principal: &Principal,
     address: IpAddr,
     name: &RoomName,
@@ -194,7 +196,7 @@ fn gone() -> StoreError {
 
 /// Counts `drafts` against what `principal` and its address may say: all of them, or none.
 fn keep_to_the_rates(
-    state: &State,
+    state: &AppState,
     principal: &Principal,
     address: IpAddr,
     drafts: &[Draft],
@@ -210,7 +212,7 @@ fn keep_to_the_rates(
     drafts
         .iter()
         .for_each(|draft| *messages.entry(draft.from()).or_default() += 1);
-    let host = Host::of(address);
+    let host = IpBucket::of(address);
     let of = |(id, messages): (&UserId, u32)| (speaker(principal, id.clone(), host), messages);
     let speakers: Vec<_> = messages.into_iter().map(of).collect();
     Ok(state.quotas.post(host, &speakers, state.hub.now())?)

@@ -14,18 +14,18 @@ use utoipa::IntoParams;
 use crate::protocol::Epoch;
 use crate::protocol::UserId;
 use crate::server::auth::Right;
-use crate::server::http::State;
+use crate::server::http::AppState;
 use crate::server::http::accept::Endless;
 use crate::server::http::answer::IsLogStream;
 use crate::server::http::caller::Caller;
-use crate::server::http::client::Client;
+use crate::server::http::client::ClientAddress;
 use crate::server::http::connection_table::ConnectionPermit;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, InRoom, Query};
 use crate::server::http::negotiation::{self, Offer};
 use crate::server::moderation::Guest;
 use crate::server::room::Dialect;
-use crate::server::transport::{Listener, lease};
+use crate::server::transport::{StreamSubscriber, permissions};
 
 /// What a reader has seen, as `EPOCH:OFFSET`. In the answer: where the stream begins.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -44,7 +44,7 @@ const DIALECTS: [Offer<Dialect>; 2] = [
 /// Where to begin, and as whom.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
-pub(super) struct Asked {
+pub(super) struct StreamParams {
     /// Begin after this offset; 0 is all that is kept. Without it, with what comes from now on. `Last-Event-ID`
     /// beats it.
     #[serde(default, deserialize_with = "extract::non_empty")]
@@ -69,7 +69,7 @@ pub(super) struct Asked {
     path = "/api/v1/rooms/{room}/stream",
     params(
         ("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`, but not `.` or `..`"),
-        Asked,
+        StreamParams,
         ("Last-Event-ID" = Option<String>, Header, description = "EPOCH:OFFSET, the `id` of the last event seen"),
         ("Accept" = Option<String>, Header,
             description = "`application/x-ndjson` for a JSON object a line, else events; weights (`q=`) count"),
@@ -91,12 +91,12 @@ pub(super) struct Asked {
     ),
 )]
 pub(super) async fn stream(
-    Shared(state): Shared<State>,
-    Extension(Client(address)): Extension<Client>,
+    Shared(state): Shared<AppState>,
+    Extension(ClientAddress(address)): Extension<ClientAddress>,
     Caller(principal): Caller,
     Extension(permit): Extension<Arc<ConnectionPermit>>,
     InRoom(room): InRoom,
-    Query(asked): Query<Asked>,
+    Query(asked): Query<StreamParams>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     principal.check(Right::Read, &room)?;
@@ -119,8 +119,8 @@ pub(super) async fn stream(
         .inspect_err(|refusal| info!(%address, ?refusal, "refused"))?;
     permit.release();
     let heartbeat = state.connection.heartbeat.ping_after;
-    let lease = lease(&principal, admission.room());
-    let listener = Listener {
+    let lease = permissions(&principal, admission.room());
+    let listener = StreamSubscriber {
         admission,
         hub: state.hub.clone(),
         id,

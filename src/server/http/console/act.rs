@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use crate::app::admin::{Done, Place};
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
-use crate::server::http::State;
+use crate::server::http::AppState;
 use crate::server::http::api::admin::bans::{self, NewBan};
 use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::api::admin::{closing, connections, messages};
@@ -29,7 +29,11 @@ impl Form {
     }
 
     /// Does it, in the name of `operator`.
-    pub(super) async fn act(&self, state: &State, operator: &Operator) -> Result<Done, ApiError> {
+    pub(super) async fn act(
+        &self,
+        state: &AppState,
+        operator: &Operator,
+    ) -> Result<Done, ApiError> {
         match self.text("act") {
             "kick" => {
                 let number = connections::number("number", self.text("number"))?;

@@ -20,14 +20,14 @@ use axum::{Extension, Router};
 use crate::app::admin::place::PATH;
 use crate::app::admin::{Desk, Outcome, Place, Seen, document};
 use crate::protocol::BasePath;
-use crate::server::http::State;
+use crate::server::http::AppState;
 use crate::server::http::api::RequestBody;
 use crate::server::http::api::admin::operator::{OnOps, Operator};
-use crate::server::http::client::Client;
+use crate::server::http::client::ClientAddress;
 use crate::server::http::error::{AdminError, ApiError};
 use crate::server::http::extract::Query;
 use crate::server::http::headers;
-use crate::server::http::page::{Choice, Reader};
+use crate::server::http::page::{Choice, ReaderPreferences};
 
 use act::Form;
 
@@ -35,13 +35,13 @@ use act::Form;
 const MAX_FORM_BYTES: usize = 16 * 1024;
 
 /// Its address.
-pub(super) fn router() -> Router<State> {
+pub(super) fn router() -> Router<AppState> {
     Router::new().route(&format!("/{PATH}"), get(show).post(submit))
 }
 
 async fn show(
-    Shared(state): Shared<State>,
-    Extension(client): Extension<Client>,
+    Shared(state): Shared<AppState>,
+    Extension(client): Extension<ClientAddress>,
     Query(choice): Query<Choice>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -53,7 +53,7 @@ async fn show(
     }
 
     let (parts, _) = request.into_parts();
-    let reader = Reader::of(client, &parts.headers);
+    let reader = ReaderPreferences::of(client, &parts.headers);
     let mut place = Place::parse(parts.uri.query().unwrap_or_default());
     let operator = match Operator::of(&parts, &state) {
         Ok(operator) => operator,
@@ -70,8 +70,8 @@ async fn show(
 }
 
 async fn submit(
-    Shared(state): Shared<State>,
-    Extension(client): Extension<Client>,
+    Shared(state): Shared<AppState>,
+    Extension(client): Extension<ClientAddress>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
@@ -81,7 +81,7 @@ async fn submit(
     if !parts.headers.contains_key(header::ORIGIN) {
         return Err(AdminError::NoOrigin.into());
     }
-    let reader = Reader::of(client, &parts.headers);
+    let reader = ReaderPreferences::of(client, &parts.headers);
     let operator = match Operator::of(&parts, &state) {
         Ok(operator) => operator,
         Err(error) => {
@@ -110,7 +110,7 @@ async fn submit(
 }
 
 /// Returns the path under which the listener of a request with `extensions` is reached: the ops listener has none.
-fn base_of(state: &State, extensions: &Extensions) -> BasePath {
+fn base_of(state: &AppState, extensions: &Extensions) -> BasePath {
     match extensions.get::<OnOps>() {
         Some(_) => BasePath::default(),
         None => state.site.base.clone(),
@@ -119,8 +119,8 @@ fn base_of(state: &State, extensions: &Extensions) -> BasePath {
 
 /// What is seen by whoever is no operator, because of `error`.
 async fn gate(
-    state: &State,
-    reader: &Reader,
+    state: &AppState,
+    reader: &ReaderPreferences,
     came_with_token: bool,
     error: ApiError,
 ) -> Result<Response, ApiError> {
@@ -140,8 +140,8 @@ async fn gate(
 /// `response`, with a page in it.
 async fn page(
     mut response: Response,
-    state: &State,
-    reader: &Reader,
+    state: &AppState,
+    reader: &ReaderPreferences,
     place: Place,
     seen: Seen,
 ) -> Result<Response, ApiError> {

@@ -10,7 +10,7 @@ use crate::app::admin::{
 use crate::protocol::Publication;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
-use crate::server::http::State;
+use crate::server::http::AppState;
 use crate::server::http::api::admin::bans;
 use crate::server::http::api::admin::connections::{self, Which};
 use crate::server::http::api::admin::now_millis;
@@ -26,7 +26,7 @@ const ROWS: usize = 50;
 
 /// What `operator` sees from `place`, after `outcome`.
 pub(super) async fn listed(
-    state: &State,
+    state: &AppState,
     operator: &Operator,
     place: &Place,
     mut outcome: Option<Outcome>,
@@ -92,7 +92,7 @@ fn figures(stats: Stats) -> Figures {
 }
 
 /// Some rooms; or why they cannot be listed, as the server says it.
-fn rooms_of(state: &State, operator: &Operator, place: &Place) -> Result<Part<RoomRow>, String> {
+fn rooms_of(state: &AppState, operator: &Operator, place: &Place) -> Result<Part<RoomRow>, String> {
     let rooms = rooms::list(state, operator, &place.prefix, &place.rooms_after, ROWS);
     let rooms = rooms.map_err(|error| error.to_string())?;
     let some = rooms.rooms.into_iter().map(|room| RoomRow {
@@ -110,7 +110,11 @@ fn rooms_of(state: &State, operator: &Operator, place: &Place) -> Result<Part<Ro
     })
 }
 
-async fn connections_of(state: &State, operator: &Operator, place: &Place) -> Part<ConnectionRow> {
+async fn connections_of(
+    state: &AppState,
+    operator: &Operator,
+    place: &Place,
+) -> Part<ConnectionRow> {
     let who = place.who.as_str();
     let address = who.parse::<IpAddr>().ok();
     let id = match (who, address) {
@@ -153,7 +157,7 @@ async fn connections_of(state: &State, operator: &Operator, place: &Place) -> Pa
 }
 
 /// The newest messages of `room`; nothing if they cannot be read now.
-async fn newest(state: &State, room: &RoomName) -> Option<Vec<Publication>> {
+async fn newest(state: &AppState, room: &RoomName) -> Option<Vec<Publication>> {
     let room = state.hub.room(room).await.ok()?;
     let page = state.hub.history(&room, Span::Newest, NEWEST).await.ok()?;
     Some(
@@ -165,7 +169,7 @@ async fn newest(state: &State, room: &RoomName) -> Option<Vec<Publication>> {
 }
 
 /// The connection that the question is about, if it is still there.
-async fn asked(state: &State, operator: &Operator, place: &Place) -> Option<Subject> {
+async fn asked(state: &AppState, operator: &Operator, place: &Place) -> Option<Subject> {
     let (Question::Kick(number) | Question::Ban(Some(number))) = place.question.as_ref()? else {
         return None;
     };

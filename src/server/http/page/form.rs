@@ -15,13 +15,13 @@ use crate::protocol::Key;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::auth::{Principal, Right};
-use crate::server::http::State;
+use crate::server::http::AppState;
 use crate::server::http::api::{self, RequestBody};
 use crate::server::http::caller::Caller;
-use crate::server::http::client::Client;
+use crate::server::http::client::ClientAddress;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::InRoom;
-use crate::server::http::page::reader::{Reader, name_cookie};
+use crate::server::http::page::reader::{ReaderPreferences, name_cookie};
 use crate::server::http::page::{may_read, new_key, render};
 use crate::server::moderation::Guest;
 use crate::server::room::Draft;
@@ -36,15 +36,15 @@ const KIND: &str = "application/x-www-form-urlencoded";
 
 /// The form's fields.
 #[derive(Debug, Default)]
-struct Said {
+struct PublishForm {
     text: String,
     from: String,
     key: String,
 }
 
-pub(in crate::server::http) async fn say(
-    Shared(state): Shared<State>,
-    Extension(client): Extension<Client>,
+pub(in crate::server::http) async fn publish_form(
+    Shared(state): Shared<AppState>,
+    Extension(client): Extension<ClientAddress>,
     Caller(principal): Caller,
     InRoom(room): InRoom,
     headers: HeaderMap,
@@ -59,7 +59,7 @@ pub(in crate::server::http) async fn say(
             "the page's form is {KIND}; programs post to /api/v1"
         )));
     }
-    let reader = Reader::of(client, &headers);
+    let reader = ReaderPreferences::of(client, &headers);
     let max_message = state.connection.max_message;
     let limit = max_message
         .saturating_mul(FORM_EXPANSION)
@@ -67,13 +67,13 @@ pub(in crate::server::http) async fn say(
 
     // Before the body: nothing is read from those who may not write, or of what is too long.
     let said = match may_write(&state, &principal, client, &room) {
-        Ok(()) => body.read(limit, |body| Ok(Said::read(body))).await,
+        Ok(()) => body.read(limit, |body| Ok(PublishForm::read(body))).await,
         Err(error) => Err(error),
     };
     let said = match said {
         Ok(said) => said,
         Err(error) => {
-            let nothing = Said::default();
+            let nothing = PublishForm::default();
             return refuse(&state, &principal, client, room, &reader, nothing, error).await;
         }
     };
@@ -85,7 +85,7 @@ pub(in crate::server::http) async fn say(
         "" => None,
         name => Some(UserId::parse(name)?),
     };
-    let stored = match principal.id(from) {
+    let stored = match principal.user_id(from) {
         Err(error) => Err(ApiError::from(error)),
         Ok(_) if said.text.len() > max_message => Err(ApiError::TooBig {
             what: "message",
@@ -114,12 +114,12 @@ pub(in crate::server::http) async fn say(
 /// # Errors
 /// The errors that the page does not explain.
 async fn refuse(
-    state: &State,
+    state: &AppState,
     principal: &Principal,
-    client: Client,
+    client: ClientAddress,
     room: RoomName,
-    reader: &Reader,
-    said: Said,
+    reader: &ReaderPreferences,
+    said: PublishForm,
     error: ApiError,
 ) -> Result<Response, ApiError> {
     let (reason, status) = refusal(&error).ok_or(error)?;
@@ -136,9 +136,9 @@ async fn refuse(
 
 /// Checks that `principal` may write in `room`, as far as that is known without its message.
 fn may_write(
-    state: &State,
+    state: &AppState,
     principal: &Principal,
-    client: Client,
+    client: ClientAddress,
     room: &RoomName,
 ) -> Result<(), ApiError> {
     principal.check(Right::Write, room)?;
@@ -149,7 +149,7 @@ fn may_write(
 }
 
 /// Returns the way back to the page of `room`.
-fn back(state: &State, room: &RoomName) -> Redirect {
+fn back(state: &AppState, room: &RoomName) -> Redirect {
     Redirect::to(&state.site.base.join(&format!("/r/{room}")))
 }
 
@@ -166,7 +166,7 @@ const fn refusal(error: &ApiError) -> Option<(Reason, StatusCode)> {
     }
 }
 
-impl Said {
+impl PublishForm {
     fn read(body: &[u8]) -> Self {
         let mut said = Self::default();
         for (name, value) in form_urlencoded::parse(body) {
@@ -190,7 +190,8 @@ mod tests {
 
     #[test]
     fn a_form_is_read_as_a_browser_writes_it() {
-        let said = Said::read(b"key=k&from=%E6%9D%8E%E9%9B%B7&text=one+%2B%0D%0Atwo&other=x");
+        let said =
+            PublishForm::read(b"key=k&from=%E6%9D%8E%E9%9B%B7&text=one+%2B%0D%0Atwo&other=x");
         assert_eq!(
             (said.key.as_str(), said.from.as_str(), said.text.as_str()),
             ("k", "李雷", "one +\ntwo")
@@ -200,7 +201,7 @@ mod tests {
     proptest! {
         #[test]
         fn no_body_upsets_the_reader(body in prop::collection::vec(any::<u8>(), 0..200)) {
-            let _said = Said::read(&body);
+            let _said = PublishForm::read(&body);
         }
     }
 }

@@ -11,8 +11,8 @@ use crate::app::Locale;
 use crate::app::Theme;
 use crate::protocol::BasePath;
 use crate::protocol::UserId;
-use crate::server::http::client::Client;
-use crate::server::session::Host;
+use crate::server::http::client::ClientAddress;
+use crate::server::session::IpBucket;
 
 /// The cookie that holds the reader's name.
 const NAME: &str = "name";
@@ -22,18 +22,18 @@ const REMEMBERED: u32 = 365 * 24 * 60 * 60;
 
 /// How the page should be.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(in crate::server::http) struct Reader {
+pub(in crate::server::http) struct ReaderPreferences {
     pub(in crate::server::http) locale: Locale,
     pub(in crate::server::http) theme: Theme,
     /// Empty if none was ever given.
     pub(super) name: String,
     /// The address of the client.
-    pub(in crate::server::http) host: Host,
+    pub(in crate::server::http) host: IpBucket,
 }
 
-impl Reader {
+impl ReaderPreferences {
     /// Returns the reader at `client`, who sent `headers`.
-    pub(in crate::server::http) fn of(client: Client, headers: &HeaderMap) -> Self {
+    pub(in crate::server::http) fn of(client: ClientAddress, headers: &HeaderMap) -> Self {
         let language = headers
             .get(header::ACCEPT_LANGUAGE)
             .and_then(|value| value.to_str().ok());
@@ -45,7 +45,7 @@ impl Reader {
                 .map(|tag| Theme::parse(&tag))
                 .unwrap_or_default(),
             name: name.unwrap_or_default(),
-            host: Host::of(client.0),
+            host: IpBucket::of(client.0),
         }
     }
 }
@@ -141,25 +141,25 @@ mod tests {
 
     use super::*;
 
-    const HOME: Client = Client(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    const HOME: ClientAddress = ClientAddress(IpAddr::V4(Ipv4Addr::LOCALHOST));
 
-    fn reader(cookies: &str) -> Reader {
+    fn reader(cookies: &str) -> ReaderPreferences {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT_LANGUAGE, HeaderValue::from_static("zh-CN"));
         headers.insert(
             header::COOKIE,
             HeaderValue::from_str(cookies).expect("a header"),
         );
-        Reader::of(HOME, &headers)
+        ReaderPreferences::of(HOME, &headers)
     }
 
     #[test]
     fn a_choice_counts_more_than_what_the_browser_prefers() {
-        let chosen = Reader {
+        let chosen = ReaderPreferences {
             locale: Locale::En,
             theme: Theme::Dark,
             name: "李雷".into(),
-            host: Host::of(HOME.0),
+            host: IpBucket::of(HOME.0),
         };
         assert_eq!(
             reader("other=1; language=en;theme=dark; name=%E6%9D%8E%E9%9B%B7"),
@@ -169,11 +169,11 @@ mod tests {
 
     #[test]
     fn a_cookie_that_makes_no_sense_is_none() {
-        let none = Reader {
+        let none = ReaderPreferences {
             locale: Locale::ZhCn,
             theme: Theme::System,
             name: String::new(),
-            host: Host::of(HOME.0),
+            host: IpBucket::of(HOME.0),
         };
         for cookies in [
             "",

@@ -34,8 +34,8 @@ fn log(messages: usize, texts: &[&str]) -> Mutex<Log> {
     Mutex::new(log)
 }
 
-fn outbox() -> Outbox {
-    Outbox::new(Format::new(Dialect::Plain), Offset(0))
+fn outbox() -> SendBuffer {
+    SendBuffer::new(Format::new(Dialect::Plain), Offset(0))
 }
 
 /// Returns a page with `frames` of a log of three messages, of which those up to `gone` were trimmed.
@@ -49,18 +49,18 @@ fn page(frames: &[Arc<Frame>], gone: u64) -> CatchUpPage {
 }
 
 /// Everything the outbox writes when the kernel takes `piece` bytes at a time; and whether it ended there.
-fn drain(outbox: &mut Outbox, log: &Mutex<Log>, piece: usize) -> (Vec<u8>, bool) {
+fn drain(outbox: &mut SendBuffer, log: &Mutex<Log>, piece: usize) -> (Vec<u8>, bool) {
     let mut written = Vec::new();
-    let mut reel = Reel::new(log);
+    let mut reel = FanoutBatch::new(log);
     loop {
         let taken = match outbox.next(&mut reel) {
-            Next::Write(bytes) => {
+            NextChunk::Write(bytes) => {
                 let taken = bytes.len().min(piece);
                 written.extend_from_slice(&bytes[..taken]);
                 taken
             }
-            Next::Idle | Next::Behind(_) => return (written, false),
-            Next::Finished => return (written, true),
+            NextChunk::Idle | NextChunk::Behind(_) => return (written, false),
+            NextChunk::Finished => return (written, true),
         };
         outbox.wrote(taken, &mut reel);
     }
@@ -71,8 +71,8 @@ fn own_frames_never_cut_a_frame_of_the_log_in_two() {
     let log = log(10, &["hello"]);
     for piece in 1..7 {
         let mut outbox = outbox();
-        let mut reel = Reel::new(&log);
-        let Next::Write(bytes) = outbox.next(&mut reel) else {
+        let mut reel = FanoutBatch::new(&log);
+        let NextChunk::Write(bytes) = outbox.next(&mut reel) else {
             panic!("the log has a frame")
         };
         let mut written = bytes[..piece].to_vec();
@@ -92,8 +92,8 @@ fn a_close_frame_is_the_last_thing_written() {
     let log = log(10, &["late"]);
     let mut outbox = outbox();
     outbox.push(Opcode::Pong, b"!");
-    outbox.close(Farewell::Ours(CloseCode::Expired));
-    outbox.close(Farewell::Ours(CloseCode::TooFast));
+    outbox.close(CloseReason::Ours(CloseCode::Expired));
+    outbox.close(CloseReason::Ours(CloseCode::TooFast));
     outbox.push(Opcode::Pong, b"after");
     let (written, finished) = drain(&mut outbox, &log, 1000);
     assert!(finished);
@@ -108,29 +108,29 @@ fn nothing_follows_a_close_frame_whatever_closes_and_whenever_the_store_answers(
     let all = frames(&["one", "two", "three"]);
     let log = log(1, &["one", "two", "three"]);
     let farewells = CloseCode::ALL
-        .map(Farewell::Ours)
+        .map(CloseReason::Ours)
         .into_iter()
-        .chain([Farewell::Echo(None), Farewell::Echo(Some(1000))]);
+        .chain([CloseReason::Echo(None), CloseReason::Echo(Some(1000))]);
 
     for farewell in farewells {
         for dialect in [Dialect::Plain, Dialect::Typed] {
-            let mut outbox = Outbox::new(Format::new(dialect), Offset(0));
+            let mut outbox = SendBuffer::new(Format::new(dialect), Offset(0));
             drain(&mut outbox, &log, 1000);
             outbox.close(farewell);
             let (before, _) = drain(&mut outbox, &log, 1000);
 
-            outbox.caught_up(&page(&all[..2], 0));
+            outbox.on_caught_up(&page(&all[..2], 0));
             outbox.push(Opcode::Pong, b"late");
             let (after, finished) = drain(&mut outbox, &log, 1000);
 
             let written = [before, after].concat();
             let close = match farewell {
-                Farewell::Ours(code) => wire::close_frame(code),
-                Farewell::Echo(code) => wire::close_echo(code),
+                CloseReason::Ours(code) => wire::close_frame(code),
+                CloseReason::Echo(code) => wire::close_echo(code),
             };
             assert!(written.ends_with(&close), "{farewell:?}");
             assert!(finished && outbox.is_finished(), "{farewell:?}");
-            if farewell != Farewell::Ours(CloseCode::GoingAway) {
+            if farewell != CloseReason::Ours(CloseCode::GoingAway) {
                 assert_eq!(written, close, "{farewell:?}");
             }
         }
@@ -145,7 +145,7 @@ fn a_server_that_goes_away_first_catches_up_with_the_store_or_gives_up_and_close
 
     for gives_up in [false, true] {
         let mut outbox = outbox();
-        outbox.close(Farewell::Ours(CloseCode::GoingAway));
+        outbox.close(CloseReason::Ours(CloseCode::GoingAway));
         assert_eq!(drain(&mut outbox, &log, 1000), (Vec::new(), false));
         assert_eq!(outbox.behind(), Some(Offset(0)));
         assert!(!outbox.is_finished());
@@ -153,7 +153,7 @@ fn a_server_that_goes_away_first_catches_up_with_the_store_or_gives_up_and_close
         if gives_up {
             outbox.end_log();
         } else {
-            outbox.caught_up(&page(&all[..2], 0));
+            outbox.on_caught_up(&page(&all[..2], 0));
         }
 
         let text: &[u8] = if gives_up {
@@ -174,10 +174,10 @@ fn a_gap_is_told_also_by_a_server_that_goes_away() {
     let log = log(1, &["one", "two", "three"]);
 
     for dialect in [Dialect::Plain, Dialect::Typed, Dialect::Ndjson] {
-        let mut outbox = Outbox::new(Format::new(dialect), Offset(0));
-        outbox.close(Farewell::Ours(CloseCode::GoingAway));
+        let mut outbox = SendBuffer::new(Format::new(dialect), Offset(0));
+        outbox.close(CloseReason::Ours(CloseCode::GoingAway));
         drain(&mut outbox, &log, 1000);
-        outbox.caught_up(&page(&all[2..], 2));
+        outbox.on_caught_up(&page(&all[2..], 2));
         let (written, finished) = drain(&mut outbox, &log, 1000);
 
         assert!(finished, "{dialect:?}");
@@ -191,7 +191,7 @@ fn a_gap_is_told_also_by_a_server_that_goes_away() {
 #[test]
 fn what_was_queued_before_the_opening_comes_after_it() {
     let log = log(10, &["hello"]);
-    let mut outbox = Outbox::corked(Format::new(Dialect::Plain), Offset(0));
+    let mut outbox = SendBuffer::corked(Format::new(Dialect::Plain), Offset(0));
     outbox.push(Opcode::Pong, b"!");
     assert_eq!(drain(&mut outbox, &log, 1000), (Vec::new(), false));
 
@@ -205,7 +205,7 @@ fn what_was_queued_before_the_opening_comes_after_it() {
 fn a_server_that_goes_away_first_gives_what_the_log_has() {
     let log = log(10, &["hello"]);
     let mut outbox = outbox();
-    outbox.close(Farewell::Ours(CloseCode::GoingAway));
+    outbox.close(CloseReason::Ours(CloseCode::GoingAway));
     let (written, finished) = drain(&mut outbox, &log, 3);
     assert!(finished);
     assert_eq!(
@@ -225,7 +225,7 @@ fn a_reader_the_ring_has_passed_goes_on_from_the_store() {
     let mut outbox = outbox();
     assert_eq!(drain(&mut outbox, &log, 1000), (Vec::new(), false));
     assert_eq!(outbox.behind(), Some(Offset(0)));
-    outbox.caught_up(&page(&all[..2], 0));
+    outbox.on_caught_up(&page(&all[..2], 0));
     let (written, _) = drain(&mut outbox, &log, 2);
     assert_eq!(written, b"\x81\x03one\x81\x03two\x81\x05three");
 }
@@ -240,9 +240,9 @@ fn a_plain_reader_with_a_gap_is_closed_as_too_slow_and_any_other_is_told() {
         Dialect::Sse,
         Dialect::Ndjson,
     ] {
-        let mut outbox = Outbox::new(Format::new(dialect), Offset(0));
+        let mut outbox = SendBuffer::new(Format::new(dialect), Offset(0));
         drain(&mut outbox, &log, 1000);
-        outbox.caught_up(&page(&all[2..], 2));
+        outbox.on_caught_up(&page(&all[2..], 2));
         let (written, finished) = drain(&mut outbox, &log, 1000);
         if dialect == Dialect::Plain {
             assert_eq!(
@@ -268,11 +268,11 @@ fn a_plain_reader_with_a_gap_is_closed_as_too_slow_and_any_other_is_told() {
 #[test]
 fn a_stream_has_no_close_frame_and_ends_after_what_the_log_has() {
     let log = log(10, &["hello"]);
-    let mut outbox = Outbox::new(Format::new(Dialect::Ndjson), Offset(0));
-    outbox.say(&Push::Drain {
+    let mut outbox = SendBuffer::new(Format::new(Dialect::Ndjson), Offset(0));
+    outbox.push_event(&Push::Drain {
         reconnect_after_ms: 7,
     });
-    outbox.close(Farewell::Ours(CloseCode::GoingAway));
+    outbox.close(CloseReason::Ours(CloseCode::GoingAway));
     let (written, finished) = drain(&mut outbox, &log, 1000);
     assert!(finished);
     let lines = String::from_utf8(written).expect("text");
@@ -292,10 +292,10 @@ fn caught_up(kept: &[u64], gone: u64, head: u64) -> (Vec<serde_json::Value>, Vec
         .filter(|frame| kept.contains(&frame.offset().0))
         .collect();
     let log = log(1, &texts);
-    let mut outbox = Outbox::new(Format::new(Dialect::Ndjson), Offset(0));
+    let mut outbox = SendBuffer::new(Format::new(Dialect::Ndjson), Offset(0));
     drain(&mut outbox, &log, 1000);
 
-    let gaps = outbox.caught_up(&CatchUpPage {
+    let gaps = outbox.on_caught_up(&CatchUpPage {
         frames,
         head: Offset(head),
         gone: Offset(gone),
@@ -361,7 +361,7 @@ fn a_plain_reader_continues_behind_damaged_messages() {
     drain(&mut outbox, &log, 1000);
 
     let kept = [all[0].clone(), all[2].clone()];
-    let gaps = outbox.caught_up(&page(&kept, 0));
+    let gaps = outbox.on_caught_up(&page(&kept, 0));
 
     assert_eq!(gaps, [GapReason::Damaged]);
     assert_eq!(

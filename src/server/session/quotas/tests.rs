@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use super::*;
 
-const NOW: Moment = Moment::after_start(Duration::ZERO);
+const NOW: Tick = Tick::after_start(Duration::ZERO);
 
 const fn rate(burst: u32) -> Rate {
     Rate {
@@ -21,8 +21,8 @@ fn quotas(id: u32, address: u32, http: u32) -> Arc<Quotas> {
     }))
 }
 
-fn host(number: u8) -> Host {
-    Host::of(IpAddr::V4(Ipv4Addr::new(192, 0, 2, number)))
+fn host(number: u8) -> IpBucket {
+    IpBucket::of(IpAddr::V4(Ipv4Addr::new(192, 0, 2, number)))
 }
 
 fn id(name: &str) -> UserId {
@@ -30,21 +30,21 @@ fn id(name: &str) -> UserId {
 }
 
 /// A connection of `name` from an address, that may say four things by itself.
-fn pace(quotas: &Arc<Quotas>, name: &str, number: u8) -> Pace {
-    Pace::new(
+fn pace(quotas: &Arc<Quotas>, name: &str, number: u8) -> RateLimit {
+    RateLimit::new(
         rate(4),
         quotas.clone(),
-        Speaker::claimed(id(name), host(number)),
+        RateLimitKey::claimed(id(name), host(number)),
         host(number),
         NOW,
     )
 }
 
 /// How many messages pass before one does not, and what refused that.
-fn passes(pace: &mut Pace) -> (usize, Quota) {
+fn passes(pace: &mut RateLimit) -> (usize, Quota) {
     let mut passed = 0;
     loop {
-        match pace.say(NOW) {
+        match pace.take(NOW) {
             Ok(()) => passed += 1,
             Err(too_fast) => return (passed, too_fast.quota),
         }
@@ -68,10 +68,10 @@ fn nobody_uses_up_the_name_of_another_at_another_address() {
     assert_eq!(passes(&mut pace(&quotas, "ann", 1)), (3, Quota::Id));
     assert_eq!(passes(&mut pace(&quotas, "ann", 2)), (3, Quota::Id));
     let proven = |number| {
-        Pace::new(
+        RateLimit::new(
             rate(4),
             quotas.clone(),
-            Speaker::proven(id("bob")),
+            RateLimitKey::proven(id("bob")),
             host(number),
             NOW,
         )
@@ -86,7 +86,8 @@ fn nobody_uses_up_the_name_of_another_at_another_address() {
 fn a_batch_passes_whole_or_costs_nothing() {
     let quotas = quotas(6, 15, 10);
     let post = |names: &[(&str, u32)]| {
-        let of = |(name, messages): &(&str, u32)| (Speaker::claimed(id(name), host(1)), *messages);
+        let of =
+            |(name, messages): &(&str, u32)| (RateLimitKey::claimed(id(name), host(1)), *messages);
         let speakers: Vec<_> = names.iter().map(of).collect();
         quotas
             .post(host(1), &speakers, NOW)
@@ -118,7 +119,7 @@ fn a_refusal_says_what_is_allowed_and_which_setting_says_so() {
     let quotas = quotas(100, 100, 100);
     let mut ann = pace(&quotas, "ann", 1);
     assert_eq!(passes(&mut ann).0, 4);
-    let refusal = ann.say(NOW).expect_err("used up");
+    let refusal = ann.take(NOW).expect_err("used up");
     assert_eq!(
         refusal.to_string(),
         "too fast; one connection may send 1 messages a second, 4 at once (--message-rate)"

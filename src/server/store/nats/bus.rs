@@ -32,11 +32,11 @@ impl NatsBus {
     /// Carries what comes from `said` to the others and back, until dropped.
     pub(super) async fn run(
         &self,
-        wire: Wire,
+        wire: BusSubscription,
         mut said: UnboundedReceiver<Bytes>,
         mut connected: watch::Receiver<u64>,
     ) {
-        let Wire {
+        let BusSubscription {
             client,
             subject,
             mut notes,
@@ -63,13 +63,13 @@ impl NatsBus {
 }
 
 /// Where notes come from and go to.
-pub(super) struct Wire {
+pub(super) struct BusSubscription {
     client: Client,
     subject: String,
     notes: Subscriber,
 }
 
-impl Wire {
+impl BusSubscription {
     /// Notes of the service whose stream is `stream`.
     pub(super) async fn open(client: Client, stream: &str) -> Result<Self, NatsError> {
         let subject = format!("{stream}.nodes");

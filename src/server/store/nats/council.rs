@@ -18,9 +18,9 @@ use tokio::sync::{Mutex, Notify};
 use tokio::time::timeout;
 use tracing::warn;
 
-use super::flights::Flights;
-use super::pulse::Pulse;
-use super::stream::Rolls;
+use super::flights::PendingPublishes;
+use super::pulse::HealthTracker;
+use super::stream::Streams;
 use super::{NatsError, WAIT};
 use crate::server::store::{Council, Heeding, StoreError};
 
@@ -32,9 +32,9 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) struct NatsCouncil(Arc<Shared>);
 
 struct Shared {
-    rolls: Arc<Rolls>,
-    flights: Arc<Flights>,
-    pulse: Arc<Pulse>,
+    rolls: Arc<Streams>,
+    flights: Arc<PendingPublishes>,
+    pulse: Arc<HealthTracker>,
     listener: OnceLock<Heeding>,
     /// The number of the last rule that was told, in the second stream.
     seen: Mutex<u64>,
@@ -42,7 +42,11 @@ struct Shared {
 }
 
 impl NatsCouncil {
-    pub(super) fn new(rolls: Arc<Rolls>, flights: Arc<Flights>, pulse: Arc<Pulse>) -> Self {
+    pub(super) fn new(
+        rolls: Arc<Streams>,
+        flights: Arc<PendingPublishes>,
+        pulse: Arc<HealthTracker>,
+    ) -> Self {
         let (listener, seen, wake) = (OnceLock::new(), Mutex::new(0), Notify::new());
         Self(Arc::new(Shared {
             rolls,

@@ -19,21 +19,21 @@ use crate::protocol::Key;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
-use crate::server::room::{Draft, Frame, Said};
+use crate::server::room::{Draft, Frame, Payload};
 
 /// The header.
 const HEADER: &str = "Fanfare";
 
 /// Which publish of which node a message is: by this a node knows its own when they come back.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-pub(super) struct Ticket {
+pub(super) struct PublishId {
     /// Drawn by the node when it starts.
     pub(super) node: u64,
     /// Counted by the node, from 1.
     pub(super) number: u64,
 }
 
-impl fmt::Display for Ticket {
+impl fmt::Display for PublishId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{:016x}-{}", self.node, self.number)
     }
@@ -41,7 +41,7 @@ impl fmt::Display for Ticket {
 
 /// What the header says.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct Entry {
+pub(super) struct StreamEntry {
     /// Who says it.
     from: UserId,
     /// The sender's key, where it gave one.
@@ -54,7 +54,7 @@ pub(super) struct Entry {
     binary: bool,
     /// Its publish; none if it was not published by a node.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub(super) by: Option<Ticket>,
+    pub(super) by: Option<PublishId>,
     /// The offset before it, of a message that began a room in which nothing was kept: the only one whose
     /// predecessor the stream does not hold.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -71,14 +71,14 @@ pub(super) struct Entry {
     next: Option<Offset>,
 }
 
-impl Entry {
+impl StreamEntry {
     /// `draft` as it is published at `at` (milliseconds since 1970 UTC) by `ticket`.
-    pub(super) fn new(draft: &Draft, at: u64, ticket: Ticket) -> Self {
+    pub(super) fn new(draft: &Draft, at: u64, ticket: PublishId) -> Self {
         Self {
             from: draft.from().clone(),
             key: draft.key().cloned(),
             at,
-            binary: matches!(draft.said(), Said::Binary(_)),
+            binary: matches!(draft.payload(), Payload::Binary(_)),
             by: Some(ticket),
             prev: None,
             seen: None,
@@ -88,7 +88,12 @@ impl Entry {
     }
 
     /// What stays of it when `ticket` deletes it at `deleted` (milliseconds since 1970 UTC), with `next` behind it.
-    pub(super) fn into_tombstone(self, deleted: u64, next: Option<Offset>, ticket: Ticket) -> Self {
+    pub(super) fn into_tombstone(
+        self,
+        deleted: u64,
+        next: Option<Offset>,
+        ticket: PublishId,
+    ) -> Self {
         Self {
             binary: false,
             by: Some(ticket),
@@ -190,9 +195,9 @@ impl Entry {
 
 /// What is said, as the stream's payload.
 pub(super) fn payload(draft: &Draft) -> Bytes {
-    match draft.said() {
-        Said::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
-        Said::Binary(bytes) => Bytes::copy_from_slice(bytes),
+    match draft.payload() {
+        Payload::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
+        Payload::Binary(bytes) => Bytes::copy_from_slice(bytes),
     }
 }
 
@@ -211,7 +216,7 @@ mod tests {
 
     use super::*;
 
-    const TICKET: Ticket = Ticket {
+    const TICKET: PublishId = PublishId {
         node: u64::MAX,
         number: 1,
     };
@@ -224,11 +229,11 @@ mod tests {
             let Ok(from) = UserId::parse(&id) else { return Ok(()) };
             let key = key.map(|key| Key::parse(&key.iter().collect::<String>()).expect("a key"));
             let draft = Draft::text(from, key, &text);
-            let entry = Entry::new(&draft, at, TICKET);
+            let entry = StreamEntry::new(&draft, at, TICKET);
             let headers = entry.headers(&RoomName::lobby()).expect("headers");
             prop_assert_eq!(headers.get(NATS_MESSAGE_ID).is_some(), draft.key().is_some());
             let payload = payload(&draft);
-            let read = Entry::read(Some(&headers), &payload, 0);
+            let read = StreamEntry::read(Some(&headers), &payload, 0);
             prop_assert_eq!(&read, &entry);
             let frame = read.into_frame(&payload, Epoch::new(1), Offset(7), Offset(3));
             let expected = Frame::new(draft, Epoch::new(1), Offset(7), Offset(3), at);
@@ -239,11 +244,11 @@ mod tests {
     #[test]
     fn a_tombstone_says_who_and_when_and_no_words() {
         let draft = Draft::text(UserId::guest(1), Key::parse("k").ok(), "a secret");
-        let said = Entry::new(&draft, 5, TICKET);
+        let said = StreamEntry::new(&draft, 5, TICKET);
         let gone = said.clone().into_tombstone(9, Some(Offset(8)), TICKET);
         let headers = gone.header().expect("a header");
         assert!(headers.get(NATS_MESSAGE_ID).is_none());
-        let read = Entry::read(Some(&headers), b"", 0);
+        let read = StreamEntry::read(Some(&headers), b"", 0);
         assert_eq!(
             (&read, read.deleted(), read.next()),
             (&gone, Some(9), Some(Offset(8)))
@@ -255,7 +260,7 @@ mod tests {
 
     #[test]
     fn what_no_node_published_is_a_message_of_nobodys() {
-        let entry = Entry::read(None, b"hello", 5);
+        let entry = StreamEntry::read(None, b"hello", 5);
         let publication = entry
             .into_frame(b"hello", Epoch::new(1), Offset(2), Offset(1))
             .publication();

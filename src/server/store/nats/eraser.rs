@@ -2,7 +2,7 @@
 //! goes out of it, and its bytes are written over.
 //!
 //! Whoever ends between the two leaves words that nobody shows: the next reader of the place takes them out
-//! ([`Pages`](super::pages::Pages)), and so does whoever deletes again.
+//! ([`HistoryReader`](super::pages::Pages)), and so does whoever deletes again.
 
 use std::sync::Arc;
 
@@ -10,25 +10,25 @@ use async_nats::header::NATS_MESSAGE_ID;
 use async_nats::jetstream::message::PublishMessage;
 use tokio::time::timeout;
 
-use super::entry::Entry;
-use super::flights::{Echo, Flights};
-use super::pulse::Pulse;
-use super::rooms::Rooms;
-use super::stream::Rolls;
+use super::entry::StreamEntry;
+use super::flights::{Delivery, PendingPublishes};
+use super::pulse::HealthTracker;
+use super::rooms::RoomStates;
+use super::stream::Streams;
 use super::{NatsError, WAIT};
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::store::{Deleted, StoreError};
 
 /// See the [module docs](self).
-pub(super) struct Eraser {
-    pub(super) rolls: Arc<Rolls>,
-    pub(super) rooms: Arc<Rooms>,
-    pub(super) flights: Arc<Flights>,
-    pub(super) pulse: Arc<Pulse>,
+pub(super) struct Deleter {
+    pub(super) rolls: Arc<Streams>,
+    pub(super) rooms: Arc<RoomStates>,
+    pub(super) flights: Arc<PendingPublishes>,
+    pub(super) pulse: Arc<HealthTracker>,
 }
 
-impl Eraser {
+impl Deleter {
     /// Deletes what was said at `offset` of `room`; `at` is the time, in milliseconds since 1970 UTC.
     pub(super) async fn erase(
         &self,
@@ -69,7 +69,7 @@ impl Eraser {
         let next = next.into_iter().chain(next_grave).min().map(Offset);
         let mut flight = self.flights.begin();
         let time = (said.time.unix_timestamp_nanos() / 1_000_000) as u64;
-        let said = Entry::read(Some(&said.headers), &said.payload, time);
+        let said = StreamEntry::read(Some(&said.headers), &said.payload, time);
         let refused = |error: String| NatsError::Publish(error);
         let header = said.into_tombstone(at, next, flight.ticket).header();
         let mut headers = header.map_err(|error| refused(error.to_string()))?;
@@ -84,7 +84,7 @@ impl Eraser {
             .map_err(|_elapsed| NatsError::Unanswered)?;
         if !ack.map_err(|error| refused(error.to_string()))?.duplicate {
             match timeout(WAIT, &mut flight.heard).await {
-                Ok(Ok(Echo::Done)) => {}
+                Ok(Ok(Delivery::Done)) => {}
                 _ => return Err(NatsError::Unanswered),
             }
             self.rolls.erase(sequence).await?;

@@ -18,11 +18,11 @@ use tokio::sync::watch;
 
 use super::NatsError;
 use super::council::NatsCouncil;
-use super::entry::{Entry, Ticket};
-use super::flights::{Echo, Flights};
-use super::pulse::Pulse;
-use super::rooms::{News, Rooms, What};
-use super::stream::{Fate, Rolls};
+use super::entry::{PublishId, StreamEntry};
+use super::flights::{Delivery, PendingPublishes};
+use super::pulse::HealthTracker;
+use super::rooms::{News, RoomStates, What};
+use super::stream::{StreamStatus, Streams};
 use super::subject::Place;
 use crate::protocol::RoomName;
 use crate::server::room::Frame;
@@ -46,22 +46,22 @@ const MISSING_FOR: Duration = Duration::from_secs(10);
 /// What one message of the stream leads to.
 struct Taken {
     news: Option<News>,
-    by: Option<Ticket>,
+    by: Option<PublishId>,
 }
 
 /// See the [module docs](self).
-pub(super) struct Feed {
-    pub(super) rolls: Arc<Rolls>,
-    pub(super) rooms: Arc<Rooms>,
-    pub(super) flights: Arc<Flights>,
-    pub(super) pulse: Arc<Pulse>,
+pub(super) struct Consumer {
+    pub(super) rolls: Arc<Streams>,
+    pub(super) rooms: Arc<RoomStates>,
+    pub(super) flights: Arc<PendingPublishes>,
+    pub(super) pulse: Arc<HealthTracker>,
     pub(super) council: NatsCouncil,
     pub(super) heard: Arc<OnceLock<Heard>>,
     /// Changes when the connection is open again.
     pub(super) connected: watch::Receiver<u64>,
 }
 
-impl Feed {
+impl Consumer {
     /// Follows the stream until dropped, or until it is lost.
     pub(super) async fn run(mut self) {
         let mut missing_since = None;
@@ -84,26 +84,26 @@ impl Feed {
     /// Whether the stream is what it was.
     async fn check(&self, missing_since: &mut Option<Instant>) -> Result<(), NatsError> {
         let fate = self.rolls.fate(self.rooms.position()).await?;
-        if fate != Fate::Missing {
+        if fate != StreamStatus::Missing {
             *missing_since = None;
         }
         match fate {
-            Fate::Same => Ok(()),
-            Fate::Other => Err(NatsError::Lost(
+            StreamStatus::Same => Ok(()),
+            StreamStatus::Other => Err(NatsError::Lost(
                 "the stream is not the one that it was".to_owned(),
             )),
-            Fate::Shortened => {
+            StreamStatus::Shortened => {
                 self.rolls.begin_another_life().await?;
                 Err(NatsError::Lost(
                     "the stream has lost its newest messages".to_owned(),
                 ))
             }
-            Fate::Missing
+            StreamStatus::Missing
                 if missing_since.get_or_insert_with(Instant::now).elapsed() > MISSING_FOR =>
             {
                 Err(NatsError::Lost("the stream was deleted".to_owned()))
             }
-            Fate::Missing => Err(NatsError::Stream("there is no stream".to_owned())),
+            StreamStatus::Missing => Err(NatsError::Stream("there is no stream".to_owned())),
         }
     }
 
@@ -177,7 +177,7 @@ impl Feed {
             self.council.hear(&message.payload);
         }
         let news = self.rooms.take(info.stream_sequence, place, || {
-            let entry = Entry::read(message.headers.as_ref(), &message.payload, time);
+            let entry = StreamEntry::read(message.headers.as_ref(), &message.payload, time);
             by = entry.by;
             (entry, message.payload.clone())
         });
@@ -221,8 +221,10 @@ impl Feed {
         for Taken { news, by } in all {
             if let Some(ticket) = by {
                 let entry = news.as_ref().and_then(News::appended);
-                self.flights
-                    .heard(ticket, entry.cloned().map_or(Echo::Done, Echo::Entry));
+                self.flights.heard(
+                    ticket,
+                    entry.cloned().map_or(Delivery::Done, Delivery::Entry),
+                );
             }
         }
     }

@@ -6,20 +6,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use super::entry::Ticket;
+use super::entry::PublishId;
 use crate::server::room::Frame;
 
 /// See the [module docs](self).
 #[derive(Debug)]
-pub(super) struct Flights {
+pub(super) struct PendingPublishes {
     node: u64,
     newest: AtomicU64,
-    waiting: Mutex<HashMap<u64, oneshot::Sender<Echo>>>,
+    waiting: Mutex<HashMap<u64, oneshot::Sender<Delivery>>>,
 }
 
 /// How a publish comes back.
 #[derive(Debug)]
-pub(super) enum Echo {
+pub(super) enum Delivery {
     /// It is this entry of its room.
     Entry(Arc<Frame>),
     /// It is none: all else that nodes publish.
@@ -28,14 +28,14 @@ pub(super) enum Echo {
 
 /// One publish that is waited for. Dropping it ends the waiting.
 #[derive(Debug)]
-pub(super) struct Flight {
-    pub(super) ticket: Ticket,
+pub(super) struct PendingPublish {
+    pub(super) ticket: PublishId,
     /// Comes with what the stream made of it.
-    pub(super) heard: oneshot::Receiver<Echo>,
-    flights: Arc<Flights>,
+    pub(super) heard: oneshot::Receiver<Delivery>,
+    flights: Arc<PendingPublishes>,
 }
 
-impl Flights {
+impl PendingPublishes {
     pub(super) fn new() -> Self {
         Self {
             node: fastrand::u64(..),
@@ -45,14 +45,14 @@ impl Flights {
     }
 
     /// Another one.
-    pub(super) fn begin(self: &Arc<Self>) -> Flight {
-        let ticket = Ticket {
+    pub(super) fn begin(self: &Arc<Self>) -> PendingPublish {
+        let ticket = PublishId {
             node: self.node,
             number: self.newest.fetch_add(1, Ordering::Relaxed) + 1,
         };
         let (sender, heard) = oneshot::channel();
         self.lock().insert(ticket.number, sender);
-        Flight {
+        PendingPublish {
             ticket,
             heard,
             flights: self.clone(),
@@ -60,7 +60,7 @@ impl Flights {
     }
 
     /// The stream brought what was published by `ticket`, of this node or another.
-    pub(super) fn heard(&self, ticket: Ticket, echo: Echo) {
+    pub(super) fn heard(&self, ticket: PublishId, echo: Delivery) {
         if ticket.node == self.node
             && let Some(waiting) = self.lock().remove(&ticket.number)
         {
@@ -70,12 +70,12 @@ impl Flights {
     }
 
     /// What this lock guards is consistent between statements, so a panic elsewhere does not spoil it.
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Echo>>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Delivery>>> {
         self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Flight {
+impl Drop for PendingPublish {
     fn drop(&mut self) {
         self.flights.lock().remove(&self.ticket.number);
     }

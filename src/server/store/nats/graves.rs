@@ -6,34 +6,34 @@
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
 
-use super::entry::Entry;
+use super::entry::StreamEntry;
 use crate::protocol::Offset;
 
 /// See the [module docs](self).
 #[derive(Debug, Default)]
-pub(super) struct Graves(BTreeMap<u64, Entry>);
+pub(super) struct Tombstones(BTreeMap<u64, StreamEntry>);
 
 /// The oldest message that the stream holds of a room.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Eldest {
+pub(super) struct FirstMessage {
     pub(super) sequence: u64,
     /// The offset before it, if it says so.
     pub(super) prev: Option<u64>,
 }
 
-impl Graves {
+impl Tombstones {
     /// From now on there is one at `offset`; whether that is news.
-    pub(super) fn dig(&mut self, offset: u64, tombstone: Entry) -> bool {
+    pub(super) fn dig(&mut self, offset: u64, tombstone: StreamEntry) -> bool {
         self.0.insert(offset, tombstone).is_none()
     }
 
     /// The one at `offset`.
-    pub(super) fn at(&self, offset: u64) -> Option<&Entry> {
+    pub(super) fn at(&self, offset: u64) -> Option<&StreamEntry> {
         self.0.get(&offset)
     }
 
     /// Those in `range`, in order.
-    pub(super) fn among(&self, range: RangeInclusive<u64>) -> Vec<(u64, Entry)> {
+    pub(super) fn among(&self, range: RangeInclusive<u64>) -> Vec<(u64, StreamEntry)> {
         if range.is_empty() {
             return Vec::new();
         }
@@ -61,7 +61,12 @@ impl Graves {
     /// Where the room begins, in which the stream holds nothing before `eldest` and whose newest offset is `head`:
     /// the tombstones that lead up to that without a hole are kept too, as many as there are `places`. `None` if
     /// none does.
-    pub(super) fn edge(&self, eldest: Option<Eldest>, head: u64, places: usize) -> Option<u64> {
+    pub(super) fn edge(
+        &self,
+        eldest: Option<FirstMessage>,
+        head: u64,
+        places: usize,
+    ) -> Option<u64> {
         let mut behind = eldest.map_or((None, Some(head)), |eldest| {
             (Some(eldest.sequence), eldest.prev)
         });
@@ -94,23 +99,24 @@ impl Graves {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::server::store::nats::entry::Ticket;
+    use crate::server::store::nats::entry::PublishId;
 
     /// Tombstones, each at an offset, with the one behind it and the one before it, where those are known.
-    fn graves(all: &[(u64, Option<u64>, Option<u64>)]) -> Graves {
-        let mut graves = Graves::default();
+    fn graves(all: &[(u64, Option<u64>, Option<u64>)]) -> Tombstones {
+        let mut graves = Tombstones::default();
         for (offset, next, prev) in all {
-            let mut said = Entry::read(None, b"", 7);
+            let mut said = StreamEntry::read(None, b"", 7);
             said.prev = prev.map(Offset);
-            let tombstone = said.into_tombstone(9, next.map(Offset), Ticket { node: 1, number: 1 });
+            let tombstone =
+                said.into_tombstone(9, next.map(Offset), PublishId { node: 1, number: 1 });
             assert!(graves.dig(*offset, tombstone));
         }
         graves
     }
 
-    fn edge(graves: &Graves, eldest: Option<(u64, Option<u64>)>, places: usize) -> Option<u64> {
+    fn edge(graves: &Tombstones, eldest: Option<(u64, Option<u64>)>, places: usize) -> Option<u64> {
         graves.edge(
-            eldest.map(|(sequence, prev)| Eldest { sequence, prev }),
+            eldest.map(|(sequence, prev)| FirstMessage { sequence, prev }),
             9,
             places,
         )
@@ -164,8 +170,9 @@ mod tests {
     #[test]
     fn they_are_found_by_place_and_trimmed_like_any_other() {
         let mut some = graves(&[(2, None, Some(0)), (4, None, None), (8, None, None)]);
-        let offsets =
-            |found: Vec<(u64, Entry)>| found.into_iter().map(|(at, _)| at).collect::<Vec<_>>();
+        let offsets = |found: Vec<(u64, StreamEntry)>| {
+            found.into_iter().map(|(at, _)| at).collect::<Vec<_>>()
+        };
         assert_eq!((some.gone_before(2), some.gone_before(4)), (0, 3));
         some.trim(3);
         assert_eq!(offsets(some.among(0..=9)), [4, 8]);

@@ -17,13 +17,13 @@ const PING_EVERY: Duration = Duration::from_secs(2);
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// An open connection.
-pub(super) struct Link {
+pub(super) struct NatsConnection {
     pub(super) client: Client,
     /// Counts how often it was opened.
     pub(super) connected: watch::Receiver<u64>,
 }
 
-impl Link {
+impl NatsConnection {
     /// Connects; fails if no server can be reached or lets us in.
     pub(super) async fn connect(settings: &NatsSettings) -> Result<Self, NatsError> {
         let (opened, connected) = watch::channel(0);

@@ -70,18 +70,18 @@ use crate::server::store::{
 pub use error::NatsError;
 pub use settings::{NatsLogin, NatsServers, NatsSettings};
 
-use bus::{NatsBus, Wire};
+use bus::{BusSubscription, NatsBus};
 use council::NatsCouncil;
-use eraser::Eraser;
-use feed::Feed;
-use flights::Flights;
-use link::Link;
-use pages::Pages;
-use publisher::{Append, Publisher};
-use pulse::Pulse;
-use rooms::Rooms;
-use scout::Scout;
-use stream::Rolls;
+use eraser::Deleter;
+use feed::Consumer;
+use flights::PendingPublishes;
+use link::NatsConnection;
+use pages::HistoryReader;
+use publisher::{AppendRequest, Publisher};
+use pulse::HealthTracker;
+use rooms::RoomStates;
+use scout::RoomOpener;
+use stream::Streams;
 
 /// How long NATS may take to answer a question.
 const WAIT: Duration = Duration::from_secs(2);
@@ -90,18 +90,18 @@ const MAX_UNANSWERED: usize = 8192;
 
 /// See the [module docs](self).
 pub struct NatsStore {
-    rolls: Arc<Rolls>,
-    rooms: Arc<Rooms>,
-    pages: Arc<Pages>,
-    scout: Scout,
-    pulse: Arc<Pulse>,
+    rolls: Arc<Streams>,
+    rooms: Arc<RoomStates>,
+    pages: Arc<HistoryReader>,
+    scout: RoomOpener,
+    pulse: Arc<HealthTracker>,
     publisher: Arc<Publisher>,
     heard: Arc<OnceLock<Heard>>,
     /// `None` once it is closed.
-    queue: Mutex<Option<UnboundedSender<Append>>>,
+    queue: Mutex<Option<UnboundedSender<AppendRequest>>>,
     runtime: Handle,
     bus: Arc<NatsBus>,
-    eraser: Arc<Eraser>,
+    eraser: Arc<Deleter>,
     council: NatsCouncil,
     /// Those that end with the store: the feed, the bus and the council.
     tasks: [JoinHandle<()>; 3],
@@ -115,20 +115,24 @@ impl NatsStore {
     /// # Errors
     /// If NATS cannot be reached, does not let us in, or has no JetStream for us.
     pub async fn connect(settings: &NatsSettings) -> Result<Self, NatsError> {
-        let Link { client, connected } = Link::connect(settings).await?;
-        let wire = Wire::open(client.clone(), &settings.stream).await?;
+        let NatsConnection { client, connected } = NatsConnection::connect(settings).await?;
+        let wire = BusSubscription::open(client.clone(), &settings.stream).await?;
         let context = ContextBuilder::new()
             .timeout(WAIT)
             .max_ack_inflight(MAX_UNANSWERED)
             .backpressure_on_inflight(true)
             .build(client);
-        let rolls = Arc::new(Rolls::open(context, settings).await?);
+        let rolls = Arc::new(Streams::open(context, settings).await?);
         let kept = settings.retention.messages;
-        let rooms = Arc::new(Rooms::new(rolls.epoch.clone(), kept, rolls.last_sequence()));
-        let pages = Arc::new(Pages::new(rolls.clone(), rooms.clone()));
+        let rooms = Arc::new(RoomStates::new(
+            rolls.epoch.clone(),
+            kept,
+            rolls.last_sequence(),
+        ));
+        let pages = Arc::new(HistoryReader::new(rolls.clone(), rooms.clone()));
         let (flights, pulse, heard) = (
-            Arc::new(Flights::new()),
-            Arc::new(Pulse::new()),
+            Arc::new(PendingPublishes::new()),
+            Arc::new(HealthTracker::new()),
             Arc::default(),
         );
         let council = NatsCouncil::new(rolls.clone(), flights.clone(), pulse.clone());
@@ -143,19 +147,19 @@ impl NatsStore {
             pulse.clone(),
             council.clone(),
         ));
-        let eraser = Arc::new(Eraser {
+        let eraser = Arc::new(Deleter {
             rolls: rolls.clone(),
             rooms: rooms.clone(),
             flights: flights.clone(),
             pulse: pulse.clone(),
         });
-        let scout = Scout {
+        let scout = RoomOpener {
             rolls: rolls.clone(),
             rooms: rooms.clone(),
             pages: pages.clone(),
             pulse: pulse.clone(),
         };
-        let feed = Feed {
+        let feed = Consumer {
             rolls: rolls.clone(),
             rooms: rooms.clone(),
             flights,
@@ -197,7 +201,7 @@ impl NatsStore {
 
 /// Spawns the task `name`. If it panics, the store is lost: the other tasks cannot do without it.
 fn spawn(
-    pulse: &Arc<Pulse>,
+    pulse: &Arc<HealthTracker>,
     name: &'static str,
     task: impl Future<Output = ()> + Send + 'static,
 ) -> JoinHandle<()> {
@@ -210,7 +214,7 @@ fn spawn(
 }
 
 impl NatsStore {
-    fn publish(&self, append: Append) {
+    fn publish(&self, append: AppendRequest) {
         let queue = self
             .queue
             .lock()
@@ -247,7 +251,7 @@ impl Store for NatsStore {
     }
 
     fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64, report: Report) {
-        self.publish(Append {
+        self.publish(AppendRequest {
             room: room.clone(),
             drafts,
             is_batch: false,
@@ -257,7 +261,7 @@ impl Store for NatsStore {
     }
 
     fn append_batch(&self, room: &RoomName, drafts: Vec<Draft>, at: u64, report: Report) {
-        self.publish(Append {
+        self.publish(AppendRequest {
             room: room.clone(),
             is_batch: drafts.len() > 1,
             drafts,
@@ -330,7 +334,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_panic_in_a_task_of_the_store_makes_it_lost() {
-        let pulse = Arc::new(Pulse::new());
+        let pulse = Arc::new(HealthTracker::new());
 
         let task = spawn(&pulse, "that publishes", async { panic!("a fault") });
         task.await.expect("the panic is caught");

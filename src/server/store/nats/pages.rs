@@ -15,12 +15,12 @@ use tokio::sync::Semaphore;
 use tracing::warn;
 
 use super::NatsError;
-use super::entry::Entry;
-use super::graves::{Eldest, Graves};
+use super::entry::StreamEntry;
+use super::graves::{FirstMessage, Tombstones};
 use super::record::Record;
-use super::rooms::{Oldest, Rooms};
-use super::stream::Rolls;
-use super::tail::Excerpt;
+use super::rooms::{Oldest, RoomStates};
+use super::stream::Streams;
+use super::tail::Snapshot;
 use crate::protocol::Epoch;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
@@ -35,9 +35,9 @@ const READERS: usize = 8;
 const GROWTH: u64 = 16;
 
 /// See the [module docs](self).
-pub(super) struct Pages {
-    rolls: Arc<Rolls>,
-    rooms: Arc<Rooms>,
+pub(super) struct HistoryReader {
+    rolls: Arc<Streams>,
+    rooms: Arc<RoomStates>,
     readers: Semaphore,
 }
 
@@ -52,8 +52,8 @@ struct Found {
     kept: Option<u64>,
 }
 
-impl Pages {
-    pub(super) fn new(rolls: Arc<Rolls>, rooms: Arc<Rooms>) -> Self {
+impl HistoryReader {
+    pub(super) fn new(rolls: Arc<Streams>, rooms: Arc<RoomStates>) -> Self {
         Self {
             rolls,
             rooms,
@@ -104,7 +104,7 @@ impl Pages {
         head: u64,
     ) -> Result<Option<Oldest>, NatsError> {
         let oldest = self.rolls.next(room, 1).await?.map(Record::Said);
-        let eldest = oldest.as_ref().map(|oldest| Eldest {
+        let eldest = oldest.as_ref().map(|oldest| FirstMessage {
             sequence: oldest.offset(),
             prev: oldest.read().0.prev.map(|prev| prev.0),
         });
@@ -126,7 +126,7 @@ impl Pages {
         room: &RoomName,
         span: Span,
         limit: Limit,
-        excerpt: Excerpt,
+        excerpt: Snapshot,
         found: Found,
     ) -> Page {
         let Found {
@@ -168,7 +168,7 @@ impl Pages {
         &self,
         room: &RoomName,
         after: u64,
-        excerpt: &Excerpt,
+        excerpt: &Snapshot,
         most: usize,
     ) -> Result<Found, NatsError> {
         // That one too: if it is there, it is the one before the first.
@@ -205,7 +205,7 @@ impl Pages {
         &self,
         room: &RoomName,
         until: u64,
-        excerpt: &Excerpt,
+        excerpt: &Snapshot,
         most: usize,
     ) -> Result<Found, NatsError> {
         let mut records = self.backward(room, excerpt.first, until, most + 1).await?;
@@ -279,7 +279,7 @@ impl Pages {
             found.extend(some);
             next = after;
         }
-        let look = |graves: &Graves| (graves.among(from..=end), graves.next(end + 1));
+        let look = |graves: &Tombstones| (graves.among(from..=end), graves.next(end + 1));
         let (graves, next_grave) = self.rooms.graves(room, look);
         let next = next.into_iter().chain(next_grave).min();
         Ok((self.bury(found, graves).await, next))
@@ -287,7 +287,7 @@ impl Pages {
 
     /// `said` with `graves` in their places. What still is where a grave is, because whoever deleted it did not come
     /// so far, is taken out now.
-    async fn bury(&self, said: Vec<StreamMessage>, graves: Vec<(u64, Entry)>) -> Vec<Record> {
+    async fn bury(&self, said: Vec<StreamMessage>, graves: Vec<(u64, StreamEntry)>) -> Vec<Record> {
         if graves.is_empty() {
             return said.into_iter().map(Record::Said).collect();
         }
@@ -337,7 +337,7 @@ impl Pages {
 /// Returns `records` as frames, the first behind `floor`. Where a later record has seen an entry that is not among
 /// them, the one behind that place has it as its `prev`: somebody has removed it, and readers get a gap.
 fn frames(epoch: &Epoch, records: Vec<Record>, floor: u64) -> Vec<Arc<Frame>> {
-    let entries: Vec<(u64, Entry, Bytes)> = records
+    let entries: Vec<(u64, StreamEntry, Bytes)> = records
         .into_iter()
         .map(|record| {
             let (entry, payload) = record.read();
@@ -381,7 +381,7 @@ mod tests {
         let records = records
             .iter()
             .map(|(offset, seen)| {
-                let mut entry = Entry::read(None, b"", 7);
+                let mut entry = StreamEntry::read(None, b"", 7);
                 entry.seen = seen.map(Offset);
                 Record::Gone(*offset, entry)
             })

@@ -32,12 +32,12 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, timeout_at};
 
 use super::council::NatsCouncil;
-use super::entry::{self, Entry};
-use super::flights::{Echo, Flight, Flights};
-use super::pulse::Pulse;
+use super::entry::{self, StreamEntry};
+use super::flights::{Delivery, PendingPublish, PendingPublishes};
+use super::pulse::HealthTracker;
 use super::room_queues::RoomQueues;
-use super::rooms::Rooms;
-use super::stream::Rolls;
+use super::rooms::RoomStates;
+use super::stream::Streams;
 use super::{NatsError, WAIT};
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
@@ -60,7 +60,7 @@ const MAX_LOOK_UPS: usize = 64;
 const LONGEST_RUN: usize = 256;
 
 /// Some messages of one room in a row, and the callback for their result.
-pub(super) struct Append {
+pub(super) struct AppendRequest {
     pub(super) room: RoomName,
     pub(super) drafts: Vec<Draft>,
     /// Set if the messages belong together: see the invariant on batches in the [module docs](self).
@@ -72,20 +72,20 @@ pub(super) struct Append {
 
 /// See the [module docs](self).
 pub(super) struct Publisher {
-    pub(super) rolls: Arc<Rolls>,
-    pub(super) rooms: Arc<Rooms>,
-    pub(super) flights: Arc<Flights>,
-    pub(super) pulse: Arc<Pulse>,
+    pub(super) rolls: Arc<Streams>,
+    pub(super) rooms: Arc<RoomStates>,
+    pub(super) flights: Arc<PendingPublishes>,
+    pub(super) pulse: Arc<HealthTracker>,
     council: NatsCouncil,
     /// Bytes that were taken and are not reported.
     waiting: AtomicUsize,
 }
 
-/// An [`Append`] that was published.
-struct Sent {
-    append: Append,
+/// An [`AppendRequest`] that was published.
+struct SentMessage {
+    append: AppendRequest,
     /// The messages that were sent before one failed, in order.
-    messages: Vec<Message>,
+    messages: Vec<OutgoingMessage>,
     /// The error that ended it.
     failure: Option<NatsError>,
     /// When publishing began.
@@ -133,17 +133,17 @@ impl Flushes {
 }
 
 /// One draft that was published.
-struct Message {
-    flight: Flight,
+struct OutgoingMessage {
+    flight: PendingPublish,
     ack: Ack,
 }
 
 /// The outcome of publishing a message that may be the first of its room.
 enum Began {
     /// It is.
-    Stored(Message),
+    Stored(OutgoingMessage),
     /// It is not stored: the room holds messages.
-    NotEmpty(Flight),
+    NotEmpty(PendingPublish),
 }
 
 /// What NATS says to it.
@@ -154,10 +154,10 @@ enum Ack {
 
 impl Publisher {
     pub(super) fn new(
-        rolls: Arc<Rolls>,
-        rooms: Arc<Rooms>,
-        flights: Arc<Flights>,
-        pulse: Arc<Pulse>,
+        rolls: Arc<Streams>,
+        rooms: Arc<RoomStates>,
+        flights: Arc<PendingPublishes>,
+        pulse: Arc<HealthTracker>,
         council: NatsCouncil,
     ) -> Self {
         Self {
@@ -171,7 +171,11 @@ impl Publisher {
     }
 
     /// Takes `append`, to be sent through `queue`, or refuses it: while NATS is away, and when too much waits.
-    pub(super) fn take(&self, append: Append, queue: Option<&UnboundedSender<Append>>) {
+    pub(super) fn take(
+        &self,
+        append: AppendRequest,
+        queue: Option<&UnboundedSender<AppendRequest>>,
+    ) {
         let size = size(&append);
         let before = self.waiting.fetch_add(size, Ordering::AcqRel);
         let refusal = match (self.pulse.refusal(), queue) {
@@ -195,20 +199,20 @@ impl Publisher {
     }
 
     /// Publishes and reports what comes through `queue`, until that is closed and all of it is reported.
-    pub(super) async fn run(&self, queue: UnboundedReceiver<Append>) {
+    pub(super) async fn run(&self, queue: UnboundedReceiver<AppendRequest>) {
         tokio::select! {
             () = self.publish_all(queue) => {}
             () = self.try_again_forever() => {}
         }
     }
 
-    async fn publish_all(&self, mut queue: UnboundedReceiver<Append>) {
+    async fn publish_all(&self, mut queue: UnboundedReceiver<AppendRequest>) {
         let mut flushes = Flushes::default();
-        let mut publishing = RoomQueues::new(async |(number, append): (u64, Append)| {
+        let mut publishing = RoomQueues::new(async |(number, append): (u64, AppendRequest)| {
             let room = append.room.clone();
             (room, (number, self.publish(append).await))
         });
-        let mut reporting = RoomQueues::new(async |(number, sent): (u64, Sent)| {
+        let mut reporting = RoomQueues::new(async |(number, sent): (u64, SentMessage)| {
             self.report(sent).await;
             number
         });
@@ -248,7 +252,7 @@ impl Publisher {
     }
 
     /// Sends the messages of `append` until one fails.
-    async fn publish(&self, append: Append) -> Sent {
+    async fn publish(&self, append: AppendRequest) -> SentMessage {
         let began = Instant::now();
         let mut messages = Vec::with_capacity(append.drafts.len());
         let (room, drafts, at) = (&append.room, append.drafts.as_slice(), append.at);
@@ -262,7 +266,7 @@ impl Publisher {
             None => self.publish_each(room, drafts, at, &mut messages).await,
         };
 
-        Sent {
+        SentMessage {
             append,
             messages,
             failure: result.err(),
@@ -272,7 +276,11 @@ impl Publisher {
     }
 
     /// Records that `newest`, the last stored message of a batch, is the newest one of `room`.
-    async fn remember(&self, room: &RoomName, newest: Option<&Message>) -> Result<(), NatsError> {
+    async fn remember(
+        &self,
+        room: &RoomName,
+        newest: Option<&OutgoingMessage>,
+    ) -> Result<(), NatsError> {
         match newest.map(|newest| &newest.ack) {
             Some(Ack::Come(ack)) => self.rolls.remember(room, ack.sequence).await,
             Some(Ack::Due(_)) | None => Ok(()),
@@ -285,17 +293,17 @@ impl Publisher {
         room: &RoomName,
         drafts: &[Draft],
         at: u64,
-        messages: &mut Vec<Message>,
+        messages: &mut Vec<OutgoingMessage>,
     ) -> Result<(), NatsError> {
         for draft in drafts {
             let flight = self.flights.begin();
             let message = match self.begin_room(room, draft, at, flight).await? {
                 Began::Stored(message) => message,
                 Began::NotEmpty(flight) => {
-                    let mut entry = Entry::new(draft, at, flight.ticket);
+                    let mut entry = StreamEntry::new(draft, at, flight.ticket);
                     entry.seen = self.rooms.newest_kept(room);
                     let ack = self.send(room, message(room, draft, &entry)?).await?;
-                    Message {
+                    OutgoingMessage {
                         flight,
                         ack: Ack::Due(ack),
                     }
@@ -313,14 +321,14 @@ impl Publisher {
         room: &RoomName,
         drafts: &[Draft],
         at: u64,
-        messages: &mut Vec<Message>,
+        messages: &mut Vec<OutgoingMessage>,
     ) -> Result<(), NatsError> {
         let seen = self.rooms.newest_kept(room);
-        let entries: Vec<(&Draft, Flight, Entry)> = drafts
+        let entries: Vec<(&Draft, PendingPublish, StreamEntry)> = drafts
             .iter()
             .map(|draft| {
                 let flight = self.flights.begin();
-                let mut entry = Entry::new(draft, at, flight.ticket);
+                let mut entry = StreamEntry::new(draft, at, flight.ticket);
                 entry.seen = seen;
                 (draft, flight, entry)
             })
@@ -353,9 +361,9 @@ impl Publisher {
     async fn publish_run(
         &self,
         room: &RoomName,
-        entries: &mut VecDeque<(&Draft, Flight, Entry)>,
+        entries: &mut VecDeque<(&Draft, PendingPublish, StreamEntry)>,
         longest: usize,
-        messages: &mut Vec<Message>,
+        messages: &mut Vec<OutgoingMessage>,
     ) -> Result<usize, NatsError> {
         let mut acks = Vec::with_capacity(longest.min(entries.len()));
         let mut before: Option<String> = None;
@@ -381,7 +389,7 @@ impl Publisher {
                 Err(_elapsed) => return Err(self.unanswered()),
             };
             if let Some((_, flight, _)) = entries.pop_front() {
-                messages.push(Message { flight, ack });
+                messages.push(OutgoingMessage { flight, ack });
             }
             stored += 1;
         }
@@ -389,8 +397,8 @@ impl Publisher {
     }
 
     /// Waits for the outcome of `sent`, and reports it.
-    async fn report(&self, sent: Sent) {
-        let Sent {
+    async fn report(&self, sent: SentMessage) {
+        let SentMessage {
             append,
             messages,
             failure,
@@ -399,7 +407,7 @@ impl Publisher {
         } = sent;
 
         let bytes = size(&append);
-        let Append {
+        let AppendRequest {
             room, at, report, ..
         } = append;
         // All messages of a batch that were sent are acknowledged.
@@ -420,12 +428,12 @@ impl Publisher {
         self.waiting.fetch_sub(bytes, Ordering::AcqRel);
         report(match result {
             Ok(stored) => {
-                metrics::committed(began.elapsed(), stored.len());
+                metrics::record_commit(began.elapsed(), stored.len());
                 self.pulse.write_was(Ok(()));
                 Ok(stored)
             }
             Err(error) => {
-                metrics::store_failed();
+                metrics::count_store_failure();
                 Err(StoreError::Unavailable(
                     if append.is_batch && acknowledged > 0 {
                         format!(
@@ -481,14 +489,14 @@ impl Publisher {
         room: &RoomName,
         draft: &Draft,
         at: u64,
-        flight: Flight,
+        flight: PendingPublish,
     ) -> Result<Began, NatsError> {
         let bounds = self.rooms.bounds(room).ok_or(NatsError::NotOpen)?;
         if !self.rooms.may_be_empty(room) {
             return Ok(Began::NotEmpty(flight));
         }
 
-        let mut entry = Entry::new(draft, at, flight.ticket);
+        let mut entry = StreamEntry::new(draft, at, flight.ticket);
         entry.prev = Some(bounds.head);
         let message = message(room, draft, &entry)?.expected_last_subject_sequence(0);
         let ack = self.send(room, message).await?;
@@ -499,7 +507,7 @@ impl Publisher {
                     self.rooms.began(room, ack.sequence);
                     self.rolls.remember(room, ack.sequence).await?;
                 }
-                Ok(Began::Stored(Message {
+                Ok(Began::Stored(OutgoingMessage {
                     flight,
                     ack: Ack::Come(ack),
                 }))
@@ -518,10 +526,10 @@ impl Publisher {
         &self,
         room: &RoomName,
         at: u64,
-        message: Message,
+        message: OutgoingMessage,
         deadline: Instant,
     ) -> Result<Stored, NatsError> {
-        let Message { mut flight, ack } = message;
+        let OutgoingMessage { mut flight, ack } = message;
         let ack = match ack {
             Ack::Come(ack) => ack,
             Ack::Due(ack) => timeout_at(deadline, ack)
@@ -538,7 +546,7 @@ impl Publisher {
         }
         // It is stored; that it does not come back in time is the feed's affair.
         match timeout_at(deadline, &mut flight.heard).await {
-            Ok(Ok(Echo::Entry(frame))) => Ok(Stored::New(frame)),
+            Ok(Ok(Delivery::Entry(frame))) => Ok(Stored::New(frame)),
             _ => Err(NatsError::Unanswered),
         }
     }
@@ -549,15 +557,19 @@ impl Publisher {
             return Some(at);
         }
         let message = self.rolls.at(sequence).await.ok()??;
-        Some(Entry::read(Some(&message.headers), &message.payload, 0).at())
+        Some(StreamEntry::read(Some(&message.headers), &message.payload, 0).at())
     }
 }
 
-fn size(append: &Append) -> usize {
+fn size(append: &AppendRequest) -> usize {
     append.drafts.iter().map(Draft::size).sum()
 }
 
-fn message(room: &RoomName, draft: &Draft, entry: &Entry) -> Result<PublishMessage, NatsError> {
+fn message(
+    room: &RoomName,
+    draft: &Draft,
+    entry: &StreamEntry,
+) -> Result<PublishMessage, NatsError> {
     let headers = entry
         .headers(room)
         .map_err(|error| NatsError::Publish(error.to_string()))?;

@@ -15,14 +15,14 @@ use crate::server::store::Health;
 
 /// See the [module docs](self).
 #[derive(Debug)]
-pub(super) struct Pulse {
+pub(super) struct HealthTracker {
     health: watch::Sender<Health>,
-    ills: Mutex<Ills>,
+    ills: Mutex<Faults>,
 }
 
 /// What is wrong; nothing where it is well.
 #[derive(Debug, Default)]
-struct Ills {
+struct Faults {
     /// With following the stream.
     feed: Option<String>,
     /// With writing into it.
@@ -31,7 +31,7 @@ struct Ills {
     lost: Option<String>,
 }
 
-impl Ills {
+impl Faults {
     fn health(&self) -> Health {
         match (&self.lost, &self.feed, &self.writes) {
             (Some(reason), _, _) => Health::Lost(reason.clone()),
@@ -42,7 +42,7 @@ impl Ills {
     }
 }
 
-impl Pulse {
+impl HealthTracker {
     /// All is well.
     pub(super) fn new() -> Self {
         Self {
@@ -90,7 +90,7 @@ impl Pulse {
         self.change(|ills| ills.lost = Some(reason));
     }
 
-    fn change(&self, change: impl FnOnce(&mut Ills)) {
+    fn change(&self, change: impl FnOnce(&mut Faults)) {
         let mut ills = self.lock();
         change(&mut ills);
         let health = ills.health();
@@ -109,7 +109,7 @@ impl Pulse {
     }
 
     /// What this lock guards is consistent between statements, so a panic elsewhere does not spoil it.
-    fn lock(&self) -> MutexGuard<'_, Ills> {
+    fn lock(&self) -> MutexGuard<'_, Faults> {
         self.ills.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
@@ -120,7 +120,7 @@ mod tests {
 
     #[test]
     fn all_is_well_only_when_the_stream_is_heard_and_takes_what_is_written() {
-        let pulse = Pulse::new();
+        let pulse = HealthTracker::new();
         let ill = |reason: &str| Err(reason.to_owned());
         let health = pulse.watch();
         pulse.write_was(ill("full"));

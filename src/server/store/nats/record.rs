@@ -3,12 +3,12 @@
 use async_nats::jetstream::message::StreamMessage;
 use bytes::Bytes;
 
-use super::entry::Entry;
+use super::entry::StreamEntry;
 
 /// See the [module docs](self).
 pub(super) enum Record {
     Said(StreamMessage),
-    Gone(u64, Entry),
+    Gone(u64, StreamEntry),
 }
 
 impl Record {
@@ -19,12 +19,12 @@ impl Record {
         }
     }
 
-    pub(super) fn read(&self) -> (Entry, Bytes) {
+    pub(super) fn read(&self) -> (StreamEntry, Bytes) {
         match self {
             Self::Said(message) => {
                 let time = (message.time.unix_timestamp_nanos() / 1_000_000) as u64;
                 (
-                    Entry::read(Some(&message.headers), &message.payload, time),
+                    StreamEntry::read(Some(&message.headers), &message.payload, time),
                     message.payload.clone(),
                 )
             }

@@ -14,11 +14,11 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use tokio::sync::watch;
 
-use super::entry::Entry;
-use super::graves::{Eldest, Graves};
-use super::standing::Standing;
+use super::entry::StreamEntry;
+use super::graves::{FirstMessage, Tombstones};
+use super::standing::RoomPosition;
 use super::subject::{Place, token};
-use super::tail::{Excerpt, Share, Tail};
+use super::tail::{CacheQuota, RecentMessages, Snapshot};
 use crate::protocol::Epoch;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
@@ -29,18 +29,18 @@ use crate::server::store::Bounds;
 const BELIEVED: Duration = Duration::from_secs(1);
 
 /// See the [module docs](self).
-pub(super) struct Rooms {
+pub(super) struct RoomStates {
     epoch: Epoch,
     /// Messages kept of each room, at most.
     kept: usize,
-    inner: Mutex<Inner>,
+    inner: Mutex<RoomStatesInner>,
     /// The last number of the stream that the feed has taken, for those who wait for one.
     reached: watch::Sender<u64>,
 }
 
-struct Inner {
+struct RoomStatesInner {
     /// By their tokens.
-    open: HashMap<String, Standing>,
+    open: HashMap<String, RoomPosition>,
     /// The last number of the stream that the feed has taken.
     position: u64,
     /// The newest number that the feed was not given.
@@ -50,7 +50,7 @@ struct Inner {
 /// A room that is being opened: the feed follows it while this lives. Dropping it forgets the room, unless
 /// [`Opening::keep`] was called or another one lives; so a request that fails or is aborted leaves nothing.
 pub(super) struct Opening {
-    rooms: Arc<Rooms>,
+    rooms: Arc<RoomStates>,
     token: String,
     /// Lets one request at a time ask NATS about the room.
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,
@@ -77,7 +77,7 @@ impl Opening {
         }
     }
 
-    /// Keeps the room until [`Rooms::release`].
+    /// Keeps the room until [`RoomStates::release`].
     pub(super) fn keep(self) {
         if let Some(room) = self.rooms.lock().open.get_mut(&self.token) {
             room.is_kept = true;
@@ -133,20 +133,20 @@ pub(super) enum What {
     Deleted { offset: Offset, at: u64 },
 }
 
-impl Inner {
+impl RoomStatesInner {
     /// Forgets the room with `token` if it is neither kept nor being opened.
     fn forget_if_unused(&mut self, token: &str) {
-        let is_unused = |room: &Standing| room.openings == 0 && !room.is_kept;
+        let is_unused = |room: &RoomPosition| room.openings == 0 && !room.is_kept;
         if self.open.get(token).is_some_and(is_unused) {
             self.open.remove(token);
         }
     }
 }
 
-impl Rooms {
+impl RoomStates {
     /// None, of a stream whose feed begins after `position`, and of whose rooms `kept` messages are kept.
     pub(super) fn new(epoch: Epoch, kept: usize, position: u64) -> Self {
-        let inner = Inner {
+        let inner = RoomStatesInner {
             open: HashMap::new(),
             position,
             hole: 0,
@@ -173,7 +173,7 @@ impl Rooms {
         let standing = inner
             .open
             .entry(token.clone())
-            .or_insert_with(|| Standing::new(room.clone(), position));
+            .or_insert_with(|| RoomPosition::new(room.clone(), position));
         standing.openings += 1;
         Opening {
             turn: standing.turn.clone(),
@@ -208,7 +208,7 @@ impl Rooms {
                 .max(first)
                 .max(standing.early.map_or(0, |(_, last)| last));
             (standing.first, standing.gone, standing.head) = (first, gone, Some(head));
-            standing.tail = Tail::new(head);
+            standing.tail = RecentMessages::new(head);
         }
         let first = if standing.first == 0 {
             u64::MAX
@@ -220,7 +220,7 @@ impl Rooms {
     }
 
     /// NATS said which tombstones `room` has. The newest of them all.
-    pub(super) fn bury(&self, room: &RoomName, tombstones: Vec<(u64, Entry)>) -> u64 {
+    pub(super) fn bury(&self, room: &RoomName, tombstones: Vec<(u64, StreamEntry)>) -> u64 {
         let mut inner = self.lock();
         let Some(standing) = inner.open.get_mut(&token(room)) else {
             return 0;
@@ -236,7 +236,7 @@ impl Rooms {
     pub(super) fn edge(
         &self,
         room: &RoomName,
-        eldest: Option<Eldest>,
+        eldest: Option<FirstMessage>,
         head: u64,
         messages: usize,
     ) -> Option<Oldest> {
@@ -252,7 +252,11 @@ impl Rooms {
     }
 
     /// What `look` sees of the tombstones of `room`; nothing if it is not open.
-    pub(super) fn graves<T: Default>(&self, room: &RoomName, look: impl FnOnce(&Graves) -> T) -> T {
+    pub(super) fn graves<T: Default>(
+        &self,
+        room: &RoomName,
+        look: impl FnOnce(&Tombstones) -> T,
+    ) -> T {
         self.lock()
             .open
             .get(&token(room))
@@ -318,7 +322,7 @@ impl Rooms {
     }
 
     /// The newest messages of `room`, if it is open.
-    pub(super) fn excerpt(&self, room: &RoomName) -> Option<Excerpt> {
+    pub(super) fn excerpt(&self, room: &RoomName) -> Option<Snapshot> {
         let inner = self.lock();
         let standing = inner
             .open
@@ -332,19 +336,19 @@ impl Rooms {
         let inner = self.lock();
         let standing = inner.open.get(&token(room))?;
         let kept = standing.tail.at(offset).map(|frame| frame.at());
-        kept.or_else(|| standing.graves.at(offset).map(Entry::at))
+        kept.or_else(|| standing.graves.at(offset).map(StreamEntry::at))
     }
 
     /// `frames` of `room`, all after `floor` and up to the floor that `excerpt` had, were read.
     pub(super) fn extend(
         &self,
         room: &RoomName,
-        excerpt: &Excerpt,
+        excerpt: &Snapshot,
         frames: &[Arc<Frame>],
         floor: u64,
     ) {
         let mut inner = self.lock();
-        let share = Share::of(self.kept, inner.open.len());
+        let share = CacheQuota::of(self.kept, inner.open.len());
         let Some(standing) = inner.open.get_mut(&token(room)) else {
             return;
         };
@@ -365,14 +369,14 @@ impl Rooms {
         &self,
         sequence: u64,
         place: Option<Place<'_>>,
-        read: impl FnOnce() -> (Entry, Bytes),
+        read: impl FnOnce() -> (StreamEntry, Bytes),
     ) -> Option<News> {
         let mut inner = self.lock();
         if sequence > inner.position + 1 {
             inner.hole = sequence - 1;
         }
         inner.position = inner.position.max(sequence);
-        let (hole, share) = (inner.hole, Share::of(self.kept, inner.open.len()));
+        let (hole, share) = (inner.hole, CacheQuota::of(self.kept, inner.open.len()));
         let (standing, offset, said, payload) = match place? {
             Place::Message(token) => {
                 let standing = inner.open.get_mut(token)?;
@@ -443,7 +447,7 @@ impl Rooms {
     }
 
     /// What this lock guards is consistent between statements, so a panic elsewhere does not spoil it.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, RoomStatesInner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -5,24 +5,24 @@ use std::sync::Arc;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 
-use super::pages::Pages;
-use super::pulse::Pulse;
-use super::rooms::Rooms;
-use super::stream::Rolls;
+use super::pages::HistoryReader;
+use super::pulse::HealthTracker;
+use super::rooms::RoomStates;
+use super::stream::Streams;
 use super::{NatsError, WAIT};
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::store::StoreError;
 
 /// See the [module docs](self).
-pub(super) struct Scout {
-    pub(super) rolls: Arc<Rolls>,
-    pub(super) rooms: Arc<Rooms>,
-    pub(super) pages: Arc<Pages>,
-    pub(super) pulse: Arc<Pulse>,
+pub(super) struct RoomOpener {
+    pub(super) rolls: Arc<Streams>,
+    pub(super) rooms: Arc<RoomStates>,
+    pub(super) pages: Arc<HistoryReader>,
+    pub(super) pulse: Arc<HealthTracker>,
 }
 
-impl Scout {
+impl RoomOpener {
     /// See [`Store::open`](crate::server::store::Store::open).
     pub(super) fn open(&self, room: &RoomName) -> BoxFuture<'static, Result<(), StoreError>> {
         let opening = self.rooms.begin(room);

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use tempfile::TempDir;
 
-use crate::server::room::KeyLimits;
+use crate::server::room::DedupLimits;
 use crate::server::store::{NatsLogin, NatsServers, NatsSettings, Retention};
 
 /// See the [module docs](self).
@@ -53,7 +53,7 @@ impl NatsServer {
 impl NatsServer {
     /// Returns the settings of a store in it.
     pub(in crate::server::store) fn settings(&self) -> NatsSettings {
-        let keys = KeyLimits {
+        let keys = DedupLimits {
             messages: 20,
             age: Duration::from_secs(600),
         };

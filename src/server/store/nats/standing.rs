@@ -3,13 +3,13 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::graves::Graves;
-use super::tail::{Share, Tail};
+use super::graves::Tombstones;
+use super::tail::{CacheQuota, RecentMessages};
 use crate::protocol::RoomName;
 use crate::server::room::Frame;
 
 /// See the [module docs](self).
-pub(super) struct Standing {
+pub(super) struct RoomPosition {
     pub(super) name: RoomName,
     /// `None` until NATS has said.
     pub(super) head: Option<u64>,
@@ -22,8 +22,8 @@ pub(super) struct Standing {
     pub(super) gone: u64,
     /// When NATS said which is the oldest.
     pub(super) asked: Option<Instant>,
-    pub(super) tail: Tail,
-    pub(super) graves: Graves,
+    pub(super) tail: RecentMessages,
+    pub(super) graves: Tombstones,
     /// The offset of the first message, if this node stored that; the feed may not have brought it yet.
     pub(super) began: u64,
     /// Held by whoever asks NATS about the room.
@@ -34,7 +34,7 @@ pub(super) struct Standing {
     pub(super) is_kept: bool,
 }
 
-impl Standing {
+impl RoomPosition {
     /// A room of which nothing is known yet, opened when the feed was at `opened_at`.
     pub(super) fn new(name: RoomName, opened_at: u64) -> Self {
         Self {
@@ -45,8 +45,8 @@ impl Standing {
             first: 0,
             gone: 0,
             asked: None,
-            tail: Tail::new(0),
-            graves: Graves::default(),
+            tail: RecentMessages::new(0),
+            graves: Tombstones::default(),
             began: 0,
             turn: Arc::default(),
             openings: 0,
@@ -55,7 +55,7 @@ impl Standing {
     }
 
     /// Adds the newest entry.
-    pub(super) fn push(&mut self, frame: Arc<Frame>, share: Share) {
+    pub(super) fn push(&mut self, frame: Arc<Frame>, share: CacheQuota) {
         self.head = Some(frame.offset().0);
         if self.first == 0 {
             (self.first, self.gone) = (frame.offset().0, frame.prev().0);

@@ -20,7 +20,7 @@ use async_nats::jetstream::stream::{
 use futures::TryStreamExt;
 
 use super::NatsError;
-use super::entry::Entry;
+use super::entry::StreamEntry;
 use super::settings::NatsSettings;
 use super::subject::{Place, Subjects};
 use crate::protocol::Epoch;
@@ -35,7 +35,7 @@ const SHORTEST_WINDOW: Duration = Duration::from_millis(100);
 const ADDED_HEADERS: usize = 128;
 
 /// See the [module docs](self).
-pub(super) struct Rolls {
+pub(super) struct Streams {
     pub(super) context: Context,
     pub(super) rooms: Stream,
     heads: Stream,
@@ -47,7 +47,7 @@ pub(super) struct Rolls {
 
 /// What became of the stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Fate {
+pub(super) enum StreamStatus {
     /// It is the same.
     Same,
     /// It is another, made anew.
@@ -58,7 +58,7 @@ pub(super) enum Fate {
     Missing,
 }
 
-impl Rolls {
+impl Streams {
     /// Finds both streams, makes them if there are none, and sets their limits.
     pub(super) async fn open(context: Context, settings: &NatsSettings) -> Result<Self, NatsError> {
         let subjects = Subjects::new(&settings.stream);
@@ -114,7 +114,7 @@ impl Rolls {
     }
 
     /// Whether it is still the stream that it was, when `seen` was its last sequence or an earlier one.
-    pub(super) async fn fate(&self, seen: u64) -> Result<Fate, NatsError> {
+    pub(super) async fn fate(&self, seen: u64) -> Result<StreamStatus, NatsError> {
         match self
             .context
             .get_stream(&self.rooms.cached_info().config.name)
@@ -126,14 +126,14 @@ impl Rolls {
                 self.max_message_size
                     .store(max_message_size, Ordering::Relaxed);
                 Ok(if epoch(info) != self.epoch {
-                    Fate::Other
+                    StreamStatus::Other
                 } else if info.state.last_sequence < seen {
-                    Fate::Shortened
+                    StreamStatus::Shortened
                 } else {
-                    Fate::Same
+                    StreamStatus::Same
                 })
             }
-            Err(error) if is_missing(&error) => Ok(Fate::Missing),
+            Err(error) if is_missing(&error) => Ok(StreamStatus::Missing),
             Err(error) => Err(NatsError::Stream(error.to_string())),
         }
     }
@@ -202,7 +202,10 @@ impl Rolls {
     }
 
     /// What was deleted of `room`: where, and what stays of it.
-    pub(super) async fn graves(&self, room: &RoomName) -> Result<Vec<(u64, Entry)>, NatsError> {
+    pub(super) async fn graves(
+        &self,
+        room: &RoomName,
+    ) -> Result<Vec<(u64, StreamEntry)>, NatsError> {
         let (mut graves, mut from) = (Vec::new(), 1);
         loop {
             let next = self.rooms.raw_message_builder().sequence(from);
@@ -215,7 +218,7 @@ impl Rolls {
                 return Ok(graves);
             };
             from = grave.sequence + 1;
-            let tombstone = Entry::read(Some(&grave.headers), &[], 0);
+            let tombstone = StreamEntry::read(Some(&grave.headers), &[], 0);
             if let Some(Place::Grave(_, offset)) = self.subjects.place_of(&grave.subject)
                 && tombstone.deleted().is_some()
             {

@@ -18,13 +18,13 @@ const ALL_BYTES: usize = 64 * 1024 * 1024;
 
 /// What one tail may hold.
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Share {
+pub(super) struct CacheQuota {
     /// Messages that are kept of its room.
     kept: usize,
     bytes: usize,
 }
 
-impl Share {
+impl CacheQuota {
     /// That of one of so many `rooms`, of each of which `kept` messages are kept at most.
     pub(super) fn of(kept: usize, rooms: usize) -> Self {
         let all = ALL_BYTES.min(Memory::of_process().budget() / 4);
@@ -37,7 +37,7 @@ impl Share {
 
 /// See the [module docs](self).
 #[derive(Debug)]
-pub(super) struct Tail {
+pub(super) struct RecentMessages {
     /// In order, without a hole.
     frames: VecDeque<Arc<Frame>>,
     bytes: usize,
@@ -47,7 +47,7 @@ pub(super) struct Tail {
 
 /// A tail as it was once, with what else was read.
 #[derive(Clone, Debug)]
-pub(super) struct Excerpt {
+pub(super) struct Snapshot {
     /// The oldest offset kept; 0 when nothing is.
     pub(super) first: u64,
     /// Every message of the room after this is in `frames`.
@@ -56,7 +56,7 @@ pub(super) struct Excerpt {
     pub(super) frames: Vec<Arc<Frame>>,
 }
 
-impl Tail {
+impl RecentMessages {
     /// Nothing, of a room that stands at `head`.
     pub(super) const fn new(head: u64) -> Self {
         Self {
@@ -67,7 +67,7 @@ impl Tail {
     }
 
     /// Adds the newest; a hole before it empties the rest.
-    pub(super) fn push(&mut self, frame: Arc<Frame>, share: Share) {
+    pub(super) fn push(&mut self, frame: Arc<Frame>, share: CacheQuota) {
         let head = self
             .frames
             .back()
@@ -84,7 +84,7 @@ impl Tail {
     }
 
     /// Adds what was read before the oldest, all of it after `floor`, as much as there is room for.
-    pub(super) fn extend(&mut self, frames: &[Arc<Frame>], floor: u64, share: Share) {
+    pub(super) fn extend(&mut self, frames: &[Arc<Frame>], floor: u64, share: CacheQuota) {
         for frame in frames.iter().rev() {
             let is_full = self.frames.len() >= share.kept.min(MAX_MESSAGES)
                 || self.bytes + frame.size() > share.bytes;
@@ -139,7 +139,7 @@ impl Tail {
     }
 
     /// Its oldest, if as many are here as are kept of its room.
-    pub(super) fn oldest_of(&self, share: Share) -> Option<&Arc<Frame>> {
+    pub(super) fn oldest_of(&self, share: CacheQuota) -> Option<&Arc<Frame>> {
         self.frames
             .front()
             .filter(|_| self.frames.len() == share.kept)
@@ -155,8 +155,8 @@ impl Tail {
     }
 
     /// As it is now, of a room whose oldest is `first`.
-    pub(super) fn excerpt(&self, first: u64) -> Excerpt {
-        Excerpt {
+    pub(super) fn excerpt(&self, first: u64) -> Snapshot {
+        Snapshot {
             first,
             floor: self.floor,
             frames: self.frames.iter().cloned().collect(),
@@ -164,7 +164,7 @@ impl Tail {
     }
 }
 
-impl Excerpt {
+impl Snapshot {
     /// The page of `span`, if all of it is here.
     pub(super) fn page(&self, span: Span, limit: Limit) -> Option<Page> {
         let is_complete = self.first == 0 || self.floor < self.first;
@@ -212,8 +212,9 @@ mod tests {
     #[test]
     fn the_more_rooms_there_are_the_less_a_tail_holds_and_never_nothing() {
         let held = |rooms: usize, bytes: usize| {
-            let mut tail = Tail::new(0);
-            (1..=300).for_each(|offset| tail.push(frame(offset, bytes), Share::of(1000, rooms)));
+            let mut tail = RecentMessages::new(0);
+            (1..=300)
+                .for_each(|offset| tail.push(frame(offset, bytes), CacheQuota::of(1000, rooms)));
             (tail.frames.len(), tail.floor())
         };
         assert_eq!(held(1, 1), (256, 44));
@@ -224,8 +225,8 @@ mod tests {
 
     #[test]
     fn what_was_read_fills_a_tail_from_behind_and_no_further_than_its_share() {
-        let share = Share::of(3, 1);
-        let mut tail = Tail::new(8);
+        let share = CacheQuota::of(3, 1);
+        let mut tail = RecentMessages::new(8);
         tail.push(frame(9, 1), share);
         tail.extend(&[frame(6, 1), frame(7, 1), frame(8, 1)], 5, share);
         assert_eq!(

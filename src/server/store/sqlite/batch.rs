@@ -10,9 +10,9 @@ use crate::protocol::Key;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
-use crate::server::room::{Draft, Frame, KeyWindow, Keyed, Said};
+use crate::server::room::{DedupEntry, DedupWindow, Draft, Frame, Payload};
 use crate::server::store::sqlite::file::ReadConnection;
-use crate::server::store::sqlite::ledger::{Ledger, Place};
+use crate::server::store::sqlite::ledger::{RoomIndex, RoomRow};
 use crate::server::store::sqlite::retention;
 use crate::server::store::sqlite::schema;
 use crate::server::store::{Retention, StoreError, Stored};
@@ -23,9 +23,9 @@ const MAX_EMPTY: usize = 4096;
 /// See the [module docs](self).
 pub(super) struct Batch<'a> {
     connection: &'a Connection,
-    ledger: &'a Ledger,
+    ledger: &'a RoomIndex,
     /// What is remembered of the rooms from before; loaded where need be, which a rollback does not touch.
-    keys: &'a mut HashMap<i64, KeyWindow>,
+    keys: &'a mut HashMap<i64, DedupWindow>,
     retention: Retention,
     /// By the store's clock.
     now: u64,
@@ -33,7 +33,7 @@ pub(super) struct Batch<'a> {
     /// Rooms that there may be.
     max_rooms: usize,
     /// Rooms that may be dropped, once they were looked for.
-    empty: Option<vec::IntoIter<(RoomName, Place)>>,
+    empty: Option<vec::IntoIter<(RoomName, RoomRow)>>,
     changes: Changes,
 }
 
@@ -73,9 +73,9 @@ impl DamagedRooms {
 /// What a transaction changes of what is kept in memory.
 #[derive(Default)]
 pub(super) struct Changes {
-    places: HashMap<RoomName, Place>,
+    places: HashMap<RoomName, RoomRow>,
     /// By room, in the order in which they were stored.
-    keyed: Vec<(i64, Keyed)>,
+    keyed: Vec<(i64, DedupEntry)>,
     /// The same, to be found again.
     found: HashMap<(i64, UserId, Key), (Offset, u64)>,
     /// Rooms that are new.
@@ -89,8 +89,8 @@ pub(super) struct Changes {
 impl<'a> Batch<'a> {
     pub(super) fn new(
         connection: &'a Connection,
-        ledger: &'a Ledger,
-        keys: &'a mut HashMap<i64, KeyWindow>,
+        ledger: &'a RoomIndex,
+        keys: &'a mut HashMap<i64, DedupWindow>,
         retention: Retention,
         now: u64,
         damage: &'a mut DamagedRooms,
@@ -132,7 +132,12 @@ impl<'a> Batch<'a> {
         Ok(Ok(stored))
     }
 
-    fn append_one(&mut self, place: &mut Place, draft: Draft, at: u64) -> rusqlite::Result<Stored> {
+    fn append_one(
+        &mut self,
+        place: &mut RoomRow,
+        draft: Draft,
+        at: u64,
+    ) -> rusqlite::Result<Stored> {
         if let Some(key) = draft.key()
             && let Some((offset, at)) = self.find(place, draft.from(), key)?
         {
@@ -143,12 +148,12 @@ impl<'a> Batch<'a> {
             "INSERT INTO messages (room, offset, at, clock, sender, key, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?;
         let (from, key) = (draft.from().as_str(), draft.key().map(Key::as_str));
-        let length = match draft.said() {
-            Said::Text(text) => {
+        let length = match draft.payload() {
+            Payload::Text(text) => {
                 insert.execute((place.id, offset.0, at, self.now, from, key, text))?;
                 text.len()
             }
-            Said::Binary(bytes) => {
+            Payload::Binary(bytes) => {
                 insert.execute((place.id, offset.0, at, self.now, from, key, bytes))?;
                 bytes.len()
             }
@@ -165,7 +170,7 @@ impl<'a> Batch<'a> {
                 .insert((place.id, from.clone(), key.clone()), (offset, at));
             self.changes.keyed.push((
                 place.id,
-                Keyed {
+                DedupEntry {
                     from,
                     key,
                     offset,
@@ -186,7 +191,7 @@ impl<'a> Batch<'a> {
     /// Where and when `from` said something with `key` lately.
     fn find(
         &mut self,
-        place: &Place,
+        place: &RoomRow,
         from: &UserId,
         key: &Key,
     ) -> rusqlite::Result<Option<(Offset, u64)>> {
@@ -219,7 +224,7 @@ impl<'a> Batch<'a> {
 
     /// Returns where `room` stands in this transaction. Creates it if it does not exist, in the place of an empty one
     /// if there are as many rooms as may be; `None` if there is no such room either.
-    fn place(&mut self, room: &RoomName) -> rusqlite::Result<Option<Place>> {
+    fn place(&mut self, room: &RoomName) -> rusqlite::Result<Option<RoomRow>> {
         if let Some(place) = self.known(room) {
             return Ok(Some(place));
         }
@@ -235,11 +240,11 @@ impl<'a> Batch<'a> {
             .prepare_cached(insert)?
             .query_row((room.as_str(), base + 1, base), |row| row.get(0))?;
         self.changes.created += 1;
-        Ok(Some(Place::new(id, base)))
+        Ok(Some(RoomRow::new(id, base)))
     }
 
     /// Returns where `room` stands in this transaction, if it exists.
-    fn known(&self, room: &RoomName) -> Option<Place> {
+    fn known(&self, room: &RoomName) -> Option<RoomRow> {
         if let Some(place) = self.changes.places.get(room) {
             return Some(*place);
         }
@@ -325,7 +330,7 @@ impl<'a> Batch<'a> {
 
 impl Changes {
     /// Applies what was committed.
-    pub(super) fn apply(self, ledger: &Ledger, keys: &mut HashMap<i64, KeyWindow>) {
+    pub(super) fn apply(self, ledger: &RoomIndex, keys: &mut HashMap<i64, DedupWindow>) {
         let (dropped, numbers): (Vec<_>, Vec<_>) = self.dropped.into_iter().unzip();
         ledger.commit(self.places, &dropped, self.floor);
         for number in numbers {

@@ -18,10 +18,10 @@ const LOG_EVERY: Duration = Duration::from_secs(10);
 
 /// See the [module docs](self).
 #[derive(Debug, Default)]
-pub(super) struct DamageLog(Mutex<Inner>);
+pub(super) struct DamageLog(Mutex<DamageState>);
 
 #[derive(Debug, Default)]
-struct Inner {
+struct DamageState {
     /// By room and offset.
     known: HashSet<(i64, u64)>,
     first: Option<Damage>,
@@ -41,7 +41,7 @@ impl DamageLog {
             return;
         }
 
-        metrics::messages_damaged(new);
+        metrics::count_damaged_messages(new);
         let (first, last) = (offsets.iter().min(), offsets.iter().max());
         error!(
             %room,
@@ -63,7 +63,7 @@ impl DamageLog {
 
     /// Records that nothing could be read, for this reason.
     pub(super) fn record_failure(&self, problem: &str) {
-        metrics::store_read_failed();
+        metrics::count_store_read_failure();
         let mut inner = self.lock();
         let is_quiet = inner
             .failed_at
@@ -80,7 +80,7 @@ impl DamageLog {
     }
 
     /// Locks the state, also after a panic: it is consistent between statements.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, DamageState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -9,17 +9,17 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::store::Deleted;
-use crate::server::store::sqlite::ledger::{Ledger, Place};
+use crate::server::store::sqlite::ledger::{RoomIndex, RoomRow};
 
 /// Puts a tombstone in the place of what stands at `offset` of `room`. `at` is the time, in milliseconds since
 /// 1970 UTC. Returns also where the room stands when the transaction is committed, if that changes.
 pub(super) fn erase(
     transaction: &Connection,
-    ledger: &Ledger,
+    ledger: &RoomIndex,
     room: &RoomName,
     offset: Offset,
     at: u64,
-) -> rusqlite::Result<(Deleted, Option<Place>)> {
+) -> rusqlite::Result<(Deleted, Option<RoomRow>)> {
     let Some(mut place) = ledger.place(room) else {
         return Ok((Deleted::NotKept, None));
     };
@@ -63,7 +63,7 @@ mod tests {
     use std::time::Duration;
 
     use crate::protocol::{Offset, RoomName, UserId};
-    use crate::server::room::{Draft, KeyLimits};
+    use crate::server::room::{DedupLimits, Draft};
     use crate::server::store::sqlite::{Durability, SqliteSettings, SqliteStore};
     use crate::server::store::{Deleted, Retention, Store};
 
@@ -94,7 +94,7 @@ mod tests {
     #[test]
     fn the_bytes_of_a_deleted_message_are_in_no_file_of_the_store() {
         let folder = tempfile::tempdir().expect("a folder");
-        let keys = KeyLimits {
+        let keys = DedupLimits {
             messages: 20,
             age: Duration::from_secs(600),
         };

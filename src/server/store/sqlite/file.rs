@@ -17,7 +17,7 @@ use crate::protocol::Epoch;
 use crate::server::store::sqlite::fault::Fault;
 use crate::server::store::sqlite::lock::{DatabaseLock, folder_of};
 use crate::server::store::sqlite::open_files::{FileMismatch, OpenFiles};
-use crate::server::store::sqlite::schema::{self, APPLICATION_ID, MIGRATIONS, Meta};
+use crate::server::store::sqlite::schema::{self, APPLICATION_ID, MIGRATIONS, MetaRow};
 use crate::server::store::sqlite::state_file::{
     self, Evidence, FileFault, FileId, StateFile, beside,
 };
@@ -494,7 +494,7 @@ impl File {
 }
 
 /// Returns the epoch to continue in: that of the database if it is proven to be the newest, else a new one.
-fn choose_epoch(connection: &Connection, path: &Path, database: FileId, meta: &Meta) -> Epoch {
+fn choose_epoch(connection: &Connection, path: &Path, database: FileId, meta: &MetaRow) -> Epoch {
     let shown = path.display();
     let Some(epoch) = &meta.epoch else {
         if let Some(missing) = state_file::commits_without_database(path) {

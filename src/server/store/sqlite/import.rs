@@ -19,7 +19,7 @@ const AHEAD: usize = 1024;
 
 /// A message as [`export`](super::export()) writes it, or a part of one: where it stood is not asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
-pub struct Entry {
+pub struct ImportLine {
     /// Who said it; `anonymous` without it.
     pub from: Option<UserId>,
     /// What was said: `text`, or `data` in base64.
@@ -62,7 +62,7 @@ pub enum ImportError {
     },
 }
 
-impl Entry {
+impl ImportLine {
     /// As it is stored; nothing if nothing is left of it.
     fn draft(self, number: usize) -> Result<Option<Draft>, ImportError> {
         let from = self.from.unwrap_or_else(UserId::anonymous);
@@ -86,7 +86,7 @@ impl Entry {
 pub fn import(
     settings: &SqliteSettings,
     room: &RoomName,
-    entries: Vec<Entry>,
+    entries: Vec<ImportLine>,
     now: u64,
 ) -> Result<Imported, ImportError> {
     let drafts = entries

@@ -15,7 +15,7 @@ use crate::server::store::{Bounds, Retention};
 
 /// Where one room stands: its row in `rooms`, and what spares a look at its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct RoomRow {
     /// The room's number in the file.
     pub(super) id: i64,
     /// The oldest offset kept; `head + 1` when nothing is.
@@ -32,7 +32,7 @@ pub(super) struct Place {
     pub(super) base: u64,
 }
 
-impl Place {
+impl RoomRow {
     /// Returns a new room without messages, whose offsets begin after `base`.
     pub(super) const fn new(id: i64, base: u64) -> Self {
         Self {
@@ -87,23 +87,23 @@ impl Place {
 
 /// See the [module docs](self).
 #[derive(Debug)]
-pub(super) struct Ledger {
+pub(super) struct RoomIndex {
     /// Which life of its logs the file holds.
     epoch: Epoch,
-    inner: Mutex<Inner>,
+    inner: Mutex<RoomIndexState>,
 }
 
 #[derive(Debug, Default)]
-struct Inner {
-    rooms: HashMap<RoomName, Place>,
+struct RoomIndexState {
+    rooms: HashMap<RoomName, RoomRow>,
     /// The rooms of which nothing is kept, by the time of their last message and their number.
     empty: BTreeMap<(u64, i64), RoomName>,
     /// No room that was dropped had an offset above this.
     floor: u64,
 }
 
-impl Inner {
-    fn insert(&mut self, name: RoomName, place: Place) {
+impl RoomIndexState {
+    fn insert(&mut self, name: RoomName, place: RoomRow) {
         if let Some(before) = self.rooms.insert(name.clone(), place) {
             self.empty.remove(&(before.clock, before.id));
         }
@@ -119,7 +119,7 @@ impl Inner {
     }
 }
 
-impl Ledger {
+impl RoomIndex {
     /// Loads the rooms of the file, and the latest time by the store's clock in it.
     pub(super) fn load(file: &File) -> Result<(Self, u64), OpenError> {
         let rooms = || -> rusqlite::Result<_> {
@@ -127,15 +127,15 @@ impl Ledger {
                 .connection()
                 .prepare("SELECT id, name, first, head, bytes, clock, base FROM rooms")?;
             select
-                .query_map([], Place::of)?
+                .query_map([], RoomRow::of)?
                 .collect::<rusqlite::Result<Vec<_>>>()
         };
         let rooms = rooms().map_err(|error| file.wrong(&error))?;
         let floor = schema::floor(file.connection()).map_err(|error| file.wrong(&error))?;
 
-        let mut inner = Inner {
+        let mut inner = RoomIndexState {
             floor,
-            ..Inner::default()
+            ..RoomIndexState::default()
         };
         let mut last = 0;
         for (name, place) in rooms {
@@ -157,7 +157,7 @@ impl Ledger {
     }
 
     /// Returns where `room` stands, if there is such a room.
-    pub(super) fn place(&self, room: &RoomName) -> Option<Place> {
+    pub(super) fn place(&self, room: &RoomName) -> Option<RoomRow> {
         self.lock().rooms.get(room).copied()
     }
 
@@ -165,7 +165,7 @@ impl Ledger {
     pub(super) fn bounds(&self, room: &RoomName) -> Bounds {
         let inner = self.lock();
         let place = inner.rooms.get(room).copied();
-        let place = place.unwrap_or(Place::new(0, inner.floor));
+        let place = place.unwrap_or(RoomRow::new(0, inner.floor));
         drop(inner);
 
         let first = if place.kept() > 0 { place.first } else { 0 };
@@ -187,7 +187,7 @@ impl Ledger {
 
     /// Returns at most `count` of the rooms that are empty and have had no message since `since`, those that have
     /// been empty for longest first.
-    pub(super) fn empty(&self, since: u64, count: usize) -> Vec<(RoomName, Place)> {
+    pub(super) fn empty(&self, since: u64, count: usize) -> Vec<(RoomName, RoomRow)> {
         let inner = self.lock();
         let old = inner.empty.range(..(since, i64::MIN)).take(count);
         old.filter_map(|(_, name)| Some((name.clone(), *inner.rooms.get(name)?)))
@@ -207,7 +207,7 @@ impl Ledger {
     /// Applies what was committed.
     pub(super) fn commit(
         &self,
-        places: impl IntoIterator<Item = (RoomName, Place)>,
+        places: impl IntoIterator<Item = (RoomName, RoomRow)>,
         dropped: &[RoomName],
         floor: u64,
     ) {
@@ -220,7 +220,7 @@ impl Ledger {
     }
 
     /// What this lock guards is consistent between statements, so a panic elsewhere does not spoil it.
-    fn lock(&self) -> MutexGuard<'_, Inner> {
+    fn lock(&self) -> MutexGuard<'_, RoomIndexState> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

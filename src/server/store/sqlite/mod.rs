@@ -54,10 +54,10 @@ use crate::server::store::{
 pub use backup::{BackupError, BackupReport, Restored, backup, restore};
 pub use export::{ExportError, Exported, export};
 pub use file::OpenError;
-pub use import::{Entry, ImportError, Imported, import};
+pub use import::{ImportError, ImportLine, Imported, import};
 
 use file::File;
-use ledger::Ledger;
+use ledger::RoomIndex;
 use queue::{Append, Deletion, Queue};
 use reader::Readers;
 use writer::Writer;
@@ -88,7 +88,7 @@ pub struct SqliteSettings {
 
 /// See the [module docs](self).
 pub struct SqliteStore {
-    ledger: Arc<Ledger>,
+    ledger: Arc<RoomIndex>,
     queue: Arc<Queue>,
     readers: Readers,
     health: watch::Receiver<Health>,
@@ -105,7 +105,7 @@ impl SqliteStore {
     /// If the file is another server's, is no file of Fanfare's, is damaged, or cannot be read and written.
     pub fn open(settings: &SqliteSettings) -> Result<Self, OpenError> {
         let file = File::open(settings)?;
-        let (ledger, newest) = Ledger::load(&file)?;
+        let (ledger, newest) = RoomIndex::load(&file)?;
         let saved = saved_clock(&file, newest)?;
         let limits = ClockLimits::of(settings.retention.age);
         let clock = saved.map_or_else(Clock::new, |saved| Clock::resume(saved, limits));
@@ -119,13 +119,13 @@ impl SqliteStore {
         clock: Arc<Clock>,
     ) -> Result<Self, OpenError> {
         let file = File::open(settings)?;
-        let (ledger, _) = Ledger::load(&file)?;
+        let (ledger, _) = RoomIndex::load(&file)?;
         Self::start(file, ledger, settings, clock)
     }
 
     fn start(
         file: File,
-        ledger: Ledger,
+        ledger: RoomIndex,
         settings: &SqliteSettings,
         clock: Arc<Clock>,
     ) -> Result<Self, OpenError> {
@@ -294,7 +294,7 @@ mod tests {
 
     use super::*;
     use crate::protocol::UserId;
-    use crate::server::room::KeyLimits;
+    use crate::server::room::DedupLimits;
 
     fn store(folder: &tempfile::TempDir) -> SqliteStore {
         let age = Duration::from_secs(3600);
@@ -305,7 +305,7 @@ mod tests {
                 messages: 100,
                 bytes: usize::MAX,
                 age,
-                keys: KeyLimits { messages: 100, age },
+                keys: DedupLimits { messages: 100, age },
             },
             max_rooms: 10_000,
             quick_check: false,

@@ -12,7 +12,7 @@ use crate::server::store::sqlite::OpenError;
 use crate::server::store::sqlite::damage::DamageLog;
 use crate::server::store::sqlite::fault::Fault;
 use crate::server::store::sqlite::file::{File, ReadConnection};
-use crate::server::store::sqlite::ledger::{Ledger, Place};
+use crate::server::store::sqlite::ledger::{RoomIndex, RoomRow};
 use crate::server::store::sqlite::scan::{Direction, Scan, Scanned, is_damage};
 use crate::server::store::{Damage, Limit, Page, Span, StoreError};
 
@@ -21,11 +21,11 @@ const CONNECTIONS: usize = 4;
 
 /// See the [module docs](self).
 #[derive(Clone, Debug)]
-pub(super) struct Readers(Arc<Shared>);
+pub(super) struct Readers(Arc<ReaderPool>);
 
 #[derive(Debug)]
-struct Shared {
-    ledger: Arc<Ledger>,
+struct ReaderPool {
+    ledger: Arc<RoomIndex>,
     /// `None` when it is closed.
     idle: Mutex<Option<Vec<ReadConnection>>>,
     /// As many permits as there are connections. A read keeps its permit to its end, also when nobody waits for
@@ -35,11 +35,11 @@ struct Shared {
 }
 
 impl Readers {
-    pub(super) fn open(file: &File, ledger: Arc<Ledger>) -> Result<Self, OpenError> {
+    pub(super) fn open(file: &File, ledger: Arc<RoomIndex>) -> Result<Self, OpenError> {
         let idle = (0..CONNECTIONS)
             .map(|_| file.reader())
             .collect::<Result<_, _>>()?;
-        Ok(Self(Arc::new(Shared {
+        Ok(Self(Arc::new(ReaderPool {
             ledger,
             idle: Mutex::new(Some(idle)),
             free: Arc::new(Semaphore::new(CONNECTIONS)),
@@ -93,7 +93,7 @@ impl Readers {
                 return Ok(Page::default());
             };
 
-            let mut request = Request {
+            let mut request = ReadRequest {
                 room,
                 place,
                 span,
@@ -117,9 +117,9 @@ impl Readers {
 
 /// A page to be read.
 #[derive(Clone)]
-struct Request {
+struct ReadRequest {
     room: RoomName,
-    place: Place,
+    place: RoomRow,
     span: Span,
     limit: Limit,
 }
@@ -128,12 +128,12 @@ struct Request {
 enum Step {
     Done(Page),
     /// Nothing but damage so far: the page is to be read from here.
-    Further(Request),
+    Further(ReadRequest),
 }
 
-impl Shared {
+impl ReaderPool {
     /// Reads on one of the connections, and on a thread that may wait for the disk.
-    async fn read(self: Arc<Self>, request: Request) -> Result<Step, StoreError> {
+    async fn read(self: Arc<Self>, request: ReadRequest) -> Result<Step, StoreError> {
         let closed = || StoreError::Unavailable("the store is closed".to_owned());
         let permit = self
             .free
@@ -161,7 +161,7 @@ impl Shared {
         read.await.map_err(|_| closed())?
     }
 
-    fn read_on(&self, connection: &Connection, request: Request) -> rusqlite::Result<Step> {
+    fn read_on(&self, connection: &Connection, request: ReadRequest) -> rusqlite::Result<Step> {
         // One transaction, so that the bounds and the rows are of one moment.
         let snapshot = connection.unchecked_transaction()?;
         let Some(place) = bounds(&snapshot, request.place)? else {
@@ -212,7 +212,7 @@ impl Shared {
                     Direction::Forward => Span::After(Offset(rest.start() - 1)),
                     Direction::Backward => Span::Before(Offset(rest.end() + 1)),
                 };
-                return Ok(Step::Further(Request { span, ..request }));
+                return Ok(Step::Further(ReadRequest { span, ..request }));
             }
             page.more = true;
         }
@@ -228,11 +228,11 @@ impl Shared {
 }
 
 /// Reads the bounds of the room at `place` as they are in the transaction; `None` if there is no such room.
-fn bounds(transaction: &Connection, place: Place) -> rusqlite::Result<Option<Place>> {
+fn bounds(transaction: &Connection, place: RoomRow) -> rusqlite::Result<Option<RoomRow>> {
     let mut select = transaction.prepare_cached("SELECT first, head FROM rooms WHERE id = ?1")?;
     let bounds = select
         .query_row([place.id], |row| {
-            Ok(Place {
+            Ok(RoomRow {
                 first: row.get(0)?,
                 head: row.get(1)?,
                 ..place

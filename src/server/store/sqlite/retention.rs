@@ -5,9 +5,9 @@ use rusqlite::{Connection, Row};
 use crate::protocol::Key;
 use crate::protocol::Offset;
 use crate::protocol::UserId;
-use crate::server::room::{KeyLimits, KeyWindow, Keyed};
+use crate::server::room::{DedupEntry, DedupLimits, DedupWindow};
 use crate::server::store::Retention;
-use crate::server::store::sqlite::ledger::Place;
+use crate::server::store::sqlite::ledger::RoomRow;
 use crate::server::store::sqlite::scan::{is_damage, is_damaged_row, malformed};
 
 /// Messages of a room that one transaction drops at most: so that no publish waits long behind it.
@@ -20,7 +20,7 @@ pub(super) const KEYS_AT_ONCE: usize = 4096;
 /// `place` on.
 pub(super) fn trim(
     connection: &Connection,
-    place: &mut Place,
+    place: &mut RoomRow,
     retention: &Retention,
     now: u64,
 ) -> rusqlite::Result<()> {
@@ -45,7 +45,7 @@ pub(super) fn trim(
 /// `reader` sees the messages up to `committed`.
 pub(super) fn trim_damaged(
     reader: &Connection,
-    place: &mut Place,
+    place: &mut RoomRow,
     committed: u64,
     retention: &Retention,
     now: u64,
@@ -70,12 +70,12 @@ pub(super) fn trim_damaged(
 /// Returns where the room at `place` stands when its messages up to `last`, of these `sizes`, are trimmed as far as
 /// they are past the limits. Those without a size are missing or damaged, and go with those before them.
 fn trimmed(
-    place: Place,
+    place: RoomRow,
     last: u64,
     sizes: Vec<MessageSize>,
     retention: &Retention,
     now: u64,
-) -> Place {
+) -> RoomRow {
     let mut after = place;
     let mut sizes = sizes.into_iter().peekable();
     for offset in place.first..=last {
@@ -128,9 +128,9 @@ fn sizes(
 /// Keeps the keys of messages before `first` that are still remembered: a message may go before its key does.
 fn keep_keys(
     connection: &Connection,
-    place: &Place,
+    place: &RoomRow,
     first: u64,
-    limits: &KeyLimits,
+    limits: &DedupLimits,
     now: u64,
 ) -> rusqlite::Result<()> {
     let (after, since) = oldest_key(limits, place.head, now);
@@ -152,11 +152,11 @@ fn keep_keys(
 /// are left out, and on a damaged page all older ones.
 pub(super) fn load_keys(
     connection: &Connection,
-    place: &Place,
-    limits: KeyLimits,
+    place: &RoomRow,
+    limits: DedupLimits,
     now: u64,
     is_damaged: bool,
-) -> rusqlite::Result<KeyWindow> {
+) -> rusqlite::Result<DedupWindow> {
     let (after, since) = oldest_key(&limits, place.head, now);
     let mut keys = Vec::new();
     for table in ["messages", "keys"] {
@@ -175,7 +175,7 @@ pub(super) fn load_keys(
     }
     keys.sort_unstable_by_key(|keyed| keyed.offset);
 
-    let mut window = KeyWindow::new(limits);
+    let mut window = DedupWindow::new(limits);
     keys.into_iter().for_each(|keyed| window.remember(keyed));
     Ok(window)
 }
@@ -183,7 +183,7 @@ pub(super) fn load_keys(
 /// Returns whether there are keys that no room remembers any more.
 pub(super) fn has_old_keys(
     connection: &Connection,
-    limits: &KeyLimits,
+    limits: &DedupLimits,
     now: u64,
 ) -> rusqlite::Result<bool> {
     let (_, since) = oldest_key(limits, 0, now);
@@ -195,7 +195,7 @@ pub(super) fn has_old_keys(
 /// Drops the keys that no room remembers any more, [`KEYS_AT_ONCE`] at most. Returns how many.
 pub(super) fn forget_keys(
     connection: &Connection,
-    limits: &KeyLimits,
+    limits: &DedupLimits,
     now: u64,
 ) -> rusqlite::Result<usize> {
     let (_, since) = oldest_key(limits, 0, now);
@@ -208,7 +208,7 @@ pub(super) fn forget_keys(
 }
 
 /// A key is remembered if its offset and its clock are more than these.
-fn oldest_key(limits: &KeyLimits, head: u64, now: u64) -> (u64, u64) {
+fn oldest_key(limits: &DedupLimits, head: u64, now: u64) -> (u64, u64) {
     let age = u64::try_from(limits.age.as_millis()).unwrap_or(u64::MAX);
     (
         head.saturating_sub(limits.messages),
@@ -216,8 +216,8 @@ fn oldest_key(limits: &KeyLimits, head: u64, now: u64) -> (u64, u64) {
     )
 }
 
-fn keyed_of(row: &Row<'_>) -> rusqlite::Result<Keyed> {
-    Ok(Keyed {
+fn keyed_of(row: &Row<'_>) -> rusqlite::Result<DedupEntry> {
+    Ok(DedupEntry {
         offset: Offset(row.get(0)?),
         at: row.get(1)?,
         clock: row.get(2)?,

@@ -56,7 +56,7 @@ const CACHE_KIB: i32 = 8 * 1024;
 
 /// The values in `meta`.
 #[derive(Debug)]
-pub(super) struct Meta {
+pub(super) struct MetaRow {
     /// `None` in a file without tables.
     pub(super) epoch: Option<Epoch>,
     pub(super) generation: Generation,
@@ -102,7 +102,7 @@ pub(super) fn migrate(connection: &Connection) -> rusqlite::Result<()> {
 }
 
 /// Returns the values in `meta`.
-pub(super) fn meta(connection: &Connection) -> rusqlite::Result<Meta> {
+pub(super) fn meta(connection: &Connection) -> rusqlite::Result<MetaRow> {
     let has_tables: bool = connection.query_row(
         "SELECT count(*) > 0 FROM sqlite_schema WHERE name = 'meta'",
         [],
@@ -121,7 +121,7 @@ pub(super) fn meta(connection: &Connection) -> rusqlite::Result<Meta> {
 
     let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     let commits = value("commits")?.and_then(|commits| commits.parse().ok());
-    Ok(Meta {
+    Ok(MetaRow {
         epoch: value("epoch")?.map(Epoch::from),
         generation: Generation {
             name: value("generation")?,

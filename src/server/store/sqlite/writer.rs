@@ -10,8 +10,8 @@ use tracing::{error, info, warn};
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::metrics;
-use crate::server::room::{Draft, KeyWindow};
-use crate::server::spans::Commit;
+use crate::server::room::{DedupWindow, Draft};
+use crate::server::spans::CommitSpan;
 use crate::server::store::clock::{Clock, ClockLimits, SavedClock};
 use crate::server::store::guard;
 use crate::server::store::sqlite::SqliteSettings;
@@ -19,7 +19,7 @@ use crate::server::store::sqlite::batch::{Batch, DamagedRooms};
 use crate::server::store::sqlite::erase;
 use crate::server::store::sqlite::fault::Fault;
 use crate::server::store::sqlite::file::{File, WriteError};
-use crate::server::store::sqlite::ledger::Ledger;
+use crate::server::store::sqlite::ledger::RoomIndex;
 use crate::server::store::sqlite::queue::{Append, Deletion, Queue, Taken};
 use crate::server::store::sqlite::reader::Readers;
 use crate::server::store::sqlite::retention;
@@ -44,7 +44,7 @@ const PROBE_BYTES: i64 = 64 * 1024;
 /// See the [module docs](self).
 pub(super) struct Writer {
     file: File,
-    ledger: Arc<Ledger>,
+    ledger: Arc<RoomIndex>,
     queue: Arc<Queue>,
     readers: Readers,
     retention: Retention,
@@ -53,7 +53,7 @@ pub(super) struct Writer {
     clock: Arc<Clock>,
     health: watch::Sender<Health>,
     /// By room: loaded when its first keyed message comes, dropped when nothing in it is remembered.
-    keys: HashMap<i64, KeyWindow>,
+    keys: HashMap<i64, DedupWindow>,
     /// The write-ahead log may hold bytes of what was deleted.
     must_cut_log: bool,
     damage: DamagedRooms,
@@ -63,7 +63,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(
         file: File,
-        ledger: Arc<Ledger>,
+        ledger: Arc<RoomIndex>,
         queue: Arc<Queue>,
         readers: Readers,
         settings: &SqliteSettings,
@@ -156,15 +156,15 @@ impl Writer {
         let (stored, _told_by) = if let Health::Lost(reason) = &*self.health.borrow() {
             (Err(Fault::Fatal(reason.clone())), None)
         } else {
-            let span = Commit::begin();
+            let span = CommitSpan::begin();
             let (began, messages) = (
                 Instant::now(),
                 drafts.iter().map(|(_, drafts, _)| drafts.len()).sum(),
             );
             let stored = self.write(drafts).map_err(|error| self.fault(error));
             match &stored {
-                Ok(_) => metrics::committed(began.elapsed(), messages),
-                Err(_) => metrics::store_failed(),
+                Ok(_) => metrics::record_commit(began.elapsed(), messages),
+                Err(_) => metrics::count_store_failure(),
             }
             let error = stored
                 .as_ref()

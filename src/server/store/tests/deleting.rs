@@ -19,7 +19,7 @@ fn delete(subject: &Subject, offset: u64) -> Option<bool> {
 
 #[test]
 fn what_is_deleted_keeps_its_place_and_its_key_and_says_nothing() {
-    let keys = KeyLimits {
+    let keys = DedupLimits {
         messages: 20,
         age: Duration::from_secs(600),
     };
@@ -79,7 +79,7 @@ fn what_is_deleted_keeps_its_place_and_its_key_and_says_nothing() {
 
 #[test]
 fn what_is_deleted_no_longer_counts_where_bytes_are_limited() {
-    let keys = KeyLimits {
+    let keys = DedupLimits {
         messages: 20,
         age: Duration::from_secs(600),
     };

@@ -9,7 +9,7 @@ use tokio::runtime::Runtime;
 use crate::protocol::Key;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
-use crate::server::room::{Draft, KeyLimits};
+use crate::server::room::{DedupLimits, Draft};
 use crate::server::store::clock::Clock;
 use crate::server::store::nats::server::NatsServer;
 use crate::server::store::{
@@ -89,7 +89,7 @@ impl Subject {
     pub(super) fn nats(retention: Retention) -> Self {
         let server = NatsServer::start();
         let scaled = |age: Duration| SECOND * age.as_secs() as u32;
-        let keys = KeyLimits {
+        let keys = DedupLimits {
             age: scaled(retention.keys.age),
             ..retention.keys
         };
@@ -115,7 +115,7 @@ impl Subject {
     }
 
     pub(super) fn retention(messages: usize) -> Retention {
-        let keys = KeyLimits {
+        let keys = DedupLimits {
             messages: 20,
             age: Duration::from_secs(600),
         };

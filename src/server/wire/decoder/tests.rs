@@ -11,7 +11,7 @@ const FIN: u8 = 0x80;
 
 /// An owned copy of [`Incoming`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-enum Heard {
+enum Decoded {
     Text(String),
     Binary(Vec<u8>),
     Ping(Vec<u8>),
@@ -19,13 +19,13 @@ enum Heard {
     Close(Option<u16>),
 }
 
-fn hear(incoming: Incoming<'_>) -> Heard {
+fn hear(incoming: Incoming<'_>) -> Decoded {
     match incoming {
-        Incoming::Text(text) => Heard::Text(text.to_owned()),
-        Incoming::Binary(bytes) => Heard::Binary(bytes.to_vec()),
-        Incoming::Ping(bytes) => Heard::Ping(bytes.to_vec()),
-        Incoming::Pong => Heard::Pong,
-        Incoming::Close(code) => Heard::Close(code),
+        Incoming::Text(text) => Decoded::Text(text.to_owned()),
+        Incoming::Binary(bytes) => Decoded::Binary(bytes.to_vec()),
+        Incoming::Ping(bytes) => Decoded::Ping(bytes.to_vec()),
+        Incoming::Pong => Decoded::Pong,
+        Incoming::Close(code) => Decoded::Close(code),
     }
 }
 
@@ -46,7 +46,11 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Feeds `bytes` in pieces of the given sizes (the last one repeated).
-fn feed(max_message: usize, bytes: &[u8], pieces: &[usize]) -> (Vec<Heard>, Result<(), Violation>) {
+fn feed(
+    max_message: usize,
+    bytes: &[u8],
+    pieces: &[usize],
+) -> (Vec<Decoded>, Result<(), Violation>) {
     feed_to(Decoder::new(max_message, false), bytes, pieces)
 }
 
@@ -54,7 +58,7 @@ fn feed_to(
     mut decoder: Decoder,
     bytes: &[u8],
     pieces: &[usize],
-) -> (Vec<Heard>, Result<(), Violation>) {
+) -> (Vec<Decoded>, Result<(), Violation>) {
     let mut heard = Vec::new();
     let mut rest = bytes.to_vec();
     let mut pieces = pieces
@@ -71,7 +75,7 @@ fn feed_to(
         if let Err(violation) = result {
             return (heard, Err(violation));
         }
-        if matches!(heard.last(), Some(Heard::Close(_))) {
+        if matches!(heard.last(), Some(Decoded::Close(_))) {
             break;
         }
     }
@@ -100,8 +104,8 @@ fn decoding_goes_on_where_it_was_broken_off() {
         at += decoded.expect("no violation");
     }
 
-    let ping = Heard::Ping(b"mid".to_vec());
-    assert_eq!(heard, [ping.clone(), ping, Heard::Text("Hello".into())]);
+    let ping = Decoded::Ping(b"mid".to_vec());
+    assert_eq!(heard, [ping.clone(), ping, Decoded::Text("Hello".into())]);
     assert!(!decoder.is_unfinished());
 }
 
@@ -122,10 +126,13 @@ fn the_examples_of_rfc_6455_section_5_7_decode() {
     ];
     assert_eq!(
         feed(1000, &hello, &[64]),
-        (vec![Heard::Text("Hello".into())], Ok(()))
+        (vec![Decoded::Text("Hello".into())], Ok(()))
     );
     let pieces = [frame(0x01, b"Hel"), frame(0x89, b"mid"), frame(0x80, b"lo")].concat();
-    let expected = vec![Heard::Ping(b"mid".to_vec()), Heard::Text("Hello".into())];
+    let expected = vec![
+        Decoded::Ping(b"mid".to_vec()),
+        Decoded::Text("Hello".into()),
+    ];
     assert_eq!(feed(1000, &pieces, &[64]), (expected, Ok(())));
 }
 
@@ -231,7 +238,7 @@ fn what_follows_a_close_is_not_heard() {
     let bytes = [frame(0x88, &1000u16.to_be_bytes()), frame(0x81, b"late")].concat();
     assert_eq!(
         feed(1000, &bytes, &[bytes.len()]),
-        (vec![Heard::Close(Some(1000))], Ok(()))
+        (vec![Decoded::Close(Some(1000))], Ok(()))
     );
 }
 
@@ -239,7 +246,7 @@ fn what_follows_a_close_is_not_heard() {
 fn a_message_of_exactly_the_limit_passes() {
     assert_eq!(
         feed(1000, &frame(0x82, &[7; 1000]), &[300]),
-        (vec![Heard::Binary(vec![7; 1000])], Ok(()))
+        (vec![Decoded::Binary(vec![7; 1000])], Ok(()))
     );
 }
 
@@ -265,14 +272,14 @@ fn a_compressed_message_is_heard_as_it_was_whole_or_in_pieces() {
             &[cut],
         );
         let expected = ["mid", &text, &text, "as it is"].map(str::to_owned);
-        let expected: Vec<Heard> = expected
+        let expected: Vec<Decoded> = expected
             .into_iter()
             .enumerate()
             .map(|(at, text)| {
                 if at == 0 {
-                    Heard::Ping(text.into())
+                    Decoded::Ping(text.into())
                 } else {
-                    Heard::Text(text)
+                    Decoded::Text(text)
                 }
             })
             .collect();
@@ -308,18 +315,18 @@ fn compressed_messages_are_held_to_the_same_rules() {
 }
 
 /// Messages, each in any number of fragments, with control frames anywhere between them.
-fn conversation() -> impl Strategy<Value = (Vec<u8>, Vec<Heard>)> {
+fn conversation() -> impl Strategy<Value = (Vec<u8>, Vec<Decoded>)> {
     let control = prop_oneof![
         prop::collection::vec(any::<u8>(), 0..125)
-            .prop_map(|p| (frame(0x89, &p), Heard::Ping(p.clone()))),
-        prop::collection::vec(any::<u8>(), 0..125).prop_map(|p| (frame(0x8A, &p), Heard::Pong)),
+            .prop_map(|p| (frame(0x89, &p), Decoded::Ping(p.clone()))),
+        prop::collection::vec(any::<u8>(), 0..125).prop_map(|p| (frame(0x8A, &p), Decoded::Pong)),
     ];
     let data = prop_oneof![
-        any::<String>().prop_map(|text| (0x01, text.clone().into_bytes(), Heard::Text(text))),
+        any::<String>().prop_map(|text| (0x01, text.clone().into_bytes(), Decoded::Text(text))),
         prop::collection::vec(any::<u8>(), 0..70_000).prop_map(|b| (
             0x02,
             b.clone(),
-            Heard::Binary(b)
+            Decoded::Binary(b)
         )),
     ];
     let message = (

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures::stream;
 use tracing::info;
 
-use crate::server::http::State;
+use crate::server::http::AppState;
 use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::error::{ApiError, ErrorBody};
 
@@ -34,7 +34,7 @@ const CHUNK_BYTES: usize = 256 * 1024;
     ),
 )]
 pub(super) async fn backup(
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     operator: Operator,
 ) -> Result<Response, ApiError> {
     // A token that administers need not have the right to read everything.

@@ -11,14 +11,14 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
-use crate::server::http::State;
+use crate::server::http::AppState;
 use crate::server::http::api::RequestBody;
 use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::api::admin::{decree, now_millis, read, reason};
 use crate::server::http::error::{AdminError, ApiError, ErrorBody};
 use crate::server::http::extract::{self, Query};
 use crate::server::hub::Effect;
-use crate::server::metrics::{self, Act};
+use crate::server::metrics::{self, AdminAction};
 use crate::server::moderation::{Ban, Closure, Decree, Whom};
 
 /// Longest ban that has an end: ten years. Longer is meant to have none.
@@ -97,12 +97,12 @@ pub(super) struct Lifted {
         (status = 403, description = "`not_allowed`, `origin_not_allowed`", body = ErrorBody),
     ),
 )]
-pub(super) async fn bans(Shared(state): Shared<State>, operator: Operator) -> Json<InForce> {
+pub(super) async fn bans(Shared(state): Shared<AppState>, operator: Operator) -> Json<InForce> {
     Json(in_force(&state, &operator))
 }
 
 /// What is in force where `operator` administers.
-pub(in crate::server::http) fn in_force(state: &State, operator: &Operator) -> InForce {
+pub(in crate::server::http) fn in_force(state: &AppState, operator: &Operator) -> InForce {
     let (mut bans, mut closed) = state.moderation.list();
     bans.retain(|ban| operator.check_all(ban.room.as_ref()).is_ok());
     closed.retain(|closure| operator.administers(&closure.room));
@@ -130,7 +130,7 @@ pub(in crate::server::http) fn in_force(state: &State, operator: &Operator) -> I
     ),
 )]
 pub(super) async fn ban(
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     operator: Operator,
     body: RequestBody,
 ) -> Result<(StatusCode, Json<Banned>), ApiError> {
@@ -143,7 +143,7 @@ pub(super) async fn ban(
 
 /// Makes the ban `new`, in the name of `operator`.
 pub(in crate::server::http) async fn impose(
-    state: &State,
+    state: &AppState,
     operator: &Operator,
     new: NewBan,
 ) -> Result<Banned, ApiError> {
@@ -176,7 +176,7 @@ pub(in crate::server::http) async fn impose(
         since,
     };
     let Effect { kicked, .. } = decree(state, Decree::Ban(ban.clone())).await?;
-    metrics::acted(Act::Ban, 1);
+    metrics::count_admin_action(AdminAction::Ban, 1);
     info!(%operator, whom = ?ban.whom, room = ?ban.room, ?until, kicked, "banned");
     Ok(Banned { ban, kicked })
 }
@@ -196,7 +196,7 @@ pub(in crate::server::http) async fn impose(
     ),
 )]
 pub(super) async fn unban(
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     operator: Operator,
     Query(asked): Query<Asked>,
 ) -> Result<Json<Lifted>, ApiError> {
@@ -215,7 +215,7 @@ pub(super) async fn unban(
 
 /// Lifts the ban of `whom` in `room`, or in all, in the name of `operator`.
 pub(in crate::server::http) async fn lift(
-    state: &State,
+    state: &AppState,
     operator: &Operator,
     whom: Whom,
     room: Option<RoomName>,
@@ -228,7 +228,7 @@ pub(in crate::server::http) async fn lift(
     if !decree(state, lifted).await?.was {
         return Err(AdminError::NoBan.into());
     }
-    metrics::acted(Act::Unban, 1);
+    metrics::count_admin_action(AdminAction::Unban, 1);
     info!(%operator, ?whom, ?room, "lifted a ban");
     Ok(())
 }

@@ -7,14 +7,14 @@ use tracing::info;
 use utoipa::ToSchema;
 
 use crate::protocol::RoomName;
-use crate::server::http::State;
+use crate::server::http::AppState;
 use crate::server::http::api::RequestBody;
 use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::api::admin::{decree, now_millis, read, reason};
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::InRoom;
 use crate::server::hub::Effect;
-use crate::server::metrics::{self, Act};
+use crate::server::metrics::{self, AdminAction};
 use crate::server::moderation::{Closure, Decree};
 
 /// Why a room is closed.
@@ -59,7 +59,7 @@ pub(super) struct Door {
     ),
 )]
 pub(super) async fn close(
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     operator: Operator,
     InRoom(room): InRoom,
     body: RequestBody,
@@ -76,7 +76,7 @@ pub(super) async fn close(
 
 /// Closes `room`, in the name of `operator`; gives how many connections were ended.
 pub(in crate::server::http) async fn shut(
-    state: &State,
+    state: &AppState,
     operator: &Operator,
     room: &RoomName,
     why: Option<String>,
@@ -90,7 +90,7 @@ pub(in crate::server::http) async fn shut(
         since: now_millis(),
     };
     let Effect { kicked, .. } = decree(state, Decree::Close(closure)).await?;
-    metrics::acted(Act::Close, 1);
+    metrics::count_admin_action(AdminAction::Close, 1);
     info!(%operator, %room, kicked, "closed a room");
     Ok(kicked)
 }
@@ -110,7 +110,7 @@ pub(in crate::server::http) async fn shut(
     ),
 )]
 pub(super) async fn open(
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     operator: Operator,
     InRoom(room): InRoom,
 ) -> Result<Json<Door>, ApiError> {
@@ -124,7 +124,7 @@ pub(super) async fn open(
 
 /// Opens `room`, in the name of `operator`.
 pub(in crate::server::http) async fn reopen(
-    state: &State,
+    state: &AppState,
     operator: &Operator,
     room: &RoomName,
 ) -> Result<(), ApiError> {
@@ -133,7 +133,7 @@ pub(in crate::server::http) async fn reopen(
         .await?
         .was
     {
-        metrics::acted(Act::Open, 1);
+        metrics::count_admin_action(AdminAction::Open, 1);
         info!(%operator, %room, "opened a room");
     }
     Ok(())

@@ -12,16 +12,16 @@ use crate::protocol::CloseCode;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
-use crate::server::http::State;
+use crate::server::http::AppState;
 use crate::server::http::api::RequestBody;
 use crate::server::http::api::admin;
 use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::error::{AdminError, ApiError, ErrorBody};
 use crate::server::http::extract::{self, Query};
 use crate::server::hub::{Part, Seat, Standing};
-use crate::server::metrics::{self, Act};
+use crate::server::metrics::{self, AdminAction};
 use crate::server::moderation::Eviction;
-use crate::server::session::Host;
+use crate::server::session::IpBucket;
 
 /// Which connections: those that fit everything that is given.
 #[derive(Debug, Default, Deserialize, ToSchema)]
@@ -131,7 +131,7 @@ impl Which {
             && self.id.as_ref().is_none_or(|id| Some(id) == seat.account())
             && self
                 .address
-                .is_none_or(|address| Host::of(address) == Host::of(seat.address()))
+                .is_none_or(|address| IpBucket::of(address) == IpBucket::of(seat.address()))
     }
 }
 
@@ -175,7 +175,7 @@ impl From<Seat> for Connection {
     ),
 )]
 pub(super) async fn connections(
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     operator: Operator,
     Query(asked): Query<Asked>,
 ) -> Result<Json<Connections>, ApiError> {
@@ -196,7 +196,7 @@ pub(super) async fn connections(
 
 /// At most `limit` of the connections that `which` says and `operator` may see, from behind the number `after`.
 pub(in crate::server::http) async fn list(
-    state: &State,
+    state: &AppState,
     operator: &Operator,
     which: &Which,
     after: u64,
@@ -227,7 +227,7 @@ pub(in crate::server::http) async fn list(
     ),
 )]
 pub(super) async fn kick(
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     operator: Operator,
     Path(which): Path<String>,
 ) -> Result<Json<Kicked>, ApiError> {
@@ -238,7 +238,7 @@ pub(super) async fn kick(
 
 /// Ends the connection `number`, in the name of `operator`.
 pub(in crate::server::http) async fn end(
-    state: &State,
+    state: &AppState,
     operator: &Operator,
     number: u64,
 ) -> Result<usize, AdminError> {
@@ -247,7 +247,7 @@ pub(in crate::server::http) async fn end(
     if kicked == 0 {
         return Err(AdminError::NoConnection { number });
     }
-    metrics::acted(Act::Kick, kicked);
+    metrics::count_admin_action(AdminAction::Kick, kicked);
     info!(%operator, number, "kicked a connection");
     Ok(kicked)
 }
@@ -275,7 +275,7 @@ pub(in crate::server::http) async fn end(
     ),
 )]
 pub(super) async fn kick_all(
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     operator: Operator,
     body: RequestBody,
 ) -> Result<Json<Kicked>, ApiError> {
@@ -286,7 +286,7 @@ pub(super) async fn kick_all(
     }
     let eviction = which.eviction(&operator);
     let kicked = state.hub.evict(eviction.clone()).await?;
-    metrics::acted(Act::Kick, kicked);
+    metrics::count_admin_action(AdminAction::Kick, kicked);
     info!(%operator, ?eviction, kicked, "kicked connections");
     Ok(Json(Kicked { kicked }))
 }

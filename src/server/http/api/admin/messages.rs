@@ -8,11 +8,11 @@ use utoipa::ToSchema;
 
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
-use crate::server::http::State;
+use crate::server::http::AppState;
 use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::error::{AdminError, ApiError, ErrorBody};
 use crate::server::http::extract;
-use crate::server::metrics::{self, Act};
+use crate::server::metrics::{self, AdminAction};
 use crate::server::store;
 
 /// What was deleted.
@@ -49,7 +49,7 @@ pub(super) struct Deleted {
     ),
 )]
 pub(super) async fn delete(
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     operator: Operator,
     Path((room, offset)): Path<(String, String)>,
 ) -> Result<Json<Deleted>, ApiError> {
@@ -64,7 +64,7 @@ pub(super) async fn delete(
 
 /// Deletes the message at `offset` in `room`, in the name of `operator`; whether it already was.
 pub(in crate::server::http) async fn erase(
-    state: &State,
+    state: &AppState,
     operator: &Operator,
     room: &RoomName,
     offset: Offset,
@@ -86,7 +86,7 @@ pub(in crate::server::http) async fn erase(
         }
     };
     if !before {
-        metrics::acted(Act::Delete, 1);
+        metrics::count_admin_action(AdminAction::Delete, 1);
         info!(%operator, %room, %offset, "deleted a message");
     }
     Ok(before)

@@ -25,7 +25,7 @@ use serde::de::DeserializeOwned;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
-use crate::server::http::State;
+use crate::server::http::AppState;
 use crate::server::http::api::RequestBody;
 use crate::server::http::error::{AdminError, ApiError};
 use crate::server::hub::Effect;
@@ -40,7 +40,7 @@ const MAX_REASON_CHARS: usize = 200;
 pub(in crate::server::http) const MAX_BODY_BYTES: usize = 4096;
 
 /// Every route here, with its description.
-pub(super) fn routes() -> OpenApiRouter<State> {
+pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(stats::stats))
         .routes(routes!(backup::backup))
@@ -56,13 +56,13 @@ pub(super) fn routes() -> OpenApiRouter<State> {
 }
 
 /// The same for the ops listener.
-pub(in crate::server::http) fn ops_router() -> Router<State> {
+pub(in crate::server::http) fn ops_router() -> Router<AppState> {
     let (router, _document) = routes().split_for_parts();
     on_ops(router)
 }
 
 /// Whoever asks `router` is an operator.
-pub(in crate::server::http) fn on_ops(router: Router<State>) -> Router<State> {
+pub(in crate::server::http) fn on_ops(router: Router<AppState>) -> Router<AppState> {
     router.layer(Extension(operator::OnOps))
 }
 
@@ -81,7 +81,7 @@ async fn read<T: DeserializeOwned>(body: RequestBody) -> Result<T, ApiError> {
 }
 
 /// Puts `decree` in force for good, on every node.
-async fn decree(state: &State, decree: Decree) -> Result<Effect, ApiError> {
+async fn decree(state: &AppState, decree: Decree) -> Result<Effect, ApiError> {
     Ok(state.hub.decree(decree).await.map_err(AdminError::from)?)
 }
 

@@ -10,9 +10,9 @@ use axum::http::{Method, header};
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::auth::{AuthError, Grants, Principal, Right};
-use crate::server::http::State;
+use crate::server::http::AppState;
 use crate::server::http::caller;
-use crate::server::http::client::Client;
+use crate::server::http::client::ClientAddress;
 use crate::server::http::error::{AdminError, ApiError};
 
 /// Marks requests that came to the ops listener.
@@ -32,9 +32,9 @@ impl Operator {
     ///
     /// # Errors
     /// If its token names no operator, or there is none.
-    pub(in crate::server::http) fn of(parts: &Parts, state: &State) -> Result<Self, ApiError> {
+    pub(in crate::server::http) fn of(parts: &Parts, state: &AppState) -> Result<Self, ApiError> {
         // Every request has one: the entrance put it there.
-        let Client(address) = parts
+        let ClientAddress(address) = parts
             .extensions
             .get()
             .copied()
@@ -46,7 +46,7 @@ impl Operator {
             });
         }
         let principal = caller::header_principal(state, &parts.headers)?;
-        match principal.id(None)? {
+        match principal.user_id(None)? {
             Some(id) if principal.may_anywhere(Right::Admin) => Ok(Self {
                 address,
                 proven: Some((id, principal)),
@@ -103,10 +103,10 @@ impl fmt::Display for Operator {
     }
 }
 
-impl FromRequestParts<State> for Operator {
+impl FromRequestParts<AppState> for Operator {
     type Rejection = ApiError;
 
-    async fn from_request_parts(parts: &mut Parts, state: &State) -> Result<Self, ApiError> {
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         if parts.extensions.get::<OnOps>().is_some() {
             refuse_forms(parts)?;
         }

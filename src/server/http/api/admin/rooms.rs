@@ -7,7 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
-use crate::server::http::State;
+use crate::server::http::AppState;
 use crate::server::http::api::admin;
 use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::error::{ApiError, ErrorBody};
@@ -79,7 +79,7 @@ pub(in crate::server::http) struct InFigures {
     ),
 )]
 pub(super) async fn rooms(
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     operator: Operator,
     Query(asked): Query<Asked>,
 ) -> Result<Json<Rooms>, ApiError> {
@@ -95,7 +95,7 @@ pub(super) async fn rooms(
 
 /// At most `limit` of the rooms of `operator` whose names begin with `prefix`, from behind the name `after`.
 pub(in crate::server::http) fn list(
-    state: &State,
+    state: &AppState,
     operator: &Operator,
     prefix: &str,
     after: &str,

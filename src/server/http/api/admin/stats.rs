@@ -6,11 +6,11 @@ use serde::Serialize;
 use tokio::time::MissedTickBehavior;
 use utoipa::ToSchema;
 
-use crate::server::http::State;
+use crate::server::http::AppState;
 use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::memory::Memory;
-use crate::server::metrics::{self, Sample};
+use crate::server::metrics::{self, CounterSample};
 use crate::server::release;
 use crate::server::store::Health;
 
@@ -61,7 +61,7 @@ pub(in crate::server::http) struct Second {
 
 impl Stats {
     /// Those of now.
-    pub(in crate::server::http) fn of(State { hub, course, .. }: &State) -> Self {
+    pub(in crate::server::http) fn of(AppState { hub, course, .. }: &AppState) -> Self {
         let reason = match hub.store_health() {
             Health::Ready => None,
             Health::Refusing(reason) | Health::Away(reason) | Health::Lost(reason) => Some(reason),
@@ -83,7 +83,7 @@ impl Stats {
             rooms: hub.rooms(),
             held_bytes: Memory::of_process().held(),
             budget_bytes: Memory::of_process().budget(),
-            published: metrics::stored(),
+            published: metrics::stored_messages(),
             delivered,
             delivered_bytes,
             seconds: seconds.collect(),
@@ -92,16 +92,16 @@ impl Stats {
 }
 
 /// Takes note of the figures each second until dropped.
-pub async fn note_forever(State { hub, course, .. }: State) {
+pub async fn note_forever(AppState { hub, course, .. }: AppState) {
     let mut interval = tokio::time::interval(metrics::EVERY);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
         let (delivered, delivered_bytes) = hub.delivered();
-        let (connections, published) = (hub.connections(), metrics::stored());
-        course.note(
+        let (connections, published) = (hub.connections(), metrics::stored_messages());
+        course.record(
             hub.uptime(),
-            Sample {
+            CounterSample {
                 connections,
                 published,
                 delivered,
@@ -124,7 +124,7 @@ pub async fn note_forever(State { hub, course, .. }: State) {
     ),
 )]
 pub(super) async fn stats(
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     operator: Operator,
 ) -> Result<Json<Stats>, ApiError> {
     operator.check_all(None)?;

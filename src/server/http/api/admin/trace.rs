@@ -8,13 +8,13 @@ use axum::response::{IntoResponse, Response};
 use futures::stream;
 use tracing::info;
 
-use crate::server::http::State;
+use crate::server::http::AppState;
 use crate::server::http::accept::Endless;
 use crate::server::http::api::admin::connections::number;
 use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::error::{AdminError, ApiError, ErrorBody};
 use crate::server::hub::Seat;
-use crate::server::metrics::{self, Act};
+use crate::server::metrics::{self, AdminAction};
 
 /// Watch a connection.
 ///
@@ -35,7 +35,7 @@ use crate::server::metrics::{self, Act};
     ),
 )]
 pub(super) async fn trace(
-    Shared(state): Shared<State>,
+    Shared(state): Shared<AppState>,
     operator: Operator,
     Path(which): Path<String>,
 ) -> Result<Response, ApiError> {
@@ -46,7 +46,7 @@ pub(super) async fn trace(
         .trace(fits)
         .await
         .ok_or(AdminError::NoConnection { number })?;
-    metrics::acted(Act::Trace, 1);
+    metrics::count_admin_action(AdminAction::Trace, 1);
     info!(%operator, number, "traces a connection");
     let lines = stream::unfold(traced, |mut traced| async move {
         // It cannot fail: nothing in it has keys that are no text.
