@@ -93,6 +93,38 @@ async fn connections_of_one_id_share_what_it_may_say_with_http() {
 }
 
 #[tokio::test]
+async fn an_address_creates_so_many_rooms_a_day_and_still_publishes_in_those_that_exist() {
+    let server = Server::start(&["--message-rate", "1000", "--room-rate", "2/d"]);
+    let client = Client::new();
+    let publish = async |room: &str| {
+        let url = server.url(&format!("/api/v1/rooms/{room}/messages"));
+        let answer = client.post(url).body("x").send().await.expect("an answer");
+        let is_dated = answer.headers().contains_key("retry-after");
+        let status = answer.status().as_u16();
+        (status, is_dated, answer.text().await.expect("text"))
+    };
+    for room in ["first", "second", "first"] {
+        assert_eq!(publish(room).await.0, 201, "{room}");
+    }
+
+    let (status, is_dated, body) = publish("third").await;
+    assert_eq!((status, is_dated), (429, true), "{body}");
+    let limit = "one address may create 2 rooms a day, 2 at once (--room-rate";
+    assert!(body.contains(limit), "{body}");
+    assert_eq!(publish("second").await.0, 201, "it exists");
+
+    // Joining creates nothing, saying something does.
+    let (mut typed, _) = join(&server, "id=ann&room=fourth").await;
+    let message = refusal(&mut typed).await.expect("refused");
+    assert!(message.contains(limit), "{message}");
+    let mut plain = server.join_with("room=fourth").await;
+    assert!(plain.try_send("x").await);
+    assert_eq!(plain.close_code().await, 4001);
+    let refused = figure(&server, "fanfare_rate_limited_total{quota=\"rooms\"}").await;
+    assert_eq!(refused, 3);
+}
+
+#[tokio::test]
 async fn everybody_at_one_address_shares_what_it_may_say() {
     let flags = [
         "--message-rate",

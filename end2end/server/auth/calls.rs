@@ -325,3 +325,19 @@ async fn a_proven_id_shares_what_it_may_say_wherever_it_comes_from() {
     );
     assert_eq!(post(&bob, 1).await.0, 201);
 }
+
+#[tokio::test]
+async fn an_admin_of_rooms_creates_as_many_of_them_as_it_needs_and_others_do_not() {
+    let guarded = Guarded::start(&["--message-rate", "1000", "--room-rate", "1/d"]);
+    let [admin, member] = ["admin", "rw"].map(|access| token("ann", json!({"class-*": access})));
+    let publish = async |room: &str, token: &str| {
+        let call = guarded.call(Method::POST, &format!("{room}/messages"), token);
+        answer(call.body("x")).await.0
+    };
+
+    assert_eq!(publish("class-1", &member).await, 201);
+    assert_eq!(publish("class-2", &member).await, 429);
+    assert_eq!(publish("class-2", &admin).await, 201);
+    assert_eq!(publish("class-3", &admin).await, 201);
+    assert_eq!(publish("class-3", &member).await, 201, "it exists");
+}

@@ -93,10 +93,15 @@ fn quotas(reading: &mut ConfigReader<'_>) -> Option<QuotaRates> {
     let id = rate(reading, "id-rate", "id-burst");
     let address = rate(reading, "address-rate", "address-burst");
     let http = rate(reading, "publish-rate", "publish-burst");
+    let rooms = reading.value("room-rate", value::daily_rate);
     Some(QuotaRates {
         id: id?,
         address: address?,
         http: http?,
+        rooms: rooms.map(|per_day| Rate {
+            per_second: per_day,
+            burst: per_day.max(1),
+        })?,
     })
 }
 

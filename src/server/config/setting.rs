@@ -209,7 +209,7 @@ pub const SETTINGS: &[Setting] = &[
         "message-rate",
         "N/s",
         "20/s",
-        "Messages per second from one connection; faster plain clients are disconnected (4001); 0 is unlimited, also by id, by address and over HTTP",
+        "Messages per second from one connection; faster plain clients are disconnected (4001); 0 is unlimited, also by id, by address, over HTTP and for new rooms",
     ),
     one(
         "message-burst",
@@ -252,6 +252,12 @@ pub const SETTINGS: &[Setting] = &[
         "N",
         "2000",
         "Messages that one address may send over HTTP at once",
+    ),
+    one(
+        "room-rate",
+        "N/d",
+        "500/d",
+        "New rooms per day from one address (IPv6: /64), as many at once; more are refused (HTTP 429); 0 is unlimited; admin tokens have no limit",
     ),
     one(
         "compression",

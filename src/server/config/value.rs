@@ -85,6 +85,16 @@ pub(super) fn rate(text: &str) -> Result<u32, &'static str> {
         .ok_or("a number a second from 0 to 1000000, like 20/s; 0 is unlimited")
 }
 
+/// A number of events a day.
+pub(super) fn daily_rate(text: &str) -> Result<u32, &'static str> {
+    text.strip_suffix("/d")
+        .unwrap_or(text)
+        .parse()
+        .ok()
+        .filter(|rate| *rate <= 1_000_000)
+        .ok_or("a number a day from 0 to 1000000, like 500/d; 0 is unlimited")
+}
+
 pub(super) fn burst(text: &str) -> Result<u32, &'static str> {
     text.parse()
         .ok()

@@ -128,6 +128,19 @@ impl Hub {
     }
 }
 
+impl Hub {
+    /// Returns whether the next message of `room` creates it in the store.
+    pub fn is_new(&self, room: &Room) -> bool {
+        room.holds_nothing() && self.is_unknown(room)
+    }
+
+    /// Returns whether the store has nothing of `room`: nothing was ever published there, or it was dropped.
+    pub(super) fn is_unknown(&self, room: &Room) -> bool {
+        self.bounds(room)
+            .is_ok_and(|bounds| bounds.head == bounds.base)
+    }
+}
+
 fn count(messages: usize, result: &Result<Vec<Stored>, StoreError>) {
     let Ok(stored) = result else {
         return metrics::count_published(messages, PublishResult::Refused);

@@ -161,10 +161,9 @@ impl Room {
         is_due
     }
 
-    /// Returns whether nothing was ever published here, as far as this server knows.
-    pub(super) fn is_empty(&self) -> bool {
-        let log = lock(&self.log);
-        log.head() == Offset(0) && log.holds().0 == 0
+    /// Returns whether no frame is in memory.
+    pub(super) fn holds_nothing(&self) -> bool {
+        lock(&self.log).holds().0 == 0
     }
 
     /// Who reads it now.

@@ -1,5 +1,5 @@
-//! Checks the timers of all connections regularly, instead of one timer for each. Rooms that were only requested
-//! are removed in the same pass.
+//! Checks the timers of all connections regularly, instead of one timer for each. Rooms that the store
+//! does not have are removed in the same pass.
 
 use std::sync::Arc;
 
@@ -15,16 +15,17 @@ impl Hub {
         loop {
             interval.tick().await;
             self.each_outlet(|outlet| outlet.tick(self.now())).await;
-            self.forget_empty_rooms();
+            self.forget_unknown_rooms();
         }
     }
 
-    /// Removes empty rooms where nothing was ever published: they were only requested.
-    fn forget_empty_rooms(&self) {
+    /// Removes rooms without connections that the store does not have: they were only requested, or all their messages
+    /// have expired.
+    fn forget_unknown_rooms(&self) {
         // A room can be reached only under this lock, so a count of one means that it is empty.
         let mut rooms = lock(&self.0.rooms);
         rooms.retain(|Named(room)| {
-            let is_needed = Arc::strong_count(room) > 1 || !room.is_empty();
+            let is_needed = Arc::strong_count(room) > 1 || !self.is_unknown(room);
             if !is_needed {
                 self.0.store.release(room.name());
             }

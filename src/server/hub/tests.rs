@@ -97,6 +97,30 @@ async fn a_panic_in_one_task_of_the_fan_out_is_a_panic_of_the_hub() {
     hub.run().await;
 }
 
+#[tokio::test]
+async fn a_room_whose_messages_have_all_expired_is_forgotten_with_its_row_in_the_store() {
+    let mut world = World::new(10, 10);
+    world.settings.retention.age = Duration::from_millis(1);
+    world.settings.retention.keys.age = Duration::from_millis(1);
+    world.restart(false);
+    world.publish(1);
+    let offset = world.room().head();
+
+    let forgotten = async {
+        while world.hub.rooms() > 0 {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    };
+    tokio::select! {
+        () = world.hub.run() => unreachable!("no task of the hub ends"),
+        ended = tokio::time::timeout(Duration::from_secs(30), forgotten) => assert_eq!(ended, Ok(())),
+    }
+
+    let room = world.room();
+    assert!(world.hub.is_new(&room));
+    assert_eq!(room.head(), offset, "its offsets are not given again");
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     /// So many messages, in one go.

@@ -16,7 +16,7 @@ pub struct Gauges {
     /// Bytes that clients make the process hold.
     pub held: usize,
     /// Messages refused so far, by the quota that refused them.
-    pub rate_limited: [(&'static str, u64); 4],
+    pub rate_limited: [(&'static str, u64); 5],
     /// Messages delivered so far, times readers.
     pub delivered: u64,
     /// Their bytes.

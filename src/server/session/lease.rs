@@ -7,6 +7,8 @@ use std::time::Instant;
 pub struct Permissions {
     /// Set if the client may publish.
     pub may_write: bool,
+    /// Set if the client administers the room: then it may create it however many its address has created.
+    pub is_admin: bool,
     /// The end of the lease, unless it is renewed before; never in open mode. By the system clock: a token expires at
     /// its time, even if this process was paused.
     pub ends: Option<Instant>,

@@ -28,6 +28,9 @@ const OVERHEAD_RATE: Rate = Rate {
 /// pass while one client has used up what that may send.
 const FREE_OVERHEAD: usize = 1024;
 
+/// Seconds in a day, the unit of the rate for new rooms.
+const SECONDS_A_DAY: u32 = 24 * 60 * 60;
+
 /// What can be used up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quota {
@@ -39,10 +42,18 @@ pub enum Quota {
     Address,
     /// What one address may say over HTTP.
     Http,
+    /// The rooms that one address may create.
+    Rooms,
 }
 
 impl Quota {
-    const ALL: [Self; 4] = [Self::Connection, Self::Id, Self::Address, Self::Http];
+    const ALL: [Self; 5] = [
+        Self::Connection,
+        Self::Id,
+        Self::Address,
+        Self::Http,
+        Self::Rooms,
+    ];
 
     /// Its name in a counter.
     const fn as_str(self) -> &'static str {
@@ -51,16 +62,27 @@ impl Quota {
             Self::Id => "id",
             Self::Address => "address",
             Self::Http => "http",
+            Self::Rooms => "rooms",
         }
     }
 
-    /// Whose it is, and the setting that says how much it is.
-    const fn names(self) -> (&'static str, &'static str) {
+    /// Returns whose it is, its unit, and its setting.
+    const fn names(self) -> (&'static str, &'static str, &'static str) {
+        const MESSAGES: &str = "messages a second";
         match self {
-            Self::Connection => ("one connection may send", "--message-rate"),
-            Self::Id => ("one id may send", "--id-rate"),
-            Self::Address => ("one address may send", "--address-rate"),
-            Self::Http => ("over HTTP one address may publish", "--publish-rate"),
+            Self::Connection => ("one connection may send", MESSAGES, "--message-rate"),
+            Self::Id => ("one id may send", MESSAGES, "--id-rate"),
+            Self::Address => ("one address may send", MESSAGES, "--address-rate"),
+            Self::Http => (
+                "over HTTP one address may publish",
+                MESSAGES,
+                "--publish-rate",
+            ),
+            Self::Rooms => (
+                "one address may create",
+                "rooms a day",
+                "--room-rate; an admin token has no limit",
+            ),
         }
     }
 }
@@ -68,13 +90,13 @@ impl Quota {
 /// That a quota is used up.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[error(
-    "too fast; {} {} messages a second, {} at once ({})",
-    quota.names().0, rate.per_second, rate.burst, quota.names().1
+    "too fast; {} {} {}, {} at once ({})",
+    quota.names().0, rate.per_second, quota.names().1, rate.burst, quota.names().2
 )]
 pub struct RateLimited {
     /// Which.
     pub quota: Quota,
-    /// What is allowed.
+    /// What is allowed, of rooms by the day.
     pub rate: Rate,
     /// How long to wait. More than the burst will never pass at once.
     pub wait: Duration,
@@ -89,6 +111,8 @@ pub struct QuotaRates {
     pub address: Rate,
     /// Each address over HTTP.
     pub http: Rate,
+    /// The new rooms of each address, by the day.
+    pub rooms: Rate,
 }
 
 impl QuotaRates {
@@ -97,6 +121,7 @@ impl QuotaRates {
         id: Rate::UNLIMITED,
         address: Rate::UNLIMITED,
         http: Rate::UNLIMITED,
+        rooms: Rate::UNLIMITED,
     };
 }
 
@@ -129,6 +154,7 @@ pub struct Quotas {
     ids: SharedLimiters<RateLimitKey>,
     hosts: SharedLimiters<IpBucket>,
     posts: SharedLimiters<IpBucket>,
+    rooms: SharedLimiters<IpBucket>,
     /// Limited by [`OVERHEAD_RATE`].
     overhead: Mutex<Limiters<IpBucket>>,
     /// How often each quota refused something.
@@ -142,6 +168,7 @@ impl Quotas {
             ids: SharedLimiters::new(Quota::Id, rates.id),
             hosts: SharedLimiters::new(Quota::Address, rates.address),
             posts: SharedLimiters::new(Quota::Http, rates.http),
+            rooms: SharedLimiters::new(Quota::Rooms, rates.rooms),
             overhead: Mutex::new(Limiters::new(OVERHEAD_RATE)),
             refusals: Default::default(),
         }
@@ -185,6 +212,21 @@ impl Quotas {
                 .inspect_err(|_| self.posts.give_back(&host, messages))
         });
         posted.inspect_err(|too_fast| self.refused(too_fast))
+    }
+
+    /// Counts a room that a client at `host` creates.
+    ///
+    /// # Errors
+    /// If the address has created too many.
+    pub fn create_room(&self, host: IpBucket, now: Tick) -> Result<(), RateLimited> {
+        // Buckets are filled by the second, this one by the day.
+        let day = Tick::after_start(now.since(Tick::default()) / SECONDS_A_DAY);
+
+        let created = self.rooms.take(host, 1, day).map_err(|too_fast| RateLimited {
+            wait: too_fast.wait * SECONDS_A_DAY,
+            ..too_fast
+        });
+        created.inspect_err(|too_fast| self.refused(too_fast))
     }
 
     /// How often each quota refused something so far.
@@ -326,6 +368,14 @@ impl RateLimit {
             said.inspect_err(|_| self.limiter.give_back(1, rate))
         });
         said.inspect_err(|too_fast| self.quotas.refused(too_fast))
+    }
+
+    /// Counts a room that the connection creates.
+    ///
+    /// # Errors
+    /// If its address has created too many.
+    pub fn create_room(&self, now: Tick) -> Result<(), RateLimited> {
+        self.quotas.create_room(self.host, now)
     }
 
     /// Counts bytes of a frame that carry no message; `false` means that the address has sent too many.

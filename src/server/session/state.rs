@@ -119,6 +119,18 @@ impl Session {
         self.idle.credit_pause(since, paused, IDLE_RATE, now);
     }
 
+    /// Counts the room that publishing `drafts` creates. If its address has created too many, returns the answers that
+    /// refuse them.
+    pub fn create_room(&self, drafts: &[Draft], now: Tick) -> Result<(), Vec<Action>> {
+        self.pace.create_room(now).map_err(|too_fast| {
+            if self.dialect == Dialect::Plain {
+                return vec![Action::Close(CloseReason::Ours(CloseCode::TooFast))];
+            }
+            let keys = drafts.iter().map(|draft| draft.key().cloned());
+            keys.map(|key| rate_limited(&too_fast, key)).collect()
+        })
+    }
+
     /// Returns the action that `incoming` asks for, of a client that has `access`.
     ///
     /// Frames that carry no message are counted, and so are the bytes of a frame beyond its message: reading them

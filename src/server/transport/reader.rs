@@ -228,7 +228,16 @@ impl FrameReader {
             }
         }
         if !drafts.is_empty() {
-            publish(connection, drafts);
+            let (hub, room) = (&connection.hub, &connection.room);
+            let created = if lease.is_admin || !hub.is_new(room) {
+                Ok(())
+            } else {
+                self.session.create_room(&drafts, now)
+            };
+            match created {
+                Ok(()) => publish(connection, drafts),
+                Err(refused) => answers.extend(refused),
+            }
         }
         let mut state = connection.lock();
         state.heartbeat.seen(now);
@@ -386,6 +395,7 @@ mod tests {
         let format = Format::deflated(Dialect::Typed);
         let lease = Permissions {
             may_write: true,
+            is_admin: false,
             ends: None,
         };
         let settings = Arc::new(ConnectionSettings {

@@ -24,6 +24,7 @@ pub fn permissions(principal: &Principal, room: &Room) -> Permissions {
         .map(|ends| Duration::from_secs(ends).saturating_sub(unix_time()));
     Permissions {
         may_write: principal.may(Right::Write, room.name()),
+        is_admin: principal.may(Right::Admin, room.name()),
         // What is too far away for a clock never ends.
         ends: left.and_then(|left| Instant::now().checked_add(left)),
     }
@@ -82,6 +83,7 @@ mod tests {
         let ends = Instant::now();
         let lease = Permissions {
             may_write: true,
+            is_admin: false,
             ends: Some(ends),
         };
 

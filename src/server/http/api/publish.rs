@@ -112,7 +112,7 @@ impl From<Stored> for StoredPosition {
         (status = 413, description = "`too_big`, `too_many`", body = ErrorBody),
         (status = 415, description = "`unsupported_media_type`", body = ErrorBody),
         (status = 422, description = "`bad_body`: says the line, in a batch", body = ErrorBody),
-        (status = 429, description = "`rate_limited`, `busy` (too many bodies from this address at once): `Retry-After` says when", body = ErrorBody),
+        (status = 429, description = "`rate_limited` (messages, or new rooms), `busy` (too many bodies from this address at once): `Retry-After` says when", body = ErrorBody),
         (status = 503, description = "`store_unavailable`, `too_many_rooms`, `memory_full`, `draining`", body = ErrorBody),
     ),
 )]
@@ -182,6 +182,12 @@ pub(in crate::server::http) async fn store(
     }
     keep_to_the_rates(state, principal, address, &drafts)?;
     let room = state.hub.room(name).await?;
+    if state.hub.is_new(&room) && !principal.may(Right::Admin, name) {
+        state
+            .quotas
+            .create_room(IpBucket::of(address), state.hub.now())?;
+    }
+
     let (report, reported) = oneshot::channel();
     // The receiver is gone only if the client is.
     state

@@ -18,6 +18,7 @@ fn quotas(id: u32, address: u32, http: u32) -> Arc<Quotas> {
         id: rate(id),
         address: rate(address),
         http: rate(http),
+        rooms: rate(2),
     }))
 }
 
@@ -110,7 +111,13 @@ fn a_batch_passes_whole_or_costs_nothing() {
     assert_eq!(quotas.most_at_once(), Some(6));
     assert_eq!(
         quotas.refusals(),
-        [("connection", 1), ("id", 2), ("address", 1), ("http", 2)]
+        [
+            ("connection", 1),
+            ("id", 2),
+            ("address", 1),
+            ("http", 2),
+            ("rooms", 0)
+        ]
     );
 }
 
@@ -125,6 +132,25 @@ fn a_refusal_says_what_is_allowed_and_which_setting_says_so() {
         "too fast; one connection may send 1 messages a second, 4 at once (--message-rate)"
     );
     assert_eq!(refusal.wait, Duration::from_secs(1));
+}
+
+#[test]
+fn an_address_that_has_created_its_rooms_of_a_day_waits_for_the_next_one_and_others_do_not() {
+    const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+    let quotas = quotas(1, 1, 1);
+    let create = |number, time| quotas.create_room(host(number), Tick::after_start(time));
+    assert_eq!(create(1, Duration::ZERO), Ok(()));
+    assert_eq!(create(1, Duration::ZERO), Ok(()));
+
+    let refusal = create(1, DAY / 2).expect_err("two at once, and one a day");
+
+    assert_eq!(
+        refusal.to_string(),
+        "too fast; one address may create 1 rooms a day, 2 at once (--room-rate; an admin token has no limit)"
+    );
+    assert_eq!(refusal.wait, DAY / 2);
+    assert_eq!(create(2, DAY / 2), Ok(()), "another address");
+    assert_eq!(create(1, DAY), Ok(()), "the next day");
 }
 
 #[test]
