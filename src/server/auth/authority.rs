@@ -64,19 +64,21 @@ enum HostName {
 }
 
 impl Authority {
-    /// Reads `HOST` or `HOST:PORT`; nothing if it is neither.
+    /// Reads `HOST` or `HOST:PORT`; nothing if it is neither. An empty port is the same as none (RFC 3986 section 3.2.3).
     pub fn parse(text: &str) -> Option<Self> {
         let (host, port) = match text.rsplit_once(':') {
             // The colons of an IPv6 address are not a port's.
-            Some((host, port)) if !port.ends_with(']') => {
-                let is_number = !port.is_empty() && port.bytes().all(|byte| byte.is_ascii_digit());
-                (host, Some(port.parse().ok().filter(|_| is_number)?))
-            }
-            _ => (text, None),
+            Some((host, port)) if !port.ends_with(']') => (host, port),
+            _ => (text, ""),
         };
+        let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+
         Some(Self {
             host: HostName::parse(host)?,
-            port,
+            port: match port {
+                "" => None,
+                port => Some(port.parse().ok().filter(|_| is_number)?),
+            },
         })
     }
 
@@ -162,6 +164,10 @@ mod tests {
             ("a_b.example.", "a_b.example"),
             ("A.Example.:80", "a.example:80"),
             ("127.0.0.1.", "127.0.0.1"),
+            ("localhost:", "localhost"),
+            ("a.example.:", "a.example"),
+            ("127.0.0.1:", "127.0.0.1"),
+            ("[::1]:", "[::1]"),
         ] {
             assert_eq!(
                 Authority::parse(text).map(|authority| authority.to_string()),
@@ -176,7 +182,9 @@ mod tests {
             "..",
             "localhost..",
             "[::1].",
-            "a:",
+            ":",
+            "a::",
+            "[::1]::",
             "a:+1",
             "a:65536",
             "a:b",
@@ -227,7 +235,7 @@ mod tests {
 
     proptest! {
         #[test]
-        fn what_is_shown_means_the_same(text in "(\\[[0-9a-f:.]{2,12}\\]|[a-zA-Z0-9.-]{1,12})(:[0-9]{1,6})?") {
+        fn what_is_shown_means_the_same(text in "(\\[[0-9a-f:.]{2,12}\\]|[a-zA-Z0-9.-]{1,12})(:[0-9]{0,6})?") {
             if let Some(authority) = Authority::parse(&text) {
                 prop_assert_eq!(Authority::parse(&authority.to_string()), Some(authority));
             }
