@@ -185,3 +185,78 @@ async fn what_one_node_decides_ends_the_streams_of_that_sub_on_another() {
         ends(stream).await;
     }
 }
+
+#[tokio::test]
+async fn a_banned_admin_is_refused_and_cannot_lift_the_ban_but_the_ops_listener_can() {
+    let guarded = Guarded::start(&[]);
+    let chief = token("chief", json!({ "*": "admin" }));
+    let tried = async |method: Method, path: &str, body: Value| {
+        let url = guarded.server.url(&format!("/api/v1/admin/{path}"));
+        let request = Client::new().request(method, url).bearer_auth(&chief);
+        let (status, answer) = ask(request.json(&body)).await;
+        (status, answer["error"]["code"].clone())
+    };
+    let ban = json!({ "id": "chief", "reason": "left the team" });
+    let (status, _) = call(&guarded.server, Method::POST, "bans", ban).await;
+    assert_eq!(status, 201);
+
+    for (method, path, body) in [
+        (Method::DELETE, "bans?id=chief", json!({})),
+        (Method::GET, "bans", json!({})),
+        (Method::GET, "rooms", json!({})),
+        (Method::GET, "connections", json!({})),
+        (Method::POST, "bans", json!({ "id": "eve" })),
+        (Method::POST, "rooms/lobby/close", json!({})),
+    ] {
+        let what = format!("{method} {path}");
+        let refused = tried(method, path, body).await;
+        assert_eq!(refused, (403, json!("banned")), "{what}");
+    }
+    let page = Client::new()
+        .get(guarded.server.url("/admin"))
+        .bearer_auth(&chief);
+    let page = page.send().await.expect("an answer");
+    assert_eq!(page.status(), 403);
+    assert!(page.text().await.expect("text").contains("left the team"));
+
+    let lift = call(&guarded.server, Method::DELETE, "bans?id=chief", json!({}));
+    assert_eq!(lift.await.0, 200);
+    assert_eq!(tried(Method::GET, "bans", json!({})).await.0, 200);
+}
+
+#[tokio::test]
+async fn an_admin_who_is_banned_in_a_room_administers_the_others_only() {
+    let guarded = Guarded::start(&[]);
+    let chief = token("chief", json!({ "*": "admin" }));
+    let tried = async |method: Method, path: &str, body: Value| {
+        let url = guarded.server.url(&format!("/api/v1/admin/{path}"));
+        let request = Client::new().request(method, url).bearer_auth(&chief);
+        ask(request.json(&body)).await
+    };
+    let ban = json!({ "id": "chief", "room": "class" });
+    let (status, _) = call(&guarded.server, Method::POST, "bans", ban).await;
+    assert_eq!(status, 201);
+
+    for (method, path, body) in [
+        (Method::DELETE, "bans?id=chief&room=class", json!({})),
+        (Method::POST, "rooms/class/close", json!({})),
+        (Method::DELETE, "rooms/class/messages/1", json!({})),
+        (Method::POST, "connections/kick", json!({ "room": "class" })),
+    ] {
+        let what = format!("{method} {path}");
+        let (status, answer) = tried(method, path, body).await;
+        assert_eq!(
+            (status, &answer["error"]["code"]),
+            (403, &json!("banned")),
+            "{what}"
+        );
+    }
+    let (status, _) = tried(Method::POST, "rooms/staff/close", json!({})).await;
+    assert_eq!(status, 200);
+    let (_, seen) = tried(Method::GET, "bans", json!({})).await;
+    assert_eq!(
+        seen["bans"],
+        json!([]),
+        "that of a room it does not administer"
+    );
+}

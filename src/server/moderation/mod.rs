@@ -85,6 +85,21 @@ impl Moderation {
         self.rules().admit_reader(guest, now_millis())
     }
 
+    /// Checks that no ban applies to the admin `id` at `address`: in `room`, or without one in all rooms. A closed room
+    /// is no obstacle.
+    ///
+    /// # Errors
+    /// The ban.
+    pub fn admit_admin(
+        &self,
+        id: &UserId,
+        address: IpAddr,
+        room: Option<&RoomName>,
+    ) -> Result<(), Barred> {
+        self.rules()
+            .check_bans(Some(id), address, room, now_millis())
+    }
+
     /// Everything that is in force.
     pub fn list(&self) -> (Vec<Ban>, Vec<Closure>) {
         self.rules().list(now_millis())

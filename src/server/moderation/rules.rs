@@ -198,13 +198,27 @@ impl Rules {
     }
 
     pub(super) fn admit_reader(&self, guest: &Guest<'_>, now: u64) -> Result<(), Barred> {
+        self.check_bans(guest.id, guest.address, Some(guest.room), now)
+    }
+
+    /// Checks the bans that apply in all rooms, and those that apply in `room`.
+    pub(super) fn check_bans(
+        &self,
+        id: Option<&UserId>,
+        address: IpAddr,
+        room: Option<&RoomName>,
+        now: u64,
+    ) -> Result<(), Barred> {
         if self.bans.is_empty() {
             return Ok(());
         }
-        let host = Subject::Host(IpBucket::of(guest.address));
-        let subjects = guest.id.cloned().map(Subject::Id).into_iter().chain([host]);
-        let keys = subjects.flat_map(|of| [(of.clone(), None), (of, Some(guest.room.clone()))]);
+
+        let host = Subject::Host(IpBucket::of(address));
+        let subjects = id.cloned().map(Subject::Id).into_iter().chain([host]);
+        let rooms = std::iter::once(None).chain(room.cloned().map(Some));
+        let keys = subjects.flat_map(|of| rooms.clone().map(move |room| (of.clone(), room)));
         let is_on = |ban: &&Ban| ban.until.is_none_or(|until| until > now);
+
         // Of several, the one that lasts longest.
         let bans = keys.filter_map(|key| self.bans.get(&key)).filter(is_on);
         match bans.max_by_key(|ban| ban.until.unwrap_or(u64::MAX)) {

@@ -28,7 +28,7 @@ const CHUNK_BYTES: usize = 256 * 1024;
     responses(
         (status = 200, description = "The copy, an SQLite database", body = Vec<u8>, content_type = "application/vnd.sqlite3"),
         (status = 401, description = "`bad_token`: says why", body = ErrorBody),
-        (status = 403, description = "`not_allowed`, `origin_not_allowed`", body = ErrorBody),
+        (status = 403, description = "`not_allowed`, `banned`, `origin_not_allowed`", body = ErrorBody),
         (status = 404, description = "`not_found`: on the public listener, or where messages are kept in no file", body = ErrorBody),
         (status = 503, description = "`store_unavailable`: says why; also while another copy is made", body = ErrorBody),
     ),

@@ -94,7 +94,7 @@ pub(super) struct Lifted {
     responses(
         (status = 200, description = "What is in force where you administer", body = InForce),
         (status = 401, description = "`bad_token`: says why", body = ErrorBody),
-        (status = 403, description = "`not_allowed`, `origin_not_allowed`", body = ErrorBody),
+        (status = 403, description = "`not_allowed`, `banned`, `origin_not_allowed`", body = ErrorBody),
     ),
 )]
 pub(super) async fn bans(Shared(state): Shared<AppState>, operator: Operator) -> Json<InForce> {
@@ -120,7 +120,7 @@ pub(in crate::server::http) fn in_force(state: &AppState, operator: &Operator) -
     responses(
         (status = 201, description = "It is in force", body = Banned),
         (status = 401, description = "`bad_token`: says why", body = ErrorBody),
-        (status = 403, description = "`not_allowed`, `origin_not_allowed`", body = ErrorBody),
+        (status = 403, description = "`not_allowed`, `banned`, `origin_not_allowed`", body = ErrorBody),
         (status = 408, description = "`too_slow`: the body did not come in time", body = ErrorBody),
         (status = 409, description = "`too_many_bans`", body = ErrorBody),
         (status = 413, description = "`too_big`", body = ErrorBody),
@@ -190,7 +190,7 @@ pub(in crate::server::http) async fn impose(
         (status = 200, description = "It holds no longer", body = Lifted),
         (status = 400, description = "`bad_name`, `bad_parameter`: says which", body = ErrorBody),
         (status = 401, description = "`bad_token`: says why", body = ErrorBody),
-        (status = 403, description = "`not_allowed`, `origin_not_allowed`", body = ErrorBody),
+        (status = 403, description = "`not_allowed`, `banned`, `origin_not_allowed`", body = ErrorBody),
         (status = 404, description = "`no_such_ban`", body = ErrorBody),
         (status = 503, description = "`not_kept`: it cannot be written", body = ErrorBody),
     ),

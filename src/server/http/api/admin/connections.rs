@@ -171,7 +171,7 @@ impl From<Seat> for Connection {
         (status = 200, description = "Some of those in the rooms that you administer", body = Connections),
         (status = 400, description = "`bad_parameter`, `bad_name`: says which", body = ErrorBody),
         (status = 401, description = "`bad_token`: says why", body = ErrorBody),
-        (status = 403, description = "`not_allowed`, `origin_not_allowed`", body = ErrorBody),
+        (status = 403, description = "`not_allowed`, `banned`, `origin_not_allowed`", body = ErrorBody),
     ),
 )]
 pub(super) async fn connections(
@@ -221,7 +221,7 @@ pub(in crate::server::http) async fn list(
         (status = 200, description = "It is being closed", body = Kicked),
         (status = 400, description = "`bad_parameter`", body = ErrorBody),
         (status = 401, description = "`bad_token`: says why", body = ErrorBody),
-        (status = 403, description = "`not_allowed`, `origin_not_allowed`", body = ErrorBody),
+        (status = 403, description = "`not_allowed`, `banned`, `origin_not_allowed`", body = ErrorBody),
         (status = 404, description = "`no_such_connection`: or none that you administer", body = ErrorBody),
         (status = 415, description = "`unsupported_media_type`: JSON is asked for", body = ErrorBody),
     ),
@@ -262,7 +262,7 @@ pub(in crate::server::http) async fn end(
     responses(
         (status = 200, description = "They are being closed", body = Kicked),
         (status = 401, description = "`bad_token`: says why", body = ErrorBody),
-        (status = 403, description = "`not_allowed`, `origin_not_allowed`", body = ErrorBody),
+        (status = 403, description = "`not_allowed`, `banned`, `origin_not_allowed`", body = ErrorBody),
         (status = 408, description = "`too_slow`: the body did not come in time", body = ErrorBody),
         (status = 413, description = "`too_big`", body = ErrorBody),
         (status = 415, description = "`unsupported_media_type`: JSON is asked for", body = ErrorBody),
@@ -284,6 +284,10 @@ pub(super) async fn kick_all(
         let sentence = "say whom: {\"id\":\"ann\"}, {\"address\":\"192.0.2.1\"} or {\"room\":\"lobby\"}, or several";
         return Err(ApiError::Body(sentence.to_owned()));
     }
+    if let Some(room) = &which.room {
+        operator.check_bans(room)?;
+    }
+
     let eviction = which.eviction(&operator);
     let kicked = state.hub.evict(eviction.clone()).await?;
     metrics::count_admin_action(AdminAction::Kick, kicked);

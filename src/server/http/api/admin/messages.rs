@@ -43,7 +43,7 @@ pub(super) struct Deleted {
         (status = 200, description = "What was said is gone", body = Deleted),
         (status = 400, description = "`bad_name`, `bad_parameter`: says which", body = ErrorBody),
         (status = 401, description = "`bad_token`: says why", body = ErrorBody),
-        (status = 403, description = "`not_allowed`, `origin_not_allowed`", body = ErrorBody),
+        (status = 403, description = "`not_allowed`, `banned`, `origin_not_allowed`", body = ErrorBody),
         (status = 404, description = "`no_such_message`: or it is no longer kept", body = ErrorBody),
         (status = 503, description = "`store_unavailable`, `too_many_rooms`", body = ErrorBody),
     ),

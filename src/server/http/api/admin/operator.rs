@@ -1,4 +1,7 @@
 //! Who administers, and which rooms.
+//!
+//! A ban applies to an admin too, as on every other way in: otherwise banned admins would lift their own bans. On the
+//! ops listener there is no id that a ban could apply to.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -9,11 +12,12 @@ use axum::http::{Method, header};
 
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
-use crate::server::auth::{AuthError, Grants, Principal, Right};
+use crate::server::auth::{Grants, Principal, Right};
 use crate::server::http::AppState;
 use crate::server::http::caller;
 use crate::server::http::client::ClientAddress;
 use crate::server::http::error::{AdminError, ApiError};
+use crate::server::moderation::{Barred, Moderation};
 
 /// Marks requests that came to the ops listener.
 #[derive(Clone, Copy, Debug)]
@@ -24,14 +28,22 @@ pub(in crate::server::http) struct OnOps;
 pub(in crate::server::http) struct Operator {
     address: IpAddr,
     /// Who it is; nothing on the ops listener, where whoever reaches it administers every room.
-    proven: Option<(UserId, Principal)>,
+    proven: Option<Admin>,
+}
+
+/// An operator with a token.
+#[derive(Clone, Debug)]
+struct Admin {
+    id: UserId,
+    principal: Principal,
+    moderation: Moderation,
 }
 
 impl Operator {
     /// Returns the operator that sent this request: on the public listener, by the token in its header.
     ///
     /// # Errors
-    /// If its token names no operator, or there is none.
+    /// If its token names no operator, or there is none, or the operator is banned in all rooms.
     pub(in crate::server::http) fn of(parts: &Parts, state: &AppState) -> Result<Self, ApiError> {
         // Every request has one: the entrance put it there.
         let ClientAddress(address) = parts
@@ -47,10 +59,16 @@ impl Operator {
         }
         let principal = caller::header_principal(state, &parts.headers)?;
         match principal.user_id(None)? {
-            Some(id) if principal.may_anywhere(Right::Admin) => Ok(Self {
-                address,
-                proven: Some((id, principal)),
-            }),
+            Some(id) if principal.may_anywhere(Right::Admin) => {
+                let moderation = state.moderation.clone();
+                moderation.admit_admin(&id, address, None)?;
+                let proven = Some(Admin {
+                    id,
+                    principal,
+                    moderation,
+                });
+                Ok(Self { address, proven })
+            }
             _ => Err(AdminError::NoOperator.into()),
         }
     }
@@ -64,31 +82,48 @@ impl Operator {
     pub(super) fn within(&self) -> Option<Grants> {
         self.proven
             .as_ref()
-            .map(|(_, principal)| principal.grants().clone())
+            .map(|admin| admin.principal.grants().clone())
     }
 
-    /// Whether `room` is among its rooms.
+    /// Returns whether it administers `room`.
     pub(in crate::server::http) fn administers(&self, room: &RoomName) -> bool {
-        self.proven
-            .as_ref()
-            .is_none_or(|(_, principal)| principal.may(Right::Admin, room))
+        self.check(room).is_ok()
     }
 
-    /// That `room` is among its rooms.
-    pub(in crate::server::http) fn check(&self, room: &RoomName) -> Result<(), AuthError> {
-        self.proven
-            .as_ref()
-            .map_or(Ok(()), |(_, principal)| principal.check(Right::Admin, room))
+    /// Checks that it administers `room`.
+    ///
+    /// # Errors
+    /// If its token does not grant that, or it is banned there.
+    pub(in crate::server::http) fn check(&self, room: &RoomName) -> Result<(), ApiError> {
+        if let Some(admin) = &self.proven {
+            admin.principal.check(Right::Admin, room)?;
+        }
+        Ok(self.check_bans(room)?)
     }
 
-    /// That it administers `room`, or without one every room that there may ever be.
+    /// Checks that it is not banned in `room`.
+    ///
+    /// # Errors
+    /// The ban.
+    pub(super) fn check_bans(&self, room: &RoomName) -> Result<(), Barred> {
+        self.proven.as_ref().map_or(Ok(()), |admin| {
+            admin
+                .moderation
+                .admit_admin(&admin.id, self.address, Some(room))
+        })
+    }
+
+    /// Checks that it administers `room`, or without one every room that there may ever be.
+    ///
+    /// # Errors
+    /// As [`Operator::check`].
     pub(in crate::server::http) fn check_all(
         &self,
         room: Option<&RoomName>,
-    ) -> Result<(), AuthError> {
+    ) -> Result<(), ApiError> {
         match (&self.proven, room) {
             (_, Some(room)) => self.check(room),
-            (Some((_, principal)), None) => principal.check_admin(),
+            (Some(admin), None) => Ok(admin.principal.check_admin()?),
             (None, None) => Ok(()),
         }
     }
@@ -97,7 +132,7 @@ impl Operator {
 impl fmt::Display for Operator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.proven {
-            Some((id, _)) => write!(f, "{id} from {}", self.address),
+            Some(Admin { id, .. }) => write!(f, "{id} from {}", self.address),
             None => write!(f, "ops from {}", self.address),
         }
     }

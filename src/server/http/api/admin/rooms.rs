@@ -74,7 +74,7 @@ pub(in crate::server::http) struct InFigures {
         (status = 200, description = "Some of the rooms that you administer", body = Rooms),
         (status = 400, description = "`bad_parameter`: says which", body = ErrorBody),
         (status = 401, description = "`bad_token`: says why", body = ErrorBody),
-        (status = 403, description = "`not_allowed`, `origin_not_allowed`", body = ErrorBody),
+        (status = 403, description = "`not_allowed`, `banned`, `origin_not_allowed`", body = ErrorBody),
         (status = 503, description = "`store_unavailable`", body = ErrorBody),
     ),
 )]

@@ -120,7 +120,7 @@ pub async fn note_forever(AppState { hub, course, .. }: AppState) {
     responses(
         (status = 200, description = "The server in figures", body = Stats),
         (status = 401, description = "`bad_token`: says why", body = ErrorBody),
-        (status = 403, description = "`not_allowed`, `origin_not_allowed`", body = ErrorBody),
+        (status = 403, description = "`not_allowed`, `banned`, `origin_not_allowed`", body = ErrorBody),
     ),
 )]
 pub(super) async fn stats(

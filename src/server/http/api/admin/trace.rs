@@ -30,7 +30,7 @@ use crate::server::metrics::{self, AdminAction};
         (status = 200, description = "Its events, as they pass", content_type = "application/x-ndjson"),
         (status = 400, description = "`bad_parameter`", body = ErrorBody),
         (status = 401, description = "`bad_token`: says why", body = ErrorBody),
-        (status = 403, description = "`not_allowed`, `origin_not_allowed`", body = ErrorBody),
+        (status = 403, description = "`not_allowed`, `banned`, `origin_not_allowed`", body = ErrorBody),
         (status = 404, description = "`no_such_connection`: or none that you administer", body = ErrorBody),
     ),
 )]
