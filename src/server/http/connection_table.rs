@@ -6,6 +6,7 @@
 //! - When the table is full, a connection from an address with few connections replaces one from the address with the
 //!   most, so no address can shut out another. Between equals, only stale connections are replaced.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -94,8 +95,8 @@ impl ConnectionTable {
             self.check_address(&share)?;
         }
         if state.connections.len() >= self.limit {
-            let stalest = self.stalest(&state, &share);
-            let number = stalest.ok_or(Full::All { limit: self.limit })?;
+            let victim = self.victim(&state, &share);
+            let number = victim.ok_or(Full::All { limit: self.limit })?;
             state.evict(number);
         }
 
@@ -120,36 +121,41 @@ impl ConnectionTable {
     }
 
     /// Returns the connection to replace by a new one of `share`, if there is one.
-    fn stalest(&self, state: &TableState, share: &AddressShare) -> Option<u64> {
-        let connections = state.connections.values();
-        let most = connections
-            .map(|connection| connection.share.connections())
-            .max()?;
-        // Even after the exchange, that address has at least as many connections as the new one's.
-        let is_unfair = most > share.connections() + 1;
-
+    fn victim(&self, state: &TableState, share: &AddressShare) -> Option<u64> {
         let now = self.hub.now();
-        state
-            .connections
-            .iter()
-            .filter_map(|(number, connection)| {
-                let (phase, since) = connection.activity.phase();
-                let is_waiting = matches!(phase, RequestPhase::Idle | RequestPhase::Blocked);
-                let is_stale = is_waiting && now.since(since) >= STALE_AFTER;
-                let gives_way = if is_unfair {
-                    connection.share.connections() == most
-                } else {
-                    is_stale
-                };
-                gives_way.then_some((!is_stale, since, *number))
-            })
-            .min()
-            .map(|(_, _, number)| number)
+        let mut of_most = None;
+        let mut stalest = None;
+        for (number, connection) in &state.connections {
+            let (phase, since) = connection.activity.phase();
+            let is_waiting = matches!(phase, RequestPhase::Idle | RequestPhase::Blocked);
+            let is_stale = is_waiting && now.since(since) >= STALE_AFTER;
+            let connections = connection.share.connections();
+
+            keep_least(
+                &mut of_most,
+                (Reverse(connections), !is_stale, since, *number),
+            );
+            if is_stale {
+                keep_least(&mut stalest, (since, *number));
+            }
+        }
+
+        let (Reverse(most), _, _, number) = of_most?;
+        // Even after the exchange, that address has at least as many connections as the new one's.
+        if most > share.connections() + 1 {
+            return Some(number);
+        }
+        stalest.map(|(_, number)| number)
     }
 
     fn lock(&self) -> MutexGuard<'_, TableState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// Replaces `least` by `value` if that is less, or the first one.
+fn keep_least<T: Copy + Ord>(least: &mut Option<T>, value: T) {
+    *least = Some(least.map_or(value, |least| least.min(value)));
 }
 
 impl TableState {
