@@ -9,7 +9,7 @@ use axum::response::Response;
 use hyper::body::{Frame, SizeHint};
 
 use crate::server::http::error::ApiError;
-use crate::server::http::shares::AddressShare;
+use crate::server::http::shares::{AddressShare, UnreadBytes};
 use crate::server::memory::Memory;
 use crate::server::transport::Activity;
 
@@ -25,12 +25,14 @@ struct CountedBody {
     body: Body,
     share: Arc<AddressShare>,
     activity: Arc<Activity>,
+    /// What is counted for it before its first bytes are.
+    expected: Option<UnreadBytes>,
 }
 
 /// Bytes of an answer that HTTP holds.
 struct UnsentBytes {
     bytes: Bytes,
-    share: Arc<AddressShare>,
+    _unread: UnreadBytes,
     activity: Arc<Activity>,
 }
 
@@ -48,11 +50,13 @@ pub(super) fn counted(
         return Ok(response);
     }
     let size = response.body().size_hint().lower();
-    if may_refuse && size > SMALL_BYTES && !share.has_room_for_answer(size as usize) {
-        return Err(ApiError::TooMuchUnread {
-            limit: share.bytes(),
-        });
-    }
+    let expected = if may_refuse && size > SMALL_BYTES {
+        let limit = share.bytes();
+        let counted = share.try_count_unread(size as usize);
+        Some(counted.ok_or(ApiError::TooMuchUnread { limit })?)
+    } else {
+        None
+    };
 
     let (share, activity) = (share.clone(), activity.clone());
     Ok(response.map(|body| {
@@ -60,6 +64,7 @@ pub(super) fn counted(
             body,
             share,
             activity,
+            expected,
         })
     }))
 }
@@ -74,7 +79,11 @@ impl HttpBody for CountedBody {
     ) -> Poll<Option<Result<Frame<Bytes>, axum::Error>>> {
         let frame = ready!(Pin::new(&mut self.body).poll_frame(cx));
         let count = |bytes: Bytes| UnsentBytes::hold(bytes, &self.share, &self.activity);
-        Poll::Ready(frame.map(|frame| frame.map(|frame| frame.map_data(count))))
+        let counted = frame.map(|frame| frame.map(|frame| frame.map_data(count)));
+
+        // From now on what HTTP holds of it counts.
+        self.expected = None;
+        Poll::Ready(counted)
     }
 
     fn is_end_stream(&self) -> bool {
@@ -93,11 +102,10 @@ impl UnsentBytes {
             return bytes;
         }
 
-        share.handed(bytes.len());
         activity.handed(bytes.len());
         let unsent = Self {
+            _unread: share.count_unread(bytes.len()),
             bytes: Memory::of_process().hold(bytes, 0),
-            share: share.clone(),
             activity: activity.clone(),
         };
         Bytes::from_owner(unsent)
@@ -112,7 +120,6 @@ impl AsRef<[u8]> for UnsentBytes {
 
 impl Drop for UnsentBytes {
     fn drop(&mut self) {
-        self.share.finished(self.bytes.len());
         self.activity.finished(self.bytes.len());
     }
 }

@@ -200,6 +200,15 @@ pub(super) enum ApiError {
         /// `requests`, or `requests from this address`.
         whose: &'static str,
     },
+    /// A page that had to wait for too long.
+    #[error(
+        "the server renders as many pages as it can now, and none of them was done in {} s; try again",
+        limit.as_secs()
+    )]
+    PageTimeout {
+        /// How long a request waits.
+        limit: Duration,
+    },
     /// More bodies at once than one address may send.
     #[error(
         "request bodies from this address take the {limit} bytes that they may at once (a part of --memory-budget); \
@@ -322,7 +331,9 @@ impl ApiError {
             Self::TooFast(_) => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
             Self::Slow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
             Self::BrokenOff => (StatusCode::BAD_REQUEST, "broken_off"),
-            Self::TooManyPages { .. } => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
+            Self::TooManyPages { .. } | Self::PageTimeout { .. } => {
+                (StatusCode::SERVICE_UNAVAILABLE, "busy")
+            }
             Self::Busy { .. } => (StatusCode::TOO_MANY_REQUESTS, "busy"),
             Self::TooMuchUnread { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_much_unread"),
             Self::TooManyHttpConnections { .. } => {
@@ -358,12 +369,18 @@ impl ApiError {
             Self::Refused(_) | Self::Store(_) => Some(RETRY_AFTER),
             Self::Busy { .. }
             | Self::TooManyPages { .. }
+            | Self::PageTimeout { .. }
             | Self::TooMuchUnread { .. }
             | Self::TooManyHttpConnections { .. }
             | Self::NoFileLeft { .. }
             | Self::TooManyAtOnce { .. } => Some(RETRY_AFTER),
             _ => None,
         }
+    }
+
+    /// Returns whether browsers are shown it as a page: not if pages cannot be rendered now.
+    const fn may_be_page(&self) -> bool {
+        !matches!(self, Self::TooManyPages { .. } | Self::PageTimeout { .. })
     }
 
     /// What `WWW-Authenticate` says (RFC 6750 section 3). Whoever sent no token is told of no error.
@@ -398,9 +415,11 @@ impl IntoResponse for ApiError {
             },
         };
         let mut response = (status, Json(body)).into_response();
-        response
-            .extensions_mut()
-            .insert(ErrorText { code, message });
+        response.extensions_mut().insert(ErrorText {
+            code,
+            message,
+            may_be_page: self.may_be_page(),
+        });
         let headers = response.headers_mut();
         if let Some(wait) = self.retry_after() {
             // In whole seconds (RFC 9110 section 10.2.3), none of them too few.

@@ -7,10 +7,12 @@ mod reader;
 pub(super) use form::publish_form;
 pub(super) use reader::{Choice, ReaderPreferences};
 
+use std::sync::Arc;
+
 use axum::Extension;
 use axum::body::{Body, to_bytes};
 use axum::extract::{Request, State as Shared};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Redirect, Response};
 use leptos::context::use_context;
 use leptos::nonce::use_nonce;
@@ -30,6 +32,7 @@ use crate::server::http::client::ClientAddress;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::{InRoom, Query};
 use crate::server::http::headers;
+use crate::server::http::shares::AddressShare;
 use crate::server::moderation::Guest;
 use crate::server::store::Span;
 
@@ -39,9 +42,9 @@ const NEWEST: usize = 50;
 pub(super) async fn lobby(
     Shared(state): Shared<AppState>,
     Extension(client): Extension<ClientAddress>,
+    Extension(share): Extension<Arc<AddressShare>>,
     Caller(principal): Caller,
     Query(choice): Query<Choice>,
-    headers: HeaderMap,
     request: Request,
 ) -> Result<Response, ApiError> {
     if let Some(room) = &choice.room {
@@ -50,28 +53,22 @@ pub(super) async fn lobby(
         let address = state.site.base.join(&format!("/r/{room}"));
         return Ok(Redirect::to(&address).into_response());
     }
-    page(
-        &state,
-        &principal,
-        client,
-        RoomName::lobby(),
-        &choice,
-        &headers,
-        request,
-    )
-    .await
+    let reader = ReaderPreferences::of(share, request.headers());
+    let lobby = RoomName::lobby();
+    page(&state, &principal, client, lobby, &choice, &reader, request).await
 }
 
 pub(super) async fn room(
     Shared(state): Shared<AppState>,
     Extension(client): Extension<ClientAddress>,
+    Extension(share): Extension<Arc<AddressShare>>,
     Caller(principal): Caller,
     InRoom(room): InRoom,
     Query(choice): Query<Choice>,
-    headers: HeaderMap,
     request: Request,
 ) -> Result<Response, ApiError> {
-    page(&state, &principal, client, room, &choice, &headers, request).await
+    let reader = ReaderPreferences::of(share, request.headers());
+    page(&state, &principal, client, room, &choice, &reader, request).await
 }
 
 async fn page(
@@ -80,7 +77,7 @@ async fn page(
     client: ClientAddress,
     room: RoomName,
     choice: &Choice,
-    headers: &HeaderMap,
+    reader: &ReaderPreferences,
     request: Request,
 ) -> Result<Response, ApiError> {
     if let Some(cookies) = choice.cookies(&state.site.base) {
@@ -90,14 +87,13 @@ async fn page(
         return Ok((cookies, back).into_response());
     }
 
-    let reader = ReaderPreferences::of(client, headers);
     let form = Form {
         key: new_key(),
         name: reader.name.clone(),
         ..Form::default()
     };
     let may_read = may_read(state, principal, client, &room);
-    render(state, may_read, room, &reader, form, StatusCode::OK).await
+    render(state, may_read, room, reader, form, StatusCode::OK).await
 }
 
 /// A key for the form, so that a message that is posted twice is stored once.
@@ -125,7 +121,7 @@ async fn render(
     status: StatusCode,
 ) -> Result<Response, ApiError> {
     // Before the messages are read, so that they are in memory for few requests at once.
-    let turn = state.renderer.turn(reader.host).await?;
+    let turn = state.renderer.turn(&reader.share).await?;
 
     // The page itself is for everyone: it is where a token is brought to.
     let past = if may_read {

@@ -1,5 +1,7 @@
 //! Error pages: browsers get an error as a page in the reader's language, programs get JSON.
 
+use std::sync::Arc;
+
 use axum::Extension;
 use axum::body::Body;
 use axum::extract::{Request, State as Shared};
@@ -13,10 +15,10 @@ use crate::app::ProblemKind;
 use crate::app::problem_document;
 use crate::app::suggest_room;
 use crate::server::http::AppState;
-use crate::server::http::client::ClientAddress;
 use crate::server::http::headers;
 use crate::server::http::negotiation::{self, Offer};
 use crate::server::http::page::ReaderPreferences;
+use crate::server::http::shares::AddressShare;
 
 /// The forms of an error, by the media types that `Accept` may name. Programs that accept anything get JSON.
 const FORMS: [Offer<bool>; 2] = [(&["application/json"], false), (&["text/html"], true)];
@@ -30,12 +32,14 @@ pub(super) struct ErrorText {
     pub(super) code: &'static str,
     /// A sentence in English.
     pub(super) message: String,
+    /// Set if browsers are shown it as a page.
+    pub(super) may_be_page: bool,
 }
 
 /// Answers `request`; if the answer is an error and a browser will show it, replaces it by a page.
 pub(super) async fn show(
     Shared(state): Shared<AppState>,
-    Extension(client): Extension<ClientAddress>,
+    Extension(share): Extension<Arc<AddressShare>>,
     request: Request,
     next: Next,
 ) -> Response {
@@ -43,7 +47,7 @@ pub(super) async fn show(
         return next.run(request).await;
     }
     let is_page = negotiation::media_type(request.headers(), &FORMS) == Some(&true);
-    let reader = ReaderPreferences::of(client, request.headers());
+    let reader = ReaderPreferences::of(share, request.headers());
     let asked = asked_room(request.uri());
 
     let mut response = next.run(request).await;
@@ -64,11 +68,11 @@ pub(super) async fn show(
     response
         .headers_mut()
         .append(header::VARY, HeaderValue::from_static("Accept"));
-    // If too many pages are being rendered already, the answer stays JSON.
-    if !is_page || error.code == "busy" {
+    if !is_page || !error.may_be_page {
         return response;
     }
-    let Ok(turn) = state.renderer.turn(reader.host).await else {
+    // If too many pages are being rendered already, the answer stays JSON.
+    let Ok(turn) = state.renderer.turn(&reader.share).await else {
         return response;
     };
 
@@ -93,7 +97,7 @@ fn problem(
     status: StatusCode,
     error: ErrorText,
 ) -> Problem {
-    let ErrorText { code, message } = error;
+    let ErrorText { code, message, .. } = error;
     let asked = asked.filter(|_| matches!(code, "bad_name" | "not_found"));
 
     Problem {

@@ -51,6 +51,7 @@ impl AppState {
         quotas: QuotaRates,
         site: Site,
     ) -> Self {
+        let renderer = Renderer::new(hub.clock().clone());
         Self {
             hub,
             course: RateHistory::default(),
@@ -58,7 +59,7 @@ impl AppState {
             verifier,
             moderation,
             quotas: Arc::new(Quotas::new(quotas)),
-            renderer: Renderer::new(),
+            renderer,
             connection: Arc::new(connection),
             site: Arc::new(site),
         }

@@ -1,4 +1,5 @@
-//! The resources that each client address uses: connections, request bodies and unread answers.
+//! The resources that each client address uses: connections, request bodies, unread answers, and waiting requests for
+//! pages.
 //!
 //! An address is an IPv4 address or an IPv6 /64. For requests from a trusted proxy it is the address of the client.
 
@@ -14,6 +15,8 @@ use crate::server::session::IpBucket;
 /// The request bodies of one address may take one part in this many of the memory budget, and so may its unread
 /// answers.
 const PART_OF_BUDGET: usize = 16;
+/// Most requests from one address that wait for a page to be rendered.
+pub(super) const MAX_WAITING_FOR_PAGES: usize = 1024;
 /// Bytes that one permit for a body stands for.
 const BYTES_PER_PERMIT: usize = 1024;
 
@@ -28,10 +31,19 @@ pub(super) struct AddressShare {
     shares: AddressShares,
     connections: AtomicUsize,
     /// Bytes of answers that the kernel has not accepted.
-    unsent: AtomicUsize,
+    unread: AtomicUsize,
     /// Most bytes of bodies, and of answers.
     bytes: usize,
     bodies: Semaphore,
+    /// Permits for requests that wait for a page.
+    waiting_for_pages: Semaphore,
+}
+
+/// Bytes of an answer that count as unread until this is dropped.
+#[derive(Debug)]
+pub(super) struct UnreadBytes {
+    share: Arc<AddressShare>,
+    bytes: usize,
 }
 
 impl AddressShares {
@@ -60,9 +72,10 @@ impl AddressShare {
             host,
             shares,
             connections: AtomicUsize::new(0),
-            unsent: AtomicUsize::new(0),
+            unread: AtomicUsize::new(0),
             bytes,
             bodies: Semaphore::new(bytes / BYTES_PER_PERMIT),
+            waiting_for_pages: Semaphore::new(MAX_WAITING_FOR_PAGES),
         }
     }
 
@@ -100,20 +113,41 @@ impl AddressShare {
         self.bodies.acquire_many(permits).await.ok()
     }
 
-    /// Returns whether an answer of `bytes` fits beside the unread ones. If nothing is unread, it always fits.
-    pub(super) fn has_room_for_answer(&self, bytes: usize) -> bool {
-        let unsent = self.unsent.load(Ordering::Relaxed);
-        unsent == 0 || unsent.saturating_add(bytes) <= self.bytes
+    /// Counts a request that waits for a page to be rendered, until the permit is dropped; `None` if
+    /// [`MAX_WAITING_FOR_PAGES`] wait already.
+    pub(super) fn wait_for_page(&self) -> Option<SemaphorePermit<'_>> {
+        self.waiting_for_pages.try_acquire().ok()
     }
 
-    /// Adds `bytes` of an answer that will be sent to the unread bytes.
-    pub(super) fn handed(&self, bytes: usize) {
-        self.unsent.fetch_add(bytes, Ordering::Relaxed);
+    /// Counts `bytes` of an answer as unread, if they fit beside the others. If nothing is unread, they always fit.
+    pub(super) fn try_count_unread(self: &Arc<Self>, bytes: usize) -> Option<UnreadBytes> {
+        let more = |unread: usize| {
+            let all = unread.saturating_add(bytes);
+            (unread == 0 || all <= self.bytes).then_some(all)
+        };
+        self.unread
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .ok()?;
+
+        Some(UnreadBytes {
+            share: self.clone(),
+            bytes,
+        })
     }
 
-    /// Removes `bytes` that were sent, or will never be, from the unread bytes.
-    pub(super) fn finished(&self, bytes: usize) {
-        self.unsent.fetch_sub(bytes, Ordering::Relaxed);
+    /// Counts `bytes` of an answer as unread, however many there are.
+    pub(super) fn count_unread(self: &Arc<Self>, bytes: usize) -> UnreadBytes {
+        self.unread.fetch_add(bytes, Ordering::Relaxed);
+        UnreadBytes {
+            share: self.clone(),
+            bytes,
+        }
+    }
+}
+
+impl Drop for UnreadBytes {
+    fn drop(&mut self) {
+        self.share.unread.fetch_sub(self.bytes, Ordering::Relaxed);
     }
 }
 
@@ -168,13 +202,20 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_are_not_read_leave_no_room_for_more() {
+    fn answers_that_are_not_read_leave_no_room_for_more_even_before_they_are_sent() {
         let share = AddressShare::new(host("192.0.2.1"), AddressShares::default(), 1 << 20);
-        assert!(share.has_room_for_answer(usize::MAX), "the first one");
+        let share = Arc::new(share);
 
-        share.handed(share.bytes());
-        assert!(!share.has_room_for_answer(1));
-        share.finished(share.bytes());
-        assert!(share.has_room_for_answer(1));
+        let first = share.try_count_unread(usize::MAX);
+        assert!(first.is_some(), "the first one, however large");
+        assert!(share.try_count_unread(1).is_none());
+        drop(first);
+
+        let half = share.try_count_unread(share.bytes() / 2);
+        let other_half = share.try_count_unread(share.bytes() / 2);
+        assert!(half.is_some() && other_half.is_some());
+        assert!(share.try_count_unread(1).is_none());
+        drop(half);
+        assert!(share.try_count_unread(1).is_some());
     }
 }

@@ -222,10 +222,13 @@ impl Quotas {
         // Buckets are filled by the second, this one by the day.
         let day = Tick::after_start(now.since(Tick::default()) / SECONDS_A_DAY);
 
-        let created = self.rooms.take(host, 1, day).map_err(|too_fast| RateLimited {
-            wait: too_fast.wait * SECONDS_A_DAY,
-            ..too_fast
-        });
+        let created = self
+            .rooms
+            .take(host, 1, day)
+            .map_err(|too_fast| RateLimited {
+                wait: too_fast.wait * SECONDS_A_DAY,
+                ..too_fast
+            });
         created.inspect_err(|too_fast| self.refused(too_fast))
     }
 

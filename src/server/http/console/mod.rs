@@ -10,6 +10,8 @@
 mod view;
 mod act;
 
+use std::sync::Arc;
+
 use axum::body::Body;
 use axum::extract::{Request, State as Shared};
 use axum::http::{Extensions, HeaderValue, StatusCode, header};
@@ -23,11 +25,11 @@ use crate::protocol::BasePath;
 use crate::server::http::AppState;
 use crate::server::http::api::RequestBody;
 use crate::server::http::api::admin::operator::{OnOps, Operator};
-use crate::server::http::client::ClientAddress;
 use crate::server::http::error::{AdminError, ApiError};
 use crate::server::http::extract::Query;
 use crate::server::http::headers;
 use crate::server::http::page::{Choice, ReaderPreferences};
+use crate::server::http::shares::AddressShare;
 
 use act::Form;
 
@@ -41,7 +43,7 @@ pub(super) fn router() -> Router<AppState> {
 
 async fn show(
     Shared(state): Shared<AppState>,
-    Extension(client): Extension<ClientAddress>,
+    Extension(share): Extension<Arc<AddressShare>>,
     Query(choice): Query<Choice>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -53,7 +55,7 @@ async fn show(
     }
 
     let (parts, _) = request.into_parts();
-    let reader = ReaderPreferences::of(client, &parts.headers);
+    let reader = ReaderPreferences::of(share, &parts.headers);
     let mut place = Place::parse(parts.uri.query().unwrap_or_default());
     let operator = match Operator::of(&parts, &state) {
         Ok(operator) => operator,
@@ -71,7 +73,7 @@ async fn show(
 
 async fn submit(
     Shared(state): Shared<AppState>,
-    Extension(client): Extension<ClientAddress>,
+    Extension(share): Extension<Arc<AddressShare>>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let (parts, body) = request.into_parts();
@@ -81,7 +83,7 @@ async fn submit(
     if !parts.headers.contains_key(header::ORIGIN) {
         return Err(AdminError::NoOrigin.into());
     }
-    let reader = ReaderPreferences::of(client, &parts.headers);
+    let reader = ReaderPreferences::of(share, &parts.headers);
     let operator = match Operator::of(&parts, &state) {
         Ok(operator) => operator,
         Err(error) => {
@@ -154,7 +156,7 @@ async fn page(
         place,
         seen,
     };
-    let turn = state.renderer.turn(reader.host).await?;
+    let turn = state.renderer.turn(&reader.share).await?;
     *response.body_mut() = Body::from(turn.render(move || document(desk)).await?);
 
     headers::permit(&mut response);

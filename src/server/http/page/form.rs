@@ -4,6 +4,8 @@
 //! A message that cannot be stored now comes back in the form, with the reason, and no text is lost. Clients that may not
 //! write get the reason only: their body is not read.
 
+use std::sync::Arc;
+
 use axum::Extension;
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -23,6 +25,7 @@ use crate::server::http::error::ApiError;
 use crate::server::http::extract::InRoom;
 use crate::server::http::page::reader::{ReaderPreferences, name_cookie};
 use crate::server::http::page::{may_read, new_key, render};
+use crate::server::http::shares::AddressShare;
 use crate::server::moderation::Guest;
 use crate::server::room::Draft;
 
@@ -45,6 +48,7 @@ struct PublishForm {
 pub(in crate::server::http) async fn publish_form(
     Shared(state): Shared<AppState>,
     Extension(client): Extension<ClientAddress>,
+    Extension(share): Extension<Arc<AddressShare>>,
     Caller(principal): Caller,
     InRoom(room): InRoom,
     headers: HeaderMap,
@@ -59,7 +63,7 @@ pub(in crate::server::http) async fn publish_form(
             "the page's form is {KIND}; programs post to /api/v1"
         )));
     }
-    let reader = ReaderPreferences::of(client, &headers);
+    let reader = ReaderPreferences::of(share, &headers);
     let max_message = state.connection.max_message;
     let limit = max_message
         .saturating_mul(FORM_EXPANSION)

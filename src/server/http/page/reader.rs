@@ -3,6 +3,8 @@
 //! Cookies hold nothing but these, are readable by the page, and are none of the server's business otherwise:
 //! there is no session in them.
 
+use std::sync::Arc;
+
 use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::AppendHeaders;
 use serde::Deserialize;
@@ -11,8 +13,7 @@ use crate::app::Locale;
 use crate::app::Theme;
 use crate::protocol::BasePath;
 use crate::protocol::UserId;
-use crate::server::http::client::ClientAddress;
-use crate::server::session::IpBucket;
+use crate::server::http::shares::AddressShare;
 
 /// The cookie that holds the reader's name.
 const NAME: &str = "name";
@@ -21,19 +22,19 @@ const NAME: &str = "name";
 const REMEMBERED: u32 = 365 * 24 * 60 * 60;
 
 /// How the page should be.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug)]
 pub(in crate::server::http) struct ReaderPreferences {
     pub(in crate::server::http) locale: Locale,
     pub(in crate::server::http) theme: Theme,
     /// Empty if none was ever given.
     pub(super) name: String,
-    /// The address of the client.
-    pub(in crate::server::http) host: IpBucket,
+    /// The share of its address.
+    pub(in crate::server::http) share: Arc<AddressShare>,
 }
 
 impl ReaderPreferences {
-    /// Returns the reader at `client`, who sent `headers`.
-    pub(in crate::server::http) fn of(client: ClientAddress, headers: &HeaderMap) -> Self {
+    /// Returns the reader that sent `headers`, from the address that has `share`.
+    pub(in crate::server::http) fn of(share: Arc<AddressShare>, headers: &HeaderMap) -> Self {
         let language = headers
             .get(header::ACCEPT_LANGUAGE)
             .and_then(|value| value.to_str().ok());
@@ -45,7 +46,7 @@ impl ReaderPreferences {
                 .map(|tag| Theme::parse(&tag))
                 .unwrap_or_default(),
             name: name.unwrap_or_default(),
-            host: IpBucket::of(client.0),
+            share,
         }
     }
 }
@@ -140,48 +141,38 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::server::http::shares::AddressShares;
+    use crate::server::session::IpBucket;
 
-    const HOME: ClientAddress = ClientAddress(IpAddr::V4(Ipv4Addr::LOCALHOST));
-
-    fn reader(cookies: &str) -> ReaderPreferences {
+    /// Returns what a request with `cookies` tells.
+    fn read(cookies: &str) -> (Locale, Theme, String) {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT_LANGUAGE, HeaderValue::from_static("zh-CN"));
         headers.insert(
             header::COOKIE,
             HeaderValue::from_str(cookies).expect("a header"),
         );
-        ReaderPreferences::of(HOME, &headers)
+        let home = IpBucket::of(IpAddr::V4(Ipv4Addr::LOCALHOST));
+        let reader = ReaderPreferences::of(AddressShares::default().of(home), &headers);
+        (reader.locale, reader.theme, reader.name)
     }
 
     #[test]
     fn a_choice_counts_more_than_what_the_browser_prefers() {
-        let chosen = ReaderPreferences {
-            locale: Locale::En,
-            theme: Theme::Dark,
-            name: "李雷".into(),
-            host: IpBucket::of(HOME.0),
-        };
-        assert_eq!(
-            reader("other=1; language=en;theme=dark; name=%E6%9D%8E%E9%9B%B7"),
-            chosen
-        );
+        let told = read("other=1; language=en;theme=dark; name=%E6%9D%8E%E9%9B%B7");
+        assert_eq!(told, (Locale::En, Theme::Dark, "李雷".to_owned()));
     }
 
     #[test]
     fn a_cookie_that_makes_no_sense_is_none() {
-        let none = ReaderPreferences {
-            locale: Locale::ZhCn,
-            theme: Theme::System,
-            name: String::new(),
-            host: IpBucket::of(HOME.0),
-        };
+        let none = (Locale::ZhCn, Theme::System, String::new());
         for cookies in [
             "",
             "language=xx; theme=pink; name=%",
             "name=%0a; language",
             "name=%ff;theme=",
         ] {
-            assert_eq!(reader(cookies), none, "{cookies}");
+            assert_eq!(read(cookies), none, "{cookies}");
         }
     }
 
