@@ -1,27 +1,27 @@
-//! The path under which a server is reached, where a proxy serves other things beside it.
+//! The path prefix of a server that shares its host with other services behind a proxy.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::Serialize;
 
-/// Longest base path, in bytes.
+/// The longest base path, in bytes.
 const MAX_BYTES: usize = 256;
 
-/// A prefix of every path of a server, like `/chat`; empty where the server has its host for itself.
+/// The prefix of every path of a server, like `/chat`; empty if the server has its host to itself.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(into = "String")]
 pub struct BasePath(Arc<str>);
 
-/// A text that is not a base path.
+/// The error for a text that is not a base path.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct BasePathError;
 
 impl BasePath {
-    /// Accepts a path like `/chat` or `/apps/chat/`, of segments of `A-Za-z0-9-._~`; `/` is none.
+    /// Parses a path like `/chat` or `/apps/chat/`, with segments of `A-Za-z0-9-._~`. `/` is the empty base path.
     ///
     /// # Errors
-    /// Returns an error for anything else, also for `.` and `..` as segments, and for an empty text.
+    /// Returns an error for anything else, including an empty text and the segments `.` and `..`.
     pub fn parse(path: &str) -> Result<Self, BasePathError> {
         if path == "/" {
             return Ok(Self::default());
@@ -40,22 +40,22 @@ impl BasePath {
         }
     }
 
-    /// Returns it as text, without a slash at its end.
+    /// Returns the path as text, without a slash at the end.
     pub fn as_str(&self) -> &str {
         &self.0
     }
 
-    /// Reports whether it is empty.
+    /// Reports whether the base path is empty.
     pub fn is_root(&self) -> bool {
         self.0.is_empty()
     }
 
-    /// Returns `path`, which begins with a slash, under it.
+    /// Returns `path`, which begins with a slash, below this base path.
     pub fn join(&self, path: &str) -> String {
         format!("{}{path}", self.0)
     }
 
-    /// Returns what is behind it in `path`, if `path` is under it.
+    /// Returns the part of `path` after this base path, or `None` if `path` is not below it.
     pub fn strip<'a>(&self, path: &'a str) -> Option<&'a str> {
         path.strip_prefix(self.as_str())
             .filter(|rest| rest.starts_with('/'))

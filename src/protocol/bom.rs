@@ -1,16 +1,16 @@
-//! The byte order mark that some editors put before a text (Unicode Standard section 23.8).
+//! The byte order mark that some editors write before a text (Unicode Standard section 23.8).
 
-/// The mark as UTF-8 has it.
+/// The mark in UTF-8.
 const UTF_8: &[u8] = b"\xef\xbb\xbf";
-/// The mark as UTF-16 has it, in either byte order.
+/// The mark in UTF-16, in both byte orders.
 const UTF_16: [&[u8]; 2] = [b"\xff\xfe", b"\xfe\xff"];
 
-/// Returns `text` without the mark of UTF-8 at its start.
+/// Returns `text` without a UTF-8 mark at its start.
 pub fn without_bom(text: &[u8]) -> &[u8] {
     text.strip_prefix(UTF_8).unwrap_or(text)
 }
 
-/// Returns whether `file` begins with a mark of UTF-8 or UTF-16.
+/// Reports whether `file` begins with a UTF-8 or UTF-16 mark.
 pub fn has_bom(file: &[u8]) -> bool {
     file.starts_with(UTF_8) || UTF_16.iter().any(|mark| file.starts_with(mark))
 }

@@ -1,14 +1,15 @@
-//! Every code that a WebSocket is closed with: number, reason, and whether to come back.
+//! The codes that the server closes WebSockets with.
 //!
-//! 1000 to 1999 are those of RFC 6455 section 7.4.1 and of its registry at IANA; 4000 to 4499 are ours and mean
-//! "reconnect"; 4500 and up mean "do not". The reason travels in the Close frame and in the log; it is a constant, so no input can reach it.
+//! Codes 1000 to 1999 are those of RFC 6455 section 7.4.1 and its IANA registry. Codes 4000 to 4499 are Fanfare's and
+//! mean "reconnect"; codes from 4500 mean "do not reconnect". The reason appears in the Close frame and in the log. It
+//! is a constant, so no input can change it.
 
-/// Why a connection is closed.
+/// The reason why a connection is closed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum CloseCode {
-    /// 1000: the client said goodbye.
+    /// 1000: the client closed the connection.
     Done,
-    /// 1001: the server stops or restarts.
+    /// 1001: the server is stopping or restarting.
     GoingAway,
     /// 1002: a frame broke RFC 6455.
     Protocol,
@@ -16,21 +17,21 @@ pub enum CloseCode {
     NotUtf8,
     /// 1009: a message was larger than `--max-message`.
     TooBig,
-    /// 1013: the store cannot be read now, so that the server does not know which messages come next.
+    /// 1013: the store cannot be read now, so the server does not know which messages come next.
     TryAgainLater,
-    /// 4000: nothing came from the client for `--expire`.
+    /// 4000: the client sent nothing for `--expire`.
     Expired,
-    /// 4001: more messages than `--message-rate` allows.
+    /// 4001: the client sent more messages than `--message-rate` allows.
     TooFast,
-    /// 4002: the client did not read what waited for it.
+    /// 4002: the client did not read its messages in time.
     TooSlow,
-    /// 4003: an admin ended the connection.
+    /// 4003: an admin closed the connection.
     Kicked,
-    /// 4500: a token is missing, wrong or over.
+    /// 4500: the token is missing, invalid or expired.
     BadToken,
     /// 4501: the token does not allow this.
     NotAllowed,
-    /// 4502: the room or the id in the address is not a name.
+    /// 4502: the room or the id in the URL is not valid.
     BadName,
 }
 
@@ -52,7 +53,7 @@ impl CloseCode {
         Self::BadName,
     ];
 
-    /// The number in the Close frame.
+    /// Returns the number in the Close frame.
     pub const fn number(self) -> u16 {
         match self {
             Self::Done => 1000,
@@ -71,7 +72,7 @@ impl CloseCode {
         }
     }
 
-    /// The reason in the Close frame, at most 123 bytes (RFC 6455 section 5.5).
+    /// Returns the reason in the Close frame, at most 123 bytes (RFC 6455 section 5.5).
     pub const fn reason(self) -> &'static str {
         match self {
             Self::Done => "done",
@@ -90,7 +91,7 @@ impl CloseCode {
         }
     }
 
-    /// Whether a client that was closed with `number` should come back.
+    /// Reports whether a client should reconnect after a close with `number`.
     pub const fn invites_back(number: u16) -> bool {
         number < 4500
     }
@@ -117,6 +118,7 @@ mod tests {
         for number in [1000, 1001, 1006, 1013, 4000, 4499] {
             assert!(CloseCode::invites_back(number));
         }
+
         for number in [4500, 4999] {
             assert!(!CloseCode::invites_back(number));
         }

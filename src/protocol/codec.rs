@@ -1,4 +1,4 @@
-//! JSON text to [`Command`] and [`Push`] and back; the only file that names serde_json for the wire.
+//! JSON encoding and decoding of [`Command`] and [`Push`].
 
 use std::fmt;
 
@@ -8,22 +8,23 @@ use serde_json::error::Category;
 
 use super::{Command, ErrorCode, Key, MAX_HISTORY, Offset, Push, Token};
 
-/// Why a text is no [`Command`].
+/// The error for a text that is not a valid [`Command`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CommandError {
-    /// What kind of error.
+    /// The kind of error.
     pub code: ErrorCode,
-    /// What was wrong, in a sentence.
+    /// A sentence that names the mistake.
     pub message: String,
-    /// The key of the `say` that it was meant to be, if it had a good one.
+    /// The key of the rejected `say`, if it had a valid one.
     pub key: Option<Key>,
 }
 
 impl Command {
-    /// Decodes a client's frame, in one pass: unknown fields are skipped and never built.
+    /// Decodes a frame from a client in one pass. Unknown fields are skipped without being built.
     ///
     /// # Errors
-    /// If the text is not JSON, not an object, of an unknown type, or has a bad field. The connection goes on.
+    /// Returns an error if the text is not a JSON object, its type is unknown, or a field is invalid. The connection
+    /// stays open.
     pub fn decode(text: &str) -> Result<Self, CommandError> {
         if !text.trim_ascii_start().starts_with('{') {
             return Err(not_an_object(text));
@@ -34,27 +35,27 @@ impl Command {
 
     /// Encodes the frame as JSON.
     pub fn encode(&self) -> String {
-        // Fails only for maps with keys that are no text, and there are none.
+        // serde_json fails only for maps whose keys are not strings, and there are none.
         serde_json::to_string(self).unwrap_or_default()
     }
 }
 
 impl Push {
-    /// Reads a server's frame.
+    /// Decodes a frame from the server.
     ///
     /// # Errors
-    /// What serde_json says of it.
+    /// Returns the error of serde_json.
     pub fn decode(text: &str) -> Result<Self, serde_json::Error> {
         serde_json::from_str(text)
     }
 
-    /// The frame as JSON.
+    /// Encodes the frame as JSON.
     pub fn encode(&self) -> String {
         serde_json::to_string(self).unwrap_or_default()
     }
 }
 
-/// The fields of all commands, as they were sent.
+/// The fields of all commands, before they are checked.
 #[derive(Deserialize)]
 struct Fields {
     #[serde(rename = "type")]
@@ -117,11 +118,11 @@ fn history(before: Option<Field>, limit: Option<Field>) -> Result<Command, Strin
     })
 }
 
-/// The value of a field. Lists and objects are skipped, so that a frame costs no more memory than its texts.
+/// The value of a field. Arrays and objects are skipped, so a frame costs no more memory than its strings.
 enum Field {
     Text(String),
     Number(u64),
-    /// A value of no use to any command, described.
+    /// A value that no command accepts, as a description.
     Other(&'static str),
 }
 
@@ -151,7 +152,7 @@ impl Field {
 impl fmt::Display for Field {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            // Never the text itself: it may be as long as a frame.
+            // Not the string itself, which may be as long as a frame.
             Self::Text(_) => f.write_str("a string"),
             Self::Number(number) => number.fmt(f),
             Self::Other(what) => f.write_str(what),
@@ -195,12 +196,12 @@ impl<'de> Visitor<'de> for FieldVisitor {
     }
 
     fn visit_bool<E: Error>(self, _: bool) -> Result<Field, E> {
-        Ok(Field::Other("a truth value"))
+        Ok(Field::Other("a boolean"))
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Field, A::Error> {
         while list.next_element::<IgnoredAny>()?.is_some() {}
-        Ok(Field::Other("a list"))
+        Ok(Field::Other("an array"))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut object: A) -> Result<Field, A::Error> {
@@ -209,7 +210,7 @@ impl<'de> Visitor<'de> for FieldVisitor {
     }
 }
 
-/// Returns the error of a text that does not begin like an object.
+/// Returns the error for a text that does not begin with `{`.
 fn not_an_object(text: &str) -> CommandError {
     let message = match serde_json::from_str::<IgnoredAny>(text) {
         Ok(_) => "a frame is one JSON object like {\"type\":\"say\",\"text\":\"...\"}".to_owned(),
@@ -222,10 +223,10 @@ fn not_an_object(text: &str) -> CommandError {
     }
 }
 
-/// Returns the error of a text that begins like an object.
+/// Returns the error for a text that begins with `{` and cannot be parsed.
 fn bad_object(error: &serde_json::Error) -> CommandError {
     let (code, message) = match error.classify() {
-        // The only other fault is a field that occurs twice.
+        // The only other error is a field that occurs twice.
         Category::Data => (ErrorCode::BadField, error.to_string()),
         Category::Syntax | Category::Eof | Category::Io => {
             (ErrorCode::BadJson, format!("not JSON: {error}"))
@@ -248,8 +249,9 @@ mod tests {
     };
 
     #[test]
-    fn commands_are_read_as_the_contract_writes_them() {
+    fn commands_are_decoded_from_the_json_of_the_contract() {
         let key = Key::parse("k1").ok();
+
         for (text, command) in [
             (
                 r#"{"type":"say","text":"hi"}"#,
@@ -280,9 +282,10 @@ mod tests {
     }
 
     #[test]
-    fn what_is_wrong_with_a_frame_is_said() {
+    fn an_error_names_the_mistake_and_the_allowed_values() {
         let long = format!(r#"{{"type":"say","text":"x","key":"{}"}}"#, "k".repeat(65));
-        for (text, code, said) in [
+
+        for (text, code, part) in [
             ("hello", ErrorCode::BadJson, "not JSON"),
             ("[1]", ErrorCode::BadJson, "one JSON object"),
             (r#"{"type":"shout"}"#, ErrorCode::UnknownType, "say"),
@@ -303,7 +306,7 @@ mod tests {
             (
                 r#"{"type":"say","text":["x"]}"#,
                 ErrorCode::BadField,
-                "text must be a string, not a list",
+                "text must be a string, not an array",
             ),
             (
                 r#"{"type":"say","text":"x","text":"y"}"#,
@@ -315,17 +318,16 @@ mod tests {
             (r#"["say","x"]"#, ErrorCode::BadJson, "one JSON object"),
         ] {
             let error = Command::decode(text).expect_err(text);
-            assert!(
-                error.code == code && error.message.contains(said),
-                "{text}: {error:?}"
-            );
+            assert_eq!(error.code, code, "{text}: {error:?}");
+            assert!(error.message.contains(part), "{text}: {error:?}");
         }
+    }
+
+    #[test]
+    fn an_error_has_the_key_of_the_message_that_it_rejects() {
         let error = Command::decode(r#"{"type":"say","key":"mine"}"#).expect_err("no text");
-        assert_eq!(
-            error.key,
-            Key::parse("mine").ok(),
-            "the client learns which of its messages it was"
-        );
+
+        assert_eq!(error.key, Key::parse("mine").ok());
     }
 
     #[test]
@@ -363,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_is_written_as_the_contract_writes_it() {
+    fn a_message_is_encoded_as_the_json_of_the_contract() {
         let publication = Publication {
             offset: Offset(8),
             prev: Offset(7),
@@ -374,15 +376,18 @@ mod tests {
         };
         let push = Push::Message(publication);
         let text = r#"{"type":"message","offset":8,"prev":7,"at":1000,"from":"ann","text":"<b>\"hi\"</b>","key":"k"}"#;
+
         assert_eq!(push.encode(), text);
         assert_eq!(Push::decode(text).expect("a push"), push);
     }
 
     #[test]
-    fn a_deleted_message_keeps_its_place_and_says_nothing() {
+    fn a_deleted_message_keeps_its_offset_and_has_no_content() {
         let text =
             r#"{"type":"message","offset":8,"prev":7,"at":1000,"from":"ann","deleted":true}"#;
+
         let push = Push::decode(text).expect("a push");
+
         assert!(
             matches!(
                 &push,
@@ -423,6 +428,7 @@ mod tests {
             body: Body::Text(String::new()),
             key: None,
         };
+
         for push in [
             Push::Welcome(welcome),
             Push::Message(publication),

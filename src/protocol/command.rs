@@ -1,37 +1,37 @@
-//! The commands of a client of `fanfare.v1`: one JSON object in a text frame, tagged by `type`.
+//! The frames that a client of `fanfare.v1` sends: one JSON object in a text frame, tagged by `type`.
 
 use serde::Serialize;
 
 use super::{Key, Offset, Token};
 
-/// Most messages in one page of history.
+/// The largest number of messages in one `history` frame.
 pub const MAX_HISTORY: u16 = 1000;
 
-/// A client's frame. [`Command::decode`] reads it, in one pass and without a buffer.
+/// A frame from a client. [`Command::decode`] parses it in one pass, without a buffer.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Command {
-    /// Says `text` to the room.
+    /// Publishes a message to the room.
     Say {
-        /// What is said.
+        /// The text of the message.
         text: String,
-        /// Makes it repeatable, and asks for an `ack`.
+        /// Makes a repeated send safe, and requests an `ack`.
         #[serde(skip_serializing_if = "Option::is_none")]
         key: Option<Key>,
     },
-    /// Goes on with another token of the same `sub`, when the one that it came with is about to end.
+    /// Replaces the connection's token with a newer one of the same `sub`, before the old one expires.
     Token {
-        /// The token.
+        /// The new token.
         token: Token,
     },
-    /// Asks for a `pong`.
+    /// Requests a `pong`.
     Ping,
-    /// Asks for a page of what was said before.
+    /// Requests a page of older messages.
     History {
-        /// Only what came before this offset; without it, the newest.
+        /// Only messages with a smaller offset; the newest ones without it.
         #[serde(skip_serializing_if = "Option::is_none")]
         before: Option<Offset>,
-        /// At most so many, 1 to [`MAX_HISTORY`]; 100 without it.
+        /// The largest number of messages to return, 1 to [`MAX_HISTORY`]; 100 without it.
         #[serde(skip_serializing_if = "Option::is_none")]
         limit: Option<u16>,
     },

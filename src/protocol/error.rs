@@ -1,26 +1,26 @@
-//! Every code of an `error` frame, and whether the same frame may succeed later.
+//! The codes of `error` frames.
 
 use serde::{Deserialize, Serialize};
 
-/// Why a client's frame could not be acted upon.
+/// The reason why a client's frame was rejected.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
-    /// Not a JSON object.
+    /// The frame is not a JSON object.
     BadJson,
-    /// A `type` that there is not.
+    /// The `type` is unknown.
     UnknownType,
-    /// A field that is missing, of another kind, or out of its bounds.
+    /// A field is missing, has the wrong type or is out of bounds.
     BadField,
-    /// A binary frame, which this dialect has not.
+    /// The frame is binary, which this dialect does not allow.
     NotText,
-    /// More messages than `--message-rate` allows.
+    /// The client sent more messages than `--message-rate` allows.
     RateLimited,
-    /// The token of a `token` is none, or not of the client that sent it.
+    /// The token of a `token` command is invalid, or is for another user.
     BadToken,
-    /// The client may not do this: its token has no such grant.
+    /// The client's token does not grant the required right.
     NotAllowed,
-    /// The store could not take it now.
+    /// The store cannot accept messages now.
     StoreUnavailable,
 }
 
@@ -37,7 +37,7 @@ impl ErrorCode {
         Self::StoreUnavailable,
     ];
 
-    /// The code as it travels.
+    /// Returns the code as frames and metrics write it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::BadJson => "bad_json",
@@ -51,7 +51,7 @@ impl ErrorCode {
         }
     }
 
-    /// Whether the same frame may succeed later.
+    /// Reports whether the same frame may succeed later.
     pub const fn invites_retry(self) -> bool {
         matches!(self, Self::RateLimited | Self::StoreUnavailable)
     }
@@ -62,7 +62,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_code_is_called_the_same_in_a_frame_and_in_a_counter() {
+    fn a_code_has_the_same_name_in_a_frame_and_in_a_metric() {
         for code in ErrorCode::ALL {
             assert_eq!(serde_json::to_value(code).expect("JSON"), code.as_str());
         }

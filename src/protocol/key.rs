@@ -1,23 +1,24 @@
-//! What makes a send repeatable.
+//! The key that makes a repeated publish safe.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// Longest key, in characters.
+/// The longest key, in characters.
 const MAX_KEY_CHARS: usize = 64;
 
-/// A client's own name for one of its messages, 1 to 64 characters: the same id and key is stored once.
+/// A client's own name for one of its messages, 1 to 64 characters. The server stores a message with the same user id
+/// and key once.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Key(Arc<str>);
 
 impl Key {
-    /// Accepts `key` if it has 1 to 64 characters.
+    /// Parses a key.
     ///
     /// # Errors
-    /// If it has none or more.
+    /// Returns an error if `key` is empty or longer than 64 characters.
     pub fn parse(key: &str) -> Result<Self, KeyError> {
         match key.chars().count() {
             1..=MAX_KEY_CHARS => Ok(Self(key.into())),
@@ -25,7 +26,7 @@ impl Key {
         }
     }
 
-    /// The key as text.
+    /// Returns the key as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -44,10 +45,10 @@ impl From<Key> for String {
     }
 }
 
-/// A key of no or too many characters.
+/// A key that is empty or too long.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct KeyError {
-    /// How many it had.
+    /// The number of characters.
     pub chars: usize,
 }
 

@@ -1,7 +1,7 @@
-//! What travels between both sides: names, positions, the frames of `fanfare.v1`, close and error codes; and
-//! how long a client stays away before it comes back.
+//! The protocol between server and clients: names, positions, the frames of `fanfare.v1`, close and error codes.
 //!
-//! No I/O, no clock, no feature gate; names nothing else of ours.
+//! The server, the page and the command line share it. No I/O, no clock and no feature gate; it depends on no other
+//! floor.
 
 mod name;
 mod shown;
@@ -31,9 +31,11 @@ pub use push::{Body, GapReason, Publication, Push, Recovery, Welcome};
 pub use shown::make_visible;
 pub use token::Token;
 
-/// The subprotocol that chooses the typed dialect.
+/// The WebSocket subprotocol (RFC 6455 section 1.9) that selects the typed dialect.
 pub const SUBPROTOCOL: &str = "fanfare.v1";
 
-/// What a browser writes before its token, to offer it as one more subprotocol: its WebSockets have no other
-/// place for one than this and the address, and addresses are logged. The server never chooses it.
+/// The prefix of a subprotocol that carries a token.
+///
+/// A browser can send a token for a WebSocket only in the URL or as a subprotocol, and URLs are logged. The server
+/// never selects this subprotocol.
 pub const TOKEN_SUBPROTOCOL_PREFIX: &str = "bearer.";

@@ -1,32 +1,32 @@
-//! Names that people choose: parsed once at the edge, valid ever after.
+//! The names of rooms and users. A value of these types is always valid, because only parsing creates one.
 
 use std::fmt;
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// Longest room name and longest id, in characters.
+/// The longest room name and the longest user id, in characters.
 const MAX_NAME_CHARS: usize = 64;
 
-/// A room's name: 1 to 64 of `a-z 0-9 - _ .`, but neither `.` nor `..`, which no URL can carry as a path segment (RFC
-/// 3986 section 5.2.4).
+/// The name of a room: 1 to 64 characters of `a-z 0-9 - _ .`, except `.` and `..`, which no URL can have as a path
+/// segment (RFC 3986 section 5.2.4).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RoomName(Arc<str>);
 
 impl RoomName {
-    /// The room of whoever names none.
+    /// The room of clients that name none.
     pub const LOBBY: &'static str = "lobby";
 
-    /// The default room.
+    /// Returns the default room.
     pub fn lobby() -> Self {
         Self(Self::LOBBY.into())
     }
 
-    /// Accepts `name` if it is a room's name.
+    /// Parses the name of a room.
     ///
     /// # Errors
-    /// Says which rule `name` breaks.
+    /// Returns the rule that `name` breaks.
     pub fn parse(name: &str) -> Result<Self, NameError> {
         Self::check_prefix(name)?;
         match name {
@@ -35,7 +35,7 @@ impl RoomName {
         }
     }
 
-    /// Checks that `prefix` can begin a room's name.
+    /// Checks that a room name can begin with `prefix`.
     ///
     /// # Errors
     /// Returns the rule that `prefix` breaks.
@@ -50,7 +50,7 @@ impl RoomName {
         }
     }
 
-    /// The name as text.
+    /// Returns the name as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -75,16 +75,16 @@ impl From<RoomName> for String {
     }
 }
 
-/// Who says something: 1 to 64 characters, no control characters. Not unique: two connections may share one.
+/// The id of a user: 1 to 64 characters without control characters. Several connections may share one.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct UserId(Arc<str>);
 
 impl UserId {
-    /// Accepts `id` if it is 1 to 64 characters without control characters.
+    /// Parses a user id.
     ///
     /// # Errors
-    /// Says which rule `id` breaks.
+    /// Returns the rule that `id` breaks.
     pub fn parse(id: &str) -> Result<Self, NameError> {
         check_length("id", id)?;
         match id.chars().find(|c| c.is_control()) {
@@ -93,7 +93,7 @@ impl UserId {
         }
     }
 
-    /// `guest-` and four letters, chosen by `number`; for whoever gives no id.
+    /// Returns the id of a client that chose none: `guest-` and four letters, derived from `number`.
     pub fn guest(number: u64) -> Self {
         let letters: String = (0..4)
             .map(|place| char::from(b'a' + (number / 26u64.pow(place) % 26) as u8))
@@ -101,12 +101,12 @@ impl UserId {
         Self(format!("guest-{letters}").into())
     }
 
-    /// For what is published without an id.
+    /// Returns the sender of messages that are published without an id.
     pub fn anonymous() -> Self {
         Self("anonymous".into())
     }
 
-    /// The id as text.
+    /// Returns the id as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -131,26 +131,26 @@ impl From<UserId> for String {
     }
 }
 
-/// Why a name was refused. The text says what is allowed and is safe to log: it never repeats raw input.
+/// The reason why a name is invalid. Its text is safe to log: it never repeats the whole input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NameError {
-    /// Shorter than 1 or longer than [`MAX_NAME_CHARS`] characters.
+    /// The name is empty or longer than [`MAX_NAME_CHARS`] characters.
     Length {
         /// `room` or `id`.
         what: &'static str,
-        /// How many characters it had.
+        /// The number of characters.
         chars: usize,
     },
-    /// A character that a room's name may not have.
+    /// A room name has a character that is not allowed.
     RoomCharacter {
-        /// The first of them.
+        /// The first such character.
         found: char,
     },
-    /// A room named `.` or `..`.
+    /// The room name is `.` or `..`.
     RoomDots,
-    /// A control character in an id.
+    /// A user id has a control character.
     IdControl {
-        /// The first of them.
+        /// The first such character.
         found: char,
     },
 }
@@ -218,6 +218,7 @@ mod tests {
                 Ok(good.to_owned())
             );
         }
+
         assert_eq!(
             RoomName::parse(""),
             Err(NameError::Length {
@@ -232,6 +233,7 @@ mod tests {
                 chars: 65
             })
         );
+
         for (bad, found) in [
             ("Lobby", 'L'),
             ("a b", ' '),
@@ -255,6 +257,7 @@ mod tests {
                 Ok(good.to_owned())
             );
         }
+
         assert_eq!(
             UserId::parse("a\u{1b}[31m"),
             Err(NameError::IdControl { found: '\u{1b}' })

@@ -1,4 +1,4 @@
-//! Where a reader stands in a room's log.
+//! Positions in a room's log.
 
 use std::fmt;
 use std::str::FromStr;
@@ -6,8 +6,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// A publication's number in its room: strictly increasing, never reused, not necessarily dense. 0 is "before
-/// the first one".
+/// The number of a message in its room. Offsets increase strictly and are never reused; some numbers may be left out.
+/// 0 stands for "before the first message".
 #[derive(
     Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize,
 )]
@@ -20,18 +20,18 @@ impl fmt::Display for Offset {
     }
 }
 
-/// Which life of a log an [`Offset`] belongs to; offsets of two epochs do not compare.
+/// The lifetime of a log that an [`Offset`] belongs to. Offsets of different epochs cannot be compared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct Epoch(Arc<str>);
 
 impl Epoch {
-    /// The epoch called by `number`: eight hexadecimal digits.
+    /// Returns the epoch whose text is `number` in eight hexadecimal digits.
     pub fn new(number: u32) -> Self {
         Self(format!("{number:08x}").into())
     }
 
-    /// The epoch as text.
+    /// Returns the epoch as text.
     pub fn as_str(&self) -> &str {
         &self.0
     }
@@ -55,12 +55,12 @@ impl From<Epoch> for String {
     }
 }
 
-/// Epoch and offset: what a reader says it has seen. As text `EPOCH:OFFSET`.
+/// An epoch and the offset of the last message that a reader has seen. As text: `EPOCH:OFFSET`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
-    /// Which life of the log.
+    /// The epoch.
     pub epoch: Epoch,
-    /// The last offset seen; 0 if none.
+    /// The last offset that the reader has seen; 0 if none.
     pub offset: Offset,
 }
 
@@ -82,7 +82,7 @@ impl FromStr for Position {
     }
 }
 
-/// A text that is no [`Position`].
+/// The error for a text that is not a [`Position`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct PositionError;
 
@@ -104,8 +104,10 @@ mod tests {
             epoch: Epoch::new(0x554f_3d5f),
             offset: Offset(8),
         };
+
         assert_eq!(position.to_string(), "554f3d5f:8");
         assert_eq!("554f3d5f:8".parse(), Ok(position));
+
         for wrong in ["", "8", "554f3d5f:", "554f3d5f:-1", "554f3d5f:8 "] {
             assert_eq!(wrong.parse::<Position>(), Err(PositionError), "{wrong}");
         }

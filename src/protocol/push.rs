@@ -1,91 +1,91 @@
-//! What the server says in `fanfare.v1`: one JSON object in a text frame, tagged by `type`.
+//! The frames that the server sends in `fanfare.v1`: one JSON object in a text frame, tagged by `type`.
 
 use serde::{Deserialize, Serialize};
 
 use super::{Epoch, ErrorCode, Key, Offset, RoomName, UserId};
 
-/// A server's frame.
+/// A frame from the server.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum Push {
-    /// The first frame: where the client is, and from where it will read.
+    /// The first frame: the room, the client's id and the position that it reads from.
     Welcome(Welcome),
-    /// Something was said.
+    /// A message of the room.
     Message(Publication),
-    /// A `say` with a key is stored, as durably as the server promises.
+    /// A `say` with a key was stored, as durably as the server is configured to.
     Ack {
         /// The key of the `say`.
         key: Key,
-        /// Where it is stored.
+        /// The offset of the message.
         offset: Offset,
-        /// Whether it already was, by an earlier `say` with this key.
+        /// True if an earlier `say` with this key had stored it.
         duplicate: bool,
     },
-    /// The answer to a `history`.
+    /// The answer to a `history` command.
     History {
-        /// Oldest first.
+        /// The messages, oldest first.
         messages: Vec<Publication>,
-        /// Whether there are older ones.
+        /// True if the room keeps older messages.
         more: bool,
     },
-    /// Messages that will not come by themselves.
+    /// Messages that will not be delivered.
     Gap {
         /// The last offset before the gap.
         after: Offset,
-        /// The first offset behind the gap.
+        /// The first offset after the gap.
         before: Offset,
-        /// How many are missing, if that is known.
+        /// The number of missing messages, if known.
         count: Option<u64>,
-        /// Why.
+        /// The reason.
         reason: GapReason,
     },
-    /// Who came and went since the last of these.
+    /// The users who joined and left since the last `presence` frame.
     Presence {
-        /// How many are here.
+        /// The number of users in the room.
         count: usize,
-        /// Who came; empty in a large room.
+        /// Users who joined; empty in a large room.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         joined: Vec<UserId>,
-        /// Who left; empty in a large room.
+        /// Users who left; empty in a large room.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         left: Vec<UserId>,
     },
-    /// A frame of the client's could not be acted upon.
+    /// A frame from the client was rejected.
     Error {
-        /// What kind of error.
+        /// The kind of error.
         code: ErrorCode,
-        /// What was wrong and what is allowed, in a sentence.
+        /// A sentence that names the mistake and the allowed values.
         message: String,
-        /// Whether the same frame may succeed later.
+        /// True if the same frame may succeed later.
         retry: bool,
-        /// The key of the `say` that it answers.
+        /// The key of the rejected `say`.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         key: Option<Key>,
     },
-    /// The answer to a `token`: it is good, and the connection goes on with it.
+    /// The answer to a `token` command: the token was accepted.
     Token {
-        /// When it ends, in milliseconds since 1970 UTC; absent from a server that asks for no token.
+        /// The expiry time, in milliseconds since 1970 UTC; absent if the server requires no token.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         expires_at: Option<u64>,
     },
-    /// What was said at `offset` was deleted: readers that show it should not any more.
+    /// The message at `offset` was deleted: clients that show it should remove it.
     Deleted {
-        /// Where.
+        /// The offset of the deleted message.
         offset: Offset,
-        /// When, in milliseconds since 1970 UTC.
+        /// The time of the deletion, in milliseconds since 1970 UTC.
         at: u64,
     },
     /// The server is about to stop.
     Drain {
-        /// How long to wait before coming back, different for each client.
+        /// The delay before the client should reconnect, different for each client.
         reconnect_after_ms: u64,
     },
-    /// The answer to a `ping`.
+    /// The answer to a `ping` command.
     Pong,
 }
 
 impl Push {
-    /// Returns whether it brings messages, or the word that one is stored: the connection is of use.
+    /// Reports whether the frame carries or acknowledges messages, which proves that the connection works.
     pub const fn is_progress(&self) -> bool {
         matches!(
             self,
@@ -93,7 +93,7 @@ impl Push {
         )
     }
 
-    /// Its `type`.
+    /// Returns the value of its `type` field.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Welcome(_) => "welcome",
@@ -111,63 +111,63 @@ impl Push {
     }
 }
 
-/// The first frame.
+/// The first frame of a connection.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Welcome {
     /// The room.
     pub room: RoomName,
-    /// Who the client is.
+    /// The client's user id.
     pub id: UserId,
-    /// This connection's number in this server's life.
+    /// The number of the connection, unique until the server restarts.
     pub connection: u64,
-    /// Which life of the log the offsets belong to.
+    /// The epoch that the offsets belong to.
     pub epoch: Epoch,
-    /// The newest offset; 0 when nothing was said.
+    /// The newest offset; 0 if the room never had a message.
     pub head: Offset,
-    /// The oldest offset kept; 0 when nothing is.
+    /// The oldest offset that is kept; 0 if none is.
     pub first: Offset,
-    /// What became of the position that the client gave.
+    /// The result of resuming from the client's position.
     pub recovery: Recovery,
-    /// Silence after which the server pings, in milliseconds.
+    /// The time without data from the client after which the server sends a ping, in milliseconds.
     pub heartbeat_ms: u64,
-    /// Silence after which the server closes, in milliseconds.
+    /// The time without data from the client after which the server closes the connection, in milliseconds.
     pub expire_ms: u64,
-    /// Largest message, in bytes.
+    /// The largest message, in bytes.
     pub max_message: usize,
-    /// Messages a second that a client may send, 0 for any number; absent from a server that does not say.
+    /// Messages per second that a client may send; 0 means no limit. Absent if the server does not report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_rate: Option<u32>,
-    /// How many of them at once, after a pause; absent from a server that does not say.
+    /// Messages that a client may send at once after a pause. Absent if the server does not report it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub message_burst: Option<u32>,
-    /// How many are here.
+    /// The number of users in the room.
     pub count: usize,
-    /// Who they are; absent in a large room.
+    /// Their ids; absent in a large room.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub members: Option<Vec<UserId>>,
 }
 
-/// What became of the position that a client came with.
+/// The result of resuming from a client's position.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Recovery {
-    /// It came with none.
+    /// The client sent no position.
     Fresh,
-    /// All that it missed follows, in order.
+    /// All missed messages follow, in order.
     Resumed,
-    /// Some of what it missed is gone; a `gap` says what.
+    /// Some missed messages are no longer kept; a `gap` frame names them.
     Lost,
 }
 
-/// Why messages will not come.
+/// The reason for a gap.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum GapReason {
-    /// They are no longer kept.
+    /// The messages are no longer kept.
     Expired,
-    /// The client read too slowly, and they are no longer kept.
+    /// The client read too slowly, and the messages are no longer kept.
     Lagged,
-    /// They are stored and cannot be read: the database is damaged, or somebody took them out of it.
+    /// The messages cannot be read: the database is damaged, or they were removed from it.
     Damaged,
 }
 
@@ -175,7 +175,7 @@ impl GapReason {
     /// All reasons.
     pub const ALL: [Self; 3] = [Self::Expired, Self::Lagged, Self::Damaged];
 
-    /// The reason as it travels.
+    /// Returns the reason as frames and metrics write it.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Expired => "expired",
@@ -188,23 +188,23 @@ impl GapReason {
 /// One entry of a room's log.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Publication {
-    /// Its number.
+    /// The offset of the message.
     pub offset: Offset,
-    /// The number of the one before it; a reader that did not see that one has a gap.
+    /// The offset of the message before it in the room. A client that has not seen that message has a gap.
     pub prev: Offset,
-    /// When it was stored, in milliseconds since 1970 UTC.
+    /// The time of storage, in milliseconds since 1970 UTC.
     pub at: u64,
-    /// Who said it.
+    /// The user id of the sender.
     pub from: UserId,
-    /// What was said.
+    /// The content.
     #[serde(flatten)]
     pub body: Body,
-    /// The sender's key, where it gave one.
+    /// The sender's key, if the message had one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub key: Option<Key>,
 }
 
-/// What was said: `text`, or `data` in base64; or `deleted`.
+/// The content of a message: `text`, or `data` in base64, or `deleted`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Body {
@@ -212,6 +212,6 @@ pub enum Body {
     Text(String),
     /// Bytes, as base64 (RFC 4648 section 4).
     Data(String),
-    /// An operator deleted it; always `true`.
+    /// The message was deleted; always `true`.
     Deleted(bool),
 }

@@ -1,71 +1,74 @@
-//! How a name is shown to people: so that no two names that differ look alike by what cannot be seen in them.
+//! User names as people see them: two different names never look the same because of invisible characters.
 //!
-//! A name may have any character but controls, among them some that have no shape (U+200B), turn the direction of
-//! what follows (U+202E) or are a space at its end. Shown as they are, `ann` and `ann\u{200b}` would be one
-//! person. They are written out instead, except where a script or an emoji needs them and they do change what is
-//! seen: joiners in Persian or Hindi, and within a family of emoji (Unicode Technical Standard 39 section 3.1.1,
+//! A name may contain any character except control characters. Some have no shape (U+200B), reverse the direction of
+//! the text (U+202E) or are a space at the end of the name. Shown unchanged, `ann` and `ann\u{200b}` would look like
+//! the same user. Such characters are written as escapes, except where a script or an emoji needs them and they change
+//! what is visible: joiners in Persian or Hindi, and in emoji of families (Unicode Technical Standard 39 section 3.1.1,
 //! UAX 31 section 2.3).
 //!
-//! Absent: letters of two alphabets that look alike. They are letters, and whose alphabet is the right one is not
-//! ours to say; only a token makes a name somebody's own.
+//! Letters of different alphabets that look alike are not covered. Only a token proves who a user is.
 
 use crate::protocol::name::UserId;
 
 const NON_JOINER: char = '\u{200c}';
 const JOINER: char = '\u{200d}';
-/// Makes an emoji of what comes before it.
+/// Selects the emoji form of the character before it.
 const AS_EMOJI: char = '\u{fe0f}';
 const BLACK_FLAG: char = '\u{1f3f4}';
-/// The square around a digit that is an emoji.
+/// Combines with a digit into a keycap emoji.
 const KEYCAP: char = '\u{20e3}';
 
 impl UserId {
-    /// Returns the name with everything written out that cannot be seen in it, like `\u{200b}`.
+    /// Returns the name with its invisible characters escaped, like `\u{200b}`.
     pub fn shown(&self) -> String {
         make_visible(self.as_str())
     }
 }
 
-/// Returns `text`, one line, with everything written out that cannot be seen in it, like `\u{200b}`.
+/// Returns `text`, a single line, with its invisible characters escaped, like `\u{200b}`.
 pub fn make_visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
     let mut before = None;
+
     while let Some(c) = chars.next() {
-        if !c.is_control() && is_seen(before, c, chars.peek().copied()) {
+        if !c.is_control() && is_visible(before, c, chars.peek().copied()) {
             shown.push(c);
         } else {
             shown.extend(c.escape_unicode());
         }
         before = Some(c);
     }
+
     shown
 }
 
-/// Whether `c` makes a difference to the eye between these two neighbours.
-fn is_seen(before: Option<char>, c: char, after: Option<char>) -> bool {
+/// Reports whether `c` is visible, or changes what is visible, between these two characters.
+fn is_visible(before: Option<char>, c: char, after: Option<char>) -> bool {
     let both = |is: fn(char) -> bool| before.is_some_and(is) && after.is_some_and(is);
+
     match c {
-        // Spaces at an end, and more than one, are not seen in a page.
-        ' ' | '\u{3000}' => both(|neighbour| !neighbour.is_whitespace()),
-        NON_JOINER => both(joins),
+        // HTML collapses spaces and drops them at both ends of a line.
+        ' ' | '\u{3000}' => both(|c| !c.is_whitespace()),
+        NON_JOINER => both(changes_shape),
         JOINER => {
-            both(joins) || (after.is_some_and(is_pictured) && before.is_some_and(ends_picture))
+            both(changes_shape)
+                || (after.is_some_and(is_pictograph) && before.is_some_and(ends_pictograph))
         }
-        '\u{fe0e}' | AS_EMOJI => before.is_some_and(is_pictured) || after == Some(KEYCAP),
+        '\u{fe0e}' | AS_EMOJI => before.is_some_and(is_pictograph) || after == Some(KEYCAP),
         '\u{e0020}'..='\u{e007f}' => before.is_some_and(|before| {
             before == BLACK_FLAG || matches!(before, '\u{e0020}'..='\u{e007e}')
         }),
-        _ => !c.is_whitespace() && !is_shapeless(c),
+        _ => !c.is_whitespace() && !is_invisible(c),
     }
 }
 
-/// Letters of scripts whose shape depends on their neighbours.
-const fn joins(c: char) -> bool {
+/// Reports whether `c` is a letter whose shape depends on the letters beside it.
+const fn changes_shape(c: char) -> bool {
     matches!(c, '\u{620}'..='\u{109f}' | '\u{1780}'..='\u{18aa}' | '\u{1900}'..='\u{1cff}' | '\u{a800}'..='\u{abff}')
 }
 
-const fn is_pictured(c: char) -> bool {
+const fn is_pictograph(c: char) -> bool {
     matches!(
         c,
         '\u{a9}' | '\u{ae}' | '\u{203c}' | '\u{2049}' | '\u{2122}'..='\u{27bf}' | '\u{2900}'..='\u{2bff}' | '\u{3030}'
@@ -73,13 +76,13 @@ const fn is_pictured(c: char) -> bool {
     )
 }
 
-const fn ends_picture(c: char) -> bool {
-    c == AS_EMOJI || is_pictured(c)
+const fn ends_pictograph(c: char) -> bool {
+    c == AS_EMOJI || is_pictograph(c)
 }
 
-/// What has no shape of its own: `Default_Ignorable_Code_Point` of Unicode's `DerivedCoreProperties.txt`, and the
-/// annotations and the blank of Braille, which are not among them.
-const fn is_shapeless(c: char) -> bool {
+/// Reports whether `c` has no shape of its own: `Default_Ignorable_Code_Point` in Unicode's `DerivedCoreProperties.txt`,
+/// the interlinear annotations and the Braille blank.
+const fn is_invisible(c: char) -> bool {
     matches!(
         c,
         '\u{ad}' | '\u{34f}' | '\u{61c}' | '\u{115f}' | '\u{1160}' | '\u{17b4}' | '\u{17b5}' | '\u{180b}'..='\u{180f}'
@@ -100,7 +103,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_seen_is_shown_as_it_is() {
+    fn visible_characters_are_shown_unchanged() {
         for name in [
             "abc123",
             "李雷 and <b>",
@@ -118,8 +121,8 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_seen_is_written_out() {
-        for (name, expected) in [
+    fn invisible_characters_are_escaped() {
+        let cases = [
             ("ann\u{200b}", "ann\\u{200b}"),
             ("a\u{200d}nn", "a\\u{200d}nn"),
             ("a\u{200c}nn", "a\\u{200c}nn"),
@@ -136,16 +139,18 @@ mod tests {
             ("李\u{200d}雷", "李\\u{200d}雷"),
             ("\u{feff}", "\\u{feff}"),
             ("a\u{2028}b", "a\\u{2028}b"),
-        ] {
+        ];
+
+        for (name, expected) in cases {
             assert_eq!(shown(name), expected);
         }
     }
 
     proptest! {
         #[test]
-        fn a_mark_that_turns_the_direction_is_never_shown(name in "[a-z\u{200b}-\u{200f}\u{202a}-\u{202e}\u{2060}-\u{206f} א👩]{1,20}") {
-            let turns = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-            prop_assert!(!shown(&name).contains(turns));
+        fn a_direction_mark_is_never_shown(name in "[a-z\u{200b}-\u{200f}\u{202a}-\u{202e}\u{2060}-\u{206f} א👩]{1,20}") {
+            let is_direction_mark = |c| matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
+            prop_assert!(!shown(&name).contains(is_direction_mark));
         }
 
         #[test]

@@ -1,21 +1,21 @@
-//! A bearer token (RFC 6750): whoever has it may do what it says, so it must show nowhere.
+//! A bearer token (RFC 6750). Anyone who holds it has its rights, so it must not appear in logs.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// See the [module docs](self). Printed for debugging it is three dots; there is no other way to print it.
+/// A bearer token. Its `Debug` output hides it, and it has no `Display`.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Token(String);
 
 impl Token {
-    /// Takes `token` as it is: only the server can say what it is worth.
+    /// Wraps `token` without checking it; only the server can verify it.
     pub const fn new(token: String) -> Self {
         Self(token)
     }
 
-    /// The token itself, for whoever checks it, keeps it or sends it.
+    /// Returns the token itself, to verify, store or send it.
     pub fn reveal(&self) -> &str {
         &self.0
     }
@@ -33,7 +33,7 @@ mod tests {
     use crate::protocol::Command;
 
     #[test]
-    fn a_token_travels_as_text_and_is_not_printed() {
+    fn a_token_is_encoded_as_text_and_hidden_in_debug_output() {
         let command = Command::Token {
             token: Token::new("a.b.c".to_owned()),
         };
