@@ -1,171 +1,171 @@
-//! Every phrase that the page can say, as one struct: a language that lacks one does not compile.
+//! The texts of the page, as one struct: a language that lacks a text does not compile.
 //!
-//! Phrases with something in them are functions, because the order of words is the language's affair.
-//! Buttons say the verb; no exclamation marks; nothing is claimed that the page does not know.
+//! Texts with values in them are functions, because the order of words differs between languages. Buttons are labelled
+//! with a verb. No text claims anything that the page does not know.
 
 use crate::app::live::Day;
 use crate::app::live::{Reason, Refusal};
 use crate::protocol::RoomName;
 
-/// The phrases of one language.
+/// The texts of one language.
 #[derive(Debug)]
 pub struct Text {
-    /// The language itself, as its readers call it.
+    /// The name of the language, in that language.
     pub language: &'static str,
-    /// What the page is, for search engines and link previews.
+    /// The description of the page for search engines and link previews.
     pub description: &'static str,
-    /// Where JavaScript is off: what is different.
+    /// The note for browsers without JavaScript.
     pub unscripted: &'static str,
 
-    /// The side of the page, and the button that opens it where there is no room for it.
+    /// The side panel, and the button that opens it on small screens.
     pub menu: &'static str,
-    /// Above the rooms.
+    /// The heading of the list of rooms.
     pub rooms: &'static str,
-    /// The name of a room that is not in the list.
+    /// The label of the field for another room's name.
     pub other_room: &'static str,
-    /// What a room may be called.
+    /// The rule for room names.
     pub room_rule: &'static str,
-    /// The button that goes there.
+    /// The button that opens that room.
     pub go: &'static str,
-    /// Above the people.
+    /// The heading of the list of users.
     pub members: &'static str,
-    /// How many are in the room.
+    /// The number of users in the room.
     pub here: fn(usize) -> String,
-    /// Behind the reader's own name.
+    /// The mark after the user's own name.
     pub you: &'static str,
-    /// The reader's own name.
+    /// The label of the user's own name.
     pub your_name: &'static str,
-    /// The button that changes it.
+    /// The button that changes the name.
     pub change: &'static str,
-    /// It is changed.
+    /// The confirmation that the name was changed.
     pub renamed: &'static str,
-    /// It is none.
+    /// The error for an invalid name.
     pub bad_name: &'static str,
-    /// What a name here is worth.
+    /// The note that names are not verified.
     pub unverified: &'static str,
-    /// It cannot be changed now.
+    /// The note that the name cannot be changed now.
     pub rename_waits: &'static str,
-    /// The colours: which.
+    /// The label of the choice of colours.
     pub theme: &'static str,
-    /// As the system has them.
+    /// The colours of the system.
     pub theme_system: &'static str,
-    /// Dark on light.
+    /// The light theme.
     pub theme_light: &'static str,
-    /// Light on dark.
+    /// The dark theme.
     pub theme_dark: &'static str,
 
-    /// The search, and the button that opens it.
+    /// The search panel, and the button that opens it.
     pub search: &'static str,
-    /// Where it searches.
+    /// The note on which messages the search covers.
     pub search_in: &'static str,
-    /// To the match before.
+    /// The button for the previous match.
     pub older: &'static str,
-    /// To the match behind.
+    /// The button for the next match.
     pub newer: &'static str,
-    /// There is none.
+    /// The result of a search without matches.
     pub no_match: &'static str,
-    /// Which of how many.
+    /// The number of the current match, and the number of matches.
     pub matches: fn(usize, usize) -> String,
 
-    /// How others come here, and the button that shows it.
+    /// The panel for inviting others, and the button that opens it.
     pub share: &'static str,
-    /// The room's address.
+    /// The label of the room's URL.
     pub address: &'static str,
-    /// The address as a picture.
+    /// The description of the QR code.
     pub qr: &'static str,
-    /// The button that copies something.
+    /// The button that copies the URL.
     pub copy: &'static str,
-    /// It did.
+    /// The confirmation that it was copied.
     pub copied: &'static str,
 
-    /// How the connection does, and the button that shows it.
+    /// The panel on the connection, and the button that opens it.
     pub connection: &'static str,
-    /// How long an answer takes.
+    /// The label of the round-trip time.
     pub round_trip: &'static str,
-    /// Where the page stands in the log.
+    /// The label of the page's position in the log.
     pub position: &'static str,
-    /// How often a connection came back.
+    /// The label of the number of reconnects.
     pub resumes: &'static str,
-    /// How many messages wait.
+    /// The label of the number of unsent messages.
     pub unsent: &'static str,
-    /// Not known.
+    /// The value of a figure that is not known yet.
     pub unknown: &'static str,
-    /// The button that asks the server.
+    /// The button that measures the round-trip time.
     pub measure: &'static str,
-    /// The button that breaks the connection.
+    /// The button that drops the connection.
     pub break_off: &'static str,
 
-    /// The log's name, for a screen reader.
+    /// The name of the message log for screen readers.
     pub messages: &'static str,
-    /// What the keys do in it.
+    /// The keys that work in the log.
     pub log_keys: &'static str,
-    /// In place of the first message.
+    /// The text of an empty log.
     pub empty: &'static str,
-    /// Below it: what to expect.
+    /// The text below it, which explains what will appear.
     pub empty_promise: fn(&RoomName) -> String,
-    /// Above the first message of a day.
+    /// The heading above the first message of a day.
     pub day: fn(Day) -> String,
-    /// Above what nobody has seen.
+    /// The line above the unread messages.
     pub unread_line: &'static str,
-    /// The button that goes to the end of the log, where so many have come.
+    /// The button that scrolls to the end of the log, with the number of new messages.
     pub to_end: fn(usize) -> String,
     /// A message that is not text, by its size in bytes.
     pub binary: fn(usize) -> String,
-    /// In the place of what an operator deleted.
+    /// The text in the place of a deleted message.
     pub deleted: &'static str,
-    /// Where so many messages are missing.
+    /// The row for a known number of missing messages.
     pub missing: fn(u64) -> String,
-    /// Where messages are missing, and nobody knows how many.
+    /// The row for an unknown number of missing messages.
     pub missing_some: &'static str,
-    /// Where nobody knows whether any are missing.
+    /// The row for messages that may be missing.
     pub missing_perhaps: &'static str,
-    /// The button that gets them.
+    /// The button that loads the missing messages.
     pub load: &'static str,
-    /// It does.
+    /// The text while they are loading.
     pub loading: &'static str,
-    /// Where so many are missing for good.
+    /// The row for a known number of messages that are no longer kept.
     pub gone: fn(u64) -> String,
-    /// Where messages are missing for good, and nobody knows how many.
+    /// The row for an unknown number of messages that are no longer kept.
     pub gone_some: &'static str,
-    /// Beside a message of this page that waits for those before it.
+    /// The state of a message that waits for earlier ones.
     pub queued: &'static str,
-    /// The same, while there is no connection.
+    /// The state of a message while there is no connection.
     pub waiting: &'static str,
-    /// The same, when it is on its way.
+    /// The state of a message that is being sent.
     pub sending: &'static str,
-    /// What the tick means: the room has it.
+    /// The state of a message that is stored, for screen readers.
     pub sent: &'static str,
-    /// Below a message of this page that was refused: that, and why.
+    /// The state of a message that was rejected, with the reason.
     pub not_sent: fn(Reason) -> &'static str,
-    /// The button that tries it again.
+    /// The button that sends a rejected message again.
     pub retry: &'static str,
-    /// The button that puts its text back into the input.
+    /// The button that moves the text of a rejected message back into the input.
     pub take_back: &'static str,
 
-    /// The input's name and placeholder.
+    /// The label and placeholder of the input.
     pub message_to: fn(&RoomName) -> String,
-    /// The button.
+    /// The send button.
     pub send: &'static str,
-    /// What the keys do.
+    /// The keys that work in the input.
     pub keys: &'static str,
-    /// Send was asked for where no connection will come by itself.
+    /// The note that a message was kept because the page will not reconnect by itself.
     pub kept_refused: &'static str,
 
-    /// The badge: a connection is being made.
+    /// The status badge while connecting.
     pub connecting: &'static str,
-    /// The badge: connected.
+    /// The status badge while connected.
     pub live: &'static str,
-    /// The badge, for a screen reader: waiting for the next try.
+    /// The status badge before the next attempt, for screen readers.
     pub reconnecting: &'static str,
-    /// The badge: the next try comes in this many seconds.
+    /// The status badge with the number of seconds until the next attempt.
     pub reconnecting_in: fn(u32) -> String,
-    /// The button beside it.
+    /// The button that reconnects at once.
     pub retry_now: &'static str,
-    /// The badge: the browser knows of no network.
+    /// The status badge while the browser is offline.
     pub offline: &'static str,
-    /// The badge while the server cannot reach where messages are kept.
+    /// The status badge while the server cannot reach its store.
     pub stalled: &'static str,
-    /// The badge: the server said not to come back, and why.
+    /// The status badge after the server refused the connection, with the reason.
     pub refused: fn(Refusal) -> &'static str,
 }
 
@@ -175,7 +175,7 @@ mod tests {
     use crate::app::Locale;
 
     #[test]
-    fn no_language_leaves_out_what_a_phrase_is_about() {
+    fn every_language_includes_the_values_of_a_text() {
         let room = RoomName::parse("class-7b").expect("a room");
         for text in Locale::ALL.map(Locale::text) {
             assert!((text.message_to)(&room).contains("class-7b"));
@@ -194,13 +194,15 @@ mod tests {
                 })
                 .contains("25")
             );
-            let place = (text.matches)(3, 17);
-            assert!(place.contains('3') && place.contains("17"));
+
+            let position = (text.matches)(3, 17);
+            assert!(position.contains('3'));
+            assert!(position.contains("17"));
         }
     }
 
     #[test]
-    fn the_button_says_what_the_contract_promises() {
+    fn the_send_button_has_the_label_of_the_contract() {
         assert_eq!(
             Locale::ALL.map(|locale| locale.text().send),
             ["Send", "发送"]
