@@ -16,6 +16,7 @@ mod close;
 mod base_path;
 mod backoff;
 mod bom;
+mod weight;
 
 pub use backoff::Backoff;
 pub use base_path::{BasePath, BasePathError};
@@ -30,6 +31,7 @@ pub use position::{Epoch, Offset, Position, PositionError};
 pub use push::{Body, GapReason, Publication, Push, Recovery, Welcome};
 pub use shown::make_visible;
 pub use token::Token;
+pub use weight::{FULL_WEIGHT, parse_weight};
 
 /// The WebSocket subprotocol (RFC 6455 section 1.9) that selects the typed dialect.
 pub const SUBPROTOCOL: &str = "fanfare.v1";

@@ -19,6 +19,8 @@ use std::cmp::Reverse;
 use leptos::prelude::*;
 use serde::Serialize;
 
+use crate::protocol::{FULL_WEIGHT, parse_weight};
+
 /// A language of the page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum Locale {
@@ -143,7 +145,7 @@ impl Element {
         let mut parts = element.split(';').map(str::trim);
         let range = Range::parse(parts.next()?);
         let weight = match parts.next() {
-            None => 1000,
+            None => FULL_WEIGHT,
             Some(parameter) => weight(parameter)?,
         };
         Some(Self { range, weight })
@@ -168,20 +170,12 @@ impl Range {
     }
 }
 
-/// `q=0.8` as 800; at most three digits after the point (RFC 9110 section 12.4.2).
+/// Returns the weight in `parameter`, like `q=0.8`.
 fn weight(parameter: &str) -> Option<u16> {
     let (name, value) = parameter.split_once('=')?;
-    let (whole, fraction) = value.trim().split_once('.').unwrap_or((value.trim(), ""));
-    let plain = fraction.len() <= 3 && fraction.bytes().all(|byte| byte.is_ascii_digit());
-    if !name.trim().eq_ignore_ascii_case("q") || !plain {
-        return None;
-    }
-    let thousandths = format!("{fraction:0<3}").parse().ok()?;
-    match (whole, thousandths) {
-        ("0", thousandths) => Some(thousandths),
-        ("1", 0) => Some(1000),
-        _ => None,
-    }
+    name.trim()
+        .eq_ignore_ascii_case("q")
+        .then(|| parse_weight(value.trim()))?
 }
 
 #[cfg(test)]

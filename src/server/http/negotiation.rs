@@ -6,8 +6,7 @@ use std::cmp::Reverse;
 
 use axum::http::{HeaderMap, HeaderName, header};
 
-/// The weight of an element that names none, in thousandths.
-const FULL_WEIGHT: u16 = 1000;
+use crate::protocol::{FULL_WEIGHT, parse_weight};
 
 /// A form that the server can answer in: the names that a client may call it by, and the value that stands for it.
 pub(super) type Offer<T> = (&'static [&'static str], T);
@@ -149,20 +148,6 @@ impl<'a> Preference<'a> {
                 .is_some_and(is_of_type)
                 .then_some(Specificity::Type),
         }
-    }
-}
-
-/// Reads a weight, like `0.8`, in thousandths: at most three digits after the point (RFC 9110 section 12.4.2).
-fn parse_weight(text: &str) -> Option<u16> {
-    let (whole, fraction) = text.split_once('.').unwrap_or((text, ""));
-    if fraction.len() > 3 || !fraction.bytes().all(|byte| byte.is_ascii_digit()) {
-        return None;
-    }
-    let thousandths = format!("{fraction:0<3}").parse().ok()?;
-    match (whole, thousandths) {
-        ("0", thousandths) => Some(thousandths),
-        ("1", 0) => Some(FULL_WEIGHT),
-        _ => None,
     }
 }
 
