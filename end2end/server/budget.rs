@@ -1,5 +1,6 @@
 //! The memory budget: rings give way first, then whoever does not read or does not finish; nobody else notices.
 
+use std::io::{self, BufRead, BufReader};
 use std::time::Duration;
 
 use socket2::SockRef;
@@ -127,5 +128,45 @@ async fn rings_give_way_before_any_reader_does_and_nothing_is_lost() {
     let mut late = server.join_when_free("id=late&after=0").await;
     for number in 0..MESSAGES {
         assert!(late.text().await.starts_with(&format!("{number} ")));
+    }
+}
+
+#[tokio::test]
+async fn the_log_has_one_line_when_the_budget_is_exceeded_and_one_when_it_is_kept_again() {
+    let (log, stderr) = io::pipe().expect("a pipe");
+    let flags = ["--memory-budget", "1MiB", "--max-message", "16MiB"];
+    let server = Server::start_logging_to(stderr, &flags);
+    let piece = [
+        masked(0x01, &[b'x'; LONG]),
+        masked(0x00, &[b'x'; LONG]).repeat(3),
+    ]
+    .concat();
+
+    let mut clients = Vec::new();
+    for _client in 0..5 {
+        clients.push(server.raw().await);
+    }
+    for client in &mut clients {
+        assert!(client.try_write(&piece).await);
+    }
+    let lines = tokio::task::spawn_blocking(|| {
+        let lines = BufReader::new(log).lines().map(|line| line.expect("text"));
+        let mut about: Vec<String> = Vec::new();
+        for line in lines.filter(|line| line.contains("--memory-budget")) {
+            let is_end = line.contains("within the budget again");
+            about.push(line);
+            if is_end {
+                break;
+            }
+        }
+        about
+    });
+    let lines = soon(lines).await.expect("joined");
+
+    assert_eq!(lines.len(), 2, "{lines:#?}");
+    assert!(lines[0].contains("memory budget exceeded"), "{lines:#?}");
+    for line in &lines {
+        assert!(line.contains("held="), "{line}");
+        assert!(line.contains(&format!("budget={BUDGET}")), "{line}");
     }
 }

@@ -1,9 +1,12 @@
 //! Memory pressure: reclaims memory when the memory budget is exceeded. Rings are shortened first, and their readers
 //! are then served from the store. Then the slowest clients are closed. Meanwhile no new client is admitted.
+//!
+//! The log has a line when a shortage begins, one for each minute that it lasts, and one when it ends.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::server::hub::{Hub, Outlet, Room, Shared, lock};
@@ -17,6 +20,11 @@ const CALM: Duration = Duration::from_secs(1);
 const BETWEEN: Duration = Duration::from_millis(50);
 /// Pause after a round that found nothing to reclaim.
 const NOTHING_FOUND: Duration = Duration::from_millis(500);
+
+/// Time within the budget after which a shortage is over for the log: one that comes back sooner is the same.
+const OVER_AFTER: Duration = Duration::from_secs(5);
+/// Time between two log lines about one shortage.
+const REPEAT_AFTER: Duration = Duration::from_secs(60);
 
 /// The memory that can be reclaimed from one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -52,6 +60,56 @@ impl Drop for Tracked {
     }
 }
 
+/// A time during which the memory budget is exceeded again and again, for the log.
+struct Shortage {
+    began: Instant,
+    last_line: Instant,
+    /// Clients that were closed.
+    closed: usize,
+}
+
+impl Shortage {
+    fn begin(memory: &Memory) -> Self {
+        let (held, budget) = (memory.held(), memory.budget());
+        warn!(
+            held,
+            budget,
+            "memory budget exceeded (--memory-budget): no new clients, and the slowest are closed if need be"
+        );
+        let now = Instant::now();
+        Self {
+            began: now,
+            last_line: now,
+            closed: 0,
+        }
+    }
+
+    /// Adds `closed` clients, and logs the shortage again if it has lasted long.
+    fn note(&mut self, memory: &Memory, closed: usize) {
+        self.closed += closed;
+        if self.last_line.elapsed() < REPEAT_AFTER {
+            return;
+        }
+
+        self.last_line = Instant::now();
+        let (held, budget) = (memory.held(), memory.budget());
+        let (seconds, closed) = (self.began.elapsed().as_secs(), self.closed);
+        warn!(
+            held,
+            budget, seconds, closed, "memory budget is still exceeded (--memory-budget)"
+        );
+    }
+
+    fn end(self, memory: &Memory) {
+        let (held, budget) = (memory.held(), memory.budget());
+        let (seconds, closed) = (self.began.elapsed().as_secs(), self.closed);
+        info!(
+            held,
+            budget, seconds, closed, "memory is within the budget again (--memory-budget)"
+        );
+    }
+}
+
 impl Hub {
     /// Registers `holder`: it may be evicted when the memory budget is exceeded.
     pub fn track(&self, holder: Arc<dyn Reclaimable>) -> Tracked {
@@ -65,22 +123,23 @@ impl Hub {
         let memory = Memory::of_process();
         loop {
             memory.tight().await;
-            let (held, budget) = (memory.held(), memory.budget());
-            warn!(held, budget, "memory budget exceeded (--memory-budget)");
+            let mut shortage = Shortage::begin(memory);
 
-            let mut closed = 0;
-            while memory.is_exceeded() {
-                let now = self.relieve().await;
-                closed += now;
-                if now == 0 && memory.is_exceeded() {
-                    tokio::time::sleep(NOTHING_FOUND).await;
+            while tokio::time::timeout(OVER_AFTER, memory.tight())
+                .await
+                .is_ok()
+            {
+                while memory.is_exceeded() {
+                    let closed = self.relieve().await;
+                    shortage.note(memory, closed);
+                    if closed == 0 && memory.is_exceeded() {
+                        tokio::time::sleep(NOTHING_FOUND).await;
+                    }
                 }
+                tokio::time::sleep(CALM).await;
+                memory.relax();
             }
-            let held = memory.held();
-            info!(held, budget, closed, "memory is within the budget again");
-
-            tokio::time::sleep(CALM).await;
-            memory.relax();
+            shortage.end(memory);
         }
     }
 
