@@ -14,6 +14,8 @@ use crate::protocol::has_bom;
 
 /// Fewer bytes than the hash gives would be guessed sooner than the hash is broken (RFC 7518 section 3.2).
 const MIN_SECRET_BYTES: usize = 32;
+/// Fewer different bytes are no random secret: 64 zeros, say, or one letter repeated.
+const MIN_DISTINCT_BYTES: usize = 3;
 /// Of a public Ed25519 key (RFC 8032 section 5.1.5).
 const ED25519_BYTES: usize = 32;
 
@@ -25,6 +27,8 @@ const PEM_BEGIN: &str = "-----BEGIN ";
 pub enum KeyFileError {
     /// A secret that could be guessed.
     ShortSecret,
+    /// A secret of one or two bytes that are repeated.
+    RepeatedSecret,
     /// A key that signs where one that verifies would do.
     Private,
     /// A PEM text that is none of the two kinds of key, or more than one of them.
@@ -49,6 +53,9 @@ impl KeyFileError {
         match self {
             Self::ShortSecret => {
                 "a file whose secret has at least 32 bytes (make one: openssl rand -base64 32)"
+            }
+            Self::RepeatedSecret => {
+                "a file whose secret is random, not one or two bytes repeated (make one: openssl rand -base64 32)"
             }
             Self::Private => {
                 "a file with the public key only: the private one belongs to whoever makes tokens"
@@ -163,13 +170,17 @@ impl<'a> KeyFile<'a> {
     }
 }
 
-/// That nobody will guess `secret`.
+/// Checks that `secret` is not one that is easily guessed.
 pub(super) fn check_secret(secret: &[u8]) -> Result<(), KeyFileError> {
     if secret.len() < MIN_SECRET_BYTES {
-        Err(KeyFileError::ShortSecret)
-    } else {
-        Ok(())
+        return Err(KeyFileError::ShortSecret);
     }
+
+    let distinct: BTreeSet<u8> = secret.iter().copied().collect();
+    if distinct.len() < MIN_DISTINCT_BYTES {
+        return Err(KeyFileError::RepeatedSecret);
+    }
+    Ok(())
 }
 
 fn secret(secret: &[u8], id: Option<String>) -> Result<VerificationKey, KeyFileError> {
@@ -301,6 +312,7 @@ mod tests {
 
     use super::*;
 
+    const SECRET: &str = "a secret of more than 32 bytes, yes";
     /// Of RFC 8037 appendix A.2 and RFC 7515 appendix A.3.
     const ED25519: &str =
         r#"{"kty":"OKP","crv":"Ed25519","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}"#;
@@ -312,7 +324,7 @@ mod tests {
 
     #[test]
     fn a_key_fixes_its_algorithm() {
-        assert_eq!(algorithms(&"s".repeat(32)), Ok(vec![Algorithm::HS256]));
+        assert_eq!(algorithms(SECRET), Ok(vec![Algorithm::HS256]));
         assert_eq!(
             algorithms(&format!("{{\"keys\":[{ED25519}]}}")),
             Ok(vec![Algorithm::EdDSA])
@@ -326,7 +338,7 @@ mod tests {
     #[test]
     fn a_secret_that_could_be_guessed_is_refused_and_its_line_end_does_not_count() {
         assert_eq!(
-            algorithms(&format!("{}\r\n", "s".repeat(31))),
+            algorithms(&format!("{}\r\n", &SECRET[..31])),
             Err(KeyFileError::ShortSecret)
         );
         assert_eq!(algorithms(""), Err(KeyFileError::ShortSecret));
@@ -335,8 +347,19 @@ mod tests {
     }
 
     #[test]
+    fn a_secret_of_one_or_two_bytes_that_are_repeated_is_refused() {
+        for secret in [vec![0; 64], vec![b'x'; 32], b"ab".repeat(32)] {
+            let error = KeySet::parse(&secret).err();
+            assert_eq!(error, Some(KeyFileError::RepeatedSecret), "{secret:?}");
+        }
+
+        let zeros = format!(r#"{{"keys":[{{"kty":"oct","k":"{}"}}]}}"#, "A".repeat(43));
+        assert_eq!(algorithms(&zeros), Err(KeyFileError::RepeatedSecret));
+    }
+
+    #[test]
     fn a_file_that_would_be_another_secret_than_its_owner_sees_is_refused() {
-        let secret = "s".repeat(40);
+        let secret = SECRET;
         let utf_16: Vec<u8> = format!("\u{feff}{secret}")
             .encode_utf16()
             .flat_map(u16::to_le_bytes)
