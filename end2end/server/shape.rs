@@ -9,6 +9,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("browser", &["protocol"]),
     ("app", &["protocol", "browser"]),
     ("server::memory", &[]),
+    ("server::small_file", &[]),
     ("server::wire", &["protocol"]),
     (
         "server::room",
@@ -21,7 +22,12 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("server::auth", &["protocol"]),
     (
         "server::moderation",
-        &["protocol", "server::session", "server::auth"],
+        &[
+            "protocol",
+            "server::small_file",
+            "server::session",
+            "server::auth",
+        ],
     ),
     ("server::run_clock", &["server::room"]),
     ("server::metrics", &["protocol"]),
@@ -33,6 +39,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "server::store",
         &[
             "protocol",
+            "server::small_file",
             "server::memory",
             "server::metrics",
             "server::room",
@@ -58,6 +65,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "server::transport",
         &[
             "protocol",
+            "server::small_file",
             "server::memory",
             "server::wire",
             "server::room",
@@ -95,6 +103,8 @@ const FLOORS: &[(&str, &[&str])] = &[
         "server::config",
         &[
             "protocol",
+            "server::small_file",
+            "server::moderation",
             "server::room",
             "server::session",
             "server::auth",
@@ -108,6 +118,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     (
         "server",
         &[
+            "server::small_file",
             "server::auth",
             "server::config",
             "server::http",
@@ -124,6 +135,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "protocol",
+            "server::small_file",
             "server",
             "server::log_writer",
             "server::release",

@@ -1,5 +1,6 @@
 //! `fanfare token`: makes a token for a server that asks for them, and prints it and nothing else.
 
+use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
@@ -10,6 +11,7 @@ use crate::cli::{Failure, Mistakes, output};
 use crate::protocol::UserId;
 use crate::server::auth::{Grants, SigningKey};
 use crate::server::config::duration;
+use crate::server::small_file;
 
 /// A token that says less than this would be over before it is used.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -77,7 +79,8 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     });
     let kid = matches.get_one::<String>("kid").map(String::as_str);
     let key = mistakes.check("--auth-key-file", given("auth-key-file"), |file| {
-        let bytes = std::fs::read(file).map_err(|error| error.to_string())?;
+        let bytes = small_file::read(Path::new(file), small_file::MAX_BYTES)
+            .map_err(|error| error.to_string())?;
         SigningKey::parse(&bytes, kid).map_err(|error| error.to_string())
     });
     let (Some(sub), Some(lasts), Some(key), true) = (sub, lasts, key, mistakes.is_empty()) else {

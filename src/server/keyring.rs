@@ -7,6 +7,7 @@ use std::path::PathBuf;
 use tracing::{info, warn};
 
 use crate::server::auth::{KeySet, Verifier};
+use crate::server::small_file;
 
 /// The permission bits that let others than owner and group read.
 const WORLD_READABLE: u32 = 0o004;
@@ -29,7 +30,8 @@ impl Keyring {
     /// Waits for the disk, as the start did: it is a small file and this comes seldom.
     pub fn reload(&self) {
         let file = self.file.display();
-        let read = std::fs::read(&self.file).map_err(|error| error.to_string());
+        let read =
+            small_file::read(&self.file, small_file::MAX_BYTES).map_err(|error| error.to_string());
         match read.and_then(|bytes| KeySet::parse(&bytes).map_err(|error| error.to_string())) {
             Ok(keys) => {
                 self.verifier.replace(keys);

@@ -13,6 +13,7 @@
 //! - `log_writer` writes the log to standard error without blocking.
 //! - `release` which program this is.
 //! - `files` the page's files, in a folder or inside the program.
+//! - `small_file` files of settings and keys, read with a limit.
 //! - `spans` what is traced, and how that leaves the process.
 //! - `store` what keeps publications: numbers them, reads them back.
 //! - `hub` the registry: rooms and connections brought together. No sockets, no HTTP.
@@ -33,6 +34,7 @@ pub mod metrics;
 pub mod log_writer;
 pub mod release;
 pub mod files;
+pub mod small_file;
 pub mod spans;
 pub mod store;
 pub mod hub;

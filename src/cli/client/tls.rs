@@ -20,6 +20,7 @@ use tokio_rustls::rustls::{CertificateError, ClientConfig, Error, RootCertStore}
 
 use crate::cli::args::not_empty;
 use crate::protocol::has_bom;
+use crate::server::small_file;
 
 /// What a proxy may be asked to speak inside: a WebSocket is an upgrade of this (RFC 6455 section 4.1).
 const HTTP_1_1: &[u8] = b"http/1.1";
@@ -104,7 +105,7 @@ impl Tls {
     /// # Errors
     /// If there are none.
     pub(in crate::cli) fn of_file(file: &Path) -> Result<Self, TrustError> {
-        let pem = std::fs::read(file).map_err(TrustError::Read)?;
+        let pem = small_file::read(file, small_file::MAX_BYTES).map_err(TrustError::Read)?;
         if has_bom(&pem) {
             return Err(TrustError::ByteOrderMark);
         }

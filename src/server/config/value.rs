@@ -1,6 +1,7 @@
 //! Texts to values; the error of each is what would have been allowed.
 
 use std::net::{IpAddr, SocketAddr};
+use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -12,6 +13,10 @@ use crate::protocol::has_bom;
 use crate::server::auth::{Anonymous, KeyFileError, KeySet, Origin, ProxyHeader, PublicHost};
 use crate::server::config::LogFormat;
 use crate::server::files::Files;
+use crate::server::small_file;
+
+/// What is allowed as a file of keys, certificates or credentials.
+const READABLE: &str = "a file that exists, can be read, and has at most 1 MiB";
 
 /// Splits `text` where its digits end.
 fn number_and_unit(text: &str) -> Option<(u64, &str)> {
@@ -128,7 +133,7 @@ pub(super) fn site(text: &str) -> Result<Files, &'static str> {
 
 pub(super) fn folder(text: &str) -> Result<PathBuf, &'static str> {
     let folder = PathBuf::from(text);
-    if folder.is_file() {
+    if folder.exists() && !folder.is_dir() {
         Err("a folder, or the name of one to be made")
     } else {
         Ok(folder)
@@ -224,23 +229,26 @@ pub(super) fn proxy_header(text: &str) -> Result<ProxyHeader, &'static str> {
 /// Reads the name of a file with keys or certificates in PEM, or with credentials.
 pub(super) fn file(text: &str) -> Result<PathBuf, &'static str> {
     let file = PathBuf::from(text);
+    let kind = std::fs::metadata(&file).map_err(|_| READABLE)?.file_type();
+
     // A pipe has no start that could be looked at without taking it.
-    if file.is_file() {
-        let bytes = std::fs::read(&file).map_err(|_| "a file that exists and can be read")?;
+    if kind.is_file() {
+        let bytes = small_file::read(&file, small_file::MAX_BYTES).map_err(|_| READABLE)?;
         if has_bom(&bytes) {
             return Err(KeyFileError::ByteOrderMark.allowed());
         }
-    } else if file.is_dir() || !file.exists() {
-        return Err("a file that exists");
+    } else if !kind.is_fifo() {
+        return Err(READABLE);
     }
     Ok(file)
 }
 
 /// Reads the name of a key file, and the keys in it.
 pub(super) fn key_file(text: &str) -> Result<(PathBuf, KeySet), &'static str> {
-    let bytes = std::fs::read(text).map_err(|_| "a file that exists and can be read")?;
+    let file = PathBuf::from(text);
+    let bytes = small_file::read(&file, small_file::MAX_BYTES).map_err(|_| READABLE)?;
     let keys = KeySet::parse(&bytes).map_err(KeyFileError::allowed)?;
-    Ok((PathBuf::from(text), keys))
+    Ok((file, keys))
 }
 
 pub(super) fn anonymous(text: &str) -> Result<Anonymous, &'static str> {

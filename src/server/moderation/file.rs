@@ -8,9 +8,12 @@ use std::path::{Path, PathBuf};
 use tracing::info;
 
 use crate::server::moderation::Rules;
+use crate::server::small_file;
 
 /// Permissions of the file: it holds addresses, which other users of the machine must not read.
 const MODE: u32 = 0o600;
+/// The longest file, in bytes. Ten thousand bans, the most there may be, need a tenth of it.
+const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Why the rules could not be read. Nothing was changed.
 #[derive(Debug, thiserror::Error)]
@@ -35,10 +38,12 @@ pub enum LoadError {
     },
 }
 
-/// What the file at `path` says; no rules if there is none.
-pub(super) fn load(path: &Path) -> Result<Rules, LoadError> {
-    restrict_permissions(path);
-    match fs::read(path) {
+/// Loads the rules in the file at `path`; no rules if it does not exist.
+///
+/// # Errors
+/// If it cannot be read, or holds something else.
+pub fn load(path: &Path) -> Result<Rules, LoadError> {
+    match small_file::read(path, MAX_BYTES) {
         Ok(json) => serde_json::from_slice(&json).map_err(|problem| LoadError::Damaged {
             path: path.to_owned(),
             problem,
@@ -52,10 +57,15 @@ pub(super) fn load(path: &Path) -> Result<Rules, LoadError> {
 }
 
 /// Removes the permissions of the group and of others from the file at `path`, if it exists.
-fn restrict_permissions(path: &Path) {
+pub(super) fn restrict_permissions(path: &Path) {
     let Ok(metadata) = fs::metadata(path) else {
         return;
     };
+    // A link could lead to a device, like /dev/null, whose permissions others need.
+    if !metadata.is_file() {
+        return;
+    }
+
     let before = metadata.permissions().mode() & 0o7777;
     if before & !MODE == 0 {
         return;

@@ -24,7 +24,7 @@ use crate::protocol::UserId;
 
 pub use decree::{Decided, Decree};
 pub use eviction::Eviction;
-pub use file::LoadError;
+pub use file::{LoadError, load};
 pub use rules::{Ban, Barred, Closure, Guest, Rules, TooManyBans, Whom};
 
 /// A cheap handle; see the [module docs](self).
@@ -46,6 +46,7 @@ impl Moderation {
     /// # Errors
     /// If it cannot be read, or not as rules.
     pub fn open(path: PathBuf) -> Result<Self, LoadError> {
+        file::restrict_permissions(&path);
         Ok(Self::new(file::load(&path)?, Some(path)))
     }
 

@@ -27,6 +27,7 @@ use tracing::{debug, info, warn};
 use crate::server::memory::Memory;
 use crate::server::metrics;
 use crate::server::run_clock::RunClock;
+use crate::server::small_file;
 use crate::server::transport::StallTimeout;
 
 /// What is spoken inside (RFC 7301).
@@ -128,13 +129,18 @@ impl fmt::Debug for Tls {
 }
 
 fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, CertificateError> {
-    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_file_iter(certificate)
-        .and_then(Iterator::collect)
+    let pem = small_file::read(certificate, small_file::MAX_BYTES)
+        .map_err(|_| CertificateError::Certificate)?;
+    let chain: Vec<CertificateDer<'static>> = CertificateDer::pem_slice_iter(&pem)
+        .collect::<Result<_, _>>()
         .map_err(|_| CertificateError::Certificate)?;
     if chain.is_empty() {
         return Err(CertificateError::Certificate);
     }
-    let key = PrivateKeyDer::from_pem_file(key).map_err(|_| CertificateError::Key)?;
+
+    let pem = small_file::read(key, small_file::MAX_BYTES).map_err(|_| CertificateError::Key)?;
+    let key = PrivateKeyDer::from_pem_slice(&pem).map_err(|_| CertificateError::Key)?;
+
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))

@@ -1,5 +1,7 @@
 //! The connection to NATS: one for each node, kept up by the client library.
 
+use std::io::{self, ErrorKind};
+use std::path::Path;
 use std::time::Duration;
 
 use async_nats::{Client, ConnectOptions, Event};
@@ -8,6 +10,7 @@ use tracing::{debug, info, warn};
 
 use super::settings::{NatsLogin, NatsSettings};
 use super::{NatsError, WAIT};
+use crate::server::small_file;
 
 /// Bytes that the header of a message may have: an id and a key of 64 characters each, as JSON, and some numbers.
 const MAX_HEADER: usize = 1024;
@@ -40,7 +43,7 @@ impl NatsConnection {
         if let Some(ca) = &settings.ca {
             options = options.add_root_certificates(ca.clone());
         }
-        let unreadable = |path: &std::path::Path, source| NatsError::File {
+        let unreadable = |path: &Path, source| NatsError::File {
             path: path.to_owned(),
             source,
         };
@@ -50,13 +53,11 @@ impl NatsConnection {
                 Some((token, None)) => options.token(token),
                 None => options,
             },
-            NatsLogin::Credentials(path) => options
-                .credentials_file(path)
-                .await
+            NatsLogin::Credentials(path) => read_text(path)
+                .and_then(|text| options.credentials(&text))
                 .map_err(|source| unreadable(path, source))?,
             NatsLogin::Nkey(path) => {
-                let seed =
-                    std::fs::read_to_string(path).map_err(|source| unreadable(path, source))?;
+                let seed = read_text(path).map_err(|source| unreadable(path, source))?;
                 options.nkey(seed.trim().to_owned())
             }
         };
@@ -78,6 +79,12 @@ impl NatsConnection {
         info!(server = %settings.servers, version = info.version, "connected to NATS");
         Ok(Self { client, connected })
     }
+}
+
+/// Reads a file of credentials.
+fn read_text(path: &Path) -> io::Result<String> {
+    let bytes = small_file::read(path, small_file::MAX_BYTES)?;
+    String::from_utf8(bytes).map_err(|_| ErrorKind::InvalidData.into())
 }
 
 /// Before another try to connect: longer each time, and never the same on two nodes.

@@ -53,6 +53,8 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use crate::server::small_file;
+
 /// Size of the file in bytes: a JSON object, spaces, and a line feed. Each write replaces all of it.
 const STATE_BYTES: usize = 1024;
 /// Longest time between the time in the state file and the time of its last write.
@@ -257,7 +259,7 @@ impl Record {
     /// Reads the file at `path`; `None` if it cannot be read or parsed.
     fn read(path: &Path) -> Option<Self> {
         let metadata = fs::metadata(path).ok()?;
-        let json = fs::read(path).ok()?;
+        let json = small_file::read(path, STATE_BYTES as u64).ok()?;
         Some(Self {
             state: serde_json::from_slice(&json).ok()?,
             id: FileId::from(&metadata),
