@@ -387,3 +387,141 @@ fn a_file_of_secrets_that_begins_with_a_byte_order_mark_or_ends_in_a_space_is_na
         assert!(!errors.contains(SECRET), "{errors}");
     }
 }
+
+#[test]
+fn a_misspelt_variable_is_named_with_the_nearest_one_and_starts_no_server() {
+    for subcommand in ["serve", "check-config"] {
+        let output = run(
+            &[subcommand, "--max-rooms", "0"],
+            &[("FANFARE_LISTN", "127.0.0.1:0")],
+        );
+
+        let errors = text(&output.stderr);
+        assert_eq!(
+            (output.status.code(), errors.lines().count()),
+            (Some(2), 2),
+            "{errors}"
+        );
+        assert!(errors.contains("FANFARE_LISTN "), "{errors}");
+        assert!(errors.contains("FANFARE_LISTEN"), "{errors}");
+    }
+}
+
+#[test]
+fn a_variable_that_only_begins_like_fanfares_is_named_and_changes_nothing() {
+    let output = run(&["check-config"], &[("FANFARE_BIN", "target/fanfare")]);
+
+    assert_eq!(output.status.code(), Some(0));
+    assert!(text(&output.stderr).contains("FANFARE_BIN"));
+}
+
+#[test]
+fn check_config_finds_paths_of_the_wrong_kind_and_those_that_cannot_be_made() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = |name: &str| folder.path().join(name).to_str().expect("text").to_owned();
+    let bans = |name: &str| path(&format!("{name}/moderation.json"));
+    for name in ["damaged", "endless", "blocked"] {
+        std::fs::create_dir(path(name)).expect("made");
+    }
+    std::fs::write(bans("damaged"), "{").expect("written");
+    std::os::unix::fs::symlink("/dev/zero", bans("endless")).expect("linked");
+    std::fs::create_dir(bans("blocked")).expect("made");
+    std::os::unix::fs::symlink(path("nowhere"), path("dangling")).expect("linked");
+
+    for arguments in [
+        vec!["--store".to_owned(), format!("sqlite:{}", path("damaged"))],
+        vec!["--store".to_owned(), "sqlite:/dev/null".to_owned()],
+        vec!["--store".to_owned(), "sqlite:/dev/null/a.db".to_owned()],
+        vec!["--data".to_owned(), "/dev/null".to_owned()],
+        vec!["--data".to_owned(), "/dev/null/a".to_owned()],
+        vec!["--data".to_owned(), path("dangling")],
+        vec!["--data".to_owned(), path("damaged")],
+        vec!["--data".to_owned(), path("endless")],
+        vec!["--data".to_owned(), path("blocked")],
+    ] {
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        let output = run(&[&["check-config"][..], &arguments[..]].concat(), &[]);
+
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {errors}");
+        assert!(errors.contains(arguments[0]), "{arguments:?}: {errors}");
+        assert!(errors.contains("allowed is"), "{arguments:?}: {errors}");
+    }
+}
+
+#[test]
+fn check_config_makes_nothing_of_what_the_server_would_make() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().join("a/b");
+
+    let output = run(
+        &["check-config", "--data", data.to_str().expect("text")],
+        &[],
+    );
+
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    assert!(!folder.path().join("a").exists());
+}
+
+#[test]
+fn a_file_without_an_end_is_refused_wherever_a_small_one_is_expected() {
+    const ZERO: &str = "/dev/zero";
+    let folder = tempfile::tempdir().expect("a folder");
+    let data = folder.path().to_str().expect("text");
+    std::os::unix::fs::symlink(ZERO, folder.path().join("moderation.json")).expect("linked");
+    let token = ["token", "--sub", "ann", "--room", "lobby:r"];
+
+    for (arguments, code) in [
+        (vec!["check-config", "--config", ZERO], 2),
+        (vec!["serve", "--config", ZERO], 2),
+        (vec!["serve", "--auth-key-file", ZERO], 2),
+        (
+            vec!["check-config", "--tls-cert", ZERO, "--tls-key", ZERO],
+            2,
+        ),
+        (vec!["check-config", "--nats-creds", ZERO], 2),
+        (vec!["check-config", "--nats-nkey", ZERO], 2),
+        (vec!["check-config", "--nats-ca", ZERO], 2),
+        ([&token[..], &["--auth-key-file", ZERO]].concat(), 2),
+        (vec!["listen", "lobby", "--ca", ZERO], 2),
+        (vec!["serve", "--store", "memory", "--data", data], 1),
+    ] {
+        let output = run(&arguments, &[]);
+
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(code), "{arguments:?}: {errors}");
+        let is_named = errors.contains(ZERO) || errors.contains("moderation.json");
+        let has_limit = ["1 MiB", "1048576", "67108864"]
+            .iter()
+            .any(|limit| errors.contains(limit));
+        assert!(is_named && has_limit, "{arguments:?}: {errors}");
+    }
+}
+
+#[test]
+fn a_key_file_of_one_byte_repeated_is_refused() {
+    for key in [[0; 64], [b'x'; 64]] {
+        let mut file = tempfile::NamedTempFile::new().expect("a file");
+        file.write_all(&key).expect("written");
+        let path = file.path().to_str().expect("text");
+
+        for arguments in [
+            vec!["check-config", "--auth-key-file", path],
+            vec![
+                "token",
+                "--sub",
+                "ann",
+                "--room",
+                "lobby:r",
+                "--auth-key-file",
+                path,
+            ],
+        ] {
+            let output = run(&arguments, &[]);
+
+            let errors = text(&output.stderr);
+            assert_eq!(output.status.code(), Some(2), "{arguments:?}: {errors}");
+            assert!(errors.contains("random"), "{arguments:?}: {errors}");
+        }
+    }
+}

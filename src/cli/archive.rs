@@ -117,7 +117,7 @@ pub(super) fn run_import(matches: &ArgMatches) -> Result<(), Failure> {
 
 fn asked(matches: &ArgMatches) -> Result<(SqliteSettings, RoomName), Failure> {
     let wrong = |sentence: String| Failure::Settings(vec![ConfigError::new(sentence)]);
-    let config = Config::check(&settings::collect(matches)?)?;
+    let config = Config::check(&settings::collect(matches))?;
     let StoreSettings::Sqlite(settings) = config.store else {
         return Err(wrong(
             "--store memory leaves no file to read or write; name one: sqlite:FILE".to_owned(),

@@ -80,7 +80,7 @@ pub(super) fn run_restore(matches: &ArgMatches) -> Result<(), Failure> {
 
 /// Returns the paths of the database and of the copy.
 fn paths(matches: &ArgMatches) -> Result<(PathBuf, PathBuf), Failure> {
-    let config = Config::check(&settings::collect(matches)?)?;
+    let config = Config::check(&settings::collect(matches))?;
     let StoreSettings::Sqlite(settings) = config.store else {
         let sentence =
             "--store is not a file; back up NATS with its own tools (nats stream backup)";

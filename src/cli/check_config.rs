@@ -4,13 +4,18 @@ use std::fmt::Write;
 
 use clap::ArgMatches;
 
-use crate::cli::{Failure, output, settings};
+use crate::cli::{Failure, environment, output, settings};
 use crate::server::config::{Config, SETTINGS};
 use crate::server::files::Files;
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let raw = settings::collect(matches)?;
+    let raw = settings::collect(matches);
     let config = Config::check(&raw)?;
+    config.check_files(&raw)?;
+    for unknown in environment::unknown() {
+        output::note(&unknown.to_string());
+    }
+
     let mut out = String::new();
     for setting in SETTINGS {
         let mut given = raw.get(setting.name);

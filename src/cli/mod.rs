@@ -10,6 +10,7 @@ mod bench;
 mod check_config;
 mod client;
 mod doctor;
+mod environment;
 mod file_size;
 mod listen;
 mod output;

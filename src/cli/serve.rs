@@ -9,9 +9,9 @@ use anyhow::Context;
 use clap::ArgMatches;
 use sd_notify::NotifyState;
 use tokio::signal::unix::{Signal, SignalKind, signal};
-use tracing::{error, info};
+use tracing::{error, info, warn};
 
-use crate::cli::{Failure, settings, supervisor};
+use crate::cli::{Failure, environment, settings, supervisor};
 use crate::server::config::{Config, LogFormat};
 use crate::server::log_writer::{LogWriter, write_within};
 use crate::server::release;
@@ -22,10 +22,13 @@ use crate::server::{Keyring, Listeners, Server, Tls};
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let mut raw = settings::collect(matches)?;
+    let mut raw = settings::collect(matches);
     let sockets = supervisor::sockets(&mut raw)?;
     let config = Config::check(&raw)?;
     let log = start_log(&config).context("cannot start the log")?;
+    for unknown in environment::unknown() {
+        warn!("{unknown}");
+    }
 
     let result = run_logged(config, sockets);
     log.finish(OUTPUT_TIMEOUT);

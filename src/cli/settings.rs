@@ -1,11 +1,15 @@
 //! Flags, environment and file to [`RawConfig`] settings, all from the one table.
 
+use std::path::Path;
+
 use clap::parser::ValueSource;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::cli::args::not_empty;
+use crate::cli::environment;
 use crate::protocol::without_bom;
 use crate::server::config::{ConfigError, RawConfig, RawValue, SETTINGS, Setting, Source};
+use crate::server::small_file;
 
 /// The flag that names the file.
 const FILE_FLAG: &str = "config";
@@ -58,9 +62,14 @@ fn flag(setting: &'static Setting) -> Arg {
     }
 }
 
-/// Collects what was given where; the file only where nothing beats it.
-pub(super) fn collect(matches: &ArgMatches) -> Result<RawConfig, Vec<ConfigError>> {
+/// Collects what was given where; the file only where nothing beats it. Names that are wrong become mistakes in it.
+pub(super) fn collect(matches: &ArgMatches) -> RawConfig {
     let mut raw = RawConfig::default();
+    for unknown in environment::unknown() {
+        if unknown.is_misspelt {
+            raw.reject(ConfigError::new(unknown.to_string()));
+        }
+    }
     // Those that the subcommand has.
     for setting in SETTINGS
         .iter()
@@ -85,24 +94,22 @@ pub(super) fn collect(matches: &ArgMatches) -> Result<RawConfig, Vec<ConfigError
         }
     }
     if let Some(file) = matches.get_one::<String>(FILE_FLAG) {
-        add_file(file, &mut raw)?;
+        add_file(file, &mut raw);
     }
-    Ok(raw)
+    raw
 }
 
-fn add_file(file: &str, raw: &mut RawConfig) -> Result<(), Vec<ConfigError>> {
+fn add_file(file: &str, raw: &mut RawConfig) {
     let wrong = |problem: String| ConfigError::new(format!("--{FILE_FLAG} {file:?}: {problem}"));
-    let bytes = std::fs::read(file).map_err(|error| vec![wrong(error.to_string())])?;
-    let text = std::str::from_utf8(without_bom(&bytes))
-        .map_err(|_| vec![wrong("the file is not UTF-8; save it as UTF-8".to_owned())])?;
-    let table: toml::Table = text
-        .parse()
-        .map_err(|error: toml::de::Error| vec![wrong(error.to_string())])?;
-    let mut mistakes = Vec::new();
+    let table = match read_table(Path::new(file)) {
+        Ok(table) => table,
+        Err(problem) => return raw.reject(wrong(problem)),
+    };
+
     for (key, value) in table {
         let Some(setting) = SETTINGS.iter().find(|setting| setting.name == key) else {
             let names: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
-            mistakes.push(wrong(format!(
+            raw.reject(wrong(format!(
                 "there is no setting {key:?}; allowed are {}",
                 names.join(", ")
             )));
@@ -122,7 +129,7 @@ fn add_file(file: &str, raw: &mut RawConfig) -> Result<(), Vec<ConfigError>> {
                     });
                 }
             }
-            _ => mistakes.push(wrong(format!(
+            _ => raw.reject(wrong(format!(
                 "{key} must be a text or a number{}",
                 if setting.repeats {
                     ", or a list of them"
@@ -132,11 +139,18 @@ fn add_file(file: &str, raw: &mut RawConfig) -> Result<(), Vec<ConfigError>> {
             ))),
         }
     }
-    if mistakes.is_empty() {
-        Ok(())
-    } else {
-        Err(mistakes)
-    }
+}
+
+/// Reads the file at `path` as TOML.
+///
+/// # Errors
+/// A sentence about what is wrong.
+fn read_table(path: &Path) -> Result<toml::Table, String> {
+    let bytes = small_file::read(path, small_file::MAX_BYTES).map_err(|error| error.to_string())?;
+    let text = std::str::from_utf8(without_bom(&bytes))
+        .map_err(|_| "the file is not UTF-8; save it as UTF-8".to_owned())?;
+    text.parse()
+        .map_err(|error: toml::de::Error| error.to_string())
 }
 
 /// Returns the texts of `value`, at least one: an empty list is an empty setting.

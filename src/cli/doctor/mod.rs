@@ -101,7 +101,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 
 impl Plan {
     fn new(matches: &ArgMatches) -> Result<Self, Failure> {
-        let config = Config::check(&settings::collect(matches)?)?;
+        let config = Config::check(&settings::collect(matches))?;
         let mut mistakes = Mistakes::default();
         let server = Remote::given(matches, "URL", &mut mistakes);
         let pass = Pass::given(matches, &mut mistakes);

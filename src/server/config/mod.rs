@@ -10,6 +10,7 @@ mod limits;
 mod storage;
 mod access;
 mod traces;
+mod files;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;

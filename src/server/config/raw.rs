@@ -73,9 +73,12 @@ impl RawValue {
     }
 }
 
-/// Values as they were given, by the names of their settings.
+/// Values as they were given, by the names of their settings, and what is wrong already.
 #[derive(Clone, Debug, Default)]
-pub struct RawConfig(BTreeMap<&'static str, Vec<RawValue>>);
+pub struct RawConfig {
+    given: BTreeMap<&'static str, Vec<RawValue>>,
+    mistakes: Vec<ConfigError>,
+}
 
 /// A value that cannot be, and what could.
 #[derive(Clone, Debug)]
@@ -97,22 +100,40 @@ impl fmt::Display for ConfigError {
 impl RawConfig {
     /// Adds a value for the setting `name`.
     pub fn add(&mut self, name: &'static str, given: RawValue) {
-        self.0.entry(name).or_default().push(given);
+        self.given.entry(name).or_default().push(given);
+    }
+
+    /// Adds a mistake that is none of a single value, like an unknown name.
+    pub fn reject(&mut self, mistake: ConfigError) {
+        self.mistakes.push(mistake);
+    }
+
+    /// Returns the mistake that the setting `name` has a wrong value or none; `allowed` is what would be right.
+    pub(super) fn mistake(&self, name: &str, allowed: &str) -> ConfigError {
+        match self.get(name).last() {
+            Some(given) => given.mistake(name, allowed),
+            None => ConfigError::new(format!("--{name} is missing; allowed is {allowed}")),
+        }
+    }
+
+    /// Returns the mistakes that were added.
+    pub(super) fn mistakes(&self) -> &[ConfigError] {
+        &self.mistakes
     }
 
     /// Makes `given` the one value of the setting `name`.
     pub fn replace(&mut self, name: &'static str, given: RawValue) {
-        self.0.insert(name, vec![given]);
+        self.given.insert(name, vec![given]);
     }
 
     /// Whether the setting `name` has a value.
     pub fn has(&self, name: &str) -> bool {
-        self.0.contains_key(name)
+        self.given.contains_key(name)
     }
 
     /// The values of the setting `name`: those given, else its default.
     pub fn get(&self, name: &str) -> Vec<RawValue> {
-        self.0.get(name).cloned().unwrap_or_else(|| {
+        self.given.get(name).cloned().unwrap_or_else(|| {
             let default = SETTINGS
                 .iter()
                 .find(|setting| setting.name == name)

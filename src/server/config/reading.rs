@@ -10,11 +10,11 @@ pub(super) struct ConfigReader<'a> {
 }
 
 impl<'a> ConfigReader<'a> {
-    /// Creates a reading of `raw` without mistakes so far.
-    pub(super) const fn new(raw: &'a RawConfig) -> Self {
+    /// Creates a reading of `raw`, with the mistakes that it has already.
+    pub(super) fn new(raw: &'a RawConfig) -> Self {
         Self {
             raw,
-            mistakes: Vec::new(),
+            mistakes: raw.mistakes().to_vec(),
         }
     }
 
@@ -82,11 +82,7 @@ impl<'a> ConfigReader<'a> {
 
     /// Adds the mistake that the value of `name` is wrong beside the others; `allowed` is what would be right.
     pub(super) fn reject(&mut self, name: &str, allowed: &str) {
-        let mistake = match self.raw.get(name).last() {
-            Some(given) => given.mistake(name, allowed),
-            None => ConfigError::new(format!("--{name} is missing; allowed is {allowed}")),
-        };
-        self.mistakes.push(mistake);
+        self.mistakes.push(self.raw.mistake(name, allowed));
     }
 
     /// Returns what was made of the values, unless something is wrong with them.

@@ -37,7 +37,7 @@ pub(super) fn read(
     Some(match store? {
         StoreKind::Memory => StoreSettings::Memory(retention),
         StoreKind::Sqlite(file) => StoreSettings::Sqlite(SqliteSettings {
-            path: data?.join(file),
+            path: database(reading, &data?.join(file))?,
             durability: durability?,
             retention,
             max_rooms: max_rooms?,
@@ -53,6 +53,19 @@ pub(super) fn read(
             retention,
         }),
     })
+}
+
+/// Returns `path`, unless there is something else than a file.
+fn database(reading: &mut ConfigReader<'_>, path: &Path) -> Option<PathBuf> {
+    if path.exists() && !path.is_file() {
+        let path = path.display();
+        reading.reject(
+            "store",
+            &format!("the name of a file, and {path} is not one"),
+        );
+        return None;
+    }
+    Some(path.to_owned())
 }
 
 fn login(reading: &mut ConfigReader<'_>) -> Option<NatsLogin> {
