@@ -1,5 +1,5 @@
-//! The documentation's clients, run as they stand there: each says hello and hears the room, once and in order,
-//! over a restart of the server.
+//! The documentation's clients and the examples in Rust, run as they stand there: each sends or receives every message
+//! once and in order, over a restart of the server.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -8,6 +8,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::thread;
 
+use serde_json::Value;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc as channel;
@@ -66,15 +67,18 @@ async fn say(server: &Server, text: &'static str) {
     assert_eq!(soon(published).await.expect("an answer").status(), 201);
 }
 
-/// What each of them must do; `hello` is what it says. `command` takes the server's address and the room.
-async fn check(scheme: &str, hello: &str, mut command: Command) {
+/// What each client that follows a room must do; `hello` is what it says, if it does. `command` takes the server's address
+/// and the room.
+async fn check(scheme: &str, hello: Option<&str>, mut command: Command) {
     let data = tempfile::tempdir().expect("a folder");
     let server = Server::start_in(data.path(), &[]);
     let listen = server.address.to_string();
     say(&server, "said before").await;
     let snippet = Snippet::start(command.arg(format!("{scheme}://{listen}")).arg("lobby"));
     snippet.says("said before");
-    snippet.says(hello);
+    if let Some(hello) = hello {
+        snippet.says(hello);
+    }
     drop(server);
     let server = Server::start_in(data.path(), &["--listen", &listen]);
     say(&server, "said after").await;
@@ -109,55 +113,99 @@ fn go(folder: &Path) -> Command {
 
 #[tokio::test]
 async fn the_client_in_python() {
-    check("http", "hello from Python", python()).await;
+    check("http", Some("hello from Python"), python()).await;
 }
 
 #[tokio::test]
 async fn the_client_in_go() {
     let folder = tempfile::tempdir().expect("a folder");
-    check("http", "hello from Go", go(folder.path())).await;
+    check("http", Some("hello from Go"), go(folder.path())).await;
 }
 
 #[tokio::test]
 async fn the_client_in_a_shell() {
     check(
         "http",
-        "hello from a shell",
+        Some("hello from a shell"),
         Command::new(docs("client.sh")),
     )
     .await;
 }
 
-#[tokio::test]
-async fn the_client_in_rust() {
-    let build = [
-        "build",
-        "--quiet",
-        "--locked",
-        "--features",
-        "ssr",
-        "--example",
-        "client",
-    ];
-    assert!(
-        Command::new(env!("CARGO"))
-            .args(build)
-            .status()
-            .expect("Cargo runs")
-            .success()
-    );
+/// Builds the example `name`.
+fn example(name: &str) -> Command {
+    let build = ["build", "--quiet", "--locked", "--features", "ssr"];
+    let status = Command::new(env!("CARGO"))
+        .args(build)
+        .args(["--example", name])
+        .status();
+    assert!(status.expect("Cargo runs").success());
+
     let test = std::env::current_exe().expect("a path");
-    let examples = test
-        .parent()
-        .and_then(Path::parent)
-        .expect("target/debug")
-        .join("examples");
-    check(
-        "ws",
-        "hello from Rust",
-        Command::new(examples.join("client")),
-    )
+    let folder = test.parent().and_then(Path::parent);
+    Command::new(folder.expect("target/debug").join("examples").join(name))
+}
+
+/// Returns the texts that the lobby has.
+async fn texts(server: &Server) -> Vec<String> {
+    let request = reqwest::get(server.url("/api/v1/rooms/lobby/messages"));
+    let answer = soon(request).await.expect("an answer");
+    let page: Value = soon(answer.json()).await.expect("JSON");
+    let messages = page["messages"].as_array().expect("a list");
+    messages
+        .iter()
+        .map(|message| message["text"].as_str().expect("text").to_owned())
+        .collect()
+}
+
+/// Waits until the lobby has `expected` texts.
+async fn has_texts(server: &Server, expected: &[&str]) {
+    soon(async {
+        while texts(server).await.len() < expected.len() {
+            tokio::task::yield_now().await;
+        }
+    })
     .await;
+    assert_eq!(texts(server).await, expected);
+}
+
+#[tokio::test]
+async fn the_example_follow_prints_every_message_once_over_a_restart() {
+    check("ws", None, example("follow")).await;
+}
+
+#[tokio::test]
+async fn the_example_publish_tries_until_there_is_a_server_that_stores_its_message() {
+    let free = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = free.local_addr().expect("an address").to_string();
+    drop(free);
+
+    let url = format!("http://{address}");
+    let publisher =
+        Snippet::start(example("publish").args([url.as_str(), "lobby", "hello from Rust"]));
+    let server = Server::start(&["--listen", &address]);
+
+    publisher.says("stored with offset 1");
+    assert_eq!(texts(&server).await, ["hello from Rust"]);
+}
+
+#[tokio::test]
+async fn the_example_bot_answers_each_command_once_over_a_restart() {
+    let data = tempfile::tempdir().expect("a folder");
+    let server = Server::start_in(data.path(), &[]);
+    let listen = server.address.to_string();
+    let bot = Snippet::start(example("bot").args([server.url("").as_str(), "lobby"]));
+    bot.says("following");
+
+    say(&server, "no command").await;
+    say(&server, "!echo one").await;
+    has_texts(&server, &["no command", "!echo one", "one"]).await;
+    drop(server);
+    let server = Server::start_in(data.path(), &["--listen", &listen]);
+    say(&server, "!echo two").await;
+
+    let all = ["no command", "!echo one", "one", "!echo two", "two"];
+    has_texts(&server, &all).await;
 }
 
 /// A server that takes every message, and whose streams are what a test has written, each cut off where its text ends.
