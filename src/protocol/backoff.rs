@@ -16,6 +16,17 @@ const LONGEST: Duration = Duration::from_secs(20);
 const HEALTHY: Duration = Duration::from_secs(5);
 
 /// Counts failures and turns them into pauses.
+///
+/// ```
+/// use std::time::Duration;
+///
+/// use fanfare::protocol::Backoff;
+///
+/// let mut backoff = Backoff::default();
+/// // Neither connection opened; the random numbers are 0.5 and 1.
+/// assert_eq!(backoff.pause(Duration::ZERO, 0.5), Duration::from_millis(250));
+/// assert_eq!(backoff.pause(Duration::ZERO, 1.0), Duration::from_secs(1));
+/// ```
 #[derive(Clone, Debug, Default)]
 pub struct Backoff {
     failures: u32,

@@ -51,6 +51,14 @@ impl BasePath {
     }
 
     /// Returns `path`, which begins with a slash, below this base path.
+    ///
+    /// ```
+    /// use fanfare::protocol::BasePath;
+    ///
+    /// let base = BasePath::parse("/apps/chat/").expect("a path");
+    /// assert_eq!(base.join("/ws"), "/apps/chat/ws");
+    /// assert_eq!(BasePath::default().join("/ws"), "/ws");
+    /// ```
     pub fn join(&self, path: &str) -> String {
         format!("{}{path}", self.0)
     }

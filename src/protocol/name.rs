@@ -27,6 +27,14 @@ impl RoomName {
     ///
     /// # Errors
     /// Returns the rule that `name` breaks.
+    ///
+    /// ```
+    /// use fanfare::protocol::RoomName;
+    ///
+    /// assert_eq!(RoomName::parse("orders-2026")?.as_str(), "orders-2026");
+    /// assert!(RoomName::parse("a room").is_err());
+    /// # Ok::<(), fanfare::protocol::NameError>(())
+    /// ```
     pub fn parse(name: &str) -> Result<Self, NameError> {
         Self::check_prefix(name)?;
         match name {

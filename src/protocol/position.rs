@@ -56,6 +56,15 @@ impl From<Epoch> for String {
 }
 
 /// An epoch and the offset of the last message that a reader has seen. As text: `EPOCH:OFFSET`.
+///
+/// ```
+/// use fanfare::protocol::{Offset, Position};
+///
+/// let position: Position = "554f3d5f:8".parse()?;
+/// assert_eq!(position.offset, Offset(8));
+/// assert_eq!(position.to_string(), "554f3d5f:8");
+/// # Ok::<(), fanfare::protocol::PositionError>(())
+/// ```
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Position {
     /// The epoch.

@@ -26,6 +26,13 @@ impl UserId {
 }
 
 /// Returns `text`, a single line, with its invisible characters escaped, like `\u{200b}`.
+///
+/// ```
+/// use fanfare::protocol::make_visible;
+///
+/// assert_eq!(make_visible("ann"), "ann");
+/// assert_eq!(make_visible("ann\u{200b}"), "ann\\u{200b}");
+/// ```
 pub fn make_visible(text: &str) -> String {
     let mut shown = String::with_capacity(text.len());
     let mut chars = text.chars().peekable();
