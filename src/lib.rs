@@ -6,6 +6,7 @@
 //! # Floors, lowest first
 //!
 //! - [`protocol`] both sides: names and codes that travel. No I/O; names nothing else of ours.
+//! - [`client`] both sides: the client's half of the protocol, without I/O; the page and the command line run on it.
 //! - `browser` wasm only: one socket, kept alive. Never names `app`.
 //! - [`app`] both sides: the page. Never names `server`; the server hands it a `Snapshot`.
 //! - `server` native only: wire, rooms, sessions, hub, transport, HTTP; see its own map.
@@ -16,6 +17,7 @@
 //! they are compiled for. `end2end/server/shape.rs` checks both.
 
 pub mod protocol;
+pub mod client;
 #[cfg(feature = "hydrate")]
 pub mod browser;
 pub mod app;

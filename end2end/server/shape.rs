@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 /// Each floor and the floors that it may name, lowest first.
 const FLOORS: &[(&str, &[&str])] = &[
     ("protocol", &[]),
-    ("browser", &["protocol"]),
-    ("app", &["protocol", "browser"]),
+    ("client", &["protocol"]),
+    ("browser", &["protocol", "client"]),
+    ("app", &["protocol", "client", "browser"]),
     ("server::memory", &[]),
     ("server::small_file", &[]),
     ("server::wire", &["protocol"]),
@@ -135,6 +136,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "cli",
         &[
             "protocol",
+            "client",
             "server::small_file",
             "server",
             "server::log_writer",
@@ -151,6 +153,7 @@ const FLOORS: &[(&str, &[&str])] = &[
 /// Floors that neither wait nor read a clock, and words that would mean that they do.
 const PURE: &[&str] = &[
     "protocol",
+    "client",
     "server::wire",
     "server::room",
     "server::session",

@@ -12,11 +12,12 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 
 use crate::cli::client::{
-    Cursor, Heard, Link, News, Pass, Remote, Seen, ca_flag, token_flag, url_flag,
+    Pass, ReconnectingSocket, Remote, SocketEvent, ca_flag, token_flag, url_flag,
 };
 use crate::cli::output::{OutputError, is_coloured, note};
 use crate::cli::text::{self, Style};
 use crate::cli::{Failure, Mistakes, interrupted, start};
+use crate::client::{Cursor, ReadPosition, Update};
 use crate::protocol::Push;
 use crate::protocol::RoomName;
 
@@ -48,7 +49,7 @@ struct Plan {
     server: Remote,
     pass: Option<Pass>,
     room: RoomName,
-    seen: Option<Seen>,
+    position: Option<ReadPosition>,
     shown: Shown,
 }
 
@@ -70,8 +71,8 @@ impl Plan {
         let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
         let server = Remote::given(matches, "--url", &mut mistakes);
         let room = mistakes.check("ROOM", text("room").unwrap_or_default(), RoomName::parse);
-        let seen = match text("after") {
-            Some(after) => mistakes.check("--after", after, Seen::parse).map(Some),
+        let position = match text("after") {
+            Some(after) => mistakes.check("--after", after, str::parse).map(Some),
             None => Some(None),
         };
         let shown = if matches.get_flag("json") {
@@ -85,12 +86,12 @@ impl Plan {
             Shown::Line(style)
         };
         let pass = Pass::given(matches, &mut mistakes);
-        match (server, room, seen, pass) {
-            (Some(server), Some(room), Some(seen), Some(pass)) => Ok(Self {
+        match (server, room, position, pass) {
+            (Some(server), Some(room), Some(position), Some(pass)) => Ok(Self {
                 server,
                 pass,
                 room,
-                seen,
+                position,
                 shown,
             }),
             _ => Err(mistakes.into()),
@@ -99,30 +100,37 @@ impl Plan {
 }
 
 async fn listen(plan: Plan) -> anyhow::Result<()> {
-    let mut link = Link::new(plan.server, plan.room, None, plan.pass);
+    let mut socket = ReconnectingSocket::new(plan.server, plan.room, None, plan.pass);
+
     let result = tokio::select! {
-        result = follow(&mut link, Cursor::new(plan.seen), plan.shown) => result,
+        result = follow(&mut socket, Cursor::new(plan.position), plan.shown) => result,
         result = interrupted() => result,
         () = unread() => Ok(()),
     };
-    link.leave().await;
+
+    socket.close().await;
     result
 }
 
-/// Writes what is heard until the server says not to come back, or nobody reads any more.
-async fn follow(link: &mut Link, mut cursor: Cursor, shown: Shown) -> anyhow::Result<()> {
+/// Writes each update until the server says not to reconnect, or standard output is closed.
+async fn follow(
+    socket: &mut ReconnectingSocket,
+    mut cursor: Cursor,
+    shown: Shown,
+) -> anyhow::Result<()> {
     let mut out = tokio::io::stdout();
     let mut is_away = false;
     loop {
-        match link.next(&cursor).await? {
-            News::Heard(pushes) => {
+        match socket.next(&cursor).await? {
+            SocketEvent::Received(pushes) => {
                 if std::mem::take(&mut is_away) {
                     note("connected again");
                 }
+
                 let lines: String = pushes
                     .iter()
-                    .flat_map(|push| cursor.hear(push))
-                    .filter_map(|heard| show(heard, shown))
+                    .flat_map(|push| cursor.on_push(push))
+                    .filter_map(|update| show(update, shown))
                     .collect();
                 let written = match out.write_all(lines.as_bytes()).await {
                     Ok(()) => out.flush().await,
@@ -130,46 +138,47 @@ async fn follow(link: &mut Link, mut cursor: Cursor, shown: Shown) -> anyhow::Re
                 };
                 written.map_err(OutputError::new)?;
             }
-            News::Away(why) => {
-                cursor.cut_off();
-                // Once for each outage, not for each try.
+            SocketEvent::Disconnected(reason) => {
+                cursor.on_disconnect();
+                // Once per outage, not once per attempt.
                 if !std::mem::replace(&mut is_away, true) {
-                    note(&format!("{why}; trying again"));
+                    note(&format!("{reason}; trying again"));
                 }
             }
         }
     }
 }
 
-/// `heard` as it goes to standard output; tells a gap on standard error.
-fn show(heard: Heard, shown: Shown) -> Option<String> {
-    let push = match heard {
-        Heard::Message(publication) => match shown {
-            Shown::Line(style) => return Some(text::message(&publication, style)),
-            Shown::Json => Push::Message(publication),
-        },
-        Heard::Deleted { offset, at } => match shown {
-            Shown::Line(_) => {
-                note(&format!("message {offset} was deleted"));
-                return None;
-            }
-            Shown::Json => Push::Deleted { offset, at },
-        },
-        Heard::Gap {
-            after,
-            before,
-            count,
-            reason,
-        } => {
+/// Returns the line of `update` for standard output, and reports a gap on standard error.
+fn show(update: Update, shown: Shown) -> Option<String> {
+    let push = match (update, shown) {
+        // A gap follows, and is reported.
+        (Update::Restarted, _) => return None,
+        (Update::Message(publication), Shown::Line(style)) => {
+            return Some(text::message(&publication, style));
+        }
+        (Update::Message(publication), Shown::Json) => Push::Message(publication),
+        (Update::Deleted { offset, .. }, Shown::Line(_)) => {
+            note(&format!("message {offset} was deleted"));
+            return None;
+        }
+        (Update::Deleted { offset, at }, Shown::Json) => Push::Deleted { offset, at },
+        (
+            Update::Gap {
+                after,
+                before,
+                count,
+                reason,
+            },
+            shown,
+        ) => {
             note(&text::gap(count, reason));
-            match shown {
-                Shown::Line(_) => return None,
-                Shown::Json => Push::Gap {
-                    after,
-                    before,
-                    count,
-                    reason,
-                },
+            let Shown::Json = shown else { return None };
+            Push::Gap {
+                after,
+                before,
+                count,
+                reason,
             }
         }
     };

@@ -14,11 +14,9 @@ mod codec;
 mod error;
 mod close;
 mod base_path;
-mod backoff;
 mod bom;
 mod weight;
 
-pub use backoff::Backoff;
 pub use base_path::{BasePath, BasePathError};
 pub use bom::{has_bom, without_bom};
 pub use close::CloseCode;

@@ -208,7 +208,7 @@ async fn a_close_code_from_4500_ends_it_with_1_and_the_reason_and_a_lower_one_do
 }
 
 #[tokio::test]
-async fn a_server_that_falls_silent_is_left_after_the_expiry_that_it_named_itself() {
+async fn a_silent_server_is_probed_and_then_left_after_the_expiry_that_it_announced() {
     let stranger = Stranger::bind().await;
     let mut listen = Client::start(&["listen", "lobby", "--url", &stranger.url]);
     let mut silent = stranger.accept().await;
@@ -217,6 +217,12 @@ async fn a_server_that_falls_silent_is_left_after_the_expiry_that_it_named_itsel
     // It comes again while the first connection is still open.
     let _second = stranger.accept().await;
     listen.tells("no sign of life for 300ms").await;
+
+    let probe = soon(silent.next()).await.expect("open").expect("a frame");
+    assert_eq!(
+        probe.into_text().expect("text").as_str(),
+        r#"{"type":"ping"}"#
+    );
     let end: Option<Result<Message, Error>> = soon(silent.next()).await;
     assert!(!matches!(end, Some(Ok(Message::Text(_)))), "{end:?}");
 }

@@ -2,10 +2,9 @@
 //!
 //! [`Live`] is the same type on both sides. Behind it stands one of two files with the same signatures:
 //! `hydrate` runs `browser`, `ssr.rs` does nothing, since on the server nothing moves. What they decide
-//! with ([`Watchdog`], [`Transcript`]) is pure and compiled on both, so it is tested without a
+//! with ([`Transcript`]) is pure and compiled on both, so it is tested without a
 //! browser.
 
-mod watchdog;
 mod calendar;
 mod row;
 mod rows;
@@ -25,7 +24,6 @@ pub use calendar::{Clock, Day};
 pub use outbox::Waiting;
 pub use row::{Entry, Gap, Message, Missing, Outlook, Reason, Row, Shown, State, Words};
 pub use transcript::{Todo, Transcript};
-pub use watchdog::{Verdict, Watchdog};
 pub use window::Sight;
 
 use std::time::Duration;

@@ -16,10 +16,13 @@ use super::Plan;
 use super::tally::{Outcome, Tally};
 use crate::cli::client::Socket;
 use crate::cli::output::progress;
+use crate::client::Cursor;
 use crate::protocol::Body;
 use crate::protocol::Command;
 use crate::protocol::Key;
 use crate::protocol::Push;
+use crate::protocol::RoomName;
+use crate::protocol::UserId;
 
 /// Room for publisher, number and time in a message.
 pub(super) const MIN_SIZE: usize = 48;
@@ -93,13 +96,13 @@ fn deliveries(tally: &Tally) -> String {
 
 /// The client `number` of its `kind`, in `room`; clients take turns on the nodes.
 async fn connect(plan: &Plan, room: &str, kind: &str, number: u32) -> anyhow::Result<Socket> {
-    let id = format!("{kind}-{number}");
-    // A token gives everyone its own id.
-    let id = plan
-        .pass
-        .as_ref()
-        .map_or(id.as_str(), |pass| pass.id.as_str());
-    let query = [("room", room), ("id", id)];
+    // With a token, all clients have its id.
+    let id = match &plan.pass {
+        Some(pass) => pass.id.clone(),
+        None => UserId::parse(&format!("{kind}-{number}"))?,
+    };
+    let query = Cursor::new(None).query(&RoomName::parse(room)?, Some(&id));
+
     let server = &plan.servers[number as usize % plan.servers.len()];
     server
         .open(

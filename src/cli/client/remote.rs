@@ -24,11 +24,9 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 use super::server_url::ServerUrl;
 use super::tls::{self, Tls};
 use crate::cli::Mistakes;
+use crate::client::OPEN_TIMEOUT;
 use crate::protocol::SUBPROTOCOL;
 use crate::protocol::Token;
-
-/// A connection that is not made by then is given up: a system alone would wait for minutes.
-const OPEN_WITHIN: Duration = Duration::from_secs(10);
 
 /// Bytes to a server and back, whatever carries them.
 pub(in crate::cli) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
@@ -149,20 +147,17 @@ impl Remote {
         asking.await.with_context(|| format!("cannot ask {self}"))
     }
 
-    /// A request for a socket with `query`, pairs of name and value; in the dialect `fanfare.v1` if `is_typed`; with
+    /// Returns a request for a socket with the query string `query`; in the dialect `fanfare.v1` if `is_typed`; with
     /// `token`, if there is one.
     ///
     /// # Errors
     /// If one of them has characters that a request cannot have.
     pub(in crate::cli) fn upgrade(
         &self,
-        query: &[(&str, &str)],
+        query: &str,
         is_typed: bool,
         token: Option<&Token>,
     ) -> Result<client::Request, OpenError> {
-        let query = form_urlencoded::Serializer::new(String::new())
-            .extend_pairs(query)
-            .finish();
         let scheme = if self.tls.is_some() { "wss" } else { "ws" };
         let path = self.url.path("/ws");
         let mut request = format!("{scheme}://{}{path}?{query}", self.url.authority())
@@ -203,12 +198,12 @@ impl Remote {
     /// Whether to try again, and why there is no socket.
     pub(in crate::cli) async fn open(
         &self,
-        query: &[(&str, &str)],
+        query: &str,
         is_typed: bool,
         token: Option<&Token>,
     ) -> Result<Socket, OpenError> {
         let opening = self.handshake(self.upgrade(query, is_typed, token)?);
-        match tokio::time::timeout(OPEN_WITHIN, opening).await {
+        match tokio::time::timeout(OPEN_TIMEOUT, opening).await {
             Ok(Ok((socket, _))) => Ok(socket),
             Ok(Err(Error::Http(response))) => Err(refused(&response)),
             Ok(Err(Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)))) => Err(
@@ -223,7 +218,7 @@ impl Remote {
             Ok(Err(error)) => Err(later(error.to_string())),
             Err(_elapsed) => Err(later(format!(
                 "no answer within {} s",
-                OPEN_WITHIN.as_secs()
+                OPEN_TIMEOUT.as_secs()
             ))),
         }
     }

@@ -13,6 +13,7 @@ use tokio::time::timeout;
 use crate::cli::client::{Pass, Remote, Words, bearer, words};
 use crate::protocol::RoomName;
 use crate::protocol::Token;
+use crate::protocol::UserId;
 
 /// What does not answer by then does not answer.
 pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -41,9 +42,12 @@ impl Visit {
         self.pass.as_ref().map(|pass| &pass.token)
     }
 
-    /// Under which id it comes.
-    pub(super) fn id(&self) -> &str {
-        self.pass.as_ref().map_or("doctor", |pass| pass.id.as_str())
+    /// Returns the id under which it connects, unless the token has another.
+    pub(super) fn id(&self) -> UserId {
+        match &self.pass {
+            Some(pass) => pass.id.clone(),
+            None => UserId::parse("doctor").unwrap_or_else(|_| UserId::anonymous()),
+        }
     }
 
     /// A request for `path`, with the token.

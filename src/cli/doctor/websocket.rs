@@ -15,6 +15,7 @@ use super::finding::Finding;
 use super::report::Report;
 use super::visit::{ANSWER_WITHIN, Visit, told};
 use crate::cli::client::{Socket, words};
+use crate::client::Cursor;
 use crate::protocol::CloseCode;
 use crate::protocol::Command;
 use crate::protocol::ErrorCode;
@@ -46,7 +47,7 @@ pub(super) async fn open(
     room: &RoomName,
     headers: &[(HeaderName, HeaderValue)],
 ) -> Result<Socket, Refused> {
-    let query = [("room", room.as_str()), ("id", visit.id())];
+    let query = Cursor::new(None).query(room, Some(&visit.id()));
     let upgrade = visit.server.upgrade(&query, true, visit.token());
     let mut request = upgrade.map_err(|error| Refused::Other(error.to_string()))?;
     request.headers_mut().extend(headers.iter().cloned());

@@ -3,7 +3,7 @@
 mod lines;
 mod report;
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{anyhow, bail};
 use clap::{Arg, ArgAction, ArgMatches, Command};
@@ -13,10 +13,11 @@ use tokio::time::sleep;
 use self::lines::Line;
 use self::report::Report;
 use crate::cli::client::{
-    Cursor, Link, News, Next, Outbox, Pass, Remote, ca_flag, token_flag, url_flag,
+    Pass, ReconnectingSocket, Remote, SocketEvent, ca_flag, token_flag, url_flag,
 };
 use crate::cli::output::note;
 use crate::cli::{Failure, Mistakes, interrupted, start};
+use crate::client::{Cursor, Outbox, OutgoingMessage, SendMode, SendStep, Settled};
 use crate::protocol::Key;
 use crate::protocol::Push;
 use crate::protocol::RoomName;
@@ -139,42 +140,46 @@ async fn send(plan: Plan) -> anyhow::Result<()> {
     } = plan;
     let mut sender = Sender {
         cursor: Cursor::new(None),
-        outbox: Outbox::new(from.clone()),
+        outbox: Outbox::new(SendMode::Bulk),
+        from: from.clone(),
         report: Report::new(text.is_none(), prints_acks),
-        input: Input::Untouched { text },
+        input: Input::Waiting { text },
         timeout,
-        progress: Instant::now(),
+        progress: Duration::ZERO,
         away: None,
     };
-    let mut link = Link::new(server, room, Some(from), pass);
+    let mut socket = ReconnectingSocket::new(server, room, Some(from), pass);
+
     let result = tokio::select! {
-        result = sender.run(&mut link) => result,
+        result = sender.run(&mut socket) => result,
         result = interrupted() => result.and_then(|()| match sender.unsettled() {
             None => Ok(()),
             Some(open) => Err(anyhow!("interrupted: {open}")),
         }),
     };
-    link.leave().await;
+
+    socket.close().await;
     result.and_then(|()| sender.report.verdict())
 }
 
-/// What is read, on its way, and told.
+/// The messages that are read, in flight and reported.
 struct Sender {
     cursor: Cursor,
     outbox: Outbox,
+    from: UserId,
     input: Input,
     report: Report,
     timeout: Option<Duration>,
-    /// When something was last stored, or there was nothing to wait for.
-    progress: Instant,
-    /// Why there is no connection.
+    /// The time at which a message was last settled, or the outbox was last empty.
+    progress: Duration,
+    /// The reason why there is no connection.
     away: Option<String>,
 }
 
-/// Where the messages come from.
+/// The source of the messages.
 enum Input {
-    /// Nothing is read before a server has said how long a message may be.
-    Untouched {
+    /// Nothing is read before a server has announced its longest message.
+    Waiting {
         text: Option<String>,
     },
     Open(Receiver<Line>),
@@ -182,14 +187,14 @@ enum Input {
 }
 
 impl Sender {
-    /// Until everything is settled.
-    async fn run(&mut self, link: &mut Link) -> anyhow::Result<()> {
+    /// Runs until every message is settled.
+    async fn run(&mut self, socket: &mut ReconnectingSocket) -> anyhow::Result<()> {
         while !matches!(self.input, Input::Ended) || !self.outbox.is_empty() {
-            let wake = self.dispatch(link);
-            let deadline = self.deadline();
+            let wake = self.dispatch(socket);
+            let deadline = self.deadline(socket.now());
             tokio::select! {
-                news = link.next(&self.cursor) => self.learn(news?),
-                line = next_line(&mut self.input), if self.outbox.has_room() => self.take(line)?,
+                event = socket.next(&self.cursor) => self.on_event(event?, socket.now()),
+                line = next_line(&mut self.input), if self.outbox.has_room() => self.on_line(line, socket.now())?,
                 () = sleep(wake.unwrap_or_default()), if wake.is_some() => {}
                 () = sleep(deadline.unwrap_or_default()), if deadline.is_some() => bail!(self.gave_up()),
             }
@@ -197,34 +202,33 @@ impl Sender {
         Ok(())
     }
 
-    /// Sends what may go out now; how long until more may.
-    fn dispatch(&mut self, link: &mut Link) -> Option<Duration> {
-        if !self.cursor.has_caught_up() {
-            return None;
-        }
+    /// Sends the messages that may be sent now. Returns the time until the next one may.
+    fn dispatch(&mut self, socket: &mut ReconnectingSocket) -> Option<Duration> {
         loop {
-            match self.outbox.next(Instant::now()) {
-                Next::Send(command) => link.send(&command),
-                Next::Wait(wait) => return Some(wait),
-                Next::Idle => return None,
+            match self.outbox.next(&self.cursor, socket.now()) {
+                SendStep::Send(command) => socket.send(&command),
+                SendStep::Settled(settled) => self.on_settled(settled, socket.now()),
+                SendStep::Wait(time) => return Some(time),
+                SendStep::Idle => return None,
             }
         }
     }
 
-    fn learn(&mut self, news: News) {
-        let pushes = match news {
-            News::Heard(pushes) => pushes,
-            News::Away(why) => {
-                self.cursor.cut_off();
-                self.outbox.cut_off();
-                // Once for each outage, not for each try.
+    fn on_event(&mut self, event: SocketEvent, now: Duration) {
+        let pushes = match event {
+            SocketEvent::Received(pushes) => pushes,
+            SocketEvent::Disconnected(reason) => {
+                self.cursor.on_disconnect();
+                self.outbox.on_disconnect();
+                // Once per outage, not once per attempt.
                 if self.away.is_none() {
-                    note(&format!("{why}; trying again"));
+                    note(&format!("{reason}; trying again"));
                 }
-                self.away = Some(why);
+                self.away = Some(reason);
                 return;
             }
         };
+
         for push in &pushes {
             if let Push::Welcome(welcome) = push {
                 if self.away.take().is_some() {
@@ -233,43 +237,46 @@ impl Sender {
                 self.report.enter(&welcome.epoch);
                 self.input.open(welcome.max_message);
             }
-            // What others say is of no interest, but it says where a new connection must read on.
-            let _others = self.cursor.hear(push);
-            if let Some(settled) = self.outbox.hear(push, Instant::now()) {
-                self.progress = Instant::now();
-                self.report.settled(settled);
+            // The messages of others are not printed, but they move the position for the next connection.
+            let _ = self.cursor.on_push(push);
+            if let Some(settled) = self.outbox.on_push(push, now) {
+                self.on_settled(settled, now);
             }
         }
     }
 
-    fn take(&mut self, line: Option<Line>) -> anyhow::Result<()> {
+    fn on_settled(&mut self, settled: Settled, now: Duration) {
+        self.progress = now;
+        self.report.settled(settled);
+    }
+
+    fn on_line(&mut self, line: Option<Line>, now: Duration) -> anyhow::Result<()> {
         let Some(Line { number, content }) = line else {
             self.input = Input::Ended;
             return Ok(());
         };
+
         if self.outbox.is_empty() {
-            self.progress = Instant::now();
+            self.progress = now;
         }
         match content {
-            // Random, so that it is nobody else's: as good as its length.
-            Ok(text) => self.outbox.push(
-                number,
-                Key::parse(&format!("{:032x}", fastrand::u128(..)))?,
+            Ok(text) => self.outbox.push(OutgoingMessage {
+                id: number,
+                // Random and long enough to be unique.
+                key: Key::parse(&format!("{:032x}", fastrand::u128(..)))?,
+                from: self.from.clone(),
                 text,
-            ),
+            }),
             Err(error) => self.report.failed(number, &error.to_string()),
         }
         Ok(())
     }
 
-    /// How long until it is time to give up, if anything is waited for.
-    fn deadline(&self) -> Option<Duration> {
-        let waits = !self.outbox.is_empty() || matches!(self.input, Input::Untouched { .. });
-        Some(
-            self.timeout
-                .filter(|_| waits)?
-                .saturating_sub(self.progress.elapsed()),
-        )
+    /// Returns the time until it gives up, if it waits for anything.
+    fn deadline(&self, now: Duration) -> Option<Duration> {
+        let waits = !self.outbox.is_empty() || matches!(self.input, Input::Waiting { .. });
+        let timeout = self.timeout.filter(|_| waits)?;
+        Some((self.progress + timeout).saturating_sub(now))
     }
 
     fn gave_up(&self) -> String {
@@ -277,7 +284,7 @@ impl Sender {
         let why = self
             .away
             .as_deref()
-            .unwrap_or("the server is there but does not store it");
+            .unwrap_or("the server is up but is not storing messages");
         format!(
             "gave up after {:?}: {open}; {why}",
             self.timeout.unwrap_or_default()
@@ -287,7 +294,7 @@ impl Sender {
     /// What has not found its end, in words.
     fn unsettled(&self) -> Option<String> {
         match (&self.input, self.outbox.len()) {
-            (Input::Untouched { .. }, _) => Some("nothing was sent".to_owned()),
+            (Input::Waiting { .. }, _) => Some("nothing was sent".to_owned()),
             (_, 0) => None,
             (_, 1) => Some("1 message is not acknowledged".to_owned()),
             (_, count) => Some(format!("{count} messages are not acknowledged")),
@@ -298,7 +305,7 @@ impl Sender {
 impl Input {
     /// A server takes messages of at most `limit` bytes: the first one begins the reading.
     fn open(&mut self, limit: usize) {
-        if let Self::Untouched { text } = self {
+        if let Self::Waiting { text } = self {
             *self = Self::Open(match text.take() {
                 Some(text) => lines::of_text(text, limit),
                 None => lines::of_stdin(limit),
@@ -311,6 +318,6 @@ impl Input {
 async fn next_line(input: &mut Input) -> Option<Line> {
     match input {
         Input::Open(lines) => lines.recv().await,
-        Input::Untouched { .. } | Input::Ended => std::future::pending().await,
+        Input::Waiting { .. } | Input::Ended => std::future::pending().await,
     }
 }

@@ -2,9 +2,9 @@
 
 use anyhow::bail;
 
-use crate::cli::client::{Outcome, Settled};
 use crate::cli::output::{self, OutputError, note};
 use crate::cli::text;
+use crate::client::{SendOutcome, Settled};
 use crate::protocol::Epoch;
 use crate::protocol::Offset;
 use crate::protocol::Push;
@@ -42,13 +42,9 @@ impl Report {
 
     /// A message has found its end.
     pub(super) fn settled(&mut self, settled: Settled) {
-        let Settled {
-            number,
-            key,
-            outcome,
-        } = settled;
+        let Settled { id, key, outcome } = settled;
         match outcome {
-            Outcome::Stored { offset, duplicate } => {
+            SendOutcome::Stored { offset, duplicate } => {
                 if self.prints_acks && self.unprinted.is_none() {
                     let ack = Push::Ack {
                         key,
@@ -60,11 +56,15 @@ impl Report {
                 }
                 if offset < self.newest.1 {
                     // Only if the server could store nothing for a moment, while others were on their way.
-                    self.failed(number, "it is stored, but behind a later one");
+                    self.failed(id, "it is stored, but behind a later one");
                 }
                 self.newest.1 = self.newest.1.max(offset);
             }
-            Outcome::Refused(why) => self.failed(number, &why),
+            SendOutcome::Refused { message, .. } => self.failed(id, &message),
+            SendOutcome::TooLong(limit) => self.failed(
+                id,
+                &format!("it is longer than the {limit} bytes allowed: not sent"),
+            ),
         }
     }
 

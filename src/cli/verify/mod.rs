@@ -1,12 +1,12 @@
-//! `fanfare verify`: cuts off all clients of a running server at once, again and again while others publish, and
-//! compares what each saw with what was stored.
+//! `fanfare verify`: cuts all clients of a running server off at once, several times while others publish, and compares
+//! the messages that each received with those that were stored.
 //!
-//! - [`Witness`](witness::Witness) what one reader saw, and what is wrong with it. Pure.
-//! - [`storm`] the clients, and the moments in which they are cut off.
-//! - [`report`] what a person or a script wants to see of it.
+//! - [`DeliveryChecker`](delivery_checker::DeliveryChecker) finds the faults in the deliveries to one reader. Pure.
+//! - [`reconnect_rounds`] runs the clients and cuts them off.
+//! - [`report`] prints the result.
 
-mod witness;
-mod storm;
+mod delivery_checker;
+mod reconnect_rounds;
 mod report;
 
 use std::time::Duration;
@@ -59,10 +59,10 @@ pub(super) fn command() -> Command {
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     let plan = Plan::new(matches)?;
-    // Sockets of its own: as many as the system gives.
-    let _as_many = rlimit::increase_nofile_limit(u64::MAX);
+    // If the limit stays lower, a connection fails and says so.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    let outcome = runtime.block_on(storm::run(&plan))?;
+    let outcome = runtime.block_on(reconnect_rounds::run(&plan))?;
     runtime.shutdown_background();
     if matches.get_flag("json") {
         report::print_json(&plan, &outcome)?;

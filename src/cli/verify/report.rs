@@ -1,4 +1,4 @@
-//! What a person or a script wants to see of a [`storm`](super::storm).
+//! The report of a run, for a person or a script.
 
 use std::fmt::{self, Write};
 use std::time::Duration;
@@ -6,25 +6,26 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::Plan;
-use super::storm::Outcome;
+use super::reconnect_rounds::VerifyResult;
 use crate::cli::output::{self, OutputError};
 
-/// Prints what came of it in words.
-pub(super) fn print(plan: &Plan, outcome: &Outcome) -> Result<(), OutputError> {
+/// Prints the result for a person.
+pub(super) fn print(plan: &Plan, result: &VerifyResult) -> Result<(), OutputError> {
     let mut text = String::new();
-    let _infallible = write(&mut text, plan, outcome);
+    // Writing to a string does not fail.
+    let _ = write(&mut text, plan, result);
     output::print(text)
 }
 
-/// Prints the same as one JSON object; times in milliseconds.
-pub(super) fn print_json(plan: &Plan, outcome: &Outcome) -> Result<(), OutputError> {
-    let faults = &outcome.faults;
-    let away = |quantile| quantile_of(&outcome.returns, quantile).as_secs_f64() * 1000.0;
+/// Prints the result as one JSON object; times in milliseconds.
+pub(super) fn print_json(plan: &Plan, result: &VerifyResult) -> Result<(), OutputError> {
+    let faults = &result.faults;
+    let away = |quantile| quantile_of(&result.returns, quantile).as_secs_f64() * 1000.0;
     let figures = json!({
         "readers": plan.readers, "rooms": plan.rooms, "rate": plan.rate, "storms": plan.storms,
-        "stored": outcome.stored, "repeated": outcome.repeated, "unanswered": outcome.unanswered,
-        "expected": outcome.expected, "delivered": faults.delivered,
-        "cuts": outcome.cuts, "returns": outcome.returns.len(), "resumed": faults.resumed, "misplaced": faults.misplaced,
+        "stored": result.stored, "repeated": result.repeated, "unanswered": result.unanswered,
+        "expected": result.expected, "delivered": faults.delivered,
+        "cuts": result.cuts, "returns": result.returns.len(), "resumed": faults.resumed, "misplaced": faults.misplaced,
         "lost": faults.lost, "doubled": faults.doubled, "reordered": faults.reordered,
         "altered": faults.altered, "gaps": faults.gaps,
         "away_p50_ms": away(0.5), "away_p99_ms": away(0.99), "away_max_ms": away(1.0),
@@ -32,8 +33,8 @@ pub(super) fn print_json(plan: &Plan, outcome: &Outcome) -> Result<(), OutputErr
     output::print(format!("{figures}\n"))
 }
 
-fn write(out: &mut impl Write, plan: &Plan, outcome: &Outcome) -> fmt::Result {
-    let Outcome {
+fn write(out: &mut impl Write, plan: &Plan, result: &VerifyResult) -> fmt::Result {
+    let VerifyResult {
         faults,
         stored,
         repeated,
@@ -41,7 +42,7 @@ fn write(out: &mut impl Write, plan: &Plan, outcome: &Outcome) -> fmt::Result {
         expected,
         returns,
         cuts,
-    } = outcome;
+    } = result;
     let (clients, storms) = (plan.readers + plan.rooms, plan.storms);
     let away = |quantile| quantile_of(returns, quantile);
     writeln!(
@@ -76,7 +77,7 @@ fn write(out: &mut impl Write, plan: &Plan, outcome: &Outcome) -> fmt::Result {
     Ok(())
 }
 
-/// The value below which `quantile` of the `sorted` ones are; zero if there are none.
+/// Returns the value below which `quantile` of the `sorted` values are; zero if there are none.
 fn quantile_of(sorted: &[Duration], quantile: f64) -> Duration {
     let at = (sorted.len() as f64 * quantile).ceil() as usize;
     sorted

@@ -5,13 +5,13 @@ use std::time::Duration;
 use leptos::prelude::*;
 
 use super::Line;
-use crate::app::live::{Link, Present, Refusal, Transcript, Verdict, Watchdog};
+use crate::app::live::{Link, Present, Refusal, Transcript};
 use crate::browser;
 use crate::browser::clock;
 use crate::browser::pass;
 use crate::browser::reconnect::{News, Policy, Pulse};
 use crate::browser::socket;
-use crate::protocol::Backoff;
+use crate::client::{Backoff, Verdict, Watchdog};
 use crate::protocol::ErrorCode;
 use crate::protocol::Push;
 use crate::protocol::Recovery;
@@ -43,7 +43,7 @@ impl Pilot {
     }
 
     fn hear(&mut self, pushes: Vec<Push>) {
-        self.watchdog.heard(clock::since_start());
+        self.watchdog.on_frame(clock::since_start());
         if pushes.iter().any(Push::is_progress) {
             self.backoff.on_progress();
         }
@@ -73,17 +73,13 @@ impl Pilot {
 
     fn welcome(&mut self, welcome: &Welcome) {
         let Welcome {
-            heartbeat_ms,
             expire_ms,
             count,
             members,
             recovery,
             ..
         } = welcome;
-        self.watchdog.agree(
-            Duration::from_millis(*heartbeat_ms),
-            Duration::from_millis(*expire_ms),
-        );
+        self.watchdog.set_expire(Duration::from_millis(*expire_ms));
         let live = self.line.live();
         live.link.set(Link::Live);
         if !live.is_open {
@@ -166,9 +162,9 @@ impl Policy for Pilot {
     }
 
     fn look(&mut self, now: Duration, doubts: bool) -> Pulse {
-        match self.watchdog.look(now, doubts) {
+        match self.watchdog.check(now, doubts) {
             Verdict::Wait(after) => Pulse::Wait(after),
-            Verdict::Ask(after) => {
+            Verdict::Probe(after) => {
                 self.pinged = Some(now);
                 Pulse::Ask(after)
             }

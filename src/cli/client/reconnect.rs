@@ -1,0 +1,256 @@
+//! A WebSocket that reconnects. [`Connection`] decides when; this module has the socket and the timers.
+//!
+//! The caller's polling sets the speed of reading: a client that does not poll is a slow reader for the server, and
+//! nothing is buffered here.
+
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::time::Duration;
+
+use anyhow::bail;
+use futures::future::BoxFuture;
+use futures::{FutureExt, Sink, SinkExt, StreamExt};
+use tokio::time::{Instant, sleep, timeout};
+use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::{Error, Message};
+
+use super::Pass;
+use super::remote::{OpenError, Remote, Socket};
+use crate::client::{Action, Connection, Cursor, NO_CLOSE_FRAME};
+use crate::protocol::CloseCode;
+use crate::protocol::Command;
+use crate::protocol::Push;
+use crate::protocol::RoomName;
+use crate::protocol::UserId;
+
+/// The time for the closing handshake at the end of the program.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
+/// The most frames in one batch, so that a flood is processed while it arrives.
+const MAX_BATCH: usize = 256;
+
+/// A socket to one room that is opened again whenever it breaks.
+pub(in crate::cli) struct ReconnectingSocket {
+    server: Remote,
+    room: RoomName,
+    /// The requested id. Without one the server or the token chooses.
+    id: Option<UserId>,
+    pass: Option<Pass>,
+    /// The moment from which [`Self::now`] counts.
+    started: Instant,
+    connection: Connection,
+    opening: Option<BoxFuture<'static, Result<Socket, OpenError>>>,
+    socket: Option<Socket>,
+    /// The end of `socket`, once all frames before it have been returned.
+    ended: Option<Ended>,
+}
+
+/// The end of a connection.
+#[derive(Debug)]
+struct Ended {
+    code: u16,
+    reason: String,
+}
+
+/// A change of the connection.
+#[derive(Debug)]
+pub(in crate::cli) enum SocketEvent {
+    /// Frames were received, at least one.
+    Received(Vec<Push>),
+    /// The connection ended, or could not be opened, for this reason. The next attempt follows.
+    Disconnected(String),
+}
+
+impl ReconnectingSocket {
+    /// Creates a socket of `id` in `room`. It connects when [`Self::next`] is polled.
+    pub(in crate::cli) fn new(
+        server: Remote,
+        room: RoomName,
+        id: Option<UserId>,
+        pass: Option<Pass>,
+    ) -> Self {
+        Self {
+            server,
+            room,
+            id,
+            pass,
+            started: Instant::now(),
+            connection: Connection::new(Duration::ZERO),
+            opening: None,
+            socket: None,
+            ended: None,
+        }
+    }
+
+    /// Returns the time since the socket was created, for the cursor and the outbox that belong to it.
+    pub(in crate::cli) fn now(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    /// Returns the next event. A new connection continues at `cursor`. Cancel-safe.
+    ///
+    /// # Errors
+    /// If the server says not to reconnect.
+    pub(in crate::cli) async fn next(&mut self, cursor: &Cursor) -> anyhow::Result<SocketEvent> {
+        loop {
+            if let Some(opening) = &mut self.opening {
+                let opened = opening.await;
+                self.opening = None;
+                match opened {
+                    Ok(socket) => {
+                        self.connection.on_open(self.now());
+                        self.socket = Some(socket);
+                    }
+                    Err(OpenError::Later { why, pause }) => {
+                        self.on_close(NO_CLOSE_FRAME, pause);
+                        let reason = format!("cannot connect to {}: {why}", self.server);
+                        return Ok(SocketEvent::Disconnected(reason));
+                    }
+                    Err(OpenError::Never(why)) => bail!("cannot connect to {}: {why}", self.server),
+                }
+            }
+
+            if let Some(Ended { code, reason }) = self.ended.take() {
+                self.on_close(code, None);
+                if !CloseCode::invites_back(code) {
+                    bail!("the server closed the connection for good: {reason}");
+                }
+                let reason = format!("connection lost: {reason}");
+                return Ok(SocketEvent::Disconnected(reason));
+            }
+
+            match self.connection.poll(self.now()) {
+                Action::Open => self.opening = Some(self.open(cursor)),
+                Action::Ping => self.send(&Command::Ping),
+                Action::Close(silence) => {
+                    let reason = format!("no sign of life for {silence:?}");
+                    self.end(NO_CLOSE_FRAME, reason);
+                }
+                Action::Stop(code) => bail!("the server closed the connection with code {code}"),
+                Action::Wait(time) if self.socket.is_none() => sleep(time).await,
+                Action::Wait(time) => {
+                    // After a timeout the watchdog decides.
+                    let Ok(frame) = timeout(time, self.frame()).await else {
+                        continue;
+                    };
+                    let pushes = self.batch(frame);
+                    if !pushes.is_empty() {
+                        return Ok(SocketEvent::Received(pushes));
+                    }
+                }
+            }
+        }
+    }
+
+    /// Passes `command` to the socket, which sends it while [`Self::next`] is polled. Only an answer proves that it
+    /// arrived.
+    pub(in crate::cli) fn send(&mut self, command: &Command) {
+        if let Some(socket) = &mut self.socket {
+            // An error means that the connection is ending. The next frame reports it.
+            let _ = Pin::new(socket).start_send(Message::text(command.encode()));
+        }
+    }
+
+    /// Drops the socket without a Close frame, as a network failure does, and connects again at once.
+    pub(in crate::cli) fn reconnect(&mut self) {
+        self.socket = None;
+        self.opening = None;
+        self.ended = None;
+        self.on_close(NO_CLOSE_FRAME, Some(Duration::ZERO));
+    }
+
+    /// Closes the connection, if there is one.
+    pub(in crate::cli) async fn close(self) {
+        let Some(mut socket) = self.socket else {
+            return;
+        };
+        let done = CloseFrame {
+            code: CloseCode::Done.number().into(),
+            reason: CloseCode::Done.reason().into(),
+        };
+
+        let closing = async {
+            socket.close(Some(done)).await?;
+            while let Some(frame) = socket.next().await {
+                frame?;
+            }
+            Ok::<(), Error>(())
+        };
+        // The program ends here, whether or not the server answers.
+        let _ = timeout(CLOSE_TIMEOUT, closing).await;
+    }
+
+    fn open(&self, cursor: &Cursor) -> BoxFuture<'static, Result<Socket, OpenError>> {
+        let server = self.server.clone();
+        let query = cursor.query(&self.room, self.id.as_ref());
+        let token = self.pass.as_ref().map(|pass| pass.token.clone());
+        async move { server.open(&query, true, token.as_ref()).await }.boxed()
+    }
+
+    fn on_close(&mut self, code: u16, retry_after: Option<Duration>) {
+        if let Some(mut socket) = self.socket.take() {
+            // Answers the server's Close frame, if the kernel accepts it at once.
+            let _ = socket.flush().now_or_never();
+        }
+        self.connection
+            .on_close(code, retry_after, self.started.elapsed(), fastrand::f64());
+    }
+
+    fn end(&mut self, code: u16, reason: String) {
+        self.ended = Some(Ended { code, reason });
+    }
+
+    /// Returns the next frame. Commands are sent meanwhile; else two peers that both wait for the other to read would
+    /// wait for ever.
+    async fn frame(&mut self) -> Option<Result<Message, Error>> {
+        let socket = self.socket.as_mut()?;
+        poll_fn(|task| {
+            // A failure also ends the stream, after the frames that the server has sent.
+            let _ = socket.poll_flush_unpin(task);
+            socket.poll_next_unpin(task)
+        })
+        .await
+    }
+
+    /// Returns what `first` and the frames that have already arrived contain.
+    fn batch(&mut self, first: Option<Result<Message, Error>>) -> Vec<Push> {
+        let mut pushes = Vec::new();
+        let mut frame = first;
+        loop {
+            pushes.extend(self.receive(frame));
+            if pushes.len() == MAX_BATCH || self.ended.is_some() {
+                return pushes;
+            }
+            match self.frame().now_or_never() {
+                Some(next) => frame = next,
+                None => return pushes,
+            }
+        }
+    }
+
+    /// Records `frame` as a sign of life or as the end, and returns its content.
+    fn receive(&mut self, frame: Option<Result<Message, Error>>) -> Option<Push> {
+        match frame {
+            Some(Ok(Message::Text(text))) => {
+                let now = self.now();
+                self.connection.on_frame(now);
+                // Newer servers may send frames that are unknown here. If one was a message, the `prev` of the next
+                // message shows the gap.
+                let push = Push::decode(&text).ok()?;
+                self.connection.on_push(&push, now);
+                return Some(push);
+            }
+            Some(Ok(Message::Close(Some(CloseFrame { code, reason })))) => {
+                let code = u16::from(code);
+                self.end(code, format!("{code} {reason}"));
+            }
+            Some(Ok(Message::Close(None))) => {
+                self.end(NO_CLOSE_FRAME, "closed by the server".to_owned());
+            }
+            // The library answers pings. The dialect has no binary frames.
+            Some(Ok(_)) => self.connection.on_frame(self.now()),
+            Some(Err(error)) => self.end(NO_CLOSE_FRAME, error.to_string()),
+            None => self.end(NO_CLOSE_FRAME, "the connection broke off".to_owned()),
+        }
+        None
+    }
+}

@@ -1,0 +1,342 @@
+//! The clients, and the rounds in which all of them lose their connections at once.
+//!
+//! A client loses its connection as in a network failure: its socket is dropped without a Close frame. It connects
+//! again at once and continues at its position. Its messages are sent again with their keys.
+
+use std::time::Duration;
+
+use anyhow::{Context, bail};
+use futures::future::join_all;
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
+
+use super::Plan;
+use super::delivery_checker::{DeliveryChecker, Faults, Stored};
+use crate::cli::client::{ReconnectingSocket, SocketEvent};
+use crate::cli::output::progress;
+use crate::client::{Cursor, Outbox, OutgoingMessage, SendMode, SendOutcome, SendStep, Settled};
+use crate::protocol::Key;
+use crate::protocol::Offset;
+use crate::protocol::UserId;
+
+/// The time for the server to do what is left at the end.
+const FINAL_TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The result of a run.
+#[derive(Debug, Default)]
+pub(super) struct VerifyResult {
+    pub(super) faults: Faults,
+    /// Messages that the server acknowledged.
+    pub(super) stored: u64,
+    /// Those of them that an earlier attempt had stored.
+    pub(super) repeated: u64,
+    /// Messages without an answer.
+    pub(super) unanswered: u64,
+    /// Deliveries that were due.
+    pub(super) expected: u64,
+    /// The time from each cut until the client had received all that it missed, sorted.
+    pub(super) returns: Vec<Duration>,
+    /// Connections that were cut.
+    pub(super) cuts: u64,
+}
+
+impl VerifyResult {
+    /// Returns whether the server kept every promise.
+    pub(super) fn is_whole(&self) -> bool {
+        self.faults.are_none() && self.unanswered == 0 && self.returns.len() as u64 == self.cuts
+    }
+}
+
+/// The state of the run, for all clients.
+#[derive(Clone, Debug, Default)]
+struct RunState {
+    /// The rounds so far.
+    rounds: u32,
+    /// No more messages are published.
+    is_over: bool,
+    /// The newest stored offset of each room, once all messages are stored. A reader that has it may end.
+    last: Option<Vec<Offset>>,
+}
+
+/// Runs all rounds of `plan`.
+///
+/// # Errors
+/// If a client cannot connect, or the server refuses a message.
+pub(super) async fn run(plan: &Plan) -> anyhow::Result<VerifyResult> {
+    let (control, state) = watch::channel(RunState::default());
+    let (arrive, mut arrived) = watch::channel(0u32);
+
+    let mut readers = JoinSet::new();
+    for number in 0..plan.readers {
+        let client = Client::new(plan, number, &format!("reader-{number}"), &state)?;
+        let arrive = arrive.clone();
+        readers.spawn(async move { (number, read(client, number, arrive).await) });
+    }
+    let all_here = arrived.wait_for(|arrived| *arrived == plan.readers);
+    tokio::select! {
+        here = timeout(FINAL_TIMEOUT, all_here) => { here.context("not all readers could connect")??; }
+        Some(ended) = readers.join_next() => { ended?.1?; bail!("a reader ended too early"); }
+    }
+
+    let publishers: Vec<_> = (0..plan.rooms)
+        .map(|room| {
+            let client = Client::new(plan, room, &format!("publisher-{room}"), &state)?;
+            Ok(tokio::spawn(publish(client, plan.clone())))
+        })
+        .collect::<anyhow::Result<_>>()?;
+
+    for round in 1..=plan.storms {
+        sleep(plan.every).await;
+        progress(&format!("storm {round} of {}", plan.storms));
+        control.send_modify(|state| state.rounds = round);
+    }
+    sleep(plan.every).await;
+    progress("\n");
+    control.send_modify(|state| state.is_over = true);
+
+    let mut result = VerifyResult::default();
+    let mut rooms = Vec::new();
+    for published in join_all(publishers).await {
+        let published = published.context("a publisher failed")??;
+        result.stored += published.stored.len() as u64;
+        result.repeated += published.repeated;
+        result.unanswered += published.unanswered;
+        result.returns.extend(published.returns);
+        rooms.push(published.stored);
+    }
+
+    let last_of = |stored: &Stored| match stored.last_key_value() {
+        Some((offset, _)) => *offset,
+        None => Offset(0),
+    };
+    let last = rooms.iter().map(last_of).collect();
+    control.send_modify(|state| state.last = Some(last));
+
+    while let Some(ended) = readers.join_next().await {
+        let (number, read) = ended.context("a reader failed")?;
+        let (checker, returns) = read?;
+        let stored = &rooms[(number % plan.rooms) as usize];
+        result.expected += stored.len() as u64;
+        result.faults = result.faults + checker.finish(stored);
+        result.returns.extend(returns);
+    }
+    result.returns.sort_unstable();
+    result.cuts = u64::from(plan.storms) * u64::from(plan.readers + plan.rooms);
+    Ok(result)
+}
+
+/// One client, across all its connections.
+struct Client {
+    socket: ReconnectingSocket,
+    cursor: Cursor,
+    state: watch::Receiver<RunState>,
+    /// The rounds in which this client was cut off.
+    rounds: u32,
+    /// The time of the cut, until all that was missed has been received.
+    away: Option<Instant>,
+    returns: Vec<Duration>,
+}
+
+impl Client {
+    fn new(
+        plan: &Plan,
+        number: u32,
+        id: &str,
+        state: &watch::Receiver<RunState>,
+    ) -> anyhow::Result<Self> {
+        // With a token, all clients have its id.
+        let id = match plan.pass {
+            Some(_) => None,
+            None => Some(UserId::parse(id)?),
+        };
+        let room = plan.room(number)?;
+        let socket = ReconnectingSocket::new(plan.server.clone(), room, id, plan.pass.clone());
+
+        Ok(Self {
+            socket,
+            cursor: Cursor::new(None),
+            state: state.clone(),
+            rounds: 0,
+            away: None,
+            returns: Vec::new(),
+        })
+    }
+
+    /// Cuts the connection if a new round has begun, and returns whether it did. A client that is still away from the
+    /// last round counts as away since this one.
+    fn cut_if_due(&mut self) -> bool {
+        let rounds = self.state.borrow_and_update().rounds;
+        if rounds == self.rounds {
+            return false;
+        }
+
+        self.rounds = rounds;
+        self.socket.reconnect();
+        self.cursor.on_disconnect();
+        self.away = Some(Instant::now());
+        true
+    }
+
+    /// Records the return if all that was missed has been received.
+    fn record_return(&mut self) {
+        if self.cursor.has_caught_up()
+            && let Some(away) = self.away.take()
+        {
+            self.returns.push(away.elapsed());
+        }
+    }
+}
+
+/// Reads until the last message of the room has been received. Adds one to `arrive` at the first welcome.
+async fn read(
+    mut client: Client,
+    number: u32,
+    arrive: watch::Sender<u32>,
+) -> anyhow::Result<(DeliveryChecker, Vec<Duration>)> {
+    let mut checker = DeliveryChecker::default();
+    let mut has_arrived = false;
+    let mut deadline = None;
+    loop {
+        tokio::select! {
+            event = client.socket.next(&client.cursor) => match event? {
+                SocketEvent::Received(pushes) => {
+                    for push in &pushes {
+                        checker.on_push(push);
+                        // The checker counts what a cursor hides.
+                        let _ = client.cursor.on_push(push);
+                    }
+                    client.record_return();
+                    if !std::mem::replace(&mut has_arrived, true) {
+                        arrive.send_modify(|arrived| *arrived += 1);
+                    }
+                }
+                SocketEvent::Disconnected(_) => client.cursor.on_disconnect(),
+            },
+            changed = client.state.changed() => { changed?; client.cut_if_due(); }
+            () = sleep(time_left(deadline)), if deadline.is_some() => break,
+        }
+
+        let last = match &client.state.borrow().last {
+            Some(last) => last[number as usize % last.len()],
+            None => continue,
+        };
+        if client.away.is_none() && (last == Offset(0) || checker.has_reached(last)) {
+            break;
+        }
+        deadline.get_or_insert(Instant::now() + FINAL_TIMEOUT);
+    }
+
+    client.socket.close().await;
+    Ok((checker, client.returns))
+}
+
+/// The messages of one publisher.
+struct Published {
+    stored: Stored,
+    repeated: u64,
+    unanswered: u64,
+    returns: Vec<Duration>,
+}
+
+/// Publishes at the rate of `plan` until the run is over, and waits for the answers.
+async fn publish(mut client: Client, plan: Plan) -> anyhow::Result<Published> {
+    // The messages carry another name than the client has, so the log settles none of them: after a cut each is sent
+    // again, and the server has to recognise it.
+    let from = UserId::parse("nobody")?;
+    let mut outbox = Outbox::new(SendMode::Bulk);
+    let mut publisher = Published {
+        stored: Stored::new(),
+        repeated: 0,
+        unanswered: 0,
+        returns: Vec::new(),
+    };
+    let mut tick = interval(Duration::from_secs_f64(
+        f64::from(plan.rooms) / f64::from(plan.rate),
+    ));
+    tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
+
+    let mut deadline = None;
+    loop {
+        let is_over = client.state.borrow().is_over;
+        if is_over && outbox.is_empty() && client.away.is_none() {
+            break;
+        }
+        if is_over {
+            deadline.get_or_insert(Instant::now() + FINAL_TIMEOUT);
+        }
+
+        let wake = loop {
+            match outbox.next(&client.cursor, client.socket.now()) {
+                SendStep::Send(command) => client.socket.send(&command),
+                SendStep::Settled(settled) => publisher.record(settled)?,
+                SendStep::Wait(time) => break Some(time),
+                SendStep::Idle => break None,
+            }
+        };
+
+        tokio::select! {
+            event = client.socket.next(&client.cursor) => match event? {
+                SocketEvent::Received(pushes) => for push in &pushes {
+                    // The readers check the deliveries.
+                    let _ = client.cursor.on_push(push);
+                    if let Some(settled) = outbox.on_push(push, client.socket.now()) {
+                        publisher.record(settled)?;
+                    }
+                },
+                SocketEvent::Disconnected(_) => {
+                    client.cursor.on_disconnect();
+                    outbox.on_disconnect();
+                }
+            },
+            changed = client.state.changed() => {
+                changed?;
+                if client.cut_if_due() {
+                    outbox.on_disconnect();
+                }
+            }
+            _ = tick.tick(), if !is_over && outbox.has_room() => {
+                let text = format!("{:032x}", fastrand::u128(..));
+                let (key, from) = (Key::parse(&text)?, from.clone());
+                outbox.push(OutgoingMessage { id: 0, key, from, text });
+            }
+            () = sleep(wake.unwrap_or_default()), if wake.is_some() => {}
+            () = sleep(time_left(deadline)), if deadline.is_some() => break,
+        }
+        client.record_return();
+    }
+
+    client.socket.close().await;
+    publisher.unanswered = outbox.len() as u64;
+    publisher.returns = client.returns;
+    Ok(publisher)
+}
+
+impl Published {
+    /// Records a message. Its key is its text.
+    ///
+    /// # Errors
+    /// If the server refused it.
+    fn record(&mut self, settled: Settled) -> anyhow::Result<()> {
+        match settled.outcome {
+            SendOutcome::Stored { offset, duplicate } => {
+                self.stored.insert(offset, settled.key.as_str().to_owned());
+                self.repeated += u64::from(duplicate);
+                Ok(())
+            }
+            SendOutcome::Refused { message, .. } => {
+                bail!("the server refuses a message: {message}")
+            }
+            SendOutcome::TooLong(limit) => bail!(
+                "the server accepts at most {limit} bytes per message; verify needs 32 (--max-message)"
+            ),
+        }
+    }
+}
+
+/// Returns the time until `deadline`, or zero without one.
+fn time_left(deadline: Option<Instant>) -> Duration {
+    deadline.map_or(Duration::ZERO, |deadline| {
+        deadline.saturating_duration_since(Instant::now())
+    })
+}
