@@ -9,10 +9,10 @@ use std::net::{IpAddr, Ipv4Addr};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
+use crate::app::InitialHistory;
 use crate::app::Locale;
-use crate::app::Past;
 use crate::app::link::pieces;
-use crate::app::live::Transcript;
+use crate::app::live::MessageList;
 use crate::app::markup::Element;
 use crate::protocol::{Body, Command, Epoch, Key, Offset, Publication, RoomName, UserId};
 use crate::server::auth::{Grants, Proxies, ProxyHeader, Right};
@@ -122,13 +122,13 @@ fn search(text: String, words: String) -> Box<dyn Fn()> {
         body: Body::Text(text),
         key: None,
     };
-    let transcript = Transcript::new(Some(Past {
+    let list = MessageList::new(Some(InitialHistory {
         epoch: Epoch::new(1),
         head: Offset(1),
         messages: vec![publication],
         more: false,
     }));
-    Box::new(move || drop(transcript.search(&words)))
+    Box::new(move || drop(list.search(&words)))
 }
 
 fn user(number: usize) -> UserId {

@@ -13,7 +13,7 @@ use leptos::web_sys::{Event, HtmlTextAreaElement};
 
 use super::dynamic::{effect, find, on, set, show, still};
 use super::i18n::use_text;
-use super::live::{Live, Said};
+use super::live::{RoomState, SendResult};
 use super::snapshot::Form;
 use crate::protocol::BasePath;
 use crate::protocol::RoomName;
@@ -38,7 +38,7 @@ pub fn Composer(
     form: Form,
 ) -> impl IntoView {
     let text = use_text();
-    let live = expect_context::<Live>();
+    let live = expect_context::<RoomState>();
     let lines = RwSignal::new(1_usize);
     // Send was asked for, and no connection will come.
     let kept = RwSignal::new(false);
@@ -65,9 +65,9 @@ pub fn Composer(
         if typed.trim().is_empty() {
             return;
         }
-        match live.say(&typed) {
-            Said::Taken => field.set_value(""),
-            Said::Refused => kept.set(true),
+        match live.send(&typed) {
+            SendResult::Queued => field.set_value(""),
+            SendResult::Refused => kept.set(true),
         }
         measure();
     };

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 
 use super::dynamic::{on, show, still};
 use super::i18n::use_text;
-use super::live::{Live, Transcript};
+use super::live::{MessageList, RoomState};
 
 /// The id of the panel, for the button that opens it.
 pub const PANEL: &str = "health";
@@ -20,23 +20,23 @@ const BREAK_OFF: &str = "break-off";
 #[component]
 pub fn Health() -> impl IntoView {
     let text = use_text();
-    let live = expect_context::<Live>();
-    show(ROUND_TRIP, move || match live.vitals.get().round_trip {
+    let live = expect_context::<RoomState>();
+    show(ROUND_TRIP, move || match live.stats.get().round_trip {
         Some(took) => format!("{} ms", took.as_millis() as u64),
         None => text.unknown.to_owned(),
     });
     show(POSITION, move || {
-        live.transcript.with(|seen| match seen.position() {
-            Some((epoch, offset)) => format!("{epoch}:{offset}"),
+        live.messages.with(|list| match list.position() {
+            Some(position) => position.to_string(),
             None => text.unknown.to_owned(),
         })
     });
-    show(RESUMES, move || live.vitals.get().resumes.to_string());
+    show(RESUMES, move || live.stats.get().resumes.to_string());
     show(WAITING, move || {
-        live.transcript.with(Transcript::waiting).to_string()
+        live.messages.with(MessageList::pending_count).to_string()
     });
     on(MEASURE, "click", move |_| live.check());
-    on(BREAK_OFF, "click", move |_| live.break_off());
+    on(BREAK_OFF, "click", move |_| live.disconnect());
     still(move || {
         view! {
             <section class="panel" id=PANEL popover="auto" aria-label=text.connection>

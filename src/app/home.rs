@@ -9,7 +9,7 @@ use super::composer::Composer;
 use super::dynamic::{on, still};
 use super::health::{self, Health};
 use super::i18n::{Locale, use_locale, use_text};
-use super::live::Live;
+use super::live::RoomState;
 use super::presence::{PresenceCount, Roster};
 use super::rooms::Rooms;
 use super::search::{self, SearchPanel};
@@ -77,7 +77,7 @@ pub fn Home(
 #[component]
 fn Panels() -> impl IntoView {
     let text = use_text();
-    let live = expect_context::<Live>();
+    let live = expect_context::<RoomState>();
     on(CONNECTION, "click", move |_| live.check());
     still(move || {
         view! {

@@ -4,7 +4,9 @@
 
 use super::i18n::Text;
 use super::link::{Piece, pieces};
-use super::live::{Entry, Gap, Live, Message, Missing, Outlook, Reason, Shown, State, Words};
+use super::live::{
+    Content, Entry, Gap, GapState, Message, MessageState, Missing, Reason, RoomState, RowView,
+};
 use super::markup::Element;
 use crate::protocol::UserId;
 
@@ -29,7 +31,7 @@ pub fn number(id: &str) -> Option<u64> {
 }
 
 /// A row with the lines that stand above it. Where the page is `cut_off`, what waits does so for a connection.
-pub fn row(shown: &Shown, cut_off: bool, text: &Text, live: Live) -> Element {
+pub fn row(shown: &RowView, cut_off: bool, text: &Text, live: RoomState) -> Element {
     let mut whole = Element::new("div")
         .class("row")
         .set("id", format!("{ID}{}", shown.row.id));
@@ -51,7 +53,13 @@ fn line(class: &'static str, words: String) -> Element {
     Element::new("p").class(class).text(words)
 }
 
-fn message(message: &Message, shown: &Shown, cut_off: bool, text: &Text, live: Live) -> Element {
+fn message(
+    message: &Message,
+    shown: &RowView,
+    cut_off: bool,
+    text: &Text,
+    live: RoomState,
+) -> Element {
     let clock = live.clock(message.at);
     let class = match (shown.first, shown.found) {
         (true, false) => "msg first",
@@ -59,15 +67,15 @@ fn message(message: &Message, shown: &Shown, cut_off: bool, text: &Text, live: L
         (true, true) => "msg first found",
         (false, true) => "msg found",
     };
-    let words = match &message.words {
+    let content = match &message.content {
         // A person's text decides its own direction and cannot turn what stands around it.
-        Words::Text(words) => {
-            let is_pending = matches!(message.state, State::Queued | State::Sent);
+        Content::Text(words) => {
+            let is_pending = matches!(message.state, MessageState::Queued | MessageState::Sent);
             let class = if is_pending { "text unsure" } else { "text" };
             linked(Element::new("p").class(class).set("dir", "auto"), words)
         }
-        Words::Deleted => Element::new("p").class("text deleted").text(text.deleted),
-        Words::Binary { bytes } => Element::new("p")
+        Content::Deleted => Element::new("p").class("text deleted").text(text.deleted),
+        Content::Binary { bytes } => Element::new("p")
             .class("text binary")
             .text((text.binary)(*bytes)),
     };
@@ -86,18 +94,18 @@ fn message(message: &Message, shown: &Shown, cut_off: bool, text: &Text, live: L
             .with([name, time.text(clock.short)])
     });
     let progress = match message.state {
-        State::Stored => shown.own.then(|| {
+        MessageState::Stored => shown.own.then(|| {
             let tick = Element::new("span").class("tick").set("role", "img");
             tick.set("aria-label", text.sent).set("title", text.sent)
         }),
-        State::Sent => Some(pending(text.sending)),
-        State::Queued => Some(pending(if cut_off { text.waiting } else { text.queued })),
-        State::Failed { reason, retry } => Some(failed(reason, retry, text)),
+        MessageState::Sent => Some(pending(text.sending)),
+        MessageState::Queued => Some(pending(if cut_off { text.waiting } else { text.queued })),
+        MessageState::Failed { reason, retry } => Some(failed(reason, retry, text)),
     };
-    let copy =
-        (message.words != Words::Deleted).then(|| button(COPY, text.copy).set("tabindex", "-1"));
+    let copy = (message.content != Content::Deleted)
+        .then(|| button(COPY, text.copy).set("tabindex", "-1"));
     let whole = Element::new("div").class(class).set("title", clock.exact);
-    whole.with(who).with([words]).with(progress).with(copy)
+    whole.with(who).with([content]).with(progress).with(copy)
 }
 
 /// `text` in `element`, with its web addresses as links.
@@ -137,15 +145,15 @@ fn state(said: &'static str) -> Element {
 }
 
 fn gap(gap: &Gap, text: &Text) -> Element {
-    let words = match (gap.missing, gap.outlook) {
-        (_, Outlook::Asked) => text.loading.to_owned(),
-        (Missing::Count(count), Outlook::Gone) => (text.gone)(count),
-        (Missing::Some, Outlook::Gone) => text.gone_some.to_owned(),
-        (Missing::Count(count), Outlook::Open) => (text.missing)(count),
-        (Missing::Some, Outlook::Open) => text.missing_some.to_owned(),
+    let words = match (gap.missing, gap.state) {
+        (_, GapState::Requested) => text.loading.to_owned(),
+        (Missing::Count(count), GapState::Gone) => (text.gone)(count),
+        (Missing::Some, GapState::Gone) => text.gone_some.to_owned(),
+        (Missing::Count(count), GapState::Open) => (text.missing)(count),
+        (Missing::Some, GapState::Open) => text.missing_some.to_owned(),
         (Missing::Perhaps, _) => text.missing_perhaps.to_owned(),
     };
-    let load = (gap.outlook == Outlook::Open).then(|| button(LOAD, text.load));
+    let load = (gap.state == GapState::Open).then(|| button(LOAD, text.load));
     Element::new("p")
         .class("gap")
         .with([Element::new("span").text(words).with(load)])

@@ -34,14 +34,14 @@ pub use i18n::Locale;
 pub use live::Reason;
 pub use problem::document as problem_document;
 pub use problem::{Problem, ProblemKind, suggest_room};
-pub use snapshot::{Form, Past, Snapshot};
+pub use snapshot::{Form, InitialHistory, Snapshot};
 pub use theme::Theme;
 
 use leptos::hydration::{AutoReload, HydrationScripts};
 use leptos::prelude::*;
 
 use home::Home;
-use live::Live;
+use live::RoomState;
 
 /// The whole HTML document around [`App`]. The server's only way in.
 pub fn shell(options: LeptosOptions, snapshot: Snapshot) -> impl IntoView {
@@ -96,6 +96,6 @@ pub fn App() -> impl IntoView {
     } = live::snapshot();
     provide_context(base);
     provide_context(locale);
-    provide_context(Live::start(&room, is_open, past, theme));
+    provide_context(RoomState::start(&room, is_open, past, theme));
     view! { <Home room form/> }
 }

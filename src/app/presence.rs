@@ -7,7 +7,7 @@ use leptos::web_sys::HtmlInputElement;
 
 use super::dynamic::{fill, find, list, on, show, still};
 use super::i18n::use_text;
-use super::live::{Live, Present};
+use super::live::{RoomPresence, RoomState};
 use super::markup::Element;
 use crate::protocol::UserId;
 
@@ -21,9 +21,10 @@ const RENAMED: &str = "renamed";
 #[component]
 pub fn PresenceCount() -> impl IntoView {
     let text = use_text();
-    let present = expect_context::<Live>().present;
-    let count =
-        move |present: &Option<Present>| present.as_ref().map(|present| (text.here)(present.count));
+    let present = expect_context::<RoomState>().present;
+    let count = move |present: &Option<RoomPresence>| {
+        present.as_ref().map(|present| (text.here)(present.count))
+    };
     show(COUNT, move || present.with(count).unwrap_or_default());
     still(|| view! { <p class="presence" id=COUNT></p> })
 }
@@ -32,7 +33,7 @@ pub fn PresenceCount() -> impl IntoView {
 #[component]
 pub fn Roster() -> impl IntoView {
     let text = use_text();
-    let live = expect_context::<Live>();
+    let live = expect_context::<RoomState>();
     list(MEMBERS, move || {
         let me = live.me.get();
         let member = |name: &UserId| {
@@ -50,7 +51,7 @@ pub fn Roster() -> impl IntoView {
         live.present.with(|present| {
             let names = present
                 .as_ref()
-                .map(|Present { names, .. }| names.as_deref().unwrap_or_default());
+                .map(|RoomPresence { names, .. }| names.as_deref().unwrap_or_default());
             names.unwrap_or_default().iter().map(member).collect()
         })
     });
@@ -68,7 +69,7 @@ pub fn Roster() -> impl IntoView {
 #[component]
 fn OwnName() -> impl IntoView {
     let text = use_text();
-    let live = expect_context::<Live>();
+    let live = expect_context::<RoomState>();
     let notice = RwSignal::new("");
     fill(OWN_NAME, move || {
         live.me.get().map(|me| me.to_string()).unwrap_or_default()
@@ -83,7 +84,13 @@ fn OwnName() -> impl IntoView {
         notice.set(match UserId::parse(typed.trim()) {
             Err(_) => text.bad_name,
             // What is on its way is known to the server by the old name and its key.
-            Ok(_) if live.transcript.with_untracked(|seen| seen.waiting() > 0) => text.rename_waits,
+            Ok(_)
+                if live
+                    .messages
+                    .with_untracked(|seen| seen.pending_count() > 0) =>
+            {
+                text.rename_waits
+            }
             Ok(name) => {
                 live.rename(name);
                 text.renamed

@@ -5,7 +5,7 @@ use leptos::prelude::*;
 
 use super::dynamic::{list, still};
 use super::i18n::use_text;
-use super::live::{Live, recent_rooms};
+use super::live::{RoomState, recent_rooms};
 use super::markup::Element;
 use crate::protocol::BasePath;
 use crate::protocol::RoomName;
@@ -19,7 +19,7 @@ pub fn Rooms(
     room: RoomName,
 ) -> impl IntoView {
     let text = use_text();
-    let live = expect_context::<Live>();
+    let live = expect_context::<RoomState>();
     let base = expect_context::<BasePath>();
     let lobby = base.join("/");
     let here = link(&base, &room, true).to_html();

@@ -5,7 +5,7 @@ use leptos::web_sys::HtmlInputElement;
 
 use super::dynamic::{find, on, show, still};
 use super::i18n::use_text;
-use super::live::Live;
+use super::live::RoomState;
 
 /// The id of the panel, for the button that opens it.
 pub const PANEL: &str = "search";
@@ -28,7 +28,7 @@ struct Search {
 #[component]
 pub fn SearchPanel() -> impl IntoView {
     let text = use_text();
-    let live = expect_context::<Live>();
+    let live = expect_context::<RoomState>();
     let search = RwSignal::new(Search::default());
     let step = move |by: usize| {
         let Some(field) = find::<HtmlInputElement>(WORDS) else {
@@ -39,7 +39,7 @@ pub fn SearchPanel() -> impl IntoView {
             if search.words == words && !search.matches.is_empty() {
                 search.at = (search.at + by) % search.matches.len();
             } else {
-                let matches = live.transcript.with_untracked(|seen| seen.search(&words));
+                let matches = live.messages.with_untracked(|seen| seen.search(&words));
                 *search = Search {
                     words,
                     matches,

@@ -5,7 +5,7 @@ use leptos::web_sys::HtmlInputElement;
 
 use super::dynamic::{fill, find, on, set, show, still};
 use super::i18n::use_text;
-use super::live::{Live, address, copy};
+use super::live::{RoomState, address, copy};
 use super::qr;
 
 /// The id of the panel, for the button that opens it.
@@ -20,7 +20,7 @@ const DOTS: &str = "qr-dots";
 #[component]
 pub fn Share() -> impl IntoView {
     let text = use_text();
-    let live = expect_context::<Live>();
+    let live = expect_context::<RoomState>();
     let copied = RwSignal::new(false);
     // The server does not know under which name it is reached.
     let link = move || {

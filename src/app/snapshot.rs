@@ -31,14 +31,14 @@ pub struct Snapshot {
     /// Whether everyone may come in under any name; else a token says who its holder is.
     pub is_open: bool,
     /// What was said last, unless the store could not tell or the reader may not know.
-    pub past: Option<Past>,
+    pub past: Option<InitialHistory>,
     /// What the form begins with.
     pub form: Form,
 }
 
 /// The end of the room's log.
 #[derive(Clone, Debug, Serialize)]
-pub struct Past {
+pub struct InitialHistory {
     /// Which life of the log it is.
     pub epoch: Epoch,
     /// The newest offset.
@@ -88,7 +88,7 @@ mod tests {
             body: Body::Text(text.clone()),
             key: None,
         };
-        let past = Past {
+        let past = InitialHistory {
             epoch: Epoch::new(1),
             head: Offset(1),
             messages: vec![publication],

@@ -7,7 +7,7 @@ use leptos::prelude::*;
 
 use super::dynamic::{hide, on, set, show, still};
 use super::i18n::use_text;
-use super::live::{Link, Live};
+use super::live::{ConnectionStatus, RoomState};
 
 const BADGE: &str = "status";
 const SHOWN: &str = "status-shown";
@@ -18,24 +18,31 @@ const HURRY: &str = "hurry";
 #[component]
 pub fn StatusBadge() -> impl IntoView {
     let text = use_text();
-    let live = expect_context::<Live>();
-    let link = live.link;
-    let class = move || match link.get() {
-        Link::Live => "badge live",
-        Link::Connecting | Link::Stalled | Link::Waiting { .. } => "badge waiting",
-        Link::Offline | Link::Refused(_) => "badge down",
+    let live = expect_context::<RoomState>();
+    let connection = live.connection;
+    let class = move || match connection.get() {
+        ConnectionStatus::Live => "badge live",
+        ConnectionStatus::Connecting
+        | ConnectionStatus::Stalled
+        | ConnectionStatus::Waiting { .. } => "badge waiting",
+        ConnectionStatus::Offline | ConnectionStatus::Refused(_) => "badge down",
     };
-    let shown = move || match link.get() {
-        Link::Connecting => text.connecting.to_owned(),
-        Link::Live => text.live.to_owned(),
-        Link::Stalled => text.stalled.to_owned(),
-        Link::Waiting { seconds } => (text.reconnecting_in)(seconds),
-        Link::Offline => text.offline.to_owned(),
-        Link::Refused(why) => (text.refused)(why).to_owned(),
+    let shown = move || match connection.get() {
+        ConnectionStatus::Connecting => text.connecting.to_owned(),
+        ConnectionStatus::Live => text.live.to_owned(),
+        ConnectionStatus::Stalled => text.stalled.to_owned(),
+        ConnectionStatus::Waiting { seconds } => (text.reconnecting_in)(seconds),
+        ConnectionStatus::Offline => text.offline.to_owned(),
+        ConnectionStatus::Refused(why) => (text.refused)(why).to_owned(),
     };
-    let counting = move || matches!(link.get(), Link::Waiting { .. });
+    let counting = move || matches!(connection.get(), ConnectionStatus::Waiting { .. });
     let hidden = move || if counting() { "true" } else { "false" };
-    let is_busy = move || !matches!(link.get(), Link::Waiting { .. } | Link::Offline);
+    let is_busy = move || {
+        !matches!(
+            connection.get(),
+            ConnectionStatus::Waiting { .. } | ConnectionStatus::Offline
+        )
+    };
     set(BADGE, "class", class);
     show(SHOWN, shown);
     set(SHOWN, "aria-hidden", hidden);

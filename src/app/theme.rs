@@ -6,7 +6,7 @@ use serde::Serialize;
 
 use super::dynamic::{on, set, show, still};
 use super::i18n::use_text;
-use super::live::Live;
+use super::live::RoomState;
 
 /// The colours of the page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
@@ -59,7 +59,7 @@ const CHOSEN: &str = "theme-chosen";
 #[component]
 pub fn ThemeSwitch() -> impl IntoView {
     let text = use_text();
-    let live = expect_context::<Live>();
+    let live = expect_context::<RoomState>();
     let word = move || match live.theme.get() {
         Theme::System => text.theme_system,
         Theme::Light => text.theme_light,

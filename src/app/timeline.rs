@@ -1,6 +1,6 @@
 //! The log: its rows, oldest first, what the page says where there is none, and the way back to its end.
 //!
-//! Which rows are in the document is [`super::live::Transcript`]'s; the empty space around them stands in for
+//! Which rows are in the document is [`super::live::MessageList`]'s; the empty space around them stands in for
 //! the others.
 
 use leptos::ev::KeyboardEvent;
@@ -11,7 +11,9 @@ use leptos::web_sys::{Element, Event};
 use super::drawing::Drawing;
 use super::dynamic::{effect, find, hide, on, set, show, still};
 use super::i18n::use_text;
-use super::live::{Link, Live, Shown, State, Transcript, copy, move_focus};
+use super::live::{
+    ConnectionStatus, MessageList, MessageState, RoomState, RowView, copy, move_focus,
+};
 use super::message::{COPY, EDIT, LOAD, RETRY, number, row};
 use crate::protocol::RoomName;
 
@@ -27,22 +29,19 @@ pub fn Timeline(
     room: RoomName,
 ) -> impl IntoView {
     let text = use_text();
-    let live = expect_context::<Live>();
-    let is_spoken = move || !live.transcript.with(Transcript::is_silent);
+    let live = expect_context::<RoomState>();
+    let is_spoken = move || !live.messages.with(MessageList::is_known_empty);
     // At the end of the log, what is new is in view.
-    let at_end = move || live.transcript.with(Transcript::follows);
-    let news = move || live.transcript.with(Transcript::unread);
-    let rows = move || {
-        live.transcript
-            .with(|transcript| transcript.shown(|at| live.day(at)))
-    };
+    let at_end = move || live.messages.with(MessageList::follows);
+    let news = move || live.messages.with(MessageList::unread);
+    let rows = move || live.messages.with(|list| list.views(|at| live.day(at)));
     // Of a row that is stored it makes no difference.
-    let cut_off = move |shown: &Shown| {
+    let cut_off = move |shown: &RowView| {
         let is_stored = shown
             .row
             .message()
-            .is_none_or(|message| message.state == State::Stored);
-        !is_stored && live.link.get() != Link::Live
+            .is_none_or(|message| message.state == MessageState::Stored);
+        !is_stored && live.connection.get() != ConnectionStatus::Live
     };
 
     let mut drawing = None;
@@ -136,7 +135,7 @@ pub fn Timeline(
 }
 
 /// Does what a `button` of a row is for.
-fn press(button: &Element, copied: &str, live: Live) {
+fn press(button: &Element, copied: &str, live: RoomState) {
     let row = button.closest(".row").ok().flatten();
     let Some((row, id)) = row.and_then(|row| number(&row.id()).map(|id| (row, id))) else {
         return;

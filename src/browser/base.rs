@@ -1,7 +1,7 @@
-//! The path under which the server is reached, as the page that it rendered tells.
+//! The path under which the server is reached.
 //!
-//! What the browser keeps for one server must not be read by the page of another under the same host, so the names of
-//! it begin with the path.
+//! Pages of other servers may be under the same host. Storage keys begin with the path, so that one page does not read
+//! the values of another.
 
 use std::cell::RefCell;
 
@@ -11,7 +11,7 @@ thread_local! {
     static BASE: RefCell<BasePath> = RefCell::default();
 }
 
-/// Sets the path. A page does so before anything else here is used.
+/// Sets the path. The page calls it before any other function here.
 pub fn set(base: BasePath) {
     BASE.with(|known| known.replace(base));
 }
@@ -21,7 +21,7 @@ pub fn join(path: &str) -> String {
     BASE.with(|base| base.borrow().join(path))
 }
 
-/// Returns the name under which this page keeps what others call `key`.
+/// Returns the storage key of this page for `key`.
 pub(super) fn scoped(key: &str) -> String {
     BASE.with(|base| {
         let base = base.borrow();

@@ -1,4 +1,4 @@
-//! Time as this browser has it: the reader's clock and time zone, and a clock that never goes back.
+//! The browser's clocks: the time of day, the time zone, and a clock that never goes back.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -6,27 +6,27 @@ use std::time::Duration;
 use js_sys::Date;
 use wasm_bindgen::JsValue;
 
-/// Milliseconds since 1970 UTC.
+/// Returns the time of day in milliseconds since 1970 UTC.
 pub fn now() -> u64 {
     Date::now() as u64
 }
 
-/// Time since the page began; never goes back.
+/// Returns the time since the page was loaded; it never goes back.
 pub fn since_start() -> Duration {
     let clock = leptos::prelude::window().performance();
     Duration::from_secs_f64(clock.map_or(0.0, |clock| clock.now()) / 1000.0)
 }
 
-/// Clocks are put forward or back at the beginning of a quarter of an hour.
+/// The unit in milliseconds at whose beginning time zones change their offset.
 const QUARTER: u64 = 15 * 60 * 1000;
 
 thread_local! {
-    /// The last quarter of an hour that was asked for, and the answer. Each row asks, for each drawing, and nearly
-    /// all of them are of one quarter.
+    /// The last quarter of an hour and its offset. Each row needs one for each rendering, and nearly all are of one
+    /// quarter.
     static LAST: Cell<Option<(u64, i64)>> = const { Cell::new(None) };
 }
 
-/// Milliseconds that the reader's clock is ahead of UTC at `at`, in milliseconds since 1970 UTC.
+/// Returns the milliseconds by which the local time is ahead of UTC at `at`, in milliseconds since 1970 UTC.
 pub fn ahead_of_utc(at: u64) -> i64 {
     let quarter = at / QUARTER;
     if let Some((last, ahead)) = LAST.get()
@@ -41,7 +41,7 @@ pub fn ahead_of_utc(at: u64) -> i64 {
 
 fn look_up(at: u64) -> i64 {
     let minutes = Date::new(&JsValue::from_f64(at as f64)).get_timezone_offset();
-    // Beyond what a date can be there is no time zone.
+    // The time is beyond the range of dates.
     if minutes.is_nan() {
         0
     } else {

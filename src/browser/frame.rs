@@ -1,20 +1,12 @@
-//! The frames of `fanfare.v1` as a page reads and writes them; `protocol` says what they mean.
+//! The frames of `fanfare.v1` as JSON. `protocol` documents them.
 
 use super::json::{Draft, Fields};
-use crate::protocol::Body;
-use crate::protocol::Command;
-use crate::protocol::ErrorCode;
-use crate::protocol::GapReason;
-use crate::protocol::Key;
-use crate::protocol::Offset;
-use crate::protocol::Publication;
-use crate::protocol::Push;
-use crate::protocol::Recovery;
-use crate::protocol::RoomName;
-use crate::protocol::UserId;
-use crate::protocol::Welcome;
+use crate::protocol::{
+    Body, Command, ErrorCode, GapReason, Key, Offset, Publication, Push, Recovery, RoomName,
+    UserId, Welcome,
+};
 
-/// Reads a server's frame; nothing if it is none that this page knows.
+/// Reads a frame of the server; `None` if the page does not know it.
 pub fn decode(json: &str) -> Option<Push> {
     let fields = Fields::parse(json)?;
     Some(match fields.text("type")?.as_str() {
@@ -69,7 +61,7 @@ pub fn decode(json: &str) -> Option<Push> {
     })
 }
 
-/// Writes a client's frame.
+/// Writes a frame of the client.
 pub fn encode(command: &Command) -> String {
     let draft = |kind: &str| Draft::default().with("type", kind);
     match command {
@@ -96,7 +88,7 @@ pub fn encode(command: &Command) -> String {
     .encode()
 }
 
-/// Reads one entry of the log.
+/// Reads one message of the log.
 pub fn publication(fields: &Fields) -> Option<Publication> {
     Some(Publication {
         offset: offset(fields, "offset")?,
@@ -153,7 +145,7 @@ fn users(fields: &Fields, name: &str) -> Option<Vec<UserId>> {
     )
 }
 
-/// A code that this page does not know is an error all the same.
+/// Returns the code of this name; an unknown one is [`ErrorCode::BadJson`].
 fn error_code(code: &str) -> ErrorCode {
     match code {
         "rate_limited" => ErrorCode::RateLimited,

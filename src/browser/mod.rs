@@ -1,25 +1,25 @@
-//! The wasm side of a connection: one socket, kept alive, and the little of the browser that goes with it.
+//! The browser's side of a connection: one socket, and the parts of the browser's API that the page uses.
 //!
-//! Compiled for the browser only. Never names `app`: policy (how long to wait, what news mean) is handed in.
+//! Compiled for the browser only. It never names `app`: the page passes a handler in.
 
 pub mod json;
 pub mod frame;
 pub mod socket;
 pub mod reconnect;
-pub mod wake;
+pub mod visibility;
 pub mod scroll;
 pub mod base;
 pub mod storage;
-pub mod pass;
+pub mod token;
 pub mod clock;
-pub mod desk;
+pub mod dom;
 
-/// A number in `0.0..1.0`, good enough to spread load and to make up a name, not for secrets.
+/// Returns a random number in `0.0..1.0`, good enough to spread load and to choose a name, but not for secrets.
 pub fn random() -> f64 {
     js_sys::Math::random()
 }
 
-/// A name that nobody has used before, as far as chance goes: about a hundred random bits.
+/// Returns a name of about a hundred random bits, which makes it unique.
 pub fn random_name() -> String {
     // `crypto.randomUUID` is missing where the page came over plain HTTP from another machine.
     let digits = || (random() * 2_f64.powi(52)) as u64;

@@ -1,9 +1,8 @@
-//! Keeps one socket open for as long as the page lives, and tells what happens to it.
+//! One connection for the lifetime of the page. [`Connection`] decides when to open, probe and close it; this module
+//! has the socket and the timers.
 //!
-//! One task: connect, converse, pause, again; it ends only when it is dropped or when the server's close code
-//! says not to come back. How long a pause is, when a silence is suspicious and what the news mean is the
-//! [`Policy`]'s; only a server that announced its end (`drain`) chooses the pause itself. One socket at a
-//! time: the old one is closed before a new one opens.
+//! There is one socket at a time: the old one is closed before a new one opens. The task ends when it is dropped, or
+//! when the server forbids a reconnect.
 
 use std::time::Duration;
 
@@ -14,215 +13,231 @@ use gloo_timers::future::TimeoutFuture;
 
 use super::clock;
 use super::socket::Socket;
-use crate::protocol::CloseCode;
-use crate::protocol::Command;
-use crate::protocol::Push;
-use crate::protocol::Token;
+use crate::client::{Action, Connection, NO_CLOSE_FRAME};
+use crate::protocol::{Command, Push, Token};
 
-/// Least time between two reports of what came: a flood is drawn twenty times a second, not three hundred.
-const PACE: Duration = Duration::from_millis(50);
+/// The shortest time between two batches: a flood of messages is drawn twenty times a second.
+const BATCH_INTERVAL: Duration = Duration::from_millis(50);
 
-/// Most frames in one report, so that each leaves the page time for its reader: drawing so many rows takes a
-/// machine that is four times slower than ours a twentieth of a second.
-const MOST_AT_ONCE: usize = 25;
+/// The most frames in a batch, so that drawing one leaves time for the user's input: a slow machine draws as many rows
+/// in a twentieth of a second.
+const MAX_BATCH: usize = 25;
 
-/// What the page wants of the connection.
+/// A command of the page.
 #[derive(Clone, Debug)]
-pub enum Order {
-    /// Say this. Whoever has no connection forgets it.
-    Say(Command),
-    /// Connect, without waiting any longer; who is connected connects anew.
+pub enum ConnectionCommand {
+    /// Sends a command to the server. Without a connection it is dropped.
+    Send(Command),
+    /// Opens a new connection at once.
     Connect,
-    /// Make sure that the connection lives; who has none tries at once.
-    Check,
-    /// Drop the connection.
-    Break,
+    /// Probes the connection. Without one, the next attempt begins at once.
+    Probe,
+    /// Closes the connection. The next attempt follows after a pause.
+    Disconnect,
 }
 
-/// What happened to the connection.
+/// A change of the connection.
 #[derive(Clone, Debug)]
-pub enum News {
-    /// A try begins.
+pub enum ConnectionEvent {
+    /// An attempt begins.
     Connecting,
-    /// It succeeded.
-    Open,
-    /// What came, in order; never empty.
-    Heard(Vec<Push>),
-    /// The connection is gone, and with it what was sent and not answered.
-    Broken,
-    /// The next try comes in `seconds`, at least 1. Told again each second.
-    Waiting {
-        /// How long until the next try.
-        seconds: u32,
-        /// Whether the browser knows of a network at all.
-        network: bool,
+    /// Frames were received.
+    Received {
+        /// The frames in order, at least one.
+        pushes: Vec<Push>,
+        /// The time between the last ping and its answer.
+        round_trip: Option<Duration>,
     },
-    /// The server said not to come back, by this close code; this is the last news.
+    /// The connection ended. Commands without an answer may be lost.
+    Disconnected,
+    /// There is no connection. Sent again each second.
+    Waiting {
+        /// The time until the next attempt, at least 1.
+        seconds: u32,
+        /// Set if the browser has a network.
+        is_online: bool,
+    },
+    /// The server forbade a reconnect, by this close code. No event follows.
     Refused(u16),
 }
 
-/// What a silence means.
-#[derive(Clone, Copy, Debug)]
-pub enum Pulse {
-    /// Nothing yet: look again after so long.
-    Wait(Duration),
-    /// It is suspicious: ask the server, and look again after so long.
-    Ask(Duration),
-    /// The connection is dead.
-    Dead,
-}
-
-/// Who decides. Times are [`clock::since_start`].
-pub trait Policy {
-    /// Where to connect to.
+/// The owner of the connection.
+pub trait Handler {
+    /// Returns the address for the next socket.
     fn address(&self) -> String;
-    /// What to show there.
+    /// Returns the token for the next socket.
     fn token(&self) -> Option<&Token>;
-    /// How long to pause after a connection that lived for `lived`; zero if it never opened.
-    fn pause(&mut self, lived: Duration) -> Duration;
-    /// Something happened.
-    fn tell(&mut self, news: News);
-    /// Looks at the connection: its time has come, or somebody has `doubts`.
-    fn look(&mut self, now: Duration, doubts: bool) -> Pulse;
+    /// Handles an event.
+    fn on_event(&mut self, event: ConnectionEvent);
 }
 
-/// Connects again and again, does what comes from `orders`, and reports to `policy`.
-pub async fn keep_connected(mut policy: impl Policy, mut orders: UnboundedReceiver<Order>) {
+/// Keeps a connection open, carries `commands` out, and passes events to `handler`.
+pub async fn keep_connected(handler: impl Handler, commands: UnboundedReceiver<ConnectionCommand>) {
+    let mut task = Task {
+        handler,
+        commands,
+        connection: Connection::new(clock::since_start()),
+        batch_due: Duration::ZERO,
+    };
+    let mut socket = None;
     loop {
-        policy.tell(News::Connecting);
-        let mut end = End::default();
-        let (lived, close_code) = match Socket::open(&policy.address(), policy.token()).await {
-            Ok(mut socket) => {
-                let opened = clock::since_start();
-                policy.tell(News::Open);
-                end = converse(&mut socket, &mut orders, &mut policy).await;
-                // What still waits was meant for the connection that is gone, and is reported with it.
-                while orders.next().now_or_never().flatten().is_some() {}
-                policy.tell(News::Broken);
-                (
-                    clock::since_start().saturating_sub(opened),
-                    socket.close_code(),
-                )
+        let ended = match task.connection.poll(clock::since_start()) {
+            Action::Open => {
+                socket = task.open().await;
+                None
             }
-            Err(close_code) => (Duration::ZERO, close_code),
+            Action::Ping => {
+                if let Some(socket) = &mut socket {
+                    socket.send(&Command::Ping);
+                }
+                None
+            }
+            Action::Close(_) => Some(CLOSED),
+            Action::Stop(code) => return task.handler.on_event(ConnectionEvent::Refused(code)),
+            Action::Wait(time) => match &mut socket {
+                Some(socket) => task.converse(socket, time).await,
+                None => {
+                    task.pause(time).await;
+                    None
+                }
+            },
         };
-        if !CloseCode::invites_back(close_code) {
-            policy.tell(News::Refused(close_code));
-            return;
+        if let Some(ended) = ended {
+            // The old socket is closed before a new one opens.
+            socket = None;
+            task.on_end(ended);
         }
-        let length = end.pause.unwrap_or_else(|| policy.pause(lived));
-        pause(length, &mut orders, &mut policy).await;
     }
 }
 
-/// How a conversation ended.
-#[derive(Default)]
-struct End {
-    /// How long to stay away, if anyone said so.
-    pause: Option<Duration>,
+struct Task<H> {
+    handler: H,
+    commands: UnboundedReceiver<ConnectionCommand>,
+    connection: Connection,
+    /// The time of the next batch.
+    batch_due: Duration,
 }
 
-/// Both directions of one connection, until it ends.
-async fn converse(
-    socket: &mut Socket,
-    orders: &mut UnboundedReceiver<Order>,
-    policy: &mut impl Policy,
-) -> End {
-    let mut end = End::default();
-    // Nothing was reported yet, so the first news need not wait.
-    let mut due = Duration::ZERO;
-    let mut timer = TimeoutFuture::new(0);
-    loop {
-        let doubts = match select(select(orders.next(), socket.next()), &mut timer).await {
-            Either::Left((Either::Left((Some(order), _)), _)) => match order {
-                Order::Say(command) => {
-                    socket.send(&command);
-                    continue;
-                }
-                Order::Connect => {
-                    return End {
-                        pause: Some(Duration::ZERO),
-                    };
-                }
-                Order::Break => return end,
-                Order::Check => true,
+/// The close code of a connection that ended, and the pause before the next attempt if the page chose it.
+type ConnectionEnd = (u16, Option<Duration>);
+
+/// The end of a connection that the page closed.
+const CLOSED: ConnectionEnd = (NO_CLOSE_FRAME, None);
+
+impl<H: Handler> Task<H> {
+    async fn open(&mut self) -> Option<Socket> {
+        self.handler.on_event(ConnectionEvent::Connecting);
+        match Socket::open(&self.handler.address(), self.handler.token()).await {
+            Ok(socket) => {
+                self.connection.on_open(clock::since_start());
+                self.batch_due = Duration::ZERO;
+                Some(socket)
+            }
+            Err(code) => {
+                self.on_close((code, None));
+                None
+            }
+        }
+    }
+
+    fn on_end(&mut self, ended: ConnectionEnd) {
+        // The commands that wait were meant for this connection.
+        while self.commands.next().now_or_never().flatten().is_some() {}
+        self.handler.on_event(ConnectionEvent::Disconnected);
+        self.on_close(ended);
+    }
+
+    fn on_close(&mut self, (code, pause): ConnectionEnd) {
+        let now = clock::since_start();
+        self.connection.on_close(code, pause, now, super::random());
+    }
+
+    /// Exchanges frames and commands for at most `time`, or until something happens. Returns the end of the connection.
+    async fn converse(&mut self, socket: &mut Socket, time: Duration) -> Option<ConnectionEnd> {
+        let next = select(self.commands.next(), socket.next());
+        match select(next, TimeoutFuture::new(millis(time))).await {
+            Either::Left((Either::Left((Some(command), _)), _)) => match command {
+                ConnectionCommand::Send(command) => socket.send(&command),
+                ConnectionCommand::Probe => self.connection.check(clock::since_start()),
+                ConnectionCommand::Disconnect => return Some(CLOSED),
+                ConnectionCommand::Connect => return Some((NO_CLOSE_FRAME, Some(Duration::ZERO))),
             },
             Either::Left((Either::Right((Some(first), _)), _)) => {
-                let (batch, is_over) = gather(first, socket, due).await;
-                let is_full = batch.len() == MOST_AT_ONCE;
-                for push in &batch {
-                    if let Push::Drain { reconnect_after_ms } = *push {
-                        end.pause = Some(Duration::from_millis(reconnect_after_ms));
-                    }
-                }
-                policy.tell(News::Heard(batch));
-                due = clock::since_start() + PACE;
-                if is_over {
-                    return end;
-                }
-                if is_full {
-                    // More may be here already, and would hold up what the reader does if it came without a pause.
-                    TimeoutFuture::new(0).await;
-                }
-                continue;
+                return self.receive(first, socket).await;
             }
-            Either::Left((Either::Left((None, _)) | Either::Right((None, _)), _)) => return end,
-            Either::Right(_) => false,
-        };
-        let after = match policy.look(clock::since_start(), doubts) {
-            Pulse::Wait(after) => after,
-            Pulse::Ask(after) => {
-                socket.send(&Command::Ping);
-                after
+            Either::Left((Either::Left((None, _)) | Either::Right((None, _)), _)) => {
+                return Some((socket.close_code(), None));
             }
-            Pulse::Dead => return end,
-        };
-        timer = TimeoutFuture::new(after.as_millis() as u32);
+            Either::Right(_) => {}
+        }
+        None
+    }
+
+    /// Passes `first` and the frames that follow soon on as one batch. Returns the end of the connection.
+    async fn receive(&mut self, first: Push, socket: &mut Socket) -> Option<ConnectionEnd> {
+        let (pushes, is_over) = batch(first, socket, self.batch_due).await;
+        let is_full = pushes.len() == MAX_BATCH;
+        let now = clock::since_start();
+        for push in &pushes {
+            self.connection.on_push(push, now);
+        }
+
+        let round_trip = self.connection.round_trip();
+        self.handler
+            .on_event(ConnectionEvent::Received { pushes, round_trip });
+
+        self.batch_due = clock::since_start() + BATCH_INTERVAL;
+        if is_over {
+            return Some((socket.close_code(), None));
+        }
+        if is_full {
+            // More frames may have arrived. The browser handles the user's input before them.
+            TimeoutFuture::new(0).await;
+        }
+        None
+    }
+
+    /// Waits for at most `time`, or until the next second of the countdown, or a command.
+    async fn pause(&mut self, time: Duration) {
+        let seconds = time.as_secs_f64().ceil() as u32;
+        self.handler.on_event(ConnectionEvent::Waiting {
+            seconds,
+            is_online: leptos::prelude::window().navigator().on_line(),
+        });
+
+        let rest = Duration::from_secs(u64::from(seconds.saturating_sub(1)));
+        let timer = TimeoutFuture::new(millis(time.saturating_sub(rest)));
+        if let Either::Left((Some(ConnectionCommand::Connect | ConnectionCommand::Probe), _)) =
+            select(self.commands.next(), timer).await
+        {
+            self.connection.check(clock::since_start());
+        }
     }
 }
 
-/// What has come with `first` or comes until `due`, and whether the connection is over.
-async fn gather(first: Push, socket: &mut Socket, due: Duration) -> (Vec<Push>, bool) {
-    let mut batch = vec![first];
+/// Returns `first` and the frames that have arrived or arrive until `due`, and whether the connection ended.
+async fn batch(first: Push, socket: &mut Socket, due: Duration) -> (Vec<Push>, bool) {
+    let mut pushes = vec![first];
     let left = due.saturating_sub(clock::since_start());
-    let mut timer = (!left.is_zero()).then(|| TimeoutFuture::new(left.as_millis() as u32));
-    while batch.len() < MOST_AT_ONCE {
-        let more = match &mut timer {
+    let mut timer = (!left.is_zero()).then(|| TimeoutFuture::new(millis(left)));
+    while pushes.len() < MAX_BATCH {
+        let next = match &mut timer {
             Some(timer) => match select(socket.next(), timer).await {
-                Either::Left((more, _)) => Some(more),
+                Either::Left((next, _)) => Some(next),
                 Either::Right(_) => None,
             },
             None => socket.next().now_or_never(),
         };
-        match more {
-            Some(Some(push)) => batch.push(push),
-            Some(None) => return (batch, true),
+        match next {
+            Some(Some(push)) => pushes.push(push),
+            Some(None) => return (pushes, true),
             None => break,
         }
     }
-    (batch, false)
+    (pushes, false)
 }
 
-/// Waits for `length`, or less if it is ordered.
-async fn pause(length: Duration, orders: &mut UnboundedReceiver<Order>, policy: &mut impl Policy) {
-    let until = clock::since_start() + length;
-    loop {
-        // By the clock and not by counting: a background tab's timers come late.
-        let left = until.saturating_sub(clock::since_start());
-        if left.is_zero() {
-            return;
-        }
-        let seconds = left.as_secs_f64().ceil() as u32;
-        policy.tell(News::Waiting {
-            seconds,
-            network: leptos::prelude::window().navigator().on_line(),
-        });
-        let to_next_second = left - Duration::from_secs(u64::from(seconds) - 1);
-        let timer = TimeoutFuture::new(to_next_second.as_millis() as u32 + 1);
-        if let Either::Right((Some(Order::Connect | Order::Check), _)) =
-            select(timer, orders.next()).await
-        {
-            return;
-        }
-    }
+/// Returns `time` for a timer of the browser, one more so that it does not fire too early.
+fn millis(time: Duration) -> u32 {
+    time.as_millis() as u32 + 1
 }

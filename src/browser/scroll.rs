@@ -1,14 +1,13 @@
-//! A scrolling element that follows its content while its end is in view, and keeps what someone reads where
-//! it is, whatever comes in above.
+//! A scrolling element that follows its content while its end is visible. Otherwise the visible rows stay where they
+//! are, whatever is added above.
 //!
-//! It has three children: empty space, the rows, and empty space again, which stands in for rows that are not
-//! drawn. By size, not by message: whatever moves things (a new row, older ones, a growing composer, a turned
-//! phone) is one change, seen before it is painted, and not earlier: until then the browser need not lay anything out,
-//! and is free for what its reader does.
+//! It has three children: empty space, the rows, and empty space again, which stands in for rows that are not drawn.
+//! Changes of size trigger it, not messages: a new row, older rows, a growing composer or a rotated phone are all one
+//! change, handled before it is painted. Until then the browser has no layout to compute, and is free for the user.
 //!
-//! Only someone who goes up leaves the end. The browser goes up by itself where content or surroundings
-//! shrink, and its event may come when there is more content again; so while sizes change, only what follows
-//! a hand's doing counts.
+//! Only a user who scrolls up leaves the end. The browser scrolls up by itself when content or surroundings shrink, and
+//! its event may arrive when there is more content again. So while sizes change, only an event after the user's input
+//! counts.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -20,90 +19,91 @@ use web_sys::{
     ResizeObserver,
 };
 
-/// This near the end counts as at the end: half a line, so that no rounding unpins.
+/// The distance from the end that counts as the end: half a line, so that rounding does not matter.
 const NEAR: i32 = 12;
 
-/// What someone does who wants to scroll.
-const BY_HAND: [&str; 4] = ["wheel", "touchmove", "keydown", "pointerdown"];
+/// The events of a user who scrolls.
+const USER_EVENTS: [&str; 4] = ["wheel", "touchmove", "keydown", "pointerdown"];
 
-/// Rows that are remembered to hold on to, in case some of them are drawn anew.
+/// The number of rows that are inner as anchors, in case some of them are drawn anew.
 const ANCHORS: u32 = 8;
 
-/// What is seen of the rows, in CSS pixels.
+/// The visible part of the rows, in CSS pixels.
 #[derive(Clone, Copy, Debug)]
 pub struct View {
-    /// Whether the end is in view and is to stay there.
+    /// Set if the end is visible and must stay visible.
     pub at_end: bool,
-    /// How much of the rows is above the view, or how much nothing is before them, negative.
+    /// The height of the rows above the view; negative if the view begins before the first row.
     pub above: f64,
-    /// How much of the rows is below the view, or how much nothing is behind them, negative.
+    /// The height of the rows below the view; negative if the view ends after the last row.
     pub below: f64,
-    /// The rows' height.
+    /// The height of the rows.
     pub rows: f64,
 }
 
-/// A handle on one such element; see the [module docs](self).
+/// A handle on one such element.
 #[derive(Clone)]
 #[expect(
     missing_debug_implementations,
-    reason = "elements have none that says anything"
+    reason = "that of an element has no information"
 )]
-pub struct Keeper(Rc<Kept>);
+pub struct ScrollAnchor(Rc<Inner>);
 
-struct Kept {
+struct Inner {
     scroller: Element,
     rows: Element,
     pinned: Cell<bool>,
-    by_hand: Cell<bool>,
-    /// Rows came or went since the last frame.
+    user_scrolls: Cell<bool>,
+    /// Rows were added or removed since the last frame.
     is_due: Cell<bool>,
-    /// `scrollTop`, `scrollHeight` and `clientHeight` as they were last.
+    /// The last `scrollTop`, `scrollHeight` and `clientHeight`.
     last: Cell<(i32, (i32, i32))>,
-    /// Rows that are seen, and how far below the top of the view they begin.
+    /// Visible rows, and their distance from the top of the view.
     anchors: RefCell<Vec<(Element, f64)>>,
-    /// The id of a row that is to come to the middle of the view as soon as it is drawn.
+    /// The id of a row that moves to the middle of the view once it is drawn.
     goal: RefCell<Option<String>>,
-    tell: Box<dyn Fn(View)>,
+    notify: Box<dyn Fn(View)>,
 }
 
-impl Keeper {
-    /// From now on keeps `scroller`, and calls `tell` when something else is seen.
-    pub fn keep(scroller: &Element, tell: impl Fn(View) + 'static) -> Option<Self> {
+impl ScrollAnchor {
+    /// Controls `scroller` from now on, and calls `notify` when another part of it is visible.
+    pub fn attach(scroller: &Element, notify: impl Fn(View) + 'static) -> Option<Self> {
         let rows = scroller.children().item(1)?;
-        let kept = Rc::new(Kept {
+        let inner = Rc::new(Inner {
             scroller: scroller.clone(),
             rows,
             pinned: Cell::new(true),
-            by_hand: Cell::new(false),
+            user_scrolls: Cell::new(false),
             is_due: Cell::new(false),
             last: Cell::default(),
             anchors: RefCell::default(),
             goal: RefCell::default(),
-            tell: Box::new(tell),
+            notify: Box::new(notify),
         });
-        // For the style sheet. Fails only for a name that is no attribute's.
+        // For the style sheet. Fails only for an invalid name.
         let _ = scroller.toggle_attribute_with_force("data-kept", true);
-        kept.mark();
-        kept.listen();
-        Some(Self(kept))
+
+        inner.mark();
+        inner.listen();
+        Some(Self(inner))
     }
 
-    /// Goes to the end and follows it.
+    /// Scrolls to the end and follows it.
     pub fn to_end(&self) {
         self.0.pinned.set(true);
         self.0.mark();
         self.0.settle();
     }
 
-    /// Brings the element `id` among the rows to the middle of the view, as soon as it is there.
-    pub fn to(&self, id: String) {
+    /// Scrolls to the row whose element is `id`, once it is drawn.
+    pub fn to_row(&self, id: String) {
         self.0.pinned.set(false);
         self.0.mark();
         *self.0.goal.borrow_mut() = Some(id);
         self.0.settle();
     }
 
-    /// The height of the empty space above and below the rows.
+    /// Sets the height of the empty space above and below the rows.
     pub fn set_spaces(&self, above: u32, below: u32) {
         let children = self.0.scroller.children();
         for (at, height) in [(0, above), (2, below)] {
@@ -111,30 +111,30 @@ impl Keeper {
                 .item(at)
                 .and_then(|space| space.dyn_into::<HtmlElement>().ok())
             {
-                // Fails only for a value that is no length.
+                // Fails only for an invalid length.
                 let _ = space.style().set_property("height", &format!("{height}px"));
             }
         }
     }
 }
 
-impl Kept {
-    /// The listeners live as long as the page, as the log does.
+impl Inner {
+    /// Adds the listeners. They live as long as the page.
     fn listen(self: &Rc<Self>) {
-        let kept = self.clone();
-        let scrolled = Closure::<dyn Fn()>::new(move || kept.scrolled());
+        let inner = self.clone();
+        let scrolled = Closure::<dyn Fn()>::new(move || inner.scrolled());
         listen(&self.scroller, "scroll", &scrolled);
         scrolled.forget();
 
-        let kept = self.clone();
-        let touched = Closure::<dyn Fn()>::new(move || kept.by_hand.set(true));
-        for event in BY_HAND {
+        let inner = self.clone();
+        let touched = Closure::<dyn Fn()>::new(move || inner.user_scrolls.set(true));
+        for event in USER_EVENTS {
             listen(&self.scroller, event, &touched);
         }
         touched.forget();
 
-        let kept = self.clone();
-        let resized = Closure::<dyn Fn()>::new(move || kept.settle());
+        let inner = self.clone();
+        let resized = Closure::<dyn Fn()>::new(move || inner.settle());
         if let Ok(observer) = ResizeObserver::new(resized.as_ref().unchecked_ref()) {
             observer.observe(&self.scroller);
             let children = self.scroller.children();
@@ -144,15 +144,15 @@ impl Kept {
         }
         resized.forget();
 
-        // Rows may come and go without a change of size.
-        let kept = self.clone();
+        // Rows may be added and removed without a change of size.
+        let inner = self.clone();
         let framed = Closure::<dyn Fn()>::new(move || {
-            kept.is_due.set(false);
-            kept.settle();
+            inner.is_due.set(false);
+            inner.settle();
         });
-        let kept = self.clone();
+        let inner = self.clone();
         let changed = Closure::<dyn Fn()>::new(move || {
-            if !kept.is_due.replace(true) {
+            if !inner.is_due.replace(true) {
                 // Fails only for a callback that is no function.
                 let _ = leptos::prelude::window()
                     .request_animation_frame(framed.as_ref().unchecked_ref());
@@ -179,18 +179,18 @@ impl Kept {
         let (top, sizes) = now;
         let before = self.last.replace(now);
         let is_at_end = sizes.0 - top - sizes.1 <= NEAR;
-        let went_up = top < before.0 && (self.by_hand.get() || sizes == before.1);
+        let went_up = top < before.0 && (self.user_scrolls.get() || sizes == before.1);
         if is_at_end {
-            self.by_hand.set(false);
+            self.user_scrolls.set(false);
         }
         let pinned = is_at_end || (self.pinned.get() && !went_up);
         if self.pinned.replace(pinned) != pinned {
             self.mark();
         }
-        self.remember();
+        self.update_view();
     }
 
-    /// After a change of sizes or rows, before it is painted.
+    /// Restores the position after a change of sizes or rows, before it is painted.
     fn settle(&self) {
         let goal = self.goal.borrow_mut().take();
         if self.pinned.get() {
@@ -211,7 +211,7 @@ impl Kept {
             self.shift(shift.unwrap_or_default());
         }
         self.last.set(self.measure());
-        self.remember();
+        self.update_view();
     }
 
     fn shift(&self, by: f64) {
@@ -222,23 +222,23 @@ impl Kept {
         }
     }
 
-    /// How far below the top of the view `row` begins.
+    /// Returns the distance of `row` from the top of the view.
     fn below_top(&self, row: &Element) -> f64 {
         row.get_bounding_client_rect().top() - self.scroller.get_bounding_client_rect().top()
     }
 
-    /// Remembers what is seen, and tells it.
-    fn remember(&self) {
+    /// Stores the visible rows, and reports the visible part.
+    fn update_view(&self) {
         let (view, rows) = (
             self.scroller.get_bounding_client_rect(),
             self.rows.get_bounding_client_rect(),
         );
-        *self.anchors.borrow_mut() = self.seen(view.top());
-        // What is seen on the way to a row that is not drawn yet is of no interest.
+        *self.anchors.borrow_mut() = self.visible_rows(view.top());
+        // The view on the way to a row that is not drawn yet does not matter.
         if self.goal.borrow().is_some() {
             return;
         }
-        (self.tell)(View {
+        (self.notify)(View {
             at_end: self.pinned.get(),
             above: view.top() - rows.top(),
             below: rows.bottom() - view.bottom(),
@@ -246,9 +246,9 @@ impl Kept {
         });
     }
 
-    /// The first rows that end below `top`, and how far below the top of the view they begin. Whoever follows the
-    /// end holds on to none.
-    fn seen(&self, top: f64) -> Vec<(Element, f64)> {
+    /// Returns the first rows that end below `top`, and their distance from the top of the view. While the end is
+    /// followed there are none.
+    fn visible_rows(&self, top: f64) -> Vec<(Element, f64)> {
         if self.pinned.get() {
             return Vec::new();
         }
@@ -270,10 +270,11 @@ impl Kept {
             .collect()
     }
 
-    /// For the style sheet and for screen readers: what is drawn while someone reads back is not news.
+    /// Sets the attributes for the style sheet and for screen readers: rows that are drawn while the user reads older
+    /// ones are not announced.
     fn mark(&self) {
         let pinned = self.pinned.get();
-        // Both fail only for names that are no attributes'.
+        // Both fail only for an invalid name.
         let _ = self
             .scroller
             .toggle_attribute_with_force("data-at-end", pinned);
@@ -284,7 +285,7 @@ impl Kept {
 }
 
 fn listen(scroller: &Element, event: &str, callback: &Closure<dyn Fn()>) {
-    // Or the browser would wait for the callback before it scrolls.
+    // Else the browser would wait for the callback before it scrolls.
     let options = AddEventListenerOptions::new();
     options.set_passive(true);
     let callback = callback.as_ref().unchecked_ref();

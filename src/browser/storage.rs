@@ -1,31 +1,32 @@
-//! What this browser remembers between visits. Where storage is forbidden or full, nothing is remembered and
-//! nothing breaks.
+//! The browser's storage between visits. If storage is forbidden or full, values are not stored, and nothing fails.
 
 use leptos::prelude::window;
 use web_sys::Storage;
 
 use super::base;
 
-/// The value under `key`, if there is one and it may be read.
+/// Returns the value of `key`.
 pub fn read(key: &str) -> Option<String> {
     local()?.get_item(&base::scoped(key)).ok()?
 }
 
-/// Remembers `value` under `key`, if that is allowed.
+/// Stores `value` as `key`.
 pub fn write(key: &str, value: &str) {
     if let Some(storage) = local() {
+        // Without storage, the value lasts as long as the page.
         let _ = storage.set_item(&base::scoped(key), value);
     }
 }
 
-/// Forgets what is under `key`.
+/// Removes `key`.
 pub fn remove(key: &str) {
     if let Some(storage) = local() {
+        // It fails only where nothing can be stored.
         let _ = storage.remove_item(&base::scoped(key));
     }
 }
 
-/// Everything whose key begins with `prefix`: the rest of the key and the value, in the order of the keys.
+/// Returns the entries whose keys begin with `prefix`: the rest of the key, and the value. Sorted by key.
 pub fn read_all(prefix: &str) -> Vec<(String, String)> {
     let Some(storage) = local() else {
         return Vec::new();
@@ -38,7 +39,7 @@ pub fn read_all(prefix: &str) -> Vec<(String, String)> {
         if let Some(rest) = key.strip_prefix(&prefix)
             && let Ok(Some(value)) = storage.get_item(&key)
         {
-            // There are few, and a sort would be a kilobyte of the page.
+            // Few entries: an insertion is smaller than a sort in the page's download.
             let at = found.partition_point(|(other, _)| other.as_str() < rest);
             found.insert(at, (rest.to_owned(), value));
         }

@@ -1,22 +1,22 @@
-//! Times as people read them. Pure arithmetic: how far a clock is ahead of UTC is handed in.
+//! Times as text. Pure: the offset of the local time from UTC is passed in.
 
 const SECOND: i64 = 1000;
 const DAY: i64 = 24 * 60 * 60 * SECOND;
 
-/// A moment, for machines and for people.
+/// A time as text.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Clock {
     /// ISO 8601, in UTC, to the second.
     pub iso: String,
-    /// Hours and minutes; in UTC they say so.
+    /// Hours and minutes, marked if in UTC.
     pub short: String,
-    /// Date and time to the second; in UTC they say so.
+    /// Date and time to the second, marked if in UTC.
     pub exact: String,
     /// The day.
     pub day: Day,
 }
 
-/// A day of a year, for a language to put in words.
+/// A day of a year, for the text of a language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Day {
     /// From 0, which is Sunday, to 6.
@@ -28,7 +28,8 @@ pub struct Day {
 }
 
 impl Clock {
-    /// `at`, in milliseconds since 1970 UTC, on a clock that is so many milliseconds `ahead` of UTC.
+    /// Returns `at`, in milliseconds since 1970 UTC, on a clock that is `ahead` milliseconds ahead of UTC; without it in
+    /// UTC.
     pub(super) fn new(at: u64, ahead: Option<i64>) -> Self {
         let iso = format!("{}Z", written(at, 0, 'T'));
         let local = written(at, ahead.unwrap_or(0), ' ');
@@ -45,7 +46,7 @@ impl Clock {
 }
 
 impl Day {
-    /// That is so many days after 1 January 1970, a Thursday.
+    /// Returns the day that is `day` days after 1 January 1970, a Thursday.
     const fn new(day: i64) -> Self {
         let (_, month, date) = civil(day);
         Self {
@@ -56,7 +57,7 @@ impl Day {
     }
 }
 
-/// The number of the day that `at` belongs to on a clock that is so many milliseconds `ahead` of UTC.
+/// Returns the number of the day of `at` on a clock that is `ahead` milliseconds ahead of UTC.
 pub(super) const fn day(at: u64, ahead: i64) -> i64 {
     (at as i64).saturating_add(ahead).div_euclid(DAY)
 }
@@ -68,14 +69,16 @@ fn written(at: u64, ahead: i64, between: char) -> String {
     format!("{year:04}-{month:02}-{date:02}{between}{hour:02}:{minute:02}:{second:02}")
 }
 
-/// Year, month and day of the month of the day that is so many days after 1 January 1970 (Gregorian; Howard
+/// Returns year, month and day of the month of the day that is `day` days after 1 January 1970 (Gregorian; Howard
 /// Hinnant's `civil_from_days`: years begin in March, so that the leap day is their last).
 const fn civil(day: i64) -> (i64, i64, i64) {
     let day = day + 719_468;
     let era = day.div_euclid(146_097);
+
     let of_era = day.rem_euclid(146_097);
     let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
     let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+
     let march_month = (5 * of_year + 2) / 153;
     let month = if march_month < 10 {
         march_month + 3
@@ -93,7 +96,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn known_moments_are_written_as_they_are_known() {
+    fn known_times_are_written_in_iso_8601() {
         for (at, iso) in [
             (0, "1970-01-01T00:00:00Z"),
             (951_782_399_999, "2000-02-28T23:59:59Z"),
@@ -129,7 +132,7 @@ mod tests {
     }
 
     #[test]
-    fn where_the_readers_clock_is_not_known_the_time_says_whose_it_is() {
+    fn a_time_in_utc_is_marked() {
         let clock = Clock::new(0, None);
         assert_eq!(
             (clock.short.as_str(), clock.exact.as_str()),
@@ -148,7 +151,8 @@ mod tests {
         }
 
         #[test]
-        fn no_time_that_a_server_may_claim_upsets_it(at: u64) {
+        fn any_time_can_be_written(at: u64) {
+            // It must not panic.
             let _ = Clock::new(at, None);
         }
     }

@@ -1,17 +1,16 @@
-//! What moves: the signals that the panels read, and the one seam between page and browser.
+//! The state of a room that changes: signals for the panels, and the only seam between page and browser.
 //!
-//! [`Live`] is the same type on both sides. Behind it stands one of two files with the same signatures:
-//! `hydrate` runs `browser`, `ssr.rs` does nothing, since on the server nothing moves. What they decide
-//! with ([`Transcript`]) is pure and compiled on both, so it is tested without a
-//! browser.
+//! [`RoomState`] is the same type on both sides. Its implementation is one of two modules with the same signatures:
+//! `hydrate` uses `browser`, and `ssr.rs` does nothing, because nothing changes on the server. [`MessageList`] decides
+//! for them. It is pure and compiled on both sides, so it is tested without a browser.
 
 mod calendar;
 mod row;
 mod rows;
 mod window;
 mod unread;
-mod outbox;
-mod transcript;
+mod pending_message;
+mod message_list;
 
 #[cfg(feature = "hydrate")]
 #[path = "hydrate/mod.rs"]
@@ -21,55 +20,55 @@ mod imp;
 mod imp;
 
 pub use calendar::{Clock, Day};
-pub use outbox::Waiting;
-pub use row::{Entry, Gap, Message, Missing, Outlook, Reason, Row, Shown, State, Words};
-pub use transcript::{Todo, Transcript};
-pub use window::Sight;
+pub use message_list::{Effect, MessageList};
+pub use pending_message::PendingMessage;
+pub use row::{
+    Content, Entry, Gap, GapState, Message, MessageState, Missing, Reason, Row, RowView,
+};
+pub use window::Viewport;
 
 use std::time::Duration;
 
 use leptos::prelude::*;
 use leptos::web_sys::Element;
 
-use super::snapshot::{Past, Snapshot};
+use super::snapshot::{InitialHistory, Snapshot};
 use super::theme::Theme;
-use crate::protocol::CloseCode;
-use crate::protocol::RoomName;
-use crate::protocol::UserId;
+use crate::protocol::{CloseCode, RoomName, UserId};
 
-/// How the connection stands.
+/// The status of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Link {
-    /// A connection is being made.
+pub enum ConnectionStatus {
+    /// A connection is being opened.
     Connecting,
-    /// The server has said welcome: what is sent goes out.
+    /// The server has sent its welcome. Messages can be sent.
     Live,
-    /// The server is there, and cannot reach where messages are kept: they come later, and none are taken.
+    /// The server is connected, but its store is not. Messages are delayed, and new ones are refused.
     Stalled,
-    /// The last connection is gone; the next try comes in so many seconds.
+    /// There is no connection.
     Waiting {
-        /// Rounded up, so it never says zero.
+        /// The time until the next attempt, rounded up.
         seconds: u32,
     },
-    /// As `Waiting`, and the browser knows of no network.
+    /// There is no connection, and the browser has no network.
     Offline,
-    /// The server said not to come back.
+    /// The server forbade a reconnect.
     Refused(Refusal),
 }
 
-/// Why no connection will come by itself.
+/// The reason why the server does not accept the page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Refusal {
-    /// It asks for a token, and this page has none, or one that is over.
+    /// The server requires a token. The page has none, or an expired one.
     NoToken,
-    /// Not this one into this room: for want of a grant, or by an operator.
+    /// The user may not join this room: the token does not grant it, or an operator has banned the user.
     NotAllowed,
-    /// Anything else.
+    /// Any other reason.
     Other,
 }
 
 impl From<u16> for Refusal {
-    /// By the code that the connection was closed with.
+    /// Returns the reason that the close code `code` stands for.
     fn from(code: u16) -> Self {
         if code == CloseCode::BadToken.number() {
             Self::NoToken
@@ -81,202 +80,261 @@ impl From<u16> for Refusal {
     }
 }
 
-/// Who is in the room.
+/// The users in the room.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Present {
-    /// How many.
+pub struct RoomPresence {
+    /// The number of users.
     pub count: usize,
-    /// Their names in order; unknown in a large room.
+    /// Their names, sorted; unknown in a large room.
     pub names: Option<Vec<UserId>>,
 }
 
-/// How the connection does.
+impl RoomPresence {
+    /// Applies a change. `joined` and `left` are sorted, and empty in a large room.
+    pub fn update(&mut self, count: usize, joined: &[UserId], left: &[UserId]) {
+        self.count = count;
+        let Some(names) = &mut self.names else { return };
+
+        names.retain(|name| {
+            left.binary_search(name).is_err() && joined.binary_search(name).is_err()
+        });
+        for name in joined {
+            let at = names.partition_point(|other| other < name);
+            names.insert(at, name.clone());
+        }
+
+        // The room has become too large for names.
+        if names.len() != count {
+            self.names = None;
+        }
+    }
+}
+
+/// Figures of the connection.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Vitals {
-    /// How long the server took to answer the last ping.
+pub struct ConnectionStats {
+    /// The time between the last ping and its answer.
     pub round_trip: Option<Duration>,
-    /// How often a connection came back.
+    /// The number of reconnects.
     pub resumes: u32,
 }
 
-/// What became of a text that someone wanted to send.
+/// The result of sending a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Said {
-    /// It is a row now, which says how far it got.
-    Taken,
-    /// There will be no connection; nothing was taken.
+pub enum SendResult {
+    /// The text is a row now. The row shows its progress.
+    Queued,
+    /// The text was not accepted, because there will be no connection.
     Refused,
 }
 
-/// One room's connection as the panels see it.
+/// The state of one room, for the panels.
 #[derive(Clone, Copy, Debug)]
-pub struct Live {
-    /// How the connection stands. Starts as `Connecting` on both sides.
-    pub link: RwSignal<Link>,
-    /// Who is in the room, while that is known. Starts as unknown on both sides.
-    pub present: RwSignal<Option<Present>>,
-    /// What was said, and what is to be said. Starts with what the server rendered on both sides.
-    pub transcript: RwSignal<Transcript>,
-    /// How the connection does.
-    pub vitals: RwSignal<Vitals>,
-    /// Whether everyone may come in under any name.
+pub struct RoomState {
+    /// The status of the connection. Starts as `Connecting` on both sides.
+    pub connection: RwSignal<ConnectionStatus>,
+    /// The users in the room, while connected. Starts as `None` on both sides.
+    pub present: RwSignal<Option<RoomPresence>>,
+    /// The messages. Starts with the messages that the server has rendered, on both sides.
+    pub messages: RwSignal<MessageList>,
+    /// Figures of the connection.
+    pub stats: RwSignal<ConnectionStats>,
+    /// Set if users may join under any name.
     pub is_open: bool,
-    /// What this page is called; unknown until the browser was asked.
+    /// The user's own id; `None` until it was read from the browser.
     pub me: RwSignal<Option<UserId>>,
     /// The colours.
     pub theme: RwSignal<Theme>,
     /// The text of a message that was taken back, for the input.
     pub taken_back: RwSignal<Option<String>>,
-    /// Whether the page answers, and knows the reader's clock. `false` on both sides while hydrating.
+    /// Set once the page responds and knows the local time. `false` on both sides during hydration.
     pub awake: RwSignal<bool>,
-    line: StoredValue<Option<imp::Line>, LocalStorage>,
+    client: StoredValue<Option<imp::Client>, LocalStorage>,
 }
 
-/// What the server knew when it rendered the page.
+/// Returns the values from which the server renders the page.
 pub(super) fn snapshot() -> Snapshot {
     imp::snapshot()
 }
 
-/// What `view` renders, where nobody has rendered it.
+/// Returns the HTML of `view` on the server, and nothing in the browser.
 pub(super) fn html<V: RenderHtml>(view: impl FnOnce() -> V) -> String {
     imp::html(view)
 }
 
-impl Live {
-    /// Joins `room` as soon as there is a browser to join from.
-    pub(super) fn start(room: &RoomName, is_open: bool, past: Option<Past>, theme: Theme) -> Self {
+impl RoomState {
+    /// Creates the state of `room`, and connects if this is a browser.
+    pub(super) fn start(
+        room: &RoomName,
+        is_open: bool,
+        history: Option<InitialHistory>,
+        theme: Theme,
+    ) -> Self {
         let live = Self {
-            link: RwSignal::new(Link::Connecting),
+            connection: RwSignal::new(ConnectionStatus::Connecting),
             present: RwSignal::new(None),
-            transcript: RwSignal::new(Transcript::new(past)),
-            vitals: RwSignal::new(Vitals::default()),
+            messages: RwSignal::new(MessageList::new(history)),
+            stats: RwSignal::new(ConnectionStats::default()),
             is_open,
             me: RwSignal::new(None),
             theme: RwSignal::new(theme),
             taken_back: RwSignal::new(None),
             awake: RwSignal::new(false),
-            line: StoredValue::new_local(None),
+            client: StoredValue::new_local(None),
         };
+
         imp::start(live, room.clone());
         live
     }
 
-    /// Says `text` to everyone in the room, now or as soon as there is a connection.
-    pub(super) fn say(self, text: &str) -> Said {
-        if matches!(self.link.get_untracked(), Link::Refused(_)) {
-            return Said::Refused;
+    /// Sends `text` to the room, now or once there is a connection.
+    pub(super) fn send(self, text: &str) -> SendResult {
+        let status = self.connection.get_untracked();
+        if matches!(status, ConnectionStatus::Refused(_)) {
+            return SendResult::Refused;
         }
-        self.line(|line| line.say(text));
-        Said::Taken
+
+        self.client(|client| client.send(text));
+        SendResult::Queued
     }
 
-    /// Tries the failed message of the row `id` again.
+    /// Sends the failed message of the row `id` again.
     pub(super) fn retry(self, id: u64) {
-        self.line(|line| line.retry(id));
+        self.client(|client| client.retry(id));
     }
 
-    /// Takes the failed message of the row `id` back, to be changed.
+    /// Moves the text of the failed message of the row `id` to the input.
     pub(super) fn edit(self, id: u64) {
-        self.taken_back
-            .set(self.line(|line| line.take_back(id)).flatten());
+        let text = self.client(|client| client.take_back(id)).flatten();
+        self.taken_back.set(text);
     }
 
-    /// Loads what is missing at the row `id`.
+    /// Loads the missing messages of the row `id`.
     pub(super) fn load(self, id: u64) {
-        self.line(|line| line.load(id));
+        self.client(|client| client.load(id));
     }
 
-    /// From now on `log` follows its content while its end is in view, and is drawn around what is in view.
+    /// Makes `log` follow its content while its end is visible, and draws the rows around its visible part.
     pub(super) fn attach(self, log: &Element) {
-        self.line(|line| line.attach(log));
+        self.client(|client| client.attach(log));
     }
 
-    /// Goes to the end of the log.
+    /// Scrolls to the end of the log.
     pub(super) fn to_end(self) {
-        self.line(imp::Line::to_end);
+        self.client(imp::Client::to_end);
     }
 
-    /// Goes to the row `id`, to which a search has led; nothing ends the search.
+    /// Scrolls to the row `id` as the result of a search; `None` ends the search.
     pub(super) fn find(self, id: Option<u64>) {
-        self.line(|line| line.find(id));
+        self.client(|client| client.find(id));
     }
 
-    /// Connects, without waiting any longer.
+    /// Connects at once.
     pub(super) fn connect(self) {
-        self.line(imp::Line::connect);
+        self.client(imp::Client::connect);
     }
 
-    /// Measures the round trip, and with it whether the connection lives.
+    /// Measures the round trip, and so checks the connection.
     pub(super) fn check(self) {
-        self.line(imp::Line::check);
+        self.client(imp::Client::check);
     }
 
-    /// Drops the connection, to see it come back.
-    pub(super) fn break_off(self) {
-        self.line(imp::Line::break_off);
+    /// Drops the connection, to show that it comes back.
+    pub(super) fn disconnect(self) {
+        self.client(imp::Client::disconnect);
     }
 
-    /// This page is called `name` from now on.
+    /// Changes the user's id to `name`.
     pub(super) fn rename(self, name: UserId) {
-        self.line(|line| line.rename(name));
+        self.client(|client| client.rename(name));
     }
 
-    /// Shows the page in these colours, and remembers it.
+    /// Shows the page in the colours of `theme`, and stores the choice.
     pub(super) fn set_theme(self, theme: Theme) {
         self.theme.set(theme);
         imp::set_theme(theme);
     }
 
-    /// The text that was not sent when the page was left.
+    /// Returns the text that was not sent when the user left the page.
     pub(super) fn draft(self) -> Option<String> {
-        self.line(imp::Line::draft).flatten()
+        self.client(imp::Client::draft).flatten()
     }
 
-    /// Remembers `text` in case the page is left.
+    /// Stores `text` in case the user leaves the page.
     pub(super) fn keep_draft(self, text: &str) {
-        self.line(|line| line.keep_draft(text));
+        self.client(|client| client.keep_draft(text));
     }
 
-    /// `at`, in milliseconds since 1970 UTC, as the reader's clock showed it; in UTC until the page is awake.
-    /// Rows are drawn anew then, so none of them tracks it.
+    /// Returns `at`, in milliseconds since 1970 UTC, in the local time; in UTC until the page is awake. It tracks no
+    /// signal, because all rows are drawn anew when the page wakes.
     pub(super) fn clock(self, at: u64) -> Clock {
         let awake = self.awake.get_untracked();
         Clock::new(at, awake.then(|| imp::ahead_of_utc(at)))
     }
 
-    /// The number of the day, here, that `at` belongs to.
+    /// Returns the number of the local day of `at`.
     pub(super) fn day(self, at: u64) -> i64 {
-        calendar::day(
-            at,
-            if self.awake.get_untracked() {
-                imp::ahead_of_utc(at)
-            } else {
-                0
-            },
-        )
+        let awake = self.awake.get_untracked();
+        calendar::day(at, if awake { imp::ahead_of_utc(at) } else { 0 })
     }
 
-    fn line<T>(self, act: impl FnOnce(&imp::Line) -> T) -> Option<T> {
-        self.line.with_value(|line| line.as_ref().map(act))
+    fn client<T>(self, act: impl FnOnce(&imp::Client) -> T) -> Option<T> {
+        self.client.with_value(|client| client.as_ref().map(act))
     }
 }
 
-/// The rooms that this browser was in, the latest first.
+/// Returns the rooms that this browser has visited, latest first.
 pub(super) fn recent_rooms() -> Vec<RoomName> {
     imp::recent_rooms()
 }
 
-/// Where the page is, to be given to others.
+/// Returns the address of the page.
 pub(super) fn address() -> String {
     imp::address()
 }
 
-/// Copies `text`; answers whether that is possible.
+/// Copies `text` to the clipboard, and returns whether that is possible.
 pub(super) fn copy(text: &str) -> bool {
     imp::copy(text)
 }
 
-/// Moves the focus by so many among the elements of the class `kind` in `list`.
+/// Moves the focus by `by` among the elements of the class `kind` in `list`.
 pub(super) fn move_focus(list: &Element, kind: &str, by: i32) {
     imp::move_focus(list, kind, by);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn users(names: &[&str]) -> Vec<UserId> {
+        let user = |name: &&str| UserId::parse(name).expect("a name");
+        names.iter().map(user).collect()
+    }
+
+    #[test]
+    fn users_who_join_and_leave_change_the_names() {
+        let mut present = RoomPresence {
+            count: 2,
+            names: Some(users(&["ann", "cid"])),
+        };
+
+        present.update(2, &users(&["bob"]), &users(&["cid"]));
+
+        assert_eq!(present.count, 2);
+        assert_eq!(present.names, Some(users(&["ann", "bob"])));
+    }
+
+    #[test]
+    fn a_room_that_becomes_large_has_no_names() {
+        let mut present = RoomPresence {
+            count: 1,
+            names: Some(users(&["ann"])),
+        };
+
+        present.update(1000, &[], &[]);
+
+        assert_eq!(present.count, 1000);
+        assert_eq!(present.names, None);
+    }
 }

@@ -1,107 +1,104 @@
-//! One row of the log: a message and how far it got, or a place where messages are missing.
+//! One row of the log: a message, or a gap.
 
 use std::sync::Arc;
 
 use serde::Serialize;
 
-use crate::protocol::Body;
-use crate::protocol::Key;
-use crate::protocol::Offset;
-use crate::protocol::UserId;
+use crate::protocol::{Body, Key, Offset, UserId};
 
-/// The order of what is not stored yet: behind all that is.
+/// The order of messages that are not stored: after all others.
 pub(super) const LAST: u64 = u64::MAX;
 
-/// Messages of one sender stand under one name unless there is so much silence between them, in milliseconds.
-const SILENCE: u64 = 5 * 60 * 1000;
+/// The silence after which a message of the same sender starts a new group, in milliseconds.
+const GROUP_SILENCE: u64 = 5 * 60 * 1000;
 
 /// One row of the log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Row {
-    /// Its identity in this page: never reused, and kept when a message of this page is stored.
+    /// The identity of the row in this page. It is never reused, and stays when a message is stored.
     pub id: u64,
-    /// What it shows.
+    /// The content.
     pub entry: Entry,
-    /// Rows stand in order of this: an offset of this epoch, 0 for another epoch's, or [`LAST`].
+    /// The sort key: an offset of this epoch, 0 for another epoch, or [`LAST`].
     pub(super) order: u64,
 }
 
-/// What a row shows.
+/// The content of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Entry {
     /// A message.
     Message(Message),
-    /// Messages are missing here.
+    /// Missing messages.
     Gap(Gap),
 }
 
-/// Something that was said, or that this page wants to say.
+/// A message, stored or outgoing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Message {
-    /// Who says so.
+    /// The sender.
     pub from: UserId,
-    /// When, in milliseconds since 1970 UTC: by the server's clock, or by this page's until it is stored.
+    /// The time in milliseconds since 1970 UTC: by the server's clock, or by the browser's until it is stored.
     pub at: u64,
-    /// What.
-    pub words: Words,
-    /// How far it got.
-    pub state: State,
-    /// What it was known by until it was stored, if this page says it.
+    /// The content.
+    pub content: Content,
+    /// The progress of an outgoing message.
+    pub state: MessageState,
+    /// The key, if this page sent the message.
     pub(super) key: Option<Key>,
-    /// How often the page had been away when the room last told it so.
-    pub(super) told: u32,
+    /// The number of disconnects after which the server last sent it.
+    pub(super) seen_after: u32,
 }
 
-/// What was said.
+/// The content of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Words {
-    /// Text, as it was sent.
+pub enum Content {
+    /// Text.
     Text(Arc<str>),
-    /// Something that is not text.
+    /// Bytes that are no text.
     Binary {
-        /// Its size.
+        /// The size.
         bytes: usize,
     },
-    /// Nothing any more.
+    /// A deleted message.
     Deleted,
 }
 
-/// How far a message got.
+/// The progress of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum State {
-    /// The room has it.
+pub enum MessageState {
+    /// The server has stored it.
     Stored,
-    /// It waits: for a connection, or for those before it.
+    /// It waits for a connection, or for the messages before it.
     Queued,
-    /// It was given to the connection, and nothing is known yet.
+    /// It was sent, and has no answer yet.
     Sent,
     /// It was refused.
     Failed {
-        /// Why.
+        /// The reason.
         reason: Reason,
-        /// Whether it may succeed later.
+        /// Set if a later attempt may succeed.
         retry: bool,
     },
 }
 
-/// Why a message was refused.
+/// The reason for a refusal.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// Too many messages at once.
     TooFast,
-    /// Longer than the server takes.
+    /// The message is longer than the server accepts.
     TooLong,
     /// The server could not store it.
     Unavailable,
-    /// This page may read and not write.
+    /// This page may only read.
     NotAllowed,
-    /// The server wants nothing of this page, or not this.
+    /// Any other reason.
     Refused,
 }
 
 impl Reason {
-    /// The reason that the server calls so; a refusal of no known reason is one all the same.
+    /// Returns the reason with this name in JSON; an unknown name is [`Reason::Refused`].
     pub fn parse(reason: &str) -> Self {
         match reason {
             "too_fast" => Self::TooFast,
@@ -116,65 +113,65 @@ impl Reason {
 /// A place where messages are missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// What is known of them.
+    /// The number of missing messages.
     pub missing: Missing,
-    /// Whether there is any hope for them.
-    pub outlook: Outlook,
-    /// The first offset behind them; unknown until something has come from there.
+    /// The state of loading them.
+    pub state: GapState,
+    /// The first offset after the gap.
     pub(super) before: Option<Offset>,
 }
 
-/// What is known of missing messages.
+/// The number of missing messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// So many.
+    /// This many.
     Count(u64),
     /// At least one.
     Some,
-    /// Nobody knows whether there were any.
+    /// Any number, perhaps none.
     Perhaps,
 }
 
-/// What may become of missing messages.
+/// The state of loading missing messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outlook {
-    /// The server can be asked for them.
+pub enum GapState {
+    /// They can be requested.
     Open,
-    /// It was asked.
-    Asked,
-    /// It no longer has them, or they are of a log that there is no more.
+    /// They were requested.
+    Requested,
+    /// The server no longer has them.
     Gone,
 }
 
-/// A row among its neighbours, and all that its drawing depends on.
+/// A row, and everything else that its rendering depends on.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Shown {
+pub struct RowView {
     /// The row.
     pub row: Row,
-    /// Whether it opens a group, so that its sender and time are shown.
+    /// Set for the first message of a group, which shows sender and time.
     pub first: bool,
-    /// Whether a day begins with it.
+    /// Set for the first message of a day.
     pub new_day: bool,
-    /// Whether what the reader has not seen begins with it.
+    /// Set for the first unread message.
     pub unread: bool,
-    /// Whether a search has led to it.
+    /// Set for the result of a search.
     pub found: bool,
-    /// Whether this page says it, or its name does.
+    /// Set if this page, or its user, sent the message.
     pub own: bool,
 }
 
 impl Row {
-    /// Whether `before`, right before it, leaves it the first of its group.
+    /// Returns whether the row starts a group if it follows `before`.
     pub(super) fn opens_after(&self, before: Option<&Self>) -> bool {
         match (self.message(), before.and_then(Self::message)) {
             (Some(this), Some(before)) => {
-                this.from != before.from || this.at.saturating_sub(before.at) >= SILENCE
+                this.from != before.from || this.at.saturating_sub(before.at) >= GROUP_SILENCE
             }
             _ => true,
         }
     }
 
-    /// Its message, if it is one.
+    /// Returns the message, if the row is one.
     pub const fn message(&self) -> Option<&Message> {
         match &self.entry {
             Entry::Message(message) => Some(message),
@@ -182,14 +179,14 @@ impl Row {
         }
     }
 
-    /// Whether the room has it.
+    /// Returns whether the row is a stored message.
     pub(super) fn is_stored(&self) -> bool {
         self.message()
-            .is_some_and(|message| message.state == State::Stored)
+            .is_some_and(|message| message.state == MessageState::Stored)
     }
 }
 
-impl From<Body> for Words {
+impl From<Body> for Content {
     fn from(body: Body) -> Self {
         match body {
             Body::Text(text) => Self::Text(text.into()),
@@ -213,14 +210,14 @@ impl From<Body> for Words {
 mod tests {
     use super::*;
 
-    fn said(from: &str, at: u64) -> Row {
+    fn row(from: &str, at: u64) -> Row {
         let message = Message {
             from: UserId::parse(from).expect("a name"),
             at,
-            words: Words::Binary { bytes: 1 },
-            state: State::Stored,
+            content: Content::Binary { bytes: 1 },
+            state: MessageState::Stored,
             key: None,
-            told: 0,
+            seen_after: 0,
         };
         Row {
             id: 1,
@@ -230,29 +227,41 @@ mod tests {
     }
 
     #[test]
-    fn a_name_stands_above_the_first_of_its_messages_and_again_after_a_silence() {
+    fn a_message_of_another_sender_starts_a_group() {
+        assert!(row("ann", 0).opens_after(None));
+        assert!(row("bob", 1).opens_after(Some(&row("ann", 0))));
+        assert!(!row("ann", 1).opens_after(Some(&row("ann", 0))));
+    }
+
+    #[test]
+    fn a_message_after_a_gap_starts_a_group() {
         let missing = Gap {
             missing: Missing::Some,
-            outlook: Outlook::Open,
+            state: GapState::Open,
             before: None,
         };
         let gap = Row {
             entry: Entry::Gap(missing),
-            ..said("ann", 0)
+            ..row("ann", 0)
         };
-        assert!(said("ann", 0).opens_after(None));
-        assert!(said("ann", 0).opens_after(Some(&gap)));
-        assert!(said("bob", 1).opens_after(Some(&said("ann", 0))));
-        assert!(said("ann", SILENCE).opens_after(Some(&said("ann", 0))));
-        assert!(!said("ann", SILENCE - 1).opens_after(Some(&said("ann", 0))));
+
+        assert!(row("ann", 0).opens_after(Some(&gap)));
+    }
+
+    #[test]
+    fn a_message_after_a_silence_starts_a_group() {
+        let first = row("ann", 0);
+
+        assert!(row("ann", GROUP_SILENCE).opens_after(Some(&first)));
+        assert!(!row("ann", GROUP_SILENCE - 1).opens_after(Some(&first)));
         assert!(
-            !said("ann", 0).opens_after(Some(&said("ann", 9))),
+            !first.opens_after(Some(&row("ann", 9))),
             "clocks may differ"
         );
     }
 
     #[test]
-    fn what_is_not_text_is_known_by_its_size() {
+    fn the_size_of_binary_content_is_that_of_the_decoded_bytes() {
         for (data, bytes) in [
             ("", 0),
             ("AA==", 1),
@@ -261,8 +270,8 @@ mod tests {
             ("AAAAAA==", 4),
         ] {
             assert_eq!(
-                Words::from(Body::Data(data.into())),
-                Words::Binary { bytes }
+                Content::from(Body::Data(data.into())),
+                Content::Binary { bytes }
             );
         }
     }

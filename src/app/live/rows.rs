@@ -1,21 +1,21 @@
-//! The rows of the log, always in its order, and the [`Window`] on them that is drawn.
+//! The rows of the log in its order, and the [`Window`] of those that are drawn.
 //!
 //! # Invariants
 //!
 //! - Rows are sorted by `order`: an offset for what is stored, the offset before it for a gap, 0 for what
 //!   another epoch stored, [`LAST`] for what is not stored.
-//! - No two stored rows of this epoch have one offset. Who adds one sees to that.
+//! - No two stored rows of this epoch have the same offset. The caller of [`Rows::add`] ensures it.
 
 use std::collections::VecDeque;
 
-use super::row::{Entry, LAST, Message, Row, State, Words};
+use super::row::{Content, Entry, LAST, Message, MessageState, Row};
 use super::window::Window;
 use crate::protocol::Offset;
 
-/// Rows that a page holds, about 20 MB of them. Older ones are not lost, only not here.
-pub(super) const MOST_ROWS: usize = 100_000;
+/// The most rows that a page holds, about 20 MB. Older messages stay on the server.
+pub(super) const MAX_ROWS: usize = 100_000;
 
-/// See the [module docs](self).
+/// The sorted rows.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Rows {
     list: VecDeque<Row>,
@@ -25,12 +25,12 @@ pub(super) struct Rows {
 }
 
 impl Rows {
-    /// How many there are.
+    /// Returns the number of rows.
     pub(super) fn len(&self) -> usize {
         self.list.len()
     }
 
-    /// The drawn ones, oldest first, each with the row before it.
+    /// Returns the drawn rows, oldest first, each with the row before it.
     pub(super) fn drawn(&self) -> impl Iterator<Item = (Option<&Row>, &Row)> {
         let range = self.window.range();
         let before = range
@@ -41,12 +41,12 @@ impl Rows {
         before.zip(self.list.range(range))
     }
 
-    /// The row `id`.
+    /// Returns the row `id`.
     pub(super) fn get(&self, id: u64) -> Option<&Row> {
         self.position(id).map(|at| &self.list[at])
     }
 
-    /// What this page said and the room does not have, in the order in which it was said.
+    /// Returns the outgoing messages that are not stored, in the order in which they were sent.
     pub(super) fn unstored(&self) -> impl Iterator<Item = (u64, &Message)> {
         let start = self.list.partition_point(|row| row.order < LAST);
         self.list
@@ -54,7 +54,7 @@ impl Rows {
             .filter_map(|row| Some((row.id, row.message()?)))
     }
 
-    /// The offset of the oldest stored row of this epoch.
+    /// Returns the offset of the oldest stored row of this epoch.
     pub(super) fn oldest(&self) -> Option<Offset> {
         let start = self.list.partition_point(|row| row.order == 0);
         self.list
@@ -63,7 +63,7 @@ impl Rows {
             .map(|row| Offset(row.order))
     }
 
-    /// The message that is stored at `offset`.
+    /// Returns the message that is stored at `offset`.
     pub(super) fn find_stored(&mut self, offset: Offset) -> Option<&mut Message> {
         let start = self.list.partition_point(|row| row.order < offset.0);
         let mut there = self
@@ -76,23 +76,25 @@ impl Rows {
         }
     }
 
-    /// The newest drawn message that the room has not told since the page was away for the time numbered `absences`.
-    pub(super) fn newest_untold(&self, absences: u32) -> Option<Offset> {
-        let is_untold = |row: &&Row| {
-            // Of what another epoch stored, nobody can be asked.
+    /// Returns the newest drawn message that the server has not sent since the last of `disconnects`.
+    pub(super) fn newest_outdated(&self, disconnects: u32) -> Option<Offset> {
+        let is_outdated = |row: &&Row| {
+            // The server no longer has the messages of another epoch.
             row.order > 0
                 && row.is_stored()
-                && row.message().is_some_and(|message| message.told < absences)
+                && row
+                    .message()
+                    .is_some_and(|message| message.seen_after < disconnects)
         };
         self.list
             .range(self.window.range())
             .rev()
-            .find(is_untold)
+            .find(is_outdated)
             .map(|row| Offset(row.order))
     }
 
-    /// All that is stored from `start` and before `end` is as the room has told it now.
-    pub(super) fn tell(&mut self, start: Offset, end: Offset, absences: u32) {
+    /// Records that the server has sent the messages from `start` to before `end` after so many `disconnects`.
+    pub(super) fn mark_current(&mut self, start: Offset, end: Offset, disconnects: u32) {
         let first = self.list.partition_point(|row| row.order < start.0);
         for row in self
             .list
@@ -100,23 +102,23 @@ impl Rows {
             .take_while(|row| row.order < end.0)
         {
             if let Entry::Message(message) = &mut row.entry {
-                message.told = absences;
+                message.seen_after = disconnects;
             }
         }
     }
 
-    /// What is stored at `offset` was deleted.
+    /// Deletes the content of the message that is stored at `offset`.
     pub(super) fn erase(&mut self, offset: Offset) {
         if let Some(message) = self.find_stored(offset) {
-            message.words = Words::Deleted;
+            message.content = Content::Deleted;
         }
     }
 
     /// Returns the ids of the messages that contain `words`, the newest first. Latin letters match in either case.
     pub(super) fn search(&self, words: &str) -> Vec<u64> {
         let words = words.to_ascii_lowercase();
-        let holds = |row: &&Row| match row.message().map(|message| &message.words) {
-            Some(Words::Text(text)) => contains(text, &words),
+        let holds = |row: &&Row| match row.message().map(|message| &message.content) {
+            Some(Content::Text(text)) => contains(text, &words),
             _ => false,
         };
         self.list
@@ -127,14 +129,14 @@ impl Rows {
             .collect()
     }
 
-    /// Draws the row `id` and what stands around it.
+    /// Draws the row `id` and its neighbours.
     pub(super) fn show(&mut self, id: u64) {
         if let Some(at) = self.position(id) {
             self.window.show(at, self.list.len());
         }
     }
 
-    /// A new row behind all that have no greater `order`; answers its id.
+    /// Adds a row after those of the same and smaller `order`, and returns its id.
     pub(super) fn add(&mut self, entry: Entry, order: u64) -> u64 {
         self.newest_id += 1;
         self.insert(Row {
@@ -145,15 +147,15 @@ impl Rows {
         self.newest_id
     }
 
-    /// The row `id` shows `entry` from now on.
+    /// Replaces the content of the row `id`.
     pub(super) fn replace(&mut self, id: u64, entry: Entry) {
         if let Some(at) = self.position(id) {
             self.list[at].entry = entry;
         }
     }
 
-    /// The message of the row `id`, which is not stored, got as far as `state`.
-    pub(super) fn settle(&mut self, id: u64, state: State) {
+    /// Sets the state of the message of the row `id`, which is not stored.
+    pub(super) fn set_state(&mut self, id: u64, state: MessageState) {
         if let Some(at) = self.position(id)
             && let Entry::Message(message) = &mut self.list[at].entry
         {
@@ -161,38 +163,38 @@ impl Rows {
         }
     }
 
-    /// The message of the row `id` is stored at `offset`, as the room tells after so many `absences`.
-    pub(super) fn store(&mut self, id: u64, offset: Offset, absences: u32) {
+    /// Records that the message of the row `id` is stored at `offset`, as the server says after so many `disconnects`.
+    pub(super) fn store(&mut self, id: u64, offset: Offset, disconnects: u32) {
         let Some(mut row) = self.remove(id) else {
             return;
         };
         row.order = offset.0;
         if let Entry::Message(message) = &mut row.entry {
-            message.state = State::Stored;
-            message.told = absences;
+            message.state = MessageState::Stored;
+            message.seen_after = disconnects;
         }
         self.insert(row);
     }
 
-    /// Takes the row `id` away.
+    /// Removes the row `id`.
     pub(super) fn remove(&mut self, id: u64) -> Option<Row> {
         let at = self.position(id)?;
         self.window.removed(at);
         self.list.remove(at)
     }
 
-    /// The log began anew: what is here comes before all of it, except what waits.
+    /// Moves all stored rows before the log, which began anew.
     pub(super) fn forget_offsets(&mut self) {
         for row in self.list.iter_mut().filter(|row| row.order != LAST) {
             row.order = 0;
         }
     }
 
-    /// After changes: keeps the oldest rows from becoming too many, and the window where it should be.
-    /// Answers whether rows were dropped.
+    /// Removes the oldest rows beyond [`MAX_ROWS`], and moves the window if it follows the end. Call it after changes.
+    /// Returns whether rows were removed.
     pub(super) fn tidy(&mut self) -> bool {
         let mut dropped = false;
-        while self.list.len() > MOST_ROWS && self.list.front().is_some_and(|row| row.order < LAST) {
+        while self.list.len() > MAX_ROWS && self.list.front().is_some_and(|row| row.order < LAST) {
             self.list.pop_front();
             self.window.removed(0);
             dropped = true;

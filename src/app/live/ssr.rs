@@ -1,20 +1,19 @@
-//! [`super::Live`] on the server: nothing moves. Same signatures as `hydrate`.
+//! [`super::RoomState`] on the server, where nothing changes. Same signatures as `hydrate`.
 
 use leptos::prelude::*;
 use leptos::web_sys::Element;
 
-use super::Live;
+use super::RoomState;
 use crate::app::snapshot::Snapshot;
 use crate::app::theme::Theme;
-use crate::protocol::RoomName;
-use crate::protocol::UserId;
+use crate::protocol::{RoomName, UserId};
 
-/// There is none.
+/// A type without values: the server has no connection.
 #[derive(Debug)]
-pub(super) enum Line {}
+pub(super) enum Client {}
 
-impl Line {
-    pub(super) fn say(&self, _: &str) {
+impl Client {
+    pub(super) fn send(&self, _: &str) {
         match *self {}
     }
 
@@ -38,7 +37,7 @@ impl Line {
         match *self {}
     }
 
-    pub(super) fn break_off(&self) {
+    pub(super) fn disconnect(&self) {
         match *self {}
     }
 
@@ -67,17 +66,17 @@ impl Line {
     }
 }
 
-/// Handed in by whoever renders.
+/// Returns the values of the page, which the renderer provides as a context.
 pub(super) fn snapshot() -> Snapshot {
     expect_context()
 }
 
-/// Nothing in it will change here.
+/// Returns the HTML of `view`.
 pub(super) fn html<V: RenderHtml>(view: impl FnOnce() -> V) -> String {
     untrack(|| view().to_html())
 }
 
-pub(super) fn start(_: Live, _: RoomName) {}
+pub(super) fn start(_: RoomState, _: RoomName) {}
 
 pub(super) fn recent_rooms() -> Vec<RoomName> {
     Vec::new()

@@ -1,12 +1,12 @@
-//! What has come while nobody looked: how much, and where it begins.
+//! The messages that arrived while nobody saw the end of the log.
 
-/// See the [module docs](self).
+/// The number of unread messages, and the row of the first.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unread {
-    /// Whether somebody sees the end of the log.
+    /// Set while somebody sees the end of the log.
     is_attended: bool,
     count: usize,
-    /// The row of the first of them. It outlives the count, so that the reader finds the place.
+    /// The row of the first unread message. It outlives the count, so that the user finds the place.
     first: Option<u64>,
 }
 
@@ -21,17 +21,17 @@ impl Default for Unread {
 }
 
 impl Unread {
-    /// How many messages nobody has seen.
+    /// Returns the number of unread messages.
     pub(super) const fn count(self) -> usize {
         self.count
     }
 
-    /// The row before which a line says that the new begins here.
+    /// Returns the row of the first unread message, which gets a line above it.
     pub(super) const fn first(self) -> Option<u64> {
         self.first
     }
 
-    /// Somebody begins to see the end of the log, or ceases to; answers whether that is news.
+    /// Records whether somebody sees the end of the log, and returns whether that changed.
     pub(super) fn attend(&mut self, is_attended: bool) -> bool {
         let was = std::mem::replace(&mut self.is_attended, is_attended);
         if is_attended {
@@ -40,8 +40,8 @@ impl Unread {
         was != is_attended
     }
 
-    /// A message of somebody else has come as the row `id`.
-    pub(super) const fn came(&mut self, id: u64) {
+    /// Records that a message of another user was added as the row `id`.
+    pub(super) const fn add(&mut self, id: u64) {
         if self.is_attended {
             return;
         }
@@ -57,22 +57,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_comes_while_nobody_looks_is_counted_from_the_first() {
+    fn messages_are_unread_while_nobody_sees_the_end_of_the_log() {
         let mut unread = Unread::default();
-        unread.came(1);
+        unread.add(1);
         assert_eq!((unread.count(), unread.first()), (0, None));
+
         unread.attend(false);
-        unread.came(2);
-        unread.came(3);
+        unread.add(2);
+        unread.add(3);
         assert_eq!((unread.count(), unread.first()), (2, Some(2)));
+
         unread.attend(true);
         assert_eq!(
             (unread.count(), unread.first()),
             (0, Some(2)),
-            "the line stays for the reader"
+            "the line stays for the user"
         );
+
         unread.attend(false);
-        unread.came(4);
+        unread.add(4);
         assert_eq!((unread.count(), unread.first()), (1, Some(4)));
     }
 }

@@ -1,36 +1,36 @@
-//! Which of the rows are in the document: a few screens of them, however long the log is.
+//! The rows that are in the document: a few screens, however long the log is.
 //!
-//! What is not drawn is stood in for by empty space of the height that it is thought to have, so that the
-//! scroll bar tells the truth. The window either follows the end of the log or stays where someone reads.
+//! Empty space of an estimated height stands in for the other rows, so that the scroll bar is right. The window follows
+//! the end of the log, or stays where the user reads.
 //!
-//! Pure: what the reader sees is handed in as a [`Sight`], in CSS pixels.
+//! Pure: the visible part is passed in as a [`Viewport`], in CSS pixels.
 
 use std::ops::Range;
 
-/// Rows in the document: a tall screen of single lines, as much again above and below it.
+/// The number of rows in the document: a tall screen of single lines, and as much above and below.
 pub(super) const WINDOW: usize = 150;
 
-/// Rows in the document while the end is followed: a tall screen of them, and a little above it. Whoever goes up has
-/// [`WINDOW`] of them at the first step.
+/// The number of rows in the document while the end is followed: a tall screen, and a little above it. The first step
+/// up draws [`WINDOW`] rows.
 pub(super) const FOLLOWED: usize = 100;
 
-/// A guess at a row's height, until rows were measured.
+/// The estimated height of a row until rows are measured.
 const ROW_HEIGHT: f64 = 32.0;
 
-/// What the reader sees of the rows that are in the document.
+/// The visible part of the rows that are in the document.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Sight {
-    /// Whether the log's end is in view and is to stay there.
+pub struct Viewport {
+    /// Set if the end of the log is visible and must stay visible.
     pub at_end: bool,
-    /// How much of the rows is above the view; negative where the view begins before the first of them.
+    /// The height of the rows above the view; negative if the view begins before the first row.
     pub above: f64,
-    /// How much of the rows is below the view; negative where the view ends behind the last of them.
+    /// The height of the rows below the view; negative if the view ends after the last row.
     pub below: f64,
-    /// The rows' height.
+    /// The height of the rows.
     pub rows: f64,
 }
 
-/// See the [module docs](self).
+/// A range of rows.
 #[derive(Clone, Debug)]
 pub(super) struct Window {
     range: Range<usize>,
@@ -49,17 +49,17 @@ impl Default for Window {
 }
 
 impl Window {
-    /// The rows that are drawn.
+    /// Returns the drawn rows.
     pub(super) fn range(&self) -> Range<usize> {
         self.range.clone()
     }
 
-    /// Whether it follows the end of the log.
+    /// Returns whether the window follows the end of the log.
     pub(super) const fn follows(&self) -> bool {
         self.follows
     }
 
-    /// The height of what is not drawn, above and below, in a log of `rows` rows.
+    /// Returns the height of the rows above and below the window, in a log of `rows` rows.
     pub(super) fn spaces(&self, rows: usize) -> (u32, u32) {
         let height = |rows: usize| (rows as f64 * self.row_height) as u32;
         (
@@ -68,7 +68,7 @@ impl Window {
         )
     }
 
-    /// A row has come to stand at `at`.
+    /// Records a new row at `at`.
     pub(super) const fn inserted(&mut self, at: usize) {
         if at < self.range.start {
             self.range.start += 1;
@@ -78,7 +78,7 @@ impl Window {
         }
     }
 
-    /// The row at `at` is gone.
+    /// Records that the row at `at` was removed.
     pub(super) const fn removed(&mut self, at: usize) {
         if at < self.range.start {
             self.range.start -= 1;
@@ -88,20 +88,20 @@ impl Window {
         }
     }
 
-    /// After changes to a log that has `rows` rows now.
+    /// Moves the window to the end if it follows it. Call it after changes to a log that now has `rows` rows.
     pub(super) fn settle(&mut self, rows: usize) {
         if self.follows {
             self.range = rows.saturating_sub(FOLLOWED)..rows;
         }
     }
 
-    /// Follows the end from now on.
+    /// Moves the window to the end, and follows it.
     pub(super) fn follow(&mut self, rows: usize) {
         self.follows = true;
         self.settle(rows);
     }
 
-    /// Shows the row `at` and what stands around it.
+    /// Moves the window around the row `at`.
     pub(super) fn show(&mut self, at: usize, rows: usize) {
         self.follows = false;
         let start = at
@@ -110,24 +110,25 @@ impl Window {
         self.range = start..(start + WINDOW).min(rows);
     }
 
-    /// The reader of a log of `rows` rows sees this; answers whether other rows are drawn now.
-    pub(super) fn look(&mut self, sight: Sight, rows: usize) -> bool {
+    /// Moves the window to the visible part of a log of `rows` rows, and returns whether other rows are drawn now.
+    pub(super) fn update(&mut self, viewport: Viewport, rows: usize) -> bool {
         let before = self.range.clone();
-        if sight.at_end {
+        if viewport.at_end {
             self.follow(rows);
             return before != self.range;
         }
+
         self.follows = false;
         let drawn = self.range.len().max(1) as f64;
-        let height = (sight.rows / drawn).max(1.0);
-        let seen = sight.rows - sight.above - sight.below;
-        // New rows are drawn while there is still a view's height of them in reserve.
-        let wants_above = self.range.start > 0 && sight.above < seen;
-        let wants_below = self.range.end < rows && sight.below < seen;
+        let height = (viewport.rows / drawn).max(1.0);
+        let visible = viewport.rows - viewport.above - viewport.below;
+        // New rows are drawn while a view's height of rows is left.
+        let wants_above = self.range.start > 0 && viewport.above < visible;
+        let wants_below = self.range.end < rows && viewport.below < visible;
         let is_too_many = self.range.len() > 2 * WINDOW;
         if wants_above || wants_below || is_too_many {
             self.row_height = height;
-            let middle = self.range.start as f64 + (sight.above + seen / 2.0) / height;
+            let middle = self.range.start as f64 + (viewport.above + visible / 2.0) / height;
             self.show(middle.max(0.0) as usize, rows);
         }
         before != self.range
@@ -140,10 +141,10 @@ mod tests {
 
     use super::*;
 
-    /// A view of 600 pixels that begins so many pixels below the first drawn row, each row 30 pixels.
-    fn sight(window: &Window, above: f64) -> Sight {
+    /// A view of 600 pixels that begins `above` pixels below the first drawn row. Each row has 30 pixels.
+    fn viewport(window: &Window, above: f64) -> Viewport {
         let rows = window.range.len() as f64 * 30.0;
-        Sight {
+        Viewport {
             at_end: false,
             above,
             below: rows - above - 600.0,
@@ -152,15 +153,17 @@ mod tests {
     }
 
     #[test]
-    fn the_end_is_followed_until_someone_reads_elsewhere() {
+    fn the_end_is_followed_until_the_user_reads_elsewhere() {
         let mut window = Window::default();
         window.settle(1000);
         assert_eq!(window.range(), 900..1000);
+
         window.inserted(1000);
         window.settle(1001);
         assert_eq!(window.range(), 901..1001);
+
         assert!(
-            !window.look(sight(&window, 1000.0), 1001),
+            !window.update(viewport(&window, 1000.0), 1001),
             "there is enough above and below"
         );
         window.inserted(1001);
@@ -169,14 +172,16 @@ mod tests {
     }
 
     #[test]
-    fn what_comes_in_above_leaves_the_same_rows_drawn() {
+    fn rows_that_are_added_above_leave_the_same_rows_drawn() {
         let mut window = Window::default();
         window.show(500, 1000);
         assert_eq!(window.range(), 425..575);
-        for _ in 0..50 {
+
+        for _row in 0..50 {
             window.inserted(0);
         }
         assert_eq!(window.range(), 475..625);
+
         window.removed(0);
         assert_eq!(window.range(), 474..624);
         window.removed(500);
@@ -184,15 +189,17 @@ mod tests {
     }
 
     #[test]
-    fn whoever_comes_near_the_edge_of_what_is_drawn_gets_more_of_it() {
+    fn near_the_edge_of_the_window_more_rows_are_drawn() {
         let mut window = Window::default();
         window.show(500, 1000);
-        assert!(window.look(sight(&window, 100.0), 1000));
+
+        assert!(window.update(viewport(&window, 100.0), 1000));
         assert!(window.range().contains(&428), "{:?}", window.range());
         assert!(window.range().start < 400);
+
         // A view that begins a thousand pixels above what is drawn.
         let start = window.range().start;
-        assert!(window.look(sight(&window, -1000.0), 1000));
+        assert!(window.update(viewport(&window, -1000.0), 1000));
         assert!(
             window.range().contains(&(start - 20)),
             "{:?}",
@@ -208,7 +215,7 @@ mod tests {
             let mut window = Window::default();
             window.settle(rows);
             window.show(at.min(rows), rows);
-            window.look(sight(&window, above), rows);
+            window.update(viewport(&window, above), rows);
             let range = window.range();
             prop_assert!(range.start <= range.end && range.end <= rows);
             prop_assert_eq!(range.len(), rows.min(WINDOW));

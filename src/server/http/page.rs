@@ -21,7 +21,7 @@ use tokio::runtime::Handle;
 use tracing::warn;
 
 use crate::app::Form;
-use crate::app::Past;
+use crate::app::InitialHistory;
 use crate::app::Snapshot;
 use crate::app::shell;
 use crate::protocol::RoomName;
@@ -168,7 +168,7 @@ async fn render(
 }
 
 /// The end of the room's log. A page without it still comes alive, and is told by its own connection.
-async fn past(state: &AppState, room: &RoomName) -> Option<Past> {
+async fn past(state: &AppState, room: &RoomName) -> Option<InitialHistory> {
     let found = async {
         let room = state
             .hub
@@ -188,7 +188,7 @@ async fn past(state: &AppState, room: &RoomName) -> Option<Past> {
             .iter()
             .map(|frame| frame.publication())
             .collect();
-        Ok::<Past, String>(Past {
+        Ok::<InitialHistory, String>(InitialHistory {
             epoch: room.epoch().clone(),
             head,
             messages,

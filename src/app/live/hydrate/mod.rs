@@ -1,42 +1,34 @@
-//! [`super::Live`] in the browser. Same signatures as `ssr.rs`; with `line`, the only file of `app` that names
-//! `browser`.
+//! [`super::RoomState`] in the browser. Same signatures as `ssr.rs`. Only this folder of `app` names `browser`.
 
-mod line;
-mod pilot;
+mod client;
+mod connection_handler;
 
-pub(super) use line::Line;
+pub(super) use client::Client;
 
 use leptos::prelude::*;
 use leptos::task::spawn_local_scoped_with_cancellation;
 use leptos::web_sys::Element;
 
-use super::Live;
+use super::RoomState;
 use crate::app::Locale;
 use crate::app::dynamic::effect;
-use crate::app::snapshot::{ELEMENT, Form, Past, Snapshot};
+use crate::app::snapshot::{ELEMENT, Form, InitialHistory, Snapshot};
 use crate::app::theme::Theme;
-use crate::browser::base;
-use crate::browser::clock;
-use crate::browser::desk;
-use crate::browser::frame;
 use crate::browser::json::Fields;
-use crate::browser::pass;
-use crate::browser::reconnect::{Order, keep_connected};
-use crate::browser::storage;
-use crate::browser::wake;
-use crate::protocol::BasePath;
-use crate::protocol::Offset;
-use crate::protocol::RoomName;
+use crate::browser::reconnect::{ConnectionCommand, keep_connected};
+use crate::browser::{base, clock, dom, frame};
+use crate::browser::{storage, token, visibility};
+use crate::protocol::{BasePath, Offset, RoomName};
 
-/// Where the rooms that this browser was in are remembered.
+/// The storage key of the recent rooms.
 const ROOMS: &str = "fanfare.rooms";
 
-/// More of them are not of interest.
-const MOST_ROOMS: usize = 12;
+/// The most recent rooms that are stored.
+const MAX_ROOMS: usize = 12;
 
-/// The server rendered the page from this.
+/// Returns the values from which the server has rendered the page.
 pub(super) fn snapshot() -> Snapshot {
-    let read = desk::text_of(ELEMENT)
+    let read = dom::text_of(ELEMENT)
         .and_then(|json| Fields::parse(&json))
         .and_then(|fields| read(&fields));
     let snapshot = read.unwrap_or_else(|| Snapshot {
@@ -53,7 +45,7 @@ pub(super) fn snapshot() -> Snapshot {
 }
 
 fn read(fields: &Fields) -> Option<Snapshot> {
-    // The form is the server's: a page that is awake sends what is typed by itself.
+    // Only the server renders the form.
     let form = fields.object("form")?;
     let form = Form {
         key: form.text("key")?,
@@ -64,7 +56,7 @@ fn read(fields: &Fields) -> Option<Snapshot> {
             .map(|reason| super::Reason::parse(&reason)),
     };
     let past = fields.object("past").and_then(|past| {
-        Some(Past {
+        Some(InitialHistory {
             epoch: past.text("epoch")?.into(),
             head: Offset(past.number("head")?),
             messages: past
@@ -86,33 +78,35 @@ fn read(fields: &Fields) -> Option<Snapshot> {
     })
 }
 
-/// The server has.
+/// Returns nothing: the server has rendered the view.
 pub(super) fn html<V: RenderHtml>(_: impl FnOnce() -> V) -> String {
     String::new()
 }
 
-/// Wakes the page. The connection ends with the component that called.
-pub(super) fn start(live: Live, room: RoomName) {
+/// Starts the page. The connection ends with the component that called.
+pub(super) fn start(live: RoomState, room: RoomName) {
     let mut room = Some(room);
-    // An effect runs after hydration: until then the page must be what the server rendered.
+    // An effect runs after hydration. Until then the page must stay as the server has rendered it.
     effect(move || {
         let Some(room) = room.take() else { return };
         remember(&room);
-        let (line, orders) = Line::new(live, room);
-        let check = line.clone();
-        wake::listen(move || {
-            check.attend();
-            if wake::is_shown() {
-                check.order(Order::Check);
+
+        let (client, commands) = Client::new(live, room);
+        let observer = client.clone();
+        visibility::listen(move || {
+            observer.on_visibility();
+            if visibility::is_visible() {
+                observer.command(ConnectionCommand::Probe);
             }
         });
-        pass::watch();
-        let pilot = pilot::Pilot::new(line.clone());
-        live.line.set_value(Some(line));
+        token::watch();
+        let handler = connection_handler::ConnectionHandler::new(client.clone());
+
+        live.client.set_value(Some(client));
         live.awake.set(true);
-        spawn_local_scoped_with_cancellation(keep_connected(pilot, orders));
-        // For tests and scripts: from here on the page answers. Nothing in the page depends on it.
-        desk::mark("data-hydrated", "");
+        spawn_local_scoped_with_cancellation(keep_connected(handler, commands));
+        // For tests and scripts: from here on the page responds. Nothing in the page depends on it.
+        dom::mark("data-hydrated", "");
     });
 }
 
@@ -120,7 +114,7 @@ fn remember(room: &RoomName) {
     let mut rooms = recent_rooms();
     rooms.retain(|recent| recent != room);
     rooms.insert(0, room.clone());
-    rooms.truncate(MOST_ROOMS);
+    rooms.truncate(MAX_ROOMS);
     let names: Vec<&str> = rooms.iter().map(RoomName::as_str).collect();
     storage::write(ROOMS, &names.join(" "));
 }
@@ -134,8 +128,8 @@ pub(super) fn recent_rooms() -> Vec<RoomName> {
 }
 
 pub(super) fn set_theme(theme: Theme) {
-    desk::mark(&format!("data-{}", Theme::NAME), theme.tag());
-    desk::set_cookie(Theme::NAME, theme.tag());
+    dom::mark(&format!("data-{}", Theme::NAME), theme.tag());
+    dom::set_cookie(Theme::NAME, theme.tag());
 }
 
 pub(super) fn ahead_of_utc(at: u64) -> i64 {
@@ -143,13 +137,13 @@ pub(super) fn ahead_of_utc(at: u64) -> i64 {
 }
 
 pub(super) fn address() -> String {
-    desk::address()
+    dom::address()
 }
 
 pub(super) fn copy(text: &str) -> bool {
-    desk::copy(text)
+    dom::copy(text)
 }
 
 pub(super) fn move_focus(list: &Element, kind: &str, by: i32) {
-    desk::move_focus(list, kind, by);
+    dom::move_focus(list, kind, by);
 }

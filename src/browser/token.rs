@@ -1,9 +1,9 @@
-//! The token that this tab came with, in the fragment of a link: `#token=...`.
+//! The token of this tab, from the fragment of a link: `#token=...`.
 //!
-//! A fragment is sent to no server. It is taken out of the address at once, before anyone copies that, and kept for
-//! the tab alone: other tabs and later visits do not have it.
+//! Browsers send no fragment to a server. It is removed from the address at once, before the user copies that, and kept
+//! for this tab alone: other tabs and later visits do not have it.
 //!
-//! A new link in the same tab differs in the fragment alone, and for that a browser loads nothing: so the page does.
+//! A new link in the same tab differs only in the fragment. Browsers load nothing for that, so the page reloads itself.
 
 use leptos::prelude::window;
 use wasm_bindgen::JsCast;
@@ -13,17 +13,17 @@ use wasm_bindgen::closure::Closure;
 use super::base;
 use crate::protocol::Token;
 
-/// What the fragment begins with.
+/// The beginning of the fragment.
 const FRAGMENT: &str = "#token=";
-/// Where the tab keeps it.
+/// The key in the session storage.
 const KEY: &str = "fanfare.token";
 
-/// The token of this tab, the one in the address first.
+/// Returns the token in the address, or else the stored one.
 pub fn token() -> Option<Token> {
     let kept = window().session_storage().ok().flatten();
     if let Some(token) = arrived() {
         if let Some(kept) = kept {
-            // Where storage is forbidden, it is good until the page is left.
+            // Without storage, the token lasts as long as the page.
             let _ = kept.set_item(&base::scoped(KEY), &token);
         }
         return Some(Token::new(token));
@@ -31,12 +31,12 @@ pub fn token() -> Option<Token> {
     kept?.get_item(&base::scoped(KEY)).ok()?.map(Token::new)
 }
 
-/// Begins anew whenever another token comes into the address.
+/// Reloads the page when the address gets another token.
 pub fn watch() {
     let changed = Closure::<dyn Fn()>::new(|| {
         let location = window().location();
         if location.hash().is_ok_and(|hash| hash.starts_with(FRAGMENT)) {
-            // Fails only where the page is no longer shown.
+            // Fails only in a page that is no longer shown.
             let _ = location.reload();
         }
     });
@@ -46,12 +46,12 @@ pub fn watch() {
     changed.forget();
 }
 
-/// Takes the token out of the address, if there is one.
+/// Removes the token from the address, and returns it.
 fn arrived() -> Option<String> {
     let location = window().location();
     let token = location.hash().ok()?.strip_prefix(FRAGMENT)?.to_owned();
     let address = location.pathname().ok()? + &location.search().ok()?;
-    // Fails only if it is done too often.
+    // Fails only if it happens too often.
     let _ = window()
         .history()
         .ok()?

@@ -1,0 +1,218 @@
+//! Outgoing messages and requests.
+
+use super::*;
+use crate::app::live::row::{Content, Reason};
+use crate::client::{OutgoingMessage, SendStep};
+use crate::protocol::ErrorCode;
+
+impl MessageList {
+    /// Adds the messages that an earlier visit did not see confirmed.
+    pub fn restore(&mut self, pending: Vec<PendingMessage>) {
+        for message in pending {
+            let epoch = self.position().and_then(|known| known.epoch.as_ref());
+            if let Some(position) = &message.position
+                && epoch == position.epoch.as_ref()
+            {
+                // One of the messages since then may be this one.
+                self.cursor.rewind(position.offset);
+            }
+
+            // The server may have rendered it.
+            if self.find_unstored(&message.key).is_none() {
+                self.add_pending(message);
+            }
+        }
+        self.tidy();
+    }
+
+    /// Sends a message.
+    pub fn send(&mut self, message: PendingMessage, now: Duration) -> Effect {
+        self.add_pending(message);
+
+        let mut effect = Effect::default();
+        self.advance(now, &mut effect);
+        self.tidy();
+        effect
+    }
+
+    /// Sends the failed message of the row `id` again, behind those that wait.
+    pub fn retry(&mut self, id: u64, now: Duration) -> Effect {
+        let mut effect = Effect::default();
+        if let Some(message) = self.failed(id).cloned() {
+            self.rows.set_state(id, MessageState::Queued);
+            self.queue(id, &message);
+            self.advance(now, &mut effect);
+        }
+        effect
+    }
+
+    /// Removes the failed message of the row `id`, and returns its text.
+    pub fn take_back(&mut self, id: u64) -> Option<(String, Effect)> {
+        let Message { content, key, .. } = self.failed(id)?;
+        let Content::Text(text) = content else {
+            return None;
+        };
+
+        let text = text.as_ref().to_owned();
+        let forget = key.clone().into_iter().collect();
+        self.rows.remove(id);
+        self.tidy();
+
+        let effect = Effect {
+            forget,
+            ..Effect::default()
+        };
+        Some((text, effect))
+    }
+
+    /// Continues after [`Effect::wake_after`].
+    pub fn on_timer(&mut self, now: Duration) -> Effect {
+        let mut effect = Effect::default();
+        self.advance(now, &mut effect);
+        effect
+    }
+
+    /// Records the end of the connection. Everything that was not answered waits for the next one.
+    pub fn on_disconnect(&mut self) {
+        self.cursor.on_disconnect();
+        self.outbox.on_disconnect();
+        self.disconnects += 1;
+        // The next connection decides what to read again.
+        self.requests
+            .retain(|request| !matches!(request, HistoryRequest::Again(_)));
+        self.is_requesting = false;
+        self.requests_paused_until = None;
+        self.update_states();
+    }
+
+    /// Records that there will be no other connection. All waiting messages have failed.
+    pub fn on_refused(&mut self) {
+        self.on_disconnect();
+        self.outbox = Outbox::new(SendMode::Interactive);
+        let failed = MessageState::Failed {
+            reason: Reason::Refused,
+            retry: false,
+        };
+        for id in self.waiting() {
+            self.rows.set_state(id, failed);
+        }
+    }
+
+    /// Sends what can be sent now.
+    pub(super) fn advance(&mut self, now: Duration, effect: &mut Effect) {
+        if self.cursor.has_caught_up() {
+            self.request_again();
+        }
+        self.send_request(now, effect);
+
+        loop {
+            match self.outbox.next(&self.cursor, now) {
+                SendStep::Send(command) => effect.send.push(command),
+                SendStep::Settled(settled) => self.on_settled(settled, effect),
+                SendStep::Wait(time) => break wake(effect, time),
+                SendStep::Idle => break,
+            }
+        }
+        self.update_states();
+    }
+
+    fn send_request(&mut self, now: Duration, effect: &mut Effect) {
+        let Some(&request) = self.requests.front() else {
+            return;
+        };
+        if self.is_requesting || !self.cursor.is_connected() {
+            return;
+        }
+        if let Some(until) = self.requests_paused_until.filter(|until| *until > now) {
+            return wake(effect, until - now);
+        }
+
+        self.is_requesting = true;
+        self.requests_paused_until = None;
+        effect.send.push(Command::History {
+            before: Some(self.end_of(request)),
+            limit: Some(PAGE),
+        });
+    }
+
+    /// Returns the offset before which the messages of `request` end.
+    fn end_of(&self, request: HistoryRequest) -> Offset {
+        let newest = || {
+            let last = self.position().map_or(Offset(0), |known| known.offset);
+            Offset(last.0 + 1)
+        };
+        match request {
+            HistoryRequest::Again(before) => before,
+            HistoryRequest::Older => self.rows.oldest().unwrap_or_else(newest),
+            HistoryRequest::Gap(id) => match self.rows.get(id).map(|row| &row.entry) {
+                Some(Entry::Gap(gap)) => gap.before.unwrap_or_else(newest),
+                _ => newest(),
+            },
+        }
+    }
+
+    fn add_pending(&mut self, pending: PendingMessage) {
+        let message = Message {
+            from: pending.from,
+            at: pending.at,
+            content: Content::Text(pending.text.into()),
+            state: MessageState::Queued,
+            key: Some(pending.key),
+            seen_after: self.disconnects,
+        };
+        let id = self.rows.add(Entry::Message(message.clone()), LAST);
+        self.queue(id, &message);
+    }
+
+    fn queue(&mut self, id: u64, message: &Message) {
+        if let (Content::Text(text), Some(key)) = (&message.content, &message.key) {
+            self.outbox.push(OutgoingMessage {
+                id,
+                key: key.clone(),
+                from: message.from.clone(),
+                text: text.as_ref().to_owned(),
+            });
+        }
+    }
+
+    fn failed(&self, id: u64) -> Option<&Message> {
+        self.message(id)
+            .filter(|message| matches!(message.state, MessageState::Failed { .. }))
+    }
+
+    /// Returns the rows of all messages that are in the outbox.
+    fn waiting(&self) -> Vec<u64> {
+        self.rows
+            .unstored()
+            .filter(|(_, message)| !matches!(message.state, MessageState::Failed { .. }))
+            .map(|(id, _)| id)
+            .collect()
+    }
+
+    /// Shows which messages of the outbox are in flight.
+    fn update_states(&mut self) {
+        for id in self.waiting() {
+            let state = if self.outbox.is_in_flight(id) {
+                MessageState::Sent
+            } else {
+                MessageState::Queued
+            };
+            self.rows.set_state(id, state);
+        }
+    }
+}
+
+/// Wakes the list after `time`, unless it is woken earlier.
+fn wake(effect: &mut Effect, time: Duration) {
+    effect.wake_after = Some(effect.wake_after.map_or(time, |earlier| earlier.min(time)));
+}
+
+impl From<ErrorCode> for Reason {
+    fn from(code: ErrorCode) -> Self {
+        match code {
+            ErrorCode::StoreUnavailable => Self::Unavailable,
+            ErrorCode::NotAllowed => Self::NotAllowed,
+            _ => Self::Refused,
+        }
+    }
+}

@@ -1,0 +1,209 @@
+//! The list against a server that sends what each test needs.
+
+mod receiving;
+mod sending;
+
+use super::super::row::{Content, Reason};
+use super::super::window::{FOLLOWED, WINDOW};
+use super::*;
+use crate::protocol::{
+    Body, Epoch, ErrorCode, GapReason, Publication, Push, Recovery, RoomName, Welcome,
+};
+
+const NOW: Duration = Duration::ZERO;
+
+fn user(name: &str) -> UserId {
+    UserId::parse(name).expect("a name")
+}
+
+fn key(key: &str) -> Key {
+    Key::parse(key).expect("a key")
+}
+
+fn welcome(epoch: u32, head: u64, recovery: Recovery) -> Push {
+    Push::Welcome(Welcome {
+        room: RoomName::lobby(),
+        id: user("me"),
+        connection: 1,
+        epoch: Epoch::new(epoch),
+        head: Offset(head),
+        first: Offset(1),
+        recovery,
+        heartbeat_ms: 25_000,
+        expire_ms: 60_000,
+        max_message: 20,
+        message_rate: None,
+        message_burst: None,
+        count: 1,
+        members: None,
+    })
+}
+
+fn publication(offset: u64, from: &str, text: &str, given: Option<&str>) -> Publication {
+    Publication {
+        offset: Offset(offset),
+        prev: Offset(offset - 1),
+        at: offset,
+        from: user(from),
+        body: Body::Text(text.into()),
+        key: given.map(key),
+    }
+}
+
+fn message(offset: u64, text: &str) -> Push {
+    Push::Message(publication(offset, "ann", text, None))
+}
+
+fn own(offset: u64, text: &str, given: &str) -> Push {
+    Push::Message(publication(offset, "me", text, Some(given)))
+}
+
+fn ack(given: &str, offset: u64, duplicate: bool) -> Push {
+    Push::Ack {
+        key: key(given),
+        offset: Offset(offset),
+        duplicate,
+    }
+}
+
+fn refusal(given: &str, code: ErrorCode) -> Push {
+    Push::Error {
+        code,
+        message: String::new(),
+        retry: code.invites_retry(),
+        key: Some(key(given)),
+    }
+}
+
+fn gap(after: u64, before: u64, count: Option<u64>) -> Push {
+    Push::Gap {
+        after: Offset(after),
+        before: Offset(before),
+        count,
+        reason: GapReason::Expired,
+    }
+}
+
+fn pending(text: &str, given: &str, position: Option<ReadPosition>) -> PendingMessage {
+    PendingMessage {
+        key: key(given),
+        from: user("me"),
+        at: 0,
+        text: text.into(),
+        position,
+    }
+}
+
+fn position(epoch: u32, offset: u64) -> ReadPosition {
+    ReadPosition {
+        epoch: Some(Epoch::new(epoch)),
+        offset: Offset(offset),
+    }
+}
+
+/// Sends a message, and returns the commands that go out.
+fn send(page: &mut MessageList, text: &str, given: &str) -> Vec<Command> {
+    page.send(pending(text, given, None), NOW).send
+}
+
+/// Receives `pushes`, and returns the commands that go out.
+fn receive(page: &mut MessageList, pushes: Vec<Push>) -> Vec<Command> {
+    page.receive(pushes, NOW).send
+}
+
+/// Requests the missing messages of the row `id`, and returns the commands that go out.
+fn load_gap(page: &mut MessageList, id: u64) -> Vec<Command> {
+    page.load_gap(id, NOW).send
+}
+
+/// Moves the view, and returns the commands that go out.
+fn scroll(page: &mut MessageList, viewport: Viewport) -> Vec<Command> {
+    page.set_viewport(viewport, NOW).1.send
+}
+
+/// A page that has joined an empty room.
+fn joined() -> MessageList {
+    let mut page = MessageList::default();
+    page.set_user(user("me"));
+    let commands = receive(&mut page, vec![welcome(1, 0, Recovery::Fresh)]);
+    assert_eq!(commands, []);
+    page
+}
+
+/// The drawn rows in short: `?` is queued, `>` sent, `!` failed.
+fn shown(page: &MessageList) -> Vec<String> {
+    let text = |row: &super::super::Row| match &row.entry {
+        Entry::Gap(gap) => {
+            let missing = match gap.missing {
+                Missing::Count(count) => count.to_string(),
+                Missing::Some => "some".to_owned(),
+                Missing::Perhaps => "perhaps".to_owned(),
+            };
+            let state = match gap.state {
+                GapState::Open => "",
+                GapState::Requested => " requested",
+                GapState::Gone => " gone",
+            };
+            format!("<{missing}{state}>")
+        }
+        Entry::Message(Message { content, state, .. }) => match (content, state) {
+            (Content::Deleted, _) => "deleted".to_owned(),
+            (Content::Binary { .. }, _) => "binary".to_owned(),
+            (Content::Text(text), MessageState::Stored) => text.to_string(),
+            (Content::Text(text), MessageState::Queued) => format!("{text}?"),
+            (Content::Text(text), MessageState::Sent) => format!("{text}>"),
+            (Content::Text(text), MessageState::Failed { .. }) => format!("{text}!"),
+        },
+    };
+    page.views(|_| 0)
+        .iter()
+        .map(|view| text(&view.row))
+        .collect()
+}
+
+fn id_of_row(page: &MessageList, at: usize) -> u64 {
+    page.views(|_| 0)[at].row.id
+}
+
+fn history(offsets: std::ops::RangeInclusive<u64>, more: bool) -> Push {
+    let messages = offsets
+        .map(|offset| publication(offset, "ann", &offset.to_string(), None))
+        .collect();
+    Push::History { messages, more }
+}
+
+fn request(before: u64) -> Command {
+    Command::History {
+        before: Some(Offset(before)),
+        limit: Some(PAGE),
+    }
+}
+
+fn numbers(range: std::ops::RangeInclusive<u64>) -> Vec<String> {
+    range.map(|number| number.to_string()).collect()
+}
+
+fn messages(range: std::ops::RangeInclusive<u64>) -> Vec<Push> {
+    range
+        .map(|offset| message(offset, &offset.to_string()))
+        .collect()
+}
+
+/// A view of the top of the drawn rows.
+const AT_TOP: Viewport = Viewport {
+    at_end: false,
+    above: 0.0,
+    below: 2000.0,
+    rows: 3000.0,
+};
+
+/// The keys of the messages that `commands` send.
+fn sent(commands: &[Command]) -> Vec<&str> {
+    commands
+        .iter()
+        .map(|command| match command {
+            Command::Say { key: Some(key), .. } => key.as_str(),
+            other => panic!("{other:?} sends no message"),
+        })
+        .collect()
+}

@@ -1,0 +1,114 @@
+//! Messages that are not confirmed, as the browser stores them across a reload or a crash.
+//!
+//! Each message is an entry of its own, so that two tabs of a room do not overwrite each other's. The name of an entry
+//! begins with the time of its message, so the order of the names is the order of sending.
+//!
+//! An entry contains the position in the log at the time of its message. A page that finds entries continues from there
+//! before it sends them, and so sees whether an earlier attempt was stored.
+
+use crate::client::ReadPosition;
+use crate::protocol::{Epoch, Key, Offset, UserId};
+
+/// A message without confirmation.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PendingMessage {
+    /// The key, with which it can be sent again.
+    pub key: Key,
+    /// The sender.
+    pub from: UserId,
+    /// The time of sending, in milliseconds since 1970 UTC.
+    pub at: u64,
+    /// The text.
+    pub text: String,
+    /// The position in the log at that time; `None` before the first connection.
+    pub position: Option<ReadPosition>,
+}
+
+impl PendingMessage {
+    /// Returns a key that sorts by time, and is unique if `random` is.
+    pub fn new_key(at: u64, random: &str) -> Option<Key> {
+        Key::parse(&format!("{at:013}-{random}")).ok()
+    }
+
+    /// Returns the content of the entry. The text is last, because it may contain line breaks.
+    pub fn encode(&self) -> String {
+        let Self {
+            key: _,
+            from,
+            at,
+            text,
+            position,
+        } = self;
+        let (epoch, offset) = match position {
+            Some(ReadPosition { epoch, offset }) => (epoch.as_ref(), offset.to_string()),
+            None => (None, String::new()),
+        };
+        let epoch = epoch.map_or("", Epoch::as_str);
+        format!("{at}\n{from}\n{epoch}\n{offset}\n{text}")
+    }
+
+    /// Reads the entry of the name `key`; `None` if it has another format.
+    pub fn decode(key: &str, entry: &str) -> Option<Self> {
+        let mut fields = entry.splitn(5, '\n');
+        let at = fields.next()?.parse().ok()?;
+        let from = UserId::parse(fields.next()?).ok()?;
+        let (epoch, offset, text) = (fields.next()?, fields.next()?, fields.next()?);
+
+        let epoch = Some(epoch.to_owned()).filter(|epoch| !epoch.is_empty());
+        let position = offset.parse().ok().map(|offset| ReadPosition {
+            epoch: epoch.map(Epoch::from),
+            offset: Offset(offset),
+        });
+        Some(Self {
+            key: Key::parse(key).ok()?,
+            from,
+            at,
+            text: text.to_owned(),
+            position,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn an_entry_of_another_format_is_ignored() {
+        for entry in [
+            "",
+            "x",
+            "1\nann",
+            "1\nann\ne\n1",
+            "late\nann\ne\n1\ntext",
+            "1\n\ne\n1\ntext",
+        ] {
+            assert_eq!(PendingMessage::decode("key", entry), None, "{entry:?}");
+        }
+        assert_eq!(PendingMessage::decode("", "1\nann\ne\n1\ntext"), None);
+    }
+
+    #[test]
+    fn keys_sort_by_time() {
+        let keys =
+            [9, 10, 1_700_000_000_000].map(|at| PendingMessage::new_key(at, "r").expect("a key"));
+        assert!(keys.is_sorted_by(|a, b| a.as_str() < b.as_str()));
+    }
+
+    proptest! {
+        #[test]
+        fn an_entry_is_read_as_it_was_written(at: u64, offset in any::<Option<u64>>(), text in "(?s).*") {
+            let pending = PendingMessage {
+                key: Key::parse("key").expect("a key"),
+                from: UserId::parse("李 雷").expect("a name"),
+                at,
+                text,
+                position: offset.map(|offset| ReadPosition { epoch: Some(Epoch::new(7)), offset: Offset(offset) }),
+            };
+
+            prop_assert_eq!(PendingMessage::decode("key", &pending.encode()), Some(pending));
+        }
+    }
+}
