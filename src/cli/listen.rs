@@ -1,7 +1,7 @@
-//! `fanfare listen`: what is said in a room, a line for each message, for as long as anybody reads it.
+//! `fanfare listen`: prints the messages of a room, one per line, until its reader is gone.
 //!
-//! Standard output gets messages (with `--json` gaps too), standard error everything else. Whoever reads slowly
-//! is a slow reader of the room: nothing is read from the server that was not yet written.
+//! Standard output gets messages (with `--json` gaps too), standard error everything else. A slow reader of the output
+//! is a slow reader of the room: no frame is received before the last one was written.
 
 use std::io;
 
@@ -12,14 +12,13 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 
 use crate::cli::client::{
-    Pass, ReconnectingSocket, Remote, SocketEvent, ca_flag, token_flag, url_flag,
+    Credentials, ReconnectingSocket, Server, SocketEvent, ca_flag, token_flag, url_flag,
 };
 use crate::cli::output::{OutputError, is_coloured, note};
 use crate::cli::text::{self, Style};
 use crate::cli::{Failure, Mistakes, interrupted, start};
 use crate::client::{Cursor, ReadPosition, Update};
-use crate::protocol::Push;
-use crate::protocol::RoomName;
+use crate::protocol::{Push, RoomName};
 
 /// The subcommand's arguments.
 pub(super) fn command() -> Command {
@@ -44,16 +43,16 @@ pub(super) fn command() -> Command {
         )
 }
 
-/// What to listen to, and how to show it.
-struct Plan {
-    server: Remote,
-    pass: Option<Pass>,
+/// The arguments of `fanfare listen`.
+struct ListenOptions {
+    server: Server,
+    credentials: Option<Credentials>,
     room: RoomName,
     position: Option<ReadPosition>,
     shown: Shown,
 }
 
-/// How a message is shown.
+/// The format of the output.
 #[derive(Clone, Copy, Debug)]
 enum Shown {
     Json,
@@ -61,20 +60,21 @@ enum Shown {
 }
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let plan = Plan::new(matches)?;
-    start(listen(plan))
+    let options = ListenOptions::new(matches)?;
+    start(listen(options))
 }
 
-impl Plan {
+impl ListenOptions {
     fn new(matches: &ArgMatches) -> Result<Self, Failure> {
         let mut mistakes = Mistakes::default();
         let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
-        let server = Remote::given(matches, "--url", &mut mistakes);
+        let server = Server::given(matches, "--url", &mut mistakes);
         let room = mistakes.check("ROOM", text("room").unwrap_or_default(), RoomName::parse);
         let position = match text("after") {
             Some(after) => mistakes.check("--after", after, str::parse).map(Some),
             None => Some(None),
         };
+
         let shown = if matches.get_flag("json") {
             Shown::Json
         } else {
@@ -85,11 +85,12 @@ impl Plan {
             };
             Shown::Line(style)
         };
-        let pass = Pass::given(matches, &mut mistakes);
-        match (server, room, position, pass) {
-            (Some(server), Some(room), Some(position), Some(pass)) => Ok(Self {
+
+        let credentials = Credentials::given(matches, &mut mistakes);
+        match (server, room, position, credentials) {
+            (Some(server), Some(room), Some(position), Some(credentials)) => Ok(Self {
                 server,
-                pass,
+                credentials,
                 room,
                 position,
                 shown,
@@ -99,11 +100,12 @@ impl Plan {
     }
 }
 
-async fn listen(plan: Plan) -> anyhow::Result<()> {
-    let mut socket = ReconnectingSocket::new(plan.server, plan.room, None, plan.pass);
+async fn listen(options: ListenOptions) -> anyhow::Result<()> {
+    let mut socket =
+        ReconnectingSocket::new(options.server, options.room, None, options.credentials);
 
     let result = tokio::select! {
-        result = follow(&mut socket, Cursor::new(plan.position), plan.shown) => result,
+        result = follow(&mut socket, Cursor::new(options.position), options.shown) => result,
         result = interrupted() => result,
         () = unread() => Ok(()),
     };
@@ -112,7 +114,7 @@ async fn listen(plan: Plan) -> anyhow::Result<()> {
     result
 }
 
-/// Writes each update until the server says not to reconnect, or standard output is closed.
+/// Writes each update until the server forbids a reconnect, or standard output is closed.
 async fn follow(
     socket: &mut ReconnectingSocket,
     mut cursor: Cursor,
@@ -185,16 +187,17 @@ fn show(update: Update, shown: Shown) -> Option<String> {
     Some(text::escape_json(&push.encode()) + "\n")
 }
 
-/// Ends when whoever read our output is gone, also while nothing is said.
+/// Waits until the reader of standard output is gone, also while there are no messages.
 async fn unread() {
     let (gone, is_gone) = oneshot::channel();
-    // Not joined: it may wait for ever, as it does for a file, which always takes more.
+    // Not joined: for a file it waits for ever.
     std::thread::spawn(move || {
-        // No event is asked for: errors and the end are told in any case.
+        // No event is requested: errors and the end are always reported.
         let out = io::stdout();
         let watch = || poll(&mut [PollFd::new(&out, PollFlags::empty())], None);
         if retry_on_intr(watch).is_ok() {
-            let _listening_has_ended = gone.send(());
+            // Nothing to do if the command has ended.
+            let _ = gone.send(());
         }
     });
     if is_gone.await.is_err() {

@@ -13,7 +13,7 @@ use serde_json::Value;
 use tokio::time::timeout;
 
 use crate::cli::args::not_empty;
-use crate::cli::client::{Remote, words};
+use crate::cli::client::{Server, api_error};
 
 /// An answer that has not begun by then is given up.
 const ANSWER_WITHIN: Duration = Duration::from_secs(30);
@@ -35,7 +35,7 @@ pub(super) fn url_flag() -> Arg {
 
 /// Where calls go, and as whom.
 pub(super) struct Api {
-    pub(super) server: Remote,
+    pub(super) server: Server,
     pub(super) token: Option<String>,
 }
 
@@ -131,7 +131,7 @@ impl Api {
 
 /// What an answer that is no success says.
 fn said(body: &[u8]) -> String {
-    words(body).map_or_else(
+    api_error(body).map_or_else(
         || "is this a Fanfare server?".to_owned(),
         |words| words.message,
     )

@@ -12,7 +12,7 @@ use clap::ArgMatches;
 use hyper::Method;
 use serde_json::{Map, Value};
 
-use crate::cli::client::Remote;
+use crate::cli::client::Server;
 use crate::cli::output;
 use crate::cli::text::{escape, escape_json};
 use crate::cli::{Failure, Mistakes, interrupted, start};
@@ -71,7 +71,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         matches,
         mistakes: Mistakes::default(),
     };
-    let server = Remote::given(matches, "--url", &mut asked.mistakes);
+    let server = Server::given(matches, "--url", &mut asked.mistakes);
     let api = server.map(|server| Api {
         server,
         // Variables that are read from a file may end with its line end.

@@ -1,4 +1,4 @@
-//! The load itself: clients that listen, clients that publish, and what each saw.
+//! The load: clients that listen, and clients that publish.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -12,57 +12,54 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use super::Plan;
-use super::tally::{Outcome, Tally};
+use super::BenchOptions;
+use super::tally::{BenchResult, Tally};
 use crate::cli::client::Socket;
 use crate::cli::output::progress;
 use crate::client::Cursor;
-use crate::protocol::Body;
-use crate::protocol::Command;
-use crate::protocol::Key;
-use crate::protocol::Push;
-use crate::protocol::RoomName;
-use crate::protocol::UserId;
+use crate::protocol::{Body, Command, Key, Push, RoomName, UserId};
 
-/// Room for publisher, number and time in a message.
+/// The space for publisher, number and time in a message.
 pub(super) const MIN_SIZE: usize = 48;
-/// How an `ack` begins, so that nothing else is decoded.
+/// The beginning of an `ack`, so that no other frame is decoded.
 const ACK: &str = "{\"type\":\"ack\"";
-/// Handshakes under way at once.
-const CONNECT_AT_ONCE: usize = 64;
+/// The most handshakes at once.
+const MAX_CONNECTING: usize = 64;
 
-pub(super) async fn run(plan: &Plan) -> anyhow::Result<Outcome> {
+pub(super) async fn run(options: &BenchOptions) -> anyhow::Result<BenchResult> {
     let tally = Arc::new(Tally::new()?);
-    // A name of its own: what others say there would count as disorder.
+    // Unique rooms: messages of others would count as disorder.
     let run = fastrand::u32(..);
-    let room = |number: u32| format!("bench-{run:08x}-{}", number % plan.rooms);
+    let room = |number: u32| format!("bench-{run:08x}-{}", number % options.rooms);
 
-    let listeners = stream::iter(0..plan.connections)
+    let listeners = stream::iter(0..options.connections)
         .map(|number| {
             let room = room(number);
-            async move { anyhow::Ok((number, connect(plan, &room, "listener", number).await?)) }
+            async move { anyhow::Ok((number, connect(options, &room, "listener", number).await?)) }
         })
-        .buffer_unordered(CONNECT_AT_ONCE)
+        .buffer_unordered(MAX_CONNECTING)
         .try_collect::<Vec<_>>()
         .await?;
     let connecting = tally.began.elapsed();
+
     let mut tasks = JoinSet::new();
     for (number, socket) in listeners {
         let (sink, stream) = socket.split();
         tasks.spawn(listen(
             sink,
             stream,
-            plan.is_typed,
+            options.is_typed,
             number as usize,
             tally.clone(),
         ));
     }
 
     let mut publishers = JoinSet::new();
-    for number in 0..plan.publishers {
-        let socket = connect(plan, &room(number), "publisher", number).await?;
-        publishers.spawn(publish(socket, plan.clone(), number, tally.clone()));
+    for number in 0..options.publishers {
+        let socket = connect(options, &room(number), "publisher", number).await?;
+        publishers.spawn(publish(socket, options.clone(), number, tally.clone()));
     }
+
     let mut sent = Vec::new();
     let mut every_second = tokio::time::interval(Duration::from_secs(1));
     loop {
@@ -74,90 +71,105 @@ pub(super) async fn run(plan: &Plan) -> anyhow::Result<Outcome> {
             _ = every_second.tick() => progress(&deliveries(&tally)),
         }
     }
+
     let listeners_of = |room: u32| {
-        u64::from(plan.connections / plan.rooms + u32::from(room < plan.connections % plan.rooms))
+        u64::from(
+            options.connections / options.rooms
+                + u32::from(room < options.connections % options.rooms),
+        )
     };
     let expected = sent
         .iter()
-        .map(|(number, sent)| sent * listeners_of(number % plan.rooms))
+        .map(|(number, sent)| sent * listeners_of(number % options.rooms))
         .sum();
     let sent = sent.iter().map(|(_, sent)| sent).sum();
+
     tally
-        .wait_for(expected, if plan.wants_acks { sent } else { 0 })
+        .wait_for(expected, if options.wants_acks { sent } else { 0 })
         .await;
     progress(&(deliveries(&tally) + "\n"));
     tasks.shutdown().await;
-    tally.outcome(plan, sent, expected, connecting)
+    tally.result(options, sent, expected, connecting)
 }
 
 fn deliveries(tally: &Tally) -> String {
     format!("{:>12} deliveries", tally.delivered.load(Ordering::Relaxed))
 }
 
-/// The client `number` of its `kind`, in `room`; clients take turns on the nodes.
-async fn connect(plan: &Plan, room: &str, kind: &str, number: u32) -> anyhow::Result<Socket> {
+/// Connects the client `number` of its `kind` in `room`. Clients are spread over the nodes.
+async fn connect(
+    options: &BenchOptions,
+    room: &str,
+    kind: &str,
+    number: u32,
+) -> anyhow::Result<Socket> {
     // With a token, all clients have its id.
-    let id = match &plan.pass {
-        Some(pass) => pass.id.clone(),
+    let id = match &options.credentials {
+        Some(credentials) => credentials.id.clone(),
         None => UserId::parse(&format!("{kind}-{number}"))?,
     };
     let query = Cursor::new(None).query(&RoomName::parse(room)?, Some(&id));
 
-    let server = &plan.servers[number as usize % plan.servers.len()];
+    let server = &options.servers[number as usize % options.servers.len()];
     server
         .open(
             &query,
-            plan.is_typed,
-            plan.pass.as_ref().map(|pass| &pass.token),
+            options.is_typed,
+            options
+                .credentials
+                .as_ref()
+                .map(|credentials| &credentials.token),
         )
         .await
         .with_context(|| format!("cannot connect to {server}"))
 }
 
-/// Sends at the plan's pace for its length; gives the publisher's number and how many it sent.
+/// Publishes at the rate and for the time of `options`. Returns the publisher's number and its number of messages.
 async fn publish(
     socket: Socket,
-    plan: Plan,
+    options: BenchOptions,
     number: u32,
     tally: Arc<Tally>,
 ) -> anyhow::Result<(u32, u64)> {
     let (mut sink, stream) = socket.split();
-    let ear = tokio::spawn(hear_acks(
+    let receiver = tokio::spawn(receive_acks(
         stream,
-        plan.wants_acks,
+        options.wants_acks,
         number as usize,
         tally.clone(),
     ));
+
     let every = Duration::from_secs_f64(
-        f64::from(plan.burst) * f64::from(plan.publishers) / f64::from(plan.rate),
+        f64::from(options.burst) * f64::from(options.publishers) / f64::from(options.rate),
     );
     let mut pace = tokio::time::interval(every);
     pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let bursts = (plan.length.as_secs_f64() / every.as_secs_f64()) as u64;
+    let bursts = (options.length.as_secs_f64() / every.as_secs_f64()) as u64;
+
     let mut sent = 0;
     for _ in 0..bursts.max(1) {
         pace.tick().await;
-        for _ in 0..plan.burst {
+        for _ in 0..options.burst {
             let now_us = tally.now_us();
             let head = format!("{number} {sent} {now_us} ");
-            let text = format!("{head:x<width$}", width = plan.size);
-            // The key says which message it is and when it was sent, as does the text.
-            let key = if plan.wants_acks {
+            let text = format!("{head:x<width$}", width = options.size);
+            // The key contains number and time of the message, as the text does.
+            let key = if options.wants_acks {
                 Key::parse(head.trim_end()).ok()
             } else {
                 None
             };
-            let text = if plan.is_typed {
+            let text = if options.is_typed {
                 Command::Say { text, key }.encode()
             } else {
                 text
             };
             if sink.feed(Message::text(text)).await.is_err() {
-                let why = ear
+                let why = receiver
                     .await
                     .ok()
                     .flatten()
-                    .unwrap_or_else(|| "without a word".to_owned());
+                    .unwrap_or_else(|| "no Close frame".to_owned());
                 anyhow::bail!("the server closed a publisher: {why} (it needs --message-rate 0)");
             }
             sent += 1;
@@ -166,15 +178,16 @@ async fn publish(
             .await
             .context("the server closed a publisher (it needs --message-rate 0)")?;
     }
-    // Its last messages are on their way; it stays until the listeners have them.
+    // The last messages are in flight. The socket stays open until the listeners have received them.
     tokio::spawn(async move {
-        let _stays = (sink, ear.await);
+        // Keeps the socket open.
+        let _ = (sink, receiver.await);
     });
     Ok((number, sent))
 }
 
-/// What a publisher hears must be read, or the server would close it as too slow. Gives why it was closed.
-async fn hear_acks(
+/// Reads the frames of a publisher, because the server closes slow readers. Returns the reason if the server closed it.
+async fn receive_acks(
     mut stream: SplitStream<Socket>,
     wants_acks: bool,
     number: usize,
@@ -232,7 +245,7 @@ async fn listen(
     drop(sink);
 }
 
-/// The stamp of the message in a frame.
+/// Returns the stamp of the message in a frame.
 fn stamp_in(frame: &Utf8Bytes, is_typed: bool) -> Option<(u32, u64, u64)> {
     if !is_typed {
         return stamp(frame);
@@ -246,7 +259,7 @@ fn stamp_in(frame: &Utf8Bytes, is_typed: bool) -> Option<(u32, u64, u64)> {
     stamp(&text)
 }
 
-/// Publisher, its message's number, and when it was sent.
+/// Returns publisher, number and time of a message.
 fn stamp(text: &str) -> Option<(u32, u64, u64)> {
     let mut words = text.split(' ');
     Some((

@@ -1,4 +1,4 @@
-//! `fanfare bench`: a known load against a running server, and what came of it.
+//! `fanfare bench`: puts a known load on a running server, and measures it.
 
 mod tally;
 mod load;
@@ -10,19 +10,19 @@ use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::cli::args::{not_empty, number, number_flag};
-use crate::cli::client::{Pass, Remote, ca_flag, token_flag, url_flag};
+use crate::cli::client::{Credentials, Server, ca_flag, token_flag, url_flag};
 use crate::cli::{Failure, Mistakes};
 
-/// What to do to the server.
+/// The arguments of `fanfare bench`.
 #[derive(Clone, Debug)]
-struct Plan {
-    /// At least one; clients are spread over them.
-    servers: Vec<Remote>,
-    pass: Option<Pass>,
+struct BenchOptions {
+    /// At least one. Clients are spread over them.
+    servers: Vec<Server>,
+    credentials: Option<Credentials>,
     connections: u32,
     rooms: u32,
     publishers: u32,
-    /// Messages a second, of all publishers together.
+    /// Messages per second, of all publishers together.
     rate: u32,
     /// Messages that a publisher sends at once.
     burst: u32,
@@ -30,7 +30,7 @@ struct Plan {
     size: usize,
     length: Duration,
     is_typed: bool,
-    /// Whether each message has a key, and its `ack` is measured.
+    /// Set if each message has a key, and its `ack` is measured.
     wants_acks: bool,
 }
 
@@ -76,40 +76,41 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let plan = Plan::new(matches)?;
-    // Sockets of its own: as many as the system gives.
-    let _as_many = rlimit::increase_nofile_limit(u64::MAX);
+    let options = BenchOptions::new(matches)?;
+    // If the limit stays lower, a connection fails and says so.
+    let _ = rlimit::increase_nofile_limit(u64::MAX);
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    let outcome = runtime.block_on(load::run(&plan))?;
+    let result = runtime.block_on(load::run(&options))?;
     if matches.get_flag("json") {
-        report::print_json(&plan, &outcome)?;
+        report::print_json(&options, &result)?;
     } else {
-        report::print(&plan, &outcome)?;
+        report::print(&options, &result)?;
     }
-    if outcome.is_whole() {
+    if result.is_whole() {
         Ok(())
     } else {
         Err(anyhow::anyhow!(
             "{} messages were lost, {} came out of order, {} were not acknowledged",
-            outcome.lost(),
-            outcome.disordered,
-            outcome.unacknowledged()
+            result.lost(),
+            result.disordered,
+            result.unacknowledged()
         )
         .into())
     }
 }
 
-impl Plan {
+impl BenchOptions {
     fn new(matches: &ArgMatches) -> Result<Self, Failure> {
         let number = |name: &str| number(matches, name);
         let text = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
         let mut mistakes = Mistakes::default();
-        let server = Remote::given(matches, "--url", &mut mistakes);
+        let server = Server::given(matches, "--url", &mut mistakes);
         let ca = matches.get_one::<String>("ca").map(String::as_str);
         let nodes = matches.get_many::<String>("node").into_iter().flatten();
         let nodes: Vec<_> = nodes
-            .map(|node| Remote::at(node, ca, "--node", &mut mistakes))
+            .map(|node| Server::at(node, ca, "--node", &mut mistakes))
             .collect();
+
         let rooms = mistakes.check("--rooms", &number("rooms").to_string(), |_| {
             match number("rooms") {
                 rooms if rooms <= number("connections") => Ok(rooms),
@@ -124,15 +125,17 @@ impl Plan {
                 Err("only --dialect fanfare.v1 has them")
             }
         });
-        let pass = Pass::given(matches, &mut mistakes);
+
+        let credentials = Credentials::given(matches, &mut mistakes);
         let servers: Option<Vec<_>> = std::iter::once(server).chain(nodes).collect();
-        let (Some(servers), Some(pass), Some(rooms), Some(())) = (servers, pass, rooms, acks)
+        let (Some(servers), Some(credentials), Some(rooms), Some(())) =
+            (servers, credentials, rooms, acks)
         else {
             return Err(mistakes.into());
         };
         Ok(Self {
             servers,
-            pass,
+            credentials,
             connections: number("connections"),
             rooms,
             publishers: number("publishers").max(rooms),

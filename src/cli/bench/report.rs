@@ -1,46 +1,51 @@
-//! What a person wants to see of a [`load`](super::load).
+//! The report of a [`load`](super::load), for a person or a script.
 
 use std::fmt::{self, Write};
 
 use hdrhistogram::Histogram;
 use serde_json::json;
 
-use super::Plan;
-use super::tally::Outcome;
+use super::BenchOptions;
+use super::tally::BenchResult;
 use crate::cli::output::{self, OutputError};
 
 /// Width of the longest bar.
 const BAR: u64 = 40;
 
-/// Prints the figures and a histogram of the latencies, a bar for each doubling.
-pub(super) fn print(plan: &Plan, outcome: &Outcome) -> Result<(), OutputError> {
+/// Prints the figures, and a histogram of the latencies with a bar per power of two.
+pub(super) fn print(options: &BenchOptions, result: &BenchResult) -> Result<(), OutputError> {
     let mut text = String::new();
-    let _infallible =
-        write_figures(&mut text, plan, outcome).and_then(|()| write_histogram(&mut text, outcome));
+    // Writing to a string does not fail.
+    let _ =
+        write_figures(&mut text, options, result).and_then(|()| write_histogram(&mut text, result));
     output::print(text)
 }
 
-/// Prints the same as one JSON object; times in milliseconds.
-pub(super) fn print_json(plan: &Plan, outcome: &Outcome) -> Result<(), OutputError> {
-    let at = |quantile| outcome.latency.value_at_quantile(quantile) as f64 / 1000.0;
+/// Prints the result as one JSON object; times in milliseconds.
+pub(super) fn print_json(options: &BenchOptions, result: &BenchResult) -> Result<(), OutputError> {
+    let at = |quantile| result.latency.value_at_quantile(quantile) as f64 / 1000.0;
     let mut figures = json!({
-        "connections": plan.connections, "rooms": plan.rooms, "rate": plan.rate, "burst": plan.burst,
-        "size": plan.size, "seconds": plan.length.as_secs(), "dialect": if plan.is_typed { "fanfare.v1" } else { "plain" },
-        "sent": outcome.sent, "expected": outcome.expected, "delivered": outcome.delivered,
-        "lost": outcome.lost(), "disordered": outcome.disordered, "closed": outcome.closed,
-        "p50_ms": at(0.5), "p90_ms": at(0.9), "p99_ms": at(0.99), "max_ms": outcome.latency.max() as f64 / 1000.0,
+        "connections": options.connections, "rooms": options.rooms, "rate": options.rate, "burst": options.burst,
+        "size": options.size, "seconds": options.length.as_secs(), "dialect": if options.is_typed { "fanfare.v1" } else { "plain" },
+        "sent": result.sent, "expected": result.expected, "delivered": result.delivered,
+        "lost": result.lost(), "disordered": result.disordered, "closed": result.closed,
+        "p50_ms": at(0.5), "p90_ms": at(0.9), "p99_ms": at(0.99), "max_ms": result.latency.max() as f64 / 1000.0,
     });
-    if let Some(acks) = &outcome.acks {
+    if let Some(acks) = &result.acks {
         let at = |quantile| acks.value_at_quantile(quantile) as f64 / 1000.0;
         figures["ack_p50_ms"] = at(0.5).into();
         figures["ack_p99_ms"] = at(0.99).into();
-        figures["unacknowledged"] = outcome.unacknowledged().into();
+        figures["unacknowledged"] = result.unacknowledged().into();
     }
     output::print(format!("{figures}\n"))
 }
 
-fn write_figures(out: &mut impl Write, plan: &Plan, outcome: &Outcome) -> fmt::Result {
-    let Outcome {
+fn write_figures(
+    out: &mut impl Write,
+    options: &BenchOptions,
+    result: &BenchResult,
+) -> fmt::Result {
+    let BenchResult {
         sent,
         expected,
         delivered,
@@ -49,19 +54,19 @@ fn write_figures(out: &mut impl Write, plan: &Plan, outcome: &Outcome) -> fmt::R
         connecting,
         latency,
         acks,
-    } = outcome;
-    let per_second = *delivered as f64 / plan.length.as_secs_f64();
+    } = result;
+    let per_second = *delivered as f64 / options.length.as_secs_f64();
     writeln!(
         out,
         "connections  {} in {} rooms, connected in {connecting:.2?}",
-        plan.connections, plan.rooms
+        options.connections, options.rooms
     )?;
-    writeln!(out, "published    {sent} of {} bytes", plan.size)?;
+    writeln!(out, "published    {sent} of {} bytes", options.size)?;
     writeln!(
         out,
         "deliveries   {delivered} of {expected}, {per_second:.0}/s"
     )?;
-    writeln!(out, "lost         {}", outcome.lost())?;
+    writeln!(out, "lost         {}", result.lost())?;
     writeln!(out, "disordered   {disordered}")?;
     writeln!(out, "closed       {closed}")?;
     if let Some(acks) = acks {
@@ -83,12 +88,12 @@ fn write_latency(out: &mut impl Write, name: &str, latency: &Histogram<u64>) -> 
     )
 }
 
-fn write_histogram(out: &mut impl Write, outcome: &Outcome) -> fmt::Result {
+fn write_histogram(out: &mut impl Write, result: &BenchResult) -> fmt::Result {
     let mut buckets = Vec::new();
     let mut low = 0;
     let mut high = 128;
-    while low <= outcome.latency.max() {
-        buckets.push((high, outcome.latency.count_between(low, high - 1)));
+    while low <= result.latency.max() {
+        buckets.push((high, result.latency.count_between(low, high - 1)));
         (low, high) = (high, high * 2);
     }
     let most = buckets

@@ -1,4 +1,4 @@
-//! What all clients of a load counted, and what came of it.
+//! The counts of all clients of a load, and the result.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
@@ -6,42 +6,42 @@ use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
 
-use super::Plan;
+use super::BenchOptions;
 
-/// How long after the last delivery the rest counts as lost.
-const LAST_WAIT: Duration = Duration::from_secs(3);
+/// The time after the last delivery from which missing ones count as lost.
+const FINAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// Latencies are kept to two digits, in microseconds, up to this.
 const MAX_LATENCY_US: u64 = 60_000_000;
 const DIGITS: u8 = 2;
 /// Parts of a histogram.
 const SHARDS: usize = 16;
 
-/// What came of it.
-pub(super) struct Outcome {
+/// The result of a load.
+pub(super) struct BenchResult {
     /// Messages published.
     pub(super) sent: u64,
-    /// Deliveries that should have been.
+    /// Deliveries that were due.
     pub(super) expected: u64,
-    /// Deliveries that were.
+    /// Deliveries.
     pub(super) delivered: u64,
-    /// Deliveries that were not the next one of their publisher.
+    /// Deliveries that were not the next message of their publisher.
     pub(super) disordered: u64,
-    /// Connections that ended before their time.
+    /// Connections that ended too early.
     pub(super) closed: u64,
-    /// How long it took to connect everyone.
+    /// The time in which all clients connected.
     pub(super) connecting: Duration,
-    /// From a publish to its delivery, in microseconds.
+    /// The time from a publish to its delivery, in microseconds.
     pub(super) latency: Histogram<u64>,
-    /// From a publish to its `ack`, in microseconds, where they were asked for.
+    /// The time from a publish to its `ack`, in microseconds, if acks were requested.
     pub(super) acks: Option<Histogram<u64>>,
 }
 
-impl Outcome {
+impl BenchResult {
     pub(super) fn lost(&self) -> u64 {
         self.expected.saturating_sub(self.delivered)
     }
 
-    /// Messages that were to be acknowledged and were not.
+    /// Returns the number of messages without an `ack`, if acks were requested.
     pub(super) fn unacknowledged(&self) -> u64 {
         self.acks
             .as_ref()
@@ -53,7 +53,7 @@ impl Outcome {
     }
 }
 
-/// What the clients share.
+/// The counts, shared by all clients.
 pub(super) struct Tally {
     pub(super) began: Instant,
     pub(super) delivered: AtomicU64,
@@ -64,7 +64,7 @@ pub(super) struct Tally {
     pub(super) acks: Shards,
 }
 
-/// A histogram in parts, so that those who record seldom wait for each other.
+/// A histogram in parts, so that clients seldom wait for each other.
 pub(super) struct Shards(Vec<Mutex<Histogram<u64>>>);
 
 impl Shards {
@@ -75,7 +75,7 @@ impl Shards {
         ))
     }
 
-    /// `who` saw a latency of so many microseconds.
+    /// Records a latency of the client `who`, in microseconds.
     pub(super) fn record(&self, who: usize, latency_us: u64) {
         let shard = &self.0[who % SHARDS];
         shard
@@ -106,7 +106,7 @@ impl Tally {
         })
     }
 
-    /// Until all deliveries and all acks have come, or none came for [`LAST_WAIT`].
+    /// Waits until all deliveries and acks have arrived, or none has arrived for [`FINAL_TIMEOUT`].
     pub(super) async fn wait_for(&self, deliveries: u64, acks: u64) {
         let mut seen = ((0, 0), Instant::now());
         let mut look = tokio::time::interval(Duration::from_millis(20));
@@ -117,7 +117,7 @@ impl Tally {
                 self.acknowledged.load(Ordering::Relaxed),
             );
             if (now.0 >= deliveries && now.1 >= acks)
-                || (now == seen.0 && seen.1.elapsed() > LAST_WAIT)
+                || (now == seen.0 && seen.1.elapsed() > FINAL_TIMEOUT)
             {
                 return;
             }
@@ -131,23 +131,23 @@ impl Tally {
         self.began.elapsed().as_micros() as u64
     }
 
-    pub(super) fn outcome(
+    pub(super) fn result(
         &self,
-        plan: &Plan,
+        options: &BenchOptions,
         sent: u64,
         expected: u64,
         connecting: Duration,
-    ) -> anyhow::Result<Outcome> {
+    ) -> anyhow::Result<BenchResult> {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (delivered, disordered, closed) =
             (of(&self.delivered), of(&self.disordered), of(&self.closed));
-        let acks = if plan.wants_acks {
+        let acks = if options.wants_acks {
             Some(self.acks.sum()?)
         } else {
             None
         };
         let latency = self.latency.sum()?;
-        Ok(Outcome {
+        Ok(BenchResult {
             sent,
             expected,
             delivered,

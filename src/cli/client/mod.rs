@@ -1,20 +1,22 @@
 //! The network side of the commands that connect to a running server.
 //!
-//! - [`Remote`] is a server: its URL, and the certificates to trust for it. It opens one socket or sends one request.
+//! - [`Server`] is a server: its URL, and the certificates to trust for it. It opens one socket or sends one request.
 //!   `bench`, `admin` and `doctor` need no more.
-//! - [`Pass`] is the token, where the server requires one.
+//! - [`Credentials`] is the token, where the server requires one.
 //! - [`ReconnectingSocket`] drives [`crate::client::Connection`] with a socket and timers.
 //!
 //! There is one room per connection.
 
 mod server_url;
 mod tls;
-mod remote;
-mod token;
+mod server;
+mod credentials;
+mod frame;
 mod reconnect;
 
+pub(super) use credentials::{Credentials, token_flag};
+pub(super) use frame::{Frame, SocketEnd};
 pub(super) use reconnect::{ReconnectingSocket, SocketEvent};
-pub(super) use remote::{Remote, Socket, Words, bearer, words};
+pub(super) use server::{ApiErrorBody, Server, Socket, api_error, bearer};
 pub(super) use server_url::{url_argument, url_flag};
 pub(super) use tls::{Tls, ca_flag, reason as tls_reason};
-pub(super) use token::{Pass, token_flag};

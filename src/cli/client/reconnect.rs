@@ -14,14 +14,11 @@ use tokio::time::{Instant, sleep, timeout};
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
 
-use super::Pass;
-use super::remote::{OpenError, Remote, Socket};
+use super::Credentials;
+use super::frame::{Frame, SocketEnd};
+use super::server::{OpenError, Server, Socket};
 use crate::client::{Action, Connection, Cursor, NO_CLOSE_FRAME};
-use crate::protocol::CloseCode;
-use crate::protocol::Command;
-use crate::protocol::Push;
-use crate::protocol::RoomName;
-use crate::protocol::UserId;
+use crate::protocol::{CloseCode, Command, Push, RoomName, UserId};
 
 /// The time for the closing handshake at the end of the program.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
@@ -30,25 +27,18 @@ const MAX_BATCH: usize = 256;
 
 /// A socket to one room that is opened again whenever it breaks.
 pub(in crate::cli) struct ReconnectingSocket {
-    server: Remote,
+    server: Server,
     room: RoomName,
     /// The requested id. Without one the server or the token chooses.
     id: Option<UserId>,
-    pass: Option<Pass>,
+    credentials: Option<Credentials>,
     /// The moment from which [`Self::now`] counts.
     started: Instant,
     connection: Connection,
     opening: Option<BoxFuture<'static, Result<Socket, OpenError>>>,
     socket: Option<Socket>,
     /// The end of `socket`, once all frames before it have been returned.
-    ended: Option<Ended>,
-}
-
-/// The end of a connection.
-#[derive(Debug)]
-struct Ended {
-    code: u16,
-    reason: String,
+    ended: Option<SocketEnd>,
 }
 
 /// A change of the connection.
@@ -63,16 +53,16 @@ pub(in crate::cli) enum SocketEvent {
 impl ReconnectingSocket {
     /// Creates a socket of `id` in `room`. It connects when [`Self::next`] is polled.
     pub(in crate::cli) fn new(
-        server: Remote,
+        server: Server,
         room: RoomName,
         id: Option<UserId>,
-        pass: Option<Pass>,
+        credentials: Option<Credentials>,
     ) -> Self {
         Self {
             server,
             room,
             id,
-            pass,
+            credentials,
             started: Instant::now(),
             connection: Connection::new(Duration::ZERO),
             opening: None,
@@ -89,7 +79,7 @@ impl ReconnectingSocket {
     /// Returns the next event. A new connection continues at `cursor`. Cancel-safe.
     ///
     /// # Errors
-    /// If the server says not to reconnect.
+    /// If the server forbids a reconnect.
     pub(in crate::cli) async fn next(&mut self, cursor: &Cursor) -> anyhow::Result<SocketEvent> {
         loop {
             if let Some(opening) = &mut self.opening {
@@ -109,21 +99,23 @@ impl ReconnectingSocket {
                 }
             }
 
-            if let Some(Ended { code, reason }) = self.ended.take() {
+            if let Some(SocketEnd { code, reason }) = self.ended.take() {
                 self.on_close(code, None);
                 if !CloseCode::invites_back(code) {
                     bail!("the server closed the connection for good: {reason}");
                 }
-                let reason = format!("connection lost: {reason}");
-                return Ok(SocketEvent::Disconnected(reason));
+                return Ok(SocketEvent::Disconnected(format!(
+                    "connection lost: {reason}"
+                )));
             }
 
             match self.connection.poll(self.now()) {
                 Action::Open => self.opening = Some(self.open(cursor)),
                 Action::Ping => self.send(&Command::Ping),
                 Action::Close(silence) => {
+                    let code = NO_CLOSE_FRAME;
                     let reason = format!("no sign of life for {silence:?}");
-                    self.end(NO_CLOSE_FRAME, reason);
+                    self.ended = Some(SocketEnd { code, reason });
                 }
                 Action::Stop(code) => bail!("the server closed the connection with code {code}"),
                 Action::Wait(time) if self.socket.is_none() => sleep(time).await,
@@ -182,7 +174,10 @@ impl ReconnectingSocket {
     fn open(&self, cursor: &Cursor) -> BoxFuture<'static, Result<Socket, OpenError>> {
         let server = self.server.clone();
         let query = cursor.query(&self.room, self.id.as_ref());
-        let token = self.pass.as_ref().map(|pass| pass.token.clone());
+        let token = self
+            .credentials
+            .as_ref()
+            .map(|credentials| credentials.token.clone());
         async move { server.open(&query, true, token.as_ref()).await }.boxed()
     }
 
@@ -193,10 +188,6 @@ impl ReconnectingSocket {
         }
         self.connection
             .on_close(code, retry_after, self.started.elapsed(), fastrand::f64());
-    }
-
-    fn end(&mut self, code: u16, reason: String) {
-        self.ended = Some(Ended { code, reason });
     }
 
     /// Returns the next frame. Commands are sent meanwhile; else two peers that both wait for the other to read would
@@ -229,27 +220,13 @@ impl ReconnectingSocket {
 
     /// Records `frame` as a sign of life or as the end, and returns its content.
     fn receive(&mut self, frame: Option<Result<Message, Error>>) -> Option<Push> {
-        match frame {
-            Some(Ok(Message::Text(text))) => {
-                let now = self.now();
-                self.connection.on_frame(now);
-                // Newer servers may send frames that are unknown here. If one was a message, the `prev` of the next
-                // message shows the gap.
-                let push = Push::decode(&text).ok()?;
-                self.connection.on_push(&push, now);
+        match Frame::from(frame) {
+            Frame::Push(push) => {
+                self.connection.on_push(&push, self.started.elapsed());
                 return Some(push);
             }
-            Some(Ok(Message::Close(Some(CloseFrame { code, reason })))) => {
-                let code = u16::from(code);
-                self.end(code, format!("{code} {reason}"));
-            }
-            Some(Ok(Message::Close(None))) => {
-                self.end(NO_CLOSE_FRAME, "closed by the server".to_owned());
-            }
-            // The library answers pings. The dialect has no binary frames.
-            Some(Ok(_)) => self.connection.on_frame(self.now()),
-            Some(Err(error)) => self.end(NO_CLOSE_FRAME, error.to_string()),
-            None => self.end(NO_CLOSE_FRAME, "the connection broke off".to_owned()),
+            Frame::Other => self.connection.on_frame(self.started.elapsed()),
+            Frame::End(end) => self.ended = Some(end),
         }
         None
     }

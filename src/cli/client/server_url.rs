@@ -1,4 +1,4 @@
-//! Where a running server is, as `--url` names it.
+//! The URL of a server.
 
 use clap::Arg;
 use tokio_rustls::rustls::pki_types::ServerName;
@@ -8,12 +8,12 @@ use tokio_tungstenite::tungstenite::http::uri::Scheme;
 use crate::cli::args::not_empty;
 use crate::protocol::BasePath;
 
-/// The flag that names the server.
+/// Returns the flag for the server's URL.
 pub(in crate::cli) fn url_flag() -> Arg {
     url_argument().long("url")
 }
 
-/// The argument that names the server, for commands that ask for nothing else.
+/// Returns the argument for the server's URL, for commands without other arguments.
 pub(in crate::cli) fn url_argument() -> Arg {
     Arg::new("url")
         .env("FANFARE_URL")
@@ -25,57 +25,60 @@ pub(in crate::cli) fn url_argument() -> Arg {
         .hide_env(true)
 }
 
-/// The address of a server: its host, its port if it is not the scheme's own, and the path under which it is reached.
+/// The URL of a server: host, port if it is not the default, and path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct ServerUrl {
     authority: String,
     base: BasePath,
-    /// Its host: whom its certificate must name.
+    /// The host, which the certificate must name.
     name: ServerName<'static>,
-    /// By TLS.
-    is_safe: bool,
+    /// Set for `https`.
+    is_secure: bool,
 }
 
-/// Why a text is no [`ServerUrl`].
+/// A text that is no [`ServerUrl`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::cli) enum UrlError {
-    #[error("allowed is http://HOST:PORT or https://HOST:PORT, like http://127.0.0.1:12345")]
+    #[error("a server is http://HOST:PORT or https://HOST:PORT, such as http://127.0.0.1:12345")]
     NotHttp,
     #[error(
-        "behind the host may be a port and the server's --base-path; allowed is http://HOST:PORT, https://HOST:PORT or \
+        "the host may be followed by a port and the server's --base-path only: http://HOST:PORT, https://HOST:PORT or \
          https://HOST/PATH"
     )]
     Path,
-    #[error("{0:?} is no name of a host, nor an address")]
+    #[error("{0:?} is neither a host name nor an address")]
     Host(String),
 }
 
 impl ServerUrl {
-    /// Accepts `http://HOST:PORT` and `https://HOST:PORT`, both with a path if the server has a `--base-path`.
+    /// Parses `http://HOST:PORT` or `https://HOST:PORT`, with a path if the server has a `--base-path`.
     ///
     /// # Errors
-    /// Says what is wrong with `url` and what is allowed.
+    /// If `url` has another format.
     pub(in crate::cli) fn parse(url: &str) -> Result<Self, UrlError> {
         let uri: Uri = url.parse().map_err(|_| UrlError::NotHttp)?;
-        let is_safe = match uri.scheme() {
+        let is_secure = match uri.scheme() {
             Some(scheme) if *scheme == Scheme::HTTPS => true,
             Some(scheme) if *scheme == Scheme::HTTP => false,
             _ => return Err(UrlError::NotHttp),
         };
+
         let authority = uri.authority().ok_or(UrlError::NotHttp)?;
         let host_and_port = match authority.port() {
             Some(port) => format!("{}:{port}", authority.host()),
             None => authority.host().to_owned(),
         };
-        // What is left then is a user, or a port that is none.
+        // A difference is a user name, or an invalid port.
         if authority.host().is_empty() || host_and_port != authority.as_str() {
             return Err(UrlError::NotHttp);
         }
+
         let base = BasePath::parse(uri.path()).map_err(|_| UrlError::Path)?;
-        // The address of the WebSocket, where that of the server is meant.
+        // The URL of the WebSocket is not the URL of the server.
         if base.as_str().ends_with("/ws") || uri.query().is_some() {
             return Err(UrlError::Path);
         }
+
         let host = authority.host();
         let host = host
             .strip_prefix('[')
@@ -87,18 +90,18 @@ impl ServerUrl {
             authority: host_and_port,
             base,
             name,
-            is_safe,
+            is_secure,
         })
     }
 
-    /// Whether it is reached by TLS.
-    pub(in crate::cli) const fn is_safe(&self) -> bool {
-        self.is_safe
+    /// Returns whether the server uses TLS.
+    pub(in crate::cli) const fn is_secure(&self) -> bool {
+        self.is_secure
     }
 
-    /// Its scheme and authority, as a browser writes its pages' origin (RFC 6454 section 6.2).
+    /// Returns the origin of the server's pages as browsers write it (RFC 6454 section 6.2).
     pub(in crate::cli) fn origin(&self) -> String {
-        let (scheme, own_port) = if self.is_safe {
+        let (scheme, default_port) = if self.is_secure {
             ("https", ":443")
         } else {
             ("http", ":80")
@@ -106,17 +109,17 @@ impl ServerUrl {
         format!(
             "{scheme}://{}",
             self.authority
-                .strip_suffix(own_port)
+                .strip_suffix(default_port)
                 .unwrap_or(&self.authority)
         )
     }
 
-    /// Its host: whom its certificate must name.
+    /// Returns the host, which the certificate must name.
     pub(in crate::cli) const fn name(&self) -> &ServerName<'static> {
         &self.name
     }
 
-    /// Host and port as a request names them.
+    /// Returns host and port for the `Host` header.
     pub(in crate::cli) fn authority(&self) -> &str {
         &self.authority
     }
@@ -126,14 +129,14 @@ impl ServerUrl {
         self.base.join(path)
     }
 
-    /// Host and port to connect to.
+    /// Returns host and port to connect to.
     pub(in crate::cli) fn socket_address(&self) -> String {
         // The last colon of a bare IPv6 address stands before its bracket.
         let has_port = self
             .authority
             .rsplit_once(':')
             .is_some_and(|(_, port)| !port.ends_with(']'));
-        let port = if self.is_safe { 443 } else { 80 };
+        let port = if self.is_secure { 443 } else { 80 };
         if has_port {
             self.authority.clone()
         } else {
@@ -147,7 +150,7 @@ impl std::fmt::Display for ServerUrl {
         write!(
             f,
             "{}://{}{}",
-            if self.is_safe { "https" } else { "http" },
+            if self.is_secure { "https" } else { "http" },
             self.authority,
             self.base
         )
@@ -159,7 +162,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn it_knows_its_host_its_port_and_its_origin() {
+    fn host_port_and_origin_are_those_of_the_url() {
         for (url, name, address, origin) in [
             (
                 "http://example.org",
@@ -198,7 +201,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_may_have_the_path_under_which_the_server_is_reached() {
+    fn a_url_may_have_a_path() {
         for (url, shown, path) in [
             (
                 "https://example.org/chat",
@@ -218,7 +221,7 @@ mod tests {
     }
 
     #[test]
-    fn a_url_is_http_or_https_with_a_host_and_perhaps_a_port() {
+    fn a_url_is_http_or_https_with_a_host_and_an_optional_port() {
         for (url, authority) in [
             ("http://127.0.0.1:12345", "127.0.0.1:12345"),
             ("http://example.org/", "example.org"),

@@ -1,7 +1,7 @@
-//! TLS to a server: whom to trust, and a connection that is made safe by it.
+//! TLS connections to a server.
 //!
-//! Trusted are the certificates that the system trusts, or those of `--ca` and no others; chain, time and name are
-//! checked as RFC 5280 and RFC 9525 say, by rustls. Deliberately absent: a way to trust everybody.
+//! The trusted certificates are those of the system, or those of `--ca` and no others. rustls checks chain, time and name
+//! (RFC 5280 and RFC 9525). There is deliberately no option that disables the check.
 
 use std::io;
 use std::path::Path;
@@ -22,10 +22,10 @@ use crate::cli::args::not_empty;
 use crate::protocol::has_bom;
 use crate::server::small_file;
 
-/// What a proxy may be asked to speak inside: a WebSocket is an upgrade of this (RFC 6455 section 4.1).
+/// The only ALPN protocol: a WebSocket is an upgrade of HTTP/1.1 (RFC 6455 section 4.1).
 const HTTP_1_1: &[u8] = b"http/1.1";
 
-/// The flag that names whom to trust.
+/// Returns the flag for the trusted certificates.
 pub(in crate::cli) fn ca_flag() -> Arg {
     Arg::new("ca")
         .long("ca")
@@ -36,19 +36,19 @@ pub(in crate::cli) fn ca_flag() -> Arg {
         .help("PEM file of CA certificates to trust with https://, instead of the system's")
 }
 
-/// See the [module docs](self).
+/// The trusted certificates, ready for connections.
 #[derive(Clone)]
 pub(in crate::cli) struct Tls {
     connector: TlsConnector,
     verifier: Arc<WebPkiServerVerifier>,
 }
 
-/// Why TLS was refused, if that is what `error` is about.
+/// Returns the TLS error in `error`, if there is one.
 pub(in crate::cli) fn reason(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref::<Error>()
 }
 
-/// Whether `reason` is one that no time changes: whose certificate it is, and who vouches for it.
+/// Returns whether a later attempt fails too: a wrong name or issuer stays wrong, an expired certificate may be renewed.
 pub(super) const fn is_final(reason: &Error) -> bool {
     use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
     match reason {
@@ -66,35 +66,35 @@ impl std::fmt::Debug for Tls {
     }
 }
 
-/// Why there is nobody to trust.
+/// The reason why there are no trusted certificates.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::cli) enum TrustError {
-    #[error("it cannot be read: {0}")]
+    #[error("the file cannot be read: {0}")]
     Read(io::Error),
-    #[error("allowed is a file that does not begin with a byte order mark: save it without BOM")]
+    #[error("the file begins with a byte order mark: save it without BOM")]
     ByteOrderMark,
-    #[error("allowed is a file of certificates in PEM: -----BEGIN CERTIFICATE-----")]
+    #[error("the file has no certificates in PEM: -----BEGIN CERTIFICATE-----")]
     NotPem,
-    #[error("one of its certificates cannot be trusted: {0}")]
+    #[error("a certificate in the file is invalid: {0}")]
     NotTrusted(Error),
-    #[error("this system trusts nobody: install ca-certificates, or name certificates with --ca")]
-    Nobody,
+    #[error("no system CA certificates found: install ca-certificates, or use --ca FILE")]
+    NoSystemRoots,
     #[error("TLS cannot be set up: {0}")]
     SetUp(String),
 }
 
 impl Tls {
-    /// Trusts whom the system trusts.
+    /// Trusts the certificates of the system.
     ///
     /// # Errors
-    /// If it trusts nobody.
+    /// If there are none.
     pub(in crate::cli) fn of_system() -> Result<Self, TrustError> {
         let mut roots = RootCertStore::empty();
-        // Some systems have certificates among theirs that are none any more; the others count.
-        let (added, _ignored) =
+        // Some systems have invalid certificates among theirs, which are ignored.
+        let (added, _) =
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if added == 0 {
-            Err(TrustError::Nobody)
+            Err(TrustError::NoSystemRoots)
         } else {
             Self::new(roots)
         }
@@ -128,22 +128,24 @@ impl Tls {
             WebPkiServerVerifier::builder_with_provider(Arc::new(roots), provider.clone())
                 .build()
                 .map_err(|error| TrustError::SetUp(error.to_string()))?;
+
         let mut config = ClientConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .map_err(|error| TrustError::SetUp(error.to_string()))?
             .with_webpki_verifier(verifier.clone())
             .with_no_client_auth();
         config.alpn_protocols = vec![HTTP_1_1.to_vec()];
+
         Ok(Self {
             connector: TlsConnector::from(Arc::new(config)),
             verifier,
         })
     }
 
-    /// `stream`, safe and with whom `name` names.
+    /// Performs the TLS handshake with the server `name` on `stream`.
     ///
     /// # Errors
-    /// Those of the network; a [`tokio_rustls::rustls::Error`] is inside where TLS was refused.
+    /// Errors of the network. A failed handshake contains a [`tokio_rustls::rustls::Error`].
     pub(in crate::cli) async fn secure(
         &self,
         stream: TcpStream,
@@ -152,10 +154,10 @@ impl Tls {
         self.connector.connect(name, stream).await
     }
 
-    /// Whether `chain`, a server's certificate and those behind it, is good for `name` at `time`.
+    /// Checks `chain`, a server's certificate and its issuers, for `name` at `time`.
     ///
     /// # Errors
-    /// Why it is not.
+    /// If the chain is not valid.
     pub(in crate::cli) fn check(
         &self,
         chain: &[CertificateDer<'_>],

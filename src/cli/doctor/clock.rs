@@ -1,14 +1,14 @@
-//! Whether the server's clock and this machine's agree: a token's end, a ban's end and what readers see go by it.
+//! The check of the server's clock, on which tokens, bans and shown times depend.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::finding::Finding;
 use super::visit::Visit;
 
-/// Clocks that are kept by NTP differ by milliseconds.
+/// The allowed difference. With NTP, clocks differ by milliseconds.
 const ALLOWED: Duration = Duration::from_secs(2);
 
-/// Says something, and compares when it was stored with when it was said.
+/// Publishes a message, and compares its time with this machine's.
 pub(super) async fn check(visit: &Visit) -> Finding {
     let sent = now_millis();
     let answer = match visit
@@ -16,18 +16,18 @@ pub(super) async fn check(visit: &Visit) -> Finding {
         .await
     {
         Ok(answer) => answer,
-        Err(error) => return Finding::note("clock", format!("not known: {error:#}")),
+        Err(error) => return Finding::note("clock", format!("unknown: {error:#}")),
     };
     let received = now_millis();
     match answer.json()["at"].as_i64() {
         Some(at) => judge(sent, at, received),
-        None => Finding::note("clock", format!("not known: {}", answer.told())),
+        None => Finding::note("clock", format!("unknown: {}", answer.describe())),
     }
 }
 
-/// What it means that something was stored `at`, sent and answered at these times; all in milliseconds since 1970.
+/// Returns the finding for a message that was stored `at`, between `sent` and `received`; in milliseconds since 1970.
 fn judge(sent: i64, at: i64, received: i64) -> Finding {
-    // Inside the time that it was on its way, nothing can be told.
+    // A time between the two is no difference.
     let off = if at < sent {
         at - sent
     } else {
@@ -39,7 +39,7 @@ fn judge(sent: i64, at: i64, received: i64) -> Finding {
         Finding::bad(
             "clock",
             format!(
-                "the server's is {:.1} s {which} this machine's: tokens end at the wrong time",
+                "the server's clock is {:.1} s {which} this machine's: tokens expire at the wrong time",
                 seconds.abs()
             ),
         )
@@ -48,7 +48,7 @@ fn judge(sent: i64, at: i64, received: i64) -> Finding {
         Finding::good(
             "clock",
             format!(
-                "the server's is this machine's, to {} ms",
+                "the server's clock and this machine's agree within {} ms",
                 off.abs() + (received - sent)
             ),
         )
@@ -64,16 +64,16 @@ fn now_millis() -> i64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::finding::Outcome;
+    use crate::cli::doctor::finding::Rating;
 
     #[test]
-    fn a_clock_is_wrong_only_by_more_than_the_network_explains() {
+    fn a_clock_is_wrong_if_the_network_does_not_explain_the_difference() {
         for (at, outcome) in [
-            (1_000_500, Outcome::Good),
-            (1_000_000 - 2_000, Outcome::Good),
-            (1_000_000 - 2_001, Outcome::Bad),
-            (1_003_000 + 2_000, Outcome::Good),
-            (1_003_000 + 2_001, Outcome::Bad),
+            (1_000_500, Rating::Good),
+            (1_000_000 - 2_000, Rating::Good),
+            (1_000_000 - 2_001, Rating::Bad),
+            (1_003_000 + 2_000, Rating::Good),
+            (1_003_000 + 2_001, Rating::Bad),
         ] {
             assert_eq!(judge(1_000_000, at, 1_003_000).outcome, outcome, "{at}");
         }

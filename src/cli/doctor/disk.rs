@@ -1,4 +1,4 @@
-//! Whether the disk under the messages has room, and how long it takes until something is safe there.
+//! The checks of the disk: free space, and the time of a durable write.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -7,16 +7,16 @@ use std::time::{Duration, Instant};
 
 use super::finding::Finding;
 
-/// Writes that are timed, at most: some disks are fast only for the first.
-const WRITES: usize = 32;
-/// No more time than this is spent on them.
-const LONGEST: Duration = Duration::from_secs(2);
-/// A write is about as large as a commit of a few messages.
+/// The most writes that are timed: some disks are fast only at first.
+const MAX_WRITES: usize = 32;
+/// The most time for the writes.
+const MAX_TIME: Duration = Duration::from_secs(2);
+/// One write, about as large as a commit of a few messages.
 const BLOCK: [u8; 4096] = [0; 4096];
-/// Slower disks make every sender wait where somebody notices.
+/// The time of a write from which users notice the delay.
 const SLOW: Duration = Duration::from_millis(50);
 
-/// Looks at the disk of `folder`, where a room may hold `history` bytes.
+/// Checks the disk of `folder`, where a room may hold `history` bytes.
 pub(super) fn check(folder: &Path, history: usize) -> Vec<Finding> {
     let shown = folder.display();
     match (space(folder, history), syncs(folder)) {
@@ -25,7 +25,7 @@ pub(super) fn check(folder: &Path, history: usize) -> Vec<Finding> {
             space,
             Finding::note(
                 "fsync",
-                format!("not known: nothing can be written to {shown}: {error}"),
+                format!("unknown: {shown} is not writable: {error}"),
             )
             .fix(
                 "fanfare doctor: run it as the user of the server (sudo -u fanfare fanfare doctor)",
@@ -34,23 +34,24 @@ pub(super) fn check(folder: &Path, history: usize) -> Vec<Finding> {
         (Err(error), _) => vec![
             Finding::bad(
                 "disk",
-                format!("the folder {shown} cannot be looked at: {error}"),
+                format!("the folder {shown} cannot be read: {error}"),
             )
-            .fix("fanfare: --data FOLDER, one that is there and that its user can read"),
+            .fix("fanfare: --data FOLDER, an existing folder that its user can read"),
         ],
     }
 }
 
 fn space(folder: &Path, history: usize) -> io::Result<Finding> {
     let disk = rustix::fs::statvfs(folder)?;
-    let (free, needed) = (disk.f_bavail.saturating_mul(disk.f_frsize), history as u64);
+    let free = disk.f_bavail.saturating_mul(disk.f_frsize);
+    let needed = history as u64;
     let mib = |bytes: u64| bytes / (1024 * 1024);
-    let seen = format!("{} MiB are free under {}", mib(free), folder.display());
+    let seen = format!("{} MiB are free in {}", mib(free), folder.display());
     let finding = if free < needed {
         Finding::bad(
             "disk",
             format!(
-                "{seen}; one room alone may hold {} (--history-bytes)",
+                "{seen}; a single room may hold {} MiB (--history-bytes)",
                 mib(needed)
             ),
         )
@@ -58,18 +59,19 @@ fn space(folder: &Path, history: usize) -> io::Result<Finding> {
         Finding::bad(
             "disk",
             format!(
-                "no new file can be made under {}: its inodes are used up",
+                "no file can be created in {}: no inodes are free",
                 folder.display()
             ),
         )
     } else {
         return Ok(Finding::good("disk", seen));
     };
-    Ok(finding
-        .fix("disk: make room, or fanfare: smaller --history-age, --history-bytes and --max-rooms"))
+    Ok(finding.fix(
+        "disk: free space, or fanfare: smaller --history-age, --history-bytes and --max-rooms",
+    ))
 }
 
-/// The median time until a write is on the disk.
+/// Returns the median time of a durable write.
 fn syncs(folder: &Path) -> io::Result<Duration> {
     let path = folder.join(format!(".fanfare-doctor-{}", std::process::id()));
     let mut file = File::options().write(true).create_new(true).open(&path)?;
@@ -80,10 +82,11 @@ fn syncs(folder: &Path) -> io::Result<Duration> {
     Ok(times[times.len() / 2])
 }
 
-/// At least one.
+/// Returns the times of the writes, at least one.
 fn measure(file: &mut File) -> io::Result<Vec<Duration>> {
-    let (began, mut times) = (Instant::now(), Vec::new());
-    while times.is_empty() || (times.len() < WRITES && began.elapsed() < LONGEST) {
+    let began = Instant::now();
+    let mut times = Vec::new();
+    while times.is_empty() || (times.len() < MAX_WRITES && began.elapsed() < MAX_TIME) {
         let one = Instant::now();
         file.write_all(&BLOCK)?;
         file.sync_data()?;
@@ -94,7 +97,7 @@ fn measure(file: &mut File) -> io::Result<Vec<Duration>> {
 
 fn judge(time: Duration) -> Finding {
     let seen = format!(
-        "a write is safe after {time:.1?}: with --durability disk an ack takes at least so long, however many share it"
+        "a durable write takes {time:.1?}: with --durability disk, an ack takes at least as long"
     );
     if time > SLOW {
         Finding::note("fsync", seen)
@@ -107,10 +110,10 @@ fn judge(time: Duration) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::finding::Outcome;
+    use crate::cli::doctor::finding::Rating;
 
     #[test]
-    fn a_disk_with_less_room_than_one_room_may_need_is_bad_and_nothing_stays_on_it() {
+    fn a_disk_with_less_space_than_one_room_may_need_is_bad_and_the_check_leaves_no_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let outcomes = |history| {
             check(folder.path(), history)
@@ -118,12 +121,12 @@ mod tests {
                 .map(|it| it.outcome)
                 .collect::<Vec<_>>()
         };
-        assert_eq!(outcomes(1)[0], Outcome::Good);
-        assert_eq!(outcomes(usize::MAX)[0], Outcome::Bad);
+        assert_eq!(outcomes(1)[0], Rating::Good);
+        assert_eq!(outcomes(usize::MAX)[0], Rating::Bad);
         assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
         assert_eq!(
             check(&folder.path().join("none"), 1)[0].outcome,
-            Outcome::Bad
+            Rating::Bad
         );
     }
 }

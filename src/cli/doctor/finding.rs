@@ -1,60 +1,60 @@
-//! One thing that was looked at: what was seen, whether that is well, and what would make it so. Pure.
+//! The result of one check: what was seen, its rating, and the fix. Pure.
 
 use serde::Serialize;
 
-/// What is thought of it.
+/// The rating of a finding.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
-pub(super) enum Outcome {
-    /// As it should be.
+pub(super) enum Rating {
+    /// All is well.
     Good,
-    /// Perhaps meant so, or not looked at.
+    /// Perhaps intended, or not checked.
     Note,
-    /// Somebody will suffer from it.
+    /// A problem for users.
     Bad,
 }
 
-/// See the [module docs](self).
+/// The result of one check.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Finding {
-    /// What was looked at, in a word.
+    /// The check, in a word.
     pub(super) check: &'static str,
-    pub(super) outcome: Outcome,
-    /// In a sentence.
+    pub(super) outcome: Rating,
+    /// The result, in a sentence.
     pub(super) seen: String,
-    /// Lines for whoever has to change something, each for the program that it begins with.
+    /// Lines that fix the problem, each for the program that it begins with.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) fix: Vec<String>,
 }
 
 impl Finding {
-    /// All is well.
+    /// Returns a good result.
     pub(super) fn good(check: &'static str, seen: impl Into<String>) -> Self {
         Self {
             check,
-            outcome: Outcome::Good,
+            outcome: Rating::Good,
             seen: seen.into(),
             fix: Vec::new(),
         }
     }
 
-    /// Worth knowing.
+    /// Returns a result that is worth knowing.
     pub(super) fn note(check: &'static str, seen: impl Into<String>) -> Self {
         Self {
-            outcome: Outcome::Note,
+            outcome: Rating::Note,
             ..Self::good(check, seen)
         }
     }
 
-    /// To be changed; its lines say how.
+    /// Returns a problem.
     pub(super) fn bad(check: &'static str, seen: impl Into<String>) -> Self {
         Self {
-            outcome: Outcome::Bad,
+            outcome: Rating::Bad,
             ..Self::good(check, seen)
         }
     }
 
-    /// The same, with another line that would change it.
+    /// Adds a line that fixes the problem.
     pub(super) fn fix(mut self, line: impl Into<String>) -> Self {
         self.fix.push(line.into());
         self

@@ -1,14 +1,14 @@
-//! `fanfare doctor`: looks at a running server from outside, the way its users come, for what goes wrong in practice,
-//! and says for each thing the line that puts it right.
+//! `fanfare doctor`: checks a running server from outside, along the path of its users, and prints the line that fixes
+//! each problem.
 //!
-//! - [`Finding`] one thing that was looked at, and [`Report`] all of them. Pure but for printing.
-//! - [`Visit`] as whom and into which room it comes.
-//! - `reach`, `certificate`: whether a Fanfare is there. Without one nothing else is looked at.
-//! - `websocket`, `origin`, `stream`, `size`, `clock`, `silence`: what a client meets, whatever lies between.
-//! - `ops`: what only the ops listener tells.
-//! - `disk`, `nats`: what this machine tells, where the server is on it.
+//! - [`Finding`] is the result of one check, [`DoctorReport`] prints all of them.
+//! - [`Visit`] is the user and the room of the checks.
+//! - `reach`, `certificate`: a Fanfare answers. Without one there are no other checks.
+//! - `websocket`, `origin`, `stream`, `size`, `clock`, `silence`: the path of a client, with its proxies.
+//! - `ops`: figures of the ops listener.
+//! - `disk`, `nats`: the server's machine, if this is it.
 //!
-//! Deliberately absent: changing anything. What it says stays in a room of its own, like anything that is said.
+//! It changes nothing. Its messages stay in a room of its own.
 
 mod finding;
 mod report;
@@ -33,18 +33,18 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 use hyper::header::{HeaderName, HeaderValue};
 
 use self::finding::Finding;
-use self::reach::Front;
-use self::report::Report;
+use self::reach::ProxyInfo;
+use self::report::DoctorReport;
 use self::visit::Visit;
 use crate::cli::args::not_empty;
-use crate::cli::client::{Pass, Remote, ca_flag, token_flag, url_argument};
+use crate::cli::client::{Credentials, Server, ca_flag, token_flag, url_argument};
 use crate::cli::output::note;
 use crate::cli::{Failure, Mistakes, settings, start};
 use crate::protocol::RoomName;
 use crate::server::config::Config;
 use crate::server::store::{Retention, StoreSettings};
 
-/// The server's own settings that say where it keeps messages and where its ops listener is.
+/// The settings of the server that name its store and its ops listener.
 const SETTINGS: &[&str] = &[
     "data",
     "store",
@@ -54,7 +54,7 @@ const SETTINGS: &[&str] = &[
     "history-bytes",
     "ops-listen",
 ];
-/// Those of them that say that the server is on this machine.
+/// Those of them that mean that the server is on this machine.
 const LOCAL: &[&str] = &["config", "data", "store"];
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -83,34 +83,35 @@ pub(super) fn command() -> Command {
         )
 }
 
-/// Where to look.
-struct Plan {
+/// The arguments of `fanfare doctor`.
+struct DoctorOptions {
     visit: Visit,
-    /// A room in which nobody speaks.
+    /// A room without messages.
     quiet_room: RoomName,
-    ops: Option<Remote>,
+    ops: Option<Server>,
     store: Option<StoreSettings>,
     is_quick: bool,
     is_json: bool,
 }
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let plan = Plan::new(matches)?;
-    start(examine(plan))
+    let options = DoctorOptions::new(matches)?;
+    start(examine(options))
 }
 
-impl Plan {
+impl DoctorOptions {
     fn new(matches: &ArgMatches) -> Result<Self, Failure> {
         let config = Config::check(&settings::collect(matches))?;
         let mut mistakes = Mistakes::default();
-        let server = Remote::given(matches, "URL", &mut mistakes);
-        let pass = Pass::given(matches, &mut mistakes);
+        let server = Server::given(matches, "URL", &mut mistakes);
+        let credentials = Credentials::given(matches, &mut mistakes);
         let name = format!("doctor-{:08x}", fastrand::u32(..));
         let room = mistakes.check("ROOM", &name, RoomName::parse);
         let quiet_room = mistakes.check("ROOM", &format!("{name}-quiet"), RoomName::parse);
+
         let ca = matches.get_one::<String>("ca").map(String::as_str);
-        let is_here = server.as_ref().is_some_and(Remote::is_on_loopback);
-        // By a name that everybody uses for it, it may be on this machine too; then somebody has said so.
+        let is_here = server.as_ref().is_some_and(Server::is_on_loopback);
+        // A server with a public name may be on this machine too. Then a flag says so.
         let is_told = LOCAL.iter().any(|name| matches.contains_id(name));
         let named = matches.get_one::<String>("ops").cloned();
         let ops = match named.or_else(|| {
@@ -119,18 +120,22 @@ impl Plan {
                 .filter(|_| is_here || is_told)
                 .map(local_url)
         }) {
-            Some(url) => Remote::at(&url, ca, "--ops", &mut mistakes).map(Some),
+            Some(url) => Server::at(&url, ca, "--ops", &mut mistakes).map(Some),
             None => Some(None),
         };
-        let (Some(server), Some(pass), Some(room), Some(quiet_room), Some(ops)) =
-            (server, pass, room, quiet_room, ops)
+        let (Some(server), Some(credentials), Some(room), Some(quiet_room), Some(ops)) =
+            (server, credentials, room, quiet_room, ops)
         else {
             return Err(mistakes.into());
         };
-        // Nobody has said where it keeps anything: then only what is where it would be by itself is looked at.
+        // Without such a flag, only the default store is checked, if it exists.
         let is_local = is_told || (is_here && is_there(&config.store));
         Ok(Self {
-            visit: Visit { server, pass, room },
+            visit: Visit {
+                server,
+                credentials,
+                room,
+            },
             quiet_room,
             ops,
             store: is_local.then_some(config.store),
@@ -140,7 +145,7 @@ impl Plan {
     }
 }
 
-/// Where a listener at `address` is asked from the same machine.
+/// Returns the URL of a listener at `address` on this machine.
 fn local_url(mut address: SocketAddr) -> String {
     if address.ip().is_unspecified() {
         address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -152,29 +157,29 @@ fn is_there(store: &StoreSettings) -> bool {
     matches!(store, StoreSettings::Sqlite(settings) if settings.path.is_file())
 }
 
-async fn examine(plan: Plan) -> anyhow::Result<()> {
-    let mut report = Report::new(plan.is_json);
-    if let Some(front) = reach::check(&plan.visit, &mut report).await {
-        meet(&plan, &front, &mut report).await;
+async fn examine(options: DoctorOptions) -> anyhow::Result<()> {
+    let mut report = DoctorReport::new(options.is_json);
+    if let Some(proxy_info) = reach::check(&options.visit, &mut report).await {
+        check_path(&options, &proxy_info, &mut report).await;
     }
-    if let Some(ops) = &plan.ops {
+    if let Some(ops) = &options.ops {
         report.add_all(ops::check(ops).await);
     }
-    if let Some(store) = plan.store {
-        report.add_all(keeping(store).await);
+    if let Some(store) = options.store {
+        report.add_all(check_store(store).await);
     }
     report.end()
 }
 
-/// What a client meets at a Fanfare behind `front`.
-async fn meet(plan: &Plan, front: &Front, report: &mut Report) {
-    let Plan {
+/// Checks the path of a client to a Fanfare behind `proxy_info`.
+async fn check_path(options: &DoctorOptions, proxy_info: &ProxyInfo, report: &mut DoctorReport) {
+    let DoctorOptions {
         visit,
         quiet_room,
         ops,
         is_quick,
         ..
-    } = plan;
+    } = options;
     let made_up = HeaderValue::try_from(ops::MADE_UP.to_string())
         .ok()
         .filter(|_| ops.is_some());
@@ -186,12 +191,12 @@ async fn meet(plan: &Plan, front: &Front, report: &mut Report) {
         return;
     };
     let heartbeat = Duration::from_millis(welcome.heartbeat_ms);
-    let is_watched = !is_quick && !front.is_bare();
-    // It only waits, so it may do that beside all that follows.
+    let is_watched = !is_quick && !proxy_info.is_bare();
+    // It only waits, so it runs beside the other checks.
     let silence = is_watched
         .then(|| tokio::spawn(silence::check(visit.clone(), quiet_room.clone(), heartbeat)));
     if let Some(ops) = ops {
-        report.add_all(ops::address(ops, visit, &welcome, front).await);
+        report.add_all(ops::address(ops, visit, &welcome, proxy_info).await);
     }
     drop(socket);
     report.add_all(origin::check(visit).await);
@@ -201,30 +206,27 @@ async fn meet(plan: &Plan, front: &Front, report: &mut Report) {
     report.add(&match silence {
         Some(silence) => {
             note(&format!(
-                "watching a quiet connection for {heartbeat:.0?} (--quick leaves it out)"
+                "watching an idle connection for {heartbeat:.0?} (skip it with --quick)"
             ));
             silence
                 .await
-                .unwrap_or_else(|error| Finding::note("silence", format!("not known: {error}")))
+                .unwrap_or_else(|error| Finding::note("silence", format!("unknown: {error}")))
         }
-        None if *is_quick => Finding::note(
-            "silence",
-            "whether quiet connections are kept was not tried (--quick)",
-        ),
+        None if *is_quick => Finding::note("silence", "not tried (--quick)"),
         None => Finding::good(
             "silence",
-            "this machine answers itself and no proxy shows itself, so it was not watched",
+            "not needed: the server is on this machine, without a proxy",
         ),
     });
 }
 
-/// What this machine tells of `store`.
-async fn keeping(store: StoreSettings) -> Vec<Finding> {
+/// Checks the server's `store` on this machine.
+async fn check_store(store: StoreSettings) -> Vec<Finding> {
     match store {
         StoreSettings::Memory(_) => vec![
             Finding::note(
                 "disk",
-                "what is said is kept in memory, and ends with the process",
+                "messages are kept in memory, and are lost when the process ends",
             )
             .fix("fanfare: --store sqlite:fanfare.db"),
         ],
@@ -234,11 +236,11 @@ async fn keeping(store: StoreSettings) -> Vec<Finding> {
                 .parent()
                 .map_or_else(PathBuf::new, PathBuf::from);
             let Retention { bytes, .. } = settings.retention;
-            // It waits for the disk, and a quiet connection may be watched meanwhile.
+            // It waits for the disk, so it runs on its own thread.
             let looking = tokio::task::spawn_blocking(move || disk::check(&folder, bytes));
             looking
                 .await
-                .unwrap_or_else(|error| vec![Finding::note("disk", format!("not known: {error}"))])
+                .unwrap_or_else(|error| vec![Finding::note("disk", format!("unknown: {error}"))])
         }
         StoreSettings::Nats(settings) => {
             let addresses = settings.servers.to_string();
@@ -253,7 +255,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_ops_listener_is_asked_where_the_server_is_said_to_be_on_this_machine() {
+    fn the_ops_listener_is_checked_if_the_server_is_on_this_machine() {
         for (arguments, asked) in [
             (
                 &["http://127.0.0.1:12345"][..],
@@ -280,9 +282,9 @@ mod tests {
             ),
         ] {
             let given = command().get_matches_from(std::iter::once(&"doctor").chain(arguments));
-            let plan = Plan::new(&given).ok().expect("no mistake");
+            let options = DoctorOptions::new(&given).ok().expect("no mistake");
             assert_eq!(
-                plan.ops.map(|ops| ops.to_string()).as_deref(),
+                options.ops.map(|ops| ops.to_string()).as_deref(),
                 asked,
                 "{arguments:?}"
             );

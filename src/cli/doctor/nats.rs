@@ -1,4 +1,4 @@
-//! Whether the servers of `--store nats://…` are there, and keep streams.
+//! The check that the servers of `--store nats://…` answer, and have JetStream.
 
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -6,12 +6,12 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 
 use super::finding::Finding;
-use super::visit::ANSWER_WITHIN;
+use super::visit::ANSWER_TIMEOUT;
 
-/// Longest greeting that is read; it grows with the servers of a cluster.
+/// The longest greeting. It grows with the servers of a cluster.
 const MAX_GREETING_BYTES: u64 = 64 * 1024;
 
-/// What a NATS server says to everybody before anything is asked (its protocol's `INFO`).
+/// The greeting of a NATS server (`INFO` in its protocol).
 #[derive(Debug, Deserialize)]
 struct Info {
     version: String,
@@ -21,9 +21,9 @@ struct Info {
     max_payload: usize,
 }
 
-/// Greets the server at `address`, HOST:PORT.
+/// Checks the server at `address`, HOST:PORT.
 pub(super) async fn check(address: &str) -> Finding {
-    let greeting = timeout(ANSWER_WITHIN, greet(address)).await;
+    let greeting = timeout(ANSWER_TIMEOUT, greet(address)).await;
     match greeting.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
         Ok(line) => judge(address, &line),
         Err(error) => Finding::bad("nats", format!("nothing answers at {address}: {error}"))
@@ -46,8 +46,8 @@ fn judge(address: &str, greeting: &str) -> Finding {
         .strip_prefix("INFO ")
         .and_then(|info| serde_json::from_str::<Info>(info).ok());
     match info {
-        None => Finding::bad("nats", format!("what answers at {address} is no NATS")).fix(
-            "fanfare: --store nats://HOST:PORT, that of its clients (4222), not of its monitoring",
+        None => Finding::bad("nats", format!("the server at {address} is not NATS")).fix(
+            "fanfare: --store nats://HOST:PORT with the client port (4222), not the monitoring port",
         ),
         Some(Info {
             jetstream: false,
@@ -55,7 +55,7 @@ fn judge(address: &str, greeting: &str) -> Finding {
             ..
         }) => Finding::bad(
             "nats",
-            format!("{address} is NATS {version} without JetStream: nothing would be kept"),
+            format!("{address} is NATS {version} without JetStream: it would keep no messages"),
         )
         .fix("NATS: nats-server -js, or jetstream { store_dir: FOLDER } in its file"),
         Some(Info {
@@ -74,18 +74,18 @@ fn judge(address: &str, greeting: &str) -> Finding {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::finding::Outcome;
+    use crate::cli::doctor::finding::Rating;
 
     #[test]
-    fn what_is_no_nats_or_keeps_nothing_is_bad() {
+    fn a_server_that_is_no_nats_or_has_no_jetstream_is_bad() {
         for (greeting, outcome) in [
             (
                 "INFO {\"version\":\"2.9.10\",\"jetstream\":true,\"max_payload\":1048576}\r\n",
-                Outcome::Good,
+                Rating::Good,
             ),
-            ("INFO {\"version\":\"2.9.10\"}\r\n", Outcome::Bad),
-            ("HTTP/1.1 400 Bad Request\r\n", Outcome::Bad),
-            ("", Outcome::Bad),
+            ("INFO {\"version\":\"2.9.10\"}\r\n", Rating::Bad),
+            ("HTTP/1.1 400 Bad Request\r\n", Rating::Bad),
+            ("", Rating::Bad),
         ] {
             assert_eq!(judge("h:1", greeting).outcome, outcome, "{greeting}");
         }

@@ -1,41 +1,43 @@
-//! What only the ops listener tells: which program it is, whether it takes messages, whether it has files for all
-//! that it would let in, and under which address it sees who comes.
+//! The checks of the ops listener: version, readiness, file limit, and the address that the server sees for a client.
 
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::finding::Finding;
-use super::reach::Front;
+use super::reach::ProxyInfo;
 use super::visit::{Answer, Visit, get};
-use crate::cli::client::Remote;
+use crate::cli::client::Server;
 use crate::protocol::Welcome;
 use crate::server::release;
 
-/// The address that the doctor makes up for itself (RFC 5737): only who believes it as a proxy will see it.
+/// A client address that the doctor invents (RFC 5737). A server shows it only if it trusts this client as a proxy.
 pub(super) const MADE_UP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-/// Of so many hundredths of its files in use, a server is about to run out.
-const CROWDED: f64 = 90.0;
+/// The percentage of open files from which a server is about to run out.
+const CROWDED_PERCENT: f64 = 90.0;
 
-/// Asks at `ops`.
-pub(super) async fn check(ops: &Remote) -> Vec<Finding> {
+/// Runs the checks at the ops listener `ops`.
+pub(super) async fn check(ops: &Server) -> Vec<Finding> {
     let version = match get(ops, "/version").await {
         Ok(answer) => answer,
         Err(error) => {
             return vec![
                 Finding::note(
                     "ops",
-                    format!("what only the ops listener tells is not known: {error:#}"),
+                    format!("the ops listener cannot be checked: {error:#}"),
                 )
-                .fix("fanfare doctor: --ops http://HOST:PORT, that of the server's --ops-listen"),
+                .fix("fanfare doctor: --ops http://HOST:PORT, the address of the server's --ops-listen"),
             ];
         }
     };
     let Some(number) = version.json()["version"].as_str().map(str::to_owned) else {
-        let seen = format!("{ops} is no ops listener of a Fanfare: {}", version.told());
-        return vec![
-            Finding::bad("ops", seen)
-                .fix("fanfare doctor: --ops http://HOST:PORT, that of --ops-listen"),
-        ];
+        let seen = format!(
+            "{ops} is not the ops listener of a Fanfare: {}",
+            version.describe()
+        );
+        return vec![Finding::bad("ops", seen).fix(
+            "fanfare doctor: --ops http://HOST:PORT, the address of the server's --ops-listen",
+        )];
     };
+
     let commit = version.json()["commit"]
         .as_str()
         .map_or_else(String::new, |commit| format!(" ({commit})"));
@@ -47,6 +49,7 @@ pub(super) async fn check(ops: &Remote) -> Vec<Finding> {
             format!("{number}{commit}; this program is {}", release::VERSION),
         )
     }];
+
     match get(ops, "/readyz").await {
         Ok(answer) => findings.push(ready(&answer)),
         Err(error) => findings.push(Finding::bad("ready", format!("{error:#}"))),
@@ -58,12 +61,12 @@ pub(super) async fn check(ops: &Remote) -> Vec<Finding> {
     findings
 }
 
-/// Under which address the server sees the connection that `welcome` opened, by which it counts and limits.
+/// Checks the address that the server sees for the connection of `welcome`, because limits are per address.
 pub(super) async fn address(
-    ops: &Remote,
+    ops: &Server,
     visit: &Visit,
     welcome: &Welcome,
-    front: &Front,
+    proxy_info: &ProxyInfo,
 ) -> Option<Finding> {
     let path = format!("/api/v1/admin/connections?limit=1000&room={}", visit.room);
     let answer = get(ops, &path).await.ok()?.json();
@@ -72,30 +75,30 @@ pub(super) async fn address(
         .as_str()?
         .parse()
         .ok()?;
-    Some(judge_address(seen, front))
+    Some(judge_address(seen, proxy_info))
 }
 
-fn judge_address(seen: IpAddr, front: &Front) -> Finding {
+fn judge_address(seen: IpAddr, proxy_info: &ProxyInfo) -> Finding {
     let trust = |finding: Finding| {
         finding
             .fix(format!("fanfare: --trusted-proxy {seen}"))
             .fix("nginx: proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;")
     };
-    match &front.proxy {
+    match &proxy_info.proxy {
         _ if seen == MADE_UP => Finding::good(
             "address",
-            "the server goes by the client's address that the proxy names",
+            "the server uses the client address that the proxy sends",
         ),
-        Some(proxy) if seen.is_loopback() && !front.own.is_loopback() => trust(Finding::bad(
+        Some(proxy) if seen.is_loopback() && !proxy_info.own.is_loopback() => trust(Finding::bad(
             "address",
             format!(
-                "the server sees {proxy} ({seen}) in place of its clients: all of them share one limit"
+                "the server sees {proxy} ({seen}) instead of its clients, so they share one limit"
             ),
         )),
         Some(proxy) if seen.is_loopback() => trust(Finding::note(
             "address",
             format!(
-                "the server sees {seen}: all who come by {proxy} share one limit, unless it names their addresses itself"
+                "the server sees {seen}: all clients behind {proxy} share one limit, unless it sends their addresses"
             ),
         )),
         Some(_) | None => Finding::good("address", format!("the server sees {seen}")),
@@ -104,59 +107,62 @@ fn judge_address(seen: IpAddr, front: &Front) -> Finding {
 
 fn ready(answer: &Answer) -> Finding {
     if answer.status.is_success() {
-        return Finding::good("ready", "the store takes messages");
+        return Finding::good("ready", "the store accepts messages");
     }
     let seen = String::from_utf8_lossy(&answer.body).trim().to_owned();
     let line = if seen.contains("disk") {
-        "disk: make room in the --data folder, or fanfare: smaller --history-age and --history-bytes"
+        "disk: free space in the --data folder, or fanfare: smaller --history-age and --history-bytes"
     } else if seen.contains("NATS") {
         "NATS: is nats-server running with -js, where --store says?"
     } else {
-        "fanfare: its log says what the store refused, and why"
+        "fanfare: its log has the error of the store"
     };
     Finding::bad("ready", seen).fix(line)
 }
 
-/// Whether the files that the server may open are enough for those that it would let in.
+/// Checks that the server may open enough files for its connections.
 fn files(metrics: &str) -> Finding {
     let of = |series: &str| figure(metrics, series);
     let (Some(most), Some(open)) = (of("process_max_fds"), of("process_open_fds")) else {
-        return Finding::note(
-            "files",
-            "the server does not say how many files it may open",
-        );
+        return Finding::note("files", "the server does not report its file limit");
     };
     let limit = |what: &str| of(&format!("fanfare_connections_limit{{of=\"{what}\"}}"));
     let (Some(all), Some(address), Some(fit)) = (limit("all"), limit("address"), limit("files"))
     else {
-        return Finding::note("files", format!("{open} of {most} are open"));
+        return Finding::note("files", format!("{open} of {most} files are open"));
     };
+
     let raise = |finding: Finding| {
         finding
             .fix("systemd: LimitNOFILE=1048576")
             .fix("shell: ulimit -n 1048576, before it is started")
             .fix(format!("fanfare: or --max-connections {:.0}", fit.max(1.0)))
     };
-    if open >= most * CROWDED / 100.0 {
+
+    if open >= most * CROWDED_PERCENT / 100.0 {
         raise(Finding::bad(
             "files",
-            format!("{open} of {most} are open: nobody else will get in"),
+            format!("{open} of {most} files are open: new connections will fail"),
         ))
     } else if fit < address {
         let seen = format!(
-            "{most} are enough for {fit} connections, and one address alone may open {address} (--max-connections-per-ip)"
+            "{most} files are enough for {fit} connections; a single address may open {address} (--max-connections-per-ip)"
         );
         raise(Finding::bad("files", seen))
     } else if fit < all {
-        let seen =
-            format!("{most} are enough for {fit} connections, fewer than --max-connections {all}");
+        let seen = format!(
+            "{most} files are enough for {fit} connections, fewer than --max-connections {all}"
+        );
         raise(Finding::note("files", seen))
     } else {
-        Finding::good("files", format!("{most} at most, for {all} connections"))
+        Finding::good(
+            "files",
+            format!("at most {most} files, for {all} connections"),
+        )
     }
 }
 
-/// The value of `series` among `metrics`, in the text format of Prometheus.
+/// Returns the value of `series` in `metrics`, the text format of Prometheus.
 fn figure(metrics: &str, series: &str) -> Option<f64> {
     metrics.lines().find_map(|line| {
         line.strip_prefix(series)?
@@ -170,10 +176,10 @@ fn figure(metrics: &str, series: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::finding::Outcome;
+    use crate::cli::doctor::finding::Rating;
 
     #[test]
-    fn files_are_too_few_when_one_address_alone_can_use_them_up() {
+    fn too_few_files_are_bad_if_one_address_can_use_them_up() {
         let metrics = |most: u32, open: u32, fit: u32| {
             format!(
                 "# TYPE process_max_fds gauge\nprocess_max_fds {most}\nprocess_open_fds {open}\n\
@@ -182,13 +188,13 @@ mod tests {
             )
         };
         for (most, open, fit, outcome) in [
-            (1_048_576, 20, 1_048_512, Outcome::Good),
-            (1_048_576, 20, 349_504, Outcome::Good),
-            (200_000, 20, 66_645, Outcome::Note),
-            (20_000, 20, 19_936, Outcome::Note),
-            (1000, 20, 936, Outcome::Bad),
-            (3000, 20, 978, Outcome::Bad),
-            (20_000, 18_000, 19_936, Outcome::Bad),
+            (1_048_576, 20, 1_048_512, Rating::Good),
+            (1_048_576, 20, 349_504, Rating::Good),
+            (200_000, 20, 66_645, Rating::Note),
+            (20_000, 20, 19_936, Rating::Note),
+            (1000, 20, 936, Rating::Bad),
+            (3000, 20, 978, Rating::Bad),
+            (20_000, 18_000, 19_936, Rating::Bad),
         ] {
             assert_eq!(
                 files(&metrics(most, open, fit)).outcome,
@@ -196,32 +202,32 @@ mod tests {
                 "{most} {open} {fit}"
             );
         }
-        assert_eq!(files("").outcome, Outcome::Note);
+        assert_eq!(files("").outcome, Rating::Note);
     }
 
     #[test]
-    fn all_clients_are_one_where_the_proxy_is_not_believed() {
-        let front = |own: &str, proxy: Option<&str>| Front {
+    fn all_clients_share_a_limit_if_the_proxy_is_not_trusted() {
+        let proxy_info = |own: &str, proxy: Option<&str>| ProxyInfo {
             own: own.parse().expect("an address"),
             peer: own.parse().expect("an address"),
             proxy: proxy.map(str::to_owned),
         };
         let (home, proxy) = (IpAddr::V4(Ipv4Addr::LOCALHOST), Some("nginx"));
-        for (seen, front, outcome) in [
-            (home, front("198.51.100.7", proxy), Outcome::Bad),
-            (home, front("127.0.0.1", proxy), Outcome::Note),
-            (home, front("127.0.0.1", None), Outcome::Good),
-            (MADE_UP, front("127.0.0.1", proxy), Outcome::Good),
+        for (seen, proxy_info, outcome) in [
+            (home, proxy_info("198.51.100.7", proxy), Rating::Bad),
+            (home, proxy_info("127.0.0.1", proxy), Rating::Note),
+            (home, proxy_info("127.0.0.1", None), Rating::Good),
+            (MADE_UP, proxy_info("127.0.0.1", proxy), Rating::Good),
             (
                 "203.0.113.9".parse().expect("an address"),
-                front("10.0.0.2", proxy),
-                Outcome::Good,
+                proxy_info("10.0.0.2", proxy),
+                Rating::Good,
             ),
         ] {
             assert_eq!(
-                judge_address(seen, &front).outcome,
+                judge_address(seen, &proxy_info).outcome,
                 outcome,
-                "{seen} {front:?}"
+                "{seen} {proxy_info:?}"
             );
         }
     }

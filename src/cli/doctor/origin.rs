@@ -1,16 +1,16 @@
-//! Which pages may connect: the server's own, and no other unless that is meant.
+//! The check of the allowed origins: the server's own pages may connect, other sites may not.
 
 use hyper::StatusCode;
 use hyper::header::{HeaderValue, ORIGIN};
 
 use super::finding::Finding;
-use super::visit::{Visit, told};
+use super::visit::{Visit, describe};
 use super::websocket::{Refused, open};
 
-/// An origin that nobody has (RFC 6761 section 6.4).
+/// An origin that does not exist (RFC 6761 section 6.4).
 const FOREIGN: HeaderValue = HeaderValue::from_static("https://fanfare-doctor.invalid");
 
-/// Comes as each of both.
+/// Connects from the server's own page, and from another site.
 pub(super) async fn check(visit: &Visit) -> [Finding; 2] {
     [own(visit).await, foreign(visit).await]
 }
@@ -19,7 +19,7 @@ async fn own(visit: &Visit) -> Finding {
     let url = visit.server.url();
     let origin = url.origin();
     let Ok(header) = HeaderValue::try_from(&origin) else {
-        return Finding::bad("origin", format!("{origin} is no origin"));
+        return Finding::bad("origin", format!("{origin} is not a valid origin"));
     };
     match open(visit, &visit.room, &[(ORIGIN, header)]).await {
         Ok(_socket) => Finding::good("origin", format!("the page at {origin} may connect")),
@@ -27,7 +27,7 @@ async fn own(visit: &Visit) -> Finding {
             "origin",
             format!(
                 "its own page at {origin} may not connect: {}",
-                told(StatusCode::FORBIDDEN, &body)
+                describe(StatusCode::FORBIDDEN, &body)
             ),
         )
         .fix("nginx: proxy_set_header Host $http_host;")
@@ -41,24 +41,20 @@ async fn own(visit: &Visit) -> Finding {
 
 async fn foreign(visit: &Visit) -> Finding {
     match open(visit, &visit.room, &[(ORIGIN, FOREIGN)]).await {
-        Err(Refused::Http(StatusCode::FORBIDDEN, _)) => Finding::good(
-            "foreign page",
-            "a page of another site may not connect in its visitor's name",
-        ),
-        Ok(_socket) => Finding::note(
-            "foreign page",
-            "pages of every site may connect, in their visitors' names",
-        )
-        .fix("fanfare: --allow-origin https://NAME for each site that should, in place of any")
-        .fix("nginx or Caddy: pass Origin on as it comes"),
-        Err(why) => Finding::note("foreign page", format!("not known: {}", sentence(&why))),
+        Err(Refused::Http(StatusCode::FORBIDDEN, _)) => {
+            Finding::good("foreign page", "pages of other sites may not connect")
+        }
+        Ok(_socket) => Finding::note("foreign page", "pages of every site may connect")
+            .fix("fanfare: --allow-origin https://NAME for each allowed site, instead of any")
+            .fix("nginx or Caddy: forward the Origin header unchanged"),
+        Err(why) => Finding::note("foreign page", format!("unknown: {}", sentence(&why))),
     }
 }
 
 fn sentence(why: &Refused) -> String {
     match why {
-        Refused::Http(status, body) => told(*status, body),
-        Refused::Subprotocol => "its dialect was not agreed".to_owned(),
+        Refused::Http(status, body) => describe(*status, body),
+        Refused::Subprotocol => "Sec-WebSocket-Protocol is lost on the way".to_owned(),
         Refused::Other(why) => why.clone(),
     }
 }

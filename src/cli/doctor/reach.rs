@@ -1,4 +1,4 @@
-//! Whether anybody is there: name, port, HTTP, and whether it is a Fanfare.
+//! The checks that a Fanfare answers: name, port, TLS and HTTP.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -11,44 +11,44 @@ use tokio::time::timeout;
 
 use super::certificate;
 use super::finding::Finding;
-use super::report::Report;
-use super::visit::{ANSWER_WITHIN, Answer, Visit, ask, read};
+use super::report::DoctorReport;
+use super::visit::{ANSWER_TIMEOUT, Answer, Visit, ask, read};
 
-/// What stands at the address.
+/// The machines and the proxy on the way to the server.
 #[derive(Clone, Debug)]
-pub(super) struct Front {
-    /// This machine's own address on the way there.
+pub(super) struct ProxyInfo {
+    /// The address of this machine on the connection.
     pub(super) own: IpAddr,
     /// The address that answers.
     pub(super) peer: IpAddr,
-    /// What a proxy calls itself, if it does: a Fanfare names itself in no header.
+    /// The name of a proxy, from a header. A Fanfare names itself in no header.
     pub(super) proxy: Option<String>,
 }
 
-impl Front {
-    /// Whether the server is on this machine, and nothing shows itself in front of it.
+impl ProxyInfo {
+    /// Returns whether the server is on this machine without a visible proxy.
     pub(super) fn is_bare(&self) -> bool {
         self.peer.is_loopback() && self.proxy.is_none()
     }
 }
 
-/// Looks at one after the other; nothing if there is no Fanfare to look at further.
-pub(super) async fn check(visit: &Visit, report: &mut Report) -> Option<Front> {
+/// Runs the checks. Returns `None` if no Fanfare answers.
+pub(super) async fn check(visit: &Visit, report: &mut DoctorReport) -> Option<ProxyInfo> {
     let server = &visit.server;
     let address = server.url().socket_address();
     let began = Instant::now();
-    let addresses: Vec<SocketAddr> = match timeout(ANSWER_WITHIN, lookup_host(&address)).await {
+    let addresses: Vec<SocketAddr> = match timeout(ANSWER_TIMEOUT, lookup_host(&address)).await {
         Ok(Ok(addresses)) => addresses.collect(),
         Ok(Err(error)) => {
-            report.add(&Finding::bad("name", format!("{address} is not found: {error}")).fix(
+            report.add(&Finding::bad("name", format!("{address} cannot be resolved: {error}")).fix(
                 "DNS: an A or AAAA record for this name that leads to the server, or check the spelling",
             ));
             return None;
         }
         Err(_elapsed) => {
             let seen = format!(
-                "no answer about {address} within {} s",
-                ANSWER_WITHIN.as_secs()
+                "no DNS answer for {address} within {} s",
+                ANSWER_TIMEOUT.as_secs()
             );
             report.add(&Finding::bad("name", seen).fix("DNS: check the resolver of this machine"));
             return None;
@@ -61,15 +61,15 @@ pub(super) async fn check(visit: &Visit, report: &mut Report) -> Option<Front> {
         .join(", ");
     report.add(&Finding::good(
         "name",
-        format!("{address} is {shown}, looked up in {:.0?}", began.elapsed()),
+        format!("{address} resolves to {shown} in {:.0?}", began.elapsed()),
     ));
 
     let began = Instant::now();
-    let connecting = timeout(ANSWER_WITHIN, TcpStream::connect(&addresses[..])).await;
+    let connecting = timeout(ANSWER_TIMEOUT, TcpStream::connect(&addresses[..])).await;
     let stream = match connecting.unwrap_or_else(|_| Err(std::io::ErrorKind::TimedOut.into())) {
         Ok(stream) => stream,
         Err(error) => {
-            let seen = format!("nothing takes connections at {address}: {error}");
+            let seen = format!("no server accepts connections at {address}: {error}");
             report.add(
                 &Finding::bad("port", seen)
                     .fix("fanfare: systemctl start fanfare, or fanfare --listen ADDRESS:PORT")
@@ -82,10 +82,8 @@ pub(super) async fn check(visit: &Visit, report: &mut Report) -> Option<Front> {
         "port",
         format!("connected in {:.1?}", began.elapsed()),
     ));
-    let (own, peer) = (
-        stream.local_addr().ok()?.ip(),
-        stream.peer_addr().ok()?.ip(),
-    );
+    let own = stream.local_addr().ok()?.ip();
+    let peer = stream.peer_addr().ok()?.ip();
 
     let safety = match server.tls() {
         Some(tls) => certificate::check(tls, server.url().name(), stream).await,
@@ -93,9 +91,9 @@ pub(super) async fn check(visit: &Visit, report: &mut Report) -> Option<Front> {
         None => Ok(Some(
             Finding::note(
                 "certificate",
-                "without TLS, words and tokens can be read and changed on the way",
+                "without TLS, messages and tokens can be read and changed on the way",
             )
-            .fix("nginx or Caddy: put one in front, as in deploy/nginx.conf or deploy/Caddyfile")
+            .fix("nginx or Caddy: terminate TLS, as in deploy/nginx.conf or deploy/Caddyfile")
             .fix("fanfare: or --tls-cert FILE --tls-key FILE"),
         )),
     };
@@ -106,17 +104,18 @@ pub(super) async fn check(visit: &Visit, report: &mut Report) -> Option<Front> {
             return None;
         }
     }
+
     let (finding, proxy) = identity(visit).await;
     let is_there = proxy.is_some();
     report.add(&finding);
-    is_there.then_some(Front {
+    is_there.then_some(ProxyInfo {
         own,
         peer,
         proxy: proxy.flatten(),
     })
 }
 
-/// Whether it is a Fanfare; then, what a proxy in front of it calls itself.
+/// Checks that a Fanfare answers. If so, it also returns the name of a proxy in front of it.
 async fn identity(visit: &Visit) -> (Finding, Option<Option<String>>) {
     let began = Instant::now();
     let request = match Request::get("/api/v1/openapi.json").body(Body::empty()) {
@@ -127,15 +126,17 @@ async fn identity(visit: &Visit) -> (Finding, Option<Option<String>>) {
         Ok(response) => response,
         Err(error) => {
             let finding = Finding::bad("fanfare", format!("{error:#}"))
-                .fix("URL: is this the port of Fanfare or its proxy? https:// where it speaks TLS");
+                .fix("URL: check the port; use https:// if the server uses TLS");
             return (finding, None);
         }
     };
+
     let proxy = proxy(response.headers());
     let answer = match read(response).await {
         Ok(answer) => answer,
         Err(error) => return (Finding::bad("fanfare", format!("{error:#}")), None),
     };
+
     if answer.status == StatusCode::OK && answer.json()["info"]["title"] == "Fanfare" {
         let by = proxy
             .as_ref()
@@ -146,33 +147,33 @@ async fn identity(visit: &Visit) -> (Finding, Option<Option<String>>) {
     (stranger(visit, &answer), None)
 }
 
-/// What it means that `answer` is not what was asked for.
+/// Returns the finding for an unexpected `answer`.
 fn stranger(visit: &Visit, answer: &Answer) -> Finding {
     let url = visit.server.url();
-    match answer.words() {
-        Some(words) if words.code == "misdirected" => Finding::bad(
+    match answer.error() {
+        Some(error) if error.code == "misdirected" => Finding::bad(
             "fanfare",
-            format!("it does not know the name under which it is asked: {}", words.message),
+            format!("the server rejects this host name: {}", error.message),
         )
         .fix("nginx: proxy_set_header Host $http_host;")
         .fix(format!("fanfare: --public-host {}", url.origin())),
-        Some(words) if words.code == "not_found" => {
+        Some(error) if error.code == "not_found" => {
             Finding::bad("fanfare", "this is the ops listener of a Fanfare, not the public one")
                 .fix("URL: that of --listen (port 12345); the ops listener is --ops URL")
         }
-        Some(_) => Finding::bad("fanfare", answer.told()),
+        Some(_) => Finding::bad("fanfare", answer.describe()),
         None if answer.status.is_server_error() => Finding::bad(
             "fanfare",
-            format!("the proxy is there, but it does not reach Fanfare: {}", answer.status),
+            format!("the proxy does not reach Fanfare: {}", answer.status),
         )
-        .fix("fanfare: is it running where the proxy asks? nginx: proxy_pass http://127.0.0.1:12345;")
+        .fix("fanfare: check that it runs at the address in the proxy; nginx: proxy_pass http://127.0.0.1:12345;")
         .fix("Caddy: reverse_proxy 127.0.0.1:12345"),
-        None => Finding::bad("fanfare", format!("something answers that is no Fanfare: {}", answer.status))
-            .fix("URL: is it that of Fanfare, with https:// where it speaks TLS? A proxy must pass on all of /"),
+        None => Finding::bad("fanfare", format!("the server is not a Fanfare: {}", answer.status))
+            .fix("URL: check the address; use https:// if the server uses TLS; a proxy must forward all of /"),
     }
 }
 
-/// What a proxy calls itself in `headers`.
+/// Returns the name of a proxy in `headers`.
 fn proxy(headers: &HeaderMap) -> Option<String> {
     let said = headers.get(VIA).or_else(|| headers.get(SERVER))?;
     Some(String::from_utf8_lossy(said.as_bytes()).into_owned())

@@ -1,14 +1,14 @@
-//! What a person or a script wants to see of the [`Finding`]s, each as soon as it is there.
+//! The report of the [`Finding`]s, for a person or a script. Each is printed at once.
 
 use serde_json::json;
 
-use super::finding::{Finding, Outcome};
+use super::finding::{Finding, Rating};
 use crate::cli::output::{self, OutputError};
 use crate::cli::text;
 
-/// See the [module docs](self).
+/// The counts of the findings so far.
 #[derive(Debug)]
-pub(super) struct Report {
+pub(super) struct DoctorReport {
     is_json: bool,
     good: usize,
     notes: usize,
@@ -17,8 +17,8 @@ pub(super) struct Report {
     unprinted: Option<OutputError>,
 }
 
-impl Report {
-    /// An empty one; `is_json` for a script.
+impl DoctorReport {
+    /// Creates an empty report; `is_json` is for a script.
     pub(super) const fn new(is_json: bool) -> Self {
         Self {
             is_json,
@@ -32,9 +32,9 @@ impl Report {
     /// Prints `finding` and counts it.
     pub(super) fn add(&mut self, finding: &Finding) {
         match finding.outcome {
-            Outcome::Good => self.good += 1,
-            Outcome::Note => self.notes += 1,
-            Outcome::Bad => self.bad += 1,
+            Rating::Good => self.good += 1,
+            Rating::Note => self.notes += 1,
+            Rating::Bad => self.bad += 1,
         }
         let text = if self.is_json {
             text::escape_json(&format!("{}\n", json!(finding)))
@@ -50,33 +50,33 @@ impl Report {
         }
     }
 
-    /// The same for several.
+    /// Prints and counts several findings.
     pub(super) fn add_all(&mut self, findings: impl IntoIterator<Item = Finding>) {
         findings.into_iter().for_each(|finding| self.add(&finding));
     }
 
-    /// Prints the count of each.
+    /// Prints the counts.
     ///
     /// # Errors
-    /// If one was bad, or not all could be printed.
+    /// If a finding was bad, or not all could be printed.
     pub(super) fn end(mut self) -> anyhow::Result<()> {
         if !self.is_json {
             let Self {
                 good, notes, bad, ..
             } = self;
-            self.print(&format!("{good} good, {notes} to know, {bad} bad\n"));
+            self.print(&format!("{good} good, {notes} notes, {bad} bad\n"));
         }
 
         match (self.bad, self.unprinted) {
             (0, None) => Ok(()),
             (0, Some(unprinted)) => Err(unprinted.into()),
-            (1, _) => Err(anyhow::anyhow!("one thing is bad, see above")),
-            (bad, _) => Err(anyhow::anyhow!("{bad} things are bad, see above")),
+            (1, _) => Err(anyhow::anyhow!("1 check found a problem, see above")),
+            (bad, _) => Err(anyhow::anyhow!("{bad} checks found problems, see above")),
         }
     }
 }
 
-/// `finding` for a person; what a server said cannot move the cursor.
+/// Returns `finding` for a person. Control characters of the server are escaped.
 fn lines(
     Finding {
         check,
@@ -86,9 +86,9 @@ fn lines(
     }: &Finding,
 ) -> String {
     let outcome = match outcome {
-        Outcome::Good => "good",
-        Outcome::Note => "note",
-        Outcome::Bad => "BAD",
+        Rating::Good => "good",
+        Rating::Note => "note",
+        Rating::Bad => "BAD",
     };
     let mut text = format!("{outcome:<5} {check:<12} {}\n", text::escape(seen));
     for line in fix {
@@ -102,11 +102,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_finding_is_a_line_and_one_more_for_each_remedy() {
-        let bad = Finding::bad("stream", "held back\u{1b}[2J").fix("nginx: proxy_buffering off;");
+    fn a_finding_is_a_line_and_one_more_for_each_fix() {
+        let bad = Finding::bad("stream", "buffered\u{1b}[2J").fix("nginx: proxy_buffering off;");
         assert_eq!(
             lines(&bad),
-            "BAD   stream       held back\\u{1b}[2J\n                   -> nginx: proxy_buffering off;\n"
+            "BAD   stream       buffered\\u{1b}[2J\n                   -> nginx: proxy_buffering off;\n"
         );
         assert_eq!(
             json!(Finding::good("clock", "right"))
@@ -118,10 +118,10 @@ mod tests {
     }
 
     #[test]
-    fn one_bad_thing_makes_the_whole_bad_and_a_note_does_not() {
-        let mut good = Report::new(true);
+    fn a_bad_finding_is_a_failure_and_a_note_is_none() {
+        let mut good = DoctorReport::new(true);
         good.add_all([Finding::good("a", "b"), Finding::note("a", "b")]);
-        let mut bad = Report::new(true);
+        let mut bad = DoctorReport::new(true);
         bad.add_all([Finding::good("a", "b"), Finding::bad("a", "b")]);
 
         assert!(good.end().is_ok());

@@ -1,7 +1,6 @@
-//! Whether a quiet connection is kept: a proxy that is less patient than `--heartbeat` cuts it off.
+//! The check that quiet connections stay open. A proxy with a shorter timeout than `--heartbeat` closes them.
 //!
-//! The server's first ping proves it: whatever lies between has borne a whole heartbeat of silence, and will bear
-//! the next.
+//! The server's first ping proves it: the proxies have allowed the silence of a whole heartbeat.
 
 use std::time::{Duration, Instant};
 
@@ -14,61 +13,65 @@ use super::visit::Visit;
 use super::websocket::{Refused, open};
 use crate::protocol::RoomName;
 
-/// A ping that comes so much later than it should does not come.
+/// The time by which a ping may be late.
 const GRACE: Duration = Duration::from_secs(5);
 
-/// Opens a connection in `room`, where nobody speaks, and waits for the first ping: after `heartbeat`.
+/// Opens a connection in `room`, which has no messages, and waits for the first ping after `heartbeat`.
 pub(super) async fn check(visit: Visit, room: RoomName, heartbeat: Duration) -> Finding {
     let mut socket = match open(&visit, &room, &[]).await {
         Ok(socket) => socket,
         Err(Refused::Http(status, _)) => {
-            return Finding::note("silence", format!("not known: {status}"));
+            return Finding::note("silence", format!("unknown: {status}"));
         }
         Err(Refused::Subprotocol) => {
-            return Finding::note("silence", "not known: its dialect was not agreed");
+            return Finding::note(
+                "silence",
+                "unknown: Sec-WebSocket-Protocol is lost on the way",
+            );
         }
-        Err(Refused::Other(why)) => return Finding::note("silence", format!("not known: {why}")),
+        Err(Refused::Other(why)) => return Finding::note("silence", format!("unknown: {why}")),
     };
-    let mut heard = Instant::now();
+
+    let mut last_frame = Instant::now();
     loop {
-        let end = heard + heartbeat + GRACE;
+        let end = last_frame + heartbeat + GRACE;
         let frame = match timeout_at(end.into(), socket.next()).await {
             Ok(frame) => frame,
             Err(_elapsed) => {
                 let seen = format!(
-                    "no ping came in {:.0?}; it is due after {heartbeat:.0?}",
-                    heard.elapsed()
+                    "no ping arrived in {:.0?}; one is due after {heartbeat:.0?}",
+                    last_frame.elapsed()
                 );
                 return Finding::bad("silence", seen)
-                    .fix("proxy: it must pass the pings of WebSockets on, both ways");
+                    .fix("proxy: forward WebSocket pings in both directions");
             }
         };
         match frame {
             Some(Ok(Message::Ping(_))) => {
                 let seen = format!(
-                    "a quiet connection is kept for {:.1?}, until the server's ping",
-                    heard.elapsed()
+                    "an idle connection stays open for {:.1?}, until the server's ping",
+                    last_frame.elapsed()
                 );
                 return Finding::good("silence", seen);
             }
             Some(Ok(Message::Close(_))) | Some(Err(_)) | None => {
-                return cut(heard.elapsed(), heartbeat);
+                return cut(last_frame.elapsed(), heartbeat);
             }
-            Some(Ok(_)) => heard = Instant::now(),
+            Some(Ok(_)) => last_frame = Instant::now(),
         }
     }
 }
 
-/// What it means that the connection was cut off after so much silence.
+/// Returns the finding for a connection that was closed after this silence.
 fn cut(after: Duration, heartbeat: Duration) -> Finding {
     let sooner = (after.as_millis() / 2).max(1);
     Finding::bad(
         "silence",
         format!(
-            "a quiet connection is cut off after {after:.1?}; the server would ping after {heartbeat:.1?}"
+            "an idle connection is cut off after {after:.1?}; the server would ping after {heartbeat:.1?}"
         ),
     )
     .fix("nginx: proxy_read_timeout 75s; proxy_send_timeout 75s;")
     .fix("HAProxy: timeout tunnel 75s; AWS: the load balancer's idle timeout above 60 s")
-    .fix(format!("fanfare: or --heartbeat {sooner}ms, if the proxy is not yours"))
+    .fix(format!("fanfare: or --heartbeat {sooner}ms, if you cannot change the proxy"))
 }

@@ -1,18 +1,18 @@
-//! Whether the largest message and the largest batch get through.
+//! The check that the largest message and the largest batch are accepted on the way.
 
 use hyper::StatusCode;
 
 use super::finding::Finding;
 use super::visit::{Answer, Visit};
 
-/// Largest batch over HTTP, as the API says.
+/// The largest batch of the API.
 const BATCH_BYTES: usize = 1024 * 1024;
-/// More than this is not sent to try it.
-const MOST_BYTES: usize = 16 * 1024 * 1024;
+/// The most bytes that the check sends.
+const MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// Sends one message of `max_message` bytes, and a batch that is refused for what its first line says.
+/// Sends one message of `max_message` bytes, and a batch that the server refuses because of its first line.
 pub(super) async fn check(visit: &Visit, max_message: usize) -> [Finding; 2] {
-    let bytes = max_message.min(MOST_BYTES);
+    let bytes = max_message.min(MAX_BYTES);
     let message = visit.publish("text/plain", vec![b'x'; bytes]).await;
     let batch = visit
         .publish("application/x-ndjson", vec![b'x'; BATCH_BYTES])
@@ -21,7 +21,7 @@ pub(super) async fn check(visit: &Visit, max_message: usize) -> [Finding; 2] {
         judge("message size", bytes, message, |answer| {
             answer.status == StatusCode::CREATED
         }),
-        // Nothing of it is stored: the server has read it all and found that it is none.
+        // The server has read the whole batch, and stored nothing.
         judge("batch size", BATCH_BYTES, batch, |answer| {
             answer.status == StatusCode::UNPROCESSABLE_ENTITY
         }),
@@ -36,23 +36,26 @@ fn judge(
 ) -> Finding {
     match answer {
         Ok(answer) if is_through(&answer) => {
-            Finding::good(check, format!("{bytes} bytes get through"))
+            Finding::good(check, format!("{bytes} bytes are accepted"))
         }
         Ok(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS => {
-            Finding::note(check, format!("not known: {}", answer.told()))
+            Finding::note(check, format!("unknown: {}", answer.describe()))
         }
-        Ok(answer) if answer.words().is_some() => Finding::bad(
+        Ok(answer) if answer.error().is_some() => Finding::bad(
             check,
-            format!("{bytes} bytes are refused: {}", answer.told()),
+            format!("{bytes} bytes are refused: {}", answer.describe()),
         ),
         Ok(answer) => pass(
             check,
-            format!("{bytes} bytes do not get through: {}", answer.told()),
+            format!(
+                "{bytes} bytes do not reach the server: {}",
+                answer.describe()
+            ),
         ),
-        // Whoever finds a body too large may close while it comes, and the answer is lost.
+        // A proxy that rejects a large body may close the connection before it sends an answer.
         Err(error) => pass(
             check,
-            format!("{bytes} bytes do not get through: {error:#}"),
+            format!("{bytes} bytes do not reach the server: {error:#}"),
         ),
     }
 }

@@ -1,4 +1,4 @@
-//! Whether a stream of events comes as it is said, or is held back on the way.
+//! The check that events of a stream arrive at once, and are not buffered by a proxy.
 
 use std::time::{Duration, Instant};
 
@@ -12,19 +12,19 @@ use tokio::time::timeout_at;
 use super::finding::Finding;
 use super::visit::{Visit, ask, read};
 
-/// An event that comes later was held back: it is some milliseconds on its way.
-const AT_ONCE: Duration = Duration::from_secs(1);
-/// After that it is not waited for.
-const AT_LAST: Duration = Duration::from_secs(5);
-/// What browsers say of themselves.
+/// The longest delay of an event that was not buffered.
+const MAX_DELAY: Duration = Duration::from_secs(1);
+/// The time to wait for an event.
+const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
+/// The encodings that browsers accept.
 const ENCODINGS: &str = "gzip, deflate, br, zstd";
 
-/// Follows the room, and says something in it.
+/// Opens a stream of the room, and publishes a message.
 pub(super) async fn check(visit: &Visit) -> Vec<Finding> {
     match follow(visit).await {
         Ok(findings) => findings,
         Err(error) => vec![hold(format!(
-            "the stream does not begin, or is held back: {error:#}"
+            "the stream does not start, or is buffered: {error:#}"
         ))],
     }
 }
@@ -34,14 +34,14 @@ async fn follow(visit: &Visit) -> anyhow::Result<Vec<Finding>> {
     let encoded = open(visit, Some(ENCODINGS)).await?;
     if let Some(encoding) = encoded.headers().get(CONTENT_ENCODING) {
         let seen = format!(
-            "browsers get the stream compressed by the proxy ({}): events may wait until there are more",
+            "browsers get the stream compressed by the proxy ({}), which may delay events",
             String::from_utf8_lossy(encoding.as_bytes())
         );
         let finding = Finding::note("stream", seen);
         findings.push(
             finding
-                .fix("nginx: gzip off; or take text/event-stream out of gzip_types")
-                .fix("Caddy: encode with a matcher that leaves out /api/*/stream"),
+                .fix("nginx: gzip off; or remove text/event-stream from gzip_types")
+                .fix("Caddy: encode with a matcher that excludes /api/*/stream"),
         );
     }
     drop(encoded);
@@ -51,41 +51,43 @@ async fn follow(visit: &Visit) -> anyhow::Result<Vec<Finding>> {
         let answer = read(response).await?;
         findings.push(Finding::bad(
             "stream",
-            format!("it is refused: {}", answer.told()),
+            format!("the stream is refused: {}", answer.describe()),
         ));
         return Ok(findings);
     }
+
     let mark = format!("doctor-{:016x}", fastrand::u64(..));
     let mut stream = Body::new(response.into_body()).into_data_stream();
     let said = Instant::now();
     let coming = async {
-        // Read before the answer is there: the event may be faster.
-        let came = comes(&mut stream, &mark, said + AT_LAST).await;
+        // The event may be faster than the answer.
+        let came = comes(&mut stream, &mark, said + EVENT_TIMEOUT).await;
         came.map(|()| said.elapsed())
     };
     let (came, answer) = tokio::join!(
         coming,
         visit.publish("text/plain", mark.clone().into_bytes())
     );
+
     let answer = answer?;
     if !answer.status.is_success() {
         findings.push(Finding::bad(
             "stream",
-            format!("nothing can be said into it: {}", answer.told()),
+            format!("a message cannot be published: {}", answer.describe()),
         ));
         return Ok(findings);
     }
     findings.push(match came {
-        Some(after) if after <= AT_ONCE => Finding::good(
+        Some(after) if after <= MAX_DELAY => Finding::good(
             "stream",
-            format!("an event comes {after:.1?} after it was said"),
+            format!("an event arrives {after:.1?} after its message was published"),
         ),
         Some(after) => hold(format!(
-            "an event comes only {after:.1?} after it was said: it is held back"
+            "an event arrives {after:.1?} after its message was published: it is buffered"
         )),
         None => hold(format!(
-            "an event does not come within {} s: it is held back",
-            AT_LAST.as_secs()
+            "no event arrives within {} s: events are buffered",
+            EVENT_TIMEOUT.as_secs()
         )),
     });
     Ok(findings)
@@ -111,10 +113,10 @@ async fn comes<E>(
     mark: &str,
     end: Instant,
 ) -> Option<()> {
-    let mut heard = Vec::new();
+    let mut received = Vec::new();
     while let Ok(Some(Ok(part))) = timeout_at(end.into(), stream.next()).await {
-        heard.extend_from_slice(&part);
-        if heard
+        received.extend_from_slice(&part);
+        if received
             .windows(mark.len())
             .any(|part| part == mark.as_bytes())
         {

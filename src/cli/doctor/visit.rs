@@ -1,4 +1,4 @@
-//! How the doctor comes to a server: as whom, into which room, and how it asks there.
+//! The doctor's requests to a server: user, room and token.
 
 use std::time::Duration;
 
@@ -10,26 +10,24 @@ use hyper::http::request::Builder;
 use hyper::{Method, Request, Response, StatusCode};
 use tokio::time::timeout;
 
-use crate::cli::client::{Pass, Remote, Words, bearer, words};
-use crate::protocol::RoomName;
-use crate::protocol::Token;
-use crate::protocol::UserId;
+use crate::cli::client::{ApiErrorBody, Credentials, Server, api_error, bearer};
+use crate::protocol::{RoomName, Token, UserId};
 
-/// What does not answer by then does not answer.
-pub(super) const ANSWER_WITHIN: Duration = Duration::from_secs(10);
-/// Longest answer that is read: metrics and lists take less than a tenth of it.
+/// The time for an answer.
+pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
+/// The longest answer. Metrics and lists take less than a tenth of it.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
-/// See the [module docs](self).
+/// A server, and the user and room of the checks.
 #[derive(Clone, Debug)]
 pub(super) struct Visit {
-    pub(super) server: Remote,
-    pub(super) pass: Option<Pass>,
-    /// A room of its own: what others say there would be taken for the doctor's.
+    pub(super) server: Server,
+    pub(super) credentials: Option<Credentials>,
+    /// A unique room: messages of others would be taken for the doctor's.
     pub(super) room: RoomName,
 }
 
-/// An answer, read to its end.
+/// A complete answer.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -37,20 +35,22 @@ pub(super) struct Answer {
 }
 
 impl Visit {
-    /// What the doctor shows.
+    /// Returns the token.
     pub(super) fn token(&self) -> Option<&Token> {
-        self.pass.as_ref().map(|pass| &pass.token)
+        self.credentials
+            .as_ref()
+            .map(|credentials| &credentials.token)
     }
 
     /// Returns the id under which it connects, unless the token has another.
     pub(super) fn id(&self) -> UserId {
-        match &self.pass {
-            Some(pass) => pass.id.clone(),
+        match &self.credentials {
+            Some(credentials) => credentials.id.clone(),
             None => UserId::parse("doctor").unwrap_or_else(|_| UserId::anonymous()),
         }
     }
 
-    /// A request for `path`, with the token.
+    /// Returns a request for `path` with the token.
     pub(super) fn request(&self, method: Method, path: impl AsRef<str>) -> anyhow::Result<Builder> {
         let request = Request::builder().method(method).uri(path.as_ref());
         Ok(match self.token() {
@@ -59,7 +59,7 @@ impl Visit {
         })
     }
 
-    /// Says `text`, of the type `kind`, in the room.
+    /// Publishes `text` of the media type `kind` in the room.
     ///
     /// # Errors
     /// If there is no answer.
@@ -73,28 +73,28 @@ impl Visit {
     }
 }
 
-/// `server`'s answer to `request`, as soon as it begins.
+/// Sends `request` to `server`, and returns the response once its head has arrived.
 ///
 /// # Errors
-/// If it does not begin in time.
+/// If there is none in time.
 pub(super) async fn ask(
-    server: &Remote,
+    server: &Server,
     request: Request<Body>,
 ) -> anyhow::Result<Response<Incoming>> {
-    timeout(ANSWER_WITHIN, server.ask(request))
+    timeout(ANSWER_TIMEOUT, server.ask(request))
         .await
         .unwrap_or_else(|_elapsed| {
-            bail!("no answer within {} s", ANSWER_WITHIN.as_secs());
+            bail!("no answer within {} s", ANSWER_TIMEOUT.as_secs());
         })
 }
 
-/// All of `response`.
+/// Reads `response` to its end.
 ///
 /// # Errors
-/// If it breaks off or does not end.
+/// If it breaks off, or does not end in time.
 pub(super) async fn read(response: Response<Incoming>) -> anyhow::Result<Answer> {
     let (parts, body) = response.into_parts();
-    let body = timeout(ANSWER_WITHIN, to_bytes(Body::new(body), MAX_ANSWER_BYTES));
+    let body = timeout(ANSWER_TIMEOUT, to_bytes(Body::new(body), MAX_ANSWER_BYTES));
     let body = body
         .await
         .context("the answer does not end")?
@@ -105,37 +105,37 @@ pub(super) async fn read(response: Response<Incoming>) -> anyhow::Result<Answer>
     })
 }
 
-/// What `server` answers to a `GET` of `path`.
+/// Returns the answer of `server` to a `GET` of `path`.
 ///
 /// # Errors
-/// If it does not.
-pub(super) async fn get(server: &Remote, path: &str) -> anyhow::Result<Answer> {
+/// If there is none.
+pub(super) async fn get(server: &Server, path: &str) -> anyhow::Result<Answer> {
     read(ask(server, Request::get(path).body(Body::empty())?).await?).await
 }
 
 impl Answer {
-    /// What went wrong in a Fanfare's own words, if it was a Fanfare that answered.
-    pub(super) fn words(&self) -> Option<Words> {
-        words(&self.body)
+    /// Returns the error, if the answer is that of a Fanfare.
+    pub(super) fn error(&self) -> Option<ApiErrorBody> {
+        api_error(&self.body)
     }
 
-    /// The status, and whose it is.
-    pub(super) fn told(&self) -> String {
-        told(self.status, &self.body)
+    /// Describes the status, and its origin.
+    pub(super) fn describe(&self) -> String {
+        describe(self.status, &self.body)
     }
 
-    /// It as JSON; null if it is none.
+    /// Returns the body as JSON; null if it is none.
     pub(super) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 }
 
-/// What an answer of `status` with `body` says, and who says it.
-pub(super) fn told(status: StatusCode, body: &[u8]) -> String {
-    match words(body) {
-        Some(words) => format!("{status}: {}", words.message),
+/// Describes an answer of `status` with `body`, and its origin.
+pub(super) fn describe(status: StatusCode, body: &[u8]) -> String {
+    match api_error(body) {
+        Some(error) => format!("{status}: {}", error.message),
         None => {
-            format!("{status}, which is not Fanfare's answer but that of something in front of it")
+            format!("{status}, from a proxy in front of Fanfare")
         }
     }
 }

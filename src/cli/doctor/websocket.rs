@@ -1,4 +1,4 @@
-//! Whether a WebSocket gets through, and a message there and back.
+//! The check of a WebSocket, and of a message over it.
 
 use std::time::{Duration, Instant};
 
@@ -9,39 +9,31 @@ use hyper::header::{HeaderName, HeaderValue};
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
-use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 
 use super::finding::Finding;
-use super::report::Report;
-use super::visit::{ANSWER_WITHIN, Visit, told};
-use crate::cli::client::{Socket, words};
+use super::report::DoctorReport;
+use super::visit::{ANSWER_TIMEOUT, Visit, describe};
+use crate::cli::client::{Frame, Socket, SocketEnd, api_error};
 use crate::client::Cursor;
-use crate::protocol::CloseCode;
-use crate::protocol::Command;
-use crate::protocol::ErrorCode;
-use crate::protocol::Key;
-use crate::protocol::Push;
-use crate::protocol::RoomName;
-use crate::protocol::SUBPROTOCOL;
-use crate::protocol::Welcome;
+use crate::protocol::{CloseCode, Command, ErrorCode, Key, Push, RoomName, SUBPROTOCOL, Welcome};
 
 const TOKEN: &str = "fanfare doctor: --token \"$(fanfare token --sub doctor --room 'doctor-*:rw' --auth-key-file FILE)\"";
 
-/// Why there is no socket.
+/// The reason why a socket could not be opened.
 #[derive(Debug)]
 pub(super) enum Refused {
-    /// An answer other than 101.
+    /// A response other than 101.
     Http(StatusCode, Vec<u8>),
-    /// The dialect did not come through.
+    /// The subprotocol was lost on the way.
     Subprotocol,
-    /// Anything else, in a sentence.
+    /// Any other reason, in a sentence.
     Other(String),
 }
 
-/// Opens a socket to `room`, with `headers` of its own.
+/// Opens a socket in `room`, with additional `headers`.
 ///
 /// # Errors
-/// Why there is none.
+/// If it cannot be opened in time.
 pub(super) async fn open(
     visit: &Visit,
     room: &RoomName,
@@ -51,7 +43,8 @@ pub(super) async fn open(
     let upgrade = visit.server.upgrade(&query, true, visit.token());
     let mut request = upgrade.map_err(|error| Refused::Other(error.to_string()))?;
     request.headers_mut().extend(headers.iter().cloned());
-    match timeout(ANSWER_WITHIN, visit.server.handshake(request)).await {
+
+    match timeout(ANSWER_TIMEOUT, visit.server.handshake(request)).await {
         Ok(Ok((socket, _))) => Ok(socket),
         Ok(Err(Error::Http(response))) => {
             let (parts, body) = response.into_parts();
@@ -63,69 +56,30 @@ pub(super) async fn open(
         Ok(Err(error)) => Err(Refused::Other(error.to_string())),
         Err(_elapsed) => Err(Refused::Other(format!(
             "no answer within {} s",
-            ANSWER_WITHIN.as_secs()
+            ANSWER_TIMEOUT.as_secs()
         ))),
     }
 }
 
-/// The next frame of the dialect.
+/// Returns the next frame of the dialect.
 ///
 /// # Errors
 /// If the connection ends first.
-pub(super) async fn hear(socket: &mut Socket) -> Result<Push, Ended> {
+pub(super) async fn receive(socket: &mut Socket) -> Result<Push, SocketEnd> {
     loop {
-        match socket.next().await {
-            Some(Ok(Message::Text(text))) => {
-                // A newer server may say what this program does not know.
-                if let Ok(push) = Push::decode(&text) {
-                    return Ok(push);
-                }
-            }
-            Some(Ok(Message::Close(Some(CloseFrame { code, reason })))) => {
-                return Err(Ended {
-                    code: Some(code.into()),
-                    why: format!("{} {reason}", u16::from(code)),
-                });
-            }
-            Some(Ok(_)) => {}
-            Some(Err(error)) => {
-                return Err(Ended {
-                    code: None,
-                    why: error.to_string(),
-                });
-            }
-            None => {
-                return Err(Ended {
-                    code: None,
-                    why: "the connection broke off".to_owned(),
-                });
-            }
+        match Frame::from(socket.next().await) {
+            Frame::Push(push) => return Ok(push),
+            Frame::Other => {}
+            Frame::End(end) => return Err(end),
         }
     }
 }
 
-/// How a connection ended.
-#[derive(Debug)]
-pub(super) struct Ended {
-    pub(super) code: Option<u16>,
-    pub(super) why: String,
-}
-
-impl Ended {
-    /// Whether a token, or a better one, is what is missing.
-    fn asks_for_token(&self) -> bool {
-        [CloseCode::BadToken, CloseCode::NotAllowed]
-            .map(CloseCode::number)
-            .map(Some)
-            .contains(&self.code)
-    }
-}
-
-/// Opens a socket and says something; gives the open socket, and how the server introduced itself.
+/// Opens a socket and sends a message. Returns the open socket, and the welcome.
 pub(super) async fn check(
     visit: &Visit,
     headers: &[(HeaderName, HeaderValue)],
-    report: &mut Report,
+    report: &mut DoctorReport,
 ) -> Option<(Socket, Welcome)> {
     let began = Instant::now();
     let mut socket = match open(visit, &visit.room, headers).await {
@@ -135,26 +89,30 @@ pub(super) async fn check(
             return None;
         }
     };
-    let welcome = match timeout(ANSWER_WITHIN, hear(&mut socket)).await {
+
+    let welcome = match timeout(ANSWER_TIMEOUT, receive(&mut socket)).await {
         Ok(Ok(Push::Welcome(welcome))) => welcome,
         Ok(Ok(Push::Error { message, .. })) => {
             report.add(&Finding::bad(
                 "websocket",
-                format!("it is turned away: {message}"),
+                format!("the server refuses the connection: {message}"),
             ));
             return None;
         }
         Ok(Ok(other)) => {
-            let seen = format!(
-                "the first frame is no welcome, but of the type {}",
-                other.kind()
-            );
+            let seen = format!("the first frame is {} instead of welcome", other.kind());
             report.add(&Finding::bad("websocket", seen));
             return None;
         }
-        Ok(Err(ended)) => {
-            let finding = Finding::bad("websocket", format!("it is closed at once: {}", ended.why));
-            report.add(&if ended.asks_for_token() {
+        Ok(Err(end)) => {
+            let finding = Finding::bad(
+                "websocket",
+                format!("the server closes the connection at once: {}", end.reason),
+            );
+            let needs_token = [CloseCode::BadToken, CloseCode::NotAllowed]
+                .map(CloseCode::number)
+                .contains(&end.code);
+            report.add(&if needs_token {
                 finding.fix(TOKEN)
             } else {
                 finding
@@ -166,49 +124,46 @@ pub(super) async fn check(
             return None;
         }
     };
-    let seen = format!(
-        "it is open and speaks {SUBPROTOCOL} after {:.1?}",
-        began.elapsed()
-    );
+
+    let seen = format!("open with {SUBPROTOCOL} after {:.1?}", began.elapsed());
     report.add(&Finding::good("websocket", seen));
     report.add(&round_trip(&mut socket).await);
     Some((socket, welcome))
 }
 
-/// Says something, and waits until it is stored and comes back.
+/// Sends a message, and waits until it is stored and delivered.
 async fn round_trip(socket: &mut Socket) -> Finding {
     let began = Instant::now();
-    match timeout(ANSWER_WITHIN, say(socket, began)).await {
+    match timeout(ANSWER_TIMEOUT, send(socket, began)).await {
         Ok(Ok((stored, back))) => Finding::good(
             "message",
             format!(
-                "stored after {stored:.1?} and back after {back:.1?}, there and back over the network included"
+                "stored after {stored:.1?}, delivered after {back:.1?}; both include the network"
             ),
         ),
         Ok(Err(error)) => match error.downcast::<Denied>() {
             Ok(Denied {
                 code: ErrorCode::NotAllowed,
                 message,
-            }) => Finding::bad("message", format!("it may not be said: {message}")).fix(TOKEN),
+            }) => Finding::bad("message", format!("the message is refused: {message}")).fix(TOKEN),
             Ok(Denied { message, .. }) => {
-                Finding::bad("message", format!("it is not stored: {message}")).fix(
-                    "fanfare: GET /readyz on its ops listener says what is wrong with the store",
-                )
+                Finding::bad("message", format!("the message is not stored: {message}"))
+                    .fix("fanfare: GET /readyz on the ops listener shows the error of the store")
             }
             Err(error) => Finding::bad("message", format!("{error:#}")),
         },
         Err(_elapsed) => Finding::bad(
             "message",
             format!(
-                "it is not stored, or does not come back, within {} s",
-                ANSWER_WITHIN.as_secs()
+                "the message is not stored and delivered within {} s",
+                ANSWER_TIMEOUT.as_secs()
             ),
         )
-        .fix("fanfare: GET /readyz on its ops listener says what is wrong with the store"),
+        .fix("fanfare: GET /readyz on the ops listener shows the error of the store"),
     }
 }
 
-/// The server's answer to what it does not store.
+/// The server's refusal of a message.
 #[derive(Debug, thiserror::Error)]
 #[error("{message}")]
 struct Denied {
@@ -216,8 +171,8 @@ struct Denied {
     message: String,
 }
 
-/// When it was acknowledged, and when it came back; both since `began`.
-async fn say(socket: &mut Socket, began: Instant) -> anyhow::Result<(Duration, Duration)> {
+/// Sends a message. Returns the times of its ack and of its delivery, since `began`.
+async fn send(socket: &mut Socket, began: Instant) -> anyhow::Result<(Duration, Duration)> {
     let key = Key::parse(&format!("doctor-{:016x}", fastrand::u64(..)))?;
     let say = Command::Say {
         text: "fanfare doctor was here".to_owned(),
@@ -227,16 +182,18 @@ async fn say(socket: &mut Socket, began: Instant) -> anyhow::Result<(Duration, D
         .send(Message::text(say.encode()))
         .await
         .context("the connection broke off")?;
-    let (mut stored, mut back) = (None, None);
+
+    let mut stored = None;
+    let mut back = None;
     loop {
-        match hear(socket).await {
+        match receive(socket).await {
             Ok(Push::Ack { key: acked, .. }) if acked == key => stored = Some(began.elapsed()),
             Ok(Push::Message(publication)) if publication.key.as_ref() == Some(&key) => {
                 back = Some(began.elapsed());
             }
             Ok(Push::Error { code, message, .. }) => return Err(Denied { code, message }.into()),
             Ok(_) => {}
-            Err(ended) => bail!("the connection ended: {}", ended.why),
+            Err(end) => bail!("the connection ended: {}", end.reason),
         }
         if let Some(both) = stored.zip(back) {
             return Ok(both);
@@ -244,34 +201,41 @@ async fn say(socket: &mut Socket, began: Instant) -> anyhow::Result<(Duration, D
     }
 }
 
-/// What it means that there is no socket.
+/// Returns the finding for a socket that could not be opened.
 fn not_upgraded(why: Refused) -> Finding {
     match why {
-        Refused::Http(status, body) => match words(&body) {
-            // It asked for a handshake, or for the rest of one: a part of it was lost on the way.
-            Some(words) if !matches!(words.code.as_str(), "upgrade_required" | "bad_handshake") => {
-                Finding::bad("websocket", format!("it is refused: {}", told(status, &body)))
+        Refused::Http(status, body) => match api_error(&body) {
+            // Errors about the handshake itself mean that a part of it was lost on the way.
+            Some(error) if !matches!(error.code.as_str(), "upgrade_required" | "bad_handshake") => {
+                Finding::bad(
+                    "websocket",
+                    format!("the connection is refused: {}", describe(status, &body)),
+                )
             }
             _ => pass_upgrade(Finding::bad(
                 "websocket",
-                format!("the proxy does not pass the upgrade on: {}", told(status, &body)),
+                format!(
+                    "the proxy does not forward the upgrade: {}",
+                    describe(status, &body)
+                ),
             )),
         },
         Refused::Subprotocol => Finding::bad(
             "websocket",
-            format!(
-                "it is open, but {SUBPROTOCOL} was not agreed: Sec-WebSocket-Protocol is lost on the way"
-            ),
+            format!("open, but without {SUBPROTOCOL}: Sec-WebSocket-Protocol is lost on the way"),
         )
         .fix("nginx: proxy_set_header Sec-WebSocket-Protocol $http_sec_websocket_protocol;"),
-        Refused::Other(why) => pass_upgrade(Finding::bad("websocket", format!("it cannot be opened: {why}"))),
+        Refused::Other(why) => pass_upgrade(Finding::bad(
+            "websocket",
+            format!("cannot be opened: {why}"),
+        )),
     }
 }
 
 fn held_back() -> Finding {
     let seen = format!(
-        "it is open, but nothing comes through it within {} s",
-        ANSWER_WITHIN.as_secs()
+        "open, but no frame arrives within {} s",
+        ANSWER_TIMEOUT.as_secs()
     );
     pass_upgrade(Finding::bad("websocket", seen))
 }
@@ -281,5 +245,5 @@ fn pass_upgrade(finding: Finding) -> Finding {
         .fix(
             "nginx: proxy_http_version 1.1; proxy_set_header Upgrade $http_upgrade; proxy_set_header Connection \"upgrade\";",
         )
-        .fix("Caddy: reverse_proxy 127.0.0.1:12345 (it passes upgrades by itself; remove header_up for Connection)")
+        .fix("Caddy: reverse_proxy 127.0.0.1:12345 (it forwards upgrades by default; remove header_up for Connection)")
 }

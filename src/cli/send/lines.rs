@@ -1,7 +1,7 @@
 //! Standard input, a line at a time, for `fanfare send`.
 //!
-//! A thread of its own reads, since a terminal or a pipe makes its reader wait; it is at most a few lines ahead of
-//! what is sent, so that the rest waits where it is. No line is held that is longer than the server takes.
+//! A separate thread reads, because a terminal or a pipe blocks its reader. It is at most a few lines ahead of the
+//! sender. No line is kept that is longer than the server accepts.
 
 use std::io::{self, BufRead, Read};
 
@@ -12,7 +12,7 @@ use crate::protocol::without_bom;
 /// Lines read ahead.
 const AHEAD: usize = 16;
 
-/// One line, or what is wrong with it.
+/// One line, or the reason why it cannot be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
     /// Counted from 1.
@@ -20,7 +20,7 @@ pub(super) struct Line {
     pub(super) content: Result<String, LineError>,
 }
 
-/// Why a line cannot be sent.
+/// The reason why a line cannot be sent.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum LineError {
     #[error("it is empty: not sent")]
@@ -33,24 +33,24 @@ pub(super) enum LineError {
     Unreadable(String),
 }
 
-/// The lines of standard input, the last without its newline too; `limit` is the longest, in bytes.
+/// Returns the lines of standard input, also a last one without a newline. `limit` is the longest, in bytes.
 pub(super) fn of_stdin(limit: usize) -> Receiver<Line> {
     let (lines, receiver) = channel(AHEAD);
-    // Not joined: it may wait for a line that nobody will write.
+    // Not joined: it may wait for a line that never comes.
     std::thread::spawn(move || read(io::stdin().lock(), limit, &lines));
     receiver
 }
 
-/// The one message `text`, as if it were a line of its own.
+/// Returns `text` as the only line.
 pub(super) fn of_text(text: String, limit: usize) -> Receiver<Line> {
     let (lines, receiver) = channel(1);
     let content = check(text.into_bytes(), limit);
     // There is room for one.
-    let _taken = lines.try_send(Line { number: 1, content });
+    let _ = lines.try_send(Line { number: 1, content });
     receiver
 }
 
-/// Reads `input` to its end, or until nobody wants more.
+/// Reads `input` to its end, or until the receiver is gone.
 fn read(mut input: impl BufRead, limit: usize, lines: &Sender<Line>) {
     for number in 1.. {
         let content = match next(&mut input, limit, number == 1) {
@@ -58,7 +58,8 @@ fn read(mut input: impl BufRead, limit: usize, lines: &Sender<Line>) {
             Ok(None) => return,
             Err(error) => {
                 let content = Err(LineError::Unreadable(error.to_string()));
-                let _nobody = lines.blocking_send(Line { number, content });
+                // Nothing to do if the receiver is gone.
+                let _ = lines.blocking_send(Line { number, content });
                 return;
             }
         };
@@ -68,8 +69,8 @@ fn read(mut input: impl BufRead, limit: usize, lines: &Sender<Line>) {
     }
 }
 
-/// Returns the next line without its end (LF or CR LF) and, where it is the first, without a byte order mark; nothing
-/// behind the last.
+/// Returns the next line without its end (LF or CR LF), and the first one without a byte order mark; `None` after the
+/// last.
 fn next(
     input: &mut impl BufRead,
     limit: usize,

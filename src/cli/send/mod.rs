@@ -11,17 +11,14 @@ use tokio::sync::mpsc::Receiver;
 use tokio::time::sleep;
 
 use self::lines::Line;
-use self::report::Report;
+use self::report::SendReport;
 use crate::cli::client::{
-    Pass, ReconnectingSocket, Remote, SocketEvent, ca_flag, token_flag, url_flag,
+    Credentials, ReconnectingSocket, Server, SocketEvent, ca_flag, token_flag, url_flag,
 };
 use crate::cli::output::note;
 use crate::cli::{Failure, Mistakes, interrupted, start};
 use crate::client::{Cursor, Outbox, OutgoingMessage, SendMode, SendStep, Settled};
-use crate::protocol::Key;
-use crate::protocol::Push;
-use crate::protocol::RoomName;
-use crate::protocol::UserId;
+use crate::protocol::{Key, Push, RoomName, UserId};
 use crate::server::config::duration;
 
 /// The subcommand's arguments.
@@ -62,42 +59,44 @@ pub(super) fn command() -> Command {
         )
 }
 
-/// What to send where.
-struct Plan {
-    server: Remote,
-    pass: Option<Pass>,
+/// The arguments of `fanfare send`.
+struct SendOptions {
+    server: Server,
+    credentials: Option<Credentials>,
     room: RoomName,
     from: UserId,
-    /// Nothing for the lines of standard input.
+    /// `None` sends the lines of standard input.
     text: Option<String>,
-    /// Nothing for ever.
+    /// `None` never gives up.
     timeout: Option<Duration>,
     prints_acks: bool,
 }
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let plan = Plan::new(matches)?;
-    start(send(plan))
+    let options = SendOptions::new(matches)?;
+    start(send(options))
 }
 
-impl Plan {
+impl SendOptions {
     fn new(matches: &ArgMatches) -> Result<Self, Failure> {
         let mut mistakes = Mistakes::default();
         let given = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
-        let server = Remote::given(matches, "--url", &mut mistakes);
+        let server = Server::given(matches, "--url", &mut mistakes);
         let room = mistakes.check("ROOM", given("room"), RoomName::parse);
-        let pass = Pass::given(matches, &mut mistakes);
-        let from = match (matches.get_one::<String>("from"), &pass) {
+        let credentials = Credentials::given(matches, &mut mistakes);
+        let from = match (matches.get_one::<String>("from"), &credentials) {
             (Some(from), _) => mistakes.check("--from", from, UserId::parse),
-            (None, Some(Some(pass))) => Some(pass.id.clone()),
+            (None, Some(Some(credentials))) => Some(credentials.id.clone()),
             (None, _) => Some(UserId::anonymous()),
         };
+
         let timeout = mistakes.check("--timeout", given("timeout"), |text| match text {
             "0" => Ok(None),
             text => duration(text)
                 .map(Some)
                 .map_err(|allowed| format!("allowed is {allowed}, or 0 for never")),
         });
+
         let text = matches.get_one::<String>("text").cloned();
         if let Some(text) = &text {
             mistakes.check("TEXT", text, |text| {
@@ -108,14 +107,15 @@ impl Plan {
                 }
             });
         }
+
         let prints_acks = matches.get_flag("json");
-        match (server, pass, room, from, timeout) {
-            (Some(server), Some(pass), Some(room), Some(from), Some(timeout))
+        match (server, credentials, room, from, timeout) {
+            (Some(server), Some(credentials), Some(room), Some(from), Some(timeout))
                 if mistakes.is_empty() =>
             {
                 Ok(Self {
                     server,
-                    pass,
+                    credentials,
                     room,
                     from,
                     text,
@@ -128,27 +128,19 @@ impl Plan {
     }
 }
 
-async fn send(plan: Plan) -> anyhow::Result<()> {
-    let Plan {
-        server,
-        pass,
-        room,
-        from,
-        text,
-        timeout,
-        prints_acks,
-    } = plan;
+async fn send(options: SendOptions) -> anyhow::Result<()> {
     let mut sender = Sender {
         cursor: Cursor::new(None),
         outbox: Outbox::new(SendMode::Bulk),
-        from: from.clone(),
-        report: Report::new(text.is_none(), prints_acks),
-        input: Input::Waiting { text },
-        timeout,
+        from: options.from.clone(),
+        report: SendReport::new(options.text.is_none(), options.prints_acks),
+        input: Input::Waiting { text: options.text },
+        timeout: options.timeout,
         progress: Duration::ZERO,
         away: None,
     };
-    let mut socket = ReconnectingSocket::new(server, room, Some(from), pass);
+    let id = Some(options.from);
+    let mut socket = ReconnectingSocket::new(options.server, options.room, id, options.credentials);
 
     let result = tokio::select! {
         result = sender.run(&mut socket) => result,
@@ -168,7 +160,7 @@ struct Sender {
     outbox: Outbox,
     from: UserId,
     input: Input,
-    report: Report,
+    report: SendReport,
     timeout: Option<Duration>,
     /// The time at which a message was last settled, or the outbox was last empty.
     progress: Duration,
@@ -291,7 +283,7 @@ impl Sender {
         )
     }
 
-    /// What has not found its end, in words.
+    /// Describes the messages that are not settled.
     fn unsettled(&self) -> Option<String> {
         match (&self.input, self.outbox.len()) {
             (Input::Waiting { .. }, _) => Some("nothing was sent".to_owned()),
@@ -303,7 +295,7 @@ impl Sender {
 }
 
 impl Input {
-    /// A server takes messages of at most `limit` bytes: the first one begins the reading.
+    /// Starts to read, once the server has announced `limit`, the longest message in bytes.
     fn open(&mut self, limit: usize) {
         if let Self::Waiting { text } = self {
             *self = Self::Open(match text.take() {
@@ -314,7 +306,7 @@ impl Input {
     }
 }
 
-/// The next line, or that there is none; waits while nothing may be read.
+/// Returns the next line, or `None` at the end. It waits while nothing may be read.
 async fn next_line(input: &mut Input) -> Option<Line> {
     match input {
         Input::Open(lines) => lines.recv().await,

@@ -1,28 +1,26 @@
-//! What is told of the messages, and whether all is well in the end.
+//! The report of sent messages, and the result of the command.
 
 use anyhow::bail;
 
 use crate::cli::output::{self, OutputError, note};
 use crate::cli::text;
 use crate::client::{SendOutcome, Settled};
-use crate::protocol::Epoch;
-use crate::protocol::Offset;
-use crate::protocol::Push;
+use crate::protocol::{Epoch, Offset, Push};
 
-/// See the [module docs](self).
-pub(super) struct Report {
-    /// Whether they are lines, so that their numbers say something.
+/// The report of one run.
+pub(super) struct SendReport {
+    /// Set if the messages are lines with numbers.
     are_lines: bool,
     prints_acks: bool,
     failed: u64,
-    /// The reason why no more acks are printed. The rest is still sent.
+    /// The reason why no more acks are printed. The other messages are still sent.
     unprinted: Option<OutputError>,
-    /// The newest that was stored, in the life of the log that it was stored in.
+    /// The newest stored offset, and its epoch.
     newest: (Option<Epoch>, Offset),
 }
 
-impl Report {
-    /// A report of lines, or of the one message there is.
+impl SendReport {
+    /// Creates the report of lines, or of one message.
     pub(super) fn new(are_lines: bool, prints_acks: bool) -> Self {
         Self {
             are_lines,
@@ -33,14 +31,14 @@ impl Report {
         }
     }
 
-    /// From now on offsets are of the log's life `epoch`.
+    /// Records that offsets are of `epoch` from now on.
     pub(super) fn enter(&mut self, epoch: &Epoch) {
         if self.newest.0.as_ref() != Some(epoch) {
             self.newest = (Some(epoch.clone()), Offset(0));
         }
     }
 
-    /// A message has found its end.
+    /// Records the end of a message.
     pub(super) fn settled(&mut self, settled: Settled) {
         let Settled { id, key, outcome } = settled;
         match outcome {
@@ -55,8 +53,8 @@ impl Report {
                     self.unprinted = output::print(line).err();
                 }
                 if offset < self.newest.1 {
-                    // Only if the server could store nothing for a moment, while others were on their way.
-                    self.failed(id, "it is stored, but behind a later one");
+                    // This happens only if the server refused messages for a moment while others were in flight.
+                    self.failed(id, "it is stored, but after a later one");
                 }
                 self.newest.1 = self.newest.1.max(offset);
             }
@@ -68,7 +66,7 @@ impl Report {
         }
     }
 
-    /// The message `number` is not where it should be.
+    /// Records that the message `number` failed.
     pub(super) fn failed(&mut self, number: u64, why: &str) {
         self.failed += 1;
         if self.are_lines {
@@ -78,10 +76,10 @@ impl Report {
         }
     }
 
-    /// Returns whether everything is stored, in order, and all was printed.
+    /// Returns success if every message is stored in order, and every ack was printed.
     ///
     /// # Errors
-    /// How much is not.
+    /// The number of messages that failed.
     pub(super) fn verdict(self) -> anyhow::Result<()> {
         match self.failed {
             0 => Ok(self.unprinted.map_or(Ok(()), Err)?),

@@ -5,10 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::protocol::Body;
-use crate::protocol::Offset;
-use crate::protocol::Push;
-use crate::protocol::Recovery;
+use crate::protocol::{Body, Offset, Push, Recovery};
 
 /// The texts of the messages that the server acknowledged, by offset.
 pub(super) type Stored = BTreeMap<Offset, String>;

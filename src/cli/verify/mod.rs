@@ -15,25 +15,25 @@ use anyhow::{Context, anyhow};
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::cli::args::{number, number_flag};
-use crate::cli::client::{Pass, Remote, ca_flag, token_flag, url_argument};
+use crate::cli::client::{Credentials, Server, ca_flag, token_flag, url_argument};
 use crate::cli::{Failure, Mistakes};
 use crate::protocol::RoomName;
 
-/// What to do to the server.
+/// The arguments of `fanfare verify`.
 #[derive(Clone, Debug)]
-struct Plan {
-    server: Remote,
-    /// What every client brings, where the server asks for it.
-    pass: Option<Pass>,
-    /// Those that listen; each room has one more that publishes.
+struct VerifyOptions {
+    server: Server,
+    /// The token of all clients.
+    credentials: Option<Credentials>,
+    /// Clients that listen. Each room has one more that publishes.
     readers: u32,
     rooms: u32,
-    /// Messages a second, of all rooms together.
+    /// Messages per second, of all rooms together.
     rate: u32,
     storms: u32,
-    /// From one storm to the next, before the first and behind the last.
+    /// The time between two rounds, before the first and after the last.
     every: Duration,
-    /// Names of its own: what others say there would be compared too.
+    /// The prefix of unique rooms: messages of others would count as faults.
     prefix: String,
 }
 
@@ -58,16 +58,16 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let plan = Plan::new(matches)?;
+    let options = VerifyOptions::new(matches)?;
     // If the limit stays lower, a connection fails and says so.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    let outcome = runtime.block_on(reconnect_rounds::run(&plan))?;
+    let outcome = runtime.block_on(reconnect_rounds::run(&options))?;
     runtime.shutdown_background();
     if matches.get_flag("json") {
-        report::print_json(&plan, &outcome)?;
+        report::print_json(&options, &outcome)?;
     } else {
-        report::print(&plan, &outcome)?;
+        report::print(&options, &outcome)?;
     }
     match outcome.is_whole() {
         true => Ok(()),
@@ -75,24 +75,24 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     }
 }
 
-impl Plan {
+impl VerifyOptions {
     fn new(matches: &ArgMatches) -> Result<Self, Failure> {
         let number = |name: &str| number(matches, name);
         let mut mistakes = Mistakes::default();
-        let server = Remote::given(matches, "URL", &mut mistakes);
+        let server = Server::given(matches, "URL", &mut mistakes);
         let rooms = mistakes.check("--rooms", &number("rooms").to_string(), |_| {
             match number("rooms") {
                 rooms if rooms <= number("readers") => Ok(rooms),
                 _ => Err("it is more than --readers: a room would have none"),
             }
         });
-        let pass = Pass::given(matches, &mut mistakes);
-        let (Some(server), Some(pass), Some(rooms)) = (server, pass, rooms) else {
+        let credentials = Credentials::given(matches, &mut mistakes);
+        let (Some(server), Some(credentials), Some(rooms)) = (server, credentials, rooms) else {
             return Err(mistakes.into());
         };
         Ok(Self {
             server,
-            pass,
+            credentials,
             readers: number("readers"),
             rooms,
             rate: number("rate"),
@@ -102,7 +102,7 @@ impl Plan {
         })
     }
 
-    /// The room of the client `number`.
+    /// Returns the room of the client `number`.
     fn room(&self, number: u32) -> anyhow::Result<RoomName> {
         Ok(RoomName::parse(&format!(
             "{}-{}",

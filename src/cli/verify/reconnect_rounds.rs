@@ -11,14 +11,12 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use super::Plan;
+use super::VerifyOptions;
 use super::delivery_checker::{DeliveryChecker, Faults, Stored};
 use crate::cli::client::{ReconnectingSocket, SocketEvent};
 use crate::cli::output::progress;
 use crate::client::{Cursor, Outbox, OutgoingMessage, SendMode, SendOutcome, SendStep, Settled};
-use crate::protocol::Key;
-use crate::protocol::Offset;
-use crate::protocol::UserId;
+use crate::protocol::{Key, Offset, UserId};
 
 /// The time for the server to do what is left at the end.
 const FINAL_TIMEOUT: Duration = Duration::from_secs(30);
@@ -59,39 +57,39 @@ struct RunState {
     last: Option<Vec<Offset>>,
 }
 
-/// Runs all rounds of `plan`.
+/// Runs all rounds of `options`.
 ///
 /// # Errors
 /// If a client cannot connect, or the server refuses a message.
-pub(super) async fn run(plan: &Plan) -> anyhow::Result<VerifyResult> {
+pub(super) async fn run(options: &VerifyOptions) -> anyhow::Result<VerifyResult> {
     let (control, state) = watch::channel(RunState::default());
     let (arrive, mut arrived) = watch::channel(0u32);
 
     let mut readers = JoinSet::new();
-    for number in 0..plan.readers {
-        let client = Client::new(plan, number, &format!("reader-{number}"), &state)?;
+    for number in 0..options.readers {
+        let client = VerifyClient::new(options, number, &format!("reader-{number}"), &state)?;
         let arrive = arrive.clone();
         readers.spawn(async move { (number, read(client, number, arrive).await) });
     }
-    let all_here = arrived.wait_for(|arrived| *arrived == plan.readers);
+    let all_here = arrived.wait_for(|arrived| *arrived == options.readers);
     tokio::select! {
         here = timeout(FINAL_TIMEOUT, all_here) => { here.context("not all readers could connect")??; }
         Some(ended) = readers.join_next() => { ended?.1?; bail!("a reader ended too early"); }
     }
 
-    let publishers: Vec<_> = (0..plan.rooms)
+    let publishers: Vec<_> = (0..options.rooms)
         .map(|room| {
-            let client = Client::new(plan, room, &format!("publisher-{room}"), &state)?;
-            Ok(tokio::spawn(publish(client, plan.clone())))
+            let client = VerifyClient::new(options, room, &format!("publisher-{room}"), &state)?;
+            Ok(tokio::spawn(publish(client, options.clone())))
         })
         .collect::<anyhow::Result<_>>()?;
 
-    for round in 1..=plan.storms {
-        sleep(plan.every).await;
-        progress(&format!("storm {round} of {}", plan.storms));
+    for round in 1..=options.storms {
+        sleep(options.every).await;
+        progress(&format!("storm {round} of {}", options.storms));
         control.send_modify(|state| state.rounds = round);
     }
-    sleep(plan.every).await;
+    sleep(options.every).await;
     progress("\n");
     control.send_modify(|state| state.is_over = true);
 
@@ -116,18 +114,18 @@ pub(super) async fn run(plan: &Plan) -> anyhow::Result<VerifyResult> {
     while let Some(ended) = readers.join_next().await {
         let (number, read) = ended.context("a reader failed")?;
         let (checker, returns) = read?;
-        let stored = &rooms[(number % plan.rooms) as usize];
+        let stored = &rooms[(number % options.rooms) as usize];
         result.expected += stored.len() as u64;
         result.faults = result.faults + checker.finish(stored);
         result.returns.extend(returns);
     }
     result.returns.sort_unstable();
-    result.cuts = u64::from(plan.storms) * u64::from(plan.readers + plan.rooms);
+    result.cuts = u64::from(options.storms) * u64::from(options.readers + options.rooms);
     Ok(result)
 }
 
 /// One client, across all its connections.
-struct Client {
+struct VerifyClient {
     socket: ReconnectingSocket,
     cursor: Cursor,
     state: watch::Receiver<RunState>,
@@ -138,20 +136,25 @@ struct Client {
     returns: Vec<Duration>,
 }
 
-impl Client {
+impl VerifyClient {
     fn new(
-        plan: &Plan,
+        options: &VerifyOptions,
         number: u32,
         id: &str,
         state: &watch::Receiver<RunState>,
     ) -> anyhow::Result<Self> {
         // With a token, all clients have its id.
-        let id = match plan.pass {
+        let id = match options.credentials {
             Some(_) => None,
             None => Some(UserId::parse(id)?),
         };
-        let room = plan.room(number)?;
-        let socket = ReconnectingSocket::new(plan.server.clone(), room, id, plan.pass.clone());
+        let room = options.room(number)?;
+        let socket = ReconnectingSocket::new(
+            options.server.clone(),
+            room,
+            id,
+            options.credentials.clone(),
+        );
 
         Ok(Self {
             socket,
@@ -190,7 +193,7 @@ impl Client {
 
 /// Reads until the last message of the room has been received. Adds one to `arrive` at the first welcome.
 async fn read(
-    mut client: Client,
+    mut client: VerifyClient,
     number: u32,
     arrive: watch::Sender<u32>,
 ) -> anyhow::Result<(DeliveryChecker, Vec<Duration>)> {
@@ -239,8 +242,8 @@ struct Published {
     returns: Vec<Duration>,
 }
 
-/// Publishes at the rate of `plan` until the run is over, and waits for the answers.
-async fn publish(mut client: Client, plan: Plan) -> anyhow::Result<Published> {
+/// Publishes at the rate of `options` until the run is over, and waits for the answers.
+async fn publish(mut client: VerifyClient, options: VerifyOptions) -> anyhow::Result<Published> {
     // The messages carry another name than the client has, so the log settles none of them: after a cut each is sent
     // again, and the server has to recognise it.
     let from = UserId::parse("nobody")?;
@@ -252,7 +255,7 @@ async fn publish(mut client: Client, plan: Plan) -> anyhow::Result<Published> {
         returns: Vec::new(),
     };
     let mut tick = interval(Duration::from_secs_f64(
-        f64::from(plan.rooms) / f64::from(plan.rate),
+        f64::from(options.rooms) / f64::from(options.rate),
     ));
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
 

@@ -5,24 +5,27 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::Plan;
+use super::VerifyOptions;
 use super::reconnect_rounds::VerifyResult;
 use crate::cli::output::{self, OutputError};
 
 /// Prints the result for a person.
-pub(super) fn print(plan: &Plan, result: &VerifyResult) -> Result<(), OutputError> {
+pub(super) fn print(options: &VerifyOptions, result: &VerifyResult) -> Result<(), OutputError> {
     let mut text = String::new();
     // Writing to a string does not fail.
-    let _ = write(&mut text, plan, result);
+    let _ = write(&mut text, options, result);
     output::print(text)
 }
 
 /// Prints the result as one JSON object; times in milliseconds.
-pub(super) fn print_json(plan: &Plan, result: &VerifyResult) -> Result<(), OutputError> {
+pub(super) fn print_json(
+    options: &VerifyOptions,
+    result: &VerifyResult,
+) -> Result<(), OutputError> {
     let faults = &result.faults;
     let away = |quantile| quantile_of(&result.returns, quantile).as_secs_f64() * 1000.0;
     let figures = json!({
-        "readers": plan.readers, "rooms": plan.rooms, "rate": plan.rate, "storms": plan.storms,
+        "readers": options.readers, "rooms": options.rooms, "rate": options.rate, "storms": options.storms,
         "stored": result.stored, "repeated": result.repeated, "unanswered": result.unanswered,
         "expected": result.expected, "delivered": faults.delivered,
         "cuts": result.cuts, "returns": result.returns.len(), "resumed": faults.resumed, "misplaced": faults.misplaced,
@@ -33,7 +36,7 @@ pub(super) fn print_json(plan: &Plan, result: &VerifyResult) -> Result<(), Outpu
     output::print(format!("{figures}\n"))
 }
 
-fn write(out: &mut impl Write, plan: &Plan, result: &VerifyResult) -> fmt::Result {
+fn write(out: &mut impl Write, options: &VerifyOptions, result: &VerifyResult) -> fmt::Result {
     let VerifyResult {
         faults,
         stored,
@@ -43,12 +46,12 @@ fn write(out: &mut impl Write, plan: &Plan, result: &VerifyResult) -> fmt::Resul
         returns,
         cuts,
     } = result;
-    let (clients, storms) = (plan.readers + plan.rooms, plan.storms);
+    let (clients, storms) = (options.readers + options.rooms, options.storms);
     let away = |quantile| quantile_of(returns, quantile);
     writeln!(
         out,
         "storms       {storms}, each of all {clients} clients at once, in {} rooms",
-        plan.rooms
+        options.rooms
     )?;
     writeln!(
         out,

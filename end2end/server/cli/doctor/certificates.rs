@@ -25,7 +25,7 @@ async fn a_certificate_is_good_for_its_name_and_time_to_those_who_trust_its_auth
             10,
             &authority,
             "note",
-            "it ends in 9 days",
+            "it expires in 9 days",
             "certbot renew",
         ),
         (
@@ -34,7 +34,7 @@ async fn a_certificate_is_good_for_its_name_and_time_to_those_who_trust_its_auth
             -1,
             &authority,
             "bad",
-            "it ended on ",
+            "it expired on ",
             "certbot renew",
         ),
         (
@@ -43,7 +43,7 @@ async fn a_certificate_is_good_for_its_name_and_time_to_those_who_trust_its_auth
             30,
             &authority,
             "bad",
-            "not begun yet",
+            "not valid yet",
             "set-ntp",
         ),
         (
@@ -52,7 +52,7 @@ async fn a_certificate_is_good_for_its_name_and_time_to_those_who_trust_its_auth
             60,
             &authority,
             "bad",
-            "not for 127.0.0.1, but for chat.example.org",
+            "not valid for 127.0.0.1, but for chat.example.org",
             "server_name 127.0.0.1",
         ),
         (
@@ -61,7 +61,7 @@ async fn a_certificate_is_good_for_its_name_and_time_to_those_who_trust_its_auth
             60,
             &other,
             "bad",
-            "nobody whom this machine trusts",
+            "not issued by a trusted authority",
             "fullchain.pem",
         ),
     ] {
@@ -107,7 +107,7 @@ async fn a_certificate_that_is_an_authoritys_own_is_told_in_words() {
     verdict.says(
         "certificate",
         "bad",
-        "an authority's own (CA:TRUE)",
+        "a CA certificate (CA:TRUE)",
         "basicConstraints=critical,CA:FALSE",
     );
 }
@@ -126,7 +126,7 @@ async fn a_port_without_tls_and_one_with_it_are_not_taken_for_each_other() {
     ])
     .await;
     assert_eq!(plain.code, Some(1));
-    plain.says("certificate", "bad", "TLS is not spoken here", "http://");
+    plain.says("certificate", "bad", "the TLS handshake fails", "http://");
     let proxy = safe(&server, &authority.certify("IP:127.0.0.1", -1, 60)).await;
     let safe = Verdict::of(&[
         &format!("http://{}", proxy.address),
@@ -137,5 +137,5 @@ async fn a_port_without_tls_and_one_with_it_are_not_taken_for_each_other() {
     ])
     .await;
     assert_eq!(safe.code, Some(1));
-    safe.says("fanfare", "bad", "400", "https:// where it speaks TLS");
+    safe.says("fanfare", "bad", "400", "https:// if the server uses TLS");
 }

@@ -62,7 +62,7 @@ async fn a_server_with_fewer_files_than_one_address_may_use_up_is_found() {
         "{:#?}",
         verdict.findings
     );
-    let seen = "300 are enough for 236 connections, and one address alone may open 1000";
+    let seen = "300 files are enough for 236 connections; a single address may open 1000";
     verdict.says("files", "bad", seen, "LimitNOFILE=");
 }
 
@@ -85,7 +85,7 @@ async fn with_tls_three_files_are_counted_for_each_connection() {
         "{:#?}",
         verdict.findings
     );
-    let seen = "300 are enough for 78 connections, and one address alone may open 100";
+    let seen = "300 files are enough for 78 connections; a single address may open 100";
     verdict.says("files", "bad", seen, "--max-connections 78");
 }
 
@@ -151,5 +151,5 @@ async fn a_folder_that_is_not_there_is_found_and_nothing_is_left_in_one_that_is(
     assert_eq!(count(), before);
     let missing = by(format!("{folder}/none")).await;
     assert_eq!((missing.code, missing.bad()), (Some(1), vec!["disk"]));
-    missing.says("disk", "bad", "cannot be looked at", "--data");
+    missing.says("disk", "bad", "cannot be read", "--data");
 }

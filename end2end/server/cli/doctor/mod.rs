@@ -146,7 +146,7 @@ async fn people_are_told_in_lines_and_scripts_by_the_exit_code() {
             .lines()
             .last()
             .expect("a line")
-            .contains(" to know, "),
+            .contains(" notes, "),
         "{healthy:?}"
     );
     let wrong = Client::run(&["doctor", "ftp://127.0.0.1", "--ops", "x"]).await;
@@ -179,13 +179,13 @@ async fn where_no_fanfare_is_it_says_what_is_there_and_ends() {
         (
             format!("http://{nowhere}"),
             "port",
-            "nothing takes connections",
+            "no server accepts connections",
             "systemctl start fanfare",
         ),
         (
             format!("http://{static_site}"),
             "fanfare",
-            "no Fanfare: 200",
+            "not a Fanfare: 200",
             "URL",
         ),
         (format!("http://{dead_end}"), "fanfare", "502", "proxy_pass"),

@@ -68,7 +68,7 @@ async fn behind_a_proxy_that_is_as_it_should_be_all_is_well_also_after_a_whole_h
     );
     verdict.says("fanfare", "good", "through nginx", "");
     verdict.says("silence", "good", "until the server's ping", "");
-    verdict.says("address", "good", "that the proxy names", "");
+    verdict.says("address", "good", "that the proxy sends", "");
 }
 
 #[tokio::test]
@@ -78,31 +78,31 @@ async fn what_a_proxy_does_wrong_is_found_with_the_line_against_it() {
         (
             ("proxy_buffering off;", BUFFERED),
             "stream",
-            "held back",
+            "buffered",
             "proxy_buffering off;",
         ),
         (
             ("proxy_set_header Upgrade $http_upgrade;", ""),
             "websocket",
-            "does not pass the upgrade on",
+            "does not forward the upgrade",
             "proxy_set_header Upgrade $http_upgrade;",
         ),
         (
             ("proxy_http_version 1.1;", ""),
             "websocket",
-            "does not pass the upgrade on",
+            "does not forward the upgrade",
             "proxy_http_version 1.1;",
         ),
         (
             ("client_max_body_size 2m;", "client_max_body_size 10k;"),
             "message size",
-            "do not get through",
+            "do not reach the server",
             "client_max_body_size 2m;",
         ),
         (
             ("Host $http_host", "Host upstream"),
             "fanfare",
-            "does not know the name",
+            "rejects this host name",
             "Host $http_host",
         ),
         (
@@ -240,7 +240,7 @@ async fn what_may_be_meant_so_is_told_and_is_not_bad() {
     verdict.says(
         "address",
         "note",
-        "all who come by nginx",
+        "all clients behind nginx",
         "--trusted-proxy 127.0.0.1",
     );
     verdict.says("foreign page", "note", "every site", "--allow-origin");

@@ -1,5 +1,4 @@
-//! A running server, and the ways to talk to it: a WebSocket, and single HTTP requests, each on a connection of its
-//! own.
+//! A running server: WebSockets and single HTTP requests, each on a connection of its own.
 
 use std::io;
 use std::time::Duration;
@@ -25,46 +24,45 @@ use super::server_url::ServerUrl;
 use super::tls::{self, Tls};
 use crate::cli::Mistakes;
 use crate::client::OPEN_TIMEOUT;
-use crate::protocol::SUBPROTOCOL;
-use crate::protocol::Token;
+use crate::protocol::{SUBPROTOCOL, Token};
 
-/// Bytes to a server and back, whatever carries them.
+/// A byte stream to a server, with or without TLS.
 pub(in crate::cli) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// A connection that carries bytes.
+/// A connection for bytes.
 pub(in crate::cli) type Line = Box<dyn Stream>;
 
-/// A connection that carries messages.
+/// A connection for WebSocket messages.
 pub(in crate::cli) type Socket = WebSocketStream<Line>;
 
-/// See the [module docs](self).
+/// The address of a server, and the certificates to trust for it.
 #[derive(Clone, Debug)]
-pub(in crate::cli) struct Remote {
+pub(in crate::cli) struct Server {
     url: ServerUrl,
-    /// Whom to trust, where the address asks for it.
+    /// Set for `https`.
     tls: Option<Tls>,
 }
 
-/// Why there is no socket.
+/// The reason why a socket could not be opened.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::cli) enum OpenError {
-    /// It may be there later.
+    /// A later attempt may succeed.
     #[error("{why}")]
     Later {
-        /// In a sentence.
+        /// The reason, in a sentence.
         why: String,
-        /// How long the server asked to stay away.
+        /// The pause that the server requested.
         pause: Option<Duration>,
     },
-    /// It will never be there.
+    /// No later attempt can succeed.
     #[error("{0}")]
     Never(String),
 }
 
-impl Remote {
-    /// The server that the arguments `url`, which people know as `shown`, and `ca` name.
+impl Server {
+    /// Returns the server of the arguments `url`, whose name in errors is `shown`, and `ca`.
     pub(in crate::cli) fn given(
         matches: &ArgMatches,
         shown: &str,
@@ -74,14 +72,14 @@ impl Remote {
         Self::at(text("url").unwrap_or_default(), text("ca"), shown, mistakes)
     }
 
-    /// The server at `url`, which people know as the argument `shown`; trusted by the file `ca`, if it is given.
+    /// Returns the server at `url`, an argument whose name in errors is `shown`. `ca` is a file of trusted certificates.
     pub(in crate::cli) fn at(
         url: &str,
         ca: Option<&str>,
         shown: &str,
         mistakes: &mut Mistakes,
     ) -> Option<Self> {
-        // The file also where it is not needed: if it is wrong, that is told at once.
+        // A wrong file is reported even if it is not needed.
         let parsed = mistakes.check(shown, url, ServerUrl::parse);
         let named = match ca {
             Some(file) => mistakes
@@ -89,7 +87,7 @@ impl Remote {
                 .map(Some),
             None => Some(None),
         };
-        let tls = match (parsed.as_ref()?.is_safe(), named?) {
+        let tls = match (parsed.as_ref()?.is_secure(), named?) {
             (false, _) => None,
             (true, Some(named)) => Some(named),
             (true, None) => Some(mistakes.check(shown, url, |_| Tls::of_system())?),
@@ -97,7 +95,7 @@ impl Remote {
         Some(Self { url: parsed?, tls })
     }
 
-    /// Whether its address says that it is on this machine.
+    /// Returns whether the address is a loopback address.
     pub(in crate::cli) fn is_on_loopback(&self) -> bool {
         match self.url.name() {
             ServerName::IpAddress(address) => std::net::IpAddr::from(*address).is_loopback(),
@@ -105,17 +103,17 @@ impl Remote {
         }
     }
 
-    /// Where it is.
+    /// Returns the URL.
     pub(in crate::cli) fn url(&self) -> &ServerUrl {
         &self.url
     }
 
-    /// Whom to trust, where the address asks for it.
+    /// Returns the TLS settings of an `https` server.
     pub(in crate::cli) fn tls(&self) -> Option<&Tls> {
         self.tls.as_ref()
     }
 
-    /// A connection to it, safe if its address says so.
+    /// Connects, with TLS if the URL says so.
     async fn connect(&self) -> io::Result<Line> {
         let stream = TcpStream::connect(self.url.socket_address()).await?;
         stream.set_nodelay(true)?;
@@ -125,33 +123,34 @@ impl Remote {
         })
     }
 
-    /// Sends `request`, whose address is a path of the server, and gives the answer as soon as it begins.
+    /// Sends `request`, whose URI is a path of the server, and returns the response once its head has arrived.
     ///
     /// # Errors
-    /// If there is none.
+    /// If there is no response.
     pub(in crate::cli) async fn ask(
         &self,
         mut request: Request<Body>,
     ) -> anyhow::Result<Response<Incoming>> {
-        let host = HeaderValue::try_from(self.url.authority()).context("no name of a host")?;
+        let host = HeaderValue::try_from(self.url.authority())
+            .context("the URL has no valid host name")?;
         request.headers_mut().entry(header::HOST).or_insert(host);
         let target = self.url.path(&request.uri().to_string());
-        *request.uri_mut() = target.parse().context("no path of a server")?;
+        *request.uri_mut() = target.parse().context("the request has no valid path")?;
         let asking = async {
             let (mut sender, connection) =
                 http1::handshake(TokioIo::new(self.connect().await?)).await?;
-            // It ends with the answer, or with the program.
+            // It ends with the response, or with the program.
             tokio::spawn(connection);
             anyhow::Ok(sender.send_request(request).await?)
         };
-        asking.await.with_context(|| format!("cannot ask {self}"))
+        asking.await.with_context(|| format!("cannot reach {self}"))
     }
 
     /// Returns a request for a socket with the query string `query`; in the dialect `fanfare.v1` if `is_typed`; with
     /// `token`, if there is one.
     ///
     /// # Errors
-    /// If one of them has characters that a request cannot have.
+    /// If the query or the token has characters that a request must not have.
     pub(in crate::cli) fn upgrade(
         &self,
         query: &str,
@@ -177,25 +176,25 @@ impl Remote {
         Ok(request)
     }
 
-    /// Opens a socket by `request`; gives the server's answer with it.
+    /// Opens a socket with `request`, and returns it with the server's response. It has no timeout.
     ///
     /// # Errors
-    /// Those of the network, and an answer other than 101. Not limited in time.
+    /// Errors of the network, and responses other than 101.
     pub(in crate::cli) async fn handshake(
         &self,
         request: client::Request,
     ) -> Result<(Socket, client::Response), Error> {
-        // How large a message may be is for the server to say; a limit here would only end the connection.
+        // The server limits the size of messages. A limit here would only end the connection.
         let config = WebSocketConfig::default()
             .max_message_size(None)
             .max_frame_size(None);
         client_async_with_config(request, self.connect().await?, Some(config)).await
     }
 
-    /// Opens a socket as [`Remote::upgrade`] says, in good time.
+    /// Opens a socket with the request of [`Server::upgrade`], within [`OPEN_TIMEOUT`].
     ///
     /// # Errors
-    /// Whether to try again, and why there is no socket.
+    /// The reason, and whether a later attempt may succeed.
     pub(in crate::cli) async fn open(
         &self,
         query: &str,
@@ -211,7 +210,7 @@ impl Remote {
             ),
             Ok(Err(Error::Io(error))) => Err(match tls::reason(&error) {
                 Some(reason) if tls::is_final(reason) => {
-                    OpenError::Never(format!("{reason}; --ca FILE names whom else to trust"))
+                    OpenError::Never(format!("{reason}; to trust another certificate: --ca FILE"))
                 }
                 _ => later(error.to_string()),
             }),
@@ -224,16 +223,16 @@ impl Remote {
     }
 }
 
-impl std::fmt::Display for Remote {
+impl std::fmt::Display for Server {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         self.url.fmt(f)
     }
 }
 
-/// What a request shows of `token`.
+/// Returns the `Authorization` header for `token`.
 ///
 /// # Errors
-/// If no request can.
+/// If the token has characters that no token has.
 pub(in crate::cli) fn bearer(token: &Token) -> Result<HeaderValue, OpenError> {
     let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.reveal()))
         .map_err(|_| OpenError::Never("the token has characters that no token has".to_owned()))?;
@@ -241,20 +240,20 @@ pub(in crate::cli) fn bearer(token: &Token) -> Result<HeaderValue, OpenError> {
     Ok(bearer)
 }
 
-/// What the server says in `body` of an answer that is no success, if it is a Fanfare.
-pub(in crate::cli) fn words(body: &[u8]) -> Option<Words> {
+/// Returns the error in the `body` of a Fanfare's response, if it is one.
+pub(in crate::cli) fn api_error(body: &[u8]) -> Option<ApiErrorBody> {
     #[derive(Deserialize)]
     struct Answer {
-        error: Words,
+        error: ApiErrorBody,
     }
     serde_json::from_slice::<Answer>(body)
         .ok()
         .map(|answer| answer.error)
 }
 
-/// What went wrong, for programs and for people.
+/// An error of the API.
 #[derive(Debug, Deserialize)]
-pub(in crate::cli) struct Words {
+pub(in crate::cli) struct ApiErrorBody {
     pub(in crate::cli) code: String,
     pub(in crate::cli) message: String,
 }
@@ -263,21 +262,23 @@ const fn later(why: String) -> OpenError {
     OpenError::Later { why, pause: None }
 }
 
-/// What an answer other than 101 means: the server's own words, and whether to come back.
+/// Returns the meaning of a response other than 101.
 fn refused(response: &Response<Option<Vec<u8>>>) -> OpenError {
     let status = response.status();
-    let why = match words(response.body().as_deref().unwrap_or_default()) {
-        Some(words) => format!("{status}: {}", words.message),
+    let why = match api_error(response.body().as_deref().unwrap_or_default()) {
+        Some(error) => format!("{status}: {}", error.message),
         None => status.to_string(),
     };
-    let passes = [
+
+    let temporary = [
         StatusCode::REQUEST_TIMEOUT,
         StatusCode::TOO_EARLY,
         StatusCode::TOO_MANY_REQUESTS,
     ];
-    if !status.is_server_error() && !passes.contains(&status) {
+    if !status.is_server_error() && !temporary.contains(&status) {
         return OpenError::Never(why);
     }
+
     let seconds = response
         .headers()
         .get(header::RETRY_AFTER)
@@ -292,33 +293,29 @@ fn refused(response: &Response<Option<Vec<u8>>>) -> OpenError {
 mod tests {
     use super::*;
 
+    fn refusal(status: u16, body: &str) -> OpenError {
+        let response = Response::builder()
+            .status(status)
+            .header(header::RETRY_AFTER, "5")
+            .body(Some(body.as_bytes().to_vec()));
+        refused(&response.expect("a response"))
+    }
+
     #[test]
-    fn a_full_server_is_asked_again_when_it_said_and_a_wrong_address_never() {
-        let answer = |status, body: &str| {
-            let response = Response::builder()
-                .status(status)
-                .header(header::RETRY_AFTER, "5");
-            refused(
-                &response
-                    .body(Some(body.as_bytes().to_vec()))
-                    .expect("a response"),
-            )
+    fn a_full_server_is_tried_again_after_the_pause_that_it_requested() {
+        let body = r#"{"error":{"code":"too_many_rooms","message":"full"}}"#;
+
+        let expected = OpenError::Later {
+            why: "503 Service Unavailable: full".to_owned(),
+            pause: Some(Duration::from_secs(5)),
         };
-        let full = answer(
-            503,
-            r#"{"error":{"code":"too_many_rooms","message":"full"}}"#,
-        );
-        let why = "503 Service Unavailable: full".to_owned();
-        assert_eq!(
-            full,
-            OpenError::Later {
-                why,
-                pause: Some(Duration::from_secs(5))
-            }
-        );
-        assert_eq!(
-            answer(404, "<html>"),
-            OpenError::Never("404 Not Found".to_owned())
-        );
+        assert_eq!(refusal(503, body), expected);
+    }
+
+    #[test]
+    fn a_wrong_address_is_not_tried_again() {
+        let expected = OpenError::Never("404 Not Found".to_owned());
+
+        assert_eq!(refusal(404, "<html>"), expected);
     }
 }

@@ -1,7 +1,7 @@
-//! The token that a client brings, and whom it names.
+//! The token of a client.
 //!
-//! Only the server can say what a token is worth. Its `sub` is read here without a look at the signature, for the
-//! client to know under which id the server will let it in.
+//! Only the server can verify a token. The `sub` is read here without a check of the signature, because the client must
+//! know its id.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -10,10 +10,9 @@ use serde::Deserialize;
 
 use crate::cli::Mistakes;
 use crate::cli::args::not_empty;
-use crate::protocol::Token;
-use crate::protocol::UserId;
+use crate::protocol::{Token, UserId};
 
-/// The flag of the token that a server with keys asks for.
+/// Returns the flag for the token.
 pub(in crate::cli) fn token_flag() -> Arg {
     Arg::new("token")
         .long("token")
@@ -26,16 +25,16 @@ pub(in crate::cli) fn token_flag() -> Arg {
 
 /// A token and the id in it.
 #[derive(Clone, Debug)]
-pub(in crate::cli) struct Pass {
+pub(in crate::cli) struct Credentials {
     pub(in crate::cli) token: Token,
     pub(in crate::cli) id: UserId,
 }
 
-impl Pass {
-    /// The token among the arguments, if there is one. The outer `None` is a mistake.
+impl Credentials {
+    /// Returns the token among the arguments, if there is one. The outer `None` is an error.
     #[expect(
         clippy::option_option,
-        reason = "no token and a bad one are two things"
+        reason = "no token and an invalid one are different"
     )]
     pub(in crate::cli) fn given(
         matches: &ArgMatches,
@@ -43,7 +42,7 @@ impl Pass {
     ) -> Option<Option<Self>> {
         match matches.get_one::<String>("token") {
             None => Some(None),
-            // What is wrong is told without it.
+            // The error does not contain the token.
             Some(token) => mistakes
                 .check("--token", "...", |_| Self::parse(token))
                 .map(Some),
@@ -61,8 +60,8 @@ impl Pass {
             _ => None,
         };
         let claims = claims.and_then(|json| serde_json::from_slice::<Claims>(&json).ok());
-        let Claims { sub } =
-            claims.ok_or("allowed is a JSON Web Token with a sub, as fanfare token makes it")?;
+        let Claims { sub } = claims
+            .ok_or("a token is a JSON Web Token with a `sub`, as `fanfare token` prints it")?;
         Ok(Self {
             token: Token::new(token.trim().to_owned()),
             id: sub,
@@ -75,10 +74,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_token_names_its_sub() {
+    fn the_id_of_a_token_is_its_sub() {
         let token = |claims: &str| format!("e30.{}.c2ln", URL_SAFE_NO_PAD.encode(claims));
-        let pass = Pass::parse(&token(r#"{"sub":"李雷","exp":1}"#)).expect("a token");
-        assert_eq!(pass.id.as_str(), "李雷");
+
+        let credentials = Credentials::parse(&token(r#"{"sub":"李雷","exp":1}"#)).expect("a token");
+        assert_eq!(credentials.id.as_str(), "李雷");
         for wrong in [
             token("{}"),
             token(r#"{"sub":""}"#),
@@ -86,7 +86,7 @@ mod tests {
             "a.b.c.d".to_owned(),
             String::new(),
         ] {
-            assert!(Pass::parse(&wrong).is_err(), "{wrong}");
+            assert!(Credentials::parse(&wrong).is_err(), "{wrong}");
         }
     }
 }
