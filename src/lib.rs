@@ -13,8 +13,8 @@
 //! - `cli` native only: `serve`, `admin`, `check-config`, `export`, `import`, and the clients `send`, `listen`, `bench`,
 //!   `verify`, `doctor`.
 //!
-//! A floor names only floors below it. This file and `app::live` are the only places that ask which side
-//! they are compiled for. `end2end/server/shape.rs` checks both.
+//! A floor names only floors below it. Only this file, `app::live`, and the `mod` lines of what is for
+//! the admin page ask which side they are compiled for. `end2end/server/shape.rs` checks both.
 
 pub mod protocol;
 pub mod client;

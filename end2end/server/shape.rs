@@ -171,7 +171,13 @@ const IMPURE: &[&str] = &[
 ];
 
 /// The only files that ask which side they are compiled for.
-const GATES: &[&str] = &["src/lib.rs", "src/app/live/mod.rs"];
+const GATES: &[&str] = &[
+    "src/lib.rs",
+    "src/protocol/mod.rs",
+    "src/app/mod.rs",
+    "src/app/i18n/mod.rs",
+    "src/app/live/mod.rs",
+];
 
 struct Source {
     /// From the repository's root, with `/`.

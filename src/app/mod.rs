@@ -6,7 +6,7 @@
 //! number or the browser while rendering: that waits for an `Effect`.
 //!
 //! Absent on purpose: `app` never names `server`, has no server functions, and asks which side it is
-//! compiled for in `live` only.
+//! compiled for in `live`, and to leave `admin` out of what a browser downloads.
 
 pub mod snapshot;
 pub mod problem;
@@ -28,6 +28,8 @@ pub mod share;
 pub mod health;
 pub mod status;
 pub mod theme;
+/// Only the server renders this page.
+#[cfg(feature = "ssr")]
 pub mod admin;
 
 pub use i18n::Locale;

@@ -1,7 +1,7 @@
 //! The protocol between server and clients: names, positions, the frames of `fanfare.v1`, close and error codes.
 //!
-//! The server, the page and the command line share it. No I/O, no clock and no feature gate; it depends on no other
-//! floor.
+//! The server, the page and the command line share it, except for [`admin`], which browsers do not need. No I/O and no
+//! clock; it depends on no other floor.
 
 mod name;
 mod shown;
@@ -16,6 +16,9 @@ mod close;
 mod base_path;
 mod bom;
 mod weight;
+/// The server renders the admin page, so only native programs use these types.
+#[cfg(feature = "ssr")]
+pub mod admin;
 
 pub use base_path::{BasePath, BasePathError};
 pub use bom::{has_bom, without_bom};

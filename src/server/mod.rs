@@ -60,7 +60,7 @@ use crate::server::config::Config;
 use crate::server::http::{AcceptSettings, AppState, Site};
 use crate::server::hub::{Hub, HubSettings};
 use crate::server::metrics::Metrics;
-use crate::server::moderation::{Decided, LoadError, Moderation, TooManyBans};
+use crate::server::moderation::{ClusterCommand, LoadError, Moderation, TooManyBans};
 use crate::server::run_clock::RunClock;
 use crate::server::session::Rate;
 use crate::server::store::guard;
@@ -329,14 +329,14 @@ async fn load_cluster_rules(
         let file = config.moderation.display();
         warn!(%file, "not read: with NATS the rules of all nodes are kept there");
     }
-    let mut decrees = Vec::new();
+    let mut changes = Vec::new();
     for rule in council.in_force().await? {
         match serde_json::from_slice(&rule).map_err(StartError::Rule)? {
-            Decided::Decree(decree) => decrees.push(decree),
-            Decided::Evict(_) => {}
+            ClusterCommand::Change(change) => changes.push(change),
+            ClusterCommand::Kick(_) => {}
         }
     }
-    Ok(Moderation::kept_elsewhere(decrees)?)
+    Ok(Moderation::kept_elsewhere(changes)?)
 }
 
 /// Tasks that the server cannot do without. Dropping it ends them.

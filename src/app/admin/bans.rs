@@ -1,130 +1,94 @@
-//! Who is kept out, and which rooms are closed.
+//! The lists of bans and of closed rooms.
 
 use leptos::prelude::*;
 
-use super::desk::{BannedRow, ClosedRow, Part};
-use super::form::Deed;
-use super::place::{Place, Question};
-use super::table::{Column, Table};
-use crate::app::i18n::AdminText;
+use super::Page;
+use super::form::{action_button, link};
+use super::route::{PageAction, PendingAction};
+use super::table::{Cell, Row, table};
+use crate::protocol::admin::{Ban, BanList, BanTarget, ClosedRoom};
 
-/// Both lists.
-#[component]
-pub fn Bans(
-    /// Where the operator stands.
-    place: Place,
-    /// Bans, the newest first.
-    bans: Part<BannedRow>,
-    /// Closed rooms.
-    closed: Vec<ClosedRow>,
-    /// Now, in milliseconds since 1970 UTC.
-    now: u64,
-    /// The language's phrases.
-    text: &'static AdminText,
-) -> impl IntoView {
-    let more = bans
-        .more
-        .then(|| view! { <p class="quiet">{(text.more_bans)(bans.some.len())}</p> });
-    let rows: Vec<_> = bans
-        .some
-        .into_iter()
-        .map(|ban| view! { <Banned place=place.clone() ban now text/> }.into_any())
-        .collect();
-    let columns = vec![
-        Column::Words(text.whom),
-        Column::Words(text.room),
-        Column::Words(text.until),
-        Column::Words(text.reason),
-        Column::Words(text.by),
-        Column::Words(text.acts),
-    ];
-    let shut: Vec<_> = closed
-        .into_iter()
-        .map(|room| view! { <Closed place=place.clone() room now text/> }.into_any())
-        .collect();
-    let columns_of_shut = [text.room, text.reason, text.by, text.acts]
-        .into_iter()
-        .map(Column::Words)
-        .collect::<Vec<_>>();
+/// Both lists: the newest bans, and whether there are more, and the closed rooms.
+pub(super) fn bans(page: &Page, list: BanList, has_more: bool) -> AnyView {
+    let text = page.text;
+    let any_client = page.route.with_pending(PendingAction::Ban(None));
+    let note = match list.bans.len() {
+        0 => Some(text.no_bans.to_owned()),
+        count => has_more.then(|| (text.more_bans)(count)),
+    };
+    let bans = list.bans.into_iter().map(|ban| ban_row(page, ban));
+    let closed = list.closed.into_iter().map(|room| closed_row(page, room));
+
     view! {
         <section id="bans" aria-labelledby="bans-title">
             <div class="desk-bar">
                 <h2 id="bans-title">{text.bans}</h2>
-                <a class="tool" id="ban-somebody" href=place.asking(Question::Ban(None)).href()>
-                    {text.ban_somebody}
-                </a>
+                {link("ban-somebody", &any_client, text.ban_somebody)}
             </div>
-            {more}
-            <Table columns rows nothing=text.no_bans/>
-            <Table columns=columns_of_shut rows=shut id="closed" caption=text.closed/>
+            {note.map(|note| view! { <p class="quiet">{note}</p> })}
+            {table(bans.collect(), None, None)}
+            {table(closed.collect(), Some("closed"), Some(text.closed))}
         </section>
     }
+    .into_any()
 }
 
-#[component]
-fn Banned(place: Place, ban: BannedRow, now: u64, text: &'static AdminText) -> impl IntoView {
-    let BannedRow {
-        id,
-        address,
-        room,
-        until,
-        reason,
-        by,
-        since,
-    } = ban;
-    let address = address.map(|address| address.to_string());
-    let whom = id.as_ref().map(|id| id.shown()).or_else(|| address.clone());
-    let until = match until {
-        Some(until) => (text.ends_in)(&(text.span)(until.saturating_sub(now) / 1000)),
+fn ban_row(page: &Page, ban: Ban) -> Row {
+    let text = page.text;
+    let (client, target) = match &ban.target {
+        BanTarget::Id(id) => (id.shown(), ("id", id.to_string())),
+        BanTarget::Address(address) => (address.to_string(), ("address", address.to_string())),
+    };
+    let room = ban.room.map(|room| ("room", room.to_string()));
+    let room_cell = match &room {
+        Some((_, room)) => room.clone().into_any(),
+        None => view! { <span class="quiet">{text.everywhere}</span> }.into_any(),
+    };
+    let until = match ban.until {
+        Some(until) => (text.ends_in)(&(text.span)(until.saturating_sub(page.now) / 1000)),
         None => text.until_lifted.to_owned(),
     };
-    let everywhere = || view! { <span class="quiet">{text.everywhere}</span> }.into_any();
-    let room_cell = room
-        .as_ref()
-        .map_or_else(everywhere, |room| room.to_string().into_any());
-    let to = [
-        ("id", id.map(|id| id.to_string())),
-        ("address", address),
-        ("room", room.map(|room| room.to_string())),
-    ];
-    let to: Vec<_> = to
-        .into_iter()
-        .filter_map(|(name, value)| Some((name, value?)))
-        .collect();
-    view! {
-        <tr>
-            <th scope="row"><bdi>{whom}</bdi></th>
-            <td data-label=text.room>{room_cell}</td>
-            <td data-label=text.until>{until}</td>
-            <td data-label=text.reason dir="auto">{reason}</td>
-            <td data-label=text.by><Decided by since now text/></td>
-            <td class="acts"><Deed act="lift" to place verb=text.lift/></td>
-        </tr>
+    let fields = std::iter::once(target).chain(room);
+    let unban = action_button(PageAction::Unban, fields, &page.route, text.lift, None);
+
+    Row {
+        id: None,
+        is_selected: false,
+        cells: vec![
+            Cell::text(text.whom, view! { <bdi>{client}</bdi> }),
+            Cell::text(text.room, room_cell),
+            Cell::text(text.until, until),
+            Cell::text(text.reason, reason(ban.reason)),
+            Cell::text(text.by, made_by(page, ban.by, ban.since)),
+            Cell::actions(text.acts, unban),
+        ],
     }
 }
 
-#[component]
-fn Closed(place: Place, room: ClosedRow, now: u64, text: &'static AdminText) -> impl IntoView {
-    let ClosedRow {
-        room,
-        reason,
-        by,
-        since,
-    } = room;
-    let name = room.to_string();
-    view! {
-        <tr>
-            <th scope="row">{name.clone()}</th>
-            <td data-label=text.reason dir="auto">{reason}</td>
-            <td data-label=text.by><Decided by since now text/></td>
-            <td class="acts"><Deed act="open" to=vec![("room", name)] place verb=text.open/></td>
-        </tr>
+fn closed_row(page: &Page, closed: ClosedRoom) -> Row {
+    let text = page.text;
+    let name = closed.room.to_string();
+    let fields = [("room", name.clone())];
+    let open = action_button(PageAction::Open, fields, &page.route, text.open, None);
+
+    Row {
+        id: None,
+        is_selected: false,
+        cells: vec![
+            Cell::text(text.room, name),
+            Cell::text(text.reason, reason(closed.reason)),
+            Cell::text(text.by, made_by(page, closed.by, closed.since)),
+            Cell::actions(text.acts, open),
+        ],
     }
 }
 
-/// Who decided it, and how long ago.
-#[component]
-fn Decided(by: String, since: u64, now: u64, text: &'static AdminText) -> impl IntoView {
-    let ago = (text.ago)(&(text.span)(now.saturating_sub(since) / 1000));
-    view! { <span><bdi>{by}</bdi> ", " {ago}</span> }
+fn reason(reason: Option<String>) -> impl IntoAny {
+    reason.map(|reason| view! { <span dir="auto">{reason}</span> })
+}
+
+/// The operator that made a rule, and how long ago.
+fn made_by(page: &Page, operator: String, since: u64) -> impl IntoAny + use<> {
+    let ago = (page.text.ago)(&page.time_since(since));
+    view! { <span><bdi>{operator}</bdi> ", " {ago}</span> }
 }

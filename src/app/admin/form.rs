@@ -1,61 +1,64 @@
-//! The forms of the operator's page: what looks for something, and what does something.
+//! The forms of the admin page: searches, and buttons for actions.
 
 use leptos::prelude::*;
 
-use super::place::{PATH, Place};
+use super::route::{AdminRoute, PATH, PageAction};
 
-/// Fields that nobody sees.
-pub fn hidden(fields: impl IntoIterator<Item = (&'static str, String)>) -> Vec<AnyView> {
+/// Hidden inputs for `fields`.
+pub(super) fn hidden(
+    fields: impl IntoIterator<Item = (&'static str, String)>,
+) -> Vec<impl IntoView> {
     fields
         .into_iter()
-        .map(|(name, value)| view! { <input type="hidden" name=name value=value/> }.into_any())
+        .map(|(name, value)| view! { <input type="hidden" name=name value=value/> })
         .collect()
 }
 
-/// A field that leads to where the page shows only what is looked for.
-#[component]
-pub fn Search(
-    /// Where the operator stands, but for what is looked for.
-    place: Place,
-    /// The field's name in the address, and its id.
+/// A search that filters a list: the field `name` of the address, added to `route`.
+pub(super) fn search(
+    route: &AdminRoute,
     name: &'static str,
-    /// What is looked for now.
-    value: String,
-    /// What can be looked for.
+    value: &str,
     label: &'static str,
-    /// The button's words.
-    verb: &'static str,
-) -> impl IntoView {
+    button: &'static str,
+) -> impl IntoView + use<> {
     view! {
         <form action=PATH>
-            {hidden(place.fields())}
+            {hidden(route.fields())}
             <label for=name>{label}</label>
-            <input id=name name=name value=value maxlength="64" autocomplete="off"/>
-            <button class="tool" type="submit">{verb}</button>
+            <input id=name name=name value=value.to_owned() maxlength="64" autocomplete="off"/>
+            <button class="tool" type="submit">{button}</button>
         </form>
     }
 }
 
-/// A button that does something at once.
-#[component]
-pub fn Deed(
-    /// What it does, as the server calls it.
-    act: &'static str,
-    /// To whom or what.
-    to: Vec<(&'static str, String)>,
-    /// Where the operator stands, and comes back to.
-    place: Place,
-    /// The button's words.
-    verb: &'static str,
-    /// The form's id.
-    #[prop(optional)]
+/// A button for an action that needs no confirmation. The `fields` name its object.
+pub(super) fn action_button(
+    action: PageAction,
+    fields: impl IntoIterator<Item = (&'static str, String)>,
+    route: &AdminRoute,
+    label: &'static str,
     id: Option<String>,
-) -> impl IntoView {
-    let fields = [("act", act.to_owned()), ("back", place.quiet().query())];
+) -> AnyView {
+    let fields = fields.into_iter().chain(action_fields(action, route));
     view! {
         <form method="post" action=PATH id=id>
-            {hidden(to.into_iter().chain(fields))}
-            <button class="tool" type="submit">{verb}</button>
+            {hidden(fields)}
+            <button class="tool" type="submit">{label}</button>
         </form>
     }
+    .into_any()
+}
+
+/// The fields of a form for `action`, after which the page returns to `route`.
+pub(super) fn action_fields(action: PageAction, route: &AdminRoute) -> [(&'static str, String); 2] {
+    [
+        ("act", action.as_str().to_owned()),
+        ("back", route.base().query()),
+    ]
+}
+
+/// A link that looks like a button.
+pub(super) fn link(id: impl Into<String>, route: &AdminRoute, label: &'static str) -> AnyView {
+    view! { <a class="tool" id=id.into() href=route.href()>{label}</a> }.into_any()
 }

@@ -1,100 +1,83 @@
-//! The newest messages of one room, each of which can be deleted.
+//! The newest messages of the selected room, each with a button that deletes it.
 
 use leptos::prelude::*;
 
-use super::place::{Place, Question};
-use super::quantity::count;
-use crate::app::i18n::AdminText;
+use super::Page;
+use super::form::link;
+use super::format::count;
+use super::route::PendingAction;
 use crate::protocol::Body;
 use crate::protocol::Publication;
 use crate::protocol::RoomName;
 
-/// How many are shown.
+/// The number of messages that are shown.
 pub const NEWEST: usize = 30;
 
-/// The list, the newest first.
-#[component]
-pub fn Messages(
-    /// Where the operator stands.
-    place: Place,
-    /// The room.
-    room: RoomName,
-    /// Its newest messages, oldest first; nothing if they cannot be read.
+/// The messages of `room`, given oldest first and shown newest first; `None` if they cannot be read.
+pub(super) fn messages(
+    page: &Page,
+    room: &RoomName,
     messages: Option<Vec<Publication>>,
-    /// Now, in milliseconds since 1970 UTC.
-    now: u64,
-    /// The language's phrases.
-    text: &'static AdminText,
-) -> impl IntoView {
-    let list = match messages {
-        None => view! { <p class="quiet">{text.unread}</p> }.into_any(),
-        Some(messages) if messages.is_empty() => {
-            view! { <p class="quiet">{text.no_messages}</p> }.into_any()
-        }
-        Some(messages) => {
-            let rows: Vec<_> = messages
-                .into_iter()
-                .rev()
-                .map(|message| view! { <Row place=place.clone() room=room.clone() message now text/> })
-                .collect();
-            view! {
-                <p class="quiet">{(text.newest)(NEWEST)}</p>
-                <ol class="said">{rows}</ol>
-            }
-            .into_any()
-        }
+) -> AnyView {
+    let text = page.text;
+    let note = match &messages {
+        None => text.unread.to_owned(),
+        Some(messages) if messages.is_empty() => text.no_messages.to_owned(),
+        Some(_) => (text.newest)(NEWEST),
     };
+    let messages = messages.filter(|messages| !messages.is_empty());
+    let list = messages.map(|messages| {
+        let newest_first = messages.into_iter().rev();
+        let items: Vec<_> = newest_first
+            .map(|message| item(page, room, message))
+            .collect();
+        view! { <ol class="said">{items}</ol> }
+    });
+
     view! {
         <section id="messages" aria-labelledby="messages-title">
-            <h2 id="messages-title">{(text.messages)(&room)}</h2>
+            <h2 id="messages-title">{(text.messages)(room)}</h2>
+            <p class="quiet">{note}</p>
             {list}
         </section>
     }
+    .into_any()
 }
 
-#[component]
-fn Row(
-    place: Place,
-    room: RoomName,
-    message: Publication,
-    now: u64,
-    text: &'static AdminText,
-) -> impl IntoView {
-    let Publication {
-        offset,
-        at,
-        from,
-        body,
-        ..
-    } = message;
-    let (words, is_there) = match body {
-        Body::Text(words) => (
-            view! { <p class="words" dir="auto">{words}</p> }.into_any(),
-            true,
-        ),
-        // Four characters of base64 are three bytes.
-        Body::Data(data) => {
-            let size = data.trim_end_matches('=').len() * 3 / 4;
-            (
-                view! { <p class="words quiet">{(text.binary)(size)}</p> }.into_any(),
-                true,
-            )
+fn item(page: &Page, room: &RoomName, message: Publication) -> AnyView {
+    let text = page.text;
+    let offset = message.offset;
+    let (body, is_deleted) = match message.body {
+        Body::Text(words) => {
+            let body = view! { <p class="words" dir="auto">{words}</p> };
+            (body.into_any(), false)
         }
-        Body::Deleted(_) => (
-            view! { <p class="words quiet">{text.deleted}</p> }.into_any(),
-            false,
-        ),
+        Body::Data(data) => {
+            // Four characters of base64 are three bytes.
+            let size = data.trim_end_matches('=').len() * 3 / 4;
+            let body = view! { <p class="words quiet">{(text.binary)(size)}</p> };
+            (body.into_any(), false)
+        }
+        Body::Deleted(_) => {
+            let body = view! { <p class="words quiet">{text.deleted}</p> };
+            (body.into_any(), true)
+        }
     };
-    let ago = (text.ago)(&(text.span)(now.saturating_sub(at) / 1000));
-    let delete = is_there.then(|| {
-        let href = place.asking(Question::Delete(room, offset)).href();
-        view! { <a class="tool" id=format!("delete-{offset}") href=href>{text.delete}</a> }
+    let ago = (text.ago)(&page.time_since(message.at));
+    let delete = (!is_deleted).then(|| {
+        let pending = PendingAction::Delete(room.clone(), offset);
+        let dialog = page.route.with_pending(pending);
+        link(format!("delete-{offset}"), &dialog, text.delete)
     });
+
     view! {
         <li id=format!("message-{offset}")>
-            <p class="by"><bdi>{from.shown()}</bdi> " " <span class="quiet">"#" {count(offset.0)} ", " {ago}</span></p>
-            {words}
+            <p class="by">
+                <bdi>{message.from.shown()}</bdi> " " <span class="quiet">"#" {count(offset.0)} ", " {ago}</span>
+            </p>
+            {body}
             {delete}
         </li>
     }
+    .into_any()
 }

@@ -1,66 +1,76 @@
-//! The operator's page: rooms, connections, rates, and what can be done about them.
+//! The admin page: the state of the server, rooms, connections and bans, and the actions of operators.
 //!
-//! Unlike the page that everyone sees it is rendered on the server alone, again and again: the server hands
-//! [`document`] a [`Desk`], and what comes out is the whole page. Links and forms lead from one [`Place`] to the next,
-//! so everything but a trace works without JavaScript; `public/admin.js` asks for the page each second and changes
-//! what has changed in it. The browser downloads none of this.
+//! Only the server renders it: [`document`] turns [`AdminPageData`] into the whole page, anew for each request. Links
+//! and forms lead from one [`AdminRoute`] to the next, so everything but a trace works without JavaScript.
+//! `public/admin.js` requests the page once a second and updates what has changed. Browsers download none of this.
 //!
-//! Absent on purpose: signals, clocks and the browser. Times are told as how long ago, because nobody here knows the
-//! reader's clock.
+//! There are no signals, no clock and no browser here. Times are shown as durations, because the server does not know
+//! the reader's clock.
 
-pub mod place;
-pub mod quantity;
-pub mod sparkline;
-pub mod table;
-pub mod form;
-pub mod desk;
-pub mod overview;
-pub mod rooms;
-pub mod messages;
-pub mod connections;
-pub mod trace;
-pub mod bans;
-pub mod question;
-pub mod gate;
+pub mod route;
+mod page_data;
+mod format;
+mod sparkline;
+mod table;
+mod form;
+mod overview;
+mod rooms;
+mod messages;
+mod connections;
+mod trace;
+mod bans;
+mod confirm_dialog;
+mod sign_in;
 
-pub use desk::{
-    BannedRow, ClosedRow, ConnectionRow, Desk, Figures, Listed, Outcome, Part, RoomRow, Seen,
-    Subject,
-};
-pub use place::{Done, Place, Question};
+pub use messages::NEWEST;
+pub use page_data::{ActionOutcome, AdminContent, AdminPageData, Dashboard};
+pub use route::{AdminRoute, CompletedAction, PageAction, PendingAction};
 pub use trace::Event;
 
 use leptos::prelude::*;
 
-use bans::Bans;
-use connections::Connections;
-use gate::Gate;
-use messages::Messages;
-use overview::{Head, Overview};
-use question::Asked;
-use rooms::Rooms;
-use trace::Trace;
-
 use super::i18n::AdminText;
 
-/// The whole HTML document. The server's only way in.
-pub fn document(desk: Desk) -> String {
-    let Desk {
+/// What all parts of the dashboard share.
+struct Page {
+    route: AdminRoute,
+    /// The time in milliseconds since 1970 UTC.
+    now: u64,
+    text: &'static AdminText,
+}
+
+impl Page {
+    /// Returns the time since `at`, in words.
+    fn time_since(&self, at: u64) -> String {
+        (self.text.span)(self.now.saturating_sub(at) / 1000)
+    }
+}
+
+/// Renders the whole HTML document.
+pub fn document(data: AdminPageData) -> String {
+    let AdminPageData {
         locale,
         theme,
         styles,
-        place,
-        seen,
-    } = desk;
+        route,
+        content,
+    } = data;
     let text = locale.admin_text();
     let title = format!("{} - Fanfare", text.title);
-    let head = view! { <Head locale theme figures=seen.figures() has_token=seen.has_token()/> };
-    let address = place.quiet().href();
-    let is_gate = matches!(seen, Seen::Gate { .. });
-    let main = match seen {
-        Seen::Gate { refused, has_keys } => view! { <Gate refused has_keys text/> }.into_any(),
-        Seen::Inside(listed) => view! { <Inside place listed=*listed text/> }.into_any(),
+    let address = route.base().href();
+    let is_sign_in = matches!(content, AdminContent::SignIn { .. });
+    let (head, main) = match content {
+        AdminContent::SignIn { refused, has_keys } => (
+            overview::head(locale, theme, None, false),
+            sign_in::sign_in(refused, has_keys, text),
+        ),
+        AdminContent::Dashboard(content) => {
+            let has_token = content.has_token;
+            let head = overview::head(locale, theme, content.stats.as_ref(), has_token);
+            (head, dashboard(route, *content, text))
+        }
     };
+
     let page = view! {
         <html lang=locale.tag() data-theme=theme.tag()>
             <head>
@@ -75,7 +85,7 @@ pub fn document(desk: Desk) -> String {
                 <link rel="stylesheet" href="admin.css"/>
                 <script type="module" src="admin.js"></script>
             </head>
-            <body data-place=address data-gate=is_gate.then_some("")>
+            <body data-place=address data-gate=is_sign_in.then_some("")>
                 {head}
                 <p class="desk-note alert" id="silent" role="alert" data-words=text.silent></p>
                 {main}
@@ -85,58 +95,60 @@ pub fn document(desk: Desk) -> String {
     format!("<!DOCTYPE html>{}", page.to_html())
 }
 
-/// What an operator sees.
-#[component]
-fn Inside(place: Place, listed: Listed, text: &'static AdminText) -> impl IntoView {
-    let Listed {
-        now,
-        figures,
-        has_token: _,
-        rooms,
-        connections,
-        messages,
-        bans,
-        closed,
-        asked,
-        outcome,
-    } = listed;
-    let question = place.question.clone();
-    let room = place.room.clone();
+/// The page of an operator.
+fn dashboard(route: AdminRoute, content: Dashboard, text: &'static AdminText) -> AnyView {
+    let page = Page {
+        route,
+        now: content.now,
+        text,
+    };
+    let route = &page.route;
+    let messages = route
+        .room
+        .as_ref()
+        .map(|room| messages::messages(&page, room, content.messages));
+    let trace = route.trace.map(|number| trace::trace(&page, number));
+    let dialog = route
+        .pending
+        .as_ref()
+        .map(|pending| confirm_dialog::confirm_dialog(&page, pending, content.subject));
+
     view! {
         <p class="desk-note unscripted">{text.unscripted}</p>
         <main class="desk">
-            <Said outcome text/>
-            <Overview figures text/>
-            <Rooms place=place.clone() rooms text/>
-            {room.map(|room| view! { <Messages place=place.clone() room messages now text/> })}
-            <Connections place=place.clone() connections now text/>
-            {place.trace.map(|number| view! { <Trace place=place.clone() number text/> })}
-            <Bans place=place.clone() bans closed now text/>
+            <div id="said">{content.outcome.map(|outcome| outcome_note(outcome, text))}</div>
+            {overview::overview(content.stats, text)}
+            {rooms::rooms(&page, content.rooms)}
+            {messages}
+            {connections::connections(&page, content.connections)}
+            {trace}
+            {bans::bans(&page, content.bans, content.has_more_bans)}
         </main>
-        {question.map(|question| view! { <Asked place question subject=asked text/> })}
+        {dialog}
     }
+    .into_any()
 }
 
-/// What was done, or why not.
-#[component]
-fn Said(outcome: Option<Outcome>, text: &'static AdminText) -> impl IntoView {
-    let said = outcome.map(|outcome| match outcome {
-        Outcome::Done(done) => {
-            let words = match done {
-                Done::Kicked => text.kicked.to_owned(),
-                Done::Banned(count) => (text.banned)(count),
-                Done::Lifted => text.lifted.to_owned(),
-                Done::Closed(count) => (text.room_closed)(count),
-                Done::Opened => text.room_opened.to_owned(),
-                Done::Deleted => text.message_deleted.to_owned(),
-            };
-            view! { <p class="desk-note" role="status">{words}</p> }.into_any()
+fn outcome_note(outcome: ActionOutcome, text: &'static AdminText) -> AnyView {
+    let CompletedAction { action, kicked } = match outcome {
+        ActionOutcome::Completed(completed) => completed,
+        // Errors of the server are in English.
+        ActionOutcome::Failed(reason) => {
+            return view! {
+                <p class="desk-note alert" role="alert">{text.failed} " " <span lang="en">{reason}</span></p>
+            }
+            .into_any();
         }
-        // What the server says is in English.
-        Outcome::Failed(why) => view! {
-            <p class="desk-note alert" role="alert">{text.failed} " " <span lang="en">{why}</span></p>
-        }
-        .into_any(),
-    });
-    view! { <div id="said">{said}</div> }
+    };
+
+    let kicked = kicked.unwrap_or_default();
+    let note = match action {
+        PageAction::Kick => text.kicked.to_owned(),
+        PageAction::Ban => (text.banned)(kicked),
+        PageAction::Unban => text.lifted.to_owned(),
+        PageAction::Close => (text.room_closed)(kicked),
+        PageAction::Open => text.room_opened.to_owned(),
+        PageAction::Delete => text.message_deleted.to_owned(),
+    };
+    view! { <p class="desk-note" role="status">{note}</p> }.into_any()
 }

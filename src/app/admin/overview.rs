@@ -1,49 +1,29 @@
-//! The head of the page, and the server in figures.
+//! The head of the page, and the rates of the server.
 
 use leptos::prelude::*;
 
-use super::desk::Figures;
-use super::place::PATH;
-use super::quantity;
-use super::sparkline::{Sparkline, Unit};
+use super::format::{bytes, count};
+use super::route::PATH;
+use super::sparkline::{Unit, sparkline};
 use crate::app::i18n::{AdminText, Locale};
 use crate::app::theme::Theme;
+use crate::protocol::admin::{SecondStats, Stats};
 
-/// What stands above everything.
-#[component]
-pub fn Head<'a>(
-    /// The language of the page.
+/// The head of the page: the state of the server, if the operator may see it, and the settings of the page.
+pub(super) fn head(
     locale: Locale,
-    /// Its colours.
     theme: Theme,
-    /// The server, if its figures may be seen.
-    figures: Option<&'a Figures>,
-    /// Whether there is a token to forget.
+    stats: Option<&Stats>,
     has_token: bool,
-) -> impl IntoView + use<> {
-    let (text, common) = (locale.admin_text(), locale.text());
-    let state = figures.map(|figures| {
-        let up = format!("{} {}", text.up, (text.span)(figures.uptime));
-        let (class, words) = match figures.not_ready {
-            None => ("badge", text.ready),
-            Some(_) => ("badge down", text.not_ready),
-        };
-        let version = figures.version.clone();
-        view! {
-            <p class=class id="ready">{words}</p>
-            <p class="quiet">{version} ", " {up}</p>
-        }
-    });
-    let not_ready = figures
-        .and_then(|figures| figures.not_ready.clone())
-        .map(|reason| {
-            view! { <p class="desk-note alert" role="alert"><span lang="en">{reason}</span></p> }
-        });
+) -> AnyView {
+    let text = locale.admin_text();
+    let common = locale.text();
     let colours = match theme {
         Theme::System => common.theme_system,
         Theme::Light => common.theme_light,
         Theme::Dark => common.theme_dark,
     };
+    let next_theme = format!("{PATH}?{}={}", Theme::NAME, theme.next().tag());
     let others = Locale::ALL.into_iter().filter(|other| *other != locale);
     let languages: Vec<_> = others
         .map(|other| {
@@ -53,63 +33,70 @@ pub fn Head<'a>(
         .collect();
     let forget = has_token
         .then(|| view! { <button class="tool" type="button" id="forget">{text.forget}</button> });
+    let not_ready = stats.and_then(|stats| stats.reason.clone()).map(|reason| {
+        view! { <p class="desk-note alert" role="alert"><span lang="en">{reason}</span></p> }
+    });
+
     view! {
         <header class="desk-head">
             <h1>{text.title}</h1>
-            {state}
+            {stats.map(|stats| state(stats, text))}
             <div class="desk-tools">
-                <a class="tool" href=format!("{PATH}?{}={}", Theme::NAME, theme.next().tag())>
-                    {common.theme} " " <span class="quiet">{colours}</span>
-                </a>
+                <a class="tool" href=next_theme>{common.theme} " " <span class="quiet">{colours}</span></a>
                 {languages}
                 {forget}
             </div>
         </header>
         {not_ready}
     }
+    .into_any()
 }
 
-/// Rates and numbers of the last minutes.
-#[component]
-pub fn Overview(
-    /// The server, if its figures may be seen.
-    figures: Option<Figures>,
-    /// The language's phrases.
-    text: &'static AdminText,
-) -> impl IntoView {
-    let Some(Figures {
-        held: (held, budget),
-        rooms,
-        seconds,
-        ..
-    }) = figures
-    else {
+/// The badge, the version and the time since the start.
+fn state(stats: &Stats, text: &'static AdminText) -> AnyView {
+    let (class, label) = if stats.ready {
+        ("badge", text.ready)
+    } else {
+        ("badge down", text.not_ready)
+    };
+    let version = match &stats.commit {
+        Some(commit) => format!("{} ({commit})", stats.version),
+        None => stats.version.clone(),
+    };
+    let uptime = (text.span)(stats.uptime);
+
+    view! {
+        <p class=class id="ready">{label}</p>
+        <p class="quiet">{version} ", " {text.up} " " {uptime}</p>
+    }
+    .into_any()
+}
+
+/// The rates of the last minutes, if the operator may see them.
+pub(super) fn overview(stats: Option<Stats>, text: &'static AdminText) -> AnyView {
+    let Some(stats) = stats else {
         return view! { <p class="desk-note">{text.some_rooms}</p> }.into_any();
     };
-    let charts: Vec<_> = [
-        (text.published, Unit::Count),
-        (text.delivered, Unit::Count),
-        (text.bytes, Unit::Bytes),
-        (text.connections, Unit::Count),
-    ]
-    .into_iter()
-    .enumerate()
-    .map(|(at, (label, unit))| {
-        let values = seconds.iter().map(|second| second[at]).collect();
-        view! { <Sparkline label values unit text/> }
-    })
-    .collect();
-    let rooms = quantity::count(rooms as u64);
-    let held = (text.held)(
-        &rooms,
-        &quantity::bytes(held as f64),
-        &quantity::bytes(budget as f64),
+
+    let chart = |label, unit, value: fn(&SecondStats) -> f64| {
+        let values: Vec<f64> = stats.seconds.iter().map(value).collect();
+        sparkline(label, &values, unit, text)
+    };
+    let memory = (text.held)(
+        &count(stats.rooms as u64),
+        &bytes(stats.held_bytes as f64),
+        &bytes(stats.budget_bytes as f64),
     );
     view! {
         <section aria-labelledby="now">
             <h2 id="now">{text.now}</h2>
-            <div class="charts">{charts}</div>
-            <p class="quiet">{held}</p>
+            <div class="charts">
+                {chart(text.published, Unit::Count, |second| second.published)}
+                {chart(text.delivered, Unit::Count, |second| second.delivered)}
+                {chart(text.bytes, Unit::Bytes, |second| second.delivered_bytes)}
+                {chart(text.connections, Unit::Count, |second| second.connections as f64)}
+            </div>
+            <p class="quiet">{memory}</p>
         </section>
     }
     .into_any()

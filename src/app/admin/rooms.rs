@@ -1,116 +1,92 @@
-//! The rooms in memory, a row each, with a filter and the door of each.
+//! The list of rooms in memory, with a search, and buttons that close and open them.
 
 use leptos::prelude::*;
 
-use super::desk::{Part, RoomRow};
-use super::form::{Deed, Search};
-use super::place::{Place, Question};
-use super::quantity::{bytes, count};
-use super::table::{Column, Table};
-use crate::app::i18n::AdminText;
+use super::Page;
+use super::form::{action_button, link, search};
+use super::format::{bytes, count};
+use super::route::{AdminRoute, PageAction, PendingAction};
+use super::table::{Cell, Row, table};
+use crate::protocol::admin::{RoomList, RoomSummary};
 
-/// The list.
-#[component]
-pub fn Rooms(
-    /// Where the operator stands.
-    place: Place,
-    /// Some rooms.
-    rooms: Part<RoomRow>,
-    /// The language's phrases.
-    text: &'static AdminText,
-) -> impl IntoView {
-    let next = rooms.more.then(|| rooms.some.last()).flatten().map(|last| {
-        let behind = Place {
-            rooms_after: last.name.to_string(),
-            ..place.quiet()
-        };
-        view! { <a class="tool" id="rooms-next" href=behind.href()>{text.next}</a> }
-    });
-    let all = Place {
+/// One page of the rooms.
+pub(super) fn rooms(page: &Page, list: RoomList) -> AnyView {
+    let Page { route, text, .. } = page;
+    let base = route.base();
+    // A search begins at the first room.
+    let from_start = AdminRoute {
         prefix: String::new(),
         rooms_after: String::new(),
+        ..base.clone()
+    };
+    let all = AdminRoute {
         room: None,
-        ..place.quiet()
+        ..from_start.clone()
     };
-    let is_part = all != place.quiet();
-    let all = is_part
-        .then(|| view! { <a class="tool" id="rooms-all" href=all.href()>{text.show_all}</a> });
-    // Not behind a name: what is looked for may be before it.
-    let elsewhere = Place {
-        prefix: String::new(),
-        rooms_after: String::new(),
-        ..place.quiet()
-    };
-    let rows: Vec<_> = rooms
-        .some
-        .into_iter()
-        .map(|room| view! { <Row place=place.clone() room text/> }.into_any())
-        .collect();
-    let columns = vec![
-        Column::Words(text.room),
-        Column::Number(text.members),
-        Column::Number(text.connections),
-        Column::Number(text.head),
-        Column::Number(text.first),
-        Column::Number(text.in_memory),
-        Column::Number(text.size),
-        Column::Words(text.acts),
-    ];
+    let next = list.rooms.last().filter(|_| list.more).map(|last| {
+        let next = AdminRoute {
+            rooms_after: last.name.to_string(),
+            ..base.clone()
+        };
+        link("rooms-next", &next, text.next)
+    });
+    let all = (all != base).then(|| link("rooms-all", &all, text.show_all));
+    let is_empty = list.rooms.is_empty();
+    let rows = list.rooms.into_iter().map(|room| row(page, room));
+
     view! {
         <section id="rooms" aria-labelledby="rooms-title">
             <div class="desk-bar">
                 <h2 id="rooms-title">{text.rooms}</h2>
-                <Search place=elsewhere name="prefix" value=place.prefix.clone() label=text.prefix verb=text.show/>
+                {search(&from_start, "prefix", &route.prefix, text.prefix, text.show)}
                 {all}
             </div>
-            <Table columns rows nothing=text.no_rooms/>
+            {is_empty.then(|| view! { <p class="quiet">{text.no_rooms}</p> })}
+            {table(rows.collect(), None, None)}
             {next}
         </section>
     }
+    .into_any()
 }
 
-#[component]
-fn Row(place: Place, room: RoomRow, text: &'static AdminText) -> impl IntoView {
-    let RoomRow {
-        name,
-        members,
-        connections,
-        head,
-        first,
-        ring: (messages, size),
-        closed,
-    } = room;
-    let looked_into = place.room.as_ref() == Some(&name);
-    let inside = Place {
-        room: Some(name.clone()),
+fn row(page: &Page, room: RoomSummary) -> Row {
+    let Page { route, text, .. } = page;
+    let name = room.name.to_string();
+    let is_selected = route.room.as_ref() == Some(&room.name);
+    let selected = AdminRoute {
+        room: Some(room.name.clone()),
         after: 0,
-        ..place.quiet()
+        ..route.base()
     };
-    let shut = closed.then(|| view! { " " <span class="mark-closed">{text.closed}</span> });
-    let door = match closed {
-        true => {
-            let (id, to) = (format!("open-{name}"), vec![("room", name.to_string())]);
-            view! { <Deed act="open" to place=place.clone() verb=text.open id/> }.into_any()
-        }
-        false => {
-            let href = place.asking(Question::Close(name.clone())).href();
-            view! { <a class="tool" id=format!("close-{name}") href=href>{text.close}</a> }
-                .into_any()
-        }
+    let closed = room
+        .closed
+        .then(|| view! { " " <span class="mark-closed">{text.closed}</span> });
+    let action = if room.closed {
+        let fields = [("room", name.clone())];
+        let id = Some(format!("open-{name}"));
+        action_button(PageAction::Open, fields, route, text.open, id)
+    } else {
+        let dialog = route.with_pending(PendingAction::Close(room.name));
+        link(format!("close-{name}"), &dialog, text.close)
     };
-    view! {
-        <tr id=format!("room-{name}") class:chosen=looked_into>
-            <th scope="row">
-                <a href=inside.href() aria-current=looked_into.then_some("true")>{name.to_string()}</a>
-                {shut}
-            </th>
-            <td class="number" data-label=text.members>{count(members as u64)}</td>
-            <td class="number" data-label=text.connections>{count(connections as u64)}</td>
-            <td class="number" data-label=text.head>{count(head.0)}</td>
-            <td class="number" data-label=text.first>{count(first.0)}</td>
-            <td class="number" data-label=text.in_memory>{count(messages as u64)}</td>
-            <td class="number" data-label=text.size>{bytes(size as f64)}</td>
-            <td class="acts">{door}</td>
-        </tr>
+    let id = format!("room-{name}");
+    let name = view! {
+        <a href=selected.href() aria-current=is_selected.then_some("true")>{name}</a>
+        {closed}
+    };
+
+    Row {
+        id: Some(id),
+        is_selected,
+        cells: vec![
+            Cell::text(text.room, name),
+            Cell::number(text.members, count(room.members as u64)),
+            Cell::number(text.connections, count(room.connections as u64)),
+            Cell::number(text.head, count(room.head.0)),
+            Cell::number(text.first, count(room.first.0)),
+            Cell::number(text.in_memory, count(room.ring_messages as u64)),
+            Cell::number(text.size, bytes(room.ring_bytes as f64)),
+            Cell::actions(text.acts, action),
+        ],
     }
 }

@@ -1,57 +1,96 @@
-//! A table of the operator's page. On a narrow screen its rows become blocks, each cell with its column's words
-//! (`data-label`), and the heads go.
+//! Tables of the admin page. On a narrow screen, rows become blocks, and each cell shows the title of its column
+//! (`data-label`).
 
 use leptos::prelude::*;
 
-/// What a column holds, and its words.
-#[derive(Clone, Copy, Debug)]
-pub enum Column {
-    /// Anything that is read.
-    Words(&'static str),
-    /// Numbers, which stand under each other.
-    Number(&'static str),
+/// A row. Its first cell is its header.
+pub(super) struct Row {
+    pub(super) id: Option<String>,
+    pub(super) is_selected: bool,
+    pub(super) cells: Vec<Cell>,
 }
 
-/// The table, or what is said where there is no row.
-#[component]
-pub fn Table(
-    /// Its columns, in order.
-    columns: Vec<Column>,
-    /// Its rows, each a `tr`.
-    rows: Vec<AnyView>,
-    /// What is said if there are none; nothing by default.
-    #[prop(optional)]
-    nothing: Option<&'static str>,
-    /// Its id.
-    #[prop(optional)]
-    id: Option<&'static str>,
-    /// What it is of, where no heading says so.
-    #[prop(optional)]
-    caption: Option<&'static str>,
-) -> impl IntoView {
-    if rows.is_empty() {
-        return nothing
-            .map(|words| view! { <p class="quiet">{words}</p> })
-            .into_any();
+/// A cell, with the title of its column.
+pub(super) struct Cell {
+    title: &'static str,
+    class: Option<&'static str>,
+    content: AnyView,
+}
+
+impl Cell {
+    /// A cell of text.
+    pub(super) fn text(title: &'static str, content: impl IntoAny) -> Self {
+        Self {
+            title,
+            class: None,
+            content: content.into_any(),
+        }
     }
-    let heads: Vec<_> = columns
-        .into_iter()
-        .map(|column| match column {
-            Column::Words(words) => view! { <th scope="col">{words}</th> }.into_any(),
-            Column::Number(words) => {
-                view! { <th scope="col" class="number">{words}</th> }.into_any()
-            }
+
+    /// A number, aligned to the right.
+    pub(super) fn number(title: &'static str, number: String) -> Self {
+        Self {
+            class: Some("number"),
+            ..Self::text(title, number)
+        }
+    }
+
+    /// The buttons and links of the row.
+    pub(super) fn actions(title: &'static str, actions: impl IntoAny) -> Self {
+        Self {
+            class: Some("acts"),
+            ..Self::text(title, actions)
+        }
+    }
+}
+
+/// A table of `rows`; nothing if there are none.
+pub(super) fn table(
+    rows: Vec<Row>,
+    id: Option<&'static str>,
+    caption: Option<&'static str>,
+) -> Option<AnyView> {
+    let titles: Vec<_> = rows
+        .first()?
+        .cells
+        .iter()
+        .map(|cell| {
+            let class = cell.class.filter(|class| *class == "number");
+            view! { <th scope="col" class=class>{cell.title}</th> }
         })
         .collect();
-    let caption = caption.map(|words| view! { <caption>{words}</caption> });
-    view! {
+    let caption = caption.map(|caption| view! { <caption>{caption}</caption> });
+    let rows: Vec<_> = rows.into_iter().map(row).collect();
+
+    let table = view! {
         <table id=id>
             {caption}
             <thead>
-                <tr>{heads}</tr>
+                <tr>{titles}</tr>
             </thead>
             <tbody>{rows}</tbody>
         </table>
+    };
+    Some(table.into_any())
+}
+
+fn row(row: Row) -> AnyView {
+    let mut cells = row.cells.into_iter();
+    let header = cells
+        .next()
+        .map(|cell| view! { <th scope="row">{cell.content}</th> });
+    let cells: Vec<_> = cells
+        .map(|cell| {
+            let label = (cell.class != Some("acts")).then_some(cell.title);
+            view! { <td class=cell.class data-label=label>{cell.content}</td> }
+        })
+        .collect();
+
+    view! {
+        <tr id=row.id class=row.is_selected.then_some("chosen")>
+            {header}
+            {cells}
+        </tr>
     }
     .into_any()
 }

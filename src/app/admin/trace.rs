@@ -1,29 +1,30 @@
-//! The live trace of one connection. The lines come from the API as they pass, and `public/admin.js` writes them; the
-//! words for them are here.
+//! The live trace of one connection. `public/admin.js` reads the events from the API and shows them with the phrases
+//! given here.
 
 use leptos::prelude::*;
 
-use super::place::Place;
-use crate::app::i18n::AdminText;
+use super::Page;
+use super::form::link;
+use super::route::AdminRoute;
 
-/// What passes over a connection, by the name that the API has for it.
+/// An event of a trace, as the API names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
     /// The client sent a frame.
     Frame,
-    /// Bytes were taken for the client.
+    /// Bytes were written to the client.
     Write,
-    /// Nothing is taken now.
+    /// The client does not read.
     Blocked,
-    /// Events were missed.
+    /// Events were skipped.
     Missed,
 }
 
 impl Event {
-    /// Each.
+    /// Every event.
     pub const ALL: [Self; 4] = [Self::Frame, Self::Write, Self::Blocked, Self::Missed];
 
-    /// The fields of the API that its phrase names.
+    /// Returns the fields of the event that its phrase contains.
     pub const fn fields(self) -> &'static [&'static str] {
         match self {
             Self::Frame => &["kind", "bytes", "led_to"],
@@ -34,29 +35,23 @@ impl Event {
     }
 }
 
-/// The trace.
-#[component]
-pub fn Trace(
-    /// Where the operator stands.
-    place: Place,
-    /// The connection.
-    number: u64,
-    /// The language's phrases.
-    text: &'static AdminText,
-) -> impl IntoView {
-    let stopped = Place {
+/// The trace of the connection `number`.
+pub(super) fn trace(page: &Page, number: u64) -> AnyView {
+    let text = page.text;
+    let phrase = text.event;
+    let stopped = AdminRoute {
         trace: None,
-        ..place.quiet()
+        ..page.route.base()
     };
-    let words = text.event;
+
     view! {
         <section id="traced" class="scripted" aria-labelledby="trace-title">
             <div class="desk-bar">
                 <h2 id="trace-title">{(text.tracing)(number)}</h2>
-                <a class="tool" id="trace-stop" href=stopped.href()>{text.stop}</a>
+                {link("trace-stop", &stopped, text.stop)}
             </div>
             <p class="quiet">{text.trace_note}</p>
-            // The script's own: what the server says again of it changes nothing in it.
+            // The script fills the list (`data-own`): an update of the page does not change it.
             <ol
                 class="trace"
                 id=format!("trace-of-{number}")
@@ -64,14 +59,15 @@ pub fn Trace(
                 aria-labelledby="trace-title"
                 data-own
                 data-trace=number.to_string()
-                data-frame=words(Event::Frame)
-                data-write=words(Event::Write)
-                data-blocked=words(Event::Blocked)
-                data-missed=words(Event::Missed)
+                data-frame=phrase(Event::Frame)
+                data-write=phrase(Event::Write)
+                data-blocked=phrase(Event::Blocked)
+                data-missed=phrase(Event::Missed)
                 data-over=text.trace_over
             >
                 <li class="quiet">{text.trace_empty}</li>
             </ol>
         </section>
     }
+    .into_any()
 }

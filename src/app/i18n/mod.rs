@@ -7,9 +7,11 @@
 mod text;
 mod en;
 mod zh_cn;
+#[cfg(feature = "ssr")]
 mod admin;
 mod problem;
 
+#[cfg(feature = "ssr")]
 pub use admin::AdminText;
 pub use problem::ProblemText;
 pub use text::Text;

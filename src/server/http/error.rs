@@ -18,7 +18,7 @@ use crate::server::http::entrance::{MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTE
 use crate::server::http::problem::ErrorText;
 use crate::server::hub::Refusal;
 use crate::server::metrics;
-use crate::server::moderation::Barred;
+use crate::server::moderation::Denied;
 use crate::server::session::{Rate, RateLimited};
 use crate::server::store::StoreError;
 use crate::server::transport::UpgradeError;
@@ -180,9 +180,9 @@ pub(super) enum ApiError {
     /// More messages than an id or an address may say.
     #[error(transparent)]
     TooFast(#[from] RateLimited),
-    /// Someone who is kept out.
+    /// A banned client, or a closed room.
     #[error(transparent)]
-    Barred(#[from] Barred),
+    Denied(#[from] Denied),
     /// What only operators meet.
     #[error(transparent)]
     Admin(#[from] AdminError),
@@ -311,8 +311,8 @@ impl ApiError {
             }
             Self::Auth(AuthError::Token(_)) => (StatusCode::UNAUTHORIZED, "bad_token"),
             Self::Auth(_) => (StatusCode::FORBIDDEN, "not_allowed"),
-            Self::Barred(Barred::Banned { .. }) => (StatusCode::FORBIDDEN, "banned"),
-            Self::Barred(Barred::Closed { .. }) => (StatusCode::FORBIDDEN, "room_closed"),
+            Self::Denied(Denied::Banned { .. }) => (StatusCode::FORBIDDEN, "banned"),
+            Self::Denied(Denied::Closed { .. }) => (StatusCode::FORBIDDEN, "room_closed"),
             Self::Admin(error) => error.status_and_code(),
             Self::NotFound | Self::OutsideBase { .. } => (StatusCode::NOT_FOUND, "not_found"),
             Self::Method => (StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed"),

@@ -12,6 +12,7 @@ use crate::protocol::Epoch;
 use crate::protocol::Offset;
 use crate::protocol::Position;
 use crate::protocol::RoomName;
+use crate::protocol::UserId;
 use crate::server::http::error::ApiError;
 use crate::server::hub::Resume;
 
@@ -39,10 +40,30 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
-        axum::extract::Query::try_from_uri(&parts.uri)
-            .map(|axum::extract::Query(fields)| Self(fields))
-            .map_err(|error| ApiError::Query(error.body_text()))
+        match axum::extract::Query::try_from_uri(&parts.uri) {
+            Ok(axum::extract::Query(fields)) => Ok(Self(fields)),
+            Err(error) => {
+                let query = parts.uri.query().unwrap_or_default();
+                Err(query_error(query, error.body_text()))
+            }
+        }
     }
+}
+
+/// Returns the error of a query that cannot be read: that of its room, id or address, or else `other`.
+fn query_error(query: &str, other: String) -> ApiError {
+    for (name, value) in form_urlencoded::parse(query.as_bytes()) {
+        let checked = match name.as_ref() {
+            "room" => RoomName::parse(&value).map(drop).map_err(ApiError::from),
+            "id" => UserId::parse(&value).map(drop).map_err(ApiError::from),
+            "address" => address("address", &value).map(drop),
+            _ => Ok(()),
+        };
+        if let Err(error) = checked {
+            return error;
+        }
+    }
+    ApiError::Query(other)
 }
 
 /// Reads a field of the query that says where to begin or how much to give. An empty value is the same as none, because

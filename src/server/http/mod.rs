@@ -20,7 +20,7 @@ mod ops;
 mod packed;
 mod page;
 mod problem;
-mod console;
+mod admin_page;
 mod renderer;
 mod router;
 mod base;

@@ -12,7 +12,7 @@ use tokio::sync::watch;
 
 use crate::server::auth::WebPolicy;
 use crate::server::http::router::{completed, guarded, revalidated};
-use crate::server::http::{AppState, api, console, content, error};
+use crate::server::http::{AppState, admin_page, api, content, error};
 use crate::server::log_writer;
 use crate::server::memory::Memory;
 use crate::server::metrics::{Gauges, Metrics};
@@ -32,7 +32,7 @@ pub fn router(
     web: WebPolicy,
 ) -> Router {
     let (shared, health, site) = (state.clone(), store.clone(), state.site.clone());
-    let asked = api::ops_router().merge(api::admin::on_ops(console::router()));
+    let asked = api::ops_router().merge(api::admin::on_ops(admin_page::router()));
     let figures = async move || {
         let text = metrics.render(readings(&shared, &health).await);
         ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response()

@@ -33,7 +33,7 @@ use crate::server::http::error::ApiError;
 use crate::server::http::extract::{InRoom, Query};
 use crate::server::http::headers;
 use crate::server::http::shares::AddressShare;
-use crate::server::moderation::Guest;
+use crate::server::moderation::AccessRequest;
 use crate::server::store::Span;
 
 /// Messages that a page begins with; it asks for older ones when someone reads back.
@@ -108,7 +108,7 @@ fn may_read(
     client: ClientAddress,
     room: &RoomName,
 ) -> bool {
-    let guest = Guest::new(principal.proven(), client.0, room);
+    let guest = AccessRequest::new(principal.proven(), client.0, room);
     principal.may(Right::Read, room) && state.moderation.admit_reader(&guest).is_ok()
 }
 

@@ -12,7 +12,7 @@ use crate::server::auth::{Verifier, WebPolicy};
 use crate::server::http::renderer::Renderer;
 use crate::server::http::site::Site;
 use crate::server::http::{
-    api, base, console, content, cors, error, guard, headers, page, problem, socket, traced,
+    admin_page, api, base, content, cors, error, guard, headers, page, problem, socket, traced,
 };
 use crate::server::hub::Hub;
 use crate::server::metrics::RateHistory;
@@ -74,7 +74,7 @@ pub fn router(state: AppState) -> Router {
         .route("/r/{room}", get(page::room).post(page::publish_form));
     let router = Router::new()
         .merge(pages)
-        .merge(console::router())
+        .merge(admin_page::router())
         .merge(site.versioned_files())
         .route("/ws", get(socket::open))
         .merge(api::router())

@@ -20,7 +20,7 @@ use crate::server::http::client::ClientAddress;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::{self, Query};
 use crate::server::http::{AppState, caller};
-use crate::server::moderation::{Barred, Guest, Moderation};
+use crate::server::moderation::{AccessRequest, Denied, Moderation};
 use crate::server::session::{IpBucket, RateLimit};
 use crate::server::transport::{Handshake, PendingConnection, permissions, reject};
 
@@ -43,7 +43,7 @@ enum ConnectRejection {
     #[error(transparent)]
     Auth(#[from] AuthError),
     #[error(transparent)]
-    Barred(#[from] Barred),
+    Denied(#[from] Denied),
 }
 
 impl ConnectRejection {
@@ -51,19 +51,19 @@ impl ConnectRejection {
         match self {
             Self::Name(_) => CloseCode::BadName,
             Self::Auth(error) => error.close_code(),
-            Self::Barred(_) => CloseCode::NotAllowed,
+            Self::Denied(_) => CloseCode::NotAllowed,
         }
     }
 
     /// What a client of `fanfare.v1` is told before that, where it is more than the code says.
     fn push(&self) -> Option<Push> {
-        let Self::Barred(barred) = self else {
+        let Self::Denied(denied) = self else {
             return None;
         };
         let code = ErrorCode::NotAllowed;
         Some(Push::Error {
             code,
-            message: barred.to_string(),
+            message: denied.to_string(),
             retry: code.invites_retry(),
             key: None,
         })
@@ -87,7 +87,11 @@ impl ConnectParams {
         let id = principal
             .user_id(id)?
             .unwrap_or_else(|| UserId::guest(fastrand::u64(..)));
-        moderation.admit(&Guest::new(principal.proven_or(Some(&id)), address, &room))?;
+        moderation.admit(&AccessRequest::new(
+            principal.proven_or(Some(&id)),
+            address,
+            &room,
+        ))?;
         Ok((room, id))
     }
 }

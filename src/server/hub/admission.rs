@@ -13,7 +13,7 @@ use crate::server::hub::publish::now_millis;
 use crate::server::hub::room::Named;
 use crate::server::hub::{Hub, Outlet, Resume, Room, Seat, Start, lock};
 use crate::server::memory::{Memory, MemoryReservation};
-use crate::server::moderation::Guest;
+use crate::server::moderation::AccessRequest;
 use crate::server::session::IpBucket;
 
 /// Bytes of a silent connection: its task, its state, and its entries in tables.
@@ -266,7 +266,7 @@ impl Membership {
             outlet.drain(hub.reconnect_after());
         }
         // Since it was admitted, it may have been banned, or its room closed, when nobody could see it here.
-        let guest = Guest::new(id.as_ref(), self.place.address, self.room.name());
+        let guest = AccessRequest::new(id.as_ref(), self.place.address, self.room.name());
         if hub.0.moderation.admit(&guest).is_err() {
             outlet.close(CloseCode::NotAllowed);
         }

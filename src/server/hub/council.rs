@@ -8,8 +8,9 @@ use std::sync::Arc;
 use tracing::{info, warn};
 
 use crate::protocol::CloseCode;
+use crate::protocol::admin::BanTarget;
 use crate::server::hub::{Hub, Seat};
-use crate::server::moderation::{Decided, Decree, Eviction, TooManyBans, Whom};
+use crate::server::moderation::{ClusterCommand, Kick, RuleChange, TooManyBans};
 use crate::server::session::IpBucket;
 use crate::server::store::{Council, StoreError};
 
@@ -38,7 +39,7 @@ impl Hub {
     ///
     /// # Errors
     /// If it is not in force.
-    pub async fn decree(&self, decree: Decree) -> Result<Effect, DecreeError> {
+    pub async fn decree(&self, decree: RuleChange) -> Result<Effect, DecreeError> {
         let hub = self.clone();
         // A task of its own: whoever asked may go, and then half of it must not stay undone.
         let doing = tokio::spawn(async move {
@@ -53,7 +54,7 @@ impl Hub {
             .map_err(|error| DecreeError::NotKept(error.to_string()))?
     }
 
-    async fn decree_here(&self, decree: Decree) -> Result<Effect, DecreeError> {
+    async fn decree_here(&self, decree: RuleChange) -> Result<Effect, DecreeError> {
         let (moderation, change) = (self.0.moderation.clone(), decree.clone());
         let not_kept = |error: String| DecreeError::NotKept(error);
         let changed = tokio::task::spawn_blocking(move || moderation.change(&change)).await;
@@ -69,7 +70,7 @@ impl Hub {
     async fn decree_for_all(
         &self,
         council: &dyn Council,
-        decree: Decree,
+        decree: RuleChange,
     ) -> Result<Effect, DecreeError> {
         if !self.0.moderation.would_change(&decree)? {
             return Ok(Effect {
@@ -81,9 +82,9 @@ impl Hub {
         let mut kicked = 0;
         self.each_seat(|seat| bars(&decree, seat).then_some(()), |()| kicked += 1)
             .await;
-        let name = decree.name();
+        let name = decree.key();
         let not_kept = |error: String| DecreeError::NotKept(error);
-        let rule = serde_json::to_vec(&Decided::Decree(decree))
+        let rule = serde_json::to_vec(&ClusterCommand::Change(decree))
             .map_err(|error| not_kept(error.to_string()))?;
         council
             .keep(&name, rule)
@@ -92,14 +93,14 @@ impl Hub {
         Ok(Effect { was: true, kicked })
     }
 
-    /// Ends the connections that `eviction` means, on every node; gives how many they were here.
+    /// Ends the connections that `kick` means, on every node; gives how many they were here.
     ///
     /// # Errors
     /// If the other nodes cannot be told now. Those of this one are ended.
-    pub async fn evict(&self, eviction: Eviction) -> Result<usize, StoreError> {
-        let kicked = self.evict_here(&eviction).await;
+    pub async fn evict(&self, kick: Kick) -> Result<usize, StoreError> {
+        let kicked = self.evict_here(&kick).await;
         if let Some(council) = self.0.store.council() {
-            let order = serde_json::to_vec(&Decided::Evict(eviction));
+            let order = serde_json::to_vec(&ClusterCommand::Kick(kick));
             council
                 .order(order.map_err(|error| StoreError::Unavailable(error.to_string()))?)
                 .await?;
@@ -123,7 +124,7 @@ impl Hub {
     fn obey(&self, said: &[u8]) {
         let hub = self.clone();
         match serde_json::from_slice(said) {
-            Ok(Decided::Decree(decree)) => {
+            Ok(ClusterCommand::Change(decree)) => {
                 // In memory only, as others keep it: it waits for nothing.
                 match self.0.moderation.change(&decree) {
                     Ok(Ok(_was)) => {}
@@ -137,46 +138,47 @@ impl Hub {
                     info!(?decree, kicked, "decided for all nodes");
                 });
             }
-            Ok(Decided::Evict(eviction)) => {
+            Ok(ClusterCommand::Kick(kick)) => {
                 tokio::spawn(async move {
-                    let kicked = hub.evict_here(&eviction).await;
-                    info!(?eviction, kicked, "decided for all nodes");
+                    let kicked = hub.evict_here(&kick).await;
+                    info!(?kick, kicked, "decided for all nodes");
                 });
             }
             Err(error) => warn!(%error, "what another node decided cannot be read"),
         }
     }
 
-    async fn evict_here(&self, eviction: &Eviction) -> usize {
-        let is_meant =
-            |seat: &Seat| eviction.means(seat.room(), seat.account(), seat.address(), seat.since());
+    async fn evict_here(&self, kick: &Kick) -> usize {
+        let is_meant = |seat: &Seat| {
+            kick.applies_to(seat.room(), seat.account(), seat.address(), seat.since())
+        };
         self.kick(CloseCode::Kicked, is_meant).await
     }
 
     /// Ends the connections that `decree` bars; gives how many they were.
-    async fn enforce(&self, decree: &Decree) -> usize {
+    async fn enforce(&self, decree: &RuleChange) -> usize {
         let code = match decree {
-            Decree::Ban(_) => CloseCode::NotAllowed,
-            Decree::Close(_) => CloseCode::Kicked,
-            Decree::Lift { .. } | Decree::Open { .. } => return 0,
+            RuleChange::Ban(_) => CloseCode::NotAllowed,
+            RuleChange::Close(_) => CloseCode::Kicked,
+            RuleChange::Unban { .. } | RuleChange::Open { .. } => return 0,
         };
         self.kick(code, |seat| bars(decree, seat)).await
     }
 }
 
 /// Whether `decree` keeps out who has this seat.
-fn bars(decree: &Decree, seat: &Seat) -> bool {
+fn bars(decree: &RuleChange, seat: &Seat) -> bool {
     match decree {
-        Decree::Ban(ban) => {
+        RuleChange::Ban(ban) => {
             ban.room.as_ref().is_none_or(|room| room == seat.room())
-                && match &ban.whom {
-                    Whom::Id(id) => seat.account() == Some(id),
-                    Whom::Address(address) => {
+                && match &ban.target {
+                    BanTarget::Id(id) => seat.account() == Some(id),
+                    BanTarget::Address(address) => {
                         IpBucket::of(*address) == IpBucket::of(seat.address())
                     }
                 }
         }
-        Decree::Close(closure) => closure.room == *seat.room(),
-        Decree::Lift { .. } | Decree::Open { .. } => false,
+        RuleChange::Close(closure) => closure.room == *seat.room(),
+        RuleChange::Unban { .. } | RuleChange::Open { .. } => false,
     }
 }

@@ -1,4 +1,4 @@
-//! The rules in a file: JSON, written beside the old one and put in its place, so that there is always a whole one.
+//! The file of the rules: JSON, written to a new file that then replaces the old one, so the file is always complete.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
@@ -10,38 +10,38 @@ use tracing::info;
 use crate::server::moderation::Rules;
 use crate::server::small_file;
 
-/// Permissions of the file: it holds addresses, which other users of the machine must not read.
+/// The permissions of the file: it contains addresses, which other users of the machine must not read.
 const MODE: u32 = 0o600;
 /// The longest file, in bytes. Ten thousand bans, the most there may be, need a tenth of it.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
-/// Why the rules could not be read. Nothing was changed.
+/// An error of reading the rules. The file is left as it is.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be read.
-    #[error("cannot read who is banned from {path}")]
+    #[error("cannot read the bans and closed rooms in {path}")]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
-    /// It does not say what it should.
+    /// The file is not JSON, or not of bans and closed rooms.
     #[error(
-        "{path} does not say who is banned ({problem}): restore it, or move it away to begin with nobody"
+        "the bans and closed rooms in {path} cannot be parsed ({problem}): restore the file, or move it away to start without bans"
     )]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What is wrong with it.
+        /// The error of the parser.
         problem: serde_json::Error,
     },
 }
 
-/// Loads the rules in the file at `path`; no rules if it does not exist.
+/// Reads the rules in the file at `path`. Returns no rules if the file does not exist.
 ///
 /// # Errors
-/// If it cannot be read, or holds something else.
+/// If it cannot be read, or contains something else.
 pub fn load(path: &Path) -> Result<Rules, LoadError> {
     match small_file::read(path, MAX_BYTES) {
         Ok(json) => serde_json::from_slice(&json).map_err(|problem| LoadError::Damaged {
@@ -70,12 +70,13 @@ pub(super) fn restrict_permissions(path: &Path) {
     if before & !MODE == 0 {
         return;
     }
+
     let result = fs::set_permissions(path, Permissions::from_mode(MODE));
     let error = result.err().map(tracing::field::display);
     info!(path = %path.display(), before = %format_args!("{before:04o}"), error, "restricted the permissions of the file of bans to 0600");
 }
 
-/// Puts `rules` in the place of what is at `path`: all of them, and for good, or not at all.
+/// Replaces the file at `path` with `rules`, durably and atomically.
 pub(super) fn save(path: &Path, rules: &Rules) -> io::Result<()> {
     let folder = path
         .parent()
@@ -85,6 +86,7 @@ pub(super) fn save(path: &Path, rules: &Rules) -> io::Result<()> {
         .recursive(true)
         .mode(0o700)
         .create(folder)?;
+
     let mut beside = path.as_os_str().to_owned();
     beside.push(".new");
     let mut file = File::options()
@@ -93,10 +95,11 @@ pub(super) fn save(path: &Path, rules: &Rules) -> io::Result<()> {
         .truncate(true)
         .mode(MODE)
         .open(&beside)?;
-    // Also if an earlier process left it.
+    // Needed if an earlier process left the file behind.
     file.set_permissions(Permissions::from_mode(MODE))?;
     file.write_all(&serde_json::to_vec_pretty(rules)?)?;
     file.sync_all()?;
+
     fs::rename(&beside, path)?;
     File::open(folder)?.sync_all()
 }

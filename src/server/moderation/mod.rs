@@ -1,16 +1,16 @@
-//! Who is kept out and which rooms are closed, as operators decided: asked on every way in, and kept in a file, so
-//! that a restart forgives nobody. Where several nodes share a store they are kept there, and only held here.
+//! The bans and closed rooms that operators made. Every join, read and publish is checked against them. They are kept
+//! in a file, so they survive a restart. Where several nodes share a store, the store keeps them, and this is a copy.
 //!
 //! # Invariants
 //!
-//! - What is in force is kept: a change that cannot be is not made.
-//! - Asking costs a few look-ups, however many bans there are.
-//! - A ban ends by the wall clock, because it is to last over restarts.
+//! - A rule is stored before it is in force: a change that cannot be stored is not made.
+//! - A check costs a few look-ups, whatever the number of bans.
+//! - A ban ends by the wall clock, because it must last over restarts.
 
 mod rules;
 mod file;
-mod eviction;
-mod decree;
+mod kick;
+mod rule_change;
 
 use std::collections::HashSet;
 use std::io;
@@ -21,11 +21,12 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
+use crate::protocol::admin::BanList;
 
-pub use decree::{Decided, Decree};
-pub use eviction::Eviction;
 pub use file::{LoadError, load};
-pub use rules::{Ban, Barred, Closure, Guest, Rules, TooManyBans, Whom};
+pub use kick::Kick;
+pub use rule_change::{ClusterCommand, RuleChange};
+pub use rules::{AccessRequest, Denied, Rules, TooManyBans};
 
 /// A cheap handle; see the [module docs](self).
 #[derive(Clone, Debug)]
@@ -33,31 +34,33 @@ pub struct Moderation(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// Where they are kept; `None` if others keep them.
+    /// The file of the rules; `None` if the store keeps them.
     path: Option<PathBuf>,
     rules: Mutex<Rules>,
-    /// Held while the file is written: changes come one after the other.
+    /// Held while the file is written, so changes are made one after the other.
     writing: Mutex<()>,
 }
 
 impl Moderation {
-    /// What the file at `path` says; nobody is kept out if there is none.
+    /// Reads the rules in the file at `path`. If it does not exist, there are no rules.
     ///
     /// # Errors
-    /// If it cannot be read, or not as rules.
+    /// If the file cannot be read or parsed.
     pub fn open(path: PathBuf) -> Result<Self, LoadError> {
         file::restrict_permissions(&path);
         Ok(Self::new(file::load(&path)?, Some(path)))
     }
 
-    /// What `decrees`, which others keep, have led to one after the other.
+    /// Applies `changes`, which the store keeps, in order.
     ///
     /// # Errors
     /// If there are too many bans.
-    pub fn kept_elsewhere(decrees: impl IntoIterator<Item = Decree>) -> Result<Self, TooManyBans> {
+    pub fn kept_elsewhere(
+        changes: impl IntoIterator<Item = RuleChange>,
+    ) -> Result<Self, TooManyBans> {
         let mut rules = Rules::default();
-        for decree in decrees {
-            decree.change(&mut rules)?;
+        for change in changes {
+            change.apply(&mut rules)?;
         }
         Ok(Self::new(rules, None))
     }
@@ -70,74 +73,76 @@ impl Moderation {
         }))
     }
 
-    /// That `guest` may come into its room, and say something.
+    /// Checks that a client may join the room and publish in it.
     ///
     /// # Errors
-    /// Why not.
-    pub fn admit(&self, guest: &Guest<'_>) -> Result<(), Barred> {
-        self.rules().admit(guest, now_millis())
+    /// If it is banned or the room is closed.
+    pub fn admit(&self, request: &AccessRequest<'_>) -> Result<(), Denied> {
+        self.rules().admit(request, now_millis())
     }
 
-    /// That `guest` may read what was said in its room, which may be closed.
+    /// Checks that a client may read the history of the room, which may be closed.
     ///
     /// # Errors
-    /// Why not.
-    pub fn admit_reader(&self, guest: &Guest<'_>) -> Result<(), Barred> {
-        self.rules().admit_reader(guest, now_millis())
+    /// If it is banned.
+    pub fn admit_reader(&self, request: &AccessRequest<'_>) -> Result<(), Denied> {
+        self.rules().admit_reader(request, now_millis())
     }
 
-    /// Checks that no ban applies to the admin `id` at `address`: in `room`, or without one in all rooms. A closed room
-    /// is no obstacle.
+    /// Checks that no ban applies to the admin `id` at `address`: in `room`, or without one in all rooms. The room may be
+    /// closed.
     ///
     /// # Errors
-    /// The ban.
+    /// If a ban applies.
     pub fn admit_admin(
         &self,
         id: &UserId,
         address: IpAddr,
         room: Option<&RoomName>,
-    ) -> Result<(), Barred> {
+    ) -> Result<(), Denied> {
         self.rules()
             .check_bans(Some(id), address, room, now_millis())
     }
 
-    /// Everything that is in force.
-    pub fn list(&self) -> (Vec<Ban>, Vec<Closure>) {
+    /// Returns the rules in force.
+    pub fn list(&self) -> BanList {
         self.rules().list(now_millis())
     }
 
-    /// Which rooms are closed.
+    /// Returns the closed rooms.
     pub fn closed_rooms(&self) -> HashSet<RoomName> {
         self.rules().closed_rooms()
     }
 
-    /// Puts `decree` in force, in the file first, if there is one. Waits for the disk. Whether anything was there to
-    /// be changed.
+    /// Writes `change` to the file, if there is one, and puts it in force. Waits for the disk. Returns whether anything
+    /// was changed.
     ///
     /// # Errors
     /// If it cannot be written, or there are too many bans; then nothing has changed.
-    pub fn change(&self, decree: &Decree) -> io::Result<Result<bool, TooManyBans>> {
+    pub fn change(&self, change: &RuleChange) -> io::Result<Result<bool, TooManyBans>> {
         let _one_at_a_time = self
             .0
             .writing
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
+
         let mut rules = self.rules().clone();
-        let was = decree.change(&mut rules);
-        if let (Ok(true), Some(path)) = (was, &self.0.path) {
+        let has_changed = change.apply(&mut rules);
+        if let (Ok(true), Some(path)) = (has_changed, &self.0.path) {
             file::save(path, &rules)?;
         }
+
         *self.rules() = rules;
-        Ok(was)
+        Ok(has_changed)
     }
 
-    /// Whether anything is there that `decree` would change.
+    /// Returns whether `change` would change anything.
     ///
     /// # Errors
     /// If there would be too many bans.
-    pub fn would_change(&self, decree: &Decree) -> Result<bool, TooManyBans> {
+    pub fn would_change(&self, change: &RuleChange) -> Result<bool, TooManyBans> {
         let mut rules = self.rules().clone();
-        decree.change(&mut rules)
+        change.apply(&mut rules)
     }
 
     fn rules(&self) -> MutexGuard<'_, Rules> {
@@ -145,14 +150,7 @@ impl Moderation {
     }
 }
 
-impl<'a> Guest<'a> {
-    /// Someone of this id, if it has one, from this address, at the door of `room`.
-    pub const fn new(id: Option<&'a UserId>, address: IpAddr, room: &'a RoomName) -> Self {
-        Self { id, address, room }
-    }
-}
-
-/// Milliseconds since 1970 UTC.
+/// Returns the time in milliseconds since 1970 UTC.
 fn now_millis() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -164,91 +162,92 @@ mod tests {
     use std::os::unix::fs::PermissionsExt;
 
     use super::*;
+    use crate::protocol::admin::{Ban, BanTarget};
 
-    fn ban(id: &str, until: Option<u64>) -> Ban {
-        let whom = Whom::Id(UserId::parse(id).expect("a name"));
-        Ban {
-            whom,
+    fn ban(id: &str) -> RuleChange {
+        RuleChange::Ban(Ban {
+            target: BanTarget::Id(UserId::parse(id).expect("a name")),
             room: None,
-            until,
+            until: None,
             reason: Some("floods".to_owned()),
             by: "ops".to_owned(),
             since: 1,
-        }
+        })
+    }
+
+    fn add(moderation: &Moderation, change: &RuleChange) {
+        let changed = moderation.change(change).expect("written");
+        assert_eq!(changed, Ok(true));
     }
 
     #[test]
-    fn nobody_else_may_read_the_file() {
+    fn only_its_owner_may_read_the_file() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("moderation.json");
-        let earlier = Moderation::open(path.clone()).expect("there is none yet");
-        let change = earlier.change(&Decree::Ban(ban("ann", None)));
-        assert_eq!(change.expect("written"), Ok(true));
-        let set = |mode| {
-            let permissions = std::fs::Permissions::from_mode(mode);
-            std::fs::set_permissions(&path, permissions).expect("set");
-        };
         let mode = || {
-            std::fs::metadata(&path)
-                .expect("a file")
-                .permissions()
-                .mode()
-                & 0o777
+            let metadata = std::fs::metadata(&path).expect("a file");
+            metadata.permissions().mode() & 0o777
         };
-        set(0o644);
+        let earlier = Moderation::open(path.clone()).expect("no rules yet");
+        add(&earlier, &ban("ann"));
+        let readable = std::fs::Permissions::from_mode(0o644);
+        std::fs::set_permissions(&path, readable).expect("set");
 
         let moderation = Moderation::open(path.clone()).expect("rules");
-        assert_eq!(mode(), 0o600, "it was there");
+        assert_eq!(mode(), 0o600, "restricted when it is opened");
 
-        let change = moderation.change(&Decree::Ban(ban("eve", None)));
-        assert_eq!(change.expect("written"), Ok(true));
-        assert_eq!(mode(), 0o600, "it was replaced");
+        add(&moderation, &ban("eve"));
+        assert_eq!(mode(), 0o600, "restricted when it is replaced");
     }
 
     #[test]
-    fn a_change_is_in_the_file_before_it_is_in_force_and_one_that_cannot_be_kept_is_not_made() {
+    fn rules_survive_a_restart() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("new/moderation.json");
-        let moderation = Moderation::open(path.clone()).expect("there is none yet");
-        let (eve, lobby) = (UserId::parse("eve").expect("a name"), RoomName::lobby());
-        let address = IpAddr::from([192, 0, 2, 1]);
-        let guest = Guest::new(Some(&eve), address, &lobby);
-        assert_eq!(moderation.admit(&guest), Ok(()));
-        moderation
-            .change(&Decree::Ban(ban("eve", None)))
-            .expect("written")
-            .expect("room for it");
-        let barred = Barred::Banned {
+        let eve = UserId::parse("eve").expect("a name");
+        let lobby = RoomName::lobby();
+        let request = AccessRequest::new(Some(&eve), IpAddr::from([192, 0, 2, 1]), &lobby);
+        let moderation = Moderation::open(path.clone()).expect("no rules yet");
+        assert_eq!(moderation.admit(&request), Ok(()));
+
+        add(&moderation, &ban("eve"));
+        let again = Moderation::open(path).expect("rules");
+
+        let denied = Err(Denied::Banned {
             until: None,
             reason: Some("floods".to_owned()),
-        };
-        assert_eq!(moderation.admit(&guest), Err(barred.clone()));
-        let again = Moderation::open(path.clone()).expect("rules");
-        assert_eq!(
-            (again.admit(&guest), again.list()),
-            (Err(barred), moderation.list())
-        );
-        std::fs::remove_dir_all(folder.path().join("new")).expect("removed");
-        std::fs::write(
-            folder.path().join("new"),
-            "a file where the folder should be",
-        )
-        .expect("written");
-        assert!(
-            again
-                .change(&Decree::Lift {
-                    whom: Whom::Id(eve.clone()),
-                    room: None
-                })
-                .is_err()
-        );
-        assert!(again.admit(&guest).is_err(), "still in force");
+        });
+        assert_eq!(moderation.admit(&request), denied);
+        assert_eq!(again.admit(&request), denied);
+        assert_eq!(again.list().bans, moderation.list().bans);
     }
 
     #[test]
-    fn a_file_that_cannot_be_read_is_told_and_not_written_over() {
+    fn a_change_that_cannot_be_stored_is_not_made() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let data = folder.path().join("new");
+        let eve = UserId::parse("eve").expect("a name");
+        let lobby = RoomName::lobby();
+        let request = AccessRequest::new(Some(&eve), IpAddr::from([192, 0, 2, 1]), &lobby);
+        let moderation = Moderation::open(data.join("moderation.json")).expect("no rules yet");
+        add(&moderation, &ban("eve"));
+        std::fs::remove_dir_all(&data).expect("removed");
+        std::fs::write(&data, "a file where the folder should be").expect("written");
+
+        let unban = moderation.change(&RuleChange::Unban {
+            target: BanTarget::Id(eve.clone()),
+            room: None,
+        });
+
+        assert!(unban.is_err());
+        assert!(moderation.admit(&request).is_err(), "still in force");
+    }
+
+    #[test]
+    fn a_file_that_cannot_be_parsed_is_an_error_and_left_as_it_is() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("moderation.json");
+
         for text in [
             "",
             "{",
@@ -257,7 +256,9 @@ mod tests {
             r#"{"bans":[],"closed":[{"room":"A"}]}"#,
         ] {
             std::fs::write(&path, text).expect("written");
+
             let error = Moderation::open(path.clone()).expect_err(text).to_string();
+
             assert!(error.contains("moderation.json"), "{error}");
             assert_eq!(std::fs::read_to_string(&path).expect("text"), text);
         }

@@ -1,4 +1,5 @@
-//! The rules themselves, and whom they bar. Pure: the time comes in, in milliseconds since 1970 UTC.
+//! The bans and closed rooms, and the clients that they keep out. Pure: times are parameters, in milliseconds since
+//! 1970 UTC.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -8,82 +9,45 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
+use crate::protocol::admin::{Ban, BanList, BanTarget, ClosedRoom};
 use crate::server::session::IpBucket;
 
-/// Bans at once: what is looked up stays small, and the file a few MB.
+/// The most bans at once: keeps look-ups fast and the file within a few MB.
 const MAX_BANS: usize = 10_000;
 
-/// Whom a ban is for.
-#[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Whom {
-    /// Whoever has this id.
-    Id(UserId),
-    /// Whoever comes from this address; from the same /64 where it is IPv6.
-    Address(IpAddr),
-}
-
-/// Someone is kept out.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Ban {
-    /// Who.
-    #[serde(flatten)]
-    pub whom: Whom,
-    /// Of which room; of all without it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub room: Option<RoomName>,
-    /// Until when; without it, until it is lifted.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub until: Option<u64>,
-    /// Why, for whoever is kept out.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Which operator said so.
-    pub by: String,
-    /// When.
-    pub since: u64,
-}
-
-/// A room is closed: nobody comes in and nothing is said there.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Closure {
-    /// Which.
-    pub room: RoomName,
-    /// Why, for whoever wants to come in.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub reason: Option<String>,
-    /// Which operator said so.
-    pub by: String,
-    /// When.
-    pub since: u64,
-}
-
-/// Someone at the door of a room.
+/// A client that wants to join, read or publish in a room.
 #[derive(Clone, Copy, Debug)]
-pub struct Guest<'a> {
-    pub(super) id: Option<&'a UserId>,
-    pub(super) address: IpAddr,
-    pub(super) room: &'a RoomName,
+pub struct AccessRequest<'a> {
+    id: Option<&'a UserId>,
+    address: IpAddr,
+    room: &'a RoomName,
 }
 
-/// Why someone may not come in.
+impl<'a> AccessRequest<'a> {
+    /// Creates a request for `room` of the client at `address`, with its `id` if it has one.
+    pub const fn new(id: Option<&'a UserId>, address: IpAddr, room: &'a RoomName) -> Self {
+        Self { id, address, room }
+    }
+}
+
+/// The reason why access is denied. As text, for the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Barred {
-    /// It is banned.
+pub enum Denied {
+    /// The client is banned.
     Banned {
-        /// Until when; without it, until the ban is lifted.
+        /// The end of the ban; `None` if it lasts until it is lifted.
         until: Option<u64>,
-        /// Why.
+        /// The operator's reason.
         reason: Option<String>,
     },
     /// The room is closed.
     Closed {
-        /// Why.
+        /// The operator's reason.
         reason: Option<String>,
     },
 }
 
-impl fmt::Display for Barred {
+impl fmt::Display for Denied {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let reason = match self {
             Self::Banned {
@@ -108,47 +72,49 @@ impl fmt::Display for Barred {
                 reason
             }
         };
-        reason
-            .as_ref()
-            .map_or(Ok(()), |reason| write!(f, ": {reason}"))
+
+        match reason {
+            Some(reason) => write!(f, ": {reason}"),
+            None => Ok(()),
+        }
     }
 }
 
-impl std::error::Error for Barred {}
+impl std::error::Error for Denied {}
 
-/// There are as many bans as there may be.
+/// The limit of bans is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("there are {MAX_BANS} bans, and no more may be; lift some, or close the room")]
+#[error("there are {MAX_BANS} bans, the limit; lift some, or close the room")]
 pub struct TooManyBans;
 
 /// See the [module docs](self).
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
-#[serde(try_from = "Written", into = "Written")]
+#[serde(try_from = "RulesFile", into = "RulesFile")]
 pub struct Rules {
-    bans: HashMap<(Subject, Option<RoomName>), Ban>,
-    closed: BTreeMap<RoomName, Closure>,
+    bans: HashMap<(BanKey, Option<RoomName>), Ban>,
+    closed: BTreeMap<RoomName, ClosedRoom>,
 }
 
-/// The rules as they stand in the file.
+/// The rules as they are written to the file.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Written {
+struct RulesFile {
     bans: Vec<Ban>,
-    closed: Vec<Closure>,
+    closed: Vec<ClosedRoom>,
 }
 
-/// Whom a ban is found by.
+/// The key by which bans are looked up: all addresses of a host have the same.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-pub(super) enum Subject {
+pub(super) enum BanKey {
     Id(UserId),
     Host(IpBucket),
 }
 
-impl From<&Whom> for Subject {
-    fn from(whom: &Whom) -> Self {
-        match whom {
-            Whom::Id(id) => Self::Id(id.clone()),
-            Whom::Address(address) => Self::Host(IpBucket::of(*address)),
+impl From<&BanTarget> for BanKey {
+    fn from(target: &BanTarget) -> Self {
+        match target {
+            BanTarget::Id(id) => Self::Id(id.clone()),
+            BanTarget::Address(address) => Self::Host(IpBucket::of(*address)),
         }
     }
 }
@@ -167,38 +133,39 @@ impl Rules {
         if self.bans.len() >= MAX_BANS {
             return Err(TooManyBans);
         }
-        self.bans
-            .insert((Subject::from(&ban.whom), ban.room.clone()), ban);
+
+        let key = (BanKey::from(&ban.target), ban.room.clone());
+        self.bans.insert(key, ban);
         Ok(())
     }
 
-    /// The ban of `whom` in `room` (in all of them, without one) holds no longer; whether there was one.
-    pub fn lift(&mut self, whom: &Whom, room: Option<&RoomName>) -> bool {
-        self.bans.remove(&(whom.into(), room.cloned())).is_some()
+    /// Lifts the ban of `target` in `room`, or without one the ban in all rooms. Returns whether there was one.
+    pub fn unban(&mut self, target: &BanTarget, room: Option<&RoomName>) -> bool {
+        self.bans.remove(&(target.into(), room.cloned())).is_some()
     }
 
-    /// `closure` holds from now on.
-    pub fn close(&mut self, closure: Closure) {
-        self.closed.insert(closure.room.clone(), closure);
+    /// Closes a room.
+    pub fn close(&mut self, closed: ClosedRoom) {
+        self.closed.insert(closed.room.clone(), closed);
     }
 
-    /// `room` is closed no longer; whether it was.
+    /// Opens `room`. Returns whether it was closed.
     pub fn open(&mut self, room: &RoomName) -> bool {
         self.closed.remove(room).is_some()
     }
 
-    pub(super) fn admit(&self, guest: &Guest<'_>, now: u64) -> Result<(), Barred> {
-        self.admit_reader(guest, now)?;
-        match self.closed.get(guest.room) {
-            Some(closure) => Err(Barred::Closed {
-                reason: closure.reason.clone(),
+    pub(super) fn admit(&self, request: &AccessRequest<'_>, now: u64) -> Result<(), Denied> {
+        self.admit_reader(request, now)?;
+        match self.closed.get(request.room) {
+            Some(closed) => Err(Denied::Closed {
+                reason: closed.reason.clone(),
             }),
             None => Ok(()),
         }
     }
 
-    pub(super) fn admit_reader(&self, guest: &Guest<'_>, now: u64) -> Result<(), Barred> {
-        self.check_bans(guest.id, guest.address, Some(guest.room), now)
+    pub(super) fn admit_reader(&self, request: &AccessRequest<'_>, now: u64) -> Result<(), Denied> {
+        self.check_bans(request.id, request.address, Some(request.room), now)
     }
 
     /// Checks the bans that apply in all rooms, and those that apply in `room`.
@@ -208,21 +175,23 @@ impl Rules {
         address: IpAddr,
         room: Option<&RoomName>,
         now: u64,
-    ) -> Result<(), Barred> {
+    ) -> Result<(), Denied> {
         if self.bans.is_empty() {
             return Ok(());
         }
 
-        let host = Subject::Host(IpBucket::of(address));
-        let subjects = id.cloned().map(Subject::Id).into_iter().chain([host]);
+        let host = BanKey::Host(IpBucket::of(address));
+        let targets = id.cloned().map(BanKey::Id).into_iter().chain([host]);
         let rooms = std::iter::once(None).chain(room.cloned().map(Some));
-        let keys = subjects.flat_map(|of| rooms.clone().map(move |room| (of.clone(), room)));
-        let is_on = |ban: &&Ban| ban.until.is_none_or(|until| until > now);
+        let keys = targets.flat_map(|key| rooms.clone().map(move |room| (key.clone(), room)));
+        let bans = keys.filter_map(|key| self.bans.get(&key));
 
-        // Of several, the one that lasts longest.
-        let bans = keys.filter_map(|key| self.bans.get(&key)).filter(is_on);
-        match bans.max_by_key(|ban| ban.until.unwrap_or(u64::MAX)) {
-            Some(ban) => Err(Barred::Banned {
+        // Of several bans, the one that lasts longest.
+        let longest = bans
+            .filter(|ban| is_in_force(ban, now))
+            .max_by_key(|ban| ban.until.unwrap_or(u64::MAX));
+        match longest {
+            Some(ban) => Err(Denied::Banned {
                 until: ban.until,
                 reason: ban.reason.clone(),
             }),
@@ -230,14 +199,18 @@ impl Rules {
         }
     }
 
-    /// What holds at `now`, the bans in the order in which they were made.
-    pub(super) fn list(&self, now: u64) -> (Vec<Ban>, Vec<Closure>) {
-        let is_on = |ban: &&Ban| ban.until.is_none_or(|until| until > now);
-        let mut bans: Vec<Ban> = self.bans.values().filter(is_on).cloned().collect();
+    /// Returns the rules in force at `now`, the oldest ban first.
+    pub(super) fn list(&self, now: u64) -> BanList {
+        let in_force = self.bans.values().filter(|ban| is_in_force(ban, now));
+        let mut bans: Vec<Ban> = in_force.cloned().collect();
         bans.sort_unstable_by(|one, other| {
-            (one.since, &one.whom, &one.room).cmp(&(other.since, &other.whom, &other.room))
+            (one.since, &one.target, &one.room).cmp(&(other.since, &other.target, &other.room))
         });
-        (bans, self.closed.values().cloned().collect())
+
+        BanList {
+            bans,
+            closed: self.closed.values().cloned().collect(),
+        }
     }
 
     pub(super) fn closed_rooms(&self) -> HashSet<RoomName> {
@@ -245,20 +218,24 @@ impl Rules {
     }
 }
 
-impl From<Rules> for Written {
+fn is_in_force(ban: &Ban, now: u64) -> bool {
+    ban.until.is_none_or(|until| until > now)
+}
+
+impl From<Rules> for RulesFile {
     fn from(rules: Rules) -> Self {
-        let (bans, closed) = rules.list(0);
+        let BanList { bans, closed } = rules.list(0);
         Self { bans, closed }
     }
 }
 
-impl TryFrom<Written> for Rules {
+impl TryFrom<RulesFile> for Rules {
     type Error = TooManyBans;
 
-    fn try_from(Written { bans, closed }: Written) -> Result<Self, TooManyBans> {
+    fn try_from(RulesFile { bans, closed }: RulesFile) -> Result<Self, TooManyBans> {
         let mut rules = Self::default();
         bans.into_iter().try_for_each(|ban| rules.ban(ban))?;
-        closed.into_iter().for_each(|closure| rules.close(closure));
+        closed.into_iter().for_each(|room| rules.close(room));
         Ok(rules)
     }
 }

@@ -1,5 +1,4 @@
-//! Every phrase of the operator's page, apart from those of the page that everyone downloads: only the server says
-//! these.
+//! The phrases of the admin page. They are not part of what a browser downloads: only the server renders that page.
 
 mod en;
 mod zh_cn;
@@ -12,228 +11,228 @@ use crate::protocol::RoomName;
 /// The phrases of one language.
 #[derive(Debug)]
 pub struct AdminText {
-    /// What the page is.
+    /// The title of the page.
     pub title: &'static str,
-    /// The badge: the store takes messages.
+    /// The badge while the store accepts messages.
     pub ready: &'static str,
-    /// The badge: it does not.
+    /// The badge while it does not.
     pub not_ready: &'static str,
-    /// Since when the server runs: the time follows.
+    /// Before the time since the server started.
     pub up: &'static str,
-    /// A time of so many seconds, in its largest units.
+    /// A duration in seconds, in its two largest units.
     pub span: fn(u64) -> String,
     /// The button that forgets the token.
     pub forget: &'static str,
-    /// Shown while the server does not answer.
+    /// The alert while the server does not respond.
     pub silent: &'static str,
-    /// Where JavaScript is off: what is different.
+    /// The note where JavaScript is off.
     pub unscripted: &'static str,
 
-    /// What the server is asked for without a token: what to do.
+    /// The note above the form for a token.
     pub enter: &'static str,
-    /// The field of the token.
+    /// The label of the field for a token.
     pub token: &'static str,
-    /// The button that comes in with it.
+    /// The button of that form.
     pub come_in: &'static str,
-    /// The token is not accepted: why follows, as the server says it.
+    /// The token is rejected; the reason follows in English.
     pub refused: &'static str,
-    /// Where there are no keys, and so no tokens: where to ask instead.
+    /// The note where the server has no keys.
     pub elsewhere: &'static str,
-    /// Where a token is asked for and JavaScript is off.
+    /// The note where a token is needed and JavaScript is off.
     pub needs_script: &'static str,
 
-    /// Above the charts.
+    /// The heading of the charts.
     pub now: &'static str,
-    /// Messages that are stored in a second.
+    /// Messages stored per second.
     pub published: &'static str,
-    /// Messages that are delivered in a second.
+    /// Messages delivered per second.
     pub delivered: &'static str,
-    /// Bytes that are delivered in a second.
+    /// Bytes delivered per second.
     pub bytes: &'static str,
-    /// Connections that are open, and above them in the table.
+    /// Open connections: a chart, a heading and a column.
     pub connections: &'static str,
-    /// A chart in words: of what, now, at most.
+    /// The description of a chart for screen readers: its label, the current value, the maximum.
     pub chart: fn(&str, &str, &str) -> String,
-    /// Below a chart: at most.
+    /// The maximum, below a chart.
     pub peak: fn(&str) -> String,
-    /// How many rooms are in memory; what clients make the server hold, of how much.
+    /// The number of rooms in memory, the memory in use for clients, and its limit.
     pub held: fn(&str, &str, &str) -> String,
-    /// Only who administers every room sees the figures of all.
+    /// The note for operators of some rooms, who do not see the charts.
     pub some_rooms: &'static str,
 
-    /// Above the rooms, and their number.
+    /// The heading of the rooms.
     pub rooms: &'static str,
-    /// The field that chooses rooms.
+    /// The label of the search for rooms.
     pub prefix: &'static str,
-    /// The button that does, for rooms and for connections.
+    /// The button of a search.
     pub show: &'static str,
-    /// The way back to all.
+    /// The link that removes the filter of a list.
     pub show_all: &'static str,
-    /// The way to those behind the last.
+    /// The link to the next page of a list.
     pub next: &'static str,
-    /// There is none.
+    /// The list of rooms is empty.
     pub no_rooms: &'static str,
-    /// A room's name.
+    /// A room: a column.
     pub room: &'static str,
-    /// Ids that are present.
+    /// The ids that are present: a column.
     pub members: &'static str,
-    /// The newest offset.
+    /// The newest offset: a column.
     pub head: &'static str,
-    /// The oldest offset kept.
+    /// The oldest offset kept: a column.
     pub first: &'static str,
-    /// Messages in memory.
+    /// Messages in memory: a column.
     pub in_memory: &'static str,
-    /// Their size.
+    /// Their size: a column.
     pub size: &'static str,
-    /// Above the buttons of a row.
+    /// The actions of a row: a column.
     pub acts: &'static str,
-    /// Behind the name of a closed room, and above their list.
+    /// Marks a closed room; also the caption of the closed rooms.
     pub closed: &'static str,
 
-    /// Above the newest messages of a room.
+    /// The heading of the messages of a room.
     pub messages: fn(&RoomName) -> String,
-    /// What is in the list.
+    /// At most this many messages are listed.
     pub newest: fn(usize) -> String,
-    /// There is none.
+    /// The room has no messages.
     pub no_messages: &'static str,
-    /// They cannot be read now.
+    /// The messages cannot be read now.
     pub unread: &'static str,
-    /// In the place of a deleted one.
+    /// In place of a deleted message.
     pub deleted: &'static str,
-    /// In the place of one that is not text, by its size in bytes.
+    /// In place of a binary message of this size in bytes.
     pub binary: fn(usize) -> String,
-    /// So long ago.
+    /// This duration ago.
     pub ago: fn(&str) -> String,
 
-    /// The field that chooses connections.
+    /// The label of the search for connections.
     pub who: &'static str,
-    /// Connections are those in this room only.
+    /// Only connections of this room are listed.
     pub in_room: fn(&RoomName) -> String,
-    /// There is none.
+    /// The list of connections is empty.
     pub no_connections: &'static str,
-    /// A connection's number.
+    /// The number of a connection: a column.
     pub number: &'static str,
-    /// Who it says it is.
+    /// The id of a connection: a column.
     pub id: &'static str,
-    /// A stream that nobody sees.
+    /// In place of the id of a stream that shows none.
     pub nobody: &'static str,
-    /// Where it comes from.
+    /// The address of a connection: a column.
     pub address: &'static str,
-    /// Since when.
+    /// How long a connection is open: a column.
     pub since: &'static str,
-    /// How many messages it has not been sent yet.
+    /// The number of messages that were not yet sent to a connection: a column.
     pub behind: &'static str,
-    /// Bytes that wait for it.
+    /// The bytes that wait for a connection: a column.
     pub waiting: &'static str,
-    /// How it reads.
+    /// The dialect of a connection: a column.
     pub dialect: &'static str,
 
-    /// Above the trace of a connection.
+    /// The heading of the trace of this connection.
     pub tracing: fn(u64) -> String,
-    /// What a trace tells, and does not.
+    /// The note about the content of a trace.
     pub trace_note: &'static str,
-    /// The button that ends it.
+    /// The link that stops the trace.
     pub stop: &'static str,
-    /// Before anything has passed.
+    /// The trace has no events yet.
     pub trace_empty: &'static str,
-    /// It has ended.
+    /// The trace has ended.
     pub trace_over: &'static str,
-    /// An event; what it is about stands as the name of its field, like `{bytes}`.
+    /// An event of a trace, with its fields as placeholders like `{bytes}`.
     pub event: fn(Event) -> &'static str,
 
-    /// Above the bans.
+    /// The heading of the bans.
     pub bans: &'static str,
-    /// There is none.
+    /// The list of bans is empty.
     pub no_bans: &'static str,
-    /// Of so many, the newest are listed.
+    /// Only this many bans are listed.
     pub more_bans: fn(usize) -> String,
-    /// Whom a ban is for.
+    /// The client of a ban: a column.
     pub whom: &'static str,
-    /// Above, and in place of, the room of a ban: everywhere.
+    /// In place of the room of a ban in all rooms.
     pub everywhere: &'static str,
-    /// Until when.
+    /// The end of a ban: a column.
     pub until: &'static str,
-    /// Without an end.
+    /// In place of the end of a ban that has none.
     pub until_lifted: &'static str,
-    /// It ends in so long.
+    /// A ban ends after this duration.
     pub ends_in: fn(&str) -> String,
-    /// Why.
+    /// The reason of a ban or a closed room: a column.
     pub reason: &'static str,
-    /// Who decided it.
+    /// The operator of a ban or a closed room: a column.
     pub by: &'static str,
 
-    /// Ends a connection.
+    /// The action that closes a connection.
     pub kick: &'static str,
-    /// Keeps somebody out.
+    /// The action that bans the client of a connection.
     pub ban: &'static str,
-    /// The same, of somebody who need not be here.
+    /// The action that bans any client.
     pub ban_somebody: &'static str,
-    /// Watches a connection.
+    /// The action that traces a connection.
     pub trace: &'static str,
-    /// Closes a room.
+    /// The action that closes a room.
     pub close: &'static str,
-    /// Opens one.
+    /// The action that opens a room.
     pub open: &'static str,
-    /// Lifts a ban.
+    /// The action that lifts a ban.
     pub lift: &'static str,
-    /// Deletes a message.
+    /// The action that deletes a message.
     pub delete: &'static str,
-    /// Does nothing.
+    /// The link that closes a dialog.
     pub cancel: &'static str,
 
-    /// Whether to end this connection, of this id.
+    /// The title of the dialog that kicks the connection with this number and id.
     pub ask_kick: fn(u64, &str) -> String,
-    /// What comes of it.
+    /// Its note.
     pub kick_note: &'static str,
-    /// Whom to keep out.
+    /// The title of the dialog that bans a client.
     pub ask_ban: &'static str,
-    /// An id or an address.
+    /// The label of its field for a client.
     pub id_or_address: &'static str,
-    /// Whoever has this id.
+    /// Its choice of this id.
     pub this_id: fn(&str) -> String,
-    /// Whoever comes from this address.
+    /// Its choice of this address.
     pub this_address: fn(&str) -> String,
-    /// Above the choice of a room.
+    /// The legend of its choice of rooms.
     pub place: &'static str,
-    /// Only in this room.
+    /// Its choice of this room.
     pub only_in: fn(&str) -> String,
-    /// The field of a room, where it may be left empty.
+    /// The label of its optional field for a room.
     pub only_room: &'static str,
-    /// Above the choice of a time.
+    /// The label of its choice of durations.
     pub how_long: &'static str,
-    /// The field of a reason, which whoever is kept out reads.
+    /// The label of the field for a reason, which clients see.
     pub reason_shown: &'static str,
-    /// What comes of a ban.
+    /// Its note.
     pub ban_note: &'static str,
-    /// Whether to close this room.
+    /// The title of the dialog that closes this room.
     pub ask_close: fn(&RoomName) -> String,
-    /// What comes of it.
+    /// Its note.
     pub close_note: &'static str,
-    /// Whether to delete this message.
+    /// The title of the dialog that deletes the message of this room at this offset.
     pub ask_delete: fn(&RoomName, Offset) -> String,
-    /// What comes of it.
+    /// Its note.
     pub delete_note: &'static str,
-    /// What was asked about is gone.
+    /// The title of a dialog about a connection that has ended.
     pub gone: &'static str,
 
-    /// It was done: a connection was ended.
+    /// A connection was closed.
     pub kicked: &'static str,
-    /// Somebody is kept out; so many connections were ended.
+    /// A client was banned, and this many connections were closed.
     pub banned: fn(usize) -> String,
     /// A ban was lifted.
     pub lifted: &'static str,
-    /// A room was closed; so many connections were ended.
+    /// A room was closed, and this many connections were ended.
     pub room_closed: fn(usize) -> String,
     /// A room was opened.
     pub room_opened: &'static str,
     /// A message was deleted.
     pub message_deleted: &'static str,
-    /// It was not done: why follows, as the server says it.
+    /// An action failed; the reason follows in English.
     pub failed: &'static str,
 }
 
 impl Locale {
-    /// Its phrases for operators.
+    /// Returns the phrases of the admin page.
     pub const fn admin_text(self) -> &'static AdminText {
         match self {
             Self::En => &en::EN,
@@ -247,10 +246,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_language_leaves_out_what_a_phrase_is_about() {
+    fn every_phrase_contains_its_values() {
         let room = RoomName::parse("class-7b").expect("a room");
+
         for text in Locale::ALL.map(Locale::admin_text) {
-            for (words, about) in [
+            for (phrase, value) in [
                 ((text.span)(12), "12"),
                 ((text.span)(3 * 60), "3"),
                 ((text.span)(2 * 86_400 + 5 * 3600), "5"),
@@ -271,22 +271,25 @@ mod tests {
                 ((text.banned)(3), "3"),
                 ((text.room_closed)(3), "3"),
             ] {
-                assert!(words.contains(about), "{about} in {words}");
+                assert!(phrase.contains(value), "{value} in {phrase}");
             }
         }
     }
 
     #[test]
-    fn every_event_has_its_place_for_what_it_is_about() {
+    fn every_event_has_placeholders_for_its_fields() {
         for text in Locale::ALL.map(Locale::admin_text) {
             for event in Event::ALL {
-                let words = (text.event)(event);
-                assert_eq!(words.matches('{').count(), event.fields().len(), "{words}");
+                let phrase = (text.event)(event);
+
+                assert_eq!(
+                    phrase.matches('{').count(),
+                    event.fields().len(),
+                    "{phrase}"
+                );
                 for field in event.fields() {
-                    assert!(
-                        words.contains(&format!("{{{field}}}")),
-                        "{field} in {words}"
-                    );
+                    let placeholder = format!("{{{field}}}");
+                    assert!(phrase.contains(&placeholder), "{field} in {phrase}");
                 }
             }
         }

@@ -16,7 +16,7 @@ use crate::server::http::caller::Caller;
 use crate::server::http::client::ClientAddress;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, InRoom, Query};
-use crate::server::moderation::Guest;
+use crate::server::moderation::AccessRequest;
 use crate::server::store::{Bounds, Span};
 
 /// Messages in a page unless the query says how many, and at most.
@@ -89,7 +89,7 @@ pub(super) async fn history(
     principal.check(Right::Read, &room)?;
     state
         .moderation
-        .admit_reader(&Guest::new(principal.proven(), address, &room))?;
+        .admit_reader(&AccessRequest::new(principal.proven(), address, &room))?;
     let after = asked
         .after
         .map(|after| extract::offset("after", &after))

@@ -12,7 +12,7 @@ use crate::server::http::caller::Caller;
 use crate::server::http::client::ClientAddress;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::InRoom;
-use crate::server::moderation::Guest;
+use crate::server::moderation::AccessRequest;
 use crate::server::room::PresentMember;
 
 /// Who is in a room.
@@ -61,7 +61,7 @@ pub(super) async fn presence(
     principal.check(Right::Read, &room)?;
     state
         .moderation
-        .admit_reader(&Guest::new(principal.proven(), address, &room))?;
+        .admit_reader(&AccessRequest::new(principal.proven(), address, &room))?;
     let room = state.hub.room(&room).await?;
     let (count, present) = state.hub.present(&room).await;
     let member = |PresentMember {

@@ -26,7 +26,7 @@ use crate::server::http::client::ClientAddress;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::InRoom;
 use crate::server::hub::Room;
-use crate::server::moderation::Guest;
+use crate::server::moderation::AccessRequest;
 use crate::server::room::Draft;
 use crate::server::session::IpBucket;
 use crate::server::store::{StoreError, Stored};
@@ -128,7 +128,7 @@ pub(super) async fn publish(
     principal.check(Right::Write, &room)?;
     state
         .moderation
-        .admit(&Guest::new(principal.proven(), address, &room))?;
+        .admit(&AccessRequest::new(principal.proven(), address, &room))?;
     state
         .quotas
         .check_post(IpBucket::of(address), state.hub.now())?;
@@ -178,7 +178,9 @@ pub(in crate::server::http) async fn store(
 ) -> Result<(Arc<Room>, Vec<Stored>), ApiError> {
     for draft in &drafts {
         let id = principal.proven_or(Some(draft.from()));
-        state.moderation.admit(&Guest::new(id, address, name))?;
+        state
+            .moderation
+            .admit(&AccessRequest::new(id, address, name))?;
     }
     keep_to_the_rates(state, principal, address, &drafts)?;
     let room = state.hub.room(name).await?;

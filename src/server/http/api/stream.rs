@@ -23,7 +23,7 @@ use crate::server::http::connection_table::ConnectionPermit;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, InRoom, Query};
 use crate::server::http::negotiation::{self, Offer};
-use crate::server::moderation::Guest;
+use crate::server::moderation::AccessRequest;
 use crate::server::room::Dialect;
 use crate::server::transport::{StreamSubscriber, permissions};
 
@@ -101,7 +101,7 @@ pub(super) async fn stream(
 ) -> Result<Response, ApiError> {
     principal.check(Right::Read, &room)?;
     let id = principal.present_as(asked.id.as_deref().map(UserId::parse).transpose()?)?;
-    state.moderation.admit(&Guest::new(
+    state.moderation.admit(&AccessRequest::new(
         principal.proven_or(id.as_ref()),
         address,
         &room,

@@ -1,4 +1,4 @@
-//! What an operator's call can meet, besides what any call can.
+//! The errors of the admin API.
 
 use axum::http::StatusCode;
 
@@ -10,40 +10,40 @@ use crate::server::moderation::TooManyBans;
 /// See the [module docs](self).
 #[derive(Debug, thiserror::Error)]
 pub(in crate::server::http) enum AdminError {
-    /// Not an operator.
+    /// The client is not an operator.
     #[error(
         "the admin API needs a token with the `admin` right in the Authorization header, where --auth-key-file is \
          set; or use the ops listener (--ops-listen), from the machine itself"
     )]
     NoOperator,
-    /// A call that takes JSON only.
+    /// The request is not JSON.
     #[error("send content-type: application/json")]
     NotJson,
-    /// A form that does not say where it stands.
-    #[error("a form of the operator's page comes with Origin; programs call /api/v1/admin")]
+    /// A form without an `Origin` header.
+    #[error("a form of the admin page has an Origin header; programs use /api/v1/admin")]
     NoOrigin,
-    /// A connection that there is not.
+    /// The connection does not exist.
     #[error("there is no connection {number}, or none that you administer")]
     NoConnection {
-        /// The number asked for.
+        /// Its number.
         number: u64,
     },
-    /// A message that there is not.
+    /// The message does not exist.
     #[error("there is no message {offset} in {room}, or it is no longer kept")]
     NoMessage {
-        /// The room asked for.
+        /// Its room.
         room: RoomName,
-        /// The offset asked for.
+        /// Its offset.
         offset: Offset,
     },
-    /// A ban too many.
+    /// The limit of bans is reached.
     #[error("{0}")]
     Bans(TooManyBans),
-    /// A ban that there is not.
-    #[error("there is no such ban; one that is for a room is lifted with that room")]
+    /// The ban does not exist.
+    #[error("there is no such ban; lift a ban in a room with that room (?room=, --room)")]
     NoBan,
-    /// What was decided cannot be kept.
-    #[error("it was not done, because it cannot be kept: {0}")]
+    /// The change cannot be stored.
+    #[error("not done: the change cannot be stored: {0}")]
     NotKept(String),
 }
 

@@ -26,7 +26,7 @@ use crate::server::http::extract::InRoom;
 use crate::server::http::page::reader::{ReaderPreferences, name_cookie};
 use crate::server::http::page::{may_read, new_key, render};
 use crate::server::http::shares::AddressShare;
-use crate::server::moderation::Guest;
+use crate::server::moderation::AccessRequest;
 use crate::server::room::Draft;
 
 /// A form writes one byte of a text as three, like `%0A`.
@@ -148,7 +148,7 @@ fn may_write(
     principal.check(Right::Write, room)?;
     state
         .moderation
-        .admit(&Guest::new(principal.proven(), client.0, room))?;
+        .admit(&AccessRequest::new(principal.proven(), client.0, room))?;
     Ok(())
 }
 

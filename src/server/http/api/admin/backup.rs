@@ -1,4 +1,4 @@
-//! `GET /api/v1/admin/backup`: a copy of the database, on the ops listener alone.
+//! `GET /api/v1/admin/backup`: a copy of the database, on the ops listener only.
 
 use std::fs::File;
 use std::io::Read;
@@ -12,32 +12,32 @@ use futures::stream;
 use tracing::info;
 
 use crate::server::http::AppState;
+use crate::server::http::api::admin::OperatorErrors;
 use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::error::{ApiError, ErrorBody};
 
-/// Bytes that are read from the copy at once.
+/// The bytes that are read from the copy at once.
 const CHUNK_BYTES: usize = 256 * 1024;
 
 /// Copy the database.
 ///
-/// The copy has every message that was acknowledged before. Publishing continues meanwhile. Put it in place with
-/// `fanfare restore`. Only on the ops listener, and only for a database in a file.
+/// The copy contains every message that was acknowledged before. Publishing continues meanwhile. `fanfare restore` puts
+/// it in place. Only on the ops listener, and only if the store is a file.
 #[utoipa::path(
     get,
     path = "/api/v1/admin/backup",
     responses(
         (status = 200, description = "The copy, an SQLite database", body = Vec<u8>, content_type = "application/vnd.sqlite3"),
-        (status = 401, description = "`bad_token`: says why", body = ErrorBody),
-        (status = 403, description = "`not_allowed`, `banned`, `origin_not_allowed`", body = ErrorBody),
-        (status = 404, description = "`not_found`: on the public listener, or where messages are kept in no file", body = ErrorBody),
-        (status = 503, description = "`store_unavailable`: says why; also while another copy is made", body = ErrorBody),
+        OperatorErrors,
+        (status = 404, description = "`not_found`: on the public listener, or if the store is not a file", body = ErrorBody),
+        (status = 503, description = "`store_unavailable`: the message gives the reason; also while another copy is made", body = ErrorBody),
     ),
 )]
 pub(super) async fn backup(
     Shared(state): Shared<AppState>,
     operator: Operator,
 ) -> Result<Response, ApiError> {
-    // A token that administers need not have the right to read everything.
+    // An operator's token does not give the right to read everything.
     if operator.has_token() {
         return Err(ApiError::NotFound);
     }
@@ -57,7 +57,7 @@ pub(super) async fn backup(
     Ok((headers, body(copy.file)).into_response())
 }
 
-/// Streams `file`, which is read on threads that may wait for the disk.
+/// Returns `file` as a body. It is read on threads that may wait for the disk.
 fn body(file: File) -> Body {
     let chunks = stream::try_unfold(file, |mut file: File| async move {
         let read = tokio::task::spawn_blocking(move || {

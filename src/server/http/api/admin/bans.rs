@@ -1,183 +1,112 @@
-//! `GET`, `POST` and `DELETE …/bans`: who is kept out, of one room or of all.
-
-use std::net::IpAddr;
+//! `GET`, `POST` and `DELETE …/bans`: bans in one room or in all.
 
 use axum::Json;
 use axum::extract::State as Shared;
 use axum::http::StatusCode;
-use serde::{Deserialize, Serialize};
 use tracing::info;
-use utoipa::{IntoParams, ToSchema};
 
 use crate::protocol::RoomName;
-use crate::protocol::UserId;
+use crate::protocol::admin::{Ban, BanList, BanRequest, BanTarget, Banned, UnbanQuery, Unbanned};
 use crate::server::http::AppState;
 use crate::server::http::api::RequestBody;
 use crate::server::http::api::admin::operator::Operator;
-use crate::server::http::api::admin::{decree, now_millis, read, reason};
+use crate::server::http::api::admin::{
+    BodyErrors, OperatorErrors, apply, check_reason, now_millis, read,
+};
 use crate::server::http::error::{AdminError, ApiError, ErrorBody};
-use crate::server::http::extract::{self, Query};
+use crate::server::http::extract::Query;
 use crate::server::hub::Effect;
 use crate::server::metrics::{self, AdminAction};
-use crate::server::moderation::{Ban, Closure, Decree, Whom};
+use crate::server::moderation::RuleChange;
 
-/// Longest ban that has an end: ten years. Longer is meant to have none.
+/// The longest ban that has an end: ten years.
 const MAX_SECONDS: u64 = 10 * 365 * 86_400;
 
-/// A ban to be made.
-#[derive(Debug, Default, Deserialize, ToSchema)]
-#[serde(deny_unknown_fields)]
-pub(in crate::server::http) struct NewBan {
-    /// Whoever has this id. Where there are no tokens, an id is what someone says it is.
-    #[schema(value_type = Option<String>)]
-    pub(in crate::server::http) id: Option<UserId>,
-    /// Or whoever comes from this address; from the same /64 where it is IPv6.
-    #[schema(value_type = Option<String>)]
-    pub(in crate::server::http) address: Option<IpAddr>,
-    /// Only in this room.
-    #[schema(value_type = Option<String>)]
-    pub(in crate::server::http) room: Option<RoomName>,
-    /// For so long; without it, until it is lifted.
-    pub(in crate::server::http) seconds: Option<u64>,
-    /// Why: whoever is kept out reads it. At most 200 characters.
-    pub(in crate::server::http) reason: Option<String>,
-}
-
-/// Which ban.
-#[derive(Debug, Deserialize, IntoParams)]
-#[into_params(parameter_in = Query)]
-pub(super) struct Asked {
-    /// That of this id.
-    #[param(value_type = Option<String>)]
-    id: Option<String>,
-    /// Or that of this address.
-    #[param(value_type = Option<String>)]
-    address: Option<String>,
-    /// The one in this room; without it, the one in all rooms.
-    #[param(value_type = Option<String>)]
-    room: Option<String>,
-}
-
-/// What is in force.
-#[derive(Debug, Serialize, ToSchema)]
-pub(in crate::server::http) struct InForce {
-    /// Who is kept out, in the order in which it was decided: `id` or `address`, `room` and `until` (milliseconds
-    /// since 1970 UTC) where it is limited to them, `reason`, `by` and `since`.
-    #[schema(value_type = Vec<Object>)]
-    pub(in crate::server::http) bans: Vec<Ban>,
-    /// Which rooms are closed: `room`, `reason`, `by` and `since`.
-    #[schema(value_type = Vec<Object>)]
-    pub(in crate::server::http) closed: Vec<Closure>,
-}
-
-/// A ban that was made.
-#[derive(Debug, Serialize, ToSchema)]
-pub(in crate::server::http) struct Banned {
-    /// It.
-    #[schema(value_type = Object)]
-    ban: Ban,
-    /// How many connections it ends on this node; those on others it ends too.
-    pub(in crate::server::http) kicked: usize,
-}
-
-/// A ban that was lifted.
-#[derive(Debug, Serialize, ToSchema)]
-pub(super) struct Lifted {
-    /// Always true.
-    lifted: bool,
-}
-
-/// See who is kept out.
+/// List bans and closed rooms.
 #[utoipa::path(
     get,
     path = "/api/v1/admin/bans",
+    operation_id = "bans",
     responses(
-        (status = 200, description = "What is in force where you administer", body = InForce),
-        (status = 401, description = "`bad_token`: says why", body = ErrorBody),
-        (status = 403, description = "`not_allowed`, `banned`, `origin_not_allowed`", body = ErrorBody),
+        (status = 200, description = "What is in force in the rooms that you administer", body = BanList),
+        OperatorErrors,
     ),
 )]
-pub(super) async fn bans(Shared(state): Shared<AppState>, operator: Operator) -> Json<InForce> {
+pub(super) async fn list(Shared(state): Shared<AppState>, operator: Operator) -> Json<BanList> {
     Json(in_force(&state, &operator))
 }
 
-/// What is in force where `operator` administers.
-pub(in crate::server::http) fn in_force(state: &AppState, operator: &Operator) -> InForce {
-    let (mut bans, mut closed) = state.moderation.list();
-    bans.retain(|ban| operator.check_all(ban.room.as_ref()).is_ok());
-    closed.retain(|closure| operator.administers(&closure.room));
-    InForce { bans, closed }
+/// Returns the bans and closed rooms that `operator` administers.
+pub(in crate::server::http) fn in_force(state: &AppState, operator: &Operator) -> BanList {
+    let mut list = state.moderation.list();
+    list.bans
+        .retain(|ban| operator.check_all(ban.room.as_ref()).is_ok());
+    list.closed
+        .retain(|closed| operator.administers(&closed.room));
+    list
 }
 
-/// Keep somebody out.
+/// Ban an id or an address.
 ///
-/// Connections are closed with 4501, which says not to come back; calls are answered with 403 and the reason. It is
-/// kept over restarts. A ban of the same in the same room is replaced.
+/// Connections are closed with 4501, after which clients do not reconnect; requests get 403 and the reason. A ban
+/// survives restarts. It replaces an earlier ban of the same client in the same room.
 #[utoipa::path(
     post,
     path = "/api/v1/admin/bans",
-    request_body(content = NewBan, description = "`id` or `address`"),
+    operation_id = "ban",
+    request_body(content = BanRequest, description = "`id` or `address`"),
     responses(
-        (status = 201, description = "It is in force", body = Banned),
-        (status = 401, description = "`bad_token`: says why", body = ErrorBody),
-        (status = 403, description = "`not_allowed`, `banned`, `origin_not_allowed`", body = ErrorBody),
-        (status = 408, description = "`too_slow`: the body did not come in time", body = ErrorBody),
+        (status = 201, description = "The ban is in force", body = Banned),
+        OperatorErrors,
+        BodyErrors,
         (status = 409, description = "`too_many_bans`", body = ErrorBody),
-        (status = 413, description = "`too_big`", body = ErrorBody),
-        (status = 415, description = "`unsupported_media_type`: JSON is asked for", body = ErrorBody),
-        (status = 422, description = "`bad_body`: says what is wrong", body = ErrorBody),
-        (status = 503, description = "`not_kept`: it cannot be written; `memory_full`", body = ErrorBody),
+        (status = 503, description = "`not_kept`: the ban cannot be stored; `memory_full`", body = ErrorBody),
     ),
 )]
-pub(super) async fn ban(
+pub(super) async fn create(
     Shared(state): Shared<AppState>,
     operator: Operator,
     body: RequestBody,
 ) -> Result<(StatusCode, Json<Banned>), ApiError> {
-    let new = read(body).await?;
-    Ok((
-        StatusCode::CREATED,
-        Json(impose(&state, &operator, new).await?),
-    ))
+    let request = read(body).await?;
+    let banned = ban(&state, &operator, request).await?;
+    Ok((StatusCode::CREATED, Json(banned)))
 }
 
-/// Makes the ban `new`, in the name of `operator`.
-pub(in crate::server::http) async fn impose(
+/// Bans a client in the name of `operator`.
+pub(in crate::server::http) async fn ban(
     state: &AppState,
     operator: &Operator,
-    new: NewBan,
+    request: BanRequest,
 ) -> Result<Banned, ApiError> {
-    let NewBan {
-        id,
-        address,
-        room,
-        seconds,
-        reason: why,
-    } = new;
-    let whom = whom(id, address).ok_or_else(|| {
+    let target = BanTarget::new(request.id, request.address).ok_or_else(|| {
         ApiError::Body(
-            "say whom: {\"id\":\"eve\"} or {\"address\":\"192.0.2.1\"}, one of them".to_owned(),
+            "give one of \"id\" and \"address\": {\"id\":\"eve\"} or {\"address\":\"192.0.2.1\"}"
+                .to_owned(),
         )
     })?;
-    if seconds.is_some_and(|seconds| !(1..=MAX_SECONDS).contains(&seconds)) {
-        let sentence =
-            format!("seconds must be 1 to {MAX_SECONDS}; leave it out for a ban without an end");
-        return Err(ApiError::Body(sentence));
+    if let Some(seconds) = request.seconds
+        && !(1..=MAX_SECONDS).contains(&seconds)
+    {
+        return Err(ApiError::Body(format!(
+            "seconds is {seconds}; allowed are 1 to {MAX_SECONDS}, or leave it out for a ban without an end"
+        )));
     }
-    operator.check_all(room.as_ref())?;
-    let (since, reason) = (now_millis(), reason(why)?);
-    let until = seconds.map(|seconds| since + seconds * 1000);
+    operator.check_all(request.room.as_ref())?;
+
+    let since = now_millis();
     let ban = Ban {
-        whom,
-        room,
-        until,
-        reason,
+        target,
+        room: request.room,
+        until: request.seconds.map(|seconds| since + seconds * 1000),
+        reason: check_reason(request.reason)?,
         by: operator.to_string(),
         since,
     };
-    let Effect { kicked, .. } = decree(state, Decree::Ban(ban.clone())).await?;
+    let Effect { kicked, .. } = apply(state, RuleChange::Ban(ban.clone())).await?;
+
     metrics::count_admin_action(AdminAction::Ban, 1);
-    info!(%operator, whom = ?ban.whom, room = ?ban.room, ?until, kicked, "banned");
+    info!(%operator, target = ?ban.target, room = ?ban.room, until = ?ban.until, kicked, "banned");
     Ok(Banned { ban, kicked })
 }
 
@@ -185,59 +114,45 @@ pub(in crate::server::http) async fn impose(
 #[utoipa::path(
     delete,
     path = "/api/v1/admin/bans",
-    params(Asked),
+    operation_id = "unban",
+    params(UnbanQuery),
     responses(
-        (status = 200, description = "It holds no longer", body = Lifted),
-        (status = 400, description = "`bad_name`, `bad_parameter`: says which", body = ErrorBody),
-        (status = 401, description = "`bad_token`: says why", body = ErrorBody),
-        (status = 403, description = "`not_allowed`, `banned`, `origin_not_allowed`", body = ErrorBody),
+        (status = 200, description = "The ban is lifted", body = Unbanned),
+        (status = 400, description = "`bad_name`, `bad_parameter`: the message names it", body = ErrorBody),
+        OperatorErrors,
         (status = 404, description = "`no_such_ban`", body = ErrorBody),
-        (status = 503, description = "`not_kept`: it cannot be written", body = ErrorBody),
+        (status = 503, description = "`not_kept`: the change cannot be stored", body = ErrorBody),
     ),
 )]
-pub(super) async fn unban(
+pub(super) async fn delete(
     Shared(state): Shared<AppState>,
     operator: Operator,
-    Query(asked): Query<Asked>,
-) -> Result<Json<Lifted>, ApiError> {
-    let id = asked.id.as_deref().map(UserId::parse).transpose()?;
-    let address = asked
-        .address
-        .map(|address| extract::address("address", &address))
-        .transpose()?;
-    let room = asked.room.as_deref().map(RoomName::parse).transpose()?;
-    let whom = whom(id, address).ok_or_else(|| {
-        ApiError::Query("say whose ban: ?id=eve or ?address=192.0.2.1, one of them".to_owned())
+    Query(UnbanQuery { id, address, room }): Query<UnbanQuery>,
+) -> Result<Json<Unbanned>, ApiError> {
+    let target = BanTarget::new(id, address).ok_or_else(|| {
+        ApiError::Query("give one of id and address: ?id=eve or ?address=192.0.2.1".to_owned())
     })?;
-    lift(&state, &operator, whom, room).await?;
-    Ok(Json(Lifted { lifted: true }))
+    unban(&state, &operator, target, room).await?;
+    Ok(Json(Unbanned { lifted: true }))
 }
 
-/// Lifts the ban of `whom` in `room`, or in all, in the name of `operator`.
-pub(in crate::server::http) async fn lift(
+/// Lifts the ban of `target` in `room`, or in all rooms, in the name of `operator`.
+pub(in crate::server::http) async fn unban(
     state: &AppState,
     operator: &Operator,
-    whom: Whom,
+    target: BanTarget,
     room: Option<RoomName>,
 ) -> Result<(), ApiError> {
     operator.check_all(room.as_ref())?;
-    let lifted = Decree::Lift {
-        whom: whom.clone(),
+    let change = RuleChange::Unban {
+        target: target.clone(),
         room: room.clone(),
     };
-    if !decree(state, lifted).await?.was {
+    if !apply(state, change).await?.was {
         return Err(AdminError::NoBan.into());
     }
-    metrics::count_admin_action(AdminAction::Unban, 1);
-    info!(%operator, ?whom, ?room, "lifted a ban");
-    Ok(())
-}
 
-/// Whom the two name, if they name one.
-pub(in crate::server::http) fn whom(id: Option<UserId>, address: Option<IpAddr>) -> Option<Whom> {
-    match (id, address) {
-        (Some(id), None) => Some(Whom::Id(id)),
-        (None, Some(address)) => Some(Whom::Address(address)),
-        _ => None,
-    }
+    metrics::count_admin_action(AdminAction::Unban, 1);
+    info!(%operator, ?target, ?room, "lifted a ban");
+    Ok(())
 }

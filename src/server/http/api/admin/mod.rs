@@ -1,19 +1,19 @@
-//! `/api/v1/admin`: what operators see and do. On the ops listener whoever reaches it is an operator; on the public
-//! one, who has the right to.
+//! `/api/v1/admin`: what operators see and do. The types of requests and answers are in [`crate::protocol::admin`].
+//! On the ops listener every client is an operator; on the public listener, clients with an operator's token are.
 //!
 //! # Invariants
 //!
-//! - Every act is a line in the log that says who did what, and is counted.
-//! - Nothing here holds a lock while it waits, or more than a bounded part of an answer.
-//! - On the ops listener no page can act: a page of another origin is refused, and what changes something is no
-//!   request that a form could send.
+//! - Each action is logged with its operator, and counted.
+//! - Nothing here holds a lock while it waits. Each answer is bounded.
+//! - On the ops listener no page can act: requests from other origins are rejected, and every change needs a request
+//!   that a form cannot send.
 
 pub(in crate::server::http) mod operator;
 pub(in crate::server::http) mod stats;
 pub(in crate::server::http) mod rooms;
 pub(in crate::server::http) mod connections;
 pub(in crate::server::http) mod bans;
-pub(in crate::server::http) mod closing;
+pub(in crate::server::http) mod room_state;
 mod trace;
 mod backup;
 pub(in crate::server::http) mod messages;
@@ -22,24 +22,55 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use axum::{Extension, Router};
 use serde::de::DeserializeOwned;
+use utoipa::IntoResponses;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::protocol::admin::MAX_PAGE;
 use crate::server::http::AppState;
 use crate::server::http::api::RequestBody;
-use crate::server::http::error::{AdminError, ApiError};
+use crate::server::http::error::{AdminError, ApiError, ErrorBody};
 use crate::server::hub::Effect;
-use crate::server::moderation::Decree;
+use crate::server::moderation::RuleChange;
 
-/// Entries in an answer unless the query says how many, and at most.
-const DEFAULT_LIMIT: usize = 100;
-const MAX_LIMIT: usize = 1000;
-/// Longest reason, in characters.
+/// The size of a page unless the query has a `limit`.
+const DEFAULT_PAGE: u16 = 100;
+/// The longest reason, in characters.
 const MAX_REASON_CHARS: usize = 200;
-/// Longest body of a call here, in bytes: some names, a time, a reason.
+/// The longest body of a request here, in bytes: some names, a duration, a reason.
 pub(in crate::server::http) const MAX_BODY_BYTES: usize = 4096;
 
-/// Every route here, with its description.
+/// The errors of every call, for its description.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only its description is used")]
+enum OperatorErrors {
+    /// `bad_token`: the message gives the reason
+    #[response(status = 401)]
+    Unauthorized(ErrorBody),
+    /// `not_allowed`, `banned`, `origin_not_allowed`
+    #[response(status = 403)]
+    Forbidden(ErrorBody),
+}
+
+/// The errors of a call with a body, for its description.
+#[derive(IntoResponses)]
+#[expect(dead_code, reason = "only its description is used")]
+enum BodyErrors {
+    /// `too_slow`: the body did not arrive in time
+    #[response(status = 408)]
+    Timeout(ErrorBody),
+    /// `too_big`
+    #[response(status = 413)]
+    TooLarge(ErrorBody),
+    /// `unsupported_media_type`: send `application/json`
+    #[response(status = 415)]
+    MediaType(ErrorBody),
+    /// `bad_body`: the message gives the reason
+    #[response(status = 422)]
+    Unprocessable(ErrorBody),
+}
+
+/// Returns every route here, with its description.
 pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(stats::stats))
@@ -50,73 +81,66 @@ pub(super) fn routes() -> OpenApiRouter<AppState> {
         .routes(routes!(connections::kick_all))
         .routes(routes!(trace::trace))
         .routes(routes!(messages::delete))
-        .routes(routes!(bans::bans, bans::ban, bans::unban))
-        .routes(routes!(closing::close))
-        .routes(routes!(closing::open))
+        .routes(routes!(bans::list, bans::create, bans::delete))
+        .routes(routes!(room_state::close))
+        .routes(routes!(room_state::open))
 }
 
-/// The same for the ops listener.
+/// Returns the same routes for the ops listener.
 pub(in crate::server::http) fn ops_router() -> Router<AppState> {
     let (router, _document) = routes().split_for_parts();
     on_ops(router)
 }
 
-/// Whoever asks `router` is an operator.
+/// Returns `router` for the ops listener: all its clients are operators.
 pub(in crate::server::http) fn on_ops(router: Router<AppState>) -> Router<AppState> {
     router.layer(Extension(operator::OnOps))
 }
 
-/// What a call's JSON says; an empty body says nothing.
+/// Reads the JSON of a request's body. An empty body is the same as `{}`.
 async fn read<T: DeserializeOwned>(body: RequestBody) -> Result<T, ApiError> {
     let parse = |json: &[u8]| {
-        let json = if json.trim_ascii().is_empty() {
-            b"{}"
-        } else {
-            json
-        };
+        let is_empty = json.trim_ascii().is_empty();
+        let json = if is_empty { b"{}" } else { json };
         serde_json::from_slice(json)
-            .map_err(|error| ApiError::Body(format!("the JSON cannot be: {error}")))
+            .map_err(|error| ApiError::Body(format!("the JSON cannot be parsed: {error}")))
     };
     body.read(MAX_BODY_BYTES, parse).await
 }
 
-/// Puts `decree` in force for good, on every node.
-async fn decree(state: &AppState, decree: Decree) -> Result<Effect, ApiError> {
-    Ok(state.hub.decree(decree).await.map_err(AdminError::from)?)
+/// Applies `change` durably, on every node.
+async fn apply(state: &AppState, change: RuleChange) -> Result<Effect, ApiError> {
+    Ok(state.hub.decree(change).await.map_err(AdminError::from)?)
 }
 
-/// A reason, as far as it is one that may be shown to people.
-fn reason(reason: Option<String>) -> Result<Option<String>, ApiError> {
-    match reason {
-        Some(reason)
-            if reason.chars().count() > MAX_REASON_CHARS
-                || reason.chars().any(char::is_control) =>
-        {
-            let sentence =
-                format!("reason must be at most {MAX_REASON_CHARS} characters on one line");
-            Err(ApiError::Body(sentence))
-        }
-        reason => Ok(reason.filter(|reason| !reason.trim().is_empty())),
+/// Checks a reason that clients will see. An empty one is the same as none.
+fn check_reason(reason: Option<String>) -> Result<Option<String>, ApiError> {
+    let Some(reason) = reason.filter(|reason| !reason.trim().is_empty()) else {
+        return Ok(None);
+    };
+
+    if reason.chars().count() > MAX_REASON_CHARS || reason.chars().any(char::is_control) {
+        return Err(ApiError::Body(format!(
+            "reason must be at most {MAX_REASON_CHARS} characters on one line"
+        )));
     }
+    Ok(Some(reason))
 }
 
-/// Milliseconds since 1970 UTC.
+/// Returns the time in milliseconds since 1970 UTC.
 pub(in crate::server::http) fn now_millis() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64)
 }
 
-/// How many entries the query's `limit` asks for.
-fn limit(limit: Option<&str>) -> Result<usize, ApiError> {
-    limit.map_or(Ok(DEFAULT_LIMIT), |limit| {
-        limit
-            .parse()
-            .ok()
-            .filter(|limit| (1..=MAX_LIMIT).contains(limit))
-            .ok_or(ApiError::Parameter {
-                name: "limit",
-                allowed: "a number from 1 to 1000",
-            })
-    })
+/// Returns the size of a page, from the query's `limit`.
+fn page_size(limit: Option<u16>) -> Result<usize, ApiError> {
+    match limit.unwrap_or(DEFAULT_PAGE) {
+        limit @ 1..=MAX_PAGE => Ok(limit.into()),
+        _ => Err(ApiError::Parameter {
+            name: "limit",
+            allowed: "a number from 1 to 1000",
+        }),
+    }
 }

@@ -1,7 +1,7 @@
-//! Who administers, and which rooms.
+//! Operators, and the rooms that they administer.
 //!
-//! A ban applies to an admin too, as on every other way in: otherwise banned admins would lift their own bans. On the
-//! ops listener there is no id that a ban could apply to.
+//! A ban applies to operators too: otherwise they would lift bans of their own. On the ops listener there is no id that a
+//! ban could apply to.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -17,18 +17,18 @@ use crate::server::http::AppState;
 use crate::server::http::caller;
 use crate::server::http::client::ClientAddress;
 use crate::server::http::error::{AdminError, ApiError};
-use crate::server::moderation::{Barred, Moderation};
+use crate::server::moderation::{Denied, Moderation};
 
-/// Marks requests that came to the ops listener.
+/// Marks the requests on the ops listener.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::server::http) struct OnOps;
 
-/// See the [module docs](self). As text, what the log calls it.
+/// The operator that sent a request. As text, its name in the log.
 #[derive(Clone, Debug)]
 pub(in crate::server::http) struct Operator {
     address: IpAddr,
-    /// Who it is; nothing on the ops listener, where whoever reaches it administers every room.
-    proven: Option<Admin>,
+    /// Its id and grants; `None` on the ops listener, where every client administers every room.
+    token: Option<Admin>,
 }
 
 /// An operator with a token.
@@ -40,47 +40,49 @@ struct Admin {
 }
 
 impl Operator {
-    /// Returns the operator that sent this request: on the public listener, by the token in its header.
+    /// Returns the operator that sent a request: on the public listener, the one that the token in its header names.
     ///
     /// # Errors
-    /// If its token names no operator, or there is none, or the operator is banned in all rooms.
+    /// If there is no token, it does not name an operator, or the operator is banned in all rooms.
     pub(in crate::server::http) fn of(parts: &Parts, state: &AppState) -> Result<Self, ApiError> {
-        // Every request has one: the entrance put it there.
+        // Every request has one: a layer around all routes adds it.
         let ClientAddress(address) = parts
             .extensions
             .get()
             .copied()
             .ok_or(AdminError::NoOperator)?;
+
         if parts.extensions.get::<OnOps>().is_some() {
             return Ok(Self {
                 address,
-                proven: None,
+                token: None,
             });
         }
+
         let principal = caller::header_principal(state, &parts.headers)?;
         match principal.user_id(None)? {
             Some(id) if principal.may_anywhere(Right::Admin) => {
                 let moderation = state.moderation.clone();
                 moderation.admit_admin(&id, address, None)?;
-                let proven = Some(Admin {
+                let token = Some(Admin {
                     id,
                     principal,
                     moderation,
                 });
-                Ok(Self { address, proven })
+                Ok(Self { address, token })
             }
             _ => Err(AdminError::NoOperator.into()),
         }
     }
 
-    /// Whether it came with a token, and not to the ops listener.
+    /// Returns whether it sent a token, on the public listener.
     pub(in crate::server::http) const fn has_token(&self) -> bool {
-        self.proven.is_some()
+        self.token.is_some()
     }
 
-    /// What it administers; `None` is everything.
+    /// Returns its grants; `None` for every room.
     pub(super) fn within(&self) -> Option<Grants> {
-        self.proven
+        self.token
             .as_ref()
             .map(|admin| admin.principal.grants().clone())
     }
@@ -95,7 +97,7 @@ impl Operator {
     /// # Errors
     /// If its token does not grant that, or it is banned there.
     pub(in crate::server::http) fn check(&self, room: &RoomName) -> Result<(), ApiError> {
-        if let Some(admin) = &self.proven {
+        if let Some(admin) = &self.token {
             admin.principal.check(Right::Admin, room)?;
         }
         Ok(self.check_bans(room)?)
@@ -104,16 +106,16 @@ impl Operator {
     /// Checks that it is not banned in `room`.
     ///
     /// # Errors
-    /// The ban.
-    pub(super) fn check_bans(&self, room: &RoomName) -> Result<(), Barred> {
-        self.proven.as_ref().map_or(Ok(()), |admin| {
+    /// If it is.
+    pub(super) fn check_bans(&self, room: &RoomName) -> Result<(), Denied> {
+        self.token.as_ref().map_or(Ok(()), |admin| {
             admin
                 .moderation
                 .admit_admin(&admin.id, self.address, Some(room))
         })
     }
 
-    /// Checks that it administers `room`, or without one every room that there may ever be.
+    /// Checks that it administers `room`, or without one every present and future room.
     ///
     /// # Errors
     /// As [`Operator::check`].
@@ -121,7 +123,7 @@ impl Operator {
         &self,
         room: Option<&RoomName>,
     ) -> Result<(), ApiError> {
-        match (&self.proven, room) {
+        match (&self.token, room) {
             (_, Some(room)) => self.check(room),
             (Some(admin), None) => Ok(admin.principal.check_admin()?),
             (None, None) => Ok(()),
@@ -131,7 +133,7 @@ impl Operator {
 
 impl fmt::Display for Operator {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match &self.proven {
+        match &self.token {
             Some(Admin { id, .. }) => write!(f, "{id} from {}", self.address),
             None => write!(f, "ops from {}", self.address),
         }
@@ -143,21 +145,19 @@ impl FromRequestParts<AppState> for Operator {
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
         if parts.extensions.get::<OnOps>().is_some() {
-            refuse_forms(parts)?;
+            reject_forms(parts)?;
         }
         Self::of(parts, state)
     }
 }
 
-/// Where no token is asked for, a page that an operator happens to look at must not act in its name. Those of other
-/// origins are refused by the guard before this; a form, whoever shows it, can send neither JSON nor `DELETE`.
-fn refuse_forms(parts: &Parts) -> Result<(), ApiError> {
-    let kind = parts
-        .headers
-        .get(header::CONTENT_TYPE)
-        .and_then(|kind| kind.to_str().ok());
-    let kind = kind.and_then(|kind| kind.split(';').next()).map(str::trim);
-    let is_json = kind.is_some_and(|kind| kind.eq_ignore_ascii_case("application/json"));
+/// Rejects requests that a form could send. No token is needed here, so a page that an operator visits must not be able
+/// to act in its name. Requests from other origins were rejected before; forms can send neither JSON nor `DELETE`.
+fn reject_forms(parts: &Parts) -> Result<(), ApiError> {
+    let kind = parts.headers.get(header::CONTENT_TYPE);
+    let kind = kind.and_then(|kind| kind.to_str().ok()?.split(';').next());
+    let is_json = kind.is_some_and(|kind| kind.trim().eq_ignore_ascii_case("application/json"));
+
     if parts.method == Method::POST && !is_json {
         Err(AdminError::NotJson.into())
     } else {

@@ -1,5 +1,6 @@
-//! `GET …/connections/{number}/trace`: what passes over one connection, a JSON object a line, for as long as both
-//! are open.
+//! `GET …/connections/{number}/trace`: the events of one connection, one JSON object per line, until it ends.
+
+use std::convert::Infallible;
 
 use axum::body::{Body, Bytes};
 use axum::extract::{Path, State as Shared};
@@ -10,49 +11,48 @@ use tracing::info;
 
 use crate::server::http::AppState;
 use crate::server::http::accept::Endless;
-use crate::server::http::api::admin::connections::number;
+use crate::server::http::api::admin::OperatorErrors;
+use crate::server::http::api::admin::connections::parse_number;
 use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::error::{AdminError, ApiError, ErrorBody};
 use crate::server::hub::Seat;
 use crate::server::metrics::{self, AdminAction};
 
-/// Watch a connection.
+/// Trace a connection.
 ///
-/// Each line is an event with its time `at`: `frame` (what the client sent, by `kind`, `bytes`, and what it `led_to`),
-/// `write` (`bytes` that were taken for it, and the `offset` that it has got to), `blocked` (nothing is taken now),
-/// `missed` (so many events, because you read too slowly). Never what was said. It ends with the connection; another
-/// trace of the same connection takes its place.
+/// Each line is an event with its time `at`: `frame` (a frame of the client: its `kind`, its `bytes`, and what it
+/// `led_to`), `write` (`bytes` that were written to the client, and the `offset` that it has reached), `blocked` (the
+/// client does not read), `missed` (`count` events were skipped because you read too slowly). Events have no content.
+/// The trace ends with the connection, or when another trace of it begins.
 #[utoipa::path(
     get,
     path = "/api/v1/admin/connections/{number}/trace",
     params(("number" = u64, Path, description = "The connection's number")),
     responses(
-        (status = 200, description = "Its events, as they pass", content_type = "application/x-ndjson"),
+        (status = 200, description = "The events, live", content_type = "application/x-ndjson"),
         (status = 400, description = "`bad_parameter`", body = ErrorBody),
-        (status = 401, description = "`bad_token`: says why", body = ErrorBody),
-        (status = 403, description = "`not_allowed`, `banned`, `origin_not_allowed`", body = ErrorBody),
+        OperatorErrors,
         (status = 404, description = "`no_such_connection`: or none that you administer", body = ErrorBody),
     ),
 )]
 pub(super) async fn trace(
     Shared(state): Shared<AppState>,
     operator: Operator,
-    Path(which): Path<String>,
+    Path(number): Path<String>,
 ) -> Result<Response, ApiError> {
-    let number = number("number", &which)?;
-    let fits = |seat: &Seat| seat.number() == number && operator.administers(seat.room());
-    let traced = state
-        .hub
-        .trace(fits)
-        .await
-        .ok_or(AdminError::NoConnection { number })?;
+    let number = parse_number(&number)?;
+    let matches = |seat: &Seat| seat.number() == number && operator.administers(seat.room());
+    let traced = state.hub.trace(matches).await;
+    let traced = traced.ok_or(AdminError::NoConnection { number })?;
     metrics::count_admin_action(AdminAction::Trace, 1);
     info!(%operator, number, "traces a connection");
+
     let lines = stream::unfold(traced, |mut traced| async move {
-        // It cannot fail: nothing in it has keys that are no text.
+        // Serialization cannot fail: no map in it has keys that are not strings.
         let line = serde_json::to_string(&traced.recv().await?).unwrap_or_default() + "\n";
-        Some((Ok::<_, std::convert::Infallible>(Bytes::from(line)), traced))
+        Some((Ok::<_, Infallible>(Bytes::from(line)), traced))
     });
+
     let mut response = Body::from_stream(lines).into_response();
     response.extensions_mut().insert(Endless);
     let headers = response.headers_mut();

@@ -1,26 +1,26 @@
-//! `/admin`: the operator's page, rendered anew for each request. What it shows and does is what the API under
-//! `/api/v1/admin` shows and does; this only puts it into a page.
+//! `/admin`: the admin page, rendered anew for each request. It shows and does the same as the API under
+//! `/api/v1/admin`.
 //!
 //! # Invariants
 //!
-//! - Whoever is no operator sees a gate, and nothing of the server.
-//! - A form acts only if it says by `Origin` that it stands in a page of ours: the guard has compared it. Without a
-//!   token in a header nothing is done on the public listener at all.
+//! - Clients that are not operators see a form for a token, and nothing of the server.
+//! - A form acts only if its `Origin` is the page itself, which the origin check has compared. On the public listener, it
+//!   also needs a token in a header.
 
-mod view;
-mod act;
+mod view_model;
+mod actions;
 
 use std::sync::Arc;
 
 use axum::body::Body;
 use axum::extract::{Request, State as Shared};
-use axum::http::{Extensions, HeaderValue, StatusCode, header};
+use axum::http::{Extensions, HeaderValue, StatusCode, header, request};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
 
-use crate::app::admin::place::PATH;
-use crate::app::admin::{Desk, Outcome, Place, Seen, document};
+use crate::app::admin::route::PATH;
+use crate::app::admin::{ActionOutcome, AdminContent, AdminPageData, AdminRoute, document};
 use crate::protocol::BasePath;
 use crate::server::http::AppState;
 use crate::server::http::api::RequestBody;
@@ -31,12 +31,12 @@ use crate::server::http::headers;
 use crate::server::http::page::{Choice, ReaderPreferences};
 use crate::server::http::shares::AddressShare;
 
-use act::Form;
+use actions::Form;
 
-/// Largest form, in bytes: some names, a reason, and where the operator stood, each character as twelve.
+/// The largest form, in bytes: some names, a reason and a route, with every byte percent-encoded.
 const MAX_FORM_BYTES: usize = 16 * 1024;
 
-/// Its address.
+/// Returns the route of the page.
 pub(super) fn router() -> Router<AppState> {
     Router::new().route(&format!("/{PATH}"), get(show).post(submit))
 }
@@ -49,26 +49,30 @@ async fn show(
 ) -> Result<Response, ApiError> {
     let base = base_of(&state, request.extensions());
     if let Some(cookies) = choice.cookies(&base) {
-        // The choice is remembered; the address need not say it again.
+        // A cookie keeps the choice, so the address no longer needs it.
         let address = base.join(&format!("/{PATH}"));
         return Ok((cookies, Redirect::to(&address)).into_response());
     }
 
     let (parts, _) = request.into_parts();
     let reader = ReaderPreferences::of(share, &parts.headers);
-    let mut place = Place::parse(parts.uri.query().unwrap_or_default());
     let operator = match Operator::of(&parts, &state) {
         Ok(operator) => operator,
-        Err(error) => {
-            let came_with_token = parts.headers.contains_key(header::AUTHORIZATION);
-            return gate(&state, &reader, came_with_token, error).await;
-        }
+        Err(error) => return sign_in(&state, &reader, &parts, error).await,
     };
 
-    let outcome = place.done.take().map(Outcome::Done);
-    let listed = view::listed(&state, &operator, &place, outcome).await;
-    let seen = Seen::Inside(Box::new(listed));
-    page(StatusCode::OK.into_response(), &state, &reader, place, seen).await
+    let mut route = AdminRoute::parse(parts.uri.query().unwrap_or_default());
+    let outcome = route.completed.take().map(ActionOutcome::Completed);
+    let dashboard = view_model::dashboard(&state, &operator, &route, outcome).await;
+    let content = AdminContent::Dashboard(Box::new(dashboard));
+    page(
+        StatusCode::OK.into_response(),
+        &state,
+        &reader,
+        route,
+        content,
+    )
+    .await
 }
 
 async fn submit(
@@ -86,27 +90,24 @@ async fn submit(
     let reader = ReaderPreferences::of(share, &parts.headers);
     let operator = match Operator::of(&parts, &state) {
         Ok(operator) => operator,
-        Err(error) => {
-            let came_with_token = parts.headers.contains_key(header::AUTHORIZATION);
-            return gate(&state, &reader, came_with_token, error).await;
-        }
+        Err(error) => return sign_in(&state, &reader, &parts, error).await,
     };
 
     let form = RequestBody::new(&parts, body, &state)
-        .read(MAX_FORM_BYTES, |body| Ok(Form::read(body)))
+        .read(MAX_FORM_BYTES, |body| Ok(Form::parse(body)))
         .await?;
-    let back = form.back();
+    let route = form.back();
     match form.act(&state, &operator).await {
-        // The way back to the page, so that reloading it does nothing twice.
-        Ok(done) => {
-            let href = back.after_doing(done).href();
+        // A redirect, so a reload of the page does not repeat the action.
+        Ok(completed) => {
+            let href = route.with_completed(completed).href();
             Ok(Redirect::to(&base.join(&format!("/{href}"))).into_response())
         }
         Err(error) => {
-            let failed = Some(Outcome::Failed(error.to_string()));
-            let listed = view::listed(&state, &operator, &back, failed).await;
-            let seen = Seen::Inside(Box::new(listed));
-            page(error.into_response(), &state, &reader, back, seen).await
+            let failed = Some(ActionOutcome::Failed(error.to_string()));
+            let dashboard = view_model::dashboard(&state, &operator, &route, failed).await;
+            let content = AdminContent::Dashboard(Box::new(dashboard));
+            page(error.into_response(), &state, &reader, route, content).await
         }
     }
 }
@@ -119,45 +120,46 @@ fn base_of(state: &AppState, extensions: &Extensions) -> BasePath {
     }
 }
 
-/// What is seen by whoever is no operator, because of `error`.
-async fn gate(
+/// Returns the form for a token. The request in `parts` was rejected with `error`.
+async fn sign_in(
     state: &AppState,
     reader: &ReaderPreferences,
-    came_with_token: bool,
+    parts: &request::Parts,
     error: ApiError,
 ) -> Result<Response, ApiError> {
     let has_keys = !state.verifier.is_open();
-    let refused = (has_keys && came_with_token).then(|| error.to_string());
-    // Where a token is brought to is a page like any other.
-    let is_fine = has_keys && refused.is_none();
-    let response = if is_fine {
+    let has_token = parts.headers.contains_key(header::AUTHORIZATION);
+    let refused = (has_keys && has_token).then(|| error.to_string());
+
+    // Without a token, the form is the expected answer.
+    let response = if has_keys && !has_token {
         StatusCode::OK.into_response()
     } else {
         error.into_response()
     };
-    let seen = Seen::Gate { refused, has_keys };
-    page(response, state, reader, Place::default(), seen).await
+    let content = AdminContent::SignIn { refused, has_keys };
+    page(response, state, reader, AdminRoute::default(), content).await
 }
 
-/// `response`, with a page in it.
+/// Returns `response` with the page as its body.
 async fn page(
     mut response: Response,
     state: &AppState,
     reader: &ReaderPreferences,
-    place: Place,
-    seen: Seen,
+    route: AdminRoute,
+    content: AdminContent,
 ) -> Result<Response, ApiError> {
     let site = &state.site.leptos;
-    let desk = Desk {
+    let data = AdminPageData {
         locale: reader.locale,
         theme: reader.theme,
-        // From the page's own address, as all others in it: the ops listener has no base path.
+        // Relative to the page, like all its addresses: the ops listener has no base path.
         styles: format!("{}/{}.css", site.site_pkg_dir, site.output_name),
-        place,
-        seen,
+        route,
+        content,
     };
     let turn = state.renderer.turn(&reader.share).await?;
-    *response.body_mut() = Body::from(turn.render(move || document(desk)).await?);
+    *response.body_mut() = Body::from(turn.render(move || document(data)).await?);
 
     headers::permit(&mut response);
     headers::permit_own_files(&mut response);
@@ -166,7 +168,7 @@ async fn page(
         header::CONTENT_TYPE,
         HeaderValue::from_static("text/html; charset=utf-8"),
     );
-    // Nothing of it may be kept, least of all for somebody else.
+    // It is for this operator only.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.append(
         header::VARY,

@@ -1,28 +1,25 @@
-//! What is seen without the right to more: where a token is brought to.
+//! The form for a token, shown to clients that are not known to be operators.
 //!
-//! The field has no name, so no form sends it, and no address or log gets it: the script keeps it for the tab and
-//! sends it as a header.
+//! The field has no name, so the form does not send it, and no address or log contains it: the script keeps the token
+//! for the tab and sends it as a header.
 
 use leptos::prelude::*;
 
 use crate::app::i18n::AdminText;
 
-/// The gate.
-#[component]
-pub fn Gate(
-    /// Why the token that came is no good, if one came.
+/// The form, with the reason why a token was refused; or a note where the server has no keys and accepts no tokens.
+pub(super) fn sign_in(
     refused: Option<String>,
-    /// Whether a token could be any good here.
     has_keys: bool,
-    /// The language's phrases.
     text: &'static AdminText,
-) -> impl IntoView {
+) -> AnyView {
     if !has_keys {
         return view! { <main class="gate"><p>{text.elsewhere}</p></main> }.into_any();
     }
-    // What the server says is in English.
-    let refused = refused.map(|why| {
-        view! { <p class="alert" role="alert" id="refused">{text.refused} " " <span lang="en">{why}</span></p> }
+
+    // Errors of the server are in English.
+    let refused = refused.map(|reason| {
+        view! { <p class="alert" role="alert" id="refused">{text.refused} " " <span lang="en">{reason}</span></p> }
     });
     view! {
         <main class="gate">

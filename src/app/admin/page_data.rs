@@ -1,0 +1,70 @@
+//! The data of the admin page, as the server gathers it for one request. Every list is bounded.
+
+use super::route::{AdminRoute, CompletedAction};
+use crate::app::Locale;
+use crate::app::Theme;
+use crate::protocol::Publication;
+use crate::protocol::admin::{BanList, ConnectionList, ConnectionSummary, RoomList, Stats};
+
+/// The input of the page.
+#[derive(Clone, Debug)]
+pub struct AdminPageData {
+    /// The language.
+    pub locale: Locale,
+    /// The colours.
+    pub theme: Theme,
+    /// The address of the first style sheet, which all pages share.
+    pub styles: String,
+    /// The route.
+    pub route: AdminRoute,
+    /// The content.
+    pub content: AdminContent,
+}
+
+/// The content of the page.
+#[derive(Clone, Debug)]
+pub enum AdminContent {
+    /// The form for a token: the client is not known to be an operator.
+    SignIn {
+        /// Why the token of the request was rejected, if it had one.
+        refused: Option<String>,
+        /// The server has keys, so tokens can be accepted.
+        has_keys: bool,
+    },
+    /// Everything that the operator administers.
+    Dashboard(Box<Dashboard>),
+}
+
+/// The content of the page for an operator.
+#[derive(Clone, Debug)]
+pub struct Dashboard {
+    /// The time in milliseconds since 1970 UTC.
+    pub now: u64,
+    /// The state of the server; `None` for operators of some rooms only.
+    pub stats: Option<Stats>,
+    /// The operator sent a token, which the page can forget.
+    pub has_token: bool,
+    /// One page of the rooms.
+    pub rooms: RoomList,
+    /// One page of the connections.
+    pub connections: ConnectionList,
+    /// The newest messages of the selected room, oldest first; `None` if they cannot be read.
+    pub messages: Option<Vec<Publication>>,
+    /// The newest bans, newest first, and the closed rooms.
+    pub bans: BanList,
+    /// There are older bans.
+    pub has_more_bans: bool,
+    /// The connection that the confirmation dialog is about, if it is still open.
+    pub subject: Option<ConnectionSummary>,
+    /// The outcome of the last action.
+    pub outcome: Option<ActionOutcome>,
+}
+
+/// The outcome of an action.
+#[derive(Clone, Debug)]
+pub enum ActionOutcome {
+    /// It was completed.
+    Completed(CompletedAction),
+    /// It failed for this reason.
+    Failed(String),
+}

@@ -1,0 +1,114 @@
+//! `POST …/rooms/{room}/close` and `…/open`: a closed room accepts no joins and no messages until it is opened.
+
+use axum::Json;
+use axum::extract::State as Shared;
+use tracing::info;
+
+use crate::protocol::RoomName;
+use crate::protocol::admin::{CloseRequest, ClosedRoom, RoomState};
+use crate::server::http::AppState;
+use crate::server::http::api::RequestBody;
+use crate::server::http::api::admin::operator::Operator;
+use crate::server::http::api::admin::{
+    BodyErrors, OperatorErrors, apply, check_reason, now_millis, read,
+};
+use crate::server::http::error::{ApiError, ErrorBody};
+use crate::server::http::extract::InRoom;
+use crate::server::hub::Effect;
+use crate::server::metrics::{self, AdminAction};
+use crate::server::moderation::RuleChange;
+
+/// Close a room.
+///
+/// All connections in it are closed with 4003. Until the room is opened, joins are rejected with 4501 and publishes
+/// with HTTP 403 `room_closed`. Its messages stay, and can be read as history. It stays closed over restarts.
+#[utoipa::path(
+    post,
+    path = "/api/v1/admin/rooms/{room}/close",
+    params(("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`, but not `.` or `..`")),
+    request_body(content = CloseRequest),
+    responses(
+        (status = 200, description = "The room is closed", body = RoomState),
+        (status = 400, description = "`bad_name`", body = ErrorBody),
+        OperatorErrors,
+        BodyErrors,
+        (status = 503, description = "`not_kept`: the change cannot be stored; `memory_full`", body = ErrorBody),
+    ),
+)]
+pub(super) async fn close(
+    Shared(state): Shared<AppState>,
+    operator: Operator,
+    InRoom(room): InRoom,
+    body: RequestBody,
+) -> Result<Json<RoomState>, ApiError> {
+    operator.check(&room)?;
+    let CloseRequest { reason } = read(body).await?;
+    Ok(Json(close_room(&state, &operator, room, reason).await?))
+}
+
+/// Closes `room` in the name of `operator`.
+pub(in crate::server::http) async fn close_room(
+    state: &AppState,
+    operator: &Operator,
+    room: RoomName,
+    reason: Option<String>,
+) -> Result<RoomState, ApiError> {
+    operator.check(&room)?;
+
+    let closed = ClosedRoom {
+        room: room.clone(),
+        reason: check_reason(reason)?,
+        by: operator.to_string(),
+        since: now_millis(),
+    };
+    let Effect { kicked, .. } = apply(state, RuleChange::Close(closed)).await?;
+
+    metrics::count_admin_action(AdminAction::Close, 1);
+    info!(%operator, %room, kicked, "closed a room");
+    Ok(RoomState {
+        room,
+        closed: true,
+        kicked,
+    })
+}
+
+/// Open a room that was closed.
+#[utoipa::path(
+    post,
+    path = "/api/v1/admin/rooms/{room}/open",
+    params(("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`, but not `.` or `..`")),
+    responses(
+        (status = 200, description = "The room is open; it may have been open before", body = RoomState),
+        (status = 400, description = "`bad_name`", body = ErrorBody),
+        OperatorErrors,
+        (status = 415, description = "`unsupported_media_type`: send `application/json`", body = ErrorBody),
+        (status = 503, description = "`not_kept`: the change cannot be stored", body = ErrorBody),
+    ),
+)]
+pub(super) async fn open(
+    Shared(state): Shared<AppState>,
+    operator: Operator,
+    InRoom(room): InRoom,
+) -> Result<Json<RoomState>, ApiError> {
+    Ok(Json(open_room(&state, &operator, room).await?))
+}
+
+/// Opens `room` in the name of `operator`.
+pub(in crate::server::http) async fn open_room(
+    state: &AppState,
+    operator: &Operator,
+    room: RoomName,
+) -> Result<RoomState, ApiError> {
+    operator.check(&room)?;
+
+    let change = RuleChange::Open { room: room.clone() };
+    if apply(state, change).await?.was {
+        metrics::count_admin_action(AdminAction::Open, 1);
+        info!(%operator, %room, "opened a room");
+    }
+    Ok(RoomState {
+        room,
+        closed: false,
+        kicked: 0,
+    })
+}

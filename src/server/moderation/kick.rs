@@ -1,0 +1,75 @@
+//! Ending connections without keeping their clients out.
+
+use std::net::IpAddr;
+
+use serde::{Deserialize, Serialize};
+
+use crate::protocol::RoomName;
+use crate::protocol::UserId;
+use crate::server::auth::{Grants, Right};
+use crate::server::session::IpBucket;
+
+/// The largest difference between the clocks of two nodes, in milliseconds.
+const MAX_CLOCK_SKEW: u64 = 2000;
+
+/// A command to end the connections that match all fields.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Kick {
+    /// The room.
+    pub room: Option<RoomName>,
+    /// The id: the one proven by a token, else the one claimed.
+    pub id: Option<UserId>,
+    /// The address; its /64 if it is IPv6.
+    pub address: Option<IpAddr>,
+    /// The grants of the operator; `None` for all rooms.
+    pub within: Option<Grants>,
+    /// When the operator sent it, in milliseconds since 1970 UTC. A node that receives it late keeps connections that
+    /// were opened later.
+    pub at: u64,
+}
+
+impl Kick {
+    /// Returns whether it applies to a client that joined `room` at `since` (milliseconds since 1970 UTC) as `id`.
+    pub fn applies_to(
+        &self,
+        room: &RoomName,
+        id: Option<&UserId>,
+        address: IpAddr,
+        since: u64,
+    ) -> bool {
+        self.room.as_ref().is_none_or(|named| named == room)
+            && self.id.as_ref().is_none_or(|named| Some(named) == id)
+            && self
+                .address
+                .is_none_or(|named| IpBucket::of(named) == IpBucket::of(address))
+            && self
+                .within
+                .as_ref()
+                .is_none_or(|grants| grants.allow(Right::Admin, room))
+            && since <= self.at.saturating_add(MAX_CLOCK_SKEW)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_kick_applies_to_earlier_connections_that_match_all_its_fields() {
+        let json = r#"{"room":null,"id":"eve","address":null,"within":{"class-*":"admin","lobby":"rw"},"at":9000}"#;
+        let kick: Kick = serde_json::from_str(json).expect("a kick");
+        let applies_to = |room: &str, id: &str, since| {
+            let room = RoomName::parse(room).expect("a name");
+            let id = UserId::parse(id).expect("an id");
+            kick.applies_to(&room, Some(&id), IpAddr::from([192, 0, 2, 1]), since)
+        };
+
+        assert!(applies_to("class-1", "eve", 9000));
+        assert!(!applies_to("class-1", "ann", 9000), "another id");
+        assert!(
+            !applies_to("lobby", "eve", 9000),
+            "the operator does not administer this room"
+        );
+        assert!(!applies_to("class-1", "eve", 12_000), "a later connection");
+    }
+}
