@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::{Arg, ArgMatches, Command};
 
 use crate::cli::output::{OutputError, note};
-use crate::cli::{Failure, settings, text};
+use crate::cli::{Failure, format, settings};
 use crate::protocol::{RoomName, has_bom};
 use crate::server::config::{Config, ConfigError};
 use crate::server::store::{
@@ -61,7 +61,7 @@ pub(super) fn run_export(matches: &ArgMatches) -> Result<(), Failure> {
 
     let written = export(&settings.path, &room, |frame| {
         let json = serde_json::to_string(&frame.publication())?;
-        writeln!(out, "{}", text::escape_json(&json))
+        writeln!(out, "{}", format::escape_json(&json))
     })
     .and_then(|exported| Ok(out.flush().map(|()| exported)?));
 

@@ -1,9 +1,12 @@
 //! Arguments that several subcommands share: numbers of at least 1, and texts that must not be empty.
 
 use std::num::NonZeroU32;
+use std::time::Duration;
 
 use clap::builder::{StringValueParser, TypedValueParser};
-use clap::{Arg, ArgMatches, value_parser};
+use clap::{Arg, ArgMatches, Args, value_parser};
+
+use crate::server::config::duration;
 
 /// Returns the flag `--name`, whose default is `default`.
 pub(super) fn number_flag(name: &'static str, default: &'static str, help: &'static str) -> Arg {
@@ -34,4 +37,37 @@ pub(super) fn not_empty() -> impl TypedValueParser<Value = String> {
             Ok(text)
         }
     })
+}
+
+/// Parses a duration, like 10m or 2h.
+///
+/// # Errors
+/// Returns what is allowed.
+pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
+    duration(text).map_err(|allowed| format!("allowed is {allowed}"))
+}
+
+/// The arguments of a client that needs access to a server.
+#[derive(Debug, Args)]
+pub(super) struct AccessArgs {
+    /// PEM file of CA certificates to trust with https://, instead of the system's
+    #[arg(
+        long,
+        global = true,
+        env = "FANFARE_CA",
+        hide_env_values = true,
+        value_name = "FILE",
+        value_parser = not_empty()
+    )]
+    pub(super) ca: Option<String>,
+    /// Token, if the server requires one; set the environment variable instead to hide it from other users
+    #[arg(
+        long,
+        global = true,
+        env = "FANFARE_TOKEN",
+        hide_env_values = true,
+        value_name = "TOKEN",
+        value_parser = not_empty()
+    )]
+    pub(super) token: Option<String>,
 }

@@ -14,8 +14,8 @@ use tokio::sync::oneshot;
 use crate::cli::client::{
     Credentials, ReconnectingSocket, Server, SocketEvent, ca_flag, token_flag, url_flag,
 };
+use crate::cli::format::{self, Style};
 use crate::cli::output::{OutputError, is_coloured, note};
-use crate::cli::text::{self, Style};
 use crate::cli::{Failure, Mistakes, interrupted, start};
 use crate::client::{Cursor, ReadPosition, Update};
 use crate::protocol::{Push, RoomName};
@@ -157,7 +157,7 @@ fn show(update: Update, shown: Shown) -> Option<String> {
         // A gap follows, and is reported.
         (Update::Restarted, _) => return None,
         (Update::Message(publication), Shown::Line(style)) => {
-            return Some(text::message(&publication, style));
+            return Some(format::message(&publication, style));
         }
         (Update::Message(publication), Shown::Json) => Push::Message(publication),
         (Update::Deleted { offset, .. }, Shown::Line(_)) => {
@@ -174,7 +174,7 @@ fn show(update: Update, shown: Shown) -> Option<String> {
             },
             shown,
         ) => {
-            note(&text::gap(count, reason));
+            note(&format::gap(count, reason));
             let Shown::Json = shown else { return None };
             Push::Gap {
                 after,
@@ -184,7 +184,7 @@ fn show(update: Update, shown: Shown) -> Option<String> {
             }
         }
     };
-    Some(text::escape_json(&push.encode()) + "\n")
+    Some(format::escape_json(&push.encode()) + "\n")
 }
 
 /// Waits until the reader of standard output is gone, also while there are no messages.

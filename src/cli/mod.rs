@@ -12,13 +12,13 @@ mod client;
 mod doctor;
 mod environment;
 mod file_size;
+mod format;
 mod listen;
 mod output;
 mod send;
 mod serve;
 mod settings;
 mod supervisor;
-mod text;
 mod token;
 mod verify;
 
@@ -26,8 +26,8 @@ use std::fmt::Display;
 use std::process::ExitCode;
 
 use anyhow::Context;
-use clap::Command;
 use clap::error::ErrorKind;
+use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::output::OutputError;
@@ -75,7 +75,7 @@ pub fn run() -> ExitCode {
     }
 
     let result = match matches.subcommand() {
-        Some(("admin", matches)) => admin::run(matches),
+        Some(("admin", matches)) => parse(matches).and_then(admin::run),
         Some(("backup", matches)) => backup::run_backup(matches),
         Some(("bench", matches)) => bench::run(matches),
         Some(("check-config", matches)) => check_config::run(matches),
@@ -98,6 +98,11 @@ pub fn run() -> ExitCode {
         }
         Err(Failure::Other(error)) => fail(&error),
     }
+}
+
+/// Returns the arguments of a subcommand.
+fn parse<T: FromArgMatches>(matches: &ArgMatches) -> Result<T, Failure> {
+    T::from_arg_matches(matches).map_err(|error| Failure::Other(error.into()))
 }
 
 /// Ends the program because of `error`. A reader of standard output that is gone is no failure.
@@ -157,7 +162,7 @@ fn command() -> Command {
         .subcommand(backup::restore_command())
         .subcommand(send::command())
         .subcommand(listen::command())
-        .subcommand(admin::command())
+        .subcommand(admin::AdminArgs::command())
         .subcommand(bench::command())
         .subcommand(doctor::command())
         .subcommand(token::command())

@@ -7,7 +7,7 @@
 use std::io::{self, ErrorKind, IsTerminal, Write};
 use std::time::Duration;
 
-use crate::cli::text;
+use crate::cli::format;
 use crate::server::log_writer::write_within;
 
 /// Longest time for the last output of a command, if nothing reads it.
@@ -49,7 +49,7 @@ pub(super) fn print(text: impl AsRef<[u8]>) -> Result<(), OutputError> {
 
 /// Writes a sentence for people to standard error. It may contain text from the server.
 pub(super) fn note(sentence: &str) {
-    let _unread = writeln!(io::stderr(), "fanfare: {}", text::escape(sentence));
+    let _unread = writeln!(io::stderr(), "fanfare: {}", format::escape(sentence));
 }
 
 /// Writes the progress of a command to standard error, over the previous progress.
@@ -61,7 +61,7 @@ pub(super) fn progress(state: &str) {
 pub(super) fn fail(reasons: impl IntoIterator<Item = String>) {
     let lines = reasons
         .into_iter()
-        .map(|reason| format!("error: {}\n", text::escape_lines(&reason)))
+        .map(|reason| format!("error: {}\n", format::escape_lines(&reason)))
         .collect();
     write_within(&io::stderr(), lines, LAST_WORDS);
 }

@@ -1,78 +1,164 @@
-//! JSON objects as a table for people. Pure.
+//! Tables for people. Pure.
 
-use serde_json::Value;
+use std::fmt::Display;
 
-use crate::cli::text;
+use crate::cli::format::{escape, utc};
+use crate::protocol::admin::{Ban, ClosedRoom, ConnectionSummary, RoomSummary};
 
-/// A column: its title, and the field that it shows.
-pub(super) type Column = (&'static str, &'static str);
+/// A row of a table.
+pub(super) trait Row {
+    /// The titles of the columns.
+    const TITLES: &'static [&'static str];
 
-/// `rows` with a line of titles above; nothing for no rows.
-pub(super) fn table(columns: &[Column], rows: &[Value]) -> String {
+    /// Returns the cells, one for each column.
+    fn cells(&self) -> Vec<String>;
+}
+
+impl Row for RoomSummary {
+    const TITLES: &'static [&'static str] = &[
+        "ROOM",
+        "MEMBERS",
+        "CONNECTIONS",
+        "HEAD",
+        "FIRST",
+        "IN MEMORY",
+        "BYTES",
+        "CLOSED",
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        let closed = if self.closed { "yes" } else { "no" };
+        vec![
+            self.name.to_string(),
+            self.members.to_string(),
+            self.connections.to_string(),
+            self.head.to_string(),
+            self.first.to_string(),
+            self.ring_messages.to_string(),
+            self.ring_bytes.to_string(),
+            closed.to_owned(),
+        ]
+    }
+}
+
+impl Row for ConnectionSummary {
+    const TITLES: &'static [&'static str] = &[
+        "NUMBER", "ID", "ADDRESS", "ROOM", "SINCE", "DIALECT", "OFFSET", "BEHIND", "WAITING", "SUB",
+    ];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.number.to_string(),
+            or_dash(self.id.as_ref()),
+            self.address.to_string(),
+            self.room.to_string(),
+            utc(self.since),
+            self.dialect.clone(),
+            self.offset.to_string(),
+            self.behind.to_string(),
+            self.waiting.to_string(),
+            or_dash(self.sub.as_ref()),
+        ]
+    }
+}
+
+impl Row for Ban {
+    const TITLES: &'static [&'static str] =
+        &["ID", "ADDRESS", "ROOM", "UNTIL", "REASON", "BY", "SINCE"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            or_dash(self.target.id()),
+            or_dash(self.target.address()),
+            or_dash(self.room.as_ref()),
+            or_dash(self.until.map(utc)),
+            or_dash(self.reason.as_ref()),
+            self.by.clone(),
+            utc(self.since),
+        ]
+    }
+}
+
+impl Row for ClosedRoom {
+    const TITLES: &'static [&'static str] = &["CLOSED", "REASON", "BY", "SINCE"];
+
+    fn cells(&self) -> Vec<String> {
+        vec![
+            self.room.to_string(),
+            or_dash(self.reason.as_ref()),
+            self.by.clone(),
+            utc(self.since),
+        ]
+    }
+}
+
+fn or_dash(value: Option<impl Display>) -> String {
+    value.map_or_else(|| "-".to_owned(), |value| value.to_string())
+}
+
+/// Returns `rows` as a table with a line of titles; an empty text for no rows.
+pub(super) fn table<T: Row>(rows: &[T]) -> String {
     if rows.is_empty() {
         return String::new();
     }
-    let titles = columns
-        .iter()
-        .map(|(title, _)| (*title).to_owned())
-        .collect();
-    let cells = |row: &Value| {
-        columns
-            .iter()
-            .map(|(_, field)| cell(field, &row[*field]))
-            .collect()
-    };
+
+    let titles = T::TITLES.iter().map(|title| (*title).to_owned()).collect();
+    let escaped = |row: &T| row.cells().iter().map(|cell| escape(cell)).collect();
     let lines: Vec<Vec<String>> = std::iter::once(titles)
-        .chain(rows.iter().map(cells))
+        .chain(rows.iter().map(escaped))
         .collect();
-    let width = |at: usize| {
-        lines
-            .iter()
-            .map(|line| line[at].chars().count())
-            .max()
-            .unwrap_or_default()
+    let width = |column: usize| {
+        let cells = lines.iter().map(|line| line[column].chars().count());
+        cells.max().unwrap_or_default()
     };
-    let widths: Vec<usize> = (0..columns.len()).map(width).collect();
-    let mut out = String::new();
-    for line in lines {
-        let padded: Vec<String> = line
+    let widths: Vec<usize> = (0..T::TITLES.len()).map(width).collect();
+
+    let mut table = String::new();
+    for line in &lines {
+        let cells: Vec<String> = line
             .iter()
             .zip(&widths)
             .map(|(cell, width)| format!("{cell:width$}"))
             .collect();
-        out.push_str(padded.join("  ").trim_end());
-        out.push('\n');
+        table.push_str(cells.join("  ").trim_end());
+        table.push('\n');
     }
-    out
-}
-
-/// A value as it is shown: times as dates, and what is not there as a dash.
-pub(super) fn cell(field: &str, value: &Value) -> String {
-    match (field, value) {
-        ("since" | "until" | "at", Value::Number(at)) => text::utc(at.as_u64().unwrap_or_default()),
-        (_, Value::Null) => "-".to_owned(),
-        (_, Value::String(words)) => text::escape(words),
-        (_, Value::Bool(true)) => "yes".to_owned(),
-        (_, Value::Bool(false)) => "no".to_owned(),
-        (_, other) => text::escape(&other.to_string()),
-    }
+    table
 }
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
+    struct Pair(&'static str, u32);
+
+    impl Row for Pair {
+        const TITLES: &'static [&'static str] = &["ROOM", "N", "REASON"];
+
+        fn cells(&self) -> Vec<String> {
+            vec![
+                self.0.to_owned(),
+                self.1.to_string(),
+                or_dash(None::<String>),
+            ]
+        }
+    }
+
     #[test]
-    fn columns_are_as_wide_as_their_widest_cell_and_nothing_moves_the_cursor() {
-        let rows = [
-            json!({ "name": "a\nb", "since": 0, "n": 7 }),
-            json!({ "name": "室", "n": 12345 }),
-        ];
-        let shown = table(&[("ROOM", "name"), ("N", "n"), ("SINCE", "since")], &rows);
-        let expected = "ROOM  N      SINCE\na\\nb  7      1970-01-01T00:00:00Z\n室     12345  -\n";
-        assert_eq!(shown, expected);
-        assert_eq!(table(&[("ROOM", "name")], &[]), "");
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [Pair("a", 7), Pair("室", 12345)];
+
+        let expected = "ROOM  N      REASON\na     7      -\n室     12345  -\n";
+        assert_eq!(table(&rows), expected);
+    }
+
+    #[test]
+    fn control_characters_are_escaped() {
+        assert!(table(&[Pair("a\nb", 7)]).contains("a\\nb"));
+    }
+
+    #[test]
+    fn no_rows_are_no_table() {
+        assert_eq!(table::<Pair>(&[]), "");
     }
 }

@@ -10,7 +10,7 @@ use tokio_rustls::rustls::{CertificateError, Error};
 use super::finding::Finding;
 use super::visit::ANSWER_TIMEOUT;
 use crate::cli::client::{Tls, tls_reason};
-use crate::cli::text;
+use crate::cli::format;
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// The time to expiry from which a renewal is overdue: automatic renewals happen 30 days before.
@@ -141,7 +141,7 @@ fn no_tls(why: &str) -> Finding {
 
 /// Returns the day of a time since 1970.
 fn date(time: Duration) -> String {
-    let mut utc = text::utc(time.as_millis() as u64);
+    let mut utc = format::utc(time.as_millis() as u64);
     utc.truncate("2026-11-25".len());
     utc
 }

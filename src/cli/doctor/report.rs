@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::finding::{Finding, Rating};
+use crate::cli::format;
 use crate::cli::output::{self, OutputError};
-use crate::cli::text;
 
 /// The counts of the findings so far.
 #[derive(Debug)]
@@ -37,7 +37,7 @@ impl DoctorReport {
             Rating::Bad => self.bad += 1,
         }
         let text = if self.is_json {
-            text::escape_json(&format!("{}\n", json!(finding)))
+            format::escape_json(&format!("{}\n", json!(finding)))
         } else {
             lines(finding)
         };
@@ -90,9 +90,9 @@ fn lines(
         Rating::Note => "note",
         Rating::Bad => "BAD",
     };
-    let mut text = format!("{outcome:<5} {check:<12} {}\n", text::escape(seen));
+    let mut text = format!("{outcome:<5} {check:<12} {}\n", format::escape(seen));
     for line in fix {
-        text.push_str(&format!("{:<19}-> {}\n", "", text::escape(line)));
+        text.push_str(&format!("{:<19}-> {}\n", "", format::escape(line)));
     }
     text
 }

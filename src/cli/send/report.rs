@@ -2,8 +2,8 @@
 
 use anyhow::bail;
 
+use crate::cli::format;
 use crate::cli::output::{self, OutputError, note};
-use crate::cli::text;
 use crate::client::{SendOutcome, Settled};
 use crate::protocol::{Epoch, Offset, Push};
 
@@ -49,7 +49,7 @@ impl SendReport {
                         offset,
                         duplicate,
                     };
-                    let line = text::escape_json(&ack.encode()) + "\n";
+                    let line = format::escape_json(&ack.encode()) + "\n";
                     self.unprinted = output::print(line).err();
                 }
                 if offset < self.newest.1 {

@@ -1,0 +1,123 @@
+//! The arguments of `fanfare admin`.
+
+use std::net::IpAddr;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+
+use crate::cli::args::{AccessArgs, not_empty, parse_duration};
+use crate::protocol::RoomName;
+use crate::protocol::UserId;
+use crate::protocol::admin::ConnectionFilter;
+
+/// The arguments of the command.
+#[derive(Debug, Parser)]
+#[command(
+    name = "admin",
+    about = "List and control the rooms, connections and bans of a running server",
+    after_help = "Exits 0 on success, 1 if the server refuses or cannot be reached, 2 on wrong usage.",
+    subcommand_required = true,
+    arg_required_else_help = true
+)]
+pub(in crate::cli) struct AdminArgs {
+    /// URL of the server's ops listener, or of its public listener (needs --token)
+    #[arg(
+        long,
+        global = true,
+        env = "FANFARE_ADMIN_URL",
+        hide_env_values = true,
+        value_name = "URL",
+        value_parser = not_empty(),
+        default_value = "http://127.0.0.1:12346"
+    )]
+    pub(super) url: String,
+    #[command(flatten)]
+    pub(super) access: AccessArgs,
+    /// Print JSON objects, one per line
+    #[arg(long, global = true)]
+    pub(super) json: bool,
+    #[command(subcommand)]
+    pub(super) command: AdminCommand,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum AdminCommand {
+    /// List the rooms in memory
+    Rooms {
+        /// List only rooms whose names begin with PREFIX
+        prefix: Option<String>,
+    },
+    /// List the connections
+    Connections(FilterArgs),
+    /// Show one connection's frames live: type and size, never content
+    Trace {
+        /// Number of the connection
+        number: u64,
+    },
+    /// List bans and closed rooms
+    Bans,
+    /// Disconnect a connection (4003), or all that match; clients may reconnect
+    Kick {
+        /// Number of the connection, from the list of connections or the log
+        #[arg(conflicts_with_all = ["room", "id", "address"])]
+        number: Option<u64>,
+        #[command(flatten)]
+        filter: FilterArgs,
+    },
+    /// Ban an id or an address (4501) from one room, or from all
+    Ban {
+        #[command(flatten)]
+        filter: FilterArgs,
+        /// Duration of the ban, like 10m or 2h [default: until it is lifted]
+        #[arg(long = "for", value_name = "TIME", value_parser = parse_duration)]
+        duration: Option<Duration>,
+        /// Reason, which is shown to the clients that are refused
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Lift a ban
+    Unban(FilterArgs),
+    /// Delete a message; its offset stays, so readers see no gap
+    Delete {
+        /// The room
+        #[arg(value_parser = RoomName::parse)]
+        room: RoomName,
+        /// Offset of the message
+        offset: u64,
+    },
+    /// Close a room: disconnect everyone, and refuse joins and messages until it is opened
+    Close {
+        /// The room
+        #[arg(value_parser = RoomName::parse)]
+        room: RoomName,
+        /// Reason, which is shown to the clients that are refused
+        #[arg(long, value_name = "TEXT")]
+        reason: Option<String>,
+    },
+    /// Open a closed room
+    Open {
+        /// The room
+        #[arg(value_parser = RoomName::parse)]
+        room: RoomName,
+    },
+}
+
+/// A room, an id and an address, each optional.
+#[derive(Debug, Args)]
+pub(super) struct FilterArgs {
+    /// In this room
+    #[arg(long, value_parser = RoomName::parse)]
+    pub(super) room: Option<RoomName>,
+    /// With this id
+    #[arg(long, value_parser = UserId::parse)]
+    pub(super) id: Option<UserId>,
+    /// From this address (IPv6: its /64)
+    #[arg(long)]
+    pub(super) address: Option<IpAddr>,
+}
+
+impl From<FilterArgs> for ConnectionFilter {
+    fn from(FilterArgs { room, id, address }: FilterArgs) -> Self {
+        Self { room, id, address }
+    }
+}
