@@ -1,4 +1,4 @@
-//! What passes over a connection, as an operator sees it.
+//! Traces of a connection.
 
 use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
@@ -7,85 +7,88 @@ use super::{call, listed};
 use crate::harness::{Server, soon};
 use crate::typed::{find, join, say};
 
-/// Begins to trace the connection `number`.
-async fn trace(server: &Server, number: &Value) -> Response {
-    let url = format!(
-        "http://{}/api/v1/admin/connections/{number}/trace",
-        server.ops
-    );
-    soon(Client::new().get(url).send())
-        .await
-        .expect("an answer")
+/// The events of a trace.
+struct Trace {
+    response: Response,
+    buffer: Vec<u8>,
 }
 
-/// The next event of this kind; nothing at the end.
-async fn event(traced: &mut (Response, Vec<u8>), kind: &str) -> Option<Value> {
-    let (response, buffer) = traced;
-    loop {
-        while let Some(end) = buffer.iter().position(|byte| *byte == b'\n') {
-            let line: Vec<u8> = buffer.drain(..=end).collect();
-            let event: Value = serde_json::from_slice(&line).expect("JSON");
-            assert!(
-                event["at"].as_u64().is_some() && !event.to_string().contains("a secret"),
-                "{event}"
-            );
-            if event["event"] == kind {
-                return Some(event);
-            }
+impl Trace {
+    /// Starts to trace the connection `number`.
+    async fn start(server: &Server, number: &Value) -> Self {
+        let url = format!(
+            "http://{}/api/v1/admin/connections/{number}/trace",
+            server.ops
+        );
+        let response = soon(Client::new().get(url).send()).await;
+        Self {
+            response: response.expect("an answer"),
+            buffer: Vec::new(),
         }
-        buffer.extend_from_slice(&soon(response.chunk()).await.expect("bytes")?);
+    }
+
+    /// Returns the next event of this kind; `None` at the end. No event has content.
+    async fn next(&mut self, kind: &str) -> Option<Value> {
+        loop {
+            while let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
+                let line: Vec<u8> = self.buffer.drain(..=end).collect();
+                let event: Value = serde_json::from_slice(&line).expect("JSON");
+
+                assert!(event["at"].as_u64().is_some(), "{event}");
+                assert!(!event.to_string().contains("a secret"), "{event}");
+                if event["event"] == kind {
+                    return Some(event);
+                }
+            }
+            let chunk = soon(self.response.chunk()).await.expect("bytes")?;
+            self.buffer.extend_from_slice(&chunk);
+        }
     }
 }
 
 #[tokio::test]
-async fn a_trace_tells_what_passes_in_sizes_and_kinds_until_the_connection_ends() {
+async fn a_trace_has_the_kinds_and_sizes_of_frames_until_the_connection_ends() {
     let server = Server::start(&[]);
     let (mut ann, welcome) = join(&server, "id=ann").await;
     listed(&server, 1).await;
-    let mut traced = (trace(&server, &welcome["connection"]).await, Vec::new());
-    assert_eq!(traced.0.headers()["content-type"], "application/x-ndjson");
+    let mut trace = Trace::start(&server, &welcome["connection"]).await;
+    let content_type = &trace.response.headers()["content-type"];
+    assert_eq!(content_type, "application/x-ndjson");
+
     say(&mut ann, "a secret", Some("k")).await;
-    let frame = event(&mut traced, "frame").await.expect("it goes on");
-    assert_eq!(
-        (&frame["kind"], &frame["led_to"]),
-        (&json!("text"), &json!("publish")),
-        "{frame}"
-    );
-    let written = event(&mut traced, "write").await.expect("it goes on");
-    assert!(
-        written["bytes"].as_u64().is_some_and(|bytes| bytes > 20),
-        "{written}"
-    );
+    let frame = trace.next("frame").await.expect("an event");
+    assert_eq!(frame["kind"], "text", "{frame}");
+    assert_eq!(frame["led_to"], "publish", "{frame}");
+    let write = trace.next("write").await.expect("an event");
+    assert!(write["bytes"].as_u64() > Some(20), "{write}");
+
     find(&mut ann, "message").await;
     ann.send(json!({ "type": "nonsense" }).to_string()).await;
-    assert_eq!(
-        event(&mut traced, "frame").await.expect("it goes on")["led_to"],
-        "answer"
-    );
+    let frame = trace.next("frame").await.expect("an event");
+    assert_eq!(frame["led_to"], "answer");
+
     let path = format!("connections/{}/kick", welcome["connection"]);
     assert_eq!(call(&server, Method::POST, &path, json!({})).await.0, 200);
-    assert_eq!(
-        event(&mut traced, "no more").await,
-        None,
-        "the end of the connection is the end of its trace"
-    );
-    let gone = trace(&server, &welcome["connection"]).await;
-    assert_eq!(gone.status().as_u16(), 404);
+    assert_eq!(trace.next("no more").await, None);
+    let again = Trace::start(&server, &welcome["connection"]).await;
+    assert_eq!(again.response.status().as_u16(), 404);
     let log = server.log().await;
     assert!(log.contains("traces a connection"), "{log}");
 }
 
 #[tokio::test]
-async fn whoever_looks_away_leaves_the_connection_as_it_was() {
+async fn a_connection_goes_on_after_its_traces_are_stopped() {
     let server = Server::start(&[]);
     let (mut ann, welcome) = join(&server, "id=ann").await;
     listed(&server, 1).await;
-    for _look in 0..3 {
-        let mut traced = (trace(&server, &welcome["connection"]).await, Vec::new());
+
+    for _ in 0..3 {
+        let mut trace = Trace::start(&server, &welcome["connection"]).await;
         say(&mut ann, "x", None).await;
-        event(&mut traced, "write").await.expect("it goes on");
+        trace.next("write").await.expect("an event");
         find(&mut ann, "message").await;
     }
+
     say(&mut ann, "x", None).await;
     find(&mut ann, "message").await;
 }

@@ -2,97 +2,127 @@
 
 use serde_json::Value;
 
-use super::Client;
+use super::{Client, Ended};
 use crate::client::publish;
 use crate::harness::Server;
 
 /// Runs `fanfare admin` against the ops listener of `server`.
-async fn admin(server: &Server, arguments: &[&str]) -> (Option<i32>, String, String) {
+async fn admin(server: &Server, arguments: &[&str]) -> Ended {
     let url = format!("http://{}", server.ops);
-    let arguments: Vec<&str> = ["admin"]
-        .iter()
-        .chain(arguments)
-        .copied()
-        .chain(["--url", &url])
-        .collect();
-    let ended = Client::run(&arguments).await;
-    (ended.code, ended.stdout, ended.stderr)
+    Client::run(&[&["admin"][..], arguments, &["--url", &url]].concat()).await
+}
+
+/// Runs `fanfare admin` and returns its output. It must succeed.
+async fn output(server: &Server, arguments: &[&str]) -> String {
+    let ended = admin(server, arguments).await;
+    assert_eq!(ended.code, Some(0), "{arguments:?}: {ended:?}");
+    assert_eq!(ended.stderr, "", "{arguments:?}");
+    ended.stdout
 }
 
 #[tokio::test]
-async fn lists_are_tables_for_people_and_objects_for_scripts() {
+async fn a_list_is_a_table() {
     let server = Server::start(&[]);
     let _ann = server.join_with("id=ann&room=class").await;
-    publish(&server, "class", "hello").await;
-    let (code, table, said) =
-        admin(&server, &["connections", "--room", "class", "--id", "ann"]).await;
-    assert_eq!((code, said.as_str()), (Some(0), ""), "{table}");
+
+    let filter = ["connections", "--room", "class", "--id", "ann"];
+    let table = output(&server, &filter).await;
+
     let lines: Vec<&str> = table.lines().collect();
-    assert!(
-        lines[0].starts_with("NUMBER  ID") && lines[1].contains("ann  127.0.0.1  class"),
-        "{table}"
-    );
-    let (code, json, _) = admin(&server, &["rooms", "--json"]).await;
+    assert!(lines[0].starts_with("NUMBER  ID"), "{table}");
+    assert!(lines[1].contains("ann  127.0.0.1  class"), "{table}");
+}
+
+#[tokio::test]
+async fn with_json_a_list_has_an_object_per_line() {
+    let server = Server::start(&[]);
+    publish(&server, "class", "hello").await;
+    publish(&server, "other", "hello").await;
+
+    let json = output(&server, &["rooms", "cl", "--json"]).await;
+
     let rooms: Vec<Value> = json
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
         .collect();
-    assert_eq!((code, rooms.len()), (Some(0), 1), "{json}");
-    assert_eq!(
-        (&rooms[0]["name"], &rooms[0]["head"]),
-        (&"class".into(), &1.into())
-    );
+    assert_eq!(rooms.len(), 1, "{json}");
+    assert_eq!(rooms[0]["name"], "class");
+    assert_eq!(rooms[0]["head"], 1);
 }
 
 #[tokio::test]
-async fn a_connection_is_kicked_and_what_fails_says_why() {
+async fn a_kicked_connection_is_closed() {
     let server = Server::start(&[]);
     let mut ann = server.join("ann").await;
-    let (code, out, _) = admin(&server, &["kick", "--id", "ann"]).await;
-    assert_eq!((code, out.as_str()), (Some(0), "1 closed\n"));
+
+    let kicked = output(&server, &["kick", "--id", "ann"]).await;
+
+    assert_eq!(kicked, "1 closed\n");
     assert_eq!(ann.close_code().await, 4003);
-    let (code, out, said) = admin(&server, &["kick", "999"]).await;
-    assert_eq!((code, out.as_str()), (Some(1), ""));
-    assert!(said.contains("no connection 999"), "{said}");
+}
+
+#[tokio::test]
+async fn a_message_is_deleted_once() {
+    let server = Server::start(&[]);
     publish(&server, "lobby", "oops").await;
-    let (code, out, _) = admin(&server, &["delete", "lobby", "1"]).await;
-    assert_eq!((code, out.as_str()), (Some(0), "deleted\n"));
-    let (code, out, _) = admin(&server, &["delete", "lobby", "1", "--json"]).await;
-    assert_eq!(
-        (code, out.contains("\"before\":true")),
-        (Some(0), true),
-        "{out}"
-    );
-    let (code, _, said) = admin(&server, &["delete", "lobby", "7"]).await;
-    assert!(
-        code == Some(1) && said.contains("no message 7 in lobby"),
-        "{said}"
-    );
-    let (code, out, _) = admin(
-        &server,
-        &["ban", "--id", "eve", "--for", "1h", "--reason", "floods"],
-    )
-    .await;
-    assert_eq!((code, out.as_str()), (Some(0), "banned, 0 closed\n"));
-    let (code, out, _) = admin(&server, &["close", "class"]).await;
-    assert_eq!((code, out.as_str()), (Some(0), "closed, with 0 in it\n"));
-    let (code, out, _) = admin(&server, &["bans"]).await;
-    assert!(
-        code == Some(0) && out.contains("eve") && out.contains("floods") && out.contains("class"),
-        "{out}"
-    );
-    let (code, out, _) = admin(&server, &["unban", "--id", "eve"]).await;
-    assert_eq!((code, out.as_str()), (Some(0), "lifted\n"));
-    let (code, out, _) = admin(&server, &["open", "class"]).await;
-    assert_eq!((code, out.as_str()), (Some(0), "open\n"));
+
+    let first = output(&server, &["delete", "lobby", "1"]).await;
+    let second = output(&server, &["delete", "lobby", "1"]).await;
+    let third = output(&server, &["delete", "lobby", "1", "--json"]).await;
+
+    assert_eq!(first, "deleted\n");
+    assert_eq!(second, "it was deleted before\n");
+    assert!(third.contains("\"before\":true"), "{third}");
+}
+
+#[tokio::test]
+async fn bans_and_closed_rooms_are_made_listed_and_lifted() {
+    let server = Server::start(&[]);
+
+    let ban = ["ban", "--id", "eve", "--for", "1h", "--reason", "floods"];
+    assert_eq!(output(&server, &ban).await, "banned, 0 closed\n");
+    let close = output(&server, &["close", "class"]).await;
+    assert_eq!(close, "closed, with 0 in it\n");
+
+    let list = output(&server, &["bans"]).await;
+    for word in ["eve", "floods", "class"] {
+        assert!(list.contains(word), "{word}: {list}");
+    }
+
+    let unban = output(&server, &["unban", "--id", "eve"]).await;
+    assert_eq!(unban, "lifted\n");
+    assert_eq!(output(&server, &["open", "class"]).await, "open\n");
+    assert_eq!(output(&server, &["bans"]).await, "");
+}
+
+#[tokio::test]
+async fn what_the_server_rejects_ends_with_1_and_its_reason() {
+    let server = Server::start(&[]);
+
+    for (arguments, reason) in [
+        (&["kick", "999"][..], "no connection 999"),
+        (&["delete", "lobby", "7"], "no message 7 in lobby"),
+        (&["unban", "--id", "eve"], "no such ban"),
+    ] {
+        let ended = admin(&server, arguments).await;
+
+        assert_eq!(ended.code, Some(1), "{ended:?}");
+        assert_eq!(ended.stdout, "");
+        assert!(ended.stderr.contains(reason), "{ended:?}");
+    }
+
     let public = format!("http://{}", server.address);
     let refused = Client::run(&["admin", "rooms", "--url", &public]).await;
-    assert!(
-        refused.code == Some(1) && refused.stderr.contains("--ops-listen"),
-        "{refused:?}"
-    );
+    assert_eq!(refused.code, Some(1), "{refused:?}");
+    assert!(refused.stderr.contains("--ops-listen"), "{refused:?}");
+}
+
+#[tokio::test]
+async fn bad_usage_ends_with_2() {
     for arguments in [
-        &["admin", "kick", "x"][..],
+        &["admin"][..],
+        &["admin", "kick", "x"],
+        &["admin", "kick", "7", "--id", "eve"],
         &["admin", "connections", "--address", "here"],
         &["admin", "rooms", "--url", "ftp://x"],
         &["admin", "delete", "lobby", "x"],
