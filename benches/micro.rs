@@ -1,12 +1,13 @@
 //! What the steps of one message cost alone: `cargo bench --features ssr`.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
 use divan::counter::BytesCount;
 use divan::{Bencher, black_box};
 use fanfare::protocol::{Epoch, Offset, UserId};
 use fanfare::server::room::{Dialect, Draft, FanoutBatch, Format, Frame, Log, LogLimits};
 use fanfare::server::wire::{self, Decoder, Opcode};
+use parking_lot::Mutex;
 
 const TEXT: &str = "sixty-four bytes of text, as the standard loads of the bench say";
 const LIMITS: LogLimits = LogLimits {

@@ -12,10 +12,11 @@ use std::fs::File;
 use std::io::{self, ErrorKind, Write};
 use std::os::fd::AsFd;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, mpsc};
+use std::sync::{Arc, OnceLock, mpsc};
 use std::thread;
 use std::time::Duration;
 
+use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, poll};
 
 /// Bytes that may wait to be written.
@@ -69,15 +70,13 @@ impl LogWriter {
     /// Waits until all lines are written or dropped, but not longer than `timeout`.
     pub fn finish(&self, timeout: Duration) {
         let is_busy = |buffer: &mut LogBuffer| buffer.is_writing || !buffer.waiting.is_empty();
-        // Lines that are not written by then are lost with the process.
-        let _timed_out = self
-            .0
-            .changed
-            .wait_timeout_while(self.lock(), timeout, is_busy);
+        let mut buffer = self.0.buffer.lock();
+        // After a timeout, the lines that are left are lost with the process.
+        let _ = self.0.changed.wait_while_for(&mut buffer, is_busy, timeout);
     }
 
     fn add(&self, lines: &[u8]) {
-        let mut buffer = self.lock();
+        let mut buffer = self.0.buffer.lock();
         if buffer.waiting.len() + lines.len() > MAX_WAITING_BYTES {
             drop(buffer);
             self.count_dropped(lines);
@@ -106,7 +105,7 @@ impl LogWriter {
             is_torn |= lines[..written].last().is_some_and(|last| *last != b'\n');
             self.count_dropped(&lines[written..]);
 
-            self.lock().is_writing = false;
+            self.0.buffer.lock().is_writing = false;
             self.0.changed.notify_all();
         }
     }
@@ -116,11 +115,8 @@ impl LogWriter {
         lines.clear();
         let is_idle = |buffer: &mut LogBuffer| buffer.waiting.is_empty();
 
-        let mut buffer = self
-            .0
-            .changed
-            .wait_while(self.lock(), is_idle)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut buffer = self.0.buffer.lock();
+        self.0.changed.wait_while(&mut buffer, is_idle);
         std::mem::swap(&mut buffer.waiting, lines);
         buffer.is_writing = true;
     }
@@ -128,10 +124,6 @@ impl LogWriter {
     fn count_dropped(&self, lines: &[u8]) {
         let count = lines.iter().filter(|byte| **byte == b'\n').count();
         self.0.dropped.fetch_add(count as u64, Ordering::Relaxed);
-    }
-
-    fn lock(&self) -> MutexGuard<'_, LogBuffer> {
-        self.0.buffer.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -233,7 +225,7 @@ mod tests {
         for _ in 0..LINES {
             writer.write_all(line.as_bytes()).expect("taken");
         }
-        let waiting = writer.lock().waiting.len();
+        let waiting = writer.0.buffer.lock().waiting.len();
         let lost = dropped(&writer) as usize;
 
         assert!(waiting <= MAX_WAITING_BYTES, "{waiting}");

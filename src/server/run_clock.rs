@@ -12,10 +12,11 @@
 //! Not for the expiry of tokens, which is absolute, nor for the age of messages, which the store's clock measures.
 
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::server::room::Tick;
@@ -83,11 +84,7 @@ impl RunClock {
 
     /// Returns the time for which the process has run.
     pub fn now(&self) -> Tick {
-        let mut reading = self
-            .0
-            .reading
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut reading = self.0.reading.lock();
 
         let system = Instant::now();
         let gap = system.saturating_duration_since(reading.system);
@@ -101,11 +98,7 @@ impl RunClock {
 
     /// Returns the time for which the process has not run, as far as it was detected.
     pub fn paused(&self) -> Duration {
-        let reading = self
-            .0
-            .reading
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let reading = self.0.reading.lock();
 
         reading.paused
     }

@@ -1,8 +1,9 @@
 //! A TCP proxy between a client and a server: the network, which a test can break.
 
 use std::net::SocketAddr;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::io::copy_bidirectional;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
@@ -31,17 +32,14 @@ impl Proxy {
             let (server, connections) = (server.clone(), connections.clone());
             async move {
                 while let Ok((mut client, _)) = listener.accept().await {
-                    let address = *server.lock().expect("not poisoned");
+                    let address = *server.lock();
                     let forward = tokio::spawn(async move {
                         let Ok(mut server) = TcpStream::connect(address).await else {
                             return;
                         };
                         let _broken = copy_bidirectional(&mut client, &mut server).await;
                     });
-                    connections
-                        .lock()
-                        .expect("not poisoned")
-                        .push(forward.abort_handle());
+                    connections.lock().push(forward.abort_handle());
                     count.send_modify(|count| *count += 1);
                 }
             }
@@ -61,14 +59,13 @@ impl Proxy {
 
     /// Leads new connections to where the server is now.
     pub(super) fn lead_to(&self, server: SocketAddr) {
-        *self.server.lock().expect("not poisoned") = server;
+        *self.server.lock() = server;
     }
 
     /// Breaks every connection, wherever its bytes are; new ones are let through.
     pub(super) fn cut(&self) {
         self.connections
             .lock()
-            .expect("not poisoned")
             .drain(..)
             .for_each(|connection| connection.abort());
     }

@@ -2,8 +2,9 @@
 //! when a cable is pulled somewhere on the way. And it can hold what is published under one subject, as a NATS that
 //! is slow with it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 use tokio::net::{TcpListener, TcpStream};
@@ -59,13 +60,13 @@ impl Proxy {
 
     /// Holds what is published under `subject` from now on.
     pub(crate) fn hold(&self, subject: &str) {
-        self.hold.lock().expect("no panic").subject = Some(subject.to_owned());
+        self.hold.lock().subject = Some(subject.to_owned());
     }
 
     /// Waits until something is held.
     pub(crate) async fn holds(&self) {
         soon(async {
-            while self.hold.lock().expect("no panic").held.is_empty() {
+            while self.hold.lock().held.is_empty() {
                 tokio::task::yield_now().await;
             }
         })
@@ -74,7 +75,7 @@ impl Proxy {
 
     /// Passes on what was held, and holds no more.
     pub(crate) fn release(&self) {
-        let Hold { held, .. } = std::mem::take(&mut *self.hold.lock().expect("no panic"));
+        let Hold { held, .. } = std::mem::take(&mut *self.hold.lock());
         for (frame, connection) in held {
             // It fails only if the connection has ended.
             let _ended = connection.send(frame);
@@ -120,7 +121,7 @@ async fn read_frames(
 ) {
     let mut from = BufReader::new(from);
     while let Some((subject, frame)) = read_frame(&mut from).await {
-        let mut hold = hold.lock().expect("no panic");
+        let mut hold = hold.lock();
         if subject.is_some() && subject == hold.subject {
             hold.held.push((frame, sender.clone()));
         } else if sender.send(frame).is_err() {

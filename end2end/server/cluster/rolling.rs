@@ -22,7 +22,7 @@ const MOST_A_SECOND: usize = 500 + 200;
 
 /// A client as it should be: it comes back when it was told to, at another node, with its position.
 async fn follow(
-    nodes: Arc<[std::sync::Mutex<Arc<Server>>; NODES]>,
+    nodes: Arc<[parking_lot::Mutex<Arc<Server>>; NODES]>,
     number: usize,
     done: Arc<AtomicBool>,
     back: mpsc::UnboundedSender<Instant>,
@@ -30,10 +30,7 @@ async fn follow(
     let mut heard: Vec<u64> = Vec::new();
     let mut epoch = String::new();
     for attempt in 0.. {
-        let node = nodes[(number + attempt) % NODES]
-            .lock()
-            .expect("a node")
-            .clone();
+        let node = nodes[(number + attempt) % NODES].lock().clone();
         let resume = match heard.last() {
             Some(last) => format!("&after={last}&epoch={epoch}"),
             None if epoch.is_empty() => String::new(),
@@ -101,7 +98,7 @@ async fn nodes_are_restarted_one_by_one_and_nothing_is_lost_or_doubled() {
     rlimit::increase_nofile_limit(u64::MAX).expect("as many files as the system gives");
     let nats = Nats::start().await;
     let flags = &["--max-connections-per-ip", "100000", "--log-level", "warn"][..];
-    let start = || std::sync::Mutex::new(Arc::new(Nats::node_by(nats.port, flags)));
+    let start = || parking_lot::Mutex::new(Arc::new(Nats::node_by(nats.port, flags)));
     let nodes: Arc<[_; NODES]> = Arc::new(std::array::from_fn(|_| start()));
     let done = Arc::new(AtomicBool::new(false));
     let (back, mut came) = mpsc::unbounded_channel();
@@ -130,10 +127,10 @@ async fn nodes_are_restarted_one_by_one_and_nothing_is_lost_or_doubled() {
         })
     };
     for node in nodes.iter() {
-        let gone = node.lock().expect("a node").clone();
+        let gone = node.lock().clone();
         let began = Instant::now();
         gone.signal("TERM");
-        *node.lock().expect("a node") = Arc::new(Nats::node_by(nats.port, flags));
+        *node.lock() = Arc::new(Nats::node_by(nats.port, flags));
         let mut seconds = vec![0usize; BACK_WITHIN.as_secs() as usize + 1];
         let mut returned = 0;
         // Whoever was there: about a third, the exact number is what the others do not have.

@@ -1,10 +1,10 @@
 //! The counts of all clients of a load, and the result.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use hdrhistogram::Histogram;
+use parking_lot::Mutex;
 
 use super::BenchOptions;
 
@@ -78,16 +78,13 @@ impl Shards {
     /// Records a latency of the client `who`, in microseconds.
     pub(super) fn record(&self, who: usize, latency_us: u64) {
         let shard = &self.0[who % SHARDS];
-        shard
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .saturating_record(latency_us);
+        shard.lock().saturating_record(latency_us);
     }
 
     fn sum(&self) -> anyhow::Result<Histogram<u64>> {
         let mut sum = Histogram::new_with_max(MAX_LATENCY_US, DIGITS)?;
         for shard in &self.0 {
-            sum.add(&*shard.lock().unwrap_or_else(PoisonError::into_inner))?;
+            sum.add(&*shard.lock())?;
         }
         Ok(sum)
     }

@@ -1,6 +1,8 @@
 //! Turns a token, or none, into a [`Principal`].
 
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
+
+use parking_lot::RwLock;
 
 use crate::server::auth::{Access, Grants, KeySet, Principal, TokenError};
 
@@ -45,18 +47,14 @@ impl Verifier {
     /// Whether whoever reads the key file can make tokens.
     pub fn holds_secret(&self) -> bool {
         let keys = self.keys.as_ref();
-        keys.is_some_and(|keys| {
-            keys.read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .holds_secret()
-        })
+        keys.is_some_and(|keys| keys.read().holds_secret())
     }
 
     /// From now on `keys` vouch for tokens. In open mode nothing: whoever was told that no token is needed must
     /// not be shut out by a signal.
     pub fn replace(&self, keys: KeySet) {
         if let Some(held) = &self.keys {
-            *held.write().unwrap_or_else(PoisonError::into_inner) = keys;
+            *held.write() = keys;
         }
     }
 
@@ -67,10 +65,7 @@ impl Verifier {
     pub fn principal(&self, token: Option<&str>, now: u64) -> Result<Principal, TokenError> {
         match (&self.keys, token) {
             (None, _) => Ok(Principal::open()),
-            (Some(keys), Some(token)) => keys
-                .read()
-                .unwrap_or_else(PoisonError::into_inner)
-                .principal(token, now),
+            (Some(keys), Some(token)) => keys.read().principal(token, now),
             (Some(_), None) => match self.anonymous {
                 Anonymous::None => Ok(Principal::guest(Grants::default())),
                 Anonymous::Read => Ok(Principal::guest(Grants::everywhere(Access::Read))),

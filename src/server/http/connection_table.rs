@@ -8,8 +8,10 @@
 
 use std::cmp::Reverse;
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::server::http::shares::{AddressShare, AddressShares};
 use crate::server::hub::Hub;
@@ -89,7 +91,7 @@ impl ConnectionTable {
         activity: Arc<Activity>,
     ) -> Result<ConnectionPermit, Full> {
         let share = self.shares.of(host);
-        let mut state = self.lock();
+        let mut state = self.state.lock();
 
         if !is_proxy {
             self.check_address(&share)?;
@@ -147,10 +149,6 @@ impl ConnectionTable {
         }
         stalest.map(|(_, number)| number)
     }
-
-    fn lock(&self) -> MutexGuard<'_, TableState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 /// Replaces `least` by `value` if that is less, or the first one.
@@ -174,7 +172,7 @@ impl ConnectionPermit {
     /// If `host` has reached its limit of connections.
     pub(super) fn assign(&self, host: IpBucket) -> Result<Arc<AddressShare>, Full> {
         let share = self.table.shares.of(host);
-        let mut state = self.table.lock();
+        let mut state = self.table.state.lock();
         // It was evicted or released, and is about to end.
         let Some(connection) = state.connections.get_mut(&self.number) else {
             return Ok(share);
@@ -191,7 +189,7 @@ impl ConnectionPermit {
 
     /// Removes the connection from the table: the Hub counts it from now on.
     pub(super) fn release(&self) {
-        let removed = self.table.lock().connections.remove(&self.number);
+        let removed = self.table.state.lock().connections.remove(&self.number);
         if let Some(TableEntry { share, .. }) = removed {
             share.disconnect();
         }

@@ -7,14 +7,15 @@
 use std::convert::Infallible;
 use std::fmt;
 use std::net::IpAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::response::IntoResponse;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
 use tokio::net::TcpStream;
 use tokio::sync::Semaphore;
 use tracing::{info, warn};
@@ -132,7 +133,8 @@ impl ConnectionRateLimit {
 
     /// Counts a connection from `address`, or says how long it must wait.
     fn count(&self, address: IpAddr) -> Result<(), Refusal> {
-        self.lock()
+        self.state
+            .lock()
             .limiters
             .take(IpBucket::of(address), 1, self.now())
             .map_err(Refusal::TooFast)
@@ -141,7 +143,7 @@ impl ConnectionRateLimit {
     /// Logs that `address` was refused, at most one line per interval, so that a storm of them does not flood the log.
     pub(super) fn log(&self, address: IpAddr, reason: impl fmt::Display) {
         let now = self.now();
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.unlogged += 1;
         if state
             .logged
@@ -154,10 +156,6 @@ impl ConnectionRateLimit {
 
     fn now(&self) -> Tick {
         self.clock.now()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ConnectionRateState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn error(&self, refusal: Refusal) -> ApiError {

@@ -5,8 +5,9 @@
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
+use std::sync::{Arc, Weak};
 
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, SemaphorePermit};
 
 use crate::server::memory::Memory;
@@ -49,7 +50,7 @@ pub(super) struct UnreadBytes {
 impl AddressShares {
     /// Returns the share of `host`.
     pub(super) fn of(&self, host: IpBucket) -> Arc<AddressShare> {
-        let mut shares = self.lock();
+        let mut shares = self.0.lock();
         if let Some(share) = shares.get(&host).and_then(Weak::upgrade) {
             return share;
         }
@@ -58,10 +59,6 @@ impl AddressShares {
         let share = Arc::new(AddressShare::new(host, self.clone(), bytes));
         shares.insert(host, Arc::downgrade(&share));
         share
-    }
-
-    fn lock(&self) -> MutexGuard<'_, HashMap<IpBucket, Weak<AddressShare>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -153,7 +150,7 @@ impl Drop for UnreadBytes {
 
 impl Drop for AddressShare {
     fn drop(&mut self) {
-        let mut shares = self.shares.lock();
+        let mut shares = self.shares.0.lock();
         // A new share for the same address may have been created since the last reference to this one was dropped.
         if shares
             .get(&self.host)
@@ -182,9 +179,9 @@ mod tests {
         assert!(Arc::ptr_eq(&one, &other));
 
         drop(one);
-        assert_eq!(shares.lock().len(), 1);
+        assert_eq!(shares.0.lock().len(), 1);
         drop(other);
-        assert_eq!(shares.lock().len(), 0);
+        assert_eq!(shares.0.lock().len(), 0);
     }
 
     #[test]

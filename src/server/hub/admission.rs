@@ -11,7 +11,7 @@ use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::hub::publish::now_millis;
 use crate::server::hub::room::Named;
-use crate::server::hub::{Hub, Outlet, Resume, Room, Seat, Start, lock};
+use crate::server::hub::{Hub, Outlet, Resume, Room, Seat, Start};
 use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::moderation::AccessRequest;
 use crate::server::session::IpBucket;
@@ -129,7 +129,7 @@ impl Hub {
 
     fn take_place(&self, address: IpAddr) -> Result<Place, Refusal> {
         let settings = &self.0.settings;
-        let mut census = lock(&self.0.census);
+        let mut census = self.0.census.lock();
         if census.connections >= settings.max_connections {
             return Err(Refusal::TooManyConnections);
         }
@@ -157,7 +157,7 @@ impl Hub {
             .open(name)
             .await
             .map_err(|_| Refusal::StoreUnavailable)?;
-        let mut rooms = lock(&self.0.rooms);
+        let mut rooms = self.0.rooms.lock();
         if let Some(Named(room)) = rooms.get(name) {
             return Ok(room.clone());
         }
@@ -207,7 +207,7 @@ impl Hub {
             now_millis(),
         );
         if let Some(id) = &id {
-            lock(&room.presence).join(id, since);
+            room.presence.lock().join(id, since);
             self.is_restless(&room);
         }
         let name = id.as_ref().map_or(0, |id| 2 * id.as_str().len());
@@ -259,7 +259,7 @@ impl Membership {
             since: self.since,
         };
         let id = seat.account().cloned();
-        let seat = lock(&hub.0.seats).insert(seat);
+        let seat = hub.0.seats.lock().insert(seat);
         self.keys = Some(Keys { reader, seat });
         hub.tell_if_away(&*outlet);
         if hub.0.draining.load(Ordering::Acquire) {
@@ -313,7 +313,7 @@ impl Drop for Place {
         if let Some(room) = &self.room {
             room.leave();
         }
-        let mut census = lock(&self.hub.0.census);
+        let mut census = self.hub.0.census.lock();
         census.connections -= 1;
         if let Entry::Occupied(mut here) = census.by_host.entry(IpBucket::of(self.address)) {
             *here.get_mut() -= 1;
@@ -331,11 +331,11 @@ impl Drop for Membership {
         let hub = &self.place.hub;
         if let Some(Keys { reader, seat }) = self.keys {
             self.room.remove_reader(reader);
-            let seat = lock(&hub.0.seats).remove(seat);
+            let seat = hub.0.seats.lock().remove(seat);
             drop(seat);
         }
         if let Some(id) = &self.id {
-            lock(&self.room.presence).leave(id, hub.now());
+            self.room.presence.lock().leave(id, hub.now());
             hub.is_restless(&self.room);
         }
     }

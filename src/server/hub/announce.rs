@@ -6,16 +6,17 @@
 //! - However often clients come and go, announcements take at most about a hundredth of a processor in each room:
 //!   the larger the room, the longer its changes are gathered.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
 use crate::protocol::Push;
 use crate::server::hub::fanout::WRITES_PER_TURN;
-use crate::server::hub::{Hub, Room, lock};
+use crate::server::hub::{Hub, Room};
 use crate::server::wire::{self, Opcode};
 
 /// The shortest time for which joins and leaves are gathered.
@@ -36,7 +37,7 @@ impl Hub {
     /// Somebody came to or went from `room`.
     pub(super) fn is_restless(&self, room: &Arc<Room>) {
         if !room.restless.swap(true, Ordering::AcqRel) {
-            lock(&self.0.restless.rooms).push(room.clone());
+            self.0.restless.rooms.lock().push(room.clone());
             self.0.restless.wake.notify_one();
         }
     }
@@ -49,12 +50,12 @@ impl Hub {
             }
             tokio::time::sleep(GATHER).await;
 
-            waiting.append(&mut lock(&self.0.restless.rooms));
+            waiting.append(&mut self.0.restless.rooms.lock());
             // One message for each node, however large the room is.
             waiting.iter().for_each(|room| self.tell_nodes(room));
 
             let now = Instant::now();
-            let is_due = |room: &Arc<Room>| lock(&room.announce_after).is_none_or(|at| at <= now);
+            let is_due = |room: &Arc<Room>| room.announce_after.lock().is_none_or(|at| at <= now);
             let (due, later) = waiting.into_iter().partition::<Vec<_>, _>(is_due);
             waiting = later;
             for room in due {
@@ -66,7 +67,7 @@ impl Hub {
     async fn announce(&self, room: &Arc<Room>) {
         room.restless.store(false, Ordering::Release);
         let (change, is_restless) = {
-            let mut presence = lock(&room.presence);
+            let mut presence = room.presence.lock();
             (presence.announce(self.now()), presence.has_pending_change())
         };
         if is_restless {
@@ -81,7 +82,7 @@ impl Hub {
         let frame = wire::encode(Opcode::Text, push.encode().as_bytes());
         let readers = room.readers();
         let pause = (GATHER_PER_READER * readers.len() as u32).min(MAX_GATHER);
-        *lock(&room.announce_after) = Some(Instant::now() + pause);
+        *room.announce_after.lock() = Some(Instant::now() + pause);
 
         for (number, reader) in readers.iter().enumerate() {
             if number % WRITES_PER_TURN == WRITES_PER_TURN - 1 {
@@ -131,7 +132,7 @@ mod tests {
         let room = hub.room(&RoomName::lobby()).await.expect("a room");
         let frames = Arc::new(AtomicUsize::new(0));
         for number in 0..READERS {
-            lock(&room.presence).join(&UserId::guest(number as u64), 0);
+            room.presence.lock().join(&UserId::guest(number as u64), 0);
             room.add_reader(Arc::new(Reader(frames.clone())));
         }
 
@@ -140,7 +141,9 @@ mod tests {
             async move { hub.announce_forever().await }
         });
         for number in 0..100 {
-            lock(&room.presence).join(&UserId::guest((READERS + number) as u64), 0);
+            room.presence
+                .lock()
+                .join(&UserId::guest((READERS + number) as u64), 0);
             hub.is_restless(&room);
             tokio::time::sleep(Duration::from_millis(200)).await;
         }

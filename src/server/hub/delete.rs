@@ -9,7 +9,7 @@ use crate::protocol::Offset;
 use crate::protocol::Push;
 use crate::server::hub::fanout::WRITES_PER_TURN;
 use crate::server::hub::publish::now_millis;
-use crate::server::hub::{Hub, Room, lock};
+use crate::server::hub::{Hub, Room};
 use crate::server::store::{Deleted, StoreError};
 
 impl Hub {
@@ -41,7 +41,7 @@ impl Room {
     /// What was said at `offset` is gone since `at`, in milliseconds since 1970 UTC: out of the ring too. Whether
     /// readers are to be told.
     pub(super) fn erase(&self, offset: Offset, at: u64) -> bool {
-        let mut log = lock(&self.log);
+        let mut log = self.log.lock();
         let is_news = log.redact(offset, at);
         self.erasures.store(log.redactions(), Ordering::Release);
         is_news
@@ -60,7 +60,7 @@ impl Room {
 
     /// What a reader is told that comes back and had read all up to `seen`: what was deleted of it lately.
     pub fn deleted(&self, seen: Offset) -> Vec<Push> {
-        let erased = lock(&self.log).redacted(seen);
+        let erased = self.log.lock().redacted(seen);
         erased
             .into_iter()
             .map(|(offset, at)| Push::Deleted { offset, at })

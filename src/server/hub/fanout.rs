@@ -3,13 +3,14 @@
 //! A pass goes once over all readers of a room and hands each, in one write, everything it has not seen.
 //! What is published meanwhile rides in the next pass, so the batch grows with the load by itself.
 
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::server::hub::{Hub, Room, lock};
+use crate::server::hub::{Hub, Room};
 use crate::server::metrics;
 use crate::server::room::FanoutBatch;
 
@@ -32,7 +33,7 @@ impl Hub {
         }
         room.due_since.store(self.micros(), Ordering::Relaxed);
         let lane = &self.0.lanes[usize::from(room.lane)];
-        lock(&lane.due).push(room.clone());
+        lane.due.lock().push(room.clone());
         lane.wake.notify_one();
     }
 
@@ -41,7 +42,7 @@ impl Hub {
         let mut due = Vec::new();
         let mut writes = 0;
         loop {
-            std::mem::swap(&mut due, &mut *lock(&lane.due));
+            std::mem::swap(&mut due, &mut *lane.due.lock());
             if due.is_empty() {
                 lane.wake.notified().await;
                 // Whoever waited has had the thread.

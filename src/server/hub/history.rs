@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::server::hub::{Hub, Room, lock};
+use crate::server::hub::{Hub, Room};
 use crate::server::room::Frame;
 use crate::server::store::{Limit, Page, Span, StoreError};
 
@@ -25,7 +25,7 @@ impl Hub {
         span: Span,
         messages: usize,
     ) -> Result<(Page, DeletionMark), StoreError> {
-        let mark = DeletionMark(lock(&room.log).redactions());
+        let mark = DeletionMark(room.log.lock().redactions());
         let limit = Limit {
             messages,
             bytes: PAGE_BYTES,
@@ -63,7 +63,7 @@ impl Room {
     /// page has the tombstone, or the notification comes after it.
     #[must_use]
     pub fn redact(&self, frames: &mut [Arc<Frame>], mark: DeletionMark) -> bool {
-        let log = lock(&self.log);
+        let log = self.log.lock();
         let Some(erased) = log.redacted_since(mark.0) else {
             return false;
         };

@@ -13,7 +13,7 @@ use crate::protocol::CloseCode;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
-use crate::server::hub::{Hub, Outlet, Room, Traced, Tracer, lock};
+use crate::server::hub::{Hub, Outlet, Room, Traced, Tracer};
 use crate::server::room::Dialect;
 use crate::server::store::{Damage, DatabaseCopy, Health, StoreError};
 
@@ -204,7 +204,10 @@ impl Hub {
         fits: impl Fn(&RoomName) -> bool,
     ) -> Part<Arc<Room>> {
         let is_wanted = |room: &&Arc<Room>| room.name().as_str() > after && fits(room.name());
-        let mut rooms: Vec<Arc<Room>> = lock(&self.0.rooms)
+        let mut rooms: Vec<Arc<Room>> = self
+            .0
+            .rooms
+            .lock()
             .iter()
             .map(|named| &named.0)
             .filter(is_wanted)
@@ -225,7 +228,7 @@ impl Hub {
         let mut start = 0;
         loop {
             {
-                let seats = lock(&self.0.seats);
+                let seats = self.0.seats.lock();
                 if start >= seats.capacity() {
                     return;
                 }

@@ -26,10 +26,11 @@ mod trace;
 
 use std::collections::{HashMap, HashSet};
 use std::panic::resume_unwind;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use slab::Slab;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -193,7 +194,7 @@ impl Hub {
 
     /// How many connections there are.
     pub fn connections(&self) -> usize {
-        lock(&self.0.census).connections
+        self.0.census.lock().connections
     }
 
     /// How many there may be, and how many from one address.
@@ -211,7 +212,7 @@ impl Hub {
 
     /// How many rooms are in memory.
     pub fn rooms(&self) -> usize {
-        lock(&self.0.rooms).len()
+        self.0.rooms.lock().len()
     }
 
     /// Fans out, announces, sweeps and keeps to the memory budget until dropped. Ends only when a task of the
@@ -279,11 +280,6 @@ impl std::fmt::Debug for Hub {
             .field("connections", &self.connections())
             .finish_non_exhaustive()
     }
-}
-
-/// A panic in another task must not stop everyone: what these locks guard is consistent between statements.
-fn lock<T: ?Sized>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(test)]

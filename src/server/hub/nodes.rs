@@ -10,16 +10,17 @@
 //! Deliberately absent: limits that hold for all nodes together. Each node keeps to its own.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use serde::{Deserialize, Serialize};
 use tokio::time::{Instant, MissedTickBehavior};
 use tracing::{info, warn};
 
 use crate::protocol::RoomName;
 use crate::server::hub::room::Named;
-use crate::server::hub::{Hub, Room, lock};
+use crate::server::hub::{Hub, Room};
 use crate::server::room::{PresenceUpdate, PresenceUpdateKind, PresentMember, Tick};
 use crate::server::store::{Bus, Overheard};
 
@@ -96,7 +97,7 @@ impl Nodes {
 
     fn say(&self, word: Word) {
         // Held: so that notes are said in the order of their numbers.
-        let mut said = lock(&self.said);
+        let mut said = self.said.lock();
         let number = *said + 1;
         match serde_json::to_vec(&Note {
             node: self.me,
@@ -114,7 +115,7 @@ impl Nodes {
     /// Notices that note `number` of `node` has come. Whether one is missing before it, or all are.
     fn has_missed(&self, node: u64, number: u64, when: Tick) -> bool {
         let now = Heard { when, number };
-        let before = lock(&self.heard).insert(node, now);
+        let before = self.heard.lock().insert(node, now);
         if before.is_none() {
             info!(node, "another node is there");
         }
@@ -182,7 +183,7 @@ impl Hub {
             }
             let now = self.now();
             let gone: Vec<u64> = {
-                let heard = lock(&nodes.heard);
+                let heard = nodes.heard.lock();
                 let is_gone = |(_, heard): &(&u64, &Heard)| now.since(heard.when) > GONE_AFTER;
                 heard
                     .iter()
@@ -198,8 +199,9 @@ impl Hub {
     pub(super) fn tell_nodes(&self, room: &Room) {
         let Some(nodes) = &self.0.nodes else { return };
         let news = {
-            let presence = lock(&room.presence);
-            lock(&room.neighbours)
+            let presence = room.presence.lock();
+            room.neighbours
+                .lock()
                 .get_or_insert_default()
                 .delta(&presence)
         };
@@ -213,7 +215,7 @@ impl Hub {
         let Some(nodes) = &self.0.nodes else { return };
         let now = Instant::now();
         {
-            let mut asked = lock(&room.nodes_asked);
+            let mut asked = room.nodes_asked.lock();
             if asked.is_some_and(|asked| now - asked < ASK_EVERY) {
                 return;
             }
@@ -240,8 +242,8 @@ impl Hub {
     /// Waits until each other node has sent its members in `room`.
     async fn answers(&self, nodes: &Nodes, room: &Room) {
         let is_complete = || {
-            let heard = lock(&nodes.heard);
-            let neighbours = lock(&room.neighbours);
+            let heard = nodes.heard.lock();
+            let neighbours = room.neighbours.lock();
             heard.is_empty()
                 || neighbours
                     .as_ref()
@@ -276,7 +278,7 @@ impl Hub {
             // Something may have been missed.
             Overheard::Again => {
                 self.each_room(|room| {
-                    if let Some(neighbours) = lock(&room.neighbours).as_mut() {
+                    if let Some(neighbours) = room.neighbours.lock().as_mut() {
                         neighbours.mark_stale();
                     }
                 });
@@ -317,8 +319,8 @@ impl Hub {
     fn hear_of(&self, node: u64, name: &RoomName, said: PresenceUpdate) {
         let Some(room) = self.known(name) else { return };
         let is_understood = {
-            let mut presence = lock(&room.presence);
-            lock(&room.neighbours).get_or_insert_default().apply(
+            let mut presence = room.presence.lock();
+            room.neighbours.lock().get_or_insert_default().apply(
                 node,
                 said,
                 &mut presence,
@@ -360,13 +362,13 @@ impl Hub {
     /// `node` is gone, and with it who was there.
     fn lose(&self, node: u64) {
         let Some(nodes) = &self.0.nodes else { return };
-        if lock(&nodes.heard).remove(&node).is_none() {
+        if nodes.heard.lock().remove(&node).is_none() {
             return;
         }
         info!(node, "another node is gone");
         self.each_room(|room| {
-            let mut presence = lock(&room.presence);
-            if let Some(neighbours) = lock(&room.neighbours).as_mut() {
+            let mut presence = room.presence.lock();
+            if let Some(neighbours) = room.neighbours.lock().as_mut() {
                 neighbours.remove_node(node, &mut presence, self.now());
             }
             drop(presence);
@@ -377,7 +379,9 @@ impl Hub {
 
     /// The room `name`, if it is in memory.
     pub(super) fn known(&self, name: &RoomName) -> Option<Arc<Room>> {
-        lock(&self.0.rooms)
+        self.0
+            .rooms
+            .lock()
             .get(name)
             .map(|Named(room)| room.clone())
     }
@@ -388,7 +392,9 @@ impl Hub {
     }
 
     fn all_rooms(&self) -> Vec<Arc<Room>> {
-        lock(&self.0.rooms)
+        self.0
+            .rooms
+            .lock()
             .iter()
             .map(|Named(room)| room.clone())
             .collect()
@@ -397,7 +403,7 @@ impl Hub {
 
 /// Returns all members of `room` on this node that the others were ever sent; `None` if there were none.
 fn whole(room: &Room) -> Option<PresenceUpdate> {
-    let neighbours = lock(&room.neighbours);
+    let neighbours = room.neighbours.lock();
     neighbours
         .as_ref()
         .and_then(|neighbours| neighbours.snapshot())

@@ -8,7 +8,7 @@ use bytes::Bytes;
 
 use crate::protocol::ErrorCode;
 use crate::protocol::Push;
-use crate::server::hub::{Hub, Outlet, lock};
+use crate::server::hub::{Hub, Outlet};
 use crate::server::store::Health;
 use crate::server::wire::{self, Opcode};
 
@@ -28,7 +28,7 @@ impl Hub {
                 self.each_outlet(|outlet| outlet.tell(&frame)).await;
             } else if was_away && !is_away {
                 self.each_room(|room| {
-                    lock(&room.presence).announce_again();
+                    room.presence.lock().announce_again();
                     self.is_restless(room);
                 });
             }

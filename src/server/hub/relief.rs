@@ -9,7 +9,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::server::hub::{Hub, Outlet, Room, Shared, lock};
+use crate::server::hub::{Hub, Outlet, Room, Shared};
 use crate::server::memory::Memory;
 use crate::server::room::Tick;
 
@@ -53,7 +53,7 @@ pub struct Tracked {
 impl Drop for Tracked {
     fn drop(&mut self) {
         if let Some(hub) = self.hub.upgrade() {
-            let removed = lock(&hub.reclaimable).try_remove(self.key);
+            let removed = hub.reclaimable.lock().try_remove(self.key);
             // Not under the lock.
             drop(removed);
         }
@@ -115,7 +115,7 @@ impl Hub {
     pub fn track(&self, holder: Arc<dyn Reclaimable>) -> Tracked {
         Tracked {
             hub: Arc::downgrade(&self.0),
-            key: lock(&self.0.reclaimable).insert(holder),
+            key: self.0.reclaimable.lock().insert(holder),
         }
     }
 
@@ -175,7 +175,10 @@ impl Hub {
     async fn burdens(&self) -> Vec<(Burden, Box<dyn FnOnce() + Send>)> {
         let mut burdens: Vec<(Burden, Box<dyn FnOnce() + Send>)> = Vec::new();
 
-        let holders: Vec<Arc<dyn Reclaimable>> = lock(&self.0.reclaimable)
+        let holders: Vec<Arc<dyn Reclaimable>> = self
+            .0
+            .reclaimable
+            .lock()
             .iter()
             .map(|(_, holder)| holder.clone())
             .collect();
@@ -197,7 +200,10 @@ impl Hub {
 
     /// Makes the rings of all rooms together no longer than `bytes`, each no longer than its share.
     async fn shorten_rings(&self, bytes: usize) {
-        let rooms: Vec<Arc<Room>> = lock(&self.0.rooms)
+        let rooms: Vec<Arc<Room>> = self
+            .0
+            .rooms
+            .lock()
             .iter()
             .map(|named| named.0.clone())
             .collect();

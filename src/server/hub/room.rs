@@ -2,9 +2,10 @@
 
 use std::borrow::Borrow;
 use std::hash::{Hash, Hasher};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex};
 
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
@@ -13,7 +14,7 @@ use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::hub::readers::Readers;
-use crate::server::hub::{Figures, Outlet, lock};
+use crate::server::hub::{Figures, Outlet};
 use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::room::{
     DeliveryCounters, FanoutBatch, Frame, Log, LogLimits, Presence, PresentMember, RemotePresence,
@@ -107,7 +108,7 @@ impl Room {
 
     /// Its newest offset.
     pub fn head(&self) -> Offset {
-        lock(&self.log).head()
+        self.log.lock().head()
     }
 
     /// Its log as it stands now, to be read from any place.
@@ -119,7 +120,7 @@ impl Room {
 
     /// Appends those of `frames` that its log does not have yet: what a store has told, it also reports.
     pub(super) fn take<'a>(&self, frames: impl Iterator<Item = &'a Arc<Frame>>) {
-        let mut log = lock(&self.log);
+        let mut log = self.log.lock();
         for frame in frames {
             if frame.offset() > log.head() {
                 log.append(frame.clone());
@@ -129,7 +130,7 @@ impl Room {
 
     /// Drops the oldest frames until they take no more than `bytes`. Readers that lag behind are served from the store.
     pub(super) fn shorten(&self, bytes: usize) {
-        lock(&self.log).truncate(bytes);
+        self.log.lock().truncate(bytes);
     }
 
     /// Lets one more connection in, if there are fewer than `limit`.
@@ -163,31 +164,31 @@ impl Room {
 
     /// Returns whether no frame is in memory.
     pub(super) fn holds_nothing(&self) -> bool {
-        lock(&self.log).holds().0 == 0
+        self.log.lock().holds().0 == 0
     }
 
     /// Who reads it now.
     pub(super) fn readers(&self) -> Readers {
-        lock(&self.readers).clone()
+        self.readers.lock().clone()
     }
 
     /// From now on `outlet` reads it; gives its key.
     pub(super) fn add_reader(&self, outlet: Arc<dyn Outlet>) -> usize {
-        lock(&self.readers).insert(outlet)
+        self.readers.lock().insert(outlet)
     }
 
     /// The reader with `key` reads no more.
     pub(super) fn remove_reader(&self, key: usize) {
-        let removed = lock(&self.readers).remove(key);
+        let removed = self.readers.lock().remove(key);
         // With its socket, which takes a moment: not under the lock.
         drop(removed);
     }
 
     /// It in figures.
     pub fn figures(&self) -> Figures {
-        let members = lock(&self.presence).count();
-        let connections = lock(&self.readers).len();
-        let log = lock(&self.log);
+        let members = self.presence.lock().count();
+        let connections = self.readers.lock().len();
+        let log = self.log.lock();
         Figures {
             members,
             connections,
@@ -198,13 +199,13 @@ impl Room {
 
     /// How many members it has, and who they are unless they are too many to name.
     pub fn members(&self) -> (usize, Option<Vec<UserId>>) {
-        let mut presence = lock(&self.presence);
+        let mut presence = self.presence.lock();
         (presence.count(), presence.member_ids())
     }
 
     /// The same, each with its connections and since when it is here.
     pub fn present(&self) -> (usize, Option<Vec<PresentMember>>) {
-        let presence = lock(&self.presence);
+        let presence = self.presence.lock();
         (presence.count(), presence.present())
     }
 }

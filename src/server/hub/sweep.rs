@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tokio::time::MissedTickBehavior;
 
 use crate::server::hub::room::Named;
-use crate::server::hub::{Hub, Outlet, lock};
+use crate::server::hub::{Hub, Outlet};
 
 impl Hub {
     pub(super) async fn sweep_forever(&self) {
@@ -23,7 +23,7 @@ impl Hub {
     /// have expired.
     fn forget_unknown_rooms(&self) {
         // A room can be reached only under this lock, so a count of one means that it is empty.
-        let mut rooms = lock(&self.0.rooms);
+        let mut rooms = self.0.rooms.lock();
         rooms.retain(|Named(room)| {
             let is_needed = Arc::strong_count(room) > 1 || !self.is_unknown(room);
             if !is_needed {

@@ -4,8 +4,10 @@
 //! Pure but for its lock: the time comes in. Absent: anything older, which is what Prometheus is for.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 /// How often the counters are looked at.
 pub const EVERY: Duration = Duration::from_secs(1);
@@ -52,7 +54,7 @@ struct RateHistoryState {
 impl RateHistory {
     /// Takes note of `sample`, which is so at `now`.
     pub fn record(&self, now: Duration, sample: CounterSample) {
-        let mut kept = self.lock();
+        let mut kept = self.0.lock();
         if let Some((then, before)) = kept.newest.replace((now, sample)) {
             let seconds = now
                 .saturating_sub(then)
@@ -72,11 +74,7 @@ impl RateHistory {
 
     /// What is kept, oldest first.
     pub fn points(&self) -> Vec<RatePoint> {
-        self.lock().points.iter().rev().copied().collect()
-    }
-
-    fn lock(&self) -> MutexGuard<'_, RateHistoryState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().points.iter().rev().copied().collect()
     }
 }
 

@@ -16,8 +16,10 @@ use std::collections::HashSet;
 use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
+
+use parking_lot::{Mutex, MutexGuard};
 
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
@@ -120,11 +122,7 @@ impl Moderation {
     /// # Errors
     /// If it cannot be written, or there are too many bans; then nothing has changed.
     pub fn change(&self, change: &RuleChange) -> io::Result<Result<bool, TooManyBans>> {
-        let _one_at_a_time = self
-            .0
-            .writing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner);
+        let _one_at_a_time = self.0.writing.lock();
 
         let mut rules = self.rules().clone();
         let has_changed = change.apply(&mut rules);
@@ -146,7 +144,7 @@ impl Moderation {
     }
 
     fn rules(&self) -> MutexGuard<'_, Rules> {
-        self.0.rules.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.rules.lock()
     }
 }
 

@@ -1,9 +1,9 @@
 //! What one fan-out pass hands to its readers: most stand at the same place, so their bytes are joined once.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, PoisonError};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 
 use crate::protocol::Offset;
 use crate::server::room::{Format, Lagged, Log};
@@ -66,7 +66,7 @@ pub struct FanoutBatch<'a> {
 impl<'a> FanoutBatch<'a> {
     /// A pass over `log` as it stands now.
     pub fn new(log: &'a Mutex<Log>) -> Self {
-        let until = log.lock().unwrap_or_else(PoisonError::into_inner).head();
+        let until = log.lock().head();
         Self {
             log,
             until,
@@ -113,7 +113,7 @@ impl<'a> FanoutBatch<'a> {
         let is_stale = |made: &EncodedChunk| made.after != after || made.erasures != erasures;
 
         if last.as_ref().is_none_or(is_stale) {
-            let mut log = self.log.lock().unwrap_or_else(PoisonError::into_inner);
+            let mut log = self.log.lock();
             let run = log.read(after, self.until, format, MAX_RUN_BYTES)?;
             drop(log);
             *last = run.map(|run| EncodedChunk {

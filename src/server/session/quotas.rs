@@ -10,9 +10,11 @@
 //! - Locks are short, and there are none where there is no limit.
 
 use std::hash::Hash;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::Mutex;
 
 use crate::protocol::UserId;
 use crate::server::room::Tick;
@@ -252,7 +254,7 @@ impl Quotas {
         let counted = u32::try_from(counted).map_or(OVERHEAD_RATE.burst, |counted| {
             counted.min(OVERHEAD_RATE.burst)
         });
-        let mut overhead = self.overhead.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut overhead = self.overhead.lock();
         overhead.take(host, counted, now).is_ok()
     }
 
@@ -299,23 +301,20 @@ impl<K: Eq + Hash> SharedLimiters<K> {
         }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Limiters<K>> {
-        self.left.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     fn take(&self, who: K, messages: u32, now: Tick) -> Result<(), RateLimited> {
         if self.rate.per_second == 0 {
             return Ok(());
         }
         let (quota, rate) = (self.quota, self.rate);
-        self.lock()
+        self.left
+            .lock()
             .take(who, messages, now)
             .map_err(|wait| RateLimited { quota, rate, wait })
     }
 
     fn give_back(&self, who: &K, messages: u32) {
         if self.rate.per_second > 0 {
-            self.lock().give_back(who, messages);
+            self.left.lock().give_back(who, messages);
         }
     }
 }

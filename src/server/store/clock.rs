@@ -17,9 +17,9 @@
 //! machine was off, but they never expire too early.
 
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use parking_lot::Mutex;
 use tracing::{info, warn};
 
 /// The longest jump that is accepted at once, and the longest time until any other jump is confirmed.
@@ -187,7 +187,7 @@ impl Clock {
 
     /// Reads the wall clock, which may confirm or withdraw a jump. Call this regularly.
     pub(super) fn check(&self) {
-        let verdict = self.lock().check(self.now(), wall_now());
+        let verdict = self.wall.lock().check(self.now(), wall_now());
         match verdict {
             None => {}
             Some(Verdict::Confirmed(length)) => {
@@ -208,7 +208,7 @@ impl Clock {
     /// Returns the times from which a later clock continues.
     pub(super) fn save(&self) -> SavedClock {
         let clock = self.now();
-        let wall = signed(clock) + self.lock().offset;
+        let wall = signed(clock) + self.wall.lock().offset;
         SavedClock {
             clock,
             wall: u64::try_from(wall).unwrap_or_default(),
@@ -220,11 +220,6 @@ impl Clock {
     pub(super) fn skip(&self, time: Duration) {
         self.skipped
             .fetch_add(time.as_millis() as u64, Ordering::Relaxed);
-    }
-
-    /// Locks the state, also after a panic: it is consistent between statements.
-    fn lock(&self) -> MutexGuard<'_, WallClock> {
-        self.wall.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

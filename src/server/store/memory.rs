@@ -1,10 +1,11 @@
 //! A store for rooms that need not outlast the process.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use futures::FutureExt;
 use futures::future::{BoxFuture, ready};
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use crate::protocol::Epoch;
@@ -59,14 +60,14 @@ impl MemoryStore {
     fn room(&self, name: &RoomName) -> Arc<Mutex<Kept>> {
         let new = || {
             Arc::new(Mutex::new(Kept {
-                epoch: lock(&self.epoch).clone(),
+                epoch: self.epoch.lock().clone(),
                 head: Offset(0),
                 frames: VecDeque::new(),
                 bytes: 0,
                 keys: DedupWindow::new(self.retention.keys),
             }))
         };
-        let mut rooms = lock(&self.rooms);
+        let mut rooms = self.rooms.lock();
         match rooms.get(name) {
             Some(room) => room.clone(),
             None => rooms.entry(name.clone()).or_insert_with(new).clone(),
@@ -160,7 +161,7 @@ impl Kept {
 impl Store for MemoryStore {
     fn bounds(&self, room: &RoomName) -> Result<Bounds, StoreError> {
         let room = self.room(room);
-        let mut kept = lock(&room);
+        let mut kept = room.lock();
         kept.trim(self.clock.now(), &self.retention);
         let first = kept
             .frames
@@ -177,7 +178,7 @@ impl Store for MemoryStore {
         }
 
         let room = self.room(room);
-        let mut kept = lock(&room);
+        let mut kept = room.lock();
         let now = self.clock.now();
         kept.trim(now, &self.retention);
         let stored = drafts
@@ -191,7 +192,7 @@ impl Store for MemoryStore {
 
     fn delete(&self, room: &RoomName, offset: Offset, _at: u64, report: DeleteReport) {
         let room = self.room(room);
-        let mut kept = lock(&room);
+        let mut kept = room.lock();
         let deleted = kept.delete(offset);
         report(Ok(deleted));
     }
@@ -203,14 +204,14 @@ impl Store for MemoryStore {
         limit: Limit,
     ) -> BoxFuture<'static, Result<Page, StoreError>> {
         let room = self.room(room);
-        let mut kept = lock(&room);
+        let mut kept = room.lock();
         kept.trim(self.clock.now(), &self.retention);
         ready(Ok(kept.page(span, limit))).boxed()
     }
 
     /// Trims each room to its share of `bytes`; the newest message is always kept.
     fn reclaim(&self, bytes: usize) {
-        let rooms: Vec<_> = lock(&self.rooms).values().cloned().collect();
+        let rooms: Vec<_> = self.rooms.lock().values().cloned().collect();
         let retention = Retention {
             bytes: self.retention.bytes.min(bytes / rooms.len().max(1)),
             ..self.retention
@@ -218,17 +219,17 @@ impl Store for MemoryStore {
 
         let now = self.clock.now();
         for room in rooms {
-            lock(&room).trim(now, &retention);
+            room.lock().trim(now, &retention);
         }
     }
 
     fn release(&self, room: &RoomName) {
-        let Some(kept) = lock(&self.rooms).remove(room) else {
+        let Some(kept) = self.rooms.lock().remove(room) else {
             return;
         };
         // A room that was empty can come back as it was: its readers have lost nothing.
-        if lock(&kept).head > Offset(0) {
-            *lock(&self.epoch) = random_epoch();
+        if kept.lock().head > Offset(0) {
+            *self.epoch.lock() = random_epoch();
         }
     }
 
@@ -241,9 +242,4 @@ impl Store for MemoryStore {
 
 fn random_epoch() -> Epoch {
     Epoch::new(fastrand::u32(..))
-}
-
-/// What these locks guard is consistent between statements, so a panic elsewhere does not spoil it.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }

@@ -1,7 +1,6 @@
 //! The activity of an HTTP connection, which decides whether it may be closed for another one.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
+use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::server::hub::{Burden, Hub, Reclaimable};
@@ -65,7 +64,7 @@ impl Activity {
 
     /// Returns the current phase, and when it began.
     pub fn phase(&self) -> (RequestPhase, Tick) {
-        let state = self.lock();
+        let state = self.state.lock();
         (state.phase, state.since)
     }
 
@@ -92,18 +91,18 @@ impl Activity {
 
     /// Records that `bytes` of an answer were passed to hyper.
     pub fn handed(&self, bytes: usize) {
-        self.lock().unsent += bytes;
+        self.state.lock().unsent += bytes;
     }
 
     /// Records that hyper is done with `bytes` of an answer.
     pub fn finished(&self, bytes: usize) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.unsent = state.unsent.saturating_sub(bytes);
     }
 
     /// Records that `bytes` of a request have arrived.
     pub(super) fn read(&self, bytes: usize) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.phase == RequestPhase::Idle {
             state.phase = RequestPhase::Receiving;
             state.since = self.hub.now();
@@ -114,7 +113,7 @@ impl Activity {
 
     /// Records that the kernel accepted bytes of an answer.
     pub(super) fn wrote(&self) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         state.phase = RequestPhase::Idle;
         state.since = self.hub.now();
         state.received = 0;
@@ -128,15 +127,11 @@ impl Activity {
 
     /// Begins `phase`, unless it has begun.
     fn enter(&self, phase: RequestPhase) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state.phase != phase {
             state.phase = phase;
             state.since = self.hub.now();
         }
-    }
-
-    fn lock(&self) -> MutexGuard<'_, ActivityState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -149,7 +144,7 @@ impl ActivityState {
 
 impl Reclaimable for Activity {
     fn burden(&self) -> Option<Burden> {
-        let state = self.lock();
+        let state = self.state.lock();
         let bytes = match state.phase {
             RequestPhase::Idle | RequestPhase::Answering => return None,
             RequestPhase::Receiving => state.unsent,

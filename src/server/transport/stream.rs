@@ -15,7 +15,7 @@
 use std::convert::Infallible;
 use std::net::IpAddr;
 use std::pin::Pin;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::task::{Context, Poll, Waker, ready};
 use std::time::{Duration, Instant};
 
@@ -23,6 +23,7 @@ use bytes::Bytes;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use hyper::body::{Body, Frame};
+use parking_lot::Mutex;
 use tracing::{debug, field, info};
 
 use crate::protocol::CloseCode;
@@ -147,7 +148,7 @@ impl StreamSubscriber {
                 dialect.encode_into(&push, &mut opening);
             }
         }
-        reader.lock().outbox.uncork(opening);
+        reader.state.lock().outbox.uncork(opening);
 
         (
             position,
@@ -161,13 +162,9 @@ impl StreamSubscriber {
 }
 
 impl StreamReader {
-    fn lock(&self) -> MutexGuard<'_, StreamState> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Wakes HTTP, if it waits and `change` leaves it something to take.
     fn change(&self, reel: &mut FanoutBatch<'_>, change: impl FnOnce(&mut SendBuffer)) {
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         change(&mut state.outbox);
         // While HTTP has not taken what it was given, nothing more is taken up from the log.
         let waiting = match state.waiting.take() {
@@ -187,7 +184,7 @@ impl StreamReader {
     /// Continues from the store after `after`, for a reader that the ring has passed.
     async fn catch_up(self: Arc<Self>, after: Offset) {
         let missed = self.hub.missed(&self.room, after).await;
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         let outbox = &mut state.outbox;
         match missed {
             Ok((mut page, mark)) => {
@@ -221,7 +218,7 @@ impl Outlet for StreamReader {
                 outbox.close(CloseReason::Ours(CloseCode::BadToken))
             });
         }
-        let mut state = self.lock();
+        let mut state = self.state.lock();
         if state
             .drains
             .is_some_and(|since| now.since(since) >= LOG_GRACE)
@@ -245,7 +242,7 @@ impl Outlet for StreamReader {
     }
 
     fn drain(&self, reconnect_after: Duration) {
-        self.lock().drains = Some(self.hub.now());
+        self.state.lock().drains = Some(self.hub.now());
         self.change(&mut self.room.reel(), |outbox| {
             outbox.push_event(&Push::Drain {
                 reconnect_after_ms: reconnect_after.as_millis() as u64,
@@ -261,11 +258,11 @@ impl Outlet for StreamReader {
     }
 
     fn trace(&self, tracer: Tracer) {
-        self.lock().tracer = Some(Box::new(tracer));
+        self.state.lock().tracer = Some(Box::new(tracer));
     }
 
     fn standing(&self) -> Standing {
-        let outbox = &self.lock().outbox;
+        let outbox = &self.state.lock().outbox;
         Standing {
             dialect: outbox.dialect(),
             offset: outbox.cursor(),
@@ -288,7 +285,7 @@ impl Body for EventStreamBody {
                 ready!(catching_up.poll_unpin(cx));
                 this.catching_up = None;
             }
-            let mut state = this.reader.lock();
+            let mut state = this.reader.state.lock();
             state.asked = this.reader.hub.now();
             let mut reel = this.reader.room.reel();
             match state.outbox.next(&mut reel) {
@@ -329,7 +326,7 @@ impl Drop for EventStreamBody {
         let Self {
             reader, membership, ..
         } = self;
-        let state = reader.lock();
+        let state = reader.state.lock();
         let is_stuck =
             state.waiting.is_none() && reader.hub.now().since(state.asked) >= STUCK_AFTER;
         let (end, reason) = match state.outbox.close_reason() {

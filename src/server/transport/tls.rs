@@ -12,9 +12,10 @@ use std::io;
 use std::os::fd::OwnedFd;
 use std::path::{Path, PathBuf};
 use std::pin::pin;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::RwLock;
 use tokio::io::AsyncWriteExt;
 use tokio::net::{TcpStream, UnixStream};
 use tokio_rustls::TlsAcceptor;
@@ -80,10 +81,7 @@ impl Tls {
         let file = self.certificate.display();
         match acceptor(&self.certificate, &self.key) {
             Ok(acceptor) => {
-                *self
-                    .acceptor
-                    .write()
-                    .unwrap_or_else(PoisonError::into_inner) = acceptor;
+                *self.acceptor.write() = acceptor;
                 info!(%file, "certificate read again; who is connected stays so");
             }
             Err(error) => {
@@ -104,11 +102,7 @@ impl Tls {
         let outer = UnixStream::from_std(outer)?;
         // To read, write, poll and shut down, a stream is a stream, whatever family it is of.
         let inner = TcpStream::from_std(std::net::TcpStream::from(OwnedFd::from(inner)))?;
-        let acceptor = self
-            .acceptor
-            .read()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let acceptor = self.acceptor.read().clone();
         let reservation = Memory::of_process().reserve(CONNECTION_BYTES);
         tokio::spawn(async move {
             let _reservation = reservation;

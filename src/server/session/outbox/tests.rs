@@ -1,6 +1,6 @@
 //! What the outbox promises: whole frames in order, a Close frame last, and no gap untold.
 
-use std::sync::Mutex;
+use parking_lot::Mutex;
 
 use super::*;
 use crate::protocol::{Epoch, UserId};

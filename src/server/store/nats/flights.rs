@@ -1,9 +1,10 @@
 //! What this node has published and not yet heard back from the stream.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
 use super::entry::PublishId;
@@ -51,7 +52,7 @@ impl PendingPublishes {
             number: self.newest.fetch_add(1, Ordering::Relaxed) + 1,
         };
         let (sender, heard) = oneshot::channel();
-        self.lock().insert(ticket.number, sender);
+        self.waiting.lock().insert(ticket.number, sender);
         PendingPublish {
             ticket,
             heard,
@@ -62,21 +63,16 @@ impl PendingPublishes {
     /// The stream brought what was published by `ticket`, of this node or another.
     pub(super) fn heard(&self, ticket: PublishId, echo: Delivery) {
         if ticket.node == self.node
-            && let Some(waiting) = self.lock().remove(&ticket.number)
+            && let Some(waiting) = self.waiting.lock().remove(&ticket.number)
         {
             // Whoever waited may have given up.
             let _late = waiting.send(echo);
         }
     }
-
-    /// What this lock guards is consistent between statements, so a panic elsewhere does not spoil it.
-    fn lock(&self) -> MutexGuard<'_, HashMap<u64, oneshot::Sender<Delivery>>> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
-    }
 }
 
 impl Drop for PendingPublish {
     fn drop(&mut self) {
-        self.flights.lock().remove(&self.ticket.number);
+        self.flights.waiting.lock().remove(&self.ticket.number);
     }
 }

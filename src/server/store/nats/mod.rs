@@ -48,12 +48,13 @@ mod bus;
 pub(super) mod server;
 
 use std::fmt;
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use async_nats::jetstream::context::ContextBuilder;
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc::{self, UnboundedSender};
 use tokio::sync::watch;
@@ -215,11 +216,7 @@ fn spawn(
 
 impl NatsStore {
     fn publish(&self, append: AppendRequest) {
-        let queue = self
-            .queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .clone();
+        let queue = self.queue.lock().clone();
         self.publisher.take(append, queue.as_ref());
     }
 }
@@ -299,15 +296,8 @@ impl Store for NatsStore {
     }
 
     fn close(&self) {
-        self.queue
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
-        let publishing = self
-            .publishing
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        self.queue.lock().take();
+        let publishing = self.publishing.lock().take();
         // A panic has made the store lost already.
         let _ = publishing.map(|publishing| self.runtime.block_on(publishing));
         self.tasks.iter().for_each(JoinHandle::abort);

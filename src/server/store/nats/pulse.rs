@@ -6,8 +6,7 @@
 //!   nothing: its disk is full, or most of its replicas are gone.
 //! - What is lost stays so.
 
-use std::sync::{Mutex, MutexGuard, PoisonError};
-
+use parking_lot::Mutex;
 use tokio::sync::watch;
 use tracing::{info, warn};
 
@@ -91,7 +90,7 @@ impl HealthTracker {
     }
 
     fn change(&self, change: impl FnOnce(&mut Faults)) {
-        let mut ills = self.lock();
+        let mut ills = self.ills.lock();
         change(&mut ills);
         let health = ills.health();
         // Under the lock, so that they are told in the order in which they were.
@@ -106,11 +105,6 @@ impl HealthTracker {
             *now = health;
             is_new
         });
-    }
-
-    /// What this lock guards is consistent between statements, so a panic elsewhere does not spoil it.
-    fn lock(&self) -> MutexGuard<'_, Faults> {
-        self.ills.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -8,10 +8,11 @@
 //!   room that was open says so by its `prev`: the newest number that may be missing.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
+use parking_lot::Mutex;
 use tokio::sync::watch;
 
 use super::entry::StreamEntry;
@@ -68,7 +69,7 @@ pub(super) struct Known {
 impl Opening {
     /// Returns the state of the room as it is now.
     pub(super) fn known(&self) -> Known {
-        let inner = self.rooms.lock();
+        let inner = self.rooms.inner.lock();
         let room = inner.open.get(&self.token);
         let asked = room.and_then(|room| room.asked);
         Known {
@@ -79,7 +80,7 @@ impl Opening {
 
     /// Keeps the room until [`RoomStates::release`].
     pub(super) fn keep(self) {
-        if let Some(room) = self.rooms.lock().open.get_mut(&self.token) {
+        if let Some(room) = self.rooms.inner.lock().open.get_mut(&self.token) {
             room.is_kept = true;
         }
     }
@@ -87,7 +88,7 @@ impl Opening {
 
 impl Drop for Opening {
     fn drop(&mut self) {
-        let mut inner = self.rooms.lock();
+        let mut inner = self.rooms.inner.lock();
         if let Some(room) = inner.open.get_mut(&self.token) {
             room.openings -= 1;
             inner.forget_if_unused(&self.token);
@@ -162,12 +163,12 @@ impl RoomStates {
     /// Returns how many rooms this node follows.
     #[cfg(test)]
     pub(super) fn len(&self) -> usize {
-        self.lock().open.len()
+        self.inner.lock().open.len()
     }
 
     /// Starts to follow `room` in the feed.
     pub(super) fn begin(self: &Arc<Self>, room: &RoomName) -> Opening {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let position = inner.position;
         let token = token(room);
         let standing = inner
@@ -184,7 +185,7 @@ impl RoomStates {
 
     /// NATS said that `room` stands at `head`, and which message is its oldest: none if nothing is kept.
     pub(super) fn learn(&self, room: &RoomName, head: u64, oldest: Option<Oldest>) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let Some(standing) = inner.open.get_mut(&token(room)) else {
             return;
         };
@@ -221,7 +222,7 @@ impl RoomStates {
 
     /// NATS said which tombstones `room` has. The newest of them all.
     pub(super) fn bury(&self, room: &RoomName, tombstones: Vec<(u64, StreamEntry)>) -> u64 {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let Some(standing) = inner.open.get_mut(&token(room)) else {
             return 0;
         };
@@ -240,7 +241,7 @@ impl RoomStates {
         head: u64,
         messages: usize,
     ) -> Option<Oldest> {
-        let inner = self.lock();
+        let inner = self.inner.lock();
         let graves = &inner.open.get(&token(room))?.graves;
         let behind = eldest.map_or(0, |eldest| graves.count_from(eldest.sequence));
         let places = self.kept.saturating_sub(messages + behind);
@@ -257,7 +258,8 @@ impl RoomStates {
         room: &RoomName,
         look: impl FnOnce(&Tombstones) -> T,
     ) -> T {
-        self.lock()
+        self.inner
+            .lock()
             .open
             .get(&token(room))
             .map_or_else(T::default, |standing| look(&standing.graves))
@@ -265,14 +267,14 @@ impl RoomStates {
 
     /// Returns the newest offset of `room` if something is kept there.
     pub(super) fn newest_kept(&self, room: &RoomName) -> Option<Offset> {
-        let inner = self.lock();
+        let inner = self.inner.lock();
         let room = inner.open.get(&token(room))?;
         room.head.filter(|_| room.first > 0).map(Offset)
     }
 
     /// Whether the stream may hold nothing of `room`.
     pub(super) fn may_be_empty(&self, room: &RoomName) -> bool {
-        let inner = self.lock();
+        let inner = self.inner.lock();
         let Some(standing) = inner.open.get(&token(room)) else {
             return false;
         };
@@ -285,14 +287,14 @@ impl RoomStates {
 
     /// Records that this node has stored the first message of `room` at `sequence`, before the feed brings it.
     pub(super) fn began(&self, room: &RoomName, sequence: u64) {
-        if let Some(room) = self.lock().open.get_mut(&token(room)) {
+        if let Some(room) = self.inner.lock().open.get_mut(&token(room)) {
             room.began = sequence;
         }
     }
 
     /// Forgets `room`, at the latest when the last [`Opening`] of it ends.
     pub(super) fn release(&self, room: &RoomName) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let token = token(room);
         if let Some(room) = inner.open.get_mut(&token) {
             room.is_kept = false;
@@ -302,7 +304,7 @@ impl RoomStates {
 
     /// Where `room` stands, if it is open.
     pub(super) fn bounds(&self, room: &RoomName) -> Option<Bounds> {
-        let inner = self.lock();
+        let inner = self.inner.lock();
         let standing = inner.open.get(&token(room))?;
         let head = standing.head?;
         let gone = if standing.first == 0 {
@@ -323,7 +325,7 @@ impl RoomStates {
 
     /// The newest messages of `room`, if it is open.
     pub(super) fn excerpt(&self, room: &RoomName) -> Option<Snapshot> {
-        let inner = self.lock();
+        let inner = self.inner.lock();
         let standing = inner
             .open
             .get(&token(room))
@@ -333,7 +335,7 @@ impl RoomStates {
 
     /// When what stands at `offset` of `room` was said, in milliseconds since 1970 UTC, if that is at hand.
     pub(super) fn said_at(&self, room: &RoomName, offset: u64) -> Option<u64> {
-        let inner = self.lock();
+        let inner = self.inner.lock();
         let standing = inner.open.get(&token(room))?;
         let kept = standing.tail.at(offset).map(|frame| frame.at());
         kept.or_else(|| standing.graves.at(offset).map(StreamEntry::at))
@@ -347,7 +349,7 @@ impl RoomStates {
         frames: &[Arc<Frame>],
         floor: u64,
     ) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         let share = CacheQuota::of(self.kept, inner.open.len());
         let Some(standing) = inner.open.get_mut(&token(room)) else {
             return;
@@ -371,7 +373,7 @@ impl RoomStates {
         place: Option<Place<'_>>,
         read: impl FnOnce() -> (StreamEntry, Bytes),
     ) -> Option<News> {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         if sequence > inner.position + 1 {
             inner.hole = sequence - 1;
         }
@@ -433,7 +435,7 @@ impl RoomStates {
 
     /// The last number that the feed has taken.
     pub(super) fn position(&self) -> u64 {
-        self.lock().position
+        self.inner.lock().position
     }
 
     /// Tells those who wait for a number how far the feed is.
@@ -444,10 +446,5 @@ impl RoomStates {
     /// Changes when the feed gets on.
     pub(super) fn reached(&self) -> watch::Receiver<u64> {
         self.reached.subscribe()
-    }
-
-    /// What this lock guards is consistent between statements, so a panic elsewhere does not spoil it.
-    fn lock(&self) -> MutexGuard<'_, RoomStatesInner> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

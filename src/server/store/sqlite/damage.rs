@@ -1,9 +1,9 @@
 //! Messages that are stored and cannot be read: counted, and logged once.
 
 use std::collections::HashSet;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use parking_lot::Mutex;
 use tracing::{error, warn};
 
 use crate::protocol::Offset;
@@ -31,7 +31,7 @@ struct DamageState {
 impl DamageLog {
     /// Records that the messages of `room`, whose number in the file is `id`, cannot be read at `offsets`.
     pub(super) fn record(&self, room: &RoomName, id: i64, offsets: &[u64], problem: &str) {
-        let mut inner = self.lock();
+        let mut inner = self.0.lock();
         let before = inner.known.len();
         let space = MAX_KNOWN - before;
         let found = offsets.iter().map(|offset| (id, *offset));
@@ -64,7 +64,7 @@ impl DamageLog {
     /// Records that nothing could be read, for this reason.
     pub(super) fn record_failure(&self, problem: &str) {
         metrics::count_store_read_failure();
-        let mut inner = self.lock();
+        let mut inner = self.0.lock();
         let is_quiet = inner
             .failed_at
             .is_some_and(|failed_at| failed_at.elapsed() < LOG_EVERY);
@@ -76,11 +76,6 @@ impl DamageLog {
 
     /// Returns what is known to be damaged, if anything is.
     pub(super) fn summary(&self) -> Option<Damage> {
-        self.lock().first.clone()
-    }
-
-    /// Locks the state, also after a panic: it is consistent between statements.
-    fn lock(&self) -> MutexGuard<'_, DamageState> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.0.lock().first.clone()
     }
 }

@@ -1,8 +1,8 @@
 //! Where every room stands, in memory, as it was last committed.
 
 use std::collections::{BTreeMap, HashMap};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use parking_lot::Mutex;
 use rusqlite::Row;
 
 use crate::protocol::Epoch;
@@ -158,12 +158,12 @@ impl RoomIndex {
 
     /// Returns where `room` stands, if there is such a room.
     pub(super) fn place(&self, room: &RoomName) -> Option<RoomRow> {
-        self.lock().rooms.get(room).copied()
+        self.inner.lock().rooms.get(room).copied()
     }
 
     /// Returns the bounds of `room`. A room that does not exist stands where it would begin.
     pub(super) fn bounds(&self, room: &RoomName) -> Bounds {
-        let inner = self.lock();
+        let inner = self.inner.lock();
         let place = inner.rooms.get(room).copied();
         let place = place.unwrap_or(RoomRow::new(0, inner.floor));
         drop(inner);
@@ -177,18 +177,18 @@ impl RoomIndex {
 
     /// Returns the number of rooms.
     pub(super) fn len(&self) -> usize {
-        self.lock().rooms.len()
+        self.inner.lock().rooms.len()
     }
 
     /// Returns the offset after which new rooms begin.
     pub(super) fn floor(&self) -> u64 {
-        self.lock().floor
+        self.inner.lock().floor
     }
 
     /// Returns at most `count` of the rooms that are empty and have had no message since `since`, those that have
     /// been empty for longest first.
     pub(super) fn empty(&self, since: u64, count: usize) -> Vec<(RoomName, RoomRow)> {
-        let inner = self.lock();
+        let inner = self.inner.lock();
         let old = inner.empty.range(..(since, i64::MIN)).take(count);
         old.filter_map(|(_, name)| Some((name.clone(), *inner.rooms.get(name)?)))
             .collect()
@@ -196,7 +196,7 @@ impl RoomIndex {
 
     /// At most `count` of the rooms in which something may be past the limits, `now` by the store's clock.
     pub(super) fn due(&self, retention: &Retention, now: u64, count: usize) -> Vec<RoomName> {
-        let inner = self.lock();
+        let inner = self.inner.lock();
         let due = inner
             .rooms
             .iter()
@@ -211,16 +211,11 @@ impl RoomIndex {
         dropped: &[RoomName],
         floor: u64,
     ) {
-        let mut inner = self.lock();
+        let mut inner = self.inner.lock();
         dropped.iter().for_each(|name| inner.remove(name));
         for (name, place) in places {
             inner.insert(name, place);
         }
         inner.floor = inner.floor.max(floor);
-    }
-
-    /// What this lock guards is consistent between statements, so a panic elsewhere does not spoil it.
-    fn lock(&self) -> MutexGuard<'_, RoomIndexState> {
-        self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -34,11 +34,12 @@ mod writer;
 
 use std::fmt;
 use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::thread::JoinHandle;
 
 use futures::FutureExt;
 use futures::future::BoxFuture;
+use parking_lot::Mutex;
 use tokio::sync::{Semaphore, watch};
 use tracing::error;
 
@@ -263,11 +264,7 @@ impl Store for SqliteStore {
         self.queue.close();
         // Before the writer: only the last to leave, if it may write, tidies up beside the file.
         self.readers.close();
-        let writer = self
-            .writer
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .take();
+        let writer = self.writer.lock().take();
         // An error means that it panicked while it refused what came, after the health had told of the first panic.
         let _ = writer.map(JoinHandle::join);
     }

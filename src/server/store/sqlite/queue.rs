@@ -1,7 +1,8 @@
 //! What waits to be written.
 
-use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
+
+use parking_lot::{Condvar, Mutex};
 
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
@@ -70,7 +71,7 @@ impl Queue {
     /// Adds `append`, or refuses it when too much waits or nothing is taken any more.
     pub(super) fn push(&self, append: Append) {
         let size = append.size();
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         let refusal = if waiting.is_closed {
             "it is closed"
         } else if waiting.bytes + size > MAX_WAITING_BYTES && waiting.bytes > 0 {
@@ -88,7 +89,7 @@ impl Queue {
 
     /// Adds `deletion`, unless nothing is taken any more.
     pub(super) fn push_deletion(&self, deletion: Deletion) {
-        let mut waiting = self.lock();
+        let mut waiting = self.waiting.lock();
         if waiting.is_closed {
             drop(waiting);
             (deletion.report)(Err(StoreError::Unavailable("it is closed".to_owned())));
@@ -101,22 +102,21 @@ impl Queue {
 
     /// All deletions that wait.
     pub(super) fn take_deletions(&self) -> Vec<Deletion> {
-        std::mem::take(&mut self.lock().deletions)
+        std::mem::take(&mut self.waiting.lock().deletions)
     }
 
     /// Everything that waits, as far as one transaction takes it; waits for something at most for `patience`.
     pub(super) fn take(&self, patience: Duration) -> Taken {
-        let waiting = self.lock();
         let is_quiet = |waiting: &mut Waiting| {
             waiting.appends.is_empty()
                 && waiting.deletions.is_empty()
                 && !waiting.must_reclaim
                 && !waiting.is_closed
         };
-        let (mut waiting, _timeout) = self
-            .came
-            .wait_timeout_while(waiting, patience, is_quiet)
-            .unwrap_or_else(PoisonError::into_inner);
+        let mut waiting = self.waiting.lock();
+        // After a timeout, the batch is empty.
+        let _ = self.came.wait_while_for(&mut waiting, is_quiet, patience);
+
         if waiting.appends.is_empty() {
             return if waiting.is_closed {
                 Taken::Closed
@@ -138,23 +138,18 @@ impl Queue {
 
     /// Has the writer drop its caches.
     pub(super) fn reclaim(&self) {
-        self.lock().must_reclaim = true;
+        self.waiting.lock().must_reclaim = true;
         self.came.notify_one();
     }
 
     /// Returns whether the writer must drop its caches, once for each request.
     pub(super) fn take_reclaim(&self) -> bool {
-        std::mem::take(&mut self.lock().must_reclaim)
+        std::mem::take(&mut self.waiting.lock().must_reclaim)
     }
 
     /// Takes nothing more.
     pub(super) fn close(&self) {
-        self.lock().is_closed = true;
+        self.waiting.lock().is_closed = true;
         self.came.notify_one();
-    }
-
-    /// What this lock guards is consistent between statements, so a panic elsewhere does not spoil it.
-    fn lock(&self) -> MutexGuard<'_, Waiting> {
-        self.waiting.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

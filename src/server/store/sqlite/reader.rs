@@ -1,8 +1,9 @@
 //! Reading pages, beside the writer: a few connections of their own, on the runtime's blocking threads.
 
 use std::ops::ControlFlow;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
+use parking_lot::Mutex;
 use rusqlite::{Connection, OptionalExtension};
 use tokio::sync::Semaphore;
 
@@ -64,7 +65,7 @@ impl Readers {
             .map_err(|_| Fault::Refused("the database is being read".to_owned()))?;
 
         file.reopen()?;
-        if let Some(idle) = self.0.lock().as_mut() {
+        if let Some(idle) = self.0.idle.lock().as_mut() {
             *idle = connections;
         }
         Ok(())
@@ -73,7 +74,7 @@ impl Readers {
     /// Reads nothing more. What is being read is read to its end.
     pub(super) fn close(&self) {
         self.0.free.close();
-        self.0.lock().take();
+        self.0.idle.lock().take();
     }
 
     /// Reads entries of `room`, past those that are damaged.
@@ -143,10 +144,10 @@ impl ReaderPool {
             .map_err(|_| closed())?;
 
         let read = tokio::task::spawn_blocking(move || {
-            let connection = self.lock().as_mut().and_then(Vec::pop);
+            let connection = self.idle.lock().as_mut().and_then(Vec::pop);
             let connection = connection.ok_or_else(closed)?;
             let step = self.read_on(&connection, request);
-            if let Some(idle) = self.lock().as_mut() {
+            if let Some(idle) = self.idle.lock().as_mut() {
                 idle.push(connection);
             }
             // Only now: without it somebody else would come for the connection.
@@ -220,10 +221,6 @@ impl ReaderPool {
             page.frames.reverse();
         }
         Ok(Step::Done(page))
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Vec<ReadConnection>>> {
-        self.idle.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
