@@ -211,3 +211,29 @@ async fn a_backup_replaces_nothing_but_an_earlier_copy() {
     say(&mut ann, "y", Some("other key")).await;
     find(&mut ann, "ack").await;
 }
+
+#[test]
+fn a_restore_of_anything_but_a_backup_is_refused_with_the_path_and_the_reason() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let at = |name: &str| folder.path().join(name);
+    fs::write(at("empty"), "").expect("written");
+    fs::write(at("letter"), "this is a letter").expect("written");
+    fs::create_dir(at("folder")).expect("a folder");
+
+    for (name, reason) in [
+        ("empty", "is empty"),
+        ("letter", "is no SQLite database"),
+        ("folder", "is not a regular file"),
+        ("nothing", "No such file"),
+    ] {
+        let refused = run("restore", &at(name), &at("data"));
+
+        let error = stderr(&refused);
+        assert_eq!(refused.status.code(), Some(1), "{error}");
+        assert!(
+            error.contains(&at(name).display().to_string()) && error.contains(reason),
+            "{error}"
+        );
+        assert!(!at("data").exists(), "{name}");
+    }
+}

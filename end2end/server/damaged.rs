@@ -240,3 +240,23 @@ async fn an_export_goes_past_damaged_messages_and_fails_with_their_number() {
     let lines = String::from_utf8(output.stdout).expect("text");
     assert!(lines.contains("message 0001") && lines.contains("message 0300"));
 }
+
+#[test]
+fn a_state_file_that_cannot_be_read_keeps_the_server_from_starting_and_is_named() {
+    let data = tempfile::tempdir().expect("a folder");
+    let state = data.path().join("fanfare.db.state");
+    fs::create_dir(&state).expect("a folder");
+
+    let output = program()
+        .args(["--listen", "127.0.0.1:0", "--ops-listen", "off", "--data"])
+        .arg(data.path())
+        .output()
+        .expect("it runs");
+
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains(&format!("cannot read the state file {}", state.display())),
+        "{error}"
+    );
+}

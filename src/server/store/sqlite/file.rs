@@ -19,7 +19,7 @@ use crate::server::store::sqlite::lock::{DatabaseLock, folder_of};
 use crate::server::store::sqlite::open_files::{FileMismatch, OpenFiles};
 use crate::server::store::sqlite::schema::{self, APPLICATION_ID, MIGRATIONS, MetaRow};
 use crate::server::store::sqlite::state_file::{
-    self, Evidence, FileFault, FileId, StateFile, beside,
+    Evidence, FileFault, FileId, Records, StateFile, beside,
 };
 use crate::server::store::sqlite::{Durability, SqliteSettings};
 
@@ -36,6 +36,38 @@ pub enum OpenError {
         path: PathBuf,
         /// What the system said.
         source: io::Error,
+    },
+    /// The state file beside it cannot be read.
+    #[error(
+        "cannot read the state file {path}: let the server read it, or move it away to begin a new epoch"
+    )]
+    StateFile {
+        /// The state file.
+        path: PathBuf,
+        /// The error of the system.
+        source: io::Error,
+    },
+    /// It is a folder or a device.
+    #[error("{path} is not a regular file: name the file of a database")]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+    },
+    /// It has no tables.
+    #[error(
+        "{path} is empty: name the file of a database, or a copy that `fanfare backup` has made"
+    )]
+    Empty {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Its header is not one of SQLite's.
+    #[error(
+        "{path} is no SQLite database, or its first page is damaged; nothing was changed in it: check the path, or restore a copy"
+    )]
+    NotADatabase {
+        /// The file.
+        path: PathBuf,
     },
     /// Another process has it.
     #[error(
@@ -86,6 +118,9 @@ pub enum OpenError {
 impl OpenError {
     fn new(path: &Path, error: &rusqlite::Error) -> Self {
         let (path, problem) = (path.to_owned(), error.to_string());
+        if error.sqlite_error_code() == Some(ErrorCode::NotADatabase) {
+            return Self::NotADatabase { path };
+        }
         match Fault::from(error) {
             Fault::Refused(_) => Self::Unusable { path, problem },
             Fault::Fatal(_) => Self::Damaged { path, problem },
@@ -200,7 +235,7 @@ impl File {
             open_to_write(&path).map_err(wrong)?
         };
         let meta = schema::meta(&connection).map_err(wrong)?;
-        let epoch = choose_epoch(&connection, &path, FileId::from(&metadata), &meta);
+        let epoch = choose_epoch(&connection, &path, FileId::from(&metadata), &meta)?;
 
         let mut file = Self {
             path,
@@ -494,27 +529,36 @@ impl File {
 }
 
 /// Returns the epoch to continue in: that of the database if it is proven to be the newest, else a new one.
-fn choose_epoch(connection: &Connection, path: &Path, database: FileId, meta: &MetaRow) -> Epoch {
+///
+/// # Errors
+/// If a state file cannot be read.
+fn choose_epoch(
+    connection: &Connection,
+    path: &Path,
+    database: FileId,
+    meta: &MetaRow,
+) -> Result<Epoch, OpenError> {
+    let records = Records::read(path)?;
     let shown = path.display();
     let Some(epoch) = &meta.epoch else {
-        if let Some(missing) = state_file::commits_without_database(path) {
+        if let missing @ 1.. = records.commits() {
             warn!(path = %shown, missing, "the database file is missing, with all its commits; creating a new one");
         }
-        return schema::random_epoch();
+        return Ok(schema::random_epoch());
     };
 
     let evidence = Evidence {
         database,
         generation: &meta.generation,
-        moved_commits: &|| moved_commits(path),
-        log_frames: &|| log_frames(connection),
+        moved_commits: moved_commits(path),
+        log_frames: log_frames(connection),
     };
-    let Err(doubt) = state_file::verify(path, &evidence) else {
-        return epoch.clone();
+    let Err(doubt) = records.verify(&evidence) else {
+        return Ok(epoch.clone());
     };
     let (before, epoch) = (epoch, schema::random_epoch());
     warn!(path = %shown, reason = %doubt, %before, %epoch, "the database may be older than what was acknowledged; a new epoch begins, and clients that resume get recovery \"lost\"");
-    epoch
+    Ok(epoch)
 }
 
 /// Returns the number of commits that the database holds without its write-ahead log; `None` if it cannot be read.
@@ -573,13 +617,28 @@ fn look(path: &Path, quick_check: bool) -> Result<bool, OpenError> {
     }
 }
 
-/// Checks that the file, which another process may have open, belongs to Fanfare and is sound.
+/// Checks that the file, which another process may have open, is a database of Fanfare and sound.
 pub(super) fn inspect(path: &Path, quick_check: bool) -> Result<(), OpenError> {
+    let owned = || path.to_owned();
+    let metadata = fs::metadata(path).map_err(|source| OpenError::Io {
+        path: owned(),
+        source,
+    })?;
+    if !metadata.is_file() {
+        return Err(OpenError::NotAFile { path: owned() });
+    }
+
     roll_back_journal(path)?;
-    open_to_read(path)
+    let contents = open_to_read(path)
         .and_then(|connection| Contents::read(&connection, quick_check))
-        .map_err(|error| OpenError::new(path, &error))?
-        .check(path)
+        .map_err(|error| OpenError::new(path, &error))?;
+    let is_empty = contents.tables == 0;
+    contents.check(path)?;
+
+    if is_empty {
+        return Err(OpenError::Empty { path: owned() });
+    }
+    Ok(())
 }
 
 fn is_log_empty(path: &Path) -> bool {

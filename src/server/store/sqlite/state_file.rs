@@ -22,13 +22,15 @@
 //! - `boot`, the boot id of the operating system, and `is_closed`, set at the end of an orderly stop, when everything
 //!   is synced.
 //! - `written`, the time of the last write to the state file, by the file system's own clock. It equals the
-//!   file's ctime, which no program can set, so an older state file that was copied over this one is detected.
+//!   file's ctime, which no program can set, so an older state file that was copied over this one is detected. On a
+//!   machine that is too busy to write the file within [`MAX_WRITE_TIME`], the two differ. This is logged, and the
+//!   next start begins a new epoch if this process is killed.
 //! - `fault`, set when this process found that the files cannot be trusted: fsync failed, or another program wrote to
 //!   them.
 //!
 //! # When a database is proven to be the newest
 //!
-//! All of the above must agree; [`verify`] returns the first [`Doubt`]. After an orderly stop that is enough, even
+//! All of the above must agree; [`Records::verify`] returns the first [`Doubt`]. After an orderly stop that is enough, even
 //! after a reboot. After a kill, the operating system must not have been rebooted since: after a loss of power, a file
 //! system looks like one that was rolled back to a snapshot.
 //!
@@ -54,6 +56,7 @@ use std::time::{Duration, UNIX_EPOCH};
 use serde::{Deserialize, Serialize};
 
 use crate::server::small_file;
+use crate::server::store::sqlite::OpenError;
 
 /// Size of the file in bytes: a JSON object, spaces, and a line feed. Each write replaces all of it.
 const STATE_BYTES: usize = 1024;
@@ -120,23 +123,24 @@ pub(super) struct Generation {
     pub(super) commits: u64,
 }
 
-/// The facts about a database that [`verify`] compares, read before anything is written to it.
+/// The facts about a database that [`Records::verify`] compares, read before anything is written to it.
+#[derive(Debug)]
 pub(super) struct Evidence<'a> {
     pub(super) database: FileId,
     /// As read through the write-ahead log.
     pub(super) generation: &'a Generation,
-    /// Returns the number of commits that the database holds without its log.
-    pub(super) moved_commits: &'a dyn Fn() -> Option<u64>,
-    /// Returns the number of valid frames in the log.
-    pub(super) log_frames: &'a dyn Fn() -> Option<u64>,
+    /// The number of commits that the database holds without its log; `None` if it cannot be read.
+    pub(super) moved_commits: Option<u64>,
+    /// The number of valid frames in the log; `None` if it cannot be read.
+    pub(super) log_frames: Option<u64>,
 }
 
 /// A reason why a database is not proven to be the newest.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(super) enum Doubt {
-    /// There is no state file.
+    /// There is no state file with valid content.
     #[error(
-        "it has no state file: it was moved here, restored, or written by an older version of Fanfare"
+        "it has no valid state file: it was moved here, restored, or written by an older version of Fanfare"
     )]
     NoStateFile,
     /// The database is older than its state file.
@@ -175,79 +179,93 @@ pub(super) enum Doubt {
     Rebooted,
 }
 
-/// Checks that the database at `path` holds everything that was acknowledged.
-///
-/// # Errors
-/// If that is not proven.
-pub(super) fn verify(path: &Path, evidence: &Evidence<'_>) -> Result<(), Doubt> {
-    let generation = evidence.generation;
-    let records = [state_path(path), candidate_path(path)].map(|path| Record::read(&path));
-    if records.iter().all(Option::is_none) {
-        return Err(Doubt::NoStateFile);
-    }
-    let is_of_database =
-        |record: &&Record| generation.name.as_ref() == Some(&record.state.generation);
-    let Some(Record { state, id, changed }) = records.iter().flatten().find(is_of_database) else {
-        let newest = records
-            .iter()
-            .flatten()
-            .map(|record| record.state.commits)
-            .max();
-        return Err(
-            match newest.and_then(|newest| newest.checked_sub(generation.commits)) {
-                Some(missing @ 1..) => Doubt::OlderCopy { missing },
-                _ => Doubt::OtherDatabase,
-            },
-        );
-    };
+/// The records beside a database: the one in force and the one of a start that did not end, as far as they exist.
+#[derive(Debug)]
+pub(super) struct Records(Vec<Record>);
 
-    if state.state_file != *id || state.database != evidence.database {
-        return Err(Doubt::Copied);
-    }
-    if generation.commits < state.commits {
-        let missing = state.commits - generation.commits;
-        return Err(Doubt::CommitsMissing { missing });
-    }
-    match state.fault {
-        Some(FileFault::WriteLost) => return Err(Doubt::WriteLost),
-        Some(FileFault::ChangedWhileRunning) => return Err(Doubt::ChangedWhileRunning),
-        None => {}
-    }
-    // The log may be the newest while the database file is an older copy.
-    if let Some(expected) = state.moved_commits {
-        let moved = (evidence.moved_commits)().ok_or(Doubt::OtherDatabase)?;
-        if let missing @ 1.. = expected.saturating_sub(moved) {
-            return Err(Doubt::OlderCopy { missing });
+impl Records {
+    /// Reads the records of the database at `path`. Leaves out those with invalid content.
+    ///
+    /// # Errors
+    /// If a file exists and cannot be read.
+    pub(super) fn read(path: &Path) -> Result<Self, OpenError> {
+        let mut records = Vec::new();
+        for path in [state_path(path), candidate_path(path)] {
+            match Record::read(&path) {
+                Ok(record) => records.extend(record),
+                Err(source) => return Err(OpenError::StateFile { path, source }),
+            }
         }
+        Ok(Self(records))
     }
 
-    if state.is_closed {
-        return Ok(());
+    /// Returns the most commits that a record counts; 0 without records.
+    pub(super) fn commits(&self) -> u64 {
+        let commits = self.0.iter().map(|record| record.state.commits);
+        commits.max().unwrap_or_default()
     }
-    if state.boot.is_none() || state.boot != boot_id() {
-        return Err(Doubt::Rebooted);
-    }
-    if state
-        .written
-        .is_some_and(|written| !is_close(written, *changed))
-    {
-        return Err(Doubt::Copied);
-    }
-    // The process was killed while it moved the log into the database, which may hold only a part of it.
-    if state.moved_commits.is_none() && (evidence.log_frames)().is_none_or(|frames| frames == 0) {
-        return Err(Doubt::LogMissing);
-    }
-    Ok(())
-}
 
-/// Returns the number of commits that the state file of the missing database `path` counts; `None` if it counts none.
-pub(super) fn commits_without_database(path: &Path) -> Option<u64> {
-    Record::read(&state_path(path))
-        .map(|record| record.state.commits)
-        .filter(|commits| *commits > 0)
+    /// Checks that the database holds everything that was acknowledged.
+    ///
+    /// # Errors
+    /// If that is not proven.
+    pub(super) fn verify(&self, evidence: &Evidence<'_>) -> Result<(), Doubt> {
+        let generation = evidence.generation;
+        if self.0.is_empty() {
+            return Err(Doubt::NoStateFile);
+        }
+        let is_of_database =
+            |record: &&Record| generation.name.as_ref() == Some(&record.state.generation);
+        let Some(record) = self.0.iter().find(is_of_database) else {
+            return Err(match self.commits().saturating_sub(generation.commits) {
+                0 => Doubt::OtherDatabase,
+                missing => Doubt::OlderCopy { missing },
+            });
+        };
+        let Record { state, id, changed } = record;
+
+        if state.state_file != *id || state.database != evidence.database {
+            return Err(Doubt::Copied);
+        }
+        if generation.commits < state.commits {
+            let missing = state.commits - generation.commits;
+            return Err(Doubt::CommitsMissing { missing });
+        }
+        match state.fault {
+            Some(FileFault::WriteLost) => return Err(Doubt::WriteLost),
+            Some(FileFault::ChangedWhileRunning) => return Err(Doubt::ChangedWhileRunning),
+            None => {}
+        }
+        // The log may be the newest while the database file is an older copy.
+        if let Some(expected) = state.moved_commits {
+            let moved = evidence.moved_commits.ok_or(Doubt::OtherDatabase)?;
+            if let missing @ 1.. = expected.saturating_sub(moved) {
+                return Err(Doubt::OlderCopy { missing });
+            }
+        }
+
+        if state.is_closed {
+            return Ok(());
+        }
+        if state.boot.is_none() || state.boot != boot_id() {
+            return Err(Doubt::Rebooted);
+        }
+        if state
+            .written
+            .is_some_and(|written| !is_close(written, *changed))
+        {
+            return Err(Doubt::Copied);
+        }
+        // The process was killed while it moved the log into the database, which may hold only a part of it.
+        if state.moved_commits.is_none() && evidence.log_frames.is_none_or(|frames| frames == 0) {
+            return Err(Doubt::LogMissing);
+        }
+        Ok(())
+    }
 }
 
 /// A state file as found on disk.
+#[derive(Debug)]
 struct Record {
     state: State,
     id: FileId,
@@ -256,15 +274,19 @@ struct Record {
 }
 
 impl Record {
-    /// Reads the file at `path`; `None` if it cannot be read or parsed.
-    fn read(path: &Path) -> Option<Self> {
-        let metadata = fs::metadata(path).ok()?;
-        let json = small_file::read(path, STATE_BYTES as u64).ok()?;
-        Some(Self {
-            state: serde_json::from_slice(&json).ok()?,
+    /// Reads the file at `path`; `None` if there is none, or its content is invalid.
+    fn read(path: &Path) -> io::Result<Option<Self>> {
+        let metadata = match fs::metadata(path) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+            metadata => metadata?,
+        };
+        let json = small_file::read(path, STATE_BYTES as u64)?;
+
+        Ok(serde_json::from_slice(&json).ok().map(|state| Self {
+            state,
             id: FileId::from(&metadata),
             changed: change_time(&metadata),
-        })
+        }))
     }
 }
 
@@ -366,35 +388,43 @@ impl StateFile {
         self.file.sync_all()
     }
 
-    /// Overwrites the file. The time is taken from the file system, whose clock may differ from the system clock.
+    /// Overwrites the file. If it gets no valid time, this is logged and no error: the record itself is written.
     fn write(&mut self) -> io::Result<()> {
         for _attempt in 0..WRITE_ATTEMPTS {
-            if self.state.written.is_some() {
-                self.file.write_all_at(b"\n", STATE_BYTES as u64 - 1)?;
-                self.state.written = Some(change_time(&self.file.metadata()?));
-            }
-            let mut bytes = serde_json::to_vec(&self.state)?;
-            bytes.resize(STATE_BYTES - 1, b' ');
-            bytes.push(b'\n');
-            self.file.write_all_at(&bytes, 0)?;
-
-            let changed = change_time(&self.file.metadata()?);
-            if self
-                .state
-                .written
-                .is_none_or(|written| is_close(written, changed))
-            {
-                break;
+            if self.write_once()? {
+                self.is_failing = false;
+                return Ok(());
             }
         }
+
+        let problem = format!(
+            "{WRITE_ATTEMPTS} writes took longer than {MAX_WRITE_TIME:?} each: the machine or the disk is too slow"
+        );
+        self.log(&io::Error::new(io::ErrorKind::TimedOut, problem));
         Ok(())
+    }
+
+    /// Overwrites the file. Returns whether the time in it is that of the write. The time is taken from the file
+    /// system, whose clock may differ from the system clock.
+    fn write_once(&mut self) -> io::Result<bool> {
+        if self.state.written.is_some() {
+            self.file.write_all_at(b"\n", STATE_BYTES as u64 - 1)?;
+            self.state.written = Some(change_time(&self.file.metadata()?));
+        }
+        let mut bytes = serde_json::to_vec(&self.state)?;
+        bytes.resize(STATE_BYTES - 1, b' ');
+        bytes.push(b'\n');
+        self.file.write_all_at(&bytes, 0)?;
+
+        let changed = change_time(&self.file.metadata()?);
+        let written = self.state.written;
+        Ok(written.is_none_or(|written| is_close(written, changed)))
     }
 
     /// Writes the record, and logs a failure: an outdated record only makes the next start begin a new epoch.
     fn write_or_log(&mut self) {
-        match self.write() {
-            Ok(()) => self.is_failing = false,
-            Err(error) => self.log(&error),
+        if let Err(error) = self.write() {
+            self.log(&error);
         }
     }
 
@@ -477,22 +507,21 @@ mod tests {
         /// Changes the record, as it could have been left.
         fn change(&self, change: impl FnOnce(&mut State)) {
             let path = state_path(&self.database());
-            let mut record = Record::read(&path).expect("a record");
+            let record = Record::read(&path).expect("readable");
+            let mut record = record.expect("a record");
             change(&mut record.state);
             fs::write(&path, serde_json::to_vec(&record.state).expect("JSON")).expect("written");
         }
 
         fn verify_with(&self, moved_commits: u64, log_frames: u64) -> Result<(), Doubt> {
             let metadata = fs::metadata(self.database()).expect("found");
-            verify(
-                &self.database(),
-                &Evidence {
-                    database: FileId::from(&metadata),
-                    generation: &self.generation,
-                    moved_commits: &|| Some(moved_commits),
-                    log_frames: &|| Some(log_frames),
-                },
-            )
+            let records = Records::read(&self.database()).expect("readable");
+            records.verify(&Evidence {
+                database: FileId::from(&metadata),
+                generation: &self.generation,
+                moved_commits: Some(moved_commits),
+                log_frames: Some(log_frames),
+            })
         }
 
         fn verify(&self) -> Result<(), Doubt> {
@@ -552,6 +581,20 @@ mod tests {
             killed.verify_with(1, 9),
             Err(Doubt::OlderCopy { missing: 3 })
         );
+    }
+
+    #[test]
+    fn a_state_file_that_cannot_be_read_is_an_error_with_its_path_and_an_invalid_one_is_none() {
+        let killed = Killed::new();
+        let path = state_path(&killed.database());
+
+        fs::write(&path, "{").expect("written");
+        assert_eq!(killed.verify(), Err(Doubt::NoStateFile));
+
+        fs::remove_file(&path).expect("removed");
+        fs::create_dir(&path).expect("a folder");
+        let error = Records::read(&killed.database()).expect_err("a folder");
+        assert!(matches!(&error, OpenError::StateFile { path: named, .. } if *named == path));
     }
 
     #[test]
