@@ -1,6 +1,7 @@
 //! A check that the files of a running store are still the ones at their paths.
 
 use std::fs::{self, Metadata};
+use std::io::{self, ErrorKind};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -56,6 +57,14 @@ pub(super) enum FileMismatch {
         /// Where it should be.
         path: PathBuf,
     },
+    /// The file at the path cannot be compared.
+    #[error("cannot check that {path} is still the file that the server has open: {source}")]
+    Unreadable {
+        /// Where it should be.
+        path: PathBuf,
+        /// The error of the system.
+        source: io::Error,
+    },
     /// Its size or modification time differs from what this process left.
     #[error(
         "another program wrote to {path} while the server has it open: restart the server to have the database checked"
@@ -69,7 +78,7 @@ pub(super) enum FileMismatch {
 impl OpenFiles {
     /// Reads the identity and the stamps of the files of `database`, which must all exist. `configured` is the path by
     /// which the settings name it.
-    pub(super) fn new(database: &Path, configured: &Path) -> std::io::Result<Self> {
+    pub(super) fn new(database: &Path, configured: &Path) -> io::Result<Self> {
         Ok(Self {
             configured: configured.to_owned(),
             database: OpenFile::new(database.to_owned())?,
@@ -81,7 +90,7 @@ impl OpenFiles {
     /// Compares the files at their paths with those that are open.
     ///
     /// # Errors
-    /// If they differ.
+    /// If they differ, or cannot be compared.
     pub(super) fn check(&self) -> Result<(), FileMismatch> {
         let database = self.database.find()?;
         self.database.find_at(&self.configured)?;
@@ -100,7 +109,7 @@ impl OpenFiles {
 }
 
 impl OpenFile {
-    fn new(path: PathBuf) -> std::io::Result<Self> {
+    fn new(path: PathBuf) -> io::Result<Self> {
         let metadata = fs::metadata(&path)?;
         Ok(Self {
             path,
@@ -119,12 +128,14 @@ impl OpenFile {
     }
 
     fn find_at(&self, path: &Path) -> Result<Metadata, FileMismatch> {
-        fs::metadata(path)
-            .ok()
-            .filter(|metadata| self.is_same(metadata))
-            .ok_or_else(|| FileMismatch::Replaced {
-                path: path.to_owned(),
-            })
+        let path = path.to_owned();
+        match fs::metadata(&path) {
+            Ok(metadata) if self.is_same(&metadata) => Ok(metadata),
+            Err(source) if source.kind() != ErrorKind::NotFound => {
+                Err(FileMismatch::Unreadable { path, source })
+            }
+            Ok(_) | Err(_) => Err(FileMismatch::Replaced { path }),
+        }
     }
 
     fn compare(&self, metadata: &Metadata) -> Result<(), FileMismatch> {
@@ -141,5 +152,33 @@ impl OpenFile {
         if let Ok(metadata) = self.find() {
             self.stamp = FileStamp::from(&metadata);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::symlink;
+
+    use super::*;
+
+    #[test]
+    fn only_a_path_without_a_file_counts_as_removed() {
+        let folder = tempfile::tempdir().expect("a folder");
+        let database = folder.path().join("test.db");
+        let configured = folder.path().join("link");
+        for suffix in ["", "-wal", "-shm"] {
+            fs::write(beside(&database, suffix), "pages").expect("written");
+        }
+        symlink(&database, &configured).expect("a link");
+        let files = OpenFiles::new(&database, &configured).expect("open");
+        files.check().expect("unchanged");
+
+        fs::remove_file(&configured).expect("removed");
+        let removed = files.check().expect_err("no file");
+        symlink(&configured, &configured).expect("a link to itself");
+        let unreadable = files.check().expect_err("a loop");
+
+        assert!(matches!(removed, FileMismatch::Replaced { path } if path == configured));
+        assert!(matches!(unreadable, FileMismatch::Unreadable { path, .. } if path == configured));
     }
 }
