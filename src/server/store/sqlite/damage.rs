@@ -1,6 +1,7 @@
 //! Messages that are stored and cannot be read: counted, and logged once.
 
 use std::collections::HashSet;
+use std::ops::Range;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -30,19 +31,22 @@ struct DamageState {
 
 impl DamageLog {
     /// Records that the messages of `room`, whose number in the file is `id`, cannot be read at `offsets`.
-    pub(super) fn record(&self, room: &RoomName, id: i64, offsets: &[u64], problem: &str) {
+    pub(super) fn record(&self, room: &RoomName, id: i64, offsets: &[Range<u64>], problem: &str) {
         let mut inner = self.0.lock();
         let before = inner.known.len();
         let space = MAX_KNOWN - before;
-        let found = offsets.iter().map(|offset| (id, *offset));
-        inner.known.extend(found.take(space));
+        let found = offsets.iter().cloned().flatten();
+        inner
+            .known
+            .extend(found.map(|offset| (id, offset)).take(space));
         let new = inner.known.len() - before;
         if new == 0 {
             return;
         }
 
         metrics::count_damaged_messages(new);
-        let (first, last) = (offsets.iter().min(), offsets.iter().max());
+        let first = offsets.iter().map(|range| range.start).min();
+        let last = offsets.iter().map(|range| range.end - 1).max();
         error!(
             %room,
             first,
@@ -55,7 +59,7 @@ impl DamageLog {
         let newest = inner.first.get_or_insert_with(|| Damage {
             messages: 0,
             room: room.clone(),
-            offset: Offset(first.copied().unwrap_or_default()),
+            offset: Offset(first.unwrap_or_default()),
             problem: problem.to_owned(),
         });
         newest.messages = total;

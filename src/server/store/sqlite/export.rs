@@ -93,7 +93,8 @@ pub fn export(
         if let Some(error) = failed {
             return Err(error.into());
         }
-        exported.damaged += scanned.damaged.len() as u64;
+        let damaged = scanned.damaged.iter();
+        exported.damaged += damaged.map(|range| range.end - range.start).sum::<u64>();
         exported.problem = exported.problem.or(scanned.problem);
         rest = scanned.rest;
     }

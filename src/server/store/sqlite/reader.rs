@@ -191,6 +191,7 @@ impl ReaderPool {
             damaged,
             problem,
             rest,
+            ..
         } = scan.run(offsets, |frame| {
             bytes += frame.size();
             if page.frames.len() == request.limit.messages

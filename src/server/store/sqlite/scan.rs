@@ -2,9 +2,10 @@
 //!
 //! Rows with invalid columns are left out. Where a page of the table is damaged, SQLite cannot walk from one row to the
 //! next. The offsets of a room have no holes, so the scan then probes one offset after the other until it finds a row
-//! that can be read. A scan stops after [`MAX_PROBES`] probes, so that no read takes long however much is damaged.
+//! that can be read. A scan stops after [`MAX_PROBES`] probes and rows that are left out, so that no read takes long
+//! however much is damaged.
 
-use std::ops::{ControlFlow, RangeInclusive};
+use std::ops::{ControlFlow, Range, RangeInclusive};
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, Error, ErrorCode, OptionalExtension, Row, ffi};
@@ -15,7 +16,7 @@ use crate::protocol::Offset;
 use crate::protocol::UserId;
 use crate::server::room::{Draft, Frame};
 
-/// Most offsets that one scan probes one by one, which takes some tens of milliseconds.
+/// Most offsets that one scan probes or leaves out one by one, which takes some tens of milliseconds.
 const MAX_PROBES: usize = 4096;
 
 /// The columns that make a [`Frame`].
@@ -45,12 +46,35 @@ pub(super) struct Scan<'a> {
 /// The result of a scan.
 #[derive(Debug, Default)]
 pub(super) struct Scanned {
-    /// Offsets of messages that cannot be read.
-    pub(super) damaged: Vec<u64>,
+    /// Offsets of messages that cannot be read: ranges, as any number of neighbours may be missing.
+    pub(super) damaged: Vec<Range<u64>>,
     /// The error of one of them.
     pub(super) problem: Option<String>,
     /// The offsets that were not read because the scan used up its probes.
     pub(super) rest: Option<RangeInclusive<u64>>,
+    /// Offsets that were probed or left out one by one.
+    probes: usize,
+}
+
+impl Scanned {
+    /// Adds `offsets`, none or neighbours, that cannot be read.
+    fn add(&mut self, offsets: Range<u64>) {
+        match self.damaged.last_mut() {
+            _ if offsets.is_empty() => {}
+            Some(last) if last.end == offsets.start => last.end = offsets.end,
+            Some(last) if offsets.end == last.start => last.start = offsets.start,
+            _ => self.damaged.push(offsets),
+        }
+    }
+
+    /// Adds `offsets` that are not in the table.
+    fn add_missing(&mut self, offsets: Range<u64>) {
+        if !offsets.is_empty() {
+            self.problem
+                .get_or_insert_with(|| "it is not in the table".to_owned());
+        }
+        self.add(offsets);
+    }
 }
 
 impl Scan<'_> {
@@ -65,7 +89,6 @@ impl Scan<'_> {
     ) -> rusqlite::Result<Scanned> {
         let mut scanned = Scanned::default();
         let mut left = offsets;
-        let mut probes = 0;
         let mut has_read = false;
         let mut disk_error = None;
 
@@ -86,14 +109,14 @@ impl Scan<'_> {
             // The current page is damaged: continue at the next row that can be found without it.
             let mut is_found = false;
             while !left.is_empty() && !is_found {
-                if probes == MAX_PROBES {
+                if scanned.probes >= MAX_PROBES {
                     scanned.rest = Some(left.clone());
                     return Self::unless_unreadable(scanned, has_read, disk_error);
                 }
-                probes += 1;
+                scanned.probes += 1;
                 let offset = self.pass(&mut left);
                 let Some(frame) = self.find(offset)? else {
-                    scanned.damaged.push(offset);
+                    scanned.add(offset..offset + 1);
                     continue;
                 };
                 (is_found, has_read) = (true, true);
@@ -144,12 +167,7 @@ impl Scan<'_> {
             if !left.contains(&offset) {
                 continue;
             }
-            while self.due(left) != offset {
-                scanned.damaged.push(self.pass(left));
-                scanned
-                    .problem
-                    .get_or_insert_with(|| "it is not in the table".to_owned());
-            }
+            scanned.add_missing(self.skip_to(left, offset));
             self.pass(left);
             match frame_of(row, self.epoch, self.base) {
                 Ok(frame) => {
@@ -158,17 +176,19 @@ impl Scan<'_> {
                     }
                 }
                 Err(error) => {
-                    scanned.damaged.push(offset);
                     scanned.problem.get_or_insert_with(|| error.to_string());
+                    scanned.add(offset..offset + 1);
+                    scanned.probes += 1;
+                    if scanned.probes >= MAX_PROBES {
+                        scanned.rest = Some(left.clone()).filter(|rest| !rest.is_empty());
+                        return Ok(ControlFlow::Break(()));
+                    }
                 }
             }
         }
 
-        while !left.is_empty() {
-            scanned.damaged.push(self.pass(left));
-            scanned
-                .problem
-                .get_or_insert_with(|| "it is not in the table".to_owned());
+        if !left.is_empty() {
+            scanned.add_missing(*left.start()..*left.end() + 1);
         }
         Ok(ControlFlow::Continue(()))
     }
@@ -194,11 +214,18 @@ impl Scan<'_> {
         Ok(None)
     }
 
-    /// Returns the offset that is due next.
-    const fn due(&self, left: &RangeInclusive<u64>) -> u64 {
+    /// Removes the offsets that are due before `offset` from `left`, and returns them.
+    fn skip_to(&self, left: &mut RangeInclusive<u64>, offset: u64) -> Range<u64> {
+        let (start, end) = (*left.start(), *left.end());
         match self.direction {
-            Direction::Forward => *left.start(),
-            Direction::Backward => *left.end(),
+            Direction::Forward => {
+                *left = offset..=end;
+                start..offset
+            }
+            Direction::Backward => {
+                *left = start..=offset;
+                offset + 1..end + 1
+            }
         }
     }
 

@@ -123,6 +123,23 @@ fn messages_that_somebody_removed_are_found_missing() {
 }
 
 #[test]
+fn any_number_of_missing_messages_is_passed_at_once() {
+    let head: u64 = 1_000_000_000_000;
+    let mut subject = damaged(20, 2 * head as usize, |_bytes| {});
+    subject.close();
+    let database = rusqlite::Connection::open(subject.path()).expect("opened");
+    let changed = database.execute("UPDATE rooms SET head = ?1", [head]);
+    assert_eq!(changed.expect("written"), 1);
+    drop(database);
+    subject.restart();
+
+    assert_eq!(read_forward(&subject), (1..=20).collect::<Vec<_>>());
+    assert_eq!(read_backward(&subject), (1..=20).collect::<Vec<_>>());
+    let damage = subject.store.damage().expect("found");
+    assert_eq!(damage.offset, Offset(21));
+}
+
+#[test]
 fn a_page_of_history_goes_past_more_damage_than_one_read_looks_at() {
     let head = 6000;
     let mut subject = damaged(head, 10_000, |_bytes| {});
