@@ -135,3 +135,19 @@ fn lines_to_import_may_begin_with_a_byte_order_mark() {
         "{said}"
     );
 }
+
+#[test]
+fn a_line_with_a_time_that_cannot_be_stored_is_named_and_nothing_is_stored() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let lines = "{\"text\":\"fine\"}\n\n{\"text\":\"late\",\"at\":9223372036854775808}\n";
+
+    let refused = run("import", "lobby", folder.path(), lines);
+
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(
+        said.contains("line 3: `at` is 9223372036854775808; the limit is 9223372036854775807"),
+        "{said}"
+    );
+    assert!(!folder.path().join("fanfare.db").exists());
+}

@@ -102,7 +102,7 @@ pub(super) fn run_import(matches: &ArgMatches) -> Result<(), Failure> {
                 at + 1
             )
         })?;
-        entries.push(entry);
+        entries.push((at + 1, entry));
     }
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)

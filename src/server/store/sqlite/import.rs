@@ -16,6 +16,8 @@ use crate::server::store::{Report, Store, StoreError, Stored};
 
 /// Messages that wait for the writer at once.
 const AHEAD: usize = 1024;
+/// Latest time of a message, in milliseconds since 1970 UTC: SQLite's integers have a sign.
+const MAX_AT: u64 = i64::MAX as u64;
 
 /// A message as [`export`](super::export()) writes it, or a part of one: where it stood is not asked for.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
@@ -47,10 +49,21 @@ pub enum ImportError {
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The `data` of an entry is not base64 (RFC 4648 section 4).
-    #[error("message {number}: data is not base64")]
+    #[error("line {line}: `data` is not base64 (RFC 4648 section 4); nothing was stored")]
     Data {
-        /// Which, from 1.
-        number: usize,
+        /// From 1.
+        line: usize,
+    },
+    /// The `at` of an entry is not a number that the database can hold.
+    #[error(
+        "line {line}: `at` is {at}; the limit is {limit}, in milliseconds since 1970 UTC; nothing was stored",
+        limit = MAX_AT
+    )]
+    Time {
+        /// From 1.
+        line: usize,
+        /// The value.
+        at: u64,
     },
     /// Storing failed on the way; what came before is stored.
     #[error("importing failed after {stored} messages")]
@@ -63,54 +76,57 @@ pub enum ImportError {
 }
 
 impl ImportLine {
-    /// As it is stored; nothing if nothing is left of it.
-    fn draft(self, number: usize) -> Result<Option<Draft>, ImportError> {
+    /// Returns the message to store and its time, `now` if it has none; `None` for a deleted message. `line` is where
+    /// the entry was read.
+    fn draft(self, line: usize, now: u64) -> Result<Option<(u64, Draft)>, ImportError> {
+        let at = self.at.unwrap_or(now);
+        if at > MAX_AT {
+            return Err(ImportError::Time { line, at });
+        }
+
         let from = self.from.unwrap_or_else(UserId::anonymous);
-        Ok(Some(match self.body {
+        let draft = match self.body {
             Body::Text(text) => Draft::text(from, self.key, &text),
             Body::Deleted(_) => return Ok(None),
             Body::Data(data) => {
                 let bytes = STANDARD
                     .decode(data)
-                    .map_err(|_| ImportError::Data { number })?;
+                    .map_err(|_| ImportError::Data { line })?;
                 Draft::binary(from, &bytes)
             }
-        }))
+        };
+        Ok(Some((at, draft)))
     }
 }
 
-/// Adds `entries` to `room`, behind what is there, with offsets of its own. `now` is milliseconds since 1970 UTC.
+/// Adds `entries`, each with the number of its line, to `room`, behind what is there, with offsets of its own. `now` is
+/// milliseconds since 1970 UTC.
 ///
 /// # Errors
 /// If a server has the file open, or an entry cannot be stored.
 pub fn import(
     settings: &SqliteSettings,
     room: &RoomName,
-    entries: Vec<ImportLine>,
+    entries: Vec<(usize, ImportLine)>,
     now: u64,
 ) -> Result<Imported, ImportError> {
     let drafts = entries
         .into_iter()
-        .enumerate()
-        .filter_map(|(number, entry)| {
-            let at = entry.at.unwrap_or(now);
-            entry
-                .draft(number + 1)
-                .map(|draft| Some((at, draft?)))
-                .transpose()
-        })
+        .filter_map(|(line, entry)| entry.draft(line, now).transpose())
         .collect::<Result<Vec<_>, ImportError>>()?;
+
     let store = SqliteStore::open(settings)?;
     let mut imported = Imported::default();
     let (told, answers) = mpsc::channel();
     let mut drafts = drafts.into_iter().peekable();
+
     while drafts.peek().is_some() {
         let mut waiting = 0;
         for (at, draft) in drafts.by_ref().take(AHEAD) {
             let told = told.clone();
             let report: Report = Box::new(move |result| {
-                // Nobody listens any more after an error.
-                let _sent = told.send(result);
+                // After an error, the receiver is gone.
+                let _ = told.send(result);
             });
             store.append(room, vec![draft], at, report);
             waiting += 1;
