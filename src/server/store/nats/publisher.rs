@@ -30,6 +30,7 @@ use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
 use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, timeout_at};
+use tracing::warn;
 
 use super::council::NatsCouncil;
 use super::entry::{self, StreamEntry};
@@ -261,7 +262,12 @@ impl Publisher {
             Some(reason) => Err(NatsError::Publish(reason)),
             None if append.is_batch => {
                 let sent = self.publish_batch(room, drafts, at, &mut messages).await;
-                sent.and(self.remember(room, messages.last()).await)
+                // Also after an error: the messages before it are stored.
+                let remembered = self.remember(room, messages.last()).await;
+                if let (Err(_), Err(error)) = (&sent, &remembered) {
+                    warn!(%room, %error, "could not record the newest offset of a room; when its messages have expired, clients that resume may get recovery \"lost\"");
+                }
+                sent.and(remembered)
             }
             None => self.publish_each(room, drafts, at, &mut messages).await,
         };
