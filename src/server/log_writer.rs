@@ -64,7 +64,8 @@ impl LogWriter {
 
     /// Makes this the writer that [`dropped_lines`] counts for. A second call in one process changes nothing.
     pub fn install(&self) {
-        let _already = INSTALLED.set(self.clone());
+        // An error means that it is not the first call.
+        let _ = INSTALLED.set(self.clone());
     }
 
     /// Waits until all lines are written or dropped, but not longer than `timeout`.
@@ -156,10 +157,12 @@ pub fn write_within(output: &impl AsFd, text: String, timeout: Duration) {
     // Not joined: it may wait for a reader forever.
     let writing = thread::Builder::new().spawn(move || {
         write(&mut File::from(output), text.as_bytes());
-        let _gave_up = written.send(());
+        // The receiver is gone after the timeout.
+        let _ = written.send(());
     });
     if writing.is_ok() {
-        let _gave_up = is_written.recv_timeout(timeout);
+        // After the timeout, the rest of the text is lost with the process.
+        let _ = is_written.recv_timeout(timeout);
     }
 }
 

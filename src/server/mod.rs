@@ -203,7 +203,7 @@ impl Server {
             ops,
         } = self;
         // Rendering spawns; without an executor Leptos panics. A second call in one process changes nothing.
-        let _already = any_spawner::Executor::init_tokio();
+        let _ = any_spawner::Executor::init_tokio();
         // Before anything is served: what is refused first is counted too.
         let metrics = Metrics::install();
         let sockets = capacity::raise(config.hub.max_connections, config.tls.is_some());

@@ -219,7 +219,8 @@ pub async fn serve(
         });
     }
     drop((listener, open));
-    let _none = all_ended.recv().await;
+    // Nothing is sent: the channel closes when the last connection ends.
+    let _ = all_ended.recv().await;
 }
 
 /// The limits that a new connection must pass before it is served: files, rate and connections.
@@ -339,7 +340,8 @@ impl AcceptFailures {
 }
 
 async fn stopped(stop: &mut watch::Receiver<bool>) {
-    let _sender_is_gone = stop.wait_for(|stop| *stop).await;
+    // An error means that the sender is gone, which ends the server too.
+    let _ = stop.wait_for(|stop| *stop).await;
 }
 
 /// Waits for the next connection.

@@ -358,7 +358,8 @@ impl SendBuffer {
             // Not `advance`: an empty slice would still hold on to the shared bytes.
             self.current = Bytes::new();
         } else {
-            let _taken = self.current.split_to(bytes);
+            // These bytes are sent.
+            let _ = self.current.split_to(bytes);
         }
     }
 

@@ -88,8 +88,8 @@ impl Exporter {
             ))))
             .with_resource(resource(version))
             .build();
-        // One for each process; the first is the one that counts.
-        let _first = TRACER.set(provider.tracer("fanfare"));
+        // A second call in one process changes nothing.
+        let _ = TRACER.set(provider.tracer("fanfare"));
         Ok(Self(provider))
     }
 

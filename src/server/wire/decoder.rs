@@ -208,7 +208,8 @@ impl PartialMessage {
             Opcode::Pong => each(Incoming::Pong),
             _ => {
                 let code = parse_close(payload)?;
-                let _nothing_follows = each(Incoming::Close(code));
+                // Nothing follows a Close, whatever the result (RFC 6455 section 5.5.1).
+                let _ = each(Incoming::Close(code));
                 ControlFlow::Break(())
             }
         })

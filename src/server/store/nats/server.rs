@@ -97,7 +97,7 @@ fn address(file: &Path) -> Option<String> {
 impl Drop for NatsServer {
     fn drop(&mut self) {
         // Both fail only if it has already ended.
-        let _ended = self.child.kill();
-        let _ended = self.child.wait();
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
