@@ -58,12 +58,12 @@ pub(super) enum FileMismatch {
         path: PathBuf,
     },
     /// The file at the path cannot be compared.
-    #[error("cannot check that {path} is still the file that the server has open: {source}")]
+    #[error("cannot check that {path} is still the file that the server has open: {problem}")]
     Unreadable {
         /// Where it should be.
         path: PathBuf,
         /// The error of the system.
-        source: io::Error,
+        problem: io::Error,
     },
     /// Its size or modification time differs from what this process left.
     #[error(
@@ -131,8 +131,8 @@ impl OpenFile {
         let path = path.to_owned();
         match fs::metadata(&path) {
             Ok(metadata) if self.is_same(&metadata) => Ok(metadata),
-            Err(source) if source.kind() != ErrorKind::NotFound => {
-                Err(FileMismatch::Unreadable { path, source })
+            Err(problem) if problem.kind() != ErrorKind::NotFound => {
+                Err(FileMismatch::Unreadable { path, problem })
             }
             Ok(_) | Err(_) => Err(FileMismatch::Replaced { path }),
         }
