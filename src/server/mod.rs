@@ -46,7 +46,6 @@ mod capacity;
 
 use std::io;
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Router;
@@ -64,7 +63,7 @@ use crate::server::moderation::{ClusterCommand, LoadError, Moderation, TooManyBa
 use crate::server::run_clock::RunClock;
 use crate::server::session::Rate;
 use crate::server::store::guard;
-use crate::server::store::{Council, Health, OpenStoreError, Store, StoreError};
+use crate::server::store::{Backend, Health, OpenStoreError, RuleStore, StoreError};
 
 pub use crate::server::keyring::Keyring;
 pub use crate::server::transport::Tls;
@@ -130,7 +129,7 @@ pub struct Listeners {
 /// A server that has its store and its addresses and has not begun to answer.
 pub struct Server {
     config: Config,
-    store: Arc<dyn Store>,
+    backend: Backend,
     moderation: Moderation,
     public: TcpListener,
     ops: Option<TcpListener>,
@@ -142,9 +141,9 @@ impl Server {
     /// # Errors
     /// If one of them cannot be had.
     pub async fn bind(config: Config, passed: Listeners) -> Result<Self, StartError> {
-        let store = config.store.open().await?;
-        let moderation = match store.council() {
-            Some(council) => load_cluster_rules(&*council, &config).await?,
+        let backend = config.store.open().await?;
+        let moderation = match &backend.cluster {
+            Some(cluster) => load_cluster_rules(&*cluster.rules, &config).await?,
             None => Moderation::open(config.moderation.clone())?,
         };
         let public = listen("listen", config.listen, passed.public).await?;
@@ -154,7 +153,7 @@ impl Server {
         };
         Ok(Self {
             config,
-            store,
+            backend,
             moderation,
             public,
             ops,
@@ -197,11 +196,12 @@ impl Server {
         let keyring = self.keyring();
         let Self {
             config,
-            store,
+            backend,
             moderation,
             public,
             ops,
         } = self;
+        let store = backend.store.clone();
         // Rendering spawns; without an executor Leptos panics. A second call in one process changes nothing.
         let _ = any_spawner::Executor::init_tokio();
         // Before anything is served: what is refused first is counted too.
@@ -214,7 +214,7 @@ impl Server {
         };
         let site = Site::open(config.site, config.listen, config.base_path);
         let clock = RunClock::new();
-        let hub = Hub::new(limits, store.clone(), moderation.clone(), clock.clone());
+        let hub = Hub::new(limits, backend, moderation.clone(), clock.clone());
         // Which names they answer to depends on who can reach them.
         let reach = |listener: &TcpListener| listener.local_addr().unwrap_or(config.listen).ip();
         let web = config.web.of_page(reach(&public));
@@ -294,12 +294,12 @@ impl Server {
         if let Err(error) = &end {
             tracing::error!(%error);
         }
-        info!(connections = hub.connections(), "stopping");
+        info!(connections = hub.connections().count(), "stopping");
         stopping.send_replace(true);
         let drained = futures::future::join(hub.drain(), serving.all_ended());
         if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
             warn!(
-                connections = hub.connections(),
+                connections = hub.connections().count(),
                 "some clients did not leave in time"
             );
         }
@@ -322,7 +322,7 @@ impl std::fmt::Debug for Server {
 
 /// Who is kept out of all nodes.
 async fn load_cluster_rules(
-    council: &dyn Council,
+    rules: &dyn RuleStore,
     config: &Config,
 ) -> Result<Moderation, StartError> {
     if config.moderation.exists() {
@@ -330,7 +330,7 @@ async fn load_cluster_rules(
         warn!(%file, "not read: with NATS the rules of all nodes are kept there");
     }
     let mut changes = Vec::new();
-    for rule in council.in_force().await? {
+    for rule in rules.load().await? {
         match serde_json::from_slice(&rule).map_err(StartError::Rule)? {
             ClusterCommand::Change(change) => changes.push(change),
             ClusterCommand::Kick(_) => {}
@@ -373,7 +373,7 @@ impl Tasks {
 /// Waits until the store is lost, and returns why.
 async fn store_corrupt(mut health: watch::Receiver<Health>) -> String {
     loop {
-        if let Health::Lost(reason) = &*health.borrow_and_update() {
+        if let Health::Corrupt(reason) = &*health.borrow_and_update() {
             return reason.clone();
         }
         if health.changed().await.is_err() {

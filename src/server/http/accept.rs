@@ -211,7 +211,7 @@ pub async fn serve(
             .http
             .serve_connection(TokioIo::new(stream), service)
             .with_upgrades();
-        let tracked = limits.hub.track(activity);
+        let tracked = limits.hub.memory().register(activity);
         let (stop, open) = (stop.clone(), open.clone());
         tokio::spawn(async move {
             talk.run(connection, stop).await;

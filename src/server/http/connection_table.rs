@@ -211,7 +211,7 @@ mod tests {
     use crate::server::moderation::Moderation;
     use crate::server::room::{DedupLimits, LogLimits};
     use crate::server::run_clock::RunClock;
-    use crate::server::store::{MemoryStore, Retention};
+    use crate::server::store::{Backend, MemoryStore, Retention};
 
     fn hub() -> Hub {
         let hour = Duration::from_secs(3600);
@@ -240,7 +240,12 @@ mod tests {
         };
 
         let moderation = Moderation::open("no such file".into()).expect("nobody is banned");
-        Hub::new(settings, Arc::new(store), moderation, RunClock::new())
+        Hub::new(
+            settings,
+            Backend::single(store),
+            moderation,
+            RunClock::new(),
+        )
     }
 
     #[test]

@@ -55,12 +55,12 @@ async fn readings(
     AppState { hub, quotas, .. }: &AppState,
     store: &watch::Receiver<Health>,
 ) -> Gauges {
-    let lag = hub.lag().await;
-    let (delivered, delivered_bytes) = hub.delivered();
+    let lag = hub.connections().lag().await;
+    let (delivered, delivered_bytes) = hub.rooms().delivered();
     Gauges {
-        connections: hub.connections(),
-        max_connections: hub.max_connections(),
-        rooms: hub.rooms(),
+        connections: hub.connections().count(),
+        max_connections: hub.connections().limits(),
+        rooms: hub.rooms().count(),
         held: Memory::of_process().held(),
         rate_limited: quotas.refusals(),
         delivered,
@@ -75,11 +75,12 @@ async fn readings(
 async fn readiness(Shared(state): Shared<AppState>) -> (StatusCode, String) {
     let damage = state
         .hub
-        .store_damage()
+        .store()
+        .damage()
         .map_or_else(String::new, |damage| format!("damaged: {damage}\n"));
-    match state.hub.store_health() {
+    match state.hub.store().health().borrow().clone() {
         Health::Ready => (StatusCode::OK, format!("ready\n{damage}")),
-        Health::Refusing(reason) | Health::Away(reason) | Health::Lost(reason) => (
+        Health::ReadOnly(reason) | Health::Unreachable(reason) | Health::Corrupt(reason) => (
             StatusCode::SERVICE_UNAVAILABLE,
             format!("not ready: {reason}\n{damage}"),
         ),

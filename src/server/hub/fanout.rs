@@ -1,73 +1,97 @@
 //! From a room's log to its readers' sockets: passes that never wait for a client.
 //!
-//! A pass goes once over all readers of a room and hands each, in one write, everything it has not seen.
-//! What is published meanwhile rides in the next pass, so the batch grows with the load by itself.
+//! A pass goes once over all readers of a room and writes to each, in one system call, all messages that it has not
+//! got. Messages that are published meanwhile are sent by the next pass, so the batch grows with the load.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::server::hub::{Hub, Room};
+use crate::server::hub::Room;
 use crate::server::metrics;
 use crate::server::room::FanoutBatch;
 
-/// Writes between two chances for other tasks on the same thread: one to a few milliseconds of them. Not fewer:
-/// after each chance another thread is woken to look for work, which costs as much as many writes.
+/// Writes between two chances for other tasks on the same thread: a few milliseconds. Not fewer: after each chance
+/// another thread is woken to look for work, which costs as much as many writes.
 pub(super) const WRITES_PER_TURN: usize = 1024;
 
-/// A queue of rooms that one task fans out.
+/// The rooms whose readers have something to get. Each room belongs to one shard, so two passes never write to the same
+/// reader.
+pub(super) struct Fanout {
+    shards: Box<[FanoutShard]>,
+    started: Instant,
+}
+
+/// A queue of rooms for one task.
 #[derive(Default)]
-pub(super) struct Lane {
+struct FanoutShard {
     due: Mutex<Vec<Arc<Room>>>,
     wake: Notify,
 }
 
-impl Hub {
-    /// Something was appended to `room`: a pass is due.
-    pub(super) fn broadcast(&self, room: &Arc<Room>) {
-        if room.dirty.swap(true, Ordering::AcqRel) {
-            return;
+impl Fanout {
+    /// Creates so many shards.
+    pub(super) fn new(shards: u16) -> Self {
+        Self {
+            shards: (0..shards).map(|_| FanoutShard::default()).collect(),
+            started: Instant::now(),
         }
-        room.due_since.store(self.micros(), Ordering::Relaxed);
-        let lane = &self.0.lanes[usize::from(room.lane)];
-        lane.due.lock().push(room.clone());
-        lane.wake.notify_one();
     }
 
-    pub(super) async fn fan_out(&self, lane: usize) {
-        let lane = &self.0.lanes[lane];
+    /// Returns the number of shards.
+    pub(super) const fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
+    /// Queues a pass over the readers of `room`, unless one is queued.
+    pub(super) fn queue(&self, room: &Arc<Room>) {
+        if room.is_dirty.swap(true, Ordering::AcqRel) {
+            return;
+        }
+
+        room.dirty_since.store(self.micros(), Ordering::Relaxed);
+        let shard = &self.shards[usize::from(room.shard)];
+        shard.due.lock().push(room.clone());
+        shard.wake.notify_one();
+    }
+
+    /// Makes the passes of one shard, until dropped.
+    pub(super) async fn run(&self, shard: usize) {
+        let shard = &self.shards[shard];
         let mut due = Vec::new();
         let mut writes = 0;
         loop {
-            std::mem::swap(&mut due, &mut *lane.due.lock());
+            std::mem::swap(&mut due, &mut *shard.due.lock());
             if due.is_empty() {
-                lane.wake.notified().await;
-                // Whoever waited has had the thread.
+                shard.wake.notified().await;
+                // Other tasks have had the thread.
                 writes = 0;
             }
+
             for room in due.drain(..) {
-                let due_since = room.due_since.load(Ordering::Relaxed);
+                let since = room.dirty_since.load(Ordering::Relaxed);
                 pass(&room, &mut writes).await;
-                metrics::record_fanout_latency(Duration::from_micros(
-                    self.micros().saturating_sub(due_since),
-                ));
+                let took = self.micros().saturating_sub(since);
+                metrics::record_fanout_latency(Duration::from_micros(took));
             }
         }
     }
 
-    /// Microseconds since the Hub began.
+    /// Returns the time since the start, in microseconds.
     fn micros(&self) -> u64 {
-        self.0.started.elapsed().as_micros() as u64
+        self.started.elapsed().as_micros() as u64
     }
 }
 
-/// One pass over `room`; `writes` counts those of earlier passes too, since the last chance for others.
+/// Makes one pass over `room`. `writes` counts the writes since the last chance for other tasks, those of earlier passes
+/// included.
 async fn pass(room: &Room, writes: &mut usize) {
-    // Before the head is read: whatever is appended after that makes the room due again.
-    room.dirty.store(false, Ordering::Release);
+    // Before the head is read: messages that are appended after that queue the room again.
+    room.is_dirty.store(false, Ordering::Release);
+
     let mut reel: FanoutBatch<'_> = room.reel();
     for reader in room.readers().iter() {
         if *writes == WRITES_PER_TURN {

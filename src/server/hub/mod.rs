@@ -1,90 +1,81 @@
-//! The registry of rooms and connections in one process: admit, register, publish, broadcast, sweep.
+//! The rooms and connections of one process: admission, publishing, fan-out, presence, other nodes, memory.
 //!
 //! # Invariants
 //!
-//! - The Hub knows connections only as [`Outlet`]s: no socket, no HTTP.
-//! - A connection is counted once from its [`Admission`] and leaves once, when its [`Membership`] is dropped;
-//!   two connections with the same id are two members.
-//! - Locks are short and never held across a wait. Order: rooms, then a room's readers, then its log.
+//! - The hub knows connections only as [`Subscriber`]s: no socket, no HTTP.
+//! - A connection is counted once from its [`Admission`] and leaves once, when its [`Membership`] is dropped. Two
+//!   connections with the same id are two members.
+//! - A message is in the ring of its room, and readers get it, only after the store has it ([`store_changes`]).
+//! - Each part owns its lock. Locks are short and never held across a wait. Order: rooms, then a room's readers, then its
+//!   log.
 
 mod admission;
-mod announce;
-mod council;
-mod delete;
+mod catch_up;
+mod cluster;
+mod cluster_moderation;
+mod connections;
 mod fanout;
 mod history;
-mod inspect;
-mod nodes;
+mod memory_pressure;
 mod outage;
-mod publish;
+mod presence;
 mod readers;
-mod recover;
-mod relief;
 mod room;
-mod sweep;
+mod rooms;
+mod store_changes;
+mod subscriber;
 mod trace;
 
-use std::collections::{HashMap, HashSet};
+use std::net::IpAddr;
 use std::panic::resume_unwind;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use futures::future::{join, join5};
 use parking_lot::Mutex;
-use slab::Slab;
-use tokio::sync::Notify;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
+use tokio::time::MissedTickBehavior;
 
-use crate::protocol::CloseCode;
-use crate::protocol::Push;
+use crate::protocol::Offset;
+use crate::protocol::RoomName;
+use crate::protocol::UserId;
 use crate::server::memory::Memory;
+use crate::server::metrics;
 use crate::server::moderation::Moderation;
-use crate::server::room::{DeliveryCounters, FanoutBatch, LogLimits, Tick};
+use crate::server::room::{Draft, LogLimits, PresentMember, Tick};
 use crate::server::run_clock::RunClock;
-use crate::server::session::IpBucket;
-use crate::server::store::Store;
+use crate::server::session::CatchUpPage;
+use crate::server::store::{
+    Backend, BusEvent, Changes, Deleted, Limit, Page, RuleEvent, Span, Store, StoreError,
+    StoreFuture, Stored,
+};
 
 pub use admission::{Admission, Membership, Refusal};
-pub use council::{DecreeError, Effect};
+pub use catch_up::{Gap, Resume, StartPosition};
+pub use cluster_moderation::{ClusterModeration, DecreeError, Effect};
+pub use connections::{ConnectionEntry, Connections, Listing};
 pub use history::DeletionMark;
-pub use inspect::{Figures, Part, Seat, Standing};
-pub use publish::Due;
-pub use recover::{Gap, Resume, Start};
-pub use relief::{Burden, Reclaimable, Tracked};
-pub use room::Room;
-pub use trace::{Passed, Traced, Tracer};
+pub use memory_pressure::{MemoryBudget, MemoryHolder, MemoryRegistration, Reclaimable};
+pub use room::{Room, RoomStats};
+pub use rooms::Rooms;
+pub use subscriber::{Closing, ConnectionStatus, Notice, Subscriber};
+pub use trace::{TraceEvent, TracedConnection, Tracer};
 
-/// Time that a restarted server needs for each client that comes back, with room to spare.
+use cluster::Cluster;
+use fanout::Fanout;
+use presence::DirtyPresence;
+
+/// Bytes of a page of history: the most that one request of a client may hold in memory.
+const PAGE_BYTES: usize = 256 * 1024;
+/// Messages read from the store at once for a reader that has fallen behind.
+const CATCH_UP_MESSAGES: usize = 256;
+/// The time that a restarted server needs for each client that comes back, with room to spare.
 const RECONNECT_EACH: Duration = Duration::from_millis(2);
-/// The shortest and the longest time over which clients are told to spread.
+/// The shortest and the longest time over which clients spread their reconnects.
 const RECONNECT_WINDOW: (Duration, Duration) =
     (Duration::from_millis(500), Duration::from_secs(20));
-
-/// What the Hub needs of an open transport. None of these may wait.
-pub trait Outlet: Send + Sync {
-    /// Hands what is pending to the kernel, as far as it takes it.
-    fn flush(&self, reel: &mut FanoutBatch<'_>);
-    /// Looks at the clock: pings, expiry, stuck readers.
-    fn tick(&self, now: Tick);
-    /// Says `frame`, a frame of the typed dialect, if the client speaks that.
-    fn tell(&self, frame: &[u8]);
-    /// Says `push`, which belongs to the log, if the client's dialect has words for it.
-    fn say(&self, push: &Push);
-    /// The server is about to stop: ends the connection with 1001. The client should come back after so long.
-    fn drain(&self, reconnect_after: Duration);
-    /// Ends the connection with `code`.
-    fn close(&self, code: CloseCode);
-    /// From now on `tracer` is told what passes.
-    fn trace(&self, tracer: Tracer);
-    /// How far it has got.
-    fn standing(&self) -> Standing;
-    /// What could be taken from it; `None` if it holds nothing to speak of.
-    fn burden(&self) -> Option<Burden> {
-        None
-    }
-    /// Gives up its burden, and ends.
-    fn shed(&self) {}
-}
 
 /// Limits of one process.
 #[derive(Clone, Copy, Debug)]
@@ -99,140 +90,128 @@ pub struct HubSettings {
     pub max_room_members: usize,
     /// Bytes that clients may make the process hold.
     pub memory_budget: usize,
-    /// What each room keeps in memory.
+    /// The size of each room's ring.
     pub log: LogLimits,
-    /// How often every connection's clock is looked at.
+    /// The time between two checks of the timers of all connections.
     pub sweep_every: Duration,
 }
 
-/// A cheap handle on the one registry; see the [module docs](self).
+/// A cheap handle; see the [module docs](self).
 #[derive(Clone)]
 pub struct Hub(Arc<Shared>);
 
 struct Shared {
-    settings: HubSettings,
-    store: Arc<dyn Store>,
-    moderation: Moderation,
+    max_room_members: usize,
+    sweep_every: Duration,
     started: Instant,
     clock: RunClock,
-    /// The number of the newest connection.
-    newest: AtomicU64,
-    rooms: Mutex<HashSet<room::Named>>,
-    seats: Mutex<Slab<Seat>>,
-    census: Mutex<Census>,
-    /// Holders of memory beside the connections.
-    reclaimable: Mutex<Slab<Arc<dyn Reclaimable>>>,
-    /// Told whenever a connection leaves.
-    left: Notify,
-    lanes: Box<[fanout::Lane]>,
-    restless: announce::Restless,
+    store: Arc<dyn Store>,
+    rooms: Arc<Rooms>,
+    connections: Arc<Connections>,
+    fanout: Fanout,
+    dirty_presence: Arc<DirtyPresence>,
     /// The other nodes, if there may be any.
-    nodes: Option<nodes::Nodes>,
-    /// The store cannot be reached.
-    is_away: AtomicBool,
-    draining: AtomicBool,
-    delivered: Arc<DeliveryCounters>,
+    cluster: Option<Cluster>,
+    moderation: Arc<ClusterModeration>,
+    memory: Arc<MemoryBudget>,
+    is_draining: AtomicBool,
+    /// Taken by [`Hub::run`].
+    inputs: Mutex<Option<Inputs>>,
 }
 
-/// Who is counted: every [`Admission`] that is alive.
-#[derive(Default)]
-struct Census {
-    connections: usize,
-    by_host: HashMap<IpBucket, usize>,
+/// The streams that the tasks of the hub consume.
+struct Inputs {
+    changes: Changes,
+    cluster: Option<(UnboundedReceiver<BusEvent>, UnboundedReceiver<RuleEvent>)>,
 }
 
 impl Hub {
-    /// Creates a Hub over `store` that applies the rules of `moderation` and uses `clock` for client timeouts. Its
-    /// tasks start with [`Hub::run`].
+    /// Creates a hub over `backend` that applies the rules of `moderation` and uses `clock` for client timeouts. Its tasks
+    /// start with [`Hub::run`].
     pub fn new(
         settings: HubSettings,
-        store: Arc<dyn Store>,
+        backend: Backend,
         moderation: Moderation,
         clock: RunClock,
     ) -> Self {
         Memory::of_process().set_budget(settings.memory_budget);
-        let lanes = std::thread::available_parallelism().map_or(1, usize::from);
-        let hub = Self(Arc::new(Shared {
-            settings,
-            store: store.clone(),
-            moderation,
+        let Backend { store, cluster } = backend;
+        let inputs = Inputs {
+            changes: store.changes(),
+            cluster: cluster
+                .as_ref()
+                .map(|cluster| (cluster.bus.events(), cluster.rules.events())),
+        };
+
+        let shards = std::thread::available_parallelism().map_or(1, |cores| cores.get() as u16);
+        let max_rooms = settings.max_rooms;
+        let rooms = Arc::new(Rooms::new(store.clone(), max_rooms, settings.log, shards));
+        let connections = Arc::new(Connections::new(
+            settings.max_connections,
+            settings.max_connections_per_ip,
+        ));
+        let dirty_presence = Arc::new(DirtyPresence::default());
+        let rules = cluster.as_ref().map(|cluster| cluster.rules.clone());
+        let moderation = ClusterModeration::new(moderation, connections.clone(), rules);
+        let memory = MemoryBudget::new(rooms.clone(), connections.clone(), store.clone());
+        let cluster = cluster.map(|cluster| {
+            let (rooms, dirty_presence) = (rooms.clone(), dirty_presence.clone());
+            Cluster::new(cluster.bus, rooms, dirty_presence, clock.clone())
+        });
+
+        Self(Arc::new(Shared {
+            max_room_members: settings.max_room_members,
+            sweep_every: settings.sweep_every,
             started: Instant::now(),
             clock,
-            newest: AtomicU64::new(0),
-            rooms: Mutex::default(),
-            seats: Mutex::default(),
-            census: Mutex::default(),
-            reclaimable: Mutex::default(),
-            left: Notify::new(),
-            lanes: (0..lanes).map(|_| fanout::Lane::default()).collect(),
-            restless: announce::Restless::default(),
-            nodes: store.bus().map(nodes::Nodes::new),
-            is_away: AtomicBool::new(false),
-            draining: AtomicBool::new(false),
-            delivered: Arc::default(),
-        }));
-        let shared = Arc::downgrade(&hub.0);
-        store.follow(Box::new(move |name, change| {
-            if let Some(shared) = shared.upgrade() {
-                Self(shared).hear(name, change);
-            }
-        }));
-        hub.meet_nodes();
-        hub.heed_council();
-        hub
+            store,
+            rooms,
+            connections,
+            fanout: Fanout::new(shards),
+            dirty_presence,
+            cluster,
+            moderation: Arc::new(moderation),
+            memory: Arc::new(memory),
+            is_draining: AtomicBool::new(false),
+            inputs: Mutex::new(Some(inputs)),
+        }))
     }
 
-    /// Returns the time for client timeouts.
-    pub fn now(&self) -> Tick {
-        self.0.clock.now()
-    }
-
-    /// Returns the clock of [`Hub::now`].
-    pub fn clock(&self) -> &RunClock {
-        &self.0.clock
-    }
-
-    /// How many connections there are.
-    pub fn connections(&self) -> usize {
-        self.0.census.lock().connections
-    }
-
-    /// How many there may be, and how many from one address.
-    pub fn max_connections(&self) -> (usize, usize) {
-        (
-            self.0.settings.max_connections,
-            self.0.settings.max_connections_per_ip,
-        )
-    }
-
-    /// Messages handed to readers so far, once for each, and their bytes.
-    pub fn delivered(&self) -> (u64, u64) {
-        self.0.delivered.read()
-    }
-
-    /// How many rooms are in memory.
-    pub fn rooms(&self) -> usize {
-        self.0.rooms.lock().len()
-    }
-
-    /// Fans out, announces, sweeps and keeps to the memory budget until dropped. Ends only when a task of the
-    /// fan-out does, which is a fault; and a panic of another task is one of this call.
+    /// Runs the tasks of the hub until dropped. Ends only when one of them does, which is a fault. A panic in one of them
+    /// is a panic of this call. To be called once.
     pub async fn run(&self) {
-        let mut lanes = JoinSet::new();
-        for lane in 0..self.0.lanes.len() {
-            let hub = self.clone();
-            lanes.spawn(async move { hub.fan_out(lane).await });
+        let Some(inputs) = self.0.inputs.lock().take() else {
+            return;
+        };
+
+        let mut tasks = JoinSet::new();
+        for shard in 0..self.0.fanout.shards() {
+            let hub = self.0.clone();
+            tasks.spawn(async move { hub.fanout.run(shard).await });
         }
-        let others = futures::future::join5(
-            self.announce_forever(),
-            self.sweep_forever(),
-            self.relieve_forever(),
-            self.heed_nodes(),
-            self.tell_of_outages(),
+        let (hub, changes) = (self.0.clone(), inputs.changes);
+        tasks
+            .spawn(async move { store_changes::apply_all(changes, &hub.rooms, &hub.fanout).await });
+
+        let hub = &*self.0;
+        let cluster = async {
+            if let (Some(cluster), Some((nodes, rules))) = (&hub.cluster, inputs.cluster) {
+                join(cluster.run(nodes), hub.moderation.run(rules)).await;
+            }
+        };
+        let presence = hub
+            .dirty_presence
+            .announce_all(hub.cluster.as_ref(), &hub.clock);
+        let others = join5(
+            presence,
+            cluster,
+            hub.sweep(),
+            hub.memory.enforce(),
+            hub.watch_health(),
         );
 
         let ended = tokio::select! {
-            Some(ended) = lanes.join_next() => ended,
+            Some(ended) = tasks.join_next() => ended,
             _ = others => Ok(()),
         };
         if let Err(error) = ended
@@ -242,44 +221,259 @@ impl Hub {
         }
     }
 
-    /// Admits nobody from now on, closes every connection with 1001 and waits until all have left. What was
-    /// published before is heard before.
+    /// Admits no new connections, closes all others with 1001 and waits until they are gone. Messages that were published
+    /// before are sent before.
     pub async fn drain(&self) {
-        self.0.draining.store(true, Ordering::Release);
-        self.settle().await;
-        // Once for all: who has left already has not come back yet.
+        self.0.is_draining.store(true, Ordering::Release);
+        self.0.store.flush().await;
+
+        // Computed once: clients that have left already have not come back yet.
         let window = self.reconnect_window();
-        self.each_outlet(|outlet| outlet.drain(window.mul_f64(fastrand::f64())))
+        self.0
+            .connections
+            .for_each(|subscriber| {
+                subscriber.close(Closing::Drain(window.mul_f64(fastrand::f64())));
+            })
             .await;
-        loop {
-            let left = self.0.left.notified();
-            if self.connections() == 0 {
-                return self.leave_nodes();
-            }
-            left.await;
+        self.0.connections.all_gone().await;
+
+        if let Some(cluster) = &self.0.cluster {
+            cluster.leave();
         }
     }
-}
 
-impl Hub {
-    /// When one of the clients that are sent away should come back: each at another time, so that a server
-    /// that restarts is not run over.
+    /// Counts a connection from `address` to the room `name`, which is opened. With `resume` it continues from there.
+    ///
+    /// # Errors
+    /// The limit that is reached.
+    pub async fn admit(
+        &self,
+        address: IpAddr,
+        name: &RoomName,
+        resume: Option<&Resume>,
+    ) -> Result<Admission, Refusal> {
+        Admission::new(self, address, name, resume).await
+    }
+
+    /// Makes an admitted connection a member. With an `id` it is present from now on; without one it only reads. `proven`
+    /// is the id that its token proves; bans and kicks apply to it in either case.
+    pub fn join(
+        &self,
+        admission: Admission,
+        id: Option<UserId>,
+        proven: Option<UserId>,
+    ) -> Membership {
+        Membership::new(self, admission, id, proven)
+    }
+
+    /// Returns the room `name`, loaded from the store if it is not in memory.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyRooms`] and [`Refusal::StoreUnavailable`].
+    pub async fn room(&self, name: &RoomName) -> Result<Arc<Room>, Refusal> {
+        let (room, is_new) = self.0.rooms.open(name).await?;
+        if let Some(cluster) = self.0.cluster.as_ref().filter(|_| is_new) {
+            cluster.request_presence(&room);
+        }
+        Ok(room)
+    }
+
+    /// Returns whether the next message of `room` creates it in the store.
+    pub fn is_new(&self, room: &Room) -> bool {
+        room.holds_nothing() && self.0.rooms.is_unknown(room)
+    }
+
+    /// Stores `drafts` one behind the other in `room`. The future resolves when the ring has what is new of them. Messages
+    /// that are read at once should be published at once: readers then get them in one write.
+    ///
+    /// The messages are stored and sent to the readers even if the future is dropped.
+    pub fn publish(&self, room: &Room, drafts: Vec<Draft>) -> StoreFuture<Vec<Stored>> {
+        room.publish_started();
+        self.0.store.append(room.name(), drafts, now_millis())
+    }
+
+    /// Does the same with `drafts` that belong together: see [`Store::append_batch`].
+    pub fn publish_batch(&self, room: &Room, drafts: Vec<Draft>) -> StoreFuture<Vec<Stored>> {
+        room.publish_started();
+        self.0.store.append_batch(room.name(), drafts, now_millis())
+    }
+
+    /// Deletes the message at `offset` of `room`, and notifies the readers. A tombstone stays in its place, so that no
+    /// reader sees a gap.
+    ///
+    /// # Errors
+    /// If the store cannot do that now.
+    pub async fn delete(&self, room: &Room, offset: Offset) -> Result<Deleted, StoreError> {
+        self.0.store.delete(room.name(), offset, now_millis()).await
+    }
+
+    /// Reads at most `messages` entries of `room` from the store, and at most [`PAGE_BYTES`] of them. Before they are passed to a
+    /// reader that is notified of deletions, call [`Room::redact`].
+    ///
+    /// # Errors
+    /// If the store cannot be read now.
+    pub async fn read_page(
+        &self,
+        room: &Room,
+        span: Span,
+        messages: usize,
+    ) -> Result<(Page, DeletionMark), StoreError> {
+        let mark = room.deletion_mark();
+        let limit = Limit {
+            messages,
+            bytes: PAGE_BYTES,
+        };
+        let page = self.0.store.read(room.name(), span, limit).await?;
+        Ok((page, mark))
+    }
+
+    /// Reads like [`Hub::read_page`], for a reader that is not notified of deletions: messages deleted meanwhile are
+    /// replaced.
+    ///
+    /// # Errors
+    /// If the store cannot be read now.
+    pub async fn history(
+        &self,
+        room: &Room,
+        span: Span,
+        messages: usize,
+    ) -> Result<Page, StoreError> {
+        loop {
+            let (mut page, mark) = self.read_page(room, span, messages).await?;
+            if room.redact(&mut page.frames, mark) {
+                return Ok(page);
+            }
+        }
+    }
+
+    /// Reads the messages of `room` after `after`, for a reader that the ring has passed: as many as are read at once.
+    ///
+    /// # Errors
+    /// If the store cannot be read now.
+    pub async fn catch_up(
+        &self,
+        room: &Room,
+        after: Offset,
+    ) -> Result<(CatchUpPage, DeletionMark), StoreError> {
+        metrics::count_catch_up();
+
+        // Before the page is read: messages that are appended meanwhile are in the ring, or the reader catches up again.
+        let head = room.head();
+        let span = Span::After(after);
+        let (page, mark) = self.read_page(room, span, CATCH_UP_MESSAGES).await?;
+
+        // A store that cannot know trims from the front.
+        let first_before = || page.frames.first().map_or(head, |first| first.prev());
+        let page = CatchUpPage {
+            head,
+            gone: page.gone.unwrap_or_else(first_before),
+            is_dense: room.is_dense,
+            frames: page.frames,
+        };
+        Ok((page, mark))
+    }
+
+    /// Returns the members of `room` on all nodes, as [`Room::present`] does. Waits at most a second for the other nodes.
+    pub async fn present(&self, room: &Room) -> (usize, Option<Vec<PresentMember>>) {
+        if let Some(cluster) = &self.0.cluster {
+            cluster.wait_for_presence(room).await;
+        }
+        room.present()
+    }
+
+    /// Returns the rooms in memory.
+    pub fn rooms(&self) -> &Rooms {
+        &self.0.rooms
+    }
+
+    /// Returns the connections.
+    pub fn connections(&self) -> &Connections {
+        &self.0.connections
+    }
+
+    /// Returns the memory budget, which is enforced by [`Hub::run`].
+    pub fn memory(&self) -> &Arc<MemoryBudget> {
+        &self.0.memory
+    }
+
+    /// Returns the rules of operators.
+    pub fn moderation(&self) -> &Arc<ClusterModeration> {
+        &self.0.moderation
+    }
+
+    /// Returns the store, for its status and backups.
+    pub fn store(&self) -> &dyn Store {
+        &*self.0.store
+    }
+
+    /// Returns the clock for client timeouts.
+    pub fn clock(&self) -> &RunClock {
+        &self.0.clock
+    }
+
+    /// Returns the time for client timeouts.
+    pub fn now(&self) -> Tick {
+        self.0.clock.now()
+    }
+
+    /// Returns the time since the start.
+    pub fn uptime(&self) -> Duration {
+        self.0.started.elapsed()
+    }
+
+    fn is_draining(&self) -> bool {
+        self.0.is_draining.load(Ordering::Acquire)
+    }
+
+    /// Returns the time after which a client that is sent away should come back: a random one for each, so that they do not
+    /// all come at once.
     fn reconnect_after(&self) -> Duration {
         self.reconnect_window().mul_f64(fastrand::f64())
     }
 
-    /// The time over which those who are here now should come back.
+    /// Returns the time over which the present clients should come back.
     fn reconnect_window(&self) -> Duration {
-        (RECONNECT_EACH * self.connections() as u32).clamp(RECONNECT_WINDOW.0, RECONNECT_WINDOW.1)
+        let connections = self.0.connections.count() as u32;
+        (RECONNECT_EACH * connections).clamp(RECONNECT_WINDOW.0, RECONNECT_WINDOW.1)
+    }
+}
+
+impl Shared {
+    /// Notifies all clients when the store can no longer be reached, until dropped.
+    async fn watch_health(&self) {
+        let (connections, rooms) = (&self.connections, &self.rooms);
+        let presence = &self.dirty_presence;
+        outage::notify_all(self.store.health(), connections, rooms, presence).await;
+    }
+
+    /// Checks the timers of all connections, instead of one timer for each, and removes rooms that are not needed, until
+    /// dropped.
+    async fn sweep(&self) {
+        let mut interval = tokio::time::interval(self.sweep_every);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        loop {
+            interval.tick().await;
+            self.connections
+                .for_each(|subscriber| subscriber.tick(self.clock.now()))
+                .await;
+            self.rooms.remove_unknown();
+        }
     }
 }
 
 impl std::fmt::Debug for Hub {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Hub")
-            .field("connections", &self.connections())
+            .field("connections", &self.0.connections.count())
             .finish_non_exhaustive()
     }
+}
+
+/// Returns the time, in milliseconds since 1970 UTC.
+fn now_millis() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |since| since.as_millis() as u64)
 }
 
 #[cfg(test)]

@@ -1,56 +1,53 @@
-//! While the store cannot be reached, everybody is told: what is said elsewhere comes later, and what is said here
-//! is refused. Also whoever comes in that time. Who comes and goes is told anew when it is over, so that a client
-//! hears that too.
-
-use std::sync::atomic::Ordering;
+//! Notices of an outage: while the store cannot be reached, messages of other nodes come later and publishes are refused.
+//! Clients that connect meanwhile get the notice too, and presence is sent again afterwards.
 
 use bytes::Bytes;
+use tokio::sync::watch;
 
 use crate::protocol::ErrorCode;
 use crate::protocol::Push;
-use crate::server::hub::{Hub, Outlet};
+use crate::server::hub::presence::DirtyPresence;
+use crate::server::hub::{Connections, Notice, Rooms};
 use crate::server::store::Health;
 use crate::server::wire::{self, Opcode};
 
-/// What clients are told.
+/// The text of the notice.
 const MESSAGE: &str =
     "this server cannot reach the others now: messages come later, and none are taken";
 
-impl Hub {
-    /// Tells everybody whenever the store goes away or comes back, until dropped.
-    pub(super) async fn tell_of_outages(&self) {
-        let mut health = self.0.store.health();
-        loop {
-            let is_away = matches!(&*health.borrow_and_update(), Health::Away(_));
-            let was_away = self.0.is_away.swap(is_away, Ordering::AcqRel);
-            if is_away && !was_away {
-                let frame = away();
-                self.each_outlet(|outlet| outlet.tell(&frame)).await;
-            } else if was_away && !is_away {
-                self.each_room(|room| {
-                    room.presence.lock().announce_again();
-                    self.is_restless(room);
-                });
-            }
-            if health.changed().await.is_err() {
-                return;
+/// Sends the notice to all clients whenever the store cannot be reached any more, until dropped.
+pub(super) async fn notify_all(
+    mut health: watch::Receiver<Health>,
+    connections: &Connections,
+    rooms: &Rooms,
+    dirty_presence: &DirtyPresence,
+) {
+    let mut was_away = false;
+    loop {
+        let is_away = matches!(&*health.borrow_and_update(), Health::Unreachable(_));
+        if is_away && !was_away {
+            let frame = notice();
+            connections
+                .for_each(|subscriber| subscriber.send(&Notice::Room(&frame)))
+                .await;
+        } else if was_away && !is_away {
+            for room in rooms.all() {
+                room.presence.lock().announce_again();
+                dirty_presence.mark(&room);
             }
         }
-    }
+        was_away = is_away;
 
-    /// Tells `outlet`, which has just come, if the store is away.
-    pub(super) fn tell_if_away(&self, outlet: &dyn Outlet) {
-        if self.0.is_away.load(Ordering::Acquire) {
-            outlet.tell(&away());
+        if health.changed().await.is_err() {
+            return;
         }
     }
 }
 
-/// The frame that says so.
-fn away() -> Bytes {
-    let code = ErrorCode::StoreUnavailable;
+/// Returns the notice as a frame.
+pub(super) fn notice() -> Bytes {
     let push = Push::Error {
-        code,
+        code: ErrorCode::StoreUnavailable,
         message: MESSAGE.to_owned(),
         retry: true,
         key: None,

@@ -1,7 +1,5 @@
-//! A room as the Hub holds it: its newest frames, who reads them, who is here.
+//! A room in memory: its newest frames, its readers and its members.
 
-use std::borrow::Borrow;
-use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
 
@@ -11,24 +9,39 @@ use tokio::time::Instant;
 
 use crate::protocol::Epoch;
 use crate::protocol::Offset;
+use crate::protocol::Push;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
+use crate::server::hub::fanout::WRITES_PER_TURN;
 use crate::server::hub::readers::Readers;
-use crate::server::hub::{Figures, Outlet};
+use crate::server::hub::{Notice, Subscriber};
 use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::room::{
     DeliveryCounters, FanoutBatch, Frame, Log, LogLimits, Presence, PresentMember, RemotePresence,
 };
 use crate::server::store::Bounds;
 
-/// Answers of the store in a row that may be left to the next one: some commits' time.
-const MAX_LEFT: u8 = 16;
+/// How often in a row a pass may be put off until the next publish is finished: the time of some commits.
+const MAX_PUT_OFF: u8 = 16;
+
+/// The figures of a room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RoomStats {
+    /// Ids that are present.
+    pub members: usize,
+    /// Open connections, those of readers that are not members included.
+    pub connections: usize,
+    /// The newest offset.
+    pub head: Offset,
+    /// Entries in memory, and their bytes.
+    pub ring: (usize, usize),
+}
 
 /// See the [module docs](self).
 pub struct Room {
     name: RoomName,
     epoch: Epoch,
-    /// Whether its offsets leave no number out.
+    /// Set if its offsets leave no number out.
     pub(super) is_dense: bool,
     pub(super) log: Mutex<Log>,
     /// The number of erased frames of the log; grows under its lock, before readers are notified.
@@ -36,31 +49,31 @@ pub struct Room {
     /// The room itself; its frames are counted by themselves.
     _reservation: MemoryReservation,
     readers: Mutex<Readers>,
-    /// Connections that were let in.
+    /// Connections that were admitted.
     occupants: AtomicUsize,
     pub(super) presence: Mutex<Presence>,
-    /// Who of them is on another node, if there are any. Where both are locked, `presence` is first.
+    /// The members on other nodes, if there are any. Where both are locked, `presence` is first.
     pub(super) neighbours: Mutex<Option<Box<RemotePresence>>>,
-    /// When the other nodes were last asked for their members here.
-    pub(super) nodes_asked: Mutex<Option<Instant>>,
+    /// When the members of other nodes were last requested.
+    pub(super) presence_requested: Mutex<Option<Instant>>,
     /// Notified when a node has sent its members here, or is gone.
-    pub(super) nodes_heard: Notify,
-    /// Set when something was appended that no fan-out pass has taken up.
-    pub(super) dirty: AtomicBool,
-    /// When that was, in microseconds since the Hub began.
-    pub(super) due_since: AtomicU64,
+    pub(super) presence_received: Notify,
+    /// Set while a fan-out pass is queued.
+    pub(super) is_dirty: AtomicBool,
+    /// When it was queued, in microseconds since the start of the fan-out.
+    pub(super) dirty_since: AtomicU64,
     /// Where its deliveries are counted.
     tally: Arc<DeliveryCounters>,
-    /// Set when somebody came or went and an announcement is due.
-    pub(super) restless: AtomicBool,
+    /// Set while a presence announcement is due.
+    pub(super) is_presence_dirty: AtomicBool,
     /// The earliest time of the next announcement.
     pub(super) announce_after: Mutex<Option<Instant>>,
-    /// Publishes that the store has not answered yet.
-    underway: AtomicU32,
-    /// Answers in a row that no pass was begun for, because another was on its way.
-    left: AtomicU8,
-    /// Which lane fans it out: one at a time, so that its readers are never written to by two passes.
-    pub(super) lane: u16,
+    /// Publishes that the store has not finished.
+    publishes: AtomicU32,
+    /// How often in a row a pass was put off.
+    put_off: AtomicU8,
+    /// The fan-out shard that it belongs to.
+    pub(super) shard: u16,
 }
 
 impl Room {
@@ -68,7 +81,7 @@ impl Room {
         name: RoomName,
         bounds: Bounds,
         limits: LogLimits,
-        lane: u16,
+        shard: u16,
         tally: Arc<DeliveryCounters>,
     ) -> Self {
         let bytes = size_of::<Self>() + 2 * name.as_str().len();
@@ -83,43 +96,43 @@ impl Room {
             occupants: AtomicUsize::new(0),
             presence: Mutex::default(),
             neighbours: Mutex::default(),
-            nodes_asked: Mutex::default(),
-            nodes_heard: Notify::new(),
-            dirty: AtomicBool::new(false),
-            due_since: AtomicU64::new(0),
+            presence_requested: Mutex::default(),
+            presence_received: Notify::new(),
+            is_dirty: AtomicBool::new(false),
+            dirty_since: AtomicU64::new(0),
             tally,
-            restless: AtomicBool::new(false),
+            is_presence_dirty: AtomicBool::new(false),
             announce_after: Mutex::new(None),
-            underway: AtomicU32::new(0),
-            left: AtomicU8::new(0),
-            lane,
+            publishes: AtomicU32::new(0),
+            put_off: AtomicU8::new(0),
+            shard,
         }
     }
 
-    /// Its name.
+    /// Returns its name.
     pub const fn name(&self) -> &RoomName {
         &self.name
     }
 
-    /// Which life of its log this is.
+    /// Returns the epoch of its log.
     pub const fn epoch(&self) -> &Epoch {
         &self.epoch
     }
 
-    /// Its newest offset.
+    /// Returns its newest offset.
     pub fn head(&self) -> Offset {
         self.log.lock().head()
     }
 
-    /// Its log as it stands now, to be read from any place.
+    /// Returns a reader of its log as it stands now.
     pub fn reel(&self) -> FanoutBatch<'_> {
         FanoutBatch::new(&self.log)
             .counted(&self.tally)
             .watching_redactions(&self.erasures)
     }
 
-    /// Appends those of `frames` that its log does not have yet: what a store has told, it also reports.
-    pub(super) fn take<'a>(&self, frames: impl Iterator<Item = &'a Arc<Frame>>) {
+    /// Appends those of `frames` that its log does not have yet: a store with several nodes may send them twice.
+    pub(super) fn append<'a>(&self, frames: impl Iterator<Item = &'a Arc<Frame>>) {
         let mut log = self.log.lock();
         for frame in frames {
             if frame.offset() > log.head() {
@@ -128,12 +141,46 @@ impl Room {
         }
     }
 
+    /// Replaces the message at `offset`, deleted at `at` (milliseconds since 1970 UTC), in its log. Returns whether that is
+    /// news to its readers.
+    pub(super) fn erase(&self, offset: Offset, at: u64) -> bool {
+        let mut log = self.log.lock();
+        let is_news = log.redact(offset, at);
+        self.erasures.store(log.redactions(), Ordering::Release);
+        is_news
+    }
+
+    /// Notifies every reader of a deletion.
+    pub(super) async fn notify_deleted(&self, offset: Offset, at: u64) {
+        self.notify(&Notice::Log(&Push::Deleted { offset, at }))
+            .await;
+    }
+
+    /// Sends `notice` to every reader. In a large room it takes a while.
+    pub(super) async fn notify(&self, notice: &Notice<'_>) {
+        for (number, reader) in self.readers().iter().enumerate() {
+            if number % WRITES_PER_TURN == WRITES_PER_TURN - 1 {
+                tokio::task::yield_now().await;
+            }
+            reader.send(notice);
+        }
+    }
+
+    /// Returns the recent deletions among the messages up to `seen`, for a reader that comes back and has read them.
+    pub fn deleted(&self, seen: Offset) -> Vec<Push> {
+        let erased = self.log.lock().redacted(seen);
+        erased
+            .into_iter()
+            .map(|(offset, at)| Push::Deleted { offset, at })
+            .collect()
+    }
+
     /// Drops the oldest frames until they take no more than `bytes`. Readers that lag behind are served from the store.
-    pub(super) fn shorten(&self, bytes: usize) {
+    pub(super) fn truncate(&self, bytes: usize) {
         self.log.lock().truncate(bytes);
     }
 
-    /// Lets one more connection in, if there are fewer than `limit`.
+    /// Admits one more connection, if there are fewer than `limit`.
     pub(super) fn enter(&self, limit: usize) -> bool {
         let one_more = |occupants| (occupants < limit).then_some(occupants + 1);
         self.occupants
@@ -141,23 +188,24 @@ impl Room {
             .is_ok()
     }
 
-    /// One that was let in leaves.
+    /// Records that an admitted connection leaves.
     pub(super) fn leave(&self) {
         self.occupants.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// A publish goes to the store.
-    pub(super) fn asked(&self) {
-        self.underway.fetch_add(1, Ordering::AcqRel);
+    /// Records that a publish goes to the store.
+    pub(super) fn publish_started(&self) {
+        self.publishes.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// The store has answered one. Whether a pass is due: not while the next answer is on its way, which will do
-    /// for both, as a pass costs a write for each reader whatever it holds. Never left out for long.
-    pub(super) fn answered(&self) -> bool {
-        let is_last = self.underway.fetch_sub(1, Ordering::AcqRel) == 1;
-        let is_due = is_last || self.left.fetch_add(1, Ordering::AcqRel) >= MAX_LEFT;
+    /// Records that the store has finished a publish. Returns whether a pass is due. It is not while another publish is
+    /// with the store: a pass costs one write for each reader, so one pass for both is cheaper. A pass is put off at most
+    /// [`MAX_PUT_OFF`] times in a row.
+    pub(super) fn publish_finished(&self) -> bool {
+        let is_last = self.publishes.fetch_sub(1, Ordering::AcqRel) == 1;
+        let is_due = is_last || self.put_off.fetch_add(1, Ordering::AcqRel) >= MAX_PUT_OFF;
         if is_due {
-            self.left.store(0, Ordering::Release);
+            self.put_off.store(0, Ordering::Release);
         }
         is_due
     }
@@ -167,29 +215,34 @@ impl Room {
         self.log.lock().holds().0 == 0
     }
 
-    /// Who reads it now.
+    /// Returns whether a publish is with the store.
+    pub(super) fn is_publishing(&self) -> bool {
+        self.publishes.load(Ordering::Acquire) > 0
+    }
+
+    /// Returns its current readers.
     pub(super) fn readers(&self) -> Readers {
         self.readers.lock().clone()
     }
 
-    /// From now on `outlet` reads it; gives its key.
-    pub(super) fn add_reader(&self, outlet: Arc<dyn Outlet>) -> usize {
-        self.readers.lock().insert(outlet)
+    /// Adds a reader; returns its key.
+    pub(super) fn add_reader(&self, reader: Arc<dyn Subscriber>) -> usize {
+        self.readers.lock().insert(reader)
     }
 
-    /// The reader with `key` reads no more.
+    /// Removes the reader with `key`.
     pub(super) fn remove_reader(&self, key: usize) {
         let removed = self.readers.lock().remove(key);
         // With its socket, which takes a moment: not under the lock.
         drop(removed);
     }
 
-    /// It in figures.
-    pub fn figures(&self) -> Figures {
+    /// Returns its current figures.
+    pub fn stats(&self) -> RoomStats {
         let members = self.presence.lock().count();
         let connections = self.readers.lock().len();
         let log = self.log.lock();
-        Figures {
+        RoomStats {
             members,
             connections,
             head: log.head(),
@@ -197,41 +250,18 @@ impl Room {
         }
     }
 
-    /// How many members it has, and who they are unless they are too many to name.
+    /// Returns how many members it has, and their ids unless they are too many.
     pub fn members(&self) -> (usize, Option<Vec<UserId>>) {
         let mut presence = self.presence.lock();
         (presence.count(), presence.member_ids())
     }
 
-    /// The same, each with its connections and since when it is here.
+    /// Returns how many members it has, and each with its connections and the time of its arrival unless they are too many.
     pub fn present(&self) -> (usize, Option<Vec<PresentMember>>) {
         let presence = self.presence.lock();
         (presence.count(), presence.present())
     }
 }
-
-/// A room in a set, found by its name: a map would hold each name twice.
-pub(super) struct Named(pub(super) Arc<Room>);
-
-impl Borrow<RoomName> for Named {
-    fn borrow(&self) -> &RoomName {
-        &self.0.name
-    }
-}
-
-impl Hash for Named {
-    fn hash<H: Hasher>(&self, state: &mut H) {
-        self.0.name.hash(state);
-    }
-}
-
-impl PartialEq for Named {
-    fn eq(&self, other: &Self) -> bool {
-        self.0.name == other.0.name
-    }
-}
-
-impl Eq for Named {}
 
 impl std::fmt::Debug for Room {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

@@ -3,7 +3,6 @@
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
-use std::sync::mpsc;
 
 use futures::FutureExt;
 use proptest::prelude::*;
@@ -11,14 +10,12 @@ use proptest::prelude::*;
 use super::*;
 use crate::protocol::Body;
 use crate::protocol::Epoch;
-use crate::protocol::Offset;
 use crate::protocol::Push;
 use crate::protocol::Recovery;
-use crate::protocol::RoomName;
-use crate::protocol::UserId;
-use crate::server::room::{DedupLimits, Dialect, Draft, Format};
-use crate::server::session::{CatchUpPage, NextChunk, SendBuffer};
-use crate::server::store::{Durability, MemoryStore, Retention, Span, SqliteSettings, SqliteStore};
+use crate::server::hub::subscriber::TestSubscriber;
+use crate::server::room::{DedupLimits, Dialect, Format};
+use crate::server::session::{NextChunk, SendBuffer};
+use crate::server::store::{Durability, MemoryStore, Retention, SqliteSettings, SqliteStore};
 
 const CLIENTS: usize = 3;
 
@@ -47,40 +44,17 @@ impl Hub {
             },
             sweep_every: age,
         };
-        let store = Arc::new(MemoryStore::new(retention));
-        Self::unmoderated(settings, store, RunClock::new())
+        Self::unmoderated(settings, MemoryStore::new(retention), RunClock::new())
     }
 
     /// Creates a hub without bans.
     pub(in crate::server) fn unmoderated(
         settings: HubSettings,
-        store: Arc<dyn Store>,
+        store: impl Store + 'static,
         clock: RunClock,
     ) -> Self {
         let moderation = Moderation::open("no such file".into()).expect("nobody is banned");
-        Self::new(settings, store, moderation, clock)
-    }
-}
-
-/// A reader whose every write panics.
-struct Broken;
-
-impl Outlet for Broken {
-    fn flush(&self, _: &mut FanoutBatch<'_>) {
-        panic!("a fault");
-    }
-    fn tick(&self, _: Tick) {}
-    fn tell(&self, _: &[u8]) {}
-    fn say(&self, _: &Push) {}
-    fn drain(&self, _: Duration) {}
-    fn close(&self, _: CloseCode) {}
-    fn trace(&self, _: Tracer) {}
-    fn standing(&self) -> Standing {
-        Standing {
-            dialect: Dialect::Plain,
-            offset: Offset(0),
-            waiting: 0,
-        }
+        Self::new(settings, Backend::single(store), moderation, clock)
     }
 }
 
@@ -89,10 +63,12 @@ impl Outlet for Broken {
 async fn a_panic_in_one_task_of_the_fan_out_is_a_panic_of_the_hub() {
     let hub = Hub::in_memory();
     let room = hub.room(&RoomName::lobby()).await.expect("a room");
-    room.add_reader(Arc::new(Broken));
+    let mut reader = TestSubscriber::new();
+    reader.on_flush = || panic!("a fault");
+    room.add_reader(Arc::new(reader));
 
     let draft = Draft::text(UserId::guest(1), None, "hello");
-    hub.publish(&room, vec![draft], |_, _| {});
+    let _stored = hub.publish(&room, vec![draft]);
 
     hub.run().await;
 }
@@ -103,18 +79,17 @@ async fn a_room_whose_messages_have_all_expired_is_forgotten_with_its_row_in_the
     world.settings.retention.age = Duration::from_millis(1);
     world.settings.retention.keys.age = Duration::from_millis(1);
     world.restart(false);
-    world.publish(1);
+    world.publish(1).await;
     let offset = world.room().head();
 
     let forgotten = async {
-        while world.hub.rooms() > 0 {
+        while world.hub.rooms().count() > 0 {
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     };
-    tokio::select! {
-        () = world.hub.run() => unreachable!("no task of the hub ends"),
-        ended = tokio::time::timeout(Duration::from_secs(30), forgotten) => assert_eq!(ended, Ok(())),
-    }
+    let ended = tokio::time::timeout(Duration::from_secs(30), forgotten).await;
+
+    assert_eq!(ended, Ok(()));
 
     let room = world.room();
     assert!(world.hub.is_new(&room));
@@ -152,6 +127,7 @@ fn step() -> impl Strategy<Value = Step> {
 struct World {
     folder: tempfile::TempDir,
     settings: SqliteSettings,
+    ring: usize,
     hub: Hub,
     said: HashMap<String, Vec<String>>,
     published: u64,
@@ -190,6 +166,7 @@ impl World {
         Self {
             folder,
             settings,
+            ring,
             hub,
             said: HashMap::new(),
             published: 0,
@@ -211,17 +188,22 @@ impl World {
             log,
             sweep_every: Duration::from_secs(1),
         };
-        Hub::unmoderated(settings, Arc::new(store), RunClock::new())
+        let hub = Hub::unmoderated(settings, store, RunClock::new());
+        tokio::spawn({
+            let hub = hub.clone();
+            async move { hub.run().await }
+        });
+        hub
     }
 
     fn restart(&mut self, is_reset: bool) {
-        self.hub.0.store.close();
+        self.hub.store().close();
         if is_reset {
             for file in std::fs::read_dir(self.folder.path()).expect("a folder") {
                 std::fs::remove_file(file.expect("a file").path()).expect("removed");
             }
         }
-        self.hub = Self::hub(&self.settings, self.hub.0.settings.log.messages);
+        self.hub = Self::hub(&self.settings, self.ring);
     }
 
     fn room(&self) -> Arc<Room> {
@@ -232,7 +214,7 @@ impl World {
             .expect("a room")
     }
 
-    fn publish(&mut self, count: u8) {
+    async fn publish(&mut self, count: u8) {
         let room = self.room();
         let texts: Vec<String> = (0..count)
             .map(|at| format!("text {}", self.published + u64::from(at)))
@@ -242,13 +224,7 @@ impl World {
             .iter()
             .map(|text| Draft::text(UserId::guest(1), None, text))
             .collect();
-        let (sender, receiver) = mpsc::channel();
-        self.hub.publish(&room, drafts, move |stored, due| {
-            // Or the last handle on the hub may go on the store's thread, which would then wait for itself.
-            drop(due);
-            sender.send(stored.is_ok()).expect("heard")
-        });
-        assert!(receiver.recv().expect("told"), "stored");
+        self.hub.publish(&room, drafts).await.expect("stored");
         self.said
             .entry(room.epoch().to_string())
             .or_default()
@@ -257,7 +233,7 @@ impl World {
 
     /// The oldest that is kept, or the next to be said.
     fn first(&self) -> u64 {
-        let bounds = self.hub.0.store.bounds(&RoomName::lobby()).expect("bounds");
+        let bounds = self.hub.store().bounds(&RoomName::lobby()).expect("bounds");
         if bounds.first.0 > 0 {
             bounds.first.0
         } else {
@@ -386,13 +362,13 @@ proptest! {
     fn whoever_comes_back_gets_all_it_missed_once_in_order_or_is_told_what_is_gone(
         steps in prop::collection::vec(step(), 1..120), kept in 1usize..12, ring in 1usize..6,
     ) {
-        let runtime = tokio::runtime::Builder::new_current_thread().build().expect("a runtime");
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(async {
             let mut world = World::new(kept, ring);
             let mut clients: [Client; CLIENTS] = Default::default();
             for step in steps {
                 match step {
-                    Step::Publish(count) => world.publish(count),
+                    Step::Publish(count) => world.publish(count).await,
                     Step::Read(who, writes) => {
                         clients[who].read(&world, writes).await;
                     }

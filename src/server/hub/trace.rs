@@ -1,34 +1,34 @@
-//! What passes over one connection, for an operator who looks at it. Sizes and kinds, never what was said.
+//! The events of one connection, for an operator who watches it: types and sizes, never content.
 //!
 //! # Invariants
 //!
-//! - A connection that nobody looks at pays for one look at a flag or an empty place.
-//! - The connection never waits for who looks: what that does not take is counted, and told as missed.
+//! - A connection that is not watched pays for one check of a flag.
+//! - The connection never waits for the operator: events that cannot be sent are counted, and reported as missed.
 
 use serde::Serialize;
 use tokio::sync::mpsc::{self, Receiver, Sender};
 
 use crate::protocol::Offset;
-use crate::server::hub::publish::now_millis;
+use crate::server::hub::now_millis;
 use crate::server::memory::{Memory, MemoryReservation};
 
-/// Events that wait for who looks.
+/// Events that may wait for the operator.
 const MAX_WAITING: usize = 1024;
 
-/// One event, and when it was, in milliseconds since 1970 UTC.
+/// An event of a connection, with its time.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Traced {
-    /// When.
+pub struct TracedConnection {
+    /// The time, in milliseconds since 1970 UTC.
     pub at: u64,
-    /// What.
+    /// The event.
     #[serde(flatten)]
-    pub passed: Passed,
+    pub event: TraceEvent,
 }
 
-/// Something that passed over a connection.
+/// An event of a connection.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
-pub enum Passed {
+pub enum TraceEvent {
     /// The client sent a frame.
     Frame {
         /// `text`, `binary`, `ping`, `pong` or `close`.
@@ -47,50 +47,50 @@ pub enum Passed {
     },
     /// The kernel takes nothing now: the client does not read, or its network does not carry.
     Blocked,
-    /// So many events were missed, because they were not taken as fast as they came.
+    /// Events were missed, because they were not read as fast as they came.
     Missed {
         /// How many.
         count: u64,
     },
 }
 
-/// Where a connection's events go.
+/// The sending half of a trace.
 #[derive(Debug)]
 pub struct Tracer {
-    sender: Sender<Traced>,
+    sender: Sender<TracedConnection>,
     missed: u64,
     /// The events that may wait.
     _reservation: MemoryReservation,
 }
 
 impl Tracer {
-    /// A tracer, and what it tells.
-    pub fn channel() -> (Self, Receiver<Traced>) {
+    /// Returns a tracer and its events.
+    pub fn channel() -> (Self, Receiver<TracedConnection>) {
         let (sender, receiver) = mpsc::channel(MAX_WAITING);
         let tracer = Self {
             sender,
             missed: 0,
-            _reservation: Memory::of_process().reserve(MAX_WAITING * size_of::<Traced>()),
+            _reservation: Memory::of_process().reserve(MAX_WAITING * size_of::<TracedConnection>()),
         };
         (tracer, receiver)
     }
 
-    /// Tells that `passed`. Whether anybody still looks.
-    pub fn tell(&mut self, passed: Passed) -> bool {
-        if self.missed > 0 && self.send(Passed::Missed { count: self.missed }) {
+    /// Sends `event`. Returns whether the trace is still read.
+    pub fn record(&mut self, event: TraceEvent) -> bool {
+        if self.missed > 0 && self.send(TraceEvent::Missed { count: self.missed }) {
             self.missed = 0;
         }
-        if !self.send(passed) {
+        if !self.send(event) {
             self.missed += 1;
         }
         !self.sender.is_closed()
     }
 
-    fn send(&self, passed: Passed) -> bool {
+    fn send(&self, event: TraceEvent) -> bool {
         self.sender
-            .try_send(Traced {
+            .try_send(TracedConnection {
                 at: now_millis(),
-                passed,
+                event,
             })
             .is_ok()
     }
@@ -101,23 +101,24 @@ mod tests {
     use super::*;
 
     #[test]
-    fn who_does_not_keep_up_is_told_how_much_was_missed_and_whoever_leaves_ends_it() {
+    fn a_reader_that_does_not_keep_up_gets_the_number_of_missed_events_and_one_that_leaves_ends_the_trace()
+     {
         let (mut tracer, mut traced) = Tracer::channel();
         for _event in 0..MAX_WAITING + 3 {
-            assert!(tracer.tell(Passed::Blocked));
+            assert!(tracer.record(TraceEvent::Blocked));
         }
         for _event in 0..MAX_WAITING {
             assert_eq!(
-                traced.try_recv().map(|traced| traced.passed),
-                Ok(Passed::Blocked)
+                traced.try_recv().map(|traced| traced.event),
+                Ok(TraceEvent::Blocked)
             );
         }
-        assert!(tracer.tell(Passed::Blocked));
+        assert!(tracer.record(TraceEvent::Blocked));
         assert_eq!(
-            traced.try_recv().map(|traced| traced.passed),
-            Ok(Passed::Missed { count: 3 })
+            traced.try_recv().map(|traced| traced.event),
+            Ok(TraceEvent::Missed { count: 3 })
         );
         drop(traced);
-        assert!(!tracer.tell(Passed::Blocked));
+        assert!(!tracer.record(TraceEvent::Blocked));
     }
 }

@@ -26,7 +26,7 @@ use opentelemetry_sdk::trace::SdkTracer;
 pub use collector::Collector;
 pub use connection::ConnectionSpan;
 pub use export::{ExportSettings, Exporter};
-pub use publishing::{CommitSpan, PublishSpan};
+pub use publishing::{CommitId, CommitSpan, PublishSpan};
 pub use request::RequestSpan;
 
 /// Makes the spans, from the moment that there is somewhere to bring them to.

@@ -5,7 +5,7 @@
 use std::time::SystemTime;
 
 use opentelemetry::trace::{Link, Span, SpanContext, Status, TraceContextExt, Tracer};
-use opentelemetry::{Context, ContextGuard, KeyValue};
+use opentelemetry::{Context, KeyValue};
 
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
@@ -33,12 +33,16 @@ impl PublishSpan {
         })
     }
 
-    /// The store has answered of `messages` to `room`: the last of them has this offset, or this is why they are not
-    /// stored. The span is as long as that took.
-    pub fn end(self, room: &RoomName, messages: usize, answer: Result<Option<Offset>, String>) {
+    /// Ends the span of `messages` to `room` with the offset of the last of them, or with the reason why they are not
+    /// stored. The span links to the commit that stored them.
+    pub fn end(
+        self,
+        room: &RoomName,
+        messages: usize,
+        answer: Result<Option<Offset>, String>,
+        commit: Option<CommitId>,
+    ) {
         let Some(tracer) = tracer() else { return };
-        let links =
-            Context::map_current(|told_in| told_in.get::<StoredBy>().map(|by| by.0.clone()));
         let mut span = tracer
             .span_builder("publish")
             .with_start_time(self.began)
@@ -48,7 +52,12 @@ impl PublishSpan {
                 KeyValue::new("messaging.operation.type", "send"),
                 KeyValue::new("messaging.destination.name", room.as_str().to_owned()),
             ])
-            .with_links(links.into_iter().map(Link::with_context).collect())
+            .with_links(
+                commit
+                    .into_iter()
+                    .map(|commit| Link::with_context(commit.0))
+                    .collect(),
+            )
             .start_with_context(tracer, &self.parent);
         // Semantic conventions: not for a message that is published alone.
         if messages > 1 {
@@ -76,9 +85,9 @@ impl PublishSpan {
 #[derive(Debug)]
 pub struct CommitSpan(Context);
 
-/// Which commit stored what is told of here.
-#[derive(Debug)]
-struct StoredBy(SpanContext);
+/// The identity of a commit, for the spans of the messages that it stored.
+#[derive(Clone, Debug)]
+pub struct CommitId(SpanContext);
 
 impl CommitSpan {
     /// It begins.
@@ -94,8 +103,8 @@ impl CommitSpan {
         ))
     }
 
-    /// It stored so many messages, or this is why not. Whoever is told while what this gives is held was stored by it.
-    pub fn end(self, messages: usize, error: Option<&str>) -> ContextGuard {
+    /// Ends the span of a commit of so many messages, or of one that failed.
+    pub fn end(self, messages: usize, error: Option<&str>) -> CommitId {
         let span = self.0.span();
         span.set_attribute(KeyValue::new("db.operation.batch.size", messages as i64));
         if let Some(reason) = error {
@@ -103,8 +112,7 @@ impl CommitSpan {
             span.set_status(Status::error(reason.to_owned()));
         }
         span.end();
-        Context::new()
-            .with_value(StoredBy(span.span_context().clone()))
-            .attach()
+
+        CommitId(span.span_context().clone())
     }
 }

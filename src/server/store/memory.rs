@@ -1,4 +1,4 @@
-//! A store for rooms that need not outlast the process.
+//! A store in memory: the messages are lost when the process ends.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -13,10 +13,10 @@ use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::memory::Memory;
 use crate::server::room::{DedupEntry, DedupWindow, Draft, Frame};
+use crate::server::store::changes::{ChangeSender, Changes, LogChange, StoreFuture};
 use crate::server::store::clock::Clock;
 use crate::server::store::{
-    Bounds, DeleteReport, Deleted, Health, Limit, Page, Report, Retention, Span, Store, StoreError,
-    Stored,
+    Bounds, Deleted, Health, Limit, Page, Retention, Span, Store, StoreError, Stored,
 };
 
 /// See the [module docs](self).
@@ -25,24 +25,25 @@ pub struct MemoryStore {
     retention: Retention,
     clock: Arc<Clock>,
     health: watch::Sender<Health>,
-    /// The epoch of rooms that are made from now on: another one whenever entries were dropped with their room.
+    changes: ChangeSender,
+    /// The epoch of new rooms. It changes whenever messages are dropped with their room.
     epoch: Mutex<Epoch>,
     rooms: Mutex<HashMap<RoomName, Arc<Mutex<Kept>>>>,
 }
 
-/// What is kept of one room.
+/// The log of one room.
 #[derive(Debug)]
 struct Kept {
     epoch: Epoch,
     head: Offset,
-    /// What is kept, and when the store's clock saw it.
+    /// The messages, each with its time by the store's clock.
     frames: VecDeque<(Arc<Frame>, u64)>,
     bytes: usize,
     keys: DedupWindow,
 }
 
 impl MemoryStore {
-    /// A store with nothing in it.
+    /// Creates an empty store.
     pub fn new(retention: Retention) -> Self {
         Self::with_clock(retention, Arc::new(Clock::new()))
     }
@@ -52,6 +53,7 @@ impl MemoryStore {
             retention,
             clock,
             health: watch::Sender::new(Health::Ready),
+            changes: ChangeSender::default(),
             epoch: Mutex::new(random_epoch()),
             rooms: Mutex::default(),
         }
@@ -118,7 +120,7 @@ impl Kept {
         Deleted::Now
     }
 
-    /// Drops what is past the limits.
+    /// Drops messages and keys that are past the limits.
     fn trim(&mut self, now: u64, retention: &Retention) {
         self.keys.forget(self.head, now);
         while let Some((oldest, stored)) = self.frames.front() {
@@ -170,11 +172,19 @@ impl Store for MemoryStore {
         Ok(Bounds::dense(kept.epoch.clone(), first, kept.head))
     }
 
-    fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64, report: Report) {
+    fn changes(&self) -> Changes {
+        self.changes.subscribe()
+    }
+
+    fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64) -> StoreFuture<Vec<Stored>> {
+        let (call, result) = self.changes.begin(room, drafts.len());
         // Keys are promised for a while, so they cannot be dropped; new ones wait until there is memory for them.
         if Memory::of_process().is_tight() && drafts.iter().any(|draft| draft.key().is_some()) {
             let reason = "no memory for more keys; try again in a moment (--memory-budget)";
-            return report(Err(StoreError::Unavailable(reason.to_owned())));
+            let refusal = Err(StoreError::Unavailable(reason.to_owned()));
+            self.changes
+                .send(vec![LogChange::AppendFinished(call, refusal)]);
+            return result;
         }
 
         let room = self.room(room);
@@ -186,23 +196,28 @@ impl Store for MemoryStore {
             .map(|draft| kept.store(draft, at, now))
             .collect();
         kept.trim(now, &self.retention);
-        // Under the lock: so that reports come in the order of the offsets.
-        report(Ok(stored));
+
+        // Sent under the lock, so in the order of the offsets.
+        self.changes
+            .send(vec![LogChange::AppendFinished(call, Ok(stored))]);
+        result
     }
 
-    fn delete(&self, room: &RoomName, offset: Offset, _at: u64, report: DeleteReport) {
+    fn delete(&self, room: &RoomName, offset: Offset, at: u64) -> StoreFuture<Deleted> {
+        let (call, result) = self.changes.begin(room, 1);
         let room = self.room(room);
         let mut kept = room.lock();
         let deleted = kept.delete(offset);
-        report(Ok(deleted));
+
+        self.changes.send_deleted(call, offset, at, Ok(deleted));
+        result
     }
 
-    fn read(
-        &self,
-        room: &RoomName,
-        span: Span,
-        limit: Limit,
-    ) -> BoxFuture<'static, Result<Page, StoreError>> {
+    fn flush(&self) -> BoxFuture<'static, ()> {
+        self.changes.flush()
+    }
+
+    fn read(&self, room: &RoomName, span: Span, limit: Limit) -> StoreFuture<Page> {
         let room = self.room(room);
         let mut kept = room.lock();
         kept.trim(self.clock.now(), &self.retention);
@@ -227,7 +242,7 @@ impl Store for MemoryStore {
         let Some(kept) = self.rooms.lock().remove(room) else {
             return;
         };
-        // A room that was empty can come back as it was: its readers have lost nothing.
+        // The readers of a room without messages have lost nothing.
         if kept.lock().head > Offset(0) {
             *self.epoch.lock() = random_epoch();
         }

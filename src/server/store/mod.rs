@@ -1,17 +1,15 @@
-//! What keeps publications: gives each its offset, remembers keys, and reads back what the ring has passed.
+//! The log of all rooms: gives each message its offset, remembers keys, and returns messages that the ring has dropped.
 //!
 //! # Invariants
 //!
-//! - The reports of a room come in the order of its appends, one at a time. An append of nothing is reported when
-//!   all appends before it, of any room, have been. Only a refusal may come sooner.
 //! - An offset is never given twice in an epoch.
-//! - A message is reported as stored only when it is, as durably as the store promises.
-//! - A store that others write to as well tells all that is appended, in one order, to whoever follows it
-//!   ([`Store::follow`]); a store with one writer has nothing to tell that it does not report.
+//! - A message is returned as stored only when it is, as durably as the store promises.
+//! - A store calls nobody: results are return values, and changes are one stream ([`Store::changes`], [`LogChange`]).
 
+mod changes;
 mod clock;
+mod cluster;
 mod page;
-mod peers;
 pub mod guard;
 mod memory;
 mod sqlite;
@@ -30,85 +28,105 @@ use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::room::{DedupLimits, Draft, Frame};
 
+pub use changes::{Call, Changes, LogChange, StoreFuture};
+pub use cluster::{Bus, BusEvent, ClusterBackend, RuleEvent, RuleStore};
 pub use memory::MemoryStore;
 pub use nats::{NatsError, NatsLogin, NatsServers, NatsSettings, NatsStore};
 pub use page::{Limit, Page, Span};
-pub use peers::{Bus, Council, Heeding, Overheard};
 pub use sqlite::{
     BackupError, BackupReport, Durability, ExportError, Exported, ImportError, ImportLine,
     Imported, OpenError, Restored, SqliteSettings, SqliteStore, backup, export, import, restore,
 };
 
-/// Which store, and how.
+/// The kind of store, and its settings.
 #[derive(Clone, Debug)]
 pub enum StoreSettings {
-    /// In memory: it ends with the process.
+    /// In memory: the messages are lost when the process ends.
     Memory(Retention),
-    /// In a file.
+    /// In a SQLite database.
     Sqlite(SqliteSettings),
-    /// In a stream that several nodes share.
+    /// In a NATS stream that several nodes share.
     Nats(NatsSettings),
 }
 
-/// Why a store could not be opened.
+/// The reason why a store could not be opened.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenStoreError {
-    /// The file cannot be had.
+    /// The database cannot be opened.
     #[error(transparent)]
     Sqlite(#[from] OpenError),
-    /// The stream cannot be had.
+    /// The stream cannot be opened.
     #[error(transparent)]
     Nats(#[from] NatsError),
 }
 
+/// An open store, and the connections to other nodes if several share it.
+#[derive(Clone, Debug)]
+pub struct Backend {
+    /// The log of all rooms.
+    pub store: Arc<dyn Store>,
+    /// The connections to other nodes, if there may be any.
+    pub cluster: Option<ClusterBackend>,
+}
+
+impl Backend {
+    /// Creates the backend of a node that shares `store` with no other.
+    pub fn single(store: impl Store + 'static) -> Self {
+        Self {
+            store: Arc::new(store),
+            cluster: None,
+        }
+    }
+}
+
 impl StoreSettings {
-    /// Opens it.
+    /// Opens the store.
     ///
     /// # Errors
-    /// If its file or its stream cannot be had.
-    pub async fn open(&self) -> Result<Arc<dyn Store>, OpenStoreError> {
+    /// If the file or the stream cannot be opened.
+    pub async fn open(&self) -> Result<Backend, OpenStoreError> {
         Ok(match self {
-            Self::Memory(retention) => Arc::new(MemoryStore::new(*retention)),
-            Self::Sqlite(settings) => Arc::new(SqliteStore::open(settings)?),
-            Self::Nats(settings) => Arc::new(NatsStore::connect(settings).await?),
+            Self::Memory(retention) => Backend::single(MemoryStore::new(*retention)),
+            Self::Sqlite(settings) => Backend::single(SqliteStore::open(settings)?),
+            Self::Nats(settings) => NatsStore::connect(settings).await?.into_backend(),
         })
     }
 }
 
-/// How much is kept of each room; older entries go first.
+/// The limits of what is kept of each room. The oldest entries are removed first.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
     /// Entries, at least 1.
     pub messages: usize,
     /// Bytes of all entries together, as the store counts them; the newest is kept even if it alone is larger.
     pub bytes: usize,
-    /// Age, by a clock that counts time passed: setting the date does not make anything older.
+    /// The age, by a clock that counts elapsed time: setting the date does not make an entry older.
     pub age: Duration,
-    /// How long keys are remembered.
+    /// The limits of the remembered keys.
     pub keys: DedupLimits,
 }
 
-/// Where a room's log stands.
+/// The bounds of a room's log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Which life of the log this is.
+    /// The epoch of the log.
     pub epoch: Epoch,
-    /// The oldest offset kept; 0 when nothing is.
+    /// The oldest offset kept; 0 if nothing is kept.
     pub first: Offset,
-    /// The newest offset given out; 0 when none was.
+    /// The newest offset; 0 if nothing was ever stored.
     pub head: Offset,
-    /// Everything after this offset is kept.
+    /// The last offset that is no longer kept.
     pub gone: Offset,
-    /// Whether no number after `base` is left out, so that what is gone can be counted.
+    /// Set if the offsets after `base` have no holes, so that messages that are gone can be counted.
     pub is_dense: bool,
-    /// The room's offsets begin after this one; 0 where that is not known.
+    /// The offset before the room's first one; 0 if that is not known.
     pub base: Offset,
 }
 
 impl Bounds {
-    /// Where a log stands in which each offset is one more than the one before it.
+    /// Returns the bounds of a log whose offsets have no holes.
     pub fn dense(epoch: Epoch, first: Offset, head: Offset) -> Self {
-        // The last one that is gone; of an empty log everything is.
+        // Of an empty log, everything is gone.
         let gone = match first {
             Offset(0) => head,
             Offset(first) => Offset(first - 1),
@@ -124,35 +142,35 @@ impl Bounds {
     }
 }
 
-/// What became of a draft.
+/// The result of storing a draft.
 #[derive(Clone, Debug)]
 pub enum Stored {
     /// It is the newest entry of the log.
     New(Arc<Frame>),
-    /// Its sender's key was stored before.
+    /// A message with the same sender and key was stored before.
     Duplicate {
-        /// Where.
+        /// The offset of that message.
         offset: Offset,
-        /// When, in milliseconds since 1970 UTC.
+        /// Its time, in milliseconds since 1970 UTC.
         at: u64,
     },
 }
 
-/// What became of an entry that was to be deleted.
+/// The result of deleting an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deleted {
-    /// It is: its tombstone stands in its place.
+    /// It is deleted, and a tombstone is in its place.
     Now,
-    /// It was before.
+    /// It was deleted before.
     Before,
-    /// There is none at that offset, or it is no longer kept.
+    /// There is no entry at that offset, or it is no longer kept.
     NotKept,
 }
 
-/// Why a store could not do what it was asked.
+/// The reason why a call of a store failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum StoreError {
-    /// Not now; it may succeed later.
+    /// The call may succeed later.
     #[error("the store cannot take this now: {0}")]
     Unavailable(String),
     /// The room does not exist, and no more may be created.
@@ -165,36 +183,36 @@ pub enum StoreError {
     },
 }
 
-/// Whether a store takes anything now.
+/// The health of a store.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Health {
-    /// The last write got through.
+    /// The last write succeeded.
     #[default]
     Ready,
-    /// The last write did not, for this reason; the store tries again by itself.
-    Refusing(String),
-    /// The store cannot be reached, for this reason, nor what others store; it tries again by itself.
-    Away(String),
-    /// What is on the disk can no longer be vouched for: the process must end, and say why.
-    Lost(String),
+    /// The last write failed, for this reason. The store tries again by itself.
+    ReadOnly(String),
+    /// The store cannot be reached, for this reason, so messages of other nodes are missing too. It tries again by itself.
+    Unreachable(String),
+    /// The data on the disk can no longer be trusted, for this reason. The process must end.
+    Corrupt(String),
 }
 
 impl Health {
-    /// As figures call it.
+    /// Returns its label in metrics.
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Ready => "ready",
-            Self::Refusing(_) => "refusing",
-            Self::Away(_) => "away",
-            Self::Lost(_) => "lost",
+            Self::ReadOnly(_) => "refusing",
+            Self::Unreachable(_) => "away",
+            Self::Corrupt(_) => "lost",
         }
     }
 }
 
-/// A copy of a store's database. Its file has no name, and goes with the handle.
+/// A copy of a store's database. The file has no name, and is removed with the handle.
 #[derive(Debug)]
 pub struct DatabaseCopy {
-    /// The copy, to be read from its beginning.
+    /// The copy, positioned at its start.
     pub file: std::fs::File,
     /// Its size.
     pub bytes: u64,
@@ -229,112 +247,95 @@ impl fmt::Display for Damage {
     }
 }
 
-/// What is told what became of a batch, in the order of its drafts.
-pub type Report = Box<dyn FnOnce(Result<Vec<Stored>, StoreError>) + Send>;
-
-/// What is told what became of an entry.
-pub type DeleteReport = Box<dyn FnOnce(Result<Deleted, StoreError>) + Send>;
-
-/// What happens to a room's log.
-#[derive(Clone, Copy, Debug)]
-pub enum Change<'a> {
-    /// These were appended, one behind the other.
-    Appended(&'a [Arc<Frame>]),
-    /// What was said there is gone.
-    Deleted {
-        /// Where.
-        offset: Offset,
-        /// When, in milliseconds since 1970 UTC.
-        at: u64,
-    },
-}
-
-/// What is told what happens to a room, by whomever, in the order of the log.
-pub type Heard = Box<dyn Fn(&RoomName, Change<'_>) + Send + Sync>;
-
 /// See the [module docs](self).
-pub trait Store: Send + Sync {
-    /// Learns where `room` stands, as well as that can be known now. From then on its bounds can be asked, it can
-    /// be appended to and is followed, until it is released.
+pub trait Store: fmt::Debug + Send + Sync {
+    /// Loads the current bounds of `room`. From then on the room can be appended to and its changes are sent, until it
+    /// is released.
     ///
     /// # Errors
     /// If the store cannot be reached.
-    fn open(&self, _room: &RoomName) -> BoxFuture<'static, Result<(), StoreError>> {
+    fn open(&self, _room: &RoomName) -> StoreFuture<()> {
         ready(Ok(())).boxed()
     }
 
-    /// Waits until the bounds of open rooms tell of everything up to `offset` that others have appended: of what
-    /// a reader may have seen elsewhere.
+    /// Waits until the bounds of open rooms include everything up to `offset` that other nodes have appended. A client
+    /// that comes from another node may have seen it there.
     ///
     /// # Errors
     /// If the store cannot be reached.
-    fn reach(&self, _offset: Offset) -> BoxFuture<'static, Result<(), StoreError>> {
+    fn reach(&self, _offset: Offset) -> StoreFuture<()> {
         ready(Ok(())).boxed()
     }
 
-    /// From now on `heard` is told what is appended to open rooms and what is deleted there: when [`Store::bounds`]
-    /// say so too, and before it is reported. What it was told may be reported again.
-    fn follow(&self, _heard: Heard) {}
+    /// Returns the changes of all open rooms from now on, and the results of this node's calls among them. The caller
+    /// must deliver each result. There is one caller for each store.
+    fn changes(&self) -> Changes;
 
-    /// The way to other nodes, if there may be any.
-    fn bus(&self) -> Option<Arc<dyn Bus>> {
-        None
-    }
-
-    /// Where rules of all nodes are kept, if there may be any others.
-    fn council(&self) -> Option<Arc<dyn Council>> {
-        None
-    }
-
-    /// Where `room`, which is open, stands; a room that there is not yet begins.
+    /// Returns the current bounds of `room`, which is open. Creates the room if it does not exist.
     ///
     /// # Errors
     /// If the store cannot be reached.
     fn bounds(&self, room: &RoomName) -> Result<Bounds, StoreError>;
 
-    /// Stores `drafts` in a row and then tells `report`. `at` is when they came, in milliseconds since 1970 UTC.
-    fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64, report: Report);
+    /// Stores `drafts`, one behind the other. `at` is the time at which they were received, in milliseconds since 1970
+    /// UTC. The append begins with the call, and goes on if the future is dropped.
+    ///
+    /// # Errors
+    /// If a draft is not stored.
+    fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64) -> StoreFuture<Vec<Stored>>;
 
-    /// Stores `drafts` as [`Store::append`] does, and all of them or none. A store that cannot do that stores none
-    /// behind one that failed, and says in the error how many it has stored.
-    fn append_batch(&self, room: &RoomName, drafts: Vec<Draft>, at: u64, report: Report) {
-        self.append(room, drafts, at, report);
-    }
-
-    /// Deletes what was said at `offset` of `room`, `at` the time in milliseconds since 1970 UTC, and then tells
-    /// `report`, behind the reports of what was appended before. The entry keeps its place, sender and key, so that
-    /// no reader sees a gap and a repeated send is still known; its bytes are gone from all that the store writes,
-    /// or will be in a moment.
-    fn delete(&self, room: &RoomName, offset: Offset, at: u64, report: DeleteReport);
-
-    /// Entries of `room`, as many as `limit` allows.
-    fn read(
+    /// Stores all of `drafts` or none, otherwise like [`Store::append`]. A store that cannot do that stores none behind
+    /// one that failed, and the error says how many are stored.
+    ///
+    /// # Errors
+    /// If a draft is not stored.
+    fn append_batch(
         &self,
         room: &RoomName,
-        span: Span,
-        limit: Limit,
-    ) -> BoxFuture<'static, Result<Page, StoreError>>;
+        drafts: Vec<Draft>,
+        at: u64,
+    ) -> StoreFuture<Vec<Stored>> {
+        self.append(room, drafts, at)
+    }
 
-    /// Gives back memory, because the budget is exceeded: caches go, and a store that is in memory keeps about `bytes`.
+    /// Deletes the message at `offset` of `room`, behind earlier appends. `at` is the current time, in milliseconds since
+    /// 1970 UTC. A tombstone keeps the offset, sender and key, so that readers see no gap and a repeated publish is still
+    /// recognized. The payload is removed from all files of the store, at once or in a moment. Goes on if the future is
+    /// dropped.
+    ///
+    /// # Errors
+    /// If the store cannot do that now.
+    fn delete(&self, room: &RoomName, offset: Offset, at: u64) -> StoreFuture<Deleted>;
+
+    /// Resolves when every append and deletion that has begun is finished, and its result delivered.
+    fn flush(&self) -> BoxFuture<'static, ()>;
+
+    /// Returns entries of `room`, as many as `limit` allows.
+    ///
+    /// # Errors
+    /// If the store cannot be read now.
+    fn read(&self, room: &RoomName, span: Span, limit: Limit) -> StoreFuture<Page>;
+
+    /// Frees memory because the budget is exceeded: caches are dropped, and a store in memory keeps about `bytes`.
     fn reclaim(&self, _bytes: usize) {}
 
-    /// Nobody is in `room` and its place is needed: what does not outlast the process may go.
+    /// Closes `room`, which has no readers. What does not outlast the process may be dropped.
     fn release(&self, room: &RoomName);
 
-    /// Whether it takes anything now; changes as it goes.
+    /// Returns the health of the store, which changes.
     fn health(&self) -> watch::Receiver<Health>;
 
-    /// Returns what was found damaged, if anything was.
+    /// Returns the damage found so far, if any.
     fn damage(&self) -> Option<Damage> {
         None
     }
 
     /// Copies the database as it stands; `None` if it is in no file.
-    fn backup(&self) -> Option<BoxFuture<'static, Result<DatabaseCopy, StoreError>>> {
+    fn backup(&self) -> Option<StoreFuture<DatabaseCopy>> {
         None
     }
 
-    /// Finishes what was appended and lets go of its files. Waits for the disk; nothing may be appended after it.
+    /// Finishes what was appended and closes the files. Blocks; nothing may be appended after it.
     fn close(&self);
 }
 

@@ -10,6 +10,8 @@ mod reopening;
 use std::collections::HashMap;
 use std::time::Duration;
 
+use futures::executor::block_on;
+use futures::future::join_all;
 use proptest::prelude::*;
 
 use super::*;
@@ -164,12 +166,8 @@ fn text_bytes_sender_key_and_time_are_read_back_as_they_were_said() {
             Draft::binary(ann.clone(), &[0, 255, 128]),
             Draft::text(ann, None, ""),
         ];
-        let (sender, receiver) = std::sync::mpsc::channel();
-        let report = Box::new(move |stored| sender.send(stored).expect("heard"));
-        subject
-            .store
-            .append(&RoomName::lobby(), drafts, 1234, report);
-        let stored = receiver.recv().expect("told").expect("stored");
+        let append = subject.store.append(&RoomName::lobby(), drafts, 1234);
+        let stored = block_on(append).expect("stored");
         let told: Vec<_> = stored
             .iter()
             .map(|stored| match stored {

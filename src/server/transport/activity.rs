@@ -3,7 +3,7 @@
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 
-use crate::server::hub::{Burden, Hub, Reclaimable};
+use crate::server::hub::{Hub, MemoryHolder, Reclaimable};
 use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::room::{MAX_RUN_BYTES, Tick};
 
@@ -142,8 +142,8 @@ impl ActivityState {
     }
 }
 
-impl Reclaimable for Activity {
-    fn burden(&self) -> Option<Burden> {
+impl MemoryHolder for Activity {
+    fn reclaimable(&self) -> Option<Reclaimable> {
         let state = self.state.lock();
         let bytes = match state.phase {
             RequestPhase::Idle | RequestPhase::Answering => return None,
@@ -151,7 +151,7 @@ impl Reclaimable for Activity {
             // The bytes of a stream are shared with other readers, so they are not counted as unsent.
             RequestPhase::Blocked => state.unsent.max(MAX_RUN_BYTES),
         };
-        Some(Burden {
+        Some(Reclaimable {
             since: state.since,
             bytes: CONNECTION_BYTES + state.received + bytes,
         })

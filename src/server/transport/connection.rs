@@ -15,7 +15,10 @@ use tokio::net::TcpStream;
 use crate::protocol::CloseCode;
 use crate::protocol::Offset;
 use crate::protocol::Push;
-use crate::server::hub::{Admission, Burden, Due, Hub, Outlet, Passed, Room, Standing, Tracer};
+use crate::server::hub::{
+    Admission, Closing, ConnectionStatus, Hub, Notice, Reclaimable, Room, Subscriber, TraceEvent,
+    Tracer,
+};
 use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::room::{Dialect, FanoutBatch, Format, Tick};
 use crate::server::session::{
@@ -24,7 +27,6 @@ use crate::server::session::{
 };
 use crate::server::transport::ConnectionSettings;
 use crate::server::transport::patient::STUCK_AFTER;
-use crate::server::transport::reader::PublishState;
 use crate::server::transport::settings::message_timeout;
 use crate::server::wire::Opcode;
 
@@ -51,10 +53,11 @@ pub(super) struct ConnectionState {
     pub(super) heartbeat: Heartbeat,
     /// What its client may do, and until when.
     pub(super) lease: Permissions,
-    /// Whether what it said last is still with the store.
-    pub(super) saying: PublishState,
-    /// What the store has answered, until the next is read: a pass then takes up both.
-    pub(super) due: Option<Due>,
+    /// The store has not finished the last publish. Nothing is read until then: what the client sends meanwhile is read at
+    /// once, and then is one read, one transaction and one pass.
+    pub(super) is_publishing: bool,
+    /// Set if the server stops while a publish is with the store: the client gets the ack first, and then this.
+    drains_after_publish: Option<Duration>,
     /// A page of history is being read for it.
     pub(super) is_asking: bool,
     /// Runs while a message has begun and is not whole.
@@ -90,8 +93,8 @@ impl Connection {
             outbox: SendBuffer::corked(format, admission.start().cursor),
             heartbeat: Heartbeat::new(hub.now()),
             lease,
-            saying: PublishState::Nothing,
-            due: None,
+            is_publishing: false,
+            drains_after_publish: None,
             is_asking: false,
             arrival: ArrivalTimer::default(),
             partial: 0,
@@ -150,6 +153,31 @@ impl Connection {
         changed
     }
 
+    /// Records that the store has finished the last publish, and writes its results, which `answer` queues.
+    pub(super) fn publish_finished(&self, answer: impl FnOnce(&mut SendBuffer)) {
+        let mut state = self.lock();
+        answer(&mut state.outbox);
+        state.is_publishing = false;
+        if let Some(reconnect_after) = state.drains_after_publish.take() {
+            state.drain(reconnect_after);
+        }
+
+        self.write_own(&mut state);
+    }
+
+    /// Writes the connection's own frames if there are any, unless the kernel accepts no bytes now.
+    fn write_own(&self, state: &mut ConnectionState) {
+        self.count(state);
+        let must_write = state.outbox.waiting() > 0 || state.outbox.close_reason().is_some();
+        if state.lost.is_some() {
+            self.waker.wake();
+        } else if must_write && state.outbox.blocked().is_none() {
+            self.write(state, &mut self.room.reel());
+        } else if must_write {
+            self.waker.wake();
+        }
+    }
+
     /// Counts what it holds now.
     pub(super) fn count(&self, state: &ConnectionState) {
         self.reservation.set(state.outbox.queued() + state.partial);
@@ -172,14 +200,14 @@ impl Connection {
                 Ok(taken) => {
                     state.outbox.wrote(taken, reel);
                     let offset = state.outbox.cursor();
-                    state.trace(Passed::Write {
+                    state.trace(TraceEvent::Write {
                         bytes: taken,
                         offset,
                     });
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
                     state.outbox.block(self.hub.now());
-                    state.trace(Passed::Blocked);
+                    state.trace(TraceEvent::Blocked);
                     return Ok(());
                 }
                 Err(error) => return Err(error),
@@ -229,11 +257,33 @@ impl ConnectionState {
     /// Returns whether nothing is read from the client until the store has answered: to a publish, or with the
     /// messages that the ring no longer has.
     const fn waits_for_store(&self) -> bool {
-        !matches!(self.saying, PublishState::Nothing) || self.outbox.behind().is_some()
+        self.is_publishing || self.outbox.behind().is_some()
+    }
+
+    /// Returns the memory that would be free if the connection ended.
+    fn reclaimable(&self) -> Option<Reclaimable> {
+        let bytes = self.outbox.reclaimable() + self.partial;
+        let blocked = self.outbox.blocked().into_iter();
+        let since = blocked.chain(self.arrival.since()).min()?;
+        (bytes > 0 && self.lost.is_none()).then_some(Reclaimable { since, bytes })
+    }
+
+    fn drain(&mut self, reconnect_after: Duration) {
+        if self.is_publishing {
+            self.drains_after_publish = Some(reconnect_after);
+            return;
+        }
+
+        if self.outbox.dialect() == Dialect::Typed {
+            self.outbox.push_event(&Push::Drain {
+                reconnect_after_ms: reconnect_after.as_millis() as u64,
+            });
+        }
+        self.outbox.close(CloseReason::Ours(CloseCode::GoingAway));
     }
 }
 
-impl Outlet for Connection {
+impl Subscriber for Connection {
     fn flush(&self, reel: &mut FanoutBatch<'_>) {
         let mut state = self.lock();
         if state.outbox.blocked().is_none() && state.lost.is_none() {
@@ -275,24 +325,19 @@ impl Outlet for Connection {
         if state.lease.access(Instant::now()) == ClientAccess::Expired {
             state.outbox.close(CloseReason::Ours(CloseCode::BadToken));
         }
-        self.count(&state);
-        let must_write = state.outbox.waiting() > 0 || state.outbox.close_reason().is_some();
-        if state.lost.is_some() {
-            self.waker.wake();
-        } else if must_write && state.outbox.blocked().is_none() {
-            self.write(&mut state, &mut self.room.reel());
-        } else if must_write {
-            self.waker.wake();
-        }
+        self.write_own(&mut state);
     }
 
-    fn say(&self, push: &Push) {
-        let mut frame = Vec::new();
-        Dialect::Typed.encode_into(push, &mut frame);
-        self.tell(&frame);
-    }
+    fn send(&self, notice: &Notice<'_>) {
+        let mut encoded = Vec::new();
+        let frame = match *notice {
+            Notice::Room(frame) => frame,
+            Notice::Log(push) => {
+                Dialect::Typed.encode_into(push, &mut encoded);
+                &encoded
+            }
+        };
 
-    fn tell(&self, frame: &[u8]) {
         self.with_outbox(|outbox| {
             if outbox.dialect() == Dialect::Plain {
                 return;
@@ -305,34 +350,14 @@ impl Outlet for Connection {
         });
     }
 
-    fn drain(&self, reconnect_after: Duration) {
-        self.with_outbox(|outbox| {
-            if outbox.dialect() == Dialect::Typed {
-                outbox.push_event(&Push::Drain {
-                    reconnect_after_ms: reconnect_after.as_millis() as u64,
-                });
-            }
-            outbox.close(CloseReason::Ours(CloseCode::GoingAway));
+    fn close(&self, closing: Closing) {
+        self.update(|state| match closing {
+            Closing::Code(code) => state.outbox.close(CloseReason::Ours(code)),
+            Closing::Drain(reconnect_after) => state.drain(reconnect_after),
         });
     }
 
-    fn close(&self, code: CloseCode) {
-        self.with_outbox(|outbox| outbox.close(CloseReason::Ours(code)));
-    }
-
-    fn burden(&self) -> Option<Burden> {
-        let state = self.lock();
-        let bytes = state.outbox.reclaimable() + state.partial;
-        let since = state
-            .outbox
-            .blocked()
-            .into_iter()
-            .chain(state.arrival.since())
-            .min()?;
-        (bytes > 0 && state.lost.is_none()).then_some(Burden { since, bytes })
-    }
-
-    fn shed(&self) {
+    fn evict(&self) {
         let mut state = self.lock();
         if state.outbox.blocked().is_some() {
             // No Close frame would reach it either.
@@ -351,12 +376,13 @@ impl Outlet for Connection {
         self.is_traced.store(true, Ordering::Relaxed);
     }
 
-    fn standing(&self) -> Standing {
-        let outbox = &self.lock().outbox;
-        Standing {
-            dialect: outbox.dialect(),
-            offset: outbox.cursor(),
-            waiting: outbox.waiting(),
+    fn status(&self) -> ConnectionStatus {
+        let state = self.lock();
+        ConnectionStatus {
+            dialect: state.outbox.dialect(),
+            offset: state.outbox.cursor(),
+            waiting: state.outbox.waiting(),
+            reclaimable: state.reclaimable(),
         }
     }
 }

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::{Duration, Instant};
 
+use futures::FutureExt;
 use rustix::net::RecvFlags;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
@@ -23,7 +24,7 @@ use crate::server::room::{Dialect, Draft, Format, Tick};
 use crate::server::session::{
     Action, CloseReason, RateLimit, SendBuffer, Session, max_publish_bytes,
 };
-use crate::server::store::{StoreError, Stored};
+use crate::server::store::{StoreError, StoreFuture, Stored};
 use crate::server::transport::ConnectionSettings;
 use crate::server::transport::connection::{Connection, TransportError};
 use crate::server::transport::history::{history, one_at_a_time};
@@ -54,22 +55,18 @@ pub(super) struct FrameReader {
     handled: usize,
     /// Knows what another token of this client is worth.
     verifier: Verifier,
+    /// Boxed, as most connections publish seldom.
+    publishing: Option<Box<Publishing>>,
     /// When reading stopped because the store had not answered.
     stalled: Option<Tick>,
     /// How long the process had paused when something was last read.
     paused: Duration,
 }
 
-/// One thing after the other: what a client says while its last messages are on their way to the disk is read
-/// together when they are there, and then is one read, one transaction and one pass, however many messages it is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum PublishState {
-    /// Nothing that the store has not answered.
-    Nothing,
-    /// The store has not answered yet.
-    Asked,
-    /// The same, and the connection's task waits for it.
-    Awaited,
+/// The messages that a client has sent and the store has not finished.
+struct Publishing {
+    keys: Vec<Option<Key>>,
+    result: StoreFuture<Vec<Stored>>,
 }
 
 /// Why a reader pauses.
@@ -102,6 +99,7 @@ impl FrameReader {
             rest: Vec::new(),
             handled: 0,
             verifier,
+            publishing: None,
             stalled: None,
             paused: connection.hub.clock().paused(),
         }
@@ -121,12 +119,9 @@ impl FrameReader {
                 return Poll::Pending;
             }
             let _writable = connection.poll_write(cx);
-            let mut state = connection.lock();
-            // Let go of when it is known whether there is more.
-            let _due = state.due.take();
-            if state.saying == PublishState::Awaited {
-                state.saying = PublishState::Asked;
-            }
+            self.poll_publish(connection, cx);
+
+            let state = connection.lock();
             if state.lost.is_some() || state.outbox.close_reason().is_some() {
                 return Poll::Ready(ReadPause::Ended);
             }
@@ -138,12 +133,12 @@ impl FrameReader {
             if state.outbox.waiting() >= connection.settings.send_buffer {
                 return Poll::Pending;
             }
-            if state.saying == PublishState::Asked {
-                state.saying = PublishState::Awaited;
+            if state.is_publishing {
                 self.stalled.get_or_insert(connection.hub.now());
                 return Poll::Pending;
             }
             drop(state);
+
             if !self.rest.is_empty() {
                 let mut rest = std::mem::take(&mut self.rest);
                 self.take(connection, &mut rest);
@@ -159,6 +154,18 @@ impl FrameReader {
         }
     }
 
+    /// Sends the results of the last publish, once the store has finished it.
+    fn poll_publish(&mut self, connection: &Connection, cx: &mut Context<'_>) {
+        let Some(publishing) = &mut self.publishing else {
+            return;
+        };
+        if let Poll::Ready(result) = publishing.result.poll_unpin(cx) {
+            let keys = std::mem::take(&mut publishing.keys);
+            self.publishing = None;
+            connection.publish_finished(|outbox| answer(outbox, keys, result));
+        }
+    }
+
     /// Makes up to the client for the time until `now` in which nothing was read, although it may have sent.
     fn credit_pause(&mut self, connection: &Connection, now: Tick) {
         let paused = connection.hub.clock().paused();
@@ -170,6 +177,14 @@ impl FrameReader {
                 .credit_pause(since.unwrap_or(now), paused_since, now);
         }
         self.paused = paused;
+    }
+
+    /// Publishes `drafts`. The next poll waits for the result.
+    fn publish(&mut self, connection: &Connection, drafts: Vec<Draft>) {
+        let keys = drafts.iter().map(|draft| draft.key().cloned()).collect();
+        connection.lock().is_publishing = true;
+        let result = connection.hub.publish(&connection.room, drafts);
+        self.publishing = Some(Box::new(Publishing { keys, result }));
     }
 
     /// Handles `bytes` from the client until its turn is over; keeps the rest.
@@ -235,7 +250,7 @@ impl FrameReader {
                 self.session.create_room(&drafts, now)
             };
             match created {
-                Ok(()) => publish(connection, drafts),
+                Ok(()) => self.publish(connection, drafts),
                 Err(refused) => answers.extend(refused),
             }
         }
@@ -291,60 +306,37 @@ fn answer_with(outbox: &mut SendBuffer, answer: Action) {
     }
 }
 
-/// Publishes, and answers each keyed draft with an `ack` or an `error` once the store has spoken.
-fn publish(connection: &Arc<Connection>, drafts: Vec<Draft>) {
-    let keys: Vec<Option<Key>> = drafts.iter().map(|draft| draft.key().cloned()).collect();
-    let sender = connection.clone();
-    connection.lock().saying = PublishState::Asked;
-    connection
-        .hub
-        .publish(&connection.room, drafts, move |result, due| {
-            answer(&sender, keys, result);
-            let mut state = sender.lock();
-            let is_awaited = std::mem::replace(&mut state.saying, PublishState::Nothing)
-                == PublishState::Awaited;
-            if is_awaited {
-                state.due = Some(due);
-                drop(state);
-                sender.waker.wake();
-            }
-        });
-}
-
-/// Answers each keyed draft with an `ack` or an `error`.
-fn answer(sender: &Connection, keys: Vec<Option<Key>>, result: Result<Vec<Stored>, StoreError>) {
+/// Queues an `ack` or an `error` for each draft that has a key.
+fn answer(
+    outbox: &mut SendBuffer,
+    keys: Vec<Option<Key>>,
+    result: Result<Vec<Stored>, StoreError>,
+) {
     match result {
         Ok(stored) => {
-            let acks: Vec<Push> = keys
-                .into_iter()
-                .zip(stored)
-                .filter_map(|(key, stored)| Some(ack(key?, &stored)))
-                .collect();
-            if !acks.is_empty() {
-                sender.with_outbox(|outbox| acks.iter().for_each(|ack| outbox.push_event(ack)));
+            for (key, stored) in keys.into_iter().zip(stored) {
+                if let Some(key) = key {
+                    outbox.push_event(&ack(key, &stored));
+                }
             }
         }
-        Err(error) => sender.with_outbox(|outbox| {
-            if outbox.dialect() == Dialect::Plain {
-                // Nothing else can be said to a plain client.
-                outbox.close(CloseReason::Ours(CloseCode::GoingAway));
-            } else {
-                keys.into_iter()
-                    .for_each(|key| outbox.push_event(&unavailable(&error, key)));
+        // A plain client has no frame for an error.
+        Err(_) if outbox.dialect() == Dialect::Plain => {
+            outbox.close(CloseReason::Ours(CloseCode::GoingAway));
+        }
+        Err(error) => {
+            for key in keys {
+                outbox.push_event(&unavailable(&error, key));
             }
-        }),
+        }
     }
 }
 
 fn ack(key: Key, stored: &Stored) -> Push {
-    let (offset, duplicate) = match stored {
-        Stored::New(frame) => (frame.offset(), false),
-        Stored::Duplicate { offset, .. } => (*offset, true),
-    };
     Push::Ack {
         key,
-        offset,
-        duplicate,
+        offset: stored.offset(),
+        duplicate: matches!(stored, Stored::Duplicate { .. }),
     }
 }
 

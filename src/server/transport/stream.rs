@@ -32,7 +32,10 @@ use crate::protocol::Position;
 use crate::protocol::Push;
 use crate::protocol::Recovery;
 use crate::protocol::UserId;
-use crate::server::hub::{Admission, Hub, Membership, Outlet, Passed, Room, Standing, Tracer};
+use crate::server::hub::{
+    Admission, Closing, ConnectionStatus, Hub, Membership, Notice, Room, Subscriber, TraceEvent,
+    Tracer,
+};
 use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::metrics::{self, DisconnectReason};
 use crate::server::room::{Dialect, FanoutBatch, Format, Tick};
@@ -183,7 +186,7 @@ impl StreamReader {
 
     /// Continues from the store after `after`, for a reader that the ring has passed.
     async fn catch_up(self: Arc<Self>, after: Offset) {
-        let missed = self.hub.missed(&self.room, after).await;
+        let missed = self.hub.catch_up(&self.room, after).await;
         let mut state = self.state.lock();
         let outbox = &mut state.outbox;
         match missed {
@@ -207,7 +210,7 @@ impl StreamReader {
     }
 }
 
-impl Outlet for StreamReader {
+impl Subscriber for StreamReader {
     fn flush(&self, reel: &mut FanoutBatch<'_>) {
         self.change(reel, |_| {});
     }
@@ -234,39 +237,45 @@ impl Outlet for StreamReader {
         }
     }
 
-    /// Streams carry the log, not who comes and goes.
-    fn tell(&self, _frame: &[u8]) {}
-
-    fn say(&self, push: &Push) {
-        self.change(&mut self.room.reel(), |outbox| outbox.push_event(push));
+    fn send(&self, notice: &Notice<'_>) {
+        match notice {
+            // Streams have only the log.
+            Notice::Room(_) => {}
+            Notice::Log(push) => {
+                self.change(&mut self.room.reel(), |outbox| outbox.push_event(push))
+            }
+        }
     }
 
-    fn drain(&self, reconnect_after: Duration) {
-        self.state.lock().drains = Some(self.hub.now());
-        self.change(&mut self.room.reel(), |outbox| {
-            outbox.push_event(&Push::Drain {
-                reconnect_after_ms: reconnect_after.as_millis() as u64,
-            });
-            outbox.close(CloseReason::Ours(CloseCode::GoingAway));
+    fn close(&self, closing: Closing) {
+        if matches!(closing, Closing::Drain(_)) {
+            self.state.lock().drains = Some(self.hub.now());
+        }
+        self.change(&mut self.room.reel(), |outbox| match closing {
+            Closing::Code(code) => outbox.close(CloseReason::Ours(code)),
+            Closing::Drain(reconnect_after) => {
+                outbox.push_event(&Push::Drain {
+                    reconnect_after_ms: reconnect_after.as_millis() as u64,
+                });
+                outbox.close(CloseReason::Ours(CloseCode::GoingAway));
+            }
         });
     }
 
-    fn close(&self, code: CloseCode) {
-        self.change(&mut self.room.reel(), |outbox| {
-            outbox.close(CloseReason::Ours(code))
-        });
-    }
+    /// Streams share their bytes with other readers. The socket below is evicted as a holder of its own.
+    fn evict(&self) {}
 
     fn trace(&self, tracer: Tracer) {
         self.state.lock().tracer = Some(Box::new(tracer));
     }
 
-    fn standing(&self) -> Standing {
+    fn status(&self) -> ConnectionStatus {
         let outbox = &self.state.lock().outbox;
-        Standing {
+        ConnectionStatus {
             dialect: outbox.dialect(),
             offset: outbox.cursor(),
             waiting: outbox.waiting(),
+            reclaimable: None,
         }
     }
 }
@@ -293,12 +302,12 @@ impl Body for EventStreamBody {
                     let bytes = bytes.clone();
                     state.outbox.wrote(bytes.len(), &mut reel);
                     this.reader.reservation.set(state.outbox.queued());
-                    let passed = Passed::Write {
+                    let event = TraceEvent::Write {
                         bytes: bytes.len(),
                         offset: state.outbox.cursor(),
                     };
                     if let Some(tracer) = &mut state.tracer
-                        && !tracer.tell(passed)
+                        && !tracer.record(event)
                     {
                         state.tracer = None;
                     }

@@ -17,7 +17,7 @@ use crate::protocol::Recovery;
 use crate::protocol::UserId;
 use crate::protocol::Welcome;
 use crate::server::auth::Verifier;
-use crate::server::hub::{Admission, Hub, Membership, Start};
+use crate::server::hub::{Admission, Hub, Membership, StartPosition};
 use crate::server::metrics::{self, DisconnectReason};
 use crate::server::room::{Dialect, Format};
 use crate::server::run_clock::RunClock;
@@ -127,7 +127,7 @@ pub(super) struct RegisteredConnection {
     id: UserId,
     pace: RateLimit,
     verifier: Verifier,
-    start: Start,
+    start: StartPosition,
     /// The newest and the oldest offset when it was admitted.
     log: (Offset, Offset),
 }
@@ -284,7 +284,7 @@ fn welcome(
 
 /// Continues from the store, for a reader that the ring has passed. If too much was deleted meanwhile, it stays behind.
 async fn catch_up(connection: &Connection, after: Offset) {
-    let missed = connection.hub.missed(&connection.room, after).await;
+    let missed = connection.hub.catch_up(&connection.room, after).await;
     connection.with_outbox(|outbox| match missed {
         Ok((mut page, mark)) => {
             // Under the lock under which deletions are queued.

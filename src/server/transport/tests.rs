@@ -10,20 +10,19 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpStream;
-use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::history::answer;
-use super::reader::PublishState;
 use super::task::PendingConnection;
 use super::{ConnectionSettings, permissions};
 use crate::protocol::CloseCode;
+use crate::protocol::Key;
 use crate::protocol::Offset;
 use crate::protocol::Push;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::auth::Verifier;
-use crate::server::hub::{Hub, HubSettings, Membership, Resume, Room};
+use crate::server::hub::{Closing, Hub, HubSettings, Membership, Resume, Room, Subscriber};
 use crate::server::room::{DedupLimits, Dialect, Draft, Format, LogLimits};
 use crate::server::run_clock::RunClock;
 use crate::server::session::{
@@ -87,7 +86,7 @@ impl World {
             sweep_every: Duration::from_secs(1),
         };
         let clock = RunClock::new();
-        let store = Arc::new(MemoryStore::new(retention));
+        let store = MemoryStore::new(retention);
         let hub = Hub::unmoderated(settings, store, clock.clone());
 
         tokio::spawn(clock.run());
@@ -106,11 +105,8 @@ impl World {
         let room = self.room().await;
         for number in 1..=count {
             let draft = Draft::text(UserId::guest(0), None, &format!("text {number}"));
-            let (stored, answer) = oneshot::channel();
-            self.hub.publish(&room, vec![draft], move |result, _due| {
-                stored.send(result.is_ok()).expect("somebody waits");
-            });
-            assert!(answer.await.expect("an answer"));
+            let stored = self.hub.publish(&room, vec![draft]).await;
+            assert!(stored.is_ok());
         }
     }
 
@@ -118,6 +114,8 @@ impl World {
         let room = self.room().await;
         let deleted = self.hub.delete(&room, Offset(offset)).await;
         assert_eq!(deleted, Ok(Deleted::Now));
+        // Until every reader is notified.
+        sleep(Duration::from_millis(1)).await;
     }
 
     /// Returns a member that needs no connection.
@@ -405,15 +403,43 @@ async fn a_reader_kicked_while_it_catches_up_gets_nothing_after_the_close_frame(
 
     let _life = registered.begin(Vec::new(), None);
     assert_eq!(connection.lock().outbox.behind(), Some(after));
-    let missed = world.hub.missed(&connection.room, after).await;
+    let missed = world.hub.catch_up(&connection.room, after).await;
     let (page, _) = missed.expect("a page");
-    world.hub.kick(CloseCode::Kicked, |_| true).await;
+    world
+        .hub
+        .connections()
+        .disconnect(CloseCode::Kicked, |_| true)
+        .await;
     let gaps = connection.with_outbox(|outbox| outbox.on_caught_up(&page));
 
     // Parsing fails for a frame after a Close frame.
     let received = client.received();
     assert!(gaps.is_empty());
     assert_eq!(received.close_code, Some(CloseCode::Kicked.number()));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_publish_that_is_with_the_store_when_the_server_stops_is_acknowledged_before_1001() {
+    let world = World::start(10);
+    let (opened, stream, mut client) = world.admit(None).await;
+    let registered = opened.register(TYPED, stream);
+    let connection = registered.connection.clone();
+    let _life = registered.begin(Vec::new(), None);
+    let ack = Push::Ack {
+        key: Key::parse("k").expect("a key"),
+        offset: Offset(1),
+        duplicate: false,
+    };
+
+    connection.update(|state| state.is_publishing = true);
+    connection.close(Closing::Drain(Duration::from_secs(1)));
+    let before = client.received();
+    connection.publish_finished(|outbox| outbox.push_event(&ack));
+
+    let after = client.received();
+    assert_eq!(before.close_code, None);
+    assert_eq!(after.pushes().next(), Some(ack));
+    assert_eq!(after.close_code, Some(CloseCode::GoingAway.number()));
 }
 
 #[tokio::test(start_paused = true)]
@@ -426,12 +452,12 @@ async fn a_client_that_waits_for_the_store_is_pinged_and_not_taken_for_silent() 
     let now = world.hub.now();
 
     connection.update(|state| {
-        state.saying = PublishState::Asked;
+        state.is_publishing = true;
         state.arrival.on_read(true, true, now);
     });
     sleep(Duration::from_secs(300)).await;
     let stalled = client.received();
-    connection.update(|state| state.saying = PublishState::Nothing);
+    connection.update(|state| state.is_publishing = false);
     sleep(Duration::from_secs(5)).await;
     let resumed = client.received();
     sleep(Duration::from_secs(300)).await;

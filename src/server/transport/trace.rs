@@ -2,14 +2,14 @@
 
 use std::sync::atomic::Ordering;
 
-use crate::server::hub::Passed;
+use crate::server::hub::TraceEvent;
 use crate::server::session::Action;
 use crate::server::transport::connection::{Connection, ConnectionState};
 use crate::server::wire::Incoming;
 
 /// What the client sent, and what it led to.
-pub(super) const fn frame(incoming: &Incoming<'_>, action: &Action) -> Passed {
-    Passed::Frame {
+pub(super) const fn frame(incoming: &Incoming<'_>, action: &Action) -> TraceEvent {
+    TraceEvent::Frame {
         kind: incoming.kind(),
         bytes: incoming.payload_bytes(),
         led_to: action.name(),
@@ -17,10 +17,10 @@ pub(super) const fn frame(incoming: &Incoming<'_>, action: &Action) -> Passed {
 }
 
 impl ConnectionState {
-    /// Tells that `passed`, if anybody looks.
-    pub(super) fn trace(&mut self, passed: Passed) {
+    /// Records `event`, if the connection is traced.
+    pub(super) fn trace(&mut self, event: TraceEvent) {
         if let Some(tracer) = &mut self.tracer
-            && !tracer.tell(passed)
+            && !tracer.record(event)
         {
             self.tracer = None;
         }
@@ -34,7 +34,7 @@ impl Connection {
     }
 
     /// Tells of the client's `frames`, if there are any.
-    pub(super) fn trace_frames(&self, frames: Vec<Passed>) {
+    pub(super) fn trace_frames(&self, frames: Vec<TraceEvent>) {
         if frames.is_empty() {
             return;
         }

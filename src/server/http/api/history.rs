@@ -128,7 +128,7 @@ pub(super) async fn history(
     // After the page: so that no message of it is newer than the head.
     let Bounds {
         epoch, first, head, ..
-    } = state.hub.bounds(&room)?;
+    } = state.hub.store().bounds(room.name())?;
     let messages = page
         .frames
         .iter()

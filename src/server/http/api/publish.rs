@@ -9,7 +9,6 @@ use axum::Json;
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode};
 use serde::Serialize;
-use tokio::sync::oneshot;
 use utoipa::ToSchema;
 
 use crate::protocol::Epoch;
@@ -154,7 +153,7 @@ pub(super) async fn publish(
     let (room, stored) = store(&state, &principal, address, &room, drafts).await?;
     let mut stored = stored.into_iter().map(StoredPosition::from);
     let places = match kind {
-        BodyFormat::Text | BodyFormat::Json => Places::One(stored.next().ok_or_else(gone)?),
+        BodyFormat::Text | BodyFormat::Json => Places::One(stored.next().ok_or_else(unanswered)?),
         BodyFormat::Lines => Places::Many {
             messages: stored.collect(),
         },
@@ -190,16 +189,12 @@ pub(in crate::server::http) async fn store(
             .create_room(IpBucket::of(address), state.hub.now())?;
     }
 
-    let (report, reported) = oneshot::channel();
-    // The receiver is gone only if the client is.
-    state
-        .hub
-        .publish_batch(&room, drafts, move |result, _due| drop(report.send(result)));
-    Ok((room, reported.await.map_err(|_| gone())??))
+    let stored = state.hub.publish_batch(&room, drafts).await?;
+    Ok((room, stored))
 }
 
-fn gone() -> StoreError {
-    StoreError::Unavailable("it did not answer".to_owned())
+fn unanswered() -> StoreError {
+    StoreError::Unavailable("the store returned no result for the message".to_owned())
 }
 
 /// Counts `drafts` against what `principal` and its address may say: all of them, or none.

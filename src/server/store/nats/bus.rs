@@ -1,4 +1,4 @@
-//! What nodes say to each other beside the log, over core NATS: to all who are there, kept nowhere.
+//! Messages between the nodes over core NATS: to all that are connected, stored nowhere.
 
 use std::sync::OnceLock;
 
@@ -6,34 +6,32 @@ use async_nats::connection::State;
 use async_nats::{Client, Subscriber};
 use bytes::Bytes;
 use futures::StreamExt;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 
 use super::NatsError;
-use crate::server::store::{Bus, Overheard};
-
-/// What is told what others say.
-type Listener = Box<dyn Fn(Overheard<'_>) + Send + Sync>;
+use crate::server::store::{Bus, BusEvent};
 
 /// See the [module docs](self).
+#[derive(Debug)]
 pub(super) struct NatsBus {
-    said: UnboundedSender<Bytes>,
-    listener: OnceLock<Listener>,
+    outgoing: UnboundedSender<Bytes>,
+    events: OnceLock<UnboundedSender<BusEvent>>,
 }
 
 impl NatsBus {
-    pub(super) const fn new(said: UnboundedSender<Bytes>) -> Self {
+    pub(super) const fn new(outgoing: UnboundedSender<Bytes>) -> Self {
         Self {
-            said,
-            listener: OnceLock::new(),
+            outgoing,
+            events: OnceLock::new(),
         }
     }
 
-    /// Carries what comes from `said` to the others and back, until dropped.
+    /// Sends what comes from `outgoing`, and passes on what nodes send, until dropped.
     pub(super) async fn run(
         &self,
         wire: BusSubscription,
-        mut said: UnboundedReceiver<Bytes>,
+        mut outgoing: UnboundedReceiver<Bytes>,
         mut connected: watch::Receiver<u64>,
     ) {
         let BusSubscription {
@@ -41,21 +39,23 @@ impl NatsBus {
             subject,
             mut notes,
         } = wire;
-        let tell = |overheard: Overheard<'_>| {
-            if let Some(listener) = self.listener.get() {
-                listener(overheard);
+        let pass_on = |event: BusEvent| {
+            if let Some(events) = self.events.get() {
+                // The hub is gone only when the process ends.
+                let _ = events.send(event);
             }
         };
+
         loop {
             tokio::select! {
-                Some(note) = said.recv() => {
-                    // While NATS is away nobody listens; when it is back all is asked anew.
+                Some(note) = outgoing.recv() => {
+                    // While NATS cannot be reached, messages are dropped. Then everything is requested again.
                     if client.connection_state() == State::Connected {
                         let _unsent = client.publish(subject.clone(), note).await;
                     }
                 }
-                Some(note) = notes.next() => tell(Overheard::Said(&note.payload)),
-                Ok(()) = connected.changed() => tell(Overheard::Again),
+                Some(note) = notes.next() => pass_on(BusEvent::Message(note.payload)),
+                Ok(()) = connected.changed() => pass_on(BusEvent::Reconnected),
                 else => return,
             }
         }
@@ -84,13 +84,15 @@ impl BusSubscription {
 }
 
 impl Bus for NatsBus {
-    fn say(&self, note: Vec<u8>) {
-        // It ends with the store.
-        let _ended = self.said.send(note.into());
+    fn publish(&self, message: Vec<u8>) {
+        // It fails when the store is closed, and then no node needs it.
+        let _ = self.outgoing.send(message.into());
     }
 
-    fn listen(&self, listener: Listener) {
-        // There is one Hub to a store.
-        let _second = self.listener.set(listener);
+    fn events(&self) -> UnboundedReceiver<BusEvent> {
+        let (sender, events) = mpsc::unbounded_channel();
+        // If there is a hub already, the second one's channel is closed.
+        let _ = self.events.set(sender);
+        events
     }
 }

@@ -1,9 +1,10 @@
-//! Rules and orders for every node.
+//! Rules and commands for every node.
 //!
-//! A rule is kept in the second stream, the newest of each name, for ever. An order is a message of the first one,
-//! which every node follows: so a node that was cut off hears it too. Beside each rule goes an empty order, at which
-//! all look for rules that they do not have yet; they look too whenever they begin to follow the stream anew.
+//! A rule is stored in the second stream, the newest of each name, for ever. A command is a message of the first one,
+//! which every node follows, so a node that was cut off gets it too. Each rule is followed by an empty command, at which
+//! all nodes read the rules that they do not have yet. They do so too whenever they begin to follow the stream again.
 
+use std::fmt;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -12,8 +13,8 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use futures::FutureExt;
-use futures::future::BoxFuture;
 use sha1::{Digest, Sha1};
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::{Mutex, Notify};
 use tokio::time::timeout;
 use tracing::warn;
@@ -22,7 +23,7 @@ use super::flights::PendingPublishes;
 use super::pulse::HealthTracker;
 use super::stream::Streams;
 use super::{NatsError, WAIT};
-use crate::server::store::{Council, Heeding, StoreError};
+use crate::server::store::{RuleEvent, RuleStore, StoreError, StoreFuture};
 
 /// The pause before rules are looked for again, when that failed.
 const PAUSE: Duration = Duration::from_secs(1);
@@ -35,10 +36,16 @@ struct Shared {
     rolls: Arc<Streams>,
     flights: Arc<PendingPublishes>,
     pulse: Arc<HealthTracker>,
-    listener: OnceLock<Heeding>,
-    /// The number of the last rule that was told, in the second stream.
+    events: OnceLock<UnboundedSender<RuleEvent>>,
+    /// The number of the last rule that was read, in the second stream.
     seen: Mutex<u64>,
     wake: Notify,
+}
+
+impl fmt::Debug for NatsCouncil {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("NatsCouncil").finish_non_exhaustive()
+    }
 }
 
 impl NatsCouncil {
@@ -47,14 +54,13 @@ impl NatsCouncil {
         flights: Arc<PendingPublishes>,
         pulse: Arc<HealthTracker>,
     ) -> Self {
-        let (listener, seen, wake) = (OnceLock::new(), Mutex::new(0), Notify::new());
         Self(Arc::new(Shared {
             rolls,
             flights,
             pulse,
-            listener,
-            seen,
-            wake,
+            events: OnceLock::new(),
+            seen: Mutex::new(0),
+            wake: Notify::new(),
         }))
     }
 
@@ -63,12 +69,13 @@ impl NatsCouncil {
         self.0.wake.notify_one();
     }
 
-    /// The stream brings an order.
-    pub(super) fn hear(&self, order: &[u8]) {
-        if order.is_empty() {
+    /// Takes a command from the stream.
+    pub(super) fn on_command(&self, command: &Bytes) {
+        if command.is_empty() {
             self.look();
-        } else if let Some(listener) = self.0.listener.get() {
-            listener(order);
+        } else if let Some(events) = self.0.events.get() {
+            // The hub is gone only when the process ends.
+            let _ = events.send(RuleEvent::Command(command.clone()));
         }
     }
 
@@ -83,36 +90,41 @@ impl NatsCouncil {
         }
     }
 
-    /// Tells all rules that are new.
+    /// Passes on all rules that are new.
     async fn catch_up(&self) -> Result<(), NatsError> {
-        let Some(listener) = self.0.listener.get() else {
+        let Some(events) = self.0.events.get() else {
             return Ok(());
         };
+
         let mut seen = self.0.seen.lock().await;
         while let Some(rule) = self.0.rolls.rule_after(*seen).await? {
-            listener(&rule.payload);
-            *seen = rule.sequence;
+            let (version, rule) = (rule.sequence, rule.payload);
+            // The hub is gone only when the process ends.
+            let _ = events.send(RuleEvent::Rule { version, rule });
+            *seen = version;
         }
         Ok(())
     }
 
-    /// Publishes `said` and waits until it is stored.
-    async fn publish(&self, subject: String, said: Bytes) -> Result<(), NatsError> {
+    /// Publishes `said` and waits until it is stored. Returns its number in the stream.
+    async fn publish(&self, subject: String, said: Bytes) -> Result<u64, NatsError> {
         let refused = |error: String| NatsError::Publish(error);
         let message = PublishMessage::build().payload(said);
         let sent = self.0.rolls.context.send_publish(subject, message).await;
         let ack = timeout(WAIT, sent.map_err(|error| refused(error.to_string()))?).await;
-        ack.map_err(|_elapsed| NatsError::Unanswered)?
+        let ack = ack
+            .map_err(|_elapsed| NatsError::Unanswered)?
             .map_err(|error| refused(error.to_string()))?;
-        Ok(())
+        Ok(ack.sequence)
     }
 
-    /// Says `order` to all.
+    /// Sends `order` to all nodes.
     pub(super) async fn tell(&self, order: Bytes) -> Result<(), NatsError> {
         // A subject of its own, so that no later one takes its place.
         let name = self.0.flights.begin().ticket.to_string();
         self.publish(self.0.rolls.subjects.order(&name), order)
-            .await
+            .await?;
+        Ok(())
     }
 
     fn refusal(&self) -> Result<(), StoreError> {
@@ -123,14 +135,14 @@ impl NatsCouncil {
     }
 }
 
-impl Council for NatsCouncil {
-    fn in_force(&self) -> BoxFuture<'static, Result<Vec<Vec<u8>>, StoreError>> {
+impl RuleStore for NatsCouncil {
+    fn load(&self) -> StoreFuture<Vec<Bytes>> {
         let this = self.clone();
         async move {
             let mut seen = this.0.seen.lock().await;
             let mut rules = Vec::new();
             while let Some(rule) = this.0.rolls.rule_after(*seen).await? {
-                rules.push(rule.payload.to_vec());
+                rules.push(rule.payload);
                 *seen = rule.sequence;
             }
             Ok(rules)
@@ -138,19 +150,21 @@ impl Council for NatsCouncil {
         .boxed()
     }
 
-    fn keep(&self, name: &str, rule: Vec<u8>) -> BoxFuture<'static, Result<(), StoreError>> {
+    fn put(&self, name: &str, rule: Vec<u8>) -> StoreFuture<u64> {
         let (this, name) = (self.clone(), token(name));
         async move {
             this.refusal()?;
-            this.publish(this.0.rolls.subjects.rule(&name), rule.into())
-                .await?;
+            let subject = this.0.rolls.subjects.rule(&name);
+            let version = this.publish(subject, rule.into()).await?;
+
             this.tell(Bytes::new()).await?;
-            Ok(this.catch_up().await?)
+            this.catch_up().await?;
+            Ok(version)
         }
         .boxed()
     }
 
-    fn order(&self, order: Vec<u8>) -> BoxFuture<'static, Result<(), StoreError>> {
+    fn send(&self, order: Vec<u8>) -> StoreFuture<()> {
         let this = self.clone();
         async move {
             this.refusal()?;
@@ -159,10 +173,12 @@ impl Council for NatsCouncil {
         .boxed()
     }
 
-    fn heed(&self, listener: Heeding) {
-        // There is one Hub to a store.
-        let _second = self.0.listener.set(listener);
+    fn events(&self) -> UnboundedReceiver<RuleEvent> {
+        let (sender, events) = mpsc::unbounded_channel();
+        // If there is a hub already, the second one's channel is closed.
+        let _ = self.0.events.set(sender);
         self.look();
+        events
     }
 }
 

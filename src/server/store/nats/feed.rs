@@ -4,10 +4,10 @@
 //!
 //! - Nothing is skipped or taken twice: a consumer that misses a number is given up for one that begins where the
 //!   last message was.
-//! - A room is told to stand somewhere, then its followers hear of it, then whoever published it.
+//! - The bounds of a room are changed first, then the hub gets the change, then the publisher gets its result.
 
 use std::convert::Infallible;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use async_nats::jetstream::Message;
@@ -24,9 +24,7 @@ use super::pulse::HealthTracker;
 use super::rooms::{News, RoomStates, What};
 use super::stream::{StreamStatus, Streams};
 use super::subject::Place;
-use crate::protocol::RoomName;
-use crate::server::room::Frame;
-use crate::server::store::{Change, Heard};
+use crate::server::store::changes::{ChangeSender, LogChange};
 
 /// A sign of life from the stream when nothing is published; without two of them it is asked anew.
 const HEARTBEAT: Duration = Duration::from_secs(1);
@@ -56,7 +54,7 @@ pub(super) struct Consumer {
     pub(super) flights: Arc<PendingPublishes>,
     pub(super) pulse: Arc<HealthTracker>,
     pub(super) council: NatsCouncil,
-    pub(super) heard: Arc<OnceLock<Heard>>,
+    pub(super) changes: Arc<ChangeSender>,
     /// Changes when the connection is open again.
     pub(super) connected: watch::Receiver<u64>,
 }
@@ -174,7 +172,7 @@ impl Consumer {
         let mut by = None;
         let place = self.rolls.subjects.place_of(&message.subject);
         if place == Some(Place::Order) {
-            self.council.hear(&message.payload);
+            self.council.on_command(&message.payload);
         }
         let news = self.rooms.take(info.stream_sequence, place, || {
             let entry = StreamEntry::read(message.headers.as_ref(), &message.payload, time);
@@ -184,40 +182,23 @@ impl Consumer {
         Ok(Taken { news, by })
     }
 
-    /// Tells those who follow, then those who published.
+    /// Sends the changes to the hub, and then the results to those who published.
     fn tell(&self, all: Vec<Taken>) {
-        let tell = |room: &RoomName, change: Change<'_>| {
-            if let Some(heard) = self.heard.get() {
-                heard(room, change);
-            }
-        };
         let news: Vec<&News> = all.iter().filter_map(|taken| taken.news.as_ref()).collect();
-        for run in news.chunk_by(|one, next| one.room == next.room && one.is_like(next)) {
-            let frames: Vec<Arc<Frame>> = run
-                .iter()
-                .filter_map(|news| news.appended())
-                .cloned()
-                .collect();
-            match run {
-                [
-                    News {
-                        room,
-                        what: What::Deleted { offset, at },
-                    },
-                    ..,
-                ] => {
-                    tell(
-                        room,
-                        Change::Deleted {
-                            offset: *offset,
-                            at: *at,
-                        },
-                    );
+        let runs = news.chunk_by(|one, next| one.room == next.room && one.is_like(next));
+        let changes = runs.filter_map(|run| {
+            let News { room, what } = run.first()?;
+            let room = room.clone();
+            Some(match *what {
+                What::Deleted { offset, at } => LogChange::Deleted(room, offset, at),
+                What::Appended(_) => {
+                    let frames = run.iter().filter_map(|news| news.appended());
+                    LogChange::Appended(room, frames.cloned().collect())
                 }
-                [News { room, .. }, ..] => tell(room, Change::Appended(&frames)),
-                [] => {}
-            }
-        }
+            })
+        });
+        self.changes.send(changes.collect());
+
         for Taken { news, by } in all {
             if let Some(ticket) = by {
                 let entry = news.as_ref().and_then(News::appended);

@@ -48,7 +48,7 @@ mod bus;
 pub(super) mod server;
 
 use std::fmt;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_nats::jetstream::context::ContextBuilder;
@@ -63,9 +63,10 @@ use tokio::task::JoinHandle;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::room::Draft;
+use crate::server::store::changes::{ChangeSender, Changes, LogChange, StoreFuture};
 use crate::server::store::guard;
 use crate::server::store::{
-    Bounds, Bus, Council, DeleteReport, Health, Heard, Limit, Page, Report, Span, Store, StoreError,
+    Backend, Bounds, ClusterBackend, Deleted, Health, Limit, Page, Span, Store, StoreError, Stored,
 };
 
 pub use error::NatsError;
@@ -97,7 +98,7 @@ pub struct NatsStore {
     scout: RoomOpener,
     pulse: Arc<HealthTracker>,
     publisher: Arc<Publisher>,
-    heard: Arc<OnceLock<Heard>>,
+    changes: Arc<ChangeSender>,
     /// `None` once it is closed.
     queue: Mutex<Option<UnboundedSender<AppendRequest>>>,
     runtime: Handle,
@@ -131,11 +132,9 @@ impl NatsStore {
             rolls.last_sequence(),
         ));
         let pages = Arc::new(HistoryReader::new(rolls.clone(), rooms.clone()));
-        let (flights, pulse, heard) = (
-            Arc::new(PendingPublishes::new()),
-            Arc::new(HealthTracker::new()),
-            Arc::default(),
-        );
+        let flights = Arc::new(PendingPublishes::new());
+        let pulse = Arc::new(HealthTracker::new());
+        let changes = Arc::new(ChangeSender::default());
         let council = NatsCouncil::new(rolls.clone(), flights.clone(), pulse.clone());
         let deciding = spawn(&pulse, "that follows the rules of all nodes", {
             let council = council.clone();
@@ -147,6 +146,7 @@ impl NatsStore {
             flights.clone(),
             pulse.clone(),
             council.clone(),
+            changes.clone(),
         ));
         let eraser = Arc::new(Deleter {
             rolls: rolls.clone(),
@@ -166,7 +166,7 @@ impl NatsStore {
             flights,
             pulse: pulse.clone(),
             council: council.clone(),
-            heard: Arc::clone(&heard),
+            changes: changes.clone(),
             connected: connected.clone(),
         };
         let (note, notes) = mpsc::unbounded_channel();
@@ -188,7 +188,7 @@ impl NatsStore {
             scout,
             pulse,
             publisher,
-            heard,
+            changes,
             queue: Mutex::new(Some(queue)),
             runtime: Handle::current(),
             bus,
@@ -215,70 +215,86 @@ fn spawn(
 }
 
 impl NatsStore {
-    fn publish(&self, append: AppendRequest) {
-        let queue = self.queue.lock().clone();
-        self.publisher.take(append, queue.as_ref());
+    /// Returns the store and its connections to other nodes.
+    pub fn into_backend(self) -> Backend {
+        let cluster = ClusterBackend {
+            bus: self.bus.clone(),
+            rules: Arc::new(self.council.clone()),
+        };
+        Backend {
+            store: Arc::new(self),
+            cluster: Some(cluster),
+        }
+    }
+
+    fn publish(
+        &self,
+        room: &RoomName,
+        drafts: Vec<Draft>,
+        at: u64,
+        is_batch: bool,
+    ) -> StoreFuture<Vec<Stored>> {
+        let (call, result) = self.changes.begin(room, drafts.len());
+        let append = AppendRequest {
+            call,
+            drafts,
+            is_batch,
+            at,
+        };
+
+        let queue = self.queue.lock();
+        self.publisher.enqueue(append, queue.as_ref());
+        result
     }
 }
 
 impl Store for NatsStore {
-    fn open(&self, room: &RoomName) -> BoxFuture<'static, Result<(), StoreError>> {
+    fn open(&self, room: &RoomName) -> StoreFuture<()> {
         self.scout.open(room)
     }
 
-    fn reach(&self, offset: Offset) -> BoxFuture<'static, Result<(), StoreError>> {
+    fn reach(&self, offset: Offset) -> StoreFuture<()> {
         self.scout.reach(offset)
-    }
-
-    fn follow(&self, heard: Heard) {
-        // There is one Hub to a store.
-        let _second = self.heard.set(heard);
-    }
-
-    fn bus(&self) -> Option<Arc<dyn Bus>> {
-        Some(self.bus.clone())
-    }
-
-    fn council(&self) -> Option<Arc<dyn Council>> {
-        Some(Arc::new(self.council.clone()))
     }
 
     fn bounds(&self, room: &RoomName) -> Result<Bounds, StoreError> {
         Ok(self.rooms.bounds(room).ok_or(NatsError::NotOpen)?)
     }
 
-    fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64, report: Report) {
-        self.publish(AppendRequest {
-            room: room.clone(),
-            drafts,
-            is_batch: false,
-            at,
-            report,
-        });
+    fn changes(&self) -> Changes {
+        self.changes.subscribe()
     }
 
-    fn append_batch(&self, room: &RoomName, drafts: Vec<Draft>, at: u64, report: Report) {
-        self.publish(AppendRequest {
-            room: room.clone(),
-            is_batch: drafts.len() > 1,
-            drafts,
-            at,
-            report,
-        });
+    fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64) -> StoreFuture<Vec<Stored>> {
+        self.publish(room, drafts, at, false)
     }
 
-    fn delete(&self, room: &RoomName, offset: Offset, at: u64, report: DeleteReport) {
-        let (eraser, room) = (self.eraser.clone(), room.clone());
-        self.runtime
-            .spawn(async move { report(eraser.erase(&room, offset, at).await) });
-    }
-
-    fn read(
+    fn append_batch(
         &self,
         room: &RoomName,
-        span: Span,
-        limit: Limit,
-    ) -> BoxFuture<'static, Result<Page, StoreError>> {
+        drafts: Vec<Draft>,
+        at: u64,
+    ) -> StoreFuture<Vec<Stored>> {
+        let is_batch = drafts.len() > 1;
+        self.publish(room, drafts, at, is_batch)
+    }
+
+    fn delete(&self, room: &RoomName, offset: Offset, at: u64) -> StoreFuture<Deleted> {
+        let (call, result) = self.changes.begin(room, 1);
+        let (eraser, changes) = (self.eraser.clone(), self.changes.clone());
+        self.runtime.spawn(async move {
+            // The stream brings the deletion itself.
+            let deleted = eraser.erase(&call.room, offset, at).await;
+            changes.send(vec![LogChange::DeleteFinished(call, deleted)]);
+        });
+        result
+    }
+
+    fn flush(&self) -> BoxFuture<'static, ()> {
+        self.changes.flush()
+    }
+
+    fn read(&self, room: &RoomName, span: Span, limit: Limit) -> StoreFuture<Page> {
         let (opened, pages, room) = (self.open(room), self.pages.clone(), room.clone());
         async move {
             opened.await?;
@@ -330,6 +346,6 @@ mod tests {
         task.await.expect("the panic is caught");
 
         let reason = "the task that publishes panicked: a fault".to_owned();
-        assert_eq!(*pulse.watch().borrow(), Health::Lost(reason));
+        assert_eq!(*pulse.watch().borrow(), Health::Corrupt(reason));
     }
 }

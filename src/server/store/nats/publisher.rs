@@ -1,9 +1,9 @@
-//! Publishes messages to the stream, and reports each append once NATS has acknowledged it and the feed has
+//! Publishes messages to the stream, and finishes each append once NATS has acknowledged it and the feed has
 //! brought it back.
 //!
 //! # Invariants
 //!
-//! - The appends of a room are published and reported in their order. Rooms do not wait for each other: the first
+//! - The appends of a room are published and finished in their order. Rooms do not wait for each other: the first
 //!   message of an empty room, or a duplicate that has to be looked up, costs a round trip in that room only.
 //! - After a draft that is known to have failed, no later draft of its append is sent.
 //! - A batch is never stored with a hole in it. JetStream (2.9) cannot store several messages at once, so a batch
@@ -16,7 +16,7 @@
 //!
 //! Deliberately absent: automatic retries of an unanswered publish, which could overtake a later message.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::error::Error;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -28,7 +28,8 @@ use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::publish::PublishAck;
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::mpsc::error::SendError;
+use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
 use tokio::time::{Instant, timeout_at};
 use tracing::warn;
 
@@ -44,7 +45,8 @@ use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::metrics;
 use crate::server::room::Draft;
-use crate::server::store::{Health, Report, StoreError, Stored};
+use crate::server::store::changes::{Call, ChangeSender, LogChange};
+use crate::server::store::{Health, StoreError, Stored};
 
 /// How long an `ack` may take.
 const ACK_WITHIN: Duration = Duration::from_secs(5);
@@ -60,15 +62,14 @@ const MAX_LOOK_UPS: usize = 64;
 /// The largest number of messages of a batch that are sent before the first of them is acknowledged.
 const LONGEST_RUN: usize = 256;
 
-/// Some messages of one room in a row, and the callback for their result.
+/// Messages of one room to be stored one behind the other.
 pub(super) struct AppendRequest {
-    pub(super) room: RoomName,
+    pub(super) call: Call<Vec<Stored>>,
     pub(super) drafts: Vec<Draft>,
     /// Set if the messages belong together: see the invariant on batches in the [module docs](self).
     pub(super) is_batch: bool,
     /// Milliseconds since 1970 UTC.
     pub(super) at: u64,
-    pub(super) report: Report,
 }
 
 /// See the [module docs](self).
@@ -78,7 +79,8 @@ pub(super) struct Publisher {
     pub(super) flights: Arc<PendingPublishes>,
     pub(super) pulse: Arc<HealthTracker>,
     council: NatsCouncil,
-    /// Bytes that were taken and are not reported.
+    changes: Arc<ChangeSender>,
+    /// Bytes of the appends that are not finished.
     waiting: AtomicUsize,
 }
 
@@ -93,44 +95,6 @@ struct SentMessage {
     began: Instant,
     /// When the last message was sent.
     sent: Instant,
-}
-
-/// Reports of empty appends. Each is due when all appends before it have been reported.
-#[derive(Default)]
-struct Flushes {
-    /// The number of the newest append.
-    newest: u64,
-    unreported: BTreeSet<u64>,
-    /// In order, each with the number of the append that it waits for.
-    waiting: VecDeque<(u64, Report)>,
-}
-
-impl Flushes {
-    /// Registers another append, and returns its number.
-    fn begin(&mut self) -> u64 {
-        self.newest += 1;
-        self.unreported.insert(self.newest);
-        self.newest
-    }
-
-    /// Records that append `number` has been reported.
-    fn finish(&mut self, number: u64) {
-        self.unreported.remove(&number);
-        self.report_due();
-    }
-
-    /// Calls `report` when all appends so far have been reported.
-    fn wait(&mut self, report: Report) {
-        self.waiting.push_back((self.newest, report));
-        self.report_due();
-    }
-
-    fn report_due(&mut self) {
-        let oldest = self.unreported.first().copied().unwrap_or(u64::MAX);
-        while let Some((_, report)) = self.waiting.pop_front_if(|(behind, _)| *behind < oldest) {
-            report(Ok(Vec::new()));
-        }
-    }
 }
 
 /// One draft that was published.
@@ -160,6 +124,7 @@ impl Publisher {
         flights: Arc<PendingPublishes>,
         pulse: Arc<HealthTracker>,
         council: NatsCouncil,
+        changes: Arc<ChangeSender>,
     ) -> Self {
         Self {
             rolls,
@@ -167,39 +132,41 @@ impl Publisher {
             flights,
             pulse,
             council,
+            changes,
             waiting: AtomicUsize::new(0),
         }
     }
 
-    /// Takes `append`, to be sent through `queue`, or refuses it: while NATS is away, and when too much waits.
-    pub(super) fn take(
+    /// Sends `append` through `queue`, or refuses it: while NATS is away, and when too much waits.
+    pub(super) fn enqueue(
         &self,
         append: AppendRequest,
         queue: Option<&UnboundedSender<AppendRequest>>,
     ) {
         let size = size(&append);
         let before = self.waiting.fetch_add(size, Ordering::AcqRel);
-        let refusal = match (self.pulse.refusal(), queue) {
-            (_, None) => "it is closed".to_owned(),
-            (Some(reason), _) => reason,
+        let (append, reason) = match (self.pulse.refusal(), queue) {
+            (_, None) => (append, "it is closed".to_owned()),
+            (Some(reason), _) => (append, reason),
             (None, Some(_)) if before > 0 && before + size > MAX_WAITING_BYTES => {
-                "NATS does not keep up".to_owned()
+                (append, "NATS does not keep up".to_owned())
             }
             (None, Some(queue)) => match queue.send(append) {
                 Ok(()) => return,
-                Err(mpsc::error::SendError(append)) => {
-                    self.waiting.fetch_sub(size, Ordering::AcqRel);
-                    return (append.report)(Err(StoreError::Unavailable(
-                        "it is closed".to_owned(),
-                    )));
-                }
+                Err(SendError(append)) => (append, "it is closed".to_owned()),
             },
         };
+
         self.waiting.fetch_sub(size, Ordering::AcqRel);
-        (append.report)(Err(StoreError::Unavailable(refusal)));
+        self.finish(append.call, Err(StoreError::Unavailable(reason)));
     }
 
-    /// Publishes and reports what comes through `queue`, until that is closed and all of it is reported.
+    fn finish(&self, call: Call<Vec<Stored>>, result: Result<Vec<Stored>, StoreError>) {
+        self.changes
+            .send(vec![LogChange::AppendFinished(call, result)]);
+    }
+
+    /// Publishes and finishes what comes through `queue`, until that is closed and all of it is finished.
     pub(super) async fn run(&self, queue: UnboundedReceiver<AppendRequest>) {
         tokio::select! {
             () = self.publish_all(queue) => {}
@@ -208,28 +175,19 @@ impl Publisher {
     }
 
     async fn publish_all(&self, mut queue: UnboundedReceiver<AppendRequest>) {
-        let mut flushes = Flushes::default();
-        let mut publishing = RoomQueues::new(async |(number, append): (u64, AppendRequest)| {
-            let room = append.room.clone();
-            (room, (number, self.publish(append).await))
-        });
-        let mut reporting = RoomQueues::new(async |(number, sent): (u64, SentMessage)| {
-            self.report(sent).await;
-            number
-        });
+        let mut publishing =
+            RoomQueues::new(async |append: AppendRequest| self.publish(append).await);
+        let mut finishing = RoomQueues::new(async |sent: SentMessage| self.wait(sent).await);
 
         loop {
             tokio::select! {
                 Some(append) = queue.recv() => {
-                    if append.drafts.is_empty() {
-                        flushes.wait(append.report);
-                    } else {
-                        let room = append.room.clone();
-                        publishing.push(room, (flushes.begin(), append));
-                    }
+                    publishing.push(append.call.room.clone(), append);
                 }
-                Some((room, sent)) = publishing.next() => reporting.push(room, sent),
-                Some(number) = reporting.next() => flushes.finish(number),
+                Some(sent) = publishing.next() => {
+                    finishing.push(sent.append.call.room.clone(), sent);
+                }
+                Some(()) = finishing.next() => {}
                 else => return,
             }
         }
@@ -241,7 +199,7 @@ impl Publisher {
         let mut health = self.pulse.watch();
         // It changes for as long as there is a pulse, which this one keeps.
         while health
-            .wait_for(|health| matches!(health, Health::Refusing(_)))
+            .wait_for(|health| matches!(health, Health::ReadOnly(_)))
             .await
             .is_ok()
         {
@@ -256,7 +214,7 @@ impl Publisher {
     async fn publish(&self, append: AppendRequest) -> SentMessage {
         let began = Instant::now();
         let mut messages = Vec::with_capacity(append.drafts.len());
-        let (room, drafts, at) = (&append.room, append.drafts.as_slice(), append.at);
+        let (room, drafts, at) = (&append.call.room, append.drafts.as_slice(), append.at);
 
         let result = match self.pulse.refusal() {
             Some(reason) => Err(NatsError::Publish(reason)),
@@ -402,8 +360,8 @@ impl Publisher {
         Ok(stored)
     }
 
-    /// Waits for the outcome of `sent`, and reports it.
-    async fn report(&self, sent: SentMessage) {
+    /// Waits for the outcome of `sent`, and finishes it.
+    async fn wait(&self, sent: SentMessage) {
         let SentMessage {
             append,
             messages,
@@ -413,16 +371,14 @@ impl Publisher {
         } = sent;
 
         let bytes = size(&append);
-        let AppendRequest {
-            room, at, report, ..
-        } = append;
+        let AppendRequest { call, at, .. } = append;
         // All messages of a batch that were sent are acknowledged.
         let (drafts, acknowledged) = (append.drafts.len(), messages.len());
 
         // Duplicates that have to be looked up do not wait for each other.
         let deadline = sent + ACK_WITHIN;
         let settled = futures::stream::iter(messages)
-            .map(|message| self.settle(&room, at, message, deadline))
+            .map(|message| self.settle(&call.room, at, message, deadline))
             .buffered(MAX_LOOK_UPS)
             .try_collect::<Vec<_>>()
             .await;
@@ -432,7 +388,7 @@ impl Publisher {
         };
 
         self.waiting.fetch_sub(bytes, Ordering::AcqRel);
-        report(match result {
+        let result = match result {
             Ok(stored) => {
                 metrics::record_commit(began.elapsed(), stored.len());
                 self.pulse.write_was(Ok(()));
@@ -450,7 +406,8 @@ impl Publisher {
                     },
                 ))
             }
-        });
+        };
+        self.finish(call, result);
     }
 
     /// The error of a publish. Where it says something of all others too, they are refused until one gets through.

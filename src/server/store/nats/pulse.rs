@@ -33,9 +33,9 @@ struct Faults {
 impl Faults {
     fn health(&self) -> Health {
         match (&self.lost, &self.feed, &self.writes) {
-            (Some(reason), _, _) => Health::Lost(reason.clone()),
-            (None, Some(reason), _) => Health::Away(reason.clone()),
-            (None, None, Some(reason)) => Health::Refusing(reason.clone()),
+            (Some(reason), _, _) => Health::Corrupt(reason.clone()),
+            (None, Some(reason), _) => Health::Unreachable(reason.clone()),
+            (None, None, Some(reason)) => Health::ReadOnly(reason.clone()),
             (None, None, None) => Health::Ready,
         }
     }
@@ -58,7 +58,7 @@ impl HealthTracker {
     pub(super) fn refusal(&self) -> Option<String> {
         match &*self.health.borrow() {
             Health::Ready => None,
-            Health::Refusing(reason) | Health::Away(reason) | Health::Lost(reason) => {
+            Health::ReadOnly(reason) | Health::Unreachable(reason) | Health::Corrupt(reason) => {
                 Some(reason.clone())
             }
         }
@@ -67,8 +67,8 @@ impl HealthTracker {
     /// Why nothing can be asked now; `None` while NATS is there, if only to be read.
     pub(super) fn absence(&self) -> Option<String> {
         match &*self.health.borrow() {
-            Health::Ready | Health::Refusing(_) => None,
-            Health::Away(reason) | Health::Lost(reason) => Some(reason.clone()),
+            Health::Ready | Health::ReadOnly(_) => None,
+            Health::Unreachable(reason) | Health::Corrupt(reason) => Some(reason.clone()),
         }
     }
 
@@ -96,9 +96,11 @@ impl HealthTracker {
         // Under the lock, so that they are told in the order in which they were.
         self.health.send_if_modified(|now| {
             match (&*now, &health) {
-                (Health::Ready, Health::Away(reason)) => warn!(reason, "NATS is away"),
-                (Health::Ready, Health::Refusing(reason)) => warn!(reason, "NATS takes nothing"),
-                (Health::Away(_) | Health::Refusing(_), Health::Ready) => info!("NATS is back"),
+                (Health::Ready, Health::Unreachable(reason)) => warn!(reason, "NATS is away"),
+                (Health::Ready, Health::ReadOnly(reason)) => warn!(reason, "NATS takes nothing"),
+                (Health::Unreachable(_) | Health::ReadOnly(_), Health::Ready) => {
+                    info!("NATS is back")
+                }
                 _ => {}
             }
             let is_new = *now != health;
@@ -118,10 +120,10 @@ mod tests {
         let ill = |reason: &str| Err(reason.to_owned());
         let health = pulse.watch();
         pulse.write_was(ill("full"));
-        assert_eq!(*health.borrow(), Health::Refusing("full".to_owned()));
+        assert_eq!(*health.borrow(), Health::ReadOnly("full".to_owned()));
         assert_eq!(pulse.absence(), None, "it can be read");
         pulse.feed_is(ill("cut off"));
-        assert_eq!(*health.borrow(), Health::Away("cut off".to_owned()));
+        assert_eq!(*health.borrow(), Health::Unreachable("cut off".to_owned()));
         assert_eq!(pulse.absence(), Some("cut off".to_owned()));
         pulse.feed_is(Ok(()));
         assert_eq!(
@@ -134,6 +136,6 @@ mod tests {
         pulse.is_lost("deleted".to_owned());
         pulse.feed_is(Ok(()));
         pulse.write_was(Ok(()));
-        assert_eq!(*health.borrow(), Health::Lost("deleted".to_owned()));
+        assert_eq!(*health.borrow(), Health::Corrupt("deleted".to_owned()));
     }
 }

@@ -57,9 +57,9 @@ pub(super) fn erase(
 
 #[cfg(test)]
 mod tests {
+    use futures::executor::block_on;
     use std::fs;
     use std::path::Path;
-    use std::sync::mpsc;
     use std::time::Duration;
 
     use crate::protocol::{Offset, RoomName, UserId};
@@ -80,15 +80,8 @@ mod tests {
     }
 
     fn append(store: &SqliteStore, room: &RoomName, text: &str) {
-        let (told, report) = mpsc::channel();
         let draft = Draft::text(UserId::guest(1), None, text);
-        store.append(
-            room,
-            vec![draft],
-            7,
-            Box::new(move |stored| told.send(stored).expect("heard")),
-        );
-        report.recv().expect("told").expect("stored");
+        block_on(store.append(room, vec![draft], 7)).expect("stored");
     }
 
     #[test]
@@ -125,14 +118,9 @@ mod tests {
         }
         assert!(is_anywhere(folder.path()));
         for number in 0..200 {
-            let (told, report) = mpsc::channel();
             let offset = Offset(number / 2 + 1);
-            let report_to = Box::new(move |deleted| told.send(deleted).expect("heard"));
-            store.delete(&rooms[number as usize % 2], offset, 9, report_to);
-            assert!(
-                matches!(report.recv().expect("told"), Ok(Deleted::Now)),
-                "{number}"
-            );
+            let deleted = block_on(store.delete(&rooms[number as usize % 2], offset, 9));
+            assert_eq!(deleted, Ok(Deleted::Now), "{number}");
         }
         // The log is cut right behind the last report.
         let patience = std::time::Instant::now();

@@ -1,9 +1,8 @@
 //! Adding messages from elsewhere to a room of a file that no server has open.
 
-use std::sync::mpsc;
-
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use futures::executor::block_on;
 use serde::Deserialize;
 
 use crate::protocol::Body;
@@ -12,7 +11,7 @@ use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::room::Draft;
 use crate::server::store::sqlite::{OpenError, SqliteSettings, SqliteStore};
-use crate::server::store::{Report, Store, StoreError, Stored};
+use crate::server::store::{Store, StoreError, Stored};
 
 /// Messages that wait for the writer at once.
 const AHEAD: usize = 1024;
@@ -117,22 +116,15 @@ pub fn import(
 
     let store = SqliteStore::open(settings)?;
     let mut imported = Imported::default();
-    let (told, answers) = mpsc::channel();
     let mut drafts = drafts.into_iter().peekable();
 
     while drafts.peek().is_some() {
-        let mut waiting = 0;
-        for (at, draft) in drafts.by_ref().take(AHEAD) {
-            let told = told.clone();
-            let report: Report = Box::new(move |result| {
-                // After an error, the receiver is gone.
-                let _ = told.send(result);
-            });
-            store.append(room, vec![draft], at, report);
-            waiting += 1;
-        }
-        for result in answers.iter().take(waiting) {
-            let stored = result.map_err(|source| ImportError::Store {
+        let some = drafts.by_ref().take(AHEAD);
+        let appends: Vec<_> = some
+            .map(|(at, draft)| store.append(room, vec![draft], at))
+            .collect();
+        for append in appends {
+            let stored = block_on(append).map_err(|source| ImportError::Store {
                 stored: imported.stored,
                 source,
             })?;

@@ -2,8 +2,8 @@
 //!
 //! # Invariants
 //!
-//! - One thread writes. It takes all that waits, stores it in one transaction, and only then reports: nobody sees
-//!   a message that a crash could take back, and no offset is given twice.
+//! - One thread writes. It stores all appends that wait in one transaction, and only then sends their results, all in one
+//!   message: no client sees a message that a crash could take back, and no offset is given twice.
 //! - Offsets of a room are dense: the entry before `n` is `n - 1`.
 //! - Where each room stands is also kept in memory, as last committed, so asking costs no disk.
 //! - Readers have connections of their own (write-ahead log): they never wait for the writer, nor it for them.
@@ -46,10 +46,11 @@ use tracing::error;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::room::Draft;
+use crate::server::store::changes::{Changes, StoreFuture};
 use crate::server::store::clock::{Clock, ClockLimits, SavedClock};
 use crate::server::store::{
-    Bounds, Damage, DatabaseCopy, DeleteReport, Health, Limit, Page, Report, Retention, Span,
-    Store, StoreError,
+    Bounds, Damage, DatabaseCopy, Deleted, Health, Limit, Page, Retention, Span, Store, StoreError,
+    Stored,
 };
 
 pub use backup::{BackupError, BackupReport, Restored, backup, restore};
@@ -59,7 +60,7 @@ pub use import::{ImportError, ImportLine, Imported, import};
 
 use file::File;
 use ledger::RoomIndex;
-use queue::{Append, Deletion, Queue};
+use queue::{Append, Deletion, Queue, Write};
 use reader::Readers;
 use writer::Writer;
 
@@ -137,7 +138,7 @@ impl SqliteStore {
             None => Health::Ready,
             Some(reason) => {
                 error!(reason, "the database is read-only until a write succeeds");
-                Health::Refusing(reason.to_owned())
+                Health::ReadOnly(reason.to_owned())
             }
         };
         let (health, watched) = watch::channel(first);
@@ -198,34 +199,32 @@ impl Store for SqliteStore {
         Ok(self.ledger.bounds(room))
     }
 
-    fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64, report: Report) {
-        self.queue.push(Append {
-            room: room.clone(),
-            drafts,
-            at,
-            report,
-        });
+    fn changes(&self) -> Changes {
+        self.queue.changes.subscribe()
     }
 
-    fn delete(&self, room: &RoomName, offset: Offset, at: u64, report: DeleteReport) {
-        self.queue.push_deletion(Deletion {
-            room: room.clone(),
-            offset,
-            at,
-            report,
-        });
+    fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64) -> StoreFuture<Vec<Stored>> {
+        let (call, result) = self.queue.changes.begin(room, drafts.len());
+        self.queue.push(Write::Append(Append { call, drafts, at }));
+        result
     }
 
-    fn read(
-        &self,
-        room: &RoomName,
-        span: Span,
-        limit: Limit,
-    ) -> BoxFuture<'static, Result<Page, StoreError>> {
+    fn delete(&self, room: &RoomName, offset: Offset, at: u64) -> StoreFuture<Deleted> {
+        let (call, result) = self.queue.changes.begin(room, 1);
+        self.queue
+            .push(Write::Delete(Deletion { call, offset, at }));
+        result
+    }
+
+    fn flush(&self) -> BoxFuture<'static, ()> {
+        self.queue.changes.flush()
+    }
+
+    fn read(&self, room: &RoomName, span: Span, limit: Limit) -> StoreFuture<Page> {
         self.readers.page(room, span, limit).boxed()
     }
 
-    fn backup(&self) -> Option<BoxFuture<'static, Result<DatabaseCopy, StoreError>>> {
+    fn backup(&self) -> Option<StoreFuture<DatabaseCopy>> {
         let (path, turn) = (self.path.clone(), self.backup_turn.clone());
         let copying = async move {
             let Ok(turn) = turn.try_acquire_owned() else {
@@ -286,7 +285,6 @@ impl fmt::Debug for SqliteStore {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::mpsc;
     use std::time::Duration;
 
     use super::*;
@@ -320,20 +318,13 @@ mod tests {
         let store = store(&folder);
         let mut health = store.health();
 
-        store.append(
-            &RoomName::lobby(),
-            drafts(),
-            0,
-            Box::new(|_| panic!("a fault")),
-        );
+        store.queue.push(Write::Fault);
         let lost = health.wait_for(|health| *health != Health::Ready).await;
 
         let reason = "the thread that writes to the database panicked: a fault".to_owned();
-        assert_eq!(*lost.expect("told"), Health::Lost(reason.clone()));
-        let (sender, receiver) = mpsc::channel();
-        let report = move |stored: Result<_, _>| sender.send(stored.map(|_| ())).expect("heard");
-        store.append(&RoomName::lobby(), drafts(), 0, Box::new(report));
-        assert_eq!(receiver.recv(), Ok(Err(StoreError::Unavailable(reason))));
+        assert_eq!(*lost.expect("told"), Health::Corrupt(reason.clone()));
+        let refused = store.append(&RoomName::lobby(), drafts(), 0).await;
+        assert_eq!(refused.map(|_| ()), Err(StoreError::Unavailable(reason)));
         store.close();
     }
 }

@@ -1,35 +1,26 @@
-//! What waits to be written.
+//! The appends and deletions that wait for the thread that writes.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
 use parking_lot::{Condvar, Mutex};
 
 use crate::protocol::Offset;
-use crate::protocol::RoomName;
 use crate::server::room::Draft;
-use crate::server::store::{DeleteReport, Report, StoreError};
+use crate::server::store::changes::{Call, ChangeSender, LogChange};
+use crate::server::store::{Deleted, StoreError, Stored};
 
 /// Bytes that may wait for a disk that does not keep up; more are refused.
 const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
 /// Bytes that one transaction takes, unless a single append is larger: bounds how long the next one waits.
 const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// Some messages of one room in a row, and who is to be told.
+/// Messages of one room to be stored one behind the other.
 pub(super) struct Append {
-    pub(super) room: RoomName,
+    pub(super) call: Call<Vec<Stored>>,
     pub(super) drafts: Vec<Draft>,
     /// Milliseconds since 1970 UTC.
     pub(super) at: u64,
-    pub(super) report: Report,
-}
-
-/// An entry to be deleted, and who is to be told.
-pub(super) struct Deletion {
-    pub(super) room: RoomName,
-    pub(super) offset: Offset,
-    /// Milliseconds since 1970 UTC.
-    pub(super) at: u64,
-    pub(super) report: DeleteReport,
 }
 
 impl Append {
@@ -38,102 +29,138 @@ impl Append {
     }
 }
 
+/// A message to be deleted.
+pub(super) struct Deletion {
+    pub(super) call: Call<Deleted>,
+    pub(super) offset: Offset,
+    /// Milliseconds since 1970 UTC.
+    pub(super) at: u64,
+}
+
+/// A call that changes the log.
+pub(super) enum Write {
+    Append(Append),
+    Delete(Deletion),
+    /// Makes the thread panic.
+    #[cfg(test)]
+    Fault,
+}
+
+impl Write {
+    fn size(&self) -> usize {
+        match self {
+            Self::Append(append) => append.size(),
+            _ => 0,
+        }
+    }
+}
+
 /// See the [module docs](self).
 #[derive(Default)]
 pub(super) struct Queue {
+    /// Where results go.
+    pub(super) changes: ChangeSender,
     waiting: Mutex<Waiting>,
-    /// Told when something came, or the end.
+    /// Notified when there is work, or the queue is closed.
     came: Condvar,
 }
 
 #[derive(Default)]
 struct Waiting {
-    appends: Vec<Append>,
-    /// So few that nobody counts them.
-    deletions: Vec<Deletion>,
+    writes: VecDeque<Write>,
     bytes: usize,
     /// Caches are to be dropped.
     must_reclaim: bool,
     is_closed: bool,
 }
 
-/// What the writer finds.
-pub(super) enum Taken {
-    /// These, for one transaction; at least one.
+/// The work for the writer.
+pub(super) enum Dequeued {
+    /// Appends for one transaction; at least one.
     Batch(Vec<Append>),
-    /// Nothing came in time, or nothing to be stored.
+    /// Deletions; at least one.
+    Deletions(Vec<Deletion>),
+    /// Nothing to be written came in time.
     Nothing,
     /// Nothing is left, and nothing more comes.
     Closed,
 }
 
 impl Queue {
-    /// Adds `append`, or refuses it when too much waits or nothing is taken any more.
-    pub(super) fn push(&self, append: Append) {
-        let size = append.size();
+    /// Adds `write`, or refuses it if too much waits or the queue is closed.
+    pub(super) fn push(&self, write: Write) {
+        let size = write.size();
         let mut waiting = self.waiting.lock();
-        let refusal = if waiting.is_closed {
-            "it is closed"
+        let reason = if waiting.is_closed {
+            "the store is closed"
         } else if waiting.bytes + size > MAX_WAITING_BYTES && waiting.bytes > 0 {
             "the disk does not keep up"
         } else {
             waiting.bytes += size;
-            waiting.appends.push(append);
+            waiting.writes.push_back(write);
             drop(waiting);
             self.came.notify_one();
             return;
         };
+
         drop(waiting);
-        (append.report)(Err(StoreError::Unavailable(refusal.to_owned())));
+        self.refuse([write], reason);
     }
 
-    /// Adds `deletion`, unless nothing is taken any more.
-    pub(super) fn push_deletion(&self, deletion: Deletion) {
-        let mut waiting = self.waiting.lock();
-        if waiting.is_closed {
-            drop(waiting);
-            (deletion.report)(Err(StoreError::Unavailable("it is closed".to_owned())));
-        } else {
-            waiting.deletions.push(deletion);
-            drop(waiting);
-            self.came.notify_one();
+    /// Sends the results of `writes`, which are refused for `reason`.
+    pub(super) fn refuse(&self, writes: impl IntoIterator<Item = Write>, reason: &str) {
+        let refusal = || StoreError::Unavailable(reason.to_owned());
+        let mut refused = Vec::new();
+        for write in writes {
+            refused.push(match write {
+                Write::Append(append) => LogChange::AppendFinished(append.call, Err(refusal())),
+                Write::Delete(delete) => LogChange::DeleteFinished(delete.call, Err(refusal())),
+                #[cfg(test)]
+                Write::Fault => continue,
+            });
         }
+        self.changes.send(refused);
     }
 
-    /// All deletions that wait.
-    pub(super) fn take_deletions(&self) -> Vec<Deletion> {
-        std::mem::take(&mut self.waiting.lock().deletions)
-    }
-
-    /// Everything that waits, as far as one transaction takes it; waits for something at most for `patience`.
-    pub(super) fn take(&self, patience: Duration) -> Taken {
-        let is_quiet = |waiting: &mut Waiting| {
-            waiting.appends.is_empty()
-                && waiting.deletions.is_empty()
-                && !waiting.must_reclaim
-                && !waiting.is_closed
+    /// Waits for work, at most for `timeout`, and returns as much of it as one transaction takes.
+    pub(super) fn next(&self, timeout: Duration) -> Dequeued {
+        let is_idle = |waiting: &mut Waiting| {
+            waiting.writes.is_empty() && !waiting.must_reclaim && !waiting.is_closed
         };
         let mut waiting = self.waiting.lock();
-        // After a timeout, the batch is empty.
-        let _ = self.came.wait_while_for(&mut waiting, is_quiet, patience);
+        // After a timeout, there is nothing to be done.
+        let _ = self.came.wait_while_for(&mut waiting, is_idle, timeout);
 
-        if waiting.appends.is_empty() {
-            return if waiting.is_closed {
-                Taken::Closed
-            } else {
-                Taken::Nothing
-            };
-        }
+        let mut work = Dequeued::Nothing;
         let mut bytes = 0;
-        let fits = |append: &&Append| {
-            bytes += append.size();
-            bytes <= MAX_BATCH_BYTES
-        };
-        let count = waiting.appends.iter().take_while(fits).count().max(1);
-        let rest = waiting.appends.split_off(count);
-        let batch = std::mem::replace(&mut waiting.appends, rest);
-        waiting.bytes -= batch.iter().map(Append::size).sum::<usize>();
-        Taken::Batch(batch)
+        while let Some(write) = waiting.writes.pop_front() {
+            let size = write.size();
+            match (write, &mut work) {
+                (Write::Append(append), Dequeued::Nothing) => work = Dequeued::Batch(vec![append]),
+                (Write::Append(append), Dequeued::Batch(batch))
+                    if bytes + size <= MAX_BATCH_BYTES =>
+                {
+                    batch.push(append);
+                }
+                (Write::Delete(delete), Dequeued::Nothing) => {
+                    work = Dequeued::Deletions(vec![delete]);
+                }
+                (Write::Delete(delete), Dequeued::Deletions(deletions)) => deletions.push(delete),
+                #[cfg(test)]
+                (Write::Fault, Dequeued::Nothing) => panic!("a fault"),
+                (write, _) => {
+                    waiting.writes.push_front(write);
+                    break;
+                }
+            }
+            bytes += size;
+        }
+        waiting.bytes -= bytes;
+
+        match work {
+            Dequeued::Nothing if waiting.is_closed => Dequeued::Closed,
+            work => work,
+        }
     }
 
     /// Has the writer drop its caches.
@@ -147,9 +174,44 @@ impl Queue {
         std::mem::take(&mut self.waiting.lock().must_reclaim)
     }
 
-    /// Takes nothing more.
+    /// Refuses all later writes.
     pub(super) fn close(&self) {
         self.waiting.lock().is_closed = true;
         self.came.notify_one();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::{RoomName, UserId};
+
+    #[test]
+    fn a_deletion_stays_between_the_appends_before_and_after_it() {
+        let queue = Queue::default();
+        let append = || {
+            let (call, _result) = queue.changes.begin(&RoomName::lobby(), 1);
+            let drafts = vec![Draft::text(UserId::guest(1), None, "x")];
+            queue.push(Write::Append(Append {
+                call,
+                drafts,
+                at: 0,
+            }));
+        };
+
+        append();
+        append();
+        let (call, _result) = queue.changes.begin(&RoomName::lobby(), 1);
+        queue.push(Write::Delete(Deletion {
+            call,
+            offset: Offset(1),
+            at: 0,
+        }));
+        append();
+
+        let next = || queue.next(Duration::ZERO);
+        assert!(matches!(next(), Dequeued::Batch(appends) if appends.len() == 2));
+        assert!(matches!(next(), Dequeued::Deletions(deletions) if deletions.len() == 1));
+        assert!(matches!(next(), Dequeued::Batch(appends) if appends.len() == 1));
     }
 }

@@ -1,4 +1,4 @@
-//! The one thread that writes: a transaction for all that waits, then word to those who wait for it.
+//! The only thread that writes: one transaction for all appends that wait, and then their results in one message.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -11,7 +11,8 @@ use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::metrics;
 use crate::server::room::{DedupWindow, Draft};
-use crate::server::spans::CommitSpan;
+use crate::server::spans::{CommitId, CommitSpan};
+use crate::server::store::changes::LogChange;
 use crate::server::store::clock::{Clock, ClockLimits, SavedClock};
 use crate::server::store::guard;
 use crate::server::store::sqlite::SqliteSettings;
@@ -20,26 +21,29 @@ use crate::server::store::sqlite::erase;
 use crate::server::store::sqlite::fault::Fault;
 use crate::server::store::sqlite::file::{File, WriteError};
 use crate::server::store::sqlite::ledger::RoomIndex;
-use crate::server::store::sqlite::queue::{Append, Deletion, Queue, Taken};
+use crate::server::store::sqlite::queue::{Append, Deletion, Dequeued, Queue, Write};
 use crate::server::store::sqlite::reader::Readers;
 use crate::server::store::sqlite::retention;
 use crate::server::store::sqlite::scan::is_damage;
 use crate::server::store::sqlite::schema;
-use crate::server::store::{Deleted, Health, Report, Retention, StoreError, Stored};
+use crate::server::store::{Deleted, Health, Retention, StoreError, Stored};
 
-/// How often it looks for what has become too old, and, while the disk takes nothing, whether it does again.
-const LOOK_EVERY: Duration = Duration::from_millis(500);
-/// How soon it looks again when there was more than one look may do.
-const LOOK_AGAIN: Duration = Duration::from_millis(10);
-/// Rooms that one look trims at most.
+/// The time between two rounds of maintenance: old messages are trimmed, and a disk that failed is tried again.
+const MAINTAIN_EVERY: Duration = Duration::from_millis(500);
+/// The time until the next round when there is more to do than one round may.
+const MAINTAIN_AGAIN: Duration = Duration::from_millis(10);
+/// Rooms that one round trims at most.
 const ROOMS_AT_ONCE: usize = 8;
-/// Empty rooms that one look drops at most.
+/// Empty rooms that one round drops at most.
 const EMPTY_ROOMS_AT_ONCE: usize = 256;
 /// Pages in the write-ahead log after which they are moved to the database: more would take longer at once and
 /// make reading slower, fewer would sync more often (SQLite's own default is 1000, for commits far apart).
 const CHECKPOINT_PAGES: usize = 4000;
 /// Bytes that the probe writes: room for one large message.
 const PROBE_BYTES: i64 = 64 * 1024;
+
+/// The result of each append of a batch.
+type AppendResults = Vec<Result<Vec<Stored>, StoreError>>;
 
 /// See the [module docs](self).
 pub(super) struct Writer {
@@ -91,34 +95,35 @@ impl Writer {
         let (queue, health) = (self.queue.clone(), self.health.clone());
         if let Err(panic) = guard::run(|| self.write_until_closed()) {
             let reason = format!("the thread that writes to the database panicked: {panic}");
-            health.send_replace(Health::Lost(reason.clone()));
+            health.send_replace(Health::Corrupt(reason.clone()));
             error!(reason, "the store is rejecting writes");
             refuse_until_closed(&queue, &reason);
         }
     }
 
     fn write_until_closed(mut self) {
-        let mut look_at = Instant::now();
+        let mut maintain_at = Instant::now();
         loop {
-            let taken = self
-                .queue
-                .take(look_at.saturating_duration_since(Instant::now()));
-            let is_closed = matches!(taken, Taken::Closed);
-            if let Taken::Batch(appends) = taken {
-                self.store(appends);
+            let timeout = maintain_at.saturating_duration_since(Instant::now());
+            match self.queue.next(timeout) {
+                Dequeued::Batch(appends) => self.store(appends),
+                Dequeued::Deletions(deletions) => self.delete(deletions),
+                Dequeued::Nothing => {}
+                Dequeued::Closed => break,
             }
-            self.delete(self.queue.take_deletions());
+            self.cut_log();
 
             if self.queue.take_reclaim() {
                 // They are read from the file again when they are needed.
                 self.keys.clear();
             }
-            if is_closed {
-                break;
-            }
-            if look_at <= Instant::now() {
-                let pause = if self.look() { LOOK_AGAIN } else { LOOK_EVERY };
-                look_at = Instant::now() + pause;
+            if maintain_at <= Instant::now() {
+                let pause = if self.maintain() {
+                    MAINTAIN_AGAIN
+                } else {
+                    MAINTAIN_EVERY
+                };
+                maintain_at = Instant::now() + pause;
             }
         }
 
@@ -138,73 +143,73 @@ impl Writer {
     }
 
     fn is_lost(&self) -> bool {
-        matches!(*self.health.borrow(), Health::Lost(_))
+        matches!(*self.health.borrow(), Health::Corrupt(_))
     }
 
     fn store(&mut self, appends: Vec<Append>) {
-        let (drafts, reports): (Vec<_>, Vec<_>) = appends
+        let (calls, appends): (Vec<_>, Vec<_>) = appends
             .into_iter()
-            .map(
-                |Append {
-                     room,
-                     drafts,
-                     at,
-                     report,
-                 }| ((room, drafts, at), report),
-            )
+            .map(|Append { call, drafts, at }| {
+                let room = call.room.clone();
+                (call, (room, drafts, at))
+            })
             .unzip();
-        let (stored, _told_by) = if let Health::Lost(reason) = &*self.health.borrow() {
-            (Err(Fault::Fatal(reason.clone())), None)
-        } else {
-            let span = CommitSpan::begin();
-            let (began, messages) = (
-                Instant::now(),
-                drafts.iter().map(|(_, drafts, _)| drafts.len()).sum(),
-            );
-            let stored = self.write(drafts).map_err(|error| self.fault(error));
-            match &stored {
-                Ok(_) => metrics::record_commit(began.elapsed(), messages),
-                Err(_) => metrics::count_store_failure(),
-            }
-            let error = stored
-                .as_ref()
-                .err()
-                .map(|(Fault::Refused(why) | Fault::Fatal(why))| why.as_str());
-            let told_by = span.map(|span| span.end(messages, error));
-            (stored, told_by)
-        };
-        match stored {
-            Ok(stored) => {
-                self.is_well();
-                reports
-                    .into_iter()
-                    .zip(stored)
-                    .for_each(|(report, stored)| report(stored));
-                self.checkpoint();
+        let (stored, commit) = self.commit(appends);
+
+        let results = match stored {
+            Ok(results) => {
+                self.mark_healthy();
+                results
             }
             Err(fault) => {
-                self.is_ill(&fault);
+                self.mark_failed(&fault);
                 let (Fault::Refused(reason) | Fault::Fatal(reason)) = fault;
-                reports.into_iter().for_each(|report: Report| {
-                    report(Err(StoreError::Unavailable(reason.clone())))
-                });
+                vec![Err(StoreError::Unavailable(reason)); calls.len()]
             }
+        };
+        let finished = calls.into_iter().zip(results).map(|(mut call, result)| {
+            call.commit.clone_from(&commit);
+            LogChange::AppendFinished(call, result)
+        });
+        self.queue.changes.send(finished.collect());
+
+        self.checkpoint();
+    }
+
+    /// Stores all of `appends` in one transaction, counted and traced, or nothing of them.
+    fn commit(
+        &mut self,
+        appends: Vec<(RoomName, Vec<Draft>, u64)>,
+    ) -> (Result<AppendResults, Fault>, Option<CommitId>) {
+        if let Health::Corrupt(reason) = &*self.health.borrow() {
+            return (Err(Fault::Fatal(reason.clone())), None);
         }
+
+        let span = CommitSpan::begin();
+        let began = Instant::now();
+        let messages = appends.iter().map(|(_, drafts, _)| drafts.len()).sum();
+        let stored = self.write(appends).map_err(|error| self.fault(error));
+
+        let error = match &stored {
+            Ok(_) => {
+                metrics::record_commit(began.elapsed(), messages);
+                None
+            }
+            Err(Fault::Refused(reason) | Fault::Fatal(reason)) => {
+                metrics::count_store_failure();
+                Some(reason.as_str())
+            }
+        };
+        let commit = span.map(|span| span.end(messages, error));
+        (stored, commit)
     }
 
     fn delete(&mut self, deletions: Vec<Deletion>) {
-        for Deletion {
-            room,
-            offset,
-            at,
-            report,
-        } in deletions
-        {
-            let deleted = self.delete_one(&room, offset, at);
+        for Deletion { call, offset, at } in deletions {
+            let deleted = self.delete_one(&call.room, offset, at);
             self.must_cut_log = true;
-            report(deleted);
+            self.queue.changes.send_deleted(call, offset, at, deleted);
         }
-        self.cut_log();
     }
 
     /// Returns the meaning of an error of a batch. Damage among the old messages of a room is no reason to stop: the
@@ -226,7 +231,7 @@ impl Writer {
         offset: Offset,
         at: u64,
     ) -> Result<Deleted, StoreError> {
-        if let Health::Lost(reason) = &*self.health.borrow() {
+        if let Health::Corrupt(reason) = &*self.health.borrow() {
             return Err(StoreError::Unavailable(reason.clone()));
         }
         self.erase(room, offset, at).map_err(|error| match error {
@@ -237,7 +242,7 @@ impl Writer {
             }
             error => {
                 let fault = Fault::from(error);
-                self.is_ill(&fault);
+                self.mark_failed(&fault);
                 let (Fault::Refused(reason) | Fault::Fatal(reason)) = fault;
                 StoreError::Unavailable(reason)
             }
@@ -268,7 +273,7 @@ impl Writer {
     fn write(
         &mut self,
         appends: Vec<(RoomName, Vec<Draft>, u64)>,
-    ) -> Result<Vec<Result<Vec<Stored>, StoreError>>, WriteError> {
+    ) -> Result<AppendResults, WriteError> {
         self.ensure_writable()?;
         let now = self.clock.now();
 
@@ -293,13 +298,12 @@ impl Writer {
         Ok(stored)
     }
 
-    /// What is done without being asked: what is too old goes; a disk that took nothing is tried again. Whether
-    /// there is more of it.
-    fn look(&mut self) -> bool {
+    /// Trims what is too old, or tries a disk that failed again. Returns whether there is more to do.
+    fn maintain(&mut self) -> bool {
         let is_refusing = match &*self.health.borrow() {
             Health::Ready => false,
-            Health::Refusing(_) | Health::Away(_) => true,
-            Health::Lost(_) => return false,
+            Health::ReadOnly(_) | Health::Unreachable(_) => true,
+            Health::Corrupt(_) => return false,
         };
         let done = if let Err(fault) = self.file.check() {
             Err(fault.into())
@@ -310,12 +314,12 @@ impl Writer {
         };
         let is_more = match done {
             Ok(is_more) => {
-                self.is_well();
+                self.mark_healthy();
                 is_more
             }
             Err(error) => {
                 let fault = self.fault(error);
-                self.is_ill(&fault);
+                self.mark_failed(&fault);
                 false
             }
         };
@@ -416,7 +420,7 @@ impl Writer {
                 reason,
                 "the write-ahead log cannot be moved into the database now"
             ),
-            Err(fatal) => self.is_ill(&fatal),
+            Err(fatal) => self.mark_failed(&fatal),
         }
     }
 
@@ -428,11 +432,11 @@ impl Writer {
         match self.file.cut_log() {
             Ok(is_cut) => self.must_cut_log = !is_cut,
             Err(Fault::Refused(_)) => {}
-            Err(fatal) => self.is_ill(&fatal),
+            Err(fatal) => self.mark_failed(&fatal),
         }
     }
 
-    fn is_well(&self) {
+    fn mark_healthy(&self) {
         let changed = self.health.send_if_modified(|health| {
             let was_ill = *health != Health::Ready;
             *health = Health::Ready;
@@ -443,13 +447,13 @@ impl Writer {
         }
     }
 
-    fn is_ill(&mut self, fault: &Fault) {
+    fn mark_failed(&mut self, fault: &Fault) {
         if matches!(fault, Fault::Fatal(_)) {
             self.file.record_fault();
         }
         let (now, reason) = match fault {
-            Fault::Refused(reason) => (Health::Refusing(reason.clone()), reason),
-            Fault::Fatal(reason) => (Health::Lost(reason.clone()), reason),
+            Fault::Refused(reason) => (Health::ReadOnly(reason.clone()), reason),
+            Fault::Fatal(reason) => (Health::Corrupt(reason.clone()), reason),
         };
         let changed = self.health.send_if_modified(|health| {
             let changed = *health != now;
@@ -462,20 +466,18 @@ impl Writer {
     }
 }
 
-/// Refuses all that comes, for `reason`, until the queue is closed.
+/// Refuses all writes for `reason` until the queue is closed.
 fn refuse_until_closed(queue: &Queue, reason: &str) {
-    let refusal = || StoreError::Unavailable(reason.to_owned());
     loop {
-        let taken = queue.take(LOOK_EVERY);
-        for deletion in queue.take_deletions() {
-            (deletion.report)(Err(refusal()));
-        }
-        match taken {
-            Taken::Batch(appends) => appends
-                .into_iter()
-                .for_each(|append| (append.report)(Err(refusal()))),
-            Taken::Nothing => {}
-            Taken::Closed => return,
+        match queue.next(MAINTAIN_EVERY) {
+            Dequeued::Batch(appends) => {
+                queue.refuse(appends.into_iter().map(Write::Append), reason);
+            }
+            Dequeued::Deletions(deletions) => {
+                queue.refuse(deletions.into_iter().map(Write::Delete), reason);
+            }
+            Dequeued::Nothing => {}
+            Dequeued::Closed => return,
         }
     }
 }

@@ -26,11 +26,8 @@ fn a_database_that_is_opened_while_the_date_is_a_month_ahead_keeps_its_messages(
 
     let store = SqliteStore::open(subject.settings()).expect("opened");
     // Storing a message trims its room.
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let report = Box::new(move |stored| sender.send(stored).expect("heard"));
     let drafts = vec![Draft::text(UserId::guest(1), None, "x")];
-    store.append(&RoomName::lobby(), drafts, 7, report);
-    receiver.recv().expect("told").expect("stored");
+    block_on(store.append(&RoomName::lobby(), drafts, 7)).expect("stored");
 
     let bounds = store.bounds(&RoomName::lobby()).expect("bounds");
     assert_eq!((bounds.first, bounds.head), (Offset(1), Offset(2)));

@@ -5,12 +5,8 @@ use crate::protocol::Body;
 
 /// Deletes what stands at `offset`; whether it is only now gone, or nothing if it is not there.
 fn delete(subject: &Subject, offset: u64) -> Option<bool> {
-    let (sender, receiver) = std::sync::mpsc::channel();
-    let report = Box::new(move |deleted| sender.send(deleted).expect("heard"));
-    subject
-        .store
-        .delete(&RoomName::lobby(), Offset(offset), 9, report);
-    match receiver.recv().expect("told").expect("deleted") {
+    let deletion = subject.store.delete(&RoomName::lobby(), Offset(offset), 9);
+    match block_on(deletion).expect("deleted") {
         Deleted::Now => Some(true),
         Deleted::Before => Some(false),
         Deleted::NotKept => None,

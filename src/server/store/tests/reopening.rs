@@ -4,7 +4,6 @@ use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use std::sync::mpsc;
 
 use rusqlite::Connection;
 use tempfile::TempDir;
@@ -96,11 +95,8 @@ fn open(path: &Path) -> Result<SqliteStore, OpenError> {
 }
 
 fn append(store: &SqliteStore, text: &str) {
-    let (sender, receiver) = mpsc::channel();
     let draft = Draft::text(UserId::guest(1), None, text);
-    let report = Box::new(move |stored| sender.send(stored).expect("received"));
-    store.append(&RoomName::lobby(), vec![draft], 7, report);
-    receiver.recv().expect("reported").expect("stored");
+    block_on(store.append(&RoomName::lobby(), vec![draft], 7)).expect("stored");
 }
 
 fn epoch(store: &SqliteStore) -> Epoch {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
+use futures::executor::block_on;
 use tokio::runtime::Runtime;
 
 use crate::protocol::Key;
@@ -264,12 +265,9 @@ impl Subject {
     ) -> Result<(u64, bool), StoreError> {
         let key = key.and_then(|key| Key::parse(key).ok());
         let drafts = vec![Draft::text(UserId::guest(1), key, text)];
-        let (sender, receiver) = std::sync::mpsc::channel();
-        let report = Box::new(move |stored| sender.send(stored).expect("heard"));
+        let mut stored = block_on(self.store.append(room, drafts, 7))?;
 
-        self.store.append(room, drafts, 7, report);
-
-        Ok(match receiver.recv().expect("told")?.remove(0) {
+        Ok(match stored.remove(0) {
             Stored::New(frame) => (frame.offset().0, false),
             Stored::Duplicate { offset, at } => {
                 assert_eq!(at, 7);

@@ -41,7 +41,7 @@ pub(super) async fn backup(
     if operator.has_token() {
         return Err(ApiError::NotFound);
     }
-    let copying = state.hub.backup().ok_or(ApiError::NotFound)?;
+    let copying = state.hub.store().backup().ok_or(ApiError::NotFound)?;
 
     let copy = copying.await?;
     info!(%operator, bytes = copy.bytes, "copied the database");

@@ -15,7 +15,6 @@ use crate::server::http::api::admin::{
 };
 use crate::server::http::error::{AdminError, ApiError, ErrorBody};
 use crate::server::http::extract::Query;
-use crate::server::hub::Effect;
 use crate::server::metrics::{self, AdminAction};
 use crate::server::moderation::RuleChange;
 
@@ -103,7 +102,8 @@ pub(in crate::server::http) async fn ban(
         by: operator.to_string(),
         since,
     };
-    let Effect { kicked, .. } = apply(state, RuleChange::Ban(ban.clone())).await?;
+    let change = RuleChange::Ban(ban.clone());
+    let kicked = apply(state, change).await?.disconnected;
 
     metrics::count_admin_action(AdminAction::Ban, 1);
     info!(%operator, target = ?ban.target, room = ?ban.room, until = ?ban.until, kicked, "banned");
@@ -148,7 +148,7 @@ pub(in crate::server::http) async fn unban(
         target: target.clone(),
         room: room.clone(),
     };
-    if !apply(state, change).await?.was {
+    if !apply(state, change).await?.changed {
         return Err(AdminError::NoBan.into());
     }
 

@@ -14,7 +14,7 @@ use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::api::admin::{BodyErrors, OperatorErrors, now_millis, page_size, read};
 use crate::server::http::error::{AdminError, ApiError, ErrorBody};
 use crate::server::http::extract::Query;
-use crate::server::hub::{Part, Seat, Standing};
+use crate::server::hub::{ConnectionEntry, ConnectionStatus, Listing};
 use crate::server::metrics::{self, AdminAction};
 use crate::server::moderation::Kick;
 use crate::server::session::IpBucket;
@@ -52,35 +52,37 @@ pub(in crate::server::http) async fn list(
     after: u64,
     limit: usize,
 ) -> ConnectionList {
-    let matches = |seat: &Seat| matches(filter, seat) && operator.administers(seat.room());
-    let Part { some, more } = state.hub.seats(after, limit, matches).await;
+    let matches =
+        |entry: &ConnectionEntry| matches(filter, entry) && operator.administers(entry.room());
+    let Listing { items, more } = state.hub.connections().list(after, limit, matches).await;
     ConnectionList {
-        connections: some.iter().map(summary).collect(),
+        connections: items.into_iter().map(summary).collect(),
         more,
     }
 }
 
-fn matches(filter: &ConnectionFilter, seat: &Seat) -> bool {
+fn matches(filter: &ConnectionFilter, entry: &ConnectionEntry) -> bool {
     let ConnectionFilter { room, id, address } = filter;
-    room.as_ref().is_none_or(|room| room == seat.room())
-        && id.as_ref().is_none_or(|id| Some(id) == seat.account())
-        && address.is_none_or(|address| IpBucket::of(address) == IpBucket::of(seat.address()))
+    room.as_ref().is_none_or(|room| room == entry.room())
+        && id.as_ref().is_none_or(|id| Some(id) == entry.account())
+        && address.is_none_or(|address| IpBucket::of(address) == IpBucket::of(entry.address))
 }
 
-fn summary(seat: &Seat) -> ConnectionSummary {
-    let (standing, behind) = seat.standing();
-    let Standing {
+fn summary(entry: ConnectionEntry) -> ConnectionSummary {
+    let (status, behind) = entry.status();
+    let ConnectionStatus {
         dialect,
         offset,
         waiting,
-    } = standing;
+        ..
+    } = status;
     ConnectionSummary {
-        number: seat.number(),
-        id: seat.id().cloned(),
-        sub: seat.proven().cloned(),
-        address: seat.address(),
-        room: seat.room().clone(),
-        since: seat.since(),
+        number: entry.number,
+        room: entry.room().clone(),
+        id: entry.id,
+        sub: entry.proven,
+        address: entry.address,
+        since: entry.since,
         dialect: dialect.as_str().to_owned(),
         offset,
         behind,
@@ -118,8 +120,10 @@ pub(in crate::server::http) async fn kick_connection(
     operator: &Operator,
     number: u64,
 ) -> Result<Kicked, AdminError> {
-    let matches = |seat: &Seat| seat.number() == number && operator.administers(seat.room());
-    let kicked = state.hub.kick(CloseCode::Kicked, matches).await;
+    let matches =
+        |entry: &ConnectionEntry| entry.number == number && operator.administers(entry.room());
+    let connections = state.hub.connections();
+    let kicked = connections.disconnect(CloseCode::Kicked, matches).await;
     if kicked == 0 {
         return Err(AdminError::NoConnection { number });
     }
@@ -171,7 +175,7 @@ pub(super) async fn kick_all(
         within: operator.within(),
         at: now_millis(),
     };
-    let kicked = state.hub.evict(kick.clone()).await?;
+    let kicked = state.hub.moderation().disconnect(kick.clone()).await?;
 
     metrics::count_admin_action(AdminAction::Kick, kicked);
     info!(%operator, ?kick, kicked, "kicked connections");

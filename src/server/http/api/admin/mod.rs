@@ -110,7 +110,8 @@ async fn read<T: DeserializeOwned>(body: RequestBody) -> Result<T, ApiError> {
 
 /// Applies `change` durably, on every node.
 async fn apply(state: &AppState, change: RuleChange) -> Result<Effect, ApiError> {
-    Ok(state.hub.decree(change).await.map_err(AdminError::from)?)
+    let changed = state.hub.moderation().change(change).await;
+    Ok(changed.map_err(AdminError::from)?)
 }
 
 /// Checks a reason that clients will see. An empty one is the same as none.

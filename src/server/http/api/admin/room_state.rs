@@ -14,7 +14,6 @@ use crate::server::http::api::admin::{
 };
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::InRoom;
-use crate::server::hub::Effect;
 use crate::server::metrics::{self, AdminAction};
 use crate::server::moderation::RuleChange;
 
@@ -61,7 +60,8 @@ pub(in crate::server::http) async fn close_room(
         by: operator.to_string(),
         since: now_millis(),
     };
-    let Effect { kicked, .. } = apply(state, RuleChange::Close(closed)).await?;
+    let change = RuleChange::Close(closed);
+    let kicked = apply(state, change).await?.disconnected;
 
     metrics::count_admin_action(AdminAction::Close, 1);
     info!(%operator, %room, kicked, "closed a room");
@@ -102,7 +102,7 @@ pub(in crate::server::http) async fn open_room(
     operator.check(&room)?;
 
     let change = RuleChange::Open { room: room.clone() };
-    if apply(state, change).await?.was {
+    if apply(state, change).await?.changed {
         metrics::count_admin_action(AdminAction::Open, 1);
         info!(%operator, %room, "opened a room");
     }

@@ -10,7 +10,7 @@ use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::api::admin::{OperatorErrors, page_size};
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::Query;
-use crate::server::hub::{Figures, Part};
+use crate::server::hub::{Listing, RoomStats};
 
 /// List the rooms in memory.
 ///
@@ -46,23 +46,23 @@ pub(in crate::server::http) fn list(
     limit: usize,
 ) -> Result<RoomList, ApiError> {
     let matches = |name: &RoomName| name.as_str().starts_with(prefix) && operator.administers(name);
-    let Part { some, more } = state.hub.rooms_after(after, limit, matches);
+    let Listing { items, more } = state.hub.rooms().list(after, limit, matches);
 
     let closed_rooms = state.moderation.closed_rooms();
-    let mut rooms = Vec::with_capacity(some.len());
-    for room in some {
-        let Figures {
+    let mut rooms = Vec::with_capacity(items.len());
+    for room in items {
+        let RoomStats {
             members,
             connections,
             head,
             ring: (ring_messages, ring_bytes),
-        } = room.figures();
+        } = room.stats();
         rooms.push(RoomSummary {
             name: room.name().clone(),
             members,
             connections,
             head,
-            first: state.hub.bounds(&room)?.first,
+            first: state.hub.store().bounds(room.name())?.first,
             ring_messages,
             ring_bytes,
             closed: closed_rooms.contains(room.name()),

@@ -32,11 +32,13 @@ pub(super) async fn stats(
 
 /// Returns the current state of the server.
 pub(in crate::server::http) fn current(AppState { hub, course, .. }: &AppState) -> Stats {
-    let reason = match hub.store_health() {
+    let reason = match hub.store().health().borrow().clone() {
         Health::Ready => None,
-        Health::Refusing(reason) | Health::Away(reason) | Health::Lost(reason) => Some(reason),
+        Health::ReadOnly(reason) | Health::Unreachable(reason) | Health::Corrupt(reason) => {
+            Some(reason)
+        }
     };
-    let (delivered, delivered_bytes) = hub.delivered();
+    let (delivered, delivered_bytes) = hub.rooms().delivered();
     let seconds = course.points().into_iter().map(|point| SecondStats {
         connections: point.connections,
         published: point.published,
@@ -50,8 +52,8 @@ pub(in crate::server::http) fn current(AppState { hub, course, .. }: &AppState) 
         uptime: hub.uptime().as_secs(),
         ready: reason.is_none(),
         reason,
-        connections: hub.connections(),
-        rooms: hub.rooms(),
+        connections: hub.connections().count(),
+        rooms: hub.rooms().count(),
         held_bytes: Memory::of_process().held(),
         budget_bytes: Memory::of_process().budget(),
         published: metrics::stored_messages(),
@@ -68,9 +70,9 @@ pub async fn note_forever(AppState { hub, course, .. }: AppState) {
     loop {
         interval.tick().await;
 
-        let (delivered, delivered_bytes) = hub.delivered();
+        let (delivered, delivered_bytes) = hub.rooms().delivered();
         let sample = CounterSample {
-            connections: hub.connections(),
+            connections: hub.connections().count(),
             published: metrics::stored_messages(),
             delivered,
             delivered_bytes,

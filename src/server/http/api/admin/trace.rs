@@ -15,7 +15,7 @@ use crate::server::http::api::admin::OperatorErrors;
 use crate::server::http::api::admin::connections::parse_number;
 use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::error::{AdminError, ApiError, ErrorBody};
-use crate::server::hub::Seat;
+use crate::server::hub::ConnectionEntry;
 use crate::server::metrics::{self, AdminAction};
 
 /// Trace a connection.
@@ -41,8 +41,9 @@ pub(super) async fn trace(
     Path(number): Path<String>,
 ) -> Result<Response, ApiError> {
     let number = parse_number(&number)?;
-    let matches = |seat: &Seat| seat.number() == number && operator.administers(seat.room());
-    let traced = state.hub.trace(matches).await;
+    let matches =
+        |entry: &ConnectionEntry| entry.number == number && operator.administers(entry.room());
+    let traced = state.hub.connections().trace(matches).await;
     let traced = traced.ok_or(AdminError::NoConnection { number })?;
     metrics::count_admin_action(AdminAction::Trace, 1);
     info!(%operator, number, "traces a connection");

@@ -1,17 +1,20 @@
-//! Memory pressure: reclaims memory when the memory budget is exceeded. Rings are shortened first, and their readers
-//! are then served from the store. Then the slowest clients are closed. Meanwhile no new client is admitted.
+//! Reclaims memory when the memory budget is exceeded. Rings are truncated first, and their readers are then served from
+//! the store. Then the slowest clients are closed. Meanwhile no new client is admitted.
 //!
 //! The log has a line when a shortage begins, one for each minute that it lasts, and one when it ends.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use parking_lot::Mutex;
+use slab::Slab;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::server::hub::{Hub, Outlet, Room, Shared};
+use crate::server::hub::{Connections, Rooms, Subscriber};
 use crate::server::memory::Memory;
 use crate::server::room::Tick;
+use crate::server::store::Store;
 
 /// Time without new clients after the budget is no longer exceeded: closed clients would come back at once, and would
 /// be the next to be closed.
@@ -20,7 +23,6 @@ const CALM: Duration = Duration::from_secs(1);
 const BETWEEN: Duration = Duration::from_millis(50);
 /// Pause after a round that found nothing to reclaim.
 const NOTHING_FOUND: Duration = Duration::from_millis(500);
-
 /// Time within the budget after which a shortage is over for the log: one that comes back sooner is the same.
 const OVER_AFTER: Duration = Duration::from_secs(5);
 /// Time between two log lines about one shortage.
@@ -28,32 +30,42 @@ const REPEAT_AFTER: Duration = Duration::from_secs(60);
 
 /// The memory that can be reclaimed from one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Burden {
+pub struct Reclaimable {
     /// When the client stopped reading, or began what it has not finished sending.
     pub since: Tick,
     /// Bytes.
     pub bytes: usize,
 }
 
-/// A holder of memory that is no member of a room, like an HTTP connection.
-pub trait Reclaimable: Send + Sync {
+/// A holder of memory that is no subscriber of a room, like an HTTP connection.
+pub trait MemoryHolder: std::fmt::Debug + Send + Sync {
     /// Returns the memory that can be reclaimed; `None` if there is next to none.
-    fn burden(&self) -> Option<Burden>;
+    fn reclaimable(&self) -> Option<Reclaimable>;
+
     /// Ends the holder.
     fn evict(&self);
 }
 
-/// The registration of a [`Reclaimable`], until it is dropped.
+/// The memory that clients make the process hold: rings, caches, connections and registered holders.
 #[derive(Debug)]
-pub struct Tracked {
-    hub: Weak<Shared>,
+pub struct MemoryBudget {
+    rooms: Arc<Rooms>,
+    connections: Arc<Connections>,
+    store: Arc<dyn Store>,
+    holders: Mutex<Slab<Arc<dyn MemoryHolder>>>,
+}
+
+/// The registration of a [`MemoryHolder`], until it is dropped.
+#[derive(Debug)]
+pub struct MemoryRegistration {
+    budget: Weak<MemoryBudget>,
     key: usize,
 }
 
-impl Drop for Tracked {
+impl Drop for MemoryRegistration {
     fn drop(&mut self) {
-        if let Some(hub) = self.hub.upgrade() {
-            let removed = hub.reclaimable.lock().try_remove(self.key);
+        if let Some(budget) = self.budget.upgrade() {
+            let removed = budget.holders.lock().try_remove(self.key);
             // Not under the lock.
             drop(removed);
         }
@@ -110,16 +122,30 @@ impl Shortage {
     }
 }
 
-impl Hub {
-    /// Registers `holder`: it may be evicted when the memory budget is exceeded.
-    pub fn track(&self, holder: Arc<dyn Reclaimable>) -> Tracked {
-        Tracked {
-            hub: Arc::downgrade(&self.0),
-            key: self.0.reclaimable.lock().insert(holder),
+impl MemoryBudget {
+    pub(super) fn new(
+        rooms: Arc<Rooms>,
+        connections: Arc<Connections>,
+        store: Arc<dyn Store>,
+    ) -> Self {
+        Self {
+            rooms,
+            connections,
+            store,
+            holders: Mutex::default(),
         }
     }
 
-    pub(super) async fn relieve_forever(&self) {
+    /// Registers `holder`: it may be evicted when the memory budget is exceeded.
+    pub fn register(self: &Arc<Self>, holder: Arc<dyn MemoryHolder>) -> MemoryRegistration {
+        MemoryRegistration {
+            budget: Arc::downgrade(self),
+            key: self.holders.lock().insert(holder),
+        }
+    }
+
+    /// Reclaims memory whenever the budget is exceeded, until dropped.
+    pub(super) async fn enforce(&self) {
         let memory = Memory::of_process();
         loop {
             memory.tight().await;
@@ -130,7 +156,7 @@ impl Hub {
                 .is_ok()
             {
                 while memory.is_exceeded() {
-                    let closed = self.relieve().await;
+                    let closed = self.reclaim().await;
                     shortage.note(memory, closed);
                     if closed == 0 && memory.is_exceeded() {
                         tokio::time::sleep(NOTHING_FOUND).await;
@@ -145,72 +171,54 @@ impl Hub {
 
     /// Frees an eighth of the budget more than is needed, so that the next message does not exceed it again. Returns how
     /// many clients were closed for it.
-    async fn relieve(&self) -> usize {
+    async fn reclaim(&self) -> usize {
         let memory = Memory::of_process();
         let budget = memory.budget();
-        self.shorten_rings(budget / 2).await;
-        self.0.store.reclaim(budget / 2);
+        self.rooms.truncate_rings(budget / 2).await;
+        self.store.reclaim(budget / 2);
         tokio::time::sleep(BETWEEN).await;
         if !memory.is_exceeded() {
             return 0;
         }
 
         let mut excess = memory.held().saturating_sub(budget / 8 * 7);
-        let mut burdens = self.burdens().await;
-        burdens.sort_unstable_by_key(|(burden, _)| burden.since);
+        let mut candidates = self.candidates().await;
+        candidates.sort_unstable_by_key(|(reclaimable, _)| reclaimable.since);
 
         let mut closed = 0;
-        for (burden, evict) in burdens {
+        for (reclaimable, evict) in candidates {
             if excess == 0 {
                 break;
             }
             evict();
             closed += 1;
-            excess = excess.saturating_sub(burden.bytes);
+            excess = excess.saturating_sub(reclaimable.bytes);
         }
         closed
     }
 
     /// Returns the memory that can be reclaimed from each client, and the function that reclaims it.
-    async fn burdens(&self) -> Vec<(Burden, Box<dyn FnOnce() + Send>)> {
-        let mut burdens: Vec<(Burden, Box<dyn FnOnce() + Send>)> = Vec::new();
+    async fn candidates(&self) -> Vec<(Reclaimable, Box<dyn FnOnce() + Send>)> {
+        let mut candidates: Vec<(Reclaimable, Box<dyn FnOnce() + Send>)> = Vec::new();
 
-        let holders: Vec<Arc<dyn Reclaimable>> = self
-            .0
-            .reclaimable
+        let holders: Vec<Arc<dyn MemoryHolder>> = self
+            .holders
             .lock()
             .iter()
             .map(|(_, holder)| holder.clone())
             .collect();
         for holder in holders {
-            if let Some(burden) = holder.burden() {
-                burdens.push((burden, Box::new(move || holder.evict())));
+            if let Some(reclaimable) = holder.reclaimable() {
+                candidates.push((reclaimable, Box::new(move || holder.evict())));
             }
         }
 
-        let visit = |outlet: Arc<dyn Outlet>| {
-            if let Some(burden) = outlet.burden() {
-                burdens.push((burden, Box::new(move || outlet.shed())));
+        let visit = |subscriber: Arc<dyn Subscriber>| {
+            if let Some(reclaimable) = subscriber.status().reclaimable {
+                candidates.push((reclaimable, Box::new(move || subscriber.evict())));
             }
         };
-        self.each_seat(|seat| Some(seat.outlet.clone()), visit)
-            .await;
-        burdens
-    }
-
-    /// Makes the rings of all rooms together no longer than `bytes`, each no longer than its share.
-    async fn shorten_rings(&self, bytes: usize) {
-        let rooms: Vec<Arc<Room>> = self
-            .0
-            .rooms
-            .lock()
-            .iter()
-            .map(|named| named.0.clone())
-            .collect();
-        let share = bytes / rooms.len().max(1);
-        for room in rooms {
-            room.shorten(share);
-            tokio::task::yield_now().await;
-        }
+        self.connections.for_each(visit).await;
+        candidates
     }
 }

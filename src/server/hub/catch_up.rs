@@ -1,81 +1,42 @@
-//! Where a client begins to read: at the newest, or where it left off; and where it reads on when the ring has
-//! passed it.
+//! The position from which a client reads: the newest message, or the last one that it has seen.
 
 use crate::protocol::Epoch;
 use crate::protocol::GapReason;
 use crate::protocol::Offset;
 use crate::protocol::Push;
 use crate::protocol::Recovery;
-use crate::server::hub::{DeletionMark, Hub, Room};
-use crate::server::metrics;
-use crate::server::session::CatchUpPage;
-use crate::server::store::{Bounds, Span, StoreError};
+use crate::server::store::Bounds;
 
-/// Messages read from the store at once for a reader that has fallen behind.
-const CATCH_UP_MESSAGES: usize = 256;
-
-/// The position that a client comes with.
+/// The position of a client that comes back.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resume {
     /// The last offset that it has seen; 0 if none.
     pub after: Offset,
-    /// The log's life that it saw it in, if it knows.
+    /// The epoch of that offset, if the client knows it.
     pub epoch: Option<Epoch>,
 }
 
-/// Where it begins, and what it is told.
+/// The position at which a client begins to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Start {
-    /// It reads what comes after this.
+pub struct StartPosition {
+    /// It gets the messages after this offset.
     pub cursor: Offset,
-    /// What became of its position.
+    /// Whether its old position could be used.
     pub recovery: Recovery,
-    /// What it will not get.
+    /// The messages that it has lost, if any.
     pub gap: Option<Gap>,
 }
 
-impl Hub {
-    /// Reads the messages of `room` after `after`, as many as are read at once.
-    ///
-    /// # Errors
-    /// If the store cannot be read now.
-    pub async fn missed(
-        &self,
-        room: &Room,
-        after: Offset,
-    ) -> Result<(CatchUpPage, DeletionMark), StoreError> {
-        metrics::count_catch_up();
-
-        // Before the page is read: messages that are appended meanwhile are in the ring, or the reader catches up
-        // once more.
-        let head = room.head();
-        let (page, mark) = self
-            .read_page(room, Span::After(after), CATCH_UP_MESSAGES)
-            .await?;
-
-        // A store that cannot know trims from the front.
-        let first_before = || page.frames.first().map_or(head, |first| first.prev());
-        let gone = page.gone.unwrap_or_else(first_before);
-        let page = CatchUpPage {
-            frames: page.frames,
-            head,
-            gone,
-            is_dense: room.is_dense,
-        };
-        Ok((page, mark))
-    }
-}
-
-/// What a client will not get.
+/// Messages that a client has lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
     /// The last offset before it.
     pub after: Offset,
-    /// The first offset behind it.
+    /// The first offset after it.
     pub before: Offset,
-    /// How many, if that is known.
+    /// Their number, if that is known.
     pub count: Option<u64>,
-    /// Why.
+    /// The reason.
     pub reason: GapReason,
 }
 
@@ -96,8 +57,8 @@ impl From<Gap> for Push {
     }
 }
 
-impl Start {
-    /// Where a client with the position `resume` begins in a log that stands at `bounds`.
+impl StartPosition {
+    /// Returns where a client with the position `resume` begins to read a log with these bounds.
     pub fn new(bounds: &Bounds, resume: Option<&Resume>) -> Self {
         let Some(Resume { after, epoch }) = resume else {
             return Self {
@@ -168,7 +129,7 @@ mod tests {
             after: Offset(after),
             epoch: epoch.map(Epoch::new),
         });
-        let start = Start::new(&bounds, resume.as_ref());
+        let start = StartPosition::new(&bounds, resume.as_ref());
         (
             start.cursor.0,
             start.recovery,
@@ -222,7 +183,7 @@ mod tests {
                 after: Offset(after),
                 epoch: Some(Epoch::new(1)),
             };
-            let gap = Start::new(&bounds, Some(&resume)).gap;
+            let gap = StartPosition::new(&bounds, Some(&resume)).gap;
             gap.expect("a gap").count
         };
 

@@ -1,0 +1,393 @@
+//! The other nodes of the service: which of them are alive, and which members their rooms have.
+//!
+//! A node numbers its messages, so another one that missed some requests the members again. It sends a heartbeat every
+//! two seconds. A node without one for seven seconds counts as gone, and its members leave. That is announced after the
+//! grace of five seconds, so within fifteen seconds in all.
+//!
+//! A request for the members of a room is answered also by nodes that have none there. So a node that opens a room knows
+//! when all the others have answered, and `GET presence` can wait for that.
+//!
+//! Deliberately absent: limits for all nodes together. Each node has its own.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use parking_lot::Mutex;
+use serde::{Deserialize, Serialize};
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::time::{Instant, MissedTickBehavior};
+use tracing::{info, warn};
+
+use crate::protocol::RoomName;
+use crate::server::hub::presence::DirtyPresence;
+use crate::server::hub::{Room, Rooms};
+use crate::server::room::{PresenceUpdate, PresenceUpdateKind, Tick};
+use crate::server::run_clock::RunClock;
+use crate::server::store::{Bus, BusEvent};
+
+/// The time between two heartbeats.
+const HEARTBEAT: Duration = Duration::from_secs(2);
+/// The time without a message after which a node counts as gone: three heartbeats and some delay.
+const GONE_AFTER: Duration = Duration::from_secs(7);
+/// The longest time that a request for the members of a room waits for the other nodes.
+const ANSWER_WITHIN: Duration = Duration::from_secs(1);
+/// The pause before the other nodes are asked for the members of a room again.
+const REQUEST_EVERY: Duration = Duration::from_millis(500);
+/// Members in one message, some 300 KiB: NATS accepts messages of up to 1 MiB.
+const MEMBERS_PER_MESSAGE: usize = 2048;
+
+/// See the [module docs](self).
+pub(super) struct Cluster {
+    /// The number of this node: another with each start.
+    id: u64,
+    bus: Arc<dyn Bus>,
+    rooms: Arc<Rooms>,
+    dirty_presence: Arc<DirtyPresence>,
+    clock: RunClock,
+    /// The time since which other nodes can have been discovered.
+    began: Instant,
+    /// The number of the last message that was sent; locked while one is.
+    sent: Mutex<u64>,
+    nodes: Mutex<HashMap<u64, OtherNode>>,
+}
+
+/// Another node.
+#[derive(Debug)]
+struct OtherNode {
+    /// When its last message came.
+    seen: Tick,
+    /// The number of that message.
+    number: u64,
+}
+
+/// A message of one node to all others.
+#[derive(Debug, Serialize, Deserialize)]
+struct ClusterEnvelope {
+    node: u64,
+    /// One more than that of the node's message before.
+    number: u64,
+    message: ClusterMessage,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+enum ClusterMessage {
+    /// The node is alive.
+    Heartbeat,
+    /// The node stops.
+    Leave,
+    /// The members that the node has in a room.
+    Presence {
+        room: RoomName,
+        members: PresenceUpdate,
+    },
+    /// A request for the members that one node or all have in one room or in all.
+    PresenceRequest {
+        node: Option<u64>,
+        room: Option<RoomName>,
+    },
+}
+
+impl Cluster {
+    pub(super) fn new(
+        bus: Arc<dyn Bus>,
+        rooms: Arc<Rooms>,
+        dirty_presence: Arc<DirtyPresence>,
+        clock: RunClock,
+    ) -> Self {
+        Self {
+            id: fastrand::u64(..),
+            bus,
+            rooms,
+            dirty_presence,
+            clock,
+            began: Instant::now(),
+            sent: Mutex::default(),
+            nodes: Mutex::default(),
+        }
+    }
+
+    /// Handles the events of the bus, sends heartbeats, and notices nodes without one, until dropped.
+    pub(super) async fn run(&self, mut events: UnboundedReceiver<BusEvent>) {
+        self.request_all();
+
+        let mut interval = tokio::time::interval(HEARTBEAT / 2);
+        interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ticks = 0u64;
+        loop {
+            tokio::select! {
+                Some(event) = events.recv() => self.on_event(event),
+                _ = interval.tick() => {
+                    if ticks.is_multiple_of(2) {
+                        self.send(ClusterMessage::Heartbeat);
+                    }
+                    ticks += 1;
+                    self.remove_silent_nodes();
+                }
+            }
+        }
+    }
+
+    /// Tells the other nodes that this one stops, so that its members leave at once.
+    pub(super) fn leave(&self) {
+        self.send(ClusterMessage::Leave);
+    }
+
+    /// Sends the changes of the members of `room` on this node.
+    pub(super) fn send_presence(&self, room: &Room) {
+        let delta = {
+            let presence = room.presence.lock();
+            let mut neighbours = room.neighbours.lock();
+            neighbours.get_or_insert_default().delta(&presence)
+        };
+        if let Some(delta) = delta {
+            self.send_members(room.name(), delta);
+        }
+    }
+
+    /// Requests the members that the other nodes have in `room`, unless that was done a moment ago.
+    pub(super) fn request_presence(&self, room: &Room) {
+        let now = Instant::now();
+        {
+            let mut requested = room.presence_requested.lock();
+            if requested.is_some_and(|requested| now - requested < REQUEST_EVERY) {
+                return;
+            }
+            *requested = Some(now);
+        }
+
+        self.send(ClusterMessage::PresenceRequest {
+            node: None,
+            room: Some(room.name().clone()),
+        });
+    }
+
+    /// Waits until each other node has sent its members in `room`, or a second has passed.
+    pub(super) async fn wait_for_presence(&self, room: &Room) {
+        let complete = self.presence_is_complete(room);
+        // Without all answers, the members known so far must do.
+        let _ = tokio::time::timeout(ANSWER_WITHIN, complete).await;
+    }
+
+    async fn presence_is_complete(&self, room: &Room) {
+        let is_complete = || {
+            let nodes = self.nodes.lock();
+            let neighbours = room.neighbours.lock();
+            nodes.is_empty()
+                || neighbours
+                    .as_ref()
+                    .is_some_and(|neighbours| neighbours.has_snapshots_of(nodes.keys()))
+        };
+        // A node that has just started may not know the others.
+        if self.began.elapsed() < ANSWER_WITHIN || !is_complete() {
+            self.request_presence(room);
+        }
+        tokio::time::sleep_until(self.began + ANSWER_WITHIN).await;
+
+        loop {
+            let received = room.presence_received.notified();
+            if is_complete() {
+                return;
+            }
+            received.await;
+        }
+    }
+
+    fn on_event(&self, event: BusEvent) {
+        match event {
+            BusEvent::Message(message) => match serde_json::from_slice(&message) {
+                Ok(envelope) => self.on_message(envelope),
+                Err(error) => warn!(%error, "could not decode a message of another node"),
+            },
+            // Messages may have been missed.
+            BusEvent::Reconnected => {
+                for room in self.rooms.all() {
+                    if let Some(neighbours) = room.neighbours.lock().as_mut() {
+                        neighbours.mark_stale();
+                    }
+                }
+                self.request_all();
+            }
+        }
+    }
+
+    fn on_message(&self, envelope: ClusterEnvelope) {
+        let ClusterEnvelope {
+            node,
+            number,
+            message,
+        } = envelope;
+        if node == self.id {
+            return;
+        }
+        if matches!(message, ClusterMessage::Leave) {
+            return self.remove(node);
+        }
+
+        if self.has_missed(node, number) {
+            self.send(ClusterMessage::PresenceRequest {
+                node: Some(node),
+                room: None,
+            });
+        }
+        match message {
+            ClusterMessage::Heartbeat | ClusterMessage::Leave => {}
+            ClusterMessage::Presence { room, members } => self.on_presence(node, &room, members),
+            ClusterMessage::PresenceRequest { node, room } => {
+                if node.is_none_or(|node| node == self.id) {
+                    self.on_request(room.as_ref());
+                }
+            }
+        }
+    }
+
+    /// Records message `number` of `node`. Returns whether one is missing before it, or all are.
+    fn has_missed(&self, node: u64, number: u64) -> bool {
+        let seen = self.clock.now();
+        let before = self.nodes.lock().insert(node, OtherNode { seen, number });
+        if before.is_none() {
+            info!(node, "node joined");
+        }
+        before.is_none_or(|before| before.number + 1 != number)
+    }
+
+    /// Applies the members that `node` has in the room `name`.
+    fn on_presence(&self, node: u64, name: &RoomName, members: PresenceUpdate) {
+        let Some(room) = self.rooms.get(name) else {
+            return;
+        };
+
+        let is_understood = {
+            let mut presence = room.presence.lock();
+            let mut neighbours = room.neighbours.lock();
+            neighbours
+                .get_or_insert_default()
+                .apply(node, members, &mut presence, self.clock.now())
+        };
+        if !is_understood {
+            self.send(ClusterMessage::PresenceRequest {
+                node: Some(node),
+                room: Some(name.clone()),
+            });
+        }
+
+        room.presence_received.notify_waiters();
+        self.dirty_presence.mark(&room);
+    }
+
+    /// Sends the members that this node has in the room `name`, or in every room where it ever had some.
+    fn on_request(&self, name: Option<&RoomName>) {
+        let Some(name) = name else {
+            // A node that has just started learns that this one is alive.
+            self.send(ClusterMessage::Heartbeat);
+            for room in self.rooms.all() {
+                if let Some(members) = all_members(&room) {
+                    self.send_members(room.name(), members);
+                }
+            }
+            return;
+        };
+
+        let room = self.rooms.get(name);
+        if let Some(room) = &room {
+            // Joins are gathered for a moment before they are sent.
+            self.send_presence(room);
+        }
+        let members = room.and_then(|room| all_members(&room));
+        self.send_members(name, members.unwrap_or_else(PresenceUpdate::empty));
+    }
+
+    fn remove_silent_nodes(&self) {
+        let now = self.clock.now();
+        let silent: Vec<u64> = self
+            .nodes
+            .lock()
+            .iter()
+            .filter(|(_, other)| now.since(other.seen) > GONE_AFTER)
+            .map(|(node, _)| *node)
+            .collect();
+        silent.into_iter().for_each(|node| self.remove(node));
+    }
+
+    /// Removes `node` and its members.
+    fn remove(&self, node: u64) {
+        if self.nodes.lock().remove(&node).is_none() {
+            return;
+        }
+        info!(node, "node left");
+
+        for room in self.rooms.all() {
+            let mut presence = room.presence.lock();
+            if let Some(neighbours) = room.neighbours.lock().as_mut() {
+                neighbours.remove_node(node, &mut presence, self.clock.now());
+            }
+            drop(presence);
+            room.presence_received.notify_waiters();
+            self.dirty_presence.mark(&room);
+        }
+    }
+
+    /// Requests the members of all nodes in all rooms.
+    fn request_all(&self) {
+        self.send(ClusterMessage::PresenceRequest {
+            node: None,
+            room: None,
+        });
+    }
+
+    /// Sends `members` of `room`, in as many messages as it takes.
+    fn send_members(&self, room: &RoomName, members: PresenceUpdate) {
+        let PresenceUpdate {
+            version,
+            kind,
+            members,
+        } = members;
+        let messages = members.len().div_ceil(MEMBERS_PER_MESSAGE).max(1);
+        for message in 0..messages {
+            let some = members
+                .iter()
+                .skip(message * MEMBERS_PER_MESSAGE)
+                .take(MEMBERS_PER_MESSAGE);
+            let members = PresenceUpdate {
+                version,
+                kind: if message == 0 {
+                    kind
+                } else {
+                    PresenceUpdateKind::Continuation
+                },
+                members: some.cloned().collect(),
+            };
+            self.send(ClusterMessage::Presence {
+                room: room.clone(),
+                members,
+            });
+        }
+    }
+
+    fn send(&self, message: ClusterMessage) {
+        // Locked, so that messages are sent in the order of their numbers.
+        let mut sent = self.sent.lock();
+        let number = *sent + 1;
+        let envelope = ClusterEnvelope {
+            node: self.id,
+            number,
+            message,
+        };
+        match serde_json::to_vec(&envelope) {
+            Ok(message) => {
+                *sent = number;
+                self.bus.publish(message);
+            }
+            Err(error) => warn!(%error, "could not encode a message to the other nodes"),
+        }
+    }
+}
+
+/// Returns all members of `room` on this node that the others were ever sent; `None` if there were none.
+fn all_members(room: &Room) -> Option<PresenceUpdate> {
+    let neighbours = room.neighbours.lock();
+    neighbours
+        .as_ref()
+        .and_then(|neighbours| neighbours.snapshot())
+}

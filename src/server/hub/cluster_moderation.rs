@@ -1,0 +1,225 @@
+//! The commands of operators: applied on this node, and on every other node of the service.
+//!
+//! Where nodes share a store, a rule is stored there first and comes back to all nodes, this one included. So all nodes
+//! apply the rules in the same order, and a node that was cut off, or starts later, gets them too.
+
+use std::sync::Arc;
+
+use tokio::sync::mpsc::UnboundedReceiver;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::protocol::CloseCode;
+use crate::protocol::admin::BanTarget;
+use crate::server::hub::{ConnectionEntry, Connections};
+use crate::server::moderation::{ClusterCommand, Kick, Moderation, RuleChange, TooManyBans};
+use crate::server::session::IpBucket;
+use crate::server::store::{RuleEvent, RuleStore, StoreError};
+
+/// The effect of a command.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Effect {
+    /// Whether it changed anything.
+    pub changed: bool,
+    /// The connections of this node that it ended.
+    pub disconnected: usize,
+}
+
+/// The reason why a command is not in force.
+#[derive(Debug, thiserror::Error)]
+pub enum DecreeError {
+    /// There are too many bans.
+    #[error(transparent)]
+    TooManyBans(#[from] TooManyBans),
+    /// It cannot be stored.
+    #[error("{0}")]
+    NotKept(String),
+}
+
+/// The rules of the service, and the connections that they apply to.
+#[derive(Debug)]
+pub struct ClusterModeration {
+    moderation: Moderation,
+    connections: Arc<Connections>,
+    /// Where the rules of all nodes are stored, if there may be others.
+    rules: Option<Arc<dyn RuleStore>>,
+    /// The version of the newest rule of all nodes that is in force here.
+    applied: watch::Sender<u64>,
+}
+
+impl ClusterModeration {
+    pub(super) fn new(
+        moderation: Moderation,
+        connections: Arc<Connections>,
+        rules: Option<Arc<dyn RuleStore>>,
+    ) -> Self {
+        Self {
+            moderation,
+            connections,
+            rules,
+            applied: watch::Sender::new(0),
+        }
+    }
+
+    /// Returns the rules in force on this node.
+    pub(super) const fn rules(&self) -> &Moderation {
+        &self.moderation
+    }
+
+    /// Puts `change` in force, and ends the connections that it bars.
+    ///
+    /// # Errors
+    /// If it is not in force.
+    pub async fn change(self: &Arc<Self>, change: RuleChange) -> Result<Effect, DecreeError> {
+        let this = self.clone();
+        // A task of its own, so that a client that goes away leaves nothing half done.
+        let changing = tokio::spawn(async move {
+            match &this.rules {
+                Some(rules) => this.change_all(&**rules, change).await,
+                None => this.change_here(change).await,
+            }
+        });
+        changing.await.map_err(not_kept)?
+    }
+
+    async fn change_here(&self, change: RuleChange) -> Result<Effect, DecreeError> {
+        let (moderation, rule) = (self.moderation.clone(), change.clone());
+        let changed = tokio::task::spawn_blocking(move || moderation.change(&rule)).await;
+        let changed = changed.map_err(not_kept)?.map_err(not_kept)??;
+
+        let disconnected = self.enforce(&change).await;
+        Ok(Effect {
+            changed,
+            disconnected,
+        })
+    }
+
+    async fn change_all(
+        &self,
+        rules: &dyn RuleStore,
+        change: RuleChange,
+    ) -> Result<Effect, DecreeError> {
+        if !self.moderation.would_change(&change)? {
+            return Ok(Effect {
+                changed: false,
+                disconnected: 0,
+            });
+        }
+
+        // Counted before, because the rule comes back like one of any node, and then they are gone.
+        let mut disconnected = 0;
+        let is_barred = |entry: &ConnectionEntry| bars(&change, entry).then_some(());
+        self.connections
+            .pick_each(is_barred, |()| disconnected += 1)
+            .await;
+        let name = change.key();
+        let rule = serde_json::to_vec(&ClusterCommand::Change(change)).map_err(not_kept)?;
+        let version = rules.put(&name, rule).await.map_err(not_kept)?;
+
+        let mut applied = self.applied.subscribe();
+        // The sender lives as long as this.
+        let _ = applied.wait_for(|applied| *applied >= version).await;
+        Ok(Effect {
+            changed: true,
+            disconnected,
+        })
+    }
+
+    /// Ends the connections that `kick` selects, on every node. Returns how many they were on this one.
+    ///
+    /// # Errors
+    /// If the other nodes cannot be reached. The connections of this node are ended.
+    pub async fn disconnect(&self, kick: Kick) -> Result<usize, StoreError> {
+        let disconnected = self.disconnect_here(&kick).await;
+
+        if let Some(rules) = &self.rules {
+            let command = serde_json::to_vec(&ClusterCommand::Kick(kick));
+            let command = command.map_err(|error| StoreError::Unavailable(error.to_string()))?;
+            rules.send(command).await?;
+        }
+        Ok(disconnected)
+    }
+
+    /// Applies the rules and commands of all nodes, until dropped.
+    pub(super) async fn run(self: &Arc<Self>, mut events: UnboundedReceiver<RuleEvent>) {
+        while let Some(event) = events.recv().await {
+            match event {
+                RuleEvent::Rule { version, rule } => {
+                    self.apply(&rule);
+                    self.applied.send_replace(version);
+                }
+                RuleEvent::Command(command) => self.apply(&command),
+            }
+        }
+    }
+
+    fn apply(self: &Arc<Self>, command: &[u8]) {
+        let this = self.clone();
+        match serde_json::from_slice(command) {
+            Ok(ClusterCommand::Change(change)) => {
+                // Only in memory, because the store keeps it; so this does not block.
+                let changed = self
+                    .moderation
+                    .change(&change)
+                    .map_err(|error| error.to_string());
+                let changed = changed.and_then(|done| done.map_err(|error| error.to_string()));
+                if let Err(error) = changed {
+                    warn!(error, ?change, "could not apply a rule of all nodes");
+                }
+                tokio::spawn(async move {
+                    let disconnected = this.enforce(&change).await;
+                    info!(?change, disconnected, "applied a rule of all nodes");
+                });
+            }
+            Ok(ClusterCommand::Kick(kick)) => {
+                tokio::spawn(async move {
+                    let disconnected = this.disconnect_here(&kick).await;
+                    info!(?kick, disconnected, "applied a command to all nodes");
+                });
+            }
+            Err(error) => warn!(%error, "could not decode a rule of all nodes"),
+        }
+    }
+
+    async fn disconnect_here(&self, kick: &Kick) -> usize {
+        let is_meant = |entry: &ConnectionEntry| {
+            kick.applies_to(entry.room(), entry.account(), entry.address, entry.since)
+        };
+        self.connections
+            .disconnect(CloseCode::Kicked, is_meant)
+            .await
+    }
+
+    /// Ends the connections that `change` bars. Returns how many they were.
+    async fn enforce(&self, change: &RuleChange) -> usize {
+        let code = match change {
+            RuleChange::Ban(_) => CloseCode::NotAllowed,
+            RuleChange::Close(_) => CloseCode::Kicked,
+            RuleChange::Unban { .. } | RuleChange::Open { .. } => return 0,
+        };
+        self.connections
+            .disconnect(code, |entry| bars(change, entry))
+            .await
+    }
+}
+
+fn not_kept(error: impl ToString) -> DecreeError {
+    DecreeError::NotKept(error.to_string())
+}
+
+/// Returns whether `change` bars this connection.
+fn bars(change: &RuleChange, entry: &ConnectionEntry) -> bool {
+    match change {
+        RuleChange::Ban(ban) => {
+            ban.room.as_ref().is_none_or(|room| room == entry.room())
+                && match &ban.target {
+                    BanTarget::Id(id) => entry.account() == Some(id),
+                    BanTarget::Address(address) => {
+                        IpBucket::of(*address) == IpBucket::of(entry.address)
+                    }
+                }
+        }
+        RuleChange::Close(closure) => closure.room == *entry.room(),
+        RuleChange::Unban { .. } | RuleChange::Open { .. } => false,
+    }
+}

@@ -1,0 +1,289 @@
+//! The registry of connections: counted from their admission, listed from their registration.
+//!
+//! Operations on all connections look at a few at a time, so that no client waits for them.
+
+use std::collections::hash_map::Entry;
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use parking_lot::Mutex;
+use slab::Slab;
+use tokio::sync::Notify;
+use tokio::sync::mpsc::Receiver;
+
+use crate::protocol::CloseCode;
+use crate::protocol::RoomName;
+use crate::protocol::UserId;
+use crate::server::hub::{
+    Closing, ConnectionStatus, Refusal, Room, Subscriber, TracedConnection, Tracer,
+};
+use crate::server::session::IpBucket;
+
+/// Connections looked at between two chances for other tasks.
+const PER_TURN: usize = 256;
+
+/// See the [module docs](self).
+#[derive(Debug)]
+pub struct Connections {
+    max: usize,
+    max_per_ip: usize,
+    counts: Mutex<ConnectionCounts>,
+    entries: Mutex<Slab<ConnectionEntry>>,
+    /// The number of the newest connection.
+    newest: AtomicU64,
+    /// Notified whenever a connection leaves.
+    left: Notify,
+}
+
+/// The numbers of connections that are admitted.
+#[derive(Debug, Default)]
+struct ConnectionCounts {
+    all: usize,
+    by_host: HashMap<IpBucket, usize>,
+}
+
+/// A registered connection.
+#[derive(Clone)]
+pub struct ConnectionEntry {
+    pub(super) subscriber: Arc<dyn Subscriber>,
+    pub(super) room: Arc<Room>,
+    /// The connection's number, never given twice while the server runs.
+    pub number: u64,
+    /// The id that is present by it; `None` for a reader that is not a member.
+    pub id: Option<UserId>,
+    /// The id that its token proves, if it came with one.
+    pub proven: Option<UserId>,
+    /// The client's address.
+    pub address: IpAddr,
+    /// When it joined, in milliseconds since 1970 UTC.
+    pub since: u64,
+}
+
+impl Connections {
+    /// Creates an empty registry for at most `max` connections, and `max_per_ip` of one address.
+    pub(super) fn new(max: usize, max_per_ip: usize) -> Self {
+        Self {
+            max,
+            max_per_ip,
+            counts: Mutex::default(),
+            entries: Mutex::default(),
+            newest: AtomicU64::new(0),
+            left: Notify::new(),
+        }
+    }
+
+    /// Returns the number of connections.
+    pub fn count(&self) -> usize {
+        self.counts.lock().all
+    }
+
+    /// Returns how many connections are allowed, and how many from one address.
+    pub const fn limits(&self) -> (usize, usize) {
+        (self.max, self.max_per_ip)
+    }
+
+    /// Counts one more connection from `address`.
+    ///
+    /// # Errors
+    /// The limit that is reached.
+    pub(super) fn count_in(&self, address: IpAddr) -> Result<(), Refusal> {
+        let mut counts = self.counts.lock();
+        if counts.all >= self.max {
+            return Err(Refusal::TooManyConnections);
+        }
+        let from_here = counts.by_host.entry(IpBucket::of(address)).or_default();
+        if *from_here >= self.max_per_ip {
+            return Err(Refusal::TooManyFromAddress);
+        }
+
+        *from_here += 1;
+        counts.all += 1;
+        Ok(())
+    }
+
+    /// Counts one connection from `address` less.
+    pub(super) fn count_out(&self, address: IpAddr) {
+        let mut counts = self.counts.lock();
+        counts.all -= 1;
+        if let Entry::Occupied(mut from_here) = counts.by_host.entry(IpBucket::of(address)) {
+            *from_here.get_mut() -= 1;
+            if *from_here.get() == 0 {
+                from_here.remove();
+            }
+        }
+        drop(counts);
+
+        self.left.notify_waiters();
+    }
+
+    /// Returns the number of a new connection, from 1.
+    pub(super) fn next_number(&self) -> u64 {
+        self.newest.fetch_add(1, Ordering::Relaxed) + 1
+    }
+
+    /// Adds `entry`; returns its key.
+    pub(super) fn insert(&self, entry: ConnectionEntry) -> usize {
+        self.entries.lock().insert(entry)
+    }
+
+    /// Removes the entry with `key`.
+    pub(super) fn remove(&self, key: usize) {
+        let removed = self.entries.lock().remove(key);
+        // With its socket, which takes a moment: not under the lock.
+        drop(removed);
+    }
+
+    /// Waits until there are no connections.
+    pub(super) async fn all_gone(&self) {
+        loop {
+            let left = self.left.notified();
+            if self.count() == 0 {
+                return;
+            }
+            left.await;
+        }
+    }
+
+    /// Returns at most `limit` of the connections that `fits` selects, by their numbers, after the number `after`.
+    pub async fn list(
+        &self,
+        after: u64,
+        limit: usize,
+        fits: impl Fn(&ConnectionEntry) -> bool,
+    ) -> Listing<ConnectionEntry> {
+        // At most one more than is asked for.
+        let mut lowest = BTreeMap::new();
+        let pick = |entry: &ConnectionEntry| {
+            (entry.number > after && fits(entry)).then(|| (entry.number, entry.clone()))
+        };
+        self.pick_each(pick, |(number, entry)| {
+            lowest.insert(number, entry);
+            if lowest.len() > limit + 1 {
+                lowest.pop_last();
+            }
+        })
+        .await;
+
+        Listing::new(lowest.into_values().collect(), limit)
+    }
+
+    /// Returns how many messages the reader that is farthest behind has still to get.
+    pub async fn lag(&self) -> u64 {
+        let mut farthest = 0;
+        self.pick_each(
+            |entry| Some(entry.clone()),
+            |entry| farthest = entry.status().1.max(farthest),
+        )
+        .await;
+        farthest
+    }
+
+    /// Ends every connection that `fits` selects with `code`; returns how many they were.
+    pub async fn disconnect(
+        &self,
+        code: CloseCode,
+        fits: impl Fn(&ConnectionEntry) -> bool,
+    ) -> usize {
+        let mut disconnected = 0;
+        let pick = |entry: &ConnectionEntry| fits(entry).then(|| entry.subscriber.clone());
+        self.pick_each(pick, |subscriber| {
+            subscriber.close(Closing::Code(code));
+            disconnected += 1;
+        })
+        .await;
+        disconnected
+    }
+
+    /// Traces the connection that `fits` selects; of several, one. Returns its events, or `None` if there is none.
+    pub async fn trace(
+        &self,
+        fits: impl Fn(&ConnectionEntry) -> bool,
+    ) -> Option<Receiver<TracedConnection>> {
+        let mut found = None;
+        let pick = |entry: &ConnectionEntry| fits(entry).then(|| entry.subscriber.clone());
+        self.pick_each(pick, |subscriber| found = Some(subscriber))
+            .await;
+
+        let (tracer, events) = Tracer::channel();
+        found?.trace(tracer);
+        Some(events)
+    }
+
+    /// Calls `visit` for every connection. Those that come or leave meanwhile may be missed.
+    pub(super) async fn for_each(&self, visit: impl FnMut(Arc<dyn Subscriber>)) {
+        self.pick_each(|entry| Some(entry.subscriber.clone()), visit)
+            .await;
+    }
+
+    /// Passes to `visit` what `pick` returns for every connection. Those that come or leave meanwhile may be missed.
+    /// `pick` is called under the lock, and `visit` is not.
+    pub(super) async fn pick_each<T>(
+        &self,
+        pick: impl Fn(&ConnectionEntry) -> Option<T>,
+        mut visit: impl FnMut(T),
+    ) {
+        let mut start = 0;
+        loop {
+            {
+                let entries = self.entries.lock();
+                if start >= entries.capacity() {
+                    return;
+                }
+                let picked: Vec<T> = (start..start + PER_TURN)
+                    .filter_map(|key| pick(entries.get(key)?))
+                    .collect();
+                drop(entries);
+                picked.into_iter().for_each(&mut visit);
+            }
+            start += PER_TURN;
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+impl ConnectionEntry {
+    /// Returns the id that bans and kicks apply to: the proven one, else the one it is present under.
+    pub fn account(&self) -> Option<&UserId> {
+        self.proven.as_ref().or(self.id.as_ref())
+    }
+
+    /// Returns the room that it reads.
+    pub fn room(&self) -> &RoomName {
+        self.room.name()
+    }
+
+    /// Returns its status, and by how many offsets it is behind its room.
+    pub fn status(&self) -> (ConnectionStatus, u64) {
+        let status = self.subscriber.status();
+        (status, self.room.head().0.saturating_sub(status.offset.0))
+    }
+}
+
+/// The first of many items, in order.
+#[derive(Clone, Debug)]
+pub struct Listing<T> {
+    /// The items.
+    pub items: Vec<T>,
+    /// Whether there are more behind them.
+    pub more: bool,
+}
+
+impl<T> Listing<T> {
+    /// Creates a listing of the first `limit` of `found`, which has one more if there is one.
+    pub(super) fn new(mut found: Vec<T>, limit: usize) -> Self {
+        let more = found.len() > limit;
+        found.truncate(limit);
+        Self { items: found, more }
+    }
+}
+
+impl std::fmt::Debug for ConnectionEntry {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("ConnectionEntry")
+            .field("number", &self.number)
+            .field("id", &self.id)
+            .finish_non_exhaustive()
+    }
+}

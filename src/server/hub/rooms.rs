@@ -1,0 +1,171 @@
+//! The rooms in memory.
+//!
+//! A room can be reached only under the lock of the registry. So a reference count of one means that nobody uses it.
+
+use std::borrow::Borrow;
+use std::collections::HashSet;
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+use parking_lot::Mutex;
+
+use crate::protocol::RoomName;
+use crate::server::hub::{Listing, Refusal, Room};
+use crate::server::room::{DeliveryCounters, LogLimits};
+use crate::server::store::Store;
+
+/// See the [module docs](self).
+#[derive(Debug)]
+pub struct Rooms {
+    store: Arc<dyn Store>,
+    max: usize,
+    limits: LogLimits,
+    /// The number of fan-out shards.
+    shards: u16,
+    delivered: Arc<DeliveryCounters>,
+    rooms: Mutex<HashSet<ByName>>,
+}
+
+impl Rooms {
+    /// Creates a registry for at most `max` rooms, whose rings have these limits.
+    pub(super) fn new(store: Arc<dyn Store>, max: usize, limits: LogLimits, shards: u16) -> Self {
+        Self {
+            store,
+            max,
+            limits,
+            shards,
+            delivered: Arc::default(),
+            rooms: Mutex::default(),
+        }
+    }
+
+    /// Returns the room `name`, and whether it is new in memory: loaded from the store, and if there are too many rooms, in
+    /// the place of one that nobody uses.
+    ///
+    /// # Errors
+    /// [`Refusal::TooManyRooms`] and [`Refusal::StoreUnavailable`].
+    pub(super) async fn open(&self, name: &RoomName) -> Result<(Arc<Room>, bool), Refusal> {
+        // Before the lock: it may take a moment.
+        let opened = self.store.open(name).await;
+        opened.map_err(|_| Refusal::StoreUnavailable)?;
+
+        let mut rooms = self.rooms.lock();
+        if let Some(ByName(room)) = rooms.get(name) {
+            return Ok((room.clone(), false));
+        }
+
+        if rooms.len() >= self.max {
+            let unused = rooms
+                .iter()
+                .find(|ByName(room)| Arc::strong_count(room) == 1)
+                .map(|ByName(room)| room.name().clone());
+            let Some(unused) = unused else {
+                self.store.release(name);
+                return Err(Refusal::TooManyRooms);
+            };
+            rooms.remove(&unused);
+            self.store.release(&unused);
+        }
+
+        let bounds = self.store.bounds(name).map_err(|_| {
+            self.store.release(name);
+            Refusal::StoreUnavailable
+        })?;
+        let room = Arc::new(Room::new(
+            name.clone(),
+            bounds,
+            self.limits,
+            fastrand::u16(..self.shards),
+            self.delivered.clone(),
+        ));
+        rooms.insert(ByName(room.clone()));
+        Ok((room, true))
+    }
+
+    /// Returns the room `name`, if it is in memory.
+    pub(super) fn get(&self, name: &RoomName) -> Option<Arc<Room>> {
+        self.rooms.lock().get(name).map(|ByName(room)| room.clone())
+    }
+
+    /// Returns all rooms in memory.
+    pub(super) fn all(&self) -> Vec<Arc<Room>> {
+        let rooms = self.rooms.lock();
+        rooms.iter().map(|ByName(room)| room.clone()).collect()
+    }
+
+    /// Returns at most `limit` of the rooms that `fits` selects, by their names, after the name `after`.
+    pub fn list(
+        &self,
+        after: &str,
+        limit: usize,
+        fits: impl Fn(&RoomName) -> bool,
+    ) -> Listing<Arc<Room>> {
+        let mut rooms = self.all();
+        rooms.retain(|room| room.name().as_str() > after && fits(room.name()));
+        rooms.sort_unstable_by(|one, other| one.name().cmp(other.name()));
+        rooms.truncate(limit + 1);
+        Listing::new(rooms, limit)
+    }
+
+    /// Returns how many rooms are in memory.
+    pub fn count(&self) -> usize {
+        self.rooms.lock().len()
+    }
+
+    /// Returns how many messages were delivered so far, once for each reader, and their bytes.
+    pub fn delivered(&self) -> (u64, u64) {
+        self.delivered.read()
+    }
+
+    /// Returns whether the store has nothing of `room`: nothing was ever published there, or it was dropped.
+    pub(super) fn is_unknown(&self, room: &Room) -> bool {
+        let bounds = self.store.bounds(room.name());
+        bounds.is_ok_and(|bounds| bounds.head == bounds.base)
+    }
+
+    /// Removes unused rooms that the store does not have: they were only requested, or all their messages have expired.
+    pub(super) fn remove_unknown(&self) {
+        self.rooms.lock().retain(|ByName(room)| {
+            let is_used = Arc::strong_count(room) > 1 || room.is_publishing();
+            let is_needed = is_used || !self.is_unknown(room);
+            if !is_needed {
+                self.store.release(room.name());
+            }
+            is_needed
+        });
+    }
+
+    /// Makes the rings of all rooms together no longer than `bytes`, each no longer than its share.
+    pub(super) async fn truncate_rings(&self, bytes: usize) {
+        let rooms = self.all();
+        let share = bytes / rooms.len().max(1);
+        for room in rooms {
+            room.truncate(share);
+            tokio::task::yield_now().await;
+        }
+    }
+}
+
+/// A room in a set, found by its name: a map would hold each name twice.
+#[derive(Debug)]
+struct ByName(Arc<Room>);
+
+impl Borrow<RoomName> for ByName {
+    fn borrow(&self) -> &RoomName {
+        self.0.name()
+    }
+}
+
+impl Hash for ByName {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.0.name().hash(state);
+    }
+}
+
+impl PartialEq for ByName {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.name() == other.0.name()
+    }
+}
+
+impl Eq for ByName {}

@@ -1,0 +1,289 @@
+//! The way of a store's changes to the hub, with the results of appends and deletions among them.
+//!
+//! # Invariants
+//!
+//! - The changes and results of a room are sent in the order of its log. Only a refusal may be sent earlier.
+//! - A result is delivered to its caller after the hub has applied it. The hub applies it even if the caller has gone.
+//! - Without a hub, as in tools, results are delivered at once.
+
+use std::sync::{Arc, OnceLock};
+use std::time::Instant;
+
+use futures::FutureExt;
+use futures::future::BoxFuture;
+use parking_lot::Mutex;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::{oneshot, watch};
+
+use crate::protocol::Offset;
+use crate::protocol::RoomName;
+use crate::server::metrics::{self, PublishResult};
+use crate::server::room::Frame;
+use crate::server::spans::{CommitId, PublishSpan};
+use crate::server::store::{Deleted, StoreError, Stored};
+
+/// A future that resolves to the result of a call of the store.
+pub type StoreFuture<T> = BoxFuture<'static, Result<T, StoreError>>;
+
+/// The changes of a store: one item for each commit, in order.
+pub type Changes = UnboundedReceiver<Vec<LogChange>>;
+
+/// A change of a room's log, or the result of a call of this node.
+#[derive(Debug)]
+pub enum LogChange {
+    /// Another node, or this one, appended these frames, one behind the other.
+    Appended(RoomName, Vec<Arc<Frame>>),
+    /// A node deleted the message at this offset, at this time in milliseconds since 1970 UTC.
+    Deleted(RoomName, Offset, u64),
+    /// An append of this node is finished. What is new in the log is in the result only, if no other node appends.
+    AppendFinished(Call<Vec<Stored>>, Result<Vec<Stored>, StoreError>),
+    /// A deletion of this node is finished; the deletion itself is before it.
+    DeleteFinished(Call<Deleted>, Result<Deleted, StoreError>),
+}
+
+/// A call that changes the log, until its result is delivered.
+#[derive(Debug)]
+pub struct Call<T> {
+    /// The room.
+    pub room: RoomName,
+    messages: usize,
+    began: Instant,
+    span: Option<Box<PublishSpan>>,
+    /// The commit that stored it, if that is traced.
+    pub(super) commit: Option<CommitId>,
+    caller: oneshot::Sender<Result<T, StoreError>>,
+    /// A flush waits until it is dropped.
+    _unflushed: watch::Receiver<()>,
+}
+
+impl<T> Call<T> {
+    fn send(self, result: Result<T, StoreError>) {
+        // It fails if the caller has gone; what is stored stays stored.
+        let _ = self.caller.send(result);
+    }
+}
+
+impl Call<Vec<Stored>> {
+    /// Counts and traces the append, and sends the result to the caller.
+    pub fn deliver(mut self, result: Result<Vec<Stored>, StoreError>) {
+        metrics::record_ack_latency(self.began.elapsed());
+        count(self.messages, &result);
+        if let Some(span) = self.span.take() {
+            let newest = result
+                .as_ref()
+                .map(|stored| stored.last().map(Stored::offset));
+            let newest = newest.map_err(ToString::to_string);
+            span.end(&self.room, self.messages, newest, self.commit.take());
+        }
+
+        self.send(result);
+    }
+}
+
+impl Call<Deleted> {
+    /// Sends the result to the caller.
+    pub fn deliver(self, result: Result<Deleted, StoreError>) {
+        self.send(result);
+    }
+}
+
+impl Stored {
+    /// Returns the frame, if it is new in the log.
+    pub const fn frame(&self) -> Option<&Arc<Frame>> {
+        match self {
+            Self::New(frame) => Some(frame),
+            Self::Duplicate { .. } => None,
+        }
+    }
+
+    /// Returns the offset of the message.
+    pub fn offset(&self) -> Offset {
+        match self {
+            Self::New(frame) => frame.offset(),
+            Self::Duplicate { offset, .. } => *offset,
+        }
+    }
+}
+
+/// The sending half of [`Changes`], of which each store has one.
+#[derive(Debug, Default)]
+pub(super) struct ChangeSender {
+    follower: OnceLock<UnboundedSender<Vec<LogChange>>>,
+    /// Each call that is not finished holds a receiver.
+    unflushed: Mutex<watch::Sender<()>>,
+}
+
+impl ChangeSender {
+    /// Returns all changes from now on. Only the first caller gets any: a store has one hub.
+    pub(super) fn subscribe(&self) -> Changes {
+        let (sender, changes) = mpsc::unbounded_channel();
+        // If there is a follower already, the new one's channel is closed.
+        let _ = self.follower.set(sender);
+        changes
+    }
+
+    /// Begins a call that changes so many messages of `room`. The future resolves when its result is delivered.
+    pub(super) fn begin<T: Send + 'static>(
+        &self,
+        room: &RoomName,
+        messages: usize,
+    ) -> (Call<T>, StoreFuture<T>) {
+        let (caller, receiver) = oneshot::channel();
+        let call = Call {
+            room: room.clone(),
+            messages,
+            began: Instant::now(),
+            span: PublishSpan::begin(),
+            commit: None,
+            caller,
+            _unflushed: self.unflushed.lock().subscribe(),
+        };
+
+        let failed = || StoreError::Unavailable("the store has failed".to_owned());
+        let result = receiver.map(move |result| result.unwrap_or_else(|_| Err(failed())));
+        (call, result.boxed())
+    }
+
+    /// Sends the changes of one commit.
+    pub(super) fn send(&self, changes: Vec<LogChange>) {
+        let unsent = match self.follower.get() {
+            Some(follower) => follower.send(changes).err().map(|error| error.0),
+            None => Some(changes),
+        };
+
+        for change in unsent.into_iter().flatten() {
+            match change {
+                LogChange::AppendFinished(call, result) => call.deliver(result),
+                LogChange::DeleteFinished(call, result) => call.deliver(result),
+                LogChange::Appended(..) | LogChange::Deleted(..) => {}
+            }
+        }
+    }
+
+    /// Sends the result of a deletion, behind the deletion itself if it is news.
+    pub(super) fn send_deleted(
+        &self,
+        call: Call<Deleted>,
+        offset: Offset,
+        at: u64,
+        result: Result<Deleted, StoreError>,
+    ) {
+        let mut changes = Vec::new();
+        if result == Ok(Deleted::Now) {
+            changes.push(LogChange::Deleted(call.room.clone(), offset, at));
+        }
+        changes.push(LogChange::DeleteFinished(call, result));
+        self.send(changes);
+    }
+
+    /// Resolves when the result of every call that has begun is delivered.
+    pub(super) fn flush(&self) -> BoxFuture<'static, ()> {
+        let mut unflushed = self.unflushed.lock();
+        let previous = std::mem::take(&mut *unflushed);
+        // A later flush waits for this one too.
+        let this = unflushed.subscribe();
+        drop(unflushed);
+
+        async move {
+            previous.closed().await;
+            drop(this);
+        }
+        .boxed()
+    }
+}
+
+fn count(messages: usize, result: &Result<Vec<Stored>, StoreError>) {
+    let Ok(stored) = result else {
+        return metrics::count_published(messages, PublishResult::Refused);
+    };
+
+    let new = stored.iter().filter_map(Stored::frame).count();
+    metrics::count_published(new, PublishResult::Stored);
+    metrics::count_published(stored.len() - new, PublishResult::Duplicate);
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn begin(sender: &ChangeSender) -> (Call<Vec<Stored>>, StoreFuture<Vec<Stored>>) {
+        sender.begin(&RoomName::lobby(), 1)
+    }
+
+    fn finish(sender: &ChangeSender, call: Call<Vec<Stored>>) {
+        sender.send(vec![LogChange::AppendFinished(call, Ok(Vec::new()))]);
+    }
+
+    #[test]
+    fn without_a_hub_a_result_is_delivered_at_once() {
+        let sender = ChangeSender::default();
+        let (call, result) = begin(&sender);
+
+        finish(&sender, call);
+
+        assert!(matches!(result.now_or_never(), Some(Ok(_))));
+    }
+
+    #[test]
+    fn a_result_waits_for_the_hub() {
+        let sender = ChangeSender::default();
+        let mut changes = sender.subscribe();
+        let (call, mut result) = begin(&sender);
+
+        finish(&sender, call);
+        assert!((&mut result).now_or_never().is_none());
+        deliver(&mut changes);
+
+        assert!(matches!(result.now_or_never(), Some(Ok(_))));
+    }
+
+    #[test]
+    fn an_append_whose_caller_has_gone_still_comes_to_the_hub() {
+        let sender = ChangeSender::default();
+        let mut changes = sender.subscribe();
+        let (call, result) = begin(&sender);
+
+        drop(result);
+        finish(&sender, call);
+
+        assert_eq!(deliver(&mut changes), 1);
+    }
+
+    #[test]
+    fn a_flush_waits_for_appends_that_began_before_it_and_for_no_later_one() {
+        let sender = ChangeSender::default();
+        let mut changes = sender.subscribe();
+        let (earlier, _result) = begin(&sender);
+        let mut flush = sender.flush();
+        let _later = begin(&sender);
+
+        finish(&sender, earlier);
+        assert!((&mut flush).now_or_never().is_none(), "it is not applied");
+        deliver(&mut changes);
+
+        assert!(flush.now_or_never().is_some());
+    }
+
+    #[test]
+    fn an_append_that_the_store_drops_fails() {
+        let sender = ChangeSender::default();
+        let (call, result) = begin(&sender);
+
+        drop(call);
+
+        assert!(matches!(result.now_or_never(), Some(Err(_))));
+    }
+
+    /// Delivers the appends that were sent, and returns how many they are.
+    fn deliver(changes: &mut Changes) -> usize {
+        let sent = changes.try_recv().expect("changes");
+        let mut delivered = 0;
+        for change in sent {
+            if let LogChange::AppendFinished(call, result) = change {
+                call.deliver(result);
+                delivered += 1;
+            }
+        }
+        delivered
+    }
+}
