@@ -1,4 +1,4 @@
-//! What the steps of one message cost alone: `cargo bench --features ssr`.
+//! Benchmarks of the single steps of a message: `cargo bench --features ssr`.
 
 use std::sync::Arc;
 
@@ -9,6 +9,7 @@ use fanfare::server::room::{Dialect, Draft, FanoutBatch, Format, Frame, Log, Log
 use fanfare::server::wire::{self, Decoder, Opcode};
 use parking_lot::Mutex;
 
+/// A text of 64 bytes, as `fanfare bench` sends by default.
 const TEXT: &str = "sixty-four bytes of text, as the standard loads of the bench say";
 const LIMITS: LogLimits = LogLimits {
     messages: 4096,
@@ -36,27 +37,29 @@ fn log_of(frames: u64) -> Mutex<Log> {
     Mutex::new(log)
 }
 
-/// One message, encoded for the first reader of a dialect.
+/// Encodes one message for the first reader of a dialect.
 #[divan::bench(args = [Dialect::Plain, Dialect::Typed])]
 fn encode(bencher: Bencher, dialect: Dialect) {
     bencher.bench(|| frame(black_box(1)).encode(Format::new(dialect)));
 }
 
-/// One message, appended to a full ring.
+/// Appends one message to a full ring.
 #[divan::bench]
 fn append(bencher: Bencher) {
     let mut log = log_of(4096).into_inner();
     let mut offset = 4096;
+
     bencher.bench_local(|| {
         offset += 1;
         log.append(frame(offset));
     });
 }
 
-/// The first reader of a pass, that joins so many frames.
+/// Reads `behind` frames for the first reader of a pass, which encodes the chunk.
 #[divan::bench(args = [1, 40, 400])]
 fn read_first(bencher: Bencher, behind: u64) {
     let log = log_of(4096);
+
     bencher.bench(|| {
         FanoutBatch::new(&log)
             .next(Offset(4096 - behind), Format::new(Dialect::Plain))
@@ -65,27 +68,30 @@ fn read_first(bencher: Bencher, behind: u64) {
     });
 }
 
-/// Every other reader of the pass, at the same place.
+/// Reads the same frames for every other reader of the pass at the same offset.
 #[divan::bench(args = [1, 40, 400])]
 fn read_next(bencher: Bencher, behind: u64) {
     let log = log_of(4096);
-    let mut reel = FanoutBatch::new(&log);
+    let mut batch = FanoutBatch::new(&log);
+
     bencher.bench_local(|| {
         black_box(
-            reel.next(Offset(4096 - behind), Format::new(Dialect::Plain))
+            batch
+                .next(Offset(4096 - behind), Format::new(Dialect::Plain))
                 .expect("kept"),
         )
         .is_some()
     });
 }
 
-/// A client's frames, unmasked and checked in place.
+/// Decodes a client's frame of `size` bytes.
 #[divan::bench(args = [64, 4096, 65536])]
 fn decode(bencher: Bencher, size: usize) {
     let mut masked = wire::encode(Opcode::Text, &vec![b'x'; size]).to_vec();
     let header = masked.len() - size;
     masked[1] |= 0x80;
     masked.splice(header..header, [0; 4]);
+
     bencher
         .counter(BytesCount::new(size))
         .with_inputs(|| masked.clone())

@@ -1,19 +1,18 @@
-//! Tests that the work caused by client input grows no faster than the input.
+//! Tests that the work for the input of a client grows linearly with its length.
 //!
-//! Each case is run for inputs of one size and of sixteen times that size, with the same number of bytes in all. Where
-//! the work is linear, both cost the same; where it is quadratic, the larger inputs cost sixteen times as much.
-//! Compared is the processor time of the thread, so that other work on the machine does not count.
+//! Each case runs with inputs of one length and of sixteen times that length, with the same total number of bytes.
+//! Linear work takes the same time for both; quadratic work takes sixteen times longer for the longer inputs. The
+//! tests compare the processor time of the thread, which does not include other work on the machine.
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
 use std::ops::ControlFlow;
 use std::time::Duration;
 
-use crate::app::InitialHistory;
-use crate::app::Locale;
 use crate::app::link::pieces;
 use crate::app::live::MessageList;
 use crate::app::markup::Element;
+use crate::app::{InitialHistory, Locale};
 use crate::protocol::{Body, Command, Epoch, Key, Offset, Publication, RoomName, UserId};
 use crate::server::auth::{Grants, Proxies, ProxyHeader, Right};
 use crate::server::room::{
@@ -22,46 +21,46 @@ use crate::server::room::{
 };
 use crate::server::wire::{self, Decoder, Opcode};
 
-/// Factor between the sizes of the small and the large inputs: four doublings.
-const TIMES: usize = 16;
-/// Size of the small inputs, in repetitions of what an input is made of.
-const SIZE: usize = 500;
-/// Processor time that the small inputs take together, so that the kernel's clock is fine enough.
-const LONG_ENOUGH: Duration = Duration::from_millis(40);
-/// Most time that the large inputs may take for each unit that the small ones take.
-const MOST_GROWTH: f64 = 4.0;
+/// Factor between the lengths of short and long inputs.
+const FACTOR: usize = 16;
+/// Length of the short inputs, in repetitions of a pattern.
+const LENGTH: usize = 500;
+/// Minimum processor time of the short inputs together, for the resolution of the kernel's clock.
+const MIN_TIME: Duration = Duration::from_millis(40);
+/// Maximum time of the long inputs, relative to the short ones.
+const MAX_GROWTH: f64 = 4.0;
 
-/// A case: its name, and the work for an input of a given size.
+/// A case: its name, and a function that returns the work for an input of a given length.
 type Case = (&'static str, fn(usize) -> Box<dyn Fn()>);
 
 /// Returns the processor time that this thread has used.
 fn processor_time() -> Duration {
-    let schedule = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux has it");
-    let nanoseconds = schedule
-        .split(' ')
-        .next()
-        .expect("the first of three numbers");
+    let statistics = std::fs::read_to_string("/proc/thread-self/schedstat").expect("Linux");
+    let nanoseconds = statistics.split(' ').next().expect("three numbers");
+
     Duration::from_nanos(nanoseconds.parse().expect("a number"))
 }
 
+/// Returns the processor time of `times` repetitions of `work`.
 fn time_of(work: &dyn Fn(), times: usize) -> Duration {
     let before = processor_time();
     (0..times).for_each(|_| work());
     processor_time() - before
 }
 
-/// Returns how many times longer large inputs take than small ones of as many bytes together.
+/// Returns the time of long inputs relative to short ones with the same total length.
 fn growth(case: fn(usize) -> Box<dyn Fn()>) -> f64 {
-    let (small, large) = (case(SIZE), case(SIZE * TIMES));
+    let short = case(LENGTH);
+    let long = case(LENGTH * FACTOR);
 
     let mut rounds = 1;
-    let mut small_time = time_of(&small, rounds * TIMES);
-    while small_time < LONG_ENOUGH {
+    let mut short_time = time_of(&short, rounds * FACTOR);
+    while short_time < MIN_TIME {
         rounds *= 2;
-        small_time = time_of(&small, rounds * TIMES);
+        short_time = time_of(&short, rounds * FACTOR);
     }
 
-    time_of(&large, rounds).as_secs_f64() / small_time.as_secs_f64()
+    time_of(&long, rounds).as_secs_f64() / short_time.as_secs_f64()
 }
 
 fn links(text: String) -> Box<dyn Fn()> {
@@ -79,29 +78,31 @@ fn command(text: String) -> Box<dyn Fn()> {
 }
 
 fn proxies(header: ProxyHeader, lines: String) -> Box<dyn Fn()> {
-    let home = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    let peer = IpAddr::V4(Ipv4Addr::LOCALHOST);
     let proxies = Proxies {
         trusted: vec!["127.0.0.0/8".parse().expect("a network")],
         header,
     };
+
     Box::new(move || {
-        proxies.client(home, &[&lines], &[&lines]);
+        proxies.client(peer, &[&lines], &[&lines]);
     })
 }
 
-fn frames(bytes: Vec<u8>, piece: usize) -> Box<dyn Fn()> {
+/// Decodes `bytes` in reads of `read_length` bytes.
+fn frames(bytes: Vec<u8>, read_length: usize) -> Box<dyn Fn()> {
     Box::new(move || {
         let mut decoder = Decoder::new(1 << 24, true);
-        for piece in bytes.chunks(piece) {
-            let decoded = decoder.decode(&mut piece.to_vec(), |_| ControlFlow::Continue(()));
-            if decoded.is_err() {
+        for read in bytes.chunks(read_length) {
+            let result = decoder.decode(&mut read.to_vec(), |_| ControlFlow::Continue(()));
+            if result.is_err() {
                 return;
             }
         }
     })
 }
 
-/// Returns a frame of a client, masked with zeros.
+/// Returns a client's frame with the given first byte, masked with zeros.
 fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let frame = wire::encode(Opcode::Text, payload);
     let header = frame.len() - payload.len();
@@ -113,7 +114,7 @@ fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     masked
 }
 
-fn search(text: String, words: String) -> Box<dyn Fn()> {
+fn search(text: String, query: String) -> Box<dyn Fn()> {
     let publication = Publication {
         offset: Offset(1),
         prev: Offset(0),
@@ -128,14 +129,15 @@ fn search(text: String, words: String) -> Box<dyn Fn()> {
         messages: vec![publication],
         more: false,
     }));
-    Box::new(move || drop(list.search(&words)))
+
+    Box::new(move || drop(list.search(&query)))
 }
 
 fn user(number: usize) -> UserId {
     UserId::parse(&format!("user-{number}")).expect("a name")
 }
 
-fn attendance(
+fn presence_update(
     version: u64,
     kind: PresenceUpdateKind,
     members: std::ops::Range<usize>,
@@ -145,6 +147,7 @@ fn attendance(
         connections: 1,
         since: 0,
     };
+
     PresenceUpdate {
         version,
         kind,
@@ -154,27 +157,32 @@ fn attendance(
 
 const NOW: Tick = Tick::after_start(Duration::ZERO);
 
-/// Lets all members of another node leave but those that came meanwhile.
-fn another_node_is_replaced(members: usize) -> Box<dyn Fn()> {
+/// Replaces all members of another node.
+fn members_of_a_remote_node(members: usize) -> Box<dyn Fn()> {
     Box::new(move || {
-        let (mut presence, mut neighbours) = (Presence::default(), RemotePresence::default());
-        let before = attendance(1, PresenceUpdateKind::Snapshot, 0..members);
-        let after = attendance(2, PresenceUpdateKind::Snapshot, members..2 * members);
-        neighbours.apply(1, before, &mut presence, NOW);
-        neighbours.apply(1, after, &mut presence, NOW);
+        let mut presence = Presence::default();
+        let mut remote = RemotePresence::default();
+        let before = presence_update(1, PresenceUpdateKind::Snapshot, 0..members);
+        let after = presence_update(2, PresenceUpdateKind::Snapshot, members..2 * members);
+
+        remote.apply(1, before, &mut presence, NOW);
+        remote.apply(1, after, &mut presence, NOW);
     })
 }
 
-/// Lets all members leave while others come, and notifies the other nodes.
-fn a_room_is_replaced(members: usize) -> Box<dyn Fn()> {
+/// Replaces all members of a room, and creates the updates for other nodes.
+fn members_of_a_room(members: usize) -> Box<dyn Fn()> {
     Box::new(move || {
-        let (mut presence, mut neighbours) = (Presence::default(), RemotePresence::default());
+        let mut presence = Presence::default();
+        let mut remote = RemotePresence::default();
+
         (0..members).for_each(|number| presence.join(&user(number), 0));
-        neighbours.delta(&presence);
+        remote.delta(&presence);
+
         (0..members).for_each(|number| presence.leave(&user(number), NOW));
         (members..2 * members).for_each(|number| presence.join(&user(number), 0));
         presence.announce(Tick::after_start(Duration::from_secs(60)));
-        neighbours.delta(&presence);
+        remote.delta(&presence);
     })
 }
 
@@ -182,28 +190,30 @@ fn grants(rooms: usize) -> Box<dyn Fn()> {
     let claim: BTreeMap<String, String> = (0..rooms)
         .map(|number| (format!("room-{number}*"), "r".to_owned()))
         .collect();
+
     Box::new(move || {
         let grants = Grants::try_from(claim.clone()).expect("grants");
         grants.allow(Right::Write, &RoomName::lobby());
     })
 }
 
-fn keys_are_remembered_and_forgotten(keys: usize) -> Box<dyn Fn()> {
+fn deduplication(keys: usize) -> Box<dyn Fn()> {
     let limits = DedupLimits {
         messages: 100,
         age: Duration::from_secs(600),
     };
+
     Box::new(move || {
         let mut window = DedupWindow::new(limits);
         for number in 0..keys as u64 {
-            window.remember(DedupEntry {
+            window.insert(DedupEntry {
                 from: UserId::anonymous(),
                 key: Key::parse(&number.to_string()).expect("a key"),
                 offset: Offset(number),
                 at: 0,
                 clock: 0,
             });
-            window.forget(Offset(number), 0);
+            window.expire(Offset(number), 0);
         }
     })
 }
@@ -212,20 +222,20 @@ const CASES: &[Case] = &[
     ("a link with closing brackets", |n| {
         links(format!("https://x{}", ")".repeat(n)))
     }),
-    ("a link with closing signs of all kinds", |n| {
+    ("a link with closing punctuation of all kinds", |n| {
         links(format!("http://(x{}", ".)".repeat(n)))
     }),
     ("links of one scheme", |n| links("http://a.b ".repeat(n))),
     ("schemes without a link", |n| links("https://) ".repeat(n))),
-    ("beginnings of schemes", |n| links("http".repeat(n))),
-    ("a text to escape", |n| {
+    ("incomplete schemes", |n| links("http".repeat(n))),
+    ("text to escape", |n| {
         let text = "<&\"".repeat(n);
         Box::new(move || drop(Element::new("p").text(text.clone()).to_html()))
     }),
-    ("a search for words that nearly occur", |n| {
+    ("a search for a text that almost occurs", |n| {
         search("a".repeat(2 * n), format!("{}b", "a".repeat(n)))
     }),
-    ("Accept-Language with a refusal", |n| {
+    ("Accept-Language with a quality of 0", |n| {
         languages(format!("zh;q=0{}", ",en".repeat(n)))
     }),
     ("Accept-Language with wildcards", |n| {
@@ -249,13 +259,13 @@ const CASES: &[Case] = &[
             r"\u0001\n".repeat(n)
         ))
     }),
-    ("a command of a long type", |n| {
+    ("a command with a long type", |n| {
         command(format!(r#"{{"type":"{}"}}"#, "x".repeat(n)))
     }),
-    ("a command that breaks off", |n| {
+    ("an incomplete command", |n| {
         command(format!(r#"{{"x":[{}"#, "1,".repeat(n)))
     }),
-    ("a number of many digits", |n| {
+    ("a number with many digits", |n| {
         command(format!(
             r#"{{"type":"history","before":{}}}"#,
             "9".repeat(n)
@@ -295,7 +305,7 @@ const CASES: &[Case] = &[
     ("small frames", |n| {
         frames(masked(0x81, b"x").repeat(n), 64 * 1024)
     }),
-    ("compressed blocks of nothing", |n| {
+    ("empty compressed blocks", |n| {
         frames(masked(0xC1, &[0, 0, 0, 0xFF, 0xFF].repeat(n)), 64 * 1024)
     }),
     ("a name", |n| {
@@ -308,22 +318,22 @@ const CASES: &[Case] = &[
             ))
         })
     }),
-    ("members of another node", another_node_is_replaced),
-    ("members of a room", a_room_is_replaced),
-    ("keys", keys_are_remembered_and_forgotten),
+    ("members of another node", members_of_a_remote_node),
+    ("members of a room", members_of_a_room),
+    ("deduplication keys", deduplication),
     ("grants of a token", grants),
 ];
 
 #[test]
-fn no_work_grows_faster_than_what_a_client_sends() {
-    let too_fast: Vec<_> = CASES
+fn the_work_for_an_input_grows_linearly_with_its_length() {
+    let too_large: Vec<_> = CASES
         .iter()
         .map(|(name, case)| (name, growth(*case)))
-        .filter(|(_, growth)| *growth > MOST_GROWTH)
+        .filter(|(_, growth)| *growth > MAX_GROWTH)
         .collect();
 
     assert!(
-        too_fast.is_empty(),
-        "sixteen times the input takes more than sixteen times as long, by these factors: {too_fast:?}"
+        too_large.is_empty(),
+        "inputs that are {FACTOR} times as long take more than {FACTOR} times as long, by these factors: {too_large:?}"
     );
 }

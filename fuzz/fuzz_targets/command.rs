@@ -1,4 +1,4 @@
-//! Any text: what is read as a command is written and read again as the same.
+//! Any text: a command or an event that can be decoded is encoded and decoded to the same.
 #![no_main]
 
 use floors::protocol::{Command, Push};
@@ -9,7 +9,8 @@ fuzz_target!(|text: &str| {
         Ok(command) => assert_eq!(Command::decode(&command.encode()), Ok(command)),
         Err(error) => assert!(!error.message.is_empty()),
     }
+
     if let Ok(push) = Push::decode(text) {
-        assert_eq!(Push::decode(&push.encode()).expect("what we write we can read"), push);
+        assert_eq!(Push::decode(&push.encode()).expect("an encoded event"), push);
     }
 });

@@ -1,4 +1,4 @@
-//! Any conversation, in either dialect, at any pace: the session decides, and never panics or lets too much pass.
+//! Any messages in either dialect at any times: the session never panics and never exceeds the rate limit.
 #![no_main]
 
 use std::net::IpAddr;
@@ -7,32 +7,39 @@ use std::time::Duration;
 
 use floors::protocol::UserId;
 use floors::server::room::{Dialect, Tick};
-use floors::server::session::{ClientAccess, Action, IpBucket, RateLimit, QuotaRates, Quotas, Rate, Session, RateLimitKey};
+use floors::server::session::{
+    Action, ClientAccess, IpBucket, QuotaRates, Quotas, Rate, RateLimit, RateLimitKey, Session,
+};
 use floors::server::wire::Incoming;
 use libfuzzer_sys::fuzz_target;
 
 const RATE: Rate = Rate { per_second: 10, burst: 20 };
 
-fuzz_target!(|conversation: (bool, Vec<(u8, u8, String)>)| {
-    let (is_typed, messages) = conversation;
+fuzz_target!(|input: (bool, Vec<(u8, u8, String)>)| {
+    let (is_typed, messages) = input;
     let dialect = if is_typed { Dialect::Typed } else { Dialect::Plain };
-    let (id, now) = (UserId::guest(0), Tick::default());
+    let id = UserId::guest(0);
     let host = IpBucket::of(IpAddr::from([192, 0, 2, 1]));
     let quotas = Arc::new(Quotas::new(QuotaRates::UNLIMITED));
-    let pace = RateLimit::new(RATE, quotas, RateLimitKey::claimed(id.clone(), host), host, now);
-    let mut session = Session::new(dialect, id, pace, 100, now);
-    let (mut millis, mut published) = (0, 0);
+    let sender = RateLimitKey::claimed(id.clone(), host);
+    let rate_limit = RateLimit::new(RATE, quotas, sender, host, Tick::default());
+    let mut session = Session::new(dialect, id, rate_limit, 100, Tick::default());
+
+    let mut millis = 0;
+    let mut published = 0;
     for (kind, pause, text) in &messages {
         millis += u64::from(*pause);
+        let now = Tick::after_start(Duration::from_millis(millis));
         let incoming = match kind % 5 {
             0 | 1 => Incoming::Text(text),
             2 => Incoming::Binary(text.as_bytes()),
             3 => Incoming::Ping(text.as_bytes()),
             _ => Incoming::Pong,
         };
-        if let Action::Publish(_) = session.handle(incoming, ClientAccess::Write, Tick::after_start(Duration::from_millis(millis))) {
+        if let Action::Publish(_) = session.handle(incoming, ClientAccess::Write, now) {
             published += 1;
         }
     }
+
     assert!(published <= 20 + millis * 10 / 1000 + 1, "{published} in {millis} ms");
 });

@@ -1,10 +1,10 @@
-//! The pure floors of Fanfare, taken in by path.
+//! The pure floors of Fanfare, included by path.
 #![allow(dead_code, unused_imports)]
 
 #[path = "../../src/protocol/mod.rs"]
 pub mod protocol;
 
-/// The server's pure floors.
+/// The pure floors of the server.
 #[path = "../../src/server"]
 pub mod server {
     pub mod memory;

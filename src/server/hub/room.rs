@@ -212,7 +212,7 @@ impl Room {
 
     /// Returns whether no frame is in memory.
     pub(super) fn holds_nothing(&self) -> bool {
-        self.log.lock().holds().0 == 0
+        self.log.lock().usage().0 == 0
     }
 
     /// Returns whether a publish is with the store.
@@ -246,7 +246,7 @@ impl Room {
             members,
             connections,
             head: log.head(),
-            ring: log.holds(),
+            ring: log.usage(),
         }
     }
 
@@ -259,7 +259,7 @@ impl Room {
     /// Returns how many members it has, and each with its connections and the time of its arrival unless they are too many.
     pub fn present(&self) -> (usize, Option<Vec<PresentMember>>) {
         let presence = self.presence.lock();
-        (presence.count(), presence.present())
+        (presence.count(), presence.sorted_members())
     }
 }
 

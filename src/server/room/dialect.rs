@@ -1,35 +1,33 @@
-//! The ways in which a connection reads the log, and how each writes what the server says.
+//! The protocols in which a connection reads a room, and the encoding of the server's messages in each.
 //!
-//! Two are spoken over a WebSocket and two are the body of an HTTP answer. All but the plain one carry the
-//! same JSON objects; only what is around an object differs.
+//! Two dialects run over a WebSocket and two are the body of an HTTP response. All but the plain one carry the
+//! same JSON objects; only the framing around an object differs.
 
-use crate::protocol::Position;
-use crate::protocol::Push;
-use crate::protocol::SUBPROTOCOL;
+use crate::protocol::{Position, Push, SUBPROTOCOL};
 use crate::server::wire::{self, Opcode};
 
-/// How long a browser's `EventSource` waits before it comes back, in milliseconds, unless a `drain` said
-/// otherwise. Its own default is several seconds.
+/// Time before a browser's `EventSource` reconnects, in milliseconds, unless a `drain` sets another. The
+/// default of browsers is several seconds.
 const EVENT_RETRY_MILLIS: u64 = 2000;
 
-/// How a connection reads the log.
+/// The protocol in which a connection reads a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Dialect {
-    /// WebSocket: what was said, byte for byte.
+    /// WebSocket: the payload of each message, unchanged.
     Plain,
-    /// WebSocket: `fanfare.v1`.
+    /// WebSocket: the subprotocol `fanfare.v1`.
     Typed,
     /// HTTP: server-sent events (HTML Living Standard section 9.2).
     Sse,
-    /// HTTP: one JSON object a line.
+    /// HTTP: one JSON object per line.
     Ndjson,
 }
 
 impl Dialect {
-    /// How many there are.
+    /// Number of dialects.
     pub const COUNT: usize = 4;
 
-    /// What it is called outside.
+    /// Returns the public name.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Plain => "plain",
@@ -39,27 +37,29 @@ impl Dialect {
         }
     }
 
-    /// Whether it is the body of an HTTP answer: such a stream has no Close frame, it ends.
+    /// Returns true if the dialect is the body of an HTTP response, which ends without a Close frame.
     pub const fn is_stream(self) -> bool {
         matches!(self, Self::Sse | Self::Ndjson)
     }
 
-    /// Writes `push` to the end of `into`. The plain dialect has no words for it and writes nothing.
+    /// Appends the encoding of `push` to `into`. The plain dialect cannot express it and appends nothing.
     pub fn encode_into(self, push: &Push, into: &mut Vec<u8>) {
         match self {
             Self::Plain => {}
             Self::Typed => wire::encode_into(Opcode::Text, push.encode().as_bytes(), into),
+
             Self::Sse => {
                 if let Push::Drain { reconnect_after_ms } = push {
                     into.extend_from_slice(format!("retry: {reconnect_after_ms}\n").as_bytes());
                 }
-                // A message is the default event, which a page hears without naming it.
+                // A message is the default event: `onmessage` receives it without an event name.
                 if !matches!(push, Push::Message(_)) {
                     into.extend_from_slice(format!("event: {}\n", push.kind()).as_bytes());
                 }
-                // JSON has no line breaks of its own, so one `data` line holds it.
+                // The JSON contains no line breaks, so one `data` line holds it.
                 into.extend_from_slice(format!("data: {}\n\n", push.encode()).as_bytes());
             }
+
             Self::Ndjson => {
                 into.extend_from_slice(push.encode().as_bytes());
                 into.push(b'\n');
@@ -67,16 +67,17 @@ impl Dialect {
         }
     }
 
-    /// What a stream begins with, to a reader that stands at `position`: an `EventSource` remembers it, so that
-    /// one which is cut off before the first message comes back to the same place.
-    pub fn opening(self, position: &Position) -> String {
+    /// Returns the first bytes of a stream whose reader is at `position`. An `EventSource` stores the position,
+    /// so that it resumes there even if it is disconnected before the first message.
+    pub fn preamble(self, position: &Position) -> String {
         match self {
             Self::Sse => format!("retry: {EVENT_RETRY_MILLIS}\nid: {position}\n\n"),
             Self::Plain | Self::Typed | Self::Ndjson => String::new(),
         }
     }
 
-    /// A sign of life that readers of a stream skip: a comment, or an empty line. (WebSockets have pings.)
+    /// Returns the bytes of a heartbeat, which readers of a stream ignore: a comment or an empty line. Empty
+    /// for WebSockets, which have pings.
     pub const fn heartbeat(self) -> &'static [u8] {
         match self {
             Self::Sse => b":\n\n",
@@ -99,30 +100,34 @@ mod tests {
 
     #[test]
     fn streams_carry_the_json_of_the_typed_dialect() {
-        let (after, before) = (Offset(2), Offset(5));
         let gap = Push::Gap {
-            after,
-            before,
+            after: Offset(2),
+            before: Offset(5),
             count: Some(2),
             reason: GapReason::Lagged,
         };
         let json = gap.encode();
-        assert_eq!(
-            encoded(Dialect::Sse, &gap),
-            format!("event: gap\ndata: {json}\n\n")
-        );
-        assert_eq!(encoded(Dialect::Ndjson, &gap), format!("{json}\n"));
-        assert_eq!(encoded(Dialect::Plain, &gap), "");
+
+        let event = encoded(Dialect::Sse, &gap);
+        let line = encoded(Dialect::Ndjson, &gap);
+        let plain = encoded(Dialect::Plain, &gap);
+
+        assert_eq!(event, format!("event: gap\ndata: {json}\n\n"));
+        assert_eq!(line, format!("{json}\n"));
+        assert_eq!(plain, "");
     }
 
     #[test]
-    fn a_drain_sets_the_time_after_which_an_event_source_comes_back() {
+    fn a_drain_sets_the_reconnection_time_of_an_event_source() {
         let drain = Push::Drain {
             reconnect_after_ms: 1234,
         };
+
+        let event = encoded(Dialect::Sse, &drain);
+
         let expected =
             "retry: 1234\nevent: drain\ndata: {\"type\":\"drain\",\"reconnect_after_ms\":1234}\n\n";
-        assert_eq!(encoded(Dialect::Sse, &drain), expected);
+        assert_eq!(event, expected);
     }
 
     #[test]
@@ -131,10 +136,11 @@ mod tests {
             epoch: Epoch::new(0xAB),
             offset: Offset(7),
         };
-        assert_eq!(
-            Dialect::Sse.opening(&position),
-            "retry: 2000\nid: 000000ab:7\n\n"
-        );
-        assert_eq!(Dialect::Ndjson.opening(&position), "");
+
+        let events = Dialect::Sse.preamble(&position);
+        let lines = Dialect::Ndjson.preamble(&position);
+
+        assert_eq!(events, "retry: 2000\nid: 000000ab:7\n\n");
+        assert_eq!(lines, "");
     }
 }

@@ -1,8 +1,8 @@
-//! How the bytes of the log look to a reader: what it speaks, and whether messages come compressed.
+//! The encoding of a connection's messages: a dialect, with or without compression.
 
 use crate::server::room::Dialect;
 
-/// See the [module docs](self).
+/// The encoding of messages for one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Format {
     dialect: Dialect,
@@ -10,10 +10,10 @@ pub struct Format {
 }
 
 impl Format {
-    /// How many there are.
+    /// Number of formats.
     pub const COUNT: usize = 2 * Dialect::COUNT;
 
-    /// The messages as they are.
+    /// Returns the uncompressed format of `dialect`.
     pub const fn new(dialect: Dialect) -> Self {
         Self {
             dialect,
@@ -21,7 +21,8 @@ impl Format {
         }
     }
 
-    /// Each message compressed on its own (RFC 7692), where that makes it smaller. Only WebSockets have that.
+    /// Returns the format of `dialect` that compresses each message on its own (RFC 7692) where that makes it
+    /// smaller. Only WebSockets are compressed; for a stream, this is the uncompressed format.
     pub const fn deflated(dialect: Dialect) -> Self {
         Self {
             dialect,
@@ -29,17 +30,17 @@ impl Format {
         }
     }
 
-    /// What is spoken.
+    /// Returns the dialect.
     pub const fn dialect(self) -> Dialect {
         self.dialect
     }
 
-    /// Whether messages come compressed.
+    /// Returns true if messages are compressed.
     pub const fn is_deflated(self) -> bool {
         self.is_deflated
     }
 
-    /// Its place among all of them, below [`Format::COUNT`].
+    /// Returns the index of this format, below [`Format::COUNT`].
     pub const fn index(self) -> usize {
         self.dialect as usize * 2 + self.is_deflated as usize
     }

@@ -1,42 +1,37 @@
-//! One publication: a draft as its sender wrote it, and a frame as the store has numbered it.
+//! Messages: a draft before the store has assigned its offset, and a frame of a room's log after that.
+//!
+//! A draft is encoded once, as the WebSocket frame of the plain dialect. All other formats are encoded from it.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
-use crate::protocol::Body;
-use crate::protocol::Epoch;
-use crate::protocol::Key;
-use crate::protocol::Offset;
-use crate::protocol::Position;
-use crate::protocol::Publication;
-use crate::protocol::Push;
-use crate::protocol::UserId;
+use crate::protocol::{Body, Epoch, Key, Offset, Position, Publication, Push, UserId};
 use crate::server::memory::Memory;
 use crate::server::room::{Dialect, Format};
 use crate::server::wire::{self, Opcode};
 
-/// What was said, as it was said.
+/// The payload of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Payload<'a> {
-    /// Text.
+    /// A text message.
     Text(&'a str),
-    /// Bytes.
+    /// A binary message.
     Binary(&'a [u8]),
 }
 
-/// What somebody says, before the store has numbered it.
+/// A message that the store has not yet assigned an offset.
 #[derive(Clone, Debug)]
 pub struct Draft {
     from: UserId,
     key: Option<Key>,
     is_text: bool,
-    /// The whole WebSocket frame of the plain dialect, counted against the memory budget.
+    /// WebSocket frame of the plain dialect, counted against the memory budget.
     plain: Bytes,
 }
 
 impl Draft {
-    /// A text message.
+    /// Creates a text message.
     pub fn text(from: UserId, key: Option<Key>, text: &str) -> Self {
         Self {
             from,
@@ -46,7 +41,7 @@ impl Draft {
         }
     }
 
-    /// A binary message.
+    /// Creates a binary message.
     pub fn binary(from: UserId, bytes: &[u8]) -> Self {
         Self {
             from,
@@ -56,20 +51,21 @@ impl Draft {
         }
     }
 
-    /// Who says it.
+    /// Returns the sender.
     pub const fn from(&self) -> &UserId {
         &self.from
     }
 
-    /// The sender's key, where it gave one.
+    /// Returns the deduplication key, if the sender set one.
     pub const fn key(&self) -> Option<&Key> {
         self.key.as_ref()
     }
 
-    /// What is said.
+    /// Returns the payload.
     pub fn payload(&self) -> Payload<'_> {
         let payload = wire::payload(&self.plain);
-        // It came in as text, so it is.
+
+        // A text draft is created from a `str`, so it is valid UTF-8.
         if self.is_text {
             Payload::Text(str::from_utf8(payload).unwrap_or_default())
         } else {
@@ -77,18 +73,18 @@ impl Draft {
         }
     }
 
-    /// What it counts for where bytes are limited: itself and what is said.
+    /// Returns its size in memory, in bytes, as limits count it.
     pub fn size(&self) -> usize {
         size_of::<Self>() + self.plain.len()
     }
 }
 
-/// Encodes a payload for the plain dialect, and reserves its memory and that of the frame it will be part of.
+/// Encodes `payload` for the plain dialect, and reserves memory for it and for the later [`Frame`].
 fn plain(opcode: Opcode, payload: &[u8]) -> Bytes {
     Memory::of_process().hold(wire::encode(opcode, payload), size_of::<Frame>())
 }
 
-/// One entry of a room's log.
+/// One message of a room's log.
 #[derive(Debug)]
 pub struct Frame {
     draft: Draft,
@@ -96,13 +92,13 @@ pub struct Frame {
     offset: Offset,
     prev: Offset,
     at: u64,
-    /// What was said is gone; the draft says nothing.
+    /// True for a tombstone, whose draft is empty.
     is_deleted: bool,
 }
 
 impl Frame {
-    /// `draft` as the store has numbered it: the log's life, its offset there, the one before it, and the time
-    /// in milliseconds since 1970 UTC.
+    /// Creates the frame of `draft`: in the log with `epoch`, at `offset`, after the frame at `prev`, stored at
+    /// `at`, in milliseconds since 1970 UTC.
     pub const fn new(draft: Draft, epoch: Epoch, offset: Offset, prev: Offset, at: u64) -> Self {
         Self {
             draft,
@@ -114,7 +110,7 @@ impl Frame {
         }
     }
 
-    /// What stays in its place when it is deleted: everything but what was said.
+    /// Returns the frame that replaces this one when it is deleted: the same without its payload.
     pub fn tombstone(&self) -> Self {
         let Self {
             draft: Draft { from, key, .. },
@@ -124,6 +120,7 @@ impl Frame {
             at,
             ..
         } = self;
+
         let draft = Draft::text(from.clone(), key.clone(), "");
         Self {
             is_deleted: true,
@@ -131,30 +128,31 @@ impl Frame {
         }
     }
 
-    /// Whether what was said is gone.
+    /// Returns true if the message was deleted.
     pub const fn is_deleted(&self) -> bool {
         self.is_deleted
     }
 
-    /// Its number.
+    /// Returns the offset.
     pub const fn offset(&self) -> Offset {
         self.offset
     }
 
-    /// The number of the one before it.
+    /// Returns the offset of the previous frame.
     pub const fn prev(&self) -> Offset {
         self.prev
     }
 
-    /// When it was stored, in milliseconds since 1970 UTC.
+    /// Returns the time at which it was stored, in milliseconds since 1970 UTC.
     pub const fn at(&self) -> u64 {
         self.at
     }
 
-    /// Encodes it in `format`: a WebSocket frame, an event or a line; empty where the format cannot express it. The plain
-    /// form is shared, any other is made anew; [`Log`](crate::server::room::Log) keeps those that readers share.
+    /// Encodes the frame in `format`: as a WebSocket frame, an event or a line. Empty if the format cannot
+    /// express it. The plain encoding is shared; others are created by each call, and
+    /// [`Log`](crate::server::room::Log) caches those that readers share.
     pub fn encode(&self, format: Format) -> Bytes {
-        let frame = self.encode_whole(format.dialect());
+        let frame = self.encode_uncompressed(format.dialect());
 
         if format.is_deflated() && !frame.is_empty() {
             wire::deflated(&frame)
@@ -163,8 +161,8 @@ impl Frame {
         }
     }
 
-    /// Encodes it in `dialect`, uncompressed.
-    fn encode_whole(&self, dialect: Dialect) -> Bytes {
+    /// Encodes the frame in `dialect` without compression.
+    fn encode_uncompressed(&self, dialect: Dialect) -> Bytes {
         let head = match dialect {
             Dialect::Plain if self.is_deleted => return Bytes::new(),
             Dialect::Plain => return self.draft.plain.clone(),
@@ -183,13 +181,14 @@ impl Frame {
         bytes.into()
     }
 
-    /// The entry, decoded.
+    /// Returns the message as the JSON dialects carry it.
     pub fn publication(&self) -> Publication {
         let body = match self.draft.payload() {
             _ if self.is_deleted => Body::Deleted(true),
             Payload::Text(text) => Body::Text(text.to_owned()),
             Payload::Binary(bytes) => Body::Data(STANDARD.encode(bytes)),
         };
+
         Publication {
             offset: self.offset,
             prev: self.prev,
@@ -200,7 +199,7 @@ impl Frame {
         }
     }
 
-    /// Returns its size where bytes are limited: that of the frame and its plain form.
+    /// Returns its size in memory, in bytes, as limits count it: the frame and its plain encoding.
     pub fn size(&self) -> usize {
         size_of::<Self>() + self.draft.plain.len()
     }

@@ -1,6 +1,7 @@
-//! A room's newest frames in memory: an append-only ring, bounded by count and bytes.
+//! The newest frames of a room in memory: an append-only ring, bounded by count and bytes.
 //!
-//! One writer appends; each connection reads from its own offset: joining, live delivery and catching up are one act.
+//! One writer appends. Each connection reads from its own offset, so that joining, live delivery and catching
+//! up are the same operation.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -9,87 +10,97 @@ use bytes::{Bytes, BytesMut};
 
 use crate::protocol::Offset;
 use crate::server::memory::Memory;
-use crate::server::room::reel::Chunk;
+use crate::server::room::fanout_batch::Chunk;
 use crate::server::room::{Dialect, Format, Frame};
 
-/// Erasures that are remembered of a room while the server runs, for readers that come back.
-const MAX_ERASED: usize = 64;
+/// Number of recent redactions that a log keeps, for readers that reconnect.
+const MAX_REDACTIONS: usize = 64;
 
-/// How much a log keeps.
+/// Limits on the frames in memory.
 #[derive(Clone, Copy, Debug)]
 pub struct LogLimits {
-    /// Frames, at least 1.
+    /// Number of frames, at least 1.
     pub messages: usize,
-    /// Bytes of all frames together; the newest frame is kept even if it alone is larger.
+    /// Total size of the frames, in bytes. The newest frame is kept even if it alone is larger.
     pub bytes: usize,
 }
 
-/// The ring has passed this reader: what it missed is no longer here.
+/// The error of a reader whose next frame has been dropped from the ring.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lagged {
-    /// The newest offset that is no longer here; reading after it works.
+    /// Newest dropped offset. A read after it succeeds.
     pub dropped: Offset,
 }
 
-/// See the [module docs](self).
+/// The newest frames of one room.
 #[derive(Debug)]
 pub struct Log {
     frames: VecDeque<RingEntry>,
-    /// Sum of the frames' sizes, without their encodings.
+    /// Total size of the frames without their encodings, in bytes.
     bytes: usize,
     limits: LogLimits,
-    /// Newest offset that the ring dropped, or that was there before it.
+    /// Newest offset that was dropped, or that precedes the first frame.
     dropped: Offset,
-    /// The newest of what was erased: where, and when, in milliseconds since 1970 UTC.
-    erased: VecDeque<(Offset, u64)>,
-    /// The number of frames that were ever erased.
-    erasures: u64,
+    /// Newest redactions: the offset and the time, in milliseconds since 1970 UTC.
+    redacted: VecDeque<(Offset, u64)>,
+    /// Number of redactions since the log was created.
+    redactions: u64,
 }
 
-/// A frame and its encodings: each made for the first reader that needs it, and shared by all that do.
+/// A frame and its encodings, each created for its first reader and shared with the others.
 #[derive(Debug)]
 struct RingEntry {
     frame: Arc<Frame>,
-    /// Few formats are in use, so they are searched one after the other.
+    /// Encodings in the order of their creation; only a few formats are in use at a time.
     encodings: Vec<(Format, Bytes)>,
 }
 
 impl Log {
-    /// A ring that goes on after `head`.
+    /// Creates an empty ring whose first frame will follow `head`.
     pub const fn new(limits: LogLimits, head: Offset) -> Self {
         Self {
             frames: VecDeque::new(),
             bytes: 0,
             limits,
             dropped: head,
-            erased: VecDeque::new(),
-            erasures: 0,
+            redacted: VecDeque::new(),
+            redactions: 0,
         }
     }
 
-    /// The newest offset; that of before while nothing was appended.
+    /// Returns the newest offset. An empty ring returns the offset before its first frame.
     pub fn head(&self) -> Offset {
         self.frames
             .back()
             .map_or(self.dropped, |newest| newest.frame.offset())
     }
 
-    /// How many frames it holds, and how many bytes of them.
-    pub fn holds(&self) -> (usize, usize) {
+    /// Returns the number of frames and their total size in bytes, without encodings.
+    pub fn usage(&self) -> (usize, usize) {
         (self.frames.len(), self.bytes)
     }
 
-    /// Adds `frame` at the end, dropping the oldest frames past the limits. If it is not the next one, all before
-    /// it are dropped: whoever has not read them is [`Lagged`], and asks the store what is still there.
+    /// Appends `frame` and drops the oldest frames beyond the limits.
+    ///
+    /// If `frame` does not follow the head directly, all frames before it are dropped. Readers that have not
+    /// read them are [`Lagged`] and catch up from the store.
     pub fn append(&mut self, frame: Arc<Frame>) {
-        debug_assert!(frame.offset() > self.head(), "offsets only grow");
+        debug_assert!(
+            frame.offset() > self.head(),
+            "frame {} must come after the head {}",
+            frame.offset(),
+            self.head()
+        );
+
         if frame.prev() > self.head() {
             self.frames.clear();
             self.bytes = 0;
             self.dropped = frame.prev();
         }
+
         self.bytes += frame.size();
         self.frames.push_back(RingEntry::new(frame));
+
         while self.frames.len() > 1
             && (self.frames.len() > self.limits.messages || self.bytes > self.limits.bytes)
         {
@@ -97,7 +108,7 @@ impl Log {
         }
     }
 
-    /// Drops the oldest frames until they and their encodings take no more than `bytes`, all of them if need be.
+    /// Drops the oldest frames until the rest and their encodings take at most `bytes` bytes.
     pub fn truncate(&mut self, bytes: usize) {
         let mut held: usize = self.frames.iter().map(RingEntry::held).sum();
         while held > bytes
@@ -117,55 +128,62 @@ impl Log {
         }
     }
 
-    /// Puts a tombstone in the place of the frame at `offset`, if that is still here. `at` is the time, in
-    /// milliseconds since 1970 UTC. Whether that is news.
+    /// Records the deletion of the message at `offset` at the time `at`, in milliseconds since 1970 UTC, and
+    /// replaces its frame by a tombstone if it is in the ring.
+    ///
+    /// Returns false if the deletion is already recorded.
     pub fn redact(&mut self, offset: Offset, at: u64) -> bool {
-        if self.erased.iter().any(|(erased, _)| *erased == offset) {
+        if self.redacted.iter().any(|(known, _)| *known == offset) {
             return false;
         }
-        if self.erased.len() == MAX_ERASED {
-            self.erased.pop_front();
+
+        if self.redacted.len() == MAX_REDACTIONS {
+            self.redacted.pop_front();
         }
-        self.erased.push_back((offset, at));
-        self.erasures += 1;
-        if let Ok(place) = self
+        self.redacted.push_back((offset, at));
+        self.redactions += 1;
+
+        if let Ok(index) = self
             .frames
             .binary_search_by_key(&offset, |entry| entry.frame.offset())
         {
-            let entry = &mut self.frames[place];
+            let entry = &mut self.frames[index];
             let tombstone = Arc::new(entry.frame.tombstone());
             self.bytes = self.bytes + tombstone.size() - entry.frame.size();
             *entry = RingEntry::new(tombstone);
         }
+
         true
     }
 
-    /// Returns how many frames were erased since the server started.
+    /// Returns the number of redactions since the log was created.
     pub const fn redactions(&self) -> u64 {
-        self.erasures
+        self.redactions
     }
 
-    /// Returns the offsets erased since [`Log::redactions`] was `erasures`; `None` if they are more than are remembered.
-    pub fn redacted_since(&self, erasures: u64) -> Option<impl Iterator<Item = Offset>> {
-        let count = usize::try_from(self.erasures.checked_sub(erasures)?).ok()?;
-        let known = self.erased.len().checked_sub(count)?;
-        Some(self.erased.range(known..).map(|(offset, _)| *offset))
+    /// Returns the offsets that were redacted since [`Log::redactions`] was `redactions`. `None` if the log no
+    /// longer has all of them.
+    pub fn redacted_since(&self, redactions: u64) -> Option<impl Iterator<Item = Offset>> {
+        let count = usize::try_from(self.redactions.checked_sub(redactions)?).ok()?;
+        let start = self.redacted.len().checked_sub(count)?;
+        Some(self.redacted.range(start..).map(|(offset, _)| *offset))
     }
 
-    /// What of the offsets up to `until` was erased lately, and when: for whoever has read them and was away.
+    /// Returns the recent redactions up to `until`, each with its time in milliseconds since 1970 UTC, for a
+    /// reader that has read up to `until` and reconnects.
     pub fn redacted(&self, until: Offset) -> Vec<(Offset, u64)> {
-        self.erased
+        self.redacted
             .iter()
             .filter(|(offset, _)| *offset <= until)
             .copied()
             .collect()
     }
 
-    /// The frames after `after`, up to and with `until`, as one run of bytes of at least one frame and, past
-    /// that, at most `max_bytes`. `None` if there are none.
+    /// Returns the frames after `after` up to and including `until`, as one chunk of at most `max_bytes` bytes
+    /// or of one larger frame. `None` if there are none.
     ///
     /// # Errors
-    /// [`Lagged`] if a frame after `after` is no longer here.
+    /// [`Lagged`] if a frame after `after` has been dropped.
     pub fn read(
         &mut self,
         after: Offset,
@@ -182,12 +200,12 @@ impl Log {
         let start = self
             .frames
             .partition_point(|entry| entry.frame.offset() <= after);
-        let due = self
+        let encoded = self
             .frames
             .range_mut(start..)
             .take_while(|entry| entry.frame.offset() <= until)
             .map(|entry| (entry.frame.offset(), entry.encode(format)));
-        Ok(concat(due, max_bytes))
+        Ok(concat(encoded, max_bytes))
     }
 }
 
@@ -199,34 +217,35 @@ impl RingEntry {
         }
     }
 
-    /// Returns the frame in `format`, encoding it for the first reader.
+    /// Returns the frame in `format`, encoding it on the first call.
     fn encode(&mut self, format: Format) -> Bytes {
         if format == Format::new(Dialect::Plain) {
             return self.frame.encode(format);
         }
-        let known = self.encodings.iter().find(|(known, _)| *known == format);
-        if let Some((_, encoding)) = known {
+        let cached = self.encodings.iter().find(|(cached, _)| *cached == format);
+        if let Some((_, encoding)) = cached {
             return encoding.clone();
         }
 
         let mut encoding = self.frame.encode(format);
-        // Not unique: the plain form itself, which is counted already.
+        // An encoding that is not unique is the plain one, whose memory is already counted.
         if encoding.is_unique() {
             encoding = Memory::of_process().hold(encoding, size_of::<(Format, Bytes)>());
         }
+
         self.encodings.reserve_exact(1);
         self.encodings.push((format, encoding.clone()));
         encoding
     }
 
-    /// Returns how many bytes it and its encodings take.
+    /// Returns the size of the frame and its encodings, in bytes.
     fn held(&self) -> usize {
         let encodings = self.encodings.iter();
         self.frame.size() + encodings.map(|(_, bytes)| bytes.len()).sum::<usize>()
     }
 }
 
-/// Encodes `frames` as one run of bytes of at least one frame and, past that, at most `max_bytes`.
+/// Encodes `frames` as one chunk of at most `max_bytes` bytes or of one larger frame. `None` without frames.
 pub fn concat_frames<'a>(
     frames: impl Iterator<Item = &'a Frame>,
     format: Format,
@@ -236,32 +255,34 @@ pub fn concat_frames<'a>(
     concat(encoded, max_bytes)
 }
 
-/// Concatenates encoded frames to one run of at least one frame and, past that, at most `max_bytes`.
+/// Concatenates encoded frames to one chunk of at most `max_bytes` bytes or of one larger frame.
 fn concat(encoded: impl Iterator<Item = (Offset, Bytes)>, max_bytes: usize) -> Option<Chunk> {
     let mut total = 0;
-    let chosen: Vec<(Offset, Bytes)> = encoded
+    let chunk: Vec<(Offset, Bytes)> = encoded
         .enumerate()
-        .take_while(|(at, (_, frame))| {
+        .take_while(|(index, (_, frame))| {
             total += frame.len();
-            *at == 0 || total <= max_bytes
+            *index == 0 || total <= max_bytes
         })
         .map(|(_, frame)| frame)
         .collect();
 
-    let (until, _) = *chosen.last()?;
-    let bytes = match chosen.as_slice() {
-        [(_, only)] => only.clone(),
-        many => {
-            let length = many.iter().map(|(_, frame)| frame.len()).sum();
-            let mut joined = BytesMut::with_capacity(length);
-            many.iter()
-                .for_each(|(_, frame)| joined.extend_from_slice(frame));
-            Memory::of_process().hold(joined.freeze(), 0)
+    let (until, _) = *chunk.last()?;
+    let bytes = match chunk.as_slice() {
+        [(_, single)] => single.clone(),
+        frames => {
+            let length = frames.iter().map(|(_, frame)| frame.len()).sum();
+            let mut bytes = BytesMut::with_capacity(length);
+            for (_, frame) in frames {
+                bytes.extend_from_slice(frame);
+            }
+            Memory::of_process().hold(bytes.freeze(), 0)
         }
     };
+
     Some(Chunk {
         until,
-        messages: chosen.len(),
+        messages: chunk.len(),
         bytes,
     })
 }
@@ -276,10 +297,7 @@ mod tests {
 
     const PLAIN: Format = Format::new(Dialect::Plain);
 
-    /// Text of one letter that encodes to three bytes, so that runs can be counted.
-    fn letter(offset: u64) -> Arc<Frame> {
-        let text = char::from(b'a' + (offset % 26) as u8).to_string();
-        let draft = Draft::text(UserId::guest(0), None, &text);
+    fn frame(offset: u64, draft: Draft) -> Arc<Frame> {
         Arc::new(Frame::new(
             draft,
             Epoch::new(0),
@@ -289,14 +307,22 @@ mod tests {
         ))
     }
 
+    /// Returns a frame of one letter, which the plain dialect encodes to three bytes.
+    fn letter(offset: u64) -> Arc<Frame> {
+        let text = char::from(b'a' + (offset % 26) as u8).to_string();
+        frame(offset, Draft::text(UserId::guest(0), None, &text))
+    }
+
+    fn empty_log(messages: usize, head: u64) -> Log {
+        let limits = LogLimits {
+            messages,
+            bytes: usize::MAX,
+        };
+        Log::new(limits, Offset(head))
+    }
+
     fn log_of(messages: usize, appended: u64) -> Log {
-        let mut log = Log::new(
-            LogLimits {
-                messages,
-                bytes: usize::MAX,
-            },
-            Offset(0),
-        );
+        let mut log = empty_log(messages, 0);
         for offset in 1..=appended {
             log.append(letter(offset));
             assert_eq!(log.head(), Offset(offset));
@@ -304,177 +330,172 @@ mod tests {
         log
     }
 
-    fn read(log: &mut Log, after: u64, budget: usize) -> Result<Option<Chunk>, Lagged> {
+    fn read(log: &mut Log, after: u64, max_bytes: usize) -> Result<Option<Chunk>, Lagged> {
         let head = log.head();
-        log.read(Offset(after), head, PLAIN, budget)
+        log.read(Offset(after), head, PLAIN, max_bytes)
+    }
+
+    /// Returns the offset of the last frame of a chunk after `after`.
+    fn read_until(log: &mut Log, after: u64, max_bytes: usize) -> Result<Option<Offset>, Lagged> {
+        read(log, after, max_bytes).map(|chunk| chunk.map(|chunk| chunk.until))
+    }
+
+    const fn lagged(dropped: u64) -> Lagged {
+        Lagged {
+            dropped: Offset(dropped),
+        }
     }
 
     #[test]
-    fn a_reader_gets_what_came_after_its_place_as_one_run() {
+    fn a_reader_receives_the_frames_after_its_offset_as_one_chunk() {
         let mut log = log_of(10, 3);
-        let run = read(&mut log, 1, 1000).expect("kept").expect("two frames");
-        assert_eq!(
-            (run.until, &run.bytes[..]),
-            (Offset(3), &b"\x81\x01c\x81\x01d"[..])
-        );
+
+        let chunk = read(&mut log, 1, 1000)
+            .expect("in the ring")
+            .expect("two frames");
+
+        assert_eq!(chunk.until, Offset(3));
+        assert_eq!(&chunk.bytes[..], b"\x81\x01c\x81\x01d");
         assert_eq!(read(&mut log, 3, 1000), Ok(None));
     }
 
     #[test]
-    fn a_run_never_exceeds_its_budget_but_always_moves_on() {
+    fn a_chunk_has_at_least_one_frame_and_otherwise_at_most_the_maximum_size() {
         let mut log = log_of(10, 3);
-        let mut run = |budget| {
-            read(&mut log, 0, budget)
-                .expect("kept")
-                .expect("some")
-                .until
-        };
+
+        let until = [0, 3, 5, 6, 9].map(|max_bytes| read_until(&mut log, 0, max_bytes));
+
         assert_eq!(
-            [run(0), run(3), run(5), run(6), run(9)],
-            [1, 1, 1, 2, 3].map(Offset)
+            until,
+            [1, 1, 1, 2, 3].map(|offset| Ok(Some(Offset(offset))))
         );
     }
 
     #[test]
-    fn a_reader_the_ring_has_passed_is_told_so() {
+    fn a_reader_whose_next_frame_was_dropped_has_lagged() {
         let mut log = log_of(2, 5);
-        assert_eq!(read(&mut log, 2, 1000), Err(Lagged { dropped: Offset(3) }));
+
+        assert_eq!(read(&mut log, 2, 1000), Err(lagged(3)));
         assert!(read(&mut log, 3, 1000).is_ok());
     }
 
     #[test]
-    fn a_ring_that_goes_on_after_a_restart_has_nothing_from_before() {
-        let mut log = Log::new(
-            LogLimits {
-                messages: 2,
-                bytes: usize::MAX,
-            },
-            Offset(7),
-        );
-        assert_eq!(
-            (log.head(), read(&mut log, 6, 1000)),
-            (Offset(7), Err(Lagged { dropped: Offset(7) }))
-        );
+    fn a_ring_that_continues_after_a_restart_has_no_earlier_frames() {
+        let mut log = empty_log(2, 7);
+
+        assert_eq!(log.head(), Offset(7));
+        assert_eq!(read(&mut log, 6, 1000), Err(lagged(7)));
+
         log.append(letter(8));
-        assert_eq!(
-            read(&mut log, 7, 1000).map(|run| run.map(|run| run.until)),
-            Ok(Some(Offset(8)))
-        );
+        assert_eq!(read_until(&mut log, 7, 1000), Ok(Some(Offset(8))));
     }
 
     #[test]
-    fn a_reader_before_a_hole_is_told_that_it_lagged() {
+    fn a_reader_before_a_hole_has_lagged() {
         let mut log = log_of(10, 3);
+
         log.append(letter(9));
-        assert_eq!(read(&mut log, 3, 1000), Err(Lagged { dropped: Offset(8) }));
-        assert_eq!(
-            read(&mut log, 8, 1000).map(|run| run.map(|run| run.until)),
-            Ok(Some(Offset(9)))
-        );
+
+        assert_eq!(read(&mut log, 3, 1000), Err(lagged(8)));
+        assert_eq!(read_until(&mut log, 8, 1000), Ok(Some(Offset(9))));
     }
 
     #[test]
-    fn of_an_erased_frame_readers_get_its_place_and_plain_ones_nothing() {
+    fn a_message_is_redacted_once() {
         let mut log = log_of(10, 3);
-        let (_, before) = log.holds();
-        assert_eq!(
-            [2, 9, 2].map(|offset| log.redact(Offset(offset), 7)),
-            [true, true, false],
-            "each once"
-        );
-        assert_eq!(
-            (log.redacted(Offset(1)), log.redacted(Offset(3))),
-            (vec![], vec![(Offset(2), 7)])
-        );
-        assert_eq!(log.holds(), (3, before - 1), "one letter less");
-        let run = read(&mut log, 0, 1000).expect("kept").expect("some");
-        assert_eq!(
-            (run.until, &run.bytes[..]),
-            (Offset(3), &b"\x81\x01b\x81\x01d"[..])
-        );
-        let run = log
-            .read(Offset(1), Offset(2), Format::new(Dialect::Ndjson), 0)
-            .expect("kept")
-            .expect("one");
+
+        let results = [2, 9, 2].map(|offset| log.redact(Offset(offset), 7));
+
+        assert_eq!(results, [true, true, false]);
+        assert!(log.redacted(Offset(1)).is_empty());
+        assert_eq!(log.redacted(Offset(3)), [(Offset(2), 7)]);
+    }
+
+    #[test]
+    fn a_redacted_frame_is_a_tombstone_in_json_and_empty_in_the_plain_dialect() {
+        let mut log = log_of(10, 3);
+        let (_, bytes) = log.usage();
+
+        log.redact(Offset(2), 7);
+
+        assert_eq!(log.usage(), (3, bytes - 1), "one letter less");
+        let all = read(&mut log, 0, 1000)
+            .expect("in the ring")
+            .expect("three frames");
+        assert_eq!(all.until, Offset(3));
+        assert_eq!(&all.bytes[..], b"\x81\x01b\x81\x01d");
+        let mut redacted = |format| {
+            log.read(Offset(1), Offset(2), format, 0)
+                .expect("in the ring")
+                .expect("one frame")
+        };
+        let line = redacted(Format::new(Dialect::Ndjson));
         assert!(
-            run.bytes.ends_with(b"\"deleted\":true}\n"),
+            line.bytes.ends_with(b"\"deleted\":true}\n"),
             "{:?}",
-            run.bytes
+            line.bytes
         );
-        let only = log
-            .read(Offset(1), Offset(2), PLAIN, 0)
-            .expect("kept")
-            .expect("a place");
-        assert_eq!((only.until, only.bytes.len()), (Offset(2), 0));
+        let plain = redacted(PLAIN);
+        assert_eq!(plain.until, Offset(2));
+        assert_eq!(plain.bytes.len(), 0);
     }
 
     #[test]
-    fn the_newest_frame_is_kept_however_large_it_is() {
-        let mut log = Log::new(
-            LogLimits {
-                messages: 10,
-                bytes: 100,
-            },
-            Offset(0),
-        );
+    fn the_newest_frame_is_kept_even_if_it_exceeds_the_limit() {
+        let limits = LogLimits {
+            messages: 10,
+            bytes: 100,
+        };
+        let mut log = Log::new(limits, Offset(0));
         log.append(letter(1));
-        let large = Draft::binary(UserId::guest(0), &[0; 1000]);
-        log.append(Arc::new(Frame::new(
-            large,
-            Epoch::new(0),
-            Offset(2),
-            Offset(1),
-            0,
-        )));
-        assert_eq!(
-            read(&mut log, 1, 1).map(|run| run.map(|run| run.until)),
-            Ok(Some(Offset(2)))
-        );
+
+        log.append(frame(2, Draft::binary(UserId::guest(0), &[0; 1000])));
+
+        assert_eq!(read_until(&mut log, 1, 1), Ok(Some(Offset(2))));
     }
 
     #[test]
-    fn a_log_that_is_shortened_stands_where_it_stood() {
+    fn a_truncated_log_keeps_its_head() {
         let mut log = log_of(10, 3);
-        let (_, bytes) = log.holds();
+        let (_, bytes) = log.usage();
+
         log.truncate(bytes - 1);
-        assert_eq!(
-            (log.head(), read(&mut log, 0, 1000)),
-            (Offset(3), Err(Lagged { dropped: Offset(1) }))
-        );
+        assert_eq!(log.head(), Offset(3));
+        assert_eq!(read(&mut log, 0, 1000), Err(lagged(1)));
+
         log.truncate(0);
-        assert_eq!(
-            (log.head(), log.holds(), read(&mut log, 3, 1000)),
-            (Offset(3), (0, 0), Ok(None))
-        );
+        assert_eq!(log.head(), Offset(3));
+        assert_eq!(log.usage(), (0, 0));
+        assert_eq!(read(&mut log, 3, 1000), Ok(None));
+
         log.append(letter(4));
-        assert_eq!(
-            read(&mut log, 3, 1000).map(|run| run.map(|run| run.until)),
-            Ok(Some(Offset(4)))
-        );
+        assert_eq!(read_until(&mut log, 3, 1000), Ok(Some(Offset(4))));
     }
 
     proptest! {
-        /// Readers that read at any time, with any budget, beside a writer and a ring of any size.
+        /// Readers that read at any time and with any chunk size, with a writer and a ring of any size.
         #[test]
-        fn every_reader_sees_a_gapless_ordered_run_or_is_told_it_lagged(
+        fn every_reader_receives_all_frames_in_order_or_the_lagged_error(
             capacity in 1usize..20,
             steps in prop::collection::vec((0usize..4, 0usize..40), 1..200),
         ) {
             let mut log = log_of(capacity, 0);
             let mut readers = [0; 3];
-            for (who, budget) in steps {
-                let Some(after) = readers.get_mut(who) else {
+
+            for (reader, max_bytes) in steps {
+                let Some(after) = readers.get_mut(reader) else {
                     log.append(letter(log.head().0 + 1));
                     continue;
                 };
-                match read(&mut log, *after, budget) {
+
+                match read(&mut log, *after, max_bytes) {
                     Ok(None) => prop_assert_eq!(*after, log.head().0),
-                    Ok(Some(run)) => {
-                        let expected: Vec<u8> = (*after + 1..=run.until.0)
+                    Ok(Some(chunk)) => {
+                        let expected: Vec<u8> = (*after + 1..=chunk.until.0)
                             .flat_map(|offset| letter(offset).encode(PLAIN).to_vec())
                             .collect();
-                        prop_assert_eq!(&run.bytes[..], &expected[..]);
-                        *after = run.until.0;
+                        prop_assert_eq!(&chunk.bytes[..], &expected[..]);
+                        *after = chunk.until.0;
                     }
                     Err(lagged) => {
                         prop_assert!(lagged.dropped.0 > *after);

@@ -1,29 +1,29 @@
-//! One room's data: its log of frames, who is here or on another node, which sends were repeated. Pure.
+//! The data of one room: its message log, its members on all nodes, and the keys of recent messages.
 //!
 //! # Invariants
 //!
-//! - Nothing here waits, reads a clock, or names tokio, axum, a socket or a database.
-//! - A [`Frame`] never changes once appended, though a tombstone may take its place; every reader of a format
-//!   gets the same bytes.
+//! - This floor is pure: it never waits, reads no clock, and names no tokio, axum, socket or database.
+//! - A [`Frame`] never changes once it is appended; deletion replaces it by a tombstone. All readers of a
+//!   format receive the same bytes.
 //! - Offsets only grow.
 
-mod moment;
+mod tick;
 mod dialect;
 mod format;
 mod frame;
 mod log;
-mod reel;
-mod roster;
+mod fanout_batch;
+mod member_map;
 mod presence;
-mod neighbours;
-mod keys;
+mod remote_presence;
+mod dedup;
 
+pub use dedup::{DedupEntry, DedupLimits, DedupWindow};
 pub use dialect::Dialect;
+pub use fanout_batch::{Chunk, DeliveryCounters, FanoutBatch, MAX_CHUNK_BYTES};
 pub use format::Format;
 pub use frame::{Draft, Frame, Payload};
-pub use keys::{DedupEntry, DedupLimits, DedupWindow};
 pub use log::{Lagged, Log, LogLimits, concat_frames};
-pub use moment::Tick;
-pub use neighbours::{PresenceUpdate, PresenceUpdateKind, RemotePresence};
 pub use presence::{Presence, PresenceChange, PresentMember};
-pub use reel::{Chunk, DeliveryCounters, FanoutBatch, MAX_RUN_BYTES};
+pub use remote_presence::{PresenceUpdate, PresenceUpdateKind, RemotePresence};
+pub use tick::Tick;

@@ -1,67 +1,68 @@
-//! When to ping a silent client, and when its silence means that it is gone.
+//! The heartbeat of one connection: pings while the client is silent, and expiry after longer silence.
 
 use std::time::Duration;
 
 use crate::server::room::Tick;
 
-/// The two waits, both counted from the last byte that came from the client.
+/// The two timeouts, both counted from the client's last byte.
 #[derive(Clone, Copy, Debug)]
 pub struct HeartbeatSettings {
-    /// Silence after which a ping is sent, again and again.
+    /// Silence after which a ping is sent; repeated at the same interval.
     pub ping_after: Duration,
     /// Silence after which the client counts as gone; more than `ping_after`.
     pub expire_after: Duration,
 }
 
-/// What silence asks for now.
+/// The action that is due after a check.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum HeartbeatAction {
-    /// Nothing.
+    /// No action.
     Alive,
-    /// A ping.
+    /// Send a ping.
     Ping,
-    /// The end of the connection.
+    /// Close the connection.
     Expired,
 }
 
-/// One client's signs of life.
+/// The times of one client's last activity and of the last ping.
 #[derive(Clone, Copy, Debug)]
 pub struct Heartbeat {
-    seen: Tick,
-    pinged: Tick,
+    active_at: Tick,
+    pinged_at: Tick,
 }
 
 impl Heartbeat {
-    /// A client that was just seen.
+    /// Creates the heartbeat of a client that connected at `now`.
     pub const fn new(now: Tick) -> Self {
         Self {
-            seen: now,
-            pinged: now,
+            active_at: now,
+            pinged_at: now,
         }
     }
 
-    /// Any byte from the client is a sign of life.
-    pub const fn seen(&mut self, now: Tick) {
-        self.seen = now;
-        self.pinged = now;
+    /// Records that bytes of the client arrived at `now`.
+    pub const fn record_activity(&mut self, now: Tick) {
+        self.active_at = now;
+        self.pinged_at = now;
     }
 
-    /// Returns what to do now; a [`HeartbeatAction::Ping`] counts as sent. `is_heard`: the server reads what the client sends. While
-    /// it does not, the client is not silent.
+    /// Returns the action that is due at `now`. A [`HeartbeatAction::Ping`] counts as sent.
+    ///
+    /// `is_reading` is false while the server does not read from the client, whose silence then does not count.
     pub fn check(
         &mut self,
         now: Tick,
         settings: &HeartbeatSettings,
-        is_heard: bool,
+        is_reading: bool,
     ) -> HeartbeatAction {
-        if !is_heard {
-            self.seen = now;
+        if !is_reading {
+            self.active_at = now;
         }
 
-        if now.since(self.seen) >= settings.expire_after {
+        if now.since(self.active_at) >= settings.expire_after {
             HeartbeatAction::Expired
-        } else if now.since(self.pinged) >= settings.ping_after {
-            self.pinged = now;
+        } else if now.since(self.pinged_at) >= settings.ping_after {
+            self.pinged_at = now;
             HeartbeatAction::Ping
         } else {
             HeartbeatAction::Alive
@@ -71,6 +72,8 @@ impl Heartbeat {
 
 #[cfg(test)]
 mod tests {
+    use std::ops::RangeInclusive;
+
     use super::*;
 
     const SETTINGS: HeartbeatSettings = HeartbeatSettings {
@@ -82,49 +85,56 @@ mod tests {
         Tick::after_start(Duration::from_secs(seconds))
     }
 
+    /// Checks `heartbeat` in each of `seconds`, and returns the seconds in which an action was due.
+    fn actions(
+        heartbeat: &mut Heartbeat,
+        seconds: RangeInclusive<u64>,
+        is_reading: bool,
+    ) -> Vec<(u64, HeartbeatAction)> {
+        seconds
+            .map(|second| (second, heartbeat.check(at(second), &SETTINGS, is_reading)))
+            .filter(|(_, action)| *action != HeartbeatAction::Alive)
+            .collect()
+    }
+
     #[test]
     fn a_silent_client_is_pinged_and_then_expires() {
         let mut heartbeat = Heartbeat::new(at(0));
-        let pulses: Vec<_> = (1..=60)
-            .map(|second| (second, heartbeat.check(at(second), &SETTINGS, true)))
-            .filter(|(_, pulse)| *pulse != HeartbeatAction::Alive)
-            .collect();
-        assert_eq!(
-            pulses,
-            [
-                (25, HeartbeatAction::Ping),
-                (50, HeartbeatAction::Ping),
-                (60, HeartbeatAction::Expired)
-            ]
-        );
+
+        let actions = actions(&mut heartbeat, 1..=60, true);
+
+        let expected = [
+            (25, HeartbeatAction::Ping),
+            (50, HeartbeatAction::Ping),
+            (60, HeartbeatAction::Expired),
+        ];
+        assert_eq!(actions, expected);
     }
 
     #[test]
     fn a_client_that_answers_never_expires() {
         let mut heartbeat = Heartbeat::new(at(0));
+
         for second in 1..10_000 {
             match heartbeat.check(at(second), &SETTINGS, true) {
                 HeartbeatAction::Alive => {}
-                HeartbeatAction::Ping => heartbeat.seen(at(second)),
-                HeartbeatAction::Expired => panic!("expired at {second} s"),
+                HeartbeatAction::Ping => heartbeat.record_activity(at(second)),
+                HeartbeatAction::Expired => panic!("expired after {second} s"),
             }
         }
     }
 
     #[test]
-    fn time_in_which_the_server_does_not_read_is_not_silence_and_pings_go_on() {
+    fn a_client_is_pinged_but_does_not_expire_while_the_server_does_not_read() {
         let mut heartbeat = Heartbeat::new(at(0));
 
-        let stalled: Vec<_> = (1..=100)
-            .map(|second| (second, heartbeat.check(at(second), &SETTINGS, false)))
-            .filter(|(_, pulse)| *pulse != HeartbeatAction::Alive)
-            .collect();
-        let after = (101..).find(|second| {
+        let stalled = actions(&mut heartbeat, 1..=100, false);
+        let expiry = (101..).find(|second| {
             heartbeat.check(at(*second), &SETTINGS, true) == HeartbeatAction::Expired
         });
 
         let pings = [25, 50, 75, 100].map(|second| (second, HeartbeatAction::Ping));
         assert_eq!(stalled, pings);
-        assert_eq!(after, Some(160));
+        assert_eq!(expiry, Some(160));
     }
 }

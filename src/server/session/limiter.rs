@@ -1,15 +1,15 @@
-//! How fast one client may speak: a token bucket.
+//! A token bucket, which limits the rate of one client.
 
 use std::time::Duration;
 
 use crate::server::room::Tick;
 
-/// How many events a second are allowed, and how many at once.
+/// The allowed rate of events.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Rate {
-    /// Events a second in the long run; `0` means no limit.
+    /// Average number of events per second; `0` means no limit.
     pub per_second: u32,
-    /// Events at once after a pause, at least 1.
+    /// Maximum number of events at once, at least 1.
     pub burst: u32,
 }
 
@@ -21,96 +21,93 @@ impl Rate {
     };
 }
 
-/// A token bucket: `burst` tokens when full, `per_second` new ones each second, one for each event.
+/// A token bucket with a capacity of `burst` tokens, refilled with `per_second` tokens a second. Each event takes
+/// one token.
 #[derive(Clone, Copy, Debug)]
 pub struct Limiter {
-    /// Thousandths of a token, so that slow rates lose nothing to rounding.
+    /// Tokens in thousandths, so that slow rates are not rounded down.
     millitokens: u64,
-    filled: Tick,
+    refilled_at: Tick,
 }
 
 impl Limiter {
     const TOKEN: u64 = 1000;
 
-    /// A full bucket.
+    /// Creates a full bucket.
     pub const fn new(rate: Rate, now: Tick) -> Self {
         Self {
             millitokens: rate.burst as u64 * Self::TOKEN,
-            filled: now,
+            refilled_at: now,
         }
     }
 
-    /// Takes a token for one event; `false` means that it came too fast.
+    /// Takes a token for one event. Returns false if there is none.
     pub fn allows(&mut self, rate: Rate, now: Tick) -> bool {
         self.take(1, rate, now).is_ok()
     }
 
-    /// Takes a token for each of `events`: all of them, or none.
+    /// Takes `events` tokens, or none if there are fewer.
     ///
     /// # Errors
-    /// How long to wait until there are enough. More than the burst there never are.
+    /// The time until there are enough tokens. There are never more than the burst.
     pub fn take(&mut self, events: u32, rate: Rate, now: Tick) -> Result<(), Duration> {
         if rate.per_second == 0 {
             return Ok(());
         }
+
         self.millitokens = self.refilled(rate, now);
-        self.filled = now;
+        self.refilled_at = now;
+
         let needed = u64::from(events) * Self::TOKEN;
-        match self.millitokens.checked_sub(needed) {
-            Some(rest) => {
-                self.millitokens = rest;
-                Ok(())
-            }
-            None => {
-                let missing = needed - self.millitokens;
-                Err(Duration::from_millis(
-                    missing.div_ceil(u64::from(rate.per_second)),
-                ))
-            }
+        if needed > self.millitokens {
+            let missing = needed - self.millitokens;
+            let wait = missing.div_ceil(u64::from(rate.per_second));
+            return Err(Duration::from_millis(wait));
         }
+
+        self.millitokens -= needed;
+        Ok(())
     }
 
-    /// Fills the bucket, beyond the burst if need be, with the tokens of the time since `since` and of the pause
-    /// `paused`. Nothing was read in that time, so events that arrive together now may have been sent at the allowed
-    /// rate.
+    /// Adds the tokens of the time since `since` and of the pause `paused`, even beyond the burst. Nothing was read
+    /// in that time, so events that arrive together now may have been sent at the allowed rate.
     pub fn credit_pause(&mut self, since: Tick, paused: Duration, rate: Rate, now: Tick) {
-        let since = since.max(self.filled);
+        let since = since.max(self.refilled_at);
         let unread = now.since(since) + paused;
 
         self.millitokens = self
             .refilled(rate, since)
             .saturating_add(gained(rate, unread));
-        self.filled = now;
+        self.refilled_at = now;
     }
 
-    /// Puts tokens back, as many as it holds.
-    pub fn give_back(&mut self, events: u32, rate: Rate) {
-        let given = u64::from(events) * Self::TOKEN;
+    /// Returns the tokens of `events` to the bucket, up to its capacity.
+    pub fn refund(&mut self, events: u32, rate: Rate) {
         self.millitokens = self
             .millitokens
-            .saturating_add(given)
+            .saturating_add(u64::from(events) * Self::TOKEN)
             .min(self.capacity(rate));
     }
 
-    /// Whether it is as full as it gets.
+    /// Returns true if the bucket is full at `now`.
     pub fn is_full(&self, rate: Rate, now: Tick) -> bool {
         self.refilled(rate, now) >= u64::from(rate.burst) * Self::TOKEN
     }
 
-    /// What it holds at `now`, in thousandths of a token.
+    /// Returns the number of tokens at `now`, in thousandths.
     fn refilled(&self, rate: Rate, now: Tick) -> u64 {
         self.millitokens
-            .saturating_add(gained(rate, now.since(self.filled)))
+            .saturating_add(gained(rate, now.since(self.refilled_at)))
             .min(self.capacity(rate))
     }
 
-    /// Capacity in thousandths of a token: the burst, or more after a pause was made up for.
+    /// Returns the capacity in thousandths of a token: the burst, or more after a credited pause.
     fn capacity(&self, rate: Rate) -> u64 {
         self.millitokens.max(u64::from(rate.burst) * Self::TOKEN)
     }
 }
 
-/// Returns the thousandths of a token that come in during `time`.
+/// Returns the number of tokens that are added in `time`, in thousandths.
 fn gained(rate: Rate, time: Duration) -> u64 {
     (time.as_millis() as u64).saturating_mul(u64::from(rate.per_second))
 }
@@ -128,75 +125,96 @@ mod tests {
         Tick::after_start(Duration::from_millis(millis))
     }
 
+    /// Returns the number of events that pass at `now`, of more than any test allows.
+    fn allowed_at_once(limiter: &mut Limiter, now: Tick) -> usize {
+        (0..9999).filter(|_| limiter.allows(RATE, now)).count()
+    }
+
+    /// Returns the number of events that pass if one is tried in each of `millis`.
     fn allowed(limiter: &mut Limiter, rate: Rate, millis: std::ops::Range<u64>) -> usize {
         millis.filter(|&now| limiter.allows(rate, at(now))).count()
     }
 
     #[test]
-    fn a_burst_passes_and_then_the_rate_holds() {
+    fn a_burst_passes_and_then_the_rate_applies() {
         let mut limiter = Limiter::new(RATE, at(0));
-        assert_eq!((0..100).filter(|_| limiter.allows(RATE, at(0))).count(), 40);
-        assert_eq!(allowed(&mut limiter, RATE, 0..10_001), 200);
+
+        let burst = allowed_at_once(&mut limiter, at(0));
+        let in_ten_seconds = allowed(&mut limiter, RATE, 0..10_001);
+
+        assert_eq!(burst, 40);
+        assert_eq!(in_ten_seconds, 200);
     }
 
     #[test]
-    fn a_pause_fills_the_bucket_no_further_than_the_burst() {
+    fn a_silent_client_gets_no_more_than_the_burst() {
         let mut limiter = Limiter::new(RATE, at(0));
-        assert_eq!(
-            (0..100)
-                .filter(|_| limiter.allows(RATE, at(3_600_000)))
-                .count(),
-            40
-        );
+        assert_eq!(allowed_at_once(&mut limiter, at(3_600_000)), 40);
     }
 
     #[test]
-    fn what_came_while_nothing_was_read_is_not_too_fast_and_the_rate_holds_after_it() {
+    fn events_that_were_sent_while_nothing_was_read_pass_and_then_the_rate_applies() {
         let mut limiter = Limiter::new(RATE, at(0));
 
         limiter.credit_pause(at(0), Duration::ZERO, RATE, at(60_000));
-        let stalled = (0..9999).filter(|_| limiter.allows(RATE, at(60_000)));
-        assert_eq!(stalled.count(), 40 + 60 * 20);
+        let stalled = allowed_at_once(&mut limiter, at(60_000));
+        assert_eq!(stalled, 40 + 60 * 20);
 
         limiter.credit_pause(at(60_000), Duration::from_secs(8), RATE, at(60_000));
-        let paused = (0..9999).filter(|_| limiter.allows(RATE, at(60_000)));
-        assert_eq!(paused.count(), 8 * 20);
+        let paused = allowed_at_once(&mut limiter, at(60_000));
+        assert_eq!(paused, 8 * 20);
+
         assert_eq!(allowed(&mut limiter, RATE, 60_000..70_001), 200);
     }
 
     #[test]
-    fn time_is_made_up_for_only_once() {
+    fn a_pause_is_credited_once() {
         let mut limiter = Limiter::new(RATE, at(0));
 
-        for _time in 0..10 {
+        for _ in 0..10 {
             limiter.credit_pause(at(0), Duration::ZERO, RATE, at(1000));
         }
 
-        let at_once = (0..9999).filter(|_| limiter.allows(RATE, at(1000)));
-        assert_eq!(at_once.count(), 40 + 20);
+        assert_eq!(allowed_at_once(&mut limiter, at(1000)), 40 + 20);
     }
 
     #[test]
-    fn many_events_at_once_take_all_their_tokens_or_none_and_the_wait_is_told() {
+    fn several_events_take_all_their_tokens_or_none() {
         let mut limiter = Limiter::new(RATE, at(0));
-        assert_eq!(limiter.take(30, RATE, at(0)), Ok(()));
-        assert_eq!(limiter.take(30, RATE, at(0)), Err(Duration::from_secs(1)));
-        assert_eq!(
-            limiter.take(10, RATE, at(0)),
-            Ok(()),
-            "a refusal costs nothing"
-        );
-        assert_eq!(
-            limiter.take(20, RATE, at(999)),
-            Err(Duration::from_millis(1))
-        );
+        limiter.take(30, RATE, at(0)).expect("a full bucket");
+
+        let refused = limiter.take(30, RATE, at(0));
+        let rest = limiter.take(10, RATE, at(0));
+
+        assert_eq!(refused, Err(Duration::from_secs(1)));
+        assert_eq!(rest, Ok(()), "a refusal takes no tokens");
+    }
+
+    #[test]
+    fn the_error_is_the_time_until_there_are_enough_tokens() {
+        let mut limiter = Limiter::new(RATE, at(0));
+        limiter.take(40, RATE, at(0)).expect("a full bucket");
+
+        let wait = limiter.take(20, RATE, at(999));
+
+        assert_eq!(wait, Err(Duration::from_millis(1)));
         assert_eq!(limiter.take(20, RATE, at(1000)), Ok(()));
-        assert!(!limiter.is_full(RATE, at(2999)) && limiter.is_full(RATE, at(3000)));
+    }
+
+    #[test]
+    fn an_empty_bucket_is_full_after_the_time_of_a_burst() {
+        let mut limiter = Limiter::new(RATE, at(0));
+
+        limiter.take(40, RATE, at(0)).expect("a full bucket");
+
+        assert!(!limiter.is_full(RATE, at(1999)));
+        assert!(limiter.is_full(RATE, at(2000)));
     }
 
     #[test]
     fn zero_means_no_limit() {
         let mut limiter = Limiter::new(Rate::UNLIMITED, at(0));
+
         assert_eq!(allowed(&mut limiter, Rate::UNLIMITED, 0..1000), 1000);
     }
 }

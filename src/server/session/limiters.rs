@@ -1,4 +1,4 @@
-//! How fast each of many may go: a token bucket for each, in a table that stays small.
+//! A table of token buckets, one per key, of bounded size.
 
 use std::collections::HashMap;
 use std::hash::Hash;
@@ -7,10 +7,10 @@ use std::time::Duration;
 use crate::server::room::Tick;
 use crate::server::session::{Limiter, Rate};
 
-/// Most buckets that are remembered, at about 50 bytes each and what names them.
+/// Maximum number of buckets, each of about 50 bytes besides its key.
 const MAX_BUCKETS: usize = 10_000;
 
-/// See the [module docs](self). `K` names whose bucket it is.
+/// Token buckets of the same rate, one for each key `K`.
 #[derive(Debug)]
 pub struct Limiters<K> {
     rate: Rate,
@@ -18,7 +18,7 @@ pub struct Limiters<K> {
 }
 
 impl<K: Eq + Hash> Limiters<K> {
-    /// Full buckets for everyone.
+    /// Creates a table in which all buckets are full.
     pub fn new(rate: Rate) -> Self {
         Self {
             rate,
@@ -26,39 +26,41 @@ impl<K: Eq + Hash> Limiters<K> {
         }
     }
 
-    /// What each is held to.
+    /// Returns the rate of each bucket.
     pub const fn rate(&self) -> Rate {
         self.rate
     }
 
-    /// Takes tokens for `events` of `who`: all of them, or none.
+    /// Takes `events` tokens from the bucket of `key`, or none if there are fewer.
     ///
     /// # Errors
-    /// How long to wait until there are enough. More than the burst there never are.
-    pub fn take(&mut self, who: K, events: u32, now: Tick) -> Result<(), Duration> {
+    /// The time until there are enough tokens. There are never more than the burst.
+    pub fn take(&mut self, key: K, events: u32, now: Tick) -> Result<(), Duration> {
         if self.rate.per_second == 0 {
             return Ok(());
         }
+
         if self.buckets.len() >= MAX_BUCKETS {
-            self.forget(now);
+            self.shrink(now);
         }
+
         let rate = self.rate;
         self.buckets
-            .entry(who)
+            .entry(key)
             .or_insert_with(|| Limiter::new(rate, now))
             .take(events, rate, now)
     }
 
-    /// Gives tokens back that were taken for what was then not done.
-    pub fn give_back(&mut self, who: &K, events: u32) {
-        if let Some(bucket) = self.buckets.get_mut(who) {
-            bucket.give_back(events, self.rate);
+    /// Returns the tokens of events that did not happen after all.
+    pub fn refund(&mut self, key: &K, events: u32) {
+        if let Some(bucket) = self.buckets.get_mut(key) {
+            bucket.refund(events, self.rate);
         }
     }
 
-    /// Forgets whose buckets are full again. Where that is not enough everyone is forgotten, which gives each
-    /// one burst more, and not the table to whoever has many names.
-    fn forget(&mut self, now: Tick) {
+    /// Removes full buckets, which are the same as new ones. If more than half of the table remains, removes all
+    /// buckets: that gives each key one burst more, but a client with many keys cannot fill the table.
+    fn shrink(&mut self, now: Tick) {
         self.buckets
             .retain(|_, bucket| !bucket.is_full(self.rate, now));
         if self.buckets.len() > MAX_BUCKETS / 2 {
@@ -81,33 +83,53 @@ mod tests {
     }
 
     #[test]
-    fn each_has_a_bucket_of_its_own() {
+    fn each_key_has_its_own_bucket() {
         let mut limiters = Limiters::new(RATE);
-        assert_eq!(limiters.take("ann", 4, at(0)), Ok(()));
-        assert_eq!(
-            limiters.take("ann", 1, at(0)),
-            Err(Duration::from_millis(500))
-        );
-        assert_eq!(limiters.take("bob", 4, at(0)), Ok(()));
-        limiters.give_back(&"bob", 1);
-        assert_eq!(limiters.take("bob", 1, at(0)), Ok(()));
+        limiters.take("ann", 4, at(0)).expect("a full bucket");
+
+        let ann = limiters.take("ann", 1, at(0));
+        let bob = limiters.take("bob", 4, at(0));
+
+        assert_eq!(ann, Err(Duration::from_millis(500)));
+        assert_eq!(bob, Ok(()));
     }
 
     #[test]
-    fn the_table_stays_small_whoever_comes() {
+    fn refunded_tokens_can_be_taken_again() {
         let mut limiters = Limiters::new(RATE);
-        for number in 0..50_000 {
-            assert_eq!(limiters.take(number, 4, at(0)), Ok(()));
+        limiters.take("ann", 4, at(0)).expect("a full bucket");
+
+        limiters.refund(&"ann", 1);
+
+        assert_eq!(limiters.take("ann", 1, at(0)), Ok(()));
+    }
+
+    #[test]
+    fn the_table_has_a_bounded_size() {
+        let mut limiters = Limiters::new(RATE);
+
+        for key in 0..50_000 {
+            assert_eq!(limiters.take(key, 4, at(0)), Ok(()));
             assert!(limiters.buckets.len() <= MAX_BUCKETS);
         }
-        limiters.buckets.insert(50_000, Limiter::new(RATE, at(0)));
-        limiters.forget(at(2000));
-        assert_eq!(limiters.buckets.len(), 0, "all are full again");
+    }
+
+    #[test]
+    fn full_buckets_are_removed() {
+        let mut limiters = Limiters::new(RATE);
+        limiters.take("ann", 4, at(0)).expect("a full bucket");
+        limiters.take("bob", 1, at(0)).expect("a full bucket");
+
+        limiters.shrink(at(1000));
+
+        let keys: Vec<_> = limiters.buckets.keys().collect();
+        assert_eq!(keys, [&"ann"]);
     }
 
     #[test]
     fn zero_means_no_limit_and_no_table() {
         let mut limiters = Limiters::new(Rate::UNLIMITED);
+
         assert_eq!(limiters.take("ann", 1000, at(0)), Ok(()));
         assert!(limiters.buckets.is_empty());
     }

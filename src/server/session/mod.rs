@@ -1,26 +1,26 @@
-//! One connection's protocol state, sans I/O: what came and the time in, decisions out.
+//! The protocol state of one connection, without I/O: messages and times come in, decisions go out.
 //!
 //! # Invariants
 //!
-//! - Nothing here waits, reads a clock, or names tokio, axum, a socket or a database: time comes in as
-//!   [`Tick`](crate::server::room::Moment), bytes to write wait in an [`SendBuffer`].
+//! - This floor is pure: it never waits, reads no clock, and names no tokio, axum, socket or database. Times come
+//!   in as [`Tick`](crate::server::room::Tick), and bytes to write wait in a [`SendBuffer`].
 
-mod arrival;
+mod arrival_timer;
 mod heartbeat;
-mod lease;
-mod host;
+mod permissions;
+mod ip_bucket;
 mod limiter;
 mod limiters;
-mod outbox;
+mod send_buffer;
 mod quotas;
 mod state;
 
-pub use arrival::ArrivalTimer;
+pub use arrival_timer::ArrivalTimer;
 pub use heartbeat::{Heartbeat, HeartbeatAction, HeartbeatSettings};
-pub use host::IpBucket;
-pub use lease::{ClientAccess, Permissions};
+pub use ip_bucket::IpBucket;
 pub use limiter::{Limiter, Rate};
 pub use limiters::Limiters;
-pub use outbox::{CatchUpPage, CloseReason, NextChunk, SendBuffer};
+pub use permissions::{ClientAccess, Permissions};
 pub use quotas::{Quota, QuotaRates, Quotas, RateLimit, RateLimitKey, RateLimited};
+pub use send_buffer::{CatchUpPage, CloseReason, NextChunk, SendBuffer};
 pub use state::{Action, Session, max_publish_bytes};

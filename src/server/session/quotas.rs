@@ -1,13 +1,14 @@
-//! How fast people may speak, whatever they speak by: several connections of one id share what one id may say,
-//! those of one address what one address may, and HTTP, which has no connection to be held to, has a rate of its
-//! own by address.
+//! The limits on publishing: per connection, per user id, per address, per address over HTTP, and on new rooms.
+//!
+//! All connections of one id share the quota of the id, and all connections of one address that of the address.
+//! HTTP requests belong to no connection, so they have a quota per address instead.
 //!
 //! # Invariants
 //!
-//! - A refusal costs nothing: what was taken for a message that is then refused is given back.
-//! - An id that nobody proved is only as good as the address that it comes from. Or a stranger could speak in
-//!   somebody's name until nothing is left for the one who bears it.
-//! - Locks are short, and there are none where there is no limit.
+//! - A refused message takes no tokens: those that were taken before the refusal are refunded.
+//! - The quota of an id that is not authenticated belongs to the id at one address. Otherwise a stranger could use
+//!   up the quota of another client's id.
+//! - Locks are short, and a quota without a limit has none.
 
 use std::hash::Hash;
 use std::sync::Arc;
@@ -20,31 +21,30 @@ use crate::protocol::UserId;
 use crate::server::room::Tick;
 use crate::server::session::{IpBucket, Limiter, Limiters, Rate};
 
-/// Bytes that frames may have beyond the messages that they carry, from one address. Honest clients send next to
-/// none of them.
+/// Rate of bytes from one address that are not part of a message. Ordinary clients send hardly any.
 const OVERHEAD_RATE: Rate = Rate {
     per_second: 4 * 1024 * 1024,
     burst: 16 * 1024 * 1024,
 };
-/// Bytes of a frame that are never counted as overhead, so that the small frames of others at the same address
-/// pass while one client has used up what that may send.
+/// Number of bytes of each frame that are not counted as overhead. Small frames of other clients at an address pass
+/// even after one client has used up the rate.
 const FREE_OVERHEAD: usize = 1024;
 
-/// Seconds in a day, the unit of the rate for new rooms.
-const SECONDS_A_DAY: u32 = 24 * 60 * 60;
+/// Seconds in a day, the unit of the rate of new rooms.
+const SECONDS_PER_DAY: u32 = 24 * 60 * 60;
 
-/// What can be used up.
+/// A limit on the number of messages or of new rooms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Quota {
-    /// What one connection may say.
+    /// Messages of one connection.
     Connection,
-    /// What one id may say by all its connections and over HTTP.
+    /// Messages of one id on all its connections and over HTTP.
     Id,
-    /// What one address may say by all its connections and over HTTP.
+    /// Messages of one address on all its connections and over HTTP.
     Address,
-    /// What one address may say over HTTP.
+    /// Messages of one address over HTTP.
     Http,
-    /// The rooms that one address may create.
+    /// Rooms that one address creates.
     Rooms,
 }
 
@@ -57,7 +57,7 @@ impl Quota {
         Self::Rooms,
     ];
 
-    /// Its name in a counter.
+    /// Returns the label in metrics.
     const fn as_str(self) -> &'static str {
         match self {
             Self::Connection => "connection",
@@ -68,9 +68,10 @@ impl Quota {
         }
     }
 
-    /// Returns whose it is, its unit, and its setting.
-    const fn names(self) -> (&'static str, &'static str, &'static str) {
+    /// Returns the subject, the unit and the setting in an error message.
+    const fn description(self) -> (&'static str, &'static str, &'static str) {
         const MESSAGES: &str = "messages a second";
+
         match self {
             Self::Connection => ("one connection may send", MESSAGES, "--message-rate"),
             Self::Id => ("one id may send", MESSAGES, "--id-rate"),
@@ -89,36 +90,36 @@ impl Quota {
     }
 }
 
-/// That a quota is used up.
+/// The error of a message or a new room that exceeds a quota.
 #[derive(Clone, Copy, Debug, PartialEq, thiserror::Error)]
 #[error(
     "too fast; {} {} {}, {} at once ({})",
-    quota.names().0, rate.per_second, quota.names().1, rate.burst, quota.names().2
+    quota.description().0, rate.per_second, quota.description().1, rate.burst, quota.description().2
 )]
 pub struct RateLimited {
-    /// Which.
+    /// Exceeded quota.
     pub quota: Quota,
-    /// What is allowed, of rooms by the day.
+    /// Allowed rate; of rooms, per day.
     pub rate: Rate,
-    /// How long to wait. More than the burst will never pass at once.
+    /// Time until the same number of messages or rooms passes. More than the burst never pass at once.
     pub wait: Duration,
 }
 
-/// How fast everybody may speak.
+/// The rates of the quotas that connections share.
 #[derive(Clone, Copy, Debug)]
 pub struct QuotaRates {
-    /// Each id.
+    /// Rate of each id.
     pub id: Rate,
-    /// Each address.
+    /// Rate of each address.
     pub address: Rate,
-    /// Each address over HTTP.
+    /// Rate of each address over HTTP.
     pub http: Rate,
-    /// The new rooms of each address, by the day.
+    /// Rate of new rooms of each address, per day.
     pub rooms: Rate,
 }
 
 impl QuotaRates {
-    /// No limit.
+    /// Rates without limits.
     pub const UNLIMITED: Self = Self {
         id: Rate::UNLIMITED,
         address: Rate::UNLIMITED,
@@ -127,21 +128,21 @@ impl QuotaRates {
     };
 }
 
-/// Who speaks, as far as that is known.
+/// The key of the quota per id: an authenticated id, or an unauthenticated one at its address.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct RateLimitKey {
     id: UserId,
-    /// Where it speaks from, if that is all that vouches for the id.
+    /// Address of an unauthenticated client.
     host: Option<IpBucket>,
 }
 
 impl RateLimitKey {
-    /// Whoever is proven to be `id`.
+    /// Returns the key of a client that is authenticated as `id`.
     pub const fn proven(id: UserId) -> Self {
         Self { id, host: None }
     }
 
-    /// Whoever at `host` says that it is `id`.
+    /// Returns the key of a client at `host` that uses `id` without authentication.
     pub const fn claimed(id: UserId, host: IpBucket) -> Self {
         Self {
             id,
@@ -150,7 +151,7 @@ impl RateLimitKey {
     }
 }
 
-/// What is left of all quotas that connections share. See the [module docs](self).
+/// The quotas that connections and HTTP requests share.
 #[derive(Debug)]
 pub struct Quotas {
     ids: SharedLimiters<RateLimitKey>,
@@ -159,12 +160,12 @@ pub struct Quotas {
     rooms: SharedLimiters<IpBucket>,
     /// Limited by [`OVERHEAD_RATE`].
     overhead: Mutex<Limiters<IpBucket>>,
-    /// How often each quota refused something.
+    /// Number of refusals by each quota.
     refusals: [AtomicU64; Quota::ALL.len()],
 }
 
 impl Quotas {
-    /// Nothing is used up.
+    /// Creates unused quotas.
     pub fn new(rates: QuotaRates) -> Self {
         Self {
             ids: SharedLimiters::new(Quota::Id, rates.id),
@@ -176,8 +177,8 @@ impl Quotas {
         }
     }
 
-    /// Most messages that can ever pass at once over HTTP; `None` for any number.
-    pub fn most_at_once(&self) -> Option<u32> {
+    /// Returns the maximum number of messages in one HTTP request; `None` if there is no limit.
+    pub fn max_batch(&self) -> Option<u32> {
         let rates = [self.ids.rate, self.hosts.rate, self.posts.rate];
         rates
             .iter()
@@ -186,55 +187,56 @@ impl Quotas {
             .min()
     }
 
-    /// Checks whether `host` may publish a message over HTTP now, without counting one.
+    /// Checks that `host` may publish a message over HTTP now, without counting one.
     ///
     /// # Errors
-    /// The quota that is used up.
+    /// The exceeded quota.
     pub fn check_post(&self, host: IpBucket, now: Tick) -> Result<(), RateLimited> {
-        let is_free = self
-            .posts
+        self.posts
             .take(host, 1, now)
-            .inspect(|()| self.posts.give_back(&host, 1));
-        is_free.inspect_err(|too_fast| self.refused(too_fast))
+            .inspect(|()| self.posts.refund(&host, 1))
+            .inspect_err(|error| self.count_refusal(error))
     }
 
-    /// Counts messages that came over HTTP from `host`, so many of each speaker: all of them, or none.
+    /// Counts the messages of an HTTP request from `host`, each sender with its number: all of them, or none.
     ///
     /// # Errors
-    /// The first quota that is used up.
+    /// The first exceeded quota.
     pub fn post(
         &self,
         host: IpBucket,
-        speakers: &[(RateLimitKey, u32)],
+        senders: &[(RateLimitKey, u32)],
         now: Tick,
     ) -> Result<(), RateLimited> {
-        let messages = speakers.iter().map(|(_, messages)| messages).sum();
-        let posted = self.posts.take(host, messages, now).and_then(|()| {
-            self.take(host, speakers, now)
-                .inspect_err(|_| self.posts.give_back(&host, messages))
-        });
-        posted.inspect_err(|too_fast| self.refused(too_fast))
+        let messages = senders.iter().map(|(_, messages)| messages).sum();
+
+        self.posts
+            .take(host, messages, now)
+            .and_then(|()| {
+                self.take(host, senders, now)
+                    .inspect_err(|_| self.posts.refund(&host, messages))
+            })
+            .inspect_err(|error| self.count_refusal(error))
     }
 
     /// Counts a room that a client at `host` creates.
     ///
     /// # Errors
-    /// If the address has created too many.
+    /// [`Quota::Rooms`] if the address has created too many.
     pub fn create_room(&self, host: IpBucket, now: Tick) -> Result<(), RateLimited> {
-        // Buckets are filled by the second, this one by the day.
-        let day = Tick::after_start(now.since(Tick::default()) / SECONDS_A_DAY);
+        // Limiters count per second, so a day passes as one second for this one.
+        let scaled = Tick::after_start(now.since(Tick::default()) / SECONDS_PER_DAY);
 
-        let created = self
-            .rooms
-            .take(host, 1, day)
-            .map_err(|too_fast| RateLimited {
-                wait: too_fast.wait * SECONDS_A_DAY,
-                ..too_fast
-            });
-        created.inspect_err(|too_fast| self.refused(too_fast))
+        self.rooms
+            .take(host, 1, scaled)
+            .map_err(|error| RateLimited {
+                wait: error.wait * SECONDS_PER_DAY,
+                ..error
+            })
+            .inspect_err(|error| self.count_refusal(error))
     }
 
-    /// How often each quota refused something so far.
+    /// Returns the label of each quota and the number of its refusals.
     pub fn refusals(&self) -> [(&'static str, u64); Quota::ALL.len()] {
         Quota::ALL.map(|quota| {
             (
@@ -244,13 +246,14 @@ impl Quotas {
         })
     }
 
-    /// Counts bytes of a frame that carry no message; `false` means that there were too many.
+    /// Counts the bytes of a frame that are not part of a message. Returns false if there are too many.
     fn allows_overhead(&self, host: IpBucket, bytes: usize, now: Tick) -> bool {
         let counted = bytes.saturating_sub(FREE_OVERHEAD);
         if counted == 0 {
             return true;
         }
-        // One frame passes after a pause, however long frames may be.
+
+        // Count at most a burst, so that one frame of any length passes after a pause.
         let counted = u32::try_from(counted).map_or(OVERHEAD_RATE.burst, |counted| {
             counted.min(OVERHEAD_RATE.burst)
         });
@@ -258,38 +261,40 @@ impl Quotas {
         overhead.take(host, counted, now).is_ok()
     }
 
-    fn refused(&self, too_fast: &RateLimited) {
-        self.refusals[too_fast.quota as usize].fetch_add(1, Ordering::Relaxed);
+    fn count_refusal(&self, error: &RateLimited) {
+        self.refusals[error.quota as usize].fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts messages against the quotas of `host` and of each sender: all of them, or none.
     fn take(
         &self,
         host: IpBucket,
-        speakers: &[(RateLimitKey, u32)],
+        senders: &[(RateLimitKey, u32)],
         now: Tick,
     ) -> Result<(), RateLimited> {
-        let messages = speakers.iter().map(|(_, messages)| messages).sum();
-        self.hosts.take(host, messages, now)?;
-        for (at, (speaker, messages_of_it)) in speakers.iter().enumerate() {
+        let total = senders.iter().map(|(_, messages)| messages).sum();
+        self.hosts.take(host, total, now)?;
+
+        for (index, (sender, messages)) in senders.iter().enumerate() {
             self.ids
-                .take(speaker.clone(), *messages_of_it, now)
+                .take(sender.clone(), *messages, now)
                 .inspect_err(|_| {
-                    speakers[..at]
-                        .iter()
-                        .for_each(|(speaker, taken)| self.ids.give_back(speaker, *taken));
-                    self.hosts.give_back(&host, messages);
+                    for (sender, messages) in &senders[..index] {
+                        self.ids.refund(sender, *messages);
+                    }
+                    self.hosts.refund(&host, total);
                 })?;
         }
         Ok(())
     }
 }
 
-/// A quota that each of many has.
+/// One quota for each of many keys.
 #[derive(Debug)]
 struct SharedLimiters<K> {
     quota: Quota,
     rate: Rate,
-    left: Mutex<Limiters<K>>,
+    limiters: Mutex<Limiters<K>>,
 }
 
 impl<K: Eq + Hash> SharedLimiters<K> {
@@ -297,44 +302,48 @@ impl<K: Eq + Hash> SharedLimiters<K> {
         Self {
             quota,
             rate,
-            left: Mutex::new(Limiters::new(rate)),
+            limiters: Mutex::new(Limiters::new(rate)),
         }
     }
 
-    fn take(&self, who: K, messages: u32, now: Tick) -> Result<(), RateLimited> {
+    fn take(&self, key: K, messages: u32, now: Tick) -> Result<(), RateLimited> {
         if self.rate.per_second == 0 {
             return Ok(());
         }
-        let (quota, rate) = (self.quota, self.rate);
-        self.left
+
+        self.limiters
             .lock()
-            .take(who, messages, now)
-            .map_err(|wait| RateLimited { quota, rate, wait })
+            .take(key, messages, now)
+            .map_err(|wait| RateLimited {
+                quota: self.quota,
+                rate: self.rate,
+                wait,
+            })
     }
 
-    fn give_back(&self, who: &K, messages: u32) {
+    fn refund(&self, key: &K, messages: u32) {
         if self.rate.per_second > 0 {
-            self.left.lock().give_back(who, messages);
+            self.limiters.lock().refund(key, messages);
         }
     }
 }
 
-/// How fast one connection may speak: by itself, and with all that share its id or its address.
+/// The rate limit of one connection: its own, and the quotas of its id and its address.
 #[derive(Debug)]
 pub struct RateLimit {
     rate: Rate,
     limiter: Limiter,
     quotas: Arc<Quotas>,
-    speaker: RateLimitKey,
+    sender: RateLimitKey,
     host: IpBucket,
 }
 
 impl RateLimit {
-    /// That of a connection from `host`, opened `now`: `rate` by itself.
+    /// Creates the limit of a connection of `sender` from `host`, which was opened at `now` and has the rate `rate`.
     pub const fn new(
         rate: Rate,
         quotas: Arc<Quotas>,
-        speaker: RateLimitKey,
+        sender: RateLimitKey,
         host: IpBucket,
         now: Tick,
     ) -> Self {
@@ -342,13 +351,13 @@ impl RateLimit {
             rate,
             limiter: Limiter::new(rate, now),
             quotas,
-            speaker,
+            sender,
             host,
         }
     }
 
-    /// Makes up for the time since `since`, and the pause `paused` of the process, in which nothing was read: what
-    /// arrives now may have been sent meanwhile.
+    /// Credits the time since `since` and the pause `paused` of the process, in which nothing was read. Messages that
+    /// arrive now may have been sent in that time.
     pub fn credit_pause(&mut self, since: Tick, paused: Duration, now: Tick) {
         self.limiter.credit_pause(since, paused, self.rate, now);
     }
@@ -356,31 +365,32 @@ impl RateLimit {
     /// Counts a message.
     ///
     /// # Errors
-    /// The first quota that is used up.
+    /// The first exceeded quota.
     pub fn take(&mut self, now: Tick) -> Result<(), RateLimited> {
-        let (quota, rate) = (Quota::Connection, self.rate);
-        let own = self
-            .limiter
-            .take(1, rate, now)
-            .map_err(|wait| RateLimited { quota, rate, wait });
-        let said = own.and_then(|()| {
-            let said = self
-                .quotas
-                .take(self.host, &[(self.speaker.clone(), 1)], now);
-            said.inspect_err(|_| self.limiter.give_back(1, rate))
-        });
-        said.inspect_err(|too_fast| self.quotas.refused(too_fast))
+        self.limiter
+            .take(1, self.rate, now)
+            .map_err(|wait| RateLimited {
+                quota: Quota::Connection,
+                rate: self.rate,
+                wait,
+            })
+            .and_then(|()| {
+                self.quotas
+                    .take(self.host, &[(self.sender.clone(), 1)], now)
+                    .inspect_err(|_| self.limiter.refund(1, self.rate))
+            })
+            .inspect_err(|error| self.quotas.count_refusal(error))
     }
 
     /// Counts a room that the connection creates.
     ///
     /// # Errors
-    /// If its address has created too many.
+    /// [`Quota::Rooms`] if its address has created too many.
     pub fn create_room(&self, now: Tick) -> Result<(), RateLimited> {
         self.quotas.create_room(self.host, now)
     }
 
-    /// Counts bytes of a frame that carry no message; `false` means that the address has sent too many.
+    /// Counts the bytes of a frame that are not part of a message. Returns false if the address has sent too many.
     pub fn allows_overhead(&mut self, bytes: usize, now: Tick) -> bool {
         self.quotas.allows_overhead(self.host, bytes, now)
     }

@@ -1,69 +1,64 @@
-//! What a client's message asks for, in either dialect.
+//! The protocol state of one client: each message of either dialect becomes an action.
+//!
+//! A session decides and does nothing itself. The transport reads the frames and performs the actions.
 
 use std::time::Duration;
 
-use crate::protocol::CloseCode;
-use crate::protocol::Command;
-use crate::protocol::CommandError;
-use crate::protocol::ErrorCode;
-use crate::protocol::Key;
-use crate::protocol::MAX_HISTORY;
-use crate::protocol::Offset;
-use crate::protocol::Push;
-use crate::protocol::Token;
-use crate::protocol::UserId;
+use crate::protocol::{
+    CloseCode, Command, CommandError, ErrorCode, Key, MAX_HISTORY, Offset, Push, Token, UserId,
+};
 use crate::server::room::{Dialect, Draft, Tick};
 use crate::server::session::{ClientAccess, CloseReason, Limiter, Rate, RateLimit, RateLimited};
 use crate::server::wire::Incoming;
 
-/// Bytes of JSON that one byte of text may become, like a control character as \\u0001.
+/// Maximum number of JSON bytes for one byte of text: a control character is written as `\u0001`.
 const JSON_EXPANSION: usize = 6;
-/// Bytes of a `say` around its text: type, key, braces, spaces.
+/// Maximum number of bytes of a `say` besides its text: type, key, braces, spaces.
 const JSON_AROUND_TEXT: usize = 1024;
 
-/// Returns the length of the longest frame that a text of `max_message` bytes may be sent in.
+/// Returns the maximum length of a frame with a text of `max_message` bytes.
 pub const fn max_publish_bytes(max_message: usize) -> usize {
     max_message
         .saturating_mul(JSON_EXPANSION)
         .saturating_add(JSON_AROUND_TEXT)
 }
 
-/// Messages in an answer to a `history` that names no limit.
+/// Number of messages in the response to a `history` without a limit.
 const DEFAULT_HISTORY: u16 = 100;
 
-/// Frames that say nothing to the room: pings, pongs, and what is answered with an error. Nobody honest comes
-/// near this, but each costs something, and a flood of them would cost others the time.
+/// Rate of frames that carry no message to the room: pings, pongs, and frames that cause an error. Ordinary clients
+/// stay far below it; a flood of them would take time from other clients.
 const IDLE_RATE: Rate = Rate {
     per_second: 100,
     burst: 1000,
 };
 
-/// What is to be done.
+/// The action that a message of the client requires.
 #[derive(Debug)]
 pub enum Action {
-    /// Nothing.
+    /// Do nothing.
     Nothing,
-    /// Store and broadcast this.
+    /// Store and broadcast this message.
     Publish(Draft),
-    /// Say this, to this client only.
+    /// Send this to the client.
     Push(Push),
-    /// Answer this ping.
+    /// Send a pong with this payload to the client.
     Pong(Vec<u8>),
-    /// Read a page of the log and say it, to this client only.
+    /// Read a page of the log and send it to the client.
     History {
-        /// Only what came before this offset.
+        /// Newest offset of the page, exclusive; `None` for the newest page.
         before: Option<Offset>,
-        /// At most so many.
+        /// Maximum number of messages.
         limit: usize,
     },
-    /// See whether this token renews the lease, and answer.
+    /// Verify this token, replace the permissions if it is valid, and respond to the client.
     Renew(Token),
-    /// End the connection.
+    /// Close the connection.
     Close(CloseReason),
 }
 
 impl Action {
-    /// What it is called.
+    /// Returns the name of the action in traces.
     pub const fn name(&self) -> &'static str {
         match self {
             Self::Nothing => "nothing",
@@ -77,109 +72,112 @@ impl Action {
     }
 }
 
-/// One client's protocol state.
+/// The protocol state of one client.
 #[derive(Debug)]
 pub struct Session {
     dialect: Dialect,
     id: UserId,
-    pace: RateLimit,
-    /// Held to [`IDLE_RATE`].
+    rate_limit: RateLimit,
+    /// Limited by [`IDLE_RATE`].
     idle: Limiter,
-    /// Longest text of a `say`, in bytes.
+    /// Maximum length of the text of a `say`, in bytes.
     max_message: usize,
 }
 
 impl Session {
-    /// A client of `dialect` called `id`, that joined `now`.
+    /// Creates the state of a client with the user id `id` that connected at `now`.
     pub const fn new(
         dialect: Dialect,
         id: UserId,
-        pace: RateLimit,
+        rate_limit: RateLimit,
         max_message: usize,
         now: Tick,
     ) -> Self {
         Self {
             dialect,
             id,
-            pace,
+            rate_limit,
             idle: Limiter::new(IDLE_RATE, now),
             max_message,
         }
     }
 
-    /// What its client is called.
+    /// Returns the user id.
     pub const fn id(&self) -> &UserId {
         &self.id
     }
 
-    /// Makes up for the time since `since`, and the pause `paused` of the process, in which nothing was read: what
-    /// arrives now may have been sent meanwhile, and is then not too fast.
+    /// Credits the time since `since` and the pause `paused` of the process, in which nothing was read. Messages that
+    /// arrive now may have been sent in that time.
     pub fn credit_pause(&mut self, since: Tick, paused: Duration, now: Tick) {
-        self.pace.credit_pause(since, paused, now);
+        self.rate_limit.credit_pause(since, paused, now);
         self.idle.credit_pause(since, paused, IDLE_RATE, now);
     }
 
-    /// Counts the room that publishing `drafts` creates. If its address has created too many, returns the answers that
-    /// refuse them.
+    /// Counts the room that publishing `drafts` creates.
+    ///
+    /// # Errors
+    /// The responses to the refused drafts, if the address has created too many rooms.
     pub fn create_room(&self, drafts: &[Draft], now: Tick) -> Result<(), Vec<Action>> {
-        self.pace.create_room(now).map_err(|too_fast| {
+        self.rate_limit.create_room(now).map_err(|limited| {
             if self.dialect == Dialect::Plain {
-                return vec![Action::Close(CloseReason::Ours(CloseCode::TooFast))];
+                return vec![Action::Close(CloseReason::Local(CloseCode::TooFast))];
             }
+
             let keys = drafts.iter().map(|draft| draft.key().cloned());
-            keys.map(|key| rate_limited(&too_fast, key)).collect()
+            keys.map(|key| rate_limited(&limited, key)).collect()
         })
     }
 
-    /// Returns the action that `incoming` asks for, of a client that has `access`.
+    /// Returns the action that `incoming` requires, of a client with the rights `access`.
     ///
-    /// Frames that carry no message are counted, and so are the bytes of a frame beyond its message: reading them
-    /// is work, and compressed they cost their sender next to nothing.
+    /// Frames that carry no message are limited, and so are the bytes of a frame that are not part of its message:
+    /// reading them takes time, and a client can compress them to almost nothing.
     pub fn handle(&mut self, incoming: Incoming<'_>, access: ClientAccess, now: Tick) -> Action {
         let action = self.on_message(incoming, access, now);
 
-        let carried = match &action {
+        let message_bytes = match &action {
             Action::Publish(draft) => max_publish_bytes(draft.size()),
             Action::Close(_) => return action,
             _ => 0,
         };
-        let overhead = incoming.payload_bytes().saturating_sub(carried);
+        let overhead = incoming.payload_bytes().saturating_sub(message_bytes);
         let is_idle = matches!(action, Action::Nothing | Action::Pong(_) | Action::Push(_));
         let is_allowed = (!is_idle || self.idle.allows(IDLE_RATE, now))
-            && self.pace.allows_overhead(overhead, now);
+            && self.rate_limit.allows_overhead(overhead, now);
 
         if is_allowed {
             action
         } else {
-            Action::Close(CloseReason::Ours(CloseCode::TooFast))
+            Action::Close(CloseReason::Local(CloseCode::TooFast))
         }
     }
 
     fn on_message(&mut self, incoming: Incoming<'_>, access: ClientAccess, now: Tick) -> Action {
         match incoming {
-            // The sweep comes by only so often.
+            // The periodic check of all connections may not have closed this one yet.
             _ if access == ClientAccess::Expired => {
-                Action::Close(CloseReason::Ours(CloseCode::BadToken))
+                Action::Close(CloseReason::Local(CloseCode::BadToken))
             }
             Incoming::Ping(payload) => Action::Pong(payload.to_vec()),
             Incoming::Pong => Action::Nothing,
             Incoming::Close(code) => Action::Close(CloseReason::Echo(code)),
+
             Incoming::Text(text) if self.dialect == Dialect::Typed => match Command::decode(text) {
                 Ok(command) => self.on_command(command, access, now),
                 Err(CommandError { code, message, key }) => error(code, message, key),
             },
             Incoming::Binary(_) if self.dialect == Dialect::Typed => error(
                 ErrorCode::NotText,
-                "fanfare.v1 is spoken in text frames".to_owned(),
+                "fanfare.v1 messages are text frames; this is a binary frame".to_owned(),
                 None,
             ),
-            // Nothing else can be said to a plain client.
+            // The plain dialect has no error frames, so the connection is closed.
             _ if access != ClientAccess::Write => {
-                Action::Close(CloseReason::Ours(CloseCode::NotAllowed))
+                Action::Close(CloseReason::Local(CloseCode::NotAllowed))
             }
-            // A plain client cannot be told that one message was refused, so it is told to come back.
-            _ if self.pace.take(now).is_err() => {
-                Action::Close(CloseReason::Ours(CloseCode::TooFast))
+            _ if self.rate_limit.take(now).is_err() => {
+                Action::Close(CloseReason::Local(CloseCode::TooFast))
             }
             Incoming::Text(text) => Action::Publish(Draft::text(self.id.clone(), None, text)),
             Incoming::Binary(bytes) => Action::Publish(Draft::binary(self.id.clone(), bytes)),
@@ -189,15 +187,17 @@ impl Session {
     fn on_command(&mut self, command: Command, access: ClientAccess, now: Tick) -> Action {
         match command {
             Command::Ping => Action::Push(Push::Pong),
+
             Command::Say { key, .. } if access != ClientAccess::Write => {
-                let message = "the token does not allow to write in this room".to_owned();
+                let message = "the token does not grant write access to this room".to_owned();
                 error(ErrorCode::NotAllowed, message, key)
             }
-            Command::Say { text, key } => match self.pace.take(now) {
-                Err(too_fast) => rate_limited(&too_fast, key),
+
+            Command::Say { text, key } => match self.rate_limit.take(now) {
+                Err(limited) => rate_limited(&limited, key),
                 Ok(()) if text.len() > self.max_message => {
                     let message = format!(
-                        "text has {} bytes; allowed are {}",
+                        "text is {} bytes; the limit is {} (--max-message)",
                         text.len(),
                         self.max_message
                     );
@@ -205,14 +205,16 @@ impl Session {
                 }
                 Ok(()) => Action::Publish(Draft::text(self.id.clone(), key, &text)),
             },
-            // Like a message: to check a token is more work than most.
-            Command::Token { token } => match self.pace.take(now) {
-                Err(too_fast) => rate_limited(&too_fast, None),
+
+            // Limited like a message, because verifying a token takes more time than most commands.
+            Command::Token { token } => match self.rate_limit.take(now) {
+                Err(limited) => rate_limited(&limited, None),
                 Ok(()) => Action::Renew(token),
             },
+
             Command::History { before, limit } => {
-                match (self.pace.take(now), limit.unwrap_or(DEFAULT_HISTORY)) {
-                    (Err(too_fast), _) => rate_limited(&too_fast, None),
+                match (self.rate_limit.take(now), limit.unwrap_or(DEFAULT_HISTORY)) {
+                    (Err(limited), _) => rate_limited(&limited, None),
                     (Ok(()), limit @ 1..=MAX_HISTORY) => Action::History {
                         before,
                         limit: limit.into(),
@@ -227,8 +229,8 @@ impl Session {
     }
 }
 
-fn rate_limited(too_fast: &RateLimited, key: Option<Key>) -> Action {
-    error(ErrorCode::RateLimited, too_fast.to_string(), key)
+fn rate_limited(limited: &RateLimited, key: Option<Key>) -> Action {
+    error(ErrorCode::RateLimited, limited.to_string(), key)
 }
 
 fn error(code: ErrorCode, message: String, key: Option<Key>) -> Action {
@@ -254,143 +256,130 @@ mod tests {
         per_second: 1,
         burst: 2,
     };
-
-    fn pace() -> RateLimit {
-        let quotas = Arc::new(Quotas::new(QuotaRates::UNLIMITED));
-        let host = IpBucket::of(IpAddr::from([192, 0, 2, 1]));
-        RateLimit::new(
-            RATE,
-            quotas,
-            RateLimitKey::claimed(UserId::guest(0), host),
-            host,
-            Tick::default(),
-        )
-    }
+    const NOW: Tick = Tick::after_start(Duration::ZERO);
+    const SAY: &str = r#"{"type":"say","text":"x","key":"k"}"#;
 
     fn session(dialect: Dialect) -> Session {
-        Session::new(dialect, UserId::guest(0), pace(), 10, Tick::default())
+        let id = UserId::guest(0);
+        let host = IpBucket::of(IpAddr::from([192, 0, 2, 1]));
+        let quotas = Arc::new(Quotas::new(QuotaRates::UNLIMITED));
+        let sender = RateLimitKey::claimed(id.clone(), host);
+        let rate_limit = RateLimit::new(RATE, quotas, sender, host, NOW);
+        Session::new(dialect, id, rate_limit, 10, NOW)
     }
 
-    /// The code and key of the error that `text` is answered with.
-    fn refusal(session: &mut Session, text: &str) -> Option<(ErrorCode, Option<String>)> {
-        match session.handle(Incoming::Text(text), ClientAccess::Write, Tick::default()) {
+    fn handle(session: &mut Session, incoming: Incoming<'_>) -> Action {
+        session.handle(incoming, ClientAccess::Write, NOW)
+    }
+
+    /// Returns the code and key of the error in `action`.
+    fn error_of(action: Action) -> Option<(ErrorCode, Option<String>)> {
+        match action {
             Action::Push(Push::Error { code, key, .. }) => Some((code, key.map(String::from))),
             _ => None,
         }
     }
 
+    /// Returns the code and key of the error that `text` causes.
+    fn text_error(session: &mut Session, text: &str) -> Option<(ErrorCode, Option<String>)> {
+        error_of(handle(session, Incoming::Text(text)))
+    }
+
+    /// Returns the code with which the server closes the connection.
+    const fn close_code(action: &Action) -> Option<CloseCode> {
+        match action {
+            Action::Close(CloseReason::Local(code)) => Some(*code),
+            _ => None,
+        }
+    }
+
     #[test]
-    fn a_typed_client_that_is_too_fast_is_told_which_message_was_refused_and_goes_on() {
+    fn a_typed_client_that_is_too_fast_receives_an_error_with_its_key() {
         let mut session = session(Dialect::Typed);
-        let say = r#"{"type":"say","text":"x","key":"k"}"#;
-        assert_eq!(
-            (refusal(&mut session, say), refusal(&mut session, say)),
-            (None, None)
-        );
-        assert_eq!(
-            refusal(&mut session, say),
-            Some((ErrorCode::RateLimited, Some("k".into())))
-        );
+
+        let errors = [0, 1, 2].map(|_| text_error(&mut session, SAY));
         let later = Tick::after_start(Duration::from_secs(1));
-        assert!(matches!(
-            session.handle(Incoming::Text(say), ClientAccess::Write, later),
-            Action::Publish(_)
-        ));
+        let action = session.handle(Incoming::Text(SAY), ClientAccess::Write, later);
+
+        let limited = (ErrorCode::RateLimited, Some("k".into()));
+        assert_eq!(errors, [None, None, Some(limited)]);
+        assert!(matches!(action, Action::Publish(_)), "{action:?}");
     }
 
     #[test]
     fn a_plain_client_that_is_too_fast_is_closed() {
         let mut session = session(Dialect::Plain);
-        for _allowed in 0..2 {
-            assert!(matches!(
-                session.handle(Incoming::Binary(b"x"), ClientAccess::Write, Tick::default()),
-                Action::Publish(_)
-            ));
-        }
-        let action = session.handle(Incoming::Text("x"), ClientAccess::Write, Tick::default());
-        assert!(matches!(
-            action,
-            Action::Close(CloseReason::Ours(CloseCode::TooFast))
-        ));
+
+        let codes = [0, 1, 2].map(|_| close_code(&handle(&mut session, Incoming::Binary(b"x"))));
+
+        assert_eq!(codes, [None, None, Some(CloseCode::TooFast)]);
     }
 
     #[test]
-    fn a_client_that_may_only_read_is_told_so_and_in_the_plain_dialect_closed() {
-        let say = Incoming::Text(r#"{"type":"say","text":"x","key":"k"}"#);
-        let mut typed = session(Dialect::Typed);
-        let refused = typed.handle(say, ClientAccess::Read, Tick::default());
-        assert!(matches!(
-            refused,
-            Action::Push(Push::Error {
-                code: ErrorCode::NotAllowed,
-                key: Some(_),
-                ..
-            })
-        ));
-        let history = typed.handle(
-            Incoming::Text(r#"{"type":"history"}"#),
-            ClientAccess::Read,
-            Tick::default(),
-        );
-        assert!(matches!(history, Action::History { .. }));
-        let action = session(Dialect::Plain).handle(
-            Incoming::Binary(b"x"),
-            ClientAccess::Read,
-            Tick::default(),
-        );
-        assert!(matches!(
-            action,
-            Action::Close(CloseReason::Ours(CloseCode::NotAllowed))
-        ));
+    fn a_typed_client_with_read_access_only_reads() {
+        let mut session = session(Dialect::Typed);
+        let history = Incoming::Text(r#"{"type":"history"}"#);
+
+        let refused = session.handle(Incoming::Text(SAY), ClientAccess::Read, NOW);
+        let page = session.handle(history, ClientAccess::Read, NOW);
+
+        let not_allowed = (ErrorCode::NotAllowed, Some("k".into()));
+        assert_eq!(error_of(refused), Some(not_allowed));
+        assert!(matches!(page, Action::History { .. }), "{page:?}");
     }
 
     #[test]
-    fn nothing_is_taken_after_the_end_of_the_lease() {
-        let say = Incoming::Text(r#"{"type":"say","text":"x"}"#);
+    fn a_plain_client_with_read_access_that_publishes_is_closed() {
+        let mut session = session(Dialect::Plain);
+
+        let action = session.handle(Incoming::Binary(b"x"), ClientAccess::Read, NOW);
+
+        assert_eq!(close_code(&action), Some(CloseCode::NotAllowed));
+    }
+
+    #[test]
+    fn any_frame_after_the_token_has_expired_closes_the_connection() {
         let renewal = Incoming::Text(r#"{"type":"token","token":"x"}"#);
-        let now = Tick::default();
 
         for dialect in [Dialect::Plain, Dialect::Typed] {
-            let action = session(dialect).handle(say, ClientAccess::Write, now);
-            assert!(matches!(action, Action::Publish(_)));
+            for frame in [Incoming::Text(SAY), Incoming::Pong, renewal] {
+                let action = session(dialect).handle(frame, ClientAccess::Expired, NOW);
 
-            for frame in [say, Incoming::Pong, renewal] {
-                let action = session(dialect).handle(frame, ClientAccess::Expired, now);
-                assert!(matches!(
-                    action,
-                    Action::Close(CloseReason::Ours(CloseCode::BadToken))
-                ));
+                assert_eq!(close_code(&action), Some(CloseCode::BadToken), "{frame:?}");
             }
         }
     }
 
     #[test]
-    fn a_client_of_either_dialect_that_floods_with_frames_that_say_nothing_is_closed() {
-        for dialect in [Dialect::Plain, Dialect::Typed] {
-            let both = [Incoming::Ping(b"x"), Incoming::Pong];
-            let typed = [Incoming::Text(r#"{"type":"ping"}"#), Incoming::Text("{")];
-            for frame in both
-                .iter()
-                .chain(typed.iter().filter(|_| dialect == Dialect::Typed))
-            {
-                let mut session = session(dialect);
-                let mut goes_on = |millis| {
-                    let action = session.handle(
-                        *frame,
-                        ClientAccess::Write,
-                        Tick::after_start(Duration::from_millis(millis)),
-                    );
-                    !matches!(action, Action::Close(CloseReason::Ours(CloseCode::TooFast)))
-                };
-                assert_eq!((0..2000).take_while(|_| goes_on(0)).count(), 1000);
-                assert!((1..1000).all(|tenth| goes_on(tenth * 10)));
-            }
+    fn a_client_that_floods_with_frames_without_a_message_is_closed() {
+        let typed = [Incoming::Text(r#"{"type":"ping"}"#), Incoming::Text("{")];
+        let cases = [Dialect::Plain, Dialect::Typed]
+            .into_iter()
+            .flat_map(|dialect| {
+                [Incoming::Ping(b"x"), Incoming::Pong].map(|frame| (dialect, frame))
+            })
+            .chain(typed.map(|frame| (Dialect::Typed, frame)));
+
+        for (dialect, frame) in cases {
+            let mut session = session(dialect);
+            let mut is_allowed = |millis| {
+                let now = Tick::after_start(Duration::from_millis(millis));
+                let action = session.handle(frame, ClientAccess::Write, now);
+                close_code(&action) != Some(CloseCode::TooFast)
+            };
+
+            let burst = (0..2000).take_while(|_| is_allowed(0)).count();
+            let is_rate_allowed = (1..1000).all(|number| is_allowed(number * 10));
+
+            assert_eq!(burst, 1000, "{frame:?}");
+            assert!(is_rate_allowed, "{frame:?}");
         }
     }
 
     #[test]
-    fn frames_that_are_large_and_carry_no_message_close_the_connection_before_they_cost_much() {
+    fn large_frames_without_a_message_soon_close_the_connection() {
         let junk = "x".repeat(400_000);
+
         for text in [
             format!(r#"{{"type":"ping","x":"{junk}"}}"#),
             format!(r#"{{"type":"history","x":"{junk}"}}"#),
@@ -398,48 +387,56 @@ mod tests {
             junk,
         ] {
             let mut session = session(Dialect::Typed);
+            let mut is_allowed = || {
+                let action = handle(&mut session, Incoming::Text(&text));
+                close_code(&action) != Some(CloseCode::TooFast)
+            };
 
-            let bytes: usize = (0..1000)
-                .take_while(|_| {
-                    let action =
-                        session.handle(Incoming::Text(&text), ClientAccess::Write, Tick::default());
-                    !matches!(action, Action::Close(CloseReason::Ours(CloseCode::TooFast)))
-                })
-                .map(|_| text.len())
-                .sum();
+            let frames = (0..1000).take_while(|_| is_allowed()).count();
 
+            let bytes = frames * text.len();
             assert!(bytes < 17 * 1024 * 1024, "{bytes} bytes were read");
         }
     }
 
     #[test]
-    fn fields_out_of_bounds_are_refused_by_name() {
+    fn a_text_that_is_too_long_is_refused_with_its_key() {
         let mut session = session(Dialect::Typed);
-        let long = r#"{"type":"say","text":"12345678901","key":"k"}"#;
-        assert_eq!(
-            refusal(&mut session, long),
-            Some((ErrorCode::BadField, Some("k".into())))
+
+        let error = text_error(
+            &mut session,
+            r#"{"type":"say","text":"12345678901","key":"k"}"#,
         );
-        assert_eq!(
-            refusal(&mut session, r#"{"type":"history","limit":0}"#),
-            Some((ErrorCode::BadField, None))
-        );
-        let binary = session.handle(Incoming::Binary(b"x"), ClientAccess::Write, Tick::default());
-        assert!(matches!(
-            binary,
-            Action::Push(Push::Error {
-                code: ErrorCode::NotText,
-                ..
-            })
-        ));
+
+        assert_eq!(error, Some((ErrorCode::BadField, Some("k".into()))));
+    }
+
+    #[test]
+    fn a_history_limit_out_of_range_is_refused() {
+        let mut session = session(Dialect::Typed);
+
+        let error = text_error(&mut session, r#"{"type":"history","limit":0}"#);
+
+        assert_eq!(error, Some((ErrorCode::BadField, None)));
+    }
+
+    #[test]
+    fn a_binary_frame_of_a_typed_client_is_refused() {
+        let mut session = session(Dialect::Typed);
+
+        let action = handle(&mut session, Incoming::Binary(b"x"));
+
+        assert_eq!(error_of(action), Some((ErrorCode::NotText, None)));
     }
 
     proptest! {
         #[test]
-        fn any_text_is_acted_upon_or_answered_with_an_error(texts in prop::collection::vec(".*", 0..20)) {
+        fn any_text_causes_an_action_or_an_error(texts in prop::collection::vec(".*", 0..20)) {
             let mut session = session(Dialect::Typed);
+
             for text in texts {
-                let action = session.handle(Incoming::Text(&text), ClientAccess::Write, Tick::default());
+                let action = handle(&mut session, Incoming::Text(&text));
+
                 prop_assert!(!matches!(action, Action::Nothing | Action::Close(_)), "{text:?}");
             }
         }

@@ -88,7 +88,7 @@ impl Kept {
         self.head = Offset(prev.0 + 1);
         if let Some(key) = draft.key().cloned() {
             let from = draft.from().clone();
-            self.keys.remember(DedupEntry {
+            self.keys.insert(DedupEntry {
                 from,
                 key,
                 offset: self.head,
@@ -122,7 +122,7 @@ impl Kept {
 
     /// Drops messages and keys that are past the limits.
     fn trim(&mut self, now: u64, retention: &Retention) {
-        self.keys.forget(self.head, now);
+        self.keys.expire(self.head, now);
         while let Some((oldest, stored)) = self.frames.front() {
             let is_old = u128::from(now.saturating_sub(*stored)) > retention.age.as_millis();
             let is_over = self.frames.len() > retention.messages

@@ -5,7 +5,7 @@ use tokio::sync::Notify;
 
 use crate::server::hub::{Hub, MemoryHolder, Reclaimable};
 use crate::server::memory::{Memory, MemoryReservation};
-use crate::server::room::{MAX_RUN_BYTES, Tick};
+use crate::server::room::{MAX_CHUNK_BYTES, Tick};
 
 /// Bytes of a connection that sends nothing: its task and hyper's buffers.
 const CONNECTION_BYTES: usize = 16 * 1024;
@@ -149,7 +149,7 @@ impl MemoryHolder for Activity {
             RequestPhase::Idle | RequestPhase::Answering => return None,
             RequestPhase::Receiving => state.unsent,
             // The bytes of a stream are shared with other readers, so they are not counted as unsent.
-            RequestPhase::Blocked => state.unsent.max(MAX_RUN_BYTES),
+            RequestPhase::Blocked => state.unsent.max(MAX_CHUNK_BYTES),
         };
         Some(Reclaimable {
             since: state.since,

@@ -279,7 +279,7 @@ impl ConnectionState {
                 reconnect_after_ms: reconnect_after.as_millis() as u64,
             });
         }
-        self.outbox.close(CloseReason::Ours(CloseCode::GoingAway));
+        self.outbox.close(CloseReason::Local(CloseCode::GoingAway));
     }
 }
 
@@ -319,11 +319,11 @@ impl Subscriber for Connection {
             HeartbeatAction::Expired => true,
         };
         if is_overdue && !self.has_unread_bytes() {
-            state.outbox.close(CloseReason::Ours(CloseCode::Expired));
+            state.outbox.close(CloseReason::Local(CloseCode::Expired));
         }
 
         if state.lease.access(Instant::now()) == ClientAccess::Expired {
-            state.outbox.close(CloseReason::Ours(CloseCode::BadToken));
+            state.outbox.close(CloseReason::Local(CloseCode::BadToken));
         }
         self.write_own(&mut state);
     }
@@ -343,7 +343,7 @@ impl Subscriber for Connection {
                 return;
             }
             if outbox.waiting() + frame.len() > self.settings.send_buffer {
-                outbox.close(CloseReason::Ours(CloseCode::TooSlow));
+                outbox.close(CloseReason::Local(CloseCode::TooSlow));
             } else {
                 outbox.push_encoded(frame);
             }
@@ -352,7 +352,7 @@ impl Subscriber for Connection {
 
     fn close(&self, closing: Closing) {
         self.update(|state| match closing {
-            Closing::Code(code) => state.outbox.close(CloseReason::Ours(code)),
+            Closing::Code(code) => state.outbox.close(CloseReason::Local(code)),
             Closing::Drain(reconnect_after) => state.drain(reconnect_after),
         });
     }
@@ -366,7 +366,7 @@ impl Subscriber for Connection {
             self.count(&state);
             self.waker.wake();
         } else {
-            state.outbox.close(CloseReason::Ours(CloseCode::Expired));
+            state.outbox.close(CloseReason::Local(CloseCode::Expired));
             self.write(&mut state, &mut self.room.reel());
         }
     }

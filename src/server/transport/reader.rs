@@ -239,7 +239,7 @@ impl FrameReader {
             // After a Close frame there may be a rest too, which is never read.
             Ok(decoded) => self.rest = bytes[decoded..].to_vec(),
             Err(violation) => {
-                answers.push(Action::Close(CloseReason::Ours(violation.close_code())));
+                answers.push(Action::Close(CloseReason::Local(violation.close_code())));
             }
         }
         if !drafts.is_empty() {
@@ -255,9 +255,8 @@ impl FrameReader {
             }
         }
         let mut state = connection.lock();
-        state.heartbeat.seen(now);
-        let (has_completed, is_partial) =
-            (self.decoder.has_completed(), self.decoder.is_unfinished());
+        state.heartbeat.record_activity(now);
+        let (has_completed, is_partial) = (self.decoder.has_completed(), self.decoder.is_partial());
         state.arrival.on_read(has_completed, is_partial, now);
         state.partial = self.decoder.held() + self.rest.len();
         connection.count(&state);
@@ -322,7 +321,7 @@ fn answer(
         }
         // A plain client has no frame for an error.
         Err(_) if outbox.dialect() == Dialect::Plain => {
-            outbox.close(CloseReason::Ours(CloseCode::GoingAway));
+            outbox.close(CloseReason::Local(CloseCode::GoingAway));
         }
         Err(error) => {
             for key in keys {
@@ -388,7 +387,7 @@ mod tests {
         let lease = Permissions {
             may_write: true,
             is_admin: false,
-            ends: None,
+            expires_at: None,
         };
         let settings = Arc::new(ConnectionSettings {
             max_message: MAX_MESSAGE,

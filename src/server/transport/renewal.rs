@@ -26,7 +26,7 @@ pub fn permissions(principal: &Principal, room: &Room) -> Permissions {
         may_write: principal.may(Right::Write, room.name()),
         is_admin: principal.may(Right::Admin, room.name()),
         // What is too far away for a clock never ends.
-        ends: left.and_then(|left| Instant::now().checked_add(left)),
+        expires_at: left.and_then(|left| Instant::now().checked_add(left)),
     }
 }
 
@@ -84,7 +84,7 @@ mod tests {
         let lease = Permissions {
             may_write: true,
             is_admin: false,
-            ends: Some(ends),
+            expires_at: Some(ends),
         };
 
         assert_eq!(
@@ -93,7 +93,7 @@ mod tests {
         );
         assert_eq!(lease.access(ends), ClientAccess::Expired);
         let endless = Permissions {
-            ends: None,
+            expires_at: None,
             ..lease
         };
         assert_eq!(endless.access(ends), ClientAccess::Write);

@@ -145,7 +145,7 @@ impl StreamSubscriber {
             metrics::count_gap(gap.reason);
             dialect.encode_into(&Push::from(gap), &mut opening);
         }
-        opening.extend_from_slice(dialect.opening(&position).as_bytes());
+        opening.extend_from_slice(dialect.preamble(&position).as_bytes());
         if start.recovery == Recovery::Resumed {
             for push in reader.room.deleted(start.cursor) {
                 dialect.encode_into(&push, &mut opening);
@@ -203,7 +203,7 @@ impl StreamReader {
             Err(error) => {
                 debug!(%error, room = %self.room.name(), "could not read from the store");
                 outbox.end_log();
-                outbox.close(CloseReason::Ours(CloseCode::TryAgainLater));
+                outbox.close(CloseReason::Local(CloseCode::TryAgainLater));
             }
         }
         self.reservation.set(state.outbox.queued());
@@ -218,7 +218,7 @@ impl Subscriber for StreamReader {
     fn tick(&self, now: Tick) {
         if self.lease.access(Instant::now()) == ClientAccess::Expired {
             self.change(&mut self.room.reel(), |outbox| {
-                outbox.close(CloseReason::Ours(CloseCode::BadToken))
+                outbox.close(CloseReason::Local(CloseCode::BadToken))
             });
         }
         let mut state = self.state.lock();
@@ -252,12 +252,12 @@ impl Subscriber for StreamReader {
             self.state.lock().drains = Some(self.hub.now());
         }
         self.change(&mut self.room.reel(), |outbox| match closing {
-            Closing::Code(code) => outbox.close(CloseReason::Ours(code)),
+            Closing::Code(code) => outbox.close(CloseReason::Local(code)),
             Closing::Drain(reconnect_after) => {
                 outbox.push_event(&Push::Drain {
                     reconnect_after_ms: reconnect_after.as_millis() as u64,
                 });
-                outbox.close(CloseReason::Ours(CloseCode::GoingAway));
+                outbox.close(CloseReason::Local(CloseCode::GoingAway));
             }
         });
     }
@@ -340,7 +340,7 @@ impl Drop for EventStreamBody {
             state.waiting.is_none() && reader.hub.now().since(state.asked) >= STUCK_AFTER;
         let (end, reason) = match state.outbox.close_reason() {
             // What counts is what was sent.
-            Some(CloseReason::Ours(code)) if state.has_ended => {
+            Some(CloseReason::Local(code)) if state.has_ended => {
                 (DisconnectReason::Closed(code), code.reason())
             }
             _ if is_stuck => (

@@ -232,7 +232,7 @@ impl ConnectionTask {
         // The room is left at once; the client's answer may take a moment. A server that stops waits for that.
         let is_stopping = matches!(
             ending,
-            CloseCause::Handshake(CloseReason::Ours(CloseCode::GoingAway))
+            CloseCause::Handshake(CloseReason::Local(CloseCode::GoingAway))
         );
         let (grace, membership) = if is_stopping {
             (STOP_GRACE, Some(membership))
@@ -299,7 +299,7 @@ async fn catch_up(connection: &Connection, after: Offset) {
         Err(error) => {
             debug!(%error, room = %connection.room.name(), "could not read from the store");
             outbox.end_log();
-            outbox.close(CloseReason::Ours(CloseCode::TryAgainLater));
+            outbox.close(CloseReason::Local(CloseCode::TryAgainLater));
         }
     });
 }
@@ -417,7 +417,7 @@ impl CloseCause {
 
     const fn counted(&self) -> DisconnectReason {
         match self {
-            Self::Handshake(CloseReason::Ours(code)) => DisconnectReason::Closed(*code),
+            Self::Handshake(CloseReason::Local(code)) => DisconnectReason::Closed(*code),
             Self::Handshake(CloseReason::Echo(_)) => DisconnectReason::Client,
             Self::Lost(TransportError::Stuck) => DisconnectReason::Closed(CloseCode::TooSlow),
             Self::Lost(TransportError::Disconnected) => DisconnectReason::Lost,
@@ -428,7 +428,7 @@ impl CloseCause {
 impl fmt::Display for CloseCause {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Handshake(CloseReason::Ours(code)) => {
+            Self::Handshake(CloseReason::Local(code)) => {
                 write!(f, "{} {}", code.number(), code.reason())
             }
             Self::Handshake(CloseReason::Echo(Some(code))) => {

@@ -1,4 +1,7 @@
-//! A client's bytes to messages, in whatever pieces they arrive.
+//! The decoder of a client's frames, which may arrive in reads of any size.
+//!
+//! Payloads are unmasked in place, and a message in one uncompressed frame is passed on without a copy. Only partial
+//! frames and messages are buffered.
 
 use std::mem;
 use std::ops::ControlFlow;
@@ -7,115 +10,120 @@ use crate::server::wire::header::{Header, Opcode};
 use crate::server::wire::message::{MessageBuffer, max_wire_bytes};
 use crate::server::wire::{Incoming, Violation};
 
-/// Turns one client's bytes into messages. Cheap to keep: two words between messages.
+/// A decoder of one client's bytes. Between messages, it takes two words of memory.
 #[derive(Debug)]
 pub struct Decoder {
-    terms: DecoderLimits,
-    unfinished: Option<Box<PartialMessage>>,
+    limits: DecoderLimits,
+    partial: Option<Box<PartialMessage>>,
     has_completed: bool,
 }
 
-/// What a client is held to.
+/// The limits and the negotiated extension of a connection.
 #[derive(Clone, Copy, Debug)]
 struct DecoderLimits {
     max_message: usize,
-    /// Whether compressed messages were agreed upon.
+    /// True if compression was negotiated.
     may_compress: bool,
 }
 
-/// What has arrived of a message or frame that is not all there.
+/// The buffered part of a message or frame that has not arrived completely.
 #[derive(Debug, Default)]
 struct PartialMessage {
-    /// The start of a header that is cut short.
+    /// The start of a partial header.
     head: Vec<u8>,
     /// The frame whose payload is arriving.
     frame: Option<PartialFrame>,
-    /// The payload, so far, of the control frame that is arriving.
+    /// The buffered payload of a partial control frame.
     control: Vec<u8>,
-    /// The data message that is arriving.
+    /// The data message that is arriving, between its fragments or within one.
     message: Option<MessageBuffer>,
 }
 
+/// A frame whose header has arrived.
 #[derive(Clone, Copy, Debug)]
 struct PartialFrame {
     header: Header,
-    /// Payload bytes that have already arrived.
-    taken: u64,
+    /// Number of payload bytes that have been decoded.
+    decoded: u64,
 }
 
 impl Decoder {
-    /// A decoder at the start of a connection; `max_message` bounds one message's payload, in bytes, also of one
-    /// that comes compressed, where that was agreed upon.
+    /// Creates the decoder of a new connection. `max_message` is the maximum payload of one message in bytes, after
+    /// inflation if it is compressed. `may_compress` is true if compression was negotiated.
     pub const fn new(max_message: usize, may_compress: bool) -> Self {
         Self {
-            terms: DecoderLimits {
+            limits: DecoderLimits {
                 max_message,
                 may_compress,
             },
-            unfinished: None,
+            partial: None,
             has_completed: false,
         }
     }
 
-    /// Whether a message or frame has begun and is not all there.
-    pub const fn is_unfinished(&self) -> bool {
-        self.unfinished.is_some()
+    /// Returns true if a message or frame has arrived in part.
+    pub const fn is_partial(&self) -> bool {
+        self.partial.is_some()
     }
 
-    /// Returns whether the last call of [`Decoder::decode`] completed a message, or a control frame outside of one: what is
-    /// unfinished now began after that.
+    /// Returns true if the latest call of [`Decoder::decode`] completed a message, or a control frame outside of one. If
+    /// so, a partial message began after that.
     pub const fn has_completed(&self) -> bool {
         self.has_completed
     }
 
-    /// Bytes that it keeps of a message or frame that is not all there.
+    /// Returns the memory that a partial message or frame takes, in bytes.
     pub fn held(&self) -> usize {
-        self.unfinished
-            .as_ref()
-            .map_or(0, |unfinished| unfinished.held())
+        self.partial.as_ref().map_or(0, |partial| partial.held())
     }
 
-    /// Decodes `input` (unmasking it in place), hands each whole message to `each` until that breaks off, and
-    /// returns how many bytes were decoded: all of them, unless `each` broke off. The rest then comes first in the
-    /// next call.
+    /// Decodes `input`, which is unmasked in place, and calls `handle` with each complete message.
+    ///
+    /// Returns the number of decoded bytes: all of them, unless `handle` returns [`ControlFlow::Break`]. The next
+    /// call must then begin with the rest.
     ///
     /// # Errors
-    /// The first violation; the decoder must not be used after it.
+    /// The first violation. The decoder must not be used after it.
     pub fn decode(
         &mut self,
         mut input: &mut [u8],
-        mut each: impl FnMut(Incoming<'_>) -> ControlFlow<()>,
+        mut handle: impl FnMut(Incoming<'_>) -> ControlFlow<()>,
     ) -> Result<usize, Violation> {
         let length = input.len();
         let mut state = self
-            .unfinished
+            .partial
             .take()
-            .map(|unfinished| *unfinished)
+            .map(|partial| *partial)
             .unwrap_or_default();
         self.has_completed = false;
-        while let Some(PartialFrame { header, taken }) = state.next_frame(&mut input, self.terms)? {
-            // Fits: it is at most the length of a slice.
-            let available = (header.length - taken).min(input.len() as u64) as usize;
+
+        while let Some(frame) = state.next_frame(&mut input, self.limits)? {
+            let PartialFrame { header, decoded } = frame;
+            // The minimum is at most the length of a slice, so it fits.
+            let available = (header.length - decoded).min(input.len() as u64) as usize;
             let (payload, rest) = mem::take(&mut input).split_at_mut(available);
             input = rest;
-            unmask(payload, header.mask, taken);
-            let taken = taken + available as u64;
-            let is_whole = taken == header.length;
+            unmask(payload, header.mask, decoded);
+
+            let decoded = decoded + available as u64;
+            let is_complete = decoded == header.length;
             let flow = if header.opcode.is_control() {
-                state.on_control_payload(header.opcode, payload, is_whole, &mut each)?
+                state.on_control_payload(header.opcode, payload, is_complete, &mut handle)?
             } else {
-                state.on_data_payload(&header, payload, is_whole, self.terms, &mut each)?
+                state.on_data_payload(&header, payload, is_complete, self.limits, &mut handle)?
             };
-            self.has_completed |= is_whole && state.message.is_none();
-            if !is_whole {
-                state.frame = Some(PartialFrame { header, taken });
+
+            self.has_completed |= is_complete && state.message.is_none();
+            if !is_complete {
+                state.frame = Some(PartialFrame { header, decoded });
             }
-            if flow.is_break() || !is_whole {
+            if flow.is_break() || !is_complete {
                 break;
             }
         }
-        if !state.is_idle() {
-            self.unfinished = Some(Box::new(state));
+
+        if !state.is_empty() {
+            self.partial = Some(Box::new(state));
         }
         Ok(length - input.len())
     }
@@ -127,21 +135,22 @@ impl PartialMessage {
         size_of::<Self>() + self.head.capacity() + self.control.capacity() + message
     }
 
-    const fn is_idle(&self) -> bool {
+    const fn is_empty(&self) -> bool {
         self.head.is_empty() && self.frame.is_none() && self.message.is_none()
     }
 
-    /// The frame whose payload comes next in `input`, or `None` if its header is not all there.
+    /// Returns the frame whose payload comes next in `input`; `None` if its header has not arrived completely.
     fn next_frame(
         &mut self,
         input: &mut &mut [u8],
-        terms: DecoderLimits,
+        limits: DecoderLimits,
     ) -> Result<Option<PartialFrame>, Violation> {
         if let Some(frame) = self.frame.take() {
             return Ok(Some(frame));
         }
+
         let header = if self.head.is_empty() {
-            let Some(header) = Header::parse(input, terms.may_compress)? else {
+            let Some(header) = Header::parse(input, limits.may_compress)? else {
                 let part: &mut [u8] = mem::take(input);
                 self.head.extend_from_slice(part);
                 return Ok(None);
@@ -155,19 +164,20 @@ impl PartialMessage {
                 };
                 advance(input, 1);
                 self.head.push(byte);
-                if let Some(header) = Header::parse(&self.head, terms.may_compress)? {
+                if let Some(header) = Header::parse(&self.head, limits.may_compress)? {
                     self.head = Vec::new();
                     break header;
                 }
             }
         };
-        self.check_header(&header, terms.max_message)?;
-        Ok(Some(PartialFrame { header, taken: 0 }))
+
+        self.check_header(&header, limits.max_message)?;
+        Ok(Some(PartialFrame { header, decoded: 0 }))
     }
 
-    /// Whether `header` may come now.
+    /// Checks that `header` may follow the previous frames.
     fn check_header(&mut self, header: &Header, max_message: usize) -> Result<(), Violation> {
-        let (so_far, is_compressed) = match (&mut self.message, header.opcode) {
+        let (buffered, is_compressed) = match (&mut self.message, header.opcode) {
             (_, opcode) if opcode.is_control() => return Ok(()),
             (None, Opcode::Continuation) => return Err(Violation::StrayContinuation),
             (None, _) => (0, header.is_compressed),
@@ -177,112 +187,120 @@ impl PartialMessage {
             }
             (Some(_), _) => return Err(Violation::InterleavedMessage),
         };
-        if header.length > max_wire_bytes(max_message, is_compressed).saturating_sub(so_far) as u64
-        {
+
+        let remaining = max_wire_bytes(max_message, is_compressed).saturating_sub(buffered);
+        if header.length > remaining as u64 {
             return Err(Violation::TooBig);
         }
         Ok(())
     }
 
+    /// Handles the next bytes of a control frame. `is_complete` is true for the last of them.
     fn on_control_payload(
         &mut self,
         opcode: Opcode,
         payload: &[u8],
-        is_whole: bool,
-        each: &mut impl FnMut(Incoming<'_>) -> ControlFlow<()>,
+        is_complete: bool,
+        handle: &mut impl FnMut(Incoming<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, Violation> {
-        if !is_whole {
+        if !is_complete {
             self.control.extend_from_slice(payload);
             return Ok(ControlFlow::Continue(()));
         }
-        let earlier = mem::take(&mut self.control);
-        let joined;
-        let payload = if earlier.is_empty() {
+
+        let buffered = mem::take(&mut self.control);
+        let concatenated;
+        let payload = if buffered.is_empty() {
             payload
         } else {
-            joined = [&earlier, payload].concat();
-            &joined
+            concatenated = [&buffered, payload].concat();
+            &concatenated
         };
+
         Ok(match opcode {
-            Opcode::Ping => each(Incoming::Ping(payload)),
-            Opcode::Pong => each(Incoming::Pong),
+            Opcode::Ping => handle(Incoming::Ping(payload)),
+            Opcode::Pong => handle(Incoming::Pong),
             _ => {
                 let code = parse_close(payload)?;
-                // Nothing follows a Close, whatever the result (RFC 6455 section 5.5.1).
-                let _ = each(Incoming::Close(code));
+                // Nothing may follow a Close frame, even if the handler would continue.
+                let _ = handle(Incoming::Close(code));
                 ControlFlow::Break(())
             }
         })
     }
 
+    /// Handles the next bytes of a data frame. `is_complete` is true for the last of them.
     fn on_data_payload(
         &mut self,
         header: &Header,
         payload: &[u8],
-        is_whole: bool,
-        terms: DecoderLimits,
-        each: &mut impl FnMut(Incoming<'_>) -> ControlFlow<()>,
+        is_complete: bool,
+        limits: DecoderLimits,
+        handle: &mut impl FnMut(Incoming<'_>) -> ControlFlow<()>,
     ) -> Result<ControlFlow<()>, Violation> {
-        let is_last = is_whole && header.fin;
-        if is_last && self.message.is_none() && !header.is_compressed {
-            return Ok(match header.opcode {
-                Opcode::Text => each(Incoming::Text(
-                    std::str::from_utf8(payload).map_err(|_| Violation::NotUtf8)?,
-                )),
-                _ => each(Incoming::Binary(payload)),
-            });
-        }
+        let is_last = is_complete && header.fin;
         let is_text = header.opcode == Opcode::Text;
-        let message = self
+
+        // A message in one frame and one read needs no buffer.
+        if is_last && self.message.is_none() && !header.is_compressed {
+            return Ok(handle(message(payload, is_text)?));
+        }
+
+        let buffer = self
             .message
             .get_or_insert_with(|| MessageBuffer::new(is_text, header.is_compressed));
-        message.append(payload, is_last)?;
-        let Some(message) = self.message.take_if(|_| is_last) else {
+        buffer.append(payload, is_last)?;
+        let Some(buffer) = self.message.take_if(|_| is_last) else {
             return Ok(ControlFlow::Continue(()));
         };
-        let is_text = message.is_text();
-        let bytes = message.finish(terms.max_message)?;
-        Ok(if is_text {
-            each(Incoming::Text(
-                std::str::from_utf8(&bytes).map_err(|_| Violation::NotUtf8)?,
-            ))
-        } else {
-            each(Incoming::Binary(&bytes))
-        })
+
+        let is_text = buffer.is_text();
+        let payload = buffer.finish(limits.max_message)?;
+        Ok(handle(message(&payload, is_text)?))
     }
 }
 
+/// Returns the message with `payload`, which must be UTF-8 if it is text.
+fn message(payload: &[u8], is_text: bool) -> Result<Incoming<'_>, Violation> {
+    if is_text {
+        let text = str::from_utf8(payload).map_err(|_| Violation::NotUtf8)?;
+        Ok(Incoming::Text(text))
+    } else {
+        Ok(Incoming::Binary(payload))
+    }
+}
+
+/// Removes the first `by` bytes of `input`.
 fn advance(input: &mut &mut [u8], by: usize) {
     *input = &mut mem::take(input)[by..];
 }
 
-/// XORs `payload`, which starts `taken` bytes into its frame, with the frame's mask (section 5.3).
-fn unmask(payload: &mut [u8], mut mask: [u8; 4], taken: u64) {
-    mask.rotate_left((taken % 4) as usize);
+/// Unmasks `payload`, which begins `offset` bytes after the start of its frame's payload (section 5.3).
+fn unmask(payload: &mut [u8], mut mask: [u8; 4], offset: u64) {
+    mask.rotate_left((offset % 4) as usize);
     let [a, b, c, d] = mask;
-    let wide = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+    let wide_mask = u64::from_ne_bytes([a, b, c, d, a, b, c, d]);
+
     let mut words = payload.chunks_exact_mut(8);
     for word in &mut words {
         let mut bytes = [0; 8];
         bytes.copy_from_slice(word);
-        word.copy_from_slice(&(u64::from_ne_bytes(bytes) ^ wide).to_ne_bytes());
+        word.copy_from_slice(&(u64::from_ne_bytes(bytes) ^ wide_mask).to_ne_bytes());
     }
-    for (byte, key) in words
-        .into_remainder()
-        .iter_mut()
-        .zip(mask.into_iter().cycle())
-    {
+    let rest = words.into_remainder().iter_mut();
+    for (byte, key) in rest.zip(mask.into_iter().cycle()) {
         *byte ^= key;
     }
 }
 
-/// The code in a Close payload (sections 5.5.1 and 7.4).
+/// Parses the code of a Close payload (sections 5.5.1 and 7.4).
 fn parse_close(payload: &[u8]) -> Result<Option<u16>, Violation> {
     let (code, reason) = match payload {
         [] => return Ok(None),
         [_] => return Err(Violation::BadClose),
         [high, low, reason @ ..] => (u16::from_be_bytes([*high, *low]), reason),
     };
+
     if !matches!(code, 1000..=1003 | 1007..=1014 | 3000..=4999) {
         return Err(Violation::BadClose);
     }

@@ -1,15 +1,15 @@
-//! Messages compressed on their own: permessage-deflate without context takeover (RFC 7692).
+//! Compression of single messages: permessage-deflate without context takeover (RFC 7692).
 //!
 //! # Invariants
 //!
-//! - A message is compressed with nothing but itself, so one compression serves every client that agreed.
-//! - Inflating stops at the bound that is given, whatever a peer sends.
-//! - The bytes that are read are at most [`MOST_EXPANSION`] times as many as those that come of them: blocks of no
-//!   bytes cost as much time as others, and their sender next to nothing.
-//! - What would not become smaller is sent as it is.
+//! - Each message is compressed independently, so that all clients with compression share the result.
+//! - Inflating stops at the given limit.
+//! - The input is at most [`MAX_EXPANSION`] times as long as the inflated message. Without this limit, a client could
+//!   send many empty blocks, which cost time and almost no bandwidth.
+//! - A message that compression does not make smaller is sent uncompressed.
 //!
-//! Deliberately absent: context takeover, which would keep some 300 KiB for each client and compress each message
-//! for each of them, and windows other than the full one.
+//! Context takeover is not supported, as it would take about 300 KiB per client and compress each message once per
+//! client. Smaller windows than the full one are not supported either.
 
 use std::cell::RefCell;
 
@@ -17,53 +17,58 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress, 
 
 use crate::server::wire::Violation;
 
-/// What a client offers by, in `Sec-WebSocket-Extensions`.
+/// Name of the extension in `Sec-WebSocket-Extensions`.
 const NAME: &str = "permessage-deflate";
-/// What is agreed upon (section 7.1.1): each message stands alone, in both directions.
+/// Response to an acceptable offer (section 7.1.1): no context takeover in either direction.
 pub const AGREEMENT: &str =
     "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
-/// How each compressed message ends, which is not sent (section 7.2.1).
+/// The end of each compressed message, which is not sent (section 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
-/// Compressed bytes for each byte of a message, at most. The least that a compressor needs is one, but one that is
-/// flushed after each character needs eight.
-const MOST_EXPANSION: usize = 8;
-/// Compressed bytes of which nothing need come.
+/// Maximum number of compressed bytes per byte of the message. Compressors need at most one, except that one which
+/// flushes after each character needs eight.
+const MAX_EXPANSION: usize = 8;
+/// Number of compressed bytes that need not result in any byte of the message.
 const FREE_BYTES: usize = 4 * 1024;
-/// Final blocks in one message, at most. One ends a message (section 7.2.3.4), or each fragment of it.
+/// Maximum number of final blocks in one message. A client may send one at its end (section 7.2.3.4), or at the end of
+/// each fragment.
 const MAX_FINAL_BLOCKS: usize = 256;
 
-/// Shorter messages are not worth the time: what is around a frame weighs as much.
-const SHORTEST: usize = 64;
+/// Minimum length of a message that is compressed. Shorter ones hardly become smaller.
+const MIN_MESSAGE: usize = 64;
 
 thread_local! {
     static DEFLATER: RefCell<Compress> = RefCell::new(Compress::new(Compression::default(), false));
     static INFLATER: RefCell<Decompress> = RefCell::new(Decompress::new(false));
 }
 
-/// Whether one of a client's `offers`, the values of its `Sec-WebSocket-Extensions`, can be met by [`AGREEMENT`].
+/// Returns true if [`AGREEMENT`] is a valid response to one of a client's `offers`, the values of its
+/// `Sec-WebSocket-Extensions` headers.
 pub fn is_offered<'a>(offers: impl Iterator<Item = &'a str>) -> bool {
     offers.flat_map(|value| value.split(',')).any(is_acceptable)
 }
 
+/// Returns true if [`AGREEMENT`] is a valid response to `offer`.
 fn is_acceptable(offer: &str) -> bool {
     let mut parts = offer.split(';').map(str::trim);
     if parts.next() != Some(NAME) {
         return false;
     }
-    let mut seen = Vec::new();
+
+    let mut names = Vec::new();
     parts.all(|parameter| {
         let (name, value) = match parameter.split_once('=') {
             Some((name, value)) => (name.trim_end(), Some(value.trim_start().trim_matches('"'))),
             None => (parameter, None),
         };
-        let is_new = !seen.contains(&name);
-        seen.push(name);
+
+        let is_new = !names.contains(&name);
+        names.push(name);
         is_new
             && match name {
                 "server_no_context_takeover" | "client_no_context_takeover" => value.is_none(),
-                // A smaller window than we compress with would need a compression of its own.
+                // A smaller window would require a separate compression of each message.
                 "server_max_window_bits" => value == Some("15"),
-                // Whatever it is, the full window reads it.
+                // The full window can read messages of any smaller one.
                 "client_max_window_bits" => value.is_none_or(|bits| {
                     matches!(bits, "8" | "9" | "10" | "11" | "12" | "13" | "14" | "15")
                 }),
@@ -72,31 +77,35 @@ fn is_acceptable(offer: &str) -> bool {
     })
 }
 
-/// `payload` compressed, if that makes it smaller.
+/// Compresses `payload`. `None` if that does not make it smaller.
 pub(super) fn deflate(payload: &[u8]) -> Option<Vec<u8>> {
-    if payload.len() < SHORTEST {
+    if payload.len() < MIN_MESSAGE {
         return None;
     }
+
     DEFLATER.with_borrow_mut(|deflater| {
         deflater.reset();
         let mut out = Vec::with_capacity(payload.len());
         deflater
             .compress_vec(payload, &mut out, FlushCompress::Sync)
             .ok()?;
-        // A full buffer may mean that there is more.
+
+        // The buffer is full if the tail is missing: the result is not smaller than the payload.
         if out.len() >= payload.len() || !out.ends_with(&TAIL) {
             return None;
         }
+
         out.truncate(out.len() - TAIL.len());
         out.shrink_to_fit();
         Some(out)
     })
 }
 
-/// The message that was compressed to `payload`, of at most `max` bytes.
+/// Inflates `payload` to a message of at most `max` bytes.
 ///
 /// # Errors
-/// [`Violation::TooBig`] as soon as it is longer, [`Violation::BadDeflate`] if it is none, or made to cost time.
+/// [`Violation::TooBig`] as soon as the message is longer, and [`Violation::BadDeflate`] if `payload` is not valid or
+/// takes too much time for its message.
 pub(super) fn inflate(payload: &[u8], max: usize) -> Result<Vec<u8>, Violation> {
     INFLATER.with_borrow_mut(|inflater| {
         inflater.reset(false);
@@ -111,37 +120,39 @@ pub(super) fn inflate(payload: &[u8], max: usize) -> Result<Vec<u8>, Violation> 
                     return Err(Violation::TooBig);
                 }
                 if out.len() == out.capacity() {
-                    // Not what the peer promises: what it has sent, and then as much again each time.
-                    out.reserve(
-                        part.len()
-                            .max(out.len())
-                            .max(SHORTEST)
-                            .min(max + 1 - out.len()),
-                    );
+                    // Grow with the bytes that have arrived, not with a length that the peer declares.
+                    let wanted = part.len().max(out.len()).max(MIN_MESSAGE);
+                    out.reserve(wanted.min(max + 1 - out.len()));
                 }
-                let (read, written) = (inflater.total_in(), out.len());
+
+                let read_before = inflater.total_in();
+                let written_before = out.len();
                 let status = inflater
                     .decompress_vec(part, &mut out, FlushDecompress::Sync)
                     .map_err(|_| Violation::BadDeflate)?;
-                let read = (inflater.total_in() - read) as usize;
+                let read = (inflater.total_in() - read_before) as usize;
                 part = &part[read..];
+
                 if status == Status::StreamEnd {
-                    // A final block ends no message (section 7.2.3.4).
+                    // A message may continue after a final block (section 7.2.3.4).
                     inflater.reset(false);
                     final_blocks += 1;
                     if final_blocks > MAX_FINAL_BLOCKS {
                         return Err(Violation::BadDeflate);
                     }
                 }
+
                 let is_full = out.len() == out.capacity();
                 if part.is_empty() && !is_full {
                     break;
                 }
-                if read == 0 && out.len() == written && !is_full {
+                let has_progressed = read > 0 || out.len() > written_before;
+                if !has_progressed && !is_full {
                     return Err(Violation::BadDeflate);
                 }
             }
-            if consumed > FREE_BYTES + TAIL.len() + MOST_EXPANSION * out.len() {
+
+            if consumed > FREE_BYTES + TAIL.len() + MAX_EXPANSION * out.len() {
                 return Err(Violation::BadDeflate);
             }
         }
@@ -161,8 +172,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_offer_is_met_if_the_full_window_without_takeover_satisfies_it() {
-        for (offers, is_met) in [
+    fn an_offer_is_accepted_if_the_full_window_without_takeover_satisfies_it() {
+        for (offers, is_accepted) in [
             (&["permessage-deflate; client_max_window_bits"][..], true),
             (&["permessage-deflate"], true),
             (
@@ -187,16 +198,20 @@ mod tests {
                 &["permessage-deflate; client_max_window_bits; client_max_window_bits"],
                 false,
             ),
-            (&["permessage-deflate; of_tomorrow"], false),
+            (&["permessage-deflate; unknown_parameter"], false),
             (&["permessage-bzip2"], false),
             (&[], false),
         ] {
-            assert_eq!(is_offered(offers.iter().copied()), is_met, "{offers:?}");
+            assert_eq!(
+                is_offered(offers.iter().copied()),
+                is_accepted,
+                "{offers:?}"
+            );
         }
     }
 
     #[test]
-    fn the_examples_of_the_rfc_are_read() {
+    fn the_examples_of_the_rfc_are_inflated() {
         for example in [
             // Section 7.2.3.1, one block; 7.2.3.3, no compression; 7.2.3.4, a final block; 7.2.3.5, two blocks.
             &[0xf2, 0x48, 0xcd, 0xc9, 0xc9, 0x07, 0x00][..],
@@ -218,51 +233,60 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_would_become_a_thousand_times_larger_is_refused_at_the_bound() {
+    fn a_message_that_inflates_to_a_thousand_times_its_length_is_refused_at_the_limit() {
         let bomb = deflate(&vec![0; 10_000_000]).expect("smaller");
-        assert!(bomb.len() < 20_000);
-        assert_eq!(inflate(&bomb, 65_536), Err(Violation::TooBig));
-        assert_eq!(
-            inflate(&bomb, 10_000_000).map(|whole| whole.len()),
-            Ok(10_000_000)
-        );
+
+        let refused = inflate(&bomb, 65_536);
+        let whole = inflate(&bomb, 10_000_000).map(|message| message.len());
+
+        assert!(bomb.len() < 20_000, "{} bytes", bomb.len());
+        assert_eq!(refused, Err(Violation::TooBig));
+        assert_eq!(whole, Ok(10_000_000));
     }
 
     #[test]
-    fn blocks_of_which_nothing_comes_are_refused_after_a_few_kilobytes() {
-        // Final blocks, blocks of fixed codes (with the bits that fill the last byte), and stored blocks.
+    fn empty_blocks_are_refused_after_a_few_kilobytes() {
+        // Final blocks, blocks with fixed codes (padded to whole bytes), and stored blocks.
         for block in [
             &[0x03, 0x00][..],
             &[0x02, 0x08, 0x20, 0x80, 0x00],
             &[0, 0, 0, 0xFF, 0xFF],
         ] {
-            let some = block.repeat(50);
+            let few = block.repeat(50);
             let many = block.repeat(60_000);
 
-            assert_eq!(inflate(&some, 100).as_deref(), Ok(&[][..]), "{block:02x?}");
+            assert_eq!(inflate(&few, 100).as_deref(), Ok(&[][..]), "{block:02x?}");
             assert_eq!(inflate(&many, 400_000), Err(Violation::BadDeflate));
         }
     }
 
     #[test]
-    fn a_message_that_was_flushed_after_each_character_is_read() {
+    fn a_message_that_was_flushed_after_each_character_is_inflated() {
         let text = "a message, of some length. ".repeat(1000);
         let mut deflater = Compress::new(Compression::fast(), false);
         let mut compressed = Vec::with_capacity(20 * text.len());
+
         for byte in text.as_bytes() {
             deflater
                 .compress_vec(&[*byte], &mut compressed, FlushCompress::Sync)
                 .expect("compressed");
         }
         compressed.truncate(compressed.len() - TAIL.len());
+        let length = compressed.len();
 
-        assert!(compressed.len() > 5 * text.len());
-        assert_eq!(inflate(&compressed, text.len()), Ok(text.into_bytes()));
+        let message = inflate(&compressed, text.len());
+
+        assert!(length > 5 * text.len(), "{length} bytes");
+        assert_eq!(message, Ok(text.into_bytes()));
     }
 
     #[test]
-    fn what_would_not_become_smaller_is_left_as_it_is() {
-        assert_eq!(deflate(&[b'a'; SHORTEST - 1]), None);
+    fn a_short_message_is_not_compressed() {
+        assert_eq!(deflate(&[b'a'; MIN_MESSAGE - 1]), None);
+    }
+
+    #[test]
+    fn a_message_that_does_not_become_smaller_is_not_compressed() {
         let mut state = 1_u64;
         let mut random = || {
             // Marsaglia's xorshift.
@@ -272,14 +296,19 @@ mod tests {
             state.to_be_bytes()
         };
         let noise: Vec<u8> = (0..1000).flat_map(|_| random()).collect();
-        assert!(deflate(&noise).is_none());
+
+        assert_eq!(deflate(&noise), None);
     }
 
     proptest! {
         #[test]
-        fn what_was_compressed_comes_back(words in prop::collection::vec("[a-z]{1,8}", 20..400)) {
+        fn a_compressed_message_inflates_to_itself(
+            words in prop::collection::vec("[a-z]{1,8}", 20..400),
+        ) {
             let text = words.join(" ");
+
             let compressed = deflate(text.as_bytes());
+
             if let Some(compressed) = compressed {
                 prop_assert!(compressed.len() < text.len());
                 prop_assert_eq!(inflate(&compressed, text.len()), Ok(text.into_bytes()));
@@ -287,7 +316,7 @@ mod tests {
         }
 
         #[test]
-        fn no_bytes_upset_it(bytes: Vec<u8>, max in 0usize..1000) {
+        fn any_bytes_inflate_to_at_most_the_limit(bytes: Vec<u8>, max in 0usize..1000) {
             if let Ok(message) = inflate(&bytes, max) {
                 prop_assert!(message.len() <= max);
             }

@@ -1,13 +1,13 @@
-//! Frame headers (RFC 6455 section 5.2): written for servers, read from clients.
+//! Frame headers (RFC 6455 section 5.2): encoded for the server, and parsed from clients.
 
 use bytes::Bytes;
 
 use crate::protocol::CloseCode;
 use crate::server::wire::{Violation, deflate::deflate};
 
-/// Longest header that is written (section 5.2).
-const LONGEST_HEADER: usize = 10;
-/// Longest payload of a control frame (section 5.5).
+/// Maximum length of a header without a mask (section 5.2).
+const MAX_HEADER_BYTES: usize = 10;
+/// Maximum payload of a control frame (section 5.5).
 const MAX_CONTROL_BYTES: usize = 125;
 
 const FIN: u8 = 0x80;
@@ -16,25 +16,25 @@ const RESERVED_BITS: u8 = 0x70;
 const COMPRESSED: u8 = 0x40;
 const MASKED: u8 = 0x80;
 
-/// What a frame is (section 11.8).
+/// The type of a frame (section 11.8).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Opcode {
-    /// The next piece of a fragmented message.
+    /// The next fragment of a message.
     Continuation,
     /// UTF-8 text.
     Text,
     /// Any bytes.
     Binary,
-    /// The end of the connection.
+    /// The closing handshake.
     Close,
-    /// "Are you there?"
+    /// A request for a pong.
     Ping,
-    /// The answer to a ping, with its payload.
+    /// The response to a ping, with its payload.
     Pong,
 }
 
 impl Opcode {
-    /// Control frames may stand between the pieces of a message.
+    /// Returns true for control frames, which may arrive between the fragments of a message.
     pub const fn is_control(self) -> bool {
         matches!(self, Self::Close | Self::Ping | Self::Pong)
     }
@@ -63,37 +63,39 @@ impl Opcode {
     }
 }
 
-/// A client's frame header, already found lawful on its own.
+/// A client's frame header that is valid on its own.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
-    /// Last piece of its message.
+    /// True for the last fragment of a message.
     pub(super) fin: bool,
-    /// First piece of a compressed message.
+    /// True for the first fragment of a compressed message.
     pub(super) is_compressed: bool,
-    /// What the frame is.
+    /// Type of the frame.
     pub(super) opcode: Opcode,
-    /// Key that the payload is masked with.
+    /// Masking key of the payload.
     pub(super) mask: [u8; 4],
     /// Payload length in bytes, as declared.
     pub(super) length: u64,
-    /// How many bytes the header itself took, 6 to 14.
+    /// Length of the header itself, 6 to 14 bytes.
     pub(super) size: usize,
 }
 
 impl Header {
-    /// Reads the header at the start of `bytes`; `None` if it is not all there yet. `may_compress`: that was agreed
-    /// upon.
+    /// Parses the header at the start of `bytes`. `None` if it has not arrived completely. `may_compress` is true if
+    /// compression was negotiated.
     ///
     /// # Errors
-    /// As soon as the bytes at hand break the RFC, complete or not.
+    /// The first violation, as soon as the bytes show it.
     pub(super) fn parse(bytes: &[u8], may_compress: bool) -> Result<Option<Self>, Violation> {
         let Some(&first) = bytes.first() else {
             return Ok(None);
         };
+
         let is_compressed = may_compress && first & COMPRESSED != 0;
         if first & RESERVED_BITS & !(if is_compressed { COMPRESSED } else { 0 }) != 0 {
             return Err(Violation::ReservedBits);
         }
+
         let fin = first & FIN != 0;
         let opcode = Opcode::from_bits(first & 0x0F)?;
         if is_compressed && !matches!(opcode, Opcode::Text | Opcode::Binary) {
@@ -102,56 +104,57 @@ impl Header {
         if opcode.is_control() && !fin {
             return Err(Violation::FragmentedControl);
         }
+
         let Some(&second) = bytes.get(1) else {
             return Ok(None);
         };
+
         if second & MASKED == 0 {
             return Err(Violation::Unmasked);
         }
+
         let short = second & !MASKED;
         if opcode.is_control() && usize::from(short) > MAX_CONTROL_BYTES {
             return Err(Violation::LongControl);
         }
-        let (length, mask_at) = match short {
-            126 => match bytes.get(2..4) {
-                Some(&[a, b]) => (u64::from(u16::from_be_bytes([a, b])), 4),
-                _ => return Ok(None),
-            },
-            127 => match bytes
-                .get(2..10)
-                .and_then(|long| <[u8; 8]>::try_from(long).ok())
-            {
-                Some(long) => (u64::from_be_bytes(long), 10),
-                None => return Ok(None),
-            },
-            short => (u64::from(short), 2),
+
+        let length_bytes = match short {
+            126 => 2,
+            127 => 8,
+            _ => 0,
         };
-        let minimal = match short {
+        let mask_start = 2 + length_bytes;
+        let Some(extended) = bytes.get(2..mask_start) else {
+            return Ok(None);
+        };
+        let length = match short {
+            126 | 127 => extended
+                .iter()
+                .fold(0, |length, byte| (length << 8) | u64::from(*byte)),
+            _ => u64::from(short),
+        };
+        let is_shortest = match short {
             126 => length > 125,
             127 => length > u64::from(u16::MAX) && length >> 63 == 0,
             _ => true,
         };
-        if !minimal {
+        if !is_shortest {
             return Err(Violation::WrongLength);
         }
-        match bytes
-            .get(mask_at..mask_at + 4)
-            .and_then(|mask| <[u8; 4]>::try_from(mask).ok())
-        {
-            Some(mask) => Ok(Some(Self {
-                fin,
-                is_compressed,
-                opcode,
-                mask,
-                length,
-                size: mask_at + 4,
-            })),
-            None => Ok(None),
-        }
+
+        let mask = bytes.get(mask_start..).and_then(<[u8]>::first_chunk);
+        Ok(mask.map(|mask| Self {
+            fin,
+            is_compressed,
+            opcode,
+            mask: *mask,
+            length,
+            size: mask_start + mask.len(),
+        }))
     }
 }
 
-/// One whole, unmasked frame, appended to `out`.
+/// Appends one whole, unmasked frame to `out`.
 pub fn encode_into(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
     out.push(FIN | opcode.bits());
     match payload.len() {
@@ -168,21 +171,21 @@ pub fn encode_into(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
     out.extend_from_slice(payload);
 }
 
-/// One whole, unmasked frame.
+/// Returns one whole, unmasked frame.
 pub fn encode(opcode: Opcode, payload: &[u8]) -> Bytes {
-    let mut out = Vec::with_capacity(LONGEST_HEADER + payload.len());
+    let mut out = Vec::with_capacity(MAX_HEADER_BYTES + payload.len());
     encode_into(opcode, payload, &mut out);
     out.into()
 }
 
-/// The Close frame that says `code` and its reason (section 5.5.1).
+/// Returns the Close frame with `code` and its reason (section 5.5.1).
 pub fn close_frame(code: CloseCode) -> Bytes {
     let mut payload = code.number().to_be_bytes().to_vec();
     payload.extend_from_slice(code.reason().as_bytes());
     encode(Opcode::Close, &payload)
 }
 
-/// The Close frame that answers a client's own, with the same code.
+/// Returns the Close frame that responds to a client's own, with the same code.
 pub fn close_echo(code: Option<u16>) -> Bytes {
     match code {
         Some(code) => encode(Opcode::Close, &code.to_be_bytes()),
@@ -190,23 +193,25 @@ pub fn close_echo(code: Option<u16>) -> Bytes {
     }
 }
 
-/// One whole, unmasked frame of text or bytes with its message compressed, if that makes it smaller.
+/// Returns a whole, unmasked data frame with its message compressed, or unchanged if that does not make it smaller.
 pub fn deflated(frame: &Bytes) -> Bytes {
     let Some(payload) = deflate(payload(frame)) else {
         return frame.clone();
     };
+
     let opcode = if frame.first() == Some(&(FIN | Opcode::Text.bits())) {
         Opcode::Text
     } else {
         Opcode::Binary
     };
-    let mut out = Vec::with_capacity(LONGEST_HEADER + payload.len());
+
+    let mut out = Vec::with_capacity(MAX_HEADER_BYTES + payload.len());
     encode_into(opcode, &payload, &mut out);
     out[0] |= COMPRESSED;
     out.into()
 }
 
-/// The payload of one whole, unmasked frame, such as [`encode`] makes.
+/// Returns the payload of a whole, unmasked frame, such as [`encode`] returns.
 pub fn payload(frame: &[u8]) -> &[u8] {
     let header = match frame.get(1) {
         Some(127) => 10,

@@ -1,22 +1,22 @@
-//! What a client's frames come to.
+//! A complete message or control frame of a client.
 
-/// Something a client said, whole.
+/// A complete message or control frame of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Incoming<'a> {
-    /// A text message, valid UTF-8.
+    /// A text message of valid UTF-8.
     Text(&'a str),
     /// A binary message.
     Binary(&'a [u8]),
-    /// A ping; its payload goes back in a pong.
+    /// A ping, whose payload is sent back in a pong.
     Ping(&'a [u8]),
     /// A pong.
     Pong,
-    /// A Close frame with the peer's code, if it gave one. Nothing follows it.
+    /// A Close frame with the client's code, if it has one. Nothing follows it.
     Close(Option<u16>),
 }
 
 impl Incoming<'_> {
-    /// What it is called.
+    /// Returns the name of the kind.
     pub const fn kind(&self) -> &'static str {
         match self {
             Self::Text(_) => "text",
@@ -27,7 +27,7 @@ impl Incoming<'_> {
         }
     }
 
-    /// Bytes of what was said in it; those of a pong and of a Close frame are not kept.
+    /// Returns the length of the payload in bytes. Payloads of pongs and Close frames are not kept and count as 0.
     pub const fn payload_bytes(&self) -> usize {
         match self {
             Self::Text(text) => text.len(),

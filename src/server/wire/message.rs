@@ -1,36 +1,38 @@
-//! A data message that arrives in pieces, or compressed.
+//! The payload of a data message that is fragmented, compressed, or still arriving.
 
 use crate::server::wire::Violation;
 use crate::server::wire::deflate::inflate;
 
-/// Pieces without a byte that one message may have; only an attack has more.
+/// Maximum number of empty fragments in one message. Only an attacker sends more.
 const MAX_EMPTY_FRAGMENTS: u32 = 256;
-/// How much longer a compressed message may be: a block that could not be made smaller has five bytes around it,
-/// and no compressor that is in use makes blocks of less than 16 KiB of those.
+/// Overhead of a deflate block that cannot be compressed, in bytes. It bounds the length of a compressed message
+/// together with [`MIN_BLOCK`].
 const BLOCK_OVERHEAD: usize = 5;
-const SHORTEST_BLOCK: usize = 16 * 1024;
+/// Minimum length of such blocks in the output of compressors that are in use, in bytes.
+const MIN_BLOCK: usize = 16 * 1024;
 
-/// See the [module docs](self).
+/// A data message that is arriving.
 #[derive(Debug)]
 pub(super) struct MessageBuffer {
     is_text: bool,
     is_compressed: bool,
     bytes: Vec<u8>,
-    /// How many of `bytes` are known to be valid UTF-8, unless they are compressed.
+    /// Length of the prefix of `bytes` that is valid UTF-8. Unused for compressed messages.
     valid: usize,
     empty_fragments: u32,
 }
 
-/// How many bytes may come for a message of at most `max_message`.
+/// Returns the maximum payload, as sent, of a message of at most `max_message` bytes.
 pub(super) const fn max_wire_bytes(max_message: usize, is_compressed: bool) -> usize {
-    match is_compressed {
-        true => max_message.saturating_add(BLOCK_OVERHEAD * (1 + max_message / SHORTEST_BLOCK)),
-        false => max_message,
+    if is_compressed {
+        max_message.saturating_add(BLOCK_OVERHEAD * (1 + max_message / MIN_BLOCK))
+    } else {
+        max_message
     }
 }
 
 impl MessageBuffer {
-    /// Nothing of it is here.
+    /// Creates an empty message.
     pub(super) const fn new(is_text: bool, is_compressed: bool) -> Self {
         Self {
             is_text,
@@ -41,30 +43,30 @@ impl MessageBuffer {
         }
     }
 
-    /// Whether it is text.
+    /// Returns true for a text message.
     pub(super) const fn is_text(&self) -> bool {
         self.is_text
     }
 
-    /// Whether what arrives is compressed.
+    /// Returns true if the payload is compressed.
     pub(super) const fn is_compressed(&self) -> bool {
         self.is_compressed
     }
 
-    /// How many bytes have arrived.
+    /// Returns the number of bytes that have arrived.
     pub(super) const fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Bytes of memory that it takes.
+    /// Returns the memory that the message takes, in bytes.
     pub(super) const fn held(&self) -> usize {
         self.bytes.capacity()
     }
 
-    /// A further piece has begun, of `length` bytes.
+    /// Checks the length of the next fragment.
     ///
     /// # Errors
-    /// If too many had none.
+    /// [`Violation::EmptyFragments`] if too many fragments were empty.
     pub(super) const fn check_length(&mut self, length: u64) -> Result<(), Violation> {
         if length == 0 {
             self.empty_fragments += 1;
@@ -75,18 +77,20 @@ impl MessageBuffer {
         Ok(())
     }
 
-    /// Takes the next bytes of it. Bad text is refused as soon as it is bad.
+    /// Appends the next bytes. `is_last` is true for the end of the message.
     ///
     /// # Errors
-    /// If it is not UTF-8 though it should be.
+    /// [`Violation::NotUtf8`] as soon as the bytes of an uncompressed text are not valid.
     pub(super) fn append(&mut self, bytes: &[u8], is_last: bool) -> Result<(), Violation> {
         self.bytes.extend_from_slice(bytes);
+
         if !self.is_text || self.is_compressed {
             return Ok(());
         }
+
         match std::str::from_utf8(&self.bytes[self.valid..]) {
             Ok(_) => self.valid = self.bytes.len(),
-            // A character cut in two by the end of the bytes: the rest may still come.
+            // The bytes end inside of a character, the rest of which may follow.
             Err(error) if error.error_len().is_none() && !is_last => {
                 self.valid += error.valid_up_to()
             }
@@ -95,10 +99,11 @@ impl MessageBuffer {
         Ok(())
     }
 
-    /// What it says, inflated if need be to at most `max_message` bytes.
+    /// Returns the payload, inflated if it is compressed.
     ///
     /// # Errors
-    /// If it cannot be inflated, or not to so few.
+    /// [`Violation::TooBig`] if it inflates to more than `max_message` bytes, and [`Violation::BadDeflate`] if it
+    /// cannot be inflated.
     pub(super) fn finish(self, max_message: usize) -> Result<Vec<u8>, Violation> {
         if self.is_compressed {
             inflate(&self.bytes, max_message)

@@ -1,10 +1,10 @@
-//! RFC 6455 frames as bytes, and RFC 7692 compression of them: what a server must accept, refuse and send. Sans I/O.
+//! WebSocket frames (RFC 6455) and message compression (RFC 7692) for a server, without I/O.
 //!
 //! # Invariants
 //!
-//! - Nothing here waits, reads a clock, names a socket or knows what a room is.
-//! - No memory is ever reserved from a length that a peer declared.
-//! - A [`Decoder`] between two messages holds no buffer.
+//! - This floor is pure: it never waits, reads no clock, and names no socket and no room.
+//! - Memory is never reserved by a length that a peer declares.
+//! - A [`Decoder`] holds no buffer between two messages.
 
 mod header;
 mod incoming;

@@ -206,7 +206,7 @@ fn keep_to_the_rates(
 ) -> Result<(), ApiError> {
     let most = state
         .quotas
-        .most_at_once()
+        .max_batch()
         .map_or(MAX_BATCH_MESSAGES, |most| most as usize);
     if drafts.len() > most {
         return Err(ApiError::TooMany { limit: most });

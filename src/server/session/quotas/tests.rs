@@ -1,4 +1,4 @@
-//! Who shares which quota, and that a refusal costs nothing.
+//! Tests of the quotas: the connections that share one, and refusals that take no tokens.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -13,6 +13,7 @@ const fn rate(burst: u32) -> Rate {
     }
 }
 
+/// Returns quotas of the given numbers of messages at once, and of two rooms at once.
 fn quotas(id: u32, address: u32, http: u32) -> Arc<Quotas> {
     Arc::new(Quotas::new(QuotaRates {
         id: rate(id),
@@ -30,144 +31,182 @@ fn id(name: &str) -> UserId {
     UserId::parse(name).expect("an id")
 }
 
-/// A connection of `name` from an address, that may say four things by itself.
-fn pace(quotas: &Arc<Quotas>, name: &str, number: u8) -> RateLimit {
-    RateLimit::new(
-        rate(4),
-        quotas.clone(),
-        RateLimitKey::claimed(id(name), host(number)),
-        host(number),
-        NOW,
-    )
+/// Returns the limit of a connection that may send four messages at once.
+fn connection(quotas: &Arc<Quotas>, sender: RateLimitKey, number: u8) -> RateLimit {
+    RateLimit::new(rate(4), quotas.clone(), sender, host(number), NOW)
 }
 
-/// How many messages pass before one does not, and what refused that.
-fn passes(pace: &mut RateLimit) -> (usize, Quota) {
+/// Returns the limit of an unauthenticated connection of `name`.
+fn claimed(quotas: &Arc<Quotas>, name: &str, number: u8) -> RateLimit {
+    let sender = RateLimitKey::claimed(id(name), host(number));
+    connection(quotas, sender, number)
+}
+
+/// Returns the limit of an authenticated connection of `name`.
+fn proven(quotas: &Arc<Quotas>, name: &str, number: u8) -> RateLimit {
+    connection(quotas, RateLimitKey::proven(id(name)), number)
+}
+
+/// Returns the number of messages that pass, and the quota that refuses the next one.
+fn passes(limit: &mut RateLimit) -> (usize, Quota) {
     let mut passed = 0;
     loop {
-        match pace.take(NOW) {
+        match limit.take(NOW) {
             Ok(()) => passed += 1,
-            Err(too_fast) => return (passed, too_fast.quota),
+            Err(error) => return (passed, error.quota),
         }
     }
 }
 
-#[test]
-fn connections_of_one_id_share_what_it_may_say_and_those_of_one_address_what_that_may() {
-    let quotas = quotas(6, 9, 100);
-    let [mut ann, mut again] = [pace(&quotas, "ann", 1), pace(&quotas, "ann", 1)];
-    assert_eq!(
-        (passes(&mut ann), passes(&mut again)),
-        ((4, Quota::Connection), (2, Quota::Id))
-    );
-    assert_eq!(passes(&mut pace(&quotas, "bob", 1)), (3, Quota::Address));
+/// Publishes a number of messages of each name over HTTP from one address.
+fn post(quotas: &Quotas, messages: &[(&str, u32)]) -> Result<(), Quota> {
+    let senders: Vec<_> = messages
+        .iter()
+        .map(|(name, messages)| (RateLimitKey::claimed(id(name), host(1)), *messages))
+        .collect();
+    quotas
+        .post(host(1), &senders, NOW)
+        .map_err(|error| error.quota)
 }
 
 #[test]
-fn nobody_uses_up_the_name_of_another_at_another_address() {
+fn connections_of_one_id_share_its_quota() {
+    let quotas = quotas(6, 100, 100);
+    let mut first = claimed(&quotas, "ann", 1);
+    let mut second = claimed(&quotas, "ann", 1);
+
+    assert_eq!(passes(&mut first), (4, Quota::Connection));
+    assert_eq!(passes(&mut second), (2, Quota::Id));
+}
+
+#[test]
+fn connections_of_one_address_share_its_quota() {
+    let quotas = quotas(100, 7, 100);
+    let mut ann = claimed(&quotas, "ann", 1);
+    let mut bob = claimed(&quotas, "bob", 1);
+
+    assert_eq!(passes(&mut ann), (4, Quota::Connection));
+    assert_eq!(passes(&mut bob), (3, Quota::Address));
+}
+
+#[test]
+fn an_unauthenticated_id_has_a_quota_at_each_address() {
     let quotas = quotas(3, 100, 100);
-    assert_eq!(passes(&mut pace(&quotas, "ann", 1)), (3, Quota::Id));
-    assert_eq!(passes(&mut pace(&quotas, "ann", 2)), (3, Quota::Id));
-    let proven = |number| {
-        RateLimit::new(
-            rate(4),
-            quotas.clone(),
-            RateLimitKey::proven(id("bob")),
-            host(number),
-            NOW,
-        )
-    };
-    assert_eq!(
-        (passes(&mut proven(1)), passes(&mut proven(2))),
-        ((3, Quota::Id), (0, Quota::Id))
-    );
+
+    assert_eq!(passes(&mut claimed(&quotas, "ann", 1)), (3, Quota::Id));
+    assert_eq!(passes(&mut claimed(&quotas, "ann", 2)), (3, Quota::Id));
 }
 
 #[test]
-fn a_batch_passes_whole_or_costs_nothing() {
+fn an_authenticated_id_has_one_quota_at_all_addresses() {
+    let quotas = quotas(3, 100, 100);
+
+    assert_eq!(passes(&mut proven(&quotas, "bob", 1)), (3, Quota::Id));
+    assert_eq!(passes(&mut proven(&quotas, "bob", 2)), (0, Quota::Id));
+}
+
+#[test]
+fn a_request_passes_whole_or_takes_no_tokens() {
     let quotas = quotas(6, 15, 10);
-    let post = |names: &[(&str, u32)]| {
-        let of =
-            |(name, messages): &(&str, u32)| (RateLimitKey::claimed(id(name), host(1)), *messages);
-        let speakers: Vec<_> = names.iter().map(of).collect();
-        quotas
-            .post(host(1), &speakers, NOW)
-            .map_err(|too_fast| too_fast.quota)
-    };
-    assert_eq!(post(&[("ann", 4), ("bob", 7)]), Err(Quota::Http));
-    assert_eq!(post(&[("ann", 2), ("bob", 7)]), Err(Quota::Id));
-    assert_eq!(
-        post(&[("ann", 5), ("bob", 5)]),
-        Ok(()),
-        "the refusals cost nothing"
-    );
-    assert_eq!(post(&[("carol", 1)]), Err(Quota::Http));
-    assert_eq!(passes(&mut pace(&quotas, "ann", 1)), (1, Quota::Id));
-    assert_eq!(
-        passes(&mut pace(&quotas, "carol", 1)),
-        (4, Quota::Connection)
-    );
-    assert_eq!(passes(&mut pace(&quotas, "carol", 1)), (0, Quota::Address));
-    assert_eq!(quotas.most_at_once(), Some(6));
-    assert_eq!(
-        quotas.refusals(),
-        [
-            ("connection", 1),
-            ("id", 2),
-            ("address", 1),
-            ("http", 2),
-            ("rooms", 0)
-        ]
-    );
+
+    let over_http_quota = post(&quotas, &[("ann", 4), ("bob", 7)]);
+    let over_id_quota = post(&quotas, &[("ann", 2), ("bob", 7)]);
+    let all_of_http_quota = post(&quotas, &[("ann", 5), ("bob", 5)]);
+
+    assert_eq!(over_http_quota, Err(Quota::Http));
+    assert_eq!(over_id_quota, Err(Quota::Id));
+    assert_eq!(all_of_http_quota, Ok(()));
 }
 
 #[test]
-fn a_refusal_says_what_is_allowed_and_which_setting_says_so() {
+fn requests_and_connections_share_the_quotas_of_ids_and_addresses() {
+    let quotas = quotas(6, 15, 10);
+    post(&quotas, &[("ann", 5), ("bob", 5)]).expect("within the quotas");
+
+    assert_eq!(post(&quotas, &[("carol", 1)]), Err(Quota::Http));
+    assert_eq!(passes(&mut claimed(&quotas, "ann", 1)), (1, Quota::Id));
+    let mut first = claimed(&quotas, "carol", 1);
+    assert_eq!(passes(&mut first), (4, Quota::Connection));
+    let mut second = claimed(&quotas, "carol", 1);
+    assert_eq!(passes(&mut second), (0, Quota::Address));
+}
+
+#[test]
+fn refusals_are_counted_by_quota() {
+    let quotas = quotas(3, 100, 1);
+
+    passes(&mut claimed(&quotas, "ann", 1));
+    passes(&mut claimed(&quotas, "bob", 1));
+    post(&quotas, &[("carol", 2)]).expect_err("too many messages");
+
+    let expected = [
+        ("connection", 0),
+        ("id", 2),
+        ("address", 0),
+        ("http", 1),
+        ("rooms", 0),
+    ];
+    assert_eq!(quotas.refusals(), expected);
+}
+
+#[test]
+fn the_largest_request_has_as_many_messages_as_the_smallest_burst() {
+    assert_eq!(quotas(6, 15, 10).max_batch(), Some(6));
+    assert_eq!(Quotas::new(QuotaRates::UNLIMITED).max_batch(), None);
+}
+
+#[test]
+fn a_refusal_names_the_allowed_rate_and_its_setting() {
     let quotas = quotas(100, 100, 100);
-    let mut ann = pace(&quotas, "ann", 1);
-    assert_eq!(passes(&mut ann).0, 4);
-    let refusal = ann.take(NOW).expect_err("used up");
+    let mut ann = claimed(&quotas, "ann", 1);
+    passes(&mut ann);
+
+    let error = ann.take(NOW).expect_err("used up");
+
     assert_eq!(
-        refusal.to_string(),
+        error.to_string(),
         "too fast; one connection may send 1 messages a second, 4 at once (--message-rate)"
     );
-    assert_eq!(refusal.wait, Duration::from_secs(1));
+    assert_eq!(error.wait, Duration::from_secs(1));
 }
 
 #[test]
-fn an_address_that_has_created_its_rooms_of_a_day_waits_for_the_next_one_and_others_do_not() {
+fn an_address_that_has_created_its_rooms_waits_for_the_next_day() {
     const DAY: Duration = Duration::from_secs(24 * 60 * 60);
     let quotas = quotas(1, 1, 1);
     let create = |number, time| quotas.create_room(host(number), Tick::after_start(time));
-    assert_eq!(create(1, Duration::ZERO), Ok(()));
-    assert_eq!(create(1, Duration::ZERO), Ok(()));
 
-    let refusal = create(1, DAY / 2).expect_err("two at once, and one a day");
+    let first = create(1, Duration::ZERO);
+    let second = create(1, Duration::ZERO);
+    let third = create(1, DAY / 2).expect_err("two at once, and one a day");
+    let other_address = create(2, DAY / 2);
+    let next_day = create(1, DAY);
 
+    assert_eq!(first, Ok(()));
+    assert_eq!(second, Ok(()));
     assert_eq!(
-        refusal.to_string(),
+        third.to_string(),
         "too fast; one address may create 1 rooms a day, 2 at once (--room-rate; an admin token has no limit)"
     );
-    assert_eq!(refusal.wait, DAY / 2);
-    assert_eq!(create(2, DAY / 2), Ok(()), "another address");
-    assert_eq!(create(1, DAY), Ok(()), "the next day");
+    assert_eq!(third.wait, DAY / 2);
+    assert_eq!(other_address, Ok(()));
+    assert_eq!(next_day, Ok(()));
 }
 
 #[test]
-fn the_small_frames_of_others_at_an_address_pass_when_one_has_sent_all_that_it_may() {
+fn small_frames_pass_when_another_client_at_the_address_has_used_up_the_overhead() {
     let quotas = quotas(1, 1, 1);
-    let [mut one, mut other] = [pace(&quotas, "ann", 1), pace(&quotas, "bob", 1)];
+    let mut ann = claimed(&quotas, "ann", 1);
+    let mut bob = claimed(&quotas, "bob", 1);
+    let mut eve = claimed(&quotas, "eve", 2);
 
     let bytes: usize = (0..1000)
         .map(|_| 300_000)
-        .take_while(|bytes| one.allows_overhead(*bytes, NOW))
+        .take_while(|bytes| ann.allows_overhead(*bytes, NOW))
         .sum();
 
     assert!((16_000_000..17_000_000).contains(&bytes), "{bytes}");
-    assert!(
-        !other.allows_overhead(300_000, NOW),
-        "they share the address"
-    );
-    assert!((0..10_000).all(|_| other.allows_overhead(1024, NOW)));
-    assert!(pace(&quotas, "eve", 2).allows_overhead(usize::MAX, NOW));
+    assert!(!bob.allows_overhead(300_000, NOW), "same address");
+    assert!((0..10_000).all(|_| bob.allows_overhead(1024, NOW)));
+    assert!(eve.allows_overhead(usize::MAX, NOW), "another address");
 }

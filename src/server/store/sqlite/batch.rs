@@ -218,7 +218,7 @@ impl<'a> Batch<'a> {
                 self.keys.entry(place.id).or_insert(window?)
             }
         };
-        window.forget(Offset(place.head), self.now);
+        window.expire(Offset(place.head), self.now);
         Ok(window.find(from, key))
     }
 
@@ -339,7 +339,7 @@ impl Changes {
         for (room, keyed) in self.keyed {
             // There is one: it was loaded when the key was looked for.
             if let Some(window) = keys.get_mut(&room) {
-                window.remember(keyed);
+                window.insert(keyed);
             }
         }
     }

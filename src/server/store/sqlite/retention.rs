@@ -176,7 +176,7 @@ pub(super) fn load_keys(
     keys.sort_unstable_by_key(|keyed| keyed.offset);
 
     let mut window = DedupWindow::new(limits);
-    keys.into_iter().for_each(|keyed| window.remember(keyed));
+    keys.into_iter().for_each(|keyed| window.insert(keyed));
     Ok(window)
 }
 

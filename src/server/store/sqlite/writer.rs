@@ -352,7 +352,7 @@ impl Writer {
     fn expire(&mut self) -> Result<bool, WriteError> {
         let now = self.clock.now();
         self.keys.retain(|_, window| {
-            window.forget(Offset(0), now);
+            window.expire(Offset(0), now);
             !window.is_empty()
         });
 

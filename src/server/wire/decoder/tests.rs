@@ -1,4 +1,4 @@
-//! What the decoder promises: the same messages however the bytes are cut, and each violation by its name.
+//! Tests of the decoder: the same messages for reads of any size, and an error for each violation.
 
 use proptest::prelude::*;
 
@@ -19,7 +19,7 @@ enum Decoded {
     Close(Option<u16>),
 }
 
-fn hear(incoming: Incoming<'_>) -> Decoded {
+fn owned(incoming: Incoming<'_>) -> Decoded {
     match incoming {
         Incoming::Text(text) => Decoded::Text(text.to_owned()),
         Incoming::Binary(bytes) => Decoded::Binary(bytes.to_vec()),
@@ -29,7 +29,7 @@ fn hear(incoming: Incoming<'_>) -> Decoded {
     }
 }
 
-/// A client's frame, with first byte `first` as it is.
+/// Returns a client's frame with the given first byte.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let unmasked = encode(Opcode::Text, payload);
     let mut bytes = unmasked[..unmasked.len() - payload.len()].to_vec();
@@ -45,99 +45,103 @@ fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Feeds `bytes` in pieces of the given sizes (the last one repeated).
-fn feed(
+/// Decodes `bytes` in reads of the given sizes, of which the last one is repeated.
+fn decode(
     max_message: usize,
     bytes: &[u8],
-    pieces: &[usize],
+    reads: &[usize],
 ) -> (Vec<Decoded>, Result<(), Violation>) {
-    feed_to(Decoder::new(max_message, false), bytes, pieces)
+    decode_with(Decoder::new(max_message, false), bytes, reads)
 }
 
-fn feed_to(
+fn decode_with(
     mut decoder: Decoder,
     bytes: &[u8],
-    pieces: &[usize],
+    reads: &[usize],
 ) -> (Vec<Decoded>, Result<(), Violation>) {
-    let mut heard = Vec::new();
+    let mut decoded = Vec::new();
     let mut rest = bytes.to_vec();
-    let mut pieces = pieces
+    let mut sizes = reads
         .iter()
         .copied()
-        .chain(std::iter::repeat(*pieces.last().unwrap_or(&1)));
+        .chain(std::iter::repeat(*reads.last().unwrap_or(&1)));
+
     while !rest.is_empty() {
-        let size = pieces.next().unwrap_or(1).clamp(1, rest.len());
-        let mut piece: Vec<u8> = rest.drain(..size).collect();
-        let result = decoder.decode(&mut piece, |incoming| {
-            heard.push(hear(incoming));
+        let size = sizes.next().unwrap_or(1).clamp(1, rest.len());
+        let mut read: Vec<u8> = rest.drain(..size).collect();
+        let result = decoder.decode(&mut read, |incoming| {
+            decoded.push(owned(incoming));
             ControlFlow::Continue(())
         });
         if let Err(violation) = result {
-            return (heard, Err(violation));
+            return (decoded, Err(violation));
         }
-        if matches!(heard.last(), Some(Decoded::Close(_))) {
+        if matches!(decoded.last(), Some(Decoded::Close(_))) {
             break;
         }
     }
-    assert!(
-        decoder
-            .unfinished
-            .as_ref()
-            .is_none_or(|unfinished| !unfinished.is_idle()),
-        "an idle decoder keeps nothing"
-    );
-    (heard, Ok(()))
+
+    let is_released = decoder.partial.is_none_or(|partial| !partial.is_empty());
+    assert!(is_released, "the decoder keeps an empty buffer");
+    (decoded, Ok(()))
+}
+
+/// Returns the violation in `bytes`, after checking that it does not depend on the sizes of reads.
+fn violation(bytes: &[u8]) -> Option<Violation> {
+    let (_, at_once) = decode(1000, bytes, &[bytes.len()]);
+    let (_, by_byte) = decode(1000, bytes, &[1]);
+
+    assert_eq!(at_once, by_byte);
+    at_once.err()
 }
 
 #[test]
-fn decoding_goes_on_where_it_was_broken_off() {
+fn decoding_continues_after_the_handler_breaks() {
     let ping = frame(0x89, b"mid");
     let mut bytes = [frame(0x01, b"Hel"), ping.clone(), ping, frame(0x80, b"lo")].concat();
     let mut decoder = Decoder::new(1000, false);
-    let (mut heard, mut at) = (Vec::new(), 0);
+    let mut decoded = Vec::new();
+    let mut position = 0;
 
-    while at < bytes.len() {
-        let decoded = decoder.decode(&mut bytes[at..], |incoming| {
-            heard.push(hear(incoming));
+    while position < bytes.len() {
+        let result = decoder.decode(&mut bytes[position..], |incoming| {
+            decoded.push(owned(incoming));
             ControlFlow::Break(())
         });
-        at += decoded.expect("no violation");
+        position += result.expect("no violation");
     }
 
     let ping = Decoded::Ping(b"mid".to_vec());
-    assert_eq!(heard, [ping.clone(), ping, Decoded::Text("Hello".into())]);
-    assert!(!decoder.is_unfinished());
-}
-
-fn violation(bytes: &[u8]) -> Option<Violation> {
-    let whole = feed(1000, bytes, &[bytes.len()]).1.err();
-    assert_eq!(
-        feed(1000, bytes, &[1]).1.err(),
-        whole,
-        "cutting the bytes must not change the verdict"
-    );
-    whole
+    assert_eq!(decoded, [ping.clone(), ping, Decoded::Text("Hello".into())]);
+    assert!(!decoder.is_partial());
 }
 
 #[test]
-fn the_examples_of_rfc_6455_section_5_7_decode() {
+fn the_text_of_rfc_6455_section_5_7_is_decoded() {
     let hello = [
         0x81, 0x85, 0x37, 0xfa, 0x21, 0x3d, 0x7f, 0x9f, 0x4d, 0x51, 0x58,
     ];
-    assert_eq!(
-        feed(1000, &hello, &[64]),
-        (vec![Decoded::Text("Hello".into())], Ok(()))
-    );
-    let pieces = [frame(0x01, b"Hel"), frame(0x89, b"mid"), frame(0x80, b"lo")].concat();
+
+    let result = decode(1000, &hello, &[64]);
+
+    assert_eq!(result, (vec![Decoded::Text("Hello".into())], Ok(())));
+}
+
+#[test]
+fn a_control_frame_between_fragments_is_decoded_first() {
+    let bytes = [frame(0x01, b"Hel"), frame(0x89, b"mid"), frame(0x80, b"lo")].concat();
+
+    let result = decode(1000, &bytes, &[64]);
+
     let expected = vec![
         Decoded::Ping(b"mid".to_vec()),
         Decoded::Text("Hello".into()),
     ];
-    assert_eq!(feed(1000, &pieces, &[64]), (expected, Ok(())));
+    assert_eq!(result, (expected, Ok(())));
 }
 
 #[test]
-fn each_violation_is_named_wherever_the_bytes_are_cut() {
+fn each_violation_has_its_error_for_reads_of_any_size() {
     let cases: &[(&str, Vec<u8>, Violation)] = &[
         ("rsv1", frame(0xC1, b"x"), Violation::ReservedBits),
         ("opcode 3", frame(0x83, b"x"), Violation::ReservedOpcode),
@@ -148,7 +152,7 @@ fn each_violation_is_named_wherever_the_bytes_are_cut() {
             Violation::Unmasked,
         ),
         (
-            "ping in pieces",
+            "fragmented ping",
             frame(0x09, b"x"),
             Violation::FragmentedControl,
         ),
@@ -169,7 +173,7 @@ fn each_violation_is_named_wherever_the_bytes_are_cut() {
             Violation::WrongLength,
         ),
         (
-            "continuation of nothing",
+            "stray continuation",
             frame(0x80, b"x"),
             Violation::StrayContinuation,
         ),
@@ -196,12 +200,12 @@ fn each_violation_is_named_wherever_the_bytes_are_cut() {
         ),
         ("text", frame(0x81, &[0xC0, 0x80]), Violation::NotUtf8),
         (
-            "text cut short",
+            "text cut in a character",
             frame(0x81, "é".as_bytes().split_at(1).0),
             Violation::NotUtf8,
         ),
         (
-            "text in pieces",
+            "fragmented text",
             [frame(0x01, b"ok"), frame(0x00, &[0xED, 0xA0, 0x80])].concat(),
             Violation::NotUtf8,
         ),
@@ -212,16 +216,17 @@ fn each_violation_is_named_wherever_the_bytes_are_cut() {
             Violation::TooBig,
         ),
         (
-            "too big in sum",
+            "too big in total",
             [frame(0x02, &[0; 600]), frame(0x80, &[0; 401])].concat(),
             Violation::TooBig,
         ),
         (
-            "empty pieces",
+            "empty fragments",
             [frame(0x01, b""), frame(0x00, b"").repeat(257)].concat(),
             Violation::EmptyFragments,
         ),
     ];
+
     for (name, bytes, expected) in cases {
         assert_eq!(violation(bytes), Some(*expected), "{name}");
     }
@@ -230,66 +235,61 @@ fn each_violation_is_named_wherever_the_bytes_are_cut() {
 #[test]
 fn bad_text_is_refused_before_its_message_ends() {
     let bytes = [frame(0x01, b"fine"), frame(0x00, &[b'a', 0xFF])].concat();
+
     assert_eq!(violation(&bytes), Some(Violation::NotUtf8));
 }
 
 #[test]
-fn what_follows_a_close_is_not_heard() {
+fn a_frame_after_a_close_is_not_decoded() {
     let bytes = [frame(0x88, &1000u16.to_be_bytes()), frame(0x81, b"late")].concat();
-    assert_eq!(
-        feed(1000, &bytes, &[bytes.len()]),
-        (vec![Decoded::Close(Some(1000))], Ok(()))
-    );
+
+    let result = decode(1000, &bytes, &[bytes.len()]);
+
+    assert_eq!(result, (vec![Decoded::Close(Some(1000))], Ok(())));
 }
 
 #[test]
 fn a_message_of_exactly_the_limit_passes() {
-    assert_eq!(
-        feed(1000, &frame(0x82, &[7; 1000]), &[300]),
-        (vec![Decoded::Binary(vec![7; 1000])], Ok(()))
-    );
+    let bytes = frame(0x82, &[7; 1000]);
+
+    let result = decode(1000, &bytes, &[300]);
+
+    assert_eq!(result, (vec![Decoded::Binary(vec![7; 1000])], Ok(())));
 }
 
 #[test]
-fn a_compressed_message_is_heard_as_it_was_whole_or_in_pieces() {
+fn compressed_messages_are_decoded_whole_or_in_fragments() {
     let text = "the same words, ".repeat(60);
     let payload = deflate(text.as_bytes()).expect("smaller");
-    let (one, rest) = payload.split_at(7);
-    let (two, three) = rest.split_at(9);
-    let pieces = [
-        frame(0x41, one),
+    let (first, rest) = payload.split_at(7);
+    let (second, third) = rest.split_at(9);
+    let bytes = [
+        frame(0x41, first),
         frame(0x89, b"mid"),
-        frame(0x00, two),
-        frame(0x80, three),
+        frame(0x00, second),
+        frame(0x80, third),
+        frame(0xC1, &payload),
+        frame(0x81, b"uncompressed"),
     ]
     .concat();
-    let whole = frame(0xC1, &payload);
-    let plain = frame(0x81, b"as it is");
-    for cut in [1, 3, 1000] {
-        let heard = feed_to(
-            Decoder::new(1000, true),
-            &[&pieces[..], &whole, &plain].concat(),
-            &[cut],
-        );
-        let expected = ["mid", &text, &text, "as it is"].map(str::to_owned);
-        let expected: Vec<Decoded> = expected
-            .into_iter()
-            .enumerate()
-            .map(|(at, text)| {
-                if at == 0 {
-                    Decoded::Ping(text.into())
-                } else {
-                    Decoded::Text(text)
-                }
-            })
-            .collect();
-        assert_eq!(heard, (expected, Ok(())), "in pieces of {cut}");
+
+    for size in [1, 3, 1000] {
+        let result = decode_with(Decoder::new(1000, true), &bytes, &[size]);
+
+        let expected = vec![
+            Decoded::Ping(b"mid".to_vec()),
+            Decoded::Text(text.clone()),
+            Decoded::Text(text.clone()),
+            Decoded::Text("uncompressed".into()),
+        ];
+        assert_eq!(result, (expected, Ok(())), "in reads of {size} bytes");
     }
 }
 
 #[test]
-fn compressed_messages_are_held_to_the_same_rules() {
+fn compressed_messages_have_the_same_limits() {
     let compressed = |payload: &[u8]| frame(0xC1, &deflate(payload).expect("smaller"));
+
     for (name, bytes, expected) in [
         ("too big", compressed(&[b'a'; 1001]), Violation::TooBig),
         ("not UTF-8", compressed(&[0xFF; 1000]), Violation::NotUtf8),
@@ -300,27 +300,26 @@ fn compressed_messages_are_held_to_the_same_rules() {
         ),
         ("a ping", frame(0xC9, b"x"), Violation::ReservedBits),
         (
-            "a later piece",
+            "a later fragment",
             [frame(0x41, b""), frame(0xC0, b"x")].concat(),
             Violation::ReservedBits,
         ),
         ("rsv2", frame(0xA1, b"x"), Violation::ReservedBits),
     ] {
-        assert_eq!(
-            feed_to(Decoder::new(1000, true), &bytes, &[1]).1,
-            Err(expected),
-            "{name}"
-        );
+        let (_, result) = decode_with(Decoder::new(1000, true), &bytes, &[1]);
+
+        assert_eq!(result, Err(expected), "{name}");
     }
 }
 
-/// Messages, each in any number of fragments, with control frames anywhere between them.
+/// Returns the bytes and the contents of messages, each in any number of fragments, with control frames between them.
 fn conversation() -> impl Strategy<Value = (Vec<u8>, Vec<Decoded>)> {
     let control = prop_oneof![
         prop::collection::vec(any::<u8>(), 0..125)
             .prop_map(|p| (frame(0x89, &p), Decoded::Ping(p.clone()))),
         prop::collection::vec(any::<u8>(), 0..125).prop_map(|p| (frame(0x8A, &p), Decoded::Pong)),
     ];
+
     let data = prop_oneof![
         any::<String>().prop_map(|text| (0x01, text.clone().into_bytes(), Decoded::Text(text))),
         prop::collection::vec(any::<u8>(), 0..70_000).prop_map(|b| (
@@ -329,12 +328,13 @@ fn conversation() -> impl Strategy<Value = (Vec<u8>, Vec<Decoded>)> {
             Decoded::Binary(b)
         )),
     ];
+
     let message = (
         data,
         prop::collection::vec(any::<prop::sample::Index>(), 0..4),
         prop::option::of(control),
     )
-        .prop_map(|((opcode, payload, heard), cuts, control)| {
+        .prop_map(|((opcode, payload, decoded), cuts, control)| {
             let mut cuts: Vec<usize> = cuts
                 .iter()
                 .map(|cut| cut.index(payload.len() + 1))
@@ -342,24 +342,28 @@ fn conversation() -> impl Strategy<Value = (Vec<u8>, Vec<Decoded>)> {
             cuts.extend([0, payload.len()]);
             cuts.sort_unstable();
             let last = cuts.len() - 2;
+
             let mut bytes = Vec::new();
-            let mut all = Vec::new();
-            for (at, pair) in cuts.windows(2).enumerate() {
-                let first = if at == 0 { opcode } else { 0 } | if at == last { FIN } else { 0 };
-                if at == last
-                    && let Some((control, heard)) = &control
+            let mut contents = Vec::new();
+            for (index, pair) in cuts.windows(2).enumerate() {
+                let opcode = if index == 0 { opcode } else { 0 };
+                let fin = if index == last { FIN } else { 0 };
+                if index == last
+                    && let Some((control, decoded)) = &control
                 {
                     bytes.extend_from_slice(control);
-                    all.push(heard.clone());
+                    contents.push(decoded.clone());
                 }
-                bytes.extend(frame(first, &payload[pair[0]..pair[1]]));
+                bytes.extend(frame(opcode | fin, &payload[pair[0]..pair[1]]));
             }
-            all.push(heard);
-            (bytes, all)
+
+            contents.push(decoded);
+            (bytes, contents)
         });
+
     prop::collection::vec(message, 0..5).prop_map(|messages| {
-        let (bytes, heard): (Vec<_>, Vec<_>) = messages.into_iter().unzip();
-        (bytes.concat(), heard.concat())
+        let (bytes, contents): (Vec<_>, Vec<_>) = messages.into_iter().unzip();
+        (bytes.concat(), contents.concat())
     })
 }
 
@@ -367,6 +371,7 @@ fn conversation() -> impl Strategy<Value = (Vec<u8>, Vec<Decoded>)> {
 fn completed(reads: &[&[u8]]) -> Vec<bool> {
     let mut decoder = Decoder::new(1000, false);
     let mut completed = Vec::new();
+
     for read in reads {
         let result = decoder.decode(&mut read.to_vec(), |_| ControlFlow::Continue(()));
         assert_eq!(result, Ok(read.len()));
@@ -376,37 +381,45 @@ fn completed(reads: &[&[u8]]) -> Vec<bool> {
 }
 
 #[test]
-fn what_a_read_completed_is_known_wherever_it_ends() {
-    let (message, ping) = (frame(FIN | 1, b"hello"), frame(FIN | 9, b"ping"));
-    let (first, last) = (frame(1, b"hel"), frame(FIN, b"lo"));
-
-    for whole in [&message, &ping] {
+fn a_read_completes_a_message_wherever_the_read_ends() {
+    for whole in [frame(FIN | 1, b"hello"), frame(FIN | 9, b"ping")] {
         let (start, end) = whole.split_at(3);
-        let over_the_end = [end, start].concat();
-        let reads = [start, over_the_end.as_slice(), &over_the_end, end];
-        assert_eq!(completed(&reads), [false, true, true, true]);
+        let end_and_start = [end, start].concat();
+
+        let completed = completed(&[start, &end_and_start, &end_and_start, end]);
+
+        assert_eq!(completed, [false, true, true, true]);
     }
-    // A client that pings all the time has not sent its message.
-    let reads = [first.as_slice(), &ping, &ping, &last];
-    assert_eq!(completed(&reads), [false, false, false, true]);
+}
+
+#[test]
+fn pings_between_fragments_complete_no_message() {
+    let ping = frame(FIN | 9, b"ping");
+    let first = frame(1, b"hel");
+    let last = frame(FIN, b"lo");
+
+    let completed = completed(&[&first, &ping, &ping, &last]);
+
+    assert_eq!(completed, [false, false, false, true]);
 }
 
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(128))]
 
     #[test]
-    fn the_same_messages_come_out_however_the_bytes_are_cut(
+    fn the_same_messages_are_decoded_from_reads_of_any_size(
         (bytes, expected) in conversation(),
-        pieces in prop::collection::vec(1usize..5000, 1..8),
+        reads in prop::collection::vec(1usize..5000, 1..8),
     ) {
-        prop_assert_eq!(feed(1 << 20, &bytes, &pieces), (expected, Ok(())));
+        prop_assert_eq!(decode(1 << 20, &bytes, &reads), (expected, Ok(())));
     }
 
     #[test]
-    fn any_bytes_at_all_are_decoded_or_refused_and_never_panic(
+    fn any_bytes_are_decoded_or_refused_without_a_panic(
         bytes in prop::collection::vec(any::<u8>(), 0..300),
-        pieces in prop::collection::vec(1usize..40, 1..4),
+        reads in prop::collection::vec(1usize..40, 1..4),
     ) {
-        let _ = feed(1000, &bytes, &pieces);
+        // Only a panic would be a failure.
+        let _ = decode(1000, &bytes, &reads);
     }
 }

@@ -1,17 +1,17 @@
-//! What a connection may do by its token, and until when.
+//! The permissions that a client's token grants for one connection, and their expiry.
 
 use std::time::Instant;
 
-/// See the [module docs](self).
+/// The permissions of one connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Permissions {
-    /// Set if the client may publish.
+    /// True if the client may publish.
     pub may_write: bool,
-    /// Set if the client administers the room: then it may create it however many its address has created.
+    /// True if the client administers the room. The limit on new rooms does not apply to it.
     pub is_admin: bool,
-    /// The end of the lease, unless it is renewed before; never in open mode. By the system clock: a token expires at
-    /// its time, even if this process was paused.
-    pub ends: Option<Instant>,
+    /// Expiry of the token, unless the client renews it before; `None` without tokens. An [`Instant`] and not a
+    /// [`Tick`](crate::server::room::Tick), because a token also expires while this process is paused.
+    pub expires_at: Option<Instant>,
 }
 
 /// The rights of a client at one time.
@@ -26,9 +26,9 @@ pub enum ClientAccess {
 }
 
 impl Permissions {
-    /// Returns what the client may do at `now`.
+    /// Returns the rights of the client at `now`.
     pub fn access(&self, now: Instant) -> ClientAccess {
-        if self.ends.is_some_and(|ends| now >= ends) {
+        if self.expires_at.is_some_and(|expiry| now >= expiry) {
             ClientAccess::Expired
         } else if self.may_write {
             ClientAccess::Write

@@ -1,19 +1,21 @@
-//! The time that a client takes for one message, from its first byte to its last.
+//! The time that one message takes to arrive, from its first byte to its last.
 
 use std::time::Duration;
 
 use crate::server::room::Tick;
 
-/// A timer that runs while a message has begun and is not whole.
+/// A timer that runs while a message has arrived in part.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct ArrivalTimer {
     since: Option<Tick>,
 }
 
 impl ArrivalTimer {
-    /// Updates the timer after a read: whether a message was completed in it, and whether another one has begun.
+    /// Updates the timer after a read. `has_completed` is true if the read completed a message, `is_partial` if it
+    /// ended inside of one.
     ///
-    /// Each message has its own time. Reads need not end where messages end, so a completed one starts the timer anew.
+    /// The time of each message counts from its own first byte, so a read that completes one message and starts the
+    /// next restarts the timer.
     pub fn on_read(&mut self, has_completed: bool, is_partial: bool, now: Tick) {
         self.since = match self.since {
             _ if !is_partial => None,
@@ -22,17 +24,17 @@ impl ArrivalTimer {
         };
     }
 
-    /// Restarts the timer for the message that has begun, if any: until now nothing of it was read.
+    /// Restarts the timer of a partial message after a pause in which the server did not read.
     pub fn restart(&mut self, now: Tick) {
         self.since = self.since.map(|_| now);
     }
 
-    /// Returns since when a message has been arriving.
+    /// Returns the arrival time of the first byte of a partial message.
     pub const fn since(&self) -> Option<Tick> {
         self.since
     }
 
-    /// Returns whether the message has taken as long as `limit`.
+    /// Returns true if a partial message has taken at least `limit`.
     pub fn is_overdue(&self, now: Tick, limit: Duration) -> bool {
         self.since.is_some_and(|since| now.since(since) >= limit)
     }
@@ -49,7 +51,7 @@ mod tests {
     }
 
     #[test]
-    fn a_client_whose_messages_never_end_where_a_read_ends_is_in_time() {
+    fn messages_that_end_in_the_middle_of_a_read_are_not_overdue() {
         let mut timer = ArrivalTimer::default();
 
         for second in 0..1000 {
@@ -59,7 +61,7 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_comes_in_drops_is_overdue_counted_from_its_first_byte() {
+    fn a_message_in_many_small_reads_is_overdue_from_its_first_byte() {
         let mut timer = ArrivalTimer::default();
         timer.on_read(true, true, at(5));
 
@@ -72,13 +74,14 @@ mod tests {
     }
 
     #[test]
-    fn a_message_that_is_whole_is_never_overdue() {
+    fn a_complete_message_is_never_overdue() {
         let mut timer = ArrivalTimer::default();
         timer.on_read(false, true, at(0));
 
         timer.on_read(true, false, at(1));
 
         assert!(!timer.is_overdue(at(1000), LIMIT));
+
         timer.restart(at(1000));
         assert_eq!(timer.since(), None);
     }

@@ -1,25 +1,24 @@
-//! Something kept of each member of a room, by id: little for a few, quick for many.
+//! A map from the members of a room to a value each, small for few members and fast for many.
 //!
-//! Most rooms have a handful of members and there may be many rooms, so a few are kept in a vector that is no
-//! larger than they are. A hash map takes over where a search would be long, and gives its room back when the
-//! crowd has gone.
+//! There may be many rooms, and most have a handful of members, so up to eight are kept in a vector of exact
+//! size. A larger room uses a hash map, which shrinks again when its members leave.
 
 use std::collections::HashMap;
 
 use crate::protocol::UserId;
 
-/// Most members that are searched one by one.
+/// Maximum number of members in a vector, which is searched linearly.
 const MAX_FEW: usize = 8;
 
-/// See the [module docs](self).
+/// A map from user ids to values.
 #[derive(Debug)]
 pub(super) enum MemberMap<T> {
-    /// At most [`MAX_FEW`].
+    /// At most [`MAX_FEW`] members.
     Few(Vec<(UserId, T)>),
-    /// Any number of them; only [`MemberMap::retain`] leads back.
+    /// Any number of members; only [`MemberMap::retain`] changes it back to a vector.
     #[expect(
         clippy::box_collection,
-        reason = "most rooms are small, and a map in place would make each larger"
+        reason = "most rooms are small, and an unboxed map would make each of them larger"
     )]
     Many(Box<HashMap<UserId, T>>),
 }
@@ -31,7 +30,7 @@ impl<T> Default for MemberMap<T> {
 }
 
 impl<T> MemberMap<T> {
-    /// How many there are.
+    /// Returns the number of members.
     pub(super) fn len(&self) -> usize {
         match self {
             Self::Few(few) => few.len(),
@@ -39,7 +38,7 @@ impl<T> MemberMap<T> {
         }
     }
 
-    /// All of them, in no order.
+    /// Returns all members in arbitrary order.
     pub(super) fn iter(&self) -> impl Iterator<Item = (&UserId, &T)> {
         let (few, many) = match self {
             Self::Few(few) => (Some(few), None),
@@ -47,82 +46,83 @@ impl<T> MemberMap<T> {
         };
         few.into_iter()
             .flatten()
-            .map(|(id, kept)| (id, kept))
+            .map(|(id, value)| (id, value))
             .chain(many.into_iter().flat_map(|many| many.iter()))
     }
 
-    /// The same, to be changed.
+    /// Returns all members in arbitrary order, with mutable values.
     pub(super) fn iter_mut(&mut self) -> impl Iterator<Item = (&UserId, &mut T)> {
         let (few, many) = match self {
             Self::Few(few) => (Some(few), None),
             Self::Many(many) => (None, Some(many)),
         };
-        let few = few.into_iter().flatten().map(|(id, kept)| (&*id, kept));
+        let few = few.into_iter().flatten().map(|(id, value)| (&*id, value));
         few.chain(many.into_iter().flat_map(|many| many.iter_mut()))
     }
 
-    /// What is kept of `id`, to be read.
+    /// Returns the value of `id`.
     pub(super) fn get(&self, id: &UserId) -> Option<&T> {
         match self {
             Self::Few(few) => few
                 .iter()
-                .find(|(known, _)| known == id)
-                .map(|(_, kept)| kept),
+                .find(|(member, _)| member == id)
+                .map(|(_, value)| value),
             Self::Many(many) => many.get(id),
         }
     }
 
-    /// What is kept of `id`.
+    /// Returns the mutable value of `id`.
     pub(super) fn get_mut(&mut self, id: &UserId) -> Option<&mut T> {
         match self {
             Self::Few(few) => few
                 .iter_mut()
-                .find(|(known, _)| known == id)
-                .map(|(_, kept)| kept),
+                .find(|(member, _)| member == id)
+                .map(|(_, value)| value),
             Self::Many(many) => many.get_mut(id),
         }
     }
 
-    /// What is kept of `id`, and that is `new` if nothing was.
+    /// Returns the value of `id`, after inserting `new` if it has none.
     pub(super) fn get_or_insert(&mut self, id: &UserId, new: T) -> &mut T {
         if let Self::Few(few) = self
             && few.len() == MAX_FEW
-            && few.iter().all(|(known, _)| known != id)
+            && few.iter().all(|(member, _)| member != id)
         {
             *self = Self::Many(Box::new(few.drain(..).collect()));
         }
+
         match self {
             Self::Few(few) => {
-                let at = few
+                let index = few
                     .iter()
-                    .position(|(known, _)| known == id)
+                    .position(|(member, _)| member == id)
                     .unwrap_or_else(|| {
                         if few.is_empty() {
-                            // A vector that grows by itself begins with room for four.
+                            // A vector's own growth starts with a capacity of four.
                             few.reserve_exact(1);
                         }
                         few.push((id.clone(), new));
                         few.len() - 1
                     });
-                &mut few[at].1
+                &mut few[index].1
             }
             Self::Many(many) => many.entry(id.clone()).or_insert(new),
         }
     }
 
-    /// Forgets `id`.
+    /// Removes `id`.
     pub(super) fn remove(&mut self, id: &UserId) {
         match self {
-            Self::Few(few) => few.retain(|(known, _)| known != id),
+            Self::Few(few) => few.retain(|(member, _)| member != id),
             Self::Many(many) => drop(many.remove(id)),
         }
     }
 
-    /// Keeps those of which `keep` says so, and no more room than those that are left may soon need.
+    /// Removes the members for which `keep` returns false, and releases most of the unused capacity.
     pub(super) fn retain(&mut self, mut keep: impl FnMut(&UserId, &mut T) -> bool) {
         match self {
             Self::Few(few) => {
-                few.retain_mut(|(id, kept)| keep(id, kept));
+                few.retain_mut(|(id, value)| keep(id, value));
                 if few.is_empty() {
                     *few = Vec::new();
                 }
@@ -152,53 +152,63 @@ mod tests {
     }
 
     #[test]
-    fn the_room_that_a_crowd_took_is_given_back_when_it_has_gone() {
-        let mut roster = MemberMap::default();
-        (0..10_000).for_each(|number| *roster.get_or_insert(&user(number), 0) = number);
-        let capacity = |roster: &MemberMap<usize>| match roster {
+    fn the_memory_of_many_members_is_released_when_they_leave() {
+        let mut members = MemberMap::default();
+        (0..10_000).for_each(|number| *members.get_or_insert(&user(number), 0) = number);
+        let capacity = |members: &MemberMap<usize>| match members {
             MemberMap::Few(few) => few.capacity(),
             MemberMap::Many(many) => many.capacity(),
         };
-        assert!(capacity(&roster) >= 10_000);
-        roster.retain(|_, number| *number < 100);
-        assert!(
-            (100..1000).contains(&capacity(&roster)),
-            "{}",
-            capacity(&roster)
-        );
-        roster.retain(|_, number| *number < 2);
-        assert!(matches!(&roster, MemberMap::Few(few) if few.len() == 2));
-        roster.retain(|_, _| false);
-        assert_eq!(capacity(&roster), 0);
+        assert!(capacity(&members) >= 10_000);
+
+        members.retain(|_, number| *number < 100);
+        let capacity_of_100 = capacity(&members);
+        assert!((100..1000).contains(&capacity_of_100), "{capacity_of_100}");
+
+        members.retain(|_, number| *number < 2);
+        assert!(matches!(&members, MemberMap::Few(few) if few.len() == 2));
+
+        members.retain(|_, _| false);
+        assert_eq!(capacity(&members), 0);
     }
 
     proptest! {
         #[test]
-        fn a_roster_holds_what_a_map_would(
+        fn a_member_map_has_the_contents_of_a_tree_map(
             steps in prop::collection::vec((0usize..20, 0u8..5, any::<u8>()), 0..200),
         ) {
-            let (mut roster, mut map) = (MemberMap::default(), BTreeMap::new());
-            for (who, what, value) in steps {
-                match what {
+            let mut members = MemberMap::default();
+            let mut model = BTreeMap::new();
+            let set = |old: &mut u8, new| {
+                *old = new;
+                new
+            };
+
+            for (number, operation, value) in steps {
+                let id = user(number);
+                match operation {
                     0 | 1 => {
-                        let kept = *map.entry(user(who)).or_insert(value);
-                        prop_assert_eq!(*roster.get_or_insert(&user(who), value), kept);
+                        let expected = *model.entry(id.clone()).or_insert(value);
+                        prop_assert_eq!(*members.get_or_insert(&id, value), expected);
                     }
                     2 => {
-                        let kept = map.get_mut(&user(who)).map(|kept| { *kept = value; *kept });
-                        prop_assert_eq!(roster.get_mut(&user(who)).map(|kept| { *kept = value; *kept }), kept);
+                        let expected = model.get_mut(&id).map(|old| set(old, value));
+                        prop_assert_eq!(members.get_mut(&id).map(|old| set(old, value)), expected);
                     }
                     3 => {
-                        map.remove(&user(who));
-                        roster.remove(&user(who));
+                        model.remove(&id);
+                        members.remove(&id);
                     }
                     _ => {
-                        map.retain(|_, kept| *kept % 3 == value % 3);
-                        roster.retain(|_, kept| *kept % 3 == value % 3);
+                        model.retain(|_, old| *old % 3 == value % 3);
+                        members.retain(|_, old| *old % 3 == value % 3);
                     }
                 }
-                let held: BTreeMap<_, _> = roster.iter().map(|(id, kept)| (id.clone(), *kept)).collect();
-                prop_assert_eq!((roster.len(), &held), (map.len(), &map));
+
+                let contents: BTreeMap<_, _> =
+                    members.iter().map(|(id, value)| (id.clone(), *value)).collect();
+                prop_assert_eq!(members.len(), model.len());
+                prop_assert_eq!(&contents, &model);
             }
         }
     }

@@ -1,0 +1,398 @@
+//! The bytes that wait to be written to one connection, and their order.
+//!
+//! They come from two sources: frames for this connection alone (responses, pongs, Close), and the log of the
+//! room, which is read from a cursor. Frames of both are written whole. The bytes of the log are shared between
+//! connections, so a slow reader costs a cursor and not a queue.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+
+use crate::protocol::{CloseCode, GapReason, Offset, Push};
+use crate::server::memory::Memory;
+use crate::server::room::{self, Dialect, FanoutBatch, Format, Frame, MAX_CHUNK_BYTES, Tick};
+use crate::server::wire::{self, Opcode};
+
+/// The next step of the writer.
+#[derive(Debug, PartialEq, Eq)]
+pub enum NextChunk<'a> {
+    /// Write these bytes and report with [`SendBuffer::wrote`].
+    Write(&'a Bytes),
+    /// Wait: everything is written.
+    Idle,
+    /// End the connection: everything is written, with a Close frame if the dialect has one.
+    Finished,
+    /// Read on after this offset from the store, because the ring has dropped the next frames, and continue with
+    /// [`SendBuffer::on_caught_up`].
+    Behind(Offset),
+}
+
+/// Messages from the store for a reader whose next frames the ring has dropped.
+#[derive(Debug)]
+pub struct CatchUpPage {
+    /// The oldest messages after the reader's position that can be read.
+    pub frames: Vec<Arc<Frame>>,
+    /// The newest offset before they were read. All later messages are in the ring.
+    pub head: Offset,
+    /// The newest trimmed offset. Later messages that are not in `frames` are damaged.
+    pub gone: Offset,
+    /// True if offsets have no holes, so that missing messages can be counted.
+    pub is_dense: bool,
+}
+
+/// The reason for which a connection is closed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum CloseReason {
+    /// The server closes it with this code.
+    Local(CloseCode),
+    /// The client closes it, and its code is sent back (RFC 6455 section 5.5.1).
+    Echo(Option<u16>),
+}
+
+/// The pending output of one connection.
+#[derive(Debug)]
+pub struct SendBuffer {
+    format: Format,
+    /// The newest offset of the log that was written, at least in part.
+    cursor: Offset,
+    /// True if the ring has dropped frames after `cursor` and those from the store have not arrived.
+    is_behind: bool,
+    /// Whole frames for this connection alone, in order.
+    queue: Vec<u8>,
+    /// The rest of the bytes that are being written. Bytes of the log are here only if they were written in part.
+    current: Bytes,
+    /// The time since which the kernel accepts no bytes.
+    blocked: Option<Tick>,
+    /// The reason for which the connection is closed, if it is.
+    close_reason: Option<CloseReason>,
+    /// True until [`SendBuffer::uncork`]: nothing is written.
+    is_corked: bool,
+    /// True if the rest of the log is not written.
+    is_log_ended: bool,
+    /// True if the end of the output has been reached, with the Close frame: nothing follows.
+    is_at_end: bool,
+}
+
+impl SendBuffer {
+    /// Creates an empty buffer that reads the log after `cursor`.
+    pub const fn new(format: Format, cursor: Offset) -> Self {
+        Self {
+            format,
+            cursor,
+            is_behind: false,
+            queue: Vec::new(),
+            current: Bytes::new(),
+            blocked: None,
+            close_reason: None,
+            is_corked: false,
+            is_log_ended: false,
+            is_at_end: false,
+        }
+    }
+
+    /// Creates a buffer that writes nothing before [`SendBuffer::uncork`]. With it, a connection can be registered, and
+    /// miss no message, before its first frames are known.
+    pub const fn corked(format: Format, cursor: Offset) -> Self {
+        let mut buffer = Self::new(format, cursor);
+        buffer.is_corked = true;
+        buffer
+    }
+
+    /// Starts writing: first the whole frames in `first`, then those that were queued until now.
+    pub fn uncork(&mut self, mut first: Vec<u8>) {
+        first.append(&mut self.queue);
+        self.queue = first;
+        self.is_corked = false;
+    }
+
+    /// Returns the dialect in which the connection reads the log.
+    pub const fn dialect(&self) -> Dialect {
+        self.format.dialect()
+    }
+
+    /// Queues a frame for this connection alone. Ignored if the connection is closing.
+    pub fn push(&mut self, opcode: Opcode, payload: &[u8]) {
+        if self.close_reason.is_none() {
+            wire::encode_into(opcode, payload, &mut self.queue);
+        }
+    }
+
+    /// Queues `push` for this connection alone, encoded in its dialect. Ignored if the connection is closing.
+    pub fn push_event(&mut self, push: &Push) {
+        if self.close_reason.is_none() {
+            self.dialect().encode_into(push, &mut self.queue);
+        }
+    }
+
+    /// Queues whole, encoded frames for this connection alone. Ignored if the connection is closing.
+    pub fn push_encoded(&mut self, frame: &[u8]) {
+        if self.close_reason.is_none() {
+            self.queue.extend_from_slice(frame);
+        }
+    }
+
+    /// Closes the connection with a Close frame after the queued frames, and after the whole log if the server shuts
+    /// down ([`CloseCode::GoingAway`]). Ignored if the connection is already closing.
+    pub const fn close(&mut self, close_reason: CloseReason) {
+        if self.close_reason.is_none() {
+            self.close_reason = Some(close_reason);
+        }
+    }
+
+    /// Returns the reason for which the connection is closed; `None` while it is open.
+    pub const fn close_reason(&self) -> Option<CloseReason> {
+        self.close_reason
+    }
+
+    /// Stops writing the log. The connection is closed without the rest of it.
+    pub const fn end_log(&mut self) {
+        self.is_log_ended = true;
+        self.is_behind = false;
+    }
+
+    /// Returns true if everything was written, including the whole Close frame.
+    pub fn is_finished(&self) -> bool {
+        self.is_at_end && self.current.is_empty()
+    }
+
+    /// Returns true if the log is still to be written. A server that shuts down writes all of it.
+    const fn reads_log(&self) -> bool {
+        !self.is_log_ended
+            && matches!(
+                self.close_reason,
+                None | Some(CloseReason::Local(CloseCode::GoingAway))
+            )
+    }
+
+    /// Returns the number of queued bytes for this connection alone. Bytes of the log are shared and not counted.
+    pub const fn waiting(&self) -> usize {
+        self.queue.len()
+    }
+
+    /// Returns the capacity of the queue in bytes. Bytes that are being written are counted elsewhere.
+    pub const fn queued(&self) -> usize {
+        self.queue.capacity()
+    }
+
+    /// Returns the number of bytes that closing this connection would free: the queue, and the bytes that are being
+    /// written unless other connections share them.
+    pub fn reclaimable(&self) -> usize {
+        let is_unique = !self.current.is_empty() && self.current.is_unique();
+        self.queue.capacity() + if is_unique { self.current.len() } else { 0 }
+    }
+
+    /// Discards all pending bytes, even in the middle of a frame. Nothing can be written after that.
+    pub fn clear(&mut self) {
+        self.queue = Vec::new();
+        self.current = Bytes::new();
+    }
+
+    /// Returns the newest offset of the log that was written, at least in part.
+    pub const fn cursor(&self) -> Offset {
+        self.cursor
+    }
+
+    /// Returns the cursor if the ring has dropped the next frames and those from the store have not arrived.
+    pub const fn behind(&self) -> Option<Offset> {
+        if self.is_behind {
+            Some(self.cursor)
+        } else {
+            None
+        }
+    }
+
+    /// Returns the next step. `batch` must be a pass over the room whose log this buffer reads.
+    pub fn next<'a>(&'a mut self, batch: &'a mut FanoutBatch<'_>) -> NextChunk<'a> {
+        if self.is_corked {
+            return NextChunk::Idle;
+        }
+
+        if self.current.is_empty() {
+            // Nothing follows a Close frame (RFC 6455 section 5.5.1).
+            if self.is_at_end {
+                return NextChunk::Finished;
+            }
+            if !self.queue.is_empty() {
+                let queue = std::mem::take(&mut self.queue).into();
+                self.current = Memory::of_process().hold(queue, 0);
+            } else if self.reads_log() {
+                if self.is_behind {
+                    return NextChunk::Behind(self.cursor);
+                }
+
+                match batch.next(self.cursor, self.format) {
+                    Ok(Some(chunk)) => return NextChunk::Write(&chunk.bytes),
+                    Ok(None) => {}
+                    Err(_lagged) => {
+                        self.is_behind = true;
+                        return NextChunk::Behind(self.cursor);
+                    }
+                }
+            }
+        }
+
+        if self.current.is_empty() {
+            let Some(close_reason) = self.close_reason else {
+                return NextChunk::Idle;
+            };
+
+            self.is_at_end = true;
+            if self.format.dialect().is_stream() {
+                return NextChunk::Finished;
+            }
+            self.current = match close_reason {
+                CloseReason::Local(code) => wire::close_frame(code),
+                CloseReason::Echo(code) => wire::close_echo(code),
+            };
+        }
+
+        NextChunk::Write(&self.current)
+    }
+
+    /// Continues with `page`, the messages from the store after the cursor, and returns the reason of each gap in it.
+    ///
+    /// The client is notified of each gap. The plain dialect has no frame for that: if messages were trimmed, the
+    /// connection is closed with 4002; if they are damaged, it continues after them, because a new connection would
+    /// reach the same gap again.
+    pub fn on_caught_up(&mut self, page: &CatchUpPage) -> Vec<GapReason> {
+        if !std::mem::take(&mut self.is_behind) || !self.reads_log() {
+            return Vec::new();
+        }
+
+        let mut gaps = Vec::new();
+        let Some(first) = page.frames.first() else {
+            let before = Offset(page.head.0 + 1);
+            self.skip(page, page.head, before, &mut gaps);
+            return gaps;
+        };
+        self.skip(page, first.prev(), first.offset(), &mut gaps);
+
+        let mut rest = page.frames.as_slice();
+        let mut budget = MAX_CHUNK_BYTES;
+        while !rest.is_empty() && self.reads_log() {
+            let (contiguous, after_gap) = split_at_gap(rest);
+            let frames = contiguous.iter().map(|frame| &**frame);
+            let Some(chunk) = room::concat_frames(frames, self.format, budget) else {
+                break;
+            };
+
+            // Queued, so that a gap that follows is queued after it.
+            self.queue.extend_from_slice(&chunk.bytes);
+            self.cursor = chunk.until;
+
+            budget = budget.saturating_sub(chunk.bytes.len());
+            if chunk.messages < contiguous.len() || budget == 0 {
+                break;
+            }
+            if let Some(next) = after_gap.first() {
+                self.skip(page, next.prev(), next.offset(), &mut gaps);
+            }
+            rest = after_gap;
+        }
+
+        gaps
+    }
+
+    /// Moves the cursor to `target`, the offset before the message at `before`, and queues a gap for the missing
+    /// messages: one for those that were trimmed, and one for those that are damaged.
+    fn skip(
+        &mut self,
+        page: &CatchUpPage,
+        target: Offset,
+        before: Offset,
+        gaps: &mut Vec<GapReason>,
+    ) {
+        let trimmed = target.min(page.gone);
+        if trimmed > self.cursor {
+            let end = if trimmed == target {
+                before
+            } else {
+                Offset(trimmed.0 + 1)
+            };
+            self.push_gap(end, page.is_dense, GapReason::Lagged);
+            self.cursor = trimmed;
+            gaps.push(GapReason::Lagged);
+        }
+
+        if target > self.cursor {
+            self.push_gap(before, page.is_dense, GapReason::Damaged);
+            self.cursor = target;
+            gaps.push(GapReason::Damaged);
+        }
+    }
+
+    /// Queues a gap from the cursor to `before`, if the dialect has a frame for it.
+    fn push_gap(&mut self, before: Offset, is_dense: bool, reason: GapReason) {
+        let after = self.cursor;
+
+        match (self.dialect(), reason) {
+            (Dialect::Plain, GapReason::Damaged) => {}
+            (Dialect::Plain, _) => {
+                self.close(CloseReason::Local(CloseCode::TooSlow));
+                self.end_log();
+            }
+            (Dialect::Typed | Dialect::Sse | Dialect::Ndjson, _) => {
+                let count = before.0.checked_sub(after.0 + 1).filter(|_| is_dense);
+                let gap = Push::Gap {
+                    after,
+                    before,
+                    count,
+                    reason,
+                };
+                // Even if the connection is closing: the gap belongs to the log.
+                self.dialect().encode_into(&gap, &mut self.queue);
+            }
+        }
+    }
+
+    /// Records that the kernel accepted `bytes` bytes of those that [`SendBuffer::next`] returned with the same `batch`.
+    pub fn wrote(&mut self, bytes: usize, batch: &mut FanoutBatch<'_>) {
+        self.blocked = None;
+
+        if self.current.is_empty() {
+            if let Some(chunk) = batch.current(self.cursor, self.format) {
+                self.cursor = chunk.until;
+                if bytes < chunk.bytes.len() {
+                    self.current = chunk.bytes.slice(bytes..);
+                }
+                let messages = chunk.messages;
+                let total = chunk.bytes.len();
+                batch.count_delivery(messages, total);
+            }
+        } else if bytes >= self.current.len() {
+            // An empty slice from `advance` would keep the shared bytes alive.
+            self.current = Bytes::new();
+        } else {
+            // The returned bytes are those that were written.
+            let _ = self.current.split_to(bytes);
+        }
+    }
+
+    /// Records that the kernel accepted no bytes at `now`.
+    pub fn block(&mut self, now: Tick) {
+        self.blocked.get_or_insert(now);
+    }
+
+    /// Records that the kernel accepts bytes again.
+    pub const fn unblock(&mut self) {
+        self.blocked = None;
+    }
+
+    /// Returns the time since which the kernel accepts no bytes; `None` while it does.
+    pub const fn blocked(&self) -> Option<Tick> {
+        self.blocked
+    }
+}
+
+/// Splits `frames` before the first one whose predecessor is missing.
+fn split_at_gap(frames: &[Arc<Frame>]) -> (&[Arc<Frame>], &[Arc<Frame>]) {
+    let has_gap = |pair: &[Arc<Frame>]| pair[1].prev() > pair[0].offset();
+    let contiguous = frames
+        .windows(2)
+        .position(has_gap)
+        .map_or(frames.len(), |index| index + 1);
+    frames.split_at(contiguous)
+}
+
+#[cfg(test)]
+mod tests;

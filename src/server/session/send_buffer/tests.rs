@@ -1,0 +1,390 @@
+//! Tests of the send buffer: whole frames in order, a Close frame at the end, and a notice for every gap.
+
+use parking_lot::Mutex;
+
+use super::*;
+use crate::protocol::{Epoch, UserId};
+use crate::server::room::{Draft, Log, LogLimits};
+
+const DIALECTS: [Dialect; 4] = [
+    Dialect::Plain,
+    Dialect::Typed,
+    Dialect::Sse,
+    Dialect::Ndjson,
+];
+
+fn frames(texts: &[&str]) -> Vec<Arc<Frame>> {
+    (1..)
+        .zip(texts)
+        .map(|(offset, text)| {
+            Arc::new(Frame::new(
+                Draft::text(UserId::guest(0), None, text),
+                Epoch::new(0),
+                Offset(offset),
+                Offset(offset - 1),
+                0,
+            ))
+        })
+        .collect()
+}
+
+/// Returns a log of which the ring keeps the newest `messages` of `texts`.
+fn log(messages: usize, texts: &[&str]) -> Mutex<Log> {
+    let limits = LogLimits {
+        messages,
+        bytes: usize::MAX,
+    };
+    let mut log = Log::new(limits, Offset(0));
+    for frame in frames(texts) {
+        log.append(frame);
+    }
+    Mutex::new(log)
+}
+
+/// Returns an empty buffer at the start of the log.
+fn buffer(dialect: Dialect) -> SendBuffer {
+    SendBuffer::new(Format::new(dialect), Offset(0))
+}
+
+/// Returns a page with `frames` of a log of three messages, of which those up to `gone` were trimmed.
+fn page(frames: &[Arc<Frame>], gone: u64) -> CatchUpPage {
+    CatchUpPage {
+        frames: frames.to_vec(),
+        head: Offset(3),
+        gone: Offset(gone),
+        is_dense: true,
+    }
+}
+
+/// Writes all that `buffer` has, `piece` bytes at a time. Returns the bytes, and true if the output has ended.
+fn drain(buffer: &mut SendBuffer, log: &Mutex<Log>, piece: usize) -> (Vec<u8>, bool) {
+    let mut written = Vec::new();
+    let mut batch = FanoutBatch::new(log);
+
+    loop {
+        let accepted = match buffer.next(&mut batch) {
+            NextChunk::Write(bytes) => {
+                let accepted = bytes.len().min(piece);
+                written.extend_from_slice(&bytes[..accepted]);
+                accepted
+            }
+            NextChunk::Idle | NextChunk::Behind(_) => return (written, false),
+            NextChunk::Finished => return (written, true),
+        };
+        buffer.wrote(accepted, &mut batch);
+    }
+}
+
+fn close_frame(reason: CloseReason) -> Bytes {
+    match reason {
+        CloseReason::Local(code) => wire::close_frame(code),
+        CloseReason::Echo(code) => wire::close_echo(code),
+    }
+}
+
+#[test]
+fn queued_frames_follow_the_whole_frame_of_the_log() {
+    let log = log(10, &["hello"]);
+
+    for piece in 1..7 {
+        let mut buffer = buffer(Dialect::Plain);
+        let mut batch = FanoutBatch::new(&log);
+        let NextChunk::Write(bytes) = buffer.next(&mut batch) else {
+            panic!("the log has a frame")
+        };
+        let mut written = bytes[..piece].to_vec();
+        buffer.wrote(piece, &mut batch);
+
+        buffer.push(Opcode::Pong, b"!");
+        let (rest, finished) = drain(&mut buffer, &log, piece);
+
+        written.extend(rest);
+        assert_eq!(written, b"\x81\x05hello\x8a\x01!");
+        assert!(!finished);
+    }
+}
+
+#[test]
+fn the_close_frame_is_written_last() {
+    let log = log(10, &["late"]);
+    let mut buffer = buffer(Dialect::Plain);
+
+    buffer.push(Opcode::Pong, b"!");
+    buffer.close(CloseReason::Local(CloseCode::Expired));
+    buffer.close(CloseReason::Local(CloseCode::TooFast));
+    buffer.push(Opcode::Pong, b"after");
+    let (written, finished) = drain(&mut buffer, &log, 1000);
+
+    let close = wire::close_frame(CloseCode::Expired);
+    assert_eq!(written, [&b"\x8a\x01!"[..], &close].concat());
+    assert!(finished);
+}
+
+#[test]
+fn nothing_follows_a_close_frame_even_if_the_store_responds_later() {
+    let all = frames(&["one", "two", "three"]);
+    let log = log(1, &["one", "two", "three"]);
+    let reasons = CloseCode::ALL
+        .map(CloseReason::Local)
+        .into_iter()
+        .chain([CloseReason::Echo(None), CloseReason::Echo(Some(1000))]);
+
+    for reason in reasons {
+        for dialect in [Dialect::Plain, Dialect::Typed] {
+            let mut buffer = buffer(dialect);
+            drain(&mut buffer, &log, 1000);
+            buffer.close(reason);
+            let (before, _) = drain(&mut buffer, &log, 1000);
+
+            buffer.on_caught_up(&page(&all[..2], 0));
+            buffer.push(Opcode::Pong, b"late");
+            let (after, finished) = drain(&mut buffer, &log, 1000);
+
+            let written = [before, after].concat();
+            assert!(written.ends_with(&close_frame(reason)), "{reason:?}");
+            assert!(finished, "{reason:?}");
+            assert!(buffer.is_finished(), "{reason:?}");
+            if reason != CloseReason::Local(CloseCode::GoingAway) {
+                assert_eq!(written, close_frame(reason), "{reason:?}");
+            }
+        }
+    }
+}
+
+#[test]
+fn at_a_shutdown_the_log_is_written_before_the_close_frame() {
+    let log = log(10, &["hello"]);
+    let mut buffer = buffer(Dialect::Plain);
+
+    buffer.close(CloseReason::Local(CloseCode::GoingAway));
+    let (written, finished) = drain(&mut buffer, &log, 3);
+
+    let close = wire::close_frame(CloseCode::GoingAway);
+    assert_eq!(written, [&b"\x81\x05hello"[..], &close].concat());
+    assert!(finished);
+}
+
+#[test]
+fn at_a_shutdown_a_lagging_reader_first_catches_up_from_the_store() {
+    let all = frames(&["one", "two", "three"]);
+    let log = log(1, &["one", "two", "three"]);
+    let mut buffer = buffer(Dialect::Plain);
+
+    buffer.close(CloseReason::Local(CloseCode::GoingAway));
+    let before = drain(&mut buffer, &log, 1000);
+    let behind = buffer.behind();
+    buffer.on_caught_up(&page(&all[..2], 0));
+    let (written, finished) = drain(&mut buffer, &log, 1000);
+
+    let close = wire::close_frame(CloseCode::GoingAway);
+    let texts = b"\x81\x03one\x81\x03two\x81\x05three";
+    assert_eq!(before, (Vec::new(), false));
+    assert_eq!(behind, Some(Offset(0)));
+    assert_eq!(written, [&texts[..], &close].concat());
+    assert!(finished);
+}
+
+#[test]
+fn at_a_shutdown_a_lagging_reader_is_closed_if_the_log_is_ended() {
+    let log = log(1, &["one", "two", "three"]);
+    let mut buffer = buffer(Dialect::Plain);
+    buffer.close(CloseReason::Local(CloseCode::GoingAway));
+    drain(&mut buffer, &log, 1000);
+
+    buffer.end_log();
+    let (written, finished) = drain(&mut buffer, &log, 1000);
+
+    assert_eq!(written, wire::close_frame(CloseCode::GoingAway));
+    assert!(finished);
+}
+
+#[test]
+fn at_a_shutdown_gaps_are_sent_as_well() {
+    let all = frames(&["one", "two", "three"]);
+    let log = log(1, &["one", "two", "three"]);
+
+    for dialect in [Dialect::Plain, Dialect::Typed, Dialect::Ndjson] {
+        let mut buffer = buffer(dialect);
+        buffer.close(CloseReason::Local(CloseCode::GoingAway));
+        drain(&mut buffer, &log, 1000);
+
+        buffer.on_caught_up(&page(&all[2..], 2));
+        let (written, finished) = drain(&mut buffer, &log, 1000);
+
+        let text = String::from_utf8_lossy(&written);
+        let has_gaps = dialect != Dialect::Plain;
+        assert!(finished, "{dialect:?}");
+        assert_eq!(text.contains("\"gap\""), has_gaps, "{dialect:?}");
+        assert_eq!(text.contains("three"), has_gaps, "{dialect:?}");
+    }
+}
+
+#[test]
+fn frames_that_were_queued_while_corked_follow_the_first_frames() {
+    let log = log(10, &["hello"]);
+    let mut buffer = SendBuffer::corked(Format::new(Dialect::Plain), Offset(0));
+    buffer.push(Opcode::Pong, b"!");
+
+    let corked = drain(&mut buffer, &log, 1000);
+    buffer.uncork(wire::encode(Opcode::Text, b"welcome").to_vec());
+    let (written, _) = drain(&mut buffer, &log, 1000);
+
+    assert_eq!(corked, (Vec::new(), false));
+    assert_eq!(written, b"\x81\x07welcome\x8a\x01!\x81\x05hello");
+}
+
+#[test]
+fn a_lagging_reader_continues_from_the_store() {
+    let all = frames(&["one", "two", "three"]);
+    let log = log(1, &["one", "two", "three"]);
+    let mut buffer = buffer(Dialect::Plain);
+
+    let before = drain(&mut buffer, &log, 1000);
+    let behind = buffer.behind();
+    buffer.on_caught_up(&page(&all[..2], 0));
+    let (written, _) = drain(&mut buffer, &log, 2);
+
+    assert_eq!(before, (Vec::new(), false));
+    assert_eq!(behind, Some(Offset(0)));
+    assert_eq!(written, b"\x81\x03one\x81\x03two\x81\x05three");
+}
+
+#[test]
+fn a_plain_reader_with_a_gap_is_closed_as_too_slow() {
+    let all = frames(&["one", "two", "three"]);
+    let log = log(1, &["one", "two", "three"]);
+    let mut buffer = buffer(Dialect::Plain);
+    drain(&mut buffer, &log, 1000);
+
+    buffer.on_caught_up(&page(&all[2..], 2));
+    let (written, finished) = drain(&mut buffer, &log, 1000);
+
+    assert_eq!(written, wire::close_frame(CloseCode::TooSlow));
+    assert!(finished);
+}
+
+#[test]
+fn readers_of_all_other_dialects_are_notified_of_a_gap() {
+    let all = frames(&["one", "two", "three"]);
+    let log = log(1, &["one", "two", "three"]);
+    let gap = Push::Gap {
+        after: Offset(0),
+        before: Offset(3),
+        count: Some(2),
+        reason: GapReason::Lagged,
+    };
+
+    for dialect in DIALECTS.into_iter().filter(|d| *d != Dialect::Plain) {
+        let mut buffer = buffer(dialect);
+        drain(&mut buffer, &log, 1000);
+
+        buffer.on_caught_up(&page(&all[2..], 2));
+        let (written, finished) = drain(&mut buffer, &log, 1000);
+
+        let mut expected = Vec::new();
+        dialect.encode_into(&gap, &mut expected);
+        expected.extend_from_slice(&all[2].encode(Format::new(dialect)));
+        assert_eq!(written, expected);
+        assert!(!finished);
+    }
+}
+
+#[test]
+fn a_stream_ends_after_the_log_without_a_close_frame() {
+    let log = log(10, &["hello"]);
+    let mut buffer = buffer(Dialect::Ndjson);
+
+    buffer.push_event(&Push::Drain {
+        reconnect_after_ms: 7,
+    });
+    buffer.close(CloseReason::Local(CloseCode::GoingAway));
+    let (written, finished) = drain(&mut buffer, &log, 1000);
+
+    let lines = String::from_utf8(written).expect("text");
+    assert!(lines.starts_with("{\"type\":\"drain\""), "{lines}");
+    assert!(lines.ends_with("\"text\":\"hello\"}\n"), "{lines}");
+    assert!(finished);
+}
+
+/// Returns the NDJSON frames and the gaps that a reader receives from the start of a log up to `head`, of which the
+/// store has the messages `readable`, and of which those up to `gone` were trimmed.
+fn caught_up(readable: &[u64], gone: u64, head: u64) -> (Vec<serde_json::Value>, Vec<GapReason>) {
+    let texts: Vec<String> = (1..=head).map(|offset| offset.to_string()).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let frames = frames(&texts)
+        .into_iter()
+        .filter(|frame| readable.contains(&frame.offset().0))
+        .collect();
+    let log = log(1, &texts);
+    let mut buffer = buffer(Dialect::Ndjson);
+    drain(&mut buffer, &log, 1000);
+
+    let gaps = buffer.on_caught_up(&CatchUpPage {
+        frames,
+        head: Offset(head),
+        gone: Offset(gone),
+        is_dense: true,
+    });
+
+    let lines = String::from_utf8(buffer.queue.clone()).expect("text");
+    let frames = lines
+        .lines()
+        .map(|line| serde_json::from_str(line).expect("JSON"))
+        .collect();
+    (frames, gaps)
+}
+
+/// Returns a gap in its NDJSON form.
+fn gap(after: u64, before: u64, count: u64, reason: &str) -> serde_json::Value {
+    serde_json::json!({
+        "type": "gap", "after": after, "before": before, "count": count, "reason": reason,
+    })
+}
+
+#[test]
+fn a_gap_is_sent_wherever_a_message_is_missing_between_two_others() {
+    let (frames, gaps) = caught_up(&[1, 2, 5, 7, 8], 0, 8);
+
+    let offsets: Vec<_> = frames
+        .iter()
+        .map(|frame| frame["offset"].as_u64())
+        .collect();
+    let expected = [Some(1), Some(2), None, Some(5), None, Some(7), Some(8)];
+    assert_eq!(offsets, expected);
+    assert_eq!(frames[2], gap(2, 5, 2, "damaged"));
+    assert_eq!(frames[4], gap(5, 7, 1, "damaged"));
+    assert_eq!(gaps, [GapReason::Damaged; 2]);
+}
+
+#[test]
+fn trimmed_messages_and_damaged_ones_after_them_are_two_gaps() {
+    let (frames, gaps) = caught_up(&[5], 2, 5);
+
+    let expected = [gap(0, 3, 2, "lagged"), gap(2, 5, 2, "damaged")];
+    assert_eq!(frames[..2], expected);
+    assert_eq!(gaps, [GapReason::Lagged, GapReason::Damaged]);
+}
+
+#[test]
+fn a_gap_reaches_to_the_newest_message_if_none_can_be_read() {
+    let (frames, gaps) = caught_up(&[], 0, 8);
+
+    assert_eq!(frames, [gap(0, 9, 8, "damaged")]);
+    assert_eq!(gaps, [GapReason::Damaged]);
+}
+
+#[test]
+fn a_plain_reader_continues_after_damaged_messages() {
+    let all = frames(&["one", "two", "three"]);
+    let log = log(1, &["one", "two", "three"]);
+    let mut buffer = buffer(Dialect::Plain);
+    drain(&mut buffer, &log, 1000);
+
+    let readable = [all[0].clone(), all[2].clone()];
+    let gaps = buffer.on_caught_up(&page(&readable, 0));
+    let (written, finished) = drain(&mut buffer, &log, 1000);
+
+    assert_eq!(gaps, [GapReason::Damaged]);
+    assert_eq!(written, b"\x81\x03one\x81\x05three");
+    assert!(!finished);
+}
