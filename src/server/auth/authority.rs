@@ -1,39 +1,38 @@
-//! Under which name and port a server is reached: what stands in a `Host` header, in an origin, in a setting.
+//! The host and port of a server, as in a `Host` header, an origin or a setting (RFC 3986 section 3.2).
 //!
-//! The host and port of RFC 3986 section 3.2, as browsers send them: a name in ASCII (of another script, in
-//! punycode), an IPv4 address or an IPv6 address in brackets. Compared by what they mean: names without regard
-//! to case, addresses as numbers. One final dot is dropped: it says that a name is complete (RFC 1034 section 3.1), as
-//! every name here is.
+//! A host is an ASCII name (names in other scripts in punycode), an IPv4 address, or an IPv6 address in brackets.
+//! Names are compared without regard to case, and addresses as numbers. One final dot is removed: it marks a name as
+//! complete (RFC 1034 section 3.1), as every name here is.
 //!
-//! Absent: user information, which no `Host` and no origin has.
+//! User information is not supported, as no `Host` header and no origin contains it.
 
 use std::fmt;
 use std::net::{IpAddr, Ipv6Addr};
 
-/// How the web is spoken.
+/// The scheme of a web page.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Scheme {
-    /// In the clear.
+    /// Without TLS.
     Http,
-    /// In TLS.
+    /// With TLS.
     Https,
 }
 
 impl Scheme {
-    /// Reads `http` or `https`, in any case.
+    /// Parses `http` or `https` in any case.
     pub(super) fn parse(text: &str) -> Option<Self> {
         [Self::Http, Self::Https]
             .into_iter()
             .find(|known| text.eq_ignore_ascii_case(known.name()))
     }
 
-    /// Splits `url` at its `://`, if an http scheme stands before it.
+    /// Splits `url` at `://`. `None` if the scheme is neither http nor https.
     pub(super) fn split(url: &str) -> Option<(Self, &str)> {
         let (scheme, rest) = url.split_once("://")?;
         Some((Self::parse(scheme)?, rest))
     }
 
-    /// As an address begins.
+    /// Returns the scheme in lower case.
     pub(super) const fn name(self) -> &'static str {
         match self {
             Self::Http => "http",
@@ -41,6 +40,7 @@ impl Scheme {
         }
     }
 
+    /// Returns the port of URLs without one.
     const fn default_port(self) -> u16 {
         match self {
             Self::Http => 80,
@@ -49,25 +49,27 @@ impl Scheme {
     }
 }
 
-/// A host and perhaps a port.
+/// A host with an optional port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Authority {
     host: HostName,
     port: Option<u16>,
 }
 
+/// The host of an [`Authority`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum HostName {
-    /// In lower case.
+    /// A name in lower case.
     Name(String),
+    /// An IPv4 or IPv6 address.
     Address(IpAddr),
 }
 
 impl Authority {
-    /// Reads `HOST` or `HOST:PORT`; nothing if it is neither. An empty port is the same as none (RFC 3986 section 3.2.3).
+    /// Parses `HOST` or `HOST:PORT`. An empty port is the same as none (RFC 3986 section 3.2.3).
     pub fn parse(text: &str) -> Option<Self> {
         let (host, port) = match text.rsplit_once(':') {
-            // The colons of an IPv6 address are not a port's.
+            // A colon inside of an IPv6 address does not begin a port.
             Some((host, port)) if !port.ends_with(']') => (host, port),
             _ => (text, ""),
         };
@@ -82,8 +84,8 @@ impl Authority {
         })
     }
 
-    /// Whether only this machine can mean itself by it: a loopback address, or `localhost` and what ends so, which
-    /// no name server decides (RFC 6761 section 6.3).
+    /// Returns true for a loopback address, and for `localhost` and its subdomains, which are not resolved by DNS
+    /// (RFC 6761 section 6.3).
     pub fn is_loopback(&self) -> bool {
         match &self.host {
             HostName::Name(name) => name == "localhost" || name.ends_with(".localhost"),
@@ -91,17 +93,18 @@ impl Authority {
         }
     }
 
-    /// Whether it is an address and not a name, so that no name server has a say in it.
+    /// Returns true for an address, which is not resolved by DNS.
     pub const fn is_address(&self) -> bool {
         matches!(self.host, HostName::Address(_))
     }
 
-    /// Whether it has an address of IPv6, which a `Content-Security-Policy` has no way to write.
+    /// Returns true for an IPv6 address, which a `Content-Security-Policy` cannot contain.
     pub const fn is_ipv6(&self) -> bool {
         matches!(self.host, HostName::Address(IpAddr::V6(_)))
     }
 
-    /// Whether `other` has the same host, and the same port if this one says which.
+    /// Returns true if `other` has the same host, and the same port if this authority has one. The default port of
+    /// `scheme` applies to `other`.
     pub(super) fn covers(&self, other: &Self, scheme: Option<Scheme>) -> bool {
         let default = scheme.map(Scheme::default_port);
         self.host == other.host
@@ -110,8 +113,7 @@ impl Authority {
                 .is_none_or(|port| Some(port) == other.port.or(default))
     }
 
-    /// Reports whether both have the same host and the same port, where a missing port is that of `scheme`, if it has
-    /// one.
+    /// Returns true if both have the same host and port. The default port of `scheme` applies to both.
     pub(super) fn is_same(&self, other: &Self, scheme: Option<Scheme>) -> bool {
         let port = |authority: &Self| authority.port.or(scheme.map(Scheme::default_port));
         self.host == other.host && port(self) == port(other)
@@ -130,15 +132,18 @@ impl fmt::Display for Authority {
 }
 
 impl HostName {
+    /// Parses a name or an address. IPv6 addresses must be in brackets.
     fn parse(text: &str) -> Option<Self> {
         if let Some(address) = text.strip_prefix('[') {
             let address: Ipv6Addr = address.strip_suffix(']')?.parse().ok()?;
             return Some(Self::Address(address.into()));
         }
+
         let text = text.strip_suffix('.').unwrap_or(text);
         if let Ok(address) = text.parse() {
             return Some(Self::Address(IpAddr::V4(address)));
         }
+
         let is_name = !text.is_empty()
             && !text.ends_with('.')
             && text
@@ -155,8 +160,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_host_is_a_name_or_an_address_and_perhaps_a_port() {
-        for (text, shown) in [
+    fn an_authority_is_a_host_with_an_optional_port() {
+        for (text, expected) in [
             ("Chat.Example.ORG", "chat.example.org"),
             ("xn--bcher-kva.example:8080", "xn--bcher-kva.example:8080"),
             ("127.0.0.1:0", "127.0.0.1:0"),
@@ -169,11 +174,13 @@ mod tests {
             ("127.0.0.1:", "127.0.0.1"),
             ("[::1]:", "[::1]"),
         ] {
-            assert_eq!(
-                Authority::parse(text).map(|authority| authority.to_string()),
-                Some(shown.to_owned())
-            );
+            let authority = Authority::parse(text).expect("an authority");
+            assert_eq!(authority.to_string(), expected);
         }
+    }
+
+    #[test]
+    fn any_other_text_is_refused() {
         for text in [
             "",
             ":80",
@@ -205,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn loopback_is_what_no_name_server_decides() {
+    fn loopback_is_localhost_or_a_loopback_address() {
         for (text, is_loopback) in [
             ("localhost", true),
             ("LOCALHOST:1", true),
@@ -225,25 +232,23 @@ mod tests {
             ("[::]", false),
             ("10.0.0.1", false),
         ] {
-            assert_eq!(
-                Authority::parse(text).map(|host| host.is_loopback()),
-                Some(is_loopback),
-                "{text}"
-            );
+            let authority = Authority::parse(text).expect("an authority");
+            assert_eq!(authority.is_loopback(), is_loopback, "{text}");
         }
     }
 
     proptest! {
         #[test]
-        fn what_is_shown_means_the_same(text in "(\\[[0-9a-f:.]{2,12}\\]|[a-zA-Z0-9.-]{1,12})(:[0-9]{0,6})?") {
+        fn an_authority_is_written_so_that_it_is_parsed_to_the_same(text in "(\\[[0-9a-f:.]{2,12}\\]|[a-zA-Z0-9.-]{1,12})(:[0-9]{0,6})?") {
             if let Some(authority) = Authority::parse(&text) {
                 prop_assert_eq!(Authority::parse(&authority.to_string()), Some(authority));
             }
         }
 
         #[test]
-        fn no_text_upsets_the_reader(text in "(?s).{0,20}") {
-            let _read = Authority::parse(&text);
+        fn any_text_is_parsed_or_refused_without_a_panic(text in "(?s).{0,20}") {
+            // Only a panic would be a failure.
+            let _ = Authority::parse(&text);
         }
     }
 }

@@ -1,7 +1,7 @@
-//! What a token says (RFC 7519), and whether it is to be believed.
+//! The claims of a token (RFC 7519) and their verification.
 //!
-//! `sub` is an id, `rooms` what it grants, `exp` must be there: a token that never ends could never be taken
-//! back. A token for an audience (`aud`) is refused, because this server answers to no name (section 4.1.3).
+//! `sub` is a user id and `rooms` the grants. `exp` is required, because a token that never expires could not be
+//! revoked. A token for an audience (`aud`) is refused, because this server identifies with none (section 4.1.3).
 
 use std::collections::BTreeMap;
 
@@ -9,64 +9,63 @@ use jsonwebtoken::errors::ErrorKind;
 use jsonwebtoken::{Validation, decode, decode_header};
 use serde::Deserialize;
 
-use crate::protocol::NameError;
-use crate::protocol::UserId;
+use crate::protocol::{NameError, UserId};
 use crate::server::auth::keys::{KeySet, VerificationKey};
 use crate::server::auth::{GrantError, Grants, Principal};
 
-/// Clocks differ: a token counts for so long before and after its time.
+/// Tolerance for differences between clocks: a token is accepted for this time before and after its validity.
 const LEEWAY_SECONDS: u64 = 30;
 
-/// Why a token does not count. No text of it repeats the token.
+/// The error of a token that is refused. Its text never contains the token.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum TokenError {
-    /// None was sent.
+    /// No token was sent.
     #[error(
         "a token is needed: as Authorization: Bearer TOKEN, as token=TOKEN in the query, or for a WebSocket as \
          the subprotocol bearer.TOKEN"
     )]
     Missing,
-    /// It was sent twice, perhaps two different ones (RFC 6750 section 2).
-    #[error("the token must be sent once, in one way only")]
+    /// More than one token was sent (RFC 6750 section 2).
+    #[error("several tokens were sent; send one token, in one way only")]
     Several,
-    /// It cannot be read.
-    #[error("this is no JSON Web Token")]
+    /// The text is not a token.
+    #[error("not a valid JSON Web Token")]
     Malformed,
-    /// No key of its `kid` and algorithm.
-    #[error("the token is signed by no key of this server: its alg or kid is another")]
+    /// No key has its `kid` and algorithm.
+    #[error("no configured key matches the token's alg and kid")]
     Key,
-    /// A key that should have signed it did not.
-    #[error("the token's signature is wrong")]
+    /// The signature does not match the key.
+    #[error("the token's signature is not valid")]
     Signature,
-    /// Its claims are of other kinds than they must be.
+    /// A claim has the wrong type.
     #[error(
         "the token's claims must be sub (text), exp and nbf (numbers), and rooms (an object of texts)"
     )]
     Claims,
-    /// It names an audience.
+    /// The token has an audience.
     #[error("the token is for another audience (aud)")]
     Audience,
-    /// It does not say who.
+    /// The token has no `sub`.
     #[error("the token has no sub")]
     NoSubject,
-    /// Who it says is no id.
-    #[error("the token's sub is no id: {0}")]
+    /// `sub` is not a user id.
+    #[error("the token's sub is not a valid user id: {0}")]
     Subject(NameError),
-    /// It never ends.
-    #[error("the token has no exp, the time at which it ends")]
+    /// The token has no `exp`.
+    #[error("the token has no exp, its expiry time")]
     NoEnd,
-    /// Its time is over.
+    /// The token has expired.
     #[error("the token has expired")]
     Expired,
-    /// Its time has not begun.
+    /// The validity of the token has not begun.
     #[error("the token is not valid yet (nbf)")]
     Early,
-    /// Its `rooms` are none.
-    #[error("the token's rooms are no grants: {0}")]
+    /// `rooms` are not valid grants.
+    #[error("the token's rooms are not valid grants: {0}")]
     Grants(GrantError),
 }
 
-/// As they travel: everything may be missing.
+/// The claims as sent. All may be missing.
 #[derive(Deserialize)]
 struct AccessClaims {
     sub: Option<String>,
@@ -77,39 +76,42 @@ struct AccessClaims {
 }
 
 impl KeySet {
-    /// Whom `token` proves to ask, `now`, in seconds since 1970 UTC.
+    /// Returns the principal of a client with `token` at the time `now`, in seconds since 1970 UTC.
     pub(super) fn principal(&self, token: &str, now: u64) -> Result<Principal, TokenError> {
         self.claims(token)?.principal(now)
     }
 
-    /// What `token` says, if one of the keys signed it.
+    /// Returns the claims of `token`, if one of the keys signed it.
     fn claims(&self, token: &str) -> Result<AccessClaims, TokenError> {
         let header = decode_header(token).map_err(|_| TokenError::Malformed)?;
-        // Whatever it is, it must be understood or refused (RFC 7515 section 4.1.11).
+        // A critical extension must be understood or refused (RFC 7515 section 4.1.11).
         if header.crit.is_some() {
             return Err(TokenError::Malformed);
         }
-        let is_named = |key: &&VerificationKey| match (&key.id, &header.kid) {
-            (Some(own), Some(named)) => own == named,
+
+        let has_kid = |key: &&VerificationKey| match (&key.id, &header.kid) {
+            (Some(own), Some(kid)) => own == kid,
             _ => true,
         };
-        let mut result = Err(TokenError::Key);
-        for key in self
+        let candidates = self
             .0
             .iter()
-            .filter(is_named)
-            .filter(|key| key.algorithm == header.alg)
-        {
+            .filter(has_kid)
+            .filter(|key| key.algorithm == header.alg);
+
+        let mut error = TokenError::Key;
+        for key in candidates {
             match decode::<AccessClaims>(token, &key.key, &validation(key)) {
                 Ok(decoded) => return Ok(decoded.claims),
-                Err(error) => result = Err(explain(error.kind())),
+                Err(cause) => error = explain(cause.kind()),
             }
         }
-        result
+        Err(error)
     }
 }
 
-/// The signature by this key's algorithm and the audience; times are compared here, with a clock that is given.
+/// Returns the checks of the library: the signature with the algorithm of `key`, and no audience. Times are compared
+/// by [`AccessClaims::principal`], with the given time.
 fn validation(key: &VerificationKey) -> Validation {
     let mut validation = Validation::new(key.algorithm);
     validation.required_spec_claims.clear();
@@ -117,6 +119,7 @@ fn validation(key: &VerificationKey) -> Validation {
     validation
 }
 
+/// Returns the error that corresponds to one of the library.
 const fn explain(kind: &ErrorKind) -> TokenError {
     match kind {
         ErrorKind::InvalidSignature => TokenError::Signature,
@@ -127,6 +130,7 @@ const fn explain(kind: &ErrorKind) -> TokenError {
 }
 
 impl AccessClaims {
+    /// Returns the principal, if the claims are valid at `now`, in seconds since 1970 UTC.
     fn principal(self, now: u64) -> Result<Principal, TokenError> {
         let exp = self.exp.map(|exp| exp as u64).ok_or(TokenError::NoEnd)?;
         if exp.saturating_add(LEEWAY_SECONDS) <= now {
@@ -138,17 +142,19 @@ impl AccessClaims {
         {
             return Err(TokenError::Early);
         }
-        // One that comes within the leeway lasts to its end; one that is in use ends when it says.
-        let ends = if exp > now {
+
+        // A token that is accepted only by the tolerance is valid until the tolerance ends. Any other expires at `exp`.
+        let expires_at = if exp > now {
             exp
         } else {
             exp.saturating_add(LEEWAY_SECONDS)
         };
+
         let sub = self.sub.ok_or(TokenError::NoSubject)?;
         let id = UserId::parse(&sub).map_err(TokenError::Subject)?;
         let grants =
             Grants::try_from(self.rooms.unwrap_or_default()).map_err(TokenError::Grants)?;
-        Ok(Principal::with_token(id, grants, ends))
+        Ok(Principal::with_token(id, grants, expires_at))
     }
 }
 
@@ -173,25 +179,25 @@ mod tests {
         encode(header, claims, &EncodingKey::from_secret(SECRET)).expect("a token")
     }
 
-    fn read(claims: &Value) -> Result<Principal, TokenError> {
+    /// Verifies a token with `claims`.
+    fn verify(claims: &Value) -> Result<Principal, TokenError> {
         keys().principal(&token(&Header::default(), claims), NOW)
     }
 
-    fn ann(more: &Value) -> Value {
+    /// Returns the claims of a valid token, with those in `more` added or replaced.
+    fn claims_with(more: &Value) -> Value {
         let mut claims = json!({"sub": "ann", "exp": NOW + 60, "rooms": {"lobby": "r"}});
         let fields = claims.as_object_mut().expect("an object");
-        more.as_object()
-            .expect("an object")
-            .iter()
-            .for_each(|(name, value)| {
-                fields.insert(name.clone(), value.clone());
-            });
+        for (name, value) in more.as_object().expect("an object") {
+            fields.insert(name.clone(), value.clone());
+        }
         claims
     }
 
     #[test]
-    fn a_good_token_proves_an_id_and_its_grants() {
-        let principal = read(&ann(&json!({"iat": 1, "iss": "someone"}))).expect("good");
+    fn a_valid_token_has_an_id_and_grants() {
+        let principal = verify(&claims_with(&json!({"iat": 1, "iss": "someone"}))).expect("valid");
+
         assert_eq!(principal.user_id(None), Ok(UserId::parse("ann").ok()));
         assert!(principal.may(Right::Read, &RoomName::lobby()));
         assert!(!principal.may(Right::Write, &RoomName::lobby()));
@@ -199,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_counts_half_a_minute_before_and_after_its_time_and_not_a_second_more() {
+    fn a_token_is_accepted_half_a_minute_before_and_after_its_validity() {
         for (more, expected) in [
             (json!({"exp": NOW + 1}), Ok(Some(NOW + 1))),
             (json!({"exp": NOW as f64 + 1.5}), Ok(Some(NOW + 1))),
@@ -210,112 +216,118 @@ mod tests {
             (json!({"nbf": NOW + 30}), Ok(Some(NOW + 60))),
             (json!({"nbf": NOW + 31}), Err(TokenError::Early)),
         ] {
-            assert_eq!(
-                read(&ann(&more)).map(|principal| principal.expires_at()),
-                expected,
-                "{more}"
-            );
+            let expires_at = verify(&claims_with(&more)).map(|principal| principal.expires_at());
+            assert_eq!(expires_at, expected, "{more}");
         }
     }
 
     #[test]
-    fn claims_that_are_missing_or_wrong_are_named() {
+    fn a_missing_or_wrong_claim_has_an_error() {
         for (claims, error) in [
             (json!({"sub": "ann"}), TokenError::NoEnd),
             (json!({"exp": NOW}), TokenError::NoSubject),
             (
-                ann(&json!({"sub": ""})),
+                claims_with(&json!({"sub": ""})),
                 TokenError::Subject(NameError::Length {
                     what: "id",
                     chars: 0,
                 }),
             ),
-            (ann(&json!({"sub": 7})), TokenError::Claims),
-            (ann(&json!({"exp": "soon"})), TokenError::Claims),
-            (ann(&json!({"rooms": ["lobby"]})), TokenError::Claims),
+            (claims_with(&json!({"sub": 7})), TokenError::Claims),
+            (claims_with(&json!({"exp": "soon"})), TokenError::Claims),
             (
-                ann(&json!({"rooms": {"lobby": "x"}})),
+                claims_with(&json!({"rooms": ["lobby"]})),
+                TokenError::Claims,
+            ),
+            (
+                claims_with(&json!({"rooms": {"lobby": "x"}})),
                 TokenError::Grants(GrantError::Access),
             ),
-            (ann(&json!({"aud": "elsewhere"})), TokenError::Audience),
+            (
+                claims_with(&json!({"aud": "elsewhere"})),
+                TokenError::Audience,
+            ),
         ] {
-            assert_eq!(read(&claims), Err(error), "{claims}");
+            assert_eq!(verify(&claims), Err(error), "{claims}");
         }
     }
 
     #[test]
-    fn the_tokens_header_cannot_choose_the_algorithm() {
-        let part = |text: &str| jsonwebtoken_part(text);
-        let claims = part(&ann(&json!({})).to_string());
+    fn a_token_without_a_signature_is_malformed() {
+        let claims = base64(&claims_with(&json!({})).to_string());
+
         for header in [
             r#"{"alg":"none"}"#,
             r#"{"alg":"None","typ":"JWT"}"#,
             r#"{"typ":"JWT"}"#,
             "{}",
         ] {
-            let unsigned = format!("{}.{claims}.", part(header));
-            assert_eq!(
-                keys().principal(&unsigned, NOW),
-                Err(TokenError::Malformed),
-                "{header}"
-            );
+            let unsigned = format!("{}.{claims}.", base64(header));
+            let result = keys().principal(&unsigned, NOW);
+            assert_eq!(result, Err(TokenError::Malformed), "{header}");
         }
-        let hs512 = token(&Header::new(Algorithm::HS512), &ann(&json!({})));
+    }
+
+    #[test]
+    fn the_header_cannot_choose_another_algorithm() {
+        let hs512 = token(&Header::new(Algorithm::HS512), &claims_with(&json!({})));
+
         assert_eq!(keys().principal(&hs512, NOW), Err(TokenError::Key));
-        let critical = Header {
+    }
+
+    #[test]
+    fn a_token_with_a_critical_extension_is_malformed() {
+        let header = Header {
             crit: Some(vec!["exp".to_owned()]),
             ..Header::default()
         };
-        assert_eq!(
-            keys().principal(&token(&critical, &ann(&json!({}))), NOW),
-            Err(TokenError::Malformed)
-        );
+        let critical = token(&header, &claims_with(&json!({})));
+
+        assert_eq!(keys().principal(&critical, NOW), Err(TokenError::Malformed));
     }
 
-    fn jsonwebtoken_part(text: &str) -> String {
+    fn base64(text: &str) -> String {
         use base64::Engine;
         base64::engine::general_purpose::URL_SAFE_NO_PAD.encode(text)
     }
 
     #[test]
-    fn a_kid_chooses_among_the_keys() {
-        let set = |kid: &str| {
-            let k = jsonwebtoken_part(std::str::from_utf8(SECRET).expect("text"));
-            let other = jsonwebtoken_part(&"x".repeat(32));
-            let keys = json!({"keys": [{"kty": "oct", "kid": "old", "k": other}, {"kty": "oct", "kid": kid, "k": k}]});
-            KeySet::parse(keys.to_string().as_bytes()).expect("a set")
-        };
-        let named = |kid: Option<&str>| {
+    fn a_kid_selects_one_of_the_keys() {
+        let secret = base64(str::from_utf8(SECRET).expect("text"));
+        let other = base64(&"x".repeat(32));
+        let set = json!({"keys": [
+            {"kty": "oct", "kid": "old", "k": other},
+            {"kty": "oct", "kid": "new", "k": secret},
+        ]});
+        let keys = KeySet::parse(set.to_string().as_bytes()).expect("a set");
+        let result = |kid: Option<&str>| {
             let header = Header {
                 kid: kid.map(str::to_owned),
                 ..Header::default()
             };
-            token(&header, &ann(&json!({})))
+            let token = token(&header, &claims_with(&json!({})));
+            keys.principal(&token, NOW).map(|_| ())
         };
-        assert!(set("new").principal(&named(Some("new")), NOW).is_ok());
-        assert!(set("new").principal(&named(None), NOW).is_ok());
-        assert_eq!(
-            set("new").principal(&named(Some("old")), NOW),
-            Err(TokenError::Signature)
-        );
-        assert_eq!(
-            set("new").principal(&named(Some("lost")), NOW),
-            Err(TokenError::Key)
-        );
+
+        assert_eq!(result(Some("new")), Ok(()));
+        assert_eq!(result(None), Ok(()));
+        assert_eq!(result(Some("old")), Err(TokenError::Signature));
+        assert_eq!(result(Some("lost")), Err(TokenError::Key));
     }
 
     proptest! {
         #[test]
-        fn no_change_to_a_token_goes_unnoticed(at in 0usize..200, with in "[A-Za-z0-9_.-]") {
-            let good = token(&Header::default(), &ann(&json!({})));
-            let at = at % good.len();
-            let bad = [&good[..at], &with, &good[at + 1..]].concat();
-            // The last letter of a signature has bits that mean nothing, and base64 refuses all but one of them.
-            prop_assert_eq!(keys().principal(&bad, NOW).is_ok(), bad == good);
+        fn a_changed_token_is_refused(index in 0usize..200, character in "[A-Za-z0-9_.-]") {
+            let valid = token(&Header::default(), &claims_with(&json!({})));
+            let index = index % valid.len();
+            let changed = [&valid[..index], &character, &valid[index + 1..]].concat();
+
+            // Base64 refuses all but one of the last letters that have the same significant bits.
+            prop_assert_eq!(keys().principal(&changed, NOW).is_ok(), changed == valid);
         }
 
         #[test]
-        fn no_text_upsets_the_reader(text in "[A-Za-z0-9_.-]{0,80}|\\PC{0,40}") {
+        fn any_text_is_refused_without_a_panic(text in "[A-Za-z0-9_.-]{0,80}|\\PC{0,40}") {
             prop_assert!(keys().principal(&text, NOW).is_err());
         }
     }

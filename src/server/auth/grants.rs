@@ -1,7 +1,7 @@
-//! What a token allows: rooms by name or by the beginning of their names, each with an [`Access`].
+//! The grants of a token: rooms by name or by prefix, each with an [`Access`].
 //!
-//! In a token it is the claim `rooms`, an object like `{"lobby": "rw", "class-*": "r"}`. Grants only add up:
-//! what one of them gives, no other takes away.
+//! In a token they are the claim `rooms`, an object like `{"lobby": "rw", "class-*": "r"}`. Grants only add up: no
+//! grant takes away what another one allows.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -10,14 +10,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::protocol::RoomName;
 
-/// What someone wants to do in a room.
+/// A kind of action in a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Right {
-    /// Hear what is said, read what was said, see who is there.
+    /// Receive messages, read the history, list the members.
     Read,
-    /// Say something.
+    /// Publish messages.
     Write,
-    /// Remove people and messages.
+    /// Remove clients and messages.
     Admin,
 }
 
@@ -25,13 +25,13 @@ impl fmt::Display for Right {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Read => "read",
-            Self::Write => "write in",
-            Self::Admin => "administer",
+            Self::Write => "write",
+            Self::Admin => "admin",
         })
     }
 }
 
-/// The rights that one grant gives.
+/// The rights that one grant allows.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Access {
     /// `r`: read.
@@ -47,7 +47,7 @@ pub enum Access {
 impl Access {
     const ALL: [Self; 4] = [Self::Read, Self::Write, Self::ReadWrite, Self::Admin];
 
-    /// As it is written in a token.
+    /// Returns the form in tokens.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Read => "r",
@@ -57,7 +57,7 @@ impl Access {
         }
     }
 
-    /// The rights of both.
+    /// Returns the rights of both.
     const fn with(self, other: Self) -> Self {
         match (self, other) {
             (Self::Admin, _) | (_, Self::Admin) => Self::Admin,
@@ -76,21 +76,21 @@ impl Access {
     }
 }
 
-/// Which rooms a grant is for.
+/// The rooms of a grant.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum RoomPattern {
-    /// One.
+    /// One room.
     Named(RoomName),
-    /// All whose names begin so; the empty beginning is every room's.
-    Beginning(String),
+    /// All rooms whose names have this prefix; the empty prefix matches every room.
+    Prefix(String),
 }
 
 impl RoomPattern {
     fn parse(text: &str) -> Result<Self, GrantError> {
         match text.strip_suffix('*') {
-            Some("") => Ok(Self::Beginning(String::new())),
+            Some("") => Ok(Self::Prefix(String::new())),
             Some(prefix) => {
-                RoomName::check_prefix(prefix).map(|()| Self::Beginning(prefix.to_owned()))
+                RoomName::check_prefix(prefix).map(|()| Self::Prefix(prefix.to_owned()))
             }
             None => RoomName::parse(text).map(Self::Named),
         }
@@ -100,7 +100,7 @@ impl RoomPattern {
     fn matches(&self, room: &RoomName) -> bool {
         match self {
             Self::Named(name) => name == room,
-            Self::Beginning(beginning) => room.as_str().starts_with(beginning.as_str()),
+            Self::Prefix(prefix) => room.as_str().starts_with(prefix.as_str()),
         }
     }
 }
@@ -109,28 +109,28 @@ impl fmt::Display for RoomPattern {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Named(name) => name.fmt(f),
-            Self::Beginning(beginning) => write!(f, "{beginning}*"),
+            Self::Prefix(prefix) => write!(f, "{prefix}*"),
         }
     }
 }
 
-/// Why a text is no grant.
+/// The error of a text that is not a grant.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum GrantError {
-    /// What should name rooms does not.
+    /// The room is neither a name nor a prefix with `*`.
     #[error(
-        "rooms are named by a name of a-z 0-9 - _ . or by its beginning and *, like class-* or *"
+        "the room of a grant is a name of a-z 0-9 - _ . or a prefix with *, like lobby, class-* or *"
     )]
     Rooms,
-    /// What should be an access is none.
-    #[error("what may be done in a room is r, w, rw or admin")]
+    /// Unknown access.
+    #[error("the access of a grant is r, w, rw or admin")]
     Access,
-    /// No `:` between the two.
+    /// The text has no `:`.
     #[error("a grant is ROOM:ACCESS, like lobby:rw, class-*:r or *:admin")]
     Form,
 }
 
-/// See the [module docs](self).
+/// The grants of one token.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(
     try_from = "BTreeMap<String, String>",
@@ -139,52 +139,54 @@ pub enum GrantError {
 pub struct Grants(Vec<(RoomPattern, Access)>);
 
 impl Grants {
-    /// `access` to every room.
+    /// Returns the grant of `access` to every room.
     pub fn everywhere(access: Access) -> Self {
-        Self(vec![(RoomPattern::Beginning(String::new()), access)])
+        Self(vec![(RoomPattern::Prefix(String::new()), access)])
     }
 
-    /// Adds the grant that `text` writes as `ROOM:ACCESS`.
+    /// Adds a grant in the form `ROOM:ACCESS`.
     ///
     /// # Errors
-    /// Says which half is wrong and what is allowed.
+    /// The part that is not valid, and the allowed values.
     pub fn add(&mut self, text: &str) -> Result<(), GrantError> {
         let (rooms, access) = text.rsplit_once(':').ok_or(GrantError::Form)?;
         let (rooms, access) = grant(rooms, access)?;
-        match self.0.iter_mut().find(|(known, _)| *known == rooms) {
-            Some((_, known)) => *known = known.with(access),
+
+        match self.0.iter_mut().find(|(pattern, _)| *pattern == rooms) {
+            Some((_, existing)) => *existing = existing.with(access),
             None => self.0.push((rooms, access)),
         }
         Ok(())
     }
 
-    /// Whether they give `right` in `room`.
+    /// Returns true if they allow `right` in `room`.
     pub fn allow(&self, right: Right, room: &RoomName) -> bool {
         self.0
             .iter()
             .any(|(rooms, access)| access.allows(right) && rooms.matches(room))
     }
 
-    /// Whether they give `right` in any room.
+    /// Returns true if they allow `right` in at least one room.
     pub fn allow_anywhere(&self, right: Right) -> bool {
         self.0.iter().any(|(_, access)| access.allows(right))
     }
 
-    /// Whether they give `right` in every room there may ever be.
+    /// Returns true if they allow `right` in every room, including future ones.
     pub fn allow_everywhere(&self, right: Right) -> bool {
-        let everywhere = RoomPattern::Beginning(String::new());
+        let everywhere = RoomPattern::Prefix(String::new());
         self.0
             .iter()
             .any(|(rooms, access)| access.allows(right) && *rooms == everywhere)
     }
 }
 
+/// Parses a grant from its two halves.
 fn grant(rooms: &str, access: &str) -> Result<(RoomPattern, Access), GrantError> {
-    let found = Access::ALL
+    let access = Access::ALL
         .into_iter()
         .find(|known| known.as_str() == access)
         .ok_or(GrantError::Access)?;
-    Ok((RoomPattern::parse(rooms)?, found))
+    Ok((RoomPattern::parse(rooms)?, access))
 }
 
 impl TryFrom<BTreeMap<String, String>> for Grants {
@@ -230,8 +232,9 @@ mod tests {
     }
 
     #[test]
-    fn a_grant_is_for_one_room_or_for_all_whose_names_begin_so() {
+    fn a_grant_is_for_one_room_or_for_all_rooms_with_a_prefix() {
         let grants = grants(&["lobby:rw", "class-*:r", "ops:w", "staff-*:admin"]);
+
         for (name, expected) in [
             ("lobby", [true, true, false]),
             ("lobby2", [false, false, false]),
@@ -248,13 +251,19 @@ mod tests {
                 "{name}"
             );
         }
-        assert!(!grants.allow_everywhere(Right::Admin));
+    }
+
+    #[test]
+    fn only_a_grant_for_every_room_allows_a_right_everywhere() {
+        let prefix = grants(&["staff-*:admin"]);
+
+        assert!(!prefix.allow_everywhere(Right::Admin));
         assert!(Grants::everywhere(Access::Admin).allow_everywhere(Right::Admin));
         assert!(!Grants::everywhere(Access::ReadWrite).allow_everywhere(Right::Admin));
     }
 
     #[test]
-    fn what_is_wrong_with_a_grant_is_said() {
+    fn a_malformed_grant_has_an_error_for_its_wrong_part() {
         for (text, error) in [
             ("lobby", GrantError::Form),
             ("lobby:x", GrantError::Access),
@@ -272,9 +281,10 @@ mod tests {
 
     proptest! {
         #[test]
-        fn a_beginning_holds_exactly_the_names_that_begin_so(beginning in "[a-c]{0,3}", name in "[a-c]{1,5}") {
-            let grants = grants(&[&format!("{beginning}*:r")]);
-            prop_assert_eq!(grants.allow(Right::Read, &room(&name)), name.starts_with(&beginning));
+        fn a_prefix_matches_exactly_the_names_that_begin_with_it(prefix in "[a-c]{0,3}", name in "[a-c]{1,5}") {
+            let grants = grants(&[&format!("{prefix}*:r")]);
+
+            prop_assert_eq!(grants.allow(Right::Read, &room(&name)), name.starts_with(&prefix));
         }
 
         #[test]
@@ -284,27 +294,31 @@ mod tests {
             name in "[a-c]{1,3}",
         ) {
             let both = grants(&[&first, &second]);
+
             for right in RIGHTS {
-                let either = [&first, &second].iter().any(|one| grants(&[one]).allow(right, &room(&name)));
-                prop_assert_eq!(both.allow(right, &room(&name)), either);
+                let expected = [&first, &second].iter().any(|grant| grants(&[grant]).allow(right, &room(&name)));
+                prop_assert_eq!(both.allow(right, &room(&name)), expected);
             }
         }
 
         #[test]
-        fn what_is_added_is_claimed(
+        fn added_grants_are_the_same_as_a_claim(
             texts in prop::collection::vec("[ab][*]?:(r|w|rw|admin)", 0..6),
             name in "[ab]{1,2}",
         ) {
             let added = grants(&texts.iter().map(String::as_str).collect::<Vec<_>>());
+
             let claimed = Grants::try_from(BTreeMap::from(added.clone())).expect("grants");
+
             for right in RIGHTS {
                 prop_assert_eq!(claimed.allow(right, &room(&name)), added.allow(right, &room(&name)));
             }
         }
 
         #[test]
-        fn a_claim_is_read_as_it_was_written(texts in prop::collection::btree_map("[a-c]{1,3}[*]?", "r|w|rw|admin", 0..5)) {
+        fn a_claim_is_parsed_and_written_unchanged(texts in prop::collection::btree_map("[a-c]{1,3}[*]?", "r|w|rw|admin", 0..5)) {
             let grants = Grants::try_from(texts.clone()).expect("grants");
+
             prop_assert_eq!(BTreeMap::from(grants), texts);
         }
     }

@@ -1,26 +1,25 @@
-//! Under which names the server may be asked: the defence against DNS rebinding (CWE-350).
+//! Allowed host names: the defence against DNS rebinding (CWE-350).
 //!
-//! A page of `evil.example` may have that name point to 127.0.0.1 a moment after it was loaded. The browser then
-//! takes the server there for the page's own, and only the `Host` header still tells who was meant. So a server
-//! that listens where only its own machine can reach it answers to names that no name server decides, and to
-//! those that `--public-host` names. A server that anybody can reach has nothing to add to that unless it is told
-//! its names; then they are the only ones.
+//! The owner of `evil.example` can point that name to 127.0.0.1 after its page has loaded. The browser then treats
+//! the server there as part of the page's origin, and only the `Host` header shows the name in use. A server that
+//! listens on loopback therefore accepts only names that are not resolved by DNS, and those of `--public-host`. A
+//! server on another address accepts every name, or, with `--public-host`, only those.
 
 use std::net::IpAddr;
 
 use crate::server::auth::authority::{Authority, Scheme};
 use crate::server::auth::origin::Origin;
 
-/// A name that the server is reached by: what `--public-host` says.
+/// A public name of the server, from `--public-host`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PublicHost {
-    /// How its pages are loaded, if it says so.
+    /// Scheme of its pages, if it is given.
     scheme: Option<Scheme>,
     authority: Authority,
 }
 
 impl PublicHost {
-    /// Reads `[http://|https://]HOST[:PORT]`; nothing if it is none. Without a port it is every port's.
+    /// Parses `[http://|https://]HOST[:PORT]`. Without a port, the name is accepted with every port.
     pub fn parse(text: &str) -> Option<Self> {
         let (scheme, authority) = match Scheme::split(text) {
             Some((scheme, authority)) => (Some(scheme), authority),
@@ -32,85 +31,92 @@ impl PublicHost {
         })
     }
 
-    /// The origin of its pages, if it says how they are loaded. It is the server's own even behind a proxy that
-    /// puts another `Host` in the place of what the browser sent.
+    /// Returns the origin of its pages, if the scheme is given. It is allowed even if a proxy in front of the server
+    /// replaces the browser's `Host` header.
     pub fn origin(&self) -> Option<Origin> {
         self.scheme
             .map(|scheme| Origin::new(scheme, self.authority.clone()))
     }
 }
 
-/// The name under which a request asks, which is one of the server's.
+/// The accepted host of a request.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServedHost {
     pub(super) authority: Authority,
-    /// How its pages are loaded, if that is known. A proxy may have ended the TLS before us.
+    /// Scheme of the page, if it is known. A proxy may have terminated TLS.
     pub(super) scheme: Option<Scheme>,
 }
 
-/// The names that a listener answers to.
+/// The hosts that a listener accepts.
 #[derive(Clone, Debug)]
 pub struct HostPolicy {
-    answers_to: AllowedHosts,
+    allowed: AllowedHosts,
     public: Vec<PublicHost>,
 }
 
-/// What a listener answers to besides its public names.
+/// The hosts that a listener accepts besides its public names.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum AllowedHosts {
+    /// Loopback addresses and `localhost`.
     Loopback,
-    /// Any address of IPv4 or IPv6.
+    /// Any IPv4 or IPv6 address, and `localhost`.
     Addresses,
-    Nothing,
-    Everything,
+    /// No other host.
+    None,
+    /// Every host.
+    All,
 }
 
 impl HostPolicy {
-    /// For the page and the API at `listen`.
+    /// Returns the policy of the listener at `listen` that serves the page and the API.
     pub fn of_page(listen: IpAddr, public: Vec<PublicHost>) -> Self {
         Self {
-            answers_to: AllowedHosts::beyond_loopback(listen, &public, AllowedHosts::Nothing),
+            allowed: AllowedHosts::of_listener(listen, &public, AllowedHosts::None),
             public,
         }
     }
 
-    /// For the operator's answers at `listen`. What watches a server finds it by address.
+    /// Returns the policy of the ops listener at `listen`. Monitoring systems often use its IP address.
     pub fn of_ops(listen: IpAddr, public: Vec<PublicHost>) -> Self {
         Self {
-            answers_to: AllowedHosts::beyond_loopback(listen, &public, AllowedHosts::Addresses),
+            allowed: AllowedHosts::of_listener(listen, &public, AllowedHosts::Addresses),
             public,
         }
     }
 
-    /// The server's own name in `authority`, if it is one.
+    /// Returns `authority` with its scheme, if it is an accepted host.
     pub fn served_host(&self, authority: Authority) -> Option<ServedHost> {
-        let names = |public: &&PublicHost| public.authority.covers(&authority, public.scheme);
-        let is_named = self.public.iter().any(|public| names(&public));
-        let is_own = match self.answers_to {
-            AllowedHosts::Everything => true,
-            AllowedHosts::Nothing => false,
+        let is_allowed = match self.allowed {
+            AllowedHosts::All => true,
+            AllowedHosts::None => false,
             AllowedHosts::Addresses => authority.is_address() || authority.is_loopback(),
             AllowedHosts::Loopback => authority.is_loopback(),
         };
-        let mut schemes = self
-            .public
-            .iter()
-            .filter(names)
-            .filter_map(|public| public.scheme);
-        // Of two that contradict each other, either may be.
+        let matches = |public: &&PublicHost| public.authority.covers(&authority, public.scheme);
+        let mut public = self.public.iter().filter(matches).peekable();
+        if !is_allowed && public.peek().is_none() {
+            return None;
+        }
+
+        // The scheme is unknown if the settings contain both.
+        let mut schemes = public.filter_map(|public| public.scheme);
         let scheme = schemes
             .next()
             .filter(|first| schemes.all(|other| other == *first));
-        (is_named || is_own).then_some(ServedHost { authority, scheme })
+        Some(ServedHost { authority, scheme })
     }
 }
 
 impl AllowedHosts {
-    fn beyond_loopback(listen: IpAddr, public: &[PublicHost], when_named: Self) -> Self {
-        match listen.to_canonical().is_loopback() {
-            true => Self::Loopback,
-            false if public.is_empty() => Self::Everything,
-            false => when_named,
+    /// Returns the hosts that a listener at `listen` accepts, with `otherwise` for one that is not on loopback and has
+    /// public names.
+    fn of_listener(listen: IpAddr, public: &[PublicHost], otherwise: Self) -> Self {
+        if listen.to_canonical().is_loopback() {
+            Self::Loopback
+        } else if public.is_empty() {
+            Self::All
+        } else {
+            otherwise
         }
     }
 }
@@ -119,32 +125,31 @@ impl AllowedHosts {
 mod tests {
     use super::*;
 
-    type OfListener = fn(IpAddr, Vec<PublicHost>) -> HostPolicy;
+    type PolicyOf = fn(IpAddr, Vec<PublicHost>) -> HostPolicy;
 
-    fn policy(of: OfListener, listen: &str, public: &[&str]) -> HostPolicy {
+    fn policy(policy_of: PolicyOf, listen: &str, public: &[&str]) -> HostPolicy {
         let public = public
             .iter()
             .map(|text| PublicHost::parse(text).expect("a host"))
             .collect();
-        of(listen.parse().expect("an address"), public)
+        policy_of(listen.parse().expect("an address"), public)
     }
 
-    fn answers(policy: &HostPolicy, host: &str) -> bool {
+    fn accepts(policy: &HostPolicy, host: &str) -> bool {
         policy
             .served_host(Authority::parse(host).expect("a host"))
             .is_some()
     }
 
     #[test]
-    fn on_loopback_it_answers_to_loopback_and_to_what_is_named() {
+    fn a_listener_on_loopback_accepts_loopback_and_public_hosts() {
+        let public = ["https://chat.example.org", "lan.example:8080"];
+
         for listen in ["127.0.0.1", "::1", "::ffff:127.0.0.1"] {
-            for of in [HostPolicy::of_page as OfListener, HostPolicy::of_ops] {
-                let policy = policy(
-                    of,
-                    listen,
-                    &["https://chat.example.org", "lan.example:8080"],
-                );
-                for (host, is_own) in [
+            for policy_of in [HostPolicy::of_page as PolicyOf, HostPolicy::of_ops] {
+                let policy = policy(policy_of, listen, &public);
+
+                for (host, is_accepted) in [
                     ("localhost:12345", true),
                     ("127.0.0.1", true),
                     ("chat.example.org", true),
@@ -156,54 +161,76 @@ mod tests {
                     ("chat.example.org.evil.example", false),
                     ("192.168.1.7", false),
                 ] {
-                    assert_eq!(answers(&policy, host), is_own, "{listen} {host}");
+                    assert_eq!(accepts(&policy, host), is_accepted, "{listen} {host}");
                 }
             }
         }
     }
 
     #[test]
-    fn beyond_loopback_it_answers_to_anything_until_it_is_told_its_names() {
-        let open = policy(HostPolicy::of_page, "0.0.0.0", &[]);
-        assert!(answers(&open, "any.example") && answers(&open, "192.168.1.7:12345"));
-        let named = policy(HostPolicy::of_page, "::", &["chat.example.org"]);
-        for (host, is_own) in [
+    fn a_listener_beyond_loopback_accepts_every_host_without_public_hosts() {
+        let policy = policy(HostPolicy::of_page, "0.0.0.0", &[]);
+
+        assert!(accepts(&policy, "any.example"));
+        assert!(accepts(&policy, "192.168.1.7:12345"));
+    }
+
+    #[test]
+    fn a_listener_beyond_loopback_accepts_only_its_public_hosts() {
+        let policy = policy(HostPolicy::of_page, "::", &["chat.example.org"]);
+
+        for (host, is_accepted) in [
             ("chat.example.org:12345", true),
             ("evil.example", false),
             ("192.168.1.7:12345", false),
             ("localhost:12345", false),
         ] {
-            assert_eq!(answers(&named, host), is_own, "{host}");
+            assert_eq!(accepts(&policy, host), is_accepted, "{host}");
         }
     }
 
     #[test]
-    fn what_watches_a_server_may_ask_by_address() {
-        let ops = policy(HostPolicy::of_ops, "0.0.0.0", &["chat.example.org"]);
-        assert!(answers(&ops, "10.1.2.3:12346") && answers(&ops, "[fd00::7]:12346"));
-        assert!(answers(&ops, "localhost:12346") && answers(&ops, "chat.example.org:12346"));
-        assert!(!answers(&ops, "evil.example:12346"));
-        assert!(answers(
-            &policy(HostPolicy::of_ops, "0.0.0.0", &[]),
-            "fanfare:12346"
-        ));
+    fn the_ops_listener_also_accepts_addresses() {
+        let policy = policy(HostPolicy::of_ops, "0.0.0.0", &["chat.example.org"]);
+
+        for (host, is_accepted) in [
+            ("10.1.2.3:12346", true),
+            ("[fd00::7]:12346", true),
+            ("localhost:12346", true),
+            ("chat.example.org:12346", true),
+            ("evil.example:12346", false),
+        ] {
+            assert_eq!(accepts(&policy, host), is_accepted, "{host}");
+        }
     }
 
     #[test]
-    fn a_public_host_may_say_how_its_pages_are_loaded() {
+    fn the_ops_listener_accepts_every_host_without_public_hosts() {
+        let policy = policy(HostPolicy::of_ops, "0.0.0.0", &[]);
+
+        assert!(accepts(&policy, "fanfare:12346"));
+    }
+
+    #[test]
+    fn a_public_host_may_have_a_scheme() {
         let scheme = |public: &[&str]| {
-            let policy = policy(HostPolicy::of_page, "127.0.0.1", public);
-            policy
+            policy(HostPolicy::of_page, "127.0.0.1", public)
                 .served_host(Authority::parse("a.example").expect("a host"))
-                .expect("its own")
+                .expect("a public host")
                 .scheme
         };
-        assert_eq!(scheme(&["https://a.example"]), Some(Scheme::Https));
-        assert_eq!(
-            scheme(&["a.example", "HTTP://a.example:80"]),
-            Some(Scheme::Http)
-        );
-        assert_eq!(scheme(&["https://a.example", "http://a.example"]), None);
+
+        let one = scheme(&["https://a.example"]);
+        let one_of_two = scheme(&["a.example", "HTTP://a.example:80"]);
+        let both = scheme(&["https://a.example", "http://a.example"]);
+
+        assert_eq!(one, Some(Scheme::Https));
+        assert_eq!(one_of_two, Some(Scheme::Http));
+        assert_eq!(both, None);
+    }
+
+    #[test]
+    fn a_public_host_is_a_host_with_an_optional_scheme_and_port() {
         for text in [
             "",
             "ws://a.example",

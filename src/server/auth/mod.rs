@@ -1,14 +1,13 @@
-//! Who may come in, and what for: under which names, from which pages, whom a proxy asks for, whose token is good,
-//! what it grants.
+//! Authentication and access: hosts, origins, proxies, keys, tokens and grants.
 //!
-//! Pure: works on header values, key texts and tokens, with the time as a number; names neither axum nor a
-//! socket, reads no file and no clock.
+//! This floor is pure. It works on header values, key files and tokens in memory, with the time as a number; it names
+//! neither axum nor a socket, and reads no file and no clock.
 //!
 //! # Invariants
 //!
-//! - A key fixes its algorithm. What a token's header says only chooses among the keys (RFC 8725 section 3.1).
-//! - No error and no `Debug` here repeats a token or a secret.
-//! - Without a key everyone may read and write under any name, and nobody is an admin.
+//! - A key fixes its algorithm. The header of a token only selects one of the keys (RFC 8725 section 3.1).
+//! - No error and no `Debug` output contains a token or a secret.
+//! - Without keys, all clients may read and write under any user id, and no client is an admin.
 
 mod authority;
 mod host;

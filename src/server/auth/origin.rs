@@ -1,12 +1,12 @@
-//! Which pages may ask: the defence against cross-site WebSocket hijacking (CWE-1385) and request forgery.
+//! Allowed origins: the defence against cross-site WebSocket hijacking (CWE-1385) and request forgery.
 //!
-//! Browsers always send `Origin` with a WebSocket handshake (RFC 6455 section 10.2) and with every request that
-//! changes something or lets a script read the answer (Fetch section 3.2), and no script can change it. Origins
-//! are compared whole (scheme, host, port: RFC 6454 section 5), never by prefix or suffix.
+//! Browsers send `Origin` with every WebSocket handshake (RFC 6455 section 10.2), with every request that changes
+//! state, and with every request whose response a script can read (Fetch section 3.2). No script can change it.
+//! Origins are compared by scheme, host and port (RFC 6454 section 5), never by prefix or suffix.
 //!
-//! What a page embeds (`<img>`, `<script>`, a fetch that may not read) comes without it, but says by
-//! `Sec-Fetch-Site` that it crosses from one origin to another. That is the second lock; only links may cross.
-//! Whoever sends neither is no browser of today and not what this defends against.
+//! Requests of embedded content (`<img>`, `<script>`, `no-cors` fetches) have no `Origin`. For them, `Sec-Fetch-Site`
+//! shows that they cross origins, and only links may. Clients that send neither header are not current browsers and
+//! are not restricted.
 
 use std::fmt;
 
@@ -30,7 +30,7 @@ enum OriginScheme {
 }
 
 impl OriginScheme {
-    /// Reads a scheme (RFC 3986 section 3.1).
+    /// Parses a scheme (RFC 3986 section 3.1).
     fn parse(text: &str) -> Option<Self> {
         let is_scheme = text.starts_with(|first: char| first.is_ascii_alphabetic())
             && text
@@ -41,6 +41,7 @@ impl OriginScheme {
         })
     }
 
+    /// Returns the scheme, if the server's own pages may have it.
     const fn web(&self) -> Option<Scheme> {
         match self {
             Self::Web(scheme) => Some(*scheme),
@@ -57,7 +58,7 @@ impl OriginScheme {
 }
 
 impl PartialEq for Origin {
-    /// Compares scheme, host and port (RFC 6454 section 5). A missing port is the scheme's own.
+    /// Compares scheme, host and port (RFC 6454 section 5). A missing port is the default of the scheme.
     fn eq(&self, other: &Self) -> bool {
         self.scheme == other.scheme && self.authority.is_same(&other.authority, self.scheme.web())
     }
@@ -65,7 +66,7 @@ impl PartialEq for Origin {
 
 impl Eq for Origin {}
 
-/// A text that is not a web origin.
+/// The error of a text that is not an origin.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct OriginError;
 
@@ -78,6 +79,7 @@ impl fmt::Display for OriginError {
 impl std::error::Error for OriginError {}
 
 impl Origin {
+    /// Returns the origin of the server's pages at `authority`.
     pub(super) const fn new(scheme: Scheme, authority: Authority) -> Self {
         Self {
             scheme: OriginScheme::Web(scheme),
@@ -85,10 +87,10 @@ impl Origin {
         }
     }
 
-    /// Reads `scheme://host[:port]`, of any scheme (RFC 6454 section 6.1): pages of apps and extensions have their own.
+    /// Parses `scheme://host[:port]` with any scheme (RFC 6454 section 6.1), as apps and extensions have their own.
     ///
     /// # Errors
-    /// Returns an error for anything else, like a URL with a path or a user.
+    /// [`OriginError`] for anything else, such as a URL with a path or a user.
     pub fn parse(text: &str) -> Result<Self, OriginError> {
         let (scheme, authority) = text.split_once("://").ok_or(OriginError)?;
         Ok(Self {
@@ -97,15 +99,15 @@ impl Origin {
         })
     }
 
-    /// Its host and port.
+    /// Returns the host and port.
     pub const fn authority(&self) -> &Authority {
         &self.authority
     }
 
-    /// Reports whether it is the origin of the server's own pages where these were requested from `own`.
+    /// Returns true for the origin of the server's own pages, for a request to the host `own`.
     fn is_own(&self, own: &ServedHost) -> bool {
         self.scheme.web().is_some_and(|scheme| {
-            own.scheme.is_none_or(|known| known == scheme)
+            own.scheme.is_none_or(|own| own == scheme)
                 && self.authority.is_same(&own.authority, Some(scheme))
         })
     }
@@ -117,10 +119,10 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What a request says of the page that it comes from: its headers as they came.
+/// The headers of a request that describe its origin, unparsed.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct RequestOrigin<'a> {
-    /// Each `Origin`: none, one, or suspiciously many.
+    /// All `Origin` headers. Browsers send at most one.
     pub origins: &'a [&'a str],
     /// `Sec-Fetch-Site`.
     pub site: Option<&'a str>,
@@ -129,30 +131,30 @@ pub struct RequestOrigin<'a> {
 }
 
 impl RequestOrigin<'_> {
-    /// Whether it is part of a page of another origin. (`same-site` is another origin of the same domain, as the
-    /// next port of one machine; a link that someone follows is a `navigate`.)
+    /// Returns true for a request of content that is embedded in a page of another origin. `same-site` is another
+    /// origin of the same domain, such as another port. Following a link is a `navigate`.
     fn is_embedded_elsewhere(&self) -> bool {
         matches!(self.site, Some("cross-site" | "same-site")) && self.mode != Some("navigate")
     }
 }
 
-/// Which origins may ask, besides the server's own.
+/// The origins that are allowed besides the server's own.
 #[derive(Clone, Debug, Default)]
 pub struct OriginPolicy {
-    /// Every origin may.
+    /// True if every origin is allowed.
     pub any: bool,
-    /// `Origin: null` may (a file, a sandboxed frame).
+    /// True if `Origin: null` is allowed, which files and sandboxed frames have.
     pub null: bool,
-    /// These may.
+    /// Allowed origins.
     pub listed: Vec<Origin>,
 }
 
 impl OriginPolicy {
-    /// Whether a request may pass that says `whence` it comes, and asks for `own` if it says for whom.
-    pub fn allows(&self, whence: &RequestOrigin<'_>, own: Option<&ServedHost>) -> bool {
-        match whence.origins {
+    /// Returns true if a request from `request` is allowed. `own` is the host of the request, if it has one.
+    pub fn allows(&self, request: &RequestOrigin<'_>, own: Option<&ServedHost>) -> bool {
+        match request.origins {
             _ if self.any => true,
-            [] => !whence.is_embedded_elsewhere(),
+            [] => !request.is_embedded_elsewhere(),
             ["null"] => self.null,
             [origin] => Origin::parse(origin).is_ok_and(|origin| {
                 own.is_some_and(|own| origin.is_own(own)) || self.listed.contains(&origin)
@@ -173,21 +175,26 @@ mod tests {
         }
     }
 
+    /// Returns true if `policy` allows a request to `own` with the header `Origin: origin`.
     fn allows(policy: &OriginPolicy, origin: &str, own: &ServedHost) -> bool {
-        policy.allows(
-            &RequestOrigin {
-                origins: &[origin],
-                ..RequestOrigin::default()
-            },
-            Some(own),
-        )
+        allows_all(policy, &[origin], Some(own))
+    }
+
+    /// Returns true if `policy` allows a request with an `Origin` header for each of `origins`.
+    fn allows_all(policy: &OriginPolicy, origins: &[&str], own: Option<&ServedHost>) -> bool {
+        let request = RequestOrigin {
+            origins,
+            ..RequestOrigin::default()
+        };
+        policy.allows(&request, own)
     }
 
     #[test]
-    fn only_the_servers_own_pages_pass_by_default() {
+    fn only_the_servers_own_origin_is_allowed_by_default() {
         let policy = OriginPolicy::default();
         let host = own("chat.example.org:12345", None);
-        for (origin, passes) in [
+
+        for (origin, is_allowed) in [
             ("http://chat.example.org:12345", true),
             ("https://chat.example.org:12345", true),
             ("HTTP://Chat.Example.ORG:12345", true),
@@ -212,27 +219,27 @@ mod tests {
             ("null", false),
             ("", false),
         ] {
-            assert_eq!(allows(&policy, origin, &host), passes, "{origin}");
+            assert_eq!(allows(&policy, origin, &host), is_allowed, "{origin}");
         }
-        let whence = |origins| RequestOrigin {
-            origins,
-            ..RequestOrigin::default()
-        };
-        assert!(
-            policy.allows(&whence(&[]), Some(&host)),
-            "no browser sends no Origin"
-        );
-        assert!(!policy.allows(&whence(&["http://chat.example.org:12345"]), None));
-        assert!(
-            !policy.allows(&whence(&["http://chat.example.org:12345"; 2]), Some(&host)),
-            "two Origin headers"
-        );
     }
 
     #[test]
-    fn a_missing_port_is_the_schemes_own() {
+    fn a_request_may_have_no_or_one_origin() {
         let policy = OriginPolicy::default();
-        for (origin, host, passes) in [
+        let host = own("chat.example.org", None);
+        let origin = "http://chat.example.org";
+
+        assert!(allows_all(&policy, &[], Some(&host)), "not a browser");
+        assert!(allows_all(&policy, &[origin], Some(&host)));
+        assert!(!allows_all(&policy, &[origin], None), "no Host header");
+        assert!(!allows_all(&policy, &[origin; 2], Some(&host)));
+    }
+
+    #[test]
+    fn a_missing_port_is_the_default_of_the_scheme() {
+        let policy = OriginPolicy::default();
+
+        for (origin, host, is_allowed) in [
             ("http://a.example", "a.example", true),
             ("http://a.example:80", "a.example", true),
             ("https://a.example", "a.example:443", true),
@@ -241,54 +248,56 @@ mod tests {
             ("http://[::1]", "[::1]", true),
             ("http://[::1]:7", "[::2]:7", false),
         ] {
+            let host = own(host, None);
             assert_eq!(
-                allows(&policy, origin, &own(host, None)),
-                passes,
-                "{origin} {host}"
+                allows(&policy, origin, &host),
+                is_allowed,
+                "{origin} {host:?}"
             );
         }
     }
 
     #[test]
-    fn where_the_scheme_is_known_the_other_one_does_not_pass() {
+    fn a_known_scheme_excludes_the_other_one() {
+        let policy = OriginPolicy::default();
         let host = own("a.example", Some(Scheme::Https));
-        assert!(allows(&OriginPolicy::default(), "https://a.example", &host));
-        assert!(
-            !allows(&OriginPolicy::default(), "http://a.example", &host),
-            "what reads the network could be it"
-        );
+
+        assert!(allows(&policy, "https://a.example", &host));
+        // Anybody on the network could serve a page of the http origin.
+        assert!(!allows(&policy, "http://a.example", &host));
     }
 
     #[test]
-    fn named_origins_pass_whole_and_any_passes_all() {
-        let listed = vec![Origin::parse("https://shop.example").expect("an origin")];
+    fn a_listed_origin_is_allowed_with_its_scheme_and_port_only() {
         let policy = OriginPolicy {
-            listed,
+            listed: vec![Origin::parse("https://shop.example").expect("an origin")],
             ..OriginPolicy::default()
         };
         let host = own("127.0.0.1:12345", None);
+
         assert!(allows(&policy, "https://shop.example:443", &host));
         assert!(!allows(&policy, "http://shop.example", &host));
-        assert!(allows(
-            &OriginPolicy {
-                any: true,
-                ..OriginPolicy::default()
-            },
-            "https://x.example",
-            &host
-        ));
-        assert!(allows(
-            &OriginPolicy {
-                null: true,
-                ..OriginPolicy::default()
-            },
-            "null",
-            &host
-        ));
     }
 
     #[test]
-    fn a_named_origin_may_have_any_scheme_and_passes_whole() {
+    fn any_origin_and_the_null_origin_can_be_allowed() {
+        let host = own("127.0.0.1:12345", None);
+        let any = OriginPolicy {
+            any: true,
+            ..OriginPolicy::default()
+        };
+        let null = OriginPolicy {
+            null: true,
+            ..OriginPolicy::default()
+        };
+
+        assert!(allows(&any, "https://x.example", &host));
+        assert!(allows(&null, "null", &host));
+        assert!(!allows(&null, "https://x.example", &host));
+    }
+
+    #[test]
+    fn a_listed_origin_may_have_any_scheme() {
         for origin in [
             "capacitor://localhost",
             "ionic://localhost",
@@ -303,6 +312,7 @@ mod tests {
                 ..OriginPolicy::default()
             };
             let host = own("localhost", None);
+
             assert!(allows(&policy, origin, &host), "{origin}");
             assert!(
                 allows(&policy, &origin.to_ascii_uppercase(), &host),
@@ -325,7 +335,7 @@ mod tests {
     }
 
     #[test]
-    fn an_origin_has_a_scheme_and_a_host_and_nothing_behind() {
+    fn an_origin_has_only_a_scheme_a_host_and_a_port() {
         for text in [
             "",
             "localhost",
@@ -344,9 +354,10 @@ mod tests {
     }
 
     #[test]
-    fn without_an_origin_nothing_may_cross_but_a_link() {
+    fn a_request_without_an_origin_may_cross_origins_only_by_a_link() {
         let policy = OriginPolicy::default();
-        for (site, mode, passes) in [
+
+        for (site, mode, is_allowed) in [
             (None, None, true),
             (Some("same-origin"), Some("no-cors"), true),
             (Some("none"), Some("navigate"), true),
@@ -355,23 +366,30 @@ mod tests {
             (Some("same-site"), Some("no-cors"), false),
             (Some("cross-site"), None, false),
         ] {
-            let whence = RequestOrigin {
+            let request = RequestOrigin {
                 origins: &[],
                 site,
                 mode,
             };
-            assert_eq!(policy.allows(&whence, None), passes, "{site:?} {mode:?}");
+            assert_eq!(
+                policy.allows(&request, None),
+                is_allowed,
+                "{site:?} {mode:?}"
+            );
         }
-        let any = OriginPolicy {
+    }
+
+    #[test]
+    fn if_any_origin_is_allowed_embedded_content_is_too() {
+        let policy = OriginPolicy {
             any: true,
             ..OriginPolicy::default()
         };
-        assert!(any.allows(
-            &RequestOrigin {
-                site: Some("cross-site"),
-                ..RequestOrigin::default()
-            },
-            None
-        ));
+        let request = RequestOrigin {
+            site: Some("cross-site"),
+            ..RequestOrigin::default()
+        };
+
+        assert!(policy.allows(&request, None));
     }
 }

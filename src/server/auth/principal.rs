@@ -1,34 +1,34 @@
-//! Who asks, what for, and until when: what every way in asks before it does anything.
+//! The principal of a request: its user id, its grants, and their expiry.
+//!
+//! All entry points (page, API, WebSocket) check the principal before they do anything else.
 
-use crate::protocol::CloseCode;
-use crate::protocol::RoomName;
-use crate::protocol::UserId;
+use crate::protocol::{CloseCode, RoomName, UserId};
 use crate::server::auth::{Access, Grants, Right, TokenError};
 
-/// Why someone may not do something.
+/// The error of a request without access.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AuthError {
-    /// There is no good token.
+    /// No valid token.
     #[error(transparent)]
     Token(#[from] TokenError),
-    /// The token is good, but not for this.
-    #[error("the token does not allow to {right} {room}")]
+    /// A valid token without the required grant.
+    #[error("the token does not grant {right} on room {room}")]
     Grant {
-        /// What was wanted.
+        /// Required right.
         right: Right,
-        /// Where.
+        /// Room of the request.
         room: RoomName,
     },
-    /// Only an admin of all rooms may do this.
+    /// A valid token without the grant for all rooms.
     #[error("this needs a token with the grant *:admin")]
     Admin,
-    /// The id asked for is not the one that the token proves, or there is no token to prove one.
-    #[error("the id cannot be chosen here: it is the token's sub, and a guest's without a token")]
+    /// A user id that is not the one of the token, or any id without a token.
+    #[error("the user id cannot be chosen: it is the token's sub, or a guest id without a token")]
     Id,
 }
 
 impl AuthError {
-    /// What a WebSocket is closed with for it.
+    /// Returns the code with which a WebSocket is closed.
     pub const fn close_code(&self) -> CloseCode {
         match self {
             Self::Token(_) => CloseCode::BadToken,
@@ -37,77 +37,79 @@ impl AuthError {
     }
 }
 
+/// The source of a principal's user id.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum Identity {
-    /// Open mode: whoever it says it is.
+    /// Chosen by the client, in open mode.
     Claimed,
-    /// Without a token where there could be one: nobody in particular.
+    /// None: the client has no token, though the server has keys.
     Guest,
-    /// As a token proves.
+    /// Authenticated by a token.
     Proven(UserId),
 }
 
-/// See the [module docs](self).
+/// The identity of a client, with its grants and their expiry.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Principal {
     identity: Identity,
     grants: Grants,
-    /// In seconds since 1970 UTC.
-    ends: Option<u64>,
+    /// Expiry of the token, in seconds since 1970 UTC.
+    expires_at: Option<u64>,
 }
 
 impl Principal {
-    /// Whoever asks in open mode.
+    /// Returns the principal of every client in open mode.
     pub fn open() -> Self {
         let grants = Grants::everywhere(Access::ReadWrite);
         Self {
             identity: Identity::Claimed,
             grants,
-            ends: None,
+            expires_at: None,
         }
     }
 
-    /// Whoever asks without a token, allowed what `grants` say.
+    /// Returns the principal of a client without a token, with `grants`.
     pub(super) const fn guest(grants: Grants) -> Self {
         Self {
             identity: Identity::Guest,
             grants,
-            ends: None,
+            expires_at: None,
         }
     }
 
-    /// Whoever a token proves to be `id`, until `ends`, in seconds since 1970 UTC.
-    pub(super) const fn with_token(id: UserId, grants: Grants, ends: u64) -> Self {
+    /// Returns the principal of a client with a token for `id` that expires at `expires_at`, in seconds since 1970 UTC.
+    pub(super) const fn with_token(id: UserId, grants: Grants, expires_at: u64) -> Self {
         Self {
             identity: Identity::Proven(id),
             grants,
-            ends: Some(ends),
+            expires_at: Some(expires_at),
         }
     }
 
-    /// Under which id it appears that asked for `asked`; nothing if it may have none and a guest's is as good.
+    /// Returns the user id of a client that requested the id `requested`. `None` means "assign a guest id".
     ///
     /// # Errors
-    /// [`AuthError::Id`] if it asked for one that is not its own.
-    pub fn user_id(&self, asked: Option<UserId>) -> Result<Option<UserId>, AuthError> {
-        match (&self.identity, asked) {
-            (Identity::Claimed, asked) => Ok(asked),
+    /// [`AuthError::Id`] if the client may not use the requested id.
+    pub fn user_id(&self, requested: Option<UserId>) -> Result<Option<UserId>, AuthError> {
+        match (&self.identity, requested) {
+            (Identity::Claimed, requested) => Ok(requested),
             (Identity::Guest, None) => Ok(None),
             (Identity::Proven(own), None) => Ok(Some(own.clone())),
-            (Identity::Proven(own), Some(asked)) if *own == asked => Ok(Some(asked)),
+            (Identity::Proven(own), Some(requested)) if *own == requested => Ok(Some(requested)),
             (Identity::Guest | Identity::Proven(_), Some(_)) => Err(AuthError::Id),
         }
     }
 
-    /// The same for whoever is seen only if it asks: the id that it asked for, if it is its own.
+    /// Returns the user id under which the client appears in presence: the requested one. `None` if it requested none
+    /// and does not appear.
     ///
     /// # Errors
-    /// As [`Principal::id`].
-    pub fn present_as(&self, asked: Option<UserId>) -> Result<Option<UserId>, AuthError> {
-        asked.map_or(Ok(None), |asked| self.user_id(Some(asked)))
+    /// [`AuthError::Id`] if the client may not use the requested id.
+    pub fn present_as(&self, requested: Option<UserId>) -> Result<Option<UserId>, AuthError> {
+        requested.map_or(Ok(None), |requested| self.user_id(Some(requested)))
     }
 
-    /// Returns the id that its token proves, if it has a token.
+    /// Returns the authenticated id; `None` without a token.
     pub const fn proven(&self) -> Option<&UserId> {
         match &self.identity {
             Identity::Proven(id) => Some(id),
@@ -115,25 +117,25 @@ impl Principal {
         }
     }
 
-    /// Returns the id that bans apply to: the proven one, whatever is shown, else the `claimed` one.
+    /// Returns the id to which bans apply: the authenticated one, or else the `claimed` one.
     pub fn proven_or<'a>(&'a self, claimed: Option<&'a UserId>) -> Option<&'a UserId> {
         self.proven().or(claimed)
     }
 
-    /// What it may do, and where.
+    /// Returns the grants.
     pub const fn grants(&self) -> &Grants {
         &self.grants
     }
 
-    /// Whether it has `right` in `room`.
+    /// Returns true if the principal has `right` in `room`.
     pub fn may(&self, right: Right, room: &RoomName) -> bool {
         self.grants.allow(right, room)
     }
 
-    /// That it has `right` in `room`.
+    /// Checks that the principal has `right` in `room`.
     ///
     /// # Errors
-    /// [`AuthError::Grant`]; for a guest [`AuthError::Token`], because a token might give it.
+    /// [`AuthError::Grant`], or [`AuthError::Token`] for a guest, because a token may grant the right.
     pub fn check(&self, right: Right, room: &RoomName) -> Result<(), AuthError> {
         if self.may(right, room) {
             Ok(())
@@ -147,15 +149,15 @@ impl Principal {
         }
     }
 
-    /// Whether it has `right` in any room.
+    /// Returns true if the principal has `right` in at least one room.
     pub fn may_anywhere(&self, right: Right) -> bool {
         self.grants.allow_anywhere(right)
     }
 
-    /// That it is an admin of every room. In open mode nobody is.
+    /// Checks that the principal is an admin of every room. No client is in open mode.
     ///
     /// # Errors
-    /// [`AuthError::Admin`]; for a guest [`AuthError::Token`].
+    /// [`AuthError::Admin`], or [`AuthError::Token`] for a guest.
     pub fn check_admin(&self) -> Result<(), AuthError> {
         if self.grants.allow_everywhere(Right::Admin) {
             Ok(())
@@ -166,9 +168,9 @@ impl Principal {
         }
     }
 
-    /// When all this ends, in seconds since 1970 UTC, if it does.
+    /// Returns the expiry of the token, in seconds since 1970 UTC; `None` without a token.
     pub const fn expires_at(&self) -> Option<u64> {
-        self.ends
+        self.expires_at
     }
 }
 
@@ -181,36 +183,50 @@ mod tests {
     }
 
     #[test]
-    fn in_open_mode_everyone_reads_and_writes_under_any_name_and_nobody_is_admin() {
+    fn in_open_mode_clients_read_and_write_under_any_id() {
         let open = Principal::open();
         let lobby = RoomName::lobby();
+
         assert_eq!(open.user_id(Some(id("ann"))), Ok(Some(id("ann"))));
-        assert!(open.may(Right::Read, &lobby) && open.may(Right::Write, &lobby));
-        assert_eq!(
-            open.check(Right::Admin, &lobby),
-            Err(AuthError::Grant {
-                right: Right::Admin,
-                room: lobby
-            })
-        );
-        assert_eq!(open.check_admin(), Err(AuthError::Admin));
+        assert!(open.may(Right::Read, &lobby));
+        assert!(open.may(Right::Write, &lobby));
         assert_eq!(open.expires_at(), None);
     }
 
     #[test]
-    fn a_proven_id_cannot_be_exchanged_and_a_guest_cannot_choose_one() {
+    fn in_open_mode_no_client_is_an_admin() {
+        let open = Principal::open();
+        let lobby = RoomName::lobby();
+
+        let not_granted = AuthError::Grant {
+            right: Right::Admin,
+            room: lobby.clone(),
+        };
+        assert_eq!(open.check(Right::Admin, &lobby), Err(not_granted));
+        assert_eq!(open.check_admin(), Err(AuthError::Admin));
+    }
+
+    #[test]
+    fn a_client_with_a_token_has_the_id_of_the_token() {
         let ann = Principal::with_token(id("ann"), Grants::default(), 7);
+
         assert_eq!(ann.user_id(None), Ok(Some(id("ann"))));
         assert_eq!(ann.user_id(Some(id("ann"))), Ok(Some(id("ann"))));
         assert_eq!(ann.user_id(Some(id("Ann"))), Err(AuthError::Id));
+    }
+
+    #[test]
+    fn a_guest_cannot_choose_an_id() {
         let guest = Principal::guest(Grants::everywhere(Access::Read));
+
         assert_eq!(guest.user_id(None), Ok(None));
         assert_eq!(guest.user_id(Some(id("ann"))), Err(AuthError::Id));
     }
 
     #[test]
-    fn bans_apply_to_the_proven_id_and_without_one_to_the_claimed_id() {
-        let (ann, other) = (id("ann"), id("other"));
+    fn bans_apply_to_the_authenticated_id_or_else_to_the_claimed_one() {
+        let ann = id("ann");
+        let other = id("other");
         let proven = Principal::with_token(ann.clone(), Grants::default(), 7);
 
         assert_eq!(proven.proven_or(None), Some(&ann));
@@ -220,18 +236,27 @@ mod tests {
     }
 
     #[test]
-    fn a_guest_is_asked_for_a_token_where_someone_with_a_token_is_refused() {
+    fn a_guest_without_a_right_needs_a_token() {
         let lobby = RoomName::lobby();
         let guest = Principal::guest(Grants::everywhere(Access::Read));
-        assert_eq!(guest.check(Right::Read, &lobby), Ok(()));
-        let missing = guest.check(Right::Write, &lobby).expect_err("a guest");
-        assert_eq!(missing.close_code(), CloseCode::BadToken);
-        assert_eq!(
-            guest.check_admin().expect_err("a guest").close_code(),
-            CloseCode::BadToken
-        );
+
+        let read = guest.check(Right::Read, &lobby);
+        let write = guest.check(Right::Write, &lobby).expect_err("a guest");
+        let admin = guest.check_admin().expect_err("a guest");
+
+        assert_eq!(read, Ok(()));
+        assert_eq!(write.close_code(), CloseCode::BadToken);
+        assert_eq!(admin.close_code(), CloseCode::BadToken);
+    }
+
+    #[test]
+    fn a_client_with_a_token_but_without_a_right_is_refused() {
         let ann = Principal::with_token(id("ann"), Grants::default(), 7);
-        let refused = ann.check(Right::Write, &lobby).expect_err("no grant");
-        assert_eq!(refused.close_code(), CloseCode::NotAllowed);
+
+        let error = ann
+            .check(Right::Write, &RoomName::lobby())
+            .expect_err("no grant");
+
+        assert_eq!(error.close_code(), CloseCode::NotAllowed);
     }
 }

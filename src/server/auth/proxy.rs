@@ -1,23 +1,23 @@
-//! Whom a proxy asks for: `X-Forwarded-For`, and `Forwarded` of RFC 7239.
+//! The client address behind proxies, from `X-Forwarded-For` or `Forwarded` (RFC 7239).
+//!
+//! Each proxy appends the address of its own peer at the right. The client is the first address from the right that
+//! is not a trusted proxy. A client can forge everything to the left of it, which is not read.
 //!
 //! # Invariants
 //!
-//! - Only a trusted proxy is believed, and only what it wrote itself, which is at the right: each writes the
-//!   address of whoever asked it behind what it was given. The client is the first from the right that is not a
-//!   trusted proxy; whatever is further left may be made up, and is not even looked at.
-//! - Whoever is not trusted is the client, whatever its headers say.
-//! - What cannot be read (`unknown`, a name for an address, nonsense) ends the search: the client is then the
-//!   proxy that wrote it.
+//! - Only headers of trusted proxies count. A peer that is not one is itself the client.
+//! - An entry that is not an address (`unknown`, a name, invalid text) ends the search. The client is then the proxy
+//!   that appended it.
 
 use std::net::IpAddr;
 
 use ipnet::IpNet;
 
-/// The header in which proxies say whom they ask for.
+/// The header in which proxies send the address of the client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProxyHeader {
-    /// `X-Forwarded-For` where there is one, else `Forwarded`. Right for every proxy that writes the first,
-    /// which nearly all do. One that writes only the second must drop the first, or a client could bring it.
+    /// `X-Forwarded-For` if present, or else `Forwarded`. Right for every proxy that appends to the first, as nearly
+    /// all do. A proxy that appends only to the second must remove the first, which a client could send.
     #[default]
     Either,
     /// Only `X-Forwarded-For`.
@@ -26,17 +26,17 @@ pub enum ProxyHeader {
     Forwarded,
 }
 
-/// Which proxies are believed. None by default.
+/// The trusted proxies, none by default.
 #[derive(Clone, Debug, Default)]
 pub struct Proxies {
-    /// Where they are.
+    /// Networks of trusted proxies.
     pub trusted: Vec<IpNet>,
-    /// Where they say whom they ask for.
+    /// Header that they use.
     pub header: ProxyHeader,
 }
 
 impl Proxies {
-    /// Whether whoever is at `address` is believed.
+    /// Returns true if the peer at `address` is a trusted proxy.
     pub fn trusts(&self, address: IpAddr) -> bool {
         let address = address.to_canonical();
         self.trusted
@@ -44,67 +44,71 @@ impl Proxies {
             .any(|network| network.contains(&address))
     }
 
-    /// The address of the client for whom `peer` asks with these headers, each in the order of its lines.
+    /// Returns the client address of a request from `peer` with the given lines of each header.
     pub fn client(&self, peer: IpAddr, x_forwarded_for: &[&str], forwarded: &[&str]) -> IpAddr {
         match self.header {
             ProxyHeader::Either if x_forwarded_for.is_empty() => {
-                self.search(peer, hops_of_rfc_7239(forwarded))
+                self.search(peer, forwarded_addresses(forwarded))
             }
-            ProxyHeader::Forwarded => self.search(peer, hops_of_rfc_7239(forwarded)),
+            ProxyHeader::Forwarded => self.search(peer, forwarded_addresses(forwarded)),
             ProxyHeader::Either | ProxyHeader::XForwardedFor => {
-                self.search(peer, hops(x_forwarded_for))
+                self.search(peer, x_forwarded_for_addresses(x_forwarded_for))
             }
         }
     }
 
-    /// Goes from `peer` to whoever asked it, and so on, as long as it can be believed.
-    fn search(&self, peer: IpAddr, mut hops: impl Iterator<Item = Option<IpAddr>>) -> IpAddr {
+    /// Returns the first address that is not a trusted proxy, starting with `peer` and continuing with `addresses`. The
+    /// search ends before an address that is `None`.
+    fn search(&self, peer: IpAddr, mut addresses: impl Iterator<Item = Option<IpAddr>>) -> IpAddr {
         let mut client = peer.to_canonical();
+
         while self.trusts(client)
-            && let Some(Some(before)) = hops.next()
+            && let Some(Some(address)) = addresses.next()
         {
-            client = before;
+            client = address;
         }
+
         client
     }
 }
 
-/// The addresses in `X-Forwarded-For`, the last first.
-fn hops(lines: &[&str]) -> impl Iterator<Item = Option<IpAddr>> {
-    let nodes = lines
+/// Returns the addresses in `X-Forwarded-For` from right to left; `None` for an entry that is not an address.
+fn x_forwarded_for_addresses(lines: &[&str]) -> impl Iterator<Item = Option<IpAddr>> {
+    lines
         .iter()
         .rev()
         .flat_map(|line| line.rsplit(','))
-        .map(str::trim);
-    // An empty element of a list counts for nothing (RFC 9110 section 5.6.1).
-    nodes.filter(|node| !node.is_empty()).map(address)
+        .map(str::trim)
+        // Empty elements of a list are ignored (RFC 9110 section 5.6.1).
+        .filter(|entry| !entry.is_empty())
+        .map(parse_address)
 }
 
-/// The addresses in `Forwarded`, the last first.
-fn hops_of_rfc_7239(lines: &[&str]) -> impl Iterator<Item = Option<IpAddr>> {
-    let elements = lines
+/// Returns the addresses in `Forwarded` from right to left; `None` for an element without an address.
+fn forwarded_addresses(lines: &[&str]) -> impl Iterator<Item = Option<IpAddr>> {
+    lines
         .iter()
         .rev()
-        .flat_map(|line| FromTheRight::new(line, b','))
-        .map(str::trim);
-    elements
+        .flat_map(|line| RightToLeft::new(line, b','))
+        .map(str::trim)
         .filter(|element| !element.is_empty())
         .map(|element| {
-            let (_, node) = FromTheRight::new(element, b';')
+            let (_, value) = RightToLeft::new(element, b';')
                 .filter_map(|pair| pair.split_once('='))
                 .find(|(name, _)| name.trim().eq_ignore_ascii_case("for"))?;
-            let node = node.trim();
-            address(
-                node.strip_prefix('"')
-                    .and_then(|rest| rest.strip_suffix('"'))
-                    .unwrap_or(node),
-            )
+
+            let value = value.trim();
+            let unquoted = value
+                .strip_prefix('"')
+                .and_then(|rest| rest.strip_suffix('"'))
+                .unwrap_or(value);
+            parse_address(unquoted)
         })
 }
 
-/// The address of a node (RFC 7239 section 6), with or without its port. Proxies write IPv6 in
-/// `X-Forwarded-For` without brackets too.
-fn address(node: &str) -> Option<IpAddr> {
+/// Parses the address of a node (RFC 7239 section 6), with or without a port. In `X-Forwarded-For`, proxies also write
+/// IPv6 addresses without brackets.
+fn parse_address(node: &str) -> Option<IpAddr> {
     let (host, port) = match node.strip_prefix('[') {
         Some(rest) => {
             let (host, port) = rest.split_once(']')?;
@@ -118,22 +122,24 @@ fn address(node: &str) -> Option<IpAddr> {
             }
         },
     };
-    let is_in_port = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
-    let is_port = |port: &str| !port.is_empty() && port.bytes().all(is_in_port);
-    let is_node = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
-    is_node.then(|| host.to_canonical())
+
+    let is_port_byte =
+        |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
+    let is_port = |port: &str| !port.is_empty() && port.bytes().all(is_port_byte);
+    let is_valid = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
+    is_valid.then(|| host.to_canonical())
 }
 
-/// The parts of a text between separators outside of quotes, the last first.
+/// An iterator over the parts of a text between separators outside of quotes, from right to left.
 ///
-/// From the right, because the left may be a client's: a quote that it never closes must not swallow what the
-/// proxy wrote behind it.
-struct FromTheRight<'a> {
+/// From the right, because a client may have sent the left part: a quote that it does not close must not extend over
+/// what the proxy has appended.
+struct RightToLeft<'a> {
     rest: Option<&'a str>,
     separator: u8,
 }
 
-impl<'a> FromTheRight<'a> {
+impl<'a> RightToLeft<'a> {
     const fn new(text: &'a str, separator: u8) -> Self {
         Self {
             rest: Some(text),
@@ -142,35 +148,32 @@ impl<'a> FromTheRight<'a> {
     }
 }
 
-impl<'a> Iterator for FromTheRight<'a> {
+impl<'a> Iterator for RightToLeft<'a> {
     type Item = &'a str;
 
     fn next(&mut self) -> Option<&'a str> {
         let text = self.rest?;
         let bytes = text.as_bytes();
+
         let mut is_quoted = false;
-        for (at, byte) in bytes.iter().enumerate().rev() {
-            if *byte == b'"' && !is_escaped(&bytes[..at]) {
+        for (index, byte) in bytes.iter().enumerate().rev() {
+            if *byte == b'"' && !is_escaped(&bytes[..index]) {
                 is_quoted = !is_quoted;
             } else if *byte == self.separator && !is_quoted {
-                self.rest = Some(&text[..at]);
-                return Some(&text[at + 1..]);
+                self.rest = Some(&text[..index]);
+                return Some(&text[index + 1..]);
             }
         }
+
         self.rest = None;
         Some(text)
     }
 }
 
-/// Whether what follows `before` has a backslash in front that means it.
+/// Returns true if the byte after `before` is escaped by a backslash.
 fn is_escaped(before: &[u8]) -> bool {
-    before
-        .iter()
-        .rev()
-        .take_while(|byte| **byte == b'\\')
-        .count()
-        % 2
-        == 1
+    let backslashes = before.iter().rev().take_while(|byte| **byte == b'\\');
+    backslashes.count() % 2 == 1
 }
 
 #[cfg(test)]

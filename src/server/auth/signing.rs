@@ -1,4 +1,4 @@
-//! Makes tokens, for `fanfare token`: the other half of [`KeySet`](crate::server::auth::KeySet).
+//! Signing of tokens for `fanfare token`, the counterpart of [`KeySet`](crate::server::auth::KeySet).
 
 use std::time::Duration;
 
@@ -9,42 +9,44 @@ use crate::protocol::UserId;
 use crate::server::auth::keys::{KeyFile, check_secret, jwks};
 use crate::server::auth::{Grants, KeyFileError};
 
-/// Why a key file makes no tokens.
+/// The error of a key file that cannot sign tokens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum SigningKeyError {
-    /// It holds no good secret or set.
+    /// Not a valid secret or JWK set.
     #[error(transparent)]
     Key(#[from] KeyFileError),
-    /// It only checks tokens.
-    #[error(
-        "this is a public key, which only checks tokens; allowed is a file with the private one"
-    )]
+    /// A public key.
+    #[error("a public key only verifies tokens; use the file with the private key")]
     Public,
-    /// A PEM text of another form.
+    /// A PEM text that is not a supported private key.
     #[error(
-        "this is no private key of Ed25519 or P-256 in PKCS #8; allowed is what `openssl genpkey -algorithm ed25519` \
-         makes, or `openssl pkcs8 -topk8 -nocrypt` of another"
+        "not a private key of Ed25519 or P-256 in PKCS #8; create one with `openssl genpkey -algorithm ed25519`, or \
+         convert another with `openssl pkcs8 -topk8 -nocrypt`"
     )]
     Pem,
-    /// The set has no secret of that name.
-    #[error("the set has no key of kty oct with this kid; allowed with --kid is one that it has")]
+    /// A JWK set without a secret that has the given `kid`.
+    #[error(
+        "the JWK set has no key of kty oct with this kid; use the kid of one that it has (--kid)"
+    )]
     Kid,
-    /// Several secrets and no name.
-    #[error("the set has several keys; --kid says which one signs")]
+    /// A JWK set with several secrets, and no `kid`.
+    #[error("the JWK set has several keys; select the one that signs with --kid")]
     WhichKid,
-    /// The library would not take it.
-    #[error("this key cannot sign")]
+    /// A key that the library refuses.
+    #[error(
+        "the key cannot sign; create a new one, for example with `openssl genpkey -algorithm ed25519`"
+    )]
     Unusable,
 }
 
-/// A key that makes tokens. Printed for debugging it shows nothing of itself.
+/// A key that signs tokens. Its `Debug` output does not contain the key.
 #[derive(Clone, Debug)]
 pub struct SigningKey {
     header: Header,
     key: EncodingKey,
 }
 
-/// As they travel; see [`claims`](crate::server::auth::claims).
+/// The claims of a new token; see [`claims`](crate::server::auth::claims).
 #[derive(Serialize)]
 struct SignedClaims<'a> {
     sub: &'a UserId,
@@ -54,11 +56,11 @@ struct SignedClaims<'a> {
 }
 
 impl SigningKey {
-    /// Reads a key file: a secret, a private key in PEM, or a JWK set with secrets. Tokens name `kid`, which in a
-    /// set also chooses the key.
+    /// Parses a key file: a secret, a private key in PEM, or a JWK set with secrets. Tokens contain `kid`, which also
+    /// selects the key of a JWK set.
     ///
     /// # Errors
-    /// Says what is wrong and what is allowed.
+    /// The first problem of the file, and what is allowed instead.
     pub fn parse(file: &[u8], kid: Option<&str>) -> Result<Self, SigningKeyError> {
         let (algorithm, key, kid) = match KeyFile::parse(file)? {
             KeyFile::Pem(text) => {
@@ -83,56 +85,60 @@ impl SigningKey {
             },
             key,
         };
-        // Better now than with the first token.
+        // Sign once, so that a key that cannot sign is an error now and not with the first token.
         encode(&signing.header, &(), &signing.key).map_err(|_| SigningKeyError::Unusable)?;
         Ok(signing)
     }
 
-    /// A token of `sub` with `rooms`, from `now`, in seconds since 1970 UTC, for as long as `lasts`.
+    /// Returns a token for `sub` with the grants `rooms`, issued at `now`, in seconds since 1970 UTC, and valid for
+    /// `lifetime`.
     ///
     /// # Errors
-    /// [`SigningKeyError::Unusable`] if the key fails now, though it worked before.
+    /// [`SigningKeyError::Unusable`] if signing fails.
     pub fn sign(
         &self,
         sub: &UserId,
         rooms: &Grants,
         now: u64,
-        lasts: Duration,
+        lifetime: Duration,
     ) -> Result<String, SigningKeyError> {
         let claims = SignedClaims {
             sub,
             rooms,
             iat: now,
-            exp: now.saturating_add(lasts.as_secs()),
+            exp: now.saturating_add(lifetime.as_secs()),
         };
         encode(&self.header, &claims, &self.key).map_err(|_| SigningKeyError::Unusable)
     }
 }
 
+/// Parses a private key in PEM.
 fn pem(text: &str) -> Result<(Algorithm, EncodingKey), SigningKeyError> {
     if text.starts_with("-----BEGIN PUBLIC KEY-----") {
         return Err(SigningKeyError::Public);
     }
-    let eddsa = EncodingKey::from_ed_pem(text.as_bytes()).map(|key| (Algorithm::EdDSA, key));
-    let found = eddsa
-        .or_else(|_| EncodingKey::from_ec_pem(text.as_bytes()).map(|key| (Algorithm::ES256, key)));
-    found.map_err(|_| SigningKeyError::Pem)
+
+    EncodingKey::from_ed_pem(text.as_bytes())
+        .map(|key| (Algorithm::EdDSA, key))
+        .or_else(|_| EncodingKey::from_ec_pem(text.as_bytes()).map(|key| (Algorithm::ES256, key)))
+        .map_err(|_| SigningKeyError::Pem)
 }
 
-/// The secret called `kid`, or the only one, and its name.
+/// Returns the secret with the given `kid`, or the only one of the set, and its `kid`.
 fn secret_of_set(
     text: &str,
     kid: Option<&str>,
 ) -> Result<(Vec<u8>, Option<String>), SigningKeyError> {
     let keys = jwks(text)?;
     let jwk = match (kid, keys.as_slice()) {
-        (None, [only]) => only,
+        (None, [single]) => single,
         (None, _) => return Err(SigningKeyError::WhichKid),
         (Some(kid), keys) => keys
             .iter()
             .find(|jwk| jwk.kid.as_deref() == Some(kid))
             .ok_or(SigningKeyError::Kid)?,
     };
+
     let secret = jwk.secret().ok_or(SigningKeyError::Kid)?;
     check_secret(&secret)?;
     Ok((secret, jwk.kid.clone()))
@@ -146,14 +152,16 @@ mod tests {
     const SECRET: &[u8] = b"a secret of at least 32 bytes, yes";
 
     #[test]
-    fn what_is_signed_is_believed() {
+    fn a_signed_token_is_verified() {
         let ann = UserId::parse("ann").expect("an id");
         let mut rooms = Grants::default();
         rooms.add("lobby:rw").expect("a grant");
         let key = SigningKey::parse(SECRET, None).expect("a secret");
+
         let token = key
             .sign(&ann, &rooms, 1000, Duration::from_secs(60))
             .expect("a token");
+
         let principal = KeySet::parse(SECRET)
             .expect("a secret")
             .principal(&token, 1000)
@@ -163,9 +171,10 @@ mod tests {
     }
 
     #[test]
-    fn a_key_that_signs_nothing_is_named() {
+    fn a_file_that_cannot_sign_has_an_error() {
         let set = r#"{"keys":[{"kty":"oct","kid":"a","k":"YSBzZWNyZXQgb2YgYXQgbGVhc3QgMzIgYnl0ZXMsIHllcw"},
                      {"kty":"OKP","crv":"Ed25519","kid":"b","x":"11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"}]}"#;
+
         for (file, kid, error) in [
             (
                 "short",
@@ -202,6 +211,7 @@ mod tests {
                 "{file}"
             );
         }
+
         assert!(SigningKey::parse(set.as_bytes(), Some("a")).is_ok());
     }
 }

@@ -1,4 +1,4 @@
-//! Turns a token, or none, into a [`Principal`].
+//! The verifier of tokens: returns the [`Principal`] of a request.
 
 use std::sync::Arc;
 
@@ -6,32 +6,32 @@ use parking_lot::RwLock;
 
 use crate::server::auth::{Access, Grants, KeySet, Principal, TokenError};
 
-/// What may be done without a token where there are keys.
+/// The access of clients without a token, if the server has keys.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Anonymous {
-    /// Nothing.
+    /// No access.
     #[default]
     None,
-    /// Read every room.
+    /// Read access to every room.
     Read,
 }
 
-/// See the [module docs](self). A cheap handle: all its clones see the keys that the last [`Verifier::replace`]
-/// gave.
+/// The keys of the server and the access of anonymous clients. A cheap handle: all clones use the keys of the last
+/// [`Verifier::replace`].
 #[derive(Clone, Debug, Default)]
 pub struct Verifier {
-    /// Nothing in open mode.
+    /// `None` in open mode, without keys.
     keys: Option<Arc<RwLock<KeySet>>>,
     anonymous: Anonymous,
 }
 
 impl Verifier {
-    /// Open mode: everyone may come in.
+    /// Creates a verifier without keys: all clients have access.
     pub fn open() -> Self {
         Self::default()
     }
 
-    /// Whoever has a token that one of `keys` vouches for may come in; without one, as `anonymous` says.
+    /// Creates a verifier of tokens that one of `keys` has signed. Clients without a token have `anonymous` access.
     pub fn new(keys: KeySet, anonymous: Anonymous) -> Self {
         Self {
             keys: Some(Arc::new(RwLock::new(keys))),
@@ -39,29 +39,29 @@ impl Verifier {
         }
     }
 
-    /// Whether there are no keys, so that names prove nothing.
+    /// Returns true without keys. User ids are then not authenticated.
     pub const fn is_open(&self) -> bool {
         self.keys.is_none()
     }
 
-    /// Whether whoever reads the key file can make tokens.
+    /// Returns true if the key file contains a secret, which can sign tokens.
     pub fn holds_secret(&self) -> bool {
         let keys = self.keys.as_ref();
         keys.is_some_and(|keys| keys.read().holds_secret())
     }
 
-    /// From now on `keys` vouch for tokens. In open mode nothing: whoever was told that no token is needed must
-    /// not be shut out by a signal.
+    /// Replaces the keys. Ignored in open mode, so that a signal cannot lock out clients of a server that was started
+    /// without keys.
     pub fn replace(&self, keys: KeySet) {
-        if let Some(held) = &self.keys {
-            *held.write() = keys;
+        if let Some(current) = &self.keys {
+            *current.write() = keys;
         }
     }
 
-    /// Who asks with `token`, `now`, in seconds since 1970 UTC.
+    /// Returns the principal of a request with `token` at the time `now`, in seconds since 1970 UTC.
     ///
     /// # Errors
-    /// What is wrong with the token, or that there must be one.
+    /// The reason for which the token is refused.
     pub fn principal(&self, token: Option<&str>, now: u64) -> Result<Principal, TokenError> {
         match (&self.keys, token) {
             (None, _) => Ok(Principal::open()),

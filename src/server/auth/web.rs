@@ -1,28 +1,29 @@
-//! What browsers may do: ask under which names, from which pages, show the page in whose frames.
+//! The policy for browsers: allowed hosts, allowed origins, and pages that may embed the server's own.
 
 use std::net::IpAddr;
 
 use crate::server::auth::host::{HostPolicy, PublicHost};
 use crate::server::auth::origin::{Origin, OriginPolicy};
 
-/// What the settings say of it, for a listener at any address.
+/// The settings of the policy, from which that of each listener is made.
 #[derive(Clone, Debug, Default)]
 pub struct WebSettings {
-    /// The names that the server is reached by.
+    /// Public host names of the server.
     pub public: Vec<PublicHost>,
-    /// Which pages may ask, besides its own.
+    /// Allowed origins besides the server's own.
     pub origins: OriginPolicy,
-    /// Who may show its page in a frame.
+    /// Origins that may embed the page in a frame.
     pub embedding: Embedding,
 }
 
 impl WebSettings {
-    /// For the page and the API at `listen`.
+    /// Returns the policy of the listener at `listen` that serves the page and the API.
     pub fn of_page(&self, listen: IpAddr) -> WebPolicy {
         let mut origins = self.origins.clone();
         origins
             .listed
             .extend(self.public.iter().filter_map(PublicHost::origin));
+
         let hosts = HostPolicy::of_page(listen, self.public.clone());
         WebPolicy {
             hosts,
@@ -31,7 +32,7 @@ impl WebSettings {
         }
     }
 
-    /// For the operator's answers at `listen`, which are for no page but their own.
+    /// Returns the policy of the ops listener at `listen`. Its pages are available to no other origin.
     pub fn of_ops(&self, listen: IpAddr) -> WebPolicy {
         let hosts = HostPolicy::of_ops(listen, self.public.clone());
         WebPolicy {
@@ -42,29 +43,29 @@ impl WebSettings {
     }
 }
 
-/// What a listener lets browsers do.
+/// The policy of one listener.
 #[derive(Clone, Debug)]
 pub struct WebPolicy {
-    /// Under which names it is asked.
+    /// Allowed hosts.
     pub hosts: HostPolicy,
-    /// Which pages ask.
+    /// Allowed origins.
     pub origins: OriginPolicy,
-    /// Who shows its page in a frame.
+    /// Origins that may embed the page in a frame.
     pub embedding: Embedding,
 }
 
-/// Which pages may show the server's own in a frame. Where none may, nobody can be made to click on what they do
-/// not see (CWE-1021).
+/// The origins whose pages may embed the server's page in a frame. A page that cannot be embedded is protected from
+/// clickjacking (CWE-1021).
 #[derive(Clone, Debug, Default)]
 pub struct Embedding {
-    /// Every page.
+    /// True if every origin may.
     pub any: bool,
-    /// Pages of these origins.
+    /// Origins that may.
     pub listed: Vec<Origin>,
 }
 
 impl Embedding {
-    /// As `frame-ancestors` says it (CSP 3 section 6.4.2.1).
+    /// Returns the value of the directive `frame-ancestors` (CSP 3 section 6.4.2.1).
     pub fn sources(&self) -> String {
         match self.listed.as_slice() {
             _ if self.any => "*".to_owned(),
@@ -83,18 +84,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn nobody_may_embed_the_page_but_who_is_named() {
+    fn the_page_may_be_embedded_by_listed_origins_only() {
         let listed = ["https://Shop.example", "http://a.example:8080"]
-            .map(|text| Origin::parse(text).expect("one"));
-        let named = Embedding {
+            .map(|text| Origin::parse(text).expect("an origin"));
+        let embedding = Embedding {
             any: false,
             listed: listed.to_vec(),
         };
+        let any = Embedding {
+            any: true,
+            ..embedding.clone()
+        };
+
         assert_eq!(Embedding::default().sources(), "'none'");
         assert_eq!(
-            named.sources(),
+            embedding.sources(),
             "https://shop.example http://a.example:8080"
         );
-        assert_eq!(Embedding { any: true, ..named }.sources(), "*");
+        assert_eq!(any.sources(), "*");
     }
 }

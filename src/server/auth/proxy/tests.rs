@@ -1,4 +1,4 @@
-//! Whom proxies ask for, in all the ways that they write it, and in those that only liars do.
+//! Tests of the client address: every form of the headers, and forged entries.
 
 use proptest::prelude::*;
 
@@ -8,7 +8,7 @@ fn ip(text: &str) -> IpAddr {
     text.parse().expect("an address")
 }
 
-/// Two proxies, one behind the other.
+/// Returns the settings with two trusted networks.
 fn proxies(header: ProxyHeader) -> Proxies {
     let trusted =
         ["10.0.0.0/8", "2001:db8:aaaa::/48"].map(|network| network.parse().expect("a network"));
@@ -27,7 +27,7 @@ fn by_forwarded(peer: &str, lines: &[&str]) -> IpAddr {
 }
 
 #[test]
-fn the_client_is_the_first_from_the_right_that_is_no_trusted_proxy() {
+fn the_client_is_the_first_address_from_the_right_that_is_not_a_trusted_proxy() {
     for (peer, lines, client) in [
         ("10.0.0.1", &["192.0.2.1"][..], "192.0.2.1"),
         ("::ffff:10.0.0.1", &["192.0.2.1"], "192.0.2.1"),
@@ -61,7 +61,7 @@ fn the_client_is_the_first_from_the_right_that_is_no_trusted_proxy() {
 }
 
 #[test]
-fn what_cannot_be_read_counts_for_the_proxy_that_wrote_it() {
+fn an_entry_that_is_not_an_address_counts_as_the_proxy_that_appended_it() {
     for (lines, client) in [
         ("unknown", "10.0.0.1"),
         ("192.0.2.1, unknown, 10.0.0.2", "10.0.0.2"),
@@ -83,7 +83,7 @@ fn what_cannot_be_read_counts_for_the_proxy_that_wrote_it() {
 }
 
 #[test]
-fn the_standard_form_is_read_with_quotes_ports_and_brackets() {
+fn a_forwarded_header_is_parsed_with_quotes_ports_and_brackets() {
     for (lines, client) in [
         (&["for=192.0.2.1"][..], "192.0.2.1"),
         (&["For=192.0.2.1;proto=https;by=203.0.113.43"], "192.0.2.1"),
@@ -99,7 +99,7 @@ fn the_standard_form_is_read_with_quotes_ports_and_brackets() {
             &["for=192.0.2.1, for=10.0.0.2;host=\"a\\\",for=6.6.6.6\""],
             "192.0.2.1",
         ),
-        // A client's quote without an end swallows nothing.
+        // A quote that a client does not close has no effect on later elements.
         (&["for=\"6.6.6.6, for=192.0.2.1"], "192.0.2.1"),
         (&["for=unknown"], "10.0.0.1"),
         (&["for=192.0.2.1, for=_hidden, for=10.0.0.2"], "10.0.0.2"),
@@ -112,47 +112,49 @@ fn the_standard_form_is_read_with_quotes_ports_and_brackets() {
 }
 
 #[test]
-fn without_a_choice_the_header_that_proxies_write_beats_the_one_that_a_client_may_bring() {
+fn by_default_x_forwarded_for_is_preferred_to_forwarded() {
     let proxies = proxies(ProxyHeader::Either);
-    assert_eq!(
-        proxies.client(ip("10.0.0.1"), &["192.0.2.1"], &["for=6.6.6.6"]),
-        ip("192.0.2.1")
-    );
-    assert_eq!(
-        proxies.client(ip("10.0.0.1"), &[], &["for=192.0.2.1"]),
-        ip("192.0.2.1")
-    );
+
+    let both = proxies.client(ip("10.0.0.1"), &["192.0.2.1"], &["for=6.6.6.6"]);
+    let only_forwarded = proxies.client(ip("10.0.0.1"), &[], &["for=192.0.2.1"]);
+
+    assert_eq!(both, ip("192.0.2.1"));
+    assert_eq!(only_forwarded, ip("192.0.2.1"));
 }
 
 proptest! {
     #[test]
-    fn nobody_is_believed_where_no_proxy_is_trusted(
+    fn without_trusted_proxies_the_peer_is_the_client(
         peer: IpAddr,
         x_forwarded_for in prop::collection::vec(".{0,60}", 0..3),
         forwarded in prop::collection::vec("(for=)?.{0,60}", 0..3),
     ) {
         let x_forwarded_for: Vec<&str> = x_forwarded_for.iter().map(String::as_str).collect();
         let forwarded: Vec<&str> = forwarded.iter().map(String::as_str).collect();
+
         let client = Proxies::default().client(peer, &x_forwarded_for, &forwarded);
+
         prop_assert_eq!(client, peer.to_canonical());
     }
 
     #[test]
-    fn whatever_a_client_brings_the_proxy_writes_its_address_behind_it(brought in ".{0,80}") {
-        let line = format!("{brought},192.0.2.1");
+    fn the_client_cannot_hide_the_address_that_the_proxy_appends(forged in ".{0,80}") {
+        let line = format!("{forged},192.0.2.1");
         prop_assert_eq!(by_x_forwarded_for("10.0.0.1", &[&line]), ip("192.0.2.1"));
-        let line = format!("{brought},for=192.0.2.1;host=\"a;b\"");
+
+        let line = format!("{forged},for=192.0.2.1;host=\"a;b\"");
         prop_assert_eq!(by_forwarded("10.0.0.1", &[&line]), ip("192.0.2.1"));
-        prop_assert_eq!(by_forwarded("10.0.0.1", &[&brought, "for=192.0.2.1"]), ip("192.0.2.1"));
+        prop_assert_eq!(by_forwarded("10.0.0.1", &[&forged, "for=192.0.2.1"]), ip("192.0.2.1"));
     }
 
     #[test]
-    fn every_address_is_read_as_it_is_written(address: IpAddr, port: u16) {
+    fn every_address_is_parsed_with_and_without_a_port(address: IpAddr, port: u16) {
         let node = match address {
             IpAddr::V4(address) => format!("{address}:{port}"),
             IpAddr::V6(address) => format!("[{address}]:{port}"),
         };
-        prop_assert_eq!(super::address(&node), Some(address.to_canonical()));
-        prop_assert_eq!(super::address(&address.to_string()), Some(address.to_canonical()));
+
+        prop_assert_eq!(parse_address(&node), Some(address.to_canonical()));
+        prop_assert_eq!(parse_address(&address.to_string()), Some(address.to_canonical()));
     }
 }
