@@ -31,7 +31,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         let texts: Vec<String> = given
             .into_iter()
             .chain([last])
-            .map(|given| format!("{:?}", given.shown()))
+            .map(|given| format!("{:?}", given.redacted()))
             .collect();
         let value = if setting.repeats {
             format!("[{}]", texts.join(", "))

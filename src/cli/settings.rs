@@ -117,7 +117,7 @@ fn add_file(file: &str, raw: &mut RawConfig) {
         };
         match texts(value) {
             Some(texts) if texts.len() == 1 || setting.repeats => {
-                if !raw.has(setting.name) {
+                if !raw.contains(setting.name) {
                     texts.into_iter().for_each(|text| {
                         raw.add(
                             setting.name,

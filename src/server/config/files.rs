@@ -1,4 +1,4 @@
-//! Faults of files and folders that are found without starting the server, for `fanfare check-config`.
+//! Checks of files and folders without starting the server, for `fanfare check-config`.
 
 use std::error::Error;
 use std::path::Path;
@@ -11,27 +11,27 @@ use crate::server::moderation;
 use crate::server::store::StoreSettings;
 
 impl Config {
-    /// Checks that the server could make or read its files in the data folder, and makes none of them. `raw` is what the
-    /// configuration was made of.
+    /// Checks that the server can create or read its files in the data folder, without creating any. `raw` are the
+    /// values from which this configuration was made.
     ///
-    /// The checks are those that depend on the user who runs the program, and are no part of [`Config::check`]: other
-    /// commands read the settings of a server whose files they do not touch.
+    /// The result depends on the user who runs the program. The checks are not part of [`Config::check`], because
+    /// other commands read the settings of a server without using its files.
     ///
     /// # Errors
-    /// All mistakes, not only the first.
+    /// All errors, not only the first.
     pub fn check_files(&self, raw: &RawConfig) -> Result<(), Vec<ConfigError>> {
-        let mistakes: Vec<ConfigError> = [
-            self.check_data(raw).and_then(|()| self.check_bans(raw)),
+        let errors: Vec<ConfigError> = [
+            self.check_data(raw).and_then(|()| self.check_rules(raw)),
             self.check_database(raw),
         ]
         .into_iter()
         .filter_map(Result::err)
         .collect();
 
-        if mistakes.is_empty() {
+        if errors.is_empty() {
             Ok(())
         } else {
-            Err(mistakes)
+            Err(errors)
         }
     }
 
@@ -40,16 +40,17 @@ impl Config {
         let folder = self.moderation.parent().unwrap_or(Path::new("."));
         let is_written = match &self.store {
             StoreSettings::Sqlite(settings) => settings.path.parent() == Some(folder),
-            // The first ban makes it.
+            // The folder is created with the first ban.
             StoreSettings::Memory(_) => false,
             StoreSettings::Nats(_) => return Ok(()),
         };
 
-        check_can_be_made(folder, is_written)
-            .map_err(|reason| raw.mistake("data", &format!("a folder that can be made: {reason}")))
+        check_folder(folder, is_written).map_err(|reason| {
+            raw.invalid("data", &format!("a folder that can be created: {reason}"))
+        })
     }
 
-    /// Checks the folder of a database that is not in the data folder.
+    /// Checks the folder of a database outside of the data folder.
     fn check_database(&self, raw: &RawConfig) -> Result<(), ConfigError> {
         let StoreSettings::Sqlite(settings) = &self.store else {
             return Ok(());
@@ -59,35 +60,35 @@ impl Config {
             return Ok(());
         }
 
-        check_can_be_made(folder, true).map_err(|reason| {
-            raw.mistake(
-                "store",
-                &format!("a file in a folder that can be made: {reason}"),
-            )
+        check_folder(folder, true).map_err(|reason| {
+            let allowed = format!("a file in a folder that can be created: {reason}");
+            raw.invalid("store", &allowed)
         })
     }
 
-    fn check_bans(&self, raw: &RawConfig) -> Result<(), ConfigError> {
-        // The nodes of a cluster keep them in NATS.
+    /// Checks the file with bans and closed rooms.
+    fn check_rules(&self, raw: &RawConfig) -> Result<(), ConfigError> {
+        // The nodes of a cluster store the rules in NATS.
         if matches!(self.store, StoreSettings::Nats(_)) {
             return Ok(());
         }
 
-        moderation::load(&self.moderation)
-            .map(|_rules| ())
-            .map_err(|error| {
+        match moderation::load(&self.moderation) {
+            Ok(_) => Ok(()),
+            Err(error) => {
                 let cause = error.source().map(|cause| format!(": {cause}"));
-                let reason = format!(
-                    "a folder with a good file of bans: {error}{}",
+                let allowed = format!(
+                    "a folder with a valid file of bans: {error}{}",
                     cause.unwrap_or_default()
                 );
-                raw.mistake("data", &reason)
-            })
+                Err(raw.invalid("data", &allowed))
+            }
+        }
     }
 }
 
-/// Checks that `folder` is one or can be made, also by this user if it `is_written` at the start.
-fn check_can_be_made(folder: &Path, is_written: bool) -> Result<(), String> {
+/// Checks that `folder` exists or can be created, and that this user can write to it if it `is_written` at startup.
+fn check_folder(folder: &Path, is_written: bool) -> Result<(), String> {
     let absolute = std::path::absolute(folder).unwrap_or_else(|_| folder.to_owned());
     let existing = absolute
         .ancestors()

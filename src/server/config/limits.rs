@@ -1,24 +1,24 @@
-//! Settings of how much and how fast: connections, rooms, messages, times.
+//! The limits: connections, rooms, members, messages, rates and times.
 
 use std::time::Duration;
 
-use crate::server::config::reading::ConfigReader;
+use crate::server::config::reader::ConfigReader;
 use crate::server::config::value;
 use crate::server::hub::HubSettings;
 use crate::server::room::LogLimits;
 use crate::server::session::{HeartbeatSettings, QuotaRates, Rate};
 use crate::server::transport::ConnectionSettings;
 
-/// Frames that a room keeps in memory for readers that fall behind.
+/// Number of frames of a room in memory, for readers that fall behind.
 const RING_MESSAGES: usize = 4096;
-/// Bytes of them; at least four of the largest messages, or a reader could not be one behind.
+/// Minimum of their total size in bytes. The ring has room for at least four messages of the maximum size.
 const RING_BYTES: usize = 4 * 1024 * 1024;
-/// The sweep looks this often in a heartbeat, so that pings and expiry are late by little.
-const SWEEPS_A_HEARTBEAT: u32 = 8;
-/// No use looking more often, and no less often however long the heartbeat is.
-const SWEEP_BOUNDS: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
+/// Number of sweeps per heartbeat interval. Pings and expiry are late by at most the interval of sweeps.
+const SWEEPS_PER_HEARTBEAT: u32 = 8;
+/// Minimum and maximum interval of sweeps.
+const SWEEP_INTERVAL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// What the floors are held to.
+/// The limits of several floors.
 pub(super) struct Limits {
     pub(super) hub: HubSettings,
     pub(super) connection: ConnectionSettings,
@@ -27,23 +27,26 @@ pub(super) struct Limits {
     pub(super) quotas: QuotaRates,
 }
 
-pub(super) fn read(reading: &mut ConfigReader<'_>) -> Option<Limits> {
-    let header_timeout = reading.value("header-timeout", value::duration);
-    let heartbeat = heartbeat(reading);
-    let max_message = reading.value("max-message", value::size);
-    let send_buffer = reading.value("send-buffer", value::size);
-    let compression = reading.value("compression", value::on_or_off);
-    let max_connections = reading.value("max-connections", value::count);
-    let max_connections_per_ip = reading.value("max-connections-per-ip", value::count);
-    let max_rooms = reading.value("max-rooms", value::count);
-    let max_room_members = reading.value("max-room-members", value::count);
-    let memory_budget = reading.value("memory-budget", value::memory);
-    let connect_rate = rate(reading, "connect-rate", "connect-burst");
-    let quotas = quotas(reading);
-    let message_rate = rate(reading, "message-rate", "message-burst");
+/// Reads all limits.
+pub(super) fn read(reader: &mut ConfigReader<'_>) -> Option<Limits> {
+    let header_timeout = reader.value("header-timeout", value::duration);
+    let heartbeat = heartbeat(reader);
+    let max_message = reader.value("max-message", value::size);
+    let send_buffer = reader.value("send-buffer", value::size);
+    let compression = reader.value("compression", value::on_or_off);
+    let max_connections = reader.value("max-connections", value::count);
+    let max_connections_per_ip = reader.value("max-connections-per-ip", value::count);
+    let max_rooms = reader.value("max-rooms", value::count);
+    let max_room_members = reader.value("max-room-members", value::count);
+    let memory_budget = reader.value("memory-budget", value::memory);
+    let connect_rate = rate(reader, "connect-rate", "connect-burst");
+    let quotas = quotas(reader);
+    let message_rate = rate(reader, "message-rate", "message-burst");
 
-    let (max_message, heartbeat, message_rate) = (max_message?, heartbeat?, message_rate?);
-    let (shortest, longest) = SWEEP_BOUNDS;
+    let max_message = max_message?;
+    let heartbeat = heartbeat?;
+    let message_rate = message_rate?;
+    let (min_sweep, max_sweep) = SWEEP_INTERVAL;
     Some(Limits {
         hub: HubSettings {
             max_connections: max_connections?,
@@ -55,7 +58,7 @@ pub(super) fn read(reading: &mut ConfigReader<'_>) -> Option<Limits> {
                 messages: RING_MESSAGES,
                 bytes: RING_BYTES.max(max_message.saturating_mul(4)),
             },
-            sweep_every: (heartbeat.ping_after / SWEEPS_A_HEARTBEAT).clamp(shortest, longest),
+            sweep_every: (heartbeat.ping_after / SWEEPS_PER_HEARTBEAT).clamp(min_sweep, max_sweep),
         },
         connection: ConnectionSettings {
             max_message,
@@ -66,34 +69,42 @@ pub(super) fn read(reading: &mut ConfigReader<'_>) -> Option<Limits> {
         },
         header_timeout: header_timeout?,
         connect_rate: connect_rate?,
-        quotas: match message_rate.per_second {
-            0 => QuotaRates::UNLIMITED,
-            _ => quotas?,
+        // Without a limit per connection, there is none per id or address either.
+        quotas: if message_rate.per_second == 0 {
+            QuotaRates::UNLIMITED
+        } else {
+            quotas?
         },
     })
 }
 
-fn heartbeat(reading: &mut ConfigReader<'_>) -> Option<HeartbeatSettings> {
-    let ping_after = reading.value("heartbeat", value::duration);
-    let expire_after = reading.value("expire", value::duration);
-    let (ping_after, expire_after) = (ping_after?, expire_after?);
+/// Reads the heartbeat, whose expiry must be longer than the time before a ping.
+fn heartbeat(reader: &mut ConfigReader<'_>) -> Option<HeartbeatSettings> {
+    let ping_after = reader.value("heartbeat", value::duration);
+    let expire_after = reader.value("expire", value::duration);
+
+    let ping_after = ping_after?;
+    let expire_after = expire_after?;
     if ping_after >= expire_after {
-        reading.reject(
+        reader.reject(
             "expire",
-            "more than --heartbeat, or nobody could answer a ping in time",
+            "more than --heartbeat, so that clients can answer a ping in time",
         );
     }
+
     Some(HeartbeatSettings {
         ping_after,
         expire_after,
     })
 }
 
-fn quotas(reading: &mut ConfigReader<'_>) -> Option<QuotaRates> {
-    let id = rate(reading, "id-rate", "id-burst");
-    let address = rate(reading, "address-rate", "address-burst");
-    let http = rate(reading, "publish-rate", "publish-burst");
-    let rooms = reading.value("room-rate", value::daily_rate);
+/// Reads the rates that connections share.
+fn quotas(reader: &mut ConfigReader<'_>) -> Option<QuotaRates> {
+    let id = rate(reader, "id-rate", "id-burst");
+    let address = rate(reader, "address-rate", "address-burst");
+    let http = rate(reader, "publish-rate", "publish-burst");
+    let rooms = reader.value("room-rate", value::daily_rate);
+
     Some(QuotaRates {
         id: id?,
         address: address?,
@@ -105,9 +116,10 @@ fn quotas(reading: &mut ConfigReader<'_>) -> Option<QuotaRates> {
     })
 }
 
-fn rate(reading: &mut ConfigReader<'_>, per_second: &str, burst: &str) -> Option<Rate> {
-    let per_second = reading.value(per_second, value::rate);
-    let burst = reading.value(burst, value::burst);
+/// Reads a rate from two settings.
+fn rate(reader: &mut ConfigReader<'_>, per_second: &str, burst: &str) -> Option<Rate> {
+    let per_second = reader.value(per_second, value::rate);
+    let burst = reader.value(burst, value::burst);
     Some(Rate {
         per_second: per_second?,
         burst: burst?,

@@ -1,11 +1,12 @@
-//! Settings: raw texts from flags, environment and file, checked once into [`Config`], all mistakes together.
+//! The settings of the server: raw texts from flags, environment and file, validated together into a [`Config`].
 //!
-//! Nothing below `server` names `Config`: each part receives plain values.
+//! Every value is validated, so that all errors are reported at once. The floors below `server` do not use `Config`;
+//! each receives its own settings as plain values.
 
 mod setting;
 mod raw;
 mod value;
-mod reading;
+mod reader;
 mod limits;
 mod storage;
 mod access;
@@ -19,7 +20,7 @@ use std::time::Duration;
 use crate::protocol::BasePath;
 use crate::server::auth::{Proxies, Verifier, WebSettings};
 use crate::server::config::limits::Limits;
-use crate::server::config::reading::ConfigReader;
+use crate::server::config::reader::ConfigReader;
 use crate::server::files::Files;
 use crate::server::hub::HubSettings;
 use crate::server::session::{QuotaRates, Rate};
@@ -31,99 +32,102 @@ pub use raw::{ConfigError, RawConfig, RawValue, Source};
 pub use setting::{SETTINGS, Setting};
 pub use value::duration;
 
-/// In the data folder: who is kept out, and which rooms are closed.
+/// File in the data folder with bans and closed rooms.
 const MODERATION_FILE: &str = "moderation.json";
 
-/// How log lines look.
+/// The format of log lines.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum LogFormat {
-    /// For people.
+    /// Text for people.
     Pretty,
-    /// One JSON object a line.
+    /// One JSON object per line.
     Json,
 }
 
-/// Everything `fanfare serve` can be told, checked.
+/// The validated settings of `fanfare serve`.
 #[derive(Clone, Debug)]
 pub struct Config {
-    /// Page, WebSocket and API.
+    /// Address of the page, the WebSocket and the API.
     pub listen: SocketAddr,
-    /// The path under which page, WebSocket and API are reached.
+    /// Path prefix of the page, the WebSocket and the API.
     pub base_path: BasePath,
-    /// Health and readiness; `None` if turned off.
+    /// Address of the ops listener; `None` if it is disabled.
     pub ops_listen: Option<SocketAddr>,
-    /// The page's files.
+    /// Files of the page.
     pub site: Files,
-    /// What is spoken there; `None`: HTTP in the clear.
+    /// Certificate and key of `listen`; `None` for plain HTTP.
     pub tls: Option<Tls>,
-    /// Time for a whole request head.
+    /// Time for a complete request head.
     pub header_timeout: Duration,
-    /// New connections from one address.
+    /// Rate of new connections from one address.
     pub connect_rate: Rate,
-    /// Messages from one id and from one address.
+    /// Rates of messages from one id and from one address.
     pub quotas: QuotaRates,
-    /// What the Hub is held to.
+    /// Settings of the hub.
     pub hub: HubSettings,
-    /// Where messages are kept, and how many.
+    /// Location of messages, and their retention.
     pub store: StoreSettings,
-    /// Who is kept out, and which rooms are closed: the file.
+    /// File with bans and closed rooms.
     pub moderation: PathBuf,
-    /// What each connection is held to.
+    /// Settings of each connection.
     pub connection: ConnectionSettings,
-    /// What browsers may do.
+    /// Allowed hosts, origins and frame ancestors.
     pub web: WebSettings,
-    /// Who is believed when it says for whom it asks.
+    /// Trusted proxies.
     pub proxies: Proxies,
-    /// Who may come in, and what for.
+    /// Verifier of tokens.
     pub verifier: Verifier,
-    /// The file that its keys come from.
+    /// File with the keys of the verifier; `None` in open mode.
     pub key_file: Option<PathBuf>,
-    /// Where spans go; `None` if nothing is traced.
+    /// Collector of spans; `None` if tracing is off.
     pub spans: Option<ExportSettings>,
-    /// How log lines look.
+    /// Format of log lines.
     pub log_format: LogFormat,
-    /// Which log lines there are.
+    /// Minimum level of log lines.
     pub log_level: tracing::level_filters::LevelFilter,
 }
 
 impl Config {
-    /// Checks every value in `raw`.
+    /// Validates every value in `raw`.
     ///
     /// # Errors
-    /// All mistakes, not only the first.
+    /// All errors, not only the first.
     pub fn check(raw: &RawConfig) -> Result<Self, Vec<ConfigError>> {
-        let mut reading = ConfigReader::new(raw);
-        let config = Self::read(&mut reading);
-        reading.end(config)
+        let mut reader = ConfigReader::new(raw);
+        let config = Self::read(&mut reader);
+        reader.finish(config)
     }
 
-    fn read(reading: &mut ConfigReader<'_>) -> Option<Self> {
-        // Each is read before any is looked at: one mistake must not hide another.
-        let listen = reading.value("listen", value::address);
-        let ops_listen = reading.value("ops-listen", value::address_or_off);
-        let base_path = reading.value("base-path", value::base_path);
-        let site = site(reading);
-        let limits = limits::read(reading);
-        let data = reading.value("data", value::folder);
+    /// Reads all values, and returns `None` if one of them is not valid.
+    fn read(reader: &mut ConfigReader<'_>) -> Option<Self> {
+        // Read every value before the first `?`, so that all errors are reported.
+        let listen = reader.value("listen", value::address);
+        let ops_listen = reader.value("ops-listen", value::address_or_off);
+        let base_path = reader.value("base-path", value::base_path);
+        let site = site(reader);
+        let limits = limits::read(reader);
+        let data = reader.value("data", value::folder);
         let store = storage::read(
-            reading,
+            reader,
             data.as_deref(),
             limits.as_ref().map(|limits| limits.connection.max_message),
             limits.as_ref().map(|limits| limits.hub.max_rooms),
         );
-        let web = access::web(reading);
-        let proxies = access::proxies(reading);
-        let verifier = access::verifier(reading);
-        let tls = access::tls(reading);
-        let spans = traces::read(reading);
-        let log_format = reading.value("log-format", value::log_format);
-        let log_level = reading.value("log-level", value::log_level);
+        let web = access::web(reader);
+        let proxies = access::proxies(reader);
+        let verifier = access::verifier(reader);
+        let tls = access::tls(reader);
+        let spans = traces::read(reader);
+        let log_format = reader.value("log-format", value::log_format);
+        let log_level = reader.value("log-level", value::log_level);
+
         if let (Some(listen), Some(Some(ops))) = (listen, ops_listen)
             && listen == ops
             && listen.port() != 0
         {
-            reading.reject("ops-listen", "another address than --listen");
+            reader.reject("ops-listen", "another address than that of --listen");
         }
+
         let (verifier, key_file) = verifier?;
         let Limits {
             hub,
@@ -132,6 +136,7 @@ impl Config {
             connect_rate,
             quotas,
         } = limits?;
+
         Some(Self {
             listen: listen?,
             base_path: base_path?,
@@ -156,29 +161,31 @@ impl Config {
     }
 }
 
-/// Returns the page's files: those in the folder named, else those that belong to the program.
-fn site(reading: &mut ConfigReader<'_>) -> Option<Files> {
-    if let Some(files) = reading.optional("site", value::site)? {
+/// Reads the files of the page: those in the folder of `--site`, or else those inside the program.
+fn site(reader: &mut ConfigReader<'_>) -> Option<Files> {
+    if let Some(files) = reader.optional("site", value::site)? {
         return Some(files);
     }
 
-    Files::of_this_program()
-        .map_err(|_| {
-            reading.reject(
+    match Files::of_this_program() {
+        Ok(files) => Some(files),
+        Err(_) => {
+            reader.reject(
                 "site",
-                "a folder, as what is inside the program cannot be read",
-            )
-        })
-        .ok()
+                "a folder with the page's files, because those inside the program are damaged",
+            );
+            None
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn raw(given: &[(&'static str, &str)]) -> RawConfig {
+    fn raw(values: &[(&'static str, &str)]) -> RawConfig {
         let mut raw = RawConfig::default();
-        for (name, text) in given {
+        for (name, text) in values {
             raw.add(
                 name,
                 RawValue {
@@ -190,28 +197,32 @@ mod tests {
         raw
     }
 
-    #[test]
-    fn the_defaults_are_without_mistakes_and_as_documented() {
-        let config = Config::check(&RawConfig::default()).expect("no mistakes");
-        assert_eq!(config.listen.to_string(), "127.0.0.1:12345");
-        assert_eq!(config.connection.max_message, 65536);
-        assert_eq!(
-            config.connection.heartbeat.expire_after,
-            Duration::from_secs(60)
-        );
-        assert_eq!(
-            config.connection.rate,
-            Rate {
-                per_second: 20,
-                burst: 40
-            }
-        );
-        assert!(!config.web.origins.any && config.web.origins.listed.is_empty());
+    /// Returns the texts of all errors in `values`.
+    fn errors(values: &[(&'static str, &str)]) -> Vec<String> {
+        let errors = Config::check(&raw(values)).expect_err("not valid");
+        errors.iter().map(ToString::to_string).collect()
     }
 
     #[test]
-    fn all_mistakes_are_told_at_once_each_with_what_is_allowed() {
-        let given = [
+    fn the_defaults_are_valid_and_as_documented() {
+        let config = Config::check(&RawConfig::default()).expect("valid");
+
+        let rate = Rate {
+            per_second: 20,
+            burst: 40,
+        };
+        let connection = config.connection;
+        assert_eq!(config.listen.to_string(), "127.0.0.1:12345");
+        assert_eq!(connection.max_message, 65536);
+        assert_eq!(connection.heartbeat.expire_after, Duration::from_secs(60));
+        assert_eq!(connection.rate, rate);
+        assert!(!config.web.origins.any);
+        assert!(config.web.origins.listed.is_empty());
+    }
+
+    #[test]
+    fn all_errors_are_reported_each_with_the_allowed_values() {
+        let values = [
             ("listen", "localhost"),
             ("heartbeat", "soon"),
             ("max-message", "64 parsecs"),
@@ -228,69 +239,63 @@ mod tests {
             ("auth-key-file", "no/such/file"),
             ("anonymous", "write"),
         ];
-        let mistakes = Config::check(&raw(&given)).expect_err("mistakes");
-        let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-        assert_eq!(told.len(), given.len(), "{told:#?}");
-        for (name, text) in given {
-            let is_told = |told: &String| {
-                told.contains(&format!("--{name} "))
-                    && told.contains(text)
-                    && told.contains("allowed")
-            };
-            assert!(told.iter().any(is_told), "{name}: {told:#?}");
+
+        let errors = errors(&values);
+
+        assert_eq!(errors.len(), values.len(), "{errors:#?}");
+        for (name, text) in values {
+            let flag = format!("--{name} ");
+            let is_reported = errors.iter().any(|error| {
+                error.contains(&flag) && error.contains(text) && error.contains("allowed")
+            });
+            assert!(is_reported, "{name}: {errors:#?}");
         }
     }
 
     #[test]
-    fn every_setting_that_is_empty_is_a_mistake_of_its_own() {
+    fn an_empty_value_of_any_setting_is_an_error() {
         for setting in SETTINGS {
             for text in ["", " ", "\t\n"] {
-                let mistakes =
-                    Config::check(&raw(&[(setting.name, text)])).expect_err(setting.name);
-                let told: Vec<String> = mistakes.iter().map(ToString::to_string).collect();
-                assert_eq!(told.len(), 1, "{told:#?}");
-                assert!(
-                    told[0].contains(&format!("--{} (", setting.name))
-                        && told[0].contains("is empty"),
-                    "{told:#?}"
-                );
+                let errors = errors(&[(setting.name, text)]);
+
+                let flag = format!("--{} (", setting.name);
+                assert_eq!(errors.len(), 1, "{errors:#?}");
+                assert!(errors[0].contains(&flag), "{errors:#?}");
+                assert!(errors[0].contains("is empty"), "{errors:#?}");
             }
         }
     }
 
     #[test]
-    fn a_store_without_a_file_or_a_server_is_a_mistake() {
+    fn a_store_without_a_file_or_a_server_is_an_error() {
         for store in ["sqlite:", "sqlite: ", "nats://", "nats:// ", "nats://a, ,b"] {
-            assert!(
-                Config::check(&raw(&[("store", store)])).is_err(),
-                "{store:?}"
-            );
+            let result = Config::check(&raw(&[("store", store)]));
+
+            assert!(result.is_err(), "{store:?}");
         }
     }
 
     #[test]
-    fn the_database_is_in_the_data_folder_unless_it_has_a_path_of_its_own() {
+    fn the_database_is_in_the_data_folder_unless_its_path_is_absolute() {
         for (store, path) in [
             ("sqlite:fanfare.db", "here/fanfare.db"),
             ("sqlite:rooms.db", "here/rooms.db"),
             ("sqlite:/var/lib/rooms.db", "/var/lib/rooms.db"),
         ] {
-            let config =
-                Config::check(&raw(&[("data", "here"), ("store", store)])).expect("no mistakes");
-            let StoreSettings::Sqlite(settings) = config.store else {
-                panic!("{store}")
+            let config = Config::check(&raw(&[("data", "here"), ("store", store)]));
+
+            let StoreSettings::Sqlite(settings) = config.expect("valid").store else {
+                panic!("{store} is not SQLite")
             };
             assert_eq!(settings.path, PathBuf::from(path));
         }
     }
 
     #[test]
-    fn a_heartbeat_longer_than_the_expiry_is_a_mistake() {
-        let mistakes = Config::check(&raw(&[("heartbeat", "60s")])).expect_err("a mistake");
-        assert!(
-            mistakes[0].to_string().contains("more than --heartbeat"),
-            "{}",
-            mistakes[0]
-        );
+    fn a_heartbeat_as_long_as_the_expiry_is_an_error() {
+        let errors = errors(&[("heartbeat", "60s")]);
+
+        assert_eq!(errors.len(), 1, "{errors:#?}");
+        assert!(errors[0].contains("more than --heartbeat"), "{errors:#?}");
     }
 }

@@ -1,22 +1,22 @@
-//! Texts as they were given, where each came from, and what is said about those that are wrong.
+//! Raw setting values with their sources, and the errors of those that are not valid.
 
 use std::collections::BTreeMap;
 use std::fmt;
 
 use crate::server::config::setting::SETTINGS;
 
-/// Where a value was given.
+/// The source of a value.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Source {
-    /// On the command line.
+    /// The command line.
     Flag,
-    /// In the environment.
+    /// The environment.
     Environment,
-    /// In the file of `--config`.
+    /// The file of `--config`.
     File,
-    /// By a service manager, whose word is final: it has opened the socket.
+    /// A service manager that has opened the socket. It takes precedence over all other sources.
     Supervisor,
-    /// Nowhere.
+    /// The default of the setting.
     Default,
 }
 
@@ -32,30 +32,31 @@ impl fmt::Display for Source {
     }
 }
 
-/// A value as it was given.
+/// An unparsed value of a setting.
 #[derive(Clone, Debug)]
 pub struct RawValue {
-    /// The text.
+    /// Text of the value.
     pub text: String,
-    /// Where.
+    /// Source of the value.
     pub source: Source,
 }
 
 impl RawValue {
-    /// The text as it may be shown: an address in it loses its user, password or token.
-    pub fn shown(&self) -> String {
+    /// Returns the text without user names, passwords and tokens in URLs.
+    pub fn redacted(&self) -> String {
         let Some((scheme, rest)) = self.text.split_once("://") else {
             return self.text.clone();
         };
-        let hide = |part: &str| match part.rsplit_once('@') {
+
+        let redact = |part: &str| match part.rsplit_once('@') {
             Some((_, host)) => format!("…@{host}"),
             None => part.to_owned(),
         };
-        let parts: Vec<String> = rest.split(',').map(hide).collect();
+        let parts: Vec<String> = rest.split(',').map(redact).collect();
         format!("{scheme}://{}", parts.join(","))
     }
 
-    /// Returns the mistake that the setting `name` is empty.
+    /// Returns the error that the value of the setting `name` is empty.
     pub(super) fn empty(&self, name: &str) -> ConfigError {
         ConfigError(format!(
             "--{name} ({}): the setting is empty; give it a value, or leave it out",
@@ -63,31 +64,31 @@ impl RawValue {
         ))
     }
 
-    /// Returns the mistake that the setting `name` cannot be this, and what it can be.
-    pub(super) fn mistake(&self, name: &str, allowed: &str) -> ConfigError {
+    /// Returns the error that this value of the setting `name` is not allowed. `allowed` describes what is.
+    pub(super) fn invalid(&self, name: &str, allowed: &str) -> ConfigError {
         ConfigError(format!(
             "--{name} is {:?} ({}); allowed is {allowed}",
-            self.shown(),
+            self.redacted(),
             self.source
         ))
     }
 }
 
-/// Values as they were given, by the names of their settings, and what is wrong already.
+/// Unparsed values by the names of their settings, and the errors that were found while they were collected.
 #[derive(Clone, Debug, Default)]
 pub struct RawConfig {
-    given: BTreeMap<&'static str, Vec<RawValue>>,
-    mistakes: Vec<ConfigError>,
+    values: BTreeMap<&'static str, Vec<RawValue>>,
+    errors: Vec<ConfigError>,
 }
 
-/// A value that cannot be, and what could.
+/// The error of a value that is not allowed, with the allowed values.
 #[derive(Clone, Debug)]
 pub struct ConfigError(String);
 
 impl ConfigError {
-    /// A mistake in one sentence.
-    pub const fn new(sentence: String) -> Self {
-        Self(sentence)
+    /// Creates an error with the text `message`.
+    pub const fn new(message: String) -> Self {
+        Self(message)
     }
 }
 
@@ -98,56 +99,54 @@ impl fmt::Display for ConfigError {
 }
 
 impl RawConfig {
-    /// Adds a value for the setting `name`.
-    pub fn add(&mut self, name: &'static str, given: RawValue) {
-        self.given.entry(name).or_default().push(given);
+    /// Adds a value of the setting `name`.
+    pub fn add(&mut self, name: &'static str, value: RawValue) {
+        self.values.entry(name).or_default().push(value);
     }
 
-    /// Adds a mistake that is none of a single value, like an unknown name.
-    pub fn reject(&mut self, mistake: ConfigError) {
-        self.mistakes.push(mistake);
+    /// Adds an error that belongs to no single value, such as an unknown name.
+    pub fn reject(&mut self, error: ConfigError) {
+        self.errors.push(error);
     }
 
-    /// Returns the mistake that the setting `name` has a wrong value or none; `allowed` is what would be right.
-    pub(super) fn mistake(&self, name: &str, allowed: &str) -> ConfigError {
+    /// Returns the errors that were added.
+    pub(super) fn errors(&self) -> &[ConfigError] {
+        &self.errors
+    }
+
+    /// Returns the error that the value of the setting `name` is missing or not allowed. `allowed` describes a valid
+    /// one.
+    pub(super) fn invalid(&self, name: &str, allowed: &str) -> ConfigError {
         match self.get(name).last() {
-            Some(given) => given.mistake(name, allowed),
+            Some(value) => value.invalid(name, allowed),
             None => ConfigError::new(format!("--{name} is missing; allowed is {allowed}")),
         }
     }
 
-    /// Returns the mistakes that were added.
-    pub(super) fn mistakes(&self) -> &[ConfigError] {
-        &self.mistakes
+    /// Replaces all values of the setting `name` by `value`.
+    pub fn replace(&mut self, name: &'static str, value: RawValue) {
+        self.values.insert(name, vec![value]);
     }
 
-    /// Makes `given` the one value of the setting `name`.
-    pub fn replace(&mut self, name: &'static str, given: RawValue) {
-        self.given.insert(name, vec![given]);
+    /// Returns true if the setting `name` has a value besides its default.
+    pub fn contains(&self, name: &str) -> bool {
+        self.values.contains_key(name)
     }
 
-    /// Whether the setting `name` has a value.
-    pub fn has(&self, name: &str) -> bool {
-        self.given.contains_key(name)
-    }
-
-    /// The values of the setting `name`: those given, else its default.
+    /// Returns the values of the setting `name`, or else its default, if it has one.
     pub fn get(&self, name: &str) -> Vec<RawValue> {
-        self.given.get(name).cloned().unwrap_or_else(|| {
-            let default = SETTINGS
-                .iter()
-                .find(|setting| setting.name == name)
-                .map_or("", |setting| setting.default);
-            let given = RawValue {
-                text: default.to_owned(),
+        if let Some(values) = self.values.get(name) {
+            return values.clone();
+        }
+
+        SETTINGS
+            .iter()
+            .filter(|setting| setting.name == name && !setting.default.is_empty())
+            .map(|setting| RawValue {
+                text: setting.default.to_owned(),
                 source: Source::Default,
-            };
-            if default.is_empty() {
-                Vec::new()
-            } else {
-                vec![given]
-            }
-        })
+            })
+            .collect()
     }
 }
 
@@ -156,8 +155,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_is_shown_holds_no_password() {
-        for (text, shown) in [
+    fn a_redacted_url_contains_no_password() {
+        for (text, expected) in [
             (
                 "nats://ann:p@ss@one:4222,t0k3n@two",
                 "nats://…@one:4222,…@two",
@@ -165,14 +164,12 @@ mod tests {
             ("nats://one:4222", "nats://one:4222"),
             ("sqlite:a@b.db", "sqlite:a@b.db"),
         ] {
-            assert_eq!(
-                RawValue {
-                    text: text.to_owned(),
-                    source: Source::Flag
-                }
-                .shown(),
-                shown
-            );
+            let value = RawValue {
+                text: text.to_owned(),
+                source: Source::Flag,
+            };
+
+            assert_eq!(value.redacted(), expected);
         }
     }
 }

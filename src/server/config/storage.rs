@@ -1,43 +1,43 @@
-//! Settings of where messages are kept, how safely, and how many.
+//! The settings of the store: the kind, the location, the durability, and the retention of messages.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use crate::server::config::reading::ConfigReader;
+use crate::server::config::reader::ConfigReader;
 use crate::server::config::value;
 use crate::server::room::DedupLimits;
 use crate::server::store::{
     Durability, NatsLogin, NatsServers, NatsSettings, Retention, SqliteSettings, StoreSettings,
 };
 
-/// How long a key makes a send repeatable.
+/// Limits after which the key of a message expires.
 const KEY_LIMITS: DedupLimits = DedupLimits {
     messages: 10_000,
     age: Duration::from_secs(600),
 };
 
-/// Reads where messages are kept: in the folder `data`, none longer than `max_message` bytes, in at most `max_rooms`
-/// rooms.
+/// Reads the settings of the store. `data` is the data folder, `max_message` the maximum length of a message in bytes,
+/// and `max_rooms` the maximum number of rooms.
 pub(super) fn read(
-    reading: &mut ConfigReader<'_>,
+    reader: &mut ConfigReader<'_>,
     data: Option<&Path>,
     max_message: Option<usize>,
     max_rooms: Option<usize>,
 ) -> Option<StoreSettings> {
-    let retention = retention(reading);
-    let store = reading.value("store", store_kind);
-    let durability = reading.value("durability", durability);
-    let quick_check = reading.value("quick-check", value::yes_or_no);
-    let login = login(reading);
-    let ca = reading.optional("nats-ca", value::file);
-    let stream = reading.value("nats-stream", stream_name);
-    let replicas = reading.value("nats-replicas", replicas);
+    let retention = retention(reader);
+    let store = reader.value("store", store_kind);
+    let durability = reader.value("durability", durability);
+    let quick_check = reader.value("quick-check", value::yes_or_no);
+    let login = login(reader);
+    let ca = reader.optional("nats-ca", value::file);
+    let stream = reader.value("nats-stream", stream_name);
+    let replicas = reader.value("nats-replicas", replicas);
 
     let retention = retention?;
     Some(match store? {
         StoreKind::Memory => StoreSettings::Memory(retention),
         StoreKind::Sqlite(file) => StoreSettings::Sqlite(SqliteSettings {
-            path: database(reading, &data?.join(file))?,
+            path: database(reader, data?.join(file))?,
             durability: durability?,
             retention,
             max_rooms: max_rooms?,
@@ -55,37 +55,38 @@ pub(super) fn read(
     })
 }
 
-/// Returns `path`, unless there is something else than a file.
-fn database(reading: &mut ConfigReader<'_>, path: &Path) -> Option<PathBuf> {
+/// Returns `path`, unless something else than a file is there.
+fn database(reader: &mut ConfigReader<'_>, path: PathBuf) -> Option<PathBuf> {
     if path.exists() && !path.is_file() {
         let path = path.display();
-        reading.reject(
-            "store",
-            &format!("the name of a file, and {path} is not one"),
-        );
+        reader.reject("store", &format!("the path of a file; {path} is not one"));
         return None;
     }
-    Some(path.to_owned())
+
+    Some(path)
 }
 
-fn login(reading: &mut ConfigReader<'_>) -> Option<NatsLogin> {
-    let credentials = reading.optional("nats-creds", value::file);
-    let nkey = reading.optional("nats-nkey", value::file);
+/// Reads the login to NATS.
+fn login(reader: &mut ConfigReader<'_>) -> Option<NatsLogin> {
+    let credentials = reader.optional("nats-creds", value::file);
+    let nkey = reader.optional("nats-nkey", value::file);
+
     match (credentials?, nkey?) {
         (None, None) => Some(NatsLogin::Address),
         (Some(file), None) => Some(NatsLogin::Credentials(file)),
         (None, Some(file)) => Some(NatsLogin::Nkey(file)),
         (Some(_), Some(_)) => {
-            reading.reject("nats-nkey", "one of --nats-creds and --nats-nkey, not both");
+            reader.reject("nats-nkey", "one of --nats-creds and --nats-nkey, not both");
             None
         }
     }
 }
 
-fn retention(reading: &mut ConfigReader<'_>) -> Option<Retention> {
-    let messages = reading.value("history-messages", value::count);
-    let bytes = reading.value("history-bytes", value::size);
-    let age = reading.value("history-age", value::duration);
+/// Reads the retention of messages.
+fn retention(reader: &mut ConfigReader<'_>) -> Option<Retention> {
+    let messages = reader.value("history-messages", value::count);
+    let bytes = reader.value("history-bytes", value::size);
+    let age = reader.value("history-age", value::duration);
     Some(Retention {
         messages: messages?,
         bytes: bytes?,
@@ -94,20 +95,23 @@ fn retention(reading: &mut ConfigReader<'_>) -> Option<Retention> {
     })
 }
 
-/// What `--store` names.
+/// A value of `--store`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 enum StoreKind {
+    /// Messages in memory only.
     Memory,
-    /// A file, in the data folder unless its path is absolute.
+    /// A database file, in the data folder unless its path is absolute.
     Sqlite(PathBuf),
-    /// Servers of a NATS.
+    /// Servers of a NATS cluster.
     Nats(NatsServers),
 }
 
+/// Parses a value of `--store`.
 fn store_kind(text: &str) -> Result<StoreKind, &'static str> {
     if let Ok(servers) = NatsServers::parse(text) {
         return Ok(StoreKind::Nats(servers));
     }
+
     match text.strip_prefix("sqlite:") {
         Some(path) if !path.trim().is_empty() && !path.ends_with('/') => {
             Ok(StoreKind::Sqlite(path.into()))
@@ -125,10 +129,10 @@ fn durability(text: &str) -> Result<Durability, &'static str> {
     }
 }
 
-/// The name of a stream, which is also the first token of its subjects.
+/// Parses the name of a stream, which is also the first token of its subjects.
 fn stream_name(text: &str) -> Result<String, &'static str> {
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
-    if (1..=64).contains(&text.len()) && text.chars().all(is_plain) {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_');
+    if (1..=64).contains(&text.len()) && text.chars().all(is_allowed) {
         Ok(text.to_owned())
     } else {
         Err("1 to 64 of a-z A-Z 0-9 - _")

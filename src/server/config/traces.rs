@@ -1,16 +1,18 @@
-//! Settings of what is traced.
+//! The settings of tracing.
 
-use crate::server::config::reading::ConfigReader;
+use crate::server::config::reader::ConfigReader;
 use crate::server::spans::{Collector, ExportSettings};
 
-/// `None` inside: nothing is traced.
-pub(super) fn read(reading: &mut ConfigReader<'_>) -> Option<Option<ExportSettings>> {
-    let collector = reading.optional("otlp-endpoint", Collector::parse);
-    let sample = reading.value("otlp-sample", ratio);
-    let (collector, sample) = (collector?, sample?);
-    Some(collector.map(|collector| ExportSettings { collector, sample }))
+/// Reads the settings of the span export. The inner `None` means that tracing is off.
+pub(super) fn read(reader: &mut ConfigReader<'_>) -> Option<Option<ExportSettings>> {
+    let collector = reader.optional("otlp-endpoint", Collector::parse);
+    let sample = reader.value("otlp-sample", ratio);
+
+    let sample = sample?;
+    Some(collector?.map(|collector| ExportSettings { collector, sample }))
 }
 
+/// Parses a fraction.
 fn ratio(text: &str) -> Result<f64, &'static str> {
     text.parse()
         .ok()
@@ -24,12 +26,12 @@ mod tests {
 
     #[test]
     fn a_ratio_is_a_number_from_0_to_1() {
-        assert_eq!(
-            (ratio("0"), ratio("0.25"), ratio("1")),
-            (Ok(0.0), Ok(0.25), Ok(1.0))
-        );
-        for wrong in ["", "1.1", "-0.1", "NaN", "1%", "all"] {
-            assert!(ratio(wrong).is_err(), "{wrong}");
+        assert_eq!(ratio("0"), Ok(0.0));
+        assert_eq!(ratio("0.25"), Ok(0.25));
+        assert_eq!(ratio("1"), Ok(1.0));
+
+        for text in ["", "1.1", "-0.1", "NaN", "1%", "all"] {
+            assert!(ratio(text).is_err(), "{text}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Texts to values; the error of each is what would have been allowed.
+//! Parsers of setting values. The error of each describes the allowed values.
 
 use std::net::{IpAddr, SocketAddr};
 use std::os::unix::fs::FileTypeExt;
@@ -8,17 +8,16 @@ use std::time::Duration;
 use ipnet::IpNet;
 use tracing::level_filters::LevelFilter;
 
-use crate::protocol::BasePath;
-use crate::protocol::has_bom;
+use crate::protocol::{BasePath, has_bom};
 use crate::server::auth::{Anonymous, KeyFileError, KeySet, Origin, ProxyHeader, PublicHost};
 use crate::server::config::LogFormat;
 use crate::server::files::Files;
 use crate::server::small_file;
 
-/// What is allowed as a file of keys, certificates or credentials.
+/// Description of an allowed file with keys, certificates or credentials.
 const READABLE: &str = "a file that exists, can be read, and has at most 1 MiB";
 
-/// Splits `text` where its digits end.
+/// Splits `text` after its digits.
 fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     let digits = text
         .find(|c: char| !c.is_ascii_digit())
@@ -26,13 +25,14 @@ fn number_and_unit(text: &str) -> Option<(u64, &str)> {
     Some((text[..digits].parse().ok()?, text[digits..].trim()))
 }
 
-/// Reads a time with its unit.
+/// Parses a time with its unit.
 ///
 /// # Errors
-/// What is allowed.
+/// A description of the allowed values.
 pub fn duration(text: &str) -> Result<Duration, &'static str> {
     const ALLOWED: &str = "a time from 1ms to 365d, like 500ms, 25s, 5m, 2h or 7d";
     let (number, unit) = number_and_unit(text).ok_or(ALLOWED)?;
+
     let millis_each = match unit {
         "ms" => 1,
         "s" => 1000,
@@ -41,29 +41,33 @@ pub fn duration(text: &str) -> Result<Duration, &'static str> {
         "d" => 86_400_000,
         _ => return Err(ALLOWED),
     };
-    let longest = 365 * 86_400_000;
+
+    let max = 365 * 86_400_000;
     let millis = number
         .checked_mul(millis_each)
-        .filter(|millis| (1..=longest).contains(millis))
+        .filter(|millis| (1..=max).contains(millis))
         .ok_or(ALLOWED)?;
     Ok(Duration::from_millis(millis))
 }
 
+/// Parses a size of messages or buffers.
 pub(super) fn size(text: &str) -> Result<usize, &'static str> {
     bytes(text)
         .filter(|bytes| (1 << 10..=1 << 30).contains(bytes))
         .ok_or("a size from 1KiB to 1GiB, like 65536, 64KiB or 1MiB")
 }
 
-/// A size as machines have it.
+/// Parses an amount of memory. The range is larger than that of [`size`].
 pub(super) fn memory(text: &str) -> Result<usize, &'static str> {
     bytes(text)
         .filter(|bytes| (1 << 20..=1 << 40).contains(bytes))
         .ok_or("a size from 1MiB to 1024GiB, like 512MiB or 1GiB")
 }
 
+/// Parses a number of bytes with an optional unit.
 fn bytes(text: &str) -> Option<usize> {
     let (number, unit) = number_and_unit(text)?;
+
     let each = match unit {
         "" | "B" => 1,
         "KiB" => 1 << 10,
@@ -71,9 +75,11 @@ fn bytes(text: &str) -> Option<usize> {
         "GiB" => 1 << 30,
         _ => return None,
     };
+
     usize::try_from(number.checked_mul(each)?).ok()
 }
 
+/// Parses a number of things, at least one.
 pub(super) fn count(text: &str) -> Result<usize, &'static str> {
     text.parse()
         .ok()
@@ -81,25 +87,27 @@ pub(super) fn count(text: &str) -> Result<usize, &'static str> {
         .ok_or("a number from 1 to 100000000")
 }
 
+/// Parses a number per second; 0 means no limit.
 pub(super) fn rate(text: &str) -> Result<u32, &'static str> {
     text.strip_suffix("/s")
         .unwrap_or(text)
         .parse()
         .ok()
         .filter(|rate| *rate <= 1_000_000)
-        .ok_or("a number a second from 0 to 1000000, like 20/s; 0 is unlimited")
+        .ok_or("a number per second from 0 to 1000000, like 20/s; 0 is unlimited")
 }
 
-/// A number of events a day.
+/// Parses a number per day; 0 means no limit.
 pub(super) fn daily_rate(text: &str) -> Result<u32, &'static str> {
     text.strip_suffix("/d")
         .unwrap_or(text)
         .parse()
         .ok()
         .filter(|rate| *rate <= 1_000_000)
-        .ok_or("a number a day from 0 to 1000000, like 500/d; 0 is unlimited")
+        .ok_or("a number per day from 0 to 1000000, like 500/d; 0 is unlimited")
 }
 
+/// Parses the burst of a rate.
 pub(super) fn burst(text: &str) -> Result<u32, &'static str> {
     text.parse()
         .ok()
@@ -107,21 +115,24 @@ pub(super) fn burst(text: &str) -> Result<u32, &'static str> {
         .ok_or("a number from 1 to 1000000")
 }
 
+/// Parses an IP address with a port.
 pub(super) fn address(text: &str) -> Result<SocketAddr, &'static str> {
     text.parse()
         .map_err(|_| "an IP address and a port, like 127.0.0.1:12345 or [::1]:12345")
 }
 
+/// Parses an IP address with a port, or `off`.
 pub(super) fn address_or_off(text: &str) -> Result<Option<SocketAddr>, &'static str> {
     if text == "off" {
         return Ok(None);
     }
+
     address(text)
         .map(Some)
         .map_err(|_| "'off', or an IP address and a port, like 127.0.0.1:12346")
 }
 
-/// Reads the name of a folder with the page's files.
+/// Parses the path of a folder with the files of the page.
 pub(super) fn site(text: &str) -> Result<Files, &'static str> {
     let folder = PathBuf::from(text);
     if folder.is_dir() {
@@ -131,10 +142,11 @@ pub(super) fn site(text: &str) -> Result<Files, &'static str> {
     }
 }
 
+/// Parses the path of a folder that exists or can be created.
 pub(super) fn folder(text: &str) -> Result<PathBuf, &'static str> {
     let folder = PathBuf::from(text);
     if folder.exists() && !folder.is_dir() {
-        Err("a folder, or the name of one to be made")
+        Err("a folder, or a path at which one can be created")
     } else {
         Ok(folder)
     }
@@ -156,15 +168,19 @@ pub(super) fn on_or_off(text: &str) -> Result<bool, &'static str> {
     }
 }
 
-/// What `--allow-origin` and `--allow-embed` name.
+/// A value of `--allow-origin` or `--allow-embed`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum AllowedOrigin {
+    /// All origins.
     Any,
+    /// `Origin: null`.
     Null,
+    /// One origin.
     Listed(Origin),
 }
 
 impl AllowedOrigin {
+    /// Returns the listed origin.
     pub(super) fn listed(self) -> Option<Origin> {
         match self {
             Self::Listed(origin) => Some(origin),
@@ -173,6 +189,7 @@ impl AllowedOrigin {
     }
 }
 
+/// Parses a value of `--allow-origin`.
 pub(super) fn origin(text: &str) -> Result<AllowedOrigin, &'static str> {
     match text {
         "any" => Ok(AllowedOrigin::Any),
@@ -185,6 +202,7 @@ pub(super) fn origin(text: &str) -> Result<AllowedOrigin, &'static str> {
     }
 }
 
+/// Parses a value of `--allow-embed`.
 pub(super) fn frame_ancestor(text: &str) -> Result<AllowedOrigin, &'static str> {
     match text {
         "any" => Ok(AllowedOrigin::Any),
@@ -192,9 +210,7 @@ pub(super) fn frame_ancestor(text: &str) -> Result<AllowedOrigin, &'static str> 
             .ok()
             .filter(|origin| !origin.authority().is_ipv6())
             .map(AllowedOrigin::Listed)
-            .ok_or(
-                "'any', or an origin like https://example.org (no path, and no address of IPv6)",
-            ),
+            .ok_or("'any', or an origin like https://example.org (no path, and no IPv6 address)"),
     }
 }
 
@@ -209,12 +225,11 @@ pub(super) fn base_path(text: &str) -> Result<BasePath, &'static str> {
     )
 }
 
-/// A network, or one address as a network of its own.
+/// Parses a network, or one address as a network of its own.
 pub(super) fn network(text: &str) -> Result<IpNet, &'static str> {
-    let network = text
-        .parse()
-        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
-    network.map_err(|_| "an address or a network, like 10.0.0.7, 10.0.0.0/8 or 2001:db8::/32")
+    text.parse()
+        .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
+        .map_err(|_| "an address or a network, like 10.0.0.7, 10.0.0.0/8 or 2001:db8::/32")
 }
 
 pub(super) fn proxy_header(text: &str) -> Result<ProxyHeader, &'static str> {
@@ -226,12 +241,12 @@ pub(super) fn proxy_header(text: &str) -> Result<ProxyHeader, &'static str> {
     }
 }
 
-/// Reads the name of a file with keys or certificates in PEM, or with credentials.
+/// Parses the path of a file with keys or certificates in PEM, or with credentials.
 pub(super) fn file(text: &str) -> Result<PathBuf, &'static str> {
     let file = PathBuf::from(text);
     let kind = std::fs::metadata(&file).map_err(|_| READABLE)?.file_type();
 
-    // A pipe has no start that could be looked at without taking it.
+    // The content of a pipe can be read only once, so it is not checked here.
     if kind.is_file() {
         let bytes = small_file::read(&file, small_file::MAX_BYTES).map_err(|_| READABLE)?;
         if has_bom(&bytes) {
@@ -243,11 +258,12 @@ pub(super) fn file(text: &str) -> Result<PathBuf, &'static str> {
     Ok(file)
 }
 
-/// Reads the name of a key file, and the keys in it.
+/// Reads the keys in a key file, and returns its path with them.
 pub(super) fn key_file(text: &str) -> Result<(PathBuf, KeySet), &'static str> {
     let file = PathBuf::from(text);
     let bytes = small_file::read(&file, small_file::MAX_BYTES).map_err(|_| READABLE)?;
     let keys = KeySet::parse(&bytes).map_err(KeyFileError::allowed)?;
+
     Ok((file, keys))
 }
 
@@ -283,19 +299,11 @@ mod tests {
     use super::*;
 
     #[test]
-    fn times_and_sizes_are_read_with_their_units() {
+    fn times_are_parsed_with_their_units() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("2h"), Ok(Duration::from_secs(7200)));
-        assert_eq!(
-            (size("65536"), size("64KiB"), size("1MiB")),
-            (Ok(65536), Ok(65536), Ok(1 << 20))
-        );
-        assert_eq!(
-            (memory("512MiB"), memory("16GiB")),
-            (Ok(512 << 20), Ok(16 << 30))
-        );
-        assert!(memory("64KiB").is_err() && memory("1025GiB").is_err());
-        for wrong in [
+
+        for text in [
             "",
             "s",
             "5",
@@ -305,31 +313,47 @@ mod tests {
             "99999999999999999999s",
             "366d",
         ] {
-            assert!(duration(wrong).is_err(), "{wrong}");
-        }
-        for wrong in ["", "KiB", "0", "64kb", "2GiB", "1e6"] {
-            assert!(size(wrong).is_err(), "{wrong}");
+            assert!(duration(text).is_err(), "{text}");
         }
     }
 
     #[test]
-    fn a_network_is_an_address_with_or_without_its_size() {
+    fn sizes_are_parsed_with_their_units() {
+        assert_eq!(size("65536"), Ok(65536));
+        assert_eq!(size("64KiB"), Ok(65536));
+        assert_eq!(size("1MiB"), Ok(1 << 20));
+
+        for text in ["", "KiB", "0", "64kb", "2GiB", "1e6"] {
+            assert!(size(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn memory_is_from_1_mib_to_1024_gib() {
+        assert_eq!(memory("512MiB"), Ok(512 << 20));
+        assert_eq!(memory("16GiB"), Ok(16 << 30));
+
+        assert!(memory("64KiB").is_err());
+        assert!(memory("1025GiB").is_err());
+    }
+
+    #[test]
+    fn a_network_is_an_address_with_or_without_a_prefix_length() {
+        let prefix_length = network("2001:db8::/32").map(|network| network.prefix_len());
+
         assert_eq!(network("10.0.0.7"), network("10.0.0.7/32"));
-        assert_eq!(
-            network("2001:db8::/32").map(|network| network.prefix_len()),
-            Ok(32)
-        );
-        for wrong in ["", "localhost", "10.0.0.0/33", "10.0.0/8", "10.0.0.7:80"] {
-            assert!(network(wrong).is_err(), "{wrong}");
+        assert_eq!(prefix_length, Ok(32));
+        for text in ["", "localhost", "10.0.0.0/33", "10.0.0/8", "10.0.0.7:80"] {
+            assert!(network(text).is_err(), "{text}");
         }
     }
 
     #[test]
-    fn a_rate_may_say_a_second_or_not() {
-        assert_eq!(
-            (rate("20/s"), rate("20"), rate("0")),
-            (Ok(20), Ok(20), Ok(0))
-        );
+    fn a_rate_has_an_optional_unit() {
+        assert_eq!(rate("20/s"), Ok(20));
+        assert_eq!(rate("20"), Ok(20));
+        assert_eq!(rate("0"), Ok(0));
+
         assert!(rate("20/m").is_err());
     }
 }
