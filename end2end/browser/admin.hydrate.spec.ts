@@ -39,19 +39,19 @@ test('a trace tells what passes, never what was said, and ends when it is stoppe
   const row = desk.locator('#connections').getByRole('row').filter({ hasText: name });
   await row.getByRole('link', { name: 'Trace' }).click();
   const trace = desk.getByRole('list', { name: /^Trace of connection/ });
-  await expect(trace).toHaveText('Nothing has passed yet.');
+  await expect(trace).toHaveText('No events yet.');
   await expect(async () => {
     await say(ann, 'a secret');
     await expect(trace).toContainText(/sent a text frame of \d+ bytes: publish/, { timeout: 500 });
   }).toPass();
-  await expect(trace).toContainText(/was given \d+ bytes, up to offset \d+/);
+  await expect(trace).toContainText(/received \d+ bytes, up to offset \d+/);
   await expect(trace).not.toContainText('secret');
   await desk.getByRole('link', { name: 'Stop' }).click();
   await expect(trace).toHaveCount(0);
   await desk.goBack();
   await expect(trace).toBeVisible();
   await ann.close();
-  await expect(trace).toContainText('The trace is over');
+  await expect(trace).toContainText('The trace has ended');
 });
 
 test('a question is a dialog: Escape leaves it, and the focus is where it was', async ({ visit, server, request }) => {
@@ -76,7 +76,7 @@ test('a question is a dialog: Escape leaves it, and the focus is where it was', 
 test('a server that is gone is told in words, and the page comes back with it', async ({ visit, mortal }) => {
   const desk = await visit(`${mortal.ops}/admin`);
   await mortal.kill();
-  await expect(desk.getByRole('alert')).toContainText('The server does not answer');
+  await expect(desk.getByRole('alert')).toContainText('The server does not respond');
   await mortal.restart();
   await expect(desk.getByRole('alert')).toHaveCount(0);
 });
@@ -105,7 +105,7 @@ test.describe('with keys', () => {
     await expect(desk.locator('table, .charts, #ready')).toHaveCount(0);
     const enter = async (secret: string) => {
       await desk.getByLabel('Token').fill(secret);
-      await desk.getByRole('button', { name: 'Come in' }).click();
+      await desk.getByRole('button', { name: 'Sign in' }).click();
     };
     await enter('garbage');
     await expect(desk.getByRole('alert')).toContainText('The token is not accepted.');
@@ -141,7 +141,7 @@ test.describe('with keys', () => {
     await expect(desk.locator('main')).not.toContainText('staff');
     await desk.getByRole('link', { name: 'Ban', exact: true }).click();
     const question = desk.getByRole('dialog');
-    await question.getByLabel('everywhere').check();
+    await question.getByLabel('in all rooms').check();
     await question.getByRole('button', { name: 'Ban' }).click();
     await expect(desk.locator('#said')).toContainText('this needs a token with the grant *:admin');
     await desk.getByRole('link', { name: 'Kick' }).click();

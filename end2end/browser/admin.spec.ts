@@ -49,11 +49,11 @@ test('whoever is banned stays out until the ban is lifted', async ({ visit, serv
   const desk = await visit(`${server.ops}/admin?room=${room.slice(3)}`);
   await connection(desk, 'trudy').getByRole('link', { name: 'Ban' }).click();
   const question = desk.getByRole('dialog');
-  await expect(question.getByLabel('whoever is called trudy')).toBeChecked();
-  await question.getByLabel('For how long').selectOption('1 h');
+  await expect(question.getByLabel('clients with the id trudy')).toBeChecked();
+  await question.getByLabel('Duration').selectOption('1 h');
   await question.getByLabel(/^Reason/).fill('floods & <b>shouts</b>');
   await question.getByRole('button', { name: 'Ban' }).click();
-  await expect(said(desk)).toHaveText('Kept out from now on; 1 connection closed.');
+  await expect(said(desk)).toHaveText('Banned; 1 connection closed.');
   await expect(badge(trudy)).toHaveText('You may not come into this room');
   const ban = desk.locator('#bans').getByRole('row').filter({ hasText: 'trudy' });
   await expect(ban).toContainText('floods & <b>shouts</b>');
@@ -68,19 +68,19 @@ test('whoever is banned stays out until the ban is lifted', async ({ visit, serv
 test('somebody who is not here can be banned, and what makes no sense is refused in words', async ({ visit, server, expected }) => {
   expected.push(/status of (400|422)/);
   const desk = await visit(`${server.ops}/admin`);
-  await desk.getByRole('link', { name: 'Ban somebody' }).click();
+  await desk.getByRole('link', { name: 'Add a ban' }).click();
   const question = desk.getByRole('dialog');
   await question.getByLabel('Id or address').fill('2001:db8::7');
   await question.getByLabel(/^Only in this room/).fill('No Such Room');
   await question.getByRole('button', { name: 'Ban' }).click();
-  await expect(said(desk)).toContainText('It was not done.');
+  await expect(said(desk)).toContainText('The action failed.');
   await expect(said(desk)).toContainText('a-z 0-9 - _ .');
-  await desk.getByRole('link', { name: 'Ban somebody' }).click();
+  await desk.getByRole('link', { name: 'Add a ban' }).click();
   await question.getByLabel('Id or address').fill('2001:db8::7');
-  await question.getByLabel('For how long').selectOption('until it is lifted');
+  await question.getByLabel('Duration').selectOption('until it is lifted');
   await question.getByRole('button', { name: 'Ban' }).click();
   const ban = desk.locator('#bans').getByRole('row').filter({ hasText: '2001:db8::7' });
-  await expect(ban).toContainText('everywhere');
+  await expect(ban).toContainText('in all rooms');
   await expect(ban).toContainText('until it is lifted');
   await ban.getByRole('button', { name: 'Lift' }).click();
   await expect(ban).toHaveCount(0);
@@ -130,7 +130,7 @@ test('long lists are read in parts, and the part is chosen', async ({ visit, ser
   await expect(desk.getByLabel('Name begins with')).toHaveValue('');
   await desk.getByLabel('Id or address').fill('nobody-is-called-so');
   await desk.locator('#connections').getByRole('button', { name: 'Show' }).click();
-  await expect(desk.getByText('Nobody is connected here.')).toBeVisible();
+  await expect(desk.getByText('No connections.')).toBeVisible();
 });
 
 test('it speaks the language and has the colours that were chosen', async ({ visit, server }) => {

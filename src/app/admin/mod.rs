@@ -31,7 +31,7 @@ use leptos::prelude::*;
 
 use super::i18n::AdminText;
 
-/// What all parts of the dashboard share.
+/// The data that all parts of the dashboard share.
 struct Page {
     route: AdminRoute,
     /// The time in milliseconds since 1970 UTC.

@@ -63,8 +63,8 @@ pub struct Dashboard {
 /// The outcome of an action.
 #[derive(Clone, Debug)]
 pub enum ActionOutcome {
-    /// It was completed.
+    /// The completed action.
     Completed(CompletedAction),
-    /// It failed for this reason.
+    /// The reason of a failure.
     Failed(String),
 }

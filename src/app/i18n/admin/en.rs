@@ -3,7 +3,7 @@
 use super::AdminText;
 use crate::app::admin::Event;
 
-/// So many of something, and how that is called when it is one.
+/// Returns `count` with the singular or the plural of a noun.
 fn counted(count: usize, one: &str, many: &str) -> String {
     if count == 1 {
         format!("1 {one}")
@@ -31,16 +31,16 @@ pub(super) const EN: AdminText = AdminText {
         (days, hours, _, _) => format!("{days} d {hours} h"),
     },
     forget: "Forget the token",
-    silent: "The server does not answer. What is below is what it said last; this page keeps asking.",
-    unscripted: "JavaScript is off here: reload the page to see what is new. A trace needs it.",
+    silent: "The server does not respond. Below is the last state that it sent; this page keeps trying.",
+    unscripted: "JavaScript is off: reload the page to update it. A trace needs JavaScript.",
 
-    enter: "This page is for operators. Bring a token with the grant admin.",
+    enter: "This page is for operators. Enter a token with the grant admin.",
     token: "Token",
-    come_in: "Come in",
+    come_in: "Sign in",
     refused: "The token is not accepted.",
-    elsewhere: "This server has no keys, so nobody administers it at this address. Ask the ops listener instead, \
-                from the machine itself: /admin at --ops-listen, by default http://127.0.0.1:12346/admin.",
-    needs_script: "JavaScript is off here, and without it a token cannot be brought. The ops listener needs neither.",
+    elsewhere: "This server has no keys, so it cannot be administered at this address. Use the ops listener \
+                on the machine itself: /admin at --ops-listen, by default http://127.0.0.1:12346/admin.",
+    needs_script: "JavaScript is off, and a token needs it. The ops listener needs neither.",
 
     now: "Now",
     published: "Messages stored / s",
@@ -50,16 +50,16 @@ pub(super) const EN: AdminText = AdminText {
     chart: |of, now, most| format!("{of}: now {now}, at most {most} in the last three minutes"),
     peak: |most| format!("at most {most} in 3 min"),
     held: |rooms, held, budget| {
-        format!("Rooms in memory: {rooms}. What clients make the server hold: {held} of {budget}.")
+        format!("Rooms in memory: {rooms}. Memory in use for clients: {held} of {budget}.")
     },
-    some_rooms: "You administer some of the rooms; the figures of the whole server are for who administers all.",
+    some_rooms: "You administer some of the rooms; server-wide figures are for operators of all rooms.",
 
     rooms: "Rooms",
     prefix: "Name begins with",
     show: "Show",
     show_all: "Show all",
     next: "Next",
-    no_rooms: "No room is in memory. One is, from when somebody comes in or says something.",
+    no_rooms: "No rooms. A room appears when a client joins it or publishes in it.",
     room: "Room",
     members: "Members",
     head: "Newest",
@@ -70,19 +70,19 @@ pub(super) const EN: AdminText = AdminText {
     closed: "closed",
 
     messages: |room| format!("Messages of {room}"),
-    newest: |count| format!("The newest {count} at most."),
-    no_messages: "Nothing is kept here.",
-    unread: "They cannot be read from the store now.",
+    newest: |count| format!("At most the newest {count}."),
+    no_messages: "No messages.",
+    unread: "The messages cannot be read from the store now.",
     deleted: "deleted",
     binary: |bytes| format!("binary, {bytes} bytes"),
     ago: |span| format!("{span} ago"),
 
     who: "Id or address",
-    in_room: |room| format!("Only those in {room}."),
-    no_connections: "Nobody is connected here.",
+    in_room: |room| format!("Only connections in {room}."),
+    no_connections: "No connections.",
     number: "No.",
     id: "Id",
-    nobody: "a reader that nobody sees",
+    nobody: "a stream without an id",
     address: "Address",
     since: "Open for",
     behind: "Behind",
@@ -90,22 +90,22 @@ pub(super) const EN: AdminText = AdminText {
     dialect: "Dialect",
 
     tracing: |number| format!("Trace of connection {number}"),
-    trace_note: "Kinds and sizes as they pass, never what was said. The last 200 are kept.",
+    trace_note: "Type and size of each frame, never its content. The last 200 events are kept.",
     stop: "Stop",
-    trace_empty: "Nothing has passed yet.",
-    trace_over: "The trace is over: the connection has ended, or somebody else traces it.",
+    trace_empty: "No events yet.",
+    trace_over: "The trace has ended: the connection was closed, or another operator traces it.",
     event: |event| match event {
         Event::Frame => "sent a {kind} frame of {bytes} bytes: {led_to}",
-        Event::Write => "was given {bytes} bytes, up to offset {offset}",
-        Event::Blocked => "takes nothing now",
+        Event::Write => "received {bytes} bytes, up to offset {offset}",
+        Event::Blocked => "does not read",
         Event::Missed => "{count} events were missed",
     },
 
-    bans: "Kept out",
-    no_bans: "Nobody is kept out.",
+    bans: "Bans",
+    no_bans: "No bans.",
     more_bans: |count| format!("The newest {count}; fanfare admin bans lists all."),
-    whom: "Who",
-    everywhere: "everywhere",
+    whom: "Client",
+    everywhere: "in all rooms",
     until: "Until",
     until_lifted: "until it is lifted",
     ends_in: |span| format!("for {span} more"),
@@ -114,7 +114,7 @@ pub(super) const EN: AdminText = AdminText {
 
     kick: "Kick",
     ban: "Ban",
-    ban_somebody: "Ban somebody",
+    ban_somebody: "Add a ban",
     trace: "Trace",
     close: "Close",
     open: "Open",
@@ -123,29 +123,29 @@ pub(super) const EN: AdminText = AdminText {
     cancel: "Cancel",
 
     ask_kick: |number, id| format!("Kick connection {number} of {id}?"),
-    kick_note: "It is closed with 4003 and may come back. A ban keeps it away.",
-    ask_ban: "Whom to keep out?",
+    kick_note: "It is closed with 4003, and the client may reconnect. A ban keeps it away.",
+    ask_ban: "Ban which client?",
     id_or_address: "Id or address",
-    this_id: |id| format!("whoever is called {id}"),
-    this_address: |address| format!("whoever comes from {address}"),
-    place: "Where",
+    this_id: |id| format!("clients with the id {id}"),
+    this_address: |address| format!("clients from {address}"),
+    place: "Rooms",
     only_in: |room| format!("only in {room}"),
-    only_room: "Only in this room (empty: everywhere)",
-    how_long: "For how long",
-    reason_shown: "Reason, which they read (may be empty)",
-    ban_note: "Connections are closed with 4501, and whoever it is is refused from now on, also after a restart. \
-               Without tokens anyone can take another id: ban the address too.",
+    only_room: "Only in this room (empty: in all rooms)",
+    how_long: "Duration",
+    reason_shown: "Reason, shown to the client (optional)",
+    ban_note: "Connections are closed with 4501, and the client is refused until the ban ends, also after a restart. \
+               Without tokens anyone can choose another id: ban the address too.",
     ask_close: |room| format!("Close the room {room}?"),
-    close_note: "Everyone in it is closed with 4003. Nobody comes in and nothing is said there until you open it. \
-                 What was said stays.",
+    close_note: "All connections in it are closed with 4003. Joins and messages are refused until you open it. \
+                 Its messages stay.",
     ask_delete: |room, offset| format!("Delete message {offset} of {room}?"),
-    delete_note: "Its text is gone for good, for all readers and from the disk. Its place and sender stay.",
-    gone: "That is not there any more.",
+    delete_note: "Its text is erased for all readers and from the disk. Its offset and sender stay.",
+    gone: "This connection has ended.",
 
     kicked: "The connection is closed.",
     banned: |count| {
         format!(
-            "Kept out from now on; {} closed.",
+            "Banned; {} closed.",
             counted(count, "connection", "connections")
         )
     },
@@ -158,5 +158,5 @@ pub(super) const EN: AdminText = AdminText {
     },
     room_opened: "The room is open.",
     message_deleted: "The message is deleted.",
-    failed: "It was not done.",
+    failed: "The action failed.",
 };

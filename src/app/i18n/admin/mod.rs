@@ -118,7 +118,7 @@ pub struct AdminText {
     pub nobody: &'static str,
     /// The address of a connection: a column.
     pub address: &'static str,
-    /// How long a connection is open: a column.
+    /// The time since a connection was opened: a column.
     pub since: &'static str,
     /// The number of messages that were not yet sent to a connection: a column.
     pub behind: &'static str,
