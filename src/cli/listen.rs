@@ -16,7 +16,7 @@ use crate::cli::client::{
 };
 use crate::cli::format::{self, Style};
 use crate::cli::output::{OutputError, is_coloured, note};
-use crate::cli::{Failure, Mistakes, interrupted, start};
+use crate::cli::{ConfigErrors, Failure, interrupted, start};
 use crate::client::{Cursor, ReadPosition, Update};
 use crate::protocol::{Push, RoomName};
 
@@ -66,12 +66,12 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 
 impl ListenOptions {
     fn new(matches: &ArgMatches) -> Result<Self, Failure> {
-        let mut mistakes = Mistakes::default();
+        let mut errors = ConfigErrors::default();
         let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
-        let server = Server::given(matches, "--url", &mut mistakes);
-        let room = mistakes.check("ROOM", text("room").unwrap_or_default(), RoomName::parse);
+        let server = Server::given(matches, "--url", &mut errors);
+        let room = errors.check("ROOM", text("room").unwrap_or_default(), RoomName::parse);
         let position = match text("after") {
-            Some(after) => mistakes.check("--after", after, str::parse).map(Some),
+            Some(after) => errors.check("--after", after, str::parse).map(Some),
             None => Some(None),
         };
 
@@ -86,7 +86,7 @@ impl ListenOptions {
             Shown::Line(style)
         };
 
-        let credentials = Credentials::given(matches, &mut mistakes);
+        let credentials = Credentials::given(matches, &mut errors);
         match (server, room, position, credentials) {
             (Some(server), Some(room), Some(position), Some(credentials)) => Ok(Self {
                 server,
@@ -95,7 +95,7 @@ impl ListenOptions {
                 position,
                 shown,
             }),
-            _ => Err(mistakes.into()),
+            _ => Err(errors.into()),
         }
     }
 }

@@ -58,8 +58,8 @@ impl From<anyhow::Error> for Failure {
 }
 
 impl From<Vec<ConfigError>> for Failure {
-    fn from(mistakes: Vec<ConfigError>) -> Self {
-        Self::Settings(mistakes)
+    fn from(errors: Vec<ConfigError>) -> Self {
+        Self::Settings(errors)
     }
 }
 
@@ -92,8 +92,8 @@ pub fn run() -> ExitCode {
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
-        Err(Failure::Settings(mistakes)) => {
-            output::fail(mistakes.iter().map(ToString::to_string));
+        Err(Failure::Settings(errors)) => {
+            output::fail(errors.iter().map(ToString::to_string));
             ExitCode::from(WRONG_USE)
         }
         Err(Failure::Other(error)) => fail(&error),
@@ -171,9 +171,9 @@ fn command() -> Command {
 
 /// What is wrong with a subcommand's arguments, gathered so that all of it is told at once.
 #[derive(Default)]
-struct Mistakes(Vec<ConfigError>);
+struct ConfigErrors(Vec<ConfigError>);
 
-impl Mistakes {
+impl ConfigErrors {
     fn is_empty(&self) -> bool {
         self.0.is_empty()
     }
@@ -194,9 +194,9 @@ impl Mistakes {
     }
 }
 
-impl From<Mistakes> for Failure {
-    fn from(mistakes: Mistakes) -> Self {
-        Self::Settings(mistakes.0)
+impl From<ConfigErrors> for Failure {
+    fn from(errors: ConfigErrors) -> Self {
+        Self::Settings(errors.0)
     }
 }
 

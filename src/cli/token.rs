@@ -7,7 +7,7 @@ use anyhow::Context;
 use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::cli::args::not_empty;
-use crate::cli::{Failure, Mistakes, output};
+use crate::cli::{ConfigErrors, Failure, output};
 use crate::protocol::UserId;
 use crate::server::auth::{Grants, SigningKey};
 use crate::server::config::duration;
@@ -66,25 +66,25 @@ pub(super) fn command() -> Command {
 }
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let mut mistakes = Mistakes::default();
+    let mut errors = ConfigErrors::default();
     let given = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
-    let sub = mistakes.check("--sub", given("sub"), UserId::parse);
+    let sub = errors.check("--sub", given("sub"), UserId::parse);
     let mut rooms = Grants::default();
     for grant in matches.get_many::<String>("room").into_iter().flatten() {
-        mistakes.check("--room", grant, |grant| rooms.add(grant));
+        errors.check("--room", grant, |grant| rooms.add(grant));
     }
-    let lasts = mistakes.check("--expires", given("expires"), |time| match duration(time) {
+    let lasts = errors.check("--expires", given("expires"), |time| match duration(time) {
         Ok(lasts) if lasts < SHORTEST => Err("allowed is a time of at least 1s"),
         result => result,
     });
     let kid = matches.get_one::<String>("kid").map(String::as_str);
-    let key = mistakes.check("--auth-key-file", given("auth-key-file"), |file| {
+    let key = errors.check("--auth-key-file", given("auth-key-file"), |file| {
         let bytes = small_file::read(Path::new(file), small_file::MAX_BYTES)
             .map_err(|error| error.to_string())?;
         SigningKey::parse(&bytes, kid).map_err(|error| error.to_string())
     });
-    let (Some(sub), Some(lasts), Some(key), true) = (sub, lasts, key, mistakes.is_empty()) else {
-        return Err(mistakes.into());
+    let (Some(sub), Some(lasts), Some(key), true) = (sub, lasts, key, errors.is_empty()) else {
+        return Err(errors.into());
     };
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)

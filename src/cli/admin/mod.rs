@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 
 use crate::cli::client::Server;
 use crate::cli::format::{escape, escape_json, utc};
-use crate::cli::{Failure, Mistakes, interrupted, output, start};
+use crate::cli::{ConfigErrors, Failure, interrupted, output, start};
 use crate::protocol::admin::{
     BanList, BanRequest, Banned, CloseRequest, ConnectionFilter, ConnectionList, ConnectionQuery,
     ConnectionSummary, DeletedMessage, Kicked, MAX_PAGE, RoomList, RoomQuery, RoomState,
@@ -25,10 +25,10 @@ use table::{Row, table};
 pub(super) use args::AdminArgs;
 
 pub(super) fn run(args: AdminArgs) -> Result<(), Failure> {
-    let mut mistakes = Mistakes::default();
-    let server = Server::at(&args.url, args.access.ca.as_deref(), "--url", &mut mistakes);
+    let mut errors = ConfigErrors::default();
+    let server = Server::at(&args.url, args.access.ca.as_deref(), "--url", &mut errors);
     let Some(server) = server else {
-        return Err(mistakes.into());
+        return Err(errors.into());
     };
 
     let api = Api {

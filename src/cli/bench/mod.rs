@@ -11,7 +11,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::cli::args::{not_empty, number, number_flag};
 use crate::cli::client::{Credentials, Server, ca_flag, token_flag, url_flag};
-use crate::cli::{Failure, Mistakes};
+use crate::cli::{ConfigErrors, Failure};
 
 /// The arguments of `fanfare bench`.
 #[derive(Clone, Debug)]
@@ -103,22 +103,22 @@ impl BenchOptions {
     fn new(matches: &ArgMatches) -> Result<Self, Failure> {
         let number = |name: &str| number(matches, name);
         let text = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
-        let mut mistakes = Mistakes::default();
-        let server = Server::given(matches, "--url", &mut mistakes);
+        let mut errors = ConfigErrors::default();
+        let server = Server::given(matches, "--url", &mut errors);
         let ca = matches.get_one::<String>("ca").map(String::as_str);
         let nodes = matches.get_many::<String>("node").into_iter().flatten();
         let nodes: Vec<_> = nodes
-            .map(|node| Server::at(node, ca, "--node", &mut mistakes))
+            .map(|node| Server::at(node, ca, "--node", &mut errors))
             .collect();
 
-        let rooms = mistakes.check("--rooms", &number("rooms").to_string(), |_| {
+        let rooms = errors.check("--rooms", &number("rooms").to_string(), |_| {
             match number("rooms") {
                 rooms if rooms <= number("connections") => Ok(rooms),
                 _ => Err("it is more than --connections: a room would be empty"),
             }
         });
         let (is_typed, wants_acks) = (text("dialect") != "plain", matches.get_flag("acks"));
-        let acks = mistakes.check("--acks", text("dialect"), |_| {
+        let acks = errors.check("--acks", text("dialect"), |_| {
             if is_typed || !wants_acks {
                 Ok(())
             } else {
@@ -126,12 +126,12 @@ impl BenchOptions {
             }
         });
 
-        let credentials = Credentials::given(matches, &mut mistakes);
+        let credentials = Credentials::given(matches, &mut errors);
         let servers: Option<Vec<_>> = std::iter::once(server).chain(nodes).collect();
         let (Some(servers), Some(credentials), Some(rooms), Some(())) =
             (servers, credentials, rooms, acks)
         else {
-            return Err(mistakes.into());
+            return Err(errors.into());
         };
         Ok(Self {
             servers,

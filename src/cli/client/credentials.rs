@@ -8,7 +8,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use clap::{Arg, ArgMatches};
 use serde::Deserialize;
 
-use crate::cli::Mistakes;
+use crate::cli::ConfigErrors;
 use crate::cli::args::not_empty;
 use crate::protocol::{Token, UserId};
 
@@ -38,12 +38,12 @@ impl Credentials {
     )]
     pub(in crate::cli) fn given(
         matches: &ArgMatches,
-        mistakes: &mut Mistakes,
+        errors: &mut ConfigErrors,
     ) -> Option<Option<Self>> {
         match matches.get_one::<String>("token") {
             None => Some(None),
             // The error does not contain the token.
-            Some(token) => mistakes
+            Some(token) => errors
                 .check("--token", "...", |_| Self::parse(token))
                 .map(Some),
         }

@@ -22,7 +22,7 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::server_url::ServerUrl;
 use super::tls::{self, Tls};
-use crate::cli::Mistakes;
+use crate::cli::ConfigErrors;
 use crate::client::OPEN_TIMEOUT;
 use crate::protocol::{SUBPROTOCOL, Token};
 
@@ -66,10 +66,10 @@ impl Server {
     pub(in crate::cli) fn given(
         matches: &ArgMatches,
         shown: &str,
-        mistakes: &mut Mistakes,
+        errors: &mut ConfigErrors,
     ) -> Option<Self> {
         let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
-        Self::at(text("url").unwrap_or_default(), text("ca"), shown, mistakes)
+        Self::at(text("url").unwrap_or_default(), text("ca"), shown, errors)
     }
 
     /// Returns the server at `url`, an argument whose name in errors is `shown`. `ca` is a file of trusted certificates.
@@ -77,12 +77,12 @@ impl Server {
         url: &str,
         ca: Option<&str>,
         shown: &str,
-        mistakes: &mut Mistakes,
+        errors: &mut ConfigErrors,
     ) -> Option<Self> {
         // A wrong file is reported even if it is not needed.
-        let parsed = mistakes.check(shown, url, ServerUrl::parse);
+        let parsed = errors.check(shown, url, ServerUrl::parse);
         let named = match ca {
-            Some(file) => mistakes
+            Some(file) => errors
                 .check("--ca", file, |file| Tls::of_file(file.as_ref()))
                 .map(Some),
             None => Some(None),
@@ -90,7 +90,7 @@ impl Server {
         let tls = match (parsed.as_ref()?.is_secure(), named?) {
             (false, _) => None,
             (true, Some(named)) => Some(named),
-            (true, None) => Some(mistakes.check(shown, url, |_| Tls::of_system())?),
+            (true, None) => Some(errors.check(shown, url, |_| Tls::of_system())?),
         };
         Some(Self { url: parsed?, tls })
     }

@@ -39,7 +39,7 @@ use self::visit::Visit;
 use crate::cli::args::not_empty;
 use crate::cli::client::{Credentials, Server, ca_flag, token_flag, url_argument};
 use crate::cli::output::note;
-use crate::cli::{Failure, Mistakes, settings, start};
+use crate::cli::{ConfigErrors, Failure, settings, start};
 use crate::protocol::RoomName;
 use crate::server::config::Config;
 use crate::server::store::{Retention, StoreSettings};
@@ -102,12 +102,12 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 impl DoctorOptions {
     fn new(matches: &ArgMatches) -> Result<Self, Failure> {
         let config = Config::check(&settings::collect(matches))?;
-        let mut mistakes = Mistakes::default();
-        let server = Server::given(matches, "URL", &mut mistakes);
-        let credentials = Credentials::given(matches, &mut mistakes);
+        let mut errors = ConfigErrors::default();
+        let server = Server::given(matches, "URL", &mut errors);
+        let credentials = Credentials::given(matches, &mut errors);
         let name = format!("doctor-{:08x}", fastrand::u32(..));
-        let room = mistakes.check("ROOM", &name, RoomName::parse);
-        let quiet_room = mistakes.check("ROOM", &format!("{name}-quiet"), RoomName::parse);
+        let room = errors.check("ROOM", &name, RoomName::parse);
+        let quiet_room = errors.check("ROOM", &format!("{name}-quiet"), RoomName::parse);
 
         let ca = matches.get_one::<String>("ca").map(String::as_str);
         let is_here = server.as_ref().is_some_and(Server::is_on_loopback);
@@ -120,13 +120,13 @@ impl DoctorOptions {
                 .filter(|_| is_here || is_told)
                 .map(local_url)
         }) {
-            Some(url) => Server::at(&url, ca, "--ops", &mut mistakes).map(Some),
+            Some(url) => Server::at(&url, ca, "--ops", &mut errors).map(Some),
             None => Some(None),
         };
         let (Some(server), Some(credentials), Some(room), Some(quiet_room), Some(ops)) =
             (server, credentials, room, quiet_room, ops)
         else {
-            return Err(mistakes.into());
+            return Err(errors.into());
         };
         // Without such a flag, only the default store is checked, if it exists.
         let is_local = is_told || (is_here && is_there(&config.store));

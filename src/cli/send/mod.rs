@@ -16,7 +16,7 @@ use crate::cli::client::{
     Credentials, ReconnectingSocket, Server, SocketEvent, ca_flag, token_flag, url_flag,
 };
 use crate::cli::output::note;
-use crate::cli::{Failure, Mistakes, interrupted, start};
+use crate::cli::{ConfigErrors, Failure, interrupted, start};
 use crate::client::{Cursor, Outbox, OutgoingMessage, SendMode, SendStep, Settled};
 use crate::protocol::{Key, Push, RoomName, UserId};
 use crate::server::config::duration;
@@ -79,18 +79,18 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 
 impl SendOptions {
     fn new(matches: &ArgMatches) -> Result<Self, Failure> {
-        let mut mistakes = Mistakes::default();
+        let mut errors = ConfigErrors::default();
         let given = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
-        let server = Server::given(matches, "--url", &mut mistakes);
-        let room = mistakes.check("ROOM", given("room"), RoomName::parse);
-        let credentials = Credentials::given(matches, &mut mistakes);
+        let server = Server::given(matches, "--url", &mut errors);
+        let room = errors.check("ROOM", given("room"), RoomName::parse);
+        let credentials = Credentials::given(matches, &mut errors);
         let from = match (matches.get_one::<String>("from"), &credentials) {
-            (Some(from), _) => mistakes.check("--from", from, UserId::parse),
+            (Some(from), _) => errors.check("--from", from, UserId::parse),
             (None, Some(Some(credentials))) => Some(credentials.id.clone()),
             (None, _) => Some(UserId::anonymous()),
         };
 
-        let timeout = mistakes.check("--timeout", given("timeout"), |text| match text {
+        let timeout = errors.check("--timeout", given("timeout"), |text| match text {
             "0" => Ok(None),
             text => duration(text)
                 .map(Some)
@@ -99,7 +99,7 @@ impl SendOptions {
 
         let text = matches.get_one::<String>("text").cloned();
         if let Some(text) = &text {
-            mistakes.check("TEXT", text, |text| {
+            errors.check("TEXT", text, |text| {
                 if text.is_empty() {
                     Err("a message is not empty")
                 } else {
@@ -111,7 +111,7 @@ impl SendOptions {
         let prints_acks = matches.get_flag("json");
         match (server, credentials, room, from, timeout) {
             (Some(server), Some(credentials), Some(room), Some(from), Some(timeout))
-                if mistakes.is_empty() =>
+                if errors.is_empty() =>
             {
                 Ok(Self {
                     server,
@@ -123,7 +123,7 @@ impl SendOptions {
                     prints_acks,
                 })
             }
-            _ => Err(mistakes.into()),
+            _ => Err(errors.into()),
         }
     }
 }

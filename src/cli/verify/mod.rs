@@ -16,7 +16,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command};
 
 use crate::cli::args::{number, number_flag};
 use crate::cli::client::{Credentials, Server, ca_flag, token_flag, url_argument};
-use crate::cli::{Failure, Mistakes};
+use crate::cli::{ConfigErrors, Failure};
 use crate::protocol::RoomName;
 
 /// The arguments of `fanfare verify`.
@@ -78,17 +78,17 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 impl VerifyOptions {
     fn new(matches: &ArgMatches) -> Result<Self, Failure> {
         let number = |name: &str| number(matches, name);
-        let mut mistakes = Mistakes::default();
-        let server = Server::given(matches, "URL", &mut mistakes);
-        let rooms = mistakes.check("--rooms", &number("rooms").to_string(), |_| {
+        let mut errors = ConfigErrors::default();
+        let server = Server::given(matches, "URL", &mut errors);
+        let rooms = errors.check("--rooms", &number("rooms").to_string(), |_| {
             match number("rooms") {
                 rooms if rooms <= number("readers") => Ok(rooms),
                 _ => Err("it is more than --readers: a room would have none"),
             }
         });
-        let credentials = Credentials::given(matches, &mut mistakes);
+        let credentials = Credentials::given(matches, &mut errors);
         let (Some(server), Some(credentials), Some(rooms)) = (server, credentials, rooms) else {
-            return Err(mistakes.into());
+            return Err(errors.into());
         };
         Ok(Self {
             server,
