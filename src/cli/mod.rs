@@ -27,7 +27,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::error::ErrorKind;
-use clap::{ArgMatches, Command, CommandFactory, FromArgMatches};
+use clap::{ArgMatches, Args, Command, CommandFactory, FromArgMatches};
 use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::output::OutputError;
@@ -85,7 +85,7 @@ pub fn run() -> ExitCode {
         Some(("listen", matches)) => listen::run(matches),
         Some(("restore", matches)) => backup::run_restore(matches),
         Some(("send", matches)) => send::run(matches),
-        Some(("token", matches)) => token::run(matches),
+        Some(("token", matches)) => parse(matches).and_then(token::run),
         Some(("verify", matches)) => verify::run(matches),
         Some((_, matches)) => serve::run(matches),
         None => serve::run(&matches),
@@ -165,7 +165,7 @@ fn command() -> Command {
         .subcommand(admin::AdminArgs::command())
         .subcommand(bench::command())
         .subcommand(doctor::command())
-        .subcommand(token::command())
+        .subcommand(token::TokenArgs::augment_args(Command::new("token")))
         .subcommand(verify::command())
 }
 

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::Args;
 
 use crate::cli::args::not_empty;
 use crate::cli::{ConfigErrors, Failure, output};
@@ -16,69 +16,52 @@ use crate::server::small_file;
 /// A token that says less than this would be over before it is used.
 const SHORTEST: Duration = Duration::from_secs(1);
 
-/// The subcommand's arguments.
-pub(super) fn command() -> Command {
-    Command::new("token")
-        .about("Create and print a token for a server with --auth-key-file")
-        .arg(
-            Arg::new("sub")
-                .long("sub")
-                .value_name("ID")
-                .required(true)
-                .help("Id of the user that the token is for, 1 to 64 characters"),
-        )
-        .arg(
-            Arg::new("room")
-                .long("room")
-                .value_name("ROOM:ACCESS")
-                .required(true)
-                .action(ArgAction::Append)
-                .help("Rights r, w, rw or admin in a room (lobby:rw) or in all rooms whose names begin with a prefix (class-*:r); may be repeated"),
-        )
-        .arg(
-            Arg::new("expires")
-                .long("expires")
-                .value_name("TIME")
-                .default_value("1h")
-                .help("Lifetime of the token, like 15m, 8h or 30d"),
-        )
-        .arg(
-            Arg::new("auth-key-file")
-                .long("auth-key-file")
-                .env("FANFARE_AUTH_KEY_FILE")
-                .hide_env_values(true)
-                .value_name("FILE")
-                .value_parser(not_empty())
-                .required(true)
-                .help("Key that signs the token: the server's HS256 secret, a private key in PEM (Ed25519, P-256), or a JWK set"),
-        )
-        .arg(
-            Arg::new("kid")
-                .long("kid")
-                .value_name("KID")
-                .help("Key id of the key to use if there are several; it is written to the token"),
-        )
-        .after_help(
-            "Anyone who has the token can act as ID until it expires. Keep it secret like a password.\n\
+/// The arguments of the command.
+#[derive(Debug, Args)]
+#[command(
+    about = "Create and print a token for a server with --auth-key-file",
+    after_help = "Anyone who has the token can act as ID until it expires. Keep it secret like a password.\n\
              To create a key: openssl rand -base64 32 > fanfare.key; chmod 600 fanfare.key\n\
-             To open the page with the token: http://HOST:PORT/r/ROOM#token=TOKEN",
-        )
+             To open the page with the token: http://HOST:PORT/r/ROOM#token=TOKEN"
+)]
+pub(super) struct TokenArgs {
+    /// Id of the user that the token is for, 1 to 64 characters
+    #[arg(long, value_name = "ID")]
+    sub: String,
+    /// Rights r, w, rw or admin in a room (lobby:rw) or in all rooms whose names begin with a prefix (class-*:r); may be
+    /// repeated
+    #[arg(long, value_name = "ROOM:ACCESS", required = true)]
+    room: Vec<String>,
+    /// Lifetime of the token, like 15m, 8h or 30d
+    #[arg(long, value_name = "TIME", default_value = "1h")]
+    expires: String,
+    /// Key that signs the token: the server's HS256 secret, a private key in PEM (Ed25519, P-256), or a JWK set
+    #[arg(
+        long,
+        env = "FANFARE_AUTH_KEY_FILE",
+        hide_env_values = true,
+        value_name = "FILE",
+        value_parser = not_empty()
+    )]
+    auth_key_file: String,
+    /// Key id of the key to use if there are several; it is written to the token
+    #[arg(long)]
+    kid: Option<String>,
 }
 
-pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
+pub(super) fn run(args: TokenArgs) -> Result<(), Failure> {
     let mut errors = ConfigErrors::default();
-    let given = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
-    let sub = errors.check("--sub", given("sub"), UserId::parse);
+    let sub = errors.check("--sub", &args.sub, UserId::parse);
     let mut rooms = Grants::default();
-    for grant in matches.get_many::<String>("room").into_iter().flatten() {
+    for grant in &args.room {
         errors.check("--room", grant, |grant| rooms.add(grant));
     }
-    let lasts = errors.check("--expires", given("expires"), |time| match duration(time) {
+    let lasts = errors.check("--expires", &args.expires, |time| match duration(time) {
         Ok(lasts) if lasts < SHORTEST => Err("allowed is a time of at least 1s"),
         result => result,
     });
-    let kid = matches.get_one::<String>("kid").map(String::as_str);
-    let key = errors.check("--auth-key-file", given("auth-key-file"), |file| {
+    let kid = args.kid.as_deref();
+    let key = errors.check("--auth-key-file", &args.auth_key_file, |file| {
         let bytes = small_file::read(Path::new(file), small_file::MAX_BYTES)
             .map_err(|error| error.to_string())?;
         SigningKey::parse(&bytes, kid).map_err(|error| error.to_string())
