@@ -6,6 +6,8 @@ use std::time::Duration;
 use clap::builder::{StringValueParser, TypedValueParser};
 use clap::{Arg, ArgMatches, Args, value_parser};
 
+use crate::cli::ConfigErrors;
+use crate::cli::client::{Credentials, Server};
 use crate::server::config::duration;
 
 /// Returns the flag `--name`, whose default is `default`.
@@ -70,4 +72,66 @@ pub(super) struct AccessArgs {
         value_parser = not_empty()
     )]
     pub(super) token: Option<String>,
+}
+
+impl AccessArgs {
+    /// Returns the server at `url`, which the argument `name` gives.
+    pub(super) fn server(
+        &self,
+        url: &str,
+        name: &str,
+        errors: &mut ConfigErrors,
+    ) -> Option<Server> {
+        Server::at(url, self.ca.as_deref(), name, errors)
+    }
+
+    /// Returns the credentials, if there is a token. The outer `None` is an error.
+    #[expect(
+        clippy::option_option,
+        reason = "no token and an invalid one are two things"
+    )]
+    pub(super) fn credentials(&self, errors: &mut ConfigErrors) -> Option<Option<Credentials>> {
+        match &self.token {
+            None => Some(None),
+            // The error must not contain the token.
+            Some(token) => errors
+                .check("--token", "...", |_| Credentials::parse(token))
+                .map(Some),
+        }
+    }
+}
+
+/// The URL of a server, and the access to it.
+#[derive(Debug, Args)]
+pub(super) struct ServerArgs {
+    /// URL of the server [env: FANFARE_URL]
+    #[arg(
+        long,
+        env = "FANFARE_URL",
+        hide_env = true,
+        hide_env_values = true,
+        value_name = "URL",
+        value_parser = not_empty(),
+        default_value = "http://127.0.0.1:12345"
+    )]
+    pub(super) url: String,
+    #[command(flatten)]
+    pub(super) access: AccessArgs,
+}
+
+/// The same, for commands with no other positional argument.
+#[derive(Debug, Args)]
+pub(super) struct PositionalServerArgs {
+    /// URL of the server [env: FANFARE_URL]
+    #[arg(
+        env = "FANFARE_URL",
+        hide_env = true,
+        hide_env_values = true,
+        value_name = "URL",
+        value_parser = not_empty(),
+        default_value = "http://127.0.0.1:12345"
+    )]
+    pub(super) url: String,
+    #[command(flatten)]
+    pub(super) access: AccessArgs,
 }

@@ -84,7 +84,7 @@ pub fn run() -> ExitCode {
         Some(("import", matches)) => archive::run_import(matches),
         Some(("listen", matches)) => listen::run(matches),
         Some(("restore", matches)) => backup::run_restore(matches),
-        Some(("send", matches)) => send::run(matches),
+        Some(("send", matches)) => parse(matches).and_then(send::run),
         Some(("token", matches)) => parse(matches).and_then(token::run),
         Some(("verify", matches)) => verify::run(matches),
         Some((_, matches)) => serve::run(matches),
@@ -160,7 +160,7 @@ fn command() -> Command {
         .subcommand(archive::import_command())
         .subcommand(backup::backup_command())
         .subcommand(backup::restore_command())
-        .subcommand(send::command())
+        .subcommand(send::SendArgs::augment_args(Command::new("send")))
         .subcommand(listen::command())
         .subcommand(admin::AdminArgs::command())
         .subcommand(bench::command())

@@ -6,57 +6,47 @@ mod report;
 use std::time::Duration;
 
 use anyhow::{anyhow, bail};
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::Args;
 use tokio::sync::mpsc::Receiver;
 use tokio::time::sleep;
 
 use self::lines::Line;
 use self::report::SendReport;
-use crate::cli::client::{
-    Credentials, ReconnectingSocket, Server, SocketEvent, ca_flag, token_flag, url_flag,
-};
+use crate::cli::args::ServerArgs;
+use crate::cli::client::{Credentials, ReconnectingSocket, Server, SocketEvent};
 use crate::cli::output::note;
 use crate::cli::{ConfigErrors, Failure, interrupted, start};
 use crate::client::{Cursor, Outbox, OutgoingMessage, SendMode, SendStep, Settled};
 use crate::protocol::{Key, Push, RoomName, UserId};
 use crate::server::config::duration;
 
-/// The subcommand's arguments.
-pub(super) fn command() -> Command {
-    Command::new("send")
-        .about("Publish to a room: one message, or one for each line of standard input")
-        .arg(Arg::new("room").value_name("ROOM").required(true).help("The room: 1 to 64 of a-z 0-9 - _ ."))
-        .arg(Arg::new("text").value_name("TEXT").help("The message [default: each line of standard input is a message]"))
-        .arg(
-            Arg::new("from")
-                .long("from")
-                .value_name("ID")
-                .help("Id of the sender, 1 to 64 characters [default: the sub of the token, or anonymous]"),
-        )
-        .arg(
-            Arg::new("timeout")
-                .long("timeout")
-                .value_name("TIME")
-                .default_value("30s")
-                .help("Give up if no message was stored for this time, like 30s or 5m; 0 never gives up"),
-        )
-        .arg(
-            Arg::new("json")
-                .long("json")
-                .action(ArgAction::SetTrue)
-                .help("Print the ack of each stored message as a JSON object"),
-        )
-        .arg(url_flag())
-        .arg(ca_flag())
-        .arg(token_flag())
-        .after_help(
-            "Each message has its own key and is sent again until the server acknowledges it. When the server restarts or \
+/// The arguments of the command.
+#[derive(Debug, Args)]
+#[command(
+    about = "Publish to a room: one message, or one for each line of standard input",
+    after_help = "Each message has its own key and is sent again until the server acknowledges it. When the server restarts or \
              the network fails, no message is lost, duplicated or reordered. Messages are sent as fast as the \
              server's rate limit allows.\n\
              A line that is empty, too long for the server or not UTF-8 is reported on standard error and skipped. \
              --timeout also limits the first connection.\n\
-             Exits 0 if every line is stored, else 1.",
-        )
+             Exits 0 if every line is stored, else 1."
+)]
+pub(super) struct SendArgs {
+    /// The room: 1 to 64 of a-z 0-9 - _ .
+    room: String,
+    /// The message [default: each line of standard input is a message]
+    text: Option<String>,
+    /// Id of the sender, 1 to 64 characters [default: the sub of the token, or anonymous]
+    #[arg(long, value_name = "ID")]
+    from: Option<String>,
+    /// Give up if no message was stored for this time, like 30s or 5m; 0 never gives up
+    #[arg(long, value_name = "TIME", default_value = "30s")]
+    timeout: String,
+    /// Print the ack of each stored message as a JSON object
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 /// The arguments of `fanfare send`.
@@ -72,32 +62,32 @@ struct SendOptions {
     prints_acks: bool,
 }
 
-pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let options = SendOptions::new(matches)?;
+pub(super) fn run(args: SendArgs) -> Result<(), Failure> {
+    let options = SendOptions::new(args)?;
     start(send(options))
 }
 
 impl SendOptions {
-    fn new(matches: &ArgMatches) -> Result<Self, Failure> {
+    fn new(args: SendArgs) -> Result<Self, Failure> {
         let mut errors = ConfigErrors::default();
-        let given = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
-        let server = Server::given(matches, "--url", &mut errors);
-        let room = errors.check("ROOM", given("room"), RoomName::parse);
-        let credentials = Credentials::given(matches, &mut errors);
-        let from = match (matches.get_one::<String>("from"), &credentials) {
+        let ServerArgs { url, access } = &args.server;
+        let server = access.server(url, "--url", &mut errors);
+        let room = errors.check("ROOM", &args.room, RoomName::parse);
+        let credentials = access.credentials(&mut errors);
+        let from = match (&args.from, &credentials) {
             (Some(from), _) => errors.check("--from", from, UserId::parse),
             (None, Some(Some(credentials))) => Some(credentials.id.clone()),
             (None, _) => Some(UserId::anonymous()),
         };
 
-        let timeout = errors.check("--timeout", given("timeout"), |text| match text {
+        let timeout = errors.check("--timeout", &args.timeout, |text| match text {
             "0" => Ok(None),
             text => duration(text)
                 .map(Some)
                 .map_err(|allowed| format!("allowed is {allowed}, or 0 for never")),
         });
 
-        let text = matches.get_one::<String>("text").cloned();
+        let text = args.text;
         if let Some(text) = &text {
             errors.check("TEXT", text, |text| {
                 if text.is_empty() {
@@ -108,7 +98,6 @@ impl SendOptions {
             });
         }
 
-        let prints_acks = matches.get_flag("json");
         match (server, credentials, room, from, timeout) {
             (Some(server), Some(credentials), Some(room), Some(from), Some(timeout))
                 if errors.is_empty() =>
@@ -120,7 +109,7 @@ impl SendOptions {
                     from,
                     text,
                     timeout,
-                    prints_acks,
+                    prints_acks: args.json,
                 })
             }
             _ => Err(errors.into()),
