@@ -5,42 +5,41 @@
 
 use std::io;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::Args;
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::io::retry_on_intr;
 use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 
-use crate::cli::client::{
-    Credentials, ReconnectingSocket, Server, SocketEvent, ca_flag, token_flag, url_flag,
-};
+use crate::cli::args::ServerArgs;
+use crate::cli::client::{Credentials, ReconnectingSocket, Server, SocketEvent};
 use crate::cli::format::{self, Style};
 use crate::cli::output::{OutputError, is_coloured, note};
 use crate::cli::{ConfigErrors, Failure, interrupted, start};
 use crate::client::{Cursor, ReadPosition, Update};
 use crate::protocol::{Push, RoomName};
 
-/// The subcommand's arguments.
-pub(super) fn command() -> Command {
-    Command::new("listen")
-        .about("Print the messages of a room, one per line")
-        .arg(Arg::new("room").value_name("ROOM").required(true).help("The room: 1 to 64 of a-z 0-9 - _ ."))
-        .arg(Arg::new("after").long("after").value_name("POSITION").help(
-            "Start after this OFFSET or EPOCH:OFFSET; 0 prints all stored messages [default: new messages only]",
-        ))
-        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help(
-            "Print each message and each gap as a JSON object of fanfare.v1",
-        ))
-        .arg(url_flag())
-        .arg(ca_flag())
-        .arg(token_flag())
-        .after_help(
-            "Reconnects by itself when the server restarts or the network fails, without losing or repeating a line. \
+/// The arguments of the command.
+#[derive(Debug, Args)]
+#[command(
+    about = "Print the messages of a room, one per line",
+    after_help = "Reconnects by itself when the server restarts or the network fails, without losing or repeating a line. \
              Messages that the server no longer has are reported as a gap on standard error.\n\
              Exits 0 on Ctrl-C or when the reader of its output is gone, and 1 if the server refuses the connection \
              for good.\n\
-             Colours are used on a terminal only, and not with NO_COLOR.",
-        )
+             Colours are used on a terminal only, and not with NO_COLOR."
+)]
+pub(super) struct ListenArgs {
+    /// The room: 1 to 64 of a-z 0-9 - _ .
+    room: String,
+    /// Start after this OFFSET or EPOCH:OFFSET; 0 prints all stored messages [default: new messages only]
+    #[arg(long, value_name = "POSITION")]
+    after: Option<String>,
+    /// Print each message and each gap as a JSON object of fanfare.v1
+    #[arg(long)]
+    json: bool,
+    #[command(flatten)]
+    server: ServerArgs,
 }
 
 /// The arguments of `fanfare listen`.
@@ -59,23 +58,23 @@ enum Shown {
     Line(Style),
 }
 
-pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let options = ListenOptions::new(matches)?;
+pub(super) fn run(args: ListenArgs) -> Result<(), Failure> {
+    let options = ListenOptions::new(&args)?;
     start(listen(options))
 }
 
 impl ListenOptions {
-    fn new(matches: &ArgMatches) -> Result<Self, Failure> {
+    fn new(args: &ListenArgs) -> Result<Self, Failure> {
         let mut errors = ConfigErrors::default();
-        let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
-        let server = Server::given(matches, "--url", &mut errors);
-        let room = errors.check("ROOM", text("room").unwrap_or_default(), RoomName::parse);
-        let position = match text("after") {
+        let ServerArgs { url, access } = &args.server;
+        let server = access.server(url, "--url", &mut errors);
+        let room = errors.check("ROOM", &args.room, RoomName::parse);
+        let position = match &args.after {
             Some(after) => errors.check("--after", after, str::parse).map(Some),
             None => Some(None),
         };
 
-        let shown = if matches.get_flag("json") {
+        let shown = if args.json {
             Shown::Json
         } else {
             let style = if is_coloured() {
@@ -86,7 +85,7 @@ impl ListenOptions {
             Shown::Line(style)
         };
 
-        let credentials = Credentials::given(matches, &mut errors);
+        let credentials = access.credentials(&mut errors);
         match (server, room, position, credentials) {
             (Some(server), Some(room), Some(position), Some(credentials)) => Ok(Self {
                 server,

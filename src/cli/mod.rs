@@ -82,7 +82,7 @@ pub fn run() -> ExitCode {
         Some(("doctor", matches)) => doctor::run(matches),
         Some(("export", matches)) => archive::run_export(matches),
         Some(("import", matches)) => archive::run_import(matches),
-        Some(("listen", matches)) => listen::run(matches),
+        Some(("listen", matches)) => parse(matches).and_then(listen::run),
         Some(("restore", matches)) => backup::run_restore(matches),
         Some(("send", matches)) => parse(matches).and_then(send::run),
         Some(("token", matches)) => parse(matches).and_then(token::run),
@@ -161,7 +161,7 @@ fn command() -> Command {
         .subcommand(backup::backup_command())
         .subcommand(backup::restore_command())
         .subcommand(send::SendArgs::augment_args(Command::new("send")))
-        .subcommand(listen::command())
+        .subcommand(listen::ListenArgs::augment_args(Command::new("listen")))
         .subcommand(admin::AdminArgs::command())
         .subcommand(bench::command())
         .subcommand(doctor::command())
