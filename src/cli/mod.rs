@@ -86,7 +86,7 @@ pub fn run() -> ExitCode {
         Some(("restore", matches)) => backup::run_restore(matches),
         Some(("send", matches)) => parse(matches).and_then(send::run),
         Some(("token", matches)) => parse(matches).and_then(token::run),
-        Some(("verify", matches)) => verify::run(matches),
+        Some(("verify", matches)) => parse(matches).and_then(verify::run),
         Some((_, matches)) => serve::run(matches),
         None => serve::run(&matches),
     };
@@ -166,7 +166,7 @@ fn command() -> Command {
         .subcommand(bench::command())
         .subcommand(doctor::command())
         .subcommand(token::TokenArgs::augment_args(Command::new("token")))
-        .subcommand(verify::command())
+        .subcommand(verify::VerifyArgs::augment_args(Command::new("verify")))
 }
 
 /// What is wrong with a subcommand's arguments, gathered so that all of it is told at once.

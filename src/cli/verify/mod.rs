@@ -9,13 +9,14 @@ mod delivery_checker;
 mod reconnect_rounds;
 mod report;
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow};
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::Args;
 
-use crate::cli::args::{number, number_flag};
-use crate::cli::client::{Credentials, Server, ca_flag, token_flag, url_argument};
+use crate::cli::args::PositionalServerArgs;
+use crate::cli::client::{Credentials, Server};
 use crate::cli::{ConfigErrors, Failure};
 use crate::protocol::RoomName;
 
@@ -37,34 +38,45 @@ struct VerifyOptions {
     prefix: String,
 }
 
-/// The subcommand's arguments.
-pub(super) fn command() -> Command {
-    Command::new("verify")
-        .about("Check that a running server loses nothing when all clients are disconnected at once")
-        .arg(url_argument())
-        .arg(ca_flag())
-        .arg(token_flag())
-        .arg(number_flag("readers", "200", "Clients that subscribe"))
-        .arg(number_flag("rooms", "4", "Rooms that the clients are spread over; one more client publishes in each"))
-        .arg(number_flag("rate", "40", "Messages per second, over all rooms"))
-        .arg(number_flag("storms", "5", "Number of times that all clients are disconnected at once"))
-        .arg(number_flag("every", "2", "Seconds between two disconnections"))
-        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object"))
-        .after_help(
-            "Exits 0 if every stored message reached every subscriber once and in order, else 1.\n\
+/// The arguments of the command.
+#[derive(Debug, Args)]
+#[command(
+    about = "Check that a running server loses nothing when all clients are disconnected at once",
+    after_help = "Exits 0 if every stored message reached every subscriber once and in order, else 1.\n\
              The names of its rooms begin with 'verify-' and a random number. The rooms stay until their messages \
-             expire. A token must grant verify-*:rw.",
-        )
+             expire. A token must grant verify-*:rw."
+)]
+pub(super) struct VerifyArgs {
+    #[command(flatten)]
+    server: PositionalServerArgs,
+    /// Clients that subscribe
+    #[arg(long, value_name = "N", default_value = "200")]
+    readers: NonZeroU32,
+    /// Rooms that the clients are spread over; one more client publishes in each
+    #[arg(long, value_name = "N", default_value = "4")]
+    rooms: NonZeroU32,
+    /// Messages per second, over all rooms
+    #[arg(long, value_name = "N", default_value = "40")]
+    rate: NonZeroU32,
+    /// Number of times that all clients are disconnected at once
+    #[arg(long, value_name = "N", default_value = "5")]
+    storms: NonZeroU32,
+    /// Seconds between two disconnections
+    #[arg(long, value_name = "N", default_value = "2")]
+    every: NonZeroU32,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
 }
 
-pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let options = VerifyOptions::new(matches)?;
+pub(super) fn run(args: VerifyArgs) -> Result<(), Failure> {
+    let options = VerifyOptions::new(&args)?;
     // If the limit stays lower, a connection fails and says so.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let outcome = runtime.block_on(reconnect_rounds::run(&options))?;
     runtime.shutdown_background();
-    if matches.get_flag("json") {
+    if args.json {
         report::print_json(&options, &outcome)?;
     } else {
         report::print(&options, &outcome)?;
@@ -76,28 +88,29 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 }
 
 impl VerifyOptions {
-    fn new(matches: &ArgMatches) -> Result<Self, Failure> {
-        let number = |name: &str| number(matches, name);
+    fn new(args: &VerifyArgs) -> Result<Self, Failure> {
+        let PositionalServerArgs { url, access } = &args.server;
         let mut errors = ConfigErrors::default();
-        let server = Server::given(matches, "URL", &mut errors);
-        let rooms = errors.check("--rooms", &number("rooms").to_string(), |_| {
-            match number("rooms") {
-                rooms if rooms <= number("readers") => Ok(rooms),
-                _ => Err("it is more than --readers: a room would have none"),
+        let server = access.server(url, "URL", &mut errors);
+        let rooms = errors.check("--rooms", &args.rooms.to_string(), |_| {
+            if args.rooms <= args.readers {
+                Ok(args.rooms.get())
+            } else {
+                Err("it is more than --readers: a room would have none")
             }
         });
-        let credentials = Credentials::given(matches, &mut errors);
+        let credentials = access.credentials(&mut errors);
         let (Some(server), Some(credentials), Some(rooms)) = (server, credentials, rooms) else {
             return Err(errors.into());
         };
         Ok(Self {
             server,
             credentials,
-            readers: number("readers"),
+            readers: args.readers.get(),
             rooms,
-            rate: number("rate"),
-            storms: number("storms"),
-            every: Duration::from_secs(number("every").into()),
+            rate: args.rate.get(),
+            storms: args.storms.get(),
+            every: Duration::from_secs(args.every.get().into()),
             prefix: format!("verify-{:08x}", fastrand::u32(..)),
         })
     }
