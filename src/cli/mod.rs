@@ -77,7 +77,7 @@ pub fn run() -> ExitCode {
     let result = match matches.subcommand() {
         Some(("admin", matches)) => parse(matches).and_then(admin::run),
         Some(("backup", matches)) => backup::run_backup(matches),
-        Some(("bench", matches)) => bench::run(matches),
+        Some(("bench", matches)) => parse(matches).and_then(bench::run),
         Some(("check-config", matches)) => check_config::run(matches),
         Some(("doctor", matches)) => doctor::run(matches),
         Some(("export", matches)) => archive::run_export(matches),
@@ -163,7 +163,7 @@ fn command() -> Command {
         .subcommand(send::SendArgs::augment_args(Command::new("send")))
         .subcommand(listen::ListenArgs::augment_args(Command::new("listen")))
         .subcommand(admin::AdminArgs::command())
-        .subcommand(bench::command())
+        .subcommand(bench::BenchArgs::augment_args(Command::new("bench")))
         .subcommand(doctor::command())
         .subcommand(token::TokenArgs::augment_args(Command::new("token")))
         .subcommand(verify::VerifyArgs::augment_args(Command::new("verify")))

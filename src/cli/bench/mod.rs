@@ -4,13 +4,14 @@ mod tally;
 mod load;
 mod report;
 
+use std::num::NonZeroU32;
 use std::time::Duration;
 
 use anyhow::Context;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::Args;
 
-use crate::cli::args::{not_empty, number, number_flag};
-use crate::cli::client::{Credentials, Server, ca_flag, token_flag, url_flag};
+use crate::cli::args::{ServerArgs, not_empty};
+use crate::cli::client::{Credentials, Server};
 use crate::cli::{ConfigErrors, Failure};
 
 /// The arguments of `fanfare bench`.
@@ -34,54 +35,57 @@ struct BenchOptions {
     wants_acks: bool,
 }
 
-/// The subcommand's arguments.
-pub(super) fn command() -> Command {
-    Command::new("bench")
-        .about("Measure a running server: deliveries, latency, lost and reordered messages")
-        .arg(url_flag().help(
-            "The server; start it with --message-rate 0 --connect-rate 0 --max-connections-per-ip 100000",
-        ))
-        .arg(
-            Arg::new("node")
-                .long("node")
-                .value_name("URL")
-                .value_parser(not_empty())
-                .action(ArgAction::Append)
-                .help("Another node of the same service; clients are spread over all nodes; may be repeated"),
-        )
-        .arg(ca_flag())
-        .arg(token_flag())
-        .arg(number_flag("connections", "500", "Clients that subscribe"))
-        .arg(number_flag("rooms", "1", "Rooms that the clients are spread over"))
-        .arg(number_flag("publishers", "1", "Clients that publish, spread over the rooms; at least one per room"))
-        .arg(number_flag("rate", "100", "Messages per second, over all publishers"))
-        .arg(number_flag("burst", "1", "Messages that a publisher sends at once"))
-        .arg(number_flag("size", "64", "Bytes per message"))
-        .arg(number_flag("seconds", "10", "Duration in seconds"))
-        .arg(
-            Arg::new("acks")
-                .long("acks")
-                .action(ArgAction::SetTrue)
-                .help("Give each message a key and measure the time to its ack (needs --dialect fanfare.v1)"),
-        )
-        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print one JSON object"))
-        .arg(
-            Arg::new("dialect")
-                .long("dialect")
-                .value_name("DIALECT")
-                .default_value("plain")
-                .value_parser(["plain", "fanfare.v1"])
-                .help("Dialect of the clients"),
-        )
+/// The arguments of the command.
+#[derive(Debug, Args)]
+#[command(
+    about = "Measure a running server: deliveries, latency, lost and reordered messages",
+    after_help = "Start the server with --message-rate 0 --connect-rate 0 --max-connections-per-ip 100000."
+)]
+pub(super) struct BenchArgs {
+    #[command(flatten)]
+    server: ServerArgs,
+    /// Another node of the same service; clients are spread over all nodes; may be repeated
+    #[arg(long, value_name = "URL", value_parser = not_empty())]
+    node: Vec<String>,
+    /// Clients that subscribe
+    #[arg(long, value_name = "N", default_value = "500")]
+    connections: NonZeroU32,
+    /// Rooms that the clients are spread over
+    #[arg(long, value_name = "N", default_value = "1")]
+    rooms: NonZeroU32,
+    /// Clients that publish, spread over the rooms; at least one per room
+    #[arg(long, value_name = "N", default_value = "1")]
+    publishers: NonZeroU32,
+    /// Messages per second, over all publishers
+    #[arg(long, value_name = "N", default_value = "100")]
+    rate: NonZeroU32,
+    /// Messages that a publisher sends at once
+    #[arg(long, value_name = "N", default_value = "1")]
+    burst: NonZeroU32,
+    /// Bytes per message
+    #[arg(long, value_name = "N", default_value = "64")]
+    size: NonZeroU32,
+    /// Duration in seconds
+    #[arg(long, value_name = "N", default_value = "10")]
+    seconds: NonZeroU32,
+    /// Give each message a key and measure the time to its ack (needs --dialect fanfare.v1)
+    #[arg(long)]
+    acks: bool,
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Dialect of the clients
+    #[arg(long, value_name = "DIALECT", default_value = "plain", value_parser = ["plain", "fanfare.v1"])]
+    dialect: String,
 }
 
-pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let options = BenchOptions::new(matches)?;
+pub(super) fn run(args: BenchArgs) -> Result<(), Failure> {
+    let options = BenchOptions::new(&args)?;
     // If the limit stays lower, a connection fails and says so.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let result = runtime.block_on(load::run(&options))?;
-    if matches.get_flag("json") {
+    if args.json {
         report::print_json(&options, &result)?;
     } else {
         report::print(&options, &result)?;
@@ -100,25 +104,25 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 }
 
 impl BenchOptions {
-    fn new(matches: &ArgMatches) -> Result<Self, Failure> {
-        let number = |name: &str| number(matches, name);
-        let text = |name: &str| matches.get_one::<String>(name).map_or("", String::as_str);
+    fn new(args: &BenchArgs) -> Result<Self, Failure> {
+        let ServerArgs { url, access } = &args.server;
         let mut errors = ConfigErrors::default();
-        let server = Server::given(matches, "--url", &mut errors);
-        let ca = matches.get_one::<String>("ca").map(String::as_str);
-        let nodes = matches.get_many::<String>("node").into_iter().flatten();
+        let server = access.server(url, "--url", &mut errors);
+        let nodes = args.node.iter();
         let nodes: Vec<_> = nodes
-            .map(|node| Server::at(node, ca, "--node", &mut errors))
+            .map(|node| access.server(node, "--node", &mut errors))
             .collect();
 
-        let rooms = errors.check("--rooms", &number("rooms").to_string(), |_| {
-            match number("rooms") {
-                rooms if rooms <= number("connections") => Ok(rooms),
-                _ => Err("it is more than --connections: a room would be empty"),
+        let rooms = errors.check("--rooms", &args.rooms.to_string(), |_| {
+            if args.rooms <= args.connections {
+                Ok(args.rooms.get())
+            } else {
+                Err("it is more than --connections: a room would be empty")
             }
         });
-        let (is_typed, wants_acks) = (text("dialect") != "plain", matches.get_flag("acks"));
-        let acks = errors.check("--acks", text("dialect"), |_| {
+        let is_typed = args.dialect != "plain";
+        let wants_acks = args.acks;
+        let acks = errors.check("--acks", &args.dialect, |_| {
             if is_typed || !wants_acks {
                 Ok(())
             } else {
@@ -126,7 +130,7 @@ impl BenchOptions {
             }
         });
 
-        let credentials = Credentials::given(matches, &mut errors);
+        let credentials = access.credentials(&mut errors);
         let servers: Option<Vec<_>> = std::iter::once(server).chain(nodes).collect();
         let (Some(servers), Some(credentials), Some(rooms), Some(())) =
             (servers, credentials, rooms, acks)
@@ -136,13 +140,13 @@ impl BenchOptions {
         Ok(Self {
             servers,
             credentials,
-            connections: number("connections"),
+            connections: args.connections.get(),
             rooms,
-            publishers: number("publishers").max(rooms),
-            rate: number("rate"),
-            burst: number("burst"),
-            size: (number("size") as usize).max(load::MIN_SIZE),
-            length: Duration::from_secs(number("seconds").into()),
+            publishers: args.publishers.get().max(rooms),
+            rate: args.rate.get(),
+            burst: args.burst.get(),
+            size: (args.size.get() as usize).max(load::MIN_SIZE),
+            length: Duration::from_secs(args.seconds.get().into()),
             is_typed,
             wants_acks,
         })
