@@ -4,7 +4,7 @@ use std::io::{BufRead, BufWriter, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
-use clap::{Arg, ArgMatches, Command};
+use clap::{ArgMatches, Args};
 
 use crate::cli::output::{OutputError, note};
 use crate::cli::{Failure, format, settings};
@@ -15,7 +15,7 @@ use crate::server::store::{
 };
 
 /// The settings that say where the database is and what is kept in it.
-const SETTINGS: &[&str] = &[
+pub(super) const SETTINGS: &[&str] = &[
     "store",
     "data",
     "durability",
@@ -26,37 +26,35 @@ const SETTINGS: &[&str] = &[
     "quick-check",
 ];
 
-pub(super) fn export_command() -> Command {
-    with_room("export", "The room's name")
-        .about("Print all stored messages of a room, one JSON object per line")
-        .after_help(
-            "Reads a consistent snapshot of the database, also while a server writes to it.\n\
-         Each line is a message in the format of the HTTP API: offset, prev, at, from, text or data, key.",
-        )
+/// The arguments of `fanfare export`.
+#[derive(Debug, Args)]
+#[command(
+    about = "Print all stored messages of a room, one JSON object per line",
+    after_help = "Reads a consistent snapshot of the database, also while a server writes to it.\n\
+         Each line is a message in the format of the HTTP API: offset, prev, at, from, text or data, key."
+)]
+pub(super) struct ExportArgs {
+    /// The room's name
+    room: String,
 }
 
-pub(super) fn import_command() -> Command {
-    with_room("import", "The room's name; created if missing")
-        .about("Add messages to a room, one JSON object per line of standard input")
-        .after_help(
-            "The lines have the format of export; only text (or data, in base64) is required. The messages are appended \
+/// The arguments of `fanfare import`.
+#[derive(Debug, Args)]
+#[command(
+    about = "Add messages to a room, one JSON object per line of standard input",
+    after_help = "The lines have the format of export; only text (or data, in base64) is required. The messages are appended \
              with new offsets. All lines are checked before the first message is stored.\n\
              A database that a server has open is refused. Publish to that server instead, for example:\n  \
              curl -H 'content-type: application/x-ndjson' --data-binary @lines.ndjson \
-             http://127.0.0.1:12345/api/v1/rooms/lobby/messages",
-        )
+             http://127.0.0.1:12345/api/v1/rooms/lobby/messages"
+)]
+pub(super) struct ImportArgs {
+    /// The room's name; created if missing
+    room: String,
 }
 
-fn with_room(name: &'static str, help: &'static str) -> Command {
-    let room = Arg::new("room")
-        .value_name("ROOM")
-        .required(true)
-        .help(help);
-    settings::add_some(Command::new(name), SETTINGS).arg(room)
-}
-
-pub(super) fn run_export(matches: &ArgMatches) -> Result<(), Failure> {
-    let (settings, room) = asked(matches)?;
+pub(super) fn run_export(args: ExportArgs, matches: &ArgMatches) -> Result<(), Failure> {
+    let (settings, room) = source(&args.room, matches)?;
     let mut out = BufWriter::new(std::io::stdout().lock());
 
     let written = export(&settings.path, &room, |frame| {
@@ -85,8 +83,8 @@ pub(super) fn run_export(matches: &ArgMatches) -> Result<(), Failure> {
     }
 }
 
-pub(super) fn run_import(matches: &ArgMatches) -> Result<(), Failure> {
-    let (settings, room) = asked(matches)?;
+pub(super) fn run_import(args: ImportArgs, matches: &ArgMatches) -> Result<(), Failure> {
+    let (settings, room) = source(&args.room, matches)?;
     let mut entries = Vec::new();
     for (at, line) in std::io::stdin().lock().lines().enumerate() {
         let mut line = line.context("cannot read standard input")?;
@@ -115,7 +113,8 @@ pub(super) fn run_import(matches: &ArgMatches) -> Result<(), Failure> {
     Ok(())
 }
 
-fn asked(matches: &ArgMatches) -> Result<(SqliteSettings, RoomName), Failure> {
+/// Returns the settings of the database, and the room.
+fn source(room: &str, matches: &ArgMatches) -> Result<(SqliteSettings, RoomName), Failure> {
     let wrong = |sentence: String| Failure::Settings(vec![ConfigError::new(sentence)]);
     let config = Config::check(&settings::collect(matches))?;
     let StoreSettings::Sqlite(settings) = config.store else {
@@ -123,7 +122,6 @@ fn asked(matches: &ArgMatches) -> Result<(SqliteSettings, RoomName), Failure> {
             "--store memory leaves no file to read or write; name one: sqlite:FILE".to_owned(),
         ));
     };
-    let room = matches.get_one::<String>("room").map_or("", String::as_str);
     let room = RoomName::parse(room).map_err(|error| wrong(error.to_string()))?;
     Ok((settings, room))
 }

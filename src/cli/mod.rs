@@ -80,8 +80,12 @@ pub fn run() -> ExitCode {
         Some(("bench", matches)) => parse(matches).and_then(bench::run),
         Some(("check-config", matches)) => check_config::run(matches),
         Some(("doctor", matches)) => doctor::run(matches),
-        Some(("export", matches)) => archive::run_export(matches),
-        Some(("import", matches)) => archive::run_import(matches),
+        Some(("export", matches)) => {
+            parse(matches).and_then(|args| archive::run_export(args, matches))
+        }
+        Some(("import", matches)) => {
+            parse(matches).and_then(|args| archive::run_import(args, matches))
+        }
         Some(("listen", matches)) => parse(matches).and_then(listen::run),
         Some(("restore", matches)) => backup::run_restore(matches),
         Some(("send", matches)) => parse(matches).and_then(send::run),
@@ -141,6 +145,11 @@ fn answer(error: &clap::Error) -> ExitCode {
     }
 }
 
+/// Returns the subcommand `name` with the arguments `T` and the flags of `settings`.
+fn with_settings<T: Args>(name: &'static str, settings: &[&str]) -> Command {
+    T::augment_args(settings::add_some(Command::new(name), settings))
+}
+
 fn command() -> Command {
     let serve = Command::new("serve").about("Start the server (the default without a subcommand)");
     let check =
@@ -156,8 +165,8 @@ fn command() -> Command {
         .args_conflicts_with_subcommands(true)
         .subcommand(settings::add_to(serve))
         .subcommand(settings::add_to(check))
-        .subcommand(archive::export_command())
-        .subcommand(archive::import_command())
+        .subcommand(with_settings::<archive::ExportArgs>("export", archive::SETTINGS))
+        .subcommand(with_settings::<archive::ImportArgs>("import", archive::SETTINGS))
         .subcommand(backup::backup_command())
         .subcommand(backup::restore_command())
         .subcommand(send::SendArgs::augment_args(Command::new("send")))
