@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Arg, ArgMatches, Command, value_parser};
+use clap::{ArgMatches, Args};
 
 use crate::cli::output::note;
 use crate::cli::{Failure, settings};
@@ -10,38 +10,38 @@ use crate::server::config::{Config, ConfigError};
 use crate::server::store::{BackupReport, StoreSettings, backup, restore};
 
 /// The settings that locate the database.
-const SETTINGS: &[&str] = &["store", "data"];
+pub(super) const SETTINGS: &[&str] = &["store", "data"];
 
-pub(super) fn backup_command() -> Command {
-    with_file("backup", "The backup; an earlier backup at this path is replaced")
-        .about("Copy the database to a file, also while a server runs")
-        .after_help(
-            "The backup contains every message that was acknowledged before it began. It is one file, written as \
+/// The arguments of `fanfare backup`.
+#[derive(Debug, Args)]
+#[command(
+    about = "Copy the database to a file, also while a server runs",
+    after_help = "The backup contains every message that was acknowledged before it began. It is one file, written as \
              FILE.part and renamed when it is complete. Publishing continues meanwhile.\n\
-             The same over HTTP: curl -o fanfare.backup http://127.0.0.1:12346/api/v1/admin/backup",
-        )
+             The same over HTTP: curl -o fanfare.backup http://127.0.0.1:12346/api/v1/admin/backup"
+)]
+pub(super) struct BackupArgs {
+    /// The backup; an earlier backup at this path is replaced
+    file: PathBuf,
 }
 
-pub(super) fn restore_command() -> Command {
-    with_file("restore", "A backup made by fanfare backup")
-        .about("Replace the database with a backup; no server may have it open")
-        .after_help(
-            "The backup is checked first. The replaced database is kept beside it, with .replaced-1 appended to its name. \
-             A new epoch begins: clients that reconnect get `lost`, because messages newer than the backup are missing.",
-        )
+/// The arguments of `fanfare restore`.
+#[derive(Debug, Args)]
+#[command(
+    about = "Replace the database with a backup; no server may have it open",
+    after_help = "The backup is checked first. The replaced database is kept beside it, with .replaced-1 appended to its name. \
+             A new epoch begins: clients that reconnect get `lost`, because messages newer than the backup are missing."
+)]
+pub(super) struct RestoreArgs {
+    /// A backup made by fanfare backup
+    file: PathBuf,
 }
 
-fn with_file(name: &'static str, help: &'static str) -> Command {
-    let file = Arg::new("file")
-        .value_name("FILE")
-        .required(true)
-        .value_parser(value_parser!(PathBuf))
-        .help(help);
-    settings::add_some(Command::new(name), SETTINGS).arg(file)
-}
-
-pub(super) fn run_backup(matches: &ArgMatches) -> Result<(), Failure> {
-    let (database, file) = paths(matches)?;
+pub(super) fn run_backup(
+    BackupArgs { file }: BackupArgs,
+    matches: &ArgMatches,
+) -> Result<(), Failure> {
+    let database = database(matches)?;
 
     let report = backup(&database, &file).map_err(anyhow::Error::from)?;
 
@@ -62,8 +62,11 @@ pub(super) fn run_backup(matches: &ArgMatches) -> Result<(), Failure> {
     }
 }
 
-pub(super) fn run_restore(matches: &ArgMatches) -> Result<(), Failure> {
-    let (database, file) = paths(matches)?;
+pub(super) fn run_restore(
+    RestoreArgs { file }: RestoreArgs,
+    matches: &ArgMatches,
+) -> Result<(), Failure> {
+    let database = database(matches)?;
 
     let restored = restore(&file, &database).map_err(anyhow::Error::from)?;
 
@@ -78,8 +81,8 @@ pub(super) fn run_restore(matches: &ArgMatches) -> Result<(), Failure> {
     Ok(())
 }
 
-/// Returns the paths of the database and of the copy.
-fn paths(matches: &ArgMatches) -> Result<(PathBuf, PathBuf), Failure> {
+/// Returns the path of the database.
+fn database(matches: &ArgMatches) -> Result<PathBuf, Failure> {
     let config = Config::check(&settings::collect(matches))?;
     let StoreSettings::Sqlite(settings) = config.store else {
         let sentence =
@@ -88,6 +91,5 @@ fn paths(matches: &ArgMatches) -> Result<(PathBuf, PathBuf), Failure> {
             sentence.to_owned(),
         )]));
     };
-    let file = matches.get_one::<PathBuf>("file").cloned();
-    Ok((settings.path, file.unwrap_or_default()))
+    Ok(settings.path)
 }

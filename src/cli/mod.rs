@@ -76,7 +76,9 @@ pub fn run() -> ExitCode {
 
     let result = match matches.subcommand() {
         Some(("admin", matches)) => parse(matches).and_then(admin::run),
-        Some(("backup", matches)) => backup::run_backup(matches),
+        Some(("backup", matches)) => {
+            parse(matches).and_then(|args| backup::run_backup(args, matches))
+        }
         Some(("bench", matches)) => parse(matches).and_then(bench::run),
         Some(("check-config", matches)) => check_config::run(matches),
         Some(("doctor", matches)) => doctor::run(matches),
@@ -87,7 +89,9 @@ pub fn run() -> ExitCode {
             parse(matches).and_then(|args| archive::run_import(args, matches))
         }
         Some(("listen", matches)) => parse(matches).and_then(listen::run),
-        Some(("restore", matches)) => backup::run_restore(matches),
+        Some(("restore", matches)) => {
+            parse(matches).and_then(|args| backup::run_restore(args, matches))
+        }
         Some(("send", matches)) => parse(matches).and_then(send::run),
         Some(("token", matches)) => parse(matches).and_then(token::run),
         Some(("verify", matches)) => parse(matches).and_then(verify::run),
@@ -167,8 +171,8 @@ fn command() -> Command {
         .subcommand(settings::add_to(check))
         .subcommand(with_settings::<archive::ExportArgs>("export", archive::SETTINGS))
         .subcommand(with_settings::<archive::ImportArgs>("import", archive::SETTINGS))
-        .subcommand(backup::backup_command())
-        .subcommand(backup::restore_command())
+        .subcommand(with_settings::<backup::BackupArgs>("backup", backup::SETTINGS))
+        .subcommand(with_settings::<backup::RestoreArgs>("restore", backup::SETTINGS))
         .subcommand(send::SendArgs::augment_args(Command::new("send")))
         .subcommand(listen::ListenArgs::augment_args(Command::new("listen")))
         .subcommand(admin::AdminArgs::command())
