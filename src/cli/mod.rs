@@ -81,7 +81,7 @@ pub fn run() -> ExitCode {
         }
         Some(("bench", matches)) => parse(matches).and_then(bench::run),
         Some(("check-config", matches)) => check_config::run(matches),
-        Some(("doctor", matches)) => doctor::run(matches),
+        Some(("doctor", matches)) => parse(matches).and_then(|args| doctor::run(args, matches)),
         Some(("export", matches)) => {
             parse(matches).and_then(|args| archive::run_export(args, matches))
         }
@@ -177,7 +177,7 @@ fn command() -> Command {
         .subcommand(listen::ListenArgs::augment_args(Command::new("listen")))
         .subcommand(admin::AdminArgs::command())
         .subcommand(bench::BenchArgs::augment_args(Command::new("bench")))
-        .subcommand(doctor::command())
+        .subcommand(with_settings::<doctor::DoctorArgs>("doctor", doctor::SETTINGS))
         .subcommand(token::TokenArgs::augment_args(Command::new("token")))
         .subcommand(verify::VerifyArgs::augment_args(Command::new("verify")))
 }

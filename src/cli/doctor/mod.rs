@@ -29,15 +29,15 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{ArgMatches, Args};
 use hyper::header::{HeaderName, HeaderValue};
 
 use self::finding::Finding;
 use self::reach::ProxyInfo;
 use self::report::DoctorReport;
 use self::visit::Visit;
-use crate::cli::args::not_empty;
-use crate::cli::client::{Credentials, Server, ca_flag, token_flag, url_argument};
+use crate::cli::args::{PositionalServerArgs, not_empty};
+use crate::cli::client::Server;
 use crate::cli::output::note;
 use crate::cli::{ConfigErrors, Failure, settings, start};
 use crate::protocol::RoomName;
@@ -45,7 +45,7 @@ use crate::server::config::Config;
 use crate::server::store::{Retention, StoreSettings};
 
 /// The settings of the server that name its store and its ops listener.
-const SETTINGS: &[&str] = &[
+pub(super) const SETTINGS: &[&str] = &[
     "data",
     "store",
     "nats-creds",
@@ -58,29 +58,28 @@ const SETTINGS: &[&str] = &[
 const LOCAL: &[&str] = &["config", "data", "store"];
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
-/// The subcommand's arguments.
-pub(super) fn command() -> Command {
-    settings::add_some(Command::new("doctor"), SETTINGS)
-        .about("Check a running server for common problems, and print how to fix them")
-        .arg(url_argument())
-        .arg(ca_flag())
-        .arg(token_flag())
-        .arg(Arg::new("ops").long("ops").value_name("URL").value_parser(not_empty()).help(
-            "The server's ops listener, if it can be reached from here [default: the address of --ops-listen if the server is on this machine]",
-        ))
-        .arg(
-            Arg::new("quick")
-                .long("quick")
-                .action(ArgAction::SetTrue)
-                .help("Skip the check of idle connections, which takes one --heartbeat"),
-        )
-        .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print each finding as a JSON object"))
-        .after_help(
-            "Use the address that your users use, so that proxies are checked too. With --config, --data or --store it also \
+/// The arguments of the command.
+#[derive(Debug, Args)]
+#[command(
+    about = "Check a running server for common problems, and print how to fix them",
+    after_help = "Use the address that your users use, so that proxies are checked too. With --config, --data or --store it also \
              checks the disk or NATS: run it on the server's machine then, as the server's user.\n\
              Exits 0 if no check is bad, else 1. Its messages stay in a room whose name begins with 'doctor-' until \
-             they expire. A token must grant doctor-*:rw.",
-        )
+             they expire. A token must grant doctor-*:rw."
+)]
+pub(super) struct DoctorArgs {
+    #[command(flatten)]
+    server: PositionalServerArgs,
+    /// The server's ops listener, if it can be reached from here [default: the address of --ops-listen if the server is on
+    /// this machine]
+    #[arg(long, value_name = "URL", value_parser = not_empty())]
+    ops: Option<String>,
+    /// Skip the check of idle connections, which takes one --heartbeat
+    #[arg(long)]
+    quick: bool,
+    /// Print each finding as a JSON object
+    #[arg(long)]
+    json: bool,
 }
 
 /// The arguments of `fanfare doctor`.
@@ -94,33 +93,32 @@ struct DoctorOptions {
     is_json: bool,
 }
 
-pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
-    let options = DoctorOptions::new(matches)?;
+pub(super) fn run(args: DoctorArgs, matches: &ArgMatches) -> Result<(), Failure> {
+    let options = DoctorOptions::new(args, matches)?;
     start(examine(options))
 }
 
 impl DoctorOptions {
-    fn new(matches: &ArgMatches) -> Result<Self, Failure> {
+    fn new(args: DoctorArgs, matches: &ArgMatches) -> Result<Self, Failure> {
         let config = Config::check(&settings::collect(matches))?;
         let mut errors = ConfigErrors::default();
-        let server = Server::given(matches, "URL", &mut errors);
-        let credentials = Credentials::given(matches, &mut errors);
+        let PositionalServerArgs { url, access } = &args.server;
+        let server = access.server(url, "URL", &mut errors);
+        let credentials = access.credentials(&mut errors);
         let name = format!("doctor-{:08x}", fastrand::u32(..));
         let room = errors.check("ROOM", &name, RoomName::parse);
         let quiet_room = errors.check("ROOM", &format!("{name}-quiet"), RoomName::parse);
 
-        let ca = matches.get_one::<String>("ca").map(String::as_str);
         let is_here = server.as_ref().is_some_and(Server::is_on_loopback);
         // A server with a public name may be on this machine too. Then a flag says so.
         let is_told = LOCAL.iter().any(|name| matches.contains_id(name));
-        let named = matches.get_one::<String>("ops").cloned();
-        let ops = match named.or_else(|| {
+        let ops = match args.ops.or_else(|| {
             config
                 .ops_listen
                 .filter(|_| is_here || is_told)
                 .map(local_url)
         }) {
-            Some(url) => Server::at(&url, ca, "--ops", &mut errors).map(Some),
+            Some(url) => access.server(&url, "--ops", &mut errors).map(Some),
             None => Some(None),
         };
         let (Some(server), Some(credentials), Some(room), Some(quiet_room), Some(ops)) =
@@ -139,8 +137,8 @@ impl DoctorOptions {
             quiet_room,
             ops,
             store: is_local.then_some(config.store),
-            is_quick: matches.get_flag("quick"),
-            is_json: matches.get_flag("json"),
+            is_quick: args.quick,
+            is_json: args.json,
         })
     }
 }
@@ -252,7 +250,10 @@ async fn check_store(store: StoreSettings) -> Vec<Finding> {
 
 #[cfg(test)]
 mod tests {
+    use clap::FromArgMatches;
+
     use super::*;
+    use crate::cli::with_settings;
 
     #[test]
     fn the_ops_listener_is_checked_if_the_server_is_on_this_machine() {
@@ -281,8 +282,12 @@ mod tests {
                 Some("http://192.0.2.1:1"),
             ),
         ] {
-            let given = command().get_matches_from(std::iter::once(&"doctor").chain(arguments));
-            let options = DoctorOptions::new(&given).ok().expect("no mistake");
+            let command = with_settings::<DoctorArgs>("doctor", SETTINGS);
+            let matches = command.get_matches_from(std::iter::once(&"doctor").chain(arguments));
+            let args = DoctorArgs::from_arg_matches(&matches).expect("arguments");
+
+            let options = DoctorOptions::new(args, &matches).ok().expect("no error");
+
             assert_eq!(
                 options.ops.map(|ops| ops.to_string()).as_deref(),
                 asked,
