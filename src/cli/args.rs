@@ -1,32 +1,13 @@
-//! Arguments that several subcommands share: numbers of at least 1, and texts that must not be empty.
+//! Arguments that several subcommands share, and their parsers.
 
-use std::num::NonZeroU32;
 use std::time::Duration;
 
+use clap::Args;
 use clap::builder::{StringValueParser, TypedValueParser};
-use clap::{Arg, ArgMatches, Args, value_parser};
 
 use crate::cli::ConfigErrors;
 use crate::cli::client::{Credentials, Server};
 use crate::server::config::duration;
-
-/// Returns the flag `--name`, whose default is `default`.
-pub(super) fn number_flag(name: &'static str, default: &'static str, help: &'static str) -> Arg {
-    Arg::new(name)
-        .long(name)
-        .value_name("N")
-        .default_value(default)
-        .value_parser(value_parser!(NonZeroU32))
-        .help(help)
-}
-
-/// Returns the value of the flag `name`.
-pub(super) fn number(matches: &ArgMatches, name: &str) -> u32 {
-    // It has a default: nothing is the number only of a flag that is not there.
-    matches
-        .get_one::<NonZeroU32>(name)
-        .map_or(1, |number| number.get())
-}
 
 /// Returns the parser of an argument that names a file, an address or a token.
 ///

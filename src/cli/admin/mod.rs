@@ -9,7 +9,6 @@ mod table;
 use serde::Serialize;
 use serde_json::{Map, Value};
 
-use crate::cli::client::Server;
 use crate::cli::format::{escape, escape_json, utc};
 use crate::cli::{ConfigErrors, Failure, interrupted, output, start};
 use crate::protocol::admin::{
@@ -26,7 +25,7 @@ pub(super) use args::AdminArgs;
 
 pub(super) fn run(args: AdminArgs) -> Result<(), Failure> {
     let mut errors = ConfigErrors::default();
-    let server = Server::at(&args.url, args.access.ca.as_deref(), "--url", &mut errors);
+    let server = args.access.server(&args.url, "--url", &mut errors);
     let Some(server) = server else {
         return Err(errors.into());
     };

@@ -5,23 +5,9 @@
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
-use clap::{Arg, ArgMatches};
 use serde::Deserialize;
 
-use crate::cli::ConfigErrors;
-use crate::cli::args::not_empty;
 use crate::protocol::{Token, UserId};
-
-/// Returns the flag for the token.
-pub(in crate::cli) fn token_flag() -> Arg {
-    Arg::new("token")
-        .long("token")
-        .env("FANFARE_TOKEN")
-        .hide_env_values(true)
-        .value_name("TOKEN")
-        .value_parser(not_empty())
-        .help("Token, if the server requires one; set the environment variable instead to hide it from other users")
-}
 
 /// A token and the id in it.
 #[derive(Clone, Debug)]
@@ -31,25 +17,11 @@ pub(in crate::cli) struct Credentials {
 }
 
 impl Credentials {
-    /// Returns the token among the arguments, if there is one. The outer `None` is an error.
-    #[expect(
-        clippy::option_option,
-        reason = "no token and an invalid one are different"
-    )]
-    pub(in crate::cli) fn given(
-        matches: &ArgMatches,
-        errors: &mut ConfigErrors,
-    ) -> Option<Option<Self>> {
-        match matches.get_one::<String>("token") {
-            None => Some(None),
-            // The error does not contain the token.
-            Some(token) => errors
-                .check("--token", "...", |_| Self::parse(token))
-                .map(Some),
-        }
-    }
-
-    fn parse(token: &str) -> Result<Self, &'static str> {
+    /// Parses a JSON Web Token. Its signature is not checked.
+    ///
+    /// # Errors
+    /// Returns what is allowed.
+    pub(in crate::cli) fn parse(token: &str) -> Result<Self, &'static str> {
         #[derive(Deserialize)]
         struct Claims {
             sub: UserId,

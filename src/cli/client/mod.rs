@@ -14,9 +14,8 @@ mod credentials;
 mod frame;
 mod reconnect;
 
-pub(super) use credentials::{Credentials, token_flag};
+pub(super) use credentials::Credentials;
 pub(super) use frame::{Frame, SocketEnd};
 pub(super) use reconnect::{ReconnectingSocket, SocketEvent};
 pub(super) use server::{ApiErrorBody, Server, Socket, api_error, bearer};
-pub(super) use server_url::{url_argument, url_flag};
-pub(super) use tls::{Tls, ca_flag, reason as tls_reason};
+pub(super) use tls::{Tls, reason as tls_reason};

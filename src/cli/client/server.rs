@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use anyhow::Context;
 use axum::body::Body;
-use clap::ArgMatches;
 use hyper::body::Incoming;
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
@@ -62,16 +61,6 @@ pub(in crate::cli) enum OpenError {
 }
 
 impl Server {
-    /// Returns the server of the arguments `url`, whose name in errors is `shown`, and `ca`.
-    pub(in crate::cli) fn given(
-        matches: &ArgMatches,
-        shown: &str,
-        errors: &mut ConfigErrors,
-    ) -> Option<Self> {
-        let text = |name: &str| matches.get_one::<String>(name).map(String::as_str);
-        Self::at(text("url").unwrap_or_default(), text("ca"), shown, errors)
-    }
-
     /// Returns the server at `url`, an argument whose name in errors is `shown`. `ca` is a file of trusted certificates.
     pub(in crate::cli) fn at(
         url: &str,

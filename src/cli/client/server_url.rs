@@ -1,29 +1,10 @@
 //! The URL of a server.
 
-use clap::Arg;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::tungstenite::http::Uri;
 use tokio_tungstenite::tungstenite::http::uri::Scheme;
 
-use crate::cli::args::not_empty;
 use crate::protocol::BasePath;
-
-/// Returns the flag for the server's URL.
-pub(in crate::cli) fn url_flag() -> Arg {
-    url_argument().long("url")
-}
-
-/// Returns the argument for the server's URL, for commands without other arguments.
-pub(in crate::cli) fn url_argument() -> Arg {
-    Arg::new("url")
-        .env("FANFARE_URL")
-        .hide_env_values(true)
-        .value_name("URL")
-        .value_parser(not_empty())
-        .default_value("http://127.0.0.1:12345")
-        .help("URL of the server [env: FANFARE_URL]")
-        .hide_env(true)
-}
 
 /// The URL of a server: host, port if it is not the default, and path.
 #[derive(Clone, Debug, PartialEq, Eq)]

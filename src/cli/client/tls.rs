@@ -7,7 +7,6 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use clap::Arg;
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
@@ -18,23 +17,11 @@ use tokio_rustls::rustls::pki_types::pem::PemObject;
 use tokio_rustls::rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use tokio_rustls::rustls::{CertificateError, ClientConfig, Error, RootCertStore};
 
-use crate::cli::args::not_empty;
 use crate::protocol::has_bom;
 use crate::server::small_file;
 
 /// The only ALPN protocol: a WebSocket is an upgrade of HTTP/1.1 (RFC 6455 section 4.1).
 const HTTP_1_1: &[u8] = b"http/1.1";
-
-/// Returns the flag for the trusted certificates.
-pub(in crate::cli) fn ca_flag() -> Arg {
-    Arg::new("ca")
-        .long("ca")
-        .env("FANFARE_CA")
-        .hide_env_values(true)
-        .value_name("FILE")
-        .value_parser(not_empty())
-        .help("PEM file of CA certificates to trust with https://, instead of the system's")
-}
 
 /// The trusted certificates, ready for connections.
 #[derive(Clone)]
