@@ -11,7 +11,7 @@ use crate::server::config::duration;
 
 /// Returns the parser of an argument that names a file, an address or a token.
 ///
-/// It refuses an empty value: a variable that a script left empty must not count as one that is not set.
+/// An empty value is an error: a variable that a script left empty must not count as one that is not set.
 pub(super) fn not_empty() -> impl TypedValueParser<Value = String> {
     StringValueParser::new().try_map(|text| {
         if text.trim().is_empty() {
@@ -30,7 +30,7 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     duration(text).map_err(|allowed| format!("allowed is {allowed}"))
 }
 
-/// The arguments of a client that needs access to a server.
+/// The certificates to trust and the token, for access to a server.
 #[derive(Debug, Args)]
 pub(super) struct AccessArgs {
     /// PEM file of CA certificates to trust with https://, instead of the system's

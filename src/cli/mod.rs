@@ -1,6 +1,6 @@
-//! The command line: arguments to a subcommand, its verdict to an exit code.
+//! The command line: parses the arguments, runs a subcommand, and turns its result into an exit code.
 //!
-//! Exit codes: 0 done, 1 failed, 2 wrong use.
+//! Exit codes: 0 success, 1 failure, 2 wrong usage.
 
 mod admin;
 mod archive;
@@ -34,14 +34,14 @@ use crate::cli::output::OutputError;
 use crate::server::config::ConfigError;
 use crate::server::release;
 
-/// Wrong use, in the customary number.
+/// The exit code of wrong usage.
 const WRONG_USE: u8 = 2;
 
-/// What a subcommand can fail with.
+/// The failure of a subcommand.
 enum Failure {
-    /// The settings or arguments are wrong; nothing was started.
+    /// Wrong settings or arguments; nothing was started.
     Settings(Vec<ConfigError>),
-    /// Anything else, with its causes.
+    /// Any other error, with its causes.
     Other(anyhow::Error),
 }
 
@@ -63,7 +63,7 @@ impl From<Vec<ConfigError>> for Failure {
     }
 }
 
-/// Runs what the process's arguments ask for.
+/// Runs the subcommand that the arguments of the process name.
 pub fn run() -> ExitCode {
     let matches = match command().try_get_matches() {
         Ok(matches) => matches,
@@ -108,12 +108,12 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Returns the arguments of a subcommand.
+/// Returns the arguments of a subcommand, which clap has checked.
 fn parse<T: FromArgMatches>(matches: &ArgMatches) -> Result<T, Failure> {
     T::from_arg_matches(matches).map_err(|error| Failure::Other(error.into()))
 }
 
-/// Ends the program because of `error`. A reader of standard output that is gone is no failure.
+/// Reports `error` and returns its exit code. A reader of standard output that is gone is no failure.
 fn fail(error: &anyhow::Error) -> ExitCode {
     if error
         .downcast_ref::<OutputError>()
@@ -132,8 +132,8 @@ fn answer(error: &clap::Error) -> ExitCode {
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
     ) {
-        // It goes to standard error, and nothing depends on it.
-        let _unread = error.print();
+        // The error goes to standard error, and nothing depends on it.
+        let _ = error.print();
         return ExitCode::from(WRONG_USE);
     }
 
@@ -182,7 +182,7 @@ fn command() -> Command {
         .subcommand(verify::VerifyArgs::augment_args(Command::new("verify")))
 }
 
-/// What is wrong with a subcommand's arguments, gathered so that all of it is told at once.
+/// The errors in the arguments of a subcommand, collected to be reported together.
 #[derive(Default)]
 struct ConfigErrors(Vec<ConfigError>);
 
@@ -191,7 +191,7 @@ impl ConfigErrors {
         self.0.is_empty()
     }
 
-    /// The value of the argument `name`, read by `parse`, whose error says what is allowed.
+    /// Returns the value of the argument `name`, parsed by `parse`, or adds its error.
     fn check<T, E: Display>(
         &mut self,
         name: &str,
@@ -213,19 +213,19 @@ impl From<ConfigErrors> for Failure {
     }
 }
 
-/// Runs a client to its end. One thread is enough for one connection.
+/// Runs a client until it ends. One thread is enough for one connection.
 fn start(client: impl Future<Output = anyhow::Result<()>>) -> Result<(), Failure> {
     let runtime = tokio::runtime::Builder::new_current_thread()
         .enable_all()
         .build()
         .context("cannot start the runtime")?;
     let result = runtime.block_on(client);
-    // A write that nobody takes must not keep the program.
+    // A blocked write must not keep the program running.
     runtime.shutdown_background();
     Ok(result?)
 }
 
-/// Ends when the client is told to end, by SIGINT or SIGTERM.
+/// Waits for SIGINT or SIGTERM.
 async fn interrupted() -> anyhow::Result<()> {
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
