@@ -7,8 +7,8 @@ mod calls;
 mod sockets;
 /// Who administers what.
 mod admins;
-/// The page for it.
-mod console;
+/// The admin page with a token.
+mod admin_page;
 /// Bans and kicks of a token's `sub`.
 mod bans;
 /// Keys of every kind, made by openssl.
