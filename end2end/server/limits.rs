@@ -255,7 +255,9 @@ async fn many_questions_at_once_make_one_answer_wait_and_the_others_are_refused(
     let mut refused = 0;
     while refused < 400 {
         let (_, payload) = curious.frame().await;
-        refused += usize::from(String::from_utf8_lossy(&payload).contains("one history at a time"));
+        refused += usize::from(
+            String::from_utf8_lossy(&payload).contains("one history request at a time"),
+        );
     }
     let grown = server.resident_bytes().saturating_sub(before);
     assert!(

@@ -339,7 +339,7 @@ async fn a_collector_that_is_not_there_costs_nothing_but_one_line_of_the_log() {
     let (status, log) = server.end().await;
     assert_eq!(status.code(), Some(0), "{log}");
     assert_eq!(
-        log.matches("the collector takes no spans").count(),
+        log.matches("the collector does not accept spans").count(),
         1,
         "{log}"
     );

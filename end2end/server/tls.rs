@@ -231,7 +231,7 @@ async fn on_sighup_the_certificate_is_read_again_and_one_that_is_no_good_changes
     server.signal("TERM");
     let (_, log) = server.end().await;
     assert!(
-        log.contains("certificate read again") && log.contains("certificate not read again"),
+        log.contains("reloaded certificate") && log.contains("could not reload certificate"),
         "{log}"
     );
 }
@@ -260,7 +260,7 @@ async fn a_certificate_without_its_key_and_files_that_are_neither_are_told_at_th
         ),
         (
             vec!["--tls-cert", certificate, "--tls-key", text(&other.key)],
-            "do not fit",
+            "do not match",
         ),
         (
             vec!["--tls-cert", "no/such/file", "--tls-key", key],

@@ -32,7 +32,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::cli::output::OutputError;
 use crate::server::config::ConfigError;
-use crate::server::release;
+use crate::server::version;
 
 /// The exit code of wrong usage.
 const WRONG_USE: u8 = 2;
@@ -159,7 +159,7 @@ fn command() -> Command {
     let check =
         Command::new("check-config").about("Print the settings in effect, or all errors in them");
     settings::add_to(Command::new("fanfare"))
-        .version(release::describe())
+        .version(version::describe())
         .about("A server that gives all clients in a room the same messages in the same order, live.")
         .after_help(
             "A flag overrides its environment variable, the variable overrides the key in the file, and the key overrides the \

@@ -14,8 +14,8 @@ use tracing::{error, info, warn};
 use crate::cli::{Failure, environment, settings, supervisor};
 use crate::server::config::{Config, LogFormat};
 use crate::server::log_writer::{LogWriter, write_within};
-use crate::server::release;
 use crate::server::spans::Exporter;
+use crate::server::version;
 use crate::server::{Keyring, Listeners, Server, Tls};
 
 /// Longest wait for a reader of our output: for the addresses at the start, and for the last log lines at the end.
@@ -38,7 +38,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
 /// Runs a server whose log has begun.
 fn run_logged(config: Config, sockets: Listeners) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
-    let start = |settings| Exporter::start(settings, release::VERSION, runtime.handle().clone());
+    let start = |settings| Exporter::start(settings, version::VERSION, runtime.handle().clone());
     let exporter = config
         .spans
         .as_ref()

@@ -19,13 +19,13 @@ use std::time::Duration;
 use parking_lot::{Condvar, Mutex};
 use rustix::event::{PollFd, PollFlags, poll};
 
-/// Bytes that may wait to be written.
+/// The most bytes in the buffer.
 const MAX_WAITING_BYTES: usize = 1024 * 1024;
 
 /// The writer of the process's log.
 static INSTALLED: OnceLock<LogWriter> = OnceLock::new();
 
-/// A cheap handle; see the [module docs](self).
+/// A handle to a log writer, cheap to clone.
 #[derive(Clone, Debug)]
 pub struct LogWriter(Arc<LogWriterState>);
 
@@ -34,6 +34,7 @@ struct LogWriterState {
     buffer: Mutex<LogBuffer>,
     /// Notified when lines were added, and when lines were written or dropped.
     changed: Condvar,
+    /// Lines dropped since the start.
     dropped: AtomicU64,
 }
 
@@ -49,7 +50,7 @@ impl LogWriter {
     /// Starts the thread that writes to `output`.
     ///
     /// # Errors
-    /// If the system has no file descriptor or thread left.
+    /// Returns an error if the system has no file descriptor or thread left.
     pub fn start(output: &impl AsFd) -> io::Result<Self> {
         let output = File::from(output.as_fd().try_clone_to_owned()?);
         let writer = Self(Arc::default());
@@ -59,12 +60,13 @@ impl LogWriter {
         thread::Builder::new()
             .name("log".to_owned())
             .spawn(move || thread.run(output))?;
+
         Ok(writer)
     }
 
-    /// Makes this the writer that [`dropped_lines`] counts for. A second call in one process changes nothing.
+    /// Makes this the writer whose lines [`dropped_lines`] counts. A second call in one process changes nothing.
     pub fn install(&self) {
-        // An error means that it is not the first call.
+        // The first writer stays installed.
         let _ = INSTALLED.set(self.clone());
     }
 
@@ -72,7 +74,7 @@ impl LogWriter {
     pub fn finish(&self, timeout: Duration) {
         let is_busy = |buffer: &mut LogBuffer| buffer.is_writing || !buffer.waiting.is_empty();
         let mut buffer = self.0.buffer.lock();
-        // After a timeout, the lines that are left are lost with the process.
+        // After a timeout, the remaining lines are lost with the process.
         let _ = self.0.changed.wait_while_for(&mut buffer, is_busy, timeout);
     }
 
@@ -94,7 +96,7 @@ impl LogWriter {
         let mut is_torn = false;
 
         loop {
-            self.take(&mut lines);
+            self.swap_in(&mut lines);
 
             // After an incomplete line, the next one must begin on a new line.
             is_torn = is_torn && write(&mut output, b"\n") == 0;
@@ -111,13 +113,14 @@ impl LogWriter {
         }
     }
 
-    /// Waits for lines, and takes all there are.
-    fn take(&self, lines: &mut Vec<u8>) {
+    /// Waits for lines, and moves all of them from the buffer to `lines`.
+    fn swap_in(&self, lines: &mut Vec<u8>) {
         lines.clear();
         let is_idle = |buffer: &mut LogBuffer| buffer.waiting.is_empty();
 
         let mut buffer = self.0.buffer.lock();
         self.0.changed.wait_while(&mut buffer, is_idle);
+
         std::mem::swap(&mut buffer.waiting, lines);
         buffer.is_writing = true;
     }
@@ -140,7 +143,7 @@ impl Write for LogWriter {
     }
 }
 
-/// Returns how many lines of the process's log were dropped.
+/// Returns the number of dropped lines of the process's log.
 pub fn dropped_lines() -> u64 {
     INSTALLED
         .get()
@@ -157,11 +160,11 @@ pub fn write_within(output: &impl AsFd, text: String, timeout: Duration) {
     // Not joined: it may wait for a reader forever.
     let writing = thread::Builder::new().spawn(move || {
         write(&mut File::from(output), text.as_bytes());
-        // The receiver is gone after the timeout.
+        // The receiver is gone after a timeout.
         let _ = written.send(());
     });
     if writing.is_ok() {
-        // After the timeout, the rest of the text is lost with the process.
+        // The caller goes on after a timeout too.
         let _ = is_written.recv_timeout(timeout);
     }
 }
@@ -169,6 +172,7 @@ pub fn write_within(output: &impl AsFd, text: String, timeout: Duration) {
 /// Writes `bytes` until the system rejects them; returns how many it accepted.
 fn write(output: &mut File, bytes: &[u8]) -> usize {
     let mut written = 0;
+
     while written < bytes.len() {
         match output.write(&bytes[written..]) {
             Ok(0) => break,
@@ -183,6 +187,7 @@ fn write(output: &mut File, bytes: &[u8]) -> usize {
             Err(_) => break,
         }
     }
+
     written
 }
 
@@ -192,7 +197,7 @@ mod tests {
 
     use super::*;
 
-    const PATIENCE: Duration = Duration::from_secs(30);
+    const TIMEOUT: Duration = Duration::from_secs(30);
 
     fn dropped(writer: &LogWriter) -> u64 {
         writer.0.dropped.load(Ordering::Relaxed)
@@ -206,9 +211,9 @@ mod tests {
         for number in 0..100 {
             writer
                 .write_all(format!("line {number}\n").as_bytes())
-                .expect("taken");
+                .expect("added");
         }
-        writer.finish(PATIENCE);
+        writer.finish(TIMEOUT);
 
         let mut read = vec![0; 64 * 1024];
         let length = reader.read(&mut read).expect("bytes");
@@ -218,7 +223,7 @@ mod tests {
     }
 
     #[test]
-    fn a_reader_that_stopped_reading_makes_nobody_wait_and_each_line_is_read_or_counted() {
+    fn lines_that_do_not_fit_in_the_buffer_are_counted_and_the_others_can_be_read() {
         const LINES: usize = 4000;
         let (reader, output) = io::pipe().expect("a pipe");
         let mut writer = LogWriter::start(&output).expect("a thread");
@@ -226,13 +231,13 @@ mod tests {
         let line = format!("{}\n", "x".repeat(1023));
 
         for _ in 0..LINES {
-            writer.write_all(line.as_bytes()).expect("taken");
+            writer.write_all(line.as_bytes()).expect("added");
         }
         let waiting = writer.0.buffer.lock().waiting.len();
         let lost = dropped(&writer) as usize;
 
         assert!(waiting <= MAX_WAITING_BYTES, "{waiting}");
-        assert!(lost > 0, "there is no room for {LINES} lines");
+        assert!(lost > 0, "{LINES} lines do not fit in the buffer");
         let read = BufReader::new(reader).lines().take(LINES - lost);
         assert!(
             read.map(|line| line.expect("text"))
@@ -242,7 +247,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_the_system_does_not_take_is_counted_and_the_next_one_is_tried() {
+    fn lines_that_the_system_rejects_are_counted_one_by_one() {
         let full = File::options()
             .write(true)
             .open("/dev/full")
@@ -253,9 +258,10 @@ mod tests {
         for output in [full, File::from(std::os::fd::OwnedFd::from(closed))] {
             let mut writer = LogWriter::start(&output).expect("a thread");
             for _ in 0..3 {
-                writer.write_all(b"lost\n").expect("taken");
-                writer.finish(PATIENCE);
+                writer.write_all(b"lost\n").expect("added");
+                writer.finish(TIMEOUT);
             }
+
             assert_eq!(dropped(&writer), 3, "{output:?}");
         }
     }

@@ -19,15 +19,15 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use bytes::Bytes;
 use tokio::sync::Notify;
 
-/// Smaller changes of a reservation are not counted, because small frames come and go all the time. The count is off by
-/// less than this for each connection.
+/// The smallest change of a reservation that is counted, because small frames are frequent. The count is off by less
+/// than this for each connection.
 const GRAIN: usize = 1024;
-/// Bytes that the allocator and the reference count need for each value.
+/// The overhead of a value for the allocator and the reference count, in bytes.
 const ALLOCATION_BYTES: usize = 128;
 
 static PROCESS: Memory = Memory::new(usize::MAX);
 
-/// See the [module docs](self).
+/// A counter of held bytes, with a budget.
 #[derive(Debug)]
 pub struct Memory {
     budget: AtomicUsize,
@@ -66,17 +66,17 @@ impl Memory {
         &PROCESS
     }
 
-    /// Sets how many bytes may be held.
+    /// Sets the budget in bytes.
     pub fn set_budget(&self, bytes: usize) {
         self.budget.store(bytes, Ordering::Relaxed);
     }
 
-    /// Returns how many bytes may be held.
+    /// Returns the budget in bytes.
     pub fn budget(&self) -> usize {
         self.budget.load(Ordering::Relaxed)
     }
 
-    /// Returns how many bytes are held.
+    /// Returns the number of bytes held.
     pub fn held(&self) -> usize {
         self.held.load(Ordering::Relaxed)
     }
@@ -181,25 +181,25 @@ mod tests {
     }
 
     #[test]
-    fn past_the_budget_it_is_tight_until_that_is_over_and_declared_over() {
+    fn memory_is_tight_from_the_budget_until_bytes_are_released_and_it_is_relaxed() {
         let memory = memory(10_000);
-        let one = memory.reserve(10_000);
+        let reservation = memory.reserve(10_000);
         assert!(!memory.is_tight());
 
-        let _other = memory.reserve(2000);
+        let _excess = memory.reserve(2000);
         assert!(memory.is_tight());
         memory.relax();
         assert!(memory.is_tight(), "the budget is still exceeded");
 
-        drop(one);
-        assert!(memory.is_tight(), "not declared over");
+        drop(reservation);
+        assert!(memory.is_tight(), "not relaxed yet");
         memory.relax();
         assert!(!memory.is_tight());
         assert_eq!(memory.held(), 2000);
     }
 
     #[test]
-    fn shared_bytes_are_counted_once_until_the_last_reference_is_gone() {
+    fn shared_bytes_are_counted_once_until_the_last_reference_is_dropped() {
         let memory = memory(usize::MAX);
         let held = memory.hold(Bytes::from(vec![7; 5000]), 100);
 
@@ -210,22 +210,24 @@ mod tests {
         drop((held, shared));
         assert_eq!(memory.held(), 5100 + ALLOCATION_BYTES);
         assert_eq!(part[..], [7; 10]);
+
         drop(part);
         assert_eq!(memory.held(), 0);
     }
 
     proptest! {
         #[test]
-        fn what_is_counted_is_what_is_held_but_for_less_than_a_grain_each(
+        fn the_count_is_off_by_less_than_a_grain_for_each_reservation(
             steps in prop::collection::vec((0usize..4, 0usize..10_000), 0..60),
         ) {
             let memory = memory(usize::MAX);
             let reservations = [(); 4].map(|()| memory.reserve(0));
-            let mut truth = [0; 4];
-            for (which, bytes) in steps {
-                reservations[which].set(bytes);
-                truth[which] = bytes;
-                prop_assert!(memory.held().abs_diff(truth.iter().sum()) < 4 * GRAIN);
+            let mut held = [0; 4];
+
+            for (index, bytes) in steps {
+                reservations[index].set(bytes);
+                held[index] = bytes;
+                prop_assert!(memory.held().abs_diff(held.iter().sum()) < 4 * GRAIN);
             }
 
             drop(reservations);

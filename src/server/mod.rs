@@ -1,29 +1,30 @@
-//! The server: assembles the floors below, and owns nothing else.
+//! The server: assembles the floors below.
 //!
 //! # Floors, lowest first
 //!
-//! - `memory` the bytes that clients make the process hold.
+//! - `memory` counts the bytes that the process holds for clients.
+//! - `small_file` reads files of settings and keys with a limit.
 //! - `wire` RFC 6455 frames as bytes. Pure.
-//! - `room` one room's log, presence, keys. Pure.
-//! - `session` one connection's protocol state: heartbeat, rate, outbox. Pure.
-//! - `auth` who may come in, and what for. Pure.
-//! - `moderation` who is kept out, and which rooms are closed, as operators decided.
+//! - `room` a room's log, presence and deduplication keys. Pure.
+//! - `session` a connection's protocol state: heartbeat, rate limits, send buffer. Pure.
+//! - `auth` tokens, rights and allowed origins. Pure.
+//! - `moderation` bans and closed rooms.
 //! - `run_clock` the clock for client timeouts, which stands still while the process does not run.
-//! - `metrics` what is counted.
+//! - `metrics` Prometheus metrics.
 //! - `log_writer` writes the log to standard error without blocking.
-//! - `release` which program this is.
+//! - `version` the version of the program.
 //! - `files` the page's files, in a folder or inside the program.
-//! - `small_file` files of settings and keys, read with a limit.
-//! - `spans` what is traced, and how that leaves the process.
-//! - `store` what keeps publications: numbers them, reads them back.
-//! - `hub` the registry: rooms and connections brought together. No sockets, no HTTP.
-//! - `transport` open WebSockets and their kernel sockets.
-//! - `http` the page, the upgrade, the API. The only floor that names `app`.
+//! - `spans` OpenTelemetry spans and their export.
+//! - `store` stores messages, assigns their offsets and reads them back.
+//! - `hub` the registry of rooms and connections, and the fan-out. No sockets, no HTTP.
+//! - `transport` WebSockets, event streams and their sockets.
+//! - `http` the page, the upgrade and the API. The only floor that names `app`.
 //! - `config` raw settings to checked ones.
-//! - `keyring` the key file while the server runs.
-//! - `capacity` how many connections the system lets us have.
+//! - `keyring` reloads the key file.
+//! - `fd_limit` the number of sockets that the file limit allows.
 
 pub mod memory;
+pub mod small_file;
 pub mod wire;
 pub mod room;
 pub mod session;
@@ -32,9 +33,8 @@ pub mod moderation;
 pub mod run_clock;
 pub mod metrics;
 pub mod log_writer;
-pub mod release;
+pub mod version;
 pub mod files;
-pub mod small_file;
 pub mod spans;
 pub mod store;
 pub mod hub;
@@ -42,7 +42,7 @@ pub mod transport;
 pub mod http;
 pub mod config;
 mod keyring;
-mod capacity;
+mod fd_limit;
 
 use std::io;
 use std::net::SocketAddr;
@@ -56,7 +56,7 @@ use tracing::{info, warn};
 
 use crate::server::auth::Proxies;
 use crate::server::config::Config;
-use crate::server::http::{AcceptSettings, AppState, Site};
+use crate::server::http::{AppState, ListenerSettings, Site};
 use crate::server::hub::{Hub, HubSettings};
 use crate::server::metrics::Metrics;
 use crate::server::moderation::{ClusterCommand, LoadError, Moderation, TooManyBans};
@@ -68,65 +68,67 @@ use crate::server::store::{Backend, Health, OpenStoreError, RuleStore, StoreErro
 pub use crate::server::keyring::Keyring;
 pub use crate::server::transport::Tls;
 
-/// How long the end may take: under the 10 s that supervisors commonly wait.
+/// The longest time for which connections are drained: less than the 10 s after which supervisors commonly kill.
 const DRAIN_TIMEOUT: Duration = Duration::from_secs(8);
 
-/// Why the server did not start.
+/// An error that prevents the server from starting.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// An address could not be taken.
+    /// The server could not listen on an address.
     #[error("cannot listen on {address} (--{setting})")]
     Listen {
-        /// The setting that names it.
+        /// The setting of the address.
         setting: &'static str,
         /// The address.
         address: SocketAddr,
-        /// What the system said.
+        /// The error of the system.
         source: io::Error,
     },
     /// The store could not be opened.
     #[error(transparent)]
     Store(#[from] OpenStoreError),
-    /// It is not known who is kept out.
+    /// The file of bans and closed rooms could not be read.
     #[error(transparent)]
     Moderation(#[from] LoadError),
-    /// Nor what other nodes say of it.
-    #[error("cannot read who is banned from all nodes")]
+    /// The cluster's bans and closed rooms could not be read.
+    #[error("cannot read the bans and closed rooms of the cluster")]
     Rules(#[from] StoreError),
-    /// One of the rules that other nodes keep is of another kind.
-    #[error("cannot read a rule of other nodes, which may be newer than this one: {0}")]
+    /// A rule of the cluster could not be parsed.
+    #[error(
+        "cannot parse a rule of the cluster; a node with a newer version may have written it: {0}"
+    )]
     Rule(serde_json::Error),
-    /// They keep out more than can be.
+    /// The cluster has more bans than the server can hold.
     #[error(transparent)]
     TooManyBans(#[from] TooManyBans),
 }
 
-/// Why a server ended that nobody stopped.
+/// An error that ends a running server.
 #[derive(Debug, thiserror::Error)]
 pub enum RunError {
-    /// The store holds something else than it acknowledged, or can no longer work.
+    /// The store lost acknowledged messages, or can no longer work.
     #[error("stopped: the store can no longer be trusted: {0}")]
     StoreLost(String),
-    /// A task that the server cannot do without has ended.
+    /// A task that must run as long as the server has ended.
     #[error("stopped: the task {name} ended: {reason}")]
     TaskEnded {
-        /// Its name.
+        /// The name of the task.
         name: &'static str,
         /// The message of its panic.
         reason: String,
     },
 }
 
-/// Sockets that listen already, opened by whoever started us.
+/// Listening sockets that were passed to the process.
 #[derive(Debug, Default)]
 pub struct Listeners {
-    /// At [`Config::listen`].
+    /// The socket for [`Config::listen`].
     pub public: Option<std::net::TcpListener>,
-    /// At [`Config::ops_listen`].
+    /// The socket for [`Config::ops_listen`].
     pub ops: Option<std::net::TcpListener>,
 }
 
-/// A server that has its store and its addresses and has not begun to answer.
+/// A server with an open store and open listeners that does not accept connections yet.
 pub struct Server {
     config: Config,
     backend: Backend,
@@ -136,21 +138,23 @@ pub struct Server {
 }
 
 impl Server {
-    /// Opens the store and takes the addresses, those that `passed` does not hold already.
+    /// Opens the store, and listens on the addresses for which no socket was `passed`.
     ///
     /// # Errors
-    /// If one of them cannot be had.
+    /// Returns an error if the store or a listener cannot be opened, or the bans cannot be read.
     pub async fn bind(config: Config, passed: Listeners) -> Result<Self, StartError> {
         let backend = config.store.open().await?;
         let moderation = match &backend.cluster {
             Some(cluster) => load_cluster_rules(&*cluster.rules, &config).await?,
             None => Moderation::open(config.moderation.clone())?,
         };
+
         let public = listen("listen", config.listen, passed.public).await?;
         let ops = match config.ops_listen {
             Some(address) => Some(listen("ops-listen", address, passed.ops).await?),
             None => None,
         };
+
         Ok(Self {
             config,
             backend,
@@ -160,38 +164,38 @@ impl Server {
         })
     }
 
-    /// Where the page, the WebSocket and the API are.
+    /// Returns the address of the public listener.
     ///
     /// # Errors
-    /// If the system does not say.
+    /// Returns the error of getsockname(2).
     pub fn address(&self) -> io::Result<SocketAddr> {
         self.public.local_addr()
     }
 
-    /// Where the operator's answers are, if anywhere.
+    /// Returns the address of the ops listener; `None` without `--ops-listen`.
     ///
     /// # Errors
-    /// If the system does not say.
+    /// Returns the error of getsockname(2).
     pub fn ops_address(&self) -> io::Result<Option<SocketAddr>> {
         self.ops.as_ref().map(TcpListener::local_addr).transpose()
     }
 
-    /// The keys that tokens are checked with, if there are any.
+    /// Returns the keys that verify tokens; `None` without `--auth-key-file`.
     pub fn keyring(&self) -> Option<Keyring> {
         let file = self.config.key_file.clone()?;
         Some(Keyring::new(self.config.verifier.clone(), file))
     }
 
-    /// What is spoken at [`address`](Self::address), if that is TLS.
+    /// Returns the TLS acceptor of the public listener; `None` without `--tls-cert`.
     pub const fn tls(&self) -> Option<&Tls> {
         self.config.tls.as_ref()
     }
 
-    /// Serves until `stop` ends, then drains: no new connections, every client is told 1001, and at most
-    /// [`DRAIN_TIMEOUT`] passes; last the store is closed.
+    /// Serves until `stop` completes. Then it accepts no more connections, closes open ones with 1001 for at most
+    /// [`DRAIN_TIMEOUT`], and closes the store.
     ///
     /// # Errors
-    /// If the store was lost, or a task that must not end did; the end is as orderly as any.
+    /// Returns an error if the store is corrupt or a task has ended. Connections are drained in that case too.
     pub async fn run(self, stop: impl Future<Output = ()>) -> Result<(), RunError> {
         let keyring = self.keyring();
         let Self {
@@ -202,39 +206,39 @@ impl Server {
             ops,
         } = self;
         let store = backend.store.clone();
-        // Rendering spawns; without an executor Leptos panics. A second call in one process changes nothing.
+
+        // Leptos spawns tasks while it renders. Fails only if another server of this process did the same.
         let _ = any_spawner::Executor::init_tokio();
-        // Before anything is served: what is refused first is counted too.
+        // Installed first, so that every connection is counted.
         let metrics = Metrics::install();
-        let sockets = capacity::raise(config.hub.max_connections, config.tls.is_some());
-        let max_connections = config.hub.max_connections.min(sockets.connections());
+
+        let sockets = fd_limit::raise(config.hub.max_connections, config.tls.is_some());
         let limits = HubSettings {
-            max_connections,
+            max_connections: config.hub.max_connections.min(sockets.connections()),
             ..config.hub
         };
-        let site = Site::open(config.site, config.listen, config.base_path);
         let clock = RunClock::new();
         let hub = Hub::new(limits, backend, moderation.clone(), clock.clone());
-        // Which names they answer to depends on who can reach them.
-        let reach = |listener: &TcpListener| listener.local_addr().unwrap_or(config.listen).ip();
-        let web = config.web.of_page(reach(&public));
-        keyring::announce(&config.verifier, reach(&public));
+
+        // The allowed host names depend on which machines can reach the address.
+        let ip = |listener: &TcpListener| listener.local_addr().unwrap_or(config.listen).ip();
+        keyring::log_exposure(&config.verifier, ip(&public));
         if let Some(keyring) = keyring {
-            keyring.warn();
+            keyring.warn_if_readable();
         }
-        let quotas = config.quotas;
+
         let state = AppState::new(
             hub.clone(),
-            web,
+            config.web.of_page(ip(&public)),
             config.verifier,
             moderation,
             config.connection,
-            quotas,
-            site,
+            config.quotas,
+            Site::open(config.site, config.listen, config.base_path),
         );
-        let header_timeout = config.header_timeout;
-        let accept = AcceptSettings {
-            header_timeout,
+
+        let public_settings = ListenerSettings {
+            header_timeout: config.header_timeout,
             connect_rate: config.connect_rate,
             proxies: config.proxies,
             tls: config.tls,
@@ -243,9 +247,9 @@ impl Server {
             max_refusals: sockets.refusals,
             is_for_operators: false,
         };
-        // An operator's own machines may ask as often as they like, and for themselves.
-        let accept_ops = AcceptSettings {
-            header_timeout,
+        // Operators' own machines connect without a rate limit and without a proxy.
+        let ops_settings = ListenerSettings {
+            header_timeout: config.header_timeout,
             connect_rate: Rate::UNLIMITED,
             proxies: Proxies::default(),
             tls: None,
@@ -257,57 +261,61 @@ impl Server {
 
         let mut tasks = Tasks::default();
         tasks.spawn("of the clock", clock.run());
-        tasks.spawn("that adds up metrics", metrics.clone().aggregate_samples());
-        let ops = ops.map(|listener| {
-            let web = config.web.of_ops(reach(&listener));
-            let router = http::ops_router(state.clone(), metrics, store.health(), web);
-            (listener, router)
-        });
-
-        tasks.spawn("that records rates", http::note_forever(state.clone()));
-        let (stopping, stopped) = watch::channel(false);
-        let serve = |listener: TcpListener, router: Router, settings: AcceptSettings| {
-            http::serve(listener, router, hub.clone(), settings, stopped.clone())
-        };
-        let mut serving = Tasks::default();
-        serving.spawn(
-            "that accepts connections",
-            serve(public, http::router(state), accept),
+        tasks.spawn(
+            "that aggregates metrics",
+            metrics.clone().aggregate_samples(),
         );
-        if let Some((listener, router)) = ops {
-            serving.spawn(
-                "that accepts connections of operators",
-                serve(listener, router, accept_ops),
-            );
-        }
+        tasks.spawn("that records rates", http::record_samples(state.clone()));
         tasks.spawn("of the hub", {
             let hub = hub.clone();
             async move { hub.run().await }
         });
 
-        let end = tokio::select! {
+        let (stopping, stopped) = watch::channel(false);
+        let serve = |listener: TcpListener, router: Router, settings: ListenerSettings| {
+            http::serve(listener, router, hub.clone(), settings, stopped.clone())
+        };
+        let mut serving = Tasks::default();
+        if let Some(listener) = ops {
+            let web = config.web.of_ops(ip(&listener));
+            let router = http::ops_router(state.clone(), metrics, store.health(), web);
+            serving.spawn(
+                "that accepts connections of operators",
+                serve(listener, router, ops_settings),
+            );
+        }
+        serving.spawn(
+            "that accepts connections",
+            serve(public, http::router(state), public_settings),
+        );
+
+        let result = tokio::select! {
             () = stop => Ok(()),
             reason = store_corrupt(store.health()) => Err(RunError::StoreLost(reason)),
             error = tasks.ended() => Err(error),
             error = serving.ended() => Err(error),
         };
-        if let Err(error) = &end {
+        if let Err(error) = &result {
             tracing::error!(%error);
         }
+
         info!(connections = hub.connections().count(), "stopping");
         stopping.send_replace(true);
         let drained = futures::future::join(hub.drain(), serving.all_ended());
         if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
             warn!(
                 connections = hub.connections().count(),
-                "some clients did not leave in time"
+                "some clients did not disconnect within {} s",
+                DRAIN_TIMEOUT.as_secs()
             );
         }
         drop(tasks);
-        // A panic while it is closed leaves nothing to be done.
+
+        // After a panic of the store there is nothing left to close.
         let _ = tokio::task::spawn_blocking(move || store.close()).await;
         info!("stopped");
-        end
+
+        result
     }
 }
 
@@ -320,15 +328,16 @@ impl std::fmt::Debug for Server {
     }
 }
 
-/// Who is kept out of all nodes.
+/// Loads the cluster's bans and closed rooms.
 async fn load_cluster_rules(
     rules: &dyn RuleStore,
     config: &Config,
 ) -> Result<Moderation, StartError> {
     if config.moderation.exists() {
         let file = config.moderation.display();
-        warn!(%file, "not read: with NATS the rules of all nodes are kept there");
+        warn!(%file, "ignored: with NATS, bans and closed rooms are stored in the cluster");
     }
+
     let mut changes = Vec::new();
     for rule in rules.load().await? {
         match serde_json::from_slice(&rule).map_err(StartError::Rule)? {
@@ -336,10 +345,11 @@ async fn load_cluster_rules(
             ClusterCommand::Kick(_) => {}
         }
     }
+
     Ok(Moderation::kept_elsewhere(changes)?)
 }
 
-/// Tasks that the server cannot do without. Dropping it ends them.
+/// Tasks that must run as long as the server. They are aborted when this is dropped.
 #[derive(Default)]
 struct Tasks(JoinSet<RunError>);
 
@@ -355,35 +365,35 @@ impl Tasks {
         });
     }
 
-    /// Waits until one of them ends, and returns which and why.
+    /// Waits until a task ends, and returns its name and the reason as an error.
     async fn ended(&mut self) -> RunError {
         match self.0.join_next().await {
             Some(Ok(error)) => error,
-            // Its panic is caught, and nothing else ends it.
+            // Impossible: panics are caught, and tasks are aborted only on drop.
             Some(Err(_)) | None => std::future::pending().await,
         }
     }
 
-    /// Waits until all of them have ended.
+    /// Waits until all tasks have ended.
     async fn all_ended(mut self) {
         while self.0.join_next().await.is_some() {}
     }
 }
 
-/// Waits until the store is lost, and returns why.
+/// Waits until the store is corrupt, and returns the reason.
 async fn store_corrupt(mut health: watch::Receiver<Health>) -> String {
     loop {
         if let Health::Corrupt(reason) = &*health.borrow_and_update() {
             return reason.clone();
         }
         if health.changed().await.is_err() {
-            // Closed: it changes no more.
+            // The sender is gone, so the state does not change any more.
             std::future::pending::<()>().await;
         }
     }
 }
 
-/// `passed`, or a socket of our own at `address`.
+/// Returns the `passed` socket, or listens on `address`.
 async fn listen(
     setting: &'static str,
     address: SocketAddr,
@@ -395,6 +405,7 @@ async fn listen(
             .and_then(|()| TcpListener::from_std(passed)),
         None => TcpListener::bind(address).await,
     };
+
     listener.map_err(|source| StartError::Listen {
         setting,
         address,
@@ -407,9 +418,9 @@ mod tests {
     use super::*;
 
     #[tokio::test]
-    async fn a_task_that_panics_is_named_with_its_message_while_the_others_run() {
+    async fn the_error_of_a_task_that_panics_has_its_name_and_message() {
         let mut tasks = Tasks::default();
-        tasks.spawn("that goes on", std::future::pending());
+        tasks.spawn("that runs on", std::future::pending());
         tasks.spawn("of the hub", async { panic!("a fault") });
 
         let error = tasks.ended().await;

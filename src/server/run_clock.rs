@@ -21,13 +21,13 @@ use tokio::time::{Instant, MissedTickBehavior};
 
 use crate::server::room::Tick;
 
-/// Longest time between two readings while the process runs.
+/// The interval between two readings while the process runs.
 const TICK: Duration = Duration::from_millis(100);
 
-/// A longer time without a reading means that the process did not run.
+/// The longest time between two readings of a process that ran.
 const LONGEST_GAP: Duration = Duration::from_millis(200);
 
-/// See the [module docs](self). A cheap handle.
+/// A handle to a clock, cheap to clone.
 #[derive(Clone, Debug)]
 pub struct RunClock(Arc<RunClockState>);
 
@@ -40,11 +40,11 @@ struct RunClockState {
 /// The last reading.
 #[derive(Clone, Copy, Debug)]
 struct ClockReading {
-    /// Time of the reading, by the system clock.
+    /// The time of the reading, by the system clock.
     system: Instant,
-    /// Time for which the process ran.
+    /// The time for which the process ran.
     elapsed: Duration,
-    /// Time for which it did not.
+    /// The time for which the process did not run.
     paused: Duration,
 }
 
@@ -111,7 +111,7 @@ impl RunClock {
     /// Waits for `future` while the process runs for `limit`; `None` if it was not ready by then.
     pub async fn timeout<T>(&self, limit: Duration, future: impl Future<Output = T>) -> Option<T> {
         tokio::select! {
-            // A result that was ready in time counts, even if it is polled late.
+            // First, because an output that was ready in time counts even if it is polled late.
             biased;
             output = future => Some(output),
             () = self.sleep(limit) => None,
@@ -152,7 +152,7 @@ impl Future for RunSleep {
     }
 }
 
-/// The same clock for hyper, which uses [`std::time::Instant`]s: here those of a process that never paused.
+/// The same clock for hyper. Its [`std::time::Instant`]s are those of a process that never paused.
 impl hyper::rt::Timer for RunClock {
     fn sleep(&self, duration: Duration) -> Pin<Box<dyn hyper::rt::Sleep>> {
         Box::pin(Self::sleep(self, duration))
@@ -196,7 +196,7 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_deadline_that_passed_during_a_pause_is_put_off_by_it() {
+    async fn a_deadline_during_a_pause_is_postponed_by_it() {
         let clock = RunClock::new();
         tokio::spawn(clock.clone().run());
         let began = Instant::now();
@@ -211,14 +211,14 @@ mod tests {
         run_for(Duration::from_secs(1)).await;
 
         advance(Duration::from_secs(3600)).await;
-        let ended = deadline.await.expect("it ends");
+        let output = deadline.await.expect("ended");
 
-        assert_eq!(ended, None);
+        assert_eq!(output, None);
         assert!(began.elapsed() >= Duration::from_secs(3600 + 9));
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_deadline_of_http_is_put_off_by_a_pause_as_well() {
+    async fn a_deadline_of_hyper_is_postponed_by_a_pause() {
         let clock = RunClock::new();
         tokio::spawn(clock.clone().run());
         let began = Instant::now();
@@ -233,14 +233,14 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn what_is_ready_after_a_pause_is_not_late() {
+    async fn a_future_that_is_ready_after_a_pause_is_in_time() {
         let clock = RunClock::new();
         let limit = Duration::from_secs(10);
 
-        let taken = clock
+        let output = clock
             .timeout(limit, advance(Duration::from_secs(3600)))
             .await;
 
-        assert_eq!(taken, Some(()));
+        assert_eq!(output, Some(()));
     }
 }

@@ -1,5 +1,5 @@
-//! Reads files that are small by their nature, like settings and keys, with a limit: a wrong path such as `/dev/zero`
-//! must not fill the memory.
+//! Reading of small files, like settings and keys, with a limit: a wrong path such as `/dev/zero` must not fill the
+//! memory.
 
 use std::fs::File;
 use std::io::{self, ErrorKind, Read};
@@ -11,7 +11,7 @@ pub const MAX_BYTES: u64 = 1024 * 1024;
 /// Reads the whole file at `path`, which may be a pipe.
 ///
 /// # Errors
-/// Those of the system, and [`ErrorKind::FileTooLarge`] if the file has more than `limit` bytes.
+/// Returns the system's errors, and [`ErrorKind::FileTooLarge`] if the file has more than `limit` bytes.
 pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
     let mut bytes = Vec::new();
     File::open(path)?.take(limit + 1).read_to_end(&mut bytes)?;
@@ -20,6 +20,7 @@ pub fn read(path: &Path, limit: u64) -> io::Result<Vec<u8>> {
         let reason = format!("the file is longer than {limit} bytes, the limit for its kind");
         return Err(io::Error::new(ErrorKind::FileTooLarge, reason));
     }
+
     Ok(bytes)
 }
 
@@ -28,7 +29,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_is_read_up_to_the_limit_and_an_endless_one_is_refused() {
+    fn files_up_to_the_limit_are_read_and_longer_ones_are_refused() {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("file");
         std::fs::write(&path, "12345").expect("written");

@@ -231,7 +231,7 @@ async fn the_start_says_who_may_come_in_and_warns_of_a_secret_that_everyone_can_
             .log()
             .await;
         assert!(
-            log.contains("tokens are asked for") && !log.contains("open mode"),
+            log.contains("tokens are required") && !log.contains("open mode"),
             "{log}"
         );
         assert_eq!(log.contains("chmod 600"), warns, "{log}");

@@ -7,7 +7,7 @@ use super::reach::ProxyInfo;
 use super::visit::{Answer, Visit, get};
 use crate::cli::client::Server;
 use crate::protocol::Welcome;
-use crate::server::release;
+use crate::server::version;
 
 /// A client address that the doctor invents (RFC 5737). A server shows it only if it trusts this client as a proxy.
 pub(super) const MADE_UP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
@@ -41,12 +41,12 @@ pub(super) async fn check(ops: &Server) -> Vec<Finding> {
     let commit = version.json()["commit"]
         .as_str()
         .map_or_else(String::new, |commit| format!(" ({commit})"));
-    let mut findings = vec![if number == release::VERSION {
+    let mut findings = vec![if number == version::VERSION {
         Finding::good("version", format!("{number}{commit}"))
     } else {
         Finding::note(
             "version",
-            format!("{number}{commit}; this program is {}", release::VERSION),
+            format!("{number}{commit}; this program is {}", version::VERSION),
         )
     }];
 

@@ -79,7 +79,7 @@ pub(super) fn tls(reader: &mut ConfigReader<'_>) -> Option<Option<Tls>> {
                 "tls-key",
                 "a file with a private key in PEM: -----BEGIN PRIVATE KEY-----".to_owned(),
             ),
-            Err(error @ CertificateError::Unfit(_)) => (
+            Err(error @ CertificateError::Mismatch(_)) => (
                 "tls-key",
                 format!("the private key of --tls-cert ({error})"),
             ),

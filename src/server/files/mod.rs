@@ -1,4 +1,4 @@
-//! The page's files: in a folder, or inside the program itself.
+//! The files of the page, in a folder or appended to the program.
 
 mod archive;
 
@@ -11,35 +11,36 @@ use std::sync::Arc;
 use bytes::Bytes;
 use sha1::{Digest, Sha1};
 
-pub use archive::{Archive, Packed};
+pub use archive::{Archive, EmbeddedFile};
 
-/// The folder of what cargo-leptos builds, among the page's files and in addresses.
+/// The folder of cargo-leptos's output, on disk and in URLs.
 pub const PKG: &str = "pkg";
-/// Bytes of the digest that make a version: no two builds of one program share so many.
+/// Bytes of the digest that make a version: enough that no two builds share them.
 const VERSION_BYTES: usize = 8;
 
-/// Where they are.
+/// The location of the page's files.
 #[derive(Clone, Debug)]
 pub enum Files {
-    /// In this folder, with [`PKG`] in it.
+    /// A folder with [`PKG`] in it.
     Folder(PathBuf),
-    /// Inside the program, as `scripts/pack.sh` put them there.
+    /// The program itself, to which `scripts/pack.sh` appended them.
     Inside(Arc<Archive>),
 }
 
 impl Files {
-    /// Those that belong to this program: inside it, else `site` beside it, else where a build makes them.
+    /// Finds the files of this program: inside it, else in `site` beside it, else in the build's output folder.
     ///
     /// # Errors
-    /// If there are some inside that cannot be read.
+    /// Returns an error if the program contains files that cannot be read.
     pub fn of_this_program() -> io::Result<Self> {
-        // A system that does not say which program this is says nothing of what is in it either.
+        // Without the path of the program, only the build's output folder is left.
         let Ok(program) = std::env::current_exe() else {
             return Ok(Self::Folder(PathBuf::from("target/site")));
         };
         if let Some(archive) = Archive::inside(&program)? {
             return Ok(Self::Inside(Arc::new(archive)));
         }
+
         let beside = program
             .parent()
             .map(|folder| folder.join("site"))
@@ -49,29 +50,30 @@ impl Files {
         ))
     }
 
-    /// A digest of what a browser runs or is styled by, names among it; packed forms and declarations follow from
-    /// these.
+    /// Returns a digest of the scripts and style sheets in [`PKG`], and of their names.
     ///
     /// # Errors
-    /// If there is nothing of it, or it cannot be read.
+    /// Returns an error if there are none, or one cannot be read.
     pub fn version(&self) -> io::Result<String> {
-        let mut loaded = match self {
-            Self::Folder(root) => read_loaded(&root.join(PKG))?,
+        let mut files = match self {
+            Self::Folder(root) => read_browser_files(&root.join(PKG))?,
             Self::Inside(archive) => archive
                 .folder(PKG)
-                .filter(|(name, _)| is_loaded(name))
+                .filter(|(name, _)| is_browser_file(name))
                 .collect(),
         };
-        if loaded.is_empty() {
+        if files.is_empty() {
             return Err(io::Error::new(
                 io::ErrorKind::NotFound,
-                format!("nothing in {PKG}"),
+                format!("no .css, .js or .wasm files in {PKG}"),
             ));
         }
-        loaded.sort();
-        let digest = loaded.iter().fold(Sha1::new(), |digest, (name, bytes)| {
+
+        files.sort();
+        let digest = files.iter().fold(Sha1::new(), |digest, (name, bytes)| {
             digest.chain_update(name.as_bytes()).chain_update(bytes)
         });
+
         Ok(digest
             .finalize()
             .iter()
@@ -90,19 +92,22 @@ impl fmt::Display for Files {
     }
 }
 
-fn is_loaded(name: &str) -> bool {
+/// Returns true for scripts and style sheets. Compressed forms and type declarations are derived from these.
+fn is_browser_file(name: &str) -> bool {
     name.rsplit_once('.')
-        .is_some_and(|(_, kind)| ["css", "js", "wasm"].contains(&kind))
+        .is_some_and(|(_, extension)| ["css", "js", "wasm"].contains(&extension))
 }
 
-fn read_loaded(folder: &Path) -> io::Result<Vec<(String, Bytes)>> {
-    let mut loaded = Vec::new();
+fn read_browser_files(folder: &Path) -> io::Result<Vec<(String, Bytes)>> {
+    let mut files = Vec::new();
+
     for entry in fs::read_dir(folder)? {
         let entry = entry?;
         let name = entry.file_name().to_string_lossy().into_owned();
-        if is_loaded(&name) {
-            loaded.push((name, fs::read(entry.path())?.into()));
+        if is_browser_file(&name) {
+            files.push((name, fs::read(entry.path())?.into()));
         }
     }
-    Ok(loaded)
+
+    Ok(files)
 }

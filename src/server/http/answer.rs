@@ -1,4 +1,4 @@
-//! Answers on their way to clients that may not read them: their memory is counted until the kernel has taken them.
+//! The memory of responses, which is counted until the kernel has accepted them, because clients may not read them.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -13,23 +13,23 @@ use crate::server::http::shares::{AddressShare, UnreadBytes};
 use crate::server::memory::Memory;
 use crate::server::transport::Activity;
 
-/// Answers up to this size are sent however much is unread: they say what became of a request.
+/// The size up to which responses are never refused, so that clients always learn the result of a request.
 const SMALL_BYTES: u64 = 4096;
 
-/// Marks the answer that is a stream of a room's log: its bytes are counted where they are made, and shared.
+/// Marks a response with the stream of a room's log, whose bytes are counted by the stream and shared by its readers.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct IsLogStream;
 
-/// A body whose bytes are counted from when HTTP is handed them.
+/// A body whose bytes are counted while hyper holds them.
 struct CountedBody {
     body: Body,
     share: Arc<AddressShare>,
     activity: Arc<Activity>,
-    /// What is counted for it before its first bytes are.
+    /// The bytes counted for the whole body, until its first bytes are polled.
     expected: Option<UnreadBytes>,
 }
 
-/// Bytes of an answer that HTTP holds.
+/// Bytes of a response that hyper holds.
 struct UnsentBytes {
     bytes: Bytes,
     _unread: UnreadBytes,
@@ -39,7 +39,8 @@ struct UnsentBytes {
 /// Returns `response` with its memory counted.
 ///
 /// # Errors
-/// If the client has left so much unread that it gets no more, and `may_refuse` says that nothing was changed for it.
+/// Returns an error if the client has left too many bytes unread. Never does so unless `may_refuse`, which is set for
+/// requests that changed nothing.
 pub(super) fn counted(
     response: Response,
     share: &Arc<AddressShare>,
@@ -49,6 +50,7 @@ pub(super) fn counted(
     if response.extensions().get::<IsLogStream>().is_some() {
         return Ok(response);
     }
+
     let size = response.body().size_hint().lower();
     let expected = if may_refuse && size > SMALL_BYTES {
         let limit = share.bytes();
@@ -58,7 +60,8 @@ pub(super) fn counted(
         None
     };
 
-    let (share, activity) = (share.clone(), activity.clone());
+    let share = share.clone();
+    let activity = activity.clone();
     Ok(response.map(|body| {
         Body::new(CountedBody {
             body,
@@ -81,8 +84,9 @@ impl HttpBody for CountedBody {
         let count = |bytes: Bytes| UnsentBytes::hold(bytes, &self.share, &self.activity);
         let counted = frame.map(|frame| frame.map(|frame| frame.map_data(count)));
 
-        // From now on what HTTP holds of it counts.
+        // From here on, the bytes that hyper holds are counted one by one.
         self.expected = None;
+
         Poll::Ready(counted)
     }
 
@@ -96,7 +100,7 @@ impl HttpBody for CountedBody {
 }
 
 impl UnsentBytes {
-    /// Returns `bytes`, counted until the last reference to them is gone. Bytes that others refer to are there anyway.
+    /// Returns `bytes`, counted until the last reference to them is dropped. Shared bytes are counted elsewhere.
     fn hold(bytes: Bytes, share: &Arc<AddressShare>, activity: &Arc<Activity>) -> Bytes {
         if !bytes.is_unique() {
             return bytes;

@@ -1,5 +1,5 @@
-//! The path under which the public listener is reached (`--base-path`): taken off each request before it is routed, so
-//! that no route knows it.
+//! The path under which the public listener is reached (`--base-path`). It is removed from each request before routing, so
+//! that routes do not depend on it.
 
 use axum::Router;
 use axum::extract::Request;
@@ -12,16 +12,17 @@ use crate::protocol::BasePath;
 use crate::server::http::error::ApiError;
 use crate::server::http::headers;
 
-/// Returns `router`, reached under `base` and nowhere else.
+/// Returns a router that serves `router` under `base` only.
 pub(super) fn under(base: BasePath, router: Router) -> Router {
     if base.is_root() {
         return router;
     }
-    Router::new().fallback(async move |request: Request| answer(&base, router, request).await)
+
+    Router::new().fallback(async move |request: Request| respond(&base, router, request).await)
 }
 
-async fn answer(base: &BasePath, router: Router, mut request: Request) -> Response {
-    if let Some(target) = stripped(base, request.uri()) {
+async fn respond(base: &BasePath, router: Router, mut request: Request) -> Response {
+    if let Some(target) = strip(base, request.uri()) {
         *request.uri_mut() = target;
         return match router.oneshot(request).await {
             Ok(response) => response,
@@ -37,16 +38,18 @@ async fn answer(base: &BasePath, router: Router, mut request: Request) -> Respon
         let base = base.to_string();
         ApiError::OutsideBase { base }.into_response()
     };
+
     headers::complete(response, headers::OWN_ONLY)
 }
 
-/// Returns `target` without `base`, if it is under it.
-fn stripped(base: &BasePath, target: &Uri) -> Option<Uri> {
+/// Returns `target` without `base`; `None` if it is not under `base`.
+fn strip(base: &BasePath, target: &Uri) -> Option<Uri> {
     let path = base.strip(target.path())?;
     let path_and_query = match target.query() {
         Some(query) => PathAndQuery::try_from(format!("{path}?{query}")),
         None => PathAndQuery::try_from(path),
     };
+
     let mut parts = target.clone().into_parts();
     parts.path_and_query = Some(path_and_query.ok()?);
     Uri::from_parts(parts).ok()
@@ -57,9 +60,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_target_under_the_base_loses_it_and_nothing_else() {
+    fn only_targets_under_the_base_are_stripped() {
         let base = BasePath::parse("/chat").expect("a path");
-        for (target, rest) in [
+
+        for (target, expected) in [
             ("/chat/", Some("/")),
             ("/chat/ws?room=a%2Fb&id=", Some("/ws?room=a%2Fb&id=")),
             ("/chat/r/%E4%B8%AD", Some("/r/%E4%B8%AD")),
@@ -71,12 +75,10 @@ mod tests {
             ("/chats/", None),
             ("/ws", None),
         ] {
-            let stripped = stripped(&base, &Uri::from_static(target));
-            assert_eq!(
-                stripped.map(|target| target.to_string()).as_deref(),
-                rest,
-                "{target}"
-            );
+            let stripped = strip(&base, &Uri::from_static(target));
+
+            let stripped = stripped.map(|uri| uri.to_string());
+            assert_eq!(stripped.as_deref(), expected, "{target}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Who asks, as far as addresses tell. Everything that is by address, and every line of the log, goes by this.
+//! The address of the client of a request, which limits, bans and the log use.
 
 use std::net::IpAddr;
 
@@ -6,26 +6,26 @@ use axum::http::HeaderMap;
 
 use crate::server::auth::Proxies;
 
-/// Where proxies say whom they ask for (no standard, but everywhere).
+/// The header with the addresses of a proxy's clients: no standard, but in common use.
 const X_FORWARDED_FOR: &str = "x-forwarded-for";
-/// The same, as RFC 7239 has it.
+/// The standard header for the same (RFC 7239).
 const FORWARDED: &str = "forwarded";
 
-/// The address of the client: the other end of the connection, or whom a trusted proxy there asks for. Each
-/// request carries it as an extension.
+/// The client's address: that of the peer, or the one that a trusted proxy names. An extension of each request.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct ClientAddress(pub(super) IpAddr);
 
 impl ClientAddress {
-    /// The client of a request with `headers` that came from `peer`.
+    /// Returns the client of a request with `headers` from `peer`.
     pub(super) fn of(proxies: &Proxies, peer: IpAddr, headers: &HeaderMap) -> Self {
-        // A line that is not even text is one that cannot be read.
-        let lines = |name| {
-            let lines = headers.get_all(name).iter();
-            lines
-                .map(|line| line.to_str().unwrap_or("unreadable"))
+        // A value that is not text counts as an address that cannot be parsed.
+        let values = |name| {
+            let values = headers.get_all(name).iter();
+            values
+                .map(|value| value.to_str().unwrap_or("unreadable"))
                 .collect::<Vec<&str>>()
         };
-        Self(proxies.client(peer, &lines(X_FORWARDED_FOR), &lines(FORWARDED)))
+
+        Self(proxies.client(peer, &values(X_FORWARDED_FOR), &values(FORWARDED)))
     }
 }

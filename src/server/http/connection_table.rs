@@ -1,8 +1,8 @@
-//! The HTTP connections of one listener: their limits, their addresses, and which one is evicted for a new one.
+//! The HTTP connections of one listener: their limits, and the eviction of one for a new one.
 //!
 //! # Invariants
 //!
-//! - A connection is in the table from when it is accepted until it ends, is evicted or becomes a stream of the Hub.
+//! - A connection is in the table until it ends, is evicted or becomes a stream of the Hub.
 //! - When the table is full, a connection from an address with few connections replaces one from the address with the
 //!   most, so no address can shut out another. Between equals, only stale connections are replaced.
 
@@ -18,15 +18,15 @@ use crate::server::hub::Hub;
 use crate::server::session::IpBucket;
 use crate::server::transport::{Activity, RequestPhase};
 
-/// A connection whose client has neither read its answer nor sent a request for this long may be replaced by any other.
+/// The time after which a connection that waits for its client may be replaced by any other.
 const STALE_AFTER: Duration = Duration::from_secs(1);
 
-/// See the [module docs](self).
+/// The table of a listener's HTTP connections.
 #[derive(Debug)]
 pub(super) struct ConnectionTable {
-    /// Most connections from all addresses.
+    /// The limit for connections from all addresses.
     limit: usize,
-    /// Most connections from one address.
+    /// The limit for connections from one address.
     limit_per_address: usize,
     hub: Hub,
     shares: AddressShares,
@@ -35,7 +35,9 @@ pub(super) struct ConnectionTable {
 
 #[derive(Debug, Default)]
 struct TableState {
+    /// The connections by number.
     connections: HashMap<u64, TableEntry>,
+    /// The number of the newest connection.
     newest: u64,
 }
 
@@ -45,7 +47,7 @@ struct TableEntry {
     activity: Arc<Activity>,
 }
 
-/// A connection's place in the table, until it is dropped.
+/// The entry of a connection in the table, which is removed on drop.
 #[derive(Debug)]
 pub(super) struct ConnectionPermit {
     table: Arc<ConnectionTable>,
@@ -79,11 +81,11 @@ impl ConnectionTable {
         }
     }
 
-    /// Adds a connection from `host`. Connections of a trusted proxy are limited by the clients of its requests, so
-    /// `is_proxy` lifts the limit for one address.
+    /// Adds a connection from `host`. The limit for one address does not apply to trusted proxies (`is_proxy`): their
+    /// requests are counted for the clients that they name.
     ///
     /// # Errors
-    /// If a limit is reached.
+    /// Returns the limit that is reached.
     pub(super) fn enter(
         self: &Arc<Self>,
         host: IpBucket,
@@ -108,6 +110,7 @@ impl ConnectionTable {
         state
             .connections
             .insert(number, TableEntry { share, activity });
+
         Ok(ConnectionPermit {
             table: self.clone(),
             number,
@@ -122,11 +125,12 @@ impl ConnectionTable {
         Ok(())
     }
 
-    /// Returns the connection to replace by a new one of `share`, if there is one.
+    /// Returns the connection to replace by a new one of `share`; `None` if none may be replaced.
     fn victim(&self, state: &TableState, share: &AddressShare) -> Option<u64> {
         let now = self.hub.now();
-        let mut of_most = None;
+        let mut of_busiest_address = None;
         let mut stalest = None;
+
         for (number, connection) in &state.connections {
             let (phase, since) = connection.activity.phase();
             let is_waiting = matches!(phase, RequestPhase::Idle | RequestPhase::Blocked);
@@ -134,7 +138,7 @@ impl ConnectionTable {
             let connections = connection.share.connections();
 
             keep_least(
-                &mut of_most,
+                &mut of_busiest_address,
                 (Reverse(connections), !is_stale, since, *number),
             );
             if is_stale {
@@ -142,8 +146,8 @@ impl ConnectionTable {
             }
         }
 
-        let (Reverse(most), _, _, number) = of_most?;
-        // Even after the exchange, that address has at least as many connections as the new one's.
+        let (Reverse(most), _, _, number) = of_busiest_address?;
+        // After the replacement, that address still has at least as many connections as the new one's.
         if most > share.connections() + 1 {
             return Some(number);
         }
@@ -166,14 +170,14 @@ impl TableState {
 }
 
 impl ConnectionPermit {
-    /// Counts the connection for `host`, the client of its current request, from now on. Returns the share of `host`.
+    /// Counts the connection for `host`, the client of its current request. Returns the share of `host`.
     ///
     /// # Errors
-    /// If `host` has reached its limit of connections.
+    /// Returns an error if `host` has reached its limit.
     pub(super) fn assign(&self, host: IpBucket) -> Result<Arc<AddressShare>, Full> {
         let share = self.table.shares.of(host);
         let mut state = self.table.state.lock();
-        // It was evicted or released, and is about to end.
+        // An evicted or released connection is about to end.
         let Some(connection) = state.connections.get_mut(&self.number) else {
             return Ok(share);
         };
@@ -184,10 +188,11 @@ impl ConnectionPermit {
             share.connect();
             connection.share = share.clone();
         }
+
         Ok(share)
     }
 
-    /// Removes the connection from the table: the Hub counts it from now on.
+    /// Removes the connection from the table, because the Hub counts it from here on.
     pub(super) fn release(&self) {
         let removed = self.table.state.lock().connections.remove(&self.number);
         if let Some(TableEntry { share, .. }) = removed {
@@ -239,7 +244,7 @@ mod tests {
             sweep_every: hour,
         };
 
-        let moderation = Moderation::open("no such file".into()).expect("nobody is banned");
+        let moderation = Moderation::open("no such file".into()).expect("no bans");
         Hub::new(
             settings,
             Backend::single(store),
@@ -249,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn an_address_with_few_connections_takes_the_place_of_one_from_the_address_with_most() {
+    fn a_connection_from_an_address_with_few_replaces_one_from_the_address_with_the_most() {
         let hub = hub();
         let table = Arc::new(ConnectionTable::new(hub.clone(), 3, 2));
         let enter = |address: &str| {
@@ -258,17 +263,19 @@ mod tests {
             let permit = table.enter(host, false, activity.clone());
             permit.map(|permit| (permit, activity))
         };
+
         let (_first, activity) = enter("192.0.2.1").expect("room");
         let _second = enter("192.0.2.1").expect("room");
-        let refused = enter("192.0.2.1").expect_err("half of them at most");
+        let refused = enter("192.0.2.1").expect_err("the address is full");
         assert_eq!(refused, Full::Address { limit: 2 });
-        let _of_another = enter("192.0.2.2").expect("room");
+
+        let _other = enter("192.0.2.2").expect("room");
         assert!(activity.evicted().now_or_never().is_none());
 
-        let _newcomer = enter("192.0.2.3").expect("the place of the first");
+        let _replacement = enter("192.0.2.3").expect("the first is evicted");
         assert!(activity.evicted().now_or_never().is_some());
 
-        let refused = enter("192.0.2.4").expect_err("all have one, and none is stale");
+        let refused = enter("192.0.2.4").expect_err("each has one, and none is stale");
         assert_eq!(refused, Full::All { limit: 3 });
     }
 
@@ -283,14 +290,15 @@ mod tests {
                 .enter(host("192.0.2.1"), true, activity)
                 .expect("room")
         };
-        let (one, other) = (enter(), enter());
+        let first = enter();
+        let second = enter();
 
-        assert!(one.assign(host("192.0.2.7")).is_ok());
-        assert!(one.assign(host("192.0.2.7")).is_ok(), "its next request");
-        let refused = other.assign(host("192.0.2.7")).expect_err("it has one");
+        assert!(first.assign(host("192.0.2.7")).is_ok());
+        assert!(first.assign(host("192.0.2.7")).is_ok(), "the next request");
+        let refused = second.assign(host("192.0.2.7")).expect_err("full");
         assert_eq!(refused, Full::Address { limit: 1 });
 
-        drop(one);
-        assert!(other.assign(host("192.0.2.7")).is_ok());
+        drop(first);
+        assert!(second.assign(host("192.0.2.7")).is_ok());
     }
 }

@@ -11,10 +11,10 @@ use axum::response::Response;
 use crate::server::http::error::ApiError;
 use crate::server::http::negotiation::split_unquoted;
 
-/// Names of UTF-8 and of its subset (RFC 9110 section 8.3.2 leaves their case open).
+/// The names of UTF-8 and of its subset, in any case (RFC 9110 section 8.3.2).
 const CHARSETS: [&str; 3] = ["utf-8", "utf8", "us-ascii"];
 
-/// Passes `request` on if handlers can read its body.
+/// Passes `request` on if its body is in a supported coding and character set.
 pub(super) async fn check(request: Request, next: Next) -> Result<Response, ApiError> {
     check_headers(request.headers())?;
     Ok(next.run(request).await)
@@ -23,16 +23,15 @@ pub(super) async fn check(request: Request, next: Next) -> Result<Response, ApiE
 /// Checks the headers that describe a body.
 ///
 /// # Errors
-/// If it is compressed, or in another character set.
+/// Returns an error if the body is compressed, or in an unsupported character set.
 fn check_headers(headers: &HeaderMap) -> Result<(), ApiError> {
-    // hyper itself refuses requests whose last transfer coding is not "chunked".
+    // hyper refuses requests whose last transfer coding is not "chunked".
     if let Some(coding) = other_element(headers, &header::TRANSFER_ENCODING, "chunked") {
         return Err(ApiError::TransferCoding { coding });
     }
     if let Some(coding) = other_element(headers, &header::CONTENT_ENCODING, "identity") {
         return Err(ApiError::ContentCoding { coding });
     }
-
     let charset = headers
         .get(header::CONTENT_TYPE)
         .and_then(|kind| charset(kind.to_str().ok()?));
@@ -82,13 +81,16 @@ mod tests {
     }
 
     #[test]
-    fn a_compressed_body_is_refused_by_the_name_of_its_coding() {
+    fn compressed_bodies_are_refused() {
         for coding in ["gzip", "br", "identity, GZIP", "zstd,identity", "x-gzip"] {
             let error = check(header::CONTENT_ENCODING, coding).expect_err(coding);
             assert!(error.contains("Content-Encoding"), "{error}");
         }
         assert!(check(header::TRANSFER_ENCODING, "gzip, chunked").is_err());
+    }
 
+    #[test]
+    fn bodies_without_a_coding_are_accepted() {
         for coding in ["", "identity", "Identity, identity"] {
             assert_eq!(check(header::CONTENT_ENCODING, coding), Ok(()), "{coding}");
         }
@@ -96,7 +98,7 @@ mod tests {
     }
 
     #[test]
-    fn a_body_in_another_character_set_than_utf_8_is_refused_by_its_name() {
+    fn bodies_in_other_character_sets_than_utf_8_are_refused() {
         for kind in [
             "text/plain; charset=utf-16",
             "text/plain;charset=\"UTF-16LE\"",
@@ -107,7 +109,10 @@ mod tests {
             let error = check(header::CONTENT_TYPE, kind).expect_err(kind);
             assert!(error.contains("utf-8"), "{error}");
         }
+    }
 
+    #[test]
+    fn bodies_in_utf_8_are_accepted() {
         for kind in [
             "text/plain",
             "text/plain; charset=UTF-8",

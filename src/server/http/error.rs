@@ -1,5 +1,4 @@
-//! What goes wrong over HTTP: one table from cause to status, code and words, as
-//! `{"error":{"code","message"}}`.
+//! Errors over HTTP, and their statuses, codes and messages. They are sent as `{"error":{"code","message"}}`.
 
 mod admin;
 
@@ -11,10 +10,11 @@ use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use utoipa::ToSchema;
 
-use crate::protocol::KeyError;
-use crate::protocol::NameError;
+use crate::protocol::{KeyError, NameError};
 use crate::server::auth::{AuthError, TokenError};
-use crate::server::http::entrance::{MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES};
+use crate::server::http::middleware::request_limit::{
+    MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES,
+};
 use crate::server::http::problem::ErrorText;
 use crate::server::hub::Refusal;
 use crate::server::metrics;
@@ -25,174 +25,172 @@ use crate::server::transport::UpgradeError;
 
 pub(super) use admin::AdminError;
 
-/// Time after which a refused client may try again, where nothing says it more exactly.
+/// The time after which a refused client may retry, unless it can be computed.
 const RETRY_AFTER: Duration = Duration::from_secs(5);
 
-/// The body of such an answer.
+/// The body of an error response.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct ErrorBody {
     error: ErrorDetail,
 }
 
-/// What went wrong.
+/// The error of a request.
 #[derive(Debug, Serialize, ToSchema)]
 struct ErrorDetail {
-    /// For programs: never changes.
+    /// The code, for programs. Codes never change.
     code: &'static str,
-    /// For people: what is wrong and what is allowed.
+    /// The message, for people: the fault and the allowed values.
     message: String,
 }
 
-/// An answer other than the one asked for.
+/// An error of a request.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum ApiError {
-    /// A room or id that is none.
+    /// The room or the id is invalid.
     #[error(transparent)]
     Name(#[from] NameError),
-    /// A query's field or a header that is not what it must be.
+    /// A query parameter or a header is invalid.
     #[error("{name} must be {allowed}")]
     Parameter {
-        /// Which.
+        /// The name of the parameter or header.
         name: &'static str,
-        /// What it may be.
+        /// The allowed values.
         allowed: &'static str,
     },
-    /// A query that cannot be read.
+    /// The query cannot be parsed.
     #[error("{0}")]
     Query(String),
-    /// A limit is reached.
+    /// A limit of the hub is reached.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The store could not take or give something now.
+    /// The store failed to write or read.
     #[error(transparent)]
     Store(#[from] StoreError),
-    /// A key that is none.
+    /// The key is invalid.
     #[error(transparent)]
     Key(#[from] KeyError),
     /// Not a WebSocket handshake.
     #[error(transparent)]
     Upgrade(#[from] UpgradeError),
-    /// A page of another origin.
-    #[error(
-        "pages of this origin may not connect; the server's --allow-origin names those that may"
-    )]
+    /// The origin of the page is not allowed.
+    #[error("this origin is not allowed; allow it with the server's --allow-origin")]
     Origin,
-    /// Not one `Host`, or one that is none.
-    #[error("a request has one Host header: a name or an address, and perhaps a port")]
+    /// There is not exactly one valid `Host`.
+    #[error("a request needs one Host header: a name or an address, and optionally a port")]
     BadHost,
-    /// A name that is not the server's.
-    #[error("this server does not answer to {host:?}; its --public-host {host} would make it")]
+    /// The `Host` names another server.
+    #[error("this server is not {host:?}; if it is, start it with --public-host {host}")]
     Misdirected {
-        /// The name.
+        /// The name in the request.
         host: String,
     },
-    /// Without a good token, or with one that does not allow this.
+    /// The token is missing, invalid, or does not grant the right.
     #[error(transparent)]
     Auth(#[from] AuthError),
-    /// No such address.
-    #[error("there is nothing at this address")]
+    /// The URL does not exist.
+    #[error("not found")]
     NotFound,
-    /// An address outside of `--base-path`.
-    #[error("there is nothing at this address; this server is at {base}/ (--base-path {base})")]
+    /// The URL is outside of `--base-path`.
+    #[error("not found; this server is at {base}/ (--base-path {base})")]
     OutsideBase {
-        /// The path under which it is.
+        /// The path of the server.
         base: String,
     },
-    /// The address exists, but not for this method.
-    #[error("this address does not take this method")]
+    /// The URL exists, but not for this method.
+    #[error("method not allowed")]
     Method,
-    /// A body of another kind.
+    /// The media type of the body is not supported.
     #[error(
         "the body must be text/plain in UTF-8, application/json like {{\"text\":\"...\"}}, or application/x-ndjson, \
          one such object a line"
     )]
     MediaType,
-    /// A body that is compressed, or encoded in another way.
+    /// The body is compressed, or has another content coding.
     #[error(
-        "the body is encoded as {coding:?}; send it as it is, without Content-Encoding: only identity is accepted"
+        "the body is encoded as {coding:?}; send it without Content-Encoding: only identity is accepted"
     )]
     ContentCoding {
         /// The first coding that is not supported.
         coding: String,
     },
-    /// A body of text that is not in UTF-8.
+    /// The text in the body is not in UTF-8.
     #[error("the body has the charset {charset:?}; only utf-8 is accepted")]
     Charset {
-        /// As `Content-Type` names it.
+        /// The charset in `Content-Type`.
         charset: String,
     },
-    /// A body that is encoded for its transfer.
+    /// The body has an unsupported transfer coding.
     #[error("the body has the transfer coding {coding:?}; only chunked is supported")]
     TransferCoding {
         /// The first coding that is not supported.
         coding: String,
     },
-    /// An answer in no form that the server has.
-    #[error("the Accept header refuses every form of this answer; it can be {offered}")]
+    /// `Accept` refuses every form of the response.
+    #[error("the Accept header refuses every form of this response; available: {offered}")]
     NotAcceptable {
-        /// The media types that there are.
+        /// The available media types.
         offered: &'static str,
     },
-    /// A body of the right kind that does not say what it must.
+    /// The body is invalid.
     #[error("{0}")]
     Body(String),
-    /// A line of a batch that is no message.
+    /// A line of a batch is invalid.
     #[error("line {number}: {error}")]
     Line {
-        /// Which, from 1.
+        /// The number of the line, from 1.
         number: usize,
-        /// What is wrong with it.
+        /// The error of the line.
         error: Box<Self>,
     },
-    /// A key for a whole batch.
+    /// `Idempotency-Key` was sent with a batch.
     #[error("Idempotency-Key is for one message; in a batch each line has a \"key\" of its own")]
     KeyOfBatch,
-    /// More bytes than allowed: of one message, or of a body.
+    /// A message or a body is too long.
     #[error("the {what} is larger than the {limit} bytes allowed")]
     TooBig {
         /// `message` or `body`.
         what: &'static str,
-        /// How many are allowed.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// More messages in a batch than may ever pass at once.
+    /// A batch has more messages than the rate limits ever allow at once.
     #[error("the batch has more than the {limit} messages allowed at once")]
     TooMany {
-        /// How many are allowed.
+        /// The limit.
         limit: usize,
     },
-    /// More connections than one address may open.
-    #[error("too fast; one address may open {} connections a second, {} at once", rate.per_second, rate.burst)]
+    /// The address opens connections too fast.
+    #[error("too many new connections; one address may open {} a second, and {} at once", rate.per_second, rate.burst)]
     ConnectsTooFast {
-        /// What is allowed.
+        /// The limit.
         rate: Rate,
-        /// How long to wait.
+        /// The time after which the client may connect again.
         wait: Duration,
     },
-    /// More places than one address may hold.
+    /// The address has too many HTTP connections.
     #[error(
-        "one address may ask for {limit} things at once; close connections that are not needed"
+        "too many HTTP connections from this address (limit {limit}); close those that are not needed"
     )]
     TooManyAtOnce {
-        /// How many connections are allowed.
+        /// The limit.
         limit: usize,
     },
-    /// More messages than an id or an address may say.
+    /// The id or the address publishes too fast.
     #[error(transparent)]
     TooFast(#[from] RateLimited),
-    /// A banned client, or a closed room.
+    /// The user or the address is banned, or the room is closed.
     #[error(transparent)]
     Denied(#[from] Denied),
-    /// What only operators meet.
+    /// An error of the admin API.
     #[error(transparent)]
     Admin(#[from] AdminError),
-    /// A body that does not come.
-    #[error("the body did not come in time")]
+    /// The body did not arrive in time.
+    #[error("the request body timed out")]
     Slow,
-    /// A body whose end never came.
-    #[error("the body broke off")]
+    /// The body ended early.
+    #[error("the request body ended early")]
     BrokenOff,
-    /// More pages than can be rendered now.
+    /// Too many requests wait for a page.
     #[error("the server renders as many pages as it can now, and {limit} {whose} wait; try again")]
     TooManyPages {
         /// The limit for waiting requests.
@@ -200,35 +198,34 @@ pub(super) enum ApiError {
         /// `requests`, or `requests from this address`.
         whose: &'static str,
     },
-    /// A page that had to wait for too long.
+    /// A request has waited too long for a page.
     #[error(
         "the server renders as many pages as it can now, and none of them was done in {} s; try again",
         limit.as_secs()
     )]
     PageTimeout {
-        /// How long a request waits.
+        /// The longest wait.
         limit: Duration,
     },
-    /// More bodies at once than one address may send.
+    /// The address sends too many request bodies at once.
     #[error(
-        "request bodies from this address take the {limit} bytes that they may at once (a part of --memory-budget); \
-         wait for an answer before the next"
+        "request bodies from this address take the {limit} bytes allowed at once (a part of --memory-budget); \
+         wait for a response before the next request"
     )]
     Busy {
         /// The limit in bytes.
         limit: usize,
     },
-    /// More answers that were not read than one address may leave.
+    /// The address has not read its responses.
     #[error(
-        "answers that this address has not read take the {limit} bytes that they may (a part of --memory-budget); \
-         read them first"
+        "unread responses to this address take the {limit} bytes allowed (a part of --memory-budget); read them first"
     )]
     TooMuchUnread {
         /// The limit in bytes.
         limit: usize,
     },
-    /// All connections that ask over HTTP are in use.
-    #[error("the server has {limit} open HTTP connections, as many as it allows")]
+    /// All HTTP connections are in use.
+    #[error("the server has {limit} open HTTP connections, which is its limit")]
     TooManyHttpConnections {
         /// The limit.
         limit: usize,
@@ -239,30 +236,30 @@ pub(super) enum ApiError {
         /// The limit for connections.
         limit: usize,
     },
-    /// A target that is too long.
-    #[error("the address is longer than the {limit} bytes allowed")]
+    /// The request target is too long.
+    #[error("the URL is longer than the {limit} bytes allowed")]
     LongTarget {
-        /// How many bytes are allowed.
+        /// The limit in bytes.
         limit: usize,
     },
-    /// A head that is too large by far: how large is not known.
+    /// The head is so large that it was not read to its end.
     #[error(
         "the request's head is too large; it may have {MAX_HEADERS} headers and {MAX_HEAD_BYTES} bytes of them, \
          and a target of {MAX_TARGET_BYTES} bytes"
     )]
     HugeHead,
-    /// Bytes that are no request.
+    /// The bytes are not an HTTP request.
     #[error("the request is malformed: {0}")]
     Malformed(String),
-    /// The preface of HTTP/2.
+    /// The client sent the preface of HTTP/2.
     #[error("HTTP/2 is not supported; use HTTP/1.1")]
     HttpVersion,
-    /// More of a request's head than allowed.
+    /// The head of the request is too large.
     #[error("the request has more than the {limit} {what} allowed")]
     LargeHead {
         /// `headers`, or `bytes of headers`.
         what: &'static str,
-        /// How many are allowed.
+        /// The limit.
         limit: usize,
     },
 }
@@ -355,12 +352,12 @@ impl ApiError {
 }
 
 impl ApiError {
-    /// What programs know it by, and counters.
+    /// Returns the code, for programs and metrics.
     pub(super) fn code(&self) -> &'static str {
         self.status_and_code().1
     }
 
-    /// When the same request may succeed, if it may.
+    /// Returns the time after which the same request may succeed; `None` if it never will.
     const fn retry_after(&self) -> Option<Duration> {
         match self {
             Self::TooFast(RateLimited { wait, .. }) | Self::ConnectsTooFast { wait, .. } => {
@@ -378,14 +375,15 @@ impl ApiError {
         }
     }
 
-    /// Returns whether browsers are shown it as a page: not if pages cannot be rendered now.
+    /// Returns true if browsers get the error as a page, which needs the renderer.
     const fn may_be_page(&self) -> bool {
         !matches!(self, Self::TooManyPages { .. } | Self::PageTimeout { .. })
     }
 
-    /// What `WWW-Authenticate` says (RFC 6750 section 3). Whoever sent no token is told of no error.
+    /// Returns the value of `WWW-Authenticate` (RFC 6750 section 3), which names no error if there was no token.
     const fn challenge(&self) -> Option<&'static str> {
         let Self::Auth(error) = self else { return None };
+
         Some(match error {
             AuthError::Token(TokenError::Missing) => "Bearer realm=\"fanfare\"",
             AuthError::Token(TokenError::Several) => {
@@ -407,6 +405,7 @@ impl IntoResponse for ApiError {
     fn into_response(self) -> Response {
         let (status, code) = self.status_and_code();
         metrics::count_refusal(code);
+
         let message = self.to_string();
         let body = ErrorBody {
             error: ErrorDetail {
@@ -420,9 +419,10 @@ impl IntoResponse for ApiError {
             message,
             may_be_page: self.may_be_page(),
         });
+
         let headers = response.headers_mut();
         if let Some(wait) = self.retry_after() {
-            // In whole seconds (RFC 9110 section 10.2.3), none of them too few.
+            // Whole seconds (RFC 9110 section 10.2.3), rounded up.
             let seconds = wait.as_millis().div_ceil(1000) as u64;
             headers.insert(header::RETRY_AFTER, HeaderValue::from(seconds));
         }
@@ -448,6 +448,7 @@ impl IntoResponse for ApiError {
                 HeaderValue::from_static("identity"),
             );
         }
+
         response
     }
 }

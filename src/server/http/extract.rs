@@ -1,4 +1,4 @@
-//! What handlers ask of a request. Each part is checked here, and what is wrong with it is said as JSON.
+//! Extractors and parsers for the parts of a request. Their errors are [`ApiError`]s.
 
 use std::net::IpAddr;
 
@@ -8,19 +8,15 @@ use serde::de::value::StringDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use serde::{Deserialize, Deserializer};
 
-use crate::protocol::Epoch;
-use crate::protocol::Offset;
-use crate::protocol::Position;
-use crate::protocol::RoomName;
-use crate::protocol::UserId;
+use crate::protocol::{Epoch, Offset, Position, RoomName, UserId};
 use crate::server::http::error::ApiError;
 use crate::server::hub::Resume;
 
-/// The room that the address names.
+/// The room in the path.
 #[derive(Debug)]
 pub(super) struct InRoom(pub(super) RoomName);
 
-/// The query's fields, none of them twice. Those that nobody asks for are ignored.
+/// The query parameters. Unknown ones are ignored; repeated ones are an error.
 #[derive(Debug)]
 pub(super) struct Query<T>(pub(super) T);
 
@@ -28,10 +24,11 @@ impl<S: Send + Sync> FromRequestParts<S> for InRoom {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &S) -> Result<Self, ApiError> {
-        // Only an address that is not even text in UTF-8 cannot be read, and that names nothing.
+        // Fails only for a path that is not UTF-8, which names no room.
         let Path(room): Path<String> = Path::from_request_parts(parts, state)
             .await
             .map_err(|_| ApiError::NotFound)?;
+
         Ok(Self(RoomName::parse(&room)?))
     }
 }
@@ -41,7 +38,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
 
     async fn from_request_parts(parts: &mut Parts, _state: &S) -> Result<Self, ApiError> {
         match axum::extract::Query::try_from_uri(&parts.uri) {
-            Ok(axum::extract::Query(fields)) => Ok(Self(fields)),
+            Ok(axum::extract::Query(params)) => Ok(Self(params)),
             Err(error) => {
                 let query = parts.uri.query().unwrap_or_default();
                 Err(query_error(query, error.body_text()))
@@ -50,7 +47,7 @@ impl<S: Send + Sync, T: DeserializeOwned> FromRequestParts<S> for Query<T> {
     }
 }
 
-/// Returns the error of a query that cannot be read: that of its room, id or address, or else `other`.
+/// Returns the error of a query that cannot be parsed: that of its room, id or address, or else `other`.
 fn query_error(query: &str, other: String) -> ApiError {
     for (name, value) in form_urlencoded::parse(query.as_bytes()) {
         let checked = match name.as_ref() {
@@ -63,11 +60,12 @@ fn query_error(query: &str, other: String) -> ApiError {
             return error;
         }
     }
+
     ApiError::Query(other)
 }
 
-/// Reads a field of the query that says where to begin or how much to give. An empty value is the same as none, because
-/// scripts write `after=$AFTER`. (An empty room or id is an error all the same: none would be another room or id.)
+/// Deserializes an optional query parameter. An empty value counts as none, because scripts write `after=$AFTER`. Not for
+/// rooms and ids: without them, a request means another room or id.
 pub(super) fn non_empty<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
 where
     D: Deserializer<'de>,
@@ -77,18 +75,19 @@ where
     if value.is_empty() {
         return Ok(None);
     }
+
     let value: StringDeserializer<D::Error> = value.into_deserializer();
     T::deserialize(value).map(Some)
 }
 
-/// The IP address that the query's field `name` holds.
+/// Parses the IP address in the query parameter `name`.
 pub(super) fn address(name: &'static str, text: &str) -> Result<IpAddr, ApiError> {
     let allowed = "an IP address, like 192.0.2.1 or 2001:db8::1";
     text.parse()
         .map_err(|_| ApiError::Parameter { name, allowed })
 }
 
-/// The offset that the query's field `name` holds.
+/// Parses the offset in the query parameter `name`.
 pub(super) fn offset(name: &'static str, text: &str) -> Result<Offset, ApiError> {
     let allowed = "an offset: a number from 0";
     text.parse()
@@ -96,7 +95,7 @@ pub(super) fn offset(name: &'static str, text: &str) -> Result<Offset, ApiError>
         .map_err(|_| ApiError::Parameter { name, allowed })
 }
 
-/// The position in the query's fields `after` and `epoch`.
+/// Parses the position in the query parameters `after` and `epoch`.
 pub(super) fn resume(
     after: Option<&str>,
     epoch: Option<Epoch>,
@@ -111,7 +110,7 @@ pub(super) fn resume(
         .transpose()
 }
 
-/// The position in a `Last-Event-ID`.
+/// Parses the position in a `Last-Event-ID` header.
 pub(super) fn resume_from_event(id: &[u8]) -> Result<Resume, ApiError> {
     let position = std::str::from_utf8(id)
         .ok()
@@ -120,6 +119,7 @@ pub(super) fn resume_from_event(id: &[u8]) -> Result<Resume, ApiError> {
         name: "Last-Event-ID",
         allowed: "EPOCH:OFFSET, as in the `id` of an event",
     })?;
+
     Ok(Resume {
         after: offset,
         epoch: Some(epoch),

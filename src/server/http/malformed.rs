@@ -1,8 +1,8 @@
 //! Answers to bytes that are not an HTTP/1.1 request.
 //!
-//! hyper answers them with a bare status, and HTTP/2 with nothing. So everything that it writes before it has read the
-//! first request is dropped (see [`StallTimeoutHandle::mute`]), and our own answer is sent instead. After a first request,
-//! hyper's answer stays.
+//! hyper answers them with a bare status, and HTTP/2 with nothing. So everything that it writes before the first request
+//! is dropped (see [`StallTimeoutHandle::mute`]), and an answer of our own is sent instead. After a first request, hyper's
+//! answer is sent.
 
 use std::time::Duration;
 
@@ -15,10 +15,10 @@ use crate::server::metrics;
 use crate::server::run_clock::RunClock;
 use crate::server::transport::StallTimeoutHandle;
 
-/// Longest time for a client to close its side after the answer.
-const CLOSE_GRACE: Duration = Duration::from_secs(1);
+/// The time in which the client must close its side after the answer.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Most bytes that are read and discarded after the answer, so that the client receives it.
+/// The most bytes that are read and discarded after the answer, so that the client receives it.
 const MAX_DISCARDED_BYTES: usize = 256 * 1024;
 
 /// Counts a connection that ended with `error`, and answers the client at `socket` if it was sent nothing yet.
@@ -42,26 +42,27 @@ pub(super) async fn answer(error: &hyper::Error, socket: &StallTimeoutHandle, cl
         return metrics::count_refusal(refusal.code());
     }
 
-    let answer = headers::complete(refusal.into_response(), headers::OWN_ONLY);
+    let response = headers::complete(refusal.into_response(), headers::OWN_ONLY);
     let close = async {
-        socket
-            .close_with(&bytes(answer).await, MAX_DISCARDED_BYTES)
-            .await
+        let bytes = serialize(response).await;
+        socket.close_with(&bytes, MAX_DISCARDED_BYTES).await;
     };
-    // The connection ends now, whether or not the client closed its side in time.
-    let _ = clock.timeout(CLOSE_GRACE, close).await;
+    // The connection ends after a timeout too.
+    let _ = clock.timeout(CLOSE_TIMEOUT, close).await;
 }
 
-/// Returns `response` as it is sent.
-async fn bytes(response: Response) -> Vec<u8> {
+/// Returns `response` as bytes of HTTP/1.1.
+async fn serialize(response: Response) -> Vec<u8> {
     let (head, body) = response.into_parts();
-    // It cannot fail: the body is in memory.
+    // Cannot fail: the body is in memory.
     let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
 
-    let (status, length) = (head.status, body.len());
-    let mut bytes =
-        format!("HTTP/1.1 {status}\r\nconnection: close\r\ncontent-length: {length}\r\n")
-            .into_bytes();
+    let mut bytes = format!(
+        "HTTP/1.1 {}\r\nconnection: close\r\ncontent-length: {}\r\n",
+        head.status,
+        body.len()
+    )
+    .into_bytes();
     for (name, value) in &head.headers {
         bytes.extend_from_slice(name.as_str().as_bytes());
         bytes.extend_from_slice(b": ");
@@ -70,5 +71,6 @@ async fn bytes(response: Response) -> Vec<u8> {
     }
     bytes.extend_from_slice(b"\r\n");
     bytes.extend_from_slice(&body);
+
     bytes
 }

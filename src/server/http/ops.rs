@@ -1,4 +1,4 @@
-//! What an operator asks, on a listener of its own.
+//! The routes of the ops listener: health, metrics, version and the admin API.
 
 use std::sync::Arc;
 
@@ -11,52 +11,65 @@ use axum::{Json, Router};
 use tokio::sync::watch;
 
 use crate::server::auth::WebPolicy;
-use crate::server::http::router::{completed, guarded, revalidated};
+use crate::server::http::router::{no_cache, with_origin_check, with_security_headers};
 use crate::server::http::{AppState, admin_page, api, content, error};
 use crate::server::log_writer;
 use crate::server::memory::Memory;
 use crate::server::metrics::{Gauges, Metrics};
-use crate::server::release;
 use crate::server::store::Health;
+use crate::server::version;
 
-/// The text format of Prometheus.
+/// The media type of Prometheus's text format.
 const METRICS_TYPE: &str = "text/plain; version=0.0.4";
 
-/// `GET /healthz`: the process is up and answers. `GET /readyz`: the store took the last write; else 503 and why
-/// not. `GET /metrics`: what is counted. `GET /version`: which program this is. `/admin`: the operator's page, with
-/// the files that it loads. `/api/v1/admin`: the same as calls.
+/// Returns the routes of the ops listener:
+///
+/// - `GET /healthz`: 200 while the process runs.
+/// - `GET /readyz`: 200 while the store accepts writes, else 503 with the reason.
+/// - `GET /metrics`: metrics for Prometheus.
+/// - `GET /version`: the version of the program.
+/// - `/admin`: the admin page and its files.
+/// - `/api/v1/admin`: the admin API.
 pub fn router(
     state: AppState,
     metrics: Metrics,
     store: watch::Receiver<Health>,
     web: WebPolicy,
 ) -> Router {
-    let (shared, health, site) = (state.clone(), store.clone(), state.site.clone());
-    let asked = api::ops_router().merge(api::admin::on_ops(admin_page::router()));
-    let figures = async move || {
-        let text = metrics.render(readings(&shared, &health).await);
+    let web = Arc::new(web);
+    let site = state.site.clone();
+    let metrics_state = state.clone();
+    let render_metrics = async move || {
+        let text = metrics.render(gauges(&metrics_state, &store).await);
         ([(header::CONTENT_TYPE, METRICS_TYPE)], text).into_response()
     };
+
+    let admin = api::ops_router()
+        .merge(api::admin::on_ops(admin_page::router()))
+        .merge(site.versioned_files())
+        .with_state(state.clone());
     let router = Router::new()
         .route("/healthz", get(async || "ok\n"))
-        .route("/readyz", get(readiness).with_state(state.clone()))
-        .route("/metrics", get(figures))
-        .route("/version", get(async || Json(release::json())))
-        .merge(asked.merge(site.versioned_files()).with_state(state))
+        .route("/readyz", get(readiness).with_state(state))
+        .route("/metrics", get(render_metrics))
+        .route("/version", get(async || Json(version::json())))
+        .merge(admin)
         .fallback_service(site.files())
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(middleware::from_fn(content::check))
-        .layer(revalidated());
-    let web = Arc::new(web);
-    completed(guarded(router, web.clone()), &web)
+        .layer(no_cache());
+
+    with_security_headers(with_origin_check(router, web.clone()), &web)
 }
 
-async fn readings(
+/// Returns the current values of the gauges.
+async fn gauges(
     AppState { hub, quotas, .. }: &AppState,
     store: &watch::Receiver<Health>,
 ) -> Gauges {
     let lag = hub.connections().lag().await;
     let (delivered, delivered_bytes) = hub.rooms().delivered();
+
     Gauges {
         connections: hub.connections().count(),
         max_connections: hub.connections().limits(),
@@ -71,13 +84,14 @@ async fn readings(
     }
 }
 
-/// Answers 503 while the store rejects writes, and names damaged messages, which are no reason to stop serving.
+/// Returns 503 while the store rejects writes. Lists damaged messages too, which do not affect the status.
 async fn readiness(Shared(state): Shared<AppState>) -> (StatusCode, String) {
     let damage = state
         .hub
         .store()
         .damage()
         .map_or_else(String::new, |damage| format!("damaged: {damage}\n"));
+
     match state.hub.store().health().borrow().clone() {
         Health::Ready => (StatusCode::OK, format!("ready\n{damage}")),
         Health::ReadOnly(reason) | Health::Unreachable(reason) | Health::Corrupt(reason) => (

@@ -1,5 +1,5 @@
-//! The page, rendered on the server for one room: in the reader's language and colours, with what was said
-//! last, so that it can be read before any script has come, and without one.
+//! The page of a room, rendered on the server in the reader's language and theme. It contains the newest messages, so it
+//! can be read without JavaScript.
 
 mod form;
 mod reader;
@@ -20,49 +20,48 @@ use leptos_axum::ResponseOptions;
 use tokio::runtime::Handle;
 use tracing::warn;
 
-use crate::app::Form;
-use crate::app::InitialHistory;
-use crate::app::Snapshot;
-use crate::app::shell;
+use crate::app::{Form, InitialHistory, Snapshot, shell};
 use crate::protocol::RoomName;
 use crate::server::auth::{Embedding, Principal, Right};
-use crate::server::http::AppState;
-use crate::server::http::caller::Caller;
 use crate::server::http::client::ClientAddress;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::{InRoom, Query};
-use crate::server::http::headers;
+use crate::server::http::middleware::authenticated::Authenticated;
 use crate::server::http::shares::AddressShare;
+use crate::server::http::{AppState, headers};
 use crate::server::moderation::AccessRequest;
 use crate::server::store::Span;
 
-/// Messages that a page begins with; it asks for older ones when someone reads back.
-const NEWEST: usize = 50;
+/// The number of messages in a page. Its scripts load older ones on demand.
+const MAX_MESSAGES: usize = 50;
 
+/// Renders the page of the lobby, or redirects to the room in the query.
 pub(super) async fn lobby(
     Shared(state): Shared<AppState>,
     Extension(client): Extension<ClientAddress>,
     Extension(share): Extension<Arc<AddressShare>>,
-    Caller(principal): Caller,
+    Authenticated(principal): Authenticated,
     Query(choice): Query<Choice>,
     request: Request,
 ) -> Result<Response, ApiError> {
     if let Some(room) = &choice.room {
-        // What someone types into a form may begin or end with a space.
+        // Text typed into a form may have spaces around it.
         let room = RoomName::parse(room.trim())?;
-        let address = state.site.base.join(&format!("/r/{room}"));
-        return Ok(Redirect::to(&address).into_response());
+        let url = state.site.base.join(&format!("/r/{room}"));
+        return Ok(Redirect::to(&url).into_response());
     }
+
     let reader = ReaderPreferences::of(share, request.headers());
     let lobby = RoomName::lobby();
     page(&state, &principal, client, lobby, &choice, &reader, request).await
 }
 
+/// Renders the page of the room in the path.
 pub(super) async fn room(
     Shared(state): Shared<AppState>,
     Extension(client): Extension<ClientAddress>,
     Extension(share): Extension<Arc<AddressShare>>,
-    Caller(principal): Caller,
+    Authenticated(principal): Authenticated,
     InRoom(room): InRoom,
     Query(choice): Query<Choice>,
     request: Request,
@@ -81,10 +80,9 @@ async fn page(
     request: Request,
 ) -> Result<Response, ApiError> {
     if let Some(cookies) = choice.cookies(&state.site.base) {
-        // The choice is remembered; the address need not say it again.
-        let address = state.site.base.join(request.uri().path());
-        let back = Redirect::to(&address).into_response();
-        return Ok((cookies, back).into_response());
+        // The cookies replace the choice in the query.
+        let url = state.site.base.join(request.uri().path());
+        return Ok((cookies, Redirect::to(&url)).into_response());
     }
 
     let form = Form {
@@ -96,12 +94,12 @@ async fn page(
     render(state, may_read, room, reader, form, StatusCode::OK).await
 }
 
-/// A key for the form, so that a message that is posted twice is stored once.
+/// Returns a deduplication key for a form, so that a message that is posted twice is stored once.
 fn new_key() -> String {
     format!("form-{:032x}", fastrand::u128(..))
 }
 
-/// Whether `client` may read what was said in `room`, and `principal` has the right to.
+/// Returns true if `principal` has the right to read `room`, and `client` is not banned from it.
 fn may_read(
     state: &AppState,
     principal: &Principal,
@@ -120,12 +118,12 @@ async fn render(
     form: Form,
     status: StatusCode,
 ) -> Result<Response, ApiError> {
-    // Before the messages are read, so that they are in memory for few requests at once.
-    let turn = state.renderer.turn(&reader.share).await?;
+    // The messages are read after this, so that few requests at once hold them in memory.
+    let permit = state.renderer.acquire(&reader.share).await?;
 
-    // The page itself is for everyone: it is where a token is brought to.
+    // The page is shown without the right to read too: there the reader enters a token.
     let past = if may_read {
-        past(state, &room).await
+        recent_messages(state, &room).await
     } else {
         None
     };
@@ -138,50 +136,54 @@ async fn render(
         past,
         form,
     };
+
     let options = state.site.leptos.clone();
-    let (reload, web) = (state.site.reload.clone(), state.web.clone());
+    let reload = state.site.reload.clone();
+    let web = state.web.clone();
     let render = leptos_axum::render_app_to_stream_with_context(
         move || set_policy(reload.as_deref(), &web.embedding),
         move || shell(options.clone(), snapshot.clone()),
     );
 
-    // Nothing in the page depends on the request: all that it needs is in the snapshot.
-    let whole = async move {
+    // The snapshot has all data of the page, so the request is empty.
+    let rendered = async move {
         let (parts, body) = render(Request::new(Body::empty())).await.into_parts();
-        // Fails only where a stream of the page does, and it has none.
+        // Fails only if a stream in the page does, and there is none.
         let html = to_bytes(body, usize::MAX).await.unwrap_or_default();
         Response::from_parts(parts, Body::from(html))
     };
     let runtime = Handle::current();
-    let mut response = turn.render(move || runtime.block_on(whole)).await?;
+    let mut response = permit.render(move || runtime.block_on(rendered)).await?;
 
     *response.status_mut() = status;
     headers::permit(&mut response);
     let headers = response.headers_mut();
-    // Each answer holds its own nonce, language and messages: none may be kept for another reader.
+    // Each response has its own nonce, language and messages, so it must not be cached for other readers.
     headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
     headers.append(
         header::VARY,
         HeaderValue::from_static("Accept-Language, Cookie"),
     );
+
     Ok(response)
 }
 
-/// The end of the room's log. A page without it still comes alive, and is told by its own connection.
-async fn past(state: &AppState, room: &RoomName) -> Option<InitialHistory> {
-    let found = async {
+/// Returns the newest messages of `room`; `None` if they cannot be read. Such a page loads them over its own connection.
+async fn recent_messages(state: &AppState, room: &RoomName) -> Option<InitialHistory> {
+    let read = async {
         let room = state
             .hub
             .room(room)
             .await
             .map_err(|refusal| refusal.to_string())?;
-        // Asked for before the messages: what comes in between is then read twice, not never.
+        // Read before the messages: a message in between is then received twice, and not missed.
         let head = room.head();
         let page = state
             .hub
-            .history(&room, Span::Newest, NEWEST)
+            .history(&room, Span::Newest, MAX_MESSAGES)
             .await
             .map_err(|error| error.to_string())?;
+
         let head = page.frames.last().map_or(head, |newest| newest.offset());
         let messages = page
             .frames
@@ -195,17 +197,18 @@ async fn past(state: &AppState, room: &RoomName) -> Option<InitialHistory> {
             more: page.more,
         })
     };
-    found
-        .await
-        .inspect_err(|error| warn!(%room, error, "the page is rendered without its messages"))
+
+    read.await
+        .inspect_err(|error| warn!(%room, error, "could not read the messages of a page"))
         .ok()
 }
 
-/// Sets the page's Content-Security-Policy, which names the nonce that its scripts carry.
+/// Sets the page's Content-Security-Policy with the nonce of its scripts.
 fn set_policy(reload: Option<&str>, embedding: &Embedding) {
     let (Some(nonce), Some(response)) = (use_nonce(), use_context::<ResponseOptions>()) else {
         return;
     };
+
     if let Ok(policy) = HeaderValue::try_from(headers::page_policy(&nonce, reload, embedding)) {
         response.insert_header(header::CONTENT_SECURITY_POLICY, policy);
     }

@@ -1,4 +1,4 @@
-//! Error pages: browsers get an error as a page in the reader's language, programs get JSON.
+//! Error pages: browsers get errors as a page in the reader's language, programs get JSON.
 
 use std::sync::Arc;
 
@@ -10,21 +10,17 @@ use axum::middleware::Next;
 use axum::response::Response;
 use percent_encoding::percent_decode_str;
 
-use crate::app::Problem;
-use crate::app::ProblemKind;
-use crate::app::problem_document;
-use crate::app::suggest_room;
-use crate::server::http::AppState;
-use crate::server::http::headers;
+use crate::app::{Problem, ProblemKind, problem_document, suggest_room};
 use crate::server::http::negotiation::{self, Offer};
 use crate::server::http::page::ReaderPreferences;
 use crate::server::http::shares::AddressShare;
+use crate::server::http::{AppState, headers};
 
 /// The forms of an error, by the media types that `Accept` may name. Programs that accept anything get JSON.
 const FORMS: [Offer<bool>; 2] = [(&["application/json"], false), (&["text/html"], true)];
 
-/// First segments of paths that only programs request; browsers get the same answer there.
-const OF_PROGRAMS: [&str; 3] = ["api", "ws", "pkg"];
+/// The first segments of paths that always answer with JSON, because only programs request them.
+const PROGRAM_PATHS: [&str; 3] = ["api", "ws", "pkg"];
 
 /// The code and the message of an error, which its response carries as an extension.
 #[derive(Clone, Debug)]
@@ -32,24 +28,24 @@ pub(super) struct ErrorText {
     pub(super) code: &'static str,
     /// A sentence in English.
     pub(super) message: String,
-    /// Set if browsers are shown it as a page.
+    /// True if browsers get the error as a page.
     pub(super) may_be_page: bool,
 }
 
-/// Answers `request`; if the answer is an error and a browser will show it, replaces it by a page.
+/// Runs `request`, and replaces an error by a page if a browser made the request.
 pub(super) async fn show(
     Shared(state): Shared<AppState>,
     Extension(share): Extension<Arc<AddressShare>>,
     request: Request,
     next: Next,
 ) -> Response {
-    if is_of_programs(request.uri().path()) {
+    if is_program_path(request.uri().path()) {
         return next.run(request).await;
     }
-    let is_page = negotiation::media_type(request.headers(), &FORMS) == Some(&true);
-    let reader = ReaderPreferences::of(share, request.headers());
-    let asked = asked_room(request.uri());
 
+    let prefers_page = negotiation::media_type(request.headers(), &FORMS) == Some(&true);
+    let reader = ReaderPreferences::of(share, request.headers());
+    let room = requested_room(request.uri());
     let mut response = next.run(request).await;
 
     // The admin page renders its own errors.
@@ -68,47 +64,48 @@ pub(super) async fn show(
     response
         .headers_mut()
         .append(header::VARY, HeaderValue::from_static("Accept"));
-    if !is_page || !error.may_be_page {
+    if !prefers_page || !error.may_be_page {
         return response;
     }
-    // If too many pages are being rendered already, the answer stays JSON.
-    let Ok(turn) = state.renderer.turn(&reader.share).await else {
+    // The response stays JSON if too many pages are being rendered.
+    let Ok(permit) = state.renderer.acquire(&reader.share).await else {
         return response;
     };
 
-    let problem = problem(&state, &reader, asked, response.status(), error);
-    if let Ok(html) = turn.render(move || problem_document(problem)).await {
+    let problem = problem(&state, &reader, room, response.status(), error);
+    if let Ok(html) = permit.render(move || problem_document(problem)).await {
         put_page(&mut response, html);
     }
+
     response
 }
 
-fn is_of_programs(path: &str) -> bool {
+fn is_program_path(path: &str) -> bool {
     path.split('/')
         .nth(1)
-        .is_some_and(|first| OF_PROGRAMS.contains(&first))
+        .is_some_and(|first| PROGRAM_PATHS.contains(&first))
 }
 
-/// Returns the content of the page for `error`, which was answered with `status`.
+/// Returns the content of the page for `error` with `status`, in answer to a request for `room`.
 fn problem(
     state: &AppState,
     reader: &ReaderPreferences,
-    asked: Option<String>,
+    room: Option<String>,
     status: StatusCode,
     error: ErrorText,
 ) -> Problem {
     let ErrorText { code, message, .. } = error;
-    let asked = asked.filter(|_| matches!(code, "bad_name" | "not_found"));
+    let room = room.filter(|_| matches!(code, "bad_name" | "not_found"));
 
     Problem {
         locale: reader.locale,
         theme: reader.theme,
         base: state.site.base.clone(),
         styles: state.site.styles(),
-        kind: asked
+        kind: room
             .as_deref()
             .map_or_else(|| kind_of(status), ProblemKind::no_room),
-        suggestion: asked.as_deref().and_then(suggest_room),
+        suggestion: room.as_deref().and_then(suggest_room),
         message,
     }
 }
@@ -144,12 +141,13 @@ fn kind_of(status: StatusCode) -> ProblemKind {
     }
 }
 
-/// Returns the room that `address` names: after `/r/`, or in the field `room` of the query of `/`.
-fn asked_room(address: &Uri) -> Option<String> {
-    if let Some(room) = address.path().strip_prefix("/r/") {
+/// Returns the room in `uri`: in the path after `/r/`, or in the query of `/`.
+fn requested_room(uri: &Uri) -> Option<String> {
+    if let Some(room) = uri.path().strip_prefix("/r/") {
         return Some(percent_decode_str(room).decode_utf8_lossy().into_owned());
     }
-    let query = address.query().filter(|_| address.path() == "/")?;
+
+    let query = uri.query().filter(|_| uri.path() == "/")?;
     form_urlencoded::parse(query.as_bytes())
         .find(|(name, _)| name == "room")
         .map(|(_, room)| room.into_owned())
@@ -160,8 +158,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_room_that_was_asked_for_is_found_in_the_path_and_in_the_query() {
-        for (address, asked) in [
+    fn the_requested_room_is_found_in_the_path_and_in_the_query() {
+        for (uri, expected) in [
             ("/r/Team", Some("Team")),
             ("/r/%E4%B8%AD%E6%96%87", Some("中文")),
             ("/r/lobby/", Some("lobby/")),
@@ -170,8 +168,9 @@ mod tests {
             ("/", None),
             ("/x?room=a", None),
         ] {
-            let found = asked_room(&Uri::from_static(address));
-            assert_eq!(found.as_deref(), asked, "{address}");
+            let room = requested_room(&Uri::from_static(uri));
+
+            assert_eq!(room.as_deref(), expected, "{uri}");
         }
     }
 }

@@ -22,18 +22,18 @@ use crate::server::http::shares::{AddressShare, MAX_WAITING_FOR_PAGES};
 use crate::server::hub::Refusal;
 use crate::server::run_clock::RunClock;
 
-/// Most pages that are being read or rendered at once.
+/// The most pages that are read or rendered at once.
 const MAX_PAGES: usize = 64;
-/// Most requests that wait for one of the [`MAX_PAGES`]: enough for two lecture halls that open the page at once. No
-/// address takes more than half of the queue.
+/// The most requests that wait for one of the [`MAX_PAGES`]: enough for two lecture halls that open the page at once. No
+/// address may use more than half of the queue.
 const MAX_WAITING: usize = 2 * MAX_WAITING_FOR_PAGES;
-/// Longest time that a request waits.
+/// The longest time that a request waits.
 const MAX_WAIT: Duration = Duration::from_secs(5);
 
-/// The error of a semaphore that was closed, or of a thread that was not started.
+/// The error for a closed semaphore or a thread that was not started.
 const STOPPING: ApiError = ApiError::Refused(Refusal::Draining);
 
-/// The threads and the queue in front of them. A cheap handle.
+/// A handle to the rendering threads and their queue, cheap to clone.
 #[derive(Clone, Debug)]
 pub(super) struct Renderer {
     threads: Arc<Semaphore>,
@@ -42,7 +42,7 @@ pub(super) struct Renderer {
     clock: RunClock,
 }
 
-/// The right to render one page.
+/// The permit to render a page.
 #[derive(Debug)]
 pub(super) struct RenderPermit {
     threads: Arc<Semaphore>,
@@ -65,12 +65,12 @@ impl Renderer {
         }
     }
 
-    /// Waits until a page may be rendered for a client with `share`. Read what the page shows after that.
+    /// Waits until a page may be rendered for a client with `share`. The content of the page should be read after that.
     ///
     /// # Errors
-    /// [`ApiError::TooManyPages`] if too many requests wait already, [`ApiError::PageTimeout`] if this one has waited too
-    /// long.
-    pub(super) async fn turn(&self, share: &AddressShare) -> Result<RenderPermit, ApiError> {
+    /// Returns [`ApiError::TooManyPages`] if too many requests wait already, and [`ApiError::PageTimeout`] if this one has
+    /// waited too long.
+    pub(super) async fn acquire(&self, share: &AddressShare) -> Result<RenderPermit, ApiError> {
         let _of_address = share.wait_for_page().ok_or(ApiError::TooManyPages {
             limit: MAX_WAITING_FOR_PAGES,
             whose: "requests from this address",
@@ -98,7 +98,7 @@ impl RenderPermit {
     /// Runs `render` on a thread where blocking is allowed.
     ///
     /// # Errors
-    /// [`Refusal::Draining`] if the server shuts down meanwhile.
+    /// Returns [`Refusal::Draining`] if the server stops meanwhile.
     pub(super) async fn render<T: Send + 'static>(
         self,
         render: impl FnOnce() -> T + Send + 'static,
@@ -108,7 +108,7 @@ impl RenderPermit {
 
         // Both permits are held until rendering ends, even if the client has disconnected.
         let rendered = tokio::task::spawn_blocking(move || {
-            let _taken = (thread, page);
+            let _permits = (thread, page);
             render()
         });
 
@@ -154,22 +154,22 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_page_that_takes_long_stops_nothing_else_on_the_runtime() {
-        let turn = renderer(1, 1).turn(&share(0)).await.expect("a turn");
+    async fn a_slow_page_does_not_block_the_runtime() {
+        let permit = renderer(1, 1).acquire(&share(0)).await.expect("a permit");
         let (end, render) = slow_page();
 
-        // Rendering on the only thread of this runtime, it would never come to the second of the two.
-        let (page, ()) = tokio::join!(turn.render(render), async { drop(end) });
+        // On the only thread of this runtime, the second future would never run.
+        let (page, ()) = tokio::join!(permit.render(render), async { drop(end) });
 
         assert_eq!(page.ok(), Some("a page"));
     }
 
     #[tokio::test]
-    async fn no_more_pages_are_rendered_at_once_than_there_are_threads() {
+    async fn pages_rendered_at_once_are_limited_by_the_threads() {
         let renderer = renderer(1, 2);
         let (end, render) = slow_page();
-        let first = renderer.turn(&share(1)).await.expect("a turn");
-        let second = renderer.turn(&share(1)).await.expect("a turn");
+        let first = renderer.acquire(&share(1)).await.expect("a permit");
+        let second = renderer.acquire(&share(1)).await.expect("a permit");
 
         let mut first = Box::pin(first.render(render));
         let mut second = Box::pin(second.render(|| "another page"));
@@ -183,12 +183,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_request_waits_until_one_of_the_pages_is_rendered() {
+    async fn a_request_waits_until_a_page_is_rendered() {
         let renderer = renderer(1, 1);
-        let first = renderer.turn(&share(1)).await.expect("a turn");
+        let first = renderer.acquire(&share(1)).await.expect("a permit");
 
         let other = share(2);
-        let mut second = Box::pin(renderer.turn(&other));
+        let mut second = Box::pin(renderer.acquire(&other));
         assert!(second.as_mut().now_or_never().is_none());
         first.render(|| ()).await.expect("rendered");
 
@@ -196,21 +196,21 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn one_address_does_not_take_the_whole_queue_and_two_do_not_wait_without_end() {
+    async fn one_address_uses_at_most_half_of_the_queue_and_a_full_queue_refuses() {
         let renderer = renderer(1, 1);
-        let first = renderer.turn(&share(0)).await.expect("a turn");
+        let first = renderer.acquire(&share(0)).await.expect("a permit");
         let [one, other] = [share(1), share(2)];
-        let turns = |share| (0..=MAX_WAITING_FOR_PAGES).map(move |_| share);
+        let requests = |share| (0..=MAX_WAITING_FOR_PAGES).map(move |_| share);
 
-        let flood = turns(&one).map(|share| renderer.turn(share));
+        let flood = requests(&one).map(|share| renderer.acquire(share));
         let mut flood = Box::pin(join_all(flood));
         assert!(flood.as_mut().now_or_never().is_none());
         assert_eq!(renderer.queue.available_permits(), MAX_WAITING_FOR_PAGES);
 
-        let others = turns(&other).map(|share| renderer.turn(share));
+        let others = requests(&other).map(|share| renderer.acquire(share));
         let mut others = Box::pin(join_all(others));
         assert!(others.as_mut().now_or_never().is_none());
-        let refused = renderer.turn(&share(3)).await.expect_err("a full queue");
+        let refused = renderer.acquire(&share(3)).await.expect_err("a full queue");
         assert_eq!(
             refused.to_string(),
             "the server renders as many pages as it can now, and 2048 requests wait; try again"
@@ -218,7 +218,7 @@ mod tests {
 
         drop((flood, others, first));
         assert!(
-            renderer.turn(&share(3)).await.is_ok(),
+            renderer.acquire(&share(3)).await.is_ok(),
             "all have left the queue"
         );
     }
@@ -228,7 +228,7 @@ mod tests {
         let renderer = renderer(1, 0);
         tokio::spawn(renderer.clock.clone().run());
 
-        let refused = renderer.turn(&share(0)).await.expect_err("no page");
+        let refused = renderer.acquire(&share(0)).await.expect_err("no page");
 
         assert_eq!(
             refused.to_string(),

@@ -1,18 +1,19 @@
-//! Every route of the public listener on one screen, and what their handlers share.
+//! The routes of the public listener, their layers, and the state that their handlers share.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::http::{HeaderValue, header};
-use axum::middleware::{self, from_fn};
+use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::routing::get;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::server::auth::{Verifier, WebPolicy};
+use crate::server::http::middleware::{origin_check, trace};
 use crate::server::http::renderer::Renderer;
 use crate::server::http::site::Site;
 use crate::server::http::{
-    admin_page, api, base, content, cors, error, guard, headers, page, problem, socket, traced,
+    admin_page, api, base, content, cors, error, headers, page, problem, socket,
 };
 use crate::server::hub::Hub;
 use crate::server::metrics::RateHistory;
@@ -21,27 +22,30 @@ use crate::server::session::{QuotaRates, Quotas};
 use crate::server::spans;
 use crate::server::transport::ConnectionSettings;
 
-/// What the handlers share.
+/// The state of a server that its handlers share.
 #[derive(Clone, Debug)]
 pub struct AppState {
     pub(super) hub: Hub,
-    /// The last minutes in figures.
-    pub(super) course: RateHistory,
+    /// Message rates of the last minutes, for the admin page.
+    pub(super) rates: RateHistory,
+    /// The allowed hosts, origins and frames.
     pub(super) web: Arc<WebPolicy>,
-    /// Who asks, by its token.
+    /// Verifies tokens.
     pub(super) verifier: Verifier,
-    /// Who is kept out.
+    /// Bans and closed rooms.
     pub(super) moderation: Moderation,
+    /// The limits and timeouts of connections.
     pub(super) connection: Arc<ConnectionSettings>,
-    /// How fast everybody may speak.
+    /// The rate limits shared by connections and requests.
     pub(super) quotas: Arc<Quotas>,
-    /// Renders pages, apart from the threads of the runtime.
+    /// Renders pages outside the threads of the runtime.
     pub(super) renderer: Renderer,
+    /// The page's files.
     pub(super) site: Arc<Site>,
 }
 
 impl AppState {
-    /// The state of one server.
+    /// Creates the state of a server.
     pub fn new(
         hub: Hub,
         web: WebPolicy,
@@ -52,9 +56,10 @@ impl AppState {
         site: Site,
     ) -> Self {
         let renderer = Renderer::new(hub.clock().clone());
+
         Self {
             hub,
-            course: RateHistory::default(),
+            rates: RateHistory::default(),
             web: Arc::new(web),
             verifier,
             moderation,
@@ -66,59 +71,61 @@ impl AppState {
     }
 }
 
-/// The public routes.
+/// Returns the public routes. Layers are listed from the handler outwards.
 pub fn router(state: AppState) -> Router {
-    let (site, web) = (state.site.clone(), state.web.clone());
-    let pages = Router::new()
-        .route("/", get(page::lobby))
-        .route("/r/{room}", get(page::room).post(page::publish_form));
+    let base = state.site.base.clone();
+    let web = state.web.clone();
+
     let router = Router::new()
-        .merge(pages)
-        .merge(admin_page::router())
-        .merge(site.versioned_files())
+        .route("/", get(page::lobby))
+        .route("/r/{room}", get(page::room).post(page::publish_form))
         .route("/ws", get(socket::open))
         .merge(api::router())
-        .fallback_service(site.files())
+        .merge(admin_page::router())
+        .merge(state.site.versioned_files())
+        .fallback_service(state.site.files())
         .method_not_allowed_fallback(error::method_not_allowed)
         .layer(from_fn(content::check))
-        .layer(revalidated())
+        .layer(no_cache())
         .layer(cors::layer(&web));
-    let router = guarded(router, web.clone())
-        .layer(middleware::from_fn_with_state(state.clone(), problem::show));
-    let router = completed(router, &web);
-    // Outside of the guard: what that refuses was asked too.
+    let router = with_origin_check(router, web.clone())
+        .layer(from_fn_with_state(state.clone(), problem::show));
+    let router = with_security_headers(router, &web);
+
+    // Outside of the origin check, so that requests refused there have spans too.
     let router = if spans::is_on() {
-        router.layer(from_fn(traced::trace))
+        router.layer(from_fn(trace::trace))
     } else {
         router
     };
-    let base = state.site.base.clone();
+
     base::under(base, router.with_state(state))
 }
 
-/// What has no version in its name may change under a browser: it asks each time, and is mostly told "not modified".
-pub(super) fn revalidated() -> SetResponseHeaderLayer<HeaderValue> {
+/// Returns a layer that makes browsers revalidate responses without a `Cache-Control` of their own. They are those without
+/// a version in their URL, and usually answered with 304.
+pub(super) fn no_cache() -> SetResponseHeaderLayer<HeaderValue> {
     SetResponseHeaderLayer::if_not_present(
         header::CACHE_CONTROL,
         HeaderValue::from_static("no-cache"),
     )
 }
 
-/// Returns `router` behind its guard.
-pub(super) fn guarded<S: Clone + Send + Sync + 'static>(
+/// Adds the check of hosts and origins to `router`.
+pub(super) fn with_origin_check<S: Clone + Send + Sync + 'static>(
     router: Router<S>,
     web: Arc<WebPolicy>,
 ) -> Router<S> {
-    router.layer(middleware::from_fn_with_state(web, guard::check))
+    router.layer(from_fn_with_state(web, origin_check::check))
 }
 
-/// Returns `router`, its answers complete: those of the guard too.
-pub(super) fn completed<S: Clone + Send + Sync + 'static>(
+/// Adds the security headers to all responses of `router`.
+pub(super) fn with_security_headers<S: Clone + Send + Sync + 'static>(
     router: Router<S>,
     web: &WebPolicy,
 ) -> Router<S> {
     let resource_policy = headers::resource_policy(web);
-    router.layer(middleware::map_response(move |response| {
+    router.layer(map_response(move |response| {
         std::future::ready(headers::complete(response, resource_policy.clone()))
     }))
 }

@@ -1,4 +1,4 @@
-//! The resources that each client address uses: connections, request bodies, unread answers, and waiting requests for
+//! The resources that each client address uses: connections, request bodies, unread responses, and waiting requests for
 //! pages.
 //!
 //! An address is an IPv4 address or an IPv6 /64. For requests from a trusted proxy it is the address of the client.
@@ -13,34 +13,35 @@ use tokio::sync::{Semaphore, SemaphorePermit};
 use crate::server::memory::Memory;
 use crate::server::session::IpBucket;
 
-/// The request bodies of one address may take one part in this many of the memory budget, and so may its unread
-/// answers.
+/// The divisor of the memory budget for one address: its request bodies may use one part in this many, and so may its
+/// unread responses.
 const PART_OF_BUDGET: usize = 16;
-/// Most requests from one address that wait for a page to be rendered.
+/// The most requests from one address that wait for a page.
 pub(super) const MAX_WAITING_FOR_PAGES: usize = 1024;
-/// Bytes that one permit for a body stands for.
+/// Bytes of a body for each permit of the semaphore.
 const BYTES_PER_PERMIT: usize = 1024;
 
-/// The shares of all addresses that hold anything. A cheap handle.
+/// A handle to the shares of all addresses in use, cheap to clone.
 #[derive(Clone, Debug, Default)]
 pub(super) struct AddressShares(Arc<Mutex<HashMap<IpBucket, Weak<AddressShare>>>>);
 
-/// The share of one address. It is removed when nothing of it is in use.
+/// The share of one address. It is removed when its last user is dropped.
 #[derive(Debug)]
 pub(super) struct AddressShare {
     host: IpBucket,
     shares: AddressShares,
     connections: AtomicUsize,
-    /// Bytes of answers that the kernel has not accepted.
+    /// Bytes of responses that the kernel has not accepted.
     unread: AtomicUsize,
-    /// Most bytes of bodies, and of answers.
+    /// The limit for bytes of bodies, and for bytes of responses.
     bytes: usize,
+    /// Permits for bytes of request bodies.
     bodies: Semaphore,
     /// Permits for requests that wait for a page.
     waiting_for_pages: Semaphore,
 }
 
-/// Bytes of an answer that count as unread until this is dropped.
+/// Bytes of a response that count as unread until this is dropped.
 #[derive(Debug)]
 pub(super) struct UnreadBytes {
     share: Arc<AddressShare>,
@@ -58,6 +59,7 @@ impl AddressShares {
         let bytes = Memory::of_process().budget() / PART_OF_BUDGET;
         let share = Arc::new(AddressShare::new(host, self.clone(), bytes));
         shares.insert(host, Arc::downgrade(&share));
+
         share
     }
 }
@@ -81,12 +83,12 @@ impl AddressShare {
         self.host
     }
 
-    /// Returns the limit for the bytes of its bodies, which is also the limit for its answers.
+    /// Returns the limit for bytes of bodies, which is also the limit for responses.
     pub(super) const fn bytes(&self) -> usize {
         self.bytes
     }
 
-    /// Returns the number of its connections.
+    /// Returns the number of connections.
     pub(super) fn connections(&self) -> usize {
         self.connections.load(Ordering::Relaxed)
     }
@@ -101,7 +103,7 @@ impl AddressShare {
         self.connections.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Waits until a body of `bytes` fits beside the others of this address. A larger one takes the whole share.
+    /// Waits until a body of `bytes` fits beside the others of this address. A body larger than the share takes all of it.
     pub(super) async fn body(&self, bytes: usize) -> Option<SemaphorePermit<'_>> {
         let all = self.bytes / BYTES_PER_PERMIT;
         let permits = bytes.div_ceil(BYTES_PER_PERMIT).min(all);
@@ -116,14 +118,15 @@ impl AddressShare {
         self.waiting_for_pages.try_acquire().ok()
     }
 
-    /// Counts `bytes` of an answer as unread, if they fit beside the others. If nothing is unread, they always fit.
+    /// Counts `bytes` of a response as unread; `None` if they do not fit beside the others. If nothing is unread, any
+    /// number fits.
     pub(super) fn try_count_unread(self: &Arc<Self>, bytes: usize) -> Option<UnreadBytes> {
-        let more = |unread: usize| {
-            let all = unread.saturating_add(bytes);
-            (unread == 0 || all <= self.bytes).then_some(all)
+        let add = |unread: usize| {
+            let total = unread.saturating_add(bytes);
+            (unread == 0 || total <= self.bytes).then_some(total)
         };
         self.unread
-            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, more)
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, add)
             .ok()?;
 
         Some(UnreadBytes {
@@ -132,7 +135,7 @@ impl AddressShare {
         })
     }
 
-    /// Counts `bytes` of an answer as unread, however many there are.
+    /// Counts `bytes` of a response as unread, without a limit.
     pub(super) fn count_unread(self: &Arc<Self>, bytes: usize) -> UnreadBytes {
         self.unread.fetch_add(bytes, Ordering::Relaxed);
         UnreadBytes {
@@ -172,20 +175,20 @@ mod tests {
     }
 
     #[test]
-    fn clients_of_one_network_have_one_share_that_is_forgotten_with_them() {
+    fn clients_of_one_network_have_one_share_that_is_removed_with_the_last_of_them() {
         let shares = AddressShares::default();
-        let one = shares.of(host("2001:db8::1"));
-        let other = shares.of(host("2001:db8::2"));
-        assert!(Arc::ptr_eq(&one, &other));
+        let first = shares.of(host("2001:db8::1"));
+        let second = shares.of(host("2001:db8::2"));
+        assert!(Arc::ptr_eq(&first, &second));
 
-        drop(one);
+        drop(first);
         assert_eq!(shares.0.lock().len(), 1);
-        drop(other);
+        drop(second);
         assert_eq!(shares.0.lock().len(), 0);
     }
 
     #[test]
-    fn bodies_of_one_address_wait_for_each_other_and_those_of_another_do_not() {
+    fn bodies_wait_for_others_of_the_same_address_only() {
         let ann = AddressShare::new(host("192.0.2.1"), AddressShares::default(), 1 << 20);
         let bob = AddressShare::new(host("192.0.2.2"), AddressShares::default(), 1 << 20);
 
@@ -199,12 +202,12 @@ mod tests {
     }
 
     #[test]
-    fn answers_that_are_not_read_leave_no_room_for_more_even_before_they_are_sent() {
+    fn unread_responses_are_limited_before_they_are_sent() {
         let share = AddressShare::new(host("192.0.2.1"), AddressShares::default(), 1 << 20);
         let share = Arc::new(share);
 
         let first = share.try_count_unread(usize::MAX);
-        assert!(first.is_some(), "the first one, however large");
+        assert!(first.is_some(), "the first one has no limit");
         assert!(share.try_count_unread(1).is_none());
         drop(first);
 
@@ -212,6 +215,7 @@ mod tests {
         let other_half = share.try_count_unread(share.bytes() / 2);
         assert!(half.is_some() && other_half.is_some());
         assert!(share.try_count_unread(1).is_none());
+
         drop(half);
         assert!(share.try_count_unread(1).is_some());
     }

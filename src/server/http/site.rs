@@ -1,8 +1,8 @@
-//! The page's files, and the names under which browsers ask for them.
+//! The routes of the page's files.
 //!
-//! What the page loads is named by a version, a digest of all of it: such a name always means the same bytes,
-//! so a browser that has them never asks again. A page that an older server rendered asks for names that this
-//! one does not have, and is told so, rather than given what does not fit together.
+//! The URLs of scripts and style sheets contain a version, a digest of all of them. Such a URL always names the same
+//! bytes, so browsers cache it forever. A page rendered by an older server requests URLs that this server does not have,
+//! and gets 404 instead of files of different versions.
 
 use std::net::SocketAddr;
 
@@ -21,23 +21,22 @@ use tracing::warn;
 
 use crate::protocol::BasePath;
 use crate::server::files::{Files, PKG};
-use crate::server::http::AppState;
-use crate::server::http::{error, headers, packed};
+use crate::server::http::{AppState, embedded_files, error, headers};
 
-/// `cargo leptos watch` says by this variable where its reload socket is.
+/// The environment variable in which `cargo leptos watch` passes the port of its reload socket.
 const RELOAD_PORT_VARIABLE: &str = "LEPTOS_RELOAD_PORT";
 
-/// The page's files, as browsers are given them.
+/// The page's files and their URLs.
 #[derive(Clone, Debug)]
 pub struct Site {
     files: Files,
     /// The path under which the server is reached.
     pub(super) base: BasePath,
-    /// What Leptos needs to know to name them.
+    /// The options with which Leptos links the files.
     pub(super) leptos: LeptosOptions,
-    /// Another source that the page may connect to: the reload socket of `cargo leptos watch`.
+    /// The reload socket of `cargo leptos watch`, to which the page may connect.
     pub(super) reload: Option<String>,
-    /// What the files in `pkg` are called by; under `cargo leptos watch` they change, and have no version.
+    /// The version of the files in `pkg`; `None` under `cargo leptos watch`, where they change, and if there are none.
     version: Option<String>,
 }
 
@@ -49,11 +48,17 @@ impl Site {
             .and_then(|port| port.parse::<u32>().ok());
         let is_watched = std::env::var_os("LEPTOS_WATCH").is_some();
         let version = (!is_watched).then(|| files.version()).and_then(|version| {
-            let why = "no page files here: the page will show but not come alive (--site)";
             version
-                .inspect_err(|error| warn!(site = %files, %error, "{why}"))
+                .inspect_err(|error| {
+                    warn!(
+                        site = %files,
+                        %error,
+                        "no page files found: the page will be shown, but its scripts will not run (--site)"
+                    );
+                })
                 .ok()
         });
+
         let pkg = version
             .as_ref()
             .map_or_else(|| PKG.to_owned(), |version| format!("{PKG}/{version}"));
@@ -64,10 +69,12 @@ impl Site {
             .reload_port(reload_port.unwrap_or_default())
             .env(if is_watched { Env::DEV } else { Env::PROD })
             .build();
-        // Under whatever name the page was opened.
+
+        // The host of the page is not known here.
         let reload = reload_port
             .filter(|_| is_watched)
             .map(|port| format!("ws://*:{port}"));
+
         Self {
             files,
             base,
@@ -77,45 +84,48 @@ impl Site {
         }
     }
 
-    /// Returns the address of the page's style sheet.
+    /// Returns the URL of the page's style sheet.
     pub(super) fn styles(&self) -> String {
         let LeptosOptions {
             site_pkg_dir,
             output_name,
             ..
         } = &self.leptos;
+
         self.base
             .join(&format!("/{site_pkg_dir}/{output_name}.css"))
     }
 
-    /// Every file by its own name.
+    /// Returns the routes of all files by their own names.
     pub(super) fn files(&self) -> Router {
         self.serve("")
     }
 
-    /// The files that the page loads, by names that always mean the same.
+    /// Returns the routes of scripts and style sheets by versioned names.
     pub(super) fn versioned_files(&self) -> Router<AppState> {
         let Some(version) = &self.version else {
             return Router::new();
         };
-        // What is not there may be there tomorrow.
-        let keep = |response: &axum::http::Response<_>| {
+
+        // Errors are not cached.
+        let cache_control = |response: &axum::http::Response<_>| {
             let forever = HeaderValue::from_static("public, max-age=31536000, immutable");
-            stands_for_file(response.status()).then_some(forever)
+            describes_file(response.status()).then_some(forever)
         };
-        let kept = ServiceBuilder::new()
+        let files = ServiceBuilder::new()
             .layer(SetResponseHeaderLayer::if_not_present(
                 header::CACHE_CONTROL,
-                keep,
+                cache_control,
             ))
             .service(self.serve("pkg/"));
-        Router::new().nest_service(&format!("/{PKG}/{version}"), kept)
+
+        Router::new().nest_service(&format!("/{PKG}/{version}"), files)
     }
 
     /// Returns the routes of the files in `folder`, which is empty or ends with `/`.
     fn serve(&self, folder: &'static str) -> Router {
         let files = match &self.files {
-            Files::Inside(archive) => packed::serve(archive.clone(), folder),
+            Files::Inside(archive) => embedded_files::serve(archive.clone(), folder),
             Files::Folder(root) => {
                 let files = ServeDir::new(root.join(folder))
                     .precompressed_br()
@@ -127,7 +137,7 @@ impl Site {
             }
         };
 
-        // Compressed or not: a cache must not give one form to clients that cannot read it.
+        // On uncompressed files too, so that caches do not send one form to clients that need the other.
         files
             .layer(SetResponseHeaderLayer::overriding(
                 header::VARY,
@@ -137,21 +147,22 @@ impl Site {
     }
 }
 
-/// Sets the Content-Security-Policy that a file has by its name on every answer that stands for the file: also on 304,
-/// which has no content type and whose headers replace those that a browser has stored (RFC 9111 section 4.3.4).
+/// Sets the Content-Security-Policy of a file, which depends on its name. 304 gets it too: it has no content type, and its
+/// headers replace those that the browser has stored (RFC 9111 section 4.3.4).
 async fn set_policy(request: Request, next: Next) -> Response {
     let policy = headers::file_policy(request.uri().path());
     let mut response = next.run(request).await;
 
-    if stands_for_file(response.status()) {
+    if describes_file(response.status()) {
         response
             .headers_mut()
             .insert(header::CONTENT_SECURITY_POLICY, policy);
     }
+
     response
 }
 
-/// Reports whether an answer with `status` stands for a file that is there, though perhaps without its bytes.
-fn stands_for_file(status: StatusCode) -> bool {
+/// Returns true if a response with `status` describes an existing file, perhaps without its bytes.
+fn describes_file(status: StatusCode) -> bool {
     !status.is_client_error() || status == StatusCode::RANGE_NOT_SATISFIABLE
 }

@@ -1,4 +1,4 @@
-//! `GET /ws`: who asks, from where, for which room; then the socket is transport's.
+//! `GET /ws`: checks a WebSocket request, and passes its socket to the transport.
 
 use std::net::IpAddr;
 
@@ -8,23 +8,18 @@ use axum::response::Response;
 use serde::Deserialize;
 use tracing::info;
 
-use crate::protocol::CloseCode;
-use crate::protocol::Epoch;
-use crate::protocol::ErrorCode;
-use crate::protocol::NameError;
-use crate::protocol::Push;
-use crate::protocol::RoomName;
-use crate::protocol::UserId;
+use crate::protocol::{CloseCode, Epoch, ErrorCode, NameError, Push, RoomName, UserId};
 use crate::server::auth::{AuthError, Principal, Right};
+use crate::server::http::AppState;
 use crate::server::http::client::ClientAddress;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::{self, Query};
-use crate::server::http::{AppState, caller};
+use crate::server::http::middleware::authenticated;
 use crate::server::moderation::{AccessRequest, Denied, Moderation};
 use crate::server::session::{IpBucket, RateLimit};
 use crate::server::transport::{Handshake, PendingConnection, permissions, reject};
 
-/// The query of `/ws`.
+/// The query parameters of `/ws`.
 #[derive(Debug, Deserialize)]
 pub(super) struct ConnectParams {
     room: Option<String>,
@@ -35,7 +30,7 @@ pub(super) struct ConnectParams {
     epoch: Option<Epoch>,
 }
 
-/// Why a socket is opened only to be closed, so that a page sees the reason.
+/// A reason to close a WebSocket right after its handshake. Unlike a refused handshake, a page can read the close code.
 #[derive(Debug, thiserror::Error)]
 enum ConnectRejection {
     #[error(transparent)]
@@ -55,11 +50,12 @@ impl ConnectRejection {
         }
     }
 
-    /// What a client of `fanfare.v1` is told before that, where it is more than the code says.
+    /// Returns the error frame before the Close frame, if it has more information than the close code.
     fn push(&self) -> Option<Push> {
         let Self::Denied(denied) = self else {
             return None;
         };
+
         let code = ErrorCode::NotAllowed;
         Some(Push::Error {
             code,
@@ -71,8 +67,8 @@ impl ConnectRejection {
 }
 
 impl ConnectParams {
-    /// The room, and as whom `principal` comes into it from `address`.
-    fn place(
+    /// Returns the room, and the id of `principal` in it. Checks its right to read and the bans of `address`.
+    fn authorize(
         &self,
         principal: &Principal,
         address: IpAddr,
@@ -83,6 +79,7 @@ impl ConnectParams {
             .as_deref()
             .map_or_else(|| Ok(RoomName::lobby()), RoomName::parse)?;
         let id = self.id.as_deref().map(UserId::parse).transpose()?;
+
         principal.check(Right::Read, &room)?;
         let id = principal
             .user_id(id)?
@@ -92,27 +89,28 @@ impl ConnectParams {
             address,
             &room,
         ))?;
+
         Ok((room, id))
     }
 }
 
+/// Answers the handshake of a WebSocket.
 pub(super) async fn open(
     Shared(state): Shared<AppState>,
     Extension(ClientAddress(address)): Extension<ClientAddress>,
-    Query(asked): Query<ConnectParams>,
+    Query(params): Query<ConnectParams>,
     mut request: Request,
 ) -> Result<Response, ApiError> {
     let handshake = Handshake::new(&mut request, state.connection.compression)?;
-    let admitted = caller::principal(&state, request.headers(), request.uri())
+
+    let authorized = authenticated::principal(&state, request.headers(), request.uri())
         .map_err(|error| ConnectRejection::Auth(error.into()))
         .and_then(|principal| {
-            Ok((
-                asked.place(&principal, address, &state.moderation)?,
-                principal,
-            ))
+            let (room, id) = params.authorize(&principal, address, &state.moderation)?;
+            Ok((principal, room, id))
         });
-    let ((room, id), principal) = match admitted {
-        Ok(admitted) => admitted,
+    let (principal, room, id) = match authorized {
+        Ok(authorized) => authorized,
         Err(error) => {
             info!(%address, %error, "refused");
             return Ok(reject(
@@ -123,32 +121,34 @@ pub(super) async fn open(
             ));
         }
     };
-    let resume = extract::resume(asked.after.as_deref(), asked.epoch)?;
+
+    let resume = extract::resume(params.after.as_deref(), params.epoch)?;
     let admission = state
         .hub
         .admit(address, &room, resume.as_ref())
         .await
         .inspect_err(|refusal| info!(%address, ?refusal, "refused"))?;
+
     let host = IpBucket::of(address);
-    let speaker = caller::speaker(&principal, id.clone(), host);
-    let pace = RateLimit::new(
+    let rate_limit = RateLimit::new(
         state.connection.rate,
         state.quotas.clone(),
-        speaker,
+        authenticated::rate_limit_key(&principal, id.clone(), host),
         host,
         state.hub.now(),
     );
-    let lease = permissions(&principal, admission.room());
-    let opened = PendingConnection {
+    let permissions = permissions(&principal, admission.room());
+    let pending = PendingConnection {
         admission,
         hub: state.hub.clone(),
         id,
         proven: principal.proven().cloned(),
-        pace,
-        lease,
+        rate_limit,
+        permissions,
         verifier: state.verifier.clone(),
         address,
         settings: state.connection.clone(),
     };
-    Ok(opened.spawn(handshake))
+
+    Ok(pending.spawn(handshake))
 }

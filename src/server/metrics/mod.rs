@@ -1,12 +1,12 @@
-//! What is counted, as it happens.
+//! Prometheus metrics.
 //!
-//! Every way to lose, refuse or close has a code, and each code a counter that is there from the start, at 0.
-//! Nothing is counted for each delivery: a pass over a room's readers is counted once, when it is over.
+//! Every close, refusal and gap has a code, and each code has a counter that starts at 0. Deliveries are not counted one
+//! by one: a fan-out to the readers of a room is counted once, at its end.
 
-mod meters;
-mod readings;
+mod histograms;
+mod gauges;
 mod table;
-mod course;
+mod rate_history;
 mod published;
 
 use std::sync::OnceLock;
@@ -16,32 +16,30 @@ use metrics::{counter, describe_counter, describe_gauge, describe_histogram, gau
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle};
 use metrics_process::Collector;
 
-use crate::protocol::CloseCode;
-use crate::protocol::ErrorCode;
-use crate::protocol::GapReason;
-use meters::Histograms;
+use crate::protocol::{CloseCode, ErrorCode, GapReason};
+use histograms::Histograms;
 use table::*;
 
-pub use course::{CounterSample, EVERY, RateHistory, RatePoint};
+pub use gauges::Gauges;
 pub use published::{PublishResult, count_published, stored_messages};
-pub use readings::Gauges;
+pub use rate_history::{CounterSample, RateHistory, RatePoint, SAMPLE_INTERVAL};
 
-/// How often samples of histograms are added up: until then each is kept.
-const ADD_UP_EVERY: Duration = Duration::from_secs(5);
+/// The interval at which the samples of histograms are aggregated. Until then each sample is kept in memory.
+const AGGREGATION_INTERVAL: Duration = Duration::from_secs(5);
 
-/// How a connection ended.
+/// The cause of a connection's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum DisconnectReason {
-    /// We ended it.
+    /// The server closed the connection with this code.
     Closed(CloseCode),
-    /// The client said goodbye.
+    /// The client sent a Close frame.
     Client,
-    /// It was gone without a word.
+    /// The connection ended without a Close frame.
     Lost,
 }
 
 impl DisconnectReason {
-    /// As figures and spans call it.
+    /// Returns the name of the reason in metrics and spans.
     pub fn label(self) -> String {
         match self {
             Self::Closed(code) => code.number().to_string(),
@@ -51,22 +49,22 @@ impl DisconnectReason {
     }
 }
 
-/// What an operator does.
+/// An action of an operator.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum AdminAction {
-    /// Ends a connection.
+    /// Disconnect a client.
     Kick,
-    /// Deletes a message.
+    /// Delete a message.
     Delete,
-    /// Bans somebody.
+    /// Ban a user id or an address.
     Ban,
-    /// Lifts a ban.
+    /// Remove a ban.
     Unban,
-    /// Closes a room.
+    /// Close a room.
     Close,
-    /// Opens a room that was closed.
+    /// Reopen a closed room.
     Open,
-    /// Watches a connection.
+    /// Trace a connection.
     Trace,
 }
 
@@ -94,54 +92,54 @@ impl AdminAction {
     }
 }
 
-/// An operator acted, on so many.
-pub fn count_admin_action(act: AdminAction, count: usize) {
-    counter!(ACTS, "act" => act.label()).increment(count as u64);
+/// Counts an action of an operator on `count` connections, messages or rules.
+pub fn count_admin_action(action: AdminAction, count: usize) {
+    counter!(ACTS, "act" => action.label()).increment(count as u64);
 }
 
-/// A connection ended.
-pub fn count_disconnect(end: DisconnectReason) {
-    counter!(CLOSED, "code" => end.label()).increment(1);
+/// Counts a connection that ended.
+pub fn count_disconnect(reason: DisconnectReason) {
+    counter!(CLOSED, "code" => reason.label()).increment(1);
 }
 
-/// A request or handshake was refused; `code` is that of the JSON error.
+/// Counts a refused request or handshake; `code` is that of the JSON error.
 pub fn count_refusal(code: &'static str) {
     counter!(REFUSED, "code" => code).increment(1);
 }
 
-/// A frame was answered with an `error`.
+/// Counts a frame that was answered with an `error`.
 pub fn count_frame_error(code: ErrorCode) {
     counter!(FRAMES_REFUSED, "code" => code.as_str()).increment(1);
 }
 
-/// A client was told of a gap.
+/// Counts a gap that was sent to a client.
 pub fn count_gap(reason: GapReason) {
     counter!(GAPS, "reason" => reason.as_str()).increment(1);
 }
 
-/// The store answered a publish after `took`.
-pub fn record_ack_latency(took: Duration) {
-    if let Some(meters) = Histograms::get() {
-        meters.ack.record(took);
+/// Records the time from a publish to the store's answer.
+pub fn record_ack_latency(elapsed: Duration) {
+    if let Some(histograms) = Histograms::get() {
+        histograms.ack.record(elapsed);
     }
 }
 
-/// All readers of a room were handed what was stored `took` ago.
-pub fn record_fanout_latency(took: Duration) {
-    if let Some(meters) = Histograms::get() {
-        meters.fan_out.record(took);
+/// Records the time from storing a message to the last write of its fan-out.
+pub fn record_fanout_latency(elapsed: Duration) {
+    if let Some(histograms) = Histograms::get() {
+        histograms.fan_out.record(elapsed);
     }
 }
 
-/// A commit of so many messages took so long.
-pub fn record_commit(took: Duration, messages: usize) {
-    if let Some(meters) = Histograms::get() {
-        meters.commit.record(took);
-        meters.commit_messages.record(messages as f64);
+/// Records the duration of a commit and the number of messages in it.
+pub fn record_commit(elapsed: Duration, messages: usize) {
+    if let Some(histograms) = Histograms::get() {
+        histograms.commit.record(elapsed);
+        histograms.commit_messages.record(messages as f64);
     }
 }
 
-/// A commit failed.
+/// Counts a failed commit.
 pub fn count_store_failure() {
     counter!(STORE_ERRORS).increment(1);
 }
@@ -156,14 +154,14 @@ pub fn count_damaged_messages(messages: usize) {
     counter!(DAMAGED).increment(messages as u64);
 }
 
-/// What became of a span that was to be exported.
+/// The result of exporting a span.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SpanResult {
-    /// The collector took it.
+    /// The collector accepted the span.
     Exported,
-    /// The collector did not.
+    /// The collector rejected the span, or did not answer.
     Refused,
-    /// Too many were waiting.
+    /// The export queue was full.
     Dropped,
 }
 
@@ -179,29 +177,30 @@ impl SpanResult {
     }
 }
 
-/// So many spans met this result.
+/// Counts `count` spans with this result.
 pub fn count_spans(count: usize, result: SpanResult) {
     counter!(SPANS, "result" => result.label()).increment(count as u64);
 }
 
-/// There are files for so many connections.
+/// Sets the number of connections for which the limit on open files suffices.
 pub fn set_connection_file_limit(connections: u64) {
     gauge!(CONNECTIONS_LIMIT, "of" => "files").set(connections as f64);
 }
 
-/// A reader that its room's memory had passed is served from the store.
+/// Counts a read from the store for a reader that fell behind its room's ring.
 pub fn count_catch_up() {
     counter!(CATCH_UPS).increment(1);
 }
 
-/// What is counted from now on, as Prometheus reads it.
+/// A handle to the installed recorder.
 #[derive(Clone, Debug)]
 pub struct Metrics(Option<PrometheusHandle>);
 
 impl Metrics {
-    /// Begins to count; once for each process.
+    /// Installs the recorder of the process, or returns a handle to the one that is installed.
     pub fn install() -> Self {
         static INSTALLED: OnceLock<Option<PrometheusHandle>> = OnceLock::new();
+
         let handle = INSTALLED.get_or_init(|| {
             let builder = TABLE
                 .iter()
@@ -212,38 +211,41 @@ impl Metrics {
                         MetricKind::Counter | MetricKind::Gauge => Ok(builder),
                     }
                 });
-            // It fails only for a histogram without bounds, and where another recorder is installed: there is none.
+            // Fails only for a histogram without bounds, or if another recorder was installed.
             let handle = builder.ok()?.install_recorder().ok()?;
             describe();
             Some(handle)
         });
+
         Self(handle.clone())
     }
 
-    /// Adds up what came in, again and again, whether anybody asks or not.
+    /// Aggregates the samples of histograms at an interval, so that memory does not grow between requests.
     pub async fn aggregate_samples(self) {
         let Some(handle) = self.0 else { return };
-        let mut interval = tokio::time::interval(ADD_UP_EVERY);
+        let mut interval = tokio::time::interval(AGGREGATION_INTERVAL);
+
         loop {
             interval.tick().await;
             handle.run_upkeep();
         }
     }
 
-    /// All figures, in the text format of Prometheus (version 0.0.4).
-    pub fn render(&self, readings: Gauges) -> String {
-        readings.record();
+    /// Returns all series in the text format of Prometheus (version 0.0.4).
+    pub fn render(&self, gauges: Gauges) -> String {
+        gauges.record();
         for (result, messages) in published::publish_counts() {
             counter!(PUBLISHED, "result" => result).absolute(messages);
         }
         Collector::default().collect();
+
         self.0
             .as_ref()
             .map_or_else(String::new, PrometheusHandle::render)
     }
 }
 
-/// Says what each is, and makes the series whose labels are known.
+/// Registers the help texts, and creates every series whose labels are known.
 fn describe() {
     for MetricSeries { name, kind, help } in TABLE.iter().copied() {
         match kind {
@@ -253,15 +255,16 @@ fn describe() {
         }
     }
     Collector::default().describe();
-    for end in CloseCode::ALL
+
+    for reason in CloseCode::ALL
         .map(DisconnectReason::Closed)
         .into_iter()
         .chain([DisconnectReason::Client, DisconnectReason::Lost])
     {
-        counter!(CLOSED, "code" => end.label()).increment(0);
+        counter!(CLOSED, "code" => reason.label()).increment(0);
     }
-    for act in AdminAction::ALL {
-        count_admin_action(act, 0);
+    for action in AdminAction::ALL {
+        count_admin_action(action, 0);
     }
     for code in ErrorCode::ALL {
         counter!(FRAMES_REFUSED, "code" => code.as_str()).increment(0);

@@ -1,16 +1,16 @@
-//! What became of the messages that were published. Counted here and not by the library, whose counters can only be
-//! written: the operator's page reads it.
+//! Counters of published messages, by result. They are atomics of our own, because the admin page reads them and
+//! counters of the `metrics` crate can only be written.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
-/// What became of one message that was published.
+/// The result of publishing one message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PublishResult {
-    /// It is in the log.
+    /// The message was appended to the log.
     Stored,
-    /// It was before.
+    /// A message with the same key was stored before.
     Duplicate,
-    /// The store did not take it.
+    /// The store rejected the message.
     Refused,
 }
 
@@ -25,11 +25,12 @@ impl PublishResult {
         }
     }
 
-    /// How many so far.
+    /// Returns the counter of this result.
     fn counter(self) -> &'static AtomicU64 {
         static STORED: AtomicU64 = AtomicU64::new(0);
         static DUPLICATE: AtomicU64 = AtomicU64::new(0);
         static REFUSED: AtomicU64 = AtomicU64::new(0);
+
         match self {
             Self::Stored => &STORED,
             Self::Duplicate => &DUPLICATE,
@@ -38,19 +39,19 @@ impl PublishResult {
     }
 }
 
-/// So many messages were published, with this result.
+/// Counts `messages` with this result.
 pub fn count_published(messages: usize, result: PublishResult) {
     result
         .counter()
         .fetch_add(messages as u64, Ordering::Relaxed);
 }
 
-/// Messages stored so far.
+/// Returns the number of messages stored since the start.
 pub fn stored_messages() -> u64 {
     PublishResult::Stored.counter().load(Ordering::Relaxed)
 }
 
-/// Messages so far, by the label of each result.
+/// Returns the number of messages since the start, by the label of each result.
 pub(super) fn publish_counts() -> [(&'static str, u64); 3] {
     PublishResult::ALL.map(|result| (result.label(), result.counter().load(Ordering::Relaxed)))
 }

@@ -1,67 +1,67 @@
-//! The one table of what is counted: names, kinds and what they mean.
+//! The table of all series: names, kinds and help texts.
 //!
-//! Names follow Prometheus: base units, `_total` for what only grows. Labels come from closed sets, so the number of
-//! series is fixed. Beside these there are the customary `process_…` of this process. `docs/src/metrics.md` is this
-//! table for readers, and a test holds the two together.
+//! Names follow Prometheus: base units, and `_total` for counters. Labels come from closed sets, so the number of series
+//! is fixed. The customary `process_…` series are added to these. `docs/src/metrics.md` documents the table, and a test
+//! compares the two.
 
-/// WebSockets and streams that ended, by close code.
+/// Closed WebSockets and streams, by close code.
 pub(super) const CLOSED: &str = "fanfare_connections_closed_total";
-/// HTTP requests and handshakes that were refused.
+/// Refused HTTP requests and handshakes.
 pub(super) const REFUSED: &str = "fanfare_requests_refused_total";
-/// Frames of `fanfare.v1` that were refused.
+/// Frames of `fanfare.v1` that were answered with an error.
 pub(super) const FRAMES_REFUSED: &str = "fanfare_frames_refused_total";
-/// What operators did.
+/// Actions of operators.
 pub(super) const ACTS: &str = "fanfare_admin_acts_total";
-/// Gaps that were told.
+/// Gaps that were sent to clients.
 pub(super) const GAPS: &str = "fanfare_gaps_total";
-/// Messages that were published.
+/// Published messages, by result.
 pub(super) const PUBLISHED: &str = "fanfare_messages_published_total";
-/// Messages times readers.
+/// Delivered messages, counted once for each reader.
 pub(super) const DELIVERED: &str = "fanfare_messages_delivered_total";
-/// Their bytes.
+/// Bytes of delivered messages.
 pub(super) const DELIVERED_BYTES: &str = "fanfare_delivered_bytes_total";
-/// Reads from the store for readers that the ring had passed.
+/// Reads from the store for readers that fell behind the ring.
 pub(super) const CATCH_UPS: &str = "fanfare_catch_ups_total";
-/// Commits that failed.
+/// Failed commits.
 pub(super) const STORE_ERRORS: &str = "fanfare_store_errors_total";
 /// Log lines that could not be written.
 pub(super) const LOG_LINES_DROPPED: &str = "fanfare_log_lines_dropped_total";
-/// Reads from the store that failed.
+/// Failed reads from the store.
 pub(super) const STORE_READ_ERRORS: &str = "fanfare_store_read_errors_total";
 /// Messages that were found damaged.
 pub(super) const DAMAGED: &str = "fanfare_damaged_messages_total";
-/// Spans that were to be exported.
+/// Exported and dropped spans, by result.
 pub(super) const SPANS: &str = "fanfare_spans_total";
 /// Open connections.
 pub(super) const CONNECTIONS: &str = "fanfare_connections";
-/// How many may be open.
+/// The limits on open connections.
 pub(super) const CONNECTIONS_LIMIT: &str = "fanfare_connections_limit";
-/// Rooms.
+/// Rooms in memory.
 pub(super) const ROOMS: &str = "fanfare_rooms";
-/// Bytes that clients make the process hold.
+/// Bytes that the process holds for clients.
 pub(super) const HELD: &str = "fanfare_held_bytes";
-/// Messages that came too fast, by the quota that refused them.
+/// Messages over a rate limit, by the quota that refused them.
 pub(super) const RATE_LIMITED: &str = "fanfare_rate_limited_total";
-/// Whether the store takes anything.
+/// 1 while the store accepts messages.
 pub(super) const STORE_READY: &str = "fanfare_store_ready";
-/// In which state the store is.
+/// 1 for the current state of the store.
 pub(super) const STORE_STATE: &str = "fanfare_store_state";
-/// The state of a store that takes messages.
+/// The state of a store that accepts messages.
 pub(super) const READY: &str = "ready";
-/// All of them.
+/// All states of a store.
 pub(super) const STORE_STATES: [&str; 4] = [READY, "refusing", "away", "lost"];
-/// How far behind the farthest reader is.
+/// The lag of the slowest reader.
 pub(super) const LAG: &str = "fanfare_lag_messages";
-/// From being stored to having been handed to every reader.
+/// The time from storing a message to the last write of its fan-out.
 pub(super) const FAN_OUT: &str = "fanfare_fan_out_seconds";
-/// From being taken up to being stored.
+/// The time from a publish to the store's answer.
 pub(super) const ACK: &str = "fanfare_ack_seconds";
-/// One commit.
+/// The duration of a commit.
 pub(super) const COMMIT: &str = "fanfare_commit_seconds";
-/// Messages in one commit.
+/// The messages in a commit.
 pub(super) const COMMIT_MESSAGES: &str = "fanfare_commit_messages";
 
-/// Upper bounds in seconds: from a pass over one reader to a disk that hangs.
+/// Upper bounds in seconds, from the fan-out to one reader to a disk that hangs.
 const SECONDS: &[f64] = &[
     0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
 ];
@@ -70,25 +70,25 @@ const MESSAGES: &[f64] = &[
     1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0, 1024.0, 4096.0,
 ];
 
-/// How a series is counted.
+/// The type of a series.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum MetricKind {
-    /// It only grows.
+    /// A value that only grows.
     Counter,
-    /// It goes up and down.
+    /// A value that may fall.
     Gauge,
-    /// How many were at most so much, for each of these bounds.
+    /// A distribution, with these upper bounds of its buckets.
     Histogram(&'static [f64]),
 }
 
-/// One line of the table.
+/// A line of the table.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct MetricSeries {
-    /// Its name in `/metrics`.
+    /// The name in `/metrics`.
     pub(super) name: &'static str,
-    /// How it is counted.
+    /// The type.
     pub(super) kind: MetricKind,
-    /// One sentence.
+    /// The help text, one sentence.
     pub(super) help: &'static str,
 }
 

@@ -1,6 +1,6 @@
-//! Where spans are brought: OTLP over HTTP/1.1, on a connection of its own for each batch.
+//! The HTTP client for OTLP: each batch of spans is posted to the collector over a new HTTP/1.1 connection.
 //!
-//! Deliberately absent: TLS. A collector beside the server takes spans in the clear, and brings them anywhere else.
+//! Deliberately absent: TLS. A local collector receives plain HTTP and forwards over TLS.
 
 use std::time::Duration;
 
@@ -14,12 +14,12 @@ use opentelemetry_http::{HttpClient, HttpError, Request, Response};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
-/// Where every collector takes spans, behind what it is called by (OTLP specification, "OTLP/HTTP Request").
+/// The path for spans, appended to the collector's address (OTLP specification, "OTLP/HTTP Request").
 const TRACES: &str = "/v1/traces";
-/// Longest answer that is read: it says how many spans were refused, and why.
-const MAX_ANSWER_BYTES: usize = 64 * 1024;
+/// The longest response that is read.
+const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
-/// A collector's address, checked.
+/// A valid address of a collector.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Collector {
     /// `http://HOST:PORT/…/v1/traces`.
@@ -27,12 +27,13 @@ pub struct Collector {
 }
 
 impl Collector {
-    /// Reads `http://HOST[:PORT][/PATH]`, to which the path for spans is added.
+    /// Parses `http://HOST[:PORT][/PATH]`, and appends the path for spans.
     ///
     /// # Errors
-    /// What is allowed.
+    /// Returns a description of the allowed values.
     pub fn parse(text: &str) -> Result<Self, &'static str> {
-        const ALLOWED: &str = "an address like http://127.0.0.1:4318, without a user or a query (https: by a collector beside the server)";
+        const ALLOWED: &str = "an address like http://127.0.0.1:4318, without a user or a query (for https, run a collector locally)";
+
         let address: Uri = text.parse().map_err(|_| ALLOWED)?;
         let has_user = address
             .authority()
@@ -40,6 +41,7 @@ impl Collector {
         if address.scheme() != Some(&uri::Scheme::HTTP) || has_user || address.query().is_some() {
             return Err(ALLOWED);
         }
+
         let traces = format!("{}{TRACES}", text.trim_end_matches('/'));
         traces
             .parse::<Uri>()
@@ -47,55 +49,60 @@ impl Collector {
             .map_err(|_| ALLOWED)
     }
 
-    /// Where spans are posted.
+    /// Returns the URL to which spans are posted.
     pub(super) fn traces(&self) -> &str {
         &self.traces
     }
 }
 
-/// Brings batches there. Whoever asks it is no task of the runtime, so the asking itself is made one.
+/// Posts batches to the collector. The exporter calls it from a thread outside the runtime, so each request is spawned
+/// as a task.
 #[derive(Debug)]
 pub(super) struct OtlpClient {
     pub(super) runtime: Handle,
-    /// An answer that is not whole by then is given up.
-    pub(super) patience: Duration,
+    /// The time limit for a request and its response.
+    pub(super) timeout: Duration,
 }
 
 #[async_trait]
 impl HttpClient for OtlpClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let patience = self.patience;
-        let asking = self.runtime.spawn(async move {
-            let answered = tokio::time::timeout(patience, send(request)).await;
-            answered.unwrap_or_else(|_| {
-                Err(format!("no answer within {} s", patience.as_secs()).into())
+        let timeout = self.timeout;
+
+        let task = self.runtime.spawn(async move {
+            let response = tokio::time::timeout(timeout, send(request)).await;
+            response.unwrap_or_else(|_| {
+                Err(format!("no response within {} s", timeout.as_secs()).into())
             })
         });
-        asking.await?
+        task.await?
     }
 }
 
 async fn send(request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
     let (mut head, body) = request.into_parts();
-    let host = head.uri.authority().ok_or("no host")?.as_str();
-    let port = head.uri.port_u16().unwrap_or(80);
-    let stream =
-        TcpStream::connect(format!("{}:{port}", head.uri.host().unwrap_or_default())).await?;
+    let host = HeaderValue::from_str(head.uri.authority().ok_or("no host")?.as_str())?;
+    let address = format!(
+        "{}:{}",
+        head.uri.host().unwrap_or_default(),
+        head.uri.port_u16().unwrap_or(80)
+    );
+
+    let stream = TcpStream::connect(address).await?;
     let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // It ends with the answer.
+    // The task ends with the response.
     tokio::spawn(connection);
-    // RFC 9112 section 3.2.1: to the server itself, only the path is said.
-    let host = HeaderValue::from_str(host)?;
+
+    // Requests to the origin server have a path only (RFC 9112 section 3.2.1).
     head.uri = head.uri.path().parse()?;
     head.headers.insert(header::HOST, host);
-    let answer = sender
+    let response = sender
         .send_request(Request::from_parts(head, Body::from(body)))
         .await?;
-    let (head, body) = answer.into_parts();
-    Ok(Response::from_parts(
-        head,
-        to_bytes(Body::new(body), MAX_ANSWER_BYTES).await?,
-    ))
+
+    let (head, body) = response.into_parts();
+    let body = to_bytes(Body::new(body), MAX_RESPONSE_BYTES).await?;
+    Ok(Response::from_parts(head, body))
 }
 
 #[cfg(test)]
@@ -103,7 +110,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_path_for_spans_is_added_to_an_address() {
+    fn the_path_for_spans_is_appended_to_the_address() {
         for (text, traces) in [
             ("http://127.0.0.1:4318", "http://127.0.0.1:4318/v1/traces"),
             ("http://collector/", "http://collector/v1/traces"),
@@ -114,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_address_of_a_collector_is_refused() {
+    fn invalid_addresses_are_rejected() {
         for text in [
             "",
             "127.0.0.1:4318",

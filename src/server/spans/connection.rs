@@ -1,4 +1,4 @@
-//! The span of a connection's life, made when it has ended: until then it costs nothing.
+//! The span of a connection, created when the connection has ended. Until then it costs nothing.
 
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime};
@@ -13,33 +13,34 @@ use crate::server::spans::tracer;
 /// A connection that has ended.
 #[derive(Debug)]
 pub struct ConnectionSpan<'a> {
-    /// What it was: `websocket`, or `http` for a stream.
+    /// `websocket`, or `http` for an event stream.
     pub protocol: &'static str,
-    /// Its number.
+    /// The number of the connection.
     pub number: u64,
-    /// The room that it was in.
+    /// The room of the connection.
     pub room: &'a RoomName,
-    /// Where it came from.
+    /// The client's IP address.
     pub address: IpAddr,
-    /// When it began, in milliseconds since 1970 UTC.
+    /// The start, in milliseconds since 1970 UTC.
     pub since: u64,
 }
 
 impl ConnectionSpan<'_> {
-    /// It ended just now, like this.
-    pub fn finish(self, end: DisconnectReason) {
+    /// Exports the span, with the current time as its end.
+    pub fn finish(self, reason: DisconnectReason) {
         let Some(tracer) = tracer() else { return };
-        let began = SystemTime::UNIX_EPOCH + Duration::from_millis(self.since);
+        let start = SystemTime::UNIX_EPOCH + Duration::from_millis(self.since);
+
         let mut span = tracer
             .span_builder("connection")
             .with_kind(SpanKind::Server)
-            .with_start_time(began)
+            .with_start_time(start)
             .with_attributes([
                 KeyValue::new("network.protocol.name", self.protocol),
                 KeyValue::new("client.address", self.address.to_canonical().to_string()),
                 KeyValue::new("messaging.destination.name", self.room.as_str().to_owned()),
                 KeyValue::new("fanfare.connection", self.number as i64),
-                KeyValue::new("fanfare.end", end.label()),
+                KeyValue::new("fanfare.end", reason.label()),
             ])
             .start_with_context(tracer, &Context::new());
         span.end();

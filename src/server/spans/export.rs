@@ -1,4 +1,4 @@
-//! The way of spans out of the process: a queue with an end, batches, and what is done when they are not taken.
+//! The export of spans: a bounded queue, batches, and counters for spans that are dropped or rejected.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
@@ -23,35 +23,35 @@ use crate::server::metrics::{self, SpanResult};
 use crate::server::spans::TRACER;
 use crate::server::spans::collector::{Collector, OtlpClient};
 
-/// Spans that may wait to be brought away: some megabytes.
-const MAX_WAITING: usize = 4096;
-/// Spans that are brought together.
-const BATCH: usize = 512;
-/// How often they are, when there are fewer.
-const EVERY: Duration = Duration::from_secs(1);
-/// A collector that has not taken a batch by then does not get it.
-const PATIENCE: Duration = Duration::from_secs(3);
-/// How long the end may wait for the last ones; what else it does takes less than nine of ten seconds.
-const FLUSH_WITHIN: Duration = Duration::from_secs(1);
+/// The most spans in the queue: some megabytes.
+const MAX_QUEUED: usize = 4096;
+/// The most spans in a batch.
+const MAX_BATCH: usize = 512;
+/// The interval of batches that are not full.
+const BATCH_INTERVAL: Duration = Duration::from_secs(1);
+/// The time limit for exporting a batch, after which the batch is dropped.
+const EXPORT_TIMEOUT: Duration = Duration::from_secs(3);
+/// The time limit for the last batch at shutdown. The other steps take less than nine of the ten seconds allowed.
+const SHUTDOWN_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Where spans go, and how many.
+/// The destination of spans, and the sampling rate.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ExportSettings {
-    /// Who takes them.
+    /// The collector.
     pub collector: Collector,
-    /// The part of all traces that is taken, from 0 to 1, of those for which no caller has decided.
+    /// The share of traces that is exported, from 0 to 1, for requests without a sampling decision of their caller.
     pub sample: f64,
 }
 
-/// Brings spans away until it is finished.
+/// A running exporter.
 #[derive(Debug)]
 pub struct Exporter(SdkTracerProvider);
 
 impl Exporter {
-    /// From now on this process is traced, as the program `version`; what talks to the collector runs on `runtime`.
+    /// Starts to trace this process, as the program version `version`. Requests to the collector run on `runtime`.
     ///
     /// # Errors
-    /// If a variable that OpenTelemetry gives a meaning to (`OTEL_EXPORTER_OTLP_…`) cannot be read.
+    /// Returns an error if an `OTEL_EXPORTER_OTLP_…` environment variable is invalid.
     pub fn start(
         settings: &ExportSettings,
         version: &'static str,
@@ -61,49 +61,54 @@ impl Exporter {
             .with_http()
             .with_http_client(OtlpClient {
                 runtime,
-                patience: PATIENCE,
+                timeout: EXPORT_TIMEOUT,
             })
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(settings.collector.traces())
-            .with_timeout(PATIENCE)
+            .with_timeout(EXPORT_TIMEOUT)
             .build()?;
-        let waiting = Arc::new(AtomicUsize::new(0));
+        let queued = Arc::new(AtomicUsize::new(0));
         let exporter = OtlpSpanExporter {
             exporter,
-            waiting: waiting.clone(),
+            queued: queued.clone(),
             is_failing: AtomicBool::new(false),
         };
-        let batches = BatchConfigBuilder::default()
-            .with_max_queue_size(MAX_WAITING)
-            .with_max_export_batch_size(BATCH)
-            .with_scheduled_delay(EVERY)
+
+        let config = BatchConfigBuilder::default()
+            .with_max_queue_size(MAX_QUEUED)
+            .with_max_export_batch_size(MAX_BATCH)
+            .with_scheduled_delay(BATCH_INTERVAL)
             .build();
-        let batches = BatchSpanProcessor::builder(exporter)
-            .with_batch_config(batches)
+        let processor = BatchSpanProcessor::builder(exporter)
+            .with_batch_config(config)
             .build();
+
         let provider = SdkTracerProvider::builder()
-            .with_span_processor(SpanQueue { batches, waiting })
+            .with_span_processor(SpanQueue { processor, queued })
             .with_sampler(Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(
                 settings.sample,
             ))))
             .with_resource(resource(version))
             .build();
-        // A second call in one process changes nothing.
+
+        // A process has one tracer; a second exporter, in tests, leaves the first one in place.
         let _ = TRACER.set(provider.tracer("fanfare"));
+
         Ok(Self(provider))
     }
 
-    /// Brings away what waits, if that is quick, and ends. It blocks: not for a task of the runtime.
+    /// Exports the queued spans, and stops. Blocks for up to a second, so it must not be called from a task.
     pub fn finish(self) {
-        if let Err(error) = self.0.shutdown_with_timeout(FLUSH_WITHIN) {
+        if let Err(error) = self.0.shutdown_with_timeout(SHUTDOWN_TIMEOUT) {
             warn!(%error, "the last spans were not exported");
         }
     }
 }
 
-/// Whose spans they are. What `OTEL_RESOURCE_ATTRIBUTES` says counts more.
+/// Returns the attributes of this process. `OTEL_RESOURCE_ATTRIBUTES` overrides them.
 fn resource(version: &'static str) -> Resource {
     let instance = format!("{:032x}", fastrand::u128(..));
+
     Resource::builder_empty()
         .with_service_name("fanfare")
         .with_attributes([
@@ -114,46 +119,46 @@ fn resource(version: &'static str) -> Resource {
         .build()
 }
 
-/// Counts who waits, so that what finds no room is counted too.
+/// A batch processor that counts the spans that do not fit in the queue.
 #[derive(Debug)]
 struct SpanQueue {
-    batches: BatchSpanProcessor,
-    /// Spans that have ended and were not yet taken or given up; [`OtlpSpanExporter`] counts them off.
-    waiting: Arc<AtomicUsize>,
+    processor: BatchSpanProcessor,
+    /// Spans that ended and were not exported yet; [`OtlpSpanExporter`] subtracts them.
+    queued: Arc<AtomicUsize>,
 }
 
 impl SpanProcessor for SpanQueue {
     fn on_start(&self, span: &mut Span, context: &Context) {
-        self.batches.on_start(span, context);
+        self.processor.on_start(span, context);
     }
 
     fn on_end(&self, span: SpanData) {
-        if self.waiting.fetch_add(1, Ordering::Relaxed) < MAX_WAITING {
-            self.batches.on_end(span);
+        if self.queued.fetch_add(1, Ordering::Relaxed) < MAX_QUEUED {
+            self.processor.on_end(span);
         } else {
-            self.waiting.fetch_sub(1, Ordering::Relaxed);
+            self.queued.fetch_sub(1, Ordering::Relaxed);
             metrics::count_spans(1, SpanResult::Dropped);
         }
     }
 
     fn force_flush(&self) -> OTelSdkResult {
-        self.batches.force_flush()
+        self.processor.force_flush()
     }
 
     fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
-        self.batches.shutdown_with_timeout(timeout)
+        self.processor.shutdown_with_timeout(timeout)
     }
 
     fn set_resource(&mut self, resource: &Resource) {
-        self.batches.set_resource(resource);
+        self.processor.set_resource(resource);
     }
 }
 
-/// Brings batches away and counts what becomes of them; the log hears of the first failure and of the next success.
+/// An exporter that counts its results, and logs the first failure and the next success.
 #[derive(Debug)]
 struct OtlpSpanExporter {
     exporter: OtlpExporter,
-    waiting: Arc<AtomicUsize>,
+    queued: Arc<AtomicUsize>,
     is_failing: AtomicBool,
 }
 
@@ -161,23 +166,24 @@ impl SpanExporter for OtlpSpanExporter {
     async fn export(&self, batch: Vec<SpanData>) -> OTelSdkResult {
         let spans = batch.len();
         let result = self.exporter.export(batch).await;
-        self.waiting.fetch_sub(spans, Ordering::Relaxed);
-        metrics::count_spans(
-            spans,
-            if result.is_ok() {
-                SpanResult::Exported
-            } else {
-                SpanResult::Refused
-            },
-        );
+        self.queued.fetch_sub(spans, Ordering::Relaxed);
+
+        let span_result = if result.is_ok() {
+            SpanResult::Exported
+        } else {
+            SpanResult::Refused
+        };
+        metrics::count_spans(spans, span_result);
+
         let was_failing = self.is_failing.swap(result.is_err(), Ordering::Relaxed);
         match &result {
             Err(error) if !was_failing => {
-                warn!(%error, "the collector takes no spans (--otlp-endpoint); they are dropped until it does");
+                warn!(%error, "the collector does not accept spans (--otlp-endpoint); dropping them until it does");
             }
-            Ok(()) if was_failing => info!("the collector takes spans again"),
+            Ok(()) if was_failing => info!("the collector accepts spans again"),
             _ => {}
         }
+
         result
     }
 

@@ -1,17 +1,17 @@
-//! What is traced: spans for OpenTelemetry, brought to a collector over HTTP.
+//! OpenTelemetry spans, exported to a collector over HTTP.
 //!
 //! # Invariants
 //!
-//! - Off, as it is unless a collector is named, every place that could begin a span looks at one word and goes on.
-//! - On, nobody waits for a collector: a span that finds too many before it is dropped, and counted.
-//! - A span holds no token (so no query of an address), no text and no id: traces are often kept by others than those
-//!   who run the server.
+//! - Without a collector, creating a span costs one atomic load.
+//! - With a collector, nothing waits for it. Spans that do not fit in the queue are dropped and counted.
+//! - Spans contain no token (so no query string), no text and no user id, because traces are often stored by third
+//!   parties.
 //!
-//! Names and attributes are those of OpenTelemetry's semantic conventions (HTTP servers, messaging, databases), and
-//! where they have none, begin with `fanfare.`.
+//! Names and attributes follow OpenTelemetry's semantic conventions (HTTP servers, messaging, databases); others begin
+//! with `fanfare.`.
 //!
-//! Deliberately absent: spans of the `tracing` crate. The life of a connection is known when it ends, and nothing may
-//! be held for it until then; and log lines must not change because somebody traces.
+//! Deliberately absent: spans of the `tracing` crate. They would hold memory for each open connection, and change the
+//! log lines.
 
 mod collector;
 mod connection;
@@ -29,14 +29,14 @@ pub use export::{ExportSettings, Exporter};
 pub use publishing::{CommitId, CommitSpan, PublishSpan};
 pub use request::RequestSpan;
 
-/// Makes the spans, from the moment that there is somewhere to bring them to.
+/// The tracer of the process, set when an exporter starts.
 static TRACER: OnceLock<SdkTracer> = OnceLock::new();
 
 fn tracer() -> Option<&'static SdkTracer> {
     TRACER.get()
 }
 
-/// Whether anything is traced.
+/// Returns true if spans are exported.
 pub fn is_on() -> bool {
     tracer().is_some()
 }

@@ -1,72 +1,71 @@
-//! The span of a publish, and of the commit that stored it.
+//! The spans of a publish and of the commit that stored it.
 //!
-//! One commit stores what many publish, so it is nobody's child: each of theirs links to it.
+//! One commit stores the messages of many publishes, so it has no parent: the span of each publish links to it.
 
 use std::time::SystemTime;
 
 use opentelemetry::trace::{Link, Span, SpanContext, Status, TraceContextExt, Tracer};
 use opentelemetry::{Context, KeyValue};
 
-use crate::protocol::Offset;
-use crate::protocol::RoomName;
+use crate::protocol::{Offset, RoomName};
 use crate::server::spans::tracer;
 
-/// What the store's refusals are called, as in the HTTP API.
+/// The error type of messages that were not stored, as in the HTTP API.
 const STORE_UNAVAILABLE: &str = "store_unavailable";
 
-/// Messages on their way into the log of a room.
+/// The span of messages that are published together.
 #[derive(Debug)]
 pub struct PublishSpan {
-    began: SystemTime,
-    /// The request that publishes them; empty when a WebSocket does.
+    start: SystemTime,
+    /// The HTTP request that publishes them; empty for a WebSocket.
     parent: Context,
 }
 
 impl PublishSpan {
-    /// Messages are taken up. On the heap, as mostly there is none.
+    /// Starts the span; `None` if spans are not exported. Boxed, because it is usually `None`.
     pub fn begin() -> Option<Box<Self>> {
         tracer().map(|_| {
             Box::new(Self {
-                began: SystemTime::now(),
+                start: SystemTime::now(),
                 parent: Context::current(),
             })
         })
     }
 
-    /// Ends the span of `messages` to `room` with the offset of the last of them, or with the reason why they are not
-    /// stored. The span links to the commit that stored them.
+    /// Exports the span of `messages` to `room`, with the current time as its end. `result` is the last offset or the
+    /// error of the store. The span links to the commit that stored the messages.
     pub fn end(
         self,
         room: &RoomName,
         messages: usize,
-        answer: Result<Option<Offset>, String>,
+        result: Result<Option<Offset>, String>,
         commit: Option<CommitId>,
     ) {
         let Some(tracer) = tracer() else { return };
+        let links = commit
+            .into_iter()
+            .map(|commit| Link::with_context(commit.0));
+
         let mut span = tracer
             .span_builder("publish")
-            .with_start_time(self.began)
+            .with_start_time(self.start)
             .with_attributes([
                 KeyValue::new("messaging.system", "fanfare"),
                 KeyValue::new("messaging.operation.name", "publish"),
                 KeyValue::new("messaging.operation.type", "send"),
                 KeyValue::new("messaging.destination.name", room.as_str().to_owned()),
             ])
-            .with_links(
-                commit
-                    .into_iter()
-                    .map(|commit| Link::with_context(commit.0))
-                    .collect(),
-            )
+            .with_links(links.collect())
             .start_with_context(tracer, &self.parent);
-        // Semantic conventions: not for a message that is published alone.
+
+        // The semantic conventions omit the count for a single message.
         if messages > 1 {
             span.set_attribute(KeyValue::new(
                 "messaging.batch.message_count",
                 messages as i64,
             ));
         }
-        match answer {
+        match result {
             Ok(offset) => {
                 if let Some(Offset(offset)) = offset {
                     span.set_attribute(KeyValue::new("fanfare.offset", offset as i64));
@@ -81,29 +80,31 @@ impl PublishSpan {
     }
 }
 
-/// A transaction of the database, with messages of one or many.
+/// The span of a database transaction with the messages of one or more publishes.
 #[derive(Debug)]
 pub struct CommitSpan(Context);
 
-/// The identity of a commit, for the spans of the messages that it stored.
+/// The identity of a commit, to which the spans of the messages that it stored link.
 #[derive(Clone, Debug)]
 pub struct CommitId(SpanContext);
 
 impl CommitSpan {
-    /// It begins.
+    /// Starts the span; `None` if spans are not exported.
     pub fn begin() -> Option<Self> {
         let tracer = tracer()?;
         let attributes = [
             KeyValue::new("db.system.name", "sqlite"),
             KeyValue::new("db.operation.name", "COMMIT"),
         ];
-        let span = tracer.span_builder("commit").with_attributes(attributes);
-        Some(Self(
-            Context::new().with_span(span.start_with_context(tracer, &Context::new())),
-        ))
+        let span = tracer
+            .span_builder("commit")
+            .with_attributes(attributes)
+            .start_with_context(tracer, &Context::new());
+
+        Some(Self(Context::new().with_span(span)))
     }
 
-    /// Ends the span of a commit of so many messages, or of one that failed.
+    /// Ends the span of a commit of `messages`, or of one that failed with `error`.
     pub fn end(self, messages: usize, error: Option<&str>) -> CommitId {
         let span = self.0.span();
         span.set_attribute(KeyValue::new("db.operation.batch.size", messages as i64));

@@ -11,16 +11,17 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 
 use crate::server::spans::tracer;
 
-/// What semantic conventions call every method but those that are known: anybody can make up another.
+/// The name of unknown methods in the semantic conventions. Clients can send any method, so the real name would not be
+/// bounded.
 const OTHER_METHOD: &str = "_OTHER";
 
-/// A request that is being answered. Its span ends with the head of the answer, or when it is dropped.
+/// The span of a request. It ends with the head of the response, or when it is dropped.
 #[derive(Debug)]
 pub struct RequestSpan(Context);
 
 impl RequestSpan {
-    /// A request of `client` for `path`, which is one of `route`, unless it is a file or there is none. If it brings
-    /// a `traceparent` (W3C Trace Context), that is its parent, and says whether it is traced at all.
+    /// Starts the span of a request from `client` for `path`. `route` is the matching route; `None` for files and
+    /// unknown paths. A `traceparent` header (W3C Trace Context) becomes the parent and decides about sampling.
     pub fn begin(
         method: &Method,
         route: Option<&str>,
@@ -29,13 +30,14 @@ impl RequestSpan {
         headers: &HeaderMap,
     ) -> Option<Self> {
         let tracer = tracer()?;
-        let method = known(method);
+        let method = method_name(method);
         let verb = if method == OTHER_METHOD {
             "HTTP"
         } else {
             method
         };
         let name = route.map_or_else(|| verb.to_owned(), |route| format!("{verb} {route}"));
+
         let mut attributes = vec![
             KeyValue::new("http.request.method", method),
             KeyValue::new("url.scheme", "http"),
@@ -43,6 +45,7 @@ impl RequestSpan {
             KeyValue::new("client.address", client.to_canonical().to_string()),
         ];
         attributes.extend(route.map(|route| KeyValue::new("http.route", route.to_owned())));
+
         let parent = TraceContextPropagator::new()
             .extract_with_context(&Context::new(), &HeaderExtractor(headers));
         let span = tracer
@@ -50,22 +53,23 @@ impl RequestSpan {
             .with_kind(SpanKind::Server)
             .with_attributes(attributes)
             .start_with_context(tracer, &parent);
+
         Some(Self(parent.with_span(span)))
     }
 
-    /// What is done in this is done for the request.
+    /// Returns the context in which spans become children of this one.
     pub fn context(&self) -> Context {
         self.0.clone()
     }
 
-    /// It was answered with `status`.
+    /// Ends the span of a request that was answered with `status`.
     pub fn finish(self, status: StatusCode) {
         let span = self.0.span();
         span.set_attribute(KeyValue::new(
             "http.response.status_code",
             i64::from(status.as_u16()),
         ));
-        // A refusal is the client's error and no failure of ours.
+        // In the semantic conventions, 4xx is not an error of a server span.
         if status.is_server_error() {
             span.set_attribute(KeyValue::new("error.type", status.as_str().to_owned()));
             span.set_status(Status::error(""));
@@ -74,10 +78,12 @@ impl RequestSpan {
     }
 }
 
-fn known(method: &Method) -> &'static str {
+/// Returns the name of a known method, or [`OTHER_METHOD`].
+fn method_name(method: &Method) -> &'static str {
     const KNOWN: [&str; 9] = [
         "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
     ];
+
     KNOWN
         .into_iter()
         .find(|known| *known == method.as_str())
@@ -89,11 +95,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_method_that_somebody_made_up_is_none_that_is_known() {
-        assert_eq!(known(&Method::POST), "POST");
-        assert_eq!(
-            known(&Method::from_bytes(b"BREW").expect("a token")),
-            OTHER_METHOD
-        );
+    fn unknown_methods_are_named_other() {
+        let brew = Method::from_bytes(b"BREW").expect("a token");
+
+        assert_eq!(method_name(&Method::POST), "POST");
+        assert_eq!(method_name(&brew), OTHER_METHOD);
     }
 }

@@ -1,4 +1,5 @@
-//! The activity of an HTTP connection, which decides whether it may be closed for another one.
+//! The activity of an HTTP connection: the phase of its request and the memory that it holds. The listener and the
+//! memory budget use it to choose connections to close.
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
@@ -9,10 +10,10 @@ use crate::server::room::{MAX_CHUNK_BYTES, Tick};
 
 /// Bytes of a connection that sends nothing: its task and hyper's buffers.
 const CONNECTION_BYTES: usize = 16 * 1024;
-/// Most bytes of a request that hyper keeps; the body is counted by its reader.
+/// The most bytes of a request that hyper buffers; bodies are counted by their readers.
 const MAX_HEAD_BYTES: usize = 32 * 1024;
 
-/// See the [module docs](self).
+/// The phase and the memory of one HTTP connection.
 #[derive(Debug)]
 pub struct Activity {
     hub: Hub,
@@ -24,7 +25,7 @@ pub struct Activity {
 #[derive(Debug)]
 struct ActivityState {
     phase: RequestPhase,
-    /// When the phase began; in [`RequestPhase::Idle`], when the client last received something.
+    /// The start of the phase; in [`RequestPhase::Idle`], the time of the last write.
     since: Tick,
     /// Bytes of the request that is arriving or being answered.
     received: usize,
@@ -62,7 +63,7 @@ impl Activity {
         }
     }
 
-    /// Returns the current phase, and when it began.
+    /// Returns the current phase and its start.
     pub fn phase(&self) -> (RequestPhase, Tick) {
         let state = self.state.lock();
         (state.phase, state.since)
@@ -84,7 +85,7 @@ impl Activity {
         self.enter(RequestPhase::Receiving);
     }
 
-    /// Records that a request has arrived, or as much of it as is needed now.
+    /// Records that a request has arrived, or as much of it as its handler has read.
     pub fn answering(&self) {
         self.enter(RequestPhase::Answering);
     }

@@ -1,4 +1,4 @@
-//! One open WebSocket: what its own task and the Hub's passes share.
+//! The state of one open WebSocket, shared by its own task and the Hub's fan-out.
 
 use std::io::ErrorKind;
 use std::sync::Arc;
@@ -12,9 +12,7 @@ use rustix::io::Errno;
 use rustix::net::{RecvFlags, SendFlags};
 use tokio::net::TcpStream;
 
-use crate::protocol::CloseCode;
-use crate::protocol::Offset;
-use crate::protocol::Push;
+use crate::protocol::{CloseCode, Offset, Push};
 use crate::server::hub::{
     Admission, Closing, ConnectionStatus, Hub, Notice, Reclaimable, Room, Subscriber, TraceEvent,
     Tracer,
@@ -26,13 +24,14 @@ use crate::server::session::{
     SendBuffer,
 };
 use crate::server::transport::ConnectionSettings;
-use crate::server::transport::patient::STUCK_AFTER;
 use crate::server::transport::settings::message_timeout;
+use crate::server::transport::stall_timeout::STALL_TIMEOUT;
 use crate::server::wire::Opcode;
 
-/// See the [module docs](self).
+/// An open WebSocket in its room.
 ///
-/// In this order in memory: a pass that takes hold of it has then already fetched what it needs first.
+/// The fields have this order in memory so that the cache line with the lock also holds the start of the state, which
+/// the fan-out reads first.
 #[repr(C)]
 pub(super) struct Connection {
     state: Mutex<ConnectionState>,
@@ -40,43 +39,43 @@ pub(super) struct Connection {
     pub(super) hub: Hub,
     pub(super) room: Arc<Room>,
     pub(super) settings: Arc<ConnectionSettings>,
-    /// Memory of the frames that wait and of the partial message; set under the lock of the state.
+    /// The memory of queued frames and of the partial message; set under the lock of the state.
     reservation: MemoryReservation,
-    /// Whether somebody looks at what passes, or did.
+    /// True if an operator traces the connection, or did when the client last sent a frame.
     pub(super) is_traced: AtomicBool,
-    /// Wakes the connection's own task: to wait for the kernel, or to notice the end.
+    /// Wakes the connection's own task, to wait for the kernel or to end.
     pub(super) waker: AtomicWaker,
 }
 
 pub(super) struct ConnectionState {
-    pub(super) outbox: SendBuffer,
+    pub(super) send_buffer: SendBuffer,
     pub(super) heartbeat: Heartbeat,
-    /// What its client may do, and until when.
-    pub(super) lease: Permissions,
-    /// The store has not finished the last publish. Nothing is read until then: what the client sends meanwhile is read at
-    /// once, and then is one read, one transaction and one pass.
+    /// The client's rights, and their expiry.
+    pub(super) permissions: Permissions,
+    /// True while the store has not finished the client's last publish. Nothing is read until then: messages that arrive
+    /// meanwhile are read together, and cost one read, one transaction and one fan-out.
     pub(super) is_publishing: bool,
-    /// Set if the server stops while a publish is with the store: the client gets the ack first, and then this.
+    /// Set if the server stops while a publish is pending: the client gets the ack before the drain.
     drains_after_publish: Option<Duration>,
-    /// A page of history is being read for it.
-    pub(super) is_asking: bool,
-    /// Runs while a message has begun and is not whole.
+    /// True while a page of history is read for the client.
+    pub(super) is_reading_history: bool,
+    /// Runs while a message has arrived in part.
     pub(super) arrival: ArrivalTimer,
-    /// Bytes of it that are here.
+    /// Buffered bytes of the partial message.
     pub(super) partial: usize,
-    /// Who is told what passes, if anybody looks.
+    /// The receiver of trace events, if an operator traces the connection.
     pub(super) tracer: Option<Box<Tracer>>,
-    /// Why nothing more can be written, once that is so.
-    pub(super) lost: Option<TransportError>,
+    /// The reason why nothing more can be written, if so.
+    pub(super) error: Option<TransportError>,
 }
 
-/// Ends without a handshake.
+/// Reasons for an end without a closing handshake.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum TransportError {
-    /// The client closed its side, or the network did.
+    /// The client or the network closed the connection.
     Disconnected,
-    /// The client took no byte for [`STUCK_AFTER`].
-    Stuck,
+    /// The client received no bytes for [`STALL_TIMEOUT`].
+    Stalled,
 }
 
 impl Connection {
@@ -85,33 +84,33 @@ impl Connection {
         hub: Hub,
         admission: &Admission,
         format: Format,
-        lease: Permissions,
+        permissions: Permissions,
         settings: Arc<ConnectionSettings>,
     ) -> Self {
         let room = admission.room().clone();
+
         let state = ConnectionState {
-            outbox: SendBuffer::corked(format, admission.start().cursor),
+            send_buffer: SendBuffer::corked(format, admission.start().cursor),
             heartbeat: Heartbeat::new(hub.now()),
-            lease,
+            permissions,
             is_publishing: false,
             drains_after_publish: None,
-            is_asking: false,
+            is_reading_history: false,
             arrival: ArrivalTimer::default(),
             partial: 0,
             tracer: None,
-            lost: None,
+            error: None,
         };
-        let reservation = Memory::of_process().reserve(0);
-        let (is_traced, waker) = (AtomicBool::new(false), AtomicWaker::new());
+
         Self {
             state: Mutex::new(state),
             stream,
             hub,
             room,
             settings,
-            reservation,
-            is_traced,
-            waker,
+            reservation: Memory::of_process().reserve(0),
+            is_traced: AtomicBool::new(false),
+            waker: AtomicWaker::new(),
         }
     }
 
@@ -119,31 +118,35 @@ impl Connection {
         self.state.lock()
     }
 
-    /// Hands to the kernel what it takes, and wakes the connection's task if that has something to do now.
-    pub(super) fn write(&self, state: &mut ConnectionState, reel: &mut FanoutBatch<'_>) {
-        if self.write_some(state, reel).is_err() {
-            state.lost.get_or_insert(TransportError::Disconnected);
+    /// Writes queued bytes until the kernel accepts no more. Wakes the connection's task if it has to wait, read from
+    /// the store or end.
+    pub(super) fn write(&self, state: &mut ConnectionState, batch: &mut FanoutBatch<'_>) {
+        if self.write_some(state, batch).is_err() {
+            state.error.get_or_insert(TransportError::Disconnected);
         }
         self.count(state);
-        let outbox = &state.outbox;
-        let has_news = outbox.close_reason().is_some()
-            || outbox.blocked().is_some()
-            || outbox.behind().is_some();
-        if state.lost.is_some() || has_news {
+
+        let send_buffer = &state.send_buffer;
+        let needs_task = state.error.is_some()
+            || send_buffer.close_reason().is_some()
+            || send_buffer.blocked().is_some()
+            || send_buffer.behind().is_some();
+        if needs_task {
             self.waker.wake();
         }
     }
 
-    /// Changes what waits, and writes it unless the kernel takes nothing now.
-    pub(super) fn with_outbox<T>(&self, change: impl FnOnce(&mut SendBuffer) -> T) -> T {
-        self.update(|state| change(&mut state.outbox))
+    /// Changes the send buffer, and then writes it unless the kernel accepts no bytes now.
+    pub(super) fn with_send_buffer<T>(&self, change: impl FnOnce(&mut SendBuffer) -> T) -> T {
+        self.update(|state| change(&mut state.send_buffer))
     }
 
-    /// Changes the state, and then writes what waits unless the kernel accepts no bytes now.
+    /// Changes the state, and then writes queued bytes unless the kernel accepts no bytes now.
     pub(super) fn update<T>(&self, change: impl FnOnce(&mut ConnectionState) -> T) -> T {
         let mut state = self.lock();
         let changed = change(&mut state);
-        if state.outbox.blocked().is_none() && state.lost.is_none() {
+
+        if state.can_write() {
             self.write(&mut state, &mut self.room.reel());
         } else {
             self.count(&state);
@@ -156,7 +159,7 @@ impl Connection {
     /// Records that the store has finished the last publish, and writes its results, which `answer` queues.
     pub(super) fn publish_finished(&self, answer: impl FnOnce(&mut SendBuffer)) {
         let mut state = self.lock();
-        answer(&mut state.outbox);
+        answer(&mut state.send_buffer);
         state.is_publishing = false;
         if let Some(reconnect_after) = state.drains_after_publish.take() {
             state.drain(reconnect_after);
@@ -165,26 +168,27 @@ impl Connection {
         self.write_own(&mut state);
     }
 
-    /// Writes the connection's own frames if there are any, unless the kernel accepts no bytes now.
+    /// Writes the connection's own frames, if there are any, unless the kernel accepts no bytes now.
     fn write_own(&self, state: &mut ConnectionState) {
         self.count(state);
-        let must_write = state.outbox.waiting() > 0 || state.outbox.close_reason().is_some();
-        if state.lost.is_some() {
-            self.waker.wake();
-        } else if must_write && state.outbox.blocked().is_none() {
+
+        let must_write =
+            state.send_buffer.waiting() > 0 || state.send_buffer.close_reason().is_some();
+        if must_write && state.can_write() {
             self.write(state, &mut self.room.reel());
-        } else if must_write {
+        } else if must_write || state.error.is_some() {
             self.waker.wake();
         }
     }
 
-    /// Counts what it holds now.
+    /// Updates the memory reservation to the bytes held now.
     pub(super) fn count(&self, state: &ConnectionState) {
-        self.reservation.set(state.outbox.queued() + state.partial);
+        self.reservation
+            .set(state.send_buffer.queued() + state.partial);
     }
 
-    /// What had come of a message goes with whoever read it.
-    pub(super) fn forget_partial(&self) {
+    /// Releases the memory of the partial message, after the reader that held it was dropped.
+    pub(super) fn release_partial(&self) {
         let mut state = self.lock();
         state.partial = 0;
         self.count(&state);
@@ -193,20 +197,18 @@ impl Connection {
     fn write_some(
         &self,
         state: &mut ConnectionState,
-        reel: &mut FanoutBatch<'_>,
+        batch: &mut FanoutBatch<'_>,
     ) -> std::io::Result<()> {
-        while let NextChunk::Write(bytes) = state.outbox.next(reel) {
+        while let NextChunk::Write(bytes) = state.send_buffer.next(batch) {
             match self.send(bytes) {
-                Ok(taken) => {
-                    state.outbox.wrote(taken, reel);
-                    let offset = state.outbox.cursor();
-                    state.trace(TraceEvent::Write {
-                        bytes: taken,
-                        offset,
-                    });
+                Ok(bytes) => {
+                    state.send_buffer.wrote(bytes, batch);
+
+                    let offset = state.send_buffer.cursor();
+                    state.trace(TraceEvent::Write { bytes, offset });
                 }
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    state.outbox.block(self.hub.now());
+                    state.send_buffer.block(self.hub.now());
                     state.trace(TraceEvent::Blocked);
                     return Ok(());
                 }
@@ -216,89 +218,100 @@ impl Connection {
         Ok(())
     }
 
-    /// Straight to the kernel: at a hundred thousand writes a second it shows that tokio would look up first
-    /// whether it believes the socket ready, and libc whether the thread is being cancelled.
+    /// Calls send(2), and returns the number of bytes accepted.
+    ///
+    /// Bypasses tokio and libc: at 100,000 writes a second, tokio's readiness check and libc's cancellation point are
+    /// measurable.
     fn send(&self, bytes: &[u8]) -> std::io::Result<usize> {
         match rustix::net::send(&self.stream, bytes, SendFlags::empty()) {
-            // Once more, for tokio to see that the socket is not ready.
+            // The second try clears tokio's readiness flag.
             Err(Errno::AGAIN) => self.stream.try_write(bytes),
             result => Ok(result?),
         }
     }
 
-    /// Returns whether the kernel holds unread bytes of the client.
+    /// Returns true if the kernel holds unread bytes of the client.
     fn has_unread_bytes(&self) -> bool {
         let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        // The reader handles an error, like an end.
-        rustix::net::recv(&self.stream, &mut [0; 1], flags).is_ok_and(|(taken, _)| taken > 0)
+        // Errors are left to the reader.
+        rustix::net::recv(&self.stream, &mut [0; 1], flags).is_ok_and(|(length, _)| length > 0)
     }
 
-    /// When the kernel takes bytes again, goes on writing. Ready once nothing waits for the kernel.
+    /// Continues to write when the kernel accepts bytes again. Ready once no bytes wait for the kernel.
     pub(super) fn poll_write(&self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.lock().outbox.blocked().is_some() {
-            std::task::ready!(self.stream.poll_write_ready(cx)).ok();
+        while self.lock().send_buffer.blocked().is_some() {
+            // The write returns the same error.
+            let _ = std::task::ready!(self.stream.poll_write_ready(cx));
+
             let mut state = self.lock();
-            state.outbox.unblock();
+            state.send_buffer.unblock();
             if self.write_some(&mut state, &mut self.room.reel()).is_err() {
-                state.lost.get_or_insert(TransportError::Disconnected);
+                state.error.get_or_insert(TransportError::Disconnected);
             }
             self.count(&state);
         }
+
         Poll::Ready(())
     }
 }
 
 impl ConnectionState {
-    /// Returns the offset after which messages are missing in the ring, if they can still be sent.
+    /// Returns the offset after which the ring lacks messages for this client, if they can still be sent.
     pub(super) fn behind(&self) -> Option<Offset> {
-        self.outbox.behind().filter(|_| self.lost.is_none())
+        self.send_buffer.behind().filter(|_| self.error.is_none())
     }
 
-    /// Returns whether nothing is read from the client until the store has answered: to a publish, or with the
-    /// messages that the ring no longer has.
+    /// Returns true unless the kernel accepts no bytes now or the connection failed.
+    fn can_write(&self) -> bool {
+        self.send_buffer.blocked().is_none() && self.error.is_none()
+    }
+
+    /// Returns true while nothing is read from the client because the store has not answered a publish, or has not
+    /// returned the messages that the ring no longer has.
     const fn waits_for_store(&self) -> bool {
-        self.is_publishing || self.outbox.behind().is_some()
+        self.is_publishing || self.send_buffer.behind().is_some()
     }
 
     /// Returns the memory that would be free if the connection ended.
     fn reclaimable(&self) -> Option<Reclaimable> {
-        let bytes = self.outbox.reclaimable() + self.partial;
-        let blocked = self.outbox.blocked().into_iter();
+        let bytes = self.send_buffer.reclaimable() + self.partial;
+        let blocked = self.send_buffer.blocked().into_iter();
         let since = blocked.chain(self.arrival.since()).min()?;
-        (bytes > 0 && self.lost.is_none()).then_some(Reclaimable { since, bytes })
+
+        (bytes > 0 && self.error.is_none()).then_some(Reclaimable { since, bytes })
     }
 
+    /// Queues the drain frame and the Close frame, after a pending publish.
     fn drain(&mut self, reconnect_after: Duration) {
         if self.is_publishing {
             self.drains_after_publish = Some(reconnect_after);
             return;
         }
 
-        if self.outbox.dialect() == Dialect::Typed {
-            self.outbox.push_event(&Push::Drain {
+        if self.send_buffer.dialect() == Dialect::Typed {
+            self.send_buffer.push_event(&Push::Drain {
                 reconnect_after_ms: reconnect_after.as_millis() as u64,
             });
         }
-        self.outbox.close(CloseReason::Local(CloseCode::GoingAway));
+        self.send_buffer
+            .close(CloseReason::Local(CloseCode::GoingAway));
     }
 }
 
 impl Subscriber for Connection {
-    fn flush(&self, reel: &mut FanoutBatch<'_>) {
+    fn flush(&self, batch: &mut FanoutBatch<'_>) {
         let mut state = self.lock();
-        if state.outbox.blocked().is_none() && state.lost.is_none() {
-            self.write(&mut state, reel);
+        if state.can_write() {
+            self.write(&mut state, batch);
         }
     }
 
     fn tick(&self, now: Tick) {
         let mut state = self.lock();
-        if state
-            .outbox
-            .blocked()
-            .is_some_and(|since| now.since(since) >= STUCK_AFTER)
-        {
-            state.lost.get_or_insert(TransportError::Stuck);
+
+        let blocked_since = state.send_buffer.blocked();
+        if blocked_since.is_some_and(|since| now.since(since) >= STALL_TIMEOUT) {
+            state.error.get_or_insert(TransportError::Stalled);
         }
 
         let is_read = !state.waits_for_store();
@@ -313,18 +326,23 @@ impl Subscriber for Connection {
                 .arrival
                 .is_overdue(now, message_timeout(self.settings.max_message)),
             HeartbeatAction::Ping => {
-                state.outbox.push(Opcode::Ping, &[]);
+                state.send_buffer.push(Opcode::Ping, &[]);
                 false
             }
             HeartbeatAction::Expired => true,
         };
         if is_overdue && !self.has_unread_bytes() {
-            state.outbox.close(CloseReason::Local(CloseCode::Expired));
+            state
+                .send_buffer
+                .close(CloseReason::Local(CloseCode::Expired));
         }
 
-        if state.lease.access(Instant::now()) == ClientAccess::Expired {
-            state.outbox.close(CloseReason::Local(CloseCode::BadToken));
+        if state.permissions.access(Instant::now()) == ClientAccess::Expired {
+            state
+                .send_buffer
+                .close(CloseReason::Local(CloseCode::BadToken));
         }
+
         self.write_own(&mut state);
     }
 
@@ -338,35 +356,38 @@ impl Subscriber for Connection {
             }
         };
 
-        self.with_outbox(|outbox| {
-            if outbox.dialect() == Dialect::Plain {
+        self.with_send_buffer(|send_buffer| {
+            if send_buffer.dialect() == Dialect::Plain {
                 return;
             }
-            if outbox.waiting() + frame.len() > self.settings.send_buffer {
-                outbox.close(CloseReason::Local(CloseCode::TooSlow));
+
+            if send_buffer.waiting() + frame.len() > self.settings.send_buffer {
+                send_buffer.close(CloseReason::Local(CloseCode::TooSlow));
             } else {
-                outbox.push_encoded(frame);
+                send_buffer.push_encoded(frame);
             }
         });
     }
 
     fn close(&self, closing: Closing) {
         self.update(|state| match closing {
-            Closing::Code(code) => state.outbox.close(CloseReason::Local(code)),
+            Closing::Code(code) => state.send_buffer.close(CloseReason::Local(code)),
             Closing::Drain(reconnect_after) => state.drain(reconnect_after),
         });
     }
 
     fn evict(&self) {
         let mut state = self.lock();
-        if state.outbox.blocked().is_some() {
-            // No Close frame would reach it either.
-            state.lost.get_or_insert(TransportError::Stuck);
-            state.outbox.clear();
+        if state.send_buffer.blocked().is_some() {
+            // A Close frame would not be delivered either.
+            state.error.get_or_insert(TransportError::Stalled);
+            state.send_buffer.clear();
             self.count(&state);
             self.waker.wake();
         } else {
-            state.outbox.close(CloseReason::Local(CloseCode::Expired));
+            state
+                .send_buffer
+                .close(CloseReason::Local(CloseCode::Expired));
             self.write(&mut state, &mut self.room.reel());
         }
     }
@@ -379,9 +400,9 @@ impl Subscriber for Connection {
     fn status(&self) -> ConnectionStatus {
         let state = self.lock();
         ConnectionStatus {
-            dialect: state.outbox.dialect(),
-            offset: state.outbox.cursor(),
-            waiting: state.outbox.waiting(),
+            dialect: state.send_buffer.dialect(),
+            offset: state.send_buffer.cursor(),
+            waiting: state.send_buffer.waiting(),
             reclaimable: state.reclaimable(),
         }
     }

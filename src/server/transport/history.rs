@@ -1,18 +1,18 @@
-//! The answer to a `history`: read from the store beside everything else, one for each connection at a time.
+//! Answers to `history` frames. Each page is read from the store in a task of its own, one at a time for each
+//! connection.
 
 use std::sync::Arc;
 
-use crate::protocol::ErrorCode;
-use crate::protocol::Offset;
-use crate::protocol::Push;
+use crate::protocol::{ErrorCode, Offset, Push};
 use crate::server::hub::{DeletionMark, Room};
 use crate::server::store::{Page, Span, StoreError};
 use crate::server::transport::connection::{Connection, ConnectionState};
 use crate::server::transport::reader::unavailable;
 
-/// Answers a question for messages before `before`, or the newest, when the store has.
-pub(super) fn history(connection: Arc<Connection>, before: Option<Offset>, limit: usize) {
+/// Spawns a task that reads at most `limit` messages before `before`, or the newest ones, and sends them.
+pub(super) fn spawn_history(connection: Arc<Connection>, before: Option<Offset>, limit: usize) {
     let span = before.map_or(Span::Newest, Span::Before);
+
     tokio::spawn(async move {
         let mut is_answered = false;
         while !is_answered {
@@ -20,14 +20,14 @@ pub(super) fn history(connection: Arc<Connection>, before: Option<Offset>, limit
                 .hub
                 .read_page(&connection.room, span, limit)
                 .await;
-            is_answered = connection.update(|state| answer(&connection.room, state, page));
+            is_answered = connection.update(|state| push_page(&connection.room, state, page));
         }
     });
 }
 
-/// Queues the answer, under the lock under which deletions are queued. Returns whether it could: too much may have been
-/// deleted while the page was read.
-pub(super) fn answer(
+/// Queues the answer, under the lock under which deletions are queued. Returns false if the page must be read again,
+/// because more messages were deleted during the read than the room remembers.
+pub(super) fn push_page(
     room: &Room,
     state: &mut ConnectionState,
     page: Result<(Page, DeletionMark), StoreError>,
@@ -49,20 +49,20 @@ pub(super) fn answer(
         Err(error) => unavailable(&error, None),
     };
 
-    // A client that has the answer may ask again at once.
-    state.is_asking = false;
-    state.outbox.push_event(&push);
+    // The client may request the next page as soon as it has this answer.
+    state.is_reading_history = false;
+    state.send_buffer.push_event(&push);
 
     true
 }
 
-/// The answer to a second question before the answer to the first.
+/// Returns the error for a `history` before the previous one was answered.
 pub(super) fn one_at_a_time() -> Push {
     let code = ErrorCode::RateLimited;
-    let message = "one history at a time; ask again after its answer".to_owned();
     Push::Error {
         code,
-        message,
+        message: "only one history request at a time; wait for the answer to the previous one"
+            .to_owned(),
         retry: code.invites_retry(),
         key: None,
     }

@@ -1,16 +1,16 @@
-//! Open WebSockets and streams: bytes in from the kernel, bytes out to it. The only floor that touches sockets.
+//! Open WebSockets and event streams. No other floor reads or writes a client's socket.
 //!
 //! # Invariants
 //!
-//! - A quiet connection holds no buffer: bytes are read into one scratch space of the thread and decoded in
-//!   place; what is to be written is shared with every other reader, or gone.
-//! - A client's messages go to the store one read after the other: what it says meanwhile waits in its socket, so
-//!   that a client is slowed down by its own messages, and a burst is few transactions and few passes.
-//! - Writing never waits. A socket that takes nothing is left alone until the kernel says that it does.
-//! - Whoever breaks a rule is told the close code before the connection goes.
+//! - An idle connection holds no buffer. Bytes are read into one buffer of the thread and decoded in place; bytes to
+//!   write are shared by all readers of a room.
+//! - A client has one publish pending at a time. Later messages wait in its socket, so a fast client is slowed down by
+//!   the store, and a burst becomes few transactions and few fan-outs.
+//! - Writes never wait. A socket whose buffer is full is written to again when the kernel reports it writable.
+//! - A client that breaks a rule is sent the close code before its connection ends.
 
 mod activity;
-mod patient;
+mod stall_timeout;
 mod upgrade;
 mod settings;
 mod connection;
@@ -26,9 +26,9 @@ mod tls;
 mod tests;
 
 pub use activity::{Activity, RequestPhase};
-pub use patient::{StallTimeout, StallTimeoutHandle};
 pub use renewal::{permissions, unix_time};
 pub use settings::{ConnectionSettings, message_timeout};
+pub use stall_timeout::{StallTimeout, StallTimeoutHandle};
 pub use stream::{EventStreamBody, StreamSubscriber};
 pub use task::{PendingConnection, reject};
 pub use tls::{CertificateError, Tls};

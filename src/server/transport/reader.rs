@@ -1,4 +1,5 @@
-//! What a client sends: read, decoded, and acted upon, one scratch space for all connections of a thread.
+//! The reading half of a WebSocket: receives bytes, decodes frames and carries out the session's actions. All
+//! connections of a thread share one receive buffer.
 
 use std::cell::RefCell;
 use std::io::ErrorKind;
@@ -12,12 +13,7 @@ use rustix::net::RecvFlags;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use crate::protocol::CloseCode;
-use crate::protocol::ErrorCode;
-use crate::protocol::Key;
-use crate::protocol::Offset;
-use crate::protocol::Push;
-use crate::protocol::UserId;
+use crate::protocol::{CloseCode, ErrorCode, Key, Offset, Push, UserId};
 use crate::server::auth::Verifier;
 use crate::server::metrics;
 use crate::server::room::{Dialect, Draft, Format, Tick};
@@ -25,56 +21,55 @@ use crate::server::session::{
     Action, CloseReason, RateLimit, SendBuffer, Session, max_publish_bytes,
 };
 use crate::server::store::{StoreError, StoreFuture, Stored};
-use crate::server::transport::ConnectionSettings;
 use crate::server::transport::connection::{Connection, TransportError};
-use crate::server::transport::history::{history, one_at_a_time};
+use crate::server::transport::history::{one_at_a_time, spawn_history};
 use crate::server::transport::renewal::renew;
-use crate::server::transport::trace;
+use crate::server::transport::{ConnectionSettings, trace};
 use crate::server::wire::{Decoder, Opcode};
 
-/// How much is read at once: enough for a burst to be published in one go.
-const SCRATCH_BYTES: usize = 64 * 1024;
+/// The size of a thread's receive buffer: large enough for a burst to be published as one batch.
+const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
 
-/// Bytes of frames that one turn of a connection handles, after which other tasks of the thread have theirs. A
-/// read of compressed frames may be a thousand times as many.
+/// Bytes of frames that a connection handles before it yields to other tasks. One read of compressed frames may
+/// decode to a thousand times its size.
 const BYTES_PER_TURN: usize = 256 * 1024;
-/// Bytes that a frame counts for besides its own: the smallest costs something too.
+/// The cost of a frame besides its payload, in bytes.
 const BYTES_PER_FRAME: usize = 64;
 
 thread_local! {
-    static SCRATCH: RefCell<Vec<u8>> = RefCell::new(vec![0; SCRATCH_BYTES]);
+    static RECEIVE_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; RECEIVE_BUFFER_BYTES]);
 }
 
-/// The reading half of one connection.
+/// The decoder and the session of one connection.
 pub(super) struct FrameReader {
     decoder: Decoder,
     session: Session,
-    /// Bytes that were received in an earlier turn and are still to be decoded.
-    rest: Vec<u8>,
+    /// Bytes that were received in an earlier turn and are not decoded yet.
+    undecoded: Vec<u8>,
     /// Bytes of frames that were handled in this turn.
     handled: usize,
-    /// Knows what another token of this client is worth.
+    /// Verifies the client's later tokens.
     verifier: Verifier,
-    /// Boxed, as most connections publish seldom.
-    publishing: Option<Box<Publishing>>,
-    /// When reading stopped because the store had not answered.
+    /// The pending publish. Boxed, because most connections publish rarely.
+    publishing: Option<Box<PendingPublish>>,
+    /// The time at which reading stopped because the store had not answered.
     stalled: Option<Tick>,
-    /// How long the process had paused when something was last read.
+    /// The time for which the process had been suspended at the last read.
     paused: Duration,
 }
 
-/// The messages that a client has sent and the store has not finished.
-struct Publishing {
+/// The messages of a client that the store has not finished.
+struct PendingPublish {
     keys: Vec<Option<Key>>,
     result: StoreFuture<Vec<Stored>>,
 }
 
-/// Why a reader pauses.
+/// The reason for which a reader pauses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum ReadPause {
-    /// The connection ends, or is lost.
+    /// The connection closes or has failed.
     Ended,
-    /// The ring has passed it: it needs what the store has after this offset.
+    /// The ring no longer has the messages after this offset; they must be read from the store.
     Behind(Offset),
 }
 
@@ -83,7 +78,7 @@ impl FrameReader {
         connection: &Connection,
         format: Format,
         id: UserId,
-        pace: RateLimit,
+        rate_limit: RateLimit,
         verifier: Verifier,
     ) -> Self {
         let ConnectionSettings { max_message, .. } = *connection.settings;
@@ -93,10 +88,11 @@ impl FrameReader {
         } else {
             max_publish_bytes(max_message)
         };
+
         Self {
             decoder: Decoder::new(max_frame, format.is_deflated()),
-            session: Session::new(dialect, id, pace, max_message, connection.hub.now()),
-            rest: Vec::new(),
+            session: Session::new(dialect, id, rate_limit, max_message, connection.hub.now()),
+            undecoded: Vec::new(),
             handled: 0,
             verifier,
             publishing: None,
@@ -105,7 +101,8 @@ impl FrameReader {
         }
     }
 
-    /// Reads and acts until the client is silent or has had its turn. Ready when there is more to do than that.
+    /// Reads and handles frames until the socket has none left or the turn is over. Ready when the connection must
+    /// catch up from the store or end.
     pub(super) fn poll(
         &mut self,
         connection: &Arc<Connection>,
@@ -118,19 +115,22 @@ impl FrameReader {
                 cx.waker().wake_by_ref();
                 return Poll::Pending;
             }
-            let _writable = connection.poll_write(cx);
+
+            // Reading goes on while the kernel accepts no bytes.
+            let _ = connection.poll_write(cx);
+
             self.poll_publish(connection, cx);
 
             let state = connection.lock();
-            if state.lost.is_some() || state.outbox.close_reason().is_some() {
+            if state.error.is_some() || state.send_buffer.close_reason().is_some() {
                 return Poll::Ready(ReadPause::Ended);
             }
-            if let Some(after) = state.outbox.behind() {
+            if let Some(after) = state.send_buffer.behind() {
                 self.stalled.get_or_insert(connection.hub.now());
                 return Poll::Ready(ReadPause::Behind(after));
             }
-            // Whoever does not read the answers is not asked for more questions.
-            if state.outbox.waiting() >= connection.settings.send_buffer {
+            // A client that does not read its answers is not read from.
+            if state.send_buffer.waiting() >= connection.settings.send_buffer {
                 return Poll::Pending;
             }
             if state.is_publishing {
@@ -139,17 +139,19 @@ impl FrameReader {
             }
             drop(state);
 
-            if !self.rest.is_empty() {
-                let mut rest = std::mem::take(&mut self.rest);
-                self.take(connection, &mut rest);
+            if !self.undecoded.is_empty() {
+                let mut bytes = std::mem::take(&mut self.undecoded);
+                self.handle(connection, &mut bytes);
                 continue;
             }
-            ready!(connection.stream.poll_read_ready(cx)).ok();
-            SCRATCH.with_borrow_mut(|scratch| match receive(&connection.stream, scratch) {
-                Ok(0) => connection.lock().lost = Some(TransportError::Disconnected),
-                Ok(length) => self.take(connection, &mut scratch[..length]),
+
+            // The read returns the same error.
+            let _ = ready!(connection.stream.poll_read_ready(cx));
+            RECEIVE_BUFFER.with_borrow_mut(|buffer| match receive(&connection.stream, buffer) {
+                Ok(0) => connection.lock().error = Some(TransportError::Disconnected),
+                Ok(length) => self.handle(connection, &mut buffer[..length]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(_) => connection.lock().lost = Some(TransportError::Disconnected),
+                Err(_) => connection.lock().error = Some(TransportError::Disconnected),
             });
         }
     }
@@ -159,14 +161,23 @@ impl FrameReader {
         let Some(publishing) = &mut self.publishing else {
             return;
         };
+
         if let Poll::Ready(result) = publishing.result.poll_unpin(cx) {
             let keys = std::mem::take(&mut publishing.keys);
             self.publishing = None;
-            connection.publish_finished(|outbox| answer(outbox, keys, result));
+            connection.publish_finished(|send_buffer| push_results(send_buffer, keys, result));
         }
     }
 
-    /// Makes up to the client for the time until `now` in which nothing was read, although it may have sent.
+    /// Publishes `drafts`. Later polls wait for the result.
+    fn publish(&mut self, connection: &Connection, drafts: Vec<Draft>) {
+        let keys = drafts.iter().map(|draft| draft.key().cloned()).collect();
+        connection.lock().is_publishing = true;
+        let result = connection.hub.publish(&connection.room, drafts);
+        self.publishing = Some(Box::new(PendingPublish { keys, result }));
+    }
+
+    /// Credits the rate limits with the time until `now` in which nothing was read, although the client may have sent.
     fn credit_pause(&mut self, connection: &Connection, now: Tick) {
         let paused = connection.hub.clock().paused();
         let since = self.stalled.take();
@@ -179,46 +190,45 @@ impl FrameReader {
         self.paused = paused;
     }
 
-    /// Publishes `drafts`. The next poll waits for the result.
-    fn publish(&mut self, connection: &Connection, drafts: Vec<Draft>) {
-        let keys = drafts.iter().map(|draft| draft.key().cloned()).collect();
-        connection.lock().is_publishing = true;
-        let result = connection.hub.publish(&connection.room, drafts);
-        self.publishing = Some(Box::new(Publishing { keys, result }));
-    }
-
-    /// Handles `bytes` from the client until its turn is over; keeps the rest.
-    pub(super) fn take(&mut self, connection: &Arc<Connection>, bytes: &mut [u8]) {
-        let (now, instant) = (connection.hub.now(), Instant::now());
+    /// Handles `bytes` from the client until the turn is over, and keeps the undecoded rest.
+    pub(super) fn handle(&mut self, connection: &Arc<Connection>, bytes: &mut [u8]) {
+        let now = connection.hub.now();
+        let instant = Instant::now();
         self.credit_pause(connection, now);
-        let mut lease = connection.lock().lease;
+
+        let mut permissions = connection.lock().permissions;
+        let is_traced = connection.is_traced();
+        let mut trace_events = Vec::new();
         let mut drafts = Vec::new();
         let mut answers = Vec::new();
-        let (is_traced, mut frames) = (connection.is_traced(), Vec::new());
         let handled = &mut self.handled;
+
         let decoded = self.decoder.decode(bytes, |incoming| {
             *handled += BYTES_PER_FRAME + incoming.payload_bytes();
-            let action = self.session.handle(incoming, lease.access(instant), now);
+            let action = self
+                .session
+                .handle(incoming, permissions.access(instant), now);
             if is_traced {
-                frames.push(trace::frame(&incoming, &action));
+                trace_events.push(trace::frame(&incoming, &action));
             }
+
             match action {
                 Action::Nothing => {}
                 Action::Publish(draft) => drafts.push(draft),
                 Action::History { before, limit } => {
-                    // Or one read of many questions would make as many pages wait.
-                    if std::mem::replace(&mut connection.lock().is_asking, true) {
+                    // One at a time, so that a burst of requests does not queue as many pages.
+                    if std::mem::replace(&mut connection.lock().is_reading_history, true) {
                         answers.push(Action::Push(one_at_a_time()));
                     } else {
-                        history(connection.clone(), before, limit);
+                        spawn_history(connection.clone(), before, limit);
                     }
                 }
                 Action::Renew(token) => {
                     let id = self.session.id();
                     let (renewed, answer) = renew(&self.verifier, &token, id, &connection.room);
                     if let Some(renewed) = renewed {
-                        lease = renewed;
-                        connection.lock().lease = renewed;
+                        permissions = renewed;
+                        connection.lock().permissions = renewed;
                     }
                     answers.push(Action::Push(answer));
                 }
@@ -228,86 +238,94 @@ impl FrameReader {
                 }
                 answer => answers.push(answer),
             }
+
             if *handled < BYTES_PER_TURN {
                 ControlFlow::Continue(())
             } else {
                 ControlFlow::Break(())
             }
         });
-        connection.trace_frames(frames);
+        connection.trace_frames(trace_events);
+
         match decoded {
-            // After a Close frame there may be a rest too, which is never read.
-            Ok(decoded) => self.rest = bytes[decoded..].to_vec(),
+            // Bytes after a Close frame are kept too, but never decoded.
+            Ok(decoded) => self.undecoded = bytes[decoded..].to_vec(),
             Err(violation) => {
                 answers.push(Action::Close(CloseReason::Local(violation.close_code())));
             }
         }
+
         if !drafts.is_empty() {
-            let (hub, room) = (&connection.hub, &connection.room);
-            let created = if lease.is_admin || !hub.is_new(room) {
+            let is_exempt = permissions.is_admin || !connection.hub.is_new(&connection.room);
+            let allowed = if is_exempt {
                 Ok(())
             } else {
                 self.session.create_room(&drafts, now)
             };
-            match created {
+            match allowed {
                 Ok(()) => self.publish(connection, drafts),
-                Err(refused) => answers.extend(refused),
+                Err(rejections) => answers.extend(rejections),
             }
         }
+
         let mut state = connection.lock();
         state.heartbeat.record_activity(now);
-        let (has_completed, is_partial) = (self.decoder.has_completed(), self.decoder.is_partial());
+        let has_completed = self.decoder.has_completed();
+        let is_partial = self.decoder.is_partial();
         state.arrival.on_read(has_completed, is_partial, now);
-        state.partial = self.decoder.held() + self.rest.len();
+        state.partial = self.decoder.held() + self.undecoded.len();
         connection.count(&state);
         drop(state);
+
         if !answers.is_empty() {
-            connection.with_outbox(|outbox| {
+            connection.with_send_buffer(|send_buffer| {
                 answers
                     .into_iter()
-                    .for_each(|answer| answer_with(outbox, answer))
+                    .for_each(|answer| push_answer(send_buffer, answer))
             });
         }
     }
 }
 
-/// Reads what the client sent into `scratch`; 0 bytes when it sends nothing more.
+/// Receives bytes from the client into `buffer`. Returns their number; 0 after the client closed its side.
 ///
-/// Where there is less than `scratch` holds, that was all (epoll(7), questions and answers, 9). So tokio is told
-/// that the socket would block, and need not find that out by asking once more.
-fn receive(stream: &TcpStream, scratch: &mut [u8]) -> std::io::Result<usize> {
-    let mut taken = 0;
+/// A read that does not fill the buffer has emptied the socket (epoll(7), questions and answers, 9). Reporting
+/// `WouldBlock` then clears tokio's readiness flag, which saves a second system call.
+fn receive(stream: &TcpStream, buffer: &mut [u8]) -> std::io::Result<usize> {
+    let mut length = 0;
     let read = stream.try_io(Interest::READABLE, || {
-        taken = rustix::net::recv(stream, &mut *scratch, RecvFlags::empty())?.0;
-        if (1..scratch.len()).contains(&taken) {
+        length = rustix::net::recv(stream, &mut *buffer, RecvFlags::empty())?.0;
+        if (1..buffer.len()).contains(&length) {
             Err(ErrorKind::WouldBlock.into())
         } else {
             Ok(())
         }
     });
+
     match read {
-        Err(error) if taken == 0 => Err(error),
-        _ => Ok(taken),
+        Err(error) if length == 0 => Err(error),
+        _ => Ok(length),
     }
 }
 
-fn answer_with(outbox: &mut SendBuffer, answer: Action) {
+/// Queues `answer` for the client.
+fn push_answer(send_buffer: &mut SendBuffer, answer: Action) {
     match answer {
         Action::Push(push) => {
             if let Push::Error { code, .. } = push {
                 metrics::count_frame_error(code);
             }
-            outbox.push_event(&push);
+            send_buffer.push_event(&push);
         }
-        Action::Pong(payload) => outbox.push(Opcode::Pong, &payload),
-        Action::Close(farewell) => outbox.close(farewell),
+        Action::Pong(payload) => send_buffer.push(Opcode::Pong, &payload),
+        Action::Close(reason) => send_buffer.close(reason),
         Action::Nothing | Action::Publish(_) | Action::Renew(_) | Action::History { .. } => {}
     }
 }
 
-/// Queues an `ack` or an `error` for each draft that has a key.
-fn answer(
-    outbox: &mut SendBuffer,
+/// Queues an `ack` or an `error` for each draft with a key.
+fn push_results(
+    send_buffer: &mut SendBuffer,
     keys: Vec<Option<Key>>,
     result: Result<Vec<Stored>, StoreError>,
 ) {
@@ -315,17 +333,17 @@ fn answer(
         Ok(stored) => {
             for (key, stored) in keys.into_iter().zip(stored) {
                 if let Some(key) = key {
-                    outbox.push_event(&ack(key, &stored));
+                    send_buffer.push_event(&ack(key, &stored));
                 }
             }
         }
-        // A plain client has no frame for an error.
-        Err(_) if outbox.dialect() == Dialect::Plain => {
-            outbox.close(CloseReason::Local(CloseCode::GoingAway));
+        // The plain dialect has no error frames.
+        Err(_) if send_buffer.dialect() == Dialect::Plain => {
+            send_buffer.close(CloseReason::Local(CloseCode::GoingAway));
         }
         Err(error) => {
             for key in keys {
-                outbox.push_event(&unavailable(&error, key));
+                send_buffer.push_event(&unavailable(&error, key));
             }
         }
     }
@@ -339,6 +357,7 @@ fn ack(key: Key, stored: &Stored) -> Push {
     }
 }
 
+/// Returns the error frame for `error`, and counts it.
 pub(super) fn unavailable(error: &StoreError, key: Option<Key>) -> Push {
     let code = ErrorCode::StoreUnavailable;
     metrics::count_frame_error(code);
@@ -368,23 +387,23 @@ mod tests {
     use crate::server::wire;
 
     const FOREVER: Duration = Duration::from_secs(3600);
-    const HOME: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+    const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
     const MAX_MESSAGE: usize = 64 * 1024;
 
     /// Returns a connection that negotiated compression, its reader, and the client's end.
     async fn connected() -> (Arc<Connection>, FrameReader, TcpStream) {
-        let listener = TcpListener::bind((HOME, 0)).await.expect("an address");
+        let listener = TcpListener::bind((LOCALHOST, 0)).await.expect("an address");
         let address = listener.local_addr().expect("an address");
         let client = TcpStream::connect(address).await.expect("connected");
         let (stream, _) = listener.accept().await.expect("accepted");
 
         let hub = Hub::in_memory();
         let admission = hub
-            .admit(HOME, &RoomName::lobby(), None)
+            .admit(LOCALHOST, &RoomName::lobby(), None)
             .await
             .expect("admitted");
         let format = Format::deflated(Dialect::Typed);
-        let lease = Permissions {
+        let permissions = Permissions {
             may_write: true,
             is_admin: false,
             expires_at: None,
@@ -399,16 +418,17 @@ mod tests {
             rate: Rate::UNLIMITED,
             compression: true,
         });
-        let connection = Connection::new(stream, hub, &admission, format, lease, settings);
+        let connection = Connection::new(stream, hub, &admission, format, permissions, settings);
         let connection = Arc::new(connection);
 
         let id = UserId::guest(1);
-        let host = IpBucket::of(HOME);
+        let host = IpBucket::of(LOCALHOST);
         let quotas = Arc::new(Quotas::new(QuotaRates::UNLIMITED));
-        let speaker = RateLimitKey::claimed(id.clone(), host);
+        let key = RateLimitKey::claimed(id.clone(), host);
         let now = connection.hub.now();
-        let pace = RateLimit::new(Rate::UNLIMITED, quotas, speaker, host, now);
-        let reader = FrameReader::new(&connection, format, id, pace, Verifier::open());
+        let rate_limit = RateLimit::new(Rate::UNLIMITED, quotas, key, host, now);
+
+        let reader = FrameReader::new(&connection, format, id, rate_limit, Verifier::open());
         (connection, reader, client)
     }
 
@@ -424,21 +444,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_whose_few_bytes_become_many_has_its_turn_and_then_others_have_theirs() {
+    async fn a_connection_with_frames_that_decompress_to_much_more_yields_after_each_turn() {
         let (connection, mut reader, mut client) = connected().await;
         let junk = format!(r#"{{"type":"ping","x":"{}"}}"#, "x".repeat(300_000));
         let frames = compressed(&junk).repeat(20);
-        assert!(frames.len() < SCRATCH_BYTES, "one read takes all of them");
+        assert!(
+            frames.len() < RECEIVE_BUFFER_BYTES,
+            "the frames fit in one read"
+        );
 
         client.write_all(&frames).await.expect("sent");
         connection.stream.readable().await.expect("received");
+
         let mut turns = 0;
         let mut cx = Context::from_waker(Waker::noop());
         loop {
             assert!(reader.poll(&connection, &mut cx).is_pending());
             assert!(reader.handled < BYTES_PER_TURN + junk.len() + BYTES_PER_FRAME);
             turns += 1;
-            if reader.rest.is_empty() {
+            if reader.undecoded.is_empty() {
                 break;
             }
         }

@@ -1,30 +1,30 @@
-//! What connections are held to.
+//! The limits and timeouts of connections.
 
 use std::time::Duration;
 
 use crate::server::session::{HeartbeatSettings, Rate};
 
-/// A message that has begun must be whole after this long, and a second more for each of these many bytes that
-/// it may have: slower is no link that anybody has.
-const UNFINISHED_AFTER: Duration = Duration::from_secs(10);
-const SLOWEST_BYTES_A_SECOND: usize = 64 * 1024;
+/// The time in which the smallest message must arrive.
+const MIN_MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The slowest link that is supported: the timeout grows by a second for each of these many bytes.
+const MIN_BYTES_PER_SECOND: usize = 64 * 1024;
 
-/// What every connection of a server is held to.
+/// The limits and timeouts of every connection of a server.
 #[derive(Clone, Copy, Debug)]
 pub struct ConnectionSettings {
-    /// One message's payload, in bytes.
+    /// The largest payload of a message, in bytes.
     pub max_message: usize,
-    /// Bytes that may wait for one connection alone before no more is read from it.
+    /// Bytes queued for one connection alone at which reading from it stops.
     pub send_buffer: usize,
-    /// Pings and expiry.
+    /// The ping interval and the timeout.
     pub heartbeat: HeartbeatSettings,
-    /// Messages from one connection.
+    /// The rate limit of messages from one connection.
     pub rate: Rate,
-    /// Whether clients that offer it may send and get messages compressed.
+    /// True if clients may negotiate compression (permessage-deflate).
     pub compression: bool,
 }
 
-/// How long a message of `bytes` may take from its first byte to its last.
+/// Returns the time in which a message of `bytes` must arrive, from its first byte to its last.
 pub fn message_timeout(bytes: usize) -> Duration {
-    UNFINISHED_AFTER + Duration::from_secs((bytes / SLOWEST_BYTES_A_SECOND) as u64)
+    MIN_MESSAGE_TIMEOUT + Duration::from_secs((bytes / MIN_BYTES_PER_SECOND) as u64)
 }

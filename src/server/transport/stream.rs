@@ -1,16 +1,16 @@
-//! A room's log as the body of an HTTP answer: a cursor like a WebSocket's, which HTTP pulls instead of us
-//! pushing it.
+//! A room's log as the body of an HTTP response (Server-Sent Events or NDJSON): a cursor as for a WebSocket, but hyper
+//! polls for bytes instead of being sent them.
 //!
 //! # Invariants
 //!
-//! - There is no queue: while HTTP takes nothing, the reader holds a place in the log and one run of bytes that
-//!   it shares with others.
-//! - The Hub's passes only fill that run and wake; they never wait.
-//! - It is a member of the room until its body is dropped, whoever drops it.
-//! - It ends with the token that it was asked for with; whoever comes back brings another.
+//! - There is no queue. While hyper does not poll, the reader holds a cursor and one chunk of bytes that it shares with
+//!   other readers.
+//! - The Hub's fan-out only prepares that chunk and wakes hyper; it never waits.
+//! - The reader is a member of the room until its body is dropped.
+//! - The body ends when the token of the request expires. Clients reconnect with a new token.
 //!
-//! Absent: an end for readers that take nothing. Below HTTP the socket itself gives up
-//! ([`StallTimeout`](crate::server::transport::Patient)), and then the body is dropped.
+//! There is no timeout for clients that do not read. Below HTTP, [`StallTimeout`](crate::server::transport::StallTimeout)
+//! closes the socket, and hyper then drops the body.
 
 use std::convert::Infallible;
 use std::net::IpAddr;
@@ -26,12 +26,7 @@ use hyper::body::{Body, Frame};
 use parking_lot::Mutex;
 use tracing::{debug, field, info};
 
-use crate::protocol::CloseCode;
-use crate::protocol::Offset;
-use crate::protocol::Position;
-use crate::protocol::Push;
-use crate::protocol::Recovery;
-use crate::protocol::UserId;
+use crate::protocol::{CloseCode, Offset, Position, Push, Recovery, UserId};
 use crate::server::hub::{
     Admission, Closing, ConnectionStatus, Hub, Membership, Notice, Room, Subscriber, TraceEvent,
     Tracer,
@@ -41,65 +36,65 @@ use crate::server::metrics::{self, DisconnectReason};
 use crate::server::room::{Dialect, FanoutBatch, Format, Tick};
 use crate::server::session::{ClientAccess, CloseReason, NextChunk, Permissions, SendBuffer};
 use crate::server::spans;
-use crate::server::transport::patient::STUCK_AFTER;
-use crate::server::transport::task::LOG_GRACE;
+use crate::server::transport::stall_timeout::STALL_TIMEOUT;
+use crate::server::transport::task::LOG_TIMEOUT;
 
-/// A reader over HTTP, about to read.
+/// An admitted reader of an event stream.
 #[derive(Debug)]
 pub struct StreamSubscriber {
-    /// The place that it takes.
+    /// The admission to its room.
     pub admission: Admission,
-    /// Where it is registered.
+    /// The hub in which it is registered.
     pub hub: Hub,
-    /// Who is present by it, if it wants to be.
+    /// The member that the reader counts as, if it takes part in presence.
     pub id: Option<UserId>,
-    /// The id that its token proves, also when it is not present under it.
+    /// The user id that its token proves, also if the reader does not take part in presence.
     pub proven: Option<UserId>,
-    /// Where it comes from.
+    /// The client's IP address.
     pub address: IpAddr,
     /// [`Dialect::Sse`] or [`Dialect::Ndjson`].
     pub dialect: Dialect,
-    /// Until when it may read.
-    pub lease: Permissions,
-    /// Silence after which it gets a sign of life.
+    /// The reader's rights, and their expiry.
+    pub permissions: Permissions,
+    /// The idle time after which a heartbeat is sent.
     pub heartbeat: Duration,
 }
 
-/// The body of the answer. See the [module docs](self).
+/// The body of an event stream.
 pub struct EventStreamBody {
     reader: Arc<StreamReader>,
     membership: Membership,
-    /// Asks the store for what the ring has passed.
+    /// Reads messages from the store that the ring no longer has.
     catching_up: Option<BoxFuture<'static, ()>>,
 }
 
-/// What the body and the Hub's passes share.
+/// The state shared by the body and the Hub's fan-out.
 struct StreamReader {
     hub: Hub,
     room: Arc<Room>,
-    lease: Permissions,
+    permissions: Permissions,
     heartbeat: Duration,
     state: Mutex<StreamState>,
-    /// What waits for this reader alone; set under the lock of its state.
+    /// The memory queued for this reader alone; set under the lock of the state.
     reservation: MemoryReservation,
 }
 
 struct StreamState {
-    outbox: SendBuffer,
-    /// There while HTTP has taken everything and waits for more.
-    waiting: Option<Waker>,
-    /// When HTTP last asked for more.
-    asked: Tick,
-    /// Who is told what passes, if anybody looks.
+    send_buffer: SendBuffer,
+    /// Wakes hyper, which has polled everything and waits for more.
+    waker: Option<Waker>,
+    /// The time of hyper's last poll.
+    polled: Tick,
+    /// The receiver of trace events, if an operator traces the reader.
     tracer: Option<Box<Tracer>>,
-    /// HTTP has taken everything to the end.
+    /// True if hyper has polled the end of the body.
     has_ended: bool,
-    /// When the server began to stop.
-    drains: Option<Tick>,
+    /// The time at which the server began to stop.
+    drain_began: Option<Tick>,
 }
 
 impl StreamSubscriber {
-    /// From here on the reader is in its room. Gives the place that it reads from, and the body.
+    /// Registers the reader in its room. Returns the position at which it starts to read, and the body.
     pub fn open(self) -> (Position, EventStreamBody) {
         let Self {
             admission,
@@ -108,39 +103,43 @@ impl StreamSubscriber {
             proven,
             address,
             dialect,
-            lease,
+            permissions,
             heartbeat,
         } = self;
+
         let room = admission.room().clone();
         let start = admission.start().clone();
         let position = Position {
             epoch: room.epoch().clone(),
             offset: start.cursor,
         };
+
         let mut membership = hub.join(admission, id, proven);
-        let (id, number) = (membership.id().map(field::display), membership.number());
+        let id = membership.id().map(field::display);
+        let number = membership.number();
         info!(id, room = %room.name(), %address, number, ?dialect, "listening");
+
         let state = StreamState {
-            outbox: SendBuffer::corked(Format::new(dialect), start.cursor),
-            waiting: None,
-            asked: hub.now(),
+            send_buffer: SendBuffer::corked(Format::new(dialect), start.cursor),
+            waker: None,
+            polled: hub.now(),
             tracer: None,
             has_ended: false,
-            drains: None,
+            drain_began: None,
         };
         let reader = Arc::new(StreamReader {
             hub,
             room,
-            lease,
+            permissions,
             heartbeat,
             state: Mutex::new(state),
             reservation: Memory::of_process().reserve(0),
         });
         membership.register(reader.clone());
 
-        // Later deletions are sent to this reader.
+        // Deletions from here on are queued for this reader.
         let mut opening = Vec::new();
-        // Before the position: a client that knows the position knows of the gap before it.
+        // The gap precedes the position, so a client that has the position has the gap too.
         if let Some(gap) = start.gap {
             metrics::count_gap(gap.reason);
             dialect.encode_into(&Push::from(gap), &mut opening);
@@ -151,49 +150,50 @@ impl StreamSubscriber {
                 dialect.encode_into(&push, &mut opening);
             }
         }
-        reader.state.lock().outbox.uncork(opening);
+        reader.state.lock().send_buffer.uncork(opening);
 
-        (
-            position,
-            EventStreamBody {
-                reader,
-                membership,
-                catching_up: None,
-            },
-        )
+        let body = EventStreamBody {
+            reader,
+            membership,
+            catching_up: None,
+        };
+        (position, body)
     }
 }
 
 impl StreamReader {
-    /// Wakes HTTP, if it waits and `change` leaves it something to take.
-    fn change(&self, reel: &mut FanoutBatch<'_>, change: impl FnOnce(&mut SendBuffer)) {
+    /// Changes the send buffer, and wakes hyper if it waits and there is a chunk for it.
+    fn change(&self, batch: &mut FanoutBatch<'_>, change: impl FnOnce(&mut SendBuffer)) {
         let mut state = self.state.lock();
-        change(&mut state.outbox);
-        // While HTTP has not taken what it was given, nothing more is taken up from the log.
-        let waiting = match state.waiting.take() {
-            Some(waiting) if state.outbox.next(reel) == NextChunk::Idle => {
-                state.waiting = Some(waiting);
+        change(&mut state.send_buffer);
+
+        // Without a waker hyper has not polled the previous chunk yet, so no further one is read from the log.
+        let waker = match state.waker.take() {
+            Some(waker) if state.send_buffer.next(batch) == NextChunk::Idle => {
+                state.waker = Some(waker);
                 None
             }
-            waiting => waiting,
+            waker => waker,
         };
-        self.reservation.set(state.outbox.queued());
+        self.reservation.set(state.send_buffer.queued());
         drop(state);
-        if let Some(waiting) = waiting {
-            waiting.wake();
+
+        if let Some(waker) = waker {
+            waker.wake();
         }
     }
 
-    /// Continues from the store after `after`, for a reader that the ring has passed.
+    /// Reads the messages after `after` from the store, because the ring no longer has them.
     async fn catch_up(self: Arc<Self>, after: Offset) {
         let missed = self.hub.catch_up(&self.room, after).await;
+
         let mut state = self.state.lock();
-        let outbox = &mut state.outbox;
+        let send_buffer = &mut state.send_buffer;
         match missed {
             Ok((mut page, mark)) => {
-                // Under the lock under which deletions are queued.
+                // Deletions are queued under the same lock.
                 if self.room.redact(&mut page.frames, mark) {
-                    outbox
+                    send_buffer
                         .on_caught_up(&page)
                         .into_iter()
                         .for_each(metrics::count_gap);
@@ -202,67 +202,71 @@ impl StreamReader {
             // The client resumes from its position when it reconnects.
             Err(error) => {
                 debug!(%error, room = %self.room.name(), "could not read from the store");
-                outbox.end_log();
-                outbox.close(CloseReason::Local(CloseCode::TryAgainLater));
+                send_buffer.end_log();
+                send_buffer.close(CloseReason::Local(CloseCode::TryAgainLater));
             }
         }
-        self.reservation.set(state.outbox.queued());
+        self.reservation.set(state.send_buffer.queued());
     }
 }
 
 impl Subscriber for StreamReader {
-    fn flush(&self, reel: &mut FanoutBatch<'_>) {
-        self.change(reel, |_| {});
+    fn flush(&self, batch: &mut FanoutBatch<'_>) {
+        self.change(batch, |_| {});
     }
 
     fn tick(&self, now: Tick) {
-        if self.lease.access(Instant::now()) == ClientAccess::Expired {
-            self.change(&mut self.room.reel(), |outbox| {
-                outbox.close(CloseReason::Local(CloseCode::BadToken))
+        if self.permissions.access(Instant::now()) == ClientAccess::Expired {
+            self.change(&mut self.room.reel(), |send_buffer| {
+                send_buffer.close(CloseReason::Local(CloseCode::BadToken))
             });
         }
+
         let mut state = self.state.lock();
         if state
-            .drains
-            .is_some_and(|since| now.since(since) >= LOG_GRACE)
+            .drain_began
+            .is_some_and(|began| now.since(began) >= LOG_TIMEOUT)
         {
-            state.outbox.end_log();
+            state.send_buffer.end_log();
         }
-        let is_silent = state.waiting.is_some() && now.since(state.asked) >= self.heartbeat;
+        let is_idle = state.waker.is_some() && now.since(state.polled) >= self.heartbeat;
         drop(state);
-        if is_silent {
-            self.change(&mut self.room.reel(), |outbox| {
-                outbox.push_encoded(outbox.dialect().heartbeat());
+
+        if is_idle {
+            self.change(&mut self.room.reel(), |send_buffer| {
+                send_buffer.push_encoded(send_buffer.dialect().heartbeat());
             });
         }
     }
 
     fn send(&self, notice: &Notice<'_>) {
         match notice {
-            // Streams have only the log.
+            // Event streams carry messages only, no presence.
             Notice::Room(_) => {}
-            Notice::Log(push) => {
-                self.change(&mut self.room.reel(), |outbox| outbox.push_event(push))
-            }
+            Notice::Log(push) => self.change(&mut self.room.reel(), |send_buffer| {
+                send_buffer.push_event(push);
+            }),
         }
     }
 
     fn close(&self, closing: Closing) {
         if matches!(closing, Closing::Drain(_)) {
-            self.state.lock().drains = Some(self.hub.now());
+            self.state.lock().drain_began = Some(self.hub.now());
         }
-        self.change(&mut self.room.reel(), |outbox| match closing {
-            Closing::Code(code) => outbox.close(CloseReason::Local(code)),
+
+        self.change(&mut self.room.reel(), |send_buffer| match closing {
+            Closing::Code(code) => send_buffer.close(CloseReason::Local(code)),
             Closing::Drain(reconnect_after) => {
-                outbox.push_event(&Push::Drain {
+                send_buffer.push_event(&Push::Drain {
                     reconnect_after_ms: reconnect_after.as_millis() as u64,
                 });
-                outbox.close(CloseReason::Local(CloseCode::GoingAway));
+                send_buffer.close(CloseReason::Local(CloseCode::GoingAway));
             }
         });
     }
 
-    /// Streams share their bytes with other readers. The socket below is evicted as a holder of its own.
+    /// Does nothing: streams share their bytes with other readers, and their sockets are evicted as memory holders of
+    /// their own.
     fn evict(&self) {}
 
     fn trace(&self, tracer: Tracer) {
@@ -270,11 +274,11 @@ impl Subscriber for StreamReader {
     }
 
     fn status(&self) -> ConnectionStatus {
-        let outbox = &self.state.lock().outbox;
+        let send_buffer = &self.state.lock().send_buffer;
         ConnectionStatus {
-            dialect: outbox.dialect(),
-            offset: outbox.cursor(),
-            waiting: outbox.waiting(),
+            dialect: send_buffer.dialect(),
+            offset: send_buffer.cursor(),
+            waiting: send_buffer.waiting(),
             reclaimable: None,
         }
     }
@@ -289,32 +293,36 @@ impl Body for EventStreamBody {
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
         let this = &mut *self;
+
         loop {
             if let Some(catching_up) = &mut this.catching_up {
                 ready!(catching_up.poll_unpin(cx));
                 this.catching_up = None;
             }
+
             let mut state = this.reader.state.lock();
-            state.asked = this.reader.hub.now();
-            let mut reel = this.reader.room.reel();
-            match state.outbox.next(&mut reel) {
+            state.polled = this.reader.hub.now();
+            let mut batch = this.reader.room.reel();
+            match state.send_buffer.next(&mut batch) {
                 NextChunk::Write(bytes) => {
                     let bytes = bytes.clone();
-                    state.outbox.wrote(bytes.len(), &mut reel);
-                    this.reader.reservation.set(state.outbox.queued());
+                    state.send_buffer.wrote(bytes.len(), &mut batch);
+                    this.reader.reservation.set(state.send_buffer.queued());
+
                     let event = TraceEvent::Write {
                         bytes: bytes.len(),
-                        offset: state.outbox.cursor(),
+                        offset: state.send_buffer.cursor(),
                     };
                     if let Some(tracer) = &mut state.tracer
                         && !tracer.record(event)
                     {
                         state.tracer = None;
                     }
+
                     return Poll::Ready(Some(Ok(Frame::data(bytes))));
                 }
                 NextChunk::Idle => {
-                    state.waiting = Some(cx.waker().clone());
+                    state.waker = Some(cx.waker().clone());
                     return Poll::Pending;
                 }
                 NextChunk::Finished => {
@@ -336,38 +344,38 @@ impl Drop for EventStreamBody {
             reader, membership, ..
         } = self;
         let state = reader.state.lock();
-        let is_stuck =
-            state.waiting.is_none() && reader.hub.now().since(state.asked) >= STUCK_AFTER;
-        let (end, reason) = match state.outbox.close_reason() {
-            // What counts is what was sent.
-            Some(CloseReason::Local(code)) if state.has_ended => {
-                (DisconnectReason::Closed(code), code.reason())
-            }
-            _ if is_stuck => (
-                DisconnectReason::Closed(CloseCode::TooSlow),
-                CloseCode::TooSlow.reason(),
-            ),
-            _ => (DisconnectReason::Lost, "connection lost"),
+
+        let is_stalled =
+            state.waker.is_none() && reader.hub.now().since(state.polled) >= STALL_TIMEOUT;
+        // A close that hyper did not poll was not sent.
+        let sent_code = match state.send_buffer.close_reason() {
+            Some(CloseReason::Local(code)) if state.has_ended => Some(code),
+            _ if is_stalled => Some(CloseCode::TooSlow),
+            _ => None,
         };
-        metrics::count_disconnect(end);
-        let (id, address) = (membership.id().map(field::display), membership.address());
+        let cause = sent_code.map_or(DisconnectReason::Lost, DisconnectReason::Closed);
+        let reason = sent_code.map_or("connection lost", CloseCode::reason);
+        metrics::count_disconnect(cause);
+
+        let id = membership.id().map(field::display);
+        let room = reader.room.name();
+        let address = membership.address();
         let number = membership.number();
-        info!(id, room = %reader.room.name(), %address, number, reason, "disconnected");
-        let (room, since) = (reader.room.name(), membership.since());
+        info!(id, %room, %address, number, reason, "disconnected");
         spans::ConnectionSpan {
             protocol: "http",
             number,
             room,
             address,
-            since,
+            since: membership.since(),
         }
-        .finish(end);
+        .finish(cause);
     }
 }
 
 impl std::fmt::Debug for EventStreamBody {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Stream")
+        f.debug_struct("EventStreamBody")
             .field("number", &self.membership.number())
             .finish_non_exhaustive()
     }

@@ -1,4 +1,4 @@
-//! The life of one connection, from its first byte to its last.
+//! The task of one WebSocket: register, send the welcome, read until the end, and close.
 
 use std::fmt;
 use std::future::poll_fn;
@@ -10,12 +10,7 @@ use tokio::net::TcpStream;
 use tokio::sync::OwnedSemaphorePermit;
 use tracing::{debug, field, info};
 
-use crate::protocol::CloseCode;
-use crate::protocol::Offset;
-use crate::protocol::Push;
-use crate::protocol::Recovery;
-use crate::protocol::UserId;
-use crate::protocol::Welcome;
+use crate::protocol::{CloseCode, Offset, Push, Recovery, UserId, Welcome};
 use crate::server::auth::Verifier;
 use crate::server::hub::{Admission, Hub, Membership, StartPosition};
 use crate::server::metrics::{self, DisconnectReason};
@@ -24,82 +19,93 @@ use crate::server::run_clock::RunClock;
 use crate::server::session::{CloseReason, Permissions, RateLimit, SendBuffer};
 use crate::server::spans;
 use crate::server::transport::connection::{Connection, TransportError};
-use crate::server::transport::patient::half_close;
 use crate::server::transport::reader::{FrameReader, ReadPause};
+use crate::server::transport::stall_timeout::half_close;
 use crate::server::transport::upgrade::AcceptedSocket;
 use crate::server::transport::{ConnectionSettings, Handshake};
 use crate::server::wire;
 
-/// Longest time for which a stopping server writes the rest of the log to a client.
-pub(super) const LOG_GRACE: Duration = Duration::from_secs(1);
+/// The longest time for which a stopping server writes the rest of the log to a client.
+pub(super) const LOG_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long a client may take for what it has begun to take and our Close frame, and again to answer that, before its
-/// socket is dropped.
-const CLOSE_GRACE: Duration = Duration::from_secs(3);
+/// The time in which a client must receive the frames in its send buffer and the Close frame, and again the time in
+/// which it must answer the Close frame. Then its socket is dropped.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
 
-/// How long a client may take to answer our Close frame when the server stops.
-const STOP_GRACE: Duration = Duration::from_secs(1);
+/// The time in which a client must answer the Close frame when the server stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How much of what a client still sends is read and thrown away for it to see our Close frame, besides the
-/// message that it may be in the middle of: not more, or a flood would cost most when it has been told to stop.
+/// The most bytes that are read and discarded after the Close frame was sent, besides the rest of a message. The limit
+/// keeps a client that floods the server from costing more after its close than before.
 const MAX_DISCARDED_BYTES: usize = 4 * 1024 * 1024;
 
-/// A WebSocket that has been agreed upon, about to be opened.
+/// A WebSocket whose request was accepted and whose handshake was not answered yet.
 #[derive(Debug)]
 pub struct PendingConnection {
-    /// The place that it takes.
+    /// The admission to its room.
     pub admission: Admission,
-    /// Where it is registered.
+    /// The hub in which it is registered.
     pub hub: Hub,
-    /// Who says so.
+    /// The sender of its messages.
     pub id: UserId,
-    /// The id that its token proves.
+    /// The user id that its token proves.
     pub proven: Option<UserId>,
-    /// How fast it may say anything.
-    pub pace: RateLimit,
-    /// What it may do, and until when.
-    pub lease: Permissions,
-    /// Knows what its next token is worth.
+    /// The limits on its messages.
+    pub rate_limit: RateLimit,
+    /// The client's rights, and their expiry.
+    pub permissions: Permissions,
+    /// Verifies the client's later tokens.
     pub verifier: Verifier,
-    /// Where it comes from.
+    /// The client's IP address.
     pub address: IpAddr,
-    /// What it is held to.
+    /// The limits and timeouts of all connections.
     pub settings: Arc<ConnectionSettings>,
 }
 
 impl PendingConnection {
-    /// Answers the handshake; the connection lives in a task of its own from then on.
+    /// Returns the answer to the handshake, and spawns the connection's task.
     pub fn spawn(self, handshake: Handshake) -> axum::response::Response {
         let format = handshake.format();
         let (response, socket) = handshake.accept();
+
         tokio::spawn(async move {
             if let Some(socket) = socket.await {
                 let registered = self.register(format, socket.stream);
+                // A task of its own, because the size of a task is that of its largest future.
                 tokio::spawn(registered.begin(socket.early, socket.permit).run());
             }
         });
+
         response
     }
 
-    /// Registers the connection in its room. Nothing is written to it yet, and from here on it misses nothing.
+    /// Registers the connection in its room. From here on it receives every message, once [`RegisteredConnection::begin`]
+    /// has sent the first frames.
     pub(super) fn register(self, format: Format, stream: TcpStream) -> RegisteredConnection {
         let Self {
             admission,
             hub,
             id,
             proven,
-            pace,
-            lease,
+            rate_limit,
+            permissions,
             verifier,
             address,
             settings,
         } = self;
         let log = (admission.head(), admission.first());
         let start = admission.start().clone();
-        let connection = Connection::new(stream, hub.clone(), &admission, format, lease, settings);
+        let connection = Connection::new(
+            stream,
+            hub.clone(),
+            &admission,
+            format,
+            permissions,
+            settings,
+        );
         let connection = Arc::new(connection);
 
-        // Present before it is told so.
+        // The welcome lists the members, so the client must be one by then.
         let mut membership = hub.join(admission, Some(id.clone()), proven);
         let number = membership.number();
         info!(%id, room = %connection.room.name(), %address, number, "connected");
@@ -110,7 +116,7 @@ impl PendingConnection {
             membership,
             format,
             id,
-            pace,
+            rate_limit,
             verifier,
             start,
             log,
@@ -118,14 +124,14 @@ impl PendingConnection {
     }
 }
 
-/// A connection that is registered and was sent nothing yet. Members and deletions are read now; later changes are sent
-/// to it.
+/// A connection that is registered and was sent nothing yet. Its welcome contains the members and deletions of now;
+/// later changes are queued behind it.
 pub(super) struct RegisteredConnection {
     pub(super) connection: Arc<Connection>,
     membership: Membership,
     format: Format,
     id: UserId,
-    pace: RateLimit,
+    rate_limit: RateLimit,
     verifier: Verifier,
     start: StartPosition,
     /// The newest and the oldest offset when it was admitted.
@@ -133,7 +139,7 @@ pub(super) struct RegisteredConnection {
 }
 
 impl RegisteredConnection {
-    /// Sends what comes first, and acts upon what came with the handshake.
+    /// Sends the first frames, and handles the bytes that arrived together with the handshake (`early`).
     pub(super) fn begin(
         self,
         mut early: Vec<u8>,
@@ -145,17 +151,17 @@ impl RegisteredConnection {
             membership,
             format,
             id,
-            pace,
+            rate_limit,
             verifier,
             ..
         } = self;
 
-        // With what was said between the handshake and now.
-        connection.with_outbox(|outbox| outbox.uncork(opening));
+        // Frames that were queued since the registration follow the opening.
+        connection.with_send_buffer(|send_buffer| send_buffer.uncork(opening));
 
-        let mut reader = FrameReader::new(&connection, format, id, pace, verifier);
+        let mut reader = FrameReader::new(&connection, format, id, rate_limit, verifier);
         if !early.is_empty() {
-            reader.take(&connection, &mut early);
+            reader.handle(&connection, &mut early);
         }
 
         ConnectionTask {
@@ -195,7 +201,7 @@ impl RegisteredConnection {
     }
 }
 
-/// A connection in its room. Its task holds this as long as it is open, so what is seldom needed is boxed.
+/// An open connection. Its task holds this until the end, so futures that are rarely needed are boxed.
 pub(super) struct ConnectionTask {
     connection: Arc<Connection>,
     membership: Membership,
@@ -205,6 +211,7 @@ pub(super) struct ConnectionTask {
 }
 
 impl ConnectionTask {
+    /// Runs until the connection is closed.
     pub(super) async fn run(self) {
         let Self {
             connection,
@@ -212,43 +219,47 @@ impl ConnectionTask {
             mut reader,
             socket: _socket,
         } = self;
+
         while let ReadPause::Behind(after) = poll_fn(|cx| reader.poll(&connection, cx)).await {
             Box::pin(catch_up(&connection, after)).await;
         }
         drop(reader);
-        connection.forget_partial();
+        connection.release_partial();
 
-        // Before it is counted: what counts is what was sent.
+        // The cause is taken after the last write, because it records the frames that were sent.
         let clock = connection.hub.clock();
-        let written = Box::pin(clock.timeout(LOG_GRACE, write_rest(&connection))).await;
+        let written = Box::pin(clock.timeout(LOG_TIMEOUT, write_rest(&connection))).await;
         if written.is_none() {
-            connection.with_outbox(SendBuffer::end_log);
-            // `Ending` records what was sent, whether or not this ended in time.
-            let _ = Box::pin(clock.timeout(CLOSE_GRACE, write_rest(&connection))).await;
+            connection.with_send_buffer(SendBuffer::end_log);
+            // The cause records the frames that were sent, also after a timeout.
+            let _ = Box::pin(clock.timeout(CLOSE_TIMEOUT, write_rest(&connection))).await;
         }
-        let ending = CloseCause::of(&connection);
-        ending.record(&connection, &membership);
+        let cause = CloseCause::of(&connection);
+        cause.record(&connection, &membership);
 
-        // The room is left at once; the client's answer may take a moment. A server that stops waits for that.
+        // The client leaves the room before it answers the Close frame, unless the server stops: a stopping server
+        // waits until all memberships are dropped.
         let is_stopping = matches!(
-            ending,
+            cause,
             CloseCause::Handshake(CloseReason::Local(CloseCode::GoingAway))
         );
-        let (grace, membership) = if is_stopping {
-            (STOP_GRACE, Some(membership))
+        let (timeout, membership) = if is_stopping {
+            (STOP_TIMEOUT, Some(membership))
         } else {
             drop(membership);
-            (CLOSE_GRACE, None)
+            (CLOSE_TIMEOUT, None)
         };
-        if matches!(ending, CloseCause::Handshake(_)) {
+
+        if matches!(cause, CloseCause::Handshake(_)) {
             let answer = wait_for_close(&connection);
-            // Late or lost: either way the socket goes now.
-            let _ = Box::pin(clock.timeout(grace, answer)).await;
+            // The socket is dropped with or without an answer.
+            let _ = Box::pin(clock.timeout(timeout, answer)).await;
         }
         drop(membership);
     }
 }
 
+/// Returns the first frame of a typed connection. `log` is the newest and the oldest offset at admission.
 fn welcome(
     connection: &Connection,
     id: &UserId,
@@ -264,6 +275,7 @@ fn welcome(
         ..
     } = *connection.settings;
     let (count, members) = connection.room.members();
+
     Push::Welcome(Welcome {
         room: connection.room.name().clone(),
         id: id.clone(),
@@ -282,14 +294,16 @@ fn welcome(
     })
 }
 
-/// Continues from the store, for a reader that the ring has passed. If too much was deleted meanwhile, it stays behind.
+/// Reads the messages after `after` from the store, because the ring no longer has them. The connection stays behind if
+/// more messages were deleted during the read than the room remembers.
 async fn catch_up(connection: &Connection, after: Offset) {
     let missed = connection.hub.catch_up(&connection.room, after).await;
-    connection.with_outbox(|outbox| match missed {
+
+    connection.with_send_buffer(|send_buffer| match missed {
         Ok((mut page, mark)) => {
-            // Under the lock under which deletions are queued.
+            // Deletions are queued under the same lock.
             if connection.room.redact(&mut page.frames, mark) {
-                outbox
+                send_buffer
                     .on_caught_up(&page)
                     .into_iter()
                     .for_each(metrics::count_gap);
@@ -298,28 +312,26 @@ async fn catch_up(connection: &Connection, after: Offset) {
         // The client resumes from its position when it reconnects.
         Err(error) => {
             debug!(%error, room = %connection.room.name(), "could not read from the store");
-            outbox.end_log();
-            outbox.close(CloseReason::Local(CloseCode::TryAgainLater));
+            send_buffer.end_log();
+            send_buffer.close(CloseReason::Local(CloseCode::TryAgainLater));
         }
     });
 }
 
-/// Answers the handshake only to say `push`, if the client's dialect has words for it, and close with `code`, so
-/// that a browser's page can see why.
+/// Accepts the handshake, sends `push` if the client's dialect has such a frame, and closes with `code`. A page in a
+/// browser sees the close code, but not the status of a rejected handshake.
 pub fn reject(
     handshake: Handshake,
     push: Option<&Push>,
     code: CloseCode,
     clock: RunClock,
 ) -> axum::response::Response {
-    let mut last_words = Vec::new();
-    push.iter().for_each(|push| {
-        handshake
-            .format()
-            .dialect()
-            .encode_into(push, &mut last_words)
-    });
-    last_words.extend_from_slice(&wire::close_frame(code));
+    let mut frames = Vec::new();
+    if let Some(push) = push {
+        handshake.format().dialect().encode_into(push, &mut frames);
+    }
+    frames.extend_from_slice(&wire::close_frame(code));
+
     let (response, socket) = handshake.accept();
 
     tokio::spawn(async move {
@@ -332,29 +344,29 @@ pub fn reject(
             return metrics::count_disconnect(DisconnectReason::Lost);
         };
 
-        // In one piece: they fit into the buffer of a new socket.
+        // One write is enough: the frames fit in the buffer of a new socket.
         let write = async {
             stream.writable().await?;
-            stream.try_write(&last_words)
+            stream.try_write(&frames)
         };
-        let written = clock.timeout(CLOSE_GRACE, write).await;
-        let is_sent = matches!(written, Some(Ok(length)) if length == last_words.len());
+        let written = clock.timeout(CLOSE_TIMEOUT, write).await;
+        let is_sent = matches!(written, Some(Ok(length)) if length == frames.len());
         metrics::count_disconnect(if is_sent {
             DisconnectReason::Closed(code)
         } else {
             DisconnectReason::Lost
         });
 
-        let goodbye = half_close(&stream, MAX_DISCARDED_BYTES);
-        // Late or lost: either way the socket goes now.
-        let _ = clock.timeout(CLOSE_GRACE, goodbye).await;
+        // The socket is dropped with or without an answer.
+        let closed = half_close(&stream, MAX_DISCARDED_BYTES);
+        let _ = clock.timeout(CLOSE_TIMEOUT, closed).await;
     });
 
     response
 }
 
-/// Writes what waits, the Close frame last; when the server stops, first what the store has for a reader that the ring
-/// has passed.
+/// Writes the send buffer, with the Close frame last. When the server stops, messages that the ring no longer has are
+/// read from the store first.
 async fn write_rest(connection: &Connection) {
     loop {
         poll_fn(|cx| connection.poll_write(cx)).await;
@@ -366,7 +378,7 @@ async fn write_rest(connection: &Connection) {
     }
 }
 
-/// Waits until the client has taken our Close frame.
+/// Waits until the client has answered the Close frame.
 async fn wait_for_close(connection: &Connection) {
     let discarded = connection
         .settings
@@ -376,50 +388,53 @@ async fn wait_for_close(connection: &Connection) {
     let _ = half_close(&connection.stream, discarded).await;
 }
 
-/// Why a connection ended, for the log.
+/// The cause of a connection's end, for the log, the metrics and the span.
 enum CloseCause {
+    /// A Close frame was sent.
     Handshake(CloseReason),
+    /// No Close frame was sent.
     Lost(TransportError),
 }
 
 impl CloseCause {
-    /// Returns how `connection` ended, as the client saw it: without the frames that could not be sent.
+    /// Returns the cause as the client saw it: a Close frame that was not sent does not count.
     fn of(connection: &Connection) -> Self {
         let state = connection.lock();
-        match (state.outbox.close_reason(), state.lost) {
-            (Some(farewell), _) if state.outbox.is_finished() => Self::Handshake(farewell),
-            (_, Some(lost)) => Self::Lost(lost),
-            // The kernel accepts no bytes, so the Close frame does not reach the client either.
-            (Some(_), None) if state.outbox.blocked().is_some() => {
-                Self::Lost(TransportError::Stuck)
+        match (state.send_buffer.close_reason(), state.error) {
+            (Some(reason), _) if state.send_buffer.is_finished() => Self::Handshake(reason),
+            (_, Some(error)) => Self::Lost(error),
+            // The kernel accepts no bytes, so the Close frame was not sent.
+            (Some(_), None) if state.send_buffer.blocked().is_some() => {
+                Self::Lost(TransportError::Stalled)
             }
             (_, None) => Self::Lost(TransportError::Disconnected),
         }
     }
 
-    /// Writes it to the log, the metrics and the traces.
+    /// Records the end of `connection` in the log, the metrics and the traces.
     fn record(&self, connection: &Connection, membership: &Membership) {
-        let (id, address) = (membership.id().map(field::display), membership.address());
-        let (number, since) = (membership.number(), membership.since());
+        let id = membership.id().map(field::display);
         let room = connection.room.name();
+        let address = membership.address();
+        let number = membership.number();
         info!(id, %room, %address, number, reason = %self, "disconnected");
 
-        metrics::count_disconnect(self.counted());
+        metrics::count_disconnect(self.disconnect_reason());
         spans::ConnectionSpan {
             protocol: "websocket",
             number,
             room,
             address,
-            since,
+            since: membership.since(),
         }
-        .finish(self.counted());
+        .finish(self.disconnect_reason());
     }
 
-    const fn counted(&self) -> DisconnectReason {
+    const fn disconnect_reason(&self) -> DisconnectReason {
         match self {
             Self::Handshake(CloseReason::Local(code)) => DisconnectReason::Closed(*code),
             Self::Handshake(CloseReason::Echo(_)) => DisconnectReason::Client,
-            Self::Lost(TransportError::Stuck) => DisconnectReason::Closed(CloseCode::TooSlow),
+            Self::Lost(TransportError::Stalled) => DisconnectReason::Closed(CloseCode::TooSlow),
             Self::Lost(TransportError::Disconnected) => DisconnectReason::Lost,
         }
     }
@@ -436,13 +451,9 @@ impl fmt::Display for CloseCause {
             }
             Self::Handshake(CloseReason::Echo(None)) => f.write_str("client closed"),
             Self::Lost(TransportError::Disconnected) => f.write_str("connection lost"),
-            Self::Lost(TransportError::Stuck) => {
-                write!(
-                    f,
-                    "{} {}",
-                    CloseCode::TooSlow.number(),
-                    CloseCode::TooSlow.reason()
-                )
+            Self::Lost(TransportError::Stalled) => {
+                let code = CloseCode::TooSlow;
+                write!(f, "{} {}", code.number(), code.reason())
             }
         }
     }

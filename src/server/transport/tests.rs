@@ -1,5 +1,5 @@
-//! What a connection is sent when a room changes at the worst moment: while it opens, while a page is read for it, and
-//! while the server stops.
+//! Tests of races between a connection and its room: changes while the connection opens, while a page is read for it,
+//! and while the server stops.
 
 use std::collections::BTreeSet;
 use std::io::{ErrorKind, Read};
@@ -12,15 +12,10 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use super::history::answer;
+use super::history::push_page;
 use super::task::PendingConnection;
 use super::{ConnectionSettings, permissions};
-use crate::protocol::CloseCode;
-use crate::protocol::Key;
-use crate::protocol::Offset;
-use crate::protocol::Push;
-use crate::protocol::RoomName;
-use crate::protocol::UserId;
+use crate::protocol::{CloseCode, Key, Offset, Push, RoomName, UserId};
 use crate::server::auth::Verifier;
 use crate::server::hub::{Closing, Hub, HubSettings, Membership, Resume, Room, Subscriber};
 use crate::server::room::{DedupLimits, Dialect, Draft, Format, LogLimits};
@@ -32,10 +27,10 @@ use crate::server::store::{Deleted, MemoryStore, Retention, Span};
 
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
-/// Longer than the grace of presence and the time for which changes are gathered.
-const SETTLED: Duration = Duration::from_secs(10);
+/// Longer than the grace period of presence plus the interval at which changes are sent.
+const PRESENCE_DELAY: Duration = Duration::from_secs(10);
 
-/// Points at which the room may change under a connection that opens.
+/// A moment at which the room changes while a connection opens.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Point {
     Admitted,
@@ -45,15 +40,15 @@ enum Point {
 
 const POINTS: [Point; 3] = [Point::Admitted, Point::Registered, Point::Begun];
 
-/// A Hub that runs, by the time of a test that is paused.
+/// A running Hub, by the paused time of a test.
 struct World {
     hub: Hub,
 }
 
-/// The other end of a connection.
+/// The client's end of a connection.
 struct Client(UnixStream);
 
-/// What a client was sent.
+/// The frames that a client received.
 #[derive(Debug, Default)]
 struct Received {
     texts: Vec<String>,
@@ -94,6 +89,7 @@ impl World {
             let hub = hub.clone();
             async move { hub.run().await }
         });
+
         Self { hub }
     }
 
@@ -101,8 +97,10 @@ impl World {
         self.hub.room(&RoomName::lobby()).await.expect("a room")
     }
 
+    /// Publishes `text 1` to `text {count}`.
     async fn publish(&self, count: u64) {
         let room = self.room().await;
+
         for number in 1..=count {
             let draft = Draft::text(UserId::guest(0), None, &format!("text {number}"));
             let stored = self.hub.publish(&room, vec![draft]).await;
@@ -114,28 +112,29 @@ impl World {
         let room = self.room().await;
         let deleted = self.hub.delete(&room, Offset(offset)).await;
         assert_eq!(deleted, Ok(Deleted::Now));
-        // Until every reader is notified.
+        // Paused time advances only when all tasks wait, so all readers are notified.
         sleep(Duration::from_millis(1)).await;
     }
 
-    /// Returns a member that needs no connection.
+    /// Adds a member without a connection.
     async fn member(&self, id: &str) -> Membership {
         let admission = self
             .hub
             .admit(ADDRESS, &RoomName::lobby(), None)
             .await
             .expect("admitted");
+
         self.hub.join(admission, Some(user(id)), None)
     }
 
-    /// Lets all members leave and another one come, until everybody has been told.
-    async fn exchange(&self, members: &mut Vec<Membership>) {
+    /// Replaces all members by another one, and waits until connections were notified.
+    async fn replace_members(&self, members: &mut Vec<Membership>) {
         members.clear();
-        members.push(self.member("comer").await);
-        sleep(SETTLED).await;
+        members.push(self.member("joiner").await);
+        sleep(PRESENCE_DELAY).await;
     }
 
-    /// Returns a connection that has been admitted, and its two ends.
+    /// Returns an admitted connection that resumes after `after`, and both ends of its socket.
     async fn admit(&self, after: Option<u64>) -> (PendingConnection, TcpStream, Client) {
         let resume = after.map(|after| Resume {
             after: Offset(after),
@@ -146,17 +145,18 @@ impl World {
             .admit(ADDRESS, &RoomName::lobby(), resume.as_ref())
             .await
             .expect("admitted");
+
         let verifier = Verifier::open();
         let principal = verifier.principal(None, 0).expect("anybody");
         let host = IpBucket::of(ADDRESS);
         let rate = Rate::UNLIMITED;
-        let opened = PendingConnection {
-            lease: permissions(&principal, admission.room()),
+        let pending = PendingConnection {
+            permissions: permissions(&principal, admission.room()),
             admission,
             hub: self.hub.clone(),
             id: user("newcomer"),
             proven: None,
-            pace: RateLimit::new(
+            rate_limit: RateLimit::new(
                 rate,
                 Arc::new(Quotas::new(QuotaRates::UNLIMITED)),
                 RateLimitKey::claimed(user("newcomer"), host),
@@ -182,12 +182,12 @@ impl World {
         client.set_nonblocking(true).expect("set");
         let server = std::net::TcpStream::from(OwnedFd::from(server));
         let server = TcpStream::from_std(server).expect("registered");
-        (opened, server, Client(client))
+        (pending, server, Client(client))
     }
 }
 
 impl Client {
-    /// Returns everything that was sent until now.
+    /// Returns all frames received until now.
     fn received(&mut self) -> Received {
         let mut bytes = Vec::new();
         match self.0.read_to_end(&mut bytes) {
@@ -206,17 +206,19 @@ impl Client {
                 (short, tail) => (usize::from(*short), tail),
             };
             let (payload, next) = tail.split_at(length);
-            assert_eq!(received.close_code, None, "nothing follows a Close frame");
+
+            assert_eq!(received.close_code, None, "a frame after the Close frame");
             match first {
                 0x81 => received
                     .texts
                     .push(String::from_utf8(payload.to_vec()).expect("text")),
                 0x89 => received.pings += 1,
                 0x88 => received.close_code = Some(u16::from_be_bytes([payload[0], payload[1]])),
-                other => panic!("frame {other:#x}"),
+                other => panic!("unexpected frame type {other:#x}"),
             }
             rest = next;
         }
+
         received
     }
 }
@@ -228,9 +230,10 @@ impl Received {
             .map(|text| Push::decode(text).expect("a push"))
     }
 
-    /// Returns the members that a client shows after it was sent this.
+    /// Returns the members that a client shows after these frames.
     fn members(&self) -> BTreeSet<UserId> {
         let mut members = BTreeSet::new();
+
         for push in self.pushes() {
             match push {
                 Push::Welcome(welcome) => {
@@ -245,10 +248,11 @@ impl Received {
                 _ => {}
             }
         }
+
         members
     }
 
-    /// Returns the offsets that the client was notified to delete.
+    /// Returns the offsets of the deletions received.
     fn deleted(&self) -> BTreeSet<u64> {
         self.pushes()
             .filter_map(|push| match push {
@@ -267,46 +271,46 @@ const TYPED: Format = Format::new(Dialect::Typed);
 const PLAIN: Format = Format::new(Dialect::Plain);
 
 #[tokio::test(start_paused = true)]
-async fn a_member_that_leaves_or_comes_while_a_connection_opens_is_shown_as_it_is() {
+async fn members_that_join_or_leave_while_a_connection_opens_are_shown_correctly() {
     for point in POINTS {
         let world = World::start(10);
         let mut others = vec![world.member("leaver").await];
-        sleep(SETTLED).await;
+        sleep(PRESENCE_DELAY).await;
 
-        let (opened, stream, mut client) = world.admit(None).await;
+        let (pending, stream, mut client) = world.admit(None).await;
         if point == Point::Admitted {
-            world.exchange(&mut others).await;
+            world.replace_members(&mut others).await;
         }
-        let registered = opened.register(TYPED, stream);
+        let registered = pending.register(TYPED, stream);
         if point == Point::Registered {
-            world.exchange(&mut others).await;
+            world.replace_members(&mut others).await;
         }
-        let _life = registered.begin(Vec::new(), None);
+        let _task = registered.begin(Vec::new(), None);
         if point == Point::Begun {
-            world.exchange(&mut others).await;
+            world.replace_members(&mut others).await;
         }
-        sleep(SETTLED).await;
+        sleep(PRESENCE_DELAY).await;
 
-        let expected = ["newcomer", "comer"].map(user).into_iter().collect();
+        let expected = ["newcomer", "joiner"].map(user).into_iter().collect();
         assert_eq!(client.received().members(), expected, "{point:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_deletion_while_a_connection_opens_is_told() {
+async fn a_deletion_while_a_connection_opens_is_delivered() {
     for point in POINTS {
         let world = World::start(10);
         world.publish(3).await;
 
-        let (opened, stream, mut client) = world.admit(Some(3)).await;
+        let (pending, stream, mut client) = world.admit(Some(3)).await;
         if point == Point::Admitted {
             world.delete(2).await;
         }
-        let registered = opened.register(TYPED, stream);
+        let registered = pending.register(TYPED, stream);
         if point == Point::Registered {
             world.delete(2).await;
         }
-        let _life = registered.begin(Vec::new(), None);
+        let _task = registered.begin(Vec::new(), None);
         if point == Point::Begun {
             world.delete(2).await;
         }
@@ -318,18 +322,18 @@ async fn a_deletion_while_a_connection_opens_is_told() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn words_deleted_while_their_page_was_read_are_not_in_it() {
+async fn a_page_does_not_contain_texts_deleted_while_it_was_read() {
     let world = World::start(10);
     world.publish(3).await;
-    let (opened, stream, mut client) = world.admit(None).await;
-    let registered = opened.register(TYPED, stream);
+    let (pending, stream, mut client) = world.admit(None).await;
+    let registered = pending.register(TYPED, stream);
     let connection = registered.connection.clone();
-    let _life = registered.begin(Vec::new(), None);
+    let _task = registered.begin(Vec::new(), None);
 
     let room = world.room().await;
     let page = world.hub.read_page(&room, Span::Newest, 10).await;
     world.delete(2).await;
-    let is_answered = connection.update(|state| answer(&room, state, page));
+    let is_answered = connection.update(|state| push_page(&room, state, page));
 
     let received = client.received();
     assert!(is_answered);
@@ -340,7 +344,7 @@ async fn words_deleted_while_their_page_was_read_are_not_in_it() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_page_of_which_more_was_deleted_than_is_remembered_is_read_again() {
+async fn a_page_is_read_again_if_the_room_does_not_remember_all_deletions_during_the_read() {
     const MESSAGES: u64 = 100;
     let world = World::start(10);
     world.publish(MESSAGES).await;
@@ -367,17 +371,17 @@ async fn a_reader_behind_the_ring_gets_the_rest_and_then_1001_when_the_server_st
     const MESSAGES: u64 = 500;
     for format in [PLAIN, TYPED] {
         let world = World::start(1);
-        let (opened, stream, mut client) = world.admit(None).await;
-        let registered = opened.register(format, stream);
+        let (pending, stream, mut client) = world.admit(None).await;
+        let registered = pending.register(format, stream);
         world.publish(MESSAGES).await;
         let draining = tokio::spawn({
             let hub = world.hub.clone();
             async move { hub.drain().await }
         });
-        // Until every connection was told.
+        // Paused time advances only when all tasks wait, so the drain has reached the connection.
         sleep(Duration::from_millis(1)).await;
 
-        let life = tokio::spawn(registered.begin(Vec::new(), None).run());
+        let task = tokio::spawn(registered.begin(Vec::new(), None).run());
         draining.await.expect("drained");
 
         let received = client.received();
@@ -388,21 +392,22 @@ async fn a_reader_behind_the_ring_gets_the_rest_and_then_1001_when_the_server_st
             .count() as u64;
         assert_eq!(messages, MESSAGES);
         assert_eq!(received.close_code, Some(CloseCode::GoingAway.number()));
-        life.await.expect("it ended");
+        task.await.expect("ended");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_reader_kicked_while_it_catches_up_gets_nothing_after_the_close_frame() {
     let world = World::start(1);
-    let (opened, stream, mut client) = world.admit(None).await;
-    let registered = opened.register(TYPED, stream);
+    let (pending, stream, mut client) = world.admit(None).await;
+    let registered = pending.register(TYPED, stream);
     world.publish(100).await;
     let connection = registered.connection.clone();
     let after = Offset(0);
 
-    let _life = registered.begin(Vec::new(), None);
-    assert_eq!(connection.lock().outbox.behind(), Some(after));
+    let _task = registered.begin(Vec::new(), None);
+    assert_eq!(connection.lock().send_buffer.behind(), Some(after));
+
     let missed = world.hub.catch_up(&connection.room, after).await;
     let (page, _) = missed.expect("a page");
     world
@@ -410,7 +415,8 @@ async fn a_reader_kicked_while_it_catches_up_gets_nothing_after_the_close_frame(
         .connections()
         .disconnect(CloseCode::Kicked, |_| true)
         .await;
-    let gaps = connection.with_outbox(|outbox| outbox.on_caught_up(&page));
+
+    let gaps = connection.with_send_buffer(|send_buffer| send_buffer.on_caught_up(&page));
 
     // Parsing fails for a frame after a Close frame.
     let received = client.received();
@@ -419,12 +425,12 @@ async fn a_reader_kicked_while_it_catches_up_gets_nothing_after_the_close_frame(
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_publish_that_is_with_the_store_when_the_server_stops_is_acknowledged_before_1001() {
+async fn a_pending_publish_is_acknowledged_before_1001_when_the_server_stops() {
     let world = World::start(10);
-    let (opened, stream, mut client) = world.admit(None).await;
-    let registered = opened.register(TYPED, stream);
+    let (pending, stream, mut client) = world.admit(None).await;
+    let registered = pending.register(TYPED, stream);
     let connection = registered.connection.clone();
-    let _life = registered.begin(Vec::new(), None);
+    let _task = registered.begin(Vec::new(), None);
     let ack = Push::Ack {
         key: Key::parse("k").expect("a key"),
         offset: Offset(1),
@@ -434,21 +440,21 @@ async fn a_publish_that_is_with_the_store_when_the_server_stops_is_acknowledged_
     connection.update(|state| state.is_publishing = true);
     connection.close(Closing::Drain(Duration::from_secs(1)));
     let before = client.received();
-    connection.publish_finished(|outbox| outbox.push_event(&ack));
-
+    connection.publish_finished(|send_buffer| send_buffer.push_event(&ack));
     let after = client.received();
+
     assert_eq!(before.close_code, None);
     assert_eq!(after.pushes().next(), Some(ack));
     assert_eq!(after.close_code, Some(CloseCode::GoingAway.number()));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_waits_for_the_store_is_pinged_and_not_taken_for_silent() {
+async fn a_client_that_waits_for_the_store_is_pinged_and_does_not_expire() {
     let world = World::start(10);
-    let (opened, stream, mut client) = world.admit(None).await;
-    let registered = opened.register(PLAIN, stream);
+    let (pending, stream, mut client) = world.admit(None).await;
+    let registered = pending.register(PLAIN, stream);
     let connection = registered.connection.clone();
-    let _life = registered.begin(Vec::new(), None);
+    let _task = registered.begin(Vec::new(), None);
     let now = world.hub.now();
 
     connection.update(|state| {
@@ -457,13 +463,17 @@ async fn a_client_that_waits_for_the_store_is_pinged_and_not_taken_for_silent() 
     });
     sleep(Duration::from_secs(300)).await;
     let stalled = client.received();
+
     connection.update(|state| state.is_publishing = false);
     sleep(Duration::from_secs(5)).await;
     let resumed = client.received();
     sleep(Duration::from_secs(300)).await;
 
-    assert_eq!((stalled.close_code, resumed.close_code), (None, None));
+    assert_eq!(stalled.close_code, None);
     assert!(stalled.pings >= 10, "{stalled:?}");
-    let expired = Some(CloseCode::Expired.number());
-    assert_eq!(client.received().close_code, expired);
+    assert_eq!(resumed.close_code, None);
+    assert_eq!(
+        client.received().close_code,
+        Some(CloseCode::Expired.number())
+    );
 }

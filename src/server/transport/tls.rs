@@ -1,11 +1,11 @@
-//! TLS, which begins and ends in front of everything else: what is behind it has a socket like any other.
+//! TLS termination in front of HTTP (rustls, versions 1.2 and 1.3).
 //!
-//! A client's socket is joined by a task to one end of a pair; the other end is given on. So nothing that serves
-//! clients knows of TLS, and without TLS nothing is in the way. What it costs is a second socket for each client and
-//! a copy of what passes; `docs/src/tls.md` has the figures. Versions 1.2 and 1.3, as rustls speaks them.
+//! A task relays between a client's TLS socket and one end of a socket pair. The server uses the other end like any
+//! socket, so no other code depends on TLS, and without TLS there is no overhead. The cost is a second socket for each
+//! client and a copy of each byte; `docs/src/tls.md` has the figures.
 //!
-//! Deliberately absent: certificates of clients (a token says who somebody is), HTTP/2 (see the accept loop), and
-//! getting certificates by itself (ACME), which is for a proxy or for certbot and a SIGHUP.
+//! Deliberately absent: client certificates (tokens authenticate clients), HTTP/2 (see the listener), and ACME, for
+//! which operators use a proxy, or certbot with a SIGHUP.
 
 use std::fmt;
 use std::io;
@@ -31,28 +31,28 @@ use crate::server::run_clock::RunClock;
 use crate::server::small_file;
 use crate::server::transport::StallTimeout;
 
-/// What is spoken inside (RFC 7301).
+/// The only protocol offered by ALPN (RFC 7301).
 const HTTP_1_1: &[u8] = b"http/1.1";
-/// Bytes of one connection: its task, the state and buffers of rustls, and those between both sockets.
+/// The memory of one connection in bytes: its task, rustls's state and buffers, and the relay's buffers.
 const CONNECTION_BYTES: usize = 64 * 1024;
-/// How long a client may still send when the server has said its last word.
-const LAST_WORDS: Duration = Duration::from_secs(5);
+/// The time in which a client must close its side after the server has closed its own.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// Why there is no TLS.
+/// An error in the certificate or the private key.
 #[derive(Debug, thiserror::Error)]
 pub enum CertificateError {
-    /// `--tls-cert` is no certificate.
-    #[error("the certificate cannot be read")]
+    /// `--tls-cert` has no certificate.
+    #[error("could not read the certificate (--tls-cert must be a PEM file)")]
     Certificate,
-    /// `--tls-key` is no key.
-    #[error("the key cannot be read")]
+    /// `--tls-key` has no private key.
+    #[error("could not read the private key (--tls-key must be a PEM file)")]
     Key,
-    /// They are of two minds.
-    #[error("certificate and key do not fit: {0}")]
-    Unfit(rustls::Error),
+    /// The certificate and the private key do not belong together.
+    #[error("certificate and private key do not match: {0}")]
+    Mismatch(rustls::Error),
 }
 
-/// See the [module docs](self). Clones share the certificate.
+/// A TLS acceptor whose certificate can be reloaded. Clones share the certificate.
 #[derive(Clone)]
 pub struct Tls {
     certificate: PathBuf,
@@ -61,10 +61,10 @@ pub struct Tls {
 }
 
 impl Tls {
-    /// With the chain in `certificate` (PEM, the server's own first) and its `key` (PEM).
+    /// Reads the chain in `certificate` (PEM, the server's own certificate first) and its private `key` (PEM).
     ///
     /// # Errors
-    /// If one of them cannot be read, or they do not belong together.
+    /// Returns an error if a file cannot be read, or if they do not match.
     pub fn open(certificate: PathBuf, key: PathBuf) -> Result<Self, CertificateError> {
         let acceptor = Arc::new(RwLock::new(acceptor(&certificate, &key)?));
         Ok(Self {
@@ -74,34 +74,35 @@ impl Tls {
         })
     }
 
-    /// Reads both files again, for clients that come from now on. If they are no good, those of before go on.
+    /// Reads both files again, for new connections. Keeps the previous certificate if that fails.
     ///
-    /// Waits for the disk, as the start did: they are small files and this comes seldom.
+    /// Blocks on the disk; the files are small and reloads are rare.
     pub fn reload(&self) {
         let file = self.certificate.display();
         match acceptor(&self.certificate, &self.key) {
             Ok(acceptor) => {
                 *self.acceptor.write() = acceptor;
-                info!(%file, "certificate read again; who is connected stays so");
+                info!(%file, "reloaded certificate; open connections are unaffected");
             }
             Err(error) => {
-                warn!(%file, %error, "certificate not read again: that of before goes on")
+                warn!(%file, %error, "could not reload certificate; keeping the previous one");
             }
         }
     }
 
-    /// Speaks TLS with the client at the other end of `stream`; gives the socket where what it says is heard, and
-    /// where it hears what is said. It ends when the client is gone, as the client's own would.
+    /// Terminates TLS on `stream`. Returns a socket with the client's decrypted bytes, which closes when the client
+    /// closes.
     ///
     /// # Errors
-    /// If the system has no socket left.
+    /// Returns an error if the system has no sockets left.
     pub fn accept(&self, stream: TcpStream, clock: RunClock) -> io::Result<TcpStream> {
         let (outer, inner) = std::os::unix::net::UnixStream::pair()?;
         outer.set_nonblocking(true)?;
         inner.set_nonblocking(true)?;
         let outer = UnixStream::from_std(outer)?;
-        // To read, write, poll and shut down, a stream is a stream, whatever family it is of.
+        // Reads, writes, polls and shutdowns are the same system calls for all stream sockets.
         let inner = TcpStream::from_std(std::net::TcpStream::from(OwnedFd::from(inner)))?;
+
         let acceptor = self.acceptor.read().clone();
         let reservation = Memory::of_process().reserve(CONNECTION_BYTES);
         tokio::spawn(async move {
@@ -110,6 +111,7 @@ impl Tls {
                 debug!(%error, "TLS connection ended");
             }
         });
+
         Ok(inner)
     }
 }
@@ -138,49 +140,51 @@ fn acceptor(certificate: &Path, key: &Path) -> Result<TlsAcceptor, CertificateEr
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .and_then(|builder| builder.with_no_client_auth().with_single_cert(chain, key))
-        .map_err(CertificateError::Unfit)?;
+        .map_err(CertificateError::Mismatch)?;
     config.alpn_protocols = vec![HTTP_1_1.to_vec()];
     Ok(TlsAcceptor::from(Arc::new(config)))
 }
 
-/// Carries what is said between the client of `stream` and `inside`, until both have said all, or one is gone.
+/// Relays bytes between the client of `stream` and `server`, until both sides have closed, or one has failed.
 async fn relay(
     acceptor: TlsAcceptor,
     stream: TcpStream,
-    inside: UnixStream,
+    server: UnixStream,
     clock: RunClock,
 ) -> io::Result<()> {
-    let greeted = tokio::select! {
-        greeted = acceptor.accept(StallTimeout::new(stream, clock.clone())) => greeted,
-        // Nothing is said there before the client has asked: so it was closed, as the client took too long.
-        _closed = inside.readable() => return Ok(()),
+    let accepted = tokio::select! {
+        accepted = acceptor.accept(StallTimeout::new(stream, clock.clone())) => accepted,
+        // The server sends nothing before a request, so it has closed its end: the client took too long.
+        _ = server.readable() => return Ok(()),
     };
-    let client = greeted.inspect_err(|_| metrics::count_refusal("tls_handshake"))?;
+    let client = accepted.inspect_err(|_| metrics::count_refusal("tls_handshake"))?;
+
     let (mut from_client, mut to_client) = tokio::io::split(client);
-    let (mut from_inside, mut to_inside) = inside.into_split();
-    let mut hears = pin!(async move {
-        match tokio::io::copy(&mut from_client, &mut to_inside).await {
-            // It ended without `close_notify`. Inside, HTTP and WebSocket know by themselves whether they are whole.
+    let (mut from_server, mut to_server) = server.into_split();
+    let mut inbound = pin!(async move {
+        match tokio::io::copy(&mut from_client, &mut to_server).await {
+            // The client closed without `close_notify`. HTTP and WebSocket detect truncation by their own lengths.
             Err(error) if error.kind() == io::ErrorKind::UnexpectedEof => {}
             copied => {
                 copied?;
             }
         }
-        to_inside.shutdown().await
+        to_server.shutdown().await
     });
-    let mut says = pin!(async move {
-        tokio::io::copy(&mut from_inside, &mut to_client).await?;
-        // With the word that there is no more (`close_notify`, RFC 8446 section 6.1): what ends without was cut.
+    let mut outbound = pin!(async move {
+        tokio::io::copy(&mut from_server, &mut to_client).await?;
+        // Sends `close_notify`, without which the client must assume truncation (RFC 8446 section 6.1).
         to_client.shutdown().await
     });
+
     tokio::select! {
-        heard = hears.as_mut() => {
-            heard?;
-            says.await
+        result = inbound.as_mut() => {
+            result?;
+            outbound.await
         }
-        said = says.as_mut() => {
-            said?;
-            clock.timeout(LAST_WORDS, hears).await.unwrap_or(Ok(()))
+        result = outbound.as_mut() => {
+            result?;
+            clock.timeout(CLOSE_TIMEOUT, inbound).await.unwrap_or(Ok(()))
         }
     }
 }

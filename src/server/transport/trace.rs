@@ -1,4 +1,4 @@
-//! What passes over a WebSocket, told to whoever looks. Nobody does, mostly, so that must cost nothing.
+//! Trace events of a WebSocket, for an operator who follows it. Without one, the cost is one check of a flag.
 
 use std::sync::atomic::Ordering;
 
@@ -7,7 +7,7 @@ use crate::server::session::Action;
 use crate::server::transport::connection::{Connection, ConnectionState};
 use crate::server::wire::Incoming;
 
-/// What the client sent, and what it led to.
+/// Returns the event for a frame from the client and the action that followed.
 pub(super) const fn frame(incoming: &Incoming<'_>, action: &Action) -> TraceEvent {
     TraceEvent::Frame {
         kind: incoming.kind(),
@@ -17,7 +17,7 @@ pub(super) const fn frame(incoming: &Incoming<'_>, action: &Action) -> TraceEven
 }
 
 impl ConnectionState {
-    /// Records `event`, if the connection is traced.
+    /// Sends `event` to the operator who traces the connection, if any.
     pub(super) fn trace(&mut self, event: TraceEvent) {
         if let Some(tracer) = &mut self.tracer
             && !tracer.record(event)
@@ -28,16 +28,17 @@ impl ConnectionState {
 }
 
 impl Connection {
-    /// Whether somebody looks at what passes, or did when the client last sent something.
+    /// Returns true if an operator traces the connection, or did when the client last sent a frame.
     pub(super) fn is_traced(&self) -> bool {
         self.is_traced.load(Ordering::Relaxed)
     }
 
-    /// Tells of the client's `frames`, if there are any.
+    /// Sends the events of the client's `frames`.
     pub(super) fn trace_frames(&self, frames: Vec<TraceEvent>) {
         if frames.is_empty() {
             return;
         }
+
         let mut state = self.lock();
         frames.into_iter().for_each(|frame| state.trace(frame));
         self.is_traced

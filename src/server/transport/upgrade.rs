@@ -1,4 +1,4 @@
-//! From an HTTP request to a WebSocket: the opening handshake (RFC 6455 section 4.2).
+//! The opening handshake, which turns an HTTP request into a WebSocket (RFC 6455 section 4.2).
 
 use axum::body::Body;
 use axum::extract::Request;
@@ -17,27 +17,27 @@ use crate::server::room::{Dialect, Format};
 use crate::server::transport::StallTimeout;
 use crate::server::wire;
 
-/// Appended to the client's key before hashing (section 1.3).
+/// The suffix of the client's key before it is hashed (section 1.3).
 const GUID: &[u8] = b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
-/// What is wrong with a request that should have opened a WebSocket.
+/// An error in a request to open a WebSocket.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum UpgradeError {
     /// Not `GET` over HTTP/1.1.
     #[error("a WebSocket is opened with GET over HTTP/1.1")]
     NotGet,
     /// No `Connection: upgrade` or `Upgrade: websocket`.
-    #[error("this address speaks WebSocket: send Connection: Upgrade and Upgrade: websocket")]
+    #[error("WebSocket endpoint: send Connection: Upgrade and Upgrade: websocket")]
     NotAnUpgrade,
     /// Another `Sec-WebSocket-Version` than 13.
-    #[error("only Sec-WebSocket-Version: 13 is spoken")]
+    #[error("unsupported WebSocket version: send Sec-WebSocket-Version: 13")]
     WrongVersion,
     /// `Sec-WebSocket-Key` is missing or not 16 bytes in base64.
     #[error("Sec-WebSocket-Key must be 16 bytes in base64")]
     BadKey,
 }
 
-/// A request found fit to become a WebSocket.
+/// A valid request to open a WebSocket.
 #[derive(Debug)]
 pub struct Handshake {
     accept: HeaderValue,
@@ -49,25 +49,25 @@ pub struct Handshake {
 #[derive(Debug)]
 pub(super) struct AcceptedSocket {
     pub(super) stream: TcpStream,
-    /// The permit to keep it open.
+    /// The permit for its file descriptor, if their number is limited.
     pub(super) permit: Option<OwnedSemaphorePermit>,
-    /// What the client sent together with its request.
+    /// Bytes that arrived together with the request.
     pub(super) early: Vec<u8>,
 }
 
 impl Handshake {
-    /// Checks `request` and takes the promise of its socket out of it. `may_compress`: an offer to compress messages
-    /// is taken.
+    /// Checks `request`, and takes its upgrade future out of it. An offer to compress messages is accepted if
+    /// `may_compress`.
     ///
     /// # Errors
-    /// The first rule that it breaks.
+    /// Returns the first rule that the request breaks.
     pub fn new(request: &mut Request, may_compress: bool) -> Result<Self, UpgradeError> {
         if request.method() != Method::GET || request.version() != Version::HTTP_11 {
             return Err(UpgradeError::NotGet);
         }
         let headers = request.headers();
-        if !names(headers, &header::CONNECTION, "upgrade")
-            || !names(headers, &header::UPGRADE, "websocket")
+        if !has_token(headers, &header::CONNECTION, "upgrade")
+            || !has_token(headers, &header::UPGRADE, "websocket")
         {
             return Err(UpgradeError::NotAnUpgrade);
         }
@@ -77,6 +77,7 @@ impl Handshake {
         {
             return Err(UpgradeError::WrongVersion);
         }
+
         let key = headers
             .get(header::SEC_WEBSOCKET_KEY)
             .ok_or(UpgradeError::BadKey)?
@@ -87,7 +88,8 @@ impl Handshake {
         let hash = Sha1::new().chain_update(key).chain_update(GUID).finalize();
         let accept =
             HeaderValue::try_from(STANDARD.encode(hash)).map_err(|_| UpgradeError::BadKey)?;
-        let is_typed = names(headers, &header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
+
+        let is_typed = has_token(headers, &header::SEC_WEBSOCKET_PROTOCOL, SUBPROTOCOL);
         let dialect = if is_typed {
             Dialect::Typed
         } else {
@@ -100,6 +102,7 @@ impl Handshake {
         } else {
             Format::new(dialect)
         };
+
         Ok(Self {
             accept,
             format,
@@ -107,15 +110,16 @@ impl Handshake {
         })
     }
 
-    /// What the client's subprotocols and extensions choose.
+    /// Returns the format negotiated by the client's subprotocols and extensions.
     pub const fn format(&self) -> Format {
         self.format
     }
 
-    /// The 101 answer, and the socket that is ours once it has been sent.
+    /// Returns the 101 response, and a future of the socket, which resolves once hyper has sent the response.
     pub(super) fn accept(self) -> (Response<Body>, impl Future<Output = Option<AcceptedSocket>>) {
         let mut response = Response::new(Body::empty());
         *response.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
+
         let headers = response.headers_mut();
         headers.insert(header::CONNECTION, HeaderValue::from_static("Upgrade"));
         headers.insert(header::UPGRADE, HeaderValue::from_static("websocket"));
@@ -130,6 +134,7 @@ impl Handshake {
                 HeaderValue::from_static(SUBPROTOCOL),
             );
         }
+
         let upgrade = self.upgrade;
         let socket = async move {
             let parts = upgrade
@@ -144,12 +149,13 @@ impl Handshake {
                 early: parts.read_buf.to_vec(),
             })
         };
+
         (response, socket)
     }
 }
 
-/// Whether a comma-separated header names `token`, in any case.
-fn names(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
+/// Returns true if the comma-separated header `name` contains `token`, in upper or lower case.
+fn has_token(headers: &HeaderMap, name: &HeaderName, token: &str) -> bool {
     headers
         .get_all(name)
         .iter()

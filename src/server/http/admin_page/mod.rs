@@ -158,8 +158,8 @@ async fn page(
         route,
         content,
     };
-    let turn = state.renderer.turn(&reader.share).await?;
-    *response.body_mut() = Body::from(turn.render(move || document(data)).await?);
+    let permit = state.renderer.acquire(&reader.share).await?;
+    *response.body_mut() = Body::from(permit.render(move || document(data)).await?);
 
     headers::permit(&mut response);
     headers::permit_own_files(&mut response);

@@ -1,4 +1,4 @@
-//! A request's body, read whole within bounds of size, time and memory.
+//! The extractor of request bodies, which are read whole within limits of size, time and memory.
 
 use std::sync::Arc;
 
@@ -15,13 +15,13 @@ use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::run_clock::RunClock;
 use crate::server::transport::{Activity, message_timeout};
 
-/// The body of a request, and whose share of memory it takes. As the last argument of a handler it is read after
-/// everything that the head says was checked.
+/// The unread body of a request. Handlers read it after they have checked the head.
 #[derive(Debug)]
 pub(in crate::server::http) struct RequestBody {
     body: Body,
-    /// Every request has both: the entrance put them there.
+    /// The share of the client's address, an extension set by the request limit.
     share: Option<Arc<AddressShare>>,
+    /// The activity of the connection, an extension set by the listener.
     activity: Option<Arc<Activity>>,
     clock: RunClock,
 }
@@ -37,11 +37,11 @@ impl RequestBody {
         }
     }
 
-    /// Reads it and passes it to `parse`. It waits until there is room for it beside other bodies from the same address,
-    /// before it reads a byte: so no two bodies wait for each other.
+    /// Reads the body and parses it with `parse`. Before the first byte it waits until the whole body fits beside the others
+    /// of the same address, so that no two bodies wait for each other.
     ///
     /// # Errors
-    /// If it is longer than `limit`, slower than any link, broken off, or found no room in time.
+    /// Returns an error if the body is longer than `limit`, arrives too slowly or ends early, or if it did not fit in time.
     pub(in crate::server::http) async fn read<T>(
         self,
         limit: usize,
@@ -53,50 +53,57 @@ impl RequestBody {
             activity,
             clock,
         } = self;
+
         let size = body.size_hint();
         if size.lower() > limit as u64 {
             return Err(too_big(limit));
         }
 
         let expected = size.upper().map_or(limit, |upper| upper as usize);
-        let room = async {
+        let permit = async {
             match &share {
                 Some(share) => share.body(expected.min(limit)).await,
                 None => None,
             }
         };
-        let _room = clock
-            .timeout(message_timeout(limit), room)
+        let _permit = clock
+            .timeout(message_timeout(limit), permit)
             .await
             .ok_or_else(|| ApiError::Busy {
                 limit: share.as_ref().map_or(0, |share| share.bytes()),
             })?;
 
-        activity.iter().for_each(|activity| activity.receiving());
-        let (whole, _reservation) = clock
-            .timeout(message_timeout(limit), whole(body, limit))
+        if let Some(activity) = &activity {
+            activity.receiving();
+        }
+        let (bytes, _reservation) = clock
+            .timeout(message_timeout(limit), read_to_end(body, limit))
             .await
             .ok_or(ApiError::Slow)??;
-        activity.iter().for_each(|activity| activity.answering());
-        parse(&whole)
+        if let Some(activity) = &activity {
+            activity.answering();
+        }
+
+        parse(&bytes)
     }
 }
 
 /// Reads `body` to its end, and counts its memory.
-async fn whole(body: Body, limit: usize) -> Result<(BytesMut, MemoryReservation), ApiError> {
+async fn read_to_end(body: Body, limit: usize) -> Result<(BytesMut, MemoryReservation), ApiError> {
     let reservation = Memory::of_process().reserve(0);
     let mut chunks = body.into_data_stream();
-    let mut whole = BytesMut::new();
+    let mut bytes = BytesMut::new();
 
     while let Some(chunk) = chunks.next().await {
         let chunk: Bytes = chunk.map_err(|_| ApiError::BrokenOff)?;
-        if whole.len() + chunk.len() > limit {
+        if bytes.len() + chunk.len() > limit {
             return Err(too_big(limit));
         }
-        whole.extend_from_slice(&chunk);
-        reservation.set(whole.capacity());
+        bytes.extend_from_slice(&chunk);
+        reservation.set(bytes.capacity());
     }
-    Ok((whole, reservation))
+
+    Ok((bytes, reservation))
 }
 
 const fn too_big(limit: usize) -> ApiError {

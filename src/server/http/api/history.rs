@@ -1,4 +1,4 @@
-//! `GET …/messages`: what was said in a room, in pages.
+//! `GET …/messages`: the messages of a room, in pages.
 
 use axum::extract::State as Shared;
 use axum::{Extension, Json};
@@ -7,35 +7,34 @@ use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
 use utoipa::openapi::{RefOr, Schema};
 use utoipa::{IntoParams, PartialSchema, ToSchema};
 
-use crate::protocol::Epoch;
-use crate::protocol::Offset;
-use crate::protocol::Publication;
+use crate::protocol::{Epoch, Offset, Publication};
 use crate::server::auth::Right;
 use crate::server::http::AppState;
-use crate::server::http::caller::Caller;
 use crate::server::http::client::ClientAddress;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, InRoom, Query};
+use crate::server::http::middleware::authenticated::Authenticated;
 use crate::server::moderation::AccessRequest;
 use crate::server::store::{Bounds, Span};
 
-/// Messages in a page unless the query says how many, and at most.
+/// The messages in a page if the query has no `limit`.
 const DEFAULT_LIMIT: usize = 100;
+/// The most messages in a page.
 const MAX_LIMIT: usize = 1000;
 
-/// Which page.
+/// The query parameters of a page.
 #[derive(Debug, Deserialize, IntoParams)]
 #[into_params(parameter_in = Query)]
 pub(super) struct HistoryParams {
-    /// Only what came after this offset, oldest first from there.
+    /// Only messages after this offset, the oldest of them first.
     #[serde(default, deserialize_with = "extract::non_empty")]
     #[param(value_type = Option<u64>)]
     after: Option<String>,
-    /// Only what came before this offset. Without `after`, the newest of it.
+    /// Only messages before this offset. Without `after`, the newest of them.
     #[serde(default, deserialize_with = "extract::non_empty")]
     #[param(value_type = Option<u64>)]
     before: Option<String>,
-    /// At most so many messages, 1 to 1000; 100 without it. Large messages make a page shorter.
+    /// The most messages in the page, 1 to 1000 (default 100). Pages with large messages may have fewer.
     #[serde(default, deserialize_with = "extract::non_empty")]
     #[param(value_type = Option<u16>, minimum = 1, maximum = 1000)]
     limit: Option<String>,
@@ -44,37 +43,37 @@ pub(super) struct HistoryParams {
 /// A page of a room's log.
 #[derive(Debug, Serialize, ToSchema)]
 pub(super) struct History {
-    /// Which life of the log the offsets belong to.
+    /// The epoch of the log, to which the offsets belong.
     #[schema(value_type = String)]
     epoch: Epoch,
-    /// The oldest offset kept; 0 when nothing is.
+    /// The oldest offset that is kept; 0 if there is none.
     #[schema(value_type = u64)]
     first: Offset,
-    /// The newest offset; 0 when nothing was said.
+    /// The newest offset; 0 if there is none.
     #[schema(value_type = u64)]
     head: Offset,
-    /// Oldest first.
+    /// The messages, oldest first.
     messages: Vec<HistoryEntry>,
-    /// Whether there is more of what was asked for: after the last one if the query has `after`, else before
-    /// the first one.
+    /// True if there are more such messages: after the last one if the query has `after`, else before the first one.
     more: bool,
 }
 
-/// One entry of the log, as `message` frames and streams have it.
+/// A message of the log, as in `message` frames and streams.
 #[derive(Debug, Serialize)]
 struct HistoryEntry(Publication);
 
-/// Read a page of what was said.
+/// Read a page of messages.
 ///
-/// With `after`, oldest first from there; with both, only what lies between; else the newest.
+/// With `after`, the oldest messages after it; with `before`, the newest before it; with both, the oldest between them;
+/// with neither, the newest.
 #[utoipa::path(
     get,
     path = "/api/v1/rooms/{room}/messages",
     params(("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`, but not `.` or `..`"), HistoryParams),
     responses(
         (status = 200, description = "A page", body = History),
-        (status = 400, description = "`bad_name`, `bad_parameter`: says which", body = ErrorBody),
-        (status = 401, description = "`no_token`, `bad_token`: says why", body = ErrorBody),
+        (status = 400, description = "`bad_name`, `bad_parameter`, with its name", body = ErrorBody),
+        (status = 401, description = "`no_token`, `bad_token`, with the reason", body = ErrorBody),
         (status = 403, description = "`origin_not_allowed`, `not_allowed`, `banned`", body = ErrorBody),
         (status = 503, description = "`store_unavailable`, `too_many_rooms`", body = ErrorBody),
     ),
@@ -82,23 +81,24 @@ struct HistoryEntry(Publication);
 pub(super) async fn history(
     Shared(state): Shared<AppState>,
     Extension(ClientAddress(address)): Extension<ClientAddress>,
-    Caller(principal): Caller,
+    Authenticated(principal): Authenticated,
     InRoom(room): InRoom,
-    Query(asked): Query<HistoryParams>,
+    Query(params): Query<HistoryParams>,
 ) -> Result<Json<History>, ApiError> {
     principal.check(Right::Read, &room)?;
     state
         .moderation
         .admit_reader(&AccessRequest::new(principal.proven(), address, &room))?;
-    let after = asked
+
+    let after = params
         .after
         .map(|after| extract::offset("after", &after))
         .transpose()?;
-    let before = asked
+    let before = params
         .before
         .map(|before| extract::offset("before", &before))
         .transpose()?;
-    let limit = asked.limit.map_or(Ok(DEFAULT_LIMIT), |limit| {
+    let limit = params.limit.map_or(Ok(DEFAULT_LIMIT), |limit| {
         limit
             .parse()
             .ok()
@@ -108,24 +108,26 @@ pub(super) async fn history(
                 allowed: "a number from 1 to 1000",
             })
     })?;
+
     let room = state.hub.room(&room).await?;
     let span = after
         .map(Span::After)
         .or(before.map(Span::Before))
         .unwrap_or(Span::Newest);
-    // Between two offsets, one more than asked for: it tells whether there is more before the second.
-    let looked_at = if after.is_some() && before.is_some() {
+    // Between two offsets, one more message is read, to detect whether there are more before the second.
+    let read_limit = if after.is_some() && before.is_some() {
         limit + 1
     } else {
         limit
     };
-    let mut page = state.hub.history(&room, span, looked_at).await?;
+    let mut page = state.hub.history(&room, span, read_limit).await?;
     if let (Some(_), Some(before)) = (after, before) {
-        let wanted = page.frames.partition_point(|frame| frame.offset() < before);
-        page.more = wanted > limit || (page.more && wanted == page.frames.len());
-        page.frames.truncate(wanted.min(limit));
+        let in_range = page.frames.partition_point(|frame| frame.offset() < before);
+        page.more = in_range > limit || (page.more && in_range == page.frames.len());
+        page.frames.truncate(in_range.min(limit));
     }
-    // After the page: so that no message of it is newer than the head.
+
+    // Read after the page, so that no message in it is newer than the head.
     let Bounds {
         epoch, first, head, ..
     } = state.hub.store().bounds(room.name())?;
@@ -134,6 +136,7 @@ pub(super) async fn history(
         .iter()
         .map(|frame| HistoryEntry(frame.publication()))
         .collect();
+
     Ok(Json(History {
         epoch,
         first,
@@ -144,38 +147,40 @@ pub(super) async fn history(
 }
 
 impl PartialSchema for HistoryEntry {
-    /// By hand: what travels between both sides does not know of this document.
+    /// Returns the schema, written by hand because the page shares [`Publication`] and does not depend on utoipa.
     fn schema() -> RefOr<Schema> {
-        let number = |said| {
+        let number = |description| {
             ObjectBuilder::new()
                 .schema_type(Type::Integer)
                 .minimum(Some(0))
-                .description(Some(said))
+                .description(Some(description))
         };
-        let text = |said| {
+        let text = |description| {
             ObjectBuilder::new()
                 .schema_type(Type::String)
-                .description(Some(said))
+                .description(Some(description))
         };
+
         let entry: Object = ObjectBuilder::new()
-            .property("offset", number("Its number in the room"))
+            .property("offset", number("The offset in the room"))
             .property(
                 "prev",
-                number("The number of the one before it: if you did not see that, you have a gap"),
+                number("The offset of the previous message: if you do not have it, you have a gap"),
             )
             .property(
                 "at",
-                number("When it was stored, in milliseconds since 1970 UTC"),
+                number("The time of storage, in milliseconds since 1970 UTC"),
             )
-            .property("from", text("Who said it"))
-            .property("text", text("What was said, unless it was binary"))
-            .property("data", text("What was said, in base64, if it was binary"))
-            .property("key", text("The sender's key, where it gave one"))
+            .property("from", text("The sender"))
+            .property("text", text("The text of a text message"))
+            .property("data", text("The bytes of a binary message, in base64"))
+            .property("key", text("The sender's key, if it gave one"))
             .required("offset")
             .required("prev")
             .required("at")
             .required("from")
             .build();
+
         entry.into()
     }
 }

@@ -1,22 +1,21 @@
-//! What a body asks to be published: one message as text or JSON, or many as a JSON object a line.
+//! The body of a publish: one message as text or JSON, or a batch with a JSON object on each line.
 
 use axum::http::{HeaderMap, header};
 use serde::Deserialize;
 use utoipa::ToSchema;
 
-use crate::protocol::Key;
-use crate::protocol::{UserId, without_bom};
+use crate::protocol::{Key, UserId, without_bom};
 use crate::server::auth::{AuthError, Principal};
 use crate::server::http::error::ApiError;
 use crate::server::room::Draft;
 use crate::server::session::max_publish_bytes;
 
-/// Most messages in one batch.
+/// The most messages in a batch.
 pub(super) const MAX_BATCH_MESSAGES: usize = 1000;
-/// Bytes of a batch, unless one message alone may be larger.
+/// The most bytes of a batch, unless one message may be larger.
 const MAX_BATCH_BYTES: usize = 1024 * 1024;
 
-/// Longest explanation of what is wrong with a body, in characters.
+/// The longest error of the JSON parser, in characters.
 const MAX_ERROR_CHARS: usize = 200;
 
 /// A message as JSON.
@@ -24,44 +23,39 @@ const MAX_ERROR_CHARS: usize = 200;
 #[serde(deny_unknown_fields)]
 #[schema(as = NewMessage)]
 pub(super) struct NewMessage {
-    /// What is said, at most `--max-message` bytes.
+    /// The text, at most `--max-message` bytes.
     text: String,
-    /// Who says so: 1 to 64 characters, no control characters. Without it the `sub` of the token, which it must
-    /// not contradict, or `anonymous`.
+    /// The sender: 1 to 64 characters, no control characters. Defaults to the `sub` of the token, which it must match, or
+    /// to `anonymous`.
     #[schema(value_type = Option<String>, max_length = 64)]
     from: Option<UserId>,
-    /// Makes it repeatable: the same `from` and key is stored once within 10 minutes or 10,000 messages of the
-    /// room. 1 to 64 characters.
+    /// The deduplication key: messages with the same `from` and key are stored once within 10 minutes or 10,000 messages
+    /// of the room. 1 to 64 characters.
     #[schema(value_type = Option<String>, max_length = 64)]
     pub(super) key: Option<Key>,
 }
 
-/// How a body is written.
+/// The format of a body.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum BodyFormat {
-    /// One message, the body its text.
+    /// One message, whose text is the body.
     Text,
-    /// One message, as JSON.
+    /// One message as JSON.
     Json,
-    /// A batch: a message as JSON on each line.
+    /// A batch, with a message as JSON on each line.
     Lines,
 }
 
 impl BodyFormat {
-    /// What `Content-Type` says; text without one, and for the type that curl sends unasked.
+    /// Returns the format that `Content-Type` names. Without one it is text, and also for curl's default, the type of forms.
     pub(super) fn of(headers: &HeaderMap) -> Result<Self, ApiError> {
-        let kind = headers
+        let content_type = headers
             .get(header::CONTENT_TYPE)
-            .map_or(Ok("text/plain"), |kind| kind.to_str());
-        let kind = kind.map_err(|_| ApiError::MediaType)?;
-        match kind
-            .split(';')
-            .next()
-            .unwrap_or_default()
-            .trim()
-            .to_ascii_lowercase()
-            .as_str()
-        {
+            .map_or(Ok("text/plain"), |value| value.to_str())
+            .map_err(|_| ApiError::MediaType)?;
+        let media_type = content_type.split(';').next().unwrap_or_default();
+
+        match media_type.trim().to_ascii_lowercase().as_str() {
             "text/plain" | "application/x-www-form-urlencoded" => Ok(Self::Text),
             "application/json" => Ok(Self::Json),
             "application/x-ndjson" | "application/ndjson" => Ok(Self::Lines),
@@ -69,7 +63,7 @@ impl BodyFormat {
         }
     }
 
-    /// How long a body may be whose messages have at most `max_message` bytes each.
+    /// Returns the most bytes of a body whose messages have at most `max_message` bytes each.
     pub(super) fn max_bytes(self, max_message: usize) -> usize {
         match self {
             Self::Text => max_message,
@@ -78,8 +72,12 @@ impl BodyFormat {
         }
     }
 
-    /// The messages in `body`, at least one. All of them are good, or none is given.
-    pub(super) fn read(self, body: &[u8], max_message: usize) -> Result<Vec<NewMessage>, ApiError> {
+    /// Parses the messages in `body`, at least one. One invalid message makes the whole body invalid.
+    pub(super) fn parse(
+        self,
+        body: &[u8],
+        max_message: usize,
+    ) -> Result<Vec<NewMessage>, ApiError> {
         match self {
             Self::Text => {
                 let text = std::str::from_utf8(body)
@@ -89,11 +87,11 @@ impl BodyFormat {
                     from: None,
                     key: None,
                 };
-                Ok(vec![message.within(max_message)?])
+                Ok(vec![message.check_length(max_message)?])
             }
-            // RFC 8259 section 8.1: a reader may ignore the mark.
+            // JSON parsers may ignore a byte order mark (RFC 8259 section 8.1).
             Self::Json => Ok(vec![NewMessage::parse(without_bom(body), max_message)?]),
-            Self::Lines => batch(without_bom(body), max_message),
+            Self::Lines => parse_batch(without_bom(body), max_message),
         }
     }
 }
@@ -101,12 +99,12 @@ impl BodyFormat {
 impl NewMessage {
     fn parse(json: &[u8], max_message: usize) -> Result<Self, ApiError> {
         let message: Self = serde_json::from_slice(json).map_err(|error| {
-            ApiError::Body(format!("the JSON is not a message: {}", explain(&error)))
+            ApiError::Body(format!("the JSON is not a message: {}", shorten(&error)))
         })?;
-        message.within(max_message)
+        message.check_length(max_message)
     }
 
-    fn within(self, max_message: usize) -> Result<Self, ApiError> {
+    fn check_length(self, max_message: usize) -> Result<Self, ApiError> {
         if self.text.len() <= max_message {
             Ok(self)
         } else {
@@ -117,31 +115,37 @@ impl NewMessage {
         }
     }
 
-    /// The message as a room takes it from `principal`.
+    /// Returns the message as a draft of `principal`.
+    ///
+    /// # Errors
+    /// Returns an error if `principal` may not publish as the sender.
     pub(super) fn into_draft(self, principal: &Principal) -> Result<Draft, AuthError> {
         let Self { text, from, key } = self;
         let from = principal.user_id(from)?.unwrap_or_else(UserId::anonymous);
+
         Ok(Draft::text(from, key, &text))
     }
 }
 
-/// Returns what is wrong with a JSON text, shortened: it may repeat a value, which is as long as a body may be.
-fn explain(error: &serde_json::Error) -> String {
+/// Returns the text of `error`, shortened because it may repeat a value as long as the body.
+fn shorten(error: &serde_json::Error) -> String {
     let mut text = error.to_string();
     if let Some((end, _)) = text.char_indices().nth(MAX_ERROR_CHARS) {
         text.truncate(end);
         text.push_str("...");
     }
+
     text
 }
 
-/// The messages of `body`, one a line. Empty lines are none.
-fn batch(body: &[u8], max_message: usize) -> Result<Vec<NewMessage>, ApiError> {
+/// Parses the messages in `body`, one on each line. Empty lines are ignored.
+fn parse_batch(body: &[u8], max_message: usize) -> Result<Vec<NewMessage>, ApiError> {
     let lines = body
         .split(|byte| *byte == b'\n')
         .enumerate()
-        .map(|(at, line)| (at + 1, line.trim_ascii()))
+        .map(|(index, line)| (index + 1, line.trim_ascii()))
         .filter(|(_, line)| !line.is_empty());
+
     let mut messages = Vec::new();
     for (number, line) in lines {
         if messages.len() == MAX_BATCH_MESSAGES {
@@ -155,9 +159,10 @@ fn batch(body: &[u8], max_message: usize) -> Result<Vec<NewMessage>, ApiError> {
         })?;
         messages.push(message);
     }
+
     if messages.is_empty() {
         return Err(ApiError::Body(
-            "the batch has no line; each is a message like {\"text\":\"...\"}".to_owned(),
+            "the batch has no line; each line is a message like {\"text\":\"...\"}".to_owned(),
         ));
     }
     Ok(messages)
@@ -169,24 +174,26 @@ mod tests {
 
     use super::*;
 
+    /// Returns the texts of a batch whose messages have at most 10 bytes.
     fn texts(body: &str) -> Result<Vec<String>, String> {
         let messages = BodyFormat::Lines
-            .read(body.as_bytes(), 10)
+            .parse(body.as_bytes(), 10)
             .map_err(|error| error.to_string())?;
         Ok(messages.into_iter().map(|message| message.text).collect())
     }
 
     #[test]
-    fn a_batch_is_a_message_a_line_and_empty_lines_are_none() {
+    fn a_batch_has_a_message_on_each_line_and_empty_lines_are_ignored() {
         let body = "{\"text\":\"one\"}\r\n\n  {\"text\":\"two\",\"from\":\"ann\",\"key\":\"k\"}";
+
         assert_eq!(texts(body), Ok(vec!["one".to_owned(), "two".to_owned()]));
     }
 
     #[test]
-    fn a_byte_order_mark_before_json_is_skipped_and_belongs_to_a_text() {
-        let marked = |kind: BodyFormat, body: &str| {
+    fn a_byte_order_mark_is_ignored_before_json_and_kept_in_a_text() {
+        let marked = |format: BodyFormat, body: &str| {
             let body = format!("\u{feff}{body}");
-            let messages = kind.read(body.as_bytes(), 100).expect("messages");
+            let messages = format.parse(body.as_bytes(), 100).expect("messages");
             messages[0].text.clone()
         };
 
@@ -196,8 +203,8 @@ mod tests {
     }
 
     #[test]
-    fn the_first_bad_line_of_a_batch_is_named() {
-        for (body, said) in [
+    fn the_error_of_a_batch_names_the_first_invalid_line() {
+        for (body, expected) in [
             (
                 "{\"text\":\"one\"}\n\n{\"text\":7}",
                 "line 3: the JSON is not a message",
@@ -216,13 +223,14 @@ mod tests {
                 "more than the 1000 messages",
             ),
         ] {
-            let error = texts(body).expect_err(said);
-            assert!(error.contains(said), "{error}");
+            let error = texts(body).expect_err(expected);
+
+            assert!(error.contains(expected), "{error}");
         }
     }
 
     #[test]
-    fn an_error_does_not_repeat_a_whole_body() {
+    fn an_error_does_not_repeat_the_whole_body() {
         let long = "x".repeat(10_000);
 
         for body in [
@@ -231,25 +239,30 @@ mod tests {
             format!(r#""{long}""#),
         ] {
             let error = BodyFormat::Json
-                .read(body.as_bytes(), 10)
-                .expect_err("it is no message");
+                .parse(body.as_bytes(), 10)
+                .expect_err("no message");
+
             assert!(error.to_string().len() < 300, "{error}");
         }
     }
 
     proptest! {
         #[test]
-        fn what_a_batch_says_is_read_back_whole(lines in prop::collection::vec(".{0,3}", 1..20)) {
+        fn a_serialized_batch_is_parsed_to_the_same_texts(texts in prop::collection::vec(".{0,3}", 1..20)) {
             let body: String =
-                lines.iter().map(|text| serde_json::json!({ "text": text }).to_string() + "\n").collect();
-            let read = BodyFormat::Lines.read(body.as_bytes(), 100).expect("good lines");
-            prop_assert_eq!(read.into_iter().map(|message| message.text).collect::<Vec<_>>(), lines);
+                texts.iter().map(|text| serde_json::json!({ "text": text }).to_string() + "\n").collect();
+
+            let messages = BodyFormat::Lines.parse(body.as_bytes(), 100).expect("valid lines");
+
+            let parsed: Vec<_> = messages.into_iter().map(|message| message.text).collect();
+            prop_assert_eq!(parsed, texts);
         }
 
         #[test]
-        fn no_body_upsets_the_reader(body in prop::collection::vec(any::<u8>(), 0..200)) {
-            for kind in [BodyFormat::Text, BodyFormat::Json, BodyFormat::Lines] {
-                let _read = kind.read(&body, 10);
+        fn arbitrary_bodies_do_not_panic(body in prop::collection::vec(any::<u8>(), 0..200)) {
+            for format in [BodyFormat::Text, BodyFormat::Json, BodyFormat::Lines] {
+                // Errors are allowed.
+                let _ = format.parse(&body, 10);
             }
         }
     }

@@ -1,4 +1,4 @@
-//! The JSON API under `/api/v1`. Each route brings its own documentation, and `openapi.json` is made of both.
+//! The JSON API under `/api/v1`. Handlers are annotated with their documentation, from which `openapi.json` is generated.
 
 mod body;
 mod message;
@@ -14,11 +14,11 @@ use axum::Router;
 use crate::server::http::AppState;
 
 pub(super) use admin::ops_router;
-pub use admin::stats::note_forever;
+pub use admin::stats::record_samples;
 pub(super) use body::RequestBody;
 pub(super) use publish::store;
 
-/// Every route of the API.
+/// Returns all routes of the API.
 pub(super) fn router() -> Router<AppState> {
     let (router, _document) = openapi::routes().split_for_parts();
     router

@@ -1,5 +1,5 @@
-//! `GET /api/v1/openapi.json`: the API described by itself. A route that is not described cannot be reached,
-//! because the same table makes both.
+//! `GET /api/v1/openapi.json`: the description of the API. Routes and description come from the same table, so no route is
+//! undocumented.
 
 use std::sync::OnceLock;
 
@@ -16,38 +16,39 @@ use crate::protocol::BasePath;
 use crate::server::http::AppState;
 use crate::server::http::api::{admin, history, presence, publish, stream};
 
-/// The document as JSON, made once: it never changes while the server runs.
+/// The document as JSON, generated once.
 static DOCUMENT: OnceLock<String> = OnceLock::new();
 
 /// Fanfare: the same ordered log of messages per room, for every browser, script and service.
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Fanfare", version = "v1", license(name = "MIT", identifier = "MIT")),
-    // Nothing, where the server is open; else one of the two.
+    // Without keys, no token is needed; otherwise one of the two.
     security((), ("bearer" = []), ("query" = [])),
     modifiers(&Tokens),
 )]
 struct Document;
 
-/// Where a token may be.
+/// Adds the security schemes to the document.
 struct Tokens;
 
 impl Modify for Tokens {
     fn modify(&self, document: &mut utoipa::openapi::OpenApi) {
-        let said = "A JSON Web Token, where the server has --auth-key-file: sub, rooms, exp";
+        let description = "A JSON Web Token, if the server has --auth-key-file: sub, rooms, exp";
         let header = HttpBuilder::new()
             .scheme(HttpAuthScheme::Bearer)
             .bearer_format("JWT")
-            .description(Some(said));
+            .description(Some(description));
         let query =
-            ApiKeyValue::with_description("token", "The same, for clients that can set no header");
+            ApiKeyValue::with_description("token", "The same, for clients that cannot set headers");
+
         let components = document.components.get_or_insert_default();
         components.add_security_scheme("bearer", SecurityScheme::Http(header.build()));
         components.add_security_scheme("query", SecurityScheme::ApiKey(ApiKey::Query(query)));
     }
 }
 
-/// Every route of the API, with its description.
+/// Returns all routes of the API with their descriptions.
 pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(publish::publish, history::history))
@@ -71,10 +72,10 @@ async fn openapi(Shared(state): Shared<AppState>) -> impl IntoResponse {
     )
 }
 
-/// Returns the document of a server that is reached under `base`.
+/// Returns the document of a server under `base` as JSON.
 fn document(base: &BasePath) -> String {
     let mut document = routes().into_openapi();
     document.servers = (!base.is_root()).then(|| vec![Server::new(base.as_str())]);
-    // It cannot fail: nothing in it has keys that are no text.
+    // Cannot fail: all keys in it are strings.
     document.to_json().unwrap_or_default()
 }

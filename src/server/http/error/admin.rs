@@ -7,7 +7,7 @@ use crate::protocol::RoomName;
 use crate::server::hub::DecreeError;
 use crate::server::moderation::TooManyBans;
 
-/// See the [module docs](self).
+/// An error of the admin API.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::server::http) enum AdminError {
     /// The client is not an operator.

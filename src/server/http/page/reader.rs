@@ -1,7 +1,6 @@
-//! Who reads the page, as far as a request tells: language, colours and name, from cookies and headers.
+//! The preferences of a page's reader: language, theme and name, from cookies and headers.
 //!
-//! Cookies hold nothing but these, are readable by the page, and are none of the server's business otherwise:
-//! there is no session in them.
+//! There are no other cookies, and no sessions. The page's scripts can read the cookies.
 
 use std::sync::Arc;
 
@@ -9,37 +8,36 @@ use axum::http::{HeaderMap, HeaderValue, header};
 use axum::response::AppendHeaders;
 use serde::Deserialize;
 
-use crate::app::Locale;
-use crate::app::Theme;
-use crate::protocol::BasePath;
-use crate::protocol::UserId;
+use crate::app::{Locale, Theme};
+use crate::protocol::{BasePath, UserId};
 use crate::server::http::shares::AddressShare;
 
-/// The cookie that holds the reader's name.
+/// The cookie with the reader's name.
 const NAME: &str = "name";
 
-/// Seconds that a choice is remembered: a year.
-const REMEMBERED: u32 = 365 * 24 * 60 * 60;
+/// The lifetime of cookies: a year, in seconds.
+const MAX_AGE: u32 = 365 * 24 * 60 * 60;
 
-/// How the page should be.
+/// The preferences of a reader.
 #[derive(Clone, Debug)]
 pub(in crate::server::http) struct ReaderPreferences {
     pub(in crate::server::http) locale: Locale,
     pub(in crate::server::http) theme: Theme,
-    /// Empty if none was ever given.
+    /// The name of the last message, or an empty string.
     pub(super) name: String,
-    /// The share of its address.
+    /// The share of the reader's address.
     pub(in crate::server::http) share: Arc<AddressShare>,
 }
 
 impl ReaderPreferences {
-    /// Returns the reader that sent `headers`, from the address that has `share`.
+    /// Returns the preferences in `headers`, of a reader with `share`.
     pub(in crate::server::http) fn of(share: Arc<AddressShare>, headers: &HeaderMap) -> Self {
         let language = headers
             .get(header::ACCEPT_LANGUAGE)
             .and_then(|value| value.to_str().ok());
         let chosen = cookie(headers, Locale::NAME).and_then(|tag| Locale::parse(&tag));
         let name = cookie(headers, NAME).filter(|name| UserId::parse(name).is_ok());
+
         Self {
             locale: chosen.unwrap_or_else(|| Locale::negotiate(language)),
             theme: cookie(headers, Theme::NAME)
@@ -51,7 +49,7 @@ impl ReaderPreferences {
     }
 }
 
-/// What a link or a form of the page asks for in its query. What is none of the choices chooses nothing.
+/// The choices in the query of a link or form of the page. Unknown values are ignored.
 #[derive(Debug, Deserialize)]
 pub(in crate::server::http) struct Choice {
     language: Option<String>,
@@ -60,7 +58,7 @@ pub(in crate::server::http) struct Choice {
 }
 
 impl Choice {
-    /// Returns the cookies that remember it under `base`, if anything was chosen.
+    /// Returns the cookies that store the choices, for pages under `base`; `None` if nothing was chosen.
     pub(in crate::server::http) fn cookies(
         &self,
         base: &BasePath,
@@ -69,32 +67,32 @@ impl Choice {
         let language = language.and_then(|locale| set_cookie(Locale::NAME, locale.tag(), base));
         let theme = self.theme.as_deref().map(Theme::parse);
         let theme = theme.and_then(|theme| set_cookie(Theme::NAME, theme.tag(), base));
+
         let cookies: Vec<_> = language.into_iter().chain(theme).collect();
         (!cookies.is_empty()).then_some(AppendHeaders(cookies))
     }
 }
 
-/// Returns the header that makes a browser remember `value`, which has only characters that a cookie may have, for pages
-/// under `base`.
+/// Returns the header that sets a cookie for pages under `base`. `value` must have only characters allowed in cookies.
 fn set_cookie(
     name: &str,
     value: &str,
     base: &BasePath,
 ) -> Option<(header::HeaderName, HeaderValue)> {
     let path = base.join("/");
-    let cookie = format!("{name}={value}; Path={path}; Max-Age={REMEMBERED}; SameSite=Lax");
+    let cookie = format!("{name}={value}; Path={path}; Max-Age={MAX_AGE}; SameSite=Lax");
     Some((header::SET_COOKIE, HeaderValue::try_from(cookie).ok()?))
 }
 
-/// Returns the header that makes a browser remember the reader's name, for pages under `base`.
+/// Returns the header that sets the cookie with the reader's name, for pages under `base`.
 pub(super) fn name_cookie(
     name: &UserId,
     base: &BasePath,
 ) -> Option<(header::HeaderName, HeaderValue)> {
-    set_cookie(NAME, &encoded(name.as_str()), base)
+    set_cookie(NAME, &percent_encode(name.as_str()), base)
 }
 
-/// The cookie called `name`, as `encodeURIComponent` wrote it.
+/// Returns the decoded value of the cookie `name`; `None` if it is missing or invalid.
 fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     let cookies = headers
         .get_all(header::COOKIE)
@@ -103,14 +101,15 @@ fn cookie(headers: &HeaderMap, name: &str) -> Option<String> {
     let value = cookies
         .flat_map(|cookies| cookies.split(';'))
         .find_map(|cookie| {
-            let (found, value) = cookie.split_once('=')?;
-            (found.trim() == name).then_some(value.trim())
+            let (key, value) = cookie.split_once('=')?;
+            (key.trim() == name).then_some(value.trim())
         })?;
-    decoded(value)
+
+    percent_decode(value)
 }
 
-/// Every byte that is no letter or digit as `%` and two digits.
-fn encoded(text: &str) -> String {
+/// Encodes every byte except letters, digits and `-_.` as `%` and two digits.
+fn percent_encode(text: &str) -> String {
     let byte = |byte: u8| match byte {
         b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'-' | b'_' | b'.' => {
             char::from(byte).to_string()
@@ -120,17 +119,21 @@ fn encoded(text: &str) -> String {
     text.bytes().map(byte).collect()
 }
 
-fn decoded(text: &str) -> Option<String> {
+/// Decodes text as `encodeURIComponent` encodes it; `None` if it is invalid.
+fn percent_decode(text: &str) -> Option<String> {
     let mut bytes = Vec::with_capacity(text.len());
     let mut rest = text.bytes();
+
     while let Some(byte) = rest.next() {
         if byte != b'%' {
             bytes.push(byte);
             continue;
         }
+
         let digit = |byte: Option<u8>| char::from(byte?).to_digit(16);
         bytes.push((digit(rest.next())? * 16 + digit(rest.next())?) as u8);
     }
+
     String::from_utf8(bytes).ok()
 }
 
@@ -144,42 +147,48 @@ mod tests {
     use crate::server::http::shares::AddressShares;
     use crate::server::session::IpBucket;
 
-    /// Returns what a request with `cookies` tells.
-    fn read(cookies: &str) -> (Locale, Theme, String) {
+    /// Returns the locale, the theme and the name of a Chinese browser with `cookies`.
+    fn preferences(cookies: &str) -> (Locale, Theme, String) {
         let mut headers = HeaderMap::new();
         headers.insert(header::ACCEPT_LANGUAGE, HeaderValue::from_static("zh-CN"));
         headers.insert(
             header::COOKIE,
             HeaderValue::from_str(cookies).expect("a header"),
         );
-        let home = IpBucket::of(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let reader = ReaderPreferences::of(AddressShares::default().of(home), &headers);
+        let host = IpBucket::of(IpAddr::V4(Ipv4Addr::LOCALHOST));
+
+        let reader = ReaderPreferences::of(AddressShares::default().of(host), &headers);
         (reader.locale, reader.theme, reader.name)
     }
 
     #[test]
-    fn a_choice_counts_more_than_what_the_browser_prefers() {
-        let told = read("other=1; language=en;theme=dark; name=%E6%9D%8E%E9%9B%B7");
-        assert_eq!(told, (Locale::En, Theme::Dark, "李雷".to_owned()));
+    fn cookies_take_precedence_over_the_language_of_the_browser() {
+        let (locale, theme, name) =
+            preferences("other=1; language=en;theme=dark; name=%E6%9D%8E%E9%9B%B7");
+
+        assert_eq!(locale, Locale::En);
+        assert_eq!(theme, Theme::Dark);
+        assert_eq!(name, "李雷");
     }
 
     #[test]
-    fn a_cookie_that_makes_no_sense_is_none() {
-        let none = (Locale::ZhCn, Theme::System, String::new());
+    fn invalid_cookies_are_ignored() {
+        let defaults = (Locale::ZhCn, Theme::System, String::new());
+
         for cookies in [
             "",
             "language=xx; theme=pink; name=%",
             "name=%0a; language",
             "name=%ff;theme=",
         ] {
-            assert_eq!(read(cookies), none, "{cookies}");
+            assert_eq!(preferences(cookies), defaults, "{cookies}");
         }
     }
 
     proptest! {
         #[test]
-        fn a_name_comes_back_as_it_was_remembered(name in "\\PC{1,64}") {
-            prop_assert_eq!(decoded(&encoded(&name)), Some(name));
+        fn an_encoded_name_is_decoded_to_itself(name in "\\PC{1,64}") {
+            prop_assert_eq!(percent_decode(&percent_encode(&name)), Some(name));
         }
     }
 }

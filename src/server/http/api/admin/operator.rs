@@ -14,9 +14,9 @@ use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::auth::{Grants, Principal, Right};
 use crate::server::http::AppState;
-use crate::server::http::caller;
 use crate::server::http::client::ClientAddress;
 use crate::server::http::error::{AdminError, ApiError};
+use crate::server::http::middleware::authenticated;
 use crate::server::moderation::{Denied, Moderation};
 
 /// Marks the requests on the ops listener.
@@ -59,7 +59,7 @@ impl Operator {
             });
         }
 
-        let principal = caller::header_principal(state, &parts.headers)?;
+        let principal = authenticated::header_principal(state, &parts.headers)?;
         match principal.user_id(None)? {
             Some(id) if principal.may_anywhere(Right::Admin) => {
                 let moderation = state.moderation.clone();

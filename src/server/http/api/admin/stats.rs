@@ -11,8 +11,8 @@ use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::error::ApiError;
 use crate::server::memory::Memory;
 use crate::server::metrics::{self, CounterSample};
-use crate::server::release;
 use crate::server::store::Health;
+use crate::server::version;
 
 /// Get the state of the server.
 ///
@@ -31,7 +31,7 @@ pub(super) async fn stats(
 }
 
 /// Returns the current state of the server.
-pub(in crate::server::http) fn current(AppState { hub, course, .. }: &AppState) -> Stats {
+pub(in crate::server::http) fn current(AppState { hub, rates, .. }: &AppState) -> Stats {
     let reason = match hub.store().health().borrow().clone() {
         Health::Ready => None,
         Health::ReadOnly(reason) | Health::Unreachable(reason) | Health::Corrupt(reason) => {
@@ -39,7 +39,7 @@ pub(in crate::server::http) fn current(AppState { hub, course, .. }: &AppState) 
         }
     };
     let (delivered, delivered_bytes) = hub.rooms().delivered();
-    let seconds = course.points().into_iter().map(|point| SecondStats {
+    let seconds = rates.points().into_iter().map(|point| SecondStats {
         connections: point.connections,
         published: point.published,
         delivered: point.delivered,
@@ -47,8 +47,8 @@ pub(in crate::server::http) fn current(AppState { hub, course, .. }: &AppState) 
     });
 
     Stats {
-        version: release::VERSION.to_owned(),
-        commit: release::COMMIT.map(str::to_owned),
+        version: version::VERSION.to_owned(),
+        commit: version::COMMIT.map(str::to_owned),
         uptime: hub.uptime().as_secs(),
         ready: reason.is_none(),
         reason,
@@ -64,8 +64,8 @@ pub(in crate::server::http) fn current(AppState { hub, course, .. }: &AppState) 
 }
 
 /// Records a sample of the counters each second until dropped.
-pub async fn note_forever(AppState { hub, course, .. }: AppState) {
-    let mut interval = tokio::time::interval(metrics::EVERY);
+pub async fn record_samples(AppState { hub, rates, .. }: AppState) {
+    let mut interval = tokio::time::interval(metrics::SAMPLE_INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         interval.tick().await;
@@ -77,6 +77,6 @@ pub async fn note_forever(AppState { hub, course, .. }: AppState) {
             delivered,
             delivered_bytes,
         };
-        course.record(hub.uptime(), sample);
+        rates.record(hub.uptime(), sample);
     }
 }

@@ -10,11 +10,11 @@ use futures::stream;
 use tracing::info;
 
 use crate::server::http::AppState;
-use crate::server::http::accept::Endless;
 use crate::server::http::api::admin::OperatorErrors;
 use crate::server::http::api::admin::connections::parse_number;
 use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::error::{AdminError, ApiError, ErrorBody};
+use crate::server::http::middleware::listener::Endless;
 use crate::server::hub::ConnectionEntry;
 use crate::server::metrics::{self, AdminAction};
 

@@ -1,15 +1,15 @@
-//! Which program this is, for whoever asks a running one.
+//! The version of this program.
 //!
-//! Only a release knows its commit: `scripts/dist.sh` names it when it builds. A build that asked git by itself
-//! would be another one after each commit, for nothing.
+//! Only releases contain their commit: `scripts/dist.sh` passes it to the build. A build script that ran git would
+//! rebuild the program after each commit.
 
 /// The version, as in `Cargo.toml`.
 pub const VERSION: &str = env!("CARGO_PKG_VERSION");
 
-/// The commit that it was built from, with `-dirty` behind it if there was more than that; none but in a release.
+/// The commit of a release, with `-dirty` appended if the source had other changes; `None` in other builds.
 pub const COMMIT: Option<&str> = option_env!("FANFARE_COMMIT");
 
-/// Both, for a person: `0.1.0 (1a2b3c4d5e6f)`.
+/// Returns the version and the commit as text: `0.1.0 (1a2b3c4d5e6f)`.
 pub fn describe() -> String {
     match COMMIT {
         Some(commit) => format!("{VERSION} ({commit})"),
@@ -17,7 +17,7 @@ pub fn describe() -> String {
     }
 }
 
-/// Both, for a program: what `GET /version` answers.
+/// Returns the version and the commit as JSON, the response of `GET /version`.
 pub fn json() -> serde_json::Value {
     serde_json::json!({ "version": VERSION, "commit": COMMIT })
 }
@@ -27,7 +27,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_person_and_a_program_are_told_the_same() {
+    fn text_and_json_have_the_same_version() {
         assert!(describe().starts_with(VERSION));
         assert_eq!(json()["version"], VERSION);
         assert_eq!(json()["commit"].as_str(), COMMIT);

@@ -1,10 +1,10 @@
-//! A kernel socket under HTTP that is given up when its client takes no byte for a while.
+//! A socket under HTTP whose writes time out when the client receives no bytes for [`STALL_TIMEOUT`].
 //!
-//! Without this an answer that nobody reads, or a stream, would hold its connection for ever: HTTP waits for the
-//! kernel, and the kernel for the client. A client that takes anything at all starts the wait anew.
+//! Without the timeout, a client that does not read its response would hold its connection forever: hyper waits for
+//! the kernel, and the kernel for the client. Every byte that the kernel accepts restarts the timeout.
 //!
-//! A client that lost its network takes what the kernel still has room for, which a quiet stream may not fill for
-//! hours. So the kernel is told to give up too, when what it sent is not acknowledged.
+//! If a client has lost its network, the kernel's buffer may not fill for hours, when the stream is quiet. So the
+//! kernel times out too, when the client does not acknowledge what was sent.
 
 use std::io::{self, ErrorKind, IoSlice};
 use std::net::Shutdown;
@@ -22,20 +22,21 @@ use tokio::sync::OwnedSemaphorePermit;
 use crate::server::run_clock::{RunClock, RunSleep};
 use crate::server::transport::Activity;
 
-/// A reader that takes no byte for this long is gone for all we know.
-pub(super) const STUCK_AFTER: Duration = Duration::from_secs(30);
+/// The time after which a client that receives no bytes is disconnected.
+pub(super) const STALL_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A client whose kernel acknowledges nothing for this long has lost its network. More than [`STUCK_AFTER`],
-/// because a kernel that is full counts here too. Only Linux can be told; elsewhere it takes some minutes.
+/// The time after which the kernel closes a connection whose client acknowledges nothing (`TCP_USER_TIMEOUT`). Longer
+/// than [`STALL_TIMEOUT`], because a client with a full receive buffer counts too. Only Linux has the option;
+/// elsewhere retransmission gives up after some minutes.
 #[cfg(target_os = "linux")]
-const UNHEARD_AFTER: Duration = Duration::from_secs(60);
+const UNACKNOWLEDGED_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// See the [module docs](self).
+/// A TCP socket whose writes time out.
 #[derive(Debug)]
 pub struct StallTimeout {
     socket: Arc<GuardedSocket>,
     clock: RunClock,
-    /// There while the kernel takes nothing.
+    /// The end of the timeout, set while the kernel accepts no bytes.
     deadline: Option<RunSleep>,
     /// Records reads and writes, if set.
     activity: Option<Arc<Activity>>,
@@ -55,13 +56,14 @@ struct GuardedSocket {
 }
 
 impl StallTimeout {
-    /// Wraps `stream`: its writes time out by the time of `clock`.
+    /// Wraps `stream`. Its writes time out by the time of `clock`.
     pub fn new(stream: TcpStream, clock: RunClock) -> Self {
         let socket = SockRef::from(&stream);
-        // Small messages must leave at once; a failure would only make them late.
+        // A failure would only delay small messages.
         let _ = socket.set_tcp_nodelay(true);
         #[cfg(target_os = "linux")]
-        let _ = socket.set_tcp_user_timeout(Some(UNHEARD_AFTER));
+        // A failure would only delay the end of a lost connection.
+        let _ = socket.set_tcp_user_timeout(Some(UNACKNOWLEDGED_TIMEOUT));
 
         Self {
             socket: Arc::new(GuardedSocket {
@@ -93,7 +95,7 @@ impl StallTimeout {
         Arc::into_inner(self.socket).map(|socket| (socket.stream, file))
     }
 
-    /// Calls `write` until the kernel accepts bytes, but not for longer than [`STUCK_AFTER`].
+    /// Calls `write` until the kernel accepts bytes, but not for longer than [`STALL_TIMEOUT`].
     fn poll_with_deadline(
         &mut self,
         cx: &mut Context<'_>,
@@ -117,11 +119,11 @@ impl StallTimeout {
         }
         let deadline = self
             .deadline
-            .get_or_insert_with(|| self.clock.sleep(STUCK_AFTER));
+            .get_or_insert_with(|| self.clock.sleep(STALL_TIMEOUT));
         ready!(Pin::new(deadline).poll(cx));
         Poll::Ready(Err(io::Error::new(
             ErrorKind::TimedOut,
-            "the client takes no byte",
+            format!("the client received no bytes for {STALL_TIMEOUT:?}"),
         )))
     }
 
@@ -141,7 +143,8 @@ impl StallTimeoutHandle {
         self.set_muted(false);
     }
 
-    /// Waits until the client has closed its sending side, or is gone. An end behind unread bytes is not detected.
+    /// Waits until the client has closed its sending side or the connection. Never returns if unread bytes precede the
+    /// end.
     pub async fn closed(&self) {
         let Some(socket) = self.0.upgrade() else {
             return;
@@ -153,8 +156,8 @@ impl StallTimeoutHandle {
         }
     }
 
-    /// Sends `answer`, as much of it as the kernel takes at once, and waits until the client has closed its side too, or
-    /// has sent `discarded` bytes.
+    /// Sends as much of `answer` as the kernel accepts at once, closes the sending side, and waits until the client has
+    /// closed its own or has sent `discarded` bytes.
     pub async fn close_with(&self, answer: &[u8], discarded: usize) {
         let Some(socket) = self.0.upgrade() else {
             return;
@@ -165,11 +168,11 @@ impl StallTimeoutHandle {
             socket.stream.try_write(answer)?;
             half_close(&socket.stream, discarded).await
         };
-        // An error means that the client is gone.
+        // After an error there is nothing left to close.
         let _ = close.await;
     }
 
-    /// Returns whether what is written is dropped.
+    /// Returns true while written bytes are dropped.
     pub fn is_muted(&self) -> bool {
         self.0
             .upgrade()
@@ -183,9 +186,9 @@ impl StallTimeoutHandle {
     }
 }
 
-/// Closes the sending side, and reads until the client closes its own or has sent `left` bytes. Closing at once, with
-/// unread bytes of the client, would reset the connection, and its kernel would discard what was sent last (RFC 9293
-/// section 3.10.7.1).
+/// Closes the sending side, and reads until the client closes its own or has sent `left` bytes. A close with unread
+/// bytes would reset the connection, and the client's kernel would discard the last bytes sent to it (RFC 9293 section
+/// 3.10.7.1).
 pub(super) async fn half_close(stream: &TcpStream, mut left: usize) -> io::Result<()> {
     SockRef::from(stream).shutdown(Shutdown::Write)?;
 
@@ -200,6 +203,7 @@ pub(super) async fn half_close(stream: &TcpStream, mut left: usize) -> io::Resul
             Err(error) => return Err(error),
         }
     }
+
     Ok(())
 }
 
@@ -211,14 +215,17 @@ impl AsyncRead for StallTimeout {
     ) -> Poll<io::Result<()>> {
         loop {
             ready!(self.socket.stream.poll_read_ready(cx))?;
+
             match self.socket.stream.try_read(buffer.initialize_unfilled()) {
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
                 Err(error) => return Poll::Ready(Err(error)),
                 Ok(length) => {
                     buffer.advance(length);
+
                     if let Some(activity) = self.activity.as_ref().filter(|_| length > 0) {
                         activity.read(length);
                     }
+
                     return Poll::Ready(Ok(()));
                 }
             }
@@ -275,6 +282,7 @@ mod tests {
 
     use super::*;
 
+    /// Returns a socket, and the client's end of its connection.
     async fn pair() -> (StallTimeout, TcpStream) {
         let clock = RunClock::new();
         tokio::spawn(clock.clone().run());
@@ -282,53 +290,60 @@ mod tests {
             .await
             .expect("a port");
         let address = listener.local_addr().expect("an address");
+
         let (client, accepted) = tokio::join!(TcpStream::connect(address), listener.accept());
-        (
-            StallTimeout::new(accepted.expect("accepted").0, clock),
-            client.expect("connected"),
-        )
+
+        let (stream, _) = accepted.expect("accepted");
+        (StallTimeout::new(stream, clock), client.expect("connected"))
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_client_that_takes_no_byte_is_given_up() {
-        let (mut patient, _client) = pair().await;
+    async fn a_write_to_a_client_that_receives_no_bytes_times_out() {
+        let (mut socket, _client) = pair().await;
         let began = Instant::now();
+
         let error = loop {
-            if let Err(error) = patient.write_all(&[0; 64 * 1024]).await {
+            if let Err(error) = socket.write_all(&[0; 64 * 1024]).await {
                 break error;
             }
         };
+
         assert_eq!(error.kind(), ErrorKind::TimedOut);
-        assert!(began.elapsed() >= STUCK_AFTER);
+        assert!(began.elapsed() >= STALL_TIMEOUT);
     }
 
     #[tokio::test]
-    async fn the_end_of_a_client_is_seen_beside_whoever_reads_and_not_behind_unread_bytes() {
-        let (patient, mut client) = pair().await;
-        let socket = patient.socket();
+    async fn a_handle_detects_the_end_of_the_client() {
+        let (socket, mut client) = pair().await;
+        let handle = socket.socket();
 
         client.shutdown().await.expect("shut down");
-        socket.closed().await;
 
-        let (patient, mut client) = pair().await;
-        let socket = patient.socket();
+        handle.closed().await;
+    }
+
+    #[tokio::test]
+    async fn a_handle_does_not_detect_an_end_behind_unread_bytes() {
+        let (socket, mut client) = pair().await;
+        let handle = socket.socket();
+
         client.write_all(b"unread").await.expect("written");
         client.shutdown().await.expect("shut down");
-        let looked = tokio::time::timeout(Duration::from_millis(50), socket.closed());
-        assert!(looked.await.is_err());
-        drop(patient);
+
+        let closed = tokio::time::timeout(Duration::from_millis(50), handle.closed()).await;
+        assert!(closed.is_err());
     }
 
     #[tokio::test]
     async fn a_muted_socket_sends_nothing_but_its_last_answer() {
-        let (mut patient, mut client) = pair().await;
-        let socket = patient.socket();
-        socket.mute();
+        let (mut socket, mut client) = pair().await;
+        let handle = socket.socket();
+        handle.mute();
 
-        patient.write_all(b"dropped").await.expect("dropped");
-        patient.shutdown().await.expect("put off");
+        socket.write_all(b"dropped").await.expect("dropped");
+        socket.shutdown().await.expect("postponed");
         let mut read = Vec::new();
-        tokio::join!(socket.close_with(b"answer", 100), async {
+        tokio::join!(handle.close_with(b"answer", 100), async {
             client.read_to_end(&mut read).await.expect("read");
             client.shutdown().await.expect("shut down");
         });
@@ -337,20 +352,18 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_client_that_takes_its_time_gets_everything() {
+    async fn a_slow_client_receives_everything() {
         const BYTES: usize = 16 * 1024 * 1024;
-        let (mut patient, mut client) = pair().await;
+        let (mut socket, mut client) = pair().await;
+        let mut received = vec![0; BYTES];
+
         let (written, read) = tokio::join!(
-            async move {
-                patient.write_all(&vec![7; BYTES]).await.expect("taken");
-                patient.into_parts().expect("nobody else has it")
-            },
-            async {
-                let mut bytes = vec![0; BYTES];
-                client.read_exact(&mut bytes).await.map(|_| bytes)
-            }
+            async { socket.write_all(&vec![7; BYTES]).await },
+            client.read_exact(&mut received)
         );
-        drop(written);
-        assert!(read.expect("all of it").iter().all(|byte| *byte == 7));
+
+        written.expect("written");
+        read.expect("read");
+        assert!(received.iter().all(|byte| *byte == 7));
     }
 }

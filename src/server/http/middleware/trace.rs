@@ -1,4 +1,4 @@
-//! Makes a span of each request that has found its route, for whom it may concern: see [`spans`].
+//! A span for each request, if spans are exported: see [`spans`].
 
 use axum::Extension;
 use axum::extract::{MatchedPath, Request};
@@ -9,19 +9,21 @@ use opentelemetry::trace::FutureExt;
 use crate::server::http::client::ClientAddress;
 use crate::server::spans;
 
-/// Answers `request` as if nobody looked.
-pub(super) async fn trace(
+/// Runs `request` within a span.
+pub(in crate::server::http) async fn trace(
     Extension(ClientAddress(address)): Extension<ClientAddress>,
     route: Option<MatchedPath>,
     request: Request,
     next: Next,
 ) -> Response {
     let route = route.as_ref().map(MatchedPath::as_str);
-    let (method, path) = (request.method(), request.uri().path());
-    let Some(span) = spans::RequestSpan::begin(method, route, path, address, request.headers())
+    let path = request.uri().path();
+    let Some(span) =
+        spans::RequestSpan::begin(request.method(), route, path, address, request.headers())
     else {
         return next.run(request).await;
     };
+
     let response = next.run(request).with_context(span.context()).await;
     span.finish(response.status());
     response

@@ -1,7 +1,6 @@
-//! The instruments of what is counted for each publish, made once.
+//! Handles of the histograms that each publish records into, created once.
 //!
-//! Finding one by its name takes a hash, a lock and several cold lines of memory: more than a small room's publish
-//! has to spare.
+//! A look-up by name costs a hash, a lock and several cache misses, which is much for a publish to a small room.
 
 use std::sync::OnceLock;
 
@@ -9,9 +8,9 @@ use metrics::{Histogram, histogram};
 
 use super::table::{ACK, COMMIT, COMMIT_MESSAGES, FAN_OUT};
 
-static METERS: OnceLock<Histograms> = OnceLock::new();
+static HISTOGRAMS: OnceLock<Histograms> = OnceLock::new();
 
-/// See the [module docs](self).
+/// The histograms of publishes and commits.
 pub(super) struct Histograms {
     pub(super) ack: Histogram,
     pub(super) fan_out: Histogram,
@@ -20,9 +19,9 @@ pub(super) struct Histograms {
 }
 
 impl Histograms {
-    /// Those of the recorder that is installed now. They are in `/metrics` from here on, with nothing in them.
+    /// Creates the histograms in the installed recorder. From here on `/metrics` contains them, empty.
     pub(super) fn install() {
-        METERS.get_or_init(|| Self {
+        HISTOGRAMS.get_or_init(|| Self {
             ack: histogram!(ACK),
             fan_out: histogram!(FAN_OUT),
             commit: histogram!(COMMIT),
@@ -30,8 +29,8 @@ impl Histograms {
         });
     }
 
-    /// None where nothing is counted.
+    /// Returns the histograms; `None` if no recorder is installed.
     pub(super) fn get() -> Option<&'static Self> {
-        METERS.get()
+        HISTOGRAMS.get()
     }
 }

@@ -4,31 +4,34 @@ use tracing::{info, warn};
 
 use crate::server::metrics;
 
-/// File descriptors of the program itself: listeners, the runtime, the store, the log, files being served.
+/// File descriptors of the program itself: listeners, the runtime, the store, the log, and files being served.
 const OWN_FILES: u64 = 32;
-/// One in this many file descriptors is reserved for the ops listener, and as many for connections that are refused
-/// with a reason; no fewer and no more than these.
+/// The divisor for reserved file descriptors: one in this many is reserved for the ops listener, and as many for
+/// refusals.
 const RESERVED_PART: u64 = 64;
+/// The fewest and the most file descriptors reserved for the ops listener.
 const OPS_FILES: (u64, u64) = (16, 4096);
+/// The fewest and the most file descriptors reserved for connections that are refused with a reason.
 const REFUSAL_FILES: (u64, u64) = (16, 64);
 /// File descriptors of one connection with TLS: the client's socket, and a pair.
 const FILES_WITH_TLS: u64 = 3;
-/// One in this many public connections is reserved for HTTP requests, which the Hub does not count.
+/// The divisor for HTTP requests, which the Hub does not count: one in this many public connections is reserved for
+/// them.
 const REQUESTS_PART: usize = 8;
 
-/// Most sockets that may be open at once.
+/// The most sockets that may be open at once.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SocketLimits {
-    /// On the public listener, WebSockets and streams included.
+    /// Sockets on the public listener, including WebSockets and streams.
     pub(super) public: usize,
-    /// On the ops listener.
+    /// Sockets on the ops listener.
     pub(super) ops: usize,
-    /// Beyond those on the public listener, for refusals.
+    /// Additional sockets on the public listener, for refusals.
     pub(super) refusals: usize,
 }
 
 impl SocketLimits {
-    /// Returns what fits in `files` file descriptors.
+    /// Returns the limits for `files` file descriptors.
     fn of(files: u64, is_tls: bool) -> Self {
         let each = if is_tls { FILES_WITH_TLS } else { 1 };
         let part = files / RESERVED_PART;
@@ -36,6 +39,7 @@ impl SocketLimits {
         let refusals = part.clamp(REFUSAL_FILES.0, REFUSAL_FILES.1);
         let public = files.saturating_sub(OWN_FILES + ops + refusals) / each;
         let sockets = |files: u64| usize::try_from(files.max(1)).unwrap_or(usize::MAX);
+
         Self {
             public: sockets(public),
             ops: sockets(ops),
@@ -43,25 +47,26 @@ impl SocketLimits {
         }
     }
 
-    /// Returns how many WebSockets and streams fit, beside requests over HTTP.
+    /// Returns the most WebSockets and streams, which leaves room for HTTP requests.
     pub(super) fn connections(&self) -> usize {
         self.public - self.public / REQUESTS_PART
     }
 }
 
-/// Raises the file limit as far as the system allows, and returns how many sockets fit in it. Connections above
-/// `max_connections` are never needed.
+/// Raises the file limit as far as the system allows, and returns the sockets that fit in it. Warns if they are fewer
+/// than `max_connections`.
 pub(super) fn raise(max_connections: usize, is_tls: bool) -> SocketLimits {
     let files = match rlimit::increase_nofile_limit(u64::MAX) {
         Ok(files) => files,
         Err(error) => {
-            warn!(%error, "cannot raise the file limit");
+            warn!(%error, "could not raise the file limit");
             u64::MAX
         }
     };
 
     let limits = SocketLimits::of(files, is_tls);
     metrics::set_connection_file_limit(limits.public as u64);
+
     let fit = limits.public.min(max_connections);
     info!("room for {fit} connections (file limit {files}, --max-connections {max_connections})");
     if limits.connections() < max_connections {
@@ -72,6 +77,7 @@ pub(super) fn raise(max_connections: usize, is_tls: bool) -> SocketLimits {
              for more, raise the file limit (ulimit -n, LimitNOFILE= in systemd)"
         );
     }
+
     limits
 }
 
@@ -80,13 +86,25 @@ mod tests {
     use super::*;
 
     #[test]
-    fn files_are_kept_for_the_program_for_operators_and_for_refusals() {
+    fn files_are_reserved_for_the_program_for_operators_and_for_refusals() {
         let limits = SocketLimits::of(100, false);
-        assert_eq!((limits.public, limits.ops, limits.refusals), (36, 16, 16));
-        assert_eq!(limits.connections(), 32);
 
-        let with_tls = SocketLimits::of(100, true);
-        assert_eq!((with_tls.public, with_tls.refusals), (12, 5));
-        assert_eq!(SocketLimits::of(10, false).public, 1, "never none");
+        assert_eq!(limits.public, 36);
+        assert_eq!(limits.ops, 16);
+        assert_eq!(limits.refusals, 16);
+        assert_eq!(limits.connections(), 32);
+    }
+
+    #[test]
+    fn a_connection_with_tls_counts_as_three_files() {
+        let limits = SocketLimits::of(100, true);
+
+        assert_eq!(limits.public, 12);
+        assert_eq!(limits.refusals, 5);
+    }
+
+    #[test]
+    fn at_least_one_connection_is_allowed() {
+        assert_eq!(SocketLimits::of(10, false).public, 1);
     }
 }

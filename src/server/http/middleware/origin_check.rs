@@ -1,6 +1,5 @@
-//! What every request must show before anything else is looked at: that it asks for this server, and from where.
-//!
-//! One rule for pages, files, WebSockets, API and the operator's answers, so that no route can forget it.
+//! The check of `Host` and `Origin` for every route: the request must name this server, and a browser's page must have an
+//! allowed origin.
 
 use std::sync::Arc;
 
@@ -18,63 +17,69 @@ use crate::server::http::error::ApiError;
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
-/// Lets pass what `web` allows.
-pub(super) async fn check(
+/// Passes `request` on if `web` allows its host and its origin.
+pub(in crate::server::http) async fn check(
     Shared(web): Shared<Arc<WebPolicy>>,
     Extension(ClientAddress(address)): Extension<ClientAddress>,
     request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
-    let refused = |error: &ApiError| info!(%address, %error, "refused");
-    let own = own_host(&web, &request).inspect_err(refused)?;
-    check_origin(&web, request.headers(), own.as_ref()).inspect_err(refused)?;
+    let log = |error: &ApiError| info!(%address, %error, "refused");
+    let host = check_host(&web, &request).inspect_err(log)?;
+    check_origin(&web, request.headers(), host.as_ref()).inspect_err(log)?;
+
     Ok(next.run(request).await)
 }
 
-/// The name under which `request` asks. HTTP/1.0 knew no `Host`; whoever speaks it is no browser.
+/// Returns the name by which `request` addresses this server; `None` for HTTP/1.0 without `Host`, which browsers do not
+/// send.
 ///
 /// # Errors
-/// RFC 9112 section 3.2: it is missing, there are two, or it is none. RFC 9110 section 15.5.20: it is not ours.
-fn own_host(web: &WebPolicy, request: &Request) -> Result<Option<ServedHost>, ApiError> {
+/// Returns an error if `Host` is missing, repeated or invalid (RFC 9112 section 3.2), or names another server (RFC 9110
+/// section 15.5.20).
+fn check_host(web: &WebPolicy, request: &Request) -> Result<Option<ServedHost>, ApiError> {
     let mut hosts = request.headers().get_all(header::HOST).iter();
     let host = match (hosts.next(), hosts.next()) {
         (Some(host), None) => host.to_str().map_err(|_| ApiError::BadHost)?,
         (None, None) if request.version() == Version::HTTP_10 => return Ok(None),
         _ => return Err(ApiError::BadHost),
     };
-    // Where the request line itself says whom it asks, that is what counts (RFC 9112 section 3.2.2).
+
+    // A host in the request line takes precedence (RFC 9112 section 3.2.2).
     let host = request
         .uri()
         .authority()
         .map_or(host, |authority| authority.as_str());
     let authority = Authority::parse(host).ok_or(ApiError::BadHost)?;
-    let own = web
+    let served = web
         .hosts
         .served_host(authority)
         .ok_or_else(|| ApiError::Misdirected {
             host: host.to_owned(),
         })?;
-    Ok(Some(own))
+
+    Ok(Some(served))
 }
 
 fn check_origin(
     web: &WebPolicy,
     headers: &HeaderMap,
-    own: Option<&ServedHost>,
+    host: Option<&ServedHost>,
 ) -> Result<(), ApiError> {
-    // A value that is not even text is no origin of ours.
+    // A value that is not UTF-8 becomes an empty origin, which is never allowed.
     let origins: Vec<&str> = headers
         .get_all(header::ORIGIN)
         .iter()
         .map(|value| value.to_str().unwrap_or_default())
         .collect();
-    let said = |name| headers.get(name).and_then(|value| value.to_str().ok());
-    let whence = RequestOrigin {
+    let text = |name| headers.get(name).and_then(|value| value.to_str().ok());
+    let origin = RequestOrigin {
         origins: &origins,
-        site: said(SEC_FETCH_SITE),
-        mode: said(SEC_FETCH_MODE),
+        site: text(SEC_FETCH_SITE),
+        mode: text(SEC_FETCH_MODE),
     };
-    if web.origins.allows(&whence, own) {
+
+    if web.origins.allows(&origin, host) {
         Ok(())
     } else {
         Err(ApiError::Origin)

@@ -1,0 +1,180 @@
+//! Authentication of requests: the extractor of the token in the header, the subprotocol or the query.
+
+use axum::extract::FromRequestParts;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderName, Uri, header};
+
+use crate::protocol::{TOKEN_SUBPROTOCOL_PREFIX, UserId};
+use crate::server::auth::{Principal, TokenError};
+use crate::server::http::AppState;
+use crate::server::http::error::ApiError;
+use crate::server::session::{IpBucket, RateLimitKey};
+use crate::server::transport::unix_time;
+
+/// The query parameter with a token, for clients that cannot set headers.
+const TOKEN_PARAMETER: &str = "token";
+/// The scheme of `Authorization` (RFC 6750 section 2.1). Other schemes are ignored; they may belong to a proxy.
+const BEARER: &str = "bearer";
+
+/// The principal of a request, as an extractor.
+#[derive(Debug)]
+pub(in crate::server::http) struct Authenticated(pub(in crate::server::http) Principal);
+
+impl FromRequestParts<AppState> for Authenticated {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
+        Ok(Self(principal(state, &parts.headers, &parts.uri)?))
+    }
+}
+
+/// Returns the principal of a request with these headers and this URI.
+pub(in crate::server::http) fn principal(
+    state: &AppState,
+    headers: &HeaderMap,
+    uri: &Uri,
+) -> Result<Principal, TokenError> {
+    if state.verifier.is_open() {
+        return Ok(Principal::open());
+    }
+
+    state
+        .verifier
+        .principal(token(headers, uri)?.as_deref(), unix_time().as_secs())
+}
+
+/// Returns the principal of a request by the token in its `Authorization` header only.
+///
+/// For the admin API: URIs are kept in histories and logs, so their tokens must not administer.
+pub(in crate::server::http) fn header_principal(
+    state: &AppState,
+    headers: &HeaderMap,
+) -> Result<Principal, TokenError> {
+    if state.verifier.is_open() {
+        return Ok(Principal::open());
+    }
+
+    let token = at_most_one(bearer_tokens(headers))?;
+    state
+        .verifier
+        .principal(token.as_deref(), unix_time().as_secs())
+}
+
+/// Returns the key of the quota for messages of `principal` as `id` from `host`.
+pub(in crate::server::http) const fn rate_limit_key(
+    principal: &Principal,
+    id: UserId,
+    host: IpBucket,
+) -> RateLimitKey {
+    if principal.proven().is_some() {
+        RateLimitKey::proven(id)
+    } else {
+        RateLimitKey::claimed(id, host)
+    }
+}
+
+/// Returns the token of a request; `None` if there is none.
+fn token(headers: &HeaderMap, uri: &Uri) -> Result<Option<String>, TokenError> {
+    let subprotocols = values(headers, header::SEC_WEBSOCKET_PROTOCOL)
+        .flat_map(|value| value.split(','))
+        .filter_map(|part| {
+            part.trim()
+                .strip_prefix(TOKEN_SUBPROTOCOL_PREFIX)
+                .map(str::to_owned)
+        });
+    let parameters = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes())
+        .filter(|(name, _)| name == TOKEN_PARAMETER)
+        .map(|(_, value)| value.into_owned());
+
+    at_most_one(bearer_tokens(headers).chain(subprotocols).chain(parameters))
+}
+
+/// Returns the bearer tokens in `Authorization` headers.
+fn bearer_tokens(headers: &HeaderMap) -> impl Iterator<Item = String> {
+    values(headers, header::AUTHORIZATION).filter_map(|value| {
+        let (scheme, token) = value.split_once(' ').unwrap_or((value, ""));
+        scheme
+            .eq_ignore_ascii_case(BEARER)
+            .then(|| token.trim().to_owned())
+    })
+}
+
+/// Returns the values of the header `name`. A value that is not text becomes empty, which is never a valid token.
+fn values(headers: &HeaderMap, name: HeaderName) -> impl Iterator<Item = &str> {
+    headers
+        .get_all(name)
+        .iter()
+        .map(|value| value.to_str().unwrap_or_default())
+}
+
+/// Returns the token, or an error if there are several.
+fn at_most_one(mut tokens: impl Iterator<Item = String>) -> Result<Option<String>, TokenError> {
+    match (tokens.next(), tokens.next()) {
+        (Some(_), Some(_)) => Err(TokenError::Several),
+        (first, _) => Ok(first),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+
+    use super::*;
+
+    const AUTHORIZATION: HeaderName = header::AUTHORIZATION;
+    const SUBPROTOCOL: HeaderName = header::SEC_WEBSOCKET_PROTOCOL;
+
+    /// Returns the token of a request with these headers and this URI.
+    fn find(
+        headers: &[(HeaderName, &'static str)],
+        uri: &'static str,
+    ) -> Result<Option<String>, TokenError> {
+        let headers = headers
+            .iter()
+            .map(|(name, value)| (name.clone(), HeaderValue::from_static(value)));
+        token(&headers.collect(), &Uri::from_static(uri))
+    }
+
+    #[test]
+    fn a_token_is_found_in_the_header_the_subprotocol_and_the_query() {
+        for (headers, uri) in [
+            (&[(AUTHORIZATION, "Bearer a.b.c")][..], "/ws"),
+            (&[(AUTHORIZATION, "bearer  a.b.c ")][..], "/ws"),
+            (&[(SUBPROTOCOL, "fanfare.v1, bearer.a.b.c")][..], "/ws"),
+            (&[][..], "/ws?room=x&token=a.b.c"),
+        ] {
+            let token = find(headers, uri);
+
+            assert_eq!(token, Ok(Some("a.b.c".to_owned())), "{headers:?} {uri}");
+        }
+    }
+
+    #[test]
+    fn other_parameters_and_schemes_are_ignored() {
+        assert_eq!(find(&[], "/ws?tokens=a.b.c"), Ok(None));
+        assert_eq!(find(&[(AUTHORIZATION, "Basic YTpi")], "/ws"), Ok(None));
+    }
+
+    #[test]
+    fn a_token_in_two_places_is_an_error() {
+        let header = || (AUTHORIZATION, "Bearer a.b.c");
+
+        for (headers, uri) in [
+            (&[header()][..], "/ws?token=a.b.c"),
+            (&[header(), header()][..], "/ws"),
+            (&[][..], "/ws?token=&token=a.b.c"),
+        ] {
+            let token = find(headers, uri);
+
+            assert_eq!(token, Err(TokenError::Several), "{headers:?} {uri}");
+        }
+    }
+
+    #[test]
+    fn an_empty_token_is_not_ignored() {
+        let empty = Ok(Some(String::new()));
+
+        assert_eq!(find(&[(AUTHORIZATION, "Bearer")], "/ws"), empty);
+        assert_eq!(find(&[], "/ws?token="), empty);
+    }
+}

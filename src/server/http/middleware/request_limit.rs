@@ -1,0 +1,121 @@
+//! Limits for each request before it is routed: the size of its head, and its client's share of connections and memory.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use axum::Extension;
+use axum::extract::{ConnectInfo, Request, State as Shared};
+use axum::http::Method;
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+
+use crate::server::http::client::ClientAddress;
+use crate::server::http::connection_table::ConnectionPermit;
+use crate::server::http::error::ApiError;
+use crate::server::http::middleware::connection_limit::{ConnectionRateLimit, ConnectionRefusal};
+use crate::server::http::shares::AddressShare;
+use crate::server::http::{answer, headers};
+use crate::server::hub;
+use crate::server::memory::Memory;
+use crate::server::session::IpBucket;
+use crate::server::transport::Activity;
+
+/// The longest request target in bytes: several times a room, an id, a position and a token.
+pub(in crate::server::http) const MAX_TARGET_BYTES: usize = 8 * 1024;
+/// The largest head in bytes: names and values of all headers together.
+pub(in crate::server::http) const MAX_HEAD_BYTES: usize = 16 * 1024;
+/// The most headers of a request.
+pub(in crate::server::http) const MAX_HEADERS: usize = 100;
+
+/// The limits for the requests of one listener.
+#[derive(Clone, Debug)]
+pub(super) struct RequestLimit {
+    pub(super) connections: Arc<ConnectionRateLimit>,
+    /// True if requests are answered although the memory budget is exceeded.
+    pub(super) is_for_operators: bool,
+}
+
+/// Passes `request` on with its client's address and share, or refuses it. Counts the memory of the response.
+pub(super) async fn check(
+    Shared(limit): Shared<RequestLimit>,
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    Extension(permit): Extension<Arc<ConnectionPermit>>,
+    Extension(activity): Extension<Arc<Activity>>,
+    mut request: Request,
+    next: Next,
+) -> Response {
+    let client = ClientAddress::of(limit.connections.proxies(), peer.ip(), request.headers());
+    let share = match limit.admit(&request, peer, client, &permit) {
+        Ok(share) => share,
+        Err(error) => return refused(error),
+    };
+
+    activity.answering();
+    let is_read_only = request.method() == Method::GET;
+    request.extensions_mut().insert(client);
+    request.extensions_mut().insert(share.clone());
+    let response = next.run(request).await;
+
+    answer::counted(response, &share, &activity, is_read_only).unwrap_or_else(refused)
+}
+
+impl RequestLimit {
+    /// Checks the head of `request`, the rate of its client and the memory budget. Returns the client's share.
+    fn admit(
+        &self,
+        request: &Request,
+        peer: SocketAddr,
+        client: ClientAddress,
+        permit: &ConnectionPermit,
+    ) -> Result<Arc<AddressShare>, ApiError> {
+        check_head(request)?;
+        self.connections.check_forwarded(peer.ip(), client.0)?;
+
+        let share = permit
+            .assign(IpBucket::of(client.0))
+            .map_err(|full| self.connections.error(ConnectionRefusal::Full(full)))?;
+        if Memory::of_process().is_exceeded() && !self.is_for_operators {
+            return Err(ApiError::Refused(hub::Refusal::MemoryFull));
+        }
+
+        Ok(share)
+    }
+}
+
+fn refused(error: ApiError) -> Response {
+    headers::complete(error.into_response(), headers::OWN_ONLY)
+}
+
+/// Checks the size of the head of `request`. hyper refuses much larger heads itself.
+fn check_head(request: &Request) -> Result<(), ApiError> {
+    let target_bytes = request
+        .uri()
+        .path_and_query()
+        .map_or(0, |target| target.as_str().len());
+    if target_bytes > MAX_TARGET_BYTES {
+        return Err(ApiError::LongTarget {
+            limit: MAX_TARGET_BYTES,
+        });
+    }
+
+    let headers = request.headers();
+    if headers.len() > MAX_HEADERS {
+        return Err(ApiError::LargeHead {
+            what: "headers",
+            limit: MAX_HEADERS,
+        });
+    }
+
+    let header_bytes: usize = headers
+        .iter()
+        .map(|(name, value)| name.as_str().len() + value.len())
+        .sum();
+    if header_bytes > MAX_HEAD_BYTES {
+        return Err(ApiError::LargeHead {
+            what: "bytes of headers",
+            limit: MAX_HEAD_BYTES,
+        });
+    }
+
+    Ok(())
+}
