@@ -1,15 +1,17 @@
-//! What the HTTP API refuses and how it says so, and health.
+//! Errors of the HTTP API and their pages for browsers, and `/healthz`.
 
 use reqwest::{Client, Method, StatusCode};
 use serde_json::json;
 
 use crate::client::get;
-use crate::harness::{Server, soon};
+use crate::eventually::soon;
+use crate::harness::Server;
 use crate::raw::answer;
 
 #[tokio::test]
-async fn errors_are_json_with_a_code_and_say_what_is_allowed() {
+async fn errors_are_json_with_a_code_and_a_message() {
     let server = Server::start(&["--max-message", "1KiB"]);
+
     let client = Client::new();
     let post = |room: &str, kind: &str, body: Vec<u8>| {
         client
@@ -17,6 +19,7 @@ async fn errors_are_json_with_a_code_and_say_what_is_allowed() {
             .header("content-type", kind)
             .body(body)
     };
+
     for (request, status, code) in [
         (post("Lobby", "text/plain", b"x".to_vec()), 400, "bad_name"),
         (
@@ -51,6 +54,7 @@ async fn errors_are_json_with_a_code_and_say_what_is_allowed() {
     ] {
         let response = soon(request.send()).await.expect("an answer");
         assert_eq!(response.status().as_u16(), status, "{code}");
+
         let answer: serde_json::Value = soon(response.json()).await.expect("JSON");
         assert_eq!(answer["error"]["code"], code);
         assert!(
@@ -63,7 +67,7 @@ async fn errors_are_json_with_a_code_and_say_what_is_allowed() {
 }
 
 #[tokio::test]
-async fn the_ops_listener_says_that_the_process_is_healthy() {
+async fn healthz_is_200_on_the_ops_listener() {
     let server = Server::start(&[]);
     let response = soon(reqwest::get(format!("http://{}/healthz", server.ops)))
         .await
@@ -74,10 +78,12 @@ async fn the_ops_listener_says_that_the_process_is_healthy() {
 #[tokio::test]
 async fn a_body_that_is_compressed_or_not_in_utf_8_is_refused_with_415_and_not_stored() {
     let server = Server::start(&[]);
+
     let rooms = server.url("/api/v1/rooms/lobby/messages");
     let form = server.url("/r/lobby");
     let bans = format!("http://{}/api/v1/admin/bans", server.ops);
     let admin_form = format!("http://{}/admin", server.ops);
+
     let text = "text/plain";
     let json = "application/json";
     let urlencoded = "application/x-www-form-urlencoded";
@@ -102,6 +108,7 @@ async fn a_body_that_is_compressed_or_not_in_utf_8_is_refused_with_415_and_not_s
                 .header("content-type", format!("{kind}; charset={charset}"))
                 .header("content-encoding", coding)
                 .body("{\"text\":\"x\",\"id\":\"x\"}");
+
             let response = soon(request.send()).await.expect("an answer");
             assert_eq!(
                 response.status().as_u16(),
@@ -115,10 +122,12 @@ async fn a_body_that_is_compressed_or_not_in_utf_8_is_refused_with_415_and_not_s
                 accepted.is_some_and(|accepted| accepted == "identity"),
                 is_coding
             );
+
             let body: serde_json::Value = soon(response.json()).await.expect("JSON");
             assert_eq!(body["error"]["code"], "unsupported_media_type");
         }
     }
+
     let messages = get(&server, "/api/v1/rooms/lobby/messages").await["messages"].clone();
     assert_eq!(messages, json!([]));
 
@@ -138,14 +147,16 @@ async fn a_transfer_coding_other_than_chunked_is_refused_with_501() {
          Transfer-Encoding: gzip, chunked\r\n\r\n1\r\nx\r\n0\r\n\r\n",
         server.address
     );
+
     let refused = answer(server.address, &request).await;
     assert!(refused.starts_with("HTTP/1.1 501 "), "{refused}");
     assert!(refused.contains("unsupported_transfer_coding"), "{refused}");
 }
 
 #[tokio::test]
-async fn an_answer_that_asks_for_an_upgrade_names_it_in_connection_and_upgrade() {
+async fn a_426_names_the_upgrade_in_connection_and_upgrade() {
     let server = Server::start(&[]);
+
     for connection in ["keep-alive", "close"] {
         let request = Client::new()
             .get(server.url("/ws"))
@@ -168,8 +179,9 @@ async fn an_answer_that_asks_for_an_upgrade_names_it_in_connection_and_upgrade()
 }
 
 #[tokio::test]
-async fn an_answer_that_refuses_a_method_names_those_that_are_allowed() {
+async fn a_405_names_the_allowed_methods() {
     let server = Server::start(&[]);
+
     for (path, allowed) in [
         ("/", "GET,HEAD"),
         ("/ws", "GET,HEAD"),
@@ -181,6 +193,7 @@ async fn an_answer_that_refuses_a_method_names_those_that_are_allowed() {
             .await
             .expect("an answer");
         assert_eq!(response.status().as_u16(), 405, "{path}");
+
         let mut found: Vec<_> = response.headers()["allow"]
             .to_str()
             .expect("text")
@@ -189,19 +202,21 @@ async fn an_answer_that_refuses_a_method_names_those_that_are_allowed() {
         let mut allowed: Vec<_> = allowed.split(',').collect();
         found.sort_unstable();
         allowed.sort_unstable();
+
         assert_eq!(found, allowed, "{path}");
+
         let body: serde_json::Value = soon(response.json()).await.expect("JSON");
         assert_eq!(body["error"]["code"], "method_not_allowed");
     }
 }
 
-/// What Chromium accepts when it opens an address.
+/// The `Accept` header of Chromium for a navigation.
 const BROWSER: &str = "text/html,application/xhtml+xml,application/xml;q=0.9,image/avif,*/*;q=0.8";
 
 #[tokio::test]
-async fn a_browser_that_opens_a_wrong_address_is_shown_a_page_in_its_language_and_programs_get_json()
- {
+async fn a_wrong_address_is_a_page_in_the_browsers_language_and_json_for_programs() {
     let server = Server::start(&[]);
+
     for (path, status, code, words, link) in [
         (
             "/r/Team",
@@ -253,9 +268,11 @@ async fn a_browser_that_opens_a_wrong_address_is_shown_a_page_in_its_language_an
                 .header("accept-language", language);
             let response = soon(request.send()).await.expect("an answer");
             assert_eq!(response.status().as_u16(), status, "{path}");
+
             let headers = response.headers().clone();
             assert_eq!(headers["content-type"], "text/html; charset=utf-8");
             assert_eq!(headers["cache-control"], "no-store");
+
             let policy = headers["content-security-policy"].to_str().expect("text");
             assert!(policy.contains("script-src 'self'"), "{policy}");
 
@@ -264,10 +281,8 @@ async fn a_browser_that_opens_a_wrong_address_is_shown_a_page_in_its_language_an
                 page.contains(&format!("<html lang=\"{language}\"")),
                 "{page}"
             );
-            assert!(
-                page.contains(words) && page.contains(link),
-                "{path}: {page}"
-            );
+            assert!(page.contains(words), "{path}: {page}");
+            assert!(page.contains(link), "{path}: {page}");
         }
 
         for accept in [
@@ -284,22 +299,23 @@ async fn a_browser_that_opens_a_wrong_address_is_shown_a_page_in_its_language_an
 }
 
 #[tokio::test]
-async fn a_page_in_place_of_an_error_shows_what_was_asked_for_as_text() {
+async fn an_error_page_shows_the_requested_address_as_text() {
     let server = Server::start(&[]);
+
     let address = server.url("/r/%3Cscript%3Ealert(1)%3C%2Fscript%3E");
     let request = Client::new().get(address).header("accept", BROWSER);
+
     let page = soon(soon(request.send()).await.expect("an answer").text())
         .await
         .expect("text");
-    assert!(
-        !page.contains("<script>") && page.contains("&lt;script&gt;"),
-        "{page}"
-    );
+    assert!(!page.contains("<script>"), "{page}");
+    assert!(page.contains("&lt;script&gt;"), "{page}");
 }
 
 #[tokio::test]
-async fn whatever_a_browser_is_refused_for_it_is_shown_a_page_but_for_addresses_of_programs() {
+async fn browsers_get_an_error_page_except_at_addresses_for_programs() {
     let server = Server::start(&[]);
+
     for (method, path, header, status, is_page) in [
         (Method::GET, "/", ("host", "evil.example"), 421, true),
         (
@@ -326,6 +342,7 @@ async fn whatever_a_browser_is_refused_for_it_is_shown_a_page_but_for_addresses_
             .header(header.0, header.1);
         let response = soon(request.send()).await.expect("an answer");
         assert_eq!(response.status().as_u16(), status, "{method} {path}");
+
         let kind = response.headers()["content-type"].to_str().expect("text");
         assert_eq!(
             kind.starts_with("text/html"),

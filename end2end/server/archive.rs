@@ -1,10 +1,10 @@
-//! A room out of the database and into another, also while a server runs.
+//! `fanfare export` and `fanfare import`: a room is copied from one database to another, also while a server runs.
 
 use std::io::Write;
 use std::path::Path;
 use std::process::{Output, Stdio};
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::harness::{Server, program};
 use crate::typed::{find, join, next, say};
@@ -19,8 +19,9 @@ fn run(subcommand: &str, room: &str, data: &Path, input: &str) -> Output {
         .stderr(Stdio::piped())
         .spawn()
         .expect("it starts");
-    // It may end before it has read all.
-    let _ended = child
+
+    // The command may end before it has read all of its input.
+    let _ = child
         .stdin
         .take()
         .expect("piped")
@@ -28,6 +29,7 @@ fn run(subcommand: &str, room: &str, data: &Path, input: &str) -> Output {
     child.wait_with_output().expect("it ends")
 }
 
+/// Returns the JSON lines of the output.
 fn lines(output: &Output) -> Vec<Value> {
     let text = std::str::from_utf8(&output.stdout).expect("text");
     text.lines()
@@ -36,12 +38,11 @@ fn lines(output: &Output) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn a_room_is_exported_while_a_server_writes_and_imported_elsewhere_as_it_was_said() {
-    let (from, to) = (
-        tempfile::tempdir().expect("a folder"),
-        tempfile::tempdir().expect("a folder"),
-    );
+async fn a_room_exported_while_the_server_runs_is_imported_unchanged() {
+    let from = tempfile::tempdir().expect("a folder");
+    let to = tempfile::tempdir().expect("a folder");
     let server = Server::start_in(from.path(), &[]);
+
     let (mut ann, _) = join(&server, "id=ann&room=class").await;
     say(&mut ann, "雪 \u{1}\n<b>", Some("k1")).await;
     let first = find(&mut ann, "message").await;
@@ -51,8 +52,10 @@ async fn a_room_is_exported_while_a_server_writes_and_imported_elsewhere_as_it_w
         .send(vec![0, 255])
         .await;
     let second = find(&mut ann, "message").await;
+
     let exported = run("export", "class", from.path(), "");
     assert!(exported.status.success(), "{exported:?}");
+
     let expected: Vec<Value> = [first, second]
         .into_iter()
         .map(|mut message| {
@@ -63,19 +66,21 @@ async fn a_room_is_exported_while_a_server_writes_and_imported_elsewhere_as_it_w
     assert_eq!(lines(&exported), expected);
 
     let text = String::from_utf8(exported.stdout).expect("text");
+
     for (stored, known) in [
         ("2 messages stored", "0 were there"),
         ("1 messages stored", "1 were there"),
     ] {
         let imported = run("import", "copy", to.path(), &text);
-        let said = String::from_utf8_lossy(&imported.stderr).into_owned();
-        assert!(
-            imported.status.success() && said.contains(stored) && said.contains(known),
-            "{said}"
-        );
+        let stderr = String::from_utf8_lossy(&imported.stderr).into_owned();
+        assert!(imported.status.success(), "{stderr}");
+        assert!(stderr.contains(stored), "{stderr}");
+        assert!(stderr.contains(known), "{stderr}");
     }
+
     let server = Server::start_in(to.path(), &[]);
     let (mut eve, _) = join(&server, "id=eve&room=copy&after=0").await;
+
     for expected in &expected {
         let message = next(&mut eve, "message").await;
         for field in ["at", "from", "text", "data", "key"] {
@@ -85,7 +90,7 @@ async fn a_room_is_exported_while_a_server_writes_and_imported_elsewhere_as_it_w
 }
 
 #[tokio::test]
-async fn lines_that_are_no_messages_and_databases_in_use_are_refused_before_anything_is_stored() {
+async fn an_import_of_invalid_lines_or_into_a_database_in_use_stores_nothing() {
     let data = tempfile::tempdir().expect("a folder");
     let refused = run(
         "import",
@@ -93,22 +98,24 @@ async fn lines_that_are_no_messages_and_databases_in_use_are_refused_before_anyt
         data.path(),
         "{\"text\":\"fine\"}\n\n{\"txt\":\"wrong\"}\n",
     );
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(
-        refused.status.code() == Some(1) && said.contains("line 3"),
-        "{said}"
-    );
+
+    let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("line 3"), "{stderr}");
+
     let none = run("export", "class", data.path(), "");
     assert_eq!(none.status.code(), Some(1), "there is no database yet");
+
     let server = Server::start_in(data.path(), &[]);
     let refused = run("import", "class", data.path(), "{\"text\":\"fine\"}\n");
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert!(
-        refused.status.code() == Some(1) && said.contains("in use by another fanfare"),
-        "{said}"
-    );
+
+    let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{stderr}");
+    assert!(stderr.contains("in use by another fanfare"), "{stderr}");
+
     let (_ann, welcome) = join(&server, "id=ann&room=class").await;
-    assert_eq!(welcome["head"], json!(0));
+    assert_eq!(welcome["head"], 0);
+
     let wrong = run("export", "Class 7", data.path(), "");
     assert_eq!(
         wrong.status.code(),
@@ -119,7 +126,7 @@ async fn lines_that_are_no_messages_and_databases_in_use_are_refused_before_anyt
 }
 
 #[test]
-fn lines_to_import_may_begin_with_a_byte_order_mark() {
+fn an_imported_file_may_begin_with_a_byte_order_mark() {
     let folder = tempfile::tempdir().expect("a folder");
 
     let imported = run(
@@ -129,25 +136,23 @@ fn lines_to_import_may_begin_with_a_byte_order_mark() {
         "\u{feff}{\"text\":\"one\"}\n{\"text\":\"two\"}\n",
     );
 
-    let said = String::from_utf8_lossy(&imported.stderr).into_owned();
-    assert!(
-        imported.status.success() && said.contains("2 messages stored"),
-        "{said}"
-    );
+    let stderr = String::from_utf8_lossy(&imported.stderr).into_owned();
+    assert!(imported.status.success(), "{stderr}");
+    assert!(stderr.contains("2 messages stored"), "{stderr}");
 }
 
 #[test]
 fn a_line_with_a_time_that_cannot_be_stored_is_named_and_nothing_is_stored() {
     let folder = tempfile::tempdir().expect("a folder");
-    let lines = "{\"text\":\"fine\"}\n\n{\"text\":\"late\",\"at\":9223372036854775808}\n";
 
+    let lines = "{\"text\":\"fine\"}\n\n{\"text\":\"late\",\"at\":9223372036854775808}\n";
     let refused = run("import", "lobby", folder.path(), lines);
 
-    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
-    assert_eq!(refused.status.code(), Some(1), "{said}");
+    let stderr = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{stderr}");
     assert!(
-        said.contains("line 3: `at` is 9223372036854775808; the limit is 9223372036854775807"),
-        "{said}"
+        stderr.contains("line 3: `at` is 9223372036854775808; the limit is 9223372036854775807"),
+        "{stderr}"
     );
     assert!(!folder.path().join("fanfare.db").exists());
 }

@@ -1,5 +1,5 @@
-//! The attackers of `hostile.rs`, in a process of their own: at the lowest priority and at a bounded pace, as if
-//! they came from elsewhere and not from the machine whose time they are meant to take.
+//! The attackers of `hostile.rs`. They run in a process of their own, at the lowest priority and at a bounded pace, so
+//! that they take no processor time from the server as remote attackers would not.
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -12,24 +12,24 @@ use tokio::time::{Interval, MissedTickBehavior};
 use crate::raw::{handshake, masked};
 
 const ATTACKERS: usize = 100;
-/// Each attacker does its worst this often; a hundred of them 10,000 times a second.
+/// The interval of one attacker. A hundred of them act 10,000 times a second.
 const PACE: Duration = Duration::from_millis(10);
-/// How long a connection that means to hold a place holds it.
+/// The time that an attacker keeps a connection open to use up a limit.
 const HOLD: Duration = Duration::from_secs(3600);
 
 const KIND_VARIABLE: &str = "ATTACK_KIND";
 const TARGET_VARIABLE: &str = "ATTACK_TARGET";
 
-/// What attackers do.
+/// A kind of attack.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
-    /// Begin a request and leave it at that, again and again.
+    /// Begin requests and do not finish them.
     HalfRequests,
-    /// Ping, and read no pong.
+    /// Send pings and read no pongs.
     Pings,
-    /// Send pieces of a message with nothing in them.
+    /// Send empty fragments of a message.
     EmptyFragments,
-    /// Begin a message and leave it at that.
+    /// Begin messages and do not finish them.
     UnfinishedMessages,
     /// Send a message one byte a second.
     OneByteASecond,
@@ -54,7 +54,7 @@ impl Kind {
     ];
 }
 
-/// A hundred attackers at work until this is dropped.
+/// A process of a hundred attackers; it is killed when it is dropped.
 pub(crate) struct Attack(Child);
 
 impl Attack {
@@ -69,23 +69,26 @@ impl Attack {
             .stdout(Stdio::null())
             .spawn()
             .expect("it starts");
+
         Self(child)
     }
 
-    pub(crate) fn goes_on(&mut self) -> bool {
+    /// Reports whether the process still runs.
+    pub(crate) fn is_running(&mut self) -> bool {
         self.0.try_wait().expect("a child").is_none()
     }
 }
 
 impl Drop for Attack {
     fn drop(&mut self) {
-        // Both fail only if it has already ended.
-        let _ended = self.0.kill();
-        let _ended = self.0.wait();
+        // Errors mean that the process has already ended.
+        let _ = self.0.kill();
+        let _ = self.0.wait();
     }
 }
 
-/// No test, but what [`Attack::start`] runs: the one program that is sure to be there is this one.
+/// The process that [`Attack::start`] runs. It is a test because the test program is the one program that surely
+/// exists.
 #[tokio::test]
 #[ignore = "the other process of the tests in hostile.rs"]
 async fn the_attackers_process() {
@@ -94,25 +97,28 @@ async fn the_attackers_process() {
         .into_iter()
         .find(|kind| format!("{kind:?}") == variable(KIND_VARIABLE))
         .expect("a kind");
+
     let target = variable(TARGET_VARIABLE).parse().expect("an address");
     let attackers = (0..ATTACKERS).map(|number| attack(kind, target, number));
     futures::future::join_all(attackers).await;
 }
 
+/// Attacks without end.
 async fn attack(kind: Kind, target: SocketAddr, number: usize) {
-    // Not all at the same moment.
+    // Attackers start at different moments: the pace is part of the attack.
     tokio::time::sleep(PACE.mul_f64(number as f64 / ATTACKERS as f64)).await;
     let mut pace = tokio::time::interval(PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
+
     loop {
         pace.tick().await;
-        // An error is the server's defence; then the next connection is tried.
-        let _defence = once(kind, target, &mut pace).await;
+        // The server may refuse or close the connection. The next one is opened then.
+        let _ = attack_once(kind, target, &mut pace).await;
     }
 }
 
-/// One connection's worth of attack.
-async fn once(kind: Kind, target: SocketAddr, pace: &mut Interval) -> std::io::Result<()> {
+/// Attacks over one connection. The pauses are part of the attack.
+async fn attack_once(kind: Kind, target: SocketAddr, pace: &mut Interval) -> std::io::Result<()> {
     match kind {
         Kind::HalfRequests => {
             let mut stream = TcpStream::connect(target).await?;
@@ -151,10 +157,11 @@ async fn once(kind: Kind, target: SocketAddr, pace: &mut Interval) -> std::io::R
         }
         Kind::Joins => drop(join(target).await?),
     }
+
     Ok(())
 }
 
-/// Sends `bytes` at every tick until the server has enough, and reads nothing.
+/// Sends `bytes` at every tick until the server closes the connection, and reads nothing.
 async fn flood(target: SocketAddr, bytes: &[u8], pace: &mut Interval) -> std::io::Result<()> {
     let mut stream = join(target).await?;
     loop {
@@ -163,7 +170,7 @@ async fn flood(target: SocketAddr, bytes: &[u8], pace: &mut Interval) -> std::io
     }
 }
 
-/// A WebSocket in a room of the attackers' own.
+/// Opens a WebSocket in the room of the attackers.
 async fn join(target: SocketAddr) -> std::io::Result<TcpStream> {
     let mut stream = TcpStream::connect(target).await?;
     stream
@@ -171,6 +178,7 @@ async fn join(target: SocketAddr) -> std::io::Result<TcpStream> {
         .await?;
     let mut answer = [0; 512];
     let length = stream.read(&mut answer).await?;
+
     if answer[..length].starts_with(b"HTTP/1.1 101 ") {
         Ok(stream)
     } else {

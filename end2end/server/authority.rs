@@ -1,4 +1,4 @@
-//! An authority of the test's own that vouches for servers, by openssl.
+//! A certificate authority of the test, made with openssl.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -33,18 +33,20 @@ const KEY: [&str; 5] = [
 ];
 const DAY: Duration = Duration::from_secs(86_400);
 
-/// See the [module docs](self).
+/// An authority; its files are removed when it is dropped.
 pub(crate) struct Authority(TempDir);
 
-/// A server's certificate and its key, each in a file.
+/// The files of a certificate and its private key.
 pub(crate) struct Certificate {
     pub(crate) certificate: PathBuf,
     pub(crate) key: PathBuf,
 }
 
 impl Authority {
+    /// Creates an authority.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+
         for (file, text) in [
             ("settings", SETTINGS),
             ("index.txt", ""),
@@ -52,12 +54,14 @@ impl Authority {
         ] {
             fs::write(folder.path().join(file), text).expect("written");
         }
-        // Each has a name of its own, or one would be taken for another that has lost its key.
+
+        // Authorities need different names: clients look them up by name.
         let name = format!(
             "/CN={}",
             folder.path().file_name().expect("a name").to_string_lossy()
         );
-        let whose = [
+
+        let subject = [
             "-subj",
             &name,
             "-addext",
@@ -71,19 +75,20 @@ impl Authority {
             "-days",
             "30",
         ];
+
         openssl(
             folder.path(),
-            &[&["req", "-x509"][..], &KEY, &files, &whose].concat(),
+            &[&["req", "-x509"][..], &KEY, &files, &subject].concat(),
         );
         Self(folder)
     }
 
-    /// What those who trust it are given.
+    /// Returns the file that clients trust.
     pub(crate) fn file(&self) -> PathBuf {
         self.0.path().join("authority.pem")
     }
 
-    /// Its own, with which it vouches for others.
+    /// Returns the authority's own certificate.
     pub(crate) fn own(&self) -> Certificate {
         Certificate {
             certificate: self.file(),
@@ -91,14 +96,18 @@ impl Authority {
         }
     }
 
-    /// A certificate for `name`, as in `DNS:localhost` or `IP:127.0.0.1`, that began and ends so many days from now.
+    /// Issues a certificate for `name` (`DNS:localhost`, `IP:127.0.0.1`), valid from `begin` to `end` days from now.
     pub(crate) fn certify(&self, name: &str, begin: i64, end: i64) -> Certificate {
         let folder = self.0.path();
         let stem = format!("{}-{begin}-{end}", name.replace(':', "-"));
         let file = |kind: &str| format!("{stem}.{kind}");
-        let (key, request, certificate) = (file("key"), file("csr"), file("pem"));
+
+        let key = file("key");
+        let request = file("csr");
+        let certificate = file("pem");
         let named = format!("subjectAltName={name}");
-        let whose = [
+
+        let subject = [
             "-subj",
             "/CN=server",
             "-addext",
@@ -108,8 +117,9 @@ impl Authority {
             "-out",
             &request,
         ];
-        openssl(folder, &[&["req", "-new"][..], &KEY, &whose].concat());
-        let (begin, end) = (time(begin), time(end));
+        openssl(folder, &[&["req", "-new"][..], &KEY, &subject].concat());
+        let begin = time(begin);
+        let end = time(end);
         let signed = [
             "-in",
             &request,
@@ -139,13 +149,14 @@ impl Authority {
     }
 }
 
-/// So many days from now, as openssl writes it.
+/// Returns the time `days` from now in the format of openssl.
 fn time(days: i64) -> String {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .expect("after 1970")
         .as_secs() as i64;
     let at = format!("@{}", now + days * DAY.as_secs() as i64);
+
     let date = Command::new("date")
         .args(["--utc", "--date", &at, "+%Y%m%d%H%M%SZ"])
         .output();
@@ -155,12 +166,14 @@ fn time(days: i64) -> String {
         .to_owned()
 }
 
+/// Runs openssl in `folder`.
 fn openssl(folder: &Path, arguments: &[&str]) {
     let mut command = Command::new("openssl");
     let command = command
         .current_dir(folder)
         .args(arguments)
         .stdin(Stdio::null());
+
     let output = command.output().expect("openssl runs");
     assert!(
         output.status.success(),

@@ -1,12 +1,11 @@
-//! Copies of the database: made under load, and put in the place of another.
+//! `fanfare backup` and `fanfare restore`: copies of the database, made under load and restored.
 
 use std::fs;
 use std::path::Path;
 use std::process::Output;
 
-use serde_json::json;
-
-use crate::harness::{Server, program, soon};
+use crate::eventually::soon;
+use crate::harness::{Server, program};
 use crate::typed::{find, join, next, say};
 
 /// Runs `fanfare SUBCOMMAND FILE` on the database in `data`.
@@ -20,21 +19,22 @@ fn run(subcommand: &str, file: &Path, data: &Path) -> Output {
         .expect("it runs")
 }
 
+/// Returns the standard error as text.
 fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
 #[tokio::test]
-async fn a_backup_under_load_has_all_that_was_acknowledged_and_readers_of_it_are_told_lost() {
-    let (data, other) = (
-        tempfile::tempdir().expect("a folder"),
-        tempfile::tempdir().expect("a folder"),
-    );
+async fn a_backup_under_load_has_every_acknowledged_message_and_a_new_epoch() {
+    let data = tempfile::tempdir().expect("a folder");
+    let other = tempfile::tempdir().expect("a folder");
     let file = other.path().join("copy");
     let server = Server::start_in(data.path(), &[]);
+
     let (mut ann, welcome) = join(&server, "id=ann").await;
     let epoch = welcome["epoch"].as_str().expect("text").to_owned();
     let mut acknowledged = 0;
+
     for number in 0..300 {
         say(&mut ann, "x", Some(&number.to_string())).await;
         acknowledged = find(&mut ann, "ack").await["offset"]
@@ -43,26 +43,32 @@ async fn a_backup_under_load_has_all_that_was_acknowledged_and_readers_of_it_are
     }
 
     let copying = tokio::task::spawn_blocking({
-        let (file, data) = (file.clone(), data.path().to_owned());
+        let file = file.clone();
+        let data = data.path().to_owned();
         move || run("backup", &file, &data)
     });
+
     let mut number = 300;
     while !copying.is_finished() {
         say(&mut ann, "x", Some(&number.to_string())).await;
         find(&mut ann, "ack").await;
         number += 1;
     }
+
     let copied = copying.await.expect("it ends");
     assert!(copied.status.success(), "{}", stderr(&copied));
+
     let restored = run("restore", &file, other.path());
     assert!(restored.status.success(), "{}", stderr(&restored));
 
     let server = Server::start_in(other.path(), &[]);
     let query = format!("id=ann&after={acknowledged}&epoch={epoch}");
+
     let (mut back, welcome) = join(&server, &query).await;
     assert_eq!(welcome["recovery"], "lost");
     assert_ne!(welcome["epoch"], epoch.as_str());
     assert!(welcome["head"].as_u64() >= Some(acknowledged), "{welcome}");
+
     next(&mut back, "gap").await;
     for offset in 1..=acknowledged {
         assert_eq!(next(&mut back, "message").await["offset"], offset);
@@ -70,15 +76,18 @@ async fn a_backup_under_load_has_all_that_was_acknowledged_and_readers_of_it_are
 }
 
 #[tokio::test]
-async fn a_restore_keeps_the_database_that_it_replaces_and_is_refused_while_a_server_has_it() {
+async fn a_restore_keeps_the_replaced_database_and_is_refused_while_a_server_runs() {
     let data = tempfile::tempdir().expect("a folder");
     let copy = data.path().join("copy");
     let server = Server::start_in(data.path(), &[]);
+
     let (mut ann, _) = join(&server, "id=ann").await;
     say(&mut ann, "before the copy", Some("k")).await;
     find(&mut ann, "ack").await;
+
     let copied = run("backup", &copy, data.path());
     assert!(copied.status.success(), "{}", stderr(&copied));
+
     say(&mut ann, "after the copy", Some("l")).await;
     find(&mut ann, "ack").await;
 
@@ -87,10 +96,13 @@ async fn a_restore_keeps_the_database_that_it_replaces_and_is_refused_while_a_se
     assert!(stderr(&refused).contains("in use"), "{}", stderr(&refused));
 
     server.log().await;
+
     let restored = run("restore", &copy, data.path());
     assert!(restored.status.success(), "{}", stderr(&restored));
+
     let replaced = data.path().join("fanfare.db.replaced-1");
     assert!(stderr(&restored).contains("fanfare.db.replaced-1"));
+
     let bytes = fs::read(replaced).expect("the database of before");
     let text = b"after the copy";
     assert!(bytes.windows(text.len()).any(|window| window == text));
@@ -102,10 +114,12 @@ async fn a_restore_keeps_the_database_that_it_replaces_and_is_refused_while_a_se
 }
 
 #[tokio::test]
-async fn a_backup_that_is_damaged_or_cannot_be_written_changes_nothing_and_says_why() {
+async fn a_damaged_or_unwritable_backup_is_an_error_and_changes_nothing() {
     let data = tempfile::tempdir().expect("a folder");
     let server = Server::start_in(data.path(), &[]);
+
     server.join("ann").await.send("x").await;
+
     let nowhere = data.path().join("no-such-folder/copy");
     let refused = run("backup", &nowhere, data.path());
     assert_eq!(refused.status.code(), Some(1));
@@ -114,7 +128,9 @@ async fn a_backup_that_is_damaged_or_cannot_be_written_changes_nothing_and_says_
         "{}",
         stderr(&refused)
     );
+
     server.log().await;
+
     let database = data.path().join("fanfare.db");
     let before = fs::read(&database).expect("a database");
     let letter = data.path().join("letter");
@@ -124,10 +140,12 @@ async fn a_backup_that_is_damaged_or_cannot_be_written_changes_nothing_and_says_
         let refused = run("restore", &file, data.path());
         assert_eq!(refused.status.code(), Some(code), "{}", stderr(&refused));
     }
+
     let itself = run("backup", &database, data.path());
     assert_eq!(itself.status.code(), Some(1), "{}", stderr(&itself));
 
     assert_eq!(fs::read(&database).expect("a database"), before);
+
     let memory = program()
         .args(["backup", "copy", "--store", "memory"])
         .output()
@@ -136,35 +154,37 @@ async fn a_backup_that_is_damaged_or_cannot_be_written_changes_nothing_and_says_
 }
 
 #[tokio::test]
-async fn the_ops_listener_alone_gives_a_backup_over_http() {
-    let (data, other) = (
-        tempfile::tempdir().expect("a folder"),
-        tempfile::tempdir().expect("a folder"),
-    );
+async fn only_the_ops_listener_serves_a_backup() {
+    let data = tempfile::tempdir().expect("a folder");
+    let other = tempfile::tempdir().expect("a folder");
     let server = Server::start_in(data.path(), &[]);
+
     let (mut ann, _) = join(&server, "id=ann").await;
     say(&mut ann, "hello", Some("k")).await;
     find(&mut ann, "ack").await;
 
     let path = "/api/v1/admin/backup";
     let answer = soon(reqwest::get(format!("http://{}{path}", server.ops))).await;
+
     let answer = answer.expect("an answer");
     assert_eq!(answer.status(), 200);
+
     let copy = soon(answer.bytes()).await.expect("a copy");
     let public = soon(reqwest::get(server.url(path))).await;
     assert_ne!(public.expect("an answer").status(), 200);
 
     let file = other.path().join("copy");
     fs::write(&file, copy).expect("written");
+
     let restored = run("restore", &file, other.path());
     assert!(restored.status.success(), "{}", stderr(&restored));
+
     let server = Server::start_in(other.path(), &[]);
     let (mut eve, _) = join(&server, "id=eve&after=0").await;
     let message = next(&mut eve, "message").await;
-    assert_eq!(
-        (&message["text"], &message["offset"]),
-        (&json!("hello"), &json!(1))
-    );
+    assert_eq!(message["text"], "hello");
+    assert_eq!(message["offset"], 1);
+
     let names: Vec<_> = fs::read_dir(data.path())
         .expect("a folder")
         .map(|file| file.expect("a file").file_name())
@@ -174,9 +194,10 @@ async fn the_ops_listener_alone_gives_a_backup_over_http() {
 }
 
 #[tokio::test]
-async fn a_backup_replaces_nothing_but_an_earlier_copy() {
+async fn a_backup_replaces_only_an_earlier_backup() {
     let data = tempfile::tempdir().expect("a folder");
     let server = Server::start_in(data.path(), &[]);
+
     let (mut ann, _) = join(&server, "id=ann").await;
     say(&mut ann, "x", Some("key")).await;
     find(&mut ann, "ack").await;
@@ -193,6 +214,7 @@ async fn a_backup_replaces_nothing_but_an_earlier_copy() {
         "fanfare.db.state",
     ];
     let own = own.map(|name| data.path().join(name));
+
     for target in own.into_iter().chain([at("text"), at("link")]) {
         let refused = run("backup", &target, data.path());
         assert_eq!(refused.status.code(), Some(1), "{}", target.display());
@@ -202,12 +224,14 @@ async fn a_backup_replaces_nothing_but_an_earlier_copy() {
             stderr(&refused)
         );
     }
+
     for _copy in 0..2 {
         let copied = run("backup", &at("copy"), data.path());
         assert!(copied.status.success(), "{}", stderr(&copied));
     }
 
     assert_eq!(fs::read_to_string(at("text")).expect("read"), "not a copy");
+
     say(&mut ann, "y", Some("other key")).await;
     find(&mut ann, "ack").await;
 }
@@ -230,10 +254,8 @@ fn a_restore_of_anything_but_a_backup_is_refused_with_the_path_and_the_reason() 
 
         let error = stderr(&refused);
         assert_eq!(refused.status.code(), Some(1), "{error}");
-        assert!(
-            error.contains(&at(name).display().to_string()) && error.contains(reason),
-            "{error}"
-        );
+        assert!(error.contains(&at(name).display().to_string()), "{error}");
+        assert!(error.contains(reason), "{error}");
         assert!(!at("data").exists(), "{name}");
     }
 }

@@ -1,5 +1,5 @@
-//! Under a path of a host that serves other things too (`--base-path`), behind a real nginx that passes the path on:
-//! page, files, forms, cookies, API, WebSockets and the commands.
+//! A server under a path of its host (`--base-path`), behind a real nginx that forwards the path: page, files, forms,
+//! cookies, API, WebSockets and the commands.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -11,11 +11,12 @@ use reqwest::{Client, StatusCode, redirect};
 use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 
-use crate::client::ask;
+use crate::client::fetch;
 use crate::daemon::{self, Daemon};
-use crate::harness::{Peer, Server, program, soon};
+use crate::eventually::soon;
+use crate::harness::{Peer, Server, program};
 
-/// What `deploy/nginx.conf` says, under a path.
+/// The settings of `deploy/nginx.conf`.
 const NGINX: &str = "
 proxy_http_version 1.1;
 proxy_set_header Host $http_host;
@@ -27,7 +28,7 @@ proxy_read_timeout 75s;
 client_max_body_size 2m;
 ";
 
-/// A server that is reached under `/chat`, with a small site, and the nginx before it.
+/// A server under `/chat` with a small site, and the nginx in front of it.
 struct UnderPath {
     server: Server,
     nginx: Daemon,
@@ -44,6 +45,7 @@ impl UnderPath {
             "127.0.0.0/8",
             "--site",
         ];
+
         let folder = site.path().to_str().expect("text");
         let server = Server::start(&[&own[..], &[folder], flags].concat());
 
@@ -53,6 +55,7 @@ impl UnderPath {
              server {{ listen {address}; location /chat/ {{ proxy_pass http://{};{NGINX}}} }}\n",
             server.address
         );
+
         let nginx = daemon::nginx(address, &nginx).await;
         Self {
             server,
@@ -65,7 +68,7 @@ impl UnderPath {
         format!("http://{}{path}", self.nginx.address)
     }
 
-    /// Sends a `GET` for `path`; follows no redirect.
+    /// Sends a `GET` for `path` and follows no redirect.
     async fn get(&self, path: &str) -> (StatusCode, HeaderMap, String) {
         let client = Client::builder()
             .redirect(redirect::Policy::none())
@@ -75,27 +78,33 @@ impl UnderPath {
     }
 }
 
+/// Sends `request`; returns the status, the headers and the body.
 async fn answer(request: reqwest::RequestBuilder) -> (StatusCode, HeaderMap, String) {
     let answer = soon(request.send()).await.expect("an answer");
-    let (status, headers) = (answer.status(), answer.headers().clone());
+    let status = answer.status();
+    let headers = answer.headers().clone();
     (status, headers, soon(answer.text()).await.expect("text"))
 }
 
+/// Creates a small site.
 fn site() -> TempDir {
     let folder = tempfile::tempdir().expect("a folder");
     let public = Path::new(env!("CARGO_MANIFEST_DIR")).join("public");
+
     for entry in fs::read_dir(public).expect("a folder") {
         let entry = entry.expect("an entry");
         fs::copy(entry.path(), folder.path().join(entry.file_name())).expect("copied");
     }
+
     fs::create_dir(folder.path().join("pkg")).expect("a folder");
     for name in ["fanfare.css", "fanfare.js", "fanfare.wasm"] {
         fs::write(folder.path().join("pkg").join(name), "x").expect("written");
     }
+
     folder
 }
 
-/// The addresses that `html` links to, loads or sends forms to.
+/// Returns the addresses of the links, files and forms of `html`.
 fn addresses(html: &str) -> Vec<String> {
     ["href=\"", "src=\"", "action=\""]
         .iter()
@@ -105,6 +114,7 @@ fn addresses(html: &str) -> Vec<String> {
         .collect()
 }
 
+/// Returns the header `name`, which may be missing.
 fn text<'a>(headers: &'a HeaderMap, name: &str) -> &'a str {
     let value = headers.get(name).map(HeaderValue::to_str);
     value.transpose().expect("text").unwrap_or_default()
@@ -116,26 +126,32 @@ async fn the_page_and_all_that_it_loads_are_under_the_path() {
 
     let (status, _, page) = path.get("/chat/").await;
     assert_eq!(status, StatusCode::OK);
+
     let addresses = addresses(&page);
     assert!(addresses.len() > 5, "{page}");
+
     for address in addresses {
         let is_query = address.starts_with('?');
         assert!(is_query || address.starts_with("/chat/"), "{address}");
+
         let address = if is_query {
             format!("/chat/{address}")
         } else {
             address
         };
+
         let (status, ..) = path.get(&address).await;
         assert!(
             status.is_success() || status.is_redirection(),
             "{address}: {status}"
         );
     }
-    assert!(page.contains("/chat/pkg/"), "its scripts too: {page}");
+
+    assert!(page.contains("/chat/pkg/"), "the scripts too: {page}");
 
     let (_, _, manifest) = path.get("/chat/manifest.webmanifest").await;
     assert!(!manifest.contains("\"/"), "{manifest}");
+
     for file in ["fanfare.js", "example.html", "example.js"] {
         assert_eq!(path.get(&format!("/chat/{file}")).await.0, StatusCode::OK);
     }
@@ -145,17 +161,17 @@ async fn the_page_and_all_that_it_loads_are_under_the_path() {
 async fn redirects_forms_and_cookies_stay_under_the_path() {
     let path = UnderPath::start(&[]).await;
 
-    for (asked, location, cookie) in [
+    for (requested, location, cookie) in [
         ("/chat", "/chat/", ""),
         ("/chat/?room=class", "/chat/r/class", ""),
         ("/chat/?language=zh-CN", "/chat/", "Path=/chat/;"),
         ("/chat/r/class?theme=dark", "/chat/r/class", "Path=/chat/;"),
     ] {
-        let (status, headers, _) = path.get(asked).await;
-        assert!(status.is_redirection(), "{asked}: {status}");
+        let (status, headers, _) = path.get(requested).await;
+        assert!(status.is_redirection(), "{requested}: {status}");
         let found = text(&headers, "location");
         let found = found.strip_prefix(&path.url("")).unwrap_or(found);
-        assert_eq!(found, location, "{asked}");
+        assert_eq!(found, location, "{requested}");
         assert!(text(&headers, "set-cookie").contains(cookie), "{headers:?}");
     }
 
@@ -166,11 +182,10 @@ async fn redirects_forms_and_cookies_stay_under_the_path() {
         .post(path.url("/chat/r/lobby"))
         .header("content-type", "application/x-www-form-urlencoded")
         .body("text=by+form&from=ann");
+
     let (status, headers, _) = answer(form).await;
-    assert_eq!(
-        (status, text(&headers, "location")),
-        (StatusCode::SEE_OTHER, "/chat/r/lobby")
-    );
+    assert_eq!(status, StatusCode::SEE_OTHER);
+    assert_eq!(text(&headers, "location"), "/chat/r/lobby");
     assert!(text(&headers, "set-cookie").contains("Path=/chat/;"));
     assert!(path.get("/chat/r/lobby").await.2.contains("by form"));
 }
@@ -181,23 +196,24 @@ async fn the_api_and_the_websocket_are_under_the_path() {
     let request = format!("ws://{}/chat/ws?id=ann", path.nginx.address)
         .into_client_request()
         .expect("an address");
+
     let (socket, _) = soon(tokio_tungstenite::connect_async(request))
         .await
-        .expect("it is let through");
+        .expect("accepted");
     let mut ann = Peer { socket };
 
     let messages = path.url("/chat/api/v1/rooms/lobby/messages");
-    let (status, _) = ask(Client::new().post(messages).body("through")).await;
+    let (status, _) = fetch(Client::new().post(messages).body("through")).await;
     assert_eq!(status, 201);
     assert_eq!(ann.text().await, "through");
 
     let document = path.url("/chat/api/v1/openapi.json");
-    let (_, document) = ask(Client::new().get(document)).await;
+    let (_, document) = fetch(Client::new().get(document)).await;
     assert_eq!(document["servers"][0]["url"], "/chat");
 }
 
 #[tokio::test]
-async fn outside_of_the_path_there_is_nothing_and_the_ops_listener_has_none() {
+async fn addresses_outside_the_path_are_404_and_the_ops_listener_has_no_path() {
     let path = UnderPath::start(&[]).await;
 
     for outside in [
@@ -208,7 +224,7 @@ async fn outside_of_the_path_there_is_nothing_and_the_ops_listener_has_none() {
         "/api/v1/openapi.json",
         "/admin",
     ] {
-        let (status, error) = ask(Client::new().get(path.server.url(outside))).await;
+        let (status, error) = fetch(Client::new().get(path.server.url(outside))).await;
         assert_eq!(status, 404, "{outside}");
         let message = error["error"]["message"].as_str().expect("a message");
         assert!(message.contains("/chat/"), "{message}");
@@ -222,9 +238,10 @@ async fn outside_of_the_path_there_is_nothing_and_the_ops_listener_has_none() {
 }
 
 #[tokio::test]
-async fn the_operators_page_works_on_both_listeners() {
+async fn the_admin_page_works_on_both_listeners() {
     let path = UnderPath::start(&[]).await;
     let ops = format!("http://{}", path.server.ops);
+
     for (page, base) in [
         (format!("{ops}/admin"), format!("{ops}/")),
         (path.url("/chat/admin"), path.url("/chat/")),
@@ -232,6 +249,7 @@ async fn the_operators_page_works_on_both_listeners() {
         let (_, _, html) = answer(Client::new().get(&page)).await;
         let found = addresses(&html);
         assert!(found.contains(&"admin.js".to_owned()), "{html}");
+
         for address in found
             .iter()
             .filter(|address| !address.starts_with("admin?"))
@@ -253,7 +271,7 @@ async fn run(arguments: &[&str]) -> Output {
         .expect("it runs")
 }
 
-/// Returns the first line that `command` prints, and ends it.
+/// Returns the first line that `command` prints, and kills it.
 async fn first_line(mut command: Command) -> String {
     let reading = tokio::task::spawn_blocking(move || {
         let mut child = command.spawn().expect("it runs");
@@ -263,13 +281,15 @@ async fn first_line(mut command: Command) -> String {
             .expect("text");
         child.kill().expect("it runs on");
         child.wait().expect("it ends");
+
         line
     });
+
     soon(reading).await.expect("joined")
 }
 
 #[tokio::test]
-async fn the_commands_take_a_url_with_the_path() {
+async fn the_commands_accept_a_url_with_the_path() {
     let path = UnderPath::start(&["--heartbeat", "1s"]).await;
     let url = path.url("/chat");
 
@@ -280,6 +300,7 @@ async fn the_commands_take_a_url_with_the_path() {
     listen
         .args(["listen", "lobby", "--after", "0", "--url", &url])
         .stdout(Stdio::piped());
+
     let line = first_line(listen).await;
     assert!(line.contains("by command"), "{line}");
 
@@ -304,6 +325,7 @@ async fn the_commands_take_a_url_with_the_path() {
 
     let outside = run(&["send", "lobby", "x", "--url", &path.server.url("")]).await;
     assert_eq!(outside.status.code(), Some(1), "{outside:?}");
+
     let why = String::from_utf8_lossy(&outside.stderr).into_owned();
-    assert!(why.contains("/chat/"), "it says where the server is: {why}");
+    assert!(why.contains("/chat/"), "the error names the path: {why}");
 }

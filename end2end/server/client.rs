@@ -1,4 +1,4 @@
-//! Clients of the HTTP API, on reqwest; events are read by a library that nobody here wrote.
+//! Clients of the HTTP API on reqwest. Server-sent events are parsed by an independent library.
 
 use std::pin::Pin;
 
@@ -7,31 +7,32 @@ use futures::{Stream, StreamExt};
 use reqwest::{Client, RequestBuilder, Response};
 use serde_json::Value;
 
-use crate::harness::{Server, soon};
+use crate::eventually::soon;
+use crate::harness::Server;
 
-/// Sends `request`; gives status and JSON.
-pub(crate) async fn ask(request: RequestBuilder) -> (u16, Value) {
+/// Sends `request`; returns the status and the JSON body.
+pub(crate) async fn fetch(request: RequestBuilder) -> (u16, Value) {
     let response = soon(request.send()).await.expect("an answer");
     let status = response.status().as_u16();
     (status, soon(response.json()).await.expect("JSON"))
 }
 
-/// `GET path` as JSON, which must be there.
+/// Returns the JSON at `path`, which must exist.
 pub(crate) async fn get(server: &Server, path: &str) -> Value {
-    let (status, answer) = ask(Client::new().get(server.url(path))).await;
+    let (status, answer) = fetch(Client::new().get(server.url(path))).await;
     assert_eq!(status, 200, "{answer}");
     answer
 }
 
-/// Publishes `text` in `room`; gives the answer.
+/// Publishes `text` in `room`; returns the JSON body of the response.
 pub(crate) async fn publish(server: &Server, room: &str, text: &str) -> Value {
     let url = server.url(&format!("/api/v1/rooms/{room}/messages"));
-    let (status, answer) = ask(Client::new().post(url).body(text.to_owned())).await;
+    let (status, answer) = fetch(Client::new().post(url).body(text.to_owned())).await;
     assert_eq!(status, 201, "{answer}");
     answer
 }
 
-/// Opens a stream of `room` with headers of its own.
+/// Opens a stream of `room` with `headers`.
 pub(crate) async fn follow(
     server: &Server,
     room: &str,
@@ -51,26 +52,28 @@ type Read = Result<Event, EventStreamError<reqwest::Error>>;
 /// A reader of server-sent events.
 pub(crate) struct Events {
     events: Pin<Box<dyn Stream<Item = Read> + Send>>,
-    /// What an `EventSource` would come back with.
+    /// The id of the last event, which an `EventSource` sends when it reconnects.
     pub(crate) seen: String,
 }
 
 impl Events {
-    /// A reader that begins as `query` says.
+    /// Opens a stream of the lobby with `query`.
     pub(crate) async fn open(server: &Server, query: &str) -> Self {
         Self::of(follow(server, "lobby", query, &[]).await)
     }
 
-    /// The same reader, back after a drop.
-    pub(crate) async fn back(self, server: &Server) -> Self {
+    /// Drops the connection and reconnects with the last event id.
+    pub(crate) async fn reconnect(self, server: &Server) -> Self {
         let seen = self.seen.clone();
         drop(self);
         Self::of(follow(server, "lobby", "", &[("last-event-id", &seen)]).await)
     }
 
+    /// Reads the events of `response`.
     fn of(response: Response) -> Self {
         assert_eq!(response.status().as_u16(), 200);
         assert_eq!(response.headers()["content-type"], "text/event-stream");
+
         let seen = response.headers()["last-event-id"]
             .to_str()
             .expect("text")
@@ -81,14 +84,14 @@ impl Events {
         }
     }
 
-    /// The next event, or `None` at the end of the stream.
+    /// Returns the next event, or `None` at the end of the stream.
     pub(crate) async fn event(&mut self) -> Option<Event> {
         let event = soon(self.events.next()).await?.expect("an event");
         self.seen.clone_from(&event.id);
         Some(event)
     }
 
-    /// The data of the next event, which is of `kind`.
+    /// Returns the data of the next event, whose type must be `kind`.
     pub(crate) async fn next(&mut self, kind: &str) -> Value {
         let event = self.event().await.expect("the stream goes on");
         assert_eq!(event.event, kind, "{}", event.data);
@@ -96,13 +99,14 @@ impl Events {
     }
 }
 
-/// A reader of one JSON object a line.
+/// A reader of a stream of JSON lines.
 pub(crate) struct Lines {
     response: Response,
     buffer: Vec<u8>,
 }
 
 impl Lines {
+    /// Opens a stream of the lobby with `query`.
     pub(crate) async fn open(server: &Server, query: &str) -> Self {
         let response = follow(
             server,
@@ -113,13 +117,14 @@ impl Lines {
         .await;
         assert_eq!(response.status().as_u16(), 200);
         assert_eq!(response.headers()["content-type"], "application/x-ndjson");
+
         Self {
             response,
             buffer: Vec::new(),
         }
     }
 
-    /// The next line without its end, or `None` at the end of the stream.
+    /// Returns the next line without its end, or `None` at the end of the stream.
     pub(crate) async fn line(&mut self) -> Option<String> {
         loop {
             if let Some(end) = self.buffer.iter().position(|byte| *byte == b'\n') {
@@ -131,7 +136,7 @@ impl Lines {
         }
     }
 
-    /// The next object.
+    /// Returns the next object.
     pub(crate) async fn next(&mut self) -> Value {
         loop {
             let line = self.line().await.expect("the stream goes on");

@@ -1,4 +1,4 @@
-//! permessage-deflate (RFC 7692): who agreed gets each message compressed, everybody else as it is.
+//! permessage-deflate (RFC 7692): only clients that negotiated it get compressed messages.
 
 use std::fmt::Write;
 
@@ -6,13 +6,16 @@ use flate2::{Compress, Compression, Decompress, FlushCompress, FlushDecompress};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Server, soon};
+use crate::eventually::soon;
+use crate::harness::Server;
 use crate::raw::{Raw, handshake, masked};
 
-/// What browsers offer.
+/// The offer of browsers.
 const OFFER: &str = "permessage-deflate; client_max_window_bits";
+/// The end of a deflate block that frames omit (RFC 7692 section 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
 
+/// Compresses a message as a client does.
 fn deflate(message: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(message.len() + 64);
     let mut compress = Compress::new(Compression::best(), false);
@@ -20,9 +23,11 @@ fn deflate(message: &[u8]) -> Vec<u8> {
         .compress_vec(message, &mut out, FlushCompress::Sync)
         .expect("compressed");
     out.truncate(out.len() - TAIL.len());
+
     out
 }
 
+/// Decompresses the payload of a frame.
 fn inflate(payload: &[u8]) -> Vec<u8> {
     let mut out = Vec::with_capacity(1 << 20);
     let whole = [payload, &TAIL].concat();
@@ -32,12 +37,12 @@ fn inflate(payload: &[u8]) -> Vec<u8> {
     out
 }
 
-/// A connection that made `offer`, and the head of the answer.
+/// Opens a connection with `offer`; returns it and the head of the response in lower case.
 async fn open(server: &Server, id: &str, offer: &str) -> (Raw, String) {
     open_as(server, id, offer, None).await
 }
 
-/// The same, with a subprotocol.
+/// Opens such a connection with a subprotocol.
 async fn open_as(
     server: &Server,
     id: &str,
@@ -48,13 +53,16 @@ async fn open_as(
         .await
         .expect("the server listens");
     let mut request = handshake(server.address, &format!("id={id}"), subprotocol);
+
     request.truncate(request.len() - 2);
     write!(request, "Sec-WebSocket-Extensions: {offer}\r\n\r\n").expect("text");
     stream.write_all(request.as_bytes()).await.expect("written");
     let mut head = Vec::new();
+
     while !head.ends_with(b"\r\n\r\n") {
         head.push(soon(stream.read_u8()).await.expect("an answer"));
     }
+
     (
         Raw { stream },
         String::from_utf8(head).expect("text").to_lowercase(),
@@ -62,63 +70,79 @@ async fn open_as(
 }
 
 #[tokio::test]
-async fn who_offered_compression_gets_messages_compressed_and_others_as_they_are() {
+async fn only_clients_that_offered_compression_get_compressed_messages() {
     let server = Server::start(&["--compression", "on"]);
+
     let (mut ann, head) = open(&server, "ann", OFFER).await;
     assert!(
         head.contains("permessage-deflate; server_no_context_takeover; client_no_context_takeover"),
         "{head}"
     );
+
     let mut bob = server.join("bob").await;
+
     let long = r#"{"price":1,"size":2}"#.repeat(50);
+
     for round in 0..3 {
         bob.send(long.clone()).await;
         assert_eq!(bob.text().await, long);
+
         let (first, payload) = ann.frame().await;
+        assert_eq!(first, 0xC1, "round {round}");
         assert_eq!(
-            (first, inflate(&payload)),
-            (0xC1, long.clone().into_bytes()),
+            inflate(&payload),
+            long.clone().into_bytes(),
             "round {round}"
         );
         assert!(payload.len() < long.len() / 4, "{} bytes", payload.len());
     }
+
     bob.send("short").await;
-    assert_eq!(ann.frame().await, (0x81, b"short".to_vec()), "not worth it");
-    ann.write(&masked(0xC1, &deflate(long.as_bytes()))).await;
     assert_eq!(
-        (bob.text().await, bob.text().await),
-        ("short".to_owned(), long)
+        ann.frame().await,
+        (0x81, b"short".to_vec()),
+        "too short to compress"
     );
+
+    ann.write(&masked(0xC1, &deflate(long.as_bytes()))).await;
+    assert_eq!(bob.text().await, "short");
+    assert_eq!(bob.text().await, long);
 }
 
 #[tokio::test]
-async fn a_message_that_inflates_beyond_the_limit_ends_its_connection_with_1009_and_nobody_elses() {
+async fn a_message_that_inflates_beyond_the_limit_closes_only_its_sender_with_1009() {
     let server = Server::start(&["--compression", "on", "--max-message", "64KiB"]);
+
     let (mut ann, _) = open(&server, "ann", OFFER).await;
     let mut bob = server.join("bob").await;
+
     let before = server.resident_bytes();
     ann.write(&masked(0xC1, &deflate(&vec![b'a'; 8 << 20])))
         .await;
     assert_eq!(ann.close_code().await, 1009);
     assert!(
         server.resident_bytes() < before + (4 << 20),
-        "it was not inflated first"
+        "the message is not inflated first"
     );
+
     bob.send("still here").await;
     assert_eq!(bob.text().await, "still here");
 }
 
 #[tokio::test]
-async fn compressed_frames_that_carry_no_message_end_their_connection_before_they_cost_much() {
+async fn a_flood_of_compressed_frames_without_messages_is_closed_with_4001() {
     let server = Server::start(&["--compression", "on"]);
+
     let (mut ann, _) = open_as(&server, "ann", OFFER, Some("fanfare.v1")).await;
     let junk = format!(r#"{{"type":"ping","x":"{}"}}"#, "x".repeat(380_000));
+
     let frame = masked(0xC1, &deflate(junk.as_bytes()));
     assert!(frame.len() < 1000, "{} bytes", frame.len());
 
-    // 76 MB, of which 16 MiB may come at once, and 4 MiB a second.
+    // 76 MB when inflated. The limit is 16 MiB at once and 4 MiB a second.
     ann.write(&frame.repeat(200)).await;
     let mut pongs = 0;
+
     let code = loop {
         let (first, payload) = ann.frame().await;
         match first & 0x0F {
@@ -126,16 +150,16 @@ async fn compressed_frames_that_carry_no_message_end_their_connection_before_the
             _ => pongs += usize::from(payload == br#"{"type":"pong"}"#),
         }
     };
-
     assert_eq!(code, 4001);
     assert!((40..150).contains(&pongs), "{pongs} of 200 were answered");
+
     let mut bob = server.join("bob").await;
     bob.send("still here").await;
     assert_eq!(bob.text().await, "still here");
 }
 
 #[tokio::test]
-async fn by_default_no_offer_is_taken_and_a_compressed_frame_breaks_the_protocol() {
+async fn by_default_no_offer_is_accepted_and_a_compressed_frame_is_closed_with_1002() {
     let server = Server::start(&[]);
     let (mut ann, head) = open(&server, "ann", OFFER).await;
     assert!(!head.contains("sec-websocket-extensions"), "{head}");
@@ -144,8 +168,9 @@ async fn by_default_no_offer_is_taken_and_a_compressed_frame_breaks_the_protocol
 }
 
 #[tokio::test]
-async fn an_offer_that_cannot_be_met_is_left_and_the_connection_goes_on_without() {
+async fn an_offer_that_cannot_be_met_is_declined_and_the_connection_stays_open() {
     let server = Server::start(&["--compression", "on"]);
+
     let (mut ann, head) = open(
         &server,
         "ann",
@@ -153,6 +178,7 @@ async fn an_offer_that_cannot_be_met_is_left_and_the_connection_goes_on_without(
     )
     .await;
     assert!(!head.contains("sec-websocket-extensions"), "{head}");
+
     let long = "word ".repeat(100);
     ann.write(&masked(0x81, long.as_bytes())).await;
     assert_eq!(ann.frame().await, (0x81, long.into_bytes()));

@@ -1,14 +1,16 @@
-//! What pages of other origins may read. (Real ones do in `foreign.hydrate.spec.ts`.)
+//! CORS headers. `foreign.hydrate.spec.ts` tests them with real pages of other origins.
 
 use reqwest::{Client, Method, Response};
 
-use crate::harness::{Server, soon};
+use crate::eventually::soon;
+use crate::harness::Server;
 
 const SHOP: &str = "https://shop.example";
 
-/// Headers that clients and libraries add of their own.
+/// Headers that clients and libraries send.
 const HEADERS: &str = "authorization,cache-control,content-type,idempotency-key,last-event-id,traceparent,tracestate,x-app-9,x-requested-with";
 
+/// Sends the preflight request of a page at `origin`.
 async fn preflight(server: &Server, path: &str, origin: &str) -> Response {
     let request = Client::new()
         .request(Method::OPTIONS, server.url(path))
@@ -19,6 +21,7 @@ async fn preflight(server: &Server, path: &str, origin: &str) -> Response {
     soon(request.send()).await.expect("an answer")
 }
 
+/// Returns the header `name`, or an empty text.
 fn header<'a>(response: &'a Response, name: &str) -> &'a str {
     response
         .headers()
@@ -27,8 +30,9 @@ fn header<'a>(response: &'a Response, name: &str) -> &'a str {
 }
 
 #[tokio::test]
-async fn an_allowed_origin_may_ask_by_every_method_and_header_of_the_api() {
+async fn an_allowed_origin_may_use_every_method_and_header_of_the_api() {
     let server = Server::start(&["--allow-origin", SHOP]);
+
     for path in [
         "/api/v1/rooms/lobby/messages",
         "/api/v1/rooms/lobby/stream",
@@ -41,6 +45,7 @@ async fn an_allowed_origin_may_ask_by_every_method_and_header_of_the_api() {
             header(&response, "access-control-allow-methods"),
             "GET,POST,DELETE"
         );
+
         let headers = header(&response, "access-control-allow-headers");
         assert_eq!(headers, HEADERS);
         assert_eq!(header(&response, "access-control-max-age"), "7200");
@@ -50,8 +55,9 @@ async fn an_allowed_origin_may_ask_by_every_method_and_header_of_the_api() {
 }
 
 #[tokio::test]
-async fn an_allowed_origin_may_read_answers_and_errors() {
+async fn an_allowed_origin_may_read_responses_and_errors() {
     let server = Server::start(&["--allow-origin", SHOP]);
+
     for (path, status) in [
         ("/api/v1/rooms/lobby/messages", 200),
         ("/api/v1/rooms/lobby/stream", 200),
@@ -65,6 +71,7 @@ async fn an_allowed_origin_may_read_answers_and_errors() {
                 .send(),
         )
         .await;
+
         let response = response.expect("an answer");
         assert_eq!(response.status().as_u16(), status, "{path}");
         assert_eq!(
@@ -88,8 +95,9 @@ async fn an_allowed_origin_may_read_answers_and_errors() {
 }
 
 #[tokio::test]
-async fn a_foreign_origin_may_neither_ask_nor_read() {
+async fn a_foreign_origin_gets_no_cors_headers() {
     let server = Server::start(&["--allow-origin", SHOP]);
+
     for origin in [
         "https://evil.example",
         "https://shop.example.evil.example",
@@ -97,6 +105,7 @@ async fn a_foreign_origin_may_neither_ask_nor_read() {
     ] {
         let response = preflight(&server, "/api/v1/rooms/lobby/messages", origin).await;
         assert_eq!(response.status().as_u16(), 403, "{origin}");
+
         let names_cors = |name: &str| name.starts_with("access-control-");
         assert!(
             !response
@@ -110,8 +119,9 @@ async fn a_foreign_origin_may_neither_ask_nor_read() {
 }
 
 #[tokio::test]
-async fn where_any_origin_may_ask_it_may_read_but_never_with_cookies() {
+async fn with_any_origin_allowed_credentials_are_still_refused() {
     let server = Server::start(&["--allow-origin", "any"]);
+
     let response = preflight(
         &server,
         "/api/v1/rooms/lobby/messages",
@@ -132,6 +142,7 @@ async fn an_allowed_origin_may_have_the_scheme_of_an_app() {
     let app = "capacitor://localhost";
     let extension = "moz-extension://2c127fa4-62c7-7e4f-90e5-472b45eecfdc";
     let server = Server::start(&["--allow-origin", app, "--allow-origin", extension]);
+
     for (origin, passes) in [
         (app, true),
         (extension, true),

@@ -1,4 +1,4 @@
-//! Other programs beside a server, real ones with settings of the test's own: proxies, a Prometheus.
+//! Other real programs beside a server, with settings of the test: proxies, a Prometheus.
 
 use std::fs;
 use std::net::{SocketAddr, TcpListener};
@@ -8,31 +8,33 @@ use std::process::{Child, Command, Stdio};
 use tempfile::TempDir;
 use tokio::net::TcpStream;
 
-use crate::harness::soon;
+use crate::eventually::eventually;
 
-/// A program; it ends when it is dropped.
+/// A running program; it is killed when it is dropped.
 pub(crate) struct Daemon {
     child: Child,
     pub(crate) address: SocketAddr,
-    /// Its configuration, and what it keeps.
+    /// The folder with its configuration and its data.
     _folder: TempDir,
 }
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // Both fail only if it has already ended.
-        let _ended = self.child.kill();
-        let _ended = self.child.wait();
+        // Errors mean that the process has already ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
+/// Returns a loopback address with a free port.
 pub(crate) fn free_address() -> SocketAddr {
     TcpListener::bind("127.0.0.1:0")
         .and_then(|free| free.local_addr())
         .expect("a port")
 }
 
-/// Starts `command`, which takes its settings from `settings` in the file whose name it is given.
+/// Starts a program that listens at `address`. `settings` returns its configuration, and `command` the command that
+/// reads it from a file.
 async fn start(
     address: SocketAddr,
     settings: impl FnOnce(&Path) -> String,
@@ -48,28 +50,34 @@ async fn start(
         .stderr(Stdio::null());
     let child = command
         .spawn()
-        .expect("it is installed: run scripts/setup.sh test");
+        .expect("the program is installed: run scripts/setup.sh test");
     let daemon = Daemon {
         child,
         address,
         _folder: folder,
     };
-    soon(async { while TcpStream::connect(address).await.is_err() {} }).await;
+
+    eventually(async || TcpStream::connect(address).await, Result::is_ok)
+        .await
+        .expect("it listens");
+
     daemon
 }
 
-/// An nginx that listens at `address`, as `site` must say; that is what stands in its `http` block.
+/// Starts an nginx whose `http` block is `site`, which must listen at `address`.
 pub(crate) async fn nginx(address: SocketAddr, site: &str) -> Daemon {
     let settings = |folder: &Path| {
         let folder = folder.display();
         let temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"]
             .map(|kind| format!("{kind}_temp_path {folder}/{kind};\n"))
             .concat();
+
         format!(
             "daemon off;\nmaster_process off;\npid {folder}/pid;\nerror_log stderr;\nevents {{}}\n\
              http {{\naccess_log off;\n{temporary}{site}}}\n"
         )
     };
+
     start(address, settings, |file| {
         let mut command = Command::new("/usr/sbin/nginx");
         command.arg("-c").arg(file);
@@ -78,7 +86,7 @@ pub(crate) async fn nginx(address: SocketAddr, site: &str) -> Daemon {
     .await
 }
 
-/// An HAProxy that listens at `address`, as `site` must say.
+/// Starts an HAProxy with the configuration `site`, which must listen at `address`.
 pub(crate) async fn haproxy(address: SocketAddr, site: &str) -> Daemon {
     let settings = |_: &Path| site.to_owned();
     start(address, settings, |file| {
@@ -89,7 +97,7 @@ pub(crate) async fn haproxy(address: SocketAddr, site: &str) -> Daemon {
     .await
 }
 
-/// A Prometheus that listens at `address`.
+/// Starts a Prometheus that listens at `address`.
 pub(crate) async fn prometheus(address: SocketAddr, settings: &str) -> Daemon {
     start(
         address,
@@ -102,13 +110,14 @@ pub(crate) async fn prometheus(address: SocketAddr, settings: &str) -> Daemon {
                 file.with_extension("series").display()
             ));
             command.arg(format!("--web.listen-address={address}"));
+
             command
         },
     )
     .await
 }
 
-/// A Caddy that listens at `address`, as `site` must say.
+/// Starts a Caddy with the configuration `site`, which must listen at `address`.
 pub(crate) async fn caddy(address: SocketAddr, site: &str) -> Daemon {
     let settings = |_: &Path| format!("{{\n\tadmin off\n}}\n{site}");
     start(address, settings, |file| {

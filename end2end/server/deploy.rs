@@ -1,4 +1,4 @@
-//! What is in `deploy/`: a container's recipe, a unit and a file of settings that fit this program.
+//! The files in `deploy/` fit this program: the Containerfile, the unit, the package and its settings.
 
 use std::fs;
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -12,11 +12,12 @@ use crate::admin::call;
 use crate::client::{get, publish};
 use crate::harness::{Server, program};
 
+/// Reads a file of the repository.
 fn read(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("it is there")
 }
 
-/// What stands in `text` between `before` and `after`.
+/// Returns the part of `text` between `before` and `after`.
 fn between<'a>(text: &'a str, before: &str, after: char) -> &'a str {
     let (_, rest) = text
         .split_once(before)
@@ -25,18 +26,19 @@ fn between<'a>(text: &'a str, before: &str, after: char) -> &'a str {
 }
 
 #[test]
-fn the_container_is_given_settings_that_there_are_and_asked_where_it_answers() {
+fn the_container_has_valid_settings_and_the_right_health_check() {
     let recipe = read("deploy/Containerfile");
     let variables = between(&recipe, "ENV ", '\n').split(' ');
     let variables: Vec<_> = variables
         .map(|variable| variable.split_once('=').expect("a value"))
         .collect();
-    let said = program()
+    let output = program()
         .arg("check-config")
         .envs(variables.clone())
         .output()
         .expect("it runs");
-    let said = String::from_utf8(said.stdout).expect("text");
+    let output = String::from_utf8(output.stdout).expect("text");
+
     for (name, value) in variables {
         let setting = name
             .strip_prefix("FANFARE_")
@@ -44,30 +46,37 @@ fn the_container_is_given_settings_that_there_are_and_asked_where_it_answers() {
             .to_lowercase()
             .replace('_', "-");
         assert!(
-            said.contains(&format!("{setting} = {value:?} # environment\n")),
-            "{name} in\n{said}"
+            output.contains(&format!("{setting} = {value:?} # environment\n")),
+            "{name} in\n{output}"
         );
     }
-    let ops = between(&said, "ops-listen = \"", '"');
+
+    let ops = between(&output, "ops-listen = \"", '"');
     assert_eq!(between(&recipe, "http://", '"'), format!("{ops}/readyz"));
-    let (_, port) = between(&said, "listen = \"", '"')
+
+    let (_, port) = between(&output, "listen = \"", '"')
         .rsplit_once(':')
         .expect("a port");
     assert_eq!(between(&recipe, "EXPOSE ", '\n'), port);
 }
 
 #[tokio::test]
-async fn the_containers_folder_is_written_by_any_user_of_group_0_also_after_a_restart() {
+async fn the_folder_of_the_container_is_writable_for_any_user_of_group_0() {
     let recipe = read("deploy/Containerfile");
     assert!(
-        recipe.contains("chgrp 0 /data && chmod 2770 /data")
-            && recipe.contains("COPY --from=build --chown=nonroot:0 /data /data"),
+        recipe.contains("chgrp 0 /data && chmod 2770 /data"),
         "{recipe}"
     );
+    assert!(
+        recipe.contains("COPY --from=build --chown=nonroot:0 /data /data"),
+        "{recipe}"
+    );
+
     if fs::metadata("/proc/self").expect("of ours").uid() != 0 {
         eprintln!("skipped: only root may start the server as another user");
         return;
     }
+
     let parent = tempfile::tempdir().expect("a folder");
     let folder = parent.path().join("data");
     fs::create_dir(&folder).expect("made");
@@ -79,11 +88,14 @@ async fn the_containers_folder_is_written_by_any_user_of_group_0_also_after_a_re
     for text in ["first", "second"] {
         let mut command = program();
         command.uid(54321).gid(0).arg("--data").arg(&folder);
+
         let server = Server::start_by(&mut command, &[]);
         publish(&server, "lobby", text).await;
+
         let ban = serde_json::json!({ "id": text });
         let (status, answer) = call(&server, Method::POST, "bans", ban).await;
         assert_eq!(status, 201, "{answer}");
+
         let messages = get(&server, "/api/v1/rooms/lobby/messages").await;
         assert_eq!(
             messages["messages"]
@@ -93,20 +105,23 @@ async fn the_containers_folder_is_written_by_any_user_of_group_0_also_after_a_re
                 .expect("one")["text"],
             text
         );
+
         server.signal("TERM");
         assert_eq!(server.end().await.0.code(), Some(0));
     }
 }
 
 #[test]
-fn the_container_is_built_with_the_rust_that_the_scripts_want_and_without_what_was_built_here() {
+fn the_container_is_built_with_the_required_rust_and_without_local_builds() {
     let wanted = read("scripts/env.sh");
     let image = read("deploy/Containerfile");
     assert_eq!(
         between(&image, "library/rust:1.", '-'),
         between(&wanted, "MIN_RUST_MINOR=", ' ')
     );
+
     let kept_out = read(".dockerignore");
+
     for line in read(".gitignore")
         .lines()
         .filter(|line| line.starts_with('/'))
@@ -120,31 +135,36 @@ fn the_container_is_built_with_the_rust_that_the_scripts_want_and_without_what_w
 }
 
 #[test]
-fn the_packages_settings_are_without_mistakes() {
+fn the_settings_of_the_package_are_valid() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/fanfare.toml");
-    // The package brings the site's folder.
+
+    // The package installs the folder of the site.
     let mut check = program();
-    let said = check
+    let output = check
         .arg("check-config")
         .arg("--config")
         .arg(file)
         .arg("--site")
         .arg(folder.path())
         .output();
-    let said = said.expect("it runs");
+
+    let output = output.expect("it runs");
     assert!(
-        said.status.success(),
+        output.status.success(),
         "{}",
-        String::from_utf8_lossy(&said.stderr)
+        String::from_utf8_lossy(&output.stderr)
     );
-    assert!(String::from_utf8_lossy(&said.stdout).contains("data = \"/var/lib/fanfare\" # file\n"));
+    assert!(
+        String::from_utf8_lossy(&output.stdout).contains("data = \"/var/lib/fanfare\" # file\n")
+    );
 }
 
 #[test]
-fn the_package_makes_the_user_that_its_unit_runs_as() {
+fn the_package_creates_the_user_of_its_unit() {
     let unit = read("deploy/systemd/fanfare.service");
     let script = read("deploy/debian/postinst");
+
     let made = script
         .lines()
         .find(|line| line.trim().starts_with("adduser "))
@@ -157,8 +177,9 @@ fn the_package_makes_the_user_that_its_unit_runs_as() {
 }
 
 #[test]
-fn systemd_finds_nothing_wrong_with_the_unit_and_the_socket() {
+fn systemd_accepts_the_unit_and_the_socket() {
     let folder = tempfile::tempdir().expect("a folder");
+
     let unit = read("deploy/systemd/fanfare.service")
         .replace("/usr/bin/fanfare", env!("CARGO_BIN_EXE_fanfare"));
     let files = [
@@ -170,16 +191,18 @@ fn systemd_finds_nothing_wrong_with_the_unit_and_the_socket() {
         fs::write(&path, text).expect("it can be written");
         path
     });
-    let said = Command::new("systemd-analyze")
+
+    let output = Command::new("systemd-analyze")
         .args(["verify", "--man=no"])
         .args(files)
         .output();
-    let said = said.expect("systemd is installed");
-    let said = String::from_utf8_lossy(&said.stderr).into_owned();
-    // It speaks of units of this machine too.
-    let of_ours: Vec<&str> = said
+    let output = output.expect("systemd is installed");
+    let output = String::from_utf8_lossy(&output.stderr).into_owned();
+
+    // The output may also be about other units of this machine.
+    let of_ours: Vec<&str> = output
         .lines()
         .filter(|line| line.contains("fanfare"))
         .collect();
-    assert_eq!(of_ours, [""; 0], "{said}");
+    assert_eq!(of_ours, [""; 0], "{output}");
 }

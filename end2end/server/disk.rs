@@ -1,4 +1,4 @@
-//! A disk so small that it can be filled, and a server that keeps its messages there.
+//! A small disk that can be filled, and servers with their data on it.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -10,9 +10,9 @@ use tempfile::TempDir;
 
 use crate::harness::Server;
 
-/// See the [module docs](self).
+/// A disk of 3 MiB; it is removed when it is dropped.
 pub(crate) struct SmallDisk {
-    /// The process in whose namespace the disk is mounted: it goes with it.
+    /// The process in whose mount namespace the disk is. The disk is removed with it.
     holder: Child,
     path: PathBuf,
     _folder: TempDir,
@@ -23,7 +23,7 @@ fn is_root() -> bool {
 }
 
 impl SmallDisk {
-    /// Makes a disk of 3 MiB that only its servers see.
+    /// Creates a disk of 3 MiB that only its servers see.
     pub(crate) fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("disk");
@@ -43,9 +43,11 @@ impl SmallDisk {
             .stdout(Stdio::piped())
             .spawn()
             .expect("unshare runs");
+
         let mut line = String::new();
         let mut output = BufReader::new(holder.stdout.take().expect("piped"));
         output.read_line(&mut line).expect("text");
+
         assert_eq!(line, "mounted\n");
 
         Self {
@@ -55,15 +57,17 @@ impl SmallDisk {
         }
     }
 
-    /// Starts a server with its data there.
+    /// Starts a server with its data on the disk.
     pub(crate) fn start(&self, flags: &[&str]) -> Server {
         let mut command = Command::new("nsenter");
         command
             .arg(format!("--target={}", self.holder.id()))
             .arg("--mount");
+
         if !is_root() {
             command.args(["--user", "--preserve-credentials"]);
         }
+
         command
             .arg(env!("CARGO_BIN_EXE_fanfare"))
             .arg("--data")
@@ -72,23 +76,24 @@ impl SmallDisk {
         Server::start_by(&mut command, flags)
     }
 
+    /// Returns the path of the file that fills the disk, as seen from outside of the namespace.
     fn ballast(&self) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root", self.holder.id()))
             .join(self.path.strip_prefix("/").expect("absolute"))
             .join("ballast")
     }
 
-    /// Leaves room for less than a page.
+    /// Fills the disk; less than a page stays free.
     pub(crate) fn fill(&self) {
         let mut ballast = vec![b'x'; 4 << 20];
-        // As much as fits: the error is that it is full.
+        // The write stops with an error when the disk is full.
         while fs::write(self.ballast(), &ballast).is_err() && ballast.len() > 4096 {
             let written = fs::metadata(self.ballast()).expect("there").len() as usize;
             ballast.truncate(written.min(ballast.len() - 4096));
         }
     }
 
-    /// Makes room again.
+    /// Frees the space.
     pub(crate) fn make_room(&self) {
         fs::remove_file(self.ballast()).expect("there is room again");
     }
@@ -96,7 +101,7 @@ impl SmallDisk {
 
 impl Drop for SmallDisk {
     fn drop(&mut self) {
-        // Both fail only if it has already ended.
+        // Errors mean that the process has already ended.
         let _ = self.holder.kill();
         let _ = self.holder.wait();
     }

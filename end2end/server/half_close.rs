@@ -1,9 +1,10 @@
-//! Clients that close their sending side, or vanish, while they are being answered.
+//! Clients that close their sending side or disconnect while the server answers.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Server, soon};
+use crate::eventually::soon;
+use crate::harness::Server;
 use crate::metrics::until;
 
 const GET: &str = "GET /api/v1/rooms/lobby/messages HTTP/1.1\r\nHost: localhost\r\n\r\n";
@@ -11,7 +12,7 @@ const POST: &str = "POST /api/v1/rooms/lobby/messages HTTP/1.1\r\nHost: localhos
                     Content-Length: 5\r\n\r\nhello";
 const STREAM: &str = "GET /api/v1/rooms/lobby/stream?id=reader HTTP/1.1\r\nHost: localhost\r\n\r\n";
 
-/// A connection on which `request` was sent.
+/// Opens a connection and sends `request`.
 async fn send(server: &Server, request: &str) -> TcpStream {
     let mut stream = soon(TcpStream::connect(server.address))
         .await
@@ -22,20 +23,23 @@ async fn send(server: &Server, request: &str) -> TcpStream {
     stream
 }
 
-/// A stream whose head has come: by then its reader is in the room.
+/// Opens a stream and reads its head; by then its reader is in the room.
 async fn follow(server: &Server) -> TcpStream {
     let mut stream = send(server, STREAM).await;
     let mut head = Vec::new();
+
     while !head.ends_with(b"\r\n\r\n") {
         head.push(soon(stream.read_u8()).await.expect("a head"));
     }
+
     until(server, "fanfare_connections", 1).await;
     stream
 }
 
 #[tokio::test]
-async fn a_request_is_answered_though_its_client_has_closed_its_sending_side() {
+async fn a_request_is_answered_after_its_client_closed_its_sending_side() {
     let server = Server::start(&[]);
+
     for (request, status) in [(POST, "201"), (GET, "200"), (POST, "201"), (GET, "200")] {
         let mut stream = send(&server, request).await;
         soon(stream.shutdown()).await.expect("shut down");
@@ -53,8 +57,9 @@ async fn a_request_is_answered_though_its_client_has_closed_its_sending_side() {
 }
 
 #[tokio::test]
-async fn a_body_that_breaks_off_is_refused_and_stored_nowhere() {
+async fn an_incomplete_body_is_refused_and_not_stored() {
     let server = Server::start(&[]);
+
     let mut stream = send(&server, &POST[..POST.len() - 1]).await;
     soon(stream.shutdown()).await.expect("shut down");
 
@@ -65,6 +70,7 @@ async fn a_body_that_breaks_off_is_refused_and_stored_nowhere() {
 
     assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
     assert!(answer.contains("broken_off"), "{answer}");
+
     until(
         &server,
         "fanfare_messages_published_total{result=\"stored\"}",
@@ -74,7 +80,7 @@ async fn a_body_that_breaks_off_is_refused_and_stored_nowhere() {
 }
 
 #[tokio::test]
-async fn a_reader_of_a_stream_that_closes_its_sending_side_or_vanishes_leaves_at_once() {
+async fn a_stream_reader_that_half_closes_or_disconnects_leaves_at_once() {
     let server = Server::start(&["--heartbeat", "1h", "--expire", "2h"]);
 
     let mut half_closed = follow(&server).await;

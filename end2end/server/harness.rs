@@ -1,35 +1,24 @@
-//! A server process and clients to talk to it. Everything ends when its handle is dropped.
+//! A server process and its clients. Each is ended when its handle is dropped.
 
-use std::future::Future;
 use std::io::{BufRead, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use tempfile::TempDir;
 use tokio_tungstenite::tungstenite::Error;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
+use crate::eventually::{eventually, soon};
 pub(crate) use crate::peer::{Peer, Refused};
 use crate::raw::Raw;
 
-/// Long enough for anything a test waits for on a busy machine; reaching it is a failure.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
-
-/// Settings that keep one test out of another's way and every limit out of a test that is not about it.
+/// Free ports, so that tests do not disturb each other.
 const QUIET: &[&str] = &["--listen", "127.0.0.1:0", "--ops-listen", "127.0.0.1:0"];
 
-/// Waits for `what`, but not for ever.
-pub(crate) async fn soon<T>(what: impl Future<Output = T>) -> T {
-    tokio::time::timeout(PATIENCE, what)
-        .await
-        .expect("what the test waits for must happen")
-}
-
-/// The program under test, not yet started.
+/// Returns a command that starts the program under test, without settings from the environment.
 pub(crate) fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_fanfare"));
     for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FANFARE_")) {
@@ -42,16 +31,16 @@ pub(crate) fn program() -> Command {
 /// A running server.
 pub(crate) struct Server {
     child: Child,
-    /// Collects the log: a pipe that nobody reads would fill and stop the server.
+    /// The thread that reads the log: an unread pipe would fill up and block the server.
     log: Option<JoinHandle<String>>,
     pub(crate) address: SocketAddr,
     pub(crate) ops: SocketAddr,
-    /// Its data folder, if that ends with it.
+    /// The data folder, if it is removed with the server.
     data: Option<TempDir>,
 }
 
 impl Server {
-    /// Starts with no rate limit, in a data folder of its own, and `flags`.
+    /// Starts a server with `flags` and a new data folder. The message rate is not limited unless a flag limits it.
     pub(crate) fn start(flags: &[&str]) -> Self {
         let data = tempfile::tempdir().expect("a folder");
         let path = data.path().to_str().expect("text").to_owned();
@@ -60,28 +49,29 @@ impl Server {
         server
     }
 
-    /// Starts in the data folder `data`, that an earlier one may have left.
+    /// Starts a server in the data folder `data`, which may have data already.
     pub(crate) fn start_in(data: &Path, flags: &[&str]) -> Self {
         Self::start_by(program().arg("--data").arg(data), flags)
     }
 
-    /// Starts by a command of the test's own.
+    /// Starts a server by `command`.
     pub(crate) fn start_by(command: &mut Command, flags: &[&str]) -> Self {
-        Self::try_start_by(command, flags).expect("the program says where it is")
+        Self::try_start_by(command, flags).expect("the program listens")
     }
 
-    /// Starts with a standard error of the test's own, whose lines [`Server::end`] does not give.
+    /// Starts a server that logs to `stderr`. [`Server::end`] then returns an empty log.
     pub(crate) fn start_logging_to(stderr: impl Into<Stdio>, flags: &[&str]) -> Self {
         let data = tempfile::tempdir().expect("a folder");
         let mut command = program();
         command.arg("--data").arg(data.path());
         let mut server =
-            Self::spawn(&mut command, flags, stderr.into()).expect("the program says where it is");
+            Self::spawn(&mut command, flags, stderr.into()).expect("the program listens");
         server.data = Some(data);
+
         server
     }
 
-    /// Starts by a command of the test's own; nothing if it ends before it listens.
+    /// Starts a server by `command`; `None` if it exits before it listens.
     pub(crate) fn try_start_by(command: &mut Command, flags: &[&str]) -> Option<Self> {
         Self::spawn(command, flags, Stdio::piped())
     }
@@ -105,6 +95,7 @@ impl Server {
             .stderr(stderr)
             .spawn()
             .expect("the program starts");
+
         let mut lines = BufReader::new(child.stdout.take().expect("piped")).lines();
         let mut address = |prefix: &str| {
             let line = lines.next()?.expect("text");
@@ -120,6 +111,7 @@ impl Server {
             }
             text
         });
+
         let Some((address, ops)) = addresses else {
             child.wait().expect("it ends");
             return None;
@@ -133,19 +125,22 @@ impl Server {
         })
     }
 
-    /// Its process id.
+    /// Returns the process id.
     pub(crate) fn process(&self) -> u32 {
         self.child.id()
     }
 
+    /// Returns the URL of `path` on the public listener.
     pub(crate) fn url(&self, path: &str) -> String {
         format!("http://{}{path}", self.address)
     }
 
+    /// Returns the URL of the WebSocket endpoint with `query`.
     pub(crate) fn socket_url(&self, query: &str) -> String {
         format!("ws://{}/ws?{query}", self.address)
     }
 
+    /// Reports whether the process still runs.
     pub(crate) fn is_running(&mut self) -> bool {
         self.child.try_wait().expect("a child").is_none()
     }
@@ -158,9 +153,9 @@ impl Server {
         assert!(status.expect("kill runs").success());
     }
 
-    /// Waits for the end; gives its verdict and its log.
+    /// Waits for the exit; returns the exit status and the log.
     pub(crate) async fn end(mut self) -> (ExitStatus, String) {
-        let log = self.log.take().expect("it ends once");
+        let log = self.log.take().expect("the log is taken once");
         let text = soon(tokio::task::spawn_blocking(|| log.join()))
             .await
             .expect("joined")
@@ -168,23 +163,23 @@ impl Server {
         (self.child.wait().expect("a child"), text)
     }
 
-    /// Ends it and gives its log.
+    /// Stops the server with SIGTERM and returns its log.
     pub(crate) async fn log(self) -> String {
         self.signal("TERM");
         self.end().await.1
     }
 
-    /// A plain client in the lobby.
+    /// Opens a plain client in the lobby.
     pub(crate) async fn join(&self, id: &str) -> Peer {
         self.join_with(&format!("id={id}")).await
     }
 
-    /// A plain client by any query.
+    /// Opens a plain client with `query`.
     pub(crate) async fn join_with(&self, query: &str) -> Peer {
         self.try_join(query, &[]).await.expect("the server accepts")
     }
 
-    /// A plain client with headers of its own, or the HTTP status, headers and body that refused it.
+    /// Opens a client with `query` and `headers`, or returns the response that refused it.
     pub(crate) async fn try_join(
         &self,
         query: &str,
@@ -199,6 +194,7 @@ impl Server {
                 .headers_mut()
                 .append(*name, HeaderValue::from_str(value).expect("a value"));
         }
+
         match soon(tokio_tungstenite::connect_async(request)).await {
             Ok((socket, _)) => Ok(Peer { socket }),
             Err(Error::Http(response)) => {
@@ -214,32 +210,46 @@ impl Server {
         }
     }
 
-    /// Asks again until the server accepts: for places that become free.
+    /// Opens a plain client as soon as the server has room for it.
     pub(crate) async fn join_when_free(&self, query: &str) -> Peer {
-        soon(async {
-            loop {
-                if let Ok(peer) = self.try_join(query, &[]).await {
-                    return peer;
-                }
-            }
-        })
-        .await
+        eventually(async || self.try_join(query, &[]).await, Result::is_ok)
+            .await
+            .expect("accepted")
     }
 
-    /// A connection that has been upgraded by hand, to send bytes that no library would.
+    /// Returns the status and the body of `/readyz`.
+    pub(crate) async fn readiness(&self) -> (u16, String) {
+        let answer = soon(reqwest::get(format!("http://{}/readyz", self.ops)))
+            .await
+            .expect("an answer");
+        (answer.status().as_u16(), answer.text().await.expect("text"))
+    }
+
+    /// Waits until `/readyz` answers with `status`, and returns its body.
+    pub(crate) async fn until_readiness(&self, status: u16) -> String {
+        let (_, body) = eventually(
+            async || self.readiness().await,
+            |(found, _)| *found == status,
+        )
+        .await;
+        body
+    }
+
+    /// Opens a plain connection whose bytes the test writes itself.
     pub(crate) async fn raw(&self) -> Raw {
         Raw::open(self.address, "id=raw", None).await
     }
 
-    /// The same, of a subprotocol.
+    /// Opens such a connection with `subprotocol`.
     pub(crate) async fn raw_with(&self, query: &str, subprotocol: &str) -> Raw {
         Raw::open(self.address, query, Some(subprotocol)).await
     }
 
-    /// What the process holds of memory.
+    /// Returns the resident memory of the process in bytes.
     pub(crate) fn resident_bytes(&self) -> u64 {
         let status =
             std::fs::read_to_string(format!("/proc/{}/status", self.child.id())).expect("it runs");
+
         let line = status
             .lines()
             .find_map(|line| line.strip_prefix("VmRSS:"))
@@ -254,8 +264,8 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // Both fail only if it has already ended.
-        let _ended = self.child.kill();
-        let _ended = self.child.wait();
+        // Errors mean that the process has already ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }

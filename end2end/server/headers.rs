@@ -1,18 +1,20 @@
-//! What every answer forbids a browser. (That Chromium finds nothing to complain about is tested wherever it loads a
-//! page.)
+//! Security headers of every response. The tests in a browser check that Chromium reports no violation.
 
 use reqwest::{Client, Response};
 
-use crate::harness::{Server, soon};
+use crate::eventually::soon;
+use crate::harness::Server;
 
 const NOTHING: &str = "default-src 'none'; frame-ancestors 'none'";
 
+/// Sends a `GET` for `url`.
 async fn get(url: String) -> Response {
     soon(Client::new().get(url).send())
         .await
         .expect("an answer")
 }
 
+/// Returns the header `name`, or an empty text.
 fn header<'a>(response: &'a Response, name: &str) -> &'a str {
     response
         .headers()
@@ -20,7 +22,7 @@ fn header<'a>(response: &'a Response, name: &str) -> &'a str {
         .map_or("", |value| value.to_str().expect("text"))
 }
 
-/// What directive `name` of the page's policy says.
+/// Returns the values of the directive `name` of a policy.
 fn directive<'a>(policy: &'a str, name: &str) -> Vec<&'a str> {
     let found = policy
         .split(';')
@@ -33,9 +35,11 @@ fn directive<'a>(policy: &'a str, name: &str) -> Vec<&'a str> {
 }
 
 #[tokio::test]
-async fn every_answer_forbids_what_it_does_not_need() {
+async fn every_response_has_the_security_headers() {
     let server = Server::start(&[]);
+
     let page = server.url("/nowhere");
+
     for (url, status) in [
         (server.url("/"), 200),
         (server.url("/api/v1/openapi.json"), 200),
@@ -61,6 +65,7 @@ async fn every_answer_forbids_what_it_does_not_need() {
             "same-origin",
             "{url}"
         );
+
         if url != server.url("/") {
             assert_eq!(
                 header(&response, "content-security-policy"),
@@ -69,6 +74,7 @@ async fn every_answer_forbids_what_it_does_not_need() {
             );
         }
     }
+
     let refused = soon(
         Client::new()
             .get(server.url("/"))
@@ -83,12 +89,15 @@ async fn every_answer_forbids_what_it_does_not_need() {
 }
 
 #[tokio::test]
-async fn the_page_may_load_and_run_only_what_is_its_own() {
+async fn the_page_may_load_and_run_only_its_own_files() {
     let server = Server::start(&[]);
+
     let mut nonces = Vec::new();
+
     for _visit in 1..=2 {
         let response = get(server.url("/r/lobby")).await;
         let policy = header(&response, "content-security-policy").to_owned();
+
         for (name, allowed) in [
             ("default-src", &["'none'"][..]),
             ("style-src", &["'self'"]),
@@ -101,42 +110,49 @@ async fn the_page_may_load_and_run_only_what_is_its_own() {
         ] {
             assert_eq!(directive(&policy, name), allowed, "{policy}");
         }
+
         let [own, nonce, wasm] = directive(&policy, "script-src")[..] else {
             panic!("{policy}")
         };
-        assert_eq!((own, wasm), ("'self'", "'wasm-unsafe-eval'"));
+        assert_eq!(own, "'self'");
+        assert_eq!(wasm, "'wasm-unsafe-eval'");
+
         let nonce = nonce
             .trim_start_matches("'nonce-")
             .trim_end_matches('\'')
             .to_owned();
         let permissions = header(&response, "permissions-policy");
+        assert!(permissions.contains("camera=()"), "{permissions}");
         assert!(
-            permissions.contains("camera=()") && permissions.contains("clipboard-write=(self)"),
+            permissions.contains("clipboard-write=(self)"),
             "{permissions}"
         );
+
         let html = soon(response.text()).await.expect("text");
         assert!(
             html.contains(&format!("nonce=\"{nonce}\"")),
             "the page's scripts carry {nonce}"
         );
-        assert!(
-            !html.contains(" style=\"") && !html.contains("javascript:"),
-            "{html}"
-        );
+        assert!(!html.contains(" style=\""), "{html}");
+        assert!(!html.contains("javascript:"), "{html}");
+
         nonces.push(nonce);
     }
-    assert_ne!(nonces[0], nonces[1], "each answer has a nonce of its own");
+
+    assert_ne!(nonces[0], nonces[1], "each response has a new nonce");
 }
 
 #[tokio::test]
-async fn the_page_is_shown_in_frames_of_those_who_were_named() {
+async fn the_page_may_be_framed_only_by_named_origins() {
     let named = Server::start(&[
         "--allow-embed",
         "https://shop.example",
         "--allow-embed",
         "http://a.example:8080",
     ]);
+
     let any = Server::start(&["--allow-embed", "any"]);
+
     for (server, allowed) in [
         (
             &named,

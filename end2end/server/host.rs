@@ -1,18 +1,24 @@
-//! Under which names the server is asked. (Real rebinding is tested in a browser: `rebinding.hydrate.spec.ts`. What
-//! holds beyond loopback is tested beside the code, because a test listens on loopback.)
+//! The accepted values of `Host`. `rebinding.hydrate.spec.ts` tests DNS rebinding in a browser. The rules beyond
+//! loopback have unit tests, because these tests listen on loopback.
 
 use std::net::SocketAddr;
 
 use crate::harness::Server;
 use crate::raw::answer;
 
-/// What is answered to a `GET` of `target` with these lines about the host: its status, and the code of the error.
-async fn ask(address: SocketAddr, target: &str, version: &str, hosts: &[&str]) -> (u16, String) {
+/// Sends a `GET` of `target` with these `Host` headers; returns the status and the error code.
+async fn status_and_code(
+    address: SocketAddr,
+    target: &str,
+    version: &str,
+    hosts: &[&str],
+) -> (u16, String) {
     let hosts: String = hosts
         .iter()
         .map(|host| format!("Host: {host}\r\n"))
         .collect();
     let request = format!("GET {target} HTTP/{version}\r\n{hosts}Connection: close\r\n\r\n");
+
     let answer = answer(address, &request).await;
     let status = answer
         .split(' ')
@@ -23,18 +29,20 @@ async fn ask(address: SocketAddr, target: &str, version: &str, hosts: &[&str]) -
         .split("\"code\":\"")
         .nth(1)
         .and_then(|rest| rest.split('"').next());
+
     (status, code.unwrap_or_default().to_owned())
 }
 
 #[tokio::test]
-async fn on_loopback_it_answers_to_loopback_names_and_to_those_it_was_given() {
+async fn on_loopback_only_loopback_names_and_public_hosts_are_accepted() {
     let server = Server::start(&[
         "--public-host",
         "chat.example.org",
         "--public-host",
         "https://lan.example:8443",
     ]);
-    for (host, answers) in [
+
+    for (host, is_accepted) in [
         ("localhost", true),
         ("LocalHost:12345", true),
         ("app.localhost", true),
@@ -74,10 +82,11 @@ async fn on_loopback_it_answers_to_loopback_names_and_to_those_it_was_given() {
             (server.ops, "/healthz"),
             (server.ops, "/metrics"),
         ] {
-            let (status, code) = ask(address, target, "1.1", &[host]).await;
+            let (status, code) = status_and_code(address, target, "1.1", &[host]).await;
+            assert_eq!(status == 421, !is_accepted, "{host} {target} {status}");
             assert_eq!(
-                (status == 421, code == "misdirected"),
-                (!answers, !answers),
+                code == "misdirected",
+                !is_accepted,
                 "{host} {target} {status}"
             );
         }
@@ -85,14 +94,17 @@ async fn on_loopback_it_answers_to_loopback_names_and_to_those_it_was_given() {
 }
 
 #[tokio::test]
-async fn a_refusal_says_how_the_name_would_be_allowed() {
+async fn a_refused_host_is_answered_with_the_flag_that_allows_it() {
     let server = Server::start(&[]);
+
     let request = "GET / HTTP/1.1\r\nHost: chat.lan:12345\r\nConnection: close\r\n\r\n";
-    let said = answer(server.address, request).await;
+    let refused = answer(server.address, request).await;
+    assert!(refused.contains("421 Misdirected Request"), "{refused}");
     assert!(
-        said.contains("421 Misdirected Request") && said.contains("--public-host chat.lan:12345"),
-        "{said}"
+        refused.contains("--public-host chat.lan:12345"),
+        "{refused}"
     );
+
     let metrics = answer(
         server.ops,
         "GET /metrics HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n",
@@ -107,9 +119,11 @@ async fn a_refusal_says_how_the_name_would_be_allowed() {
 }
 
 #[tokio::test]
-async fn a_request_has_one_host_that_is_one() {
+async fn a_request_has_exactly_one_valid_host() {
     let server = Server::start(&[]);
+
     let own = server.address.to_string();
+
     for (version, hosts, status) in [
         ("1.1", &[][..], 400),
         ("1.1", &[own.as_str(), own.as_str()], 400),
@@ -120,7 +134,7 @@ async fn a_request_has_one_host_that_is_one() {
         ("1.1", &["localhost:port"], 400),
         ("1.1", &["::1"], 400),
         ("1.1", &[own.as_str()], 200),
-        // What checks a server's health may be as old as that; no browser is.
+        // Health checks may use HTTP/1.0 without `Host`; browsers do not.
         ("1.0", &[], 200),
         ("1.0", &["evil.example"], 421),
     ] {
@@ -129,7 +143,7 @@ async fn a_request_has_one_host_that_is_one() {
             (server.ops, "/healthz"),
         ] {
             assert_eq!(
-                ask(address, target, version, hosts).await.0,
+                status_and_code(address, target, version, hosts).await.0,
                 status,
                 "{version} {hosts:?}"
             );
@@ -138,9 +152,11 @@ async fn a_request_has_one_host_that_is_one() {
 }
 
 #[tokio::test]
-async fn what_the_request_line_says_counts_more_than_the_host() {
+async fn the_request_line_overrides_the_host_header() {
     let server = Server::start(&[]);
+
     let own = server.address.to_string();
+
     for (target, host, status) in [
         (
             format!("http://{own}/api/v1/openapi.json"),
@@ -159,7 +175,9 @@ async fn what_the_request_line_says_counts_more_than_the_host() {
         ),
     ] {
         assert_eq!(
-            ask(server.address, &target, "1.1", &[host]).await.0,
+            status_and_code(server.address, &target, "1.1", &[host])
+                .await
+                .0,
             status,
             "{target} {host}"
         );

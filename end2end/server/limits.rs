@@ -1,95 +1,94 @@
-//! Every limit, and how a client is told that it reached one.
+//! Limits, and the errors of clients that reach them.
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::{Server, soon};
+use crate::eventually::soon;
+use crate::harness::Server;
 use crate::raw::masked;
 
 #[tokio::test]
-async fn more_connections_than_allowed_are_refused_with_503_and_told_when_to_try_again() {
+async fn connections_beyond_the_limit_are_refused_with_503_and_retry_after() {
     let server = Server::start(&["--max-connections", "2"]);
     let _ann = server.join("ann").await;
     let _bob = server.join("bob").await;
-    let refused = server.try_join("id=eve", &[]).await.err().expect("full");
-    assert!(
-        refused.status == 503
-            && refused.retry_after
-            && refused.body.contains("too_many_connections"),
-        "{refused:?}"
-    );
+
+    let refused = server.try_join("id=eve", &[]).await.expect_err("full");
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(refused.retry_after, "{refused:?}");
+    assert!(refused.body.contains("too_many_connections"), "{refused:?}");
 }
 
 #[tokio::test]
-async fn more_connections_from_one_address_than_allowed_are_refused_with_429() {
+async fn connections_of_one_address_beyond_its_limit_are_refused_with_429() {
     let server = Server::start(&["--max-connections-per-ip", "1"]);
     let _ann = server.join("ann").await;
-    let refused = server.try_join("id=bob", &[]).await.err().expect("full");
-    assert!(refused.status == 429 && refused.retry_after, "{refused:?}");
+    let refused = server.try_join("id=bob", &[]).await.expect_err("full");
+    assert_eq!(refused.status, 429, "{refused:?}");
+    assert!(refused.retry_after, "{refused:?}");
 }
 
 #[tokio::test]
-async fn more_rooms_than_allowed_are_refused_but_an_empty_room_makes_way() {
+async fn rooms_beyond_the_limit_are_refused_until_one_is_empty() {
     let server = Server::start(&["--max-rooms", "2"]);
     let first = server.join_with("room=first").await;
     let _second = server.join_with("room=second").await;
-    let refused = server
-        .try_join("room=third", &[])
-        .await
-        .err()
-        .expect("full");
-    assert!(
-        refused.status == 503 && refused.retry_after && refused.body.contains("too_many_rooms"),
-        "{refused:?}"
-    );
+
+    let refused = server.try_join("room=third", &[]).await.expect_err("full");
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(refused.retry_after, "{refused:?}");
+    assert!(refused.body.contains("too_many_rooms"), "{refused:?}");
+
     first.leave().await;
     server.join_when_free("room=third").await.leave().await;
 }
 
 #[tokio::test]
-async fn no_more_rooms_than_allowed_come_into_the_database_over_http() {
+async fn the_number_of_rooms_in_the_database_is_limited_over_http() {
     let server = Server::start(&["--max-rooms", "3"]);
+
     let client = reqwest::Client::new();
     let publish = |room: String| {
         let url = server.url(&format!("/api/v1/rooms/{room}/messages"));
         client.post(url).body("x").send()
     };
+
     for number in 0..3 {
         let answer = publish(format!("room-{number}")).await.expect("an answer");
         assert_eq!(answer.status(), 201);
     }
 
     let refused = publish("one-more".to_owned()).await.expect("an answer");
-
     assert_eq!(refused.status(), 503);
     assert!(refused.headers().contains_key("retry-after"));
+
     let body = refused.text().await.expect("text");
     let names_the_limit = "the store has 3 rooms, the limit (--max-rooms)";
-    assert!(
-        body.contains("too_many_rooms") && body.contains(names_the_limit),
-        "{body}"
-    );
+    assert!(body.contains("too_many_rooms"), "{body}");
+    assert!(body.contains(names_the_limit), "{body}");
+
     let known = publish("room-0".to_owned()).await.expect("an answer");
     assert_eq!(known.status(), 201);
 }
 
 #[tokio::test]
-async fn more_connections_in_a_room_than_allowed_are_refused_until_one_leaves() {
+async fn connections_beyond_the_limit_of_a_room_are_refused_until_one_leaves() {
     let server = Server::start(&["--max-room-members", "1"]);
     let ann = server.join_with("id=ann&room=full").await;
+
     let refused = server
         .try_join("id=bob&room=full", &[])
         .await
-        .err()
-        .expect("full");
-    assert!(
-        refused.status == 503 && refused.retry_after && refused.body.contains("room_full"),
-        "{refused:?}"
-    );
+        .expect_err("full");
+    assert_eq!(refused.status, 503, "{refused:?}");
+    assert!(refused.retry_after, "{refused:?}");
+    assert!(refused.body.contains("room_full"), "{refused:?}");
+
     let stream = reqwest::get(server.url("/api/v1/rooms/full/stream"))
         .await
         .expect("an answer");
     assert_eq!(stream.status(), 503);
+
     server.join_with("id=bob&room=other").await.leave().await;
     ann.leave().await;
     server
@@ -100,40 +99,46 @@ async fn more_connections_in_a_room_than_allowed_are_refused_until_one_leaves() 
 }
 
 #[tokio::test]
-async fn a_message_over_the_limit_closes_its_sender_with_1009_and_nobody_sees_it() {
+async fn a_message_over_the_limit_closes_its_sender_with_1009_and_is_not_delivered() {
     let server = Server::start(&["--max-message", "1KiB"]);
     let mut ann = server.join("ann").await;
     let mut bob = server.join("bob").await;
+
     bob.send("x".repeat(1025)).await;
     assert_eq!(bob.close_code().await, 1009);
+
     server.join("carol").await.send("x".repeat(1024)).await;
     assert_eq!(ann.text().await.len(), 1024);
 }
 
 #[tokio::test]
-async fn a_plain_client_that_is_too_fast_is_closed_with_4001_after_its_burst_was_heard() {
+async fn a_plain_client_that_is_too_fast_is_closed_with_4001_after_its_burst() {
     let server = Server::start(&["--message-rate", "1/s", "--message-burst", "5"]);
     let mut ann = server.join("ann").await;
     let mut flood = server.join("flood").await;
+
     for number in 0..100 {
         if !flood.try_send(number.to_string()).await {
             break;
         }
     }
+
     assert_eq!(flood.close_code().await, 4001);
     assert_eq!(ann.texts(5).await, ["0", "1", "2", "3", "4"]);
+
     server.join("bob").await.send("next").await;
     let next = ann.text().await;
     assert!(
         next == "next" || next == "5",
-        "at most what a second more allows is heard: {next}"
+        "at most one more message is allowed in a second: {next}"
     );
 }
 
 #[tokio::test]
-async fn streams_do_not_take_the_places_of_those_that_ask() {
-    // More than may ask over HTTP at the same time.
+async fn streams_do_not_count_against_the_limit_of_requests() {
+    // More than the limit of concurrent HTTP requests.
     const STREAMS: usize = 4200;
+
     rlimit::increase_nofile_limit(u64::MAX).expect("files for as many sockets");
     let server = Server::start(&[
         "--connect-rate",
@@ -143,8 +148,10 @@ async fn streams_do_not_take_the_places_of_those_that_ask() {
         "--log-level",
         "error",
     ]);
+
     let request = b"GET /api/v1/rooms/lobby/stream HTTP/1.1\r\nHost: localhost\r\n\r\n";
     let mut streams = Vec::new();
+
     for _stream in 0..STREAMS {
         let mut stream = soon(TcpStream::connect(server.address))
             .await
@@ -154,20 +161,25 @@ async fn streams_do_not_take_the_places_of_those_that_ask() {
         soon(stream.read_exact(&mut status))
             .await
             .expect("an answer");
+
         assert_eq!(&status, b"HTTP/1.1 200");
+
         streams.push(stream);
     }
+
     let page = soon(reqwest::get(server.url("/api/v1/openapi.json")))
         .await
         .expect("an answer");
     assert_eq!(page.status(), 200);
+
     server.join("ann").await.leave().await;
 }
 
 #[tokio::test]
-async fn one_address_cannot_hold_all_places_of_those_that_ask() {
-    // More than half of those that there are.
+async fn one_address_cannot_use_up_the_limit_of_requests() {
+    // More than half of the limit of HTTP connections.
     const SOCKETS: usize = 2100;
+
     rlimit::increase_nofile_limit(u64::MAX).expect("files for as many sockets");
     let server = Server::start(&[
         "--connect-burst",
@@ -177,7 +189,9 @@ async fn one_address_cannot_hold_all_places_of_those_that_ask() {
         "--log-level",
         "error",
     ]);
+
     let mut idle = Vec::new();
+
     for _socket in 0..SOCKETS {
         idle.push(
             soon(TcpStream::connect(server.address))
@@ -185,21 +199,17 @@ async fn one_address_cannot_hold_all_places_of_those_that_ask() {
                 .expect("the server listens"),
         );
     }
+
     let refused = soon(reqwest::get(server.url("/api/v1/openapi.json")))
         .await
         .expect("an answer");
-    assert_eq!(
-        (
-            refused.status().as_u16(),
-            refused.headers().contains_key("retry-after")
-        ),
-        (429, true)
-    );
+    assert_eq!(refused.status().as_u16(), 429);
+    assert!(refused.headers().contains_key("retry-after"));
+
     let body = soon(refused.text()).await.expect("text");
-    assert!(
-        body.contains("too_many_at_once") && body.contains("2048"),
-        "{body}"
-    );
+    assert!(body.contains("too_many_at_once"), "{body}");
+    assert!(body.contains("2048"), "{body}");
+
     let elsewhere = reqwest::Client::builder()
         .local_address(std::net::IpAddr::from([127, 0, 0, 2]))
         .build();
@@ -207,13 +217,15 @@ async fn one_address_cannot_hold_all_places_of_those_that_ask() {
         .expect("a client")
         .get(server.url("/api/v1/openapi.json"));
     assert_eq!(soon(request.send()).await.expect("an answer").status(), 200);
+
     drop(idle);
     server.join_when_free("id=ann").await.leave().await;
 }
 
 #[tokio::test]
-async fn half_a_request_or_none_is_closed_after_the_header_timeout() {
+async fn connections_without_a_whole_request_are_closed_after_the_header_timeout() {
     let server = Server::start(&["--header-timeout", "200ms"]);
+
     for opening in [
         "",
         "GET /ws HTTP/1.1\r\nHost: localhost\r\n",
@@ -234,56 +246,62 @@ async fn half_a_request_or_none_is_closed_after_the_header_timeout() {
 async fn a_client_that_floods_with_pings_is_closed_with_4001() {
     let server = Server::start(&[]);
     let mut flood = server.raw().await;
+
     flood.write(&masked(0x89, b"?").repeat(1500)).await;
     for _allowed in 0..1000 {
         assert_eq!(flood.frame().await.0, 0x8A);
     }
+
     assert_eq!(flood.close_code().await, 4001);
 }
 
 #[tokio::test]
-async fn many_questions_at_once_make_one_answer_wait_and_the_others_are_refused() {
+async fn concurrent_history_requests_beyond_one_are_refused() {
     let server = Server::start(&["--max-message", "1MiB"]);
     let mut ann = server.join("ann").await;
+
     ann.send("x".repeat(200_000)).await;
     ann.text().await;
     let mut curious = server.raw_with("id=curious", "fanfare.v1").await;
+
     let before = server.resident_bytes();
     curious
         .write(&masked(0x81, br#"{"type":"history"}"#).repeat(500))
         .await;
     let mut refused = 0;
+
     while refused < 400 {
         let (_, payload) = curious.frame().await;
         refused += usize::from(
             String::from_utf8_lossy(&payload).contains("one history request at a time"),
         );
     }
+
     let grown = server.resident_bytes().saturating_sub(before);
     assert!(
         grown < 8 << 20,
-        "500 questions made the server {grown} bytes larger"
+        "500 requests made the server {grown} bytes larger"
     );
-    ann.send("others go on").await;
-    assert_eq!(ann.text().await, "others go on");
+
+    ann.send("others are served").await;
+    assert_eq!(ann.text().await, "others are served");
 }
 
 #[tokio::test]
 async fn an_address_that_connects_too_fast_is_refused_with_429_until_it_has_waited() {
     let server = Server::start(&["--connect-rate", "1/s", "--connect-burst", "3"]);
+
     for id in ["ann", "bob", "carol"] {
         server.join(id).await.leave().await;
     }
-    let refused = server
-        .try_join("id=dan", &[])
-        .await
-        .err()
-        .expect("too fast");
-    assert!(
-        refused.status == 429 && refused.retry_after && refused.body.contains("connects_too_fast"),
-        "{refused:?}"
-    );
+
+    let refused = server.try_join("id=dan", &[]).await.expect_err("too fast");
+    assert_eq!(refused.status, 429, "{refused:?}");
+    assert!(refused.retry_after, "{refused:?}");
+    assert!(refused.body.contains("connects_too_fast"), "{refused:?}");
+
     let page = reqwest::get(server.url("/")).await.expect("an answer");
     assert_eq!(page.status(), 429);
+
     server.join_when_free("id=dan").await.leave().await;
 }

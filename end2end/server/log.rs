@@ -1,17 +1,18 @@
-//! A log that cannot be written changes nothing: its lines are dropped and counted, and everybody is served.
+//! A log that cannot be written affects no client: its lines are dropped and counted.
 
 use std::fs::File;
 use std::io::{self, Write};
 use std::process::Stdio;
 
 use crate::client::{Events, publish};
-use crate::harness::{Server, program, soon};
+use crate::eventually::{eventually, soon};
+use crate::harness::{Server, program};
 use crate::metrics::figure;
 
 const DROPPED: &str = "fanfare_log_lines_dropped_total";
 
-/// Uses the server in each way that is logged, and ends it in order.
-async fn is_served_to_the_end(server: Server) {
+/// Uses the server in each way that is logged, and stops it.
+async fn use_and_stop(server: Server) {
     for number in 0..3 {
         let mut peer = server.join(&format!("ann-{number}")).await;
         let mut events = Events::open(&server, "id=bob").await;
@@ -19,17 +20,19 @@ async fn is_served_to_the_end(server: Server) {
         assert_eq!(peer.text().await, "a word");
         assert_eq!(events.next("message").await["text"], "a word");
     }
+
     let mut last = server.join("ann").await;
 
     server.signal("TERM");
 
     assert_eq!(last.close_code().await, 1001);
+
     let (status, _) = server.end().await;
     assert_eq!(status.code(), Some(0));
 }
 
 #[tokio::test]
-async fn a_log_on_a_full_disk_is_dropped_and_counted_in_both_formats() {
+async fn log_lines_on_a_full_disk_are_dropped_and_counted() {
     for format in ["pretty", "json"] {
         let full = File::options()
             .write(true)
@@ -37,34 +40,34 @@ async fn a_log_on_a_full_disk_is_dropped_and_counted_in_both_formats() {
             .expect("a device");
 
         let server = Server::start_logging_to(full, &["--log-format", format]);
-
         drop(server.join("eve").await);
         assert!(figure(&server, DROPPED).await > 0, "{format}");
-        is_served_to_the_end(server).await;
+
+        use_and_stop(server).await;
     }
 }
 
 #[tokio::test]
-async fn a_log_whose_reader_has_gone_is_dropped_and_counted() {
+async fn log_lines_without_a_reader_are_dropped_and_counted() {
     let (reader, writer) = io::pipe().expect("a pipe");
     drop(reader);
 
     let server = Server::start_logging_to(writer, &[]);
-
     drop(server.join("eve").await);
     assert!(figure(&server, DROPPED).await > 0);
-    is_served_to_the_end(server).await;
+
+    use_and_stop(server).await;
 }
 
 #[tokio::test]
-async fn a_log_whose_reader_has_stopped_reading_makes_nobody_wait() {
+async fn a_log_reader_that_stops_reading_delays_nothing() {
     let (_unread, mut writer) = io::pipe().expect("a pipe");
-    // As much as a pipe holds (pipe(7)): not one more byte finds room.
+
+    // The capacity of a pipe (pipe(7)): the pipe is full.
     writer.write_all(&[b'\n'; 65536]).expect("there is room");
 
     let server = Server::start_logging_to(writer, &[]);
-
-    is_served_to_the_end(server).await;
+    use_and_stop(server).await;
 }
 
 #[tokio::test]
@@ -78,7 +81,7 @@ async fn a_log_that_is_read_drops_nothing() {
 }
 
 #[tokio::test]
-async fn a_standard_output_that_takes_nothing_does_not_keep_a_server_from_serving() {
+async fn a_full_or_closed_standard_output_does_not_stop_the_server() {
     let full = File::options()
         .write(true)
         .open("/dev/full")
@@ -101,13 +104,16 @@ async fn a_standard_output_that_takes_nothing_does_not_keep_a_server_from_servin
             .expect("it starts");
 
         let url = format!("http://{address}/api/v1/rooms/lobby/presence");
-        soon(async { while reqwest::get(&url).await.is_err() {} }).await;
+        eventually(async || reqwest::get(&url).await, Result::is_ok)
+            .await
+            .expect("it listens");
 
         let id = server.id().expect("it runs").to_string();
         let killed = std::process::Command::new("kill")
             .args(["-TERM", &id])
             .status();
         assert!(killed.expect("kill runs").success());
+
         let status = soon(server.wait()).await.expect("a child");
         assert_eq!(status.code(), Some(0));
     }

@@ -1,125 +1,133 @@
-//! Fanfare's promises, tested from outside: the real program on a free port, and clients nobody here wrote.
+//! Fanfare's promises, tested from outside: the real program on a free port, with independent clients.
 
+/// Waits with a limit.
+mod eventually;
 /// Starts servers and clients.
 mod harness;
-/// A client of a library.
+/// A WebSocket client.
 mod peer;
-/// A client made by hand.
+/// A WebSocket client that writes its own bytes.
 mod raw;
 /// Clients of the HTTP API.
 mod client;
 /// Other programs beside a server.
 mod daemon;
-/// Who vouches for a server's certificate.
+/// A certificate authority.
 mod authority;
 /// A disk that can be filled.
 mod disk;
+/// A NATS, its nodes and a proxy in front of it.
+mod nats;
 
-/// The faults of the original program, each of which must stay gone.
+/// The faults of the original program.
 mod original;
-/// The plain dialect: what is sent arrives, byte for byte, in one order.
+/// The plain dialect.
 mod plain;
 /// The dialect `fanfare.v1`, frame by frame.
-mod tls;
 mod typed;
-/// Reading from a place: history, coming back, falling behind.
+/// TLS in the program itself.
+mod tls;
+/// Reading from a position: history, resuming, slow readers.
 mod recovery;
-/// What is acknowledged outlasts the process, however it ends.
+/// Acknowledged messages outlast the process.
 mod durable;
-/// A log that went back in time.
+/// Databases that went back in time.
 mod rollback;
-/// Files that are gone while the server runs.
+/// Database files that are removed while the server runs.
 mod missing_files;
 /// Several nodes on one NATS.
 mod cluster;
 /// Disks that are full or fail, clocks that jump.
 mod faults;
+/// A limit on the size of files.
 mod file_size;
-/// Files that the server must not touch.
+/// Databases that are damaged or in use.
 mod damaged;
-/// RFC 6455 as a client sees it: pings, fragments, close codes.
-mod wire;
-/// RFC 7692: messages compressed once for all who agreed.
-mod compression;
-/// Signs of life, and what happens without them.
-mod heartbeat;
-/// Every limit, and how a client is told.
-mod limits;
-/// What ids and addresses share.
-mod quotas;
-/// What clients may make the server hold.
+/// Backup and restore.
 mod backup;
+/// RFC 6455: pings, fragments, close codes.
+mod wire;
+/// RFC 7692: compressed messages.
+mod compression;
+/// Heartbeats.
+mod heartbeat;
+/// Limits and their errors.
+mod limits;
+/// Rates of ids and addresses.
+mod quotas;
+/// The memory budget.
 mod budget;
-/// The budget and the process's memory.
+/// The memory budget and the memory of the process.
 mod resident;
-/// One address cannot shut others out.
+/// Resources that are divided by address.
 mod shares;
-/// Heads of requests that are out of bounds.
+/// Heads of requests that are too large or malformed.
 mod heads;
-/// Clients that close their sending side while they are being answered.
+/// Clients that half-close or disconnect while the server answers.
 mod half_close;
-/// Whose address counts behind a proxy.
+/// Trusted proxies.
 mod proxy;
-/// Every way to lose, refuse or close has a counter.
+/// Counters of closed connections, refusals and gaps.
 mod metrics;
-/// Spans, as a collector is brought them.
+/// Spans, as a collector receives them.
 mod spans;
-/// The figures, and what is made of them: dashboard, alerts, documentation.
+/// Metrics, dashboard, alerts and their documentation.
 mod observe;
-/// The same, by a real Prometheus.
+/// Dashboard and alerts in a real Prometheus.
 mod prometheus;
-/// Clients that mean harm, and what others notice of them.
+/// Hostile clients and their effect on others.
 mod hostile;
-/// What those clients do.
+/// The attackers of `hostile`.
 mod attack;
-/// The page's files, in a folder and inside the program.
+/// The files of the page, in a folder or embedded.
 mod site;
-/// Which pages may ask.
+/// The accepted values of `Origin`.
 mod origin;
-/// Under which names the server is asked.
+/// The accepted values of `Host`.
 mod host;
-/// What pages of other origins may read.
+/// CORS headers.
 mod cors;
-/// What every answer forbids a browser.
+/// Security headers.
 mod headers;
-/// Tokens: whose count, and what they allow.
+/// Tokens.
 mod auth;
-/// What the HTTP API refuses, and how it says so.
+/// Errors of the HTTP API.
 mod api;
-/// A room out of the database and into another.
+/// Export and import of a room.
 mod archive;
-/// Publishing over HTTP: texts, JSON, batches, and how fast.
+/// Publishing over HTTP.
 mod publish;
 /// History and presence over HTTP.
 mod history;
-/// Following a room over HTTP: events and lines.
+/// Streams over HTTP.
 mod stream;
 /// Streams that are not read.
 mod slow_stream;
-/// The API's description, held against what it answers.
+/// The OpenAPI document.
 mod openapi;
-/// What operators see and do.
+/// The admin API and the admin page.
 mod admin;
-/// Signals and the orderly end.
+/// SIGTERM and SIGINT.
 mod drain;
-/// A log that nobody reads or that has no room.
+/// Logs that cannot be written.
 mod log;
-/// Settings, pages, links: the documentation against what there is.
+/// The documentation matches the program.
 mod documentation;
-/// The documentation's clients.
+/// The clients in the documentation.
 mod snippets;
-/// Behind the proxies that people use.
+/// nginx and Caddy with the settings in `deploy/`.
 mod proxies;
+/// A server under a path of its host.
 mod base_path;
 /// The container, the unit and the package.
 mod deploy;
-/// Service managers: readiness, sockets that are passed, restarts.
+/// Service managers.
 mod supervisor;
-/// The clients on the command line.
+/// The commands.
 mod cli;
-/// Flags, environment, file.
+/// Flags, environment and settings file.
 mod config;
 /// The shape of the source tree.
 mod shape;
-/// The libraries in the lock file against what deny.toml allows.
+/// The dependencies and `deny.toml`.
 mod supply;

@@ -1,12 +1,11 @@
-//! Every way to lose, refuse or close has a counter, on the operator's listener.
+//! Counters of closed connections, refusals and gaps, on the ops listener.
 
-use serde_json::json;
-
-use crate::harness::{Server, soon};
+use crate::eventually::{eventually, soon};
+use crate::harness::Server;
 use crate::raw::masked;
 use crate::typed::{find, join, next, say};
 
-/// What the counter or gauge `series` shows.
+/// Returns the value of the counter or gauge `series`; 0 if it does not exist.
 pub(crate) async fn figure(server: &Server, series: &str) -> u64 {
     let answer = soon(reqwest::get(format!("http://{}/metrics", server.ops)))
         .await
@@ -15,6 +14,7 @@ pub(crate) async fn figure(server: &Server, series: &str) -> u64 {
         answer.headers()["content-type"],
         "text/plain; version=0.0.4"
     );
+
     let text = soon(answer.text()).await.expect("text");
     let line = text
         .lines()
@@ -22,17 +22,13 @@ pub(crate) async fn figure(server: &Server, series: &str) -> u64 {
     line.map_or(0, |number| number.parse().expect("a whole number"))
 }
 
-/// Waits until it shows `expected`.
+/// Waits until the counter or gauge `series` is `expected`.
 pub(crate) async fn until(server: &Server, series: &str, expected: u64) {
-    soon(async {
-        while figure(server, series).await != expected {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    let probe = async || figure(server, series).await;
+    eventually(probe, |found| *found == expected).await;
 }
 
-/// The one state that the store is said to be in.
+/// Returns the state of the store, which must be exactly one.
 pub(crate) async fn store_state(server: &Server) -> &'static str {
     let mut found = Vec::new();
     for state in ["ready", "refusing", "away", "lost"] {
@@ -40,10 +36,13 @@ pub(crate) async fn store_state(server: &Server) -> &'static str {
             found.push(state);
         }
     }
+
     assert_eq!(found.len(), 1, "{found:?}");
+
     found[0]
 }
 
+/// Returns the series of connections closed with `code`.
 fn closed(code: &str) -> String {
     format!("fanfare_connections_closed_total{{code=\"{code}\"}}")
 }
@@ -58,55 +57,69 @@ async fn each_close_is_counted_by_its_code() {
         "--message-burst",
         "1",
     ]);
+
     for code in [
         "1000", "1001", "1002", "1007", "1009", "1013", "4000", "4001", "4002", "4003", "4502",
         "client", "lost",
     ] {
         assert_eq!(figure(&server, &closed(code)).await, 0);
     }
+
     server.join("ann").await.send("x".repeat(2000)).await;
     until(&server, &closed("1009"), 1).await;
+
     let mut fast = server.join("fast").await;
     fast.send("one").await;
     fast.send("two").await;
     assert_eq!(fast.close_code().await, 4001);
+
     until(&server, &closed("4001"), 1).await;
     server.join("polite").await.leave().await;
     until(&server, &closed("client"), 1).await;
+
     let mut wrong = server.join_with("room=No+Room").await;
     assert_eq!(wrong.close_code().await, 4502);
+
     until(&server, &closed("4502"), 1).await;
+
     let mut broken = server.raw().await;
     broken.write(&masked(0x83, b"")).await;
     until(&server, &closed("1002"), 1).await;
+
     let mut garbled = server.raw().await;
     garbled.write(&masked(0x81, &[0xff])).await;
     until(&server, &closed("1007"), 1).await;
     drop(server.join("gone").await);
     until(&server, &closed("lost"), 1).await;
     let _here = server.join("here").await;
+
     until(&server, "fanfare_connections", 1).await;
 }
 
 #[tokio::test]
 async fn each_refusal_and_each_gap_is_counted_by_its_code() {
     let server = Server::start(&["--history-messages", "2", "--header-timeout", "200ms"]);
+
     let (mut ann, welcome) = join(&server, "id=ann").await;
     ann.send("no JSON").await;
     assert_eq!(next(&mut ann, "error").await["code"], "bad_json");
+
     until(
         &server,
         "fanfare_frames_refused_total{code=\"bad_json\"}",
         1,
     )
     .await;
+
     for number in 0..5 {
         say(&mut ann, &number.to_string(), None).await;
         find(&mut ann, "message").await;
     }
+
     let epoch = welcome["epoch"].as_str().expect("text");
     let (mut late, _) = join(&server, &format!("id=late&after=1&epoch={epoch}")).await;
-    assert_eq!(next(&mut late, "gap").await["count"], json!(2));
+    assert_eq!(next(&mut late, "gap").await["count"], 2);
+
     until(&server, "fanfare_gaps_total{reason=\"expired\"}", 1).await;
     soon(reqwest::get(server.url("/api/v1/rooms/No-Room/messages")))
         .await
@@ -117,28 +130,24 @@ async fn each_refusal_and_each_gap_is_counted_by_its_code() {
         1,
     )
     .await;
+
     let refused = server
         .try_join("id=eve", &[("origin", "http://evil.example")])
         .await;
     assert_eq!(refused.err().map(|refused| refused.status), Some(403));
+
     until(
         &server,
         "fanfare_requests_refused_total{code=\"origin_not_allowed\"}",
         1,
     )
     .await;
+
     let _half = tokio::net::TcpStream::connect(server.address)
         .await
         .expect("the server listens");
-    // On a busy machine another of these may have taken too long as well.
-    soon(async {
-        while figure(
-            &server,
-            "fanfare_requests_refused_total{code=\"header_timeout\"}",
-        )
-        .await
-            == 0
-        {}
-    })
-    .await;
+
+    // On a busy machine, other connections may have timed out as well.
+    let series = "fanfare_requests_refused_total{code=\"header_timeout\"}";
+    eventually(async || figure(&server, series).await, |count| *count > 0).await;
 }

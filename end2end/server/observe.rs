@@ -1,5 +1,4 @@
-//! What an operator sees: what is counted is right, and the dashboard, the alerts and the documentation name only
-//! what a running server has.
+//! Metrics: the counts are right, and the dashboard, the alerts and the documentation name only existing series.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -7,11 +6,12 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::harness::{Server, soon};
+use crate::eventually::soon;
+use crate::harness::Server;
 use crate::metrics::{figure, until};
 use crate::typed::{find, join, say};
 
-/// What Prometheus reads.
+/// Returns the text of `/metrics`.
 async fn metrics(server: &Server) -> String {
     let answer = soon(reqwest::get(format!("http://{}/metrics", server.ops)))
         .await
@@ -19,12 +19,12 @@ async fn metrics(server: &Server) -> String {
     soon(answer.text()).await.expect("text")
 }
 
-/// A file of the repository.
+/// Reads a file of the repository.
 pub(crate) fn file(path: &str) -> String {
     fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("it is there")
 }
 
-/// The names of series in `text`: words that begin as ours do.
+/// Returns the names of series in `text`: the words with a prefix of this program.
 fn series(text: &str) -> BTreeSet<String> {
     text.split(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))
         .filter(|word| {
@@ -36,7 +36,7 @@ fn series(text: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// The families that `metrics` says a type of.
+/// Returns the families that have a `# TYPE` line in `metrics`.
 fn families(metrics: &str) -> BTreeSet<String> {
     let types = metrics
         .lines()
@@ -47,11 +47,13 @@ fn families(metrics: &str) -> BTreeSet<String> {
         .collect()
 }
 
-/// A server that has seen a bit of everything.
+/// Starts a server and uses it in every way that is counted.
 pub(crate) async fn busy() -> Server {
     let server = Server::start(&[]);
+
     let (mut ann, _) = join(&server, "id=ann").await;
     let (mut bob, _) = join(&server, "id=bob").await;
+
     for (text, key) in [
         ("one", Some("k")),
         ("one", Some("k")),
@@ -60,18 +62,21 @@ pub(crate) async fn busy() -> Server {
     ] {
         say(&mut ann, text, key).await;
     }
+
     for reader in [&mut ann, &mut bob] {
         while find(reader, "message").await["text"] != "three" {}
     }
+
     let refused = soon(reqwest::get(server.url("/api/v1/rooms/No-Room/messages")))
         .await
         .expect("an answer");
     assert_eq!(refused.status(), 400);
+
     server
 }
 
 #[tokio::test]
-async fn what_was_published_stored_and_delivered_is_counted() {
+async fn published_stored_and_delivered_messages_are_counted() {
     let server = busy().await;
     until(&server, "fanfare_messages_delivered_total", 6).await;
     assert_eq!(
@@ -100,18 +105,20 @@ async fn what_was_published_stored_and_delivered_is_counted() {
     );
     assert_eq!(figure(&server, "fanfare_commit_messages_sum").await, 4);
     assert_eq!(figure(&server, "fanfare_store_ready").await, 1);
+
     for histogram in ["ack", "commit", "fan_out"] {
         assert!(
             figure(&server, &format!("fanfare_{histogram}_seconds_count")).await > 0,
             "{histogram}"
         );
     }
-    // Each of the three frames once for each reader: its header, and JSON of more than its text.
+
+    // Three frames for each of two readers, each of more than 50 bytes.
     assert!(figure(&server, "fanfare_delivered_bytes_total").await > 6 * 50);
 }
 
 #[tokio::test]
-async fn every_query_of_the_dashboard_and_the_alerts_names_what_a_server_has() {
+async fn dashboard_and_alerts_query_only_existing_series() {
     let server = busy().await;
     let metrics = metrics(&server).await;
     let live = series(&metrics);
@@ -124,38 +131,44 @@ async fn every_query_of_the_dashboard_and_the_alerts_names_what_a_server_has() {
     let rules = alerts
         .lines()
         .filter_map(|line| line.trim().strip_prefix("expr: "));
+
     let queries: Vec<&str> = targets
         .map(|target| target["expr"].as_str().expect("a query"))
         .chain(rules)
         .collect();
     assert!(queries.len() > 20);
+
     for query in queries {
         let named = series(query);
         assert!(!named.is_empty() || query.starts_with("up{"), "{query}");
+
         for name in named {
             assert!(live.contains(&name), "there is no {name}: {query}");
         }
-        // Labels that are asked for by value.
+
+        // The values of labels must exist too.
         for label in ["result", "reason"] {
             for (at, _) in query.match_indices(&format!("{label}=\"")) {
-                let asked: String = query[at..].split_inclusive('"').take(2).collect();
-                assert!(metrics.contains(&asked), "nothing has {asked}: {query}");
+                let matcher: String = query[at..].split_inclusive('"').take(2).collect();
+                assert!(metrics.contains(&matcher), "nothing has {matcher}: {query}");
             }
         }
     }
 }
 
 #[tokio::test]
-async fn the_documentation_has_every_series_and_no_other() {
+async fn the_documentation_lists_every_series_and_no_other() {
     let server = busy().await;
     let live = families(&metrics(&server).await);
     let documented = series(&file("docs/src/metrics.md"));
+
     for name in live.iter().filter(|name| name.starts_with("fanfare_")) {
         assert!(
             documented.contains(name),
-            "docs/src/metrics.md says nothing of {name}"
+            "docs/src/metrics.md does not list {name}"
         );
     }
+
     for name in documented {
         assert!(
             live.contains(&name),

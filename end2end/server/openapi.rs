@@ -1,4 +1,4 @@
-//! The API's description, held against what it answers.
+//! The OpenAPI document matches the responses of the API.
 
 use std::fs;
 use std::path::Path;
@@ -7,7 +7,8 @@ use reqwest::{Client, Method};
 use serde_json::Value;
 
 use crate::client::get;
-use crate::harness::{Server, soon};
+use crate::eventually::soon;
+use crate::harness::Server;
 
 const DOCUMENT: &str = "/api/v1/openapi.json";
 const METHODS: [Method; 5] = [
@@ -21,6 +22,7 @@ const METHODS: [Method; 5] = [
 #[tokio::test]
 async fn every_described_call_answers_and_every_other_method_is_refused() {
     let server = Server::start(&[]);
+
     let document = get(&server, DOCUMENT).await;
     assert!(
         document["openapi"]
@@ -29,11 +31,11 @@ async fn every_described_call_answers_and_every_other_method_is_refused() {
             .starts_with("3."),
         "{document}"
     );
+
     let paths = document["paths"].as_object().expect("paths");
-    assert!(
-        paths.contains_key(DOCUMENT) && paths.len() >= 4,
-        "{paths:?}"
-    );
+    assert!(paths.contains_key(DOCUMENT), "{paths:?}");
+    assert!(paths.len() >= 4, "{paths:?}");
+
     for (path, calls) in paths {
         let url = server.url(
             &path
@@ -41,6 +43,7 @@ async fn every_described_call_answers_and_every_other_method_is_refused() {
                 .replace("{number}", "1")
                 .replace("{offset}", "1"),
         );
+
         for method in METHODS {
             let request = Client::new().request(method.clone(), &url).body("x");
             let status = soon(request.send())
@@ -48,17 +51,19 @@ async fn every_described_call_answers_and_every_other_method_is_refused() {
                 .expect("an answer")
                 .status()
                 .as_u16();
+
             let is_described = calls.get(method.as_str().to_ascii_lowercase()).is_some();
             assert_eq!(
                 is_described,
                 ![404, 405].contains(&status),
                 "{method} {path}: {status}"
             );
+
             if is_described {
                 let described = &calls[method.as_str().to_ascii_lowercase()]["responses"];
                 assert!(
                     described.get(status.to_string()).is_some(),
-                    "{method} {path} may not say {status}"
+                    "{method} {path} must not answer {status}"
                 );
             }
         }
@@ -68,9 +73,11 @@ async fn every_described_call_answers_and_every_other_method_is_refused() {
 #[tokio::test]
 async fn every_route_under_api_is_described() {
     let server = Server::start(&[]);
+
     let document = get(&server, DOCUMENT).await;
     let mut routes = Vec::new();
     let http = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/server/http");
+
     for folder in [http.clone(), http.join("api"), http.join("api/admin")] {
         for file in fs::read_dir(folder)
             .expect("a folder")
@@ -89,8 +96,10 @@ async fn every_route_under_api_is_described() {
             );
         }
     }
+
     routes.retain(|text| text.starts_with("/api/"));
     assert!(routes.len() >= 5, "{routes:?}");
+
     for route in routes {
         assert!(
             document["paths"].get(&route).is_some(),
@@ -99,7 +108,7 @@ async fn every_route_under_api_is_described() {
     }
 }
 
-/// Every `$ref` in `value`.
+/// Collects every `$ref` in `value`.
 fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
     match value {
         Value::Object(fields) => {
@@ -112,42 +121,41 @@ fn references<'a>(value: &'a Value, found: &mut Vec<&'a str>) {
 }
 
 #[tokio::test]
-async fn everything_that_the_description_refers_to_is_in_it() {
+async fn every_reference_in_the_description_resolves() {
     let server = Server::start(&[]);
+
     let document = get(&server, DOCUMENT).await;
     let mut found = Vec::new();
     references(&document, &mut found);
+
     assert!(!found.is_empty());
+
     for reference in found {
         let pointer = reference.strip_prefix('#').expect("within the document");
         assert!(
             document.pointer(pointer).is_some(),
-            "{reference} is nowhere"
+            "{reference} does not exist"
         );
     }
 }
 
 #[tokio::test]
-async fn the_description_says_how_a_token_is_sent() {
+async fn the_description_names_the_ways_to_send_a_token() {
     let server = Server::start(&[]);
+
     let document = get(&server, DOCUMENT).await;
     let schemes = &document["components"]["securitySchemes"];
-    assert_eq!(
-        (&schemes["bearer"]["type"], &schemes["bearer"]["scheme"]),
-        (&"http".into(), &"bearer".into())
-    );
-    assert_eq!(
-        (&schemes["query"]["in"], &schemes["query"]["name"]),
-        (&"query".into(), &"token".into())
-    );
+    assert_eq!(schemes["bearer"]["type"], "http");
+    assert_eq!(schemes["bearer"]["scheme"], "bearer");
+    assert_eq!(schemes["query"]["in"], "query");
+    assert_eq!(schemes["query"]["name"], "token");
+
     let allowed = document["security"].as_array().expect("a list");
     let names = allowed
         .iter()
         .flat_map(|one| one.as_object().expect("an object").keys());
     let names: Vec<&str> = names.map(String::as_str).collect();
-    assert_eq!(
-        (allowed.len(), names),
-        (3, vec!["bearer", "query"]),
-        "{allowed:?}"
-    );
+
+    assert_eq!(allowed.len(), 3, "{allowed:?}");
+    assert_eq!(names, ["bearer", "query"], "{allowed:?}");
 }

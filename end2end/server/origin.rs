@@ -1,12 +1,13 @@
-//! Which pages may ask. (Real pages of another origin are tested in a browser: `foreign.hydrate.spec.ts`.)
+//! The accepted values of `Origin`. `foreign.hydrate.spec.ts` tests real pages of other origins in a browser.
 
 use reqwest::{Client, Method, StatusCode};
 
-use crate::harness::{Server, soon};
+use crate::eventually::soon;
+use crate::harness::Server;
 use crate::raw::answer;
 
 #[tokio::test]
-async fn a_page_of_another_origin_is_refused_unless_it_was_named() {
+async fn a_request_of_another_origin_is_refused_unless_allowed() {
     let server = Server::start(&[
         "--public-host",
         "chat.example.org",
@@ -17,8 +18,11 @@ async fn a_page_of_another_origin_is_refused_unless_it_was_named() {
         "--allow-origin",
         "https://dev.shop.example:8443",
     ]);
-    let (own, port) = (server.address.to_string(), server.address.port());
+
+    let own = server.address.to_string();
+    let port = server.address.port();
     let by_name = format!("localhost:{port}");
+
     for (host, origin, passes) in [
         (&*own, Some(format!("http://{own}")), true),
         (&own, Some(format!("HTTP://{own}")), true),
@@ -38,7 +42,7 @@ async fn a_page_of_another_origin_is_refused_unless_it_was_named() {
             Some("http://chat.example.org:80".into()),
             true,
         ),
-        // A proxy may put a Host of its own in the place of what the browser sent.
+        // A proxy may replace the Host of the browser.
         (&own, Some("https://tls.example".into()), true),
         (&own, Some("http://tls.example".into()), false),
         ("tls.example", Some("http://tls.example".into()), false),
@@ -73,6 +77,7 @@ async fn a_page_of_another_origin_is_refused_unless_it_was_named() {
             .map(|origin| format!("Origin: {origin}\r\n"))
             .unwrap_or_default();
         let fields = format!("Host: {host}\r\n{origin}Connection: close\r\n");
+
         for request in [
             format!("GET /ws?id=page HTTP/1.1\r\n{fields}\r\n"),
             format!("GET /api/v1/rooms/lobby/messages HTTP/1.1\r\n{fields}\r\n"),
@@ -90,9 +95,10 @@ async fn a_page_of_another_origin_is_refused_unless_it_was_named() {
 }
 
 #[tokio::test]
-async fn a_socket_is_opened_for_own_pages_and_for_no_other() {
+async fn a_socket_is_opened_only_for_allowed_origins() {
     let server = Server::start(&["--allow-origin", "null"]);
     let own = format!("http://{}", server.address);
+
     for origin in [own.as_str(), "null"] {
         assert!(
             server
@@ -102,7 +108,9 @@ async fn a_socket_is_opened_for_own_pages_and_for_no_other() {
             "{origin}"
         );
     }
+
     let evil = ("origin", "https://evil.example");
+
     for headers in [
         &[evil][..],
         &[("origin", own.as_str()), evil],
@@ -111,12 +119,9 @@ async fn a_socket_is_opened_for_own_pages_and_for_no_other() {
         let refused = server
             .try_join("id=page", headers)
             .await
-            .err()
-            .expect("a refusal");
-        assert!(
-            refused.status == 403 && refused.body.contains("origin_not_allowed"),
-            "{refused:?}"
-        );
+            .expect_err("a refusal");
+        assert_eq!(refused.status, 403, "{refused:?}");
+        assert!(refused.body.contains("origin_not_allowed"), "{refused:?}");
     }
 }
 
@@ -132,8 +137,9 @@ async fn any_origin_may_be_allowed() {
 }
 
 #[tokio::test]
-async fn what_a_foreign_page_embeds_is_refused_and_a_link_is_not() {
+async fn cross_site_subresources_are_refused_and_navigation_is_not() {
     let server = Server::start(&[]);
+
     for (site, mode, passes) in [
         ("cross-site", "no-cors", false),
         ("same-site", "no-cors", false),
@@ -151,6 +157,7 @@ async fn what_a_foreign_page_embeds_is_refused_and_a_link_is_not() {
             let request = request
                 .header("sec-fetch-site", site)
                 .header("sec-fetch-mode", mode);
+
             let status = soon(request.send()).await.expect("an answer").status();
             assert_eq!(
                 status == StatusCode::FORBIDDEN,
@@ -162,8 +169,9 @@ async fn what_a_foreign_page_embeds_is_refused_and_a_link_is_not() {
 }
 
 #[tokio::test]
-async fn the_operators_answers_are_for_no_page_but_their_own() {
+async fn the_ops_listener_refuses_foreign_origins() {
     let server = Server::start(&["--allow-origin", "any"]);
+
     for (origin, passes) in [
         (format!("http://{}", server.ops), true),
         ("https://evil.example".to_owned(), false),

@@ -1,4 +1,4 @@
-//! A client of tokio-tungstenite.
+//! A WebSocket client on tokio-tungstenite.
 
 use futures::{SinkExt, StreamExt};
 use tokio::net::TcpStream;
@@ -6,9 +6,9 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 use tokio_tungstenite::{MaybeTlsStream, WebSocketStream};
 
-use crate::harness::soon;
+use crate::eventually::soon;
 
-/// How a handshake was refused.
+/// The response that refused a handshake.
 #[derive(Debug)]
 pub(crate) struct Refused {
     pub(crate) status: u16,
@@ -16,22 +16,24 @@ pub(crate) struct Refused {
     pub(crate) body: String,
 }
 
-/// A client of tokio-tungstenite.
+/// A WebSocket client on tokio-tungstenite.
+#[derive(Debug)]
 pub(crate) struct Peer {
     pub(crate) socket: WebSocketStream<MaybeTlsStream<TcpStream>>,
 }
 
 impl Peer {
+    /// Sends a message.
     pub(crate) async fn send(&mut self, message: impl Into<Message>) {
         soon(self.socket.send(message.into())).await.expect("sent");
     }
 
-    /// Sends without waiting for success: the server may be closing.
+    /// Sends a message; returns false if the connection has ended.
     pub(crate) async fn try_send(&mut self, message: impl Into<Message>) -> bool {
         soon(self.socket.send(message.into())).await.is_ok()
     }
 
-    /// The next text, or nothing when the connection has ended, however it did.
+    /// Returns the next text, or `None` when the connection has ended in any way.
     pub(crate) async fn text_or_end(&mut self) -> Option<String> {
         loop {
             match soon(self.socket.next()).await {
@@ -42,7 +44,7 @@ impl Peer {
         }
     }
 
-    /// The next frame of any kind; pings are answered by the library.
+    /// Returns the next frame of any kind. The library answers pings.
     pub(crate) async fn frame(&mut self) -> Message {
         soon(self.socket.next())
             .await
@@ -50,9 +52,9 @@ impl Peer {
             .expect("a frame")
     }
 
-    /// The next text or binary message.
+    /// Returns the next text or binary message.
     pub(crate) async fn next(&mut self) -> Message {
-        // Patience for the message, not for each ping before it.
+        // One timeout for the message, not one for each ping before it.
         soon(async {
             loop {
                 let frame = self.frame().await;
@@ -65,14 +67,17 @@ impl Peer {
         .await
     }
 
+    /// Returns the next message, which must be text.
     pub(crate) async fn text(&mut self) -> String {
         self.next().await.into_text().expect("text").to_string()
     }
 
+    /// Returns the next message, which must be JSON.
     pub(crate) async fn json(&mut self) -> serde_json::Value {
         serde_json::from_str(&self.text().await).expect("JSON")
     }
 
+    /// Returns the next `count` messages, which must be text.
     pub(crate) async fn texts(&mut self, count: usize) -> Vec<String> {
         let mut texts = Vec::with_capacity(count);
         while texts.len() < count {
@@ -81,7 +86,7 @@ impl Peer {
         texts
     }
 
-    /// Reads on to the Close frame; gives its code.
+    /// Reads until the Close frame and returns its code.
     pub(crate) async fn close_code(&mut self) -> u16 {
         loop {
             match soon(self.socket.next()).await {
@@ -92,13 +97,13 @@ impl Peer {
         }
     }
 
-    /// Says goodbye and waits for the answer.
+    /// Closes the connection and waits for the Close frame of the server.
     pub(crate) async fn leave(mut self) {
-        let goodbye = tokio_tungstenite::tungstenite::protocol::CloseFrame {
+        let close = tokio_tungstenite::tungstenite::protocol::CloseFrame {
             code: CloseCode::Normal,
             reason: "".into(),
         };
-        soon(self.socket.close(Some(goodbye))).await.expect("sent");
+        soon(self.socket.close(Some(close))).await.expect("sent");
         assert_eq!(self.close_code().await, 1000);
     }
 }

@@ -1,5 +1,5 @@
-//! The plain dialect: a text or binary message goes, byte for byte and of the same type, to everyone in the
-//! room, the sender included, and nothing else is ever sent.
+//! The plain dialect: each text or binary message is relayed unchanged to everyone in the room, including the sender.
+//! Nothing else is sent.
 
 use futures::future::join_all;
 use tokio_tungstenite::tungstenite::Message;
@@ -7,10 +7,11 @@ use tokio_tungstenite::tungstenite::Message;
 use crate::harness::Server;
 
 #[tokio::test]
-async fn text_and_binary_arrive_byte_for_byte_and_of_the_same_type_also_at_the_sender() {
+async fn text_and_binary_arrive_unchanged_also_at_the_sender() {
     let server = Server::start(&["--max-message", "1MiB"]);
     let mut ann = server.join("ann").await;
     let mut bob = server.join("bob").await;
+
     let everything: Vec<u8> = (0..=255).collect();
     let messages = [
         Message::text("我是abc123-已建立连接"),
@@ -30,15 +31,18 @@ async fn text_and_binary_arrive_byte_for_byte_and_of_the_same_type_also_at_the_s
 }
 
 #[tokio::test]
-async fn everyone_sees_the_same_messages_in_the_same_order_however_many_speak() {
+async fn every_client_receives_the_same_messages_in_the_same_order() {
     const SPEAKERS: usize = 8;
     const EACH: usize = 250;
+
     let server = Server::start(&[]);
+
     let mut peers = Vec::new();
     for id in 0..SPEAKERS {
         peers.push(server.join(&format!("speaker-{id}")).await);
     }
-    let heard = join_all(peers.iter_mut().enumerate().map(|(id, peer)| async move {
+
+    let received = join_all(peers.iter_mut().enumerate().map(|(id, peer)| async move {
         for number in 0..EACH {
             peer.send(format!("{id} {number}")).await;
         }
@@ -46,12 +50,13 @@ async fn everyone_sees_the_same_messages_in_the_same_order_however_many_speak() 
     }))
     .await;
     assert!(
-        heard.iter().all(|other| *other == heard[0]),
+        received.iter().all(|other| *other == received[0]),
         "one order for all"
     );
+
     for id in 0..SPEAKERS {
         let prefix = format!("{id} ");
-        let own: Vec<_> = heard[0]
+        let own: Vec<_> = received[0]
             .iter()
             .filter_map(|text| text.strip_prefix(&prefix))
             .collect();
@@ -61,11 +66,12 @@ async fn everyone_sees_the_same_messages_in_the_same_order_however_many_speak() 
 }
 
 #[tokio::test]
-async fn a_room_hears_only_what_was_said_in_it() {
+async fn a_room_receives_only_its_own_messages() {
     let server = Server::start(&[]);
     let mut lobby = server.join("ann").await;
     let mut named_lobby = server.join_with("room=lobby").await;
     let mut class = server.join_with("id=bob&room=class-7b").await;
+
     class.send("in class").await;
     lobby.send("in the lobby").await;
     assert_eq!(class.text().await, "in class");
@@ -74,20 +80,24 @@ async fn a_room_hears_only_what_was_said_in_it() {
 }
 
 #[tokio::test]
-async fn who_joins_hears_what_is_said_from_then_on() {
+async fn a_client_receives_messages_from_its_join_on() {
     let server = Server::start(&[]);
     let mut ann = server.join("ann").await;
+
     ann.send("before").await;
     assert_eq!(ann.text().await, "before");
+
     let mut late = server.join("late").await;
     ann.send("after").await;
     assert_eq!(late.text().await, "after");
 }
 
 #[tokio::test]
-async fn a_room_or_id_that_is_no_name_is_closed_with_4502() {
+async fn an_invalid_room_or_id_is_closed_with_4502() {
     let server = Server::start(&[]);
+
     let long = "x".repeat(65);
+
     for query in [
         "room=Lobby".to_owned(),
         "room=a%2Fb".to_owned(),
@@ -105,6 +115,7 @@ async fn a_room_or_id_that_is_no_name_is_closed_with_4502() {
             "{query}"
         );
     }
+
     server
         .join_with("id=%E6%9D%8E%E9%9B%B7%20%3Cb%3E")
         .await
@@ -113,22 +124,23 @@ async fn a_room_or_id_that_is_no_name_is_closed_with_4502() {
 }
 
 #[tokio::test]
-async fn the_log_says_who_came_and_went_and_why_but_never_what_was_said() {
+async fn the_log_has_joins_and_leaves_but_never_messages() {
     let server = Server::start(&[]);
     let mut ann = server.join_with("id=ann&room=class").await;
+
     ann.send("my secret").await;
     assert_eq!(ann.text().await, "my secret");
+
     ann.leave().await;
     let log = server.log().await;
+
     let line = |word: &str| {
         log.lines()
             .find(|line| line.contains(word))
             .unwrap_or_else(|| panic!("{log}"))
     };
-    assert!(
-        line("connected").contains("id=ann") && line("connected").contains("room=class"),
-        "{log}"
-    );
+    assert!(line("connected").contains("id=ann"), "{log}");
+    assert!(line("connected").contains("room=class"), "{log}");
     assert!(
         line("disconnected").contains("client closed with 1000"),
         "{log}"

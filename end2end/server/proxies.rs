@@ -1,5 +1,5 @@
-//! Behind nginx and Caddy, by the very files in `deploy/`, with their addresses exchanged: pages, WebSockets, streams
-//! that are not held back, and quiet connections that are not cut off.
+//! A server behind nginx and Caddy with the settings in `deploy/`, except for addresses: pages, WebSockets, streams that
+//! are not buffered, and quiet connections that stay open.
 
 use std::fs;
 use std::path::Path;
@@ -10,16 +10,17 @@ use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
 use crate::daemon::{self, Daemon};
-use crate::harness::{Server, soon};
+use crate::eventually::soon;
+use crate::harness::Server;
 
-/// Signs of life that a quiet connection is watched for: together longer than [`SHORT`].
+/// The number of heartbeats to wait for on a quiet connection: together longer than [`SHORT`].
 const BEATS: usize = 15;
-/// The name in the examples.
+/// The host name in the examples.
 const NAME: &str = "chat.example.org";
-/// What stands in the place of a proxy's patience of 75 s.
+/// The timeout that replaces the 75 s of the examples.
 const SHORT: &str = "1s";
 
-/// `deploy/NAME`, with each of these words, which must be in it, exchanged.
+/// Reads the file `name` in `deploy/` and replaces each of these texts, which must be in it.
 fn example(name: &str, exchanged: &[(&str, &str)]) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("deploy")
@@ -49,6 +50,7 @@ async fn nginx(server: &Server) -> Daemon {
             ("75s", SHORT),
         ],
     );
+
     daemon::nginx(address, &site).await
 }
 
@@ -64,17 +66,19 @@ async fn caddy(server: &Server) -> Daemon {
             ),
         ],
     );
+
     daemon::caddy(address, &site).await
 }
 
-/// Everything that a user does, by `proxy`.
+/// Loads the page, publishes, and receives by WebSocket and stream through `proxy`.
 async fn use_through(proxy: &Daemon) {
-    // Under its name, as if it had been looked up and TLS had been ended.
+    // The name resolves to the proxy, and TLS is left out.
     let client = reqwest::Client::builder()
         .resolve(NAME, proxy.address)
         .build()
         .expect("a client");
     let site = format!("http://{NAME}:{}", proxy.address.port());
+
     let page = soon(client.get(&site).header("host", NAME).send())
         .await
         .expect("an answer");
@@ -101,14 +105,16 @@ async fn use_through(proxy: &Daemon) {
         .insert("x-forwarded-for", HeaderValue::from_static("203.0.113.7"));
     let (mut ann, _) = soon(tokio_tungstenite::connect_async(request))
         .await
-        .expect("it is let through");
+        .expect("accepted");
 
     let rooms = format!("{site}/api/v1/rooms/lobby");
     let stream = client
         .get(format!("{rooms}/stream?after=0"))
         .header("host", NAME)
         .send();
+
     let mut stream = soon(stream).await.expect("an answer").bytes_stream();
+
     let published = client
         .post(format!("{rooms}/messages"))
         .header("host", NAME)
@@ -117,35 +123,40 @@ async fn use_through(proxy: &Daemon) {
     assert_eq!(soon(published).await.expect("an answer").status(), 201);
 
     let mut beats = 0;
-    let mut has_heard = false;
-    while beats < BEATS || !has_heard {
+    let mut has_message = false;
+
+    while beats < BEATS || !has_message {
         match soon(ann.next())
             .await
-            .expect("it is not cut off")
+            .expect("the connection stays open")
             .expect("a frame")
         {
             Message::Ping(_) => beats += 1,
             Message::Text(text) => {
                 assert_eq!(text.as_str(), "through");
-                has_heard = true;
+                has_message = true;
             }
             other => panic!("{other:?}"),
         }
     }
-    let (mut heard, mut comments) = (String::new(), 0);
+
+    let mut received = String::new();
+    let mut comments = 0;
+
     while comments < BEATS {
         let part = soon(stream.next())
             .await
-            .expect("it is not cut off")
+            .expect("the connection stays open")
             .expect("bytes");
         let part = String::from_utf8_lossy(&part).into_owned();
         comments += part.lines().filter(|line| line.starts_with(':')).count();
-        heard.push_str(&part);
+        received.push_str(&part);
     }
-    assert!(heard.contains(r#""text":"through""#), "{heard}");
+
+    assert!(received.contains(r#""text":"through""#), "{received}");
 }
 
-/// As the examples say that it must be started.
+/// Starts a server with the flags of the examples.
 fn server() -> Server {
     let flags = [
         "--heartbeat",
@@ -157,9 +168,10 @@ fn server() -> Server {
 }
 
 #[tokio::test]
-async fn all_of_it_works_behind_nginx() {
+async fn everything_works_behind_nginx() {
     let server = server();
     use_through(&nginx(&server).await).await;
+
     let log = server.log().await;
     assert!(
         log.contains("203.0.113.7"),
@@ -168,7 +180,7 @@ async fn all_of_it_works_behind_nginx() {
 }
 
 #[tokio::test]
-async fn all_of_it_works_behind_caddy() {
+async fn everything_works_behind_caddy() {
     let server = server();
     use_through(&caddy(&server).await).await;
 }

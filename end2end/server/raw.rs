@@ -1,23 +1,24 @@
-//! Frames made by hand, to say what no library would.
+//! WebSocket connections whose bytes the test writes itself, to send what no library would.
 
 use std::net::SocketAddr;
 
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-use crate::harness::soon;
+use crate::eventually::soon;
 
-/// A connection that speaks frames made by hand.
+/// A connection after the handshake.
 pub(crate) struct Raw {
     pub(crate) stream: TcpStream,
 }
 
-/// The mask of every frame made here; any will do.
+/// The mask of every frame; any value is valid.
 const MASK: [u8; 4] = [7, 77, 177, 27];
 
-/// A masked frame of up to 65535 bytes, its first byte as given.
+/// Returns a masked frame with the first byte `first` and a payload of up to 65,535 bytes.
 pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
     let mut frame = vec![first];
+
     match u16::try_from(payload.len()).expect("short enough") {
         length @ 0..=125 => frame.push(0x80 | length as u8),
         length => {
@@ -25,6 +26,7 @@ pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
             frame.extend(length.to_be_bytes());
         }
     }
+
     frame.extend(MASK);
     frame.extend(
         payload
@@ -32,10 +34,11 @@ pub(crate) fn masked(first: u8, payload: &[u8]) -> Vec<u8> {
             .zip(MASK.iter().cycle())
             .map(|(byte, key)| byte ^ key),
     );
+
     frame
 }
 
-/// The request of RFC 6455 section 1.3.
+/// Returns the handshake request of RFC 6455 section 1.3.
 pub(crate) fn handshake(address: SocketAddr, query: &str, subprotocol: Option<&str>) -> String {
     let subprotocol = subprotocol.map_or(String::new(), |name| {
         format!("Sec-WebSocket-Protocol: other, {name}\r\n")
@@ -47,6 +50,7 @@ pub(crate) fn handshake(address: SocketAddr, query: &str, subprotocol: Option<&s
 }
 
 impl Raw {
+    /// Connects to `address` and performs the handshake.
     pub(crate) async fn open(address: SocketAddr, query: &str, subprotocol: Option<&str>) -> Self {
         let mut stream = TcpStream::connect(address)
             .await
@@ -55,26 +59,30 @@ impl Raw {
             .write_all(handshake(address, query, subprotocol).as_bytes())
             .await
             .expect("written");
+
         let mut head = Vec::new();
         while !head.ends_with(b"\r\n\r\n") {
             head.push(soon(stream.read_u8()).await.expect("an answer"));
         }
+
         let head = String::from_utf8(head).expect("text");
         assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
         assert!(head.contains("s3pPLMBiTxaQ9kYGzzhZRbK+xOo="), "{head}");
+
         Self { stream }
     }
 
+    /// Writes `bytes`.
     pub(crate) async fn write(&mut self, bytes: &[u8]) {
         soon(self.stream.write_all(bytes)).await.expect("written");
     }
 
-    /// Writes without being sure that the other end still listens.
+    /// Writes `bytes`; returns false if the connection has ended.
     pub(crate) async fn try_write(&mut self, bytes: &[u8]) -> bool {
         self.stream.write_all(bytes).await.is_ok()
     }
 
-    /// The next frame's first byte and payload.
+    /// Returns the first byte and the payload of the next frame.
     pub(crate) async fn frame(&mut self) -> (u8, Vec<u8>) {
         soon(async {
             let first = self.stream.read_u8().await.expect("a frame");
@@ -88,12 +96,13 @@ impl Raw {
                 .read_exact(&mut payload)
                 .await
                 .expect("a payload");
+
             (first, payload)
         })
         .await
     }
 
-    /// The next frame that is no ping.
+    /// Returns the next frame that is not a ping.
     pub(crate) async fn frame_but_pings(&mut self) -> (u8, Vec<u8>) {
         loop {
             let frame = self.frame().await;
@@ -103,7 +112,7 @@ impl Raw {
         }
     }
 
-    /// Reads on to a Close frame and then to the end of the stream; gives the code.
+    /// Reads until the Close frame and the end of the stream, and returns the code.
     pub(crate) async fn close_code(&mut self) -> u16 {
         loop {
             if let (0x88, payload) = self.frame().await {
@@ -118,7 +127,7 @@ impl Raw {
     }
 }
 
-/// What the server at `address` answers to `request`, which ends its connection; a line of the head a line.
+/// Sends `request`, which must end its connection, to `address` and returns the whole response.
 pub(crate) async fn answer(address: SocketAddr, request: &str) -> String {
     let mut stream = TcpStream::connect(address)
         .await
@@ -128,5 +137,6 @@ pub(crate) async fn answer(address: SocketAddr, request: &str) -> String {
     soon(stream.read_to_end(&mut answer))
         .await
         .expect("an answer");
+
     String::from_utf8(answer).expect("text")
 }

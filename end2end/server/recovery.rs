@@ -1,4 +1,4 @@
-//! Reading from a place: history, coming back, falling behind.
+//! Reading from a position: history, resuming, and slow readers.
 
 use serde_json::{Value, json};
 
@@ -10,11 +10,13 @@ use crate::typed::{join, next, say};
 #[tokio::test]
 async fn history_is_read_backwards_in_pages() {
     let server = Server::start(&["--history-messages", "7"]);
+
     let (mut ann, _) = join(&server, "id=ann").await;
     for number in 1..=10 {
         say(&mut ann, &number.to_string(), None).await;
         next(&mut ann, "message").await;
     }
+
     let mut page = async |request: Value| {
         ann.send(request.to_string()).await;
         let page = next(&mut ann, "history").await;
@@ -24,6 +26,7 @@ async fn history_is_read_backwards_in_pages() {
             .iter()
             .map(|m| m["offset"].as_u64().expect("one"))
             .collect();
+
         (offsets, page["more"].as_bool().expect("a bool"))
     };
     assert_eq!(
@@ -41,73 +44,79 @@ async fn history_is_read_backwards_in_pages() {
 }
 
 #[tokio::test]
-async fn a_client_that_comes_back_gets_what_it_missed_or_is_told_of_the_gap() {
+async fn a_client_that_resumes_gets_the_missed_messages_or_a_gap() {
     let server = Server::start(&["--history-messages", "5"]);
+
     let (mut ann, welcome) = join(&server, "id=ann").await;
     let epoch = welcome["epoch"].as_str().expect("text").to_owned();
     let mut speaker = server.join("speaker").await;
+
     for number in 1..=8 {
         speaker.send(number.to_string()).await;
         next(&mut ann, "message").await;
     }
+
     let (mut back, welcome) = join(&server, &format!("id=back&after=5&epoch={epoch}")).await;
     assert_eq!(welcome["recovery"], "resumed");
+
     for offset in 6..=8 {
         let message = next(&mut back, "message").await;
-        assert_eq!(
-            (&message["offset"], &message["prev"]),
-            (&json!(offset), &json!(offset - 1))
-        );
+        assert_eq!(message["offset"], offset);
+        assert_eq!(message["prev"], offset - 1);
     }
+
     let (mut late, welcome) = join(&server, &format!("id=late&after=1&epoch={epoch}")).await;
     assert_eq!(welcome["recovery"], "lost");
+
     let gap = next(&mut late, "gap").await;
     assert_eq!(
         gap,
         json!({ "type": "gap", "after": 1, "before": 4, "count": 2, "reason": "expired" })
     );
     assert_eq!(next(&mut late, "message").await["offset"], 4);
+
     let (_, welcome) = join(&server, "id=other&after=3&epoch=ffffffff").await;
     assert_eq!(welcome["recovery"], "lost");
+
     let (mut all, welcome) = join(&server, "id=all&after=0").await;
-    assert_eq!(
-        (
-            welcome["recovery"].as_str(),
-            next(&mut all, "message").await["offset"].as_u64()
-        ),
-        (Some("resumed"), Some(4))
-    );
+    assert_eq!(welcome["recovery"], "resumed");
+    assert_eq!(next(&mut all, "message").await["offset"].as_u64(), Some(4));
 }
 
 #[tokio::test]
 async fn a_reader_that_falls_behind_the_ring_is_served_from_the_store() {
     const MESSAGES: u64 = 6000;
+
     let server = Server::start(&["--history-messages", "10000", "--send-buffer", "64KiB"]);
     let mut slow = server.raw_with("id=slow", "fanfare.v1").await;
     let mut speaker = server.join("speaker").await;
-    // More than the ring and the kernel hold together: 6,000 of 10 KB.
+
+    // More than the ring and the kernel hold together: 6,000 messages of 10 KB.
     let long = "x".repeat(10_000);
     for number in 1..=MESSAGES {
         speaker.send(format!("{number} {long}")).await;
         speaker.text().await;
     }
+
     assert!(
         figure(&server, "fanfare_lag_messages").await > 1000,
-        "it has hardly begun"
+        "the reader is far behind"
     );
+
     let mut seen = 0;
+
     while seen < MESSAGES {
         let (first, payload) = slow.frame().await;
         if first != 0x81 {
             slow.write(&masked(0x8A, b"")).await;
             continue;
         }
+
         let frame: Value = serde_json::from_slice(&payload).expect("JSON");
+
         if frame["type"] == "message" {
-            assert_eq!(
-                (frame["prev"].as_u64(), frame["offset"].as_u64()),
-                (Some(seen), Some(seen + 1))
-            );
+            assert_eq!(frame["prev"], seen);
+            assert_eq!(frame["offset"], seen + 1);
             seen += 1;
         } else {
             assert!(
@@ -116,33 +125,40 @@ async fn a_reader_that_falls_behind_the_ring_is_served_from_the_store() {
             );
         }
     }
+
     until(&server, "fanfare_lag_messages", 0).await;
 }
 
 #[tokio::test]
-async fn a_page_of_history_is_bounded_by_bytes_and_says_that_there_is_more() {
+async fn a_page_of_history_is_bounded_by_bytes_and_marked_as_incomplete() {
     let server = Server::start(&[]);
+
     let (mut ann, _) = join(&server, "id=ann").await;
     for _message in 0..10 {
         say(&mut ann, &"x".repeat(60_000), None).await;
         next(&mut ann, "message").await;
     }
+
     ann.send(json!({ "type": "history", "limit": 1000 }).to_string())
         .await;
+
     let page = next(&mut ann, "history").await;
     let count = page["messages"].as_array().expect("a list").len();
     assert!(
-        (1..10).contains(&count) && page["more"] == true,
+        (1..10).contains(&count),
         "{count} messages of 60 kB in one page"
     );
+    assert_eq!(page["more"], true, "{count} messages of 60 kB in one page");
 }
 
 #[tokio::test]
-async fn a_client_that_drops_and_comes_back_at_once_again_and_again_misses_and_repeats_nothing() {
+async fn repeated_reconnects_miss_and_repeat_nothing() {
     let server = Server::start(&["--message-rate", "0"]);
+
     let (_first, welcome) = join(&server, "id=first").await;
     let epoch = welcome["epoch"].as_str().expect("text").to_owned();
     let mut speakers = Vec::new();
+
     for number in 0..3 {
         let mut speaker = server.join(&format!("speaker-{number}")).await;
         speakers.push(tokio::spawn(async move {
@@ -150,34 +166,40 @@ async fn a_client_that_drops_and_comes_back_at_once_again_and_again_misses_and_r
                 speaker.send(text.to_string()).await;
                 speaker.text().await;
             }
-            // It stays: a socket that is dropped with bytes to read takes what it said last with it.
+            // The socket stays open: dropping it with unread bytes would discard the last messages.
             speaker
         }));
     }
-    // From before the very first message, which it has not heard.
-    let (mut seen, mut rounds) = (0, 0);
+
+    // The position before the first message.
+    let mut seen = 0;
+    let mut rounds = 0;
+
     while rounds < 30 || seen < 1200 {
         let (mut back, welcome) =
             join(&server, &format!("id=back&after={seen}&epoch={epoch}")).await;
         assert_eq!(welcome["recovery"], "resumed");
+
         let head = welcome["head"].as_u64().expect("an offset");
-        // Sometimes it hears nothing, sometimes only what it missed, sometimes also what comes meanwhile.
+
+        // The client reads nothing, only the missed messages, or new ones too.
         let until = match rounds % 3 {
             0 if rounds < 30 => seen,
             1 => head,
             _ => (head + 3).min(1200),
         };
+
         while seen < until {
             let message = next(&mut back, "message").await;
-            assert_eq!(
-                (&message["prev"], &message["offset"]),
-                (&json!(seen), &json!(seen + 1))
-            );
+            assert_eq!(message["prev"], seen);
+            assert_eq!(message["offset"], seen + 1);
             seen += 1;
         }
+
         rounds += 1;
     }
+
     for speaker in speakers {
-        drop(speaker.await.expect("it has said everything"));
+        drop(speaker.await.expect("no panic"));
     }
 }

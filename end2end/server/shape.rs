@@ -1,4 +1,4 @@
-//! The shape of the source tree: what `src/lib.rs` and `src/server/mod.rs` say of floors and gates is so.
+//! The shape of the source tree: floors, gates and styles, as `src/lib.rs` and `src/server/mod.rs` describe them.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -150,7 +150,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ),
 ];
 
-/// Floors that neither wait nor read a clock, and words that would mean that they do.
+/// Floors that neither wait nor read a clock.
 const PURE: &[&str] = &[
     "protocol",
     "client",
@@ -159,6 +159,7 @@ const PURE: &[&str] = &[
     "server::session",
     "server::auth",
 ];
+/// Words that a pure floor must not contain.
 const IMPURE: &[&str] = &[
     "tokio",
     "axum",
@@ -170,7 +171,7 @@ const IMPURE: &[&str] = &[
     "std::net::Tcp",
 ];
 
-/// The only files that ask which side they are compiled for.
+/// The only files that depend on the side for which they are compiled.
 const GATES: &[&str] = &[
     "src/lib.rs",
     "src/protocol/mod.rs",
@@ -179,20 +180,22 @@ const GATES: &[&str] = &[
     "src/app/live/mod.rs",
 ];
 
+/// A source file.
 struct Source {
-    /// From the repository's root, with `/`.
+    /// The path from the root of the repository, with `/`.
     path: String,
     text: String,
 }
 
 impl Source {
-    /// Its lines without comments.
+    /// Returns the lines without comments.
     fn code(&self) -> impl Iterator<Item = &str> {
         self.text
             .lines()
             .map(|line| line.split("//").next().unwrap_or_default())
     }
 
+    /// Returns the floor of the file, if it is on one.
     fn floor(&self) -> Option<&'static str> {
         let module = self
             .path
@@ -212,16 +215,20 @@ impl Source {
     }
 }
 
+/// Returns the root of the repository.
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR"))
 }
 
+/// Returns all files with this extension below `folder`.
 fn files(folder: &str, extension: &str) -> Vec<Source> {
     let mut found = Vec::new();
     let mut folders = vec![root().join(folder)];
+
     while let Some(folder) = folders.pop() {
         for entry in fs::read_dir(&folder).expect("a folder") {
             let path = entry.expect("an entry").path();
+
             if path.is_dir() {
                 if !path.ends_with("node_modules") {
                     folders.push(path);
@@ -235,10 +242,13 @@ fn files(folder: &str, extension: &str) -> Vec<Source> {
             }
         }
     }
+
     assert!(!found.is_empty(), "{folder} has files");
+
     found
 }
 
+/// Returns the path from the root of the repository.
 fn relative(path: &Path) -> String {
     path.strip_prefix(root())
         .expect("inside")
@@ -246,6 +256,7 @@ fn relative(path: &Path) -> String {
         .replace('\\', "/")
 }
 
+/// Returns all source files of the program and of these tests.
 fn sources() -> Vec<Source> {
     let mut all = files("src", "rs");
     all.extend(files("end2end/server", "rs"));
@@ -253,13 +264,14 @@ fn sources() -> Vec<Source> {
 }
 
 #[test]
-fn every_file_says_what_it_is_for_and_is_named_after_it() {
+fn every_file_has_a_doc_comment_and_a_specific_name() {
     for source in sources() {
         assert!(
             source.text.starts_with("//! "),
             "{} must open with //!",
             source.path
         );
+
         let stem = Path::new(&source.path)
             .file_stem()
             .expect("a name")
@@ -274,7 +286,7 @@ fn every_file_says_what_it_is_for_and_is_named_after_it() {
 }
 
 #[test]
-fn only_the_gates_ask_which_side_they_are_compiled_for() {
+fn only_the_gates_depend_on_the_compiled_side() {
     for source in files("src", "rs")
         .iter()
         .filter(|source| !GATES.contains(&source.path.as_str()))
@@ -290,7 +302,7 @@ fn only_the_gates_ask_which_side_they_are_compiled_for() {
 }
 
 #[test]
-fn nothing_is_printed_by_a_macro_that_panics_when_nobody_reads() {
+fn nothing_is_printed_by_a_macro_that_panics_on_a_closed_pipe() {
     for source in files("src", "rs") {
         for line in source.code() {
             let is_macro = ["print!(", "println!(", "eprint!(", "eprintln!("]
@@ -302,7 +314,7 @@ fn nothing_is_printed_by_a_macro_that_panics_when_nobody_reads() {
 }
 
 #[test]
-fn no_error_repeats_its_source_which_the_chain_of_causes_has_already() {
+fn no_error_message_repeats_its_source() {
     for source in files("src", "rs") {
         for text in source.text.split("#[error(").skip(1) {
             let (shown, rest) = text.split_once(")]").expect("an attribute ends");
@@ -336,10 +348,12 @@ fn a_floor_names_only_floors_below_it() {
         let (_, allowed) = FLOORS
             .iter()
             .find(|(name, _)| *name == floor)
-            .expect("it is in the table");
+            .expect("the floor is in the table");
+
         for line in source.code() {
-            // Who may see a name is no use of it.
+            // A visibility is not a use.
             let is_use = |(at, _): &(usize, &str)| !line[..*at].ends_with("pub(in ");
+
             for (at, _) in line.match_indices("crate::").filter(is_use) {
                 let named = &line[at + "crate::".len()..];
                 let is_named = |name: &str| {
@@ -352,6 +366,7 @@ fn a_floor_names_only_floors_below_it() {
                     .map(|(name, _)| *name)
                     .filter(|name| is_named(name))
                     .max_by_key(|name| name.len());
+
                 let target = target
                     .unwrap_or_else(|| panic!("{}: name one floor a line: {line}", source.path));
                 assert!(
@@ -365,7 +380,7 @@ fn a_floor_names_only_floors_below_it() {
 }
 
 #[test]
-fn only_the_seam_between_page_and_browser_names_the_browser() {
+fn only_the_hydrated_page_names_the_browser() {
     for source in files("src/app", "rs") {
         let names_browser = source.code().any(|line| line.contains("crate::browser"));
         assert!(
@@ -390,18 +405,17 @@ fn the_pure_floors_neither_wait_nor_read_a_clock() {
 }
 
 #[test]
-fn no_file_is_forgotten() {
+fn every_file_is_declared_as_a_module() {
     let sources = sources();
     let roots = ["src/lib.rs", "src/main.rs", "end2end/server/main.rs"];
+
     for source in sources
         .iter()
         .filter(|source| !roots.contains(&source.path.as_str()))
     {
         let path = Path::new(&source.path);
-        let (folder, stem) = (
-            path.parent().expect("a folder"),
-            path.file_stem().expect("a name"),
-        );
+        let folder = path.parent().expect("a folder");
+        let stem = path.file_stem().expect("a name");
         let (module, folder) = match stem.to_str() {
             Some("mod") => (
                 folder.file_name().expect("a name"),
@@ -409,6 +423,7 @@ fn no_file_is_forgotten() {
             ),
             _ => (stem, folder),
         };
+
         let declared = [
             format!("mod {};", module.to_string_lossy()),
             format!("#[path = \"{}.rs\"]", module.to_string_lossy()),
@@ -418,6 +433,7 @@ fn no_file_is_forgotten() {
             .map(|name| folder.join(name))
             .into_iter()
             .chain([folder.with_extension("rs")]);
+
         let parents: Vec<String> = parents
             .map(|parent| parent.to_string_lossy().into_owned())
             .collect();
@@ -436,10 +452,12 @@ fn no_file_is_forgotten() {
 }
 
 #[test]
-fn every_panel_has_a_style_of_its_own_stem_and_every_style_is_used() {
+fn every_style_belongs_to_a_panel_and_is_imported() {
     let main = fs::read_to_string(root().join("style/main.css")).expect("text");
-    // What belongs to no panel: colours and the page's ground.
+
+    // Styles that belong to no panel: colours and the background.
     let shared = ["tokens", "base"];
+
     for style in files("style", "css") {
         let Some(stem) = style
             .path
@@ -453,6 +471,7 @@ fn every_panel_has_a_style_of_its_own_stem_and_every_style_is_used() {
             "{} is not imported by style/main.css",
             style.path
         );
+
         let panel = root().join(format!("src/app/{stem}.rs"));
         assert!(
             shared.contains(&stem) || panel.is_file(),

@@ -1,4 +1,4 @@
-//! The page's files, in a folder and inside the program: browsers must not see a difference.
+//! The files of the page, in a folder or embedded in the program: the responses are the same.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -8,9 +8,10 @@ use reqwest::header::HeaderMap;
 use reqwest::{Method, StatusCode};
 use tempfile::TempDir;
 
-use crate::harness::{Server, program, soon};
+use crate::eventually::soon;
+use crate::harness::{Server, program};
 
-/// A site of two forms: as it is, and packed. What is packed need not be what it says it is.
+/// The files of a site, some also compressed. The compressed ones need not be valid.
 const SITE: &[(&str, &str)] = &[
     ("favicon.svg", "<svg/>"),
     ("robots.txt", "User-agent: *"),
@@ -23,19 +24,22 @@ const SITE: &[(&str, &str)] = &[
     ("pkg/fanfare.wasm.br", "asm, small"),
 ];
 
-/// A folder with the site in it, and the program with the site in it.
+/// A folder with the site, and the program with the site embedded.
 struct Both {
     folder: TempDir,
 }
 
 impl Both {
+    /// Creates the folder and packs the program.
     fn new() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
+
         for (path, text) in SITE {
             let path = folder.path().join("site").join(path);
             fs::create_dir_all(path.parent().expect("a folder")).expect("it can be made");
             fs::write(path, text).expect("it can be written");
         }
+
         let pack = Path::new(env!("CARGO_MANIFEST_DIR")).join("scripts/pack.sh");
         let mut packing = Command::new(pack);
         packing
@@ -43,19 +47,22 @@ impl Both {
             .arg(folder.path().join("site"))
             .arg(folder.path().join("one"));
         assert!(packing.status().expect("bash runs").success());
+
         Self { folder }
     }
 
+    /// Returns the folder of the site.
     fn site(&self) -> PathBuf {
         self.folder.path().join("site")
     }
 
-    /// The program with the site inside, where no other site is.
-    fn one(&self) -> Command {
+    /// Returns a command that starts the program with the embedded site, in a folder without another site.
+    fn embedded(&self) -> Command {
         let mut command = Command::new(self.folder.path().join("one"));
         for (name, _) in std::env::vars().filter(|(name, _)| name.starts_with("FANFARE_")) {
             command.env_remove(name);
         }
+
         command
             .current_dir("/")
             .arg("--data")
@@ -64,27 +71,29 @@ impl Both {
     }
 }
 
-/// What a browser sees of an answer.
+/// The parts of a response that matter to a browser.
 #[derive(Debug, PartialEq, Eq)]
-struct Seen {
+struct Visible {
     status: StatusCode,
     headers: Vec<Option<String>>,
     body: Vec<u8>,
 }
 
-async fn ask(
+/// Sends a request; returns the response and all of its headers.
+async fn send(
     server: &Server,
     method: Method,
     path: &str,
     headers: &[(&'static str, &str)],
-) -> (Seen, HeaderMap) {
+) -> (Visible, HeaderMap) {
     let request = reqwest::Client::new().request(method, server.url(path));
     let request = headers.iter().fold(request, |request, (name, value)| {
         request.header(*name, *value)
     });
     let answer = soon(request.send()).await.expect("an answer");
-    let (status, all) = (answer.status(), answer.headers().clone());
-    let said = |name| {
+    let status = answer.status();
+    let all = answer.headers().clone();
+    let output = |name| {
         all.get(name)
             .map(|value| value.to_str().expect("text").to_owned())
     };
@@ -97,10 +106,11 @@ async fn ask(
         "vary",
         "x-content-type-options",
     ]
-    .map(said);
+    .map(output);
+
     let body = soon(answer.bytes()).await.expect("a body").to_vec();
     (
-        Seen {
+        Visible {
             status,
             headers: headers.into(),
             body,
@@ -109,7 +119,7 @@ async fn ask(
     )
 }
 
-/// Under which path the page loads its files.
+/// Returns the path under which the page loads its files.
 async fn package(server: &Server) -> String {
     let page = soon(reqwest::get(server.url("/")))
         .await
@@ -120,22 +130,26 @@ async fn package(server: &Server) -> String {
         .split('/')
         .next()
         .expect("a part");
+
     format!("/pkg/{version}")
 }
 
 #[tokio::test]
-async fn files_inside_the_program_are_answered_as_those_of_a_folder() {
+async fn embedded_files_are_served_like_those_of_a_folder() {
     let both = Both::new();
     let folder = Server::start(&["--site", both.site().to_str().expect("text")]);
-    let inside = Server::start_by(&mut both.one(), &[]);
+    let inside = Server::start_by(&mut both.embedded(), &[]);
+
     let package = package(&folder).await;
     assert_eq!(
         self::package(&inside).await,
         package,
         "the same bytes have the same names"
     );
+
     let versioned = ["fanfare.js", "fanfare.css", "fanfare.wasm", "nothing.js"]
         .map(|name| format!("{package}/{name}"));
+
     let own_names = [
         "/favicon.svg",
         "/robots.txt",
@@ -145,30 +159,32 @@ async fn files_inside_the_program_are_answered_as_those_of_a_folder() {
         "/pkg",
         "/%2e%2e/Cargo.toml",
     ];
+
     let mut found = 0;
+
     for path in versioned.iter().map(String::as_str).chain(own_names) {
         for accepted in ["identity", "gzip", "gzip, deflate, br"] {
             for method in [Method::GET, Method::HEAD] {
                 let headers = [("accept-encoding", accepted)];
-                let (expected, _) = ask(&folder, method.clone(), path, &headers).await;
-                let (seen, _) = ask(&inside, method.clone(), path, &headers).await;
+                let (expected, _) = send(&folder, method.clone(), path, &headers).await;
+                let (seen, _) = send(&inside, method.clone(), path, &headers).await;
                 assert_eq!(seen, expected, "{method} {path}, {accepted}");
                 found += usize::from(seen.status.is_success());
             }
         }
     }
+
     assert_eq!(found, 7 * 3 * 2);
-    let (seen, headers) = ask(
+
+    let (seen, headers) = send(
         &inside,
         Method::GET,
         &versioned[0],
         &[("accept-encoding", "gzip, br")],
     )
     .await;
-    assert_eq!(
-        (seen.body, &headers["content-encoding"]),
-        (b"run, small".to_vec(), &"br".parse().expect("a value"))
-    );
+    assert_eq!(seen.body, b"run, small".to_vec());
+    assert_eq!(headers["content-encoding"], "br");
     assert!(
         headers["cache-control"]
             .to_str()
@@ -178,27 +194,27 @@ async fn files_inside_the_program_are_answered_as_those_of_a_folder() {
 }
 
 #[tokio::test]
-async fn whoever_has_a_file_from_inside_the_program_is_told_so_and_gets_none() {
+async fn an_embedded_file_that_the_client_already_has_is_304() {
     let both = Both::new();
-    let server = Server::start_by(&mut both.one(), &[]);
-    let (_, headers) = ask(&server, Method::GET, "/favicon.svg", &[]).await;
+    let server = Server::start_by(&mut both.embedded(), &[]);
+
+    let (_, headers) = send(&server, Method::GET, "/favicon.svg", &[]).await;
     let tag = headers["etag"].to_str().expect("text").to_owned();
+
     for known in [tag.clone(), format!("\"other\", W/{tag}"), "*".to_owned()] {
-        let (seen, headers) = ask(
+        let (seen, headers) = send(
             &server,
             Method::GET,
             "/favicon.svg",
             &[("if-none-match", &known)],
         )
         .await;
-        assert_eq!(
-            (seen.status, seen.body),
-            (StatusCode::NOT_MODIFIED, Vec::new()),
-            "{known}"
-        );
+        assert_eq!(seen.status, StatusCode::NOT_MODIFIED, "{known}");
+        assert!(seen.body.is_empty(), "{known}");
         assert_eq!(headers["etag"].to_str().expect("text"), tag);
     }
-    let (seen, _) = ask(
+
+    let (seen, _) = send(
         &server,
         Method::GET,
         "/favicon.svg",
@@ -206,23 +222,26 @@ async fn whoever_has_a_file_from_inside_the_program_is_told_so_and_gets_none() {
     )
     .await;
     assert_eq!(seen.status, StatusCode::OK);
-    let (packed, plain) = (("accept-encoding", "br"), ("accept-encoding", "identity"));
+
+    let packed = ("accept-encoding", "br");
+    let plain = ("accept-encoding", "identity");
     let tags = [
-        ask(&server, Method::GET, "/pkg/fanfare.js", &[packed])
+        send(&server, Method::GET, "/pkg/fanfare.js", &[packed])
             .await
             .1["etag"]
             .clone(),
-        ask(&server, Method::GET, "/pkg/fanfare.js", &[plain])
+        send(&server, Method::GET, "/pkg/fanfare.js", &[plain])
             .await
             .1["etag"]
             .clone(),
     ];
-    assert_ne!(tags[0], tags[1], "they are not the same bytes");
-    let (seen, _) = ask(&server, Method::POST, "/favicon.svg", &[]).await;
+    assert_ne!(tags[0], tags[1], "the bytes differ");
+
+    let (seen, _) = send(&server, Method::POST, "/favicon.svg", &[]).await;
     assert_eq!(seen.status, StatusCode::METHOD_NOT_ALLOWED);
 }
 
-/// Headers that describe the body of an answer, and those that are about its time.
+/// The headers that describe the body of a response or its time.
 const OF_BODY: [&str; 7] = [
     "content-type",
     "content-encoding",
@@ -234,14 +253,14 @@ const OF_BODY: [&str; 7] = [
 ];
 
 #[tokio::test]
-async fn an_answer_without_the_file_has_the_headers_of_one_with_it() {
+async fn a_response_without_the_file_has_the_headers_of_one_with_it() {
     let both = Both::new();
     let origin = ("origin", "https://shop.example");
     let flags = ["--allow-origin", "https://shop.example"];
     let site = both.site();
     let folder_flags = [&flags[..], &["--site", site.to_str().expect("text")]].concat();
     let folder = Server::start(&folder_flags);
-    let inside = Server::start_by(&mut both.one(), &flags);
+    let inside = Server::start_by(&mut both.embedded(), &flags);
     let versioned = format!("{}/fanfare.js", package(&folder).await);
 
     for server in [&folder, &inside] {
@@ -250,7 +269,7 @@ async fn an_answer_without_the_file_has_the_headers_of_one_with_it() {
             ("/robots.txt", "default-src 'none'; frame-ancestors 'none'"),
             (&versioned, "default-src 'none'; frame-ancestors 'none'"),
         ] {
-            let (_, whole) = ask(server, Method::GET, path, &[origin]).await;
+            let (_, whole) = send(server, Method::GET, path, &[origin]).await;
             let found = whole["content-security-policy"].to_str().expect("text");
             assert!(found.contains(policy), "{path}: {found}");
 
@@ -263,8 +282,10 @@ async fn an_answer_without_the_file_has_the_headers_of_one_with_it() {
                     validator("last-modified").expect("one"),
                 ),
             };
+
             let partial = if is_folder { 206 } else { 200 };
             let unsatisfiable = if is_folder { 416 } else { 200 };
+
             for (method, header, status) in [
                 (Method::GET, condition, 304),
                 (Method::HEAD, condition, 304),
@@ -273,7 +294,7 @@ async fn an_answer_without_the_file_has_the_headers_of_one_with_it() {
                 (Method::GET, ("range", "bytes=9999-"), unsatisfiable),
             ] {
                 let headers = [origin, header];
-                let (seen, mut other) = ask(server, method.clone(), path, &headers).await;
+                let (seen, mut other) = send(server, method.clone(), path, &headers).await;
                 assert_eq!(seen.status.as_u16(), status, "{method} {path} {header:?}");
 
                 let mut expected = whole.clone();
@@ -281,6 +302,7 @@ async fn an_answer_without_the_file_has_the_headers_of_one_with_it() {
                     expected.remove(name);
                     other.remove(name);
                 }
+
                 assert_eq!(other, expected, "{method} {path} {header:?}");
             }
         }
@@ -288,34 +310,38 @@ async fn an_answer_without_the_file_has_the_headers_of_one_with_it() {
 }
 
 #[tokio::test]
-async fn a_folder_that_is_named_counts_more_than_what_is_inside() {
+async fn a_site_folder_overrides_the_embedded_files() {
     let both = Both::new();
     let other = tempfile::tempdir().expect("a folder");
     fs::write(other.path().join("robots.txt"), "another").expect("it can be written");
+
     let server = Server::start_by(
-        &mut both.one(),
+        &mut both.embedded(),
         &["--site", other.path().to_str().expect("text")],
     );
     assert_eq!(
-        ask(&server, Method::GET, "/robots.txt", &[]).await.0.body,
+        send(&server, Method::GET, "/robots.txt", &[]).await.0.body,
         b"another"
     );
+
     let mut check = Command::new(both.folder.path().join("one"));
-    let said = check.arg("check-config").output().expect("it runs").stdout;
-    assert!(String::from_utf8_lossy(&said).contains("# site: inside the program\n"));
+    let output = check.arg("check-config").output().expect("it runs").stdout;
+    assert!(String::from_utf8_lossy(&output).contains("# site: inside the program\n"));
 }
 
 #[test]
-fn the_same_program_and_site_are_packed_into_the_same_bytes() {
-    let (one, other) = (Both::new(), Both::new());
+fn packing_the_site_is_reproducible() {
+    let one = Both::new();
+    let other = Both::new();
     let read = |both: &Both| fs::read(both.folder.path().join("one")).expect("it is there");
     assert!(read(&one) == read(&other));
 }
 
 #[test]
-fn what_is_inside_and_damaged_is_a_mistake_and_not_another_site() {
+fn a_damaged_embedded_site_is_an_error() {
     let folder = tempfile::tempdir().expect("a folder");
     let damaged = folder.path().join("damaged");
+
     let damage = "cp \"$0\" \"$1\" && printf 'ffffffffffffffff%s' fanfare-site-tar >>\"$1\"";
     let made = Command::new("bash")
         .args(["-c", damage])
@@ -323,14 +349,13 @@ fn what_is_inside_and_damaged_is_a_mistake_and_not_another_site() {
         .arg(&damaged)
         .status();
     assert!(made.expect("bash runs").success());
-    let said = Command::new(&damaged)
+
+    let output = Command::new(&damaged)
         .arg("check-config")
         .output()
         .expect("it runs");
-    let errors = String::from_utf8_lossy(&said.stderr).into_owned();
-    assert_eq!(said.status.code(), Some(2), "{errors}");
-    assert!(
-        errors.contains("--site") && errors.contains("inside the program"),
-        "{errors}"
-    );
+    let errors = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{errors}");
+    assert!(errors.contains("--site"), "{errors}");
+    assert!(errors.contains("inside the program"), "{errors}");
 }

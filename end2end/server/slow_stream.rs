@@ -1,12 +1,13 @@
-//! Streams over HTTP that are not read: what they cost, and what they get when they read again.
+//! Streams over HTTP that are not read: their memory, and what they get when they read again.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 
-use crate::harness::{Server, soon};
+use crate::eventually::soon;
+use crate::harness::Server;
 
-/// A stream that is opened by hand and read no further than its head: by then it is in the room.
+/// Opens a stream and reads only its head; by then its reader is in the room.
 async fn unread(server: &Server) -> BufReader<TcpStream> {
     let mut stream = TcpStream::connect(server.address)
         .await
@@ -15,14 +16,16 @@ async fn unread(server: &Server) -> BufReader<TcpStream> {
     stream.write_all(request.as_bytes()).await.expect("written");
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
+
     while line != "\r\n" {
         line.clear();
         soon(reader.read_line(&mut line)).await.expect("a head");
     }
+
     reader
 }
 
-/// Reads on to the next JSON object; what is around it is HTTP's.
+/// Returns the next JSON object. Lines between objects belong to HTTP.
 async fn object(reader: &mut BufReader<TcpStream>) -> Value {
     soon(async {
         loop {
@@ -32,6 +35,7 @@ async fn object(reader: &mut BufReader<TcpStream>) -> Value {
                 0,
                 "the stream goes on"
             );
+
             if line.starts_with('{') {
                 return serde_json::from_str(&line).expect("JSON");
             }
@@ -40,8 +44,8 @@ async fn object(reader: &mut BufReader<TcpStream>) -> Value {
     .await
 }
 
-/// Says so many messages of 10 kB in the lobby.
-async fn speak(server: &Server, messages: u64) {
+/// Publishes `messages` messages of 10 kB in the lobby.
+async fn publish_long(server: &Server, messages: u64) {
     let mut speaker = server.join("speaker").await;
     let long = "x".repeat(10_000);
     for number in 1..=messages {
@@ -53,44 +57,50 @@ async fn speak(server: &Server, messages: u64) {
 #[tokio::test]
 async fn a_stream_that_falls_behind_the_ring_is_served_from_the_store() {
     const MESSAGES: u64 = 6000;
+
     let server = Server::start(&["--history-messages", "10000"]);
     let mut slow = unread(&server).await;
-    speak(&server, MESSAGES).await;
+    publish_long(&server, MESSAGES).await;
+
     for offset in 1..=MESSAGES {
         let message = object(&mut slow).await;
-        assert_eq!(
-            (&message["prev"], &message["offset"]),
-            (&json!(offset - 1), &json!(offset))
-        );
+        assert_eq!(message["prev"], offset - 1);
+        assert_eq!(message["offset"], offset);
     }
 }
 
 #[tokio::test]
-async fn streams_that_read_nothing_hold_little_and_are_told_of_the_gap() {
+async fn unread_streams_use_little_memory_and_get_a_gap() {
     const MESSAGES: u64 = 3000;
+
     let server = Server::start(&["--history-messages", "10"]);
+
     let mut slow = Vec::new();
     for _reader in 0..20 {
         slow.push(unread(&server).await);
     }
-    // So that the ring and all that a process needs once is there.
-    speak(&server, 500).await;
+
+    // The ring is full and one-time memory is allocated before the measurement.
+    publish_long(&server, 500).await;
     let before = server.resident_bytes();
-    speak(&server, MESSAGES).await;
+    publish_long(&server, MESSAGES).await;
+
     let grown = server.resident_bytes().saturating_sub(before);
     assert!(
         grown < 16 << 20,
         "twenty readers that read nothing made the server {grown} bytes larger"
     );
+
     for reader in &mut slow {
-        let (mut seen, mut gaps) = (0, 0);
+        let mut seen = 0;
+        let mut gaps = 0;
+
         while seen < MESSAGES + 500 {
             let object = object(reader).await;
+
             if object["type"] == "gap" {
-                assert_eq!(
-                    (object["after"].as_u64(), &object["reason"]),
-                    (Some(seen), &json!("lagged"))
-                );
+                assert_eq!(object["after"], seen);
+                assert_eq!(object["reason"], "lagged");
                 seen = object["before"].as_u64().expect("an offset") - 1;
                 gaps += 1;
             } else {
@@ -98,6 +108,10 @@ async fn streams_that_read_nothing_hold_little_and_are_told_of_the_gap() {
                 seen = object["offset"].as_u64().expect("an offset");
             }
         }
-        assert!(gaps > 0, "more was said than is kept and the kernel holds");
+
+        assert!(
+            gaps > 0,
+            "more messages were published than the store and the kernel hold"
+        );
     }
 }

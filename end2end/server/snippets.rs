@@ -1,5 +1,5 @@
-//! The documentation's clients and the examples in Rust, run as they stand there: each sends or receives every message
-//! once and in order, over a restart of the server.
+//! The clients in the documentation and the examples in Rust, run unchanged: each sends or receives every message once
+//! and in order, over a restart of the server.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -13,7 +13,8 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::mpsc as channel;
 
-use crate::harness::{PATIENCE, Server, soon};
+use crate::eventually::{PATIENCE, eventually, soon};
+use crate::harness::Server;
 
 /// A client that prints a line for each message.
 struct Snippet {
@@ -26,20 +27,21 @@ impl Snippet {
         let mut child = command
             .stdout(Stdio::piped())
             .spawn()
-            .expect("it is installed: run scripts/setup.sh test");
+            .expect("the program is installed: run scripts/setup.sh test");
         let output = BufReader::new(child.stdout.take().expect("piped"));
-        let (heard, lines) = mpsc::channel();
+        let (sender, lines) = mpsc::channel();
         thread::spawn(move || {
             output
                 .lines()
                 .map_while(Result::ok)
-                .try_for_each(|line| heard.send(line))
+                .try_for_each(|line| sender.send(line))
         });
+
         Self { child, lines }
     }
 
-    /// The next line, which must hold `words`.
-    fn says(&self, words: &str) {
+    /// Checks that the next line contains `words`.
+    fn expect_line(&self, words: &str) {
         let line = self.lines.recv_timeout(PATIENCE).expect("a line in time");
         assert!(line.contains(words), "{words} in {line}");
     }
@@ -47,19 +49,21 @@ impl Snippet {
 
 impl Drop for Snippet {
     fn drop(&mut self) {
-        // Both fail only if it has already ended.
-        let _ended = self.child.kill();
-        let _ended = self.child.wait();
+        // Errors mean that the process has already ended.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
     }
 }
 
+/// Returns the path of a client in the documentation.
 fn docs(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("docs/clients")
         .join(name)
 }
 
-async fn say(server: &Server, text: &'static str) {
+/// Publishes `text` in the lobby.
+async fn publish(server: &Server, text: &'static str) {
     let published = reqwest::Client::new()
         .post(server.url("/api/v1/rooms/lobby/messages"))
         .body(text)
@@ -67,22 +71,26 @@ async fn say(server: &Server, text: &'static str) {
     assert_eq!(soon(published).await.expect("an answer").status(), 201);
 }
 
-/// What each client that follows a room must do; `hello` is what it says, if it does. `command` takes the server's address
-/// and the room.
+/// Checks a client that follows a room: it receives earlier messages, publishes `hello` if given, and continues after a
+/// restart. `command` gets the address of the server and the room as arguments.
 async fn check(scheme: &str, hello: Option<&str>, mut command: Command) {
     let data = tempfile::tempdir().expect("a folder");
     let server = Server::start_in(data.path(), &[]);
+
     let listen = server.address.to_string();
-    say(&server, "said before").await;
+    publish(&server, "before").await;
+
     let snippet = Snippet::start(command.arg(format!("{scheme}://{listen}")).arg("lobby"));
-    snippet.says("said before");
+    snippet.expect_line("before");
     if let Some(hello) = hello {
-        snippet.says(hello);
+        snippet.expect_line(hello);
     }
+
     drop(server);
+
     let server = Server::start_in(data.path(), &["--listen", &listen]);
-    say(&server, "said after").await;
-    snippet.says("said after");
+    publish(&server, "after").await;
+    snippet.expect_line("after");
 }
 
 fn python() -> Command {
@@ -94,6 +102,7 @@ fn python() -> Command {
 /// Builds the client in Go in `folder`.
 fn go(folder: &Path) -> Command {
     let program = folder.join("client");
+
     let mut build = Command::new("go");
     build
         .args(["build", "-o"])
@@ -102,12 +111,14 @@ fn go(folder: &Path) -> Command {
     build
         .env("GOCACHE", Path::new(env!("CARGO_TARGET_TMPDIR")).join("go"))
         .env("GO111MODULE", "off");
+
     assert!(
         build
             .status()
             .expect("Go is installed: run scripts/setup.sh test")
             .success()
     );
+
     Command::new(program)
 }
 
@@ -146,27 +157,24 @@ fn example(name: &str) -> Command {
     Command::new(folder.expect("target/debug").join("examples").join(name))
 }
 
-/// Returns the texts that the lobby has.
+/// Returns the texts of the lobby.
 async fn texts(server: &Server) -> Vec<String> {
     let request = reqwest::get(server.url("/api/v1/rooms/lobby/messages"));
     let answer = soon(request).await.expect("an answer");
     let page: Value = soon(answer.json()).await.expect("JSON");
     let messages = page["messages"].as_array().expect("a list");
+
     messages
         .iter()
         .map(|message| message["text"].as_str().expect("text").to_owned())
         .collect()
 }
 
-/// Waits until the lobby has `expected` texts.
-async fn has_texts(server: &Server, expected: &[&str]) {
-    soon(async {
-        while texts(server).await.len() < expected.len() {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
-    assert_eq!(texts(server).await, expected);
+/// Waits until the lobby has as many texts as `expected`, which they must be.
+async fn check_texts(server: &Server, expected: &[&str]) {
+    let probe = async || texts(server).await;
+    let found = eventually(probe, |texts| texts.len() >= expected.len()).await;
+    assert_eq!(found, expected);
 }
 
 #[tokio::test]
@@ -181,11 +189,12 @@ async fn the_example_publish_tries_until_there_is_a_server_that_stores_its_messa
     drop(free);
 
     let url = format!("http://{address}");
+
     let publisher =
         Snippet::start(example("publish").args([url.as_str(), "lobby", "hello from Rust"]));
     let server = Server::start(&["--listen", &address]);
 
-    publisher.says("stored with offset 1");
+    publisher.expect_line("stored with offset 1");
     assert_eq!(texts(&server).await, ["hello from Rust"]);
 }
 
@@ -193,22 +202,24 @@ async fn the_example_publish_tries_until_there_is_a_server_that_stores_its_messa
 async fn the_example_bot_answers_each_command_once_over_a_restart() {
     let data = tempfile::tempdir().expect("a folder");
     let server = Server::start_in(data.path(), &[]);
+
     let listen = server.address.to_string();
     let bot = Snippet::start(example("bot").args([server.url("").as_str(), "lobby"]));
-    bot.says("following");
+    bot.expect_line("following");
 
-    say(&server, "no command").await;
-    say(&server, "!echo one").await;
-    has_texts(&server, &["no command", "!echo one", "one"]).await;
+    publish(&server, "no command").await;
+    publish(&server, "!echo one").await;
+    check_texts(&server, &["no command", "!echo one", "one"]).await;
     drop(server);
+
     let server = Server::start_in(data.path(), &["--listen", &listen]);
-    say(&server, "!echo two").await;
+    publish(&server, "!echo two").await;
 
     let all = ["no command", "!echo one", "one", "!echo two", "two"];
-    has_texts(&server, &all).await;
+    check_texts(&server, &all).await;
 }
 
-/// A server that takes every message, and whose streams are what a test has written, each cut off where its text ends.
+/// A server that accepts every message and sends the streams of the test, each cut off at its end.
 struct Script {
     address: SocketAddr,
     /// The heads of the requests for a stream.
@@ -219,33 +230,38 @@ impl Script {
     async fn play(streams: Vec<String>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let (asked, heads) = channel::unbounded_channel();
+        let (sender, heads) = channel::unbounded_channel();
 
         tokio::spawn(async move {
             let mut streams = streams.into_iter();
             let mut open = Vec::new();
+
             loop {
                 let (mut stream, _) = listener.accept().await.expect("a client");
                 let head = request(&mut stream).await;
+
                 if head.starts_with("POST") {
                     let stored =
                         "HTTP/1.1 201 Created\r\ncontent-length: 2\r\nconnection: close\r\n\r\n{}";
                     stream.write_all(stored.as_bytes()).await.expect("written");
                     continue;
                 }
-                asked.send(head).expect("the test runs");
+
+                sender.send(head).expect("the test runs");
                 let next = streams.next();
                 let is_over = next.is_none();
                 let answer = format!(
                     "HTTP/1.1 200 OK\r\nlast-event-id: e:0\r\nconnection: close\r\n\r\n{}",
                     next.unwrap_or_default()
                 );
+
                 stream.write_all(answer.as_bytes()).await.expect("written");
                 if is_over {
                     open.push(stream);
                 }
             }
         });
+
         Self { address, heads }
     }
 
@@ -266,6 +282,7 @@ async fn request(stream: &mut TcpStream) -> String {
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.expect("a request"));
     }
+
     let head = String::from_utf8(head).expect("text");
     let length = head.lines().find_map(|line| {
         let (name, value) = line.split_once(": ")?;
@@ -274,10 +291,11 @@ async fn request(stream: &mut TcpStream) -> String {
     });
     let mut body = vec![0; length.unwrap_or_default()];
     stream.read_exact(&mut body).await.expect("a body");
+
     head
 }
 
-/// The JSON of a message.
+/// Returns the JSON of a message.
 fn message(offset: u64, text: &str) -> String {
     let prev = offset - 1;
     format!(
@@ -285,7 +303,7 @@ fn message(offset: u64, text: &str) -> String {
     )
 }
 
-/// Runs `command` against streams that break in the middle of a message, at each of its bytes that `event` gives.
+/// Checks `command` against streams that break in the middle of a message. `event` encodes a message.
 async fn check_cuts(event: fn(u64, &str) -> String, mut command: Command) {
     let second = event(2, "second");
     let cuts = [1, 4, second.len() / 2, second.len() - 2, second.len() - 1];
@@ -303,14 +321,17 @@ async fn check_cuts(event: fn(u64, &str) -> String, mut command: Command) {
     );
 
     assert_eq!(script.seen().await, None);
+
     for cut in cuts {
         let seen = script.seen().await;
         assert_eq!(seen.as_deref(), Some("e:1"), "after a cut at {cut}");
     }
+
     assert_eq!(script.seen().await.as_deref(), Some("e:2"));
     assert_eq!(script.seen().await.as_deref(), Some("e:4"));
+
     for words in ["first", "second", &long, "fourth"] {
-        snippet.says(words);
+        snippet.expect_line(words);
     }
 }
 

@@ -1,19 +1,19 @@
-//! The libraries that the server is built from, held against `deny.toml`: licences, sources, bans, and that each
-//! advisory passed over is about a library that is there. `cargo deny` checks more; it is not on every machine.
+//! The dependencies of the server against `deny.toml`: licences, sources, bans and ignored advisories. `cargo deny`
+//! checks more, but is not installed on every machine.
 
 use std::path::Path;
 use std::process::Command;
 
 use serde_json::Value;
 
-/// `deny.toml`, or another file in TOML of the repository.
+/// Reads a TOML file of the repository.
 fn read(name: &str) -> toml::Table {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join(name);
     let text = std::fs::read_to_string(path).expect("it is there");
     text.parse().expect("TOML")
 }
 
-/// The texts of the list `key` in the part `part` of `deny.toml`.
+/// Returns the list `key` in the section `part` of `deny.toml`.
 fn listed(part: &str, key: &str) -> Vec<String> {
     let deny = read("deny.toml");
     let list = deny[part][key].as_array().expect("a list");
@@ -22,7 +22,7 @@ fn listed(part: &str, key: &str) -> Vec<String> {
         .collect()
 }
 
-/// The libraries of the server, as Cargo knows them without a network.
+/// Returns the dependencies of the server from `cargo metadata`, without a network.
 fn packages() -> Vec<Value> {
     let output = Command::new(env!("CARGO"))
         .args(["metadata", "--locked", "--offline", "--format-version", "1"])
@@ -51,7 +51,7 @@ fn packages() -> Vec<Value> {
         .collect()
 }
 
-/// The names of all libraries in `Cargo.lock`, those of other platforms too.
+/// Returns the names of all libraries in `Cargo.lock`, also those of other platforms.
 fn locked() -> Vec<String> {
     let lock = read("Cargo.lock");
     let packages = lock["package"].as_array().expect("a list");
@@ -61,50 +61,57 @@ fn locked() -> Vec<String> {
         .collect()
 }
 
-/// Whether the SPDX expression `licence` can be met by the licences `allowed`: one side of each OR, both of each AND.
+/// Reports whether the licences `allowed` satisfy the SPDX expression `licence`.
 fn is_allowed(licence: &str, allowed: &[String]) -> bool {
     let licence = licence
         .replace('/', " OR ")
         .replace('(', " ( ")
         .replace(')', " ) ");
-    let mut words = licence.split_whitespace().peekable();
-    let is_met = either(&mut words, allowed);
-    assert_eq!(words.next(), None, "{licence}");
+    let mut tokens = licence.split_whitespace().peekable();
+    let is_met = either(&mut tokens, allowed);
+
+    assert_eq!(tokens.next(), None, "{licence}");
+
     is_met
 }
 
-type Words<'a> = std::iter::Peekable<std::str::SplitWhitespace<'a>>;
+/// The tokens of an SPDX expression.
+type Tokens<'a> = std::iter::Peekable<std::str::SplitWhitespace<'a>>;
 
-fn either(words: &mut Words<'_>, allowed: &[String]) -> bool {
-    let mut is_met = both(words, allowed);
-    while words.next_if_eq(&"OR").is_some() {
-        is_met |= both(words, allowed);
+/// Parses an OR expression: one side must be allowed.
+fn either(tokens: &mut Tokens<'_>, allowed: &[String]) -> bool {
+    let mut is_met = both(tokens, allowed);
+    while tokens.next_if_eq(&"OR").is_some() {
+        is_met |= both(tokens, allowed);
     }
     is_met
 }
 
-fn both(words: &mut Words<'_>, allowed: &[String]) -> bool {
-    let mut is_met = one(words, allowed);
-    while words.next_if_eq(&"AND").is_some() {
-        is_met &= one(words, allowed);
+/// Parses an AND expression: both sides must be allowed.
+fn both(tokens: &mut Tokens<'_>, allowed: &[String]) -> bool {
+    let mut is_met = one(tokens, allowed);
+    while tokens.next_if_eq(&"AND").is_some() {
+        is_met &= one(tokens, allowed);
     }
     is_met
 }
 
-fn one(words: &mut Words<'_>, allowed: &[String]) -> bool {
-    let word = words.next().expect("a licence");
-    if word == "(" {
-        let is_met = either(words, allowed);
-        assert_eq!(words.next(), Some(")"));
+/// Parses a licence or an expression in parentheses.
+fn one(tokens: &mut Tokens<'_>, allowed: &[String]) -> bool {
+    let token = tokens.next().expect("a licence");
+    if token == "(" {
+        let is_met = either(tokens, allowed);
+        assert_eq!(tokens.next(), Some(")"));
         return is_met;
     }
-    match words.next_if_eq(&"WITH") {
-        // An exception makes another licence of it.
+
+    match tokens.next_if_eq(&"WITH") {
+        // A licence with an exception is a licence of its own.
         Some(_) => {
-            let exception = words.next().expect("an exception");
-            allowed.contains(&format!("{word} WITH {exception}"))
+            let exception = tokens.next().expect("an exception");
+            allowed.contains(&format!("{token} WITH {exception}"))
         }
-        None => allowed.iter().any(|allowed| allowed == word),
+        None => allowed.iter().any(|allowed| allowed == token),
     }
 }
 
@@ -137,6 +144,7 @@ fn every_library_comes_from_a_registry_that_is_allowed_and_none_is_banned() {
             package["name"]
         );
     }
+
     for banned in banned {
         let name = banned["name"].as_str().expect("text");
         assert!(!locked().iter().any(|locked| locked == name), "{name}");
@@ -144,7 +152,7 @@ fn every_library_comes_from_a_registry_that_is_allowed_and_none_is_banned() {
 }
 
 #[test]
-fn every_advisory_that_is_passed_over_is_about_a_library_that_is_there() {
+fn every_ignored_advisory_is_about_a_library_in_use() {
     let deny = read("deny.toml");
     let ignored = deny["advisories"]["ignore"].as_array().expect("a list");
     let security =
@@ -154,6 +162,7 @@ fn every_advisory_that_is_passed_over_is_about_a_library_that_is_there() {
     for advisory in ignored {
         let id = advisory["id"].as_str().expect("text");
         let reason = advisory["reason"].as_str().expect("text");
+
         let (library, _) = reason.split_once(':').expect("the crate, then why");
         assert!(
             locked().iter().any(|locked| locked == library),

@@ -1,4 +1,4 @@
-//! TLS in the program itself: everything that is there without it, and certificates that change while it runs.
+//! TLS in the program itself: page, API and WebSocket over TLS, and certificates that are replaced while it runs.
 
 use std::fs;
 use std::io::Write;
@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::process::Output;
 use std::sync::Arc;
-use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
@@ -23,12 +22,15 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::frame::coding::CloseCode;
 
 use crate::authority::{Authority, Certificate};
-use crate::harness::{Server, program, soon};
+use crate::eventually::{eventually, soon};
+use crate::harness::{Server, program};
 
+/// Returns `path` as text.
 fn text(path: &Path) -> &str {
     path.to_str().expect("text")
 }
 
+/// Starts a server with `certificate`.
 fn start(certificate: &Certificate, flags: &[&str]) -> Server {
     let files = [
         "--tls-cert",
@@ -39,7 +41,7 @@ fn start(certificate: &Certificate, flags: &[&str]) -> Server {
     Server::start(&[&files[..], flags].concat())
 }
 
-/// What curl says of `path`, trusting `authority` alone.
+/// Requests `path` with curl, which trusts only `authority`.
 async fn curl(server: &Server, authority: &Authority, path: &str, arguments: &[&str]) -> Output {
     let url = format!("https://{}{path}", server.address);
     let ca = authority.file();
@@ -49,7 +51,7 @@ async fn curl(server: &Server, authority: &Authority, path: &str, arguments: &[&
         .expect("curl runs")
 }
 
-/// A TLS client that trusts `authority`.
+/// Opens a TLS connection that trusts `authority`.
 async fn connect(address: SocketAddr, authority: &Authority) -> TlsStream<TcpStream> {
     let mut roots = RootCertStore::empty();
     roots
@@ -62,29 +64,33 @@ async fn connect(address: SocketAddr, authority: &Authority) -> TlsStream<TcpStr
         .with_no_client_auth();
     let stream = soon(TcpStream::connect(address)).await.expect("it listens");
     let name = ServerName::from(address.ip());
+
     soon(TlsConnector::from(Arc::new(config)).connect(name, stream))
         .await
         .expect("trusted")
 }
 
+/// Opens a plain WebSocket client over TLS.
 async fn join(server: &Server, authority: &Authority) -> WebSocketStream<TlsStream<TcpStream>> {
     let stream = connect(server.address, authority).await;
     let url = format!("wss://{}/ws", server.address);
     soon(tokio_tungstenite::client_async(url, stream))
         .await
-        .expect("let in")
+        .expect("accepted")
         .0
 }
 
 #[tokio::test]
-async fn page_api_and_websocket_are_there_by_tls_and_a_socket_is_told_when_the_server_goes() {
+async fn page_api_and_websocket_work_over_tls() {
     let authority = Authority::new();
+
     let server = start(&authority.certify("IP:127.0.0.1", -1, 20), &[]);
     let page = curl(&server, &authority, "/", &[]).await;
     assert!(
         String::from_utf8_lossy(&page.stdout).contains("id=\"result\""),
         "{page:?}"
     );
+
     let mut socket = join(&server, &authority).await;
     let posted = curl(
         &server,
@@ -97,8 +103,10 @@ async fn page_api_and_websocket_are_there_by_tls_and_a_socket_is_told_when_the_s
         soon(socket.next()).await.expect("open").expect("a frame"),
         Message::text("in private")
     );
-    // More than any buffer on the way holds.
+
+    // More than the buffers on the way hold.
     let long = "x".repeat(60_000);
+
     for _ in 0..40 {
         soon(socket.send(Message::text(long.as_str())))
             .await
@@ -108,15 +116,12 @@ async fn page_api_and_websocket_are_there_by_tls_and_a_socket_is_told_when_the_s
             Message::text(long.as_str())
         );
     }
+
     server.signal("TERM");
     let last = loop {
-        match soon(socket.next())
-            .await
-            .expect("a goodbye")
-            .expect("a frame")
-        {
-            Message::Close(close) => break close.expect("a code"),
-            _other => {}
+        let frame = soon(socket.next()).await.expect("a Close frame");
+        if let Message::Close(close) = frame.expect("a frame") {
+            break close.expect("a code");
         }
     };
     assert_eq!(last.code, CloseCode::Away);
@@ -124,31 +129,35 @@ async fn page_api_and_websocket_are_there_by_tls_and_a_socket_is_told_when_the_s
 }
 
 #[tokio::test]
-async fn a_client_that_breaks_off_leaves_its_room() {
+async fn a_client_that_disconnects_leaves_its_room() {
     let authority = Authority::new();
+
     let server = start(&authority.certify("IP:127.0.0.1", -1, 20), &[]);
     let socket = join(&server, &authority).await;
-    let present = async |count: &str| {
-        let presence = curl(&server, &authority, "/api/v1/rooms/lobby/presence", &[]).await;
-        String::from_utf8_lossy(&presence.stdout).contains(&format!("\"count\":{count}"))
+    let presence = async || {
+        let output = curl(&server, &authority, "/api/v1/rooms/lobby/presence", &[]).await;
+        String::from_utf8_lossy(&output.stdout).into_owned()
     };
-    soon(async { while !present("1").await {} }).await;
+
+    eventually(&presence, |body| body.contains("\"count\":1")).await;
     drop(socket);
-    soon(async { while !present("0").await {} }).await;
+    eventually(&presence, |body| body.contains("\"count\":0")).await;
 }
 
 #[tokio::test]
-async fn a_request_is_answered_though_its_client_has_closed_its_sending_side() {
+async fn a_request_is_answered_after_its_client_closed_its_sending_side() {
     let authority = Authority::new();
+
     let server = start(&authority.certify("IP:127.0.0.1", -1, 20), &[]);
     let request = b"POST /api/v1/rooms/lobby/messages HTTP/1.1\r\nHost: localhost\r\nContent-Type: text/plain\r\n\
                     Content-Length: 5\r\n\r\nhello";
 
-    for says_so in [true, false] {
+    for is_notified in [true, false] {
         let mut client = connect(server.address, &authority).await;
         soon(client.write_all(request)).await.expect("written");
         soon(client.flush()).await.expect("sent");
-        if says_so {
+
+        if is_notified {
             soon(client.shutdown()).await.expect("close_notify");
         } else {
             soon(client.get_mut().0.shutdown()).await.expect("an end");
@@ -164,8 +173,9 @@ async fn a_request_is_answered_though_its_client_has_closed_its_sending_side() {
 }
 
 #[tokio::test]
-async fn who_does_not_speak_tls_or_says_nothing_is_let_go_and_counted() {
+async fn connections_that_do_not_speak_tls_or_send_nothing_are_closed_and_counted() {
     let authority = Authority::new();
+
     let server = start(
         &authority.certify("IP:127.0.0.1", -1, 20),
         &["--header-timeout", "200ms"],
@@ -178,20 +188,26 @@ async fn who_does_not_speak_tls_or_says_nothing_is_let_go_and_counted() {
         .await
         .expect("sent");
     let mut answer = Vec::new();
-    let _reset = soon(plain.read_to_end(&mut answer)).await;
+    // The server may reset the connection.
+    let _ = soon(plain.read_to_end(&mut answer)).await;
     assert!(
         !answer.starts_with(b"HTTP"),
-        "no word of HTTP in the clear: {answer:?}"
+        "no HTTP in plain text: {answer:?}"
     );
+
     let mut silent = soon(TcpStream::connect(server.address))
         .await
         .expect("it listens");
-    let _reset = soon(silent.read_to_end(&mut answer)).await;
+    // The server may reset the connection.
+    let _ = soon(silent.read_to_end(&mut answer)).await;
+
     let mut greeted = connect(server.address, &authority).await;
-    let _reset = soon(greeted.read_to_end(&mut answer)).await;
+    // The server may reset the connection.
+    let _ = soon(greeted.read_to_end(&mut answer)).await;
+
     let metrics = soon(reqwest::get(format!("http://{}/metrics", server.ops)))
         .await
-        .expect("asked");
+        .expect("an answer");
     let metrics = soon(metrics.text()).await.expect("text");
     for counted in ["tls_handshake\"} 1", "header_timeout\"} 2"] {
         assert!(metrics.contains(counted), "{counted}: {metrics}");
@@ -199,8 +215,10 @@ async fn who_does_not_speak_tls_or_says_nothing_is_let_go_and_counted() {
 }
 
 #[tokio::test]
-async fn on_sighup_the_certificate_is_read_again_and_one_that_is_no_good_changes_nothing() {
-    let (before, after) = (Authority::new(), Authority::new());
+async fn sighup_reloads_the_certificate_and_keeps_the_old_one_if_the_new_one_is_invalid() {
+    let before = Authority::new();
+    let after = Authority::new();
+
     let used = before.certify("IP:127.0.0.1", -1, 20);
     let server = start(&used, &[]);
     let mut socket = join(&server, &before).await;
@@ -208,46 +226,49 @@ async fn on_sighup_the_certificate_is_read_again_and_one_that_is_no_good_changes
         fs::copy(&certificate.certificate, &used.certificate).expect("copied");
         fs::copy(&certificate.key, &used.key).expect("copied");
     };
+
     replace(&after.certify("IP:127.0.0.1", -1, 20));
     server.signal("HUP");
-    soon(async {
-        while !curl(&server, &after, "/", &[]).await.status.success() {
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-    })
-    .await;
+
+    let page = async || curl(&server, &after, "/", &[]).await;
+    eventually(page, |output| output.status.success()).await;
+
     assert!(!curl(&server, &before, "/", &[]).await.status.success());
+
     soon(socket.send(Message::text("still here")))
         .await
-        .expect("who is connected stays so");
+        .expect("open connections are kept");
     assert_eq!(
         soon(socket.next()).await.expect("open").expect("a frame"),
         Message::text("still here")
     );
+
     fs::write(&used.key, "no key").expect("written");
     server.signal("HUP");
     server.signal("HUP");
+
     assert!(curl(&server, &after, "/", &[]).await.status.success());
+
     server.signal("TERM");
     let (_, log) = server.end().await;
-    assert!(
-        log.contains("reloaded certificate") && log.contains("could not reload certificate"),
-        "{log}"
-    );
+    assert!(log.contains("reloaded certificate"), "{log}");
+    assert!(log.contains("could not reload certificate"), "{log}");
 }
 
 #[tokio::test]
-async fn a_certificate_without_its_key_and_files_that_are_neither_are_told_at_the_start() {
+async fn invalid_or_mismatched_certificates_and_keys_are_reported_at_the_start() {
     let authority = Authority::new();
-    let (one, other) = (
-        authority.certify("IP:127.0.0.1", -1, 20),
-        authority.certify("DNS:other.example", -1, 20),
-    );
+
+    let one = authority.certify("IP:127.0.0.1", -1, 20);
+    let other = authority.certify("DNS:other.example", -1, 20);
     let mut no_pem = tempfile::NamedTempFile::new().expect("a file");
     writeln!(no_pem, "hello").expect("written");
     let no_pem = text(no_pem.path());
-    let (certificate, key) = (text(&one.certificate), text(&one.key));
-    for (flags, says) in [
+
+    let certificate = text(&one.certificate);
+    let key = text(&one.key);
+
+    for (flags, expected) in [
         (vec!["--tls-cert", certificate], "--tls-key is missing"),
         (vec!["--tls-key", key], "--tls-cert is missing"),
         (
@@ -273,9 +294,7 @@ async fn a_certificate_without_its_key_and_files_that_are_neither_are_told_at_th
             .output()
             .expect("it runs");
         let stderr = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.code() == Some(2) && stderr.contains(says),
-            "{flags:?}: {stderr}"
-        );
+        assert_eq!(output.status.code(), Some(2), "{flags:?}: {stderr}");
+        assert!(stderr.contains(expected), "{flags:?}: {stderr}");
     }
 }

@@ -1,12 +1,13 @@
-//! The dialect `fanfare.v1`, frame by frame as the contract writes them.
+//! The dialect `fanfare.v1`, frame by frame as in the contract.
 
 use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use crate::harness::{Peer, Server, soon};
+use crate::eventually::soon;
+use crate::harness::{Peer, Server};
 
-/// A typed client in a room, with the welcome that it got.
+/// Opens a typed client; returns it and its `welcome`.
 pub(crate) async fn join(server: &Server, query: &str) -> (Peer, Value) {
     let mut peer = server
         .try_join(query, &[("sec-websocket-protocol", "fanfare.v1")])
@@ -14,10 +15,11 @@ pub(crate) async fn join(server: &Server, query: &str) -> (Peer, Value) {
         .expect("accepted");
     let welcome = peer.json().await;
     assert_eq!(welcome["type"], "welcome", "{welcome}");
+
     (peer, welcome)
 }
 
-/// The next frame of `kind`; presence comes at any time and is passed over.
+/// Returns the next frame, which must be of `kind`. Presence frames are skipped.
 pub(crate) async fn next(peer: &mut Peer, kind: &str) -> Value {
     soon(async {
         loop {
@@ -31,7 +33,7 @@ pub(crate) async fn next(peer: &mut Peer, kind: &str) -> Value {
     .await
 }
 
-/// The next frame of `kind`, whatever comes before it: an `ack` and its `message` come in either order.
+/// Returns the next frame of `kind`. Other frames are skipped: an `ack` and its `message` come in any order.
 pub(crate) async fn find(peer: &mut Peer, kind: &str) -> Value {
     soon(async {
         loop {
@@ -44,6 +46,7 @@ pub(crate) async fn find(peer: &mut Peer, kind: &str) -> Value {
     .await
 }
 
+/// Sends a `say` frame.
 pub(crate) async fn say(peer: &mut Peer, text: &str, key: Option<&str>) {
     let mut frame = json!({ "type": "say", "text": text });
     if let Some(key) = key {
@@ -53,7 +56,7 @@ pub(crate) async fn say(peer: &mut Peer, text: &str, key: Option<&str>) {
 }
 
 #[tokio::test]
-async fn a_client_is_welcomed_with_where_it_is_and_what_it_is_held_to() {
+async fn the_welcome_has_the_position_and_the_limits() {
     let server = Server::start(&[
         "--heartbeat",
         "7s",
@@ -62,7 +65,9 @@ async fn a_client_is_welcomed_with_where_it_is_and_what_it_is_held_to() {
         "--max-message",
         "2KiB",
     ]);
+
     let (_ann, welcome) = join(&server, "id=ann&room=class").await;
+
     for (field, value) in [
         ("room", json!("class")),
         ("id", json!("ann")),
@@ -77,26 +82,30 @@ async fn a_client_is_welcomed_with_where_it_is_and_what_it_is_held_to() {
     ] {
         assert_eq!(welcome[field], value, "{field} in {welcome}");
     }
+
     let (_bob, second) = join(&server, "id=bob&room=class").await;
-    assert_eq!(
-        (&second["epoch"], &second["count"]),
-        (&welcome["epoch"], &json!(2))
-    );
+    assert_eq!(second["epoch"], welcome["epoch"]);
+    assert_eq!(second["count"], 2);
     assert_ne!(second["connection"], welcome["connection"]);
 }
 
 #[tokio::test]
 async fn a_message_carries_offset_prev_sender_and_key_and_its_sender_gets_an_ack() {
     let server = Server::start(&[]);
+
     let (mut ann, _) = join(&server, "id=ann").await;
     let (mut bob, _) = join(&server, "id=bob").await;
     say(&mut ann, "one", None).await;
     say(&mut ann, "<b>\"zwei\"</b>\n三", Some("k1")).await;
+
     for peer in [&mut ann, &mut bob] {
-        let (mut one, mut two) = (None, None);
+        let mut one = None;
+        let mut two = None;
         let mut ack = None;
+
         while one.is_none() || two.is_none() {
             let frame = peer.json().await;
+
             match (frame["type"].as_str(), frame["offset"].as_u64()) {
                 (Some("message"), Some(1)) => one = Some(frame),
                 (Some("message"), Some(2)) => two = Some(frame),
@@ -105,19 +114,21 @@ async fn a_message_carries_offset_prev_sender_and_key_and_its_sender_gets_an_ack
                 _ => panic!("{frame}"),
             }
         }
-        let (one, two) = (one.expect("came"), two.expect("came"));
-        assert_eq!(
-            (&one["prev"], &one["from"], &one["text"]),
-            (&json!(0), &json!("ann"), &json!("one"))
-        );
+
+        let one = one.expect("came");
+        let two = two.expect("came");
+        assert_eq!(one["prev"], 0);
+        assert_eq!(one["from"], "ann");
+        assert_eq!(one["text"], "one");
+        assert!(one.get("key").is_none(), "{one}");
         assert!(
-            one.get("key").is_none() && one["at"].as_u64().expect("a time") > 1_700_000_000_000,
+            one["at"].as_u64().expect("a time") > 1_700_000_000_000,
             "{one}"
         );
-        assert_eq!(
-            (&two["prev"], &two["key"], &two["text"]),
-            (&json!(1), &json!("k1"), &json!("<b>\"zwei\"</b>\n三"))
-        );
+        assert_eq!(two["prev"], 1);
+        assert_eq!(two["key"], "k1");
+        assert_eq!(two["text"], "<b>\"zwei\"</b>\n三");
+
         if let Some(ack) = ack {
             assert_eq!(
                 ack,
@@ -130,24 +141,27 @@ async fn a_message_carries_offset_prev_sender_and_key_and_its_sender_gets_an_ack
 #[tokio::test]
 async fn a_repeated_key_is_stored_once_and_acked_with_the_first_offset() {
     let server = Server::start(&[]);
+
     let (mut ann, _) = join(&server, "id=ann").await;
+
     for (time, duplicate) in [(1, false), (2, true), (3, true)] {
         say(&mut ann, &format!("try {time}"), Some("same")).await;
         let mut ack = ann.json().await;
         while ack["type"] != "ack" {
             ack = ann.json().await;
         }
-        assert_eq!(
-            (&ack["offset"], &ack["duplicate"]),
-            (&json!(1), &json!(duplicate))
-        );
+        assert_eq!(ack["offset"], 1);
+        assert_eq!(ack["duplicate"], duplicate);
     }
-    // The key is the sender's own: another client may use the same.
+
+    // Keys belong to the sender: another client may use the same.
     let (mut bob, welcome) = join(&server, "id=bob").await;
     assert_eq!(welcome["head"], 1);
+
     say(&mut bob, "mine", Some("same")).await;
     assert_eq!(find(&mut bob, "ack").await["duplicate"], false);
-    // And HTTP knows it too.
+
+    // HTTP shares the keys.
     let posted = reqwest::Client::new()
         .post(server.url("/api/v1/rooms/lobby/messages"))
         .header("content-type", "application/json")
@@ -159,36 +173,37 @@ async fn a_repeated_key_is_stored_once_and_acked_with_the_first_offset() {
         .json()
         .await
         .expect("JSON");
-    assert_eq!(
-        (&answer["offset"], &answer["duplicate"]),
-        (&json!(2), &json!(true))
-    );
+    assert_eq!(answer["offset"], 2);
+    assert_eq!(answer["duplicate"], true);
 }
 
 #[tokio::test]
 async fn plain_and_typed_clients_share_a_room() {
     let server = Server::start(&[]);
     let mut plain = server.join("plain").await;
+
     let (mut typed, _) = join(&server, "id=typed").await;
     say(&mut typed, "to plain", None).await;
     assert_eq!(plain.text().await, "to plain");
     assert_eq!(next(&mut typed, "message").await["text"], "to plain");
+
     plain.send("to typed").await;
     assert_eq!(next(&mut typed, "message").await["from"], "plain");
+
     plain.send(vec![1, 2, 255]).await;
     let message = next(&mut typed, "message").await;
-    assert!(
-        message["data"] == "AQL/" && message.get("text").is_none(),
-        "{message}"
-    );
+    assert_eq!(message["data"], "AQL/", "{message}");
+    assert!(message.get("text").is_none(), "{message}");
 }
 
 #[tokio::test]
-async fn a_bad_frame_is_answered_with_an_error_that_says_which_and_the_connection_lives() {
+async fn a_bad_frame_is_answered_with_an_error_and_the_connection_stays_open() {
     let server = Server::start(&["--max-message", "1KiB"]);
+
     let (mut ann, _) = join(&server, "id=ann").await;
     let long = json!({ "type": "say", "text": "x".repeat(1025), "key": "long" }).to_string();
-    for (frame, code, says, key) in [
+
+    for (frame, code, text, key) in [
         ("not json", "bad_json", "not JSON", None),
         (r#"{"type":"shout"}"#, "unknown_type", "say", None),
         (
@@ -207,38 +222,36 @@ async fn a_bad_frame_is_answered_with_an_error_that_says_which_and_the_connectio
     ] {
         ann.send(frame).await;
         let error = next(&mut ann, "error").await;
-        assert_eq!(
-            (error["code"].as_str(), error["key"].as_str()),
-            (Some(code), key),
-            "{error}"
-        );
+        assert_eq!(error["code"], code, "{error}");
+        assert_eq!(error["key"].as_str(), key, "{error}");
         assert!(
-            error["message"].as_str().expect("text").contains(says) && error["retry"] == false,
+            error["message"].as_str().expect("text").contains(text),
             "{error}"
         );
+        assert_eq!(error["retry"], false, "{error}");
     }
+
     ann.send(vec![1, 2, 3]).await;
     assert_eq!(next(&mut ann, "error").await["code"], "not_text");
+
     ann.send(r#"{"type":"ping"}"#).await;
     next(&mut ann, "pong").await;
 }
 
 #[tokio::test]
-async fn a_typed_client_that_is_too_fast_is_told_so_and_may_try_again() {
+async fn a_typed_client_that_is_too_fast_gets_an_error_and_may_retry() {
     let server = Server::start(&["--message-rate", "1/s", "--message-burst", "1"]);
+
     let (mut ann, _) = join(&server, "id=ann").await;
     say(&mut ann, "first", Some("1")).await;
     say(&mut ann, "second", Some("2")).await;
+
     let error = find(&mut ann, "error").await;
-    assert_eq!(
-        (
-            error["code"].as_str(),
-            error["key"].as_str(),
-            error["retry"].as_bool()
-        ),
-        (Some("rate_limited"), Some("2"), Some(true))
-    );
-    // Asked again at once and for ever, it would be a flood and closed as one.
+    assert_eq!(error["code"], "rate_limited");
+    assert_eq!(error["key"], "2");
+    assert_eq!(error["retry"], true);
+
+    // The pace of a client that retries: without it the frames would be a flood.
     let mut pace = tokio::time::interval(Duration::from_millis(20));
     let ack = soon(async {
         loop {
@@ -255,12 +268,15 @@ async fn a_typed_client_that_is_too_fast_is_told_so_and_may_try_again() {
 }
 
 #[tokio::test]
-async fn comings_and_goings_are_gathered_and_a_quick_return_is_no_news() {
+async fn presence_changes_are_collected_and_a_quick_return_is_not_announced() {
     let server = Server::start(&[]);
+
     let (mut ann, _) = join(&server, "id=ann").await;
     let (bob, welcome) = join(&server, "id=bob").await;
     assert_eq!(welcome["members"], json!(["ann", "bob"]));
+
     let mut joined: Vec<Value> = Vec::new();
+
     while joined.len() < 2 {
         joined.extend(
             next(&mut ann, "presence").await["joined"]
@@ -269,11 +285,14 @@ async fn comings_and_goings_are_gathered_and_a_quick_return_is_no_news() {
                 .unwrap_or_default(),
         );
     }
+
     assert_eq!(joined, [json!("ann"), json!("bob")]);
+
     bob.leave().await;
     let (bob, _) = join(&server, "id=bob").await;
     bob.leave().await;
-    // Five seconds after the second leaving; had the first one counted, there were three of these.
+
+    // One announcement five seconds after the second leave: the first leave is not announced.
     let gone = next(&mut ann, "presence").await;
     assert_eq!(
         gone,
@@ -282,10 +301,11 @@ async fn comings_and_goings_are_gathered_and_a_quick_return_is_no_news() {
 }
 
 #[tokio::test]
-async fn a_server_that_stops_tells_each_client_when_to_come_back() {
+async fn a_stopping_server_sends_each_client_a_drain_frame() {
     let server = Server::start(&[]);
     let (mut ann, _) = join(&server, "id=ann").await;
     server.signal("TERM");
+
     let drain = next(&mut ann, "drain").await;
     assert!(
         drain["reconnect_after_ms"].as_u64().expect("a time") <= 20_000,

@@ -1,5 +1,5 @@
-//! RFC 6455 as a client sees it. What the decoder does with every frame is tested beside it; here, that the
-//! answer reaches the client.
+//! RFC 6455 as a client sees it. The decoder has unit tests for every frame; these tests check that the answer reaches
+//! the client.
 
 use tokio::io::AsyncWriteExt;
 use tokio::net::TcpStream;
@@ -9,13 +9,14 @@ use crate::harness::Server;
 use crate::raw::{handshake, masked};
 
 #[tokio::test]
-async fn each_broken_frame_is_answered_with_its_close_code_before_the_connection_goes() {
+async fn each_invalid_frame_is_answered_with_its_close_code() {
     let server = Server::start(&["--max-message", "1KiB"]);
+
     let cases: &[(&str, Vec<u8>, u16)] = &[
         ("a reserved bit", masked(0xC1, b"x"), 1002),
         ("a reserved opcode", masked(0x83, b"x"), 1002),
         ("no mask", vec![0x81, 0x01, b'x'], 1002),
-        ("a ping in pieces", masked(0x09, b"x"), 1002),
+        ("a fragmented ping", masked(0x09, b"x"), 1002),
         ("a long ping", masked(0x89, &[0; 126]), 1002),
         ("a continuation of nothing", masked(0x80, b"x"), 1002),
         (
@@ -24,7 +25,7 @@ async fn each_broken_frame_is_answered_with_its_close_code_before_the_connection
             1002,
         ),
         (
-            "endless empty pieces",
+            "endless empty fragments",
             [masked(0x01, b""), masked(0x00, b"").repeat(5000)].concat(),
             1002,
         ),
@@ -37,7 +38,7 @@ async fn each_broken_frame_is_answered_with_its_close_code_before_the_connection
         ("text that is no UTF-8", masked(0x81, &[0xFF]), 1007),
         ("a message of 1025 bytes", masked(0x82, &[0; 1025]), 1009),
         (
-            "pieces of 1025 bytes",
+            "fragments of 1025 bytes",
             [masked(0x02, &[0; 1000]), masked(0x80, &[0; 25])].concat(),
             1009,
         ),
@@ -47,10 +48,11 @@ async fn each_broken_frame_is_answered_with_its_close_code_before_the_connection
             1009,
         ),
     ];
+
     for (name, bytes, code) in cases {
         let mut raw = server.raw().await;
         raw.write(bytes).await;
-        // More than the server will read: the Close frame must survive it.
+        // More than the server reads: the Close frame must arrive nevertheless.
         raw.write(&masked(0x82, &[0; 60_000])).await;
         assert_eq!(raw.close_code().await, *code, "{name}");
     }
@@ -61,17 +63,20 @@ async fn a_ping_is_answered_with_its_own_payload_and_only_to_its_sender() {
     let server = Server::start(&[]);
     let mut ann = server.join("ann").await;
     let mut bob = server.join("bob").await;
+
     ann.send(Message::Ping("payload".into())).await;
     assert_eq!(ann.frame().await, Message::Pong("payload".into()));
+
     ann.send("a message").await;
     assert_eq!(bob.frame().await, Message::text("a message"));
 }
 
 #[tokio::test]
-async fn a_message_in_pieces_arrives_whole_with_pings_answered_between() {
+async fn a_fragmented_message_arrives_whole_with_pings_answered_between() {
     let server = Server::start(&[]);
     let mut ann = server.join("ann").await;
     let mut raw = server.raw().await;
+
     for byte in [
         masked(0x01, "é".as_bytes()),
         masked(0x89, b"now"),
@@ -81,6 +86,7 @@ async fn a_message_in_pieces_arrives_whole_with_pings_answered_between() {
     {
         raw.write(&[byte]).await;
     }
+
     assert_eq!(raw.frame().await, (0x8A, b"now".to_vec()));
     assert_eq!(raw.frame().await, (0x81, "é世界".as_bytes().to_vec()));
     assert_eq!(ann.text().await, "é世界");
@@ -94,16 +100,18 @@ async fn a_clients_close_is_answered_with_its_own_code() {
         raw.write(&masked(0x88, &code.to_be_bytes())).await;
         assert_eq!(raw.close_code().await, code);
     }
+
     let mut raw = server.raw().await;
     raw.write(&masked(0x88, b"")).await;
     assert_eq!(raw.frame().await, (0x88, Vec::new()));
 }
 
 #[tokio::test]
-async fn what_was_said_just_before_a_close_is_still_heard() {
+async fn a_message_sent_just_before_a_close_is_delivered() {
     let server = Server::start(&[]);
     let mut ann = server.join("ann").await;
     let mut raw = server.raw().await;
+
     raw.write(
         &[
             masked(0x81, b"last words"),
@@ -120,21 +128,25 @@ async fn what_was_said_just_before_a_close_is_still_heard() {
 async fn frames_sent_together_with_the_handshake_are_not_lost() {
     let server = Server::start(&[]);
     let mut ann = server.join("ann").await;
+
     let mut stream = TcpStream::connect(server.address)
         .await
         .expect("the server listens");
     let mut bytes = handshake(server.address, "id=eager", None).into_bytes();
     bytes.extend(masked(0x81, b"eager"));
     stream.write_all(&bytes).await.expect("written");
+
     assert_eq!(ann.text().await, "eager");
 }
 
 #[tokio::test]
-async fn messages_of_every_length_up_to_16_mib_pass_whole_and_in_pieces() {
+async fn messages_of_every_length_up_to_16_mib_pass_whole_and_in_fragments() {
     const LARGEST: usize = 16 << 20;
+
     let server = Server::start(&["--max-message", "16MiB"]);
     let mut ann = server.join("ann").await;
     let mut raw = server.raw().await;
+
     for length in [
         0,
         1,
@@ -151,19 +163,22 @@ async fn messages_of_every_length_up_to_16_mib_pass_whole_and_in_pieces() {
         let message = Message::binary(vec![0x5A; length]);
         ann.send(message.clone()).await;
         assert!(ann.next().await == message, "{length} bytes");
+
         let (first, payload) = raw.frame().await;
-        assert!(
-            first == 0x82 && payload.len() == length && payload.iter().all(|byte| *byte == 0x5A),
-            "{length} bytes"
-        );
+        assert!(first == 0x82, "{length} bytes");
+        assert!(payload.len() == length, "{length} bytes");
+        assert!(payload.iter().all(|byte| *byte == 0x5A), "{length} bytes");
     }
+
     for piece in [64, 1024, 60_000] {
         let pieces = LARGEST / 16 / piece;
         raw.write(&masked(0x02, &vec![1; piece])).await;
         let middle = masked(0x00, &vec![1; piece]);
+
         for _ in 2..pieces {
             raw.write(&middle).await;
         }
+
         raw.write(&masked(0x80, &vec![1; piece])).await;
         assert!(
             ann.next().await == Message::binary(vec![1; pieces * piece]),
@@ -171,6 +186,7 @@ async fn messages_of_every_length_up_to_16_mib_pass_whole_and_in_pieces() {
         );
         assert_eq!(raw.frame().await.1.len(), pieces * piece);
     }
+
     let mut large = server.join("large").await;
     large.send(Message::binary(vec![0; LARGEST + 1])).await;
     assert_eq!(large.close_code().await, 1009);

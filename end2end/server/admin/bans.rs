@@ -4,8 +4,9 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
 use super::{call, each, list};
-use crate::client::{ask, get, publish};
-use crate::harness::{Server, program, soon};
+use crate::client::{fetch, get, publish};
+use crate::eventually::soon;
+use crate::harness::{Server, program};
 use crate::metrics::until;
 use crate::typed::{join, next};
 
@@ -31,7 +32,7 @@ async fn rejected(server: &Server, query: &str) -> (String, u16) {
 async fn say(server: &Server, room: &str, from: &str) -> (u16, Value) {
     let url = server.url(&format!("/api/v1/rooms/{room}/messages"));
     let message = json!({ "text": "x", "from": from });
-    let (status, answer) = ask(Client::new().post(url).json(&message)).await;
+    let (status, answer) = fetch(Client::new().post(url).json(&message)).await;
     (status, answer["error"]["code"].clone())
 }
 
@@ -63,7 +64,7 @@ async fn a_banned_id_is_rejected_everywhere_with_the_reason() {
     assert!(message.ends_with(": floods"), "{message}");
     assert_eq!(say(&server, "class", "eve").await, (403, json!("banned")));
     let stream = Client::new().get(server.url("/api/v1/rooms/class/stream?id=eve"));
-    assert_eq!(ask(stream).await.1["error"]["code"], "banned");
+    assert_eq!(fetch(stream).await.1["error"]["code"], "banned");
 
     assert_eq!(say(&server, "class", "ann").await.0, 201);
     let refused = "fanfare_requests_refused_total{code=\"banned\"}";
@@ -101,7 +102,7 @@ async fn a_ban_of_an_address_is_for_its_host_and_its_room() {
         let request = Client::new().get(server.url(path));
         let request = request.header("x-forwarded-for", address);
 
-        assert_eq!(ask(request).await.0, status, "{path} from {address}");
+        assert_eq!(fetch(request).await.0, status, "{path} from {address}");
     }
 }
 

@@ -7,8 +7,9 @@ use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
 use super::call;
-use crate::client::{Events, Lines, ask, get, publish};
-use crate::harness::{Server, soon};
+use crate::client::{Events, Lines, fetch, get, publish};
+use crate::eventually::eventually;
+use crate::harness::Server;
 use crate::metrics::until;
 use crate::typed::{find, join, next, say};
 
@@ -155,7 +156,7 @@ async fn a_message_that_does_not_exist_cannot_be_deleted() {
         assert_eq!(status, 400, "{path}");
     }
     let public = server.url("/api/v1/admin/rooms/lobby/messages/2");
-    assert_eq!(ask(Client::new().delete(public)).await.0, 403);
+    assert_eq!(fetch(Client::new().delete(public)).await.0, 403);
 }
 
 /// Returns whether any file of `folder` contains `words`.
@@ -189,10 +190,5 @@ async fn a_deletion_survives_a_kill_and_its_bytes_are_in_no_file() {
     assert_tombstone(&page["messages"][2], 3, "anonymous");
     assert_eq!(publish(&server, "lobby", "four").await["offset"], 4);
     // The bytes in the write-ahead log are gone once the new server has read it.
-    soon(async {
-        while is_anywhere(data.path(), secret) {
-            tokio::task::yield_now().await;
-        }
-    })
-    .await;
+    eventually(async || is_anywhere(data.path(), secret), |found| !found).await;
 }

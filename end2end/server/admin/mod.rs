@@ -12,15 +12,16 @@ mod page;
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
-use crate::client::{Lines, ask, publish};
-use crate::harness::{Server, soon};
+use crate::client::{Lines, fetch, publish};
+use crate::eventually::{eventually, soon};
+use crate::harness::Server;
 use crate::metrics::until;
 use crate::typed::{find, join, say};
 
 /// Calls `path` of the admin API on the ops listener. Returns the status and the answer.
 pub(crate) async fn call(server: &Server, method: Method, path: &str, body: Value) -> (u16, Value) {
     let url = format!("http://{}/api/v1/admin/{path}", server.ops);
-    ask(Client::new().request(method, url).json(&body)).await
+    fetch(Client::new().request(method, url).json(&body)).await
 }
 
 /// Returns the answer of a GET request, which must succeed.
@@ -32,10 +33,8 @@ pub(crate) async fn list(server: &Server, path: &str) -> Value {
 
 /// Waits until `count` connections are listed.
 async fn listed(server: &Server, count: usize) {
-    soon(async {
-        while each(&list(server, "connections").await["connections"], "number").len() < count {}
-    })
-    .await;
+    let connections = async || list(server, "connections").await["connections"].clone();
+    eventually(connections, |rows| each(rows, "number").len() >= count).await;
 }
 
 /// Returns the value of `field` in each of the `rows`.

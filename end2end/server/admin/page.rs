@@ -6,7 +6,8 @@ use serde_json::{Value, json};
 
 use super::{list, listed};
 use crate::client::publish;
-use crate::harness::{Server, soon};
+use crate::eventually::{eventually, soon};
+use crate::harness::Server;
 use crate::typed::{find, join, say};
 
 /// An answer of the page.
@@ -177,14 +178,10 @@ async fn stats_have_the_rates_of_each_second() {
     };
 
     let fields = ["published", "delivered", "delivered_bytes", "connections"];
-    let stats = soon(async {
-        loop {
-            let stats = list(&server, "stats").await;
-            if fields.into_iter().all(|field| is_counted(&stats, field)) {
-                return stats;
-            }
-        }
-    })
+    let stats = eventually(
+        async || list(&server, "stats").await,
+        |stats| fields.into_iter().all(|field| is_counted(stats, field)),
+    )
     .await;
 
     let expected =

@@ -4,7 +4,8 @@ use reqwest::{Client, Method, Response};
 use serde_json::{Value, json};
 
 use super::{call, listed};
-use crate::harness::{Server, soon};
+use crate::eventually::soon;
+use crate::harness::Server;
 use crate::typed::{find, join, say};
 
 /// The events of a trace.

@@ -1,15 +1,15 @@
-//! The operator's page on the public listener: for whoever brings an operator's token, in a header.
+//! The admin page on the public listener, which needs an admin token in a header.
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, Method, RequestBuilder, Response};
 use serde_json::json;
 
 use super::{Guarded, token};
-use crate::client::ask;
-use crate::harness::soon;
+use crate::client::fetch;
+use crate::eventually::soon;
 
-/// The same request, with this token if it is one.
-fn bearing(request: RequestBuilder, token: &str) -> RequestBuilder {
+/// Adds `token` to the request unless it is empty.
+fn with_token(request: RequestBuilder, token: &str) -> RequestBuilder {
     if token.is_empty() {
         request
     } else {
@@ -17,24 +17,25 @@ fn bearing(request: RequestBuilder, token: &str) -> RequestBuilder {
     }
 }
 
+/// Sends `request`.
 async fn answer(request: RequestBuilder) -> Response {
     soon(request.send()).await.expect("an answer")
 }
 
 #[tokio::test]
-async fn without_an_operators_token_the_page_is_a_gate_and_its_forms_do_nothing() {
+async fn without_an_admin_token_the_page_is_a_sign_in_form_and_its_forms_do_nothing() {
     let guarded = Guarded::start(&[]);
     let url = guarded.server.url("/admin");
-    let (ann, chief) = (
-        token("ann", json!({ "*": "rw" })),
-        token("chief", json!({ "*": "admin" })),
-    );
-    let say = || {
+    let ann = token("ann", json!({ "*": "rw" }));
+    let chief = token("chief", json!({ "*": "admin" }));
+
+    let publish = || {
         guarded
             .call(Method::POST, "hidden-room/messages", &ann)
             .body("x")
     };
-    assert_eq!(ask(say()).await.0, 201);
+    assert_eq!(fetch(publish()).await.0, 201);
+
     let client = Client::builder()
         .redirect(Policy::none())
         .build()
@@ -42,24 +43,26 @@ async fn without_an_operators_token_the_page_is_a_gate_and_its_forms_do_nothing(
     let close = |token: &str| {
         let form = client.post(&url).header("origin", guarded.server.url(""));
         let form = form.header("content-type", "application/x-www-form-urlencoded");
-        bearing(form.body("act=close&room=hidden-room"), token)
+        with_token(form.body("act=close&room=hidden-room"), token)
     };
+
     for (token, status) in [("", 200), ("garbage", 401), (&ann, 403)] {
-        let seen = answer(bearing(client.get(&url), token)).await;
+        let seen = answer(with_token(client.get(&url), token)).await;
         assert_eq!(seen.status().as_u16(), status);
         assert_eq!(
             seen.headers().contains_key("www-authenticate"),
             status == 401
         );
+
         let page = soon(seen.text()).await.expect("text");
-        assert!(
-            page.contains("id=\"enter\"") && !page.contains("hidden-room"),
-            "{page}"
-        );
+        assert!(page.contains("id=\"enter\""), "{page}");
+        assert!(!page.contains("hidden-room"), "{page}");
         assert!(token.is_empty() || !page.contains(token), "{page}");
         assert_eq!(answer(close(token)).await.status().as_u16(), status);
     }
-    assert_eq!(ask(say()).await.0, 201, "nobody has closed it");
+
+    assert_eq!(fetch(publish()).await.0, 201, "the room is still open");
+
     let seen = answer(client.get(&url).bearer_auth(&chief)).await;
     assert!(
         soon(seen.text())
@@ -67,71 +70,76 @@ async fn without_an_operators_token_the_page_is_a_gate_and_its_forms_do_nothing(
             .expect("text")
             .contains("hidden-room")
     );
+
     let closed = answer(close(&chief)).await;
     assert_eq!(closed.headers()["location"], "/admin?did=close&count=0");
-    assert_eq!(ask(say()).await.0, 403);
+    assert_eq!(fetch(publish()).await.0, 403);
+
     let log = guarded.server.log().await;
-    assert!(
-        log.contains("chief from 127.0.0.1") && log.contains("closed a room"),
-        "{log}"
-    );
+    assert!(log.contains("chief from 127.0.0.1"), "{log}");
+    assert!(log.contains("closed a room"), "{log}");
 }
 
 #[tokio::test]
-async fn who_administers_some_rooms_sees_those_and_not_the_figures_of_the_server() {
+async fn an_admin_of_some_rooms_sees_those_and_no_server_statistics() {
     let guarded = Guarded::start(&[]);
     let ann = token("ann", json!({ "*": "rw" }));
+
     for room in ["class-1", "staff"] {
         assert_eq!(
-            ask(guarded
-                .call(Method::POST, &format!("{room}/messages"), &ann)
-                .body("a line"))
+            fetch(
+                guarded
+                    .call(Method::POST, &format!("{room}/messages"), &ann)
+                    .body("a line")
+            )
             .await
             .0,
             201
         );
     }
+
     let teacher = token("teacher", json!({ "class-*": "admin" }));
     let get = |path: &str| {
         Client::new()
             .get(guarded.server.url(path))
             .bearer_auth(&teacher)
     };
+
     let page = soon(answer(get("/admin?room=staff")).await.text())
         .await
         .expect("text");
-    assert!(
-        page.contains("room-class-1") && !page.contains("room-staff"),
-        "{page}"
-    );
-    assert!(
-        !page.contains("a line") && !page.contains("class=\"chart\""),
-        "{page}"
-    );
-    assert_eq!(ask(get("/api/v1/admin/stats")).await.0, 403);
+    assert!(page.contains("room-class-1"), "{page}");
+    assert!(!page.contains("room-staff"), "{page}");
+    assert!(!page.contains("a line"), "{page}");
+    assert!(!page.contains("class=\"chart\""), "{page}");
+    assert_eq!(fetch(get("/api/v1/admin/stats")).await.0, 403);
+
     let chief = token("chief", json!({ "*": "admin" }));
     let stats = Client::new()
         .get(guarded.server.url("/api/v1/admin/stats"))
         .bearer_auth(chief);
-    assert_eq!(ask(stats).await.1["published"], json!(2));
+    assert_eq!(fetch(stats).await.1["published"], 2);
 }
 
 #[tokio::test]
-async fn a_token_in_the_address_neither_acts_nor_shows_anything_of_the_server() {
+async fn a_token_in_the_query_of_the_admin_page_is_ignored() {
     let guarded = Guarded::start(&[]);
     let chief = token("chief", json!({ "*": "admin" }));
-    let say = || {
+
+    let publish = || {
         guarded
             .call(Method::POST, "hidden-room/messages", &chief)
             .body("x")
     };
-    assert_eq!(ask(say()).await.0, 201);
+    assert_eq!(fetch(publish()).await.0, 201);
+
     let client = Client::builder()
         .redirect(Policy::none())
         .build()
         .expect("a client");
 
     let page = guarded.server.url(&format!("/admin?token={chief}"));
+
     let form = client
         .post(&page)
         .header("origin", guarded.server.url(""))
@@ -145,15 +153,15 @@ async fn a_token_in_the_address_neither_acts_nor_shows_anything_of_the_server() 
     let call = guarded.server.url(&format!(
         "/api/v1/admin/rooms/hidden-room/close?token={chief}"
     ));
+
     let called = client.post(call).json(&json!({}));
 
     assert!(!acted.headers().contains_key("location"));
+
     let html = soon(seen.text()).await.expect("text");
-    assert!(
-        html.contains("id=\"enter\"") && !html.contains("hidden-room"),
-        "{html}"
-    );
-    assert_eq!(ask(subprotocol).await.0, 403);
-    assert_eq!(ask(called).await.0, 403);
-    assert_eq!(ask(say()).await.0, 201, "the room is still open");
+    assert!(html.contains("id=\"enter\""), "{html}");
+    assert!(!html.contains("hidden-room"), "{html}");
+    assert_eq!(fetch(subprotocol).await.0, 403);
+    assert_eq!(fetch(called).await.0, 403);
+    assert_eq!(fetch(publish()).await.0, 201, "the room is still open");
 }

@@ -1,22 +1,23 @@
-//! Bans and kicks of a token's `sub`: they hold on every way in and for every open connection, under whatever id it
-//! is shown, also where it is shown under none.
+//! Bans and kicks of a token's `sub`. They apply to every entry point and to every open connection, with any id that it
+//! shows.
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
 
 use super::{Guarded, SECRET, token};
 use crate::admin::{call, list};
-use crate::client::{Lines, ask};
-use crate::cluster::Nats;
-use crate::harness::{Server, soon};
+use crate::client::{Lines, fetch};
+use crate::eventually::soon;
+use crate::harness::Server;
+use crate::nats::Nats;
 
-/// Waits until the stream ends; what comes before that does not matter.
-async fn ends(mut stream: Lines) {
+/// Reads the stream to its end.
+async fn read_to_end(mut stream: Lines) {
     while stream.line().await.is_some() {}
 }
 
-/// Status and error code of a call in the room `lobby` with `token`.
-async fn tried(
+/// Calls `path` of the lobby with `token`; returns the status and the error code.
+async fn status_and_code(
     guarded: &Guarded,
     method: Method,
     path: &str,
@@ -26,6 +27,7 @@ async fn tried(
     let request = guarded
         .call(method.clone(), &format!("lobby/{path}"), token)
         .header("accept", accept);
+
     let request = if method == Method::POST {
         request.body("a word")
     } else {
@@ -34,21 +36,21 @@ async fn tried(
 
     let response = soon(request.send()).await.expect("an answer");
     let status = response.status().as_u16();
+
     if status < 400 {
-        // A stream has no end that could be waited for.
+        // The body of a stream has no end.
         return (status, Value::Null);
     }
+
     let answer: Value = soon(response.json()).await.expect("JSON");
     (status, answer["error"]["code"].clone())
 }
 
 #[tokio::test]
-async fn a_ban_of_a_tokens_sub_holds_on_every_way_in_whatever_id_is_shown() {
+async fn a_ban_of_a_sub_applies_to_every_entry_point_and_every_shown_id() {
     let guarded = Guarded::start(&[]);
-    let (ann, bob) = (
-        token("ann", json!({ "lobby": "rw" })),
-        token("bob", json!({ "lobby": "rw" })),
-    );
+    let ann = token("ann", json!({ "lobby": "rw" }));
+    let bob = token("bob", json!({ "lobby": "rw" }));
     let ways = [
         (Method::GET, "stream", "text/event-stream"),
         (Method::GET, "stream?id=ann", "text/event-stream"),
@@ -58,10 +60,11 @@ async fn a_ban_of_a_tokens_sub_holds_on_every_way_in_whatever_id_is_shown() {
         (Method::GET, "presence", "application/json"),
         (Method::POST, "messages", "application/json"),
     ];
+
     let secret = guarded
         .call(Method::POST, "lobby/messages", &bob)
-        .body("only for those who may read");
-    assert_eq!(ask(secret).await.0, 201);
+        .body("only for readers");
+    assert_eq!(fetch(secret).await.0, 201);
 
     let (status, _) = call(
         &guarded.server,
@@ -74,16 +77,20 @@ async fn a_ban_of_a_tokens_sub_holds_on_every_way_in_whatever_id_is_shown() {
 
     for (method, path, accept) in ways {
         let what = format!("{method} {path} as {accept}");
-        let (status, code) = tried(&guarded, method.clone(), path, accept, &ann).await;
-        assert_eq!((status, code), (403, json!("banned")), "{what}");
+
+        let (status, code) = status_and_code(&guarded, method.clone(), path, accept, &ann).await;
+        assert_eq!(status, 403, "{what}");
+        assert_eq!(code, "banned", "{what}");
+
         let other = if path.contains("id=") {
             "stream?id=bob"
         } else {
             path
         };
-        let (status, _) = tried(&guarded, method, other, accept, &bob).await;
-        assert!(status < 300, "another token is let in: {what}");
+        let (status, _) = status_and_code(&guarded, method, other, accept, &bob).await;
+        assert!(status < 300, "another token is accepted: {what}");
     }
+
     for query in ["", "&id=ann"] {
         let query = format!("token={ann}{query}");
         let mut socket = guarded.server.join_with(&query).await;
@@ -92,16 +99,16 @@ async fn a_ban_of_a_tokens_sub_holds_on_every_way_in_whatever_id_is_shown() {
 }
 
 #[tokio::test]
-async fn the_page_shows_a_banned_token_nothing_and_its_form_stores_nothing() {
+async fn a_banned_token_reads_nothing_on_the_page_and_its_form_is_refused() {
     let guarded = Guarded::start(&[]);
-    let (ann, bob) = (
-        token("ann", json!({ "lobby": "rw" })),
-        token("bob", json!({ "lobby": "rw" })),
-    );
+    let ann = token("ann", json!({ "lobby": "rw" }));
+    let bob = token("bob", json!({ "lobby": "rw" }));
+
     let secret = guarded
         .call(Method::POST, "lobby/messages", &bob)
         .body("only-for-members");
-    assert_eq!(ask(secret).await.0, 201);
+    assert_eq!(fetch(secret).await.0, 201);
+
     call(
         &guarded.server,
         Method::POST,
@@ -109,6 +116,7 @@ async fn the_page_shows_a_banned_token_nothing_and_its_form_stores_nothing() {
         json!({ "id": "ann" }),
     )
     .await;
+
     let url = guarded.server.url("/r/lobby");
 
     let form = Client::new()
@@ -117,13 +125,14 @@ async fn the_page_shows_a_banned_token_nothing_and_its_form_stores_nothing() {
         .header("origin", guarded.server.url(""))
         .header("content-type", "application/x-www-form-urlencoded")
         .body("text=from-the-banned&key=k1");
+
     let posted = soon(form.send())
         .await
         .expect("an answer")
         .status()
         .as_u16();
-
     assert_eq!(posted, 403);
+
     for (reader, is_there) in [(&ann, false), (&bob, true)] {
         let page = Client::new().get(&url).bearer_auth(reader);
         let html = soon(soon(page.send()).await.expect("an answer").text())
@@ -135,7 +144,7 @@ async fn the_page_shows_a_banned_token_nothing_and_its_form_stores_nothing() {
 }
 
 #[tokio::test]
-async fn a_kick_and_a_ban_of_a_tokens_sub_end_the_streams_that_show_no_id() {
+async fn a_kick_or_ban_of_a_sub_ends_its_streams_that_show_no_id() {
     let guarded = Guarded::start(&[]);
     let server = &guarded.server;
     let ann = token("ann", json!({ "lobby": "rw" }));
@@ -145,28 +154,33 @@ async fn a_kick_and_a_ban_of_a_tokens_sub_end_the_streams_that_show_no_id() {
         &format!("token={}", token("bob", json!({ "lobby": "rw" }))),
     )
     .await;
+
     let eve = json!({ "id": "ann" });
 
     let kicked = Lines::open(server, &query).await;
     let seen = list(server, "connections?id=ann").await;
     assert_eq!(seen["connections"][0]["sub"], "ann", "{seen}");
     assert!(seen["connections"][0].get("id").is_none(), "{seen}");
+
     let (_, answer) = call(server, Method::POST, "connections/kick", eve.clone()).await;
     assert_eq!(answer["kicked"], 1);
-    ends(kicked).await;
+
+    read_to_end(kicked).await;
 
     let banned = Lines::open(server, &query).await;
     let (_, answer) = call(server, Method::POST, "bans", eve).await;
     assert_eq!(answer["kicked"], 1);
-    ends(banned).await;
+
+    read_to_end(banned).await;
 
     let left = list(server, "connections").await;
     assert_eq!(left["connections"][0]["sub"], "bob", "{left}");
+
     drop(bob);
 }
 
 #[tokio::test]
-async fn what_one_node_decides_ends_the_streams_of_that_sub_on_another() {
+async fn a_kick_or_ban_on_one_node_ends_the_streams_of_that_sub_on_another() {
     let nats = Nats::start().await;
     let folder = tempfile::tempdir().expect("a folder");
     let key = folder.path().join("key");
@@ -182,7 +196,7 @@ async fn what_one_node_decides_ends_the_streams_of_that_sub_on_another() {
         let stream = Lines::open(&there, &query).await;
         let (status, answer) = call(&here, Method::POST, path, body).await;
         assert!(status < 300, "{answer}");
-        ends(stream).await;
+        read_to_end(stream).await;
     }
 }
 
@@ -193,9 +207,10 @@ async fn a_banned_admin_is_refused_and_cannot_lift_the_ban_but_the_ops_listener_
     let tried = async |method: Method, path: &str, body: Value| {
         let url = guarded.server.url(&format!("/api/v1/admin/{path}"));
         let request = Client::new().request(method, url).bearer_auth(&chief);
-        let (status, answer) = ask(request.json(&body)).await;
+        let (status, answer) = fetch(request.json(&body)).await;
         (status, answer["error"]["code"].clone())
     };
+
     let ban = json!({ "id": "chief", "reason": "left the team" });
     let (status, _) = call(&guarded.server, Method::POST, "bans", ban).await;
     assert_eq!(status, 201);
@@ -212,6 +227,7 @@ async fn a_banned_admin_is_refused_and_cannot_lift_the_ban_but_the_ops_listener_
         let refused = tried(method, path, body).await;
         assert_eq!(refused, (403, json!("banned")), "{what}");
     }
+
     let page = Client::new()
         .get(guarded.server.url("/admin"))
         .bearer_auth(&chief);
@@ -225,14 +241,15 @@ async fn a_banned_admin_is_refused_and_cannot_lift_the_ban_but_the_ops_listener_
 }
 
 #[tokio::test]
-async fn an_admin_who_is_banned_in_a_room_administers_the_others_only() {
+async fn an_admin_banned_in_a_room_administers_only_the_others() {
     let guarded = Guarded::start(&[]);
     let chief = token("chief", json!({ "*": "admin" }));
     let tried = async |method: Method, path: &str, body: Value| {
         let url = guarded.server.url(&format!("/api/v1/admin/{path}"));
         let request = Client::new().request(method, url).bearer_auth(&chief);
-        ask(request.json(&body)).await
+        fetch(request.json(&body)).await
     };
+
     let ban = json!({ "id": "chief", "room": "class" });
     let (status, _) = call(&guarded.server, Method::POST, "bans", ban).await;
     assert_eq!(status, 201);
@@ -245,18 +262,17 @@ async fn an_admin_who_is_banned_in_a_room_administers_the_others_only() {
     ] {
         let what = format!("{method} {path}");
         let (status, answer) = tried(method, path, body).await;
-        assert_eq!(
-            (status, &answer["error"]["code"]),
-            (403, &json!("banned")),
-            "{what}"
-        );
+        assert_eq!(status, 403, "{what}");
+        assert_eq!(answer["error"]["code"], "banned", "{what}");
     }
+
     let (status, _) = tried(Method::POST, "rooms/staff/close", json!({})).await;
     assert_eq!(status, 200);
+
     let (_, seen) = tried(Method::GET, "bans", json!({})).await;
     assert_eq!(
         seen["bans"],
         json!([]),
-        "that of a room it does not administer"
+        "the ban is of a room that it does not administer"
     );
 }

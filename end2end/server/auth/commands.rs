@@ -1,4 +1,4 @@
-//! `fanfare token`, and the clients that bring one.
+//! `fanfare token`, and the commands that use a token.
 
 use std::process::{Output, Stdio};
 
@@ -9,10 +9,11 @@ use tokio::process::Command;
 
 use super::keys::{ed25519, p256};
 use super::{Guarded, SECRET, token};
-use crate::client::ask;
-use crate::harness::{program, soon};
+use crate::client::fetch;
+use crate::eventually::soon;
+use crate::harness::program;
 
-/// Runs `fanfare token` with the key that `file` holds.
+/// Runs `fanfare token` with a key file that contains `file`.
 fn make(file: &str, arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("key");
@@ -26,20 +27,20 @@ fn make(file: &str, arguments: &[&str]) -> Output {
         .expect("it runs")
 }
 
-/// What it printed, which is a token and a line end.
+/// Runs `fanfare token`, which must succeed, and returns the token.
 fn made(file: &str, arguments: &[&str]) -> String {
     let output = make(file, arguments);
-    assert!(
-        output.status.success() && output.stderr.is_empty(),
-        "{output:?}"
-    );
+    assert!(output.status.success(), "{output:?}");
+    assert!(output.stderr.is_empty(), "{output:?}");
+
     let line = String::from_utf8(output.stdout).expect("text");
     line.strip_suffix('\n').expect("one line").to_owned()
 }
 
 #[tokio::test]
-async fn a_token_made_by_the_program_opens_the_rooms_it_names() {
-    let (ed, p) = (ed25519(), p256());
+async fn a_token_made_by_the_program_grants_the_rooms_it_names() {
+    let ed = ed25519();
+    let p = p256();
     let set = json!({"keys": [
         {"kty": "oct", "kid": "old", "k": "b2xkIHNlY3JldCBvZiBhdCBsZWFzdCAzMiBieXRlcyBoZXJl"},
         {"kty": "oct", "kid": "new", "k": "bmV3IHNlY3JldCBvZiBhdCBsZWFzdCAzMiBieXRlcyBoZXJl"},
@@ -55,6 +56,7 @@ async fn a_token_made_by_the_program_opens_the_rooms_it_names() {
         "--expires",
         "1h",
     ];
+
     for (private, public, more) in [
         (SECRET, SECRET, &[][..]),
         (&ed.0, &ed.1, &[]),
@@ -63,7 +65,7 @@ async fn a_token_made_by_the_program_opens_the_rooms_it_names() {
     ] {
         let guarded = Guarded::with_key(public, &[]);
         let token = made(private, &[&ann, more].concat());
-        let call = async |method, path| ask(guarded.call(method, path, &token).body("x")).await.0;
+        let call = async |method, path| fetch(guarded.call(method, path, &token).body("x")).await.0;
         assert_eq!(call(Method::POST, "lobby/messages").await, 201);
         assert_eq!(call(Method::GET, "class-7b/messages").await, 200);
         assert_eq!(call(Method::POST, "class-7b/messages").await, 403);
@@ -71,7 +73,7 @@ async fn a_token_made_by_the_program_opens_the_rooms_it_names() {
 }
 
 #[test]
-fn what_is_wrong_with_a_token_to_be_made_is_told_all_at_once() {
+fn fanfare_token_reports_all_mistakes_at_once() {
     let arguments = [
         "--sub",
         "a\tb",
@@ -85,13 +87,11 @@ fn what_is_wrong_with_a_token_to_be_made_is_told_all_at_once() {
         "soon",
     ];
     let output = make("short", &arguments);
-    let told = String::from_utf8(output.stderr).expect("text");
-    assert_eq!(
-        (output.status.code(), output.stdout.is_empty()),
-        (Some(2), true),
-        "{told}"
-    );
-    for said in [
+    let stderr = String::from_utf8(output.stderr).expect("text");
+    assert_eq!(output.status.code(), Some(2), "{stderr}");
+    assert!(output.stdout.is_empty(), "{stderr}");
+
+    for expected in [
         "--sub",
         "ROOM:ACCESS",
         "a-z 0-9",
@@ -99,25 +99,25 @@ fn what_is_wrong_with_a_token_to_be_made_is_told_all_at_once() {
         "1ms to 365d",
         "at least 32 bytes",
     ] {
-        assert!(told.contains(said), "{said}: {told}");
+        assert!(stderr.contains(expected), "{expected}: {stderr}");
     }
+
     let (_, public) = ed25519();
-    for (file, said) in [
+
+    for (file, expected) in [
         (public.as_str(), "public key"),
         ("{}", "JWK set"),
         ("-----BEGIN RSA PRIVATE KEY-----", "PKCS #8"),
     ] {
         let output = make(file, &["--sub", "ann", "--room", "lobby:rw"]);
-        let told = String::from_utf8(output.stderr).expect("text");
-        assert!(
-            output.status.code() == Some(2) && told.contains(said),
-            "{told}"
-        );
+        let stderr = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(expected), "{stderr}");
     }
 }
 
 #[tokio::test]
-async fn send_and_listen_bring_a_token_and_are_its_sub() {
+async fn send_and_listen_use_a_token_and_its_sub() {
     let guarded = Guarded::start(&[]);
     let token = token("ann", json!({"lobby": "rw"}));
     let url = guarded.server.url("");
@@ -129,6 +129,7 @@ async fn send_and_listen_bring_a_token_and_are_its_sub() {
             .kill_on_drop(true);
         command
     };
+
     let send = soon(
         command(&["send", "lobby", "hello"])
             .env("FANFARE_TOKEN", &token)
@@ -137,27 +138,25 @@ async fn send_and_listen_bring_a_token_and_are_its_sub() {
     .await
     .expect("it runs");
     assert!(send.status.success(), "{send:?}");
-    let (_, history) = ask(guarded.call(Method::GET, "lobby/messages", &token)).await;
-    assert_eq!(
-        (
-            &history["messages"][0]["from"],
-            &history["messages"][0]["text"]
-        ),
-        (&json!("ann"), &json!("hello"))
-    );
+
+    let (_, history) = fetch(guarded.call(Method::GET, "lobby/messages", &token)).await;
+    assert_eq!(history["messages"][0]["from"], "ann");
+    assert_eq!(history["messages"][0]["text"], "hello");
 
     let mut listen = command(&[
         "listen", "lobby", "--after", "0", "--json", "--token", &token,
     ]);
     let mut listen = listen.stdout(Stdio::piped()).spawn().expect("it runs");
     let mut lines = BufReader::new(listen.stdout.take().expect("piped")).lines();
+
     let line = soon(lines.next_line())
         .await
         .expect("read")
         .expect("a line");
-    assert!(line.contains("hello") && line.contains("\"ann\""), "{line}");
+    assert!(line.contains("hello"), "{line}");
+    assert!(line.contains("\"ann\""), "{line}");
 
-    for (arguments, said) in [
+    for (arguments, expected) in [
         (&["send", "lobby", "x"][..], "4500"),
         (&["listen", "lobby"], "4500"),
         (
@@ -171,33 +170,32 @@ async fn send_and_listen_bring_a_token_and_are_its_sub() {
         (&["send", "other", "x", "--token", &token], "4501"),
     ] {
         let output = soon(command(arguments).output()).await.expect("it runs");
-        let told = String::from_utf8(output.stderr).expect("text");
-        assert!(
-            !output.status.success() && told.contains(said) && !told.contains(&token),
-            "{told}"
-        );
+        let stderr = String::from_utf8(output.stderr).expect("text");
+        assert!(!output.status.success(), "{stderr}");
+        assert!(stderr.contains(expected), "{stderr}");
+        assert!(!stderr.contains(&token), "{stderr}");
     }
 }
 
 #[test]
-fn no_help_shows_the_token_that_the_environment_holds() {
+fn help_never_shows_the_token_of_the_environment() {
     for command in ["send", "listen", "bench", "admin", "token"] {
         let output = program()
             .args([command, "--help"])
             .env("FANFARE_TOKEN", "s3cret")
             .env("FANFARE_AUTH_KEY_FILE", "k3y")
             .output();
-        let told = output.expect("it runs").stdout;
-        let told = String::from_utf8(told).expect("text");
-        assert!(
-            !told.is_empty() && !told.contains("s3cret") && !told.contains("k3y"),
-            "{told}"
-        );
+        let stdout = output.expect("it runs").stdout;
+
+        let help = String::from_utf8(stdout).expect("text");
+        assert!(!help.is_empty(), "{help}");
+        assert!(!help.contains("s3cret"), "{help}");
+        assert!(!help.contains("k3y"), "{help}");
     }
 }
 
 #[tokio::test]
-async fn verify_brings_a_token_for_its_rooms() {
+async fn verify_uses_a_token_for_its_rooms() {
     let guarded = Guarded::start(&["--message-rate", "20"]);
     let token = made(
         SECRET,
@@ -216,12 +214,14 @@ async fn verify_brings_a_token_for_its_rooms() {
         "--rate",
         "10",
     ];
+
     let mut command = Command::from(program());
     command
         .args(small)
         .arg(guarded.server.url(""))
         .env("FANFARE_TOKEN", &token)
         .kill_on_drop(true);
+
     let output = soon(command.output()).await.expect("it runs");
     assert!(output.status.success(), "{output:?}");
     assert!(

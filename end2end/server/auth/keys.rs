@@ -1,4 +1,4 @@
-//! Keys of every kind, the asymmetric ones made by openssl.
+//! Keys of every kind. The asymmetric ones are made with openssl.
 
 use std::path::Path;
 use std::process::Command;
@@ -10,11 +10,12 @@ use reqwest::Method;
 use serde_json::{Value, json};
 
 use super::{Guarded, claims};
-use crate::client::ask;
-use crate::harness::{Server, program, soon};
+use crate::client::fetch;
+use crate::eventually::eventually;
+use crate::harness::{Server, program};
 use crate::typed::{join, next};
 
-/// A private key of `kind` in PEM and its public half.
+/// Creates a key of `kind`; returns the private and the public key in PEM.
 fn key_pair(kind: &[&str]) -> (String, String) {
     let openssl = |arguments: &[&str], input: &Path| {
         let output = Command::new("openssl")
@@ -25,8 +26,10 @@ fn key_pair(kind: &[&str]) -> (String, String) {
             .expect("openssl runs");
         String::from_utf8(output.stdout).expect("text")
     };
+
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("private.pem");
+
     let made = Command::new("openssl")
         .arg("genpkey")
         .args(kind)
@@ -34,6 +37,7 @@ fn key_pair(kind: &[&str]) -> (String, String) {
         .arg(&file)
         .output();
     assert!(made.expect("openssl runs").status.success());
+
     (
         std::fs::read_to_string(&file).expect("made"),
         openssl(&["pkey", "-pubout"], &file),
@@ -48,6 +52,7 @@ pub(super) fn p256() -> (String, String) {
     key_pair(&["-algorithm", "EC", "-pkeyopt", "ec_paramgen_curve:P-256"])
 }
 
+/// Signs the claims of ann with a private key.
 fn sign_with(private: &str, algorithm: Algorithm, kid: Option<&str>) -> String {
     let key = match algorithm {
         Algorithm::EdDSA => EncodingKey::from_ed_pem(private.as_bytes()),
@@ -60,18 +65,20 @@ fn sign_with(private: &str, algorithm: Algorithm, kid: Option<&str>) -> String {
     encode(&header, &ann(), &key.expect("a private key")).expect("a token")
 }
 
+/// Returns claims of ann for the lobby.
 fn ann() -> Value {
     claims("ann", json!({"lobby": "r"}))
 }
 
+/// Reads the history of the lobby with `token`; returns the status.
 async fn status(guarded: &Guarded, token: &str) -> u16 {
-    ask(guarded.call(Method::GET, "lobby/messages", token))
+    fetch(guarded.call(Method::GET, "lobby/messages", token))
         .await
         .0
 }
 
 #[tokio::test]
-async fn a_public_key_of_either_curve_vouches_for_what_its_private_half_signed() {
+async fn a_public_key_verifies_tokens_of_its_private_key_and_is_no_secret() {
     for (algorithm, make) in [
         (Algorithm::EdDSA, ed25519 as fn() -> _),
         (Algorithm::ES256, p256),
@@ -83,13 +90,15 @@ async fn a_public_key_of_either_curve_vouches_for_what_its_private_half_signed()
             200,
             "{algorithm:?}"
         );
+
         let (other, _) = make();
         assert_eq!(
             status(&guarded, &sign_with(&other, algorithm, None)).await,
             401,
             "{algorithm:?}"
         );
-        // What everyone may know must not serve as a secret (CVE-2015-9235).
+
+        // A public key must not be accepted as an HS256 secret (CVE-2015-9235).
         for secret in [public.as_bytes(), public.trim().as_bytes()] {
             let confused = encode(
                 &Header::default(),
@@ -103,7 +112,7 @@ async fn a_public_key_of_either_curve_vouches_for_what_its_private_half_signed()
 }
 
 #[tokio::test]
-async fn each_key_of_a_set_vouches_for_its_own_kid() {
+async fn each_key_of_a_set_verifies_only_its_own_kid() {
     let (private, public) = ed25519();
     let (_, der) = public.split_once('\n').expect("lines");
     let der: String = der
@@ -113,6 +122,7 @@ async fn each_key_of_a_set_vouches_for_its_own_kid() {
     let der = base64::engine::general_purpose::STANDARD
         .decode(der)
         .expect("base64");
+
     // The last 32 bytes of an Ed25519 SubjectPublicKeyInfo are the key (RFC 8410 section 4).
     let x = URL_SAFE_NO_PAD.encode(&der[der.len() - 32..]);
     let secret = b"a secret that is long enough for this";
@@ -129,6 +139,7 @@ async fn each_key_of_a_set_vouches_for_its_own_kid() {
         };
         encode(&header, &ann(), &EncodingKey::from_secret(secret)).expect("a token")
     };
+
     for (token, expected) in [
         (sign_with(&private, Algorithm::EdDSA, Some("new")), 200),
         (sign_with(&private, Algorithm::EdDSA, None), 200),
@@ -142,11 +153,13 @@ async fn each_key_of_a_set_vouches_for_its_own_kid() {
 }
 
 #[test]
-fn a_key_file_that_protects_nothing_starts_no_server() {
+fn an_unusable_key_file_prevents_the_start() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("key");
+
     let rsa = key_pair(&["-algorithm", "RSA", "-pkeyopt", "rsa_keygen_bits:2048"]).1;
-    for (key, said) in [
+
+    for (key, expected) in [
         ("short".to_owned(), "at least 32 bytes"),
         (String::new(), "at least 32 bytes"),
         (ed25519().0, "public key only"),
@@ -159,23 +172,21 @@ fn a_key_file_that_protects_nothing_starts_no_server() {
             .arg(&file)
             .output()
             .expect("it runs");
-        let told = String::from_utf8(output.stderr).expect("text");
-        assert!(
-            output.status.code() == Some(2) && told.contains(said),
-            "{told}"
-        );
-        assert!(key.is_empty() || !told.contains(key.trim()), "{told}");
+
+        let stderr = String::from_utf8(output.stderr).expect("text");
+        assert_eq!(output.status.code(), Some(2), "{stderr}");
+        assert!(stderr.contains(expected), "{stderr}");
+        assert!(key.is_empty() || !stderr.contains(key.trim()), "{stderr}");
     }
+
     let absent = Server::try_start_by(&mut program(), &["--auth-key-file", "/no/such/file"]);
     assert!(absent.is_none());
 }
 
 #[tokio::test]
-async fn keys_are_read_again_on_sighup_and_who_is_connected_stays() {
-    let (first, second) = (
-        "the first secret, of 32 bytes and more",
-        "the second secret, of 32 bytes and more",
-    );
+async fn sighup_reloads_the_keys_and_keeps_open_connections() {
+    let first = "the first secret, of 32 bytes and more";
+    let second = "the second secret, of 32 bytes and more";
     let by = |secret: &str| {
         encode(
             &Header::default(),
@@ -184,27 +195,29 @@ async fn keys_are_read_again_on_sighup_and_who_is_connected_stays() {
         )
         .expect("a token")
     };
+
     let guarded = Guarded::with_key(first, &[]);
     let (mut ann, _) = join(&guarded.server, &format!("token={}", by(first))).await;
-    assert_eq!(
-        (
-            status(&guarded, &by(first)).await,
-            status(&guarded, &by(second)).await
-        ),
-        (200, 401)
-    );
+
+    assert_eq!(status(&guarded, &by(first)).await, 200);
+    assert_eq!(status(&guarded, &by(second)).await, 401);
+
     std::fs::write(guarded.key_file(), second).expect("written");
     assert_eq!(
         status(&guarded, &by(second)).await,
         401,
-        "not before it is told"
+        "not before SIGHUP"
     );
+
     guarded.server.signal("HUP");
-    soon(async { while status(&guarded, &by(second)).await != 200 {} }).await;
+    let probe = async || status(&guarded, &by(second)).await;
+    eventually(probe, |status| *status == 200).await;
     assert_eq!(status(&guarded, &by(first)).await, 401);
+
     ann.send(r#"{"type":"ping"}"#).await;
     next(&mut ann, "pong").await;
-    // Keys that are none change nothing.
+
+    // An invalid key file changes nothing.
     std::fs::write(guarded.key_file(), "short").expect("written");
     guarded.server.signal("HUP");
     assert_eq!(status(&guarded, &by(second)).await, 200);
@@ -215,25 +228,24 @@ async fn keys_are_read_again_on_sighup_and_who_is_connected_stays() {
 }
 
 #[tokio::test]
-async fn the_start_says_who_may_come_in_and_warns_of_a_secret_that_everyone_can_read() {
+async fn the_start_logs_the_access_mode_and_warns_of_a_readable_secret() {
     use std::os::unix::fs::PermissionsExt;
+
     let open = Server::start(&[]).log().await;
-    assert!(
-        open.contains("open mode") && open.contains("names are not verified"),
-        "{open}"
-    );
+    assert!(open.contains("open mode"), "{open}");
+    assert!(open.contains("names are not verified"), "{open}");
+
     for (mode, warns) in [(0o644, true), (0o600, false)] {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("key");
         std::fs::write(&file, "a secret that is long enough for this").expect("written");
         std::fs::set_permissions(&file, std::fs::Permissions::from_mode(mode)).expect("set");
+
         let log = Server::start(&["--auth-key-file", file.to_str().expect("text")])
             .log()
             .await;
-        assert!(
-            log.contains("tokens are required") && !log.contains("open mode"),
-            "{log}"
-        );
+        assert!(log.contains("tokens are required"), "{log}");
+        assert!(!log.contains("open mode"), "{log}");
         assert_eq!(log.contains("chmod 600"), warns, "{log}");
     }
 }

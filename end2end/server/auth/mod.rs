@@ -1,23 +1,22 @@
-//! Tokens: whose count, what they allow, and that nothing gives them away. Made by a library that nobody here
-//! wrote.
+//! Tokens: which are valid, what they grant, and that nothing discloses them. An independent library makes them.
 
-/// Which tokens count over HTTP, and what they allow.
+/// Tokens over HTTP.
 mod calls;
-/// The same for WebSockets.
+/// Tokens of WebSockets.
 mod sockets;
-/// Who administers what.
+/// The admin API on the public listener.
 mod admins;
-/// The admin page with a token.
+/// The admin page on the public listener.
 mod admin_page;
 /// Bans and kicks of a token's `sub`.
 mod bans;
 /// Keys of every kind, made by openssl.
 mod keys;
-/// The end of a token while its holder is connected, and its renewal.
+/// Tokens that expire on an open connection, and their renewal.
 mod leases;
-/// `fanfare token`, and the clients that bring one.
+/// `fanfare token`, and the commands that use a token.
 mod commands;
-/// That no token shows where others could read it.
+/// Tokens in responses and logs.
 mod secrecy;
 
 use std::path::PathBuf;
@@ -32,19 +31,19 @@ use crate::harness::Server;
 
 const SECRET: &str = "the secret of these tests, 32 bytes and more";
 
-/// A server that has a key, and the folder of its key file.
+/// A server with a key, and the folder of its key file.
 struct Guarded {
     server: Server,
     folder: TempDir,
 }
 
 impl Guarded {
-    /// With [`SECRET`].
+    /// Starts a server with the key [`SECRET`].
     fn start(flags: &[&str]) -> Self {
         Self::with_key(SECRET, flags)
     }
 
-    /// With a key file that holds `key`.
+    /// Starts a server with the key `key`.
     fn with_key(key: &str, flags: &[&str]) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let file = folder.path().join("key");
@@ -56,12 +55,12 @@ impl Guarded {
         }
     }
 
-    /// Its key file.
+    /// Returns the path of the key file.
     fn key_file(&self) -> PathBuf {
         self.folder.path().join("key")
     }
 
-    /// A call of the API with `token`.
+    /// Returns a request to `path` of the API with `token`, which may be empty.
     fn call(&self, method: Method, path: &str, token: &str) -> RequestBuilder {
         let request =
             Client::new().request(method, self.server.url(&format!("/api/v1/rooms/{path}")));
@@ -73,6 +72,7 @@ impl Guarded {
     }
 }
 
+/// Returns the seconds since 1970.
 fn unix_seconds() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -80,12 +80,12 @@ fn unix_seconds() -> u64 {
         .as_secs()
 }
 
-/// Claims of `sub` for an hour.
+/// Returns claims of `sub` that are valid for an hour.
 fn claims(sub: &str, rooms: Value) -> Value {
     json!({"sub": sub, "rooms": rooms, "iat": unix_seconds(), "exp": unix_seconds() + 3600})
 }
 
-/// `claims` signed with [`SECRET`].
+/// Signs `claims` with [`SECRET`].
 fn sign(claims: &Value) -> String {
     encode(
         &Header::default(),
@@ -95,7 +95,7 @@ fn sign(claims: &Value) -> String {
     .expect("a token")
 }
 
-/// A token of `sub` for an hour.
+/// Returns a token of `sub` that is valid for an hour.
 fn token(sub: &str, rooms: Value) -> String {
     sign(&claims(sub, rooms))
 }

@@ -1,4 +1,4 @@
-//! `fanfare listen`: what is heard is printed once, in order, or is told.
+//! `fanfare listen`: each message is printed once, in order, or reported as missing.
 
 use std::time::Duration;
 
@@ -9,20 +9,24 @@ use tokio_tungstenite::tungstenite::{Error, Message};
 
 use super::Client;
 use super::proxy::Proxy;
-use super::stranger::{Stranger, welcome};
-use crate::harness::{Server, soon};
+use super::scripted_server::{ScriptedServer, welcome};
+use crate::eventually::soon;
+use crate::harness::Server;
 use crate::typed::{join, next, say};
 
 #[tokio::test]
-async fn a_message_is_one_line_of_time_name_and_words_that_cannot_play_with_the_terminal() {
+async fn a_message_is_printed_as_one_line_without_control_characters() {
     let server = Server::start(&[]);
+
     let (mut ann, _) = join(&server, "id=ann").await;
     let mut listen = Client::start(&["listen", "lobby", "--url", &server.url("")]);
-    // Who is present hears what is said from now on.
+
+    // From its presence on, the client receives every message.
     while !next(&mut ann, "presence").await["joined"]
         .to_string()
         .contains("guest-")
     {}
+
     say(&mut ann, "<b>你好</b> 👩‍🚀", None).await;
     say(
         &mut ann,
@@ -30,8 +34,10 @@ async fn a_message_is_one_line_of_time_name_and_words_that_cannot_play_with_the_
         None,
     )
     .await;
+
     ann.send(json!({ "type": "say", "text": "last" }).to_string())
         .await;
+
     for words in [
         " ann: <b>你好</b> 👩‍🚀",
         " ann: a\\nfalse line, \\u{1b}[31mred\\u{7} \\u{202e}turned",
@@ -39,16 +45,16 @@ async fn a_message_is_one_line_of_time_name_and_words_that_cannot_play_with_the_
     ] {
         let line = listen.line().await;
         let (time, rest) = line.split_at("2026-11-24T20:00:00Z".len());
-        assert!(
-            time.starts_with("20") && time.ends_with('Z') && rest == words,
-            "{line}"
-        );
+        assert!(time.starts_with("20"), "{line}");
+        assert!(time.ends_with('Z'), "{line}");
+        assert!(rest == words, "{line}");
     }
 }
 
 #[tokio::test]
-async fn json_is_exactly_the_frames_that_every_client_gets() {
+async fn json_output_is_the_frames_that_every_client_gets() {
     let server = Server::start(&[]);
+
     let (mut ann, _) = join(&server, "id=ann").await;
     let mut listen = Client::start(&[
         "listen",
@@ -59,9 +65,11 @@ async fn json_is_exactly_the_frames_that_every_client_gets() {
         "--url",
         &server.url(""),
     ]);
+
     say(&mut ann, "with \"key\" and\nlines", Some("k1")).await;
     server.join("plain").await.send(vec![1, 2, 255]).await;
     let mut frames = 0;
+
     while frames < 2 {
         let frame = ann.text().await;
         if frame.contains(r#""type":"message""#) {
@@ -72,14 +80,17 @@ async fn json_is_exactly_the_frames_that_every_client_gets() {
 }
 
 #[tokio::test]
-async fn it_begins_after_the_position_named() {
+async fn listen_begins_after_the_given_position() {
     let server = Server::start(&[]);
+
     let (mut ann, welcome) = join(&server, "id=ann").await;
     let epoch = welcome["epoch"].as_str().expect("text");
+
     for text in ["one", "two", "three"] {
         say(&mut ann, text, None).await;
         next(&mut ann, "message").await;
     }
+
     for (after, first) in [("0", 1), ("1", 2), (&*format!("{epoch}:2"), 3)] {
         let mut listen = Client::start(&[
             "listen",
@@ -90,6 +101,7 @@ async fn it_begins_after_the_position_named() {
             "--url",
             &server.url(""),
         ]);
+
         for offset in first..=3 {
             assert_eq!(listen.json().await["offset"], offset, "--after {after}");
         }
@@ -97,34 +109,45 @@ async fn it_begins_after_the_position_named() {
 }
 
 #[tokio::test]
-async fn what_is_gone_is_told_on_standard_error_and_as_an_object() {
+async fn missing_messages_are_reported_on_standard_error_and_as_json() {
     let server = Server::start(&["--history-messages", "5"]);
+
     let (mut ann, welcome) = join(&server, "id=ann").await;
     let epoch = welcome["epoch"].as_str().expect("text");
+
     for number in 1..=8 {
         say(&mut ann, &number.to_string(), None).await;
         next(&mut ann, "message").await;
     }
+
     let url = server.url("");
     let after = format!("{epoch}:1");
     let mut listen = Client::start(&[
         "listen", "lobby", "--json", "--after", &after, "--url", &url,
     ]);
+
     let gap = json!({ "type": "gap", "after": 1, "before": 4, "count": 2, "reason": "expired" });
     assert_eq!(listen.json().await, gap);
     assert_eq!(listen.json().await["offset"], 4);
-    listen.tells("2 messages are missing: no longer kept").await;
+
+    listen
+        .until_stderr("2 messages are missing: no longer kept")
+        .await;
+
     let mut other = Client::start(&["listen", "lobby", "--after", "ffffffff:7", "--url", &url]);
     assert!(other.line().await.ends_with(": 4"));
-    other.tells("messages may be missing").await;
+
+    other.until_stderr("messages may be missing").await;
 }
 
 #[tokio::test]
-async fn a_network_that_breaks_again_and_again_costs_no_line_and_doubles_none() {
+async fn broken_connections_lose_and_repeat_no_line() {
     const CUTS: usize = 5;
     const EACH: usize = 200;
+
     let server = Server::start(&[]);
     let mut proxy = Proxy::to(server.address).await;
+
     let mut listen = Client::start(&[
         "listen",
         "lobby",
@@ -134,71 +157,74 @@ async fn a_network_that_breaks_again_and_again_costs_no_line_and_doubles_none() 
         "--url",
         &proxy.url(),
     ]);
+
     let (mut ann, _) = join(&server, "id=ann").await;
-    let mut heard = 0;
+    let mut printed = 0;
+
     for cut in 1..=CUTS {
         proxy.has_opened(cut).await;
+
         for number in 1..=EACH {
             say(&mut ann, &number.to_string(), None).await;
             if number == EACH / 2 {
-                // Some are printed by now, some on their way, some not said yet.
-                heard += 1;
-                assert_eq!(listen.json().await["offset"], heard);
+                // Some are printed by now, some in flight, some not yet sent.
+                printed += 1;
+                assert_eq!(listen.json().await["offset"], printed);
                 proxy.cut();
             }
         }
     }
-    while heard < CUTS * EACH {
-        heard += 1;
+
+    while printed < CUTS * EACH {
+        printed += 1;
         let message = listen.json().await;
-        assert_eq!(
-            (&message["offset"], &message["prev"]),
-            (&json!(heard), &json!(heard - 1))
-        );
+        assert_eq!(message["offset"], printed);
+        assert_eq!(message["prev"], printed - 1);
     }
+
     listen.signal("TERM").await;
     let ended = listen.end().await;
-    assert_eq!(
-        (ended.code, ended.stdout.as_str()),
-        (Some(0), ""),
-        "{ended:?}"
-    );
+    assert_eq!(ended.code, Some(0), "{ended:?}");
+    assert_eq!(ended.stdout, "", "{ended:?}");
     assert!(!ended.stderr.contains("missing"), "{ended:?}");
 }
 
 #[tokio::test]
-async fn an_interrupt_or_a_reader_that_has_enough_ends_it_with_0_and_without_a_word() {
+async fn an_interrupt_or_a_closed_pipe_ends_listen_with_0_and_no_error() {
     let server = Server::start(&[]);
+
     server.join("ann").await.send("only one").await;
     let arguments = ["listen", "lobby", "--after", "0", "--url", &server.url("")];
     let mut interrupted = Client::start(&arguments);
+
     interrupted.line().await;
     interrupted.signal("INT").await;
+
     let mut unread = Client::start(&arguments);
     unread.line().await;
-    // Nothing more is said: it must notice by itself.
+
+    // No more messages are sent: the command must notice the closed pipe by itself.
     for ended in [interrupted.end().await, unread.end_unread().await] {
-        assert_eq!(
-            (ended.code, ended.stderr.as_str()),
-            (Some(0), ""),
-            "{ended:?}"
-        );
+        assert_eq!(ended.code, Some(0), "{ended:?}");
+        assert_eq!(ended.stderr, "", "{ended:?}");
     }
 }
 
 #[tokio::test]
-async fn a_close_code_from_4500_ends_it_with_1_and_the_reason_and_a_lower_one_does_not() {
-    let stranger = Stranger::bind().await;
-    let listen = Client::start(&["listen", "lobby", "--url", &stranger.url]);
+async fn a_close_code_from_4500_ends_listen_with_1_and_a_lower_one_reconnects() {
+    let server = ScriptedServer::bind().await;
+    let listen = Client::start(&["listen", "lobby", "--url", &server.url]);
+
     for (code, reason) in [(4499, "come back"), (4501, "not\u{1b}[31m allowed")] {
-        let mut socket = stranger.accept().await;
+        let mut socket = server.accept().await;
         let close = CloseFrame {
             code: code.into(),
             reason: reason.into(),
         };
-        soon(socket.close(Some(close))).await.expect("said");
+        soon(socket.close(Some(close))).await.expect("sent");
         while let Some(Ok(_)) = soon(socket.next()).await {}
     }
+
     let ended = listen.end().await;
     assert_eq!(ended.code, Some(1), "{ended:?}");
     assert!(
@@ -208,49 +234,56 @@ async fn a_close_code_from_4500_ends_it_with_1_and_the_reason_and_a_lower_one_do
 }
 
 #[tokio::test]
-async fn a_silent_server_is_probed_and_then_left_after_the_expiry_that_it_announced() {
-    let stranger = Stranger::bind().await;
-    let mut listen = Client::start(&["listen", "lobby", "--url", &stranger.url]);
-    let mut silent = stranger.accept().await;
+async fn a_silent_server_is_pinged_and_then_left_after_the_expiry_of_its_welcome() {
+    let server = ScriptedServer::bind().await;
+    let mut listen = Client::start(&["listen", "lobby", "--url", &server.url]);
+
+    let mut silent = server.accept().await;
     let welcome = welcome(json!({ "heartbeat_ms": 100, "expire_ms": 300 }));
-    soon(silent.send(welcome)).await.expect("said");
-    // It comes again while the first connection is still open.
-    let _second = stranger.accept().await;
-    listen.tells("no sign of life for 300ms").await;
+    soon(silent.send(welcome)).await.expect("sent");
+
+    // It reconnects while the first connection is still open.
+    let _second = server.accept().await;
+    listen.until_stderr("no sign of life for 300ms").await;
 
     let probe = soon(silent.next()).await.expect("open").expect("a frame");
     assert_eq!(
         probe.into_text().expect("text").as_str(),
         r#"{"type":"ping"}"#
     );
+
     let end: Option<Result<Message, Error>> = soon(silent.next()).await;
     assert!(!matches!(end, Some(Ok(Message::Text(_)))), "{end:?}");
 }
 
 #[tokio::test]
-async fn a_client_that_was_stopped_asks_the_server_before_it_gives_it_up() {
-    let stranger = Stranger::bind().await;
-    let listen = Client::start(&["listen", "lobby", "--url", &stranger.url]);
-    let mut silent = stranger.accept().await;
+async fn a_client_that_was_stopped_pings_the_server_before_it_disconnects() {
+    let server = ScriptedServer::bind().await;
+    let listen = Client::start(&["listen", "lobby", "--url", &server.url]);
+
+    let mut silent = server.accept().await;
     let welcome = welcome(json!({ "heartbeat_ms": 500, "expire_ms": 1000 }));
-    soon(silent.send(welcome)).await.expect("said");
+    soon(silent.send(welcome)).await.expect("sent");
 
     listen.signal("STOP").await;
-    // Longer than the silence that it allows and the lateness that it puts down to chance.
+
+    // The pause is under test: it is longer than the expiry of one second and the tolerated delay.
     tokio::time::sleep(Duration::from_secs(4)).await;
     listen.signal("CONT").await;
 
-    let asked = soon(silent.next()).await.expect("open").expect("a frame");
+    let frame = soon(silent.next()).await.expect("open").expect("a frame");
     assert_eq!(
-        asked.into_text().expect("text").as_str(),
+        frame.into_text().expect("text").as_str(),
         r#"{"type":"ping"}"#
     );
 }
 
 #[tokio::test]
-async fn whoever_reads_slowly_keeps_nobody_waiting_and_misses_nothing() {
+async fn a_slow_reader_of_the_output_misses_nothing() {
     const MESSAGES: u64 = 2000;
+
     let server = Server::start(&["--history-bytes", "1GiB"]);
+
     let mut listen = Client::start(&[
         "listen",
         "lobby",
@@ -260,18 +293,19 @@ async fn whoever_reads_slowly_keeps_nobody_waiting_and_misses_nothing() {
         "--url",
         &server.url(""),
     ]);
+
     let mut speaker = server.join("speaker").await;
-    // More than the pipe, the program, the kernel and the server's ring hold together.
+
+    // More than the pipe, the program, the kernel and the ring of the server hold together.
     let long = "x".repeat(20_000);
     for number in 1..=MESSAGES {
         speaker.send(format!("{number} {long}")).await;
         speaker.text().await;
     }
+
     for offset in 1..=MESSAGES {
         let message = listen.json().await;
-        assert_eq!(
-            (&message["offset"], &message["prev"]),
-            (&json!(offset), &json!(offset - 1))
-        );
+        assert_eq!(message["offset"], offset);
+        assert_eq!(message["prev"], offset - 1);
     }
 }

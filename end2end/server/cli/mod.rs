@@ -1,25 +1,25 @@
-//! `fanfare send`, `listen`, `verify` and `doctor` as a shell runs them: arguments, pipes, signals, exit codes.
+//! The commands as a shell runs them: arguments, pipes, signals, exit codes.
 
-/// A network that breaks on demand.
+/// A proxy that breaks connections.
 mod proxy;
-/// A server of another make.
-mod stranger;
+/// A server that the test plays.
+mod scripted_server;
 
-/// What is said arrives once, in order, or is told.
+/// `fanfare send`.
 mod send;
-/// What is heard is printed once, in order, or is told.
+/// `fanfare listen`.
 mod listen;
-/// Output that cannot be written, and output that would play with a terminal.
+/// Output that cannot be written, and control characters in output.
 mod output;
-/// What operators ask and do.
+/// `fanfare admin`.
 mod admin;
-/// Both, while the server under them is killed and comes back.
+/// `fanfare send` and `listen` while the server restarts.
 mod restart;
-/// A storm of clients that come back, and its verdict.
+/// `fanfare verify`.
 mod verify;
-/// Servers by TLS.
+/// Servers over TLS.
 mod tls;
-/// What goes wrong in practice, and what is said of it.
+/// `fanfare doctor`.
 mod doctor;
 
 use std::process::Stdio;
@@ -29,28 +29,30 @@ use tokio::process::{Child, ChildStdin, ChildStdout, Command};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::harness::{program, soon};
+use crate::eventually::soon;
+use crate::harness::program;
 
-/// A running command with pipes; killed when it is dropped.
+/// A running command with pipes; it is killed when it is dropped.
 struct Client {
     child: Child,
     stdin: Option<ChildStdin>,
     stdout: Lines<BufReader<ChildStdout>>,
-    /// What it has said on standard error so far.
-    told: watch::Receiver<String>,
-    telling: JoinHandle<()>,
+    /// The standard error until now.
+    stderr: watch::Receiver<String>,
+    reading_stderr: JoinHandle<()>,
 }
 
-/// How a command ended.
+/// The exit code and the output of a command.
 #[derive(Debug)]
 struct Ended {
     code: Option<i32>,
-    /// What was not read before.
+    /// The standard output that the test did not read before.
     stdout: String,
     stderr: String,
 }
 
 impl Client {
+    /// Starts a command.
     fn start(arguments: &[&str]) -> Self {
         let mut command = Command::from(program());
         command
@@ -63,29 +65,31 @@ impl Client {
             .spawn()
             .expect("the program starts");
         let stdout = BufReader::new(child.stdout.take().expect("piped")).lines();
-        let mut stderr = child.stderr.take().expect("piped");
-        let (tell, told) = watch::channel(String::new());
-        let telling = tokio::spawn(async move {
+        let mut pipe = child.stderr.take().expect("piped");
+        let (sender, stderr) = watch::channel(String::new());
+        let reading_stderr = tokio::spawn(async move {
             let mut buffer = vec![0; 4096];
-            while let Ok(length @ 1..) = stderr.read(&mut buffer).await {
-                tell.send_modify(|told| told.push_str(&String::from_utf8_lossy(&buffer[..length])));
+            while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
+                let part = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                sender.send_modify(|text| text.push_str(&part));
             }
         });
+
         Self {
             stdin: child.stdin.take(),
             child,
             stdout,
-            told,
-            telling,
+            stderr,
+            reading_stderr,
         }
     }
 
-    /// Runs a command that needs no input to its end.
+    /// Runs a command without input to its end.
     async fn run(arguments: &[&str]) -> Ended {
         Self::start(arguments).end().await
     }
 
-    /// Writes to its standard input.
+    /// Writes to the standard input.
     async fn write(&mut self, text: &str) {
         let stdin = self.stdin.as_mut().expect("it is not closed");
         soon(stdin.write_all(text.as_bytes()))
@@ -93,7 +97,7 @@ impl Client {
             .expect("it reads on");
     }
 
-    /// The next line of its standard output.
+    /// Returns the next line of the standard output.
     async fn line(&mut self) -> String {
         soon(self.stdout.next_line())
             .await
@@ -101,20 +105,21 @@ impl Client {
             .expect("another line")
     }
 
-    /// The next line, which is JSON.
+    /// Returns the next line, which must be JSON.
     async fn json(&mut self) -> serde_json::Value {
         serde_json::from_str(&self.line().await).expect("JSON")
     }
 
-    /// Waits until it has said `words` on standard error.
-    async fn tells(&mut self, words: &str) {
-        let told = soon(self.told.wait_for(|told| told.contains(words))).await;
-        told.unwrap_or_else(|_| panic!("it ended without saying {words:?}"));
+    /// Waits until the standard error contains `text`.
+    async fn until_stderr(&mut self, text: &str) {
+        let found = soon(self.stderr.wait_for(|stderr| stderr.contains(text))).await;
+        found.unwrap_or_else(|_| panic!("the command ended without {text:?} on standard error"));
     }
 
     /// Sends a signal ("INT", "TERM").
     async fn signal(&self, signal: &str) {
         let id = self.child.id().expect("it runs").to_string();
+
         let status = soon(
             Command::new("kill")
                 .args([&format!("-{signal}"), &id])
@@ -124,45 +129,49 @@ impl Client {
         assert!(status.expect("kill runs").success());
     }
 
-    /// Closes its standard input and waits for the end.
+    /// Closes the standard input and waits for the exit.
     async fn end(mut self) -> Ended {
         drop(self.stdin.take());
         let mut lines = Vec::new();
+
         while let Some(line) = soon(self.stdout.next_line()).await.expect("text") {
             lines.push(line + "\n");
         }
+
         let code = soon(self.child.wait()).await.expect("a child").code();
-        soon(self.telling).await.expect("read to its end");
+        soon(self.reading_stderr).await.expect("read to its end");
         Ended {
             code,
             stdout: lines.concat(),
-            stderr: self.told.borrow().clone(),
+            stderr: self.stderr.borrow().clone(),
         }
     }
 
-    /// Closes its standard output as `head` does when it has enough, and waits for the end.
+    /// Closes the standard output, as `head` does, and waits for the exit.
     async fn end_unread(self) -> Ended {
         let Self {
             mut child,
             stdin: _open,
             stdout,
-            told,
-            telling,
+            stderr,
+            reading_stderr,
         } = self;
+
         drop(stdout);
         let code = soon(child.wait()).await.expect("a child").code();
-        soon(telling).await.expect("read to its end");
+        soon(reading_stderr).await.expect("read to its end");
+
         Ended {
             code,
             stdout: String::new(),
-            stderr: told.borrow().clone(),
+            stderr: stderr.borrow().clone(),
         }
     }
 }
 
 #[tokio::test]
-async fn wrong_use_is_told_in_one_line_with_exit_code_2_before_anything_is_connected() {
-    for (arguments, says) in [
+async fn wrong_arguments_are_reported_in_one_line_with_exit_code_2() {
+    for (arguments, expected) in [
         (&["send", "Lobby", "hi"][..], "a-z 0-9 - _ ."),
         (&["listen", "a/b"], "a-z 0-9 - _ ."),
         (&["send", "..", "hi"], "no URL can carry"),
@@ -193,37 +202,33 @@ async fn wrong_use_is_told_in_one_line_with_exit_code_2_before_anything_is_conne
         (&["bench", "--url", "ftp://127.0.0.1:1"], "http://HOST:PORT"),
     ] {
         let ended = Client::run(arguments).await;
-        assert_eq!(
-            (ended.code, ended.stderr.lines().count()),
-            (Some(2), 1),
-            "{arguments:?}: {ended:?}"
-        );
-        assert!(
-            ended.stderr.contains(says) && ended.stdout.is_empty(),
-            "{arguments:?}: {ended:?}"
-        );
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {ended:?}");
+        assert_eq!(ended.stderr.lines().count(), 1, "{arguments:?}: {ended:?}");
+        assert!(ended.stderr.contains(expected), "{arguments:?}: {ended:?}");
+        assert!(ended.stdout.is_empty(), "{arguments:?}: {ended:?}");
     }
+
     let ended = Client::run(&["listen", "A", "--after", "x", "--url", "y"]).await;
+    assert_eq!(ended.code, Some(2), "all mistakes at once: {ended:?}");
     assert_eq!(
-        (ended.code, ended.stderr.lines().count()),
-        (Some(2), 3),
+        ended.stderr.lines().count(),
+        3,
         "all mistakes at once: {ended:?}"
     );
 }
 
 #[tokio::test]
-async fn what_is_no_fanfare_server_ends_both_with_1_and_the_reason() {
+async fn a_server_that_is_not_fanfare_ends_send_and_listen_with_1_and_the_reason() {
     let server = crate::harness::Server::start(&[]);
     let ops = format!("http://{}", server.ops);
+
     for arguments in [
         &["send", "lobby", "hi", "--url", &ops][..],
         &["listen", "lobby", "--url", &ops],
     ] {
         let ended = Client::run(arguments).await;
         assert_eq!(ended.code, Some(1), "{ended:?}");
-        assert!(
-            ended.stderr.contains("404") && ended.stderr.contains(&ops),
-            "{ended:?}"
-        );
+        assert!(ended.stderr.contains("404"), "{ended:?}");
+        assert!(ended.stderr.contains(&ops), "{ended:?}");
     }
 }

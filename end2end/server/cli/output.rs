@@ -1,5 +1,4 @@
-//! Output that cannot be written fails a command with the reason, a reader that is gone does not, and nothing that
-//! people write reaches a terminal as anything but letters.
+//! The output of commands: an error if it cannot be written, none if its reader has gone, and no control characters.
 
 use std::fs::File;
 use std::io;
@@ -10,9 +9,10 @@ use tokio::process::Command;
 
 use super::{Client, Ended};
 use crate::client::publish;
-use crate::harness::{Server, program, soon};
+use crate::eventually::soon;
+use crate::harness::{Server, program};
 
-/// Runs a command to its end with this standard output.
+/// Runs a command to its end with `stdout` as its standard output.
 async fn run_into(stdout: impl Into<Stdio>, arguments: &[&str]) -> Ended {
     let child = Command::from(program())
         .args(arguments)
@@ -21,6 +21,7 @@ async fn run_into(stdout: impl Into<Stdio>, arguments: &[&str]) -> Ended {
         .kill_on_drop(true)
         .spawn()
         .expect("it starts");
+
     let output = soon(child.wait_with_output()).await.expect("it ends");
     Ended {
         code: output.status.code(),
@@ -30,16 +31,18 @@ async fn run_into(stdout: impl Into<Stdio>, arguments: &[&str]) -> Ended {
 }
 
 #[tokio::test]
-async fn output_that_cannot_be_written_ends_each_command_with_1_and_the_reason_and_a_closed_pipe_with_0()
- {
+async fn a_full_standard_output_ends_each_command_with_1_and_a_closed_pipe_with_0() {
     let data = tempfile::tempdir().expect("a folder");
     let folder = data.path().to_str().expect("text");
     let server = Server::start_in(data.path(), &[]);
+
     publish(&server, "lobby", "a word").await;
     let key = data.path().join("key");
     std::fs::write(&key, "the secret of these tests, 32 bytes and more").expect("written");
-    let (key, url) = (key.to_str().expect("text"), server.url(""));
+    let key = key.to_str().expect("text");
+    let url = server.url("");
     let ops = format!("http://{}", server.ops);
+
     let token = [
         "token",
         "--sub",
@@ -49,6 +52,7 @@ async fn output_that_cannot_be_written_ends_each_command_with_1_and_the_reason_a
         "--auth-key-file",
         key,
     ];
+
     let load = ["--seconds", "1", "--connections", "1", "--rate", "1"];
 
     for arguments in [
@@ -94,46 +98,49 @@ async fn output_that_cannot_be_written_ends_each_command_with_1_and_the_reason_a
         assert_eq!(
             ended.stderr.matches("No space left").count(),
             1,
-            "the cause is told once: {ended:?}"
+            "the cause is reported once: {ended:?}"
         );
 
         let (reader, closed) = io::pipe().expect("a pipe");
         drop(reader);
+
         let ended = run_into(closed, arguments).await;
         assert_eq!(ended.code, Some(0), "{arguments:?}: {ended:?}");
         assert!(!ended.stderr.contains("error"), "{arguments:?}: {ended:?}");
     }
 }
 
-/// Whether a terminal would act upon `c`.
+/// Reports whether `c` is a control character for a terminal.
 fn is_active(c: char) -> bool {
     c.is_control()
         || matches!(c, '\u{61c}' | '\u{200e}' | '\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
 }
 
 #[tokio::test]
-async fn what_people_write_reaches_no_terminal_but_as_letters_and_is_read_back_from_json_as_it_was()
-{
+async fn control_characters_are_escaped_in_output_and_restored_from_json() {
     const WORDS: &str = "\u{7f}\u{85}\u{9b}31m\u{1b}[2J \u{202e}turned\u{2066}\u{2028}\u{200f} end";
+
     let data = tempfile::tempdir().expect("a folder");
     let folder = data.path().to_str().expect("text");
     let server = Server::start_in(data.path(), &[]);
-    publish(&server, "lobby", WORDS).await;
-    let url = server.url("");
 
+    publish(&server, "lobby", WORDS).await;
+
+    let url = server.url("");
     let mut plain = Client::start(&["listen", "lobby", "--after", "0", "--url", &url]);
     let mut json = Client::start(&["listen", "lobby", "--after", "0", "--json", "--url", &url]);
-    let (plain, json) = (plain.line().await, json.line().await);
+
+    let plain = plain.line().await;
+    let json = json.line().await;
     let exported = Client::run(&["export", "lobby", "--data", folder])
         .await
         .stdout;
 
     for line in [&plain, &json, exported.trim_end_matches('\n')] {
-        assert!(
-            line.contains("end") && !line.chars().any(is_active),
-            "{line:?}"
-        );
+        assert!(line.contains("end"), "{line:?}");
+        assert!(!line.chars().any(is_active), "{line:?}");
     }
+
     for line in [&json, &exported] {
         let message: Value = serde_json::from_str(line).expect("JSON");
         assert_eq!(message["text"], WORDS);

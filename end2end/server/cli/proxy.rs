@@ -1,4 +1,4 @@
-//! A TCP proxy between a client and a server: the network, which a test can break.
+//! A TCP proxy between a client and a server, which breaks connections on demand.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -9,19 +9,20 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinHandle};
 
-use crate::harness::soon;
+use crate::eventually::soon;
 
-/// See the [module docs](self). Ends when it is dropped.
+/// A running proxy; it ends when it is dropped.
 pub(super) struct Proxy {
     pub(super) address: SocketAddr,
     server: Arc<Mutex<SocketAddr>>,
     connections: Arc<Mutex<Vec<AbortHandle>>>,
-    /// How many there ever were.
+    /// The number of connections since the start.
     opened: watch::Receiver<usize>,
     accepting: JoinHandle<()>,
 }
 
 impl Proxy {
+    /// Starts a proxy in front of `server`.
     pub(super) async fn to(server: SocketAddr) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -29,7 +30,8 @@ impl Proxy {
         let connections: Arc<Mutex<Vec<AbortHandle>>> = Arc::default();
         let (count, opened) = watch::channel(0);
         let accepting = tokio::spawn({
-            let (server, connections) = (server.clone(), connections.clone());
+            let server = server.clone();
+            let connections = connections.clone();
             async move {
                 while let Ok((mut client, _)) = listener.accept().await {
                     let address = *server.lock();
@@ -37,13 +39,16 @@ impl Proxy {
                         let Ok(mut server) = TcpStream::connect(address).await else {
                             return;
                         };
-                        let _broken = copy_bidirectional(&mut client, &mut server).await;
+                        // Errors mean that either end has closed.
+                        let _ = copy_bidirectional(&mut client, &mut server).await;
                     });
+
                     connections.lock().push(forward.abort_handle());
                     count.send_modify(|count| *count += 1);
                 }
             }
         });
+
         Self {
             address,
             server,
@@ -53,16 +58,17 @@ impl Proxy {
         }
     }
 
+    /// Returns the URL of the proxy.
     pub(super) fn url(&self) -> String {
         format!("http://{}", self.address)
     }
 
-    /// Leads new connections to where the server is now.
-    pub(super) fn lead_to(&self, server: SocketAddr) {
+    /// Forwards new connections to `server`.
+    pub(super) fn forward_to(&self, server: SocketAddr) {
         *self.server.lock() = server;
     }
 
-    /// Breaks every connection, wherever its bytes are; new ones are let through.
+    /// Breaks every connection, with bytes in flight. New connections are forwarded.
     pub(super) fn cut(&self) {
         self.connections
             .lock()
@@ -70,7 +76,7 @@ impl Proxy {
             .for_each(|connection| connection.abort());
     }
 
-    /// Waits until there were so many connections in all.
+    /// Waits until `count` connections were opened.
     pub(super) async fn has_opened(&mut self, count: usize) {
         soon(self.opened.wait_for(|opened| *opened >= count))
             .await

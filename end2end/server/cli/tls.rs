@@ -1,12 +1,12 @@
-//! `https://`: a server is asked only where its certificate is good, and says why not.
+//! `https://` URLs: commands connect only if the certificate is valid, and report why it is not.
 
 use super::Client;
 use crate::authority::{Authority, Certificate};
 use crate::daemon::{self, Daemon};
 use crate::harness::Server;
 
-/// An nginx that speaks TLS with `certificate` in front of `server`.
-pub(super) async fn safe(server: &Server, certificate: &Certificate) -> Daemon {
+/// Starts an nginx with TLS and `certificate` in front of `server`.
+pub(super) async fn tls_proxy(server: &Server, certificate: &Certificate) -> Daemon {
     let address = daemon::free_address();
     let Certificate { certificate, key } = certificate;
     let site = format!(
@@ -17,13 +17,16 @@ pub(super) async fn safe(server: &Server, certificate: &Certificate) -> Daemon {
         key.display(),
         server.address,
     );
+
     daemon::nginx(address, &site).await
 }
 
 #[tokio::test]
-async fn what_is_sent_by_tls_is_heard_by_tls_where_the_authority_is_trusted() {
-    let (server, authority) = (Server::start(&[]), Authority::new());
-    let proxy = safe(&server, &authority.certify("IP:127.0.0.1", -1, 20)).await;
+async fn send_and_listen_work_over_tls_with_a_trusted_authority() {
+    let server = Server::start(&[]);
+    let authority = Authority::new();
+
+    let proxy = tls_proxy(&server, &authority.certify("IP:127.0.0.1", -1, 20)).await;
     let ca = authority.file();
     let by = [
         "--url",
@@ -33,21 +36,27 @@ async fn what_is_sent_by_tls_is_heard_by_tls_where_the_authority_is_trusted() {
     ];
     let sent = Client::run(&[&["send", "lobby", "in private"], &by[..]].concat()).await;
     assert_eq!(sent.code, Some(0), "{sent:?}");
+
     let mut listener = Client::start(&[&["listen", "lobby", "--after", "0"], &by[..]].concat());
     assert!(listener.line().await.ends_with("anonymous: in private"));
 }
 
 #[tokio::test]
-async fn a_certificate_that_nobody_vouches_for_or_of_another_name_is_refused_at_once() {
-    let (server, authority, other) = (Server::start(&[]), Authority::new(), Authority::new());
-    let own = safe(&server, &authority.certify("IP:127.0.0.1", -1, 20)).await;
-    let anothers = safe(&server, &authority.certify("DNS:chat.example.org", -1, 20)).await;
-    for (proxy, ca, says) in [
+async fn a_certificate_of_an_unknown_authority_or_another_name_is_refused() {
+    let server = Server::start(&[]);
+    let authority = Authority::new();
+    let other = Authority::new();
+
+    let own = tls_proxy(&server, &authority.certify("IP:127.0.0.1", -1, 20)).await;
+    let anothers = tls_proxy(&server, &authority.certify("DNS:chat.example.org", -1, 20)).await;
+
+    for (proxy, ca, expected) in [
         (&own, &other, "UnknownIssuer"),
         (&anothers, &authority, "certificate not valid for name"),
     ] {
         let ca = ca.file();
         let url = format!("https://{}", proxy.address);
+
         let by = [
             "send",
             "lobby",
@@ -59,9 +68,7 @@ async fn a_certificate_that_nobody_vouches_for_or_of_another_name_is_refused_at_
         ];
         let ended = Client::run(&by).await;
         assert_eq!(ended.code, Some(1), "{ended:?}");
-        assert!(
-            ended.stderr.contains(says) && ended.stderr.contains("--ca"),
-            "{ended:?}"
-        );
+        assert!(ended.stderr.contains(expected), "{ended:?}");
+        assert!(ended.stderr.contains("--ca"), "{ended:?}");
     }
 }

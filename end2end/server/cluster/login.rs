@@ -1,5 +1,5 @@
-//! Who we are to NATS: each way of saying so lets a node in, and a wrong one ends it with one clear line that has no
-//! secret in it. NATS is the real one, with accounts of its own for each test.
+//! Authentication at NATS: each method connects a node, and wrong credentials end it with one error line without
+//! secrets. Each test has a real NATS with its own accounts.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,24 +10,26 @@ use nkeys::KeyPair;
 use serde_json::{Value, json};
 
 use crate::client::{get, publish};
-use crate::cluster::Nats;
 use crate::harness::{Server, program};
+use crate::nats::Nats;
 
-/// That a node with `store` and `flags` serves.
-async fn serves(store: &str, flags: &[&str]) {
+/// Checks that a node with `store` and `flags` publishes and serves.
+async fn check_connects(store: &str, flags: &[&str]) {
     let mut all = vec!["--store", store];
     all.extend_from_slice(flags);
+
     let node = Server::start(&all);
-    publish(&node, "lobby", "let in").await;
+    publish(&node, "lobby", "connected").await;
     assert_eq!(
         get(&node, "/api/v1/rooms/lobby/messages").await["messages"][0]["text"],
-        "let in"
+        "connected"
     );
 }
 
-/// What the node says that is not let in: one line, that says why.
-fn refused(store: &str, flags: &[&str]) -> String {
+/// Starts a node that NATS refuses; returns its one error line.
+fn error_of(store: &str, flags: &[&str]) -> String {
     let data = tempfile::tempdir().expect("a folder");
+
     let ended = program()
         .args([
             "--listen",
@@ -44,55 +46,60 @@ fn refused(store: &str, flags: &[&str]) -> String {
         .arg(data.path())
         .output()
         .expect("it ends");
-    let said = String::from_utf8(ended.stderr).expect("text");
-    assert_eq!(ended.status.code(), Some(1), "{said}");
-    let lines: Vec<&str> = said
+
+    let error = String::from_utf8(ended.stderr).expect("text");
+    assert_eq!(ended.status.code(), Some(1), "{error}");
+
+    let lines: Vec<&str> = error
         .lines()
         .filter(|line| line.starts_with("error"))
         .collect();
-    assert_eq!(lines.len(), 1, "{said}");
+    assert_eq!(lines.len(), 1, "{error}");
+
     lines[0].to_owned()
 }
 
-/// Writes `text` into a file of `folder`.
+/// Writes `text` to the file `name` in `folder`; returns its path.
 fn file(folder: &Path, name: &str, text: &str) -> PathBuf {
     let file = folder.join(name);
     std::fs::write(&file, text).expect("written");
     file
 }
 
+/// Returns the path as text.
 fn flag(file: &Path) -> &str {
     file.to_str().expect("text")
 }
 
 #[tokio::test]
-async fn a_user_and_a_password_let_a_node_in_and_wrong_ones_are_told_without_them() {
+async fn a_node_connects_by_user_and_password_and_errors_show_neither() {
     let nats = Nats::start_with("authorization { user: ann, password: \"se cret/1\" }").await;
+
     let port = nats.port;
-    serves(&format!("nats://ann:se%20cret%2F1@127.0.0.1:{port}"), &[]).await;
+    check_connects(&format!("nats://ann:se%20cret%2F1@127.0.0.1:{port}"), &[]).await;
+
     for login in ["ann:guess-7@", "bob:guess-7@", ""] {
-        let said = refused(&format!("nats://{login}127.0.0.1:{port}"), &[]);
-        assert!(said.contains("authorization violation"), "{said}");
-        assert!(
-            said.contains(&format!("127.0.0.1:{port}")) && !said.contains("guess-7"),
-            "{said}"
-        );
+        let error = error_of(&format!("nats://{login}127.0.0.1:{port}"), &[]);
+        assert!(error.contains("authorization violation"), "{error}");
+        assert!(error.contains(&format!("127.0.0.1:{port}")), "{error}");
+        assert!(!error.contains("guess-7"), "{error}");
     }
 }
 
 #[tokio::test]
-async fn a_token_lets_a_node_in() {
+async fn a_node_connects_by_token() {
     let nats = Nats::start_with("authorization { token: t0k3n }").await;
-    serves(&format!("nats://t0k3n@127.0.0.1:{}", nats.port), &[]).await;
+    check_connects(&format!("nats://t0k3n@127.0.0.1:{}", nats.port), &[]).await;
     assert!(
-        refused(&format!("nats://an0ther@127.0.0.1:{}", nats.port), &[])
+        error_of(&format!("nats://an0ther@127.0.0.1:{}", nats.port), &[])
             .contains("authorization violation")
     );
 }
 
 #[tokio::test]
-async fn an_nkey_lets_a_node_in() {
-    let (user, stranger) = (KeyPair::new_user(), KeyPair::new_user());
+async fn a_node_connects_by_nkey() {
+    let user = KeyPair::new_user();
+    let stranger = KeyPair::new_user();
     let nats = Nats::start_with(&format!(
         "authorization {{ users: [ {{ nkey: {} }} ] }}",
         user.public_key()
@@ -106,17 +113,19 @@ async fn an_nkey_lets_a_node_in() {
             &format!("{}\n", key.seed().expect("a seed")),
         )
     };
+
     let store = format!("nats://127.0.0.1:{}", nats.port);
-    serves(&store, &["--nats-nkey", flag(&seed("user", &user))]).await;
-    let said = refused(&store, &["--nats-nkey", flag(&seed("stranger", &stranger))]);
-    assert!(said.contains("authorization violation"), "{said}");
-    refused(
+    check_connects(&store, &["--nats-nkey", flag(&seed("user", &user))]).await;
+    let error = error_of(&store, &["--nats-nkey", flag(&seed("stranger", &stranger))]);
+    assert!(error.contains("authorization violation"), "{error}");
+
+    error_of(
         &store,
         &["--nats-nkey", flag(&file(folder.path(), "none", "no seed"))],
     );
 }
 
-/// A JWT as NATS reads it: about `subject`, signed by `issuer`.
+/// Returns a JWT of NATS for `subject`, signed by `issuer`.
 fn jwt(issuer: &KeyPair, subject: &KeyPair, nats: &Value) -> String {
     let part = |json: Value| URL_SAFE_NO_PAD.encode(json.to_string());
     let header = part(json!({ "typ": "JWT", "alg": "ed25519-nkey" }));
@@ -125,17 +134,16 @@ fn jwt(issuer: &KeyPair, subject: &KeyPair, nats: &Value) -> String {
         "sub": subject.public_key(), "nats": nats,
     }));
     let signed = format!("{header}.{claims}");
+
     let signature = URL_SAFE_NO_PAD.encode(issuer.sign(signed.as_bytes()).expect("signed"));
     format!("{signed}.{signature}")
 }
 
 #[tokio::test]
-async fn a_credentials_file_lets_a_node_in() {
-    let (operator, system, account) = (
-        KeyPair::new_operator(),
-        KeyPair::new_account(),
-        KeyPair::new_account(),
-    );
+async fn a_node_connects_by_credentials_file() {
+    let operator = KeyPair::new_operator();
+    let system = KeyPair::new_account();
+    let account = KeyPair::new_account();
     let limits = json!({
         "subs": -1, "data": -1, "payload": -1, "imports": -1, "exports": -1, "wildcards": true, "conn": -1,
         "leaf": -1, "mem_storage": -1, "disk_storage": -1, "streams": -1, "consumer": -1,
@@ -151,7 +159,9 @@ async fn a_credentials_file_lets_a_node_in() {
         system_id = system.public_key(),
     ))
     .await;
+
     let folder = tempfile::tempdir().expect("a folder");
+
     let credentials = |name: &str, issuer: &KeyPair| {
         let user = KeyPair::new_user();
         let of_user = json!({
@@ -163,23 +173,27 @@ async fn a_credentials_file_lets_a_node_in() {
             jwt(issuer, &user, &of_user),
             user.seed().expect("a seed"),
         );
+
         file(folder.path(), name, &text)
     };
+
     let store = format!("nats://127.0.0.1:{}", nats.port);
-    serves(
+
+    check_connects(
         &store,
         &["--nats-creds", flag(&credentials("ours", &account))],
     )
     .await;
-    let said = refused(
+    let error = error_of(
         &store,
         &[
             "--nats-creds",
             flag(&credentials("others", &KeyPair::new_account())),
         ],
     );
-    assert!(said.contains("authorization violation"), "{said}");
-    refused(
+    assert!(error.contains("authorization violation"), "{error}");
+
+    error_of(
         &store,
         &[
             "--nats-creds",
@@ -189,7 +203,7 @@ async fn a_credentials_file_lets_a_node_in() {
 }
 
 #[tokio::test]
-async fn what_passes_is_encrypted_and_only_a_trusted_nats_is_spoken_to() {
+async fn a_node_connects_by_tls_only_to_a_trusted_nats() {
     let folder = tempfile::tempdir().expect("a folder");
     let config = file(
         folder.path(),
@@ -197,10 +211,10 @@ async fn what_passes_is_encrypted_and_only_a_trusted_nats_is_spoken_to() {
         "[req]\ndistinguished_name = name\nprompt = no\nx509_extensions = leaf\n[name]\nCN = nats\n\
          [leaf]\nbasicConstraints = critical, CA:FALSE\nsubjectAltName = IP:127.0.0.1\n",
     );
-    let (key, certificate) = (
-        folder.path().join("key.pem"),
-        folder.path().join("certificate.pem"),
-    );
+
+    let key = folder.path().join("key.pem");
+    let certificate = folder.path().join("certificate.pem");
+
     let made = Command::new("openssl")
         .args([
             "req",
@@ -228,27 +242,29 @@ async fn what_passes_is_encrypted_and_only_a_trusted_nats_is_spoken_to() {
         "{}",
         String::from_utf8_lossy(&made.stderr)
     );
+
     let nats = Nats::start_with(&format!(
         "tls {{ cert_file: {:?}, key_file: {:?} }}\nauthorization {{ token: t0k3n }}",
         key.with_file_name("certificate.pem"),
         key
     ))
     .await;
+
     let store = format!("tls://t0k3n@127.0.0.1:{}", nats.port);
-    serves(&store, &["--nats-ca", flag(&certificate)]).await;
-    let said = refused(&store, &[]);
-    assert!(said.contains("invalid peer certificate"), "{said}");
+    check_connects(&store, &["--nats-ca", flag(&certificate)]).await;
+    let error = error_of(&store, &[]);
+    assert!(error.contains("invalid peer certificate"), "{error}");
 }
 
 #[tokio::test]
-async fn a_message_that_nats_would_not_take_is_noticed_at_the_start() {
+async fn a_message_limit_above_that_of_nats_prevents_the_start() {
     let nats = Nats::start_with("max_payload: 128KB").await;
     let store = format!("nats://127.0.0.1:{}", nats.port);
-    let said = refused(&store, &["--max-message", "128KiB"]);
-    assert!(
-        said.contains("max_payload") && said.contains("--max-message"),
-        "{said}"
-    );
+
+    let error = error_of(&store, &["--max-message", "128KiB"]);
+    assert!(error.contains("max_payload"), "{error}");
+    assert!(error.contains("--max-message"), "{error}");
+
     let node = Server::start(&[
         "--store",
         &store,
@@ -257,10 +273,12 @@ async fn a_message_that_nats_would_not_take_is_noticed_at_the_start() {
         "--publish-rate",
         "0",
     ]);
+
     let longest = "x".repeat(127_000);
     let id = "\u{10ffff}".repeat(64);
     let url = node.url("/api/v1/rooms/lobby/messages");
     let body = json!({ "text": longest, "from": id, "key": "\u{10ffff}".repeat(64) });
-    let (status, answer) = crate::client::ask(reqwest::Client::new().post(url).json(&body)).await;
+
+    let (status, answer) = crate::client::fetch(reqwest::Client::new().post(url).json(&body)).await;
     assert_eq!(status, 201, "{answer}");
 }

@@ -1,17 +1,17 @@
-//! Publishing over NATS: no room waits for another, and a batch is stored whole or up to where NATS refused it.
+//! Publishing over NATS: no room waits for another, and a batch is stored whole or up to the message that NATS refuses.
 
 use async_nats::jetstream::stream::Config;
 use reqwest::Client;
 use serde_json::{Value, json};
 
-use crate::client::{ask, publish};
-use crate::cluster::proxy::Proxy;
+use crate::client::{fetch, publish};
+use crate::cluster::log;
 use crate::cluster::trimming::stream;
-use crate::cluster::{Nats, log};
 use crate::harness::Server;
+use crate::nats::{Nats, NatsProxy};
 use crate::typed::{find, join, say};
 
-/// Publishes `texts` in the lobby as one batch.
+/// Publishes `texts` in the lobby as one batch; returns the status and the body.
 async fn publish_batch(node: &Server, texts: &[String]) -> (u16, Value) {
     let lines: Vec<String> = texts
         .iter()
@@ -21,17 +21,18 @@ async fn publish_batch(node: &Server, texts: &[String]) -> (u16, Value) {
     let request = Client::new()
         .post(url)
         .header("content-type", "application/x-ndjson");
-    ask(request.body(lines.join("\n"))).await
+
+    fetch(request.body(lines.join("\n"))).await
 }
 
-/// The texts that `node` has in the lobby.
+/// Returns the texts of the lobby on `node`.
 async fn texts(node: &Server) -> Vec<String> {
     let log = log(node, "lobby").await;
     let text = |message: &Value| message["text"].as_str().expect("text").to_owned();
     log.iter().map(text).collect()
 }
 
-/// Sets the size of the largest message that the stream takes.
+/// Sets the size of the largest message in the stream.
 async fn limit_messages(nats: &Nats, bytes: i32) {
     let stream = stream(nats).await;
     let config = Config {
@@ -41,6 +42,7 @@ async fn limit_messages(nats: &Nats, bytes: i32) {
     let client = async_nats::connect(format!("127.0.0.1:{}", nats.port))
         .await
         .expect("connected");
+
     async_nats::jetstream::new(client)
         .update_stream(config)
         .await
@@ -48,32 +50,36 @@ async fn limit_messages(nats: &Nats, bytes: i32) {
 }
 
 #[tokio::test]
-async fn the_first_message_of_a_room_holds_up_no_other_room() {
+async fn the_first_message_of_a_room_delays_no_other_room() {
     let nats = Nats::start().await;
-    let proxy = Proxy::before(nats.port).await;
+    let proxy = NatsProxy::before(nats.port).await;
     let node = Nats::node_behind(&proxy).await;
+
     publish(&node, "lobby", "this room has messages").await;
 
     proxy.hold("fanfare.room.new");
     let url = node.url("/api/v1/rooms/new/messages");
-    let first = tokio::spawn(ask(Client::new().post(url).body("first")));
+    let first = tokio::spawn(fetch(Client::new().post(url).body("first")));
     proxy.holds().await;
     publish(&node, "lobby", "meanwhile").await;
 
     assert!(!first.is_finished(), "NATS has not answered yet");
+
     proxy.release();
     assert_eq!(first.await.expect("an answer").0, 201);
 }
 
 #[tokio::test]
-async fn a_duplicate_that_has_to_be_looked_up_holds_up_no_other_room() {
+async fn a_duplicate_that_is_looked_up_delays_no_other_room() {
     let nats = Nats::start().await;
     let [first]: [Server; 1] = nats.nodes();
+
     let (mut ann, _) = join(&first, "id=ann&room=old").await;
     say(&mut ann, "once", Some("k")).await;
     let stored = find(&mut ann, "ack").await["offset"].clone();
-    let proxy = Proxy::before(nats.port).await;
+    let proxy = NatsProxy::before(nats.port).await;
     let node = Nats::node_behind(&proxy).await;
+
     let (mut ann, _) = join(&node, "id=ann&room=old").await;
     let (mut bob, _) = join(&node, "id=bob").await;
 
@@ -88,26 +94,30 @@ async fn a_duplicate_that_has_to_be_looked_up_holds_up_no_other_room() {
         ack = find(&mut bob, "ack") => assert_eq!(ack["key"], "b"),
     }
     proxy.release();
+
     let ack = find(&mut ann, "ack").await;
-    assert_eq!((&ack["offset"], &ack["duplicate"]), (&stored, &json!(true)));
+    assert_eq!(ack["offset"], stored);
+    assert_eq!(ack["duplicate"], true);
 }
 
 #[tokio::test]
-async fn nothing_of_a_batch_is_stored_behind_a_message_that_nats_refuses() {
+async fn a_batch_is_stored_up_to_the_message_that_nats_refuses() {
     let nats = Nats::start().await;
     let [node]: [Server; 1] = nats.nodes();
+
     let batch = ["one", "two", &"x".repeat(3000), "four"].map(str::to_owned);
     limit_messages(&nats, 2000).await;
 
     let (status, answer) = publish_batch(&node, &batch).await;
-
     assert_eq!(status, 503, "{answer}");
+
     let message = answer["error"]["message"].as_str().expect("text");
     assert!(
         message.contains("the first 2 of 4 messages are stored"),
         "{message}"
     );
     assert_eq!(texts(&node).await, ["one", "two"]);
+
     publish(&node, "lobby", "others go on").await;
 }
 
@@ -115,22 +125,25 @@ async fn nothing_of_a_batch_is_stored_behind_a_message_that_nats_refuses() {
 async fn a_batch_with_a_message_that_is_known_to_be_too_large_is_refused_whole() {
     let nats = Nats::start().await;
     let [first]: [Server; 1] = nats.nodes();
+
     publish(&first, "lobby", "before").await;
     limit_messages(&nats, 2000).await;
     let [node]: [Server; 1] = nats.nodes();
 
     let (status, answer) = publish_batch(&node, &["one".to_owned(), "x".repeat(3000)]).await;
-
     assert_eq!(status, 503, "{answer}");
+
     let message = answer["error"]["message"].as_str().expect("text");
     let is_named = message.contains("message 2 of the batch") && message.contains("2000");
-    assert!(is_named && message.contains("max_msg_size"), "{message}");
+    assert!(is_named, "{message}");
+    assert!(message.contains("max_msg_size"), "{message}");
     assert_eq!(texts(&node).await, ["before"]);
 }
 
 #[tokio::test]
-async fn batches_of_several_nodes_at_once_are_stored_whole_and_in_order() {
+async fn concurrent_batches_of_several_nodes_are_stored_whole_and_in_order() {
     const MESSAGES: usize = 100;
+
     let nats = Nats::start().await;
     let nodes: [Server; 3] = nats.nodes();
     let batches = ["a", "b", "c"].map(|name| {
@@ -151,6 +164,7 @@ async fn batches_of_several_nodes_at_once_are_stored_whole_and_in_order() {
 
     let stored = texts(&nodes[0]).await;
     assert_eq!(stored.len(), 3 * MESSAGES);
+
     for batch in &batches {
         let mut in_order = stored.iter();
         assert!(

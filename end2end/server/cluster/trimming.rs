@@ -1,16 +1,17 @@
-//! Messages that leave the stream under the nodes' feet, because somebody purges it or sets it limits: whoever missed
-//! some is told, and what is left is served in order.
+//! Messages that an operator of NATS removes from the stream, by a purge, a limit or one by one: clients that missed
+//! some get a gap, and the others are served in order.
 
 use async_nats::jetstream::stream::{Config, Stream};
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::client::{get, publish};
-use crate::cluster::proxy::Proxy;
-use crate::cluster::{Nats, log, messages, until};
-use crate::harness::{Server, soon};
+use crate::cluster::{log, messages};
+use crate::eventually::eventually;
+use crate::harness::Server;
+use crate::nats::{Nats, NatsProxy};
 use crate::typed::{find, join, next};
 
-/// The stream, as an operator of NATS has it.
+/// Returns the stream, as an operator of NATS sees it.
 pub(crate) async fn stream(nats: &Nats) -> Stream {
     let client = async_nats::connect(format!("127.0.0.1:{}", nats.port))
         .await
@@ -30,7 +31,7 @@ async fn remove(nats: &Nats, offsets: &[&Value]) {
     }
 }
 
-/// Publishes so many; gives their offsets.
+/// Publishes `count` messages; returns their offsets.
 async fn publish_some(node: &Server, count: usize) -> Vec<Value> {
     let mut offsets = Vec::new();
     for number in 0..count {
@@ -40,62 +41,69 @@ async fn publish_some(node: &Server, count: usize) -> Vec<Value> {
 }
 
 #[tokio::test]
-async fn what_was_purged_before_a_node_heard_it_is_told_as_a_gap() {
+async fn messages_purged_before_a_node_received_them_are_a_gap() {
     let nats = Nats::start().await;
-    let proxy = Proxy::before(nats.port).await;
+    let proxy = NatsProxy::before(nats.port).await;
     let [whole]: [Server; 1] = nats.nodes();
     let cut = Nats::node_behind(&proxy).await;
+
     let (mut ann, _) = join(&cut, "id=ann").await;
-    publish(&whole, "lobby", "heard").await;
-    let heard = messages(&mut ann, 1).await.remove(0);
+    publish(&whole, "lobby", "received").await;
+    let received = messages(&mut ann, 1).await.remove(0);
     proxy.silence(true);
-    until(&cut, 503).await;
+    cut.until_readiness(503).await;
     publish_some(&whole, 10).await;
     stream(&nats).await.purge().await.expect("purged");
     proxy.silence(false);
-    until(&cut, 200).await;
+    cut.until_readiness(200).await;
     let after = publish(&whole, "lobby", "after").await;
+
     let gap = find(&mut ann, "gap").await;
-    assert_eq!(gap["after"], heard["offset"], "{gap}");
-    assert!(
-        gap["before"].as_u64() <= after["offset"].as_u64()
-            && gap["before"].as_u64() > gap["after"].as_u64()
-    );
+    assert_eq!(gap["after"], received["offset"], "{gap}");
+    assert!(gap["before"].as_u64() <= after["offset"].as_u64());
+    assert!(gap["before"].as_u64() > gap["after"].as_u64());
+
     let message = next(&mut ann, "message").await;
-    assert_eq!(
-        (&message["offset"], &message["text"]),
-        (&after["offset"], &json!("after"))
-    );
+    assert_eq!(message["offset"], after["offset"]);
+    assert_eq!(message["text"], "after");
 }
 
 #[tokio::test]
-async fn readers_who_heard_all_hear_on_after_a_purge_and_those_who_did_not_are_told() {
+async fn after_a_purge_only_readers_that_missed_messages_get_a_gap() {
     let nats = Nats::start().await;
     let nodes: [Server; 2] = nats.nodes();
+
     let (mut ann, welcome) = join(&nodes[0], "id=ann").await;
     let offsets = publish_some(&nodes[0], 5).await;
     messages(&mut ann, 5).await;
     stream(&nats).await.purge().await.expect("purged");
-    soon(async { while !log(&nodes[1], "lobby").await.is_empty() {} }).await;
+    eventually(async || log(&nodes[1], "lobby").await, Vec::is_empty).await;
     let after = publish(&nodes[1], "lobby", "after").await;
-    let heard = messages(&mut ann, 1).await.remove(0);
+
+    let received = messages(&mut ann, 1).await.remove(0);
     assert_eq!(
-        (&heard["offset"], &heard["prev"]),
-        (&after["offset"], &offsets[4]),
-        "no gap for who heard all"
+        received["offset"], after["offset"],
+        "no gap for a reader that received all"
     );
+    assert_eq!(
+        received["prev"], offsets[4],
+        "no gap for a reader that received all"
+    );
+
     let epoch = welcome["epoch"].as_str().expect("text");
+
     for node in &nodes {
         let resume = |offset: &Value| format!("id=bob&after={offset}&epoch={epoch}");
-        // As soon as the node has looked which is the oldest.
-        soon(async {
-            while get(node, "/api/v1/rooms/lobby/messages").await["first"] != after["offset"] {}
-        })
-        .await;
+
+        // A node reads the offset of the oldest message once a second.
+        let first = async || get(node, "/api/v1/rooms/lobby/messages").await["first"].clone();
+        eventually(first, |first| *first == after["offset"]).await;
+
         let (mut bob, welcome) = join(node, &resume(&offsets[1])).await;
         assert_eq!(welcome["recovery"], "lost");
         assert_eq!(next(&mut bob, "gap").await["reason"], "expired");
         assert_eq!(next(&mut bob, "message").await["offset"], after["offset"]);
+
         let (mut eve, welcome) = join(node, &resume(&offsets[4])).await;
         assert_eq!(welcome["recovery"], "resumed");
         assert_eq!(next(&mut eve, "message").await["offset"], after["offset"]);
@@ -103,9 +111,10 @@ async fn readers_who_heard_all_hear_on_after_a_purge_and_those_who_did_not_are_t
 }
 
 #[tokio::test]
-async fn a_stream_that_somebody_limits_keeps_less_and_is_served_as_it_is() {
+async fn limits_set_on_the_stream_are_respected() {
     let nats = Nats::start().await;
     let [node]: [Server; 1] = nats.nodes();
+
     let offsets = publish_some(&node, 10).await;
     let stream = stream(&nats).await;
     let config = Config {
@@ -115,12 +124,14 @@ async fn a_stream_that_somebody_limits_keeps_less_and_is_served_as_it_is() {
     let client = async_nats::connect(format!("127.0.0.1:{}", nats.port))
         .await
         .expect("connected");
+
     async_nats::jetstream::new(client)
         .update_stream(config)
         .await
         .expect("limited");
-    soon(async { while log(&node, "lobby").await.len() > 3 {} }).await;
+    eventually(async || log(&node, "lobby").await, |log| log.len() <= 3).await;
     let [late]: [Server; 1] = nats.nodes();
+
     for node in [&node, &late] {
         let kept: Vec<Value> = log(node, "lobby")
             .await
@@ -128,19 +139,19 @@ async fn a_stream_that_somebody_limits_keeps_less_and_is_served_as_it_is() {
             .map(|kept| kept["offset"].clone())
             .collect();
         assert_eq!(kept, offsets[7..]);
+
         let (mut bob, welcome) = join(node, "id=bob&after=0").await;
-        assert_eq!(
-            (&welcome["first"], &welcome["recovery"]),
-            (&offsets[7], &json!("resumed"))
-        );
+        assert_eq!(welcome["first"], offsets[7]);
+        assert_eq!(welcome["recovery"], "resumed");
         assert_eq!(messages(&mut bob, 3).await[0]["offset"], offsets[7]);
     }
 }
 
 #[tokio::test]
-async fn a_stream_that_takes_nothing_makes_the_nodes_unready_until_it_does() {
+async fn nodes_are_not_ready_while_the_stream_rejects_writes() {
     let nats = Nats::start().await;
     let [node]: [Server; 1] = nats.nodes();
+
     publish(&node, "lobby", "before").await;
     let stream = stream(&nats).await;
     let open = stream.cached_info().config.clone();
@@ -152,6 +163,7 @@ async fn a_stream_that_takes_nothing_makes_the_nodes_unready_until_it_does() {
     let client = async_nats::connect(format!("127.0.0.1:{}", nats.port))
         .await
         .expect("connected");
+
     let context = async_nats::jetstream::new(client);
     context.update_stream(full).await.expect("limited");
     let post = || {
@@ -159,26 +171,27 @@ async fn a_stream_that_takes_nothing_makes_the_nodes_unready_until_it_does() {
             .post(node.url("/api/v1/rooms/lobby/messages"))
             .body("more")
     };
-    let (status, answer) = crate::client::ask(post()).await;
-    assert_eq!(
-        (status, &answer["error"]["code"]),
-        (503, &json!("store_unavailable")),
-        "{answer}"
-    );
-    until(&node, 503).await;
+
+    let (status, answer) = crate::client::fetch(post()).await;
+    assert_eq!(status, 503, "{answer}");
+    assert_eq!(answer["error"]["code"], "store_unavailable", "{answer}");
+
+    node.until_readiness(503).await;
     context.update_stream(open).await.expect("open again");
-    until(&node, 200).await;
+    node.until_readiness(200).await;
     publish(&node, "lobby", "after").await;
+
     assert_eq!(log(&node, "lobby").await.len(), 2);
 }
 
 #[tokio::test]
-async fn nodes_agree_what_was_before_each_message_also_where_somebody_has_removed_one() {
+async fn nodes_agree_on_prev_after_a_message_was_removed() {
     let nats = Nats::start().await;
     let [first]: [Server; 1] = nats.nodes();
+
     let (mut ann, _) = join(&first, "id=ann").await;
     let offsets = publish_some(&first, 10).await;
-    let heard = messages(&mut ann, 10).await;
+    let received = messages(&mut ann, 10).await;
     remove(&nats, &[&offsets[4], &offsets[9]]).await;
 
     let later: [Server; 2] = nats.nodes();
@@ -186,9 +199,10 @@ async fn nodes_agree_what_was_before_each_message_also_where_somebody_has_remove
     let last = messages(&mut ann, 1).await.remove(0);
 
     let place = |message: &Value| (message["offset"].clone(), message["prev"].clone());
-    let mut expected: Vec<_> = heard.iter().map(place).collect();
+    let mut expected: Vec<_> = received.iter().map(place).collect();
     expected.push(place(&last));
     expected.retain(|(offset, _)| ![&offsets[4], &offsets[9]].contains(&offset));
+
     for node in &later {
         let page = get(node, "/api/v1/rooms/lobby/messages?after=0&limit=100").await;
         let served = page["messages"].as_array().expect("a list");
@@ -197,9 +211,10 @@ async fn nodes_agree_what_was_before_each_message_also_where_somebody_has_remove
 }
 
 #[tokio::test]
-async fn a_reader_is_told_of_a_gap_where_somebody_has_removed_a_message() {
+async fn a_message_removed_from_the_stream_is_a_gap() {
     let nats = Nats::start().await;
     let [first]: [Server; 1] = nats.nodes();
+
     let offsets = publish_some(&first, 10).await;
     remove(&nats, &[&offsets[4], &offsets[9]]).await;
 
@@ -209,12 +224,16 @@ async fn a_reader_is_told_of_a_gap_where_somebody_has_removed_a_message() {
     for node in &later {
         let (mut bob, _) = join(node, &format!("id=bob&after={}", offsets[0])).await;
         assert_eq!(messages(&mut bob, 3).await[2]["offset"], offsets[3]);
+
         let gap = find(&mut bob, "gap").await;
-        assert_eq!((&gap["after"], &gap["before"]), (&offsets[3], &offsets[5]));
+        assert_eq!(gap["after"], offsets[3]);
+        assert_eq!(gap["before"], offsets[5]);
         assert_eq!(gap["reason"], "damaged", "it was not trimmed");
         assert_eq!(messages(&mut bob, 4).await[3]["offset"], offsets[8]);
+
         let gap = find(&mut bob, "gap").await;
-        assert_eq!((&gap["after"], &gap["before"]), (&offsets[8], &last));
+        assert_eq!(gap["after"], offsets[8]);
+        assert_eq!(gap["before"], last);
         assert_eq!(messages(&mut bob, 1).await[0]["offset"], last);
     }
 }

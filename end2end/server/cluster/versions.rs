@@ -1,5 +1,5 @@
-//! Streams that an earlier version left. `stored/version-N.json` holds the configuration and the messages of both
-//! streams as a node of that version wrote them, and what that node served of them.
+//! Streams written by earlier versions. `stored/version-N.json` has the configuration and the messages of both streams
+//! as a node of that version wrote them, and the responses of that node.
 
 use async_nats::HeaderMap;
 use async_nats::jetstream::stream::Config;
@@ -11,13 +11,13 @@ use serde_json::{Value, json};
 
 use crate::admin::call;
 use crate::client::{get, publish};
-use crate::cluster::Nats;
 use crate::harness::Server;
+use crate::nats::Nats;
 
-/// Each version that is kept.
+/// The files of all earlier versions.
 const VERSIONS: &[&str] = &[include_str!("stored/version-1.json")];
 
-/// Makes the streams of `stored` as they were, each message at its sequence.
+/// Creates the streams of `stored`, each message at its sequence.
 async fn restore(context: &Context, stored: &Value) {
     let streams = stored["streams"].as_array().expect("two streams");
     for stream in streams {
@@ -25,21 +25,24 @@ async fn restore(context: &Context, stored: &Value) {
         context.create_stream(config).await.expect("made");
     }
 
-    // The first stream of the file takes copies of what is published in the second one.
+    // The first stream of the file receives copies of the messages of the second one.
     for stream in streams.iter().rev() {
         let name = stream["config"]["name"].as_str().expect("a name");
         let is_numbered = name == "fanfare";
         let mut next = 1;
+
         for message in stream["messages"].as_array().expect("messages") {
             let sequence = message["sequence"].as_u64().expect("a number");
+
             while is_numbered && next < sequence {
-                // It was deleted.
+                // The message was deleted.
                 let subject = format!("{name}.order.removed-{next}");
                 send(context, &subject, HeaderMap::new(), Vec::new()).await;
                 let stream = context.get_stream(name).await.expect("it is there");
                 stream.delete_message(next).await.expect("removed");
                 next += 1;
             }
+
             let subject = message["subject"].as_str().expect("a subject");
             let payload = STANDARD.decode(message["payload"].as_str().expect("text"));
             let headers = headers(message["headers"].as_str().expect("text"));
@@ -49,13 +52,14 @@ async fn restore(context: &Context, stored: &Value) {
     }
 }
 
+/// Publishes a message and waits until it is stored.
 async fn send(context: &Context, subject: &str, headers: HeaderMap, payload: Vec<u8>) {
     let subject = subject.to_owned();
     let sent = context.publish_with_headers(subject, headers, payload.into());
     sent.await.expect("sent").await.expect("stored");
 }
 
-/// The headers that `text` has behind its first line.
+/// Parses the headers of `text`, which follow its first line.
 fn headers(text: &str) -> HeaderMap {
     let mut headers = HeaderMap::new();
     for line in text.lines().skip(1) {
@@ -63,6 +67,7 @@ fn headers(text: &str) -> HeaderMap {
             headers.insert(name, value);
         }
     }
+
     headers
 }
 
@@ -74,6 +79,7 @@ async fn streams_of_each_earlier_version_are_served_as_that_version_served_them(
         let client = async_nats::connect(format!("127.0.0.1:{}", nats.port))
             .await
             .expect("connected");
+
         restore(&jetstream::new(client), &stored).await;
 
         let [node]: [Server; 1] = nats.nodes();
@@ -84,8 +90,10 @@ async fn streams_of_each_earlier_version_are_served_as_that_version_served_them(
             served.as_object_mut().expect("an object").remove("epoch");
             assert_eq!(&served, expected, "{room}");
         }
+
         let (_, bans) = call(&node, Method::GET, "bans", json!({})).await;
         assert_eq!(bans, stored["bans"]);
+
         publish(&node, "lobby", "it goes on").await;
     }
 }

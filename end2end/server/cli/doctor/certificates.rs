@@ -1,14 +1,16 @@
-//! Certificates: whose, by whom, until when.
+//! Certificates: name, authority and time.
 
-use super::super::tls::safe;
+use super::super::tls::tls_proxy;
 use super::{SMALL, Verdict, ops};
 use crate::authority::Authority;
 use crate::harness::Server;
 
 #[tokio::test]
-async fn a_certificate_is_good_for_its_name_and_time_to_those_who_trust_its_authority() {
+async fn a_certificate_is_checked_for_name_time_and_authority() {
     let server = Server::start(SMALL);
-    let (authority, other) = (Authority::new(), Authority::new());
+    let authority = Authority::new();
+    let other = Authority::new();
+
     for (name, begin, end, trusted, outcome, seen, fix) in [
         (
             "IP:127.0.0.1",
@@ -65,15 +67,16 @@ async fn a_certificate_is_good_for_its_name_and_time_to_those_who_trust_its_auth
             "fullchain.pem",
         ),
     ] {
-        let proxy = safe(&server, &authority.certify(name, begin, end)).await;
-        let (url, ops, ca) = (
-            format!("https://{}", proxy.address),
-            ops(&server),
-            trusted.file(),
-        );
+        let proxy = tls_proxy(&server, &authority.certify(name, begin, end)).await;
+        let url = format!("https://{}", proxy.address);
+
+        let ops = ops(&server);
+        let ca = trusted.file();
+
         let named = ["--ops", &ops, "--ca", ca.to_str().expect("text"), "--quick"];
         let verdict = Verdict::of(&[&[url.as_str()], &named[..]].concat()).await;
-        verdict.says("certificate", outcome, seen, fix);
+        verdict.check("certificate", outcome, seen, fix);
+
         let bad: &[&str] = if outcome == "bad" {
             &["certificate"]
         } else {
@@ -85,10 +88,15 @@ async fn a_certificate_is_good_for_its_name_and_time_to_those_who_trust_its_auth
 }
 
 #[tokio::test]
-async fn a_certificate_that_is_an_authoritys_own_is_told_in_words() {
-    let (server, authority) = (Server::start(SMALL), Authority::new());
-    let proxy = safe(&server, &authority.own()).await;
-    let (url, ca) = (format!("https://{}", proxy.address), authority.file());
+async fn the_certificate_of_an_authority_itself_is_reported() {
+    let server = Server::start(SMALL);
+    let authority = Authority::new();
+
+    let proxy = tls_proxy(&server, &authority.own()).await;
+    let url = format!("https://{}", proxy.address);
+
+    let ca = authority.file();
+
     let verdict = Verdict::of(&[
         &url,
         "--ca",
@@ -98,13 +106,10 @@ async fn a_certificate_that_is_an_authoritys_own_is_told_in_words() {
         "--quick",
     ])
     .await;
-    assert_eq!(
-        (verdict.code, verdict.bad()),
-        (Some(1), vec!["certificate"]),
-        "{:#?}",
-        verdict.findings
-    );
-    verdict.says(
+    assert_eq!(verdict.code, Some(1), "{:#?}", verdict.findings);
+    assert_eq!(verdict.bad(), ["certificate"], "{:#?}", verdict.findings);
+
+    verdict.check(
         "certificate",
         "bad",
         "a CA certificate (CA:TRUE)",
@@ -113,10 +118,13 @@ async fn a_certificate_that_is_an_authoritys_own_is_told_in_words() {
 }
 
 #[tokio::test]
-async fn a_port_without_tls_and_one_with_it_are_not_taken_for_each_other() {
-    let (server, authority) = (Server::start(SMALL), Authority::new());
+async fn a_url_with_the_wrong_scheme_is_reported() {
+    let server = Server::start(SMALL);
+    let authority = Authority::new();
+
     let ca = authority.file();
     let ca = ca.to_str().expect("text");
+
     let plain = Verdict::of(&[
         &format!("https://{}", server.address),
         "--ca",
@@ -126,8 +134,10 @@ async fn a_port_without_tls_and_one_with_it_are_not_taken_for_each_other() {
     ])
     .await;
     assert_eq!(plain.code, Some(1));
-    plain.says("certificate", "bad", "the TLS handshake fails", "http://");
-    let proxy = safe(&server, &authority.certify("IP:127.0.0.1", -1, 60)).await;
+
+    plain.check("certificate", "bad", "the TLS handshake fails", "http://");
+    let proxy = tls_proxy(&server, &authority.certify("IP:127.0.0.1", -1, 60)).await;
+
     let safe = Verdict::of(&[
         &format!("http://{}", proxy.address),
         "--ca",
@@ -137,5 +147,6 @@ async fn a_port_without_tls_and_one_with_it_are_not_taken_for_each_other() {
     ])
     .await;
     assert_eq!(safe.code, Some(1));
-    safe.says("fanfare", "bad", "400", "https:// if the server uses TLS");
+
+    safe.check("fanfare", "bad", "400", "https:// if the server uses TLS");
 }

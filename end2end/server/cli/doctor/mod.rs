@@ -1,10 +1,10 @@
-//! `fanfare doctor`: what it says of a server, and of what lies before it, is so.
+//! `fanfare doctor`: its findings about a server and the proxies in front of it are right.
 
-/// What proxies do wrong.
+/// Faults of proxies.
 mod proxies;
 /// Certificates.
 mod certificates;
-/// What goes wrong on the server's own machine.
+/// Faults of the server's own machine.
 mod machine;
 
 use serde_json::Value;
@@ -13,14 +13,14 @@ use super::Client;
 use crate::daemon;
 use crate::harness::Server;
 
-/// What it said.
+/// The exit code and the findings of a run.
 struct Verdict {
     code: Option<i32>,
     findings: Vec<Value>,
 }
 
 impl Verdict {
-    /// Of the server that `arguments` name.
+    /// Runs `fanfare doctor` with `arguments`.
     async fn of(arguments: &[&str]) -> Self {
         let ended = Client::run(&[&["doctor", "--json"], arguments].concat()).await;
         let findings = ended
@@ -34,7 +34,7 @@ impl Verdict {
         }
     }
 
-    /// What it said of `check`.
+    /// Returns the finding about `check`.
     #[track_caller]
     fn finding(&self, check: &str) -> &Value {
         let found = self
@@ -44,18 +44,18 @@ impl Verdict {
         found.unwrap_or_else(|| panic!("{check} among {:#?}", self.findings))
     }
 
-    /// That it found `check` to be `outcome`, said `seen` of it, and `fix` to put it right.
+    /// Checks the finding about `check`: its outcome, and that `seen` and `fix` are in its texts.
     #[track_caller]
-    fn says(&self, check: &str, outcome: &str, seen: &str, fix: &str) {
+    fn check(&self, check: &str, outcome: &str, seen: &str, fix: &str) {
         let finding = self.finding(check);
         let lines = finding["fix"].to_string();
-        let is_said = finding["outcome"] == outcome
+        let is_expected = finding["outcome"] == outcome
             && finding["seen"].as_str().expect("text").contains(seen)
             && lines.contains(fix);
-        assert!(is_said, "{outcome} {seen:?} {fix:?} in {finding:#}");
+        assert!(is_expected, "{outcome} {seen:?} {fix:?} in {finding:#}");
     }
 
-    /// Which checks were bad.
+    /// Returns the checks that are bad.
     fn bad(&self) -> Vec<&str> {
         let bad = self
             .findings
@@ -66,7 +66,7 @@ impl Verdict {
     }
 }
 
-/// Few enough connections for the files of any machine.
+/// Limits of connections that any file limit allows.
 const SMALL: &[&str] = &[
     "--max-connections",
     "200",
@@ -74,23 +74,22 @@ const SMALL: &[&str] = &[
     "100",
 ];
 
-/// The ops listener of `server`.
+/// Returns the URL of the ops listener.
 fn ops(server: &Server) -> String {
     format!("http://{}", server.ops)
 }
 
 #[tokio::test]
-async fn a_healthy_server_passes_and_every_check_was_made() {
+async fn a_healthy_server_passes_every_check() {
     let data = tempfile::tempdir().expect("a folder");
     let server = Server::start_in(data.path(), SMALL);
-    let (ops, folder) = (ops(&server), data.path().to_str().expect("text").to_owned());
+    let ops = ops(&server);
+    let folder = data.path().to_str().expect("text").to_owned();
+
     let verdict = Verdict::of(&[&server.url(""), "--ops", &ops, "--data", &folder]).await;
-    assert_eq!(
-        (verdict.code, verdict.bad()),
-        (Some(0), vec![]),
-        "{:#?}",
-        verdict.findings
-    );
+    assert_eq!(verdict.code, Some(0), "{:#?}", verdict.findings);
+    assert!(verdict.bad().is_empty(), "{:#?}", verdict.findings);
+
     let good = [
         "name",
         "port",
@@ -110,9 +109,10 @@ async fn a_healthy_server_passes_and_every_check_was_made() {
         "files",
     ];
     for check in good {
-        verdict.says(check, "good", "", "");
+        verdict.check(check, "good", "", "");
     }
-    // How much room this disk has, and how fast it is, is not the test's.
+
+    // The outcomes for the disk depend on the machine.
     verdict.finding("disk");
     verdict.finding("fsync");
     assert_eq!(
@@ -124,8 +124,9 @@ async fn a_healthy_server_passes_and_every_check_was_made() {
 }
 
 #[tokio::test]
-async fn people_are_told_in_lines_and_scripts_by_the_exit_code() {
+async fn results_are_lines_for_people_and_an_exit_code_for_scripts() {
     let server = Server::start(&["--allow-origin", "any"]);
+
     let url = server.url("");
     let healthy = Client::run(&["doctor", &url, "--ops", &ops(&server)]).await;
     assert!(
@@ -149,22 +150,19 @@ async fn people_are_told_in_lines_and_scripts_by_the_exit_code() {
             .contains(" notes, "),
         "{healthy:?}"
     );
+
     let wrong = Client::run(&["doctor", "ftp://127.0.0.1", "--ops", "x"]).await;
-    assert_eq!(
-        (wrong.code, wrong.stderr.lines().count()),
-        (Some(2), 2),
-        "{wrong:?}"
-    );
+    assert_eq!(wrong.code, Some(2), "{wrong:?}");
+    assert_eq!(wrong.stderr.lines().count(), 2, "{wrong:?}");
 }
 
 #[tokio::test]
-async fn where_no_fanfare_is_it_says_what_is_there_and_ends() {
+async fn a_url_without_fanfare_is_reported_and_ends_the_run() {
     let server = Server::start(&[]);
-    let (nowhere, static_site, dead_end) = (
-        daemon::free_address(),
-        daemon::free_address(),
-        daemon::free_address(),
-    );
+
+    let nowhere = daemon::free_address();
+    let static_site = daemon::free_address();
+    let dead_end = daemon::free_address();
     let _static = daemon::nginx(
         static_site,
         &format!("server {{ listen {static_site}; location / {{ return 200 hello; }} }}\n"),
@@ -175,6 +173,7 @@ async fn where_no_fanfare_is_it_says_what_is_there_and_ends() {
         &format!("server {{ listen {dead_end}; location / {{ proxy_pass http://{nowhere}; }} }}\n"),
     )
     .await;
+
     for (url, check, seen, fix) in [
         (
             format!("http://{nowhere}"),
@@ -203,27 +202,28 @@ async fn where_no_fanfare_is_it_says_what_is_there_and_ends() {
         ),
     ] {
         let verdict = Verdict::of(&[&url, "--ops-listen", "off"]).await;
-        assert_eq!(
-            (verdict.code, verdict.bad()),
-            (Some(1), vec![check]),
-            "{url}: {:#?}",
-            verdict.findings
-        );
-        verdict.says(check, "bad", seen, fix);
+        assert_eq!(verdict.code, Some(1), "{url}: {:#?}", verdict.findings);
+        assert_eq!(verdict.bad(), [check], "{url}: {:#?}", verdict.findings);
+
+        verdict.check(check, "bad", seen, fix);
     }
 }
 
 #[tokio::test]
-async fn a_server_that_asks_for_tokens_is_looked_at_with_one() {
+async fn a_server_that_requires_tokens_is_checked_with_one() {
     let folder = tempfile::tempdir().expect("a folder");
     let key = folder.path().join("key");
     std::fs::write(&key, "the secret of these tests, 32 bytes and more").expect("written");
     let key = key.to_str().expect("text");
     let server = Server::start(&[SMALL, &["--auth-key-file", key]].concat());
-    let (url, ops) = (server.url(""), ops(&server));
+
+    let url = server.url("");
+    let ops = ops(&server);
     let without = Verdict::of(&[&url, "--ops", &ops]).await;
-    assert_eq!((without.code, without.bad()), (Some(1), vec!["websocket"]));
-    without.says("websocket", "bad", "4500", "--room 'doctor-*:rw'");
+    assert_eq!(without.code, Some(1));
+    assert_eq!(without.bad(), ["websocket"]);
+
+    without.check("websocket", "bad", "4500", "--room 'doctor-*:rw'");
 
     let made = Client::run(&[
         "token",
@@ -236,13 +236,10 @@ async fn a_server_that_asks_for_tokens_is_looked_at_with_one() {
     ])
     .await
     .stdout;
+
     let with = Verdict::of(&[&url, "--ops", &ops, "--token", made.trim()]).await;
-    assert_eq!(
-        (with.code, with.bad()),
-        (Some(0), vec![]),
-        "{:#?}",
-        with.findings
-    );
+    assert_eq!(with.code, Some(0), "{:#?}", with.findings);
+    assert!(with.bad().is_empty(), "{:#?}", with.findings);
     assert!(
         !with
             .findings

@@ -1,11 +1,10 @@
-//! Each fault that proxies are known for, made by a real one, is found and nothing else is; and the line that is
-//! given against it puts it right.
+//! The known faults of proxies, made with real ones. Each is found, nothing else is, and the suggested line fixes it.
 
 use super::{SMALL, Verdict, ops};
 use crate::daemon::{self, Daemon};
 use crate::harness::Server;
 
-/// As it should be: what `deploy/nginx.conf` says, for any name.
+/// The settings of `deploy/nginx.conf`, for any name.
 const GOOD: &str = "
 proxy_http_version 1.1;
 proxy_set_header Host $http_host;
@@ -17,7 +16,7 @@ proxy_read_timeout 75s;
 client_max_body_size 2m;
 ";
 
-/// Streams are held back until there is much of them: nginx does so with what has no chunks.
+/// Settings that hold streams back: nginx buffers responses without chunks.
 const BUFFERED: &str = "
 proxy_buffering on;
 location ~ stream$ {
@@ -27,11 +26,12 @@ location ~ stream$ {
 }
 ";
 
-/// An nginx before `server`, as it should be but for what is `exchanged`.
+/// Starts an nginx in front of `server` with the [`GOOD`] settings, in which `exchanged` replaces one text by another.
 async fn nginx(server: &Server, exchanged: (&str, &str)) -> Daemon {
     let address = daemon::free_address();
     let (from, to) = exchanged;
     assert!(GOOD.contains(from), "{from}");
+
     let settings = GOOD.replace(from, to);
     let site = format!(
         "map $http_upgrade $upgraded {{ default upgrade; '' ''; }}\n\
@@ -39,19 +39,20 @@ async fn nginx(server: &Server, exchanged: (&str, &str)) -> Daemon {
          server {{ listen {address}; location / {{ proxy_pass http://fanfare;{settings}}} }}\n",
         server.address,
     );
+
     daemon::nginx(address, &site).await
 }
 
-/// What is said of `server` behind such an nginx.
-async fn examined(server: &Server, exchanged: (&str, &str), more: &[&str]) -> Verdict {
+/// Runs `fanfare doctor` on `server` behind such an nginx.
+async fn doctor_behind_nginx(server: &Server, exchanged: (&str, &str), more: &[&str]) -> Verdict {
     let proxy = nginx(server, exchanged).await;
-    let (url, ops) = (format!("http://{}", proxy.address), ops(server));
+    let url = format!("http://{}", proxy.address);
+    let ops = ops(server);
     Verdict::of(&[&[url.as_str(), "--ops", &ops], more].concat()).await
 }
 
 #[tokio::test]
-async fn behind_a_proxy_that_is_as_it_should_be_all_is_well_also_after_a_whole_heartbeat_of_silence()
- {
+async fn a_correct_nginx_passes_every_check() {
     let server = Server::start(
         &[
             SMALL,
@@ -59,21 +60,20 @@ async fn behind_a_proxy_that_is_as_it_should_be_all_is_well_also_after_a_whole_h
         ]
         .concat(),
     );
-    let verdict = examined(&server, ("", ""), &[]).await;
-    assert_eq!(
-        (verdict.code, verdict.bad()),
-        (Some(0), vec![]),
-        "{:#?}",
-        verdict.findings
-    );
-    verdict.says("fanfare", "good", "through nginx", "");
-    verdict.says("silence", "good", "until the server's ping", "");
-    verdict.says("address", "good", "that the proxy sends", "");
+
+    let verdict = doctor_behind_nginx(&server, ("", ""), &[]).await;
+    assert_eq!(verdict.code, Some(0), "{:#?}", verdict.findings);
+    assert!(verdict.bad().is_empty(), "{:#?}", verdict.findings);
+
+    verdict.check("fanfare", "good", "through nginx", "");
+    verdict.check("silence", "good", "until the server's ping", "");
+    verdict.check("address", "good", "that the proxy sends", "");
 }
 
 #[tokio::test]
-async fn what_a_proxy_does_wrong_is_found_with_the_line_against_it() {
+async fn each_fault_of_a_proxy_is_reported_with_the_line_that_fixes_it() {
     let server = Server::start(SMALL);
+
     for (exchanged, check, seen, fix) in [
         (
             ("proxy_buffering off;", BUFFERED),
@@ -112,9 +112,10 @@ async fn what_a_proxy_does_wrong_is_found_with_the_line_against_it() {
             "Host $http_host",
         ),
     ] {
-        let verdict = examined(&server, exchanged, &["--quick"]).await;
+        let verdict = doctor_behind_nginx(&server, exchanged, &["--quick"]).await;
         assert_eq!(verdict.code, Some(1), "{exchanged:?}");
-        verdict.says(check, "bad", seen, fix);
+
+        verdict.check(check, "bad", seen, fix);
         let beside: Vec<&str> = verdict
             .bad()
             .into_iter()
@@ -129,32 +130,31 @@ async fn what_a_proxy_does_wrong_is_found_with_the_line_against_it() {
 }
 
 #[tokio::test]
-async fn a_proxy_that_is_less_patient_than_the_heartbeat_is_found_by_waiting_and_not_when_it_is_quick()
- {
+async fn a_proxy_timeout_below_the_heartbeat_is_reported_except_with_quick() {
     let server = Server::start(SMALL);
+
     let impatient = ("proxy_read_timeout 75s;", "proxy_read_timeout 1s;");
-    let verdict = examined(&server, impatient, &[]).await;
-    assert_eq!(
-        (verdict.code, verdict.bad()),
-        (Some(1), vec!["silence"]),
-        "{:#?}",
-        verdict.findings
-    );
-    verdict.says(
+    let verdict = doctor_behind_nginx(&server, impatient, &[]).await;
+    assert_eq!(verdict.code, Some(1), "{:#?}", verdict.findings);
+    assert_eq!(verdict.bad(), ["silence"], "{:#?}", verdict.findings);
+
+    verdict.check(
         "silence",
         "bad",
         "cut off after ",
         "proxy_read_timeout 75s;",
     );
-    verdict.says("silence", "bad", "ping after 25.0s", "--heartbeat");
-    let quick = examined(&server, impatient, &["--quick"]).await;
-    assert_eq!((quick.code, quick.bad()), (Some(0), vec![]));
-    quick.says("silence", "note", "not tried", "");
+
+    verdict.check("silence", "bad", "ping after 25.0s", "--heartbeat");
+    let quick = doctor_behind_nginx(&server, impatient, &["--quick"]).await;
+    assert_eq!(quick.code, Some(0));
+    assert!(quick.bad().is_empty());
+
+    quick.check("silence", "note", "not tried", "");
 }
 
 #[tokio::test]
-async fn an_haproxy_that_cuts_quiet_connections_off_is_found_and_the_line_against_it_puts_it_right()
-{
+async fn a_short_haproxy_tunnel_timeout_is_reported_and_the_suggested_line_fixes_it() {
     let server = Server::start(
         &[
             SMALL,
@@ -162,6 +162,7 @@ async fn an_haproxy_that_cuts_quiet_connections_off_is_found_and_the_line_agains
         ]
         .concat(),
     );
+
     for (tunnel, outcome, seen, fix) in [
         (
             "timeout tunnel 500ms",
@@ -172,18 +173,21 @@ async fn an_haproxy_that_cuts_quiet_connections_off_is_found_and_the_line_agains
         ("timeout tunnel 75s", "good", "until the server's ping", ""),
     ] {
         let address = daemon::free_address();
-        // It shows itself, or on this machine nobody could know that it is there.
+        // The Via header shows the proxy, which nothing else would.
         let site = format!(
             "defaults\nmode http\ntimeout connect 5s\ntimeout client 75s\ntimeout server 75s\n{tunnel}\n\
              frontend pages\nbind {address}\noption forwardfor\nhttp-after-response set-header Via haproxy\n\
              default_backend fanfare\nbackend fanfare\nserver one {}\n",
             server.address,
         );
+
         let proxy = daemon::haproxy(address, &site).await;
         let verdict =
             Verdict::of(&[&format!("http://{}", proxy.address), "--ops", &ops(&server)]).await;
-        verdict.says("fanfare", "good", "through haproxy", "");
-        verdict.says("silence", outcome, seen, fix);
+
+        verdict.check("fanfare", "good", "through haproxy", "");
+        verdict.check("silence", outcome, seen, fix);
+
         let bad = if outcome == "bad" {
             vec!["silence"]
         } else {
@@ -194,7 +198,7 @@ async fn an_haproxy_that_cuts_quiet_connections_off_is_found_and_the_line_agains
 }
 
 #[tokio::test]
-async fn behind_a_caddy_as_it_comes_all_is_well() {
+async fn a_default_caddy_passes_every_check() {
     let server = Server::start(
         &[
             SMALL,
@@ -202,46 +206,46 @@ async fn behind_a_caddy_as_it_comes_all_is_well() {
         ]
         .concat(),
     );
+
     let address = daemon::free_address();
     let site = format!(
         "http://{address} {{\n\tbind 127.0.0.1\n\treverse_proxy {}\n}}\n",
         server.address
     );
+
     let proxy = daemon::caddy(address, &site).await;
+
     let verdict =
         Verdict::of(&[&format!("http://{}", proxy.address), "--ops", &ops(&server)]).await;
-    assert_eq!(
-        (verdict.code, verdict.bad()),
-        (Some(0), vec![]),
-        "{:#?}",
-        verdict.findings
-    );
-    verdict.says("fanfare", "good", "through Caddy", "");
-    verdict.says("silence", "good", "until the server's ping", "");
+    assert_eq!(verdict.code, Some(0), "{:#?}", verdict.findings);
+    assert!(verdict.bad().is_empty(), "{:#?}", verdict.findings);
+
+    verdict.check("fanfare", "good", "through Caddy", "");
+    verdict.check("silence", "good", "until the server's ping", "");
 }
 
 #[tokio::test]
-async fn what_may_be_meant_so_is_told_and_is_not_bad() {
+async fn settings_that_may_be_deliberate_are_notes_and_not_faults() {
     let server = Server::start(&[SMALL, &["--allow-origin", "any"]].concat());
+
     let gzip = "proxy_buffering off; gzip on; gzip_proxied any; gzip_min_length 0; gzip_types text/event-stream;";
-    let verdict = examined(&server, ("proxy_buffering off;", gzip), &["--quick"]).await;
-    assert_eq!(
-        (verdict.code, verdict.bad()),
-        (Some(0), vec![]),
-        "{:#?}",
-        verdict.findings
-    );
-    verdict.says(
+    let verdict = doctor_behind_nginx(&server, ("proxy_buffering off;", gzip), &["--quick"]).await;
+    assert_eq!(verdict.code, Some(0), "{:#?}", verdict.findings);
+    assert!(verdict.bad().is_empty(), "{:#?}", verdict.findings);
+
+    verdict.check(
         "stream",
         "note",
         "compressed by the proxy (gzip)",
         "gzip off;",
     );
-    verdict.says(
+
+    verdict.check(
         "address",
         "note",
         "all clients behind nginx",
         "--trusted-proxy 127.0.0.1",
     );
-    verdict.says("foreign page", "note", "every site", "--allow-origin");
+
+    verdict.check("foreign page", "note", "every site", "--allow-origin");
 }

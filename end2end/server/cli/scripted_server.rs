@@ -1,4 +1,4 @@
-//! A server of another make, that speaks `fanfare.v1` as the test tells it to.
+//! A server of `fanfare.v1` whose frames the test writes.
 
 use serde_json::{Value, json};
 use tokio::net::{TcpListener, TcpStream};
@@ -7,25 +7,27 @@ use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::handshake::server::{Request, Response};
 use tokio_tungstenite::tungstenite::http::HeaderValue;
 
-use crate::harness::soon;
+use crate::eventually::soon;
 
-/// See the [module docs](self).
-pub(super) struct Stranger {
+/// A listener for clients.
+pub(super) struct ScriptedServer {
     listener: TcpListener,
     pub(super) url: String,
 }
 
-impl Stranger {
+impl ScriptedServer {
+    /// Listens on a free port.
     pub(super) async fn bind() -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
         let url = format!("http://{}", listener.local_addr().expect("an address"));
         Self { listener, url }
     }
 
-    /// The next client, its subprotocol accepted; nothing has been said to it.
+    /// Accepts the next client with its subprotocol and sends nothing.
     pub(super) async fn accept(&self) -> WebSocketStream<TcpStream> {
         let (stream, _) = soon(self.listener.accept()).await.expect("a client");
-        #[expect(clippy::result_large_err, reason = "the library wants it so")]
+
+        #[expect(clippy::result_large_err, reason = "the library defines the type")]
         let choose = |_: &Request, mut response: Response| {
             response.headers_mut().insert(
                 "sec-websocket-protocol",
@@ -33,13 +35,14 @@ impl Stranger {
             );
             Ok(response)
         };
+
         soon(tokio_tungstenite::accept_hdr_async(stream, choose))
             .await
             .expect("a handshake")
     }
 }
 
-/// A welcome to an empty lobby; `fields` are added to it or replace what it says.
+/// Returns a `welcome` to an empty lobby, with `fields` added or replaced.
 pub(super) fn welcome(fields: Value) -> Message {
     let mut welcome = json!({
         "type": "welcome", "room": "lobby", "id": "x", "connection": 1, "epoch": "e", "head": 0, "first": 0,
@@ -48,5 +51,6 @@ pub(super) fn welcome(fields: Value) -> Message {
     for (name, value) in fields.as_object().into_iter().flatten() {
         welcome[name] = value.clone();
     }
+
     Message::text(welcome.to_string())
 }

@@ -1,6 +1,5 @@
-//! A TCP proxy in front of NATS. It can fall silent: what is sent through it is then neither delivered nor refused, as
-//! when a cable is pulled somewhere on the way. And it can hold what is published under one subject, as a NATS that
-//! is slow with it.
+//! A TCP proxy in front of NATS. It can be silenced: bytes are then neither delivered nor refused, as when a cable is
+//! pulled somewhere on the way. It can also hold back the publishes of one subject, as a slow NATS would.
 
 use std::sync::Arc;
 
@@ -12,26 +11,26 @@ use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 
-use crate::harness::soon;
+use crate::eventually::eventually;
 
-/// See the [module docs](self).
-pub(crate) struct Proxy {
+/// A running proxy; it ends when it is dropped.
+pub(crate) struct NatsProxy {
     pub(crate) port: u16,
     is_silent: watch::Sender<bool>,
     hold: Arc<Mutex<Hold>>,
     accepting: JoinHandle<()>,
 }
 
-/// What is published under one subject and not passed on.
+/// The publishes of one subject that are held back.
 #[derive(Default)]
 struct Hold {
     subject: Option<String>,
-    /// Each with the connection that it came by.
+    /// The frames, each with the connection to forward it on.
     held: Vec<(Vec<u8>, UnboundedSender<Vec<u8>>)>,
 }
 
-impl Proxy {
-    /// One before `port`.
+impl NatsProxy {
+    /// Starts a proxy in front of `port`.
     pub(crate) async fn before(port: u16) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let here = listener.local_addr().expect("an address").port();
@@ -45,6 +44,7 @@ impl Proxy {
                 }
             }
         });
+
         Self {
             port: here,
             is_silent,
@@ -53,52 +53,50 @@ impl Proxy {
         }
     }
 
-    /// Falls silent, or speaks again: then what was held back is delivered, as TCP would.
+    /// Stops or resumes forwarding. Bytes that came meanwhile are delivered afterwards, as by TCP.
     pub(crate) fn silence(&self, is_silent: bool) {
         self.is_silent.send_replace(is_silent);
     }
 
-    /// Holds what is published under `subject` from now on.
+    /// Holds back the publishes under `subject` from now on.
     pub(crate) fn hold(&self, subject: &str) {
         self.hold.lock().subject = Some(subject.to_owned());
     }
 
-    /// Waits until something is held.
+    /// Waits until a publish is held back.
     pub(crate) async fn holds(&self) {
-        soon(async {
-            while self.hold.lock().held.is_empty() {
-                tokio::task::yield_now().await;
-            }
-        })
-        .await;
+        let count = async || self.hold.lock().held.len();
+        eventually(count, |held| *held > 0).await;
     }
 
-    /// Passes on what was held, and holds no more.
+    /// Forwards the publishes that were held back, and holds no more.
     pub(crate) fn release(&self) {
         let Hold { held, .. } = std::mem::take(&mut *self.hold.lock());
         for (frame, connection) in held {
-            // It fails only if the connection has ended.
-            let _ended = connection.send(frame);
+            // An error means that the connection has ended.
+            let _ = connection.send(frame);
         }
     }
 }
 
-impl Drop for Proxy {
+impl Drop for NatsProxy {
     fn drop(&mut self) {
         self.accepting.abort();
     }
 }
 
+/// Forwards one connection in both directions until an end closes it.
 async fn carry(
     client: TcpStream,
     port: u16,
     mut silence: watch::Receiver<bool>,
     hold: Arc<Mutex<Hold>>,
 ) {
-    // A connection that is opened in the silence is answered by nobody.
+    // A connection that is opened while the proxy is silent gets no answer.
     if silence.wait_for(|is_silent| !is_silent).await.is_err() {
         return;
     }
+
     let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else {
         return;
     };
@@ -113,13 +111,14 @@ async fn carry(
     futures::future::select_all(ends).await;
 }
 
-/// Reads what the client sends, frame by frame, and passes on what is not to be held.
+/// Reads the frames of the client and forwards those that are not held back.
 async fn read_frames(
     from: OwnedReadHalf,
     sender: UnboundedSender<Vec<u8>>,
     hold: Arc<Mutex<Hold>>,
 ) {
     let mut from = BufReader::new(from);
+
     while let Some((subject, frame)) = read_frame(&mut from).await {
         let mut hold = hold.lock();
         if subject.is_some() && subject == hold.subject {
@@ -130,13 +129,14 @@ async fn read_frames(
     }
 }
 
-/// The next frame of the NATS client protocol, and the subject of a publish.
+/// Reads the next frame of the NATS client protocol, with its subject if it is a publish.
 async fn read_frame(from: &mut BufReader<OwnedReadHalf>) -> Option<(Option<String>, Vec<u8>)> {
     let mut frame = Vec::new();
     from.read_until(b'\n', &mut frame).await.ok()?;
     let line = String::from_utf8(frame.clone()).ok()?;
     let mut words = line.split_ascii_whitespace();
     let is_publish = matches!(words.next()?, "PUB" | "HPUB");
+
     if !is_publish {
         return Some((None, frame));
     }
@@ -146,10 +146,11 @@ async fn read_frame(from: &mut BufReader<OwnedReadHalf>) -> Option<(Option<Strin
     let mut payload = vec![0; length + "\r\n".len()];
     from.read_exact(&mut payload).await.ok()?;
     frame.extend(payload);
+
     Some((Some(subject), frame))
 }
 
-/// Writes frames to the server, but none in the silence.
+/// Writes frames to the server, none while the proxy is silent.
 async fn write_frames(
     mut frames: UnboundedReceiver<Vec<u8>>,
     mut to: OwnedWriteHalf,
@@ -163,9 +164,10 @@ async fn write_frames(
     }
 }
 
-/// Carries bytes until either side ends.
+/// Copies bytes until either side closes, none while the proxy is silent.
 async fn pump(mut from: OwnedReadHalf, mut to: OwnedWriteHalf, mut silence: watch::Receiver<bool>) {
     let mut bytes = vec![0; 16 * 1024];
+
     while let Ok(length @ 1..) = from.read(&mut bytes).await {
         let ended = silence.wait_for(|is_silent| !is_silent).await.is_err();
         if ended || to.write_all(&bytes[..length]).await.is_err() {
