@@ -294,7 +294,7 @@ mod tests {
     #[test]
     fn a_kid_selects_one_of_the_keys() {
         let secret = base64(str::from_utf8(SECRET).expect("text"));
-        let other = base64(&"x".repeat(32));
+        let other = base64("another secret of at least thirty-two bytes");
         let set = json!({"keys": [
             {"kty": "oct", "kid": "old", "k": other},
             {"kty": "oct", "kid": "new", "k": secret},
