@@ -1,8 +1,8 @@
-//! Takes one message back: a tombstone goes into the stream, and when all nodes have that in its order the message
-//! goes out of it, and its bytes are written over.
+//! The deletion of one message. First a tombstone is published to the stream. When the consumer has delivered the
+//! tombstone, the message is removed from the stream and its bytes are overwritten.
 //!
-//! Whoever ends between the two leaves words that nobody shows: the next reader of the place takes them out
-//! ([`HistoryReader`](super::pages::Pages)), and so does whoever deletes again.
+//! If the process ends between the two steps, the message stays in the stream but is never shown. The next reader of
+//! its offset removes it ([`HistoryReader`](super::pages::HistoryReader)), and so does the next deletion.
 
 use std::sync::Arc;
 
@@ -29,7 +29,7 @@ pub(super) struct Deleter {
 }
 
 impl Deleter {
-    /// Deletes what was said at `offset` of `room`; `at` is the time, in milliseconds since 1970 UTC.
+    /// Deletes the message at `offset` of `room`; `at` is the current time in milliseconds since 1970 UTC.
     pub(super) async fn erase(
         &self,
         room: &RoomName,
@@ -48,6 +48,7 @@ impl Deleter {
         if bounds.first == Offset(0) || !(bounds.first..=bounds.head).contains(&offset) {
             return Ok(Deleted::NotKept);
         }
+
         if self
             .rooms
             .graves(room, |graves| graves.at(sequence).is_some())
@@ -55,11 +56,13 @@ impl Deleter {
             self.rolls.erase(sequence).await?;
             return Ok(Deleted::Before);
         }
+
         let said = self.rolls.at(sequence).await?;
         let Some(said) = said.filter(|said| *said.subject == *self.rolls.subjects.room(room))
         else {
             return self.is_gone(room, sequence).await;
         };
+
         let next = self
             .rolls
             .next(room, sequence + 1)
@@ -67,21 +70,25 @@ impl Deleter {
             .map(|next| next.sequence);
         let next_grave = self.rooms.graves(room, |graves| graves.next(sequence + 1));
         let next = next.into_iter().chain(next_grave).min().map(Offset);
+
         let mut flight = self.flights.begin();
         let time = (said.time.unix_timestamp_nanos() / 1_000_000) as u64;
         let said = StreamEntry::read(Some(&said.headers), &said.payload, time);
         let refused = |error: String| NatsError::Publish(error);
+
         let header = said.into_tombstone(at, next, flight.ticket).header();
         let mut headers = header.map_err(|error| refused(error.to_string()))?;
         let subject = self.rolls.subjects.grave(room, sequence);
-        // So that of several who delete the same at once one does.
+        // The id makes exactly one of several concurrent deletions of the message succeed.
         headers.insert(NATS_MESSAGE_ID, subject.as_str());
+
         let message = PublishMessage::build().headers(headers);
         let sent = self.rolls.context.send_publish(subject, message).await;
         let ack = sent.map_err(|error| refused(error.to_string()))?;
         let ack = timeout(WAIT, ack)
             .await
             .map_err(|_elapsed| NatsError::Unanswered)?;
+
         if !ack.map_err(|error| refused(error.to_string()))?.duplicate {
             match timeout(WAIT, &mut flight.heard).await {
                 Ok(Ok(Delivery::Done)) => {}
@@ -90,11 +97,13 @@ impl Deleter {
             self.rolls.erase(sequence).await?;
             return Ok(Deleted::Now);
         }
+
         self.rolls.erase(sequence).await?;
         Ok(Deleted::Before)
     }
 
-    /// There is no message of `room` at `sequence`: another node may have deleted it, of which this one is to hear.
+    /// Returns the outcome of deleting a message of `room` that is not in the stream at `sequence`. Another node may
+    /// have deleted it, so the consumer must catch up first.
     async fn is_gone(&self, room: &RoomName, sequence: u64) -> Result<Deleted, NatsError> {
         let newest = self.rolls.newest().await?;
         let mut reached = self.rooms.reached();
@@ -104,6 +113,7 @@ impl Deleter {
         {
             return Err(NatsError::Unanswered);
         }
+
         let is_grave = self
             .rooms
             .graves(room, |graves| graves.at(sequence).is_some());

@@ -1,4 +1,7 @@
-//! What this node has published and not yet heard back from the stream.
+//! The publishes of this node that the consumer has not delivered yet.
+//!
+//! Each publish carries a [`PublishId`]. When the consumer delivers a message with that id, the waiting task receives
+//! the result.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -18,20 +21,20 @@ pub(super) struct PendingPublishes {
     waiting: Mutex<HashMap<u64, oneshot::Sender<Delivery>>>,
 }
 
-/// How a publish comes back.
+/// The result of a publish, as the consumer delivers it.
 #[derive(Debug)]
 pub(super) enum Delivery {
-    /// It is this entry of its room.
+    /// A message that was appended to its room.
     Entry(Arc<Frame>),
-    /// It is none: all else that nodes publish.
+    /// Anything else that nodes publish, such as a tombstone or a command.
     Done,
 }
 
-/// One publish that is waited for. Dropping it ends the waiting.
+/// A publish whose delivery is awaited. Dropping it cancels the wait.
 #[derive(Debug)]
 pub(super) struct PendingPublish {
     pub(super) ticket: PublishId,
-    /// Comes with what the stream made of it.
+    /// Resolves to the result of the publish.
     pub(super) heard: oneshot::Receiver<Delivery>,
     flights: Arc<PendingPublishes>,
 }
@@ -45,14 +48,16 @@ impl PendingPublishes {
         }
     }
 
-    /// Another one.
+    /// Registers a new publish and returns it.
     pub(super) fn begin(self: &Arc<Self>) -> PendingPublish {
         let ticket = PublishId {
             node: self.node,
             number: self.newest.fetch_add(1, Ordering::Relaxed) + 1,
         };
+
         let (sender, heard) = oneshot::channel();
         self.waiting.lock().insert(ticket.number, sender);
+
         PendingPublish {
             ticket,
             heard,
@@ -60,12 +65,12 @@ impl PendingPublishes {
         }
     }
 
-    /// The stream brought what was published by `ticket`, of this node or another.
+    /// Completes the publish with the id `ticket`; does nothing if another node published it.
     pub(super) fn heard(&self, ticket: PublishId, echo: Delivery) {
         if ticket.node == self.node
             && let Some(waiting) = self.waiting.lock().remove(&ticket.number)
         {
-            // The receiver is gone if the publish timed out.
+            // The receiver has been dropped if the publish timed out.
             let _ = waiting.send(echo);
         }
     }

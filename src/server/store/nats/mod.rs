@@ -1,27 +1,29 @@
-//! Several nodes over NATS JetStream: one stream holds all rooms, and every node follows it.
+//! The NATS JetStream store, for several nodes: one stream holds all rooms, and every node consumes it.
 //!
 //! # Invariants
 //!
-//! - An offset is the number of the message in the stream: it grows in each room, the same on every node, and
-//!   leaves out the numbers of other rooms. Which life of the log it belongs to is told by when the stream was made.
-//! - Nothing is a message of a room until the stream has brought it back: the stream's order is the only one, and
-//!   a node that is cut off shows less, never another order.
-//! - `prev` is what the node knows from following or reading without a hole. Of the oldest message that is kept it
-//!   is what the message says itself, if it began the room, else the number before it: whoever saw less may have
-//!   missed something.
-//! - What is deleted leaves a tombstone that every node puts in its place ([`graves`], [`eraser`]).
-//! - A key is a `Nats-Msg-Id`, so it is stored once whichever node gets it, for as long as the stream's window.
-//! - A room waits for its own answers from NATS, and for no other room's ([`room_queues`]).
-//! - A batch is stored without a hole, if not whole ([`publisher`]).
-//! - An ack is JetStream's own: as durable as the stream's replicas and `sync_interval` make it.
-//! - A message names the newest one of its room that its node knew: so a node that reads the stream knows of a
-//!   message that somebody has removed, as a node does that has followed it ([`pages`]).
-//! - There is one consumer for each node. Old messages are read by questions to the stream's leader, bounded and
-//!   remembered ([`pages`], [`tail`]).
-//! - A stream that is another than it was, or that has lost its end, ends the process: what its clients know is no
-//!   longer so. They come back to another epoch.
+//! - An offset is the sequence number of the message in the stream. It grows within each room, is the same on every
+//!   node, and skips the numbers of other rooms. The creation time of the stream identifies the epoch.
+//! - A message belongs to a room only after the stream has delivered it. The order of the stream is the only order:
+//!   a disconnected node shows fewer messages, never another order.
+//! - A node knows `prev` because it consumes or reads the stream without a gap. For the oldest message that is kept,
+//!   `prev` is the value in the message itself if the message began the room, otherwise the number before it: a
+//!   client that has seen less may have missed a message.
+//! - A deleted message leaves a tombstone, which every node puts in its place ([`graves`], [`eraser`]).
+//! - A key is a `Nats-Msg-Id`, so a message is stored once, on whichever node it arrives, within the duplicate window
+//!   of the stream.
+//! - A room waits only for its own responses from NATS, never for those of other rooms ([`room_queues`]).
+//! - A batch is stored without a gap, but it may be stored only in part ([`publisher`]).
+//! - An ack is the ack of JetStream: as durable as the replicas and the `sync_interval` of the stream make it.
+//! - A message names the newest message of its room that its node knew. A node that reads the stream therefore
+//!   detects removed messages just as a node that consumed the stream does ([`pages`]).
+//! - Each node has one consumer. Older messages are requested from the leader of the stream; these requests are
+//!   bounded and their results are cached ([`pages`], [`tail`]).
+//! - If the stream was replaced or has lost its newest messages, the process ends, because the state of its clients
+//!   is no longer valid. They reconnect in another epoch.
 //!
-//! Deliberately absent: a limit of bytes by room, which JetStream has not; keys remembered by count.
+//! Deliberately absent: a limit of bytes per room, which JetStream does not have, and a limit on the number of
+//! remembered keys.
 
 mod error;
 mod settings;
@@ -85,9 +87,9 @@ use rooms::RoomStates;
 use scout::RoomOpener;
 use stream::Streams;
 
-/// How long NATS may take to answer a question.
+/// The timeout of one request to NATS.
 const WAIT: Duration = Duration::from_secs(2);
-/// Publishes that may be unanswered at once; more wait.
+/// The maximum number of publishes without an ack; further ones wait.
 const MAX_UNANSWERED: usize = 8192;
 
 /// See the [module docs](self).
@@ -99,31 +101,33 @@ pub struct NatsStore {
     pulse: Arc<HealthTracker>,
     publisher: Arc<Publisher>,
     changes: Arc<ChangeSender>,
-    /// `None` once it is closed.
+    /// The queue of appends; `None` after the store is closed.
     queue: Mutex<Option<UnboundedSender<AppendRequest>>>,
     runtime: Handle,
     bus: Arc<NatsBus>,
     eraser: Arc<Deleter>,
     council: NatsCouncil,
-    /// Those that end with the store: the feed, the bus and the council.
+    /// The consumer, the bus and the rule tasks, which are aborted when the store is closed.
     tasks: [JoinHandle<()>; 3],
-    /// Ends when the queue does; `None` once that was waited for.
+    /// The publisher task, which ends after the queue is closed; `None` after it was awaited.
     publishing: Mutex<Option<JoinHandle<()>>>,
 }
 
 impl NatsStore {
-    /// Connects, makes the stream if there is none, and follows it.
+    /// Connects to NATS, creates the streams if they do not exist, and starts to consume them.
     ///
     /// # Errors
-    /// If NATS cannot be reached, does not let us in, or has no JetStream for us.
+    /// If NATS cannot be reached, rejects the login, or does not offer JetStream to this account.
     pub async fn connect(settings: &NatsSettings) -> Result<Self, NatsError> {
         let NatsConnection { client, connected } = NatsConnection::connect(settings).await?;
         let wire = BusSubscription::open(client.clone(), &settings.stream).await?;
+
         let context = ContextBuilder::new()
             .timeout(WAIT)
             .max_ack_inflight(MAX_UNANSWERED)
             .backpressure_on_inflight(true)
             .build(client);
+
         let rolls = Arc::new(Streams::open(context, settings).await?);
         let kept = settings.retention.messages;
         let rooms = Arc::new(RoomStates::new(
@@ -132,14 +136,17 @@ impl NatsStore {
             rolls.last_sequence(),
         ));
         let pages = Arc::new(HistoryReader::new(rolls.clone(), rooms.clone()));
+
         let flights = Arc::new(PendingPublishes::new());
         let pulse = Arc::new(HealthTracker::new());
         let changes = Arc::new(ChangeSender::default());
+
         let council = NatsCouncil::new(rolls.clone(), flights.clone(), pulse.clone());
         let deciding = spawn(&pulse, "that follows the rules of all nodes", {
             let council = council.clone();
             async move { council.run().await }
         });
+
         let publisher = Arc::new(Publisher::new(
             rolls.clone(),
             rooms.clone(),
@@ -148,18 +155,21 @@ impl NatsStore {
             council.clone(),
             changes.clone(),
         ));
+
         let eraser = Arc::new(Deleter {
             rolls: rolls.clone(),
             rooms: rooms.clone(),
             flights: flights.clone(),
             pulse: pulse.clone(),
         });
+
         let scout = RoomOpener {
             rolls: rolls.clone(),
             rooms: rooms.clone(),
             pages: pages.clone(),
             pulse: pulse.clone(),
         };
+
         let feed = Consumer {
             rolls: rolls.clone(),
             rooms: rooms.clone(),
@@ -169,18 +179,22 @@ impl NatsStore {
             changes: changes.clone(),
             connected: connected.clone(),
         };
+
         let (note, notes) = mpsc::unbounded_channel();
         let bus = Arc::new(NatsBus::new(note));
         let carrying = spawn(&pulse, "that listens to other nodes", {
             let bus = bus.clone();
             async move { bus.run(wire, notes, connected).await }
         });
+
         let (queue, queued) = mpsc::unbounded_channel();
         let publishing = spawn(&pulse, "that publishes", {
             let publisher = publisher.clone();
             async move { publisher.run(queued).await }
         });
+
         let following = spawn(&pulse, "that follows the stream", feed.run());
+
         Ok(Self {
             rolls,
             rooms,
@@ -200,7 +214,7 @@ impl NatsStore {
     }
 }
 
-/// Spawns the task `name`. If it panics, the store is lost: the other tasks cannot do without it.
+/// Spawns the task `name`. If it panics, the store is marked corrupt, because the other tasks depend on it.
 fn spawn(
     pulse: &Arc<HealthTracker>,
     name: &'static str,
@@ -282,8 +296,9 @@ impl Store for NatsStore {
     fn delete(&self, room: &RoomName, offset: Offset, at: u64) -> StoreFuture<Deleted> {
         let (call, result) = self.changes.begin(room, 1);
         let (eraser, changes) = (self.eraser.clone(), self.changes.clone());
+
         self.runtime.spawn(async move {
-            // The stream brings the deletion itself.
+            // The consumer reports the deletion itself.
             let deleted = eraser.erase(&call.room, offset, at).await;
             changes.send(vec![LogChange::DeleteFinished(call, deleted)]);
         });
@@ -296,6 +311,7 @@ impl Store for NatsStore {
 
     fn read(&self, room: &RoomName, span: Span, limit: Limit) -> StoreFuture<Page> {
         let (opened, pages, room) = (self.open(room), self.pages.clone(), room.clone());
+
         async move {
             opened.await?;
             Ok(pages.page(&room, span, limit).await?)
@@ -313,9 +329,11 @@ impl Store for NatsStore {
 
     fn close(&self) {
         self.queue.lock().take();
+
         let publishing = self.publishing.lock().take();
-        // A panic has made the store lost already.
+        // After a panic the store is already marked corrupt.
         let _ = publishing.map(|publishing| self.runtime.block_on(publishing));
+
         self.tasks.iter().for_each(JoinHandle::abort);
     }
 }

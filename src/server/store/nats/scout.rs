@@ -1,4 +1,8 @@
-//! Asks NATS where a room stands, when this node does not know: the first time, and again when what it knew is old.
+//! The opening of rooms. It requests the bounds of a room from NATS when this node does not know them, and again when
+//! they are out of date.
+//!
+//! Requests for the same room run one at a time. If NATS cannot be reached, a room whose head is already known stays
+//! readable.
 
 use std::sync::Arc;
 
@@ -23,7 +27,7 @@ pub(super) struct RoomOpener {
 }
 
 impl RoomOpener {
-    /// See [`Store::open`](crate::server::store::Store::open).
+    /// Implements [`Store::open`](crate::server::store::Store::open).
     pub(super) fn open(&self, room: &RoomName) -> BoxFuture<'static, Result<(), StoreError>> {
         let opening = self.rooms.begin(room);
         if opening.known().is_fresh {
@@ -36,6 +40,7 @@ impl RoomOpener {
         async move {
             let turn = opening.turn.clone();
             let _turn = turn.lock().await;
+
             let known = opening.known();
             if known.is_fresh {
                 opening.keep();
@@ -58,7 +63,7 @@ impl RoomOpener {
                 None => asked.await.map_err(StoreError::from),
             };
 
-            // A room whose head is known can be read on from: it may serve less, and nothing wrong.
+            // A room whose head is known stays readable: it may return fewer messages, but none that are wrong.
             if known.head.is_none() {
                 answer?;
             }
@@ -68,21 +73,24 @@ impl RoomOpener {
         .boxed()
     }
 
-    /// See [`Store::reach`](crate::server::store::Store::reach).
+    /// Implements [`Store::reach`](crate::server::store::Store::reach).
     pub(super) fn reach(&self, offset: Offset) -> BoxFuture<'static, Result<(), StoreError>> {
         if self.rooms.position() >= offset.0 {
             return std::future::ready(Ok(())).boxed();
         }
+
         let (rolls, pulse, mut reached) =
             (self.rolls.clone(), self.pulse.clone(), self.rooms.reached());
+
         async move {
             if let Some(reason) = pulse.absence() {
                 return Err(StoreError::Unavailable(reason));
             }
-            // If the stream is not so far itself, nothing will come.
+            // If the stream itself has not reached the offset, waiting is useless.
             if rolls.newest().await? < offset.0 {
                 return Ok(());
             }
+
             let there = reached.wait_for(|position| *position >= offset.0);
             if tokio::time::timeout(WAIT, there).await.is_err() {
                 return Err(StoreError::Unavailable(
@@ -121,6 +129,7 @@ mod tests {
 
         store.open(&room(0)).await.expect("opened");
         store.open(&room(1)).await.expect("opened");
+
         let again = store.open(&room(2));
         store.release(&room(1));
         store.release(&room(2));
