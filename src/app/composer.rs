@@ -1,10 +1,10 @@
-//! The input line. Enter sends, Shift+Enter starts a new line, and no text is ever dropped in silence.
+//! The message input. Enter sends and Shift+Enter starts a new line. No text is dropped without a notice.
 //!
-//! The text lives in the element, not in a signal: what was typed before the page woke up is simply there, and
-//! what was typed when the page was left is there again. It leaves the element when it has become a row of the
-//! log, which says how far it got; only where no connection will come it stays, and the page says so.
+//! The text is stored in the element, not in a signal. Text typed before hydration is therefore kept, and the browser
+//! restores text typed before the page was left. The text leaves the element when it becomes a row of the log, which
+//! shows its progress. If the page will not reconnect, the text stays and the page shows a notice.
 //!
-//! Without JavaScript the form posts, and the server answers with the page again.
+//! Without JavaScript the form is posted, and the server responds with the page.
 
 use leptos::ev::KeyboardEvent;
 use leptos::prelude::*;
@@ -22,25 +22,25 @@ const FORM: &str = "compose";
 const INPUT: &str = "msg";
 const NOTICE: &str = "notice";
 
-/// Past this many lines the input scrolls instead of growing.
+/// The maximum number of visible lines. Longer text scrolls.
 const MOST_LINES: usize = 8;
 
-/// `keyCode` of a key that an input method has taken. Safari ends a composition before its Enter arrives,
-/// so there `isComposing` is false and only this tells.
+/// The `keyCode` of a key that an input method handles. Safari ends a composition before its Enter key event, so
+/// `isComposing` is false there and only this code identifies the key.
 const TAKEN_BY_INPUT_METHOD: u32 = 229;
 
-/// `#msg` and `#send`.
+/// The message form, with `#msg` and `#send`.
 #[component]
 pub fn Composer(
-    /// Where the text goes.
+    /// The room that messages are sent to.
     room: RoomName,
-    /// What the form begins with.
+    /// The initial values of the form.
     form: Form,
 ) -> impl IntoView {
     let text = use_text();
     let live = expect_context::<RoomState>();
     let lines = RwSignal::new(1_usize);
-    // Send was asked for, and no connection will come.
+    // Set if the user sent a message and the page will not reconnect.
     let kept = RwSignal::new(false);
     let label = (text.message_to)(&room);
     let address = expect_context::<BasePath>().join(&format!("/r/{room}"));
@@ -76,7 +76,7 @@ pub fn Composer(
         event.prevent_default();
         send();
         if let Some(field) = input() {
-            // Focus only fails where there is no window to have it.
+            // Fails only without a window.
             let _ = field.focus();
         }
     });
@@ -95,7 +95,7 @@ pub fn Composer(
         measure();
     });
 
-    // What was typed early comes before what was typed on an earlier visit.
+    // Text typed before hydration wins over a draft from an earlier visit.
     effect(move || {
         if live.awake.get()
             && let Some(field) = input()
@@ -108,7 +108,8 @@ pub fn Composer(
             measure();
         }
     });
-    // What was taken back is put before what is being typed.
+
+    // A withdrawn message is put before the current text.
     effect(move || {
         if let Some(taken) = live.taken_back.get()
             && let Some(field) = input()
@@ -162,7 +163,7 @@ pub fn Composer(
     })
 }
 
-/// `text` as HTML that shows it. A child would get a hydration marker, which a browser shows in the field.
+/// Returns `text` as HTML. A child node would get a hydration marker, which browsers show in the field.
 fn as_html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;")
 }

@@ -1,21 +1,21 @@
-//! The drawn rows: a keyed list of elements that follows a list of values.
+//! Rows on the screen: a keyed list of elements that follows a list of values.
 //!
-//! A row is drawn once. When its value changes, only what is different is changed in place, so that a screen
-//! reader does not hear it twice; when it comes to stand elsewhere, it is moved; what stays is not looked at.
+//! A row is drawn once. If its value changes, only the differences are applied, so that a screen reader does not read
+//! it twice. If its position changes, the element is moved. Unchanged rows are not touched.
 //!
-//! A new row is a copy of an earlier one of its shape, changed where it is different: nearly all rows are of two or
-//! three shapes, and each call into the browser that is saved counts when hundreds come in a second.
+//! A new row is a copy of an earlier row of the same shape, with the differences applied. Nearly all rows have one of
+//! two or three shapes, and at hundreds of rows per second every call into the browser counts.
 
 use leptos::wasm_bindgen::JsCast;
 use leptos::web_sys;
 
 use super::markup::Element;
 
-/// Rows that are remembered to be copied: a message with its sender and without, one's own, a gap, and the same with
-/// a link or two.
+/// The maximum number of rows kept as patterns: a message with and without its sender, an own message, a gap, and
+/// each of them with a link or two.
 const MOST_PATTERNS: usize = 8;
 
-/// The rows in one element of the document.
+/// The rows inside one element of the document.
 #[derive(Debug)]
 pub struct Drawing<T> {
     parent: web_sys::Element,
@@ -23,7 +23,7 @@ pub struct Drawing<T> {
     patterns: Vec<Pattern>,
 }
 
-/// A row that stands nowhere, so it is and stays what its markup says.
+/// A detached row, which therefore never differs from its markup.
 #[derive(Debug)]
 struct Pattern {
     markup: Element,
@@ -38,7 +38,7 @@ struct Drawn<T> {
 }
 
 impl<T: PartialEq> Drawing<T> {
-    /// Of nothing, in `parent`, whatever the server has rendered there.
+    /// Creates an empty list in `parent`, and removes the content that the server rendered there.
     pub fn new(parent: web_sys::Element) -> Self {
         parent.set_text_content(None);
         Self {
@@ -48,16 +48,18 @@ impl<T: PartialEq> Drawing<T> {
         }
     }
 
-    /// Draws `values`, each as `markup` has it. Those of one `id` are one row.
+    /// Draws `values`, each as its `markup`. Values with the same `id` share one row.
     pub fn draw(&mut self, values: Vec<T>, id: impl Fn(&T) -> u64, markup: impl Fn(&T) -> Element) {
         let mut old: Vec<Option<Drawn<T>>> = std::mem::take(&mut self.rows)
             .into_iter()
             .map(Some)
             .collect();
-        // From the last to the first: what stands behind a row is then known.
+
+        // The order is last to first, so that the element after each row is known.
         let mut behind: Option<web_sys::Element> = None;
-        // Of those that stay, the ones below this place are still in their order.
+        // The remaining rows before this position are still in their order.
         let mut place = old.len();
+
         for value in values.into_iter().rev() {
             let is_it = |at: &usize| {
                 old[*at]
@@ -66,10 +68,12 @@ impl<T: PartialEq> Drawing<T> {
             };
             let found = (0..place).rev().chain(place..old.len()).find(is_it);
             let stays = found.is_some_and(|at| at < place);
+
             let kept = found
                 .and_then(|at| old[at].take())
                 .and_then(|row| row.become_value(&value, &markup));
             let is_kept = kept.is_some();
+
             let drawn = kept.or_else(|| {
                 let markup = markup(&value);
                 self.build(&markup).map(|element| (markup, element))
@@ -80,7 +84,7 @@ impl<T: PartialEq> Drawing<T> {
             if stays && is_kept {
                 place = found.unwrap_or(place);
             } else {
-                // Fails only for what stands behind something that is not there.
+                // Fails only if `behind` is not a child of the parent.
                 let _ = self.parent.insert_before(&element, behind.as_deref());
             }
             behind = Some(element.clone());
@@ -90,13 +94,14 @@ impl<T: PartialEq> Drawing<T> {
                 element,
             });
         }
+
         self.rows.reverse();
         for gone in old.into_iter().flatten() {
             gone.element.remove();
         }
     }
 
-    /// A new row.
+    /// Creates the element of a new row.
     fn build(&mut self, markup: &Element) -> Option<web_sys::Element> {
         if let Some(pattern) = self
             .patterns
@@ -104,13 +109,14 @@ impl<T: PartialEq> Drawing<T> {
             .find(|pattern| pattern.markup.size() == markup.size())
         {
             let element = copy(&pattern.element)?;
-            // Where the two are not that much alike after all, it is made from nothing.
+            // If the pattern differs too much, the row is built from nothing.
             return if pattern.markup.patch(&element, markup) {
                 Some(element)
             } else {
                 markup.build()
             };
         }
+
         let element = markup.build()?;
         if self.patterns.len() < MOST_PATTERNS {
             self.patterns.push(Pattern {
@@ -122,13 +128,13 @@ impl<T: PartialEq> Drawing<T> {
     }
 }
 
-/// Fails only for what is no element.
+/// Returns a deep copy of `element`. Fails only for a node that is not an element.
 fn copy(element: &web_sys::Element) -> Option<web_sys::Element> {
     element.clone_node_with_deep(true).ok()?.dyn_into().ok()
 }
 
 impl<T: PartialEq> Drawn<T> {
-    /// The row when it shows `value`.
+    /// Changes the row to show `value`. Removes the row and returns `None` if its element cannot be changed to that.
     fn become_value(
         self,
         value: &T,
@@ -139,9 +145,11 @@ impl<T: PartialEq> Drawn<T> {
             markup: drawn,
             element,
         } = self;
+
         if was == *value {
             return Some((drawn, element));
         }
+
         let next = markup(value);
         if drawn.patch(&element, &next) {
             return Some((next, element));

@@ -1,12 +1,11 @@
-//! The page stands still, and what changes in it is found by its id.
+//! Static HTML with dynamic parts, which are found by their ids.
 //!
-//! The server renders every panel with `view!`; the browser takes that HTML as it is. It does not build it and
-//! does not walk through it, so none of the code that would do so is downloaded: together with that of the rows
-//! it was a sixth of the page. A component names what changes, and where ([`show`], [`set`], [`hide`],
-//! [`fill`], [`list`], [`on`]), and hands the rest to [`still`].
+//! The server renders every panel with `view!`, and the browser keeps that HTML. The browser neither builds nor walks
+//! it, so the code for that is not downloaded; together with the code of the rows it was a sixth of the page. A
+//! component declares its dynamic parts with [`show`], [`set`], [`hide`], [`fill`], [`list`] and [`on`], and passes
+//! the rest to [`still`].
 //!
-//! Closures are boxed here, once: each is a type of its own, and what is done with it would be compiled again
-//! for each.
+//! Closures are boxed here once. Each closure has its own type, and generic code would be compiled again for each.
 
 use leptos::prelude::*;
 use leptos::wasm_bindgen::JsCast;
@@ -16,20 +15,19 @@ use leptos::web_sys::{self, Event, HtmlInputElement};
 use super::live;
 use super::markup::Element;
 
-/// Does `effect` now and whenever something that it asked for changes; never on the server.
+/// Runs `effect` now and after each change of a signal that it reads. Never runs on the server.
 pub fn effect(effect: impl FnMut() + 'static) {
     let mut effect: Box<dyn FnMut()> = Box::new(effect);
     Effect::new(move |_| effect());
 }
 
-/// What `view` renders, on the server; in the browser, what the server has rendered of it. Nothing in it
-/// changes by itself.
+/// Returns the static HTML of `view`: the server renders it, and the browser keeps what the server has rendered.
 pub fn still<V: RenderHtml>(view: impl FnOnce() -> V) -> impl IntoView {
-    // On the server it is HTML that Leptos has made, texts escaped; in the browser it is not looked at.
+    // The HTML comes from Leptos, which escapes texts. The browser does not read it.
     view! { <div class="still" inner_html=live::html(view)></div> }
 }
 
-/// The element `id` shows these words.
+/// Keeps the text of the element `id` equal to `words`.
 pub fn show<T: Into<String>>(id: &'static str, mut words: impl FnMut() -> T + 'static) {
     each(
         id,
@@ -38,7 +36,7 @@ pub fn show<T: Into<String>>(id: &'static str, mut words: impl FnMut() -> T + 's
     );
 }
 
-/// The attribute `name` of the element `id` has this value.
+/// Keeps the attribute `name` of the element `id` equal to `value`.
 pub fn set<T: Into<String>>(
     id: &'static str,
     name: &'static str,
@@ -51,7 +49,7 @@ pub fn set<T: Into<String>>(
     );
 }
 
-/// The element `id` is hidden while this holds.
+/// Hides the element `id` while `is_hidden` returns true.
 pub fn hide(id: &'static str, mut is_hidden: impl FnMut() -> bool + 'static) {
     each(
         id,
@@ -60,7 +58,7 @@ pub fn hide(id: &'static str, mut is_hidden: impl FnMut() -> bool + 'static) {
     );
 }
 
-/// The field `id` begins with this text, and gets it anew when it changes; what was typed is gone then.
+/// Sets the value of the field `id`, and sets it again when `text` changes. The user's input is then lost.
 pub fn fill<T: Into<String>>(id: &'static str, mut text: impl FnMut() -> T + 'static) {
     each(
         id,
@@ -73,16 +71,16 @@ pub fn fill<T: Into<String>>(id: &'static str, mut text: impl FnMut() -> T + 'st
     );
 }
 
-/// The children of the element `id` are these.
+/// Keeps the children of the element `id` equal to `children`.
 pub fn list(id: &'static str, mut children: impl FnMut() -> Vec<Element> + 'static) {
-    // Only what is in it counts.
+    // Only its children are compared.
     const NOTHING: Element = Element::new("ul");
     let mut shown: Option<Element> = None;
     effect(move || {
         let next = NOTHING.with(children());
         if let Some(parent) = find::<web_sys::Element>(id) {
             let was = shown.take().unwrap_or_else(|| {
-                // What the server has rendered.
+                // The server's content is replaced once.
                 parent.set_text_content(None);
                 NOTHING
             });
@@ -92,26 +90,26 @@ pub fn list(id: &'static str, mut children: impl FnMut() -> Vec<Element> + 'stat
     });
 }
 
-/// Does this at each `event` of the element `id`.
+/// Calls `act` for each `event` of the element `id`.
 pub fn on(id: &'static str, event: &'static str, act: impl FnMut(Event) + 'static) {
     let mut act: Option<Box<dyn FnMut(Event)>> = Some(Box::new(act));
     effect(move || {
         if let (Some(element), Some(act)) = (find::<web_sys::Element>(id), act.take()) {
             let act = Closure::wrap(act);
-            // Fails only for a callback that is no function.
+            // Fails only for a callback that is not a function.
             let _ = element.add_event_listener_with_callback(event, act.as_ref().unchecked_ref());
-            // It is there for as long as the page.
+            // The listener lives as long as the page.
             act.forget();
         }
     });
 }
 
-/// The element `id`; in handlers and effects only, since on the server there is none.
+/// Returns the element `id`. For handlers and effects only, because the server has no document.
 pub fn find<E: JsCast>(id: &str) -> Option<E> {
     document().get_element_by_id(id)?.dyn_into().ok()
 }
 
-/// Gives `change` each new value for the element `id`.
+/// Calls `change` with each new value for the element `id`.
 fn each(
     id: &'static str,
     mut value: Box<dyn FnMut() -> Option<String>>,
@@ -120,7 +118,7 @@ fn each(
     let mut shown = None;
     effect(move || {
         let value = Some(value());
-        // A screen reader would say again what is written again.
+        // Unchanged text is not written, because a screen reader would read it again.
         if value != shown
             && let Some(element) = find::<web_sys::Element>(id)
         {
@@ -131,7 +129,7 @@ fn each(
 }
 
 fn put(element: &web_sys::Element, name: &str, value: Option<&str>) {
-    // Both fail only for a name that is no attribute's.
+    // Both fail only for an invalid name.
     let _ = match value {
         Some(value) => element.set_attribute(name, value),
         None => element.remove_attribute(name),

@@ -1,4 +1,4 @@
-//! How the connection does, in numbers, and a button that breaks it, to see it recover.
+//! The connection panel: figures of the connection, and a button that closes it to demonstrate recovery.
 
 use leptos::prelude::*;
 
@@ -16,11 +16,12 @@ const WAITING: &str = "waiting";
 const MEASURE: &str = "measure";
 const BREAK_OFF: &str = "break-off";
 
-/// The panel.
+/// The connection panel.
 #[component]
 pub fn Health() -> impl IntoView {
     let text = use_text();
     let live = expect_context::<RoomState>();
+
     show(ROUND_TRIP, move || match live.stats.get().round_trip {
         Some(took) => format!("{} ms", took.as_millis() as u64),
         None => text.unknown.to_owned(),
@@ -35,8 +36,10 @@ pub fn Health() -> impl IntoView {
     show(WAITING, move || {
         live.messages.with(MessageList::pending_count).to_string()
     });
+
     on(MEASURE, "click", move |_| live.check());
     on(BREAK_OFF, "click", move |_| live.disconnect());
+
     still(move || {
         view! {
             <section class="panel" id=PANEL popover="auto" aria-label=text.connection>

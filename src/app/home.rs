@@ -1,7 +1,6 @@
-//! Places the panels: head, side, log, composer. Holds no state and no logic of its own.
+//! The layout of the room page: header, side panel, log, composer. It has no state and no logic of its own.
 //!
-//! What opens and closes does so by the browser's own popovers: they need no script, close by Escape, and
-//! give the focus back.
+//! Panels are popovers of the browser: they need no script, close with Escape, and restore the focus.
 
 use leptos::prelude::*;
 
@@ -26,9 +25,9 @@ const CONNECTION: &str = "connection";
 /// The page of one room.
 #[component]
 pub fn Home(
-    /// The room that it shows.
+    /// The room that the page shows.
     room: RoomName,
-    /// What the form begins with.
+    /// The initial values of the form.
     form: Form,
 ) -> impl IntoView {
     let text = use_text();

@@ -1,30 +1,30 @@
-//! Finds web addresses in the texts of messages. Pure: the text stays as it is, only cut in pieces.
+//! The URLs in the texts of messages. Pure: the text is split into pieces and not changed.
 //!
-//! Only `http` and `https` addresses are links, so no text can become a script. A text is read once, from its
-//! beginning to its end: anybody may send one, and every page that shows it pays for it.
+//! Only `http` and `https` URLs become links, so no text can become a script. The search is linear in the length of
+//! the text, because any user can send one and every page that shows it pays for the search.
 
 /// A piece of a text.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Piece<'a> {
-    /// Words.
+    /// Plain text.
     Words(&'a str),
-    /// A web address.
+    /// A URL.
     Link(&'a str),
 }
 
 /// The schemes of links, longest first.
 const SCHEMES: [&str; 2] = ["https://", "http://"];
 
-/// Most links in one text; further addresses stay words. Each link is an element of the page, many times larger
-/// than the address.
+/// The maximum number of links in one text; further URLs stay plain text. A link is an element of the page and many
+/// times larger than its URL.
 const MAX_LINKS: usize = 100;
 
-/// Characters right behind a link that belong to the sentence around it.
+/// Characters at the end of a URL that belong to the sentence around it.
 const CLOSING: &[char] = &[
     '.', ',', ';', ':', '!', '?', '\'', '"', ')', ']', '}', '>', '*', '_',
 ];
 
-/// Cuts `text` in pieces that together are `text`.
+/// Splits `text` into pieces whose concatenation is `text`.
 pub fn pieces(text: &str) -> Vec<Piece<'_>> {
     let mut pieces = Vec::new();
     let mut words = 0;
@@ -50,7 +50,7 @@ fn links(text: &str) -> impl Iterator<Item = (usize, usize)> {
         loop {
             let (start, scheme) = find_scheme(text, from)?;
 
-            // Chinese sentences have no space behind a link, so it ends where they go on.
+            // Chinese sentences have no space after a URL, so a URL ends at the first character that is not ASCII.
             let run = &text[start..];
             let is_outside = |c: char| !c.is_ascii_graphic() || matches!(c, '<' | '"' | '`');
             let run = &run[..run.find(is_outside).unwrap_or(run.len())];
@@ -60,17 +60,17 @@ fn links(text: &str) -> impl Iterator<Item = (usize, usize)> {
                 from = start + link.len();
                 return Some((start, from));
             }
-            // Only closing characters follow the scheme, so the run has no other link.
+            // After the scheme, the run has only closing characters, so it contains no other link.
             from = start + run.len();
         }
     })
 }
 
-/// Returns the first scheme in `text` from the byte `from` on, and where it begins.
+/// Returns the first scheme in `text` at or after the byte `from`, and its position.
 fn find_scheme(text: &str, mut from: usize) -> Option<(usize, &'static str)> {
     loop {
-        // The beginning of all schemes: a search for each of them would go over the whole text for the one that
-        // does not occur, again for every link.
+        // The search is for the common prefix of all schemes. A search per scheme would scan the whole text for a
+        // scheme that does not occur, once for each link.
         let start = from + text[from..].find("http")?;
         let found = SCHEMES
             .into_iter()
@@ -89,7 +89,7 @@ fn without_closing(mut link: &str) -> &str {
 
     while let Some(shorter) = link.strip_suffix(CLOSING) {
         if link.ends_with(')') {
-            // A bracket that the link itself has opened is its own: Wikipedia's addresses end so.
+            // A closing bracket that was opened inside the URL belongs to it, as in Wikipedia's URLs.
             if opened >= closed {
                 break;
             }
@@ -139,6 +139,7 @@ mod tests {
         ] {
             assert_eq!(links(text), [link], "{text}");
         }
+
         assert_eq!(links("http://a https://b"), ["http://a", "https://b"]);
     }
 

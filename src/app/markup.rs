@@ -1,9 +1,8 @@
-//! A piece of the page as a value: what the server writes as HTML and the browser builds as elements, and
-//! where little has changed, changes a little.
+//! HTML as a value, for what the browser draws itself: the rows of the log, and lists. The server writes it as HTML.
+//! The browser builds elements from it, and applies only the differences to existing elements.
 //!
-//! For what the browser draws itself: the rows of the log, and lists. Texts are text nodes in the browser and
-//! escaped on the server, so what a person says is never HTML. Names of elements and attributes are constants
-//! of the program.
+//! Texts are text nodes in the browser and escaped on the server, so user input never becomes HTML. Names of elements
+//! and attributes are constants of the program.
 
 use std::borrow::Cow;
 
@@ -11,7 +10,7 @@ use leptos::prelude::document;
 use leptos::wasm_bindgen::JsCast;
 use leptos::web_sys;
 
-/// An element with what is in it.
+/// An element with its children.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Element {
     tag: &'static str,
@@ -26,7 +25,7 @@ enum Node {
 }
 
 impl Element {
-    /// An empty one, which is not one of HTML's void elements.
+    /// Creates an empty element. The `tag` is not one of HTML's void elements.
     pub const fn new(tag: &'static str) -> Self {
         Self {
             tag,
@@ -35,31 +34,31 @@ impl Element {
         }
     }
 
-    /// With an attribute, which it has not yet.
+    /// Adds an attribute that the element does not have yet.
     pub fn set(mut self, name: &'static str, value: impl Into<Cow<'static, str>>) -> Self {
         self.attributes.push((name, value.into()));
         self
     }
 
-    /// With these classes.
+    /// Sets the classes.
     pub fn class(self, names: &'static str) -> Self {
         self.set("class", names)
     }
 
-    /// With this text behind what is in it.
+    /// Appends a text.
     pub fn text(mut self, words: impl Into<Cow<'static, str>>) -> Self {
         self.children.push(Node::Text(words.into()));
         self
     }
 
-    /// With these elements behind what is in it.
+    /// Appends elements.
     pub fn with(mut self, children: impl IntoIterator<Item = Self>) -> Self {
         self.children
             .extend(children.into_iter().map(Node::Element));
         self
     }
 
-    /// How many elements and texts it is made of: what is of one shape is of one size.
+    /// Returns the number of elements and texts, this one included. Elements of the same shape have the same size.
     pub fn size(&self) -> usize {
         let sizes = self.children.iter().map(|child| match child {
             Node::Element(element) => element.size(),
@@ -68,7 +67,7 @@ impl Element {
         1 + sizes.sum::<usize>()
     }
 
-    /// As HTML.
+    /// Returns the element as HTML.
     pub fn to_html(&self) -> String {
         let mut html = String::new();
         self.write(&mut html);
@@ -86,20 +85,22 @@ impl Element {
             html.push('"');
         }
         html.push('>');
+
         for child in &self.children {
             match child {
                 Node::Element(element) => element.write(html),
                 Node::Text(words) => escape(words, html),
             }
         }
+
         for part in ["</", self.tag, ">"] {
             html.push_str(part);
         }
     }
 
-    /// As an element of the document, which is in none of its places yet.
+    /// Builds a detached element.
     pub fn build(&self) -> Option<web_sys::Element> {
-        // Fails only for a name that is no element's.
+        // Fails only for an invalid name.
         let element = document().create_element(self.tag).ok()?;
         for (name, value) in &self.attributes {
             put(&element, name, value);
@@ -110,8 +111,8 @@ impl Element {
         Some(element)
     }
 
-    /// Makes `element`, which was built from `self`, what would be built from `next`; what is the same in both
-    /// is not touched. Answers whether it can become that.
+    /// Changes `element`, which was built from `self`, to `next`. Equal parts are not touched. Returns false, and
+    /// changes nothing, if the tags differ.
     pub fn patch(&self, element: &web_sys::Element, next: &Self) -> bool {
         if self.tag != next.tag {
             return false;
@@ -123,7 +124,7 @@ impl Element {
         }
         for (name, _) in &self.attributes {
             if next.attributes.iter().all(|(other, _)| other != name) {
-                // Fails only for a name that is no attribute's.
+                // Fails only for an invalid name.
                 let _ = element.remove_attribute(name);
             }
         }
@@ -140,6 +141,7 @@ fn patch_nodes(parent: &web_sys::Element, was: &[Node], next: &[Node]) {
             continue;
         };
         place = there.next_sibling();
+
         let is_done = match (was.get(at), node) {
             (was, node) if was == Some(node) => true,
             (Some(Node::Element(was)), Node::Element(element)) => there
@@ -151,14 +153,16 @@ fn patch_nodes(parent: &web_sys::Element, was: &[Node], next: &[Node]) {
             }
             _ => false,
         };
+
         if !is_done && let Some(node) = build(node) {
-            // Fails only for what is not in `parent`.
+            // Fails only for a node that is not a child of `parent`.
             let _ = parent.replace_child(&node, &there);
         }
     }
+
     while let Some(there) = place {
         place = there.next_sibling();
-        // As above.
+        // Fails only for a node that is not a child of `parent`.
         let _ = parent.remove_child(&there);
     }
 }
@@ -172,17 +176,17 @@ fn build(node: &Node) -> Option<web_sys::Node> {
 
 fn append(parent: &web_sys::Element, node: &Node) {
     if let Some(node) = build(node) {
-        // Fails only for what cannot stand in an element.
+        // Fails only for a node that an element cannot contain.
         let _ = parent.append_child(&node);
     }
 }
 
 fn put(element: &web_sys::Element, name: &str, value: &str) {
-    // Fails only for a name that is no attribute's.
+    // Fails only for an invalid name.
     let _ = element.set_attribute(name, value);
 }
 
-/// Writes `words` such that HTML shows them, as text or as an attribute's value in double quotes.
+/// Appends `words` to `html`, escaped for text and for attribute values in double quotes.
 fn escape(words: &str, html: &mut String) {
     for character in words.chars() {
         match character {
@@ -210,6 +214,7 @@ mod tests {
             .text("a & b ")
             .with([time])
             .with(None);
+
         assert_eq!(
             row.to_html(),
             "<p class=\"who\">a &amp; b <time title=\"5 &quot;o'clock&quot;\">17:00</time></p>"
@@ -223,6 +228,7 @@ mod tests {
             let (title, text) = html
                 .strip_prefix("<p title=\"").and_then(|rest| rest.strip_suffix("</p>"))
                 .and_then(|rest| rest.split_once("\">")).expect("one element");
+
             prop_assert!(!title.contains(['<', '"']) && !text.contains('<'));
             for part in [title, text] {
                 let read = part.replace("&lt;", "<").replace("&quot;", "\"").replace("&amp;", "&");

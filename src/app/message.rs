@@ -1,6 +1,6 @@
-//! One row of the log, as markup. Names and texts from people are texts in it, and nothing else.
+//! The markup of one row of the log. Names and texts of users become text nodes only.
 //!
-//! What can be done to a row has a button with a class that says what; the log listens for all of them.
+//! Each action of a row is a button whose class names the action. The log has one listener for all of them.
 
 use super::i18n::Text;
 use super::link::{Piece, pieces};
@@ -10,27 +10,28 @@ use super::live::{
 use super::markup::Element;
 use crate::protocol::UserId;
 
-/// The colours of names, as classes.
+/// The colours of names, as CSS classes.
 const HUES: [&str; 6] = ["a", "b", "c", "d", "e", "f"];
 
 /// The button that copies a message.
 pub const COPY: &str = "copy";
-/// The button that tries a failed message again.
+/// The button that sends a failed message again.
 pub const RETRY: &str = "act retry";
-/// The button that takes a failed message back.
+/// The button that moves a failed message back into the input.
 pub const EDIT: &str = "act edit";
-/// The button that loads what is missing.
+/// The button that loads the missing messages.
 pub const LOAD: &str = "act load";
 
-/// What the id of a row begins with; its number follows.
+/// The prefix of the ids of rows; the row's number follows.
 const ID: &str = "row-";
 
-/// The number of the row whose element has this `id`.
+/// Returns the number of the row whose element has this `id`.
 pub fn number(id: &str) -> Option<u64> {
     id.strip_prefix(ID)?.parse().ok()
 }
 
-/// A row with the lines that stand above it. Where the page is `cut_off`, what waits does so for a connection.
+/// Returns a row with the lines above it. If the page is `cut_off`, queued messages are shown as waiting for a
+/// connection.
 pub fn row(shown: &RowView, cut_off: bool, text: &Text, live: RoomState) -> Element {
     let mut whole = Element::new("div")
         .class("row")
@@ -67,8 +68,9 @@ fn message(
         (true, true) => "msg first found",
         (false, true) => "msg found",
     };
+
     let content = match &message.content {
-        // A person's text decides its own direction and cannot turn what stands around it.
+        // A user's text sets its own direction, and cannot change the direction of the text around it.
         Content::Text(words) => {
             let is_pending = matches!(message.state, MessageState::Queued | MessageState::Sent);
             let class = if is_pending { "text unsure" } else { "text" };
@@ -79,6 +81,7 @@ fn message(
             .class("text binary")
             .text((text.binary)(*bytes)),
     };
+
     let who = shown.first.then(|| {
         let class = if shown.own {
             "name"
@@ -93,6 +96,7 @@ fn message(
             .class("who")
             .with([name, time.text(clock.short)])
     });
+
     let progress = match message.state {
         MessageState::Stored => shown.own.then(|| {
             let tick = Element::new("span").class("tick").set("role", "img");
@@ -102,13 +106,14 @@ fn message(
         MessageState::Queued => Some(pending(if cut_off { text.waiting } else { text.queued })),
         MessageState::Failed { reason, retry } => Some(failed(reason, retry, text)),
     };
+
     let copy = (message.content != Content::Deleted)
         .then(|| button(COPY, text.copy).set("tabindex", "-1"));
     let whole = Element::new("div").class(class).set("title", clock.exact);
     whole.with(who).with([content]).with(progress).with(copy)
 }
 
-/// `text` in `element`, with its web addresses as links.
+/// Appends `text` to `element`, with its URLs as links.
 fn linked(element: Element, text: &str) -> Element {
     pieces(text)
         .into_iter()
@@ -116,7 +121,7 @@ fn linked(element: Element, text: &str) -> Element {
             Piece::Words(words) => element.text(words.to_owned()),
             Piece::Link(link) => element.with([Element::new("a")
                 .set("href", link.to_owned())
-                // An address reads from left to right, whatever the words before it want.
+                // A URL reads from left to right even in right-to-left text.
                 .set("dir", "ltr")
                 .set("rel", "noopener nofollow")
                 .set("target", "_blank")
@@ -124,14 +129,14 @@ fn linked(element: Element, text: &str) -> Element {
         })
 }
 
-/// Beside a message of this page that the room does not have yet.
+/// Returns the progress of a message that is not stored yet.
 fn pending(said: &'static str) -> Element {
     Element::new("span")
         .class("progress pending")
         .with([state(said)])
 }
 
-/// Below a message of this page that was refused.
+/// Returns the notice below a message that was refused.
 fn failed(reason: Reason, retry: bool, text: &Text) -> Element {
     let again = retry.then(|| button(RETRY, text.retry));
     let failed = Element::new("span")
@@ -166,7 +171,7 @@ fn button(class: &'static str, words: &'static str) -> Element {
         .text(words)
 }
 
-/// The colour of a name: always the same one, everywhere (FNV-1a).
+/// Returns the colour of a name, which is the same on every page (FNV-1a).
 fn hue(id: &UserId) -> &'static str {
     let hash = id.as_str().bytes().fold(0x811c_9dc5_u32, |hash, byte| {
         (hash ^ u32::from(byte)).wrapping_mul(0x0100_0193)

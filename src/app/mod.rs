@@ -1,12 +1,12 @@
-//! The page: rendered on the server, taken over in the browser, the same code on both sides.
+//! The page of a room. The same code renders it on the server and hydrates it in the browser.
 //!
-//! The server hands [`shell`] a [`Snapshot`]; [`App`] shows it, and what happens after comes over the socket
-//! through [`live`]. The browser keeps the server's HTML as it is and changes what moves in it ([`dynamic`]);
-//! only the rows of the log and the lists are drawn by both ([`markup`]). Nothing here reads a clock, a random
-//! number or the browser while rendering: that waits for an `Effect`.
+//! The server passes a [`Snapshot`] to [`shell`], and [`App`] shows it. Later changes arrive over the WebSocket
+//! through [`live`]. The browser keeps the server's HTML and changes its dynamic parts ([`dynamic`]); both sides draw
+//! only the rows of the log and the lists ([`markup`]). Rendering reads no clock, no random number and no browser
+//! API: these wait for an `Effect`.
 //!
-//! Absent on purpose: `app` never names `server`, has no server functions, and asks which side it is
-//! compiled for in `live`, and to leave `admin` out of what a browser downloads.
+//! The module never names `server` and has no server functions. Only `live` depends on the side that it is compiled
+//! for, and `admin` is left out of the browser's download.
 
 pub mod snapshot;
 pub mod problem;
@@ -45,7 +45,7 @@ use leptos::prelude::*;
 use home::Home;
 use live::RoomState;
 
-/// The whole HTML document around [`App`]. The server's only way in.
+/// Returns the whole HTML document around [`App`], for the server.
 pub fn shell(options: LeptosOptions, snapshot: Snapshot) -> impl IntoView {
     let text = snapshot.locale.text();
     let language = snapshot.locale.tag();
@@ -57,7 +57,9 @@ pub fn shell(options: LeptosOptions, snapshot: Snapshot) -> impl IntoView {
         "/{}/{}.css",
         options.site_pkg_dir, options.output_name
     ));
+
     provide_context(snapshot);
+
     view! {
         <!DOCTYPE html>
         <html lang=language data-theme=theme>
@@ -66,8 +68,8 @@ pub fn shell(options: LeptosOptions, snapshot: Snapshot) -> impl IntoView {
                 <meta name="viewport" content="width=device-width, initial-scale=1, interactive-widget=resizes-content"/>
                 <meta name="color-scheme" content="light dark"/>
                 <meta name="description" content=text.description/>
-                // As a child it would get a hydration marker, which a browser shows in the tab. A room's name
-                // has nothing in it to escape.
+                // A child node would get a hydration marker, which browsers show in the tab. The name of a room needs
+                // no escaping.
                 <title inner_html=title></title>
                 <link rel="icon" href=base.join("/favicon.svg") type="image/svg+xml"/>
                 <link rel="apple-touch-icon" href=base.join("/icon-192.png")/>
@@ -84,7 +86,7 @@ pub fn shell(options: LeptosOptions, snapshot: Snapshot) -> impl IntoView {
     }
 }
 
-/// Everything in `<body>`, on both sides.
+/// The content of `<body>`, on both sides.
 #[component]
 pub fn App() -> impl IntoView {
     let Snapshot {

@@ -1,6 +1,6 @@
-//! Who is in the room. Quiet: comings and goings change a number and a list, and announce nothing.
+//! The users in the room. A change updates a number and a list, and is not announced.
 //!
-//! Who was here before the connection broke would be a guess, so without a connection nobody is.
+//! Without a connection the list is empty, because an old list may be wrong.
 
 use leptos::prelude::*;
 use leptos::web_sys::HtmlInputElement;
@@ -17,7 +17,7 @@ const OWN_NAME: &str = "own-name";
 const RENAME: &str = "rename";
 const RENAMED: &str = "renamed";
 
-/// 12 here, beside the room's name.
+/// The number of users, beside the name of the room.
 #[component]
 pub fn PresenceCount() -> impl IntoView {
     let text = use_text();
@@ -29,11 +29,12 @@ pub fn PresenceCount() -> impl IntoView {
     still(|| view! { <p class="presence" id=COUNT></p> })
 }
 
-/// Their names, and the reader's own, which can be changed.
+/// The names of the users, and the field that changes the own name.
 #[component]
 pub fn Roster() -> impl IntoView {
     let text = use_text();
     let live = expect_context::<RoomState>();
+
     list(MEMBERS, move || {
         let me = live.me.get();
         let member = |name: &UserId| {
@@ -55,13 +56,15 @@ pub fn Roster() -> impl IntoView {
             names.unwrap_or_default().iter().map(member).collect()
         })
     });
+
     let names = still(move || {
         view! {
             <h2>{text.members}</h2>
             <ul class="members" id=MEMBERS></ul>
         }
     });
-    // Where names are proven, there is none to choose.
+
+    // With tokens, the name is fixed.
     let own = live.is_open.then(|| view! { <OwnName/> });
     view! { <section class="scripted" aria-label=text.members>{names} {own}</section> }
 }
@@ -71,10 +74,12 @@ fn OwnName() -> impl IntoView {
     let text = use_text();
     let live = expect_context::<RoomState>();
     let notice = RwSignal::new("");
+
     fill(OWN_NAME, move || {
         live.me.get().map(|me| me.to_string()).unwrap_or_default()
     });
     show(RENAMED, move || notice.get());
+
     on(RENAME, "submit", move |event| {
         event.prevent_default();
         let Some(field) = find::<HtmlInputElement>(OWN_NAME) else {
@@ -83,7 +88,7 @@ fn OwnName() -> impl IntoView {
         let typed = field.value();
         notice.set(match UserId::parse(typed.trim()) {
             Err(_) => text.bad_name,
-            // What is on its way is known to the server by the old name and its key.
+            // The server knows messages in flight by the old name and the key.
             Ok(_)
                 if live
                     .messages
@@ -97,6 +102,7 @@ fn OwnName() -> impl IntoView {
             }
         });
     });
+
     still(move || {
         view! {
             <form class="own" id=RENAME>

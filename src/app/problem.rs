@@ -1,6 +1,6 @@
-//! The page that a browser shows in place of an error: what is wrong, and where to go from here.
+//! The error page of browsers: the problem, and links to continue.
 //!
-//! Rendered on the server alone, for people who opened an address; programs get JSON. It needs no script.
+//! The server renders it for requests that accept HTML; programs receive JSON. The page needs no script.
 
 use leptos::prelude::*;
 
@@ -10,54 +10,54 @@ use crate::protocol::BasePath;
 use crate::protocol::RoomName;
 use crate::protocol::make_visible;
 
-/// Most characters of a room's name that are shown, where it is none.
+/// The maximum number of characters of an invalid room name that are shown.
 const MAX_SHOWN_CHARS: usize = 64;
 
-/// What the page shows.
+/// The content of the error page.
 #[derive(Clone, Debug)]
 pub struct Problem {
-    /// The language that it speaks.
+    /// The language.
     pub locale: Locale,
-    /// Its colours.
+    /// The theme.
     pub theme: Theme,
-    /// The path under which the server is reached.
+    /// The base path of the server.
     pub base: BasePath,
-    /// The address of its style sheet.
+    /// The URL of the style sheet.
     pub styles: String,
-    /// What is wrong.
+    /// The kind of the problem.
     pub kind: ProblemKind,
-    /// The room that may have been meant.
+    /// The room that the user may have meant.
     pub suggestion: Option<RoomName>,
-    /// The same in the words of the API, in English.
+    /// The message of the API, in English.
     pub message: String,
 }
 
-/// What is wrong.
+/// The kind of a problem.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ProblemKind {
-    /// The address names a room that cannot be.
+    /// The URL has an invalid room name.
     NoRoom {
-        /// The name, as it may be shown.
+        /// The name, as it is shown.
         asked: String,
     },
-    /// There is nothing at the address.
+    /// The URL does not exist.
     NotFound,
-    /// The reader may not do that.
+    /// The user has no right to do this.
     Forbidden,
-    /// The address does not allow the method.
+    /// The URL does not allow the method.
     Method,
-    /// The server does not answer to the name in the address.
+    /// The server does not serve the host name in the URL.
     Misdirected,
-    /// The reader, or its address, asks too often or for too much.
+    /// The user or the IP address exceeds a limit.
     TooMany,
-    /// The server cannot do it now.
+    /// The server is unavailable at present.
     Unavailable,
     /// Anything else.
     Other,
 }
 
 impl ProblemKind {
-    /// Returns the kind for a room that was asked for as `asked`. Characters that cannot be seen are written out.
+    /// Returns the kind for a request of the invalid room name `asked`. Invisible characters are shown as escapes.
     pub fn no_room(asked: &str) -> Self {
         let beginning: String = asked.chars().take(MAX_SHOWN_CHARS).collect();
         let mut shown = make_visible(&beginning);
@@ -68,8 +68,8 @@ impl ProblemKind {
     }
 }
 
-/// Returns the room that `asked`, which is the name of none, may have been meant to be: in lower case, with `-` for
-/// spaces and without slashes at its end.
+/// Returns a valid room name close to the invalid name `asked`: in lower case, with `-` in place of spaces, and
+/// without slashes at its end. `None` if the result is not valid either.
 pub fn suggest_room(asked: &str) -> Option<RoomName> {
     let name = asked.trim().trim_end_matches('/').to_lowercase();
     let name: String = name

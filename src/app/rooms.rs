@@ -1,5 +1,4 @@
-//! The way to other rooms: those that this browser was in, and any by its name. Links and a form, so nothing
-//! here needs a script but the memory.
+//! Links to other rooms: recent rooms of this browser, and a form for any room. Only the recent rooms need a script.
 
 use leptos::prelude::*;
 
@@ -12,10 +11,10 @@ use crate::protocol::RoomName;
 
 const ROOMS: &str = "rooms-list";
 
-/// The room switcher.
+/// The list of rooms.
 #[component]
 pub fn Rooms(
-    /// The one that the page shows.
+    /// The current room.
     room: RoomName,
 ) -> impl IntoView {
     let text = use_text();
@@ -23,6 +22,7 @@ pub fn Rooms(
     let base = expect_context::<BasePath>();
     let lobby = base.join("/");
     let here = link(&base, &room, true).to_html();
+
     list(ROOMS, move || {
         let recent = if live.awake.get() {
             recent_rooms()
@@ -36,6 +36,7 @@ pub fn Rooms(
             .map(|(at, room)| link(&base, &room, at == 0))
             .collect()
     });
+
     still(move || {
         view! {
             <h2>{text.rooms}</h2>

@@ -1,4 +1,4 @@
-//! Search in the part of the log that is in this page: from match to match, the newest first.
+//! Search in the messages that this page has loaded, from match to match, newest first.
 
 use leptos::prelude::*;
 use leptos::web_sys::HtmlInputElement;
@@ -15,21 +15,22 @@ const WORDS: &str = "words";
 const NEWER: &str = "newer";
 const RESULT: &str = "search-result";
 
-/// Where a search stands.
+/// The state of a search.
 #[derive(Clone, Debug, Default)]
 struct Search {
     words: String,
-    /// The ids of the rows that match, the newest first.
+    /// The ids of the matching rows, newest first.
     matches: Vec<u64>,
     at: usize,
 }
 
-/// The panel.
+/// The search panel.
 #[component]
 pub fn SearchPanel() -> impl IntoView {
     let text = use_text();
     let live = expect_context::<RoomState>();
     let search = RwSignal::new(Search::default());
+
     let step = move |by: usize| {
         let Some(field) = find::<HtmlInputElement>(WORDS) else {
             return;
@@ -49,6 +50,7 @@ pub fn SearchPanel() -> impl IntoView {
             live.find(search.matches.get(search.at).copied());
         });
     };
+
     on(FORM, "submit", move |event| {
         event.prevent_default();
         step(1);
@@ -63,6 +65,7 @@ pub fn SearchPanel() -> impl IntoView {
             count => (text.matches)(search.at + 1, count),
         })
     });
+
     still(move || {
         view! {
             <search class="panel" id=PANEL popover="auto" aria-label=text.search>

@@ -1,4 +1,4 @@
-//! The way into the room for others: its address, to be copied or photographed.
+//! The panel for inviting others: the URL of the room, as text and as a QR code.
 
 use leptos::prelude::*;
 use leptos::web_sys::HtmlInputElement;
@@ -22,7 +22,8 @@ pub fn Share() -> impl IntoView {
     let text = use_text();
     let live = expect_context::<RoomState>();
     let copied = RwSignal::new(false);
-    // The server does not know under which name it is reached.
+
+    // Only the browser knows the public URL of the server.
     let link = move || {
         if live.awake.get() {
             address()
@@ -35,8 +36,9 @@ pub fn Share() -> impl IntoView {
             .filter(|link| !link.is_empty())
             .and_then(|link| qr::encode(link.as_bytes()))
     };
+
     fill(LINK, link);
-    // With the quiet zone of four around it.
+    // The view box includes the quiet zone of four modules.
     set(CODE, "viewBox", move || {
         format!("-4 -4 {0} {0}", code().map_or(0, |code| code.size()) + 8)
     });
@@ -51,10 +53,11 @@ pub fn Share() -> impl IntoView {
         if copy(&address()) {
             copied.set(true);
         } else if let Some(field) = find::<HtmlInputElement>(LINK) {
-            // Without a clipboard the reader copies what is selected.
+            // Without a clipboard API, the text is selected for the user to copy.
             field.select();
         }
     });
+
     still(move || {
         view! {
             <section class="panel" id=PANEL popover="auto" aria-label=text.share>

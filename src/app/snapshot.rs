@@ -1,7 +1,7 @@
-//! What the server knows when it renders the page, and what the browser must therefore know too.
+//! The input of the first render, shared by server and browser.
 //!
-//! It travels inside the HTML as JSON, so both sides render from the same value. Only what the first render
-//! needs belongs here.
+//! The HTML contains it as JSON, so both sides render from the same values. It contains nothing that the first render
+//! does not need.
 
 use serde::Serialize;
 
@@ -14,60 +14,60 @@ use crate::protocol::Offset;
 use crate::protocol::Publication;
 use crate::protocol::RoomName;
 
-/// The id of the element that holds it.
+/// The id of the element that contains the snapshot.
 pub const ELEMENT: &str = "snapshot";
 
-/// The first render's input.
+/// The input of the first render.
 #[derive(Clone, Debug, Serialize)]
 pub struct Snapshot {
-    /// The path under which the server is reached.
+    /// The base path of the server.
     pub base: BasePath,
     /// The room that the page shows.
     pub room: RoomName,
-    /// The language that the page speaks.
+    /// The language of the page.
     pub locale: Locale,
-    /// Its colours.
+    /// The theme of the page.
     pub theme: Theme,
-    /// Whether everyone may come in under any name; else a token says who its holder is.
+    /// True if users choose their names; otherwise a token fixes the name.
     pub is_open: bool,
-    /// What was said last, unless the store could not tell or the reader may not know.
+    /// The newest messages; `None` if the store failed or the user has no right to read them.
     pub past: Option<InitialHistory>,
-    /// What the form begins with.
+    /// The initial values of the form.
     pub form: Form,
 }
 
 /// The end of the room's log.
 #[derive(Clone, Debug, Serialize)]
 pub struct InitialHistory {
-    /// Which life of the log it is.
+    /// The epoch of the log.
     pub epoch: Epoch,
     /// The newest offset.
     pub head: Offset,
     /// The newest messages, oldest first.
     pub messages: Vec<Publication>,
-    /// Whether there are older ones.
+    /// True if there are older messages.
     pub more: bool,
 }
 
-/// The form where JavaScript is off: who speaks, and a text that could not be taken.
+/// The values of the form for browsers without JavaScript.
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Form {
-    /// Makes sending it twice storing it once.
+    /// The deduplication key, so that a form sent twice is stored once.
     pub key: String,
-    /// The name that was given last.
+    /// The last name that was used.
     pub name: String,
-    /// What was sent, if it was refused.
+    /// The text of a message that was refused.
     pub text: String,
-    /// Why.
+    /// The reason for the refusal.
     pub refused: Option<Reason>,
 }
 
 impl Snapshot {
-    /// As JSON that may stand in a script element of an HTML page.
+    /// Returns the snapshot as JSON that is safe inside a script element.
     pub fn to_json(&self) -> String {
-        // Fails only for maps with keys that are no text, and there are none.
+        // Fails only for maps with keys that are not strings, and there are none.
         let json = serde_json::to_string(self).unwrap_or_default();
-        // Only in texts; there it means the same, and ends no element and begins no comment.
+        // JSON has `<` only inside strings, where the escape is equivalent. It prevents `</script>` and `<!--`.
         json.replace('<', "\\u003c")
     }
 }
@@ -103,6 +103,7 @@ mod tests {
             past: Some(past),
             form: Form::default(),
         };
+
         let json = snapshot.to_json();
         assert!(!json.contains('<'));
         let read: serde_json::Value = serde_json::from_str(&json).expect("JSON");

@@ -1,7 +1,7 @@
-//! The badge: how the connection stands, in words and never by colour alone, and the way to hurry it.
+//! The status badge: the state of the connection in words, not by colour alone, and a button that reconnects at once.
 //!
-//! A countdown would make a screen reader speak every second, so the changing words are for the eye and a
-//! constant word is for the ear.
+//! A screen reader would read a countdown every second. The changing text is therefore hidden from it, and replaced
+//! by a constant one.
 
 use leptos::prelude::*;
 
@@ -14,12 +14,13 @@ const SHOWN: &str = "status-shown";
 const HEARD: &str = "status-heard";
 const HURRY: &str = "hurry";
 
-/// Connecting, Live, Delayed, Reconnecting in 4 s, Offline.
+/// The badge: connecting, live, delayed, reconnecting in 4 s, or offline.
 #[component]
 pub fn StatusBadge() -> impl IntoView {
     let text = use_text();
     let live = expect_context::<RoomState>();
     let connection = live.connection;
+
     let class = move || match connection.get() {
         ConnectionStatus::Live => "badge live",
         ConnectionStatus::Connecting
@@ -43,6 +44,7 @@ pub fn StatusBadge() -> impl IntoView {
             ConnectionStatus::Waiting { .. } | ConnectionStatus::Offline
         )
     };
+
     set(BADGE, "class", class);
     show(SHOWN, shown);
     set(SHOWN, "aria-hidden", hidden);
@@ -52,6 +54,7 @@ pub fn StatusBadge() -> impl IntoView {
     );
     hide(HURRY, is_busy);
     on(HURRY, "click", move |_| live.connect());
+
     still(move || {
         view! {
             <button class="tool hurry" id=HURRY type="button" hidden=is_busy()>{text.retry_now}</button>

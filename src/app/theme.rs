@@ -1,5 +1,5 @@
-//! Light or dark: as the system has it, or as the reader chose. A cookie remembers it, so that the server
-//! renders the page in the right colours from the first byte.
+//! The colour theme: the system's, or the user's choice. A cookie stores the choice, so the server renders the page
+//! in the right colours.
 
 use leptos::prelude::*;
 use serde::Serialize;
@@ -8,11 +8,11 @@ use super::dynamic::{on, set, show, still};
 use super::i18n::use_text;
 use super::live::RoomState;
 
-/// The colours of the page.
+/// The colour theme of the page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Theme {
-    /// As the system has it.
+    /// The system's theme.
     #[default]
     System,
     /// Dark on light.
@@ -22,10 +22,10 @@ pub enum Theme {
 }
 
 impl Theme {
-    /// The cookie, and the attribute of `<html>`, that hold it.
+    /// The name of the cookie, and of the attribute of `<html>`.
     pub const NAME: &'static str = "theme";
 
-    /// As it stands there.
+    /// Returns the value of the cookie and the attribute.
     pub const fn tag(self) -> &'static str {
         match self {
             Self::System => "system",
@@ -34,7 +34,7 @@ impl Theme {
         }
     }
 
-    /// The theme called `tag`; the system's if there is none.
+    /// Returns the theme of the value `tag`, or the system's theme if it is unknown.
     pub fn parse(tag: &str) -> Self {
         [Self::Light, Self::Dark]
             .into_iter()
@@ -42,7 +42,7 @@ impl Theme {
             .unwrap_or_default()
     }
 
-    /// The one that a switch changes to.
+    /// Returns the theme that a switch selects next.
     pub(super) const fn next(self) -> Self {
         match self {
             Self::System => Self::Light,
@@ -55,23 +55,26 @@ impl Theme {
 const SWITCH: &str = "theme";
 const CHOSEN: &str = "theme-chosen";
 
-/// The way to the other colours. A link, which works without JavaScript as well.
+/// The link that switches the theme. It works without JavaScript.
 #[component]
 pub fn ThemeSwitch() -> impl IntoView {
     let text = use_text();
     let live = expect_context::<RoomState>();
+
     let word = move || match live.theme.get() {
         Theme::System => text.theme_system,
         Theme::Light => text.theme_light,
         Theme::Dark => text.theme_dark,
     };
     let href = move || format!("?{}={}", Theme::NAME, live.theme.get().next().tag());
+
     show(CHOSEN, word);
     set(SWITCH, "href", href);
     on(SWITCH, "click", move |event| {
         event.prevent_default();
         live.set_theme(live.theme.get_untracked().next());
     });
+
     still(move || {
         view! {
             <a class="tool" id=SWITCH href=href()>

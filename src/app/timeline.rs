@@ -1,7 +1,6 @@
-//! The log: its rows, oldest first, what the page says where there is none, and the way back to its end.
+//! The log: its rows, oldest first, the text of an empty log, and the button that scrolls to the end.
 //!
-//! Which rows are in the document is [`super::live::MessageList`]'s; the empty space around them stands in for
-//! the others.
+//! [`super::live::MessageList`] decides which rows are in the document. Empty space stands in for the others.
 
 use leptos::ev::KeyboardEvent;
 use leptos::prelude::*;
@@ -22,20 +21,20 @@ const ROWS: &str = "rows";
 const EMPTY: &str = "empty";
 const MORE: &str = "more";
 
-/// What was said in the room, and what this page is about to say.
+/// The messages of the room, and the unsent messages of this page.
 #[component]
 pub fn Timeline(
-    /// The room, for the words that fill an empty log.
+    /// The room, for the text of an empty log.
     room: RoomName,
 ) -> impl IntoView {
     let text = use_text();
     let live = expect_context::<RoomState>();
     let is_spoken = move || !live.messages.with(MessageList::is_known_empty);
-    // At the end of the log, what is new is in view.
+    // New messages are visible at the end of the log, so the button is hidden there.
     let at_end = move || live.messages.with(MessageList::follows);
     let news = move || live.messages.with(MessageList::unread);
     let rows = move || live.messages.with(|list| list.views(|at| live.day(at)));
-    // Of a row that is stored it makes no difference.
+    // Only messages that are not stored can wait for a connection.
     let cut_off = move |shown: &RowView| {
         let is_stored = shown
             .row
@@ -46,7 +45,7 @@ pub fn Timeline(
 
     let mut drawing = None;
     effect(move || {
-        // The reader's clock is known when the page is awake: then every row is drawn anew.
+        // The user's time zone is known after hydration, so all rows are drawn again.
         if !live.awake.get() {
             return;
         }
@@ -62,7 +61,8 @@ pub fn Timeline(
             |(cut, shown)| row(shown, *cut, text, live),
         );
     });
-    // Behind the first drawing: what was said before is not news to a screen reader.
+
+    // The log is attached after the first drawing, so that a screen reader does not announce old messages.
     effect(move || {
         if live.awake.get()
             && let Some(log) = find(LOG)
@@ -70,6 +70,7 @@ pub fn Timeline(
             live.attach(&log);
         }
     });
+
     // One listener for all rows.
     on(LOG, "click", move |event| {
         let target = event
@@ -79,7 +80,8 @@ pub fn Timeline(
             press(&button, text.copied, live);
         }
     });
-    // The buttons of the rows are no stops of the Tab key, which would never come past them.
+
+    // The arrow keys move between the buttons of rows. The Tab key skips them, because there are too many.
     on(LOG, "keydown", move |event: Event| {
         let by = match event
             .dyn_ref::<KeyboardEvent>()
@@ -95,6 +97,7 @@ pub fn Timeline(
             move_focus(&log, COPY, by);
         }
     });
+
     on(MORE, "click", move |_| live.to_end());
     hide(EMPTY, is_spoken);
     hide(MORE, at_end);
@@ -134,7 +137,7 @@ pub fn Timeline(
     })
 }
 
-/// Does what a `button` of a row is for.
+/// Performs the action of a row's `button`.
 fn press(button: &Element, copied: &str, live: RoomState) {
     let row = button.closest(".row").ok().flatten();
     let Some((row, id)) = row.and_then(|row| number(&row.id()).map(|id| (row, id))) else {

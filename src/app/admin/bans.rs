@@ -8,7 +8,7 @@ use super::route::{PageAction, PendingAction};
 use super::table::{Cell, Row, table};
 use crate::protocol::admin::{Ban, BanList, BanTarget, ClosedRoom};
 
-/// Both lists: the newest bans, and whether there are more, and the closed rooms.
+/// Returns both lists: the newest bans, with a note if there are more, and the closed rooms.
 pub(super) fn bans(page: &Page, list: BanList, has_more: bool) -> AnyView {
     let text = page.text;
     let any_client = page.route.with_pending(PendingAction::Ban(None));
@@ -87,7 +87,7 @@ fn reason(reason: Option<String>) -> impl IntoAny {
     reason.map(|reason| view! { <span dir="auto">{reason}</span> })
 }
 
-/// The operator that made a rule, and how long ago.
+/// Returns the operator that made a rule, and the time since then.
 fn made_by(page: &Page, operator: String, since: u64) -> impl IntoAny + use<> {
     let ago = (page.text.ago)(&page.time_since(since));
     view! { <span><bdi>{operator}</bdi> ", " {ago}</span> }

@@ -1,5 +1,5 @@
-//! The dialog that confirms an action. The address opens it: the script makes it modal; without JavaScript it stands
-//! above the page.
+//! The dialog that confirms an action. The URL opens it. The script makes it modal; without JavaScript it is at the
+//! top of the page.
 
 use leptos::prelude::*;
 
@@ -9,12 +9,12 @@ use super::route::{PATH, PendingAction};
 use crate::app::i18n::AdminText;
 use crate::protocol::admin::ConnectionSummary;
 
-/// The durations of a ban to choose from, in seconds; `None` has no end.
+/// The choices for the duration of a ban, in seconds; `None` has no end.
 const DURATIONS: [Option<u64>; 5] = [Some(600), Some(3600), Some(86_400), Some(7 * 86_400), None];
-/// The default: a day.
+/// The default choice, one day.
 const DEFAULT_DURATION: Option<u64> = Some(86_400);
 
-/// The dialog for `pending`, which may be about the connection `subject` if that is still open.
+/// Returns the dialog for `pending`. The `subject` is its connection, if that is still open.
 pub(super) fn confirm_dialog(
     page: &Page,
     pending: &PendingAction,
@@ -70,7 +70,7 @@ fn note(text: &'static str) -> AnyView {
     view! { <p class="quiet">{text}</p> }.into_any()
 }
 
-/// The fields of a ban: the client, the room, the duration and the reason.
+/// Returns the fields of a ban: the client, the room, the duration and the reason.
 fn ban_fields(subject: Option<ConnectionSummary>, text: &'static AdminText) -> AnyView {
     let client = match subject {
         Some(subject) => client_of_connection(&subject, text),
@@ -94,7 +94,7 @@ fn ban_fields(subject: Option<ConnectionSummary>, text: &'static AdminText) -> A
     .into_any()
 }
 
-/// A choice of the id or the address of a connection, and of its room or all rooms.
+/// Returns a choice between the id and the address of a connection, and between its room and all rooms.
 fn client_of_connection(subject: &ConnectionSummary, text: &'static AdminText) -> AnyView {
     let by_id = subject.shown_id().map(|id| {
         view! {
@@ -127,7 +127,7 @@ fn client_of_connection(subject: &ConnectionSummary, text: &'static AdminText) -
     .into_any()
 }
 
-/// Fields for an id or an address, and for a room.
+/// Returns fields for an id or an address, and for a room.
 fn any_client(text: &'static AdminText) -> AnyView {
     view! {
         <label for="whom">{text.id_or_address}</label>

@@ -1,4 +1,4 @@
-//! The list of connections: how far each has read, and its actions.
+//! The list of connections, with their progress and their actions.
 
 use leptos::prelude::*;
 
@@ -9,7 +9,7 @@ use super::route::{AdminRoute, PendingAction};
 use super::table::{Cell, Row, table};
 use crate::protocol::admin::{ConnectionList, ConnectionSummary};
 
-/// One page of the connections.
+/// Returns one page of the connections.
 pub(super) fn connections(page: &Page, list: ConnectionList) -> AnyView {
     let Page { route, text, .. } = page;
     let base = route.base();

@@ -4,7 +4,7 @@ use leptos::prelude::*;
 
 use super::route::{AdminRoute, PATH, PageAction};
 
-/// Hidden inputs for `fields`.
+/// Returns hidden inputs for `fields`.
 pub(super) fn hidden(
     fields: impl IntoIterator<Item = (&'static str, String)>,
 ) -> Vec<impl IntoView> {
@@ -14,7 +14,7 @@ pub(super) fn hidden(
         .collect()
 }
 
-/// A search that filters a list: the field `name` of the address, added to `route`.
+/// Returns a search that filters a list: it adds the field `name` to the URL of `route`.
 pub(super) fn search(
     route: &AdminRoute,
     name: &'static str,
@@ -32,7 +32,7 @@ pub(super) fn search(
     }
 }
 
-/// A button for an action that needs no confirmation. The `fields` name its object.
+/// Returns a button for an action that needs no confirmation. The `fields` identify its object.
 pub(super) fn action_button(
     action: PageAction,
     fields: impl IntoIterator<Item = (&'static str, String)>,
@@ -50,7 +50,7 @@ pub(super) fn action_button(
     .into_any()
 }
 
-/// The fields of a form for `action`, after which the page returns to `route`.
+/// Returns the form fields of `action`, after which the page returns to `route`.
 pub(super) fn action_fields(action: PageAction, route: &AdminRoute) -> [(&'static str, String); 2] {
     [
         ("act", action.as_str().to_owned()),
@@ -58,7 +58,7 @@ pub(super) fn action_fields(action: PageAction, route: &AdminRoute) -> [(&'stati
     ]
 }
 
-/// A link that looks like a button.
+/// Returns a link that looks like a button.
 pub(super) fn link(id: impl Into<String>, route: &AdminRoute, label: &'static str) -> AnyView {
     view! { <a class="tool" id=id.into() href=route.href()>{label}</a> }.into_any()
 }

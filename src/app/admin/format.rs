@@ -1,6 +1,6 @@
-//! Numbers, rates and sizes for people. Pure.
+//! Numbers, rates and sizes as text. Pure.
 
-/// From here on, a rate is shown without its fraction.
+/// The smallest rate that is shown without a fraction.
 const WHOLE_FROM: f64 = 99.95;
 
 /// Returns a count with separators: `1,234`.

@@ -13,7 +13,7 @@ use crate::protocol::RoomName;
 /// The number of messages that are shown.
 pub const NEWEST: usize = 30;
 
-/// The messages of `room`, given oldest first and shown newest first; `None` if they cannot be read.
+/// Returns the messages of `room`, given oldest first and shown newest first; `None` if they cannot be read.
 pub(super) fn messages(
     page: &Page,
     room: &RoomName,
@@ -53,7 +53,7 @@ fn item(page: &Page, room: &RoomName, message: Publication) -> AnyView {
             (body.into_any(), false)
         }
         Body::Data(data) => {
-            // Four characters of base64 are three bytes.
+            // Four characters of base64 encode three bytes.
             let size = data.trim_end_matches('=').len() * 3 / 4;
             let body = view! { <p class="words quiet">{(text.binary)(size)}</p> };
             (body.into_any(), false)

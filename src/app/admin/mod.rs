@@ -1,11 +1,12 @@
 //! The admin page: the state of the server, rooms, connections and bans, and the actions of operators.
 //!
-//! Only the server renders it: [`document`] turns [`AdminPageData`] into the whole page, anew for each request. Links
-//! and forms lead from one [`AdminRoute`] to the next, so everything but a trace works without JavaScript.
-//! `public/admin.js` requests the page once a second and updates what has changed. Browsers download none of this.
+//! Only the server renders it: [`document`] turns [`AdminPageData`] into the whole page for each request. Links and
+//! forms lead from one [`AdminRoute`] to the next, so everything except traces works without JavaScript.
+//! `public/admin.js` requests the page once a second and updates what has changed. Browsers do not download this
+//! module.
 //!
-//! There are no signals, no clock and no browser here. Times are shown as durations, because the server does not know
-//! the reader's clock.
+//! The page uses no signals, no clock and no browser API. Times are shown as durations, because the server does not
+//! know the user's time zone.
 
 pub mod route;
 mod page_data;
@@ -78,7 +79,7 @@ pub fn document(data: AdminPageData) -> String {
                 <meta name="viewport" content="width=device-width, initial-scale=1"/>
                 <meta name="color-scheme" content="light dark"/>
                 <meta name="robots" content="noindex"/>
-                // As a child it would get a marker, which a browser shows in the tab.
+                // A child node would get a hydration marker, which browsers show in the tab.
                 <title inner_html=title></title>
                 <link rel="icon" href="favicon.svg" type="image/svg+xml"/>
                 <link rel="stylesheet" href=styles/>
@@ -95,7 +96,7 @@ pub fn document(data: AdminPageData) -> String {
     format!("<!DOCTYPE html>{}", page.to_html())
 }
 
-/// The page of an operator.
+/// Returns the page of an operator.
 fn dashboard(route: AdminRoute, content: Dashboard, text: &'static AdminText) -> AnyView {
     let page = Page {
         route,
@@ -132,7 +133,7 @@ fn dashboard(route: AdminRoute, content: Dashboard, text: &'static AdminText) ->
 fn outcome_note(outcome: ActionOutcome, text: &'static AdminText) -> AnyView {
     let CompletedAction { action, kicked } = match outcome {
         ActionOutcome::Completed(completed) => completed,
-        // Errors of the server are in English.
+        // Error messages of the server are in English.
         ActionOutcome::Failed(reason) => {
             return view! {
                 <p class="desk-note alert" role="alert">{text.failed} " " <span lang="en">{reason}</span></p>

@@ -9,7 +9,7 @@ use crate::app::i18n::{AdminText, Locale};
 use crate::app::theme::Theme;
 use crate::protocol::admin::{SecondStats, Stats};
 
-/// The head of the page: the state of the server, if the operator may see it, and the settings of the page.
+/// Returns the head of the page: the state of the server, if the operator may see it, and the settings of the page.
 pub(super) fn head(
     locale: Locale,
     theme: Theme,
@@ -52,7 +52,7 @@ pub(super) fn head(
     .into_any()
 }
 
-/// The badge, the version and the time since the start.
+/// Returns the badge, the version and the uptime.
 fn state(stats: &Stats, text: &'static AdminText) -> AnyView {
     let (class, label) = if stats.ready {
         ("badge", text.ready)
@@ -72,7 +72,7 @@ fn state(stats: &Stats, text: &'static AdminText) -> AnyView {
     .into_any()
 }
 
-/// The rates of the last minutes, if the operator may see them.
+/// Returns the rates of the last minutes, if the operator may see them.
 pub(super) fn overview(stats: Option<Stats>, text: &'static AdminText) -> AnyView {
     let Some(stats) = stats else {
         return view! { <p class="desk-note">{text.some_rooms}</p> }.into_any();

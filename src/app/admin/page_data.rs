@@ -1,4 +1,4 @@
-//! The data of the admin page, as the server gathers it for one request. Every list is bounded.
+//! The data of the admin page for one request. Every list is bounded.
 
 use super::route::{AdminRoute, CompletedAction};
 use crate::app::Locale;
@@ -26,9 +26,9 @@ pub struct AdminPageData {
 pub enum AdminContent {
     /// The form for a token: the client is not known to be an operator.
     SignIn {
-        /// Why the token of the request was rejected, if it had one.
+        /// The reason why the token of the request was rejected, if it had one.
         refused: Option<String>,
-        /// The server has keys, so tokens can be accepted.
+        /// True if the server has keys, so that tokens can be accepted.
         has_keys: bool,
     },
     /// Everything that the operator administers.
@@ -42,7 +42,7 @@ pub struct Dashboard {
     pub now: u64,
     /// The state of the server; `None` for operators of some rooms only.
     pub stats: Option<Stats>,
-    /// The operator sent a token, which the page can forget.
+    /// True if the operator sent a token, which the page can forget.
     pub has_token: bool,
     /// One page of the rooms.
     pub rooms: RoomList,
@@ -52,7 +52,7 @@ pub struct Dashboard {
     pub messages: Option<Vec<Publication>>,
     /// The newest bans, newest first, and the closed rooms.
     pub bans: BanList,
-    /// There are older bans.
+    /// True if there are older bans.
     pub has_more_bans: bool,
     /// The connection that the confirmation dialog is about, if it is still open.
     pub subject: Option<ConnectionSummary>,

@@ -9,7 +9,7 @@ use super::route::{AdminRoute, PageAction, PendingAction};
 use super::table::{Cell, Row, table};
 use crate::protocol::admin::{RoomList, RoomSummary};
 
-/// One page of the rooms.
+/// Returns one page of the rooms.
 pub(super) fn rooms(page: &Page, list: RoomList) -> AnyView {
     let Page { route, text, .. } = page;
     let base = route.base();

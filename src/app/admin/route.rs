@@ -1,15 +1,15 @@
-//! The route of the admin page: its address says what is listed, which dialog is open, and which action was completed.
-//! There is no other state, so links, reloads and the back button work the same with and without JavaScript.
+//! The route of the admin page. Its URL contains the listed page of each list, the open dialog and the completed
+//! action. There is no other state, so links, reloads and the back button work the same with and without JavaScript.
 //!
-//! Pure. Invalid fields of an address count as absent.
+//! Pure. Invalid fields of a URL count as absent.
 
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 
-/// The address of the page, relative to itself: it works on every listener and behind every proxy.
+/// The URL of the page, relative to itself, so that it works on every listener and behind every proxy.
 pub const PATH: &str = "admin";
 
-/// See the [module docs](self).
+/// The state of the page, as its URL contains it.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct AdminRoute {
     /// The beginning of the names of the listed rooms.
@@ -30,7 +30,7 @@ pub struct AdminRoute {
     pub completed: Option<CompletedAction>,
 }
 
-/// An action of an operator, by its name in addresses and forms.
+/// An action of an operator, by its name in URLs and forms.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PageAction {
     /// Ends a connection.
@@ -80,7 +80,7 @@ impl PageAction {
         Self::Delete,
     ];
 
-    /// Returns its name.
+    /// Returns the name of the action.
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Kick => "kick",
@@ -118,7 +118,7 @@ impl PendingAction {
         }
     }
 
-    /// Returns the fields of a form that name its object.
+    /// Returns the form fields that identify its object.
     pub fn fields(&self) -> Vec<(&'static str, String)> {
         match self {
             Self::Kick(number) => vec![("number", number.to_string())],
@@ -132,7 +132,7 @@ impl PendingAction {
 }
 
 impl AdminRoute {
-    /// Parses the query of an address.
+    /// Parses the query of a URL.
     pub fn parse(query: &str) -> Self {
         let fields: Vec<_> = form_urlencoded::parse(query.as_bytes()).collect();
         let field = |name: &str| {
@@ -168,7 +168,7 @@ impl AdminRoute {
         }
     }
 
-    /// Returns its fields, as [`AdminRoute::parse`] reads them.
+    /// Returns the fields of the route, as [`AdminRoute::parse`] reads them.
     pub fn fields(&self) -> Vec<(&'static str, String)> {
         let text = |text: &str| (!text.is_empty()).then(|| text.to_owned());
         let list = [
@@ -205,14 +205,14 @@ impl AdminRoute {
         fields
     }
 
-    /// Returns its query.
+    /// Returns the query of the route.
     pub fn query(&self) -> String {
         form_urlencoded::Serializer::new(String::new())
             .extend_pairs(self.fields())
             .finish()
     }
 
-    /// Returns its address.
+    /// Returns the URL of the route.
     pub fn href(&self) -> String {
         match self.query() {
             query if query.is_empty() => PATH.to_owned(),

@@ -1,13 +1,14 @@
-//! The form for a token, shown to clients that are not known to be operators.
+//! The form for a token, shown to clients that are not authenticated as operators.
 //!
-//! The field has no name, so the form does not send it, and no address or log contains it: the script keeps the token
-//! for the tab and sends it as a header.
+//! The field has no name, so the form does not send it, and no URL or log contains the token. The script keeps it for
+//! the tab and sends it as a header.
 
 use leptos::prelude::*;
 
 use crate::app::i18n::AdminText;
 
-/// The form, with the reason why a token was refused; or a note where the server has no keys and accepts no tokens.
+/// Returns the form, with the reason why a token was refused; or a note if the server has no keys and accepts no
+/// tokens.
 pub(super) fn sign_in(
     refused: Option<String>,
     has_keys: bool,
@@ -17,7 +18,7 @@ pub(super) fn sign_in(
         return view! { <main class="gate"><p>{text.elsewhere}</p></main> }.into_any();
     }
 
-    // Errors of the server are in English.
+    // Error messages of the server are in English.
     let refused = refused.map(|reason| {
         view! { <p class="alert" role="alert" id="refused">{text.refused} " " <span lang="en">{reason}</span></p> }
     });

@@ -33,7 +33,7 @@ impl Unit {
     }
 }
 
-/// The chart of `values`, one for each second, oldest first.
+/// Returns the chart of `values`, one for each second, oldest first.
 pub(super) fn sparkline(
     label: &'static str,
     values: &[f64],

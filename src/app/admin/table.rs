@@ -18,7 +18,7 @@ pub(super) struct Cell {
 }
 
 impl Cell {
-    /// A cell of text.
+    /// Returns a cell of text.
     pub(super) fn text(title: &'static str, content: impl IntoAny) -> Self {
         Self {
             title,
@@ -27,7 +27,7 @@ impl Cell {
         }
     }
 
-    /// A number, aligned to the right.
+    /// Returns a number, aligned to the right.
     pub(super) fn number(title: &'static str, number: String) -> Self {
         Self {
             class: Some("number"),
@@ -35,7 +35,7 @@ impl Cell {
         }
     }
 
-    /// The buttons and links of the row.
+    /// Returns the buttons and links of the row.
     pub(super) fn actions(title: &'static str, actions: impl IntoAny) -> Self {
         Self {
             class: Some("acts"),
@@ -44,7 +44,7 @@ impl Cell {
     }
 }
 
-/// A table of `rows`; nothing if there are none.
+/// Returns a table of `rows`; nothing if there are none.
 pub(super) fn table(
     rows: Vec<Row>,
     id: Option<&'static str>,

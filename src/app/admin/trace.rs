@@ -1,4 +1,4 @@
-//! The live trace of one connection. `public/admin.js` reads the events from the API and shows them with the phrases
+//! The live trace of one connection. `public/admin.js` reads the events from the API, and shows them with the texts
 //! given here.
 
 use leptos::prelude::*;
@@ -10,13 +10,13 @@ use super::route::AdminRoute;
 /// An event of a trace, as the API names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Event {
-    /// The client sent a frame.
+    /// A frame from the client.
     Frame,
-    /// Bytes were written to the client.
+    /// A write to the client.
     Write,
-    /// The client does not read.
+    /// A write that is blocked, because the client does not read.
     Blocked,
-    /// Events were skipped.
+    /// A number of skipped events.
     Missed,
 }
 
@@ -35,7 +35,7 @@ impl Event {
     }
 }
 
-/// The trace of the connection `number`.
+/// Returns the trace of the connection `number`.
 pub(super) fn trace(page: &Page, number: u64) -> AnyView {
     let text = page.text;
     let phrase = text.event;
@@ -51,7 +51,7 @@ pub(super) fn trace(page: &Page, number: u64) -> AnyView {
                 {link("trace-stop", &stopped, text.stop)}
             </div>
             <p class="quiet">{text.trace_note}</p>
-            // The script fills the list (`data-own`): an update of the page does not change it.
+            // The script fills the list. An update of the page does not change it (`data-own`).
             <ol
                 class="trace"
                 id=format!("trace-of-{number}")

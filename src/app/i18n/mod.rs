@@ -1,8 +1,8 @@
-//! Which language the page speaks, and its phrases.
+//! The languages of the page.
 //!
-//! A language is one file with one constant; [`Text`] has a field for each phrase, so a missing one does not
-//! compile. The server decides, by the reader's choice or by
-//! `Accept-Language`, and both sides render from that decision.
+//! Each language is one file with one constant. [`Text`] has a field for each text, so a missing one does not
+//! compile. The server chooses the language, by the user's choice or by `Accept-Language`, and both sides render with
+//! it.
 
 mod text;
 mod en;
@@ -26,7 +26,7 @@ use crate::protocol::{FULL_WEIGHT, parse_weight};
 /// A language of the page.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
 pub enum Locale {
-    /// English, also for whoever asks for a language that the page does not have.
+    /// English, also for users whose language is not supported.
     #[default]
     #[serde(rename = "en")]
     En,
@@ -36,13 +36,13 @@ pub enum Locale {
 }
 
 impl Locale {
-    /// The cookie that remembers a reader's choice, and the query that makes it.
+    /// The name of the cookie that stores the user's choice, and of the query field that sets it.
     pub const NAME: &'static str = "language";
 
-    /// In order of preference where a reader has none.
+    /// All languages, in order of preference for users without one.
     pub const ALL: [Self; 2] = [Self::En, Self::ZhCn];
 
-    /// Its tag for `<html lang>`.
+    /// Returns the tag for `<html lang>`.
     pub const fn tag(self) -> &'static str {
         match self {
             Self::En => "en",
@@ -50,12 +50,12 @@ impl Locale {
         }
     }
 
-    /// The language called `tag`.
+    /// Returns the language of this tag.
     pub fn parse(tag: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|locale| locale.tag() == tag)
     }
 
-    /// Its phrases.
+    /// Returns the texts of the language.
     pub const fn text(self) -> &'static Text {
         match self {
             Self::En => &en::EN,
@@ -65,8 +65,8 @@ impl Locale {
 
     /// Returns the language that an `Accept-Language` header prefers (RFC 9110 section 12.5.4).
     ///
-    /// Elements that break the grammar are ignored; a header that names none of our languages means English. The
-    /// header is read once, however many elements it has.
+    /// Invalid elements are ignored. English is the default if the header names none of our languages. The header is
+    /// read once, regardless of the number of its elements.
     pub fn negotiate(accept_language: Option<&str>) -> Self {
         let mut named = Self::ALL.map(|_| Preference::default());
         let mut any = Preference::default();
@@ -80,7 +80,7 @@ impl Locale {
             }
         }
 
-        // `*` stands for the first language that the header does not name.
+        // `*` matches the first language that the header does not name.
         let unnamed = Self::ALL
             .into_iter()
             .find(|locale| !named[*locale as usize].is_named);
@@ -97,23 +97,23 @@ impl Locale {
     }
 }
 
-/// The language of the page that is being rendered.
+/// Returns the language of the page that is being rendered.
 pub fn use_locale() -> Locale {
     expect_context()
 }
 
-/// Its phrases.
+/// Returns the texts of that language.
 pub fn use_text() -> &'static Text {
     use_locale().text()
 }
 
-/// The elements of a header that name one range, added up.
+/// The combined elements of the header that name one language range.
 #[derive(Default)]
 struct Preference {
     is_named: bool,
-    /// An element has the weight 0.
+    /// True if an element has the weight 0.
     is_refused: bool,
-    /// The greatest weight, and the place of the first element that has it; of equal weights the first one wins.
+    /// The greatest weight, and the position of its first element. Among equal weights the first element wins.
     best: Option<(u16, Reverse<usize>)>,
 }
 
@@ -128,10 +128,10 @@ impl Preference {
     }
 }
 
-/// One element of the header.
+/// An element of the header.
 struct Element {
     range: Range,
-    /// Its q-value in thousandths.
+    /// The q-value in thousandths.
     weight: u16,
 }
 
@@ -163,7 +163,7 @@ impl Range {
         let mut subtags = range.split('-');
         match subtags.next() {
             Some("en") => Self::One(Locale::En),
-            // Traditional characters and the regions that write them are a language that we do not have.
+            // Traditional Chinese, and the regions that write it, is a different language, which is not supported.
             Some("zh") if subtags.all(|subtag| !matches!(subtag, "hant" | "tw" | "hk" | "mo")) => {
                 Self::One(Locale::ZhCn)
             }

@@ -1,25 +1,25 @@
-//! Every phrase of the error page. Only the server uses these.
+//! The texts of the error page. Only the server uses them.
 
 use super::Locale;
 use crate::app::problem::ProblemKind;
 
-/// The phrases of one language.
+/// The texts of one language.
 #[derive(Debug)]
 pub struct ProblemText {
     /// The heading.
     pub title: fn(&ProblemKind) -> String,
-    /// What to do, or what is allowed.
+    /// The advice or the rule that applies.
     pub advice: fn(&ProblemKind) -> &'static str,
-    /// Before the link to the room that may have been meant.
+    /// The text before the link to the suggested room.
     pub suggestion: &'static str,
-    /// The link to the default room.
+    /// The text of the link to the default room.
     pub to_lobby: &'static str,
-    /// Comes before the server's message, which is in English.
+    /// The text before the server's message, which is in English.
     pub server_says: &'static str,
 }
 
 impl Locale {
-    /// Returns the phrases of the page that is shown in place of an error.
+    /// Returns the texts of the error page.
     pub const fn problem_text(self) -> &'static ProblemText {
         match self {
             Self::En => &EN,

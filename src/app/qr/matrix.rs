@@ -1,21 +1,22 @@
-//! The squares: marks that a reader looks for, then the bits in their zigzag, then the mask.
+//! The modules of a QR code: the function patterns, then the data bits in a zigzag, then the mask.
 
 use super::Version;
 
-/// Level M in the format field.
+/// The format value of error correction level M.
 const LEVEL_M: usize = 0b00;
 
-/// A square of squares.
+/// A square of modules.
 #[derive(Clone, Debug)]
 pub(super) struct Matrix {
     size: usize,
     dark: Vec<bool>,
-    /// Squares that are marks, and hold no bits.
+    /// The modules of function patterns, which contain no data bits.
     fixed: Vec<bool>,
 }
 
 impl Matrix {
-    /// The code of `version` that holds `bytes`, under the mask that leaves the fewest large patches.
+    /// Creates the code of `version` that contains `bytes`, with the mask that leaves the fewest blocks of one
+    /// colour.
     pub(super) fn new(version: &Version, bytes: &[u8]) -> Self {
         let size = 17 + 4 * version.number;
         let mut matrix = Self {
@@ -23,8 +24,10 @@ impl Matrix {
             dark: vec![false; size * size],
             fixed: vec![false; size * size],
         };
+
         matrix.mark(version);
         matrix.fill(bytes);
+
         let masked = (0..8).map(|mask| matrix.masked(mask));
         masked.min_by_key(Self::patches).unwrap_or(matrix)
     }
@@ -48,7 +51,8 @@ impl Matrix {
             self.fix(6, at, at % 2 == 0);
             self.fix(at, 6, at % 2 == 0);
         }
-        // Three corners, each with its light border.
+
+        // The finder patterns in three corners, each with its light separator.
         for (left, top) in [(3, 3), (size - 4, 3), (3, size - 4)] {
             for (x, y) in (0..size).flat_map(|y| (0..size).map(move |x| (x, y))) {
                 let distance = x.abs_diff(left).max(y.abs_diff(top));
@@ -57,13 +61,14 @@ impl Matrix {
                 }
             }
         }
+
         let last = version.marks.last().copied().unwrap_or_default();
         for (&x, &y) in version
             .marks
             .iter()
             .flat_map(|x| version.marks.iter().map(move |y| (x, y)))
         {
-            // The corners have marks already.
+            // These corners have finder patterns.
             if (x, y) == (6, 6) || (x, y) == (6, last) || (x, y) == (last, 6) {
                 continue;
             }
@@ -72,6 +77,7 @@ impl Matrix {
                 self.fix(x, y, dx.abs_diff(2).max(dy.abs_diff(2)) != 1);
             }
         }
+
         if version.number >= 7 {
             let bits = with_check(version.number, 12, 0x1F25);
             for at in 0..18 {
@@ -80,14 +86,16 @@ impl Matrix {
                 self.fix(b, a, bits >> at & 1 == 1);
             }
         }
-        // Keeps its place free of data.
+
+        // Reserves the modules of the format field.
         self.format(0);
     }
 
-    /// Writes level and mask, twice.
+    /// Writes both copies of the format field: level and mask.
     fn format(&mut self, mask: usize) {
         let size = self.size;
         let bits = with_check(LEVEL_M << 3 | mask, 10, 0x537) ^ 0x5412;
+
         for at in 0..15 {
             let dark = bits >> at & 1 == 1;
             let (x, y) = match at {
@@ -104,20 +112,23 @@ impl Matrix {
             };
             self.fix(x, y, dark);
         }
+
         self.fix(8, size - 8, true);
     }
 
-    /// Places the bits of `bytes` in columns of two, from the right, up and down in turn.
+    /// Writes the bits of `bytes` in columns of two modules, from right to left, alternately upwards and downwards.
     fn fill(&mut self, bytes: &[u8]) {
         let size = self.size;
         let mut bits = bytes
             .iter()
             .flat_map(|byte| (0..8).rev().map(move |at| byte >> at & 1 == 1));
-        // The column of the timing mark belongs to no pair.
+
+        // The column of the vertical timing pattern belongs to no pair.
         let pairs = (1..size)
             .rev()
             .step_by(2)
             .map(|right| if right <= 6 { right - 1 } else { right });
+
         for (number, right) in pairs.enumerate() {
             for step in 0..size {
                 let y = if number % 2 == 0 {
@@ -153,7 +164,7 @@ impl Matrix {
         masked
     }
 
-    /// How many squares have the colour of the three that begin with it, rightwards and downwards.
+    /// Returns the number of blocks of 2 x 2 modules of one colour.
     fn patches(&self) -> usize {
         let inner = self.size - 1;
         let squares = (0..inner).flat_map(|y| (0..inner).map(move |x| (x, y)));
@@ -167,7 +178,7 @@ impl Matrix {
     }
 }
 
-/// `value` with `width` bits of check behind it: the remainder by `generator`.
+/// Returns `value` followed by `width` check bits: the remainder of its division by `generator`.
 fn with_check(value: usize, width: usize, generator: usize) -> usize {
     let mut rest = value;
     for _ in 0..width {

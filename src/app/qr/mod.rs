@@ -1,8 +1,8 @@
-//! A QR code (ISO/IEC 18004) of a room's address: bytes, error correction level M, versions 1 to 10, which is
-//! room for 213 bytes. Pure: squares, no drawing but an SVG path.
+//! The QR code (ISO/IEC 18004) of a room's URL: byte mode, error correction level M, versions 1 to 10, at most 213
+//! bytes. Pure: the result is a matrix of modules or an SVG path.
 //!
-//! Absent on purpose: other modes and levels, and the two rules of mask choice that forbid shapes which a
-//! reader may take for a corner mark; every mask is readable, these choose among readable ones.
+//! Other modes and levels are not supported. Of the standard's four rules for choosing a mask, only the one on blocks
+//! of one colour is implemented, because a code is readable with every mask.
 
 mod matrix;
 mod reed_solomon;
@@ -11,15 +11,15 @@ use std::fmt::Write;
 
 use matrix::Matrix;
 
-/// What the standard says of one version at level M.
+/// The parameters of one version at level M.
 struct Version {
     number: usize,
-    /// Bytes of error correction in each block.
+    /// The bytes of error correction in each block.
     correction: usize,
     blocks: usize,
-    /// Bytes in all blocks.
+    /// The bytes in all blocks.
     total: usize,
-    /// Where alignment marks are, on both axes.
+    /// The positions of alignment patterns, on both axes.
     marks: &'static [usize],
 }
 
@@ -40,18 +40,18 @@ impl Version {
         }
     }
 
-    /// Bytes that are not error correction.
+    /// Returns the number of bytes that are not error correction.
     const fn data(&self) -> usize {
         self.total - self.correction * self.blocks
     }
 
-    /// Bits of the field that says how many bytes follow.
+    /// Returns the size of the length field in bits.
     const fn length_bits(&self) -> usize {
         if self.number < 10 { 8 } else { 16 }
     }
 }
 
-/// Tables 9 and E.1 of the standard.
+/// The versions, from tables 9 and E.1 of the standard.
 const VERSIONS: [Version; 10] = [
     Version::new(1, 10, 1, 26, &[]),
     Version::new(2, 16, 1, 44, &[6, 18]),
@@ -65,11 +65,11 @@ const VERSIONS: [Version; 10] = [
     Version::new(10, 26, 5, 346, &[6, 28, 50]),
 ];
 
-/// The squares of a code, without the quiet zone of four around it.
+/// The modules of a code, without the quiet zone of four modules around it.
 #[derive(Clone, Debug)]
 pub struct Code(Matrix);
 
-/// The code that says `bytes`; nothing if they are too many.
+/// Returns the code of `bytes`; `None` if they are too long.
 pub fn encode(bytes: &[u8]) -> Option<Code> {
     let needed = |version: &Version| (4 + version.length_bits()).div_ceil(8) + bytes.len();
     let version = VERSIONS
@@ -80,17 +80,17 @@ pub fn encode(bytes: &[u8]) -> Option<Code> {
 }
 
 impl Code {
-    /// How many squares it is wide and high.
+    /// Returns the width and height in modules.
     pub const fn size(&self) -> usize {
         self.0.size()
     }
 
-    /// Its dark squares as an SVG path, one unit for each square.
+    /// Returns the dark modules as an SVG path, one unit for each module.
     pub fn path(&self) -> String {
         let mut path = String::new();
         for y in 0..self.size() {
             for x in (0..self.size()).filter(|&x| self.0.is_dark(x, y)) {
-                // Writing to a string does not fail.
+                // Writing to a string cannot fail.
                 let _ = write!(path, "M{x} {y}h1v1h-1z");
             }
         }
@@ -98,23 +98,26 @@ impl Code {
     }
 }
 
-/// `bytes` with their head and filled up to what the version holds.
+/// Returns `bytes` after their header, padded to the capacity of the version.
 fn packed(bytes: &[u8], version: &Version) -> Vec<u8> {
     const BYTE_MODE: usize = 0b0100;
     let mut bits: Vec<bool> = Vec::new();
     let mut push =
         |value: usize, width: usize| bits.extend((0..width).rev().map(|at| value >> at & 1 == 1));
+
     push(BYTE_MODE, 4);
     push(bytes.len(), version.length_bits());
     for &byte in bytes {
         push(byte.into(), 8);
     }
-    // The end of the message; the rest of its byte is zero as well.
+    // The terminator. The rest of its byte is zero too.
+
     push(0, 4);
     bits.resize(
         bits.len().min(version.data() * 8).next_multiple_of(8),
         false,
     );
+
     let whole = bits
         .chunks(8)
         .map(|byte| byte.iter().fold(0, |byte, &bit| byte << 1 | u8::from(bit)));
@@ -124,15 +127,17 @@ fn packed(bytes: &[u8], version: &Version) -> Vec<u8> {
         .collect()
 }
 
-/// The data in blocks, each with its error correction, byte by byte from each in turn.
+/// Returns the data in blocks with their error correction, interleaved byte by byte.
 fn interleaved(data: &[u8], version: &Version) -> Vec<u8> {
     let short = data.len() / version.blocks;
     let long_ones = data.len() % version.blocks;
     let (head, tail) = data.split_at(short * (version.blocks - long_ones));
     let blocks = || head.chunks(short).chain(tail.chunks(short + 1));
+
     let corrections: Vec<Vec<u8>> = blocks()
         .map(|block| reed_solomon::remainder(block, version.correction))
         .collect();
+
     let mut bytes = Vec::with_capacity(version.total);
     for at in 0..=short {
         bytes.extend(blocks().filter_map(|block| block.get(at)));
@@ -173,6 +178,7 @@ mod tests {
         let version = &VERSIONS[7];
         let data: Vec<u8> = (0..version.data() as u8).collect();
         let bytes = interleaved(&data, version);
+
         assert_eq!(bytes.len(), version.total);
         assert_eq!(
             bytes[..4],
@@ -186,6 +192,7 @@ mod tests {
     fn the_path_has_one_square_for_each_dark_one() {
         let code = encode(b"http://127.0.0.1:12345/r/lobby").expect("it fits");
         assert!(code.path().starts_with("M0 0h1v1h-1zM1 0h1v1h-1z"));
+
         let dark = (0..code.size()).flat_map(|y| (0..code.size()).map(move |x| (x, y)));
         assert_eq!(
             code.path().matches('M').count(),

@@ -1,12 +1,14 @@
-//! Error correction: the remainder of the data, as a polynomial over GF(256), by the generator of a degree.
+//! Reed-Solomon error correction: the remainder of the data's polynomial over GF(256), divided by a generator
+//! polynomial.
 
-/// The field's polynomial, x^8 + x^4 + x^3 + x^2 + 1.
+/// The polynomial of the field, x^8 + x^4 + x^3 + x^2 + 1.
 const FIELD: u16 = 0x11D;
 
-/// `degree` bytes of error correction for `data`.
+/// Returns `degree` bytes of error correction for `data`.
 pub(super) fn remainder(data: &[u8], degree: usize) -> Vec<u8> {
     let generator = generator(degree);
     let mut rest = vec![0; degree];
+
     for &byte in data {
         let factor = byte ^ rest[0];
         rest.rotate_left(1);
@@ -18,10 +20,11 @@ pub(super) fn remainder(data: &[u8], degree: usize) -> Vec<u8> {
     rest
 }
 
-/// The coefficients of (x - 1)(x - 2)(x - 4)... without the first, which is 1.
+/// Returns the coefficients of (x - 1)(x - 2)(x - 4)... without the first, which is 1.
 fn generator(degree: usize) -> Vec<u8> {
     let mut coefficients = vec![0; degree];
     coefficients[degree - 1] = 1;
+
     let mut root = 1;
     for _ in 0..degree {
         for at in 0..degree {
@@ -48,7 +51,7 @@ mod tests {
 
     #[test]
     fn the_textbook_example_comes_out_as_in_the_textbook() {
-        // HELLO WORLD in version 1, level M.
+        // The text HELLO WORLD in version 1, level M.
         let data = [
             32, 91, 11, 120, 209, 114, 220, 77, 67, 64, 236, 17, 236, 17, 236, 17,
         ];

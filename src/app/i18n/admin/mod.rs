@@ -1,4 +1,4 @@
-//! The phrases of the admin page. They are not part of what a browser downloads: only the server renders that page.
+//! The texts of the admin page. Only the server renders that page, so browsers do not download them.
 
 mod en;
 mod zh_cn;
@@ -8,7 +8,7 @@ use crate::app::admin::Event;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 
-/// The phrases of one language.
+/// The texts of one language.
 #[derive(Debug)]
 pub struct AdminText {
     /// The title of the page.
@@ -17,7 +17,7 @@ pub struct AdminText {
     pub ready: &'static str,
     /// The badge while it does not.
     pub not_ready: &'static str,
-    /// Before the time since the server started.
+    /// The text before the uptime of the server.
     pub up: &'static str,
     /// A duration in seconds, in its two largest units.
     pub span: fn(u64) -> String,
@@ -34,7 +34,7 @@ pub struct AdminText {
     pub token: &'static str,
     /// The button of that form.
     pub come_in: &'static str,
-    /// The token is rejected; the reason follows in English.
+    /// The text before the reason of a rejected token, which is in English.
     pub refused: &'static str,
     /// The note where the server has no keys.
     pub elsewhere: &'static str,
@@ -43,17 +43,17 @@ pub struct AdminText {
 
     /// The heading of the charts.
     pub now: &'static str,
-    /// Messages stored per second.
+    /// The chart of messages stored per second.
     pub published: &'static str,
-    /// Messages delivered per second.
+    /// The chart of messages delivered per second.
     pub delivered: &'static str,
-    /// Bytes delivered per second.
+    /// The chart of bytes delivered per second.
     pub bytes: &'static str,
-    /// Open connections: a chart, a heading and a column.
+    /// The open connections: a chart, a heading and a column.
     pub connections: &'static str,
     /// The description of a chart for screen readers: its label, the current value, the maximum.
     pub chart: fn(&str, &str, &str) -> String,
-    /// The maximum, below a chart.
+    /// The maximum of a chart.
     pub peak: fn(&str) -> String,
     /// The number of rooms in memory, the memory in use for clients, and its limit.
     pub held: fn(&str, &str, &str) -> String,
@@ -70,61 +70,61 @@ pub struct AdminText {
     pub show_all: &'static str,
     /// The link to the next page of a list.
     pub next: &'static str,
-    /// The list of rooms is empty.
+    /// The text of an empty list of rooms.
     pub no_rooms: &'static str,
-    /// A room: a column.
+    /// The column of the room.
     pub room: &'static str,
-    /// The ids that are present: a column.
+    /// The column of the users that are present.
     pub members: &'static str,
-    /// The newest offset: a column.
+    /// The column of the newest offset.
     pub head: &'static str,
-    /// The oldest offset kept: a column.
+    /// The column of the oldest offset kept.
     pub first: &'static str,
-    /// Messages in memory: a column.
+    /// The column of the messages in memory.
     pub in_memory: &'static str,
-    /// Their size: a column.
+    /// The column of their size.
     pub size: &'static str,
-    /// The actions of a row: a column.
+    /// The column of the actions of a row.
     pub acts: &'static str,
-    /// Marks a closed room; also the caption of the closed rooms.
+    /// The mark of a closed room, and the caption of the closed rooms.
     pub closed: &'static str,
 
     /// The heading of the messages of a room.
     pub messages: fn(&RoomName) -> String,
-    /// At most this many messages are listed.
+    /// The note that at most this many messages are listed.
     pub newest: fn(usize) -> String,
-    /// The room has no messages.
+    /// The text of a room without messages.
     pub no_messages: &'static str,
-    /// The messages cannot be read now.
+    /// The note that the messages cannot be read now.
     pub unread: &'static str,
-    /// In place of a deleted message.
+    /// The text in place of a deleted message.
     pub deleted: &'static str,
-    /// In place of a binary message of this size in bytes.
+    /// The text in place of a binary message of this size in bytes.
     pub binary: fn(usize) -> String,
-    /// This duration ago.
+    /// The time before now, by this duration.
     pub ago: fn(&str) -> String,
 
     /// The label of the search for connections.
     pub who: &'static str,
-    /// Only connections of this room are listed.
+    /// The note that only connections of this room are listed.
     pub in_room: fn(&RoomName) -> String,
-    /// The list of connections is empty.
+    /// The text of an empty list of connections.
     pub no_connections: &'static str,
-    /// The number of a connection: a column.
+    /// The column of the number of a connection.
     pub number: &'static str,
-    /// The id of a connection: a column.
+    /// The column of the user id of a connection.
     pub id: &'static str,
-    /// In place of the id of a stream that shows none.
+    /// The text in place of the id of a stream without one.
     pub nobody: &'static str,
-    /// The address of a connection: a column.
+    /// The column of the address of a connection.
     pub address: &'static str,
-    /// The time since a connection was opened: a column.
+    /// The column of the time since a connection was opened.
     pub since: &'static str,
-    /// The number of messages that were not yet sent to a connection: a column.
+    /// The column of the number of messages that were not yet sent to a connection.
     pub behind: &'static str,
-    /// The bytes that wait for a connection: a column.
+    /// The column of the bytes that wait for a connection.
     pub waiting: &'static str,
-    /// The dialect of a connection: a column.
+    /// The column of the dialect of a connection.
     pub dialect: &'static str,
 
     /// The heading of the trace of this connection.
@@ -133,32 +133,32 @@ pub struct AdminText {
     pub trace_note: &'static str,
     /// The link that stops the trace.
     pub stop: &'static str,
-    /// The trace has no events yet.
+    /// The text of a trace without events.
     pub trace_empty: &'static str,
-    /// The trace has ended.
+    /// The note that the trace has ended.
     pub trace_over: &'static str,
     /// An event of a trace, with its fields as placeholders like `{bytes}`.
     pub event: fn(Event) -> &'static str,
 
     /// The heading of the bans.
     pub bans: &'static str,
-    /// The list of bans is empty.
+    /// The text of an empty list of bans.
     pub no_bans: &'static str,
-    /// Only this many bans are listed.
+    /// The note that only this many bans are listed.
     pub more_bans: fn(usize) -> String,
-    /// The client of a ban: a column.
+    /// The column of the client of a ban.
     pub whom: &'static str,
-    /// In place of the room of a ban in all rooms.
+    /// The text in place of the room of a ban in all rooms.
     pub everywhere: &'static str,
-    /// The end of a ban: a column.
+    /// The column of the end of a ban.
     pub until: &'static str,
-    /// In place of the end of a ban that has none.
+    /// The text in place of the end of a ban without one.
     pub until_lifted: &'static str,
-    /// A ban ends after this duration.
+    /// The duration until a ban ends.
     pub ends_in: fn(&str) -> String,
-    /// The reason of a ban or a closed room: a column.
+    /// The column of the reason of a ban or a closed room.
     pub reason: &'static str,
-    /// The operator of a ban or a closed room: a column.
+    /// The column of the operator of a ban or a closed room.
     pub by: &'static str,
 
     /// The action that closes a connection.
@@ -182,57 +182,57 @@ pub struct AdminText {
 
     /// The title of the dialog that kicks the connection with this number and id.
     pub ask_kick: fn(u64, &str) -> String,
-    /// Its note.
+    /// The note of that dialog.
     pub kick_note: &'static str,
     /// The title of the dialog that bans a client.
     pub ask_ban: &'static str,
-    /// The label of its field for a client.
+    /// The label of the field for a client.
     pub id_or_address: &'static str,
-    /// Its choice of this id.
+    /// The choice of this id.
     pub this_id: fn(&str) -> String,
-    /// Its choice of this address.
+    /// The choice of this address.
     pub this_address: fn(&str) -> String,
-    /// The legend of its choice of rooms.
+    /// The legend of the choice of rooms.
     pub place: &'static str,
-    /// Its choice of this room.
+    /// The choice of this room.
     pub only_in: fn(&str) -> String,
-    /// The label of its optional field for a room.
+    /// The label of the optional field for a room.
     pub only_room: &'static str,
-    /// The label of its choice of durations.
+    /// The label of the choice of durations.
     pub how_long: &'static str,
     /// The label of the field for a reason, which clients see.
     pub reason_shown: &'static str,
-    /// Its note.
+    /// The note of the dialog for a ban.
     pub ban_note: &'static str,
     /// The title of the dialog that closes this room.
     pub ask_close: fn(&RoomName) -> String,
-    /// Its note.
+    /// The note of that dialog.
     pub close_note: &'static str,
     /// The title of the dialog that deletes the message of this room at this offset.
     pub ask_delete: fn(&RoomName, Offset) -> String,
-    /// Its note.
+    /// The note of that dialog.
     pub delete_note: &'static str,
     /// The title of a dialog about a connection that has ended.
     pub gone: &'static str,
 
-    /// A connection was closed.
+    /// The confirmation of a kick.
     pub kicked: &'static str,
-    /// A client was banned, and this many connections were closed.
+    /// The confirmation of a ban, with the number of connections that it closed.
     pub banned: fn(usize) -> String,
-    /// A ban was lifted.
+    /// The confirmation that a ban was lifted.
     pub lifted: &'static str,
-    /// A room was closed, and this many connections were ended.
+    /// The confirmation that a room was closed, with the number of connections that were closed.
     pub room_closed: fn(usize) -> String,
-    /// A room was opened.
+    /// The confirmation that a room was opened.
     pub room_opened: &'static str,
-    /// A message was deleted.
+    /// The confirmation that a message was deleted.
     pub message_deleted: &'static str,
-    /// An action failed; the reason follows in English.
+    /// The text before the reason of a failed action, which is in English.
     pub failed: &'static str,
 }
 
 impl Locale {
-    /// Returns the phrases of the admin page.
+    /// Returns the texts of the admin page.
     pub const fn admin_text(self) -> &'static AdminText {
         match self {
             Self::En => &en::EN,
