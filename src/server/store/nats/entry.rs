@@ -1,8 +1,9 @@
-//! One message as it is in the stream: what was said is the payload, all else is one header of JSON.
+//! One message as it is stored in the stream: the payload is the text or the bytes, and one JSON header holds
+//! everything else.
 //!
-//! A tombstone is the header of the deleted message without the words, and says when they went.
-//!
-//! What somebody else puts into the stream, with no such header, is a message too: `nats pub fanfare.room.lobby hi`.
+//! A tombstone consists of the header of the deleted message and the time of the deletion, without the payload.
+//! A message without such a header, which another program published, is a message of the anonymous user. An example
+//! is `nats pub fanfare.room.lobby hi`.
 
 use std::fmt;
 
@@ -21,15 +22,15 @@ use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::room::{Draft, Frame, Payload};
 
-/// The header.
+/// The name of the header.
 const HEADER: &str = "Fanfare";
 
-/// Which publish of which node a message is: by this a node knows its own when they come back.
+/// The id of one publish, by which a node recognizes its own messages when the consumer delivers them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub(super) struct PublishId {
-    /// Drawn by the node when it starts.
+    /// A random number that the node draws when it starts.
     pub(super) node: u64,
-    /// Counted by the node, from 1.
+    /// The number of the publish on its node, from 1.
     pub(super) number: u64,
 }
 
@@ -39,40 +40,40 @@ impl fmt::Display for PublishId {
     }
 }
 
-/// What the header says.
+/// The content of the header.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct StreamEntry {
-    /// Who says it.
+    /// The sender.
     from: UserId,
-    /// The sender's key, where it gave one.
+    /// The sender's key, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     key: Option<Key>,
-    /// When it came to its node, in milliseconds since 1970 UTC.
+    /// The time at which the message reached its node, in milliseconds since 1970 UTC.
     at: u64,
-    /// Bytes, not text.
+    /// True if the payload is bytes, not text.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     binary: bool,
-    /// Its publish; none if it was not published by a node.
+    /// The id of its publish; `None` if no node published it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) by: Option<PublishId>,
-    /// The offset before it, of a message that began a room in which nothing was kept: the only one whose
-    /// predecessor the stream does not hold.
+    /// The offset before it. Only a message that began an empty room has this field, because only then does the
+    /// stream not hold the predecessor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) prev: Option<Offset>,
-    /// The newest offset of the room that its node knew when it published it. So an entry of the room was there,
-    /// even if somebody has removed it from the stream since.
+    /// The newest offset of the room that its node knew when it published the message. It proves that an entry
+    /// existed there, even if that entry was removed from the stream later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) seen: Option<Offset>,
-    /// Only of a tombstone: when it became one, in milliseconds since 1970 UTC.
+    /// The time of the deletion, in milliseconds since 1970 UTC; only tombstones have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     deleted: Option<u64>,
-    /// Only of a tombstone: the offset behind it, if there was one then.
+    /// The next offset of the room at the time of the deletion, if there was one; only tombstones have it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     next: Option<Offset>,
 }
 
 impl StreamEntry {
-    /// `draft` as it is published at `at` (milliseconds since 1970 UTC) by `ticket`.
+    /// Creates the entry for `draft`, published at `at` (milliseconds since 1970 UTC) with the id `ticket`.
     pub(super) fn new(draft: &Draft, at: u64, ticket: PublishId) -> Self {
         Self {
             from: draft.from().clone(),
@@ -87,7 +88,8 @@ impl StreamEntry {
         }
     }
 
-    /// What stays of it when `ticket` deletes it at `deleted` (milliseconds since 1970 UTC), with `next` behind it.
+    /// Converts the entry into its tombstone, published with the id `ticket`. `deleted` is the time of the deletion in
+    /// milliseconds since 1970 UTC, and `next` the next offset of the room.
     pub(super) fn into_tombstone(
         self,
         deleted: u64,
@@ -103,24 +105,24 @@ impl StreamEntry {
         }
     }
 
-    /// When what was said went, if it did.
+    /// Returns the time of the deletion in milliseconds since 1970 UTC; `None` if the entry is not a tombstone.
     pub(super) const fn deleted(&self) -> Option<u64> {
         self.deleted
     }
 
-    /// What was behind it when it was deleted.
+    /// Returns the next offset of the room at the time of the deletion.
     pub(super) const fn next(&self) -> Option<Offset> {
         self.next
     }
 
-    /// The header alone: no id by which NATS would take it for the message itself.
+    /// Returns the header without a message id, so that NATS does not treat a tombstone as a duplicate of its message.
     pub(super) fn header(&self) -> Result<HeaderMap, serde_json::Error> {
         let mut headers = HeaderMap::new();
         headers.insert(HEADER, serde_json::to_string(self)?);
         Ok(headers)
     }
 
-    /// The headers that say it; for what has a key also the id by which NATS de-duplicates.
+    /// Returns the headers of the message; one with a key also has the id by which NATS detects duplicates.
     pub(super) fn headers(&self, room: &RoomName) -> Result<HeaderMap, serde_json::Error> {
         let mut headers = self.header()?;
         if self.key.is_some() {
@@ -138,11 +140,13 @@ impl StreamEntry {
         }
     }
 
-    /// What `headers` say of the message with `payload` that the stream got at `time`, in milliseconds since 1970.
+    /// Parses `headers` of the message with `payload`, which was stored at `time` (milliseconds since 1970 UTC).
+    /// Without a valid header the sender is the anonymous user.
     pub(super) fn read(headers: Option<&HeaderMap>, payload: &[u8], time: u64) -> Self {
         let header = headers.and_then(|headers| headers.get(HEADER));
         let said = header.and_then(|header| serde_json::from_str::<Self>(header.as_str()).ok());
         let is_text = std::str::from_utf8(payload).is_ok();
+
         match said {
             Some(said) => Self {
                 binary: said.binary || !is_text,
@@ -162,12 +166,12 @@ impl StreamEntry {
         }
     }
 
-    /// When it came, in milliseconds since 1970 UTC.
+    /// Returns the time at which the message reached its node, in milliseconds since 1970 UTC.
     pub(super) const fn at(&self) -> u64 {
         self.at
     }
 
-    /// The log's entry at `offset`, after `prev`.
+    /// Converts the entry into the frame at `offset`, after `prev`.
     pub(super) fn into_frame(
         self,
         payload: &[u8],
@@ -179,10 +183,11 @@ impl StreamEntry {
             let draft = Draft::text(self.from, self.key, "");
             return Frame::new(draft, epoch, offset, prev, self.at).tombstone();
         }
+
         let draft = if self.binary {
             Draft::binary(self.from, payload)
         } else {
-            // It was looked at when it was read.
+            // `StreamEntry::read` has already checked that the payload is UTF-8.
             Draft::text(
                 self.from,
                 self.key,
@@ -193,7 +198,7 @@ impl StreamEntry {
     }
 }
 
-/// What is said, as the stream's payload.
+/// Returns the payload of `draft` as bytes.
 pub(super) fn payload(draft: &Draft) -> Bytes {
     match draft.payload() {
         Payload::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
@@ -201,7 +206,8 @@ pub(super) fn payload(draft: &Draft) -> Bytes {
     }
 }
 
-/// The same for the same room, sender and key, and for nothing else: neither a room nor an id may have a NUL.
+/// Returns a digest that is unique to the room, the sender and the key. NUL is a safe separator: neither a room name
+/// nor a user id may contain it.
 fn message_id(room: &RoomName, from: &UserId, key: &Key) -> String {
     let parts = [room.as_str(), "\0", from.as_str(), "\0", key.as_str()];
     let digest = parts
@@ -231,10 +237,13 @@ mod tests {
             let draft = Draft::text(from, key, &text);
             let entry = StreamEntry::new(&draft, at, TICKET);
             let headers = entry.headers(&RoomName::lobby()).expect("headers");
+
             prop_assert_eq!(headers.get(NATS_MESSAGE_ID).is_some(), draft.key().is_some());
             let payload = payload(&draft);
+
             let read = StreamEntry::read(Some(&headers), &payload, 0);
             prop_assert_eq!(&read, &entry);
+
             let frame = read.into_frame(&payload, Epoch::new(1), Offset(7), Offset(3));
             let expected = Frame::new(draft, Epoch::new(1), Offset(7), Offset(3), at);
             prop_assert_eq!(frame.publication(), expected.publication());
@@ -246,13 +255,16 @@ mod tests {
         let draft = Draft::text(UserId::guest(1), Key::parse("k").ok(), "a secret");
         let said = StreamEntry::new(&draft, 5, TICKET);
         let gone = said.clone().into_tombstone(9, Some(Offset(8)), TICKET);
+
         let headers = gone.header().expect("a header");
         assert!(headers.get(NATS_MESSAGE_ID).is_none());
+
         let read = StreamEntry::read(Some(&headers), b"", 0);
         assert_eq!(
             (&read, read.deleted(), read.next()),
             (&gone, Some(9), Some(Offset(8)))
         );
+
         let frame = said.into_frame(b"a secret", Epoch::new(1), Offset(7), Offset(3));
         let tombstone = read.into_frame(b"", Epoch::new(1), Offset(7), Offset(3));
         assert_eq!(tombstone.publication(), frame.tombstone().publication());
@@ -276,6 +288,7 @@ mod tests {
             );
             message_id(&room, &from, &Key::parse(key).expect("a key"))
         };
+
         assert_eq!(id("a", "b", "c"), id("a", "b", "c"));
         let ids = [
             id("a", "b", "c"),

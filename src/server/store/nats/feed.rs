@@ -1,10 +1,10 @@
-//! The one consumer of a node: it brings what any node published, in the stream's order.
+//! The one JetStream consumer of a node. It delivers what any node published, in the order of the stream.
 //!
 //! # Invariants
 //!
-//! - Nothing is skipped or taken twice: a consumer that misses a number is given up for one that begins where the
-//!   last message was.
-//! - The bounds of a room are changed first, then the hub gets the change, then the publisher gets its result.
+//! - No message is skipped or processed twice. A consumer that misses a sequence number is replaced by one that
+//!   starts after the last processed message.
+//! - First the bounds of a room change, then the hub receives the change, then the publisher receives its result.
 
 use std::convert::Infallible;
 use std::sync::Arc;
@@ -26,22 +26,22 @@ use super::stream::{StreamStatus, Streams};
 use super::subject::Place;
 use crate::server::store::changes::{ChangeSender, LogChange};
 
-/// A sign of life from the stream when nothing is published; without two of them it is asked anew.
+/// The interval of idle heartbeats from NATS; after two missed ones the request for messages is repeated.
 const HEARTBEAT: Duration = Duration::from_secs(1);
-/// How long one request for messages lasts.
+/// The lifetime of one request for messages.
 const REQUEST: Duration = Duration::from_secs(30);
-/// Messages that one request asks for.
+/// The maximum number of messages for one request.
 const BATCH: usize = 1000;
-/// Messages that are told to a room in one go.
+/// The maximum number of messages that are processed together.
 const AT_ONCE: usize = 256;
-/// How long NATS keeps a consumer that asks for nothing.
+/// The time after which NATS deletes an inactive consumer.
 const FORGET_AFTER: Duration = Duration::from_secs(30);
-/// The pause before another try.
+/// The mean pause before the next attempt; a random factor from 0.5 to 1.5 applies.
 const PAUSE: Duration = Duration::from_millis(500);
-/// How long there may be no stream, as while NATS starts, before it counts as deleted.
+/// The time for which the stream may be missing, for example while NATS starts, before it counts as deleted.
 const MISSING_FOR: Duration = Duration::from_secs(10);
 
-/// What one message of the stream leads to.
+/// The result of processing one message of the stream.
 struct Taken {
     news: Option<News>,
     by: Option<PublishId>,
@@ -55,12 +55,12 @@ pub(super) struct Consumer {
     pub(super) pulse: Arc<HealthTracker>,
     pub(super) council: NatsCouncil,
     pub(super) changes: Arc<ChangeSender>,
-    /// Changes when the connection is open again.
+    /// A counter that changes when the connection is open again.
     pub(super) connected: watch::Receiver<u64>,
 }
 
 impl Consumer {
-    /// Follows the stream until dropped, or until it is lost.
+    /// Consumes the stream until dropped, or until the stream is lost.
     pub(super) async fn run(mut self) {
         let mut missing_since = None;
         loop {
@@ -79,12 +79,13 @@ impl Consumer {
         }
     }
 
-    /// Whether the stream is what it was.
+    /// Returns an error if the stream is missing, was replaced or has lost its newest messages.
     async fn check(&self, missing_since: &mut Option<Instant>) -> Result<(), NatsError> {
         let fate = self.rolls.fate(self.rooms.position()).await?;
         if fate != StreamStatus::Missing {
             *missing_since = None;
         }
+
         match fate {
             StreamStatus::Same => Ok(()),
             StreamStatus::Other => Err(NatsError::Lost(
@@ -118,12 +119,14 @@ impl Consumer {
             num_replicas: 1,
             ..Config::default()
         };
+
         let consumer = self
             .rolls
             .rooms
             .create_consumer(config)
             .await
             .map_err(|error| wrong(error.to_string()))?;
+
         let request = consumer
             .stream()
             .max_messages_per_batch(BATCH)
@@ -135,6 +138,7 @@ impl Consumer {
             .map_err(|error| wrong(error.to_string()))?;
         self.pulse.feed_is(Ok(()));
         self.council.look();
+
         let mut chunks = messages.ready_chunks(AT_ONCE);
         let mut expected = 1;
         while let Some(chunk) = chunks.next().await {
@@ -150,6 +154,7 @@ impl Consumer {
                     }
                 }
             }
+
             self.tell(all);
             self.rooms.tell_position();
             end?;
@@ -157,7 +162,7 @@ impl Consumer {
         Err(NatsError::Stream("the consumer ended".to_owned()))
     }
 
-    /// Takes `message`, which must be the consumer's number `expected`.
+    /// Processes `message`, whose consumer sequence number must be `expected`, and increments `expected`.
     fn take(&self, message: &Message, expected: &mut u64) -> Result<Taken, NatsError> {
         let info = message
             .info()
@@ -168,12 +173,15 @@ impl Consumer {
             ));
         }
         *expected += 1;
+
         let time = (info.published.unix_timestamp_nanos() / 1_000_000) as u64;
         let mut by = None;
+
         let place = self.rolls.subjects.place_of(&message.subject);
         if place == Some(Place::Order) {
             self.council.on_command(&message.payload);
         }
+
         let news = self.rooms.take(info.stream_sequence, place, || {
             let entry = StreamEntry::read(message.headers.as_ref(), &message.payload, time);
             by = entry.by;
@@ -182,10 +190,11 @@ impl Consumer {
         Ok(Taken { news, by })
     }
 
-    /// Sends the changes to the hub, and then the results to those who published.
+    /// Sends the changes to the hub, and then the results to the waiting publishes.
     fn tell(&self, all: Vec<Taken>) {
         let news: Vec<&News> = all.iter().filter_map(|taken| taken.news.as_ref()).collect();
         let runs = news.chunk_by(|one, next| one.room == next.room && one.is_like(next));
+
         let changes = runs.filter_map(|run| {
             let News { room, what } = run.first()?;
             let room = room.clone();
