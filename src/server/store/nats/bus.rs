@@ -1,4 +1,7 @@
-//! Messages between the nodes over core NATS: to all that are connected, stored nowhere.
+//! Messages between the nodes over core NATS. Every connected node receives them; they are stored nowhere.
+//!
+//! Messages are dropped while NATS cannot be reached. After a reconnect the hub receives [`BusEvent::Reconnected`] and
+//! requests the state of the other nodes again.
 
 use std::sync::OnceLock;
 
@@ -27,7 +30,7 @@ impl NatsBus {
         }
     }
 
-    /// Sends what comes from `outgoing`, and passes on what nodes send, until dropped.
+    /// Publishes the messages from `outgoing` and forwards those of the nodes, until dropped.
     pub(super) async fn run(
         &self,
         wire: BusSubscription,
@@ -41,7 +44,7 @@ impl NatsBus {
         } = wire;
         let pass_on = |event: BusEvent| {
             if let Some(events) = self.events.get() {
-                // The hub is gone only when the process ends.
+                // The hub drops its receiver only when the process ends.
                 let _ = events.send(event);
             }
         };
@@ -49,7 +52,7 @@ impl NatsBus {
         loop {
             tokio::select! {
                 Some(note) = outgoing.recv() => {
-                    // While NATS cannot be reached, messages are dropped. Then everything is requested again.
+                    // While NATS cannot be reached, messages are dropped; see the module docs.
                     if client.connection_state() == State::Connected {
                         let _unsent = client.publish(subject.clone(), note).await;
                     }
@@ -62,7 +65,7 @@ impl NatsBus {
     }
 }
 
-/// Where notes come from and go to.
+/// The subject of the messages between nodes, with a subscription to it.
 pub(super) struct BusSubscription {
     client: Client,
     subject: String,
@@ -70,7 +73,7 @@ pub(super) struct BusSubscription {
 }
 
 impl BusSubscription {
-    /// Notes of the service whose stream is `stream`.
+    /// Subscribes to the node messages of the service whose stream is `stream`.
     pub(super) async fn open(client: Client, stream: &str) -> Result<Self, NatsError> {
         let subject = format!("{stream}.nodes");
         let notes = client.subscribe(subject.clone()).await;
@@ -85,13 +88,13 @@ impl BusSubscription {
 
 impl Bus for NatsBus {
     fn publish(&self, message: Vec<u8>) {
-        // It fails when the store is closed, and then no node needs it.
+        // Sending fails only after the store is closed, when no node needs the message.
         let _ = self.outgoing.send(message.into());
     }
 
     fn events(&self) -> UnboundedReceiver<BusEvent> {
         let (sender, events) = mpsc::unbounded_channel();
-        // If there is a hub already, the second one's channel is closed.
+        // If there is a hub already, the channel of the second one is closed.
         let _ = self.events.set(sender);
         events
     }

@@ -1,8 +1,9 @@
 //! Rules and commands for every node.
 //!
-//! A rule is stored in the second stream, the newest of each name, for ever. A command is a message of the first one,
-//! which every node follows, so a node that was cut off gets it too. Each rule is followed by an empty command, at which
-//! all nodes read the rules that they do not have yet. They do so too whenever they begin to follow the stream again.
+//! The second stream keeps the newest version of each rule without expiry. A command is a message of the first stream,
+//! which every node consumes, so a node that was disconnected receives it later. Each rule is followed by an empty
+//! command; on receiving it, every node reads the rules that it does not have yet. A node also reads them whenever it
+//! starts to consume the stream again.
 
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -25,7 +26,7 @@ use super::stream::Streams;
 use super::{NatsError, WAIT};
 use crate::server::store::{RuleEvent, RuleStore, StoreError, StoreFuture};
 
-/// The pause before rules are looked for again, when that failed.
+/// The pause before new rules are read again after a failure.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// See the [module docs](self). A cheap handle.
@@ -37,7 +38,7 @@ struct Shared {
     flights: Arc<PendingPublishes>,
     pulse: Arc<HealthTracker>,
     events: OnceLock<UnboundedSender<RuleEvent>>,
-    /// The number of the last rule that was read, in the second stream.
+    /// The sequence number of the last rule that was read, in the second stream.
     seen: Mutex<u64>,
     wake: Notify,
 }
@@ -64,22 +65,22 @@ impl NatsCouncil {
         }))
     }
 
-    /// There may be new rules.
+    /// Requests a check for new rules.
     pub(super) fn look(&self) {
         self.0.wake.notify_one();
     }
 
-    /// Takes a command from the stream.
+    /// Processes a command from the stream; an empty one requests a check for new rules.
     pub(super) fn on_command(&self, command: &Bytes) {
         if command.is_empty() {
             self.look();
         } else if let Some(events) = self.0.events.get() {
-            // The hub is gone only when the process ends.
+            // The hub drops its receiver only when the process ends.
             let _ = events.send(RuleEvent::Command(command.clone()));
         }
     }
 
-    /// Looks for new rules whenever there may be some, until dropped.
+    /// Reads new rules whenever a check was requested, until dropped.
     pub(super) async fn run(&self) {
         loop {
             self.0.wake.notified().await;
@@ -90,7 +91,7 @@ impl NatsCouncil {
         }
     }
 
-    /// Passes on all rules that are new.
+    /// Sends all new rules to the hub.
     async fn catch_up(&self) -> Result<(), NatsError> {
         let Some(events) = self.0.events.get() else {
             return Ok(());
@@ -99,14 +100,14 @@ impl NatsCouncil {
         let mut seen = self.0.seen.lock().await;
         while let Some(rule) = self.0.rolls.rule_after(*seen).await? {
             let (version, rule) = (rule.sequence, rule.payload);
-            // The hub is gone only when the process ends.
+            // The hub drops its receiver only when the process ends.
             let _ = events.send(RuleEvent::Rule { version, rule });
             *seen = version;
         }
         Ok(())
     }
 
-    /// Publishes `said` and waits until it is stored. Returns its number in the stream.
+    /// Publishes `said` and waits until it is stored. Returns its sequence number in the stream.
     async fn publish(&self, subject: String, said: Bytes) -> Result<u64, NatsError> {
         let refused = |error: String| NatsError::Publish(error);
         let message = PublishMessage::build().payload(said);
@@ -118,9 +119,9 @@ impl NatsCouncil {
         Ok(ack.sequence)
     }
 
-    /// Sends `order` to all nodes.
+    /// Sends the command `order` to all nodes.
     pub(super) async fn tell(&self, order: Bytes) -> Result<(), NatsError> {
-        // A subject of its own, so that no later one takes its place.
+        // The subject is unique, so no later command replaces this one.
         let name = self.0.flights.begin().ticket.to_string();
         self.publish(self.0.rolls.subjects.order(&name), order)
             .await?;
@@ -175,14 +176,14 @@ impl RuleStore for NatsCouncil {
 
     fn events(&self) -> UnboundedReceiver<RuleEvent> {
         let (sender, events) = mpsc::unbounded_channel();
-        // If there is a hub already, the second one's channel is closed.
+        // If there is a hub already, the channel of the second one is closed.
         let _ = self.0.events.set(sender);
         self.look();
         events
     }
 }
 
-/// `name` as one token of a subject: whatever it is made of.
+/// Returns a digest of `name` that is one token of a subject, whatever characters `name` contains.
 fn token(name: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha1::digest(name))
 }

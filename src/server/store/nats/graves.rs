@@ -1,7 +1,7 @@
-//! What was deleted of a room and has its place still: a tombstone for each, by offset. Pure.
+//! The tombstones of a room by offset: deleted messages that still occupy their place. Pure.
 //!
-//! A stream only takes a message out whole. So a tombstone is a message too, under a subject of its own, and says
-//! all that the deleted one said but the words. Whoever reads puts it back in its place.
+//! A stream can only remove a message as a whole. A tombstone is therefore another message, under a separate subject,
+//! with everything of the deleted message except its payload. Readers put it in the place of the deleted message.
 
 use std::collections::BTreeMap;
 use std::ops::RangeInclusive;
@@ -17,22 +17,22 @@ pub(super) struct Tombstones(BTreeMap<u64, StreamEntry>);
 #[derive(Clone, Copy, Debug)]
 pub(super) struct FirstMessage {
     pub(super) sequence: u64,
-    /// The offset before it, if it says so.
+    /// The offset before it, if the message contains it.
     pub(super) prev: Option<u64>,
 }
 
 impl Tombstones {
-    /// From now on there is one at `offset`; whether that is news.
+    /// Adds the tombstone at `offset`. Returns true if there was none.
     pub(super) fn dig(&mut self, offset: u64, tombstone: StreamEntry) -> bool {
         self.0.insert(offset, tombstone).is_none()
     }
 
-    /// The one at `offset`.
+    /// Returns the tombstone at `offset`.
     pub(super) fn at(&self, offset: u64) -> Option<&StreamEntry> {
         self.0.get(&offset)
     }
 
-    /// Those in `range`, in order.
+    /// Returns the tombstones in `range`, in order.
     pub(super) fn among(&self, range: RangeInclusive<u64>) -> Vec<(u64, StreamEntry)> {
         if range.is_empty() {
             return Vec::new();
@@ -43,24 +43,24 @@ impl Tombstones {
             .collect()
     }
 
-    /// The first at or after `offset`.
+    /// Returns the offset of the first tombstone at or after `offset`.
     pub(super) fn next(&self, offset: u64) -> Option<u64> {
         self.0.range(offset..).next().map(|(offset, _)| *offset)
     }
 
-    /// The last.
+    /// Returns the offset of the last tombstone.
     pub(super) fn newest(&self) -> Option<u64> {
         self.0.last_key_value().map(|(offset, _)| *offset)
     }
 
-    /// Those before `first` have no place any more.
+    /// Removes the tombstones before `first`.
     pub(super) fn trim(&mut self, first: u64) {
         self.0 = self.0.split_off(&first);
     }
 
-    /// Where the room begins, in which the stream holds nothing before `eldest` and whose newest offset is `head`:
-    /// the tombstones that lead up to that without a hole are kept too, as many as there are `places`. `None` if
-    /// none does.
+    /// Returns the offset of the oldest tombstone that is kept before `eldest`, the first message in the stream. At
+    /// most `places` tombstones are kept, and only those that precede `eldest` without a gap. If the stream holds no
+    /// message, they must end at `head`, the newest offset. `None` if no tombstone is kept.
     pub(super) fn edge(
         &self,
         eldest: Option<FirstMessage>,
@@ -71,6 +71,7 @@ impl Tombstones {
             (Some(eldest.sequence), eldest.prev)
         });
         let mut edge = None;
+
         let before = eldest.map_or(u64::MAX, |eldest| eldest.sequence);
         for (offset, tombstone) in self.0.range(..before).rev().take(places) {
             let (next, prev) = behind;
@@ -78,18 +79,19 @@ impl Tombstones {
             if !leads_on && prev != Some(*offset) {
                 break;
             }
+
             edge = Some(*offset);
             behind = (edge, tombstone.prev.map(|prev| prev.0));
         }
         edge
     }
 
-    /// How many are at or after `offset`.
+    /// Returns the number of tombstones at or after `offset`.
     pub(super) fn count_from(&self, offset: u64) -> usize {
         self.0.range(offset..).count()
     }
 
-    /// The last offset that may be gone before the tombstone at `offset`, the oldest entry that is kept.
+    /// Returns the last offset that may be missing before the tombstone at `offset`, the oldest entry that is kept.
     pub(super) fn gone_before(&self, offset: u64) -> u64 {
         let said = self.at(offset).and_then(|tombstone| tombstone.prev);
         said.map_or(offset.saturating_sub(1), |Offset(prev)| prev)
@@ -101,7 +103,7 @@ mod tests {
     use super::*;
     use crate::server::store::nats::entry::PublishId;
 
-    /// Tombstones, each at an offset, with the one behind it and the one before it, where those are known.
+    /// Creates tombstones from their offsets, each with the next and the previous offset if those are known.
     fn graves(all: &[(u64, Option<u64>, Option<u64>)]) -> Tombstones {
         let mut graves = Tombstones::default();
         for (offset, next, prev) in all {
@@ -130,6 +132,7 @@ mod tests {
             (5, Some(7), None),
             (8, None, None),
         ]);
+
         assert_eq!(
             edge(&some, Some((7, None)), 9),
             Some(4),
@@ -173,7 +176,9 @@ mod tests {
         let offsets = |found: Vec<(u64, StreamEntry)>| {
             found.into_iter().map(|(at, _)| at).collect::<Vec<_>>()
         };
+
         assert_eq!((some.gone_before(2), some.gone_before(4)), (0, 3));
+
         some.trim(3);
         assert_eq!(offsets(some.among(0..=9)), [4, 8]);
         assert_eq!(

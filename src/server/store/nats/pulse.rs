@@ -1,10 +1,11 @@
-//! Whether NATS is there: said by those who notice, told to all who ask.
+//! The health of the connection to NATS. The consumer and the publisher report faults, and the server reads the
+//! resulting [`Health`].
 //!
 //! # Invariants
 //!
-//! - All is well only while the stream is followed and the last write got through. A stream may be heard that takes
-//!   nothing: its disk is full, or most of its replicas are gone.
-//! - What is lost stays so.
+//! - The store is ready only while the stream is consumed and the last write succeeded. A stream can be readable and
+//!   reject writes, because its disk is full or most of its replicas are offline.
+//! - A corrupt store stays corrupt.
 
 use parking_lot::Mutex;
 use tokio::sync::watch;
@@ -19,14 +20,14 @@ pub(super) struct HealthTracker {
     ills: Mutex<Faults>,
 }
 
-/// What is wrong; nothing where it is well.
+/// The current faults; a field is `None` if that part works.
 #[derive(Debug, Default)]
 struct Faults {
-    /// With following the stream.
+    /// The error of the consumer.
     feed: Option<String>,
-    /// With writing into it.
+    /// The error of the last write.
     writes: Option<String>,
-    /// For good.
+    /// The reason why the store is corrupt, which is permanent.
     lost: Option<String>,
 }
 
@@ -42,7 +43,7 @@ impl Faults {
 }
 
 impl HealthTracker {
-    /// All is well.
+    /// Creates a tracker without faults.
     pub(super) fn new() -> Self {
         Self {
             health: watch::Sender::new(Health::Ready),
@@ -54,7 +55,7 @@ impl HealthTracker {
         self.health.subscribe()
     }
 
-    /// Why nothing is taken now; `None` while all is well.
+    /// Returns the reason why writes are rejected; `None` while the store is ready.
     pub(super) fn refusal(&self) -> Option<String> {
         match &*self.health.borrow() {
             Health::Ready => None,
@@ -64,7 +65,7 @@ impl HealthTracker {
         }
     }
 
-    /// Why nothing can be asked now; `None` while NATS is there, if only to be read.
+    /// Returns the reason why reads are impossible; `None` while NATS can at least be read.
     pub(super) fn absence(&self) -> Option<String> {
         match &*self.health.borrow() {
             Health::Ready | Health::ReadOnly(_) => None,
@@ -72,19 +73,19 @@ impl HealthTracker {
         }
     }
 
-    /// The stream is followed, or cannot be, for now.
+    /// Records that the consumer works, or the error that stopped it.
     pub(super) fn feed_is(&self, state: Result<(), String>) {
         self.change(|ills| ills.feed = state.err());
     }
 
-    /// A write got through, or did not.
+    /// Records the outcome of a write.
     pub(super) fn write_was(&self, state: Result<(), String>) {
         if state.is_err() || *self.health.borrow() != Health::Ready {
             self.change(|ills| ills.writes = state.err());
         }
     }
 
-    /// What the stream holds is not what it held.
+    /// Marks the store as corrupt, because the stream was replaced or has lost messages.
     pub(super) fn is_lost(&self, reason: String) {
         self.change(|ills| ills.lost = Some(reason));
     }
@@ -92,8 +93,9 @@ impl HealthTracker {
     fn change(&self, change: impl FnOnce(&mut Faults)) {
         let mut ills = self.ills.lock();
         change(&mut ills);
+
         let health = ills.health();
-        // Under the lock, so that they are told in the order in which they were.
+        // The update happens under the lock, so that receivers see the changes in order.
         self.health.send_if_modified(|now| {
             match (&*now, &health) {
                 (Health::Ready, Health::Unreachable(reason)) => warn!(reason, "NATS is away"),
@@ -103,6 +105,7 @@ impl HealthTracker {
                 }
                 _ => {}
             }
+
             let is_new = *now != health;
             *now = health;
             is_new
@@ -119,12 +122,15 @@ mod tests {
         let pulse = HealthTracker::new();
         let ill = |reason: &str| Err(reason.to_owned());
         let health = pulse.watch();
+
         pulse.write_was(ill("full"));
         assert_eq!(*health.borrow(), Health::ReadOnly("full".to_owned()));
         assert_eq!(pulse.absence(), None, "it can be read");
+
         pulse.feed_is(ill("cut off"));
         assert_eq!(*health.borrow(), Health::Unreachable("cut off".to_owned()));
         assert_eq!(pulse.absence(), Some("cut off".to_owned()));
+
         pulse.feed_is(Ok(()));
         assert_eq!(
             pulse.refusal(),
@@ -132,7 +138,9 @@ mod tests {
             "being heard says nothing of writing"
         );
         pulse.write_was(Ok(()));
+
         assert_eq!((pulse.refusal(), &*health.borrow()), (None, &Health::Ready));
+
         pulse.is_lost("deleted".to_owned());
         pulse.feed_is(Ok(()));
         pulse.write_was(Ok(()));

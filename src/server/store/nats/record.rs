@@ -1,4 +1,4 @@
-//! What stands at an offset: a message as the stream has it, or the tombstone in its place.
+//! The record at one offset of a room: a message of the stream, or the tombstone in its place.
 
 use async_nats::jetstream::message::StreamMessage;
 use bytes::Bytes;
@@ -32,8 +32,8 @@ impl Record {
         }
     }
 
-    /// The last offset that may be gone before it, if it is the oldest that is kept of its room: what it says
-    /// itself, if it began the room, else the number before it.
+    /// Returns the last offset that may be missing before the record, if it is the oldest one kept of its room. The
+    /// value is its `prev` if it began the room, otherwise the number before it.
     pub(super) fn before(&self) -> u64 {
         self.read().0.prev.map_or(self.offset() - 1, |prev| prev.0)
     }

@@ -1,4 +1,6 @@
-//! Work that runs in order within each room, and concurrently in different rooms.
+//! Queues of work that runs in order within each room, and concurrently in different rooms.
+//!
+//! A room has a queue only while it has work.
 
 use std::collections::hash_map::Entry;
 use std::collections::{HashMap, VecDeque};
@@ -10,7 +12,7 @@ use futures::stream::FuturesUnordered;
 
 use crate::protocol::RoomName;
 
-/// One queue for each room that has work. Nothing is kept of the others.
+/// A set of queues, one for each room that has work.
 pub(super) struct RoomQueues<T, W, F: Future> {
     work: W,
     /// The rooms in which work runs, each with the items behind it.
@@ -44,8 +46,8 @@ where
         }
     }
 
-    /// Waits for the next item that is done, of any room, and returns its result; `None` if there is none. Can be
-    /// cancelled without losing a result.
+    /// Waits for the next finished item of any room and returns its result; `None` if no work runs. Cancel safe: no
+    /// result is lost.
     pub(super) async fn next(&mut self) -> Option<F::Output> {
         let (room, output) = self.running.next().await?;
 

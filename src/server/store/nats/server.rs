@@ -1,4 +1,4 @@
-//! A nats-server of a test's own: a free port, a folder of its own, ended by its id.
+//! A `nats-server` process for one test, with a free port and a temporary directory. Dropping it kills the process.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -13,13 +13,13 @@ use crate::server::store::{NatsLogin, NatsServers, NatsSettings, Retention};
 #[derive(Debug)]
 pub(in crate::server::store) struct NatsServer {
     child: Child,
-    /// Where it is.
+    /// The address for clients.
     pub(in crate::server::store) url: String,
     _folder: TempDir,
 }
 
 impl NatsServer {
-    /// Starts one and waits until it says where it listens.
+    /// Starts the process and waits until it has published its address.
     pub(in crate::server::store) fn start() -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let child = Command::new("nats-server")
@@ -31,6 +31,7 @@ impl NatsServer {
             .stderr(Stdio::null())
             .spawn()
             .expect("nats-server is there: scripts/setup.sh test installs it");
+
         let began = Instant::now();
         let url = loop {
             if let Some(url) = ports_file(folder.path()).and_then(|file| address(&file)) {
@@ -42,6 +43,7 @@ impl NatsServer {
             );
             std::thread::sleep(Duration::from_millis(5));
         };
+
         Self {
             child,
             url,
@@ -51,7 +53,7 @@ impl NatsServer {
 }
 
 impl NatsServer {
-    /// Returns the settings of a store in it.
+    /// Returns the settings of a store on this server.
     pub(in crate::server::store) fn settings(&self) -> NatsSettings {
         let keys = DedupLimits {
             messages: 20,
@@ -73,7 +75,7 @@ impl NatsServer {
         }
     }
 
-    /// Kills it.
+    /// Kills the process.
     pub(in crate::server::store) fn kill(&mut self) {
         self.child.kill().expect("it runs");
         self.child.wait().expect("it ends");
@@ -87,7 +89,7 @@ fn ports_file(folder: &Path) -> Option<PathBuf> {
         .find(|path| path.extension().is_some_and(|found| found == "ports"))
 }
 
-/// The address that clients use; none while the file is being written.
+/// Returns the address for clients; `None` while the file is being written.
 fn address(file: &Path) -> Option<String> {
     let ports: serde_json::Value =
         serde_json::from_str(&std::fs::read_to_string(file).ok()?).ok()?;
@@ -96,7 +98,7 @@ fn address(file: &Path) -> Option<String> {
 
 impl Drop for NatsServer {
     fn drop(&mut self) {
-        // Both fail only if it has already ended.
+        // Both fail only if the process has already ended.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! Where one open room stands.
+//! The state of one open room: its head, its bounds, its cached newest messages and its tombstones.
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -11,31 +11,32 @@ use crate::server::room::Frame;
 /// See the [module docs](self).
 pub(super) struct RoomPosition {
     pub(super) name: RoomName,
-    /// `None` until NATS has said.
+    /// The newest offset; `None` until NATS has returned it.
     pub(super) head: Option<u64>,
-    /// The first and the last that the feed brought before that.
+    /// The first and the last sequence number that the consumer delivered before the head was known.
     pub(super) early: Option<(u64, u64)>,
+    /// The position of the consumer when the room was opened.
     pub(super) opened_at: u64,
-    /// The oldest offset kept; 0 when nothing is.
+    /// The oldest offset that is kept; 0 if none is.
     pub(super) first: u64,
-    /// Everything after this is kept.
+    /// The offset after which everything is kept.
     pub(super) gone: u64,
-    /// When NATS said which is the oldest.
+    /// The time at which NATS last returned the oldest message.
     pub(super) asked: Option<Instant>,
     pub(super) tail: RecentMessages,
     pub(super) graves: Tombstones,
-    /// The offset of the first message, if this node stored that; the feed may not have brought it yet.
+    /// The offset of the first message, if this node stored it; the consumer may not have delivered it yet.
     pub(super) began: u64,
-    /// Held by whoever asks NATS about the room.
+    /// The lock of the task that requests the state of the room from NATS.
     pub(super) turn: Arc<tokio::sync::Mutex<()>>,
-    /// The number of [`Opening`](super::rooms::Opening)s of it that live.
+    /// The number of live [`Opening`](super::rooms::Opening)s of the room.
     pub(super) openings: usize,
-    /// Set once it was opened, until it is released.
+    /// True after the room was opened, until it is released.
     pub(super) is_kept: bool,
 }
 
 impl RoomPosition {
-    /// A room of which nothing is known yet, opened when the feed was at `opened_at`.
+    /// Creates the state of an unknown room, opened when the consumer was at `opened_at`.
     pub(super) fn new(name: RoomName, opened_at: u64) -> Self {
         Self {
             name,
@@ -61,6 +62,7 @@ impl RoomPosition {
             (self.first, self.gone) = (frame.offset().0, frame.prev().0);
         }
         self.tail.push(frame, share);
+
         if let Some(oldest) = self.tail.oldest_of(share)
             && oldest.offset().0 > self.first
         {

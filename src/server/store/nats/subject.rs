@@ -1,36 +1,38 @@
-//! Rooms as NATS subjects: `fanfare.room.lobby`. A dot in a room's name would part tokens, so it is written `=`,
-//! which no room's name may have; all else that a name may have is plain in a subject.
+//! The NATS subjects of rooms, such as `fanfare.room.lobby`.
+//!
+//! A dot separates the tokens of a subject, so a dot in the name of a room is written as `=`, which no room name may
+//! contain. All other characters of a room name are valid in a subject.
 
 use crate::protocol::RoomName;
 
 /// The subjects of one service.
 #[derive(Clone, Debug)]
 pub(super) struct Subjects {
-    /// Before a room's token.
+    /// The prefix of a room's messages; the room's token follows.
     rooms: String,
-    /// Before a room's token and an offset, of what was deleted there.
+    /// The prefix of tombstones; the room's token and the offset follow.
     graves: String,
-    /// Before a room's token, where its newest offset is kept.
+    /// The prefix of a room's newest offset; the room's token follows.
     heads: String,
-    /// Before what names an order.
+    /// The prefix of commands; the name follows.
     orders: String,
-    /// Before what names a rule.
+    /// The prefix of rules; the name follows.
     rules: String,
 }
 
-/// What a message of the stream is.
+/// The kind of a message of the stream, according to its subject.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Place<'a> {
-    /// Said in the room with this token.
+    /// A message of the room with this token.
     Message(&'a str),
-    /// A tombstone there, for what was said at this offset.
+    /// A tombstone in the room with this token, for the message at this offset.
     Grave(&'a str, u64),
-    /// For every node.
+    /// A command for every node.
     Order,
 }
 
 impl Subjects {
-    /// Those of the stream `name`.
+    /// Creates the subjects of the stream `name`.
     pub(super) fn new(name: &str) -> Self {
         let under = |what: &str| format!("{name}.{what}.");
         Self {
@@ -42,59 +44,59 @@ impl Subjects {
         }
     }
 
-    /// Of every room's messages.
+    /// Returns the wildcard for the messages of all rooms.
     pub(super) fn all_rooms(&self) -> String {
         format!("{}>", self.rooms)
     }
 
-    /// Of all that every node follows.
+    /// Returns the wildcards for everything that each node consumes.
     pub(super) fn followed(&self) -> Vec<String> {
         [&self.rooms, &self.graves, &self.orders]
             .map(|under| format!("{under}>"))
             .to_vec()
     }
 
-    /// Of every room's newest offset.
+    /// Returns the wildcard for the newest offsets of all rooms.
     pub(super) fn all_heads(&self) -> String {
         format!("{}>", self.heads)
     }
 
-    /// Of every rule.
+    /// Returns the wildcard for all rules.
     pub(super) fn all_rules(&self) -> String {
         format!("{}>", self.rules)
     }
 
-    /// Of the messages of `room`.
+    /// Returns the subject of the messages of `room`.
     pub(super) fn room(&self, room: &RoomName) -> String {
         format!("{}{}", self.rooms, token(room))
     }
 
-    /// Of the tombstone for what was said at `offset` of `room`.
+    /// Returns the subject of the tombstone for the message at `offset` of `room`.
     pub(super) fn grave(&self, room: &RoomName, offset: u64) -> String {
         format!("{}{}.{offset}", self.graves, token(room))
     }
 
-    /// Of all tombstones of `room`.
+    /// Returns the wildcard for all tombstones of `room`.
     pub(super) fn graves(&self, room: &RoomName) -> String {
         format!("{}{}.*", self.graves, token(room))
     }
 
-    /// Of the newest offset of `room`.
+    /// Returns the subject of the newest offset of `room`.
     pub(super) fn head(&self, room: &RoomName) -> String {
         format!("{}{}", self.heads, token(room))
     }
 
-    /// Of an order; `name` is one token.
+    /// Returns the subject of a command; `name` is one token.
     pub(super) fn order(&self, name: &str) -> String {
         format!("{}{name}", self.orders)
     }
 
-    /// Of a rule; `name` is one token.
+    /// Returns the subject of a rule; `name` is one token.
     pub(super) fn rule(&self, name: &str) -> String {
         format!("{}{name}", self.rules)
     }
 
-    /// What a message with `subject` is.
+    /// Returns the kind of a message with `subject`; `None` if the subject is unknown.
     pub(super) fn place_of<'a>(&self, subject: &'a str) -> Option<Place<'a>> {
         if let Some(token) = subject.strip_prefix(&self.rooms) {
             return Some(Place::Message(token));
@@ -107,7 +109,7 @@ impl Subjects {
     }
 }
 
-/// `room` as one token.
+/// Returns the name of `room` as one token.
 pub(super) fn token(room: &RoomName) -> String {
     room.as_str().replace('.', "=")
 }
@@ -129,13 +131,16 @@ mod tests {
         ) {
             let subjects = Subjects::new("fanfare");
             let subject = |name: &str| subjects.room(&RoomName::parse(name).expect("a name"));
+
             let (first, second) = (subject(&one), subject(&other));
             prop_assert_eq!(first == second, one == other);
             prop_assert_eq!(first.split('.').count(), 3);
             prop_assert!(first.split('.').all(|token| !token.is_empty()));
             prop_assert!(!first.contains(['*', '>', ' ', '\r', '\n', '\t']));
+
             let token = one.replace('.', "=");
             prop_assert_eq!(subjects.place_of(&first), Some(Place::Message(&token)));
+
             let grave = subjects.grave(&RoomName::parse(&one).expect("a name"), offset);
             prop_assert_eq!(subjects.place_of(&grave), Some(Place::Grave(&token, offset)));
         }
