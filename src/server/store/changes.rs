@@ -1,10 +1,11 @@
-//! The way of a store's changes to the hub, with the results of appends and deletions among them.
+//! The stream of a store's changes to the hub, including the results of appends and deletions.
 //!
 //! # Invariants
 //!
 //! - The changes and results of a room are sent in the order of its log. Only a refusal may be sent earlier.
-//! - A result is delivered to its caller after the hub has applied it. The hub applies it even if the caller has gone.
-//! - Without a hub, as in tools, results are delivered at once.
+//! - A result is delivered to its caller after the hub has applied it. The hub applies it even if the caller has
+//!   gone.
+//! - Without a hub, as in command-line tools, results are delivered immediately.
 
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
@@ -25,26 +26,27 @@ use crate::server::store::{Deleted, StoreError, Stored};
 /// A future that resolves to the result of a call of the store.
 pub type StoreFuture<T> = BoxFuture<'static, Result<T, StoreError>>;
 
-/// The changes of a store: one item for each commit, in order.
+/// The changes of a store: one item per commit, in order.
 pub type Changes = UnboundedReceiver<Vec<LogChange>>;
 
 /// A change of a room's log, or the result of a call of this node.
 #[derive(Debug)]
 pub enum LogChange {
-    /// Another node, or this one, appended these frames, one behind the other.
+    /// Consecutive frames that a node, possibly this one, appended.
     Appended(RoomName, Vec<Arc<Frame>>),
-    /// A node deleted the message at this offset, at this time in milliseconds since 1970 UTC.
+    /// A deletion by any node: the offset of the message and the time in milliseconds since 1970 UTC.
     Deleted(RoomName, Offset, u64),
-    /// An append of this node is finished. What is new in the log is in the result only, if no other node appends.
+    /// A finished append of this node. If no other node appends, new messages are only in this result, not in
+    /// an [`LogChange::Appended`].
     AppendFinished(Call<Vec<Stored>>, Result<Vec<Stored>, StoreError>),
-    /// A deletion of this node is finished; the deletion itself is before it.
+    /// A finished deletion of this node. The deletion itself is sent before it.
     DeleteFinished(Call<Deleted>, Result<Deleted, StoreError>),
 }
 
-/// A call that changes the log, until its result is delivered.
+/// A pending call that changes the log, until its result is delivered.
 #[derive(Debug)]
 pub struct Call<T> {
-    /// The room.
+    /// The room that the call changes.
     pub room: RoomName,
     messages: usize,
     began: Instant,
@@ -52,13 +54,13 @@ pub struct Call<T> {
     /// The commit that stored it, if that is traced.
     pub(super) commit: Option<CommitId>,
     caller: oneshot::Sender<Result<T, StoreError>>,
-    /// A flush waits until it is dropped.
+    /// A guard that keeps [`ChangeSender::flush`] waiting until it is dropped.
     _unflushed: watch::Receiver<()>,
 }
 
 impl<T> Call<T> {
     fn send(self, result: Result<T, StoreError>) {
-        // It fails if the caller has gone; what is stored stays stored.
+        // Sending fails if the caller has gone; the messages remain stored.
         let _ = self.caller.send(result);
     }
 }
@@ -88,7 +90,7 @@ impl Call<Deleted> {
 }
 
 impl Stored {
-    /// Returns the frame, if it is new in the log.
+    /// Returns the frame if the message is new in the log.
     pub const fn frame(&self) -> Option<&Arc<Frame>> {
         match self {
             Self::New(frame) => Some(frame),
@@ -105,24 +107,24 @@ impl Stored {
     }
 }
 
-/// The sending half of [`Changes`], of which each store has one.
+/// The sending half of [`Changes`]. Each store has one.
 #[derive(Debug, Default)]
 pub(super) struct ChangeSender {
     follower: OnceLock<UnboundedSender<Vec<LogChange>>>,
-    /// Each call that is not finished holds a receiver.
+    /// A channel of which each unfinished call holds a receiver.
     unflushed: Mutex<watch::Sender<()>>,
 }
 
 impl ChangeSender {
-    /// Returns all changes from now on. Only the first caller gets any: a store has one hub.
+    /// Returns all changes from now on. Only the first caller receives any: a store has one hub.
     pub(super) fn subscribe(&self) -> Changes {
         let (sender, changes) = mpsc::unbounded_channel();
-        // If there is a follower already, the new one's channel is closed.
+        // If there already is a subscriber, the new channel is closed.
         let _ = self.follower.set(sender);
         changes
     }
 
-    /// Begins a call that changes so many messages of `room`. The future resolves when its result is delivered.
+    /// Begins a call that changes `messages` messages of `room`. The future resolves when its result is delivered.
     pub(super) fn begin<T: Send + 'static>(
         &self,
         room: &RoomName,
@@ -160,7 +162,7 @@ impl ChangeSender {
         }
     }
 
-    /// Sends the result of a deletion, behind the deletion itself if it is news.
+    /// Sends the result of a deletion, after the deletion itself if the message was deleted by this call.
     pub(super) fn send_deleted(
         &self,
         call: Call<Deleted>,
@@ -176,11 +178,11 @@ impl ChangeSender {
         self.send(changes);
     }
 
-    /// Resolves when the result of every call that has begun is delivered.
+    /// Waits until the result of every started call is delivered.
     pub(super) fn flush(&self) -> BoxFuture<'static, ()> {
         let mut unflushed = self.unflushed.lock();
         let previous = std::mem::take(&mut *unflushed);
-        // A later flush waits for this one too.
+        // Later flushes must wait for this one too.
         let this = unflushed.subscribe();
         drop(unflushed);
 
@@ -274,7 +276,7 @@ mod tests {
         assert!(matches!(result.now_or_never(), Some(Err(_))));
     }
 
-    /// Delivers the appends that were sent, and returns how many they are.
+    /// Delivers the results that were sent, and returns the number of finished appends.
     fn deliver(changes: &mut Changes) -> usize {
         let sent = changes.try_recv().expect("changes");
         let mut delivered = 0;

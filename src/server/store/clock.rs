@@ -1,20 +1,20 @@
-//! The clock that stores use for expiry. It counts elapsed time; a wrong date does not move it.
+//! The clock that stores use for expiry. It counts elapsed time, so a wrong date does not move it.
 //!
-//! # The rule
+//! # Rules
 //!
 //! - While a store is open, its clock counts elapsed time (`CLOCK_MONOTONIC`). Setting the date changes nothing.
-//! - A reopened store continues where its clock was, plus the time that has passed meanwhile by the
-//!   wall clock, if that is at most [`ClockLimits::max_jump`]: an eighth of the age up to which messages are kept, and at
+//! - When a store is reopened, its clock continues from the saved time plus the wall-clock time that has passed
+//!   since, if that is at most [`ClockLimits::max_jump`]: an eighth of the age up to which messages are kept, and at
 //!   most a day.
-//! - A longer time is a *jump*: the machine was off, or its date is wrong. It is logged, and the clock continues
-//!   where it was, so that nothing expires by it. If the wall clock then runs for [`ClockLimits::confirm_after`]
-//!   without being set, the machine was off, and the time is counted. If the date is set before that, it was wrong, and
-//!   the time is never counted.
-//! - A wall clock that is behind is ignored: the clock never goes back.
+//! - A longer time is a *jump*: the machine was off, or its date is wrong. The jump is logged, and the clock
+//!   continues from the saved time, so that nothing expires because of it. If the wall clock then runs for
+//!   [`ClockLimits::confirm_after`] without being set, the machine was off, and the time is counted. If the date is
+//!   set before that, it was wrong, and the time is never counted.
+//! - If the wall clock is behind, it is ignored: the store's clock never goes back.
 //!
-//! The wall clock that a store has accepted is written beside its clock, and not moved before a jump is confirmed: a
-//! restart meanwhile sees the same jump again. Messages may be kept longer than configured, by the time that the
-//! machine was off, but they never expire too early.
+//! The store saves its clock together with the accepted wall clock. The accepted wall clock does not advance until a
+//! jump is confirmed, so a restart meanwhile sees the same jump again. Messages may be kept longer than configured,
+//! by the time that the machine was off, but they never expire too early.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
@@ -22,23 +22,24 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 use parking_lot::Mutex;
 use tracing::{info, warn};
 
-/// The longest jump that is accepted at once, and the longest time until any other jump is confirmed.
+/// The longest jump that is accepted immediately, and the longest time until any other jump is confirmed.
 const MAX_TRUST: Duration = Duration::from_secs(24 * 60 * 60);
-/// Largest difference between the wall clock and elapsed time that counts as an adjustment; more means that it was set.
+/// Largest difference between the wall clock and elapsed time that counts as an adjustment. A larger one means that
+/// the date was set.
 const TOLERANCE_MS: i64 = 60_000;
 
-/// See the [module docs](self).
+/// The clock of a store. See the [module docs](self).
 #[derive(Debug)]
 pub(super) struct Clock {
     started: Instant,
-    /// The time at `started`, in milliseconds, and jumps that were confirmed.
+    /// The store's time at `started`, in milliseconds, plus all confirmed jumps.
     anchor: AtomicU64,
     wall: Mutex<WallClock>,
     #[cfg(test)]
     skipped: AtomicU64,
 }
 
-/// A time by the store's clock, and the wall clock that went with it, both in milliseconds.
+/// A time of the store's clock and the wall-clock time at the same moment, both in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct SavedClock {
     pub(super) clock: u64,
@@ -61,7 +62,7 @@ impl ClockLimits {
         }
     }
 
-    /// Returns how often the clock is to be saved, so that a process that is killed is no jump.
+    /// Returns the interval at which the clock is saved, short enough that a killed process causes no jump.
     pub(super) fn save_every(self) -> Duration {
         (self.max_jump / 4).clamp(Duration::from_secs(1), Duration::from_secs(600))
     }
@@ -70,9 +71,9 @@ impl ClockLimits {
 /// The accepted state of the wall clock. Pure: the caller passes times, in milliseconds.
 #[derive(Debug)]
 struct WallClock {
-    /// The accepted wall clock, minus the store's.
+    /// The accepted wall clock minus the store's clock.
     offset: i64,
-    /// A jump that is not confirmed.
+    /// A jump that is not confirmed yet.
     jump: Option<Jump>,
     confirm_after: u64,
 }
@@ -80,21 +81,21 @@ struct WallClock {
 #[derive(Clone, Copy, Debug)]
 struct Jump {
     length: u64,
-    /// When it was seen, by the store's clock.
+    /// The time by the store's clock at which the jump was detected.
     seen: u64,
 }
 
 /// The outcome of an unconfirmed jump.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Verdict {
-    /// The time of the jump has passed.
+    /// The time of the jump has really passed.
     Confirmed(u64),
     /// The date was wrong.
     Withdrawn(u64),
 }
 
 impl WallClock {
-    /// Continues from `saved` at the wall clock `now`. Returns the time of the store's clock too.
+    /// Continues from `saved` at the wall clock `now`. Also returns the time of the store's clock.
     fn resume(saved: SavedClock, now: u64, limits: ClockLimits) -> (u64, Self) {
         let confirm_after = millis(limits.confirm_after);
         let accepted = |clock: u64, wall: u64, jump| Self {
@@ -102,6 +103,7 @@ impl WallClock {
             jump,
             confirm_after,
         };
+
         match now.checked_sub(saved.wall) {
             None => (saved.clock, accepted(saved.clock, now, None)),
             Some(passed) if passed <= millis(limits.max_jump) => {
@@ -116,7 +118,7 @@ impl WallClock {
         }
     }
 
-    /// Compares the wall clock `now` with `clock`, the time of the store's clock.
+    /// Compares the wall clock `now` with `clock`, the current time of the store's clock.
     fn check(&mut self, clock: u64, now: u64) -> Option<Verdict> {
         let Some(Jump { length, seen }) = self.jump else {
             self.offset = signed(now) - signed(clock);
@@ -138,7 +140,7 @@ impl WallClock {
 }
 
 impl Clock {
-    /// Creates a clock that begins at the wall clock.
+    /// Creates a clock that starts at the wall-clock time.
     pub(super) fn new() -> Self {
         let now = wall_now();
         let saved = SavedClock {
@@ -177,7 +179,7 @@ impl Clock {
         }
     }
 
-    /// Returns the time in milliseconds, about since 1970.
+    /// Returns the time of the store's clock in milliseconds, approximately since 1970.
     pub(super) fn now(&self) -> u64 {
         let now = self.anchor.load(Ordering::Relaxed) + self.started.elapsed().as_millis() as u64;
         #[cfg(test)]
@@ -185,7 +187,7 @@ impl Clock {
         now
     }
 
-    /// Reads the wall clock, which may confirm or withdraw a jump. Call this regularly.
+    /// Compares the wall clock with the store's clock, which may confirm or withdraw a jump. Call this regularly.
     pub(super) fn check(&self) {
         let verdict = self.wall.lock().check(self.now(), wall_now());
         match verdict {
@@ -223,7 +225,7 @@ impl Clock {
     }
 }
 
-/// Milliseconds since 1970 UTC.
+/// Returns the wall-clock time in milliseconds since 1970 UTC.
 fn wall_now() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -244,13 +246,13 @@ mod tests {
 
     const HOUR: u64 = 60 * 60 * 1000;
     const DAY: u64 = 24 * HOUR;
-    /// A time in 2026, and the store's clock beside it, which ran behind by an hour.
+    /// A time in 2026; the store's clock is an hour behind it.
     const SAVED: SavedClock = SavedClock {
         clock: 1_780_000_000_000 - HOUR,
         wall: 1_780_000_000_000,
     };
 
-    /// Returns the clock of a store that keeps messages for a week, opened when `passed` has passed by the wall clock.
+    /// Returns the clock of a store that keeps messages for a week, reopened after `passed` of wall-clock time.
     fn opened_after(passed: i64) -> (u64, WallClock) {
         let week = Duration::from_millis(7 * DAY);
         let now = SAVED.wall.strict_add_signed(passed);

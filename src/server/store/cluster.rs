@@ -1,4 +1,5 @@
-//! The connections between nodes that share a store, beside the log: messages, and rules for all nodes.
+//! The connections between nodes that share a store, beside the log. A [`Bus`] carries messages that are not stored,
+//! such as presence. A [`RuleStore`] keeps moderation rules for all nodes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -8,7 +9,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::server::store::StoreFuture;
 
-/// What a store that several nodes share has beside the log.
+/// The services beside the log that nodes with a shared store use.
 #[derive(Clone, Debug)]
 pub struct ClusterBackend {
     /// Messages between the nodes.
@@ -17,34 +18,34 @@ pub struct ClusterBackend {
     pub rules: Arc<dyn RuleStore>,
 }
 
-/// Messages to all nodes that can be reached now. They are not stored.
+/// A broadcast channel to all nodes that are reachable now. Messages are not stored.
 pub trait Bus: fmt::Debug + Send + Sync {
-    /// Sends `message` to all nodes that can be reached now, this one included.
+    /// Sends `message` to all nodes that are reachable now, this one included.
     fn publish(&self, message: Vec<u8>);
 
-    /// Returns the events from now on. There is one caller for each store.
+    /// Returns the events from now on. Each store has one caller.
     fn events(&self) -> UnboundedReceiver<BusEvent>;
 }
 
 /// An event of a [`Bus`].
 #[derive(Clone, Debug)]
 pub enum BusEvent {
-    /// A node sent a message.
+    /// A message from a node.
     Message(Bytes),
-    /// The other nodes can be reached again; messages may have been missed.
+    /// The connection to the other nodes was restored; messages may have been missed.
     Reconnected,
 }
 
-/// Rules and commands for every node. A node that is cut off gets them when it is back.
+/// Rules and commands for every node. A node that was disconnected gets them when it reconnects.
 pub trait RuleStore: fmt::Debug + Send + Sync {
-    /// Returns the rules in force, the newest of each name. To be called once, before [`RuleStore::events`].
+    /// Returns the rules in force, the newest of each name. Call this once, before [`RuleStore::events`].
     ///
     /// # Errors
     /// If the store cannot be read.
     fn load(&self) -> StoreFuture<Vec<Bytes>>;
 
-    /// Stores `rule` for ever, in the place of the one called `name`. Returns its version: [`RuleStore::events`] has this
-    /// rule, or a later one.
+    /// Stores `rule` permanently and replaces the rule called `name`. Returns its version: [`RuleStore::events`]
+    /// sends this rule or a later one.
     ///
     /// # Errors
     /// If the store cannot be written to.
@@ -56,20 +57,20 @@ pub trait RuleStore: fmt::Debug + Send + Sync {
     /// If the store cannot be written to.
     fn send(&self, command: Vec<u8>) -> StoreFuture<()>;
 
-    /// Returns all rules and commands from now on, those of this node included. There is one caller for each store.
+    /// Returns all rules and commands from now on, those of this node included. Each store has one caller.
     fn events(&self) -> UnboundedReceiver<RuleEvent>;
 }
 
 /// An event of a [`RuleStore`].
 #[derive(Clone, Debug)]
 pub enum RuleEvent {
-    /// A rule is in force.
+    /// A rule that is now in force.
     Rule {
-        /// Its version; grows with each rule.
+        /// The version, which increases with each rule.
         version: u64,
         /// The rule.
         rule: Bytes,
     },
-    /// A command was sent.
+    /// A command for every node.
     Command(Bytes),
 }

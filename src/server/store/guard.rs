@@ -1,23 +1,24 @@
-//! Panics of threads and tasks that the store cannot do without, as text: somebody must learn of them.
+//! Conversion of panics into error messages, for the threads and tasks that the store depends on. A panic must be
+//! reported, because the store cannot work without them.
 
 use std::any::Any;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use futures::FutureExt;
 
-/// Runs `work` to its end.
+/// Runs `work` to completion.
 ///
 /// # Errors
-/// The message of its panic.
+/// The message of the panic, if `work` panics.
 pub(super) fn run(work: impl FnOnce()) -> Result<(), String> {
-    // What `work` leaves half done is not used again.
+    // State that `work` leaves inconsistent is not used again.
     catch_unwind(AssertUnwindSafe(work)).map_err(|panic| message(&*panic))
 }
 
-/// Runs `work` to its end.
+/// Runs `work` to completion.
 ///
 /// # Errors
-/// The message of its panic.
+/// The message of the panic, if `work` panics.
 pub async fn run_task(work: impl Future<Output = ()>) -> Result<(), String> {
     AssertUnwindSafe(work)
         .catch_unwind()

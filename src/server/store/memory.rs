@@ -1,4 +1,5 @@
-//! A store in memory: the messages are lost when the process ends.
+//! A store in memory. Messages are lost when the process ends. Each room has its own queue of frames and its own
+//! deduplication window, and all rooms share one clock for expiry.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -19,14 +20,14 @@ use crate::server::store::{
     Bounds, Deleted, Health, Limit, Page, Retention, Span, Store, StoreError, Stored,
 };
 
-/// See the [module docs](self).
+/// A store in memory. See the [module docs](self).
 #[derive(Debug)]
 pub struct MemoryStore {
     retention: Retention,
     clock: Arc<Clock>,
     health: watch::Sender<Health>,
     changes: ChangeSender,
-    /// The epoch of new rooms. It changes whenever messages are dropped with their room.
+    /// The epoch of new rooms. It changes whenever a room is dropped together with its messages.
     epoch: Mutex<Epoch>,
     rooms: Mutex<HashMap<RoomName, Arc<Mutex<Kept>>>>,
 }
@@ -36,7 +37,7 @@ pub struct MemoryStore {
 struct Kept {
     epoch: Epoch,
     head: Offset,
-    /// The messages, each with its time by the store's clock.
+    /// The messages, each with the time of the store's clock.
     frames: VecDeque<(Arc<Frame>, u64)>,
     bytes: usize,
     keys: DedupWindow,
@@ -84,6 +85,7 @@ impl Kept {
         {
             return Stored::Duplicate { offset, at };
         }
+
         let prev = self.head;
         self.head = Offset(prev.0 + 1);
         if let Some(key) = draft.key().cloned() {
@@ -96,6 +98,7 @@ impl Kept {
                 clock: now,
             });
         }
+
         let frame = Arc::new(Frame::new(draft, self.epoch.clone(), self.head, prev, at));
         self.bytes += frame.size();
         self.frames.push_back((frame.clone(), now));
@@ -109,10 +112,12 @@ impl Kept {
         else {
             return Deleted::NotKept;
         };
+
         let frame = &mut self.frames[at].0;
         if frame.is_deleted() {
             return Deleted::Before;
         }
+
         let tombstone = Arc::new(frame.tombstone());
         self.bytes += tombstone.size();
         self.bytes -= frame.size();
@@ -178,7 +183,8 @@ impl Store for MemoryStore {
 
     fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64) -> StoreFuture<Vec<Stored>> {
         let (call, result) = self.changes.begin(room, drafts.len());
-        // Keys are promised for a while, so they cannot be dropped; new ones wait until there is memory for them.
+        // Keys must be remembered for the configured time and cannot be dropped, so keyed messages are refused while
+        // memory is short.
         if Memory::of_process().is_tight() && drafts.iter().any(|draft| draft.key().is_some()) {
             let reason = "no memory for more keys; try again in a moment (--memory-budget)";
             let refusal = Err(StoreError::Unavailable(reason.to_owned()));
@@ -197,7 +203,7 @@ impl Store for MemoryStore {
             .collect();
         kept.trim(now, &self.retention);
 
-        // Sent under the lock, so in the order of the offsets.
+        // Sent under the lock, so that changes are in the order of the offsets.
         self.changes
             .send(vec![LogChange::AppendFinished(call, Ok(stored))]);
         result
@@ -224,7 +230,7 @@ impl Store for MemoryStore {
         ready(Ok(kept.page(span, limit))).boxed()
     }
 
-    /// Trims each room to its share of `bytes`; the newest message is always kept.
+    /// Trims each room to its share of `bytes`. The newest message is always kept.
     fn reclaim(&self, bytes: usize) {
         let rooms: Vec<_> = self.rooms.lock().values().cloned().collect();
         let retention = Retention {
@@ -242,7 +248,7 @@ impl Store for MemoryStore {
         let Some(kept) = self.rooms.lock().remove(room) else {
             return;
         };
-        // The readers of a room without messages have lost nothing.
+        // The readers of a room that never had messages have lost nothing.
         if kept.lock().head > Offset(0) {
             *self.epoch.lock() = random_epoch();
         }

@@ -1,10 +1,12 @@
-//! The log of all rooms: gives each message its offset, remembers keys, and returns messages that the ring has dropped.
+//! The log of all rooms. A store assigns each message its offset, remembers the keys of recent messages for
+//! deduplication, and returns messages that the ring has dropped.
 //!
 //! # Invariants
 //!
-//! - An offset is never given twice in an epoch.
-//! - A message is returned as stored only when it is, as durably as the store promises.
-//! - A store calls nobody: results are return values, and changes are one stream ([`Store::changes`], [`LogChange`]).
+//! - An offset is never assigned twice in an epoch.
+//! - A message is reported as stored only after it is stored with the durability that the store promises.
+//! - A store never calls into the hub. Results are return values, and changes are one stream ([`Store::changes`],
+//!   [`LogChange`]).
 
 mod changes;
 mod clock;
@@ -126,11 +128,12 @@ pub struct Bounds {
 impl Bounds {
     /// Returns the bounds of a log whose offsets have no holes.
     pub fn dense(epoch: Epoch, first: Offset, head: Offset) -> Self {
-        // Of an empty log, everything is gone.
+        // In an empty log, all messages up to the head are gone.
         let gone = match first {
             Offset(0) => head,
             Offset(first) => Offset(first - 1),
         };
+
         Self {
             epoch,
             first,
@@ -145,7 +148,7 @@ impl Bounds {
 /// The result of storing a draft.
 #[derive(Clone, Debug)]
 pub enum Stored {
-    /// It is the newest entry of the log.
+    /// A new message, the newest entry of the log.
     New(Arc<Frame>),
     /// A message with the same sender and key was stored before.
     Duplicate {
@@ -159,11 +162,11 @@ pub enum Stored {
 /// The result of deleting an entry.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Deleted {
-    /// It is deleted, and a tombstone is in its place.
+    /// The message was deleted by this call, and a tombstone is in its place.
     Now,
-    /// It was deleted before.
+    /// The message was deleted earlier.
     Before,
-    /// There is no entry at that offset, or it is no longer kept.
+    /// No entry exists at that offset, or it is no longer kept.
     NotKept,
 }
 
@@ -189,16 +192,17 @@ pub enum Health {
     /// The last write succeeded.
     #[default]
     Ready,
-    /// The last write failed, for this reason. The store tries again by itself.
+    /// The last write failed, for this reason. The store retries automatically.
     ReadOnly(String),
-    /// The store cannot be reached, for this reason, so messages of other nodes are missing too. It tries again by itself.
+    /// The store cannot be reached, for this reason, so messages of other nodes are missing too. The store retries
+    /// automatically.
     Unreachable(String),
     /// The data on the disk can no longer be trusted, for this reason. The process must end.
     Corrupt(String),
 }
 
 impl Health {
-    /// Returns its label in metrics.
+    /// Returns the label of this state in metrics.
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Ready => "ready",
@@ -218,14 +222,14 @@ pub struct DatabaseCopy {
     pub bytes: u64,
 }
 
-/// Messages that are stored and cannot be read.
+/// Stored messages that cannot be read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Damage {
     /// The number of messages found so far.
     pub messages: usize,
-    /// The room of the first one that was found.
+    /// The room of the first unreadable message found.
     pub room: RoomName,
-    /// Its offset.
+    /// The offset of that message.
     pub offset: Offset,
     /// The error of the database.
     pub problem: String,
@@ -247,10 +251,10 @@ impl fmt::Display for Damage {
     }
 }
 
-/// See the [module docs](self).
+/// The log of all rooms. See the [module docs](self).
 pub trait Store: fmt::Debug + Send + Sync {
-    /// Loads the current bounds of `room`. From then on the room can be appended to and its changes are sent, until it
-    /// is released.
+    /// Loads the current bounds of `room`. Until the room is released, it can be appended to and its changes are
+    /// sent.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -258,8 +262,8 @@ pub trait Store: fmt::Debug + Send + Sync {
         ready(Ok(())).boxed()
     }
 
-    /// Waits until the bounds of open rooms include everything up to `offset` that other nodes have appended. A client
-    /// that comes from another node may have seen it there.
+    /// Waits until the bounds of open rooms include everything up to `offset` that other nodes have appended. A
+    /// client that comes from another node may have seen that offset there.
     ///
     /// # Errors
     /// If the store cannot be reached.
@@ -267,28 +271,28 @@ pub trait Store: fmt::Debug + Send + Sync {
         ready(Ok(())).boxed()
     }
 
-    /// Returns the changes of all open rooms from now on, and the results of this node's calls among them. The caller
-    /// must deliver each result. There is one caller for each store.
+    /// Returns the changes of all open rooms from now on, including the results of this node's calls. The caller must
+    /// deliver each result. Each store has one caller.
     fn changes(&self) -> Changes;
 
-    /// Returns the current bounds of `room`, which is open. Creates the room if it does not exist.
+    /// Returns the current bounds of `room`, which must be open. Creates the room if it does not exist.
     ///
     /// # Errors
     /// If the store cannot be reached.
     fn bounds(&self, room: &RoomName) -> Result<Bounds, StoreError>;
 
-    /// Stores `drafts`, one behind the other. `at` is the time at which they were received, in milliseconds since 1970
-    /// UTC. The append begins with the call, and goes on if the future is dropped.
+    /// Stores `drafts` in order, without other messages between them. `at` is the time at which they were received,
+    /// in milliseconds since 1970 UTC. The append starts immediately and continues if the future is dropped.
     ///
     /// # Errors
-    /// If a draft is not stored.
+    /// If a draft could not be stored.
     fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64) -> StoreFuture<Vec<Stored>>;
 
-    /// Stores all of `drafts` or none, otherwise like [`Store::append`]. A store that cannot do that stores none behind
-    /// one that failed, and the error says how many are stored.
+    /// Stores all of `drafts` or none, otherwise like [`Store::append`]. A store without transactions stops at the
+    /// first failure, and the error contains the number of messages stored.
     ///
     /// # Errors
-    /// If a draft is not stored.
+    /// If a draft could not be stored.
     fn append_batch(
         &self,
         room: &RoomName,
@@ -298,16 +302,16 @@ pub trait Store: fmt::Debug + Send + Sync {
         self.append(room, drafts, at)
     }
 
-    /// Deletes the message at `offset` of `room`, behind earlier appends. `at` is the current time, in milliseconds since
-    /// 1970 UTC. A tombstone keeps the offset, sender and key, so that readers see no gap and a repeated publish is still
-    /// recognized. The payload is removed from all files of the store, at once or in a moment. Goes on if the future is
-    /// dropped.
+    /// Deletes the message at `offset` of `room`, after earlier appends. `at` is the current time, in milliseconds
+    /// since 1970 UTC. A tombstone keeps the offset, sender and key, so that readers see no gap and a repeated
+    /// publish is still recognized. The payload is removed from all files of the store, immediately or shortly
+    /// afterwards. The deletion continues if the future is dropped.
     ///
     /// # Errors
-    /// If the store cannot do that now.
+    /// If the store cannot delete now.
     fn delete(&self, room: &RoomName, offset: Offset, at: u64) -> StoreFuture<Deleted>;
 
-    /// Resolves when every append and deletion that has begun is finished, and its result delivered.
+    /// Waits until every append and deletion that has started is finished and its result is delivered.
     fn flush(&self) -> BoxFuture<'static, ()>;
 
     /// Returns entries of `room`, as many as `limit` allows.
@@ -316,26 +320,26 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// If the store cannot be read now.
     fn read(&self, room: &RoomName, span: Span, limit: Limit) -> StoreFuture<Page>;
 
-    /// Frees memory because the budget is exceeded: caches are dropped, and a store in memory keeps about `bytes`.
+    /// Frees memory when the budget is exceeded: caches are dropped, and a store in memory keeps about `bytes`.
     fn reclaim(&self, _bytes: usize) {}
 
-    /// Closes `room`, which has no readers. What does not outlast the process may be dropped.
+    /// Closes `room`, which has no readers. Data that does not outlast the process may be dropped.
     fn release(&self, room: &RoomName);
 
-    /// Returns the health of the store, which changes.
+    /// Returns a receiver of the store's health.
     fn health(&self) -> watch::Receiver<Health>;
 
-    /// Returns the damage found so far, if any.
+    /// Returns the unreadable messages found so far, if any.
     fn damage(&self) -> Option<Damage> {
         None
     }
 
-    /// Copies the database as it stands; `None` if it is in no file.
+    /// Copies the current state of the database; `None` if the store has no database file.
     fn backup(&self) -> Option<StoreFuture<DatabaseCopy>> {
         None
     }
 
-    /// Finishes what was appended and closes the files. Blocks; nothing may be appended after it.
+    /// Finishes pending appends and closes the files. Blocks. Nothing may be appended afterwards.
     fn close(&self);
 }
 

@@ -1,44 +1,44 @@
-//! Which entries of a log are read at once, and what comes of it.
+//! Pages of a log: the range to read, the limits, and the result.
 
 use std::sync::Arc;
 
 use crate::protocol::Offset;
 use crate::server::room::Frame;
 
-/// Which entries to read.
+/// The range of entries to read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Span {
-    /// Those after this offset, the oldest of them first.
+    /// The entries after this offset, oldest first.
     After(Offset),
-    /// Those before this offset, the newest of them.
+    /// The newest entries before this offset.
     Before(Offset),
-    /// The newest.
+    /// The newest entries.
     Newest,
 }
 
-/// How large a [`Page`] may be; one entry always fits.
+/// The largest size of a [`Page`]. One entry is always returned, even if it exceeds `bytes`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
-    /// Entries.
+    /// The number of entries.
     pub messages: usize,
-    /// Bytes of them, as [`Frame::size`] counts.
+    /// The total size of the entries in bytes, as counted by [`Frame::size`].
     pub bytes: usize,
 }
 
-/// Some entries in a row.
+/// Consecutive entries of a log.
 #[derive(Clone, Debug, Default)]
 pub struct Page {
-    /// Oldest first.
+    /// The entries, oldest first.
     pub frames: Vec<Arc<Frame>>,
-    /// Whether there are more, in the direction of the [`Span`].
+    /// True if there are more entries in the direction of the [`Span`].
     pub more: bool,
-    /// The newest offset that was trimmed when the page was read, where the store knows it. Later messages that are
-    /// missing are damaged.
+    /// The newest offset that was trimmed when the page was read; `None` if the store does not know it. Later
+    /// messages that are missing from the page are damaged.
     pub gone: Option<Offset>,
 }
 
 impl Page {
-    /// As many of `frames`, which come oldest first, as `limit` allows.
+    /// Returns as many of `frames` as `limit` allows. `frames` must be ordered oldest first.
     pub(super) fn oldest<'a>(frames: impl Iterator<Item = &'a Arc<Frame>>, limit: Limit) -> Self {
         let mut page = Self::default();
         let mut bytes = 0;
@@ -55,7 +55,7 @@ impl Page {
         page
     }
 
-    /// As many of `frames`, which come newest first, as `limit` allows.
+    /// Returns as many of `frames` as `limit` allows. `frames` must be ordered newest first.
     pub(super) fn newest<'a>(frames: impl Iterator<Item = &'a Arc<Frame>>, limit: Limit) -> Self {
         let mut page = Self::oldest(frames, limit);
         page.frames.reverse();

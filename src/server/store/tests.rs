@@ -1,4 +1,4 @@
-//! What every store promises, held against each of them.
+//! Tests that every store must pass: deduplication, pages, retention, and offsets that grow by one.
 
 mod subject;
 mod deleting;
@@ -58,6 +58,7 @@ fn pages_are_read_from_either_end() {
         for _message in 0..8 {
             subject.append(None, "x");
         }
+
         for _round in 0..2 {
             assert_eq!(subject.offsets(Span::Newest, 2), (vec![7, 8], true));
             assert_eq!(
@@ -89,6 +90,7 @@ fn a_page_is_bounded_by_bytes_too_but_never_empty() {
         for _message in 0..3 {
             subject.append(None, "hello");
         }
+
         let offsets = |span, bytes| {
             let page = subject.page(span, Limit { messages: 9, bytes });
             (
@@ -99,8 +101,10 @@ fn a_page_is_bounded_by_bytes_too_but_never_empty() {
                 page.more,
             )
         };
+
         assert_eq!(offsets(Span::Newest, 1), (vec![3], true));
         assert_eq!(offsets(Span::After(Offset(0)), 1), (vec![1], true));
+
         let two = 2 * (size_of::<Frame>() + 7);
         assert_eq!(offsets(Span::Newest, two), (vec![2, 3], true));
     }
@@ -114,22 +118,27 @@ fn what_is_too_old_goes_and_the_offsets_go_on() {
         subject.append(None, "x");
         subject.pass(11);
         subject.append(None, "x");
+
         subject.becomes((vec![2, 3], false), |subject| {
             subject.offsets(Span::Newest, 9)
         });
+
         subject.restart();
         assert_eq!(
             (subject.bounds(), subject.offsets(Span::Newest, 9)),
             ((2, 3), (vec![2, 3], false))
         );
+
         subject.pass(500);
         subject.becomes((0, 3), Subject::bounds);
+
         subject.restart();
         assert_eq!(
             subject.bounds(),
             (0, 3),
             "an empty room knows where it stood"
         );
+
         assert_eq!(subject.append(None, "x"), (4, false));
         assert_eq!(subject.offsets(Span::Newest, 9), (vec![4], false));
     }
@@ -152,6 +161,7 @@ fn what_is_too_large_together_goes_but_never_the_newest() {
             subject.append(None, &"x".repeat(1800));
         }
         assert_eq!(subject.bounds(), (2, 3));
+
         subject.append(None, &"x".repeat(8000));
         assert_eq!(subject.bounds(), (4, 4));
     }
@@ -166,8 +176,10 @@ fn text_bytes_sender_key_and_time_are_read_back_as_they_were_said() {
             Draft::binary(ann.clone(), &[0, 255, 128]),
             Draft::text(ann, None, ""),
         ];
+
         let append = subject.store.append(&RoomName::lobby(), drafts, 1234);
         let stored = block_on(append).expect("stored");
+
         let told: Vec<_> = stored
             .iter()
             .map(|stored| match stored {
@@ -175,6 +187,7 @@ fn text_bytes_sender_key_and_time_are_read_back_as_they_were_said() {
                 Stored::Duplicate { .. } => panic!("each is new"),
             })
             .collect();
+
         subject.restart();
         let page = subject.page(
             Span::Newest,
@@ -183,11 +196,13 @@ fn text_bytes_sender_key_and_time_are_read_back_as_they_were_said() {
                 bytes: usize::MAX,
             },
         );
+
         let read: Vec<_> = page
             .frames
             .iter()
             .map(|frame| frame.publication())
             .collect();
+
         assert_eq!((&read, read[0].at), (&told, 1234));
     }
 }
@@ -231,19 +246,20 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// Holds `subject`, which keeps `messages`, against a plain list of (offset, key, second).
+/// Compares `subject`, which keeps `messages` messages, with a plain list of (offset, key, second).
 fn hold(
     mut subject: Subject,
     steps: &[Step],
     messages: usize,
 ) -> Result<(), proptest::test_runner::TestCaseError> {
     let (mut said, mut key_of, mut seconds) = (Vec::new(), HashMap::new(), 0);
+
     for step in steps {
         match step {
             Step::Append(key) => {
                 let head = said.len() as u64;
                 let known = key.and_then(|key| key_of.get(&key).copied());
-                // Within 600 s and 20 messages of the room; NATS does not count them.
+                // Keys are remembered for 600 s and 20 messages of the room; NATS applies only the time.
                 let known = known.filter(|&(offset, second)| {
                     (head - offset < 20 || subject.is_nats()) && seconds - second < 600
                 });
@@ -258,7 +274,7 @@ fn hold(
                     }
                 }
             }
-            // What time does to NATS has a test of its own, or this one would last for minutes.
+            // Expiry in NATS has its own test; waiting here would take minutes.
             Step::Wait(_) if subject.is_nats() => {}
             Step::Wait(time) => {
                 subject.pass(*time);
@@ -266,9 +282,10 @@ fn hold(
             }
             Step::Restart => subject.restart(),
         }
+
         let head = said.len() as u64;
         let (offsets, _) = subject.offsets(Span::Newest, 1000);
-        // Ages are asked for a minute; what is just at the edge may be there or not.
+        // Messages expire after a minute; a message of exactly that age may be there or not.
         let young = said
             .iter()
             .filter(|second| seconds - **second < 60)
@@ -279,6 +296,7 @@ fn hold(
             .filter(|second| seconds - **second <= 60)
             .count()
             .min(messages);
+
         prop_assert_eq!(subject.bounds().1, head);
         prop_assert!(offsets.len() >= young, "{:?} {} {}", offsets, young, head);
         if matches!(step, Step::Append(_)) {

@@ -1,14 +1,14 @@
-//! Copies of a database: made while a server writes to it, and put in the place of another.
+//! Backup and restore of a database. A backup can be made while a server writes to the database.
 //!
 //! # Invariants
 //!
-//! - A copy is the database as it stood at one moment: all messages that were acknowledged before the copy began are
-//!   in it. It is one file, without a write-ahead log.
-//! - Copying holds up no publish: it reads in one transaction, beside the writer. Until it ends, the write-ahead log
-//!   grows.
-//! - A copy has its name only when it is whole and synced.
-//! - A restored database begins a new epoch, as messages that came after the copy are lost: readers that come back
-//!   are told `lost`.
+//! - A copy is a snapshot of the database: it contains all messages that were acknowledged before the copy began. It
+//!   is one file, without a write-ahead log.
+//! - A backup does not delay publishing: it reads in one transaction, beside the writer. The write-ahead log grows
+//!   until the backup ends.
+//! - A copy gets its final name only when it is complete and synced.
+//! - A restored database begins a new epoch, because messages that came after the copy are lost. Readers that resume
+//!   get `lost`.
 
 use std::ffi::OsString;
 use std::fs;
@@ -26,31 +26,31 @@ use crate::server::store::sqlite::file;
 use crate::server::store::sqlite::lock::{DatabaseLock, folder_of};
 use crate::server::store::sqlite::schema;
 
-/// Pages that are copied in one step.
+/// Pages copied in one step.
 const PAGES_PER_STEP: i32 = 1024;
-/// How often a step is tried while the source is locked, and the pause between two tries.
+/// Attempts at one step while the source is locked, and the pause between two attempts.
 const MAX_TRIES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(50);
-/// The files beside a database, by the ends of their names.
+/// The suffixes of the files beside a database.
 const BESIDE: [&str; 4] = ["-wal", "-shm", "-journal", ".state"];
 
 /// The content of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct BackupReport {
-    /// Its size in bytes.
+    /// The size in bytes.
     pub bytes: u64,
-    /// Messages in it.
+    /// The number of messages.
     pub messages: u64,
-    /// What a check of the copy found, if it is damaged: the source is damaged too.
+    /// The damage that a check of the copy found, if any. The source is damaged too.
     pub damage: Option<String>,
 }
 
 /// The result of a restore.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Restored {
-    /// The content of the database now.
+    /// The content of the restored database.
     pub content: BackupReport,
-    /// Where the database is that was replaced, if there was one.
+    /// The new path of the database that was replaced, if there was one.
     pub replaced: Option<PathBuf>,
 }
 
@@ -71,9 +71,9 @@ pub enum BackupError {
     /// The backup is damaged.
     #[error("{path} is damaged ({problem}); nothing was changed")]
     Damaged {
-        /// The file.
+        /// The path of the backup.
         path: PathBuf,
-        /// What the check found.
+        /// The problem that the check found.
         problem: String,
     },
     /// A file cannot be written.
@@ -81,7 +81,7 @@ pub enum BackupError {
     Io {
         /// The file.
         path: PathBuf,
-        /// The error of the system.
+        /// The error of the operating system.
         problem: String,
     },
     /// Copying failed.
@@ -91,15 +91,16 @@ pub enum BackupError {
         from: PathBuf,
         /// The target.
         to: PathBuf,
-        /// The error of SQLite.
+        /// The error reported by SQLite.
         problem: String,
     },
 }
 
-/// Copies the database at `source`, which a server may have open, to `target`. A file that is there is replaced.
+/// Copies the database at `source`, which a server may have open, to `target`. An existing file at `target` is
+/// replaced.
 ///
 /// # Errors
-/// If the source is no database of ours, or the target cannot be written.
+/// If the source is not a Fanfare database, or the target cannot be written.
 pub fn backup(source: &Path, target: &Path) -> Result<BackupReport, BackupError> {
     file::inspect(source, false)?;
     check_target(source, target)?;
@@ -115,7 +116,7 @@ pub fn backup(source: &Path, target: &Path) -> Result<BackupReport, BackupError>
     report
 }
 
-/// Checks that a copy may be put at `target`: where nothing is, or an earlier copy.
+/// Checks that a copy may be written to `target`: nothing, or an earlier copy, must be there.
 ///
 /// Files of a database in use, other files, devices and links are never replaced.
 fn check_target(source: &Path, target: &Path) -> Result<(), BackupError> {
@@ -152,18 +153,18 @@ fn check_target(source: &Path, target: &Path) -> Result<(), BackupError> {
     Ok(())
 }
 
-/// Removes a copy that is not whole, and its journal. Both may be absent.
+/// Removes an incomplete copy and its journal, if they exist.
 fn discard(part: &Path) {
     for suffix in ["", "-journal"] {
         let _ = fs::remove_file(with_suffix(part, suffix));
     }
 }
 
-/// Puts a copy of `backup` in the place of the database at `target`, which no server may have open. The database
-/// that was there stays beside it, by another name.
+/// Replaces the database at `target`, which no server may have open, by a copy of `backup`. The replaced database is
+/// renamed and stays in the same folder.
 ///
 /// # Errors
-/// If the backup is damaged or no database of ours, a server has the target open, or something cannot be written.
+/// If the backup is damaged or not a Fanfare database, a server has the target open, or a file cannot be written.
 pub fn restore(backup: &Path, target: &Path) -> Result<Restored, BackupError> {
     file::inspect(backup, true)?;
     let lock = DatabaseLock::acquire(target)?;
@@ -198,12 +199,12 @@ fn copy(source: &Path, part: &Path) -> Result<BackupReport, BackupError> {
 
     let source = file::open_to_read(source).map_err(failed)?;
     let mut target = Connection::open(part).map_err(failed)?;
-    // One transaction for all steps: a commit between two of them would make the copy begin anew.
+    // One transaction covers all steps: if a commit changed the source between two steps, the copy would start over.
     let snapshot = source.unchecked_transaction().map_err(failed)?;
     copy_pages(&snapshot, &mut target).map_err(failed)?;
     drop(snapshot);
 
-    // One file, whatever the source is.
+    // The copy must be one file, even if the source has a write-ahead log.
     target
         .pragma_update_and_check(None, "journal_mode", "DELETE", |_mode| Ok(()))
         .map_err(failed)?;
@@ -211,7 +212,7 @@ fn copy(source: &Path, part: &Path) -> Result<BackupReport, BackupError> {
         .pragma_query_value(None, "quick_check", |row| row.get(0))
         .unwrap_or_else(|error| error.to_string());
     let count = target.query_row("SELECT count(*) FROM messages", [], |row| row.get(0));
-    // It cannot be counted where the check has found damage.
+    // If the check has found damage, the messages may be impossible to count.
     let messages = count.unwrap_or_default();
     drop(target);
 
@@ -230,8 +231,10 @@ fn copy(source: &Path, part: &Path) -> Result<BackupReport, BackupError> {
 fn copy_pages(source: &Connection, target: &mut Connection) -> rusqlite::Result<()> {
     // The transaction begins with the first read.
     source.query_row("SELECT count(*) FROM sqlite_schema", [], |_row| Ok(()))?;
+
     let backup = Backup::new(source, target)?;
     let mut tries = 0;
+
     loop {
         match backup.step(PAGES_PER_STEP)? {
             StepResult::Done => return Ok(()),
@@ -248,7 +251,7 @@ fn copy_pages(source: &Connection, target: &mut Connection) -> rusqlite::Result<
     }
 }
 
-/// Gives the copy at `part` an epoch of its own.
+/// Begins a new epoch in the copy at `part`.
 fn begin_epoch(part: &Path, target: &Path) -> Result<(), BackupError> {
     let write = || -> rusqlite::Result<()> {
         let connection = Connection::open(part)?;
@@ -262,7 +265,7 @@ fn begin_epoch(part: &Path, target: &Path) -> Result<(), BackupError> {
     })
 }
 
-/// Moves the database at `path` and the files beside it to a name that is free, and returns that.
+/// Renames the database at `path` and the files beside it to an unused name, and returns that name.
 fn set_aside(path: &Path) -> Result<Option<PathBuf>, BackupError> {
     if fs::metadata(path).is_ok_and(|file| file.len() == 0) || !path.exists() {
         return Ok(None);
@@ -283,7 +286,7 @@ fn set_aside(path: &Path) -> Result<Option<PathBuf>, BackupError> {
     Ok(Some(aside))
 }
 
-/// Gives the file `part` the name `target`, for good.
+/// Renames the file `part` to `target` and syncs the folder.
 fn put(part: &Path, target: &Path) -> Result<(), BackupError> {
     let folder = folder_of(target);
     fs::rename(part, target)
@@ -291,10 +294,10 @@ fn put(part: &Path, target: &Path) -> Result<(), BackupError> {
         .map_err(|error| io_error(target, error))
 }
 
-/// Creates an empty file that only its owner may read, in the place of one that an earlier copy left.
+/// Creates an empty file that only its owner may read. Replaces one that an earlier copy left.
 fn create(path: &Path) -> Result<(), BackupError> {
     discard(path);
-    // A link that somebody puts there is not followed.
+    // A symbolic link at this path is not followed.
     fs::File::options()
         .write(true)
         .create_new(true)
@@ -317,10 +320,11 @@ fn io_error(path: &Path, error: io::Error) -> BackupError {
     }
 }
 
-/// Makes a copy of the database at `source` that has no name: it goes with the handle that is returned.
+/// Creates a copy of the database at `source` that has no name, so that it is removed when the returned handle is
+/// closed.
 ///
 /// # Errors
-/// If the folder of the database has no room for it, or the database cannot be read.
+/// If there is no space for the copy in the folder of the database, or the database cannot be read.
 pub(super) fn copy_unnamed(source: &Path) -> Result<DatabaseCopy, BackupError> {
     let part = with_suffix(source, ".backup-part");
     let copied = copy(source, &part).and_then(|report| {
@@ -328,7 +332,7 @@ pub(super) fn copy_unnamed(source: &Path) -> Result<DatabaseCopy, BackupError> {
         let bytes = report.bytes;
         Ok(DatabaseCopy { file, bytes })
     });
-    // The handle keeps the copy. A copy that failed is removed here too.
+    // The open handle keeps the data of the copy. If copying failed, the partial file is removed here too.
     discard(&part);
     copied
 }

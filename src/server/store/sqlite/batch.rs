@@ -1,4 +1,6 @@
-//! One transaction in the making: what it changes is kept aside until it is committed.
+//! One transaction of the writer, and its effects on the state in memory. A [`Batch`] reads the committed rooms and
+//! keys, and collects its own changes separately. The changes are applied to the memory only after the commit, so a
+//! rollback leaves no trace there.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -20,38 +22,38 @@ use crate::server::store::{Retention, StoreError, Stored};
 /// Empty rooms that one transaction drops at most.
 const MAX_EMPTY: usize = 4096;
 
-/// See the [module docs](self).
+/// A transaction that is being built. See the [module docs](self).
 pub(super) struct Batch<'a> {
     connection: &'a Connection,
     ledger: &'a RoomIndex,
-    /// What is remembered of the rooms from before; loaded where need be, which a rollback does not touch.
+    /// The deduplication windows of rooms, loaded when needed. A rollback does not affect them.
     keys: &'a mut HashMap<i64, DedupWindow>,
     retention: Retention,
-    /// By the store's clock.
+    /// The current time by the store's clock.
     now: u64,
     damage: &'a mut DamagedRooms,
-    /// Rooms that there may be.
+    /// The largest number of rooms.
     max_rooms: usize,
-    /// Rooms that may be dropped, once they were looked for.
+    /// The empty rooms that may be dropped, once they have been searched.
     empty: Option<vec::IntoIter<(RoomName, RoomRow)>>,
     changes: Changes,
 }
 
-/// The rooms of which a part of the file is damaged.
+/// The rooms whose data in the file is partly damaged.
 ///
-/// SQLite refuses all further writes of a transaction in which it has met a damaged page. So a batch that meets one
-/// fails, and from then on the old messages of that room are read by another connection and stay in the file.
+/// SQLite refuses all further writes of a transaction that has read a damaged page. So the batch that finds one
+/// fails. From then on the old messages of that room are read through another connection and stay in the file.
 #[derive(Default)]
 pub(super) struct DamagedRooms {
     rooms: HashSet<i64>,
     reader: Option<ReadConnection>,
-    /// The room whose old messages the writer reads now.
+    /// The room whose old messages the writer is reading.
     suspect: Option<i64>,
 }
 
 impl DamagedRooms {
-    /// Marks the room whose old messages were read last as damaged, and gives `reader` to it. Returns whether that
-    /// is news: then the batch may succeed when it is tried again.
+    /// Marks the suspect room as damaged, and opens a separate connection with `reader` if there is none. Returns
+    /// true if the room was not marked before: then the batch may succeed when it is retried.
     pub(super) fn mark(&mut self, reader: impl FnOnce() -> Option<ReadConnection>) -> bool {
         let Some(room) = self.suspect.take() else {
             return false;
@@ -62,7 +64,7 @@ impl DamagedRooms {
         self.reader.is_some() && self.rooms.insert(room)
     }
 
-    /// Returns the connection that reads old messages of `room`, if that is damaged.
+    /// Returns the connection that reads old messages of `room`, if the room is damaged.
     fn reader(&self, room: i64) -> Option<&Connection> {
         self.reader
             .as_deref()
@@ -70,19 +72,19 @@ impl DamagedRooms {
     }
 }
 
-/// What a transaction changes of what is kept in memory.
+/// The changes of a transaction to the state in memory.
 #[derive(Default)]
 pub(super) struct Changes {
     places: HashMap<RoomName, RoomRow>,
-    /// By room, in the order in which they were stored.
+    /// The new keys with the id of their room, in the order in which they were stored.
     keyed: Vec<(i64, DedupEntry)>,
-    /// The same, to be found again.
+    /// The same keys, indexed for lookup.
     found: HashMap<(i64, UserId, Key), (Offset, u64)>,
-    /// Rooms that are new.
+    /// The number of new rooms.
     created: usize,
-    /// Rooms that exist no longer, and their numbers.
+    /// The dropped rooms and their ids.
     dropped: HashMap<RoomName, i64>,
-    /// The highest offset of those.
+    /// The highest offset of the dropped rooms.
     floor: u64,
 }
 
@@ -109,7 +111,7 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Stores `drafts`, said `at`, in a row in `room`.
+    /// Stores `drafts`, received at `at`, consecutively in `room`.
     pub(super) fn append(
         &mut self,
         room: RoomName,
@@ -143,11 +145,13 @@ impl<'a> Batch<'a> {
         {
             return Ok(Stored::Duplicate { offset, at });
         }
+
         let (prev, offset) = (place.newest(), Offset(place.head + 1));
         let mut insert = self.connection.prepare_cached(
             "INSERT INTO messages (room, offset, at, clock, sender, key, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?;
         let (from, key) = (draft.from().as_str(), draft.key().map(Key::as_str));
+
         let length = match draft.payload() {
             Payload::Text(text) => {
                 insert.execute((place.id, offset.0, at, self.now, from, key, text))?;
@@ -158,11 +162,13 @@ impl<'a> Batch<'a> {
                 bytes.len()
             }
         };
+
         if place.kept() == 0 {
             place.oldest = self.now;
         }
         (place.head, place.clock) = (offset.0, self.now);
         place.bytes += length as u64;
+
         if let Some(key) = draft.key().cloned() {
             let from = draft.from().clone();
             self.changes
@@ -179,6 +185,7 @@ impl<'a> Batch<'a> {
                 },
             ));
         }
+
         Ok(Stored::New(Arc::new(Frame::new(
             draft,
             self.ledger.epoch().clone(),
@@ -188,7 +195,7 @@ impl<'a> Batch<'a> {
         ))))
     }
 
-    /// Where and when `from` said something with `key` lately.
+    /// Returns the offset and time of the remembered message from `from` with `key`, if any.
     fn find(
         &mut self,
         place: &RoomRow,
@@ -202,6 +209,7 @@ impl<'a> Batch<'a> {
         {
             return Ok(Some(*found));
         }
+
         let window = match self.keys.get_mut(&place.id) {
             Some(window) => window,
             None => {
@@ -218,12 +226,13 @@ impl<'a> Batch<'a> {
                 self.keys.entry(place.id).or_insert(window?)
             }
         };
+
         window.expire(Offset(place.head), self.now);
         Ok(window.find(from, key))
     }
 
-    /// Returns where `room` stands in this transaction. Creates it if it does not exist, in the place of an empty one
-    /// if there are as many rooms as may be; `None` if there is no such room either.
+    /// Returns the state of `room` in this transaction. Creates the room if it does not exist, and drops an empty one
+    /// if the limit of rooms is reached. Returns `None` if no room can be dropped either.
     fn place(&mut self, room: &RoomName) -> rusqlite::Result<Option<RoomRow>> {
         if let Some(place) = self.known(room) {
             return Ok(Some(place));
@@ -243,7 +252,7 @@ impl<'a> Batch<'a> {
         Ok(Some(RoomRow::new(id, base)))
     }
 
-    /// Returns where `room` stands in this transaction, if it exists.
+    /// Returns the state of `room` in this transaction, if the room exists.
     fn known(&self, room: &RoomName) -> Option<RoomRow> {
         if let Some(place) = self.changes.places.get(room) {
             return Some(*place);
@@ -252,12 +261,12 @@ impl<'a> Batch<'a> {
         self.ledger.place(room).filter(|_place| !is_dropped)
     }
 
-    /// Drops at most `count` rooms of which nothing is kept and that have had no message since `since`. Returns how
-    /// many.
+    /// Drops at most `count` rooms that keep no messages and have had none since `since`. Returns the number of
+    /// dropped rooms.
     pub(super) fn drop_empty(&mut self, since: u64, count: usize) -> rusqlite::Result<usize> {
         let mut dropped = 0;
         while dropped < count {
-            // Loaded once: those that this transaction has dropped are still in the ledger.
+            // Loaded once: the rooms that this transaction drops stay in the room index until the commit.
             let load = || self.ledger.empty(since, MAX_EMPTY).into_iter();
             let Some((name, place)) = self.empty.get_or_insert_with(load).next() else {
                 break;
@@ -292,7 +301,7 @@ impl<'a> Batch<'a> {
         self.now.saturating_sub(age)
     }
 
-    /// Trims `rooms` too.
+    /// Marks `rooms` to be trimmed too.
     pub(super) fn touch(&mut self, rooms: Vec<RoomName>) {
         for room in rooms {
             if let Some(place) = self.known(&room) {
@@ -301,8 +310,8 @@ impl<'a> Batch<'a> {
         }
     }
 
-    /// Trims the rooms that were touched and writes where they stand. What is past the limits and too much for
-    /// this transaction goes with the next.
+    /// Trims the rooms that were touched and writes their rows. Excess messages beyond the limit of one transaction
+    /// are trimmed by a later one.
     pub(super) fn finish(mut self) -> rusqlite::Result<Changes> {
         let mut update = self.connection.prepare_cached(
             "UPDATE rooms SET first = ?2, head = ?3, bytes = ?4, clock = ?5 WHERE id = ?1",
@@ -329,7 +338,7 @@ impl<'a> Batch<'a> {
 }
 
 impl Changes {
-    /// Applies what was committed.
+    /// Applies the changes to the memory after the commit.
     pub(super) fn apply(self, ledger: &RoomIndex, keys: &mut HashMap<i64, DedupWindow>) {
         let (dropped, numbers): (Vec<_>, Vec<_>) = self.dropped.into_iter().unzip();
         ledger.commit(self.places, &dropped, self.floor);
@@ -337,7 +346,7 @@ impl Changes {
             keys.remove(&number);
         }
         for (room, keyed) in self.keyed {
-            // There is one: it was loaded when the key was looked for.
+            // The window exists if it was loaded when the key was looked up.
             if let Some(window) = keys.get_mut(&room) {
                 window.insert(keyed);
             }

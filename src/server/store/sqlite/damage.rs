@@ -1,4 +1,5 @@
-//! Messages that are stored and cannot be read: counted, and logged once.
+//! A record of stored messages that cannot be read. Each is counted and logged once. Failed reads are logged at a
+//! limited rate.
 
 use std::collections::HashSet;
 use std::ops::Range;
@@ -12,25 +13,25 @@ use crate::protocol::RoomName;
 use crate::server::metrics;
 use crate::server::store::Damage;
 
-/// Damaged messages that are remembered, so that each is counted and logged once.
+/// The largest number of damaged messages that are remembered, so that each is counted and logged once.
 const MAX_KNOWN: usize = 100_000;
-/// Time between two log lines about reads that failed: each reader that comes back fails again.
+/// Time between two log lines about failed reads. Each reader that resumes would cause another.
 const LOG_EVERY: Duration = Duration::from_secs(10);
 
-/// See the [module docs](self).
+/// The unreadable messages found so far. See the [module docs](self).
 #[derive(Debug, Default)]
 pub(super) struct DamageLog(Mutex<DamageState>);
 
 #[derive(Debug, Default)]
 struct DamageState {
-    /// By room and offset.
+    /// The known damaged messages, by room and offset.
     known: HashSet<(i64, u64)>,
     first: Option<Damage>,
     failed_at: Option<Instant>,
 }
 
 impl DamageLog {
-    /// Records that the messages of `room`, whose number in the file is `id`, cannot be read at `offsets`.
+    /// Records that the messages of `room` at `offsets` cannot be read. `id` is the room's id in the file.
     pub(super) fn record(&self, room: &RoomName, id: i64, offsets: &[Range<u64>], problem: &str) {
         let mut inner = self.0.lock();
         let before = inner.known.len();
@@ -65,7 +66,7 @@ impl DamageLog {
         newest.messages = total;
     }
 
-    /// Records that nothing could be read, for this reason.
+    /// Records that a read failed completely, with the reason `problem`.
     pub(super) fn record_failure(&self, problem: &str) {
         metrics::count_store_read_failure();
         let mut inner = self.0.lock();
@@ -78,7 +79,7 @@ impl DamageLog {
         }
     }
 
-    /// Returns what is known to be damaged, if anything is.
+    /// Returns a summary of the known damage, if any.
     pub(super) fn summary(&self) -> Option<Damage> {
         self.0.lock().first.clone()
     }

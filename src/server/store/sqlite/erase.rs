@@ -1,8 +1,8 @@
-//! Taking back what was said: a tombstone stays in its place, and its bytes leave the file.
+//! The deletion of a message: a tombstone replaces it, and its bytes are removed from the file.
 //!
-//! A row that is changed leaves its old bytes in three places: in free space of its page, in pages that are no
-//! longer used, and in the write-ahead log. `PRAGMA secure_delete` has the first two overwritten with zeros
-//! (<https://sqlite.org/pragma.html#pragma_secure_delete>); the log is moved into the database and cut to nothing.
+//! A changed row leaves its old bytes in three places: in free space of its page, in unused pages, and in the
+//! write-ahead log. `PRAGMA secure_delete` overwrites the first two with zeros
+//! (<https://sqlite.org/pragma.html#pragma_secure_delete>). The log is moved into the database and truncated.
 
 use rusqlite::{Connection, OptionalExtension, Row};
 
@@ -11,8 +11,8 @@ use crate::protocol::RoomName;
 use crate::server::store::Deleted;
 use crate::server::store::sqlite::ledger::{RoomIndex, RoomRow};
 
-/// Puts a tombstone in the place of what stands at `offset` of `room`. `at` is the time, in milliseconds since
-/// 1970 UTC. Returns also where the room stands when the transaction is committed, if that changes.
+/// Replaces the message at `offset` of `room` with a tombstone. `at` is the current time, in milliseconds since 1970
+/// UTC. Also returns the new state of the room after the commit, if it changes.
 pub(super) fn erase(
     transaction: &Connection,
     ledger: &RoomIndex,
@@ -26,7 +26,7 @@ pub(super) fn erase(
     if !(place.first..=place.head).contains(&offset.0) {
         return Ok((Deleted::NotKept, None));
     }
-    // The body alone: a row whose sender cannot be read can still be deleted.
+    // Only the body is read, so that a row with an unreadable sender can still be deleted.
     let select = "SELECT typeof(body) = 'integer', octet_length(body) FROM messages WHERE room = ?1 AND offset = ?2";
     let read = |transaction: &Connection| -> rusqlite::Result<Option<(bool, u64)>> {
         let values = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
@@ -69,7 +69,7 @@ mod tests {
 
     const SECRET: &str = "correct horse battery staple";
 
-    /// Whether the secret stands in any file of `folder`.
+    /// Returns true if any file in `folder` contains the secret.
     fn is_anywhere(folder: &Path) -> bool {
         fs::read_dir(folder).expect("a folder").any(|file| {
             let bytes = fs::read(file.expect("a file").path()).expect("bytes");
@@ -105,8 +105,10 @@ mod tests {
             max_rooms: 10_000,
             quick_check: false,
         };
+
         let store = SqliteStore::open(&settings).expect("opened");
-        // Two rooms in turns, so that pages are split between them; every tenth message is longer than a page.
+
+        // Alternating between two rooms splits pages between them; every tenth message is longer than a page.
         let rooms = ["a", "b"].map(|name| RoomName::parse(name).expect("a name"));
         for number in 0..200 {
             let long = if number % 10 == 0 {
@@ -116,13 +118,16 @@ mod tests {
             };
             append(&store, &rooms[number % 2], &format!("{long}{SECRET}{long}"));
         }
+
         assert!(is_anywhere(folder.path()));
+
         for number in 0..200 {
             let offset = Offset(number / 2 + 1);
             let deleted = block_on(store.delete(&rooms[number as usize % 2], offset, 9));
             assert_eq!(deleted, Ok(Deleted::Now), "{number}");
         }
-        // The log is cut right behind the last report.
+
+        // The log is truncated shortly after the last result is sent.
         let patience = std::time::Instant::now();
         while is_anywhere(folder.path()) {
             assert!(patience.elapsed() < Duration::from_secs(30), "it must go");

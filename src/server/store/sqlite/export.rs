@@ -1,4 +1,5 @@
-//! Reading all of a room from a file, also while a server writes to it.
+//! Export of all messages of a room from a database file. A server may write to the database meanwhile: the export
+//! reads a snapshot.
 
 use std::io;
 use std::ops::ControlFlow;
@@ -16,24 +17,24 @@ use crate::server::store::sqlite::schema;
 /// The result of an export.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Exported {
-    /// Messages that were passed on.
+    /// The number of exported messages.
     pub messages: u64,
-    /// Messages that could not be read.
+    /// The number of messages that could not be read.
     pub damaged: u64,
-    /// Why, for one of them.
+    /// The error for one of the unreadable messages.
     pub problem: Option<String>,
 }
 
-/// Why a room could not be read to its end.
+/// The reason why an export is incomplete.
 #[derive(Debug, thiserror::Error)]
 pub enum ExportError {
-    /// The file cannot be read.
+    /// The file cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
-    /// Reading failed on the way.
+    /// A read failed during the export.
     #[error("reading the database failed: {0}")]
     Read(String),
-    /// What was read could not be handed on.
+    /// The output could not be written.
     #[error(transparent)]
     Write(#[from] io::Error),
 }
@@ -44,10 +45,10 @@ impl From<rusqlite::Error> for ExportError {
     }
 }
 
-/// Passes every message that is kept of `room` to `each`, oldest first, as the file stood at one moment.
+/// Passes every kept message of `room` to `each`, oldest first, from one snapshot of the file.
 ///
 /// # Errors
-/// If the file cannot be read, or the error of `each`.
+/// If the file cannot be read, or if `each` fails.
 pub fn export(
     path: &Path,
     room: &RoomName,
@@ -57,7 +58,7 @@ pub fn export(
     let connection = file::open_to_read(path)?;
     let epoch = schema::epoch(&connection)?;
     let snapshot = connection.unchecked_transaction()?;
-    // A file of an older version is not changed by reading it.
+    // The tables of an older version are read without migration, so the file is not changed.
     let base = schema::base_column(&snapshot)?;
     let select = format!("SELECT id, first, head, {base} FROM rooms WHERE name = ?1");
     let bounds = snapshot

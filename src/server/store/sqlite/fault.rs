@@ -1,16 +1,17 @@
-//! What an error of SQLite's means for the store: refuse and try again, or stop.
+//! The classification of SQLite errors. After a [`Fault::Refused`] the store refuses writes and retries. After a
+//! [`Fault::Fatal`] the file can no longer be trusted, and the store stops writing.
 
 use std::io;
 
 use rusqlite::ffi;
 use rusqlite::{Error, ErrorCode};
 
-/// See the [module docs](self). The text says what happened, for people.
+/// A failed write, classified. See the [module docs](self). The text describes the error for people.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Fault {
-    /// Nothing was stored; it may work later.
+    /// A temporary failure: nothing was stored, and a retry may succeed.
     Refused(String),
-    /// Nothing that the file says can be trusted any more.
+    /// A permanent failure: the content of the file can no longer be trusted.
     Fatal(String),
 }
 
@@ -20,6 +21,7 @@ impl From<&Error> for Fault {
             Error::SqliteFailure(failure, _) => (Some(failure.code), failure.extended_code),
             _ => (None, 0),
         };
+
         match (code, extended) {
             (_, ffi::SQLITE_IOERR_FSYNC | ffi::SQLITE_IOERR_DIR_FSYNC) => Self::Fatal(format!(
                 "fsync failed, so what the disk holds is unknown ({error})"
@@ -27,7 +29,7 @@ impl From<&Error> for Fault {
             (Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase), _) => {
                 Self::Fatal(format!("the database is damaged ({error})"))
             }
-            // The index of the write-ahead log, which takes room on the disk too, cannot be made.
+            // The index of the write-ahead log, which needs disk space too, could not be created.
             (Some(ErrorCode::DiskFull), _) | (_, ffi::SQLITE_IOERR_SHMSIZE) => {
                 Self::Refused("the disk is full".to_owned())
             }
@@ -45,7 +47,7 @@ impl From<&Error> for Fault {
     }
 }
 
-/// Returns the limit on the size of files, if there is one.
+/// Returns the limit on the size of files (`RLIMIT_FSIZE`), if there is one.
 fn file_size_limit() -> Option<u64> {
     let (limit, _) = rlimit::Resource::FSIZE.get().ok()?;
     (limit != rlimit::INFINITY).then_some(limit)
@@ -57,7 +59,7 @@ impl From<Error> for Fault {
     }
 }
 
-/// Of a file beside the database.
+/// Converts an error of a file beside the database.
 impl From<io::Error> for Fault {
     fn from(error: io::Error) -> Self {
         Self::Refused(match error.kind() {
@@ -87,6 +89,7 @@ mod tests {
         ] {
             assert!(matches!(fault(code), Fault::Fatal(_)), "{code}");
         }
+
         for code in [
             ffi::SQLITE_FULL,
             ffi::SQLITE_IOERR_WRITE,
@@ -95,6 +98,7 @@ mod tests {
         ] {
             assert!(matches!(fault(code), Fault::Refused(_)), "{code}");
         }
+
         assert_eq!(
             fault(ffi::SQLITE_FULL),
             Fault::Refused("the disk is full".to_owned())

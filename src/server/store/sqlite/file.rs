@@ -1,4 +1,6 @@
-//! The database file: opened, checked, written in transactions, and closed.
+//! The database file: opened and checked, written in transactions, and closed. A [`File`] has the writer's connection
+//! and the lock on the database. Each transaction is counted in the database and in the state file, which proves at
+//! the next start that nothing is missing.
 
 use std::fs;
 use std::io::{self, Read, Seek, SeekFrom};
@@ -23,18 +25,18 @@ use crate::server::store::sqlite::state_file::{
 };
 use crate::server::store::sqlite::{Durability, SqliteSettings};
 
-/// How long another program (a backup, a person with a shell) may hold the database locked.
+/// The time for which the store waits while another program (a backup, a SQLite shell) locks the database.
 pub(super) const BUSY_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// Why the database could not be opened. Nothing in it was changed.
+/// The reason why the database could not be opened. Nothing in it was changed.
 #[derive(Debug, thiserror::Error)]
 pub enum OpenError {
-    /// A folder or file could not be made or opened.
+    /// A folder or file could not be created or opened.
     #[error("cannot open the database {path}")]
     Io {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: io::Error,
     },
     /// The state file beside it cannot be read.
@@ -44,16 +46,16 @@ pub enum OpenError {
     StateFile {
         /// The state file.
         path: PathBuf,
-        /// The error of the system.
+        /// The error of the operating system.
         source: io::Error,
     },
-    /// It is a folder or a device.
+    /// The path leads to a folder or a device.
     #[error("{path} is not a regular file: name the file of a database")]
     NotAFile {
         /// The path.
         path: PathBuf,
     },
-    /// It has no tables.
+    /// The database has no tables.
     #[error(
         "{path} is empty: name the file of a database, or a copy that `fanfare backup` has made"
     )]
@@ -61,7 +63,7 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
-    /// Its header is not one of SQLite's.
+    /// The file does not begin with a SQLite header.
     #[error(
         "{path} is no SQLite database, or its first page is damaged; nothing was changed in it: check the path, or restore a copy"
     )]
@@ -69,7 +71,7 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
-    /// Another process has it.
+    /// Another process has the database open.
     #[error(
         "the database {path} is in use by another fanfare; stop that one, or give this one a --data of its own"
     )]
@@ -77,40 +79,40 @@ pub enum OpenError {
         /// The file.
         path: PathBuf,
     },
-    /// A database of some other program.
+    /// The database belongs to another program.
     #[error("{path} is a database, but not one of Fanfare's; nothing was changed in it")]
     Foreign {
         /// The file.
         path: PathBuf,
     },
-    /// Made by a later version than this.
+    /// The database was written by a later version.
     #[error(
         "the database {path} has format {found}, and this program knows up to {known}: it is from a newer Fanfare"
     )]
     TooNew {
         /// The file.
         path: PathBuf,
-        /// Its version.
+        /// The schema version of the database.
         found: usize,
-        /// The newest known.
+        /// The newest schema version that this program supports.
         known: usize,
     },
-    /// The disk or its rights do not let it be used.
+    /// The disk or the permissions prevent the use of the database.
     #[error("the database {path} cannot be used ({problem})")]
     Unusable {
         /// The file.
         path: PathBuf,
-        /// What SQLite said.
+        /// The error reported by SQLite.
         problem: String,
     },
-    /// It cannot be read as a database, or the check found something.
+    /// The file is not readable as a database, or the check found a problem.
     #[error(
         "the database {path} is damaged or cannot be read ({problem}); nothing was changed in it: restore a copy, or move it away to begin anew"
     )]
     Damaged {
         /// The file.
         path: PathBuf,
-        /// What SQLite said.
+        /// The error reported by SQLite.
         problem: String,
     },
 }
@@ -128,17 +130,18 @@ impl OpenError {
     }
 }
 
-/// How long readers of the write-ahead log may keep the writer from cutting it; then it is tried again later.
+/// The longest time for which the writer waits for readers of the write-ahead log before it truncates the log. Then
+/// it retries later.
 const CUT_WITHIN: Duration = Duration::from_millis(10);
-/// Where a database has its `PRAGMA user_version` and `PRAGMA application_id`, 4 bytes each, big-endian
+/// The positions of `PRAGMA user_version` and `PRAGMA application_id` in a database file, 4 bytes each, big-endian
 /// (<https://sqlite.org/fileformat2.html>).
 const HEADER_VERSION: u64 = 60;
 const HEADER_APPLICATION: u64 = 68;
 
-/// A database that this process alone writes to.
+/// A database that only this process writes to.
 ///
-/// Nothing is written before [`begin`](Self::begin) has started a new generation, which needs a little room on the
-/// disk. Until then the database can only be read.
+/// Nothing is written before [`begin`](Self::begin) has started a new generation, which needs a little disk space.
+/// Until then the database can only be read.
 #[derive(Debug)]
 pub(super) struct File {
     path: PathBuf,
@@ -150,9 +153,9 @@ pub(super) struct File {
     commits: u64,
     /// Pages in the write-ahead log after the last commit.
     log_pages: Arc<AtomicUsize>,
-    /// The connection cannot write: see [`open_immutable`].
+    /// True if the connection cannot write: see [`open_immutable`].
     is_immutable: bool,
-    /// `None` before the database has its new generation.
+    /// The files that are open while the database is written to; `None` before the new generation is started.
     running: Option<Running>,
     /// The reason why no generation could be started when the database was opened.
     refusal: Option<String>,
@@ -161,14 +164,14 @@ pub(super) struct File {
     lock: Arc<DatabaseLock>,
 }
 
-/// The files beside a database that is written to.
+/// The open files beside a database that is written to.
 #[derive(Debug)]
 struct Running {
     state: StateFile,
     files: OpenFiles,
 }
 
-/// The error of a write. Nothing was changed.
+/// The error of a failed write. Nothing was changed.
 #[derive(Debug)]
 pub(super) enum WriteError {
     /// The database cannot be written to now.
@@ -198,11 +201,11 @@ impl From<WriteError> for Fault {
     }
 }
 
-/// A connection that only reads.
+/// A read-only connection.
 #[derive(Debug)]
 pub(super) struct ReadConnection {
     connection: Connection,
-    /// Dropped after the connection.
+    /// The lock on the database, which must be dropped after the connection.
     _lock: Arc<DatabaseLock>,
 }
 
@@ -215,7 +218,7 @@ impl Deref for ReadConnection {
 }
 
 impl File {
-    /// Opens the database, checks that it belongs to Fanfare and is the newest, and begins a generation.
+    /// Opens the database, checks that it belongs to Fanfare and is the newest copy, and starts a generation.
     ///
     /// If the database can be read but not written to, this succeeds: see [`refusal`](Self::refusal).
     ///
@@ -280,16 +283,16 @@ impl File {
         self.refusal.as_deref()
     }
 
-    /// Returns whether the connections ignore what a writer writes.
+    /// Returns true if the connections do not see what a writer writes.
     pub(super) const fn is_immutable(&self) -> bool {
         self.is_immutable
     }
 
-    /// Replaces the connection that cannot write by one that can, and begins a generation with it. No connection from
+    /// Replaces the read-only connection by one that can write, and starts a generation with it. No connection from
     /// [`reader`](Self::reader) may be in use; open new ones afterwards.
     pub(super) fn reopen(&mut self) -> Result<(), Fault> {
         let connection = open_to_write(&self.path)?;
-        // This fails if there is no room for the index of the log.
+        // This read fails if there is no space for the index of the log.
         schema::meta(&connection)?;
         let immutable = std::mem::replace(&mut self.connection, connection);
 
@@ -302,8 +305,8 @@ impl File {
         begun
     }
 
-    /// Starts a new generation: migrates the schema, and writes the epoch and the generation. Does nothing if one was
-    /// started already.
+    /// Starts a new generation: migrates the schema, and writes the epoch and the generation. Does nothing if a
+    /// generation is already running.
     fn begin(&mut self) -> Result<(), Fault> {
         if self.running.is_some() {
             return Ok(());
@@ -320,7 +323,7 @@ impl File {
         transaction.commit()?;
 
         state.put_in_force()?;
-        // The names of new files must survive a crash too.
+        // The directory entries of new files must survive a crash too.
         fs::File::open(folder_of(&self.path))?.sync_all()?;
         schema::set_durability(&self.connection, self.durability)?;
         self.log_pages = watch_log(&mut self.connection)?;
@@ -368,7 +371,7 @@ impl File {
         Ok(written?.0)
     }
 
-    /// Checks that the files are still at their paths, as this process left them.
+    /// Checks that the files at the paths are still the ones that this process opened and last wrote.
     pub(super) fn check(&mut self) -> Result<(), Fault> {
         let Some(Running { state, files }) = &mut self.running else {
             return Ok(());
@@ -386,7 +389,7 @@ impl File {
         self.log_pages.load(Ordering::Relaxed)
     }
 
-    /// Moves the write-ahead log into the database as far as readers allow. Returns whether all of it was moved.
+    /// Moves the write-ahead log into the database as far as readers allow. Returns true if all of it was moved.
     pub(super) fn checkpoint(&mut self) -> Result<bool, Fault> {
         self.move_log("PRAGMA wal_checkpoint(PASSIVE)")
     }
@@ -424,7 +427,8 @@ impl File {
     }
 
     fn try_cut_log(&mut self) -> Result<bool, Fault> {
-        // In two steps, so that the log is truncated only when it is not needed, even if the process is killed between.
+        // Two steps, so that the log is truncated only when it is no longer needed, even if the process is killed in
+        // between.
         if !self.move_log("PRAGMA wal_checkpoint(FULL)")? {
             return Ok(false);
         }
@@ -439,7 +443,7 @@ impl File {
         Ok(!busy?)
     }
 
-    /// Ends an orderly stop: all of the write-ahead log goes into the database, synced.
+    /// Closes the database after moving all of the write-ahead log into it, synced.
     pub(super) fn close(mut self) {
         let is_cut = self.cut_log_within(BUSY_TIMEOUT);
 
@@ -452,7 +456,7 @@ impl File {
             (Ok(_), Some(_)) => {
                 warn!("kept the write-ahead log beside the database: a reader is using it");
             }
-            // Nothing was written.
+            // No generation was started, so nothing was written.
             (Ok(_), None) => {}
             (Err(fault), _) => {
                 if let Fault::Fatal(_) = fault {
@@ -465,9 +469,10 @@ impl File {
         }
     }
 
-    /// Closes without changing any file, as a kill would.
+    /// Closes the database without changing any file, as if the process were killed.
     ///
-    /// Closing the last connection would move the log into the database and remove whatever file is at the log's path.
+    /// An orderly close of the last connection would move the log into the database and remove the file at the log's
+    /// path, even if that is another file.
     pub(super) fn abandon(self) {
         let Self {
             connection, lock, ..
@@ -481,12 +486,12 @@ impl File {
         &self.epoch
     }
 
-    /// Returns the writer's connection, to be read from.
+    /// Returns the writer's connection for reading.
     pub(super) const fn connection(&self) -> &Connection {
         &self.connection
     }
 
-    /// Opens another connection for reading only.
+    /// Opens another read-only connection.
     pub(super) fn reader(&self) -> Result<ReadConnection, OpenError> {
         if self.is_immutable {
             self.guard(open_immutable(&self.path))
@@ -495,7 +500,7 @@ impl File {
         }
     }
 
-    /// Opens another connection for reading only, which also sees what other connections write.
+    /// Opens another read-only connection that also sees what other connections write.
     pub(super) fn shared_reader(&self) -> Result<ReadConnection, OpenError> {
         self.guard(open_to_read(&self.path))
     }
@@ -507,14 +512,14 @@ impl File {
         })
     }
 
-    /// Records that a fatal error occurred: the next start begins a new epoch.
+    /// Records a fatal error: the next start begins a new epoch.
     pub(super) fn record_fault(&mut self) {
         if let Some(Running { state, .. }) = &mut self.running {
             state.set_fault(FileFault::WriteLost);
         }
     }
 
-    /// Converts an error of SQLite to one of opening the database.
+    /// Converts an SQLite error to the error for opening the database.
     pub(super) fn wrong(&self, error: &rusqlite::Error) -> OpenError {
         OpenError::new(&self.path, error)
     }
@@ -528,7 +533,7 @@ impl File {
     }
 }
 
-/// Returns the epoch to continue in: that of the database if it is proven to be the newest, else a new one.
+/// Returns the epoch to continue in: that of the database if it is provably the newest copy, otherwise a new one.
 ///
 /// # Errors
 /// If a state file cannot be read.
@@ -561,7 +566,7 @@ fn choose_epoch(
     Ok(epoch)
 }
 
-/// Returns the number of commits that the database holds without its write-ahead log; `None` if it cannot be read.
+/// Returns the number of commits in the database file without its write-ahead log; `None` if it cannot be read.
 fn moved_commits(path: &Path) -> Option<u64> {
     let connection = open_immutable(path).ok()?;
     Some(schema::meta(&connection).ok()?.generation.commits)
@@ -577,7 +582,7 @@ fn open_to_write(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Opens a connection to an existing database for reading only.
+/// Opens a read-only connection to an existing database.
 pub(super) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
     let connection = Connection::open_with_flags(
         path,
@@ -587,9 +592,10 @@ pub(super) fn open_to_read(path: &Path) -> rusqlite::Result<Connection> {
     Ok(connection)
 }
 
-/// Opens a connection for reading only that creates no file beside the database, for a full disk.
+/// Opens a read-only connection that creates no file beside the database, for use on a full disk.
 ///
-/// It ignores locks and the write-ahead log. Use it only while the log is empty and nobody writes to the database.
+/// The connection ignores locks and the write-ahead log. Use it only while the log is empty and no process writes to
+/// the database.
 fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
     let encoded = percent_encode(path.as_os_str().as_encoded_bytes(), NON_ALPHANUMERIC);
     Connection::open_with_flags(
@@ -600,14 +606,14 @@ fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
     )
 }
 
-/// Checks that the file belongs to Fanfare and is sound. The connection may not write, so that a damaged file stays as
-/// it is for people to inspect. Returns whether only an immutable connection can read it.
+/// Checks that the file is an undamaged Fanfare database. The connection is read-only, so that a damaged file stays
+/// unchanged for inspection. Returns true if only an immutable connection can read the file.
 fn look(path: &Path, quick_check: bool) -> Result<bool, OpenError> {
     roll_back_journal(path)?;
     let wrong = |error: rusqlite::Error| OpenError::new(path, &error);
     match open_to_read(path).and_then(|connection| Contents::read(&connection, quick_check)) {
         Ok(contents) => contents.check(path).map(|()| false),
-        // The index of the log cannot be created, and the log is empty.
+        // There is no space for the index of the log, but the log is empty.
         Err(error) if is_log_empty(path) && may_lack_room(&error) => open_immutable(path)
             .and_then(|connection| Contents::read(&connection, quick_check))
             .map_err(wrong)?
@@ -617,7 +623,7 @@ fn look(path: &Path, quick_check: bool) -> Result<bool, OpenError> {
     }
 }
 
-/// Checks that the file, which another process may have open, is a database of Fanfare and sound.
+/// Checks that the file, which another process may have open, is an undamaged Fanfare database.
 pub(super) fn inspect(path: &Path, quick_check: bool) -> Result<(), OpenError> {
     let owned = || path.to_owned();
     let metadata = fs::metadata(path).map_err(|source| OpenError::Io {
@@ -652,7 +658,7 @@ fn may_lack_room(error: &rusqlite::Error) -> bool {
     )
 }
 
-/// The parts of a database that show which program made it, and whether it is sound.
+/// The contents of a database that show which program created it and whether it is damaged.
 struct Contents {
     application: i32,
     version: usize,
@@ -696,8 +702,8 @@ impl Contents {
     }
 }
 
-/// Rolls back the transaction of a process that was killed before the database had a write-ahead log. Only a connection
-/// that may write can do this. Leaves databases of other programs, by their header, unchanged.
+/// Rolls back the transaction of a process that was killed before the database had a write-ahead log. This requires a
+/// connection that may write. Databases that belong to other programs, according to their header, are left unchanged.
 fn roll_back_journal(path: &Path) -> Result<(), OpenError> {
     if fs::metadata(beside(path, "-journal")).map_or(0, |journal| journal.len()) == 0 {
         return Ok(());
@@ -711,7 +717,7 @@ fn roll_back_journal(path: &Path) -> Result<(), OpenError> {
         Ok(value)
     };
 
-    // If the file has no header, that transaction may have written all of it.
+    // If the file has no header yet, the interrupted transaction may have written all of it.
     let application = read(HEADER_APPLICATION).map_or(0, i32::from_be_bytes);
     let version = read(HEADER_VERSION).map_or(0, u32::from_be_bytes) as usize;
     let contents = Contents {
@@ -742,8 +748,8 @@ fn log_frames(connection: &Connection) -> Option<u64> {
     u64::try_from(frames).ok()
 }
 
-/// Counts the pages in the write-ahead log. This replaces SQLite's automatic checkpoints, which do not report a failed
-/// fsync.
+/// Counts the pages in the write-ahead log after each commit. This replaces SQLite's automatic checkpoints, which do
+/// not report a failed fsync.
 fn watch_log(connection: &mut Connection) -> rusqlite::Result<Arc<AtomicUsize>> {
     let pages = Arc::new(AtomicUsize::new(0));
     let seen = pages.clone();

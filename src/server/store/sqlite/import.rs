@@ -1,4 +1,5 @@
-//! Adding messages from elsewhere to a room of a file that no server has open.
+//! Import of messages into a room of a database file that no server has open. The messages get new offsets after the
+//! existing ones. Deleted messages are skipped, and messages with a known id and key are counted as duplicates.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -13,70 +14,71 @@ use crate::server::room::Draft;
 use crate::server::store::sqlite::{OpenError, SqliteSettings, SqliteStore};
 use crate::server::store::{Store, StoreError, Stored};
 
-/// Messages that wait for the writer at once.
+/// The largest number of messages that wait for the writer.
 const AHEAD: usize = 1024;
-/// Latest time of a message, in milliseconds since 1970 UTC: SQLite's integers have a sign.
+/// Latest time of a message, in milliseconds since 1970 UTC: SQLite's integers are signed.
 const MAX_AT: u64 = i64::MAX as u64;
 
-/// A message as [`export`](super::export()) writes it, or a part of one: where it stood is not asked for.
+/// A message as [`export`](super::export()) writes it. Only the payload is required, and the original offset is
+/// ignored.
 #[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
 pub struct ImportLine {
-    /// Who said it; `anonymous` without it.
+    /// The sender; `anonymous` if missing.
     pub from: Option<UserId>,
-    /// What was said: `text`, or `data` in base64.
+    /// The payload: `text`, or `data` in base64.
     #[serde(flatten)]
     pub body: Body,
     /// The sender's key.
     pub key: Option<Key>,
-    /// When it was said, in milliseconds since 1970 UTC; now without it.
+    /// The time at which it was sent, in milliseconds since 1970 UTC; the current time if missing.
     pub at: Option<u64>,
 }
 
-/// What became of the entries.
+/// The result of an import.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Imported {
-    /// New in the room.
+    /// The number of new messages.
     pub stored: usize,
-    /// Stored before, by their id and key.
+    /// The number of messages that were already stored, by sender id and key.
     pub duplicates: usize,
 }
 
-/// Why entries could not be added.
+/// The reason why an import failed.
 #[derive(Debug, thiserror::Error)]
 pub enum ImportError {
-    /// The file cannot be had.
+    /// The file cannot be opened.
     #[error(transparent)]
     Open(#[from] OpenError),
     /// The `data` of an entry is not base64 (RFC 4648 section 4).
     #[error("line {line}: `data` is not base64 (RFC 4648 section 4); nothing was stored")]
     Data {
-        /// From 1.
+        /// The line number, from 1.
         line: usize,
     },
-    /// The `at` of an entry is not a number that the database can hold.
+    /// The `at` of an entry is too large for the database.
     #[error(
         "line {line}: `at` is {at}; the limit is {limit}, in milliseconds since 1970 UTC; nothing was stored",
         limit = MAX_AT
     )]
     Time {
-        /// From 1.
+        /// The line number, from 1.
         line: usize,
         /// The value.
         at: u64,
     },
-    /// Storing failed on the way; what came before is stored.
+    /// A write failed during the import. Earlier messages are stored.
     #[error("importing failed after {stored} messages")]
     Store {
-        /// How many are in the room.
+        /// The number of messages stored before the failure.
         stored: usize,
-        /// Why.
+        /// The error of the store.
         source: StoreError,
     },
 }
 
 impl ImportLine {
-    /// Returns the message to store and its time, `now` if it has none; `None` for a deleted message. `line` is where
-    /// the entry was read.
+    /// Returns the message to store and its time, `now` if it has none; `None` for a deleted message. `line` is the
+    /// line number of the entry.
     fn draft(self, line: usize, now: u64) -> Result<Option<(u64, Draft)>, ImportError> {
         let at = self.at.unwrap_or(now);
         if at > MAX_AT {
@@ -98,7 +100,7 @@ impl ImportLine {
     }
 }
 
-/// Adds `entries`, each with the number of its line, to `room`, behind what is there, with offsets of its own. `now` is
+/// Appends `entries`, each with its line number, to `room`, with new offsets. `now` is the current time in
 /// milliseconds since 1970 UTC.
 ///
 /// # Errors

@@ -1,4 +1,6 @@
-//! Where every room stands, in memory, as it was last committed.
+//! The index of all rooms in memory, as of the last commit. It answers questions about the bounds of a room without a
+//! disk access, and finds the rooms that are due for trimming or are empty. Only the writer changes it, after each
+//! commit.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -13,27 +15,27 @@ use crate::server::store::sqlite::file::File;
 use crate::server::store::sqlite::schema;
 use crate::server::store::{Bounds, Retention};
 
-/// Where one room stands: its row in `rooms`, and what spares a look at its messages.
+/// The state of one room: its row in `rooms`, and values that avoid reading its messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct RoomRow {
-    /// The room's number in the file.
+    /// The room's id in the file.
     pub(super) id: i64,
-    /// The oldest offset kept; `head + 1` when nothing is.
+    /// The oldest offset kept; `head + 1` if nothing is kept.
     pub(super) first: u64,
-    /// The newest offset given out.
+    /// The newest offset assigned.
     pub(super) head: u64,
-    /// Bytes of the bodies that are kept.
+    /// The total size of the kept bodies in bytes.
     pub(super) bytes: u64,
-    /// When the newest was stored, by the store's clock.
+    /// The time at which the newest message was stored, by the store's clock.
     pub(super) clock: u64,
-    /// Nothing here was stored before this, by the store's clock.
+    /// A lower bound of the time at which the kept messages were stored, by the store's clock.
     pub(super) oldest: u64,
-    /// The room's offsets begin after this one.
+    /// The offset after which the room's offsets begin.
     pub(super) base: u64,
 }
 
 impl RoomRow {
-    /// Returns a new room without messages, whose offsets begin after `base`.
+    /// Creates the state of a new room without messages, whose offsets begin after `base`.
     pub(super) const fn new(id: i64, base: u64) -> Self {
         Self {
             id,
@@ -46,7 +48,7 @@ impl RoomRow {
         }
     }
 
-    /// Returns the offset of the newest message, 0 if there was none.
+    /// Returns the offset of the newest message; 0 if there was none.
     pub(super) const fn newest(&self) -> Offset {
         if self.head == self.base {
             Offset(0)
@@ -55,12 +57,12 @@ impl RoomRow {
         }
     }
 
-    /// How many messages are kept.
+    /// Returns the number of kept messages.
     pub(super) const fn kept(&self) -> u64 {
         self.head + 1 - self.first
     }
 
-    /// Whether something in it may be past the limits, `now` by the store's clock.
+    /// Returns true if messages in the room may be past the limits. `now` is the current time by the store's clock.
     pub(super) fn is_due(&self, retention: &Retention, now: u64) -> bool {
         let is_over = self.kept() > retention.messages as u64
             || (self.bytes > retention.bytes as u64 && self.kept() > 1);
@@ -85,10 +87,10 @@ impl RoomRow {
     }
 }
 
-/// See the [module docs](self).
+/// The index of all rooms. See the [module docs](self).
 #[derive(Debug)]
 pub(super) struct RoomIndex {
-    /// Which life of its logs the file holds.
+    /// The epoch of the file.
     epoch: Epoch,
     inner: Mutex<RoomIndexState>,
 }
@@ -96,9 +98,9 @@ pub(super) struct RoomIndex {
 #[derive(Debug, Default)]
 struct RoomIndexState {
     rooms: HashMap<RoomName, RoomRow>,
-    /// The rooms of which nothing is kept, by the time of their last message and their number.
+    /// The rooms that keep no messages, by the time of their last message and their id.
     empty: BTreeMap<(u64, i64), RoomName>,
-    /// No room that was dropped had an offset above this.
+    /// An upper bound of the offsets of all rooms that were dropped.
     floor: u64,
 }
 
@@ -120,7 +122,7 @@ impl RoomIndexState {
 }
 
 impl RoomIndex {
-    /// Loads the rooms of the file, and the latest time by the store's clock in it.
+    /// Loads the rooms of the file. Also returns the latest time by the store's clock found in the file.
     pub(super) fn load(file: &File) -> Result<(Self, u64), OpenError> {
         let rooms = || -> rusqlite::Result<_> {
             let mut select = file
@@ -156,12 +158,12 @@ impl RoomIndex {
         &self.epoch
     }
 
-    /// Returns where `room` stands, if there is such a room.
+    /// Returns the state of `room`, if the room exists.
     pub(super) fn place(&self, room: &RoomName) -> Option<RoomRow> {
         self.inner.lock().rooms.get(room).copied()
     }
 
-    /// Returns the bounds of `room`. A room that does not exist stands where it would begin.
+    /// Returns the bounds of `room`. For a room that does not exist, returns the bounds that it would begin with.
     pub(super) fn bounds(&self, room: &RoomName) -> Bounds {
         let inner = self.inner.lock();
         let place = inner.rooms.get(room).copied();
@@ -185,8 +187,7 @@ impl RoomIndex {
         self.inner.lock().floor
     }
 
-    /// Returns at most `count` of the rooms that are empty and have had no message since `since`, those that have
-    /// been empty for longest first.
+    /// Returns at most `count` rooms that are empty and have had no message since `since`, longest empty first.
     pub(super) fn empty(&self, since: u64, count: usize) -> Vec<(RoomName, RoomRow)> {
         let inner = self.inner.lock();
         let old = inner.empty.range(..(since, i64::MIN)).take(count);
@@ -194,7 +195,8 @@ impl RoomIndex {
             .collect()
     }
 
-    /// At most `count` of the rooms in which something may be past the limits, `now` by the store's clock.
+    /// Returns at most `count` rooms with messages that may be past the limits. `now` is the current time by the
+    /// store's clock.
     pub(super) fn due(&self, retention: &Retention, now: u64, count: usize) -> Vec<RoomName> {
         let inner = self.inner.lock();
         let due = inner
@@ -204,7 +206,7 @@ impl RoomIndex {
         due.take(count).map(|(name, _)| name.clone()).collect()
     }
 
-    /// Applies what was committed.
+    /// Applies the changes of a commit.
     pub(super) fn commit(
         &self,
         places: impl IntoIterator<Item = (RoomName, RoomRow)>,

@@ -1,4 +1,4 @@
-//! The lock that keeps two servers from one database.
+//! The lock that prevents two servers from using the same database.
 
 use std::fs::{self, Metadata, Permissions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
@@ -9,16 +9,17 @@ use tracing::info;
 use crate::server::store::sqlite::OpenError;
 use crate::server::store::sqlite::state_file::beside;
 
-/// The files of a database, by what their names have in addition to its own.
+/// The files of a database, as suffixes of its name.
 const SUFFIXES: &[&str] = &["", "-wal", "-shm", "-journal", ".state"];
 /// Permission bits of the group and of others.
 const OTHERS: u32 = 0o077;
 
 /// A lock on a database file, held until it is dropped.
 ///
-/// The lock is on the file itself (`flock`), not on a name: a symbolic link, a hard link or another path lead to the
-/// same lock. SQLite's own locks are of another kind (`fcntl`), which does not conflict with it on Linux. But those
-/// end when any descriptor of the file is closed: so this must be dropped after the last connection of the process.
+/// The lock is on the file itself (`flock`), not on a name: a symbolic link, a hard link or another path leads to the
+/// same lock. SQLite's own locks are of another kind (`fcntl`), which does not conflict with it on Linux. But `fcntl`
+/// locks end when any descriptor of the file is closed, so this lock must be dropped after the last connection of the
+/// process.
 #[derive(Debug)]
 pub(super) struct DatabaseLock {
     file: fs::File,
@@ -26,10 +27,10 @@ pub(super) struct DatabaseLock {
 }
 
 impl DatabaseLock {
-    /// Locks the database at `path`. Creates it, empty, and its folder, if there is none.
+    /// Locks the database at `path`. Creates it empty, and its folder, if missing.
     ///
     /// # Errors
-    /// If it cannot be opened, or another process has it locked.
+    /// If the file cannot be opened, or another process has locked it.
     pub(super) fn acquire(path: &Path) -> Result<Self, OpenError> {
         let io = |source| OpenError::Io {
             path: path.to_owned(),
@@ -39,7 +40,7 @@ impl DatabaseLock {
             path: path.to_owned(),
         };
 
-        // Other users of the machine must not read the messages.
+        // Other users of the machine must not be able to read the messages.
         fs::DirBuilder::new()
             .recursive(true)
             .mode(0o700)
@@ -59,7 +60,7 @@ impl DatabaseLock {
             Err(TryLockError::Error(source)) => return Err(io(source)),
         }
 
-        // The write-ahead log and the state file belong beside the file, not beside a link to it.
+        // The write-ahead log and the state file belong beside the real file, not beside a link to it.
         let real = path.canonicalize().map_err(io)?;
         let (held, named) = (
             file.metadata().map_err(io)?,
@@ -71,7 +72,7 @@ impl DatabaseLock {
         Ok(Self { file, path: real })
     }
 
-    /// Returns the path of the database, without links.
+    /// Returns the path of the database with all links resolved.
     pub(super) fn path(&self) -> &Path {
         &self.path
     }
@@ -84,9 +85,9 @@ impl DatabaseLock {
         })
     }
 
-    /// Takes the group's and everybody's permissions from all files of the database.
+    /// Removes the permissions of the group and of others from all files of the database.
     ///
-    /// SQLite gives those that it makes the database's permissions.
+    /// New files that SQLite creates beside the database get the permissions of the database.
     pub(super) fn restrict_permissions(&self) {
         for path in SUFFIXES.iter().map(|suffix| beside(&self.path, suffix)) {
             restrict_permissions(&path);
@@ -96,7 +97,7 @@ impl DatabaseLock {
 
 fn restrict_permissions(path: &Path) {
     let Ok(metadata) = fs::metadata(path) else {
-        // Not there.
+        // The file does not exist.
         return;
     };
     let mode = metadata.mode() & 0o7777;

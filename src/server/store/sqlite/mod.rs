@@ -2,16 +2,16 @@
 //!
 //! # Invariants
 //!
-//! - One thread writes. It stores all appends that wait in one transaction, and only then sends their results, all in one
-//!   message: no client sees a message that a crash could take back, and no offset is given twice.
-//! - Offsets of a room are dense: the entry before `n` is `n - 1`.
-//! - Where each room stands is also kept in memory, as last committed, so asking costs no disk.
-//! - Readers have connections of their own (write-ahead log): they never wait for the writer, nor it for them.
-//! - A file goes on in its epoch only if it is proven to hold all that was acknowledged: see [`state_file`].
-//! - After a failed fsync nothing is written any more: the kernel may have dropped what it could not write, and a
-//!   second fsync would not say so ("fsyncgate", PostgreSQL 2018).
+//! - One thread writes. It stores all waiting appends in one transaction, and only then sends all their results in
+//!   one message. No client sees a message that a crash could undo, and no offset is assigned twice.
+//! - The offsets of a room are dense: the entry before `n` is `n - 1`.
+//! - The committed bounds of each room are also kept in memory, so reading them needs no disk access.
+//! - Readers have their own connections (write-ahead log), so readers and the writer never wait for each other.
+//! - A file keeps its epoch only if it provably holds everything that was acknowledged: see [`state_file`].
+//! - After a failed fsync nothing is written any more. The kernel may have dropped the pages that it could not write,
+//!   and a second fsync would not report that ("fsyncgate", PostgreSQL 2018).
 //!
-//! Deliberately absent: a cache of messages. The Hub's rings are that.
+//! Deliberately absent: a cache of messages. The hub's rings serve as one.
 
 mod fault;
 mod damage;
@@ -64,31 +64,32 @@ use queue::{Append, Deletion, Queue, Write};
 use reader::Readers;
 use writer::Writer;
 
-/// What an `ack` means.
+/// The guarantee that an `ack` gives.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Durability {
-    /// It survives the death of the process; the newest may be lost with the operating system or the power.
+    /// Survival of a killed process. The newest messages may be lost if the operating system crashes or the power
+    /// fails.
     Process,
-    /// It was fsynced first: it survives the loss of power, if the disk keeps its word.
+    /// Survival of a power failure, because messages are fsynced first, provided that the disk honors fsync.
     Disk,
 }
 
-/// How a [`SqliteStore`] is opened.
+/// The settings of a [`SqliteStore`].
 #[derive(Clone, Debug)]
 pub struct SqliteSettings {
-    /// The file; made if there is none, its folder too.
+    /// The path of the database file. The file and its folder are created if missing.
     pub path: PathBuf,
-    /// What an `ack` means.
+    /// The guarantee that an `ack` gives.
     pub durability: Durability,
-    /// What is kept.
+    /// The limits of the messages that are kept.
     pub retention: Retention,
-    /// Rooms that may be kept.
+    /// The largest number of rooms in the database.
     pub max_rooms: usize,
-    /// Whether the whole file is checked first (`PRAGMA quick_check`): about a second for each gigabyte.
+    /// True if the whole file is checked on opening (`PRAGMA quick_check`), which takes about a second per gigabyte.
     pub quick_check: bool,
 }
 
-/// See the [module docs](self).
+/// A store in a SQLite database. See the [module docs](self).
 pub struct SqliteStore {
     ledger: Arc<RoomIndex>,
     queue: Arc<Queue>,
@@ -96,15 +97,15 @@ pub struct SqliteStore {
     health: watch::Receiver<Health>,
     writer: Mutex<Option<JoinHandle<()>>>,
     path: PathBuf,
-    /// One copy of the database at a time.
+    /// A permit that limits backups to one at a time.
     backup_turn: Arc<Semaphore>,
 }
 
 impl SqliteStore {
-    /// Opens the file, brings its tables up to date and starts the writer.
+    /// Opens the file, migrates its tables and starts the writer.
     ///
     /// # Errors
-    /// If the file is another server's, is no file of Fanfare's, is damaged, or cannot be read and written.
+    /// If the file is in use by another server, is not a Fanfare database, is damaged, or cannot be read and written.
     pub fn open(settings: &SqliteSettings) -> Result<Self, OpenError> {
         let file = File::open(settings)?;
         let (ledger, newest) = RoomIndex::load(&file)?;
@@ -114,7 +115,7 @@ impl SqliteStore {
         Self::start(file, ledger, settings, Arc::new(clock))
     }
 
-    /// The same, by another clock.
+    /// Opens the file like [`Self::open`], with the given clock.
     #[cfg(test)]
     pub(super) fn open_with(
         settings: &SqliteSettings,
@@ -134,6 +135,7 @@ impl SqliteStore {
         let ledger = Arc::new(ledger);
         let readers = Readers::open(&file, ledger.clone())?;
         let queue = Arc::new(Queue::default());
+
         let first = match file.refusal() {
             None => Health::Ready,
             Some(reason) => {
@@ -141,6 +143,7 @@ impl SqliteStore {
                 Health::ReadOnly(reason.to_owned())
             }
         };
+
         let (health, watched) = watch::channel(first);
         let writer = Writer::new(
             file,
@@ -151,6 +154,7 @@ impl SqliteStore {
             clock,
             health,
         );
+
         let writer = std::thread::Builder::new()
             .name("store".to_owned())
             .spawn(move || writer.run())
@@ -158,6 +162,7 @@ impl SqliteStore {
                 path: settings.path.clone(),
                 source,
             })?;
+
         Ok(Self {
             ledger,
             queue,
@@ -170,7 +175,8 @@ impl SqliteStore {
     }
 }
 
-/// Reads where the store's clock continues: where it was saved, or at the newest message if that is later.
+/// Reads the time from which the store's clock continues: the saved time, or that of the newest message if it is
+/// later.
 fn saved_clock(file: &File, newest: u64) -> Result<Option<SavedClock>, OpenError> {
     let read = |name| {
         let number = schema::number(file.connection(), name);
@@ -185,7 +191,7 @@ fn saved_clock(file: &File, newest: u64) -> Result<Option<SavedClock>, OpenError
                 wall: wall + since,
             })
         }
-        // Before format 3 the two were the same.
+        // Before format 3 the two clocks were the same.
         _ if newest > 0 => Some(SavedClock {
             clock: newest,
             wall: newest,
@@ -252,7 +258,7 @@ impl Store for SqliteStore {
         self.queue.reclaim();
     }
 
-    /// The file outlasts the process.
+    /// Does nothing: the file outlasts the process.
     fn release(&self, _room: &RoomName) {}
 
     fn health(&self) -> watch::Receiver<Health> {
@@ -261,10 +267,11 @@ impl Store for SqliteStore {
 
     fn close(&self) {
         self.queue.close();
-        // Before the writer: only the last to leave, if it may write, tidies up beside the file.
+        // Readers must close before the writer: only the last connection, if it may write, removes the files beside
+        // the database.
         self.readers.close();
         let writer = self.writer.lock().take();
-        // An error means that it panicked while it refused what came, after the health had told of the first panic.
+        // An error means that the writer panicked again while it refused writes; the health reports the first panic.
         let _ = writer.map(JoinHandle::join);
     }
 }

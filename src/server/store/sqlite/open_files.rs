@@ -1,4 +1,4 @@
-//! A check that the files of a running store are still the ones at their paths.
+//! A check that the files at the paths of a running store are still the ones that it has open.
 
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};
@@ -7,17 +7,17 @@ use std::path::{Path, PathBuf};
 
 use crate::server::store::sqlite::state_file::beside;
 
-/// The database, its write-ahead log and the log's index, as this process has them open.
+/// The database, its write-ahead log and the index of the log, as this process has them open.
 ///
-/// SQLite does not notice when an open file is removed, moved or overwritten. It would keep acknowledging messages that
-/// are missing after a restart.
+/// SQLite does not notice when an open file is removed, moved or overwritten. It would continue to acknowledge
+/// messages that are missing after a restart.
 #[derive(Debug)]
 pub(super) struct OpenFiles {
     /// The path in the settings, which may lead through links.
     configured: PathBuf,
     database: OpenFile,
     log: OpenFile,
-    /// Its stamp is not compared: it is shared memory, and readers write to it too.
+    /// The index of the log. Its stamp is not compared, because it is shared memory that readers also write to.
     index: OpenFile,
 }
 
@@ -25,7 +25,7 @@ pub(super) struct OpenFiles {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct FileStamp {
     bytes: u64,
-    /// Seconds and nanoseconds since 1970 UTC.
+    /// The modification time in seconds and nanoseconds since 1970 UTC.
     modified: (i64, i64),
 }
 
@@ -49,23 +49,23 @@ struct OpenFile {
 /// A difference between the files at their paths and those that are open.
 #[derive(Debug, thiserror::Error)]
 pub(super) enum FileMismatch {
-    /// No file, or another file, is at the path.
+    /// The path has no file or another one.
     #[error(
         "{path} was removed, moved or replaced while the server has it open: put it back, or restart the server to use the file that is there now"
     )]
     Replaced {
-        /// Where it should be.
+        /// The expected path.
         path: PathBuf,
     },
     /// The file at the path cannot be compared.
     #[error("cannot check that {path} is still the file that the server has open: {problem}")]
     Unreadable {
-        /// Where it should be.
+        /// The expected path.
         path: PathBuf,
-        /// The error of the system.
+        /// The error of the operating system.
         problem: io::Error,
     },
-    /// Its size or modification time differs from what this process left.
+    /// The size or modification time differs from what this process left.
     #[error(
         "another program wrote to {path} while the server has it open: restart the server to have the database checked"
     )]

@@ -1,4 +1,5 @@
-//! The appends and deletions that wait for the thread that writes.
+//! The queue of appends and deletions for the writer thread. The writer takes many appends at once and stores them in
+//! one transaction. When too many bytes are waiting, further writes are refused.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -10,16 +11,17 @@ use crate::server::room::Draft;
 use crate::server::store::changes::{Call, ChangeSender, LogChange};
 use crate::server::store::{Deleted, StoreError, Stored};
 
-/// Bytes that may wait for a disk that does not keep up; more are refused.
+/// The largest number of waiting bytes when the disk is too slow; more are refused.
 const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
-/// Bytes that one transaction takes, unless a single append is larger: bounds how long the next one waits.
+/// The largest number of bytes in one transaction, except for a single larger append. It bounds the waiting time of
+/// the next one.
 const MAX_BATCH_BYTES: usize = 4 * 1024 * 1024;
 
-/// Messages of one room to be stored one behind the other.
+/// Messages to be stored consecutively in one room.
 pub(super) struct Append {
     pub(super) call: Call<Vec<Stored>>,
     pub(super) drafts: Vec<Draft>,
-    /// Milliseconds since 1970 UTC.
+    /// The time at which they were received, in milliseconds since 1970 UTC.
     pub(super) at: u64,
 }
 
@@ -33,7 +35,7 @@ impl Append {
 pub(super) struct Deletion {
     pub(super) call: Call<Deleted>,
     pub(super) offset: Offset,
-    /// Milliseconds since 1970 UTC.
+    /// The time of the deletion, in milliseconds since 1970 UTC.
     pub(super) at: u64,
 }
 
@@ -41,7 +43,7 @@ pub(super) struct Deletion {
 pub(super) enum Write {
     Append(Append),
     Delete(Deletion),
-    /// Makes the thread panic.
+    /// A request that makes the writer thread panic.
     #[cfg(test)]
     Fault,
 }
@@ -55,13 +57,13 @@ impl Write {
     }
 }
 
-/// See the [module docs](self).
+/// The queue of the writer thread. See the [module docs](self).
 #[derive(Default)]
 pub(super) struct Queue {
-    /// Where results go.
+    /// The sender of results.
     pub(super) changes: ChangeSender,
     waiting: Mutex<Waiting>,
-    /// Notified when there is work, or the queue is closed.
+    /// A condition that is notified when there is work or the queue is closed.
     came: Condvar,
 }
 
@@ -69,25 +71,25 @@ pub(super) struct Queue {
 struct Waiting {
     writes: VecDeque<Write>,
     bytes: usize,
-    /// Caches are to be dropped.
+    /// True if the writer must drop its caches.
     must_reclaim: bool,
     is_closed: bool,
 }
 
-/// The work for the writer.
+/// The next work for the writer.
 pub(super) enum Dequeued {
-    /// Appends for one transaction; at least one.
+    /// Appends for one transaction, at least one.
     Batch(Vec<Append>),
-    /// Deletions; at least one.
+    /// Deletions, at least one.
     Deletions(Vec<Deletion>),
-    /// Nothing to be written came in time.
+    /// No work before the timeout.
     Nothing,
-    /// Nothing is left, and nothing more comes.
+    /// No work left in a closed queue.
     Closed,
 }
 
 impl Queue {
-    /// Adds `write`, or refuses it if too much waits or the queue is closed.
+    /// Adds `write`. Refuses it if too many bytes are waiting or the queue is closed.
     pub(super) fn push(&self, write: Write) {
         let size = write.size();
         let mut waiting = self.waiting.lock();
@@ -107,7 +109,7 @@ impl Queue {
         self.refuse([write], reason);
     }
 
-    /// Sends the results of `writes`, which are refused for `reason`.
+    /// Refuses `writes`: sends `reason` as their error.
     pub(super) fn refuse(&self, writes: impl IntoIterator<Item = Write>, reason: &str) {
         let refusal = || StoreError::Unavailable(reason.to_owned());
         let mut refused = Vec::new();
@@ -122,13 +124,13 @@ impl Queue {
         self.changes.send(refused);
     }
 
-    /// Waits for work, at most for `timeout`, and returns as much of it as one transaction takes.
+    /// Waits up to `timeout` for work, and returns as much of it as one transaction takes.
     pub(super) fn next(&self, timeout: Duration) -> Dequeued {
         let is_idle = |waiting: &mut Waiting| {
             waiting.writes.is_empty() && !waiting.must_reclaim && !waiting.is_closed
         };
         let mut waiting = self.waiting.lock();
-        // After a timeout, there is nothing to be done.
+        // After a timeout there is nothing to do.
         let _ = self.came.wait_while_for(&mut waiting, is_idle, timeout);
 
         let mut work = Dequeued::Nothing;
@@ -163,13 +165,13 @@ impl Queue {
         }
     }
 
-    /// Has the writer drop its caches.
+    /// Requests that the writer drop its caches.
     pub(super) fn reclaim(&self) {
         self.waiting.lock().must_reclaim = true;
         self.came.notify_one();
     }
 
-    /// Returns whether the writer must drop its caches, once for each request.
+    /// Returns true if the writer must drop its caches, once per request.
     pub(super) fn take_reclaim(&self) -> bool {
         std::mem::take(&mut self.waiting.lock().must_reclaim)
     }

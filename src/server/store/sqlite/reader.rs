@@ -1,4 +1,5 @@
-//! Reading pages, beside the writer: a few connections of their own, on the runtime's blocking threads.
+//! Reads of pages, concurrent with the writer. A small pool of connections is used on the runtime's blocking threads.
+//! A read that meets damaged messages continues after them.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -17,20 +18,19 @@ use crate::server::store::sqlite::ledger::{RoomIndex, RoomRow};
 use crate::server::store::sqlite::scan::{Direction, Scan, Scanned, is_damage};
 use crate::server::store::{Damage, Limit, Page, Span, StoreError};
 
-/// Pages read at the same time. More would only share the same cores and disk.
+/// The number of reads at the same time. More reads would only compete for the same cores and disk.
 const CONNECTIONS: usize = 4;
 
-/// See the [module docs](self).
+/// A pool of read-only connections. See the [module docs](self).
 #[derive(Clone, Debug)]
 pub(super) struct Readers(Arc<ReaderPool>);
 
 #[derive(Debug)]
 struct ReaderPool {
     ledger: Arc<RoomIndex>,
-    /// `None` when it is closed.
+    /// The idle connections; `None` after [`Readers::close`].
     idle: Mutex<Option<Vec<ReadConnection>>>,
-    /// As many permits as there are connections. A read keeps its permit to its end, also when nobody waits for
-    /// it any more.
+    /// One permit per connection. A read keeps its permit until it ends, even if its caller has gone.
     free: Arc<Semaphore>,
     damage: DamageLog,
 }
@@ -48,16 +48,16 @@ impl Readers {
         })))
     }
 
-    /// Exchanges the connections of a `file` that could not be opened for writing, and opens it so.
+    /// Replaces the connections of a `file` that could not be opened for writing, and opens the file for writing.
     ///
     /// # Errors
-    /// If it still cannot be, or a page is being read; nothing is changed.
+    /// If the file still cannot be opened for writing, or a page is being read. Nothing is changed.
     pub(super) fn reopen(&self, file: &mut File) -> Result<(), Fault> {
         let connections = (0..CONNECTIONS)
             .map(|_| file.shared_reader())
             .collect::<Result<_, _>>()
             .map_err(|error| Fault::Refused(error.to_string()))?;
-        // Held to the end: what the old connections read must not change under them.
+        // Held to the end: the files must not change while an old connection reads them.
         let _permits = self
             .0
             .free
@@ -71,16 +71,16 @@ impl Readers {
         Ok(())
     }
 
-    /// Reads nothing more. What is being read is read to its end.
+    /// Refuses new reads. Reads in progress continue to their end.
     pub(super) fn close(&self) {
         self.0.free.close();
         self.0.idle.lock().take();
     }
 
-    /// Reads entries of `room`, past those that are damaged.
+    /// Reads entries of `room`, and skips those that are damaged.
     ///
     /// # Errors
-    /// If they cannot be read now.
+    /// If the entries cannot be read now.
     pub(super) fn page(
         &self,
         room: &RoomName,
@@ -103,20 +103,20 @@ impl Readers {
             loop {
                 match shared.clone().read(request).await? {
                     Step::Done(page) => return Ok(page),
-                    // Too much was damaged for one read.
+                    // One read found too many damaged messages; continue with the rest.
                     Step::Further(rest) => request = rest,
                 }
             }
         }
     }
 
-    /// Returns what was found damaged, if anything was.
+    /// Returns the damage found so far, if any.
     pub(super) fn damage(&self) -> Option<Damage> {
         self.0.damage.summary()
     }
 }
 
-/// A page to be read.
+/// A request to read a page.
 #[derive(Clone)]
 struct ReadRequest {
     room: RoomName,
@@ -128,12 +128,12 @@ struct ReadRequest {
 /// The result of one read.
 enum Step {
     Done(Page),
-    /// Nothing but damage so far: the page is to be read from here.
+    /// A read that found only damage so far, and the request for the rest.
     Further(ReadRequest),
 }
 
 impl ReaderPool {
-    /// Reads on one of the connections, and on a thread that may wait for the disk.
+    /// Reads on one of the connections, on a thread that may block.
     async fn read(self: Arc<Self>, request: ReadRequest) -> Result<Step, StoreError> {
         let closed = || StoreError::Unavailable("the store is closed".to_owned());
         let permit = self
@@ -150,7 +150,7 @@ impl ReaderPool {
             if let Some(idle) = self.idle.lock().as_mut() {
                 idle.push(connection);
             }
-            // Only now: without it somebody else would come for the connection.
+            // The permit is released last: otherwise another read could start before the connection is back.
             drop(permit);
 
             step.map_err(|error| {
@@ -163,7 +163,7 @@ impl ReaderPool {
     }
 
     fn read_on(&self, connection: &Connection, request: ReadRequest) -> rusqlite::Result<Step> {
-        // One transaction, so that the bounds and the rows are of one moment.
+        // One transaction, so that the bounds and the rows belong to the same snapshot.
         let snapshot = connection.unchecked_transaction()?;
         let Some(place) = bounds(&snapshot, request.place)? else {
             return Ok(Step::Done(Page::default()));
@@ -225,7 +225,7 @@ impl ReaderPool {
     }
 }
 
-/// Reads the bounds of the room at `place` as they are in the transaction; `None` if there is no such room.
+/// Reads the state of the room at `place` in this transaction; `None` if the room does not exist.
 fn bounds(transaction: &Connection, place: RoomRow) -> rusqlite::Result<Option<RoomRow>> {
     let mut select = transaction.prepare_cached("SELECT first, head FROM rooms WHERE id = ?1")?;
     let bounds = select

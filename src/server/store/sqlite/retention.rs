@@ -1,4 +1,5 @@
-//! Which messages are kept no longer, and what of them must still be known.
+//! The removal of messages and keys that are past their limits. Messages are trimmed from the oldest on, in small
+//! steps. The key of a removed message moves to the table `keys` until the deduplication window ends.
 
 use rusqlite::{Connection, Row};
 
@@ -10,14 +11,14 @@ use crate::server::store::Retention;
 use crate::server::store::sqlite::ledger::RoomRow;
 use crate::server::store::sqlite::scan::{is_damage, is_damaged_row, malformed};
 
-/// Messages of a room that one transaction drops at most: so that no publish waits long behind it.
+/// The largest number of messages of a room that one transaction removes, so that no publish is delayed for long.
 const MAX_TRIMMED: u64 = 512;
 
-/// Keys that one transaction drops at most.
+/// The largest number of keys that one transaction removes.
 pub(super) const KEYS_AT_ONCE: usize = 4096;
 
-/// Drops the oldest messages of the room at `place` that are past the limits, [`MAX_TRIMMED`] at most, and moves
-/// `place` on.
+/// Removes the oldest messages of the room at `place` that are past the limits, at most [`MAX_TRIMMED`], and updates
+/// `place`.
 pub(super) fn trim(
     connection: &Connection,
     place: &mut RoomRow,
@@ -41,8 +42,8 @@ pub(super) fn trim(
     Ok(())
 }
 
-/// Trims a room that is partly damaged: its old rows stay in the file and are no longer read.
-/// `reader` sees the messages up to `committed`.
+/// Trims a room that is partly damaged: its old rows stay in the file and are no longer read. `reader` sees the
+/// messages up to `committed`.
 pub(super) fn trim_damaged(
     reader: &Connection,
     place: &mut RoomRow,
@@ -67,8 +68,8 @@ pub(super) fn trim_damaged(
     Ok(())
 }
 
-/// Returns where the room at `place` stands when its messages up to `last`, of these `sizes`, are trimmed as far as
-/// they are past the limits. Those without a size are missing or damaged, and go with those before them.
+/// Returns the state of the room at `place` after trimming. `sizes` has the messages up to `last`. Messages without a
+/// size are missing or damaged, and are trimmed together with those before them.
 fn trimmed(
     place: RoomRow,
     last: u64,
@@ -90,7 +91,7 @@ fn trimmed(
         }
     }
     if after.kept() == 0 {
-        // Those of damaged messages too.
+        // The sizes of damaged messages are unknown and were not subtracted.
         after.bytes = 0;
     }
     after
@@ -125,7 +126,7 @@ fn sizes(
     sizes.collect()
 }
 
-/// Keeps the keys of messages before `first` that are still remembered: a message may go before its key does.
+/// Saves the keys of messages before `first` that are still remembered: a message may be removed before its key.
 fn keep_keys(
     connection: &Connection,
     place: &RoomRow,
@@ -141,15 +142,15 @@ fn keep_keys(
              WHERE room = ?1 AND offset < ?2 AND offset > ?3 AND clock > ?4 AND key IS NOT NULL",
         )?
         .execute((place.id, first, after, since))?;
-    // So that no room keeps more keys than it remembers.
+    // No room keeps more keys than its deduplication window.
     connection
         .prepare_cached("DELETE FROM keys WHERE room = ?1 AND offset <= ?2")?
         .execute((place.id, after))?;
     Ok(())
 }
 
-/// Loads the keys of the room at `place` that are still remembered. With `is_damaged` those that cannot be read
-/// are left out, and on a damaged page all older ones.
+/// Loads the keys of the room at `place` that are still remembered. With `is_damaged`, unreadable keys are left out,
+/// and on a damaged page all older ones too.
 pub(super) fn load_keys(
     connection: &Connection,
     place: &RoomRow,
@@ -180,7 +181,7 @@ pub(super) fn load_keys(
     Ok(window)
 }
 
-/// Returns whether there are keys that no room remembers any more.
+/// Returns true if there are keys that are too old for all rooms.
 pub(super) fn has_old_keys(
     connection: &Connection,
     limits: &DedupLimits,
@@ -192,7 +193,7 @@ pub(super) fn has_old_keys(
         .query_row([since], |row| row.get(0))
 }
 
-/// Drops the keys that no room remembers any more, [`KEYS_AT_ONCE`] at most. Returns how many.
+/// Removes keys that are too old for all rooms, at most [`KEYS_AT_ONCE`]. Returns the number of removed keys.
 pub(super) fn forget_keys(
     connection: &Connection,
     limits: &DedupLimits,
@@ -207,7 +208,7 @@ pub(super) fn forget_keys(
         .execute((since, KEYS_AT_ONCE))
 }
 
-/// A key is remembered if its offset and its clock are more than these.
+/// Returns the limits of remembered keys: the offset and the clock of a remembered key are both greater.
 fn oldest_key(limits: &DedupLimits, head: u64, now: u64) -> (u64, u64) {
     let age = u64::try_from(limits.age.as_millis()).unwrap_or(u64::MAX);
     (

@@ -1,9 +1,9 @@
-//! Reads the rows of a room in order, past those that cannot be read.
+//! A scan of the rows of a room in order that skips unreadable rows.
 //!
-//! Rows with invalid columns are left out. Where a page of the table is damaged, SQLite cannot walk from one row to the
-//! next. The offsets of a room have no holes, so the scan then probes one offset after the other until it finds a row
-//! that can be read. A scan stops after [`MAX_PROBES`] probes and rows that are left out, so that no read takes long
-//! however much is damaged.
+//! Rows with invalid columns are left out. If a page of the table is damaged, SQLite cannot step from one row to the
+//! next. The offsets of a room have no holes, so the scan then probes one offset after the other until it finds a
+//! readable row. A scan stops after [`MAX_PROBES`] probes and skipped rows, so that no read takes long even if much
+//! is damaged.
 
 use std::ops::{ControlFlow, Range, RangeInclusive};
 
@@ -16,18 +16,18 @@ use crate::protocol::Offset;
 use crate::protocol::UserId;
 use crate::server::room::{Draft, Frame};
 
-/// Most offsets that one scan probes or leaves out one by one, which takes some tens of milliseconds.
+/// The largest number of offsets that one scan probes or skips one by one, which takes some tens of milliseconds.
 const MAX_PROBES: usize = 4096;
 
-/// The columns that make a [`Frame`].
+/// The columns of a [`Frame`].
 const COLUMNS: &str = "offset, at, sender, key, body";
 
 /// The order in which rows are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Direction {
-    /// The oldest first.
+    /// Oldest first.
     Forward,
-    /// The newest first.
+    /// Newest first.
     Backward,
 }
 
@@ -36,9 +36,9 @@ pub(super) enum Direction {
 pub(super) struct Scan<'a> {
     pub(super) connection: &'a Connection,
     pub(super) epoch: &'a Epoch,
-    /// The room's number in the file.
+    /// The room's id in the file.
     pub(super) room: i64,
-    /// The offset before the first one of the room.
+    /// The offset before the room's first one.
     pub(super) base: u64,
     pub(super) direction: Direction,
 }
@@ -46,18 +46,18 @@ pub(super) struct Scan<'a> {
 /// The result of a scan.
 #[derive(Debug, Default)]
 pub(super) struct Scanned {
-    /// Offsets of messages that cannot be read: ranges, as any number of neighbours may be missing.
+    /// The offsets of unreadable messages, as ranges because many adjacent ones may be missing.
     pub(super) damaged: Vec<Range<u64>>,
-    /// The error of one of them.
+    /// The error for one of them.
     pub(super) problem: Option<String>,
     /// The offsets that were not read because the scan used up its probes.
     pub(super) rest: Option<RangeInclusive<u64>>,
-    /// Offsets that were probed or left out one by one.
+    /// The number of offsets that were probed or skipped one by one.
     probes: usize,
 }
 
 impl Scanned {
-    /// Adds `offsets`, none or neighbours, that cannot be read.
+    /// Adds unreadable `offsets`, an empty or contiguous range.
     fn add(&mut self, offsets: Range<u64>) {
         match self.damaged.last_mut() {
             _ if offsets.is_empty() => {}
@@ -78,7 +78,7 @@ impl Scanned {
 }
 
 impl Scan<'_> {
-    /// Calls `each` with the messages at `offsets`, until it breaks.
+    /// Calls `each` with the messages at `offsets` until it breaks.
     ///
     /// # Errors
     /// If the database cannot be read at all.
@@ -128,8 +128,8 @@ impl Scan<'_> {
         Self::unless_unreadable(scanned, has_read, disk_error)
     }
 
-    /// Returns `scanned`, or the disk error if it prevented every read: then the rows themselves may be sound, and may
-    /// be read later.
+    /// Returns `scanned`, or the disk error if it prevented every read: then the rows themselves may be undamaged and
+    /// readable later.
     fn unless_unreadable(
         scanned: Scanned,
         has_read: bool,
@@ -141,7 +141,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Reads rows as far as SQLite can walk, and removes the offsets that it has passed from `left`.
+    /// Reads rows as long as SQLite can step to the next one, and removes the visited offsets from `left`.
     fn walk(
         &self,
         left: &mut RangeInclusive<u64>,
@@ -155,12 +155,12 @@ impl Scan<'_> {
         let mut select = self.connection.prepare_cached(&format!(
             "SELECT {COLUMNS} FROM messages WHERE room = ?1 AND offset BETWEEN ?2 AND ?3 ORDER BY offset {order}"
         ))?;
-        // SQLite's integers have a sign.
+        // SQLite's integers are signed.
         let bound = |offset: u64| i64::try_from(offset).unwrap_or(i64::MAX);
         let mut rows = select.query((self.room, bound(*left.start()), bound(*left.end())))?;
 
         while let Some(row) = rows.next()? {
-            // A row without a valid next offset no longer belongs to this room.
+            // A row without a valid offset does not belong to this room.
             let Ok(offset) = row.get::<_, u64>(0) else {
                 continue;
             };
@@ -193,10 +193,10 @@ impl Scan<'_> {
         Ok(ControlFlow::Continue(()))
     }
 
-    /// Reads the message at `offset` alone, if that is possible.
+    /// Reads only the message at `offset`, if possible.
     fn find(&self, offset: u64) -> rusqlite::Result<Option<Frame>> {
-        // A row next to a damaged page can be reached from the sound side: forward from the row before it, or backward
-        // from the row after it.
+        // A row next to a damaged page can be reached from the undamaged side: forward from the row before it, or
+        // backward from the row after it.
         for order in ["ASC", "DESC"] {
             let mut select = self.connection.prepare_cached(&format!(
                 "SELECT {COLUMNS} FROM messages WHERE room = ?1 AND offset BETWEEN ?2 AND ?2 ORDER BY offset {order}"
@@ -214,7 +214,7 @@ impl Scan<'_> {
         Ok(None)
     }
 
-    /// Removes the offsets that are due before `offset` from `left`, and returns them.
+    /// Removes the offsets that come before `offset` in the scan order from `left`, and returns them.
     fn skip_to(&self, left: &mut RangeInclusive<u64>, offset: u64) -> Range<u64> {
         let (start, end) = (*left.start(), *left.end());
         match self.direction {
@@ -229,7 +229,7 @@ impl Scan<'_> {
         }
     }
 
-    /// Removes the offset that is due next from `left`, and returns it.
+    /// Removes the next offset from `left`, and returns it.
     fn pass(&self, left: &mut RangeInclusive<u64>) -> u64 {
         let due = match self.direction {
             Direction::Forward => left.next(),
@@ -239,12 +239,12 @@ impl Scan<'_> {
     }
 }
 
-/// Returns whether `error` concerns only a part of the file: a page that is damaged, or that the disk cannot read.
+/// Returns true if `error` concerns only a part of the file: a page that is damaged or that the disk cannot read.
 pub(super) fn is_damage(error: &Error) -> bool {
     is_disk_error(error) || error.sqlite_error_code() == Some(ErrorCode::DatabaseCorrupt)
 }
 
-/// Returns whether `error` concerns only one row: it is on a damaged page, or has invalid values.
+/// Returns true if `error` concerns only one row, which is on a damaged page or has invalid values.
 pub(super) fn is_damaged_row(error: &Error) -> bool {
     is_damage(error)
         || matches!(
@@ -256,7 +256,7 @@ pub(super) fn is_damaged_row(error: &Error) -> bool {
         )
 }
 
-/// Returns whether `error` is a read error of the disk.
+/// Returns true if `error` is a read error of the disk.
 fn is_disk_error(error: &Error) -> bool {
     let Error::SqliteFailure(failure, _) = error else {
         return false;
@@ -267,7 +267,7 @@ fn is_disk_error(error: &Error) -> bool {
     )
 }
 
-/// Reads the message in a row of [`COLUMNS`], in the epoch `epoch` and a room whose offsets begin after `base`.
+/// Converts a row of [`COLUMNS`] to a message, in the epoch `epoch` and a room whose offsets begin after `base`.
 fn frame_of(row: &Row<'_>, epoch: &Epoch, base: u64) -> rusqlite::Result<Frame> {
     let (offset, at): (u64, u64) = (row.get(0)?, row.get(1)?);
     let from = UserId::parse(row.get_ref(2)?.as_str()?).map_err(|error| malformed(2, error))?;
@@ -280,7 +280,7 @@ fn frame_of(row: &Row<'_>, epoch: &Epoch, base: u64) -> rusqlite::Result<Frame> 
 
     let draft = match row.get_ref(4)? {
         ValueRef::Blob(bytes) => Draft::binary(from, bytes),
-        // A tombstone, which holds the time of the deletion.
+        // An integer body is a tombstone with the time of the deletion.
         ValueRef::Integer(_) => Draft::text(from, key, ""),
         text => Draft::text(from, key, text.as_str()?),
     };
@@ -291,7 +291,7 @@ fn frame_of(row: &Row<'_>, epoch: &Epoch, base: u64) -> rusqlite::Result<Frame> 
     Ok(if is_deleted { frame.tombstone() } else { frame })
 }
 
-/// Returns the error for a `column` that does not hold a valid name or key.
+/// Returns the error for a `column` with an invalid name or key.
 pub(super) fn malformed(
     column: usize,
     error: impl std::error::Error + Send + Sync + 'static,

@@ -1,4 +1,4 @@
-//! The tables, and how they are written.
+//! The schema of the database: its migrations, the settings of a connection, and the values in `meta`.
 
 use rusqlite::{Connection, OptionalExtension};
 
@@ -6,22 +6,23 @@ use crate::protocol::Epoch;
 use crate::server::store::sqlite::Durability;
 use crate::server::store::sqlite::state_file::Generation;
 
-/// Marks a file as ours ("FANF"), in `PRAGMA application_id`.
+/// The id in `PRAGMA application_id` that marks a Fanfare database ("FANF").
 pub(super) const APPLICATION_ID: i32 = 0x4641_4e46;
-/// What makes the tables of each version from those of the one before; the file's version is in
-/// `PRAGMA user_version`.
+/// The migrations: each creates the tables of a version from those of the previous one. `PRAGMA user_version` has the
+/// version of the file.
 ///
-/// - `meta`: `epoch` of all logs in this file;
-///   `generation` and `commits`, since version 4: where in its history the file stands: see
-///   [`state_file`](super::state_file);
-///   `clock` and `wall`: the store's clock and the wall clock that went with it, as they were last saved;
-///   `floor`: no room that was dropped had an offset above it, so that rooms that are new begin there.
-/// - `rooms`: where each log stands. `first` is `head + 1` when nothing is kept. `bytes` are those kept. `clock`
-///   is the store's own time of the newest message: see [`Clock`](crate::server::store::clock::Clock).
-///   The room's offsets begin after `base`: those up to it may have been given when an earlier room had its name.
-/// - `messages`: a body is TEXT or BLOB, as it was said; or INTEGER, since version 2: it was deleted then. `at` is milliseconds since 1970 UTC.
-/// - `keys`: what is still needed of messages that are no longer kept, to know a repeated send.
-/// - `probe`: written to find out whether the disk takes anything again.
+/// - `meta`: named values. `epoch` is that of all logs in the file. `generation` and `commits`, since version 4, are
+///   the position of the file in its history: see [`state_file`](super::state_file). `clock` and `wall` are the last
+///   saved times of the store's clock and the wall clock. `floor` is an upper bound of the offsets of dropped rooms;
+///   new rooms begin after it.
+/// - `rooms`: the state of each log. `first` is `head + 1` if nothing is kept. `bytes` is the size of the kept
+///   bodies. `clock` is the time of the newest message by the store's clock: see
+///   [`Clock`](crate::server::store::clock::Clock). The room's offsets begin after `base`: an earlier room of the
+///   same name may have used those up to it.
+/// - `messages`: one row per message. `body` is TEXT or BLOB. Since version 2 it may also be INTEGER: the time at
+///   which the message was deleted. `at` is in milliseconds since 1970 UTC.
+/// - `keys`: the keys of removed messages, which are still needed to recognize a repeated publish.
+/// - `probe`: a table that is written to find out if the disk accepts writes again.
 pub(super) const MIGRATIONS: &[&str] = &[
     "
     CREATE TABLE meta (name TEXT PRIMARY KEY, value TEXT NOT NULL) WITHOUT ROWID;
@@ -41,7 +42,7 @@ pub(super) const MIGRATIONS: &[&str] = &[
     ) WITHOUT ROWID;
     CREATE TABLE probe (id INTEGER PRIMARY KEY, ballast BLOB NOT NULL);
 ",
-    // Nothing is made: but programs of version 1 could not read a tombstone.
+    // No table changes, but programs of version 1 cannot read tombstones.
     "",
     // Rooms whose messages have all expired are dropped, and keys are trimmed by their age.
     "
@@ -51,34 +52,34 @@ pub(super) const MIGRATIONS: &[&str] = &[
     // Programs of version 3 do not count commits.
     "DELETE FROM meta WHERE name = 'unsynced'",
 ];
-/// Pages that a connection keeps, in KiB: the ends of some hundreds of rooms.
+/// The page cache of a connection in KiB, enough for the newest pages of some hundreds of rooms.
 const CACHE_KIB: i32 = 8 * 1024;
 
 /// The values in `meta`.
 #[derive(Debug)]
 pub(super) struct MetaRow {
-    /// `None` in a file without tables.
+    /// The epoch of the file; `None` if it has no tables.
     pub(super) epoch: Option<Epoch>,
     pub(super) generation: Generation,
-    /// The tables are those of the newest version.
+    /// True if the tables are those of the newest version.
     pub(super) is_current: bool,
 }
 
-/// Prepares a connection that writes. Writes nothing itself.
+/// Configures a connection that writes. Writes nothing itself.
 pub(super) fn configure(connection: &Connection) -> rusqlite::Result<()> {
-    // Until the tables are made and the generation is begun: those are to last with any durability.
+    // The migrations and the new generation are synced with any durability. [`set_durability`] applies afterwards.
     connection.pragma_update(None, "synchronous", "FULL")?;
     connection.pragma_update(None, "cache_size", -CACHE_KIB)?;
-    // What is deleted leaves no bytes in the pages that are written anyway.
+    // Deleted content is overwritten in pages that are written anyway.
     connection.pragma_update(None, "secure_delete", "FAST")
 }
 
-/// Gives the database a write-ahead log, if it has none.
+/// Enables the write-ahead log, if it is not enabled yet.
 pub(super) fn enable_log(connection: &Connection) -> rusqlite::Result<()> {
     connection.pragma_update_and_check(None, "journal_mode", "WAL", |_mode| Ok(()))
 }
 
-/// Sets whether commits are synced.
+/// Sets the durability of commits.
 pub(super) fn set_durability(
     connection: &Connection,
     durability: Durability,
@@ -90,7 +91,7 @@ pub(super) fn set_durability(
     connection.pragma_update(None, "synchronous", synchronous)
 }
 
-/// Brings the tables up to date, in a transaction of the caller's.
+/// Migrates the tables to the newest version, in the caller's transaction.
 pub(super) fn migrate(connection: &Connection) -> rusqlite::Result<()> {
     let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     for migration in MIGRATIONS.iter().skip(version) {
@@ -131,7 +132,7 @@ pub(super) fn meta(connection: &Connection) -> rusqlite::Result<MetaRow> {
     })
 }
 
-/// Writes the generation that begins, and the number of commits before it.
+/// Writes the name of the new generation, and the number of commits before it.
 pub(super) fn set_generation(
     connection: &Connection,
     generation: &Generation,
@@ -161,13 +162,13 @@ fn set_value(connection: &Connection, name: &str, value: &str) -> rusqlite::Resu
     Ok(())
 }
 
-/// Begins a new epoch, in a transaction of the caller's.
+/// Begins a new epoch, in the caller's transaction.
 ///
-/// For a database that is not, or may not be, the newest state of its logs: a backup that is put back, or a file
-/// with messages missing. Offsets after its newest message may have been given out before, with other messages;
-/// the new epoch tells readers that resume (`recovery: lost`).
+/// Use this for a database that is not, or may not be, the newest state of its logs: a restored backup, or a file
+/// with missing messages. Offsets after its newest message may have been assigned to other messages before. The new
+/// epoch signals that to readers that resume (`recovery: lost`).
 ///
-/// No state file vouches for the database afterwards.
+/// Afterwards no state file matches the database.
 pub(super) fn renew_epoch(connection: &Connection) -> rusqlite::Result<Epoch> {
     let epoch = random_epoch();
 
@@ -177,12 +178,12 @@ pub(super) fn renew_epoch(connection: &Connection) -> rusqlite::Result<Epoch> {
     Ok(epoch)
 }
 
-/// Returns the name of a new epoch.
+/// Returns a random name for a new epoch.
 pub(super) fn random_epoch() -> Epoch {
     Epoch::new(fastrand::u32(..))
 }
 
-/// Returns the expression for the `base` of a row of `rooms`, which files before version 3 do not have.
+/// Returns the expression for the `base` of a row of `rooms`, a column that files before version 3 do not have.
 pub(super) fn base_column(connection: &Connection) -> rusqlite::Result<&'static str> {
     let version: usize = connection.pragma_query_value(None, "user_version", |row| row.get(0))?;
     Ok(if version < 3 { "0" } else { "base" })
@@ -194,7 +195,7 @@ pub(super) fn floor(connection: &Connection) -> rusqlite::Result<u64> {
     Ok(floor.unwrap_or_default())
 }
 
-/// Reads a number in `meta`.
+/// Reads the number called `name` from `meta`.
 pub(super) fn number(connection: &Connection, name: &str) -> rusqlite::Result<Option<u64>> {
     let query = "SELECT CAST(value AS INTEGER) FROM meta WHERE name = ?1";
     connection
@@ -202,12 +203,12 @@ pub(super) fn number(connection: &Connection, name: &str) -> rusqlite::Result<Op
         .optional()
 }
 
-/// Writes a number in `meta`.
+/// Writes the number called `name` to `meta`.
 pub(super) fn set_number(connection: &Connection, name: &str, value: u64) -> rusqlite::Result<()> {
     set_value(connection, name, &value.to_string())
 }
 
-/// Which life of the logs the file holds.
+/// Reads the epoch of all logs in the file.
 pub(super) fn epoch(connection: &Connection) -> rusqlite::Result<Epoch> {
     let query = "SELECT value FROM meta WHERE name = 'epoch'";
     connection

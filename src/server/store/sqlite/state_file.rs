@@ -1,9 +1,9 @@
-//! The state file: a record beside the database that proves that the database is the newest there is.
+//! The state file: a record beside the database that proves that the database is the newest copy.
 //!
 //! No offset is assigned twice in an epoch. A server that opened a database older than what was acknowledged would
-//! break this unnoticed: a restored copy, a file without its write-ahead log, a disk that was rolled back. So a server
-//! keeps the epoch of the database that it opens only if it can prove that nothing acknowledged is missing. Otherwise
-//! it begins a new epoch and logs the reason, and readers that resume get `lost`.
+//! break this unnoticed. Examples are a restored copy, a file without its write-ahead log, and a disk that was rolled
+//! back. So a server keeps the epoch of the database that it opens only if it can prove that nothing acknowledged is
+//! missing. Otherwise it begins a new epoch and logs the reason, and readers that resume get `lost`.
 //!
 //! # The record
 //!
@@ -15,36 +15,37 @@
 //! - `commits`, the number of transactions. The database counts them inside each transaction; the state file gets the
 //!   number after the transaction is committed (and synced, with `--durability disk`) and before it is acknowledged.
 //!   The number is not synced: the page cache outlives the process, and after a loss of power the number can only be
-//!   too low. A database that counts less than its state file lacks acknowledged messages.
+//!   too low. A database with a smaller number than its state file lacks acknowledged messages.
 //! - the [`FileId`] of the state file itself and of the database. In a copy of the folder the files have other ids.
 //! - `moved_commits`, the number of commits that the database holds without its write-ahead log. If an older database
 //!   was copied over this one and the newest log was kept, the database holds fewer.
 //! - `boot`, the boot id of the operating system, and `is_closed`, set at the end of an orderly stop, when everything
 //!   is synced.
-//! - `written`, the time of the last write to the state file, by the file system's own clock. It equals the
-//!   file's ctime, which no program can set, so an older state file that was copied over this one is detected. On a
-//!   machine that is too busy to write the file within [`MAX_WRITE_TIME`], the two differ. This is logged, and the
-//!   next start begins a new epoch if this process is killed.
+//! - `written`, the time of the last write to the state file, by the file system's own clock. It equals the file's
+//!   ctime, which no program can set, so an older state file that was copied over this one is detected. On a machine
+//!   that is too busy to write the file within [`MAX_WRITE_TIME`], the two differ. This is logged, and the next start
+//!   begins a new epoch if this process is killed.
 //! - `fault`, set when this process found that the files cannot be trusted: fsync failed, or another program wrote to
 //!   them.
 //!
-//! # When a database is proven to be the newest
+//! # Proof that a database is the newest
 //!
-//! All of the above must agree; [`Records::verify`] returns the first [`Doubt`]. After an orderly stop that is enough, even
-//! after a reboot. After a kill, the operating system must not have been rebooted since: after a loss of power, a file
-//! system looks like one that was rolled back to a snapshot.
+//! All of the above must agree; [`Records::verify`] returns the first [`Doubt`]. After an orderly stop that is
+//! enough, even after a reboot. After a kill, the operating system must not have been rebooted since: after a loss of
+//! power, a file system looks like one that was rolled back to a snapshot.
 //!
 //! # Kills during a start or a stop
 //!
-//! At a start the new record is written to `fanfare.db.state-new`. Then one transaction writes the new generation (and
-//! the new epoch, if any) to the database, and the file is renamed. If both files exist, the valid record is the one
-//! whose generation the database holds. At a stop the log is moved into the database and synced before `is_closed` is
-//! written. The log is truncated only after `moved_commits` records that it is no longer needed.
+//! At a start the new record is written to `fanfare.db.state-new`. Then one transaction writes the new generation
+//! (and the new epoch, if any) to the database, and the file is renamed. If both files exist, the valid record is the
+//! one whose generation the database holds. At a stop the log is moved into the database and synced before
+//! `is_closed` is written. The log is truncated only after `moved_commits` records that it is no longer needed.
 //!
-//! # What cannot be detected
+//! # Undetectable rollbacks
 //!
-//! A rollback of the whole file system, disk or virtual machine to a snapshot, if the snapshot was taken after an
-//! orderly stop or if the operating system keeps running across the rollback. The manual says what to do.
+//! A rollback of the whole file system, disk or virtual machine to a snapshot is not detected if the snapshot was
+//! taken after an orderly stop, or if the operating system keeps running across the rollback. The manual describes
+//! the procedure for this case.
 
 use std::ffi::OsString;
 use std::fs::{self, Metadata};
@@ -71,7 +72,7 @@ const BOOT_ID: &str = "/proc/sys/kernel/random/boot_id";
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct FileId {
     inode: u64,
-    /// Nanoseconds since 1970 UTC; `None` where the file system does not record it.
+    /// The time of creation in nanoseconds since 1970 UTC; `None` if the file system does not record it.
     created: Option<u64>,
 }
 
@@ -89,7 +90,7 @@ impl From<&Metadata> for FileId {
     }
 }
 
-/// A reason why the files cannot be trusted that only the running server saw.
+/// A reason to distrust the files that only the running server could observe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum FileFault {
@@ -106,11 +107,12 @@ struct State {
     commits: u64,
     state_file: FileId,
     database: FileId,
-    /// `None` while the log is being moved, and if only a part of it was moved.
+    /// The number of commits in the database file without its log; `None` while the log is being moved, or if only a
+    /// part of it was moved.
     moved_commits: Option<u64>,
     boot: Option<String>,
     is_closed: bool,
-    /// Nanoseconds since 1970 UTC; `None` before the file got its final name.
+    /// The time of the last write in nanoseconds since 1970 UTC; `None` before the file has its final name.
     written: Option<i64>,
     fault: Option<FileFault>,
 }
@@ -118,7 +120,7 @@ struct State {
 /// The position of a database in its own history, as recorded in the database.
 #[derive(Clone, Debug)]
 pub(super) struct Generation {
-    /// `None` in files of versions that had no state file.
+    /// The random name of the generation; `None` in files of versions that had no state file.
     pub(super) name: Option<String>,
     pub(super) commits: u64,
 }
@@ -127,7 +129,7 @@ pub(super) struct Generation {
 #[derive(Debug)]
 pub(super) struct Evidence<'a> {
     pub(super) database: FileId,
-    /// As read through the write-ahead log.
+    /// The generation, as read through the write-ahead log.
     pub(super) generation: &'a Generation,
     /// The number of commits that the database holds without its log; `None` if it cannot be read.
     pub(super) moved_commits: Option<u64>,
@@ -143,27 +145,27 @@ pub(super) enum Doubt {
         "it has no valid state file: it was moved here, restored, or written by an older version of Fanfare"
     )]
     NoStateFile,
-    /// The database is older than its state file.
+    /// The database is older than the state file.
     #[error("it is an older copy: {missing} later commits are missing")]
     OlderCopy {
-        /// How many.
+        /// The number of missing commits.
         missing: u64,
     },
-    /// It is not known which of the two is older.
+    /// The database and the state file have different generations, so their order is unknown.
     #[error("it is not the database that its state file describes")]
     OtherDatabase,
-    /// The end of the write-ahead log is gone.
+    /// The end of the write-ahead log is missing.
     #[error(
         "{missing} acknowledged commits are missing: the write-ahead log was damaged, cut or removed"
     )]
     CommitsMissing {
-        /// How many.
+        /// The number of missing commits.
         missing: u64,
     },
-    /// The log had commits, and is missing or empty.
+    /// The log is missing or empty, but it had commits.
     #[error("the write-ahead log was damaged, cut or removed")]
     LogMissing,
-    /// One of the files is not the recorded one.
+    /// The id of one of the files differs from the recorded one.
     #[error("its files were copied or restored")]
     Copied,
     /// See [`FileFault`].
@@ -172,22 +174,22 @@ pub(super) enum Doubt {
     /// See [`FileFault`].
     #[error("another program changed it while the server was running")]
     ChangedWhileRunning,
-    /// The cause is a loss of power, or a rollback to a snapshot.
+    /// The power failed, or the file system was rolled back to a snapshot.
     #[error(
         "the system was restarted before the server could close it, which cannot be told from a disk that was rolled back"
     )]
     Rebooted,
 }
 
-/// The records beside a database: the one in force and the one of a start that did not end, as far as they exist.
+/// The records beside a database: the current one and that of an interrupted start, as far as they exist.
 #[derive(Debug)]
 pub(super) struct Records(Vec<Record>);
 
 impl Records {
-    /// Reads the records of the database at `path`. Leaves out those with invalid content.
+    /// Reads the records of the database at `path`. Records with invalid content are left out.
     ///
     /// # Errors
-    /// If a file exists and cannot be read.
+    /// If a file exists but cannot be read.
     pub(super) fn read(path: &Path) -> Result<Self, OpenError> {
         let mut records = Vec::new();
         for path in [state_path(path), candidate_path(path)] {
@@ -199,7 +201,7 @@ impl Records {
         Ok(Self(records))
     }
 
-    /// Returns the most commits that a record counts; 0 without records.
+    /// Returns the largest number of commits in a record; 0 without records.
     pub(super) fn commits(&self) -> u64 {
         let commits = self.0.iter().map(|record| record.state.commits);
         commits.max().unwrap_or_default()
@@ -208,7 +210,7 @@ impl Records {
     /// Checks that the database holds everything that was acknowledged.
     ///
     /// # Errors
-    /// If that is not proven.
+    /// If that cannot be proven.
     pub(super) fn verify(&self, evidence: &Evidence<'_>) -> Result<(), Doubt> {
         let generation = evidence.generation;
         if self.0.is_empty() {
@@ -269,12 +271,12 @@ impl Records {
 struct Record {
     state: State,
     id: FileId,
-    /// Nanoseconds since 1970 UTC.
+    /// The ctime of the file in nanoseconds since 1970 UTC.
     changed: i64,
 }
 
 impl Record {
-    /// Reads the file at `path`; `None` if there is none, or its content is invalid.
+    /// Reads the file at `path`; `None` if the file does not exist or its content is invalid.
     fn read(path: &Path) -> io::Result<Option<Self>> {
         let metadata = match fs::metadata(path) {
             Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
@@ -293,16 +295,16 @@ impl Record {
 /// The state file of the database that this process has open. See the [module docs](self).
 #[derive(Debug)]
 pub(super) struct StateFile {
-    /// Path of the database.
+    /// The path of the database.
     database: PathBuf,
     file: fs::File,
     state: State,
-    /// Set after a failed write, so that only the first failure is logged.
+    /// True after a failed write, so that only the first failure is logged.
     is_failing: bool,
 }
 
 impl StateFile {
-    /// Creates the record of a new generation beside the one in force. `metadata` and `commits` are those of the
+    /// Creates the record of a new generation beside the current one. `metadata` and `commits` are those of the
     /// database.
     ///
     /// # Errors
@@ -349,20 +351,20 @@ impl StateFile {
         }
     }
 
-    /// Replaces the record in force by this one. The database must already hold its generation.
+    /// Replaces the current record by this one. The database must already hold its generation.
     pub(super) fn put_in_force(&mut self) -> io::Result<()> {
         fs::rename(candidate_path(&self.database), state_path(&self.database))?;
         self.state.written = Some(0);
         self.write()
     }
 
-    /// Records that `commits` transactions are committed, before they are acknowledged.
+    /// Records the number of committed transactions, before they are acknowledged.
     pub(super) fn set_commits(&mut self, commits: u64) {
         self.state.commits = commits;
         self.write_or_log();
     }
 
-    /// Records how many commits the database holds without its log; `None` before the log is moved.
+    /// Records the number of commits that the database holds without its log; `None` before the log is moved.
     pub(super) fn set_moved_commits(&mut self, commits: Option<u64>) {
         if self.state.moved_commits != commits {
             self.state.moved_commits = commits;
@@ -388,7 +390,8 @@ impl StateFile {
         self.file.sync_all()
     }
 
-    /// Overwrites the file. If it gets no valid time, this is logged and no error: the record itself is written.
+    /// Overwrites the file. If the recorded time is inexact, this is logged but is not an error: the record itself is
+    /// written.
     fn write(&mut self) -> io::Result<()> {
         for _attempt in 0..WRITE_ATTEMPTS {
             if self.write_once()? {
@@ -404,8 +407,8 @@ impl StateFile {
         Ok(())
     }
 
-    /// Overwrites the file. Returns whether the time in it is that of the write. The time is taken from the file
-    /// system, whose clock may differ from the system clock.
+    /// Overwrites the file. Returns true if the time in the record is that of the write. The time is taken from the
+    /// file system, whose clock may differ from the system clock.
     fn write_once(&mut self) -> io::Result<bool> {
         if self.state.written.is_some() {
             self.file.write_all_at(b"\n", STATE_BYTES as u64 - 1)?;
@@ -421,7 +424,7 @@ impl StateFile {
         Ok(written.is_none_or(|written| is_close(written, changed)))
     }
 
-    /// Writes the record, and logs a failure: an outdated record only makes the next start begin a new epoch.
+    /// Writes the record and logs a failure. An outdated record only causes the next start to begin a new epoch.
     fn write_or_log(&mut self) {
         if let Err(error) = self.write() {
             self.log(&error);
@@ -436,7 +439,7 @@ impl StateFile {
     }
 }
 
-/// Returns the path of the file beside `database` whose name ends in `suffix`.
+/// Returns the path of the file beside `database` with the suffix `suffix`.
 pub(super) fn beside(database: &Path, suffix: &str) -> PathBuf {
     let mut name = OsString::from(database);
     name.push(suffix);
@@ -476,7 +479,7 @@ mod tests {
 
     use super::*;
 
-    /// A database that was committed to five times, by a server that was killed.
+    /// A database with five commits, left by a server that was killed.
     struct Killed {
         folder: TempDir,
         generation: Generation,
@@ -504,7 +507,7 @@ mod tests {
             self.folder.path().join("test.db")
         }
 
-        /// Changes the record, as it could have been left.
+        /// Changes the record to another state that a server could have left.
         fn change(&self, change: impl FnOnce(&mut State)) {
             let path = state_path(&self.database());
             let record = Record::read(&path).expect("readable");

@@ -1,4 +1,6 @@
-//! The only thread that writes: one transaction for all appends that wait, and then their results in one message.
+//! The writer thread, the only one that writes to the database. It stores all waiting appends in one transaction, and
+//! then sends their results in one message. Between transactions it trims old messages, probes a failed disk, and
+//! moves the write-ahead log into the database.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -28,37 +30,38 @@ use crate::server::store::sqlite::scan::is_damage;
 use crate::server::store::sqlite::schema;
 use crate::server::store::{Deleted, Health, Retention, StoreError, Stored};
 
-/// The time between two rounds of maintenance: old messages are trimmed, and a disk that failed is tried again.
+/// The time between two rounds of maintenance, which trim old messages and retry a failed disk.
 const MAINTAIN_EVERY: Duration = Duration::from_millis(500);
-/// The time until the next round when there is more to do than one round may.
+/// The time until the next round if one round could not do everything.
 const MAINTAIN_AGAIN: Duration = Duration::from_millis(10);
-/// Rooms that one round trims at most.
+/// The largest number of rooms that one round trims.
 const ROOMS_AT_ONCE: usize = 8;
-/// Empty rooms that one round drops at most.
+/// The largest number of empty rooms that one round drops.
 const EMPTY_ROOMS_AT_ONCE: usize = 256;
-/// Pages in the write-ahead log after which they are moved to the database: more would take longer at once and
-/// make reading slower, fewer would sync more often (SQLite's own default is 1000, for commits far apart).
+/// The number of pages in the write-ahead log at which they are moved into the database. A larger number would cause
+/// longer pauses and slower reads, a smaller one more syncs (SQLite's default is 1000, for infrequent commits).
 const CHECKPOINT_PAGES: usize = 4000;
-/// Bytes that the probe writes: room for one large message.
+/// Bytes that the probe writes: the size of one large message.
 const PROBE_BYTES: i64 = 64 * 1024;
 
 /// The result of each append of a batch.
 type AppendResults = Vec<Result<Vec<Stored>, StoreError>>;
 
-/// See the [module docs](self).
+/// The state of the writer thread. See the [module docs](self).
 pub(super) struct Writer {
     file: File,
     ledger: Arc<RoomIndex>,
     queue: Arc<Queue>,
     readers: Readers,
     retention: Retention,
-    /// Rooms that may be kept.
+    /// The largest number of rooms.
     max_rooms: usize,
     clock: Arc<Clock>,
     health: watch::Sender<Health>,
-    /// By room: loaded when its first keyed message comes, dropped when nothing in it is remembered.
+    /// The deduplication windows by room id. A window is loaded for the room's first keyed message and dropped when
+    /// it is empty.
     keys: HashMap<i64, DedupWindow>,
-    /// The write-ahead log may hold bytes of what was deleted.
+    /// True if the write-ahead log may contain the bytes of deleted messages.
     must_cut_log: bool,
     damage: DamagedRooms,
     save_clock_at: Instant,
@@ -90,7 +93,7 @@ impl Writer {
         }
     }
 
-    /// Writes until the queue is closed. If that panics, the store is lost, and whatever still comes is refused.
+    /// Writes until the queue is closed. If this panics, the store is corrupt, and all further writes are refused.
     pub(super) fn run(self) {
         let (queue, health) = (self.queue.clone(), self.health.clone());
         if let Err(panic) = guard::run(|| self.write_until_closed()) {
@@ -114,7 +117,7 @@ impl Writer {
             self.cut_log();
 
             if self.queue.take_reclaim() {
-                // They are read from the file again when they are needed.
+                // The windows are loaded from the file again when they are needed.
                 self.keys.clear();
             }
             if maintain_at <= Instant::now() {
@@ -133,7 +136,8 @@ impl Writer {
             warn!(reason, "could not save the clock of the store");
         }
         let Self { file, damage, .. } = self;
-        // Its connection before the writer's: only the last to leave, if it may write, tidies up beside the file.
+        // This connection must close before the writer's: only the last one, if it may write, removes the files
+        // beside the database.
         drop(damage);
         if is_lost {
             file.abandon();
@@ -176,7 +180,7 @@ impl Writer {
         self.checkpoint();
     }
 
-    /// Stores all of `appends` in one transaction, counted and traced, or nothing of them.
+    /// Stores all of `appends` in one transaction or none of them, and updates metrics and traces.
     fn commit(
         &mut self,
         appends: Vec<(RoomName, Vec<Draft>, u64)>,
@@ -212,8 +216,8 @@ impl Writer {
         }
     }
 
-    /// Returns the meaning of an error of a batch. Damage among the old messages of a room is no reason to stop: the
-    /// next batch goes around it.
+    /// Classifies the error of a batch. Damage among the old messages of a room is not fatal: the next batch avoids
+    /// it.
     fn fault(&mut self, error: WriteError) -> Fault {
         match error {
             WriteError::Sqlite(error)
@@ -235,7 +239,7 @@ impl Writer {
             return Err(StoreError::Unavailable(reason.clone()));
         }
         self.erase(room, offset, at).map_err(|error| match error {
-            // A damaged message is no reason to stop.
+            // A damaged message does not make the store unhealthy.
             WriteError::Sqlite(error) if is_damage(&error) => {
                 let reason = format!("message {offset} of room {room} is damaged ({error})");
                 StoreError::Unavailable(reason)
@@ -261,7 +265,7 @@ impl Writer {
         Ok(deleted)
     }
 
-    /// Opens the database for writing, if that could not be done at the start.
+    /// Opens the database for writing, if that failed at the start.
     fn ensure_writable(&mut self) -> Result<(), Fault> {
         if !self.file.is_immutable() {
             return Ok(());
@@ -269,7 +273,7 @@ impl Writer {
         self.readers.reopen(&mut self.file)
     }
 
-    /// Stores all of `appends` in one transaction, or nothing of them.
+    /// Stores all of `appends` in one transaction, or none of them.
     fn write(
         &mut self,
         appends: Vec<(RoomName, Vec<Draft>, u64)>,
@@ -298,13 +302,14 @@ impl Writer {
         Ok(stored)
     }
 
-    /// Trims what is too old, or tries a disk that failed again. Returns whether there is more to do.
+    /// Trims old messages, or retries a failed disk. Returns true if there is more to do.
     fn maintain(&mut self) -> bool {
         let is_refusing = match &*self.health.borrow() {
             Health::Ready => false,
             Health::ReadOnly(_) | Health::Unreachable(_) => true,
             Health::Corrupt(_) => return false,
         };
+
         let done = if let Err(fault) = self.file.check() {
             Err(fault.into())
         } else if is_refusing {
@@ -312,6 +317,7 @@ impl Writer {
         } else {
             self.watch_clock().and_then(|()| self.expire())
         };
+
         let is_more = match done {
             Ok(is_more) => {
                 self.mark_healthy();
@@ -323,12 +329,13 @@ impl Writer {
                 false
             }
         };
+
         self.cut_log();
         self.checkpoint();
         is_more
     }
 
-    /// Looks at the wall clock, and saves the store's clock when that is due.
+    /// Checks the wall clock, and saves the store's clock when that is due.
     fn watch_clock(&mut self) -> Result<(), WriteError> {
         self.clock.check();
         if self.save_clock_at > Instant::now() {
@@ -348,7 +355,7 @@ impl Writer {
         })
     }
 
-    /// Drops messages, keys and rooms that are past their limits. Returns whether there are more.
+    /// Removes messages, keys and rooms that are past their limits. Returns true if there are more.
     fn expire(&mut self) -> Result<bool, WriteError> {
         let now = self.clock.now();
         self.keys.retain(|_, window| {
@@ -387,8 +394,9 @@ impl Writer {
         Ok(is_full || dropped == EMPTY_ROOMS_AT_ONCE || forgotten == retention::KEYS_AT_ONCE)
     }
 
-    /// Returns the time without messages after which an empty room is dropped: as long again as its last message was
-    /// kept, so that readers that come back meanwhile learn that they have missed nothing.
+    /// Returns the time since its last message after which an empty room is dropped: twice the age limit of messages,
+    /// or the age limit of keys if that is longer. Until then, readers that resume can see that they have missed
+    /// nothing.
     fn empty_room_age(&self) -> u64 {
         let age = self
             .retention
@@ -408,12 +416,12 @@ impl Writer {
         Ok(())
     }
 
-    /// Moves the write-ahead log into the database, when there is enough of it.
+    /// Moves the write-ahead log into the database if it is large enough.
     fn checkpoint(&mut self) {
         if self.file.log_pages() < CHECKPOINT_PAGES || self.is_lost() {
             return;
         }
-        // A full disk is no reason to refuse anything yet: the log still took the last commit.
+        // A full disk is no reason to refuse writes yet: the log still accepted the last commit.
         match self.file.checkpoint() {
             Ok(_) => {}
             Err(Fault::Refused(reason)) => warn!(
@@ -424,7 +432,7 @@ impl Writer {
         }
     }
 
-    /// Cuts the write-ahead log to nothing, if something was deleted; or later, if readers are in the way.
+    /// Truncates the write-ahead log if messages were deleted. Retries later if readers prevent it.
     fn cut_log(&mut self) {
         if !self.must_cut_log || self.is_lost() {
             return;
@@ -466,7 +474,7 @@ impl Writer {
     }
 }
 
-/// Refuses all writes for `reason` until the queue is closed.
+/// Refuses all writes with `reason` until the queue is closed.
 fn refuse_until_closed(queue: &Queue, reason: &str) {
     loop {
         match queue.next(MAINTAIN_EVERY) {
