@@ -32,6 +32,7 @@ pub fn Home(
 ) -> impl IntoView {
     let text = use_text();
     let name = room.to_string();
+
     let title = still(move || {
         view! {
             <button class="menu" type="button" popovertarget=SIDE aria-label=text.menu><Mark/></button>

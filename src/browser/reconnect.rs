@@ -54,7 +54,7 @@ pub enum ConnectionEvent {
     Waiting {
         /// The time until the next attempt, at least 1.
         seconds: u32,
-        /// Set if the browser has a network.
+        /// True if the browser has a network.
         is_online: bool,
     },
     /// The server forbade a reconnect, by this close code. No event follows.

@@ -31,7 +31,7 @@ const ANCHORS: u32 = 8;
 /// The visible part of the rows, in CSS pixels.
 #[derive(Clone, Copy, Debug)]
 pub struct View {
-    /// Set if the end is visible and must stay visible.
+    /// True if the end is visible and must stay visible.
     pub at_end: bool,
     /// The height of the rows above the view; negative if the view begins before the first row.
     pub above: f64,

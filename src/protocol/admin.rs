@@ -148,7 +148,7 @@ pub struct ConnectionSummary {
     /// The room that it is in.
     #[schema(value_type = String)]
     pub room: RoomName,
-    /// When it was opened.
+    /// The time when it was opened, in milliseconds since 1970 UTC.
     pub since: u64,
     /// `plain`, `fanfare.v1`, `sse` or `ndjson`.
     pub dialect: String,
@@ -291,7 +291,7 @@ pub struct Ban {
     pub reason: Option<String>,
     /// The operator that made it.
     pub by: String,
-    /// When it was made.
+    /// The time when it was made, in milliseconds since 1970 UTC.
     pub since: u64,
 }
 
@@ -306,7 +306,7 @@ pub struct ClosedRoom {
     pub reason: Option<String>,
     /// The operator that closed it.
     pub by: String,
-    /// When it was closed.
+    /// The time when it was closed, in milliseconds since 1970 UTC.
     pub since: u64,
 }
 
@@ -346,7 +346,7 @@ pub struct Stats {
     pub uptime: u64,
     /// The store accepts messages.
     pub ready: bool,
-    /// Why the store accepts none.
+    /// The reason why the store accepts none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<String>,
     /// Open connections.

@@ -28,8 +28,8 @@ pub struct Day {
 }
 
 impl Clock {
-    /// Returns `at`, in milliseconds since 1970 UTC, on a clock that is `ahead` milliseconds ahead of UTC; without it in
-    /// UTC.
+    /// Returns `at`, in milliseconds since 1970 UTC, on a clock that is `ahead` milliseconds ahead of UTC. `None`
+    /// means that the zone is unknown, and the time is shown in UTC.
     pub(super) fn new(at: u64, ahead: Option<i64>) -> Self {
         let iso = format!("{}Z", written(at, 0, 'T'));
         let local = written(at, ahead.unwrap_or(0), ' ');
@@ -116,6 +116,7 @@ mod tests {
             (clock.short.as_str(), clock.exact.as_str()),
             ("05:14", "2026-11-25 05:14:23")
         );
+
         assert_eq!(
             clock.day,
             Day {
@@ -124,6 +125,7 @@ mod tests {
                 date: 25
             }
         );
+
         assert_eq!(clock.iso, "2026-11-24T21:14:23Z");
         assert_eq!(
             Clock::new(0, Some(-3600 * SECOND)).exact,

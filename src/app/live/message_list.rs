@@ -1,15 +1,15 @@
-//! The messages of a room as this page shows them: received ones, outgoing ones, and gaps.
+//! The messages of a room as the page shows them: received ones, outgoing ones, and gaps.
 //!
-//! The rules of the protocol are those of [`Cursor`] and [`Outbox`]. This list adds the rows and the pages of history.
+//! [`Cursor`] and [`Outbox`] implement the rules of the protocol. This list adds rows and pages of history.
 //!
 //! # Invariants
 //!
 //! - An outgoing message is a row from the start. It stays the same row when it is stored.
-//! - One message is in flight at a time, so messages are stored in the order in which they were sent, whatever the
-//!   server refuses.
+//! - One message is in flight at a time. Messages are therefore stored in the order in which they were sent, even if
+//!   the server refuses some.
 //! - A gap is a row. The user can load it while the server has its messages.
-//! - After a disconnect, the drawn rows are read again: some may have been deleted, and the server sends only the newest
-//!   deletions to a client that returns.
+//! - After a disconnect, the drawn rows are requested again. Some may have been deleted, and the server sends only
+//!   the newest deletions to a client that reconnects.
 //!
 //! Pure: times and random keys are passed in.
 
@@ -44,31 +44,31 @@ pub struct MessageList {
     cursor: Cursor,
     outbox: Outbox,
     user: UserId,
-    /// The log began anew, and the gap that follows was not received yet.
+    /// True if a new epoch began, and its gap was not received yet.
     has_restarted: bool,
-    /// Set while the server has messages that are older than the oldest row.
+    /// True while the server has messages that are older than the oldest row.
     has_older: bool,
-    /// The requests for history. They are sent one after the other.
+    /// The requests for history, which are sent one at a time.
     requests: VecDeque<HistoryRequest>,
-    /// The first request is in flight.
+    /// True while the first request is in flight.
     is_requesting: bool,
-    /// No request is sent before this time.
+    /// The time before which no request is sent.
     requests_paused_until: Option<Duration>,
     /// The number of connections that were lost.
     disconnects: u32,
     unread: Unread,
-    /// The row that a search has found.
+    /// The row that a search found.
     found: Option<u64>,
 }
 
-/// A page of history that is wanted.
+/// A request for one page of history.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum HistoryRequest {
     /// Messages before the oldest row.
     Older,
     /// The missing messages of this row.
     Gap(u64),
-    /// The known messages before this offset, to see which of them were deleted.
+    /// The known messages before this offset, requested to detect deletions.
     Again(Offset),
 }
 
@@ -118,6 +118,7 @@ impl MessageList {
                 epoch: Some(epoch),
                 offset: head,
             }));
+
             list.has_older = more;
             for publication in messages {
                 list.place(publication, &mut Effect::default());
@@ -130,7 +131,7 @@ impl MessageList {
     /// Returns the drawn rows, oldest first. `day` returns the number of the day of a time.
     pub fn views(&self, day: impl Fn(u64) -> i64) -> Vec<RowView> {
         let day_of = |row: &super::Row| row.message().map(|message| day(message.at));
-        // A gap does not end a day.
+        // A row without a time does not end a day.
         let mut last_day = None;
 
         let view = |(before, row): (Option<&super::Row>, &super::Row)| {
@@ -200,12 +201,12 @@ impl MessageList {
         self.user = user;
     }
 
-    /// Records whether somebody sees the end of the log, and returns whether that changed.
+    /// Records whether the user sees the end of the log. Reports whether that changed.
     pub fn set_attended(&mut self, is_attended: bool) -> bool {
         self.unread.attend(is_attended)
     }
 
-    /// Records what the reader sees. Returns whether other rows are drawn now, and the effect.
+    /// Records the visible part. Reports whether other rows are drawn now, and returns the effect.
     pub fn set_viewport(&mut self, viewport: Viewport, now: Duration) -> (bool, Effect) {
         let rows = self.rows.len();
         let is_redrawn = self.rows.window.update(viewport, rows);

@@ -1,8 +1,8 @@
-//! The state of a room that changes: signals for the panels, and the only seam between page and browser.
+//! The state of a room: signals for the panels, and the only interface between the page and the browser.
 //!
-//! [`RoomState`] is the same type on both sides. Its implementation is one of two modules with the same signatures:
-//! `hydrate` uses `browser`, and `ssr.rs` does nothing, because nothing changes on the server. [`MessageList`] decides
-//! for them. It is pure and compiled on both sides, so it is tested without a browser.
+//! [`RoomState`] has the same type on both sides, and two implementations with the same signatures: `hydrate` uses
+//! `browser`, and `ssr.rs` does nothing, because nothing changes on the server. [`MessageList`] contains the logic.
+//! It is pure and compiled on both sides, so it is tested without a browser.
 
 mod calendar;
 mod row;
@@ -85,7 +85,7 @@ impl From<u16> for Refusal {
 pub struct RoomPresence {
     /// The number of users.
     pub count: usize,
-    /// Their names, sorted; unknown in a large room.
+    /// The names of the users, sorted; `None` in a large room.
     pub names: Option<Vec<UserId>>,
 }
 
@@ -124,7 +124,7 @@ pub struct ConnectionStats {
 pub enum SendResult {
     /// The text is a row now. The row shows its progress.
     Queued,
-    /// The text was not accepted, because there will be no connection.
+    /// The text was not accepted, because the page will not reconnect.
     Refused,
 }
 
@@ -139,20 +139,20 @@ pub struct RoomState {
     pub messages: RwSignal<MessageList>,
     /// Figures of the connection.
     pub stats: RwSignal<ConnectionStats>,
-    /// Set if users may join under any name.
+    /// True if users may join under any name.
     pub is_open: bool,
     /// The user's own id; `None` until it was read from the browser.
     pub me: RwSignal<Option<UserId>>,
-    /// The colours.
+    /// The theme of the page.
     pub theme: RwSignal<Theme>,
-    /// The text of a message that was taken back, for the input.
+    /// The text of a withdrawn message, for the input.
     pub taken_back: RwSignal<Option<String>>,
-    /// Set once the page responds and knows the local time. `false` on both sides during hydration.
+    /// True once the page responds and knows the time zone. `false` on both sides during hydration.
     pub awake: RwSignal<bool>,
     client: StoredValue<Option<imp::Client>, LocalStorage>,
 }
 
-/// Returns the values from which the server renders the page.
+/// Returns the input of the first render.
 pub(super) fn snapshot() -> Snapshot {
     imp::snapshot()
 }
@@ -239,7 +239,7 @@ impl RoomState {
         self.client(imp::Client::check);
     }
 
-    /// Drops the connection, to show that it comes back.
+    /// Drops the connection to demonstrate recovery.
     pub(super) fn disconnect(self) {
         self.client(imp::Client::disconnect);
     }
@@ -255,24 +255,24 @@ impl RoomState {
         imp::set_theme(theme);
     }
 
-    /// Returns the text that was not sent when the user left the page.
+    /// Returns the draft that was stored when the user left the page.
     pub(super) fn draft(self) -> Option<String> {
         self.client(imp::Client::draft).flatten()
     }
 
-    /// Stores `text` in case the user leaves the page.
+    /// Stores `text` as a draft, in case the user leaves the page.
     pub(super) fn keep_draft(self, text: &str) {
         self.client(|client| client.keep_draft(text));
     }
 
-    /// Returns `at`, in milliseconds since 1970 UTC, in the local time; in UTC until the page is awake. It tracks no
-    /// signal, because all rows are drawn anew when the page wakes.
+    /// Returns `at`, in milliseconds since 1970 UTC, in the local time zone, or in UTC until the page is awake.
+    /// Tracks no signal, because all rows are drawn again when the page becomes awake.
     pub(super) fn clock(self, at: u64) -> Clock {
         let awake = self.awake.get_untracked();
         Clock::new(at, awake.then(|| imp::ahead_of_utc(at)))
     }
 
-    /// Returns the number of the local day of `at`.
+    /// Returns the number of the local day of `at`, counted from 1970.
     pub(super) fn day(self, at: u64) -> i64 {
         let awake = self.awake.get_untracked();
         calendar::day(at, if awake { imp::ahead_of_utc(at) } else { 0 })
@@ -288,7 +288,7 @@ pub(super) fn recent_rooms() -> Vec<RoomName> {
     imp::recent_rooms()
 }
 
-/// Returns the address of the page.
+/// Returns the URL of the page.
 pub(super) fn address() -> String {
     imp::address()
 }

@@ -1,18 +1,18 @@
-//! Messages that are not confirmed, as the browser stores them across a reload or a crash.
+//! Unconfirmed messages, as the browser stores them across a reload or a crash.
 //!
-//! Each message is an entry of its own, so that two tabs of a room do not overwrite each other's. The name of an entry
-//! begins with the time of its message, so the order of the names is the order of sending.
+//! Each message is an entry of its own, so that two tabs of a room do not overwrite each other's. The name of an
+//! entry begins with the time of its message, so the names sort in the order of sending.
 //!
-//! An entry contains the position in the log at the time of its message. A page that finds entries continues from there
-//! before it sends them, and so sees whether an earlier attempt was stored.
+//! An entry contains the position in the log at the time of its message. A page that finds entries reads the log from
+//! there before it sends them again, to detect earlier attempts that were stored.
 
 use crate::client::ReadPosition;
 use crate::protocol::{Epoch, Key, Offset, UserId};
 
-/// A message without confirmation.
+/// An unconfirmed message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PendingMessage {
-    /// The key, with which it can be sent again.
+    /// The deduplication key, with which the message can be sent again.
     pub key: Key,
     /// The sender.
     pub from: UserId,
@@ -30,7 +30,7 @@ impl PendingMessage {
         Key::parse(&format!("{at:013}-{random}")).ok()
     }
 
-    /// Returns the content of the entry. The text is last, because it may contain line breaks.
+    /// Returns the content of the entry. The text comes last, because it may contain line breaks.
     pub fn encode(&self) -> String {
         let Self {
             key: _,
@@ -47,7 +47,7 @@ impl PendingMessage {
         format!("{at}\n{from}\n{epoch}\n{offset}\n{text}")
     }
 
-    /// Reads the entry of the name `key`; `None` if it has another format.
+    /// Parses the entry of the name `key`; `None` if it has another format.
     pub fn decode(key: &str, entry: &str) -> Option<Self> {
         let mut fields = entry.splitn(5, '\n');
         let at = fields.next()?.parse().ok()?;

@@ -66,17 +66,17 @@ pub enum Content {
 /// The progress of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum MessageState {
-    /// The server has stored it.
+    /// The message is stored.
     Stored,
-    /// It waits for a connection, or for the messages before it.
+    /// The message waits for a connection, or for earlier messages.
     Queued,
-    /// It was sent, and has no answer yet.
+    /// The message was sent, and the server has not responded.
     Sent,
-    /// It was refused.
+    /// The message was refused.
     Failed {
         /// The reason.
         reason: Reason,
-        /// Set if a later attempt may succeed.
+        /// True if a later attempt may succeed.
         retry: bool,
     },
 }
@@ -89,9 +89,9 @@ pub enum Reason {
     TooFast,
     /// The message is longer than the server accepts.
     TooLong,
-    /// The server could not store it.
+    /// The server failed to store the message.
     Unavailable,
-    /// This page may only read.
+    /// The user may only read.
     NotAllowed,
     /// Any other reason.
     Refused,
@@ -124,7 +124,7 @@ pub struct Gap {
 /// The number of missing messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Missing {
-    /// This many.
+    /// This exact number.
     Count(u64),
     /// At least one.
     Some,
@@ -135,11 +135,11 @@ pub enum Missing {
 /// The state of loading missing messages.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum GapState {
-    /// They can be requested.
+    /// The messages can be requested.
     Open,
-    /// They were requested.
+    /// The messages were requested.
     Requested,
-    /// The server no longer has them.
+    /// The server no longer has the messages.
     Gone,
 }
 
@@ -148,15 +148,15 @@ pub enum GapState {
 pub struct RowView {
     /// The row.
     pub row: Row,
-    /// Set for the first message of a group, which shows sender and time.
+    /// True for the first message of a group, which shows sender and time.
     pub first: bool,
-    /// Set for the first message of a day.
+    /// True for the first message of a day.
     pub new_day: bool,
-    /// Set for the first unread message.
+    /// True for the first unread message.
     pub unread: bool,
-    /// Set for the result of a search.
+    /// True for the result of a search.
     pub found: bool,
-    /// Set if this page, or its user, sent the message.
+    /// True if this page, or its user, sent the message.
     pub own: bool,
 }
 
@@ -192,7 +192,7 @@ impl From<Body> for Content {
             Body::Text(text) => Self::Text(text.into()),
             Body::Deleted(_) => Self::Deleted,
             Body::Data(base64) => {
-                // Four characters for three bytes, the last of them padded.
+                // Four characters of base64 encode three bytes. The last group is padded.
                 let padding = base64
                     .bytes()
                     .rev()

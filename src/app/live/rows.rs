@@ -20,7 +20,7 @@ pub(super) const MAX_ROWS: usize = 100_000;
 pub(super) struct Rows {
     list: VecDeque<Row>,
     newest_id: u64,
-    /// Which of them are drawn.
+    /// The range of drawn rows.
     pub(super) window: Window,
 }
 
@@ -93,7 +93,7 @@ impl Rows {
             .map(|row| Offset(row.order))
     }
 
-    /// Records that the server has sent the messages from `start` to before `end` after so many `disconnects`.
+    /// Records that the server has sent the messages from `start` to before `end` after this many `disconnects`.
     pub(super) fn mark_current(&mut self, start: Offset, end: Offset, disconnects: u32) {
         let first = self.list.partition_point(|row| row.order < start.0);
         for row in self
@@ -163,7 +163,8 @@ impl Rows {
         }
     }
 
-    /// Records that the message of the row `id` is stored at `offset`, as the server says after so many `disconnects`.
+    /// Records that the message of the row `id` is stored at `offset`, as the server reported after this many
+    /// `disconnects`.
     pub(super) fn store(&mut self, id: u64, offset: Offset, disconnects: u32) {
         let Some(mut row) = self.remove(id) else {
             return;
@@ -183,7 +184,7 @@ impl Rows {
         self.list.remove(at)
     }
 
-    /// Moves all stored rows before the log, which began anew.
+    /// Moves all stored rows before the log, because a new epoch began.
     pub(super) fn forget_offsets(&mut self) {
         for row in self.list.iter_mut().filter(|row| row.order != LAST) {
             row.order = 0;
@@ -215,7 +216,7 @@ impl Rows {
     }
 }
 
-/// Returns whether `text` contains `words`, which are in lower case. The standard library's search is linear
+/// Reports whether `text` contains `words`, which are in lower case. The standard library's search is linear
 /// (Crochemore and Perrin, "Two-way string-matching", 1991).
 fn contains(text: &str, words: &str) -> bool {
     !words.is_empty() && text.to_ascii_lowercase().contains(words)

@@ -66,7 +66,7 @@ impl Client {
     }
 }
 
-/// Returns the values of the page, which the renderer provides as a context.
+/// Returns the input of the first render, which the renderer provides as a context.
 pub(super) fn snapshot() -> Snapshot {
     expect_context()
 }

@@ -1,9 +1,9 @@
-//! The messages that arrived while nobody saw the end of the log.
+//! The unread messages: those that arrived while the user did not see the end of the log.
 
 /// The number of unread messages, and the row of the first.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Unread {
-    /// Set while somebody sees the end of the log.
+    /// True while the user sees the end of the log.
     is_attended: bool,
     count: usize,
     /// The row of the first unread message. It outlives the count, so that the user finds the place.
@@ -31,7 +31,7 @@ impl Unread {
         self.first
     }
 
-    /// Records whether somebody sees the end of the log, and returns whether that changed.
+    /// Records whether the user sees the end of the log. Reports whether that changed.
     pub(super) fn attend(&mut self, is_attended: bool) -> bool {
         let was = std::mem::replace(&mut self.is_attended, is_attended);
         if is_attended {

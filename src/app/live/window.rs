@@ -1,4 +1,4 @@
-//! The rows that are in the document: a few screens, however long the log is.
+//! The range of rows that are in the document: a few screens, regardless of the length of the log.
 //!
 //! Empty space of an estimated height stands in for the other rows, so that the scroll bar is right. The window follows
 //! the end of the log, or stays where the user reads.
@@ -7,11 +7,11 @@
 
 use std::ops::Range;
 
-/// The number of rows in the document: a tall screen of single lines, and as much above and below.
+/// The number of rows in the document: a tall screen of single lines, and as many above and below.
 pub(super) const WINDOW: usize = 150;
 
-/// The number of rows in the document while the end is followed: a tall screen, and a little above it. The first step
-/// up draws [`WINDOW`] rows.
+/// The number of rows in the document while the end is followed: a tall screen and a few rows above it. The first
+/// scroll up draws [`WINDOW`] rows.
 pub(super) const FOLLOWED: usize = 100;
 
 /// The estimated height of a row until rows are measured.
@@ -20,7 +20,7 @@ const ROW_HEIGHT: f64 = 32.0;
 /// The visible part of the rows that are in the document.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Viewport {
-    /// Set if the end of the log is visible and must stay visible.
+    /// True if the end of the log is visible and must stay visible.
     pub at_end: bool,
     /// The height of the rows above the view; negative if the view begins before the first row.
     pub above: f64,
@@ -122,7 +122,7 @@ impl Window {
         let drawn = self.range.len().max(1) as f64;
         let height = (viewport.rows / drawn).max(1.0);
         let visible = viewport.rows - viewport.above - viewport.below;
-        // New rows are drawn while a view's height of rows is left.
+        // More rows are drawn when less than one view's height is left.
         let wants_above = self.range.start > 0 && viewport.above < visible;
         let wants_below = self.range.end < rows && viewport.below < visible;
         let is_too_many = self.range.len() > 2 * WINDOW;
@@ -141,7 +141,7 @@ mod tests {
 
     use super::*;
 
-    /// A view of 600 pixels that begins `above` pixels below the first drawn row. Each row has 30 pixels.
+    /// Returns a view of 600 pixels that begins `above` pixels below the first drawn row. Each row has 30 pixels.
     fn viewport(window: &Window, above: f64) -> Viewport {
         let rows = window.range.len() as f64 * 30.0;
         Viewport {

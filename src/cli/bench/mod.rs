@@ -31,7 +31,7 @@ struct BenchOptions {
     size: usize,
     length: Duration,
     is_typed: bool,
-    /// Set if each message has a key, and its `ack` is measured.
+    /// True if each message has a key, and its `ack` is measured.
     wants_acks: bool,
 }
 

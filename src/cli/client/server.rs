@@ -40,7 +40,7 @@ pub(in crate::cli) type Socket = WebSocketStream<Line>;
 #[derive(Clone, Debug)]
 pub(in crate::cli) struct Server {
     url: ServerUrl,
-    /// Set for `https`.
+    /// The TLS settings; `None` for `http`.
     tls: Option<Tls>,
 }
 

@@ -13,7 +13,7 @@ pub(in crate::cli) struct ServerUrl {
     base: BasePath,
     /// The host, which the certificate must name.
     name: ServerName<'static>,
-    /// Set for `https`.
+    /// True for `https`.
     is_secure: bool,
 }
 

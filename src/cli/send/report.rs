@@ -9,7 +9,7 @@ use crate::protocol::{Epoch, Offset, Push};
 
 /// The report of one run.
 pub(super) struct SendReport {
-    /// Set if the messages are lines with numbers.
+    /// True if the messages are lines with numbers.
     are_lines: bool,
     prints_acks: bool,
     failed: u64,

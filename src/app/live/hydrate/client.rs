@@ -1,5 +1,5 @@
-//! The connection between the panels and the browser. It applies changes to the room's state, and carries out their
-//! effects: commands go to the connection, pending messages to the storage, positions to the scroll bar.
+//! The link between the panels, the connection and the browser. It applies changes to the room's state and performs
+//! their effects: commands go to the connection, pending messages to the storage, positions to the scroll bar.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -18,11 +18,11 @@ use crate::browser::{clock, dom};
 use crate::browser::{storage, visibility};
 use crate::protocol::{RoomName, UserId};
 
-/// The storage key of the user's id. The server has it in a cookie.
+/// The storage key of the user's id. The server reads the id from a cookie.
 const ID: &str = "fanfare.id";
 const NAME_COOKIE: &str = "name";
 
-/// A handle on the page's connection.
+/// A handle on the connection of the page.
 #[derive(Clone)]
 pub(in crate::app::live) struct Client(Rc<Inner>);
 
@@ -33,13 +33,13 @@ struct Inner {
     scroll_anchor: RefCell<Option<ScrollAnchor>>,
     /// The timer of [`Effect::wake_after`].
     timer: RefCell<Option<Timeout>>,
-    /// Set after the first welcome.
+    /// True after the first welcome.
     was_welcome: Cell<bool>,
 }
 
 impl Client {
-    /// Restores the pending messages, and keeps the title of the tab up to date. The receiver gets the commands for the
-    /// connection.
+    /// Restores the pending messages, and keeps the title of the tab up to date. The returned receiver yields the
+    /// commands for the connection.
     pub(super) fn new(
         live: RoomState,
         room: RoomName,
@@ -87,11 +87,11 @@ impl Client {
     }
 
     pub(super) fn command(&self, command: ConnectionCommand) {
-        // Fails only after the connection's task has ended for good.
+        // Fails only after the connection's task has ended.
         let _ = self.0.commands.unbounded_send(command);
     }
 
-    /// Changes the message list, and carries out the effect.
+    /// Changes the message list, and performs the effect.
     pub(super) fn change(&self, change: impl FnOnce(&mut MessageList) -> Effect) {
         if let Some(effect) = self.0.live.messages.try_update(change) {
             self.apply(effect);
@@ -104,15 +104,18 @@ impl Client {
             forget,
             wake_after,
         } = effect;
+
         for command in send {
             self.command(ConnectionCommand::Send(command));
         }
+
         for key in forget {
             storage::remove(&self.outbox_key(key.as_str()));
         }
+
         if let Some(time) = wake_after {
             let client = self.clone();
-            // One more, so that the time has passed.
+            // One millisecond more, so that the time has passed.
             let timer = Timeout::new(time.as_millis() as u32 + 1, move || {
                 client.change(|list| list.on_timer(clock::since_start()));
             });
@@ -154,7 +157,7 @@ impl Client {
                 .with_untracked(|list| list.position().cloned()),
         };
 
-        // Stored before it is sent, so that a crash does not lose it.
+        // The message is stored before it is sent, so that a crash does not lose it.
         storage::write(&self.outbox_key(pending.key.as_str()), &pending.encode());
         self.change(|list| list.send(pending, clock::since_start()));
         self.to_end();
@@ -249,7 +252,7 @@ impl Client {
             let is_attended = list.follows() && visibility::is_visible();
             (list.set_attended(is_attended), ())
         };
-        // Nothing to do if the list is gone, with the page.
+        // Fails only after the list was disposed with the page.
         let _ = self.0.live.messages.try_maybe_update(change);
     }
 
@@ -268,7 +271,7 @@ impl Client {
     }
 }
 
-/// Returns the id that this browser uses; a new one is stored.
+/// Returns the id of this browser. Creates and stores one at the first visit.
 fn own_id() -> UserId {
     if let Some(id) = storage::read(ID).and_then(|id| UserId::parse(&id).ok()) {
         return id;

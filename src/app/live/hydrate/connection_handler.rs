@@ -1,4 +1,4 @@
-//! The events of the connection, turned into the room's state.
+//! The handler of connection events, which updates the room's state.
 
 use std::time::Duration;
 
@@ -11,10 +11,10 @@ use crate::browser::reconnect::{ConnectionEvent, Handler};
 use crate::browser::{socket, token};
 use crate::protocol::{ErrorCode, Push, Recovery, Token, UserId, Welcome};
 
-/// The handler of one page's connection.
+/// The event handler of the page's connection.
 pub(super) struct ConnectionHandler {
     client: Client,
-    /// The token, where the server requires one.
+    /// The token of this tab, if there is one.
     token: Option<Token>,
 }
 
@@ -61,14 +61,14 @@ impl ConnectionHandler {
             names: welcome.members.clone(),
         }));
 
-        // The first connection continues from the server's rendering, which is no reconnect.
+        // The first connection continues after the rendered history, which is not a reconnect.
         let is_first = self.client.is_first_welcome();
         if welcome.recovery != Recovery::Fresh && !is_first {
             live.stats.update(|stats| stats.resumes += 1);
         }
     }
 
-    /// Records a frame that the server sends only while it reaches its store.
+    /// Handles a frame that the server sends only while its store is available.
     fn end_stall(&self) {
         let connection = self.client.live().connection;
         if connection.get_untracked() == ConnectionStatus::Stalled {
@@ -77,7 +77,7 @@ impl ConnectionHandler {
     }
 
     fn on_presence(&self, count: usize, joined: &[UserId], left: &[UserId]) {
-        // The server sends presence anew after an outage.
+        // The server sends presence again after an outage of the store.
         self.end_stall();
         self.client.live().present.update(|present| {
             if let Some(present) = present {
@@ -97,7 +97,7 @@ impl ConnectionHandler {
 impl Handler for ConnectionHandler {
     fn address(&self) -> String {
         let live = self.client.live();
-        // Where names are verified, the token names the user.
+        // With tokens, the token determines the id.
         let user = live.me.get_untracked().filter(|_| live.is_open);
         let query = live
             .messages
@@ -111,6 +111,7 @@ impl Handler for ConnectionHandler {
 
     fn on_event(&mut self, event: ConnectionEvent) {
         let live = self.client.live();
+
         match event {
             ConnectionEvent::Connecting => live.connection.set(ConnectionStatus::Connecting),
             ConnectionEvent::Received { pushes, round_trip } => {

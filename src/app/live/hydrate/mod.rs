@@ -1,4 +1,5 @@
-//! [`super::RoomState`] in the browser. Same signatures as `ssr.rs`. Only this folder of `app` names `browser`.
+//! [`super::RoomState`] in the browser. It has the same signatures as `ssr.rs`. Only this folder of `app` names
+//! `browser`.
 
 mod client;
 mod connection_handler;
@@ -23,10 +24,10 @@ use crate::protocol::{BasePath, Offset, RoomName};
 /// The storage key of the recent rooms.
 const ROOMS: &str = "fanfare.rooms";
 
-/// The most recent rooms that are stored.
+/// The maximum number of recent rooms.
 const MAX_ROOMS: usize = 12;
 
-/// Returns the values from which the server has rendered the page.
+/// Returns the input of the first render, as the server embedded it in the page.
 pub(super) fn snapshot() -> Snapshot {
     let read = dom::text_of(ELEMENT)
         .and_then(|json| Fields::parse(&json))
@@ -55,6 +56,7 @@ fn read(fields: &Fields) -> Option<Snapshot> {
             .text("refused")
             .map(|reason| super::Reason::parse(&reason)),
     };
+
     let past = fields.object("past").and_then(|past| {
         Some(InitialHistory {
             epoch: past.text("epoch")?.into(),
@@ -67,6 +69,7 @@ fn read(fields: &Fields) -> Option<Snapshot> {
             more: past.is("more"),
         })
     });
+
     Some(Snapshot {
         base: BasePath::parse(&format!("{}/", fields.text("base")?)).ok()?,
         room: RoomName::parse(&fields.text("room")?).ok()?,
@@ -78,12 +81,12 @@ fn read(fields: &Fields) -> Option<Snapshot> {
     })
 }
 
-/// Returns nothing: the server has rendered the view.
+/// Returns an empty text, because the server has rendered the view.
 pub(super) fn html<V: RenderHtml>(_: impl FnOnce() -> V) -> String {
     String::new()
 }
 
-/// Starts the page. The connection ends with the component that called.
+/// Starts the page. The connection ends with the calling component.
 pub(super) fn start(live: RoomState, room: RoomName) {
     let mut room = Some(room);
     // An effect runs after hydration. Until then the page must stay as the server has rendered it.
@@ -105,7 +108,7 @@ pub(super) fn start(live: RoomState, room: RoomName) {
         live.client.set_value(Some(client));
         live.awake.set(true);
         spawn_local_scoped_with_cancellation(keep_connected(handler, commands));
-        // For tests and scripts: from here on the page responds. Nothing in the page depends on it.
+        // Tests and scripts use this attribute to detect that the page responds. The page does not depend on it.
         dom::mark("data-hydrated", "");
     });
 }

@@ -1,4 +1,4 @@
-//! Frames of the server.
+//! The handling of frames from the server.
 
 use super::*;
 use crate::app::live::row::Reason;
@@ -36,7 +36,7 @@ impl MessageList {
                 }
             }
             Push::History { messages, more } => self.on_history(messages, more, effect),
-            // An error without a key answers the request for history.
+            // An error without a key is the response to the request for history.
             Push::Error { key: None, .. } if self.is_requesting => {
                 self.is_requesting = false;
                 self.requests_paused_until = Some(now + HISTORY_PAUSE);
@@ -86,7 +86,7 @@ impl MessageList {
         self.rows.add(Entry::Gap(gap), after.0);
     }
 
-    /// Records the end of an outgoing message.
+    /// Records the outcome of an outgoing message.
     pub(super) fn on_settled(&mut self, settled: Settled, effect: &mut Effect) {
         let Settled { id, key, outcome } = settled;
         let failed = match outcome {
@@ -128,7 +128,8 @@ impl MessageList {
             self.rows.erase(publication.offset);
         }
 
-        // The server sends no page again of messages that it no longer keeps.
+        // If the server has no more messages, it no longer keeps those of the older rows. They are not requested
+        // again.
         let start = messages
             .first()
             .filter(|_| more)
@@ -136,7 +137,8 @@ impl MessageList {
         self.rows.mark_current(start, before, self.disconnects);
     }
 
-    /// Shortens the gap of the row `id` by `messages`, which end where it ends. The server has `more` messages before.
+    /// Shortens the gap of the row `id` by `messages`, which end where the gap ends. The server has `more` messages
+    /// before.
     fn narrow_gap(&mut self, id: u64, messages: &[Publication], more: bool) {
         let Some(row) = self.rows.get(id) else { return };
         let (after, Entry::Gap(gap)) = (Offset(row.order), &row.entry) else {
@@ -162,7 +164,7 @@ impl MessageList {
         self.rows.replace(id, Entry::Gap(gap));
     }
 
-    /// Adds `publication` at its place, unless it is there. Returns the id of a new row.
+    /// Adds `publication` at its position, unless it is in the list. Returns the id of a new row.
     pub(super) fn place(&mut self, publication: Publication, effect: &mut Effect) -> Option<u64> {
         let Publication {
             offset,
@@ -173,7 +175,7 @@ impl MessageList {
             ..
         } = publication;
 
-        // It may be an own message, also one that seemed to have failed.
+        // The message may be an own one, even one that is shown as failed.
         if let Some(key) = key
             && let Some(id) = self.find_unstored(&key)
             && self.message(id).is_some_and(|message| message.from == from)
@@ -183,7 +185,7 @@ impl MessageList {
         }
 
         if let Some(message) = self.rows.find_stored(offset) {
-            // An `ack` has no time.
+            // An `ack` has no time, so the time of an own message is set here.
             message.at = at;
             message.seen_after = self.disconnects;
             // The message may have been deleted during a disconnect.

@@ -1,4 +1,4 @@
-//! Outgoing messages and requests.
+//! The sending of messages and of requests for history.
 
 use super::*;
 use crate::app::live::row::{Content, Reason};
@@ -6,18 +6,18 @@ use crate::client::{OutgoingMessage, SendStep};
 use crate::protocol::ErrorCode;
 
 impl MessageList {
-    /// Adds the messages that an earlier visit did not see confirmed.
+    /// Adds the unconfirmed messages of an earlier visit.
     pub fn restore(&mut self, pending: Vec<PendingMessage>) {
         for message in pending {
             let epoch = self.position().and_then(|known| known.epoch.as_ref());
             if let Some(position) = &message.position
                 && epoch == position.epoch.as_ref()
             {
-                // One of the messages since then may be this one.
+                // One of the messages since then may be this one, so they are read again.
                 self.cursor.rewind(position.offset);
             }
 
-            // The server may have rendered it.
+            // The rendered history may contain it.
             if self.find_unstored(&message.key).is_none() {
                 self.add_pending(message);
             }
@@ -35,7 +35,7 @@ impl MessageList {
         effect
     }
 
-    /// Sends the failed message of the row `id` again, behind those that wait.
+    /// Sends the failed message of the row `id` again, after the queued ones.
     pub fn retry(&mut self, id: u64, now: Duration) -> Effect {
         let mut effect = Effect::default();
         if let Some(message) = self.failed(id).cloned() {
@@ -72,12 +72,12 @@ impl MessageList {
         effect
     }
 
-    /// Records the end of the connection. Everything that was not answered waits for the next one.
+    /// Records the end of the connection. Messages and requests without a response wait for the next one.
     pub fn on_disconnect(&mut self) {
         self.cursor.on_disconnect();
         self.outbox.on_disconnect();
         self.disconnects += 1;
-        // The next connection decides what to read again.
+        // The next connection decides which rows to request again.
         self.requests
             .retain(|request| !matches!(request, HistoryRequest::Again(_)));
         self.is_requesting = false;
@@ -85,7 +85,7 @@ impl MessageList {
         self.update_states();
     }
 
-    /// Records that there will be no other connection. All waiting messages have failed.
+    /// Records that the page will not reconnect. All queued messages fail.
     pub fn on_refused(&mut self) {
         self.on_disconnect();
         self.outbox = Outbox::new(SendMode::Interactive);
@@ -98,7 +98,7 @@ impl MessageList {
         }
     }
 
-    /// Sends what can be sent now.
+    /// Sends the messages and requests that can be sent now.
     pub(super) fn advance(&mut self, now: Duration, effect: &mut Effect) {
         if self.cursor.has_caught_up() {
             self.request_again();
@@ -189,7 +189,7 @@ impl MessageList {
             .collect()
     }
 
-    /// Shows which messages of the outbox are in flight.
+    /// Updates the state of each message in the outbox: sent or queued.
     fn update_states(&mut self) {
         for id in self.waiting() {
             let state = if self.outbox.is_in_flight(id) {
@@ -202,7 +202,7 @@ impl MessageList {
     }
 }
 
-/// Wakes the list after `time`, unless it is woken earlier.
+/// Requests a wake-up after `time`, unless an earlier one is requested.
 fn wake(effect: &mut Effect, time: Duration) {
     effect.wake_after = Some(effect.wake_after.map_or(time, |earlier| earlier.min(time)));
 }

@@ -1,4 +1,4 @@
-//! The list against a server that sends what each test needs.
+//! Tests of the list with simulated frames of a server.
 
 mod receiving;
 mod sending;
@@ -101,27 +101,27 @@ fn position(epoch: u32, offset: u64) -> ReadPosition {
     }
 }
 
-/// Sends a message, and returns the commands that go out.
+/// Sends a message, and returns the resulting commands.
 fn send(page: &mut MessageList, text: &str, given: &str) -> Vec<Command> {
     page.send(pending(text, given, None), NOW).send
 }
 
-/// Receives `pushes`, and returns the commands that go out.
+/// Receives `pushes`, and returns the resulting commands.
 fn receive(page: &mut MessageList, pushes: Vec<Push>) -> Vec<Command> {
     page.receive(pushes, NOW).send
 }
 
-/// Requests the missing messages of the row `id`, and returns the commands that go out.
+/// Requests the missing messages of the row `id`, and returns the resulting commands.
 fn load_gap(page: &mut MessageList, id: u64) -> Vec<Command> {
     page.load_gap(id, NOW).send
 }
 
-/// Moves the view, and returns the commands that go out.
+/// Moves the view, and returns the resulting commands.
 fn scroll(page: &mut MessageList, viewport: Viewport) -> Vec<Command> {
     page.set_viewport(viewport, NOW).1.send
 }
 
-/// A page that has joined an empty room.
+/// Returns a page that has joined an empty room.
 fn joined() -> MessageList {
     let mut page = MessageList::default();
     page.set_user(user("me"));
@@ -130,7 +130,7 @@ fn joined() -> MessageList {
     page
 }
 
-/// The drawn rows in short: `?` is queued, `>` sent, `!` failed.
+/// Returns the drawn rows in short: `?` is queued, `>` sent, `!` failed.
 fn shown(page: &MessageList) -> Vec<String> {
     let text = |row: &super::super::Row| match &row.entry {
         Entry::Gap(gap) => {
@@ -189,7 +189,7 @@ fn messages(range: std::ops::RangeInclusive<u64>) -> Vec<Push> {
         .collect()
 }
 
-/// A view of the top of the drawn rows.
+/// Returns a view of the top of the drawn rows.
 const AT_TOP: Viewport = Viewport {
     at_end: false,
     above: 0.0,
@@ -197,7 +197,7 @@ const AT_TOP: Viewport = Viewport {
     rows: 3000.0,
 };
 
-/// The keys of the messages that `commands` send.
+/// Returns the keys of the messages that `commands` send.
 fn sent(commands: &[Command]) -> Vec<&str> {
     commands
         .iter()

@@ -1,4 +1,4 @@
-//! Received messages, gaps and history.
+//! Tests of received messages, gaps and history.
 
 use super::*;
 
@@ -181,7 +181,7 @@ fn a_deleted_message_is_shown_as_deleted() {
     assert_eq!(shown(&page), ["1", "deleted", "deleted", "deleted"]);
 }
 
-/// A page of history in which each fiftieth message is deleted.
+/// Returns a page of history in which each fiftieth message is deleted.
 fn partly_deleted(offsets: std::ops::RangeInclusive<u64>, more: bool) -> Push {
     let message = |offset| {
         let mut message = publication(offset, "ann", "x", None);

@@ -1,4 +1,4 @@
-//! Outgoing messages.
+//! Tests of outgoing messages.
 
 use proptest::prelude::*;
 
@@ -226,8 +226,8 @@ fn all_waiting_messages_fail_when_the_server_refuses_the_page() {
 }
 
 proptest! {
-    /// Messages arrive late, twice, live or by history. Each is shown once, in the order of the log, and each own one
-    /// is confirmed.
+    /// Messages may arrive late, twice, live or by history. Each is shown once, in the order of the log, and each own
+    /// one is confirmed.
     #[test]
     fn each_message_is_shown_once_in_order(
         own_ones in prop::collection::vec(any::<bool>(), 1..12),
