@@ -107,7 +107,7 @@ impl NatsCouncil {
         Ok(())
     }
 
-    /// Publishes `said` and waits until it is stored. Returns its sequence number in the stream.
+    /// Publishes the payload `said` and waits until it is stored. Returns its sequence number in the stream.
     async fn publish(&self, subject: String, said: Bytes) -> Result<u64, NatsError> {
         let refused = |error: String| NatsError::Publish(error);
         let message = PublishMessage::build().payload(said);
@@ -183,7 +183,7 @@ impl RuleStore for NatsCouncil {
     }
 }
 
-/// Returns a digest of `name` that is one token of a subject, whatever characters `name` contains.
+/// Returns a digest of `name` that is a valid token of a subject; `name` may contain any characters.
 fn token(name: &str) -> String {
     URL_SAFE_NO_PAD.encode(Sha1::digest(name))
 }

@@ -1,4 +1,4 @@
-//! What goes wrong with NATS, in words for whoever starts a node or asks it.
+//! The errors of the NATS store. Operators see them when a node starts, clients when a request fails.
 
 use std::path::PathBuf;
 
@@ -7,71 +7,71 @@ use crate::server::store::StoreError;
 /// See the [module docs](self).
 #[derive(Debug, thiserror::Error)]
 pub enum NatsError {
-    /// No server lets us in.
+    /// A failed connection: no server can be reached or accepts the login.
     #[error("cannot connect to NATS at {servers}: {problem}")]
     Connect {
-        /// Where.
+        /// The addresses of the servers.
         servers: String,
-        /// What the client says.
+        /// The error of the client library.
         problem: String,
     },
-    /// A file that says who we are cannot be read.
+    /// A credentials file that cannot be read.
     #[error("cannot read {path}")]
     File {
         /// The file.
         path: PathBuf,
-        /// What the system said.
+        /// The error of the operating system.
         source: std::io::Error,
     },
-    /// A stream of this name has other subjects.
+    /// A stream of this name with other subjects.
     #[error(
         "NATS has a stream {name:?} that is not Fanfare's; name another one with --nats-stream"
     )]
     Foreign {
-        /// The stream.
+        /// The name of the stream.
         name: String,
     },
-    /// NATS takes smaller messages than we do.
+    /// A `max_payload` of NATS that is smaller than the largest message of this node.
     #[error(
         "NATS takes {most} bytes at most (max_payload), and a message of --max-message with its header may have \
          {needed}: raise the one in NATS, or lower the other"
     )]
     Payload {
-        /// What NATS takes.
+        /// The limit of NATS in bytes.
         most: usize,
-        /// What may come.
+        /// The size of the largest possible message with its header, in bytes.
         needed: usize,
     },
-    /// A message of a batch is too large.
+    /// A message of a batch that is too large.
     #[error(
         "message {number} of the batch is {size} bytes with its headers; NATS takes {limit} ({setting}). \
          Nothing of the batch is stored"
     )]
     TooLarge {
-        /// Which message, from 1.
+        /// The number of the message in the batch, from 1.
         number: usize,
-        /// Its size.
+        /// Its size with its headers, in bytes.
         size: usize,
-        /// What NATS takes.
+        /// The limit of NATS in bytes.
         limit: usize,
         /// The setting of NATS that limits it.
         setting: &'static str,
     },
-    /// JetStream refuses something, or does not answer.
+    /// A request that JetStream refused or did not answer.
     #[error("the NATS stream: {0}")]
     Stream(String),
-    /// A publish was refused.
+    /// A refused publish.
     #[error("NATS did not take it: {0}")]
     Publish(String),
-    /// A publish was not answered in time.
+    /// A publish without a response in time.
     #[error(
         "NATS did not answer in time; it may be stored or not: send it again with the same key"
     )]
     Unanswered,
-    /// The room was given up meanwhile.
+    /// A room that was released in the meantime.
     #[error("the room is not open")]
     NotOpen,
-    /// The stream is not what it was.
+    /// A stream that was deleted or replaced, or has lost its newest messages.
     #[error("{0}")]
     Lost(String),
 }

@@ -1,4 +1,6 @@
-//! The connection to NATS: one for each node, kept up by the client library.
+//! The connection to NATS. Each node has one, and the client library reconnects it.
+//!
+//! The connection is refused if NATS does not accept messages of the maximum size.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;
@@ -12,22 +14,22 @@ use super::settings::{NatsLogin, NatsSettings};
 use super::{NatsError, WAIT};
 use crate::server::small_file;
 
-/// Bytes that the header of a message may have: an id and a key of 64 characters each, as JSON, and some numbers.
+/// The maximum size of a message header in bytes: JSON with an id and a key of 64 characters each, and some numbers.
 const MAX_HEADER: usize = 1024;
-/// How often NATS is asked for a sign of life; after two that fail the connection is given up.
+/// The interval of pings; after two without a response the connection is closed.
 const PING_EVERY: Duration = Duration::from_secs(2);
-/// The longest pause between two tries to connect again.
+/// The longest pause between two attempts to reconnect.
 const MAX_PAUSE: Duration = Duration::from_secs(1);
 
 /// An open connection.
 pub(super) struct NatsConnection {
     pub(super) client: Client,
-    /// Counts how often it was opened.
+    /// The number of times that the connection was opened.
     pub(super) connected: watch::Receiver<u64>,
 }
 
 impl NatsConnection {
-    /// Connects; fails if no server can be reached or lets us in.
+    /// Connects. Fails if no server can be reached or accepts the login, or if `max_payload` of NATS is too small.
     pub(super) async fn connect(settings: &NatsSettings) -> Result<Self, NatsError> {
         let (opened, connected) = watch::channel(0);
         let mut options = ConnectOptions::new()
@@ -40,9 +42,11 @@ impl NatsConnection {
                 tell(&event, &opened);
                 std::future::ready(())
             });
+
         if let Some(ca) = &settings.ca {
             options = options.add_root_certificates(ca.clone());
         }
+
         let unreadable = |path: &Path, source| NatsError::File {
             path: path.to_owned(),
             source,
@@ -61,6 +65,7 @@ impl NatsConnection {
                 options.nkey(seed.trim().to_owned())
             }
         };
+
         let client = options
             .connect(settings.servers.addresses())
             .await
@@ -68,6 +73,7 @@ impl NatsConnection {
                 servers: settings.servers.to_string(),
                 problem: error.to_string(),
             })?;
+
         let info = client.server_info();
         let needed = settings.max_message + MAX_HEADER;
         if info.max_payload < needed {
@@ -76,18 +82,19 @@ impl NatsConnection {
                 needed,
             });
         }
+
         info!(server = %settings.servers, version = info.version, "connected to NATS");
         Ok(Self { client, connected })
     }
 }
 
-/// Reads a file of credentials.
+/// Reads a credentials file.
 fn read_text(path: &Path) -> io::Result<String> {
     let bytes = small_file::read(path, small_file::MAX_BYTES)?;
     String::from_utf8(bytes).map_err(|_| ErrorKind::InvalidData.into())
 }
 
-/// Before another try to connect: longer each time, and never the same on two nodes.
+/// Returns the pause before the next attempt: exponential backoff with a random factor, which spreads the nodes.
 fn pause(attempts: usize) -> Duration {
     let doubled = Duration::from_millis(50) * 2u32.saturating_pow(attempts.min(10) as u32);
     doubled.min(MAX_PAUSE).mul_f64(0.5 + fastrand::f64() / 2.0)

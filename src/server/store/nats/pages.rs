@@ -1,10 +1,9 @@
-//! Reading what the tail does not hold: one message after the other by the leader of the stream, several lanes at
-//! once.
+//! Reads of messages that are not cached: single-message requests to the leader of the stream, in parallel lanes.
 //!
-//! NATS has no question like "the last hundred of this subject". So a stretch of the stream is chosen that ought to
-//! hold as many, and made longer or shorter by what was found. Only the leader is asked: another replica may not
-//! have the newest yet, and would say that there is nothing. No consumer is made for it: they cost a cluster more
-//! than many questions (nats-server issue 6046).
+//! NATS cannot return the last hundred messages of a subject. A reader therefore chooses a range of the stream that is
+//! likely to hold enough messages, and adapts the width of the next range to the number of messages found. Requests go
+//! only to the leader, because another replica may not have the newest messages yet and would report that there are
+//! none. No consumer is created for a read: it costs a cluster more than many requests (nats-server issue 6046).
 
 use std::sync::Arc;
 
@@ -27,11 +26,11 @@ use crate::protocol::RoomName;
 use crate::server::room::Frame;
 use crate::server::store::{Limit, Page, Span};
 
-/// Questions that one reader has on their way at once.
+/// The maximum number of concurrent requests of one reader.
 const LANES: u64 = 16;
-/// Readers that ask at once; others wait.
+/// The maximum number of concurrent readers; further ones wait.
 const READERS: usize = 8;
-/// How much longer a stretch may be than the one before it.
+/// The maximum factor by which a range may be wider than the previous one.
 const GROWTH: u64 = 16;
 
 /// See the [module docs](self).
@@ -41,14 +40,15 @@ pub(super) struct HistoryReader {
     readers: Semaphore,
 }
 
-/// What was read, in order.
+/// The result of a read.
 struct Found {
+    /// The records in order.
     records: Vec<Record>,
-    /// The one before the first of them; `None` if the first is the oldest that is kept.
+    /// The offset before the first record; `None` if the first one is the oldest that is kept.
     before: Option<u64>,
-    /// Whether there is nothing between the last of them and the floor of the tail.
+    /// True if there is no entry between the last record and the floor of the cache.
     is_to_the_floor: bool,
-    /// The position of the reader, if the message there is kept: so no later one was trimmed.
+    /// The position of the reader, if the message there is kept, which proves that no later one was removed.
     kept: Option<u64>,
 }
 
@@ -61,7 +61,7 @@ impl HistoryReader {
         }
     }
 
-    /// The page of `span` of `room`, which is open.
+    /// Returns the page of `span` of `room`, which is open.
     pub(super) async fn page(
         &self,
         room: &RoomName,
@@ -72,15 +72,19 @@ impl HistoryReader {
         if let Some(page) = excerpt()?.page(span, limit) {
             return Ok(page);
         }
-        // One at a time in a room: the next one finds what this one has read.
+
+        // One read at a time per room, because the next reader can use the result of this one.
         let opening = self.rooms.begin(room);
         let _turn = opening.turn.lock().await;
+
         let excerpt = excerpt()?;
         if let Some(page) = excerpt.page(span, limit) {
             return Ok(page);
         }
+
         let _reader = self.readers.acquire().await;
         let most = limit.messages;
+
         let found = match span {
             Span::After(after) => self.after(room, after.0, &excerpt, most).await?,
             Span::Before(before) => {
@@ -94,10 +98,11 @@ impl HistoryReader {
             }
             Span::Newest => self.until(room, excerpt.floor, &excerpt, most).await?,
         };
+
         Ok(self.page_of(room, span, limit, excerpt, found))
     }
 
-    /// The oldest entry of `room`, whose newest offset is `head`, if any is kept.
+    /// Returns the oldest kept entry of `room`, whose newest offset is `head`; `None` if no entry is kept.
     pub(super) async fn oldest(
         &self,
         room: &RoomName,
@@ -108,6 +113,8 @@ impl HistoryReader {
             sequence: oldest.offset(),
             prev: oldest.read().0.prev.map(|prev| prev.0),
         });
+
+        // The count costs a request, so it is made only if there are tombstones to keep.
         if self.rooms.edge(room, eldest, head, 0).is_some()
             && let Some(edge) = self
                 .rooms
@@ -115,6 +122,7 @@ impl HistoryReader {
         {
             return Ok(Some(edge));
         }
+
         Ok(oldest.map(|oldest| Oldest {
             first: oldest.offset(),
             gone: oldest.before(),
@@ -135,15 +143,18 @@ impl HistoryReader {
             is_to_the_floor,
             kept,
         } = found;
+
         let has_older = before.is_some();
         let floor = before
             .or(records.first().map(Record::before))
             .unwrap_or_default();
+
         let mut frames = frames(&self.rolls.epoch, records, floor);
         if is_to_the_floor {
             self.rooms.extend(room, &excerpt, &frames, floor);
             frames.extend(excerpt.frames);
         }
+
         let end = match span {
             Span::After(_) => {
                 let page = Page::oldest(frames.iter(), limit);
@@ -156,6 +167,7 @@ impl HistoryReader {
             Span::Before(before) => frames.partition_point(|frame| frame.offset() < before),
             Span::Newest => frames.len(),
         };
+
         let page = Page::newest(frames[..end].iter().rev(), limit);
         Page {
             more: page.more || has_older,
@@ -163,7 +175,7 @@ impl HistoryReader {
         }
     }
 
-    /// At most `most` after `after`, the oldest of them.
+    /// Reads the oldest entries after `after`, at most `most`.
     async fn after(
         &self,
         room: &RoomName,
@@ -171,12 +183,14 @@ impl HistoryReader {
         excerpt: &Snapshot,
         most: usize,
     ) -> Result<Found, NatsError> {
-        // That one too: if it is there, it is the one before the first.
+        // The entry at `after` is read too: if it exists, it precedes the first result.
         let mut records = self
             .forward(room, after.max(1), excerpt.floor, most + 2)
             .await?;
+
         let first = records.first().map(Record::offset);
         let kept = first.filter(|first| after > 0 && *first == after);
+
         let before = if kept.is_some() {
             records.remove(0);
             kept
@@ -189,8 +203,10 @@ impl HistoryReader {
                 .first()
                 .map(Record::offset)
         };
+
         let is_to_the_floor = records.len() <= most;
         records.truncate(most);
+
         let before = before.or_else(|| records.is_empty().then_some(after));
         Ok(Found {
             records,
@@ -200,7 +216,7 @@ impl HistoryReader {
         })
     }
 
-    /// At most `most` up to `until`, the newest of them.
+    /// Reads the newest entries up to `until`, at most `most`.
     async fn until(
         &self,
         room: &RoomName,
@@ -218,7 +234,7 @@ impl HistoryReader {
         })
     }
 
-    /// The oldest messages from `from` to `until`, at least `most` if there are as many.
+    /// Reads the oldest entries from `from` to `until`, at most `most`.
     async fn forward(
         &self,
         room: &RoomName,
@@ -235,11 +251,12 @@ impl HistoryReader {
             let Some(next) = next else { break };
             from = next;
         }
+
         found.truncate(most);
         Ok(found)
     }
 
-    /// The newest messages from `first` to `until`, `most` if there are as many.
+    /// Reads the newest entries from `first` to `until`, at most `most`.
     async fn backward(
         &self,
         room: &RoomName,
@@ -256,12 +273,14 @@ impl HistoryReader {
             found = some;
             end = start - 1;
         }
+
         let surplus = found.len().saturating_sub(most);
         found.drain(..surplus);
         Ok(found)
     }
 
-    /// All that stands from `from` to `end`, and from where there may be more, if there is any.
+    /// Reads all entries from `from` to `end`. Also returns the offset from which there may be more, `None` if there
+    /// are no more.
     async fn stretch(
         &self,
         room: &RoomName,
@@ -273,24 +292,27 @@ impl HistoryReader {
             .map(|lane| from.saturating_add(lane * each))
             .take_while(|start| *start <= end)
             .map(|start| self.lane(room, start, end.min(start.saturating_add(each - 1))));
+
         let mut found = Vec::new();
         let mut next = None;
         for (some, after) in try_join_all(lanes).await? {
             found.extend(some);
             next = after;
         }
+
         let look = |graves: &Tombstones| (graves.among(from..=end), graves.next(end + 1));
         let (graves, next_grave) = self.rooms.graves(room, look);
         let next = next.into_iter().chain(next_grave).min();
         Ok((self.bury(found, graves).await, next))
     }
 
-    /// `said` with `graves` in their places. What still is where a grave is, because whoever deleted it did not come
-    /// so far, is taken out now.
+    /// Merges the tombstones into the messages, in order of offset. A message that has a tombstone but is still in the
+    /// stream, because its deletion was interrupted, is removed from the stream.
     async fn bury(&self, said: Vec<StreamMessage>, graves: Vec<(u64, StreamEntry)>) -> Vec<Record> {
         if graves.is_empty() {
             return said.into_iter().map(Record::Said).collect();
         }
+
         let mut records: Vec<Record> = Vec::with_capacity(said.len() + graves.len());
         for message in said {
             if graves
@@ -302,6 +324,7 @@ impl HistoryReader {
                 warn!(%error, "what was deleted is still in the stream; it is tried again with the next reader");
             }
         }
+
         records.extend(
             graves
                 .into_iter()
@@ -311,6 +334,8 @@ impl HistoryReader {
         records
     }
 
+    /// Reads all messages from `from` to `end`, with one request at a time. Also returns the offset from which there
+    /// may be more, `None` if there are no more.
     async fn lane(
         &self,
         room: &RoomName,
@@ -330,12 +355,13 @@ impl HistoryReader {
                 }
             }
         }
+
         Ok((found, Some(from)))
     }
 }
 
-/// Returns `records` as frames, the first behind `floor`. Where a later record has seen an entry that is not among
-/// them, the one behind that place has it as its `prev`: somebody has removed it, and readers get a gap.
+/// Converts `records` into frames; `floor` is the `prev` of the first. If a later record names an entry that is not
+/// among the records, that entry was removed. It becomes the `prev` of the next frame, so readers detect the gap.
 fn frames(epoch: &Epoch, records: Vec<Record>, floor: u64) -> Vec<Arc<Frame>> {
     let entries: Vec<(u64, StreamEntry, Bytes)> = records
         .into_iter()
@@ -362,7 +388,7 @@ fn frames(epoch: &Epoch, records: Vec<Record>, floor: u64) -> Vec<Arc<Frame>> {
     frames
 }
 
-/// How wide the next stretch should be to hold `wanted`, when one of `width` held `found`.
+/// Returns the width of the next range, which should hold `wanted` messages, after a range of `width` held `found`.
 fn wider(width: u64, found: usize, wanted: usize) -> u64 {
     let longest = width.saturating_mul(GROWTH);
     let fitting = (wanted as u64)

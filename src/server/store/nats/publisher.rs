@@ -1,20 +1,20 @@
-//! Publishes messages to the stream, and finishes each append once NATS has acknowledged it and the feed has
-//! brought it back.
+//! The publisher of appends. An append is finished when NATS has acknowledged its messages and the consumer has
+//! delivered them.
 //!
 //! # Invariants
 //!
-//! - The appends of a room are published and finished in their order. Rooms do not wait for each other: the first
-//!   message of an empty room, or a duplicate that has to be looked up, costs a round trip in that room only.
-//! - After a draft that is known to have failed, no later draft of its append is sent.
-//! - A batch is never stored with a hole in it. JetStream (2.9) cannot store several messages at once, so a batch
-//!   that NATS refuses in the middle is stored up to there. Everything that can be checked is checked before its
-//!   first message is sent: then a message that is too large refuses the whole batch. Behind the first message,
-//!   each one is stored only directly behind the one before it (`Nats-Expected-Last-Msg-Id`), whatever is refused
-//!   or lost on the way. The error of a batch says how many of its messages are stored.
-//! - A publish that is not answered in time is refused, though it may be stored. Clients that send it again with
-//!   its key learn its offset.
+//! - The appends of a room are published and finished in order. Rooms do not wait for each other: the first message
+//!   of an empty room, or the lookup of a duplicate, costs a round trip in that room only.
+//! - After a draft has failed, no later draft of its append is sent.
+//! - A batch is never stored with a gap. JetStream (2.9) cannot store several messages atomically, so a batch that
+//!   NATS refuses in the middle is stored up to that message. All checks that are possible in advance run before the
+//!   first message is sent, so a message that is too large refuses the whole batch. Each message after the first is
+//!   stored only directly after the previous one (`Nats-Expected-Last-Msg-Id`), even if requests are refused or lost.
+//!   The error of a batch contains the number of its stored messages.
+//! - A publish without a response in time fails, though it may be stored. A client that sends it again with the same
+//!   key receives its offset.
 //!
-//! Deliberately absent: automatic retries of an unanswered publish, which could overtake a later message.
+//! Deliberately absent: automatic retries of a publish without a response, which could overtake a later message.
 
 use std::collections::VecDeque;
 use std::error::Error;
@@ -48,27 +48,27 @@ use crate::server::room::Draft;
 use crate::server::store::changes::{Call, ChangeSender, LogChange};
 use crate::server::store::{Health, StoreError, Stored};
 
-/// How long an `ack` may take.
+/// The timeout of an ack.
 const ACK_WITHIN: Duration = Duration::from_secs(5);
-/// While writes do not get through, how often one is tried.
+/// The interval of test writes while writes fail.
 const TRY_EVERY: Duration = Duration::from_millis(500);
-/// Bytes that may be on their way; more are refused.
+/// The maximum number of bytes of unfinished appends; further appends are refused.
 const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
-/// The number of messages of a batch that are sent before the first of them is acknowledged. It grows while
-/// nothing comes between them.
+/// The number of messages of a batch that are sent before the first ack, at the start. It doubles while no
+/// other message comes between them.
 const FIRST_RUN: usize = 16;
-/// Duplicates of one append that are looked up at once.
+/// The maximum number of concurrent lookups of duplicates in one append.
 const MAX_LOOK_UPS: usize = 64;
-/// The largest number of messages of a batch that are sent before the first of them is acknowledged.
+/// The maximum number of messages of a batch that are sent before the first ack.
 const LONGEST_RUN: usize = 256;
 
-/// Messages of one room to be stored one behind the other.
+/// The messages of one append, which are stored in order in one room.
 pub(super) struct AppendRequest {
     pub(super) call: Call<Vec<Stored>>,
     pub(super) drafts: Vec<Draft>,
-    /// Set if the messages belong together: see the invariant on batches in the [module docs](self).
+    /// True if the messages are a batch: see the invariant on batches in the [module docs](self).
     pub(super) is_batch: bool,
-    /// Milliseconds since 1970 UTC.
+    /// The time of the append, in milliseconds since 1970 UTC.
     pub(super) at: u64,
 }
 
@@ -80,7 +80,7 @@ pub(super) struct Publisher {
     pub(super) pulse: Arc<HealthTracker>,
     council: NatsCouncil,
     changes: Arc<ChangeSender>,
-    /// Bytes of the appends that are not finished.
+    /// The number of bytes of unfinished appends.
     waiting: AtomicUsize,
 }
 
@@ -91,13 +91,13 @@ struct SentMessage {
     messages: Vec<OutgoingMessage>,
     /// The error that ended it.
     failure: Option<NatsError>,
-    /// When publishing began.
+    /// The time at which publishing started.
     began: Instant,
-    /// When the last message was sent.
+    /// The time at which the last message was sent.
     sent: Instant,
 }
 
-/// One draft that was published.
+/// A draft that was published.
 struct OutgoingMessage {
     flight: PendingPublish,
     ack: Ack,
@@ -105,15 +105,17 @@ struct OutgoingMessage {
 
 /// The outcome of publishing a message that may be the first of its room.
 enum Began {
-    /// It is.
+    /// A message that was stored as the first.
     Stored(OutgoingMessage),
-    /// It is not stored: the room holds messages.
+    /// A message that was not stored, because the room is not empty.
     NotEmpty(PendingPublish),
 }
 
-/// What NATS says to it.
+/// The ack of NATS for a message.
 enum Ack {
+    /// An ack that is still awaited.
     Due(PublishAckFuture),
+    /// An ack that has been received.
     Come(PublishAck),
 }
 
@@ -137,7 +139,7 @@ impl Publisher {
         }
     }
 
-    /// Sends `append` through `queue`, or refuses it: while NATS is away, and when too much waits.
+    /// Sends `append` through `queue`. Refuses it if NATS is unavailable or too many bytes are unfinished.
     pub(super) fn enqueue(
         &self,
         append: AppendRequest,
@@ -166,7 +168,7 @@ impl Publisher {
             .send(vec![LogChange::AppendFinished(call, result)]);
     }
 
-    /// Publishes and finishes what comes through `queue`, until that is closed and all of it is finished.
+    /// Publishes and finishes the appends from `queue`, until it is closed and all of them are finished.
     pub(super) async fn run(&self, queue: UnboundedReceiver<AppendRequest>) {
         tokio::select! {
             () = self.publish_all(queue) => {}
@@ -193,11 +195,11 @@ impl Publisher {
         }
     }
 
-    /// While writes do not get through nothing is taken, so nobody would notice when they do again: then an order
-    /// that says nothing is tried.
+    /// Publishes an empty command at intervals while writes fail. Without it the store would never become ready again,
+    /// because it refuses all appends in that state.
     async fn try_again_forever(&self) {
         let mut health = self.pulse.watch();
-        // It changes for as long as there is a pulse, which this one keeps.
+        // `wait_for` fails only after the `HealthTracker` is dropped, and `self` keeps it alive.
         while health
             .wait_for(|health| matches!(health, Health::ReadOnly(_)))
             .await
@@ -220,7 +222,7 @@ impl Publisher {
             Some(reason) => Err(NatsError::Publish(reason)),
             None if append.is_batch => {
                 let sent = self.publish_batch(room, drafts, at, &mut messages).await;
-                // Also after an error: the messages before it are stored.
+                // This is necessary after an error too, because the messages before it are stored.
                 let remembered = self.remember(room, messages.last()).await;
                 if let (Err(_), Err(error)) = (&sent, &remembered) {
                     warn!(%room, %error, "could not record the newest offset of a room; when its messages have expired, clients that resume may get recovery \"lost\"");
@@ -251,7 +253,7 @@ impl Publisher {
         }
     }
 
-    /// Sends all drafts without waiting for an answer to any of them.
+    /// Sends all drafts without waiting for their acks.
     async fn publish_each(
         &self,
         room: &RoomName,
@@ -261,6 +263,7 @@ impl Publisher {
     ) -> Result<(), NatsError> {
         for draft in drafts {
             let flight = self.flights.begin();
+
             let message = match self.begin_room(room, draft, at, flight).await? {
                 Began::Stored(message) => message,
                 Began::NotEmpty(flight) => {
@@ -278,8 +281,8 @@ impl Publisher {
         Ok(())
     }
 
-    /// Sends the drafts in runs, each stored only if the one before it is. A run that is broken by a message of
-    /// another room, or by a duplicate, is sent again from there.
+    /// Sends the drafts in runs. Each draft is stored only directly after the previous one. If a message of another
+    /// room or a duplicate interrupts a run, the rest of it is sent again.
     async fn publish_batch(
         &self,
         room: &RoomName,
@@ -315,13 +318,13 @@ impl Publisher {
         while !entries.is_empty() {
             let run = self.publish_run(room, &mut entries, longest, messages);
             let stored = run.await?;
-            // Messages sent in vain are never many more than those stored.
+            // The factor of two limits the number of messages that are sent in vain.
             longest = (stored * 2).clamp(2, LONGEST_RUN);
         }
         Ok(())
     }
 
-    /// Sends at most `longest` of `entries` and moves those that are stored to `messages`; returns how many.
+    /// Sends at most `longest` of `entries`, moves the stored ones to `messages`, and returns their number.
     async fn publish_run(
         &self,
         room: &RoomName,
@@ -360,7 +363,7 @@ impl Publisher {
         Ok(stored)
     }
 
-    /// Waits for the outcome of `sent`, and finishes it.
+    /// Waits for the outcome of `sent` and finishes its append.
     async fn wait(&self, sent: SentMessage) {
         let SentMessage {
             append,
@@ -372,10 +375,10 @@ impl Publisher {
 
         let bytes = size(&append);
         let AppendRequest { call, at, .. } = append;
-        // All messages of a batch that were sent are acknowledged.
+        // In a batch, all sent messages have been acknowledged.
         let (drafts, acknowledged) = (append.drafts.len(), messages.len());
 
-        // Duplicates that have to be looked up do not wait for each other.
+        // The lookups of duplicates run concurrently.
         let deadline = sent + ACK_WITHIN;
         let settled = futures::stream::iter(messages)
             .map(|message| self.settle(&call.room, at, message, deadline))
@@ -410,7 +413,7 @@ impl Publisher {
         self.finish(call, result);
     }
 
-    /// The error of a publish. Where it says something of all others too, they are refused until one gets through.
+    /// Converts the error of a publish. If it affects all publishes, further ones are refused until a write succeeds.
     fn failed(&self, error: &PublishError) -> NatsError {
         use PublishErrorKind::{BrokenPipe, Other, StreamNotFound, TimedOut};
 
@@ -418,7 +421,7 @@ impl Publisher {
         let is_too_large = refused.is_some_and(|refused: &async_nats::jetstream::Error| {
             refused.error_code() == ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM
         });
-        // What it is of, and why: the kind alone says only that it failed.
+        // The source contains the cause; the error alone only states that the publish failed.
         let reason = error
             .source()
             .map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
@@ -428,7 +431,7 @@ impl Publisher {
         NatsError::Publish(reason)
     }
 
-    /// No answer came.
+    /// Records the missing response as a failed write and returns the error.
     fn unanswered(&self) -> NatsError {
         self.pulse.write_was(Err(NatsError::Unanswered.to_string()));
         NatsError::Unanswered
@@ -444,9 +447,9 @@ impl Publisher {
         sent.map_err(|error| self.failed(&error))
     }
 
-    /// Publishes `draft` if `room` is empty. The first message of a room records the offset before it, which nothing
-    /// else in the stream does. So it is stored only if it is the first, and nothing else is sent to the room until
-    /// that is known.
+    /// Publishes `draft` if `room` is empty. The first message of a room contains the offset before it, which is stored
+    /// nowhere else in the stream. NATS therefore stores it only if it is the first, and this node sends nothing else
+    /// to the room until the result is known.
     async fn begin_room(
         &self,
         room: &RoomName,
@@ -475,7 +478,7 @@ impl Publisher {
                     ack: Ack::Come(ack),
                 }))
             }
-            // Another node was sooner.
+            // Another node has stored the first message.
             Ok(Err(error)) if error.kind() == PublishErrorKind::WrongLastSequence => {
                 Ok(Began::NotEmpty(flight))
             }
@@ -493,6 +496,7 @@ impl Publisher {
         deadline: Instant,
     ) -> Result<Stored, NatsError> {
         let OutgoingMessage { mut flight, ack } = message;
+
         let ack = match ack {
             Ack::Come(ack) => ack,
             Ack::Due(ack) => timeout_at(deadline, ack)
@@ -500,6 +504,7 @@ impl Publisher {
                 .map_err(|_elapsed| self.unanswered())?
                 .map_err(|error| self.failed(&error))?,
         };
+
         if ack.duplicate {
             let at = self.at(room, ack.sequence).await.unwrap_or(at);
             return Ok(Stored::Duplicate {
@@ -507,14 +512,15 @@ impl Publisher {
                 at,
             });
         }
-        // It is stored; that it does not come back in time is the feed's affair.
+
+        // The message is stored. The consumer reports the fault if the delivery is late, so no failed write is recorded.
         match timeout_at(deadline, &mut flight.heard).await {
             Ok(Ok(Delivery::Entry(frame))) => Ok(Stored::New(frame)),
             _ => Err(NatsError::Unanswered),
         }
     }
 
-    /// When the message at `sequence` came; unknown if it is no longer kept.
+    /// Returns the time of the message at `sequence`, in milliseconds since 1970 UTC; `None` if it is no longer kept.
     async fn at(&self, room: &RoomName, sequence: u64) -> Option<u64> {
         if let Some(at) = self.rooms.said_at(room, sequence) {
             return Some(at);

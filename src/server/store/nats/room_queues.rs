@@ -15,7 +15,7 @@ use crate::protocol::RoomName;
 /// A set of queues, one for each room that has work.
 pub(super) struct RoomQueues<T, W, F: Future> {
     work: W,
-    /// The rooms in which work runs, each with the items behind it.
+    /// The rooms in which work runs, each with its waiting items.
     waiting: HashMap<RoomName, VecDeque<T>>,
     running: FuturesUnordered<Join<Ready<RoomName>, F>>,
 }
@@ -34,7 +34,7 @@ where
         }
     }
 
-    /// Adds `item` behind all others of `room`.
+    /// Adds `item` to the end of the queue of `room`.
     pub(super) fn push(&mut self, room: RoomName, item: T) {
         match self.waiting.entry(room) {
             Entry::Occupied(mut waiting) => waiting.get_mut().push_back(item),

@@ -59,6 +59,7 @@ impl NatsServer {
             messages: 20,
             age: Duration::from_secs(600),
         };
+
         NatsSettings {
             servers: NatsServers::parse(&self.url).expect("an address"),
             login: NatsLogin::Address,

@@ -1,4 +1,4 @@
-//! Which NATS, and as whom.
+//! The settings of the connection to NATS: the servers, the login and the stream.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -8,24 +8,25 @@ use percent_encoding::percent_decode_str;
 
 use crate::server::store::Retention;
 
-/// Servers of one NATS, at least one: `nats://[USER:PASSWORD@|TOKEN@]HOST[:PORT]`, or `tls://…`.
+/// The addresses of one NATS cluster, at least one: `nats://[USER:PASSWORD@|TOKEN@]HOST[:PORT]`, or `tls://…`.
 #[derive(Clone, PartialEq, Eq)]
 pub struct NatsServers(Vec<ServerAddr>);
 
-/// A text that names no servers.
+/// The error for a text that is not a list of server addresses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct NotServers;
 
 impl NatsServers {
-    /// Reads addresses that are parted by commas; the scheme may be left out after the first.
+    /// Parses comma-separated addresses. Only the first one must have a scheme, which is the default for the rest.
     ///
     /// # Errors
-    /// If one of them is none, or has a path.
+    /// If one of them is not an address, or has a path or a query.
     pub fn parse(text: &str) -> Result<Self, NotServers> {
         let scheme = ["nats://", "tls://"]
             .into_iter()
             .find(|scheme| text.starts_with(scheme));
         let scheme = scheme.ok_or(NotServers)?;
+
         let server = |part: &str| {
             let part = part.trim();
             let whole = if part.contains("://") {
@@ -33,6 +34,7 @@ impl NatsServers {
             } else {
                 format!("{scheme}{part}")
             };
+
             let known = whole.starts_with("nats://") || whole.starts_with("tls://");
             let address: ServerAddr = whole.parse().map_err(|_| NotServers)?;
             let url = address.clone().into_inner();
@@ -41,6 +43,7 @@ impl NatsServers {
                 && !address.host().is_empty();
             (known && is_bare).then_some(address).ok_or(NotServers)
         };
+
         text.split(',')
             .map(server)
             .collect::<Result<_, _>>()
@@ -51,7 +54,7 @@ impl NatsServers {
         &self.0
     }
 
-    /// User and password that the first address has, or its token alone.
+    /// Returns the user and the password of the first address; a token is returned as the user without a password.
     pub(super) fn login(&self) -> Option<(String, Option<String>)> {
         let first = self.0.first()?;
         let plain = |text: &str| percent_decode_str(text).decode_utf8_lossy().into_owned();
@@ -59,13 +62,13 @@ impl NatsServers {
     }
 }
 
-/// The hosts and ports, never the passwords.
+/// Formats the hosts and ports, never the passwords.
 impl fmt::Display for NatsServers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (at, server) in self.0.iter().enumerate() {
             let comma = if at == 0 { "" } else { "," };
             let host = server.host();
-            // An address of IPv6 comes without its brackets.
+            // `host` returns an IPv6 address without brackets.
             let host = if host.contains(':') {
                 format!("[{host}]")
             } else {
@@ -83,33 +86,33 @@ impl fmt::Debug for NatsServers {
     }
 }
 
-/// A file that says who we are, instead of the address.
+/// The source of the credentials.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NatsLogin {
-    /// What the address says, if anything.
+    /// The user and password, or the token, of the address, if there is one.
     Address,
-    /// A credentials file: a JWT and the seed that signs for it.
+    /// A credentials file with a JWT and the matching nkey seed.
     Credentials(PathBuf),
     /// A file with the seed of an nkey.
     Nkey(PathBuf),
 }
 
-/// How a [`NatsStore`](super::NatsStore) is connected.
+/// The configuration of a [`NatsStore`](super::NatsStore).
 #[derive(Clone, Debug)]
 pub struct NatsSettings {
     /// The servers.
     pub servers: NatsServers,
-    /// As whom.
+    /// The source of the credentials.
     pub login: NatsLogin,
-    /// Whom to trust for TLS besides the system's own, a PEM file.
+    /// A PEM file of CA certificates to trust for TLS, in addition to those of the system.
     pub ca: Option<PathBuf>,
-    /// The stream's name, which its subjects begin with.
+    /// The name of the stream, which is also the first token of its subjects.
     pub stream: String,
-    /// On how many servers each message is kept, 1 to 5.
+    /// The number of servers that store each message, 1 to 5.
     pub replicas: usize,
-    /// The longest message that anybody may send, in bytes.
+    /// The maximum size of a message that clients may send, in bytes.
     pub max_message: usize,
-    /// What is kept. NATS has no limit of bytes by room, so [`Retention::bytes`] means nothing here.
+    /// The limits of what is kept. NATS has no limit of bytes per room, so [`Retention::bytes`] is ignored.
     pub retention: Retention,
 }
 
@@ -133,6 +136,7 @@ mod tests {
                 Ok(shown.to_owned())
             );
         }
+
         let servers = NatsServers::parse("nats://ann:s%20t@h").expect("servers");
         assert_eq!(
             servers.login(),

@@ -1,8 +1,9 @@
-//! The stream that holds all rooms, and the one beside it that remembers where each stands.
+//! The stream that holds all rooms, and a second stream that keeps the newest offset of each room.
 //!
-//! Messages leave the stream by count in their room and by age. So that a room in which nothing is left still
-//! knows its newest offset, the server copies each message's headers to a second stream (`NAME-heads`), which
-//! keeps the newest of each room for ever: some 300 bytes. It keeps the rules of all nodes too.
+//! Messages expire by their number in the room and by age. The newest offset of a room must survive the expiry of all
+//! its messages. The NATS server therefore copies the headers of each message to the second stream (`NAME-heads`),
+//! which keeps the newest copy per room without expiry, about 300 bytes each. The second stream also holds the rules
+//! of all nodes.
 
 use std::num::Wrapping;
 use std::sync::atomic::{AtomicI32, Ordering};
@@ -26,12 +27,12 @@ use super::subject::{Place, Subjects};
 use crate::protocol::Epoch;
 use crate::protocol::RoomName;
 
-/// What the stream's description begins with; then comes the number of its life.
+/// The prefix of the stream's description. The number of times that the stream has lost messages follows.
 const DESCRIPTION: &str = "Fanfare's rooms, life ";
 
-/// The shortest window in which NATS looks for duplicates.
+/// The shortest duplicate window that NATS accepts.
 const SHORTEST_WINDOW: Duration = Duration::from_millis(100);
-/// Bytes of the headers that a message gets when it is sent in a batch.
+/// The size in bytes that is reserved for the headers added when a message of a batch is sent.
 const ADDED_HEADERS: usize = 128;
 
 /// See the [module docs](self).
@@ -41,25 +42,25 @@ pub(super) struct Streams {
     heads: Stream,
     pub(super) subjects: Subjects,
     pub(super) epoch: Epoch,
-    /// The limit of the first stream for one message, as it was seen last; none if not positive.
+    /// The last known limit of the first stream for one message in bytes; there is none if it is not positive.
     max_message_size: AtomicI32,
 }
 
-/// What became of the stream.
+/// The state of the stream, compared to the time at which it was opened.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum StreamStatus {
-    /// It is the same.
+    /// The same stream.
     Same,
-    /// It is another, made anew.
+    /// Another stream, created in the meantime.
     Other,
-    /// It has lost its end.
+    /// The same stream, without its newest messages.
     Shortened,
-    /// There is none.
+    /// A missing stream.
     Missing,
 }
 
 impl Streams {
-    /// Finds both streams, makes them if there are none, and sets their limits.
+    /// Opens both streams, creates them if they do not exist, and sets their limits.
     pub(super) async fn open(context: Context, settings: &NatsSettings) -> Result<Self, NatsError> {
         let subjects = Subjects::new(&settings.stream);
         let (name, age) = (&settings.stream, settings.retention.age);
@@ -71,14 +72,16 @@ impl Streams {
             max_consumers: -1,
             ..Config::default()
         };
+
         let heads = Config {
             name: format!("{name}-heads"),
             subjects: vec![subjects.all_heads(), subjects.all_rules()],
             max_messages_per_subject: 1,
-            // A copy is never a duplicate: a key that the first stream takes again may be known here still.
+            // A copy must never count as a duplicate, even if the first stream has already expired its key.
             duplicate_window: SHORTEST_WINDOW,
             ..common.clone()
         };
+
         let rooms = Config {
             name: name.clone(),
             subjects: subjects.followed(),
@@ -94,8 +97,10 @@ impl Streams {
             description: Some(format!("{DESCRIPTION}0")),
             ..common
         };
+
         let heads = find(&context, heads).await?;
         let rooms = find(&context, rooms).await?;
+
         let epoch = epoch(rooms.cached_info());
         let max_message_size = AtomicI32::new(rooms.cached_info().config.max_message_size);
         Ok(Self {
@@ -108,12 +113,12 @@ impl Streams {
         })
     }
 
-    /// The last sequence that the stream had when it was opened.
+    /// Returns the last sequence number of the stream at the time it was opened.
     pub(super) fn last_sequence(&self) -> u64 {
         self.rooms.cached_info().state.last_sequence
     }
 
-    /// Whether it is still the stream that it was, when `seen` was its last sequence or an earlier one.
+    /// Compares the stream with the opened one; `seen` is a sequence number that the stream has already had.
     pub(super) async fn fate(&self, seen: u64) -> Result<StreamStatus, NatsError> {
         match self
             .context
@@ -125,6 +130,7 @@ impl Streams {
                 let max_message_size = info.config.max_message_size;
                 self.max_message_size
                     .store(max_message_size, Ordering::Relaxed);
+
                 Ok(if epoch(info) != self.epoch {
                     StreamStatus::Other
                 } else if info.state.last_sequence < seen {
@@ -138,8 +144,8 @@ impl Streams {
         }
     }
 
-    /// Offsets are given anew for what the stream lost, so they belong to another life. All nodes that notice do
-    /// this, and it makes no difference how many.
+    /// Starts a new epoch, because the stream will assign the offsets of the lost messages again. Every node that
+    /// detects the loss calls this; repeated calls have the same effect as one.
     pub(super) async fn begin_another_life(&self) -> Result<(), NatsError> {
         let mut config = self.rooms.cached_info().config.clone();
         config.description = Some(format!("{DESCRIPTION}{}", life(&config) + 1));
@@ -150,7 +156,7 @@ impl Streams {
         Ok(())
     }
 
-    /// The first message of `room` at or after `sequence`.
+    /// Returns the first message of `room` at or after `sequence`.
     pub(super) async fn next(
         &self,
         room: &RoomName,
@@ -160,7 +166,7 @@ impl Streams {
         found(next.next_by_subject(self.subjects.room(room)).send().await)
     }
 
-    /// The message at `sequence`, of whichever room.
+    /// Returns the message at `sequence`, of any room.
     pub(super) async fn at(&self, sequence: u64) -> Result<Option<StreamMessage>, NatsError> {
         found(
             self.rooms
@@ -171,8 +177,8 @@ impl Streams {
         )
     }
 
-    /// Returns the newest offset of `room`, 0 if it never had one: also when that message is no longer in the
-    /// stream.
+    /// Returns the newest offset of `room`, even if that message is no longer in the stream; 0 if the room never had a
+    /// message.
     pub(super) async fn head(&self, room: &RoomName) -> Result<u64, NatsError> {
         let kept = self.rooms.raw_message_builder();
         let remembered = self.heads.raw_message_builder();
@@ -186,7 +192,7 @@ impl Streams {
         Ok(kept.max(remembered.unwrap_or_default()))
     }
 
-    /// How many messages of `room` it holds.
+    /// Returns the number of messages of `room` in the stream.
     pub(super) async fn count(&self, room: &RoomName) -> Result<usize, NatsError> {
         let wrong = |error: InfoError| NatsError::Stream(error.to_string());
         let mut subjects = self
@@ -201,7 +207,7 @@ impl Streams {
             .map_or(0, |(_, count)| count))
     }
 
-    /// What was deleted of `room`: where, and what stays of it.
+    /// Returns the tombstones of `room` with their offsets.
     pub(super) async fn graves(
         &self,
         room: &RoomName,
@@ -217,6 +223,7 @@ impl Streams {
             else {
                 return Ok(graves);
             };
+
             from = grave.sequence + 1;
             let tombstone = StreamEntry::read(Some(&grave.headers), &[], 0);
             if let Some(Place::Grave(_, offset)) = self.subjects.place_of(&grave.subject)
@@ -227,7 +234,7 @@ impl Streams {
         }
     }
 
-    /// The first rule after number `sequence` of the second stream.
+    /// Returns the first rule after number `sequence` of the second stream.
     pub(super) async fn rule_after(
         &self,
         sequence: u64,
@@ -236,7 +243,7 @@ impl Streams {
         found(next.next_by_subject(self.subjects.all_rules()).send().await)
     }
 
-    /// The number of the newest message of the stream, as it is now.
+    /// Returns the current last sequence number of the stream.
     pub(super) async fn newest(&self) -> Result<u64, NatsError> {
         let info = self
             .rooms
@@ -246,7 +253,7 @@ impl Streams {
         Ok(info.state.last_sequence)
     }
 
-    /// Takes the message at `sequence` out of the stream and writes over its bytes, if it is there.
+    /// Removes the message at `sequence` from the stream and overwrites its bytes; does nothing if it is not there.
     pub(super) async fn erase(&self, sequence: u64) -> Result<(), NatsError> {
         match self.rooms.delete_message(sequence).await {
             Ok(_) => Ok(()),
@@ -255,8 +262,8 @@ impl Streams {
         }
     }
 
-    /// Remembers that the newest offset of `room` is at least `head`: for a message whose copy the second stream
-    /// does not take, because its headers demand what holds in the first one only.
+    /// Records in the second stream that the newest offset of `room` is at least `head`. This is needed for a message
+    /// whose copy the second stream rejects, because its headers state conditions that hold only in the first stream.
     pub(super) async fn remember(&self, room: &RoomName, head: u64) -> Result<(), NatsError> {
         let subject = self.subjects.head(room);
         loop {
@@ -266,7 +273,7 @@ impl Streams {
                 return Ok(());
             }
 
-            // A copy of a newer message may come first; that one must not be replaced.
+            // A copy of a newer message may arrive first and must not be replaced.
             let message = PublishMessage::build()
                 .header(NATS_SEQUENCE, head.to_string())
                 .expected_last_subject_sequence(newest.map_or(0, |newest| newest.sequence));
@@ -283,7 +290,7 @@ impl Streams {
         }
     }
 
-    /// Returns the offset that a message of the second stream remembers; none if it is of an earlier first stream.
+    /// Returns the offset in `message` of the second stream; `None` if it comes from an earlier first stream.
     fn head_in(&self, message: &StreamMessage) -> Option<u64> {
         if message.time < self.rooms.cached_info().created {
             return None;
@@ -291,8 +298,8 @@ impl Streams {
         message.headers.get(NATS_SEQUENCE)?.as_str().parse().ok()
     }
 
-    /// Checks that NATS takes `message`, the one with this `number` of a batch, with room for the headers that the
-    /// client library adds.
+    /// Checks that NATS accepts the size of `message`, which has this `number` in its batch, including the headers that
+    /// the client library adds.
     pub(super) fn check_size(
         &self,
         number: usize,
@@ -331,14 +338,15 @@ impl Streams {
     }
 }
 
-/// Which life of the log the stream is: told by when it was made and by how often it lost its end since.
+/// Returns the epoch of the stream: a hash of its creation time and the number of times that it has lost messages.
 fn epoch(info: &Info) -> Epoch {
     let nanos = Wrapping(info.created.unix_timestamp_nanos() as u64);
-    // Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, section 6.4): each bit counts.
+    // Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, section 6.4): every bit has an effect.
     let mixed = (nanos + Wrapping(life(&info.config))) * Wrapping(0x9E37_79B9_7F4A_7C15);
     Epoch::new((mixed.0 >> 32) as u32)
 }
 
+/// Returns the number of times that the stream has lost messages.
 fn life(config: &Config) -> u64 {
     let number = config
         .description
@@ -349,13 +357,13 @@ fn life(config: &Config) -> u64 {
         .unwrap_or_default()
 }
 
-/// The stream of `wanted`, made or changed to be so.
+/// Returns the stream with the configuration `wanted`; creates or updates it if necessary.
 async fn find(context: &Context, wanted: Config) -> Result<Stream, NatsError> {
     let wrong = |error: String| NatsError::Stream(format!("{:?}: {error}", wanted.name));
     let existing = match context.get_stream(&wanted.name).await {
         Ok(existing) => existing,
         Err(error) if is_missing(&error) => {
-            // Another node may be as far; making the same twice is no error.
+            // Another node may create it at the same time; creating the same stream twice is not an error.
             return context
                 .create_stream(wanted.clone())
                 .await
@@ -363,10 +371,12 @@ async fn find(context: &Context, wanted: Config) -> Result<Stream, NatsError> {
         }
         Err(error) => return Err(wrong(error.to_string())),
     };
+
     let config = existing.cached_info().config.clone();
     if config.subjects.first() != wanted.subjects.first() {
         return Err(NatsError::Foreign { name: wanted.name });
     }
+
     let changed = Config {
         subjects: wanted.subjects,
         max_messages_per_subject: wanted.max_messages_per_subject,
@@ -379,9 +389,11 @@ async fn find(context: &Context, wanted: Config) -> Result<Stream, NatsError> {
         num_replicas: wanted.num_replicas,
         ..config.clone()
     };
+
     if changed == config {
         return Ok(existing);
     }
+
     context
         .update_stream(&changed)
         .await
@@ -397,7 +409,7 @@ fn is_missing(error: &async_nats::jetstream::context::GetStreamError) -> bool {
     matches!(error.kind(), GetStreamErrorKind::JetStream(error) if error.error_code() == not_found)
 }
 
-/// That there is no such message is an answer.
+/// Converts the error for a missing message into `None`.
 fn found(
     answer: Result<StreamMessage, RawMessageError>,
 ) -> Result<Option<StreamMessage>, NatsError> {

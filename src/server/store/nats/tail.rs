@@ -1,4 +1,6 @@
-//! A room's newest messages, so that most reading asks nobody: filled by what comes, and by what was read.
+//! The cache of the newest messages of a room, from which most reads are served without a request to NATS.
+//!
+//! The consumer appends new messages, and readers prepend older ones. The cached messages have no gap.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -8,24 +10,24 @@ use crate::server::memory::Memory;
 use crate::server::room::Frame;
 use crate::server::store::{Limit, Page, Span};
 
-/// Messages that are held of each room, at most.
+/// The maximum number of cached messages per room.
 const MAX_MESSAGES: usize = 256;
-/// Bytes of them. Most are in the Hub's ring too, and shared with it.
+/// The maximum number of cached bytes per room. The ring of the hub shares most of these messages.
 const MAX_BYTES: usize = 128 * 1024;
-/// Bytes of the tails of all rooms together, about, and no more than a quarter of the memory budget: a tail gives way to its
-/// share when it grows.
+/// The approximate limit of the caches of all rooms in bytes; a quarter of the memory budget is a further limit. A
+/// cache shrinks to its quota when the next message is appended.
 const ALL_BYTES: usize = 64 * 1024 * 1024;
 
-/// What one tail may hold.
+/// The limits of the cache of one room.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct CacheQuota {
-    /// Messages that are kept of its room.
+    /// The maximum number of messages that the stream keeps of the room.
     kept: usize,
     bytes: usize,
 }
 
 impl CacheQuota {
-    /// That of one of so many `rooms`, of each of which `kept` messages are kept at most.
+    /// Returns the quota of one of `rooms` open rooms. The stream keeps at most `kept` messages of each.
     pub(super) fn of(kept: usize, rooms: usize) -> Self {
         let all = ALL_BYTES.min(Memory::of_process().budget() / 4);
         Self {
@@ -38,26 +40,26 @@ impl CacheQuota {
 /// See the [module docs](self).
 #[derive(Debug)]
 pub(super) struct RecentMessages {
-    /// In order, without a hole.
+    /// The cached messages in order, without a gap.
     frames: VecDeque<Arc<Frame>>,
     bytes: usize,
-    /// Every message of the room after this is here.
+    /// The offset after which every message of the room is cached.
     floor: u64,
 }
 
-/// A tail as it was once, with what else was read.
+/// A copy of the cache at one moment.
 #[derive(Clone, Debug)]
 pub(super) struct Snapshot {
-    /// The oldest offset kept; 0 when nothing is.
+    /// The oldest offset of the room that is kept; 0 if none is.
     pub(super) first: u64,
-    /// Every message of the room after this is in `frames`.
+    /// The offset after which `frames` holds every message of the room.
     pub(super) floor: u64,
-    /// In order, without a hole.
+    /// The messages in order, without a gap.
     pub(super) frames: Vec<Arc<Frame>>,
 }
 
 impl RecentMessages {
-    /// Nothing, of a room that stands at `head`.
+    /// Creates an empty cache for a room whose newest offset is `head`.
     pub(super) const fn new(head: u64) -> Self {
         Self {
             frames: VecDeque::new(),
@@ -66,7 +68,7 @@ impl RecentMessages {
         }
     }
 
-    /// Adds the newest; a hole before it empties the rest.
+    /// Appends the newest message. A gap before it removes all earlier ones.
     pub(super) fn push(&mut self, frame: Arc<Frame>, share: CacheQuota) {
         let head = self
             .frames
@@ -76,14 +78,17 @@ impl RecentMessages {
             *self = Self::new(frame.prev().0);
         }
         self.bytes += frame.size();
+
         self.frames.push_back(frame);
+
         let most = share.kept.min(MAX_MESSAGES);
         while self.frames.len() > most || (self.bytes > share.bytes && self.frames.len() > 1) {
             self.pop();
         }
     }
 
-    /// Adds what was read before the oldest, all of it after `floor`, as much as there is room for.
+    /// Prepends `frames`, all entries after `floor` up to the current floor; the newest ones first, as far as the quota
+    /// allows.
     pub(super) fn extend(&mut self, frames: &[Arc<Frame>], floor: u64, share: CacheQuota) {
         for frame in frames.iter().rev() {
             let is_full = self.frames.len() >= share.kept.min(MAX_MESSAGES)
@@ -93,12 +98,13 @@ impl RecentMessages {
                 return;
             }
             self.bytes += frame.size();
+
             self.frames.push_front(frame.clone());
         }
         self.floor = floor;
     }
 
-    /// Drops what is before `first`, the oldest that is kept.
+    /// Removes the messages before `first`, the oldest offset that is kept.
     pub(super) fn trim(&mut self, first: u64) {
         while self
             .frames
@@ -109,7 +115,7 @@ impl RecentMessages {
         }
     }
 
-    /// Puts a tombstone in the place of the message at `offset`, if it is here.
+    /// Replaces the message at `offset` with a tombstone, if it is cached.
     pub(super) fn erase(&mut self, offset: u64) {
         let place = self
             .frames
@@ -122,7 +128,7 @@ impl RecentMessages {
         }
     }
 
-    /// Whether it holds no message, or tombstones only.
+    /// Reports whether the cache holds no entries except tombstones.
     pub(super) fn says_nothing(&self) -> bool {
         self.frames.iter().all(|frame| frame.is_deleted())
     }
@@ -138,14 +144,14 @@ impl RecentMessages {
         self.floor
     }
 
-    /// Its oldest, if as many are here as are kept of its room.
+    /// Returns the oldest cached message if the cache holds as many messages as the stream keeps of the room.
     pub(super) fn oldest_of(&self, share: CacheQuota) -> Option<&Arc<Frame>> {
         self.frames
             .front()
             .filter(|_| self.frames.len() == share.kept)
     }
 
-    /// The message at `offset`, if it is here.
+    /// Returns the message at `offset`, if it is cached.
     pub(super) fn at(&self, offset: u64) -> Option<&Arc<Frame>> {
         let place = self
             .frames
@@ -154,7 +160,7 @@ impl RecentMessages {
         self.frames.get(place)
     }
 
-    /// As it is now, of a room whose oldest is `first`.
+    /// Returns a copy of the cache; `first` is the oldest offset of the room that is kept.
     pub(super) fn excerpt(&self, first: u64) -> Snapshot {
         Snapshot {
             first,
@@ -165,13 +171,14 @@ impl RecentMessages {
 }
 
 impl Snapshot {
-    /// The page of `span`, if all of it is here.
+    /// Returns the page of `span` if all its messages are cached.
     pub(super) fn page(&self, span: Span, limit: Limit) -> Option<Page> {
         let is_complete = self.first == 0 || self.floor < self.first;
         let place = |offset: Offset| {
             self.frames
                 .partition_point(|frame| frame.offset() <= offset)
         };
+
         let end = match span {
             Span::After(after) => {
                 let is_here = is_complete || after.0 >= self.floor;
@@ -187,6 +194,7 @@ impl Snapshot {
             Span::Before(before) => place(Offset(before.0.saturating_sub(1))),
             Span::Newest => self.frames.len(),
         };
+
         let page = Page::newest(self.frames[..end].iter().rev(), limit);
         (is_complete || page.more).then_some(page)
     }
@@ -217,6 +225,7 @@ mod tests {
                 .for_each(|offset| tail.push(frame(offset, bytes), CacheQuota::of(1000, rooms)));
             (tail.frames.len(), tail.floor())
         };
+
         assert_eq!(held(1, 1), (256, 44));
         let (of_ten_thousand, floor) = held(10_000, 1000);
         assert!((1..8).contains(&of_ten_thousand) && floor == 300 - of_ten_thousand as u64);
@@ -228,6 +237,7 @@ mod tests {
         let share = CacheQuota::of(3, 1);
         let mut tail = RecentMessages::new(8);
         tail.push(frame(9, 1), share);
+
         tail.extend(&[frame(6, 1), frame(7, 1), frame(8, 1)], 5, share);
         assert_eq!(
             (
@@ -236,6 +246,7 @@ mod tests {
             ),
             (6, Some(7))
         );
+
         tail.erase(8);
         assert!(tail.at(8).is_some_and(|frame| frame.is_deleted()) && !tail.says_nothing());
     }
