@@ -1,7 +1,7 @@
-//! The path under which the server is reached.
+//! The base path of the server.
 //!
-//! Pages of other servers may be under the same host. Storage keys begin with the path, so that one page does not read
-//! the values of another.
+//! Other servers may have pages under the same host. Storage keys begin with the base path, so that pages do not read
+//! each other's values.
 
 use std::cell::RefCell;
 
@@ -11,12 +11,12 @@ thread_local! {
     static BASE: RefCell<BasePath> = RefCell::default();
 }
 
-/// Sets the path. The page calls it before any other function here.
+/// Sets the path. The page calls this function before any other of this module.
 pub fn set(base: BasePath) {
     BASE.with(|known| known.replace(base));
 }
 
-/// Returns `path`, which begins with a slash, under the path of the server.
+/// Returns `path`, which begins with a slash, under the base path.
 pub fn join(path: &str) -> String {
     BASE.with(|base| base.borrow().join(path))
 }

@@ -1,4 +1,4 @@
-//! The browser's clocks: the time of day, the time zone, and a clock that never goes back.
+//! The browser's clocks: the time of day, the time zone, and a monotonic clock.
 
 use std::cell::Cell;
 use std::time::Duration;
@@ -11,18 +11,18 @@ pub fn now() -> u64 {
     Date::now() as u64
 }
 
-/// Returns the time since the page was loaded; it never goes back.
+/// Returns the monotonic time since the page was loaded.
 pub fn since_start() -> Duration {
     let clock = leptos::prelude::window().performance();
     Duration::from_secs_f64(clock.map_or(0.0, |clock| clock.now()) / 1000.0)
 }
 
-/// The unit in milliseconds at whose beginning time zones change their offset.
+/// The granularity of changes of time zone offsets, in milliseconds.
 const QUARTER: u64 = 15 * 60 * 1000;
 
 thread_local! {
-    /// The last quarter of an hour and its offset. Each row needs one for each rendering, and nearly all are of one
-    /// quarter.
+    /// The last quarter of an hour and its offset. Each row needs an offset for each rendering, and nearly all rows
+    /// are of the same quarter.
     static LAST: Cell<Option<(u64, i64)>> = const { Cell::new(None) };
 }
 
@@ -34,6 +34,7 @@ pub fn ahead_of_utc(at: u64) -> i64 {
     {
         return ahead;
     }
+
     let ahead = look_up(at);
     LAST.set(Some((quarter, ahead)));
     ahead
@@ -41,7 +42,7 @@ pub fn ahead_of_utc(at: u64) -> i64 {
 
 fn look_up(at: u64) -> i64 {
     let minutes = Date::new(&JsValue::from_f64(at as f64)).get_timezone_offset();
-    // The time is beyond the range of dates.
+    // The offset is NaN if `at` is outside the range of dates.
     if minutes.is_nan() {
         0
     } else {

@@ -1,4 +1,4 @@
-//! The parts of the document that the page uses: title, cookies, attributes, focus, clipboard.
+//! The parts of the document API that the page uses: title, cookies, attributes, focus, clipboard.
 
 use leptos::prelude::{document, window};
 use wasm_bindgen::JsCast;
@@ -19,7 +19,7 @@ pub fn set_cookie(name: &str, value: &str) {
     if let Some(document) = document().dyn_ref::<HtmlDocument>() {
         let value = js_sys::encode_uri_component(value);
         let path = base::join("/");
-        // Without cookies, the choice lasts as long as the page.
+        // Without cookies, the choice is lost with the page.
         let _ = document.set_cookie(&format!(
             "{name}={value}; Path={path}; Max-Age={COOKIE_LIFE}; SameSite=Lax"
         ));
@@ -39,31 +39,34 @@ pub fn text_of(id: &str) -> Option<String> {
     document().get_element_by_id(id)?.text_content()
 }
 
-/// Returns the address of the page without query and fragment.
+/// Returns the URL of the page without query and fragment.
 pub fn address() -> String {
     let location = window().location();
     location.origin().unwrap_or_default() + &location.pathname().unwrap_or_default()
 }
 
-/// Copies `text` to the clipboard, and returns whether there is one. Over plain HTTP from another machine there is none.
+/// Copies `text` to the clipboard. Returns false if there is none, as in pages loaded over plain HTTP from another
+/// machine.
 pub fn copy(text: &str) -> bool {
     let clipboard = window().navigator().clipboard();
     if clipboard.is_undefined() {
         return false;
     }
-    // If the user has forbidden it, the browser says so.
+    // If the user has forbidden it, the browser shows that.
     let _ = clipboard.write_text(text);
     true
 }
 
-/// Moves the focus by `by` among the elements of the class `kind` in `list`.
+/// Moves the focus by `by` elements among those of the class `kind` in `list`.
 pub fn move_focus(list: &Element, kind: &str, by: i32) {
     let all = list.get_elements_by_class_name(kind);
     let count = all.length() as i32;
+
     let focus = document().active_element();
     let now = (0..count).find(|&at| all.item(at as u32) == focus);
-    // From elsewhere the focus moves to the last element.
+    // If no such element has the focus, the last one gets it.
     let next = now.map_or(count - 1, |now| (now + by).clamp(0, count - 1));
+
     if let Some(element) = all
         .item(next.max(0) as u32)
         .and_then(|next| next.dyn_into::<web_sys::HtmlElement>().ok())

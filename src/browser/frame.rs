@@ -1,4 +1,4 @@
-//! The frames of `fanfare.v1` as JSON. `protocol` documents them.
+//! The frames of `fanfare.v1` as JSON, which `protocol` documents.
 
 use super::json::{Draft, Fields};
 use crate::protocol::{
@@ -6,9 +6,10 @@ use crate::protocol::{
     UserId, Welcome,
 };
 
-/// Reads a frame of the server; `None` if the page does not know it.
+/// Decodes a frame of the server; `None` if its type is unknown or it is malformed.
 pub fn decode(json: &str) -> Option<Push> {
     let fields = Fields::parse(json)?;
+
     Some(match fields.text("type")?.as_str() {
         "welcome" => Push::Welcome(welcome(&fields)?),
         "message" => Push::Message(publication(&fields)?),
@@ -61,9 +62,10 @@ pub fn decode(json: &str) -> Option<Push> {
     })
 }
 
-/// Writes a frame of the client.
+/// Encodes a frame of the client.
 pub fn encode(command: &Command) -> String {
     let draft = |kind: &str| Draft::default().with("type", kind);
+
     match command {
         Command::Say { text, key: None } => draft("say").with("text", text.as_str()),
         Command::Say {
@@ -88,7 +90,7 @@ pub fn encode(command: &Command) -> String {
     .encode()
 }
 
-/// Reads one message of the log.
+/// Decodes one message of the log.
 pub fn publication(fields: &Fields) -> Option<Publication> {
     Some(Publication {
         offset: offset(fields, "offset")?,
@@ -145,7 +147,7 @@ fn users(fields: &Fields, name: &str) -> Option<Vec<UserId>> {
     )
 }
 
-/// Returns the code of this name; an unknown one is [`ErrorCode::BadJson`].
+/// Returns the code of this name; unknown names become [`ErrorCode::BadJson`].
 fn error_code(code: &str) -> ErrorCode {
     match code {
         "rate_limited" => ErrorCode::RateLimited,

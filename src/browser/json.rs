@@ -1,17 +1,17 @@
-//! JSON by the browser's own parser: a decoder of our own would be a sixth of what the page downloads.
+//! JSON, parsed and written by the browser: a Rust decoder would be a sixth of the page's download.
 //!
-//! A number here is what it is to JavaScript. An offset past 2^53 would lose digits; a room that is told a
-//! million messages a second gets there after 285 years.
+//! Numbers are those of JavaScript, so offsets above 2^53 lose digits. A room with a million messages a second
+//! reaches that offset after 285 years.
 
 use js_sys::{Array, JSON, Object, Reflect};
 use wasm_bindgen::{JsCast, JsValue};
 
-/// An object whose fields are asked for by name and kind.
+/// A JSON object whose fields are read by name and type.
 #[derive(Clone, Debug)]
 pub struct Fields(JsValue);
 
 impl Fields {
-    /// Reads `json`; nothing if it is no object.
+    /// Parses `json`; `None` if it is not an object.
     pub fn parse(json: &str) -> Option<Self> {
         Self::of(JSON::parse(json).ok()?)
     }
@@ -20,32 +20,32 @@ impl Fields {
         value.is_object().then_some(Self(value))
     }
 
-    /// The text called `name`.
+    /// Returns the string field `name`.
     pub fn text(&self, name: &str) -> Option<String> {
         self.get(name)?.as_string()
     }
 
-    /// The whole number from 0 called `name`.
+    /// Returns the number field `name`, which is an integer from 0.
     pub fn number(&self, name: &str) -> Option<u64> {
         self.get(name)?.as_f64().map(|number| number as u64)
     }
 
-    /// Whether the field called `name` is true.
+    /// Reports whether the field `name` is true.
     pub fn is(&self, name: &str) -> bool {
         self.get(name).is_some_and(|value| value.is_truthy())
     }
 
-    /// The object called `name`.
+    /// Returns the object field `name`.
     pub fn object(&self, name: &str) -> Option<Self> {
         Self::of(self.get(name)?)
     }
 
-    /// The objects of the list called `name`.
+    /// Returns the objects in the array field `name`.
     pub fn objects(&self, name: &str) -> Option<Vec<Self>> {
         Some(self.list(name)?.iter().filter_map(Self::of).collect())
     }
 
-    /// The texts of the list called `name`.
+    /// Returns the strings in the array field `name`.
     pub fn texts(&self, name: &str) -> Option<Vec<String>> {
         Some(
             self.list(name)?
@@ -60,26 +60,26 @@ impl Fields {
     }
 
     fn get(&self, name: &str) -> Option<JsValue> {
-        // Fails only for what is no object.
+        // Fails only for a value that is not an object.
         Reflect::get(&self.0, &name.into()).ok()
     }
 }
 
-/// An object that is being written.
+/// A JSON object under construction.
 #[derive(Clone, Debug, Default)]
 pub struct Draft(Object);
 
 impl Draft {
-    /// With the field `name` as well.
+    /// Adds the field `name`.
     pub fn with(self, name: &str, value: impl Into<JsValue>) -> Self {
-        // Fails only for an object that is frozen.
+        // Fails only for a frozen object.
         let _ = Reflect::set(&self.0, &name.into(), &value.into());
         self
     }
 
-    /// The object as JSON.
+    /// Returns the object as JSON.
     pub fn encode(&self) -> String {
-        // Fails only for an object that holds itself.
+        // Fails only for a cyclic object.
         JSON::stringify(&self.0)
             .map(String::from)
             .unwrap_or_default()

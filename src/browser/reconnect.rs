@@ -1,7 +1,8 @@
-//! One connection for the lifetime of the page. [`Connection`] decides when to open, probe and close it; this module
-//! has the socket and the timers.
+//! The connection of the page, which lives as long as the page. [`Connection`] decides when to open, probe and close
+//! it; this module has the socket and the timers.
 //!
 //! There is one socket at a time: the old one is closed before a new one opens. The task ends when it is dropped, or
+//! when the server forbids a reconnect.
 //! when the server forbids a reconnect.
 
 use std::time::Duration;
@@ -16,17 +17,17 @@ use super::socket::Socket;
 use crate::client::{Action, Connection, NO_CLOSE_FRAME};
 use crate::protocol::{Command, Push, Token};
 
-/// The shortest time between two batches: a flood of messages is drawn twenty times a second.
+/// The minimum time between two batches: messages are drawn at most twenty times a second.
 const BATCH_INTERVAL: Duration = Duration::from_millis(50);
 
-/// The most frames in a batch, so that drawing one leaves time for the user's input: a slow machine draws as many rows
-/// in a twentieth of a second.
+/// The maximum number of frames in a batch, so that drawing leaves time for the user's input. A slow machine draws
+/// this many rows in a twentieth of a second.
 const MAX_BATCH: usize = 25;
 
 /// A command of the page.
 #[derive(Clone, Debug)]
 pub enum ConnectionCommand {
-    /// Sends a command to the server. Without a connection it is dropped.
+    /// Sends a command to the server. Without a connection the command is dropped.
     Send(Command),
     /// Opens a new connection at once.
     Connect,
@@ -45,23 +46,23 @@ pub enum ConnectionEvent {
     Received {
         /// The frames in order, at least one.
         pushes: Vec<Push>,
-        /// The time between the last ping and its answer.
+        /// The time between the last ping and its response.
         round_trip: Option<Duration>,
     },
-    /// The connection ended. Commands without an answer may be lost.
+    /// The connection ended. Commands without a response may be lost.
     Disconnected,
-    /// There is no connection. Sent again each second.
+    /// There is no connection. The event is repeated each second.
     Waiting {
         /// The time until the next attempt, at least 1.
         seconds: u32,
         /// True if the browser has a network.
         is_online: bool,
     },
-    /// The server forbade a reconnect, by this close code. No event follows.
+    /// The server forbade a reconnect with this close code. No event follows.
     Refused(u16),
 }
 
-/// The owner of the connection.
+/// The owner of the connection, which provides its address and handles its events.
 pub trait Handler {
     /// Returns the address for the next socket.
     fn address(&self) -> String;
@@ -71,7 +72,7 @@ pub trait Handler {
     fn on_event(&mut self, event: ConnectionEvent);
 }
 
-/// Keeps a connection open, carries `commands` out, and passes events to `handler`.
+/// Keeps a connection open, executes `commands`, and passes events to `handler`.
 pub async fn keep_connected(handler: impl Handler, commands: UnboundedReceiver<ConnectionCommand>) {
     let mut task = Task {
         handler,
@@ -80,6 +81,7 @@ pub async fn keep_connected(handler: impl Handler, commands: UnboundedReceiver<C
         batch_due: Duration::ZERO,
     };
     let mut socket = None;
+
     loop {
         let ended = match task.connection.poll(clock::since_start()) {
             Action::Open => {
@@ -102,6 +104,7 @@ pub async fn keep_connected(handler: impl Handler, commands: UnboundedReceiver<C
                 }
             },
         };
+
         if let Some(ended) = ended {
             // The old socket is closed before a new one opens.
             socket = None;
@@ -141,7 +144,7 @@ impl<H: Handler> Task<H> {
     }
 
     fn on_end(&mut self, ended: ConnectionEnd) {
-        // The commands that wait were meant for this connection.
+        // Waiting commands were intended for this connection.
         while self.commands.next().now_or_never().flatten().is_some() {}
         self.handler.on_event(ConnectionEvent::Disconnected);
         self.on_close(ended);
@@ -152,7 +155,7 @@ impl<H: Handler> Task<H> {
         self.connection.on_close(code, pause, now, super::random());
     }
 
-    /// Exchanges frames and commands for at most `time`, or until something happens. Returns the end of the connection.
+    /// Exchanges frames and commands for at most `time`. Returns the end of the connection, if it ended.
     async fn converse(&mut self, socket: &mut Socket, time: Duration) -> Option<ConnectionEnd> {
         let next = select(self.commands.next(), socket.next());
         match select(next, TimeoutFuture::new(millis(time))).await {
@@ -173,7 +176,8 @@ impl<H: Handler> Task<H> {
         None
     }
 
-    /// Passes `first` and the frames that follow soon on as one batch. Returns the end of the connection.
+    /// Passes `first` and the frames that follow soon to the handler as one batch. Returns the end of the connection,
+    /// if it ended.
     async fn receive(&mut self, first: Push, socket: &mut Socket) -> Option<ConnectionEnd> {
         let (pushes, is_over) = batch(first, socket, self.batch_due).await;
         let is_full = pushes.len() == MAX_BATCH;
@@ -191,13 +195,13 @@ impl<H: Handler> Task<H> {
             return Some((socket.close_code(), None));
         }
         if is_full {
-            // More frames may have arrived. The browser handles the user's input before them.
+            // More frames may have arrived. The browser handles the user's input first.
             TimeoutFuture::new(0).await;
         }
         None
     }
 
-    /// Waits for at most `time`, or until the next second of the countdown, or a command.
+    /// Waits for at most `time`: until the next second of the countdown, or a command.
     async fn pause(&mut self, time: Duration) {
         let seconds = time.as_secs_f64().ceil() as u32;
         self.handler.on_event(ConnectionEvent::Waiting {
@@ -215,11 +219,12 @@ impl<H: Handler> Task<H> {
     }
 }
 
-/// Returns `first` and the frames that have arrived or arrive until `due`, and whether the connection ended.
+/// Returns `first` and the frames that arrive until `due`. Reports whether the connection ended.
 async fn batch(first: Push, socket: &mut Socket, due: Duration) -> (Vec<Push>, bool) {
     let mut pushes = vec![first];
     let left = due.saturating_sub(clock::since_start());
     let mut timer = (!left.is_zero()).then(|| TimeoutFuture::new(millis(left)));
+
     while pushes.len() < MAX_BATCH {
         let next = match &mut timer {
             Some(timer) => match select(socket.next(), timer).await {
@@ -237,7 +242,7 @@ async fn batch(first: Push, socket: &mut Socket, due: Duration) -> (Vec<Push>, b
     (pushes, false)
 }
 
-/// Returns `time` for a timer of the browser, one more so that it does not fire too early.
+/// Returns `time` in milliseconds for a timer of the browser, plus one so that it does not fire too early.
 fn millis(time: Duration) -> u32 {
     time.as_millis() as u32 + 1
 }

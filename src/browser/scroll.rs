@@ -1,13 +1,14 @@
-//! A scrolling element that follows its content while its end is visible. Otherwise the visible rows stay where they
-//! are, whatever is added above.
+//! A scrolling element that follows its content while its end is visible. Otherwise the visible rows stay in place
+//! when rows are added above them.
 //!
-//! It has three children: empty space, the rows, and empty space again, which stands in for rows that are not drawn.
-//! Changes of size trigger it, not messages: a new row, older rows, a growing composer or a rotated phone are all one
-//! change, handled before it is painted. Until then the browser has no layout to compute, and is free for the user.
+//! The element has three children: empty space, the rows, and empty space again. The empty space stands in for rows
+//! that are not drawn. Changes of size trigger the module, not messages. New rows, older rows, a growing composer and
+//! a rotated phone are therefore all handled in the same way, before the browser paints. Until then no layout has to
+//! be computed.
 //!
-//! Only a user who scrolls up leaves the end. The browser scrolls up by itself when content or surroundings shrink, and
-//! its event may arrive when there is more content again. So while sizes change, only an event after the user's input
-//! counts.
+//! Only the user can leave the end, by scrolling up. The browser itself scrolls up when the content or the view
+//! shrinks, and its event may arrive after the content has grown again. While sizes change, only an event after user
+//! input counts.
 
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
@@ -19,13 +20,13 @@ use web_sys::{
     ResizeObserver,
 };
 
-/// The distance from the end that counts as the end: half a line, so that rounding does not matter.
+/// The distance from the end that counts as the end, in CSS pixels: half a line, to tolerate rounding.
 const NEAR: i32 = 12;
 
-/// The events of a user who scrolls.
+/// The events of user input that scrolls.
 const USER_EVENTS: [&str; 4] = ["wheel", "touchmove", "keydown", "pointerdown"];
 
-/// The number of rows that are inner as anchors, in case some of them are drawn anew.
+/// The number of rows stored as anchors, in case some of them are drawn again.
 const ANCHORS: u32 = 8;
 
 /// The visible part of the rows, in CSS pixels.
@@ -41,7 +42,7 @@ pub struct View {
     pub rows: f64,
 }
 
-/// A handle on one such element.
+/// A handle on a scrolling element.
 #[derive(Clone)]
 #[expect(
     missing_debug_implementations,
@@ -54,19 +55,19 @@ struct Inner {
     rows: Element,
     pinned: Cell<bool>,
     user_scrolls: Cell<bool>,
-    /// Rows were added or removed since the last frame.
+    /// True if rows were added or removed since the last frame.
     is_due: Cell<bool>,
     /// The last `scrollTop`, `scrollHeight` and `clientHeight`.
     last: Cell<(i32, (i32, i32))>,
-    /// Visible rows, and their distance from the top of the view.
+    /// The visible rows, and their distances from the top of the view.
     anchors: RefCell<Vec<(Element, f64)>>,
-    /// The id of a row that moves to the middle of the view once it is drawn.
+    /// The id of a row to move to the middle of the view once it is drawn.
     goal: RefCell<Option<String>>,
     notify: Box<dyn Fn(View)>,
 }
 
 impl ScrollAnchor {
-    /// Controls `scroller` from now on, and calls `notify` when another part of it is visible.
+    /// Controls `scroller` from now on. Calls `notify` when another part of it becomes visible.
     pub fn attach(scroller: &Element, notify: impl Fn(View) + 'static) -> Option<Self> {
         let rows = scroller.children().item(1)?;
         let inner = Rc::new(Inner {
@@ -80,7 +81,7 @@ impl ScrollAnchor {
             goal: RefCell::default(),
             notify: Box::new(notify),
         });
-        // For the style sheet. Fails only for an invalid name.
+        // The attribute is for the style sheet. Fails only for an invalid name.
         let _ = scroller.toggle_attribute_with_force("data-kept", true);
 
         inner.mark();
@@ -88,14 +89,14 @@ impl ScrollAnchor {
         Some(Self(inner))
     }
 
-    /// Scrolls to the end and follows it.
+    /// Scrolls to the end, and follows it.
     pub fn to_end(&self) {
         self.0.pinned.set(true);
         self.0.mark();
         self.0.settle();
     }
 
-    /// Scrolls to the row whose element is `id`, once it is drawn.
+    /// Scrolls to the row of the element `id`, once it is drawn.
     pub fn to_row(&self, id: String) {
         self.0.pinned.set(false);
         self.0.mark();
@@ -119,7 +120,7 @@ impl ScrollAnchor {
 }
 
 impl Inner {
-    /// Adds the listeners. They live as long as the page.
+    /// Adds the listeners, which live as long as the page.
     fn listen(self: &Rc<Self>) {
         let inner = self.clone();
         let scrolled = Closure::<dyn Fn()>::new(move || inner.scrolled());
@@ -153,7 +154,7 @@ impl Inner {
         let inner = self.clone();
         let changed = Closure::<dyn Fn()>::new(move || {
             if !inner.is_due.replace(true) {
-                // Fails only for a callback that is no function.
+                // Fails only for a callback that is not a function.
                 let _ = leptos::prelude::window()
                     .request_animation_frame(framed.as_ref().unchecked_ref());
             }
@@ -178,11 +179,13 @@ impl Inner {
         let now = self.measure();
         let (top, sizes) = now;
         let before = self.last.replace(now);
+
         let is_at_end = sizes.0 - top - sizes.1 <= NEAR;
         let went_up = top < before.0 && (self.user_scrolls.get() || sizes == before.1);
         if is_at_end {
             self.user_scrolls.set(false);
         }
+
         let pinned = is_at_end || (self.pinned.get() && !went_up);
         if self.pinned.replace(pinned) != pinned {
             self.mark();
@@ -190,9 +193,10 @@ impl Inner {
         self.update_view();
     }
 
-    /// Restores the position after a change of sizes or rows, before it is painted.
+    /// Restores the position after a change of sizes or rows, before the browser paints.
     fn settle(&self) {
         let goal = self.goal.borrow_mut().take();
+
         if self.pinned.get() {
             self.scroller.set_scroll_top(self.scroller.scroll_height());
         } else if let Some(goal) = goal {
@@ -210,6 +214,7 @@ impl Inner {
                 .map(|(row, was)| self.below_top(row) - was);
             self.shift(shift.unwrap_or_default());
         }
+
         self.last.set(self.measure());
         self.update_view();
     }
@@ -227,17 +232,19 @@ impl Inner {
         row.get_bounding_client_rect().top() - self.scroller.get_bounding_client_rect().top()
     }
 
-    /// Stores the visible rows, and reports the visible part.
+    /// Stores the visible rows as anchors, and reports the visible part.
     fn update_view(&self) {
         let (view, rows) = (
             self.scroller.get_bounding_client_rect(),
             self.rows.get_bounding_client_rect(),
         );
         *self.anchors.borrow_mut() = self.visible_rows(view.top());
-        // The view on the way to a row that is not drawn yet does not matter.
+
+        // While the row to scroll to is not drawn, the visible part is temporary.
         if self.goal.borrow().is_some() {
             return;
         }
+
         (self.notify)(View {
             at_end: self.pinned.get(),
             above: view.top() - rows.top(),
@@ -246,12 +253,13 @@ impl Inner {
         });
     }
 
-    /// Returns the first rows that end below `top`, and their distance from the top of the view. While the end is
-    /// followed there are none.
+    /// Returns the first rows that end below `top`, and their distances from the top of the view. Empty while the end
+    /// is followed.
     fn visible_rows(&self, top: f64) -> Vec<(Element, f64)> {
         if self.pinned.get() {
             return Vec::new();
         }
+
         let children = self.rows.children();
         let (mut first, mut end) = (0, children.length());
         while first < end {
@@ -265,13 +273,14 @@ impl Inner {
                 end = middle
             }
         }
+
         let seen = (first..first + ANCHORS).filter_map(|at| children.item(at));
         seen.map(|row| (row.clone(), self.below_top(&row)))
             .collect()
     }
 
-    /// Sets the attributes for the style sheet and for screen readers: rows that are drawn while the user reads older
-    /// ones are not announced.
+    /// Sets the attributes for the style sheet and for screen readers. Rows drawn while the user reads older ones are
+    /// not announced.
     fn mark(&self) {
         let pinned = self.pinned.get();
         // Both fail only for an invalid name.
@@ -285,11 +294,11 @@ impl Inner {
 }
 
 fn listen(scroller: &Element, event: &str, callback: &Closure<dyn Fn()>) {
-    // Else the browser would wait for the callback before it scrolls.
+    // Without this option, the browser waits for the callback before it scrolls.
     let options = AddEventListenerOptions::new();
     options.set_passive(true);
     let callback = callback.as_ref().unchecked_ref();
-    // Fails only for a callback that is no function.
+    // Fails only for a callback that is not a function.
     let _ = scroller
         .add_event_listener_with_callback_and_add_event_listener_options(event, callback, &options);
 }

@@ -1,7 +1,8 @@
-//! One WebSocket of the dialect `fanfare.v1`: a stream of [`Push`]es that also sends [`Command`]s.
+//! A WebSocket of the dialect `fanfare.v1`: a stream of [`Push`]es that also sends [`Command`]s.
 //!
-//! One owner holds both directions, so dropping it closes the connection; each of gloo's two halves would keep it open.
-//! The browser drops frames without an error while a socket is closing. Only an answer proves that a frame arrived.
+//! One owner has both directions, so dropping it closes the connection; each of gloo's two halves would keep it open.
+//! The browser drops frames without an error while a socket is closing, so only a response proves that a frame
+//! arrived.
 
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
@@ -17,14 +18,14 @@ use super::frame;
 use crate::client::{NO_CLOSE_FRAME, OPEN_TIMEOUT};
 use crate::protocol::{CloseCode, Command, Push, SUBPROTOCOL, TOKEN_SUBPROTOCOL_PREFIX, Token};
 
-/// An open connection. As a stream it ends when the connection does.
+/// An open connection. The stream ends with the connection.
 #[expect(missing_debug_implementations, reason = "gloo's socket has none")]
 pub struct Socket {
     inner: WebSocket,
     close_code: u16,
 }
 
-/// Returns the WebSocket address of the server that this page came from, with the query string `query`.
+/// Returns the WebSocket URL of the server that this page came from, with the query string `query`.
 pub fn address(query: &str) -> String {
     let location = leptos::prelude::window().location();
     let is_secure = location
@@ -40,7 +41,7 @@ impl Socket {
     /// Opens a socket to `url`, with `token` if there is one.
     ///
     /// # Errors
-    /// The close code. Of most failures the browser reports no more than [`NO_CLOSE_FRAME`].
+    /// The close code. For most failures the browser reports only [`NO_CLOSE_FRAME`].
     pub async fn open(url: &str, token: Option<&Token>) -> Result<Self, u16> {
         let offered = js_sys::Array::of1(&SUBPROTOCOL.into());
         if let Some(token) = token {

@@ -1,9 +1,10 @@
 //! The token of this tab, from the fragment of a link: `#token=...`.
 //!
-//! Browsers send no fragment to a server. It is removed from the address at once, before the user copies that, and kept
-//! for this tab alone: other tabs and later visits do not have it.
+//! Browsers do not send fragments to servers. The token is removed from the URL at once, before the user can copy it,
+//! and stored for this tab only: other tabs and later visits do not have it.
 //!
-//! A new link in the same tab differs only in the fragment. Browsers load nothing for that, so the page reloads itself.
+//! A new link in the same tab differs only in the fragment. Browsers do not load a page for that, so the page reloads
+//! itself.
 
 use leptos::prelude::window;
 use wasm_bindgen::JsCast;
@@ -13,17 +14,17 @@ use wasm_bindgen::closure::Closure;
 use super::base;
 use crate::protocol::Token;
 
-/// The beginning of the fragment.
+/// The prefix of the fragment.
 const FRAGMENT: &str = "#token=";
 /// The key in the session storage.
 const KEY: &str = "fanfare.token";
 
-/// Returns the token in the address, or else the stored one.
+/// Returns the token in the URL, or else the stored one.
 pub fn token() -> Option<Token> {
     let kept = window().session_storage().ok().flatten();
     if let Some(token) = arrived() {
         if let Some(kept) = kept {
-            // Without storage, the token lasts as long as the page.
+            // Without storage, the token is lost with the page.
             let _ = kept.set_item(&base::scoped(KEY), &token);
         }
         return Some(Token::new(token));
@@ -31,7 +32,7 @@ pub fn token() -> Option<Token> {
     kept?.get_item(&base::scoped(KEY)).ok()?.map(Token::new)
 }
 
-/// Reloads the page when the address gets another token.
+/// Reloads the page when its URL gets another token.
 pub fn watch() {
     let changed = Closure::<dyn Fn()>::new(|| {
         let location = window().location();
@@ -40,18 +41,18 @@ pub fn watch() {
             let _ = location.reload();
         }
     });
-    // Fails only for a callback that is no function.
+    // Fails only for a callback that is not a function.
     let _ =
         window().add_event_listener_with_callback("hashchange", changed.as_ref().unchecked_ref());
     changed.forget();
 }
 
-/// Removes the token from the address, and returns it.
+/// Removes the token from the URL, and returns it.
 fn arrived() -> Option<String> {
     let location = window().location();
     let token = location.hash().ok()?.strip_prefix(FRAGMENT)?.to_owned();
     let address = location.pathname().ok()? + &location.search().ok()?;
-    // Fails only if it happens too often.
+    // Fails only if the browser limits the rate of calls.
     let _ = window()
         .history()
         .ok()?
