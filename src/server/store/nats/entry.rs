@@ -60,7 +60,7 @@ pub(super) struct StreamEntry {
     /// stream not hold the predecessor.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) prev: Option<Offset>,
-    /// The newest offset of the room that its node knew when it published the message. It proves that an entry
+    /// The newest offset of the room that its node had seen when it published the message. It proves that an entry
     /// existed there, even if that entry was removed from the stream later.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) seen: Option<Offset>,

@@ -1,6 +1,6 @@
 //! The connection to NATS. Each node has one, and the client library reconnects it.
 //!
-//! The connection is refused if NATS does not accept messages of the maximum size.
+//! A node does not start if `max_payload` of NATS is smaller than its largest message.
 
 use std::io::{self, ErrorKind};
 use std::path::Path;

@@ -6,16 +6,16 @@
 //!   node, and skips the numbers of other rooms. The creation time of the stream identifies the epoch.
 //! - A message belongs to a room only after the stream has delivered it. The order of the stream is the only order:
 //!   a disconnected node shows fewer messages, never another order.
-//! - A node knows `prev` because it consumes or reads the stream without a gap. For the oldest message that is kept,
+//! - A node derives `prev` by consuming or reading the stream without a gap. For the oldest message that is kept,
 //!   `prev` is the value in the message itself if the message began the room, otherwise the number before it: a
-//!   client that has seen less may have missed a message.
+//!   client that has received less may have missed a message.
 //! - A deleted message leaves a tombstone, which every node puts in its place ([`graves`], [`eraser`]).
 //! - A key is a `Nats-Msg-Id`, so a message is stored once, on whichever node it arrives, within the duplicate window
 //!   of the stream.
 //! - A room waits only for its own responses from NATS, never for those of other rooms ([`room_queues`]).
 //! - A batch is stored without a gap, but it may be stored only in part ([`publisher`]).
 //! - An ack is the ack of JetStream: as durable as the replicas and the `sync_interval` of the stream make it.
-//! - A message names the newest message of its room that its node knew. A node that reads the stream therefore
+//! - A message contains the newest offset of its room that its node had seen. A node that reads the stream therefore
 //!   detects removed messages just as a node that consumed the stream does ([`pages`]).
 //! - Each node has one consumer. Older messages are requested from the leader of the stream; these requests are
 //!   bounded and their results are cached ([`pages`], [`tail`]).

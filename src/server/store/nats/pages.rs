@@ -61,7 +61,7 @@ impl HistoryReader {
         }
     }
 
-    /// Returns the page of `span` of `room`, which is open.
+    /// Returns the page of `span` of `room`, which must be open.
     pub(super) async fn page(
         &self,
         room: &RoomName,
@@ -402,7 +402,7 @@ fn wider(width: u64, found: usize, wanted: usize) -> u64 {
 mod tests {
     use super::*;
 
-    /// Returns the `prev` of each record, given its offset and the newest offset that its node knew.
+    /// Returns the `prev` of each record, given its offset and the newest offset that its node had seen.
     fn prevs(records: &[(u64, Option<u64>)], floor: u64) -> Vec<u64> {
         let records = records
             .iter()

@@ -54,8 +54,8 @@ const ACK_WITHIN: Duration = Duration::from_secs(5);
 const TRY_EVERY: Duration = Duration::from_millis(500);
 /// The maximum number of bytes of unfinished appends; further appends are refused.
 const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
-/// The number of messages of a batch that are sent before the first ack, at the start. It doubles while no
-/// other message comes between them.
+/// The initial number of messages of a batch that are sent before the first ack. It doubles while no other message
+/// comes between them.
 const FIRST_RUN: usize = 16;
 /// The maximum number of concurrent lookups of duplicates in one append.
 const MAX_LOOK_UPS: usize = 64;
@@ -513,7 +513,7 @@ impl Publisher {
             });
         }
 
-        // The message is stored. The consumer reports the fault if the delivery is late, so no failed write is recorded.
+        // The message is stored. If its delivery is late, the consumer reports that, so no failed write is recorded.
         match timeout_at(deadline, &mut flight.heard).await {
             Ok(Ok(Delivery::Entry(frame))) => Ok(Stored::New(frame)),
             _ => Err(NatsError::Unanswered),

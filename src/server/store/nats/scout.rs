@@ -1,4 +1,4 @@
-//! The opening of rooms. It requests the bounds of a room from NATS when this node does not know them, and again when
+//! The opening of rooms. The bounds of a room are requested from NATS if this node has not cached them, and again if
 //! they are out of date.
 //!
 //! Requests for the same room run one at a time. If NATS cannot be reached, a room whose head is already known stays

@@ -77,7 +77,7 @@ impl Streams {
             name: format!("{name}-heads"),
             subjects: vec![subjects.all_heads(), subjects.all_rules()],
             max_messages_per_subject: 1,
-            // A copy must never count as a duplicate, even if the first stream has already expired its key.
+            // With a longer window, this stream could drop the copy of a message whose key the first one accepts again.
             duplicate_window: SHORTEST_WINDOW,
             ..common.clone()
         };

@@ -68,7 +68,7 @@ impl RecentMessages {
         }
     }
 
-    /// Appends the newest message. A gap before it removes all earlier ones.
+    /// Appends the newest message. If there is a gap before it, all earlier messages are removed from the cache.
     pub(super) fn push(&mut self, frame: Arc<Frame>, share: CacheQuota) {
         let head = self
             .frames
