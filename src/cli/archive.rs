@@ -1,4 +1,4 @@
-//! `fanfare export` and `fanfare import`: a room of the database as lines of JSON, out and in.
+//! `fanfare export` and `fanfare import`: the messages of a room as lines of JSON.
 
 use std::io::{BufRead, BufWriter, Write};
 use std::time::{SystemTime, UNIX_EPOCH};
@@ -14,7 +14,7 @@ use crate::server::store::{
     ExportError, Exported, ImportLine, SqliteSettings, StoreSettings, export, import,
 };
 
-/// The settings that say where the database is and what is kept in it.
+/// The settings that determine the path and the retention of the database.
 pub(super) const SETTINGS: &[&str] = &[
     "store",
     "data",
@@ -86,6 +86,7 @@ pub(super) fn run_export(args: ExportArgs, matches: &ArgMatches) -> Result<(), F
 pub(super) fn run_import(args: ImportArgs, matches: &ArgMatches) -> Result<(), Failure> {
     let (settings, room) = source(&args.room, matches)?;
     let mut entries = Vec::new();
+
     for (at, line) in std::io::stdin().lock().lines().enumerate() {
         let mut line = line.context("cannot read standard input")?;
         if at == 0 && has_bom(line.as_bytes()) {
@@ -102,9 +103,11 @@ pub(super) fn run_import(args: ImportArgs, matches: &ArgMatches) -> Result<(), F
         })?;
         entries.push((at + 1, entry));
     }
+
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .map_or(0, |since| since.as_millis() as u64);
+
     let imported = import(&settings, &room, entries, now).map_err(anyhow::Error::from)?;
     note(&format!(
         "{} messages stored in {room}, {} were there already",

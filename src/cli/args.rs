@@ -25,7 +25,7 @@ pub(super) fn not_empty() -> impl TypedValueParser<Value = String> {
 /// Parses a duration, like 10m or 2h.
 ///
 /// # Errors
-/// Returns what is allowed.
+/// Returns the allowed format.
 pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
     duration(text).map_err(|allowed| format!("allowed is {allowed}"))
 }
@@ -56,7 +56,7 @@ pub(super) struct AccessArgs {
 }
 
 impl AccessArgs {
-    /// Returns the server at `url`, which the argument `name` gives.
+    /// Returns the server at `url`, the value of the argument `name`.
     pub(super) fn server(
         &self,
         url: &str,

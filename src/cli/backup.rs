@@ -1,4 +1,4 @@
-//! `fanfare backup` and `fanfare restore`: a copy of the database, made while a server runs, and back.
+//! `fanfare backup` and `fanfare restore`: copies the database, also while a server runs, and restores it.
 
 use std::path::PathBuf;
 

@@ -1,4 +1,4 @@
-//! `fanfare check-config`: the settings in effect and where each came from, or every mistake.
+//! `fanfare check-config`: prints the settings in effect with their sources, or all errors.
 
 use std::fmt::Write;
 
@@ -22,10 +22,11 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
         if setting.name == "site" && given.is_empty() {
             let _infallible = match &config.site {
                 Files::Folder(folder) => writeln!(out, "site = {folder:?} # default"),
-                // No value would say so.
+                // There is no value that selects the embedded files.
                 Files::Inside(_) => writeln!(out, "# site: inside the program"),
             };
         }
+
         let Some(last) = given.pop() else { continue };
         let source = last.source.clone();
         let texts: Vec<String> = given
@@ -33,6 +34,7 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
             .chain([last])
             .map(|given| format!("{:?}", given.redacted()))
             .collect();
+
         let value = if setting.repeats {
             format!("[{}]", texts.join(", "))
         } else {

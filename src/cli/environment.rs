@@ -1,8 +1,8 @@
-//! Environment variables that look like settings of Fanfare and are none.
+//! Environment variables that look like settings of Fanfare but are not.
 //!
-//! One that resembles a variable that is read is taken for a misspelt one: a server must not start without its key file
-//! because of a letter. Others may belong to scripts around the program, or to Kubernetes, which describes a service
-//! called `fanfare` in variables like `FANFARE_SERVICE_HOST` and `FANFARE_PORT_12345_TCP`.
+//! A variable that resembles a known one counts as misspelt: a server must not start without its key file because of
+//! a typing error. Other variables may belong to scripts, or to Kubernetes, which describes a service called
+//! `fanfare` in variables like `FANFARE_SERVICE_HOST` and `FANFARE_PORT_12345_TCP`.
 
 use std::collections::BTreeSet;
 use std::env;
@@ -11,19 +11,19 @@ use std::fmt;
 use clap::Command;
 use strsim::normalized_damerau_levenshtein;
 
-/// The beginning of every variable that Fanfare reads.
+/// The prefix of all variables of Fanfare.
 const PREFIX: &str = "FANFARE_";
-/// From 0 to 1: above it, a name counts as misspelt.
+/// The similarity, from 0 to 1, above which a name counts as misspelt.
 const RESEMBLANCE: f64 = 0.7;
-/// Characters that the shorter of two names has at least where it is the beginning of the longer one and counts as
-/// misspelt: `LOG` for `LOG_LEVEL`, `DATA_DIR` for `DATA`.
+/// The minimum length of a name that is a prefix of the other, for the longer one to count as misspelt: `LOG` for
+/// `LOG_LEVEL`, `DATA_DIR` for `DATA`.
 const MIN_COMMON: usize = 3;
 
 /// A variable that no command reads.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct UnknownVariable {
     name: String,
-    /// The variable that is most like it.
+    /// The most similar known variable.
     nearest: String,
     pub(super) is_misspelt: bool,
 }
@@ -38,7 +38,7 @@ impl fmt::Display for UnknownVariable {
     }
 }
 
-/// Returns the variables of the environment that begin as Fanfare's do and are read by no command.
+/// Returns the environment variables that have the prefix and that no command reads.
 pub(super) fn unknown() -> Vec<UnknownVariable> {
     let names = env::vars_os().map(|(name, _)| name.to_string_lossy().into_owned());
     let mut known = BTreeSet::new();
@@ -77,11 +77,12 @@ fn unknown_among(
             })
         })
         .collect();
+
     unknown.sort_by(|one, other| one.name.cmp(&other.name));
     unknown
 }
 
-/// Returns how much the variable `name` is like the variable `known`, from 0 to 1.
+/// Returns the similarity of the names `name` and `known`, from 0 to 1.
 fn resemblance(name: &str, known: &str) -> f64 {
     let name = name.trim_start_matches(PREFIX).to_ascii_uppercase();
     let known = known.trim_start_matches(PREFIX);
@@ -96,7 +97,7 @@ fn resemblance(name: &str, known: &str) -> f64 {
     }
 }
 
-/// Returns whether Kubernetes or Docker sets a variable with this name to describe a service.
+/// Reports whether Kubernetes or Docker sets a variable with this name to describe a service.
 fn is_of_kubernetes(name: &str) -> bool {
     name.ends_with("_SERVICE_HOST") || name.split('_').any(|part| part == "PORT")
 }

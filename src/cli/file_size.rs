@@ -1,14 +1,14 @@
-//! The limit on the size of files (`ulimit -f`): a write past it fails like one to a full disk.
+//! The limit on the size of files (`ulimit -f`): a write beyond it fails like a write to a full disk.
 
 use std::io;
 
 use tokio::signal::unix::{SignalKind, signal};
 
-/// The signal for a write past the limit, by its number on Linux (`man 7 signal`); it ends a process that does not
+/// The number on Linux of the signal for a write beyond the limit (`man 7 signal`). It ends a process that does not
 /// handle it.
 const SIGXFSZ: i32 = 25;
 
-/// Makes the process survive writes past the limit.
+/// Makes the process survive writes beyond the limit.
 ///
 /// # Errors
 /// If the signal cannot be handled.
@@ -17,7 +17,7 @@ pub(super) fn survive_limit() -> io::Result<()> {
         .enable_all()
         .build()?;
     let _context = runtime.enter();
-    // The handler stays as long as the process: that it is there is enough.
+    // The handler stays installed as long as the process. Its existence is enough.
     let _signals = signal(SignalKind::from_raw(SIGXFSZ))?;
     Ok(())
 }

@@ -1,9 +1,9 @@
-//! A message as one line for a person: time, name, words.
+//! Messages as lines of text for a terminal: time, name, text.
 //!
-//! Nothing that a message says can move the cursor, change colours, ring, or look like another line: control
-//! characters are written as escapes, and so are those that turn the direction of writing.
+//! A message cannot move the cursor, change colours, ring the bell, or look like another line. Control characters and
+//! characters that change the direction of text are written as escapes.
 //!
-//! Pure; whether there are colours is handed in.
+//! Pure: the style is a parameter.
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -16,14 +16,14 @@ const DIM: &str = "\x1b[2m";
 const BOLD: &str = "\x1b[1m";
 const PLAIN: &str = "\x1b[0m";
 
-/// Whether a line is coloured.
+/// The style of a line.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Style {
     Plain,
     Coloured,
 }
 
-/// `publication` as a line, its newline included.
+/// Returns `publication` as a line with its newline.
 pub(super) fn message(publication: &Publication, style: Style) -> String {
     let Publication { at, from, body, .. } = publication;
     let (time, from) = (utc(*at), from.shown());
@@ -41,13 +41,14 @@ pub(super) fn message(publication: &Publication, style: Style) -> String {
     }
 }
 
-/// What is said of a gap.
+/// Returns the description of a gap.
 pub(super) fn gap(count: Option<u64>, reason: GapReason) -> String {
     let why = match reason {
         GapReason::Expired => "no longer kept",
         GapReason::Lagged => "passed over",
         GapReason::Damaged => "the server cannot read them",
     };
+
     match count {
         Some(1) => format!("1 message is missing: {why}"),
         Some(count) => format!("{count} messages are missing: {why}"),
@@ -55,7 +56,7 @@ pub(super) fn gap(count: Option<u64>, reason: GapReason) -> String {
     }
 }
 
-/// Returns `text` without anything that a terminal would act upon.
+/// Returns `text` with all characters escaped that a terminal interprets.
 pub(super) fn escape(text: &str) -> String {
     let mut safe = String::with_capacity(text.len());
     for c in text.chars() {
@@ -74,14 +75,14 @@ pub(super) fn escape_lines(text: &str) -> String {
     lines.join("\n")
 }
 
-/// Returns `json` without anything that a terminal would act upon; as JSON it means the same.
+/// Returns `json` with all characters escaped that a terminal interprets. The JSON value stays the same.
 ///
-/// Outside of strings JSON has only ASCII without controls (RFC 8259 section 2), apart from line ends.
+/// Outside strings, JSON has only ASCII without control characters, apart from white space (RFC 8259 section 2).
 pub(super) fn escape_json(json: &str) -> String {
     let mut safe = String::with_capacity(json.len());
     for c in json.chars() {
         if is_active(c) && c != '\n' {
-            // All of them are in the Basic Multilingual Plane: four digits say it.
+            // All of these characters are in the Basic Multilingual Plane, so four digits are enough.
             safe.push_str(&format!("\\u{:04x}", u32::from(c)));
         } else {
             safe.push(c);
@@ -90,7 +91,7 @@ pub(super) fn escape_json(json: &str) -> String {
     safe
 }
 
-/// Returns whether a terminal would act upon `c`: a control (C0, DEL, C1), a change of the direction of writing, or a
+/// Reports whether a terminal interprets `c`: a control character (C0, DEL, C1), a change of text direction, or a
 /// line separator.
 const fn is_active(c: char) -> bool {
     matches!(
@@ -100,16 +101,18 @@ const fn is_active(c: char) -> bool {
     )
 }
 
-/// Milliseconds since 1970 as date and time to the second, in UTC (RFC 3339).
+/// Returns `at`, in milliseconds since 1970, as date and time in UTC to the second (RFC 3339).
 pub(super) fn utc(at: u64) -> String {
     let (days, seconds) = ((at / 86_400_000) as i64, at / 1000 % 86_400);
-    // Years from March, so that a leap day is the last of its year; eras of 400 years, which are all alike
-    // (Howard Hinnant, "chrono-compatible low-level date algorithms", civil_from_days).
+
+    // Years begin in March, so that a leap day is the last of its year. All eras of 400 years are alike (Howard
+    // Hinnant, "chrono-compatible low-level date algorithms", civil_from_days).
     let days = days + 719_468;
     let (era, day_of_era) = (days / 146_097, days % 146_097);
     let year_of_era =
         (day_of_era - day_of_era / 1460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+
     let month_from_march = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * month_from_march + 2) / 5 + 1;
     let month = if month_from_march < 10 {
@@ -118,6 +121,7 @@ pub(super) fn utc(at: u64) -> String {
         month_from_march - 9
     };
     let year = era * 400 + year_of_era + i64::from(month <= 2);
+
     let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
 }
@@ -151,12 +155,14 @@ mod tests {
             message(&text, Style::Plain),
             "2026-11-23T14:21:49Z ann: two\\nlines, \\u{1b}[31mred\\u{7} and \\u{202e}turned\n"
         );
+
         assert_eq!(
             message(&said(Body::Data("AQL/".into())), Style::Plain)
                 .split_once(": ")
                 .map(|it| it.1),
             Some("(3 bytes in base64) AQL/\n")
         );
+
         assert!(
             message(&said(Body::Text("hi".into())), Style::Coloured)
                 .contains("\x1b[1mann:\x1b[0m hi")

@@ -1,7 +1,7 @@
-//! `fanfare listen`: prints the messages of a room, one per line, until its reader is gone.
+//! `fanfare listen`: prints the messages of a room, one per line, until standard output is closed.
 //!
-//! Standard output gets messages (with `--json` gaps too), standard error everything else. A slow reader of the output
-//! is a slow reader of the room: no frame is received before the last one was written.
+//! Messages go to standard output (with `--json` gaps too), everything else to standard error. A slow reader of the
+//! output slows down the reading from the server: no frame is received before the previous one was written.
 
 use std::io;
 
@@ -113,7 +113,7 @@ async fn listen(options: ListenOptions) -> anyhow::Result<()> {
     result
 }
 
-/// Writes each update until the server forbids a reconnect, or standard output is closed.
+/// Writes each update, until the server forbids a reconnect or standard output is closed.
 async fn follow(
     socket: &mut ReconnectingSocket,
     mut cursor: Cursor,
@@ -141,7 +141,7 @@ async fn follow(
             }
             SocketEvent::Disconnected(reason) => {
                 cursor.on_disconnect();
-                // Once per outage, not once per attempt.
+                // The message is printed once per outage, not once per attempt.
                 if !std::mem::replace(&mut is_away, true) {
                     note(&format!("{reason}; trying again"));
                 }
@@ -150,7 +150,7 @@ async fn follow(
     }
 }
 
-/// Returns the line of `update` for standard output, and reports a gap on standard error.
+/// Returns the line of `update` for standard output, and reports gaps on standard error.
 fn show(update: Update, shown: Shown) -> Option<String> {
     let push = match (update, shown) {
         // A gap follows, and is reported.
@@ -186,19 +186,20 @@ fn show(update: Update, shown: Shown) -> Option<String> {
     Some(format::escape_json(&push.encode()) + "\n")
 }
 
-/// Waits until the reader of standard output is gone, also while there are no messages.
+/// Waits until standard output is closed, even while there are no messages.
 async fn unread() {
     let (gone, is_gone) = oneshot::channel();
-    // Not joined: for a file it waits for ever.
+    // The thread is not joined, because it waits for ever if the output is a file.
     std::thread::spawn(move || {
-        // No event is requested: errors and the end are always reported.
+        // No event is requested, because errors and hang-ups are always reported.
         let out = io::stdout();
         let watch = || poll(&mut [PollFd::new(&out, PollFlags::empty())], None);
         if retry_on_intr(watch).is_ok() {
-            // Nothing to do if the command has ended.
+            // Fails only if the command has ended.
             let _ = gone.send(());
         }
     });
+
     if is_gone.await.is_err() {
         std::future::pending().await
     }

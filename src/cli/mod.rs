@@ -34,12 +34,12 @@ use crate::cli::output::OutputError;
 use crate::server::config::ConfigError;
 use crate::server::version;
 
-/// The exit code of wrong usage.
+/// The exit code of a usage error.
 const WRONG_USE: u8 = 2;
 
 /// The failure of a subcommand.
 enum Failure {
-    /// Wrong settings or arguments; nothing was started.
+    /// Invalid settings or arguments. Nothing was started.
     Settings(Vec<ConfigError>),
     /// Any other error, with its causes.
     Other(anyhow::Error),
@@ -63,7 +63,7 @@ impl From<Vec<ConfigError>> for Failure {
     }
 }
 
-/// Runs the subcommand that the arguments of the process name.
+/// Runs the subcommand that the process arguments select.
 pub fn run() -> ExitCode {
     let matches = match command().try_get_matches() {
         Ok(matches) => matches,
@@ -108,12 +108,12 @@ pub fn run() -> ExitCode {
     }
 }
 
-/// Returns the arguments of a subcommand, which clap has checked.
+/// Returns the parsed arguments of a subcommand.
 fn parse<T: FromArgMatches>(matches: &ArgMatches) -> Result<T, Failure> {
     T::from_arg_matches(matches).map_err(|error| Failure::Other(error.into()))
 }
 
-/// Reports `error` and returns its exit code. A reader of standard output that is gone is no failure.
+/// Reports `error` and returns its exit code. A closed standard output is not a failure.
 fn fail(error: &anyhow::Error) -> ExitCode {
     if error
         .downcast_ref::<OutputError>()
@@ -132,7 +132,7 @@ fn answer(error: &clap::Error) -> ExitCode {
         error.kind(),
         ErrorKind::DisplayHelp | ErrorKind::DisplayVersion
     ) {
-        // The error goes to standard error, and nothing depends on it.
+        // A failed write to standard error has no consequences.
         let _ = error.print();
         return ExitCode::from(WRONG_USE);
     }
@@ -158,6 +158,7 @@ fn command() -> Command {
     let serve = Command::new("serve").about("Start the server (the default without a subcommand)");
     let check =
         Command::new("check-config").about("Print the settings in effect, or all errors in them");
+
     settings::add_to(Command::new("fanfare"))
         .version(version::describe())
         .about("A server that gives all clients in a room the same messages in the same order, live.")

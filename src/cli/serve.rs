@@ -1,4 +1,4 @@
-//! `fanfare serve`: checked settings, a runtime, a server, and the signals that end it.
+//! `fanfare serve`: checks the settings, starts the runtime and the server, and handles the signals that end it.
 
 use std::backtrace::{Backtrace, BacktraceStatus};
 use std::io::{self, IsTerminal};
@@ -18,7 +18,8 @@ use crate::server::spans::Exporter;
 use crate::server::version;
 use crate::server::{Keyring, Listeners, Server, Tls};
 
-/// Longest wait for a reader of our output: for the addresses at the start, and for the last log lines at the end.
+/// The maximum wait for a reader of the output: for the addresses at the start, and for the last log lines at the
+/// end.
 const OUTPUT_TIMEOUT: Duration = Duration::from_secs(1);
 
 pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
@@ -35,36 +36,41 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     Ok(result?)
 }
 
-/// Runs a server whose log has begun.
+/// Runs the server after the log was started.
 fn run_logged(config: Config, sockets: Listeners) -> anyhow::Result<()> {
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let start = |settings| Exporter::start(settings, version::VERSION, runtime.handle().clone());
+
     let exporter = config
         .spans
         .as_ref()
         .map(start)
         .transpose()
         .context("cannot export spans (OTEL_…)")?;
+
     let served = runtime.block_on(serve(config, sockets));
-    // Last: the end is traced too.
+
+    // The exporter ends last, so that the shutdown is traced too.
     if let Some(exporter) = exporter {
         exporter.finish();
     }
-    // Not dropped: that would wait for work that is still running for disconnected clients.
+    // A drop would wait for tasks that still run for disconnected clients.
     runtime.shutdown_background();
     served
 }
 
 async fn serve(config: Config, sockets: Listeners) -> anyhow::Result<()> {
-    // Before anything is said to be ready: a signal from then on must end in a drain.
+    // Signals are handled before the server announces that it is ready, so that a signal after that ends in a drain.
     let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
     let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
     let hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
+
     let server = Server::bind(config, sockets).await?;
     let mut forsaken = tokio::spawn(heed(hangup, server.keyring(), server.tls().cloned()));
     announce(&server)?;
     supervisor::tell(NotifyState::Ready);
     tokio::spawn(supervisor::keep_telling());
+
     server
         .run(async {
             tokio::select! {
@@ -78,7 +84,8 @@ async fn serve(config: Config, sockets: Listeners) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// On every SIGHUP reads again what may have changed. Ends when one says that the terminal we were started in is gone.
+/// Reloads keys and certificate on every SIGHUP. Returns when a SIGHUP means that the terminal of the server was
+/// closed.
 async fn heed(mut hangup: Signal, keyring: Option<Keyring>, tls: Option<Tls>) {
     let had_terminal = std::io::stdin().is_terminal();
     while hangup.recv().await.is_some() {
@@ -91,12 +98,12 @@ async fn heed(mut hangup: Signal, keyring: Option<Keyring>, tls: Option<Tls>) {
         keyring.iter().for_each(Keyring::reload);
         tls.iter().for_each(Tls::reload);
     }
-    // No signal can come any more; that is no reason to end.
+    // No further signal can arrive. That is no reason to end.
     std::future::pending().await
 }
 
-/// Prints the server's addresses, for people and for scripts that asked for port 0. Where standard output takes
-/// nothing, the server serves all the same.
+/// Prints the server's addresses, for people and for scripts that use port 0. A failed write does not stop the
+/// server.
 fn announce(server: &Server) -> anyhow::Result<()> {
     let address = server.address()?;
     let scheme = if server.tls().is_some() {
@@ -113,7 +120,7 @@ fn announce(server: &Server) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Starts the log, which goes to standard error; tracing escapes control characters in it. Panics are lines of it too.
+/// Starts the log on standard error, which also contains panics. The tracing library escapes control characters.
 fn start_log(config: &Config) -> io::Result<LogWriter> {
     let writer = LogWriter::start(&io::stderr())?;
     writer.install();
@@ -134,7 +141,7 @@ fn start_log(config: &Config) -> io::Result<LogWriter> {
     Ok(writer)
 }
 
-/// Logs a panic. The standard hook would write to standard error itself, and could block on its reader.
+/// Logs a panic. The standard hook writes to standard error itself, and could block on its reader.
 fn log_panic(panic: &PanicHookInfo<'_>) {
     let thread = std::thread::current();
     let thread = thread.name();

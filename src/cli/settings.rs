@@ -1,4 +1,4 @@
-//! Flags, environment and file to [`RawConfig`] settings, all from the one table.
+//! The settings from flags, environment and file as a [`RawConfig`], all from the same table.
 
 use std::path::Path;
 
@@ -11,15 +11,15 @@ use crate::protocol::without_bom;
 use crate::server::config::{ConfigError, RawConfig, RawValue, SETTINGS, Setting, Source};
 use crate::server::small_file;
 
-/// The flag that names the file.
+/// The flag that names the settings file.
 const FILE_FLAG: &str = "config";
 
-/// `command` with a flag for each setting.
+/// Adds a flag for each setting to `command`.
 pub(super) fn add_to(command: Command) -> Command {
     add(command, |_| true)
 }
 
-/// `command` with a flag for each of the settings `names`.
+/// Adds flags for the settings `names` to `command`.
 pub(super) fn add_some(command: Command, names: &[&str]) -> Command {
     add(command, |setting| names.contains(&setting.name))
 }
@@ -55,6 +55,7 @@ fn flag(setting: &'static Setting) -> Arg {
         } else {
             ArgAction::Set
         });
+
     if setting.repeats {
         flag.value_delimiter(',')
     } else {
@@ -62,7 +63,7 @@ fn flag(setting: &'static Setting) -> Arg {
     }
 }
 
-/// Collects what was given where; the file only where nothing beats it. Names that are wrong become mistakes in it.
+/// Collects the given settings. A flag or a variable overrides the file. Unknown names become errors in the result.
 pub(super) fn collect(matches: &ArgMatches) -> RawConfig {
     let mut raw = RawConfig::default();
     for unknown in environment::unknown() {
@@ -70,7 +71,8 @@ pub(super) fn collect(matches: &ArgMatches) -> RawConfig {
             raw.reject(ConfigError::new(unknown.to_string()));
         }
     }
-    // Those that the subcommand has.
+
+    // A subcommand has only some of the settings.
     for setting in SETTINGS
         .iter()
         .filter(|setting| matches.try_contains_id(setting.name).is_ok())
@@ -93,6 +95,7 @@ pub(super) fn collect(matches: &ArgMatches) -> RawConfig {
             );
         }
     }
+
     if let Some(file) = matches.get_one::<String>(FILE_FLAG) {
         add_file(file, &mut raw);
     }
@@ -144,7 +147,7 @@ fn add_file(file: &str, raw: &mut RawConfig) {
 /// Reads the file at `path` as TOML.
 ///
 /// # Errors
-/// A sentence about what is wrong.
+/// Returns a sentence that describes the problem.
 fn read_table(path: &Path) -> Result<toml::Table, String> {
     let bytes = small_file::read(path, small_file::MAX_BYTES).map_err(|error| error.to_string())?;
     let text = std::str::from_utf8(without_bom(&bytes))
@@ -153,7 +156,7 @@ fn read_table(path: &Path) -> Result<toml::Table, String> {
         .map_err(|error: toml::de::Error| error.to_string())
 }
 
-/// Returns the texts of `value`, at least one: an empty list is an empty setting.
+/// Returns the values of `value` as texts, at least one: an empty list is an empty setting.
 fn texts(value: toml::Value) -> Option<Vec<String>> {
     match value {
         toml::Value::Array(values) if values.is_empty() => Some(vec![String::new()]),

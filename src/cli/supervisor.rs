@@ -1,12 +1,11 @@
-//! What started us, where that is a service manager such as systemd: the sockets that it opened for us, and what it
-//! wants to be told.
+//! The integration with a service manager such as systemd: sockets that it passes, and notifications of the state.
 //!
-//! Sockets come as sd_listen_fds(3) says: the first is in the place of `--listen`, the second of `--ops-listen`.
-//! They outlast this process, so a restart refuses nobody: who connects meanwhile waits in the kernel for the next
-//! one. Words go where sd_notify(3) says: when it can be used, when it stops, and that it is alive, for as long as
-//! the runtime still runs what it is given. Without a service manager none of this happens.
+//! Sockets are passed as sd_listen_fds(3) specifies: the first replaces `--listen`, the second `--ops-listen`. They
+//! outlive this process, so a restart refuses no connection: new ones wait in the kernel for the next process.
+//! Notifications are sent as sd_notify(3) specifies: when the server is ready, when it stops, and periodically while
+//! the runtime still runs tasks. Without a service manager this module does nothing.
 //!
-//! Deliberately absent: SO_REUSEPORT. Two servers side by side would need the one database at once.
+//! SO_REUSEPORT is deliberately not used, because two servers at a time would need the same database.
 
 use std::net::TcpListener;
 use std::time::Duration;
@@ -19,7 +18,7 @@ use tracing::warn;
 use crate::server::Listeners;
 use crate::server::config::{RawConfig, RawValue, Source};
 
-/// The sockets that it opened for us, which are then what `raw` says of their addresses.
+/// Returns the passed sockets, and replaces their addresses in `raw`.
 pub(super) fn sockets(raw: &mut RawConfig) -> anyhow::Result<Listeners> {
     let mut passed = ListenFd::from_env();
     ensure!(
@@ -27,6 +26,7 @@ pub(super) fn sockets(raw: &mut RawConfig) -> anyhow::Result<Listeners> {
         "{} sockets were passed (LISTEN_FDS); allowed are one for --listen and one for --ops-listen",
         passed.len()
     );
+
     let mut take = |at: usize, setting: &'static str| -> anyhow::Result<Option<TcpListener>> {
         let socket = passed.take_tcp_listener(at).with_context(|| {
             format!("the socket passed for --{setting} does not listen for TCP")
@@ -44,26 +44,29 @@ pub(super) fn sockets(raw: &mut RawConfig) -> anyhow::Result<Listeners> {
                 },
             );
         }
+
         Ok(socket)
     };
+
     Ok(Listeners {
         public: take(0, "listen")?,
         ops: take(1, "ops-listen")?,
     })
 }
 
-/// Tells it `state`, if it wants to know.
+/// Sends `state` to the service manager, if there is one.
 pub(super) fn tell(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
         warn!(%error, "the service manager cannot be told (NOTIFY_SOCKET)");
     }
 }
 
-/// Tells it again and again that we are alive, if it wants to know; twice in the time after which it would doubt it.
+/// Sends a watchdog notification twice per watchdog period, if the service manager requests it.
 pub(super) async fn keep_telling() {
     let Some(limit) = sd_notify::watchdog_enabled() else {
         return;
     };
+
     let mut beat = tokio::time::interval((limit / 2).max(Duration::from_millis(1)));
     loop {
         beat.tick().await;

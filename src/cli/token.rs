@@ -1,4 +1,4 @@
-//! `fanfare token`: makes a token for a server that asks for them, and prints it and nothing else.
+//! `fanfare token`: creates a token for a server with keys, and prints only the token.
 
 use std::path::Path;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
@@ -13,7 +13,7 @@ use crate::server::auth::{Grants, SigningKey};
 use crate::server::config::duration;
 use crate::server::small_file;
 
-/// A token that says less than this would be over before it is used.
+/// The minimum lifetime: a shorter one would be over before the token is used.
 const SHORTEST: Duration = Duration::from_secs(1);
 
 /// The arguments of the command.
@@ -56,19 +56,23 @@ pub(super) fn run(args: TokenArgs) -> Result<(), Failure> {
     for grant in &args.room {
         errors.check("--room", grant, |grant| rooms.add(grant));
     }
+
     let lasts = errors.check("--expires", &args.expires, |time| match duration(time) {
         Ok(lasts) if lasts < SHORTEST => Err("allowed is a time of at least 1s"),
         result => result,
     });
+
     let kid = args.kid.as_deref();
     let key = errors.check("--auth-key-file", &args.auth_key_file, |file| {
         let bytes = small_file::read(Path::new(file), small_file::MAX_BYTES)
             .map_err(|error| error.to_string())?;
         SigningKey::parse(&bytes, kid).map_err(|error| error.to_string())
     });
+
     let (Some(sub), Some(lasts), Some(key), true) = (sub, lasts, key, errors.is_empty()) else {
         return Err(errors.into());
     };
+
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .context("the clock is before 1970")?
