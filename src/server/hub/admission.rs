@@ -1,4 +1,6 @@
-//! The admission of connections, and the guards that give each slot back exactly once.
+//! The admission of connections, and the guards that return each slot exactly once. An [`Admission`] holds a slot
+//! before the connection exists; a [`Membership`] holds it until the connection ends. Dropping either returns the
+//! slot.
 
 use std::net::IpAddr;
 use std::sync::Arc;
@@ -15,25 +17,25 @@ use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::moderation::AccessRequest;
 use crate::server::store::Health;
 
-/// Bytes of a silent connection: its task, its state, and its entries in tables.
+/// The bytes of an idle connection: its task, its state, and its entries in tables.
 const CONNECTION_BYTES: usize = 4096;
 
-/// Why a connection or a room was refused.
+/// The reason why a connection or a room was refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// `--max-connections` is reached.
+    /// The limit `--max-connections` is reached.
     #[error("the server has as many connections as it allows (--max-connections)")]
     TooManyConnections,
-    /// `--max-connections-per-ip` is reached.
+    /// The limit `--max-connections-per-ip` is reached.
     #[error("this address has as many connections as one may have (--max-connections-per-ip)")]
     TooManyFromAddress,
-    /// `--max-rooms` is reached and every room has somebody in it.
+    /// The limit `--max-rooms` is reached, and no room is empty.
     #[error("the server has as many rooms as it allows (--max-rooms), each with somebody in it")]
     TooManyRooms,
-    /// `--max-room-members` is reached.
+    /// The limit `--max-room-members` is reached.
     #[error("this room has as many connections as one may have (--max-room-members)")]
     RoomFull,
-    /// `--memory-budget` is exceeded, or was a moment ago.
+    /// The limit `--memory-budget` is exceeded, or was until a moment ago.
     #[error("the server holds as many bytes for its clients as it allows (--memory-budget)")]
     MemoryFull,
     /// The server is stopping.
@@ -44,7 +46,7 @@ pub enum Refusal {
     StoreUnavailable,
 }
 
-/// A slot that is counted before there is a connection. Dropping it gives the slot back.
+/// A slot that is reserved before the connection exists. Dropping it returns the slot.
 #[derive(Debug)]
 pub struct Admission {
     slot: ConnectionSlot,
@@ -54,30 +56,31 @@ pub struct Admission {
     first: Offset,
 }
 
-/// One of the places that the limits allow.
+/// One of the slots that the limits allow.
 #[derive(Debug)]
 struct ConnectionSlot {
     hub: Hub,
     address: IpAddr,
-    /// Set once it is one of the room's places too.
+    /// The room, once a slot in the room is taken too.
     room: Option<Arc<Room>>,
 }
 
-/// One connection's membership of its room. Dropping it is the only way to leave, so it leaves once.
+/// The membership of one connection in its room. Dropping it is the only way to leave, so a connection leaves exactly
+/// once.
 #[derive(Debug)]
 pub struct Membership {
     slot: ConnectionSlot,
     room: Arc<Room>,
-    /// The id that is present by it; `None` for a reader that is not a member.
+    /// The id under which the connection is present; `None` for a reader that is not a member.
     id: Option<UserId>,
-    /// The id that its token proves, also for a reader that is not a member.
+    /// The id that the token proves, also for a reader that is not a member.
     proven: Option<UserId>,
     number: u64,
-    /// When it joined, in milliseconds since 1970 UTC.
+    /// The time at which the connection joined, in milliseconds since 1970 UTC.
     since: u64,
-    /// Set once its subscriber is registered.
+    /// The keys of the subscriber, once it is registered.
     keys: Option<Keys>,
-    /// The connection itself, and its entry in the room's presence.
+    /// The memory of the connection and of its entry in the room's presence.
     _reservation: MemoryReservation,
 }
 
@@ -89,7 +92,7 @@ struct Keys {
 }
 
 impl Admission {
-    /// Counts a connection from `address` to the room `name`: see [`Hub::admit`].
+    /// Reserves a slot for a connection from `address` to the room `name`: see [`Hub::admit`].
     pub(super) async fn new(
         hub: &Hub,
         address: IpAddr,
@@ -131,18 +134,19 @@ impl Admission {
         &self.room
     }
 
-    /// Returns where its member begins to read, as the log stood when it was admitted. It gets all messages after that: the
-    /// client may consider itself in the room as soon as the handshake is answered, before there is a connection here.
+    /// Returns the position at which the member begins to read, as of its admission. The member gets all later
+    /// messages: the client may consider itself in the room as soon as the handshake is answered, before the
+    /// connection is registered here.
     pub const fn start(&self) -> &StartPosition {
         &self.start
     }
 
-    /// Returns the newest offset at that time.
+    /// Returns the newest offset at the time of admission.
     pub const fn head(&self) -> Offset {
         self.head
     }
 
-    /// Returns the oldest offset kept at that time; 0 when there was none.
+    /// Returns the oldest offset kept at the time of admission; 0 if there was none.
     pub const fn first(&self) -> Offset {
         self.first
     }
@@ -176,7 +180,7 @@ impl Membership {
         }
     }
 
-    /// Returns the id that is present by it, if any.
+    /// Returns the id under which the connection is present, if any.
     pub const fn id(&self) -> Option<&UserId> {
         self.id.as_ref()
     }
@@ -191,7 +195,7 @@ impl Membership {
         self.slot.address
     }
 
-    /// Returns when it joined, in milliseconds since 1970 UTC.
+    /// Returns the time at which the connection joined, in milliseconds since 1970 UTC.
     pub const fn since(&self) -> u64 {
         self.since
     }
@@ -213,7 +217,7 @@ impl Membership {
         let connection = hub.connections().insert(entry);
         self.keys = Some(Keys { reader, connection });
 
-        // Things that happened since it was admitted, when it could not be found here.
+        // Between admission and registration, notifications could not reach this connection; handle missed ones now.
         if matches!(*hub.store().health().borrow(), Health::Unreachable(_)) {
             subscriber.send(&Notice::Room(&outage::notice()));
         }
@@ -251,7 +255,7 @@ impl ConnectionSlot {
         })
     }
 
-    /// Takes one of the places in `room` too.
+    /// Takes one of the slots in `room` too.
     fn enter(&mut self, room: &Arc<Room>) -> Result<(), Refusal> {
         if !room.enter(self.hub.0.max_room_members) {
             return Err(Refusal::RoomFull);

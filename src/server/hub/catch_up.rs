@@ -1,4 +1,5 @@
-//! The position from which a client reads: the newest message, or the last one that it has seen.
+//! The position at which a client begins to read: the newest message, or the last one that it has seen. A client
+//! whose messages are no longer kept gets a [`Gap`].
 
 use crate::protocol::Epoch;
 use crate::protocol::GapReason;
@@ -7,36 +8,36 @@ use crate::protocol::Push;
 use crate::protocol::Recovery;
 use crate::server::store::Bounds;
 
-/// The position of a client that comes back.
+/// The position of a client that resumes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Resume {
-    /// The last offset that it has seen; 0 if none.
+    /// The last offset that the client has seen; 0 if none.
     pub after: Offset,
-    /// The epoch of that offset, if the client knows it.
+    /// The epoch of that offset, if the client has it.
     pub epoch: Option<Epoch>,
 }
 
 /// The position at which a client begins to read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct StartPosition {
-    /// It gets the messages after this offset.
+    /// The last offset before the messages that the client gets.
     pub cursor: Offset,
-    /// Whether its old position could be used.
+    /// The result of the resume: whether the old position could be used.
     pub recovery: Recovery,
     /// The messages that it has lost, if any.
     pub gap: Option<Gap>,
 }
 
-/// Messages that a client has lost.
+/// A range of messages that a client has lost.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Gap {
-    /// The last offset before it.
+    /// The last offset before the gap.
     pub after: Offset,
-    /// The first offset after it.
+    /// The first offset after the gap.
     pub before: Offset,
-    /// Their number, if that is known.
+    /// The number of lost messages, if known.
     pub count: Option<u64>,
-    /// The reason.
+    /// The reason for the gap.
     pub reason: GapReason,
 }
 
@@ -58,7 +59,7 @@ impl From<Gap> for Push {
 }
 
 impl StartPosition {
-    /// Returns where a client with the position `resume` begins to read a log with these bounds.
+    /// Returns the position at which a client that resumes from `resume` begins to read a log with these bounds.
     pub fn new(bounds: &Bounds, resume: Option<&Resume>) -> Self {
         let Some(Resume { after, epoch }) = resume else {
             return Self {
@@ -67,10 +68,13 @@ impl StartPosition {
                 gap: None,
             };
         };
+
         let gone = bounds.gone;
         let before = Offset(gone.0 + 1);
+
         let is_of_this_log =
             epoch.as_ref().is_none_or(|epoch| *epoch == bounds.epoch) && *after <= bounds.head;
+
         if !is_of_this_log {
             let gap = Gap {
                 after: Offset(0),
@@ -84,6 +88,7 @@ impl StartPosition {
                 gap: Some(gap),
             };
         }
+
         if *after >= gone {
             return Self {
                 cursor: *after,
@@ -91,7 +96,8 @@ impl StartPosition {
                 gap: None,
             };
         }
-        // Without an epoch, 0 asks for all that is kept; it does not claim to have seen nothing.
+
+        // Without an epoch, 0 requests everything that is kept; it does not mean that the client has seen nothing.
         if *after == Offset(0) && epoch.is_none() {
             return Self {
                 cursor: gone,
@@ -99,6 +105,7 @@ impl StartPosition {
                 gap: None,
             };
         }
+
         let is_counted = bounds.is_dense && *after >= bounds.base;
         let count = is_counted.then(|| gone.0 - after.0);
         let gap = Gap {

@@ -1,11 +1,11 @@
-//! The other nodes of the service: which of them are alive, and which members their rooms have.
+//! The other nodes of the service: the nodes that are alive, and their members in each room.
 //!
-//! A node numbers its messages, so another one that missed some requests the members again. It sends a heartbeat every
-//! two seconds. A node without one for seven seconds counts as gone, and its members leave. That is announced after the
-//! grace of five seconds, so within fifteen seconds in all.
+//! A node numbers its messages, so a node that missed some can detect that and requests the members again. Each node
+//! sends a heartbeat every two seconds. A node without a heartbeat for seven seconds counts as gone, and its members
+//! leave. That is announced after the grace period of five seconds, so within fifteen seconds in total.
 //!
-//! A request for the members of a room is answered also by nodes that have none there. So a node that opens a room knows
-//! when all the others have answered, and `GET presence` can wait for that.
+//! All nodes answer a request for the members of a room, even those without members there. So a node that opens a
+//! room can detect that all others have answered, and `GET presence` can wait for that.
 //!
 //! Deliberately absent: limits for all nodes together. Each node has its own.
 
@@ -30,24 +30,24 @@ use crate::server::store::{Bus, BusEvent};
 const HEARTBEAT: Duration = Duration::from_secs(2);
 /// The time without a message after which a node counts as gone: three heartbeats and some delay.
 const GONE_AFTER: Duration = Duration::from_secs(7);
-/// The longest time that a request for the members of a room waits for the other nodes.
+/// The longest time to wait for the other nodes to send their members in a room.
 const ANSWER_WITHIN: Duration = Duration::from_secs(1);
-/// The pause before the other nodes are asked for the members of a room again.
+/// The shortest time between two requests for the members of a room.
 const REQUEST_EVERY: Duration = Duration::from_millis(500);
-/// Members in one message, some 300 KiB: NATS accepts messages of up to 1 MiB.
+/// The largest number of members in one message, about 300 KiB: NATS accepts messages of up to 1 MiB.
 const MEMBERS_PER_MESSAGE: usize = 2048;
 
-/// See the [module docs](self).
+/// The state of the other nodes. See the [module docs](self).
 pub(super) struct Cluster {
-    /// The number of this node: another with each start.
+    /// The id of this node, random at each start.
     id: u64,
     bus: Arc<dyn Bus>,
     rooms: Arc<Rooms>,
     dirty_presence: Arc<DirtyPresence>,
     clock: RunClock,
-    /// The time since which other nodes can have been discovered.
+    /// The time since which other nodes could be discovered.
     began: Instant,
-    /// The number of the last message that was sent; locked while one is.
+    /// The number of the last message sent. It is locked while a message is sent.
     sent: Mutex<u64>,
     nodes: Mutex<HashMap<u64, OtherNode>>,
 }
@@ -55,9 +55,9 @@ pub(super) struct Cluster {
 /// Another node.
 #[derive(Debug)]
 struct OtherNode {
-    /// When its last message came.
+    /// The time of the node's last message.
     seen: Tick,
-    /// The number of that message.
+    /// The number of the node's last message.
     number: u64,
 }
 
@@ -65,7 +65,7 @@ struct OtherNode {
 #[derive(Debug, Serialize, Deserialize)]
 struct ClusterEnvelope {
     node: u64,
-    /// One more than that of the node's message before.
+    /// The number of the message: one more than that of the node's previous message.
     number: u64,
     message: ClusterMessage,
 }
@@ -73,16 +73,16 @@ struct ClusterEnvelope {
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 enum ClusterMessage {
-    /// The node is alive.
+    /// A sign that the node is alive.
     Heartbeat,
-    /// The node stops.
+    /// A sign that the node stops.
     Leave,
-    /// The members that the node has in a room.
+    /// The members of the node in a room.
     Presence {
         room: RoomName,
         members: PresenceUpdate,
     },
-    /// A request for the members that one node or all have in one room or in all.
+    /// A request for the members of one or all nodes in one or all rooms.
     PresenceRequest {
         node: Option<u64>,
         room: Option<RoomName>,
@@ -108,7 +108,7 @@ impl Cluster {
         }
     }
 
-    /// Handles the events of the bus, sends heartbeats, and notices nodes without one, until dropped.
+    /// Handles the events of the bus, sends heartbeats, and removes nodes without heartbeats, until dropped.
     pub(super) async fn run(&self, mut events: UnboundedReceiver<BusEvent>) {
         self.request_all();
 
@@ -129,12 +129,12 @@ impl Cluster {
         }
     }
 
-    /// Tells the other nodes that this one stops, so that its members leave at once.
+    /// Notifies the other nodes that this one stops, so that its members leave immediately.
     pub(super) fn leave(&self) {
         self.send(ClusterMessage::Leave);
     }
 
-    /// Sends the changes of the members of `room` on this node.
+    /// Sends the changes in the members of `room` on this node.
     pub(super) fn send_presence(&self, room: &Room) {
         let delta = {
             let presence = room.presence.lock();
@@ -146,7 +146,7 @@ impl Cluster {
         }
     }
 
-    /// Requests the members that the other nodes have in `room`, unless that was done a moment ago.
+    /// Requests the members of the other nodes in `room`, at most once per [`REQUEST_EVERY`].
     pub(super) fn request_presence(&self, room: &Room) {
         let now = Instant::now();
         {
@@ -163,10 +163,10 @@ impl Cluster {
         });
     }
 
-    /// Waits until each other node has sent its members in `room`, or a second has passed.
+    /// Waits until each other node has sent its members in `room`, at most [`ANSWER_WITHIN`].
     pub(super) async fn wait_for_presence(&self, room: &Room) {
         let complete = self.presence_is_complete(room);
-        // Without all answers, the members known so far must do.
+        // After the timeout, the members known so far are used.
         let _ = tokio::time::timeout(ANSWER_WITHIN, complete).await;
     }
 
@@ -179,7 +179,7 @@ impl Cluster {
                     .as_ref()
                     .is_some_and(|neighbours| neighbours.has_snapshots_of(nodes.keys()))
         };
-        // A node that has just started may not know the others.
+        // A node that has just started may not have discovered the others yet.
         if self.began.elapsed() < ANSWER_WITHIN || !is_complete() {
             self.request_presence(room);
         }
@@ -200,7 +200,7 @@ impl Cluster {
                 Ok(envelope) => self.on_message(envelope),
                 Err(error) => warn!(%error, "could not decode a message of another node"),
             },
-            // Messages may have been missed.
+            // Messages may have been missed during the disconnection.
             BusEvent::Reconnected => {
                 for room in self.rooms.all() {
                     if let Some(neighbours) = room.neighbours.lock().as_mut() {
@@ -242,7 +242,7 @@ impl Cluster {
         }
     }
 
-    /// Records message `number` of `node`. Returns whether one is missing before it, or all are.
+    /// Records message `number` of `node`. Returns true if messages before it are missing.
     fn has_missed(&self, node: u64, number: u64) -> bool {
         let seen = self.clock.now();
         let before = self.nodes.lock().insert(node, OtherNode { seen, number });
@@ -252,7 +252,7 @@ impl Cluster {
         before.is_none_or(|before| before.number + 1 != number)
     }
 
-    /// Applies the members that `node` has in the room `name`.
+    /// Applies an update of the members of `node` in the room `name`.
     fn on_presence(&self, node: u64, name: &RoomName, members: PresenceUpdate) {
         let Some(room) = self.rooms.get(name) else {
             return;
@@ -276,10 +276,10 @@ impl Cluster {
         self.dirty_presence.mark(&room);
     }
 
-    /// Sends the members that this node has in the room `name`, or in every room where it ever had some.
+    /// Sends the members of this node in the room `name`, or in every room where it has ever had members.
     fn on_request(&self, name: Option<&RoomName>) {
         let Some(name) = name else {
-            // A node that has just started learns that this one is alive.
+            // The heartbeat shows a node that has just started that this one is alive.
             self.send(ClusterMessage::Heartbeat);
             for room in self.rooms.all() {
                 if let Some(members) = all_members(&room) {
@@ -291,7 +291,7 @@ impl Cluster {
 
         let room = self.rooms.get(name);
         if let Some(room) = &room {
-            // Joins are gathered for a moment before they are sent.
+            // Pending joins, which are gathered for a moment, are sent first.
             self.send_presence(room);
         }
         let members = room.and_then(|room| all_members(&room));
@@ -336,7 +336,7 @@ impl Cluster {
         });
     }
 
-    /// Sends `members` of `room`, in as many messages as it takes.
+    /// Sends `members` of `room`, split into messages of at most [`MEMBERS_PER_MESSAGE`].
     fn send_members(&self, room: &RoomName, members: PresenceUpdate) {
         let PresenceUpdate {
             version,
@@ -344,6 +344,7 @@ impl Cluster {
             members,
         } = members;
         let messages = members.len().div_ceil(MEMBERS_PER_MESSAGE).max(1);
+
         for message in 0..messages {
             let some = members
                 .iter()
@@ -358,6 +359,7 @@ impl Cluster {
                 },
                 members: some.cloned().collect(),
             };
+
             self.send(ClusterMessage::Presence {
                 room: room.clone(),
                 members,
@@ -366,7 +368,7 @@ impl Cluster {
     }
 
     fn send(&self, message: ClusterMessage) {
-        // Locked, so that messages are sent in the order of their numbers.
+        // The lock keeps messages in the order of their numbers.
         let mut sent = self.sent.lock();
         let number = *sent + 1;
         let envelope = ClusterEnvelope {
@@ -384,7 +386,7 @@ impl Cluster {
     }
 }
 
-/// Returns all members of `room` on this node that the others were ever sent; `None` if there were none.
+/// Returns all members of `room` on this node that have been sent to the others; `None` if there were none.
 fn all_members(room: &Room) -> Option<PresenceUpdate> {
     let neighbours = room.neighbours.lock();
     neighbours

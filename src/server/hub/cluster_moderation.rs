@@ -1,7 +1,7 @@
-//! The commands of operators: applied on this node, and on every other node of the service.
+//! Moderation rules and commands, applied on this node and on every other node of the service.
 //!
-//! Where nodes share a store, a rule is stored there first and comes back to all nodes, this one included. So all nodes
-//! apply the rules in the same order, and a node that was cut off, or starts later, gets them too.
+//! If nodes share a store, a rule is stored there first and is then sent to all nodes, including this one. So all
+//! nodes apply the rules in the same order. A node that was disconnected, or starts later, gets them too.
 
 use std::sync::Arc;
 
@@ -19,31 +19,31 @@ use crate::server::store::{RuleEvent, RuleStore, StoreError};
 /// The effect of a command.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Effect {
-    /// Whether it changed anything.
+    /// True if the command changed anything.
     pub changed: bool,
-    /// The connections of this node that it ended.
+    /// The number of connections of this node that were closed.
     pub disconnected: usize,
 }
 
-/// The reason why a command is not in force.
+/// The reason why a command could not be applied.
 #[derive(Debug, thiserror::Error)]
 pub enum DecreeError {
     /// There are too many bans.
     #[error(transparent)]
     TooManyBans(#[from] TooManyBans),
-    /// It cannot be stored.
+    /// The command could not be stored.
     #[error("{0}")]
     NotKept(String),
 }
 
-/// The rules of the service, and the connections that they apply to.
+/// The moderation rules, and the connections that they apply to.
 #[derive(Debug)]
 pub struct ClusterModeration {
     moderation: Moderation,
     connections: Arc<Connections>,
-    /// Where the rules of all nodes are stored, if there may be others.
+    /// The store of the rules of all nodes; `None` on a single node.
     rules: Option<Arc<dyn RuleStore>>,
-    /// The version of the newest rule of all nodes that is in force here.
+    /// The version of the newest rule of all nodes that is applied here.
     applied: watch::Sender<u64>,
 }
 
@@ -61,18 +61,18 @@ impl ClusterModeration {
         }
     }
 
-    /// Returns the rules in force on this node.
+    /// Returns the rules that apply on this node.
     pub(super) const fn rules(&self) -> &Moderation {
         &self.moderation
     }
 
-    /// Puts `change` in force, and ends the connections that it bars.
+    /// Applies `change`, and closes the connections that it bars.
     ///
     /// # Errors
-    /// If it is not in force.
+    /// If the change could not be applied.
     pub async fn change(self: &Arc<Self>, change: RuleChange) -> Result<Effect, DecreeError> {
         let this = self.clone();
-        // A task of its own, so that a client that goes away leaves nothing half done.
+        // A separate task completes the change even if the client disconnects.
         let changing = tokio::spawn(async move {
             match &this.rules {
                 Some(rules) => this.change_all(&**rules, change).await,
@@ -106,18 +106,19 @@ impl ClusterModeration {
             });
         }
 
-        // Counted before, because the rule comes back like one of any node, and then they are gone.
+        // Counted first, because the stored rule is sent back to this node, which then closes the connections.
         let mut disconnected = 0;
         let is_barred = |entry: &ConnectionEntry| bars(&change, entry).then_some(());
         self.connections
             .pick_each(is_barred, |()| disconnected += 1)
             .await;
+
         let name = change.key();
         let rule = serde_json::to_vec(&ClusterCommand::Change(change)).map_err(not_kept)?;
         let version = rules.put(&name, rule).await.map_err(not_kept)?;
 
         let mut applied = self.applied.subscribe();
-        // The sender lives as long as this.
+        // The sender cannot be dropped while `self` exists.
         let _ = applied.wait_for(|applied| *applied >= version).await;
         Ok(Effect {
             changed: true,
@@ -125,10 +126,10 @@ impl ClusterModeration {
         })
     }
 
-    /// Ends the connections that `kick` selects, on every node. Returns how many they were on this one.
+    /// Closes the connections that `kick` selects, on every node. Returns the number of those on this node.
     ///
     /// # Errors
-    /// If the other nodes cannot be reached. The connections of this node are ended.
+    /// If the other nodes cannot be reached. The connections of this node are closed anyway.
     pub async fn disconnect(&self, kick: Kick) -> Result<usize, StoreError> {
         let disconnected = self.disconnect_here(&kick).await;
 
@@ -157,15 +158,17 @@ impl ClusterModeration {
         let this = self.clone();
         match serde_json::from_slice(command) {
             Ok(ClusterCommand::Change(change)) => {
-                // Only in memory, because the store keeps it; so this does not block.
+                // The rule is kept only in memory, because the store already has it; so this does not block.
                 let changed = self
                     .moderation
                     .change(&change)
                     .map_err(|error| error.to_string());
                 let changed = changed.and_then(|done| done.map_err(|error| error.to_string()));
+
                 if let Err(error) = changed {
                     warn!(error, ?change, "could not apply a rule of all nodes");
                 }
+
                 tokio::spawn(async move {
                     let disconnected = this.enforce(&change).await;
                     info!(?change, disconnected, "applied a rule of all nodes");
@@ -190,7 +193,7 @@ impl ClusterModeration {
             .await
     }
 
-    /// Ends the connections that `change` bars. Returns how many they were.
+    /// Closes the connections that `change` bars. Returns their number.
     async fn enforce(&self, change: &RuleChange) -> usize {
         let code = match change {
             RuleChange::Ban(_) => CloseCode::NotAllowed,
@@ -207,7 +210,7 @@ fn not_kept(error: impl ToString) -> DecreeError {
     DecreeError::NotKept(error.to_string())
 }
 
-/// Returns whether `change` bars this connection.
+/// Returns true if `change` bars this connection.
 fn bars(change: &RuleChange, entry: &ConnectionEntry) -> bool {
     match change {
         RuleChange::Ban(ban) => {

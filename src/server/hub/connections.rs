@@ -1,6 +1,6 @@
-//! The registry of connections: counted from their admission, listed from their registration.
+//! The registry of connections. A connection is counted from its admission and listed from its registration.
 //!
-//! Operations on all connections look at a few at a time, so that no client waits for them.
+//! Operations on all connections process a few at a time, so that no client has to wait for them.
 
 use std::collections::hash_map::Entry;
 use std::collections::{BTreeMap, HashMap};
@@ -21,10 +21,10 @@ use crate::server::hub::{
 };
 use crate::server::session::IpBucket;
 
-/// Connections looked at between two chances for other tasks.
+/// The number of connections processed before yielding to other tasks.
 const PER_TURN: usize = 256;
 
-/// See the [module docs](self).
+/// The registry of connections. See the [module docs](self).
 #[derive(Debug)]
 pub struct Connections {
     max: usize,
@@ -33,11 +33,11 @@ pub struct Connections {
     entries: Mutex<Slab<ConnectionEntry>>,
     /// The number of the newest connection.
     newest: AtomicU64,
-    /// Notified whenever a connection leaves.
+    /// A notification that is sent whenever a connection leaves.
     left: Notify,
 }
 
-/// The numbers of connections that are admitted.
+/// The counts of admitted connections.
 #[derive(Debug, Default)]
 struct ConnectionCounts {
     all: usize,
@@ -49,20 +49,20 @@ struct ConnectionCounts {
 pub struct ConnectionEntry {
     pub(super) subscriber: Arc<dyn Subscriber>,
     pub(super) room: Arc<Room>,
-    /// The connection's number, never given twice while the server runs.
+    /// The connection's number, never reused while the server runs.
     pub number: u64,
-    /// The id that is present by it; `None` for a reader that is not a member.
+    /// The id under which it is present; `None` for a reader that is not a member.
     pub id: Option<UserId>,
-    /// The id that its token proves, if it came with one.
+    /// The id that its token proves, if it has one.
     pub proven: Option<UserId>,
     /// The client's address.
     pub address: IpAddr,
-    /// When it joined, in milliseconds since 1970 UTC.
+    /// The time at which it joined, in milliseconds since 1970 UTC.
     pub since: u64,
 }
 
 impl Connections {
-    /// Creates an empty registry for at most `max` connections, and `max_per_ip` of one address.
+    /// Creates an empty registry for at most `max` connections in total, and `max_per_ip` from one address.
     pub(super) fn new(max: usize, max_per_ip: usize) -> Self {
         Self {
             max,
@@ -79,12 +79,12 @@ impl Connections {
         self.counts.lock().all
     }
 
-    /// Returns how many connections are allowed, and how many from one address.
+    /// Returns the limits of connections in total and from one address.
     pub const fn limits(&self) -> (usize, usize) {
         (self.max, self.max_per_ip)
     }
 
-    /// Counts one more connection from `address`.
+    /// Counts a new connection from `address`.
     ///
     /// # Errors
     /// The limit that is reached.
@@ -103,7 +103,7 @@ impl Connections {
         Ok(())
     }
 
-    /// Counts one connection from `address` less.
+    /// Removes one connection from `address` from the counts.
     pub(super) fn count_out(&self, address: IpAddr) {
         let mut counts = self.counts.lock();
         counts.all -= 1;
@@ -123,7 +123,7 @@ impl Connections {
         self.newest.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    /// Adds `entry`; returns its key.
+    /// Adds `entry` and returns its key.
     pub(super) fn insert(&self, entry: ConnectionEntry) -> usize {
         self.entries.lock().insert(entry)
     }
@@ -131,7 +131,7 @@ impl Connections {
     /// Removes the entry with `key`.
     pub(super) fn remove(&self, key: usize) {
         let removed = self.entries.lock().remove(key);
-        // With its socket, which takes a moment: not under the lock.
+        // Dropping the entry closes its socket, which takes a moment, so this is not done under the lock.
         drop(removed);
     }
 
@@ -146,14 +146,15 @@ impl Connections {
         }
     }
 
-    /// Returns at most `limit` of the connections that `fits` selects, by their numbers, after the number `after`.
+    /// Returns the connections that `fits` selects with numbers greater than `after`, at most `limit`, in the order
+    /// of their numbers.
     pub async fn list(
         &self,
         after: u64,
         limit: usize,
         fits: impl Fn(&ConnectionEntry) -> bool,
     ) -> Listing<ConnectionEntry> {
-        // At most one more than is asked for.
+        // One more than `limit` is kept, to detect that there are more.
         let mut lowest = BTreeMap::new();
         let pick = |entry: &ConnectionEntry| {
             (entry.number > after && fits(entry)).then(|| (entry.number, entry.clone()))
@@ -169,7 +170,7 @@ impl Connections {
         Listing::new(lowest.into_values().collect(), limit)
     }
 
-    /// Returns how many messages the reader that is farthest behind has still to get.
+    /// Returns the number of messages that the slowest reader has still to get.
     pub async fn lag(&self) -> u64 {
         let mut farthest = 0;
         self.pick_each(
@@ -180,7 +181,7 @@ impl Connections {
         farthest
     }
 
-    /// Ends every connection that `fits` selects with `code`; returns how many they were.
+    /// Closes every connection that `fits` selects with `code`. Returns their number.
     pub async fn disconnect(
         &self,
         code: CloseCode,
@@ -196,7 +197,7 @@ impl Connections {
         disconnected
     }
 
-    /// Traces the connection that `fits` selects; of several, one. Returns its events, or `None` if there is none.
+    /// Traces the first connection found that `fits` selects. Returns its events, or `None` if there is none.
     pub async fn trace(
         &self,
         fits: impl Fn(&ConnectionEntry) -> bool,
@@ -211,32 +212,35 @@ impl Connections {
         Some(events)
     }
 
-    /// Calls `visit` for every connection. Those that come or leave meanwhile may be missed.
+    /// Calls `visit` for every connection. Connections that come or leave meanwhile may be skipped.
     pub(super) async fn for_each(&self, visit: impl FnMut(Arc<dyn Subscriber>)) {
         self.pick_each(|entry| Some(entry.subscriber.clone()), visit)
             .await;
     }
 
-    /// Passes to `visit` what `pick` returns for every connection. Those that come or leave meanwhile may be missed.
-    /// `pick` is called under the lock, and `visit` is not.
+    /// Passes the results of `pick` for all connections to `visit`. Connections that come or leave meanwhile may be
+    /// skipped. `pick` is called under the lock, and `visit` is not.
     pub(super) async fn pick_each<T>(
         &self,
         pick: impl Fn(&ConnectionEntry) -> Option<T>,
         mut visit: impl FnMut(T),
     ) {
         let mut start = 0;
+
         loop {
             {
                 let entries = self.entries.lock();
                 if start >= entries.capacity() {
                     return;
                 }
+
                 let picked: Vec<T> = (start..start + PER_TURN)
                     .filter_map(|key| pick(entries.get(key)?))
                     .collect();
                 drop(entries);
                 picked.into_iter().for_each(&mut visit);
             }
+
             start += PER_TURN;
             tokio::task::yield_now().await;
         }
@@ -244,7 +248,7 @@ impl Connections {
 }
 
 impl ConnectionEntry {
-    /// Returns the id that bans and kicks apply to: the proven one, else the one it is present under.
+    /// Returns the id that bans and kicks apply to: the proven one, or else the one under which it is present.
     pub fn account(&self) -> Option<&UserId> {
         self.proven.as_ref().or(self.id.as_ref())
     }
@@ -254,7 +258,7 @@ impl ConnectionEntry {
         self.room.name()
     }
 
-    /// Returns its status, and by how many offsets it is behind its room.
+    /// Returns its status, and the number of offsets by which it is behind its room.
     pub fn status(&self) -> (ConnectionStatus, u64) {
         let status = self.subscriber.status();
         (status, self.room.head().0.saturating_sub(status.offset.0))
@@ -266,12 +270,12 @@ impl ConnectionEntry {
 pub struct Listing<T> {
     /// The items.
     pub items: Vec<T>,
-    /// Whether there are more behind them.
+    /// True if there are more items.
     pub more: bool,
 }
 
 impl<T> Listing<T> {
-    /// Creates a listing of the first `limit` of `found`, which has one more if there is one.
+    /// Creates a listing of the first `limit` items of `found`, which has one more item if there are more.
     pub(super) fn new(mut found: Vec<T>, limit: usize) -> Self {
         let more = found.len() > limit;
         found.truncate(limit);

@@ -1,7 +1,7 @@
-//! From a room's log to its readers' sockets: passes that never wait for a client.
+//! The fan-out of messages from a room's log to its readers, in passes that never wait for a client.
 //!
-//! A pass goes once over all readers of a room and writes to each, in one system call, all messages that it has not
-//! got. Messages that are published meanwhile are sent by the next pass, so the batch grows with the load.
+//! A pass visits all readers of a room once and writes all pending messages to each in one system call. Messages that
+//! are published meanwhile are sent by the next pass, so the batch grows with the load.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -14,12 +14,12 @@ use crate::server::hub::Room;
 use crate::server::metrics;
 use crate::server::room::FanoutBatch;
 
-/// Writes between two chances for other tasks on the same thread: a few milliseconds. Not fewer: after each chance
-/// another thread is woken to look for work, which costs as much as many writes.
+/// The number of writes before yielding to other tasks on the same thread, which take a few milliseconds. A smaller
+/// number would be slower: each yield wakes another thread to look for work, which costs as much as many writes.
 pub(super) const WRITES_PER_TURN: usize = 1024;
 
-/// The rooms whose readers have something to get. Each room belongs to one shard, so two passes never write to the same
-/// reader.
+/// The rooms with readers that have pending messages. Each room belongs to one shard, so two passes never write to
+/// the same reader.
 pub(super) struct Fanout {
     shards: Box<[FanoutShard]>,
     started: Instant,
@@ -33,7 +33,7 @@ struct FanoutShard {
 }
 
 impl Fanout {
-    /// Creates so many shards.
+    /// Creates `shards` shards.
     pub(super) fn new(shards: u16) -> Self {
         Self {
             shards: (0..shards).map(|_| FanoutShard::default()).collect(),
@@ -46,7 +46,7 @@ impl Fanout {
         self.shards.len()
     }
 
-    /// Queues a pass over the readers of `room`, unless one is queued.
+    /// Queues a pass over the readers of `room`, unless one is already queued.
     pub(super) fn queue(&self, room: &Arc<Room>) {
         if room.is_dirty.swap(true, Ordering::AcqRel) {
             return;
@@ -58,7 +58,7 @@ impl Fanout {
         shard.wake.notify_one();
     }
 
-    /// Makes the passes of one shard, until dropped.
+    /// Runs the passes of one shard, until dropped.
     pub(super) async fn run(&self, shard: usize) {
         let shard = &self.shards[shard];
         let mut due = Vec::new();
@@ -67,7 +67,7 @@ impl Fanout {
             std::mem::swap(&mut due, &mut *shard.due.lock());
             if due.is_empty() {
                 shard.wake.notified().await;
-                // Other tasks have had the thread.
+                // The wait has let other tasks run.
                 writes = 0;
             }
 
@@ -80,16 +80,15 @@ impl Fanout {
         }
     }
 
-    /// Returns the time since the start, in microseconds.
+    /// Returns the time since the start of the fan-out, in microseconds.
     fn micros(&self) -> u64 {
         self.started.elapsed().as_micros() as u64
     }
 }
 
-/// Makes one pass over `room`. `writes` counts the writes since the last chance for other tasks, those of earlier passes
-/// included.
+/// Runs one pass over `room`. `writes` counts the writes since the last yield, including those of earlier passes.
 async fn pass(room: &Room, writes: &mut usize) {
-    // Before the head is read: messages that are appended after that queue the room again.
+    // Cleared before the head is read: messages that are appended later queue the room again.
     room.is_dirty.store(false, Ordering::Release);
 
     let mut reel: FanoutBatch<'_> = room.reel();

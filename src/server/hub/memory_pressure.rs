@@ -1,7 +1,7 @@
-//! Reclaims memory when the memory budget is exceeded. Rings are truncated first, and their readers are then served from
-//! the store. Then the slowest clients are closed. Meanwhile no new client is admitted.
+//! The reclamation of memory when the memory budget is exceeded. Rings are truncated first, and their readers are
+//! then served from the store. Then the slowest clients are closed. Meanwhile no new client is admitted.
 //!
-//! The log has a line when a shortage begins, one for each minute that it lasts, and one when it ends.
+//! A log line is written when a shortage begins, every minute while it lasts, and when it ends.
 
 use std::sync::{Arc, Weak};
 use std::time::Duration;
@@ -16,37 +16,38 @@ use crate::server::memory::Memory;
 use crate::server::room::Tick;
 use crate::server::store::Store;
 
-/// Time without new clients after the budget is no longer exceeded: closed clients would come back at once, and would
-/// be the next to be closed.
+/// The time without new clients after the budget is no longer exceeded. Closed clients would otherwise reconnect at
+/// once, and would be the next to be closed.
 const CALM: Duration = Duration::from_secs(1);
-/// Time for tasks and threads to release what was reclaimed.
+/// The time for tasks and threads to release the reclaimed memory.
 const BETWEEN: Duration = Duration::from_millis(50);
-/// Pause after a round that found nothing to reclaim.
+/// The pause after a round that found nothing to reclaim.
 const NOTHING_FOUND: Duration = Duration::from_millis(500);
-/// Time within the budget after which a shortage is over for the log: one that comes back sooner is the same.
+/// The time within the budget after which a shortage is logged as over. A new shortage before that counts as the same
+/// one.
 const OVER_AFTER: Duration = Duration::from_secs(5);
-/// Time between two log lines about one shortage.
+/// The time between two log lines about one shortage.
 const REPEAT_AFTER: Duration = Duration::from_secs(60);
 
 /// The memory that can be reclaimed from one client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Reclaimable {
-    /// When the client stopped reading, or began what it has not finished sending.
+    /// The time at which the client stopped reading, or began a message that it has not finished sending.
     pub since: Tick,
-    /// Bytes.
+    /// The number of bytes.
     pub bytes: usize,
 }
 
-/// A holder of memory that is no subscriber of a room, like an HTTP connection.
+/// A holder of memory that is not a subscriber of a room, such as an HTTP connection.
 pub trait MemoryHolder: std::fmt::Debug + Send + Sync {
-    /// Returns the memory that can be reclaimed; `None` if there is next to none.
+    /// Returns the memory that can be reclaimed; `None` if it is negligible.
     fn reclaimable(&self) -> Option<Reclaimable>;
 
     /// Ends the holder.
     fn evict(&self);
 }
 
-/// The memory that clients make the process hold: rings, caches, connections and registered holders.
+/// The memory held for clients: rings, caches, connections and registered holders.
 #[derive(Debug)]
 pub struct MemoryBudget {
     rooms: Arc<Rooms>,
@@ -66,17 +67,17 @@ impl Drop for MemoryRegistration {
     fn drop(&mut self) {
         if let Some(budget) = self.budget.upgrade() {
             let removed = budget.holders.lock().try_remove(self.key);
-            // Not under the lock.
+            // The holder is dropped after the lock is released.
             drop(removed);
         }
     }
 }
 
-/// A time during which the memory budget is exceeded again and again, for the log.
+/// A period in which the memory budget is exceeded repeatedly, for the log.
 struct Shortage {
     began: Instant,
     last_line: Instant,
-    /// Clients that were closed.
+    /// The number of clients that were closed.
     closed: usize,
 }
 
@@ -96,7 +97,7 @@ impl Shortage {
         }
     }
 
-    /// Adds `closed` clients, and logs the shortage again if it has lasted long.
+    /// Adds `closed` clients, and logs the shortage again if the last log line is old enough.
     fn note(&mut self, memory: &Memory, closed: usize) {
         self.closed += closed;
         if self.last_line.elapsed() < REPEAT_AFTER {
@@ -136,7 +137,7 @@ impl MemoryBudget {
         }
     }
 
-    /// Registers `holder`: it may be evicted when the memory budget is exceeded.
+    /// Registers `holder`, so that it may be evicted when the memory budget is exceeded.
     pub fn register(self: &Arc<Self>, holder: Arc<dyn MemoryHolder>) -> MemoryRegistration {
         MemoryRegistration {
             budget: Arc::downgrade(self),
@@ -169,8 +170,8 @@ impl MemoryBudget {
         }
     }
 
-    /// Frees an eighth of the budget more than is needed, so that the next message does not exceed it again. Returns how
-    /// many clients were closed for it.
+    /// Frees an eighth of the budget more than needed, so that the next message does not exceed the budget again.
+    /// Returns the number of clients closed.
     async fn reclaim(&self) -> usize {
         let memory = Memory::of_process();
         let budget = memory.budget();
@@ -197,7 +198,7 @@ impl MemoryBudget {
         closed
     }
 
-    /// Returns the memory that can be reclaimed from each client, and the function that reclaims it.
+    /// Returns the memory that can be reclaimed from each client, and a function that reclaims it.
     async fn candidates(&self) -> Vec<(Reclaimable, Box<dyn FnOnce() + Send>)> {
         let mut candidates: Vec<(Reclaimable, Box<dyn FnOnce() + Send>)> = Vec::new();
 

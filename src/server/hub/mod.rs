@@ -2,12 +2,13 @@
 //!
 //! # Invariants
 //!
-//! - The hub knows connections only as [`Subscriber`]s: no socket, no HTTP.
+//! - The hub accesses connections only as [`Subscriber`]s: no socket, no HTTP.
 //! - A connection is counted once from its [`Admission`] and leaves once, when its [`Membership`] is dropped. Two
 //!   connections with the same id are two members.
-//! - A message is in the ring of its room, and readers get it, only after the store has it ([`store_changes`]).
-//! - Each part owns its lock. Locks are short and never held across a wait. Order: rooms, then a room's readers, then its
-//!   log.
+//! - A message is in the ring of its room, and is sent to readers, only after the store has stored it
+//!   ([`store_changes`]).
+//! - Each part has its own lock. Locks are short and never held across an await. Lock order: rooms, then a room's
+//!   readers, then its log.
 
 mod admission;
 mod catch_up;
@@ -67,28 +68,28 @@ use cluster::Cluster;
 use fanout::Fanout;
 use presence::DirtyPresence;
 
-/// Bytes of a page of history: the most that one request of a client may hold in memory.
+/// The size limit of a page of history in bytes: the most that one request of a client may hold in memory.
 const PAGE_BYTES: usize = 256 * 1024;
-/// Messages read from the store at once for a reader that has fallen behind.
+/// The number of messages read from the store at once for a reader that has fallen behind.
 const CATCH_UP_MESSAGES: usize = 256;
-/// The time that a restarted server needs for each client that comes back, with room to spare.
+/// The time that a restarted server needs for each client that reconnects, with a margin.
 const RECONNECT_EACH: Duration = Duration::from_millis(2);
 /// The shortest and the longest time over which clients spread their reconnects.
 const RECONNECT_WINDOW: (Duration, Duration) =
     (Duration::from_millis(500), Duration::from_secs(20));
 
-/// Limits of one process.
+/// The limits of one process.
 #[derive(Clone, Copy, Debug)]
 pub struct HubSettings {
-    /// Connections in all.
+    /// The largest number of connections in total.
     pub max_connections: usize,
-    /// Connections from one address, or one IPv6 network of the size /64.
+    /// The largest number of connections from one address, or from one IPv6 network of size /64.
     pub max_connections_per_ip: usize,
-    /// Rooms.
+    /// The largest number of rooms.
     pub max_rooms: usize,
-    /// Connections to one room.
+    /// The largest number of connections to one room.
     pub max_room_members: usize,
-    /// Bytes that clients may make the process hold.
+    /// The bytes that the process may hold for clients.
     pub memory_budget: usize,
     /// The size of each room's ring.
     pub log: LogLimits,
@@ -96,7 +97,7 @@ pub struct HubSettings {
     pub sweep_every: Duration,
 }
 
-/// A cheap handle; see the [module docs](self).
+/// A cheap handle to the hub. See the [module docs](self).
 #[derive(Clone)]
 pub struct Hub(Arc<Shared>);
 
@@ -110,12 +111,12 @@ struct Shared {
     connections: Arc<Connections>,
     fanout: Fanout,
     dirty_presence: Arc<DirtyPresence>,
-    /// The other nodes, if there may be any.
+    /// The other nodes; `None` for a single node.
     cluster: Option<Cluster>,
     moderation: Arc<ClusterModeration>,
     memory: Arc<MemoryBudget>,
     is_draining: AtomicBool,
-    /// Taken by [`Hub::run`].
+    /// The inputs until [`Hub::run`] takes them.
     inputs: Mutex<Option<Inputs>>,
 }
 
@@ -126,8 +127,8 @@ struct Inputs {
 }
 
 impl Hub {
-    /// Creates a hub over `backend` that applies the rules of `moderation` and uses `clock` for client timeouts. Its tasks
-    /// start with [`Hub::run`].
+    /// Creates a hub that stores messages in `backend`, applies the rules of `moderation` and uses `clock` for client
+    /// timeouts. Its tasks start with [`Hub::run`].
     pub fn new(
         settings: HubSettings,
         backend: Backend,
@@ -177,8 +178,8 @@ impl Hub {
         }))
     }
 
-    /// Runs the tasks of the hub until dropped. Ends only when one of them does, which is a fault. A panic in one of them
-    /// is a panic of this call. To be called once.
+    /// Runs the tasks of the hub until dropped. Returns only if a task ends, which is a fault. A panic in a task is
+    /// propagated. Call this once.
     pub async fn run(&self) {
         let Some(inputs) = self.0.inputs.lock().take() else {
             return;
@@ -221,13 +222,13 @@ impl Hub {
         }
     }
 
-    /// Admits no new connections, closes all others with 1001 and waits until they are gone. Messages that were published
-    /// before are sent before.
+    /// Stops admitting connections, closes all open ones with 1001 and waits until they are gone. Messages that were
+    /// published earlier are sent first.
     pub async fn drain(&self) {
         self.0.is_draining.store(true, Ordering::Release);
         self.0.store.flush().await;
 
-        // Computed once: clients that have left already have not come back yet.
+        // Computed once, because the number of connections shrinks while clients leave.
         let window = self.reconnect_window();
         self.0
             .connections
@@ -242,7 +243,8 @@ impl Hub {
         }
     }
 
-    /// Counts a connection from `address` to the room `name`, which is opened. With `resume` it continues from there.
+    /// Reserves a slot for a connection from `address` to the room `name`, and opens the room. With `resume` the
+    /// client continues from that position.
     ///
     /// # Errors
     /// The limit that is reached.
@@ -255,8 +257,8 @@ impl Hub {
         Admission::new(self, address, name, resume).await
     }
 
-    /// Makes an admitted connection a member. With an `id` it is present from now on; without one it only reads. `proven`
-    /// is the id that its token proves; bans and kicks apply to it in either case.
+    /// Makes an admitted connection a member. With an `id` the client is present from now on; without one it only
+    /// reads. `proven` is the id that its token proves; bans and kicks apply to it in either case.
     pub fn join(
         &self,
         admission: Admission,
@@ -278,13 +280,13 @@ impl Hub {
         Ok(room)
     }
 
-    /// Returns whether the next message of `room` creates it in the store.
+    /// Returns true if the next message of `room` creates the room in the store.
     pub fn is_new(&self, room: &Room) -> bool {
         room.holds_nothing() && self.0.rooms.is_unknown(room)
     }
 
-    /// Stores `drafts` one behind the other in `room`. The future resolves when the ring has what is new of them. Messages
-    /// that are read at once should be published at once: readers then get them in one write.
+    /// Stores `drafts` consecutively in `room`. The future resolves when the new messages are in the ring. Messages
+    /// that are received together should be published together: readers then get them in one write.
     ///
     /// The messages are stored and sent to the readers even if the future is dropped.
     pub fn publish(&self, room: &Room, drafts: Vec<Draft>) -> StoreFuture<Vec<Stored>> {
@@ -292,23 +294,23 @@ impl Hub {
         self.0.store.append(room.name(), drafts, now_millis())
     }
 
-    /// Does the same with `drafts` that belong together: see [`Store::append_batch`].
+    /// Publishes `drafts` all or none: see [`Store::append_batch`].
     pub fn publish_batch(&self, room: &Room, drafts: Vec<Draft>) -> StoreFuture<Vec<Stored>> {
         room.publish_started();
         self.0.store.append_batch(room.name(), drafts, now_millis())
     }
 
-    /// Deletes the message at `offset` of `room`, and notifies the readers. A tombstone stays in its place, so that no
+    /// Deletes the message at `offset` of `room`, and notifies the readers. A tombstone replaces it, so that no
     /// reader sees a gap.
     ///
     /// # Errors
-    /// If the store cannot do that now.
+    /// If the store cannot delete now.
     pub async fn delete(&self, room: &Room, offset: Offset) -> Result<Deleted, StoreError> {
         self.0.store.delete(room.name(), offset, now_millis()).await
     }
 
-    /// Reads at most `messages` entries of `room` from the store, and at most [`PAGE_BYTES`] of them. Before they are passed to a
-    /// reader that is notified of deletions, call [`Room::redact`].
+    /// Reads at most `messages` entries of `room` from the store, and at most [`PAGE_BYTES`] bytes. Before the
+    /// entries are passed to a reader that is notified of deletions, call [`Room::redact`].
     ///
     /// # Errors
     /// If the store cannot be read now.
@@ -328,7 +330,7 @@ impl Hub {
     }
 
     /// Reads like [`Hub::read_page`], for a reader that is not notified of deletions: messages deleted meanwhile are
-    /// replaced.
+    /// replaced by tombstones.
     ///
     /// # Errors
     /// If the store cannot be read now.
@@ -346,7 +348,7 @@ impl Hub {
         }
     }
 
-    /// Reads the messages of `room` after `after`, for a reader that the ring has passed: as many as are read at once.
+    /// Reads a batch of messages of `room` after `after`, for a reader whose next message is no longer in the ring.
     ///
     /// # Errors
     /// If the store cannot be read now.
@@ -357,12 +359,12 @@ impl Hub {
     ) -> Result<(CatchUpPage, DeletionMark), StoreError> {
         metrics::count_catch_up();
 
-        // Before the page is read: messages that are appended meanwhile are in the ring, or the reader catches up again.
+        // Read before the page: messages that are appended meanwhile are in the ring, or the reader catches up again.
         let head = room.head();
         let span = Span::After(after);
         let (page, mark) = self.read_page(room, span, CATCH_UP_MESSAGES).await?;
 
-        // A store that cannot know trims from the front.
+        // A store that does not return `gone` trims only the oldest messages.
         let first_before = || page.frames.first().map_or(head, |first| first.prev());
         let page = CatchUpPage {
             head,
@@ -373,7 +375,8 @@ impl Hub {
         Ok((page, mark))
     }
 
-    /// Returns the members of `room` on all nodes, as [`Room::present`] does. Waits at most a second for the other nodes.
+    /// Returns the members of `room` on all nodes, like [`Room::present`]. Waits at most a second for the other
+    /// nodes.
     pub async fn present(&self, room: &Room) -> (usize, Option<Vec<PresentMember>>) {
         if let Some(cluster) = &self.0.cluster {
             cluster.wait_for_presence(room).await;
@@ -391,12 +394,12 @@ impl Hub {
         &self.0.connections
     }
 
-    /// Returns the memory budget, which is enforced by [`Hub::run`].
+    /// Returns the memory budget, which [`Hub::run`] enforces.
     pub fn memory(&self) -> &Arc<MemoryBudget> {
         &self.0.memory
     }
 
-    /// Returns the rules of operators.
+    /// Returns the moderation rules.
     pub fn moderation(&self) -> &Arc<ClusterModeration> {
         &self.0.moderation
     }
@@ -416,7 +419,7 @@ impl Hub {
         self.0.clock.now()
     }
 
-    /// Returns the time since the start.
+    /// Returns the time since the server started.
     pub fn uptime(&self) -> Duration {
         self.0.started.elapsed()
     }
@@ -425,13 +428,12 @@ impl Hub {
         self.0.is_draining.load(Ordering::Acquire)
     }
 
-    /// Returns the time after which a client that is sent away should come back: a random one for each, so that they do not
-    /// all come at once.
+    /// Returns a random delay before a closed client should reconnect, so that clients do not all reconnect at once.
     fn reconnect_after(&self) -> Duration {
         self.reconnect_window().mul_f64(fastrand::f64())
     }
 
-    /// Returns the time over which the present clients should come back.
+    /// Returns the period over which the connected clients should reconnect.
     fn reconnect_window(&self) -> Duration {
         let connections = self.0.connections.count() as u32;
         (RECONNECT_EACH * connections).clamp(RECONNECT_WINDOW.0, RECONNECT_WINDOW.1)
@@ -439,15 +441,15 @@ impl Hub {
 }
 
 impl Shared {
-    /// Notifies all clients when the store can no longer be reached, until dropped.
+    /// Notifies all clients when the store becomes unreachable, until dropped.
     async fn watch_health(&self) {
         let (connections, rooms) = (&self.connections, &self.rooms);
         let presence = &self.dirty_presence;
         outage::notify_all(self.store.health(), connections, rooms, presence).await;
     }
 
-    /// Checks the timers of all connections, instead of one timer for each, and removes rooms that are not needed, until
-    /// dropped.
+    /// Checks the timers of all connections at intervals, which replaces a timer per connection, and removes rooms
+    /// that are not needed, until dropped.
     async fn sweep(&self) {
         let mut interval = tokio::time::interval(self.sweep_every);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);
@@ -469,7 +471,7 @@ impl std::fmt::Debug for Hub {
     }
 }
 
-/// Returns the time, in milliseconds since 1970 UTC.
+/// Returns the current time in milliseconds since 1970 UTC.
 fn now_millis() -> u64 {
     SystemTime::now()
         .duration_since(UNIX_EPOCH)

@@ -1,5 +1,5 @@
-//! Notices of an outage: while the store cannot be reached, messages of other nodes come later and publishes are refused.
-//! Clients that connect meanwhile get the notice too, and presence is sent again afterwards.
+//! Notices of an outage. While the store is unreachable, messages of other nodes are delayed and publishes are
+//! refused. Clients that connect meanwhile get the notice too, and presence is sent again afterwards.
 
 use bytes::Bytes;
 use tokio::sync::watch;
@@ -15,7 +15,7 @@ use crate::server::wire::{self, Opcode};
 const MESSAGE: &str =
     "this server cannot reach the others now: messages come later, and none are taken";
 
-/// Sends the notice to all clients whenever the store cannot be reached any more, until dropped.
+/// Sends the notice to all clients whenever the store becomes unreachable, until dropped.
 pub(super) async fn notify_all(
     mut health: watch::Receiver<Health>,
     connections: &Connections,
@@ -44,7 +44,7 @@ pub(super) async fn notify_all(
     }
 }
 
-/// Returns the notice as a frame.
+/// Returns the notice as an encoded frame.
 pub(super) fn notice() -> Bytes {
     let push = Push::Error {
         code: ErrorCode::StoreUnavailable,

@@ -1,10 +1,10 @@
-//! Presence announcements: joins and leaves are gathered, so that many of them become a few frames.
+//! Announcements of presence. Joins and leaves are gathered, so that many of them are sent in a few frames.
 //!
 //! # Invariants
 //!
 //! - A change after a pause is announced within [`GATHER`].
-//! - However often clients come and go, announcements take at most about a hundredth of a processor in each room:
-//!   the larger the room, the longer its changes are gathered.
+//! - Announcements take at most about a hundredth of a processor per room, even if clients join and leave often: the
+//!   larger the room, the longer its changes are gathered.
 
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -22,7 +22,7 @@ use crate::server::wire::{self, Opcode};
 
 /// The shortest time for which joins and leaves are gathered.
 const GATHER: Duration = Duration::from_millis(250);
-/// Time between two announcements for each reader of the room: a hundred times the duration of writing a frame.
+/// The time between two announcements per reader of the room: a hundred times the duration of writing a frame.
 const GATHER_PER_READER: Duration = Duration::from_micros(300);
 /// The longest time between two announcements.
 const MAX_GATHER: Duration = Duration::from_secs(10);
@@ -54,7 +54,7 @@ impl DirtyPresence {
 
             waiting.append(&mut self.rooms.lock());
             if let Some(cluster) = cluster {
-                // One message for each node, however large the room is.
+                // One message to all nodes, independent of the size of the room.
                 waiting.iter().for_each(|room| cluster.send_presence(room));
             }
 
@@ -108,7 +108,7 @@ mod tests {
     async fn one_client_that_joins_five_times_a_second_costs_a_large_room_few_frames() {
         let hub = Hub::in_memory();
         let room = hub.room(&RoomName::lobby()).await.expect("a room");
-        // One for all, so that it counts the frames of all readers.
+        // A single reader is shared by all, so that it counts the frames of all readers.
         let reader = Arc::new(TestSubscriber::new());
         for number in 0..READERS {
             room.presence.lock().join(&UserId::guest(number as u64), 0);

@@ -1,4 +1,4 @@
-//! The readers of a room.
+//! The readers of a room, in a list that is cheap to clone.
 
 use std::iter;
 use std::sync::Arc;
@@ -7,19 +7,19 @@ use slab::Slab;
 
 use crate::server::hub::Subscriber;
 
-/// The subscribers of one room. A clone is cheap and does not change. A pass goes over a clone, so a reader that comes or
-/// leaves during the pass pays for a copy, and no other reader pays for anything.
+/// The subscribers of one room. A clone is cheap and does not change. A pass iterates over a clone, so only a reader
+/// that joins or leaves during the pass causes a copy.
 #[derive(Clone, Default)]
 pub(super) enum Readers {
     #[default]
     None,
-    /// Most rooms have one member; it needs no memory of its own. Its key is 0.
+    /// A single reader, with key 0. Most rooms have one member, and this case needs no allocation.
     One(Arc<dyn Subscriber>),
     Many(Arc<Slab<Arc<dyn Subscriber>>>),
 }
 
 impl Readers {
-    /// Adds `reader`; returns its key.
+    /// Adds `reader` and returns its key.
     pub(super) fn insert(&mut self, reader: Arc<dyn Subscriber>) -> usize {
         *self = match std::mem::take(self) {
             Self::None => {
@@ -35,7 +35,7 @@ impl Readers {
         }
     }
 
-    /// Removes the reader with `key`. When the last one is removed, the memory of the list is freed.
+    /// Removes the reader with `key`. Removing the last one frees the memory of the list.
     pub(super) fn remove(&mut self, key: usize) -> Option<Arc<dyn Subscriber>> {
         let (removed, is_empty) = match self {
             Self::None => return None,
@@ -56,7 +56,7 @@ impl Readers {
         removed
     }
 
-    /// Returns how many there are.
+    /// Returns the number of readers.
     pub(super) fn len(&self) -> usize {
         match self {
             Self::None => 0,
@@ -65,7 +65,7 @@ impl Readers {
         }
     }
 
-    /// Returns all of them, in no order.
+    /// Returns an iterator over all readers, in no particular order.
     pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<dyn Subscriber>> {
         let (one, many) = match self {
             Self::None => (None, None),
@@ -95,6 +95,7 @@ mod tests {
             let mut known: Vec<(usize, Arc<dyn Subscriber>)> = Vec::new();
             for (comes, which) in steps {
                 let (before, count) = (readers.clone(), known.len());
+
                 if comes || known.is_empty() {
                     let reader: Arc<dyn Subscriber> = Arc::new(TestSubscriber::new());
                     let key = readers.insert(reader.clone());
@@ -105,6 +106,7 @@ mod tests {
                     let removed = readers.remove(key).expect("it is there");
                     prop_assert!(Arc::ptr_eq(&removed, &reader));
                 }
+
                 prop_assert_eq!((readers.iter().count(), before.iter().count()), (known.len(), count));
             }
         }

@@ -1,4 +1,5 @@
-//! A room in memory: its newest frames, its readers and its members.
+//! A room in memory: its newest frames, its readers and its members. The ring of frames, the readers and the members
+//! each have their own lock. Counters decide when a fan-out pass is due.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -21,58 +22,59 @@ use crate::server::room::{
 };
 use crate::server::store::Bounds;
 
-/// How often in a row a pass may be put off until the next publish is finished: the time of some commits.
+/// The number of consecutive times a pass may be delayed until the next publish is finished, which takes some
+/// commits.
 const MAX_PUT_OFF: u8 = 16;
 
-/// The figures of a room.
+/// The statistics of a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RoomStats {
-    /// Ids that are present.
+    /// The number of ids that are present.
     pub members: usize,
-    /// Open connections, those of readers that are not members included.
+    /// The number of open connections, including readers that are not members.
     pub connections: usize,
     /// The newest offset.
     pub head: Offset,
-    /// Entries in memory, and their bytes.
+    /// The number of entries in memory, and their size in bytes.
     pub ring: (usize, usize),
 }
 
-/// See the [module docs](self).
+/// A room in memory. See the [module docs](self).
 pub struct Room {
     name: RoomName,
     epoch: Epoch,
-    /// Set if its offsets leave no number out.
+    /// True if its offsets have no holes.
     pub(super) is_dense: bool,
     pub(super) log: Mutex<Log>,
-    /// The number of erased frames of the log; grows under its lock, before readers are notified.
+    /// The number of deletions applied to the log. It grows under the lock of the log, before readers are notified.
     pub(super) erasures: AtomicU64,
-    /// The room itself; its frames are counted by themselves.
+    /// The memory of the room itself; frames have their own reservations.
     _reservation: MemoryReservation,
     readers: Mutex<Readers>,
-    /// Connections that were admitted.
+    /// The number of admitted connections.
     occupants: AtomicUsize,
     pub(super) presence: Mutex<Presence>,
-    /// The members on other nodes, if there are any. Where both are locked, `presence` is first.
+    /// The members on other nodes, if any. Lock order: `presence` first.
     pub(super) neighbours: Mutex<Option<Box<RemotePresence>>>,
-    /// When the members of other nodes were last requested.
+    /// The time at which the members of other nodes were last requested.
     pub(super) presence_requested: Mutex<Option<Instant>>,
-    /// Notified when a node has sent its members here, or is gone.
+    /// A notification that is sent when a node has sent its members here, or has left.
     pub(super) presence_received: Notify,
-    /// Set while a fan-out pass is queued.
+    /// True while a fan-out pass is queued.
     pub(super) is_dirty: AtomicBool,
-    /// When it was queued, in microseconds since the start of the fan-out.
+    /// The time at which the pass was queued, in microseconds since the start of the fan-out.
     pub(super) dirty_since: AtomicU64,
-    /// Where its deliveries are counted.
+    /// The counters of its deliveries.
     tally: Arc<DeliveryCounters>,
-    /// Set while a presence announcement is due.
+    /// True while a presence announcement is due.
     pub(super) is_presence_dirty: AtomicBool,
     /// The earliest time of the next announcement.
     pub(super) announce_after: Mutex<Option<Instant>>,
-    /// Publishes that the store has not finished.
+    /// The number of publishes that the store has not finished.
     publishes: AtomicU32,
-    /// How often in a row a pass was put off.
+    /// The number of consecutive times a pass was delayed.
     put_off: AtomicU8,
-    /// The fan-out shard that it belongs to.
+    /// The fan-out shard of the room.
     pub(super) shard: u16,
 }
 
@@ -124,14 +126,14 @@ impl Room {
         self.log.lock().head()
     }
 
-    /// Returns a reader of its log as it stands now.
+    /// Returns a reader of the current log.
     pub fn reel(&self) -> FanoutBatch<'_> {
         FanoutBatch::new(&self.log)
             .counted(&self.tally)
             .watching_redactions(&self.erasures)
     }
 
-    /// Appends those of `frames` that its log does not have yet: a store with several nodes may send them twice.
+    /// Appends those of `frames` that are not in the log yet: a store with several nodes may send frames twice.
     pub(super) fn append<'a>(&self, frames: impl Iterator<Item = &'a Arc<Frame>>) {
         let mut log = self.log.lock();
         for frame in frames {
@@ -141,8 +143,8 @@ impl Room {
         }
     }
 
-    /// Replaces the message at `offset`, deleted at `at` (milliseconds since 1970 UTC), in its log. Returns whether that is
-    /// news to its readers.
+    /// Replaces the message at `offset` with a tombstone. `at` is the time of the deletion, in milliseconds since
+    /// 1970 UTC. Returns true if readers must be notified.
     pub(super) fn erase(&self, offset: Offset, at: u64) -> bool {
         let mut log = self.log.lock();
         let is_news = log.redact(offset, at);
@@ -156,7 +158,7 @@ impl Room {
             .await;
     }
 
-    /// Sends `notice` to every reader. In a large room it takes a while.
+    /// Sends `notice` to every reader. In a large room this takes a while.
     pub(super) async fn notify(&self, notice: &Notice<'_>) {
         for (number, reader) in self.readers().iter().enumerate() {
             if number % WRITES_PER_TURN == WRITES_PER_TURN - 1 {
@@ -166,7 +168,8 @@ impl Room {
         }
     }
 
-    /// Returns the recent deletions among the messages up to `seen`, for a reader that comes back and has read them.
+    /// Returns the recent deletions up to the offset `seen`, for a reader that resumes and may have read those
+    /// messages.
     pub fn deleted(&self, seen: Offset) -> Vec<Push> {
         let erased = self.log.lock().redacted(seen);
         erased
@@ -175,12 +178,12 @@ impl Room {
             .collect()
     }
 
-    /// Drops the oldest frames until they take no more than `bytes`. Readers that lag behind are served from the store.
+    /// Drops the oldest frames until the rest fits in `bytes`. Readers that lag behind are served from the store.
     pub(super) fn truncate(&self, bytes: usize) {
         self.log.lock().truncate(bytes);
     }
 
-    /// Admits one more connection, if there are fewer than `limit`.
+    /// Admits one more connection if there are fewer than `limit`. Returns true if it was admitted.
     pub(super) fn enter(&self, limit: usize) -> bool {
         let one_more = |occupants| (occupants < limit).then_some(occupants + 1);
         self.occupants
@@ -193,14 +196,14 @@ impl Room {
         self.occupants.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Records that a publish goes to the store.
+    /// Records that a publish has been sent to the store.
     pub(super) fn publish_started(&self) {
         self.publishes.fetch_add(1, Ordering::AcqRel);
     }
 
-    /// Records that the store has finished a publish. Returns whether a pass is due. It is not while another publish is
-    /// with the store: a pass costs one write for each reader, so one pass for both is cheaper. A pass is put off at most
-    /// [`MAX_PUT_OFF`] times in a row.
+    /// Records that the store has finished a publish. Returns true if a pass is due. While another publish is
+    /// pending, the pass is delayed: it costs one write per reader, so one pass for both is cheaper. A pass is
+    /// delayed at most [`MAX_PUT_OFF`] times in a row.
     pub(super) fn publish_finished(&self) -> bool {
         let is_last = self.publishes.fetch_sub(1, Ordering::AcqRel) == 1;
         let is_due = is_last || self.put_off.fetch_add(1, Ordering::AcqRel) >= MAX_PUT_OFF;
@@ -210,12 +213,12 @@ impl Room {
         is_due
     }
 
-    /// Returns whether no frame is in memory.
+    /// Returns true if no frame is in memory.
     pub(super) fn holds_nothing(&self) -> bool {
         self.log.lock().usage().0 == 0
     }
 
-    /// Returns whether a publish is with the store.
+    /// Returns true if a publish is pending in the store.
     pub(super) fn is_publishing(&self) -> bool {
         self.publishes.load(Ordering::Acquire) > 0
     }
@@ -225,7 +228,7 @@ impl Room {
         self.readers.lock().clone()
     }
 
-    /// Adds a reader; returns its key.
+    /// Adds a reader and returns its key.
     pub(super) fn add_reader(&self, reader: Arc<dyn Subscriber>) -> usize {
         self.readers.lock().insert(reader)
     }
@@ -233,11 +236,11 @@ impl Room {
     /// Removes the reader with `key`.
     pub(super) fn remove_reader(&self, key: usize) {
         let removed = self.readers.lock().remove(key);
-        // With its socket, which takes a moment: not under the lock.
+        // Dropping the reader closes its socket, which takes a moment, so this is not done under the lock.
         drop(removed);
     }
 
-    /// Returns its current figures.
+    /// Returns its current statistics.
     pub fn stats(&self) -> RoomStats {
         let members = self.presence.lock().count();
         let connections = self.readers.lock().len();
@@ -250,13 +253,14 @@ impl Room {
         }
     }
 
-    /// Returns how many members it has, and their ids unless they are too many.
+    /// Returns the number of its members, and their ids unless they are too many.
     pub fn members(&self) -> (usize, Option<Vec<UserId>>) {
         let mut presence = self.presence.lock();
         (presence.count(), presence.member_ids())
     }
 
-    /// Returns how many members it has, and each with its connections and the time of its arrival unless they are too many.
+    /// Returns the number of its members, and unless they are too many, each with its connections and the time of its
+    /// arrival.
     pub fn present(&self) -> (usize, Option<Vec<PresentMember>>) {
         let presence = self.presence.lock();
         (presence.count(), presence.sorted_members())

@@ -1,6 +1,7 @@
-//! The rooms in memory.
+//! The registry of the rooms in memory.
 //!
-//! A room can be reached only under the lock of the registry. So a reference count of one means that nobody uses it.
+//! References to a room are obtained only under the lock of the registry. So a reference count of one means that the
+//! room is not in use.
 
 use std::borrow::Borrow;
 use std::collections::HashSet;
@@ -14,7 +15,7 @@ use crate::server::hub::{Listing, Refusal, Room};
 use crate::server::room::{DeliveryCounters, LogLimits};
 use crate::server::store::Store;
 
-/// See the [module docs](self).
+/// The registry of rooms. See the [module docs](self).
 #[derive(Debug)]
 pub struct Rooms {
     store: Arc<dyn Store>,
@@ -27,7 +28,7 @@ pub struct Rooms {
 }
 
 impl Rooms {
-    /// Creates a registry for at most `max` rooms, whose rings have these limits.
+    /// Creates a registry for at most `max` rooms, whose rings have the given limits.
     pub(super) fn new(store: Arc<dyn Store>, max: usize, limits: LogLimits, shards: u16) -> Self {
         Self {
             store,
@@ -39,13 +40,13 @@ impl Rooms {
         }
     }
 
-    /// Returns the room `name`, and whether it is new in memory: loaded from the store, and if there are too many rooms, in
-    /// the place of one that nobody uses.
+    /// Returns the room `name`, and true if it was loaded from the store now. If there are too many rooms, an unused
+    /// one is removed.
     ///
     /// # Errors
     /// [`Refusal::TooManyRooms`] and [`Refusal::StoreUnavailable`].
     pub(super) async fn open(&self, name: &RoomName) -> Result<(Arc<Room>, bool), Refusal> {
-        // Before the lock: it may take a moment.
+        // Opened before the lock is taken, because this may take a moment.
         let opened = self.store.open(name).await;
         opened.map_err(|_| Refusal::StoreUnavailable)?;
 
@@ -93,7 +94,7 @@ impl Rooms {
         rooms.iter().map(|ByName(room)| room.clone()).collect()
     }
 
-    /// Returns at most `limit` of the rooms that `fits` selects, by their names, after the name `after`.
+    /// Returns the rooms that `fits` selects with names after `after`, at most `limit`, in the order of their names.
     pub fn list(
         &self,
         after: &str,
@@ -107,23 +108,24 @@ impl Rooms {
         Listing::new(rooms, limit)
     }
 
-    /// Returns how many rooms are in memory.
+    /// Returns the number of rooms in memory.
     pub fn count(&self) -> usize {
         self.rooms.lock().len()
     }
 
-    /// Returns how many messages were delivered so far, once for each reader, and their bytes.
+    /// Returns the number of messages delivered so far, counted once per reader, and their size in bytes.
     pub fn delivered(&self) -> (u64, u64) {
         self.delivered.read()
     }
 
-    /// Returns whether the store has nothing of `room`: nothing was ever published there, or it was dropped.
+    /// Returns true if the store has no data of `room`: nothing was ever published there, or the room was dropped.
     pub(super) fn is_unknown(&self, room: &Room) -> bool {
         let bounds = self.store.bounds(room.name());
         bounds.is_ok_and(|bounds| bounds.head == bounds.base)
     }
 
-    /// Removes unused rooms that the store does not have: they were only requested, or all their messages have expired.
+    /// Removes unused rooms that the store does not have: they were only requested, or all their messages have
+    /// expired.
     pub(super) fn remove_unknown(&self) {
         self.rooms.lock().retain(|ByName(room)| {
             let is_used = Arc::strong_count(room) > 1 || room.is_publishing();
@@ -135,7 +137,7 @@ impl Rooms {
         });
     }
 
-    /// Makes the rings of all rooms together no longer than `bytes`, each no longer than its share.
+    /// Truncates all rings to at most `bytes` in total. Each ring gets an equal share.
     pub(super) async fn truncate_rings(&self, bytes: usize) {
         let rooms = self.all();
         let share = bytes / rooms.len().max(1);
@@ -146,7 +148,7 @@ impl Rooms {
     }
 }
 
-/// A room in a set, found by its name: a map would hold each name twice.
+/// A room in a set, found by its name. A map would store each name twice.
 #[derive(Debug)]
 struct ByName(Arc<Room>);
 

@@ -1,4 +1,5 @@
-//! The changes of the store, applied to the rooms in memory: the ring gets them, and then the readers.
+//! The application of store changes to the rooms in memory. Changes are appended to the ring first, and then a
+//! fan-out pass is queued.
 
 use std::sync::Arc;
 
@@ -8,10 +9,10 @@ use crate::server::hub::fanout::Fanout;
 use crate::server::hub::{Room, Rooms};
 use crate::server::store::{Changes, LogChange, Stored};
 
-/// Commits that are applied before the readers get them.
+/// The largest number of commits that are applied before a pass is queued.
 const COMMITS_AT_ONCE: usize = 64;
 
-/// Applies `changes` in order, until the store ends.
+/// Applies `changes` in order, until the store is dropped.
 pub(super) async fn apply_all(mut changes: Changes, rooms: &Rooms, fanout: &Fanout) {
     let mut commits = Vec::new();
     while changes.recv_many(&mut commits, COMMITS_AT_ONCE).await > 0 {
@@ -22,7 +23,7 @@ pub(super) async fn apply_all(mut changes: Changes, rooms: &Rooms, fanout: &Fano
             continue;
         }
 
-        // Publishers that have more to publish do so now. One pass then sends both.
+        // Yielding lets publishers continue with their next messages, so that one pass sends both.
         yield_now().await;
         for room in published {
             if room.publish_finished() {
@@ -43,7 +44,7 @@ fn apply(change: LogChange, rooms: &Rooms, fanout: &Fanout) -> Option<Arc<Room>>
         LogChange::Deleted(room, offset, at) => {
             let room = rooms.get(&room)?;
             if room.erase(offset, at) {
-                // In a large room it takes a while to notify all readers.
+                // In a large room it takes a while to notify all readers, so a separate task does it.
                 tokio::spawn(async move { room.notify_deleted(offset, at).await });
             }
         }

@@ -1,4 +1,4 @@
-//! An open connection, as the hub knows it.
+//! The interface between the hub and an open connection.
 
 use std::time::Duration;
 
@@ -8,12 +8,12 @@ use crate::protocol::Push;
 use crate::server::hub::{Reclaimable, Tracer};
 use crate::server::room::{Dialect, FanoutBatch, Tick};
 
-/// A connection that reads a room. None of these functions may wait.
+/// A connection that reads a room. None of its functions may block.
 pub trait Subscriber: Send + Sync {
     /// Writes the messages after its cursor, as far as the kernel accepts them.
     fn flush(&self, reel: &mut FanoutBatch<'_>);
 
-    /// Checks its timers: pings, expiry, stuck readers.
+    /// Checks its timers: pings, expiry, stalled reads.
     fn tick(&self, now: Tick);
 
     /// Sends `notice`, if the client's dialect has a frame for it.
@@ -22,17 +22,17 @@ pub trait Subscriber: Send + Sync {
     /// Ends the connection.
     fn close(&self, closing: Closing);
 
-    /// Sends its events to `tracer` from now on.
+    /// Sends the events of the connection to `tracer` from now on.
     fn trace(&self, tracer: Tracer);
 
-    /// Returns how far it has read, and what it holds.
+    /// Returns its read position and the memory it holds.
     fn status(&self) -> ConnectionStatus;
 
     /// Ends the connection to free the memory that it holds.
     fn evict(&self);
 }
 
-/// Something that a client is told beside the messages.
+/// A notification to a client in addition to the messages.
 #[derive(Clone, Copy, Debug)]
 pub enum Notice<'a> {
     /// An encoded frame about the room, for clients of the typed dialect.
@@ -41,29 +41,29 @@ pub enum Notice<'a> {
     Log(&'a Push),
 }
 
-/// The way in which the server ends a connection.
+/// The way in which the server closes a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Closing {
-    /// With this code.
+    /// A close with this code.
     Code(CloseCode),
-    /// With 1001, because the server stops. The client should reconnect after this time.
+    /// A close with 1001, because the server stops. The client should reconnect after this time.
     Drain(Duration),
 }
 
 /// The state of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct ConnectionStatus {
-    /// How it reads the log.
+    /// The dialect in which it reads the log.
     pub dialect: Dialect,
-    /// The last offset of the log that was written to it, if only in part.
+    /// The last offset that was at least partly written to it.
     pub offset: Offset,
-    /// Bytes that wait for it alone.
+    /// The number of bytes that are buffered only for this connection.
     pub waiting: usize,
-    /// The memory that can be reclaimed from it; `None` if there is next to none.
+    /// The memory that can be reclaimed from it; `None` if it is negligible.
     pub reclaimable: Option<Reclaimable>,
 }
 
-/// A subscriber without a client, which counts what it is sent.
+/// A subscriber without a client that counts the notices sent to it.
 #[cfg(test)]
 pub(super) struct TestSubscriber {
     pub(super) on_flush: fn(),

@@ -1,5 +1,5 @@
-//! Coming back: whatever is published, dropped, trimmed, restarted or begun anew between, a client gets all it
-//! missed, in order and once, or is told exactly what it will not get. Held against a plain list.
+//! Tests of resuming. Messages are published, dropped and trimmed, and the server is restarted or reset in between. A
+//! client always gets all messages it missed, in order and once, or an exact gap. The model is a plain list.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -20,7 +20,7 @@ use crate::server::store::{Durability, MemoryStore, Retention, SqliteSettings, S
 const CLIENTS: usize = 3;
 
 impl Hub {
-    /// Creates a hub over a store in memory, with room for everybody.
+    /// Creates a hub over a store in memory, without limits.
     pub(crate) fn in_memory() -> Self {
         let age = Duration::from_secs(3600);
         let retention = Retention {
@@ -32,6 +32,7 @@ impl Hub {
                 age,
             },
         };
+
         let settings = HubSettings {
             max_connections: usize::MAX,
             max_connections_per_ip: usize::MAX,
@@ -44,6 +45,7 @@ impl Hub {
             },
             sweep_every: age,
         };
+
         Self::unmoderated(settings, MemoryStore::new(retention), RunClock::new())
     }
 
@@ -98,16 +100,16 @@ async fn a_room_whose_messages_have_all_expired_is_forgotten_with_its_row_in_the
 
 #[derive(Clone, Debug)]
 enum Step {
-    /// So many messages, in one go.
+    /// This number of messages, published at once.
     Publish(u8),
-    /// A client takes so many writes.
+    /// A client that performs this number of writes.
     Read(usize, u8),
     Drop(usize),
-    /// It comes back with its position.
+    /// A client that resumes from its position.
     Resume(usize),
-    /// The server ends and starts again on the same file.
+    /// A restart of the server on the same file.
     Restart,
-    /// The file is lost.
+    /// A restart with a lost file.
     Reset,
 }
 
@@ -123,7 +125,7 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
-/// A server, and all that was ever said to it by epoch.
+/// A server, and all messages ever published to it, by epoch.
 struct World {
     folder: tempfile::TempDir,
     settings: SqliteSettings,
@@ -133,10 +135,10 @@ struct World {
     published: u64,
 }
 
-/// A reader, as it knows itself.
+/// A client with its own view of its position.
 #[derive(Default)]
 struct Client {
-    /// The epoch and the last offset that it saw or was told to be gone.
+    /// The epoch, and the last offset that it has seen or that a gap has covered.
     position: Option<(Epoch, u64)>,
     open: Option<(Arc<Room>, SendBuffer)>,
 }
@@ -154,6 +156,7 @@ impl World {
             age: Duration::from_secs(3600),
             keys,
         };
+
         let path = folder.path().join("test.db");
         let settings = SqliteSettings {
             path,
@@ -162,6 +165,7 @@ impl World {
             max_rooms: 10_000,
             quick_check: false,
         };
+
         let hub = Self::hub(&settings, ring);
         Self {
             folder,
@@ -179,6 +183,7 @@ impl World {
             messages: ring,
             bytes: usize::MAX,
         };
+
         let settings = HubSettings {
             max_connections: 100,
             max_connections_per_ip: 100,
@@ -188,11 +193,13 @@ impl World {
             log,
             sweep_every: Duration::from_secs(1),
         };
+
         let hub = Hub::unmoderated(settings, store, RunClock::new());
         tokio::spawn({
             let hub = hub.clone();
             async move { hub.run().await }
         });
+
         hub
     }
 
@@ -219,19 +226,21 @@ impl World {
         let texts: Vec<String> = (0..count)
             .map(|at| format!("text {}", self.published + u64::from(at)))
             .collect();
+
         self.published += u64::from(count);
         let drafts = texts
             .iter()
             .map(|text| Draft::text(UserId::guest(1), None, text))
             .collect();
         self.hub.publish(&room, drafts).await.expect("stored");
+
         self.said
             .entry(room.epoch().to_string())
             .or_default()
             .extend(texts);
     }
 
-    /// The oldest that is kept, or the next to be said.
+    /// Returns the oldest offset that is kept, or the next one to be assigned.
     fn first(&self) -> u64 {
         let bounds = self.hub.store().bounds(&RoomName::lobby()).expect("bounds");
         if bounds.first.0 > 0 {
@@ -248,18 +257,22 @@ impl Client {
             after: Offset(after),
             epoch: Some(epoch),
         });
+
         let address = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let lobby = RoomName::lobby();
         let admitted = world
             .hub
             .admit(address, &lobby, resume.as_ref())
             .now_or_never();
+
         let admission = admitted.expect("at once").expect("admitted");
         let (room, start) = (admission.room().clone(), admission.start().clone());
+
         let is_kept = self
             .position
             .as_ref()
             .is_some_and(|(epoch, after)| epoch == room.epoch() && after + 1 >= world.first());
+
         match (start.recovery, &self.position) {
             (Recovery::Fresh, None) => assert_eq!(start.cursor, room.head()),
             (Recovery::Resumed, Some((_, after))) => {
@@ -273,17 +286,19 @@ impl Client {
             }
             other => panic!("{other:?}"),
         }
+
         self.position = Some((room.epoch().clone(), start.cursor.0));
         let outbox = SendBuffer::new(Format::new(Dialect::Typed), start.cursor);
         self.open = Some((room, outbox));
     }
 
-    /// Takes at most so many writes; whether something may be left.
+    /// Performs at most `writes` writes. Returns true if more data may be pending.
     async fn read(&mut self, world: &World, writes: u8) -> bool {
         let Some((room, mut outbox)) = self.open.take() else {
             return false;
         };
         let mut is_more = true;
+
         for _write in 0..writes {
             let mut reel = room.reel();
             let bytes = match outbox.next(&mut reel) {
@@ -308,9 +323,11 @@ impl Client {
                     break;
                 }
             };
+
             outbox.wrote(bytes.len(), &mut reel);
             texts(&bytes).iter().for_each(|text| self.hear(world, text));
         }
+
         self.open = Some((room, outbox));
         is_more
     }
@@ -324,6 +341,7 @@ impl Client {
                     (*last, *last + 1),
                     "each once, in order, none missing"
                 );
+
                 let said = &world.said[epoch.as_str()][*last as usize];
                 assert_eq!(message.body, Body::Text(said.clone()));
                 *last += 1;
@@ -334,6 +352,7 @@ impl Client {
                     before.0 > after.0 + 1 && before.0 <= world.first(),
                     "only what is gone is told to be gone"
                 );
+
                 *last = before.0 - 1;
             }
             other => panic!("{other:?}"),
@@ -341,7 +360,7 @@ impl Client {
     }
 }
 
-/// The payloads of the server's frames in `bytes`.
+/// Returns the payloads of the server's frames in `bytes`.
 fn texts(mut bytes: &[u8]) -> Vec<String> {
     let mut texts = Vec::new();
     while let [_, short, rest @ ..] = bytes {
@@ -349,10 +368,12 @@ fn texts(mut bytes: &[u8]) -> Vec<String> {
             (126, [high, low, rest @ ..]) => (usize::from(u16::from_be_bytes([*high, *low])), rest),
             (short, rest) => (usize::from(*short), rest),
         };
+
         let (text, next) = rest.split_at(length);
         texts.push(String::from_utf8(text.to_vec()).expect("text"));
         bytes = next;
     }
+
     texts
 }
 
@@ -366,6 +387,7 @@ proptest! {
         runtime.block_on(async {
             let mut world = World::new(kept, ring);
             let mut clients: [Client; CLIENTS] = Default::default();
+
             for step in steps {
                 match step {
                     Step::Publish(count) => world.publish(count).await,
@@ -380,6 +402,7 @@ proptest! {
                     }
                 }
             }
+
             for client in &mut clients {
                 client.resume(&world);
                 while client.read(&world, 8).await {}

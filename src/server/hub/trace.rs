@@ -1,8 +1,8 @@
-//! The events of one connection, for an operator who watches it: types and sizes, never content.
+//! The trace of one connection for an operator: types and sizes of frames, never content.
 //!
 //! # Invariants
 //!
-//! - A connection that is not watched pays for one check of a flag.
+//! - A connection that is not traced pays only for checking a flag.
 //! - The connection never waits for the operator: events that cannot be sent are counted, and reported as missed.
 
 use serde::Serialize;
@@ -12,7 +12,7 @@ use crate::protocol::Offset;
 use crate::server::hub::now_millis;
 use crate::server::memory::{Memory, MemoryReservation};
 
-/// Events that may wait for the operator.
+/// The largest number of events that wait for the operator.
 const MAX_WAITING: usize = 1024;
 
 /// An event of a connection, with its time.
@@ -29,27 +29,27 @@ pub struct TracedConnection {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(tag = "event", rename_all = "snake_case")]
 pub enum TraceEvent {
-    /// The client sent a frame.
+    /// A frame from the client.
     Frame {
-        /// `text`, `binary`, `ping`, `pong` or `close`.
+        /// The type: `text`, `binary`, `ping`, `pong` or `close`.
         kind: &'static str,
-        /// Bytes of its payload.
+        /// The size of its payload in bytes.
         bytes: usize,
-        /// What it led to: `publish`, `history`, `renew`, `answer`, `pong`, `close` or `nothing`.
+        /// The result: `publish`, `history`, `renew`, `answer`, `pong`, `close` or `nothing`.
         led_to: &'static str,
     },
-    /// The kernel, or HTTP, took bytes for the client.
+    /// A write of bytes for the client that the kernel, or HTTP, accepted.
     Write {
-        /// How many.
+        /// The number of bytes.
         bytes: usize,
-        /// The last offset of the log that was among all written so far, if only in part.
+        /// The last offset of the log that was at least partly written so far.
         offset: Offset,
     },
-    /// The kernel takes nothing now: the client does not read, or its network does not carry.
+    /// A pause in writing: the kernel accepts nothing now, because the client does not read or its network is down.
     Blocked,
-    /// Events were missed, because they were not read as fast as they came.
+    /// Missed events, because the operator did not read them fast enough.
     Missed {
-        /// How many.
+        /// The number of missed events.
         count: u64,
     },
 }
@@ -59,12 +59,12 @@ pub enum TraceEvent {
 pub struct Tracer {
     sender: Sender<TracedConnection>,
     missed: u64,
-    /// The events that may wait.
+    /// The memory of the waiting events.
     _reservation: MemoryReservation,
 }
 
 impl Tracer {
-    /// Returns a tracer and its events.
+    /// Creates a tracer and the receiver of its events.
     pub fn channel() -> (Self, Receiver<TracedConnection>) {
         let (sender, receiver) = mpsc::channel(MAX_WAITING);
         let tracer = Self {
@@ -75,7 +75,7 @@ impl Tracer {
         (tracer, receiver)
     }
 
-    /// Sends `event`. Returns whether the trace is still read.
+    /// Sends `event`. Returns true if the trace still has a reader.
     pub fn record(&mut self, event: TraceEvent) -> bool {
         if self.missed > 0 && self.send(TraceEvent::Missed { count: self.missed }) {
             self.missed = 0;
@@ -104,6 +104,7 @@ mod tests {
     fn a_reader_that_does_not_keep_up_gets_the_number_of_missed_events_and_one_that_leaves_ends_the_trace()
      {
         let (mut tracer, mut traced) = Tracer::channel();
+
         for _event in 0..MAX_WAITING + 3 {
             assert!(tracer.record(TraceEvent::Blocked));
         }
@@ -113,11 +114,13 @@ mod tests {
                 Ok(TraceEvent::Blocked)
             );
         }
+
         assert!(tracer.record(TraceEvent::Blocked));
         assert_eq!(
             traced.try_recv().map(|traced| traced.event),
             Ok(TraceEvent::Missed { count: 3 })
         );
+
         drop(traced);
         assert!(!tracer.record(TraceEvent::Blocked));
     }

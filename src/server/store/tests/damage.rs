@@ -1,4 +1,4 @@
-//! What SQLite promises of a database of which a part is damaged.
+//! Tests of a SQLite database that is partly damaged: all undamaged messages can be read, and new ones can be stored.
 
 use std::fs;
 
@@ -7,7 +7,7 @@ use super::*;
 /// The size of a page of the database.
 const PAGE: usize = 4096;
 
-/// Writes `messages`, closes the database, changes its bytes, and opens it again.
+/// Stores `messages` messages, closes the database, damages its bytes, and opens it again.
 fn damaged(messages: u64, kept: usize, damage: impl FnOnce(&mut Vec<u8>)) -> Subject {
     let mut subject = Subject::sqlite(Subject::retention(kept));
     for number in 1..=messages {
@@ -25,12 +25,12 @@ fn damaged(messages: u64, kept: usize, damage: impl FnOnce(&mut Vec<u8>)) -> Sub
     subject
 }
 
-/// Returns the text of one message, which occurs nowhere else in the file.
+/// Returns the text of message `number`, which occurs nowhere else in the file.
 fn text(number: u64) -> String {
     format!("this is message {number:05} of the test")
 }
 
-/// Finds the text of message `number` in the file.
+/// Returns the position of the text of message `number` in the file.
 fn find(bytes: &[u8], number: u64) -> usize {
     let text = text(number);
     bytes
@@ -39,7 +39,7 @@ fn find(bytes: &[u8], number: u64) -> usize {
         .expect("it is there")
 }
 
-/// Fills the page that holds message `number` with zeros.
+/// Returns a function that fills the page with message `number` with zeros.
 fn zero_page_of(number: u64) -> impl FnOnce(&mut Vec<u8>) {
     move |bytes| {
         let start = find(bytes, number) / PAGE * PAGE;
@@ -176,7 +176,7 @@ fn a_page_of_history_goes_past_more_damage_than_one_read_looks_at() {
 fn a_room_with_a_damaged_page_is_written_to_and_trimmed_as_any_other() {
     let subject = damaged(600, 700, zero_page_of(300));
 
-    // The first that meets the damage may fail; all others do not.
+    // Only the first read that finds the damage may fail.
     let mut failures = 0;
     for number in 601..=1200 {
         let key = number.to_string();

@@ -1,4 +1,4 @@
-//! What SQLite promises when the date is wrong.
+//! Tests of SQLite stores with a wrong date.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -12,7 +12,7 @@ fn a_database_that_is_opened_while_the_date_is_a_month_ahead_keeps_its_messages(
     subject.close();
     let month_ms = 30 * 24 * 60 * 60 * 1000_u64;
     let database = rusqlite::Connection::open(subject.path()).expect("opened");
-    // As if it had been closed a month ago, by the wall clock alone.
+    // The wall clock alone indicates that the store was closed a month ago.
     let set_back =
         "UPDATE meta SET value = CAST(value AS INTEGER) - ?1 WHERE name IN ('clock', 'wall')";
     assert_eq!(database.execute(set_back, [month_ms]).expect("written"), 2);

@@ -1,9 +1,10 @@
-//! What the stores promise of what is deleted.
+//! Tests of deletion in all stores.
 
 use super::*;
 use crate::protocol::Body;
 
-/// Deletes what stands at `offset`; whether it is only now gone, or nothing if it is not there.
+/// Deletes the message at `offset`. Returns true if this call deleted it, false if it was deleted before, and `None`
+/// if it is not kept.
 fn delete(subject: &Subject, offset: u64) -> Option<bool> {
     let deletion = subject.store.delete(&RoomName::lobby(), Offset(offset), 9);
     match block_on(deletion).expect("deleted") {
@@ -25,6 +26,7 @@ fn what_is_deleted_keeps_its_place_and_its_key_and_says_nothing() {
         age: Duration::from_secs(60),
         keys,
     };
+
     for mut subject in [
         Subject::memory(retention),
         Subject::sqlite(retention),
@@ -33,10 +35,12 @@ fn what_is_deleted_keeps_its_place_and_its_key_and_says_nothing() {
         for (key, text) in [("a", "one"), ("b", "two"), ("c", "three"), ("d", "four")] {
             subject.append(Some(key), text);
         }
+
         assert_eq!(
             [1, 2, 2, 5].map(|offset| delete(&subject, offset)),
             [None, Some(true), Some(false), None]
         );
+
         for _round in 0..2 {
             let page = subject.page(
                 Span::Newest,
@@ -50,6 +54,7 @@ fn what_is_deleted_keeps_its_place_and_its_key_and_says_nothing() {
                 .iter()
                 .map(|frame| frame.publication())
                 .collect();
+
             let bodies: Vec<_> = read.iter().map(|read| read.body.clone()).collect();
             let text = |text: &str| Body::Text(text.to_owned());
             assert_eq!(bodies, [Body::Deleted(true), text("three"), text("four")]);
@@ -62,9 +67,11 @@ fn what_is_deleted_keeps_its_place_and_its_key_and_says_nothing() {
                 (subject.append(Some("b"), "two"), delete(&subject, 2)),
                 ((2, true), Some(false))
             );
+
             subject.restart();
         }
-        // It is trimmed like any other.
+
+        // The tombstone is trimmed like any other message.
         let (five, duplicate) = subject.append(None, "five");
         assert!(five > 4 && !duplicate);
         subject.becomes((3, five), Subject::bounds);
@@ -85,12 +92,15 @@ fn what_is_deleted_no_longer_counts_where_bytes_are_limited() {
         age: Duration::from_secs(60),
         keys,
     };
+
     for subject in [Subject::memory(retention), Subject::sqlite(retention)] {
         subject.append(None, &"x".repeat(1800));
         subject.append(None, "short");
+
         assert_eq!(delete(&subject, 1), Some(true));
         subject.append(None, &"x".repeat(1800));
         subject.append(None, &"x".repeat(1000));
+
         assert_eq!(subject.bounds(), (1, 4));
     }
 }

@@ -1,4 +1,4 @@
-//! What a database file must be to be opened, and to keep its epoch.
+//! Tests of opening a database file: the files that are accepted, and the conditions under which the epoch continues.
 
 use std::fs::{self, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, symlink};
@@ -10,14 +10,14 @@ use tempfile::TempDir;
 
 use super::*;
 
-/// Files of each version of the schema, made by the programs of their time: three messages in the lobby.
+/// Files of each version of the schema, created by the program of that version, with three messages in the lobby.
 const VERSIONS: &[&[u8]] = &[
     include_bytes!("databases/version-1.db"),
     include_bytes!("databases/version-2.db"),
     include_bytes!("databases/version-3.db"),
     include_bytes!("databases/version-4.db"),
 ];
-/// A process that was killed in the first milliseconds of its first start left these.
+/// The files left by a process that was killed in the first milliseconds of its first start.
 const STUCK: (&[u8], &[u8]) = (
     include_bytes!("databases/stuck-first-start.db"),
     include_bytes!("databases/stuck-first-start.db-journal"),
@@ -33,7 +33,7 @@ impl Folder {
         Self(folder)
     }
 
-    /// Creates a folder with these bytes as its database.
+    /// Creates a folder with a database of these bytes.
     fn with(database: &[u8]) -> Self {
         let folder = Self::new();
         fs::write(folder.database(), database).expect("written");
@@ -52,7 +52,7 @@ impl Folder {
         self.data().join("test.db")
     }
 
-    /// Returns the texts of the lobby, as an export has them.
+    /// Returns the texts of the lobby, as exported.
     fn texts(&self) -> Vec<serde_json::Value> {
         let mut texts = Vec::new();
         export(&self.database(), &RoomName::lobby(), |frame| {
@@ -71,7 +71,7 @@ impl Folder {
         self.try_open().expect("opened")
     }
 
-    /// Opens the database, stores `count` messages and closes it. Returns its epoch.
+    /// Opens the database, stores `count` messages and closes the database. Returns its epoch.
     fn run(&self, count: usize) -> Epoch {
         let store = self.open();
         for number in 0..count {
@@ -107,13 +107,13 @@ fn head(store: &SqliteStore) -> u64 {
     store.bounds(&RoomName::lobby()).expect("bounds").head.0
 }
 
-/// Runs a program of the system.
+/// Runs a program of the operating system.
 fn run(program: &str, arguments: &[&Path]) {
     let status = Command::new(program).args(arguments).status();
     assert!(status.expect("it runs").success());
 }
 
-/// Copies the content of a folder, times and permissions included, over that of another.
+/// Copies the content of a folder, including times and permissions, over that of another.
 fn copy_over(from: &Path, to: &Path) {
     run("cp", &[Path::new("-a"), &from.join("."), to]);
 }
@@ -259,12 +259,13 @@ fn a_first_start_that_was_killed_is_followed_by_another() {
     assert_eq!(head(&store), 1);
 }
 
-/// Leaves `folder` as a process that was killed in the middle of a transaction, of a database without a write-ahead
-/// log, leaves it: with a journal to be rolled back.
+/// Leaves the files of a process that was killed in the middle of a transaction in `folder`. The database has no
+/// write-ahead log, but a journal to be rolled back.
 fn leave_journal(folder: &Folder) {
     let other = tempfile::tempdir().expect("a folder");
     let path = other.path().join("test.db");
     fs::copy(folder.database(), &path).expect("copied");
+
     let database = Connection::open(&path).expect("opened");
     database
         .execute_batch(
@@ -273,6 +274,7 @@ fn leave_journal(folder: &Folder) {
              INSERT INTO filler SELECT bytes FROM filler;",
         )
         .expect("begun");
+
     for suffix in ["", "-journal"] {
         fs::copy(
             other.path().join(format!("test.db{suffix}")),
@@ -280,6 +282,7 @@ fn leave_journal(folder: &Folder) {
         )
         .expect("copied");
     }
+
     drop(database);
 }
 
@@ -337,7 +340,7 @@ fn a_database_is_opened_once_under_whatever_name() {
         );
     }
 
-    // Through the link, the same files are used.
+    // The path through the link leads to the same files.
     let before = epoch(&store);
     drop(store);
     fs::remove_file(folder.0.path().join("hard.db")).expect("removed");

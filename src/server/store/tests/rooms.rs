@@ -1,4 +1,4 @@
-//! What SQLite promises of the number of rooms, and of rooms that nobody needs any more.
+//! Tests of the limit of rooms in a SQLite database, and of rooms that are no longer needed.
 
 use super::*;
 
@@ -20,7 +20,7 @@ fn a_new_room_is_refused_at_the_limit_until_all_messages_of_another_have_expired
     let known = subject.append_to(&room("a"), None, "x");
     assert_eq!(known, Ok((2, false)));
 
-    // Its messages have expired, but its key is still remembered.
+    // The messages of the room have expired, but its key is still remembered.
     subject.pass(61);
     subject.becomes(0, |subject| subject.rows("messages"));
     let refused = subject.append_to(&room("c"), None, "x");
@@ -98,7 +98,7 @@ fn keys_of_a_room_that_its_own_traffic_trims_are_bounded_and_forgotten_in_time()
     }
 
     assert!(subject.rows("keys") <= 20, "{}", subject.rows("keys"));
-    // The room is never idle for long enough to be looked at for itself.
+    // The room never becomes idle for long enough to be maintained on its own.
     for _round in 0..12 {
         subject.pass(55);
         subject.append(None, "x");

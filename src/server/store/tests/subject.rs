@@ -1,4 +1,4 @@
-//! A store under test: opened, left and opened again, its time let pass.
+//! A store under test, which can be closed and reopened, and whose clock the test controls.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -18,21 +18,21 @@ use crate::server::store::{
     SqliteStore, Store, StoreError, Stored,
 };
 
-/// Real time in which NATS, which has no clock for tests, lets a second pass.
+/// The real time that stands for one second in NATS, whose clock a test cannot set.
 const SECOND: Duration = Duration::from_millis(50);
-/// Longer than NATS remembers anything here.
+/// A time in seconds after which NATS has forgotten everything in these tests.
 const LONGEST: u32 = 100;
-/// How late a store may be: each looks for what is too old now and then, and NATS is asked once a second.
+/// The longest delay of expiry: stores remove old messages at intervals, and NATS is queried once per second.
 const LATE: Duration = Duration::from_secs(2);
 
-/// A store whose time the test lets pass.
+/// A store whose clock the test controls.
 pub(super) struct Subject {
     pub(super) store: Arc<dyn Store>,
     clock: Arc<Clock>,
     lasts: Lasting,
 }
 
-/// What outlasts the store, and how it is opened again.
+/// The parts of a store that outlast it, and the settings to reopen it.
 enum Lasting {
     Nothing,
     File(
@@ -45,7 +45,7 @@ enum Lasting {
     ),
 }
 
-/// Where the tasks of NATS live.
+/// Returns the runtime for the tasks of NATS.
 fn runtime() -> &'static Runtime {
     static RUNTIME: OnceLock<Runtime> = OnceLock::new();
     RUNTIME.get_or_init(|| Runtime::new().expect("a runtime"))
@@ -66,7 +66,7 @@ impl Subject {
         Self::sqlite_of(retention, 10_000)
     }
 
-    /// Opens a database that may have `max_rooms` rooms.
+    /// Opens a database with at most `max_rooms` rooms.
     pub(super) fn sqlite_of(retention: Retention, max_rooms: usize) -> Self {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("test.db");
@@ -94,6 +94,7 @@ impl Subject {
             age: scaled(retention.keys.age),
             ..retention.keys
         };
+
         let settings = NatsSettings {
             retention: Retention {
                 age: scaled(retention.age),
@@ -102,15 +103,18 @@ impl Subject {
             },
             ..server.settings()
         };
+
         let store = runtime()
             .block_on(NatsStore::connect(&settings))
             .expect("connected");
+
         let clock = Arc::new(Clock::new());
         let subject = Self {
             store: Arc::new(store),
             clock,
             lasts: Lasting::Stream(server, settings),
         };
+
         subject.open(&RoomName::lobby());
         subject
     }
@@ -145,7 +149,7 @@ impl Subject {
         runtime().block_on(self.store.open(room)).expect("opened");
     }
 
-    /// Closes it and opens what it left. One that leaves nothing stays as it is.
+    /// Closes the store and opens it again. A store in memory stays open.
     pub(super) fn restart(&mut self) {
         let again: Arc<dyn Store> = match &self.lasts {
             Lasting::Nothing => return,
@@ -164,11 +168,12 @@ impl Subject {
                 )
             }
         };
+
         self.store = again;
         self.open(&RoomName::lobby());
     }
 
-    /// Opens what it left by another clock.
+    /// Reopens the store with another clock.
     pub(super) fn reopened_with(self, clock: Arc<Clock>) -> Self {
         let store = SqliteStore::open_with(self.settings(), clock.clone()).expect("opened again");
         Self {
@@ -178,12 +183,13 @@ impl Subject {
         }
     }
 
-    /// Closes it, though it is still held; gives the names of the files that are there then.
+    /// Closes the store while other references to it exist. Returns the names of the files in its folder afterwards.
     pub(super) fn close(&self) -> Vec<String> {
         self.store.close();
         let Lasting::File(_, settings) = &self.lasts else {
             return Vec::new();
         };
+
         let folder = settings.path.parent().expect("a folder");
         let files = std::fs::read_dir(folder).expect("it is there");
         let mut names: Vec<_> = files
@@ -194,11 +200,12 @@ impl Subject {
                     .expect("text")
             })
             .collect();
+
         names.sort();
         names
     }
 
-    /// How the database is opened.
+    /// Returns the settings of the database.
     pub(super) fn settings(&self) -> &SqliteSettings {
         match &self.lasts {
             Lasting::File(_, settings) => settings,
@@ -206,12 +213,12 @@ impl Subject {
         }
     }
 
-    /// The database file.
+    /// Returns the path of the database file.
     pub(super) fn path(&self) -> PathBuf {
         self.settings().path.clone()
     }
 
-    /// Counts the rows of a table of the database.
+    /// Returns the number of rows in a table of the database.
     pub(super) fn rows(&self, table: &str) -> u64 {
         let database = rusqlite::Connection::open(self.path()).expect("opened");
         let count = format!("SELECT count(*) FROM {table}");
@@ -220,7 +227,7 @@ impl Subject {
             .expect("a table")
     }
 
-    /// Lets so many seconds pass.
+    /// Advances the clock by `seconds`.
     pub(super) fn pass(&self, seconds: u32) {
         if self.is_nats() {
             std::thread::sleep(SECOND * seconds.min(LONGEST));
@@ -229,7 +236,7 @@ impl Subject {
         }
     }
 
-    /// Waits until `look` sees what it should, where that may be late.
+    /// Waits until `look` returns the expected value, for at most [`LATE`].
     pub(super) fn becomes<T: PartialEq + std::fmt::Debug>(
         &self,
         expected: T,
@@ -242,12 +249,12 @@ impl Subject {
         assert_eq!(look(self), expected);
     }
 
-    /// Offset and whether it was a duplicate.
+    /// Stores a message in the lobby. Returns its offset, and true if it was a duplicate.
     pub(super) fn append(&self, key: Option<&str>, text: &str) -> (u64, bool) {
         self.try_append(key, text).expect("stored")
     }
 
-    /// The same, or the error of the store.
+    /// Stores a message like [`Self::append`], or returns the error of the store.
     pub(super) fn try_append(
         &self,
         key: Option<&str>,
@@ -256,7 +263,7 @@ impl Subject {
         self.append_to(&RoomName::lobby(), key, text)
     }
 
-    /// The same in another room.
+    /// Stores a message like [`Self::try_append`] in another room.
     pub(super) fn append_to(
         &self,
         room: &RoomName,
@@ -281,7 +288,7 @@ impl Subject {
         runtime().block_on(read).expect("a page")
     }
 
-    /// Begins `count` reads of everything and waits for none of them.
+    /// Begins `count` reads of all messages and drops them unfinished.
     pub(super) fn break_off_reads(&self, count: usize) {
         runtime().block_on(async {
             for _read in 0..count {
@@ -290,7 +297,7 @@ impl Subject {
                     bytes: usize::MAX,
                 };
                 let read = self.store.read(&RoomName::lobby(), Span::Newest, limit);
-                // One look is enough for the read to begin.
+                // One poll is enough to start the read.
                 let _unfinished = futures::poll!(read);
             }
         });
