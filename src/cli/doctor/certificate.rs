@@ -13,9 +13,9 @@ use crate::cli::client::{Tls, tls_reason};
 use crate::cli::format;
 
 const DAY: Duration = Duration::from_secs(86_400);
-/// The time to expiry from which a renewal is overdue: automatic renewals happen 30 days before.
+/// The remaining lifetime at which a renewal is overdue: automatic renewals happen 30 days before expiry.
 const SOON: Duration = Duration::from_secs(14 * 86_400);
-/// Longer than the lifetime of any certificate.
+/// A duration longer than the lifetime of any certificate.
 const AGES: Duration = Duration::from_secs(1000 * 365 * 86_400);
 
 const RENEW: &str = "certbot: certbot renew, then nginx -s reload or systemctl reload fanfare (Caddy renews by itself: see its log)";
@@ -23,7 +23,7 @@ const RENEW: &str = "certbot: certbot renew, then nginx -s reload or systemctl r
 /// Performs the TLS handshake with the server `name` on `stream`, and checks its certificate.
 ///
 /// # Errors
-/// The finding, if the handshake fails, so that no other check is possible.
+/// The finding, if the handshake fails and no other check is possible.
 pub(super) async fn check(
     tls: &Tls,
     name: &ServerName<'static>,
@@ -49,7 +49,7 @@ pub(super) async fn check(
     let now = SystemTime::now()
         .duration_since(SystemTime::UNIX_EPOCH)
         .unwrap_or_default();
-    // The expiry is found by checking the certificate at later times.
+    // The expiry is determined by checking the certificate at later times.
     let ends = |later| match tls.check(chain, name, UnixTime::since_unix_epoch(now + later)) {
         Err(Error::InvalidCertificate(CertificateError::ExpiredContext { not_after, .. })) => {
             Some(Duration::from_secs(not_after.as_secs()))
@@ -83,6 +83,7 @@ fn refused(name: &ServerName<'_>, reason: &Error) -> Finding {
     let Error::InvalidCertificate(wrong) = reason else {
         return no_tls(&reason.to_string());
     };
+
     match wrong {
         CertificateError::Expired => bad("it has expired".to_owned()).fix(RENEW),
         CertificateError::ExpiredContext { not_after, .. } => bad(format!(
@@ -102,14 +103,14 @@ fn refused(name: &ServerName<'_>, reason: &Error) -> Finding {
             names(presented)
         ))
         .fix(another(&name)),
-        // The second means another issuer of the same name.
+        // `BadSignature` means another issuer of the same name.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => bad(
             "it is not issued by a trusted authority, or intermediate certificates are missing"
                 .to_owned(),
         )
         .fix("nginx: ssl_certificate .../fullchain.pem; (not cert.pem)")
         .fix("fanfare doctor: --ca FILE, if the certificates are your own"),
-        // The default of `openssl req -x509`. The library has no variant for it.
+        // A certificate with the defaults of `openssl req -x509`. The library has no variant for this error.
         CertificateError::Other(why) if why.to_string() == "CaUsedAsEndEntity" => {
             bad("it is a CA certificate (CA:TRUE), which is not accepted from a server".to_owned())
                 .fix("openssl: openssl req -x509 ... -addext basicConstraints=critical,CA:FALSE")
@@ -125,7 +126,7 @@ fn another(name: &str) -> String {
     )
 }
 
-/// Returns the names in a certificate, without the types that rustls writes around them.
+/// Returns the names of a certificate, without the types that rustls writes around them.
 fn names(presented: &[String]) -> String {
     let bare = |name: &String| match name.split_once('(') {
         Some((_kind, name)) => name.trim_end_matches(')').trim_matches('"').to_owned(),
@@ -139,7 +140,7 @@ fn no_tls(why: &str) -> Finding {
         .fix("nginx: listen 443 ssl; or URL: http:// if TLS is not intended")
 }
 
-/// Returns the day of a time since 1970.
+/// Returns the date of a time since 1970.
 fn date(time: Duration) -> String {
     let mut utc = format::utc(time.as_millis() as u64);
     utc.truncate("2026-11-25".len());

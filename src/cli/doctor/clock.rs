@@ -1,14 +1,14 @@
-//! The check of the server's clock, on which tokens, bans and shown times depend.
+//! The check of the server's clock, which affects tokens, bans and displayed times.
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use super::finding::Finding;
 use super::visit::Visit;
 
-/// The allowed difference. With NTP, clocks differ by milliseconds.
+/// The tolerated difference. With NTP, clocks differ by milliseconds.
 const ALLOWED: Duration = Duration::from_secs(2);
 
-/// Publishes a message, and compares its time with this machine's.
+/// Publishes a message, and compares its time with the clock of this machine.
 pub(super) async fn check(visit: &Visit) -> Finding {
     let sent = now_millis();
     let answer = match visit
@@ -25,15 +25,18 @@ pub(super) async fn check(visit: &Visit) -> Finding {
     }
 }
 
-/// Returns the finding for a message that was stored `at`, between `sent` and `received`; in milliseconds since 1970.
+/// Returns the finding for a message that was stored `at`, between `sent` and `received`, all in milliseconds since
+/// 1970.
 fn judge(sent: i64, at: i64, received: i64) -> Finding {
-    // A time between the two is no difference.
+    // A time between the two counts as no difference.
     let off = if at < sent {
         at - sent
     } else {
         (at - received).max(0)
     };
+
     let seconds = off as f64 / 1000.0;
+
     if off.unsigned_abs() > ALLOWED.as_millis() as u64 {
         let which = if off > 0 { "ahead of" } else { "behind" };
         Finding::bad(

@@ -1,4 +1,4 @@
-//! The checks of the disk: free space, and the time of a durable write.
+//! The checks of the disk: free space, and the duration of a durable write.
 
 use std::fs::{self, File};
 use std::io::{self, Write};
@@ -7,18 +7,19 @@ use std::time::{Duration, Instant};
 
 use super::finding::Finding;
 
-/// The most writes that are timed: some disks are fast only at first.
+/// The maximum number of timed writes: some disks are fast only at first.
 const MAX_WRITES: usize = 32;
-/// The most time for the writes.
+/// The maximum duration of all writes.
 const MAX_TIME: Duration = Duration::from_secs(2);
-/// One write, about as large as a commit of a few messages.
+/// The content of one write, about as large as a commit of a few messages.
 const BLOCK: [u8; 4096] = [0; 4096];
-/// The time of a write from which users notice the delay.
+/// The duration of a write from which users notice the delay.
 const SLOW: Duration = Duration::from_millis(50);
 
 /// Checks the disk of `folder`, where a room may hold `history` bytes.
 pub(super) fn check(folder: &Path, history: usize) -> Vec<Finding> {
     let shown = folder.display();
+
     match (space(folder, history), syncs(folder)) {
         (Ok(space), Ok(time)) => vec![space, judge(time)],
         (Ok(space), Err(error)) => vec![
@@ -47,6 +48,7 @@ fn space(folder: &Path, history: usize) -> io::Result<Finding> {
     let needed = history as u64;
     let mib = |bytes: u64| bytes / (1024 * 1024);
     let seen = format!("{} MiB are free in {}", mib(free), folder.display());
+
     let finding = if free < needed {
         Finding::bad(
             "disk",
@@ -66,12 +68,13 @@ fn space(folder: &Path, history: usize) -> io::Result<Finding> {
     } else {
         return Ok(Finding::good("disk", seen));
     };
+
     Ok(finding.fix(
         "disk: free space, or fanfare: smaller --history-age, --history-bytes and --max-rooms",
     ))
 }
 
-/// Returns the median time of a durable write.
+/// Returns the median duration of a durable write.
 fn syncs(folder: &Path) -> io::Result<Duration> {
     let path = folder.join(format!(".fanfare-doctor-{}", std::process::id()));
     let mut file = File::options().write(true).create_new(true).open(&path)?;
@@ -82,7 +85,7 @@ fn syncs(folder: &Path) -> io::Result<Duration> {
     Ok(times[times.len() / 2])
 }
 
-/// Returns the times of the writes, at least one.
+/// Returns the durations of the writes, at least one.
 fn measure(file: &mut File) -> io::Result<Vec<Duration>> {
     let began = Instant::now();
     let mut times = Vec::new();

@@ -1,4 +1,4 @@
-//! The result of one check: what was seen, its rating, and the fix. Pure.
+//! The result of one check: the observation, its rating, and the fix. Pure.
 
 use serde::Serialize;
 
@@ -6,9 +6,9 @@ use serde::Serialize;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "snake_case")]
 pub(super) enum Rating {
-    /// All is well.
+    /// No problem.
     Good,
-    /// Perhaps intended, or not checked.
+    /// A fact that may be intended, or that was not checked.
     Note,
     /// A problem for users.
     Bad,
@@ -17,18 +17,18 @@ pub(super) enum Rating {
 /// The result of one check.
 #[derive(Clone, Debug, Serialize)]
 pub(super) struct Finding {
-    /// The check, in a word.
+    /// The name of the check, in one word.
     pub(super) check: &'static str,
     pub(super) outcome: Rating,
     /// The result, in a sentence.
     pub(super) seen: String,
-    /// Lines that fix the problem, each for the program that it begins with.
+    /// The lines that fix the problem. Each begins with the program that it is for.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub(super) fix: Vec<String>,
 }
 
 impl Finding {
-    /// Returns a good result.
+    /// Creates a good result.
     pub(super) fn good(check: &'static str, seen: impl Into<String>) -> Self {
         Self {
             check,
@@ -38,7 +38,7 @@ impl Finding {
         }
     }
 
-    /// Returns a result that is worth knowing.
+    /// Creates a result that is not a problem, but worth mentioning.
     pub(super) fn note(check: &'static str, seen: impl Into<String>) -> Self {
         Self {
             outcome: Rating::Note,
@@ -46,7 +46,7 @@ impl Finding {
         }
     }
 
-    /// Returns a problem.
+    /// Creates a problem.
     pub(super) fn bad(check: &'static str, seen: impl Into<String>) -> Self {
         Self {
             outcome: Rating::Bad,

@@ -1,14 +1,13 @@
-//! `fanfare doctor`: checks a running server from outside, along the path of its users, and prints the line that fixes
-//! each problem.
+//! `fanfare doctor`: checks a running server over the network path of its users, and prints a fix for each problem.
 //!
 //! - [`Finding`] is the result of one check, [`DoctorReport`] prints all of them.
 //! - [`Visit`] is the user and the room of the checks.
-//! - `reach`, `certificate`: a Fanfare answers. Without one there are no other checks.
+//! - `reach`, `certificate`: the server responds. Otherwise there are no other checks.
 //! - `websocket`, `origin`, `stream`, `size`, `clock`, `silence`: the path of a client, with its proxies.
 //! - `ops`: figures of the ops listener.
-//! - `disk`, `nats`: the server's machine, if this is it.
+//! - `disk`, `nats`: the machine of the server, if it is this one.
 //!
-//! It changes nothing. Its messages stay in a room of its own.
+//! The doctor changes no settings, and its messages stay in a room of its own.
 
 mod finding;
 mod report;
@@ -44,7 +43,7 @@ use crate::protocol::RoomName;
 use crate::server::config::Config;
 use crate::server::store::{Retention, StoreSettings};
 
-/// The settings of the server that name its store and its ops listener.
+/// The server settings that determine its store and its ops listener.
 pub(super) const SETTINGS: &[&str] = &[
     "data",
     "store",
@@ -54,7 +53,7 @@ pub(super) const SETTINGS: &[&str] = &[
     "history-bytes",
     "ops-listen",
 ];
-/// Those of them that mean that the server is on this machine.
+/// The settings which imply that the server is on this machine.
 const LOCAL: &[&str] = &["config", "data", "store"];
 const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 
@@ -110,7 +109,7 @@ impl DoctorOptions {
         let quiet_room = errors.check("ROOM", &format!("{name}-quiet"), RoomName::parse);
 
         let is_here = server.as_ref().is_some_and(Server::is_on_loopback);
-        // A server with a public name may be on this machine too. Then a flag says so.
+        // A server with a public name may be on this machine too. A flag then indicates that.
         let is_told = LOCAL.iter().any(|name| matches.contains_id(name));
         let ops = match args.ops.or_else(|| {
             config
@@ -169,7 +168,7 @@ async fn examine(options: DoctorOptions) -> anyhow::Result<()> {
     report.end()
 }
 
-/// Checks the path of a client to a Fanfare behind `proxy_info`.
+/// Checks the path of a client to the server behind `proxy_info`.
 async fn check_path(options: &DoctorOptions, proxy_info: &ProxyInfo, report: &mut DoctorReport) {
     let DoctorOptions {
         visit,
@@ -178,6 +177,7 @@ async fn check_path(options: &DoctorOptions, proxy_info: &ProxyInfo, report: &mu
         is_quick,
         ..
     } = options;
+
     let made_up = HeaderValue::try_from(ops::MADE_UP.to_string())
         .ok()
         .filter(|_| ops.is_some());
@@ -185,22 +185,28 @@ async fn check_path(options: &DoctorOptions, proxy_info: &ProxyInfo, report: &mu
         .map(|address| (X_FORWARDED_FOR, address))
         .into_iter()
         .collect();
+
     let Some((socket, welcome)) = websocket::check(visit, &headers, report).await else {
         return;
     };
+
     let heartbeat = Duration::from_millis(welcome.heartbeat_ms);
     let is_watched = !is_quick && !proxy_info.is_bare();
-    // It only waits, so it runs beside the other checks.
+
+    // The check only waits, so it runs beside the others.
     let silence = is_watched
         .then(|| tokio::spawn(silence::check(visit.clone(), quiet_room.clone(), heartbeat)));
+
     if let Some(ops) = ops {
         report.add_all(ops::address(ops, visit, &welcome, proxy_info).await);
     }
+
     drop(socket);
     report.add_all(origin::check(visit).await);
     report.add_all(stream::check(visit).await);
     report.add_all(size::check(visit, welcome.max_message).await);
     report.add(&clock::check(visit).await);
+
     report.add(&match silence {
         Some(silence) => {
             note(&format!(
@@ -234,7 +240,8 @@ async fn check_store(store: StoreSettings) -> Vec<Finding> {
                 .parent()
                 .map_or_else(PathBuf::new, PathBuf::from);
             let Retention { bytes, .. } = settings.retention;
-            // It waits for the disk, so it runs on its own thread.
+
+            // The check blocks on the disk, so it runs on a thread of its own.
             let looking = tokio::task::spawn_blocking(move || disk::check(&folder, bytes));
             looking
                 .await

@@ -1,4 +1,4 @@
-//! The check that the servers of `--store nats://…` answer, and have JetStream.
+//! The check that the servers of `--store nats://…` respond, and have JetStream.
 
 use serde::Deserialize;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, BufReader};
@@ -8,7 +8,7 @@ use tokio::time::timeout;
 use super::finding::Finding;
 use super::visit::ANSWER_TIMEOUT;
 
-/// The longest greeting. It grows with the servers of a cluster.
+/// The maximum size of the greeting, which grows with the number of servers in a cluster.
 const MAX_GREETING_BYTES: u64 = 64 * 1024;
 
 /// The greeting of a NATS server (`INFO` in its protocol).
@@ -45,6 +45,7 @@ fn judge(address: &str, greeting: &str) -> Finding {
     let info = greeting
         .strip_prefix("INFO ")
         .and_then(|info| serde_json::from_str::<Info>(info).ok());
+
     match info {
         None => Finding::bad("nats", format!("the server at {address} is not NATS")).fix(
             "fanfare: --store nats://HOST:PORT with the client port (4222), not the monitoring port",

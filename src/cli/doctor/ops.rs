@@ -1,4 +1,4 @@
-//! The checks of the ops listener: version, readiness, file limit, and the address that the server sees for a client.
+//! The checks of the ops listener: version, readiness, file limit, and the client address that the server sees.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -9,9 +9,9 @@ use crate::cli::client::Server;
 use crate::protocol::Welcome;
 use crate::server::version;
 
-/// A client address that the doctor invents (RFC 5737). A server shows it only if it trusts this client as a proxy.
+/// An invented client address (RFC 5737). The server uses it only if it trusts this client as a proxy.
 pub(super) const MADE_UP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
-/// The percentage of open files from which a server is about to run out.
+/// The percentage of open files at which a server is about to reach its limit.
 const CROWDED_PERCENT: f64 = 90.0;
 
 /// Runs the checks at the ops listener `ops`.
@@ -61,7 +61,7 @@ pub(super) async fn check(ops: &Server) -> Vec<Finding> {
     findings
 }
 
-/// Checks the address that the server sees for the connection of `welcome`, because limits are per address.
+/// Checks the address that the server sees for the connection of `welcome`, because limits apply per address.
 pub(super) async fn address(
     ops: &Server,
     visit: &Visit,
@@ -84,6 +84,7 @@ fn judge_address(seen: IpAddr, proxy_info: &ProxyInfo) -> Finding {
             .fix(format!("fanfare: --trusted-proxy {seen}"))
             .fix("nginx: proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;")
     };
+
     match &proxy_info.proxy {
         _ if seen == MADE_UP => Finding::good(
             "address",
@@ -187,6 +188,7 @@ mod tests {
                  fanfare_connections_limit{{of=\"files\"}} {fit}\n"
             )
         };
+
         for (most, open, fit, outcome) in [
             (1_048_576, 20, 1_048_512, Rating::Good),
             (1_048_576, 20, 349_504, Rating::Good),
@@ -202,6 +204,7 @@ mod tests {
                 "{most} {open} {fit}"
             );
         }
+
         assert_eq!(files("").outcome, Rating::Note);
     }
 
@@ -213,6 +216,7 @@ mod tests {
             proxy: proxy.map(str::to_owned),
         };
         let (home, proxy) = (IpAddr::V4(Ipv4Addr::LOCALHOST), Some("nginx"));
+
         for (seen, proxy_info, outcome) in [
             (home, proxy_info("198.51.100.7", proxy), Rating::Bad),
             (home, proxy_info("127.0.0.1", proxy), Rating::Note),

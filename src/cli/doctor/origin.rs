@@ -7,10 +7,10 @@ use super::finding::Finding;
 use super::visit::{Visit, describe};
 use super::websocket::{Refused, open};
 
-/// An origin that does not exist (RFC 6761 section 6.4).
+/// An origin that cannot exist (RFC 6761 section 6.4).
 const FOREIGN: HeaderValue = HeaderValue::from_static("https://fanfare-doctor.invalid");
 
-/// Connects from the server's own page, and from another site.
+/// Connects with the origin of the server's own page, and with that of another site.
 pub(super) async fn check(visit: &Visit) -> [Finding; 2] {
     [own(visit).await, foreign(visit).await]
 }
@@ -21,6 +21,7 @@ async fn own(visit: &Visit) -> Finding {
     let Ok(header) = HeaderValue::try_from(&origin) else {
         return Finding::bad("origin", format!("{origin} is not a valid origin"));
     };
+
     match open(visit, &visit.room, &[(ORIGIN, header)]).await {
         Ok(_socket) => Finding::good("origin", format!("the page at {origin} may connect")),
         Err(Refused::Http(StatusCode::FORBIDDEN, body)) => Finding::bad(

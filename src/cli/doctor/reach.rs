@@ -1,4 +1,4 @@
-//! The checks that a Fanfare answers: name, port, TLS and HTTP.
+//! The checks that a Fanfare responds: name, port, TLS and HTTP.
 
 use std::net::{IpAddr, SocketAddr};
 use std::time::Instant;
@@ -19,20 +19,20 @@ use super::visit::{ANSWER_TIMEOUT, Answer, Visit, ask, read};
 pub(super) struct ProxyInfo {
     /// The address of this machine on the connection.
     pub(super) own: IpAddr,
-    /// The address that answers.
+    /// The address of the server or the proxy.
     pub(super) peer: IpAddr,
-    /// The name of a proxy, from a header. A Fanfare names itself in no header.
+    /// The name of a proxy, from a header. Fanfare sends no header with its own name.
     pub(super) proxy: Option<String>,
 }
 
 impl ProxyInfo {
-    /// Returns whether the server is on this machine without a visible proxy.
+    /// Reports whether the server is on this machine without a visible proxy.
     pub(super) fn is_bare(&self) -> bool {
         self.peer.is_loopback() && self.proxy.is_none()
     }
 }
 
-/// Runs the checks. Returns `None` if no Fanfare answers.
+/// Runs the checks. Returns `None` if no Fanfare responds.
 pub(super) async fn check(visit: &Visit, report: &mut DoctorReport) -> Option<ProxyInfo> {
     let server = &visit.server;
     let address = server.url().socket_address();
@@ -115,7 +115,7 @@ pub(super) async fn check(visit: &Visit, report: &mut DoctorReport) -> Option<Pr
     })
 }
 
-/// Checks that a Fanfare answers. If so, it also returns the name of a proxy in front of it.
+/// Checks that a Fanfare responds. If so, returns the name of a proxy in front of it too.
 async fn identity(visit: &Visit) -> (Finding, Option<Option<String>>) {
     let began = Instant::now();
     let request = match Request::get("/api/v1/openapi.json").body(Body::empty()) {
@@ -147,9 +147,10 @@ async fn identity(visit: &Visit) -> (Finding, Option<Option<String>>) {
     (stranger(visit, &answer), None)
 }
 
-/// Returns the finding for an unexpected `answer`.
+/// Returns the finding for the unexpected response `answer`.
 fn stranger(visit: &Visit, answer: &Answer) -> Finding {
     let url = visit.server.url();
+
     match answer.error() {
         Some(error) if error.code == "misdirected" => Finding::bad(
             "fanfare",

@@ -1,4 +1,4 @@
-//! The report of the [`Finding`]s, for a person or a script. Each is printed at once.
+//! The report of the [`Finding`]s, for a person or a script. Each finding is printed at once.
 
 use serde_json::json;
 
@@ -18,7 +18,7 @@ pub(super) struct DoctorReport {
 }
 
 impl DoctorReport {
-    /// Creates an empty report; `is_json` is for a script.
+    /// Creates an empty report. `is_json` selects the format for scripts.
     pub(super) const fn new(is_json: bool) -> Self {
         Self {
             is_json,
@@ -58,7 +58,7 @@ impl DoctorReport {
     /// Prints the counts.
     ///
     /// # Errors
-    /// If a finding was bad, or not all could be printed.
+    /// If a finding is bad, or not all findings could be printed.
     pub(super) fn end(mut self) -> anyhow::Result<()> {
         if !self.is_json {
             let Self {
@@ -76,7 +76,7 @@ impl DoctorReport {
     }
 }
 
-/// Returns `finding` for a person. Control characters of the server are escaped.
+/// Returns `finding` as lines for a person. Control characters from the server are escaped.
 fn lines(
     Finding {
         check,

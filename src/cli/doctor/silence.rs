@@ -1,6 +1,6 @@
-//! The check that quiet connections stay open. A proxy with a shorter timeout than `--heartbeat` closes them.
+//! The check that idle connections stay open. A proxy with a shorter timeout than `--heartbeat` closes them.
 //!
-//! The server's first ping proves it: the proxies have allowed the silence of a whole heartbeat.
+//! The server's first ping proves it, because the proxies have then allowed a whole heartbeat without data.
 
 use std::time::{Duration, Instant};
 
@@ -13,7 +13,7 @@ use super::visit::Visit;
 use super::websocket::{Refused, open};
 use crate::protocol::RoomName;
 
-/// The time by which a ping may be late.
+/// The accepted delay of a ping.
 const GRACE: Duration = Duration::from_secs(5);
 
 /// Opens a connection in `room`, which has no messages, and waits for the first ping after `heartbeat`.
@@ -62,7 +62,7 @@ pub(super) async fn check(visit: Visit, room: RoomName, heartbeat: Duration) -> 
     }
 }
 
-/// Returns the finding for a connection that was closed after this silence.
+/// Returns the finding for a connection that was closed after being idle for `after`.
 fn cut(after: Duration, heartbeat: Duration) -> Finding {
     let sooner = (after.as_millis() / 2).max(1);
     Finding::bad(

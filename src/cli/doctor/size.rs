@@ -1,4 +1,4 @@
-//! The check that the largest message and the largest batch are accepted on the way.
+//! The check that the largest message and the largest batch are accepted.
 
 use hyper::StatusCode;
 
@@ -7,7 +7,7 @@ use super::visit::{Answer, Visit};
 
 /// The largest batch of the API.
 const BATCH_BYTES: usize = 1024 * 1024;
-/// The most bytes that the check sends.
+/// The maximum number of bytes that the check sends.
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// Sends one message of `max_message` bytes, and a batch that the server refuses because of its first line.
@@ -21,7 +21,7 @@ pub(super) async fn check(visit: &Visit, max_message: usize) -> [Finding; 2] {
         judge("message size", bytes, message, |answer| {
             answer.status == StatusCode::CREATED
         }),
-        // The server has read the whole batch, and stored nothing.
+        // The server has read the whole batch, and stored none of it.
         judge("batch size", BATCH_BYTES, batch, |answer| {
             answer.status == StatusCode::UNPROCESSABLE_ENTITY
         }),
@@ -52,7 +52,7 @@ fn judge(
                 answer.describe()
             ),
         ),
-        // A proxy that rejects a large body may close the connection before it sends an answer.
+        // A proxy that rejects a large body may close the connection before it sends a response.
         Err(error) => pass(
             check,
             format!("{bytes} bytes do not reach the server: {error:#}"),

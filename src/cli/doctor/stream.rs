@@ -12,9 +12,9 @@ use tokio::time::timeout_at;
 use super::finding::Finding;
 use super::visit::{Visit, ask, read};
 
-/// The longest delay of an event that was not buffered.
+/// The maximum delay of an event that was not buffered.
 const MAX_DELAY: Duration = Duration::from_secs(1);
-/// The time to wait for an event.
+/// The maximum wait for an event.
 const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
 /// The encodings that browsers accept.
 const ENCODINGS: &str = "gzip, deflate, br, zstd";
@@ -60,7 +60,7 @@ async fn follow(visit: &Visit) -> anyhow::Result<Vec<Finding>> {
     let mut stream = Body::new(response.into_body()).into_data_stream();
     let said = Instant::now();
     let coming = async {
-        // The event may be faster than the answer.
+        // The event may arrive before the response to the publish.
         let came = comes(&mut stream, &mark, said + EVENT_TIMEOUT).await;
         came.map(|()| said.elapsed())
     };
@@ -107,7 +107,7 @@ async fn open(
     ask(&visit.server, request.body(Body::empty())?).await
 }
 
-/// Reads until `mark` has come; nothing if it does not by `end`.
+/// Reads until `mark` arrives; `None` if the stream ends or `end` passes before.
 async fn comes<E>(
     stream: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
     mark: &str,

@@ -13,9 +13,9 @@ use tokio::time::timeout;
 use crate::cli::client::{ApiErrorBody, Credentials, Server, api_error, bearer};
 use crate::protocol::{RoomName, Token, UserId};
 
-/// The time for an answer.
+/// The timeout of a request.
 pub(super) const ANSWER_TIMEOUT: Duration = Duration::from_secs(10);
-/// The longest answer. Metrics and lists take less than a tenth of it.
+/// The maximum size of a response. Metrics and lists need less than a tenth of it.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 /// A server, and the user and room of the checks.
@@ -23,11 +23,11 @@ const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 pub(super) struct Visit {
     pub(super) server: Server,
     pub(super) credentials: Option<Credentials>,
-    /// A unique room: messages of others would be taken for the doctor's.
+    /// A unique room, because messages of other users would be taken for the doctor's.
     pub(super) room: RoomName,
 }
 
-/// A complete answer.
+/// A complete response.
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) status: StatusCode,
@@ -35,14 +35,14 @@ pub(super) struct Answer {
 }
 
 impl Visit {
-    /// Returns the token.
+    /// Returns the token of the user.
     pub(super) fn token(&self) -> Option<&Token> {
         self.credentials
             .as_ref()
             .map(|credentials| &credentials.token)
     }
 
-    /// Returns the id under which it connects, unless the token has another.
+    /// Returns the id of the user, unless the token has another.
     pub(super) fn id(&self) -> UserId {
         match &self.credentials {
             Some(credentials) => credentials.id.clone(),
@@ -62,7 +62,7 @@ impl Visit {
     /// Publishes `text` of the media type `kind` in the room.
     ///
     /// # Errors
-    /// If there is no answer.
+    /// If there is no response.
     pub(super) async fn publish(&self, kind: &str, text: Vec<u8>) -> anyhow::Result<Answer> {
         let path = format!("/api/v1/rooms/{}/messages", self.room);
         let request = self
@@ -76,7 +76,7 @@ impl Visit {
 /// Sends `request` to `server`, and returns the response once its head has arrived.
 ///
 /// # Errors
-/// If there is none in time.
+/// If no response arrives in time.
 pub(super) async fn ask(
     server: &Server,
     request: Request<Body>,
@@ -91,7 +91,7 @@ pub(super) async fn ask(
 /// Reads `response` to its end.
 ///
 /// # Errors
-/// If it breaks off, or does not end in time.
+/// If it ends early or too late.
 pub(super) async fn read(response: Response<Incoming>) -> anyhow::Result<Answer> {
     let (parts, body) = response.into_parts();
     let body = timeout(ANSWER_TIMEOUT, to_bytes(Body::new(body), MAX_ANSWER_BYTES));
@@ -105,7 +105,7 @@ pub(super) async fn read(response: Response<Incoming>) -> anyhow::Result<Answer>
     })
 }
 
-/// Returns the answer of `server` to a `GET` of `path`.
+/// Returns the response of `server` to a `GET` of `path`.
 ///
 /// # Errors
 /// If there is none.
@@ -114,23 +114,23 @@ pub(super) async fn get(server: &Server, path: &str) -> anyhow::Result<Answer> {
 }
 
 impl Answer {
-    /// Returns the error, if the answer is that of a Fanfare.
+    /// Returns the API error, if the response has one.
     pub(super) fn error(&self) -> Option<ApiErrorBody> {
         api_error(&self.body)
     }
 
-    /// Describes the status, and its origin.
+    /// Describes the status and its origin.
     pub(super) fn describe(&self) -> String {
         describe(self.status, &self.body)
     }
 
-    /// Returns the body as JSON; null if it is none.
+    /// Returns the body as JSON; null if it is not JSON.
     pub(super) fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_default()
     }
 }
 
-/// Describes an answer of `status` with `body`, and its origin.
+/// Describes a response with `status` and `body`, and its origin.
 pub(super) fn describe(status: StatusCode, body: &[u8]) -> String {
     match api_error(body) {
         Some(error) => format!("{status}: {}", error.message),

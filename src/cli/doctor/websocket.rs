@@ -1,4 +1,4 @@
-//! The check of a WebSocket, and of a message over it.
+//! The check of a WebSocket, and of a message sent over it.
 
 use std::time::{Duration, Instant};
 
@@ -24,7 +24,7 @@ const TOKEN: &str = "fanfare doctor: --token \"$(fanfare token --sub doctor --ro
 pub(super) enum Refused {
     /// A response other than 101.
     Http(StatusCode, Vec<u8>),
-    /// The subprotocol was lost on the way.
+    /// The subprotocol was removed on the way.
     Subprotocol,
     /// Any other reason, in a sentence.
     Other(String),
@@ -134,6 +134,7 @@ pub(super) async fn check(
 /// Sends a message, and waits until it is stored and delivered.
 async fn round_trip(socket: &mut Socket) -> Finding {
     let began = Instant::now();
+
     match timeout(ANSWER_TIMEOUT, send(socket, began)).await {
         Ok(Ok((stored, back))) => Finding::good(
             "message",
@@ -205,7 +206,7 @@ async fn send(socket: &mut Socket, began: Instant) -> anyhow::Result<(Duration, 
 fn not_upgraded(why: Refused) -> Finding {
     match why {
         Refused::Http(status, body) => match api_error(&body) {
-            // Errors about the handshake itself mean that a part of it was lost on the way.
+            // Errors about the handshake itself mean that a proxy removed a part of it.
             Some(error) if !matches!(error.code.as_str(), "upgrade_required" | "bad_handshake") => {
                 Finding::bad(
                     "websocket",
