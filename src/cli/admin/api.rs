@@ -13,9 +13,9 @@ use tokio::time::timeout;
 
 use crate::cli::client::{Server, api_error};
 
-/// The longest wait for an answer to begin.
+/// The maximum wait for a response to begin.
 const ANSWER_TIMEOUT: Duration = Duration::from_secs(30);
-/// The longest answer: ten times the size of a page of connections with long names.
+/// The maximum size of a response: ten times a page of connections with long names.
 const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 /// The admin API of a server. All paths are relative to `/api/v1/admin`.
@@ -28,7 +28,7 @@ impl Api {
     /// Sends a GET request.
     ///
     /// # Errors
-    /// If there is no answer, or with the error that the server returned.
+    /// If there is no response, or the server responds with an error.
     pub(super) async fn get<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -41,7 +41,7 @@ impl Api {
     /// Sends a DELETE request.
     ///
     /// # Errors
-    /// As [`Api::get`].
+    /// The same as [`Api::get`].
     pub(super) async fn delete<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -54,7 +54,7 @@ impl Api {
     /// Sends a POST request with `request` as JSON.
     ///
     /// # Errors
-    /// As [`Api::get`].
+    /// The same as [`Api::get`].
     pub(super) async fn post<T: DeserializeOwned>(
         &self,
         path: &str,
@@ -64,10 +64,10 @@ impl Api {
         parse(self.send(Method::POST, path, body).await?).await
     }
 
-    /// Reads the lines of an endless answer, until `each` returns false or the server ends it.
+    /// Reads the lines of an endless response, until `each` returns false or the server ends it.
     ///
     /// # Errors
-    /// As [`Api::get`].
+    /// The same as [`Api::get`].
     pub(super) async fn follow(
         &self,
         path: &str,
@@ -76,6 +76,7 @@ impl Api {
         let body = self.send(Method::GET, path, Body::empty()).await?;
         let mut chunks = body.into_data_stream();
         let mut line = Vec::new();
+
         while let Some(chunk) = chunks.next().await {
             let chunk = chunk.context("the answer ended early")?;
             for part in chunk.split_inclusive(|byte| *byte == b'\n') {
@@ -91,7 +92,7 @@ impl Api {
         Ok(())
     }
 
-    /// Sends a request. Returns the body of a successful answer as soon as it begins.
+    /// Sends a request. Returns the body of a successful response as soon as it begins.
     async fn send(&self, method: Method, path: &str, body: Body) -> anyhow::Result<Body> {
         let mut request = Request::builder()
             .method(method)

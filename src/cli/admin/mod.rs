@@ -1,6 +1,6 @@
-//! `fanfare admin`: the operators' actions from a shell. Each is one call of the admin API.
+//! `fanfare admin`: the actions of operators on the command line. Each is a call of the admin API.
 //!
-//! The output is a table or a sentence; with `--json`, each row or answer is a JSON object on one line.
+//! The output is a table or a sentence. With `--json`, each row or response is a JSON object on one line.
 
 mod api;
 mod args;
@@ -147,7 +147,7 @@ async fn connections(api: &Api, filter: FilterArgs) -> anyhow::Result<Vec<Connec
     }
 }
 
-/// Prints the events of the connection `number` until it ends, or the reader of the output is gone.
+/// Prints the events of the connection `number`, until it ends or standard output is closed.
 async fn trace(api: &Api, number: u64, is_json: bool) -> anyhow::Result<()> {
     let path = format!("connections/{number}/trace");
     let mut unprinted = None;
@@ -163,7 +163,7 @@ async fn trace(api: &Api, number: u64, is_json: bool) -> anyhow::Result<()> {
     Ok(unprinted.map_or(Ok(()), Err)?)
 }
 
-/// Returns an event of a trace as `name=value` pairs, or with `is_json` as it came.
+/// Returns an event of a trace as `name=value` pairs, or unchanged if `is_json`.
 fn event_line(line: &str, is_json: bool) -> String {
     match serde_json::from_str::<Map<String, Value>>(line) {
         Ok(event) if !is_json => {
@@ -180,7 +180,7 @@ fn event_line(line: &str, is_json: bool) -> String {
     }
 }
 
-/// Prints `rows` as a table, or with `is_json` as one object per line.
+/// Prints `rows` as a table, or as one object per line if `is_json`.
 fn print_rows<T: Row + Serialize>(rows: &[T], is_json: bool) -> anyhow::Result<()> {
     if !is_json {
         return Ok(output::print(table(rows))?);
@@ -190,7 +190,7 @@ fn print_rows<T: Row + Serialize>(rows: &[T], is_json: bool) -> anyhow::Result<(
     Ok(output::print(lines?)?)
 }
 
-/// Prints `sentence`, or with `is_json` the answer.
+/// Prints `sentence`, or `answer` as JSON if `is_json`.
 fn print_answer(answer: &impl Serialize, sentence: &str, is_json: bool) -> anyhow::Result<()> {
     let line = if is_json {
         json_line(answer)?

@@ -96,7 +96,7 @@ fn or_dash(value: Option<impl Display>) -> String {
     value.map_or_else(|| "-".to_owned(), |value| value.to_string())
 }
 
-/// Returns `rows` as a table with a line of titles; an empty text for no rows.
+/// Returns `rows` as a table with a line of titles; an empty text if there are no rows.
 pub(super) fn table<T: Row>(rows: &[T]) -> String {
     if rows.is_empty() {
         return String::new();

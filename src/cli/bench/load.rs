@@ -1,4 +1,4 @@
-//! The load: clients that listen, and clients that publish.
+//! The load: clients that receive, and clients that publish.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -19,16 +19,16 @@ use crate::cli::output::progress;
 use crate::client::Cursor;
 use crate::protocol::{Body, Command, Key, Push, RoomName, UserId};
 
-/// The space for publisher, number and time in a message.
+/// The size of publisher, number and time in a message, in bytes.
 pub(super) const MIN_SIZE: usize = 48;
-/// The beginning of an `ack`, so that no other frame is decoded.
+/// The prefix of an `ack`. Other frames are not decoded.
 const ACK: &str = "{\"type\":\"ack\"";
-/// The most handshakes at once.
+/// The maximum number of concurrent handshakes.
 const MAX_CONNECTING: usize = 64;
 
 pub(super) async fn run(options: &BenchOptions) -> anyhow::Result<BenchResult> {
     let tally = Arc::new(Tally::new()?);
-    // Unique rooms: messages of others would count as disorder.
+    // The rooms are unique, because messages of other users would count as disorder.
     let run = fastrand::u32(..);
     let room = |number: u32| format!("bench-{run:08x}-{}", number % options.rooms);
 
@@ -103,7 +103,7 @@ async fn connect(
     kind: &str,
     number: u32,
 ) -> anyhow::Result<Socket> {
-    // With a token, all clients have its id.
+    // With a token, all clients have the id in it.
     let id = match &options.credentials {
         Some(credentials) => credentials.id.clone(),
         None => UserId::parse(&format!("{kind}-{number}"))?,
@@ -124,7 +124,8 @@ async fn connect(
         .with_context(|| format!("cannot connect to {server}"))
 }
 
-/// Publishes at the rate and for the time of `options`. Returns the publisher's number and its number of messages.
+/// Publishes at the rate and for the duration of `options`. Returns the publisher's number and the number of its
+/// messages.
 async fn publish(
     socket: Socket,
     options: BenchOptions,
@@ -153,7 +154,7 @@ async fn publish(
             let now_us = tally.now_us();
             let head = format!("{number} {sent} {now_us} ");
             let text = format!("{head:x<width$}", width = options.size);
-            // The key contains number and time of the message, as the text does.
+            // The key contains number and time of the message, like the text.
             let key = if options.wants_acks {
                 Key::parse(head.trim_end()).ok()
             } else {
@@ -180,13 +181,14 @@ async fn publish(
     }
     // The last messages are in flight. The socket stays open until the listeners have received them.
     tokio::spawn(async move {
-        // Keeps the socket open.
+        // The sink keeps the socket open.
         let _ = (sink, receiver.await);
     });
     Ok((number, sent))
 }
 
-/// Reads the frames of a publisher, because the server closes slow readers. Returns the reason if the server closed it.
+/// Reads the frames of a publisher, because the server closes slow readers. Returns the close reason of the server,
+/// if any.
 async fn receive_acks(
     mut stream: SplitStream<Socket>,
     wants_acks: bool,
@@ -205,6 +207,7 @@ async fn receive_acks(
                 let Some((.., sent_us)) = stamp(key.as_str()) else {
                     continue;
                 };
+
                 tally
                     .acks
                     .record(number, tally.now_us().saturating_sub(sent_us));
@@ -231,11 +234,13 @@ async fn listen(
         let Some((publisher, sequence, sent_us)) = stamp_in(&text, is_typed) else {
             continue;
         };
+
         let next = next_of.entry(publisher).or_default();
         if sequence != *next {
             tally.disordered.fetch_add(1, Ordering::Relaxed);
         }
         *next = sequence + 1;
+
         tally
             .latency
             .record(number, tally.now_us().saturating_sub(sent_us));
@@ -245,7 +250,7 @@ async fn listen(
     drop(sink);
 }
 
-/// Returns the stamp of the message in a frame.
+/// Returns the stamp in the message of a frame.
 fn stamp_in(frame: &Utf8Bytes, is_typed: bool) -> Option<(u32, u64, u64)> {
     if !is_typed {
         return stamp(frame);

@@ -1,4 +1,4 @@
-//! `fanfare bench`: puts a known load on a running server, and measures it.
+//! `fanfare bench`: generates a known load on a running server, and measures it.
 
 mod tally;
 mod load;
@@ -17,17 +17,17 @@ use crate::cli::{ConfigErrors, Failure};
 /// The arguments of `fanfare bench`.
 #[derive(Clone, Debug)]
 struct BenchOptions {
-    /// At least one. Clients are spread over them.
+    /// The servers, at least one. Clients are spread over them.
     servers: Vec<Server>,
     credentials: Option<Credentials>,
     connections: u32,
     rooms: u32,
     publishers: u32,
-    /// Messages per second, of all publishers together.
+    /// The messages per second, of all publishers together.
     rate: u32,
-    /// Messages that a publisher sends at once.
+    /// The number of messages that a publisher sends at once.
     burst: u32,
-    /// Bytes of a message's text, at least [`load::MIN_SIZE`].
+    /// The size of a message's text in bytes, at least [`load::MIN_SIZE`].
     size: usize,
     length: Duration,
     is_typed: bool,
@@ -81,15 +81,18 @@ pub(super) struct BenchArgs {
 
 pub(super) fn run(args: BenchArgs) -> Result<(), Failure> {
     let options = BenchOptions::new(&args)?;
-    // If the limit stays lower, a connection fails and says so.
+    // If the limit stays too low, a connection fails with an error.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
+
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let result = runtime.block_on(load::run(&options))?;
+
     if args.json {
         report::print_json(&options, &result)?;
     } else {
         report::print(&options, &result)?;
     }
+
     if result.is_whole() {
         Ok(())
     } else {

@@ -9,19 +9,19 @@ use super::BenchOptions;
 use super::tally::BenchResult;
 use crate::cli::output::{self, OutputError};
 
-/// Width of the longest bar.
+/// The width of the longest bar in characters.
 const BAR: u64 = 40;
 
 /// Prints the figures, and a histogram of the latencies with a bar per power of two.
 pub(super) fn print(options: &BenchOptions, result: &BenchResult) -> Result<(), OutputError> {
     let mut text = String::new();
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     let _ =
         write_figures(&mut text, options, result).and_then(|()| write_histogram(&mut text, result));
     output::print(text)
 }
 
-/// Prints the result as one JSON object; times in milliseconds.
+/// Prints the result as one JSON object, with times in milliseconds.
 pub(super) fn print_json(options: &BenchOptions, result: &BenchResult) -> Result<(), OutputError> {
     let at = |quantile| result.latency.value_at_quantile(quantile) as f64 / 1000.0;
     let mut figures = json!({
@@ -56,6 +56,7 @@ fn write_figures(
         acks,
     } = result;
     let per_second = *delivered as f64 / options.length.as_secs_f64();
+
     writeln!(
         out,
         "connections  {} in {} rooms, connected in {connecting:.2?}",
@@ -69,6 +70,7 @@ fn write_figures(
     writeln!(out, "lost         {}", result.lost())?;
     writeln!(out, "disordered   {disordered}")?;
     writeln!(out, "closed       {closed}")?;
+
     if let Some(acks) = acks {
         write_latency(out, "ack ms", acks)?;
     }
@@ -96,12 +98,14 @@ fn write_histogram(out: &mut impl Write, result: &BenchResult) -> fmt::Result {
         buckets.push((high, result.latency.count_between(low, high - 1)));
         (low, high) = (high, high * 2);
     }
+
     let most = buckets
         .iter()
         .map(|(_, count)| *count)
         .max()
         .unwrap_or_default()
         .max(1);
+
     for (high, count) in buckets {
         let bar = "#".repeat((count * BAR).div_ceil(most) as usize);
         writeln!(

@@ -1,4 +1,4 @@
-//! The counts of all clients of a load, and the result.
+//! The counters of a load, shared by all clients, and the result.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
@@ -10,25 +10,25 @@ use super::BenchOptions;
 
 /// The time after the last delivery from which missing ones count as lost.
 const FINAL_TIMEOUT: Duration = Duration::from_secs(3);
-/// Latencies are kept to two digits, in microseconds, up to this.
+/// The maximum latency of a histogram, which has two significant digits, in microseconds.
 const MAX_LATENCY_US: u64 = 60_000_000;
 const DIGITS: u8 = 2;
-/// Parts of a histogram.
+/// The number of shards of a histogram.
 const SHARDS: usize = 16;
 
 /// The result of a load.
 pub(super) struct BenchResult {
-    /// Messages published.
+    /// The number of published messages.
     pub(super) sent: u64,
-    /// Deliveries that were due.
+    /// The number of expected deliveries.
     pub(super) expected: u64,
-    /// Deliveries.
+    /// The number of deliveries.
     pub(super) delivered: u64,
-    /// Deliveries that were not the next message of their publisher.
+    /// The number of deliveries that were not the next message of their publisher.
     pub(super) disordered: u64,
-    /// Connections that ended too early.
+    /// The number of connections that ended too early.
     pub(super) closed: u64,
-    /// The time in which all clients connected.
+    /// The time until all clients were connected.
     pub(super) connecting: Duration,
     /// The time from a publish to its delivery, in microseconds.
     pub(super) latency: Histogram<u64>,
@@ -53,7 +53,7 @@ impl BenchResult {
     }
 }
 
-/// The counts, shared by all clients.
+/// The counters, shared by all clients.
 pub(super) struct Tally {
     pub(super) began: Instant,
     pub(super) delivered: AtomicU64,
@@ -64,7 +64,7 @@ pub(super) struct Tally {
     pub(super) acks: Shards,
 }
 
-/// A histogram in parts, so that clients seldom wait for each other.
+/// A histogram in shards, so that clients seldom wait for each other.
 pub(super) struct Shards(Vec<Mutex<Histogram<u64>>>);
 
 impl Shards {
@@ -138,12 +138,14 @@ impl Tally {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
         let (delivered, disordered, closed) =
             (of(&self.delivered), of(&self.disordered), of(&self.closed));
+
         let acks = if options.wants_acks {
             Some(self.acks.sum()?)
         } else {
             None
         };
         let latency = self.latency.sum()?;
+
         Ok(BenchResult {
             sent,
             expected,

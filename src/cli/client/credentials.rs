@@ -1,7 +1,7 @@
 //! The token of a client.
 //!
-//! Only the server can verify a token. The `sub` is read here without a check of the signature, because the client must
-//! know its id.
+//! Only the server can verify a token. The `sub` is read here without a check of the signature, because the client
+//! needs its id.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -17,10 +17,10 @@ pub(in crate::cli) struct Credentials {
 }
 
 impl Credentials {
-    /// Parses a JSON Web Token. Its signature is not checked.
+    /// Parses a JSON Web Token without checking its signature.
     ///
     /// # Errors
-    /// Returns what is allowed.
+    /// Returns the allowed format.
     pub(in crate::cli) fn parse(token: &str) -> Result<Self, &'static str> {
         #[derive(Deserialize)]
         struct Claims {

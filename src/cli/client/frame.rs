@@ -1,4 +1,4 @@
-//! One frame of a WebSocket in the dialect `fanfare.v1`.
+//! A frame of a WebSocket in the dialect `fanfare.v1`.
 
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
 use tokio_tungstenite::tungstenite::{Error, Message};
@@ -11,7 +11,7 @@ use crate::protocol::Push;
 pub(in crate::cli) enum Frame {
     /// A frame of the dialect.
     Push(Push),
-    /// Any other frame: pings, which the library answers, and frames that newer servers send. If one was a message, the
+    /// Any other frame: pings, which the library handles, and frames of newer servers. If one was a message, the
     /// `prev` of the next message shows the gap.
     Other,
     /// The end of the connection.

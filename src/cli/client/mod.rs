@@ -1,11 +1,11 @@
 //! The network side of the commands that connect to a running server.
 //!
-//! - [`Server`] is a server: its URL, and the certificates to trust for it. It opens one socket or sends one request.
-//!   `bench`, `admin` and `doctor` need no more.
-//! - [`Credentials`] is the token, where the server requires one.
+//! - [`Server`] is a server: its URL, and the certificates to trust for it. It opens one socket or sends one request,
+//!   which is enough for `bench`, `admin` and `doctor`.
+//! - [`Credentials`] is the token, if the server requires one.
 //! - [`ReconnectingSocket`] drives [`crate::client::Connection`] with a socket and timers.
 //!
-//! There is one room per connection.
+//! Each connection is in one room.
 
 mod server_url;
 mod tls;

@@ -1,7 +1,7 @@
-//! A WebSocket that reconnects. [`Connection`] decides when; this module has the socket and the timers.
+//! A WebSocket that reconnects. [`Connection`] decides when to connect; this module has the socket and the timers.
 //!
-//! The caller's polling sets the speed of reading: a client that does not poll is a slow reader for the server, and
-//! nothing is buffered here.
+//! The caller's polling limits the speed of reading. A client that does not poll is a slow reader for the server,
+//! because nothing is buffered here.
 
 use std::future::poll_fn;
 use std::pin::Pin;
@@ -20,24 +20,24 @@ use super::server::{OpenError, Server, Socket};
 use crate::client::{Action, Connection, Cursor, NO_CLOSE_FRAME};
 use crate::protocol::{CloseCode, Command, Push, RoomName, UserId};
 
-/// The time for the closing handshake at the end of the program.
+/// The timeout of the closing handshake at the end of the program.
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
-/// The most frames in one batch, so that a flood is processed while it arrives.
+/// The maximum number of frames in a batch, so that a flood is processed while it arrives.
 const MAX_BATCH: usize = 256;
 
-/// A socket to one room that is opened again whenever it breaks.
+/// A socket in one room that reconnects after each failure.
 pub(in crate::cli) struct ReconnectingSocket {
     server: Server,
     room: RoomName,
-    /// The requested id. Without one the server or the token chooses.
+    /// The requested id; `None` if the server or the token chooses it.
     id: Option<UserId>,
     credentials: Option<Credentials>,
-    /// The moment from which [`Self::now`] counts.
+    /// The start of [`Self::now`].
     started: Instant,
     connection: Connection,
     opening: Option<BoxFuture<'static, Result<Socket, OpenError>>>,
     socket: Option<Socket>,
-    /// The end of `socket`, once all frames before it have been returned.
+    /// The end of `socket`, which is returned after all earlier frames.
     ended: Option<SocketEnd>,
 }
 
@@ -46,12 +46,12 @@ pub(in crate::cli) struct ReconnectingSocket {
 pub(in crate::cli) enum SocketEvent {
     /// Frames were received, at least one.
     Received(Vec<Push>),
-    /// The connection ended, or could not be opened, for this reason. The next attempt follows.
+    /// The connection ended or could not be opened, for this reason. Another attempt follows.
     Disconnected(String),
 }
 
 impl ReconnectingSocket {
-    /// Creates a socket of `id` in `room`. It connects when [`Self::next`] is polled.
+    /// Creates a socket of `id` in `room`, which connects when [`Self::next`] is polled.
     pub(in crate::cli) fn new(
         server: Server,
         room: RoomName,
@@ -71,7 +71,7 @@ impl ReconnectingSocket {
         }
     }
 
-    /// Returns the time since the socket was created, for the cursor and the outbox that belong to it.
+    /// Returns the time since the socket was created. The cursor and the outbox of the socket use this clock.
     pub(in crate::cli) fn now(&self) -> Duration {
         self.started.elapsed()
     }
@@ -120,7 +120,7 @@ impl ReconnectingSocket {
                 Action::Stop(code) => bail!("the server closed the connection with code {code}"),
                 Action::Wait(time) if self.socket.is_none() => sleep(time).await,
                 Action::Wait(time) => {
-                    // After a timeout the watchdog decides.
+                    // The connection's watchdog handles the timeout.
                     let Ok(frame) = timeout(time, self.frame()).await else {
                         continue;
                     };
@@ -133,7 +133,7 @@ impl ReconnectingSocket {
         }
     }
 
-    /// Passes `command` to the socket, which sends it while [`Self::next`] is polled. Only an answer proves that it
+    /// Passes `command` to the socket, which sends it while [`Self::next`] is polled. Only a response proves that it
     /// arrived.
     pub(in crate::cli) fn send(&mut self, command: &Command) {
         if let Some(socket) = &mut self.socket {
@@ -142,7 +142,7 @@ impl ReconnectingSocket {
         }
     }
 
-    /// Drops the socket without a Close frame, as a network failure does, and connects again at once.
+    /// Drops the socket without a Close frame, like a network failure, and reconnects at once.
     pub(in crate::cli) fn reconnect(&mut self) {
         self.socket = None;
         self.opening = None;
@@ -167,7 +167,7 @@ impl ReconnectingSocket {
             }
             Ok::<(), Error>(())
         };
-        // The program ends here, whether or not the server answers.
+        // The program ends here, even if the server does not respond.
         let _ = timeout(CLOSE_TIMEOUT, closing).await;
     }
 
@@ -183,15 +183,15 @@ impl ReconnectingSocket {
 
     fn on_close(&mut self, code: u16, retry_after: Option<Duration>) {
         if let Some(mut socket) = self.socket.take() {
-            // Answers the server's Close frame, if the kernel accepts it at once.
+            // Sends the response to the server's Close frame, if the kernel accepts it at once.
             let _ = socket.flush().now_or_never();
         }
         self.connection
             .on_close(code, retry_after, self.started.elapsed(), fastrand::f64());
     }
 
-    /// Returns the next frame. Commands are sent meanwhile; else two peers that both wait for the other to read would
-    /// wait for ever.
+    /// Returns the next frame. Commands are sent meanwhile. Otherwise two peers could wait for each other to read for
+    /// ever.
     async fn frame(&mut self) -> Option<Result<Message, Error>> {
         let socket = self.socket.as_mut()?;
         poll_fn(|task| {
@@ -202,7 +202,7 @@ impl ReconnectingSocket {
         .await
     }
 
-    /// Returns what `first` and the frames that have already arrived contain.
+    /// Returns the content of `first` and of the frames that have already arrived.
     fn batch(&mut self, first: Option<Result<Message, Error>>) -> Vec<Push> {
         let mut pushes = Vec::new();
         let mut frame = first;
@@ -218,7 +218,7 @@ impl ReconnectingSocket {
         }
     }
 
-    /// Records `frame` as a sign of life or as the end, and returns its content.
+    /// Records `frame` as activity or as the end, and returns its content.
     fn receive(&mut self, frame: Option<Result<Message, Error>>) -> Option<Push> {
         match Frame::from(frame) {
             Frame::Push(push) => {

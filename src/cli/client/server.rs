@@ -1,4 +1,4 @@
-//! A running server: WebSockets and single HTTP requests, each on a connection of its own.
+//! A running server: opens WebSockets and sends single HTTP requests, each on a connection of its own.
 
 use std::io;
 use std::time::Duration;
@@ -30,10 +30,10 @@ pub(in crate::cli) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// A connection for bytes.
+/// A connection that transfers bytes.
 pub(in crate::cli) type Line = Box<dyn Stream>;
 
-/// A connection for WebSocket messages.
+/// A connection that transfers WebSocket messages.
 pub(in crate::cli) type Socket = WebSocketStream<Line>;
 
 /// The address of a server, and the certificates to trust for it.
@@ -61,21 +61,23 @@ pub(in crate::cli) enum OpenError {
 }
 
 impl Server {
-    /// Returns the server at `url`, an argument whose name in errors is `shown`. `ca` is a file of trusted certificates.
+    /// Returns the server at `url`, an argument that errors call `shown`. `ca` is a file of trusted certificates.
     pub(in crate::cli) fn at(
         url: &str,
         ca: Option<&str>,
         shown: &str,
         errors: &mut ConfigErrors,
     ) -> Option<Self> {
-        // A wrong file is reported even if it is not needed.
+        // An invalid file is reported even if it is not needed.
         let parsed = errors.check(shown, url, ServerUrl::parse);
+
         let named = match ca {
             Some(file) => errors
                 .check("--ca", file, |file| Tls::of_file(file.as_ref()))
                 .map(Some),
             None => Some(None),
         };
+
         let tls = match (parsed.as_ref()?.is_secure(), named?) {
             (false, _) => None,
             (true, Some(named)) => Some(named),
@@ -84,7 +86,7 @@ impl Server {
         Some(Self { url: parsed?, tls })
     }
 
-    /// Returns whether the address is a loopback address.
+    /// Reports whether the address is a loopback address.
     pub(in crate::cli) fn is_on_loopback(&self) -> bool {
         match self.url.name() {
             ServerName::IpAddress(address) => std::net::IpAddr::from(*address).is_loopback(),
@@ -102,7 +104,7 @@ impl Server {
         self.tls.as_ref()
     }
 
-    /// Connects, with TLS if the URL says so.
+    /// Connects, with TLS for `https`.
     async fn connect(&self) -> io::Result<Line> {
         let stream = TcpStream::connect(self.url.socket_address()).await?;
         stream.set_nodelay(true)?;
@@ -128,15 +130,15 @@ impl Server {
         let asking = async {
             let (mut sender, connection) =
                 http1::handshake(TokioIo::new(self.connect().await?)).await?;
-            // It ends with the response, or with the program.
+            // The task ends with the response, or with the program.
             tokio::spawn(connection);
             anyhow::Ok(sender.send_request(request).await?)
         };
         asking.await.with_context(|| format!("cannot reach {self}"))
     }
 
-    /// Returns a request for a socket with the query string `query`; in the dialect `fanfare.v1` if `is_typed`; with
-    /// `token`, if there is one.
+    /// Returns the handshake request for a socket, with the query string `query`. The dialect is `fanfare.v1` if
+    /// `is_typed`, and the `token` is optional.
     ///
     /// # Errors
     /// If the query or the token has characters that a request must not have.
@@ -151,12 +153,14 @@ impl Server {
         let mut request = format!("{scheme}://{}{path}?{query}", self.url.authority())
             .into_client_request()
             .map_err(|error| OpenError::Never(error.to_string()))?;
+
         if is_typed {
             request.headers_mut().insert(
                 header::SEC_WEBSOCKET_PROTOCOL,
                 HeaderValue::from_static(SUBPROTOCOL),
             );
         }
+
         if let Some(token) = token {
             request
                 .headers_mut()
@@ -165,7 +169,7 @@ impl Server {
         Ok(request)
     }
 
-    /// Opens a socket with `request`, and returns it with the server's response. It has no timeout.
+    /// Opens a socket with `request`, and returns it with the server's response. There is no timeout.
     ///
     /// # Errors
     /// Errors of the network, and responses other than 101.
@@ -191,6 +195,7 @@ impl Server {
         token: Option<&Token>,
     ) -> Result<Socket, OpenError> {
         let opening = self.handshake(self.upgrade(query, is_typed, token)?);
+
         match tokio::time::timeout(OPEN_TIMEOUT, opening).await {
             Ok(Ok((socket, _))) => Ok(socket),
             Ok(Err(Error::Http(response))) => Err(refused(&response)),
@@ -221,7 +226,7 @@ impl std::fmt::Display for Server {
 /// Returns the `Authorization` header for `token`.
 ///
 /// # Errors
-/// If the token has characters that no token has.
+/// If the token has characters that are not valid in a token.
 pub(in crate::cli) fn bearer(token: &Token) -> Result<HeaderValue, OpenError> {
     let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.reveal()))
         .map_err(|_| OpenError::Never("the token has characters that no token has".to_owned()))?;
@@ -229,7 +234,7 @@ pub(in crate::cli) fn bearer(token: &Token) -> Result<HeaderValue, OpenError> {
     Ok(bearer)
 }
 
-/// Returns the error in the `body` of a Fanfare's response, if it is one.
+/// Returns the error in the `body` of an API response, if it has one.
 pub(in crate::cli) fn api_error(body: &[u8]) -> Option<ApiErrorBody> {
     #[derive(Deserialize)]
     struct Answer {
@@ -251,7 +256,7 @@ const fn later(why: String) -> OpenError {
     OpenError::Later { why, pause: None }
 }
 
-/// Returns the meaning of a response other than 101.
+/// Returns the error for a response other than 101.
 fn refused(response: &Response<Option<Vec<u8>>>) -> OpenError {
     let status = response.status();
     let why = match api_error(response.body().as_deref().unwrap_or_default()) {

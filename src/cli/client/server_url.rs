@@ -17,7 +17,7 @@ pub(in crate::cli) struct ServerUrl {
     is_secure: bool,
 }
 
-/// A text that is no [`ServerUrl`].
+/// The error for a text that is not a [`ServerUrl`].
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub(in crate::cli) enum UrlError {
     #[error("a server is http://HOST:PORT or https://HOST:PORT, such as http://127.0.0.1:12345")]
@@ -49,7 +49,7 @@ impl ServerUrl {
             Some(port) => format!("{}:{port}", authority.host()),
             None => authority.host().to_owned(),
         };
-        // A difference is a user name, or an invalid port.
+        // They differ if there is a user name or an invalid port.
         if authority.host().is_empty() || host_and_port != authority.as_str() {
             return Err(UrlError::NotHttp);
         }
@@ -75,12 +75,12 @@ impl ServerUrl {
         })
     }
 
-    /// Returns whether the server uses TLS.
+    /// Reports whether the server uses TLS.
     pub(in crate::cli) const fn is_secure(&self) -> bool {
         self.is_secure
     }
 
-    /// Returns the origin of the server's pages as browsers write it (RFC 6454 section 6.2).
+    /// Returns the origin of the server's pages as browsers send it (RFC 6454 section 6.2).
     pub(in crate::cli) fn origin(&self) -> String {
         let (scheme, default_port) = if self.is_secure {
             ("https", ":443")
@@ -105,14 +105,14 @@ impl ServerUrl {
         &self.authority
     }
 
-    /// Returns `path`, which begins with a slash, under the path of the server.
+    /// Returns `path`, which begins with a slash, under the base path of the server.
     pub(in crate::cli) fn path(&self, path: &str) -> String {
         self.base.join(path)
     }
 
     /// Returns host and port to connect to.
     pub(in crate::cli) fn socket_address(&self) -> String {
-        // The last colon of a bare IPv6 address stands before its bracket.
+        // In an IPv6 address without a port, the last colon is before the closing bracket.
         let has_port = self
             .authority
             .rsplit_once(':')
@@ -215,6 +215,7 @@ mod tests {
                 "{url}"
             );
         }
+
         for (url, error) in [
             ("127.0.0.1:12345", UrlError::NotHttp),
             ("ws://127.0.0.1:12345", UrlError::NotHttp),

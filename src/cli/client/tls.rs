@@ -1,7 +1,7 @@
 //! TLS connections to a server.
 //!
-//! The trusted certificates are those of the system, or those of `--ca` and no others. rustls checks chain, time and name
-//! (RFC 5280 and RFC 9525). There is deliberately no option that disables the check.
+//! The trusted certificates are those of the system, or only those of `--ca`. rustls checks chain, time and name (RFC
+//! 5280 and RFC 9525). No option disables the check.
 
 use std::io;
 use std::path::Path;
@@ -35,7 +35,8 @@ pub(in crate::cli) fn reason(error: &io::Error) -> Option<&Error> {
     error.get_ref()?.downcast_ref::<Error>()
 }
 
-/// Returns whether a later attempt fails too: a wrong name or issuer stays wrong, an expired certificate may be renewed.
+/// Reports whether a later attempt fails too. A wrong name or issuer stays wrong; an expired certificate may be
+/// renewed.
 pub(super) const fn is_final(reason: &Error) -> bool {
     use CertificateError::{Expired, ExpiredContext, NotValidYet, NotValidYetContext};
     match reason {
@@ -53,7 +54,7 @@ impl std::fmt::Debug for Tls {
     }
 }
 
-/// The reason why there are no trusted certificates.
+/// The reason why no certificates are trusted.
 #[derive(Debug, thiserror::Error)]
 pub(in crate::cli) enum TrustError {
     #[error("the file cannot be read: {0}")]
@@ -77,7 +78,7 @@ impl Tls {
     /// If there are none.
     pub(in crate::cli) fn of_system() -> Result<Self, TrustError> {
         let mut roots = RootCertStore::empty();
-        // Some systems have invalid certificates among theirs, which are ignored.
+        // Invalid certificates of the system are ignored.
         let (added, _) =
             roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
         if added == 0 {
@@ -87,7 +88,7 @@ impl Tls {
         }
     }
 
-    /// Trusts the certificates in `file` alone.
+    /// Trusts only the certificates in `file`.
     ///
     /// # Errors
     /// If there are none.

@@ -1,7 +1,7 @@
-//! Standard input, a line at a time, for `fanfare send`.
+//! The lines of standard input, for `fanfare send`.
 //!
 //! A separate thread reads, because a terminal or a pipe blocks its reader. It is at most a few lines ahead of the
-//! sender. No line is kept that is longer than the server accepts.
+//! sender. Lines longer than the server accepts are not stored.
 
 use std::io::{self, BufRead, Read};
 
@@ -9,13 +9,13 @@ use tokio::sync::mpsc::{Receiver, Sender, channel};
 
 use crate::protocol::without_bom;
 
-/// Lines read ahead.
+/// The number of lines read ahead.
 const AHEAD: usize = 16;
 
 /// One line, or the reason why it cannot be sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Line {
-    /// Counted from 1.
+    /// The number of the line, from 1.
     pub(super) number: u64,
     pub(super) content: Result<String, LineError>,
 }
@@ -33,10 +33,11 @@ pub(super) enum LineError {
     Unreadable(String),
 }
 
-/// Returns the lines of standard input, also a last one without a newline. `limit` is the longest, in bytes.
+/// Returns the lines of standard input, including a last one without a newline. `limit` is the maximum size of a line
+/// in bytes.
 pub(super) fn of_stdin(limit: usize) -> Receiver<Line> {
     let (lines, receiver) = channel(AHEAD);
-    // Not joined: it may wait for a line that never comes.
+    // The thread is not joined, because it may wait for input for ever.
     std::thread::spawn(move || read(io::stdin().lock(), limit, &lines));
     receiver
 }
@@ -45,12 +46,12 @@ pub(super) fn of_stdin(limit: usize) -> Receiver<Line> {
 pub(super) fn of_text(text: String, limit: usize) -> Receiver<Line> {
     let (lines, receiver) = channel(1);
     let content = check(text.into_bytes(), limit);
-    // There is room for one.
+    // The channel has room for one line.
     let _ = lines.try_send(Line { number: 1, content });
     receiver
 }
 
-/// Reads `input` to its end, or until the receiver is gone.
+/// Reads `input` to its end, or until the receiver is dropped.
 fn read(mut input: impl BufRead, limit: usize, lines: &Sender<Line>) {
     for number in 1.. {
         let content = match next(&mut input, limit, number == 1) {
@@ -58,7 +59,7 @@ fn read(mut input: impl BufRead, limit: usize, lines: &Sender<Line>) {
             Ok(None) => return,
             Err(error) => {
                 let content = Err(LineError::Unreadable(error.to_string()));
-                // Nothing to do if the receiver is gone.
+                // Fails only if the receiver was dropped.
                 let _ = lines.blocking_send(Line { number, content });
                 return;
             }
@@ -70,13 +71,13 @@ fn read(mut input: impl BufRead, limit: usize, lines: &Sender<Line>) {
 }
 
 /// Returns the next line without its end (LF or CR LF), and the first one without a byte order mark; `None` after the
-/// last.
+/// last one.
 fn next(
     input: &mut impl BufRead,
     limit: usize,
     is_first: bool,
 ) -> io::Result<Option<Result<String, LineError>>> {
-    /// The longest end of a line, CR LF, and the byte order mark, in bytes.
+    /// The maximum size of line end (CR LF) and byte order mark, in bytes.
     const AROUND: usize = 2 + 3;
     let mut bytes = Vec::new();
     let length = input

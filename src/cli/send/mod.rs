@@ -1,4 +1,4 @@
-//! `fanfare send`: one message, or standard input a line at a time, each stored once and in order.
+//! `fanfare send`: sends one message, or each line of standard input. Each is stored once and in order.
 
 mod lines;
 mod report;
@@ -55,9 +55,9 @@ struct SendOptions {
     credentials: Option<Credentials>,
     room: RoomName,
     from: UserId,
-    /// `None` sends the lines of standard input.
+    /// The message; `None` sends the lines of standard input.
     text: Option<String>,
-    /// `None` never gives up.
+    /// The timeout without progress; `None` for no timeout.
     timeout: Option<Duration>,
     prints_acks: bool,
 }
@@ -143,7 +143,7 @@ async fn send(options: SendOptions) -> anyhow::Result<()> {
     result.and_then(|()| sender.report.verdict())
 }
 
-/// The messages that are read, in flight and reported.
+/// The state of the command: messages read, in flight and reported.
 struct Sender {
     cursor: Cursor,
     outbox: Outbox,
@@ -151,15 +151,15 @@ struct Sender {
     input: Input,
     report: SendReport,
     timeout: Option<Duration>,
-    /// The time at which a message was last settled, or the outbox was last empty.
+    /// The time of the last progress: a message was settled, or the outbox was empty.
     progress: Duration,
-    /// The reason why there is no connection.
+    /// The reason why there is no connection; `None` while connected.
     away: Option<String>,
 }
 
-/// The source of the messages.
+/// The source of messages.
 enum Input {
-    /// Nothing is read before a server has announced its longest message.
+    /// The state before a server has announced its maximum message size. No input is read.
     Waiting {
         text: Option<String>,
     },
@@ -183,7 +183,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Sends the messages that may be sent now. Returns the time until the next one may.
+    /// Sends the messages that may be sent now. Returns the time until the next one.
     fn dispatch(&mut self, socket: &mut ReconnectingSocket) -> Option<Duration> {
         loop {
             match self.outbox.next(&self.cursor, socket.now()) {
@@ -201,7 +201,7 @@ impl Sender {
             SocketEvent::Disconnected(reason) => {
                 self.cursor.on_disconnect();
                 self.outbox.on_disconnect();
-                // Once per outage, not once per attempt.
+                // The reason is printed once per outage, not once per attempt.
                 if self.away.is_none() {
                     note(&format!("{reason}; trying again"));
                 }
@@ -218,7 +218,7 @@ impl Sender {
                 self.report.enter(&welcome.epoch);
                 self.input.open(welcome.max_message);
             }
-            // The messages of others are not printed, but they move the position for the next connection.
+            // Received messages are not printed, but they move the position from which the next connection continues.
             let _ = self.cursor.on_push(push);
             if let Some(settled) = self.outbox.on_push(push, now) {
                 self.on_settled(settled, now);
@@ -243,7 +243,7 @@ impl Sender {
         match content {
             Ok(text) => self.outbox.push(OutgoingMessage {
                 id: number,
-                // Random and long enough to be unique.
+                // The key is random, and long enough to be unique.
                 key: Key::parse(&format!("{:032x}", fastrand::u128(..)))?,
                 from: self.from.clone(),
                 text,
@@ -253,7 +253,7 @@ impl Sender {
         Ok(())
     }
 
-    /// Returns the time until it gives up, if it waits for anything.
+    /// Returns the time until the command gives up, if a message is not settled.
     fn deadline(&self, now: Duration) -> Option<Duration> {
         let waits = !self.outbox.is_empty() || matches!(self.input, Input::Waiting { .. });
         let timeout = self.timeout.filter(|_| waits)?;
@@ -284,7 +284,7 @@ impl Sender {
 }
 
 impl Input {
-    /// Starts to read, once the server has announced `limit`, the longest message in bytes.
+    /// Opens the input, once the server has announced `limit`, the maximum message size in bytes.
     fn open(&mut self, limit: usize) {
         if let Self::Waiting { text } = self {
             *self = Self::Open(match text.take() {
@@ -295,7 +295,7 @@ impl Input {
     }
 }
 
-/// Returns the next line, or `None` at the end. It waits while nothing may be read.
+/// Returns the next line, or `None` at the end. Waits for ever before the input is open.
 async fn next_line(input: &mut Input) -> Option<Line> {
     match input {
         Input::Open(lines) => lines.recv().await,

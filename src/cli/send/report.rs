@@ -13,7 +13,7 @@ pub(super) struct SendReport {
     are_lines: bool,
     prints_acks: bool,
     failed: u64,
-    /// The reason why no more acks are printed. The other messages are still sent.
+    /// The reason why no more acks are printed. Sending continues.
     unprinted: Option<OutputError>,
     /// The newest stored offset, and its epoch.
     newest: (Option<Epoch>, Offset),
@@ -31,14 +31,14 @@ impl SendReport {
         }
     }
 
-    /// Records that offsets are of `epoch` from now on.
+    /// Records the epoch of the offsets that follow.
     pub(super) fn enter(&mut self, epoch: &Epoch) {
         if self.newest.0.as_ref() != Some(epoch) {
             self.newest = (Some(epoch.clone()), Offset(0));
         }
     }
 
-    /// Records the end of a message.
+    /// Records the outcome of a message.
     pub(super) fn settled(&mut self, settled: Settled) {
         let Settled { id, key, outcome } = settled;
         match outcome {
@@ -53,7 +53,7 @@ impl SendReport {
                     self.unprinted = output::print(line).err();
                 }
                 if offset < self.newest.1 {
-                    // This happens only if the server refused messages for a moment while others were in flight.
+                    // The server refused messages temporarily while others were in flight.
                     self.failed(id, "it is stored, but after a later one");
                 }
                 self.newest.1 = self.newest.1.max(offset);

@@ -1,7 +1,7 @@
 //! The deliveries to one reader, frame by frame across all its connections, and their faults.
 //!
-//! A [`Cursor`](crate::client::Cursor) hides messages that arrive again. This checker counts them.
-//! Pure: no clock, no I/O.
+//! A [`Cursor`](crate::client::Cursor) hides messages that arrive twice. This checker counts them. Pure: no clock, no
+//! I/O.
 
 use std::collections::BTreeMap;
 
@@ -10,10 +10,10 @@ use crate::protocol::{Body, Offset, Push, Recovery};
 /// The texts of the messages that the server acknowledged, by offset.
 pub(super) type Stored = BTreeMap<Offset, String>;
 
-/// A reader's view of its room.
+/// The messages that a reader has received.
 #[derive(Clone, Debug, Default)]
 pub(super) struct DeliveryChecker {
-    /// In the order in which they arrived.
+    /// The messages in order of arrival.
     received: Vec<(Offset, String)>,
     faults: Faults,
 }
@@ -21,21 +21,21 @@ pub(super) struct DeliveryChecker {
 /// Counts of faults and of correct deliveries.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Faults {
-    /// Stored messages that never arrived.
+    /// The number of stored messages that never arrived.
     pub(super) lost: u64,
-    /// Messages that arrived again.
+    /// The number of messages that arrived again.
     pub(super) doubled: u64,
-    /// Messages that arrived after a later one.
+    /// The number of messages that arrived after a later one.
     pub(super) reordered: u64,
-    /// Messages that arrived with another text than was stored.
+    /// The number of messages that arrived with another text than was stored.
     pub(super) altered: u64,
-    /// Gaps that the server reported.
+    /// The number of gaps that the server reported.
     pub(super) gaps: u64,
-    /// Reconnects after which the server sent all that was missed.
+    /// The number of reconnects after which the server sent all missed messages.
     pub(super) resumed: u64,
-    /// Reconnects after which the server had lost the position.
+    /// The number of reconnects after which the server had lost the position.
     pub(super) misplaced: u64,
-    /// Stored messages that arrived.
+    /// The number of stored messages that arrived.
     pub(super) delivered: u64,
 }
 
@@ -71,7 +71,7 @@ impl DeliveryChecker {
         self.received.push((offset, text));
     }
 
-    /// Returns whether the message at `offset`, or a later one, has arrived.
+    /// Reports whether the message at `offset`, or a later one, has arrived.
     pub(super) fn has_reached(&self, offset: Offset) -> bool {
         self.received
             .last()
@@ -96,7 +96,7 @@ impl DeliveryChecker {
 }
 
 impl Faults {
-    /// Returns whether each stored message arrived once, in order and unaltered, and no position was lost.
+    /// Reports whether each stored message arrived once, in order and unaltered, and no position was lost.
     pub(super) const fn are_none(&self) -> bool {
         let Self {
             lost,
@@ -140,7 +140,7 @@ mod tests {
         Push::decode(&frame).expect("a frame")
     }
 
-    /// The faults of a reader that received `offsets`, where 1 to 4 are stored.
+    /// Returns the faults of a reader that received `offsets`, where 1 to 4 are stored.
     fn faults(offsets: &[u64]) -> Faults {
         let mut checker = DeliveryChecker::default();
         for offset in offsets {

@@ -1,8 +1,8 @@
-//! `fanfare verify`: cuts all clients of a running server off at once, several times while others publish, and compares
-//! the messages that each received with those that were stored.
+//! `fanfare verify`: disconnects all clients of a running server at once, several times while others publish, and
+//! compares the received messages of each with the stored ones.
 //!
 //! - [`DeliveryChecker`](delivery_checker::DeliveryChecker) finds the faults in the deliveries to one reader. Pure.
-//! - [`reconnect_rounds`] runs the clients and cuts them off.
+//! - [`reconnect_rounds`] runs the clients and cuts their connections.
 //! - [`report`] prints the result.
 
 mod delivery_checker;
@@ -26,15 +26,15 @@ struct VerifyOptions {
     server: Server,
     /// The token of all clients.
     credentials: Option<Credentials>,
-    /// Clients that listen. Each room has one more that publishes.
+    /// The number of clients that receive. Each room has one more that publishes.
     readers: u32,
     rooms: u32,
-    /// Messages per second, of all rooms together.
+    /// The messages per second, of all rooms together.
     rate: u32,
     storms: u32,
     /// The time between two rounds, before the first and after the last.
     every: Duration,
-    /// The prefix of unique rooms: messages of others would count as faults.
+    /// The prefix of the rooms, which are unique: messages of other users would count as faults.
     prefix: String,
 }
 
@@ -71,7 +71,7 @@ pub(super) struct VerifyArgs {
 
 pub(super) fn run(args: VerifyArgs) -> Result<(), Failure> {
     let options = VerifyOptions::new(&args)?;
-    // If the limit stays lower, a connection fails and says so.
+    // If the limit stays too low, a connection fails with an error.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let outcome = runtime.block_on(reconnect_rounds::run(&options))?;
@@ -92,6 +92,7 @@ impl VerifyOptions {
         let PositionalServerArgs { url, access } = &args.server;
         let mut errors = ConfigErrors::default();
         let server = access.server(url, "URL", &mut errors);
+
         let rooms = errors.check("--rooms", &args.rooms.to_string(), |_| {
             if args.rooms <= args.readers {
                 Ok(args.rooms.get())
@@ -99,10 +100,12 @@ impl VerifyOptions {
                 Err("it is more than --readers: a room would have none")
             }
         });
+
         let credentials = access.credentials(&mut errors);
         let (Some(server), Some(credentials), Some(rooms)) = (server, credentials, rooms) else {
             return Err(errors.into());
         };
+
         Ok(Self {
             server,
             credentials,

@@ -1,7 +1,7 @@
 //! The clients, and the rounds in which all of them lose their connections at once.
 //!
-//! A client loses its connection as in a network failure: its socket is dropped without a Close frame. It connects
-//! again at once and continues at its position. Its messages are sent again with their keys.
+//! A client loses its connection as in a network failure: its socket is dropped without a Close frame. It reconnects
+//! at once and continues at its position. Its messages are sent again with their keys.
 
 use std::time::Duration;
 
@@ -18,42 +18,42 @@ use crate::cli::output::progress;
 use crate::client::{Cursor, Outbox, OutgoingMessage, SendMode, SendOutcome, SendStep, Settled};
 use crate::protocol::{Key, Offset, UserId};
 
-/// The time for the server to do what is left at the end.
+/// The time for the server to finish at the end.
 const FINAL_TIMEOUT: Duration = Duration::from_secs(30);
 
 /// The result of a run.
 #[derive(Debug, Default)]
 pub(super) struct VerifyResult {
     pub(super) faults: Faults,
-    /// Messages that the server acknowledged.
+    /// The number of messages that the server acknowledged.
     pub(super) stored: u64,
-    /// Those of them that an earlier attempt had stored.
+    /// The number of acknowledged messages that an earlier attempt had stored.
     pub(super) repeated: u64,
-    /// Messages without an answer.
+    /// The number of messages without a response.
     pub(super) unanswered: u64,
-    /// Deliveries that were due.
+    /// The number of expected deliveries.
     pub(super) expected: u64,
-    /// The time from each cut until the client had received all that it missed, sorted.
+    /// The times from each disconnect until the client had received all missed messages, sorted.
     pub(super) returns: Vec<Duration>,
-    /// Connections that were cut.
+    /// The number of connections that were cut.
     pub(super) cuts: u64,
 }
 
 impl VerifyResult {
-    /// Returns whether the server kept every promise.
+    /// Reports whether the server kept every promise.
     pub(super) fn is_whole(&self) -> bool {
         self.faults.are_none() && self.unanswered == 0 && self.returns.len() as u64 == self.cuts
     }
 }
 
-/// The state of the run, for all clients.
+/// The progress of the run, shared by all clients.
 #[derive(Clone, Debug, Default)]
 struct RunState {
-    /// The rounds so far.
+    /// The number of rounds so far.
     rounds: u32,
-    /// No more messages are published.
+    /// True once no more messages are published.
     is_over: bool,
-    /// The newest stored offset of each room, once all messages are stored. A reader that has it may end.
+    /// The newest stored offset of each room, once all messages are stored. A reader that has reached it may end.
     last: Option<Vec<Offset>>,
 }
 
@@ -124,14 +124,14 @@ pub(super) async fn run(options: &VerifyOptions) -> anyhow::Result<VerifyResult>
     Ok(result)
 }
 
-/// One client, across all its connections.
+/// A client, across all its connections.
 struct VerifyClient {
     socket: ReconnectingSocket,
     cursor: Cursor,
     state: watch::Receiver<RunState>,
-    /// The rounds in which this client was cut off.
+    /// The number of rounds in which this client was disconnected.
     rounds: u32,
-    /// The time of the cut, until all that was missed has been received.
+    /// The time of the last cut; `None` once all missed messages have been received.
     away: Option<Instant>,
     returns: Vec<Duration>,
 }
@@ -143,7 +143,7 @@ impl VerifyClient {
         id: &str,
         state: &watch::Receiver<RunState>,
     ) -> anyhow::Result<Self> {
-        // With a token, all clients have its id.
+        // With a token, all clients have the id in it.
         let id = match options.credentials {
             Some(_) => None,
             None => Some(UserId::parse(id)?),
@@ -166,8 +166,8 @@ impl VerifyClient {
         })
     }
 
-    /// Cuts the connection if a new round has begun, and returns whether it did. A client that is still away from the
-    /// last round counts as away since this one.
+    /// Cuts the connection if a new round has begun. Reports whether it did. A client that has not caught up since
+    /// the last round counts as away since this one.
     fn cut_if_due(&mut self) -> bool {
         let rounds = self.state.borrow_and_update().rounds;
         if rounds == self.rounds {
@@ -181,7 +181,7 @@ impl VerifyClient {
         true
     }
 
-    /// Records the return if all that was missed has been received.
+    /// Records the return if all missed messages have been received.
     fn record_return(&mut self) {
         if self.cursor.has_caught_up()
             && let Some(away) = self.away.take()
@@ -191,7 +191,7 @@ impl VerifyClient {
     }
 }
 
-/// Reads until the last message of the room has been received. Adds one to `arrive` at the first welcome.
+/// Reads until the last message of the room has been received. Increments `arrive` at the first welcome.
 async fn read(
     mut client: VerifyClient,
     number: u32,
@@ -206,7 +206,7 @@ async fn read(
                 SocketEvent::Received(pushes) => {
                     for push in &pushes {
                         checker.on_push(push);
-                        // The checker counts what a cursor hides.
+                        // The delivery checker counts the messages that a cursor would hide.
                         let _ = client.cursor.on_push(push);
                     }
                     client.record_return();
@@ -242,10 +242,10 @@ struct Published {
     returns: Vec<Duration>,
 }
 
-/// Publishes at the rate of `options` until the run is over, and waits for the answers.
+/// Publishes at the rate of `options` until the run is over, and waits for the responses.
 async fn publish(mut client: VerifyClient, options: VerifyOptions) -> anyhow::Result<Published> {
-    // The messages carry another name than the client has, so the log settles none of them: after a cut each is sent
-    // again, and the server has to recognise it.
+    // The sender of the messages differs from the id of the client, so the log does not confirm them. After a cut
+    // each message is sent again, and the server has to detect the duplicate.
     let from = UserId::parse("nobody")?;
     let mut outbox = Outbox::new(SendMode::Bulk);
     let mut publisher = Published {
@@ -316,7 +316,7 @@ async fn publish(mut client: VerifyClient, options: VerifyOptions) -> anyhow::Re
 }
 
 impl Published {
-    /// Records a message. Its key is its text.
+    /// Records a message, whose key is its text.
     ///
     /// # Errors
     /// If the server refused it.

@@ -12,12 +12,12 @@ use crate::cli::output::{self, OutputError};
 /// Prints the result for a person.
 pub(super) fn print(options: &VerifyOptions, result: &VerifyResult) -> Result<(), OutputError> {
     let mut text = String::new();
-    // Writing to a string does not fail.
+    // Writing to a string cannot fail.
     let _ = write(&mut text, options, result);
     output::print(text)
 }
 
-/// Prints the result as one JSON object; times in milliseconds.
+/// Prints the result as one JSON object, with times in milliseconds.
 pub(super) fn print_json(
     options: &VerifyOptions,
     result: &VerifyResult,
@@ -48,6 +48,7 @@ fn write(out: &mut impl Write, options: &VerifyOptions, result: &VerifyResult) -
     } = result;
     let (clients, storms) = (options.readers + options.rooms, options.storms);
     let away = |quantile| quantile_of(returns, quantile);
+
     writeln!(
         out,
         "storms       {storms}, each of all {clients} clients at once, in {} rooms",
