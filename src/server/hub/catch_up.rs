@@ -136,7 +136,9 @@ mod tests {
             after: Offset(after),
             epoch: epoch.map(Epoch::new),
         });
+
         let start = StartPosition::new(&bounds, resume.as_ref());
+
         (
             start.cursor.0,
             start.recovery,

@@ -376,6 +376,7 @@ impl Cluster {
             number,
             message,
         };
+
         match serde_json::to_vec(&envelope) {
             Ok(message) => {
                 *sent = number;

@@ -189,11 +189,13 @@ impl Connections {
     ) -> usize {
         let mut disconnected = 0;
         let pick = |entry: &ConnectionEntry| fits(entry).then(|| entry.subscriber.clone());
+
         self.pick_each(pick, |subscriber| {
             subscriber.close(Closing::Code(code));
             disconnected += 1;
         })
         .await;
+
         disconnected
     }
 

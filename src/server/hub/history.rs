@@ -1,4 +1,5 @@
-//! A check for deletions that happen while a page of a room's log is being read from the store.
+//! A check for deletions that happen while a page of a room's log is being read from the store. The reader takes a
+//! [`DeletionMark`] before the read, and redacts the page with it afterwards.
 
 use std::sync::Arc;
 

@@ -1,4 +1,5 @@
-//! The rooms and connections of one process: admission, publishing, fan-out, presence, other nodes, memory.
+//! The rooms and connections of one process: admission, publishing, fan-out, presence, other nodes, memory. [`Hub`]
+//! is a handle to all of them; [`Hub::run`] runs their tasks.
 //!
 //! # Invariants
 //!
@@ -325,6 +326,7 @@ impl Hub {
             messages,
             bytes: PAGE_BYTES,
         };
+
         let page = self.0.store.read(room.name(), span, limit).await?;
         Ok((page, mark))
     }

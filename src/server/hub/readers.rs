@@ -1,4 +1,4 @@
-//! The readers of a room, in a list that is cheap to clone.
+//! The readers of a room, in a list that is cheap to clone. The usual case of a single reader needs no allocation.
 
 use std::iter;
 use std::sync::Arc;

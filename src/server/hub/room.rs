@@ -87,6 +87,7 @@ impl Room {
         tally: Arc<DeliveryCounters>,
     ) -> Self {
         let bytes = size_of::<Self>() + 2 * name.as_str().len();
+
         Self {
             name,
             epoch: bounds.epoch,
@@ -245,6 +246,7 @@ impl Room {
         let members = self.presence.lock().count();
         let connections = self.readers.lock().len();
         let log = self.log.lock();
+
         RoomStats {
             members,
             connections,

@@ -104,6 +104,7 @@ impl Rooms {
         let mut rooms = self.all();
         rooms.retain(|room| room.name().as_str() > after && fits(room.name()));
         rooms.sort_unstable_by(|one, other| one.name().cmp(other.name()));
+
         rooms.truncate(limit + 1);
         Listing::new(rooms, limit)
     }

@@ -1,4 +1,5 @@
-//! The interface between the hub and an open connection.
+//! The interface between the hub and an open connection. The hub calls a [`Subscriber`] to flush messages, send
+//! notices, check timers and close the connection.
 
 use std::time::Duration;
 

@@ -37,7 +37,7 @@ pub enum LogChange {
     /// A deletion by any node: the offset of the message and the time in milliseconds since 1970 UTC.
     Deleted(RoomName, Offset, u64),
     /// A finished append of this node. If no other node appends, new messages are only in this result, not in
-    /// an [`LogChange::Appended`].
+    /// a [`LogChange::Appended`].
     AppendFinished(Call<Vec<Stored>>, Result<Vec<Stored>, StoreError>),
     /// A finished deletion of this node. The deletion itself is sent before it.
     DeleteFinished(Call<Deleted>, Result<Deleted, StoreError>),
@@ -171,9 +171,11 @@ impl ChangeSender {
         result: Result<Deleted, StoreError>,
     ) {
         let mut changes = Vec::new();
+
         if result == Ok(Deleted::Now) {
             changes.push(LogChange::Deleted(call.room.clone(), offset, at));
         }
+
         changes.push(LogChange::DeleteFinished(call, result));
         self.send(changes);
     }
@@ -280,12 +282,14 @@ mod tests {
     fn deliver(changes: &mut Changes) -> usize {
         let sent = changes.try_recv().expect("changes");
         let mut delivered = 0;
+
         for change in sent {
             if let LogChange::AppendFinished(call, result) = change {
                 call.deliver(result);
                 delivered += 1;
             }
         }
+
         delivered
     }
 }

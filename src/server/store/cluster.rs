@@ -1,5 +1,5 @@
-//! The connections between nodes that share a store, beside the log. A [`Bus`] carries messages that are not stored,
-//! such as presence. A [`RuleStore`] keeps moderation rules for all nodes.
+//! The services that nodes with a shared store use in addition to the log. A [`Bus`] carries messages that are not
+//! stored, such as presence. A [`RuleStore`] keeps moderation rules for all nodes.
 
 use std::fmt;
 use std::sync::Arc;
@@ -9,7 +9,7 @@ use tokio::sync::mpsc::UnboundedReceiver;
 
 use crate::server::store::StoreFuture;
 
-/// The services beside the log that nodes with a shared store use.
+/// The services of a shared store in addition to the log.
 #[derive(Clone, Debug)]
 pub struct ClusterBackend {
     /// Messages between the nodes.

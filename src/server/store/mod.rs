@@ -95,7 +95,7 @@ impl StoreSettings {
     }
 }
 
-/// The limits of what is kept of each room. The oldest entries are removed first.
+/// The retention limits of each room. The oldest entries are removed first.
 #[derive(Clone, Copy, Debug)]
 pub struct Retention {
     /// Entries, at least 1.
@@ -119,9 +119,9 @@ pub struct Bounds {
     pub head: Offset,
     /// The last offset that is no longer kept.
     pub gone: Offset,
-    /// Set if the offsets after `base` have no holes, so that messages that are gone can be counted.
+    /// True if the offsets after `base` have no holes, so that lost messages can be counted.
     pub is_dense: bool,
-    /// The offset before the room's first one; 0 if that is not known.
+    /// The offset before the room's first one; 0 if unknown.
     pub base: Offset,
 }
 

@@ -1,4 +1,5 @@
-//! Pages of a log: the range to read, the limits, and the result.
+//! Pages of a log: the range to read, the limits, and the result. A page is bounded by the number of entries and by
+//! bytes, but has at least one entry if any exists.
 
 use std::sync::Arc;
 
@@ -42,6 +43,7 @@ impl Page {
     pub(super) fn oldest<'a>(frames: impl Iterator<Item = &'a Arc<Frame>>, limit: Limit) -> Self {
         let mut page = Self::default();
         let mut bytes = 0;
+
         for frame in frames {
             bytes += frame.size();
             if page.frames.len() == limit.messages
@@ -52,6 +54,7 @@ impl Page {
             }
             page.frames.push(frame.clone());
         }
+
         page
     }
 

@@ -1,4 +1,5 @@
-//! Tests that every store must pass: deduplication, pages, retention, and offsets that grow by one.
+//! Tests that every store must pass: deduplication, pages, retention, and offsets that grow by one. Most tests run
+//! with stores in memory, SQLite and NATS. Property tests compare the stores with a plain list.
 
 mod subject;
 mod deleting;

@@ -31,7 +31,7 @@ const PAGES_PER_STEP: i32 = 1024;
 /// Attempts at one step while the source is locked, and the pause between two attempts.
 const MAX_TRIES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(50);
-/// The suffixes of the files beside a database.
+/// The suffixes of the files that belong to a database.
 const BESIDE: [&str; 4] = ["-wal", "-shm", "-journal", ".state"];
 
 /// The content of a copy.
@@ -332,6 +332,7 @@ pub(super) fn copy_unnamed(source: &Path) -> Result<DatabaseCopy, BackupError> {
         let bytes = report.bytes;
         Ok(DatabaseCopy { file, bytes })
     });
+
     // The open handle keeps the data of the copy. If copying failed, the partial file is removed here too.
     discard(&part);
     copied

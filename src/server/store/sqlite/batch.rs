@@ -342,9 +342,11 @@ impl Changes {
     pub(super) fn apply(self, ledger: &RoomIndex, keys: &mut HashMap<i64, DedupWindow>) {
         let (dropped, numbers): (Vec<_>, Vec<_>) = self.dropped.into_iter().unzip();
         ledger.commit(self.places, &dropped, self.floor);
+
         for number in numbers {
             keys.remove(&number);
         }
+
         for (room, keyed) in self.keyed {
             // The window exists if it was loaded when the key was looked up.
             if let Some(window) = keys.get_mut(&room) {

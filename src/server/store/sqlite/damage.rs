@@ -69,10 +69,12 @@ impl DamageLog {
     /// Records that a read failed completely, with the reason `problem`.
     pub(super) fn record_failure(&self, problem: &str) {
         metrics::count_store_read_failure();
+
         let mut inner = self.0.lock();
         let is_quiet = inner
             .failed_at
             .is_some_and(|failed_at| failed_at.elapsed() < LOG_EVERY);
+
         if !is_quiet {
             inner.failed_at = Some(Instant::now());
             warn!(problem, "could not read from the database");

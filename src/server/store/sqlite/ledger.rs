@@ -215,9 +215,11 @@ impl RoomIndex {
     ) {
         let mut inner = self.inner.lock();
         dropped.iter().for_each(|name| inner.remove(name));
+
         for (name, place) in places {
             inner.insert(name, place);
         }
+
         inner.floor = inner.floor.max(floor);
     }
 }

@@ -1,4 +1,6 @@
-//! A check that the files at the paths of a running store are still the ones that it has open.
+//! A check that the files at the paths of a running store are still the ones that it has open, and that no other
+//! program has written to them. Files are identified by device and inode. Changes are detected by size and
+//! modification time.
 
 use std::fs::{self, Metadata};
 use std::io::{self, ErrorKind};

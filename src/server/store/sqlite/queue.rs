@@ -113,6 +113,7 @@ impl Queue {
     pub(super) fn refuse(&self, writes: impl IntoIterator<Item = Write>, reason: &str) {
         let refusal = || StoreError::Unavailable(reason.to_owned());
         let mut refused = Vec::new();
+
         for write in writes {
             refused.push(match write {
                 Write::Append(append) => LogChange::AppendFinished(append.call, Err(refusal())),
@@ -121,6 +122,7 @@ impl Queue {
                 Write::Fault => continue,
             });
         }
+
         self.changes.send(refused);
     }
 

@@ -79,21 +79,25 @@ fn trimmed(
 ) -> RoomRow {
     let mut after = place;
     let mut sizes = sizes.into_iter().peekable();
+
     for offset in place.first..=last {
         let next = sizes.peek().copied();
         after.oldest = next.map_or(after.oldest, |size| size.clock);
         if !after.is_due(retention, now) || offset - place.first == MAX_TRIMMED {
             break;
         }
+
         after.first = offset + 1;
         if let Some(size) = sizes.next_if(|size| size.offset == offset) {
             after.bytes = after.bytes.saturating_sub(size.bytes);
         }
     }
+
     if after.kept() == 0 {
         // The sizes of damaged messages are unknown and were not subtracted.
         after.bytes = 0;
     }
+
     after
 }
 
@@ -135,6 +139,7 @@ fn keep_keys(
     now: u64,
 ) -> rusqlite::Result<()> {
     let (after, since) = oldest_key(limits, place.head, now);
+
     connection
         .prepare_cached(
             "INSERT OR IGNORE INTO keys (room, offset, at, clock, sender, key)
@@ -142,10 +147,12 @@ fn keep_keys(
              WHERE room = ?1 AND offset < ?2 AND offset > ?3 AND clock > ?4 AND key IS NOT NULL",
         )?
         .execute((place.id, first, after, since))?;
+
     // No room keeps more keys than its deduplication window.
     connection
         .prepare_cached("DELETE FROM keys WHERE room = ?1 AND offset <= ?2")?
         .execute((place.id, after))?;
+
     Ok(())
 }
 
@@ -200,6 +207,7 @@ pub(super) fn forget_keys(
     now: u64,
 ) -> rusqlite::Result<usize> {
     let (_, since) = oldest_key(limits, 0, now);
+
     connection
         .prepare_cached(
             "DELETE FROM keys WHERE (room, offset) IN

@@ -1,4 +1,5 @@
-//! The schema of the database: its migrations, the settings of a connection, and the values in `meta`.
+//! The schema of the database: its migrations, the settings of a connection, and the values in `meta`. A file of an
+//! older version is migrated when it is opened for writing. A newer version is refused.
 
 use rusqlite::{Connection, OptionalExtension};
 

@@ -238,6 +238,7 @@ impl Writer {
         if let Health::Corrupt(reason) = &*self.health.borrow() {
             return Err(StoreError::Unavailable(reason.clone()));
         }
+
         self.erase(room, offset, at).map_err(|error| match error {
             // A damaged message does not make the store unhealthy.
             WriteError::Sqlite(error) if is_damage(&error) => {
@@ -459,15 +460,18 @@ impl Writer {
         if matches!(fault, Fault::Fatal(_)) {
             self.file.record_fault();
         }
+
         let (now, reason) = match fault {
             Fault::Refused(reason) => (Health::ReadOnly(reason.clone()), reason),
             Fault::Fatal(reason) => (Health::Corrupt(reason.clone()), reason),
         };
+
         let changed = self.health.send_if_modified(|health| {
             let changed = *health != now;
             *health = now;
             changed
         });
+
         if changed {
             error!(reason, "the store is rejecting writes");
         }

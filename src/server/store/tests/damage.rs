@@ -1,4 +1,5 @@
-//! Tests of a SQLite database that is partly damaged: all undamaged messages can be read, and new ones can be stored.
+//! Tests of a SQLite database that is partly damaged. All undamaged messages must remain readable, and new ones must
+//! be stored.
 
 use std::fs;
 

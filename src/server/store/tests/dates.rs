@@ -1,4 +1,4 @@
-//! Tests of SQLite stores with a wrong date.
+//! Tests of SQLite stores with a wrong date. Setting the wall clock must not expire messages or keys too early.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 

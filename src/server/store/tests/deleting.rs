@@ -1,4 +1,5 @@
-//! Tests of deletion in all stores.
+//! Tests of deletion in all stores. A tombstone must keep the offset and the key of the message, but not its payload
+//! or its size.
 
 use super::*;
 use crate::protocol::Body;

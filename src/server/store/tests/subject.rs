@@ -1,4 +1,5 @@
-//! A store under test, which can be closed and reopened, and whose clock the test controls.
+//! A store under test, which can be closed and reopened. The test controls its clock; in NATS, a short real time
+//! stands for a second.
 
 use std::path::PathBuf;
 use std::sync::{Arc, OnceLock};
@@ -78,8 +79,10 @@ impl Subject {
             max_rooms,
             quick_check: false,
         };
+
         let clock = Arc::new(Clock::new());
         let store = SqliteStore::open_with(&settings, clock.clone()).expect("opened");
+
         Self {
             store: Arc::new(store),
             clock,
@@ -246,6 +249,7 @@ impl Subject {
         while look(self) != expected && began.elapsed() < LATE {
             std::thread::sleep(Duration::from_millis(20));
         }
+
         assert_eq!(look(self), expected);
     }
 
