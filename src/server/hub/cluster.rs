@@ -242,7 +242,7 @@ impl Cluster {
         }
     }
 
-    /// Records message `number` of `node`. Returns true if messages before it are missing.
+    /// Records message `number` of `node`. Returns true if messages before it are missing, or if the node is new.
     fn has_missed(&self, node: u64, number: u64) -> bool {
         let seen = self.clock.now();
         let before = self.nodes.lock().insert(node, OtherNode { seen, number });

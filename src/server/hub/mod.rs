@@ -295,7 +295,7 @@ impl Hub {
         self.0.store.append(room.name(), drafts, now_millis())
     }
 
-    /// Publishes `drafts` all or none: see [`Store::append_batch`].
+    /// Publishes either all of `drafts` or none, otherwise like [`Hub::publish`]: see [`Store::append_batch`].
     pub fn publish_batch(&self, room: &Room, drafts: Vec<Draft>) -> StoreFuture<Vec<Stored>> {
         room.publish_started();
         self.0.store.append_batch(room.name(), drafts, now_millis())
