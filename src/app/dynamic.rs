@@ -76,6 +76,7 @@ pub fn list(id: &'static str, mut children: impl FnMut() -> Vec<Element> + 'stat
     // Only its children are compared.
     const NOTHING: Element = Element::new("ul");
     let mut shown: Option<Element> = None;
+
     effect(move || {
         let next = NOTHING.with(children());
         if let Some(parent) = find::<web_sys::Element>(id) {

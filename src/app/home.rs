@@ -79,6 +79,7 @@ fn Panels() -> impl IntoView {
     let text = use_text();
     let live = expect_context::<RoomState>();
     on(CONNECTION, "click", move |_| live.check());
+
     still(move || {
         view! {
             <button class="tool scripted" type="button" popovertarget=share::PANEL>{text.share}</button>

@@ -117,6 +117,7 @@ impl Element {
         if self.tag != next.tag {
             return false;
         }
+
         for attribute in &next.attributes {
             if !self.attributes.contains(attribute) {
                 put(element, attribute.0, &attribute.1);
@@ -128,6 +129,7 @@ impl Element {
                 let _ = element.remove_attribute(name);
             }
         }
+
         patch_nodes(element, &self.children, &next.children);
         true
     }

@@ -36,6 +36,7 @@ pub fn row(shown: &RowView, cut_off: bool, text: &Text, live: RoomState) -> Elem
     let mut whole = Element::new("div")
         .class("row")
         .set("id", format!("{ID}{}", shown.row.id));
+
     if shown.new_day
         && let Entry::Message(message) = &shown.row.entry
     {
@@ -44,6 +45,7 @@ pub fn row(shown: &RowView, cut_off: bool, text: &Text, live: RoomState) -> Elem
     if shown.unread {
         whole = whole.with([line("line new", text.unread_line.to_owned())]);
     }
+
     whole.with([match &shown.row.entry {
         Entry::Message(words) => message(words, shown, cut_off, text, live),
         Entry::Gap(missing) => gap(missing, text),
@@ -159,6 +161,7 @@ fn gap(gap: &Gap, text: &Text) -> Element {
         (Missing::Perhaps, _) => text.missing_perhaps.to_owned(),
     };
     let load = (gap.state == GapState::Open).then(|| button(LOAD, text.load));
+
     Element::new("p")
         .class("gap")
         .with([Element::new("span").text(words).with(load)])

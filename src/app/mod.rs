@@ -98,8 +98,10 @@ pub fn App() -> impl IntoView {
         past,
         form,
     } = live::snapshot();
+
     provide_context(base);
     provide_context(locale);
     provide_context(RoomState::start(&room, is_open, past, theme));
+
     view! { <Home room form/> }
 }

@@ -143,6 +143,7 @@ fn press(button: &Element, copied: &str, live: RoomState) {
     let Some((row, id)) = row.and_then(|row| number(&row.id()).map(|id| (row, id))) else {
         return;
     };
+
     match button.class_name().as_str() {
         RETRY => live.retry(id),
         EDIT => live.edit(id),

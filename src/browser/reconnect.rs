@@ -173,6 +173,7 @@ impl<H: Handler> Task<H> {
             }
             Either::Right(_) => {}
         }
+
         None
     }
 

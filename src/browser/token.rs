@@ -41,6 +41,7 @@ pub fn watch() {
             let _ = location.reload();
         }
     });
+
     // Fails only for a callback that is not a function.
     let _ =
         window().add_event_listener_with_callback("hashchange", changed.as_ref().unchecked_ref());

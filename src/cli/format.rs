@@ -35,6 +35,7 @@ pub(super) fn message(publication: &Publication, style: Style) -> String {
             Err(_) => escape(data),
         },
     };
+
     match style {
         Style::Plain => format!("{time} {from}: {words}\n"),
         Style::Coloured => format!("{DIM}{time}{PLAIN} {BOLD}{from}:{PLAIN} {words}\n"),

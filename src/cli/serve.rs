@@ -98,6 +98,7 @@ async fn heed(mut hangup: Signal, keyring: Option<Keyring>, tls: Option<Tls>) {
         keyring.iter().for_each(Keyring::reload);
         tls.iter().for_each(Tls::reload);
     }
+
     // No further signal can arrive. That is no reason to end.
     std::future::pending().await
 }

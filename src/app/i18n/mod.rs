@@ -159,6 +159,7 @@ impl Range {
         if range == "*" {
             return Self::Any;
         }
+
         let range = range.to_ascii_lowercase();
         let mut subtags = range.split('-');
         match subtags.next() {
@@ -219,6 +220,7 @@ mod tests {
         ] {
             assert_eq!(speaks(header), "en", "{header}");
         }
+
         assert_eq!(Locale::negotiate(None), Locale::En);
     }
 

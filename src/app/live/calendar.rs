@@ -36,6 +36,7 @@ impl Clock {
         let zone = if ahead.is_some() { "" } else { " UTC" };
         let short = local.get(11..16).unwrap_or_default();
         let day = Day::new(day(at, ahead.unwrap_or(0)));
+
         Self {
             iso,
             short: format!("{short}{zone}"),

@@ -250,6 +250,7 @@ impl MessageList {
             self.requests.push_back(HistoryRequest::Gap(id));
             self.advance(now, &mut effect);
         }
+
         effect
     }
 

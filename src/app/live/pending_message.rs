@@ -39,11 +39,13 @@ impl PendingMessage {
             text,
             position,
         } = self;
+
         let (epoch, offset) = match position {
             Some(ReadPosition { epoch, offset }) => (epoch.as_ref(), offset.to_string()),
             None => (None, String::new()),
         };
         let epoch = epoch.map_or("", Epoch::as_str);
+
         format!("{at}\n{from}\n{epoch}\n{offset}\n{text}")
     }
 
@@ -87,6 +89,7 @@ mod tests {
         ] {
             assert_eq!(PendingMessage::decode("key", entry), None, "{entry:?}");
         }
+
         assert_eq!(PendingMessage::decode("", "1\nann\ne\n1\ntext"), None);
     }
 

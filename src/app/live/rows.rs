@@ -121,6 +121,7 @@ impl Rows {
             Some(Content::Text(text)) => contains(text, &words),
             _ => false,
         };
+
         self.list
             .iter()
             .rev()

@@ -147,6 +147,7 @@ impl Matrix {
 
     fn masked(&self, mask: usize) -> Self {
         let mut masked = self.clone();
+
         for (x, y) in (0..self.size).flat_map(|y| (0..self.size).map(move |x| (x, y))) {
             let flips = match mask {
                 0 => (x + y) % 2 == 0,
@@ -160,6 +161,7 @@ impl Matrix {
             };
             masked.dark[y * self.size + x] ^= flips && !self.fixed[y * self.size + x];
         }
+
         masked.format(mask);
         masked
     }

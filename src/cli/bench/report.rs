@@ -31,12 +31,14 @@ pub(super) fn print_json(options: &BenchOptions, result: &BenchResult) -> Result
         "lost": result.lost(), "disordered": result.disordered, "closed": result.closed,
         "p50_ms": at(0.5), "p90_ms": at(0.9), "p99_ms": at(0.99), "max_ms": result.latency.max() as f64 / 1000.0,
     });
+
     if let Some(acks) = &result.acks {
         let at = |quantile| acks.value_at_quantile(quantile) as f64 / 1000.0;
         figures["ack_p50_ms"] = at(0.5).into();
         figures["ack_p99_ms"] = at(0.99).into();
         figures["unacknowledged"] = result.unacknowledged().into();
     }
+
     output::print(format!("{figures}\n"))
 }
 

@@ -107,6 +107,7 @@ impl Tally {
     pub(super) async fn wait_for(&self, deliveries: u64, acks: u64) {
         let mut seen = ((0, 0), Instant::now());
         let mut look = tokio::time::interval(Duration::from_millis(20));
+
         loop {
             look.tick().await;
             let now = (

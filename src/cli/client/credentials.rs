@@ -26,14 +26,17 @@ impl Credentials {
         struct Claims {
             sub: UserId,
         }
+
         let mut parts = token.trim().split('.');
         let claims = match (parts.next(), parts.next(), parts.next(), parts.next()) {
             (Some(_), Some(claims), Some(_), None) => URL_SAFE_NO_PAD.decode(claims).ok(),
             _ => None,
         };
+
         let claims = claims.and_then(|json| serde_json::from_slice::<Claims>(&json).ok());
         let Claims { sub } = claims
             .ok_or("a token is a JSON Web Token with a `sub`, as `fanfare token` prints it")?;
+
         Ok(Self {
             token: Token::new(token.trim().to_owned()),
             id: sub,

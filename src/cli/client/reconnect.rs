@@ -206,6 +206,7 @@ impl ReconnectingSocket {
     fn batch(&mut self, first: Option<Result<Message, Error>>) -> Vec<Push> {
         let mut pushes = Vec::new();
         let mut frame = first;
+
         loop {
             pushes.extend(self.receive(frame));
             if pushes.len() == MAX_BATCH || self.ended.is_some() {

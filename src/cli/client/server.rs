@@ -127,6 +127,7 @@ impl Server {
         request.headers_mut().entry(header::HOST).or_insert(host);
         let target = self.url.path(&request.uri().to_string());
         *request.uri_mut() = target.parse().context("the request has no valid path")?;
+
         let asking = async {
             let (mut sender, connection) =
                 http1::handshake(TokioIo::new(self.connect().await?)).await?;
@@ -134,6 +135,7 @@ impl Server {
             tokio::spawn(connection);
             anyhow::Ok(sender.send_request(request).await?)
         };
+
         asking.await.with_context(|| format!("cannot reach {self}"))
     }
 

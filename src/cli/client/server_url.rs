@@ -118,6 +118,7 @@ impl ServerUrl {
             .rsplit_once(':')
             .is_some_and(|(_, port)| !port.ends_with(']'));
         let port = if self.is_secure { 443 } else { 80 };
+
         if has_port {
             self.authority.clone()
         } else {

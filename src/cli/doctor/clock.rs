@@ -18,6 +18,7 @@ pub(super) async fn check(visit: &Visit) -> Finding {
         Ok(answer) => answer,
         Err(error) => return Finding::note("clock", format!("unknown: {error:#}")),
     };
+
     let received = now_millis();
     match answer.json()["at"].as_i64() {
         Some(at) => judge(sent, at, received),

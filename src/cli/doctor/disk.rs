@@ -124,6 +124,7 @@ mod tests {
                 .map(|it| it.outcome)
                 .collect::<Vec<_>>()
         };
+
         assert_eq!(outcomes(1)[0], Rating::Good);
         assert_eq!(outcomes(usize::MAX)[0], Rating::Bad);
         assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);

@@ -159,12 +159,14 @@ async fn examine(options: DoctorOptions) -> anyhow::Result<()> {
     if let Some(proxy_info) = reach::check(&options.visit, &mut report).await {
         check_path(&options, &proxy_info, &mut report).await;
     }
+
     if let Some(ops) = &options.ops {
         report.add_all(ops::check(ops).await);
     }
     if let Some(store) = options.store {
         report.add_all(check_store(store).await);
     }
+
     report.end()
 }
 

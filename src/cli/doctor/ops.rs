@@ -110,6 +110,7 @@ fn ready(answer: &Answer) -> Finding {
     if answer.status.is_success() {
         return Finding::good("ready", "the store accepts messages");
     }
+
     let seen = String::from_utf8_lossy(&answer.body).trim().to_owned();
     let line = if seen.contains("disk") {
         "disk: free space in the --data folder, or fanfare: smaller --history-age and --history-bytes"
@@ -118,6 +119,7 @@ fn ready(answer: &Answer) -> Finding {
     } else {
         "fanfare: its log has the error of the store"
     };
+
     Finding::bad("ready", seen).fix(line)
 }
 

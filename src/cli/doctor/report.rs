@@ -36,11 +36,13 @@ impl DoctorReport {
             Rating::Note => self.notes += 1,
             Rating::Bad => self.bad += 1,
         }
+
         let text = if self.is_json {
             format::escape_json(&format!("{}\n", json!(finding)))
         } else {
             lines(finding)
         };
+
         self.print(&text);
     }
 
@@ -90,6 +92,7 @@ fn lines(
         Rating::Note => "note",
         Rating::Bad => "BAD",
     };
+
     let mut text = format!("{outcome:<5} {check:<12} {}\n", format::escape(seen));
     for line in fix {
         text.push_str(&format!("{:<19}-> {}\n", "", format::escape(line)));
@@ -108,6 +111,7 @@ mod tests {
             lines(&bad),
             "BAD   stream       buffered\\u{1b}[2J\n                   -> nginx: proxy_buffering off;\n"
         );
+
         assert_eq!(
             json!(Finding::good("clock", "right"))
                 .to_string()

@@ -17,6 +17,7 @@ pub(super) async fn check(visit: &Visit, max_message: usize) -> [Finding; 2] {
     let batch = visit
         .publish("application/x-ndjson", vec![b'x'; BATCH_BYTES])
         .await;
+
     [
         judge("message size", bytes, message, |answer| {
             answer.status == StatusCode::CREATED

@@ -123,6 +123,7 @@ async fn comes<E>(
             return Some(());
         }
     }
+
     None
 }
 

@@ -81,6 +81,7 @@ impl DeliveryChecker {
     /// Compares the deliveries with the `stored` messages of the room.
     pub(super) fn finish(mut self, stored: &Stored) -> Faults {
         self.received.sort_unstable();
+
         for (offset, text) in stored {
             let found = self
                 .received
@@ -91,6 +92,7 @@ impl DeliveryChecker {
                 Err(_) => self.faults.lost += 1,
             }
         }
+
         self.faults
     }
 }

@@ -73,14 +73,17 @@ pub(super) fn run(args: VerifyArgs) -> Result<(), Failure> {
     let options = VerifyOptions::new(&args)?;
     // If the limit stays too low, a connection fails with an error.
     let _ = rlimit::increase_nofile_limit(u64::MAX);
+
     let runtime = tokio::runtime::Runtime::new().context("cannot start the runtime")?;
     let outcome = runtime.block_on(reconnect_rounds::run(&options))?;
     runtime.shutdown_background();
+
     if args.json {
         report::print_json(&options, &outcome)?;
     } else {
         report::print(&options, &outcome)?;
     }
+
     match outcome.is_whole() {
         true => Ok(()),
         false => Err(anyhow!("the server did not keep its promises, see above").into()),

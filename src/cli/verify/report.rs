@@ -33,6 +33,7 @@ pub(super) fn print_json(
         "altered": faults.altered, "gaps": faults.gaps,
         "away_p50_ms": away(0.5), "away_p99_ms": away(0.99), "away_max_ms": away(1.0),
     });
+
     output::print(format!("{figures}\n"))
 }
 

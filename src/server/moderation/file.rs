@@ -1,4 +1,5 @@
-//! The file of the rules: JSON, written to a new file that then replaces the old one, so the file is always complete.
+//! The file of the rules, in JSON. A new file is written and then renamed over the old one, so the file is always
+//! complete.
 
 use std::fs::{self, File, Permissions};
 use std::io::{self, Write};
@@ -12,10 +13,10 @@ use crate::server::small_file;
 
 /// The permissions of the file: it contains addresses, which other users of the machine must not read.
 const MODE: u32 = 0o600;
-/// The longest file, in bytes. Ten thousand bans, the most there may be, need a tenth of it.
+/// The maximum size of the file in bytes. The maximum of ten thousand bans needs a tenth of it.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
-/// An error of reading the rules. The file is left as it is.
+/// The error of reading the rules. The file is left unchanged.
 #[derive(Debug, thiserror::Error)]
 pub enum LoadError {
     /// The file cannot be read.
@@ -41,7 +42,7 @@ pub enum LoadError {
 /// Reads the rules in the file at `path`. Returns no rules if the file does not exist.
 ///
 /// # Errors
-/// If it cannot be read, or contains something else.
+/// If the file cannot be read or parsed.
 pub fn load(path: &Path) -> Result<Rules, LoadError> {
     match small_file::read(path, MAX_BYTES) {
         Ok(json) => serde_json::from_slice(&json).map_err(|problem| LoadError::Damaged {
@@ -61,7 +62,7 @@ pub(super) fn restrict_permissions(path: &Path) {
     let Ok(metadata) = fs::metadata(path) else {
         return;
     };
-    // A link could lead to a device, like /dev/null, whose permissions others need.
+    // The path may be a link to a device like /dev/null, whose permissions other programs need.
     if !metadata.is_file() {
         return;
     }
@@ -95,7 +96,7 @@ pub(super) fn save(path: &Path, rules: &Rules) -> io::Result<()> {
         .truncate(true)
         .mode(MODE)
         .open(&beside)?;
-    // Needed if an earlier process left the file behind.
+    // An earlier process may have left the file behind with other permissions.
     file.set_permissions(Permissions::from_mode(MODE))?;
     file.write_all(&serde_json::to_vec_pretty(rules)?)?;
     file.sync_all()?;

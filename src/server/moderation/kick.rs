@@ -1,4 +1,4 @@
-//! Ending connections without keeping their clients out.
+//! The kick: a command that ends connections without banning their clients.
 
 use std::net::IpAddr;
 
@@ -9,27 +9,28 @@ use crate::protocol::UserId;
 use crate::server::auth::{Grants, Right};
 use crate::server::session::IpBucket;
 
-/// The largest difference between the clocks of two nodes, in milliseconds.
+/// The maximum difference between the clocks of two nodes, in milliseconds.
 const MAX_CLOCK_SKEW: u64 = 2000;
 
 /// A command to end the connections that match all fields.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Kick {
-    /// The room.
+    /// The room; `None` for all rooms.
     pub room: Option<RoomName>,
-    /// The id: the one proven by a token, else the one claimed.
+    /// The user id: the one in the token, or else the requested one. `None` for all users.
     pub id: Option<UserId>,
-    /// The address; its /64 if it is IPv6.
+    /// The IP address, which stands for its /64 if it is IPv6. `None` for all addresses.
     pub address: Option<IpAddr>,
-    /// The grants of the operator; `None` for all rooms.
+    /// The rooms that the operator administers; `None` for all rooms.
     pub within: Option<Grants>,
-    /// When the operator sent it, in milliseconds since 1970 UTC. A node that receives it late keeps connections that
-    /// were opened later.
+    /// The time of the command, in milliseconds since 1970 UTC. A node that receives the command late keeps
+    /// connections that were opened later.
     pub at: u64,
 }
 
 impl Kick {
-    /// Returns whether it applies to a client that joined `room` at `since` (milliseconds since 1970 UTC) as `id`.
+    /// Reports whether the command applies to a client that joined `room` at `since` (milliseconds since 1970 UTC) as
+    /// `id`.
     pub fn applies_to(
         &self,
         room: &RoomName,

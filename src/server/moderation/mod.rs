@@ -1,11 +1,11 @@
-//! The bans and closed rooms that operators made. Every join, read and publish is checked against them. They are kept
-//! in a file, so they survive a restart. Where several nodes share a store, the store keeps them, and this is a copy.
+//! Bans and closed rooms, made by operators. Every join, read and publish is checked against them. They are stored in
+//! a file, so they survive a restart. If several nodes share a store, the rules are in the store, and this is a copy.
 //!
 //! # Invariants
 //!
-//! - A rule is stored before it is in force: a change that cannot be stored is not made.
-//! - A check costs a few look-ups, whatever the number of bans.
-//! - A ban ends by the wall clock, because it must last over restarts.
+//! - A rule is stored before it takes effect. A change that cannot be stored is not made.
+//! - A check costs a few look-ups, independent of the number of bans.
+//! - A ban ends by the wall clock, because it must survive restarts.
 
 mod rules;
 mod file;
@@ -30,21 +30,21 @@ pub use kick::Kick;
 pub use rule_change::{ClusterCommand, RuleChange};
 pub use rules::{AccessRequest, Denied, Rules, TooManyBans};
 
-/// A cheap handle; see the [module docs](self).
+/// A cheap handle on the rules; see the [module docs](self).
 #[derive(Clone, Debug)]
 pub struct Moderation(Arc<Shared>);
 
 #[derive(Debug)]
 struct Shared {
-    /// The file of the rules; `None` if the store keeps them.
+    /// The file of the rules; `None` if they are in the store.
     path: Option<PathBuf>,
     rules: Mutex<Rules>,
-    /// Held while the file is written, so changes are made one after the other.
+    /// The lock for writing the file, so that changes are made one at a time.
     writing: Mutex<()>,
 }
 
 impl Moderation {
-    /// Reads the rules in the file at `path`. If it does not exist, there are no rules.
+    /// Reads the rules in the file at `path`. There are no rules if the file does not exist.
     ///
     /// # Errors
     /// If the file cannot be read or parsed.
@@ -53,7 +53,7 @@ impl Moderation {
         Ok(Self::new(file::load(&path)?, Some(path)))
     }
 
-    /// Applies `changes`, which the store keeps, in order.
+    /// Applies `changes` from the store, in order.
     ///
     /// # Errors
     /// If there are too many bans.
@@ -78,7 +78,7 @@ impl Moderation {
     /// Checks that a client may join the room and publish in it.
     ///
     /// # Errors
-    /// If it is banned or the room is closed.
+    /// If the client is banned or the room is closed.
     pub fn admit(&self, request: &AccessRequest<'_>) -> Result<(), Denied> {
         self.rules().admit(request, now_millis())
     }
@@ -86,13 +86,13 @@ impl Moderation {
     /// Checks that a client may read the history of the room, which may be closed.
     ///
     /// # Errors
-    /// If it is banned.
+    /// If the client is banned.
     pub fn admit_reader(&self, request: &AccessRequest<'_>) -> Result<(), Denied> {
         self.rules().admit_reader(request, now_millis())
     }
 
-    /// Checks that no ban applies to the admin `id` at `address`: in `room`, or without one in all rooms. The room may be
-    /// closed.
+    /// Checks that no ban applies to the operator `id` at `address`: in `room`, or in all rooms if it is `None`. The
+    /// room may be closed.
     ///
     /// # Errors
     /// If a ban applies.
@@ -116,11 +116,11 @@ impl Moderation {
         self.rules().closed_rooms()
     }
 
-    /// Writes `change` to the file, if there is one, and puts it in force. Waits for the disk. Returns whether anything
-    /// was changed.
+    /// Writes `change` to the file, if there is one, and applies it. Blocks on the disk. Reports whether anything
+    /// changed.
     ///
     /// # Errors
-    /// If it cannot be written, or there are too many bans; then nothing has changed.
+    /// If the change cannot be written, or there are too many bans. Nothing has changed then.
     pub fn change(&self, change: &RuleChange) -> io::Result<Result<bool, TooManyBans>> {
         let _one_at_a_time = self.0.writing.lock();
 
@@ -134,7 +134,7 @@ impl Moderation {
         Ok(has_changed)
     }
 
-    /// Returns whether `change` would change anything.
+    /// Reports whether `change` would change anything.
     ///
     /// # Errors
     /// If there would be too many bans.

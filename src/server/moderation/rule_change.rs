@@ -1,4 +1,4 @@
-//! Changes of the rules, as operators make them and as nodes exchange them.
+//! Changes of the rules, as operators make them and nodes exchange them.
 
 use serde::{Deserialize, Serialize};
 
@@ -32,14 +32,14 @@ pub enum RuleChange {
 }
 
 impl RuleChange {
-    /// Returns the key of the rule that it changes. Of several changes with the same key, the last one is in force.
+    /// Returns the key of the rule that the change is about. The last change with a key is in force.
     pub fn key(&self) -> String {
         let key_of_ban = |target: &BanTarget, room: Option<&RoomName>| {
             let target = match BanKey::from(target) {
                 BanKey::Id(id) => format!("id {id}"),
                 BanKey::Host(host) => format!("host {host}"),
             };
-            // A room's name has no space, so none is mistaken for all rooms.
+            // A room's name has no space, so no room is mistaken for all rooms.
             match room {
                 Some(room) => format!("room {room} {target}"),
                 None => format!("all rooms {target}"),
@@ -53,7 +53,8 @@ impl RuleChange {
         }
     }
 
-    /// Applies the change to `rules`. Returns whether it changed anything: lifting a ban or opening a room may not.
+    /// Applies the change to `rules`. Reports whether anything changed: unbanning or opening a room may have no
+    /// effect.
     ///
     /// # Errors
     /// If there are too many bans.

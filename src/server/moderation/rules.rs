@@ -1,5 +1,4 @@
-//! The bans and closed rooms, and the clients that they keep out. Pure: times are parameters, in milliseconds since
-//! 1970 UTC.
+//! Bans and closed rooms, and the checks against them. Pure: times are parameters, in milliseconds since 1970 UTC.
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
@@ -12,7 +11,7 @@ use crate::protocol::UserId;
 use crate::protocol::admin::{Ban, BanList, BanTarget, ClosedRoom};
 use crate::server::session::IpBucket;
 
-/// The most bans at once: keeps look-ups fast and the file within a few MB.
+/// The maximum number of bans, which keeps look-ups fast and the file within a few MB.
 const MAX_BANS: usize = 10_000;
 
 /// A client that wants to join, read or publish in a room.
@@ -30,19 +29,19 @@ impl<'a> AccessRequest<'a> {
     }
 }
 
-/// The reason why access is denied. As text, for the client.
+/// The reason why access is denied. Its text is sent to the client.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denied {
     /// The client is banned.
     Banned {
-        /// The end of the ban; `None` if it lasts until it is lifted.
+        /// The end of the ban; `None` if it has none.
         until: Option<u64>,
-        /// The operator's reason.
+        /// The reason that the operator gave.
         reason: Option<String>,
     },
     /// The room is closed.
     Closed {
-        /// The operator's reason.
+        /// The reason that the operator gave.
         reason: Option<String>,
     },
 }
@@ -82,12 +81,12 @@ impl fmt::Display for Denied {
 
 impl std::error::Error for Denied {}
 
-/// The limit of bans is reached.
+/// The error for a ban beyond the maximum.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("there are {MAX_BANS} bans, the limit; lift some, or close the room")]
 pub struct TooManyBans;
 
-/// See the [module docs](self).
+/// The bans and closed rooms.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 #[serde(try_from = "RulesFile", into = "RulesFile")]
 pub struct Rules {
@@ -95,7 +94,7 @@ pub struct Rules {
     closed: BTreeMap<RoomName, ClosedRoom>,
 }
 
-/// The rules as they are written to the file.
+/// The content of the file of the rules.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct RulesFile {
@@ -103,7 +102,7 @@ struct RulesFile {
     closed: Vec<ClosedRoom>,
 }
 
-/// The key by which bans are looked up: all addresses of a host have the same.
+/// The key of bans in look-ups. All addresses of a host have the same key.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) enum BanKey {
     Id(UserId),
@@ -120,11 +119,11 @@ impl From<&BanTarget> for BanKey {
 }
 
 impl Rules {
-    /// Adds `ban`, and replaces one of the same target in the same room. Expired bans are dropped only when there is no
-    /// space left: a clock that is temporarily ahead must not lift a ban permanently.
+    /// Adds `ban`, and replaces one of the same target in the same room. Expired bans are removed only if there is no
+    /// space left, because a clock that is temporarily ahead must not lift a ban permanently.
     ///
     /// # Errors
-    /// If there are too many.
+    /// If there are too many bans.
     pub fn ban(&mut self, ban: Ban) -> Result<(), TooManyBans> {
         if self.bans.len() >= MAX_BANS {
             self.bans
@@ -139,7 +138,7 @@ impl Rules {
         Ok(())
     }
 
-    /// Lifts the ban of `target` in `room`, or without one the ban in all rooms. Returns whether there was one.
+    /// Lifts the ban of `target` in `room`, or the one in all rooms if it is `None`. Reports whether there was one.
     pub fn unban(&mut self, target: &BanTarget, room: Option<&RoomName>) -> bool {
         self.bans.remove(&(target.into(), room.cloned())).is_some()
     }
@@ -149,7 +148,7 @@ impl Rules {
         self.closed.insert(closed.room.clone(), closed);
     }
 
-    /// Opens `room`. Returns whether it was closed.
+    /// Opens `room`. Reports whether it was closed.
     pub fn open(&mut self, room: &RoomName) -> bool {
         self.closed.remove(room).is_some()
     }
@@ -168,7 +167,7 @@ impl Rules {
         self.check_bans(request.id, request.address, Some(request.room), now)
     }
 
-    /// Checks the bans that apply in all rooms, and those that apply in `room`.
+    /// Checks the bans in all rooms, and those in `room`.
     pub(super) fn check_bans(
         &self,
         id: Option<&UserId>,
@@ -186,7 +185,7 @@ impl Rules {
         let keys = targets.flat_map(|key| rooms.clone().map(move |room| (key.clone(), room)));
         let bans = keys.filter_map(|key| self.bans.get(&key));
 
-        // Of several bans, the one that lasts longest.
+        // If several bans apply, the one that lasts longest is reported.
         let longest = bans
             .filter(|ban| is_in_force(ban, now))
             .max_by_key(|ban| ban.until.unwrap_or(u64::MAX));

@@ -41,6 +41,7 @@ pub(super) fn snapshot() -> Snapshot {
         past: None,
         form: Form::default(),
     });
+
     base::set(snapshot.base.clone());
     snapshot
 }

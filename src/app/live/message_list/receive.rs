@@ -78,6 +78,7 @@ impl MessageList {
         } else {
             (Missing::Some, GapState::Open)
         };
+
         let gap = Gap {
             missing: count.map_or(missing, Missing::Count),
             state,
@@ -100,6 +101,7 @@ impl MessageList {
                 retry: false,
             },
         };
+
         self.rows.set_state(id, failed);
     }
 

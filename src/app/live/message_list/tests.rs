@@ -155,6 +155,7 @@ fn shown(page: &MessageList) -> Vec<String> {
             (Content::Text(text), MessageState::Failed { .. }) => format!("{text}!"),
         },
     };
+
     page.views(|_| 0)
         .iter()
         .map(|view| text(&view.row))

@@ -16,7 +16,7 @@ use crate::server::http::api::admin::OperatorErrors;
 use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::error::{ApiError, ErrorBody};
 
-/// The bytes that are read from the copy at once.
+/// The number of bytes read from the copy at once.
 const CHUNK_BYTES: usize = 256 * 1024;
 
 /// Copy the database.
@@ -37,7 +37,7 @@ pub(super) async fn backup(
     Shared(state): Shared<AppState>,
     operator: Operator,
 ) -> Result<Response, ApiError> {
-    // An operator's token does not give the right to read everything.
+    // An operator's token does not include the right to read all messages.
     if operator.has_token() {
         return Err(ApiError::NotFound);
     }
@@ -57,7 +57,7 @@ pub(super) async fn backup(
     Ok((headers, body(copy.file)).into_response())
 }
 
-/// Returns `file` as a body. It is read on threads that may wait for the disk.
+/// Returns `file` as a response body. It is read on threads that may block.
 fn body(file: File) -> Body {
     let chunks = stream::try_unfold(file, |mut file: File| async move {
         let read = tokio::task::spawn_blocking(move || {

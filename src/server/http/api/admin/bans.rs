@@ -1,4 +1,4 @@
-//! `GET`, `POST` and `DELETE …/bans`: bans in one room or in all.
+//! `GET`, `POST` and `DELETE …/bans`: bans in one room or in all rooms.
 
 use axum::Json;
 use axum::extract::State as Shared;
@@ -18,7 +18,7 @@ use crate::server::http::extract::Query;
 use crate::server::metrics::{self, AdminAction};
 use crate::server::moderation::RuleChange;
 
-/// The longest ban that has an end: ten years.
+/// The maximum duration of a ban that ends: ten years.
 const MAX_SECONDS: u64 = 10 * 365 * 86_400;
 
 /// List bans and closed rooms.
@@ -72,7 +72,7 @@ pub(super) async fn create(
     Ok((StatusCode::CREATED, Json(banned)))
 }
 
-/// Bans a client in the name of `operator`.
+/// Bans a client on behalf of `operator`.
 pub(in crate::server::http) async fn ban(
     state: &AppState,
     operator: &Operator,
@@ -136,7 +136,7 @@ pub(super) async fn delete(
     Ok(Json(Unbanned { lifted: true }))
 }
 
-/// Lifts the ban of `target` in `room`, or in all rooms, in the name of `operator`.
+/// Lifts the ban of `target` in `room`, or in all rooms, on behalf of `operator`.
 pub(in crate::server::http) async fn unban(
     state: &AppState,
     operator: &Operator,

@@ -76,6 +76,7 @@ fn summary(entry: ConnectionEntry) -> ConnectionSummary {
         waiting,
         ..
     } = status;
+
     ConnectionSummary {
         number: entry.number,
         room: entry.room().clone(),
@@ -114,7 +115,7 @@ pub(super) async fn kick(
     Ok(Json(kick_connection(&state, &operator, number).await?))
 }
 
-/// Ends the connection `number` in the name of `operator`.
+/// Ends the connection `number` on behalf of `operator`.
 pub(in crate::server::http) async fn kick_connection(
     state: &AppState,
     operator: &Operator,
@@ -182,7 +183,7 @@ pub(super) async fn kick_all(
     Ok(Json(Kicked { kicked }))
 }
 
-/// Parses a connection's number.
+/// Parses the number of a connection.
 pub(in crate::server::http) fn parse_number(text: &str) -> Result<u64, ApiError> {
     text.parse().map_err(|_| ApiError::Parameter {
         name: "number",

@@ -44,7 +44,7 @@ pub(super) async fn delete(
     Ok(Json(delete_message(&state, &operator, room, offset).await?))
 }
 
-/// Deletes the message at `offset` in `room` in the name of `operator`.
+/// Deletes the message at `offset` in `room` on behalf of `operator`.
 pub(in crate::server::http) async fn delete_message(
     state: &AppState,
     operator: &Operator,

@@ -1,12 +1,12 @@
-//! `/api/v1/admin`: what operators see and do. The types of requests and answers are in [`crate::protocol::admin`].
+//! `/api/v1/admin`: the queries and actions of operators. [`crate::protocol::admin`] defines requests and responses.
 //! On the ops listener every client is an operator; on the public listener, clients with an operator's token are.
 //!
 //! # Invariants
 //!
 //! - Each action is logged with its operator, and counted.
-//! - Nothing here holds a lock while it waits. Each answer is bounded.
-//! - On the ops listener no page can act: requests from other origins are rejected, and every change needs a request
-//!   that a form cannot send.
+//! - No lock is held across an await. Each response is bounded.
+//! - No web page can act on the ops listener: requests from other origins are rejected, and every change needs a
+//!   request that a form cannot send.
 
 pub(in crate::server::http) mod operator;
 pub(in crate::server::http) mod stats;
@@ -33,11 +33,11 @@ use crate::server::http::error::{AdminError, ApiError, ErrorBody};
 use crate::server::hub::Effect;
 use crate::server::moderation::RuleChange;
 
-/// The size of a page unless the query has a `limit`.
+/// The page size if the query has no `limit`.
 const DEFAULT_PAGE: u16 = 100;
-/// The longest reason, in characters.
+/// The maximum length of a reason, in characters.
 const MAX_REASON_CHARS: usize = 200;
-/// The longest body of a request here, in bytes: some names, a duration, a reason.
+/// The maximum size of a request body, in bytes: some names, a duration, a reason.
 pub(in crate::server::http) const MAX_BODY_BYTES: usize = 4096;
 
 /// The errors of every call, for its description.
@@ -70,7 +70,7 @@ enum BodyErrors {
     Unprocessable(ErrorBody),
 }
 
-/// Returns every route here, with its description.
+/// Returns all routes of the admin API with their descriptions.
 pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::new()
         .routes(routes!(stats::stats))
@@ -92,12 +92,12 @@ pub(in crate::server::http) fn ops_router() -> Router<AppState> {
     on_ops(router)
 }
 
-/// Returns `router` for the ops listener: all its clients are operators.
+/// Configures `router` for the ops listener, where all clients are operators.
 pub(in crate::server::http) fn on_ops(router: Router<AppState>) -> Router<AppState> {
     router.layer(Extension(operator::OnOps))
 }
 
-/// Reads the JSON of a request's body. An empty body is the same as `{}`.
+/// Parses the JSON of a request body. An empty body counts as `{}`.
 async fn read<T: DeserializeOwned>(body: RequestBody) -> Result<T, ApiError> {
     let parse = |json: &[u8]| {
         let is_empty = json.trim_ascii().is_empty();
@@ -114,7 +114,7 @@ async fn apply(state: &AppState, change: RuleChange) -> Result<Effect, ApiError>
     Ok(changed.map_err(AdminError::from)?)
 }
 
-/// Checks a reason that clients will see. An empty one is the same as none.
+/// Checks a reason that clients will see. An empty one counts as none.
 fn check_reason(reason: Option<String>) -> Result<Option<String>, ApiError> {
     let Some(reason) = reason.filter(|reason| !reason.trim().is_empty()) else {
         return Ok(None);
@@ -135,7 +135,7 @@ pub(in crate::server::http) fn now_millis() -> u64 {
         .map_or(0, |since| since.as_millis() as u64)
 }
 
-/// Returns the size of a page, from the query's `limit`.
+/// Returns the page size from the query's `limit`.
 fn page_size(limit: Option<u16>) -> Result<usize, ApiError> {
     match limit.unwrap_or(DEFAULT_PAGE) {
         limit @ 1..=MAX_PAGE => Ok(limit.into()),

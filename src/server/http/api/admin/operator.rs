@@ -1,7 +1,7 @@
 //! Operators, and the rooms that they administer.
 //!
-//! A ban applies to operators too: otherwise they would lift bans of their own. On the ops listener there is no id that a
-//! ban could apply to.
+//! Bans apply to operators too. Otherwise they could lift their own bans. On the ops listener operators have no id
+//! that a ban could apply to.
 
 use std::fmt;
 use std::net::IpAddr;
@@ -19,15 +19,15 @@ use crate::server::http::error::{AdminError, ApiError};
 use crate::server::http::middleware::authenticated;
 use crate::server::moderation::{Denied, Moderation};
 
-/// Marks the requests on the ops listener.
+/// The marker of requests on the ops listener.
 #[derive(Clone, Copy, Debug)]
 pub(in crate::server::http) struct OnOps;
 
-/// The operator that sent a request. As text, its name in the log.
+/// The operator that sent a request. Its text is the name in the log.
 #[derive(Clone, Debug)]
 pub(in crate::server::http) struct Operator {
     address: IpAddr,
-    /// Its id and grants; `None` on the ops listener, where every client administers every room.
+    /// The id and the grants; `None` on the ops listener, where every client administers every room.
     token: Option<Admin>,
 }
 
@@ -40,12 +40,12 @@ struct Admin {
 }
 
 impl Operator {
-    /// Returns the operator that sent a request: on the public listener, the one that the token in its header names.
+    /// Returns the operator that sent a request. On the public listener, the token in the header determines it.
     ///
     /// # Errors
-    /// If there is no token, it does not name an operator, or the operator is banned in all rooms.
+    /// If there is no token, it is not an operator's, or the operator is banned in all rooms.
     pub(in crate::server::http) fn of(parts: &Parts, state: &AppState) -> Result<Self, ApiError> {
-        // Every request has one: a layer around all routes adds it.
+        // A layer around all routes adds the address to every request.
         let ClientAddress(address) = parts
             .extensions
             .get()
@@ -75,24 +75,24 @@ impl Operator {
         }
     }
 
-    /// Returns whether it sent a token, on the public listener.
+    /// Reports whether the operator sent a token, which implies the public listener.
     pub(in crate::server::http) const fn has_token(&self) -> bool {
         self.token.is_some()
     }
 
-    /// Returns its grants; `None` for every room.
+    /// Returns the grants of the operator; `None` for every room.
     pub(super) fn within(&self) -> Option<Grants> {
         self.token
             .as_ref()
             .map(|admin| admin.principal.grants().clone())
     }
 
-    /// Returns whether it administers `room`.
+    /// Reports whether the operator administers `room`.
     pub(in crate::server::http) fn administers(&self, room: &RoomName) -> bool {
         self.check(room).is_ok()
     }
 
-    /// Checks that it administers `room`.
+    /// Checks that the operator administers `room`.
     ///
     /// # Errors
     /// If its token does not grant that, or it is banned there.
@@ -103,10 +103,10 @@ impl Operator {
         Ok(self.check_bans(room)?)
     }
 
-    /// Checks that it is not banned in `room`.
+    /// Checks that the operator is not banned in `room`.
     ///
     /// # Errors
-    /// If it is.
+    /// If it is banned.
     pub(super) fn check_bans(&self, room: &RoomName) -> Result<(), Denied> {
         self.token.as_ref().map_or(Ok(()), |admin| {
             admin
@@ -115,10 +115,10 @@ impl Operator {
         })
     }
 
-    /// Checks that it administers `room`, or without one every present and future room.
+    /// Checks that the operator administers `room`, or every present and future room if it is `None`.
     ///
     /// # Errors
-    /// As [`Operator::check`].
+    /// The same as [`Operator::check`].
     pub(in crate::server::http) fn check_all(
         &self,
         room: Option<&RoomName>,
@@ -151,8 +151,9 @@ impl FromRequestParts<AppState> for Operator {
     }
 }
 
-/// Rejects requests that a form could send. No token is needed here, so a page that an operator visits must not be able
-/// to act in its name. Requests from other origins were rejected before; forms can send neither JSON nor `DELETE`.
+/// Rejects requests that a form could send. No token is needed on the ops listener, so a page that an operator visits
+/// must not be able to act on its behalf. Requests from other origins were rejected before; forms can send neither
+/// JSON nor `DELETE`.
 fn reject_forms(parts: &Parts) -> Result<(), ApiError> {
     let kind = parts.headers.get(header::CONTENT_TYPE);
     let kind = kind.and_then(|kind| kind.to_str().ok()?.split(';').next());

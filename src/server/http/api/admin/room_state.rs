@@ -45,7 +45,7 @@ pub(super) async fn close(
     Ok(Json(close_room(&state, &operator, room, reason).await?))
 }
 
-/// Closes `room` in the name of `operator`.
+/// Closes `room` on behalf of `operator`.
 pub(in crate::server::http) async fn close_room(
     state: &AppState,
     operator: &Operator,
@@ -93,7 +93,7 @@ pub(super) async fn open(
     Ok(Json(open_room(&state, &operator, room).await?))
 }
 
-/// Opens `room` in the name of `operator`.
+/// Opens `room` on behalf of `operator`.
 pub(in crate::server::http) async fn open_room(
     state: &AppState,
     operator: &Operator,

@@ -63,7 +63,7 @@ pub(in crate::server::http) fn current(AppState { hub, rates, .. }: &AppState) -
     }
 }
 
-/// Records a sample of the counters each second until dropped.
+/// Records a sample of the counters each second, until the future is dropped.
 pub async fn record_samples(AppState { hub, rates, .. }: AppState) {
     let mut interval = tokio::time::interval(metrics::SAMPLE_INTERVAL);
     interval.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -49,7 +49,7 @@ pub(super) async fn trace(
     info!(%operator, number, "traces a connection");
 
     let lines = stream::unfold(traced, |mut traced| async move {
-        // Serialization cannot fail: no map in it has keys that are not strings.
+        // Serialization cannot fail, because no map has keys that are not strings.
         let line = serde_json::to_string(&traced.recv().await?).unwrap_or_default() + "\n";
         Some((Ok::<_, Infallible>(Bytes::from(line)), traced))
     });
