@@ -73,7 +73,7 @@ pub fn Home(
     }
 }
 
-/// The buttons that open what is open only sometimes.
+/// The buttons that open the panels.
 #[component]
 fn Panels() -> impl IntoView {
     let text = use_text();
@@ -90,7 +90,7 @@ fn Panels() -> impl IntoView {
     })
 }
 
-/// The way to the page in each other language.
+/// The links to the page in the other languages.
 #[component]
 fn Languages() -> impl IntoView {
     let locale = use_locale();
@@ -103,7 +103,7 @@ fn Languages() -> impl IntoView {
     })
 }
 
-/// The trumpet, drawn in the colour of the text around it; `public/favicon.svg` is the same drawing.
+/// The logo, a trumpet in the colour of the surrounding text. `public/favicon.svg` is the same drawing.
 #[component]
 fn Mark() -> impl IntoView {
     view! {

@@ -16,7 +16,7 @@ const COPY: &str = "copy-link";
 const CODE: &str = "qr";
 const DOTS: &str = "qr-dots";
 
-/// The panel.
+/// The panel for inviting others.
 #[component]
 pub fn Share() -> impl IntoView {
     let text = use_text();

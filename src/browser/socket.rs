@@ -77,7 +77,7 @@ impl Socket {
         {
             return Poll::Ready(true);
         }
-        // Only the end can come before the opening. It contains the close code.
+        // The stream yields only its end before the socket is open. The end has the close code.
         self.poll_next_unpin(task).map(|_| false)
     }
 

@@ -19,11 +19,11 @@ pub struct Clock {
 /// A day of a year, for the text of a language.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Day {
-    /// From 0, which is Sunday, to 6.
+    /// The day of the week, from 0 for Sunday to 6.
     pub weekday: usize,
-    /// From 0, which is January, to 11.
+    /// The month, from 0 for January to 11.
     pub month: usize,
-    /// From 1.
+    /// The day of the month, from 1.
     pub date: i64,
 }
 

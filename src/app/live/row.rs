@@ -126,7 +126,7 @@ pub struct Gap {
 pub enum Missing {
     /// This exact number.
     Count(u64),
-    /// At least one.
+    /// An unknown number, at least one.
     Some,
     /// Any number, perhaps none.
     Perhaps,
