@@ -72,6 +72,20 @@ impl Peer {
         self.next().await.into_text().expect("text").to_string()
     }
 
+    /// Publishes `count` messages of `bytes` bytes, numbered from 1, and receives each of them back. Several are on
+    /// their way at a time, so that they share a commit.
+    pub(crate) async fn publish_long(&mut self, count: u64, bytes: usize) {
+        const AT_ONCE: usize = 50;
+
+        let numbers: Vec<u64> = (1..=count).collect();
+        for chunk in numbers.chunks(AT_ONCE) {
+            for number in chunk {
+                self.send(format!("{number:<bytes$}")).await;
+            }
+            self.texts(chunk.len()).await;
+        }
+    }
+
     /// Returns the next message, which must be JSON.
     pub(crate) async fn json(&mut self) -> serde_json::Value {
         serde_json::from_str(&self.text().await).expect("JSON")

@@ -92,11 +92,7 @@ async fn a_reader_that_falls_behind_the_ring_is_served_from_the_store() {
     let mut speaker = server.join("speaker").await;
 
     // More than the ring and the kernel hold together: 6,000 messages of 10 KB.
-    let long = "x".repeat(10_000);
-    for number in 1..=MESSAGES {
-        speaker.send(format!("{number} {long}")).await;
-        speaker.text().await;
-    }
+    speaker.publish_long(MESSAGES, 10_000).await;
 
     assert!(
         figure(&server, "fanfare_lag_messages").await > 1000,

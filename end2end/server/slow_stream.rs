@@ -47,11 +47,7 @@ async fn object(reader: &mut BufReader<TcpStream>) -> Value {
 /// Publishes `messages` messages of 10 kB in the lobby.
 async fn publish_long(server: &Server, messages: u64) {
     let mut speaker = server.join("speaker").await;
-    let long = "x".repeat(10_000);
-    for number in 1..=messages {
-        speaker.send(format!("{number} {long}")).await;
-        speaker.text().await;
-    }
+    speaker.publish_long(messages, 10_000).await;
 }
 
 #[tokio::test]

@@ -4,7 +4,7 @@ use std::fs::{self, Metadata, Permissions, TryLockError};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::server::store::sqlite::OpenError;
 use crate::server::store::sqlite::state_file::beside;
@@ -91,6 +91,16 @@ impl DatabaseLock {
     pub(super) fn restrict_permissions(&self) {
         for path in SUFFIXES.iter().map(|suffix| beside(&self.path, suffix)) {
             restrict_permissions(&path);
+        }
+    }
+}
+
+impl Drop for DatabaseLock {
+    /// Releases the lock. Closing the file would not always do that: a process that this one has just forked has a copy
+    /// of the descriptor until it executes its program, and the lock lasts until the last copy is closed.
+    fn drop(&mut self) {
+        if let Err(error) = self.file.unlock() {
+            warn!(path = %self.path.display(), %error, "could not unlock the database");
         }
     }
 }
