@@ -18,7 +18,7 @@ test('by the name of another the server shows nothing and takes nothing', async 
   const { port } = new URL(server.url);
   // Even with a page of its own there, which the answer is not.
   const page = await visit(`http://evil.example:${port}/`, { bypassCSP: true });
-  await expect(page.locator('body')).toContainText(`--public-host evil.example:${port} would`);
+  await expect(page.locator('body')).toContainText(`start it with --public-host evil.example:${port}`);
   const asked = await page.evaluate(async () => {
     const status = (path: string, init?: RequestInit) => fetch(path, init).then((answer) => answer.status);
     const socket = new WebSocket('/ws?id=evil');

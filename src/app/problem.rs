@@ -100,6 +100,14 @@ pub fn document(problem: Problem) -> String {
         view! { <p>{words.suggestion} " " <a href=href>{room.to_string()}</a></p> }
     });
 
+    // A server that does not accept the host of the request serves no files to it either.
+    let files = (kind != ProblemKind::Misdirected).then(|| {
+        view! {
+            <link rel="icon" href=base.join("/favicon.svg") type="image/svg+xml"/>
+            <link rel="stylesheet" href=styles/>
+        }
+    });
+
     let page = view! {
         <html lang=locale.tag() data-theme=theme.tag()>
             <head>
@@ -108,8 +116,7 @@ pub fn document(problem: Problem) -> String {
                 <meta name="color-scheme" content="light dark"/>
                 <meta name="robots" content="noindex"/>
                 <title inner_html="Fanfare"></title>
-                <link rel="icon" href=base.join("/favicon.svg") type="image/svg+xml"/>
-                <link rel="stylesheet" href=styles/>
+                {files}
             </head>
             <body>
                 <main class="problem">

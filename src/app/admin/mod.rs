@@ -1,7 +1,8 @@
 //! The admin page: the state of the server, rooms, connections and bans, and the actions of operators.
 //!
-//! Only the server renders it: [`document`] turns [`AdminPageData`] into the whole page for each request. Links and
-//! forms lead from one [`AdminRoute`] to the next, so everything except traces works without JavaScript.
+//! Only the server renders it: [`document`] turns [`AdminPageData`](crate::app::admin::AdminPageData) into the whole
+//! page for each request. Links and forms lead from one [`AdminRoute`](crate::app::admin::AdminRoute) to the next, so
+//! everything except traces works without JavaScript.
 //! `public/admin.js` requests the page once a second and updates what has changed. Browsers do not download this
 //! module.
 //!

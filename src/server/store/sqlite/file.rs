@@ -337,7 +337,7 @@ impl File {
     /// Runs `change` in a transaction and commits it.
     ///
     /// A transaction that changes something is counted, in the database and then in the state file: see
-    /// [`state_file`].
+    /// [`state_file`](crate::server::store::sqlite::state_file).
     pub(super) fn write<T>(
         &mut self,
         change: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
