@@ -511,29 +511,27 @@ fn a_file_without_an_end_is_refused_wherever_a_small_one_is_expected() {
 }
 
 #[test]
-fn a_key_file_of_one_byte_repeated_is_refused() {
-    for key in [[0; 64], [b'x'; 64]] {
-        let mut file = tempfile::NamedTempFile::new().expect("a file");
-        file.write_all(&key).expect("written");
-        let path = file.path().to_str().expect("text");
+fn a_key_file_of_zero_bytes_is_refused() {
+    let mut file = tempfile::NamedTempFile::new().expect("a file");
+    file.write_all(&[0; 64]).expect("written");
+    let path = file.path().to_str().expect("text");
 
-        for arguments in [
-            vec!["check-config", "--auth-key-file", path],
-            vec![
-                "token",
-                "--sub",
-                "ann",
-                "--room",
-                "lobby:r",
-                "--auth-key-file",
-                path,
-            ],
-        ] {
-            let output = run(&arguments, &[]);
+    for arguments in [
+        vec!["check-config", "--auth-key-file", path],
+        vec![
+            "token",
+            "--sub",
+            "ann",
+            "--room",
+            "lobby:r",
+            "--auth-key-file",
+            path,
+        ],
+    ] {
+        let output = run(&arguments, &[]);
 
-            let errors = text(&output.stderr);
-            assert_eq!(output.status.code(), Some(2), "{arguments:?}: {errors}");
-            assert!(errors.contains("random"), "{arguments:?}: {errors}");
-        }
+        let errors = text(&output.stderr);
+        assert_eq!(output.status.code(), Some(2), "{arguments:?}: {errors}");
+        assert!(errors.contains("random"), "{arguments:?}: {errors}");
     }
 }

@@ -257,7 +257,7 @@ pub const SETTINGS: &[Setting] = &[
     setting(
         "room-rate",
         "N/d",
-        "500/d",
+        "1000/d",
         "New rooms per day from one address (IPv6: /64), as many at once; more are refused (HTTP 429); 0 is unlimited; admin tokens have no limit",
     ),
     setting(

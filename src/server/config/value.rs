@@ -104,7 +104,7 @@ pub(super) fn daily_rate(text: &str) -> Result<u32, &'static str> {
         .parse()
         .ok()
         .filter(|rate| *rate <= 1_000_000)
-        .ok_or("a number per day from 0 to 1000000, like 500/d; 0 is unlimited")
+        .ok_or("a number per day from 0 to 1000000, like 1000/d; 0 is unlimited")
 }
 
 /// Parses the burst of a rate.
