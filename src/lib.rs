@@ -31,7 +31,7 @@ mod growth;
 #[cfg(all(feature = "ssr", feature = "hydrate"))]
 compile_error!("build either the server (`ssr`) or the page (`hydrate`), never both at once");
 
-/// Where the browser starts: takes over the HTML that the server rendered.
+/// Takes over the HTML that the server rendered. The browser calls this function when the module is loaded.
 #[cfg(feature = "hydrate")]
 #[wasm_bindgen::prelude::wasm_bindgen]
 pub fn hydrate() {

@@ -20,7 +20,7 @@ const connection = (page: Page, id: string) => page.locator('#connections').getB
 /** What was done, or why not. */
 const said = (page: Page) => page.locator('#said');
 
-test('whoever is here is listed, and kicked only after a question', async ({ visit, server }) => {
+test('a connected user is listed, and is disconnected only after a confirmation', async ({ visit, server }) => {
   const room = freshRoom();
   const ann = await reader(visit, room, 'ann');
   const desk = await visit(`${server.ops}/admin`);
@@ -43,7 +43,7 @@ test('whoever is here is listed, and kicked only after a question', async ({ vis
   await ann.close();
 });
 
-test('whoever is banned stays out until the ban is lifted', async ({ visit, server }) => {
+test('a banned user cannot connect until the ban is lifted', async ({ visit, server }) => {
   const room = freshRoom();
   const trudy = await reader(visit, room, 'trudy');
   const desk = await visit(`${server.ops}/admin?room=${room.slice(3)}`);

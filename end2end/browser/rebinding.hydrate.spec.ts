@@ -13,7 +13,7 @@ test.use({
   },
 });
 
-test('by the name of another the server shows nothing and takes nothing', async ({ visit, server, expected }) => {
+test('a request with a foreign host name gets no page and cannot publish', async ({ visit, server, expected }) => {
   expected.push(/status of 421|WebSocket connection to '.*' failed/);
   const { port } = new URL(server.url);
   // Even with a page of its own there, which the answer is not.

@@ -2,7 +2,7 @@
 //!
 //! [`RoomState`] has the same type on both sides, and two implementations with the same signatures: `hydrate` uses
 //! `browser`, and `ssr.rs` does nothing, because nothing changes on the server. [`MessageList`] contains the logic.
-//! It is pure and compiled on both sides, so it is tested without a browser.
+//! This module is pure and compiled on both sides, so its tests need no browser.
 
 mod calendar;
 mod row;

@@ -99,7 +99,9 @@ impl HealthTracker {
         self.health.send_if_modified(|now| {
             match (&*now, &health) {
                 (Health::Ready, Health::Unreachable(reason)) => warn!(reason, "NATS is away"),
-                (Health::Ready, Health::ReadOnly(reason)) => warn!(reason, "NATS takes nothing"),
+                (Health::Ready, Health::ReadOnly(reason)) => {
+                    warn!(reason, "NATS is rejecting writes")
+                }
                 (Health::Unreachable(_) | Health::ReadOnly(_), Health::Ready) => {
                     info!("NATS is back")
                 }

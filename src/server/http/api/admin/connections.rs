@@ -93,7 +93,7 @@ fn summary(entry: ConnectionEntry) -> ConnectionSummary {
 
 /// End a connection.
 ///
-/// It is closed with 4003, and its client may reconnect; a ban keeps it away.
+/// The close code is 4003. The client may reconnect; a ban prevents that.
 #[utoipa::path(
     post,
     path = "/api/v1/admin/connections/{number}/kick",
