@@ -7,7 +7,7 @@ export interface Position {
 }
 
 export interface Options {
-  /** 1 to 64 of `a-z 0-9 - _ .`, but not `.` or `..`. Default `lobby`. */
+  /** 1 to 128 of `A-Z a-z 0-9 - _ . : @ ~ /`. Default `lobby`. */
   room?: string;
   /** The user id, at most 64 characters. Default: a random guest id, kept in `storage` if given. */
   id?: string;

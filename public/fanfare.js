@@ -428,7 +428,7 @@ export class Fanfare extends EventTarget {
   }
 
   #entry(key) {
-    return this.#name(`${this.room}/${this.id}/${key}`);
+    return this.#name(`${encodeURIComponent(this.room)}/${this.id}/${key}`);
   }
 
   #store(key, { text, offset, epoch }) {

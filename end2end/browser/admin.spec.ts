@@ -74,7 +74,7 @@ test('somebody who is not here can be banned, and what makes no sense is refused
   await question.getByLabel(/^Only in this room/).fill('No Such Room');
   await question.getByRole('button', { name: 'Ban' }).click();
   await expect(said(desk)).toContainText('The action failed.');
-  await expect(said(desk)).toContainText('a-z 0-9 - _ .');
+  await expect(said(desk)).toContainText('A-Z a-z 0-9 - _ . : @ ~');
   await desk.getByRole('link', { name: 'Add a ban' }).click();
   await question.getByLabel('Id or address').fill('2001:db8::7');
   await question.getByLabel('Duration').selectOption('until it is lifted');

@@ -67,7 +67,7 @@ pub(crate) async fn busy() -> Server {
         while find(reader, "message").await["text"] != "three" {}
     }
 
-    let refused = soon(reqwest::get(server.url("/api/v1/rooms/No-Room/messages")))
+    let refused = soon(reqwest::get(server.url("/api/v1/rooms/No%20Room/messages")))
         .await
         .expect("an answer");
     assert_eq!(refused.status(), 400);

@@ -96,11 +96,11 @@ async fn a_client_receives_messages_from_its_join_on() {
 async fn an_invalid_room_or_id_is_closed_with_4502() {
     let server = Server::start(&[]);
 
-    let long = "x".repeat(65);
+    let long = "x".repeat(129);
 
     for query in [
-        "room=Lobby".to_owned(),
-        "room=a%2Fb".to_owned(),
+        "room=a%20b".to_owned(),
+        "room=a%2F%2Fb".to_owned(),
         "room=.".to_owned(),
         "room=..".to_owned(),
         "room=".to_owned(),

@@ -243,3 +243,40 @@ async fn a_body_that_never_arrives_times_out_and_delays_nobody() {
 
     drop(sender);
 }
+
+#[tokio::test]
+async fn a_room_name_with_slashes_is_one_room_on_every_way_in() {
+    let server = Server::start(&[]);
+    let room = "Runs/EU:7/~ann@x.org";
+    let api = "/api/v1/rooms/Runs%2FEU:7%2F~ann@x.org";
+
+    let mut ann = server.join_with(&format!("room={room}&id=ann")).await;
+    let mut other = server.join_with("room=runs/EU:7/~ann@x.org&id=bob").await;
+    let post = Client::new().post(server.url(&format!("{api}/messages")));
+    let (status, answer) = fetch(post.header("content-type", "text/plain").body("over HTTP")).await;
+
+    assert_eq!(status, 201);
+    assert_eq!(answer["room"], room);
+    assert_eq!(ann.text().await, "over HTTP");
+    let history = get(&server, &format!("{api}/messages")).await;
+    assert_eq!(history["messages"][0]["text"], "over HTTP");
+    for path in [
+        format!("/r/{room}"),
+        format!("/r/{}", room.replace('/', "%2F")),
+    ] {
+        let page = soon(Client::new().get(server.url(&path)).send())
+            .await
+            .expect("an answer");
+        assert!(
+            soon(page.text()).await.expect("text").contains("over HTTP"),
+            "{path}"
+        );
+    }
+
+    other.send("in a room of its own").await;
+    assert_eq!(
+        other.text().await,
+        "in a room of its own",
+        "upper case is another room"
+    );
+}

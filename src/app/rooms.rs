@@ -46,8 +46,8 @@ pub fn Rooms(
                 <input
                     id="other-room"
                     name="room"
-                    maxlength="64"
-                    pattern="(?!\\.{1,2}$)[a-z0-9._\\-]+"
+                    maxlength="128"
+                    pattern="(?!\\.{1,2}(/|$))[A-Za-z0-9._:@~\\-]+(/(?!\\.{1,2}(/|$))[A-Za-z0-9._:@~\\-]+)*"
                     required
                     autocomplete="off"
                     autocapitalize="none"

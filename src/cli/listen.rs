@@ -30,7 +30,7 @@ use crate::protocol::{Push, RoomName};
              Colours are used on a terminal only, and not with NO_COLOR."
 )]
 pub(super) struct ListenArgs {
-    #[arg(help = "The room: 1 to 64 of a-z 0-9 - _ .")]
+    #[arg(help = "The room: 1 to 128 of A-Z a-z 0-9 - _ . : @ ~ /")]
     room: String,
     /// Start after this OFFSET or EPOCH:OFFSET; 0 prints all stored messages [default: new messages only]
     #[arg(long, value_name = "POSITION")]

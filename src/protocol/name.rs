@@ -5,11 +5,8 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-/// The longest room name and the longest user id, in characters.
-const MAX_NAME_CHARS: usize = 64;
-
-/// The name of a room: 1 to 64 characters of `a-z 0-9 - _ .`, except `.` and `..`, which no URL can have as a path
-/// segment (RFC 3986 section 5.2.4).
+/// The name of a room: 1 to 128 characters of `A-Z a-z 0-9 - _ . : @ ~ /`. Slashes separate segments. No segment is
+/// empty, and none is `.` or `..`, which clients remove from URLs (RFC 3986 section 5.2.4).
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct RoomName(Arc<str>);
@@ -17,6 +14,9 @@ pub struct RoomName(Arc<str>);
 impl RoomName {
     /// The room of clients that name none.
     pub const LOBBY: &'static str = "lobby";
+
+    /// The longest name, in characters.
+    pub const MAX_CHARS: usize = 128;
 
     /// Returns the default room.
     pub fn lobby() -> Self {
@@ -31,16 +31,20 @@ impl RoomName {
     /// ```
     /// use fanfare::protocol::RoomName;
     ///
-    /// assert_eq!(RoomName::parse("orders-2026")?.as_str(), "orders-2026");
+    /// assert_eq!(RoomName::parse("orders/EU:2026")?.as_str(), "orders/EU:2026");
     /// assert!(RoomName::parse("a room").is_err());
     /// # Ok::<(), fanfare::protocol::NameError>(())
     /// ```
     pub fn parse(name: &str) -> Result<Self, NameError> {
         Self::check_prefix(name)?;
-        match name {
-            "." | ".." => Err(NameError::RoomDots),
-            _ => Ok(Self(name.into())),
+        if name
+            .split('/')
+            .any(|segment| matches!(segment, "" | "." | ".."))
+        {
+            return Err(NameError::RoomSegment);
         }
+
+        Ok(Self(name.into()))
     }
 
     /// Checks that a room name can begin with `prefix`.
@@ -48,14 +52,16 @@ impl RoomName {
     /// # Errors
     /// Returns the rule that `prefix` breaks.
     pub fn check_prefix(prefix: &str) -> Result<(), NameError> {
-        check_length("room", prefix)?;
-        match prefix
-            .chars()
-            .find(|c| !matches!(c, 'a'..='z' | '0'..='9' | '-' | '_' | '.'))
-        {
+        check_length("room", prefix, Self::MAX_CHARS)?;
+        match prefix.chars().find(|c| !is_room_character(*c)) {
             Some(found) => Err(NameError::RoomCharacter { found }),
             None => Ok(()),
         }
+    }
+
+    /// Returns the name as one segment of a URL's path, with `%2F` in place of slashes.
+    pub fn to_path_segment(&self) -> String {
+        self.0.replace('/', "%2F")
     }
 
     /// Returns the name as text.
@@ -89,12 +95,15 @@ impl From<RoomName> for String {
 pub struct UserId(Arc<str>);
 
 impl UserId {
+    /// The longest id, in characters.
+    pub const MAX_CHARS: usize = 64;
+
     /// Parses a user id.
     ///
     /// # Errors
     /// Returns the rule that `id` breaks.
     pub fn parse(id: &str) -> Result<Self, NameError> {
-        check_length("id", id)?;
+        check_length("id", id, Self::MAX_CHARS)?;
         match id.chars().find(|c| c.is_control()) {
             Some(found) => Err(NameError::IdControl { found }),
             None => Ok(Self(id.into())),
@@ -142,20 +151,22 @@ impl From<UserId> for String {
 /// The reason why a name is invalid. Its text is safe to log: it never repeats the whole input.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NameError {
-    /// The name is empty or longer than [`MAX_NAME_CHARS`] characters.
+    /// The name is empty or too long.
     Length {
         /// `room` or `id`.
         what: &'static str,
         /// The number of characters.
         chars: usize,
+        /// The largest allowed number.
+        max: usize,
     },
     /// A room name has a character that is not allowed.
     RoomCharacter {
         /// The first such character.
         found: char,
     },
-    /// The room name is `.` or `..`.
-    RoomDots,
+    /// A segment of a room name is empty, `.` or `..`.
+    RoomSegment,
     /// A user id has a control character.
     IdControl {
         /// The first such character.
@@ -166,20 +177,17 @@ pub enum NameError {
 impl fmt::Display for NameError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Length { what, chars } => {
-                write!(
-                    f,
-                    "{what} has {chars} characters; allowed are 1 to {MAX_NAME_CHARS}"
-                )
+            Self::Length { what, chars, max } => {
+                write!(f, "{what} has {chars} characters; allowed are 1 to {max}")
             }
             Self::RoomCharacter { found } => {
                 write!(
                     f,
-                    "room has the character {found:?}; allowed are a-z 0-9 - _ ."
+                    "room has the character {found:?}; allowed are A-Z a-z 0-9 - _ . : @ ~ /"
                 )
             }
-            Self::RoomDots => f.write_str(
-                "room is \".\" or \"..\", which no URL can carry; any other name of a-z 0-9 - _ . is allowed",
+            Self::RoomSegment => f.write_str(
+                "room has an empty part, \".\" or \"..\" between slashes; allowed are names like builds or builds/linux",
             ),
             Self::IdControl { found } => {
                 write!(
@@ -193,10 +201,16 @@ impl fmt::Display for NameError {
 
 impl std::error::Error for NameError {}
 
-fn check_length(what: &'static str, name: &str) -> Result<(), NameError> {
-    match name.chars().count() {
-        1..=MAX_NAME_CHARS => Ok(()),
-        chars => Err(NameError::Length { what, chars }),
+const fn is_room_character(c: char) -> bool {
+    c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.' | ':' | '@' | '~' | '/')
+}
+
+fn check_length(what: &'static str, name: &str, max: usize) -> Result<(), NameError> {
+    let chars = name.chars().count();
+    if (1..=max).contains(&chars) {
+        Ok(())
+    } else {
+        Err(NameError::Length { what, chars, max })
     }
 }
 
@@ -207,20 +221,28 @@ mod tests {
     use super::*;
 
     #[test]
-    fn no_room_is_named_by_dots_alone_but_names_and_prefixes_may_begin_with_them() {
-        for dots in [".", ".."] {
-            assert_eq!(RoomName::parse(dots), Err(NameError::RoomDots));
-            assert_eq!(RoomName::check_prefix(dots), Ok(()));
+    fn no_segment_of_a_room_name_is_empty_or_one_or_two_dots() {
+        for bad in [".", "..", "/", "/a", "a/", "a//b", "a/.", "../a", "a/../b"] {
+            assert_eq!(RoomName::parse(bad), Err(NameError::RoomSegment), "{bad}");
+            assert_eq!(RoomName::check_prefix(bad), Ok(()));
         }
 
-        for good in ["...", ".a", "..a", "a.", "a.."] {
+        for good in ["...", ".a", "..a", "a.", "a..", "a/...", "a/.b/c."] {
             assert!(RoomName::parse(good).is_ok(), "{good}");
         }
     }
 
     #[test]
-    fn a_room_name_has_1_to_64_of_the_allowed_characters() {
-        for good in ["lobby", "a", "class-7b", "v1.2_x", &"x".repeat(64)] {
+    fn a_room_name_has_1_to_128_of_the_allowed_characters() {
+        for good in [
+            "lobby",
+            "a",
+            "class-7b",
+            "v1.2_x",
+            "Orders/EU:2026",
+            "~ann@example.com",
+            &"x".repeat(128),
+        ] {
             assert_eq!(
                 RoomName::parse(good).map(|name| name.to_string()),
                 Ok(good.to_owned())
@@ -231,21 +253,23 @@ mod tests {
             RoomName::parse(""),
             Err(NameError::Length {
                 what: "room",
-                chars: 0
+                chars: 0,
+                max: 128
             })
         );
         assert_eq!(
-            RoomName::parse(&"x".repeat(65)),
+            RoomName::parse(&"x".repeat(129)),
             Err(NameError::Length {
                 what: "room",
-                chars: 65
+                chars: 129,
+                max: 128
             })
         );
 
         for (bad, found) in [
-            ("Lobby", 'L'),
             ("a b", ' '),
-            ("a/b", '/'),
+            ("a=b", '='),
+            ("a%2Fb", '%'),
             ("室", '室'),
             ("a\n", '\n'),
             ("a*", '*'),
@@ -274,7 +298,8 @@ mod tests {
             UserId::parse(&"室".repeat(65)),
             Err(NameError::Length {
                 what: "id",
-                chars: 65
+                chars: 65,
+                max: 64
             })
         );
     }

@@ -243,7 +243,7 @@ async fn a_query_that_is_not_valid_is_rejected_and_names_its_field() {
         ("connections?limit=x", "bad_parameter", "limit"),
         ("connections?address=here", "bad_parameter", "address"),
         ("connections?after=x", "bad_parameter", "after"),
-        ("connections?room=A", "bad_name", "room"),
+        ("connections?room=a%20b", "bad_name", "room"),
         ("connections?id=", "bad_name", "id"),
         ("rooms?limit=1001", "bad_parameter", "limit"),
     ] {

@@ -127,7 +127,7 @@ async fn bad_usage_ends_with_2() {
         &["admin", "rooms", "--url", "ftp://x"],
         &["admin", "delete", "lobby", "x"],
         &["admin", "ban", "--id", "eve", "--for", "ever"],
-        &["admin", "close", "A"],
+        &["admin", "close", "a b"],
         &["admin", "dance"],
     ] {
         assert_eq!(Client::run(arguments).await.code, Some(2), "{arguments:?}");

@@ -22,3 +22,17 @@ async fn a_room_that_was_only_requested_leaves_nothing_on_the_node() {
     until(&node, "fanfare_rooms", 1).await;
     assert_eq!(figure(&node, "fanfare_connections").await, 1);
 }
+
+#[tokio::test]
+async fn a_room_name_with_every_kind_of_character_is_one_room_on_all_nodes() {
+    let nats = Nats::start().await;
+    let [one, other]: [Server; 2] = nats.nodes();
+    let query = "room=Runs/EU:7/v1.2/~ann@x.org_a-b";
+
+    let mut ann = one.join_with(query).await;
+    let mut bob = other.join_with(query).await;
+    ann.send("hello").await;
+
+    assert_eq!(ann.text().await, "hello");
+    assert_eq!(bob.text().await, "hello");
+}

@@ -133,7 +133,7 @@ fn any_client(text: &'static AdminText) -> AnyView {
         <label for="whom">{text.id_or_address}</label>
         <input id="whom" name="whom" maxlength="64" autocomplete="off" required/>
         <label for="ban-room">{text.only_room}</label>
-        <input id="ban-room" name="room" maxlength="64" autocomplete="off"/>
+        <input id="ban-room" name="room" maxlength="128" autocomplete="off"/>
     }
     .into_any()
 }

@@ -37,7 +37,7 @@ pub(super) const EN: Text = Text {
     menu: "Rooms, people and settings",
     rooms: "Rooms",
     other_room: "Another room",
-    room_rule: "1 to 64 of a-z 0-9 - _ .",
+    room_rule: "1 to 128 of A-Z a-z 0-9 - _ . : @ ~ /",
     go: "Go",
     members: "Here now",
     here: |count| format!("{count} here"),

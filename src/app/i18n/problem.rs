@@ -41,7 +41,7 @@ const EN: ProblemText = ProblemText {
     },
     advice: |kind| match kind {
         ProblemKind::NoRoom { .. } => {
-            "A room’s name has 1 to 64 characters: a-z 0-9 - _ . (but not just . or ..)"
+            "A room’s name has 1 to 128 characters: A-Z a-z 0-9 - _ . : @ ~ and / between parts"
         }
         ProblemKind::NotFound => "The address may be mistyped, or the page is gone.",
         ProblemKind::Forbidden => "Open the page again, or ask for a new link.",
@@ -68,7 +68,7 @@ const ZH_CN: ProblemText = ProblemText {
     },
     advice: |kind| match kind {
         ProblemKind::NoRoom { .. } => {
-            "房间名为 1 到 64 个字符，可用 a-z 0-9 - _ .（不能只是 . 或 ..）"
+            "房间名为 1 到 128 个字符，可用 A-Z a-z 0-9 - _ . : @ ~，以及分隔各段的 /"
         }
         ProblemKind::NotFound => "地址可能有误，或页面已被移除。",
         ProblemKind::Forbidden => "请重新打开页面，或索取新的链接。",

@@ -14,7 +14,7 @@ pub(super) const ZH_CN: Text = Text {
     menu: "房间、成员和设置",
     rooms: "房间",
     other_room: "其他房间",
-    room_rule: "1 到 64 个字符：a-z 0-9 - _ .",
+    room_rule: "1 到 128 个字符：A-Z a-z 0-9 - _ . : @ ~ /",
     go: "前往",
     members: "在线成员",
     here: |count| format!("{count} 人在线"),

@@ -83,7 +83,7 @@ async fn execute(command: AdminCommand, api: &Api, is_json: bool) -> anyhow::Res
             print_answer(&unbanned, "lifted", is_json)
         }
         AdminCommand::Delete { room, offset } => {
-            let path = format!("rooms/{room}/messages/{offset}");
+            let path = format!("rooms/{}/messages/{offset}", room.to_path_segment());
             let deleted: DeletedMessage = api.delete(&path, &()).await?;
             let sentence = if deleted.before {
                 "it was deleted before"
@@ -93,13 +93,14 @@ async fn execute(command: AdminCommand, api: &Api, is_json: bool) -> anyhow::Res
             print_answer(&deleted, sentence, is_json)
         }
         AdminCommand::Close { room, reason } => {
-            let path = format!("rooms/{room}/close");
+            let path = format!("rooms/{}/close", room.to_path_segment());
             let closed: RoomState = api.post(&path, &CloseRequest { reason }).await?;
             let sentence = format!("closed, with {} in it", closed.kicked);
             print_answer(&closed, &sentence, is_json)
         }
         AdminCommand::Open { room } => {
-            let opened: RoomState = api.post(&format!("rooms/{room}/open"), &()).await?;
+            let path = format!("rooms/{}/open", room.to_path_segment());
+            let opened: RoomState = api.post(&path, &()).await?;
             print_answer(&opened, "open", is_json)
         }
     }

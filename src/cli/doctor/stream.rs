@@ -97,7 +97,7 @@ async fn open(
     visit: &Visit,
     encodings: Option<&str>,
 ) -> anyhow::Result<hyper::Response<hyper::body::Incoming>> {
-    let path = format!("/api/v1/rooms/{}/stream", visit.room);
+    let path = format!("/api/v1/rooms/{}/stream", visit.room.to_path_segment());
     let mut request = visit
         .request(Method::GET, path)?
         .header(ACCEPT, "text/event-stream");

@@ -64,7 +64,7 @@ impl Visit {
     /// # Errors
     /// If there is no response.
     pub(super) async fn publish(&self, kind: &str, text: Vec<u8>) -> anyhow::Result<Answer> {
-        let path = format!("/api/v1/rooms/{}/messages", self.room);
+        let path = format!("/api/v1/rooms/{}/messages", self.room.to_path_segment());
         let request = self
             .request(Method::POST, path)?
             .header(CONTENT_TYPE, kind)

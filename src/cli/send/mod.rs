@@ -32,7 +32,7 @@ use crate::server::config::duration;
              Exits 0 if every line is stored, else 1."
 )]
 pub(super) struct SendArgs {
-    #[arg(help = "The room: 1 to 64 of a-z 0-9 - _ .")]
+    #[arg(help = "The room: 1 to 128 of A-Z a-z 0-9 - _ . : @ ~ /")]
     room: String,
     /// The message [default: each line of standard input is a message]
     text: Option<String>,

@@ -231,6 +231,7 @@ mod tests {
                 TokenError::Subject(NameError::Length {
                     what: "id",
                     chars: 0,
+                    max: 64,
                 }),
             ),
             (claims_with(&json!({"sub": 7})), TokenError::Claims),

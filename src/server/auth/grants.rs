@@ -119,7 +119,7 @@ impl fmt::Display for RoomPattern {
 pub enum GrantError {
     /// The room is neither a name nor a prefix with `*`.
     #[error(
-        "the room of a grant is a name of a-z 0-9 - _ . or a prefix with *, like lobby, class-* or *"
+        "the room of a grant is a name of A-Z a-z 0-9 - _ . : @ ~ / or a prefix with *, like lobby, class-* or *"
     )]
     Rooms,
     /// Unknown access.
@@ -233,7 +233,13 @@ mod tests {
 
     #[test]
     fn a_grant_is_for_one_room_or_for_all_rooms_with_a_prefix() {
-        let grants = grants(&["lobby:rw", "class-*:r", "ops:w", "staff-*:admin"]);
+        let grants = grants(&[
+            "lobby:rw",
+            "class-*:r",
+            "ops:w",
+            "staff-*:admin",
+            "runs/EU:7:rw",
+        ]);
 
         for (name, expected) in [
             ("lobby", [true, true, false]),
@@ -244,6 +250,8 @@ mod tests {
             ("class", [false, false, false]),
             ("ops", [false, true, false]),
             ("staff-room", [true, true, true]),
+            ("runs/EU:7", [true, true, false]),
+            ("runs/eu:7", [false, false, false]),
         ] {
             assert_eq!(
                 RIGHTS.map(|right| grants.allow(right, &room(name))),
@@ -270,10 +278,10 @@ mod tests {
             ("lobby:", GrantError::Access),
             ("lobby:RW", GrantError::Access),
             (":rw", GrantError::Rooms),
-            ("Lobby:rw", GrantError::Rooms),
+            ("a b:rw", GrantError::Rooms),
             ("a*b:rw", GrantError::Rooms),
             ("**:rw", GrantError::Rooms),
-            ("a:b:rw", GrantError::Rooms),
+            ("a//b:rw", GrantError::Rooms),
         ] {
             assert_eq!(Grants::default().add(text), Err(error), "{text}");
         }

@@ -270,7 +270,7 @@ impl ApiError {
             Self::Name(
                 NameError::Length { .. }
                 | NameError::RoomCharacter { .. }
-                | NameError::RoomDots
+                | NameError::RoomSegment
                 | NameError::IdControl { .. },
             ) => (StatusCode::BAD_REQUEST, "bad_name"),
             Self::Key(_) | Self::KeyOfBatch => (StatusCode::BAD_REQUEST, "bad_key"),

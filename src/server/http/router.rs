@@ -78,7 +78,7 @@ pub fn router(state: AppState) -> Router {
 
     let router = Router::new()
         .route("/", get(page::lobby))
-        .route("/r/{room}", get(page::room).post(page::publish_form))
+        .route("/r/{*room}", get(page::room).post(page::publish_form))
         .route("/ws", get(socket::open))
         .merge(api::router())
         .merge(admin_page::router())

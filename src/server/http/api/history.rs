@@ -69,7 +69,7 @@ struct HistoryEntry(Publication);
 #[utoipa::path(
     get,
     path = "/api/v1/rooms/{room}/messages",
-    params(("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`, but not `.` or `..`"), HistoryParams),
+    params(("room" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 - _ . : @ ~ /`, with `/` as `%2F`"), HistoryParams),
     responses(
         (status = 200, description = "A page", body = History),
         (status = 400, description = "`bad_name`, `bad_parameter`, with its name", body = ErrorBody),

@@ -44,7 +44,7 @@ struct PresenceMember {
 #[utoipa::path(
     get,
     path = "/api/v1/rooms/{room}/presence",
-    params(("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`, but not `.` or `..`")),
+    params(("room" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 - _ . : @ ~ /`, with `/` as `%2F`")),
     responses(
         (status = 200, description = "The members", body = PresenceResponse),
         (status = 400, description = "`bad_name`", body = ErrorBody),

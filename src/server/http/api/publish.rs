@@ -90,7 +90,7 @@ impl From<Stored> for StoredPosition {
     post,
     path = "/api/v1/rooms/{room}/messages",
     params(
-        ("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`, but not `.` or `..`"),
+        ("room" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 - _ . : @ ~ /`, with `/` as `%2F`"),
         ("Idempotency-Key" = Option<String>, Header,
             description = "`key` of a single message; in a batch each line has its own"),
     ),

@@ -67,7 +67,7 @@ pub(super) struct StreamParams {
     get,
     path = "/api/v1/rooms/{room}/stream",
     params(
-        ("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`, but not `.` or `..`"),
+        ("room" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 - _ . : @ ~ /`, with `/` as `%2F`"),
         StreamParams,
         ("Last-Event-ID" = Option<String>, Header, description = "EPOCH:OFFSET, the `id` of the last event received"),
         ("Accept" = Option<String>, Header,

@@ -1,4 +1,4 @@
-//! `POST /r/{room}`: the page's form, for readers without JavaScript. The message is stored, and the response redirects to
+//! `POST /r/{*room}`: the page's form, for readers without JavaScript. The message is stored, and the response redirects to
 //! the page, so that a reload does not post again.
 //!
 //! A message that cannot be stored is shown in the form again with the reason, so no text is lost. Clients without the

@@ -23,7 +23,7 @@ use crate::server::store::Deleted;
     delete,
     path = "/api/v1/admin/rooms/{room}/messages/{offset}",
     params(
-        ("room" = String, Path, description = "1 to 64 of `a-z 0-9 - _ .`, but not `.` or `..`"),
+        ("room" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 - _ . : @ ~ /`, with `/` as `%2F`"),
         ("offset" = u64, Path, description = "The message's offset"),
     ),
     responses(
