@@ -133,7 +133,7 @@ async fn on_a_full_disk_publishes_are_refused_until_there_is_room() {
     let (status, reason) = server.readiness().await;
     assert_eq!(status, 503, "{reason}");
     assert!(reason.contains("the disk is full"), "{reason}");
-    assert_eq!(store_state(server).await, "refusing");
+    assert_eq!(store_state(server).await, "read_only");
 
     // Readers are still served.
     let before = texts(server).await;

@@ -31,7 +31,7 @@ pub(crate) async fn until(server: &Server, series: &str, expected: u64) {
 /// Returns the state of the store, which must be exactly one.
 pub(crate) async fn store_state(server: &Server) -> &'static str {
     let mut found = Vec::new();
-    for state in ["ready", "refusing", "away", "lost"] {
+    for state in ["ready", "read_only", "unreachable", "corrupt"] {
         if figure(server, &format!("fanfare_store_state{{state=\"{state}\"}}")).await == 1 {
             found.push(state);
         }

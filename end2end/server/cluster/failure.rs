@@ -174,7 +174,7 @@ async fn a_node_cut_off_from_nats_is_not_ready_and_keeps_the_order() {
 
     let (_, reason) = cut.readiness().await;
     assert!(reason.contains("not ready"), "{reason}");
-    assert_eq!(store_state(&cut).await, "away");
+    assert_eq!(store_state(&cut).await, "unreachable");
 
     proxy.silence(false);
     assert_eq!(messages(&mut ann, 20).await, messages(&mut bob, 20).await);

@@ -49,7 +49,7 @@ pub(super) const STORE_STATE: &str = "fanfare_store_state";
 /// The state of a store that accepts messages.
 pub(super) const READY: &str = "ready";
 /// All states of a store.
-pub(super) const STORE_STATES: [&str; 4] = [READY, "refusing", "away", "lost"];
+pub(super) const STORE_STATES: [&str; 4] = [READY, "read_only", "unreachable", "corrupt"];
 /// The lag of the slowest reader.
 pub(super) const LAG: &str = "fanfare_lag_messages";
 /// The time from storing a message to the last write of its fan-out.

@@ -206,9 +206,9 @@ impl Health {
     pub const fn label(&self) -> &'static str {
         match self {
             Self::Ready => "ready",
-            Self::ReadOnly(_) => "refusing",
-            Self::Unreachable(_) => "away",
-            Self::Corrupt(_) => "lost",
+            Self::ReadOnly(_) => "read_only",
+            Self::Unreachable(_) => "unreachable",
+            Self::Corrupt(_) => "corrupt",
         }
     }
 }

@@ -10,7 +10,6 @@
 //! - A restored database begins a new epoch, because messages that came after the copy are lost. Readers that resume
 //!   get `lost`.
 
-use std::ffi::OsString;
 use std::fs;
 use std::io;
 use std::os::unix::fs::OpenOptionsExt;
@@ -23,16 +22,15 @@ use rusqlite::backup::{Backup, StepResult};
 use crate::server::store::DatabaseCopy;
 use crate::server::store::sqlite::OpenError;
 use crate::server::store::sqlite::file;
-use crate::server::store::sqlite::lock::{DatabaseLock, folder_of};
+use crate::server::store::sqlite::lock::{DatabaseLock, SUFFIXES, folder_of};
 use crate::server::store::sqlite::schema;
+use crate::server::store::sqlite::state_file::beside;
 
 /// Pages copied in one step.
 const PAGES_PER_STEP: i32 = 1024;
 /// Attempts at one step while the source is locked, and the pause between two attempts.
 const MAX_TRIES: u32 = 100;
 const PAUSE: Duration = Duration::from_millis(50);
-/// The suffixes of the files that belong to a database.
-const BESIDE: [&str; 4] = ["-wal", "-shm", "-journal", ".state"];
 
 /// The content of a copy.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -105,7 +103,7 @@ pub fn backup(source: &Path, target: &Path) -> Result<BackupReport, BackupError>
     file::inspect(source, false)?;
     check_target(source, target)?;
 
-    let part = with_suffix(target, ".part");
+    let part = beside(target, ".part");
     let report = copy(source, &part).and_then(|report| {
         put(&part, target)?;
         Ok(report)
@@ -128,8 +126,8 @@ fn check_target(source: &Path, target: &Path) -> Result<(), BackupError> {
     let source = fs::canonicalize(source).map_err(|error| io_error(source, error))?;
     let folder = fs::canonicalize(folder_of(target)).map_err(|error| io_error(target, error))?;
     let real = target.file_name().map(|name| folder.join(name));
-    let mut own_files = BESIDE.iter().chain([&""]);
-    if own_files.any(|suffix| real.as_ref() == Some(&with_suffix(&source, suffix))) {
+    let own_files = SUFFIXES.map(|suffix| beside(&source, suffix));
+    if own_files.iter().any(|file| real.as_ref() == Some(file)) {
         return refuse("it is a file of the database itself");
     }
 
@@ -141,9 +139,9 @@ fn check_target(source: &Path, target: &Path) -> Result<(), BackupError> {
     if !metadata.is_file() {
         return refuse("it is not a regular file");
     }
-    if BESIDE
+    if SUFFIXES[1..]
         .iter()
-        .any(|suffix| with_suffix(target, suffix).exists())
+        .any(|suffix| beside(target, suffix).exists())
     {
         return refuse("it is the database of a server");
     }
@@ -156,7 +154,7 @@ fn check_target(source: &Path, target: &Path) -> Result<(), BackupError> {
 /// Removes an incomplete copy and its journal, if they exist.
 fn discard(part: &Path) {
     for suffix in ["", "-journal"] {
-        let _ = fs::remove_file(with_suffix(part, suffix));
+        let _ = fs::remove_file(beside(part, suffix));
     }
 }
 
@@ -170,7 +168,7 @@ pub fn restore(backup: &Path, target: &Path) -> Result<Restored, BackupError> {
     let lock = DatabaseLock::acquire(target)?;
     let target = lock.path();
 
-    let part = with_suffix(target, ".restore");
+    let part = beside(target, ".restore");
     let prepared = copy(backup, &part).and_then(|content| {
         if let Some(problem) = content.damage {
             let path = backup.to_owned();
@@ -271,12 +269,13 @@ fn set_aside(path: &Path) -> Result<Option<PathBuf>, BackupError> {
         return Ok(None);
     }
     let aside = (1..)
-        .map(|number| with_suffix(path, &format!(".replaced-{number}")))
+        .map(|number| beside(path, &format!(".replaced-{number}")))
         .find(|aside| !aside.exists())
-        .unwrap_or_else(|| with_suffix(path, ".replaced"));
+        .unwrap_or_else(|| beside(path, ".replaced"));
 
-    for suffix in BESIDE.iter().chain([&""]) {
-        let (from, to) = (with_suffix(path, suffix), with_suffix(&aside, suffix));
+    // The database itself is the last.
+    for suffix in SUFFIXES.iter().rev() {
+        let (from, to) = (beside(path, suffix), beside(&aside, suffix));
         match fs::rename(&from, &to) {
             Ok(()) => {}
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}
@@ -307,12 +306,6 @@ fn create(path: &Path) -> Result<(), BackupError> {
         .map_err(|error| io_error(path, error))
 }
 
-fn with_suffix(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = OsString::from(path);
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
 fn io_error(path: &Path, error: io::Error) -> BackupError {
     BackupError::Io {
         path: path.to_owned(),
@@ -326,7 +319,7 @@ fn io_error(path: &Path, error: io::Error) -> BackupError {
 /// # Errors
 /// If there is no space for the copy in the folder of the database, or the database cannot be read.
 pub(super) fn copy_unnamed(source: &Path) -> Result<DatabaseCopy, BackupError> {
-    let part = with_suffix(source, ".backup-part");
+    let part = beside(source, ".backup-part");
     let copied = copy(source, &part).and_then(|report| {
         let file = fs::File::open(&part).map_err(|error| io_error(&part, error))?;
         let bytes = report.bytes;

@@ -14,8 +14,8 @@ use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::room::{DedupEntry, DedupWindow, Draft, Frame, Payload};
 use crate::server::store::sqlite::file::ReadConnection;
-use crate::server::store::sqlite::ledger::{RoomIndex, RoomRow};
 use crate::server::store::sqlite::retention;
+use crate::server::store::sqlite::room_index::{RoomIndex, RoomRow};
 use crate::server::store::sqlite::schema;
 use crate::server::store::{Retention, StoreError, Stored};
 
@@ -24,19 +24,19 @@ const MAX_EMPTY: usize = 4096;
 
 /// A transaction that is being built. See the [module docs](self).
 pub(super) struct Batch<'a> {
-    connection: &'a Connection,
-    ledger: &'a RoomIndex,
+    pub(super) connection: &'a Connection,
+    pub(super) index: &'a RoomIndex,
     /// The deduplication windows of rooms, loaded when needed. A rollback does not affect them.
-    keys: &'a mut HashMap<i64, DedupWindow>,
-    retention: Retention,
+    pub(super) keys: &'a mut HashMap<i64, DedupWindow>,
+    pub(super) retention: Retention,
     /// The current time by the store's clock.
-    now: u64,
-    damage: &'a mut DamagedRooms,
+    pub(super) now: u64,
+    pub(super) damage: &'a mut DamagedRooms,
     /// The largest number of rooms.
-    max_rooms: usize,
+    pub(super) max_rooms: usize,
     /// The empty rooms that may be dropped, once they have been searched.
-    empty: Option<vec::IntoIter<(RoomName, RoomRow)>>,
-    changes: Changes,
+    pub(super) empty: Option<vec::IntoIter<(RoomName, RoomRow)>>,
+    pub(super) changes: BatchChanges,
 }
 
 /// The rooms whose data in the file is partly damaged.
@@ -74,8 +74,8 @@ impl DamagedRooms {
 
 /// The changes of a transaction to the state in memory.
 #[derive(Default)]
-pub(super) struct Changes {
-    places: HashMap<RoomName, RoomRow>,
+pub(super) struct BatchChanges {
+    rows: HashMap<RoomName, RoomRow>,
     /// The new keys with the id of their room, in the order in which they were stored.
     keyed: Vec<(i64, DedupEntry)>,
     /// The same keys, indexed for lookup.
@@ -88,29 +88,7 @@ pub(super) struct Changes {
     floor: u64,
 }
 
-impl<'a> Batch<'a> {
-    pub(super) fn new(
-        connection: &'a Connection,
-        ledger: &'a RoomIndex,
-        keys: &'a mut HashMap<i64, DedupWindow>,
-        retention: Retention,
-        now: u64,
-        damage: &'a mut DamagedRooms,
-        max_rooms: usize,
-    ) -> Self {
-        Self {
-            connection,
-            ledger,
-            keys,
-            retention,
-            now,
-            damage,
-            max_rooms,
-            empty: None,
-            changes: Changes::default(),
-        }
-    }
-
+impl Batch<'_> {
     /// Stores `drafts`, received at `at`, consecutively in `room`.
     pub(super) fn append(
         &mut self,
@@ -121,32 +99,27 @@ impl<'a> Batch<'a> {
         if drafts.is_empty() {
             return Ok(Ok(Vec::new()));
         }
-        let Some(mut place) = self.place(&room)? else {
+        let Some(mut row) = self.row(&room)? else {
             let limit = self.max_rooms;
             return Ok(Err(StoreError::TooManyRooms { limit }));
         };
 
         let stored = drafts
             .into_iter()
-            .map(|draft| self.append_one(&mut place, draft, at))
+            .map(|draft| self.append_one(&mut row, draft, at))
             .collect::<rusqlite::Result<_>>()?;
-        self.changes.places.insert(room, place);
+        self.changes.rows.insert(room, row);
         Ok(Ok(stored))
     }
 
-    fn append_one(
-        &mut self,
-        place: &mut RoomRow,
-        draft: Draft,
-        at: u64,
-    ) -> rusqlite::Result<Stored> {
+    fn append_one(&mut self, row: &mut RoomRow, draft: Draft, at: u64) -> rusqlite::Result<Stored> {
         if let Some(key) = draft.key()
-            && let Some((offset, at)) = self.find(place, draft.from(), key)?
+            && let Some((offset, at)) = self.find(row, draft.from(), key)?
         {
             return Ok(Stored::Duplicate { offset, at });
         }
 
-        let (prev, offset) = (place.newest(), Offset(place.head + 1));
+        let (prev, offset) = (row.newest(), Offset(row.head + 1));
         let mut insert = self.connection.prepare_cached(
             "INSERT INTO messages (room, offset, at, clock, sender, key, body) VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7)",
         )?;
@@ -154,28 +127,28 @@ impl<'a> Batch<'a> {
 
         let length = match draft.payload() {
             Payload::Text(text) => {
-                insert.execute((place.id, offset.0, at, self.now, from, key, text))?;
+                insert.execute((row.id, offset.0, at, self.now, from, key, text))?;
                 text.len()
             }
             Payload::Binary(bytes) => {
-                insert.execute((place.id, offset.0, at, self.now, from, key, bytes))?;
+                insert.execute((row.id, offset.0, at, self.now, from, key, bytes))?;
                 bytes.len()
             }
         };
 
-        if place.kept() == 0 {
-            place.oldest = self.now;
+        if row.kept() == 0 {
+            row.oldest = self.now;
         }
-        (place.head, place.clock) = (offset.0, self.now);
-        place.bytes += length as u64;
+        (row.head, row.clock) = (offset.0, self.now);
+        row.bytes += length as u64;
 
         if let Some(key) = draft.key().cloned() {
             let from = draft.from().clone();
             self.changes
                 .found
-                .insert((place.id, from.clone(), key.clone()), (offset, at));
+                .insert((row.id, from.clone(), key.clone()), (offset, at));
             self.changes.keyed.push((
-                place.id,
+                row.id,
                 DedupEntry {
                     from,
                     key,
@@ -188,7 +161,7 @@ impl<'a> Batch<'a> {
 
         Ok(Stored::New(Arc::new(Frame::new(
             draft,
-            self.ledger.epoch().clone(),
+            self.index.epoch().clone(),
             offset,
             prev,
             at,
@@ -198,51 +171,47 @@ impl<'a> Batch<'a> {
     /// Returns the offset and time of the remembered message from `from` with `key`, if any.
     fn find(
         &mut self,
-        place: &RoomRow,
+        row: &RoomRow,
         from: &UserId,
         key: &Key,
     ) -> rusqlite::Result<Option<(Offset, u64)>> {
-        if let Some(found) = self
-            .changes
-            .found
-            .get(&(place.id, from.clone(), key.clone()))
-        {
+        if let Some(found) = self.changes.found.get(&(row.id, from.clone(), key.clone())) {
             return Ok(Some(*found));
         }
 
-        let window = match self.keys.get_mut(&place.id) {
+        let window = match self.keys.get_mut(&row.id) {
             Some(window) => window,
             None => {
-                let reader = self.damage.reader(place.id);
+                let reader = self.damage.reader(row.id);
                 let (connection, is_damaged) = match reader {
                     Some(reader) => (reader, true),
                     None => (self.connection, false),
                 };
                 let limits = self.retention.keys;
-                let window = retention::load_keys(connection, place, limits, self.now, is_damaged);
+                let window = retention::load_keys(connection, row, limits, self.now, is_damaged);
                 if window.is_err() {
-                    self.damage.suspect = Some(place.id);
+                    self.damage.suspect = Some(row.id);
                 }
-                self.keys.entry(place.id).or_insert(window?)
+                self.keys.entry(row.id).or_insert(window?)
             }
         };
 
-        window.expire(Offset(place.head), self.now);
+        window.expire(Offset(row.head), self.now);
         Ok(window.find(from, key))
     }
 
     /// Returns the state of `room` in this transaction. Creates the room if it does not exist, and drops an empty one
     /// if the limit of rooms is reached. Returns `None` if no room can be dropped either.
-    fn place(&mut self, room: &RoomName) -> rusqlite::Result<Option<RoomRow>> {
-        if let Some(place) = self.known(room) {
-            return Ok(Some(place));
+    fn row(&mut self, room: &RoomName) -> rusqlite::Result<Option<RoomRow>> {
+        if let Some(row) = self.known(room) {
+            return Ok(Some(row));
         }
-        let rooms = self.ledger.len() + self.changes.created - self.changes.dropped.len();
+        let rooms = self.index.len() + self.changes.created - self.changes.dropped.len();
         if rooms >= self.max_rooms && self.drop_empty(self.oldest_key(), 1)? == 0 {
             return Ok(None);
         }
 
-        let base = self.changes.floor.max(self.ledger.floor());
+        let base = self.changes.floor.max(self.index.floor());
         let insert = "INSERT INTO rooms (name, first, head, bytes, clock, base) VALUES (?1, ?2, ?3, 0, 0, ?3) RETURNING id";
         let id = self
             .connection
@@ -254,11 +223,11 @@ impl<'a> Batch<'a> {
 
     /// Returns the state of `room` in this transaction, if the room exists.
     fn known(&self, room: &RoomName) -> Option<RoomRow> {
-        if let Some(place) = self.changes.places.get(room) {
-            return Some(*place);
+        if let Some(row) = self.changes.rows.get(room) {
+            return Some(*row);
         }
         let is_dropped = self.changes.dropped.contains_key(room);
-        self.ledger.place(room).filter(|_place| !is_dropped)
+        self.index.row(room).filter(|_row| !is_dropped)
     }
 
     /// Drops at most `count` rooms that keep no messages and have had none since `since`. Returns the number of
@@ -267,11 +236,11 @@ impl<'a> Batch<'a> {
         let mut dropped = 0;
         while dropped < count {
             // Loaded once: the rooms that this transaction drops stay in the room index until the commit.
-            let load = || self.ledger.empty(since, MAX_EMPTY).into_iter();
-            let Some((name, place)) = self.empty.get_or_insert_with(load).next() else {
+            let load = || self.index.empty(since, MAX_EMPTY).into_iter();
+            let Some((name, row)) = self.empty.get_or_insert_with(load).next() else {
                 break;
             };
-            if self.changes.places.contains_key(&name) {
+            if self.changes.rows.contains_key(&name) {
                 continue;
             }
 
@@ -279,17 +248,15 @@ impl<'a> Batch<'a> {
                 "DELETE FROM rooms WHERE id = ?1",
                 "DELETE FROM keys WHERE room = ?1",
             ] {
-                self.connection
-                    .prepare_cached(delete)?
-                    .execute([place.id])?;
+                self.connection.prepare_cached(delete)?.execute([row.id])?;
             }
-            self.changes.floor = self.changes.floor.max(place.head);
-            self.changes.dropped.insert(name, place.id);
+            self.changes.floor = self.changes.floor.max(row.head);
+            self.changes.dropped.insert(name, row.id);
             dropped += 1;
         }
 
         if dropped > 0 {
-            let floor = self.changes.floor.max(self.ledger.floor());
+            let floor = self.changes.floor.max(self.index.floor());
             schema::set_number(self.connection, "floor", floor)?;
         }
         Ok(dropped)
@@ -301,47 +268,52 @@ impl<'a> Batch<'a> {
         self.now.saturating_sub(age)
     }
 
+    /// Removes keys that are too old for all rooms. Returns the number of removed keys.
+    pub(super) fn forget_keys(&self) -> rusqlite::Result<usize> {
+        retention::forget_keys(self.connection, &self.retention.keys, self.now)
+    }
+
     /// Marks `rooms` to be trimmed too.
     pub(super) fn touch(&mut self, rooms: Vec<RoomName>) {
         for room in rooms {
-            if let Some(place) = self.known(&room) {
-                self.changes.places.insert(room, place);
+            if let Some(row) = self.known(&room) {
+                self.changes.rows.insert(room, row);
             }
         }
     }
 
     /// Trims the rooms that were touched and writes their rows. Excess messages beyond the limit of one transaction
     /// are trimmed by a later one.
-    pub(super) fn finish(mut self) -> rusqlite::Result<Changes> {
+    pub(super) fn finish(mut self) -> rusqlite::Result<BatchChanges> {
         let mut update = self.connection.prepare_cached(
             "UPDATE rooms SET first = ?2, head = ?3, bytes = ?4, clock = ?5 WHERE id = ?1",
         )?;
 
-        for (name, place) in &mut self.changes.places {
-            let trimmed = match self.damage.reader(place.id) {
+        for (name, row) in &mut self.changes.rows {
+            let trimmed = match self.damage.reader(row.id) {
                 Some(reader) => {
-                    let committed = self.ledger.place(name).map_or(0, |place| place.head);
+                    let committed = self.index.row(name).map_or(0, |row| row.head);
                     let (retention, now) = (&self.retention, self.now);
-                    retention::trim_damaged(reader, place, committed, retention, now)
+                    retention::trim_damaged(reader, row, committed, retention, now)
                 }
-                None => retention::trim(self.connection, place, &self.retention, self.now),
+                None => retention::trim(self.connection, row, &self.retention, self.now),
             };
             if trimmed.is_err() {
-                self.damage.suspect = Some(place.id);
+                self.damage.suspect = Some(row.id);
             }
             trimmed?;
-            update.execute((place.id, place.first, place.head, place.bytes, place.clock))?;
+            update.execute((row.id, row.first, row.head, row.bytes, row.clock))?;
         }
         drop(update);
         Ok(self.changes)
     }
 }
 
-impl Changes {
+impl BatchChanges {
     /// Applies the changes to the memory after the commit.
-    pub(super) fn apply(self, ledger: &RoomIndex, keys: &mut HashMap<i64, DedupWindow>) {
+    pub(super) fn apply(self, index: &RoomIndex, keys: &mut HashMap<i64, DedupWindow>) {
         let (dropped, numbers): (Vec<_>, Vec<_>) = self.dropped.into_iter().unzip();
-        ledger.commit(self.places, &dropped, self.floor);
+        index.commit(self.rows, &dropped, self.floor);
 
         for number in numbers {
             keys.remove(&number);

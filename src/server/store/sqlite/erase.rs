@@ -9,21 +9,21 @@ use rusqlite::{Connection, OptionalExtension, Row};
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::store::Deleted;
-use crate::server::store::sqlite::ledger::{RoomIndex, RoomRow};
+use crate::server::store::sqlite::room_index::{RoomIndex, RoomRow};
 
 /// Replaces the message at `offset` of `room` with a tombstone. `at` is the current time, in milliseconds since 1970
 /// UTC. Also returns the new state of the room after the commit, if it changes.
 pub(super) fn erase(
     transaction: &Connection,
-    ledger: &RoomIndex,
+    index: &RoomIndex,
     room: &RoomName,
     offset: Offset,
     at: u64,
 ) -> rusqlite::Result<(Deleted, Option<RoomRow>)> {
-    let Some(mut place) = ledger.place(room) else {
+    let Some(mut row) = index.row(room) else {
         return Ok((Deleted::NotKept, None));
     };
-    if !(place.first..=place.head).contains(&offset.0) {
+    if !(row.first..=row.head).contains(&offset.0) {
         return Ok((Deleted::NotKept, None));
     }
     // Only the body is read, so that a row with an unreadable sender can still be deleted.
@@ -31,7 +31,7 @@ pub(super) fn erase(
     let read = |transaction: &Connection| -> rusqlite::Result<Option<(bool, u64)>> {
         let values = |row: &Row<'_>| Ok((row.get(0)?, row.get(1)?));
         transaction
-            .query_row(select, (place.id, offset.0), values)
+            .query_row(select, (row.id, offset.0), values)
             .optional()
     };
     let before = match read(transaction)? {
@@ -42,17 +42,17 @@ pub(super) fn erase(
 
     transaction.pragma_update(None, "secure_delete", "ON")?;
     let update = "UPDATE messages SET body = ?3 WHERE room = ?1 AND offset = ?2";
-    let updated = transaction.execute(update, (place.id, offset.0, at));
+    let updated = transaction.execute(update, (row.id, offset.0, at));
     transaction.pragma_update(None, "secure_delete", "FAST")?;
     updated?;
     let after = read(transaction)?.map_or(0, |(_, bytes)| bytes);
-    place.bytes = (place.bytes + after).saturating_sub(before);
+    row.bytes = (row.bytes + after).saturating_sub(before);
 
     transaction.execute(
         "UPDATE rooms SET bytes = ?2 WHERE id = ?1",
-        (place.id, place.bytes),
+        (row.id, row.bytes),
     )?;
-    Ok((Deleted::Now, Some(place)))
+    Ok((Deleted::Now, Some(row)))
 }
 
 #[cfg(test)]

@@ -15,6 +15,14 @@ pub(super) enum Fault {
     Fatal(String),
 }
 
+impl Fault {
+    /// Returns the text.
+    pub(super) fn into_reason(self) -> String {
+        let (Self::Refused(reason) | Self::Fatal(reason)) = self;
+        reason
+    }
+}
+
 impl From<&Error> for Fault {
     fn from(error: &Error) -> Self {
         let (code, extended) = match error {

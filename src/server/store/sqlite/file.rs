@@ -228,7 +228,7 @@ impl File {
         let lock = Arc::new(DatabaseLock::acquire(&settings.path)?);
         let path = lock.path().to_owned();
         let metadata = lock.metadata()?;
-        let is_immutable = metadata.len() > 0 && look(&path, settings.quick_check)?;
+        let is_immutable = metadata.len() > 0 && check_file(&path, settings.quick_check)?;
 
         lock.restrict_permissions();
         let wrong = |error: rusqlite::Error| OpenError::new(&path, &error);
@@ -462,7 +462,7 @@ impl File {
                 if let Fault::Fatal(_) = fault {
                     self.record_fault();
                 }
-                let (Fault::Refused(reason) | Fault::Fatal(reason)) = fault;
+                let reason = fault.into_reason();
                 error!(reason, "could not empty the write-ahead log");
                 self.abandon();
             }
@@ -608,7 +608,7 @@ fn open_immutable(path: &Path) -> rusqlite::Result<Connection> {
 
 /// Checks that the file is an undamaged Fanfare database. The connection is read-only, so that a damaged file stays
 /// unchanged for inspection. Returns true if only an immutable connection can read the file.
-fn look(path: &Path, quick_check: bool) -> Result<bool, OpenError> {
+fn check_file(path: &Path, quick_check: bool) -> Result<bool, OpenError> {
     roll_back_journal(path)?;
     let wrong = |error: rusqlite::Error| OpenError::new(path, &error);
     match open_to_read(path).and_then(|connection| Contents::read(&connection, quick_check)) {

@@ -10,7 +10,7 @@ use crate::server::store::sqlite::OpenError;
 use crate::server::store::sqlite::state_file::beside;
 
 /// The files of a database, as suffixes of its name.
-const SUFFIXES: &[&str] = &["", "-wal", "-shm", "-journal", ".state"];
+pub(super) const SUFFIXES: [&str; 5] = ["", "-wal", "-shm", "-journal", ".state"];
 /// Permission bits of the group and of others.
 const OTHERS: u32 = 0o077;
 

@@ -20,7 +20,7 @@ mod schema;
 mod lock;
 mod open_files;
 mod file;
-mod ledger;
+mod room_index;
 mod scan;
 mod reader;
 mod export;
@@ -59,9 +59,9 @@ pub use file::OpenError;
 pub use import::{ImportError, ImportLine, Imported, import};
 
 use file::File;
-use ledger::RoomIndex;
 use queue::{Append, Deletion, Queue, Write};
 use reader::Readers;
+use room_index::RoomIndex;
 use writer::Writer;
 
 /// The guarantee that an `ack` gives.
@@ -91,7 +91,7 @@ pub struct SqliteSettings {
 
 /// A store in a SQLite database. See the [module docs](self).
 pub struct SqliteStore {
-    ledger: Arc<RoomIndex>,
+    index: Arc<RoomIndex>,
     queue: Arc<Queue>,
     readers: Readers,
     health: watch::Receiver<Health>,
@@ -108,11 +108,11 @@ impl SqliteStore {
     /// If the file is in use by another server, is not a Fanfare database, is damaged, or cannot be read and written.
     pub fn open(settings: &SqliteSettings) -> Result<Self, OpenError> {
         let file = File::open(settings)?;
-        let (ledger, newest) = RoomIndex::load(&file)?;
+        let (index, newest) = RoomIndex::load(&file)?;
         let saved = saved_clock(&file, newest)?;
         let limits = ClockLimits::of(settings.retention.age);
         let clock = saved.map_or_else(Clock::new, |saved| Clock::resume(saved, limits));
-        Self::start(file, ledger, settings, Arc::new(clock))
+        Self::start(file, index, settings, Arc::new(clock))
     }
 
     /// Opens the file like [`Self::open`], with the given clock.
@@ -122,18 +122,18 @@ impl SqliteStore {
         clock: Arc<Clock>,
     ) -> Result<Self, OpenError> {
         let file = File::open(settings)?;
-        let (ledger, _) = RoomIndex::load(&file)?;
-        Self::start(file, ledger, settings, clock)
+        let (index, _) = RoomIndex::load(&file)?;
+        Self::start(file, index, settings, clock)
     }
 
     fn start(
         file: File,
-        ledger: RoomIndex,
+        index: RoomIndex,
         settings: &SqliteSettings,
         clock: Arc<Clock>,
     ) -> Result<Self, OpenError> {
-        let ledger = Arc::new(ledger);
-        let readers = Readers::open(&file, ledger.clone())?;
+        let index = Arc::new(index);
+        let readers = Readers::open(&file, index.clone())?;
         let queue = Arc::new(Queue::default());
 
         let first = match file.refusal() {
@@ -147,7 +147,7 @@ impl SqliteStore {
         let (health, watched) = watch::channel(first);
         let writer = Writer::new(
             file,
-            ledger.clone(),
+            index.clone(),
             queue.clone(),
             readers.clone(),
             settings,
@@ -164,7 +164,7 @@ impl SqliteStore {
             })?;
 
         Ok(Self {
-            ledger,
+            index,
             queue,
             readers,
             health: watched,
@@ -202,7 +202,7 @@ fn saved_clock(file: &File, newest: u64) -> Result<Option<SavedClock>, OpenError
 
 impl Store for SqliteStore {
     fn bounds(&self, room: &RoomName) -> Result<Bounds, StoreError> {
-        Ok(self.ledger.bounds(room))
+        Ok(self.index.bounds(room))
     }
 
     fn changes(&self) -> Changes {
@@ -285,7 +285,7 @@ impl Drop for SqliteStore {
 impl fmt::Debug for SqliteStore {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("SqliteStore")
-            .field("epoch", self.ledger.epoch())
+            .field("epoch", self.index.epoch())
             .finish_non_exhaustive()
     }
 }
@@ -320,16 +320,19 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_panic_on_the_thread_that_writes_makes_the_store_lost_and_refuses_what_follows() {
+    async fn a_panic_on_the_thread_that_writes_makes_the_store_corrupt_and_refuses_what_follows() {
         let folder = tempfile::tempdir().expect("a folder");
         let store = store(&folder);
         let mut health = store.health();
 
         store.queue.push(Write::Fault);
-        let lost = health.wait_for(|health| *health != Health::Ready).await;
+        let corrupt = health.wait_for(|health| *health != Health::Ready).await;
 
         let reason = "the thread that writes to the database panicked: a fault".to_owned();
-        assert_eq!(*lost.expect("told"), Health::Corrupt(reason.clone()));
+        assert_eq!(
+            *corrupt.expect("the writer"),
+            Health::Corrupt(reason.clone())
+        );
         let refused = store.append(&RoomName::lobby(), drafts(), 0).await;
         assert_eq!(refused.map(|_| ()), Err(StoreError::Unavailable(reason)));
         store.close();

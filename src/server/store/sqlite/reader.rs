@@ -14,7 +14,7 @@ use crate::server::store::sqlite::OpenError;
 use crate::server::store::sqlite::damage::DamageLog;
 use crate::server::store::sqlite::fault::Fault;
 use crate::server::store::sqlite::file::{File, ReadConnection};
-use crate::server::store::sqlite::ledger::{RoomIndex, RoomRow};
+use crate::server::store::sqlite::room_index::{RoomIndex, RoomRow};
 use crate::server::store::sqlite::scan::{Direction, Scan, Scanned, is_damage};
 use crate::server::store::{Damage, Limit, Page, Span, StoreError};
 
@@ -27,7 +27,7 @@ pub(super) struct Readers(Arc<ReaderPool>);
 
 #[derive(Debug)]
 struct ReaderPool {
-    ledger: Arc<RoomIndex>,
+    index: Arc<RoomIndex>,
     /// The idle connections; `None` after [`Readers::close`].
     idle: Mutex<Option<Vec<ReadConnection>>>,
     /// One permit per connection. A read keeps its permit until it ends, even if its caller has gone.
@@ -36,12 +36,12 @@ struct ReaderPool {
 }
 
 impl Readers {
-    pub(super) fn open(file: &File, ledger: Arc<RoomIndex>) -> Result<Self, OpenError> {
+    pub(super) fn open(file: &File, index: Arc<RoomIndex>) -> Result<Self, OpenError> {
         let idle = (0..CONNECTIONS)
             .map(|_| file.reader())
             .collect::<Result<_, _>>()?;
         Ok(Self(Arc::new(ReaderPool {
-            ledger,
+            index,
             idle: Mutex::new(Some(idle)),
             free: Arc::new(Semaphore::new(CONNECTIONS)),
             damage: DamageLog::default(),
@@ -90,13 +90,13 @@ impl Readers {
         let shared = self.0.clone();
         let room = room.clone();
         async move {
-            let Some(place) = shared.ledger.place(&room) else {
+            let Some(row) = shared.index.row(&room) else {
                 return Ok(Page::default());
             };
 
             let mut request = ReadRequest {
                 room,
-                place,
+                row,
                 span,
                 limit,
             };
@@ -120,7 +120,7 @@ impl Readers {
 #[derive(Clone)]
 struct ReadRequest {
     room: RoomName,
-    place: RoomRow,
+    row: RoomRow,
     span: Span,
     limit: Limit,
 }
@@ -165,7 +165,7 @@ impl ReaderPool {
     fn read_on(&self, connection: &Connection, request: ReadRequest) -> rusqlite::Result<Step> {
         // One transaction, so that the bounds and the rows belong to the same snapshot.
         let snapshot = connection.unchecked_transaction()?;
-        let Some(place) = bounds(&snapshot, request.place)? else {
+        let Some(row) = bounds(&snapshot, request.row)? else {
             return Ok(Step::Done(Page::default()));
         };
         let (low, high, direction) = match request.span {
@@ -173,17 +173,17 @@ impl ReaderPool {
             Span::Before(before) => (0, before.0.saturating_sub(1), Direction::Backward),
             Span::Newest => (0, u64::MAX, Direction::Backward),
         };
-        let offsets = low.max(place.first)..=high.min(place.head);
+        let offsets = low.max(row.first)..=high.min(row.head);
         let scan = Scan {
             connection: &snapshot,
-            epoch: self.ledger.epoch(),
-            room: place.id,
-            base: place.base,
+            epoch: self.index.epoch(),
+            room: row.id,
+            base: row.base,
             direction,
         };
 
         let mut page = Page {
-            gone: Some(Offset(place.first - 1)),
+            gone: Some(Offset(row.first - 1)),
             ..Page::default()
         };
         let mut bytes = 0;
@@ -205,7 +205,7 @@ impl ReaderPool {
         })?;
         if let Some(problem) = problem {
             self.damage
-                .record(&request.room, place.id, &damaged, &problem);
+                .record(&request.room, row.id, &damaged, &problem);
         }
 
         if let Some(rest) = rest {
@@ -225,20 +225,20 @@ impl ReaderPool {
     }
 }
 
-/// Reads the state of the room at `place` in this transaction; `None` if the room does not exist.
-fn bounds(transaction: &Connection, place: RoomRow) -> rusqlite::Result<Option<RoomRow>> {
+/// Reads the state of the room at `row` in this transaction; `None` if the room does not exist.
+fn bounds(transaction: &Connection, row: RoomRow) -> rusqlite::Result<Option<RoomRow>> {
     let mut select = transaction.prepare_cached("SELECT first, head FROM rooms WHERE id = ?1")?;
     let bounds = select
-        .query_row([place.id], |row| {
+        .query_row([row.id], |found| {
             Ok(RoomRow {
-                first: row.get(0)?,
-                head: row.get(1)?,
-                ..place
+                first: found.get(0)?,
+                head: found.get(1)?,
+                ..row
             })
         })
         .optional();
     match bounds {
-        Err(error) if is_damage(&error) => Ok(Some(place)),
+        Err(error) if is_damage(&error) => Ok(Some(row)),
         bounds => bounds,
     }
 }

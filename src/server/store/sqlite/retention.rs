@@ -8,7 +8,7 @@ use crate::protocol::Offset;
 use crate::protocol::UserId;
 use crate::server::room::{DedupEntry, DedupLimits, DedupWindow};
 use crate::server::store::Retention;
-use crate::server::store::sqlite::ledger::RoomRow;
+use crate::server::store::sqlite::room_index::RoomRow;
 use crate::server::store::sqlite::scan::{is_damage, is_damaged_row, malformed};
 
 /// The largest number of messages of a room that one transaction removes, so that no publish is delayed for long.
@@ -17,28 +17,28 @@ const MAX_TRIMMED: u64 = 512;
 /// The largest number of keys that one transaction removes.
 pub(super) const KEYS_AT_ONCE: usize = 4096;
 
-/// Removes the oldest messages of the room at `place` that are past the limits, at most [`MAX_TRIMMED`], and updates
-/// `place`.
+/// Removes the oldest messages of the room at `row` that are past the limits, at most [`MAX_TRIMMED`], and updates
+/// `row`.
 pub(super) fn trim(
     connection: &Connection,
-    place: &mut RoomRow,
+    row: &mut RoomRow,
     retention: &Retention,
     now: u64,
 ) -> rusqlite::Result<()> {
-    if !place.is_due(retention, now) {
+    if !row.is_due(retention, now) {
         return Ok(());
     }
 
-    let last = place.head.min(place.first + MAX_TRIMMED);
-    let sizes = sizes(connection, place.id, place.first, last)?;
-    let after = trimmed(*place, last, sizes, retention, now);
-    if after.first > place.first {
-        keep_keys(connection, place, after.first, &retention.keys, now)?;
+    let last = row.head.min(row.first + MAX_TRIMMED);
+    let sizes = sizes(connection, row.id, row.first, last)?;
+    let after = trimmed(*row, last, sizes, retention, now);
+    if after.first > row.first {
+        keep_keys(connection, row, after.first, &retention.keys, now)?;
         connection
             .prepare_cached("DELETE FROM messages WHERE room = ?1 AND offset < ?2")?
-            .execute((place.id, after.first))?;
+            .execute((row.id, after.first))?;
     }
-    *place = after;
+    *row = after;
     Ok(())
 }
 
@@ -46,44 +46,44 @@ pub(super) fn trim(
 /// messages up to `committed`.
 pub(super) fn trim_damaged(
     reader: &Connection,
-    place: &mut RoomRow,
+    row: &mut RoomRow,
     committed: u64,
     retention: &Retention,
     now: u64,
 ) -> rusqlite::Result<()> {
-    let last = committed.min(place.first + MAX_TRIMMED);
-    if last < place.first || !place.is_due(retention, now) {
+    let last = committed.min(row.first + MAX_TRIMMED);
+    if last < row.first || !row.is_due(retention, now) {
         return Ok(());
     }
 
     let mut readable = Vec::new();
-    for offset in place.first..=last {
-        match sizes(reader, place.id, offset, offset) {
+    for offset in row.first..=last {
+        match sizes(reader, row.id, offset, offset) {
             Ok(size) => readable.extend(size),
             Err(error) if is_damaged_row(&error) => {}
             Err(error) => return Err(error),
         }
     }
-    *place = trimmed(*place, last, readable, retention, now);
+    *row = trimmed(*row, last, readable, retention, now);
     Ok(())
 }
 
-/// Returns the state of the room at `place` after trimming. `sizes` has the messages up to `last`. Messages without a
+/// Returns the state of the room at `row` after trimming. `sizes` has the messages up to `last`. Messages without a
 /// size are missing or damaged, and are trimmed together with those before them.
 fn trimmed(
-    place: RoomRow,
+    row: RoomRow,
     last: u64,
     sizes: Vec<MessageSize>,
     retention: &Retention,
     now: u64,
 ) -> RoomRow {
-    let mut after = place;
+    let mut after = row;
     let mut sizes = sizes.into_iter().peekable();
 
-    for offset in place.first..=last {
+    for offset in row.first..=last {
         let next = sizes.peek().copied();
         after.oldest = next.map_or(after.oldest, |size| size.clock);
-        if !after.is_due(retention, now) || offset - place.first == MAX_TRIMMED {
+        if !after.is_due(retention, now) || offset - row.first == MAX_TRIMMED {
             break;
         }
 
@@ -133,12 +133,12 @@ fn sizes(
 /// Saves the keys of messages before `first` that are still remembered: a message may be removed before its key.
 fn keep_keys(
     connection: &Connection,
-    place: &RoomRow,
+    row: &RoomRow,
     first: u64,
     limits: &DedupLimits,
     now: u64,
 ) -> rusqlite::Result<()> {
-    let (after, since) = oldest_key(limits, place.head, now);
+    let (after, since) = oldest_key(limits, row.head, now);
 
     connection
         .prepare_cached(
@@ -146,33 +146,33 @@ fn keep_keys(
              SELECT room, offset, at, clock, sender, key FROM messages
              WHERE room = ?1 AND offset < ?2 AND offset > ?3 AND clock > ?4 AND key IS NOT NULL",
         )?
-        .execute((place.id, first, after, since))?;
+        .execute((row.id, first, after, since))?;
 
     // No room keeps more keys than its deduplication window.
     connection
         .prepare_cached("DELETE FROM keys WHERE room = ?1 AND offset <= ?2")?
-        .execute((place.id, after))?;
+        .execute((row.id, after))?;
 
     Ok(())
 }
 
-/// Loads the keys of the room at `place` that are still remembered. With `is_damaged`, unreadable keys are left out,
+/// Loads the keys of the room at `row` that are still remembered. With `is_damaged`, unreadable keys are left out,
 /// and on a damaged page all older ones too.
 pub(super) fn load_keys(
     connection: &Connection,
-    place: &RoomRow,
+    row: &RoomRow,
     limits: DedupLimits,
     now: u64,
     is_damaged: bool,
 ) -> rusqlite::Result<DedupWindow> {
-    let (after, since) = oldest_key(&limits, place.head, now);
+    let (after, since) = oldest_key(&limits, row.head, now);
     let mut keys = Vec::new();
     for table in ["messages", "keys"] {
         let mut select = connection.prepare_cached(&format!(
             "SELECT offset, at, clock, sender, key FROM {table}
              WHERE room = ?1 AND offset > ?2 AND clock > ?3 AND key IS NOT NULL ORDER BY offset DESC"
         ))?;
-        for keyed in select.query_map((place.id, after, since), keyed_of)? {
+        for keyed in select.query_map((row.id, after, since), keyed_of)? {
             match keyed {
                 Ok(keyed) => keys.push(keyed),
                 Err(error) if is_damaged && is_damage(&error) => break,

@@ -8,7 +8,7 @@
 //! # The record
 //!
 //! The state file of the database `fanfare.db` is `fanfare.db.state` in the same folder. It has a fixed size. One
-//! process has it open and overwrites it in place ([`StateFile`]). It holds:
+//! process has it open and overwrites it in row ([`StateFile`]). It holds:
 //!
 //! - `generation`, a random name, new at each start. The database holds the same name ([`schema`](super::schema)); a
 //!   copy from an earlier start holds another.

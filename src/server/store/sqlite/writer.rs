@@ -18,14 +18,14 @@ use crate::server::store::changes::LogChange;
 use crate::server::store::clock::{Clock, ClockLimits, SavedClock};
 use crate::server::store::guard;
 use crate::server::store::sqlite::SqliteSettings;
-use crate::server::store::sqlite::batch::{Batch, DamagedRooms};
+use crate::server::store::sqlite::batch::{Batch, BatchChanges, DamagedRooms};
 use crate::server::store::sqlite::erase;
 use crate::server::store::sqlite::fault::Fault;
 use crate::server::store::sqlite::file::{File, WriteError};
-use crate::server::store::sqlite::ledger::RoomIndex;
 use crate::server::store::sqlite::queue::{Append, Deletion, Dequeued, Queue, Write};
 use crate::server::store::sqlite::reader::Readers;
 use crate::server::store::sqlite::retention;
+use crate::server::store::sqlite::room_index::RoomIndex;
 use crate::server::store::sqlite::scan::is_damage;
 use crate::server::store::sqlite::schema;
 use crate::server::store::{Deleted, Health, Retention, StoreError, Stored};
@@ -50,7 +50,7 @@ type AppendResults = Vec<Result<Vec<Stored>, StoreError>>;
 /// The state of the writer thread. See the [module docs](self).
 pub(super) struct Writer {
     file: File,
-    ledger: Arc<RoomIndex>,
+    index: Arc<RoomIndex>,
     queue: Arc<Queue>,
     readers: Readers,
     retention: Retention,
@@ -70,7 +70,7 @@ pub(super) struct Writer {
 impl Writer {
     pub(super) fn new(
         file: File,
-        ledger: Arc<RoomIndex>,
+        index: Arc<RoomIndex>,
         queue: Arc<Queue>,
         readers: Readers,
         settings: &SqliteSettings,
@@ -79,7 +79,7 @@ impl Writer {
     ) -> Self {
         Self {
             file,
-            ledger,
+            index,
             queue,
             readers,
             retention: settings.retention,
@@ -130,23 +130,23 @@ impl Writer {
             }
         }
 
-        let is_lost = self.is_lost();
-        if !is_lost && let Err(error) = self.save_clock() {
-            let (Fault::Refused(reason) | Fault::Fatal(reason)) = Fault::from(error);
+        let is_corrupt = self.is_corrupt();
+        if !is_corrupt && let Err(error) = self.save_clock() {
+            let reason = Fault::from(error).into_reason();
             warn!(reason, "could not save the clock of the store");
         }
         let Self { file, damage, .. } = self;
         // This connection must close before the writer's: only the last one, if it may write, removes the files
         // beside the database.
         drop(damage);
-        if is_lost {
+        if is_corrupt {
             file.abandon();
         } else {
             file.close();
         }
     }
 
-    fn is_lost(&self) -> bool {
+    fn is_corrupt(&self) -> bool {
         matches!(*self.health.borrow(), Health::Corrupt(_))
     }
 
@@ -167,8 +167,7 @@ impl Writer {
             }
             Err(fault) => {
                 self.mark_failed(&fault);
-                let (Fault::Refused(reason) | Fault::Fatal(reason)) = fault;
-                vec![Err(StoreError::Unavailable(reason)); calls.len()]
+                vec![Err(StoreError::Unavailable(fault.into_reason())); calls.len()]
             }
         };
         let finished = calls.into_iter().zip(results).map(|(mut call, result)| {
@@ -192,7 +191,13 @@ impl Writer {
         let span = CommitSpan::begin();
         let began = Instant::now();
         let messages = appends.iter().map(|(_, drafts, _)| drafts.len()).sum();
-        let stored = self.write(appends).map_err(|error| self.fault(error));
+        let store = |batch: &mut Batch<'_>| {
+            let stored = appends
+                .into_iter()
+                .map(|(room, drafts, at)| batch.append(room, drafts, at));
+            stored.collect()
+        };
+        let stored = self.write(store).map_err(|error| self.fault(error));
 
         let error = match &stored {
             Ok(_) => {
@@ -248,21 +253,20 @@ impl Writer {
             error => {
                 let fault = Fault::from(error);
                 self.mark_failed(&fault);
-                let (Fault::Refused(reason) | Fault::Fatal(reason)) = fault;
-                StoreError::Unavailable(reason)
+                StoreError::Unavailable(fault.into_reason())
             }
         })
     }
 
     fn erase(&mut self, room: &RoomName, offset: Offset, at: u64) -> Result<Deleted, WriteError> {
         self.ensure_writable()?;
-        let ledger = &self.ledger;
-        let (deleted, place) = self
+        let index = &self.index;
+        let (deleted, row) = self
             .file
-            .write(|transaction| erase::erase(transaction, ledger, room, offset, at))?;
+            .write(|transaction| erase::erase(transaction, index, room, offset, at))?;
 
-        self.ledger
-            .commit(place.map(|place| (room.clone(), place)), &[], 0);
+        self.index
+            .commit(row.map(|row| (room.clone(), row)), &[], 0);
         Ok(deleted)
     }
 
@@ -274,33 +278,32 @@ impl Writer {
         self.readers.reopen(&mut self.file)
     }
 
-    /// Stores all of `appends` in one transaction, or none of them.
-    fn write(
+    /// Commits the transaction that `build` builds, and applies it to the memory.
+    fn write<T>(
         &mut self,
-        appends: Vec<(RoomName, Vec<Draft>, u64)>,
-    ) -> Result<AppendResults, WriteError> {
+        build: impl FnOnce(&mut Batch<'_>) -> rusqlite::Result<T>,
+    ) -> Result<T, WriteError> {
         self.ensure_writable()?;
         let now = self.clock.now();
 
-        let (stored, changes) = self.file.write(|transaction| {
-            let mut batch = Batch::new(
-                transaction,
-                &self.ledger,
-                &mut self.keys,
-                self.retention,
+        let (value, changes) = self.file.write(|transaction| {
+            let mut batch = Batch {
+                connection: transaction,
+                index: &self.index,
+                keys: &mut self.keys,
+                retention: self.retention,
                 now,
-                &mut self.damage,
-                self.max_rooms,
-            );
-            let stored = appends
-                .into_iter()
-                .map(|(room, drafts, at)| batch.append(room, drafts, at))
-                .collect::<rusqlite::Result<Vec<_>>>()?;
-            Ok((stored, batch.finish()?))
+                damage: &mut self.damage,
+                max_rooms: self.max_rooms,
+                empty: None,
+                changes: BatchChanges::default(),
+            };
+            let value = build(&mut batch)?;
+            Ok((value, batch.finish()?))
         })?;
 
-        changes.apply(&self.ledger, &mut self.keys);
-        Ok(stored)
+        changes.apply(&self.index, &mut self.keys);
+        Ok(value)
     }
 
     /// Trims old messages, or retries a failed disk. Returns true if there is more to do.
@@ -364,9 +367,9 @@ impl Writer {
             !window.is_empty()
         });
 
-        let due = self.ledger.due(&self.retention, now, ROOMS_AT_ONCE);
+        let due = self.index.due(&self.retention, now, ROOMS_AT_ONCE);
         let empty_since = now.saturating_sub(self.empty_room_age());
-        let has_empty = !self.ledger.empty(empty_since, 1).is_empty();
+        let has_empty = !self.index.empty(empty_since, 1).is_empty();
         let keys = &self.retention.keys;
         let has_keys = retention::has_old_keys(self.file.connection(), keys, now)?;
         if due.is_empty() && !has_empty && !has_keys {
@@ -374,24 +377,12 @@ impl Writer {
         }
 
         let is_full = due.len() == ROOMS_AT_ONCE;
-        let (dropped, forgotten, changes) = self.file.write(|transaction| {
-            let mut batch = Batch::new(
-                transaction,
-                &self.ledger,
-                &mut self.keys,
-                self.retention,
-                now,
-                &mut self.damage,
-                self.max_rooms,
-            );
+        let (dropped, forgotten) = self.write(|batch| {
             batch.touch(due);
             let dropped = batch.drop_empty(empty_since, EMPTY_ROOMS_AT_ONCE)?;
-            let changes = batch.finish()?;
-            let forgotten = retention::forget_keys(transaction, &self.retention.keys, now)?;
-            Ok((dropped, forgotten, changes))
+            Ok((dropped, batch.forget_keys()?))
         })?;
 
-        changes.apply(&self.ledger, &mut self.keys);
         Ok(is_full || dropped == EMPTY_ROOMS_AT_ONCE || forgotten == retention::KEYS_AT_ONCE)
     }
 
@@ -419,7 +410,7 @@ impl Writer {
 
     /// Moves the write-ahead log into the database if it is large enough.
     fn checkpoint(&mut self) {
-        if self.file.log_pages() < CHECKPOINT_PAGES || self.is_lost() {
+        if self.file.log_pages() < CHECKPOINT_PAGES || self.is_corrupt() {
             return;
         }
         // A full disk is no reason to refuse writes yet: the log still accepted the last commit.
@@ -435,7 +426,7 @@ impl Writer {
 
     /// Truncates the write-ahead log if messages were deleted. Retries later if readers prevent it.
     fn cut_log(&mut self) {
-        if !self.must_cut_log || self.is_lost() {
+        if !self.must_cut_log || self.is_corrupt() {
             return;
         }
         match self.file.cut_log() {
@@ -447,9 +438,9 @@ impl Writer {
 
     fn mark_healthy(&self) {
         let changed = self.health.send_if_modified(|health| {
-            let was_ill = *health != Health::Ready;
+            let was_failing = *health != Health::Ready;
             *health = Health::Ready;
-            was_ill
+            was_failing
         });
         if changed {
             info!("the store takes messages again");

@@ -105,18 +105,18 @@ struct RoomIndexState {
 }
 
 impl RoomIndexState {
-    fn insert(&mut self, name: RoomName, place: RoomRow) {
-        if let Some(before) = self.rooms.insert(name.clone(), place) {
+    fn insert(&mut self, name: RoomName, row: RoomRow) {
+        if let Some(before) = self.rooms.insert(name.clone(), row) {
             self.empty.remove(&(before.clock, before.id));
         }
-        if place.kept() == 0 {
-            self.empty.insert((place.clock, place.id), name);
+        if row.kept() == 0 {
+            self.empty.insert((row.clock, row.id), name);
         }
     }
 
     fn remove(&mut self, name: &RoomName) {
-        if let Some(place) = self.rooms.remove(name) {
-            self.empty.remove(&(place.clock, place.id));
+        if let Some(row) = self.rooms.remove(name) {
+            self.empty.remove(&(row.clock, row.id));
         }
     }
 }
@@ -140,10 +140,10 @@ impl RoomIndex {
             ..RoomIndexState::default()
         };
         let mut last = 0;
-        for (name, place) in rooms {
+        for (name, row) in rooms {
             let name = RoomName::parse(&name).map_err(|error| file.damaged(error.to_string()))?;
-            last = last.max(place.clock);
-            inner.insert(name, place);
+            last = last.max(row.clock);
+            inner.insert(name, row);
         }
         Ok((
             Self {
@@ -159,21 +159,21 @@ impl RoomIndex {
     }
 
     /// Returns the state of `room`, if the room exists.
-    pub(super) fn place(&self, room: &RoomName) -> Option<RoomRow> {
+    pub(super) fn row(&self, room: &RoomName) -> Option<RoomRow> {
         self.inner.lock().rooms.get(room).copied()
     }
 
     /// Returns the bounds of `room`. For a room that does not exist, returns the bounds that it would begin with.
     pub(super) fn bounds(&self, room: &RoomName) -> Bounds {
         let inner = self.inner.lock();
-        let place = inner.rooms.get(room).copied();
-        let place = place.unwrap_or(RoomRow::new(0, inner.floor));
+        let row = inner.rooms.get(room).copied();
+        let row = row.unwrap_or(RoomRow::new(0, inner.floor));
         drop(inner);
 
-        let first = if place.kept() > 0 { place.first } else { 0 };
+        let first = if row.kept() > 0 { row.first } else { 0 };
         Bounds {
-            base: Offset(place.base),
-            ..Bounds::dense(self.epoch.clone(), Offset(first), Offset(place.head))
+            base: Offset(row.base),
+            ..Bounds::dense(self.epoch.clone(), Offset(first), Offset(row.head))
         }
     }
 
@@ -202,22 +202,22 @@ impl RoomIndex {
         let due = inner
             .rooms
             .iter()
-            .filter(|(_, place)| place.is_due(retention, now));
+            .filter(|(_, row)| row.is_due(retention, now));
         due.take(count).map(|(name, _)| name.clone()).collect()
     }
 
     /// Applies the changes of a commit.
     pub(super) fn commit(
         &self,
-        places: impl IntoIterator<Item = (RoomName, RoomRow)>,
+        rows: impl IntoIterator<Item = (RoomName, RoomRow)>,
         dropped: &[RoomName],
         floor: u64,
     ) {
         let mut inner = self.inner.lock();
         dropped.iter().for_each(|name| inner.remove(name));
 
-        for (name, place) in places {
-            inner.insert(name, place);
+        for (name, row) in rows {
+            inner.insert(name, row);
         }
 
         inner.floor = inner.floor.max(floor);
