@@ -63,7 +63,9 @@ test('the address of the room is there to copy, and as a QR code that others can
   await expect(panel.locator('#link')).toHaveValue(address);
   await panel.getByRole('button', { name: 'Copy' }).click();
   await expect.poll(() => pasted(page)).toBe(address);
-  const { data, width, height } = bitmap(await panel.getByRole('img', { name: 'QR code' }).screenshot());
+  const code = panel.getByRole('img', { name: 'QR code' });
+  await expect.poll(() => code.evaluate((image: HTMLImageElement) => image.complete && image.naturalWidth > 0)).toBe(true);
+  const { data, width, height } = bitmap(await code.screenshot());
   expect(jsQR.default(data, width, height)?.data).toBe(address);
   await page.keyboard.press('Escape');
   await expect(panel).toBeHidden();

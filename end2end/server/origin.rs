@@ -126,6 +126,29 @@ async fn a_socket_is_opened_only_for_allowed_origins() {
 }
 
 #[tokio::test]
+async fn a_qr_code_is_drawn_only_for_pages_of_allowed_origins() {
+    let server = Server::start(&["--allow-origin", "https://shop.example"]);
+    let own = server.address;
+    let long = format!("http://{own}/r/{}", "x".repeat(3000));
+
+    for (url, status) in [
+        (&*format!("http://{own}/r/lobby"), StatusCode::OK),
+        ("https://shop.example/chat/r/lobby", StatusCode::OK),
+        ("https://evil.example/r/lobby", StatusCode::FORBIDDEN),
+        ("/r/lobby", StatusCode::BAD_REQUEST),
+        (&long, StatusCode::BAD_REQUEST),
+    ] {
+        let response = reqwest::get(format!("http://{own}/qr.svg?url={url}"))
+            .await
+            .expect("an answer");
+
+        assert_eq!(response.status(), status, "{url}");
+        let is_image = response.headers()["content-type"] == "image/svg+xml";
+        assert_eq!(is_image, status == StatusCode::OK, "{url}");
+    }
+}
+
+#[tokio::test]
 async fn any_origin_may_be_allowed() {
     let server = Server::start(&["--allow-origin", "any"]);
     assert!(

@@ -16,7 +16,6 @@ pub mod markup;
 pub mod drawing;
 pub mod dynamic;
 pub mod link;
-pub mod qr;
 pub mod home;
 pub mod timeline;
 pub mod message;

@@ -1,4 +1,4 @@
-//! The panel for inviting others: the URL of the room, as text and as a QR code.
+//! The panel for inviting others: the URL of the room, as text and as a QR code, which the server draws.
 
 use leptos::prelude::*;
 use leptos::web_sys::HtmlInputElement;
@@ -6,7 +6,7 @@ use leptos::web_sys::HtmlInputElement;
 use super::dynamic::{fill, find, on, set, show, still};
 use super::i18n::use_text;
 use super::live::{RoomState, address, copy};
-use super::qr;
+use crate::protocol::BasePath;
 
 /// The id of the panel, for the button that opens it.
 pub const PANEL: &str = "share";
@@ -14,13 +14,13 @@ pub const PANEL: &str = "share";
 const LINK: &str = "link";
 const COPY: &str = "copy-link";
 const CODE: &str = "qr";
-const DOTS: &str = "qr-dots";
 
 /// The panel for inviting others.
 #[component]
 pub fn Share() -> impl IntoView {
     let text = use_text();
     let live = expect_context::<RoomState>();
+    let base = expect_context::<BasePath>();
     let copied = RwSignal::new(false);
 
     // Only the browser knows the public URL of the server.
@@ -31,19 +31,10 @@ pub fn Share() -> impl IntoView {
             String::new()
         }
     };
-    let code = move || {
-        Some(link())
-            .filter(|link| !link.is_empty())
-            .and_then(|link| qr::encode(link.as_bytes()))
-    };
 
     fill(LINK, link);
-    // The view box includes the quiet zone of four modules.
-    set(CODE, "viewBox", move || {
-        format!("-4 -4 {0} {0}", code().map_or(0, |code| code.size()) + 8)
-    });
-    set(DOTS, "d", move || {
-        code().map(|code| code.path()).unwrap_or_default()
+    set(CODE, "src", move || {
+        base.join(&format!("/qr.svg?url={}", link()))
     });
     show(
         COPY,
@@ -65,9 +56,7 @@ pub fn Share() -> impl IntoView {
                 <label for=LINK>{text.address}</label>
                 <input id=LINK readonly/>
                 <button class="tool" id=COPY type="button">{text.copy}</button>
-                <svg class="qr" id=CODE role="img" aria-label=text.qr>
-                    <path id=DOTS></path>
-                </svg>
+                <img class="qr" id=CODE loading="lazy" width="260" height="260" alt=text.qr/>
             </section>
         }
     })

@@ -16,6 +16,7 @@ mod ops;
 mod embedded_files;
 mod page;
 mod problem;
+mod qr_code;
 mod admin_page;
 mod renderer;
 mod router;

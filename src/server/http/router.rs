@@ -13,7 +13,7 @@ use crate::server::http::middleware::{origin_check, trace};
 use crate::server::http::renderer::Renderer;
 use crate::server::http::site::Site;
 use crate::server::http::{
-    admin_page, api, base, content, cors, error, headers, page, problem, socket,
+    admin_page, api, base, content, cors, error, headers, page, problem, qr_code, socket,
 };
 use crate::server::hub::Hub;
 use crate::server::metrics::RateHistory;
@@ -79,6 +79,7 @@ pub fn router(state: AppState) -> Router {
     let router = Router::new()
         .route("/", get(page::lobby))
         .route("/r/{*room}", get(page::room).post(page::publish_form))
+        .route("/qr.svg", get(qr_code::qr_code))
         .route("/ws", get(socket::open))
         .merge(api::router())
         .merge(admin_page::router())

@@ -17,17 +17,20 @@ use crate::server::http::error::ApiError;
 const SEC_FETCH_SITE: HeaderName = HeaderName::from_static("sec-fetch-site");
 const SEC_FETCH_MODE: HeaderName = HeaderName::from_static("sec-fetch-mode");
 
-/// Passes `request` on if `web` allows its host and its origin.
+/// Passes `request` on if `web` allows its host and its origin. The host is an extension of the request.
 pub(in crate::server::http) async fn check(
     Shared(web): Shared<Arc<WebPolicy>>,
     Extension(ClientAddress(address)): Extension<ClientAddress>,
-    request: Request,
+    mut request: Request,
     next: Next,
 ) -> Result<Response, ApiError> {
     let log = |error: &ApiError| info!(%address, %error, "refused");
     let host = check_host(&web, &request).inspect_err(log)?;
     check_origin(&web, request.headers(), host.as_ref()).inspect_err(log)?;
 
+    if let Some(host) = host {
+        request.extensions_mut().insert(host);
+    }
     Ok(next.run(request).await)
 }
 
