@@ -40,7 +40,7 @@ fn log_of(frames: u64) -> Mutex<Log> {
 /// Encodes one message for the first reader of a dialect.
 #[divan::bench(args = [Dialect::Plain, Dialect::Typed])]
 fn encode(bencher: Bencher, dialect: Dialect) {
-    bencher.bench(|| frame(black_box(1)).encode(Format::new(dialect)));
+    bencher.bench(|| Format::new(dialect).encode(&frame(black_box(1))));
 }
 
 /// Appends one message to a full ring.

@@ -1,9 +1,12 @@
-//! The protocols in which a connection reads a room, and the encoding of the server's messages in each.
+//! The protocols in which a connection reads a room, and the encoding of messages and other pushes in each.
 //!
 //! Two dialects run over a WebSocket and two are the body of an HTTP response. All but the plain one carry the
-//! same JSON objects; only the framing around an object differs.
+//! same JSON objects; only the framing around an object differs. A format is a dialect with or without compression.
+
+use bytes::Bytes;
 
 use crate::protocol::{Position, Push, SUBPROTOCOL};
+use crate::server::room::{Frame, Payload};
 use crate::server::wire::{self, Opcode};
 
 /// Time before a browser's `EventSource` reconnects, in milliseconds, unless a `drain` sets another. The
@@ -76,13 +79,89 @@ impl Dialect {
         }
     }
 
-    /// Returns the bytes of a heartbeat, which readers of a stream ignore: a comment or an empty line. Empty
-    /// for WebSockets, which have pings.
+    /// Returns the bytes of a heartbeat: a ping, or a comment or an empty line, which readers of a stream ignore.
     pub const fn heartbeat(self) -> &'static [u8] {
         match self {
+            Self::Plain | Self::Typed => wire::PING,
             Self::Sse => b":\n\n",
             Self::Ndjson => b"\n",
-            Self::Plain | Self::Typed => b"",
+        }
+    }
+}
+
+/// The encoding of messages for one connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Format {
+    dialect: Dialect,
+    is_deflated: bool,
+}
+
+impl Format {
+    /// Number of formats.
+    pub const COUNT: usize = 2 * Dialect::COUNT;
+
+    /// Returns the uncompressed format of `dialect`.
+    pub const fn new(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            is_deflated: false,
+        }
+    }
+
+    /// Returns the format of `dialect` that compresses each message on its own (RFC 7692) where that makes it
+    /// smaller. Only WebSockets are compressed; for a stream, this is the uncompressed format.
+    pub const fn deflated(dialect: Dialect) -> Self {
+        Self {
+            dialect,
+            is_deflated: !dialect.is_stream(),
+        }
+    }
+
+    /// Returns the dialect.
+    pub const fn dialect(self) -> Dialect {
+        self.dialect
+    }
+
+    /// Returns true if messages are compressed.
+    pub const fn is_deflated(self) -> bool {
+        self.is_deflated
+    }
+
+    /// Returns the index of this format, below [`Format::COUNT`].
+    pub const fn index(self) -> usize {
+        self.dialect as usize * 2 + self.is_deflated as usize
+    }
+
+    /// Encodes `frame` as a WebSocket frame, an event or a line. Empty if the dialect cannot express it.
+    pub fn encode(self, frame: &Frame) -> Bytes {
+        let push = || Push::Message(frame.publication());
+
+        match (self.dialect, frame.payload()) {
+            (Dialect::Plain, _) if frame.is_deleted() => Bytes::new(),
+            (Dialect::Plain, Payload::Text(text)) => {
+                self.encode_data(Opcode::Text, text.as_bytes())
+            }
+            (Dialect::Plain, Payload::Binary(bytes)) => self.encode_data(Opcode::Binary, bytes),
+            (Dialect::Typed, _) => self.encode_data(Opcode::Text, push().encode().as_bytes()),
+
+            (Dialect::Sse, _) => {
+                let mut event = format!("id: {}\n", frame.position()).into_bytes();
+                self.dialect.encode_into(&push(), &mut event);
+                event.into()
+            }
+            (Dialect::Ndjson, _) => {
+                let mut line = Vec::new();
+                self.dialect.encode_into(&push(), &mut line);
+                line.into()
+            }
+        }
+    }
+
+    fn encode_data(self, opcode: Opcode, payload: &[u8]) -> Bytes {
+        if self.is_deflated {
+            wire::encode_deflated(opcode, payload)
+        } else {
+            wire::encode(opcode, payload)
         }
     }
 }

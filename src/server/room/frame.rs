@@ -1,15 +1,12 @@
-//! Messages: a draft before the store has assigned its offset, and a frame of a room's log after that.
-//!
-//! A draft is encoded once, as the WebSocket frame of the plain dialect. All other formats are encoded from it.
+//! Messages: a draft before the store has assigned its offset, and a frame of a room's log after that. Both hold the
+//! payload and no encoding: see [`Format::encode`](crate::server::room::Format::encode).
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;
 
-use crate::protocol::{Body, Epoch, Key, Offset, Position, Publication, Push, UserId};
+use crate::protocol::{Body, Epoch, Key, Offset, Position, Publication, UserId};
 use crate::server::memory::Memory;
-use crate::server::room::{Dialect, Format};
-use crate::server::wire::{self, Opcode};
 
 /// The payload of a message.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,18 +23,18 @@ pub struct Draft {
     from: UserId,
     key: Option<Key>,
     is_text: bool,
-    /// WebSocket frame of the plain dialect, counted against the memory budget.
-    plain: Bytes,
+    /// Payload, counted against the memory budget.
+    payload: Bytes,
 }
 
 impl Draft {
     /// Creates a text message.
-    pub fn text(from: UserId, key: Option<Key>, text: &str) -> Self {
+    pub fn text(from: UserId, key: Option<Key>, text: impl Into<String>) -> Self {
         Self {
             from,
             key,
             is_text: true,
-            plain: plain(Opcode::Text, text.as_bytes()),
+            payload: hold(text.into().into()),
         }
     }
 
@@ -47,7 +44,7 @@ impl Draft {
             from,
             key: None,
             is_text: false,
-            plain: plain(Opcode::Binary, bytes),
+            payload: hold(Bytes::copy_from_slice(bytes)),
         }
     }
 
@@ -63,25 +60,23 @@ impl Draft {
 
     /// Returns the payload.
     pub fn payload(&self) -> Payload<'_> {
-        let payload = wire::payload(&self.plain);
-
-        // A text draft is created from a `str`, so it is valid UTF-8.
+        // A text draft is created from a `String`, so it is valid UTF-8.
         if self.is_text {
-            Payload::Text(str::from_utf8(payload).unwrap_or_default())
+            Payload::Text(str::from_utf8(&self.payload).unwrap_or_default())
         } else {
-            Payload::Binary(payload)
+            Payload::Binary(&self.payload)
         }
     }
 
     /// Returns its size in memory, in bytes, as limits count it.
     pub fn size(&self) -> usize {
-        size_of::<Self>() + self.plain.len()
+        size_of::<Self>() + self.payload.len()
     }
 }
 
-/// Encodes `payload` for the plain dialect, and reserves memory for it and for the later [`Frame`].
-fn plain(opcode: Opcode, payload: &[u8]) -> Bytes {
-    Memory::of_process().hold(wire::encode(opcode, payload), size_of::<Frame>())
+/// Reserves memory for `payload` and for the later [`Frame`].
+fn hold(payload: Bytes) -> Bytes {
+    Memory::of_process().hold(payload, size_of::<Frame>())
 }
 
 /// One message of a room's log.
@@ -148,42 +143,22 @@ impl Frame {
         self.at
     }
 
-    /// Encodes the frame in `format`: as a WebSocket frame, an event or a line. Empty if the format cannot
-    /// express it. The plain encoding is shared; others are created by each call, and
-    /// [`Log`](crate::server::room::Log) caches those that readers share.
-    pub fn encode(&self, format: Format) -> Bytes {
-        let frame = self.encode_uncompressed(format.dialect());
-
-        if format.is_deflated() && !frame.is_empty() {
-            wire::deflated(&frame)
-        } else {
-            frame
+    /// Returns the position of a reader that has read the log up to this frame.
+    pub fn position(&self) -> Position {
+        Position {
+            epoch: self.epoch.clone(),
+            offset: self.offset,
         }
     }
 
-    /// Encodes the frame in `dialect` without compression.
-    fn encode_uncompressed(&self, dialect: Dialect) -> Bytes {
-        let head = match dialect {
-            Dialect::Plain if self.is_deleted => return Bytes::new(),
-            Dialect::Plain => return self.draft.plain.clone(),
-            Dialect::Typed | Dialect::Ndjson => String::new(),
-            Dialect::Sse => {
-                let position = Position {
-                    epoch: self.epoch.clone(),
-                    offset: self.offset,
-                };
-                format!("id: {position}\n")
-            }
-        };
-
-        let mut bytes = head.into_bytes();
-        dialect.encode_into(&Push::Message(self.publication()), &mut bytes);
-        bytes.into()
+    /// Returns the payload; empty for a tombstone.
+    pub fn payload(&self) -> Payload<'_> {
+        self.draft.payload()
     }
 
     /// Returns the message as the JSON dialects carry it.
     pub fn publication(&self) -> Publication {
-        let body = match self.draft.payload() {
+        let body = match self.payload() {
             _ if self.is_deleted => Body::Deleted(true),
             Payload::Text(text) => Body::Text(text.to_owned()),
             Payload::Binary(bytes) => Body::Data(STANDARD.encode(bytes)),
@@ -201,6 +176,6 @@ impl Frame {
 
     /// Returns its size in memory, in bytes, as limits count it: the frame and its plain encoding.
     pub fn size(&self) -> usize {
-        size_of::<Self>() + self.draft.plain.len()
+        size_of::<Self>() + self.draft.payload.len()
     }
 }

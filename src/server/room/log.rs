@@ -11,7 +11,7 @@ use bytes::{Bytes, BytesMut};
 use crate::protocol::Offset;
 use crate::server::memory::Memory;
 use crate::server::room::fanout_batch::Chunk;
-use crate::server::room::{Dialect, Format, Frame};
+use crate::server::room::{Format, Frame};
 
 /// Number of recent redactions that a log keeps, for readers that reconnect.
 const MAX_REDACTIONS: usize = 64;
@@ -219,20 +219,13 @@ impl RingEntry {
 
     /// Returns the frame in `format`, encoding it on the first call.
     fn encode(&mut self, format: Format) -> Bytes {
-        if format == Format::new(Dialect::Plain) {
-            return self.frame.encode(format);
-        }
         let cached = self.encodings.iter().find(|(cached, _)| *cached == format);
         if let Some((_, encoding)) = cached {
             return encoding.clone();
         }
 
-        let mut encoding = self.frame.encode(format);
-        // An encoding that is not unique is the plain one, whose memory is already counted.
-        if encoding.is_unique() {
-            encoding = Memory::of_process().hold(encoding, size_of::<(Format, Bytes)>());
-        }
-
+        let encoding = format.encode(&self.frame);
+        let encoding = Memory::of_process().hold(encoding, size_of::<(Format, Bytes)>());
         self.encodings.reserve_exact(1);
         self.encodings.push((format, encoding.clone()));
         encoding
@@ -251,7 +244,7 @@ pub fn concat_frames<'a>(
     format: Format,
     max_bytes: usize,
 ) -> Option<Chunk> {
-    let encoded = frames.map(|frame| (frame.offset(), frame.encode(format)));
+    let encoded = frames.map(|frame| (frame.offset(), format.encode(frame)));
     concat(encoded, max_bytes)
 }
 
@@ -293,7 +286,7 @@ mod tests {
 
     use super::*;
     use crate::protocol::{Epoch, UserId};
-    use crate::server::room::Draft;
+    use crate::server::room::{Dialect, Draft};
 
     const PLAIN: Format = Format::new(Dialect::Plain);
 
@@ -492,7 +485,7 @@ mod tests {
                     Ok(None) => prop_assert_eq!(*after, log.head().0),
                     Ok(Some(chunk)) => {
                         let expected: Vec<u8> = (*after + 1..=chunk.until.0)
-                            .flat_map(|offset| letter(offset).encode(PLAIN).to_vec())
+                            .flat_map(|offset| PLAIN.encode(&letter(offset)).to_vec())
                             .collect();
                         prop_assert_eq!(&chunk.bytes[..], &expected[..]);
                         *after = chunk.until.0;

@@ -203,7 +203,7 @@ impl Session {
                     );
                     error(ErrorCode::BadField, message, key)
                 }
-                Ok(()) => Action::Publish(Draft::text(self.id.clone(), key, &text)),
+                Ok(()) => Action::Publish(Draft::text(self.id.clone(), key, text)),
             },
 
             // Limited like a message, because verifying a token takes more time than most commands.

@@ -434,13 +434,13 @@ mod tests {
 
     /// Returns a compressed frame of a client, masked with zeros.
     fn compressed(text: &str) -> Vec<u8> {
-        let frame = wire::deflated(&wire::encode(Opcode::Text, text.as_bytes()));
-        let header = frame.len() - wire::payload(&frame).len();
+        let mut frame = wire::encode_deflated(Opcode::Text, text.as_bytes()).to_vec();
+        // A length of 126 means that two bytes with the length follow.
+        let header = if frame[1] == 126 { 4 } else { 2 };
 
-        let mut masked = frame.to_vec();
-        masked[1] |= 0x80;
-        masked.splice(header..header, [0; 4]);
-        masked
+        frame[1] |= 0x80;
+        frame.splice(header..header, [0; 4]);
+        frame
     }
 
     #[tokio::test]

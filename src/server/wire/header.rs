@@ -154,6 +154,9 @@ impl Header {
     }
 }
 
+/// A whole, unmasked ping without a payload.
+pub const PING: &[u8] = &[FIN | Opcode::Ping.bits(), 0];
+
 /// Appends one whole, unmasked frame to `out`.
 pub fn encode_into(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
     out.push(FIN | opcode.bits());
@@ -193,30 +196,14 @@ pub fn close_echo(code: Option<u16>) -> Bytes {
     }
 }
 
-/// Returns a whole, unmasked data frame with its message compressed, or unchanged if that does not make it smaller.
-pub fn deflated(frame: &Bytes) -> Bytes {
-    let Some(payload) = deflate(payload(frame)) else {
-        return frame.clone();
-    };
-
-    let opcode = if frame.first() == Some(&(FIN | Opcode::Text.bits())) {
-        Opcode::Text
-    } else {
-        Opcode::Binary
+/// Returns one whole, unmasked data frame with its message compressed, unless that does not make it smaller.
+pub fn encode_deflated(opcode: Opcode, payload: &[u8]) -> Bytes {
+    let Some(payload) = deflate(payload) else {
+        return encode(opcode, payload);
     };
 
     let mut out = Vec::with_capacity(MAX_HEADER_BYTES + payload.len());
     encode_into(opcode, &payload, &mut out);
     out[0] |= COMPRESSED;
     out.into()
-}
-
-/// Returns the payload of a whole, unmasked frame, such as [`encode`] returns.
-pub fn payload(frame: &[u8]) -> &[u8] {
-    let header = match frame.get(1) {
-        Some(127) => 10,
-        Some(126) => 4,
-        _ => 2,
-    };
-    frame.get(header..).unwrap_or_default()
 }

@@ -15,6 +15,6 @@ mod violation;
 
 pub use decoder::Decoder;
 pub use deflate::{AGREEMENT as DEFLATE_AGREEMENT, is_offered as is_deflate_offered};
-pub use header::{Opcode, close_echo, close_frame, deflated, encode, encode_into, payload};
+pub use header::{Opcode, PING, close_echo, close_frame, encode, encode_deflated, encode_into};
 pub use incoming::Incoming;
 pub use violation::Violation;

@@ -123,7 +123,7 @@ impl NewMessage {
         let Self { text, from, key } = self;
         let from = principal.user_id(from)?.unwrap_or_else(UserId::anonymous);
 
-        Ok(Draft::text(from, key, &text))
+        Ok(Draft::text(from, key, text))
     }
 }
 

@@ -18,7 +18,7 @@ fn frames(texts: &[&str]) -> Vec<Arc<Frame>> {
         .zip(texts)
         .map(|(offset, text)| {
             Arc::new(Frame::new(
-                Draft::text(UserId::guest(0), None, text),
+                Draft::text(UserId::guest(0), None, *text),
                 Epoch::new(0),
                 Offset(offset),
                 Offset(offset - 1),
@@ -283,7 +283,7 @@ fn readers_of_all_other_dialects_are_notified_of_a_gap() {
 
         let mut expected = Vec::new();
         dialect.encode_into(&gap, &mut expected);
-        expected.extend_from_slice(&all[2].encode(Format::new(dialect)));
+        expected.extend_from_slice(&Format::new(dialect).encode(&all[2]));
         assert_eq!(written, expected);
         assert!(!finished);
     }

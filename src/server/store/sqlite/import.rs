@@ -87,7 +87,7 @@ impl ImportLine {
 
         let from = self.from.unwrap_or_else(UserId::anonymous);
         let draft = match self.body {
-            Body::Text(text) => Draft::text(from, self.key, &text),
+            Body::Text(text) => Draft::text(from, self.key, text),
             Body::Deleted(_) => return Ok(None),
             Body::Data(data) => {
                 let bytes = STANDARD
