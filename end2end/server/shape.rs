@@ -53,7 +53,6 @@ const FLOORS: &[(&str, &[&str])] = &[
             "protocol",
             "server::memory",
             "server::metrics",
-            "server::wire",
             "server::room",
             "server::run_clock",
             "server::session",

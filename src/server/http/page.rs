@@ -178,9 +178,8 @@ async fn recent_messages(state: &AppState, room: &RoomName) -> Option<InitialHis
             .map_err(|refusal| refusal.to_string())?;
         // Read before the messages: a message in between is then received twice, and not missed.
         let head = room.head();
-        let page = state
-            .hub
-            .history(&room, Span::Newest, MAX_MESSAGES)
+        let page = room
+            .history(Span::Newest, MAX_MESSAGES)
             .await
             .map_err(|error| error.to_string())?;
 

@@ -9,9 +9,9 @@ use crate::protocol::CloseCode;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
+use crate::server::hub::connections::unreachable_notice;
 use crate::server::hub::{
-    Closing, ConnectionEntry, Hub, Notice, Resume, Room, StartPosition, Subscriber, now_millis,
-    outage,
+    Closing, ConnectionEntry, Hub, Resume, Room, StartPosition, Subscriber, now_millis,
 };
 use crate::server::memory::{Memory, MemoryReservation};
 use crate::server::moderation::AccessRequest;
@@ -79,14 +79,14 @@ pub struct Membership {
     /// The time at which the connection joined, in milliseconds since 1970 UTC.
     since: u64,
     /// The keys of the subscriber, once it is registered.
-    keys: Option<Keys>,
+    keys: Option<SubscriberKeys>,
     /// The memory of the connection and of its entry in the room's presence.
     _reservation: MemoryReservation,
 }
 
 /// The keys of a registered subscriber.
 #[derive(Clone, Copy, Debug)]
-struct Keys {
+struct SubscriberKeys {
     reader: usize,
     connection: usize,
 }
@@ -129,6 +129,29 @@ impl Admission {
         })
     }
 
+    /// Makes the connection a member. With an `id` the client is present from now on; without one it only reads.
+    /// `proven` is the id that its token proves; bans and kicks apply to it in either case.
+    pub fn join(self, id: Option<UserId>, proven: Option<UserId>) -> Membership {
+        let Self { slot, room, .. } = self;
+        let since = now_millis();
+        if let Some(id) = &id {
+            room.presence.lock().join(id, since);
+            slot.hub.0.dirty_presence.mark(&room);
+        }
+
+        let id_bytes = id.as_ref().map_or(0, |id| 2 * id.as_str().len());
+        Membership {
+            number: slot.hub.connections().next_number(),
+            slot,
+            room,
+            id,
+            proven,
+            since,
+            keys: None,
+            _reservation: Memory::of_process().reserve(CONNECTION_BYTES + id_bytes),
+        }
+    }
+
     /// Returns the room.
     pub const fn room(&self) -> &Arc<Room> {
         &self.room
@@ -153,33 +176,6 @@ impl Admission {
 }
 
 impl Membership {
-    /// Makes an admitted connection a member: see [`Hub::join`].
-    pub(super) fn new(
-        hub: &Hub,
-        admission: Admission,
-        id: Option<UserId>,
-        proven: Option<UserId>,
-    ) -> Self {
-        let Admission { slot, room, .. } = admission;
-        let since = now_millis();
-        if let Some(id) = &id {
-            room.presence.lock().join(id, since);
-            hub.0.dirty_presence.mark(&room);
-        }
-
-        let id_bytes = id.as_ref().map_or(0, |id| 2 * id.as_str().len());
-        Self {
-            slot,
-            room,
-            id,
-            proven,
-            number: hub.connections().next_number(),
-            since,
-            keys: None,
-            _reservation: Memory::of_process().reserve(CONNECTION_BYTES + id_bytes),
-        }
-    }
-
     /// Returns the id under which the connection is present, if any.
     pub const fn id(&self) -> Option<&UserId> {
         self.id.as_ref()
@@ -215,11 +211,11 @@ impl Membership {
         };
         let account = entry.account().cloned();
         let connection = hub.connections().insert(entry);
-        self.keys = Some(Keys { reader, connection });
+        self.keys = Some(SubscriberKeys { reader, connection });
 
         // Between admission and registration, notifications could not reach this connection; handle missed ones now.
         if matches!(*hub.store().health().borrow(), Health::Unreachable(_)) {
-            subscriber.send(&Notice::Room(&outage::notice()));
+            subscriber.send(&unreachable_notice());
         }
         if hub.is_draining() {
             subscriber.close(Closing::Drain(hub.reconnect_after()));
@@ -234,7 +230,7 @@ impl Membership {
 impl Drop for Membership {
     fn drop(&mut self) {
         let hub = &self.slot.hub;
-        if let Some(Keys { reader, connection }) = self.keys {
+        if let Some(SubscriberKeys { reader, connection }) = self.keys {
             self.room.remove_reader(reader);
             hub.connections().remove(connection);
         }

@@ -138,8 +138,8 @@ impl Cluster {
     pub(super) fn send_presence(&self, room: &Room) {
         let delta = {
             let presence = room.presence.lock();
-            let mut neighbours = room.neighbours.lock();
-            neighbours.get_or_insert_default().delta(&presence)
+            let mut remote = room.remote_presence.lock();
+            remote.get_or_insert_default().delta(&presence)
         };
         if let Some(delta) = delta {
             self.send_members(room.name(), delta);
@@ -173,11 +173,11 @@ impl Cluster {
     async fn presence_is_complete(&self, room: &Room) {
         let is_complete = || {
             let nodes = self.nodes.lock();
-            let neighbours = room.neighbours.lock();
+            let remote = room.remote_presence.lock();
             nodes.is_empty()
-                || neighbours
+                || remote
                     .as_ref()
-                    .is_some_and(|neighbours| neighbours.has_snapshots_of(nodes.keys()))
+                    .is_some_and(|remote| remote.has_snapshots_of(nodes.keys()))
         };
         // A node that has just started may not have discovered the others yet.
         if self.began.elapsed() < ANSWER_WITHIN || !is_complete() {
@@ -203,8 +203,8 @@ impl Cluster {
             // Messages may have been missed during the disconnection.
             BusEvent::Reconnected => {
                 for room in self.rooms.all() {
-                    if let Some(neighbours) = room.neighbours.lock().as_mut() {
-                        neighbours.mark_stale();
+                    if let Some(remote) = room.remote_presence.lock().as_mut() {
+                        remote.mark_stale();
                     }
                 }
                 self.request_all();
@@ -260,8 +260,8 @@ impl Cluster {
 
         let is_understood = {
             let mut presence = room.presence.lock();
-            let mut neighbours = room.neighbours.lock();
-            neighbours
+            let mut remote = room.remote_presence.lock();
+            remote
                 .get_or_insert_default()
                 .apply(node, members, &mut presence, self.clock.now())
         };
@@ -319,8 +319,8 @@ impl Cluster {
 
         for room in self.rooms.all() {
             let mut presence = room.presence.lock();
-            if let Some(neighbours) = room.neighbours.lock().as_mut() {
-                neighbours.remove_node(node, &mut presence, self.clock.now());
+            if let Some(remote) = room.remote_presence.lock().as_mut() {
+                remote.remove_node(node, &mut presence, self.clock.now());
             }
             drop(presence);
             room.presence_received.notify_waiters();
@@ -389,8 +389,6 @@ impl Cluster {
 
 /// Returns all members of `room` on this node that have been sent to the others; `None` if there were none.
 fn all_members(room: &Room) -> Option<PresenceUpdate> {
-    let neighbours = room.neighbours.lock();
-    neighbours
-        .as_ref()
-        .and_then(|neighbours| neighbours.snapshot())
+    let remote = room.remote_presence.lock();
+    remote.as_ref().and_then(|remote| remote.snapshot())
 }

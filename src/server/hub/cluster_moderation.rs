@@ -27,13 +27,13 @@ pub struct Effect {
 
 /// The reason why a command could not be applied.
 #[derive(Debug, thiserror::Error)]
-pub enum DecreeError {
+pub enum RuleError {
     /// There are too many bans.
     #[error(transparent)]
     TooManyBans(#[from] TooManyBans),
     /// The command could not be stored.
     #[error("{0}")]
-    NotKept(String),
+    NotStored(String),
 }
 
 /// The moderation rules, and the connections that they apply to.
@@ -70,7 +70,7 @@ impl ClusterModeration {
     ///
     /// # Errors
     /// If the change could not be applied.
-    pub async fn change(self: &Arc<Self>, change: RuleChange) -> Result<Effect, DecreeError> {
+    pub async fn change(self: &Arc<Self>, change: RuleChange) -> Result<Effect, RuleError> {
         let this = self.clone();
         // A separate task completes the change even if the client disconnects.
         let changing = tokio::spawn(async move {
@@ -79,13 +79,13 @@ impl ClusterModeration {
                 None => this.change_here(change).await,
             }
         });
-        changing.await.map_err(not_kept)?
+        changing.await.map_err(not_stored)?
     }
 
-    async fn change_here(&self, change: RuleChange) -> Result<Effect, DecreeError> {
+    async fn change_here(&self, change: RuleChange) -> Result<Effect, RuleError> {
         let (moderation, rule) = (self.moderation.clone(), change.clone());
         let changed = tokio::task::spawn_blocking(move || moderation.change(&rule)).await;
-        let changed = changed.map_err(not_kept)?.map_err(not_kept)??;
+        let changed = changed.map_err(not_stored)?.map_err(not_stored)??;
 
         let disconnected = self.enforce(&change).await;
         Ok(Effect {
@@ -98,7 +98,7 @@ impl ClusterModeration {
         &self,
         rules: &dyn RuleStore,
         change: RuleChange,
-    ) -> Result<Effect, DecreeError> {
+    ) -> Result<Effect, RuleError> {
         if !self.moderation.would_change(&change)? {
             return Ok(Effect {
                 changed: false,
@@ -114,8 +114,8 @@ impl ClusterModeration {
             .await;
 
         let name = change.key();
-        let rule = serde_json::to_vec(&ClusterCommand::Change(change)).map_err(not_kept)?;
-        let version = rules.put(&name, rule).await.map_err(not_kept)?;
+        let rule = serde_json::to_vec(&ClusterCommand::Change(change)).map_err(not_stored)?;
+        let version = rules.put(&name, rule).await.map_err(not_stored)?;
 
         let mut applied = self.applied.subscribe();
         // The sender cannot be dropped while `self` exists.
@@ -206,8 +206,8 @@ impl ClusterModeration {
     }
 }
 
-fn not_kept(error: impl ToString) -> DecreeError {
-    DecreeError::NotKept(error.to_string())
+fn not_stored(error: impl ToString) -> RuleError {
+    RuleError::NotStored(error.to_string())
 }
 
 /// Returns true if `change` bars this connection.

@@ -10,19 +10,22 @@ use std::sync::atomic::{AtomicU64, Ordering};
 
 use parking_lot::Mutex;
 use slab::Slab;
-use tokio::sync::Notify;
 use tokio::sync::mpsc::Receiver;
+use tokio::sync::{Notify, watch};
 
-use crate::protocol::CloseCode;
-use crate::protocol::RoomName;
-use crate::protocol::UserId;
+use crate::protocol::{CloseCode, ErrorCode, Push, RoomName, UserId};
+use crate::server::hub::presence::DirtyPresence;
 use crate::server::hub::{
-    Closing, ConnectionStatus, Refusal, Room, Subscriber, TracedConnection, Tracer,
+    Closing, ConnectionStatus, Notice, Refusal, Room, Rooms, Subscriber, TracedConnection, Tracer,
 };
 use crate::server::session::IpBucket;
+use crate::server::store::Health;
 
 /// The number of connections processed before yielding to other tasks.
 const PER_TURN: usize = 256;
+/// The notice while the store is unreachable.
+const UNREACHABLE: &str =
+    "the store is unreachable: messages from other nodes are delayed, and publishes are refused";
 
 /// The registry of connections. See the [module docs](self).
 #[derive(Debug)]
@@ -146,18 +149,18 @@ impl Connections {
         }
     }
 
-    /// Returns the connections that `fits` selects with numbers greater than `after`, at most `limit`, in the order
+    /// Returns the selected connections with numbers greater than `after`, at most `limit`, in the order
     /// of their numbers.
     pub async fn list(
         &self,
         after: u64,
         limit: usize,
-        fits: impl Fn(&ConnectionEntry) -> bool,
+        is_selected: impl Fn(&ConnectionEntry) -> bool,
     ) -> Listing<ConnectionEntry> {
         // One more than `limit` is kept, to detect that there are more.
         let mut lowest = BTreeMap::new();
         let pick = |entry: &ConnectionEntry| {
-            (entry.number > after && fits(entry)).then(|| (entry.number, entry.clone()))
+            (entry.number > after && is_selected(entry)).then(|| (entry.number, entry.clone()))
         };
         self.pick_each(pick, |(number, entry)| {
             lowest.insert(number, entry);
@@ -181,14 +184,14 @@ impl Connections {
         farthest
     }
 
-    /// Closes every connection that `fits` selects with `code`. Returns their number.
+    /// Closes every selected connection with `code`. Returns their number.
     pub async fn disconnect(
         &self,
         code: CloseCode,
-        fits: impl Fn(&ConnectionEntry) -> bool,
+        is_selected: impl Fn(&ConnectionEntry) -> bool,
     ) -> usize {
         let mut disconnected = 0;
-        let pick = |entry: &ConnectionEntry| fits(entry).then(|| entry.subscriber.clone());
+        let pick = |entry: &ConnectionEntry| is_selected(entry).then(|| entry.subscriber.clone());
 
         self.pick_each(pick, |subscriber| {
             subscriber.close(Closing::Code(code));
@@ -199,19 +202,47 @@ impl Connections {
         disconnected
     }
 
-    /// Traces the first connection found that `fits` selects. Returns its events, or `None` if there is none.
+    /// Traces the first selected connection found. Returns its events, or `None` if there is none.
     pub async fn trace(
         &self,
-        fits: impl Fn(&ConnectionEntry) -> bool,
+        is_selected: impl Fn(&ConnectionEntry) -> bool,
     ) -> Option<Receiver<TracedConnection>> {
         let mut found = None;
-        let pick = |entry: &ConnectionEntry| fits(entry).then(|| entry.subscriber.clone());
+        let pick = |entry: &ConnectionEntry| is_selected(entry).then(|| entry.subscriber.clone());
         self.pick_each(pick, |subscriber| found = Some(subscriber))
             .await;
 
         let (tracer, events) = Tracer::channel();
         found?.trace(tracer);
         Some(events)
+    }
+
+    /// Notifies all clients whenever the store becomes unreachable, until dropped. Meanwhile messages of other nodes are
+    /// delayed and publishes are refused. Clients that connect get the notice too, and presence is sent again afterwards.
+    pub(super) async fn watch_health(
+        &self,
+        mut health: watch::Receiver<Health>,
+        rooms: &Rooms,
+        dirty_presence: &DirtyPresence,
+    ) {
+        let mut was_unreachable = false;
+        loop {
+            let is_unreachable = matches!(&*health.borrow_and_update(), Health::Unreachable(_));
+            if is_unreachable && !was_unreachable {
+                let notice = unreachable_notice();
+                self.for_each(|subscriber| subscriber.send(&notice)).await;
+            } else if was_unreachable && !is_unreachable {
+                for room in rooms.all() {
+                    room.presence.lock().announce_again();
+                    dirty_presence.mark(&room);
+                }
+            }
+            was_unreachable = is_unreachable;
+
+            if health.changed().await.is_err() {
+                return;
+            }
+        }
     }
 
     /// Calls `visit` for every connection. Connections that come or leave meanwhile may be skipped.
@@ -265,6 +296,17 @@ impl ConnectionEntry {
         let status = self.subscriber.status();
         (status, self.room.head().0.saturating_sub(status.offset.0))
     }
+}
+
+/// Returns the notice that the store is unreachable.
+pub(super) fn unreachable_notice() -> Notice {
+    let code = ErrorCode::StoreUnavailable;
+    Notice::new(Push::Error {
+        code,
+        message: UNREACHABLE.to_owned(),
+        retry: code.invites_retry(),
+        key: None,
+    })
 }
 
 /// The first of many items, in order.

@@ -1,4 +1,5 @@
-//! The fan-out of messages from a room's log to its readers, in passes that never wait for a client.
+//! The way from the store to the readers: the changes of the store are applied to the rooms in memory, and the
+//! messages are then sent in passes that never wait for a client.
 //!
 //! A pass visits all readers of a room once and writes all pending messages to each in one system call. Messages that
 //! are published meanwhile are sent by the next pass, so the batch grows with the load.
@@ -9,10 +10,14 @@ use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
 use tokio::sync::Notify;
+use tokio::task::yield_now;
 
-use crate::server::hub::Room;
+use crate::server::hub::{Room, Rooms};
 use crate::server::metrics;
-use crate::server::room::FanoutBatch;
+use crate::server::store::{Changes, LogChange, Stored};
+
+/// The largest number of commits that are applied before a pass is queued.
+const COMMITS_AT_ONCE: usize = 64;
 
 /// The number of writes before yielding to other tasks on the same thread, which take a few milliseconds. A smaller
 /// number would be slower: each yield wakes another thread to look for work, which costs as much as many writes.
@@ -46,13 +51,65 @@ impl Fanout {
         self.shards.len()
     }
 
+    /// Applies `changes` to `rooms` in order, until the store is dropped. A change is appended to the ring first, and
+    /// then a pass is queued.
+    pub(super) async fn apply_all(&self, mut changes: Changes, rooms: &Rooms) {
+        let mut commits = Vec::new();
+        while changes.recv_many(&mut commits, COMMITS_AT_ONCE).await > 0 {
+            let changes = commits.drain(..).flatten();
+            let published: Vec<Arc<Room>> = changes
+                .filter_map(|change| self.apply(change, rooms))
+                .collect();
+            if published.is_empty() {
+                continue;
+            }
+
+            // Yielding lets publishers continue with their next messages, so that one pass sends both.
+            yield_now().await;
+            for room in published {
+                if room.publish_finished() {
+                    self.queue(&room);
+                }
+            }
+        }
+    }
+
+    /// Applies `change` or delivers the result. Returns the room if a publish of this node is finished.
+    fn apply(&self, change: LogChange, rooms: &Rooms) -> Option<Arc<Room>> {
+        match change {
+            LogChange::Appended(room, frames) => {
+                let room = rooms.get(&room)?;
+                room.append(frames.iter());
+                self.queue(&room);
+            }
+            LogChange::Deleted(room, offset, at) => {
+                let room = rooms.get(&room)?;
+                if room.redact(offset, at) {
+                    // In a large room it takes a while to notify all readers, so a separate task does it.
+                    tokio::spawn(async move { room.notify_deleted(offset, at).await });
+                }
+            }
+            LogChange::AppendFinished(call, result) => {
+                let room = rooms.get(&call.room);
+                if let Some(room) = &room {
+                    room.append(result.iter().flatten().filter_map(Stored::frame));
+                }
+                call.deliver(result);
+                return room;
+            }
+            LogChange::DeleteFinished(call, result) => call.deliver(result),
+        }
+        None
+    }
+
     /// Queues a pass over the readers of `room`, unless one is already queued.
     pub(super) fn queue(&self, room: &Arc<Room>) {
-        if room.is_dirty.swap(true, Ordering::AcqRel) {
+        if room.is_fanout_queued.swap(true, Ordering::AcqRel) {
             return;
         }
 
-        room.dirty_since.store(self.micros(), Ordering::Relaxed);
+        room.fanout_queued_at
+            .store(self.micros(), Ordering::Relaxed);
         let shard = &self.shards[usize::from(room.shard)];
         shard.due.lock().push(room.clone());
         shard.wake.notify_one();
@@ -72,7 +129,7 @@ impl Fanout {
             }
 
             for room in due.drain(..) {
-                let since = room.dirty_since.load(Ordering::Relaxed);
+                let since = room.fanout_queued_at.load(Ordering::Relaxed);
                 pass(&room, &mut writes).await;
                 let took = self.micros().saturating_sub(since);
                 metrics::record_fanout_latency(Duration::from_micros(took));
@@ -89,15 +146,15 @@ impl Fanout {
 /// Runs one pass over `room`. `writes` counts the writes since the last yield, including those of earlier passes.
 async fn pass(room: &Room, writes: &mut usize) {
     // Cleared before the head is read: messages that are appended later queue the room again.
-    room.is_dirty.store(false, Ordering::Release);
+    room.is_fanout_queued.store(false, Ordering::Release);
 
-    let mut reel: FanoutBatch<'_> = room.reel();
+    let mut batch = room.fanout_batch();
     for reader in room.readers().iter() {
         if *writes == WRITES_PER_TURN {
             *writes = 0;
-            tokio::task::yield_now().await;
+            yield_now().await;
         }
         *writes += 1;
-        reader.flush(&mut reel);
+        reader.flush(&mut batch);
     }
 }

@@ -11,7 +11,7 @@ use slab::Slab;
 use tokio::time::Instant;
 use tracing::{info, warn};
 
-use crate::server::hub::{Connections, Rooms, Subscriber};
+use crate::server::hub::{Closing, Connections, Rooms, Subscriber};
 use crate::server::memory::Memory;
 use crate::server::room::Tick;
 use crate::server::store::Store;
@@ -216,7 +216,10 @@ impl MemoryBudget {
 
         let visit = |subscriber: Arc<dyn Subscriber>| {
             if let Some(reclaimable) = subscriber.status().reclaimable {
-                candidates.push((reclaimable, Box::new(move || subscriber.evict())));
+                candidates.push((
+                    reclaimable,
+                    Box::new(move || subscriber.close(Closing::Evict)),
+                ));
             }
         };
         self.connections.for_each(visit).await;

@@ -6,8 +6,7 @@
 //! - The hub accesses connections only as [`Subscriber`]s: no socket, no HTTP.
 //! - A connection is counted once from its [`Admission`] and leaves once, when its [`Membership`] is dropped. Two
 //!   connections with the same id are two members.
-//! - A message is in the ring of its room, and is sent to readers, only after the store has stored it
-//!   ([`store_changes`]).
+//! - A message is in the ring of its room, and is sent to readers, only after the store has stored it ([`fanout`]).
 //! - Each part has its own lock. Locks are short and never held across an await. Lock order: rooms, then a room's
 //!   readers, then its log.
 
@@ -17,14 +16,10 @@ mod cluster;
 mod cluster_moderation;
 mod connections;
 mod fanout;
-mod history;
 mod memory_pressure;
-mod outage;
 mod presence;
-mod readers;
 mod room;
 mod rooms;
-mod store_changes;
 mod subscriber;
 mod trace;
 
@@ -40,27 +35,19 @@ use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 
-use crate::protocol::Offset;
 use crate::protocol::RoomName;
-use crate::protocol::UserId;
 use crate::server::memory::Memory;
-use crate::server::metrics;
 use crate::server::moderation::Moderation;
-use crate::server::room::{Draft, LogLimits, PresentMember, Tick};
+use crate::server::room::{LogLimits, PresentMember, Tick};
 use crate::server::run_clock::RunClock;
-use crate::server::session::CatchUpPage;
-use crate::server::store::{
-    Backend, BusEvent, Changes, Deleted, Limit, Page, RuleEvent, Span, Store, StoreError,
-    StoreFuture, Stored,
-};
+use crate::server::store::{Backend, BusEvent, Changes, RuleEvent, Store};
 
 pub use admission::{Admission, Membership, Refusal};
 pub use catch_up::{Gap, Resume, StartPosition};
-pub use cluster_moderation::{ClusterModeration, DecreeError, Effect};
+pub use cluster_moderation::{ClusterModeration, Effect, RuleError};
 pub use connections::{ConnectionEntry, Connections, Listing};
-pub use history::DeletionMark;
 pub use memory_pressure::{MemoryBudget, MemoryHolder, MemoryRegistration, Reclaimable};
-pub use room::{Room, RoomStats};
+pub use room::{DeletionMark, Room, RoomStats};
 pub use rooms::Rooms;
 pub use subscriber::{Closing, ConnectionStatus, Notice, Subscriber};
 pub use trace::{TraceEvent, TracedConnection, Tracer};
@@ -69,10 +56,6 @@ use cluster::Cluster;
 use fanout::Fanout;
 use presence::DirtyPresence;
 
-/// The size limit of a page of history in bytes: the most that one request of a client may hold in memory.
-const PAGE_BYTES: usize = 256 * 1024;
-/// The number of messages read from the store at once for a reader that has fallen behind.
-const CATCH_UP_MESSAGES: usize = 256;
 /// The time that a restarted server needs for each client that reconnects, with a margin.
 const RECONNECT_EACH: Duration = Duration::from_millis(2);
 /// The shortest and the longest time over which clients spread their reconnects.
@@ -100,9 +83,9 @@ pub struct HubSettings {
 
 /// A cheap handle to the hub. See the [module docs](self).
 #[derive(Clone)]
-pub struct Hub(Arc<Shared>);
+pub struct Hub(Arc<HubState>);
 
-struct Shared {
+struct HubState {
     max_room_members: usize,
     sweep_every: Duration,
     started: Instant,
@@ -161,7 +144,7 @@ impl Hub {
             Cluster::new(cluster.bus, rooms, dirty_presence, clock.clone())
         });
 
-        Self(Arc::new(Shared {
+        Self(Arc::new(HubState {
             max_room_members: settings.max_room_members,
             sweep_every: settings.sweep_every,
             started: Instant::now(),
@@ -191,9 +174,8 @@ impl Hub {
             let hub = self.0.clone();
             tasks.spawn(async move { hub.fanout.run(shard).await });
         }
-        let (hub, changes) = (self.0.clone(), inputs.changes);
-        tasks
-            .spawn(async move { store_changes::apply_all(changes, &hub.rooms, &hub.fanout).await });
+        let hub = self.0.clone();
+        tasks.spawn(async move { hub.fanout.apply_all(inputs.changes, &hub.rooms).await });
 
         let hub = &*self.0;
         let cluster = async {
@@ -209,7 +191,8 @@ impl Hub {
             cluster,
             hub.sweep(),
             hub.memory.enforce(),
-            hub.watch_health(),
+            hub.connections
+                .watch_health(hub.store.health(), &hub.rooms, &hub.dirty_presence),
         );
 
         let ended = tokio::select! {
@@ -258,17 +241,6 @@ impl Hub {
         Admission::new(self, address, name, resume).await
     }
 
-    /// Makes an admitted connection a member. With an `id` the client is present from now on; without one it only
-    /// reads. `proven` is the id that its token proves; bans and kicks apply to it in either case.
-    pub fn join(
-        &self,
-        admission: Admission,
-        id: Option<UserId>,
-        proven: Option<UserId>,
-    ) -> Membership {
-        Membership::new(self, admission, id, proven)
-    }
-
     /// Returns the room `name`, loaded from the store if it is not in memory.
     ///
     /// # Errors
@@ -279,102 +251,6 @@ impl Hub {
             cluster.request_presence(&room);
         }
         Ok(room)
-    }
-
-    /// Returns true if the next message of `room` creates the room in the store.
-    pub fn is_new(&self, room: &Room) -> bool {
-        room.holds_nothing() && self.0.rooms.is_unknown(room)
-    }
-
-    /// Stores `drafts` consecutively in `room`. The future resolves when the new messages are in the ring. Messages
-    /// that are received together should be published together: readers then get them in one write.
-    ///
-    /// The messages are stored and sent to the readers even if the future is dropped.
-    pub fn publish(&self, room: &Room, drafts: Vec<Draft>) -> StoreFuture<Vec<Stored>> {
-        room.publish_started();
-        self.0.store.append(room.name(), drafts, now_millis())
-    }
-
-    /// Publishes either all of `drafts` or none, otherwise like [`Hub::publish`]: see [`Store::append_batch`].
-    pub fn publish_batch(&self, room: &Room, drafts: Vec<Draft>) -> StoreFuture<Vec<Stored>> {
-        room.publish_started();
-        self.0.store.append_batch(room.name(), drafts, now_millis())
-    }
-
-    /// Deletes the message at `offset` of `room`, and notifies the readers. A tombstone replaces it, so that no
-    /// reader sees a gap.
-    ///
-    /// # Errors
-    /// If the store cannot delete now.
-    pub async fn delete(&self, room: &Room, offset: Offset) -> Result<Deleted, StoreError> {
-        self.0.store.delete(room.name(), offset, now_millis()).await
-    }
-
-    /// Reads at most `messages` entries of `room` from the store, and at most [`PAGE_BYTES`] bytes. Before the
-    /// entries are passed to a reader that is notified of deletions, call [`Room::redact`].
-    ///
-    /// # Errors
-    /// If the store cannot be read now.
-    pub async fn read_page(
-        &self,
-        room: &Room,
-        span: Span,
-        messages: usize,
-    ) -> Result<(Page, DeletionMark), StoreError> {
-        let mark = room.deletion_mark();
-        let limit = Limit {
-            messages,
-            bytes: PAGE_BYTES,
-        };
-
-        let page = self.0.store.read(room.name(), span, limit).await?;
-        Ok((page, mark))
-    }
-
-    /// Reads like [`Hub::read_page`], for a reader that is not notified of deletions: messages deleted meanwhile are
-    /// replaced by tombstones.
-    ///
-    /// # Errors
-    /// If the store cannot be read now.
-    pub async fn history(
-        &self,
-        room: &Room,
-        span: Span,
-        messages: usize,
-    ) -> Result<Page, StoreError> {
-        loop {
-            let (mut page, mark) = self.read_page(room, span, messages).await?;
-            if room.redact(&mut page.frames, mark) {
-                return Ok(page);
-            }
-        }
-    }
-
-    /// Reads a batch of messages of `room` after `after`, for a reader whose next message is no longer in the ring.
-    ///
-    /// # Errors
-    /// If the store cannot be read now.
-    pub async fn catch_up(
-        &self,
-        room: &Room,
-        after: Offset,
-    ) -> Result<(CatchUpPage, DeletionMark), StoreError> {
-        metrics::count_catch_up();
-
-        // Read before the page: messages that are appended meanwhile are in the ring, or the reader catches up again.
-        let head = room.head();
-        let span = Span::After(after);
-        let (page, mark) = self.read_page(room, span, CATCH_UP_MESSAGES).await?;
-
-        // A store that does not return `gone` trims only the oldest messages.
-        let first_before = || page.frames.first().map_or(head, |first| first.prev());
-        let page = CatchUpPage {
-            head,
-            gone: page.gone.unwrap_or_else(first_before),
-            is_dense: room.is_dense,
-            frames: page.frames,
-        };
-        Ok((page, mark))
     }
 
     /// Returns the members of `room` on all nodes, like [`Room::present`]. Waits at most a second for the other
@@ -442,14 +318,7 @@ impl Hub {
     }
 }
 
-impl Shared {
-    /// Notifies all clients when the store becomes unreachable, until dropped.
-    async fn watch_health(&self) {
-        let (connections, rooms) = (&self.connections, &self.rooms);
-        let presence = &self.dirty_presence;
-        outage::notify_all(self.store.health(), connections, rooms, presence).await;
-    }
-
+impl HubState {
     /// Checks the timers of all connections at intervals, which replaces a timer per connection, and removes rooms
     /// that are not needed, until dropped.
     async fn sweep(&self) {

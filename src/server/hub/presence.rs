@@ -18,7 +18,6 @@ use crate::protocol::Push;
 use crate::server::hub::cluster::Cluster;
 use crate::server::hub::{Notice, Room};
 use crate::server::run_clock::RunClock;
-use crate::server::wire::{self, Opcode};
 
 /// The shortest time for which joins and leaves are gathered.
 const GATHER: Duration = Duration::from_millis(250);
@@ -87,11 +86,10 @@ impl DirtyPresence {
             joined: change.joined,
             left: change.left,
         };
-        let frame = wire::encode(Opcode::Text, push.encode().as_bytes());
         let pause = (GATHER_PER_READER * room.readers().len() as u32).min(MAX_GATHER);
         *room.announce_after.lock() = Some(Instant::now() + pause);
 
-        room.notify(&Notice::Room(&frame)).await;
+        room.notify(&Notice::new(push)).await;
     }
 }
 

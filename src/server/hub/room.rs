@@ -1,5 +1,5 @@
 //! A room in memory: its newest frames, its readers and its members. The ring of frames, the readers and the members
-//! each have their own lock. Counters decide when a fan-out pass is due.
+//! each have their own lock. Counters decide when a fan-out pass is due. Older messages are read from the store.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU8, AtomicU32, AtomicU64, AtomicUsize, Ordering};
@@ -14,17 +14,26 @@ use crate::protocol::Push;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::hub::fanout::WRITES_PER_TURN;
-use crate::server::hub::readers::Readers;
-use crate::server::hub::{Notice, Subscriber};
+use crate::server::hub::subscriber::Readers;
+use crate::server::hub::{Notice, Subscriber, now_millis};
 use crate::server::memory::{Memory, MemoryReservation};
+use crate::server::metrics;
 use crate::server::room::{
-    DeliveryCounters, FanoutBatch, Frame, Log, LogLimits, Presence, PresentMember, RemotePresence,
+    DeliveryCounters, Draft, FanoutBatch, Frame, Log, LogLimits, Presence, PresentMember,
+    RemotePresence,
 };
-use crate::server::store::Bounds;
+use crate::server::session::CatchUpPage;
+use crate::server::store::{
+    Bounds, Deleted, Limit, Page, Span, Store, StoreError, StoreFuture, Stored,
+};
 
 /// The number of consecutive times a pass may be delayed until the next publish is finished, which takes some
 /// commits.
-const MAX_PUT_OFF: u8 = 16;
+const MAX_DELAYS: u8 = 16;
+/// The size limit of a page of history in bytes: the most that one request of a client may hold in memory.
+const PAGE_BYTES: usize = 256 * 1024;
+/// The number of messages read from the store at once for a reader that has fallen behind.
+const CATCH_UP_MESSAGES: usize = 256;
 
 /// The statistics of a room.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -39,15 +48,21 @@ pub struct RoomStats {
     pub ring: (usize, usize),
 }
 
+/// The number of deletions in a room at the time a page is read from the store. The page is redacted with it
+/// afterwards: see [`Room::redact_page`].
+#[derive(Clone, Copy, Debug)]
+pub struct DeletionMark(u64);
+
 /// A room in memory. See the [module docs](self).
 pub struct Room {
     name: RoomName,
     epoch: Epoch,
     /// True if its offsets have no holes.
-    pub(super) is_dense: bool,
-    pub(super) log: Mutex<Log>,
+    is_dense: bool,
+    store: Arc<dyn Store>,
+    log: Mutex<Log>,
     /// The number of deletions applied to the log. It grows under the lock of the log, before readers are notified.
-    pub(super) erasures: AtomicU64,
+    redactions: AtomicU64,
     /// The memory of the room itself; frames have their own reservations.
     _reservation: MemoryReservation,
     readers: Mutex<Readers>,
@@ -55,17 +70,17 @@ pub struct Room {
     occupants: AtomicUsize,
     pub(super) presence: Mutex<Presence>,
     /// The members on other nodes, if any. Lock order: `presence` first.
-    pub(super) neighbours: Mutex<Option<Box<RemotePresence>>>,
+    pub(super) remote_presence: Mutex<Option<Box<RemotePresence>>>,
     /// The time at which the members of other nodes were last requested.
     pub(super) presence_requested: Mutex<Option<Instant>>,
     /// A notification that is sent when a node has sent its members here, or has left.
     pub(super) presence_received: Notify,
     /// True while a fan-out pass is queued.
-    pub(super) is_dirty: AtomicBool,
+    pub(super) is_fanout_queued: AtomicBool,
     /// The time at which the pass was queued, in microseconds since the start of the fan-out.
-    pub(super) dirty_since: AtomicU64,
-    /// The counters of its deliveries.
-    tally: Arc<DeliveryCounters>,
+    pub(super) fanout_queued_at: AtomicU64,
+    /// The counters of the deliveries of all rooms.
+    delivered: Arc<DeliveryCounters>,
     /// True while a presence announcement is due.
     pub(super) is_presence_dirty: AtomicBool,
     /// The earliest time of the next announcement.
@@ -73,7 +88,7 @@ pub struct Room {
     /// The number of publishes that the store has not finished.
     publishes: AtomicU32,
     /// The number of consecutive times a pass was delayed.
-    put_off: AtomicU8,
+    delays: AtomicU8,
     /// The fan-out shard of the room.
     pub(super) shard: u16,
 }
@@ -82,9 +97,10 @@ impl Room {
     pub(super) fn new(
         name: RoomName,
         bounds: Bounds,
+        store: Arc<dyn Store>,
         limits: LogLimits,
         shard: u16,
-        tally: Arc<DeliveryCounters>,
+        delivered: Arc<DeliveryCounters>,
     ) -> Self {
         let bytes = size_of::<Self>() + 2 * name.as_str().len();
 
@@ -92,22 +108,23 @@ impl Room {
             name,
             epoch: bounds.epoch,
             is_dense: bounds.is_dense,
+            store,
             log: Mutex::new(Log::new(limits, bounds.head)),
-            erasures: AtomicU64::new(0),
+            redactions: AtomicU64::new(0),
             _reservation: Memory::of_process().reserve(bytes),
             readers: Mutex::default(),
             occupants: AtomicUsize::new(0),
             presence: Mutex::default(),
-            neighbours: Mutex::default(),
+            remote_presence: Mutex::default(),
             presence_requested: Mutex::default(),
             presence_received: Notify::new(),
-            is_dirty: AtomicBool::new(false),
-            dirty_since: AtomicU64::new(0),
-            tally,
+            is_fanout_queued: AtomicBool::new(false),
+            fanout_queued_at: AtomicU64::new(0),
+            delivered,
             is_presence_dirty: AtomicBool::new(false),
             announce_after: Mutex::new(None),
             publishes: AtomicU32::new(0),
-            put_off: AtomicU8::new(0),
+            delays: AtomicU8::new(0),
             shard,
         }
     }
@@ -127,11 +144,124 @@ impl Room {
         self.log.lock().head()
     }
 
-    /// Returns a reader of the current log.
-    pub fn reel(&self) -> FanoutBatch<'_> {
+    /// Returns a pass over the current log.
+    pub fn fanout_batch(&self) -> FanoutBatch<'_> {
         FanoutBatch::new(&self.log)
-            .counted(&self.tally)
-            .watching_redactions(&self.erasures)
+            .counted(&self.delivered)
+            .watching_redactions(&self.redactions)
+    }
+
+    /// Returns true if the next message creates the room in the store.
+    pub fn is_new(&self) -> bool {
+        self.log.lock().usage().0 == 0 && self.is_unknown()
+    }
+
+    /// Returns true if the store has no data of the room: nothing was ever published there, or the room was dropped.
+    pub(super) fn is_unknown(&self) -> bool {
+        let bounds = self.store.bounds(&self.name);
+        bounds.is_ok_and(|bounds| bounds.head == bounds.base)
+    }
+
+    /// Stores `drafts` consecutively. The future resolves when the new messages are in the ring. Messages that are
+    /// received together should be published together: readers then get them in one write.
+    ///
+    /// The messages are stored and sent to the readers even if the future is dropped.
+    pub fn publish(&self, drafts: Vec<Draft>) -> StoreFuture<Vec<Stored>> {
+        self.publishes.fetch_add(1, Ordering::AcqRel);
+        self.store.append(&self.name, drafts, now_millis())
+    }
+
+    /// Publishes either all of `drafts` or none, otherwise like [`Room::publish`]: see [`Store::append_batch`].
+    pub fn publish_batch(&self, drafts: Vec<Draft>) -> StoreFuture<Vec<Stored>> {
+        self.publishes.fetch_add(1, Ordering::AcqRel);
+        self.store.append_batch(&self.name, drafts, now_millis())
+    }
+
+    /// Deletes the message at `offset`, and notifies the readers. A tombstone replaces it, so that no reader sees a
+    /// gap.
+    ///
+    /// # Errors
+    /// If the store cannot delete now.
+    pub async fn delete(&self, offset: Offset) -> Result<Deleted, StoreError> {
+        self.store.delete(&self.name, offset, now_millis()).await
+    }
+
+    /// Reads at most `messages` entries from the store, and at most [`PAGE_BYTES`] bytes. Before the entries are
+    /// passed to a reader that is notified of deletions, call [`Room::redact_page`].
+    ///
+    /// # Errors
+    /// If the store cannot be read now.
+    pub async fn read_page(
+        &self,
+        span: Span,
+        messages: usize,
+    ) -> Result<(Page, DeletionMark), StoreError> {
+        let mark = DeletionMark(self.log.lock().redactions());
+        let limit = Limit {
+            messages,
+            bytes: PAGE_BYTES,
+        };
+
+        let page = self.store.read(&self.name, span, limit).await?;
+        Ok((page, mark))
+    }
+
+    /// Reads like [`Room::read_page`], for a reader that is not notified of deletions: messages deleted meanwhile are
+    /// replaced by tombstones.
+    ///
+    /// # Errors
+    /// If the store cannot be read now.
+    pub async fn history(&self, span: Span, messages: usize) -> Result<Page, StoreError> {
+        loop {
+            let (mut page, mark) = self.read_page(span, messages).await?;
+            if self.redact_page(&mut page.frames, mark) {
+                return Ok(page);
+            }
+        }
+    }
+
+    /// Reads a batch of messages after `after`, for a reader whose next message is no longer in the ring.
+    ///
+    /// # Errors
+    /// If the store cannot be read now.
+    pub async fn catch_up(&self, after: Offset) -> Result<(CatchUpPage, DeletionMark), StoreError> {
+        metrics::count_catch_up();
+
+        // Read before the page: messages that are appended meanwhile are in the ring, or the reader catches up again.
+        let head = self.head();
+        let (page, mark) = self
+            .read_page(Span::After(after), CATCH_UP_MESSAGES)
+            .await?;
+
+        // A store that does not return `gone` trims only the oldest messages.
+        let first_before = || page.frames.first().map_or(head, |first| first.prev());
+        let page = CatchUpPage {
+            head,
+            gone: page.gone.unwrap_or_else(first_before),
+            is_dense: self.is_dense,
+            frames: page.frames,
+        };
+        Ok((page, mark))
+    }
+
+    /// Replaces those of `frames` that were deleted since `mark` with tombstones. Returns false if that was not
+    /// possible: a room keeps only its newest deletions, and if there were more, the page must be read again.
+    ///
+    /// For a reader that is notified of deletions, call this under the lock under which it is notified. Then either
+    /// the page contains the tombstone, or the notification comes after it.
+    #[must_use]
+    pub fn redact_page(&self, frames: &mut [Arc<Frame>], mark: DeletionMark) -> bool {
+        let log = self.log.lock();
+        let Some(deleted) = log.redacted_since(mark.0) else {
+            return false;
+        };
+
+        for offset in deleted {
+            if let Ok(found) = frames.binary_search_by_key(&offset, |frame| frame.offset()) {
+                frames[found] = Arc::new(frames[found].tombstone());
+            }
+        }
+        true
     }
 
     /// Appends those of `frames` that are not in the log yet: a store with several nodes may send frames twice.
@@ -146,21 +276,21 @@ impl Room {
 
     /// Replaces the message at `offset` with a tombstone. `at` is the time of the deletion, in milliseconds since
     /// 1970 UTC. Returns true if readers must be notified.
-    pub(super) fn erase(&self, offset: Offset, at: u64) -> bool {
+    pub(super) fn redact(&self, offset: Offset, at: u64) -> bool {
         let mut log = self.log.lock();
-        let is_news = log.redact(offset, at);
-        self.erasures.store(log.redactions(), Ordering::Release);
-        is_news
+        let is_redacted = log.redact(offset, at);
+        self.redactions.store(log.redactions(), Ordering::Release);
+        is_redacted
     }
 
     /// Notifies every reader of a deletion.
     pub(super) async fn notify_deleted(&self, offset: Offset, at: u64) {
-        self.notify(&Notice::Log(&Push::Deleted { offset, at }))
+        self.notify(&Notice::new(Push::Deleted { offset, at }))
             .await;
     }
 
     /// Sends `notice` to every reader. In a large room this takes a while.
-    pub(super) async fn notify(&self, notice: &Notice<'_>) {
+    pub(super) async fn notify(&self, notice: &Notice) {
         for (number, reader) in self.readers().iter().enumerate() {
             if number % WRITES_PER_TURN == WRITES_PER_TURN - 1 {
                 tokio::task::yield_now().await;
@@ -172,8 +302,8 @@ impl Room {
     /// Returns the recent deletions up to the offset `seen`, for a reader that resumes and may have read those
     /// messages.
     pub fn deleted(&self, seen: Offset) -> Vec<Push> {
-        let erased = self.log.lock().redacted(seen);
-        erased
+        let deleted = self.log.lock().redacted(seen);
+        deleted
             .into_iter()
             .map(|(offset, at)| Push::Deleted { offset, at })
             .collect()
@@ -197,26 +327,16 @@ impl Room {
         self.occupants.fetch_sub(1, Ordering::Relaxed);
     }
 
-    /// Records that a publish has been sent to the store.
-    pub(super) fn publish_started(&self) {
-        self.publishes.fetch_add(1, Ordering::AcqRel);
-    }
-
     /// Records that the store has finished a publish. Returns true if a pass is due. While another publish is
     /// pending, the pass is delayed: it costs one write per reader, so one pass for both is cheaper. A pass is
-    /// delayed at most [`MAX_PUT_OFF`] times in a row.
+    /// delayed at most [`MAX_DELAYS`] times in a row.
     pub(super) fn publish_finished(&self) -> bool {
         let is_last = self.publishes.fetch_sub(1, Ordering::AcqRel) == 1;
-        let is_due = is_last || self.put_off.fetch_add(1, Ordering::AcqRel) >= MAX_PUT_OFF;
+        let is_due = is_last || self.delays.fetch_add(1, Ordering::AcqRel) >= MAX_DELAYS;
         if is_due {
-            self.put_off.store(0, Ordering::Release);
+            self.delays.store(0, Ordering::Release);
         }
         is_due
-    }
-
-    /// Returns true if no frame is in memory.
-    pub(super) fn holds_nothing(&self) -> bool {
-        self.log.lock().usage().0 == 0
     }
 
     /// Returns true if a publish is pending in the store.

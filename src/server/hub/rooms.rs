@@ -75,6 +75,7 @@ impl Rooms {
         let room = Arc::new(Room::new(
             name.clone(),
             bounds,
+            self.store.clone(),
             self.limits,
             fastrand::u16(..self.shards),
             self.delivered.clone(),
@@ -94,15 +95,15 @@ impl Rooms {
         rooms.iter().map(|ByName(room)| room.clone()).collect()
     }
 
-    /// Returns the rooms that `fits` selects with names after `after`, at most `limit`, in the order of their names.
+    /// Returns the selected rooms with names after `after`, at most `limit`, in the order of their names.
     pub fn list(
         &self,
         after: &str,
         limit: usize,
-        fits: impl Fn(&RoomName) -> bool,
+        is_selected: impl Fn(&RoomName) -> bool,
     ) -> Listing<Arc<Room>> {
         let mut rooms = self.all();
-        rooms.retain(|room| room.name().as_str() > after && fits(room.name()));
+        rooms.retain(|room| room.name().as_str() > after && is_selected(room.name()));
         rooms.sort_unstable_by(|one, other| one.name().cmp(other.name()));
 
         rooms.truncate(limit + 1);
@@ -119,18 +120,12 @@ impl Rooms {
         self.delivered.read()
     }
 
-    /// Returns true if the store has no data of `room`: nothing was ever published there, or the room was dropped.
-    pub(super) fn is_unknown(&self, room: &Room) -> bool {
-        let bounds = self.store.bounds(room.name());
-        bounds.is_ok_and(|bounds| bounds.head == bounds.base)
-    }
-
     /// Removes unused rooms that the store does not have: they were only requested, or all their messages have
     /// expired.
     pub(super) fn remove_unknown(&self) {
         self.rooms.lock().retain(|ByName(room)| {
             let is_used = Arc::strong_count(room) > 1 || room.is_publishing();
-            let is_needed = is_used || !self.is_unknown(room);
+            let is_needed = is_used || !room.is_unknown();
             if !is_needed {
                 self.store.release(room.name());
             }

@@ -1,7 +1,11 @@
-//! The interface between the hub and an open connection. The hub calls a [`Subscriber`] to flush messages, send
-//! notices, check timers and close the connection.
+//! The interface between the hub and an open connection, and the list of a room's subscribers. The hub calls a
+//! [`Subscriber`] to flush messages, send notices, check timers and close the connection.
 
+use std::iter;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
+
+use slab::Slab;
 
 use crate::protocol::CloseCode;
 use crate::protocol::Offset;
@@ -12,13 +16,13 @@ use crate::server::room::{Dialect, FanoutBatch, Tick};
 /// A connection that reads a room. None of its functions may block.
 pub trait Subscriber: Send + Sync {
     /// Writes the messages after its cursor, as far as the kernel accepts them.
-    fn flush(&self, reel: &mut FanoutBatch<'_>);
+    fn flush(&self, batch: &mut FanoutBatch<'_>);
 
     /// Checks its timers: pings, expiry, stalled reads.
     fn tick(&self, now: Tick);
 
     /// Sends `notice`, if the client's dialect has a frame for it.
-    fn send(&self, notice: &Notice<'_>);
+    fn send(&self, notice: &Notice);
 
     /// Ends the connection.
     fn close(&self, closing: Closing);
@@ -28,18 +32,37 @@ pub trait Subscriber: Send + Sync {
 
     /// Returns its read position and the memory it holds.
     fn status(&self) -> ConnectionStatus;
-
-    /// Ends the connection to free the memory that it holds.
-    fn evict(&self);
 }
 
-/// A notification to a client in addition to the messages.
-#[derive(Clone, Copy, Debug)]
-pub enum Notice<'a> {
-    /// An encoded frame about the room, for clients of the typed dialect.
-    Room(&'a [u8]),
-    /// A change of the log.
-    Log(&'a Push),
+/// A push to many clients, in addition to the messages. It is encoded once for each dialect in use.
+#[derive(Debug)]
+pub struct Notice {
+    push: Push,
+    encodings: [OnceLock<Vec<u8>>; Dialect::COUNT],
+}
+
+impl Notice {
+    /// Creates a notice of `push`.
+    pub const fn new(push: Push) -> Self {
+        Self {
+            push,
+            encodings: [const { OnceLock::new() }; Dialect::COUNT],
+        }
+    }
+
+    /// Returns the notice in `dialect`; empty if its clients do not get it. Event streams have only the log, without
+    /// presence and errors.
+    pub fn encoded(&self, dialect: Dialect) -> &[u8] {
+        if dialect.is_stream() && !matches!(self.push, Push::Deleted { .. }) {
+            return &[];
+        }
+
+        self.encodings[dialect as usize].get_or_init(|| {
+            let mut bytes = Vec::new();
+            dialect.encode_into(&self.push, &mut bytes);
+            bytes
+        })
+    }
 }
 
 /// The way in which the server closes a connection.
@@ -49,6 +72,8 @@ pub enum Closing {
     Code(CloseCode),
     /// A close with 1001, because the server stops. The client should reconnect after this time.
     Drain(Duration),
+    /// An end that frees the memory of the connection, with a Close frame only if the client reads.
+    Evict,
 }
 
 /// The state of a connection.
@@ -62,6 +87,78 @@ pub struct ConnectionStatus {
     pub waiting: usize,
     /// The memory that can be reclaimed from it; `None` if it is negligible.
     pub reclaimable: Option<Reclaimable>,
+}
+
+/// The subscribers of one room. A clone is cheap and does not change. A pass iterates over a clone, so only a reader
+/// that joins or leaves during the pass causes a copy.
+#[derive(Clone, Default)]
+pub(super) enum Readers {
+    #[default]
+    None,
+    /// A single reader, with key 0. Most rooms have one member, and this case needs no allocation.
+    One(Arc<dyn Subscriber>),
+    Many(Arc<Slab<Arc<dyn Subscriber>>>),
+}
+
+impl Readers {
+    /// Adds `reader` and returns its key.
+    pub(super) fn insert(&mut self, reader: Arc<dyn Subscriber>) -> usize {
+        *self = match std::mem::take(self) {
+            Self::None => {
+                *self = Self::One(reader);
+                return 0;
+            }
+            Self::One(first) => Self::Many(Arc::new(iter::once((0, first)).collect())),
+            many @ Self::Many(_) => many,
+        };
+        match self {
+            Self::Many(many) => Arc::make_mut(many).insert(reader),
+            Self::None | Self::One(_) => 0,
+        }
+    }
+
+    /// Removes the reader with `key`. Removing the last one frees the memory of the list.
+    pub(super) fn remove(&mut self, key: usize) -> Option<Arc<dyn Subscriber>> {
+        let (removed, is_empty) = match self {
+            Self::None => return None,
+            Self::One(_) => {
+                let Self::One(only) = std::mem::take(self) else {
+                    return None;
+                };
+                return Some(only);
+            }
+            Self::Many(many) => {
+                let many = Arc::make_mut(many);
+                (many.try_remove(key), many.is_empty())
+            }
+        };
+        if is_empty {
+            *self = Self::None;
+        }
+        removed
+    }
+
+    /// Returns the number of readers.
+    pub(super) fn len(&self) -> usize {
+        match self {
+            Self::None => 0,
+            Self::One(_) => 1,
+            Self::Many(many) => many.len(),
+        }
+    }
+
+    /// Returns an iterator over all readers, in no particular order.
+    pub(super) fn iter(&self) -> impl Iterator<Item = &Arc<dyn Subscriber>> {
+        let (one, many) = match self {
+            Self::None => (None, None),
+            Self::One(one) => (Some(one), None),
+            Self::Many(many) => (None, Some(many)),
+        };
+        one.into_iter().chain(
+            many.into_iter()
+                .flat_map(|many| many.iter().map(|(_, reader)| reader)),
+        )
+    }
 }
 
 /// A subscriber without a client that counts the notices sent to it.
@@ -89,7 +186,7 @@ impl Subscriber for TestSubscriber {
 
     fn tick(&self, _: Tick) {}
 
-    fn send(&self, _: &Notice<'_>) {
+    fn send(&self, _: &Notice) {
         self.notices
             .fetch_add(1, std::sync::atomic::Ordering::Relaxed);
     }
@@ -106,6 +203,37 @@ impl Subscriber for TestSubscriber {
             reclaimable: None,
         }
     }
+}
 
-    fn evict(&self) {}
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_key_finds_its_reader_and_a_clone_stays_as_it_was(
+            steps in prop::collection::vec((any::<bool>(), any::<prop::sample::Index>()), 0..60),
+        ) {
+            let mut readers = Readers::default();
+            let mut known: Vec<(usize, Arc<dyn Subscriber>)> = Vec::new();
+            for (comes, which) in steps {
+                let (before, count) = (readers.clone(), known.len());
+
+                if comes || known.is_empty() {
+                    let reader: Arc<dyn Subscriber> = Arc::new(TestSubscriber::new());
+                    let key = readers.insert(reader.clone());
+                    prop_assert!(known.iter().all(|(taken, _)| *taken != key));
+                    known.push((key, reader));
+                } else {
+                    let (key, reader) = known.swap_remove(which.index(known.len()));
+                    let removed = readers.remove(key).expect("it is there");
+                    prop_assert!(Arc::ptr_eq(&removed, &reader));
+                }
+
+                prop_assert_eq!((readers.iter().count(), before.iter().count()), (known.len(), count));
+            }
+        }
+    }
 }

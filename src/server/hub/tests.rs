@@ -8,14 +8,11 @@ use futures::FutureExt;
 use proptest::prelude::*;
 
 use super::*;
-use crate::protocol::Body;
-use crate::protocol::Epoch;
-use crate::protocol::Push;
-use crate::protocol::Recovery;
+use crate::protocol::{Body, Epoch, Offset, Push, Recovery, UserId};
 use crate::server::hub::subscriber::TestSubscriber;
-use crate::server::room::{DedupLimits, Dialect, Format};
-use crate::server::session::{NextChunk, SendBuffer};
-use crate::server::store::{Durability, MemoryStore, Retention, SqliteSettings, SqliteStore};
+use crate::server::room::{DedupLimits, Dialect, Draft, Format};
+use crate::server::session::{CatchUpPage, NextChunk, SendBuffer};
+use crate::server::store::{Durability, MemoryStore, Retention, Span, SqliteSettings, SqliteStore};
 
 const CLIENTS: usize = 3;
 
@@ -70,7 +67,7 @@ async fn a_panic_in_one_task_of_the_fan_out_is_a_panic_of_the_hub() {
     room.add_reader(Arc::new(reader));
 
     let draft = Draft::text(UserId::guest(1), None, "hello");
-    let _stored = hub.publish(&room, vec![draft]);
+    let _stored = room.publish(vec![draft]);
 
     hub.run().await;
 }
@@ -94,7 +91,7 @@ async fn a_room_whose_messages_have_all_expired_is_forgotten_with_its_row_in_the
     assert_eq!(ended, Ok(()));
 
     let room = world.room();
-    assert!(world.hub.is_new(&room));
+    assert!(room.is_new());
     assert_eq!(room.head(), offset, "its offsets are not given again");
 }
 
@@ -232,7 +229,7 @@ impl World {
             .iter()
             .map(|text| Draft::text(UserId::guest(1), None, text))
             .collect();
-        self.hub.publish(&room, drafts).await.expect("stored");
+        room.publish(drafts).await.expect("stored");
 
         self.said
             .entry(room.epoch().to_string())
@@ -300,16 +297,12 @@ impl Client {
         let mut is_more = true;
 
         for _write in 0..writes {
-            let mut reel = room.reel();
-            let bytes = match outbox.next(&mut reel) {
+            let mut batch = room.fanout_batch();
+            let bytes = match outbox.next(&mut batch) {
                 NextChunk::Write(bytes) => bytes.to_vec(),
                 NextChunk::Behind(after) => {
                     let head = room.head();
-                    let page = world
-                        .hub
-                        .history(&room, Span::After(after), 3)
-                        .await
-                        .expect("a page");
+                    let page = room.history(Span::After(after), 3).await.expect("a page");
                     outbox.on_caught_up(&CatchUpPage {
                         frames: page.frames,
                         head,
@@ -324,7 +317,7 @@ impl Client {
                 }
             };
 
-            outbox.wrote(bytes.len(), &mut reel);
+            outbox.wrote(bytes.len(), &mut batch);
             texts(&bytes).iter().for_each(|text| self.hear(world, text));
         }
 

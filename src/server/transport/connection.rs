@@ -147,7 +147,7 @@ impl Connection {
         let changed = change(&mut state);
 
         if state.can_write() {
-            self.write(&mut state, &mut self.room.reel());
+            self.write(&mut state, &mut self.room.fanout_batch());
         } else {
             self.count(&state);
             self.waker.wake();
@@ -175,7 +175,7 @@ impl Connection {
         let must_write =
             state.send_buffer.waiting() > 0 || state.send_buffer.close_reason().is_some();
         if must_write && state.can_write() {
-            self.write(state, &mut self.room.reel());
+            self.write(state, &mut self.room.fanout_batch());
         } else if must_write || state.error.is_some() {
             self.waker.wake();
         }
@@ -245,7 +245,10 @@ impl Connection {
 
             let mut state = self.lock();
             state.send_buffer.unblock();
-            if self.write_some(&mut state, &mut self.room.reel()).is_err() {
+            if self
+                .write_some(&mut state, &mut self.room.fanout_batch())
+                .is_err()
+            {
                 state.error.get_or_insert(TransportError::Disconnected);
             }
             self.count(&state);
@@ -346,21 +349,9 @@ impl Subscriber for Connection {
         self.write_own(&mut state);
     }
 
-    fn send(&self, notice: &Notice<'_>) {
-        let mut encoded = Vec::new();
-        let frame = match *notice {
-            Notice::Room(frame) => frame,
-            Notice::Log(push) => {
-                Dialect::Typed.encode_into(push, &mut encoded);
-                &encoded
-            }
-        };
-
+    fn send(&self, notice: &Notice) {
         self.with_send_buffer(|send_buffer| {
-            if send_buffer.dialect() == Dialect::Plain {
-                return;
-            }
-
+            let frame = notice.encoded(send_buffer.dialect());
             if send_buffer.waiting() + frame.len() > self.settings.send_buffer {
                 send_buffer.close(CloseReason::Local(CloseCode::TooSlow));
             } else {
@@ -373,23 +364,16 @@ impl Subscriber for Connection {
         self.update(|state| match closing {
             Closing::Code(code) => state.send_buffer.close(CloseReason::Local(code)),
             Closing::Drain(reconnect_after) => state.drain(reconnect_after),
-        });
-    }
-
-    fn evict(&self) {
-        let mut state = self.lock();
-        if state.send_buffer.blocked().is_some() {
             // A Close frame would not be delivered either.
-            state.error.get_or_insert(TransportError::Stalled);
-            state.send_buffer.clear();
-            self.count(&state);
-            self.waker.wake();
-        } else {
-            state
-                .send_buffer
-                .close(CloseReason::Local(CloseCode::Expired));
-            self.write(&mut state, &mut self.room.reel());
-        }
+            Closing::Evict if state.send_buffer.blocked().is_some() => {
+                state.error.get_or_insert(TransportError::Stalled);
+                state.send_buffer.clear();
+            }
+            Closing::Evict => {
+                let expired = CloseReason::Local(CloseCode::Expired);
+                state.send_buffer.close(expired);
+            }
+        });
     }
 
     fn trace(&self, tracer: Tracer) {

@@ -16,10 +16,7 @@ pub(super) fn spawn_history(connection: Arc<Connection>, before: Option<Offset>,
     tokio::spawn(async move {
         let mut is_answered = false;
         while !is_answered {
-            let page = connection
-                .hub
-                .read_page(&connection.room, span, limit)
-                .await;
+            let page = connection.room.read_page(span, limit).await;
             is_answered = connection.update(|state| push_page(&connection.room, state, page));
         }
     });
@@ -34,7 +31,7 @@ pub(super) fn push_page(
 ) -> bool {
     let push = match page {
         Ok((mut page, mark)) => {
-            if !room.redact(&mut page.frames, mark) {
+            if !room.redact_page(&mut page.frames, mark) {
                 return false;
             }
             Push::History {

@@ -173,7 +173,7 @@ impl FrameReader {
     fn publish(&mut self, connection: &Connection, drafts: Vec<Draft>) {
         let keys = drafts.iter().map(|draft| draft.key().cloned()).collect();
         connection.lock().is_publishing = true;
-        let result = connection.hub.publish(&connection.room, drafts);
+        let result = connection.room.publish(drafts);
         self.publishing = Some(Box::new(PendingPublish { keys, result }));
     }
 
@@ -256,7 +256,7 @@ impl FrameReader {
         }
 
         if !drafts.is_empty() {
-            let is_exempt = permissions.is_admin || !connection.hub.is_new(&connection.room);
+            let is_exempt = permissions.is_admin || !connection.room.is_new();
             let allowed = if is_exempt {
                 Ok(())
             } else {

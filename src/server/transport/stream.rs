@@ -114,7 +114,7 @@ impl StreamSubscriber {
             offset: start.cursor,
         };
 
-        let mut membership = hub.join(admission, id, proven);
+        let mut membership = admission.join(id, proven);
         let id = membership.id().map(field::display);
         let number = membership.number();
         info!(id, room = %room.name(), %address, number, ?dialect, "listening");
@@ -185,14 +185,14 @@ impl StreamReader {
 
     /// Reads the messages after `after` from the store, because the ring no longer has them.
     async fn catch_up(self: Arc<Self>, after: Offset) {
-        let missed = self.hub.catch_up(&self.room, after).await;
+        let missed = self.room.catch_up(after).await;
 
         let mut state = self.state.lock();
         let send_buffer = &mut state.send_buffer;
         match missed {
             Ok((mut page, mark)) => {
                 // Deletions are queued under the same lock.
-                if self.room.redact(&mut page.frames, mark) {
+                if self.room.redact_page(&mut page.frames, mark) {
                     send_buffer
                         .on_caught_up(&page)
                         .into_iter()
@@ -217,7 +217,7 @@ impl Subscriber for StreamReader {
 
     fn tick(&self, now: Tick) {
         if self.permissions.access(Instant::now()) == ClientAccess::Expired {
-            self.change(&mut self.room.reel(), |send_buffer| {
+            self.change(&mut self.room.fanout_batch(), |send_buffer| {
                 send_buffer.close(CloseReason::Local(CloseCode::BadToken))
             });
         }
@@ -233,20 +233,16 @@ impl Subscriber for StreamReader {
         drop(state);
 
         if is_idle {
-            self.change(&mut self.room.reel(), |send_buffer| {
+            self.change(&mut self.room.fanout_batch(), |send_buffer| {
                 send_buffer.push_encoded(send_buffer.dialect().heartbeat());
             });
         }
     }
 
-    fn send(&self, notice: &Notice<'_>) {
-        match notice {
-            // Event streams carry messages only, no presence.
-            Notice::Room(_) => {}
-            Notice::Log(push) => self.change(&mut self.room.reel(), |send_buffer| {
-                send_buffer.push_event(push);
-            }),
-        }
+    fn send(&self, notice: &Notice) {
+        self.change(&mut self.room.fanout_batch(), |send_buffer| {
+            send_buffer.push_encoded(notice.encoded(send_buffer.dialect()));
+        });
     }
 
     fn close(&self, closing: Closing) {
@@ -254,8 +250,10 @@ impl Subscriber for StreamReader {
             self.state.lock().drain_began = Some(self.hub.now());
         }
 
-        self.change(&mut self.room.reel(), |send_buffer| match closing {
+        self.change(&mut self.room.fanout_batch(), |send_buffer| match closing {
             Closing::Code(code) => send_buffer.close(CloseReason::Local(code)),
+            // Streams share their bytes with other readers, and their sockets are evicted as memory holders of their own.
+            Closing::Evict => {}
             Closing::Drain(reconnect_after) => {
                 send_buffer.push_event(&Push::Drain {
                     reconnect_after_ms: reconnect_after.as_millis() as u64,
@@ -264,10 +262,6 @@ impl Subscriber for StreamReader {
             }
         });
     }
-
-    /// Does nothing: streams share their bytes with other readers, and their sockets are evicted as memory holders of
-    /// their own.
-    fn evict(&self) {}
 
     fn trace(&self, tracer: Tracer) {
         self.state.lock().tracer = Some(Box::new(tracer));
@@ -302,7 +296,7 @@ impl Body for EventStreamBody {
 
             let mut state = this.reader.state.lock();
             state.polled = this.reader.hub.now();
-            let mut batch = this.reader.room.reel();
+            let mut batch = this.reader.room.fanout_batch();
             match state.send_buffer.next(&mut batch) {
                 NextChunk::Write(bytes) => {
                     let bytes = bytes.clone();

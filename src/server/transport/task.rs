@@ -106,7 +106,7 @@ impl PendingConnection {
         let connection = Arc::new(connection);
 
         // The welcome lists the members, so the client must be one by then.
-        let mut membership = hub.join(admission, Some(id.clone()), proven);
+        let mut membership = admission.join(Some(id.clone()), proven);
         let number = membership.number();
         info!(%id, room = %connection.room.name(), %address, number, "connected");
         membership.register(connection.clone());
@@ -297,12 +297,12 @@ fn welcome(
 /// Reads the messages after `after` from the store, because the ring no longer has them. The connection stays behind if
 /// more messages were deleted during the read than the room remembers.
 async fn catch_up(connection: &Connection, after: Offset) {
-    let missed = connection.hub.catch_up(&connection.room, after).await;
+    let missed = connection.room.catch_up(after).await;
 
     connection.with_send_buffer(|send_buffer| match missed {
         Ok((mut page, mark)) => {
             // Deletions are queued under the same lock.
-            if connection.room.redact(&mut page.frames, mark) {
+            if connection.room.redact_page(&mut page.frames, mark) {
                 send_buffer
                     .on_caught_up(&page)
                     .into_iter()

@@ -102,15 +102,15 @@ impl World {
         let room = self.room().await;
 
         for number in 1..=count {
-            let draft = Draft::text(UserId::guest(0), None, &format!("text {number}"));
-            let stored = self.hub.publish(&room, vec![draft]).await;
+            let draft = Draft::text(UserId::guest(0), None, format!("text {number}"));
+            let stored = room.publish(vec![draft]).await;
             assert!(stored.is_ok());
         }
     }
 
     async fn delete(&self, offset: u64) {
         let room = self.room().await;
-        let deleted = self.hub.delete(&room, Offset(offset)).await;
+        let deleted = room.delete(Offset(offset)).await;
         assert_eq!(deleted, Ok(Deleted::Now));
         // Paused time advances only when all tasks wait, so all readers are notified.
         sleep(Duration::from_millis(1)).await;
@@ -124,7 +124,7 @@ impl World {
             .await
             .expect("admitted");
 
-        self.hub.join(admission, Some(user(id)), None)
+        admission.join(Some(user(id)), None)
     }
 
     /// Replaces all members by another one, and waits until connections were notified.
@@ -331,7 +331,7 @@ async fn a_page_does_not_contain_texts_deleted_while_it_was_read() {
     let _task = registered.begin(Vec::new(), None);
 
     let room = world.room().await;
-    let page = world.hub.read_page(&room, Span::Newest, 10).await;
+    let page = room.read_page(Span::Newest, 10).await;
     world.delete(2).await;
     let is_answered = connection.update(|state| push_page(&room, state, page));
 
@@ -350,17 +350,14 @@ async fn a_page_is_read_again_if_the_room_does_not_remember_all_deletions_during
     world.publish(MESSAGES).await;
     let room = world.room().await;
 
-    let (mut stale, mark) = world
-        .hub
-        .read_page(&room, Span::Newest, 100)
-        .await
-        .expect("a page");
+    let page = room.read_page(Span::Newest, 100).await;
+    let (mut stale, mark) = page.expect("a page");
     for offset in 1..=MESSAGES {
         world.delete(offset).await;
     }
-    let page = world.hub.history(&room, Span::Newest, 100).await;
+    let page = room.history(Span::Newest, 100).await;
 
-    assert!(!room.redact(&mut stale.frames, mark));
+    assert!(!room.redact_page(&mut stale.frames, mark));
     let frames = page.expect("a page").frames;
     assert_eq!(frames.len(), 100);
     assert!(frames.iter().all(|frame| frame.is_deleted()));
@@ -408,7 +405,7 @@ async fn a_reader_kicked_while_it_catches_up_gets_nothing_after_the_close_frame(
     let _task = registered.begin(Vec::new(), None);
     assert_eq!(connection.lock().send_buffer.behind(), Some(after));
 
-    let missed = world.hub.catch_up(&connection.room, after).await;
+    let missed = connection.room.catch_up(after).await;
     let (page, _) = missed.expect("a page");
     world
         .hub

@@ -73,7 +73,7 @@ async fn connections_of(
 /// Returns the newest messages of `room`; `None` if they cannot be read now.
 async fn newest(state: &AppState, room: &RoomName) -> Option<Vec<Publication>> {
     let room = state.hub.room(room).await.ok()?;
-    let page = state.hub.history(&room, Span::Newest, NEWEST).await.ok()?;
+    let page = room.history(Span::Newest, NEWEST).await.ok()?;
     let messages = page.frames.iter().map(|frame| frame.publication());
     Some(messages.collect())
 }

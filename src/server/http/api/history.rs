@@ -120,7 +120,7 @@ pub(super) async fn history(
     } else {
         limit
     };
-    let mut page = state.hub.history(&room, span, read_limit).await?;
+    let mut page = room.history(span, read_limit).await?;
     if let (Some(_), Some(before)) = (after, before) {
         let in_range = page.frames.partition_point(|frame| frame.offset() < before);
         page.more = in_range > limit || (page.more && in_range == page.frames.len());

@@ -186,13 +186,13 @@ pub(in crate::server::http) async fn store(
     check_rate_limits(state, principal, address, &drafts)?;
 
     let room = state.hub.room(name).await?;
-    if state.hub.is_new(&room) && !principal.may(Right::Admin, name) {
+    if room.is_new() && !principal.may(Right::Admin, name) {
         state
             .quotas
             .create_room(IpBucket::of(address), state.hub.now())?;
     }
 
-    let stored = state.hub.publish_batch(&room, drafts).await?;
+    let stored = room.publish_batch(drafts).await?;
     Ok((room, stored))
 }
 

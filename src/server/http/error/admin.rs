@@ -4,7 +4,7 @@ use axum::http::StatusCode;
 
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
-use crate::server::hub::DecreeError;
+use crate::server::hub::RuleError;
 use crate::server::moderation::TooManyBans;
 
 /// An error of the admin API.
@@ -47,11 +47,11 @@ pub(in crate::server::http) enum AdminError {
     NotKept(String),
 }
 
-impl From<DecreeError> for AdminError {
-    fn from(error: DecreeError) -> Self {
+impl From<RuleError> for AdminError {
+    fn from(error: RuleError) -> Self {
         match error {
-            DecreeError::TooManyBans(error) => Self::Bans(error),
-            DecreeError::NotKept(reason) => Self::NotKept(reason),
+            RuleError::TooManyBans(error) => Self::Bans(error),
+            RuleError::NotStored(reason) => Self::NotKept(reason),
         }
     }
 }

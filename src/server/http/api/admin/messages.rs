@@ -54,7 +54,7 @@ pub(in crate::server::http) async fn delete_message(
     operator.check(&room)?;
 
     let stored = state.hub.room(&room).await?;
-    let before = match state.hub.delete(&stored, offset).await? {
+    let before = match stored.delete(offset).await? {
         Deleted::Now => false,
         Deleted::Before => true,
         Deleted::NotKept => return Err(AdminError::NoMessage { room, offset }.into()),
