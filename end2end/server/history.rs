@@ -45,6 +45,10 @@ async fn a_page_is_selected_by_before_after_and_limit() {
         ("after=5&before=8&limit=1", vec![6], true),
         ("after=5&before=8&limit=2", vec![6, 7], false),
         ("after=8&before=5", vec![], false),
+        ("around=7&limit=4", vec![5, 6, 7, 8], true),
+        ("around=7&limit=1", vec![7], true),
+        ("around=5&limit=1000", vec![4, 5, 6, 7, 8, 9, 10], false),
+        ("around=10&limit=3", vec![9, 10], true),
         ("limit=1000&nobody=asks", vec![4, 5, 6, 7, 8, 9, 10], false),
     ] {
         assert_eq!(page(&server, query).await, (offsets, more), "{query}");
@@ -98,6 +102,10 @@ async fn an_invalid_query_is_refused_with_the_name_of_the_field() {
         ("limit=0", "limit"),
         ("limit=1001", "limit"),
         ("limit=1&limit=2", "limit"),
+        ("around=x", "around"),
+        ("around=5&after=1", "around"),
+        ("around=5&q=a", "around"),
+        ("q=%20", "q"),
     ] {
         let (status, answer) =
             fetch(Client::new().get(server.url(&format!("{MESSAGES}?{query}")))).await;
@@ -106,6 +114,78 @@ async fn an_invalid_query_is_refused_with_the_name_of_the_field() {
         assert_eq!(answer["error"]["code"], "bad_parameter", "{query}");
         assert!(message.contains(field), "{query}: {message}");
     }
+}
+
+#[tokio::test]
+async fn a_search_returns_the_messages_with_all_words_newest_first() {
+    let server = Server::start(&[]);
+
+    for text in [
+        "Build 1 failed",
+        "build 2 passed",
+        "BUILD 3 FAILED",
+        "我在东京",
+        "failed: build 5",
+    ] {
+        publish(&server, "lobby", text).await;
+    }
+
+    for (query, offsets, more) in [
+        ("q=failed+build", vec![5, 3, 1], false),
+        ("q=failed+build&limit=2", vec![5, 3], true),
+        ("q=failed&before=5", vec![3, 1], false),
+        ("q=failed&after=1&before=5", vec![3], false),
+        ("q=%E4%B8%9C%E4%BA%AC", vec![4], false),
+        ("q=nothing", vec![], false),
+    ] {
+        assert_eq!(page(&server, query).await, (offsets, more), "{query}");
+    }
+}
+
+#[tokio::test]
+async fn a_search_covers_all_kept_messages_and_no_deleted_ones() {
+    let server = Server::start(&[]);
+    let lines: Vec<_> = (1..=3000)
+        .map(|number| json!({ "text": format!("number {number}") }))
+        .collect();
+    for batch in lines.chunks(1000) {
+        let body: String = batch.iter().map(|line| format!("{line}\n")).collect();
+        let post = Client::new().post(server.url(MESSAGES)).body(body);
+        let (status, _) = fetch(post.header("content-type", "application/x-ndjson")).await;
+        assert_eq!(status, 201);
+    }
+
+    assert_eq!(
+        page(&server, "q=number+7&limit=1000").await.0.last(),
+        Some(&7)
+    );
+    assert_eq!(page(&server, "q=2718").await, (vec![2718], false));
+
+    let admin = format!(
+        "http://{}/api/v1/admin/rooms/lobby/messages/2718",
+        server.ops
+    );
+    assert_eq!(fetch(Client::new().delete(admin)).await.0, 200);
+    assert_eq!(page(&server, "q=2718").await, (vec![], false));
+}
+
+#[tokio::test]
+async fn a_room_is_described_by_its_bounds_its_members_and_whether_it_is_closed() {
+    let server = Server::start(&["--history-messages", "2"]);
+    let unused = get(&server, "/api/v1/rooms/runs%2F7").await;
+    let (_ann, welcome) = join(&server, "id=ann&room=runs/7").await;
+    for text in ["1", "2", "3"] {
+        publish(&server, "runs%2F7", text).await;
+    }
+
+    let used = get(&server, "/api/v1/rooms/runs%2F7").await;
+
+    assert_eq!(unused["count"], 0);
+    assert_eq!(unused["head"], 0);
+    let expected = json!({
+        "room": "runs/7", "epoch": welcome["epoch"], "first": 2, "head": 3, "count": 1, "closed": false,
+    });
+    assert_eq!(used, expected);
 }
 
 #[tokio::test]

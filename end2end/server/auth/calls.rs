@@ -7,8 +7,9 @@ use reqwest::{Client, Method, StatusCode};
 use serde_json::{Value, json};
 
 use super::{Guarded, SECRET, claims, sign, token, unix_seconds};
-use crate::client::fetch;
+use crate::client::{fetch, publish};
 use crate::eventually::{eventually, soon};
+use crate::harness::Server;
 
 /// The calls of the API in a room, each with the right that it needs.
 const CALLS: [(Method, &str, &str); 4] = [
@@ -111,7 +112,10 @@ async fn forged_tokens_are_refused() {
         ("no sub", with("sub", Value::Null)),
         ("a sub that is no id", with("sub", "a\nb".into())),
         ("another audience", with("aud", "elsewhere".into())),
-        ("rooms that are none", with("rooms", json!({"LOBBY": "rw"}))),
+        (
+            "rooms that are none",
+            with("rooms", json!({"a room": "rw"})),
+        ),
     ] {
         let (status, _, code) = answer(guarded.call(Method::GET, "lobby/messages", &forged)).await;
         assert_eq!(status, 401, "{what}");
@@ -208,6 +212,50 @@ async fn a_publish_is_always_from_the_sub_of_its_token() {
 
     let other = guarded.call(Method::GET, "lobby/stream?id=bob", &token);
     assert_eq!(answer(other).await.2, "not_allowed");
+}
+
+#[tokio::test]
+async fn a_sender_deletes_its_own_messages_and_no_others() {
+    let guarded = Guarded::start(&[]);
+    let ann = token("ann", json!({"lobby": "rw"}));
+    let bob = token("bob", json!({"lobby": "rw"}));
+    let publish = guarded.call(Method::POST, "lobby/messages", &ann);
+    assert_eq!(answer(publish.body("secret")).await.0, 201);
+
+    let delete = |offset: &str, token: &str| {
+        guarded.call(Method::DELETE, &format!("lobby/messages/{offset}"), token)
+    };
+    let (status, _, code) = answer(delete("1", &bob)).await;
+    assert_eq!((status, code.as_str()), (403, "not_allowed"));
+    let (status, _, code) = answer(delete("2", &ann)).await;
+    assert_eq!((status, code.as_str()), (404, "no_such_message"));
+    let first = fetch(delete("1", &ann)).await;
+    let again = fetch(delete("1", &ann)).await;
+
+    assert_eq!(
+        first,
+        (200, json!({"room": "lobby", "offset": 1, "before": false}))
+    );
+    assert_eq!(
+        again,
+        (200, json!({"room": "lobby", "offset": 1, "before": true}))
+    );
+    let (_, history) = fetch(guarded.call(Method::GET, "lobby/messages", &ann)).await;
+    assert_eq!(history["messages"][0]["deleted"], true);
+    assert_eq!(history["messages"][0]["text"], Value::Null);
+}
+
+#[tokio::test]
+async fn a_message_cannot_be_deleted_by_its_sender_where_ids_are_not_verified() {
+    let server = Server::start(&[]);
+    publish(&server, "lobby", "mine").await;
+
+    let url = server.url("/api/v1/rooms/lobby/messages/1");
+    let (status, answer) = fetch(Client::new().delete(url)).await;
+
+    assert_eq!(status, 403);
+    let message = answer["error"]["message"].as_str().expect("a message");
+    assert!(message.contains("--auth-key-file"), "{message}");
 }
 
 #[tokio::test]

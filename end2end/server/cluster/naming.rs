@@ -1,6 +1,8 @@
-//! Rooms that are only requested leave nothing behind.
+//! Names of rooms on several nodes, and rooms that are only requested.
 
-use crate::client::get;
+use reqwest::Client;
+
+use crate::client::{fetch, get};
 use crate::harness::Server;
 use crate::metrics::{figure, until};
 use crate::nats::Nats;
@@ -35,4 +37,16 @@ async fn a_room_name_with_every_kind_of_character_is_one_room_on_all_nodes() {
 
     assert_eq!(ann.text().await, "hello");
     assert_eq!(bob.text().await, "hello");
+}
+
+#[tokio::test]
+async fn a_search_is_refused_with_the_reason() {
+    let nats = Nats::start().await;
+    let [node]: [Server; 1] = nats.nodes();
+
+    let url = node.url("/api/v1/rooms/lobby/messages?q=words");
+    let (status, answer) = fetch(Client::new().get(url)).await;
+
+    assert_eq!(status, 501);
+    assert_eq!(answer["error"]["code"], "no_search");
 }

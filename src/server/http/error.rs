@@ -184,6 +184,19 @@ pub(super) enum ApiError {
     /// An error of the admin API.
     #[error(transparent)]
     Admin(#[from] AdminError),
+    /// A deletion by a client whose id no token verifies.
+    #[error(
+        "ids are not verified on this server (--auth-key-file), so only an operator can delete a message"
+    )]
+    Unverified,
+    /// A deletion of a message that another user sent.
+    #[error("another user sent the message; only that user and operators can delete it")]
+    OtherAuthor,
+    /// A search where the store has none.
+    #[error(
+        "this server stores messages in NATS, where they cannot be searched; read pages without q instead"
+    )]
+    NoSearch,
     /// The body did not arrive in time.
     #[error("the request body timed out")]
     Slow,
@@ -326,6 +339,8 @@ impl ApiError {
             Self::TooManyAtOnce { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_at_once"),
             Self::ConnectsTooFast { .. } => (StatusCode::TOO_MANY_REQUESTS, "connects_too_fast"),
             Self::TooFast(_) => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
+            Self::Unverified | Self::OtherAuthor => (StatusCode::FORBIDDEN, "not_allowed"),
+            Self::NoSearch => (StatusCode::NOT_IMPLEMENTED, "no_search"),
             Self::Slow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
             Self::BrokenOff => (StatusCode::BAD_REQUEST, "broken_off"),
             Self::TooManyPages { .. } | Self::PageTimeout { .. } => {

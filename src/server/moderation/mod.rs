@@ -251,7 +251,7 @@ mod tests {
             "{",
             "[]",
             r#"{"bans":[{"id":"a\u0000b"}]}"#,
-            r#"{"bans":[],"closed":[{"room":"A"}]}"#,
+            r#"{"bans":[],"closed":[{"room":"a b"}]}"#,
         ] {
             std::fs::write(&path, text).expect("written");
 

@@ -320,6 +320,11 @@ pub trait Store: fmt::Debug + Send + Sync {
     /// If the store cannot be read now.
     fn read(&self, room: &RoomName, span: Span, limit: Limit) -> StoreFuture<Page>;
 
+    /// Returns true if all messages of a room can be read for a search: they are on this machine.
+    fn is_searchable(&self) -> bool {
+        true
+    }
+
     /// Frees memory when the budget is exceeded: caches are dropped, and a store in memory keeps about `bytes`.
     fn reclaim(&self, _bytes: usize) {}
 

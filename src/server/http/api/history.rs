@@ -10,10 +10,12 @@ use utoipa::{IntoParams, PartialSchema, ToSchema};
 use crate::protocol::{Epoch, Offset, Publication};
 use crate::server::auth::Right;
 use crate::server::http::AppState;
+use crate::server::http::api::search::SearchWords;
 use crate::server::http::client::ClientAddress;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, InRoom, Query};
 use crate::server::http::middleware::authenticated::Authenticated;
+use crate::server::hub::Room;
 use crate::server::moderation::AccessRequest;
 use crate::server::store::{Bounds, Span};
 
@@ -34,6 +36,15 @@ pub(super) struct HistoryParams {
     #[serde(default, deserialize_with = "extract::non_empty")]
     #[param(value_type = Option<u64>)]
     before: Option<String>,
+    /// The message at this offset, with half of the page before it and half after it. Not with `after`, `before` or `q`.
+    #[serde(default, deserialize_with = "extract::non_empty")]
+    #[param(value_type = Option<u64>)]
+    around: Option<String>,
+    /// Only messages whose text contains all of these words, in any case, the newest first. With `after` and `before`, only
+    /// those between them. Not with NATS.
+    #[serde(default, deserialize_with = "extract::non_empty")]
+    #[param(value_type = Option<String>, max_length = 200)]
+    q: Option<String>,
     /// The most messages in the page, 1 to 1000 (default 100). Pages with large messages may have fewer.
     #[serde(default, deserialize_with = "extract::non_empty")]
     #[param(value_type = Option<u16>, minimum = 1, maximum = 1000)]
@@ -52,9 +63,10 @@ pub(super) struct History {
     /// The newest offset; 0 if there is none.
     #[schema(value_type = u64)]
     head: Offset,
-    /// The messages, oldest first.
+    /// The messages, oldest first; with `q`, newest first.
     messages: Vec<HistoryEntry>,
-    /// True if there are more such messages: after the last one if the query has `after`, else before the first one.
+    /// True if there are more such messages: after the last one if the query has `after`, with `around` on either side, else
+    /// before the oldest one.
     more: bool,
 }
 
@@ -65,7 +77,7 @@ struct HistoryEntry(Publication);
 /// Read a page of messages.
 ///
 /// With `after`, the oldest messages after it; with `before`, the newest before it; with both, the oldest between them;
-/// with neither, the newest.
+/// with neither, the newest. With `around`, those around an offset; with `q`, a search.
 #[utoipa::path(
     get,
     path = "/api/v1/rooms/{room}/messages",
@@ -75,6 +87,7 @@ struct HistoryEntry(Publication);
         (status = 400, description = "`bad_name`, `bad_parameter`, with its name", body = ErrorBody),
         (status = 401, description = "`no_token`, `bad_token`, with the reason", body = ErrorBody),
         (status = 403, description = "`origin_not_allowed`, `not_allowed`, `banned`", body = ErrorBody),
+        (status = 501, description = "`no_search`: the server stores messages in NATS", body = ErrorBody),
         (status = 503, description = "`store_unavailable`, `too_many_rooms`", body = ErrorBody),
     ),
 )]
@@ -90,60 +103,125 @@ pub(super) async fn history(
         .moderation
         .admit_reader(&AccessRequest::new(principal.proven(), address, &room))?;
 
-    let after = params
-        .after
-        .map(|after| extract::offset("after", &after))
-        .transpose()?;
-    let before = params
-        .before
-        .map(|before| extract::offset("before", &before))
-        .transpose()?;
-    let limit = params.limit.map_or(Ok(DEFAULT_LIMIT), |limit| {
-        limit
-            .parse()
-            .ok()
-            .filter(|limit| (1..=MAX_LIMIT).contains(limit))
-            .ok_or(ApiError::Parameter {
-                name: "limit",
-                allowed: "a number from 1 to 1000",
-            })
-    })?;
+    let query = HistoryQuery::parse(params)?;
+    if matches!(query.range, HistoryRange::Search(..)) && !state.hub.store().is_searchable() {
+        return Err(ApiError::NoSearch);
+    }
 
     let room = state.hub.room(&room).await?;
-    let span = after
-        .map(Span::After)
-        .or(before.map(Span::Before))
-        .unwrap_or(Span::Newest);
-    // Between two offsets, one more message is read, to detect whether there are more before the second.
-    let read_limit = if after.is_some() && before.is_some() {
-        limit + 1
-    } else {
-        limit
-    };
-    let mut page = room.history(span, read_limit).await?;
-    if let (Some(_), Some(before)) = (after, before) {
-        let in_range = page.frames.partition_point(|frame| frame.offset() < before);
-        page.more = in_range > limit || (page.more && in_range == page.frames.len());
-        page.frames.truncate(in_range.min(limit));
-    }
+    let (messages, more) = query.read(&room).await?;
 
     // Read after the page, so that no message in it is newer than the head.
     let Bounds {
         epoch, first, head, ..
     } = state.hub.store().bounds(room.name())?;
-    let messages = page
-        .frames
-        .iter()
-        .map(|frame| HistoryEntry(frame.publication()))
-        .collect();
 
     Ok(Json(History {
         epoch,
         first,
         head,
-        messages,
-        more: page.more,
+        messages: messages.into_iter().map(HistoryEntry).collect(),
+        more,
     }))
+}
+
+/// The messages to read, and the most of them.
+struct HistoryQuery {
+    range: HistoryRange,
+    limit: usize,
+}
+
+/// The messages that a query selects.
+enum HistoryRange {
+    /// The oldest or the newest of those in the span.
+    Span(Span),
+    /// The oldest of those after the first offset and before the second.
+    Between(Offset, Offset),
+    /// The message at this offset, with those before and after it.
+    Around(Offset),
+    /// The newest of those that contain the words, after the first offset and before the second.
+    Search(SearchWords, Option<Offset>, Option<Offset>),
+}
+
+impl HistoryQuery {
+    /// Parses the query parameters.
+    ///
+    /// # Errors
+    /// The parameter that is invalid, or that cannot be combined with another.
+    fn parse(params: HistoryParams) -> Result<Self, ApiError> {
+        let offset =
+            |name, text: Option<String>| text.map(|text| extract::offset(name, &text)).transpose();
+        let after = offset("after", params.after)?;
+        let before = offset("before", params.before)?;
+        let around = offset("around", params.around)?;
+        let words = params.q.as_deref().map(SearchWords::parse).transpose()?;
+        let limit = params.limit.map_or(Ok(DEFAULT_LIMIT), |limit| {
+            limit
+                .parse()
+                .ok()
+                .filter(|limit| (1..=MAX_LIMIT).contains(limit))
+                .ok_or(ApiError::Parameter {
+                    name: "limit",
+                    allowed: "a number from 1 to 1000",
+                })
+        })?;
+
+        let range = match (words, around, after, before) {
+            (None, Some(around), None, None) => HistoryRange::Around(around),
+            (_, Some(_), ..) => {
+                return Err(ApiError::Parameter {
+                    name: "around",
+                    allowed: "an offset, without after, before and q",
+                });
+            }
+            (Some(words), None, after, before) => HistoryRange::Search(words, after, before),
+            (None, None, Some(after), Some(before)) => HistoryRange::Between(after, before),
+            (None, None, Some(after), None) => HistoryRange::Span(Span::After(after)),
+            (None, None, None, Some(before)) => HistoryRange::Span(Span::Before(before)),
+            (None, None, None, None) => HistoryRange::Span(Span::Newest),
+        };
+        Ok(Self { range, limit })
+    }
+
+    /// Reads the messages. Returns true with them if there are more.
+    ///
+    /// # Errors
+    /// If the store cannot be read now.
+    async fn read(self, room: &Room) -> Result<(Vec<Publication>, bool), ApiError> {
+        let limit = self.limit;
+        let page = match self.range {
+            HistoryRange::Span(span) => room.history(span, limit).await?,
+            HistoryRange::Between(after, before) => {
+                // One more message is read, to detect whether there are more before the second offset.
+                let mut page = room.history(Span::After(after), limit + 1).await?;
+                let in_range = page.frames.partition_point(|frame| frame.offset() < before);
+                page.more = in_range > limit || (page.more && in_range == page.frames.len());
+                page.frames.truncate(in_range.min(limit));
+                page
+            }
+            HistoryRange::Around(offset) => {
+                let earlier = Offset(offset.0.saturating_sub(1));
+                let later = room
+                    .history(Span::After(earlier), limit.div_ceil(2))
+                    .await?;
+                if limit == 1 {
+                    later
+                } else {
+                    let mut page = room.history(Span::Before(offset), limit / 2).await?;
+                    page.more |= later.more;
+                    page.frames.extend(later.frames);
+                    page
+                }
+            }
+            HistoryRange::Search(words, after, before) => {
+                let result = words.search(room, after, before, limit).await?;
+                return Ok((result.messages, result.more));
+            }
+        };
+
+        let messages = page.frames.iter().map(|frame| frame.publication());
+        Ok((messages.collect(), page.more))
+    }
 }
 
 impl PartialSchema for HistoryEntry {

@@ -14,7 +14,7 @@ use utoipa_axum::routes;
 
 use crate::protocol::BasePath;
 use crate::server::http::AppState;
-use crate::server::http::api::{admin, history, presence, publish, stream};
+use crate::server::http::api::{admin, delete, history, presence, publish, room, stream};
 
 /// The document as JSON, generated once.
 static DOCUMENT: OnceLock<String> = OnceLock::new();
@@ -52,6 +52,8 @@ impl Modify for Tokens {
 pub(super) fn routes() -> OpenApiRouter<AppState> {
     OpenApiRouter::with_openapi(Document::openapi())
         .routes(routes!(publish::publish, history::history))
+        .routes(routes!(delete::delete))
+        .routes(routes!(room::describe))
         .routes(routes!(stream::stream))
         .routes(routes!(presence::presence))
         .routes(routes!(openapi))

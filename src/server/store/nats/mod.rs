@@ -271,6 +271,10 @@ impl Store for NatsStore {
         self.scout.reach(offset)
     }
 
+    fn is_searchable(&self) -> bool {
+        false
+    }
+
     fn bounds(&self, room: &RoomName) -> Result<Bounds, StoreError> {
         Ok(self.rooms.bounds(room).ok_or(NatsError::NotOpen)?)
     }

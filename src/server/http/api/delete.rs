@@ -1,0 +1,79 @@
+//! `DELETE …/messages/{offset}`: deletes a message of one's own.
+
+use axum::extract::{Path, State as Shared};
+use axum::{Extension, Json};
+
+use crate::protocol::admin::DeletedMessage;
+use crate::protocol::{Offset, RoomName};
+use crate::server::auth::Right;
+use crate::server::http::AppState;
+use crate::server::http::client::ClientAddress;
+use crate::server::http::error::{AdminError, ApiError, ErrorBody};
+use crate::server::http::extract;
+use crate::server::http::middleware::authenticated::{Authenticated, rate_limit_key};
+use crate::server::moderation::AccessRequest;
+use crate::server::session::IpBucket;
+use crate::server::store::{Deleted, Span};
+
+/// Delete a message of your own.
+///
+/// The `sub` of the token must be the sender. The offset, the sender and the key stay: no reader sees a gap. In history
+/// and in streams the message has `deleted: true` and no text; connected clients get a `deleted`.
+#[utoipa::path(
+    delete,
+    path = "/api/v1/rooms/{room}/messages/{offset}",
+    params(
+        ("room" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 - _ . : @ ~ /`, with `/` as `%2F`"),
+        ("offset" = u64, Path, description = "The message's offset"),
+    ),
+    responses(
+        (status = 200, description = "The message is deleted", body = DeletedMessage),
+        (status = 400, description = "`bad_name`, `bad_parameter`: the message names it", body = ErrorBody),
+        (status = 401, description = "`no_token`, `bad_token`, with the reason", body = ErrorBody),
+        (status = 403, description = "`not_allowed` (not yours, or names are not verified), `banned`, `room_closed`, `origin_not_allowed`", body = ErrorBody),
+        (status = 404, description = "`no_such_message`: or it is no longer kept", body = ErrorBody),
+        (status = 429, description = "`rate_limited`, with `Retry-After`", body = ErrorBody),
+        (status = 503, description = "`store_unavailable`, `too_many_rooms`", body = ErrorBody),
+    ),
+)]
+pub(super) async fn delete(
+    Shared(state): Shared<AppState>,
+    Extension(ClientAddress(address)): Extension<ClientAddress>,
+    Authenticated(principal): Authenticated,
+    Path((room, offset)): Path<(String, String)>,
+) -> Result<Json<DeletedMessage>, ApiError> {
+    let name = RoomName::parse(&room)?;
+    let offset = extract::offset("offset", &offset)?;
+    principal.check(Right::Write, &name)?;
+    let author = principal.proven().ok_or(ApiError::Unverified)?;
+    state
+        .moderation
+        .admit(&AccessRequest::new(Some(author), address, &name))?;
+    let host = IpBucket::of(address);
+    let key = rate_limit_key(&principal, author.clone(), host);
+    state.quotas.post(host, &[(key, 1)], state.hub.now())?;
+
+    let room = state.hub.room(&name).await?;
+    let no_message = || AdminError::NoMessage {
+        room: name.clone(),
+        offset,
+    };
+    let before = Offset(offset.0.checked_sub(1).ok_or_else(no_message)?);
+    let page = room.history(Span::After(before), 1).await?;
+    let message = page.frames.first().filter(|frame| frame.offset() == offset);
+    if message.ok_or_else(no_message)?.publication().from != *author {
+        return Err(ApiError::OtherAuthor);
+    }
+
+    let before = match room.delete(offset).await? {
+        Deleted::Now => false,
+        Deleted::Before => true,
+        Deleted::NotKept => return Err(no_message().into()),
+    };
+
+    Ok(Json(DeletedMessage {
+        room: name,
+        offset,
+        before,
+    }))
+}

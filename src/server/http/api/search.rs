@@ -1,0 +1,172 @@
+//! The search for words in the messages that a room keeps: a scan from the newest message to the oldest, in pages. Rooms
+//! are bounded, so no index is needed.
+
+use std::sync::Arc;
+
+use unicase::UniCase;
+
+use crate::protocol::{Body, Offset, Publication};
+use crate::server::http::error::ApiError;
+use crate::server::hub::Room;
+use crate::server::room::Frame;
+use crate::server::store::Span;
+
+/// The longest query, in characters.
+const MAX_QUERY_CHARS: usize = 200;
+
+/// The messages that are read from the store at once.
+const PAGE_MESSAGES: usize = 1000;
+
+/// The words that a message must contain, all of them, in any order and in any case.
+#[derive(Clone, Debug)]
+pub(super) struct SearchWords(Arc<[String]>);
+
+/// The messages that were found.
+#[derive(Debug, Default)]
+pub(super) struct SearchResult {
+    /// The messages, newest first.
+    pub(super) messages: Vec<Publication>,
+    /// True if there are older ones.
+    pub(super) more: bool,
+}
+
+impl SearchWords {
+    /// Parses words separated by spaces.
+    ///
+    /// # Errors
+    /// If there are none, or they are too long.
+    pub(super) fn parse(query: &str) -> Result<Self, ApiError> {
+        let words: Arc<[String]> = query.split_whitespace().map(fold).collect();
+        if words.is_empty() || query.chars().count() > MAX_QUERY_CHARS {
+            return Err(ApiError::Parameter {
+                name: "q",
+                allowed: "words, with at most 200 characters in all",
+            });
+        }
+
+        Ok(Self(words))
+    }
+
+    /// Searches the messages of `room` between `after` and `before`, newest first, until `limit` are found.
+    ///
+    /// # Errors
+    /// If the store cannot be read now.
+    pub(super) async fn search(
+        &self,
+        room: &Room,
+        after: Option<Offset>,
+        before: Option<Offset>,
+        limit: usize,
+    ) -> Result<SearchResult, ApiError> {
+        let mut result = SearchResult::default();
+        let mut span = before.map_or(Span::Newest, Span::Before);
+
+        loop {
+            let page = room.history(span, PAGE_MESSAGES).await?;
+            let Some(oldest) = page.frames.first().map(|frame| frame.offset()) else {
+                return Ok(result);
+            };
+            let frames = page.frames.into_iter().rev();
+            let is_last = !page.more || after.is_some_and(|after| oldest <= after);
+
+            let in_range: Vec<_> = frames
+                .take_while(|frame| after.is_none_or(|after| frame.offset() > after))
+                .collect();
+            for message in self.matches_among(in_range).await {
+                if result.messages.len() == limit {
+                    result.more = true;
+                    return Ok(result);
+                }
+                result.messages.push(message);
+            }
+
+            if is_last {
+                return Ok(result);
+            }
+            span = Span::Before(oldest);
+        }
+    }
+
+    /// Returns the messages among `frames` that contain all words. A page can have a megabyte of text, so it is searched
+    /// on a thread for blocking work.
+    async fn matches_among(&self, frames: Vec<Arc<Frame>>) -> Vec<Publication> {
+        let words = self.clone();
+        let search = move || {
+            let messages = frames.iter().map(|frame| frame.publication());
+            messages
+                .filter(|message| words.match_message(message))
+                .collect()
+        };
+
+        // The task panics only if the search does, and is cancelled only when the server ends.
+        tokio::task::spawn_blocking(search)
+            .await
+            .unwrap_or_default()
+    }
+
+    fn match_message(&self, message: &Publication) -> bool {
+        let Body::Text(text) = &message.body else {
+            return false;
+        };
+
+        let text = fold(text);
+        self.0.iter().all(|word| text.contains(word))
+    }
+}
+
+/// Returns `text` without differences of case (Unicode case folding).
+fn fold(text: &str) -> String {
+    UniCase::unicode(text).to_folded_case()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::protocol::UserId;
+
+    fn message(body: Body) -> Publication {
+        Publication {
+            offset: Offset(1),
+            prev: Offset(0),
+            at: 0,
+            from: UserId::anonymous(),
+            body,
+            key: None,
+        }
+    }
+
+    #[test]
+    fn a_message_matches_if_it_contains_all_words_in_any_case() {
+        for (query, text, expected) in [
+            ("build", "Build 7 failed", true),
+            ("FAILED build", "Build 7 failed", true),
+            ("build passed", "Build 7 failed", false),
+            ("strasse", "Große Straße 7", true),
+            ("ΣΊΣΥΦΟΣ", "σίσυφος", true),
+            ("东京", "我在东京塔下", true),
+            ("ild 7", "Build 7 failed", true),
+        ] {
+            let words = SearchWords::parse(query).expect("words");
+
+            let is_match = words.match_message(&message(Body::Text(text.to_owned())));
+
+            assert_eq!(is_match, expected, "{query} in {text}");
+        }
+    }
+
+    #[test]
+    fn deleted_and_binary_messages_match_nothing() {
+        let words = SearchWords::parse("a").expect("words");
+
+        assert!(!words.match_message(&message(Body::Deleted(true))));
+        assert!(!words.match_message(&message(Body::Data("aaaa".to_owned()))));
+    }
+
+    #[test]
+    fn a_query_has_words_and_at_most_200_characters() {
+        assert!(SearchWords::parse("").is_err());
+        assert!(SearchWords::parse(" \t ").is_err());
+        assert!(SearchWords::parse(&"x".repeat(200)).is_ok());
+        assert!(SearchWords::parse(&"x".repeat(201)).is_err());
+    }
+}
