@@ -108,7 +108,7 @@ enum StoreKind {
 
 /// Parses a value of `--store`.
 fn store_kind(text: &str) -> Result<StoreKind, &'static str> {
-    if let Ok(servers) = NatsServers::parse(text) {
+    if let Some(servers) = NatsServers::parse(text) {
         return Ok(StoreKind::Nats(servers));
     }
 

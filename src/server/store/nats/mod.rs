@@ -9,107 +9,73 @@
 //! - A node derives `prev` by consuming or reading the stream without a gap. For the oldest message that is kept,
 //!   `prev` is the value in the message itself if the message began the room, otherwise the number before it: a
 //!   client that has received less may have missed a message.
-//! - A deleted message leaves a tombstone, which every node puts in its place ([`graves`], [`eraser`]).
+//! - A deleted message leaves a tombstone, which every node puts in its place ([`room_state`], [`publisher`]).
 //! - A key is a `Nats-Msg-Id`, so a message is stored once, on whichever node it arrives, within the duplicate window
 //!   of the stream.
-//! - A room waits only for its own responses from NATS, never for those of other rooms ([`room_queues`]).
+//! - A room waits only for its own responses from NATS, never for those of other rooms ([`publisher`]).
 //! - A batch is stored without a gap, but it may be stored only in part ([`publisher`]).
 //! - An ack is the ack of JetStream: as durable as the replicas and the `sync_interval` of the stream make it.
 //! - A message contains the newest offset of its room that its node had seen. A node that reads the stream therefore
-//!   detects removed messages just as a node that consumed the stream does ([`pages`]).
+//!   detects removed messages just as a node that consumed the stream does ([`history`]).
 //! - Each node has one consumer. Older messages are requested from the leader of the stream; these requests are
-//!   bounded and their results are cached ([`pages`], [`tail`]).
+//!   bounded and their results are cached ([`history`], [`room_state`]).
 //! - If the stream was replaced or has lost its newest messages, the process ends, because the state of its clients
 //!   is no longer valid. They reconnect in another epoch.
 //!
 //! Deliberately absent: a limit of bytes per room, which JetStream does not have, and a limit on the number of
 //! remembered keys.
 
-mod error;
-mod settings;
-mod subject;
-mod entry;
-mod pulse;
-mod link;
-mod stream;
-mod tail;
-mod graves;
-mod standing;
-mod rooms;
-mod room_queues;
-mod record;
-mod pages;
-mod flights;
-mod feed;
-mod scout;
+mod cluster;
+mod codec;
+mod connection;
+mod consumer;
+mod history;
 mod publisher;
-mod eraser;
-mod council;
-mod bus;
+mod room_state;
+mod rooms;
+mod streams;
 #[cfg(test)]
-pub(super) mod server;
+pub(super) mod test_server;
 
-use std::fmt;
 use std::sync::Arc;
-use std::time::Duration;
 
-use async_nats::jetstream::context::ContextBuilder;
 use futures::FutureExt;
 use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use tokio::runtime::Handle;
-use tokio::sync::mpsc::{self, UnboundedSender};
-use tokio::sync::watch;
-use tokio::task::JoinHandle;
+use tokio::sync::{mpsc, watch};
+use tokio::task::{JoinHandle, JoinSet};
 
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::room::Draft;
-use crate::server::store::changes::{ChangeSender, Changes, LogChange, StoreFuture};
+use crate::server::store::changes::{Changes, LogChange, StoreFuture};
 use crate::server::store::guard;
 use crate::server::store::{
     Backend, Bounds, ClusterBackend, Deleted, Health, Limit, Page, Span, Store, StoreError, Stored,
 };
 
-pub use error::NatsError;
-pub use settings::{NatsLogin, NatsServers, NatsSettings};
+pub use connection::{NatsError, NatsLogin, NatsServers, NatsSettings};
 
-use bus::{BusSubscription, NatsBus};
-use council::NatsCouncil;
-use eraser::Deleter;
-use feed::Consumer;
-use flights::PendingPublishes;
-use link::NatsConnection;
-use pages::HistoryReader;
-use publisher::{AppendRequest, Publisher};
-use pulse::HealthTracker;
-use rooms::RoomStates;
-use scout::RoomOpener;
-use stream::Streams;
+use cluster::{NatsBus, NatsRuleStore};
+use connection::{HealthTracker, NatsConnection};
+use consumer::Consumer;
+use history::HistoryReader;
+use publisher::Publisher;
+use rooms::Rooms;
+use streams::Streams;
 
-/// The timeout of one request to NATS.
-const WAIT: Duration = Duration::from_secs(2);
-/// The maximum number of publishes without an ack; further ones wait.
-const MAX_UNANSWERED: usize = 8192;
-
-/// See the [module docs](self).
+/// The store in a NATS stream. See the [module docs](self).
+#[derive(Debug)]
 pub struct NatsStore {
-    rolls: Arc<Streams>,
-    rooms: Arc<RoomStates>,
-    pages: Arc<HistoryReader>,
-    scout: RoomOpener,
-    pulse: Arc<HealthTracker>,
+    rooms: Arc<Rooms>,
+    history: Arc<HistoryReader>,
     publisher: Arc<Publisher>,
-    changes: Arc<ChangeSender>,
-    /// The queue of appends; `None` after the store is closed.
-    queue: Mutex<Option<UnboundedSender<AppendRequest>>>,
+    cluster: ClusterBackend,
     runtime: Handle,
-    bus: Arc<NatsBus>,
-    eraser: Arc<Deleter>,
-    council: NatsCouncil,
-    /// The consumer, the bus and the rule tasks, which are aborted when the store is closed.
-    tasks: [JoinHandle<()>; 3],
-    /// The publisher task, which ends after the queue is closed; `None` after it was awaited.
+    /// The tasks that are aborted when the store is closed.
+    tasks: Mutex<JoinSet<()>>,
+    /// The task of the publisher, which ends after its queue is closed; `None` after it was awaited.
     publishing: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -119,156 +85,70 @@ impl NatsStore {
     /// # Errors
     /// If NATS cannot be reached, rejects the login, or does not offer JetStream to this account.
     pub async fn connect(settings: &NatsSettings) -> Result<Self, NatsError> {
-        let NatsConnection { client, connected } = NatsConnection::connect(settings).await?;
-        let wire = BusSubscription::open(client.clone(), &settings.stream).await?;
+        let connection = NatsConnection::connect(settings).await?;
+        let (bus, bus_task) = NatsBus::subscribe(&connection, &settings.stream).await?;
+        let NatsConnection { client, connected } = connection;
+        let streams = Arc::new(Streams::open(client, settings).await?);
 
-        let context = ContextBuilder::new()
-            .timeout(WAIT)
-            .max_ack_inflight(MAX_UNANSWERED)
-            .backpressure_on_inflight(true)
-            .build(client);
-
-        let rolls = Arc::new(Streams::open(context, settings).await?);
-        let kept = settings.retention.messages;
-        let rooms = Arc::new(RoomStates::new(
-            rolls.epoch.clone(),
-            kept,
-            rolls.last_sequence(),
-        ));
-        let pages = Arc::new(HistoryReader::new(rolls.clone(), rooms.clone()));
-
-        let flights = Arc::new(PendingPublishes::new());
-        let pulse = Arc::new(HealthTracker::new());
-        let changes = Arc::new(ChangeSender::default());
-
-        let council = NatsCouncil::new(rolls.clone(), flights.clone(), pulse.clone());
-        let deciding = spawn(&pulse, "that follows the rules of all nodes", {
-            let council = council.clone();
-            async move { council.run().await }
-        });
-
-        let publisher = Arc::new(Publisher::new(
-            rolls.clone(),
-            rooms.clone(),
-            flights.clone(),
-            pulse.clone(),
-            council.clone(),
-            changes.clone(),
-        ));
-
-        let eraser = Arc::new(Deleter {
-            rolls: rolls.clone(),
-            rooms: rooms.clone(),
-            flights: flights.clone(),
-            pulse: pulse.clone(),
-        });
-
-        let scout = RoomOpener {
-            rolls: rolls.clone(),
-            rooms: rooms.clone(),
-            pages: pages.clone(),
-            pulse: pulse.clone(),
+        let rooms = Arc::new(Rooms::new(streams.clone(), settings.retention.messages));
+        let history = Arc::new(HistoryReader::new(rooms.clone()));
+        let (publisher, publisher_task) = Publisher::start(rooms.clone());
+        let (commands, received) = mpsc::unbounded_channel();
+        let rules = NatsRuleStore::new(streams.clone(), commands.clone());
+        let consumer = Consumer {
+            publisher: publisher.clone(),
+            commands,
+            connected,
         };
 
-        let feed = Consumer {
-            rolls: rolls.clone(),
-            rooms: rooms.clone(),
-            flights,
-            pulse: pulse.clone(),
-            council: council.clone(),
-            changes: changes.clone(),
-            connected: connected.clone(),
-        };
+        let health = || streams.health.clone();
+        let publishing = tokio::spawn(guarded(health(), "publisher", publisher_task));
+        let mut tasks = JoinSet::new();
+        tasks.spawn(guarded(health(), "consumer", consumer.run()));
+        tasks.spawn(guarded(health(), "bus", bus_task));
+        tasks.spawn(guarded(health(), "rule", rules.clone().run(received)));
 
-        let (note, notes) = mpsc::unbounded_channel();
-        let bus = Arc::new(NatsBus::new(note));
-        let carrying = spawn(&pulse, "that listens to other nodes", {
-            let bus = bus.clone();
-            async move { bus.run(wire, notes, connected).await }
-        });
-
-        let (queue, queued) = mpsc::unbounded_channel();
-        let publishing = spawn(&pulse, "that publishes", {
-            let publisher = publisher.clone();
-            async move { publisher.run(queued).await }
-        });
-
-        let following = spawn(&pulse, "that follows the stream", feed.run());
-
-        Ok(Self {
-            rolls,
-            rooms,
-            pages,
-            scout,
-            pulse,
-            publisher,
-            changes,
-            queue: Mutex::new(Some(queue)),
-            runtime: Handle::current(),
+        let cluster = ClusterBackend {
             bus,
-            eraser,
-            council,
-            tasks: [following, carrying, deciding],
+            rules: Arc::new(rules),
+        };
+        Ok(Self {
+            rooms,
+            history,
+            publisher,
+            cluster,
+            runtime: Handle::current(),
+            tasks: Mutex::new(tasks),
             publishing: Mutex::new(Some(publishing)),
         })
     }
-}
 
-/// Spawns the task `name`. If it panics, the store is marked corrupt, because the other tasks depend on it.
-fn spawn(
-    pulse: &Arc<HealthTracker>,
-    name: &'static str,
-    task: impl Future<Output = ()> + Send + 'static,
-) -> JoinHandle<()> {
-    let pulse = pulse.clone();
-    tokio::spawn(async move {
-        if let Err(panic) = guard::run_task(task).await {
-            pulse.is_lost(format!("the task {name} panicked: {panic}"));
-        }
-    })
-}
-
-impl NatsStore {
     /// Returns the store and its connections to other nodes.
     pub fn into_backend(self) -> Backend {
-        let cluster = ClusterBackend {
-            bus: self.bus.clone(),
-            rules: Arc::new(self.council.clone()),
-        };
+        let cluster = Some(self.cluster.clone());
         Backend {
             store: Arc::new(self),
-            cluster: Some(cluster),
+            cluster,
         }
     }
+}
 
-    fn publish(
-        &self,
-        room: &RoomName,
-        drafts: Vec<Draft>,
-        at: u64,
-        is_batch: bool,
-    ) -> StoreFuture<Vec<Stored>> {
-        let (call, result) = self.changes.begin(room, drafts.len());
-        let append = AppendRequest {
-            call,
-            drafts,
-            is_batch,
-            at,
-        };
-
-        let queue = self.queue.lock();
-        self.publisher.enqueue(append, queue.as_ref());
-        result
+/// Runs the task `name`. If it panics, the store is marked corrupt, because the other tasks depend on it.
+async fn guarded(health: Arc<HealthTracker>, name: &'static str, task: impl Future<Output = ()>) {
+    if let Err(panic) = guard::run_task(task).await {
+        health.set_corrupt(format!("the {name} task panicked: {panic}"));
     }
 }
 
 impl Store for NatsStore {
     fn open(&self, room: &RoomName) -> StoreFuture<()> {
-        self.scout.open(room)
+        let opening = self.rooms.begin(room);
+        async move { Ok(opening.finish().await?) }.boxed()
     }
 
     fn reach(&self, offset: Offset) -> StoreFuture<()> {
-        self.scout.reach(offset)
+        let rooms = self.rooms.clone();
+        async move { Ok(rooms.wait_for(offset.0).await?) }.boxed()
     }
 
     fn is_searchable(&self) -> bool {
@@ -276,15 +156,15 @@ impl Store for NatsStore {
     }
 
     fn bounds(&self, room: &RoomName) -> Result<Bounds, StoreError> {
-        Ok(self.rooms.bounds(room).ok_or(NatsError::NotOpen)?)
+        Ok(self.rooms.bounds(room)?)
     }
 
     fn changes(&self) -> Changes {
-        self.changes.subscribe()
+        self.publisher.changes.subscribe()
     }
 
     fn append(&self, room: &RoomName, drafts: Vec<Draft>, at: u64) -> StoreFuture<Vec<Stored>> {
-        self.publish(room, drafts, at, false)
+        self.publisher.append(room, drafts, at, false)
     }
 
     fn append_batch(
@@ -294,31 +174,32 @@ impl Store for NatsStore {
         at: u64,
     ) -> StoreFuture<Vec<Stored>> {
         let is_batch = drafts.len() > 1;
-        self.publish(room, drafts, at, is_batch)
+        self.publisher.append(room, drafts, at, is_batch)
     }
 
     fn delete(&self, room: &RoomName, offset: Offset, at: u64) -> StoreFuture<Deleted> {
-        let (call, result) = self.changes.begin(room, 1);
-        let (eraser, changes) = (self.eraser.clone(), self.changes.clone());
+        let publisher = self.publisher.clone();
+        let (call, result) = publisher.changes.begin(room, 1);
 
         self.runtime.spawn(async move {
             // The consumer reports the deletion itself.
-            let deleted = eraser.erase(&call.room, offset, at).await;
-            changes.send(vec![LogChange::DeleteFinished(call, deleted)]);
+            let deleted = publisher.delete(&call.room, offset, at).await;
+            let deleted = deleted.map_err(StoreError::from);
+            let finished = LogChange::DeleteFinished(call, deleted);
+            publisher.changes.send(vec![finished]);
         });
         result
     }
 
     fn flush(&self) -> BoxFuture<'static, ()> {
-        self.changes.flush()
+        self.publisher.changes.flush()
     }
 
     fn read(&self, room: &RoomName, span: Span, limit: Limit) -> StoreFuture<Page> {
-        let (opened, pages, room) = (self.open(room), self.pages.clone(), room.clone());
-
+        let (opened, history, room) = (self.open(room), self.history.clone(), room.clone());
         async move {
             opened.await?;
-            Ok(pages.page(&room, span, limit).await?)
+            Ok(history.page(&room, span, limit).await?)
         }
         .boxed()
     }
@@ -328,46 +209,70 @@ impl Store for NatsStore {
     }
 
     fn health(&self) -> watch::Receiver<Health> {
-        self.pulse.watch()
+        self.rooms.streams.health.watch()
     }
 
     fn close(&self) {
-        self.queue.lock().take();
-
+        self.publisher.close();
         let publishing = self.publishing.lock().take();
         // After a panic the store is already marked corrupt.
         let _ = publishing.map(|publishing| self.runtime.block_on(publishing));
-
-        self.tasks.iter().for_each(JoinHandle::abort);
+        self.tasks.lock().abort_all();
     }
 }
 
 impl Drop for NatsStore {
     fn drop(&mut self) {
-        self.tasks.iter().for_each(JoinHandle::abort);
-    }
-}
-
-impl fmt::Debug for NatsStore {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("NatsStore")
-            .field("epoch", &self.rolls.epoch)
-            .finish_non_exhaustive()
+        self.publisher.close();
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use test_server::NatsServer;
+
+    fn room(number: usize) -> RoomName {
+        RoomName::parse(&format!("room-{number}")).expect("a name")
+    }
 
     #[tokio::test]
-    async fn a_panic_in_a_task_of_the_store_makes_it_lost() {
-        let pulse = Arc::new(HealthTracker::new());
+    async fn a_panic_in_a_task_marks_the_store_as_corrupt() {
+        let health = Arc::new(HealthTracker::default());
 
-        let task = spawn(&pulse, "that publishes", async { panic!("a fault") });
-        task.await.expect("the panic is caught");
+        guarded(health.clone(), "publisher", async { panic!("a fault") }).await;
 
-        let reason = "the task that publishes panicked: a fault".to_owned();
-        assert_eq!(*pulse.watch().borrow(), Health::Corrupt(reason));
+        let reason = "the publisher task panicked: a fault".to_owned();
+        assert_eq!(*health.watch().borrow(), Health::Corrupt(reason));
+    }
+
+    #[tokio::test]
+    async fn a_room_whose_opening_fails_or_is_aborted_leaves_nothing() {
+        const NAMES: usize = 20;
+        let mut server = NatsServer::start();
+        let connected = NatsStore::connect(&server.settings()).await;
+        let store = connected.expect("connected");
+
+        for number in 0..NAMES {
+            let mut opening = store.open(&room(number));
+            assert!(futures::poll!(&mut opening).is_pending());
+        }
+        assert_eq!(store.rooms.len(), 0, "the aborted ones");
+
+        store.open(&room(0)).await.expect("opened");
+        store.open(&room(1)).await.expect("opened");
+
+        let again = store.open(&room(2));
+        store.release(&room(1));
+        store.release(&room(2));
+        assert_eq!(store.rooms.len(), 2, "one of them is still being opened");
+        drop(again);
+        assert_eq!(store.rooms.len(), 1);
+
+        server.kill();
+        let failing = (1..NAMES).map(|number| store.open(&room(number)));
+        let failed = futures::future::join_all(failing).await;
+        assert!(failed.iter().all(Result::is_err));
+        assert_eq!(store.rooms.len(), 1, "the failed ones");
     }
 }

@@ -1,5 +1,5 @@
-//! The publisher of appends. An append is finished when NATS has acknowledged its messages and the consumer has
-//! delivered them.
+//! The publisher of appends and deletions. An append is finished when NATS has acknowledged its messages and the
+//! consumer has delivered them.
 //!
 //! # Invariants
 //!
@@ -7,179 +7,190 @@
 //!   of an empty room, or the lookup of a duplicate, costs a round trip in that room only.
 //! - After a draft has failed, no later draft of its append is sent.
 //! - A batch is never stored with a gap. JetStream (2.9) cannot store several messages atomically, so a batch that
-//!   NATS refuses in the middle is stored up to that message. All checks that are possible in advance run before the
-//!   first message is sent, so a message that is too large refuses the whole batch. Each message after the first is
-//!   stored only directly after the previous one (`Nats-Expected-Last-Msg-Id`), even if requests are refused or lost.
+//!   NATS rejects in the middle is stored up to that message. All checks that are possible in advance run before the
+//!   first message is sent, so a message that is too large rejects the whole batch. Each message after the first is
+//!   stored only directly after the previous one (`Nats-Expected-Last-Msg-Id`), even if requests are rejected or lost.
 //!   The error of a batch contains the number of its stored messages.
 //! - A publish without a response in time fails, though it may be stored. A client that sends it again with the same
 //!   key receives its offset.
+//! - A deletion first publishes a tombstone. When the consumer has delivered the tombstone, the message is removed
+//!   from the stream and its bytes are overwritten. If the process ends between the two steps, the message stays in
+//!   the stream but is never shown. The next reader of its offset, or the next deletion, removes it.
 //!
 //! Deliberately absent: automatic retries of a publish without a response, which could overtake a later message.
 
-use std::collections::VecDeque;
-use std::error::Error;
+use std::collections::hash_map::Entry;
+use std::collections::{HashMap, VecDeque};
+use std::future::{Ready, ready};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
-use async_nats::jetstream::ErrorCode;
-use async_nats::jetstream::context::{PublishAckFuture, PublishError, PublishErrorKind};
 use async_nats::jetstream::message::PublishMessage;
 use async_nats::jetstream::publish::PublishAck;
 use bytes::Bytes;
-use futures::{StreamExt, TryStreamExt};
-use tokio::sync::mpsc::error::SendError;
-use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender};
-use tokio::time::{Instant, timeout_at};
+use futures::future::{BoxFuture, Join, join};
+use futures::stream::{FuturesUnordered, iter};
+use futures::{FutureExt, StreamExt, TryStreamExt};
+use parking_lot::Mutex;
+use tokio::sync::mpsc::{self, UnboundedReceiver, UnboundedSender};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, oneshot};
+use tokio::time::{Instant, sleep, timeout};
 use tracing::warn;
 
-use super::council::NatsCouncil;
-use super::entry::{self, StreamEntry};
-use super::flights::{Delivery, PendingPublish, PendingPublishes};
-use super::pulse::HealthTracker;
-use super::room_queues::RoomQueues;
-use super::rooms::RoomStates;
-use super::stream::Streams;
-use super::{NatsError, WAIT};
+use super::codec::{PublishId, Record, StreamEntry, payload};
+use super::connection::NatsError;
+use super::rooms::Rooms;
+use super::streams::Streams;
 use crate::protocol::Offset;
 use crate::protocol::RoomName;
 use crate::server::metrics;
-use crate::server::room::Draft;
-use crate::server::store::changes::{Call, ChangeSender, LogChange};
-use crate::server::store::{Health, StoreError, Stored};
+use crate::server::room::{Draft, Frame};
+use crate::server::store::changes::{Call, ChangeSender, LogChange, StoreFuture};
+use crate::server::store::{Deleted, Health, StoreError, Stored};
 
-/// The timeout of an ack.
-const ACK_WITHIN: Duration = Duration::from_secs(5);
+/// The timeout of the delivery of an acknowledged message.
+const DELIVERY_TIMEOUT: Duration = Duration::from_secs(5);
 /// The interval of test writes while writes fail.
-const TRY_EVERY: Duration = Duration::from_millis(500);
-/// The maximum number of bytes of unfinished appends; further appends are refused.
-const MAX_WAITING_BYTES: usize = 64 * 1024 * 1024;
+const TEST_INTERVAL: Duration = Duration::from_millis(500);
+/// The maximum number of bytes of unfinished appends; further appends are rejected.
+const MAX_PENDING_BYTES: usize = 64 * 1024 * 1024;
 /// The initial number of messages of a batch that are sent before the first ack. It doubles while no other message
 /// comes between them.
 const FIRST_RUN: usize = 16;
-/// The maximum number of concurrent lookups of duplicates in one append.
-const MAX_LOOK_UPS: usize = 64;
 /// The maximum number of messages of a batch that are sent before the first ack.
 const LONGEST_RUN: usize = 256;
+/// The maximum number of concurrent lookups of duplicates in one append.
+const MAX_LOOKUPS: usize = 64;
+
+/// The publisher. See the [module docs](self).
+#[derive(Debug)]
+pub(super) struct Publisher {
+    pub(super) rooms: Arc<Rooms>,
+    pub(super) changes: ChangeSender,
+    pub(super) pending: Arc<PendingPublishes>,
+    /// The queue of appends; `None` after the store is closed.
+    queue: Mutex<Option<UnboundedSender<Append>>>,
+    /// A permit for each byte that unfinished appends may have.
+    bytes: Arc<Semaphore>,
+}
 
 /// The messages of one append, which are stored in order in one room.
-pub(super) struct AppendRequest {
-    pub(super) call: Call<Vec<Stored>>,
-    pub(super) drafts: Vec<Draft>,
+#[derive(Debug)]
+struct Append {
+    call: Call<Vec<Stored>>,
+    drafts: Vec<Draft>,
     /// True if the messages are a batch: see the invariant on batches in the [module docs](self).
-    pub(super) is_batch: bool,
+    is_batch: bool,
     /// The time of the append, in milliseconds since 1970 UTC.
-    pub(super) at: u64,
+    at: u64,
+    _bytes: OwnedSemaphorePermit,
 }
 
-/// See the [module docs](self).
-pub(super) struct Publisher {
-    pub(super) rolls: Arc<Streams>,
-    pub(super) rooms: Arc<RoomStates>,
-    pub(super) flights: Arc<PendingPublishes>,
-    pub(super) pulse: Arc<HealthTracker>,
-    council: NatsCouncil,
-    changes: Arc<ChangeSender>,
-    /// The number of bytes of unfinished appends.
-    waiting: AtomicUsize,
-}
-
-/// An [`AppendRequest`] that was published.
-struct SentMessage {
-    append: AppendRequest,
-    /// The messages that were sent before one failed, in order.
-    messages: Vec<OutgoingMessage>,
+/// An [`Append`] that was published.
+struct SentAppend<'a> {
+    append: Append,
+    /// The results of the messages that were sent before one failed, in order.
+    results: Results<'a>,
     /// The error that ended it.
     failure: Option<NatsError>,
-    /// The time at which publishing started.
     began: Instant,
-    /// The time at which the last message was sent.
-    sent: Instant,
 }
 
-/// A draft that was published.
+type Results<'a> = Vec<BoxFuture<'a, Result<Stored, NatsError>>>;
+
+/// A message of an append.
 struct OutgoingMessage {
-    flight: PendingPublish,
-    ack: Ack,
-}
-
-/// The outcome of publishing a message that may be the first of its room.
-enum Began {
-    /// A message that was stored as the first.
-    Stored(OutgoingMessage),
-    /// A message that was not stored, because the room is not empty.
-    NotEmpty(PendingPublish),
-}
-
-/// The ack of NATS for a message.
-enum Ack {
-    /// An ack that is still awaited.
-    Due(PublishAckFuture),
-    /// An ack that has been received.
-    Come(PublishAck),
+    pending: PendingPublish,
+    /// The id by which NATS recognizes it in a batch.
+    id: String,
+    message: PublishMessage,
 }
 
 impl Publisher {
-    pub(super) fn new(
-        rolls: Arc<Streams>,
-        rooms: Arc<RoomStates>,
-        flights: Arc<PendingPublishes>,
-        pulse: Arc<HealthTracker>,
-        council: NatsCouncil,
-        changes: Arc<ChangeSender>,
-    ) -> Self {
-        Self {
-            rolls,
+    /// Creates a publisher. The returned task publishes and finishes appends until [`Publisher::close`] was called and
+    /// all of them are finished.
+    pub(super) fn start(rooms: Arc<Rooms>) -> (Arc<Self>, impl Future<Output = ()>) {
+        let (queue, queued) = mpsc::unbounded_channel();
+        let publisher = Arc::new(Self {
             rooms,
-            flights,
-            pulse,
-            council,
-            changes,
-            waiting: AtomicUsize::new(0),
-        }
+            changes: ChangeSender::default(),
+            pending: Arc::new(PendingPublishes::new()),
+            queue: Mutex::new(Some(queue)),
+            bytes: Arc::new(Semaphore::new(MAX_PENDING_BYTES)),
+        });
+        let task = publisher.clone().run(queued);
+        (publisher, task)
     }
 
-    /// Sends `append` through `queue`. Refuses it if NATS is unavailable or too many bytes are unfinished.
-    pub(super) fn enqueue(
+    fn streams(&self) -> &Streams {
+        &self.rooms.streams
+    }
+
+    /// Appends `drafts` to `room`. Rejects them if NATS is unavailable or too many bytes are unfinished.
+    pub(super) fn append(
         &self,
-        append: AppendRequest,
-        queue: Option<&UnboundedSender<AppendRequest>>,
-    ) {
-        let size = size(&append);
-        let before = self.waiting.fetch_add(size, Ordering::AcqRel);
-        let (append, reason) = match (self.pulse.refusal(), queue) {
-            (_, None) => (append, "it is closed".to_owned()),
-            (Some(reason), _) => (append, reason),
-            (None, Some(_)) if before > 0 && before + size > MAX_WAITING_BYTES => {
-                (append, "NATS does not keep up".to_owned())
+        room: &RoomName,
+        drafts: Vec<Draft>,
+        at: u64,
+        is_batch: bool,
+    ) -> StoreFuture<Vec<Stored>> {
+        let (call, result) = self.changes.begin(room, drafts.len());
+        let queue = self.queue.lock();
+        match (self.reserve(&drafts), &*queue) {
+            (Ok(bytes), Some(queue)) => {
+                let append = Append {
+                    call,
+                    drafts,
+                    is_batch,
+                    at,
+                    _bytes: bytes,
+                };
+                // Sending fails only after the publisher has panicked. The call is dropped, so its result is an error.
+                let _ = queue.send(append);
             }
-            (None, Some(queue)) => match queue.send(append) {
-                Ok(()) => return,
-                Err(SendError(append)) => (append, "it is closed".to_owned()),
-            },
-        };
-
-        self.waiting.fetch_sub(size, Ordering::AcqRel);
-        self.finish(append.call, Err(StoreError::Unavailable(reason)));
+            (Ok(_), None) => {
+                let closed = StoreError::Unavailable("the store is closed".to_owned());
+                self.finish_call(call, Err(closed));
+            }
+            (Err(error), _) => self.finish_call(call, Err(error.into())),
+        }
+        result
     }
 
-    fn finish(&self, call: Call<Vec<Stored>>, result: Result<Vec<Stored>, StoreError>) {
+    /// Reserves memory for `drafts`. An append that is larger than the limit is accepted alone.
+    fn reserve(&self, drafts: &[Draft]) -> Result<OwnedSemaphorePermit, NatsError> {
+        self.streams().health.check_writable()?;
+        let bytes: usize = drafts.iter().map(Draft::size).sum();
+        let permits = bytes.min(MAX_PENDING_BYTES) as u32;
+        self.bytes.clone().try_acquire_many_owned(permits).map_err(|_| {
+            let reason = format!(
+                "messages of more than {MAX_PENDING_BYTES} bytes wait for NATS on this node; try again later"
+            );
+            NatsError::Unavailable(reason)
+        })
+    }
+
+    fn finish_call(&self, call: Call<Vec<Stored>>, result: Result<Vec<Stored>, StoreError>) {
         self.changes
             .send(vec![LogChange::AppendFinished(call, result)]);
     }
 
-    /// Publishes and finishes the appends from `queue`, until it is closed and all of them are finished.
-    pub(super) async fn run(&self, queue: UnboundedReceiver<AppendRequest>) {
+    /// Accepts no more appends.
+    pub(super) fn close(&self) {
+        self.queue.lock().take();
+    }
+
+    async fn run(self: Arc<Self>, queue: UnboundedReceiver<Append>) {
         tokio::select! {
             () = self.publish_all(queue) => {}
-            () = self.try_again_forever() => {}
+            () = self.test_writes() => {}
         }
     }
 
-    async fn publish_all(&self, mut queue: UnboundedReceiver<AppendRequest>) {
-        let mut publishing =
-            RoomQueues::new(async |append: AppendRequest| self.publish(append).await);
-        let mut finishing = RoomQueues::new(async |sent: SentMessage| self.wait(sent).await);
+    async fn publish_all(&self, mut queue: UnboundedReceiver<Append>) {
+        let mut publishing = RoomQueues::new(async |append: Append| self.publish(append).await);
+        let mut finishing = RoomQueues::new(async |sent: SentAppend<'_>| self.finish(sent).await);
 
         loop {
             tokio::select! {
@@ -196,353 +207,464 @@ impl Publisher {
     }
 
     /// Publishes an empty command at intervals while writes fail. Without it the store would never become ready again,
-    /// because it refuses all appends in that state.
-    async fn try_again_forever(&self) {
-        let mut health = self.pulse.watch();
-        // `wait_for` fails only after the `HealthTracker` is dropped, and `self` keeps it alive.
-        while health
-            .wait_for(|health| matches!(health, Health::ReadOnly(_)))
-            .await
-            .is_ok()
-        {
-            tokio::time::sleep(TRY_EVERY).await;
-            let tried = self.council.tell(Bytes::new()).await;
-            self.pulse
-                .write_was(tried.map_err(|error| error.to_string()));
+    /// because it rejects all appends in that state.
+    async fn test_writes(&self) {
+        let mut health = self.streams().health.watch();
+        let is_read_only = |health: &Health| matches!(health, Health::ReadOnly(_));
+
+        // `wait_for` fails only after the health tracker is dropped, and `self` keeps it alive.
+        while health.wait_for(is_read_only).await.is_ok() {
+            sleep(TEST_INTERVAL).await;
+            // The outcome is recorded in the health.
+            let _ = self.streams().publish_command(Bytes::new()).await;
         }
     }
 
     /// Sends the messages of `append` until one fails.
-    async fn publish(&self, append: AppendRequest) -> SentMessage {
+    async fn publish(&self, append: Append) -> SentAppend<'_> {
         let began = Instant::now();
-        let mut messages = Vec::with_capacity(append.drafts.len());
-        let (room, drafts, at) = (&append.call.room, append.drafts.as_slice(), append.at);
+        let mut results = Vec::with_capacity(append.drafts.len());
+        let sent = self.send_all(&append, &mut results).await;
 
-        let result = match self.pulse.refusal() {
-            Some(reason) => Err(NatsError::Publish(reason)),
-            None if append.is_batch => {
-                let sent = self.publish_batch(room, drafts, at, &mut messages).await;
-                // This is necessary after an error too, because the messages before it are stored.
-                let remembered = self.remember(room, messages.last()).await;
-                if let (Err(_), Err(error)) = (&sent, &remembered) {
-                    warn!(%room, %error, "could not record the newest offset of a room; when its messages have expired, clients that resume may get recovery \"lost\"");
-                }
-                sent.and(remembered)
-            }
-            None => self.publish_each(room, drafts, at, &mut messages).await,
-        };
-
-        SentMessage {
+        SentAppend {
             append,
-            messages,
-            failure: result.err(),
+            results,
+            failure: sent.err(),
             began,
-            sent: Instant::now(),
         }
     }
 
-    /// Records that `newest`, the last stored message of a batch, is the newest one of `room`.
-    async fn remember(
-        &self,
-        room: &RoomName,
-        newest: Option<&OutgoingMessage>,
+    async fn send_all<'a>(
+        &'a self,
+        append: &Append,
+        results: &mut Results<'a>,
     ) -> Result<(), NatsError> {
-        match newest.map(|newest| &newest.ack) {
-            Some(Ack::Come(ack)) => self.rolls.remember(room, ack.sequence).await,
-            Some(Ack::Due(_)) | None => Ok(()),
+        self.streams().health.check_writable()?;
+        let (room, at) = (&append.call.room, append.at);
+        let mut messages = self.messages(append)?;
+
+        if let Some(draft) = append.drafts.first()
+            && let Some(stored) = self.publish_first(room, draft, at).await?
+        {
+            results.push(ready(Ok(stored)).boxed());
+            messages.pop_front();
         }
-    }
+        if append.is_batch {
+            return self.publish_batch(append, messages, results).await;
+        }
 
-    /// Sends all drafts without waiting for their acks.
-    async fn publish_each(
-        &self,
-        room: &RoomName,
-        drafts: &[Draft],
-        at: u64,
-        messages: &mut Vec<OutgoingMessage>,
-    ) -> Result<(), NatsError> {
-        for draft in drafts {
-            let flight = self.flights.begin();
-
-            let message = match self.begin_room(room, draft, at, flight).await? {
-                Began::Stored(message) => message,
-                Began::NotEmpty(flight) => {
-                    let mut entry = StreamEntry::new(draft, at, flight.ticket);
-                    entry.seen = self.rooms.newest_kept(room);
-                    let ack = self.send(room, message(room, draft, &entry)?).await?;
-                    OutgoingMessage {
-                        flight,
-                        ack: Ack::Due(ack),
-                    }
-                }
-            };
-            messages.push(message);
+        let subject = self.streams().subjects.room(room);
+        for OutgoingMessage {
+            pending, message, ..
+        } in messages
+        {
+            let ack = self.streams().send(subject.clone(), message).await?;
+            results.push(self.confirm(room.clone(), at, pending, ack).boxed());
         }
         Ok(())
     }
 
-    /// Sends the drafts in runs. Each draft is stored only directly after the previous one. If a message of another
-    /// room or a duplicate interrupts a run, the rest of it is sent again.
-    async fn publish_batch(
+    /// Creates the messages of `append`. Checks that NATS accepts the sizes of those of a batch.
+    fn messages(&self, append: &Append) -> Result<VecDeque<OutgoingMessage>, NatsError> {
+        let room = &append.call.room;
+        let seen = self.rooms.with(room, |room| room.newest_kept()).flatten();
+
+        let message = |(index, draft): (usize, &Draft)| {
+            let pending = self.pending.begin();
+            let mut entry = StreamEntry::new(draft, append.at, pending.id);
+            entry.seen = seen;
+
+            let id = entry.message_id(room);
+            let mut message = message(room, &entry, payload(draft));
+            if append.is_batch {
+                let size = entry.to_json().len() + payload(draft).len();
+                self.streams().check_size(index + 1, size)?;
+                message = message.message_id(&id);
+            }
+            Ok(OutgoingMessage {
+                pending,
+                id,
+                message,
+            })
+        };
+        append.drafts.iter().enumerate().map(message).collect()
+    }
+
+    /// Sends the messages of a batch in runs, and records the newest offset of the room.
+    async fn publish_batch<'a>(
+        &'a self,
+        append: &Append,
+        messages: VecDeque<OutgoingMessage>,
+        results: &mut Results<'a>,
+    ) -> Result<(), NatsError> {
+        let (room, at) = (&append.call.room, append.at);
+        let mut acked = Vec::new();
+        let sent = self.publish_runs(room, messages, &mut acked).await;
+        // This is necessary after an error too, because the messages before it are stored.
+        if let Some((_, newest)) = acked.last() {
+            self.record_head(room, newest.sequence).await;
+        }
+
+        results.extend(acked.into_iter().map(|(pending, ack)| {
+            let ack = ready(Ok(ack));
+            self.confirm(room.clone(), at, pending, ack).boxed()
+        }));
+        sent.map_err(|error| match results.len() {
+            0 => error,
+            stored => NatsError::Partial {
+                stored,
+                messages: append.drafts.len(),
+                problem: error.to_string(),
+            },
+        })
+    }
+
+    /// Sends `messages` in runs, and moves those that are stored to `acked`. Each message is stored only directly after
+    /// the previous one. If a message of another node or a duplicate interrupts a run, the rest of it is sent again.
+    async fn publish_runs(
         &self,
         room: &RoomName,
-        drafts: &[Draft],
-        at: u64,
-        messages: &mut Vec<OutgoingMessage>,
+        mut messages: VecDeque<OutgoingMessage>,
+        acked: &mut Vec<(PendingPublish, PublishAck)>,
     ) -> Result<(), NatsError> {
-        let seen = self.rooms.newest_kept(room);
-        let entries: Vec<(&Draft, PendingPublish, StreamEntry)> = drafts
-            .iter()
-            .map(|draft| {
-                let flight = self.flights.begin();
-                let mut entry = StreamEntry::new(draft, at, flight.ticket);
-                entry.seen = seen;
-                (draft, flight, entry)
-            })
-            .collect();
-
-        for (number, (draft, _, entry)) in entries.iter().enumerate() {
-            let message = message(room, draft, entry)?.message_id(entry.message_id(room));
-            self.rolls.check_size(number + 1, message)?;
-        }
-
-        let mut entries = VecDeque::from(entries);
+        let subject = self.streams().subjects.room(room);
         let mut longest = FIRST_RUN;
-        if let Some((draft, flight, entry)) = entries.pop_front() {
-            match self.begin_room(room, draft, at, flight).await? {
-                Began::Stored(message) => messages.push(message),
-                Began::NotEmpty(flight) => entries.push_front((draft, flight, entry)),
-            }
-        }
 
-        while !entries.is_empty() {
-            let run = self.publish_run(room, &mut entries, longest, messages);
-            let stored = run.await?;
+        while !messages.is_empty() {
+            let mut acks = Vec::new();
+            let mut previous: Option<&str> = None;
+            for OutgoingMessage { id, message, .. } in messages.iter().take(longest) {
+                let mut message = message.clone();
+                if let Some(previous) = previous.replace(id) {
+                    message = message.expected_last_message_id(previous);
+                }
+                acks.push(self.streams().send(subject.clone(), message).await?);
+            }
+
+            let mut stored = 0;
+            for ack in acks {
+                let ack = match ack.await {
+                    Err(NatsError::Conflict) if stored > 0 => break,
+                    ack => ack?,
+                };
+                acked.extend(messages.pop_front().map(|message| (message.pending, ack)));
+                stored += 1;
+            }
             // The factor of two limits the number of messages that are sent in vain.
             longest = (stored * 2).clamp(2, LONGEST_RUN);
         }
         Ok(())
     }
 
-    /// Sends at most `longest` of `entries`, moves the stored ones to `messages`, and returns their number.
-    async fn publish_run(
-        &self,
-        room: &RoomName,
-        entries: &mut VecDeque<(&Draft, PendingPublish, StreamEntry)>,
-        longest: usize,
-        messages: &mut Vec<OutgoingMessage>,
-    ) -> Result<usize, NatsError> {
-        let mut acks = Vec::with_capacity(longest.min(entries.len()));
-        let mut before: Option<String> = None;
-        for (draft, _, entry) in entries.iter().take(longest) {
-            let id = entry.message_id(room);
-            let mut sent = message(room, draft, entry)?.message_id(&id);
-            if let Some(before) = before.replace(id) {
-                sent = sent.expected_last_message_id(before);
-            }
-            acks.push(self.send(room, sent).await?);
-        }
-
-        let mut stored = 0;
-        for ack in acks {
-            let ack = match timeout_at(Instant::now() + WAIT, ack).await {
-                Ok(Ok(ack)) => Ack::Come(ack),
-                Ok(Err(error))
-                    if stored > 0 && error.kind() == PublishErrorKind::WrongLastMessageId =>
-                {
-                    break;
-                }
-                Ok(Err(error)) => return Err(self.failed(&error)),
-                Err(_elapsed) => return Err(self.unanswered()),
-            };
-            if let Some((_, flight, _)) = entries.pop_front() {
-                messages.push(OutgoingMessage { flight, ack });
-            }
-            stored += 1;
-        }
-        Ok(stored)
-    }
-
-    /// Waits for the outcome of `sent` and finishes its append.
-    async fn wait(&self, sent: SentMessage) {
-        let SentMessage {
-            append,
-            messages,
-            failure,
-            began,
-            sent,
-        } = sent;
-
-        let bytes = size(&append);
-        let AppendRequest { call, at, .. } = append;
-        // In a batch, all sent messages have been acknowledged.
-        let (drafts, acknowledged) = (append.drafts.len(), messages.len());
-
-        // The lookups of duplicates run concurrently.
-        let deadline = sent + ACK_WITHIN;
-        let settled = futures::stream::iter(messages)
-            .map(|message| self.settle(&call.room, at, message, deadline))
-            .buffered(MAX_LOOK_UPS)
-            .try_collect::<Vec<_>>()
-            .await;
-        let result = match (settled, failure) {
-            (Ok(stored), None) => Ok(stored),
-            (_, Some(error)) | (Err(error), None) => Err(error),
-        };
-
-        self.waiting.fetch_sub(bytes, Ordering::AcqRel);
-        let result = match result {
-            Ok(stored) => {
-                metrics::record_commit(began.elapsed(), stored.len());
-                self.pulse.write_was(Ok(()));
-                Ok(stored)
-            }
-            Err(error) => {
-                metrics::count_store_failure();
-                Err(StoreError::Unavailable(
-                    if append.is_batch && acknowledged > 0 {
-                        format!(
-                            "the first {acknowledged} of {drafts} messages are stored, then: {error}"
-                        )
-                    } else {
-                        error.to_string()
-                    },
-                ))
-            }
-        };
-        self.finish(call, result);
-    }
-
-    /// Converts the error of a publish. If it affects all publishes, further ones are refused until a write succeeds.
-    fn failed(&self, error: &PublishError) -> NatsError {
-        use PublishErrorKind::{BrokenPipe, Other, StreamNotFound, TimedOut};
-
-        let refused = error.source().and_then(|source| source.downcast_ref());
-        let is_too_large = refused.is_some_and(|refused: &async_nats::jetstream::Error| {
-            refused.error_code() == ErrorCode::STREAM_MESSAGE_EXCEEDS_MAXIMUM
-        });
-        // The source contains the cause; the error alone only states that the publish failed.
-        let reason = error
-            .source()
-            .map_or_else(|| error.to_string(), |source| format!("{error}: {source}"));
-        if !is_too_large && matches!(error.kind(), BrokenPipe | Other | StreamNotFound | TimedOut) {
-            self.pulse.write_was(Err(reason.clone()));
-        }
-        NatsError::Publish(reason)
-    }
-
-    /// Records the missing response as a failed write and returns the error.
-    fn unanswered(&self) -> NatsError {
-        self.pulse.write_was(Err(NatsError::Unanswered.to_string()));
-        NatsError::Unanswered
-    }
-
-    async fn send(
-        &self,
-        room: &RoomName,
-        message: PublishMessage,
-    ) -> Result<PublishAckFuture, NatsError> {
-        let subject = self.rolls.subjects.room(room);
-        let sent = self.rolls.context.send_publish(subject, message).await;
-        sent.map_err(|error| self.failed(&error))
-    }
-
-    /// Publishes `draft` if `room` is empty. The first message of a room contains the offset before it, which is stored
-    /// nowhere else in the stream. NATS therefore stores it only if it is the first, and this node sends nothing else
-    /// to the room until the result is known.
-    async fn begin_room(
+    /// Publishes `draft` if `room` is empty, and returns `None` if it is not. The first message of a room contains the
+    /// offset before it, which is stored nowhere else in the stream. NATS therefore stores it only if it is the first,
+    /// and this node sends nothing else to the room until the consumer has delivered it.
+    async fn publish_first(
         &self,
         room: &RoomName,
         draft: &Draft,
         at: u64,
-        flight: PendingPublish,
-    ) -> Result<Began, NatsError> {
-        let bounds = self.rooms.bounds(room).ok_or(NatsError::NotOpen)?;
-        if !self.rooms.may_be_empty(room) {
-            return Ok(Began::NotEmpty(flight));
+    ) -> Result<Option<Stored>, NatsError> {
+        let head = self.rooms.bounds(room)?.head;
+        let may_be_empty = self.rooms.with(room, |room| room.may_be_empty());
+        if may_be_empty != Some(true) {
+            return Ok(None);
         }
 
-        let mut entry = StreamEntry::new(draft, at, flight.ticket);
-        entry.prev = Some(bounds.head);
-        let message = message(room, draft, &entry)?.expected_last_subject_sequence(0);
-        let ack = self.send(room, message).await?;
+        let pending = self.pending.begin();
+        let mut entry = StreamEntry::new(draft, at, pending.id);
+        entry.prev = Some(head);
+        let message = message(room, &entry, payload(draft)).expected_last_subject_sequence(0);
 
-        match timeout_at(Instant::now() + WAIT, ack).await {
-            Ok(Ok(ack)) => {
-                if !ack.duplicate {
-                    self.rooms.began(room, ack.sequence);
-                    self.rolls.remember(room, ack.sequence).await?;
-                }
-                Ok(Began::Stored(OutgoingMessage {
-                    flight,
-                    ack: Ack::Come(ack),
-                }))
-            }
+        let subject = self.streams().subjects.room(room);
+        let ack = match self.streams().send(subject, message).await?.await {
             // Another node has stored the first message.
-            Ok(Err(error)) if error.kind() == PublishErrorKind::WrongLastSequence => {
-                Ok(Began::NotEmpty(flight))
-            }
-            Ok(Err(error)) => Err(self.failed(&error)),
-            Err(_elapsed) => Err(self.unanswered()),
+            Err(NatsError::Conflict) => return Ok(None),
+            ack => ack?,
+        };
+        if !ack.duplicate {
+            self.record_head(room, ack.sequence).await;
+        }
+        let stored = self.confirm(room.clone(), at, pending, ready(Ok(ack)));
+        stored.await.map(Some)
+    }
+
+    /// Records that the newest offset of `room` is `head`, for a message whose headers state conditions.
+    async fn record_head(&self, room: &RoomName, head: u64) {
+        if let Err(error) = self.streams().record_head(room, head).await {
+            warn!(%room, head, %error, "could not record the newest offset of a room; when its messages have expired, clients that resume may get recovery \"lost\"");
         }
     }
 
-    /// Waits for the outcome of `message`, at most until `deadline`.
-    async fn settle(
+    /// Waits until NATS has acknowledged the publish `pending` and the consumer has delivered it.
+    async fn confirm(
         &self,
-        room: &RoomName,
+        room: RoomName,
         at: u64,
-        message: OutgoingMessage,
-        deadline: Instant,
+        pending: PendingPublish,
+        ack: impl Future<Output = Result<PublishAck, NatsError>>,
     ) -> Result<Stored, NatsError> {
-        let OutgoingMessage { mut flight, ack } = message;
-
-        let ack = match ack {
-            Ack::Come(ack) => ack,
-            Ack::Due(ack) => timeout_at(deadline, ack)
-                .await
-                .map_err(|_elapsed| self.unanswered())?
-                .map_err(|error| self.failed(&error))?,
-        };
-
+        let ack = ack.await?;
         if ack.duplicate {
-            let at = self.at(room, ack.sequence).await.unwrap_or(at);
-            return Ok(Stored::Duplicate {
-                offset: Offset(ack.sequence),
-                at,
-            });
+            let at = self.time_of(&room, ack.sequence).await.unwrap_or(at);
+            let offset = Offset(ack.sequence);
+            return Ok(Stored::Duplicate { offset, at });
         }
-
-        // The message is stored. If its delivery is late, the consumer reports that, so no failed write is recorded.
-        match timeout_at(deadline, &mut flight.heard).await {
-            Ok(Ok(Delivery::Entry(frame))) => Ok(Stored::New(frame)),
-            _ => Err(NatsError::Unanswered),
-        }
+        let frame = pending.delivered().await?;
+        frame.map(Stored::New).ok_or(NatsError::Unconfirmed)
     }
 
     /// Returns the time of the message at `sequence`, in milliseconds since 1970 UTC; `None` if it is no longer kept.
-    async fn at(&self, room: &RoomName, sequence: u64) -> Option<u64> {
-        if let Some(at) = self.rooms.said_at(room, sequence) {
-            return Some(at);
+    async fn time_of(&self, room: &RoomName, sequence: u64) -> Option<u64> {
+        let cached = self.rooms.with(room, |room| room.time_of(sequence));
+        if let Some(cached) = cached.flatten() {
+            return Some(cached);
         }
-        let message = self.rolls.at(sequence).await.ok()??;
-        Some(StreamEntry::read(Some(&message.headers), &message.payload, 0).at())
+        let message = self.streams().get(sequence).await.ok()??;
+        Some(Record::parse(&message).entry.at)
+    }
+
+    /// Waits for the outcome of `sent` and finishes its append.
+    async fn finish(&self, sent: SentAppend<'_>) {
+        let SentAppend {
+            append,
+            results,
+            failure,
+            began,
+        } = sent;
+
+        // The lookups of duplicates run concurrently.
+        let results = iter(results).buffered(MAX_LOOKUPS);
+        let stored = results.try_collect::<Vec<_>>().await;
+        let result = failure.map_or(stored, Err);
+
+        match &result {
+            Ok(stored) => metrics::record_commit(began.elapsed(), stored.len()),
+            Err(_) => metrics::count_store_failure(),
+        }
+        self.finish_call(append.call, result.map_err(StoreError::from));
+    }
+
+    /// Deletes the message at `offset` of `room`; `at` is the current time in milliseconds since 1970 UTC.
+    pub(super) async fn delete(
+        &self,
+        room: &RoomName,
+        offset: Offset,
+        at: u64,
+    ) -> Result<Deleted, NatsError> {
+        self.streams().health.check_writable()?;
+        let bounds = self.rooms.bounds(room)?;
+        let sequence = offset.0;
+        if bounds.first == Offset(0) || !(bounds.first..=bounds.head).contains(&offset) {
+            return Ok(Deleted::NotKept);
+        }
+        if self.has_tombstone(room, sequence) {
+            self.streams().erase(sequence).await?;
+            return Ok(Deleted::Before);
+        }
+
+        let subject = self.streams().subjects.room(room);
+        let message = self.streams().get(sequence).await?;
+        let Some(message) = message.filter(|message| *message.subject == *subject) else {
+            // Another node may have deleted it, so the consumer must catch up first.
+            let newest = self.streams().last_sequence().await?;
+            self.rooms.wait_for(newest).await?;
+            return Ok(if self.has_tombstone(room, sequence) {
+                Deleted::Before
+            } else {
+                Deleted::NotKept
+            });
+        };
+
+        let next = self.streams().next(room, sequence + 1).await?;
+        let tombstone = self
+            .rooms
+            .with(room, |room| room.tombstones.next(sequence + 1));
+        let next = next.map(|next| next.sequence).into_iter();
+        let next = next.chain(tombstone.flatten()).min().map(Offset);
+
+        let pending = self.pending.begin();
+        let entry = Record::parse(&message).entry;
+        let entry = entry.into_tombstone(at, next, pending.id);
+        let subject = self.streams().subjects.tombstone(room, sequence);
+        // The id makes exactly one of several concurrent deletions of the message succeed.
+        let tombstone = self::message(room, &entry, Bytes::new()).message_id(&subject);
+
+        let ack = self.streams().send(subject, tombstone).await?.await?;
+        if !ack.duplicate {
+            pending.delivered().await?;
+        }
+        self.streams().erase(sequence).await?;
+        Ok(if ack.duplicate {
+            Deleted::Before
+        } else {
+            Deleted::Now
+        })
+    }
+
+    fn has_tombstone(&self, room: &RoomName, offset: u64) -> bool {
+        let has = self
+            .rooms
+            .with(room, |room| room.tombstones.get(offset).is_some());
+        has == Some(true)
     }
 }
 
-fn size(append: &AppendRequest) -> usize {
-    append.drafts.iter().map(Draft::size).sum()
+fn message(room: &RoomName, entry: &StreamEntry, payload: Bytes) -> PublishMessage {
+    let headers = entry.headers(room);
+    PublishMessage::build().payload(payload).headers(headers)
 }
 
-fn message(
-    room: &RoomName,
-    draft: &Draft,
-    entry: &StreamEntry,
-) -> Result<PublishMessage, NatsError> {
-    let headers = entry
-        .headers(room)
-        .map_err(|error| NatsError::Publish(error.to_string()))?;
-    Ok(PublishMessage::build()
-        .payload(entry::payload(draft))
-        .headers(headers))
+/// The publishes of this node that the consumer has not delivered yet. Each publish has a [`PublishId`], by which the
+/// consumer finds the task that waits for it.
+#[derive(Debug)]
+pub(super) struct PendingPublishes {
+    node: u64,
+    newest: AtomicU64,
+    waiting: Mutex<HashMap<PublishId, oneshot::Sender<Option<Arc<Frame>>>>>,
+}
+
+/// A publish whose delivery is awaited. Dropping it cancels the wait.
+#[derive(Debug)]
+pub(super) struct PendingPublish {
+    id: PublishId,
+    delivery: oneshot::Receiver<Option<Arc<Frame>>>,
+    publishes: Arc<PendingPublishes>,
+}
+
+impl PendingPublishes {
+    fn new() -> Self {
+        Self {
+            node: fastrand::u64(..),
+            newest: AtomicU64::new(0),
+            waiting: Mutex::default(),
+        }
+    }
+
+    /// Registers a new publish and returns it.
+    fn begin(self: &Arc<Self>) -> PendingPublish {
+        let id = PublishId {
+            node: self.node,
+            number: self.newest.fetch_add(1, Ordering::Relaxed) + 1,
+        };
+        let (sender, delivery) = oneshot::channel();
+        self.waiting.lock().insert(id, sender);
+
+        PendingPublish {
+            id,
+            delivery,
+            publishes: self.clone(),
+        }
+    }
+
+    /// Completes the publish `id` with its `frame`, `None` for a tombstone; does nothing if another node published it.
+    pub(super) fn deliver(&self, id: PublishId, frame: Option<Arc<Frame>>) {
+        if let Some(waiting) = self.waiting.lock().remove(&id) {
+            // The receiver has been dropped if the publish timed out.
+            let _ = waiting.send(frame);
+        }
+    }
+}
+
+impl PendingPublish {
+    /// Waits for the delivery. A late one is reported by the consumer, so it is not recorded as a failed write.
+    async fn delivered(mut self) -> Result<Option<Arc<Frame>>, NatsError> {
+        match timeout(DELIVERY_TIMEOUT, &mut self.delivery).await {
+            Ok(Ok(frame)) => Ok(frame),
+            _ => Err(NatsError::Unconfirmed),
+        }
+    }
+}
+
+impl Drop for PendingPublish {
+    fn drop(&mut self) {
+        self.publishes.waiting.lock().remove(&self.id);
+    }
+}
+
+/// Queues of work that runs in order within each room, and concurrently in different rooms. A room has a queue only
+/// while it has work.
+struct RoomQueues<T, W, F: Future> {
+    work: W,
+    /// The rooms in which work runs, each with its waiting items.
+    waiting: HashMap<RoomName, VecDeque<T>>,
+    running: FuturesUnordered<Join<Ready<RoomName>, F>>,
+}
+
+impl<T, W, F> RoomQueues<T, W, F>
+where
+    W: Fn(T) -> F,
+    F: Future,
+{
+    /// Creates empty queues; `work` is called for each item when its turn comes.
+    fn new(work: W) -> Self {
+        Self {
+            work,
+            waiting: HashMap::new(),
+            running: FuturesUnordered::new(),
+        }
+    }
+
+    /// Adds `item` to the end of the queue of `room`.
+    fn push(&mut self, room: RoomName, item: T) {
+        match self.waiting.entry(room) {
+            Entry::Occupied(mut waiting) => waiting.get_mut().push_back(item),
+            Entry::Vacant(idle) => {
+                let work = (self.work)(item);
+                self.running.push(join(ready(idle.key().clone()), work));
+                idle.insert(VecDeque::new());
+            }
+        }
+    }
+
+    /// Waits for the next finished item of any room and returns its result; `None` if no work runs. Cancel safe: no
+    /// result is lost.
+    async fn next(&mut self) -> Option<F::Output> {
+        let (room, output) = self.running.next().await?;
+
+        match self.waiting.get_mut(&room).and_then(VecDeque::pop_front) {
+            Some(item) => {
+                let work = (self.work)(item);
+                self.running.push(join(ready(room), work));
+            }
+            None => {
+                self.waiting.remove(&room);
+            }
+        }
+        Some(output)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use futures::FutureExt;
+    use tokio::sync::Semaphore;
+
+    use super::*;
+
+    fn room(name: &str) -> RoomName {
+        RoomName::parse(name).expect("a name")
+    }
+
+    #[test]
+    fn a_waiting_room_delays_only_its_own_items() {
+        let gate = Semaphore::new(0);
+        let mut queues = RoomQueues::new(async |(is_gated, number): (bool, u32)| {
+            if is_gated {
+                gate.acquire().await.expect("it is never closed").forget();
+            }
+            number
+        });
+
+        queues.push(room("held"), (true, 1));
+        queues.push(room("held"), (false, 2));
+        queues.push(room("free"), (false, 3));
+        queues.push(room("free"), (false, 4));
+        let mut done = || queues.next().now_or_never().flatten();
+
+        assert_eq!([done(), done(), done()], [Some(3), Some(4), None]);
+        gate.add_permits(1);
+        assert_eq!([done(), done(), done()], [Some(1), Some(2), None]);
+        assert!(queues.waiting.is_empty(), "idle rooms have no queue");
+    }
 }

@@ -1,159 +1,76 @@
-//! The state of each open room on this node.
+//! The open rooms of this node, and the opening of rooms. The bounds of a room are requested from NATS if this node
+//! has not cached them, and again if they are out of date.
 //!
 //! # Invariants
 //!
-//! - The head of a room is the offset of its newest message, or the value that NATS returned when the room was opened
-//!   and the consumer was at `opened_at`. The messages after the head are new, and only those.
+//! - Requests for the same room run one at a time. If NATS cannot be reached, a room whose head is already known stays
+//!   readable.
 //! - If the consumer does not receive some numbers of the stream, because those messages were removed first, the next
 //!   message of each room that was open shows the gap: its `prev` is the newest number that may be missing.
 
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use bytes::Bytes;
+use async_nats::jetstream::message::StreamMessage;
 use parking_lot::Mutex;
 use tokio::sync::watch;
+use tokio::time::timeout;
 
-use super::entry::StreamEntry;
-use super::graves::{FirstMessage, Tombstones};
-use super::standing::RoomPosition;
-use super::subject::{Place, token};
-use super::tail::{CacheQuota, RecentMessages, Snapshot};
-use crate::protocol::Epoch;
-use crate::protocol::Offset;
+use super::codec::{PublishId, Record, StreamSubject, token};
+use super::connection::{NatsError, REQUEST_TIMEOUT};
+use super::room_state::{CacheQuota, RoomState};
+use super::streams::Streams;
 use crate::protocol::RoomName;
 use crate::server::room::Frame;
 use crate::server::store::Bounds;
+use crate::server::store::changes::LogChange;
 
 /// The time for which the oldest message is cached: NATS sends no notification when a message is removed.
-const BELIEVED: Duration = Duration::from_secs(1);
+const BOUNDS_MAX_AGE: Duration = Duration::from_secs(1);
 
-/// See the [module docs](self).
-pub(super) struct RoomStates {
-    epoch: Epoch,
+/// The open rooms. See the [module docs](self).
+#[derive(Debug)]
+pub(super) struct Rooms {
+    pub(super) streams: Arc<Streams>,
     /// The maximum number of messages that are kept per room.
     kept: usize,
-    inner: Mutex<RoomStatesInner>,
+    inner: Mutex<OpenRooms>,
     /// The last processed number of the stream, for tasks that wait for one.
     reached: watch::Sender<u64>,
 }
 
-struct RoomStatesInner {
+#[derive(Debug)]
+struct OpenRooms {
     /// The open rooms by subject token.
-    open: HashMap<String, RoomPosition>,
+    open: HashMap<String, RoomState>,
     /// The last number of the stream that the consumer has processed.
     position: u64,
     /// The newest number that the consumer did not receive.
     hole: u64,
 }
 
-/// A room that is being opened. The consumer tracks the room while this value exists. Dropping it removes the room,
-/// unless [`Opening::keep`] was called or another opening exists, so a failed or aborted request leaves no state.
-pub(super) struct Opening {
-    rooms: Arc<RoomStates>,
-    token: String,
-    /// A lock that allows one request to NATS at a time for the room.
-    pub(super) turn: Arc<tokio::sync::Mutex<()>>,
-}
-
-/// The state of a room before a request to NATS.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Known {
-    /// True if no request is needed.
-    pub(super) is_fresh: bool,
-    /// The newest offset, if it is known.
-    pub(super) head: Option<u64>,
-}
-
-impl Opening {
-    /// Returns the current state of the room.
-    pub(super) fn known(&self) -> Known {
-        let inner = self.rooms.inner.lock();
-        let room = inner.open.get(&self.token);
-        let asked = room.and_then(|room| room.asked);
-        Known {
-            is_fresh: asked.is_some_and(|asked| asked.elapsed() < BELIEVED),
-            head: room.and_then(|room| room.head),
-        }
-    }
-
-    /// Keeps the room until [`RoomStates::release`].
-    pub(super) fn keep(self) {
-        if let Some(room) = self.rooms.inner.lock().open.get_mut(&self.token) {
-            room.is_kept = true;
-        }
-    }
-}
-
-impl Drop for Opening {
-    fn drop(&mut self) {
-        let mut inner = self.rooms.inner.lock();
-        if let Some(room) = inner.open.get_mut(&self.token) {
-            room.openings -= 1;
-            inner.forget_if_unused(&self.token);
-        }
-    }
-}
-
-/// The oldest message of a room, according to NATS.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Oldest {
-    /// Its offset.
-    pub(super) first: u64,
-    /// The last offset before it that may be missing.
-    pub(super) gone: u64,
-}
-
-/// A change of a room that is new to this node.
-pub(super) struct News {
-    pub(super) room: RoomName,
-    pub(super) what: What,
-}
-
-impl News {
-    /// Returns the appended entry, if the change is an append.
-    pub(super) const fn appended(&self) -> Option<&Arc<Frame>> {
-        match &self.what {
-            What::Appended(frame) => Some(frame),
-            What::Deleted { .. } => None,
-        }
-    }
-
-    /// Reports whether `next`, the following change of the same room, can be sent together with this one.
-    pub(super) const fn is_like(&self, next: &Self) -> bool {
-        self.appended().is_some() && next.appended().is_some()
-    }
-}
-
-/// The kind of a change.
-pub(super) enum What {
-    /// An appended entry.
-    Appended(Arc<Frame>),
-    /// The deletion of the message at `offset`; `at` is its time in milliseconds since 1970 UTC.
-    Deleted { offset: Offset, at: u64 },
-}
-
-impl RoomStatesInner {
+impl OpenRooms {
     /// Removes the room with `token` if it is neither kept nor being opened.
-    fn forget_if_unused(&mut self, token: &str) {
-        let is_unused = |room: &RoomPosition| room.openings == 0 && !room.is_kept;
+    fn remove_if_unused(&mut self, token: &str) {
+        let is_unused = |room: &RoomState| room.openings == 0 && !room.is_kept;
         if self.open.get(token).is_some_and(is_unused) {
             self.open.remove(token);
         }
     }
 }
 
-impl RoomStates {
-    /// Creates an empty set of rooms. The consumer starts after `position`; `kept` messages are kept per room.
-    pub(super) fn new(epoch: Epoch, kept: usize, position: u64) -> Self {
-        let inner = RoomStatesInner {
+impl Rooms {
+    /// Creates an empty set of rooms. At most `kept` messages are kept per room.
+    pub(super) fn new(streams: Arc<Streams>, kept: usize) -> Self {
+        let position = streams.opened_at();
+        let inner = OpenRooms {
             open: HashMap::new(),
             position,
             hole: 0,
         };
         Self {
-            epoch,
+            streams,
             kept,
             inner: Mutex::new(inner),
             reached: watch::Sender::new(position),
@@ -166,293 +83,111 @@ impl RoomStates {
         self.inner.lock().open.len()
     }
 
+    /// Returns the result of `access` on the state of `room`; `None` if the room is not open.
+    pub(super) fn with<T>(
+        &self,
+        room: &RoomName,
+        access: impl FnOnce(&mut RoomState) -> T,
+    ) -> Option<T> {
+        self.inner.lock().open.get_mut(&token(room)).map(access)
+    }
+
+    /// Returns the bounds of `room`.
+    pub(super) fn bounds(&self, room: &RoomName) -> Result<Bounds, NatsError> {
+        let epoch = self.streams.epoch.clone();
+        self.with(room, |room| room.bounds(epoch))
+            .flatten()
+            .ok_or(NatsError::NotOpen)
+    }
+
     /// Starts to track `room` in the consumer.
     pub(super) fn begin(self: &Arc<Self>, room: &RoomName) -> Opening {
         let mut inner = self.inner.lock();
         let position = inner.position;
-
-        let token = token(room);
-        let standing = inner
+        let state = inner
             .open
-            .entry(token.clone())
-            .or_insert_with(|| RoomPosition::new(room.clone(), position));
-        standing.openings += 1;
+            .entry(token(room))
+            .or_insert_with(|| RoomState::new(room.clone(), position));
+        state.openings += 1;
 
         Opening {
-            turn: standing.turn.clone(),
+            turn: state.turn.clone(),
             rooms: self.clone(),
-            token,
-        }
-    }
-
-    /// Records that NATS returned `head` and `oldest` for `room`; `oldest` is `None` if no message is kept.
-    pub(super) fn learn(&self, room: &RoomName, head: u64, oldest: Option<Oldest>) {
-        let mut inner = self.inner.lock();
-        let Some(standing) = inner.open.get_mut(&token(room)) else {
-            return;
-        };
-
-        standing.asked = Some(Instant::now());
-        if let Some(known) = standing.head {
-            match oldest {
-                Some(Oldest { first, gone }) => (standing.first, standing.gone) = (first, gone),
-                None if known == head => standing.first = 0,
-                // A message was appended in the meantime, and that one is kept.
-                None => return,
-            }
-        } else {
-            let oldest = oldest.or(standing
-                .early
-                .map(|(first, _)| Oldest { first, gone: head }));
-            let Oldest { first, gone } = oldest.unwrap_or(Oldest {
-                first: 0,
-                gone: head,
-            });
-            let head = head
-                .max(first)
-                .max(standing.early.map_or(0, |(_, last)| last));
-
-            (standing.first, standing.gone, standing.head) = (first, gone, Some(head));
-            standing.tail = RecentMessages::new(head);
-        }
-
-        let first = if standing.first == 0 {
-            u64::MAX
-        } else {
-            standing.first
-        };
-
-        standing.tail.trim(first);
-        standing.graves.trim(first);
-    }
-
-    /// Adds the tombstones that NATS returned for `room`. Returns the newest offset of all its tombstones, or 0.
-    pub(super) fn bury(&self, room: &RoomName, tombstones: Vec<(u64, StreamEntry)>) -> u64 {
-        let mut inner = self.inner.lock();
-        let Some(standing) = inner.open.get_mut(&token(room)) else {
-            return 0;
-        };
-
-        for (offset, tombstone) in tombstones {
-            standing.graves.dig(offset, tombstone);
-        }
-
-        standing.graves.newest().unwrap_or_default()
-    }
-
-    /// Returns the oldest tombstone of `room` that is kept before the first message `eldest`, with the last offset that
-    /// may be missing before it. `head` is the newest offset of the room; the stream holds `messages` of its messages.
-    pub(super) fn edge(
-        &self,
-        room: &RoomName,
-        eldest: Option<FirstMessage>,
-        head: u64,
-        messages: usize,
-    ) -> Option<Oldest> {
-        let inner = self.inner.lock();
-        let graves = &inner.open.get(&token(room))?.graves;
-
-        let behind = eldest.map_or(0, |eldest| graves.count_from(eldest.sequence));
-        let places = self.kept.saturating_sub(messages + behind);
-
-        let first = graves.edge(eldest, head, places)?;
-        Some(Oldest {
-            first,
-            gone: graves.gone_before(first),
-        })
-    }
-
-    /// Returns the result of `look` on the tombstones of `room`; the default value if the room is not open.
-    pub(super) fn graves<T: Default>(
-        &self,
-        room: &RoomName,
-        look: impl FnOnce(&Tombstones) -> T,
-    ) -> T {
-        self.inner
-            .lock()
-            .open
-            .get(&token(room))
-            .map_or_else(T::default, |standing| look(&standing.graves))
-    }
-
-    /// Returns the newest offset of `room`; `None` if no message is kept or the room is not open.
-    pub(super) fn newest_kept(&self, room: &RoomName) -> Option<Offset> {
-        let inner = self.inner.lock();
-        let room = inner.open.get(&token(room))?;
-        room.head.filter(|_| room.first > 0).map(Offset)
-    }
-
-    /// Reports whether the stream may hold no message of `room`.
-    pub(super) fn may_be_empty(&self, room: &RoomName) -> bool {
-        let inner = self.inner.lock();
-        let Some(standing) = inner.open.get(&token(room)) else {
-            return false;
-        };
-
-        if Some(standing.began) > standing.head {
-            return false;
-        }
-
-        let is_grave = |head| standing.graves.at(head).is_some() && standing.tail.says_nothing();
-        standing.first == 0 || standing.head.is_some_and(is_grave)
-    }
-
-    /// Records that this node has stored the first message of `room` at `sequence`, before the consumer delivers it.
-    pub(super) fn began(&self, room: &RoomName, sequence: u64) {
-        if let Some(room) = self.inner.lock().open.get_mut(&token(room)) {
-            room.began = sequence;
+            room: room.clone(),
         }
     }
 
     /// Removes `room`, at the latest when its last [`Opening`] is dropped.
     pub(super) fn release(&self, room: &RoomName) {
+        self.with(room, |room| room.is_kept = false);
+        self.inner.lock().remove_if_unused(&token(room));
+    }
+
+    /// Requests the oldest kept entry of `room`, whose newest offset is `head`; `None` if no entry is kept.
+    async fn oldest(&self, room: &RoomName, head: u64) -> Result<Option<Record>, NatsError> {
+        let message = self.streams.next(room, 1).await?;
+        let message = message.as_ref().map(Record::parse);
+        let tombstone = |messages: usize| {
+            let places = self.kept.saturating_sub(messages);
+            let oldest = |room: &mut RoomState| {
+                let tombstone = room.tombstones.oldest(message.as_ref(), head, places);
+                tombstone.cloned()
+            };
+            self.with(room, oldest).flatten()
+        };
+
+        // The count costs a request, so it is made only if there are tombstones to keep.
+        if tombstone(0).is_some()
+            && let Some(tombstone) = tombstone(self.streams.count(room).await?)
+        {
+            return Ok(Some(tombstone));
+        }
+        Ok(message)
+    }
+
+    /// Caches `frames`: all entries of `room` after `floor`, up to `until`, if that is still the floor of the cache.
+    pub(super) fn prepend(&self, room: &RoomName, frames: &[Arc<Frame>], floor: u64, until: u64) {
         let mut inner = self.inner.lock();
-        let token = token(room);
-        if let Some(room) = inner.open.get_mut(&token) {
-            room.is_kept = false;
-            inner.forget_if_unused(&token);
+        let quota = CacheQuota::of(self.kept, inner.open.len());
+        if let Some(room) = inner.open.get_mut(&token(room)) {
+            room.prepend(frames, floor, until, quota);
         }
     }
 
-    /// Returns the bounds of `room`; `None` if it is not open.
-    pub(super) fn bounds(&self, room: &RoomName) -> Option<Bounds> {
-        let inner = self.inner.lock();
-        let standing = inner.open.get(&token(room))?;
-        let head = standing.head?;
-
-        let gone = if standing.first == 0 {
-            head
-        } else {
-            standing.gone
-        };
-        let (first, head, gone) = (Offset(standing.first), Offset(head), Offset(gone));
-
-        Some(Bounds {
-            epoch: self.epoch.clone(),
-            first,
-            head,
-            gone,
-            is_dense: false,
-            base: Offset(0),
-        })
-    }
-
-    /// Returns the cached newest messages of `room`; `None` if it is not open.
-    pub(super) fn excerpt(&self, room: &RoomName) -> Option<Snapshot> {
-        let inner = self.inner.lock();
-        let standing = inner
-            .open
-            .get(&token(room))
-            .filter(|standing| standing.head.is_some())?;
-        Some(standing.tail.excerpt(standing.first))
-    }
-
-    /// Returns the time of the entry at `offset` of `room`, in milliseconds since 1970 UTC; `None` if it is not cached.
-    pub(super) fn said_at(&self, room: &RoomName, offset: u64) -> Option<u64> {
-        let inner = self.inner.lock();
-        let standing = inner.open.get(&token(room))?;
-        let kept = standing.tail.at(offset).map(|frame| frame.at());
-        kept.or_else(|| standing.graves.at(offset).map(StreamEntry::at))
-    }
-
-    /// Caches `frames`: all entries of `room` after `floor`, up to the floor of `excerpt`.
-    pub(super) fn extend(
+    /// Processes `message` of the stream, which has this `subject`. Returns the id of its publish and the change of
+    /// its room, `None` if the room is not open or nothing changes.
+    pub(super) fn process(
         &self,
-        room: &RoomName,
-        excerpt: &Snapshot,
-        frames: &[Arc<Frame>],
-        floor: u64,
-    ) {
-        let mut inner = self.inner.lock();
-        let share = CacheQuota::of(self.kept, inner.open.len());
-
-        let Some(standing) = inner.open.get_mut(&token(room)) else {
-            return;
-        };
-
-        if standing.tail.floor() == excerpt.floor {
-            standing.tail.extend(frames, floor, share);
-            // Some of them may have been deleted while they were read.
-            for frame in frames.iter().filter(|frame| !frame.is_deleted()) {
-                if standing.graves.at(frame.offset().0).is_some() {
-                    standing.tail.erase(frame.offset().0);
-                }
-            }
-        }
-    }
-
-    /// Processes message `sequence` of the stream with the subject `place`. `read` parses it and is called only if the
-    /// room is open. Returns the change of the room, `None` if there is none.
-    pub(super) fn take(
-        &self,
-        sequence: u64,
-        place: Option<Place<'_>>,
-        read: impl FnOnce() -> (StreamEntry, Bytes),
-    ) -> Option<News> {
+        message: &StreamMessage,
+        subject: Option<StreamSubject<'_>>,
+    ) -> (Option<PublishId>, Option<LogChange>) {
+        let sequence = message.sequence;
         let mut inner = self.inner.lock();
         if sequence > inner.position + 1 {
             inner.hole = sequence - 1;
         }
         inner.position = inner.position.max(sequence);
 
-        let (hole, share) = (inner.hole, CacheQuota::of(self.kept, inner.open.len()));
-        let (standing, offset, said, payload) = match place? {
-            Place::Message(token) => {
-                let standing = inner.open.get_mut(token)?;
-                let Some(head) = standing.head else {
-                    let (first, _) = standing.early.unwrap_or((sequence, sequence));
-                    standing.early = Some((first, sequence));
-                    return None;
-                };
-                if sequence <= head {
-                    return None;
-                }
-                let (said, payload) = read();
-                // The message may have been deleted in the meantime.
-                let said = standing.graves.at(sequence).cloned().unwrap_or(said);
-                (standing, sequence, said, payload)
-            }
-            Place::Grave(token, offset) => {
-                let standing = inner.open.get_mut(token)?;
-                let (tombstone, payload) = read();
-
-                let at = tombstone.deleted()?;
-                if !standing.graves.dig(offset, tombstone.clone()) {
-                    return None;
-                }
-
-                if offset <= standing.head? {
-                    standing.tail.erase(offset);
-                    let what = What::Deleted {
-                        offset: Offset(offset),
-                        at,
-                    };
-                    return Some(News {
-                        room: standing.name.clone(),
-                        what,
-                    });
-                }
-                // The message was removed from the stream before the consumer received it.
-                (standing, offset, tombstone, payload)
-            }
-            Place::Order => return None,
+        let (hole, quota) = (inner.hole, CacheQuota::of(self.kept, inner.open.len()));
+        let (token, deleted) = match subject {
+            Some(StreamSubject::Message(token)) => (token, None),
+            Some(StreamSubject::Tombstone(token, offset)) => (token, Some(offset)),
+            Some(StreamSubject::Command) | None => return (None, None),
+        };
+        let Some(room) = inner.open.get_mut(token) else {
+            return (None, None);
         };
 
-        let head = standing.head?;
-        let prev = if hole > head.max(standing.opened_at) {
-            hole.min(offset - 1)
-        } else {
-            head
+        let record = match deleted {
+            Some(offset) => Record::tombstone(message, offset),
+            None => room.is_new(sequence).then(|| Record::parse(message)),
         };
-
-        let frame = said.into_frame(&payload, self.epoch.clone(), Offset(offset), Offset(prev));
-        let frame = Arc::new(frame);
-        standing.push(frame.clone(), share);
-
-        Some(News {
-            room: standing.name.clone(),
-            what: What::Appended(frame),
-        })
+        let by = record.as_ref().and_then(|record| record.entry.by);
+        let epoch = self.streams.epoch.clone();
+        (
+            by,
+            record.and_then(|record| room.apply(record, hole, epoch, quota)),
+        )
     }
 
     /// Returns the last number that the consumer has processed.
@@ -461,12 +196,100 @@ impl RoomStates {
     }
 
     /// Notifies tasks that wait for a number of the stream.
-    pub(super) fn tell_position(&self) {
+    pub(super) fn notify_position(&self) {
         self.reached.send_replace(self.position());
     }
 
-    /// Returns a receiver of the position, which changes when the consumer advances.
-    pub(super) fn reached(&self) -> watch::Receiver<u64> {
-        self.reached.subscribe()
+    /// Waits until the consumer has processed everything up to `sequence`. Returns immediately if the stream ends
+    /// before that.
+    pub(super) async fn wait_for(&self, sequence: u64) -> Result<(), NatsError> {
+        if self.position() >= sequence {
+            return Ok(());
+        }
+
+        self.streams.health.check_readable()?;
+        if self.streams.last_sequence().await? < sequence {
+            return Ok(());
+        }
+
+        let mut reached = self.reached.subscribe();
+        let reached = reached.wait_for(|position| *position >= sequence);
+        match timeout(REQUEST_TIMEOUT, reached).await {
+            Ok(_) => Ok(()),
+            Err(_elapsed) => {
+                let reason = "this node has not received the newest messages yet; try again";
+                Err(NatsError::Unavailable(reason.to_owned()))
+            }
+        }
+    }
+}
+
+/// A room that is being opened. The consumer tracks the room while this value exists. Dropping it removes the room,
+/// unless [`Opening::finish`] was successful or another opening exists, so a failed or aborted request leaves no
+/// state.
+pub(super) struct Opening {
+    rooms: Arc<Rooms>,
+    room: RoomName,
+    /// A lock that allows one request to NATS at a time for the room.
+    pub(super) turn: Arc<tokio::sync::Mutex<()>>,
+}
+
+impl Opening {
+    /// Loads the bounds of the room if they are out of date, and keeps the room until [`Rooms::release`].
+    pub(super) async fn finish(self) -> Result<(), NatsError> {
+        if !self.is_fresh() {
+            let _turn = self.turn.lock().await;
+            if !self.is_fresh() {
+                let head = self.rooms.with(&self.room, |room| room.head).flatten();
+                let loaded = self.load(head).await;
+                // A room whose head is known stays readable: it may return fewer messages, but none that are wrong.
+                if head.is_none() {
+                    loaded?;
+                }
+            }
+        }
+
+        self.rooms.with(&self.room, |room| room.is_kept = true);
+        Ok(())
+    }
+
+    /// Reports whether the bounds are known and not out of date.
+    fn is_fresh(&self) -> bool {
+        let loaded = self.rooms.with(&self.room, |room| room.loaded).flatten();
+        loaded.is_some_and(|loaded| loaded.elapsed() < BOUNDS_MAX_AGE)
+    }
+
+    /// Requests the bounds of the room, whose newest offset is `head` if it is known.
+    async fn load(&self, head: Option<u64>) -> Result<(), NatsError> {
+        self.rooms.streams.health.check_readable()?;
+        let head = match head {
+            Some(head) => head,
+            None => self.load_head().await?,
+        };
+        let oldest = self.rooms.oldest(&self.room, head).await?;
+        self.rooms
+            .with(&self.room, |room| room.set_bounds(head, oldest));
+        Ok(())
+    }
+
+    /// Requests the tombstones of the room, and returns its newest offset.
+    async fn load_head(&self) -> Result<u64, NatsError> {
+        let tombstones = self.rooms.streams.tombstones(&self.room).await?;
+        let newest = self.rooms.with(&self.room, |room| {
+            for tombstone in tombstones {
+                room.tombstones.insert(tombstone);
+            }
+            room.tombstones.newest()
+        });
+
+        let head = self.rooms.streams.head(&self.room).await?;
+        Ok(head.max(newest.unwrap_or_default()))
+    }
+}
+
+impl Drop for Opening {
+    fn drop(&mut self) {
+        self.rooms.with(&self.room, |room| room.openings -= 1);
+        self.rooms.inner.lock().remove_if_unused(&token(&self.room));
     }
 }

@@ -13,7 +13,7 @@ use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::server::room::{DedupLimits, Draft};
 use crate::server::store::clock::Clock;
-use crate::server::store::nats::server::NatsServer;
+use crate::server::store::nats::test_server::NatsServer;
 use crate::server::store::{
     Durability, Limit, MemoryStore, NatsSettings, NatsStore, Page, Retention, Span, SqliteSettings,
     SqliteStore, Store, StoreError, Stored,

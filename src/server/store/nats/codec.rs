@@ -1,0 +1,445 @@
+//! The encoding of rooms in the stream: subjects such as `fanfare.room.lobby`, and messages.
+//!
+//! The payload of a message is the text or the bytes, and one JSON header holds everything else. A tombstone consists
+//! of the header of the deleted message and the time of the deletion, without the payload. A message without such a
+//! header, which another program published, is a message of the anonymous user. An example is
+//! `nats pub fanfare.room.lobby hi`.
+//!
+//! A dot separates the tokens of a subject, so a dot in the name of a room is written as `=`, which no room name may
+//! contain. All other characters of a room name are valid in a subject.
+
+use std::fmt;
+
+use async_nats::HeaderMap;
+use async_nats::header::NATS_MESSAGE_ID;
+use async_nats::jetstream::message::StreamMessage;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD_NO_PAD;
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+use sha1::{Digest, Sha1};
+
+use crate::protocol::Epoch;
+use crate::protocol::Key;
+use crate::protocol::Offset;
+use crate::protocol::RoomName;
+use crate::protocol::UserId;
+use crate::server::room::{Draft, Frame, Payload};
+
+/// The name of the header.
+const HEADER: &str = "Fanfare";
+
+/// The id of one publish, by which a node recognizes its own messages when the consumer delivers them.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub(super) struct PublishId {
+    /// A random number that the node draws when it starts.
+    pub(super) node: u64,
+    /// The number of the publish on its node, from 1.
+    pub(super) number: u64,
+}
+
+impl fmt::Display for PublishId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}-{}", self.node, self.number)
+    }
+}
+
+/// The content of the header.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct StreamEntry {
+    /// The sender.
+    from: UserId,
+    /// The sender's key, if there is one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    key: Option<Key>,
+    /// The time at which the message reached its node, in milliseconds since 1970 UTC.
+    pub(super) at: u64,
+    /// True if the payload is bytes, not text.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    binary: bool,
+    /// The id of its publish; `None` if no node published it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) by: Option<PublishId>,
+    /// The offset before it. Only a message that began an empty room has this field, because only then does the
+    /// stream not hold the predecessor.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) prev: Option<Offset>,
+    /// The newest offset of the room that its node had seen when it published the message. It proves that an entry
+    /// existed there, even if that entry was removed from the stream later.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) seen: Option<Offset>,
+    /// The time of the deletion, in milliseconds since 1970 UTC; only tombstones have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) deleted: Option<u64>,
+    /// The next offset of the room at the time of the deletion, if there was one; only tombstones have it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) next: Option<Offset>,
+}
+
+impl StreamEntry {
+    /// Creates the entry for `draft`, published at `at` (milliseconds since 1970 UTC) with the id `by`.
+    pub(super) fn new(draft: &Draft, at: u64, by: PublishId) -> Self {
+        Self {
+            from: draft.from().clone(),
+            key: draft.key().cloned(),
+            binary: matches!(draft.payload(), Payload::Binary(_)),
+            by: Some(by),
+            ..Self::anonymous(at)
+        }
+    }
+
+    /// Creates the entry for a text of the anonymous user.
+    fn anonymous(at: u64) -> Self {
+        Self {
+            from: UserId::anonymous(),
+            key: None,
+            at,
+            binary: false,
+            by: None,
+            prev: None,
+            seen: None,
+            deleted: None,
+            next: None,
+        }
+    }
+
+    /// Converts the entry into its tombstone, published with the id `by`. `deleted` is the time of the deletion in
+    /// milliseconds since 1970 UTC, and `next` the next offset of the room.
+    pub(super) fn into_tombstone(self, deleted: u64, next: Option<Offset>, by: PublishId) -> Self {
+        Self {
+            binary: false,
+            by: Some(by),
+            deleted: Some(deleted),
+            next,
+            ..self
+        }
+    }
+
+    /// Returns the content of the header.
+    pub(super) fn to_json(&self) -> String {
+        // Only a map with keys that are not strings, or a failing serializer, is an error.
+        serde_json::to_string(self).unwrap_or_default()
+    }
+
+    /// Returns the headers. Those of a message with a key include the id by which NATS detects duplicates; those of a
+    /// tombstone do not, so that NATS does not treat it as a duplicate of its message.
+    pub(super) fn headers(&self, room: &RoomName) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        headers.insert(HEADER, self.to_json());
+        if self.key.is_some() && self.deleted.is_none() {
+            headers.insert(NATS_MESSAGE_ID, self.message_id(room));
+        }
+        headers
+    }
+
+    /// Returns an id for NATS that no other message has, except one with the same room, sender and key.
+    pub(super) fn message_id(&self, room: &RoomName) -> String {
+        match (&self.key, &self.by) {
+            (Some(key), _) => message_id(room, &self.from, key),
+            (None, Some(by)) => by.to_string(),
+            (None, None) => String::new(),
+        }
+    }
+}
+
+/// An entry of a room at its offset: a message of the stream, or the tombstone in its place.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Record {
+    pub(super) offset: u64,
+    pub(super) entry: StreamEntry,
+    pub(super) payload: Bytes,
+}
+
+impl Record {
+    /// Parses `message` of a room. Without a valid header the sender is the anonymous user.
+    pub(super) fn parse(message: &StreamMessage) -> Self {
+        let header = message.headers.get(HEADER);
+        let entry = header.and_then(|header| serde_json::from_str(header.as_str()).ok());
+        let time = (message.time.unix_timestamp_nanos() / 1_000_000) as u64;
+
+        let mut entry: StreamEntry = entry.unwrap_or_else(|| StreamEntry::anonymous(time));
+        entry.binary |= std::str::from_utf8(&message.payload).is_err();
+        Self {
+            offset: message.sequence,
+            entry,
+            payload: message.payload.clone(),
+        }
+    }
+
+    /// Parses `message`, a tombstone for the message at `offset`; `None` if it is not a valid one.
+    pub(super) fn tombstone(message: &StreamMessage, offset: u64) -> Option<Self> {
+        let record = Self::parse(message);
+        record.entry.deleted?;
+        Some(Self { offset, ..record })
+    }
+
+    /// Returns the last offset that may be missing before the record, if it is the oldest one kept of its room. The
+    /// value is its `prev` if it began the room, otherwise the number before it.
+    pub(super) fn before(&self) -> u64 {
+        let prev = self.entry.prev.map(|prev| prev.0);
+        prev.unwrap_or(self.offset.saturating_sub(1))
+    }
+
+    /// Converts the record into a frame after `prev`.
+    pub(super) fn into_frame(self, epoch: Epoch, prev: u64) -> Frame {
+        let StreamEntry { from, key, at, .. } = self.entry;
+        let is_deleted = self.entry.deleted.is_some();
+
+        let draft = if self.entry.binary && !is_deleted {
+            Draft::binary(from, &self.payload)
+        } else {
+            // `Record::parse` has already checked that the payload is UTF-8.
+            let text = std::str::from_utf8(&self.payload).unwrap_or_default();
+            Draft::text(from, key, text)
+        };
+        let frame = Frame::new(draft, epoch, Offset(self.offset), Offset(prev), at);
+        if is_deleted { frame.tombstone() } else { frame }
+    }
+}
+
+/// Returns the payload of `draft` as bytes.
+pub(super) fn payload(draft: &Draft) -> Bytes {
+    match draft.payload() {
+        Payload::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
+        Payload::Binary(bytes) => Bytes::copy_from_slice(bytes),
+    }
+}
+
+/// Returns a digest that is unique to the room, the sender and the key. NUL is a safe separator: neither a room name
+/// nor a user id may contain it.
+fn message_id(room: &RoomName, from: &UserId, key: &Key) -> String {
+    let digest = Sha1::digest(format!("{room}\0{from}\0{}", key.as_str()));
+    STANDARD_NO_PAD.encode(digest)
+}
+
+/// The first token of the messages of rooms; the room's token follows.
+pub(super) const ROOMS: &str = "room";
+/// The first token of tombstones; the room's token and the offset follow.
+pub(super) const TOMBSTONES: &str = "gone";
+/// The first token of the newest offsets of rooms; the room's token follows.
+pub(super) const HEADS: &str = "head";
+/// The first token of commands; a unique number follows.
+pub(super) const COMMANDS: &str = "order";
+/// The first token of rules; the name follows.
+pub(super) const RULES: &str = "rule";
+
+/// The subjects of one service, below the name of its stream.
+#[derive(Clone, Debug)]
+pub(super) struct Subjects {
+    /// The name of the stream and a dot.
+    prefix: String,
+}
+
+/// The kind of a message of the stream, according to its subject.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum StreamSubject<'a> {
+    /// A message of the room with this token.
+    Message(&'a str),
+    /// A tombstone in the room with this token, for the message at this offset.
+    Tombstone(&'a str, u64),
+    /// A command for every node.
+    Command,
+}
+
+impl Subjects {
+    /// Creates the subjects of the stream `name`.
+    pub(super) fn new(name: &str) -> Self {
+        Self {
+            prefix: format!("{name}."),
+        }
+    }
+
+    fn subject(&self, kind: &str, rest: impl fmt::Display) -> String {
+        format!("{}{kind}.{rest}", self.prefix)
+    }
+
+    /// Returns the subject of messages between nodes, which are not stored.
+    pub(super) fn nodes(&self) -> String {
+        format!("{}nodes", self.prefix)
+    }
+
+    /// Returns the wildcard for all subjects of `kind`.
+    pub(super) fn all(&self, kind: &str) -> String {
+        self.subject(kind, ">")
+    }
+
+    /// Returns the subject of the messages of `room`.
+    pub(super) fn room(&self, room: &RoomName) -> String {
+        self.subject(ROOMS, token(room))
+    }
+
+    /// Returns the subject of the tombstone for the message at `offset` of `room`.
+    pub(super) fn tombstone(&self, room: &RoomName, offset: u64) -> String {
+        self.subject(TOMBSTONES, format_args!("{}.{offset}", token(room)))
+    }
+
+    /// Returns the wildcard for all tombstones of `room`.
+    pub(super) fn tombstones(&self, room: &RoomName) -> String {
+        self.subject(TOMBSTONES, format_args!("{}.*", token(room)))
+    }
+
+    /// Returns the subject of the newest offset of `room`.
+    pub(super) fn head(&self, room: &RoomName) -> String {
+        self.subject(HEADS, token(room))
+    }
+
+    /// Returns the subject of a command with a unique number.
+    pub(super) fn command(&self, number: u64) -> String {
+        self.subject(COMMANDS, format_args!("{number:016x}"))
+    }
+
+    /// Returns the subject of a rule; `name` is one token.
+    pub(super) fn rule(&self, name: &str) -> String {
+        self.subject(RULES, name)
+    }
+
+    /// Returns the kind of a message with `subject`; `None` if the subject is unknown.
+    pub(super) fn parse<'a>(&self, subject: &'a str) -> Option<StreamSubject<'a>> {
+        let (kind, rest) = subject.strip_prefix(&self.prefix)?.split_once('.')?;
+        match kind {
+            ROOMS => Some(StreamSubject::Message(rest)),
+            TOMBSTONES => {
+                let (token, offset) = rest.rsplit_once('.')?;
+                Some(StreamSubject::Tombstone(token, offset.parse().ok()?))
+            }
+            COMMANDS => Some(StreamSubject::Command),
+            _ => None,
+        }
+    }
+}
+
+/// Returns the name of `room` as one token.
+pub(super) fn token(room: &RoomName) -> String {
+    room.as_str().replace('.', "=")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    const ID: PublishId = PublishId {
+        node: u64::MAX,
+        number: 1,
+    };
+
+    /// Returns the message of the stream with `headers` and `payload`, at sequence 7 and stored in 1970.
+    fn message(headers: HeaderMap, payload: Bytes) -> StreamMessage {
+        StreamMessage {
+            subject: "fanfare.room.lobby".into(),
+            sequence: 7,
+            headers,
+            payload,
+            time: std::time::UNIX_EPOCH.into(),
+        }
+    }
+
+    fn room_name() -> impl Strategy<Value = String> {
+        "[a-z0-9_.-]{1,64}".prop_filter("a room", |name| RoomName::parse(name).is_ok())
+    }
+
+    proptest! {
+        #[test]
+        fn a_message_is_parsed_as_it_was_published(
+            id in "\\PC{1,64}", key in prop::option::of(any::<[char; 3]>()), text: String, at: u64,
+        ) {
+            let Ok(from) = UserId::parse(&id) else { return Ok(()) };
+            let key = key.map(|key| Key::parse(&key.iter().collect::<String>()).expect("a key"));
+            let draft = Draft::text(from, key, &text);
+            let entry = StreamEntry::new(&draft, at, ID);
+
+            let headers = entry.headers(&RoomName::lobby());
+            prop_assert_eq!(headers.get(NATS_MESSAGE_ID).is_some(), draft.key().is_some());
+            let record = Record::parse(&message(headers, payload(&draft)));
+            prop_assert_eq!(&record.entry, &entry);
+
+            let frame = record.into_frame(Epoch::new(1), 3);
+            let expected = Frame::new(draft, Epoch::new(1), Offset(7), Offset(3), at);
+            prop_assert_eq!(frame.publication(), expected.publication());
+        }
+
+        #[test]
+        fn each_room_has_its_own_token(one in room_name(), other in room_name(), offset: u64) {
+            let subjects = Subjects::new("fanfare");
+            let room = |name: &str| RoomName::parse(name).expect("a name");
+            let (first, second) = (subjects.room(&room(&one)), subjects.room(&room(&other)));
+
+            prop_assert_eq!(first == second, one == other);
+            prop_assert_eq!(first.split('.').count(), 3);
+            prop_assert!(first.split('.').all(|token| !token.is_empty()));
+            prop_assert!(!first.contains(['*', '>', ' ', '\r', '\n', '\t']));
+
+            let token = one.replace('.', "=");
+            prop_assert_eq!(subjects.parse(&first), Some(StreamSubject::Message(&token)));
+            let tombstone = subjects.tombstone(&room(&one), offset);
+            let expected = StreamSubject::Tombstone(&token, offset);
+            prop_assert_eq!(subjects.parse(&tombstone), Some(expected));
+        }
+    }
+
+    #[test]
+    fn other_subjects_belong_to_no_room() {
+        let subjects = Subjects::new("fanfare");
+        assert_eq!(
+            subjects.parse(&subjects.command(1)),
+            Some(StreamSubject::Command)
+        );
+
+        for subject in [
+            "fanfare.gone.lobby",
+            "fanfare.gone.lobby.x",
+            "fanfare.nodes",
+            "other.room.lobby",
+        ] {
+            assert_eq!(subjects.parse(subject), None, "{subject}");
+        }
+    }
+
+    #[test]
+    fn a_tombstone_has_the_header_of_its_message_and_no_payload() {
+        let draft = Draft::text(UserId::guest(1), Key::parse("k").ok(), "a secret");
+        let entry = StreamEntry::new(&draft, 5, ID);
+        let headers = entry.headers(&RoomName::lobby());
+        let deleted = Record::parse(&message(headers, payload(&draft)));
+
+        let tombstone = entry.into_tombstone(9, Some(Offset(8)), ID);
+        let headers = tombstone.headers(&RoomName::lobby());
+        assert!(headers.get(NATS_MESSAGE_ID).is_none());
+        let parsed = Record::tombstone(&message(headers, Bytes::new()), 7).expect("a tombstone");
+        assert_eq!(parsed.entry, tombstone);
+
+        let frame = deleted.into_frame(Epoch::new(1), 3);
+        let placed = parsed.into_frame(Epoch::new(1), 3);
+        assert_eq!(placed.publication(), frame.tombstone().publication());
+    }
+
+    #[test]
+    fn a_message_of_another_program_is_one_of_the_anonymous_user() {
+        let record = Record::parse(&message(HeaderMap::new(), "hello".into()));
+
+        let publication = record.into_frame(Epoch::new(1), 1).publication();
+
+        assert_eq!((publication.from, publication.at), (UserId::anonymous(), 0));
+    }
+
+    #[test]
+    fn another_room_sender_or_key_makes_another_message_id() {
+        let id = |room: &str, from: &str, key: &str| {
+            let room = RoomName::parse(room).expect("a name");
+            let from = UserId::parse(from).expect("an id");
+            message_id(&room, &from, &Key::parse(key).expect("a key"))
+        };
+
+        assert_eq!(id("a", "b", "c"), id("a", "b", "c"));
+        let ids = [
+            id("a", "b", "c"),
+            id("ab", "b", "c"),
+            id("a", "bc", "c"),
+            id("a", "b", "\0c"),
+        ];
+        for (at, one) in ids.iter().enumerate() {
+            assert!(ids.iter().skip(at + 1).all(|other| other != one));
+        }
+    }
+}

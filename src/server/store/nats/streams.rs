@@ -1,0 +1,399 @@
+//! The stream that holds all rooms, and a second stream that keeps the newest offset of each room.
+//!
+//! Messages expire by their number in the room and by age. The newest offset of a room must survive the expiry of all
+//! its messages. The NATS server therefore copies the headers of each message to the second stream (`NAME-heads`),
+//! which keeps the newest copy per room without expiry, about 300 bytes each. The second stream also holds the rules
+//! of all nodes.
+
+use std::num::Wrapping;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicI32, Ordering};
+use std::time::Duration;
+
+use async_nats::Client;
+use async_nats::header::NATS_SEQUENCE;
+use async_nats::jetstream::context::{
+    ContextBuilder, GetStreamError, GetStreamErrorKind, PublishError,
+};
+use async_nats::jetstream::message::{PublishMessage, StreamMessage};
+use async_nats::jetstream::publish::PublishAck;
+use async_nats::jetstream::stream::{
+    Config, DiscardPolicy, Info, LastRawMessageErrorKind, RawMessageBuilder, Republish, Stream,
+};
+use async_nats::jetstream::{Context, ErrorCode};
+use bytes::Bytes;
+use futures::TryStreamExt;
+
+use super::codec::{COMMANDS, HEADS, ROOMS, RULES, Record, StreamSubject, Subjects, TOMBSTONES};
+use super::connection::{HealthTracker, NatsError, NatsSettings, REQUEST_TIMEOUT};
+use crate::protocol::Epoch;
+use crate::protocol::RoomName;
+
+/// The prefix of the stream's description. The number of times that the stream has lost messages follows.
+const DESCRIPTION: &str = "Fanfare's rooms, life ";
+
+/// The shortest duplicate window that NATS accepts.
+const MIN_DUPLICATE_WINDOW: Duration = Duration::from_millis(100);
+/// The maximum number of publishes without an ack; further ones wait.
+const MAX_UNACKED: usize = 8192;
+/// The size in bytes that is reserved for the headers of a message of a batch, in addition to its entry: the version
+/// line, the message id and the expected message id.
+const ADDED_HEADERS: usize = 150;
+
+/// Both streams, and the health of the connection to them.
+#[derive(Debug)]
+pub(super) struct Streams {
+    context: Context,
+    /// The stream that holds all rooms.
+    pub(super) rooms: Stream,
+    heads: Stream,
+    pub(super) subjects: Subjects,
+    pub(super) epoch: Epoch,
+    pub(super) health: Arc<HealthTracker>,
+    /// The last known limit of the first stream for one message in bytes; there is none if it is not positive.
+    max_message_size: AtomicI32,
+}
+
+impl Streams {
+    /// Opens both streams, creates them if they do not exist, and sets their limits.
+    pub(super) async fn open(client: Client, settings: &NatsSettings) -> Result<Self, NatsError> {
+        let context = ContextBuilder::new()
+            .timeout(REQUEST_TIMEOUT)
+            .max_ack_inflight(MAX_UNACKED)
+            .backpressure_on_inflight(true)
+            .build(client);
+        let subjects = Subjects::new(&settings.stream);
+        let (name, retention) = (&settings.stream, settings.retention);
+
+        let common = Config {
+            num_replicas: settings.replicas,
+            discard: DiscardPolicy::Old,
+            max_messages: -1,
+            max_bytes: -1,
+            max_consumers: -1,
+            ..Config::default()
+        };
+        let heads = Config {
+            name: format!("{name}-heads"),
+            subjects: vec![subjects.all(HEADS), subjects.all(RULES)],
+            max_messages_per_subject: 1,
+            // With a longer window, this stream could drop the copy of a message whose key the first one accepts again.
+            duplicate_window: MIN_DUPLICATE_WINDOW,
+            ..common.clone()
+        };
+        let rooms = Config {
+            name: name.clone(),
+            subjects: [ROOMS, TOMBSTONES, COMMANDS]
+                .map(|kind| subjects.all(kind))
+                .to_vec(),
+            max_messages_per_subject: i64::try_from(retention.messages).unwrap_or(i64::MAX),
+            max_age: retention.age,
+            duplicate_window: retention.keys.age.min(retention.age),
+            republish: Some(Republish {
+                source: subjects.all(ROOMS),
+                destination: subjects.all(HEADS),
+                headers_only: true,
+            }),
+            description: Some(format!("{DESCRIPTION}0")),
+            ..common
+        };
+
+        let heads = open_stream(&context, heads).await?;
+        let rooms = open_stream(&context, rooms).await?;
+
+        let info = rooms.cached_info();
+        Ok(Self {
+            epoch: epoch(info),
+            max_message_size: AtomicI32::new(info.config.max_message_size),
+            health: Arc::default(),
+            context,
+            rooms,
+            heads,
+            subjects,
+        })
+    }
+
+    /// Returns an error if the stream is missing, was replaced, or has lost its newest messages. `seen` is a sequence
+    /// number that the stream has already had.
+    pub(super) async fn check(&self, seen: u64) -> Result<(), NatsError> {
+        let opened = &self.rooms.cached_info().config;
+        let found = match self.context.get_stream(&opened.name).await {
+            Ok(found) => found,
+            Err(error) if is_missing(&error) => return Err(NatsError::Missing),
+            Err(error) => return Err(NatsError::request(error)),
+        };
+
+        let info = found.cached_info();
+        let max_message_size = info.config.max_message_size;
+        self.max_message_size
+            .store(max_message_size, Ordering::Relaxed);
+        if epoch(info) != self.epoch {
+            return Err(NatsError::Lost("the stream was replaced by another"));
+        }
+        if info.state.last_sequence < seen {
+            self.start_epoch().await?;
+            let reason = "the stream has lost its newest messages";
+            return Err(NatsError::Lost(reason));
+        }
+        Ok(())
+    }
+
+    /// Starts a new epoch, because the stream will assign the offsets of the lost messages again. Every node that
+    /// detects the loss calls this; repeated calls have the same effect as one.
+    async fn start_epoch(&self) -> Result<(), NatsError> {
+        let mut config = self.rooms.cached_info().config.clone();
+        config.description = Some(format!("{DESCRIPTION}{}", losses(&config) + 1));
+        self.context
+            .update_stream(&config)
+            .await
+            .map_err(NatsError::request)?;
+        Ok(())
+    }
+
+    /// Returns the first message of `room` at or after `sequence`.
+    pub(super) async fn next(
+        &self,
+        room: &RoomName,
+        sequence: u64,
+    ) -> Result<Option<StreamMessage>, NatsError> {
+        let next = self.rooms.raw_message_builder().sequence(sequence);
+        fetch(next.next_by_subject(self.subjects.room(room))).await
+    }
+
+    /// Returns the message at `sequence`, of any room.
+    pub(super) async fn get(&self, sequence: u64) -> Result<Option<StreamMessage>, NatsError> {
+        fetch(self.rooms.raw_message_builder().sequence(sequence)).await
+    }
+
+    /// Returns the newest offset of `room`, even if that message is no longer in the stream; 0 if the room never had a
+    /// message.
+    pub(super) async fn head(&self, room: &RoomName) -> Result<u64, NatsError> {
+        let kept = self.rooms.raw_message_builder();
+        let recorded = self.heads.raw_message_builder();
+        let (kept, recorded) = futures::try_join!(
+            fetch(kept.last_by_subject(self.subjects.room(room))),
+            fetch(recorded.last_by_subject(self.subjects.head(room))),
+        )?;
+
+        let kept = kept.map_or(0, |kept| kept.sequence);
+        let recorded = recorded.and_then(|head| self.head_in(&head));
+        Ok(kept.max(recorded.unwrap_or_default()))
+    }
+
+    /// Returns the number of messages of `room` in the stream.
+    pub(super) async fn count(&self, room: &RoomName) -> Result<usize, NatsError> {
+        let info = self.rooms.info_with_subjects(self.subjects.room(room));
+        let mut subjects = info.await.map_err(NatsError::request)?;
+        let subject = subjects.try_next().await.map_err(NatsError::request)?;
+        Ok(subject.map_or(0, |(_, count)| count))
+    }
+
+    /// Returns the tombstones of `room`.
+    pub(super) async fn tombstones(&self, room: &RoomName) -> Result<Vec<Record>, NatsError> {
+        let (mut tombstones, mut from) = (Vec::new(), 1);
+        loop {
+            let next = self.rooms.raw_message_builder().sequence(from);
+            let next = next.next_by_subject(self.subjects.tombstones(room));
+            let Some(message) = fetch(next).await? else {
+                return Ok(tombstones);
+            };
+
+            from = message.sequence + 1;
+            if let Some(StreamSubject::Tombstone(_, offset)) = self.subjects.parse(&message.subject)
+            {
+                tombstones.extend(Record::tombstone(&message, offset));
+            }
+        }
+    }
+
+    /// Returns the first rule after number `sequence` of the second stream.
+    pub(super) async fn rule_after(
+        &self,
+        sequence: u64,
+    ) -> Result<Option<StreamMessage>, NatsError> {
+        let next = self.heads.raw_message_builder().sequence(sequence + 1);
+        fetch(next.next_by_subject(self.subjects.all(RULES))).await
+    }
+
+    /// Returns the last sequence number of the stream at the time it was opened.
+    pub(super) fn opened_at(&self) -> u64 {
+        self.rooms.cached_info().state.last_sequence
+    }
+
+    /// Requests the last sequence number of the stream.
+    pub(super) async fn last_sequence(&self) -> Result<u64, NatsError> {
+        let info = self.rooms.get_info().await.map_err(NatsError::request)?;
+        Ok(info.state.last_sequence)
+    }
+
+    /// Sends `message` to the first stream. The returned future resolves when it is stored or rejected, and records
+    /// the outcome in the health.
+    pub(super) async fn send(
+        &self,
+        subject: String,
+        message: PublishMessage,
+    ) -> Result<impl Future<Output = Result<PublishAck, NatsError>>, NatsError> {
+        let sent = self.context.send_publish(subject, message).await;
+        let ack = sent.map_err(|error| self.failed(error))?;
+
+        Ok(async {
+            let ack = ack.await.map_err(|error| self.failed(error))?;
+            self.health.set_writes(Ok(()));
+            Ok(ack)
+        })
+    }
+
+    /// Converts the error of a publish, and records it in the health if it affects all publishes.
+    fn failed(&self, error: PublishError) -> NatsError {
+        let error = NatsError::from(error);
+        if matches!(error, NatsError::Unconfirmed | NatsError::Publish(_)) {
+            self.health.set_writes(Err(error.to_string()));
+        }
+        error
+    }
+
+    /// Publishes `command` to all nodes; an empty one has no effect on them except that they check for new rules.
+    pub(super) async fn publish_command(&self, command: Bytes) -> Result<(), NatsError> {
+        // The subject is unique, so no later command replaces this one.
+        let subject = self.subjects.command(fastrand::u64(..));
+        let message = PublishMessage::build().payload(command);
+        self.send(subject, message).await?.await?;
+        Ok(())
+    }
+
+    /// Publishes `rule` under the token `name`. Returns its sequence number in the second stream.
+    pub(super) async fn publish_rule(&self, name: &str, rule: Bytes) -> Result<u64, NatsError> {
+        let sent = self.context.publish(self.subjects.rule(name), rule).await?;
+        Ok(sent.await?.sequence)
+    }
+
+    /// Removes the message at `sequence` from the stream and overwrites its bytes; does nothing if it is not there.
+    pub(super) async fn erase(&self, sequence: u64) -> Result<(), NatsError> {
+        match self.rooms.delete_message(sequence).await {
+            Ok(_) => Ok(()),
+            Err(_) if self.get(sequence).await?.is_none() => Ok(()),
+            Err(error) => Err(NatsError::request(error)),
+        }
+    }
+
+    /// Records in the second stream that the newest offset of `room` is at least `head`. This is needed for a message
+    /// whose copy the second stream rejects, because its headers state conditions that hold only in the first stream.
+    pub(super) async fn record_head(&self, room: &RoomName, head: u64) -> Result<(), NatsError> {
+        let subject = self.subjects.head(room);
+        loop {
+            let newest = self.heads.raw_message_builder();
+            let newest = fetch(newest.last_by_subject(subject.clone())).await?;
+            if newest.as_ref().and_then(|newest| self.head_in(newest)) >= Some(head) {
+                return Ok(());
+            }
+
+            // A copy of a newer message may arrive first and must not be replaced.
+            let message = PublishMessage::build()
+                .header(NATS_SEQUENCE, head.to_string())
+                .expected_last_subject_sequence(newest.map_or(0, |newest| newest.sequence));
+            let sent = self.context.send_publish(subject.clone(), message).await?;
+            match sent.await.map_err(NatsError::from) {
+                Err(NatsError::Conflict) => {}
+                outcome => return outcome.map(|_| ()),
+            }
+        }
+    }
+
+    /// Returns the offset in `message` of the second stream; `None` if it comes from an earlier first stream.
+    fn head_in(&self, message: &StreamMessage) -> Option<u64> {
+        if message.time < self.rooms.cached_info().created {
+            return None;
+        }
+        message.headers.get(NATS_SEQUENCE)?.as_str().parse().ok()
+    }
+
+    /// Checks that NATS accepts message `number` of a batch, which has `size` bytes with the header of its entry.
+    pub(super) fn check_size(&self, number: usize, size: usize) -> Result<(), NatsError> {
+        let of_server = self.context.client().server_info().max_payload;
+        let of_stream = self.max_message_size.load(Ordering::Relaxed);
+        let (limit, setting) = match usize::try_from(of_stream) {
+            Ok(of_stream @ 1..) if of_stream < of_server => (of_stream, "max_msg_size"),
+            _ => (of_server, "max_payload"),
+        };
+
+        let size = size + ADDED_HEADERS;
+        if size > limit {
+            return Err(NatsError::TooLarge {
+                number,
+                size,
+                limit,
+                setting,
+            });
+        }
+        Ok(())
+    }
+}
+
+/// Returns the epoch of the stream: a hash of its creation time and the number of times that it has lost messages.
+fn epoch(info: &Info) -> Epoch {
+    let nanos = Wrapping(info.created.unix_timestamp_nanos() as u64);
+    // Fibonacci hashing (Knuth, The Art of Computer Programming, volume 3, section 6.4): every bit has an effect.
+    let mixed = (nanos + Wrapping(losses(&info.config))) * Wrapping(0x9E37_79B9_7F4A_7C15);
+    Epoch::new((mixed.0 >> 32) as u32)
+}
+
+/// Returns the number of times that the stream has lost messages.
+fn losses(config: &Config) -> u64 {
+    let description = config.description.as_deref().unwrap_or_default();
+    let number = description.strip_prefix(DESCRIPTION);
+    number
+        .and_then(|number| number.parse().ok())
+        .unwrap_or_default()
+}
+
+/// Returns the stream with the configuration `wanted`; creates or updates it if necessary.
+async fn open_stream(context: &Context, wanted: Config) -> Result<Stream, NatsError> {
+    let failed = |error: String| NatsError::Request(format!("{:?}: {error}", wanted.name));
+    let existing = match context.get_stream(&wanted.name).await {
+        Ok(existing) => existing,
+        Err(error) if is_missing(&error) => {
+            // Another node may create it at the same time; creating the same stream twice is not an error.
+            let created = context.create_stream(wanted.clone()).await;
+            return created.map_err(|error| failed(error.to_string()));
+        }
+        Err(error) => return Err(failed(error.to_string())),
+    };
+
+    let config = existing.cached_info().config.clone();
+    if config.subjects.first() != wanted.subjects.first() {
+        return Err(NatsError::Foreign { name: wanted.name });
+    }
+
+    let mut changed = Config {
+        subjects: wanted.subjects,
+        max_messages_per_subject: wanted.max_messages_per_subject,
+        max_age: wanted.max_age,
+        num_replicas: wanted.num_replicas,
+        ..config.clone()
+    };
+    if wanted.duplicate_window > Duration::ZERO {
+        changed.duplicate_window = wanted.duplicate_window;
+    }
+    if changed == config {
+        return Ok(existing);
+    }
+
+    let updated = context.update_stream(&changed).await;
+    updated.map_err(|error| failed(error.to_string()))?;
+    let stream = context.get_stream(&wanted.name).await;
+    stream.map_err(|error| failed(error.to_string()))
+}
+
+fn is_missing(error: &GetStreamError) -> bool {
+    matches!(error.kind(), GetStreamErrorKind::JetStream(error)
+        if error.error_code() == ErrorCode::STREAM_NOT_FOUND)
+}
+
+/// Sends `request`; returns `None` if the message does not exist.
+async fn fetch(request: RawMessageBuilder) -> Result<Option<StreamMessage>, NatsError> {
+    match request.send().await {
+        Ok(message) => Ok(Some(message)),
+        Err(error) if error.kind() == LastRawMessageErrorKind::NoMessageFound => Ok(None),
+        Err(error) => Err(NatsError::request(error)),
+    }
+}
