@@ -1,20 +1,20 @@
 //! Fanfare: every connected browser, script and service sees the same ordered log of messages per room.
 //!
 //! A room is a log, and a connection is a cursor in it. Joining, live delivery and catching up are the same
-//! act: read the log from a place.
+//! operation: read the log from a position.
 //!
 //! # Floors, lowest first
 //!
 //! - [`protocol`] both sides: names and codes that travel. No I/O; names nothing else of ours.
-//! - [`client`] both sides: the client's half of the protocol, without I/O; the page and the command line run on it.
+//! - [`client`] both sides: the client's half of the protocol, without I/O; the page and the command line use it.
 //! - `browser` wasm only: one socket, kept alive. Never names `app`.
 //! - [`app`] both sides: the page. Never names `server`; the server hands it a `Snapshot`.
-//! - `server` native only: wire, rooms, sessions, hub, transport, HTTP; see its own map.
+//! - `server` native only: wire, rooms, sessions, hub, transport, HTTP. Its `mod.rs` lists its own floors.
 //! - `cli` native only: `serve`, `admin`, `check-config`, `export`, `import`, and the clients `send`, `listen`, `bench`,
 //!   `verify`, `doctor`.
 //!
-//! A floor names only floors below it. Only this file, `app::live`, and the `mod` lines of what is for
-//! the admin page ask which side they are compiled for. `end2end/server/shape.rs` checks both.
+//! A floor names only floors below it. Only this file, `app::live`, and the `mod` lines of the admin page depend on
+//! the side that is compiled. `end2end/server/shape.rs` checks both rules.
 
 pub mod protocol;
 pub mod client;

@@ -1,4 +1,4 @@
-//! Hands the arguments to [`fanfare::cli`] and its verdict to the operating system.
+//! Runs [`fanfare::cli`] and exits with its code.
 
 use std::process::ExitCode;
 

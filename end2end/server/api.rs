@@ -69,9 +69,11 @@ async fn errors_are_json_with_a_code_and_a_message() {
 #[tokio::test]
 async fn healthz_is_200_on_the_ops_listener() {
     let server = Server::start(&[]);
+
     let response = soon(reqwest::get(format!("http://{}/healthz", server.ops)))
         .await
         .expect("an answer");
+
     assert_eq!(response.status(), StatusCode::OK);
 }
 

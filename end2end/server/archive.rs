@@ -26,6 +26,7 @@ fn run(subcommand: &str, room: &str, data: &Path, input: &str) -> Output {
         .take()
         .expect("piped")
         .write_all(input.as_bytes());
+
     child.wait_with_output().expect("it ends")
 }
 

@@ -1,5 +1,5 @@
-//! The attackers of `hostile.rs`. They run in a process of their own, at the lowest priority and at a bounded pace, so
-//! that they take no processor time from the server as remote attackers would not.
+//! The attackers of `hostile.rs`. They run in a separate process, at the lowest priority and at a limited rate, so that
+//! they take as little processor time from the server as remote attackers.
 
 use std::net::SocketAddr;
 use std::process::{Child, Command, Stdio};
@@ -12,9 +12,9 @@ use tokio::time::{Interval, MissedTickBehavior};
 use crate::raw::{handshake, masked};
 
 const ATTACKERS: usize = 100;
-/// The interval of one attacker. A hundred of them act 10,000 times a second.
+/// The interval between two actions of one attacker. All attackers together act 10,000 times a second.
 const PACE: Duration = Duration::from_millis(10);
-/// The time that an attacker keeps a connection open to use up a limit.
+/// The time for which an attacker keeps a connection open to use up a limit.
 const HOLD: Duration = Duration::from_secs(3600);
 
 const KIND_VARIABLE: &str = "ATTACK_KIND";
@@ -87,8 +87,7 @@ impl Drop for Attack {
     }
 }
 
-/// The process that [`Attack::start`] runs. It is a test because the test program is the one program that surely
-/// exists.
+/// The process that [`Attack::start`] runs. It is a test, so that no separate program has to be built.
 #[tokio::test]
 #[ignore = "the other process of the tests in hostile.rs"]
 async fn the_attackers_process() {
@@ -103,16 +102,16 @@ async fn the_attackers_process() {
     futures::future::join_all(attackers).await;
 }
 
-/// Attacks without end.
+/// Attacks forever.
 async fn attack(kind: Kind, target: SocketAddr, number: usize) {
-    // Attackers start at different moments: the pace is part of the attack.
+    // Attackers start at different times, so that their actions are spread evenly.
     tokio::time::sleep(PACE.mul_f64(number as f64 / ATTACKERS as f64)).await;
     let mut pace = tokio::time::interval(PACE);
     pace.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
     loop {
         pace.tick().await;
-        // The server may refuse or close the connection. The next one is opened then.
+        // An error means that the server refused or closed the connection; the next one is opened then.
         let _ = attack_once(kind, target, &mut pace).await;
     }
 }

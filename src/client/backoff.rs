@@ -1,4 +1,4 @@
-//! The pause before the next connection attempt: exponential back-off with full jitter, without an end.
+//! The pause before the next connection attempt: exponential back-off with full jitter and unlimited attempts.
 //!
 //! Full jitter (a random pause between zero and the ceiling) spreads the clients of a restarted server over the whole
 //! interval. With a fixed part they would return in waves.

@@ -1,4 +1,4 @@
-//! The life of one client's connection: open, probe, close, pause, open again.
+//! The state machine of a client's connection: open, probe, close, pause, reconnect.
 //!
 //! The caller owns the socket and the timers. It calls [`Connection::poll`] in a loop, carries out the [`Action`], and
 //! reports what happens with the `on_` methods.
@@ -60,10 +60,10 @@ pub struct Connection {
 
 #[derive(Clone, Debug)]
 enum Phase {
-    /// There is no socket. The next attempt begins at this time.
+    /// No socket. The next attempt begins at this time.
     Paused(Duration),
     Open(OpenConnection),
-    /// The server forbade a reconnect, by this code.
+    /// The server forbade a reconnect with this code.
     Stopped(u16),
 }
 
@@ -71,7 +71,7 @@ enum Phase {
 struct OpenConnection {
     since: Duration,
     watchdog: Watchdog,
-    /// The caller requested a probe.
+    /// True if the caller requested a probe.
     is_doubted: bool,
     /// The time of a ping without an answer.
     pinged: Option<Duration>,
@@ -140,6 +140,7 @@ impl Connection {
         if push.is_progress() {
             self.backoff.on_progress();
         }
+
         match push {
             Push::Welcome(welcome) => {
                 let expire = Duration::from_millis(welcome.expire_ms);
@@ -180,7 +181,7 @@ impl Connection {
         self.phase = Phase::Paused(now + pause.min(MAX_PAUSE));
     }
 
-    /// Requests a probe of the open socket at once. A pause ends instead.
+    /// Requests a probe of the open socket at once. Without a socket, ends the pause.
     pub const fn check(&mut self, now: Duration) {
         match &mut self.phase {
             Phase::Paused(until) => *until = now,
@@ -237,6 +238,7 @@ mod tests {
         connection.on_push(&Push::Pong, at(3));
 
         assert_eq!(connection.round_trip(), Some(at(2)));
+
         connection.on_push(&Push::Pong, at(4));
         assert_eq!(connection.round_trip(), Some(at(2)), "no ping was sent");
     }

@@ -37,7 +37,7 @@ pub struct ReadPositionError;
 /// A change that a reader sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Update {
-    /// The log began anew. The offsets that were read before do not belong to it. A gap follows.
+    /// The log restarted. Offsets that were read before do not exist in the new log. A gap follows.
     Restarted,
     /// A new message.
     Message(Publication),
@@ -54,14 +54,14 @@ pub enum Update {
         after: Offset,
         /// The first offset after the gap.
         before: Offset,
-        /// The number of missing messages, if the server knows it.
+        /// The number of missing messages, if known.
         count: Option<u64>,
         /// The reason.
         reason: GapReason,
     },
 }
 
-/// A reader's position, and what each frame changes for it.
+/// A reader's position. It moves with each frame of the server.
 ///
 /// ```
 /// use fanfare::client::{Cursor, Update};
@@ -85,7 +85,7 @@ pub struct Cursor {
     position: Option<ReadPosition>,
     /// The newest offset at the last welcome; `None` while disconnected.
     head: Option<Offset>,
-    /// The welcome said that messages are missing, and no gap was reported yet.
+    /// True if the welcome announced missing messages and no gap has been reported since.
     has_lost: bool,
 }
 
@@ -104,7 +104,7 @@ impl Cursor {
         self.position.as_ref()
     }
 
-    /// Returns the query of the WebSocket address that continues here in `room`, as `id` if that is chosen.
+    /// Returns the query of the WebSocket URL that continues `room` at this position, with `id` if it is given.
     pub fn query(&self, room: &RoomName, id: Option<&UserId>) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("room", room.as_str());
@@ -120,12 +120,12 @@ impl Cursor {
         query.finish()
     }
 
-    /// Returns whether every message that the log had at the welcome has been read; `false` while disconnected.
+    /// Reports whether every message that the log had at the welcome has been read; `false` while disconnected.
     pub fn has_caught_up(&self) -> bool {
         self.head.is_some_and(|head| self.offset() >= head)
     }
 
-    /// Returns whether the server has sent a welcome on this connection.
+    /// Reports whether the server has sent a welcome on this connection.
     pub const fn is_connected(&self) -> bool {
         self.head.is_some()
     }
@@ -154,7 +154,7 @@ impl Cursor {
                 reason,
             } => {
                 let last = Offset(before.0.saturating_sub(1));
-                // A restarted log reports a gap even if nothing is missing before its first message.
+                // This gap is already known. After a restart of the log, even an empty gap is reported.
                 if last <= self.offset() && !self.has_lost {
                     return Vec::new();
                 }
@@ -191,7 +191,7 @@ impl Cursor {
 
         let offset = match known {
             None => *head,
-            // The reader asked for all that is kept, so the offsets before that are no gap.
+            // The reader requested all kept messages, so older offsets are not a gap.
             Some(known) if known.epoch.is_none() && known.offset == Offset(0) => {
                 if *recovery == Recovery::Lost {
                     Offset(0)

@@ -1,4 +1,4 @@
-//! The client's half of `fanfare.v1`, without I/O: everything that a client decides, and nothing that it waits for.
+//! The client's half of `fanfare.v1`: all decisions of a client, without I/O and timers.
 //!
 //! The page and the command line both run on this module. They add sockets and timers. Frames and times go in,
 //! decisions come out, so each rule exists once and is tested without a network.

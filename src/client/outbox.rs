@@ -1,13 +1,13 @@
-//! The messages that a client sends, until each is stored or refused for good.
+//! The messages that a client sends, until each is stored or permanently refused.
 //!
 //! # Invariants
 //!
-//! - Messages are sent in the order in which they were added. Each stays here until it is settled. Messages that a
-//!   broken connection left without an answer are sent again with the same key.
+//! - Messages are sent in the order in which they were added. Each stays here until it is settled. After a broken
+//!   connection, messages without an answer are sent again with the same key.
 //! - No message is sent before the reader has caught up: a message that an earlier connection stored is in the log by
 //!   then, and is not sent again.
-//! - While a message that was refused for the moment waits for its second attempt, no later message is sent. The
-//!   second attempt is sent alone, because it may be refused too.
+//! - While a temporarily refused message waits for its second attempt, no later message is sent. The second attempt is
+//!   sent alone, because it may be refused too.
 
 use std::collections::VecDeque;
 use std::time::Duration;
@@ -22,7 +22,7 @@ const MAX_MESSAGES: usize = 256;
 /// The most bytes at once. One message may be longer.
 const MAX_BYTES: usize = 1024 * 1024;
 
-/// The pause after a refusal for the moment.
+/// The pause after a temporary refusal.
 const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 
 /// The messages of a client that are not settled yet.
@@ -58,7 +58,7 @@ const REFUSED_PAUSE: Duration = Duration::from_secs(1);
 #[derive(Clone, Debug)]
 pub struct Outbox {
     mode: SendMode,
-    /// In the order in which they were added.
+    /// The messages, in the order in which they were added.
     entries: VecDeque<Entry>,
     /// The size of all texts.
     bytes: usize,
@@ -72,7 +72,7 @@ pub struct Outbox {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum SendMode {
     /// For a person who watches each message. One message is in flight at a time, so the order holds even if the
-    /// server refuses one. An outage of the store is reported, and the person decides.
+    /// server refuses one. An outage of the store is reported, and the user decides whether to retry.
     Interactive,
     /// For programs. As many messages are in flight as the server's rate allows. An outage of the store is waited out.
     Bulk,
@@ -83,7 +83,7 @@ pub enum SendMode {
 pub struct OutgoingMessage {
     /// The caller's number of the message.
     pub id: u64,
-    /// The key of this message alone. The server stores one message per sender and key.
+    /// The key, which no other message of the sender has. The server stores one message per sender and key.
     pub key: Key,
     /// The sender.
     pub from: UserId,
@@ -98,18 +98,18 @@ pub struct Settled {
     pub id: u64,
     /// The key of the message.
     pub key: Key,
-    /// The end of the message.
+    /// The final result.
     pub outcome: SendOutcome,
 }
 
-/// The end of a message.
+/// The final result of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SendOutcome {
     /// The message is stored.
     Stored {
         /// Its position.
         offset: Offset,
-        /// Set if an earlier attempt had stored it.
+        /// True if an earlier attempt had stored it.
         duplicate: bool,
     },
     /// The server refused the message.
@@ -118,7 +118,7 @@ pub enum SendOutcome {
         code: ErrorCode,
         /// The server's explanation.
         message: String,
-        /// Set if a later attempt may succeed.
+        /// True if a later attempt may succeed.
         retry: bool,
     },
     /// The message was not sent, because it is longer than this limit of the server, in bytes.
@@ -132,7 +132,7 @@ pub enum SendStep {
     Send(Command),
     /// This message was settled without being sent.
     Settled(Settled),
-    /// Ask again after this time.
+    /// Call [`Outbox::next`] again after this time.
     Wait(Duration),
     /// Wait for a frame of the server or another message.
     Idle,
@@ -141,9 +141,9 @@ pub enum SendStep {
 #[derive(Clone, Debug)]
 struct Entry {
     message: OutgoingMessage,
-    /// Sent on this connection, and without an answer.
+    /// True if it was sent on this connection and has no answer yet.
     is_in_flight: bool,
-    /// Refused for the moment. No second attempt has succeeded since.
+    /// True if it was temporarily refused and no later attempt has succeeded.
     was_refused: bool,
 }
 
@@ -165,7 +165,7 @@ impl Outbox {
         }
     }
 
-    /// Returns whether every message is settled.
+    /// Reports whether every message is settled.
     pub fn is_empty(&self) -> bool {
         self.entries.is_empty()
     }
@@ -175,12 +175,12 @@ impl Outbox {
         self.entries.len()
     }
 
-    /// Returns whether another message should be added now: there are at most 256 of them, and 1 MiB of text.
+    /// Reports whether another message should be added now: there are at most 256 of them, and 1 MiB of text.
     pub fn has_room(&self) -> bool {
         self.entries.len() < MAX_MESSAGES && self.bytes < MAX_BYTES
     }
 
-    /// Returns whether the message `id` was sent on this connection and has no answer yet.
+    /// Reports whether the message `id` was sent on this connection and has no answer yet.
     pub fn is_in_flight(&self, id: u64) -> bool {
         self.entries
             .iter()
@@ -213,6 +213,7 @@ impl Outbox {
         let in_flight = self.entries.iter().filter(|entry| entry.is_in_flight);
         let unanswered = in_flight.clone().count();
         let is_retrying = in_flight.clone().any(|entry| entry.was_refused);
+
         if let Some(until) = self.paused_until {
             match until.saturating_sub(now) {
                 _ if unanswered > 0 => return SendStep::Idle,
@@ -220,6 +221,7 @@ impl Outbox {
                 left => return SendStep::Wait(left),
             }
         }
+
         if is_retrying || (self.mode == SendMode::Interactive && unanswered > 0) {
             return SendStep::Idle;
         }
@@ -227,12 +229,13 @@ impl Outbox {
         let Some(at) = self.entries.iter().position(|entry| !entry.is_in_flight) else {
             return SendStep::Idle;
         };
-        // The server would close the connection because of it, again with each attempt.
+        // The server would close the connection at each attempt to send it.
         if self.entries[at].message.text.len() > limits.max_message {
             return self
                 .settle(at, SendOutcome::TooLong(limits.max_message))
                 .map_or(SendStep::Idle, SendStep::Settled);
         }
+
         match limits.rate.pause(unanswered, now) {
             Some(Duration::ZERO) => {
                 let entry = &mut self.entries[at];
@@ -247,7 +250,7 @@ impl Outbox {
         }
     }
 
-    /// Records the end of the connection. The next connection sends all messages again that had no answer.
+    /// Records the end of the connection. The next connection sends all messages without an answer again.
     pub fn on_disconnect(&mut self) {
         self.limits = None;
         self.paused_until = None;
@@ -256,8 +259,8 @@ impl Outbox {
         }
     }
 
-    /// Records a frame of the server, and returns the message that it settles. Messages of the log settle too: they
-    /// confirm what an earlier connection stored.
+    /// Records a frame of the server, and returns the message that it settles. A `message` frame settles too: it
+    /// confirms a message that an earlier connection stored.
     pub fn on_push(&mut self, push: &Push, now: Duration) -> Option<Settled> {
         match push {
             Push::Welcome(welcome) => {
@@ -290,6 +293,7 @@ impl Outbox {
                     self.on_refusal(at, now);
                     return None;
                 }
+
                 let outcome = SendOutcome::Refused {
                     code: *code,
                     message: message.clone(),
@@ -326,10 +330,11 @@ impl Outbox {
                 entry.was_refused = false;
             }
         }
+
         self.settle(at, outcome)
     }
 
-    /// Prepares the second attempt of the message at `at`, which the server refused for the moment.
+    /// Prepares the second attempt of the message at `at`, which the server temporarily refused.
     fn on_refusal(&mut self, at: usize, now: Duration) {
         if let Some(entry) = self.entries.get_mut(at)
             && entry.is_in_flight

@@ -1,13 +1,13 @@
 //! The send rate that a server accepts without refusing a message.
 //!
-//! A refused message would be stored late, behind others that were sent after it. The server counts messages with a
-//! token bucket when they reach it, which a client cannot know. But each message reaches the server before its answer
-//! reaches the client. So the client counts each message at the time of its answer, and assumes no refill for those
-//! without one. That is never faster than the server allows, whatever the delays of the network.
+//! A refused message would be stored late, after messages that were sent later. The server counts messages with a
+//! token bucket when they arrive, and the client does not know that time. But each message reaches the server before
+//! its answer reaches the client. So the client counts each message at the time of its answer, and assumes no refill
+//! for messages without one. The client is then never faster than the server allows, for any network delay.
 
 use std::time::Duration;
 
-/// The resolution of the server's clock. The server may see that much less time pass.
+/// The resolution of the server's clock. The server may measure up to this much less time than the client.
 const TICK: Duration = Duration::from_millis(1);
 
 /// A token bucket that is never fuller than the server's.
@@ -15,7 +15,7 @@ const TICK: Duration = Duration::from_millis(1);
 pub(super) struct SendRate {
     /// The time in which one more message is allowed; zero if the rate is not limited.
     interval: Duration,
-    /// The messages that a full bucket allows at once, and so the most without an answer.
+    /// The capacity of the bucket, and therefore the maximum number of messages without an answer.
     burst: u32,
     /// The time at which the bucket is full if no message is sent until then.
     full_at: Duration,
@@ -44,7 +44,7 @@ impl SendRate {
         let unanswered = u32::try_from(unanswered).ok()?;
         let spare = self.burst.checked_sub(unanswered)?.checked_sub(1)?;
 
-        // The bucket need not be full: it may lack what is spare.
+        // The bucket need not be full: `spare` tokens may be missing.
         let lack = self.interval.saturating_mul(spare);
         Some(self.full_at.saturating_sub(now).saturating_sub(lack))
     }

@@ -3,9 +3,9 @@
 //! After half of the allowed silence the server gets a ping as a probe. A connection that stays silent for the whole
 //! time is dead.
 //!
-//! A late timer means that this process was suspended, or that a browser throttles its tab. Frames may be late then as
-//! well, so the silence does not count. Instead the server gets a new probe and a short time to answer. This happens
-//! once in a row: the timers of a background tab are always late, but the frames of a living server are not.
+//! A late timer means that this process was suspended, or that a browser throttles its tab. Frames may then be late as
+//! well, so the silence does not count. Instead the server gets a new probe and a short time to answer. This
+//! exception applies once in a row: the timers of a background tab are always late, but a live server's frames are not.
 
 use std::time::Duration;
 
@@ -21,7 +21,7 @@ const PROBE_TIMEOUT: Duration = Duration::from_secs(5);
 /// The delay of a timer from which the process counts as suspended.
 const LATE: Duration = Duration::from_secs(2);
 
-/// The last sign of life of one connection, and the probe that is under way.
+/// The time of the last frame of one connection, and the pending probe.
 ///
 /// ```
 /// use std::time::Duration;
@@ -49,7 +49,7 @@ pub struct Watchdog {
 #[derive(Clone, Copy, Debug)]
 struct Probe {
     deadline: Duration,
-    /// Set if it was sent because the process had been suspended.
+    /// True if it was sent because the process had been suspended.
     after_suspension: bool,
 }
 
@@ -99,7 +99,7 @@ impl Watchdog {
             if is_valid && now >= probe.deadline {
                 return Verdict::Dead;
             }
-            // A doubt must not postpone an earlier deadline.
+            // A requested probe must not postpone an earlier deadline.
             if is_valid && (!is_doubted || probe.deadline <= now + PROBE_TIMEOUT) {
                 return Verdict::Wait(self.time_until(probe.deadline, now));
             }
@@ -108,10 +108,12 @@ impl Watchdog {
         if was_suspended || is_doubted {
             return self.send_probe(now, now + PROBE_TIMEOUT, was_suspended);
         }
+
         let silent_at = self.last_frame + self.expire / 2;
         if now >= silent_at {
             return self.send_probe(now, self.last_frame + self.expire, false);
         }
+
         Verdict::Wait(self.time_until(silent_at, now))
     }
 

@@ -26,8 +26,10 @@ impl BasePath {
         if path == "/" {
             return Ok(Self::default());
         }
+
         let segments = path.strip_prefix('/').ok_or(BasePathError)?;
         let segments = segments.strip_suffix('/').unwrap_or(segments);
+
         let is_allowed =
             |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~');
         let is_segment =
@@ -125,12 +127,14 @@ mod tests {
         ] {
             assert_eq!(BasePath::parse(path), Err(BasePathError), "{path}");
         }
+
         assert!(BasePath::parse(&format!("/{}", "a".repeat(MAX_BYTES))).is_err());
     }
 
     #[test]
     fn only_paths_under_it_are_stripped() {
         let chat = BasePath::parse("/chat").expect("a path");
+
         for (path, rest) in [
             ("/chat/", Some("/")),
             ("/chat/r/lobby", Some("/r/lobby")),
@@ -142,6 +146,7 @@ mod tests {
         ] {
             assert_eq!(chat.strip(path), rest, "{path}");
         }
+
         assert_eq!(BasePath::default().strip("/r/lobby"), Some("/r/lobby"));
         assert_eq!(chat.join("/r/lobby"), "/chat/r/lobby");
     }

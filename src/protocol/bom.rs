@@ -1,4 +1,4 @@
-//! The byte order mark that some editors write before a text (Unicode Standard section 23.8).
+//! The byte order mark that some editors write at the start of a file (Unicode Standard section 23.8).
 
 /// The mark in UTF-8.
 const UTF_8: &[u8] = b"\xef\xbb\xbf";

@@ -29,6 +29,7 @@ impl Command {
         if !text.trim_ascii_start().starts_with('{') {
             return Err(not_an_object(text));
         }
+
         let fields: Fields = serde_json::from_str(text).map_err(|error| bad_object(&error))?;
         fields.into_command()
     }

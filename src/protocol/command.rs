@@ -15,7 +15,7 @@ pub enum Command {
     Say {
         /// The text of the message.
         text: String,
-        /// Makes a repeated send safe, and requests an `ack`.
+        /// The key that makes a repeated send safe and requests an `ack`.
         #[serde(skip_serializing_if = "Option::is_none")]
         key: Option<Key>,
     },
@@ -28,10 +28,10 @@ pub enum Command {
     Ping,
     /// Requests a page of older messages.
     History {
-        /// Only messages with a smaller offset; the newest ones without it.
+        /// Only messages with a smaller offset; if absent, the newest messages.
         #[serde(skip_serializing_if = "Option::is_none")]
         before: Option<Offset>,
-        /// The largest number of messages to return, 1 to [`MAX_HISTORY`]; 100 without it.
+        /// The largest number of messages to return, 1 to [`MAX_HISTORY`]; 100 if absent.
         #[serde(skip_serializing_if = "Option::is_none")]
         limit: Option<u16>,
     },

@@ -20,7 +20,7 @@ impl fmt::Display for Offset {
     }
 }
 
-/// The lifetime of a log that an [`Offset`] belongs to. Offsets of different epochs cannot be compared.
+/// The id of one lifetime of a log. An [`Offset`] belongs to one epoch; offsets of different epochs cannot be compared.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(from = "String", into = "String")]
 pub struct Epoch(Arc<str>);

@@ -38,6 +38,7 @@ mod tests {
             token: Token::new("a.b.c".to_owned()),
         };
         let text = r#"{"type":"token","token":"a.b.c"}"#;
+
         assert_eq!(command.encode(), text);
         assert_eq!(Command::decode(text), Ok(command.clone()));
         assert!(!format!("{command:?}").contains("a.b.c"));

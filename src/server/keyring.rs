@@ -43,7 +43,7 @@ impl Keyring {
         }
     }
 
-    /// Warns if every user of this machine can read the secret, and so sign tokens.
+    /// Warns if every user of this machine can read the secret and could sign tokens with it.
     pub(super) fn warn_if_readable(&self) {
         let mode = std::fs::metadata(&self.file).map_or(0, |file| file.permissions().mode());
         if self.verifier.holds_secret() && mode & WORLD_READABLE != 0 {

@@ -42,7 +42,7 @@ struct LogWriterState {
 struct LogBuffer {
     /// Whole lines.
     waiting: Vec<u8>,
-    /// Set while the thread is writing lines that it took from the buffer.
+    /// True while the thread is writing lines that it took from the buffer.
     is_writing: bool,
 }
 
@@ -73,6 +73,7 @@ impl LogWriter {
     /// Waits until all lines are written or dropped, but not longer than `timeout`.
     pub fn finish(&self, timeout: Duration) {
         let is_busy = |buffer: &mut LogBuffer| buffer.is_writing || !buffer.waiting.is_empty();
+
         let mut buffer = self.0.buffer.lock();
         // After a timeout, the remaining lines are lost with the process.
         let _ = self.0.changed.wait_while_for(&mut buffer, is_busy, timeout);
@@ -131,7 +132,7 @@ impl LogWriter {
     }
 }
 
-/// Expects whole lines in each call; never fails.
+/// Each call must pass whole lines. Never fails.
 impl Write for LogWriter {
     fn write(&mut self, lines: &[u8]) -> io::Result<usize> {
         self.add(lines);
@@ -163,6 +164,7 @@ pub fn write_within(output: &impl AsFd, text: String, timeout: Duration) {
         // The receiver is gone after a timeout.
         let _ = written.send(());
     });
+
     if writing.is_ok() {
         // The caller goes on after a timeout too.
         let _ = is_written.recv_timeout(timeout);

@@ -32,7 +32,7 @@ static PROCESS: Memory = Memory::new(usize::MAX);
 pub struct Memory {
     budget: AtomicUsize,
     held: AtomicUsize,
-    /// Set when the budget is exceeded, until [`Memory::relax`] finds that it is not.
+    /// True from the time when the budget is exceeded until [`Memory::relax`] finds that it is no longer exceeded.
     is_tight: AtomicBool,
     became_tight: Notify,
 }
@@ -86,8 +86,8 @@ impl Memory {
         self.held() > self.budget()
     }
 
-    /// Returns `true` from when the budget is exceeded until [`Memory::relax`] ends the shortage. Until then no new
-    /// client should be admitted.
+    /// Returns `true` from the time when the budget is exceeded until [`Memory::relax`] ends the shortage. During that
+    /// time no new client should be admitted.
     pub fn is_tight(&self) -> bool {
         self.is_tight.load(Ordering::Acquire)
     }
@@ -108,13 +108,14 @@ impl Memory {
     /// Counts `bytes` until the reservation is dropped.
     pub fn reserve(&'static self, bytes: usize) -> MemoryReservation {
         self.add(bytes);
+
         MemoryReservation {
             memory: self,
             counted: AtomicUsize::new(bytes),
         }
     }
 
-    /// Counts `bytes`, and `beside` more bytes that belong to them, until the last reference to them is dropped.
+    /// Counts `bytes`, and `beside` bytes of data that belongs to them, until the last reference to them is dropped.
     pub fn hold(&'static self, bytes: Bytes, beside: usize) -> Bytes {
         if bytes.is_empty() && beside == 0 {
             return bytes;

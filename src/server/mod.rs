@@ -191,8 +191,8 @@ impl Server {
         self.config.tls.as_ref()
     }
 
-    /// Serves until `stop` completes. Then it accepts no more connections, closes open ones with 1001 for at most
-    /// [`DRAIN_TIMEOUT`], and closes the store.
+    /// Serves until `stop` completes. Then accepts no more connections, closes the open ones with 1001, waits for them
+    /// for at most [`DRAIN_TIMEOUT`], and closes the store.
     ///
     /// # Errors
     /// Returns an error if the store is corrupt or a task has ended. Connections are drained in that case too.
@@ -209,6 +209,7 @@ impl Server {
 
         // Leptos spawns tasks while it renders. Fails only if another server of this process did the same.
         let _ = any_spawner::Executor::init_tokio();
+
         // Installed first, so that every connection is counted.
         let metrics = Metrics::install();
 
@@ -300,6 +301,7 @@ impl Server {
         }
 
         info!(connections = hub.connections().count(), "stopping");
+
         stopping.send_replace(true);
         let drained = futures::future::join(hub.drain(), serving.all_ended());
         if tokio::time::timeout(DRAIN_TIMEOUT, drained).await.is_err() {
@@ -309,9 +311,10 @@ impl Server {
                 DRAIN_TIMEOUT.as_secs()
             );
         }
+
         drop(tasks);
 
-        // After a panic of the store there is nothing left to close.
+        // Fails only if the store panics, and then nothing is left to close.
         let _ = tokio::task::spawn_blocking(move || store.close()).await;
         info!("stopped");
 

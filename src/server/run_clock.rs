@@ -9,7 +9,7 @@
 //! - Time never goes back, and all readers of the clock read the same time.
 //! - A pause counts for at most one [`TICK`], whichever task runs first after it.
 //!
-//! Not for the expiry of tokens, which is absolute, nor for the age of messages, which the store's clock measures.
+//! The expiry of tokens is absolute and does not use this clock; the store's clock measures the age of messages.
 
 use std::pin::Pin;
 use std::sync::Arc;
@@ -71,7 +71,7 @@ impl RunClock {
         }))
     }
 
-    /// Keeps the clock going until dropped.
+    /// Reads the clock at intervals, so that it advances. Runs until dropped.
     pub async fn run(self) {
         let mut interval = tokio::time::interval(TICK);
         interval.set_missed_tick_behavior(MissedTickBehavior::Delay);

@@ -1,4 +1,4 @@
-//! Bans and closed rooms: the clients that they keep out, the reason that these see, and restarts.
+//! Bans and closed rooms: refused clients, the reason that they receive, and restarts.
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};
@@ -16,7 +16,7 @@ async fn ban(server: &Server, body: Value) -> Value {
     answer
 }
 
-/// Returns the error message and the close code that a typed client gets that is not admitted.
+/// Returns the error message and the close code of a typed client that is not admitted.
 async fn rejected(server: &Server, query: &str) -> (String, u16) {
     let typed = [("sec-websocket-protocol", "fanfare.v1")];
     let mut peer = server.try_join(query, &typed).await.expect("a WebSocket");
@@ -58,11 +58,14 @@ async fn a_banned_id_is_rejected_everywhere_with_the_reason() {
 
     let mut plain = server.join_with("id=eve&room=other").await;
     assert_eq!(plain.close_code().await, 4501);
+
     let (message, code) = rejected(&server, "id=eve").await;
     assert_eq!(code, 4501);
     assert!(message.contains("banned until"), "{message}");
     assert!(message.ends_with(": floods"), "{message}");
+
     assert_eq!(say(&server, "class", "eve").await, (403, json!("banned")));
+
     let stream = Client::new().get(server.url("/api/v1/rooms/class/stream?id=eve"));
     assert_eq!(fetch(stream).await.1["error"]["code"], "banned");
 
@@ -137,8 +140,10 @@ async fn bans_and_closed_rooms_survive_a_kill() {
 
         let banned = say(&server, "lobby", "eve").await;
         assert_eq!(banned, (403, json!("banned")), "{store}");
+
         let closed = say(&server, "class", "ann").await;
         assert_eq!(closed, (403, json!("room_closed")), "{store}");
+
         let bans = list(&server, "bans").await;
         assert_eq!(each(&bans["bans"], "id"), ["eve"], "{store}");
         assert_eq!(each(&bans["closed"], "reason"), ["over"], "{store}");
@@ -173,6 +178,7 @@ async fn closing_a_room_ends_its_connections() {
 
     let expected = json!({ "room": "class", "closed": true, "kicked": 2 });
     assert_eq!(answer, expected);
+
     assert_eq!(ann.close_code().await, 4003);
     assert_eq!(bob.close_code().await, 4003);
     let rooms = list(&server, "rooms?prefix=class").await;
@@ -190,9 +196,12 @@ async fn a_closed_room_admits_no_clients_and_no_messages_until_it_is_opened() {
     assert_eq!(code, 4501);
     assert!(message.contains("closed"), "{message}");
     assert!(message.ends_with(": the hour is over"), "{message}");
+
     let publish = say(&server, "class", "ann").await;
     assert_eq!(publish, (403, json!("room_closed")));
+
     assert_eq!(say(&server, "other", "ann").await.0, 201);
+
     let history = get(&server, "/api/v1/rooms/class/messages").await;
     assert_eq!(history["messages"][0]["text"], "kept");
 
@@ -222,6 +231,7 @@ async fn an_invalid_ban_is_rejected() {
         assert_eq!(status, 422, "{body}");
         assert_eq!(answer["error"]["code"], "bad_body", "{body}");
     }
+
     let bans = list(&server, "bans").await;
     assert_eq!(bans, json!({ "bans": [], "closed": [] }));
 }

@@ -18,7 +18,7 @@ async fn delete(server: &Server, room: &str, offset: u64) -> (u16, Value) {
     call(server, Method::DELETE, &path, json!({})).await
 }
 
-/// Checks that `message` is what remains of the message of `from` at `offset`.
+/// Checks that `message` is the tombstone of the message of `from` at `offset`.
 fn assert_tombstone(message: &Value, offset: u64, from: &str) {
     assert_eq!(message["offset"], offset, "{message}");
     assert_eq!(message["prev"], offset - 1, "{message}");
@@ -62,6 +62,7 @@ async fn connected_readers_get_a_deletion_and_plain_clients_nothing() {
         assert!(deleted["at"].as_u64().is_some(), "{deleted}");
         assert_eq!(events.next("deleted").await, deleted);
         assert_eq!(lines.next().await, deleted);
+
         publish(&server, "lobby", "three").await;
         assert_eq!(plain.texts(3).await, ["one", "the secret", "three"]);
     }
@@ -81,6 +82,7 @@ async fn later_readers_get_a_tombstone_and_plain_clients_nothing() {
         let (mut late, _) = join(&server, "id=late&after=1").await;
         assert_tombstone(&next(&mut late, "message").await, 2, "ann");
         assert_eq!(next(&mut late, "message").await["text"], "three");
+
         late.send(json!({ "type": "history" }).to_string()).await;
         let history = find(&mut late, "history").await;
         assert_tombstone(&history["messages"][1], 2, "ann");
@@ -151,15 +153,17 @@ async fn a_message_that_does_not_exist_cannot_be_deleted() {
         assert_eq!(status, 404, "{offset}");
         assert_eq!(answer["error"]["code"], "no_such_message", "{offset}");
     }
+
     for path in ["rooms/A/messages/1", "rooms/lobby/messages/x"] {
         let (status, _) = call(&server, Method::DELETE, path, json!({})).await;
         assert_eq!(status, 400, "{path}");
     }
+
     let public = server.url("/api/v1/admin/rooms/lobby/messages/2");
     assert_eq!(fetch(Client::new().delete(public)).await.0, 403);
 }
 
-/// Returns whether any file of `folder` contains `words`.
+/// Reports whether any file of `folder` contains `words`.
 fn is_anywhere(folder: &Path, words: &str) -> bool {
     fs::read_dir(folder).expect("a folder").any(|file| {
         let bytes = fs::read(file.expect("a file").path()).expect("bytes");

@@ -47,11 +47,14 @@ fn each<'a>(rows: &'a Value, field: &str) -> Vec<&'a Value> {
 async fn connections_are_listed_with_their_client_room_and_progress() {
     let server = Server::start(&[]);
     let (mut ann, welcome) = join(&server, "id=ann&room=class").await;
-    // A connection gets its number after the handshake: each waits for the one before.
+    // A connection gets its number after the handshake, so each one waits for the previous one.
     let _bob = server.join_with("id=bob&room=class").await;
+
     listed(&server, 2).await;
+
     let _eve = server.join_with("id=eve&room=other").await;
     listed(&server, 3).await;
+
     let _lines = Lines::open(&server, "").await;
     say(&mut ann, "hello", None).await;
     find(&mut ann, "message").await;
@@ -176,9 +179,11 @@ async fn a_connection_is_kicked_by_its_number_and_its_client_may_reconnect() {
     assert_eq!(status, 200, "{answer}");
     assert_eq!(answer, json!({ "kicked": 1 }));
     assert_eq!(ann.close_code().await, 4003);
+
     let (status, answer) = call(&server, Method::POST, &path, json!({})).await;
     assert_eq!(status, 404, "{answer}");
     assert_eq!(answer["error"]["code"], "no_such_connection");
+
     server.join("ann").await.leave().await;
 }
 
@@ -230,6 +235,7 @@ async fn a_kick_without_a_valid_filter_is_rejected() {
         assert_eq!(status, 422, "{body}");
         assert_eq!(answer["error"]["code"], "bad_body", "{body}");
     }
+
     let all = list(&server, "connections").await;
     assert_eq!(each(&all["connections"], "id"), ["ann"]);
 }
@@ -254,6 +260,7 @@ async fn a_query_that_is_not_valid_is_rejected_and_names_its_field() {
         let message = answer["error"]["message"].as_str().expect("a message");
         assert!(message.contains(field), "{path}: {message}");
     }
+
     list(&server, "connections?after=&limit=").await;
 }
 

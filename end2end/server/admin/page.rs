@@ -1,4 +1,4 @@
-//! The admin page over HTTP: the clients that get it, and its forms. (What people see is tested in Chromium.)
+//! The admin page over HTTP: access and forms. Its appearance is tested in Chromium.
 
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder};
@@ -49,6 +49,7 @@ async fn submit(server: &Server, fields: &str) -> Answer {
         .header("origin", own)
         .header("content-type", "application/x-www-form-urlencoded")
         .body(fields.to_owned());
+
     Answer::of(request).await
 }
 
@@ -142,6 +143,7 @@ async fn requests_of_other_pages_are_rejected() {
         assert_eq!(answer.status, status, "{}", answer.page);
         assert!(!answer.page.contains("ann"), "{}", answer.page);
     }
+
     listed(&server, 1).await;
 }
 
@@ -212,5 +214,6 @@ async fn text_of_clients_and_addresses_is_escaped() {
             assert!(!page.contains(html), "{html}: {page}");
         }
     }
+
     assert!(all.page.contains("&lt;img"), "{}", all.page);
 }

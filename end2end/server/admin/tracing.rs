@@ -22,6 +22,7 @@ impl Trace {
             server.ops
         );
         let response = soon(Client::new().get(url).send()).await;
+
         Self {
             response: response.expect("an answer"),
             buffer: Vec::new(),
@@ -71,8 +72,10 @@ async fn a_trace_has_the_kinds_and_sizes_of_frames_until_the_connection_ends() {
     let path = format!("connections/{}/kick", welcome["connection"]);
     assert_eq!(call(&server, Method::POST, &path, json!({})).await.0, 200);
     assert_eq!(trace.next("no more").await, None);
+
     let again = Trace::start(&server, &welcome["connection"]).await;
     assert_eq!(again.response.status().as_u16(), 404);
+
     let log = server.log().await;
     assert!(log.contains("traces a connection"), "{log}");
 }

@@ -48,7 +48,8 @@ fn position(text: &str) -> Option<ReadPosition> {
     text.parse().ok()
 }
 
-/// Passes `pushes` on and returns the updates: an offset for a message, two offsets for a gap, `None` for a restart.
+/// Passes `pushes` to `cursor` and returns the updates: an offset for a message, two offsets for a gap, `None` for a
+/// restart.
 fn receive(
     cursor: &mut Cursor,
     pushes: impl IntoIterator<Item = Push>,
@@ -78,6 +79,7 @@ fn a_position_is_an_offset_with_or_without_its_epoch() {
 
     assert_eq!("0".parse(), Ok(offset));
     assert_eq!("5f3e9a01:17".parse(), Ok(both));
+
     for wrong in ["", ":", "a:", "a:b", "-1", "1.5", "99999999999999999999"] {
         assert_eq!(
             wrong.parse::<ReadPosition>(),
@@ -254,7 +256,7 @@ fn a_cursor_moves_back_and_never_forward_on_request() {
     assert_eq!(cursor.position(), position("a:3").as_ref());
 }
 
-/// The frames that the server sends to a reader at the cursor's position, up to `sent` of them.
+/// Returns the first `sent` frames that the server sends to a reader at the cursor's position.
 fn serve(cursor: &Cursor, first: u64, head: u64, sent: usize) -> Vec<Push> {
     let after = cursor.position().map_or(head, |position| position.offset.0);
     let lost = (after + 1 < first).then(|| gap(after, first, Some(first - 1 - after)));

@@ -55,7 +55,7 @@ impl TestClient {
         self.outbox.next(&self.cursor, now)
     }
 
-    /// The numbers of the messages that are sent at `now`.
+    /// Sends all messages that may be sent at `now`, and returns their numbers.
     fn sent(&mut self, now: Duration) -> Vec<u64> {
         std::iter::from_fn(|| match self.next(now) {
             SendStep::Send(Command::Say { text, key: Some(_) }) => text.parse().ok(),
@@ -266,6 +266,7 @@ fn a_refusal_for_good_settles_its_message_and_the_others_continue() {
 #[test]
 fn an_outage_of_the_store_is_waited_out_by_programs_and_reported_to_people() {
     let outage = ErrorCode::StoreUnavailable;
+
     for (mode, settled) in [
         (SendMode::Bulk, None),
         (SendMode::Interactive, refused(1, outage)),
@@ -341,7 +342,7 @@ fn the_outbox_has_room_for_256_messages_and_a_mebibyte() {
 }
 
 proptest! {
-    /// A server with a log and a memory for keys; a network that loses frames in both directions.
+    /// The server keeps a log and the keys of stored messages. The network loses frames in both directions.
     #[test]
     fn each_message_is_stored_once_and_in_order_however_connections_break(
         messages in 1u64..40,
@@ -351,7 +352,7 @@ proptest! {
         let mut log: Vec<u64> = Vec::new();
         let mut settled = Vec::new();
 
-        // The last connection holds.
+        // The last connection does not break.
         let lives = breaks.into_iter().chain([(usize::MAX, usize::MAX, false)]);
         for (arrives, answered, sends_log) in lives {
             client.disconnect();
@@ -369,6 +370,7 @@ proptest! {
                 });
                 answers.push(ack(number, at as u64 + 1, known.is_some()));
             }
+
             for answer in answers.into_iter().take(answered) {
                 settled.extend(client.receive(answer));
             }

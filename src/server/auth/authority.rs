@@ -1,8 +1,8 @@
 //! The host and port of a server, as in a `Host` header, an origin or a setting (RFC 3986 section 3.2).
 //!
 //! A host is an ASCII name (names in other scripts in punycode), an IPv4 address, or an IPv6 address in brackets.
-//! Names are compared without regard to case, and addresses as numbers. One final dot is removed: it marks a name as
-//! complete (RFC 1034 section 3.1), as every name here is.
+//! Names are compared without regard to case, and addresses as numbers. One final dot, which marks a complete name
+//! (RFC 1034 section 3.1), is removed.
 //!
 //! User information is not supported, as no `Host` header and no origin contains it.
 
@@ -93,7 +93,7 @@ impl Authority {
         }
     }
 
-    /// Returns true for an address, which is not resolved by DNS.
+    /// Returns true for an IP address, which needs no DNS.
     pub const fn is_address(&self) -> bool {
         matches!(self.host, HostName::Address(_))
     }
@@ -116,6 +116,7 @@ impl Authority {
     /// Returns true if both have the same host and port. The default port of `scheme` applies to both.
     pub(super) fn is_same(&self, other: &Self, scheme: Option<Scheme>) -> bool {
         let port = |authority: &Self| authority.port.or(scheme.map(Scheme::default_port));
+
         self.host == other.host && port(self) == port(other)
     }
 }
@@ -233,6 +234,7 @@ mod tests {
             ("10.0.0.1", false),
         ] {
             let authority = Authority::parse(text).expect("an authority");
+
             assert_eq!(authority.is_loopback(), is_loopback, "{text}");
         }
     }

@@ -1,7 +1,7 @@
 //! The claims of a token (RFC 7519) and their verification.
 //!
 //! `sub` is a user id and `rooms` the grants. `exp` is required, because a token that never expires could not be
-//! revoked. A token for an audience (`aud`) is refused, because this server identifies with none (section 4.1.3).
+//! revoked. A token for an audience (`aud`) is refused, because this server has no audience name (section 4.1.3).
 
 use std::collections::BTreeMap;
 
@@ -84,6 +84,7 @@ impl KeySet {
     /// Returns the claims of `token`, if one of the keys signed it.
     fn claims(&self, token: &str) -> Result<AccessClaims, TokenError> {
         let header = decode_header(token).map_err(|_| TokenError::Malformed)?;
+
         // A critical extension must be understood or refused (RFC 7515 section 4.1.11).
         if header.crit.is_some() {
             return Err(TokenError::Malformed);
@@ -110,8 +111,8 @@ impl KeySet {
     }
 }
 
-/// Returns the checks of the library: the signature with the algorithm of `key`, and no audience. Times are compared
-/// by [`AccessClaims::principal`], with the given time.
+/// Returns the settings for the library: verify the signature with the algorithm of `key`, and refuse any audience.
+/// [`AccessClaims::principal`] checks the times.
 fn validation(key: &VerificationKey) -> Validation {
     let mut validation = Validation::new(key.algorithm);
     validation.required_spec_claims.clear();
@@ -119,7 +120,7 @@ fn validation(key: &VerificationKey) -> Validation {
     validation
 }
 
-/// Returns the error that corresponds to one of the library.
+/// Returns the error for one of the library.
 const fn explain(kind: &ErrorKind) -> TokenError {
     match kind {
         ErrorKind::InvalidSignature => TokenError::Signature,
@@ -136,6 +137,7 @@ impl AccessClaims {
         if exp.saturating_add(LEEWAY_SECONDS) <= now {
             return Err(TokenError::Expired);
         }
+
         if self
             .nbf
             .is_some_and(|nbf| nbf as u64 > now + LEEWAY_SECONDS)
@@ -143,7 +145,7 @@ impl AccessClaims {
             return Err(TokenError::Early);
         }
 
-        // A token that is accepted only by the tolerance is valid until the tolerance ends. Any other expires at `exp`.
+        // A token past its `exp` is valid until the tolerance ends. Any other token expires at `exp`.
         let expires_at = if exp > now {
             exp
         } else {
@@ -154,6 +156,7 @@ impl AccessClaims {
         let id = UserId::parse(&sub).map_err(TokenError::Subject)?;
         let grants =
             Grants::try_from(self.rooms.unwrap_or_default()).map_err(TokenError::Grants)?;
+
         Ok(Principal::with_token(id, grants, expires_at))
     }
 }
@@ -323,7 +326,7 @@ mod tests {
             let index = index % valid.len();
             let changed = [&valid[..index], &character, &valid[index + 1..]].concat();
 
-            // Base64 refuses all but one of the last letters that have the same significant bits.
+            // Only one spelling of the last character is valid: Base64 decoding refuses unused bits that are not zero.
             prop_assert_eq!(keys().principal(&changed, NOW).is_ok(), changed == valid);
         }
 

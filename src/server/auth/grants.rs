@@ -159,19 +159,19 @@ impl Grants {
         Ok(())
     }
 
-    /// Returns true if they allow `right` in `room`.
+    /// Returns true if the grants allow `right` in `room`.
     pub fn allow(&self, right: Right, room: &RoomName) -> bool {
         self.0
             .iter()
             .any(|(rooms, access)| access.allows(right) && rooms.matches(room))
     }
 
-    /// Returns true if they allow `right` in at least one room.
+    /// Returns true if the grants allow `right` in at least one room.
     pub fn allow_anywhere(&self, right: Right) -> bool {
         self.0.iter().any(|(_, access)| access.allows(right))
     }
 
-    /// Returns true if they allow `right` in every room, including future ones.
+    /// Returns true if the grants allow `right` in every room, including future ones.
     pub fn allow_everywhere(&self, right: Right) -> bool {
         let everywhere = RoomPattern::Prefix(String::new());
         self.0

@@ -43,7 +43,7 @@ impl PublicHost {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ServedHost {
     pub(super) authority: Authority,
-    /// Scheme of the page, if it is known. A proxy may have terminated TLS.
+    /// Scheme of the page, if known. A proxy may terminate TLS, so the connection does not show it.
     pub(super) scheme: Option<Scheme>,
 }
 
@@ -92,6 +92,7 @@ impl HostPolicy {
             AllowedHosts::Addresses => authority.is_address() || authority.is_loopback(),
             AllowedHosts::Loopback => authority.is_loopback(),
         };
+
         let matches = |public: &&PublicHost| public.authority.covers(&authority, public.scheme);
         let mut public = self.public.iter().filter(matches).peekable();
         if !is_allowed && public.peek().is_none() {
@@ -108,8 +109,8 @@ impl HostPolicy {
 }
 
 impl AllowedHosts {
-    /// Returns the hosts that a listener at `listen` accepts, with `otherwise` for one that is not on loopback and has
-    /// public names.
+    /// Returns the hosts that a listener at `listen` accepts besides its public names: `otherwise` if it is not on
+    /// loopback and has public names.
     fn of_listener(listen: IpAddr, public: &[PublicHost], otherwise: Self) -> Self {
         if listen.to_canonical().is_loopback() {
             Self::Loopback

@@ -12,7 +12,7 @@ use serde::Deserialize;
 
 use crate::protocol::has_bom;
 
-/// Minimum length of a secret. A secret shorter than the hash is the weakest part (RFC 7518 section 3.2).
+/// Minimum length of a secret. A shorter secret would be weaker than the hash (RFC 7518 section 3.2).
 const MIN_SECRET_BYTES: usize = 32;
 /// Length of a public Ed25519 key (RFC 8032 section 5.1.5).
 const ED25519_BYTES: usize = 32;
@@ -35,13 +35,13 @@ pub enum KeyFileError {
     Json,
     /// A key in a JWK set that is incomplete or not supported.
     Jwk,
-    /// A JWK set with several keys, of which one has no `kid` or the same as another.
+    /// A JWK set with several keys, where a `kid` is missing or repeated.
     Kid,
     /// A byte order mark at the beginning of the file, which would be part of the secret.
     ByteOrderMark,
     /// A secret that begins or ends with invisible white space.
     WhiteSpace,
-    /// Text before the PEM text, with which the file would be a secret.
+    /// Text before the PEM text. The whole file would be used as a secret.
     BeforePem,
 }
 
@@ -133,8 +133,8 @@ pub(super) enum KeyFile<'a> {
 impl<'a> KeyFile<'a> {
     /// Determines the kind of `file`.
     ///
-    /// A file that its owner believes to be a PEM text or a JWK set must not be used as a secret: with a public key as
-    /// the secret, everybody could sign tokens.
+    /// A file that is meant as a PEM text or a JWK set must not be used as a secret: if a public key were the secret,
+    /// anyone could sign tokens.
     ///
     /// # Errors
     /// [`KeyFileError::ByteOrderMark`], [`KeyFileError::BeforePem`], [`KeyFileError::Json`] and
@@ -180,7 +180,7 @@ pub(super) fn check_secret(secret: &[u8]) -> Result<(), KeyFileError> {
     Ok(())
 }
 
-/// Returns the key of an HS256 secret.
+/// Returns the verification key of an HS256 secret.
 fn secret(secret: &[u8], id: Option<String>) -> Result<VerificationKey, KeyFileError> {
     check_secret(secret)?;
     Ok(VerificationKey {
@@ -203,6 +203,7 @@ fn pem(text: &str) -> Result<VerificationKey, KeyFileError> {
         .map(|key| (Algorithm::EdDSA, key))
         .or_else(|_| DecodingKey::from_ec_pem(text.as_bytes()).map(|key| (Algorithm::ES256, key)))
         .map_err(|_| KeyFileError::Pem)?;
+
     usable(VerificationKey {
         id: None,
         algorithm,
@@ -221,6 +222,7 @@ fn usable(key: VerificationKey) -> Option<VerificationKey> {
             .is_ok_and(|bytes| bytes.len() == ED25519_BYTES),
         _ => true,
     };
+
     let is_valid = has_valid_length && crypto::verify("", b"", &key.key, key.algorithm).is_ok();
     is_valid.then_some(key)
 }

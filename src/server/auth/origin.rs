@@ -104,7 +104,7 @@ impl Origin {
         &self.authority
     }
 
-    /// Returns true for the origin of the server's own pages, for a request to the host `own`.
+    /// Returns true if this is the origin of the server's own pages at the host `own`.
     fn is_own(&self, own: &ServedHost) -> bool {
         self.scheme.web().is_some_and(|scheme| {
             own.scheme.is_none_or(|own| own == scheme)
@@ -150,7 +150,7 @@ pub struct OriginPolicy {
 }
 
 impl OriginPolicy {
-    /// Returns true if a request from `request` is allowed. `own` is the host of the request, if it has one.
+    /// Returns true if a request with these headers is allowed. `own` is the accepted host of the request, if any.
     pub fn allows(&self, request: &RequestOrigin<'_>, own: Option<&ServedHost>) -> bool {
         match request.origins {
             _ if self.any => true,
@@ -263,6 +263,7 @@ mod tests {
         let host = own("a.example", Some(Scheme::Https));
 
         assert!(allows(&policy, "https://a.example", &host));
+
         // Anybody on the network could serve a page of the http origin.
         assert!(!allows(&policy, "http://a.example", &host));
     }

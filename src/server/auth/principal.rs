@@ -42,7 +42,7 @@ impl AuthError {
 enum Identity {
     /// Chosen by the client, in open mode.
     Claimed,
-    /// None: the client has no token, though the server has keys.
+    /// A guest id: the server has keys and the client has no token.
     Guest,
     /// Authenticated by a token.
     Proven(UserId),
@@ -154,7 +154,7 @@ impl Principal {
         self.grants.allow_anywhere(right)
     }
 
-    /// Checks that the principal is an admin of every room. No client is in open mode.
+    /// Checks that the principal is an admin of every room. In open mode, no client is an admin.
     ///
     /// # Errors
     /// [`AuthError::Admin`], or [`AuthError::Token`] for a guest.

@@ -1,11 +1,11 @@
 //! The client address behind proxies, from `X-Forwarded-For` or `Forwarded` (RFC 7239).
 //!
 //! Each proxy appends the address of its own peer at the right. The client is the first address from the right that
-//! is not a trusted proxy. A client can forge everything to the left of it, which is not read.
+//! is not a trusted proxy. Entries further left may be forged and are not read.
 //!
 //! # Invariants
 //!
-//! - Only headers of trusted proxies count. A peer that is not one is itself the client.
+//! - Only headers of trusted proxies count. Any other peer is itself the client.
 //! - An entry that is not an address (`unknown`, a name, invalid text) ends the search. The client is then the proxy
 //!   that appended it.
 
@@ -16,8 +16,8 @@ use ipnet::IpNet;
 /// The header in which proxies send the address of the client.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum ProxyHeader {
-    /// `X-Forwarded-For` if present, or else `Forwarded`. Right for every proxy that appends to the first, as nearly
-    /// all do. A proxy that appends only to the second must remove the first, which a client could send.
+    /// `X-Forwarded-For` if present, or else `Forwarded`. Correct for every proxy that appends to `X-Forwarded-For`, as
+    /// nearly all do. A proxy that appends only to `Forwarded` must remove `X-Forwarded-For`, which a client may send.
     #[default]
     Either,
     /// Only `X-Forwarded-For`.
@@ -58,7 +58,7 @@ impl Proxies {
     }
 
     /// Returns the first address that is not a trusted proxy, starting with `peer` and continuing with `addresses`. The
-    /// search ends before an address that is `None`.
+    /// search ends at an entry without an address.
     fn search(&self, peer: IpAddr, mut addresses: impl Iterator<Item = Option<IpAddr>>) -> IpAddr {
         let mut client = peer.to_canonical();
 
@@ -126,14 +126,15 @@ fn parse_address(node: &str) -> Option<IpAddr> {
     let is_port_byte =
         |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'.' | b'_' | b'-');
     let is_port = |port: &str| !port.is_empty() && port.bytes().all(is_port_byte);
+
     let is_valid = port.is_empty() || port.strip_prefix(':').is_some_and(is_port);
     is_valid.then(|| host.to_canonical())
 }
 
 /// An iterator over the parts of a text between separators outside of quotes, from right to left.
 ///
-/// From the right, because a client may have sent the left part: a quote that it does not close must not extend over
-/// what the proxy has appended.
+/// A client may have sent the left part. Reading from the right keeps an unclosed quote there from hiding what the
+/// proxy has appended.
 struct RightToLeft<'a> {
     rest: Option<&'a str>,
     separator: u8,

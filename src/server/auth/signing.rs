@@ -85,7 +85,8 @@ impl SigningKey {
             },
             key,
         };
-        // Sign once, so that a key that cannot sign is an error now and not with the first token.
+
+        // A key that cannot sign is an error here, not at the first token.
         encode(&signing.header, &(), &signing.key).map_err(|_| SigningKeyError::Unusable)?;
         Ok(signing)
     }

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 use crate::server::auth::host::{HostPolicy, PublicHost};
 use crate::server::auth::origin::{Origin, OriginPolicy};
 
-/// The settings of the policy, from which that of each listener is made.
+/// The settings from which the policy of each listener is made.
 #[derive(Clone, Debug, Default)]
 pub struct WebSettings {
     /// Public host names of the server.
@@ -32,7 +32,7 @@ impl WebSettings {
         }
     }
 
-    /// Returns the policy of the ops listener at `listen`. Its pages are available to no other origin.
+    /// Returns the policy of the ops listener at `listen`. It allows no other origin.
     pub fn of_ops(&self, listen: IpAddr) -> WebPolicy {
         let hosts = HostPolicy::of_ops(listen, self.public.clone());
         WebPolicy {
@@ -58,9 +58,9 @@ pub struct WebPolicy {
 /// clickjacking (CWE-1021).
 #[derive(Clone, Debug, Default)]
 pub struct Embedding {
-    /// True if every origin may.
+    /// True if every origin may embed the page.
     pub any: bool,
-    /// Origins that may.
+    /// Origins that may embed the page.
     pub listed: Vec<Origin>,
 }
 

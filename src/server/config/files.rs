@@ -55,6 +55,7 @@ impl Config {
         let StoreSettings::Sqlite(settings) = &self.store else {
             return Ok(());
         };
+
         let folder = settings.path.parent().unwrap_or(Path::new("/"));
         if self.moderation.parent() == Some(folder) {
             return Ok(());
@@ -98,6 +99,7 @@ fn check_folder(folder: &Path, is_written: bool) -> Result<(), String> {
     if !existing.is_dir() {
         return Err(format!("{} is not a folder", existing.display()));
     }
+
     if is_written && existing != absolute {
         access(existing, Access::WRITE_OK | Access::EXEC_OK)
             .map_err(|error| format!("{} cannot be written to: {error}", existing.display()))?;

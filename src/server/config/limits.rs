@@ -18,7 +18,7 @@ const SWEEPS_PER_HEARTBEAT: u32 = 8;
 /// Minimum and maximum interval of sweeps.
 const SWEEP_INTERVAL: (Duration, Duration) = (Duration::from_millis(10), Duration::from_secs(1));
 
-/// The limits of several floors.
+/// The limits, grouped by the floor that applies them.
 pub(super) struct Limits {
     pub(super) hub: HubSettings,
     pub(super) connection: ConnectionSettings,
@@ -47,6 +47,7 @@ pub(super) fn read(reader: &mut ConfigReader<'_>) -> Option<Limits> {
     let heartbeat = heartbeat?;
     let message_rate = message_rate?;
     let (min_sweep, max_sweep) = SWEEP_INTERVAL;
+
     Some(Limits {
         hub: HubSettings {
             max_connections: max_connections?,

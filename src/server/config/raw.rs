@@ -1,4 +1,4 @@
-//! Raw setting values with their sources, and the errors of those that are not valid.
+//! Raw setting values with their sources, and the errors of invalid values.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -56,7 +56,7 @@ impl RawValue {
         format!("{scheme}://{}", parts.join(","))
     }
 
-    /// Returns the error that the value of the setting `name` is empty.
+    /// Returns the error for an empty value of the setting `name`.
     pub(super) fn empty(&self, name: &str) -> ConfigError {
         ConfigError(format!(
             "--{name} ({}): the setting is empty; give it a value, or leave it out",
@@ -64,7 +64,7 @@ impl RawValue {
         ))
     }
 
-    /// Returns the error that this value of the setting `name` is not allowed. `allowed` describes what is.
+    /// Returns the error for this value of the setting `name`. `allowed` describes a valid one.
     pub(super) fn invalid(&self, name: &str, allowed: &str) -> ConfigError {
         ConfigError(format!(
             "--{name} is {:?} ({}); allowed is {allowed}",
@@ -114,8 +114,7 @@ impl RawConfig {
         &self.errors
     }
 
-    /// Returns the error that the value of the setting `name` is missing or not allowed. `allowed` describes a valid
-    /// one.
+    /// Returns the error for a missing or invalid value of the setting `name`. `allowed` describes a valid one.
     pub(super) fn invalid(&self, name: &str, allowed: &str) -> ConfigError {
         match self.get(name).last() {
             Some(value) => value.invalid(name, allowed),

@@ -82,8 +82,7 @@ impl<'a> ConfigReader<'a> {
             .ok()
     }
 
-    /// Records the error that the value of `name` is not valid together with other settings. `allowed` describes a
-    /// valid one.
+    /// Records that the value of `name` is not valid together with other settings. `allowed` describes a valid one.
     pub(super) fn reject(&mut self, name: &str, allowed: &str) {
         self.errors.push(self.raw.invalid(name, allowed));
     }

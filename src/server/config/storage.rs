@@ -34,6 +34,7 @@ pub(super) fn read(
     let replicas = reader.value("nats-replicas", replicas);
 
     let retention = retention?;
+
     Some(match store? {
         StoreKind::Memory => StoreSettings::Memory(retention),
         StoreKind::Sqlite(file) => StoreSettings::Sqlite(SqliteSettings {
@@ -55,7 +56,7 @@ pub(super) fn read(
     })
 }
 
-/// Returns `path`, unless something else than a file is there.
+/// Returns `path`, or rejects the setting if the path exists and is not a file.
 fn database(reader: &mut ConfigReader<'_>, path: PathBuf) -> Option<PathBuf> {
     if path.exists() && !path.is_file() {
         let path = path.display();
@@ -87,6 +88,7 @@ fn retention(reader: &mut ConfigReader<'_>) -> Option<Retention> {
     let messages = reader.value("history-messages", value::count);
     let bytes = reader.value("history-bytes", value::size);
     let age = reader.value("history-age", value::duration);
+
     Some(Retention {
         messages: messages?,
         bytes: bytes?,

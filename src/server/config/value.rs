@@ -79,7 +79,7 @@ fn bytes(text: &str) -> Option<usize> {
     usize::try_from(number.checked_mul(each)?).ok()
 }
 
-/// Parses a number of things, at least one.
+/// Parses a count from 1 to 100,000,000.
 pub(super) fn count(text: &str) -> Result<usize, &'static str> {
     text.parse()
         .ok()
@@ -225,7 +225,7 @@ pub(super) fn base_path(text: &str) -> Result<BasePath, &'static str> {
     )
 }
 
-/// Parses a network, or one address as a network of its own.
+/// Parses a network. A single address counts as a network.
 pub(super) fn network(text: &str) -> Result<IpNet, &'static str> {
     text.parse()
         .or_else(|_| text.parse::<IpAddr>().map(IpNet::from))
@@ -255,6 +255,7 @@ pub(super) fn file(text: &str) -> Result<PathBuf, &'static str> {
     } else if !kind.is_fifo() {
         return Err(READABLE);
     }
+
     Ok(file)
 }
 
@@ -343,6 +344,7 @@ mod tests {
 
         assert_eq!(network("10.0.0.7"), network("10.0.0.7/32"));
         assert_eq!(prefix_length, Ok(32));
+
         for text in ["", "localhost", "10.0.0.0/33", "10.0.0/8", "10.0.0.7:80"] {
             assert!(network(text).is_err(), "{text}");
         }

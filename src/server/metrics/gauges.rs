@@ -1,4 +1,4 @@
-//! Values that other modules hold, set into their series when `/metrics` is requested.
+//! Values of other modules, copied into their series at each request for `/metrics`.
 
 use metrics::{counter, gauge};
 

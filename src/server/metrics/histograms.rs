@@ -1,6 +1,6 @@
 //! Handles of the histograms that each publish records into, created once.
 //!
-//! A look-up by name costs a hash, a lock and several cache misses, which is much for a publish to a small room.
+//! A look-up by name costs a hash, a lock and several cache misses, which is too much for a publish to a small room.
 
 use std::sync::OnceLock;
 
@@ -19,7 +19,7 @@ pub(super) struct Histograms {
 }
 
 impl Histograms {
-    /// Creates the histograms in the installed recorder. From here on `/metrics` contains them, empty.
+    /// Creates the histograms in the installed recorder. After that, `/metrics` contains them, empty.
     pub(super) fn install() {
         HISTOGRAMS.get_or_init(|| Self {
             ack: histogram!(ACK),

@@ -102,7 +102,7 @@ pub fn count_disconnect(reason: DisconnectReason) {
     counter!(CLOSED, "code" => reason.label()).increment(1);
 }
 
-/// Counts a refused request or handshake; `code` is that of the JSON error.
+/// Counts a refused request or handshake; `code` is the code of the JSON error.
 pub fn count_refusal(code: &'static str) {
     counter!(REFUSED, "code" => code).increment(1);
 }
@@ -263,6 +263,7 @@ fn describe() {
     {
         counter!(CLOSED, "code" => reason.label()).increment(0);
     }
+
     for action in AdminAction::ALL {
         count_admin_action(action, 0);
     }
@@ -278,5 +279,6 @@ fn describe() {
     for name in [CATCH_UPS, STORE_ERRORS, STORE_READ_ERRORS, DAMAGED] {
         counter!(name).increment(0);
     }
+
     Histograms::install();
 }

@@ -1,7 +1,7 @@
 //! Rates of the last three minutes, one point a second, for the charts of the admin page. They take a few kilobytes
 //! and are recorded even while nobody views the page.
 //!
-//! Reads no clock: the caller passes the time. Older values are left to Prometheus.
+//! This module reads no clock: the caller passes the time. Prometheus keeps older values.
 
 use std::collections::VecDeque;
 use std::sync::Arc;

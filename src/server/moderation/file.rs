@@ -13,7 +13,7 @@ use crate::server::small_file;
 
 /// The permissions of the file: it contains addresses, which other users of the machine must not read.
 const MODE: u32 = 0o600;
-/// The maximum size of the file in bytes. The maximum of ten thousand bans needs a tenth of it.
+/// The maximum size of the file in bytes, about ten times the size of the maximum number of bans.
 const MAX_BYTES: u64 = 64 * 1024 * 1024;
 
 /// The error of reading the rules. The file is left unchanged.
@@ -83,6 +83,7 @@ pub(super) fn save(path: &Path, rules: &Rules) -> io::Result<()> {
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
+
     fs::DirBuilder::new()
         .recursive(true)
         .mode(0o700)

@@ -155,6 +155,7 @@ impl Rules {
 
     pub(super) fn admit(&self, request: &AccessRequest<'_>, now: u64) -> Result<(), Denied> {
         self.admit_reader(request, now)?;
+
         match self.closed.get(request.room) {
             Some(closed) => Err(Denied::Closed {
                 reason: closed.reason.clone(),
@@ -189,6 +190,7 @@ impl Rules {
         let longest = bans
             .filter(|ban| is_in_force(ban, now))
             .max_by_key(|ban| ban.until.unwrap_or(u64::MAX));
+
         match longest {
             Some(ban) => Err(Denied::Banned {
                 until: ban.until,

@@ -125,7 +125,7 @@ mod tests {
         Tick::after_start(Duration::from_millis(millis))
     }
 
-    /// Returns the number of events that pass at `now`, of more than any test allows.
+    /// Returns the number of events that pass at `now`, out of 9999.
     fn allowed_at_once(limiter: &mut Limiter, now: Tick) -> usize {
         (0..9999).filter(|_| limiter.allows(RATE, now)).count()
     }

@@ -8,7 +8,7 @@
 //! - A refused message takes no tokens: those that were taken before the refusal are refunded.
 //! - The quota of an id that is not authenticated belongs to the id at one address. Otherwise a stranger could use
 //!   up the quota of another client's id.
-//! - Locks are short, and a quota without a limit has none.
+//! - Locks are held briefly, and a quota without a limit takes none.
 
 use std::hash::Hash;
 use std::sync::Arc;

@@ -65,6 +65,7 @@ impl PublishSpan {
                 messages as i64,
             ));
         }
+
         match result {
             Ok(offset) => {
                 if let Some(Offset(offset)) = offset {
@@ -76,6 +77,7 @@ impl PublishSpan {
                 span.set_status(Status::error(reason));
             }
         }
+
         span.end();
     }
 }

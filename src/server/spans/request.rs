@@ -11,8 +11,8 @@ use opentelemetry_sdk::propagation::TraceContextPropagator;
 
 use crate::server::spans::tracer;
 
-/// The name of unknown methods in the semantic conventions. Clients can send any method, so the real name would not be
-/// bounded.
+/// The name of unknown methods in the semantic conventions. Clients can send any method, so the number of real names is
+/// not bounded.
 const OTHER_METHOD: &str = "_OTHER";
 
 /// The span of a request. It ends with the head of the response, or when it is dropped.

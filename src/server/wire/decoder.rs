@@ -66,8 +66,8 @@ impl Decoder {
         self.partial.is_some()
     }
 
-    /// Returns true if the latest call of [`Decoder::decode`] completed a message, or a control frame outside of one. If
-    /// so, a partial message began after that.
+    /// Returns true if the latest call of [`Decoder::decode`] completed a message, or a control frame outside of one.
+    /// In that case, a message that is now partial began after it.
     pub const fn has_completed(&self) -> bool {
         self.has_completed
     }
@@ -99,7 +99,7 @@ impl Decoder {
 
         while let Some(frame) = state.next_frame(&mut input, self.limits)? {
             let PartialFrame { header, decoded } = frame;
-            // The minimum is at most the length of a slice, so it fits.
+            // Fits in `usize`: the minimum is at most the length of `input`.
             let available = (header.length - decoded).min(input.len() as u64) as usize;
             let (payload, rest) = mem::take(&mut input).split_at_mut(available);
             input = rest;
@@ -287,6 +287,7 @@ fn unmask(payload: &mut [u8], mut mask: [u8; 4], offset: u64) {
         bytes.copy_from_slice(word);
         word.copy_from_slice(&(u64::from_ne_bytes(bytes) ^ wide_mask).to_ne_bytes());
     }
+
     let rest = words.into_remainder().iter_mut();
     for (byte, key) in rest.zip(mask.into_iter().cycle()) {
         *byte ^= key;

@@ -24,10 +24,10 @@ pub const AGREEMENT: &str =
     "permessage-deflate; server_no_context_takeover; client_no_context_takeover";
 /// The end of each compressed message, which is not sent (section 7.2.1).
 const TAIL: [u8; 4] = [0, 0, 0xFF, 0xFF];
-/// Maximum number of compressed bytes per byte of the message. Compressors need at most one, except that one which
-/// flushes after each character needs eight.
+/// Maximum number of compressed bytes per byte of the message. Compressors need at most one; a compressor that flushes
+/// after each character needs eight.
 const MAX_EXPANSION: usize = 8;
-/// Number of compressed bytes that need not result in any byte of the message.
+/// Number of compressed bytes that are exempt from [`MAX_EXPANSION`].
 const FREE_BYTES: usize = 4 * 1024;
 /// Maximum number of final blocks in one message. A client may send one at its end (section 7.2.3.4), or at the end of
 /// each fragment.
@@ -228,6 +228,7 @@ mod tests {
                 Ok(&b"Hello"[..]),
                 "{example:02x?}"
             );
+
             assert_eq!(inflate(example, 4), Err(Violation::TooBig));
         }
     }

@@ -63,7 +63,7 @@ impl Opcode {
     }
 }
 
-/// A client's frame header that is valid on its own.
+/// A client's frame header. It is valid by itself, but the previous frames may forbid it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Header {
     /// True for the last fragment of a message.
@@ -127,12 +127,14 @@ impl Header {
         let Some(extended) = bytes.get(2..mask_start) else {
             return Ok(None);
         };
+
         let length = match short {
             126 | 127 => extended
                 .iter()
                 .fold(0, |length, byte| (length << 8) | u64::from(*byte)),
             _ => u64::from(short),
         };
+
         let is_shortest = match short {
             126 => length > 125,
             127 => length > u64::from(u16::MAX) && length >> 63 == 0,
@@ -171,6 +173,7 @@ pub fn encode_into(opcode: Opcode, payload: &[u8], out: &mut Vec<u8>) {
             out.extend_from_slice(&(long as u64).to_be_bytes());
         }
     }
+
     out.extend_from_slice(payload);
 }
 

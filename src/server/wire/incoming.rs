@@ -1,4 +1,4 @@
-//! A complete message or control frame of a client.
+//! The output of the decoder.
 
 /// A complete message or control frame of a client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -8,7 +8,7 @@ const MAX_EMPTY_FRAGMENTS: u32 = 256;
 /// Overhead of a deflate block that cannot be compressed, in bytes. It bounds the length of a compressed message
 /// together with [`MIN_BLOCK`].
 const BLOCK_OVERHEAD: usize = 5;
-/// Minimum length of such blocks in the output of compressors that are in use, in bytes.
+/// Minimum length of such blocks in the output of common compressors, in bytes.
 const MIN_BLOCK: usize = 16 * 1024;
 
 /// A data message that is arriving.
@@ -90,7 +90,7 @@ impl MessageBuffer {
 
         match std::str::from_utf8(&self.bytes[self.valid..]) {
             Ok(_) => self.valid = self.bytes.len(),
-            // The bytes end inside of a character, the rest of which may follow.
+            // The last character is incomplete; its rest may follow.
             Err(error) if error.error_len().is_none() && !is_last => {
                 self.valid += error.valid_up_to()
             }

@@ -99,7 +99,7 @@ fn a_forwarded_header_is_parsed_with_quotes_ports_and_brackets() {
             &["for=192.0.2.1, for=10.0.0.2;host=\"a\\\",for=6.6.6.6\""],
             "192.0.2.1",
         ),
-        // A quote that a client does not close has no effect on later elements.
+        // An unclosed quote of a client has no effect on later elements.
         (&["for=\"6.6.6.6, for=192.0.2.1"], "192.0.2.1"),
         (&["for=unknown"], "10.0.0.1"),
         (&["for=192.0.2.1, for=_hidden, for=10.0.0.2"], "10.0.0.2"),

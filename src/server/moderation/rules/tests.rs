@@ -1,4 +1,4 @@
-//! Tests of the rules: clients that they keep out, of which rooms, and until when.
+//! Tests of the rules: targets, rooms and ends of bans, and closed rooms.
 
 use proptest::prelude::*;
 

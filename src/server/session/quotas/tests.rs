@@ -125,8 +125,10 @@ fn requests_and_connections_share_the_quotas_of_ids_and_addresses() {
 
     assert_eq!(post(&quotas, &[("carol", 1)]), Err(Quota::Http));
     assert_eq!(passes(&mut claimed(&quotas, "ann", 1)), (1, Quota::Id));
+
     let mut first = claimed(&quotas, "carol", 1);
     assert_eq!(passes(&mut first), (4, Quota::Connection));
+
     let mut second = claimed(&quotas, "carol", 1);
     assert_eq!(passes(&mut second), (0, Quota::Address));
 }
