@@ -175,6 +175,7 @@ async fn join(target: SocketAddr) -> std::io::Result<TcpStream> {
     stream
         .write_all(handshake(target, "id=eve&room=lobby", None).as_bytes())
         .await?;
+
     let mut answer = [0; 512];
     let length = stream.read(&mut answer).await?;
 

@@ -1,4 +1,4 @@
-//! A certificate authority of the test, made with openssl.
+//! A certificate authority for tests, made with openssl.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -118,6 +118,7 @@ impl Authority {
             &request,
         ];
         openssl(folder, &[&["req", "-new"][..], &KEY, &subject].concat());
+
         let begin = time(begin);
         let end = time(end);
         let signed = [
@@ -142,6 +143,7 @@ impl Authority {
             "authority.key",
         ];
         openssl(folder, &[&by[..], &signed].concat());
+
         Certificate {
             certificate: folder.join(certificate),
             key: folder.join(key),

@@ -201,6 +201,7 @@ async fn a_backup_replaces_only_an_earlier_backup() {
     let (mut ann, _) = join(&server, "id=ann").await;
     say(&mut ann, "x", Some("key")).await;
     find(&mut ann, "ack").await;
+
     let other = tempfile::tempdir().expect("a folder");
     let at = |name: &str| other.path().join(name);
     fs::write(at("text"), "not a copy").expect("written");

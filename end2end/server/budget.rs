@@ -37,7 +37,7 @@ async fn until_within_budget(server: &Server) {
     eventually(async || figure(server, HELD).await, |held| *held <= BUDGET).await;
 }
 
-/// Requests history again and again and reads no answer.
+/// Requests the history repeatedly and reads no response.
 async fn request_without_reading(mut client: Raw) {
     let request = masked(0x81, br#"{"type":"history"}"#);
     let mut pace = tokio::time::interval(Duration::from_millis(20));
@@ -88,17 +88,18 @@ async fn beyond_the_budget_the_slowest_readers_are_closed_and_new_clients_get_50
         |closed| *closed > 0,
     )
     .await;
+
     drop(readers);
     until_within_budget(&server).await;
     server.join_when_free("id=new").await.leave().await;
-    ann.send("to the end").await;
 
+    ann.send("to the end").await;
     assert_eq!(ann.text().await, "to the end");
 }
 
 #[tokio::test]
 async fn beyond_the_budget_the_oldest_unfinished_message_is_dropped_first() {
-    // The limit of a message is far away.
+    // The limit of a message is much larger than the pieces.
     let server = server(&["--max-message", "16MiB"]);
     let mut clients = Vec::new();
 
@@ -114,7 +115,7 @@ async fn beyond_the_budget_the_oldest_unfinished_message_is_dropped_first() {
 
     for client in &mut clients {
         client.write(&piece).await;
-        // The pong comes after the server has read the piece.
+        // The pong shows that the server has read the piece.
         client.write(&masked(0x89, b"?")).await;
         assert_eq!(client.frame().await.0, 0x8A);
     }
@@ -122,9 +123,9 @@ async fn beyond_the_budget_the_oldest_unfinished_message_is_dropped_first() {
     assert_eq!(clients[0].close_code().await, 4000);
 
     until_within_budget(&server).await;
+
     let last = clients.last_mut().expect("five");
     last.write(&masked(0x89, b"?")).await;
-
     assert_eq!(last.frame().await.0, 0x8A);
 }
 

@@ -44,6 +44,7 @@ pub(crate) async fn follow(
     for (name, value) in headers {
         request = request.header(*name, *value);
     }
+
     soon(request.send()).await.expect("an answer")
 }
 
@@ -131,6 +132,7 @@ impl Lines {
                 let line: Vec<u8> = self.buffer.drain(..=end).collect();
                 return Some(String::from_utf8(line[..end].to_vec()).expect("text"));
             }
+
             let chunk = soon(self.response.chunk()).await.expect("bytes")?;
             self.buffer.extend_from_slice(&chunk);
         }

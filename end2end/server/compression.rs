@@ -42,7 +42,7 @@ async fn open(server: &Server, id: &str, offer: &str) -> (Raw, String) {
     open_as(server, id, offer, None).await
 }
 
-/// Opens such a connection with a subprotocol.
+/// Opens a connection with `offer` and `subprotocol`; returns it and the head of the response in lower case.
 async fn open_as(
     server: &Server,
     id: &str,
@@ -57,8 +57,8 @@ async fn open_as(
     request.truncate(request.len() - 2);
     write!(request, "Sec-WebSocket-Extensions: {offer}\r\n\r\n").expect("text");
     stream.write_all(request.as_bytes()).await.expect("written");
-    let mut head = Vec::new();
 
+    let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(soon(stream.read_u8()).await.expect("an answer"));
     }

@@ -35,6 +35,7 @@ fn flags_override_the_environment_the_file_and_the_defaults() {
         &["check-config", "--config", path, "--heartbeat", "100ms"],
         &[("FANFARE_HEARTBEAT", "200ms"), ("FANFARE_EXPIRE", "300ms")],
     );
+
     let settings = text(&output.stdout);
     assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
 
@@ -115,6 +116,7 @@ fn unknown_keys_unknown_flags_and_missing_files_are_errors() {
     assert_eq!(errors.lines().count(), 3, "{errors}");
     assert!(errors.contains("hartbeat"), "{errors}");
     assert!(errors.contains("heartbeat"), "{errors}");
+
     assert_eq!(
         run(&["serve", "--hartbeat", "1s"], &[]).status.code(),
         Some(2)

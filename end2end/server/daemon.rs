@@ -43,14 +43,17 @@ async fn start(
     let folder = tempfile::tempdir().expect("a folder");
     let file = folder.path().join("settings");
     fs::write(&file, settings(folder.path())).expect("written");
+
     let mut command = command(&file);
     command
         .env("HOME", folder.path())
         .stdout(Stdio::null())
         .stderr(Stdio::null());
+
     let child = command
         .spawn()
         .expect("the program is installed: run scripts/setup.sh test");
+
     let daemon = Daemon {
         child,
         address,

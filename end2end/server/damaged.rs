@@ -90,6 +90,7 @@ async fn damage_found_by_the_quick_check_prevents_the_start() {
     let last = content.len() - 4096;
     content[last..].fill(0xff);
     fs::write(&path, &content).expect("written");
+
     let output = program()
         .args([
             "--listen",

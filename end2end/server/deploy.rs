@@ -32,6 +32,7 @@ fn the_container_has_valid_settings_and_the_right_health_check() {
     let variables: Vec<_> = variables
         .map(|variable| variable.split_once('=').expect("a value"))
         .collect();
+
     let output = program()
         .arg("check-config")
         .envs(variables.clone())
@@ -139,7 +140,7 @@ fn the_settings_of_the_package_are_valid() {
     let folder = tempfile::tempdir().expect("a folder");
     let file = Path::new(env!("CARGO_MANIFEST_DIR")).join("deploy/fanfare.toml");
 
-    // The package installs the folder of the site.
+    // The folder of the site exists only where the package is installed.
     let mut check = program();
     let output = check
         .arg("check-config")

@@ -28,6 +28,7 @@ impl SmallDisk {
         let folder = tempfile::tempdir().expect("a folder");
         let path = folder.path().join("disk");
         fs::create_dir(&path).expect("made");
+
         let mut command = Command::new("unshare");
         command.args(if is_root() {
             &["--mount"][..]

@@ -139,7 +139,6 @@ async fn a_token_in_the_query_of_the_admin_page_is_ignored() {
         .expect("a client");
 
     let page = guarded.server.url(&format!("/admin?token={chief}"));
-
     let form = client
         .post(&page)
         .header("origin", guarded.server.url(""))
@@ -147,13 +146,13 @@ async fn a_token_in_the_query_of_the_admin_page_is_ignored() {
         .body("act=close&room=hidden-room");
     let acted = answer(form).await;
     let seen = answer(client.get(&page)).await;
+
     let subprotocol = client
         .get(guarded.server.url("/api/v1/admin/rooms"))
         .header("sec-websocket-protocol", format!("bearer.{chief}"));
     let call = guarded.server.url(&format!(
         "/api/v1/admin/rooms/hidden-room/close?token={chief}"
     ));
-
     let called = client.post(call).json(&json!({}));
 
     assert!(!acted.headers().contains_key("location"));

@@ -1,5 +1,5 @@
-//! Bans and kicks of a token's `sub`. They apply to every entry point and to every open connection, with any id that it
-//! shows.
+//! Bans and kicks of a token's `sub`. They apply to every entry point and to every open connection, regardless of the
+//! id that it shows.
 
 use reqwest::{Client, Method};
 use serde_json::{Value, json};

@@ -1,4 +1,4 @@
-//! Tokens over HTTP: which are valid, and what they grant.
+//! Tokens over HTTP: their validity and their grants.
 
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
@@ -227,8 +227,10 @@ async fn a_sender_deletes_its_own_messages_and_no_others() {
     };
     let (status, _, code) = answer(delete("1", &bob)).await;
     assert_eq!((status, code.as_str()), (403, "not_allowed"));
+
     let (status, _, code) = answer(delete("2", &ann)).await;
     assert_eq!((status, code.as_str()), (404, "no_such_message"));
+
     let first = fetch(delete("1", &ann)).await;
     let again = fetch(delete("1", &ann)).await;
 
@@ -240,6 +242,7 @@ async fn a_sender_deletes_its_own_messages_and_no_others() {
         again,
         (200, json!({"room": "lobby", "offset": 1, "before": true}))
     );
+
     let (_, history) = fetch(guarded.call(Method::GET, "lobby/messages", &ann)).await;
     assert_eq!(history["messages"][0]["deleted"], true);
     assert_eq!(history["messages"][0]["text"], Value::Null);

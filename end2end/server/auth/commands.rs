@@ -18,6 +18,7 @@ fn make(file: &str, arguments: &[&str]) -> Output {
     let folder = tempfile::tempdir().expect("a folder");
     let path = folder.path().join("key");
     std::fs::write(&path, file).expect("written");
+
     program()
         .arg("token")
         .arg("--auth-key-file")
@@ -66,6 +67,7 @@ async fn a_token_made_by_the_program_grants_the_rooms_it_names() {
         let guarded = Guarded::with_key(public, &[]);
         let token = made(private, &[&ann, more].concat());
         let call = async |method, path| fetch(guarded.call(method, path, &token).body("x")).await.0;
+
         assert_eq!(call(Method::POST, "lobby/messages").await, 201);
         assert_eq!(call(Method::GET, "class-7b/messages").await, 200);
         assert_eq!(call(Method::POST, "class-7b/messages").await, 403);
@@ -86,8 +88,10 @@ fn fanfare_token_reports_all_mistakes_at_once() {
         "--expires",
         "soon",
     ];
+
     let output = make("short", &arguments);
     let stderr = String::from_utf8(output.stderr).expect("text");
+
     assert_eq!(output.status.code(), Some(2), "{stderr}");
     assert!(output.stdout.is_empty(), "{stderr}");
 

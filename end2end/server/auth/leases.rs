@@ -42,9 +42,9 @@ async fn connections_are_closed_with_4500_when_their_token_expires() {
 
         let (mut typed, _) = join(&guarded.server, &query).await;
         let mut plain = guarded.server.join_with(&query).await;
-
         let mut events = Events::open(&guarded.server, &query).await;
         let mut lines = Lines::open(&guarded.server, &query).await;
+
         assert_eq!(typed.close_code().await, 4500);
         assert_eq!(plain.close_code().await, 4500);
         assert!(events.event().await.is_none(), "the stream ends");

@@ -1,4 +1,4 @@
-//! Tokens: which are valid, what they grant, and that nothing discloses them. An independent library makes them.
+//! Tokens: validity, grants and secrecy. The tests sign their own tokens, without code of the server.
 
 /// Tokens over HTTP.
 mod calls;

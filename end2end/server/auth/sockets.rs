@@ -1,4 +1,4 @@
-//! Tokens of WebSockets: which connections they open, and what those may do.
+//! Tokens of WebSockets: authentication, and the rights of a connection.
 
 use serde_json::json;
 use tokio_tungstenite::tungstenite::Message;
@@ -88,10 +88,10 @@ async fn the_chosen_subprotocol_never_contains_the_token() {
     let url = guarded.server.socket_url("");
     let mut request = url.into_client_request().expect("an address");
     let offered = format!("bearer.{token}, fanfare.v1");
-
     request
         .headers_mut()
         .insert("sec-websocket-protocol", offered.parse().expect("a value"));
+
     let (socket, response) = soon(tokio_tungstenite::connect_async(request))
         .await
         .expect("accepted");

@@ -81,6 +81,7 @@ async fn bans_and_closed_rooms_are_made_listed_and_lifted() {
 
     let ban = ["ban", "--id", "eve", "--for", "1h", "--reason", "floods"];
     assert_eq!(output(&server, &ban).await, "banned, 0 closed\n");
+
     let close = output(&server, &["close", "class"]).await;
     assert_eq!(close, "closed, with 0 in it\n");
 

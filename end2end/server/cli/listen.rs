@@ -21,7 +21,7 @@ async fn a_message_is_printed_as_one_line_without_control_characters() {
     let (mut ann, _) = join(&server, "id=ann").await;
     let mut listen = Client::start(&["listen", "lobby", "--url", &server.url("")]);
 
-    // From its presence on, the client receives every message.
+    // Once the client is present, it receives every message.
     while !next(&mut ann, "presence").await["joined"]
         .to_string()
         .contains("guest-")
@@ -195,8 +195,8 @@ async fn an_interrupt_or_a_closed_pipe_ends_listen_with_0_and_no_error() {
 
     server.join("ann").await.send("only one").await;
     let arguments = ["listen", "lobby", "--after", "0", "--url", &server.url("")];
-    let mut interrupted = Client::start(&arguments);
 
+    let mut interrupted = Client::start(&arguments);
     interrupted.line().await;
     interrupted.signal("INT").await;
 
@@ -296,7 +296,7 @@ async fn a_slow_reader_of_the_output_misses_nothing() {
 
     let mut speaker = server.join("speaker").await;
 
-    // More than the pipe, the program, the kernel and the ring of the server hold together.
+    // More bytes than the pipe, the program, the kernel and the server's ring can hold together.
     let long = "x".repeat(20_000);
     for number in 1..=MESSAGES {
         speaker.send(format!("{number} {long}")).await;

@@ -2,7 +2,7 @@
 
 /// A proxy that breaks connections.
 mod proxy;
-/// A server that the test plays.
+/// A server whose frames the test scripts.
 mod scripted_server;
 
 /// `fanfare send`.
@@ -60,13 +60,16 @@ impl Client {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped());
+
         let mut child = command
             .kill_on_drop(true)
             .spawn()
             .expect("the program starts");
+
         let stdout = BufReader::new(child.stdout.take().expect("piped")).lines();
         let mut pipe = child.stderr.take().expect("piped");
         let (sender, stderr) = watch::channel(String::new());
+
         let reading_stderr = tokio::spawn(async move {
             let mut buffer = vec![0; 4096];
             while let Ok(length @ 1..) = pipe.read(&mut buffer).await {
@@ -132,14 +135,15 @@ impl Client {
     /// Closes the standard input and waits for the exit.
     async fn end(mut self) -> Ended {
         drop(self.stdin.take());
-        let mut lines = Vec::new();
 
+        let mut lines = Vec::new();
         while let Some(line) = soon(self.stdout.next_line()).await.expect("text") {
             lines.push(line + "\n");
         }
 
         let code = soon(self.child.wait()).await.expect("a child").code();
         soon(self.reading_stderr).await.expect("read to its end");
+
         Ended {
             code,
             stdout: lines.concat(),

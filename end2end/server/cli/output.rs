@@ -1,4 +1,4 @@
-//! The output of commands: an error if it cannot be written, none if its reader has gone, and no control characters.
+//! The output of commands: write errors, closed pipes, and control characters.
 
 use std::fs::File;
 use std::io;
@@ -37,6 +37,7 @@ async fn a_full_standard_output_ends_each_command_with_1_and_a_closed_pipe_with_
     let server = Server::start_in(data.path(), &[]);
 
     publish(&server, "lobby", "a word").await;
+
     let key = data.path().join("key");
     std::fs::write(&key, "the secret of these tests, 32 bytes and more").expect("written");
     let key = key.to_str().expect("text");

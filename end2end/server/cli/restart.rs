@@ -58,6 +58,7 @@ async fn restarts_of_the_server_lose_and_repeat_no_line() {
         .map(|number| format!("{number}\n"))
         .collect();
     send.write(&lines).await;
+
     let sent = send.end().await;
     assert_eq!(sent.code, Some(0), "{}", sent.stderr);
 

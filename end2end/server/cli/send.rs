@@ -11,7 +11,7 @@ use crate::eventually::soon;
 use crate::harness::Server;
 use crate::typed::{join, next};
 
-/// Returns the texts of the lobby from its beginning. Each offset must follow the one before.
+/// Returns the texts of the lobby from its beginning. Each offset must follow the previous one.
 async fn log_of(server: &Server) -> Vec<String> {
     let (mut reader, welcome) = join(server, "id=reader&after=0").await;
     let head = welcome["head"].as_u64().expect("a number");
@@ -167,7 +167,6 @@ async fn broken_connections_lose_and_repeat_no_line() {
 async fn without_a_server_send_retries_until_its_timeout_and_exits_with_1() {
     let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
     let url = format!("http://{}", free.local_addr().expect("an address"));
-
     drop(free);
 
     let mut send = Client::start(&["send", "lobby", "hi", "--timeout", "300ms", "--url", &url]);
@@ -214,6 +213,7 @@ async fn a_temporary_refusal_is_retried_and_the_order_is_kept() {
     soon(socket.send(welcome(json!({ "message_rate": 0, "message_burst": 1 }))))
         .await
         .expect("sent");
+
     let mut received = 0;
     let mut stored = Vec::new();
 
@@ -254,7 +254,7 @@ async fn connections_that_break_after_each_line_do_not_slow_send_down() {
 
     send.write(&(numbers(LINES).join("\n") + "\n")).await;
 
-    // One timeout for all of them.
+    // One timeout for all connections.
     soon(async {
         for offset in 1..=LINES {
             let mut socket = server.accept().await;

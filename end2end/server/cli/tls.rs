@@ -34,6 +34,7 @@ async fn send_and_listen_work_over_tls_with_a_trusted_authority() {
         "--ca",
         ca.to_str().expect("text"),
     ];
+
     let sent = Client::run(&[&["send", "lobby", "in private"], &by[..]].concat()).await;
     assert_eq!(sent.code, Some(0), "{sent:?}");
 

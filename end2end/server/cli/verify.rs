@@ -1,4 +1,4 @@
-//! `fanfare verify`: its result about a server is right.
+//! `fanfare verify`: a correct server passes, and a server that loses messages fails.
 
 use serde_json::Value;
 

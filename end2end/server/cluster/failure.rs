@@ -1,5 +1,5 @@
-//! Nodes that are killed, a NATS that is restarted, a connection that is silent: nothing acknowledged is lost, nothing
-//! is repeated, and the order stays the same.
+//! Killed nodes, a restarted NATS and silent connections: no acknowledged message is lost or repeated, and the order
+//! stays the same.
 
 use std::collections::BTreeMap;
 
@@ -51,12 +51,13 @@ async fn check_logs(
     stored
 }
 
-/// Receives `count` messages and returns them as the log has them.
+/// Receives `count` messages and returns them in the form of the log.
 async fn receive(peer: &mut Peer, count: usize) -> Vec<Value> {
     let mut received = messages(peer, count).await;
     for message in &mut received {
         message.as_object_mut().expect("an object").remove("type");
     }
+
     received
 }
 
@@ -124,6 +125,7 @@ async fn a_restart_of_nats_loses_and_repeats_nothing() {
     let (mut listener, _) = join(&nodes[1], "id=listener").await;
     let (mut speaker, _) = join(&nodes[0], "id=speaker").await;
     let texts = texts();
+
     let (acked, ()) = futures::join!(publish_all(&mut speaker, &texts, 4), async {
         messages(&mut listener, LOAD / 4).await;
         nats.kill();
@@ -194,8 +196,10 @@ async fn a_client_ahead_of_a_cut_off_node_is_refused_until_the_node_catches_up()
     let (mut ann, welcome) = join(&cut, "id=ann").await;
     publish(&whole, "lobby", "both received it").await;
     messages(&mut ann, 1).await;
+
     proxy.silence(true);
     let ahead = publish(&whole, "lobby", "one received it").await["offset"].clone();
+
     let query = format!(
         "id=bob&after={ahead}&epoch={}",
         welcome["epoch"].as_str().expect("text")
@@ -237,6 +241,7 @@ async fn a_node_whose_stream_was_deleted_ends_and_a_new_epoch_begins() {
     let (mut ann, welcome) = join(&node, "id=ann").await;
     publish(&node, "lobby", "gone soon").await;
     let seen = messages(&mut ann, 1).await.remove(0);
+
     nats.kill();
     std::fs::remove_dir_all(nats.folder.path().join("jetstream")).expect("its streams are there");
     nats.restart();
@@ -246,7 +251,6 @@ async fn a_node_whose_stream_was_deleted_ends_and_a_new_epoch_begins() {
     assert!(log.contains("the stream was deleted"), "{log}");
 
     let [node]: [Server; 1] = nats.nodes();
-
     let epoch = welcome["epoch"].as_str().expect("text");
 
     let (mut ann, again) = join(
@@ -281,6 +285,5 @@ async fn a_reader_of_older_messages_is_closed_with_1013_while_nats_is_away() {
         &format!("id=bob&after={}&epoch={epoch}", first["offset"]),
     )
     .await;
-
     assert_eq!(bob.close_code().await, 1013, "it was not too slow");
 }

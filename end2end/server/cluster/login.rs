@@ -105,6 +105,7 @@ async fn a_node_connects_by_nkey() {
         user.public_key()
     ))
     .await;
+
     let folder = tempfile::tempdir().expect("a folder");
     let seed = |name: &str, key: &KeyPair| {
         file(
@@ -116,6 +117,7 @@ async fn a_node_connects_by_nkey() {
 
     let store = format!("nats://127.0.0.1:{}", nats.port);
     check_connects(&store, &["--nats-nkey", flag(&seed("user", &user))]).await;
+
     let error = error_of(&store, &["--nats-nkey", flag(&seed("stranger", &stranger))]);
     assert!(error.contains("authorization violation"), "{error}");
 
@@ -184,6 +186,7 @@ async fn a_node_connects_by_credentials_file() {
         &["--nats-creds", flag(&credentials("ours", &account))],
     )
     .await;
+
     let error = error_of(
         &store,
         &[
@@ -252,6 +255,7 @@ async fn a_node_connects_by_tls_only_to_a_trusted_nats() {
 
     let store = format!("tls://t0k3n@127.0.0.1:{}", nats.port);
     check_connects(&store, &["--nats-ca", flag(&certificate)]).await;
+
     let error = error_of(&store, &[]);
     assert!(error.contains("invalid peer certificate"), "{error}");
 }

@@ -3,13 +3,13 @@
 
 /// One order, one offset for each key, one position for all nodes.
 mod order;
-/// Nodes that are killed, a NATS that is restarted, a connection that is silent.
+/// Killed nodes, a restarted NATS, silent connections.
 mod failure;
 /// Presence over all nodes.
 mod presence;
 /// Publishing: no room waits for another, and batches are whole.
 mod publishing;
-/// Rooms that were only requested.
+/// Names of rooms, and rooms that are only requested.
 mod naming;
 /// Streams written by earlier versions.
 mod versions;
@@ -80,7 +80,7 @@ pub(crate) async fn publish_all(
         } else {
             assert_eq!(frame["retry"], true, "{frame}");
             open.push(texts.iter().find(|text| *text == key).expect("a known key"));
-            // The pace of the retries, as a client would have it: without it they would be a flood.
+            // Real clients pause before a retry.
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     }

@@ -1,4 +1,4 @@
-//! Decisions of operators apply to all nodes, also to those that were cut off and those that start later.
+//! Actions of operators apply to all nodes, including nodes that were cut off and nodes that start later.
 
 use std::fs;
 use std::path::Path;
@@ -59,16 +59,15 @@ async fn kicks_bans_and_closed_rooms_apply_to_all_nodes_and_to_later_ones() {
         publish_as(&here, "class", "eve").await,
         (403, json!("banned"))
     );
-
     until_publish_is(&there, "class", "eve", 403).await;
+
     let (status, _) = call(&there, Method::POST, "rooms/class/close", json!({})).await;
     assert_eq!(status, 200);
     assert_eq!(ann.close_code().await, 4003);
-
     until_publish_is(&here, "class", "ann", 403).await;
+
     // A node that starts later has the rules before it accepts clients.
     let [late]: [Server; 1] = nats.nodes();
-
     assert_eq!(
         publish_as(&late, "other", "eve").await,
         (403, json!("banned"))
@@ -82,7 +81,7 @@ async fn kicks_bans_and_closed_rooms_apply_to_all_nodes_and_to_later_ones() {
     assert_eq!(rules["bans"][0]["reason"], "floods");
     assert_eq!(rules["closed"][0]["room"], "class");
 
-    // Lifting them there lifts them on all nodes and on later ones.
+    // A rule that is lifted on one node is lifted on all nodes, including later ones.
     assert_eq!(
         call(&late, Method::DELETE, "bans?id=eve", json!({}))
             .await
@@ -98,8 +97,8 @@ async fn kicks_bans_and_closed_rooms_apply_to_all_nodes_and_to_later_ones() {
 
     until_publish_is(&here, "class", "eve", 201).await;
     until_publish_is(&there, "class", "eve", 201).await;
-    let [last]: [Server; 1] = nats.nodes();
 
+    let [last]: [Server; 1] = nats.nodes();
     assert_eq!(publish_as(&last, "class", "eve").await.0, 201);
     assert_eq!(
         call(&last, Method::DELETE, "bans?id=eve", json!({}))
@@ -128,6 +127,7 @@ async fn a_node_that_was_cut_off_applies_the_decisions_made_meanwhile() {
 
     proxy.silence(true);
     cut.until_readiness(503).await;
+
     assert_eq!(
         call(&whole, Method::POST, "bans", json!({ "id": "eve" }))
             .await
@@ -149,7 +149,7 @@ async fn a_node_that_was_cut_off_applies_the_decisions_made_meanwhile() {
     let path = format!("rooms/lobby/messages/{}", published["offset"]);
     assert_eq!(call(&whole, Method::DELETE, &path, json!({})).await.0, 200);
 
-    // A decision that cannot be stored for all nodes is refused.
+    // An action that cannot be stored for all nodes is refused.
     let (status, answer) = call(&cut, Method::POST, "bans", json!({ "id": "ann" })).await;
     assert_eq!(status, 503, "{answer}");
     assert_eq!(answer["error"]["code"], "not_kept", "{answer}");
@@ -243,7 +243,7 @@ async fn a_deleted_message_loses_its_content_everywhere_and_keeps_its_offset() {
         true
     );
 
-    // The key is still a duplicate, and an offset of another room is none of this room.
+    // The key is still recognised as a duplicate, and an offset of another room does not exist in this room.
     typed::say(&mut ann, SECRET, Some("k2")).await;
     let ack = find(&mut ann, "ack").await;
     assert_eq!(ack["offset"], secret);

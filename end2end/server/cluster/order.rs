@@ -36,13 +36,13 @@ async fn every_node_serves_the_same_messages_in_the_same_order() {
         listeners.push(join(node, "id=listener&room=v1.2").await);
     }
 
-    // Two rooms share the numbers, so the offsets of each have holes.
+    // Two rooms share the sequence numbers, so the offsets of each room have holes.
     let speaking = nodes.iter().enumerate().flat_map(|(at, node)| {
         ["v1.2", "v1-2"].map(|room| publish_each(node, room, format!("{room}-{at}")))
     });
     futures::future::join_all(speaking).await;
-    let mut received = Vec::new();
 
+    let mut received = Vec::new();
     for (listener, welcome) in &mut listeners {
         assert_eq!(welcome["head"], 0);
         assert_eq!(welcome["recovery"], "fresh");
@@ -127,6 +127,7 @@ async fn a_client_resumes_on_another_node() {
         seen[0]["offset"],
         welcome["epoch"].as_str().expect("text")
     );
+
     // One node has the room open, one has published in it, and the new one has nothing.
     let new = Nats::node_by(nats.port, &[]);
 
@@ -140,7 +141,7 @@ async fn a_client_resumes_on_another_node() {
         assert_eq!(next(&mut ann, "message").await["text"], "three");
     }
 
-    // A client from before the first message has lost nothing either.
+    // A client that joined before the first message has missed nothing either.
     let epoch = welcome["epoch"].as_str().expect("text");
     let (mut early, again) = join(&new, &format!("id=early&after=0&epoch={epoch}")).await;
     assert_eq!(again["recovery"], "resumed");
@@ -156,12 +157,15 @@ async fn expired_messages_are_a_gap_on_every_node() {
         Nats::node_by(nats.port, keep),
         Nats::node_by(nats.port, keep),
     ];
+
     let (mut ann, welcome) = join(&nodes[0], "id=ann").await;
     publish(&nodes[0], "lobby", "first").await;
     let first = messages(&mut ann, 1).await.remove(0);
     drop(ann);
+
     let (mut speaker, _) = join(&nodes[1], "id=speaker").await;
     publish_all(&mut speaker, &texts("more", 30), 8).await;
+
     let epoch = welcome["epoch"].as_str().expect("text");
 
     for node in &nodes {

@@ -73,7 +73,7 @@ async fn members_are_present_on_every_node_and_a_move_is_no_leave() {
         for node in &nodes {
             assert_eq!(members(node).await, ["ann", "bob", "cleo"]);
         }
-        // Nothing may change for six seconds, so the test looks again and again.
+        // Presence must not change for six seconds, so the test checks it repeatedly.
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
 
@@ -101,6 +101,7 @@ async fn members_of_a_dead_node_leave_within_fifteen_seconds() {
     let (mut ann, _) = join(&other, "id=ann").await;
     let (_bob, _) = join(&killed, "id=bob").await;
     until_announced(&mut ann, "joined", "bob").await;
+
     let began = Instant::now();
     killed.signal("KILL");
     until_announced(&mut ann, "left", "bob").await;
@@ -123,6 +124,7 @@ async fn nodes_agree_on_presence_after_a_partition() {
     let (_bob, _) = join(&cut, "id=bob").await;
     until(&whole, &["ann", "bob"]).await;
     until(&cut, &["ann", "bob"]).await;
+
     proxy.silence(true);
     until(&whole, &["ann"]).await;
 

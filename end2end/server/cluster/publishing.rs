@@ -77,6 +77,7 @@ async fn a_duplicate_that_is_looked_up_delays_no_other_room() {
     let (mut ann, _) = join(&first, "id=ann&room=old").await;
     say(&mut ann, "once", Some("k")).await;
     let stored = find(&mut ann, "ack").await["offset"].clone();
+
     let proxy = NatsProxy::before(nats.port).await;
     let node = Nats::node_behind(&proxy).await;
 

@@ -18,7 +18,7 @@ const NODES: usize = 3;
 /// The time in which all clients of a stopped node reconnect.
 const BACK_WITHIN: Duration = Duration::from_secs(25);
 
-/// The largest number of reconnects in one second: a drain spreads clients over one each 2 ms, and some for chance.
+/// The largest number of reconnects in one second: a drain schedules one client every 2 ms, and the rest is a margin.
 const MOST_A_SECOND: usize = 500 + 200;
 
 /// Runs a client that reconnects to the next node after the pause of the `drain` frame, with its position; returns the
@@ -45,7 +45,7 @@ async fn run_client(
             .try_join(&query, &[("sec-websocket-protocol", "fanfare.v1")])
             .await
         else {
-            // The pace of a client that was refused.
+            // A refused client waits before it tries again.
             tokio::time::sleep(Duration::from_millis(500)).await;
             continue;
         };
@@ -157,6 +157,7 @@ async fn a_rolling_restart_loses_and_repeats_nothing() {
         let began = Instant::now();
         gone.signal("TERM");
         *node.lock() = Arc::new(Nats::node_by(nats.port, flags));
+
         let mut seconds = vec![0usize; BACK_WITHIN.as_secs() as usize + 1];
         let mut returned = 0;
 

@@ -11,7 +11,7 @@ use crate::harness::Server;
 use crate::nats::{Nats, NatsProxy};
 use crate::typed::{find, join, next};
 
-/// Returns the stream, as an operator of NATS sees it.
+/// Returns the stream through the API of NATS.
 pub(crate) async fn stream(nats: &Nats) -> Stream {
     let client = async_nats::connect(format!("127.0.0.1:{}", nats.port))
         .await
@@ -50,12 +50,15 @@ async fn messages_purged_before_a_node_received_them_are_a_gap() {
     let (mut ann, _) = join(&cut, "id=ann").await;
     publish(&whole, "lobby", "received").await;
     let received = messages(&mut ann, 1).await.remove(0);
+
     proxy.silence(true);
     cut.until_readiness(503).await;
     publish_some(&whole, 10).await;
     stream(&nats).await.purge().await.expect("purged");
+
     proxy.silence(false);
     cut.until_readiness(200).await;
+
     let after = publish(&whole, "lobby", "after").await;
 
     let gap = find(&mut ann, "gap").await;
@@ -76,6 +79,7 @@ async fn after_a_purge_only_readers_that_missed_messages_get_a_gap() {
     let (mut ann, welcome) = join(&nodes[0], "id=ann").await;
     let offsets = publish_some(&nodes[0], 5).await;
     messages(&mut ann, 5).await;
+
     stream(&nats).await.purge().await.expect("purged");
     eventually(async || log(&nodes[1], "lobby").await, Vec::is_empty).await;
     let after = publish(&nodes[1], "lobby", "after").await;
@@ -116,6 +120,7 @@ async fn limits_set_on_the_stream_are_respected() {
     let [node]: [Server; 1] = nats.nodes();
 
     let offsets = publish_some(&node, 10).await;
+
     let stream = stream(&nats).await;
     let config = Config {
         max_messages: 3,
@@ -130,6 +135,7 @@ async fn limits_set_on_the_stream_are_respected() {
         .await
         .expect("limited");
     eventually(async || log(&node, "lobby").await, |log| log.len() <= 3).await;
+
     let [late]: [Server; 1] = nats.nodes();
 
     for node in [&node, &late] {
@@ -153,6 +159,7 @@ async fn nodes_are_not_ready_while_the_stream_rejects_writes() {
     let [node]: [Server; 1] = nats.nodes();
 
     publish(&node, "lobby", "before").await;
+
     let stream = stream(&nats).await;
     let open = stream.cached_info().config.clone();
     let full = Config {

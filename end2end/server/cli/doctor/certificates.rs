@@ -134,10 +134,9 @@ async fn a_url_with_the_wrong_scheme_is_reported() {
     ])
     .await;
     assert_eq!(plain.code, Some(1));
-
     plain.check("certificate", "bad", "the TLS handshake fails", "http://");
-    let proxy = tls_proxy(&server, &authority.certify("IP:127.0.0.1", -1, 60)).await;
 
+    let proxy = tls_proxy(&server, &authority.certify("IP:127.0.0.1", -1, 60)).await;
     let safe = Verdict::of(&[
         &format!("http://{}", proxy.address),
         "--ca",
@@ -147,6 +146,5 @@ async fn a_url_with_the_wrong_scheme_is_reported() {
     ])
     .await;
     assert_eq!(safe.code, Some(1));
-
     safe.check("fanfare", "bad", "400", "https:// if the server uses TLS");
 }

@@ -21,7 +21,7 @@ async fn a_full_disk_is_reported() {
     let client = reqwest::Client::new();
     let messages = server.url("/api/v1/rooms/lobby/messages");
 
-    // Small messages fill what large ones leave.
+    // Small messages fill the space that is too small for large ones.
     for bytes in [60_000, 100] {
         let publish = async || {
             client

@@ -1,4 +1,4 @@
-//! `fanfare doctor`: its findings about a server and the proxies in front of it are right.
+//! `fanfare doctor`: its findings about servers and the proxies in front of them.
 
 /// Faults of proxies.
 mod proxies;
@@ -66,7 +66,7 @@ impl Verdict {
     }
 }
 
-/// Limits of connections that any file limit allows.
+/// Connection limits that fit in any file limit.
 const SMALL: &[&str] = &[
     "--max-connections",
     "200",

@@ -1,4 +1,4 @@
-//! The known faults of proxies, made with real ones. Each is found, nothing else is, and the suggested line fixes it.
+//! Common faults of proxies, tested with real ones. Each is reported alone, with the line that fixes it.
 
 use super::{SMALL, Verdict, ops};
 use crate::daemon::{self, Daemon};
@@ -116,6 +116,7 @@ async fn each_fault_of_a_proxy_is_reported_with_the_line_that_fixes_it() {
         assert_eq!(verdict.code, Some(1), "{exchanged:?}");
 
         verdict.check(check, "bad", seen, fix);
+
         let beside: Vec<&str> = verdict
             .bad()
             .into_iter()
@@ -144,8 +145,8 @@ async fn a_proxy_timeout_below_the_heartbeat_is_reported_except_with_quick() {
         "cut off after ",
         "proxy_read_timeout 75s;",
     );
-
     verdict.check("silence", "bad", "ping after 25.0s", "--heartbeat");
+
     let quick = doctor_behind_nginx(&server, impatient, &["--quick"]).await;
     assert_eq!(quick.code, Some(0));
     assert!(quick.bad().is_empty());
@@ -173,7 +174,7 @@ async fn a_short_haproxy_tunnel_timeout_is_reported_and_the_suggested_line_fixes
         ("timeout tunnel 75s", "good", "until the server's ping", ""),
     ] {
         let address = daemon::free_address();
-        // The Via header shows the proxy, which nothing else would.
+        // Only the Via header identifies the proxy.
         let site = format!(
             "defaults\nmode http\ntimeout connect 5s\ntimeout client 75s\ntimeout server 75s\n{tunnel}\n\
              frontend pages\nbind {address}\noption forwardfor\nhttp-after-response set-header Via haproxy\n\
