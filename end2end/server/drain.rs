@@ -1,5 +1,4 @@
-//! SIGTERM and SIGINT: no new clients are accepted, the others are closed with 1001, and the process exits with 0 in
-//! time.
+//! SIGTERM and SIGINT: no new clients are accepted, clients are closed with 1001, and the process exits with 0 in time.
 
 use std::time::Instant;
 
@@ -38,6 +37,7 @@ async fn clients_that_do_not_answer_cannot_delay_the_exit() {
     let _half_a_request = TcpStream::connect(server.address)
         .await
         .expect("the server listens");
+
     let began = Instant::now();
     server.signal("TERM");
 
@@ -56,7 +56,7 @@ async fn a_reader_behind_the_ring_is_closed_with_1001() {
     let mut slow = server.raw_with("id=slow", "fanfare.v1").await;
     let mut speaker = server.join("speaker").await;
 
-    // More than the ring and the kernel hold together.
+    // More than the ring and the kernel can hold together.
     let long = "x".repeat(10_000);
     for _message in 0..3000 {
         speaker.send(long.as_str()).await;
@@ -64,7 +64,6 @@ async fn a_reader_behind_the_ring_is_closed_with_1001() {
     }
 
     server.signal("TERM");
-
     assert_eq!(slow.close_code().await, 1001);
 
     let (status, log) = server.end().await;

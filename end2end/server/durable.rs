@@ -1,4 +1,4 @@
-//! Acknowledged messages outlast the process, however it ends.
+//! Acknowledged messages survive every kind of exit of the process.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -77,7 +77,7 @@ async fn receive(mut peer: Peer) -> Vec<Value> {
     received
 }
 
-/// Reads all messages after `after`, which must have no hole; returns them and the epoch.
+/// Reads all messages after `after`, which must be contiguous; returns them and the epoch.
 async fn read_all(server: &Server, after: u64, epoch: Option<&str>) -> (Vec<Value>, String) {
     let epoch = epoch.map_or(String::new(), |epoch| format!("&epoch={epoch}"));
 
@@ -124,7 +124,7 @@ async fn kill_round(data: &Path, round: u64, before: &mut u64, epoch: &mut Optio
         )));
     }
 
-    // The kill comes in the middle of the load, at a random place.
+    // The server is killed under load, after a random number of acks.
     let enough = fastrand::u64(1..600);
 
     soon(async {
@@ -215,7 +215,6 @@ async fn a_restarted_server_continues_its_log_and_clients_resume() {
     let (mut ann, welcome) = join(&server, "id=ann&room=class").await;
     let epoch = welcome["epoch"].as_str().expect("text").to_owned();
     say(&mut ann, "before", Some("k1")).await;
-
     assert_eq!(find(&mut ann, "message").await["offset"], 1);
 
     server.log().await;
@@ -341,6 +340,7 @@ async fn crash_of_the_system(flags: &[&str]) {
     let epoch = welcome["epoch"].as_str().expect("text").to_owned();
     say(&mut ann, "first", None).await;
     find(&mut ann, "message").await;
+
     server.signal("KILL");
     server.end().await;
 
@@ -350,7 +350,7 @@ async fn crash_of_the_system(flags: &[&str]) {
     server.signal("KILL");
     server.end().await;
 
-    // The state file of another boot of the machine.
+    // A state file with another boot id looks like a restart of the machine.
     let path = data.path().join("fanfare.db.state");
     let record = std::fs::read(&path).expect("read");
     let mut record: Value = serde_json::from_slice(&record).expect("JSON");

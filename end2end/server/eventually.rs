@@ -1,4 +1,4 @@
-//! Waiting for what a server does in its own time.
+//! Waiting for asynchronous effects of a server.
 //!
 //! [`soon`] bounds the wait for a future. [`eventually`] polls a value until it meets a condition. Both fail the test
 //! when [`PATIENCE`] is over, so no test hangs.
@@ -24,7 +24,7 @@ pub(crate) async fn soon<T>(future: impl Future<Output = T>) -> T {
 
 /// Polls `probe` until its value meets `condition`, and returns that value.
 ///
-/// The panic at the end of the patience shows the last value.
+/// The panic after [`PATIENCE`] shows the last value.
 pub(crate) async fn eventually<T: Debug>(
     mut probe: impl AsyncFnMut() -> T,
     condition: impl Fn(&T) -> bool,

@@ -175,8 +175,8 @@ async fn publish_until_refused(peer: &mut Peer) -> Value {
     unreachable!("the loop ends when the disk is full")
 }
 
-/// Checks that `server`, started on a full disk, serves readers what they had in `epoch` and refuses what is
-/// published, until there is room.
+/// Checks that `server`, started on a full disk, serves the messages `before` in the epoch `epoch`, and refuses
+/// publishes until the disk has free space.
 async fn serves_readers_until_there_is_room(
     disk: &SmallDisk,
     server: &Server,
@@ -210,9 +210,11 @@ async fn a_server_stopped_on_a_full_disk_starts_for_readers() {
 
     let server = disk.start(&["--max-message", "64KiB"]);
     let (mut ann, welcome) = join(&server, "id=ann").await;
+
     disk.fill();
     publish_until_refused(&mut ann).await;
     let before = texts(&server).await;
+
     server.log().await;
     disk.fill();
 
@@ -305,6 +307,8 @@ async fn a_failed_fsync_ends_the_server_and_loses_nothing_acknowledged() {
         let Some(server) = Server::try_start_by(&mut command, &[]) else {
             continue;
         };
+
+
         let mut ann = try_join(&server).await;
         let before = match &mut ann {
             Some(ann) => welcome(ann).await.map(|welcome| welcome["epoch"].clone()),
@@ -370,6 +374,7 @@ async fn clock_jumps_of_30_days_lose_and_reorder_nothing() {
     let data = folder.path().join("data");
     fs::write(&clock, "0").expect("written");
     let file = clock.to_str().expect("text").to_owned();
+
     let server = Server::start_by(
         &mut faulty(&data, &[("FAULT_CLOCK", &file)]),
         &["--history-age", "7d"],

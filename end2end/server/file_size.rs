@@ -21,7 +21,6 @@ async fn a_write_beyond_the_file_size_limit_is_refused_and_readers_are_served() 
 
     let client = reqwest::Client::new();
     let url = server.url("/api/v1/rooms/lobby/messages");
-
     let mut stored = 0;
 
     let refused = loop {

@@ -23,7 +23,7 @@ async fn send(server: &Server, request: &str) -> TcpStream {
     stream
 }
 
-/// Opens a stream and reads its head; by then its reader is in the room.
+/// Opens a stream, reads its head, and waits until its reader is in the room.
 async fn follow(server: &Server) -> TcpStream {
     let mut stream = send(server, STREAM).await;
     let mut head = Vec::new();
@@ -86,6 +86,7 @@ async fn a_stream_reader_that_half_closes_or_disconnects_leaves_at_once() {
     let mut half_closed = follow(&server).await;
     soon(half_closed.shutdown()).await.expect("shut down");
     until(&server, "fanfare_connections", 0).await;
+
     let mut rest = Vec::new();
     soon(half_closed.read_to_end(&mut rest))
         .await

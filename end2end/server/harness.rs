@@ -64,6 +64,7 @@ impl Server {
         let data = tempfile::tempdir().expect("a folder");
         let mut command = program();
         command.arg("--data").arg(data.path());
+
         let mut server =
             Self::spawn(&mut command, flags, stderr.into()).expect("the program listens");
         server.data = Some(data);
@@ -82,11 +83,13 @@ impl Server {
         } else {
             &["--message-rate", "0"][..]
         };
+
         let quiet = if flags.contains(&"--listen") {
             &QUIET[2..]
         } else {
             QUIET
         };
+
         let mut child = command
             .args(quiet)
             .args(unlimited)
@@ -104,6 +107,7 @@ impl Server {
         };
         let addresses = address("listening on ").zip(address("ops on "));
         let stderr = child.stderr.take();
+
         let log = thread::spawn(move || {
             let mut text = String::new();
             if let Some(mut stderr) = stderr {
@@ -116,6 +120,7 @@ impl Server {
             child.wait().expect("it ends");
             return None;
         };
+
         Some(Self {
             address,
             ops,
@@ -240,7 +245,7 @@ impl Server {
         Raw::open(self.address, "id=raw", None).await
     }
 
-    /// Opens such a connection with `subprotocol`.
+    /// Opens a connection with `query` and `subprotocol` whose bytes the test writes itself.
     pub(crate) async fn raw_with(&self, query: &str, subprotocol: &str) -> Raw {
         Raw::open(self.address, query, Some(subprotocol)).await
     }

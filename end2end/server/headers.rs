@@ -39,7 +39,6 @@ async fn every_response_has_the_security_headers() {
     let server = Server::start(&[]);
 
     let page = server.url("/nowhere");
-
     for (url, status) in [
         (server.url("/"), 200),
         (server.url("/api/v1/openapi.json"), 200),
@@ -163,6 +162,7 @@ async fn the_page_may_be_framed_only_by_named_origins() {
         let response = get(server.url("/")).await;
         let policy = header(&response, "content-security-policy");
         assert_eq!(directive(policy, "frame-ancestors"), allowed);
+
         let response = get(server.url("/api/v1/openapi.json")).await;
         assert_eq!(header(&response, "content-security-policy"), NOTHING);
     }

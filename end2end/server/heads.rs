@@ -18,6 +18,7 @@ async fn answer(server: &Server, target: &str, headers: &str) -> String {
     soon(stream.write_all(head.as_bytes()))
         .await
         .expect("written");
+
     let mut answer = Vec::new();
     soon(stream.read_to_end(&mut answer))
         .await

@@ -148,6 +148,7 @@ async fn a_search_covers_all_kept_messages_and_no_deleted_ones() {
     let lines: Vec<_> = (1..=3000)
         .map(|number| json!({ "text": format!("number {number}") }))
         .collect();
+
     for batch in lines.chunks(1000) {
         let body: String = batch.iter().map(|line| format!("{line}\n")).collect();
         let post = Client::new().post(server.url(MESSAGES)).body(body);
@@ -174,6 +175,7 @@ async fn a_room_is_described_by_its_bounds_its_members_and_whether_it_is_closed(
     let server = Server::start(&["--history-messages", "2"]);
     let unused = get(&server, "/api/v1/rooms/runs%2F7").await;
     let (_ann, welcome) = join(&server, "id=ann&room=runs/7").await;
+
     for text in ["1", "2", "3"] {
         publish(&server, "runs%2F7", text).await;
     }

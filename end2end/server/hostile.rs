@@ -1,7 +1,7 @@
 //! A hundred hostile clients of each kind: other clients lose nothing, and the memory of the server stays bounded.
 //!
-//! Each attack lasts 2 seconds, or `FANFARE_ATTACK_SECONDS`. With that variable the machine must be idle otherwise:
-//! the latency of other clients is checked too.
+//! Each attack lasts 2 seconds, or `FANFARE_ATTACK_SECONDS`. With that variable the latency of other clients is checked
+//! too, so the machine must be otherwise idle.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -43,6 +43,7 @@ async fn survives(kind: Kind) {
         &server,
     )
     .await;
+
     assert!(attack.is_running());
     assert!(server.is_running());
 

@@ -157,13 +157,13 @@ async fn streams_do_not_count_against_the_limit_of_requests() {
             .await
             .expect("the server listens");
         stream.write_all(request).await.expect("written");
+
         let mut status = [0; 12];
         soon(stream.read_exact(&mut status))
             .await
             .expect("an answer");
 
         assert_eq!(&status, b"HTTP/1.1 200");
-
         streams.push(stream);
     }
 
@@ -235,6 +235,7 @@ async fn connections_without_a_whole_request_are_closed_after_the_header_timeout
             .await
             .expect("the server listens");
         stream.write_all(opening.as_bytes()).await.expect("written");
+
         let mut answer = Vec::new();
         soon(stream.read_to_end(&mut answer))
             .await
@@ -262,14 +263,15 @@ async fn concurrent_history_requests_beyond_one_are_refused() {
 
     ann.send("x".repeat(200_000)).await;
     ann.text().await;
+
     let mut curious = server.raw_with("id=curious", "fanfare.v1").await;
 
     let before = server.resident_bytes();
     curious
         .write(&masked(0x81, br#"{"type":"history"}"#).repeat(500))
         .await;
-    let mut refused = 0;
 
+    let mut refused = 0;
     while refused < 400 {
         let (_, payload) = curious.frame().await;
         refused += usize::from(

@@ -63,7 +63,7 @@ async fn log_lines_without_a_reader_are_dropped_and_counted() {
 async fn a_log_reader_that_stops_reading_delays_nothing() {
     let (_unread, mut writer) = io::pipe().expect("a pipe");
 
-    // The capacity of a pipe (pipe(7)): the pipe is full.
+    // Fills the pipe: this is its capacity (pipe(7)).
     writer.write_all(&[b'\n'; 65536]).expect("there is room");
 
     let server = Server::start_logging_to(writer, &[]);
@@ -94,6 +94,7 @@ async fn a_full_or_closed_standard_output_does_not_stop_the_server() {
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
         let address = free.local_addr().expect("an address").to_string();
         drop(free);
+
         let mut server = tokio::process::Command::from(program())
             .args(["--listen", &address, "--ops-listen", "off", "--data"])
             .arg(data.path())

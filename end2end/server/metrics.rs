@@ -38,7 +38,6 @@ pub(crate) async fn store_state(server: &Server) -> &'static str {
     }
 
     assert_eq!(found.len(), 1, "{found:?}");
-
     found[0]
 }
 
@@ -72,14 +71,13 @@ async fn each_close_is_counted_by_its_code() {
     fast.send("one").await;
     fast.send("two").await;
     assert_eq!(fast.close_code().await, 4001);
-
     until(&server, &closed("4001"), 1).await;
+
     server.join("polite").await.leave().await;
     until(&server, &closed("client"), 1).await;
 
     let mut wrong = server.join_with("room=No+Room").await;
     assert_eq!(wrong.close_code().await, 4502);
-
     until(&server, &closed("4502"), 1).await;
 
     let mut broken = server.raw().await;
@@ -89,10 +87,11 @@ async fn each_close_is_counted_by_its_code() {
     let mut garbled = server.raw().await;
     garbled.write(&masked(0x81, &[0xff])).await;
     until(&server, &closed("1007"), 1).await;
+
     drop(server.join("gone").await);
     until(&server, &closed("lost"), 1).await;
-    let _here = server.join("here").await;
 
+    let _here = server.join("here").await;
     until(&server, "fanfare_connections", 1).await;
 }
 
@@ -121,6 +120,7 @@ async fn each_refusal_and_each_gap_is_counted_by_its_code() {
     assert_eq!(next(&mut late, "gap").await["count"], 2);
 
     until(&server, "fanfare_gaps_total{reason=\"expired\"}", 1).await;
+
     soon(reqwest::get(server.url("/api/v1/rooms/No-Room/messages")))
         .await
         .expect("an answer");

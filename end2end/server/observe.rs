@@ -1,4 +1,4 @@
-//! Metrics: the counts are right, and the dashboard, the alerts and the documentation name only existing series.
+//! Metrics: correct counts, and a dashboard, alerts and documentation that name only existing series.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -79,6 +79,7 @@ pub(crate) async fn busy() -> Server {
 async fn published_stored_and_delivered_messages_are_counted() {
     let server = busy().await;
     until(&server, "fanfare_messages_delivered_total", 6).await;
+
     assert_eq!(
         figure(
             &server,
@@ -122,6 +123,7 @@ async fn dashboard_and_alerts_query_only_existing_series() {
     let server = busy().await;
     let metrics = metrics(&server).await;
     let live = series(&metrics);
+
     let dashboard: Value = serde_json::from_str(&file("deploy/grafana.json")).expect("JSON");
     let panels = dashboard["panels"].as_array().expect("panels");
     let targets = panels

@@ -117,9 +117,10 @@ async fn every_kind_of_leave_frees_one_connection() {
             0 => server.join_when_free("id=clean").await.leave().await,
             1 => drop(server.join_when_free("id=abrupt").await),
             _ => {
-                // A client that is closed for an invalid frame leaves in another way.
+                // The server closes this client for an invalid frame, which is another way to leave.
                 let place = server.join_when_free("id=place").await;
                 place.leave().await;
+
                 let mut raw = server.raw().await;
                 raw.write(&masked(0xFF, b"nonsense")).await;
                 assert_eq!(raw.close_code().await, 1002);

@@ -119,6 +119,7 @@ async fn prometheus_accepts_the_alerts_and_detects_a_server_that_is_down() {
     eventually(async || alerts(&prometheus).await, is_calm).await;
 
     drop(server);
+
     let is_pending = |alerts: &Vec<Alert>| {
         alerts
             .iter()

@@ -20,7 +20,7 @@ const NAME: &str = "chat.example.org";
 /// The timeout that replaces the 75 s of the examples.
 const SHORT: &str = "1s";
 
-/// Reads the file `name` in `deploy/` and replaces each of these texts, which must be in it.
+/// Reads the file `name` in `deploy/` and replaces each text of `exchanged`, which must be in it.
 fn example(name: &str, exchanged: &[(&str, &str)]) -> String {
     let path = Path::new(env!("CARGO_MANIFEST_DIR"))
         .join("deploy")
@@ -103,6 +103,7 @@ async fn use_through(proxy: &Daemon) {
     request
         .headers_mut()
         .insert("x-forwarded-for", HeaderValue::from_static("203.0.113.7"));
+
     let (mut ann, _) = soon(tokio_tungstenite::connect_async(request))
         .await
         .expect("accepted");
@@ -112,7 +113,6 @@ async fn use_through(proxy: &Daemon) {
         .get(format!("{rooms}/stream?after=0"))
         .header("host", NAME)
         .send();
-
     let mut stream = soon(stream).await.expect("an answer").bytes_stream();
 
     let published = client

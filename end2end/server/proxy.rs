@@ -1,4 +1,4 @@
-//! Trusted proxies: limits by address use the address of the client, and clients cannot forge another.
+//! Trusted proxies: limits by address use the address of the client, and clients cannot forge it.
 
 use crate::eventually::soon;
 use crate::harness::Server;
@@ -62,7 +62,7 @@ async fn behind_a_trusted_proxy_each_client_has_its_own_connection_limit() {
     for headers in [
         &[][..],
         &[(X_FORWARDED_FOR, "192.0.2.1")],
-        // A chain of two proxies, in front of which the client forged an address.
+        // A chain of two proxies. The client itself sent the first address, which is forged.
         &[(X_FORWARDED_FOR, "192.0.2.1, 192.0.2.2, 10.0.0.7")],
         &[(X_FORWARDED_FOR, "2001:db8::1")],
         &[(FORWARDED, "for=\"[2001:db8:0:1::1]:4711\";proto=https")],

@@ -120,6 +120,7 @@ async fn a_batch_with_an_invalid_line_stores_nothing_and_names_the_line() {
             .contains("1000"),
         "{answer}"
     );
+
     assert_eq!(
         get(&server, "/api/v1/rooms/lobby/messages").await["head"],
         0
@@ -132,6 +133,7 @@ async fn an_idempotency_key_makes_a_publish_repeatable_but_not_a_batch() {
 
     let first = fetch(post(&server, "text/plain", "once").header("idempotency-key", "k")).await;
     let again = fetch(post(&server, "text/plain", "once").header("idempotency-key", "k")).await;
+
     assert_eq!(first.0, 201);
     assert_eq!(again.0, 201);
     assert_eq!(first.1["offset"], 1);
@@ -252,14 +254,17 @@ async fn a_room_name_with_slashes_is_one_room_on_every_way_in() {
 
     let mut ann = server.join_with(&format!("room={room}&id=ann")).await;
     let mut other = server.join_with("room=runs/EU:7/~ann@x.org&id=bob").await;
+
     let post = Client::new().post(server.url(&format!("{api}/messages")));
     let (status, answer) = fetch(post.header("content-type", "text/plain").body("over HTTP")).await;
 
     assert_eq!(status, 201);
     assert_eq!(answer["room"], room);
     assert_eq!(ann.text().await, "over HTTP");
+
     let history = get(&server, &format!("{api}/messages")).await;
     assert_eq!(history["messages"][0]["text"], "over HTTP");
+
     for path in [
         format!("/r/{room}"),
         format!("/r/{}", room.replace('/', "%2F")),

@@ -35,6 +35,7 @@ async fn post(server: &Server, from: &str, address: &str) -> (u16, String) {
         .header(X_FORWARDED_FOR, address)
         .json(&serde_json::json!({ "text": "x", "from": from }));
     let (status, answer) = fetch(request).await;
+
     (
         status,
         answer["error"]["message"]
@@ -84,15 +85,18 @@ async fn one_id_has_one_rate_for_all_connections_and_http() {
 
     let message = refused_post(&server, "ann", "127.0.0.1").await;
     assert!(message.contains("--id-rate"), "{message}");
+
     assert_ne!(
         figure(&server, "fanfare_rate_limited_total{quota=\"id\"}").await,
         0
     );
+
     assert_eq!(
         publish_again(&mut bob).await,
         None,
         "bob has not published yet"
     );
+
     assert_eq!(
         post(&server, "ann", "192.0.2.1").await.0,
         201,
@@ -163,10 +167,12 @@ async fn all_clients_of_one_address_share_one_rate() {
         message.contains("one address may send 1 messages a second, 3 at once (--address-rate)"),
         "{message}"
     );
+
     assert_ne!(
         figure(&server, "fanfare_rate_limited_total{quota=\"address\"}").await,
         0
     );
+
     assert_eq!(
         post(&server, "ann", "2001:db8:0:1::1").await.0,
         201,

@@ -1,4 +1,4 @@
-//! WebSocket connections whose bytes the test writes itself, to send what no library would.
+//! WebSocket connections whose bytes the test writes itself, to send frames that no library would send.
 
 use std::net::SocketAddr;
 
@@ -91,6 +91,7 @@ impl Raw {
                 127 => self.stream.read_u64().await.expect("a length"),
                 short => u64::from(short),
             };
+
             let mut payload = vec![0; length as usize];
             self.stream
                 .read_exact(&mut payload)
@@ -133,6 +134,7 @@ pub(crate) async fn answer(address: SocketAddr, request: &str) -> String {
         .await
         .expect("the server listens");
     stream.write_all(request.as_bytes()).await.expect("written");
+
     let mut answer = Vec::new();
     soon(stream.read_to_end(&mut answer))
         .await

@@ -29,6 +29,7 @@ async fn history_is_read_backwards_in_pages() {
 
         (offsets, page["more"].as_bool().expect("a bool"))
     };
+
     assert_eq!(
         page(json!({ "type": "history", "limit": 3 })).await,
         (vec![8, 9, 10], true)
@@ -91,7 +92,7 @@ async fn a_reader_that_falls_behind_the_ring_is_served_from_the_store() {
     let mut slow = server.raw_with("id=slow", "fanfare.v1").await;
     let mut speaker = server.join("speaker").await;
 
-    // More than the ring and the kernel hold together: 6,000 messages of 10 KB.
+    // More than the ring and the kernel can hold together: 6,000 messages of 10 KB.
     speaker.publish_long(MESSAGES, 10_000).await;
 
     assert!(

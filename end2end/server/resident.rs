@@ -112,7 +112,7 @@ async fn unread_answers(server: &Server) {
         unread.extend(join_all((0..20).map(request_history)).await);
     }
 
-    // By then all requests are answered or refused.
+    // The server is within the budget again when all requests are answered or refused.
     let held = async || figure(server, "fanfare_held_bytes").await;
     eventually(held, |bytes| *bytes <= BUDGET).await;
 

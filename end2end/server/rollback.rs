@@ -199,6 +199,7 @@ async fn a_server_killed_during_its_start_or_shutdown_keeps_its_epoch() {
         // The pause is under test: the kill comes at another moment of the shutdown in each round.
         std::thread::sleep(std::time::Duration::from_micros(500 * round));
         kill(server).await;
+
         let mut starting = crate::harness::program()
             .args(["--listen", "127.0.0.1:0", "--ops-listen", "off", "--data"])
             .arg(data.path())

@@ -206,6 +206,7 @@ impl Source {
                 .strip_prefix(floor)
                 .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
         };
+
         FLOORS
             .iter()
             .map(|(floor, _)| *floor)

@@ -94,7 +94,7 @@ async fn a_body_that_gets_no_memory_in_time_is_refused_with_the_limit_and_counte
         half_sent.push(stream);
     }
 
-    // The bodies that wait are refused when their time is over.
+    // Waiting bodies are refused after a timeout.
     let mut refused = 0;
 
     for stream in &mut half_sent {
@@ -230,6 +230,7 @@ async fn behind_a_trusted_proxy_connections_are_shared_by_client() {
             .write_all(request(client).as_bytes())
             .await
             .expect("written");
+
         let mut answer = [0; 12];
         soon(stream.read_exact(&mut answer))
             .await
@@ -323,6 +324,7 @@ async fn sockets_beyond_the_file_limit_are_answered_503_and_counted() {
         let request = b"GET /api/v1/openapi.json HTTP/1.1\r\nHost: localhost\r\n\r\n";
         // A refused connection may be closed already.
         let _ = stream.write_all(request).await;
+
         let mut answer = [0; 12];
         if soon(stream.read_exact(&mut answer)).await.is_ok() {
             answers += usize::from(answer.ends_with(b"503"));

@@ -90,9 +90,11 @@ async fn send(
     let request = headers.iter().fold(request, |request, (name, value)| {
         request.header(*name, *value)
     });
+
     let answer = soon(request.send()).await.expect("an answer");
     let status = answer.status();
     let all = answer.headers().clone();
+
     let output = |name| {
         all.get(name)
             .map(|value| value.to_str().expect("text").to_owned())

@@ -1,4 +1,4 @@
-//! Streams over HTTP that are not read: their memory, and what they get when they read again.
+//! Streams over HTTP whose clients do not read: their memory, and catching up afterwards.
 
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -7,13 +7,14 @@ use tokio::net::TcpStream;
 use crate::eventually::soon;
 use crate::harness::Server;
 
-/// Opens a stream and reads only its head; by then its reader is in the room.
+/// Opens a stream and reads only its head. Its reader is in the room when the head arrives.
 async fn unread(server: &Server) -> BufReader<TcpStream> {
     let mut stream = TcpStream::connect(server.address)
         .await
         .expect("the server listens");
     let request = "GET /api/v1/rooms/lobby/stream HTTP/1.1\r\nHost: localhost\r\nAccept: application/x-ndjson\r\n\r\n";
     stream.write_all(request.as_bytes()).await.expect("written");
+
     let mut reader = BufReader::new(stream);
     let mut line = String::new();
 

@@ -1,5 +1,5 @@
 //! The clients in the documentation and the examples in Rust, run unchanged: each sends or receives every message once
-//! and in order, over a restart of the server.
+//! and in order, across a restart of the server.
 
 use std::io::{BufRead, BufReader};
 use std::net::SocketAddr;
@@ -30,6 +30,7 @@ impl Snippet {
             .expect("the program is installed: run scripts/setup.sh test");
         let output = BufReader::new(child.stdout.take().expect("piped"));
         let (sender, lines) = mpsc::channel();
+
         thread::spawn(move || {
             output
                 .lines()
@@ -289,6 +290,7 @@ async fn request(stream: &mut TcpStream) -> String {
         let is_length = name.eq_ignore_ascii_case("content-length");
         is_length.then(|| value.parse().expect("a length"))
     });
+
     let mut body = vec![0; length.unwrap_or_default()];
     stream.read_exact(&mut body).await.expect("a body");
 

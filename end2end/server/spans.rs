@@ -51,7 +51,7 @@ impl Collector {
                     .into_iter()
                     .flat_map(|scope| scope.spans)
                 {
-                    // The test may be over.
+                    // The send fails if the test is over.
                     let _ = sender.send((service.clone(), span));
                 }
             }
@@ -312,6 +312,7 @@ async fn server_errors_are_error_spans_and_refusals_are_not() {
         &mut command,
         &["--otlp-endpoint", &collector.address, "--max-rooms", "1"],
     );
+
     // The only room is in use.
     let _ann = server.join_with("room=first&id=ann").await;
 
@@ -383,6 +384,7 @@ async fn a_silent_collector_delays_nothing_and_dropped_spans_are_counted() {
     eventually(dropped, |count| *count > 0).await;
 
     publish(&server, "lobby", "as if nothing were").await;
+
     let began = Instant::now();
     server.signal("TERM");
 

@@ -213,6 +213,7 @@ async fn readers_of_every_dialect_receive_the_same_messages_in_the_same_order() 
     for offset in 1..=EACH * 6 {
         let frame = next(&mut typed, "message").await;
         assert_eq!(frame["offset"], offset);
+
         let event = events.next("message").await;
         let line = lines.next().await;
         assert_eq!(event, frame);

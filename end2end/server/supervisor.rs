@@ -44,12 +44,14 @@ async fn the_service_manager_is_notified_of_ready_watchdog_and_stopping() {
     manager
         .set_read_timeout(Some(PATIENCE))
         .expect("it may wait");
+
     let mut command = program();
     command
         .env("NOTIFY_SOCKET", &path)
         .env("WATCHDOG_USEC", "20000")
         .arg("--data")
         .arg(folder.path());
+
     let server = Server::start_by(&mut command, &[]);
 
     assert_eq!(notification(&manager), "READY=1");
@@ -109,7 +111,7 @@ async fn a_restart_on_a_passed_socket_refuses_no_connection() {
     }
 }
 
-/// Publishes again and again, each time over a new connection, and fails if one is refused.
+/// Publishes repeatedly, each time over a new connection, and fails if a connection is refused.
 async fn visit(address: SocketAddr, visitor: usize, is_over: Arc<AtomicBool>) -> usize {
     let mut visits = 0;
 
@@ -144,6 +146,7 @@ fn a_passed_socket_that_cannot_be_served_is_an_error() {
         .arg(program.get_program())
         .arg("--data")
         .arg(folder.path());
+
     let Output { status, stderr, .. } = command
         .stdin(OwnedFd::from(one))
         .output()

@@ -106,7 +106,7 @@ fn one(tokens: &mut Tokens<'_>, allowed: &[String]) -> bool {
     }
 
     match tokens.next_if_eq(&"WITH") {
-        // A licence with an exception is a licence of its own.
+        // A licence with an exception counts as a separate licence.
         Some(_) => {
             let exception = tokens.next().expect("an exception");
             allowed.contains(&format!("{token} WITH {exception}"))

@@ -57,11 +57,13 @@ async fn connect(address: SocketAddr, authority: &Authority) -> TlsStream<TcpStr
     roots
         .add(CertificateDer::from_pem_file(authority.file()).expect("a certificate"))
         .expect("an authority");
+
     let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
         .with_safe_default_protocol_versions()
         .expect("versions")
         .with_root_certificates(roots)
         .with_no_client_auth();
+
     let stream = soon(TcpStream::connect(address)).await.expect("it listens");
     let name = ServerName::from(address.ip());
 
@@ -104,7 +106,7 @@ async fn page_api_and_websocket_work_over_tls() {
         Message::text("in private")
     );
 
-    // More than the buffers on the way hold.
+    // More than the buffers on the way can hold.
     let long = "x".repeat(60_000);
 
     for _ in 0..40 {
@@ -180,6 +182,7 @@ async fn connections_that_do_not_speak_tls_or_send_nothing_are_closed_and_counte
         &authority.certify("IP:127.0.0.1", -1, 20),
         &["--header-timeout", "200ms"],
     );
+
     let mut plain = soon(TcpStream::connect(server.address))
         .await
         .expect("it listens");
@@ -187,6 +190,7 @@ async fn connections_that_do_not_speak_tls_or_send_nothing_are_closed_and_counte
         .write_all(b"GET / HTTP/1.1\r\nHost: localhost\r\n\r\n")
         .await
         .expect("sent");
+
     let mut answer = Vec::new();
     // The server may reset the connection.
     let _ = soon(plain.read_to_end(&mut answer)).await;
@@ -208,6 +212,7 @@ async fn connections_that_do_not_speak_tls_or_send_nothing_are_closed_and_counte
     let metrics = soon(reqwest::get(format!("http://{}/metrics", server.ops)))
         .await
         .expect("an answer");
+
     let metrics = soon(metrics.text()).await.expect("text");
     for counted in ["tls_handshake\"} 1", "header_timeout\"} 2"] {
         assert!(metrics.contains(counted), "{counted}: {metrics}");

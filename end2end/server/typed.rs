@@ -95,6 +95,7 @@ async fn a_message_carries_offset_prev_sender_and_key_and_its_sender_gets_an_ack
 
     let (mut ann, _) = join(&server, "id=ann").await;
     let (mut bob, _) = join(&server, "id=bob").await;
+
     say(&mut ann, "one", None).await;
     say(&mut ann, "<b>\"zwei\"</b>\n三", Some("k1")).await;
 
@@ -251,7 +252,7 @@ async fn a_typed_client_that_is_too_fast_gets_an_error_and_may_retry() {
     assert_eq!(error["key"], "2");
     assert_eq!(error["retry"], true);
 
-    // The pace of a client that retries: without it the frames would be a flood.
+    // Real clients pause before a retry.
     let mut pace = tokio::time::interval(Duration::from_millis(20));
     let ack = soon(async {
         loop {

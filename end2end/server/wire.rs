@@ -52,7 +52,7 @@ async fn each_invalid_frame_is_answered_with_its_close_code() {
     for (name, bytes, code) in cases {
         let mut raw = server.raw().await;
         raw.write(bytes).await;
-        // More than the server reads: the Close frame must arrive nevertheless.
+        // More than the server reads: the Close frame must still arrive.
         raw.write(&masked(0x82, &[0; 60_000])).await;
         assert_eq!(raw.close_code().await, *code, "{name}");
     }

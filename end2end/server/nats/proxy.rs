@@ -1,5 +1,5 @@
-//! A TCP proxy in front of NATS. It can be silenced: bytes are then neither delivered nor refused, as when a cable is
-//! pulled somewhere on the way. It can also hold back the publishes of one subject, as a slow NATS would.
+//! A TCP proxy in front of NATS. It can be silenced: bytes are then neither delivered nor refused, as with an unplugged
+//! cable. It can also hold back the publishes of one subject, as a slow NATS would.
 
 use std::sync::Arc;
 
@@ -53,7 +53,7 @@ impl NatsProxy {
         }
     }
 
-    /// Stops or resumes forwarding. Bytes that came meanwhile are delivered afterwards, as by TCP.
+    /// Stops or resumes forwarding. Bytes that arrived meanwhile are delivered afterwards, as TCP does.
     pub(crate) fn silence(&self, is_silent: bool) {
         self.is_silent.send_replace(is_silent);
     }
@@ -100,6 +100,7 @@ async fn carry(
     let Ok(server) = TcpStream::connect(("127.0.0.1", port)).await else {
         return;
     };
+
     let (from_client, to_client) = client.into_split();
     let (from_server, to_server) = server.into_split();
     let (sender, frames) = mpsc::unbounded_channel();
@@ -108,6 +109,7 @@ async fn carry(
         Box::pin(write_frames(frames, to_server, silence.clone())),
         Box::pin(pump(from_server, to_client, silence)),
     ];
+
     futures::future::select_all(ends).await;
 }
 
