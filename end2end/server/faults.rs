@@ -308,7 +308,6 @@ async fn a_failed_fsync_ends_the_server_and_loses_nothing_acknowledged() {
             continue;
         };
 
-
         let mut ann = try_join(&server).await;
         let before = match &mut ann {
             Some(ann) => welcome(ann).await.map(|welcome| welcome["epoch"].clone()),

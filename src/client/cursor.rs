@@ -108,15 +108,18 @@ impl Cursor {
     pub fn query(&self, room: &RoomName, id: Option<&UserId>) -> String {
         let mut query = form_urlencoded::Serializer::new(String::new());
         query.append_pair("room", room.as_str());
+
         if let Some(id) = id {
             query.append_pair("id", id.as_str());
         }
+
         if let Some(ReadPosition { epoch, offset }) = &self.position {
             query.append_pair("after", &offset.to_string());
             if let Some(epoch) = epoch {
                 query.append_pair("epoch", epoch.as_str());
             }
         }
+
         query.finish()
     }
 

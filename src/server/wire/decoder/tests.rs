@@ -32,10 +32,12 @@ fn owned(incoming: Incoming<'_>) -> Decoded {
 /// Returns a client's frame with the given first byte.
 fn frame(first: u8, payload: &[u8]) -> Vec<u8> {
     let unmasked = encode(Opcode::Text, payload);
+
     let mut bytes = unmasked[..unmasked.len() - payload.len()].to_vec();
     bytes[0] = first;
     bytes[1] |= 0x80;
     bytes.extend_from_slice(&MASK);
+
     bytes.extend(
         payload
             .iter()
