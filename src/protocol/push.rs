@@ -85,6 +85,16 @@ pub enum Push {
 }
 
 impl Push {
+    /// Creates the error `code`, about the publish with `key` if it has one.
+    pub const fn error(code: ErrorCode, message: String, key: Option<Key>) -> Self {
+        Self::Error {
+            code,
+            message,
+            retry: code.invites_retry(),
+            key,
+        }
+    }
+
     /// Reports whether the frame carries or acknowledges messages, which proves that the connection works.
     pub const fn is_progress(&self) -> bool {
         matches!(

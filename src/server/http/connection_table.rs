@@ -212,50 +212,11 @@ mod tests {
     use futures::FutureExt;
 
     use super::*;
-    use crate::server::hub::HubSettings;
-    use crate::server::moderation::Moderation;
-    use crate::server::room::{DedupLimits, LogLimits};
     use crate::server::run_clock::RunClock;
-    use crate::server::store::{Backend, MemoryStore, Retention};
-
-    fn hub() -> Hub {
-        let hour = Duration::from_secs(3600);
-        let keys = DedupLimits {
-            messages: 1,
-            age: hour,
-        };
-        let store = MemoryStore::new(Retention {
-            messages: 1,
-            bytes: 1,
-            age: hour,
-            keys,
-        });
-
-        let settings = HubSettings {
-            max_connections: 1,
-            max_connections_per_ip: 1,
-            max_rooms: 1,
-            max_room_members: 1,
-            memory_budget: usize::MAX,
-            log: LogLimits {
-                messages: 1,
-                bytes: 1,
-            },
-            sweep_every: hour,
-        };
-
-        let moderation = Moderation::open("no such file".into()).expect("no bans");
-        Hub::new(
-            settings,
-            Backend::single(store),
-            moderation,
-            RunClock::new(),
-        )
-    }
 
     #[test]
     fn a_connection_from_an_address_with_few_replaces_one_from_the_address_with_the_most() {
-        let hub = hub();
+        let hub = Hub::in_memory(1, RunClock::new());
         let table = Arc::new(ConnectionTable::new(hub.clone(), 3, 2));
         let enter = |address: &str| {
             let activity = Arc::new(Activity::new(&hub));
@@ -281,7 +242,7 @@ mod tests {
 
     #[test]
     fn a_request_from_a_proxy_counts_for_its_client() {
-        let hub = hub();
+        let hub = Hub::in_memory(1, RunClock::new());
         let table = Arc::new(ConnectionTable::new(hub.clone(), 9, 1));
         let host = |address: &str| IpBucket::of(address.parse().expect("an address"));
         let enter = || {

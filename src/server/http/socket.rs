@@ -17,7 +17,7 @@ use crate::server::http::extract::{self, Query};
 use crate::server::http::middleware::authenticated;
 use crate::server::moderation::{AccessRequest, Denied, Moderation};
 use crate::server::session::{IpBucket, RateLimit};
-use crate::server::transport::{Handshake, PendingConnection, permissions, reject};
+use crate::server::transport::{FrameSender, Handshake, PendingConnection, Permissions, reject};
 
 /// The query parameters of `/ws`.
 #[derive(Debug, Deserialize)]
@@ -56,13 +56,7 @@ impl ConnectRejection {
             return None;
         };
 
-        let code = ErrorCode::NotAllowed;
-        Some(Push::Error {
-            code,
-            message: denied.to_string(),
-            retry: code.invites_retry(),
-            key: None,
-        })
+        Some(Push::error(ErrorCode::NotAllowed, denied.to_string(), None))
     }
 }
 
@@ -137,18 +131,18 @@ pub(super) async fn open(
         host,
         state.hub.now(),
     );
-    let permissions = permissions(&principal, admission.room());
-    let pending = PendingConnection {
-        admission,
-        hub: state.hub.clone(),
-        id,
-        proven: principal.proven().cloned(),
+    let sender = FrameSender {
+        id: id.clone(),
         rate_limit,
-        permissions,
         verifier: state.verifier.clone(),
-        address,
+    };
+    let pending = PendingConnection {
+        permissions: Permissions::new(&principal, admission.room()),
+        admission,
+        id: Some(id),
+        proven: principal.proven().cloned(),
         settings: state.connection.clone(),
     };
 
-    Ok(pending.spawn(handshake))
+    Ok(pending.open_websocket(handshake, sender))
 }

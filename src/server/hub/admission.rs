@@ -5,10 +5,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use crate::protocol::CloseCode;
-use crate::protocol::Offset;
-use crate::protocol::RoomName;
-use crate::protocol::UserId;
+use crate::protocol::{CloseCode, Offset, RoomName, UserId};
 use crate::server::hub::connections::unreachable_notice;
 use crate::server::hub::{
     Closing, ConnectionEntry, Hub, Resume, Room, StartPosition, Subscriber, now_millis,
@@ -49,28 +46,30 @@ pub enum Refusal {
 /// A slot that is reserved before the connection exists. Dropping it returns the slot.
 #[derive(Debug)]
 pub struct Admission {
+    room: RoomSlot,
     slot: ConnectionSlot,
-    room: Arc<Room>,
     start: StartPosition,
     head: Offset,
     first: Offset,
 }
 
-/// One of the slots that the limits allow.
+/// One of the connections that the server allows.
 #[derive(Debug)]
 struct ConnectionSlot {
     hub: Hub,
     address: IpAddr,
-    /// The room, once a slot in the room is taken too.
-    room: Option<Arc<Room>>,
 }
+
+/// One of the connections that a room allows.
+#[derive(Debug)]
+struct RoomSlot(Arc<Room>);
 
 /// The membership of one connection in its room. Dropping it is the only way to leave, so a connection leaves exactly
 /// once.
 #[derive(Debug)]
 pub struct Membership {
+    room: RoomSlot,
     slot: ConnectionSlot,
-    room: Arc<Room>,
     /// The id under which the connection is present; `None` for a reader that is not a member.
     id: Option<UserId>,
     /// The id that the token proves, also for a reader that is not a member.
@@ -105,9 +104,9 @@ impl Admission {
         if Memory::of_process().is_tight() {
             return Err(Refusal::MemoryFull);
         }
-        let mut slot = ConnectionSlot::new(hub, address)?;
+        let slot = ConnectionSlot::new(hub, address)?;
         let room = hub.room(name).await?;
-        slot.enter(&room)?;
+        let room = RoomSlot::new(room, hub.0.max_room_members)?;
 
         let store = hub.store();
         let unavailable = |_| Refusal::StoreUnavailable;
@@ -121,8 +120,8 @@ impl Admission {
         }
 
         Ok(Self {
-            slot,
             room,
+            slot,
             start: StartPosition::new(&bounds, resume),
             head: bounds.head,
             first: bounds.first,
@@ -135,15 +134,15 @@ impl Admission {
         let Self { slot, room, .. } = self;
         let since = now_millis();
         if let Some(id) = &id {
-            room.presence.lock().join(id, since);
-            slot.hub.0.dirty_presence.mark(&room);
+            room.0.presence.lock().join(id, since);
+            slot.hub.0.dirty_presence.mark(&room.0);
         }
 
         let id_bytes = id.as_ref().map_or(0, |id| 2 * id.as_str().len());
         Membership {
             number: slot.hub.connections().next_number(),
-            slot,
             room,
+            slot,
             id,
             proven,
             since,
@@ -154,7 +153,12 @@ impl Admission {
 
     /// Returns the room.
     pub const fn room(&self) -> &Arc<Room> {
-        &self.room
+        &self.room.0
+    }
+
+    /// Returns the hub.
+    pub const fn hub(&self) -> &Hub {
+        &self.slot.hub
     }
 
     /// Returns the position at which the member begins to read, as of its admission. The member gets all later
@@ -199,10 +203,11 @@ impl Membership {
     /// Registers `subscriber` as the reader of this member.
     pub fn register(&mut self, subscriber: Arc<dyn Subscriber>) {
         let hub = &self.slot.hub;
-        let reader = self.room.add_reader(subscriber.clone());
+        let room = &self.room.0;
+        let reader = room.add_reader(subscriber.clone());
         let entry = ConnectionEntry {
             subscriber: subscriber.clone(),
-            room: self.room.clone(),
+            room: room.clone(),
             number: self.number,
             id: self.id.clone(),
             proven: self.proven.clone(),
@@ -220,7 +225,7 @@ impl Membership {
         if hub.is_draining() {
             subscriber.close(Closing::Drain(hub.reconnect_after()));
         }
-        let access = AccessRequest::new(account.as_ref(), self.slot.address, self.room.name());
+        let access = AccessRequest::new(account.as_ref(), self.slot.address, room.name());
         if hub.moderation().rules().admit(&access).is_err() {
             subscriber.close(Closing::Code(CloseCode::NotAllowed));
         }
@@ -231,12 +236,12 @@ impl Drop for Membership {
     fn drop(&mut self) {
         let hub = &self.slot.hub;
         if let Some(SubscriberKeys { reader, connection }) = self.keys {
-            self.room.remove_reader(reader);
+            self.room.0.remove_reader(reader);
             hub.connections().remove(connection);
         }
         if let Some(id) = &self.id {
-            self.room.presence.lock().leave(id, hub.now());
-            hub.0.dirty_presence.mark(&self.room);
+            self.room.0.presence.lock().leave(id, hub.now());
+            hub.0.dirty_presence.mark(&self.room.0);
         }
     }
 }
@@ -247,25 +252,28 @@ impl ConnectionSlot {
         Ok(Self {
             hub: hub.clone(),
             address,
-            room: None,
         })
-    }
-
-    /// Takes one of the slots in `room` too.
-    fn enter(&mut self, room: &Arc<Room>) -> Result<(), Refusal> {
-        if !room.enter(self.hub.0.max_room_members) {
-            return Err(Refusal::RoomFull);
-        }
-        self.room = Some(room.clone());
-        Ok(())
     }
 }
 
 impl Drop for ConnectionSlot {
     fn drop(&mut self) {
-        if let Some(room) = &self.room {
-            room.leave();
-        }
         self.hub.connections().count_out(self.address);
+    }
+}
+
+impl RoomSlot {
+    fn new(room: Arc<Room>, limit: usize) -> Result<Self, Refusal> {
+        if room.enter(limit) {
+            Ok(Self(room))
+        } else {
+            Err(Refusal::RoomFull)
+        }
+    }
+}
+
+impl Drop for RoomSlot {
+    fn drop(&mut self) {
+        self.0.leave();
     }
 }

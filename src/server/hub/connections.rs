@@ -217,8 +217,8 @@ impl Connections {
         Some(events)
     }
 
-    /// Notifies all clients whenever the store becomes unreachable, until dropped. Meanwhile messages of other nodes are
-    /// delayed and publishes are refused. Clients that connect get the notice too, and presence is sent again afterwards.
+    /// Notifies all clients whenever the store becomes unreachable, until dropped. Clients that connect meanwhile get
+    /// the notice too, and presence is sent again afterwards.
     pub(super) async fn watch_health(
         &self,
         mut health: watch::Receiver<Health>,
@@ -301,12 +301,7 @@ impl ConnectionEntry {
 /// Returns the notice that the store is unreachable.
 pub(super) fn unreachable_notice() -> Notice {
     let code = ErrorCode::StoreUnavailable;
-    Notice::new(Push::Error {
-        code,
-        message: UNREACHABLE.to_owned(),
-        retry: code.invites_retry(),
-        key: None,
-    })
+    Notice::new(Push::error(code, UNREACHABLE.to_owned(), None))
 }
 
 /// The first of many items, in order.

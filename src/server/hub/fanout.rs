@@ -82,6 +82,7 @@ impl Fanout {
                 room.append(frames.iter());
                 self.queue(&room);
             }
+
             LogChange::Deleted(room, offset, at) => {
                 let room = rooms.get(&room)?;
                 if room.redact(offset, at) {
@@ -89,6 +90,7 @@ impl Fanout {
                     tokio::spawn(async move { room.notify_deleted(offset, at).await });
                 }
             }
+
             LogChange::AppendFinished(call, result) => {
                 let room = rooms.get(&call.room);
                 if let Some(room) = &room {
@@ -99,6 +101,7 @@ impl Fanout {
             }
             LogChange::DeleteFinished(call, result) => call.deliver(result),
         }
+
         None
     }
 

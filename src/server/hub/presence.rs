@@ -104,7 +104,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn one_client_that_joins_five_times_a_second_costs_a_large_room_few_frames() {
-        let hub = Hub::in_memory();
+        let hub = Hub::in_memory(1000, RunClock::new());
         let room = hub.room(&RoomName::lobby()).await.expect("a room");
         // A single reader is shared by all, so that it counts the frames of all readers.
         let reader = Arc::new(TestSubscriber::new());

@@ -8,11 +8,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-use crate::protocol::Epoch;
-use crate::protocol::Offset;
-use crate::protocol::Push;
-use crate::protocol::RoomName;
-use crate::protocol::UserId;
+use crate::protocol::{Epoch, Offset, Push, RoomName, UserId};
 use crate::server::hub::fanout::WRITES_PER_TURN;
 use crate::server::hub::subscriber::Readers;
 use crate::server::hub::{Notice, Subscriber, now_millis};

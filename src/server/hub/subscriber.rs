@@ -7,9 +7,7 @@ use std::time::Duration;
 
 use slab::Slab;
 
-use crate::protocol::CloseCode;
-use crate::protocol::Offset;
-use crate::protocol::Push;
+use crate::protocol::{CloseCode, Offset, Push};
 use crate::server::hub::{Reclaimable, Tracer};
 use crate::server::room::{Dialect, FanoutBatch, Tick};
 

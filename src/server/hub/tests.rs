@@ -2,6 +2,7 @@
 //! client always gets all messages it missed, in order and once, or an exact gap. The model is a plain list.
 
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::net::{IpAddr, Ipv4Addr};
 
 use futures::FutureExt;
@@ -11,16 +12,16 @@ use super::*;
 use crate::protocol::{Body, Epoch, Offset, Push, Recovery, UserId};
 use crate::server::hub::subscriber::TestSubscriber;
 use crate::server::room::{DedupLimits, Dialect, Draft, Format};
-use crate::server::session::{CatchUpPage, NextChunk, SendBuffer};
+use crate::server::session::{CatchUpPage, LogCursor, SendBuffer, WriteStep};
 use crate::server::store::{Durability, MemoryStore, Retention, Span, SqliteSettings, SqliteStore};
 
 const CLIENTS: usize = 3;
 
 impl Hub {
-    /// Creates a hub over a store in memory, without limits.
-    pub(crate) fn in_memory() -> Self {
+    /// Creates a hub over a store in memory, like [`Hub::unlimited`].
+    pub(in crate::server) fn in_memory(ring: usize, clock: RunClock) -> Self {
         let age = Duration::from_secs(3600);
-        let retention = Retention {
+        let store = MemoryStore::new(Retention {
             messages: 1000,
             bytes: usize::MAX,
             age,
@@ -28,8 +29,17 @@ impl Hub {
                 messages: 1000,
                 age,
             },
-        };
+        });
 
+        Self::unlimited(store, ring, clock)
+    }
+
+    /// Creates a hub without bans and limits, whose rings keep `ring` messages.
+    pub(in crate::server) fn unlimited(
+        store: impl Store + 'static,
+        ring: usize,
+        clock: RunClock,
+    ) -> Self {
         let settings = HubSettings {
             max_connections: usize::MAX,
             max_connections_per_ip: usize::MAX,
@@ -37,22 +47,13 @@ impl Hub {
             max_room_members: usize::MAX,
             memory_budget: usize::MAX,
             log: LogLimits {
-                messages: 1000,
+                messages: ring,
                 bytes: usize::MAX,
             },
-            sweep_every: age,
+            sweep_every: Duration::from_secs(1),
         };
 
-        Self::unmoderated(settings, MemoryStore::new(retention), RunClock::new())
-    }
-
-    /// Creates a hub without bans.
-    pub(in crate::server) fn unmoderated(
-        settings: HubSettings,
-        store: impl Store + 'static,
-        clock: RunClock,
-    ) -> Self {
-        let moderation = Moderation::open("no such file".into()).expect("nobody is banned");
+        let moderation = Moderation::open("no such file".into()).expect("no bans");
         Self::new(settings, Backend::single(store), moderation, clock)
     }
 }
@@ -60,7 +61,7 @@ impl Hub {
 #[tokio::test]
 #[should_panic(expected = "a fault")]
 async fn a_panic_in_one_task_of_the_fan_out_is_a_panic_of_the_hub() {
-    let hub = Hub::in_memory();
+    let hub = Hub::in_memory(1000, RunClock::new());
     let room = hub.room(&RoomName::lobby()).await.expect("a room");
     let mut reader = TestSubscriber::new();
     reader.on_flush = || panic!("a fault");
@@ -73,7 +74,7 @@ async fn a_panic_in_one_task_of_the_fan_out_is_a_panic_of_the_hub() {
 }
 
 #[tokio::test]
-async fn a_room_whose_messages_have_all_expired_is_forgotten_with_its_row_in_the_store() {
+async fn a_room_whose_messages_have_all_expired_is_removed_from_memory_and_from_the_store() {
     let mut world = World::new(10, 10);
     world.settings.retention.age = Duration::from_millis(1);
     world.settings.retention.keys.age = Duration::from_millis(1);
@@ -114,7 +115,7 @@ fn step() -> impl Strategy<Value = Step> {
     let client = 0..CLIENTS;
     prop_oneof![
         6 => (1u8..6).prop_map(Step::Publish),
-        6 => (client.clone(), 1u8..4).prop_map(|(who, writes)| Step::Read(who, writes)),
+        6 => (client.clone(), 1u8..4).prop_map(|(client, writes)| Step::Read(client, writes)),
         3 => client.clone().prop_map(Step::Drop),
         4 => client.prop_map(Step::Resume),
         1 => Just(Step::Restart),
@@ -128,16 +129,16 @@ struct World {
     settings: SqliteSettings,
     ring: usize,
     hub: Hub,
-    said: HashMap<String, Vec<String>>,
+    texts: HashMap<String, Vec<String>>,
     published: u64,
 }
 
 /// A client with its own view of its position.
 #[derive(Default)]
-struct Client {
+struct ResumingClient {
     /// The epoch, and the last offset that it has seen or that a gap has covered.
     position: Option<(Epoch, u64)>,
-    open: Option<(Arc<Room>, SendBuffer)>,
+    open: Option<(Arc<Room>, SendBuffer, LogCursor)>,
 }
 
 impl World {
@@ -169,29 +170,14 @@ impl World {
             settings,
             ring,
             hub,
-            said: HashMap::new(),
+            texts: HashMap::new(),
             published: 0,
         }
     }
 
     fn hub(settings: &SqliteSettings, ring: usize) -> Hub {
         let store = SqliteStore::open(settings).expect("opened");
-        let log = LogLimits {
-            messages: ring,
-            bytes: usize::MAX,
-        };
-
-        let settings = HubSettings {
-            max_connections: 100,
-            max_connections_per_ip: 100,
-            max_rooms: 10,
-            max_room_members: 100,
-            memory_budget: usize::MAX,
-            log,
-            sweep_every: Duration::from_secs(1),
-        };
-
-        let hub = Hub::unmoderated(settings, store, RunClock::new());
+        let hub = Hub::unlimited(store, ring, RunClock::new());
         tokio::spawn({
             let hub = hub.clone();
             async move { hub.run().await }
@@ -231,7 +217,7 @@ impl World {
             .collect();
         room.publish(drafts).await.expect("stored");
 
-        self.said
+        self.texts
             .entry(room.epoch().to_string())
             .or_default()
             .extend(texts);
@@ -248,7 +234,7 @@ impl World {
     }
 }
 
-impl Client {
+impl ResumingClient {
     fn resume(&mut self, world: &World) {
         let resume = self.position.clone().map(|(epoch, after)| Resume {
             after: Offset(after),
@@ -276,8 +262,8 @@ impl Client {
                 assert!(is_kept && start.cursor.0 == *after && start.gap.is_none())
             }
             (Recovery::Lost, Some((epoch, after))) => {
-                assert!(!is_kept, "it is told to have lost what is there");
-                let gap = start.gap.as_ref().expect("what it lost is said");
+                assert!(!is_kept, "no gap while the messages are kept");
+                let gap = start.gap.as_ref().expect("a gap");
                 let seen = if epoch == room.epoch() { *after } else { 0 };
                 assert_eq!((gap.after.0, gap.before.0), (seen, start.cursor.0 + 1));
             }
@@ -285,48 +271,54 @@ impl Client {
         }
 
         self.position = Some((room.epoch().clone(), start.cursor.0));
-        let outbox = SendBuffer::new(Format::new(Dialect::Typed), start.cursor);
-        self.open = Some((room, outbox));
+        let send_buffer = SendBuffer::new(Format::new(Dialect::Typed));
+        self.open = Some((room, send_buffer, LogCursor::new(start.cursor)));
     }
 
     /// Performs at most `writes` writes. Returns true if more data may be pending.
     async fn read(&mut self, world: &World, writes: u8) -> bool {
-        let Some((room, mut outbox)) = self.open.take() else {
+        let Some((room, mut send_buffer, mut cursor)) = self.open.take() else {
             return false;
         };
         let mut is_more = true;
 
         for _write in 0..writes {
-            let mut batch = room.fanout_batch();
-            let bytes = match outbox.next(&mut batch) {
-                NextChunk::Write(bytes) => bytes.to_vec(),
-                NextChunk::Behind(after) => {
+            let mut written = Vec::new();
+            let Ok(step) = send_buffer.write_next(&mut cursor, &mut room.fanout_batch(), |bytes| {
+                written.extend_from_slice(bytes);
+                Ok::<usize, Infallible>(bytes.len())
+            });
+
+            match step {
+                WriteStep::Wrote(_) => {
+                    texts(&written)
+                        .iter()
+                        .for_each(|text| self.receive(world, text));
+                }
+                WriteStep::Behind(after) => {
                     let head = room.head();
                     let page = room.history(Span::After(after), 3).await.expect("a page");
-                    outbox.on_caught_up(&CatchUpPage {
+                    let page = CatchUpPage {
                         frames: page.frames,
                         head,
-                        gone: page.gone.expect("the store in memory knows"),
+                        gone: page.gone.expect("SQLite returns it"),
                         is_dense: true,
-                    });
-                    continue;
+                    };
+                    send_buffer.on_caught_up(&mut cursor, &page);
                 }
-                NextChunk::Idle | NextChunk::Finished => {
+                WriteStep::Idle | WriteStep::Finished => {
                     is_more = false;
                     break;
                 }
-            };
-
-            outbox.wrote(bytes.len(), &mut batch);
-            texts(&bytes).iter().for_each(|text| self.hear(world, text));
+            }
         }
 
-        self.open = Some((room, outbox));
+        self.open = Some((room, send_buffer, cursor));
         is_more
     }
 
-    fn hear(&mut self, world: &World, text: &str) {
-        let (epoch, last) = self.position.as_mut().expect("it is in the room");
+    fn receive(&mut self, world: &World, text: &str) {
+        let (epoch, last) = self.position.as_mut().expect("it has resumed");
         match Push::decode(text).expect("a push") {
             Push::Message(message) => {
                 assert_eq!(
@@ -335,15 +327,15 @@ impl Client {
                     "each once, in order, none missing"
                 );
 
-                let said = &world.said[epoch.as_str()][*last as usize];
-                assert_eq!(message.body, Body::Text(said.clone()));
+                let text = &world.texts[epoch.as_str()][*last as usize];
+                assert_eq!(message.body, Body::Text(text.clone()));
                 *last += 1;
             }
             Push::Gap { after, before, .. } => {
                 assert_eq!(after.0, *last, "the gap begins where the client is");
                 assert!(
                     before.0 > after.0 + 1 && before.0 <= world.first(),
-                    "only what is gone is told to be gone"
+                    "the gap covers only messages that are gone"
                 );
 
                 *last = before.0 - 1;
@@ -373,22 +365,22 @@ fn texts(mut bytes: &[u8]) -> Vec<String> {
 proptest! {
     #![proptest_config(ProptestConfig::with_cases(96))]
     #[test]
-    fn whoever_comes_back_gets_all_it_missed_once_in_order_or_is_told_what_is_gone(
+    fn a_client_that_resumes_gets_all_it_missed_once_in_order_or_a_gap(
         steps in prop::collection::vec(step(), 1..120), kept in 1usize..12, ring in 1usize..6,
     ) {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_time().build().expect("a runtime");
         runtime.block_on(async {
             let mut world = World::new(kept, ring);
-            let mut clients: [Client; CLIENTS] = Default::default();
+            let mut clients: [ResumingClient; CLIENTS] = Default::default();
 
             for step in steps {
                 match step {
                     Step::Publish(count) => world.publish(count).await,
-                    Step::Read(who, writes) => {
-                        clients[who].read(&world, writes).await;
+                    Step::Read(client, writes) => {
+                        clients[client].read(&world, writes).await;
                     }
-                    Step::Drop(who) => clients[who].open = None,
-                    Step::Resume(who) => clients[who].resume(&world),
+                    Step::Drop(client) => clients[client].open = None,
+                    Step::Resume(client) => clients[client].resume(&world),
                     Step::Restart | Step::Reset => {
                         clients.iter_mut().for_each(|client| client.open = None);
                         world.restart(matches!(step, Step::Reset));

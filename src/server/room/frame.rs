@@ -34,7 +34,8 @@ impl Draft {
             from,
             key,
             is_text: true,
-            payload: hold(text.into().into()),
+            // Without spare capacity, because only the length is counted.
+            payload: hold(text.into().into_boxed_str().into_boxed_bytes().into()),
         }
     }
 

@@ -1,20 +1,27 @@
-//! The newest frames of a room in memory: an append-only ring, bounded by count and bytes.
+//! The newest frames of a room in memory, an append-only ring bounded by count and bytes, and the passes over its
+//! readers.
 //!
 //! One writer appends. Each connection reads from its own offset, so that joining, live delivery and catching
-//! up are the same operation.
+//! up are the same operation. Most readers of a room are at the same offset, so a pass encodes a chunk for the first of
+//! them and shares it with the others. It counts deliveries, and adds them to the shared counters once, when it ends.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::{Bytes, BytesMut};
+use parking_lot::Mutex;
 
 use crate::protocol::Offset;
 use crate::server::memory::Memory;
-use crate::server::room::fanout_batch::Chunk;
 use crate::server::room::{Format, Frame};
 
 /// Number of recent redactions that a log keeps, for readers that reconnect.
 const MAX_REDACTIONS: usize = 64;
+
+/// Maximum number of bytes in one write, unless a single frame is larger. Larger writes would hardly reduce
+/// the cost of system calls; smaller ones keep less memory in use for a reader that stops reading.
+pub const MAX_CHUNK_BYTES: usize = 64 * 1024;
 
 /// Limits on the frames in memory.
 #[derive(Clone, Copy, Debug)]
@@ -23,6 +30,17 @@ pub struct LogLimits {
     pub messages: usize,
     /// Total size of the frames, in bytes. The newest frame is kept even if it alone is larger.
     pub bytes: usize,
+}
+
+/// Consecutive frames of one log, concatenated.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Chunk {
+    /// Offset of the last frame: the reader's position after the chunk.
+    pub until: Offset,
+    /// Number of frames.
+    pub messages: usize,
+    /// The encoded frames.
+    pub bytes: Bytes,
 }
 
 /// The error of a reader whose next frame has been dropped from the ring.
@@ -238,6 +256,131 @@ impl RingEntry {
     }
 }
 
+/// Counters of the messages that all finished passes have delivered.
+#[derive(Debug, Default)]
+pub struct DeliveryCounters {
+    messages: AtomicU64,
+    bytes: AtomicU64,
+}
+
+impl DeliveryCounters {
+    /// Returns the number of delivered messages, each counted once per reader, and their bytes.
+    pub fn read(&self) -> (u64, u64) {
+        (
+            self.messages.load(Ordering::Relaxed),
+            self.bytes.load(Ordering::Relaxed),
+        )
+    }
+}
+
+/// A chunk with the state of the log from which it was encoded.
+#[derive(Clone, Debug)]
+struct EncodedChunk {
+    after: Offset,
+    redactions: u64,
+    chunk: Chunk,
+}
+
+/// One pass over the readers of a room, up to the head of the log at the start of the pass.
+#[derive(Debug)]
+pub struct FanoutBatch<'a> {
+    log: &'a Mutex<Log>,
+    until: Offset,
+    /// The latest chunk of each format.
+    latest: [Option<EncodedChunk>; Format::COUNT],
+    /// The log's number of redactions, if it is watched. A chunk from before the latest redaction is encoded
+    /// again.
+    redactions: Option<&'a AtomicU64>,
+    /// Counters to which the deliveries are added at the end of the pass.
+    counters: Option<&'a DeliveryCounters>,
+    messages: usize,
+    bytes: usize,
+}
+
+impl<'a> FanoutBatch<'a> {
+    /// Creates a pass over `log` up to its current head.
+    pub fn new(log: &'a Mutex<Log>) -> Self {
+        let until = log.lock().head();
+        Self {
+            log,
+            until,
+            latest: [const { None }; Format::COUNT],
+            redactions: None,
+            counters: None,
+            messages: 0,
+            bytes: 0,
+        }
+    }
+
+    /// Adds the deliveries of this pass to `counters` when it ends.
+    pub const fn counted(mut self, counters: &'a DeliveryCounters) -> Self {
+        self.counters = Some(counters);
+        self
+    }
+
+    /// Sets the counter that shows redactions during the pass. `redactions` must grow after each redaction of
+    /// the log and before readers are notified.
+    pub const fn watching_redactions(mut self, redactions: &'a AtomicU64) -> Self {
+        self.redactions = Some(redactions);
+        self
+    }
+
+    /// Returns the offset at which the pass ends.
+    pub const fn until(&self) -> Offset {
+        self.until
+    }
+
+    /// Counts a delivery of `messages` messages in `bytes` bytes to one reader.
+    pub const fn count_delivery(&mut self, messages: usize, bytes: usize) {
+        self.messages += messages;
+        self.bytes += bytes;
+    }
+
+    /// Returns the next chunk for a reader at `after`; `None` if the reader is at the end of the pass.
+    ///
+    /// # Errors
+    /// [`Lagged`] if the ring has dropped the next frame.
+    pub fn next(&mut self, after: Offset, format: Format) -> Result<Option<&Chunk>, Lagged> {
+        if after >= self.until {
+            return Ok(None);
+        }
+
+        // Loaded before the log is read, so that a redaction during the read makes the chunk stale.
+        let redactions = self
+            .redactions
+            .map_or(0, |redactions| redactions.load(Ordering::Acquire));
+        let latest = &mut self.latest[format.index()];
+        let is_stale =
+            |encoded: &EncodedChunk| encoded.after != after || encoded.redactions != redactions;
+
+        if latest.as_ref().is_none_or(is_stale) {
+            let mut log = self.log.lock();
+            let chunk = log.read(after, self.until, format, MAX_CHUNK_BYTES)?;
+            drop(log);
+            *latest = chunk.map(|chunk| EncodedChunk {
+                after,
+                redactions,
+                chunk,
+            });
+        }
+
+        Ok(latest.as_ref().map(|encoded| &encoded.chunk))
+    }
+}
+
+impl Drop for FanoutBatch<'_> {
+    fn drop(&mut self) {
+        if let Some(counters) = self.counters.filter(|_| self.messages > 0) {
+            counters
+                .messages
+                .fetch_add(self.messages as u64, Ordering::Relaxed);
+            counters
+                .bytes
+                .fetch_add(self.bytes as u64, Ordering::Relaxed);
+        }
+    }
+}
+
 /// Encodes `frames` as one chunk of at most `max_bytes` bytes or of one larger frame. `None` without frames.
 pub fn concat_frames<'a>(
     frames: impl Iterator<Item = &'a Frame>,
@@ -281,222 +424,4 @@ fn concat(encoded: impl Iterator<Item = (Offset, Bytes)>, max_bytes: usize) -> O
 }
 
 #[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::protocol::{Epoch, UserId};
-    use crate::server::room::{Dialect, Draft};
-
-    const PLAIN: Format = Format::new(Dialect::Plain);
-
-    fn frame(offset: u64, draft: Draft) -> Arc<Frame> {
-        Arc::new(Frame::new(
-            draft,
-            Epoch::new(0),
-            Offset(offset),
-            Offset(offset - 1),
-            0,
-        ))
-    }
-
-    /// Returns a frame of one letter, which the plain dialect encodes to three bytes.
-    fn letter(offset: u64) -> Arc<Frame> {
-        let text = char::from(b'a' + (offset % 26) as u8).to_string();
-        frame(offset, Draft::text(UserId::guest(0), None, &text))
-    }
-
-    fn empty_log(messages: usize, head: u64) -> Log {
-        let limits = LogLimits {
-            messages,
-            bytes: usize::MAX,
-        };
-        Log::new(limits, Offset(head))
-    }
-
-    fn log_of(messages: usize, appended: u64) -> Log {
-        let mut log = empty_log(messages, 0);
-        for offset in 1..=appended {
-            log.append(letter(offset));
-            assert_eq!(log.head(), Offset(offset));
-        }
-        log
-    }
-
-    fn read(log: &mut Log, after: u64, max_bytes: usize) -> Result<Option<Chunk>, Lagged> {
-        let head = log.head();
-        log.read(Offset(after), head, PLAIN, max_bytes)
-    }
-
-    /// Returns the offset of the last frame of a chunk after `after`.
-    fn read_until(log: &mut Log, after: u64, max_bytes: usize) -> Result<Option<Offset>, Lagged> {
-        read(log, after, max_bytes).map(|chunk| chunk.map(|chunk| chunk.until))
-    }
-
-    const fn lagged(dropped: u64) -> Lagged {
-        Lagged {
-            dropped: Offset(dropped),
-        }
-    }
-
-    #[test]
-    fn a_reader_receives_the_frames_after_its_offset_as_one_chunk() {
-        let mut log = log_of(10, 3);
-
-        let chunk = read(&mut log, 1, 1000)
-            .expect("in the ring")
-            .expect("two frames");
-
-        assert_eq!(chunk.until, Offset(3));
-        assert_eq!(&chunk.bytes[..], b"\x81\x01c\x81\x01d");
-        assert_eq!(read(&mut log, 3, 1000), Ok(None));
-    }
-
-    #[test]
-    fn a_chunk_has_at_least_one_frame_and_otherwise_at_most_the_maximum_size() {
-        let mut log = log_of(10, 3);
-
-        let until = [0, 3, 5, 6, 9].map(|max_bytes| read_until(&mut log, 0, max_bytes));
-
-        assert_eq!(
-            until,
-            [1, 1, 1, 2, 3].map(|offset| Ok(Some(Offset(offset))))
-        );
-    }
-
-    #[test]
-    fn a_reader_whose_next_frame_was_dropped_has_lagged() {
-        let mut log = log_of(2, 5);
-
-        assert_eq!(read(&mut log, 2, 1000), Err(lagged(3)));
-        assert!(read(&mut log, 3, 1000).is_ok());
-    }
-
-    #[test]
-    fn a_ring_that_continues_after_a_restart_has_no_earlier_frames() {
-        let mut log = empty_log(2, 7);
-
-        assert_eq!(log.head(), Offset(7));
-        assert_eq!(read(&mut log, 6, 1000), Err(lagged(7)));
-
-        log.append(letter(8));
-        assert_eq!(read_until(&mut log, 7, 1000), Ok(Some(Offset(8))));
-    }
-
-    #[test]
-    fn a_reader_before_a_hole_has_lagged() {
-        let mut log = log_of(10, 3);
-
-        log.append(letter(9));
-
-        assert_eq!(read(&mut log, 3, 1000), Err(lagged(8)));
-        assert_eq!(read_until(&mut log, 8, 1000), Ok(Some(Offset(9))));
-    }
-
-    #[test]
-    fn a_message_is_redacted_once() {
-        let mut log = log_of(10, 3);
-
-        let results = [2, 9, 2].map(|offset| log.redact(Offset(offset), 7));
-
-        assert_eq!(results, [true, true, false]);
-        assert!(log.redacted(Offset(1)).is_empty());
-        assert_eq!(log.redacted(Offset(3)), [(Offset(2), 7)]);
-    }
-
-    #[test]
-    fn a_redacted_frame_is_a_tombstone_in_json_and_empty_in_the_plain_dialect() {
-        let mut log = log_of(10, 3);
-        let (_, bytes) = log.usage();
-
-        log.redact(Offset(2), 7);
-
-        assert_eq!(log.usage(), (3, bytes - 1), "one letter less");
-        let all = read(&mut log, 0, 1000)
-            .expect("in the ring")
-            .expect("three frames");
-        assert_eq!(all.until, Offset(3));
-        assert_eq!(&all.bytes[..], b"\x81\x01b\x81\x01d");
-        let mut redacted = |format| {
-            log.read(Offset(1), Offset(2), format, 0)
-                .expect("in the ring")
-                .expect("one frame")
-        };
-        let line = redacted(Format::new(Dialect::Ndjson));
-        assert!(
-            line.bytes.ends_with(b"\"deleted\":true}\n"),
-            "{:?}",
-            line.bytes
-        );
-        let plain = redacted(PLAIN);
-        assert_eq!(plain.until, Offset(2));
-        assert_eq!(plain.bytes.len(), 0);
-    }
-
-    #[test]
-    fn the_newest_frame_is_kept_even_if_it_exceeds_the_limit() {
-        let limits = LogLimits {
-            messages: 10,
-            bytes: 100,
-        };
-        let mut log = Log::new(limits, Offset(0));
-        log.append(letter(1));
-
-        log.append(frame(2, Draft::binary(UserId::guest(0), &[0; 1000])));
-
-        assert_eq!(read_until(&mut log, 1, 1), Ok(Some(Offset(2))));
-    }
-
-    #[test]
-    fn a_truncated_log_keeps_its_head() {
-        let mut log = log_of(10, 3);
-        let (_, bytes) = log.usage();
-
-        log.truncate(bytes - 1);
-        assert_eq!(log.head(), Offset(3));
-        assert_eq!(read(&mut log, 0, 1000), Err(lagged(1)));
-
-        log.truncate(0);
-        assert_eq!(log.head(), Offset(3));
-        assert_eq!(log.usage(), (0, 0));
-        assert_eq!(read(&mut log, 3, 1000), Ok(None));
-
-        log.append(letter(4));
-        assert_eq!(read_until(&mut log, 3, 1000), Ok(Some(Offset(4))));
-    }
-
-    proptest! {
-        /// Readers that read at any time and with any chunk size, with a writer and a ring of any size.
-        #[test]
-        fn every_reader_receives_all_frames_in_order_or_the_lagged_error(
-            capacity in 1usize..20,
-            steps in prop::collection::vec((0usize..4, 0usize..40), 1..200),
-        ) {
-            let mut log = log_of(capacity, 0);
-            let mut readers = [0; 3];
-
-            for (reader, max_bytes) in steps {
-                let Some(after) = readers.get_mut(reader) else {
-                    log.append(letter(log.head().0 + 1));
-                    continue;
-                };
-
-                match read(&mut log, *after, max_bytes) {
-                    Ok(None) => prop_assert_eq!(*after, log.head().0),
-                    Ok(Some(chunk)) => {
-                        let expected: Vec<u8> = (*after + 1..=chunk.until.0)
-                            .flat_map(|offset| PLAIN.encode(&letter(offset)).to_vec())
-                            .collect();
-                        prop_assert_eq!(&chunk.bytes[..], &expected[..]);
-                        *after = chunk.until.0;
-                    }
-                    Err(lagged) => {
-                        prop_assert!(lagged.dropped.0 > *after);
-                        prop_assert_eq!(lagged.dropped.0 + capacity as u64, log.head().0);
-                        *after = lagged.dropped.0;
-                    }
-                }
-            }
-        }
-    }
-}
+mod tests;

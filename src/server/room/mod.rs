@@ -10,7 +10,6 @@
 mod dialect;
 mod frame;
 mod log;
-mod fanout_batch;
 mod member_map;
 mod presence;
 mod remote_presence;
@@ -20,9 +19,10 @@ use std::time::Duration;
 
 pub use dedup::{DedupEntry, DedupLimits, DedupWindow};
 pub use dialect::{Dialect, Format};
-pub use fanout_batch::{Chunk, DeliveryCounters, FanoutBatch, MAX_CHUNK_BYTES};
 pub use frame::{Draft, Frame, Payload};
-pub use log::{Lagged, Log, LogLimits, concat_frames};
+pub use log::{
+    Chunk, DeliveryCounters, FanoutBatch, Lagged, Log, LogLimits, MAX_CHUNK_BYTES, concat_frames,
+};
 pub use presence::{Presence, PresenceChange, PresentMember};
 pub use remote_presence::{PresenceUpdate, PresenceUpdateKind, RemotePresence};
 

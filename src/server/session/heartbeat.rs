@@ -46,6 +46,11 @@ impl Heartbeat {
         self.pinged_at = now;
     }
 
+    /// Returns the time of the client's last bytes, or of the last check while the server did not read.
+    pub const fn active_at(&self) -> Tick {
+        self.active_at
+    }
+
     /// Returns the action that is due at `now`. A [`HeartbeatAction::Ping`] counts as sent.
     ///
     /// `is_reading` is false while the server does not read from the client, whose silence then does not count.

@@ -7,7 +7,6 @@
 
 mod arrival_timer;
 mod heartbeat;
-mod permissions;
 mod ip_bucket;
 mod limiter;
 mod send_buffer;
@@ -18,7 +17,6 @@ pub use arrival_timer::ArrivalTimer;
 pub use heartbeat::{Heartbeat, HeartbeatAction, HeartbeatSettings};
 pub use ip_bucket::IpBucket;
 pub use limiter::{Limiter, Limiters, Rate};
-pub use permissions::{ClientAccess, Permissions};
 pub use quotas::{Quota, QuotaRates, Quotas, RateLimit, RateLimitKey, RateLimited};
-pub use send_buffer::{CatchUpPage, CloseReason, NextChunk, SendBuffer};
-pub use state::{Action, Session, max_publish_bytes};
+pub use send_buffer::{CatchUpPage, CloseReason, LogCursor, SendBuffer, WriteStep};
+pub use state::{Action, ClientAccess, Session, max_publish_bytes};

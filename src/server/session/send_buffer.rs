@@ -13,18 +13,47 @@ use crate::server::memory::Memory;
 use crate::server::room::{self, Dialect, FanoutBatch, Format, Frame, MAX_CHUNK_BYTES, Tick};
 use crate::server::wire::{self, Opcode};
 
-/// The next step of the writer.
-#[derive(Debug, PartialEq, Eq)]
-pub enum NextChunk<'a> {
-    /// Write these bytes and report with [`SendBuffer::wrote`].
-    Write(&'a Bytes),
-    /// Wait: everything is written.
+/// The result of a write.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WriteStep {
+    /// This number of bytes was accepted. There may be more to write.
+    Wrote(usize),
+    /// Everything is written.
     Idle,
-    /// End the connection: everything is written, with a Close frame if the dialect has one.
+    /// Everything is written, with a Close frame if the dialect has one: the connection ends.
     Finished,
-    /// Read on after this offset from the store, because the ring has dropped the next frames, and continue with
+    /// The ring has dropped the frames after this offset. The reader continues with those from the store:
     /// [`SendBuffer::on_caught_up`].
     Behind(Offset),
+}
+
+/// The position of a connection in the log of one room.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LogCursor {
+    /// The newest offset that was written, at least in part.
+    offset: Offset,
+    /// True if the ring has dropped frames after `offset` and those from the store have not arrived.
+    is_behind: bool,
+}
+
+impl LogCursor {
+    /// Creates a cursor that reads the log after `offset`.
+    pub const fn new(offset: Offset) -> Self {
+        Self {
+            offset,
+            is_behind: false,
+        }
+    }
+
+    /// Returns the newest offset that was written, at least in part.
+    pub const fn offset(&self) -> Offset {
+        self.offset
+    }
+
+    /// Returns true if the ring has dropped the next frames and those from the store have not arrived.
+    pub const fn is_behind(&self) -> bool {
+        self.is_behind
+    }
 }
 
 /// Messages from the store for a reader whose next frames the ring has dropped.
@@ -49,14 +78,10 @@ pub enum CloseReason {
     Echo(Option<u16>),
 }
 
-/// The pending output of one connection.
+/// The pending output of one connection. The positions in the logs that it reads are kept beside it.
 #[derive(Debug)]
 pub struct SendBuffer {
     format: Format,
-    /// The newest offset of the log that was written, at least in part.
-    cursor: Offset,
-    /// True if the ring has dropped frames after `cursor` and those from the store have not arrived.
-    is_behind: bool,
     /// Whole frames for this connection alone, in order.
     queue: Vec<u8>,
     /// The rest of the bytes that are being written. Bytes of the log are here only if they were written in part.
@@ -74,12 +99,10 @@ pub struct SendBuffer {
 }
 
 impl SendBuffer {
-    /// Creates an empty buffer that reads the log after `cursor`.
-    pub const fn new(format: Format, cursor: Offset) -> Self {
+    /// Creates an empty buffer.
+    pub const fn new(format: Format) -> Self {
         Self {
             format,
-            cursor,
-            is_behind: false,
             queue: Vec::new(),
             current: Bytes::new(),
             blocked: None,
@@ -92,8 +115,8 @@ impl SendBuffer {
 
     /// Creates a buffer that writes nothing before [`SendBuffer::uncork`]. With it, a connection can be registered, and
     /// miss no message, before its first frames are known.
-    pub const fn corked(format: Format, cursor: Offset) -> Self {
-        let mut buffer = Self::new(format, cursor);
+    pub const fn corked(format: Format) -> Self {
+        let mut buffer = Self::new(format);
         buffer.is_corked = true;
         buffer
     }
@@ -147,7 +170,6 @@ impl SendBuffer {
     /// Stops writing the log. The connection is closed without the rest of it.
     pub const fn end_log(&mut self) {
         self.is_log_ended = true;
-        self.is_behind = false;
     }
 
     /// Returns true if everything was written, including the whole Close frame.
@@ -156,7 +178,7 @@ impl SendBuffer {
     }
 
     /// Returns true if the log is still to be written. A server that shuts down writes all of it.
-    const fn reads_log(&self) -> bool {
+    pub const fn reads_log(&self) -> bool {
         !self.is_log_ended
             && matches!(
                 self.close_reason,
@@ -187,45 +209,58 @@ impl SendBuffer {
         self.current = Bytes::new();
     }
 
-    /// Returns the newest offset of the log that was written, at least in part.
-    pub const fn cursor(&self) -> Offset {
-        self.cursor
+    /// Returns true if there is something to write to a client at `cursor`, with the log as `batch` has it.
+    pub fn has_output(&self, cursor: &LogCursor, batch: &FanoutBatch<'_>) -> bool {
+        let has_log = || self.reads_log() && (cursor.is_behind || cursor.offset < batch.until());
+        let is_closing = self.close_reason.is_some();
+        !self.is_corked
+            && (is_closing || !self.current.is_empty() || !self.queue.is_empty() || has_log())
     }
 
-    /// Returns the cursor if the ring has dropped the next frames and those from the store have not arrived.
-    pub const fn behind(&self) -> Option<Offset> {
-        if self.is_behind {
-            Some(self.cursor)
-        } else {
-            None
-        }
-    }
-
-    /// Returns the next step. `batch` must be a pass over the room whose log this buffer reads.
-    pub fn next<'a>(&'a mut self, batch: &'a mut FanoutBatch<'_>) -> NextChunk<'a> {
+    /// Passes the next bytes to `write`, which returns the number of bytes accepted. `batch` must be a pass over the
+    /// room whose log is read from `cursor`.
+    ///
+    /// # Errors
+    /// Returns the error of `write`. The same bytes are then the next ones.
+    pub fn write_next<E>(
+        &mut self,
+        cursor: &mut LogCursor,
+        batch: &mut FanoutBatch<'_>,
+        write: impl FnOnce(&Bytes) -> Result<usize, E>,
+    ) -> Result<WriteStep, E> {
         if self.is_corked {
-            return NextChunk::Idle;
+            return Ok(WriteStep::Idle);
         }
 
         if self.current.is_empty() {
             // Nothing follows a Close frame (RFC 6455 section 5.5.1).
             if self.is_at_end {
-                return NextChunk::Finished;
+                return Ok(WriteStep::Finished);
             }
             if !self.queue.is_empty() {
                 let queue = std::mem::take(&mut self.queue).into();
                 self.current = Memory::of_process().hold(queue, 0);
             } else if self.reads_log() {
-                if self.is_behind {
-                    return NextChunk::Behind(self.cursor);
+                if cursor.is_behind {
+                    return Ok(WriteStep::Behind(cursor.offset));
                 }
 
-                match batch.next(self.cursor, self.format) {
-                    Ok(Some(chunk)) => return NextChunk::Write(&chunk.bytes),
+                match batch.next(cursor.offset, self.format) {
+                    Ok(Some(chunk)) => {
+                        let bytes = write(&chunk.bytes)?;
+                        self.blocked = None;
+                        cursor.offset = chunk.until;
+                        if bytes < chunk.bytes.len() {
+                            self.current = chunk.bytes.slice(bytes..);
+                        }
+                        let (messages, total) = (chunk.messages, chunk.bytes.len());
+                        batch.count_delivery(messages, total);
+                        return Ok(WriteStep::Wrote(bytes));
+                    }
                     Ok(None) => {}
                     Err(_lagged) => {
-                        self.is_behind = true;
-                        return NextChunk::Behind(self.cursor);
+                        cursor.is_behind = true;
+                        return Ok(WriteStep::Behind(cursor.offset));
                     }
                 }
             }
@@ -233,12 +268,12 @@ impl SendBuffer {
 
         if self.current.is_empty() {
             let Some(close_reason) = self.close_reason else {
-                return NextChunk::Idle;
+                return Ok(WriteStep::Idle);
             };
 
             self.is_at_end = true;
             if self.format.dialect().is_stream() {
-                return NextChunk::Finished;
+                return Ok(WriteStep::Finished);
             }
             self.current = match close_reason {
                 CloseReason::Local(code) => wire::close_frame(code),
@@ -246,26 +281,35 @@ impl SendBuffer {
             };
         }
 
-        NextChunk::Write(&self.current)
+        let bytes = write(&self.current)?;
+        self.blocked = None;
+        if bytes >= self.current.len() {
+            // An empty slice from `advance` would keep the shared bytes alive.
+            self.current = Bytes::new();
+        } else {
+            // The returned bytes are those that were written.
+            let _ = self.current.split_to(bytes);
+        }
+        Ok(WriteStep::Wrote(bytes))
     }
 
-    /// Continues with `page`, the messages from the store after the cursor, and returns the reason of each gap in it.
+    /// Continues with `page`, the messages from the store after `cursor`, and returns the reason of each gap in it.
     ///
     /// The client is notified of each gap. The plain dialect has no frame for that: if messages were trimmed, the
     /// connection is closed with 4002; if they are damaged, it continues after them, because a new connection would
     /// reach the same gap again.
-    pub fn on_caught_up(&mut self, page: &CatchUpPage) -> Vec<GapReason> {
-        if !std::mem::take(&mut self.is_behind) || !self.reads_log() {
+    pub fn on_caught_up(&mut self, cursor: &mut LogCursor, page: &CatchUpPage) -> Vec<GapReason> {
+        if !std::mem::take(&mut cursor.is_behind) || !self.reads_log() {
             return Vec::new();
         }
 
         let mut gaps = Vec::new();
         let Some(first) = page.frames.first() else {
             let before = Offset(page.head.0 + 1);
-            self.skip(page, page.head, before, &mut gaps);
+            self.skip(cursor, page, page.head, before, &mut gaps);
             return gaps;
         };
-        self.skip(page, first.prev(), first.offset(), &mut gaps);
+        self.skip(cursor, page, first.prev(), first.offset(), &mut gaps);
 
         let mut rest = page.frames.as_slice();
         let mut budget = MAX_CHUNK_BYTES;
@@ -278,14 +322,14 @@ impl SendBuffer {
 
             // Queued, so that a gap that follows is queued after it.
             self.queue.extend_from_slice(&chunk.bytes);
-            self.cursor = chunk.until;
+            cursor.offset = chunk.until;
 
             budget = budget.saturating_sub(chunk.bytes.len());
             if chunk.messages < contiguous.len() || budget == 0 {
                 break;
             }
             if let Some(next) = after_gap.first() {
-                self.skip(page, next.prev(), next.offset(), &mut gaps);
+                self.skip(cursor, page, next.prev(), next.offset(), &mut gaps);
             }
             rest = after_gap;
         }
@@ -293,38 +337,37 @@ impl SendBuffer {
         gaps
     }
 
-    /// Moves the cursor to `target`, the offset before the message at `before`, and queues a gap for the missing
+    /// Moves `cursor` to `target`, the offset before the message at `before`, and queues a gap for the missing
     /// messages: one for those that were trimmed, and one for those that are damaged.
     fn skip(
         &mut self,
+        cursor: &mut LogCursor,
         page: &CatchUpPage,
         target: Offset,
         before: Offset,
         gaps: &mut Vec<GapReason>,
     ) {
         let trimmed = target.min(page.gone);
-        if trimmed > self.cursor {
+        if trimmed > cursor.offset {
             let end = if trimmed == target {
                 before
             } else {
                 Offset(trimmed.0 + 1)
             };
-            self.push_gap(end, page.is_dense, GapReason::Lagged);
-            self.cursor = trimmed;
+            self.push_gap(cursor.offset, end, page.is_dense, GapReason::Lagged);
+            cursor.offset = trimmed;
             gaps.push(GapReason::Lagged);
         }
 
-        if target > self.cursor {
-            self.push_gap(before, page.is_dense, GapReason::Damaged);
-            self.cursor = target;
+        if target > cursor.offset {
+            self.push_gap(cursor.offset, before, page.is_dense, GapReason::Damaged);
+            cursor.offset = target;
             gaps.push(GapReason::Damaged);
         }
     }
 
-    /// Queues a gap from the cursor to `before`, if the dialect has a frame for it.
-    fn push_gap(&mut self, before: Offset, is_dense: bool, reason: GapReason) {
-        let after = self.cursor;
-
+    /// Queues a gap from `after` to `before`, if the dialect has a frame for it.
+    fn push_gap(&mut self, after: Offset, before: Offset, is_dense: bool, reason: GapReason) {
         match (self.dialect(), reason) {
             (Dialect::Plain, GapReason::Damaged) => {}
             (Dialect::Plain, _) => {
@@ -342,29 +385,6 @@ impl SendBuffer {
                 // Even if the connection is closing: the gap belongs to the log.
                 self.dialect().encode_into(&gap, &mut self.queue);
             }
-        }
-    }
-
-    /// Records that the kernel accepted `bytes` bytes of those that [`SendBuffer::next`] returned with the same `batch`.
-    pub fn wrote(&mut self, bytes: usize, batch: &mut FanoutBatch<'_>) {
-        self.blocked = None;
-
-        if self.current.is_empty() {
-            if let Some(chunk) = batch.current(self.cursor, self.format) {
-                self.cursor = chunk.until;
-                if bytes < chunk.bytes.len() {
-                    self.current = chunk.bytes.slice(bytes..);
-                }
-                let messages = chunk.messages;
-                let total = chunk.bytes.len();
-                batch.count_delivery(messages, total);
-            }
-        } else if bytes >= self.current.len() {
-            // An empty slice from `advance` would keep the shared bytes alive.
-            self.current = Bytes::new();
-        } else {
-            // The returned bytes are those that were written.
-            let _ = self.current.split_to(bytes);
         }
     }
 

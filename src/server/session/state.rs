@@ -8,7 +8,7 @@ use crate::protocol::{
     CloseCode, Command, CommandError, ErrorCode, Key, MAX_HISTORY, Offset, Push, Token, UserId,
 };
 use crate::server::room::{Dialect, Draft, Tick};
-use crate::server::session::{ClientAccess, CloseReason, Limiter, Rate, RateLimit, RateLimited};
+use crate::server::session::{CloseReason, Limiter, Rate, RateLimit, RateLimited};
 use crate::server::wire::Incoming;
 
 /// Maximum number of JSON bytes for one byte of text: a control character is written as `\u0001`.
@@ -32,6 +32,17 @@ const IDLE_RATE: Rate = Rate {
     per_second: 100,
     burst: 1000,
 };
+
+/// The rights of a client at one time.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ClientAccess {
+    /// No rights: the token has expired.
+    Expired,
+    /// The right to read.
+    Read,
+    /// The rights to read and to publish.
+    Write,
+}
 
 /// The action that a message of the client requires.
 #[derive(Debug)]
@@ -234,12 +245,7 @@ fn rate_limited(limited: &RateLimited, key: Option<Key>) -> Action {
 }
 
 fn error(code: ErrorCode, message: String, key: Option<Key>) -> Action {
-    Action::Push(Push::Error {
-        code,
-        message,
-        retry: code.invites_retry(),
-        key,
-    })
+    Action::Push(Push::error(code, message, key))
 }
 
 #[cfg(test)]

@@ -1,72 +1,137 @@
-//! The state of one open WebSocket, shared by its own task and the Hub's fan-out.
+//! An open connection that reads a room, shared by its own task and the Hub's fan-out.
+//!
+//! A WebSocket and an event stream are the same [`Connection`]: they register, begin, catch up, close and end in the
+//! same way. They differ in their [`Output`]: a WebSocket writes to its socket itself, and hyper polls an event stream.
 
-use std::io::ErrorKind;
+use std::fmt;
+use std::ops::Deref;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use atomic_waker::AtomicWaker;
+use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
-use rustix::io::Errno;
-use rustix::net::{RecvFlags, SendFlags};
-use tokio::net::TcpStream;
+use tracing::{debug, field, info};
 
-use crate::protocol::{CloseCode, Offset, Push};
+use crate::protocol::{CloseCode, GapReason, Offset, Push};
 use crate::server::hub::{
-    Admission, Closing, ConnectionStatus, Hub, Notice, Reclaimable, Room, Subscriber, TraceEvent,
+    Closing, ConnectionStatus, Hub, Membership, Notice, Reclaimable, Room, Subscriber, TraceEvent,
     Tracer,
 };
 use crate::server::memory::{Memory, MemoryReservation};
-use crate::server::room::{Dialect, FanoutBatch, Format, Tick};
+use crate::server::metrics::{self, DisconnectReason};
+use crate::server::room::{FanoutBatch, Format, Tick};
 use crate::server::session::{
-    ArrivalTimer, ClientAccess, CloseReason, Heartbeat, HeartbeatAction, NextChunk, Permissions,
-    SendBuffer,
+    ArrivalTimer, CatchUpPage, ClientAccess, CloseReason, Heartbeat, HeartbeatAction,
+    HeartbeatSettings, LogCursor, Rate, SendBuffer, WriteStep,
 };
-use crate::server::transport::ConnectionSettings;
-use crate::server::transport::settings::message_timeout;
+use crate::server::spans;
+use crate::server::transport::Permissions;
 use crate::server::transport::stall_timeout::STALL_TIMEOUT;
-use crate::server::wire::Opcode;
 
-/// An open WebSocket in its room.
+/// The longest time for which a stopping server writes the rest of the log to a client.
+const LOG_TIMEOUT: Duration = Duration::from_secs(1);
+/// The time in which the smallest message must arrive.
+const MIN_MESSAGE_TIMEOUT: Duration = Duration::from_secs(10);
+/// The slowest link that is supported: the timeout grows by a second for each of these many bytes.
+const MIN_BYTES_PER_SECOND: usize = 64 * 1024;
+
+/// The limits and timeouts of every connection of a server.
+#[derive(Clone, Copy, Debug)]
+pub struct ConnectionSettings {
+    /// The largest payload of a message, in bytes.
+    pub max_message: usize,
+    /// Bytes queued for one connection alone at which reading from it stops.
+    pub send_buffer: usize,
+    /// The ping interval and the timeout.
+    pub heartbeat: HeartbeatSettings,
+    /// The rate limit of messages from one connection.
+    pub rate: Rate,
+    /// True if clients may negotiate compression (permessage-deflate).
+    pub compression: bool,
+}
+
+/// Returns the time in which a message of `bytes` must arrive, from its first byte to its last.
+pub fn message_timeout(bytes: usize) -> Duration {
+    MIN_MESSAGE_TIMEOUT + Duration::from_secs((bytes / MIN_BYTES_PER_SECOND) as u64)
+}
+
+/// The way in which the bytes of a connection reach its client.
+pub(super) trait Output: Sized + Send + Sync + 'static {
+    /// The name of the protocol in traces.
+    const PROTOCOL: &'static str;
+
+    /// Passes on queued bytes and the log, as far as that is possible without waiting.
+    fn write(
+        connection: &Connection<Self>,
+        state: &mut ConnectionState,
+        batch: &mut FanoutBatch<'_>,
+    );
+
+    /// Returns true if the kernel holds unread bytes of the client.
+    fn has_unread_bytes(&self) -> bool;
+}
+
+/// An open connection.
 ///
 /// The fields have this order in memory so that the cache line with the lock also holds the start of the state, which
 /// the fan-out reads first.
 #[repr(C)]
-pub(super) struct Connection {
+pub(super) struct Connection<O> {
     state: Mutex<ConnectionState>,
-    pub(super) stream: TcpStream,
+    pub(super) output: O,
     pub(super) hub: Hub,
-    pub(super) room: Arc<Room>,
     pub(super) settings: Arc<ConnectionSettings>,
     /// The memory of queued frames and of the partial message; set under the lock of the state.
     reservation: MemoryReservation,
     /// True if an operator traces the connection, or did when the client last sent a frame.
-    pub(super) is_traced: AtomicBool,
-    /// Wakes the connection's own task, to wait for the kernel or to end.
+    is_traced: AtomicBool,
+    /// Wakes the task that reads the client's frames, or hyper's.
     pub(super) waker: AtomicWaker,
 }
 
+/// The state of a connection. The fields that the fan-out reads come first.
+#[repr(C)]
 pub(super) struct ConnectionState {
     pub(super) send_buffer: SendBuffer,
+    /// The reason why nothing more can be written, if so.
+    pub(super) error: Option<TransportError>,
+    /// True while the store has not finished the client's last publish. Nothing is read until then: messages that
+    /// arrive meanwhile are read together, and cost one read, one transaction and one fan-out.
+    pub(super) is_publishing: bool,
+    /// True while a page of history is read for the client.
+    pub(super) is_reading_history: bool,
+    pub(super) subscription: Subscription,
     pub(super) heartbeat: Heartbeat,
     /// The client's rights, and their expiry.
     pub(super) permissions: Permissions,
-    /// True while the store has not finished the client's last publish. Nothing is read until then: messages that arrive
-    /// meanwhile are read together, and cost one read, one transaction and one fan-out.
-    pub(super) is_publishing: bool,
-    /// Set if the server stops while a publish is pending: the client gets the ack before the drain.
-    drains_after_publish: Option<Duration>,
-    /// True while a page of history is read for the client.
-    pub(super) is_reading_history: bool,
+    /// The progress of the close, if the server stops.
+    drain: Option<Drain>,
     /// Runs while a message has arrived in part.
     pub(super) arrival: ArrivalTimer,
     /// Buffered bytes of the partial message.
     pub(super) partial: usize,
     /// The receiver of trace events, if an operator traces the connection.
-    pub(super) tracer: Option<Box<Tracer>>,
-    /// The reason why nothing more can be written, if so.
-    pub(super) error: Option<TransportError>,
+    tracer: Option<Box<Tracer>>,
+}
+
+/// The reading of one room by a connection.
+#[repr(C)]
+pub(super) struct Subscription {
+    pub(super) cursor: LogCursor,
+    pub(super) room: Arc<Room>,
+    /// The membership in the room, until the connection ends.
+    membership: Option<Membership>,
+}
+
+/// The progress of a connection whose server stops.
+#[derive(Clone, Copy, Debug)]
+enum Drain {
+    /// A publish is pending: the client gets the ack before the drain frame with this delay.
+    AfterPublish(Duration),
+    /// The rest of the log is written since this time.
+    Began(Tick),
 }
 
 /// Reasons for an end without a closing handshake.
@@ -78,35 +143,62 @@ pub(super) enum TransportError {
     Stalled,
 }
 
-impl Connection {
+/// The cause of a connection's end, for the log, the metrics and the span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum CloseCause {
+    /// The end was sent: a Close frame, or the end of the body.
+    Closed(CloseReason),
+    /// The end was not sent.
+    Lost(TransportError),
+}
+
+/// The ownership of an open connection, which ends when this is dropped.
+pub(super) struct OpenConnection<O: Output>(Arc<Connection<O>>);
+
+impl Subscription {
+    /// Creates a subscription that reads the log of `room` after `offset`.
+    pub(super) const fn new(room: Arc<Room>, offset: Offset) -> Self {
+        Self {
+            cursor: LogCursor::new(offset),
+            room,
+            membership: None,
+        }
+    }
+
+    /// Keeps `membership` until the connection ends.
+    pub(super) fn set_membership(&mut self, membership: Membership) {
+        self.membership = Some(membership);
+    }
+}
+
+impl<O: Output> Connection<O> {
+    /// Creates a connection that writes nothing yet: see [`SendBuffer::corked`].
     pub(super) fn new(
-        stream: TcpStream,
+        output: O,
         hub: Hub,
-        admission: &Admission,
+        subscription: Subscription,
         format: Format,
         permissions: Permissions,
         settings: Arc<ConnectionSettings>,
     ) -> Self {
-        let room = admission.room().clone();
-
         let state = ConnectionState {
-            send_buffer: SendBuffer::corked(format, admission.start().cursor),
+            send_buffer: SendBuffer::corked(format),
+            error: None,
+            is_publishing: false,
+            is_reading_history: false,
+            subscription,
             heartbeat: Heartbeat::new(hub.now()),
             permissions,
-            is_publishing: false,
-            drains_after_publish: None,
-            is_reading_history: false,
+            drain: None,
             arrival: ArrivalTimer::default(),
             partial: 0,
             tracer: None,
-            error: None,
         };
 
         Self {
             state: Mutex::new(state),
-            stream,
+            output,
             hub,
-            room,
             settings,
             reservation: Memory::of_process().reserve(0),
             is_traced: AtomicBool::new(false),
@@ -118,66 +210,37 @@ impl Connection {
         self.state.lock()
     }
 
-    /// Writes queued bytes until the kernel accepts no more. Wakes the connection's task if it has to wait, read from
-    /// the store or end.
-    pub(super) fn write(&self, state: &mut ConnectionState, batch: &mut FanoutBatch<'_>) {
-        if self.write_some(state, batch).is_err() {
-            state.error.get_or_insert(TransportError::Disconnected);
-        }
-        self.count(state);
-
-        let send_buffer = &state.send_buffer;
-        let needs_task = state.error.is_some()
-            || send_buffer.close_reason().is_some()
-            || send_buffer.blocked().is_some()
-            || send_buffer.behind().is_some();
-        if needs_task {
-            self.waker.wake();
-        }
+    /// Returns the room that it reads.
+    pub(super) fn room(&self) -> Arc<Room> {
+        self.lock().subscription.room.clone()
     }
 
-    /// Changes the send buffer, and then writes it unless the kernel accepts no bytes now.
-    pub(super) fn with_send_buffer<T>(&self, change: impl FnOnce(&mut SendBuffer) -> T) -> T {
-        self.update(|state| change(&mut state.send_buffer))
-    }
-
-    /// Changes the state, and then writes queued bytes unless the kernel accepts no bytes now.
+    /// Changes the state, and then writes queued bytes and the log, as far as the client receives them.
     pub(super) fn update<T>(&self, change: impl FnOnce(&mut ConnectionState) -> T) -> T {
         let mut state = self.lock();
         let changed = change(&mut state);
-
-        if state.can_write() {
-            self.write(&mut state, &mut self.room.fanout_batch());
-        } else {
-            self.count(&state);
-            self.waker.wake();
-        }
-
+        self.write(&mut state);
         changed
     }
 
-    /// Records that the store has finished the last publish, and writes its results, which `answer` queues.
-    pub(super) fn publish_finished(&self, answer: impl FnOnce(&mut SendBuffer)) {
-        let mut state = self.lock();
-        answer(&mut state.send_buffer);
-        state.is_publishing = false;
-        if let Some(reconnect_after) = state.drains_after_publish.take() {
-            state.drain(reconnect_after);
+    /// Writes queued bytes and the log, unless the client receives none now.
+    fn write(&self, state: &mut ConnectionState) {
+        if state.can_write() {
+            let room = state.subscription.room.clone();
+            O::write(self, state, &mut room.fanout_batch());
+        } else {
+            self.waker.wake();
         }
-
-        self.write_own(&mut state);
+        self.count(state);
     }
 
-    /// Writes the connection's own frames, if there are any, unless the kernel accepts no bytes now.
-    fn write_own(&self, state: &mut ConnectionState) {
-        self.count(state);
-
-        let must_write =
-            state.send_buffer.waiting() > 0 || state.send_buffer.close_reason().is_some();
-        if must_write && state.can_write() {
-            self.write(state, &mut self.room.fanout_batch());
-        } else if must_write || state.error.is_some() {
-            self.waker.wake();
+    /// Writes like [`Connection::write`] if there is more to write than the log, which the fan-out writes.
+    pub(super) fn write_queued(&self, state: &mut ConnectionState) {
+        let is_due = state.send_buffer.waiting() > 0
+            || state.send_buffer.close_reason().is_some()
+            || state.error.is_some();
+        if is_due {
+            self.write(state);
         }
     }
 
@@ -187,96 +250,183 @@ impl Connection {
             .set(state.send_buffer.queued() + state.partial);
     }
 
-    /// Releases the memory of the partial message, after the reader that held it was dropped.
-    pub(super) fn release_partial(&self) {
+    /// Reads the messages after `after` from the store, because the ring no longer has them. The connection stays
+    /// behind if more messages were deleted during the read than the room remembers.
+    pub(super) async fn catch_up(&self, after: Offset) {
+        let room = self.room();
+        let missed = room.catch_up(after).await;
+
+        self.update(|state| match missed {
+            Ok((mut page, mark)) => {
+                // Deletions are queued under the same lock.
+                if room.redact_page(&mut page.frames, mark) {
+                    state
+                        .on_caught_up(&page)
+                        .into_iter()
+                        .for_each(metrics::count_gap);
+                }
+            }
+            // The client resumes from its position when it reconnects.
+            Err(error) => {
+                debug!(%error, room = %room.name(), "could not read from the store");
+                state.send_buffer.end_log();
+                state.close(CloseCode::TryAgainLater);
+            }
+        });
+    }
+
+    /// Returns true if an operator traces the connection, or did when the client last sent a frame.
+    pub(super) fn is_traced(&self) -> bool {
+        self.is_traced.load(Ordering::Relaxed)
+    }
+
+    /// Sends the trace events of the client's frames.
+    pub(super) fn trace_frames(&self, frames: Vec<TraceEvent>) {
+        if frames.is_empty() {
+            return;
+        }
+
         let mut state = self.lock();
-        state.partial = 0;
-        self.count(&state);
+        frames.into_iter().for_each(|frame| state.trace(frame));
+        self.is_traced
+            .store(state.tracer.is_some(), Ordering::Relaxed);
     }
 
-    fn write_some(
-        &self,
-        state: &mut ConnectionState,
-        batch: &mut FanoutBatch<'_>,
-    ) -> std::io::Result<()> {
-        while let NextChunk::Write(bytes) = state.send_buffer.next(batch) {
-            match self.send(bytes) {
-                Ok(bytes) => {
-                    state.send_buffer.wrote(bytes, batch);
+    /// Records the end in the log, the metrics and the traces. Returns the cause, and the membership, whose drop makes
+    /// the client leave the room; `None` if the connection ended before.
+    pub(super) fn end(&self) -> Option<(CloseCause, Membership)> {
+        let mut state = self.lock();
+        let membership = state.subscription.membership.take()?;
+        let cause = state.close_cause();
+        let room = state.subscription.room.clone();
+        drop(state);
 
-                    let offset = state.send_buffer.cursor();
-                    state.trace(TraceEvent::Write { bytes, offset });
-                }
-                Err(error) if error.kind() == ErrorKind::WouldBlock => {
-                    state.send_buffer.block(self.hub.now());
-                    state.trace(TraceEvent::Blocked);
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
-            }
+        let id = membership.id().map(field::display);
+        let address = membership.address();
+        let number = membership.number();
+        info!(id, room = %room.name(), %address, number, reason = %cause, "disconnected");
+
+        let reason = cause.disconnect_reason();
+        metrics::count_disconnect(reason);
+        spans::ConnectionSpan {
+            protocol: O::PROTOCOL,
+            number,
+            room: room.name(),
+            address,
+            since: membership.since(),
         }
-        Ok(())
+        .finish(reason);
+
+        Some((cause, membership))
     }
+}
 
-    /// Calls send(2), and returns the number of bytes accepted.
-    ///
-    /// Bypasses tokio and libc: at 100,000 writes a second, tokio's readiness check and libc's cancellation point are
-    /// measurable.
-    fn send(&self, bytes: &[u8]) -> std::io::Result<usize> {
-        match rustix::net::send(&self.stream, bytes, SendFlags::empty()) {
-            // The second try clears tokio's readiness flag.
-            Err(Errno::AGAIN) => self.stream.try_write(bytes),
-            result => Ok(result?),
-        }
+impl<O: Output> OpenConnection<O> {
+    /// Takes the ownership of `connection`.
+    pub(super) const fn new(connection: Arc<Connection<O>>) -> Self {
+        Self(connection)
     }
+}
 
-    /// Returns true if the kernel holds unread bytes of the client.
-    fn has_unread_bytes(&self) -> bool {
-        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
-        // Errors are left to the reader.
-        rustix::net::recv(&self.stream, &mut [0; 1], flags).is_ok_and(|(length, _)| length > 0)
+impl<O: Output> Deref for OpenConnection<O> {
+    type Target = Arc<Connection<O>>;
+
+    fn deref(&self) -> &Self::Target {
+        &self.0
     }
+}
 
-    /// Continues to write when the kernel accepts bytes again. Ready once no bytes wait for the kernel.
-    pub(super) fn poll_write(&self, cx: &mut Context<'_>) -> Poll<()> {
-        while self.lock().send_buffer.blocked().is_some() {
-            // The write returns the same error.
-            let _ = std::task::ready!(self.stream.poll_write_ready(cx));
-
-            let mut state = self.lock();
-            state.send_buffer.unblock();
-            if self
-                .write_some(&mut state, &mut self.room.fanout_batch())
-                .is_err()
-            {
-                state.error.get_or_insert(TransportError::Disconnected);
-            }
-            self.count(&state);
-        }
-
-        Poll::Ready(())
+impl<O: Output> Drop for OpenConnection<O> {
+    fn drop(&mut self) {
+        drop(self.0.end());
     }
 }
 
 impl ConnectionState {
     /// Returns the offset after which the ring lacks messages for this client, if they can still be sent.
     pub(super) fn behind(&self) -> Option<Offset> {
-        self.send_buffer.behind().filter(|_| self.error.is_none())
+        let is_behind = self.subscription.cursor.is_behind()
+            && self.send_buffer.reads_log()
+            && self.error.is_none();
+        is_behind.then(|| self.subscription.cursor.offset())
     }
 
-    /// Returns true unless the kernel accepts no bytes now or the connection failed.
+    /// Returns true unless the client receives no bytes now or the connection failed.
     fn can_write(&self) -> bool {
         self.send_buffer.blocked().is_none() && self.error.is_none()
     }
 
-    /// Returns true while nothing is read from the client because the store has not answered a publish, or has not
-    /// returned the messages that the ring no longer has.
-    const fn waits_for_store(&self) -> bool {
-        self.is_publishing || self.send_buffer.behind().is_some()
+    /// Returns true while nothing is read from the client: always for an event stream, and while the store has not
+    /// finished a publish or has not returned the messages that the ring no longer has.
+    fn is_reading_paused(&self) -> bool {
+        self.send_buffer.dialect().is_stream() || self.is_publishing || self.behind().is_some()
     }
 
-    /// Returns the memory that would be free if the connection ended.
+    /// Passes the next bytes to `write`, which returns the number of bytes accepted. `batch` must be a pass over the
+    /// room of the subscription.
+    pub(super) fn write_next<E>(
+        &mut self,
+        batch: &mut FanoutBatch<'_>,
+        write: impl FnOnce(&Bytes) -> Result<usize, E>,
+    ) -> Result<WriteStep, E> {
+        let cursor = &mut self.subscription.cursor;
+        let step = self.send_buffer.write_next(cursor, batch, write)?;
+
+        if let WriteStep::Wrote(bytes) = step {
+            let offset = cursor.offset();
+            self.trace(TraceEvent::Write { bytes, offset });
+        }
+        Ok(step)
+    }
+
+    /// Continues with `page`, the messages from the store after the cursor, and returns the reason of each gap in it.
+    pub(super) fn on_caught_up(&mut self, page: &CatchUpPage) -> Vec<GapReason> {
+        let cursor = &mut self.subscription.cursor;
+        self.send_buffer.on_caught_up(cursor, page)
+    }
+
+    /// Sends `event` to the operator who traces the connection, if any.
+    pub(super) fn trace(&mut self, event: TraceEvent) {
+        if let Some(tracer) = &mut self.tracer
+            && !tracer.record(event)
+        {
+            self.tracer = None;
+        }
+    }
+
+    /// Continues the drain that waited for a publish, if there is one.
+    pub(super) fn resume_drain(&mut self, now: Tick) {
+        if let Some(Drain::AfterPublish(reconnect_after)) = self.drain {
+            self.drain(reconnect_after, now);
+        }
+    }
+
+    /// Queues the drain frame and the end, after a pending publish.
+    pub(super) fn drain(&mut self, reconnect_after: Duration, now: Tick) {
+        if self.is_publishing {
+            self.drain = Some(Drain::AfterPublish(reconnect_after));
+            return;
+        }
+
+        self.drain = Some(Drain::Began(now));
+        self.send_buffer.push_event(&Push::Drain {
+            reconnect_after_ms: reconnect_after.as_millis() as u64,
+        });
+        self.close(CloseCode::GoingAway);
+    }
+
+    /// Closes the connection with `code`, unless it is closing already.
+    fn close(&mut self, code: CloseCode) {
+        self.send_buffer.close(CloseReason::Local(code));
+    }
+
+    /// Returns the memory that would be free if the connection ended. Event streams share their bytes with other
+    /// readers, and their sockets are memory holders of their own.
     fn reclaimable(&self) -> Option<Reclaimable> {
+        if self.send_buffer.dialect().is_stream() {
+            return None;
+        }
+
         let bytes = self.send_buffer.reclaimable() + self.partial;
         let blocked = self.send_buffer.blocked().into_iter();
         let since = blocked.chain(self.arrival.since()).min()?;
@@ -284,32 +434,26 @@ impl ConnectionState {
         (bytes > 0 && self.error.is_none()).then_some(Reclaimable { since, bytes })
     }
 
-    /// Queues the drain frame and the Close frame, after a pending publish.
-    fn drain(&mut self, reconnect_after: Duration) {
-        if self.is_publishing {
-            self.drains_after_publish = Some(reconnect_after);
-            return;
+    /// Returns the cause of the end as the client saw it: an end that was not sent does not count.
+    fn close_cause(&self) -> CloseCause {
+        match (self.send_buffer.close_reason(), self.error) {
+            (Some(reason), _) if self.send_buffer.is_finished() => CloseCause::Closed(reason),
+            (_, error) => CloseCause::Lost(error.unwrap_or(TransportError::Disconnected)),
         }
-
-        if self.send_buffer.dialect() == Dialect::Typed {
-            self.send_buffer.push_event(&Push::Drain {
-                reconnect_after_ms: reconnect_after.as_millis() as u64,
-            });
-        }
-        self.send_buffer
-            .close(CloseReason::Local(CloseCode::GoingAway));
     }
 }
 
-impl Subscriber for Connection {
+impl<O: Output> Subscriber for Connection<O> {
     fn flush(&self, batch: &mut FanoutBatch<'_>) {
         let mut state = self.lock();
         if state.can_write() {
-            self.write(&mut state, batch);
+            O::write(self, &mut state, batch);
+            self.count(&state);
         }
     }
 
     fn tick(&self, now: Tick) {
+        let settings = &self.settings;
         let mut state = self.lock();
 
         let blocked_since = state.send_buffer.blocked();
@@ -317,62 +461,63 @@ impl Subscriber for Connection {
             state.error.get_or_insert(TransportError::Stalled);
         }
 
-        let is_read = !state.waits_for_store();
+        let is_read = !state.is_reading_paused();
         if !is_read {
             state.arrival.restart(now);
         }
-        let is_overdue = match state
-            .heartbeat
-            .check(now, &self.settings.heartbeat, is_read)
-        {
-            HeartbeatAction::Alive => state
-                .arrival
-                .is_overdue(now, message_timeout(self.settings.max_message)),
+        let is_overdue = match state.heartbeat.check(now, &settings.heartbeat, is_read) {
+            HeartbeatAction::Alive => {
+                let timeout = message_timeout(settings.max_message);
+                state.arrival.is_overdue(now, timeout)
+            }
             HeartbeatAction::Ping => {
-                state.send_buffer.push(Opcode::Ping, &[]);
+                let ping = state.send_buffer.dialect().heartbeat();
+                state.send_buffer.push_encoded(ping);
                 false
             }
             HeartbeatAction::Expired => true,
         };
-        if is_overdue && !self.has_unread_bytes() {
-            state
-                .send_buffer
-                .close(CloseReason::Local(CloseCode::Expired));
+        if is_overdue && !self.output.has_unread_bytes() {
+            state.close(CloseCode::Expired);
         }
 
         if state.permissions.access(Instant::now()) == ClientAccess::Expired {
-            state
-                .send_buffer
-                .close(CloseReason::Local(CloseCode::BadToken));
+            state.close(CloseCode::BadToken);
+        }
+        if let Some(Drain::Began(since)) = state.drain
+            && now.since(since) >= LOG_TIMEOUT
+        {
+            state.send_buffer.end_log();
         }
 
-        self.write_own(&mut state);
+        self.write_queued(&mut state);
     }
 
     fn send(&self, notice: &Notice) {
-        self.with_send_buffer(|send_buffer| {
-            let frame = notice.encoded(send_buffer.dialect());
-            if send_buffer.waiting() + frame.len() > self.settings.send_buffer {
-                send_buffer.close(CloseReason::Local(CloseCode::TooSlow));
-            } else {
-                send_buffer.push_encoded(frame);
-            }
-        });
+        let mut state = self.lock();
+        let frame = notice.encoded(state.send_buffer.dialect());
+        if frame.is_empty() {
+            return;
+        }
+
+        if state.send_buffer.waiting() + frame.len() > self.settings.send_buffer {
+            state.close(CloseCode::TooSlow);
+        } else {
+            state.send_buffer.push_encoded(frame);
+        }
+        self.write(&mut state);
     }
 
     fn close(&self, closing: Closing) {
         self.update(|state| match closing {
-            Closing::Code(code) => state.send_buffer.close(CloseReason::Local(code)),
-            Closing::Drain(reconnect_after) => state.drain(reconnect_after),
+            Closing::Code(code) => state.close(code),
+            Closing::Drain(reconnect_after) => state.drain(reconnect_after, self.hub.now()),
             // A Close frame would not be delivered either.
             Closing::Evict if state.send_buffer.blocked().is_some() => {
                 state.error.get_or_insert(TransportError::Stalled);
                 state.send_buffer.clear();
             }
-            Closing::Evict => {
-                let expired = CloseReason::Local(CloseCode::Expired);
-                state.send_buffer.close(expired);
-            }
+            Closing::Evict => state.close(CloseCode::Expired),
         });
     }
 
@@ -385,9 +530,35 @@ impl Subscriber for Connection {
         let state = self.lock();
         ConnectionStatus {
             dialect: state.send_buffer.dialect(),
-            offset: state.send_buffer.cursor(),
+            offset: state.subscription.cursor.offset(),
             waiting: state.send_buffer.waiting(),
             reclaimable: state.reclaimable(),
         }
+    }
+}
+
+impl CloseCause {
+    const fn disconnect_reason(self) -> DisconnectReason {
+        match self {
+            Self::Closed(CloseReason::Local(code)) => DisconnectReason::Closed(code),
+            Self::Closed(CloseReason::Echo(_)) => DisconnectReason::Client,
+            Self::Lost(TransportError::Stalled) => DisconnectReason::Closed(CloseCode::TooSlow),
+            Self::Lost(TransportError::Disconnected) => DisconnectReason::Lost,
+        }
+    }
+}
+
+impl fmt::Display for CloseCause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let code = match self {
+            Self::Closed(CloseReason::Local(code)) => *code,
+            Self::Closed(CloseReason::Echo(Some(code))) => {
+                return write!(f, "client closed with {code}");
+            }
+            Self::Closed(CloseReason::Echo(None)) => return f.write_str("client closed"),
+            Self::Lost(TransportError::Disconnected) => return f.write_str("connection lost"),
+            Self::Lost(TransportError::Stalled) => CloseCode::TooSlow,
+        };
+        write!(f, "{} {}", code.number(), code.reason())
     }
 }

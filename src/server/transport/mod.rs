@@ -1,5 +1,9 @@
 //! Open WebSockets and event streams. No other floor reads or writes a client's socket.
 //!
+//! Both are a [`Connection`](connection::Connection), which begins in [`opening`] and has a subscription to a room. They
+//! differ in the way in which bytes reach the client: [`websocket`] and [`stream`]. The frames of a WebSocket's client
+//! are read by [`reader`].
+//!
 //! # Invariants
 //!
 //! - An idle connection holds no buffer. Bytes are read into one buffer of the thread and decoded in place; bytes to
@@ -12,13 +16,11 @@
 mod activity;
 mod stall_timeout;
 mod upgrade;
-mod settings;
+mod permissions;
 mod connection;
-mod trace;
-mod renewal;
+mod opening;
 mod reader;
-mod history;
-mod task;
+mod websocket;
 mod stream;
 mod tls;
 
@@ -26,10 +28,11 @@ mod tls;
 mod tests;
 
 pub use activity::{Activity, RequestPhase};
-pub use renewal::{permissions, unix_time};
-pub use settings::{ConnectionSettings, message_timeout};
+pub use connection::{ConnectionSettings, message_timeout};
+pub use opening::PendingConnection;
+pub use permissions::{Permissions, unix_time};
 pub use stall_timeout::{StallTimeout, StallTimeoutHandle};
-pub use stream::{EventStreamBody, StreamSubscriber};
-pub use task::{PendingConnection, reject};
+pub use stream::EventStreamBody;
 pub use tls::{CertificateError, Tls};
 pub use upgrade::{Handshake, UpgradeError};
+pub use websocket::{FrameSender, reject};

@@ -13,18 +13,16 @@ use rustix::net::RecvFlags;
 use tokio::io::Interest;
 use tokio::net::TcpStream;
 
-use crate::protocol::{CloseCode, ErrorCode, Key, Offset, Push, UserId};
+use crate::protocol::{ErrorCode, Key, Offset, Push};
 use crate::server::auth::Verifier;
+use crate::server::hub::{DeletionMark, Room, TraceEvent};
 use crate::server::metrics;
 use crate::server::room::{Dialect, Draft, Format, Tick};
-use crate::server::session::{
-    Action, CloseReason, RateLimit, SendBuffer, Session, max_publish_bytes,
-};
-use crate::server::store::{StoreError, StoreFuture, Stored};
-use crate::server::transport::connection::{Connection, TransportError};
-use crate::server::transport::history::{one_at_a_time, spawn_history};
-use crate::server::transport::renewal::renew;
-use crate::server::transport::{ConnectionSettings, trace};
+use crate::server::session::{Action, CloseReason, SendBuffer, Session, max_publish_bytes};
+use crate::server::store::{Page, Span, StoreError, StoreFuture, Stored};
+use crate::server::transport::connection::{Connection, ConnectionState, TransportError};
+use crate::server::transport::permissions::renew;
+use crate::server::transport::{ConnectionSettings, FrameSender};
 use crate::server::wire::{Decoder, Opcode};
 
 /// The size of a thread's receive buffer: large enough for a burst to be published as one batch.
@@ -35,6 +33,9 @@ const RECEIVE_BUFFER_BYTES: usize = 64 * 1024;
 const BYTES_PER_TURN: usize = 256 * 1024;
 /// The cost of a frame besides its payload, in bytes.
 const BYTES_PER_FRAME: usize = 64;
+/// The error for a `history` before the previous one was answered.
+const ONE_HISTORY_AT_A_TIME: &str =
+    "only one history request at a time; wait for the answer to the previous one";
 
 thread_local! {
     static RECEIVE_BUFFER: RefCell<Vec<u8>> = RefCell::new(vec![0; RECEIVE_BUFFER_BYTES]);
@@ -74,13 +75,17 @@ pub(super) enum ReadPause {
 }
 
 impl FrameReader {
+    /// Creates the reader of the frames of `sender`.
     pub(super) fn new(
-        connection: &Connection,
+        connection: &Connection<TcpStream>,
         format: Format,
-        id: UserId,
-        rate_limit: RateLimit,
-        verifier: Verifier,
+        sender: FrameSender,
     ) -> Self {
+        let FrameSender {
+            id,
+            rate_limit,
+            verifier,
+        } = sender;
         let ConnectionSettings { max_message, .. } = *connection.settings;
         let dialect = format.dialect();
         let max_frame = if dialect == Dialect::Plain {
@@ -105,7 +110,7 @@ impl FrameReader {
     /// catch up from the store or end.
     pub(super) fn poll(
         &mut self,
-        connection: &Arc<Connection>,
+        connection: &Arc<Connection<TcpStream>>,
         cx: &mut Context<'_>,
     ) -> Poll<ReadPause> {
         connection.waker.register(cx.waker());
@@ -125,7 +130,7 @@ impl FrameReader {
             if state.error.is_some() || state.send_buffer.close_reason().is_some() {
                 return Poll::Ready(ReadPause::Ended);
             }
-            if let Some(after) = state.send_buffer.behind() {
+            if let Some(after) = state.behind() {
                 self.stalled.get_or_insert(connection.hub.now());
                 return Poll::Ready(ReadPause::Behind(after));
             }
@@ -146,18 +151,18 @@ impl FrameReader {
             }
 
             // The read returns the same error.
-            let _ = ready!(connection.stream.poll_read_ready(cx));
-            RECEIVE_BUFFER.with_borrow_mut(|buffer| match receive(&connection.stream, buffer) {
-                Ok(0) => connection.lock().error = Some(TransportError::Disconnected),
+            let _ = ready!(connection.output.poll_read_ready(cx));
+            RECEIVE_BUFFER.with_borrow_mut(|buffer| match receive(&connection.output, buffer) {
+                Ok(0) => connection.fail(TransportError::Disconnected),
                 Ok(length) => self.handle(connection, &mut buffer[..length]),
                 Err(error) if error.kind() == ErrorKind::WouldBlock => {}
-                Err(_) => connection.lock().error = Some(TransportError::Disconnected),
+                Err(_) => connection.fail(TransportError::Disconnected),
             });
         }
     }
 
     /// Sends the results of the last publish, once the store has finished it.
-    fn poll_publish(&mut self, connection: &Connection, cx: &mut Context<'_>) {
+    fn poll_publish(&mut self, connection: &Connection<TcpStream>, cx: &mut Context<'_>) {
         let Some(publishing) = &mut self.publishing else {
             return;
         };
@@ -165,20 +170,21 @@ impl FrameReader {
         if let Poll::Ready(result) = publishing.result.poll_unpin(cx) {
             let keys = std::mem::take(&mut publishing.keys);
             self.publishing = None;
-            connection.publish_finished(|send_buffer| push_results(send_buffer, keys, result));
+            let now = connection.hub.now();
+            connection.publish_finished(now, |state| push_results(state, keys, result, now));
         }
     }
 
     /// Publishes `drafts`. Later polls wait for the result.
-    fn publish(&mut self, connection: &Connection, drafts: Vec<Draft>) {
+    fn publish(&mut self, connection: &Connection<TcpStream>, room: &Room, drafts: Vec<Draft>) {
         let keys = drafts.iter().map(|draft| draft.key().cloned()).collect();
         connection.lock().is_publishing = true;
-        let result = connection.room.publish(drafts);
+        let result = room.publish(drafts);
         self.publishing = Some(Box::new(PendingPublish { keys, result }));
     }
 
     /// Credits the rate limits with the time until `now` in which nothing was read, although the client may have sent.
-    fn credit_pause(&mut self, connection: &Connection, now: Tick) {
+    fn credit_pause(&mut self, connection: &Connection<TcpStream>, now: Tick) {
         let paused = connection.hub.clock().paused();
         let since = self.stalled.take();
 
@@ -191,12 +197,15 @@ impl FrameReader {
     }
 
     /// Handles `bytes` from the client until the turn is over, and keeps the undecoded rest.
-    pub(super) fn handle(&mut self, connection: &Arc<Connection>, bytes: &mut [u8]) {
+    pub(super) fn handle(&mut self, connection: &Arc<Connection<TcpStream>>, bytes: &mut [u8]) {
         let now = connection.hub.now();
         let instant = Instant::now();
         self.credit_pause(connection, now);
 
-        let mut permissions = connection.lock().permissions;
+        let state = connection.lock();
+        let mut permissions = state.permissions;
+        let room = state.subscription.room.clone();
+        drop(state);
         let is_traced = connection.is_traced();
         let mut trace_events = Vec::new();
         let mut drafts = Vec::new();
@@ -209,7 +218,11 @@ impl FrameReader {
                 .session
                 .handle(incoming, permissions.access(instant), now);
             if is_traced {
-                trace_events.push(trace::frame(&incoming, &action));
+                trace_events.push(TraceEvent::Frame {
+                    kind: incoming.kind(),
+                    bytes: incoming.payload_bytes(),
+                    led_to: action.name(),
+                });
             }
 
             match action {
@@ -218,14 +231,16 @@ impl FrameReader {
                 Action::History { before, limit } => {
                     // One at a time, so that a burst of requests does not queue as many pages.
                     if std::mem::replace(&mut connection.lock().is_reading_history, true) {
-                        answers.push(Action::Push(one_at_a_time()));
+                        let message = ONE_HISTORY_AT_A_TIME.to_owned();
+                        let error = Push::error(ErrorCode::RateLimited, message, None);
+                        answers.push(Action::Push(error));
                     } else {
                         spawn_history(connection.clone(), before, limit);
                     }
                 }
                 Action::Renew(token) => {
                     let id = self.session.id();
-                    let (renewed, answer) = renew(&self.verifier, &token, id, &connection.room);
+                    let (renewed, answer) = renew(&self.verifier, &token, id, &room);
                     if let Some(renewed) = renewed {
                         permissions = renewed;
                         connection.lock().permissions = renewed;
@@ -256,14 +271,14 @@ impl FrameReader {
         }
 
         if !drafts.is_empty() {
-            let is_exempt = permissions.is_admin || !connection.room.is_new();
+            let is_exempt = permissions.is_admin || !room.is_new();
             let allowed = if is_exempt {
                 Ok(())
             } else {
                 self.session.create_room(&drafts, now)
             };
             match allowed {
-                Ok(()) => self.publish(connection, drafts),
+                Ok(()) => self.publish(connection, &room, drafts),
                 Err(rejections) => answers.extend(rejections),
             }
         }
@@ -278,10 +293,10 @@ impl FrameReader {
         drop(state);
 
         if !answers.is_empty() {
-            connection.with_send_buffer(|send_buffer| {
+            connection.update(|state| {
                 answers
                     .into_iter()
-                    .for_each(|answer| push_answer(send_buffer, answer))
+                    .for_each(|answer| push_answer(&mut state.send_buffer, answer))
             });
         }
     }
@@ -325,10 +340,12 @@ fn push_answer(send_buffer: &mut SendBuffer, answer: Action) {
 
 /// Queues an `ack` or an `error` for each draft with a key.
 fn push_results(
-    send_buffer: &mut SendBuffer,
+    state: &mut ConnectionState,
     keys: Vec<Option<Key>>,
     result: Result<Vec<Stored>, StoreError>,
+    now: Tick,
 ) {
+    let send_buffer = &mut state.send_buffer;
     match result {
         Ok(stored) => {
             for (key, stored) in keys.into_iter().zip(stored) {
@@ -337,10 +354,9 @@ fn push_results(
                 }
             }
         }
+
         // The plain dialect has no error frames.
-        Err(_) if send_buffer.dialect() == Dialect::Plain => {
-            send_buffer.close(CloseReason::Local(CloseCode::GoingAway));
-        }
+        Err(_) if send_buffer.dialect() == Dialect::Plain => state.drain(Duration::ZERO, now),
         Err(error) => {
             for key in keys {
                 send_buffer.push_event(&unavailable(&error, key));
@@ -358,22 +374,61 @@ fn ack(key: Key, stored: &Stored) -> Push {
 }
 
 /// Returns the error frame for `error`, and counts it.
-pub(super) fn unavailable(error: &StoreError, key: Option<Key>) -> Push {
+fn unavailable(error: &StoreError, key: Option<Key>) -> Push {
     let code = ErrorCode::StoreUnavailable;
     metrics::count_frame_error(code);
-    Push::Error {
-        code,
-        message: error.to_string(),
-        retry: code.invites_retry(),
-        key,
-    }
+    Push::error(code, error.to_string(), key)
+}
+
+/// Spawns a task that reads at most `limit` messages before `before`, or the newest ones, and sends them.
+fn spawn_history(connection: Arc<Connection<TcpStream>>, before: Option<Offset>, limit: usize) {
+    let span = before.map_or(Span::Newest, Span::Before);
+    let room = connection.room();
+
+    tokio::spawn(async move {
+        let mut is_answered = false;
+        while !is_answered {
+            let page = room.read_page(span, limit).await;
+            is_answered = connection.update(|state| push_page(&room, state, page));
+        }
+    });
+}
+
+/// Queues the answer, under the lock under which deletions are queued. Returns false if the page must be read again,
+/// because more messages were deleted during the read than the room remembers.
+pub(super) fn push_page(
+    room: &Room,
+    state: &mut ConnectionState,
+    page: Result<(Page, DeletionMark), StoreError>,
+) -> bool {
+    let push = match page {
+        Ok((mut page, mark)) => {
+            if !room.redact_page(&mut page.frames, mark) {
+                return false;
+            }
+            Push::History {
+                messages: page
+                    .frames
+                    .iter()
+                    .map(|frame| frame.publication())
+                    .collect(),
+                more: page.more,
+            }
+        }
+        Err(error) => unavailable(&error, None),
+    };
+
+    // The client may request the next page as soon as it has this answer.
+    state.is_reading_history = false;
+    state.send_buffer.push_event(&push);
+
+    true
 }
 
 #[cfg(test)]
 mod tests {
     use std::net::{IpAddr, Ipv4Addr};
     use std::task::Waker;
-    use std::time::Duration;
 
     use tokio::io::AsyncWriteExt;
     use tokio::net::TcpListener;
@@ -381,54 +436,28 @@ mod tests {
     use super::*;
     use crate::protocol::RoomName;
     use crate::server::hub::Hub;
-    use crate::server::session::{
-        HeartbeatSettings, IpBucket, Permissions, QuotaRates, Quotas, Rate, RateLimitKey,
-    };
+    use crate::server::run_clock::RunClock;
+    use crate::server::transport::connection::OpenConnection;
+    use crate::server::transport::tests::{pending, sender};
     use crate::server::wire;
 
-    const FOREVER: Duration = Duration::from_secs(3600);
     const LOCALHOST: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
-    const MAX_MESSAGE: usize = 64 * 1024;
 
     /// Returns a connection that negotiated compression, its reader, and the client's end.
-    async fn connected() -> (Arc<Connection>, FrameReader, TcpStream) {
+    async fn connected() -> (OpenConnection<TcpStream>, FrameReader, TcpStream) {
         let listener = TcpListener::bind((LOCALHOST, 0)).await.expect("an address");
         let address = listener.local_addr().expect("an address");
         let client = TcpStream::connect(address).await.expect("connected");
         let (stream, _) = listener.accept().await.expect("accepted");
 
-        let hub = Hub::in_memory();
+        let hub = Hub::in_memory(10, RunClock::new());
         let admission = hub
             .admit(LOCALHOST, &RoomName::lobby(), None)
             .await
             .expect("admitted");
         let format = Format::deflated(Dialect::Typed);
-        let permissions = Permissions {
-            may_write: true,
-            is_admin: false,
-            expires_at: None,
-        };
-        let settings = Arc::new(ConnectionSettings {
-            max_message: MAX_MESSAGE,
-            send_buffer: 1 << 20,
-            heartbeat: HeartbeatSettings {
-                ping_after: FOREVER,
-                expire_after: FOREVER,
-            },
-            rate: Rate::UNLIMITED,
-            compression: true,
-        });
-        let connection = Connection::new(stream, hub, &admission, format, permissions, settings);
-        let connection = Arc::new(connection);
-
-        let id = UserId::guest(1);
-        let host = IpBucket::of(LOCALHOST);
-        let quotas = Arc::new(Quotas::new(QuotaRates::UNLIMITED));
-        let key = RateLimitKey::claimed(id.clone(), host);
-        let now = connection.hub.now();
-        let rate_limit = RateLimit::new(Rate::UNLIMITED, quotas, key, host, now);
-
-        let reader = FrameReader::new(&connection, format, id, rate_limit, Verifier::open());
+        let connection = pending(admission).register(stream, format).begin();
+        let reader = FrameReader::new(&connection, format, sender());
         (connection, reader, client)
     }
 
@@ -454,7 +483,7 @@ mod tests {
         );
 
         client.write_all(&frames).await.expect("sent");
-        connection.stream.readable().await.expect("received");
+        connection.output.readable().await.expect("received");
 
         let mut turns = 0;
         let mut cx = Context::from_waker(Waker::noop());

@@ -12,18 +12,18 @@ use std::time::Duration;
 use tokio::net::TcpStream;
 use tokio::time::sleep;
 
-use super::history::push_page;
-use super::task::PendingConnection;
-use super::{ConnectionSettings, permissions};
+use super::reader::push_page;
+use super::websocket::WebSocketTask;
+use super::{ConnectionSettings, FrameSender, PendingConnection, Permissions};
 use crate::protocol::{CloseCode, Key, Offset, Push, RoomName, UserId};
 use crate::server::auth::Verifier;
-use crate::server::hub::{Closing, Hub, HubSettings, Membership, Resume, Room, Subscriber};
-use crate::server::room::{DedupLimits, Dialect, Draft, Format, LogLimits};
+use crate::server::hub::{Admission, Closing, Hub, Membership, Resume, Room, Subscriber};
+use crate::server::room::{Dialect, Draft, Format, Tick};
 use crate::server::run_clock::RunClock;
 use crate::server::session::{
     HeartbeatSettings, IpBucket, QuotaRates, Quotas, Rate, RateLimit, RateLimitKey,
 };
-use crate::server::store::{Deleted, MemoryStore, Retention, Span};
+use crate::server::store::{Deleted, Span};
 
 const ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
 
@@ -46,7 +46,7 @@ struct World {
 }
 
 /// The client's end of a connection.
-struct Client(UnixStream);
+struct SocketClient(UnixStream);
 
 /// The frames that a client received.
 #[derive(Debug, Default)]
@@ -59,30 +59,8 @@ struct Received {
 impl World {
     /// Starts a Hub whose ring keeps `ring` messages.
     fn start(ring: usize) -> Self {
-        let retention = Retention {
-            messages: 1000,
-            bytes: usize::MAX,
-            age: Duration::from_secs(3600),
-            keys: DedupLimits {
-                messages: 10,
-                age: Duration::from_secs(60),
-            },
-        };
-        let settings = HubSettings {
-            max_connections: 100,
-            max_connections_per_ip: 100,
-            max_rooms: 10,
-            max_room_members: 100,
-            memory_budget: usize::MAX,
-            log: LogLimits {
-                messages: ring,
-                bytes: usize::MAX,
-            },
-            sweep_every: Duration::from_secs(1),
-        };
         let clock = RunClock::new();
-        let store = MemoryStore::new(retention);
-        let hub = Hub::unmoderated(settings, store, clock.clone());
+        let hub = Hub::in_memory(ring, clock.clone());
 
         tokio::spawn(clock.run());
         tokio::spawn({
@@ -102,7 +80,7 @@ impl World {
         let room = self.room().await;
 
         for number in 1..=count {
-            let draft = Draft::text(UserId::guest(0), None, format!("text {number}"));
+            let draft = Draft::text(UserId::guest(0), None, &format!("text {number}"));
             let stored = room.publish(vec![draft]).await;
             assert!(stored.is_ok());
         }
@@ -135,7 +113,7 @@ impl World {
     }
 
     /// Returns an admitted connection that resumes after `after`, and both ends of its socket.
-    async fn admit(&self, after: Option<u64>) -> (PendingConnection, TcpStream, Client) {
+    async fn admit(&self, after: Option<u64>) -> (PendingConnection, TcpStream, SocketClient) {
         let resume = after.map(|after| Resume {
             after: Offset(after),
             epoch: None,
@@ -146,47 +124,54 @@ impl World {
             .await
             .expect("admitted");
 
-        let verifier = Verifier::open();
-        let principal = verifier.principal(None, 0).expect("anybody");
-        let host = IpBucket::of(ADDRESS);
-        let rate = Rate::UNLIMITED;
-        let pending = PendingConnection {
-            permissions: permissions(&principal, admission.room()),
-            admission,
-            hub: self.hub.clone(),
-            id: user("newcomer"),
-            proven: None,
-            rate_limit: RateLimit::new(
-                rate,
-                Arc::new(Quotas::new(QuotaRates::UNLIMITED)),
-                RateLimitKey::claimed(user("newcomer"), host),
-                host,
-                self.hub.now(),
-            ),
-            verifier,
-            address: ADDRESS,
-            settings: Arc::new(ConnectionSettings {
-                max_message: 1024,
-                send_buffer: 1024 * 1024,
-                heartbeat: HeartbeatSettings {
-                    ping_after: Duration::from_secs(25),
-                    expire_after: Duration::from_secs(60),
-                },
-                rate,
-                compression: false,
-            }),
-        };
-
         let (server, client) = UnixStream::pair().expect("two ends");
         server.set_nonblocking(true).expect("set");
         client.set_nonblocking(true).expect("set");
         let server = std::net::TcpStream::from(OwnedFd::from(server));
         let server = TcpStream::from_std(server).expect("registered");
-        (pending, server, Client(client))
+        (pending(admission), server, SocketClient(client))
     }
 }
 
-impl Client {
+/// Returns the connection of the newcomer with `admission`.
+pub(super) fn pending(admission: Admission) -> PendingConnection {
+    PendingConnection {
+        admission,
+        id: Some(user("newcomer")),
+        proven: None,
+        permissions: Permissions {
+            may_write: true,
+            is_admin: false,
+            expires_at: None,
+        },
+        settings: Arc::new(ConnectionSettings {
+            max_message: 64 * 1024,
+            send_buffer: 1024 * 1024,
+            heartbeat: HeartbeatSettings {
+                ping_after: Duration::from_secs(25),
+                expire_after: Duration::from_secs(60),
+            },
+            rate: Rate::UNLIMITED,
+            compression: false,
+        }),
+    }
+}
+
+/// Returns the newcomer as a sender of frames.
+pub(super) fn sender() -> FrameSender {
+    let id = user("newcomer");
+    let host = IpBucket::of(ADDRESS);
+    let quotas = Arc::new(Quotas::new(QuotaRates::UNLIMITED));
+    let key = RateLimitKey::claimed(id.clone(), host);
+
+    FrameSender {
+        id,
+        rate_limit: RateLimit::new(Rate::UNLIMITED, quotas, key, host, Tick::default()),
+        verifier: Verifier::open(),
+    }
+}
+
+impl SocketClient {
     /// Returns all frames received until now.
     fn received(&mut self) -> Received {
         let mut bytes = Vec::new();
@@ -281,11 +266,11 @@ async fn members_that_join_or_leave_while_a_connection_opens_are_shown_correctly
         if point == Point::Admitted {
             world.replace_members(&mut others).await;
         }
-        let registered = pending.register(TYPED, stream);
+        let registered = pending.register(stream, TYPED);
         if point == Point::Registered {
             world.replace_members(&mut others).await;
         }
-        let _task = registered.begin(Vec::new(), None);
+        let _open = registered.begin();
         if point == Point::Begun {
             world.replace_members(&mut others).await;
         }
@@ -306,11 +291,11 @@ async fn a_deletion_while_a_connection_opens_is_delivered() {
         if point == Point::Admitted {
             world.delete(2).await;
         }
-        let registered = pending.register(TYPED, stream);
+        let registered = pending.register(stream, TYPED);
         if point == Point::Registered {
             world.delete(2).await;
         }
-        let _task = registered.begin(Vec::new(), None);
+        let _open = registered.begin();
         if point == Point::Begun {
             world.delete(2).await;
         }
@@ -326,9 +311,9 @@ async fn a_page_does_not_contain_texts_deleted_while_it_was_read() {
     let world = World::start(10);
     world.publish(3).await;
     let (pending, stream, mut client) = world.admit(None).await;
-    let registered = pending.register(TYPED, stream);
+    let registered = pending.register(stream, TYPED);
     let connection = registered.connection.clone();
-    let _task = registered.begin(Vec::new(), None);
+    let _open = registered.begin();
 
     let room = world.room().await;
     let page = room.read_page(Span::Newest, 10).await;
@@ -369,7 +354,7 @@ async fn a_reader_behind_the_ring_gets_the_rest_and_then_1001_when_the_server_st
     for format in [PLAIN, TYPED] {
         let world = World::start(1);
         let (pending, stream, mut client) = world.admit(None).await;
-        let registered = pending.register(format, stream);
+        let registered = pending.register(stream, format);
         world.publish(MESSAGES).await;
         let draining = tokio::spawn({
             let hub = world.hub.clone();
@@ -378,7 +363,8 @@ async fn a_reader_behind_the_ring_gets_the_rest_and_then_1001_when_the_server_st
         // Paused time advances only when all tasks wait, so the drain has reached the connection.
         sleep(Duration::from_millis(1)).await;
 
-        let task = tokio::spawn(registered.begin(Vec::new(), None).run());
+        let task = WebSocketTask::begin(registered, format, sender(), Vec::new());
+        let task = tokio::spawn(task.run(None));
         draining.await.expect("drained");
 
         let received = client.received();
@@ -397,15 +383,15 @@ async fn a_reader_behind_the_ring_gets_the_rest_and_then_1001_when_the_server_st
 async fn a_reader_kicked_while_it_catches_up_gets_nothing_after_the_close_frame() {
     let world = World::start(1);
     let (pending, stream, mut client) = world.admit(None).await;
-    let registered = pending.register(TYPED, stream);
+    let registered = pending.register(stream, TYPED);
     world.publish(100).await;
     let connection = registered.connection.clone();
     let after = Offset(0);
 
-    let _task = registered.begin(Vec::new(), None);
-    assert_eq!(connection.lock().send_buffer.behind(), Some(after));
+    let _open = registered.begin();
+    assert_eq!(connection.lock().behind(), Some(after));
 
-    let missed = connection.room.catch_up(after).await;
+    let missed = connection.room().catch_up(after).await;
     let (page, _) = missed.expect("a page");
     world
         .hub
@@ -413,7 +399,7 @@ async fn a_reader_kicked_while_it_catches_up_gets_nothing_after_the_close_frame(
         .disconnect(CloseCode::Kicked, |_| true)
         .await;
 
-    let gaps = connection.with_send_buffer(|send_buffer| send_buffer.on_caught_up(&page));
+    let gaps = connection.update(|state| state.on_caught_up(&page));
 
     // Parsing fails for a frame after a Close frame.
     let received = client.received();
@@ -425,9 +411,9 @@ async fn a_reader_kicked_while_it_catches_up_gets_nothing_after_the_close_frame(
 async fn a_pending_publish_is_acknowledged_before_1001_when_the_server_stops() {
     let world = World::start(10);
     let (pending, stream, mut client) = world.admit(None).await;
-    let registered = pending.register(TYPED, stream);
+    let registered = pending.register(stream, TYPED);
     let connection = registered.connection.clone();
-    let _task = registered.begin(Vec::new(), None);
+    let _open = registered.begin();
     let ack = Push::Ack {
         key: Key::parse("k").expect("a key"),
         offset: Offset(1),
@@ -437,7 +423,7 @@ async fn a_pending_publish_is_acknowledged_before_1001_when_the_server_stops() {
     connection.update(|state| state.is_publishing = true);
     connection.close(Closing::Drain(Duration::from_secs(1)));
     let before = client.received();
-    connection.publish_finished(|send_buffer| send_buffer.push_event(&ack));
+    connection.publish_finished(world.hub.now(), |state| state.send_buffer.push_event(&ack));
     let after = client.received();
 
     assert_eq!(before.close_code, None);
@@ -449,9 +435,9 @@ async fn a_pending_publish_is_acknowledged_before_1001_when_the_server_stops() {
 async fn a_client_that_waits_for_the_store_is_pinged_and_does_not_expire() {
     let world = World::start(10);
     let (pending, stream, mut client) = world.admit(None).await;
-    let registered = pending.register(PLAIN, stream);
+    let registered = pending.register(stream, PLAIN);
     let connection = registered.connection.clone();
-    let _task = registered.begin(Vec::new(), None);
+    let _open = registered.begin();
     let now = world.hub.now();
 
     connection.update(|state| {

@@ -24,7 +24,7 @@ use crate::server::http::middleware::listener::Endless;
 use crate::server::http::negotiation::{self, Offer};
 use crate::server::moderation::AccessRequest;
 use crate::server::room::Dialect;
-use crate::server::transport::{StreamSubscriber, permissions};
+use crate::server::transport::{PendingConnection, Permissions};
 
 /// The header with a reader's position, as `EPOCH:OFFSET`. In the response, the position at which the stream begins.
 const LAST_EVENT_ID: HeaderName = HeaderName::from_static("last-event-id");
@@ -119,17 +119,14 @@ pub(super) async fn stream(
         .inspect_err(|refusal| info!(%address, ?refusal, "refused"))?;
     permit.release();
 
-    let subscriber = StreamSubscriber {
-        permissions: permissions(&principal, admission.room()),
+    let pending = PendingConnection {
+        permissions: Permissions::new(&principal, admission.room()),
         admission,
-        hub: state.hub.clone(),
         id,
         proven: principal.proven().cloned(),
-        address,
-        dialect,
-        heartbeat: state.connection.heartbeat.ping_after,
+        settings: state.connection.clone(),
     };
-    let (position, body) = subscriber.open();
+    let (position, body) = pending.open_stream(dialect);
 
     let media_type = match dialect {
         Dialect::Ndjson => "application/x-ndjson",

@@ -1,5 +1,7 @@
 //! Tests of the send buffer: whole frames in order, a Close frame at the end, and a notice for every gap.
 
+use std::convert::Infallible;
+
 use parking_lot::Mutex;
 
 use super::*;
@@ -41,11 +43,6 @@ fn log(messages: usize, texts: &[&str]) -> Mutex<Log> {
     Mutex::new(log)
 }
 
-/// Returns an empty buffer at the start of the log.
-fn buffer(dialect: Dialect) -> SendBuffer {
-    SendBuffer::new(Format::new(dialect), Offset(0))
-}
-
 /// Returns a page with `frames` of a log of three messages, of which those up to `gone` were trimmed.
 fn page(frames: &[Arc<Frame>], gone: u64) -> CatchUpPage {
     CatchUpPage {
@@ -56,22 +53,48 @@ fn page(frames: &[Arc<Frame>], gone: u64) -> CatchUpPage {
     }
 }
 
-/// Writes all that `buffer` has, `piece` bytes at a time. Returns the bytes, and true if the output has ended.
-fn drain(buffer: &mut SendBuffer, log: &Mutex<Log>, piece: usize) -> (Vec<u8>, bool) {
-    let mut written = Vec::new();
-    let mut batch = FanoutBatch::new(log);
+/// A reader of a log, from its start.
+struct LogReader {
+    buffer: SendBuffer,
+    cursor: LogCursor,
+}
 
-    loop {
-        let accepted = match buffer.next(&mut batch) {
-            NextChunk::Write(bytes) => {
+impl LogReader {
+    fn new(dialect: Dialect) -> Self {
+        Self {
+            buffer: SendBuffer::new(Format::new(dialect)),
+            cursor: LogCursor::new(Offset(0)),
+        }
+    }
+
+    /// Writes all that the buffer has, `piece` bytes at a time. Returns the bytes, and true if the output has ended.
+    fn drain(&mut self, log: &Mutex<Log>, piece: usize) -> (Vec<u8>, bool) {
+        let mut written = Vec::new();
+
+        loop {
+            match self.write(log, piece, &mut written) {
+                WriteStep::Wrote(_) => {}
+                WriteStep::Idle | WriteStep::Behind(_) => return (written, false),
+                WriteStep::Finished => return (written, true),
+            }
+        }
+    }
+
+    /// Writes at most `piece` bytes to the end of `written`.
+    fn write(&mut self, log: &Mutex<Log>, piece: usize, written: &mut Vec<u8>) -> WriteStep {
+        let mut batch = FanoutBatch::new(log);
+        let Ok(step) = self
+            .buffer
+            .write_next(&mut self.cursor, &mut batch, |bytes| {
                 let accepted = bytes.len().min(piece);
                 written.extend_from_slice(&bytes[..accepted]);
-                accepted
-            }
-            NextChunk::Idle | NextChunk::Behind(_) => return (written, false),
-            NextChunk::Finished => return (written, true),
-        };
-        buffer.wrote(accepted, &mut batch);
+                Ok::<usize, Infallible>(accepted)
+            });
+        step
+    }
+
+    fn catch_up(&mut self, page: &CatchUpPage) -> Vec<GapReason> {
+        self.buffer.on_caught_up(&mut self.cursor, page)
     }
 }
 
@@ -87,16 +110,12 @@ fn queued_frames_follow_the_whole_frame_of_the_log() {
     let log = log(10, &["hello"]);
 
     for piece in 1..7 {
-        let mut buffer = buffer(Dialect::Plain);
-        let mut batch = FanoutBatch::new(&log);
-        let NextChunk::Write(bytes) = buffer.next(&mut batch) else {
-            panic!("the log has a frame")
-        };
-        let mut written = bytes[..piece].to_vec();
-        buffer.wrote(piece, &mut batch);
+        let mut reader = LogReader::new(Dialect::Plain);
+        let mut written = Vec::new();
+        reader.write(&log, piece, &mut written);
 
-        buffer.push(Opcode::Pong, b"!");
-        let (rest, finished) = drain(&mut buffer, &log, piece);
+        reader.buffer.push(Opcode::Pong, b"!");
+        let (rest, finished) = reader.drain(&log, piece);
 
         written.extend(rest);
         assert_eq!(written, b"\x81\x05hello\x8a\x01!");
@@ -107,13 +126,13 @@ fn queued_frames_follow_the_whole_frame_of_the_log() {
 #[test]
 fn the_close_frame_is_written_last() {
     let log = log(10, &["late"]);
-    let mut buffer = buffer(Dialect::Plain);
+    let mut reader = LogReader::new(Dialect::Plain);
 
-    buffer.push(Opcode::Pong, b"!");
-    buffer.close(CloseReason::Local(CloseCode::Expired));
-    buffer.close(CloseReason::Local(CloseCode::TooFast));
-    buffer.push(Opcode::Pong, b"after");
-    let (written, finished) = drain(&mut buffer, &log, 1000);
+    reader.buffer.push(Opcode::Pong, b"!");
+    reader.buffer.close(CloseReason::Local(CloseCode::Expired));
+    reader.buffer.close(CloseReason::Local(CloseCode::TooFast));
+    reader.buffer.push(Opcode::Pong, b"after");
+    let (written, finished) = reader.drain(&log, 1000);
 
     let close = wire::close_frame(CloseCode::Expired);
     assert_eq!(written, [&b"\x8a\x01!"[..], &close].concat());
@@ -131,19 +150,19 @@ fn nothing_follows_a_close_frame_even_if_the_store_responds_later() {
 
     for reason in reasons {
         for dialect in [Dialect::Plain, Dialect::Typed] {
-            let mut buffer = buffer(dialect);
-            drain(&mut buffer, &log, 1000);
-            buffer.close(reason);
-            let (before, _) = drain(&mut buffer, &log, 1000);
+            let mut reader = LogReader::new(dialect);
+            reader.drain(&log, 1000);
+            reader.buffer.close(reason);
+            let (before, _) = reader.drain(&log, 1000);
 
-            buffer.on_caught_up(&page(&all[..2], 0));
-            buffer.push(Opcode::Pong, b"late");
-            let (after, finished) = drain(&mut buffer, &log, 1000);
+            reader.catch_up(&page(&all[..2], 0));
+            reader.buffer.push(Opcode::Pong, b"late");
+            let (after, finished) = reader.drain(&log, 1000);
 
             let written = [before, after].concat();
             assert!(written.ends_with(&close_frame(reason)), "{reason:?}");
             assert!(finished, "{reason:?}");
-            assert!(buffer.is_finished(), "{reason:?}");
+            assert!(reader.buffer.is_finished(), "{reason:?}");
             if reason != CloseReason::Local(CloseCode::GoingAway) {
                 assert_eq!(written, close_frame(reason), "{reason:?}");
             }
@@ -154,10 +173,12 @@ fn nothing_follows_a_close_frame_even_if_the_store_responds_later() {
 #[test]
 fn at_a_shutdown_the_log_is_written_before_the_close_frame() {
     let log = log(10, &["hello"]);
-    let mut buffer = buffer(Dialect::Plain);
+    let mut reader = LogReader::new(Dialect::Plain);
 
-    buffer.close(CloseReason::Local(CloseCode::GoingAway));
-    let (written, finished) = drain(&mut buffer, &log, 3);
+    reader
+        .buffer
+        .close(CloseReason::Local(CloseCode::GoingAway));
+    let (written, finished) = reader.drain(&log, 3);
 
     let close = wire::close_frame(CloseCode::GoingAway);
     assert_eq!(written, [&b"\x81\x05hello"[..], &close].concat());
@@ -168,18 +189,20 @@ fn at_a_shutdown_the_log_is_written_before_the_close_frame() {
 fn at_a_shutdown_a_lagging_reader_first_catches_up_from_the_store() {
     let all = frames(&["one", "two", "three"]);
     let log = log(1, &["one", "two", "three"]);
-    let mut buffer = buffer(Dialect::Plain);
+    let mut reader = LogReader::new(Dialect::Plain);
 
-    buffer.close(CloseReason::Local(CloseCode::GoingAway));
-    let before = drain(&mut buffer, &log, 1000);
-    let behind = buffer.behind();
-    buffer.on_caught_up(&page(&all[..2], 0));
-    let (written, finished) = drain(&mut buffer, &log, 1000);
+    reader
+        .buffer
+        .close(CloseReason::Local(CloseCode::GoingAway));
+    let before = reader.drain(&log, 1000);
+    let is_behind = reader.cursor.is_behind();
+    reader.catch_up(&page(&all[..2], 0));
+    let (written, finished) = reader.drain(&log, 1000);
 
     let close = wire::close_frame(CloseCode::GoingAway);
     let texts = b"\x81\x03one\x81\x03two\x81\x05three";
     assert_eq!(before, (Vec::new(), false));
-    assert_eq!(behind, Some(Offset(0)));
+    assert!(is_behind);
     assert_eq!(written, [&texts[..], &close].concat());
     assert!(finished);
 }
@@ -187,12 +210,14 @@ fn at_a_shutdown_a_lagging_reader_first_catches_up_from_the_store() {
 #[test]
 fn at_a_shutdown_a_lagging_reader_is_closed_if_the_log_is_ended() {
     let log = log(1, &["one", "two", "three"]);
-    let mut buffer = buffer(Dialect::Plain);
-    buffer.close(CloseReason::Local(CloseCode::GoingAway));
-    drain(&mut buffer, &log, 1000);
+    let mut reader = LogReader::new(Dialect::Plain);
+    reader
+        .buffer
+        .close(CloseReason::Local(CloseCode::GoingAway));
+    reader.drain(&log, 1000);
 
-    buffer.end_log();
-    let (written, finished) = drain(&mut buffer, &log, 1000);
+    reader.buffer.end_log();
+    let (written, finished) = reader.drain(&log, 1000);
 
     assert_eq!(written, wire::close_frame(CloseCode::GoingAway));
     assert!(finished);
@@ -204,12 +229,14 @@ fn at_a_shutdown_gaps_are_sent_as_well() {
     let log = log(1, &["one", "two", "three"]);
 
     for dialect in [Dialect::Plain, Dialect::Typed, Dialect::Ndjson] {
-        let mut buffer = buffer(dialect);
-        buffer.close(CloseReason::Local(CloseCode::GoingAway));
-        drain(&mut buffer, &log, 1000);
+        let mut reader = LogReader::new(dialect);
+        reader
+            .buffer
+            .close(CloseReason::Local(CloseCode::GoingAway));
+        reader.drain(&log, 1000);
 
-        buffer.on_caught_up(&page(&all[2..], 2));
-        let (written, finished) = drain(&mut buffer, &log, 1000);
+        reader.catch_up(&page(&all[2..], 2));
+        let (written, finished) = reader.drain(&log, 1000);
 
         let text = String::from_utf8_lossy(&written);
         let has_gaps = dialect != Dialect::Plain;
@@ -222,12 +249,15 @@ fn at_a_shutdown_gaps_are_sent_as_well() {
 #[test]
 fn frames_that_were_queued_while_corked_follow_the_first_frames() {
     let log = log(10, &["hello"]);
-    let mut buffer = SendBuffer::corked(Format::new(Dialect::Plain), Offset(0));
-    buffer.push(Opcode::Pong, b"!");
+    let mut reader = LogReader::new(Dialect::Plain);
+    reader.buffer = SendBuffer::corked(Format::new(Dialect::Plain));
+    reader.buffer.push(Opcode::Pong, b"!");
 
-    let corked = drain(&mut buffer, &log, 1000);
-    buffer.uncork(wire::encode(Opcode::Text, b"welcome").to_vec());
-    let (written, _) = drain(&mut buffer, &log, 1000);
+    let corked = reader.drain(&log, 1000);
+    reader
+        .buffer
+        .uncork(wire::encode(Opcode::Text, b"welcome").to_vec());
+    let (written, _) = reader.drain(&log, 1000);
 
     assert_eq!(corked, (Vec::new(), false));
     assert_eq!(written, b"\x81\x07welcome\x8a\x01!\x81\x05hello");
@@ -237,15 +267,15 @@ fn frames_that_were_queued_while_corked_follow_the_first_frames() {
 fn a_lagging_reader_continues_from_the_store() {
     let all = frames(&["one", "two", "three"]);
     let log = log(1, &["one", "two", "three"]);
-    let mut buffer = buffer(Dialect::Plain);
+    let mut reader = LogReader::new(Dialect::Plain);
 
-    let before = drain(&mut buffer, &log, 1000);
-    let behind = buffer.behind();
-    buffer.on_caught_up(&page(&all[..2], 0));
-    let (written, _) = drain(&mut buffer, &log, 2);
+    let before = reader.drain(&log, 1000);
+    let is_behind = reader.cursor.is_behind();
+    reader.catch_up(&page(&all[..2], 0));
+    let (written, _) = reader.drain(&log, 2);
 
     assert_eq!(before, (Vec::new(), false));
-    assert_eq!(behind, Some(Offset(0)));
+    assert!(is_behind);
     assert_eq!(written, b"\x81\x03one\x81\x03two\x81\x05three");
 }
 
@@ -253,11 +283,11 @@ fn a_lagging_reader_continues_from_the_store() {
 fn a_plain_reader_with_a_gap_is_closed_as_too_slow() {
     let all = frames(&["one", "two", "three"]);
     let log = log(1, &["one", "two", "three"]);
-    let mut buffer = buffer(Dialect::Plain);
-    drain(&mut buffer, &log, 1000);
+    let mut reader = LogReader::new(Dialect::Plain);
+    reader.drain(&log, 1000);
 
-    buffer.on_caught_up(&page(&all[2..], 2));
-    let (written, finished) = drain(&mut buffer, &log, 1000);
+    reader.catch_up(&page(&all[2..], 2));
+    let (written, finished) = reader.drain(&log, 1000);
 
     assert_eq!(written, wire::close_frame(CloseCode::TooSlow));
     assert!(finished);
@@ -275,11 +305,11 @@ fn readers_of_all_other_dialects_are_notified_of_a_gap() {
     };
 
     for dialect in DIALECTS.into_iter().filter(|d| *d != Dialect::Plain) {
-        let mut buffer = buffer(dialect);
-        drain(&mut buffer, &log, 1000);
+        let mut reader = LogReader::new(dialect);
+        reader.drain(&log, 1000);
 
-        buffer.on_caught_up(&page(&all[2..], 2));
-        let (written, finished) = drain(&mut buffer, &log, 1000);
+        reader.catch_up(&page(&all[2..], 2));
+        let (written, finished) = reader.drain(&log, 1000);
 
         let mut expected = Vec::new();
         dialect.encode_into(&gap, &mut expected);
@@ -292,13 +322,15 @@ fn readers_of_all_other_dialects_are_notified_of_a_gap() {
 #[test]
 fn a_stream_ends_after_the_log_without_a_close_frame() {
     let log = log(10, &["hello"]);
-    let mut buffer = buffer(Dialect::Ndjson);
+    let mut reader = LogReader::new(Dialect::Ndjson);
 
-    buffer.push_event(&Push::Drain {
+    reader.buffer.push_event(&Push::Drain {
         reconnect_after_ms: 7,
     });
-    buffer.close(CloseReason::Local(CloseCode::GoingAway));
-    let (written, finished) = drain(&mut buffer, &log, 1000);
+    reader
+        .buffer
+        .close(CloseReason::Local(CloseCode::GoingAway));
+    let (written, finished) = reader.drain(&log, 1000);
 
     let lines = String::from_utf8(written).expect("text");
     assert!(lines.starts_with("{\"type\":\"drain\""), "{lines}");
@@ -316,17 +348,17 @@ fn caught_up(readable: &[u64], gone: u64, head: u64) -> (Vec<serde_json::Value>,
         .filter(|frame| readable.contains(&frame.offset().0))
         .collect();
     let log = log(1, &texts);
-    let mut buffer = buffer(Dialect::Ndjson);
-    drain(&mut buffer, &log, 1000);
+    let mut reader = LogReader::new(Dialect::Ndjson);
+    reader.drain(&log, 1000);
 
-    let gaps = buffer.on_caught_up(&CatchUpPage {
+    let gaps = reader.catch_up(&CatchUpPage {
         frames,
         head: Offset(head),
         gone: Offset(gone),
         is_dense: true,
     });
 
-    let lines = String::from_utf8(buffer.queue.clone()).expect("text");
+    let lines = String::from_utf8(reader.buffer.queue.clone()).expect("text");
     let frames = lines
         .lines()
         .map(|line| serde_json::from_str(line).expect("JSON"))
@@ -377,12 +409,12 @@ fn a_gap_reaches_to_the_newest_message_if_none_can_be_read() {
 fn a_plain_reader_continues_after_damaged_messages() {
     let all = frames(&["one", "two", "three"]);
     let log = log(1, &["one", "two", "three"]);
-    let mut buffer = buffer(Dialect::Plain);
-    drain(&mut buffer, &log, 1000);
+    let mut reader = LogReader::new(Dialect::Plain);
+    reader.drain(&log, 1000);
 
     let readable = [all[0].clone(), all[2].clone()];
-    let gaps = buffer.on_caught_up(&page(&readable, 0));
-    let (written, finished) = drain(&mut buffer, &log, 1000);
+    let gaps = reader.catch_up(&page(&readable, 0));
+    let (written, finished) = reader.drain(&log, 1000);
 
     assert_eq!(gaps, [GapReason::Damaged]);
     assert_eq!(written, b"\x81\x03one\x81\x05three");

@@ -1,0 +1,310 @@
+//! A WebSocket: writes to its socket, and the task that reads its frames until the end and closes it.
+
+use std::future::poll_fn;
+use std::io::{self, ErrorKind};
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use rustix::io::Errno;
+use rustix::net::{RecvFlags, SendFlags};
+use tokio::net::TcpStream;
+use tokio::sync::OwnedSemaphorePermit;
+
+use crate::protocol::{CloseCode, Push, UserId};
+use crate::server::auth::Verifier;
+use crate::server::hub::TraceEvent;
+use crate::server::metrics::{self, DisconnectReason};
+use crate::server::room::{FanoutBatch, Format, Tick};
+use crate::server::run_clock::RunClock;
+use crate::server::session::{CloseReason, RateLimit, WriteStep};
+use crate::server::transport::connection::{
+    CloseCause, Connection, ConnectionState, OpenConnection, Output, TransportError,
+};
+use crate::server::transport::opening::RegisteredConnection;
+use crate::server::transport::reader::{FrameReader, ReadPause};
+use crate::server::transport::stall_timeout::half_close;
+use crate::server::transport::upgrade::AcceptedSocket;
+use crate::server::transport::{Handshake, PendingConnection};
+use crate::server::wire;
+
+/// The time in which a client must receive the frames in its send buffer and the Close frame, and again the time in
+/// which it must answer the Close frame. Then its socket is dropped.
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(3);
+
+/// The time in which a client must receive the rest of the log, and in which it must answer the Close frame when the
+/// server stops.
+const STOP_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The most bytes that are read and discarded after the Close frame was sent, besides the rest of a message. The limit
+/// keeps a client that floods the server from costing more after its close than before.
+const MAX_DISCARDED_BYTES: usize = 4 * 1024 * 1024;
+
+/// The client as the sender of frames.
+#[derive(Debug)]
+pub struct FrameSender {
+    /// The user id under which it publishes.
+    pub id: UserId,
+    /// The limits on its messages.
+    pub rate_limit: RateLimit,
+    /// Verifies its later tokens.
+    pub verifier: Verifier,
+}
+
+impl PendingConnection {
+    /// Returns the answer to the handshake, and spawns the connection's task.
+    pub fn open_websocket(
+        self,
+        handshake: Handshake,
+        sender: FrameSender,
+    ) -> axum::response::Response {
+        let format = handshake.format();
+        let (response, socket) = handshake.accept();
+
+        tokio::spawn(async move {
+            if let Some(socket) = socket.await {
+                let AcceptedSocket {
+                    stream,
+                    permit,
+                    early,
+                } = socket;
+                let task =
+                    WebSocketTask::begin(self.register(stream, format), format, sender, early);
+                // A task of its own, because the size of a task is that of its largest future.
+                tokio::spawn(task.run(permit));
+            }
+        });
+
+        response
+    }
+}
+
+/// The task of an open WebSocket. It exists until the end, so futures that are rarely needed are boxed.
+pub(super) struct WebSocketTask {
+    connection: OpenConnection<TcpStream>,
+    reader: FrameReader,
+}
+
+impl WebSocketTask {
+    /// Sends the first frames, and handles the bytes that arrived together with the handshake (`early`).
+    pub(super) fn begin(
+        registered: RegisteredConnection<TcpStream>,
+        format: Format,
+        sender: FrameSender,
+        mut early: Vec<u8>,
+    ) -> Self {
+        let connection = registered.begin();
+        let mut reader = FrameReader::new(&connection, format, sender);
+        if !early.is_empty() {
+            reader.handle(&connection, &mut early);
+        }
+
+        Self { connection, reader }
+    }
+
+    /// Runs until the connection is closed. `_permit` is the permit to keep its socket open.
+    pub(super) async fn run(self, _permit: Option<OwnedSemaphorePermit>) {
+        let Self {
+            connection,
+            mut reader,
+        } = self;
+
+        while let ReadPause::Behind(after) = poll_fn(|cx| reader.poll(&connection, cx)).await {
+            Box::pin(connection.catch_up(after)).await;
+        }
+        drop(reader);
+        connection.release_partial();
+
+        // The cause is taken after the last write, because it records the frames that were sent.
+        let clock = connection.hub.clock();
+        let written = clock.timeout(STOP_TIMEOUT + CLOSE_TIMEOUT, write_rest(&connection));
+        if Box::pin(written).await.is_none() {
+            connection.fail(TransportError::Stalled);
+        }
+        let Some((cause, membership)) = connection.end() else {
+            return;
+        };
+
+        // The client leaves the room before it answers the Close frame, unless the server stops: a stopping server
+        // waits until all memberships are dropped.
+        let is_stopping = cause == CloseCause::Closed(CloseReason::Local(CloseCode::GoingAway));
+        let membership = Some(membership).filter(|_| is_stopping);
+        let timeout = if is_stopping {
+            STOP_TIMEOUT
+        } else {
+            CLOSE_TIMEOUT
+        };
+
+        if let CloseCause::Closed(_) = cause {
+            let answer = wait_for_close(&connection);
+            // The socket is dropped with or without an answer.
+            let _ = Box::pin(clock.timeout(timeout, answer)).await;
+        }
+        drop(membership);
+    }
+}
+
+impl Output for TcpStream {
+    const PROTOCOL: &'static str = "websocket";
+
+    fn write(
+        connection: &Connection<Self>,
+        state: &mut ConnectionState,
+        batch: &mut FanoutBatch<'_>,
+    ) {
+        connection.write_some(state, batch);
+
+        let needs_task = state.error.is_some()
+            || state.send_buffer.close_reason().is_some()
+            || state.send_buffer.blocked().is_some()
+            || state.behind().is_some();
+        if needs_task {
+            connection.waker.wake();
+        }
+    }
+
+    fn has_unread_bytes(&self) -> bool {
+        let flags = RecvFlags::PEEK | RecvFlags::DONTWAIT;
+        // Errors are left to the reader.
+        rustix::net::recv(self, &mut [0; 1], flags).is_ok_and(|(length, _)| length > 0)
+    }
+}
+
+impl Connection<TcpStream> {
+    /// Writes queued bytes and the log until the kernel accepts no more.
+    fn write_some(&self, state: &mut ConnectionState, batch: &mut FanoutBatch<'_>) {
+        loop {
+            match state.write_next(batch, |bytes| send(&self.output, bytes)) {
+                Ok(WriteStep::Wrote(_)) => {}
+                Ok(WriteStep::Idle | WriteStep::Finished | WriteStep::Behind(_)) => return,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => {
+                    state.send_buffer.block(self.hub.now());
+                    state.trace(TraceEvent::Blocked);
+                    return;
+                }
+                Err(_) => {
+                    state.error.get_or_insert(TransportError::Disconnected);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// Continues to write when the kernel accepts bytes again. Ready once no bytes wait for the kernel.
+    pub(super) fn poll_write(&self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.lock().send_buffer.blocked().is_some() {
+            // The write returns the same error.
+            let _ = std::task::ready!(self.output.poll_write_ready(cx));
+
+            let mut state = self.lock();
+            state.send_buffer.unblock();
+            let room = state.subscription.room.clone();
+            self.write_some(&mut state, &mut room.fanout_batch());
+            self.count(&state);
+        }
+
+        Poll::Ready(())
+    }
+
+    /// Records that the store has finished the last publish, and writes its results, which `answer` queues.
+    pub(super) fn publish_finished(&self, now: Tick, answer: impl FnOnce(&mut ConnectionState)) {
+        let mut state = self.lock();
+        state.is_publishing = false;
+        answer(&mut state);
+        state.resume_drain(now);
+        self.write_queued(&mut state);
+    }
+
+    /// Releases the memory of the partial message, after the reader that held it was dropped.
+    fn release_partial(&self) {
+        let mut state = self.lock();
+        state.partial = 0;
+        self.count(&state);
+    }
+
+    /// Records that nothing more can be written.
+    pub(super) fn fail(&self, error: TransportError) {
+        self.lock().error.get_or_insert(error);
+    }
+}
+
+/// Calls send(2), and returns the number of bytes accepted.
+///
+/// Bypasses tokio and libc: at 100,000 writes a second, tokio's readiness check and libc's cancellation point are
+/// measurable.
+fn send(stream: &TcpStream, bytes: &[u8]) -> io::Result<usize> {
+    match rustix::net::send(stream, bytes, SendFlags::empty()) {
+        // The second try clears tokio's readiness flag.
+        Err(Errno::AGAIN) => stream.try_write(bytes),
+        result => Ok(result?),
+    }
+}
+
+/// Writes the send buffer, with the Close frame last. When the server stops, messages that the ring no longer has are
+/// read from the store first.
+async fn write_rest(connection: &Connection<TcpStream>) {
+    loop {
+        poll_fn(|cx| connection.poll_write(cx)).await;
+
+        let Some(after) = connection.lock().behind() else {
+            return;
+        };
+        connection.catch_up(after).await;
+    }
+}
+
+/// Waits until the client has answered the Close frame.
+async fn wait_for_close(connection: &Connection<TcpStream>) {
+    let discarded = connection
+        .settings
+        .max_message
+        .saturating_add(MAX_DISCARDED_BYTES);
+    // An error means that the client is gone.
+    let _ = half_close(&connection.output, discarded).await;
+}
+
+/// Accepts the handshake, sends `push` if the client's dialect has such a frame, and closes with `code`. A page in a
+/// browser sees the close code, but not the status of a rejected handshake.
+pub fn reject(
+    handshake: Handshake,
+    push: Option<&Push>,
+    code: CloseCode,
+    clock: RunClock,
+) -> axum::response::Response {
+    let mut frames = Vec::new();
+    if let Some(push) = push {
+        handshake.format().dialect().encode_into(push, &mut frames);
+    }
+    frames.extend_from_slice(&wire::close_frame(code));
+
+    let (response, socket) = handshake.accept();
+
+    tokio::spawn(async move {
+        let Some(AcceptedSocket {
+            stream,
+            permit: _permit,
+            ..
+        }) = socket.await
+        else {
+            return metrics::count_disconnect(DisconnectReason::Lost);
+        };
+
+        // One write is enough: the frames fit in the buffer of a new socket.
+        let write = async {
+            stream.writable().await?;
+            stream.try_write(&frames)
+        };
+        let written = clock.timeout(CLOSE_TIMEOUT, write).await;
+        let is_sent = matches!(written, Some(Ok(length)) if length == frames.len());
+        metrics::count_disconnect(if is_sent {
+            DisconnectReason::Closed(code)
+        } else {
+            DisconnectReason::Lost
+        });
+
+        // The socket is dropped with or without an answer.
+        let closed = half_close(&stream, MAX_DISCARDED_BYTES);
+        let _ = clock.timeout(CLOSE_TIMEOUT, closed).await;
+    });
+
+    response
+}
