@@ -37,7 +37,7 @@ pub struct ReadPositionError;
 /// A change that a reader sees.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Update {
-    /// The log restarted. Offsets that were read before do not exist in the new log. A gap follows.
+    /// The log restarted. Offsets that were read before are not valid in the new log. A gap follows.
     Restarted,
     /// A new message.
     Message(Publication),

@@ -17,7 +17,7 @@ pub enum CloseCode {
     NotUtf8,
     /// 1009: a message was larger than `--max-message`.
     TooBig,
-    /// 1013: the store cannot be read now, so the server does not know which messages come next.
+    /// 1013: the store cannot be read now, so the next messages are unknown.
     TryAgainLater,
     /// 4000: the client sent nothing for `--expire`.
     Expired,

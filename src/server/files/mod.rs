@@ -33,7 +33,7 @@ impl Files {
     /// # Errors
     /// Returns an error if the program contains files that cannot be read.
     pub fn of_this_program() -> io::Result<Self> {
-        // Without the path of the program, only the build's output folder is left.
+        // If the path of the program is unknown, only the build's output folder can be used.
         let Ok(program) = std::env::current_exe() else {
             return Ok(Self::Folder(PathBuf::from("target/site")));
         };
