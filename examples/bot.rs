@@ -1,5 +1,6 @@
-//! A bot: follows a room as server-sent events and answers each message that begins with `!echo`, exactly once, over any
-//! number of disconnects. Run it with `cargo run --features ssr --example bot -- http://127.0.0.1:12345 lobby`.
+//! A bot. It follows a room with server-sent events and answers each message that begins with `!echo` exactly once,
+//! over any number of disconnects. Run it with
+//! `cargo run --features ssr --example bot -- http://127.0.0.1:12345 lobby`.
 
 use std::error::Error;
 use std::time::Duration;
@@ -44,7 +45,7 @@ impl Bot {
             request = request.header("last-event-id", position);
         }
         let response = request.send().await?.error_for_status()?;
-        // Where the stream begins: a connection that breaks before the first event resumes there.
+        // The beginning of the stream: if the connection breaks before the first event, the next one resumes here.
         if let Some(position) = response.headers().get("last-event-id") {
             self.position = Some(position.to_str()?.to_owned());
         }
@@ -63,8 +64,8 @@ impl Bot {
         Ok(())
     }
 
-    /// Publishes the answer to `message`, if it is a command. Its key is made of the offset of the message: an answer that
-    /// is published again is stored once.
+    /// Publishes the answer to `message`, if it is a command. The key of the answer contains the offset of the message,
+    /// so an answer that is published again is stored once.
     async fn answer(&self, message: &Value) -> Result<(), Box<dyn Error>> {
         let text = message["text"].as_str().unwrap_or_default();
         let Some(words) = text.strip_prefix("!echo ") else {

@@ -1,5 +1,5 @@
-//! Prints every message of a room once, in order, over any number of disconnects, by `fanfare.v1` over a WebSocket. Run it
-//! with `cargo run --features ssr --example follow -- ws://127.0.0.1:12345 lobby`.
+//! Prints every message of a room once, in order, over any number of disconnects, with `fanfare.v1` over a WebSocket.
+//! Run it with `cargo run --features ssr --example follow -- ws://127.0.0.1:12345 lobby`.
 
 use std::error::Error;
 use std::time::Duration;
@@ -24,14 +24,14 @@ async fn main() -> Result<(), Box<dyn Error>> {
         if let Err(error) = reader.read().await {
             eprintln!("{error}");
         }
-        // A program that many people run waits a random time, so that not all of them return at once.
+        // If many people run the program, wait for a random time instead, so that they do not all reconnect at once.
         tokio::time::sleep(Duration::from_secs(1)).await;
     }
 }
 
 struct Reader {
     url: String,
-    /// The last message that was printed, as the server expects it in the address.
+    /// The position of the last message that was printed, as query parameters.
     position: String,
 }
 

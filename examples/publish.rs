@@ -1,5 +1,6 @@
-//! Publishes one message over HTTP and repeats the request until the message is stored, which its key makes safe. Run it
-//! with `cargo run --features ssr --example publish -- http://127.0.0.1:12345 lobby "hello from Rust"`.
+//! Publishes one message over HTTP and repeats the request until the message is stored. The message has a key, so it is
+//! stored once. Run it with
+//! `cargo run --features ssr --example publish -- http://127.0.0.1:12345 lobby "hello from Rust"`.
 
 use std::error::Error;
 use std::time::{Duration, SystemTime};
@@ -14,7 +15,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
         return Err("usage: publish URL ROOM TEXT".into());
     };
     let url = format!("{server}/api/v1/rooms/{room}/messages");
-    // Chosen once for all attempts: of messages with the same id and key the server stores the first.
+    // The same key in all attempts: the server stores only the first message with this id and key.
     let key = SystemTime::UNIX_EPOCH.elapsed()?.as_nanos().to_string();
     let message = json!({ "from": "publisher", "text": text, "key": key });
 
@@ -36,7 +37,7 @@ async fn main() -> Result<(), Box<dyn Error>> {
     }
 }
 
-/// Returns whether another attempt would fail in the same way.
+/// Returns true if another attempt would fail in the same way.
 fn is_final(status: StatusCode) -> bool {
     status.is_client_error() && status != StatusCode::TOO_MANY_REQUESTS
 }
