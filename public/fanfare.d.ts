@@ -42,7 +42,7 @@ export interface Message {
   text?: string;
   /** The bytes of a binary message, in base64. */
   data?: string;
-  /** Set if an operator deleted the message. */
+  /** Set if the sender or an operator deleted the message. */
   deleted?: true;
   key?: string;
 }
@@ -94,7 +94,7 @@ export interface Events {
   /** A message of this client is stored. */
   ack: Ack & { text: string };
   error: Failure;
-  /** An operator deleted the message at `offset`: stop showing it. */
+  /** The sender or an operator deleted the message at `offset`: stop showing it. */
   deleted: { offset: number; at: number };
   /** The server is about to stop. */
   drain: { reconnect_after_ms: number };

@@ -55,7 +55,7 @@ func follow(room string, handle func(Frame)) {
 		epoch, _, _ := strings.Cut(answer.Header.Get("last-event-id"), ":")
 		lines := bufio.NewReader(answer.Body)
 		for {
-			// For an incomplete line there is an error; the next connection receives the line again.
+			// An incomplete line is an error: the next connection receives the line again.
 			line, err := lines.ReadBytes('\n')
 			if err != nil {
 				break
