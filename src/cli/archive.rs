@@ -9,7 +9,7 @@ use clap::{ArgMatches, Args};
 use crate::cli::output::{OutputError, note};
 use crate::cli::{Failure, format, settings};
 use crate::protocol::{RoomName, has_bom};
-use crate::server::config::{Config, ConfigError};
+use crate::server::config::Config;
 use crate::server::store::{
     ExportError, Exported, ImportLine, SqliteSettings, StoreSettings, export, import,
 };
@@ -35,7 +35,8 @@ pub(super) const SETTINGS: &[&str] = &[
 )]
 pub(super) struct ExportArgs {
     /// The room's name
-    room: String,
+    #[arg(value_parser = RoomName::parse)]
+    room: RoomName,
 }
 
 /// The arguments of `fanfare import`.
@@ -50,11 +51,13 @@ pub(super) struct ExportArgs {
 )]
 pub(super) struct ImportArgs {
     /// The room's name; created if missing
-    room: String,
+    #[arg(value_parser = RoomName::parse)]
+    room: RoomName,
 }
 
 pub(super) fn run_export(args: ExportArgs, matches: &ArgMatches) -> Result<(), Failure> {
-    let (settings, room) = source(&args.room, matches)?;
+    let ExportArgs { room } = args;
+    let settings = database(matches)?;
     let mut out = BufWriter::new(std::io::stdout().lock());
 
     let written = export(&settings.path, &room, |frame| {
@@ -84,7 +87,8 @@ pub(super) fn run_export(args: ExportArgs, matches: &ArgMatches) -> Result<(), F
 }
 
 pub(super) fn run_import(args: ImportArgs, matches: &ArgMatches) -> Result<(), Failure> {
-    let (settings, room) = source(&args.room, matches)?;
+    let ImportArgs { room } = args;
+    let settings = database(matches)?;
     let mut entries = Vec::new();
 
     for (at, line) in std::io::stdin().lock().lines().enumerate() {
@@ -116,15 +120,13 @@ pub(super) fn run_import(args: ImportArgs, matches: &ArgMatches) -> Result<(), F
     Ok(())
 }
 
-/// Returns the settings of the database, and the room.
-fn source(room: &str, matches: &ArgMatches) -> Result<(SqliteSettings, RoomName), Failure> {
-    let wrong = |sentence: String| Failure::Settings(vec![ConfigError::new(sentence)]);
-    let config = Config::check(&settings::collect(matches))?;
-    let StoreSettings::Sqlite(settings) = config.store else {
-        return Err(wrong(
-            "--store memory leaves no file to read or write; name one: sqlite:FILE".to_owned(),
-        ));
-    };
-    let room = RoomName::parse(room).map_err(|error| wrong(error.to_string()))?;
-    Ok((settings, room))
+/// Returns the settings of the database.
+fn database(matches: &ArgMatches) -> Result<SqliteSettings, Failure> {
+    match Config::check(&settings::collect(matches))?.store {
+        StoreSettings::Sqlite(settings) => Ok(settings),
+        _ => Err(Failure::argument(
+            "--store",
+            "it leaves no file to read or write; name one: sqlite:FILE",
+        )),
+    }
 }

@@ -1,12 +1,13 @@
 //! Arguments that several subcommands share, and their parsers.
 
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::Args;
 use clap::builder::{StringValueParser, TypedValueParser};
 
-use crate::cli::ConfigErrors;
-use crate::cli::client::{Credentials, Server};
+use crate::cli::Failure;
+use crate::cli::client::{Credentials, Server, ServerUrl, Tls};
 use crate::server::config::duration;
 
 /// Returns the parser of an argument that names a file, an address or a token.
@@ -22,6 +23,16 @@ pub(super) fn not_empty() -> impl TypedValueParser<Value = String> {
     })
 }
 
+/// Returns the parser of a server's URL.
+pub(super) fn server_url() -> impl TypedValueParser<Value = ServerUrl> {
+    not_empty().try_map(|url| ServerUrl::parse(&url))
+}
+
+/// Returns the parser of a number of things, at least one.
+pub(super) fn count() -> impl TypedValueParser<Value = u32> {
+    clap::value_parser!(u32).range(1..)
+}
+
 /// Parses a duration, like 10m or 2h.
 ///
 /// # Errors
@@ -31,7 +42,7 @@ pub(super) fn parse_duration(text: &str) -> Result<Duration, String> {
 }
 
 /// The certificates to trust and the token, for access to a server.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct AccessArgs {
     /// PEM file of CA certificates to trust with https://, instead of the system's
     #[arg(
@@ -40,9 +51,9 @@ pub(super) struct AccessArgs {
         env = "FANFARE_CA",
         hide_env_values = true,
         value_name = "FILE",
-        value_parser = not_empty()
+        value_parser = not_empty().map(PathBuf::from)
     )]
-    pub(super) ca: Option<String>,
+    pub(super) ca: Option<PathBuf>,
     /// Token, if the server requires one; set the environment variable instead to hide it from other users
     #[arg(
         long,
@@ -56,34 +67,30 @@ pub(super) struct AccessArgs {
 }
 
 impl AccessArgs {
-    /// Returns the server at `url`, the value of the argument `name`.
-    pub(super) fn server(
-        &self,
-        url: &str,
-        name: &str,
-        errors: &mut ConfigErrors,
-    ) -> Option<Server> {
-        Server::at(url, self.ca.as_deref(), name, errors)
+    /// Returns the server at `url`.
+    pub(super) fn server(&self, url: ServerUrl) -> Result<Server, Failure> {
+        // An invalid file is reported even if it is not needed.
+        let named = self.ca.as_deref().map(Tls::of_file).transpose();
+        let tls = match named.map_err(|error| Failure::argument("--ca", error))? {
+            _ if !url.is_secure() => None,
+            Some(tls) => Some(tls),
+            None => {
+                Some(Tls::of_system().map_err(|error| Failure::argument(&url.to_string(), error))?)
+            }
+        };
+        Ok(Server::new(url, tls))
     }
 
-    /// Returns the credentials, if there is a token. The outer `None` is an error.
-    #[expect(
-        clippy::option_option,
-        reason = "no token and an invalid one are two things"
-    )]
-    pub(super) fn credentials(&self, errors: &mut ConfigErrors) -> Option<Option<Credentials>> {
-        match &self.token {
-            None => Some(None),
-            // The error must not contain the token.
-            Some(token) => errors
-                .check("--token", "...", |_| Credentials::parse(token))
-                .map(Some),
-        }
+    /// Returns the credentials, if there is a token.
+    pub(super) fn credentials(&self) -> Result<Option<Credentials>, Failure> {
+        // The error does not contain the token.
+        let credentials = self.token.as_deref().map(Credentials::parse).transpose();
+        credentials.map_err(|error| Failure::argument("--token", error))
     }
 }
 
 /// The URL of a server, and the access to it.
-#[derive(Debug, Args)]
+#[derive(Clone, Debug, Args)]
 pub(super) struct ServerArgs {
     /// URL of the server [env: FANFARE_URL]
     #[arg(
@@ -92,27 +99,18 @@ pub(super) struct ServerArgs {
         hide_env = true,
         hide_env_values = true,
         value_name = "URL",
-        value_parser = not_empty(),
+        value_parser = server_url(),
         default_value = "http://127.0.0.1:12345"
     )]
-    pub(super) url: String,
+    pub(super) url: ServerUrl,
     #[command(flatten)]
     pub(super) access: AccessArgs,
 }
 
-/// The same, for commands with no other positional argument.
-#[derive(Debug, Args)]
-pub(super) struct PositionalServerArgs {
-    /// URL of the server [env: FANFARE_URL]
-    #[arg(
-        env = "FANFARE_URL",
-        hide_env = true,
-        hide_env_values = true,
-        value_name = "URL",
-        value_parser = not_empty(),
-        default_value = "http://127.0.0.1:12345"
-    )]
-    pub(super) url: String,
-    #[command(flatten)]
-    pub(super) access: AccessArgs,
+impl ServerArgs {
+    /// Returns the server and the credentials.
+    pub(super) fn open(&self) -> Result<(Server, Option<Credentials>), Failure> {
+        let server = self.access.server(self.url.clone())?;
+        Ok((server, self.access.credentials()?))
+    }
 }

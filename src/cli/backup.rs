@@ -6,7 +6,7 @@ use clap::{ArgMatches, Args};
 
 use crate::cli::output::note;
 use crate::cli::{Failure, settings};
-use crate::server::config::{Config, ConfigError};
+use crate::server::config::Config;
 use crate::server::store::{BackupReport, StoreSettings, backup, restore};
 
 /// The settings that locate the database.
@@ -83,13 +83,11 @@ pub(super) fn run_restore(
 
 /// Returns the path of the database.
 fn database(matches: &ArgMatches) -> Result<PathBuf, Failure> {
-    let config = Config::check(&settings::collect(matches))?;
-    let StoreSettings::Sqlite(settings) = config.store else {
-        let sentence =
-            "--store is not a file; back up NATS with its own tools (nats stream backup)";
-        return Err(Failure::Settings(vec![ConfigError::new(
-            sentence.to_owned(),
-        )]));
-    };
-    Ok(settings.path)
+    match Config::check(&settings::collect(matches))?.store {
+        StoreSettings::Sqlite(settings) => Ok(settings.path),
+        _ => Err(Failure::argument(
+            "--store",
+            "it is not a file; back up NATS with its own tools (nats stream backup)",
+        )),
+    }
 }

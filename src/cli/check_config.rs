@@ -1,7 +1,5 @@
 //! `fanfare check-config`: prints the settings in effect with their sources, or all errors.
 
-use std::fmt::Write;
-
 use clap::ArgMatches;
 
 use crate::cli::{Failure, environment, output, settings};
@@ -17,30 +15,29 @@ pub(super) fn run(matches: &ArgMatches) -> Result<(), Failure> {
     }
 
     let mut out = String::new();
-    for setting in SETTINGS {
-        let mut given = raw.get(setting.name);
-        if setting.name == "site" && given.is_empty() {
-            let _infallible = match &config.site {
-                Files::Folder(folder) => writeln!(out, "site = {folder:?} # default"),
+    for setting in SETTINGS.iter() {
+        let name = setting.name();
+        let given = raw.get(name);
+        if name == "site" && given.is_empty() {
+            out.push_str(&match &config.site {
+                Files::Folder(folder) => format!("site = {folder:?} # default\n"),
                 // There is no value that selects the embedded files.
-                Files::Inside(_) => writeln!(out, "# site: inside the program"),
-            };
+                Files::Inside(_) => "# site: inside the program\n".to_owned(),
+            });
         }
 
-        let Some(last) = given.pop() else { continue };
-        let source = last.source.clone();
+        let Some(last) = given.last() else { continue };
+        let source = &last.source;
         let texts: Vec<String> = given
-            .into_iter()
-            .chain([last])
+            .iter()
             .map(|given| format!("{:?}", given.redacted()))
             .collect();
-
-        let value = if setting.repeats {
+        let value = if setting.repeats() {
             format!("[{}]", texts.join(", "))
         } else {
             texts.join("")
         };
-        let _infallible = writeln!(out, "{} = {value} # {source}", setting.name);
+        out.push_str(&format!("{name} = {value} # {source}\n"));
     }
     Ok(output::print(out)?)
 }

@@ -12,10 +12,10 @@ use tokio::io::AsyncWriteExt;
 use tokio::sync::oneshot;
 
 use crate::cli::args::ServerArgs;
-use crate::cli::client::{Credentials, ReconnectingSocket, Server, SocketEvent};
+use crate::cli::client::{ReconnectingSocket, SocketEvent};
 use crate::cli::format::{self, Style};
 use crate::cli::output::{OutputError, is_coloured, note};
-use crate::cli::{ConfigErrors, Failure, interrupted, start};
+use crate::cli::{Failure, interrupted, start};
 use crate::client::{Cursor, ReadPosition, Update};
 use crate::protocol::{Push, RoomName};
 
@@ -30,25 +30,16 @@ use crate::protocol::{Push, RoomName};
              Colours are used on a terminal only, and not with NO_COLOR."
 )]
 pub(super) struct ListenArgs {
-    #[arg(help = "The room: 1 to 128 of A-Z a-z 0-9 - _ . : @ ~ /")]
-    room: String,
+    #[arg(help = "The room: 1 to 128 of A-Z a-z 0-9 - _ . : @ ~ /", value_parser = RoomName::parse)]
+    room: RoomName,
     /// Start after this OFFSET or EPOCH:OFFSET; 0 prints all stored messages [default: new messages only]
     #[arg(long, value_name = "POSITION")]
-    after: Option<String>,
+    after: Option<ReadPosition>,
     /// Print each message and each gap as a JSON object of fanfare.v1
     #[arg(long)]
     json: bool,
     #[command(flatten)]
     server: ServerArgs,
-}
-
-/// The arguments of `fanfare listen`.
-struct ListenOptions {
-    server: Server,
-    credentials: Option<Credentials>,
-    room: RoomName,
-    position: Option<ReadPosition>,
-    shown: Shown,
 }
 
 /// The format of the output.
@@ -59,52 +50,23 @@ enum Shown {
 }
 
 pub(super) fn run(args: ListenArgs) -> Result<(), Failure> {
-    let options = ListenOptions::new(&args)?;
-    start(listen(options))
+    let (server, credentials) = args.server.open()?;
+    let socket = ReconnectingSocket::new(server, args.room, None, credentials);
+    let shown = match (args.json, is_coloured()) {
+        (true, _) => Shown::Json,
+        (false, true) => Shown::Line(Style::Coloured),
+        (false, false) => Shown::Line(Style::Plain),
+    };
+    start(listen(socket, Cursor::new(args.after), shown))
 }
 
-impl ListenOptions {
-    fn new(args: &ListenArgs) -> Result<Self, Failure> {
-        let mut errors = ConfigErrors::default();
-        let ServerArgs { url, access } = &args.server;
-        let server = access.server(url, "--url", &mut errors);
-        let room = errors.check("ROOM", &args.room, RoomName::parse);
-        let position = match &args.after {
-            Some(after) => errors.check("--after", after, str::parse).map(Some),
-            None => Some(None),
-        };
-
-        let shown = if args.json {
-            Shown::Json
-        } else {
-            let style = if is_coloured() {
-                Style::Coloured
-            } else {
-                Style::Plain
-            };
-            Shown::Line(style)
-        };
-
-        let credentials = access.credentials(&mut errors);
-        match (server, room, position, credentials) {
-            (Some(server), Some(room), Some(position), Some(credentials)) => Ok(Self {
-                server,
-                credentials,
-                room,
-                position,
-                shown,
-            }),
-            _ => Err(errors.into()),
-        }
-    }
-}
-
-async fn listen(options: ListenOptions) -> anyhow::Result<()> {
-    let mut socket =
-        ReconnectingSocket::new(options.server, options.room, None, options.credentials);
-
+async fn listen(
+    mut socket: ReconnectingSocket,
+    cursor: Cursor,
+    shown: Shown,
+) -> anyhow::Result<()> {
     let result = tokio::select! {
-        result = follow(&mut socket, Cursor::new(options.position), options.shown) => result,
+        result = follow(&mut socket, cursor, shown) => result,
         result = interrupted() => result,
         () = unread() => Ok(()),
     };

@@ -57,6 +57,13 @@ impl From<anyhow::Error> for Failure {
     }
 }
 
+impl Failure {
+    /// Creates the failure of an invalid argument.
+    fn argument(name: &str, problem: impl Display) -> Self {
+        Self::Settings(vec![ConfigError::new(format!("{name}: {problem}"))])
+    }
+}
+
 impl From<Vec<ConfigError>> for Failure {
     fn from(errors: Vec<ConfigError>) -> Self {
         Self::Settings(errors)
@@ -154,6 +161,11 @@ fn with_settings<T: Args>(name: &'static str, settings: &[&str]) -> Command {
     T::augment_args(settings::add_some(Command::new(name), settings))
 }
 
+/// Makes the URL of the server in `command` a positional argument.
+fn with_positional_url(command: Command) -> Command {
+    command.mut_arg("url", |url| url.long(None::<&str>))
+}
+
 fn command() -> Command {
     let serve = Command::new("serve").about("Start the server (the default without a subcommand)");
     let check =
@@ -178,40 +190,11 @@ fn command() -> Command {
         .subcommand(listen::ListenArgs::augment_args(Command::new("listen")))
         .subcommand(admin::AdminArgs::command())
         .subcommand(bench::BenchArgs::augment_args(Command::new("bench")))
-        .subcommand(with_settings::<doctor::DoctorArgs>("doctor", doctor::SETTINGS))
+        .subcommand(doctor::command())
         .subcommand(token::TokenArgs::augment_args(Command::new("token")))
-        .subcommand(verify::VerifyArgs::augment_args(Command::new("verify")))
-}
-
-/// The errors in the arguments of a subcommand, collected to be reported together.
-#[derive(Default)]
-struct ConfigErrors(Vec<ConfigError>);
-
-impl ConfigErrors {
-    fn is_empty(&self) -> bool {
-        self.0.is_empty()
-    }
-
-    /// Returns the value of the argument `name`, parsed by `parse`, or adds its error.
-    fn check<T, E: Display>(
-        &mut self,
-        name: &str,
-        text: &str,
-        parse: impl FnOnce(&str) -> Result<T, E>,
-    ) -> Option<T> {
-        parse(text)
-            .map_err(|error| {
-                self.0
-                    .push(ConfigError::new(format!("{name} {text:?}: {error}")))
-            })
-            .ok()
-    }
-}
-
-impl From<ConfigErrors> for Failure {
-    fn from(errors: ConfigErrors) -> Self {
-        Self::Settings(errors.0)
-    }
+        .subcommand(with_positional_url(verify::VerifyArgs::augment_args(
+            Command::new("verify"),
+        )))
 }
 
 /// Runs a client until it ends. One thread is enough for one connection.

@@ -65,16 +65,3 @@ pub(super) fn fail(reasons: impl IntoIterator<Item = String>) {
         .collect();
     write_within(&io::stderr(), lines, LAST_WORDS);
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_closed_pipe_is_told_apart_from_a_full_disk() {
-        let closed = OutputError::new(ErrorKind::BrokenPipe.into());
-        let full = OutputError::new(ErrorKind::StorageFull.into());
-
-        assert!(closed.is_closed() && !full.is_closed());
-    }
-}

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use clap::parser::ValueSource;
-use clap::{Arg, ArgAction, ArgMatches, Command};
+use clap::{Arg, ArgMatches, Command};
 
 use crate::cli::args::not_empty;
 use crate::cli::environment;
@@ -21,7 +21,7 @@ pub(super) fn add_to(command: Command) -> Command {
 
 /// Adds flags for the settings `names` to `command`.
 pub(super) fn add_some(command: Command, names: &[&str]) -> Command {
-    add(command, |setting| names.contains(&setting.name))
+    add(command, |setting| names.contains(&setting.name()))
 }
 
 fn add(command: Command, is_wanted: impl Fn(&Setting) -> bool) -> Command {
@@ -32,35 +32,10 @@ fn add(command: Command, is_wanted: impl Fn(&Setting) -> bool) -> Command {
         .value_name("FILE")
         .value_parser(not_empty())
         .help("TOML file with any of these settings; the keys are the names of the flags");
-    SETTINGS
-        .iter()
-        .filter(|setting| is_wanted(setting))
-        .map(flag)
-        .fold(command.arg(file), Command::arg)
-}
-
-fn flag(setting: &'static Setting) -> Arg {
-    let help = match setting.default {
-        "" => setting.help.to_owned(),
-        default => format!("{} [default: {default}]", setting.help),
-    };
-    let flag = Arg::new(setting.name)
-        .long(setting.name)
-        .env(setting.variable())
-        .hide_env_values(true)
-        .value_name(setting.value)
-        .help(help)
-        .action(if setting.repeats {
-            ArgAction::Append
-        } else {
-            ArgAction::Set
-        });
-
-    if setting.repeats {
-        flag.value_delimiter(',')
-    } else {
-        flag
-    }
+    let settings = SETTINGS.iter().filter(|setting| is_wanted(setting));
+    command
+        .arg(file)
+        .args(settings.map(|setting| setting.flag.clone()))
 }
 
 /// Collects the given settings. A flag or a variable overrides the file. Unknown names become errors in the result.
@@ -72,27 +47,19 @@ pub(super) fn collect(matches: &ArgMatches) -> RawConfig {
         }
     }
 
-    // A subcommand has only some of the settings.
-    for setting in SETTINGS
-        .iter()
-        .filter(|setting| matches.try_contains_id(setting.name).is_ok())
-    {
-        let source = match matches.value_source(setting.name) {
+    for setting in SETTINGS.iter() {
+        let name = setting.name();
+        // A subcommand has only some of the settings.
+        let Ok(Some(texts)) = matches.try_get_many::<String>(name) else {
+            continue;
+        };
+        let source = match matches.value_source(name) {
             Some(ValueSource::EnvVariable) => Source::Environment,
             _ => Source::Flag,
         };
-        for text in matches
-            .get_many::<String>(setting.name)
-            .into_iter()
-            .flatten()
-        {
-            raw.add(
-                setting.name,
-                RawValue {
-                    text: text.clone(),
-                    source: source.clone(),
-                },
-            );
+        for text in texts.cloned() {
+            let source = source.clone();
+            raw.add(name, RawValue { text, source });
         }
     }
 
@@ -110,35 +77,28 @@ fn add_file(file: &str, raw: &mut RawConfig) {
     };
 
     for (key, value) in table {
-        let Some(setting) = SETTINGS.iter().find(|setting| setting.name == key) else {
-            let names: Vec<_> = SETTINGS.iter().map(|setting| setting.name).collect();
+        let Some(setting) = SETTINGS.iter().find(|setting| setting.name() == key) else {
+            let names: Vec<_> = SETTINGS.iter().map(Setting::name).collect();
             raw.reject(wrong(format!(
                 "there is no setting {key:?}; allowed are {}",
                 names.join(", ")
             )));
             continue;
         };
+
+        let (name, repeats) = (setting.name(), setting.repeats());
         match texts(value) {
-            Some(texts) if texts.len() == 1 || setting.repeats => {
-                if !raw.contains(setting.name) {
-                    texts.into_iter().for_each(|text| {
-                        raw.add(
-                            setting.name,
-                            RawValue {
-                                text,
-                                source: Source::File,
-                            },
-                        )
-                    });
+            // A flag or a variable overrides the file.
+            Some(_) if raw.contains(name) => {}
+            Some(texts) if texts.len() == 1 || repeats => {
+                for text in texts {
+                    let source = Source::File;
+                    raw.add(name, RawValue { text, source });
                 }
             }
             _ => raw.reject(wrong(format!(
                 "{key} must be a text or a number{}",
-                if setting.repeats {
-                    ", or a list of them"
-                } else {
-                    ""
-                }
+                if repeats { ", or a list of them" } else { "" }
             ))),
         }
     }

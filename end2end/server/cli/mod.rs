@@ -174,7 +174,7 @@ impl Client {
 }
 
 #[tokio::test]
-async fn wrong_arguments_are_reported_in_one_line_with_exit_code_2() {
+async fn wrong_arguments_are_reported_with_exit_code_2() {
     for (arguments, expected) in [
         (&["send", "a b", "hi"][..], "A-Z a-z 0-9 - _ . : @ ~ /"),
         (&["listen", "a=b"], "A-Z a-z 0-9 - _ . : @ ~ /"),

@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand};
 
-use crate::cli::args::{AccessArgs, not_empty, parse_duration};
+use crate::cli::args::{AccessArgs, parse_duration, server_url};
+use crate::cli::client::ServerUrl;
 use crate::protocol::RoomName;
 use crate::protocol::UserId;
 use crate::protocol::admin::ConnectionFilter;
@@ -27,10 +28,10 @@ pub(in crate::cli) struct AdminArgs {
         env = "FANFARE_ADMIN_URL",
         hide_env_values = true,
         value_name = "URL",
-        value_parser = not_empty(),
+        value_parser = server_url(),
         default_value = "http://127.0.0.1:12346"
     )]
-    pub(super) url: String,
+    pub(super) url: ServerUrl,
     #[command(flatten)]
     pub(super) access: AccessArgs,
     /// Print JSON objects, one per line

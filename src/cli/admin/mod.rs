@@ -10,7 +10,8 @@ use serde::Serialize;
 use serde_json::{Map, Value};
 
 use crate::cli::format::{escape, escape_json, utc};
-use crate::cli::{ConfigErrors, Failure, interrupted, output, start};
+use crate::cli::{Failure, interrupted, output, start};
+use crate::protocol::Token;
 use crate::protocol::admin::{
     BanList, BanRequest, Banned, CloseRequest, ConnectionFilter, ConnectionList, ConnectionQuery,
     ConnectionSummary, DeletedMessage, Kicked, MAX_PAGE, RoomList, RoomQuery, RoomState,
@@ -24,16 +25,13 @@ use table::{Row, table};
 pub(super) use args::AdminArgs;
 
 pub(super) fn run(args: AdminArgs) -> Result<(), Failure> {
-    let mut errors = ConfigErrors::default();
-    let server = args.access.server(&args.url, "--url", &mut errors);
-    let Some(server) = server else {
-        return Err(errors.into());
-    };
-
     let api = Api {
-        server,
+        server: args.access.server(args.url)?,
         // A variable that was read from a file may end with a line break.
-        token: args.access.token.map(|token| token.trim().to_owned()),
+        token: args
+            .access
+            .token
+            .map(|token| Token::new(token.trim().to_owned())),
     };
     start(execute(args.command, &api, args.json))
 }

@@ -12,21 +12,22 @@ use tokio::task::JoinSet;
 use tokio::time::MissedTickBehavior;
 use tokio_tungstenite::tungstenite::{Message, Utf8Bytes};
 
-use super::BenchOptions;
 use super::tally::{BenchResult, Tally};
+use super::{Bench, BenchArgs};
 use crate::cli::client::Socket;
 use crate::cli::output::progress;
 use crate::client::Cursor;
 use crate::protocol::{Body, Command, Key, Push, RoomName, UserId};
 
 /// The size of publisher, number and time in a message, in bytes.
-pub(super) const MIN_SIZE: usize = 48;
+pub(super) const MIN_SIZE: u32 = 48;
 /// The prefix of an `ack`. Other frames are not decoded.
 const ACK: &str = "{\"type\":\"ack\"";
 /// The maximum number of concurrent handshakes.
 const MAX_CONNECTING: usize = 64;
 
-pub(super) async fn run(options: &BenchOptions) -> anyhow::Result<BenchResult> {
+pub(super) async fn run(bench: &Bench) -> anyhow::Result<BenchResult> {
+    let options = &bench.args;
     let tally = Arc::new(Tally::new()?);
     // The rooms are unique, because messages of other users would count as disorder.
     let run = fastrand::u32(..);
@@ -35,7 +36,7 @@ pub(super) async fn run(options: &BenchOptions) -> anyhow::Result<BenchResult> {
     let listeners = stream::iter(0..options.connections)
         .map(|number| {
             let room = room(number);
-            async move { anyhow::Ok((number, connect(options, &room, "listener", number).await?)) }
+            async move { anyhow::Ok((number, connect(bench, &room, "listener", number).await?)) }
         })
         .buffer_unordered(MAX_CONNECTING)
         .try_collect::<Vec<_>>()
@@ -48,7 +49,7 @@ pub(super) async fn run(options: &BenchOptions) -> anyhow::Result<BenchResult> {
         tasks.spawn(listen(
             sink,
             stream,
-            options.is_typed,
+            options.is_typed(),
             number as usize,
             tally.clone(),
         ));
@@ -56,7 +57,7 @@ pub(super) async fn run(options: &BenchOptions) -> anyhow::Result<BenchResult> {
 
     let mut publishers = JoinSet::new();
     for number in 0..options.publishers {
-        let socket = connect(options, &room(number), "publisher", number).await?;
+        let socket = connect(bench, &room(number), "publisher", number).await?;
         publishers.spawn(publish(socket, options.clone(), number, tally.clone()));
     }
 
@@ -85,7 +86,7 @@ pub(super) async fn run(options: &BenchOptions) -> anyhow::Result<BenchResult> {
     let sent = sent.iter().map(|(_, sent)| sent).sum();
 
     tally
-        .wait_for(expected, if options.wants_acks { sent } else { 0 })
+        .wait_for(expected, if options.acks { sent } else { 0 })
         .await;
     progress(&(deliveries(&tally) + "\n"));
     tasks.shutdown().await;
@@ -97,29 +98,17 @@ fn deliveries(tally: &Tally) -> String {
 }
 
 /// Connects the client `number` of its `kind` in `room`. Clients are spread over the nodes.
-async fn connect(
-    options: &BenchOptions,
-    room: &str,
-    kind: &str,
-    number: u32,
-) -> anyhow::Result<Socket> {
+async fn connect(bench: &Bench, room: &str, kind: &str, number: u32) -> anyhow::Result<Socket> {
     // With a token, all clients have the id in it.
-    let id = match &options.credentials {
-        Some(credentials) => credentials.id.clone(),
-        None => UserId::parse(&format!("{kind}-{number}"))?,
+    let (id, token) = match &bench.credentials {
+        Some(credentials) => (credentials.id.clone(), Some(&credentials.token)),
+        None => (UserId::parse(&format!("{kind}-{number}"))?, None),
     };
     let query = Cursor::new(None).query(&RoomName::parse(room)?, Some(&id));
 
-    let server = &options.servers[number as usize % options.servers.len()];
+    let server = &bench.servers[number as usize % bench.servers.len()];
     server
-        .open(
-            &query,
-            options.is_typed,
-            options
-                .credentials
-                .as_ref()
-                .map(|credentials| &credentials.token),
-        )
+        .open(&query, bench.args.is_typed(), token)
         .await
         .with_context(|| format!("cannot connect to {server}"))
 }
@@ -128,14 +117,14 @@ async fn connect(
 /// messages.
 async fn publish(
     socket: Socket,
-    options: BenchOptions,
+    options: BenchArgs,
     number: u32,
     tally: Arc<Tally>,
 ) -> anyhow::Result<(u32, u64)> {
     let (mut sink, stream) = socket.split();
     let receiver = tokio::spawn(receive_acks(
         stream,
-        options.wants_acks,
+        options.acks,
         number as usize,
         tally.clone(),
     ));
@@ -145,7 +134,7 @@ async fn publish(
     );
     let mut pace = tokio::time::interval(every);
     pace.set_missed_tick_behavior(MissedTickBehavior::Burst);
-    let bursts = (options.length.as_secs_f64() / every.as_secs_f64()) as u64;
+    let bursts = (options.length().as_secs_f64() / every.as_secs_f64()) as u64;
 
     let mut sent = 0;
     for _ in 0..bursts.max(1) {
@@ -153,14 +142,14 @@ async fn publish(
         for _ in 0..options.burst {
             let now_us = tally.now_us();
             let head = format!("{number} {sent} {now_us} ");
-            let text = format!("{head:x<width$}", width = options.size);
+            let text = format!("{head:x<width$}", width = options.size as usize);
             // The key contains number and time of the message, like the text.
-            let key = if options.wants_acks {
+            let key = if options.acks {
                 Key::parse(head.trim_end()).ok()
             } else {
                 None
             };
-            let text = if options.is_typed {
+            let text = if options.is_typed() {
                 Command::Say { text, key }.encode()
             } else {
                 text

@@ -5,7 +5,7 @@ use std::fmt::{self, Write};
 use hdrhistogram::Histogram;
 use serde_json::json;
 
-use super::BenchOptions;
+use super::BenchArgs;
 use super::tally::BenchResult;
 use crate::cli::output::{self, OutputError};
 
@@ -13,7 +13,7 @@ use crate::cli::output::{self, OutputError};
 const BAR: u64 = 40;
 
 /// Prints the figures, and a histogram of the latencies with a bar per power of two.
-pub(super) fn print(options: &BenchOptions, result: &BenchResult) -> Result<(), OutputError> {
+pub(super) fn print(options: &BenchArgs, result: &BenchResult) -> Result<(), OutputError> {
     let mut text = String::new();
     // Writing to a string cannot fail.
     let _ =
@@ -22,11 +22,11 @@ pub(super) fn print(options: &BenchOptions, result: &BenchResult) -> Result<(), 
 }
 
 /// Prints the result as one JSON object, with times in milliseconds.
-pub(super) fn print_json(options: &BenchOptions, result: &BenchResult) -> Result<(), OutputError> {
+pub(super) fn print_json(options: &BenchArgs, result: &BenchResult) -> Result<(), OutputError> {
     let at = |quantile| result.latency.value_at_quantile(quantile) as f64 / 1000.0;
     let mut figures = json!({
         "connections": options.connections, "rooms": options.rooms, "rate": options.rate, "burst": options.burst,
-        "size": options.size, "seconds": options.length.as_secs(), "dialect": if options.is_typed { "fanfare.v1" } else { "plain" },
+        "size": options.size, "seconds": options.seconds, "dialect": options.dialect,
         "sent": result.sent, "expected": result.expected, "delivered": result.delivered,
         "lost": result.lost(), "disordered": result.disordered, "closed": result.closed,
         "p50_ms": at(0.5), "p90_ms": at(0.9), "p99_ms": at(0.99), "max_ms": result.latency.max() as f64 / 1000.0,
@@ -42,11 +42,7 @@ pub(super) fn print_json(options: &BenchOptions, result: &BenchResult) -> Result
     output::print(format!("{figures}\n"))
 }
 
-fn write_figures(
-    out: &mut impl Write,
-    options: &BenchOptions,
-    result: &BenchResult,
-) -> fmt::Result {
+fn write_figures(out: &mut impl Write, options: &BenchArgs, result: &BenchResult) -> fmt::Result {
     let BenchResult {
         sent,
         expected,
@@ -57,7 +53,7 @@ fn write_figures(
         latency,
         acks,
     } = result;
-    let per_second = *delivered as f64 / options.length.as_secs_f64();
+    let per_second = *delivered as f64 / options.length().as_secs_f64();
 
     writeln!(
         out,

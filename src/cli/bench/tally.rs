@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use hdrhistogram::Histogram;
 use parking_lot::Mutex;
 
-use super::BenchOptions;
+use super::BenchArgs;
 
 /// The time after the last delivery from which missing ones count as lost.
 const FINAL_TIMEOUT: Duration = Duration::from_secs(3);
@@ -131,7 +131,7 @@ impl Tally {
 
     pub(super) fn result(
         &self,
-        options: &BenchOptions,
+        options: &BenchArgs,
         sent: u64,
         expected: u64,
         connecting: Duration,
@@ -140,7 +140,7 @@ impl Tally {
         let (delivered, disordered, closed) =
             (of(&self.delivered), of(&self.disordered), of(&self.closed));
 
-        let acks = if options.wants_acks {
+        let acks = if options.acks {
             Some(self.acks.sum()?)
         } else {
             None

@@ -17,5 +17,6 @@ mod reconnect;
 pub(super) use credentials::Credentials;
 pub(super) use frame::{Frame, SocketEnd};
 pub(super) use reconnect::{ReconnectingSocket, SocketEvent};
-pub(super) use server::{ApiErrorBody, Server, Socket, api_error, bearer};
+pub(super) use server::{Answer, Server, Socket};
+pub(super) use server_url::ServerUrl;
 pub(super) use tls::{Tls, reason as tls_reason};

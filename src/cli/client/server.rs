@@ -1,16 +1,17 @@
 //! A running server: opens WebSockets and sends single HTTP requests, each on a connection of its own.
 
+use std::fmt;
 use std::io;
 use std::time::Duration;
 
-use anyhow::Context;
-use axum::body::Body;
-use hyper::body::Incoming;
+use anyhow::{Context, bail};
+use axum::body::{Body, Bytes, to_bytes};
 use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use serde::Deserialize;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::error::{Error, ProtocolError};
@@ -21,20 +22,19 @@ use tokio_tungstenite::{WebSocketStream, client_async_with_config};
 
 use super::server_url::ServerUrl;
 use super::tls::{self, Tls};
-use crate::cli::ConfigErrors;
 use crate::client::OPEN_TIMEOUT;
 use crate::protocol::{SUBPROTOCOL, Token};
+
+/// The maximum size of a response. Metrics and pages of the admin API need less than a tenth of it.
+const MAX_ANSWER_BYTES: usize = 16 * 1024 * 1024;
 
 /// A byte stream to a server, with or without TLS.
 pub(in crate::cli) trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// A connection that transfers bytes.
-pub(in crate::cli) type Line = Box<dyn Stream>;
-
 /// A connection that transfers WebSocket messages.
-pub(in crate::cli) type Socket = WebSocketStream<Line>;
+pub(in crate::cli) type Socket = WebSocketStream<Box<dyn Stream>>;
 
 /// The address of a server, and the certificates to trust for it.
 #[derive(Clone, Debug)]
@@ -42,6 +42,20 @@ pub(in crate::cli) struct Server {
     url: ServerUrl,
     /// The TLS settings; `None` for `http`.
     tls: Option<Tls>,
+}
+
+/// A complete response. Its text is the status and the error.
+#[derive(Debug)]
+pub(in crate::cli) struct Answer {
+    pub(in crate::cli) status: StatusCode,
+    pub(in crate::cli) body: Bytes,
+}
+
+/// An error of the API.
+#[derive(Debug, Deserialize)]
+pub(in crate::cli) struct ApiErrorBody {
+    pub(in crate::cli) code: String,
+    pub(in crate::cli) message: String,
 }
 
 /// The reason why a socket could not be opened.
@@ -61,29 +75,9 @@ pub(in crate::cli) enum OpenError {
 }
 
 impl Server {
-    /// Returns the server at `url`, an argument that errors call `shown`. `ca` is a file of trusted certificates.
-    pub(in crate::cli) fn at(
-        url: &str,
-        ca: Option<&str>,
-        shown: &str,
-        errors: &mut ConfigErrors,
-    ) -> Option<Self> {
-        // An invalid file is reported even if it is not needed.
-        let parsed = errors.check(shown, url, ServerUrl::parse);
-
-        let named = match ca {
-            Some(file) => errors
-                .check("--ca", file, |file| Tls::of_file(file.as_ref()))
-                .map(Some),
-            None => Some(None),
-        };
-
-        let tls = match (parsed.as_ref()?.is_secure(), named?) {
-            (false, _) => None,
-            (true, Some(named)) => Some(named),
-            (true, None) => Some(errors.check(shown, url, |_| Tls::of_system())?),
-        };
-        Some(Self { url: parsed?, tls })
+    /// Creates a server. `tls` must be given if the URL is `https`.
+    pub(in crate::cli) const fn new(url: ServerUrl, tls: Option<Tls>) -> Self {
+        Self { url, tls }
     }
 
     /// Reports whether the address is a loopback address.
@@ -105,7 +99,7 @@ impl Server {
     }
 
     /// Connects, with TLS for `https`.
-    async fn connect(&self) -> io::Result<Line> {
+    async fn connect(&self) -> io::Result<Box<dyn Stream>> {
         let stream = TcpStream::connect(self.url.socket_address()).await?;
         stream.set_nodelay(true)?;
         Ok(match &self.tls {
@@ -114,29 +108,39 @@ impl Server {
         })
     }
 
-    /// Sends `request`, whose URI is a path of the server, and returns the response once its head has arrived.
+    /// Sends `request`, whose URI is a path of the server, with `token`. Returns the response once its head has arrived.
     ///
     /// # Errors
-    /// If there is no response.
-    pub(in crate::cli) async fn ask(
+    /// If the response does not begin within `limit`, or the token has characters that are not valid in a token.
+    pub(in crate::cli) async fn send(
         &self,
         mut request: Request<Body>,
-    ) -> anyhow::Result<Response<Incoming>> {
+        token: Option<&Token>,
+        limit: Duration,
+    ) -> anyhow::Result<Response<Body>> {
         let host = HeaderValue::try_from(self.url.authority())
             .context("the URL has no valid host name")?;
         request.headers_mut().entry(header::HOST).or_insert(host);
+        if let Some(token) = token {
+            request
+                .headers_mut()
+                .insert(header::AUTHORIZATION, bearer(token)?);
+        }
         let target = self.url.path(&request.uri().to_string());
         *request.uri_mut() = target.parse().context("the request has no valid path")?;
 
-        let asking = async {
+        let sending = async {
             let (mut sender, connection) =
                 http1::handshake(TokioIo::new(self.connect().await?)).await?;
             // The task ends with the response, or with the program.
             tokio::spawn(connection);
-            anyhow::Ok(sender.send_request(request).await?)
+            anyhow::Ok(sender.send_request(request).await?.map(Body::new))
         };
 
-        asking.await.with_context(|| format!("cannot reach {self}"))
+        match timeout(limit, sending).await {
+            Ok(response) => response.with_context(|| format!("cannot reach {self}")),
+            Err(_elapsed) => bail!("no answer from {self} within {} s", limit.as_secs()),
+        }
     }
 
     /// Returns the handshake request for a socket, with the query string `query`. The dialect is `fanfare.v1` if
@@ -198,9 +202,9 @@ impl Server {
     ) -> Result<Socket, OpenError> {
         let opening = self.handshake(self.upgrade(query, is_typed, token)?);
 
-        match tokio::time::timeout(OPEN_TIMEOUT, opening).await {
+        match timeout(OPEN_TIMEOUT, opening).await {
             Ok(Ok((socket, _))) => Ok(socket),
-            Ok(Err(Error::Http(response))) => Err(refused(&response)),
+            Ok(Err(Error::Http(response))) => Err(refused(*response)),
             Ok(Err(Error::Protocol(ProtocolError::SecWebSocketSubProtocolError(_)))) => Err(
                 OpenError::Never(format!("the server does not speak {SUBPROTOCOL}")),
             ),
@@ -219,39 +223,67 @@ impl Server {
     }
 }
 
-impl std::fmt::Display for Server {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl fmt::Display for Server {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.url.fmt(f)
     }
 }
 
+impl Answer {
+    /// Reads `response` to its end.
+    ///
+    /// # Errors
+    /// If it ends early, or is too long.
+    pub(in crate::cli) async fn read(response: Response<Body>) -> anyhow::Result<Self> {
+        let (head, body) = response.into_parts();
+        let body = to_bytes(body, MAX_ANSWER_BYTES)
+            .await
+            .context("the answer ended early")?;
+        let status = head.status;
+        Ok(Self { status, body })
+    }
+
+    /// Returns the API error, if the response has one.
+    pub(in crate::cli) fn error(&self) -> Option<ApiErrorBody> {
+        #[derive(Deserialize)]
+        struct ErrorBody {
+            error: ApiErrorBody,
+        }
+        serde_json::from_slice::<ErrorBody>(&self.body)
+            .ok()
+            .map(|body| body.error)
+    }
+
+    /// Returns the body as JSON; null if it is not JSON.
+    pub(in crate::cli) fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+impl From<Response<Option<Vec<u8>>>> for Answer {
+    fn from(response: Response<Option<Vec<u8>>>) -> Self {
+        let (head, body) = response.into_parts();
+        let body = body.unwrap_or_default().into();
+        let status = head.status;
+        Self { status, body }
+    }
+}
+
+impl fmt::Display for Answer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.error() {
+            Some(error) => write!(f, "{}: {}", self.status, error.message),
+            None => self.status.fmt(f),
+        }
+    }
+}
+
 /// Returns the `Authorization` header for `token`.
-///
-/// # Errors
-/// If the token has characters that are not valid in a token.
-pub(in crate::cli) fn bearer(token: &Token) -> Result<HeaderValue, OpenError> {
+fn bearer(token: &Token) -> Result<HeaderValue, OpenError> {
     let mut bearer = HeaderValue::try_from(format!("Bearer {}", token.reveal()))
         .map_err(|_| OpenError::Never("the token has characters that no token has".to_owned()))?;
     bearer.set_sensitive(true);
     Ok(bearer)
-}
-
-/// Returns the error in the `body` of an API response, if it has one.
-pub(in crate::cli) fn api_error(body: &[u8]) -> Option<ApiErrorBody> {
-    #[derive(Deserialize)]
-    struct Answer {
-        error: ApiErrorBody,
-    }
-    serde_json::from_slice::<Answer>(body)
-        .ok()
-        .map(|answer| answer.error)
-}
-
-/// An error of the API.
-#[derive(Debug, Deserialize)]
-pub(in crate::cli) struct ApiErrorBody {
-    pub(in crate::cli) code: String,
-    pub(in crate::cli) message: String,
 }
 
 const fn later(why: String) -> OpenError {
@@ -259,26 +291,21 @@ const fn later(why: String) -> OpenError {
 }
 
 /// Returns the error for a response other than 101.
-fn refused(response: &Response<Option<Vec<u8>>>) -> OpenError {
-    let status = response.status();
-    let why = match api_error(response.body().as_deref().unwrap_or_default()) {
-        Some(error) => format!("{status}: {}", error.message),
-        None => status.to_string(),
-    };
+fn refused(response: Response<Option<Vec<u8>>>) -> OpenError {
+    let retry_after = response.headers().get(header::RETRY_AFTER);
+    let seconds = retry_after.and_then(|value| value.to_str().ok()?.parse().ok());
+    let answer = Answer::from(response);
+    let why = answer.to_string();
 
     let temporary = [
         StatusCode::REQUEST_TIMEOUT,
         StatusCode::TOO_EARLY,
         StatusCode::TOO_MANY_REQUESTS,
     ];
-    if !status.is_server_error() && !temporary.contains(&status) {
+    if !answer.status.is_server_error() && !temporary.contains(&answer.status) {
         return OpenError::Never(why);
     }
 
-    let seconds = response
-        .headers()
-        .get(header::RETRY_AFTER)
-        .and_then(|value| value.to_str().ok()?.parse().ok());
     OpenError::Later {
         why,
         pause: seconds.map(Duration::from_secs),
@@ -294,7 +321,7 @@ mod tests {
             .status(status)
             .header(header::RETRY_AFTER, "5")
             .body(Some(body.as_bytes().to_vec()));
-        refused(&response.expect("a response"))
+        refused(response.expect("a response"))
     }
 
     #[test]

@@ -2,14 +2,14 @@
 
 use tokio_rustls::rustls::pki_types::ServerName;
 use tokio_tungstenite::tungstenite::http::Uri;
-use tokio_tungstenite::tungstenite::http::uri::Scheme;
+use tokio_tungstenite::tungstenite::http::uri::{Authority, Scheme};
 
 use crate::protocol::BasePath;
 
 /// The URL of a server: host, port if it is not the default, and path.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(in crate::cli) struct ServerUrl {
-    authority: String,
+    authority: Authority,
     base: BasePath,
     /// The host, which the certificate must name.
     name: ServerName<'static>,
@@ -68,7 +68,7 @@ impl ServerUrl {
         let name =
             ServerName::try_from(host.to_owned()).map_err(|_| UrlError::Host(host.to_owned()))?;
         Ok(Self {
-            authority: host_and_port,
+            authority: authority.clone(),
             base,
             name,
             is_secure,
@@ -80,19 +80,21 @@ impl ServerUrl {
         self.is_secure
     }
 
+    const fn scheme(&self) -> &'static str {
+        if self.is_secure { "https" } else { "http" }
+    }
+
+    const fn default_port(&self) -> u16 {
+        if self.is_secure { 443 } else { 80 }
+    }
+
     /// Returns the origin of the server's pages as browsers send it (RFC 6454 section 6.2).
     pub(in crate::cli) fn origin(&self) -> String {
-        let (scheme, default_port) = if self.is_secure {
-            ("https", ":443")
-        } else {
-            ("http", ":80")
-        };
-        format!(
-            "{scheme}://{}",
-            self.authority
-                .strip_suffix(default_port)
-                .unwrap_or(&self.authority)
-        )
+        let (scheme, host) = (self.scheme(), self.authority.host());
+        match self.authority.port_u16() {
+            Some(port) if port != self.default_port() => format!("{scheme}://{host}:{port}"),
+            _ => format!("{scheme}://{host}"),
+        }
     }
 
     /// Returns the host, which the certificate must name.
@@ -102,7 +104,7 @@ impl ServerUrl {
 
     /// Returns host and port for the `Host` header.
     pub(in crate::cli) fn authority(&self) -> &str {
-        &self.authority
+        self.authority.as_str()
     }
 
     /// Returns `path`, which begins with a slash, under the base path of the server.
@@ -112,30 +114,14 @@ impl ServerUrl {
 
     /// Returns host and port to connect to.
     pub(in crate::cli) fn socket_address(&self) -> String {
-        // In an IPv6 address without a port, the last colon is before the closing bracket.
-        let has_port = self
-            .authority
-            .rsplit_once(':')
-            .is_some_and(|(_, port)| !port.ends_with(']'));
-        let port = if self.is_secure { 443 } else { 80 };
-
-        if has_port {
-            self.authority.clone()
-        } else {
-            format!("{}:{port}", self.authority)
-        }
+        let port = self.authority.port_u16().unwrap_or(self.default_port());
+        format!("{}:{port}", self.authority.host())
     }
 }
 
 impl std::fmt::Display for ServerUrl {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(
-            f,
-            "{}://{}{}",
-            if self.is_secure { "https" } else { "http" },
-            self.authority,
-            self.base
-        )
+        write!(f, "{}://{}{}", self.scheme(), self.authority, self.base)
     }
 }
 
@@ -211,7 +197,7 @@ mod tests {
             ("https://example.org", "example.org"),
         ] {
             assert_eq!(
-                ServerUrl::parse(url).map(|url| url.authority),
+                ServerUrl::parse(url).map(|url| url.authority.to_string()),
                 Ok(authority.to_owned()),
                 "{url}"
             );

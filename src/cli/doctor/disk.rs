@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::finding::Finding;
+use super::report::{Finding, bad, good, note};
 
 /// The maximum number of timed writes: some disks are fast only at first.
 const MAX_WRITES: usize = 32;
@@ -16,70 +16,59 @@ const BLOCK: [u8; 4096] = [0; 4096];
 /// The duration of a write from which users notice the delay.
 const SLOW: Duration = Duration::from_millis(50);
 
-/// Checks the disk of `folder`, where a room may hold `history` bytes.
-pub(super) fn check(folder: &Path, history: usize) -> Vec<Finding> {
+/// Checks the free space of `folder`, where a room may hold `history` bytes.
+pub(super) fn space(folder: &Path, history: usize) -> Result<Finding, Finding> {
     let shown = folder.display();
+    let disk = rustix::fs::statvfs(folder).map_err(|error| {
+        bad(format!("the folder {shown} cannot be read: {error}"))
+            .fix("fanfare: --data FOLDER, an existing folder that its user can read")
+    })?;
 
-    match (space(folder, history), syncs(folder)) {
-        (Ok(space), Ok(time)) => vec![space, judge(time)],
-        (Ok(space), Err(error)) => vec![
-            space,
-            Finding::note(
-                "fsync",
-                format!("unknown: {shown} is not writable: {error}"),
-            )
-            .fix(
-                "fanfare doctor: run it as the user of the server (sudo -u fanfare fanfare doctor)",
-            ),
-        ],
-        (Err(error), _) => vec![
-            Finding::bad(
-                "disk",
-                format!("the folder {shown} cannot be read: {error}"),
-            )
-            .fix("fanfare: --data FOLDER, an existing folder that its user can read"),
-        ],
-    }
-}
-
-fn space(folder: &Path, history: usize) -> io::Result<Finding> {
-    let disk = rustix::fs::statvfs(folder)?;
+    let mib = |bytes: u64| bytes / (1024 * 1024);
     let free = disk.f_bavail.saturating_mul(disk.f_frsize);
     let needed = history as u64;
-    let mib = |bytes: u64| bytes / (1024 * 1024);
-    let seen = format!("{} MiB are free in {}", mib(free), folder.display());
+    let seen = format!("{} MiB are free in {shown}", mib(free));
 
-    let finding = if free < needed {
-        Finding::bad(
-            "disk",
-            format!(
-                "{seen}; a single room may hold {} MiB (--history-bytes)",
-                mib(needed)
-            ),
-        )
+    let full = if free < needed {
+        let needed = mib(needed);
+        format!("{seen}; a single room may hold {needed} MiB (--history-bytes)")
     } else if disk.f_files > 0 && disk.f_favail == 0 {
-        Finding::bad(
-            "disk",
-            format!(
-                "no file can be created in {}: no inodes are free",
-                folder.display()
-            ),
-        )
+        format!("no file can be created in {shown}: no inodes are free")
     } else {
-        return Ok(Finding::good("disk", seen));
+        return Ok(good(seen));
     };
 
-    Ok(finding.fix(
+    Err(bad(full).fix(
         "disk: free space, or fanfare: smaller --history-age, --history-bytes and --max-rooms",
     ))
 }
 
+/// Checks the duration of a durable write in `folder`.
+pub(super) fn sync(folder: &Path) -> Result<Finding, Finding> {
+    let time = sync_time(folder).map_err(|error| {
+        note(format!(
+            "unknown: {} is not writable: {error}",
+            folder.display()
+        ))
+        .fix("fanfare doctor: run it as the user of the server (sudo -u fanfare fanfare doctor)")
+    })?;
+
+    let seen = format!(
+        "a durable write takes {time:.1?}: with --durability disk, an ack takes at least as long"
+    );
+    if time <= SLOW {
+        return Ok(good(seen));
+    }
+    Err(note(seen).fix("disk: one with power-loss protection; or fanfare: --durability process"))
+}
+
 /// Returns the median duration of a durable write.
-fn syncs(folder: &Path) -> io::Result<Duration> {
+fn sync_time(folder: &Path) -> io::Result<Duration> {
     let path = folder.join(format!(".fanfare-doctor-{}", std::process::id()));
     let mut file = File::options().write(true).create_new(true).open(&path)?;
     let times = measure(&mut file);
     fs::remove_file(&path)?;
+
     let mut times = times?;
     times.sort_unstable();
     Ok(times[times.len() / 2])
@@ -96,41 +85,4 @@ fn measure(file: &mut File) -> io::Result<Vec<Duration>> {
         times.push(one.elapsed());
     }
     Ok(times)
-}
-
-fn judge(time: Duration) -> Finding {
-    let seen = format!(
-        "a durable write takes {time:.1?}: with --durability disk, an ack takes at least as long"
-    );
-    if time > SLOW {
-        Finding::note("fsync", seen)
-            .fix("disk: one with power-loss protection; or fanfare: --durability process")
-    } else {
-        Finding::good("fsync", seen)
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::cli::doctor::finding::Rating;
-
-    #[test]
-    fn a_disk_with_less_space_than_one_room_may_need_is_bad_and_the_check_leaves_no_file() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let outcomes = |history| {
-            check(folder.path(), history)
-                .iter()
-                .map(|it| it.outcome)
-                .collect::<Vec<_>>()
-        };
-
-        assert_eq!(outcomes(1)[0], Rating::Good);
-        assert_eq!(outcomes(usize::MAX)[0], Rating::Bad);
-        assert_eq!(fs::read_dir(folder.path()).expect("a folder").count(), 0);
-        assert_eq!(
-            check(&folder.path().join("none"), 1)[0].outcome,
-            Rating::Bad
-        );
-    }
 }

@@ -1,6 +1,6 @@
 //! `fanfare doctor`: checks a running server over the network path of its users, and prints a fix for each problem.
 //!
-//! - [`Finding`] is the result of one check, [`DoctorReport`] prints all of them.
+//! - [`DoctorReport`] prints the findings.
 //! - [`Visit`] is the user and the room of the checks.
 //! - `reach`, `certificate`: the server responds. Otherwise there are no other checks.
 //! - `websocket`, `origin`, `stream`, `size`, `clock`, `silence`: the path of a client, with its proxies.
@@ -9,7 +9,6 @@
 //!
 //! The doctor changes no settings, and its messages stay in a room of its own.
 
-mod finding;
 mod report;
 mod visit;
 mod certificate;
@@ -28,20 +27,18 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use clap::{ArgMatches, Args};
+use clap::{ArgMatches, Args, Command};
 use hyper::header::{HeaderName, HeaderValue};
 
-use self::finding::Finding;
 use self::reach::ProxyInfo;
-use self::report::DoctorReport;
+use self::report::{DoctorReport, good, note};
 use self::visit::Visit;
-use crate::cli::args::{PositionalServerArgs, not_empty};
-use crate::cli::client::Server;
-use crate::cli::output::note;
-use crate::cli::{ConfigErrors, Failure, settings, start};
+use crate::cli::args::{ServerArgs, server_url};
+use crate::cli::client::{Server, ServerUrl};
+use crate::cli::{Failure, output, settings, start, with_positional_url, with_settings};
 use crate::protocol::RoomName;
 use crate::server::config::Config;
-use crate::server::store::{Retention, StoreSettings};
+use crate::server::store::StoreSettings;
 
 /// The server settings that determine its store and its ops listener.
 pub(super) const SETTINGS: &[&str] = &[
@@ -68,11 +65,11 @@ const X_FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
 )]
 pub(super) struct DoctorArgs {
     #[command(flatten)]
-    server: PositionalServerArgs,
+    server: ServerArgs,
     /// The server's ops listener, if it can be reached from here [default: the address of --ops-listen if the server is on
     /// this machine]
-    #[arg(long, value_name = "URL", value_parser = not_empty())]
-    ops: Option<String>,
+    #[arg(long, value_name = "URL", value_parser = server_url())]
+    ops: Option<ServerUrl>,
     /// Skip the check of idle connections, which takes one --heartbeat
     #[arg(long)]
     quick: bool,
@@ -81,7 +78,7 @@ pub(super) struct DoctorArgs {
     json: bool,
 }
 
-/// The arguments of `fanfare doctor`.
+/// The server to check, and the checks to run.
 struct DoctorOptions {
     visit: Visit,
     /// A room without messages.
@@ -92,6 +89,10 @@ struct DoctorOptions {
     is_json: bool,
 }
 
+pub(super) fn command() -> Command {
+    with_positional_url(with_settings::<DoctorArgs>("doctor", SETTINGS))
+}
+
 pub(super) fn run(args: DoctorArgs, matches: &ArgMatches) -> Result<(), Failure> {
     let options = DoctorOptions::new(args, matches)?;
     start(examine(options))
@@ -100,41 +101,29 @@ pub(super) fn run(args: DoctorArgs, matches: &ArgMatches) -> Result<(), Failure>
 impl DoctorOptions {
     fn new(args: DoctorArgs, matches: &ArgMatches) -> Result<Self, Failure> {
         let config = Config::check(&settings::collect(matches))?;
-        let mut errors = ConfigErrors::default();
-        let PositionalServerArgs { url, access } = &args.server;
-        let server = access.server(url, "URL", &mut errors);
-        let credentials = access.credentials(&mut errors);
+        let (server, credentials) = args.server.open()?;
         let name = format!("doctor-{:08x}", fastrand::u32(..));
-        let room = errors.check("ROOM", &name, RoomName::parse);
-        let quiet_room = errors.check("ROOM", &format!("{name}-quiet"), RoomName::parse);
+        let room = |name: &str| RoomName::parse(name).map_err(anyhow::Error::from);
 
-        let is_here = server.as_ref().is_some_and(Server::is_on_loopback);
+        let is_here = server.is_on_loopback();
         // A server with a public name may be on this machine too. A flag then indicates that.
         let is_told = LOCAL.iter().any(|name| matches.contains_id(name));
-        let ops = match args.ops.or_else(|| {
-            config
-                .ops_listen
-                .filter(|_| is_here || is_told)
-                .map(local_url)
-        }) {
-            Some(url) => access.server(&url, "--ops", &mut errors).map(Some),
-            None => Some(None),
+        let ops_listen = config.ops_listen.filter(|_| is_here || is_told);
+        let ops = match args.ops {
+            Some(url) => Some(url),
+            None => ops_listen.map(local_url).transpose()?,
         };
-        let (Some(server), Some(credentials), Some(room), Some(quiet_room), Some(ops)) =
-            (server, credentials, room, quiet_room, ops)
-        else {
-            return Err(errors.into());
-        };
+
         // Without such a flag, only the default store is checked, if it exists.
         let is_local = is_told || (is_here && is_there(&config.store));
         Ok(Self {
+            quiet_room: room(&format!("{name}-quiet"))?,
             visit: Visit {
                 server,
                 credentials,
-                room,
+                room: room(&name)?,
             },
-            quiet_room,
-            ops,
+            ops: ops.map(|url| args.server.access.server(url)).transpose()?,
             store: is_local.then_some(config.store),
             is_quick: args.quick,
             is_json: args.json,
@@ -143,11 +132,11 @@ impl DoctorOptions {
 }
 
 /// Returns the URL of a listener at `address` on this machine.
-fn local_url(mut address: SocketAddr) -> String {
+fn local_url(mut address: SocketAddr) -> anyhow::Result<ServerUrl> {
     if address.ip().is_unspecified() {
         address.set_ip(IpAddr::V4(Ipv4Addr::LOCALHOST));
     }
-    format!("http://{address}")
+    Ok(ServerUrl::parse(&format!("http://{address}"))?)
 }
 
 fn is_there(store: &StoreSettings) -> bool {
@@ -157,21 +146,25 @@ fn is_there(store: &StoreSettings) -> bool {
 async fn examine(options: DoctorOptions) -> anyhow::Result<()> {
     let mut report = DoctorReport::new(options.is_json);
     if let Some(proxy_info) = reach::check(&options.visit, &mut report).await {
-        check_path(&options, &proxy_info, &mut report).await;
+        check_path(&options, &proxy_info, &mut report).await?;
     }
 
     if let Some(ops) = &options.ops {
-        report.add_all(ops::check(ops).await);
+        ops::check(ops, &mut report).await;
     }
     if let Some(store) = options.store {
-        report.add_all(check_store(store).await);
+        check_store(store, &mut report).await?;
     }
 
     report.end()
 }
 
 /// Checks the path of a client to the server behind `proxy_info`.
-async fn check_path(options: &DoctorOptions, proxy_info: &ProxyInfo, report: &mut DoctorReport) {
+async fn check_path(
+    options: &DoctorOptions,
+    proxy_info: &ProxyInfo,
+    report: &mut DoctorReport,
+) -> anyhow::Result<()> {
     let DoctorOptions {
         visit,
         quiet_room,
@@ -180,81 +173,75 @@ async fn check_path(options: &DoctorOptions, proxy_info: &ProxyInfo, report: &mu
         ..
     } = options;
 
-    let made_up = HeaderValue::try_from(ops::MADE_UP.to_string())
-        .ok()
-        .filter(|_| ops.is_some());
-    let headers: Vec<_> = made_up
-        .map(|address| (X_FORWARDED_FOR, address))
-        .into_iter()
-        .collect();
-
-    let Some((socket, welcome)) = websocket::check(visit, &headers, report).await else {
-        return;
+    let made_up = HeaderValue::try_from(ops::MADE_UP.to_string())?;
+    let headers = [(X_FORWARDED_FOR, made_up)];
+    let headers = if ops.is_some() { &headers[..] } else { &[] };
+    let opened = websocket::welcome(visit, headers).await;
+    let Some((mut socket, welcome)) = report.step("websocket", opened) else {
+        return Ok(());
     };
+    report.add("message", websocket::round_trip(&mut socket).await);
 
     let heartbeat = Duration::from_millis(welcome.heartbeat_ms);
     let is_watched = !is_quick && !proxy_info.is_bare();
-
     // The check only waits, so it runs beside the others.
     let silence = is_watched
         .then(|| tokio::spawn(silence::check(visit.clone(), quiet_room.clone(), heartbeat)));
 
-    if let Some(ops) = ops {
-        report.add_all(ops::address(ops, visit, &welcome, proxy_info).await);
+    if let Some(ops) = ops
+        && let Some(finding) = ops::address(ops, visit, &welcome, proxy_info).await
+    {
+        report.add("address", Ok(finding));
     }
-
     drop(socket);
-    report.add_all(origin::check(visit).await);
-    report.add_all(stream::check(visit).await);
-    report.add_all(size::check(visit, welcome.max_message).await);
-    report.add(&clock::check(visit).await);
+    report.add("origin", origin::own(visit).await);
+    report.add("foreign page", origin::foreign(visit).await);
+    stream::check(visit, report).await;
+    size::check(visit, welcome.max_message, report).await;
+    report.add("clock", clock::check(visit).await);
 
-    report.add(&match silence {
+    let silence = match silence {
         Some(silence) => {
-            note(&format!(
+            output::note(&format!(
                 "watching an idle connection for {heartbeat:.0?} (skip it with --quick)"
             ));
-            silence
-                .await
-                .unwrap_or_else(|error| Finding::note("silence", format!("unknown: {error}")))
+            silence.await?
         }
-        None if *is_quick => Finding::note("silence", "not tried (--quick)"),
-        None => Finding::good(
-            "silence",
+        None if *is_quick => Ok(note("not tried (--quick)")),
+        None => Ok(good(
             "not needed: the server is on this machine, without a proxy",
-        ),
-    });
+        )),
+    };
+    report.add("silence", silence);
+    Ok(())
 }
 
 /// Checks the server's `store` on this machine.
-async fn check_store(store: StoreSettings) -> Vec<Finding> {
+async fn check_store(store: StoreSettings, report: &mut DoctorReport) -> anyhow::Result<()> {
     match store {
-        StoreSettings::Memory(_) => vec![
-            Finding::note(
-                "disk",
-                "messages are kept in memory, and are lost when the process ends",
-            )
-            .fix("fanfare: --store sqlite:fanfare.db"),
-        ],
+        StoreSettings::Memory(_) => {
+            let finding = note("messages are kept in memory, and are lost when the process ends")
+                .fix("fanfare: --store sqlite:fanfare.db");
+            report.add("disk", Ok(finding));
+        }
         StoreSettings::Sqlite(settings) => {
-            let folder = settings
-                .path
-                .parent()
-                .map_or_else(PathBuf::new, PathBuf::from);
-            let Retention { bytes, .. } = settings.retention;
+            let folder = settings.path.parent().map(PathBuf::from);
+            let folder = folder.unwrap_or_default();
+            let bytes = settings.retention.bytes;
 
-            // The check blocks on the disk, so it runs on a thread of its own.
-            let looking = tokio::task::spawn_blocking(move || disk::check(&folder, bytes));
-            looking
-                .await
-                .unwrap_or_else(|error| vec![Finding::note("disk", format!("unknown: {error}"))])
+            // The checks block on the disk, so they run on a thread of their own.
+            let checks = move || (disk::space(&folder, bytes), disk::sync(&folder));
+            let (space, sync) = tokio::task::spawn_blocking(checks).await?;
+            report.add("disk", space);
+            report.add("fsync", sync);
         }
         StoreSettings::Nats(settings) => {
-            let addresses = settings.servers.to_string();
-            let greeting = addresses.split(',').map(nats::check);
-            futures::future::join_all(greeting).await
+            for address in settings.servers.to_string().split(',') {
+                report.add("nats", nats::check(address).await);
+            }
         }
     }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -262,7 +249,6 @@ mod tests {
     use clap::FromArgMatches;
 
     use super::*;
-    use crate::cli::with_settings;
 
     #[test]
     fn the_ops_listener_is_checked_if_the_server_is_on_this_machine() {
@@ -291,8 +277,7 @@ mod tests {
                 Some("http://192.0.2.1:1"),
             ),
         ] {
-            let command = with_settings::<DoctorArgs>("doctor", SETTINGS);
-            let matches = command.get_matches_from(std::iter::once(&"doctor").chain(arguments));
+            let matches = command().get_matches_from(std::iter::once(&"doctor").chain(arguments));
             let args = DoctorArgs::from_arg_matches(&matches).expect("arguments");
 
             let options = DoctorOptions::new(args, &matches).ok().expect("no error");

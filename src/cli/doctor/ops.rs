@@ -2,9 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::finding::Finding;
 use super::reach::ProxyInfo;
-use super::visit::{Answer, Visit, get};
+use super::report::{DoctorReport, Finding, bad, describe, good, note};
+use super::visit::{Visit, get};
 use crate::cli::client::Server;
 use crate::protocol::Welcome;
 use crate::server::version;
@@ -15,50 +15,48 @@ pub(super) const MADE_UP: IpAddr = IpAddr::V4(Ipv4Addr::new(192, 0, 2, 1));
 const CROWDED_PERCENT: f64 = 90.0;
 
 /// Runs the checks at the ops listener `ops`.
-pub(super) async fn check(ops: &Server) -> Vec<Finding> {
-    let version = match get(ops, "/version").await {
-        Ok(answer) => answer,
-        Err(error) => {
-            return vec![
-                Finding::note(
-                    "ops",
-                    format!("the ops listener cannot be checked: {error:#}"),
-                )
-                .fix("fanfare doctor: --ops http://HOST:PORT, the address of the server's --ops-listen"),
-            ];
+pub(super) async fn check(ops: &Server, report: &mut DoctorReport) {
+    match running_version(ops).await {
+        Ok(finding) => report.add("version", Ok(finding)),
+        Err(finding) => {
+            let fix =
+                "fanfare doctor: --ops http://HOST:PORT, the address of the server's --ops-listen";
+            return report.add("ops", Err(finding.fix(fix)));
         }
-    };
-    let Some(number) = version.json()["version"].as_str().map(str::to_owned) else {
-        let seen = format!(
-            "{ops} is not the ops listener of a Fanfare: {}",
-            version.describe()
-        );
-        return vec![Finding::bad("ops", seen).fix(
-            "fanfare doctor: --ops http://HOST:PORT, the address of the server's --ops-listen",
-        )];
-    };
+    }
 
-    let commit = version.json()["commit"]
+    report.add("ready", ready(ops).await);
+    let metrics = get(ops, "/metrics").await;
+    report.add(
+        "files",
+        match metrics {
+            Ok(answer) => Ok(files(&String::from_utf8_lossy(&answer.body))),
+            Err(error) => Err(bad(format!("{error:#}"))),
+        },
+    );
+}
+
+async fn running_version(ops: &Server) -> Result<Finding, Finding> {
+    let answer = get(ops, "/version").await;
+    let answer =
+        answer.map_err(|error| note(format!("the ops listener cannot be checked: {error:#}")))?;
+    let json = answer.json();
+    let number = json["version"].as_str().ok_or_else(|| {
+        let answer = describe(&answer);
+        bad(format!(
+            "{ops} is not the ops listener of a Fanfare: {answer}"
+        ))
+    })?;
+
+    let commit = json["commit"]
         .as_str()
         .map_or_else(String::new, |commit| format!(" ({commit})"));
-    let mut findings = vec![if number == version::VERSION {
-        Finding::good("version", format!("{number}{commit}"))
+    let own = version::VERSION;
+    Ok(if number == own {
+        good(format!("{number}{commit}"))
     } else {
-        Finding::note(
-            "version",
-            format!("{number}{commit}; this program is {}", version::VERSION),
-        )
-    }];
-
-    match get(ops, "/readyz").await {
-        Ok(answer) => findings.push(ready(&answer)),
-        Err(error) => findings.push(Finding::bad("ready", format!("{error:#}"))),
-    }
-    match get(ops, "/metrics").await {
-        Ok(answer) => findings.push(files(&String::from_utf8_lossy(&answer.body))),
-        Err(error) => findings.push(Finding::bad("files", format!("{error:#}"))),
-    }
-    findings
+        note(format!("{number}{commit}; this program is {own}"))
+    })
 }
 
 /// Checks the address that the server sees for the connection of `welcome`, because limits apply per address.
@@ -86,29 +84,22 @@ fn judge_address(seen: IpAddr, proxy_info: &ProxyInfo) -> Finding {
     };
 
     match &proxy_info.proxy {
-        _ if seen == MADE_UP => Finding::good(
-            "address",
-            "the server uses the client address that the proxy sends",
-        ),
-        Some(proxy) if seen.is_loopback() && !proxy_info.own.is_loopback() => trust(Finding::bad(
-            "address",
-            format!(
-                "the server sees {proxy} ({seen}) instead of its clients, so they share one limit"
-            ),
-        )),
-        Some(proxy) if seen.is_loopback() => trust(Finding::note(
-            "address",
-            format!(
-                "the server sees {seen}: all clients behind {proxy} share one limit, unless it sends their addresses"
-            ),
-        )),
-        Some(_) | None => Finding::good("address", format!("the server sees {seen}")),
+        _ if seen == MADE_UP => good("the server uses the client address that the proxy sends"),
+        Some(proxy) if seen.is_loopback() && !proxy_info.own.is_loopback() => trust(bad(format!(
+            "the server sees {proxy} ({seen}) instead of its clients, so they share one limit"
+        ))),
+        Some(proxy) if seen.is_loopback() => trust(note(format!(
+            "the server sees {seen}: all clients behind {proxy} share one limit, unless it sends their addresses"
+        ))),
+        Some(_) | None => good(format!("the server sees {seen}")),
     }
 }
 
-fn ready(answer: &Answer) -> Finding {
+async fn ready(ops: &Server) -> Result<Finding, Finding> {
+    let answer = get(ops, "/readyz").await;
+    let answer = answer.map_err(|error| bad(format!("{error:#}")))?;
     if answer.status.is_success() {
-        return Finding::good("ready", "the store accepts messages");
+        return Ok(good("the store accepts messages"));
     }
 
     let seen = String::from_utf8_lossy(&answer.body).trim().to_owned();
@@ -119,50 +110,40 @@ fn ready(answer: &Answer) -> Finding {
     } else {
         "fanfare: its log has the error of the store"
     };
-
-    Finding::bad("ready", seen).fix(line)
+    Err(bad(seen).fix(line))
 }
 
 /// Checks that the server may open enough files for its connections.
 fn files(metrics: &str) -> Finding {
     let of = |series: &str| figure(metrics, series);
     let (Some(most), Some(open)) = (of("process_max_fds"), of("process_open_fds")) else {
-        return Finding::note("files", "the server does not report its file limit");
+        return note("the server does not report its file limit");
     };
     let limit = |what: &str| of(&format!("fanfare_connections_limit{{of=\"{what}\"}}"));
     let (Some(all), Some(address), Some(fit)) = (limit("all"), limit("address"), limit("files"))
     else {
-        return Finding::note("files", format!("{open} of {most} files are open"));
+        return note(format!("{open} of {most} files are open"));
     };
 
-    let raise = |finding: Finding| {
-        finding
-            .fix("systemd: LimitNOFILE=1048576")
-            .fix("shell: ulimit -n 1048576, before it is started")
-            .fix(format!("fanfare: or --max-connections {:.0}", fit.max(1.0)))
-    };
-
-    if open >= most * CROWDED_PERCENT / 100.0 {
-        raise(Finding::bad(
-            "files",
-            format!("{open} of {most} files are open: new connections will fail"),
+    let finding = if open >= most * CROWDED_PERCENT / 100.0 {
+        bad(format!(
+            "{open} of {most} files are open: new connections will fail"
         ))
     } else if fit < address {
-        let seen = format!(
+        bad(format!(
             "{most} files are enough for {fit} connections; a single address may open {address} (--max-connections-per-ip)"
-        );
-        raise(Finding::bad("files", seen))
+        ))
     } else if fit < all {
-        let seen = format!(
+        note(format!(
             "{most} files are enough for {fit} connections, fewer than --max-connections {all}"
-        );
-        raise(Finding::note("files", seen))
+        ))
     } else {
-        Finding::good(
-            "files",
-            format!("at most {most} files, for {all} connections"),
-        )
-    }
+        return good(format!("at most {most} files, for {all} connections"));
+    };
+    finding
+        .fix("systemd: LimitNOFILE=1048576")
+        .fix("shell: ulimit -n 1048576, before it is started")
+        .fix(format!("fanfare: or --max-connections {:.0}", fit.max(1.0)))
 }
 
 /// Returns the value of `series` in `metrics`, the text format of Prometheus.
@@ -179,7 +160,7 @@ fn figure(metrics: &str, series: &str) -> Option<f64> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::doctor::finding::Rating;
+    use crate::cli::doctor::report::Rating;
 
     #[test]
     fn too_few_files_are_bad_if_one_address_can_use_them_up() {

@@ -2,8 +2,9 @@
 
 use hyper::StatusCode;
 
-use super::finding::Finding;
-use super::visit::{Answer, Visit};
+use super::report::{DoctorReport, Finding, bad, describe, good, note};
+use super::visit::Visit;
+use crate::cli::client::Answer;
 
 /// The largest batch of the API.
 const BATCH_BYTES: usize = 1024 * 1024;
@@ -11,58 +12,38 @@ const BATCH_BYTES: usize = 1024 * 1024;
 const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// Sends one message of `max_message` bytes, and a batch that the server refuses because of its first line.
-pub(super) async fn check(visit: &Visit, max_message: usize) -> [Finding; 2] {
+pub(super) async fn check(visit: &Visit, max_message: usize, report: &mut DoctorReport) {
     let bytes = max_message.min(MAX_BYTES);
     let message = visit.publish("text/plain", vec![b'x'; bytes]).await;
-    let batch = visit
-        .publish("application/x-ndjson", vec![b'x'; BATCH_BYTES])
-        .await;
+    report.add("message size", judge(bytes, message, StatusCode::CREATED));
 
-    [
-        judge("message size", bytes, message, |answer| {
-            answer.status == StatusCode::CREATED
-        }),
-        // The server has read the whole batch, and stored none of it.
-        judge("batch size", BATCH_BYTES, batch, |answer| {
-            answer.status == StatusCode::UNPROCESSABLE_ENTITY
-        }),
-    ]
+    let lines = vec![b'x'; BATCH_BYTES];
+    let batch = visit.publish("application/x-ndjson", lines).await;
+    // The server has read the whole batch, and stored none of it.
+    let expected = StatusCode::UNPROCESSABLE_ENTITY;
+    report.add("batch size", judge(BATCH_BYTES, batch, expected));
 }
 
 fn judge(
-    check: &'static str,
     bytes: usize,
     answer: anyhow::Result<Answer>,
-    is_through: impl Fn(&Answer) -> bool,
-) -> Finding {
-    match answer {
-        Ok(answer) if is_through(&answer) => {
-            Finding::good(check, format!("{bytes} bytes are accepted"))
-        }
-        Ok(answer) if answer.status == StatusCode::TOO_MANY_REQUESTS => {
-            Finding::note(check, format!("unknown: {}", answer.describe()))
-        }
-        Ok(answer) if answer.error().is_some() => Finding::bad(
-            check,
-            format!("{bytes} bytes are refused: {}", answer.describe()),
-        ),
-        Ok(answer) => pass(
-            check,
-            format!(
-                "{bytes} bytes do not reach the server: {}",
-                answer.describe()
-            ),
-        ),
-        // A proxy that rejects a large body may close the connection before it sends a response.
-        Err(error) => pass(
-            check,
-            format!("{bytes} bytes do not reach the server: {error:#}"),
-        ),
-    }
-}
+    expected: StatusCode,
+) -> Result<Finding, Finding> {
+    let lost = |why: String| {
+        bad(format!("{bytes} bytes do not reach the server: {why}"))
+            .fix("nginx: client_max_body_size 2m;")
+            .fix("Caddy: request_body { max_size 2MB }")
+    };
+    // A proxy that rejects a large body may close the connection before it sends a response.
+    let answer = answer.map_err(|error| lost(format!("{error:#}")))?;
 
-fn pass(check: &'static str, seen: String) -> Finding {
-    Finding::bad(check, seen)
-        .fix("nginx: client_max_body_size 2m;")
-        .fix("Caddy: request_body { max_size 2MB }")
+    let described = describe(&answer);
+    match answer.status {
+        status if status == expected => Ok(good(format!("{bytes} bytes are accepted"))),
+        StatusCode::TOO_MANY_REQUESTS => Err(note(format!("unknown: {described}"))),
+        _ if answer.error().is_some() => {
+            Err(bad(format!("{bytes} bytes are refused: {described}")))
+        }
+        _ => Err(lost(described)),
+    }
 }

@@ -1,16 +1,17 @@
 //! The check that events of a stream arrive at once, and are not buffered by a proxy.
 
+use std::io;
 use std::time::{Duration, Instant};
 
 use axum::body::Body;
-use futures::{Stream, StreamExt};
-use hyper::Method;
-use hyper::body::Bytes;
+use futures::{AsyncBufReadExt, StreamExt, TryStreamExt};
 use hyper::header::{ACCEPT, ACCEPT_ENCODING, CONTENT_ENCODING};
-use tokio::time::timeout_at;
+use hyper::{Request, Response};
+use tokio::time::timeout;
 
-use super::finding::Finding;
-use super::visit::{Visit, ask, read};
+use super::report::{DoctorReport, Finding, bad, describe, good, note};
+use super::visit::{Visit, in_time};
+use crate::cli::client::Answer;
 
 /// The maximum delay of an event that was not buffered.
 const MAX_DELAY: Duration = Duration::from_secs(1);
@@ -20,115 +21,94 @@ const EVENT_TIMEOUT: Duration = Duration::from_secs(5);
 const ENCODINGS: &str = "gzip, deflate, br, zstd";
 
 /// Opens a stream of the room, and publishes a message.
-pub(super) async fn check(visit: &Visit) -> Vec<Finding> {
-    match follow(visit).await {
-        Ok(findings) => findings,
-        Err(error) => vec![hold(format!(
-            "the stream does not start, or is buffered: {error:#}"
-        ))],
-    }
-}
-
-async fn follow(visit: &Visit) -> anyhow::Result<Vec<Finding>> {
-    let mut findings = Vec::new();
-    let encoded = open(visit, Some(ENCODINGS)).await?;
-    if let Some(encoding) = encoded.headers().get(CONTENT_ENCODING) {
-        let seen = format!(
-            "browsers get the stream compressed by the proxy ({}), which may delay events",
-            String::from_utf8_lossy(encoding.as_bytes())
-        );
-        let finding = Finding::note("stream", seen);
-        findings.push(
-            finding
+pub(super) async fn check(visit: &Visit, report: &mut DoctorReport) {
+    let encoded = open(visit, ENCODINGS).await;
+    let encoding = encoded.as_ref().ok();
+    if let Some(encoding) = encoding.and_then(|encoded| encoded.headers().get(CONTENT_ENCODING)) {
+        let encoding = String::from_utf8_lossy(encoding.as_bytes());
+        let finding = note(format!(
+            "browsers get the stream compressed by the proxy ({encoding}), which may delay events"
+        ));
+        report.add(
+            "stream",
+            Ok(finding
                 .fix("nginx: gzip off; or remove text/event-stream from gzip_types")
-                .fix("Caddy: encode with a matcher that excludes /api/*/stream"),
+                .fix("Caddy: encode with a matcher that excludes /api/*/stream")),
         );
     }
     drop(encoded);
 
-    let response = open(visit, None).await?;
+    report.add("stream", follow(visit).await);
+}
+
+async fn follow(visit: &Visit) -> Result<Finding, Finding> {
+    let response = open(visit, "identity").await.map_err(not_started)?;
     if !response.status().is_success() {
-        let answer = read(response).await?;
-        findings.push(Finding::bad(
-            "stream",
-            format!("the stream is refused: {}", answer.describe()),
-        ));
-        return Ok(findings);
+        let answer = in_time(Answer::read(response)).await.map_err(not_started)?;
+        let described = describe(&answer);
+        return Err(bad(format!("the stream is refused: {described}")));
     }
 
     let mark = format!("doctor-{:016x}", fastrand::u64(..));
-    let mut stream = Body::new(response.into_body()).into_data_stream();
-    let said = Instant::now();
-    let coming = async {
-        // The event may arrive before the response to the publish.
-        let came = comes(&mut stream, &mark, said + EVENT_TIMEOUT).await;
-        came.map(|()| said.elapsed())
-    };
-    let (came, answer) = tokio::join!(
-        coming,
+    let published = Instant::now();
+    // The event may arrive before the response to the publish.
+    let (arrived, answer) = tokio::join!(
+        timeout(EVENT_TIMEOUT, arrival(response, &mark)),
         visit.publish("text/plain", mark.clone().into_bytes())
     );
 
-    let answer = answer?;
+    let answer = answer.map_err(not_started)?;
     if !answer.status.is_success() {
-        findings.push(Finding::bad(
-            "stream",
-            format!("a message cannot be published: {}", answer.describe()),
-        ));
-        return Ok(findings);
+        let described = describe(&answer);
+        return Err(bad(format!("a message cannot be published: {described}")));
     }
-    findings.push(match came {
-        Some(after) if after <= MAX_DELAY => Finding::good(
-            "stream",
-            format!("an event arrives {after:.1?} after its message was published"),
-        ),
-        Some(after) => hold(format!(
-            "an event arrives {after:.1?} after its message was published: it is buffered"
-        )),
-        None => hold(format!(
-            "no event arrives within {} s: events are buffered",
-            EVENT_TIMEOUT.as_secs()
-        )),
-    });
-    Ok(findings)
+
+    let limit = EVENT_TIMEOUT.as_secs();
+    let Ok(Some(arrived)) = arrived else {
+        return Err(buffered(format!(
+            "no event arrives within {limit} s: events are buffered"
+        )));
+    };
+    let after = arrived.duration_since(published);
+    let seen = format!("an event arrives {after:.1?} after its message was published");
+    if after <= MAX_DELAY {
+        Ok(good(seen))
+    } else {
+        Err(buffered(format!("{seen}: it is buffered")))
+    }
 }
 
-async fn open(
-    visit: &Visit,
-    encodings: Option<&str>,
-) -> anyhow::Result<hyper::Response<hyper::body::Incoming>> {
-    let path = format!("/api/v1/rooms/{}/stream", visit.room.to_path_segment());
-    let mut request = visit
-        .request(Method::GET, path)?
-        .header(ACCEPT, "text/event-stream");
-    if let Some(encodings) = encodings {
-        request = request.header(ACCEPT_ENCODING, encodings);
-    }
-    ask(&visit.server, request.body(Body::empty())?).await
+async fn open(visit: &Visit, encodings: &str) -> anyhow::Result<Response<Body>> {
+    let request = Request::get(format!(
+        "/api/v1/rooms/{}/stream",
+        visit.room.to_path_segment()
+    ))
+    .header(ACCEPT, "text/event-stream")
+    .header(ACCEPT_ENCODING, encodings)
+    .body(Body::empty())?;
+    visit.send(request).await
 }
 
-/// Reads until `mark` arrives; `None` if the stream ends or `end` passes before.
-async fn comes<E>(
-    stream: &mut (impl Stream<Item = Result<Bytes, E>> + Unpin),
-    mark: &str,
-    end: Instant,
-) -> Option<()> {
-    let mut received = Vec::new();
-    while let Ok(Some(Ok(part))) = timeout_at(end.into(), stream.next()).await {
-        received.extend_from_slice(&part);
-        if received
-            .windows(mark.len())
-            .any(|part| part == mark.as_bytes())
-        {
-            return Some(());
+/// Returns the time at which a line with `mark` arrives; `None` if the stream ends before.
+async fn arrival(response: Response<Body>, mark: &str) -> Option<Instant> {
+    let chunks = response.into_body().into_data_stream();
+    let mut lines = chunks.map_err(io::Error::other).into_async_read().lines();
+    while let Some(Ok(line)) = lines.next().await {
+        if line.contains(mark) {
+            return Some(Instant::now());
         }
     }
-
     None
 }
 
-fn hold(seen: String) -> Finding {
-    Finding::bad("stream", seen)
+fn not_started(error: anyhow::Error) -> Finding {
+    buffered(format!(
+        "the stream does not start, or is buffered: {error:#}"
+    ))
+}
+
+fn buffered(seen: String) -> Finding {
+    bad(seen)
         .fix("nginx: proxy_buffering off; proxy_http_version 1.1; (and no proxy_ignore_headers X-Accel-Buffering)")
         .fix("Caddy: flush_interval -1")
 }

@@ -13,9 +13,9 @@ use tokio::time::sleep;
 use self::lines::Line;
 use self::report::SendReport;
 use crate::cli::args::ServerArgs;
-use crate::cli::client::{Credentials, ReconnectingSocket, Server, SocketEvent};
+use crate::cli::client::{ReconnectingSocket, SocketEvent};
 use crate::cli::output::note;
-use crate::cli::{ConfigErrors, Failure, interrupted, start};
+use crate::cli::{Failure, interrupted, start};
 use crate::client::{Cursor, Outbox, OutgoingMessage, SendMode, SendStep, Settled};
 use crate::protocol::{Key, Push, RoomName, UserId};
 use crate::server::config::duration;
@@ -32,16 +32,17 @@ use crate::server::config::duration;
              Exits 0 if every line is stored, else 1."
 )]
 pub(super) struct SendArgs {
-    #[arg(help = "The room: 1 to 128 of A-Z a-z 0-9 - _ . : @ ~ /")]
-    room: String,
+    #[arg(help = "The room: 1 to 128 of A-Z a-z 0-9 - _ . : @ ~ /", value_parser = RoomName::parse)]
+    room: RoomName,
     /// The message [default: each line of standard input is a message]
+    #[arg(value_parser = parse_text)]
     text: Option<String>,
     /// Id of the sender, 1 to 64 characters [default: the sub of the token, or anonymous]
-    #[arg(long, value_name = "ID")]
-    from: Option<String>,
+    #[arg(long, value_name = "ID", value_parser = UserId::parse)]
+    from: Option<UserId>,
     /// Give up if no message was stored for this time, like 30s or 5m; 0 never gives up
-    #[arg(long, value_name = "TIME", default_value = "30s")]
-    timeout: String,
+    #[arg(long, value_name = "TIME", default_value = "30s", value_parser = parse_timeout)]
+    timeout: Duration,
     /// Print the ack of each stored message as a JSON object
     #[arg(long)]
     json: bool,
@@ -49,88 +50,45 @@ pub(super) struct SendArgs {
     server: ServerArgs,
 }
 
-/// The arguments of `fanfare send`.
-struct SendOptions {
-    server: Server,
-    credentials: Option<Credentials>,
-    room: RoomName,
-    from: UserId,
-    /// The message; `None` sends the lines of standard input.
-    text: Option<String>,
-    /// The timeout without progress; `None` for no timeout.
-    timeout: Option<Duration>,
-    prints_acks: bool,
-}
-
-pub(super) fn run(args: SendArgs) -> Result<(), Failure> {
-    let options = SendOptions::new(args)?;
-    start(send(options))
-}
-
-impl SendOptions {
-    fn new(args: SendArgs) -> Result<Self, Failure> {
-        let mut errors = ConfigErrors::default();
-        let ServerArgs { url, access } = &args.server;
-        let server = access.server(url, "--url", &mut errors);
-        let room = errors.check("ROOM", &args.room, RoomName::parse);
-        let credentials = access.credentials(&mut errors);
-        let from = match (&args.from, &credentials) {
-            (Some(from), _) => errors.check("--from", from, UserId::parse),
-            (None, Some(Some(credentials))) => Some(credentials.id.clone()),
-            (None, _) => Some(UserId::anonymous()),
-        };
-
-        let timeout = errors.check("--timeout", &args.timeout, |text| match text {
-            "0" => Ok(None),
-            text => duration(text)
-                .map(Some)
-                .map_err(|allowed| format!("allowed is {allowed}, or 0 for never")),
-        });
-
-        let text = args.text;
-        if let Some(text) = &text {
-            errors.check("TEXT", text, |text| {
-                if text.is_empty() {
-                    Err("a message is not empty")
-                } else {
-                    Ok(())
-                }
-            });
-        }
-
-        match (server, credentials, room, from, timeout) {
-            (Some(server), Some(credentials), Some(room), Some(from), Some(timeout))
-                if errors.is_empty() =>
-            {
-                Ok(Self {
-                    server,
-                    credentials,
-                    room,
-                    from,
-                    text,
-                    timeout,
-                    prints_acks: args.json,
-                })
-            }
-            _ => Err(errors.into()),
-        }
+/// Parses the text of a message.
+fn parse_text(text: &str) -> Result<String, &'static str> {
+    match text {
+        "" => Err("a message is not empty"),
+        text => Ok(text.to_owned()),
     }
 }
 
-async fn send(options: SendOptions) -> anyhow::Result<()> {
-    let mut sender = Sender {
+/// Parses a timeout. The longest duration stands for none.
+fn parse_timeout(text: &str) -> Result<Duration, String> {
+    match text {
+        "0" => Ok(Duration::MAX),
+        text => duration(text).map_err(|allowed| format!("allowed is {allowed}, or 0 for never")),
+    }
+}
+
+pub(super) fn run(args: SendArgs) -> Result<(), Failure> {
+    let (server, credentials) = args.server.open()?;
+    let from = match (args.from, &credentials) {
+        (Some(from), _) => from,
+        (None, Some(credentials)) => credentials.id.clone(),
+        (None, None) => UserId::anonymous(),
+    };
+
+    let socket = ReconnectingSocket::new(server, args.room, Some(from.clone()), credentials);
+    let sender = Sender {
         cursor: Cursor::new(None),
         outbox: Outbox::new(SendMode::Bulk),
-        from: options.from.clone(),
-        report: SendReport::new(options.text.is_none(), options.prints_acks),
-        input: Input::Waiting { text: options.text },
-        timeout: options.timeout,
+        from,
+        report: SendReport::new(args.text.is_none(), args.json),
+        input: Input::Waiting { text: args.text },
+        timeout: args.timeout,
         progress: Duration::ZERO,
         away: None,
     };
-    let id = Some(options.from);
-    let mut socket = ReconnectingSocket::new(options.server, options.room, id, options.credentials);
+    start(send(socket, sender))
+}
 
+async fn send(mut socket: ReconnectingSocket, mut sender: Sender) -> anyhow::Result<()> {
     let result = tokio::select! {
         result = sender.run(&mut socket) => result,
         result = interrupted() => result.and_then(|()| match sender.unsettled() {
@@ -150,7 +108,8 @@ struct Sender {
     from: UserId,
     input: Input,
     report: SendReport,
-    timeout: Option<Duration>,
+    /// The timeout without progress.
+    timeout: Duration,
     /// The time of the last progress: a message was settled, or the outbox was empty.
     progress: Duration,
     /// The reason why there is no connection; `None` while connected.
@@ -256,8 +215,8 @@ impl Sender {
     /// Returns the time until the command gives up, if a message is not settled.
     fn deadline(&self, now: Duration) -> Option<Duration> {
         let waits = !self.outbox.is_empty() || matches!(self.input, Input::Waiting { .. });
-        let timeout = self.timeout.filter(|_| waits)?;
-        Some((self.progress + timeout).saturating_sub(now))
+        let deadline = self.progress.checked_add(self.timeout).filter(|_| waits)?;
+        Some(deadline.saturating_sub(now))
     }
 
     fn gave_up(&self) -> String {
@@ -266,10 +225,7 @@ impl Sender {
             .away
             .as_deref()
             .unwrap_or("the server is up but is not storing messages");
-        format!(
-            "gave up after {:?}: {open}; {why}",
-            self.timeout.unwrap_or_default()
-        )
+        format!("gave up after {:?}: {open}; {why}", self.timeout)
     }
 
     /// Describes the messages that are not settled.

@@ -11,7 +11,7 @@ use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, timeout};
 
-use super::VerifyOptions;
+use super::Verification;
 use super::delivery_checker::{DeliveryChecker, Faults, Stored};
 use crate::cli::client::{ReconnectingSocket, SocketEvent};
 use crate::cli::output::progress;
@@ -57,17 +57,19 @@ struct RunState {
     last: Option<Vec<Offset>>,
 }
 
-/// Runs all rounds of `options`.
+/// Runs all rounds.
 ///
 /// # Errors
 /// If a client cannot connect, or the server refuses a message.
-pub(super) async fn run(options: &VerifyOptions) -> anyhow::Result<VerifyResult> {
+pub(super) async fn run(verification: &Verification) -> anyhow::Result<VerifyResult> {
+    let options = &verification.args;
+    let every = Duration::from_secs(options.every.into());
     let (control, state) = watch::channel(RunState::default());
     let (arrive, mut arrived) = watch::channel(0u32);
 
     let mut readers = JoinSet::new();
     for number in 0..options.readers {
-        let client = VerifyClient::new(options, number, &format!("reader-{number}"), &state)?;
+        let client = VerifyClient::new(verification, number, &format!("reader-{number}"), &state)?;
         let arrive = arrive.clone();
         readers.spawn(async move { (number, read(client, number, arrive).await) });
     }
@@ -77,19 +79,21 @@ pub(super) async fn run(options: &VerifyOptions) -> anyhow::Result<VerifyResult>
         Some(ended) = readers.join_next() => { ended?.1?; bail!("a reader ended too early"); }
     }
 
+    let every_message = Duration::from_secs_f64(f64::from(options.rooms) / f64::from(options.rate));
     let publishers: Vec<_> = (0..options.rooms)
         .map(|room| {
-            let client = VerifyClient::new(options, room, &format!("publisher-{room}"), &state)?;
-            Ok(tokio::spawn(publish(client, options.clone())))
+            let client =
+                VerifyClient::new(verification, room, &format!("publisher-{room}"), &state)?;
+            Ok(tokio::spawn(publish(client, every_message)))
         })
         .collect::<anyhow::Result<_>>()?;
 
     for round in 1..=options.storms {
-        sleep(options.every).await;
+        sleep(every).await;
         progress(&format!("storm {round} of {}", options.storms));
         control.send_modify(|state| state.rounds = round);
     }
-    sleep(options.every).await;
+    sleep(every).await;
     progress("\n");
     control.send_modify(|state| state.is_over = true);
 
@@ -138,22 +142,21 @@ struct VerifyClient {
 
 impl VerifyClient {
     fn new(
-        options: &VerifyOptions,
+        verification: &Verification,
         number: u32,
         id: &str,
         state: &watch::Receiver<RunState>,
     ) -> anyhow::Result<Self> {
         // With a token, all clients have the id in it.
-        let id = match options.credentials {
+        let id = match verification.credentials {
             Some(_) => None,
             None => Some(UserId::parse(id)?),
         };
-        let room = options.room(number)?;
         let socket = ReconnectingSocket::new(
-            options.server.clone(),
-            room,
+            verification.server.clone(),
+            verification.room(number)?,
             id,
-            options.credentials.clone(),
+            verification.credentials.clone(),
         );
 
         Ok(Self {
@@ -242,8 +245,8 @@ struct Published {
     returns: Vec<Duration>,
 }
 
-/// Publishes at the rate of `options` until the run is over, and waits for the responses.
-async fn publish(mut client: VerifyClient, options: VerifyOptions) -> anyhow::Result<Published> {
+/// Publishes a message at each interval of `every` until the run is over, and waits for the responses.
+async fn publish(mut client: VerifyClient, every: Duration) -> anyhow::Result<Published> {
     // The sender of the messages differs from the id of the client, so the log does not confirm them. After a cut
     // each message is sent again, and the server has to detect the duplicate.
     let from = UserId::parse("nobody")?;
@@ -254,9 +257,7 @@ async fn publish(mut client: VerifyClient, options: VerifyOptions) -> anyhow::Re
         unanswered: 0,
         returns: Vec::new(),
     };
-    let mut tick = interval(Duration::from_secs_f64(
-        f64::from(options.rooms) / f64::from(options.rate),
-    ));
+    let mut tick = interval(every);
     tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
 
     let mut deadline = None;

@@ -5,12 +5,12 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::VerifyOptions;
+use super::VerifyArgs;
 use super::reconnect_rounds::VerifyResult;
 use crate::cli::output::{self, OutputError};
 
 /// Prints the result for a person.
-pub(super) fn print(options: &VerifyOptions, result: &VerifyResult) -> Result<(), OutputError> {
+pub(super) fn print(options: &VerifyArgs, result: &VerifyResult) -> Result<(), OutputError> {
     let mut text = String::new();
     // Writing to a string cannot fail.
     let _ = write(&mut text, options, result);
@@ -18,10 +18,7 @@ pub(super) fn print(options: &VerifyOptions, result: &VerifyResult) -> Result<()
 }
 
 /// Prints the result as one JSON object, with times in milliseconds.
-pub(super) fn print_json(
-    options: &VerifyOptions,
-    result: &VerifyResult,
-) -> Result<(), OutputError> {
+pub(super) fn print_json(options: &VerifyArgs, result: &VerifyResult) -> Result<(), OutputError> {
     let faults = &result.faults;
     let away = |quantile| quantile_of(&result.returns, quantile).as_secs_f64() * 1000.0;
     let figures = json!({
@@ -37,7 +34,7 @@ pub(super) fn print_json(
     output::print(format!("{figures}\n"))
 }
 
-fn write(out: &mut impl Write, options: &VerifyOptions, result: &VerifyResult) -> fmt::Result {
+fn write(out: &mut impl Write, options: &VerifyArgs, result: &VerifyResult) -> fmt::Result {
     let VerifyResult {
         faults,
         stored,

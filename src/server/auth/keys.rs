@@ -362,16 +362,6 @@ mod tests {
     }
 
     #[test]
-    fn a_secret_of_zero_bytes_is_refused() {
-        let zeros = set(&format!(r#"{{"kty":"oct","k":"{}"}}"#, "A".repeat(43)));
-
-        for file in [vec![0; 64], zeros.into_bytes()] {
-            let error = KeySet::parse(&file).err();
-            assert_eq!(error, Some(KeyFileError::ZeroSecret), "{file:?}");
-        }
-    }
-
-    #[test]
     fn a_file_with_a_different_secret_than_its_owner_sees_is_refused() {
         let secret = SECRET;
         let utf_16: Vec<u8> = format!("\u{feff}{secret}")

@@ -253,20 +253,6 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_value_of_any_setting_is_an_error() {
-        for setting in SETTINGS {
-            for text in ["", " ", "\t\n"] {
-                let errors = errors(&[(setting.name, text)]);
-
-                let flag = format!("--{} (", setting.name);
-                assert_eq!(errors.len(), 1, "{errors:#?}");
-                assert!(errors[0].contains(&flag), "{errors:#?}");
-                assert!(errors[0].contains("is empty"), "{errors:#?}");
-            }
-        }
-    }
-
-    #[test]
     fn a_store_without_a_file_or_a_server_is_an_error() {
         for store in ["sqlite:", "sqlite: ", "nats://", "nats:// ", "nats://a, ,b"] {
             let result = Config::check(&raw(&[("store", store)]));

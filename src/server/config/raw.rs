@@ -140,9 +140,10 @@ impl RawConfig {
 
         SETTINGS
             .iter()
-            .filter(|setting| setting.name == name && !setting.default.is_empty())
-            .map(|setting| RawValue {
-                text: setting.default.to_owned(),
+            .filter(|setting| setting.name() == name)
+            .filter_map(|setting| setting.default.clone())
+            .map(|text| RawValue {
+                text,
                 source: Source::Default,
             })
             .collect()

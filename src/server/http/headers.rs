@@ -5,6 +5,7 @@
 //! would protect nothing, because the page uses no other window and its links open without an opener; and
 //! `X-Frame-Options`, which `frame-ancestors` replaces.
 
+use axum::body::Body;
 use axum::http::{HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
 
@@ -77,11 +78,21 @@ pub(super) fn file_policy(path: &str) -> HeaderValue {
     }
 }
 
-/// Sets the Content-Security-Policy of an HTML file on `response`, a page without inline scripts.
-pub(super) fn permit_own_files(response: &mut Response) {
-    response
-        .headers_mut()
-        .insert(header::CONTENT_SECURITY_POLICY, FILE);
+/// Replaces the body of `response` by `html`, a page without inline scripts. It must not be cached for other readers: it
+/// depends on the request headers in `vary`.
+pub(super) fn put_page(response: &mut Response, html: String, vary: &'static str) {
+    *response.body_mut() = Body::from(html);
+    permit(response);
+
+    let headers = response.headers_mut();
+    headers.remove(header::CONTENT_LENGTH);
+    headers.insert(header::CONTENT_SECURITY_POLICY, FILE);
+    headers.insert(
+        header::CONTENT_TYPE,
+        HeaderValue::from_static("text/html; charset=utf-8"),
+    );
+    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.append(header::VARY, HeaderValue::from_static(vary));
 }
 
 /// Sets the `Permissions-Policy` of pages on `response`.

@@ -3,7 +3,6 @@
 use std::sync::Arc;
 
 use axum::Extension;
-use axum::body::Body;
 use axum::extract::{Request, State as Shared};
 use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::middleware::Next;
@@ -74,7 +73,7 @@ pub(super) async fn show(
 
     let problem = problem(&state, &reader, room, response.status(), error);
     if let Ok(html) = permit.render(move || problem_document(problem)).await {
-        put_page(&mut response, html);
+        headers::put_page(&mut response, html, "Accept-Language, Cookie");
     }
 
     response
@@ -108,25 +107,6 @@ fn problem(
         suggestion: room.as_deref().and_then(suggest_room),
         message,
     }
-}
-
-/// Replaces the body of the error `response` by the page `html`.
-fn put_page(response: &mut Response, html: String) {
-    *response.body_mut() = Body::from(html);
-    headers::permit(response);
-    headers::permit_own_files(response);
-
-    let headers = response.headers_mut();
-    headers.remove(header::CONTENT_LENGTH);
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/html; charset=utf-8"),
-    );
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.append(
-        header::VARY,
-        HeaderValue::from_static("Accept-Language, Cookie"),
-    );
 }
 
 fn kind_of(status: StatusCode) -> ProblemKind {

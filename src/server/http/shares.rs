@@ -166,8 +166,6 @@ impl Drop for AddressShare {
 
 #[cfg(test)]
 mod tests {
-    use futures::FutureExt;
-
     use super::*;
 
     fn host(text: &str) -> IpBucket {
@@ -185,20 +183,6 @@ mod tests {
         assert_eq!(shares.0.lock().len(), 1);
         drop(second);
         assert_eq!(shares.0.lock().len(), 0);
-    }
-
-    #[test]
-    fn bodies_wait_for_others_of_the_same_address_only() {
-        let ann = AddressShare::new(host("192.0.2.1"), AddressShares::default(), 1 << 20);
-        let bob = AddressShare::new(host("192.0.2.2"), AddressShares::default(), 1 << 20);
-
-        let whole = ann.body(usize::MAX).now_or_never();
-        assert!(whole.is_some(), "a body larger than the share fits alone");
-        assert!(ann.body(1).now_or_never().is_none(), "it must wait");
-        assert!(bob.body(1).now_or_never().is_some());
-
-        drop(whole);
-        assert!(ann.body(1).now_or_never().is_some());
     }
 
     #[test]

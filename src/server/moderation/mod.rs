@@ -199,28 +199,6 @@ mod tests {
     }
 
     #[test]
-    fn rules_survive_a_restart() {
-        let folder = tempfile::tempdir().expect("a folder");
-        let path = folder.path().join("new/moderation.json");
-        let eve = UserId::parse("eve").expect("a name");
-        let lobby = RoomName::lobby();
-        let request = AccessRequest::new(Some(&eve), IpAddr::from([192, 0, 2, 1]), &lobby);
-        let moderation = Moderation::open(path.clone()).expect("no rules yet");
-        assert_eq!(moderation.admit(&request), Ok(()));
-
-        add(&moderation, &ban("eve"));
-        let again = Moderation::open(path).expect("rules");
-
-        let denied = Err(Denied::Banned {
-            until: None,
-            reason: Some("floods".to_owned()),
-        });
-        assert_eq!(moderation.admit(&request), denied);
-        assert_eq!(again.admit(&request), denied);
-        assert_eq!(again.list().bans, moderation.list().bans);
-    }
-
-    #[test]
     fn a_change_that_cannot_be_stored_is_not_made() {
         let folder = tempfile::tempdir().expect("a folder");
         let data = folder.path().join("new");

@@ -1,23 +1,16 @@
-//! The HTTP client for OTLP: each batch of spans is posted to the collector over a new HTTP/1.1 connection.
+//! The HTTP client for OTLP, which posts each batch of spans to the collector.
 //!
 //! Deliberately absent: TLS. A local collector receives plain HTTP and forwards over TLS.
 
-use std::time::Duration;
-
 use async_trait::async_trait;
-use axum::body::{Body, to_bytes};
-use axum::http::{HeaderValue, Uri, header, uri};
+use axum::http::{Uri, uri};
 use bytes::Bytes;
-use hyper::client::conn::http1;
-use hyper_util::rt::TokioIo;
+use opentelemetry_http::hyper::HyperClient;
 use opentelemetry_http::{HttpClient, HttpError, Request, Response};
-use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 
 /// The path for spans, appended to the collector's address (OTLP specification, "OTLP/HTTP Request").
 const TRACES: &str = "/v1/traces";
-/// The longest response that is read.
-const MAX_RESPONSE_BYTES: usize = 64 * 1024;
 
 /// A valid address of a collector.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -60,49 +53,16 @@ impl Collector {
 #[derive(Debug)]
 pub(super) struct OtlpClient {
     pub(super) runtime: Handle,
-    /// The time limit for a request and its response.
-    pub(super) timeout: Duration,
+    pub(super) client: HyperClient,
 }
 
 #[async_trait]
 impl HttpClient for OtlpClient {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let timeout = self.timeout;
-
-        let task = self.runtime.spawn(async move {
-            let response = tokio::time::timeout(timeout, send(request)).await;
-            response.unwrap_or_else(|_| {
-                Err(format!("no response within {} s", timeout.as_secs()).into())
-            })
-        });
-        task.await?
+        let client = self.client.clone();
+        let sending = async move { client.send_bytes(request).await };
+        self.runtime.spawn(sending).await?
     }
-}
-
-async fn send(request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-    let (mut head, body) = request.into_parts();
-    let host = HeaderValue::from_str(head.uri.authority().ok_or("no host")?.as_str())?;
-    let address = format!(
-        "{}:{}",
-        head.uri.host().unwrap_or_default(),
-        head.uri.port_u16().unwrap_or(80)
-    );
-
-    let stream = TcpStream::connect(address).await?;
-    let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-    // The task ends with the response.
-    tokio::spawn(connection);
-
-    // Requests to the origin server have a path only (RFC 9112 section 3.2.1).
-    head.uri = head.uri.path().parse()?;
-    head.headers.insert(header::HOST, host);
-    let response = sender
-        .send_request(Request::from_parts(head, Body::from(body)))
-        .await?;
-
-    let (head, body) = response.into_parts();
-    let body = to_bytes(Body::new(body), MAX_RESPONSE_BYTES).await?;
-    Ok(Response::from_parts(head, body))
 }
 
 #[cfg(test)]

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use opentelemetry::trace::TracerProvider;
 use opentelemetry::{Context, KeyValue};
+use opentelemetry_http::hyper::HyperClient;
 use opentelemetry_otlp::{
     ExporterBuildError, Protocol, SpanExporter as OtlpExporter, WithExportConfig, WithHttpConfig,
 };
@@ -61,7 +62,7 @@ impl Exporter {
             .with_http()
             .with_http_client(OtlpClient {
                 runtime,
-                timeout: EXPORT_TIMEOUT,
+                client: HyperClient::with_default_connector(EXPORT_TIMEOUT, None),
             })
             .with_protocol(Protocol::HttpBinary)
             .with_endpoint(settings.collector.traces())

@@ -12,9 +12,8 @@ mod actions;
 
 use std::sync::Arc;
 
-use axum::body::Body;
 use axum::extract::{Request, State as Shared};
-use axum::http::{Extensions, HeaderValue, StatusCode, header, request};
+use axum::http::{Extensions, StatusCode, header, request};
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
 use axum::{Extension, Router};
@@ -159,20 +158,9 @@ async fn page(
         content,
     };
     let permit = state.renderer.acquire(&reader.share).await?;
-    *response.body_mut() = Body::from(permit.render(move || document(data)).await?);
-
-    headers::permit(&mut response);
-    headers::permit_own_files(&mut response);
-    let headers = response.headers_mut();
-    headers.insert(
-        header::CONTENT_TYPE,
-        HeaderValue::from_static("text/html; charset=utf-8"),
-    );
-    // It is for this operator only.
-    headers.insert(header::CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    headers.append(
-        header::VARY,
-        HeaderValue::from_static("Accept-Language, Authorization, Cookie"),
-    );
+    let html = permit.render(move || document(data)).await?;
+    // The page is for this operator only.
+    let vary = "Accept-Language, Authorization, Cookie";
+    headers::put_page(&mut response, html, vary);
     Ok(response)
 }

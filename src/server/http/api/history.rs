@@ -3,9 +3,7 @@
 use axum::extract::State as Shared;
 use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
-use utoipa::openapi::schema::{Object, ObjectBuilder, Type};
-use utoipa::openapi::{RefOr, Schema};
-use utoipa::{IntoParams, PartialSchema, ToSchema};
+use utoipa::{IntoParams, ToSchema};
 
 use crate::protocol::{Epoch, Offset, Publication};
 use crate::server::auth::Right;
@@ -64,15 +62,37 @@ pub(super) struct History {
     #[schema(value_type = u64)]
     head: Offset,
     /// The messages, oldest first; with `q`, newest first.
-    messages: Vec<HistoryEntry>,
+    #[schema(value_type = Vec<MessageDescription>)]
+    messages: Vec<Publication>,
     /// True if there are more such messages: after the last one if the query has `after`, with `around` on either side, else
     /// before the oldest one.
     more: bool,
 }
 
-/// A message of the log, as in `message` frames and streams.
-#[derive(Debug, Serialize)]
-struct HistoryEntry(Publication);
+/// A message of the log, as in `message` frames and streams. Only described here, because the page shares
+/// [`Publication`] and does not depend on utoipa.
+#[derive(ToSchema)]
+#[schema(as = Message)]
+#[expect(dead_code, reason = "only its description is used")]
+struct MessageDescription {
+    /// The offset in the room
+    offset: u64,
+    /// The offset of the previous message: if you do not have it, you have a gap
+    prev: u64,
+    /// The time of storage, in milliseconds since 1970 UTC
+    at: u64,
+    /// The sender
+    from: String,
+    /// The text of a text message
+    #[schema(value_type = String, required = false)]
+    text: Option<String>,
+    /// The bytes of a binary message, in base64
+    #[schema(value_type = String, required = false)]
+    data: Option<String>,
+    /// The sender's key, if it gave one
+    #[schema(value_type = String, required = false)]
+    key: Option<String>,
+}
 
 /// Read a page of messages.
 ///
@@ -120,7 +140,7 @@ pub(super) async fn history(
         epoch,
         first,
         head,
-        messages: messages.into_iter().map(HistoryEntry).collect(),
+        messages,
         more,
     }))
 }
@@ -221,50 +241,5 @@ impl HistoryQuery {
 
         let messages = page.frames.iter().map(|frame| frame.publication());
         Ok((messages.collect(), page.more))
-    }
-}
-
-impl PartialSchema for HistoryEntry {
-    /// Returns the schema, written by hand because the page shares [`Publication`] and does not depend on utoipa.
-    fn schema() -> RefOr<Schema> {
-        let number = |description| {
-            ObjectBuilder::new()
-                .schema_type(Type::Integer)
-                .minimum(Some(0))
-                .description(Some(description))
-        };
-        let text = |description| {
-            ObjectBuilder::new()
-                .schema_type(Type::String)
-                .description(Some(description))
-        };
-
-        let entry: Object = ObjectBuilder::new()
-            .property("offset", number("The offset in the room"))
-            .property(
-                "prev",
-                number("The offset of the previous message: if you do not have it, you have a gap"),
-            )
-            .property(
-                "at",
-                number("The time of storage, in milliseconds since 1970 UTC"),
-            )
-            .property("from", text("The sender"))
-            .property("text", text("The text of a text message"))
-            .property("data", text("The bytes of a binary message, in base64"))
-            .property("key", text("The sender's key, if it gave one"))
-            .required("offset")
-            .required("prev")
-            .required("at")
-            .required("from")
-            .build();
-
-        entry.into()
-    }
-}
-
-impl ToSchema for HistoryEntry {
-    fn name() -> std::borrow::Cow<'static, str> {
-        "Message".into()
     }
 }

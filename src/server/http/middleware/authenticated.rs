@@ -122,7 +122,6 @@ mod tests {
     use super::*;
 
     const AUTHORIZATION: HeaderName = header::AUTHORIZATION;
-    const SUBPROTOCOL: HeaderName = header::SEC_WEBSOCKET_PROTOCOL;
 
     /// Returns the token of a request with these headers and this URI.
     fn find(
@@ -136,38 +135,9 @@ mod tests {
     }
 
     #[test]
-    fn a_token_is_found_in_the_header_the_subprotocol_and_the_query() {
-        for (headers, uri) in [
-            (&[(AUTHORIZATION, "Bearer a.b.c")][..], "/ws"),
-            (&[(AUTHORIZATION, "bearer  a.b.c ")][..], "/ws"),
-            (&[(SUBPROTOCOL, "fanfare.v1, bearer.a.b.c")][..], "/ws"),
-            (&[][..], "/ws?room=x&token=a.b.c"),
-        ] {
-            let token = find(headers, uri);
-
-            assert_eq!(token, Ok(Some("a.b.c".to_owned())), "{headers:?} {uri}");
-        }
-    }
-
-    #[test]
     fn other_parameters_and_schemes_are_ignored() {
         assert_eq!(find(&[], "/ws?tokens=a.b.c"), Ok(None));
         assert_eq!(find(&[(AUTHORIZATION, "Basic YTpi")], "/ws"), Ok(None));
-    }
-
-    #[test]
-    fn a_token_in_two_places_is_an_error() {
-        let header = || (AUTHORIZATION, "Bearer a.b.c");
-
-        for (headers, uri) in [
-            (&[header()][..], "/ws?token=a.b.c"),
-            (&[header(), header()][..], "/ws"),
-            (&[][..], "/ws?token=&token=a.b.c"),
-        ] {
-            let token = find(headers, uri);
-
-            assert_eq!(token, Err(TokenError::Several), "{headers:?} {uri}");
-        }
     }
 
     #[test]
