@@ -102,7 +102,7 @@ function settle(isVisit) {
     opener = undefined;
   }
   if (isVisit) {
-    for (const field of document.querySelectorAll('.desk-bar input')) field.value = field.getAttribute('value') ?? '';
+    for (const field of document.querySelectorAll('.admin-bar input')) field.value = field.getAttribute('value') ?? '';
   }
   follow(document.querySelector('[data-trace]'));
 }

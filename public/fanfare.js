@@ -1,30 +1,30 @@
 // One room's ordered log, kept over broken connections. fanfare.d.ts says how and documents each name.
 
-const FIRST_PAUSE = 500;
-const LONGEST_PAUSE = 20_000;
-// A connection that lived so long forgives the failures before it; so does one that brought something.
-const HEALTHY = 5000;
-// Time for a pong when this machine slept (a timer was late) or the network is back.
-const PATIENCE = 5000;
-const LATE = 2000;
-const REST = 1000;
-// Time for a connection to be opened and welcomed.
-const HANDSHAKE = 10_000;
+const MIN_BACKOFF = 500;
+const MAX_BACKOFF = 20_000;
+// A connection that was open for this long resets the back-off; so does one that brought a message.
+const HEALTHY_AFTER = 5000;
+// The wait for a pong after this machine slept (a timer was late) or the network is back.
+const PONG_TIMEOUT = 5000;
+const SLEEP_TOLERANCE = 2000;
+const RETRY_DELAY = 1000;
+// The wait for a connection to open and be welcomed.
+const OPEN_TIMEOUT = 10_000;
 const MAX_KEY_CHARS = 64;
-// Before another token is fetched.
-const LEAST_TERM = 30_000;
+// The minimum time before another token is fetched.
+const MIN_RENEWAL = 30_000;
 const DONE = 1000;
 const REFUSED = 4500;
 
 const random = () => Math.random().toString(36).slice(2);
 let keys = 0;
-// Sorted as text they are in order.
+// Keys sort in the order of their creation.
 const newKey = () => `${Date.now().toString(36)}-${(keys++).toString(36).padStart(5, '0')}-${random()}`;
 const failure = (fields) => Object.assign(new Error(fields.message), fields);
 
 const encoder = new TextEncoder();
 const decoder = new TextDecoder('utf-8', { ignoreBOM: true });
-// With U+FFFD for each half of a surrogate pair: only then is it text that can be sent.
+// Replaces each half of a surrogate pair by U+FFFD, because only well-formed text can be sent.
 const wellFormed = (text) => decoder.decode(encoder.encode(text));
 const isKey = (key) => typeof key === 'string' && key !== '' && [...key].length <= MAX_KEY_CHARS && wellFormed(key) === key;
 
@@ -36,34 +36,34 @@ export class Fanfare extends EventTarget {
   #socket;
   #status = 'closed';
   #isLive = false;
-  #isEnding = false;
+  #isClosed = false;
   #failures = 0;
   #refusals = 0;
-  #opened = 0;
-  #pause;
-  #retry;
-  // Where the log was read to, and where it stood at the welcome.
-  #seen;
+  #openedAt = 0;
+  #serverPause;
+  #reconnectTimer;
+  // The position of the last read message, and the head of the log at the welcome.
+  #position;
   #head = 0;
   #isLost = false;
-  // Up to here the log is read for the outbox alone.
-  #told = 0;
-  // By their keys; one of them at a time is on its way.
+  // Messages up to this offset are read for the outbox only, and emit no event.
+  #emittedOffset = 0;
+  // Messages by key. One of them at a time is in flight.
   #outbox = new Map();
   #inFlight;
-  #rest;
-  #asks = [];
-  #isAsking = false;
+  #retryTimer;
+  #historyRequests = [];
+  #isHistoryPending = false;
   #isRenewing = false;
-  #opening;
+  #openTimer;
   #welcome;
-  #beat = 25_000;
+  #heartbeat = 25_000;
   #expire = 60_000;
   #timer;
-  #renewal;
-  #due;
-  #heardAt;
-  #asked;
+  #renewTimer;
+  #checkDueAt;
+  #lastFrameAt;
+  #pendingPing;
 
   constructor(url = new URL('.', import.meta.url).href, options = {}) {
     super();
@@ -73,15 +73,15 @@ export class Fanfare extends EventTarget {
     this.#server = this.#url.host + this.#url.pathname.slice(0, -'/ws'.length);
     this.room = options.room ?? 'lobby';
     this.#options = options;
-    if (options.after !== undefined) this.#seen = { offset: options.after, epoch: options.epoch };
+    if (options.after !== undefined) this.#position = { offset: options.after, epoch: options.epoch };
     const { storage } = options;
-    this.#use(() => (this.#storage = typeof storage === 'function' ? storage() : storage));
-    this.id = options.id ?? (this.#use(() => this.#storage?.getItem(this.#name('id'))) || `guest-${random().slice(0, 6)}`);
-    if (!options.id) this.#keep(this.#name('id'), this.id);
-    this.#told = this.#seen?.offset ?? -1;
+    this.#tryStorage(() => (this.#storage = typeof storage === 'function' ? storage() : storage));
+    this.id = options.id ?? (this.#tryStorage(() => this.#storage?.getItem(this.#name('id'))) || `guest-${random().slice(0, 6)}`);
+    if (!options.id) this.#persist(this.#name('id'), this.id);
+    this.#emittedOffset = this.#position?.offset ?? -1;
     this.#restore();
-    globalThis.addEventListener?.('online', this.#doubt);
-    globalThis.document?.addEventListener('visibilitychange', this.#doubt);
+    globalThis.addEventListener?.('online', this.#checkNow);
+    globalThis.document?.addEventListener('visibilitychange', this.#checkNow);
     this.#connect();
   }
 
@@ -90,7 +90,7 @@ export class Fanfare extends EventTarget {
   }
 
   get position() {
-    return this.#seen && { ...this.#seen };
+    return this.#position && { ...this.#position };
   }
 
   get pending() {
@@ -98,16 +98,16 @@ export class Fanfare extends EventTarget {
   }
 
   on(type, listener) {
-    const hear = (event) => listener(event.detail);
-    this.addEventListener(type, hear);
-    return () => this.removeEventListener(type, hear);
+    const handler = (event) => listener(event.detail);
+    this.addEventListener(type, handler);
+    return () => this.removeEventListener(type, handler);
   }
 
   send(text, { key = newKey() } = {}) {
     return this.#promise((answer) => {
       if (!isKey(key)) throw failure({ code: 'bad_key', message: `a key is a text of 1 to ${MAX_KEY_CHARS} characters`, retry: false, key });
       const waiting = this.#outbox.get(key);
-      // The same message again: it is stored once, and both are told.
+      // The same message again: it is stored once, and both callers get the result.
       if (waiting) return waiting.answers.push(answer);
       const entry = { text: wellFormed(`${text}`), answers: [answer] };
       this.#store(key, entry);
@@ -116,171 +116,171 @@ export class Fanfare extends EventTarget {
   }
 
   history({ before, limit } = {}) {
-    return this.#promise((answer) => this.#asks.push({ before, limit, ...answer }));
+    return this.#promise((answer) => this.#historyRequests.push({ before, limit, ...answer }));
   }
 
   close() {
-    this.#end(DONE, 'closed by this client');
+    this.#finish(DONE, 'closed by this client');
   }
 
   #promise(queue) {
     const promise = new Promise((resolve, reject) => {
-      if (this.#isEnding) return reject(new Error('this client is closed'));
+      if (this.#isClosed) return reject(new Error('this client is closed'));
       queue({ resolve, reject });
       this.#advance();
     });
-    // Who does not await it hears an `error`.
+    // Callers that do not await the promise get an `error` event.
     promise.catch(() => {});
     return promise;
   }
 
   async #connect() {
-    clearTimeout(this.#retry);
-    this.#retry = undefined;
-    this.#opened = 0;
-    this.#turn('connecting');
+    clearTimeout(this.#reconnectTimer);
+    this.#reconnectTimer = undefined;
+    this.#openedAt = 0;
+    this.#setStatus('connecting');
     try {
       const { token } = this.#options;
       const bearer = typeof token === 'function' ? await token() : token;
-      if (this.#isEnding) return;
+      if (this.#isClosed) return;
       const query = { room: this.room, id: this.id };
-      if (this.#seen) query.after = this.#seen.offset;
-      if (this.#seen?.epoch) query.epoch = this.#seen.epoch;
+      if (this.#position) query.after = this.#position.offset;
+      if (this.#position?.epoch) query.epoch = this.#position.epoch;
       this.#url.search = new URLSearchParams(query);
       const socket = new WebSocket(this.#url, ['fanfare.v1'].concat(bearer ? `bearer.${bearer}` : []));
       socket.onopen = () => {
-        this.#opened = performance.now();
-        this.#heard();
-        // The answer says when it ends.
-        if (bearer && bearer !== token) this.#present(bearer);
+        this.#openedAt = performance.now();
+        this.#onActivity();
+        // The answer has the expiry of the token.
+        if (bearer && bearer !== token) this.#sendToken(bearer);
       };
-      socket.onmessage = ({ data }) => this.#socket === socket && this.#hear(JSON.parse(data));
-      socket.onclose = ({ code, reason }) => this.#socket === socket && this.#lost(code, reason);
+      socket.onmessage = ({ data }) => this.#socket === socket && this.#onFrame(JSON.parse(data));
+      socket.onclose = ({ code, reason }) => this.#socket === socket && this.#onClose(code, reason);
       this.#socket = socket;
-      this.#opening = setTimeout(() => this.#abandon('no welcome in time'), HANDSHAKE);
+      this.#openTimer = setTimeout(() => this.#abandon('no welcome in time'), OPEN_TIMEOUT);
     } catch (error) {
-      this.#failed(error);
-      this.#later(0);
+      this.#emitConnectError(error);
+      this.#scheduleReconnect(0);
     }
   }
 
-  #failed(error) {
-    this.#tell('error', { code: 'connect', message: String(error), retry: true });
+  #emitConnectError(error) {
+    this.#emit('error', { code: 'connect', message: String(error), retry: true });
   }
 
-  #present(token) {
+  #sendToken(token) {
     this.#isRenewing = true;
-    this.#say({ type: 'token', token });
+    this.#sendFrame({ type: 'token', token });
   }
 
   async #renew() {
     try {
-      this.#present(await this.#options.token());
+      this.#sendToken(await this.#options.token());
     } catch (error) {
-      // The next connection asks again.
-      this.#failed(error);
+      // The next connection fetches a token again.
+      this.#emitConnectError(error);
     }
   }
 
-  #lost(code, reason) {
-    const lived = this.#opened && performance.now() - this.#opened;
-    this.#cut();
-    // A token may have run out; one that was just made is wrong.
+  #onClose(code, reason) {
+    const lived = this.#openedAt && performance.now() - this.#openedAt;
+    this.#disconnect();
+    // The token may have expired. A new one that is refused too is wrong.
     const isRenewable = code === REFUSED && typeof this.#options.token === 'function' && ++this.#refusals === 1;
-    if (code >= REFUSED && !isRenewable) return this.#end(code, reason);
-    this.#later(lived);
+    if (code >= REFUSED && !isRenewable) return this.#finish(code, reason);
+    this.#scheduleReconnect(lived);
   }
 
   #abandon(reason) {
     const socket = this.#socket;
-    this.#lost(1006, reason);
+    this.#onClose(1006, reason);
     socket.close();
   }
 
-  #later(lived) {
-    if (this.#isEnding) return;
-    if (lived >= HEALTHY) this.#failures = 0;
-    const ceiling = Math.min(LONGEST_PAUSE, FIRST_PAUSE * 2 ** this.#failures++);
-    const pause = this.#pause ?? Math.random() * ceiling;
-    this.#pause = undefined;
-    this.#retry = setTimeout(() => this.#connect(), pause);
-    this.#turn('waiting', { pause });
+  #scheduleReconnect(lived) {
+    if (this.#isClosed) return;
+    if (lived >= HEALTHY_AFTER) this.#failures = 0;
+    const ceiling = Math.min(MAX_BACKOFF, MIN_BACKOFF * 2 ** this.#failures++);
+    const pause = this.#serverPause ?? Math.random() * ceiling;
+    this.#serverPause = undefined;
+    this.#reconnectTimer = setTimeout(() => this.#connect(), pause);
+    this.#setStatus('waiting', { pause });
   }
 
-  #cut() {
-    for (const timer of [this.#retry, this.#rest, this.#timer, this.#renewal, this.#opening]) clearTimeout(timer);
-    this.#retry = this.#rest = this.#socket = this.#inFlight = undefined;
-    this.#isLive = this.#isAsking = this.#isRenewing = false;
+  #disconnect() {
+    for (const timer of [this.#reconnectTimer, this.#retryTimer, this.#timer, this.#renewTimer, this.#openTimer]) clearTimeout(timer);
+    this.#reconnectTimer = this.#retryTimer = this.#socket = this.#inFlight = undefined;
+    this.#isLive = this.#isHistoryPending = this.#isRenewing = false;
   }
 
-  #end(code, reason) {
-    if (this.#isEnding) return;
-    this.#isEnding = true;
-    globalThis.removeEventListener?.('online', this.#doubt);
-    globalThis.document?.removeEventListener('visibilitychange', this.#doubt);
+  #finish(code, reason) {
+    if (this.#isClosed) return;
+    this.#isClosed = true;
+    globalThis.removeEventListener?.('online', this.#checkNow);
+    globalThis.document?.removeEventListener('visibilitychange', this.#checkNow);
     const socket = this.#socket;
-    this.#cut();
+    this.#disconnect();
     socket?.close(DONE);
-    // What is in the storage stays there for the next visit.
+    // Stored messages stay for the next visit.
     const error = failure({ code, message: `closed with ${code}: ${reason}` });
     const waiting = [...this.#outbox.values()].flatMap(({ answers }) => answers);
-    for (const { reject } of [...waiting, ...this.#asks]) reject(error);
-    this.#turn('closed', { code, reason });
+    for (const { reject } of [...waiting, ...this.#historyRequests]) reject(error);
+    this.#setStatus('closed', { code, reason });
   }
 
-  #hear(frame) {
-    this.#heard();
-    this.#frames[frame.type]?.(frame);
+  #onFrame(frame) {
+    this.#onActivity();
+    this.#handlers[frame.type]?.(frame);
     this.#advance();
   }
 
-  #frames = {
-    welcome: (frame) => this.#enter(frame),
-    message: (frame) => this.#read(frame),
+  #handlers = {
+    welcome: (frame) => this.#onWelcome(frame),
+    message: (frame) => this.#onMessage(frame),
     gap: (frame) => {
-      const { offset } = this.#seen;
-      // Of another life of the log nobody knows what is missing: it is told all the same.
+      const { offset } = this.#position;
+      // After a lost position the number of missing messages is unknown, and the gap is emitted anyway.
       if (frame.before <= offset + 1 && !this.#isLost) return;
       this.#isLost = false;
-      this.#seen.offset = Math.max(offset, frame.before - 1);
-      if (frame.before > this.#told) this.#tell('gap', frame);
+      this.#position.offset = Math.max(offset, frame.before - 1);
+      if (frame.before > this.#emittedOffset) this.#emit('gap', frame);
     },
     ack: (frame) => {
       this.#failures = 0;
       this.#confirm(frame);
     },
     history: ({ messages, more }) => {
-      this.#isAsking = false;
+      this.#isHistoryPending = false;
       this.#failures = 0;
-      this.#asks.shift()?.resolve({ messages, more });
+      this.#historyRequests.shift()?.resolve({ messages, more });
     },
-    error: (frame) => this.#refused(frame),
-    presence: (frame) => this.#meet(frame),
+    error: (frame) => this.#onError(frame),
+    presence: (frame) => this.#onPresence(frame),
     token: ({ expires_at }) => {
       this.#isRenewing = false;
-      const term = Math.max(LEAST_TERM, 0.8 * (expires_at - Date.now()));
-      // Timers go no further.
-      if (expires_at) this.#renewal = setTimeout(() => this.#renew(), Math.min(term, 2 ** 31 - 1));
+      const term = Math.max(MIN_RENEWAL, 0.8 * (expires_at - Date.now()));
+      // Longer timers overflow.
+      if (expires_at) this.#renewTimer = setTimeout(() => this.#renew(), Math.min(term, 2 ** 31 - 1));
     },
-    deleted: (frame) => this.#tell('deleted', frame),
+    deleted: (frame) => this.#emit('deleted', frame),
     drain: (frame) => {
-      this.#pause = frame.reconnect_after_ms;
-      this.#tell('drain', frame);
+      this.#serverPause = frame.reconnect_after_ms;
+      this.#emit('drain', frame);
     },
   };
 
-  #enter(welcome) {
-    clearTimeout(this.#opening);
+  #onWelcome(welcome) {
+    clearTimeout(this.#openTimer);
     const { epoch, head, first, recovery, heartbeat_ms, expire_ms } = welcome;
-    const seen = this.#seen;
+    const seen = this.#position;
     const isOther = seen?.epoch && seen.epoch !== epoch;
-    // Who has no epoch asked for what is kept.
+    // A client without an epoch requested the messages that are kept.
     const gone = first ? first - 1 : head;
     const isAll = !seen?.epoch && !seen?.offset && recovery === 'resumed';
     const offset = !seen ? head : isAll ? gone : isOther || seen.offset > head ? 0 : seen.offset;
-    if (this.#told < 0) this.#told = head;
-    else if (isOther || this.#told > head) this.#told = 0;
-    this.#seen = { epoch, offset };
+    if (this.#emittedOffset < 0) this.#emittedOffset = head;
+    else if (isOther || this.#emittedOffset > head) this.#emittedOffset = 0;
+    this.#position = { epoch, offset };
     this.#head = head;
     this.#isLost = recovery === 'lost';
     this.#isLive = true;
@@ -288,139 +288,139 @@ export class Fanfare extends EventTarget {
     this.id = welcome.id;
     this.#welcome = welcome;
     this.#expire = expire_ms;
-    this.#beat = Math.min(heartbeat_ms, expire_ms / 2);
-    this.#lookAfter(this.#beat);
-    this.#turn('live');
-    this.#tell('open', welcome);
+    this.#heartbeat = Math.min(heartbeat_ms, expire_ms / 2);
+    this.#checkAfter(this.#heartbeat);
+    this.#setStatus('live');
+    this.#emit('open', welcome);
   }
 
-  #read(message) {
-    const { offset: seen } = this.#seen;
+  #onMessage(message) {
+    const { offset: seen } = this.#position;
     if (message.offset <= seen) return;
-    const isNews = message.offset > this.#told;
+    const isNews = message.offset > this.#emittedOffset;
     if ((message.prev > seen || this.#isLost) && isNews) {
-      this.#tell('gap', { type: 'gap', after: seen, before: message.offset, count: null, reason: 'lagged' });
+      this.#emit('gap', { type: 'gap', after: seen, before: message.offset, count: null, reason: 'lagged' });
     }
     this.#isLost = false;
-    this.#seen.offset = message.offset;
+    this.#position.offset = message.offset;
     this.#failures = 0;
     if (message.key && message.from === this.id) this.#confirm({ ...message, duplicate: false });
-    if (isNews) this.#tell('message', message);
+    if (isNews) this.#emit('message', message);
   }
 
-  #meet({ count, joined = [], left = [] }) {
+  #onPresence({ count, joined = [], left = [] }) {
     let { members } = this.#welcome;
     members &&= members.filter((name) => !joined.includes(name) && !left.includes(name)).concat(joined).sort();
-    // In a large room nobody is named.
+    // A large room has no list of members.
     if (members?.length !== count) members = undefined;
     this.#welcome = { ...this.#welcome, count, members };
-    this.#tell('presence', { count, joined, left, members });
+    this.#emit('presence', { count, joined, left, members });
   }
 
   #confirm({ key, offset, duplicate }) {
     const entry = this.#forget(key);
     if (!entry) return;
     for (const { resolve } of entry.answers) resolve({ key, offset, duplicate });
-    this.#tell('ack', { key, offset, duplicate, text: entry.text });
+    this.#emit('ack', { key, offset, duplicate, text: entry.text });
   }
 
-  #refused(error) {
+  #onError(error) {
     const isOfToken = this.#isRenewing && error.key === undefined;
     if (error.code === 'bad_token' || isOfToken) {
       this.#isRenewing = false;
-      return this.#tell('error', error);
+      return this.#emit('error', error);
     }
-    const wasAsking = error.key === undefined && this.#isAsking;
-    // Without a key it answers what is on its way. Of a question and a message, the question: the message is sent again,
-    // and stored once by its key.
-    const key = error.key ?? (wasAsking ? undefined : this.#inFlight);
+    const wasHistoryPending = error.key === undefined && this.#isHistoryPending;
+    // An error without a key is for the request in flight. If a history request and a message are in flight, it is for
+    // the request: the message is sent again, and stored once by its key.
+    const key = error.key ?? (wasHistoryPending ? undefined : this.#inFlight);
     if (error.key === undefined || key === this.#inFlight) this.#inFlight = undefined;
-    if (wasAsking) this.#isAsking = false;
+    if (wasHistoryPending) this.#isHistoryPending = false;
     if (error.retry) {
-      this.#rest ??= setTimeout(() => {
-        this.#rest = undefined;
+      this.#retryTimer ??= setTimeout(() => {
+        this.#retryTimer = undefined;
         this.#advance();
-      }, REST);
-    } else if (wasAsking) this.#asks.shift()?.reject(failure(error));
+      }, RETRY_DELAY);
+    } else if (wasHistoryPending) this.#historyRequests.shift()?.reject(failure(error));
     else if (key !== undefined) return this.#fail({ ...error, key });
-    this.#tell('error', error);
+    this.#emit('error', error);
   }
 
   #fail(error) {
     const entry = this.#forget(error.key);
     for (const { reject } of entry?.answers ?? []) reject(failure(error));
-    this.#tell('error', error);
+    this.#emit('error', error);
   }
 
   #advance() {
-    if (!this.#isLive || this.#rest) return;
-    const [ask] = this.#asks;
-    if (ask && !this.#isAsking) {
-      this.#isAsking = true;
-      this.#say({ type: 'history', before: ask.before, limit: ask.limit });
+    if (!this.#isLive || this.#retryTimer) return;
+    const [request] = this.#historyRequests;
+    if (request && !this.#isHistoryPending) {
+      this.#isHistoryPending = true;
+      this.#sendFrame({ type: 'history', before: request.before, limit: request.limit });
     }
-    // What was said and not answered may be in what comes.
-    if (this.#seen.offset < this.#head) return;
+    // Messages without an ack may be among those that are still to be read.
+    if (this.#position.offset < this.#head) return;
     for (const [key, entry] of this.#outbox) {
       if (this.#inFlight !== undefined) return;
       const { text } = entry;
       if (encoder.encode(text).length <= this.#welcome.max_message) {
         this.#inFlight = key;
-        // A later visit will look for it from here.
-        if (!entry.epoch) this.#store(key, Object.assign(entry, this.#seen));
-        return this.#say({ type: 'say', text, key });
+        // A later visit searches for the message from this position.
+        if (!entry.epoch) this.#store(key, Object.assign(entry, this.#position));
+        return this.#sendFrame({ type: 'say', text, key });
       }
-      // The server would close the connection, each time that it is tried.
+      // The server would close the connection at each attempt.
       const message = `longer than ${this.#welcome.max_message} bytes`;
       this.#fail({ code: 'too_long', message, retry: false, key });
     }
   }
 
-  #say(frame) {
+  #sendFrame(frame) {
     this.#socket.send(JSON.stringify(frame));
   }
 
-  #tell(type, detail) {
+  #emit(type, detail) {
     this.dispatchEvent(new CustomEvent(type, { detail }));
   }
 
-  #turn(status, more) {
+  #setStatus(status, more) {
     this.#status = status;
-    this.#tell('status', { status, ...more });
+    this.#emit('status', { status, ...more });
   }
 
-  #heard() {
-    this.#heardAt = performance.now();
-    this.#asked = undefined;
-    this.#lookAfter(this.#beat);
+  #onActivity() {
+    this.#lastFrameAt = performance.now();
+    this.#pendingPing = undefined;
+    this.#checkAfter(this.#heartbeat);
   }
 
-  #lookAfter(pause) {
+  #checkAfter(pause) {
     clearTimeout(this.#timer);
-    this.#due = performance.now() + pause;
-    this.#timer = setTimeout(() => this.#look(false), pause);
+    this.#checkDueAt = performance.now() + pause;
+    this.#timer = setTimeout(() => this.#checkConnection(false), pause);
   }
 
-  #look(doubts) {
+  #checkConnection(isUrgent) {
     const now = performance.now();
-    const asked = this.#asked;
-    const slept = now > this.#due + LATE;
-    // Time slept judges nobody, but once only.
-    if (asked && (!slept || asked.slept)) {
-      if (now >= asked.until) return this.#abandon('no sign of life');
-      if (!doubts || asked.until <= now + PATIENCE) return this.#lookAfter(asked.until - now);
+    const ping = this.#pendingPing;
+    const slept = now > this.#checkDueAt + SLEEP_TOLERANCE;
+    // A sleep of the machine extends the wait, but only once.
+    if (ping && (!slept || ping.slept)) {
+      if (now >= ping.until) return this.#abandon('no sign of life');
+      if (!isUrgent || ping.until <= now + PONG_TIMEOUT) return this.#checkAfter(ping.until - now);
     }
-    const hurry = slept || doubts;
-    if (!hurry && now < this.#heardAt + this.#beat) return this.#lookAfter(this.#heardAt + this.#beat - now);
-    const until = hurry ? now + PATIENCE : this.#heardAt + this.#expire;
-    this.#asked = { until, slept };
-    this.#say({ type: 'ping' });
-    this.#lookAfter(until - now);
+    const hurry = slept || isUrgent;
+    if (!hurry && now < this.#lastFrameAt + this.#heartbeat) return this.#checkAfter(this.#lastFrameAt + this.#heartbeat - now);
+    const until = hurry ? now + PONG_TIMEOUT : this.#lastFrameAt + this.#expire;
+    this.#pendingPing = { until, slept };
+    this.#sendFrame({ type: 'ping' });
+    this.#checkAfter(until - now);
   }
 
-  #doubt = () => {
-    if (this.#isLive) this.#look(true);
-    else if (this.#retry && !globalThis.document?.hidden) this.#connect();
+  #checkNow = () => {
+    if (this.#isLive) this.#checkConnection(true);
+    else if (this.#reconnectTimer && !globalThis.document?.hidden) this.#connect();
   };
 
   #name(name) {
@@ -432,46 +432,46 @@ export class Fanfare extends EventTarget {
   }
 
   #store(key, { text, offset, epoch }) {
-    this.#keep(this.#entry(key), JSON.stringify({ text, offset, epoch }), key);
+    this.#persist(this.#entry(key), JSON.stringify({ text, offset, epoch }), key);
   }
 
-  #keep(name, value, key) {
-    this.#use(() => this.#storage?.setItem(name, value), key);
+  #persist(name, value, key) {
+    this.#tryStorage(() => this.#storage?.setItem(name, value), key);
   }
 
-  // What the storage gives; nothing where it is full or blocked: then it is sent all the same, and not remembered.
-  #use(action, key) {
+  // Runs a storage action. If the storage is full or blocked, messages are sent and not remembered.
+  #tryStorage(action, key) {
     try {
       return action();
     } catch (error) {
-      this.#tell('error', { code: 'storage', message: String(error), retry: false, key });
+      this.#emit('error', { code: 'storage', message: String(error), retry: false, key });
     }
   }
 
-  // Takes a message out of the outbox.
+  // Removes a message from the outbox.
   #forget(key) {
     const entry = this.#outbox.get(key);
     if (key === this.#inFlight) this.#inFlight = undefined;
-    if (this.#outbox.delete(key)) this.#use(() => this.#storage?.removeItem(this.#entry(key)), key);
+    if (this.#outbox.delete(key)) this.#tryStorage(() => this.#storage?.removeItem(this.#entry(key)), key);
     return entry;
   }
 
   #restore() {
     const prefix = this.#entry('');
-    const names = this.#use(() => Array.from({ length: this.#storage?.length ?? 0 }, (_, at) => this.#storage.key(at))) ?? [];
+    const names = this.#tryStorage(() => Array.from({ length: this.#storage?.length ?? 0 }, (_, at) => this.#storage.key(at))) ?? [];
     for (const name of names.filter((name) => name?.startsWith(prefix)).sort()) {
       const key = name.slice(prefix.length);
-      const { text, offset, epoch } = this.#use(() => JSON.parse(this.#storage.getItem(name)), key) ?? {};
-      // What is damaged must not stand in the way of the others.
+      const { text, offset, epoch } = this.#tryStorage(() => JSON.parse(this.#storage.getItem(name)), key) ?? {};
+      // A damaged entry must not block the others.
       if (!isKey(key) || typeof text !== 'string') {
-        this.#use(() => this.#storage.removeItem(name), key);
+        this.#tryStorage(() => this.#storage.removeItem(name), key);
         continue;
       }
       const entry = { text: wellFormed(text), answers: [] };
       this.#outbox.set(key, entry);
       if (!epoch || typeof epoch !== 'string' || !(Number.isSafeInteger(offset) && offset >= 0)) continue;
       Object.assign(entry, { offset, epoch });
-      if (!this.#seen || (this.#seen.epoch === epoch && offset < this.#seen.offset)) this.#seen = { offset, epoch };
+      if (!this.#position || (this.#position.epoch === epoch && offset < this.#position.offset)) this.#position = { offset, epoch };
     }
   }
 }

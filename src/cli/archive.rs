@@ -1,10 +1,10 @@
 //! `fanfare export` and `fanfare import`: the messages of a room as lines of JSON.
 
 use std::io::{BufRead, BufWriter, Write};
-use std::time::{SystemTime, UNIX_EPOCH};
 
 use anyhow::Context;
 use clap::{ArgMatches, Args};
+use jiff::Timestamp;
 
 use crate::cli::output::{OutputError, note};
 use crate::cli::{Failure, format, settings};
@@ -108,10 +108,7 @@ pub(super) fn run_import(args: ImportArgs, matches: &ArgMatches) -> Result<(), F
         entries.push((at + 1, entry));
     }
 
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64);
-
+    let now = Timestamp::now().as_millisecond().unsigned_abs();
     let imported = import(&settings, &room, entries, now).map_err(anyhow::Error::from)?;
     note(&format!(
         "{} messages stored in {room}, {} were there already",

@@ -11,7 +11,7 @@ use crate::cli::format;
 use crate::server::log_writer::write_within;
 
 /// The maximum wait for a reader of the last output of a command.
-const LAST_WORDS: Duration = Duration::from_secs(1);
+const CLOSE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A failed write to standard output.
 #[derive(Debug, thiserror::Error)]
@@ -63,5 +63,5 @@ pub(super) fn fail(reasons: impl IntoIterator<Item = String>) {
         .into_iter()
         .map(|reason| format!("error: {}\n", format::escape_lines(&reason)))
         .collect();
-    write_within(&io::stderr(), lines, LAST_WORDS);
+    write_within(&io::stderr(), lines, CLOSE_TIMEOUT);
 }

@@ -66,19 +66,23 @@ async fn serve(config: Config, sockets: Listeners) -> anyhow::Result<()> {
     let hangup = signal(SignalKind::hangup()).context("cannot listen for SIGHUP")?;
 
     let server = Server::bind(config, sockets).await?;
-    let mut forsaken = tokio::spawn(heed(hangup, server.keyring(), server.tls().cloned()));
+    let mut terminal_closed = tokio::spawn(reload_on_hangup(
+        hangup,
+        server.keyring(),
+        server.tls().cloned(),
+    ));
     announce(&server)?;
-    supervisor::tell(NotifyState::Ready);
-    tokio::spawn(supervisor::keep_telling());
+    supervisor::notify(NotifyState::Ready);
+    tokio::spawn(supervisor::run_watchdog());
 
     server
         .run(async {
             tokio::select! {
                 _ = terminate.recv() => info!("SIGTERM"),
                 _ = interrupt.recv() => info!("SIGINT"),
-                Ok(()) = &mut forsaken => info!("SIGHUP: the terminal is gone"),
+                Ok(()) = &mut terminal_closed => info!("SIGHUP: the terminal is gone"),
             }
-            supervisor::tell(NotifyState::Stopping);
+            supervisor::notify(NotifyState::Stopping);
         })
         .await?;
     Ok(())
@@ -86,7 +90,7 @@ async fn serve(config: Config, sockets: Listeners) -> anyhow::Result<()> {
 
 /// Reloads keys and certificate on every SIGHUP. Returns when a SIGHUP means that the terminal of the server was
 /// closed.
-async fn heed(mut hangup: Signal, keyring: Option<Keyring>, tls: Option<Tls>) {
+async fn reload_on_hangup(mut hangup: Signal, keyring: Option<Keyring>, tls: Option<Tls>) {
     let had_terminal = std::io::stdin().is_terminal();
     while hangup.recv().await.is_some() {
         if had_terminal && !std::io::stdin().is_terminal() {

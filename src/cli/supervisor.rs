@@ -36,13 +36,8 @@ pub(super) fn sockets(raw: &mut RawConfig) -> anyhow::Result<Listeners> {
                 .local_addr()
                 .context("a socket was passed that has no address")?
                 .to_string();
-            raw.replace(
-                setting,
-                RawValue {
-                    text,
-                    source: Source::Supervisor,
-                },
-            );
+            let source = Source::Supervisor;
+            raw.replace(setting, RawValue { text, source });
         }
 
         Ok(socket)
@@ -55,14 +50,14 @@ pub(super) fn sockets(raw: &mut RawConfig) -> anyhow::Result<Listeners> {
 }
 
 /// Sends `state` to the service manager, if there is one.
-pub(super) fn tell(state: NotifyState<'_>) {
+pub(super) fn notify(state: NotifyState<'_>) {
     if let Err(error) = sd_notify::notify(&[state]) {
-        warn!(%error, "the service manager cannot be told (NOTIFY_SOCKET)");
+        warn!(%error, "could not notify the service manager (NOTIFY_SOCKET)");
     }
 }
 
 /// Sends a watchdog notification twice per watchdog period, if the service manager requests it.
-pub(super) async fn keep_telling() {
+pub(super) async fn run_watchdog() {
     let Some(limit) = sd_notify::watchdog_enabled() else {
         return;
     };
@@ -70,6 +65,6 @@ pub(super) async fn keep_telling() {
     let mut beat = tokio::time::interval((limit / 2).max(Duration::from_millis(1)));
     loop {
         beat.tick().await;
-        tell(NotifyState::Watchdog);
+        notify(NotifyState::Watchdog);
     }
 }

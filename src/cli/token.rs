@@ -1,11 +1,12 @@
 //! `fanfare token`: creates a token for a server with keys, and prints only the token.
 
 use std::path::{Path, PathBuf};
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
 
 use anyhow::Context;
 use clap::Args;
 use clap::builder::TypedValueParser;
+use jiff::Timestamp;
 
 use crate::cli::args::{not_empty, parse_duration};
 use crate::cli::{Failure, output};
@@ -67,10 +68,8 @@ pub(super) fn run(args: TokenArgs) -> Result<(), Failure> {
         Failure::argument(&format!("--auth-key-file {file}"), format!("{error:#}"))
     })?;
 
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .context("the clock is before 1970")?
-        .as_secs();
+    let now = Timestamp::now().as_second();
+    let now = u64::try_from(now).context("the clock is before 1970")?;
     let token = key.sign(&args.sub, &rooms, now, args.expires);
     let token = token.context("cannot sign")?;
     Ok(output::print(format!("{token}\n"))?)

@@ -33,7 +33,9 @@ impl Keyring {
         let read =
             small_file::read(&self.file, small_file::MAX_BYTES).map_err(|error| error.to_string());
 
-        match read.and_then(|bytes| KeySet::parse(&bytes).map_err(|error| error.to_string())) {
+        match read
+            .and_then(|bytes| KeySet::parse(&bytes).map_err(|error| format!("allowed is {error}")))
+        {
             Ok(keys) => {
                 self.verifier.replace(keys);
                 info!(%file, "reloaded keys; open connections live until their token expires");

@@ -5,7 +5,7 @@ use leptos::prelude::*;
 use super::Page;
 use super::form::{action_button, link};
 use super::route::{PageAction, PendingAction};
-use super::table::{Cell, Row, table};
+use super::table::{AdminRow, Cell, table};
 use crate::protocol::admin::{Ban, BanList, BanTarget, ClosedRoom};
 
 /// Returns both lists: the newest bans, with a note if there are more, and the closed rooms.
@@ -21,7 +21,7 @@ pub(super) fn bans(page: &Page, list: BanList, has_more: bool) -> AnyView {
 
     view! {
         <section id="bans" aria-labelledby="bans-title">
-            <div class="desk-bar">
+            <div class="admin-bar">
                 <h2 id="bans-title">{text.bans}</h2>
                 {link("ban-somebody", &any_client, text.ban_somebody)}
             </div>
@@ -33,7 +33,7 @@ pub(super) fn bans(page: &Page, list: BanList, has_more: bool) -> AnyView {
     .into_any()
 }
 
-fn ban_row(page: &Page, ban: Ban) -> Row {
+fn ban_row(page: &Page, ban: Ban) -> AdminRow {
     let text = page.text;
     let (client, target) = match &ban.target {
         BanTarget::Id(id) => (id.shown(), ("id", id.to_string())),
@@ -51,7 +51,7 @@ fn ban_row(page: &Page, ban: Ban) -> Row {
     let fields = std::iter::once(target).chain(room);
     let unban = action_button(PageAction::Unban, fields, &page.route, text.lift, None);
 
-    Row {
+    AdminRow {
         id: None,
         is_selected: false,
         cells: vec![
@@ -65,13 +65,13 @@ fn ban_row(page: &Page, ban: Ban) -> Row {
     }
 }
 
-fn closed_row(page: &Page, closed: ClosedRoom) -> Row {
+fn closed_row(page: &Page, closed: ClosedRoom) -> AdminRow {
     let text = page.text;
     let name = closed.room.to_string();
     let fields = [("room", name.clone())];
     let open = action_button(PageAction::Open, fields, &page.route, text.open, None);
 
-    Row {
+    AdminRow {
         id: None,
         is_selected: false,
         cells: vec![

@@ -6,7 +6,7 @@ use super::Page;
 use super::form::{link, search};
 use super::format::{bytes, count};
 use super::route::{AdminRoute, PendingAction};
-use super::table::{Cell, Row, table};
+use super::table::{AdminRow, Cell, table};
 use crate::protocol::admin::{ConnectionList, ConnectionSummary};
 
 /// Returns one page of the connections.
@@ -42,7 +42,7 @@ pub(super) fn connections(page: &Page, list: ConnectionList) -> AnyView {
 
     view! {
         <section id="connections" aria-labelledby="connections-title">
-            <div class="desk-bar">
+            <div class="admin-bar">
                 <h2 id="connections-title">{text.connections}</h2>
                 {search(&from_start, "who", &route.who, text.who, text.show)}
                 {all}
@@ -56,7 +56,7 @@ pub(super) fn connections(page: &Page, list: ConnectionList) -> AnyView {
     .into_any()
 }
 
-fn row(page: &Page, connection: ConnectionSummary) -> Row {
+fn row(page: &Page, connection: ConnectionSummary) -> AdminRow {
     let Page { route, text, .. } = page;
     let number = connection.number;
     let id = match connection.shown_id() {
@@ -81,7 +81,7 @@ fn row(page: &Page, connection: ConnectionSummary) -> Row {
         link(format!("trace-{number}"), &trace, text.trace),
     ];
 
-    Row {
+    AdminRow {
         id: Some(format!("connection-{number}")),
         is_selected: route.trace == Some(number),
         cells: vec![

@@ -89,7 +89,7 @@ pub fn document(data: AdminPageData) -> String {
             </head>
             <body data-place=address data-gate=is_sign_in.then_some("")>
                 {head}
-                <p class="desk-note alert" id="silent" role="alert" data-words=text.silent></p>
+                <p class="admin-note alert" id="silent" role="alert" data-words=text.silent></p>
                 {main}
             </body>
         </html>
@@ -116,8 +116,8 @@ fn dashboard(route: AdminRoute, content: Dashboard, text: &'static AdminText) ->
         .map(|pending| confirm_dialog::confirm_dialog(&page, pending, content.subject));
 
     view! {
-        <p class="desk-note unscripted">{text.unscripted}</p>
-        <main class="desk">
+        <p class="admin-note unscripted">{text.unscripted}</p>
+        <main class="admin">
             <div id="said">{content.outcome.map(|outcome| outcome_note(outcome, text))}</div>
             {overview::overview(content.stats, text)}
             {rooms::rooms(&page, content.rooms)}
@@ -137,7 +137,7 @@ fn outcome_note(outcome: ActionOutcome, text: &'static AdminText) -> AnyView {
         // Error messages of the server are in English.
         ActionOutcome::Failed(reason) => {
             return view! {
-                <p class="desk-note alert" role="alert">{text.failed} " " <span lang="en">{reason}</span></p>
+                <p class="admin-note alert" role="alert">{text.failed} " " <span lang="en">{reason}</span></p>
             }
             .into_any();
         }
@@ -152,5 +152,5 @@ fn outcome_note(outcome: ActionOutcome, text: &'static AdminText) -> AnyView {
         PageAction::Open => text.room_opened.to_owned(),
         PageAction::Delete => text.message_deleted.to_owned(),
     };
-    view! { <p class="desk-note" role="status">{note}</p> }.into_any()
+    view! { <p class="admin-note" role="status">{note}</p> }.into_any()
 }

@@ -34,14 +34,14 @@ pub(super) fn head(
     let forget = has_token
         .then(|| view! { <button class="tool" type="button" id="forget">{text.forget}</button> });
     let not_ready = stats.and_then(|stats| stats.reason.clone()).map(|reason| {
-        view! { <p class="desk-note alert" role="alert"><span lang="en">{reason}</span></p> }
+        view! { <p class="admin-note alert" role="alert"><span lang="en">{reason}</span></p> }
     });
 
     view! {
-        <header class="desk-head">
+        <header class="admin-head">
             <h1>{text.title}</h1>
             {stats.map(|stats| state(stats, text))}
-            <div class="desk-tools">
+            <div class="admin-tools">
                 <a class="tool" href=next_theme>{common.theme} " " <span class="quiet">{colours}</span></a>
                 {languages}
                 {forget}
@@ -75,7 +75,7 @@ fn state(stats: &Stats, text: &'static AdminText) -> AnyView {
 /// Returns the rates of the last minutes, if the operator may see them.
 pub(super) fn overview(stats: Option<Stats>, text: &'static AdminText) -> AnyView {
     let Some(stats) = stats else {
-        return view! { <p class="desk-note">{text.some_rooms}</p> }.into_any();
+        return view! { <p class="admin-note">{text.some_rooms}</p> }.into_any();
     };
 
     let chart = |label, unit, value: fn(&SecondStats) -> f64| {

@@ -6,7 +6,7 @@ use super::Page;
 use super::form::{action_button, link, search};
 use super::format::{bytes, count};
 use super::route::{AdminRoute, PageAction, PendingAction};
-use super::table::{Cell, Row, table};
+use super::table::{AdminRow, Cell, table};
 use crate::protocol::admin::{RoomList, RoomSummary};
 
 /// Returns one page of the rooms.
@@ -36,7 +36,7 @@ pub(super) fn rooms(page: &Page, list: RoomList) -> AnyView {
 
     view! {
         <section id="rooms" aria-labelledby="rooms-title">
-            <div class="desk-bar">
+            <div class="admin-bar">
                 <h2 id="rooms-title">{text.rooms}</h2>
                 {search(&from_start, "prefix", &route.prefix, text.prefix, text.show)}
                 {all}
@@ -49,7 +49,7 @@ pub(super) fn rooms(page: &Page, list: RoomList) -> AnyView {
     .into_any()
 }
 
-fn row(page: &Page, room: RoomSummary) -> Row {
+fn row(page: &Page, room: RoomSummary) -> AdminRow {
     let Page { route, text, .. } = page;
     let name = room.name.to_string();
     let is_selected = route.room.as_ref() == Some(&room.name);
@@ -75,7 +75,7 @@ fn row(page: &Page, room: RoomSummary) -> Row {
         {closed}
     };
 
-    Row {
+    AdminRow {
         id: Some(id),
         is_selected,
         cells: vec![

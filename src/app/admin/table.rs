@@ -4,7 +4,7 @@
 use leptos::prelude::*;
 
 /// A row. Its first cell is its header.
-pub(super) struct Row {
+pub(super) struct AdminRow {
     pub(super) id: Option<String>,
     pub(super) is_selected: bool,
     pub(super) cells: Vec<Cell>,
@@ -46,7 +46,7 @@ impl Cell {
 
 /// Returns a table of `rows`; nothing if there are none.
 pub(super) fn table(
-    rows: Vec<Row>,
+    rows: Vec<AdminRow>,
     id: Option<&'static str>,
     caption: Option<&'static str>,
 ) -> Option<AnyView> {
@@ -74,7 +74,7 @@ pub(super) fn table(
     Some(table.into_any())
 }
 
-fn row(row: Row) -> AnyView {
+fn row(row: AdminRow) -> AnyView {
     let mut cells = row.cells.into_iter();
     let header = cells
         .next()

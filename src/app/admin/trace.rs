@@ -46,7 +46,7 @@ pub(super) fn trace(page: &Page, number: u64) -> AnyView {
 
     view! {
         <section id="traced" class="scripted" aria-labelledby="trace-title">
-            <div class="desk-bar">
+            <div class="admin-bar">
                 <h2 id="trace-title">{(text.tracing)(number)}</h2>
                 {link("trace-stop", &stopped, text.stop)}
             </div>

@@ -20,7 +20,7 @@ use crate::protocol::admin::{
 
 use api::Api;
 use args::{AdminCommand, FilterArgs};
-use table::{Row, table};
+use table::{TableRow, table};
 
 pub(super) use args::AdminArgs;
 
@@ -180,7 +180,7 @@ fn event_line(line: &str, is_json: bool) -> String {
 }
 
 /// Prints `rows` as a table, or as one object per line if `is_json`.
-fn print_rows<T: Row + Serialize>(rows: &[T], is_json: bool) -> anyhow::Result<()> {
+fn print_rows<T: TableRow + Serialize>(rows: &[T], is_json: bool) -> anyhow::Result<()> {
     if !is_json {
         return Ok(output::print(table(rows))?);
     }

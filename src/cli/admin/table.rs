@@ -6,7 +6,7 @@ use crate::cli::format::{escape, utc};
 use crate::protocol::admin::{Ban, ClosedRoom, ConnectionSummary, RoomSummary};
 
 /// A row of a table.
-pub(super) trait Row {
+pub(super) trait TableRow {
     /// The titles of the columns.
     const TITLES: &'static [&'static str];
 
@@ -14,7 +14,7 @@ pub(super) trait Row {
     fn cells(&self) -> Vec<String>;
 }
 
-impl Row for RoomSummary {
+impl TableRow for RoomSummary {
     const TITLES: &'static [&'static str] = &[
         "ROOM",
         "MEMBERS",
@@ -41,7 +41,7 @@ impl Row for RoomSummary {
     }
 }
 
-impl Row for ConnectionSummary {
+impl TableRow for ConnectionSummary {
     const TITLES: &'static [&'static str] = &[
         "NUMBER", "ID", "ADDRESS", "ROOM", "SINCE", "DIALECT", "OFFSET", "BEHIND", "WAITING", "SUB",
     ];
@@ -62,7 +62,7 @@ impl Row for ConnectionSummary {
     }
 }
 
-impl Row for Ban {
+impl TableRow for Ban {
     const TITLES: &'static [&'static str] =
         &["ID", "ADDRESS", "ROOM", "UNTIL", "REASON", "BY", "SINCE"];
 
@@ -79,7 +79,7 @@ impl Row for Ban {
     }
 }
 
-impl Row for ClosedRoom {
+impl TableRow for ClosedRoom {
     const TITLES: &'static [&'static str] = &["CLOSED", "REASON", "BY", "SINCE"];
 
     fn cells(&self) -> Vec<String> {
@@ -97,7 +97,7 @@ fn or_dash(value: Option<impl Display>) -> String {
 }
 
 /// Returns `rows` as a table with a line of titles; an empty text if there are no rows.
-pub(super) fn table<T: Row>(rows: &[T]) -> String {
+pub(super) fn table<T: TableRow>(rows: &[T]) -> String {
     if rows.is_empty() {
         return String::new();
     }
@@ -132,7 +132,7 @@ mod tests {
 
     struct Pair(&'static str, u32);
 
-    impl Row for Pair {
+    impl TableRow for Pair {
         const TITLES: &'static [&'static str] = &["ROOM", "N", "REASON"];
 
         fn cells(&self) -> Vec<String> {

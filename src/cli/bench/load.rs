@@ -36,7 +36,7 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<BenchResult> {
     let listeners = stream::iter(0..options.connections)
         .map(|number| {
             let room = room(number);
-            async move { anyhow::Ok((number, connect(bench, &room, "listener", number).await?)) }
+            async move { connect(bench, &room, "listener", number).await }
         })
         .buffer_unordered(MAX_CONNECTING)
         .try_collect::<Vec<_>>()
@@ -44,15 +44,9 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<BenchResult> {
     let connecting = tally.began.elapsed();
 
     let mut tasks = JoinSet::new();
-    for (number, socket) in listeners {
+    for socket in listeners {
         let (sink, stream) = socket.split();
-        tasks.spawn(listen(
-            sink,
-            stream,
-            options.is_typed(),
-            number as usize,
-            tally.clone(),
-        ));
+        tasks.spawn(listen(sink, stream, options.is_typed(), tally.clone()));
     }
 
     let mut publishers = JoinSet::new();
@@ -90,7 +84,7 @@ pub(super) async fn run(bench: &Bench) -> anyhow::Result<BenchResult> {
         .await;
     progress(&(deliveries(&tally) + "\n"));
     tasks.shutdown().await;
-    tally.result(options, sent, expected, connecting)
+    Ok(tally.result(options, sent, expected, connecting))
 }
 
 fn deliveries(tally: &Tally) -> String {
@@ -122,12 +116,7 @@ async fn publish(
     tally: Arc<Tally>,
 ) -> anyhow::Result<(u32, u64)> {
     let (mut sink, stream) = socket.split();
-    let receiver = tokio::spawn(receive_acks(
-        stream,
-        options.acks,
-        number as usize,
-        tally.clone(),
-    ));
+    let receiver = tokio::spawn(receive_acks(stream, options.acks, tally.clone()));
 
     let every = Duration::from_secs_f64(
         f64::from(options.burst) * f64::from(options.publishers) / f64::from(options.rate),
@@ -181,7 +170,6 @@ async fn publish(
 async fn receive_acks(
     mut stream: SplitStream<Socket>,
     wants_acks: bool,
-    number: usize,
     tally: Arc<Tally>,
 ) -> Option<String> {
     while let Some(Ok(message)) = stream.next().await {
@@ -197,9 +185,7 @@ async fn receive_acks(
                     continue;
                 };
 
-                tally
-                    .acks
-                    .record(number, tally.now_us().saturating_sub(sent_us));
+                tally.acks.record(tally.now_us().saturating_sub(sent_us));
                 tally.acknowledged.fetch_add(1, Ordering::Relaxed);
             }
             _ => {}
@@ -212,7 +198,6 @@ async fn listen(
     sink: SplitSink<Socket, Message>,
     mut stream: SplitStream<Socket>,
     is_typed: bool,
-    number: usize,
     tally: Arc<Tally>,
 ) {
     let mut next_of: HashMap<u32, u64> = HashMap::new();
@@ -230,9 +215,7 @@ async fn listen(
         }
         *next = sequence + 1;
 
-        tally
-            .latency
-            .record(number, tally.now_us().saturating_sub(sent_us));
+        tally.latency.record(tally.now_us().saturating_sub(sent_us));
         tally.delivered.fetch_add(1, Ordering::Relaxed);
     }
     tally.closed.fetch_add(1, Ordering::Relaxed);

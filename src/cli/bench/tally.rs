@@ -13,8 +13,6 @@ const FINAL_TIMEOUT: Duration = Duration::from_secs(3);
 /// The maximum latency of a histogram, which has two significant digits, in microseconds.
 const MAX_LATENCY_US: u64 = 60_000_000;
 const DIGITS: u8 = 2;
-/// The number of shards of a histogram.
-const SHARDS: usize = 16;
 
 /// The result of a load.
 pub(super) struct BenchResult {
@@ -60,33 +58,22 @@ pub(super) struct Tally {
     pub(super) disordered: AtomicU64,
     pub(super) closed: AtomicU64,
     pub(super) acknowledged: AtomicU64,
-    pub(super) latency: Shards,
-    pub(super) acks: Shards,
+    pub(super) latency: Latencies,
+    pub(super) acks: Latencies,
 }
 
-/// A histogram in shards, so that clients seldom wait for each other.
-pub(super) struct Shards(Vec<Mutex<Histogram<u64>>>);
+/// A histogram of latencies, shared by all clients.
+pub(super) struct Latencies(Mutex<Histogram<u64>>);
 
-impl Shards {
-    pub(super) fn new() -> anyhow::Result<Self> {
-        let histogram = || Histogram::new_with_max(MAX_LATENCY_US, DIGITS).map(Mutex::new);
-        Ok(Self(
-            (0..SHARDS).map(|_| histogram()).collect::<Result<_, _>>()?,
-        ))
+impl Latencies {
+    fn new() -> anyhow::Result<Self> {
+        let histogram = Histogram::new_with_max(MAX_LATENCY_US, DIGITS)?;
+        Ok(Self(Mutex::new(histogram)))
     }
 
-    /// Records a latency of the client `who`, in microseconds.
-    pub(super) fn record(&self, who: usize, latency_us: u64) {
-        let shard = &self.0[who % SHARDS];
-        shard.lock().saturating_record(latency_us);
-    }
-
-    fn sum(&self) -> anyhow::Result<Histogram<u64>> {
-        let mut sum = Histogram::new_with_max(MAX_LATENCY_US, DIGITS)?;
-        for shard in &self.0 {
-            sum.add(&*shard.lock())?;
-        }
-        Ok(sum)
+    /// Records a latency in microseconds.
+    pub(super) fn record(&self, latency_us: u64) {
+        self.0.lock().saturating_record(latency_us);
     }
 }
 
@@ -98,8 +85,8 @@ impl Tally {
             disordered: AtomicU64::new(0),
             closed: AtomicU64::new(0),
             acknowledged: AtomicU64::new(0),
-            latency: Shards::new()?,
-            acks: Shards::new()?,
+            latency: Latencies::new()?,
+            acks: Latencies::new()?,
         })
     }
 
@@ -135,27 +122,17 @@ impl Tally {
         sent: u64,
         expected: u64,
         connecting: Duration,
-    ) -> anyhow::Result<BenchResult> {
+    ) -> BenchResult {
         let of = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        let (delivered, disordered, closed) =
-            (of(&self.delivered), of(&self.disordered), of(&self.closed));
-
-        let acks = if options.acks {
-            Some(self.acks.sum()?)
-        } else {
-            None
-        };
-        let latency = self.latency.sum()?;
-
-        Ok(BenchResult {
+        BenchResult {
             sent,
             expected,
-            delivered,
-            disordered,
-            closed,
+            delivered: of(&self.delivered),
+            disordered: of(&self.disordered),
+            closed: of(&self.closed),
             connecting,
-            latency,
-            acks,
-        })
+            latency: self.latency.0.lock().clone(),
+            acks: options.acks.then(|| self.acks.0.lock().clone()),
+        }
     }
 }

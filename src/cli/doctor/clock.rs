@@ -1,6 +1,8 @@
 //! The check of the server's clock, which affects tokens, bans and displayed times.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
+use std::time::Duration;
+
+use jiff::Timestamp;
 
 use super::report::{Finding, bad, describe, good, note};
 use super::visit::Visit;
@@ -10,10 +12,10 @@ const ALLOWED: Duration = Duration::from_secs(2);
 
 /// Publishes a message, and compares its time with the clock of this machine.
 pub(super) async fn check(visit: &Visit) -> Result<Finding, Finding> {
-    let sent = now_millis();
+    let sent = Timestamp::now().as_millisecond();
     let text = b"what time is it?".to_vec();
     let answer = visit.publish("text/plain", text).await?;
-    let received = now_millis();
+    let received = Timestamp::now().as_millisecond();
 
     match answer.json()["at"].as_i64() {
         Some(at) => Ok(judge(sent, at, received)),
@@ -43,12 +45,6 @@ fn judge(sent: i64, at: i64, received: i64) -> Finding {
         "the server's clock is {seconds:.1} s {which} this machine's: tokens expire at the wrong time"
     ))
     .fix("both machines: timedatectl set-ntp true")
-}
-
-fn now_millis() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as i64)
 }
 
 #[cfg(test)]

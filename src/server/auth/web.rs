@@ -78,29 +78,3 @@ impl Embedding {
         }
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn the_page_may_be_embedded_by_listed_origins_only() {
-        let listed = ["https://Shop.example", "http://a.example:8080"]
-            .map(|text| Origin::parse(text).expect("an origin"));
-        let embedding = Embedding {
-            any: false,
-            listed: listed.to_vec(),
-        };
-        let any = Embedding {
-            any: true,
-            ..embedding.clone()
-        };
-
-        assert_eq!(Embedding::default().sources(), "'none'");
-        assert_eq!(
-            embedding.sources(),
-            "https://shop.example http://a.example:8080"
-        );
-        assert_eq!(any.sources(), "*");
-    }
-}

@@ -34,57 +34,50 @@ pub(super) fn web(reader: &mut ConfigReader<'_>) -> WebSettings {
 }
 
 /// Reads the trusted proxies.
-pub(super) fn proxies(reader: &mut ConfigReader<'_>) -> Option<Proxies> {
-    let trusted = reader.values("trusted-proxy", value::network);
-    let header = reader.value("proxy-header", value::proxy_header);
-    Some(Proxies {
-        trusted,
-        header: header?,
-    })
+pub(super) fn proxies(reader: &mut ConfigReader<'_>) -> Proxies {
+    Proxies {
+        trusted: reader.values("trusted-proxy", value::network),
+        header: reader.value("proxy-header", value::proxy_header),
+    }
 }
 
 /// Reads the verifier of tokens, and the file with its keys. In open mode there is no file.
-pub(super) fn verifier(reader: &mut ConfigReader<'_>) -> Option<(Verifier, Option<PathBuf>)> {
+pub(super) fn verifier(reader: &mut ConfigReader<'_>) -> (Verifier, Option<PathBuf>) {
     let keys = reader.optional("auth-key-file", value::key_file);
     let anonymous = reader.value("anonymous", value::anonymous);
 
-    Some(match (keys?, anonymous?) {
-        (Some((file, keys)), anonymous) => (Verifier::new(keys, anonymous), Some(file)),
-        (None, _) => (Verifier::open(), None),
-    })
+    match keys {
+        Some((file, keys)) => (Verifier::new(keys, anonymous), Some(file)),
+        None => (Verifier::open(), None),
+    }
 }
 
-/// Reads the certificate and key of `--listen`. The inner `None` means plain HTTP.
-pub(super) fn tls(reader: &mut ConfigReader<'_>) -> Option<Option<Tls>> {
+/// Reads the certificate and key of `--listen`. `None` means plain HTTP.
+pub(super) fn tls(reader: &mut ConfigReader<'_>) -> Option<Tls> {
     let certificate = reader.optional("tls-cert", value::file);
     let key = reader.optional("tls-key", value::file);
+    if reader.is_given("tls-cert") != reader.is_given("tls-key") {
+        if reader.is_given("tls-cert") {
+            reader.reject("tls-key", "the file with the private key of --tls-cert");
+        } else {
+            reader.reject("tls-cert", "the file with the certificate of --tls-key");
+        }
+    }
 
-    let (name, allowed) = match (certificate?, key?) {
-        (None, None) => return Some(None),
-        (Some(_), None) => (
-            "tls-key",
-            "the file with the private key of --tls-cert".to_owned(),
-        ),
-        (None, Some(_)) => (
+    match Tls::open(certificate?, key?) {
+        Ok(tls) => return Some(tls),
+        Err(CertificateError::Certificate) => reader.reject(
             "tls-cert",
-            "the file with the certificate of --tls-key".to_owned(),
+            "a file of certificates in PEM: -----BEGIN CERTIFICATE-----",
         ),
-        (Some(certificate), Some(key)) => match Tls::open(certificate, key) {
-            Ok(tls) => return Some(Some(tls)),
-            Err(CertificateError::Certificate) => (
-                "tls-cert",
-                "a file of certificates in PEM: -----BEGIN CERTIFICATE-----".to_owned(),
-            ),
-            Err(CertificateError::Key) => (
-                "tls-key",
-                "a file with a private key in PEM: -----BEGIN PRIVATE KEY-----".to_owned(),
-            ),
-            Err(error @ CertificateError::Mismatch(_)) => (
-                "tls-key",
-                format!("the private key of --tls-cert ({error})"),
-            ),
-        },
-    };
-    reader.reject(name, &allowed);
+        Err(CertificateError::Key) => reader.reject(
+            "tls-key",
+            "a file with a private key in PEM: -----BEGIN PRIVATE KEY-----",
+        ),
+        Err(error @ CertificateError::Mismatch(_)) => reader.reject(
+            "tls-key",
+            &format!("the private key of --tls-cert ({error})"),
+        ),
+    }
     None
 }

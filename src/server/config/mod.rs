@@ -98,85 +98,64 @@ impl Config {
         reader.finish(config)
     }
 
-    /// Reads all values, and returns `None` if one of them is not valid.
-    fn read(reader: &mut ConfigReader<'_>) -> Option<Self> {
-        // Read every value before the first `?`, so that all errors are reported.
+    /// Reads all values. A value that is not valid is recorded as an error, and replaced by its default.
+    fn read(reader: &mut ConfigReader<'_>) -> Self {
         let listen = reader.value("listen", value::address);
         let ops_listen = reader.value("ops-listen", value::address_or_off);
-        let base_path = reader.value("base-path", value::base_path);
-        let site = site(reader);
-        let limits = limits::read(reader);
-        let data = reader.value("data", value::folder);
-        let store = storage::read(
-            reader,
-            data.as_deref(),
-            limits.as_ref().map(|limits| limits.connection.max_message),
-            limits.as_ref().map(|limits| limits.hub.max_rooms),
-        );
-        let web = access::web(reader);
-        let proxies = access::proxies(reader);
-        let verifier = access::verifier(reader);
-        let tls = access::tls(reader);
-        let spans = traces::read(reader);
-        let log_format = reader.value("log-format", value::log_format);
-        let log_level = reader.value("log-level", value::log_level);
-
-        if let (Some(listen), Some(Some(ops))) = (listen, ops_listen)
-            && listen == ops
-            && listen.port() != 0
-        {
+        if ops_listen == Some(listen) && listen.port() != 0 {
             reader.reject("ops-listen", "another address than that of --listen");
         }
 
-        let (verifier, key_file) = verifier?;
+        let limits = limits::read(reader);
+        let data = reader.value("data", value::folder);
+        let store = storage::read(reader, &data, &limits);
+        let (verifier, key_file) = access::verifier(reader);
         let Limits {
             hub,
             connection,
             header_timeout,
             connect_rate,
             quotas,
-        } = limits?;
+        } = limits;
 
-        Some(Self {
-            listen: listen?,
-            base_path: base_path?,
-            ops_listen: ops_listen?,
-            site: site?,
-            tls: tls?,
+        Self {
+            listen,
+            base_path: reader.value("base-path", value::base_path),
+            ops_listen,
+            site: site(reader),
+            tls: access::tls(reader),
             header_timeout,
             connect_rate,
             quotas,
             hub,
-            store: store?,
-            moderation: data?.join(MODERATION_FILE),
+            store,
+            moderation: data.join(MODERATION_FILE),
             connection,
-            web,
-            proxies: proxies?,
+            web: access::web(reader),
+            proxies: access::proxies(reader),
             verifier,
             key_file,
-            spans: spans?,
-            log_format: log_format?,
-            log_level: log_level?,
-        })
+            spans: traces::read(reader),
+            log_format: reader.value("log-format", value::log_format),
+            log_level: reader.value("log-level", value::log_level),
+        }
     }
 }
 
 /// Reads the files of the page: those in the folder of `--site`, or else those inside the program.
-fn site(reader: &mut ConfigReader<'_>) -> Option<Files> {
-    if let Some(files) = reader.optional("site", value::site)? {
-        return Some(files);
+fn site(reader: &mut ConfigReader<'_>) -> Files {
+    let folder = reader.optional("site", value::folder_that_exists);
+    if let Some(folder) = folder {
+        return Files::Folder(folder);
     }
 
-    match Files::of_this_program() {
-        Ok(files) => Some(files),
-        Err(_) => {
-            reader.reject(
-                "site",
-                "a folder with the page's files, because those inside the program are damaged",
-            );
-            None
-        }
-    }
+    Files::of_this_program().unwrap_or_else(|_| {
+        reader.reject(
+            "site",
+            "a folder with the page's files, because those inside the program are damaged",
+        );
+        Files::Folder(PathBuf::new())
+    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,7 @@
 //! A reader of raw values, which collects their errors.
 
+use std::fmt::Display;
+
 use crate::server::config::raw::{ConfigError, RawConfig, RawValue};
 
 /// A reader of the raw values of all settings.
@@ -18,44 +20,41 @@ impl<'a> ConfigReader<'a> {
         }
     }
 
-    /// Parses the value of `name`, a setting with a default. `None` if it is not valid, which is recorded as an error.
+    /// Parses the value of `name`, a setting with a default. Returns the default if it is not valid.
     ///
     /// The error of `parse` describes the allowed values.
-    pub(super) fn value<T>(
+    pub(super) fn value<T, E: Display>(
         &mut self,
         name: &str,
-        parse: impl FnOnce(&str) -> Result<T, &'static str>,
-    ) -> Option<T> {
-        let value = self.optional(name, parse)?;
-
-        if value.is_none() {
-            self.reject(name, "a value");
-        }
-
-        value
+        parse: impl Fn(&str) -> Result<T, E>,
+    ) -> T {
+        self.optional(name, &parse).unwrap_or_else(|| {
+            let default = RawConfig::default().get(name).pop();
+            let default = default.and_then(|default| parse(&default.text).ok());
+            default.expect("a setting that is always read has a valid default")
+        })
     }
 
-    /// Parses the value of `name`, a setting without a default. The outer `None` means that it is not valid.
-    #[expect(
-        clippy::option_option,
-        reason = "a missing value and an invalid one are different results"
-    )]
-    pub(super) fn optional<T>(
+    /// Parses the value of `name`, a setting without a default. `None` if there is none, or it is not valid.
+    pub(super) fn optional<T, E: Display>(
         &mut self,
         name: &str,
-        parse: impl FnOnce(&str) -> Result<T, &'static str>,
-    ) -> Option<Option<T>> {
-        match self.raw.get(name).last() {
-            Some(value) => self.parse(name, value, parse).map(Some),
-            None => Some(None),
-        }
+        parse: impl FnOnce(&str) -> Result<T, E>,
+    ) -> Option<T> {
+        let value = self.raw.get(name).pop()?;
+        self.parse(name, &value, parse)
+    }
+
+    /// Returns true if the setting `name` has a value, which may not be valid.
+    pub(super) fn is_given(&self, name: &str) -> bool {
+        self.raw.contains(name)
     }
 
     /// Parses all values of `name`, and returns those that are valid.
-    pub(super) fn values<T>(
+    pub(super) fn values<T, E: Display>(
         &mut self,
         name: &str,
-        parse: impl Fn(&str) -> Result<T, &'static str>,
+        parse: impl Fn(&str) -> Result<T, E>,
     ) -> Vec<T> {
         self.raw
             .get(name)
@@ -66,11 +65,11 @@ impl<'a> ConfigReader<'a> {
 
     /// Parses one value. An empty value is an error for every setting: a script with an empty variable must not disable
     /// a protection.
-    fn parse<T>(
+    fn parse<T, E: Display>(
         &mut self,
         name: &str,
         value: &RawValue,
-        parse: impl FnOnce(&str) -> Result<T, &'static str>,
+        parse: impl FnOnce(&str) -> Result<T, E>,
     ) -> Option<T> {
         if value.text.trim().is_empty() {
             self.errors.push(value.empty(name));
@@ -78,7 +77,7 @@ impl<'a> ConfigReader<'a> {
         }
 
         parse(&value.text)
-            .map_err(|allowed| self.errors.push(value.invalid(name, allowed)))
+            .map_err(|allowed| self.errors.push(value.invalid(name, &allowed.to_string())))
             .ok()
     }
 
@@ -91,10 +90,11 @@ impl<'a> ConfigReader<'a> {
     ///
     /// # Errors
     /// All recorded errors.
-    pub(super) fn finish<T>(self, config: Option<T>) -> Result<T, Vec<ConfigError>> {
-        match config {
-            Some(config) if self.errors.is_empty() => Ok(config),
-            _ => Err(self.errors),
+    pub(super) fn finish<T>(self, config: T) -> Result<T, Vec<ConfigError>> {
+        if self.errors.is_empty() {
+            Ok(config)
+        } else {
+            Err(self.errors)
         }
     }
 }

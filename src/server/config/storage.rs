@@ -3,6 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use crate::server::config::limits::Limits;
 use crate::server::config::reader::ConfigReader;
 use crate::server::config::value;
 use crate::server::room::DedupLimits;
@@ -16,16 +17,14 @@ const KEY_LIMITS: DedupLimits = DedupLimits {
     age: Duration::from_secs(600),
 };
 
-/// Reads the settings of the store. `data` is the data folder, `max_message` the maximum length of a message in bytes,
-/// and `max_rooms` the maximum number of rooms.
-pub(super) fn read(
-    reader: &mut ConfigReader<'_>,
-    data: Option<&Path>,
-    max_message: Option<usize>,
-    max_rooms: Option<usize>,
-) -> Option<StoreSettings> {
-    let retention = retention(reader);
-    let store = reader.value("store", store_kind);
+/// Reads the settings of the store. `data` is the data folder.
+pub(super) fn read(reader: &mut ConfigReader<'_>, data: &Path, limits: &Limits) -> StoreSettings {
+    let retention = Retention {
+        messages: reader.value("history-messages", value::count),
+        bytes: reader.value("history-bytes", value::size),
+        age: reader.value("history-age", value::duration),
+        keys: KEY_LIMITS,
+    };
     let durability = reader.value("durability", durability);
     let quick_check = reader.value("quick-check", value::yes_or_no);
     let login = login(reader);
@@ -33,68 +32,50 @@ pub(super) fn read(
     let stream = reader.value("nats-stream", stream_name);
     let replicas = reader.value("nats-replicas", replicas);
 
-    let retention = retention?;
-
-    Some(match store? {
+    match reader.value("store", store_kind) {
         StoreKind::Memory => StoreSettings::Memory(retention),
         StoreKind::Sqlite(file) => StoreSettings::Sqlite(SqliteSettings {
-            path: database(reader, data?.join(file))?,
-            durability: durability?,
+            path: database(reader, data.join(file)),
+            durability,
             retention,
-            max_rooms: max_rooms?,
-            quick_check: quick_check?,
+            max_rooms: limits.hub.max_rooms,
+            quick_check,
         }),
         StoreKind::Nats(servers) => StoreSettings::Nats(NatsSettings {
             servers,
-            login: login?,
-            ca: ca?,
-            stream: stream?,
-            replicas: replicas?,
-            max_message: max_message?,
+            login,
+            ca,
+            stream,
+            replicas,
+            max_message: limits.connection.max_message,
             retention,
         }),
-    })
+    }
 }
 
-/// Returns `path`, or rejects the setting if the path exists and is not a file.
-fn database(reader: &mut ConfigReader<'_>, path: PathBuf) -> Option<PathBuf> {
+/// Returns `path`. Rejects the setting if the path exists and is not a file.
+fn database(reader: &mut ConfigReader<'_>, path: PathBuf) -> PathBuf {
     if path.exists() && !path.is_file() {
         let path = path.display();
         reader.reject("store", &format!("the path of a file; {path} is not one"));
-        return None;
     }
-
-    Some(path)
+    path
 }
 
 /// Reads the login to NATS.
-fn login(reader: &mut ConfigReader<'_>) -> Option<NatsLogin> {
+fn login(reader: &mut ConfigReader<'_>) -> NatsLogin {
     let credentials = reader.optional("nats-creds", value::file);
     let nkey = reader.optional("nats-nkey", value::file);
 
-    match (credentials?, nkey?) {
-        (None, None) => Some(NatsLogin::Address),
-        (Some(file), None) => Some(NatsLogin::Credentials(file)),
-        (None, Some(file)) => Some(NatsLogin::Nkey(file)),
-        (Some(_), Some(_)) => {
+    match (credentials, nkey) {
+        (None, None) => NatsLogin::Address,
+        (Some(file), None) => NatsLogin::Credentials(file),
+        (None, Some(file)) => NatsLogin::Nkey(file),
+        (Some(file), Some(_)) => {
             reader.reject("nats-nkey", "one of --nats-creds and --nats-nkey, not both");
-            None
+            NatsLogin::Credentials(file)
         }
     }
-}
-
-/// Reads the retention of messages.
-fn retention(reader: &mut ConfigReader<'_>) -> Option<Retention> {
-    let messages = reader.value("history-messages", value::count);
-    let bytes = reader.value("history-bytes", value::size);
-    let age = reader.value("history-age", value::duration);
-
-    Some(Retention {
-        messages: messages?,
-        bytes: bytes?,
-        age: age?,
-        keys: KEY_LIMITS,
-    })
 }
 
 /// A value of `--store`.

@@ -1,23 +1,20 @@
 //! The settings of tracing.
 
 use crate::server::config::reader::ConfigReader;
+use crate::server::config::value;
 use crate::server::spans::{Collector, ExportSettings};
 
-/// Reads the settings of the span export. The inner `None` means that tracing is off.
-pub(super) fn read(reader: &mut ConfigReader<'_>) -> Option<Option<ExportSettings>> {
+/// Reads the settings of the span export. `None` means that tracing is off.
+pub(super) fn read(reader: &mut ConfigReader<'_>) -> Option<ExportSettings> {
     let collector = reader.optional("otlp-endpoint", Collector::parse);
     let sample = reader.value("otlp-sample", ratio);
-
-    let sample = sample?;
-    Some(collector?.map(|collector| ExportSettings { collector, sample }))
+    collector.map(|collector| ExportSettings { collector, sample })
 }
 
 /// Parses a fraction.
 fn ratio(text: &str) -> Result<f64, &'static str> {
-    text.parse()
-        .ok()
-        .filter(|ratio| (0.0..=1.0).contains(ratio))
-        .ok_or("a number from 0 to 1, like 0.01 for one of a hundred")
+    let allowed = "a number from 0 to 1, like 0.01 for one of a hundred";
+    value::number(text, 0.0..=1.0, allowed)
 }
 
 #[cfg(test)]

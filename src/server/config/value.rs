@@ -1,8 +1,11 @@
 //! Parsers of setting values. The error of each describes the allowed values.
 
+use std::fs;
 use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
 use std::os::unix::fs::FileTypeExt;
 use std::path::PathBuf;
+use std::str::FromStr;
 use std::time::Duration;
 
 use ipnet::IpNet;
@@ -11,7 +14,6 @@ use tracing::level_filters::LevelFilter;
 use crate::protocol::{BasePath, has_bom};
 use crate::server::auth::{Anonymous, KeyFileError, KeySet, Origin, ProxyHeader, PublicHost};
 use crate::server::config::LogFormat;
-use crate::server::files::Files;
 use crate::server::small_file;
 
 /// Description of an allowed file with keys, certificates or credentials.
@@ -79,40 +81,46 @@ fn bytes(text: &str) -> Option<usize> {
     usize::try_from(number.checked_mul(each)?).ok()
 }
 
-/// Parses a count from 1 to 100,000,000.
-pub(super) fn count(text: &str) -> Result<usize, &'static str> {
+/// Parses a number in `range`.
+pub(super) fn number<T: FromStr + PartialOrd>(
+    text: &str,
+    range: RangeInclusive<T>,
+    allowed: &'static str,
+) -> Result<T, &'static str> {
     text.parse()
         .ok()
-        .filter(|count| (1..=100_000_000).contains(count))
-        .ok_or("a number from 1 to 100000000")
+        .filter(|number| range.contains(number))
+        .ok_or(allowed)
+}
+
+/// Parses a count from 1 to 100,000,000.
+pub(super) fn count(text: &str) -> Result<usize, &'static str> {
+    number(text, 1..=100_000_000, "a number from 1 to 100000000")
 }
 
 /// Parses a number per second; 0 means no limit.
 pub(super) fn rate(text: &str) -> Result<u32, &'static str> {
-    text.strip_suffix("/s")
-        .unwrap_or(text)
-        .parse()
-        .ok()
-        .filter(|rate| *rate <= 1_000_000)
-        .ok_or("a number per second from 0 to 1000000, like 20/s; 0 is unlimited")
+    let allowed = "a number per second from 0 to 1000000, like 20/s; 0 is unlimited";
+    number(
+        text.strip_suffix("/s").unwrap_or(text),
+        0..=1_000_000,
+        allowed,
+    )
 }
 
 /// Parses a number per day; 0 means no limit.
 pub(super) fn daily_rate(text: &str) -> Result<u32, &'static str> {
-    text.strip_suffix("/d")
-        .unwrap_or(text)
-        .parse()
-        .ok()
-        .filter(|rate| *rate <= 1_000_000)
-        .ok_or("a number per day from 0 to 1000000, like 1000/d; 0 is unlimited")
+    let allowed = "a number per day from 0 to 1000000, like 1000/d; 0 is unlimited";
+    number(
+        text.strip_suffix("/d").unwrap_or(text),
+        0..=1_000_000,
+        allowed,
+    )
 }
 
 /// Parses the burst of a rate.
 pub(super) fn burst(text: &str) -> Result<u32, &'static str> {
-    text.parse()
-        .ok()
-        .filter(|burst| (1..=1_000_000).contains(burst))
-        .ok_or("a number from 1 to 1000000")
+    number(text, 1..=1_000_000, "a number from 1 to 1000000")
 }
 
 /// Parses an IP address with a port.
@@ -132,11 +140,11 @@ pub(super) fn address_or_off(text: &str) -> Result<Option<SocketAddr>, &'static 
         .map_err(|_| "'off', or an IP address and a port, like 127.0.0.1:12346")
 }
 
-/// Parses the path of a folder with the files of the page.
-pub(super) fn site(text: &str) -> Result<Files, &'static str> {
+/// Parses the path of a folder that exists.
+pub(super) fn folder_that_exists(text: &str) -> Result<PathBuf, &'static str> {
     let folder = PathBuf::from(text);
     if folder.is_dir() {
-        Ok(Files::Folder(folder))
+        Ok(folder)
     } else {
         Err("a folder that exists")
     }
@@ -242,28 +250,27 @@ pub(super) fn proxy_header(text: &str) -> Result<ProxyHeader, &'static str> {
 }
 
 /// Parses the path of a file with keys or certificates in PEM, or with credentials.
-pub(super) fn file(text: &str) -> Result<PathBuf, &'static str> {
+pub(super) fn file(text: &str) -> Result<PathBuf, String> {
     let file = PathBuf::from(text);
-    let kind = std::fs::metadata(&file).map_err(|_| READABLE)?.file_type();
+    let kind = fs::metadata(&file).map_err(|_| READABLE)?.file_type();
 
     // The content of a pipe can be read only once, so it is not checked here.
     if kind.is_file() {
         let bytes = small_file::read(&file, small_file::MAX_BYTES).map_err(|_| READABLE)?;
         if has_bom(&bytes) {
-            return Err(KeyFileError::ByteOrderMark.allowed());
+            return Err(KeyFileError::ByteOrderMark.to_string());
         }
     } else if !kind.is_fifo() {
-        return Err(READABLE);
+        return Err(READABLE.to_owned());
     }
-
     Ok(file)
 }
 
 /// Reads the keys in a key file, and returns its path with them.
-pub(super) fn key_file(text: &str) -> Result<(PathBuf, KeySet), &'static str> {
+pub(super) fn key_file(text: &str) -> Result<(PathBuf, KeySet), String> {
     let file = PathBuf::from(text);
     let bytes = small_file::read(&file, small_file::MAX_BYTES).map_err(|_| READABLE)?;
-    let keys = KeySet::parse(&bytes).map_err(KeyFileError::allowed)?;
+    let keys = KeySet::parse(&bytes).map_err(|error| error.to_string())?;
 
     Ok((file, keys))
 }
@@ -344,7 +351,6 @@ mod tests {
 
         assert_eq!(network("10.0.0.7"), network("10.0.0.7/32"));
         assert_eq!(prefix_length, Ok(32));
-
         for text in ["", "localhost", "10.0.0.0/33", "10.0.0/8", "10.0.0.7:80"] {
             assert!(network(text).is_err(), "{text}");
         }

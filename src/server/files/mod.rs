@@ -15,8 +15,8 @@ pub use archive::{Archive, EmbeddedFile};
 
 /// The folder of cargo-leptos's output, on disk and in URLs.
 pub const PKG: &str = "pkg";
-/// Bytes of the digest that make a version: enough that no two builds share them.
-const VERSION_BYTES: usize = 8;
+/// Hexadecimal digits of the digest that make a version: enough that no two builds share them.
+const VERSION_DIGITS: usize = 16;
 
 /// The location of the page's files.
 #[derive(Clone, Debug)]
@@ -70,16 +70,14 @@ impl Files {
         }
 
         files.sort();
-        let digest = files.iter().fold(Sha1::new(), |digest, (name, bytes)| {
-            digest.chain_update(name.as_bytes()).chain_update(bytes)
-        });
-
-        Ok(digest
-            .finalize()
-            .iter()
-            .take(VERSION_BYTES)
-            .map(|byte| format!("{byte:02x}"))
-            .collect())
+        let mut digest = Sha1::new();
+        for (name, bytes) in &files {
+            digest.update(name);
+            digest.update(bytes);
+        }
+        let mut version = format!("{:x}", digest.finalize());
+        version.truncate(VERSION_DIGITS);
+        Ok(version)
     }
 }
 

@@ -81,34 +81,11 @@ mod tests {
     }
 
     #[test]
-    fn compressed_bodies_are_refused() {
-        for coding in ["gzip", "br", "identity, GZIP", "zstd,identity", "x-gzip"] {
-            let error = check(header::CONTENT_ENCODING, coding).expect_err(coding);
-            assert!(error.contains("Content-Encoding"), "{error}");
-        }
-        assert!(check(header::TRANSFER_ENCODING, "gzip, chunked").is_err());
-    }
-
-    #[test]
     fn bodies_without_a_coding_are_accepted() {
         for coding in ["", "identity", "Identity, identity"] {
             assert_eq!(check(header::CONTENT_ENCODING, coding), Ok(()), "{coding}");
         }
         assert_eq!(check(header::TRANSFER_ENCODING, "Chunked"), Ok(()));
-    }
-
-    #[test]
-    fn bodies_in_other_character_sets_than_utf_8_are_refused() {
-        for kind in [
-            "text/plain; charset=utf-16",
-            "text/plain;charset=\"UTF-16LE\"",
-            "application/json; a=\"x; charset=utf-8\"; CHARSET = gbk",
-            "text/plain;charset=iso-8859-1",
-            "text/plain;charset=",
-        ] {
-            let error = check(header::CONTENT_TYPE, kind).expect_err(kind);
-            assert!(error.contains("utf-8"), "{error}");
-        }
     }
 
     #[test]

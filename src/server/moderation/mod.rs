@@ -17,8 +17,8 @@ use std::io;
 use std::net::IpAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{SystemTime, UNIX_EPOCH};
 
+use jiff::Timestamp;
 use parking_lot::{Mutex, MutexGuard};
 
 use crate::protocol::RoomName;
@@ -32,10 +32,10 @@ pub use rules::{AccessRequest, Denied, Rules, TooManyBans};
 
 /// A cheap handle on the rules; see the [module docs](self).
 #[derive(Clone, Debug)]
-pub struct Moderation(Arc<Shared>);
+pub struct Moderation(Arc<ModerationState>);
 
 #[derive(Debug)]
-struct Shared {
+struct ModerationState {
     /// The file of the rules; `None` if they are in the store.
     path: Option<PathBuf>,
     rules: Mutex<Rules>,
@@ -68,7 +68,7 @@ impl Moderation {
     }
 
     fn new(rules: Rules, path: Option<PathBuf>) -> Self {
-        Self(Arc::new(Shared {
+        Self(Arc::new(ModerationState {
             path,
             rules: Mutex::new(rules),
             writing: Mutex::default(),
@@ -150,9 +150,7 @@ impl Moderation {
 
 /// Returns the time in milliseconds since 1970 UTC.
 fn now_millis() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
+    Timestamp::now().as_millisecond().unsigned_abs()
 }
 
 #[cfg(test)]

@@ -183,13 +183,6 @@ mod tests {
     }
 
     #[test]
-    fn a_batch_has_a_message_on_each_line_and_empty_lines_are_ignored() {
-        let body = "{\"text\":\"one\"}\r\n\n  {\"text\":\"two\",\"from\":\"ann\",\"key\":\"k\"}";
-
-        assert_eq!(texts(body), Ok(vec!["one".to_owned(), "two".to_owned()]));
-    }
-
-    #[test]
     fn a_byte_order_mark_is_ignored_before_json_and_kept_in_a_text() {
         let marked = |format: BodyFormat, body: &str| {
             let body = format!("\u{feff}{body}");

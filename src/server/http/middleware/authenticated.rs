@@ -34,13 +34,7 @@ pub(in crate::server::http) fn principal(
     headers: &HeaderMap,
     uri: &Uri,
 ) -> Result<Principal, TokenError> {
-    if state.verifier.is_open() {
-        return Ok(Principal::open());
-    }
-
-    state
-        .verifier
-        .principal(token(headers, uri)?.as_deref(), unix_time().as_secs())
+    verify(state, || token(headers, uri))
 }
 
 /// Returns the principal of a request by the token in its `Authorization` header only.
@@ -50,14 +44,19 @@ pub(in crate::server::http) fn header_principal(
     state: &AppState,
     headers: &HeaderMap,
 ) -> Result<Principal, TokenError> {
-    if state.verifier.is_open() {
+    verify(state, || at_most_one(bearer_tokens(headers)))
+}
+
+/// Returns the principal with the token that `find` returns. In open mode no token is needed.
+fn verify(
+    state: &AppState,
+    find: impl FnOnce() -> Result<Option<String>, TokenError>,
+) -> Result<Principal, TokenError> {
+    let AppState { verifier, .. } = state;
+    if verifier.is_open() {
         return Ok(Principal::open());
     }
-
-    let token = at_most_one(bearer_tokens(headers))?;
-    state
-        .verifier
-        .principal(token.as_deref(), unix_time().as_secs())
+    verifier.principal(find()?.as_deref(), unix_time().as_secs())
 }
 
 /// Returns the key of the quota for messages of `principal` as `id` from `host`.

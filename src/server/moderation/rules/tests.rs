@@ -84,31 +84,6 @@ fn a_ban_is_lifted_with_its_room_and_with_any_address_of_its_host() {
 }
 
 #[test]
-fn a_closed_room_admits_no_clients_and_its_history_can_be_read() {
-    let mut rules = Rules::default();
-    let class = room("class");
-    rules.close(ClosedRoom {
-        room: class.clone(),
-        reason: Some("over".to_owned()),
-        by: "ops".to_owned(),
-        since: 1,
-    });
-    let request = AccessRequest::new(None, IpAddr::from([10, 0, 0, 1]), &class);
-
-    let denied = rules.admit(&request, 5).expect_err("closed");
-    assert_eq!(
-        denied.to_string(),
-        "the room is closed until an operator opens it: over"
-    );
-    assert_eq!(rules.admit_reader(&request, 5), Ok(()));
-    assert_eq!(admit(&rules, None, "10.0.0.1", "other", 5), Ok(()));
-
-    assert!(rules.open(&class));
-    assert!(!rules.open(&class), "it is open");
-    assert_eq!(rules.admit(&request, 5), Ok(()));
-}
-
-#[test]
 fn of_several_bans_the_longest_is_reported() {
     let rules = rules([
         ban(id("eve"), None, Some(100)),

@@ -18,9 +18,8 @@ mod trace;
 mod backup;
 pub(in crate::server::http) mod messages;
 
-use std::time::{SystemTime, UNIX_EPOCH};
-
 use axum::{Extension, Router};
+use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use utoipa::IntoResponses;
 use utoipa_axum::router::OpenApiRouter;
@@ -130,9 +129,7 @@ fn check_reason(reason: Option<String>) -> Result<Option<String>, ApiError> {
 
 /// Returns the time in milliseconds since 1970 UTC.
 pub(in crate::server::http) fn now_millis() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |since| since.as_millis() as u64)
+    Timestamp::now().as_millisecond().unsigned_abs()
 }
 
 /// Returns the page size from the query's `limit`.
