@@ -70,8 +70,11 @@ impl AccessArgs {
     /// Returns the server at `url`.
     pub(super) fn server(&self, url: ServerUrl) -> Result<Server, Failure> {
         // An invalid file is reported even if it is not needed.
-        let named = self.ca.as_deref().map(Tls::of_file).transpose();
-        let tls = match named.map_err(|error| Failure::argument("--ca", error))? {
+        let named = self.ca.as_deref().map(|file| {
+            let name = format!("--ca {}", file.display());
+            Tls::of_file(file).map_err(|error| Failure::argument(&name, error))
+        });
+        let tls = match named.transpose()? {
             _ if !url.is_secure() => None,
             Some(tls) => Some(tls),
             None => {

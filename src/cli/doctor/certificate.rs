@@ -1,7 +1,7 @@
 //! The check of the server's certificate: issuer, name and expiry.
 
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use tokio::net::TcpStream;
 use tokio_rustls::rustls::pki_types::{ServerName, UnixTime};
@@ -39,10 +39,12 @@ pub(super) async fn check(
         )?;
 
     let chain = stream.get_ref().1.peer_certificates().unwrap_or_default();
-    let now = UnixTime::now().as_secs();
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .unwrap_or_default();
     // The expiry is determined by checking the certificate at later times.
     let ends = |later: Duration| {
-        let then = UnixTime::since_unix_epoch(Duration::from_secs(now) + later);
+        let then = UnixTime::since_unix_epoch(now + later);
         match tls.check(chain, name, then) {
             Err(Error::InvalidCertificate(CertificateError::ExpiredContext {
                 not_after, ..
@@ -50,7 +52,10 @@ pub(super) async fn check(
             _ => None,
         }
     };
-    let left = |end: UnixTime| end.as_secs().saturating_sub(now) / DAY_SECONDS;
+    let left = |end: UnixTime| {
+        let left = Duration::from_secs(end.as_secs()).saturating_sub(now);
+        left.as_secs() / DAY_SECONDS
+    };
 
     let host = name.to_str();
     match (ends(SOON), ends(AGES)) {

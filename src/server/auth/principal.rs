@@ -207,23 +207,6 @@ mod tests {
     }
 
     #[test]
-    fn a_client_with_a_token_has_the_id_of_the_token() {
-        let ann = Principal::with_token(id("ann"), Grants::default(), 7);
-
-        assert_eq!(ann.user_id(None), Ok(Some(id("ann"))));
-        assert_eq!(ann.user_id(Some(id("ann"))), Ok(Some(id("ann"))));
-        assert_eq!(ann.user_id(Some(id("Ann"))), Err(AuthError::Id));
-    }
-
-    #[test]
-    fn a_guest_cannot_choose_an_id() {
-        let guest = Principal::guest(Grants::everywhere(Access::Read));
-
-        assert_eq!(guest.user_id(None), Ok(None));
-        assert_eq!(guest.user_id(Some(id("ann"))), Err(AuthError::Id));
-    }
-
-    #[test]
     fn bans_apply_to_the_authenticated_id_or_else_to_the_claimed_one() {
         let ann = id("ann");
         let other = id("other");

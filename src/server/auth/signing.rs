@@ -14,7 +14,7 @@ use crate::server::auth::{Grants, KeyFileError};
 pub enum SigningKeyError {
     /// Not a valid secret or JWK set.
     #[error("allowed is {0}")]
-    Key(#[from] KeyFileError),
+    Key(KeyFileError),
     /// A public key.
     #[error("a public key only verifies tokens; use the file with the private key")]
     Public,
@@ -62,7 +62,7 @@ impl SigningKey {
     /// # Errors
     /// The first problem of the file, and what is allowed instead.
     pub fn parse(file: &[u8], kid: Option<&str>) -> Result<Self, SigningKeyError> {
-        let (algorithm, key, kid) = match KeyFile::parse(file)? {
+        let (algorithm, key, kid) = match KeyFile::parse(file).map_err(SigningKeyError::Key)? {
             KeyFile::Pem(text) => {
                 let (algorithm, key) = pem(text)?;
                 (algorithm, key, kid.map(str::to_owned))
@@ -72,7 +72,7 @@ impl SigningKey {
                 (Algorithm::HS256, EncodingKey::from_secret(&secret), kid)
             }
             KeyFile::Secret(secret) => {
-                check_secret(secret)?;
+                check_secret(secret).map_err(SigningKeyError::Key)?;
                 let key = EncodingKey::from_secret(secret);
                 (Algorithm::HS256, key, kid.map(str::to_owned))
             }
@@ -130,7 +130,7 @@ fn secret_of_set(
     text: &str,
     kid: Option<&str>,
 ) -> Result<(Vec<u8>, Option<String>), SigningKeyError> {
-    let keys = jwks(text)?;
+    let keys = jwks(text).map_err(SigningKeyError::Key)?;
     let jwk = match (kid, keys.as_slice()) {
         (None, [single]) => single,
         (None, _) => return Err(SigningKeyError::WhichKid),
@@ -141,7 +141,7 @@ fn secret_of_set(
     };
 
     let secret = jwk.secret().ok_or(SigningKeyError::Kid)?;
-    check_secret(&secret)?;
+    check_secret(&secret).map_err(SigningKeyError::Key)?;
     Ok((secret, jwk.kid.clone()))
 }
 

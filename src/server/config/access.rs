@@ -56,12 +56,11 @@ pub(super) fn verifier(reader: &mut ConfigReader<'_>) -> (Verifier, Option<PathB
 pub(super) fn tls(reader: &mut ConfigReader<'_>) -> Option<Tls> {
     let certificate = reader.optional("tls-cert", value::file);
     let key = reader.optional("tls-key", value::file);
-    if reader.is_given("tls-cert") != reader.is_given("tls-key") {
-        if reader.is_given("tls-cert") {
-            reader.reject("tls-key", "the file with the private key of --tls-cert");
-        } else {
-            reader.reject("tls-cert", "the file with the certificate of --tls-key");
-        }
+    if certificate.is_some() && !reader.is_given("tls-key") {
+        reader.reject("tls-key", "the file with the private key of --tls-cert");
+    }
+    if key.is_some() && !reader.is_given("tls-cert") {
+        reader.reject("tls-cert", "the file with the certificate of --tls-key");
     }
 
     match Tls::open(certificate?, key?) {

@@ -19,7 +19,7 @@ struct SettingArgs {
     /// Folder with the page's files [default: the files inside the program, else 'site' beside it, else target/site]
     #[arg(long, value_name = "FOLDER")]
     site: Option<String>,
-    /// Where messages are stored: 'sqlite:FILE' (in the --data folder unless FILE is an absolute path), 'memory', or, for several nodes, 'nats://[USER:PASSWORD@]HOST:PORT[,HOST:PORT]' ('tls://…' with TLS)
+    /// Location of the messages: 'sqlite:FILE' (in the --data folder unless FILE is an absolute path), 'memory', or, for several nodes, 'nats://[USER:PASSWORD@]HOST:PORT[,HOST:PORT]' ('tls://…' with TLS)
     #[arg(long, value_name = "STORE", default_value = "sqlite:fanfare.db")]
     store: String,
     /// NATS credentials file (JWT and seed)
@@ -40,7 +40,7 @@ struct SettingArgs {
     /// Data folder (created if missing)
     #[arg(long, value_name = "FOLDER", default_value = "data")]
     data: String,
-    /// When messages are acknowledged with SQLite: 'disk' (after fsync) or 'process' (they survive kill -9, but not a power failure)
+    /// Durability of acknowledged messages with SQLite: 'disk' (after fsync) or 'process' (they survive kill -9, but not a power failure)
     #[arg(long, value_name = "LEVEL", default_value = "disk")]
     durability: String,
     /// Check the whole database at startup: 'yes' or 'no'

@@ -7,14 +7,20 @@ use axum::http::request::Parts;
 use serde::de::value::StringDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer};
 use serde::{Deserialize, Deserializer};
+use utoipa::IntoParams;
 
 use crate::protocol::{Epoch, Offset, Position, RoomName, UserId};
 use crate::server::http::error::ApiError;
 use crate::server::hub::Resume;
 
 /// The room in the path.
-#[derive(Debug)]
-pub(super) struct InRoom(pub(super) RoomName);
+#[derive(Debug, IntoParams)]
+#[into_params(names("room"), parameter_in = Path)]
+pub(super) struct InRoom(
+    /// 1 to 128 of `A-Z a-z 0-9 - _ . : @ ~ /`, with `/` as `%2F`
+    #[param(value_type = String)]
+    pub(super) RoomName,
+);
 
 /// The query parameters. Unknown ones are ignored; repeated ones are an error.
 #[derive(Debug)]

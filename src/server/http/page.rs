@@ -22,14 +22,12 @@ use tracing::warn;
 
 use crate::app::{Form, InitialHistory, Snapshot, shell};
 use crate::protocol::RoomName;
-use crate::server::auth::{Embedding, Principal, Right};
-use crate::server::http::client::ClientAddress;
+use crate::server::auth::Embedding;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::{InRoom, Query};
-use crate::server::http::middleware::authenticated::Authenticated;
+use crate::server::http::middleware::authenticated::AuthenticatedClient;
 use crate::server::http::shares::AddressShare;
 use crate::server::http::{AppState, headers};
-use crate::server::moderation::AccessRequest;
 use crate::server::store::Span;
 
 /// The number of messages in a page. Its scripts load older ones on demand.
@@ -38,9 +36,8 @@ const MAX_MESSAGES: usize = 50;
 /// Renders the page of the lobby, or redirects to the room in the query.
 pub(super) async fn lobby(
     Shared(state): Shared<AppState>,
-    Extension(client): Extension<ClientAddress>,
     Extension(share): Extension<Arc<AddressShare>>,
-    Authenticated(principal): Authenticated,
+    client: AuthenticatedClient,
     Query(choice): Query<Choice>,
     request: Request,
 ) -> Result<Response, ApiError> {
@@ -53,27 +50,25 @@ pub(super) async fn lobby(
 
     let reader = ReaderPreferences::of(share, request.headers());
     let lobby = RoomName::lobby();
-    page(&state, &principal, client, lobby, &choice, &reader, request).await
+    page(&state, &client, lobby, &choice, &reader, request).await
 }
 
 /// Renders the page of the room in the path.
 pub(super) async fn room(
     Shared(state): Shared<AppState>,
-    Extension(client): Extension<ClientAddress>,
     Extension(share): Extension<Arc<AddressShare>>,
-    Authenticated(principal): Authenticated,
+    client: AuthenticatedClient,
     InRoom(room): InRoom,
     Query(choice): Query<Choice>,
     request: Request,
 ) -> Result<Response, ApiError> {
     let reader = ReaderPreferences::of(share, request.headers());
-    page(&state, &principal, client, room, &choice, &reader, request).await
+    page(&state, &client, room, &choice, &reader, request).await
 }
 
 async fn page(
     state: &AppState,
-    principal: &Principal,
-    client: ClientAddress,
+    client: &AuthenticatedClient,
     room: RoomName,
     choice: &Choice,
     reader: &ReaderPreferences,
@@ -90,24 +85,13 @@ async fn page(
         name: reader.name.clone(),
         ..Form::default()
     };
-    let may_read = may_read(state, principal, client, &room);
+    let may_read = client.check_read(state, &room).is_ok();
     render(state, may_read, room, reader, form, StatusCode::OK).await
 }
 
 /// Returns a deduplication key for a form, so that a message that is posted twice is stored once.
 fn new_key() -> String {
     format!("form-{:032x}", fastrand::u128(..))
-}
-
-/// Returns true if `principal` has the right to read `room`, and `client` is not banned from it.
-fn may_read(
-    state: &AppState,
-    principal: &Principal,
-    client: ClientAddress,
-    room: &RoomName,
-) -> bool {
-    let guest = AccessRequest::new(principal.proven(), client.0, room);
-    principal.may(Right::Read, room) && state.moderation.admit_reader(&guest).is_ok()
 }
 
 async fn render(

@@ -1,4 +1,4 @@
-//! `/admin`: the admin page, rendered anew for each request. It shows and does the same as the API under
+//! `/admin`: the admin page, rendered for each request. It shows and does the same as the API under
 //! `/api/v1/admin`.
 //!
 //! # Invariants

@@ -1,18 +1,14 @@
 //! `DELETE …/messages/{offset}`: deletes a message of one's own.
 
+use axum::Json;
 use axum::extract::{Path, State as Shared};
-use axum::{Extension, Json};
 
 use crate::protocol::admin::DeletedMessage;
 use crate::protocol::{Offset, RoomName};
-use crate::server::auth::Right;
 use crate::server::http::AppState;
-use crate::server::http::client::ClientAddress;
 use crate::server::http::error::{AdminError, ApiError, ErrorBody};
-use crate::server::http::extract;
-use crate::server::http::middleware::authenticated::{Authenticated, rate_limit_key};
-use crate::server::moderation::AccessRequest;
-use crate::server::session::IpBucket;
+use crate::server::http::extract::{self, InRoom};
+use crate::server::http::middleware::authenticated::{AuthenticatedClient, rate_limit_key};
 use crate::server::store::{Deleted, Span};
 
 /// Delete a message of your own.
@@ -23,7 +19,7 @@ use crate::server::store::{Deleted, Span};
     delete,
     path = "/api/v1/rooms/{room}/messages/{offset}",
     params(
-        ("room" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 - _ . : @ ~ /`, with `/` as `%2F`"),
+        InRoom,
         ("offset" = u64, Path, description = "The message's offset"),
     ),
     responses(
@@ -38,20 +34,17 @@ use crate::server::store::{Deleted, Span};
 )]
 pub(super) async fn delete(
     Shared(state): Shared<AppState>,
-    Extension(ClientAddress(address)): Extension<ClientAddress>,
-    Authenticated(principal): Authenticated,
+    client: AuthenticatedClient,
     Path((room, offset)): Path<(String, String)>,
 ) -> Result<Json<DeletedMessage>, ApiError> {
     let name = RoomName::parse(&room)?;
     let offset = extract::offset("offset", &offset)?;
-    principal.check(Right::Write, &name)?;
-    let author = principal.proven().ok_or(ApiError::Unverified)?;
+    client.check_write(&state, &name)?;
+    let author = client.principal.proven().ok_or(ApiError::Unverified)?;
+    let key = rate_limit_key(&client.principal, author.clone(), client.host());
     state
-        .moderation
-        .admit(&AccessRequest::new(Some(author), address, &name))?;
-    let host = IpBucket::of(address);
-    let key = rate_limit_key(&principal, author.clone(), host);
-    state.quotas.post(host, &[(key, 1)], state.hub.now())?;
+        .quotas
+        .post(client.host(), &[(key, 1)], state.hub.now())?;
 
     let room = state.hub.room(&name).await?;
     let no_message = || AdminError::NoMessage {

@@ -1,20 +1,17 @@
 //! `GET …/messages`: the messages of a room, in pages.
 
+use axum::Json;
 use axum::extract::State as Shared;
-use axum::{Extension, Json};
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 
 use crate::protocol::{Epoch, Offset, Publication};
-use crate::server::auth::Right;
 use crate::server::http::AppState;
 use crate::server::http::api::search::SearchWords;
-use crate::server::http::client::ClientAddress;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, InRoom, Query};
-use crate::server::http::middleware::authenticated::Authenticated;
+use crate::server::http::middleware::authenticated::AuthenticatedClient;
 use crate::server::hub::Room;
-use crate::server::moderation::AccessRequest;
 use crate::server::store::{Bounds, Span};
 
 /// The messages in a page if the query has no `limit`.
@@ -101,7 +98,7 @@ struct MessageDescription {
 #[utoipa::path(
     get,
     path = "/api/v1/rooms/{room}/messages",
-    params(("room" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 - _ . : @ ~ /`, with `/` as `%2F`"), HistoryParams),
+    params(InRoom, HistoryParams),
     responses(
         (status = 200, description = "A page", body = History),
         (status = 400, description = "`bad_name`, `bad_parameter`, with its name", body = ErrorBody),
@@ -113,15 +110,11 @@ struct MessageDescription {
 )]
 pub(super) async fn history(
     Shared(state): Shared<AppState>,
-    Extension(ClientAddress(address)): Extension<ClientAddress>,
-    Authenticated(principal): Authenticated,
+    client: AuthenticatedClient,
     InRoom(room): InRoom,
     Query(params): Query<HistoryParams>,
 ) -> Result<Json<History>, ApiError> {
-    principal.check(Right::Read, &room)?;
-    state
-        .moderation
-        .admit_reader(&AccessRequest::new(principal.proven(), address, &room))?;
+    client.check_read(&state, &room)?;
 
     let query = HistoryQuery::parse(params)?;
     if matches!(query.range, HistoryRange::Search(..)) && !state.hub.store().is_searchable() {

@@ -1,18 +1,15 @@
 //! `GET …/presence`: the members of a room.
 
+use axum::Json;
 use axum::extract::State as Shared;
-use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::protocol::UserId;
-use crate::server::auth::Right;
 use crate::server::http::AppState;
-use crate::server::http::client::ClientAddress;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::InRoom;
-use crate::server::http::middleware::authenticated::Authenticated;
-use crate::server::moderation::AccessRequest;
+use crate::server::http::middleware::authenticated::AuthenticatedClient;
 use crate::server::room::PresentMember;
 
 /// The members of a room.
@@ -44,7 +41,7 @@ struct PresenceMember {
 #[utoipa::path(
     get,
     path = "/api/v1/rooms/{room}/presence",
-    params(("room" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 - _ . : @ ~ /`, with `/` as `%2F`")),
+    params(InRoom),
     responses(
         (status = 200, description = "The members", body = PresenceResponse),
         (status = 400, description = "`bad_name`", body = ErrorBody),
@@ -55,14 +52,10 @@ struct PresenceMember {
 )]
 pub(super) async fn presence(
     Shared(state): Shared<AppState>,
-    Extension(ClientAddress(address)): Extension<ClientAddress>,
-    Authenticated(principal): Authenticated,
+    client: AuthenticatedClient,
     InRoom(room): InRoom,
 ) -> Result<Json<PresenceResponse>, ApiError> {
-    principal.check(Right::Read, &room)?;
-    state
-        .moderation
-        .admit_reader(&AccessRequest::new(principal.proven(), address, &room))?;
+    client.check_read(&state, &room)?;
 
     let room = state.hub.room(&room).await?;
     let (count, present) = state.hub.present(&room).await;

@@ -1,10 +1,8 @@
 //! `POST …/messages`: publishes one message or a batch, and responds once it is stored.
 
 use std::collections::HashMap;
-use std::net::IpAddr;
 use std::sync::Arc;
 
-use axum::Extension;
 use axum::Json;
 use axum::extract::State as Shared;
 use axum::http::{HeaderMap, StatusCode};
@@ -12,18 +10,16 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::protocol::{Epoch, Key, Offset, RoomName, UserId};
-use crate::server::auth::{Principal, Right};
+use crate::server::auth::Right;
 use crate::server::http::AppState;
 use crate::server::http::api::RequestBody;
 use crate::server::http::api::message::{BodyFormat, MAX_BATCH_MESSAGES, NewMessage};
-use crate::server::http::client::ClientAddress;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::InRoom;
-use crate::server::http::middleware::authenticated::{Authenticated, rate_limit_key};
+use crate::server::http::middleware::authenticated::{AuthenticatedClient, rate_limit_key};
 use crate::server::hub::Room;
 use crate::server::moderation::AccessRequest;
 use crate::server::room::Draft;
-use crate::server::session::IpBucket;
 use crate::server::store::{StoreError, Stored};
 
 /// The header with the deduplication key of a message, like `key` in JSON.
@@ -90,7 +86,7 @@ impl From<Stored> for StoredPosition {
     post,
     path = "/api/v1/rooms/{room}/messages",
     params(
-        ("room" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 - _ . : @ ~ /`, with `/` as `%2F`"),
+        InRoom,
         ("Idempotency-Key" = Option<String>, Header,
             description = "`key` of a single message; in a batch each line has its own"),
     ),
@@ -113,20 +109,14 @@ impl From<Stored> for StoredPosition {
 )]
 pub(super) async fn publish(
     Shared(state): Shared<AppState>,
-    Extension(ClientAddress(address)): Extension<ClientAddress>,
-    Authenticated(principal): Authenticated,
+    client: AuthenticatedClient,
     InRoom(room): InRoom,
     headers: HeaderMap,
     body: RequestBody,
 ) -> Result<(StatusCode, Json<Published>), ApiError> {
     // Checked before the body is read.
-    principal.check(Right::Write, &room)?;
-    state
-        .moderation
-        .admit(&AccessRequest::new(principal.proven(), address, &room))?;
-    state
-        .quotas
-        .check_post(IpBucket::of(address), state.hub.now())?;
+    client.check_write(&state, &room)?;
+    state.quotas.check_post(client.host(), state.hub.now())?;
     let format = BodyFormat::of(&headers)?;
 
     let max_message = state.connection.max_message;
@@ -146,9 +136,9 @@ pub(super) async fn publish(
 
     let drafts = messages
         .into_iter()
-        .map(|message| message.into_draft(&principal))
+        .map(|message| message.into_draft(&client.principal))
         .collect::<Result<_, _>>()?;
-    let (room, stored) = store(&state, &principal, address, &room, drafts).await?;
+    let (room, stored) = store(&state, &client, &room, drafts).await?;
 
     let mut stored = stored.into_iter().map(StoredPosition::from);
     let positions = match format {
@@ -168,28 +158,24 @@ pub(super) async fn publish(
     Ok((StatusCode::CREATED, Json(published)))
 }
 
-/// Stores `drafts` in the room `name`, without other messages in between, within the rate limits of `principal` and
-/// `address`. Returns the room and the result of each draft.
+/// Stores `drafts` in the room `name`, without other messages in between, within the rate limits of `client`. Returns
+/// the room and the result of each draft.
 pub(in crate::server::http) async fn store(
     state: &AppState,
-    principal: &Principal,
-    address: IpAddr,
+    client: &AuthenticatedClient,
     name: &RoomName,
     drafts: Vec<Draft>,
 ) -> Result<(Arc<Room>, Vec<Stored>), ApiError> {
     for draft in &drafts {
-        let id = principal.proven_or(Some(draft.from()));
-        state
-            .moderation
-            .admit(&AccessRequest::new(id, address, name))?;
+        let id = client.principal.proven_or(Some(draft.from()));
+        let request = AccessRequest::new(id, client.address, name);
+        state.moderation.admit(&request)?;
     }
-    check_rate_limits(state, principal, address, &drafts)?;
+    check_rate_limits(state, client, &drafts)?;
 
     let room = state.hub.room(name).await?;
-    if room.is_new() && !principal.may(Right::Admin, name) {
-        state
-            .quotas
-            .create_room(IpBucket::of(address), state.hub.now())?;
+    if room.is_new() && !client.principal.may(Right::Admin, name) {
+        state.quotas.create_room(client.host(), state.hub.now())?;
     }
 
     let stored = room.publish_batch(drafts).await?;
@@ -200,11 +186,10 @@ fn no_result() -> StoreError {
     StoreError::Unavailable("the store returned no result for the message".to_owned())
 }
 
-/// Counts `drafts` in the rate limits of their senders and of `address`: all of them, or none.
+/// Counts `drafts` in the rate limits of their senders and of the address: all of them, or none.
 fn check_rate_limits(
     state: &AppState,
-    principal: &Principal,
-    address: IpAddr,
+    client: &AuthenticatedClient,
     drafts: &[Draft],
 ) -> Result<(), ApiError> {
     let limit = state
@@ -219,10 +204,11 @@ fn check_rate_limits(
     for draft in drafts {
         *counts.entry(draft.from()).or_default() += 1;
     }
-    let host = IpBucket::of(address);
+    let host = client.host();
+    let key = |id: &UserId| rate_limit_key(&client.principal, id.clone(), host);
     let counts: Vec<_> = counts
         .into_iter()
-        .map(|(id, count)| (rate_limit_key(principal, id.clone(), host), count))
+        .map(|(id, count)| (key(id), count))
         .collect();
 
     Ok(state.quotas.post(host, &counts, state.hub.now())?)

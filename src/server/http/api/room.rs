@@ -1,18 +1,15 @@
 //! `GET …/rooms/{room}`: the bounds and the members of a room.
 
+use axum::Json;
 use axum::extract::State as Shared;
-use axum::{Extension, Json};
 use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::protocol::{Epoch, Offset, RoomName};
-use crate::server::auth::Right;
 use crate::server::http::AppState;
-use crate::server::http::client::ClientAddress;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::InRoom;
-use crate::server::http::middleware::authenticated::Authenticated;
-use crate::server::moderation::AccessRequest;
+use crate::server::http::middleware::authenticated::AuthenticatedClient;
 use crate::server::store::Bounds;
 
 /// A room.
@@ -42,7 +39,7 @@ pub(super) struct RoomDescription {
 #[utoipa::path(
     get,
     path = "/api/v1/rooms/{room}",
-    params(("room" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 - _ . : @ ~ /`, with `/` as `%2F`")),
+    params(InRoom),
     responses(
         (status = 200, description = "The room", body = RoomDescription),
         (status = 400, description = "`bad_name`", body = ErrorBody),
@@ -53,14 +50,10 @@ pub(super) struct RoomDescription {
 )]
 pub(super) async fn describe(
     Shared(state): Shared<AppState>,
-    Extension(ClientAddress(address)): Extension<ClientAddress>,
-    Authenticated(principal): Authenticated,
+    client: AuthenticatedClient,
     InRoom(name): InRoom,
 ) -> Result<Json<RoomDescription>, ApiError> {
-    principal.check(Right::Read, &name)?;
-    state
-        .moderation
-        .admit_reader(&AccessRequest::new(principal.proven(), address, &name))?;
+    client.check_read(&state, &name)?;
 
     let room = state.hub.room(&name).await?;
     let (count, _members) = state.hub.present(&room).await;

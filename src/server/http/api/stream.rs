@@ -15,11 +15,10 @@ use crate::protocol::{Epoch, UserId};
 use crate::server::auth::Right;
 use crate::server::http::AppState;
 use crate::server::http::answer::IsLogStream;
-use crate::server::http::client::ClientAddress;
 use crate::server::http::connection_table::ConnectionPermit;
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, InRoom, Query};
-use crate::server::http::middleware::authenticated::Authenticated;
+use crate::server::http::middleware::authenticated::AuthenticatedClient;
 use crate::server::http::middleware::listener::Endless;
 use crate::server::http::negotiation::{self, Offer};
 use crate::server::moderation::AccessRequest;
@@ -67,7 +66,7 @@ pub(super) struct StreamParams {
     get,
     path = "/api/v1/rooms/{room}/stream",
     params(
-        ("room" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 - _ . : @ ~ /`, with `/` as `%2F`"),
+        InRoom,
         StreamParams,
         ("Last-Event-ID" = Option<String>, Header, description = "EPOCH:OFFSET, the `id` of the last event received"),
         ("Accept" = Option<String>, Header,
@@ -91,13 +90,13 @@ pub(super) struct StreamParams {
 )]
 pub(super) async fn stream(
     Shared(state): Shared<AppState>,
-    Extension(ClientAddress(address)): Extension<ClientAddress>,
-    Authenticated(principal): Authenticated,
+    client: AuthenticatedClient,
     Extension(permit): Extension<Arc<ConnectionPermit>>,
     InRoom(room): InRoom,
     Query(params): Query<StreamParams>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
+    let AuthenticatedClient { principal, address } = client;
     principal.check(Right::Read, &room)?;
     let id = principal.present_as(params.id.as_deref().map(UserId::parse).transpose()?)?;
     state.moderation.admit(&AccessRequest::new(

@@ -1,13 +1,17 @@
 //! Authentication of requests: the extractor of the token in the header, the subprotocol or the query.
 
+use std::net::IpAddr;
+
 use axum::extract::FromRequestParts;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderName, Uri, header};
 
-use crate::protocol::{TOKEN_SUBPROTOCOL_PREFIX, UserId};
-use crate::server::auth::{Principal, TokenError};
+use crate::protocol::{RoomName, TOKEN_SUBPROTOCOL_PREFIX, UserId};
+use crate::server::auth::{Principal, Right, TokenError};
 use crate::server::http::AppState;
+use crate::server::http::client::ClientAddress;
 use crate::server::http::error::ApiError;
+use crate::server::moderation::AccessRequest;
 use crate::server::session::{IpBucket, RateLimitKey};
 use crate::server::transport::unix_time;
 
@@ -16,15 +20,57 @@ const TOKEN_PARAMETER: &str = "token";
 /// The scheme of `Authorization` (RFC 6750 section 2.1). Other schemes are ignored; they may belong to a proxy.
 const BEARER: &str = "bearer";
 
-/// The principal of a request, as an extractor.
+/// The client of a request, as an extractor.
 #[derive(Debug)]
-pub(in crate::server::http) struct Authenticated(pub(in crate::server::http) Principal);
+pub(in crate::server::http) struct AuthenticatedClient {
+    pub(in crate::server::http) principal: Principal,
+    pub(in crate::server::http) address: IpAddr,
+}
 
-impl FromRequestParts<AppState> for Authenticated {
+impl FromRequestParts<AppState> for AuthenticatedClient {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, state: &AppState) -> Result<Self, ApiError> {
-        Ok(Self(principal(state, &parts.headers, &parts.uri)?))
+        let principal = principal(state, &parts.headers, &parts.uri)?;
+        // A layer around all routes adds the address to every request.
+        let client = parts.extensions.get::<ClientAddress>();
+        let ClientAddress(address) = *client.ok_or(ApiError::NotFound)?;
+        Ok(Self { principal, address })
+    }
+}
+
+impl AuthenticatedClient {
+    /// Checks that the client may read `room`, which may be closed.
+    ///
+    /// # Errors
+    /// If it has no right to, or is banned.
+    pub(in crate::server::http) fn check_read(
+        &self,
+        state: &AppState,
+        room: &RoomName,
+    ) -> Result<(), ApiError> {
+        self.principal.check(Right::Read, room)?;
+        let request = AccessRequest::new(self.principal.proven(), self.address, room);
+        Ok(state.moderation.admit_reader(&request)?)
+    }
+
+    /// Checks that the client may write in `room`, as far as possible without a message.
+    ///
+    /// # Errors
+    /// If it has no right to, it is banned, or the room is closed.
+    pub(in crate::server::http) fn check_write(
+        &self,
+        state: &AppState,
+        room: &RoomName,
+    ) -> Result<(), ApiError> {
+        self.principal.check(Right::Write, room)?;
+        let request = AccessRequest::new(self.principal.proven(), self.address, room);
+        Ok(state.moderation.admit(&request)?)
+    }
+
+    /// Returns the bucket of the client's address in limits.
+    pub(in crate::server::http) fn host(&self) -> IpBucket {
+        IpBucket::of(self.address)
     }
 }
 

@@ -50,10 +50,42 @@ pub(super) struct ConnectionRateLimit {
 #[derive(Debug)]
 struct ConnectionRateState {
     limiters: Limiters<IpBucket>,
-    /// Refusals since the last log line about them.
+    refusals: LogLimit,
+}
+
+/// The limit on log lines about events that may be frequent.
+#[derive(Debug)]
+pub(super) struct LogLimit {
+    /// The shortest time between two lines.
+    interval: Duration,
+    /// Events since the last line.
     unlogged: u64,
-    /// The time of that log line.
+    /// The time of the last line.
     logged: Option<Tick>,
+}
+
+impl LogLimit {
+    pub(super) const fn new(interval: Duration) -> Self {
+        Self {
+            interval,
+            unlogged: 0,
+            logged: None,
+        }
+    }
+
+    /// Counts an event at `now`. Returns the number of events since the last line if another line is due.
+    pub(super) fn count(&mut self, now: Tick) -> Option<u64> {
+        self.unlogged += 1;
+        if self
+            .logged
+            .is_some_and(|logged| now.since(logged) < self.interval)
+        {
+            return None;
+        }
+
+        self.logged = Some(now);
+        Some(std::mem::take(&mut self.unlogged))
+    }
 }
 
 /// The reason for which a connection is refused.
@@ -79,8 +111,7 @@ impl ConnectionRateLimit {
     ) -> Self {
         let state = ConnectionRateState {
             limiters: Limiters::new(rate),
-            unlogged: 0,
-            logged: None,
+            refusals: LogLimit::new(LOG_INTERVAL),
         };
 
         Self {
@@ -147,17 +178,9 @@ impl ConnectionRateLimit {
 
     /// Logs the refusal of `address`, with at most one line per interval, so that a flood does not fill the log.
     pub(super) fn log(&self, address: IpAddr, reason: impl fmt::Display) {
-        let now = self.clock.now();
-        let mut state = self.state.lock();
-        state.unlogged += 1;
-
-        if state
-            .logged
-            .is_none_or(|logged| now.since(logged) >= LOG_INTERVAL)
-        {
-            info!(address = %address.to_canonical(), refused = state.unlogged, %reason, "refused");
-            state.unlogged = 0;
-            state.logged = Some(now);
+        let due = self.state.lock().refusals.count(self.clock.now());
+        if let Some(refused) = due {
+            info!(address = %address.to_canonical(), refused, %reason, "refused");
         }
     }
 

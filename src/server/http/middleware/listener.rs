@@ -22,14 +22,15 @@ use hyper::service::{Service, service_fn};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{Notify, OwnedSemaphorePermit, Semaphore, mpsc, watch};
-use tokio::time::Instant;
 use tower::{Layer, ServiceExt};
 use tracing::{debug, warn};
 
 use crate::server::auth::Proxies;
 use crate::server::http::connection_table::{ConnectionPermit, ConnectionTable};
 use crate::server::http::malformed;
-use crate::server::http::middleware::connection_limit::{ConnectionRateLimit, ConnectionRefusal};
+use crate::server::http::middleware::connection_limit::{
+    ConnectionRateLimit, ConnectionRefusal, LogLimit,
+};
 use crate::server::http::middleware::request_limit::{
     self, MAX_HEAD_BYTES, MAX_HEADERS, RequestLimit,
 };
@@ -175,14 +176,14 @@ pub async fn serve(
     };
     let app = from_fn_with_state(request_limit, request_limit::check).layer(router);
 
-    let mut failures = AcceptFailures::default();
+    let mut failures = LogLimit::new(LOG_INTERVAL);
     // Nothing is sent: the channel closes when every connection has dropped its sender.
     let (open, mut all_closed) = mpsc::channel::<Infallible>(1);
 
     loop {
         let (stream, peer) = tokio::select! {
             () = stopped(&mut stop) => break,
-            accepted = accept(&listener, &mut failures) => accepted,
+            accepted = accept(&listener, &clock, &mut failures) => accepted,
         };
         let Some(AcceptedConnection {
             stream,
@@ -342,29 +343,6 @@ impl ConnectionLimits {
     }
 }
 
-/// Failures of `accept`, which are logged at intervals.
-#[derive(Debug, Default)]
-struct AcceptFailures {
-    unlogged: u64,
-    logged: Option<Instant>,
-}
-
-impl AcceptFailures {
-    fn log(&mut self, error: &std::io::Error) {
-        self.unlogged += 1;
-
-        if self
-            .logged
-            .is_none_or(|logged| logged.elapsed() >= LOG_INTERVAL)
-        {
-            let failures = self.unlogged;
-            warn!(%error, failures, "could not accept connections");
-            self.unlogged = 0;
-            self.logged = Some(Instant::now());
-        }
-    }
-}
-
 /// Waits until `stop` is set or its sender is dropped.
 async fn stopped(stop: &mut watch::Receiver<bool>) {
     // An error means that the sender is dropped.
@@ -372,7 +350,11 @@ async fn stopped(stop: &mut watch::Receiver<bool>) {
 }
 
 /// Waits for the next connection.
-async fn accept(listener: &TcpListener, failures: &mut AcceptFailures) -> (TcpStream, SocketAddr) {
+async fn accept(
+    listener: &TcpListener,
+    clock: &RunClock,
+    failures: &mut LogLimit,
+) -> (TcpStream, SocketAddr) {
     loop {
         match listener.accept().await {
             Ok(accepted) => return accepted,
@@ -383,7 +365,9 @@ async fn accept(listener: &TcpListener, failures: &mut AcceptFailures) -> (TcpSt
                     ErrorKind::ConnectionAborted | ErrorKind::ConnectionReset
                 ) => {}
             Err(error) => {
-                failures.log(&error);
+                if let Some(failures) = failures.count(clock.now()) {
+                    warn!(%error, failures, "could not accept connections");
+                }
                 tokio::time::sleep(ACCEPT_RETRY_DELAY).await;
             }
         }

@@ -13,17 +13,14 @@ use axum::response::{AppendHeaders, IntoResponse, Redirect, Response};
 
 use crate::app::{Form, Reason};
 use crate::protocol::{Key, RoomName, UserId};
-use crate::server::auth::{Principal, Right};
 use crate::server::http::AppState;
 use crate::server::http::api::{self, RequestBody};
-use crate::server::http::client::ClientAddress;
 use crate::server::http::error::ApiError;
 use crate::server::http::extract::InRoom;
-use crate::server::http::middleware::authenticated::Authenticated;
+use crate::server::http::middleware::authenticated::AuthenticatedClient;
 use crate::server::http::page::reader::{ReaderPreferences, name_cookie};
-use crate::server::http::page::{may_read, new_key, render};
+use crate::server::http::page::{new_key, render};
 use crate::server::http::shares::AddressShare;
-use crate::server::moderation::AccessRequest;
 use crate::server::room::Draft;
 
 /// The bytes in a form for one byte of text, like `%0A`.
@@ -45,9 +42,8 @@ struct PublishForm {
 /// Publishes the message in the page's form.
 pub(in crate::server::http) async fn publish_form(
     Shared(state): Shared<AppState>,
-    Extension(client): Extension<ClientAddress>,
     Extension(share): Extension<Arc<AddressShare>>,
-    Authenticated(principal): Authenticated,
+    client: AuthenticatedClient,
     InRoom(room): InRoom,
     headers: HeaderMap,
     body: RequestBody,
@@ -69,7 +65,7 @@ pub(in crate::server::http) async fn publish_form(
         .saturating_add(OTHER_FIELDS_BYTES);
 
     // The body is read only if the client may write.
-    let form = match may_write(&state, &principal, client, &room) {
+    let form = match client.check_write(&state, &room) {
         Ok(()) => body.read(limit, |body| Ok(PublishForm::parse(body))).await,
         Err(error) => Err(error),
     };
@@ -77,7 +73,7 @@ pub(in crate::server::http) async fn publish_form(
         Ok(form) => form,
         Err(error) => {
             let empty = PublishForm::default();
-            return refuse(&state, &principal, client, room, &reader, empty, error).await;
+            return refuse(&state, &client, room, &reader, empty, error).await;
         }
     };
     if form.text.trim().is_empty() {
@@ -88,7 +84,7 @@ pub(in crate::server::http) async fn publish_form(
         "" => None,
         name => Some(UserId::parse(name)?),
     };
-    let stored = match principal.user_id(from) {
+    let stored = match client.principal.user_id(from) {
         Err(error) => Err(ApiError::from(error)),
         Ok(_) if form.text.len() > max_message => Err(ApiError::TooBig {
             what: "message",
@@ -98,7 +94,7 @@ pub(in crate::server::http) async fn publish_form(
             let from = from.unwrap_or_else(UserId::anonymous);
             // Forms of this page have a valid key; others are stored without one.
             let draft = Draft::text(from.clone(), Key::parse(&form.key).ok(), &form.text);
-            api::store(&state, &principal, client.0, &room, vec![draft])
+            api::store(&state, &client, &room, vec![draft])
                 .await
                 .map(|_| from)
         }
@@ -109,7 +105,7 @@ pub(in crate::server::http) async fn publish_form(
             let cookie = AppendHeaders(name_cookie(&from, &state.site.base));
             Ok((cookie, redirect_to_page(&state, &room)).into_response())
         }
-        Err(error) => refuse(&state, &principal, client, room, &reader, form, error).await,
+        Err(error) => refuse(&state, &client, room, &reader, form, error).await,
     }
 }
 
@@ -119,8 +115,7 @@ pub(in crate::server::http) async fn publish_form(
 /// Returns `error` if the page has no text for it.
 async fn refuse(
     state: &AppState,
-    principal: &Principal,
-    client: ClientAddress,
+    client: &AuthenticatedClient,
     room: RoomName,
     reader: &ReaderPreferences,
     posted: PublishForm,
@@ -134,23 +129,8 @@ async fn refuse(
         refused: Some(reason),
     };
 
-    let may_read = may_read(state, principal, client, &room);
+    let may_read = client.check_read(state, &room).is_ok();
     render(state, may_read, room, reader, form, status).await
-}
-
-/// Checks that `principal` may write in `room`, as far as possible without the message.
-fn may_write(
-    state: &AppState,
-    principal: &Principal,
-    client: ClientAddress,
-    room: &RoomName,
-) -> Result<(), ApiError> {
-    principal.check(Right::Write, room)?;
-    state
-        .moderation
-        .admit(&AccessRequest::new(principal.proven(), client.0, room))?;
-
-    Ok(())
 }
 
 /// Returns the redirect to the page of `room`.

@@ -11,7 +11,7 @@ use crate::server::http::AppState;
 use crate::server::http::api::admin::OperatorErrors;
 use crate::server::http::api::admin::operator::Operator;
 use crate::server::http::error::{AdminError, ApiError, ErrorBody};
-use crate::server::http::extract;
+use crate::server::http::extract::{self, InRoom};
 use crate::server::metrics::{self, AdminAction};
 use crate::server::store::Deleted;
 
@@ -23,7 +23,7 @@ use crate::server::store::Deleted;
     delete,
     path = "/api/v1/admin/rooms/{room}/messages/{offset}",
     params(
-        ("room" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 - _ . : @ ~ /`, with `/` as `%2F`"),
+        InRoom,
         ("offset" = u64, Path, description = "The message's offset"),
     ),
     responses(

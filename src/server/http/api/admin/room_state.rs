@@ -24,7 +24,7 @@ use crate::server::moderation::RuleChange;
 #[utoipa::path(
     post,
     path = "/api/v1/admin/rooms/{room}/close",
-    params(("room" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 - _ . : @ ~ /`, with `/` as `%2F`")),
+    params(InRoom),
     request_body(content = CloseRequest),
     responses(
         (status = 200, description = "The room is closed", body = RoomState),
@@ -76,7 +76,7 @@ pub(in crate::server::http) async fn close_room(
 #[utoipa::path(
     post,
     path = "/api/v1/admin/rooms/{room}/open",
-    params(("room" = String, Path, description = "1 to 128 of `A-Z a-z 0-9 - _ . : @ ~ /`, with `/` as `%2F`")),
+    params(InRoom),
     responses(
         (status = 200, description = "The room is open; it may have been open before", body = RoomState),
         (status = 400, description = "`bad_name`", body = ErrorBody),
