@@ -19,11 +19,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use sha1::{Digest, Sha1};
 
-use crate::protocol::Epoch;
-use crate::protocol::Key;
-use crate::protocol::Offset;
-use crate::protocol::RoomName;
-use crate::protocol::UserId;
+use crate::protocol::{Epoch, Key, Offset, RoomName, UserId};
 use crate::server::room::{Draft, Frame, Payload};
 
 /// The name of the header.
@@ -134,8 +130,12 @@ impl StreamEntry {
 
     /// Returns an id for NATS that no other message has, except one with the same room, sender and key.
     pub(super) fn message_id(&self, room: &RoomName) -> String {
-        match (&self.key, &self.by) {
-            (Some(key), _) => message_id(room, &self.from, key),
+        match (&self.key, self.by) {
+            // NUL is a safe separator: neither a room name nor a user id may contain it.
+            (Some(key), _) => {
+                let digest = Sha1::digest(format!("{room}\0{}\0{}", self.from, key.as_str()));
+                STANDARD_NO_PAD.encode(digest)
+            }
             (None, Some(by)) => by.to_string(),
             (None, None) => String::new(),
         }
@@ -203,13 +203,6 @@ pub(super) fn payload(draft: &Draft) -> Bytes {
         Payload::Text(text) => Bytes::copy_from_slice(text.as_bytes()),
         Payload::Binary(bytes) => Bytes::copy_from_slice(bytes),
     }
-}
-
-/// Returns a digest that is unique to the room, the sender and the key. NUL is a safe separator: neither a room name
-/// nor a user id may contain it.
-fn message_id(room: &RoomName, from: &UserId, key: &Key) -> String {
-    let digest = Sha1::digest(format!("{room}\0{from}\0{}", key.as_str()));
-    STANDARD_NO_PAD.encode(digest)
 }
 
 /// The first token of the messages of rooms; the room's token follows.
@@ -428,7 +421,8 @@ mod tests {
         let id = |room: &str, from: &str, key: &str| {
             let room = RoomName::parse(room).expect("a name");
             let from = UserId::parse(from).expect("an id");
-            message_id(&room, &from, &Key::parse(key).expect("a key"))
+            let draft = Draft::text(from, Key::parse(key).ok(), "");
+            StreamEntry::new(&draft, 5, ID).message_id(&room)
         };
 
         assert_eq!(id("a", "b", "c"), id("a", "b", "c"));

@@ -105,32 +105,33 @@ impl NatsLogin {
         servers: &NatsServers,
         options: ConnectOptions,
     ) -> Result<ConnectOptions, NatsError> {
-        let unreadable = |path: &Path, source| NatsError::File {
-            path: path.to_owned(),
-            source,
-        };
-
         Ok(match self {
             Self::Address => match servers.login() {
                 Some((user, Some(password))) => options.user_and_password(user, password),
                 Some((token, None)) => options.token(token),
                 None => options,
             },
-            Self::Credentials(path) => read_text(path)
-                .and_then(|text| options.credentials(&text))
-                .map_err(|source| unreadable(path, source))?,
-            Self::Nkey(path) => {
-                let seed = read_text(path).map_err(|source| unreadable(path, source))?;
-                options.nkey(seed.trim().to_owned())
+            Self::Credentials(path) => {
+                let credentials = options.credentials(&read_text(path)?);
+                credentials.map_err(|error| unreadable(path, error))?
             }
+            Self::Nkey(path) => options.nkey(read_text(path)?.trim().to_owned()),
         })
     }
 }
 
 /// Reads a credentials file.
-fn read_text(path: &Path) -> io::Result<String> {
-    let bytes = small_file::read(path, small_file::MAX_BYTES)?;
-    String::from_utf8(bytes).map_err(|_| ErrorKind::InvalidData.into())
+fn read_text(path: &Path) -> Result<String, NatsError> {
+    let bytes = small_file::read(path, small_file::MAX_BYTES);
+    let text = bytes.and_then(|bytes| {
+        String::from_utf8(bytes).map_err(|_| io::Error::from(ErrorKind::InvalidData))
+    });
+    text.map_err(|error| unreadable(path, error))
+}
+
+fn unreadable(path: &Path, source: io::Error) -> NatsError {
+    let path = path.to_owned();
+    NatsError::File { path, source }
 }
 
 /// The configuration of a [`NatsStore`](super::NatsStore).
@@ -190,40 +191,12 @@ pub enum NatsError {
         /// The size of the largest possible message with its header, in bytes.
         needed: usize,
     },
-    /// A message of a batch that is too large.
-    #[error(
-        "message {number} of the batch is {size} bytes with its headers; the limit of NATS is {limit} ({setting}). \
-         No message of the batch is stored"
-    )]
-    TooLarge {
-        /// The number of the message in the batch, from 1.
-        number: usize,
-        /// Its size with its headers, in bytes.
-        size: usize,
-        /// The limit of NATS in bytes.
-        limit: usize,
-        /// The setting of NATS that limits it.
-        setting: &'static str,
-    },
-    /// A batch of which only the first messages are stored.
-    #[error("the first {stored} of {messages} messages are stored, then: {problem}")]
-    Partial {
-        /// The number of stored messages.
-        stored: usize,
-        /// The number of messages of the batch.
-        messages: usize,
-        /// The error of the next message.
-        problem: String,
-    },
     /// A request that JetStream rejected or did not answer.
     #[error("a request to the NATS stream failed: {0}")]
     Request(String),
     /// A publish that NATS rejected for a reason that affects all publishes.
     #[error("NATS rejected the message: {0}")]
     Publish(String),
-    /// A publish that NATS rejected because of the message itself.
-    #[error("NATS rejected the message: {0}")]
-    Message(String),
     /// A publish that NATS rejected because another message was stored first.
     #[error("another message was stored first; send it again")]
     Conflict,
@@ -232,9 +205,9 @@ pub enum NatsError {
         "NATS did not confirm the message in time, so it may or may not be stored; send it again with the same key"
     )]
     Unconfirmed,
-    /// A store that cannot be read or written to, for this reason.
+    /// A call that is rejected for another reason.
     #[error("{0}")]
-    Unavailable(String),
+    Rejected(String),
     /// A room that was released in the meantime.
     #[error("the room is not open; try again")]
     NotOpen,
@@ -271,7 +244,7 @@ impl From<PublishError> for NatsError {
             TimedOut => Self::Unconfirmed,
             WrongLastMessageId | WrongLastSequence => Self::Conflict,
             BrokenPipe | Other | StreamNotFound if !is_too_large => Self::Publish(reason),
-            _ => Self::Message(reason),
+            _ => Self::Rejected(format!("NATS rejected the message: {reason}")),
         }
     }
 }
@@ -376,7 +349,7 @@ impl HealthTracker {
         match &*self.health.borrow() {
             Health::Ready => Ok(()),
             Health::ReadOnly(reason) | Health::Unreachable(reason) | Health::Corrupt(reason) => {
-                Err(NatsError::Unavailable(reason.clone()))
+                Err(NatsError::Rejected(reason.clone()))
             }
         }
     }

@@ -18,9 +18,7 @@ use super::codec::Record;
 use super::connection::NatsError;
 use super::room_state::page;
 use super::rooms::Rooms;
-use crate::protocol::Epoch;
-use crate::protocol::Offset;
-use crate::protocol::RoomName;
+use crate::protocol::{Epoch, Offset, RoomName};
 use crate::server::room::Frame;
 use crate::server::store::{Limit, Page, Span};
 

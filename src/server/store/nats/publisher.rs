@@ -40,10 +40,10 @@ use tracing::warn;
 
 use super::codec::{PublishId, Record, StreamEntry, payload};
 use super::connection::NatsError;
+use super::room_state::RoomState;
 use super::rooms::Rooms;
 use super::streams::Streams;
-use crate::protocol::Offset;
-use crate::protocol::RoomName;
+use crate::protocol::{Offset, RoomName};
 use crate::server::metrics;
 use crate::server::room::{Draft, Frame};
 use crate::server::store::changes::{Call, ChangeSender, LogChange, StoreFuture};
@@ -136,8 +136,9 @@ impl Publisher {
         is_batch: bool,
     ) -> StoreFuture<Vec<Stored>> {
         let (call, result) = self.changes.begin(room, drafts.len());
-        let queue = self.queue.lock();
-        match (self.reserve(&drafts), &*queue) {
+
+        match (self.reserve(&drafts), &*self.queue.lock()) {
+            (Err(error), _) => self.finish_call(call, Err(error.into())),
             (Ok(bytes), Some(queue)) => {
                 let append = Append {
                     call,
@@ -146,15 +147,13 @@ impl Publisher {
                     at,
                     _bytes: bytes,
                 };
-                // Sending fails only after the publisher has panicked. The call is dropped, so its result is an error.
+                // Sending fails only after a panic of the publisher. The call is dropped, so its result is an error.
                 let _ = queue.send(append);
             }
-            (Ok(_), None) => {
-                let closed = StoreError::Unavailable("the store is closed".to_owned());
-                self.finish_call(call, Err(closed));
-            }
-            (Err(error), _) => self.finish_call(call, Err(error.into())),
+            // The store is closed; the call is dropped, so its result is an error.
+            (Ok(_), None) => {}
         }
+
         result
     }
 
@@ -163,11 +162,11 @@ impl Publisher {
         self.streams().health.check_writable()?;
         let bytes: usize = drafts.iter().map(Draft::size).sum();
         let permits = bytes.min(MAX_PENDING_BYTES) as u32;
-        self.bytes.clone().try_acquire_many_owned(permits).map_err(|_| {
-            let reason = format!(
-                "messages of more than {MAX_PENDING_BYTES} bytes wait for NATS on this node; try again later"
-            );
-            NatsError::Unavailable(reason)
+        let reserved = self.bytes.clone().try_acquire_many_owned(permits);
+        reserved.map_err(|_| {
+            NatsError::Rejected(format!(
+                "this message and those that wait for NATS exceed {MAX_PENDING_BYTES} bytes; try again later"
+            ))
         })
     }
 
@@ -243,9 +242,11 @@ impl Publisher {
         let (room, at) = (&append.call.room, append.at);
         let mut messages = self.messages(append)?;
 
-        if let Some(draft) = append.drafts.first()
-            && let Some(stored) = self.publish_first(room, draft, at).await?
-        {
+        // After a duplicate the room is still empty, so the next message may be the first.
+        for draft in &append.drafts {
+            let Some(stored) = self.publish_first(room, draft, at).await? else {
+                break;
+            };
             results.push(ready(Ok(stored)).boxed());
             messages.pop_front();
         }
@@ -309,13 +310,11 @@ impl Publisher {
             let ack = ready(Ok(ack));
             self.confirm(room.clone(), at, pending, ack).boxed()
         }));
-        sent.map_err(|error| match results.len() {
-            0 => error,
-            stored => NatsError::Partial {
-                stored,
-                messages: append.drafts.len(),
-                problem: error.to_string(),
-            },
+        sent.map_err(|error| match (results.len(), append.drafts.len()) {
+            (0, _) => error,
+            (stored, messages) => NatsError::Rejected(format!(
+                "the first {stored} of {messages} messages are stored, then: {error}"
+            )),
         })
     }
 
@@ -458,7 +457,12 @@ impl Publisher {
         if bounds.first == Offset(0) || !(bounds.first..=bounds.head).contains(&offset) {
             return Ok(Deleted::NotKept);
         }
-        if self.has_tombstone(room, sequence) {
+
+        let is_deleted = || {
+            let has_tombstone = |room: &mut RoomState| room.tombstones.get(sequence).is_some();
+            self.rooms.with(room, has_tombstone) == Some(true)
+        };
+        if is_deleted() {
             self.streams().erase(sequence).await?;
             return Ok(Deleted::Before);
         }
@@ -469,7 +473,7 @@ impl Publisher {
             // Another node may have deleted it, so the consumer must catch up first.
             let newest = self.streams().last_sequence().await?;
             self.rooms.wait_for(newest).await?;
-            return Ok(if self.has_tombstone(room, sequence) {
+            return Ok(if is_deleted() {
                 Deleted::Before
             } else {
                 Deleted::NotKept
@@ -500,13 +504,6 @@ impl Publisher {
         } else {
             Deleted::Now
         })
-    }
-
-    fn has_tombstone(&self, room: &RoomName, offset: u64) -> bool {
-        let has = self
-            .rooms
-            .with(room, |room| room.tombstones.get(offset).is_some());
-        has == Some(true)
     }
 }
 

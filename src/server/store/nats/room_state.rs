@@ -14,9 +14,7 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use super::codec::Record;
-use crate::protocol::Epoch;
-use crate::protocol::Offset;
-use crate::protocol::RoomName;
+use crate::protocol::{Epoch, Offset, RoomName};
 use crate::server::memory::Memory;
 use crate::server::room::Frame;
 use crate::server::store::changes::LogChange;

@@ -218,7 +218,7 @@ impl Rooms {
             Ok(_) => Ok(()),
             Err(_elapsed) => {
                 let reason = "this node has not received the newest messages yet; try again";
-                Err(NatsError::Unavailable(reason.to_owned()))
+                Err(NatsError::Rejected(reason.to_owned()))
             }
         }
     }

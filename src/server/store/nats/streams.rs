@@ -26,8 +26,7 @@ use futures::TryStreamExt;
 
 use super::codec::{COMMANDS, HEADS, ROOMS, RULES, Record, StreamSubject, Subjects, TOMBSTONES};
 use super::connection::{HealthTracker, NatsError, NatsSettings, REQUEST_TIMEOUT};
-use crate::protocol::Epoch;
-use crate::protocol::RoomName;
+use crate::protocol::{Epoch, RoomName};
 
 /// The prefix of the stream's description. The number of times that the stream has lost messages follows.
 const DESCRIPTION: &str = "Fanfare's rooms, life ";
@@ -318,12 +317,10 @@ impl Streams {
 
         let size = size + ADDED_HEADERS;
         if size > limit {
-            return Err(NatsError::TooLarge {
-                number,
-                size,
-                limit,
-                setting,
-            });
+            return Err(NatsError::Rejected(format!(
+                "message {number} of the batch is {size} bytes with its headers; the limit of NATS is {limit} \
+                 ({setting}). No message of the batch is stored"
+            )));
         }
         Ok(())
     }
