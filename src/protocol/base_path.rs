@@ -3,14 +3,14 @@
 use std::fmt;
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 /// The longest base path, in bytes.
 const MAX_BYTES: usize = 256;
 
 /// The prefix of every path of a server, like `/chat`; empty if the server has its host to itself.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
-#[serde(into = "String")]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
 pub struct BasePath(Arc<str>);
 
 /// The error for a text that is not a base path.
@@ -75,6 +75,13 @@ impl BasePath {
 impl fmt::Display for BasePath {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.0)
+    }
+}
+
+impl TryFrom<String> for BasePath {
+    type Error = BasePathError;
+    fn try_from(path: String) -> Result<Self, BasePathError> {
+        Self::parse(&format!("{path}/"))
     }
 }
 

@@ -6,8 +6,6 @@ use serde::{Deserialize, Serialize};
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum ErrorCode {
-    /// The frame is not a JSON object.
-    BadJson,
     /// The `type` is unknown.
     UnknownType,
     /// A field is missing, has the wrong type or is out of bounds.
@@ -22,6 +20,9 @@ pub enum ErrorCode {
     NotAllowed,
     /// The store cannot accept messages now.
     StoreUnavailable,
+    /// The frame is not a JSON object. Clients also read codes of newer servers as this one.
+    #[serde(other)]
+    BadJson,
 }
 
 impl ErrorCode {
@@ -64,7 +65,15 @@ mod tests {
     #[test]
     fn a_code_has_the_same_name_in_a_frame_and_in_a_metric() {
         for code in ErrorCode::ALL {
-            assert_eq!(serde_json::to_value(code).expect("JSON"), code.as_str());
+            let name = serde_json::to_value(code).expect("JSON");
+            assert_eq!(name, code.as_str());
+            assert_eq!(serde_json::from_value::<ErrorCode>(name).ok(), Some(code));
         }
+    }
+
+    #[test]
+    fn a_client_reads_the_code_of_a_newer_server() {
+        let code = serde_json::from_str(r#""room_on_fire""#);
+        assert_eq!(code.ok(), Some(ErrorCode::BadJson));
     }
 }
