@@ -11,7 +11,6 @@ use std::time::Duration;
 
 use crate::app::link::pieces;
 use crate::app::live::MessageList;
-use crate::app::markup::Element;
 use crate::app::{InitialHistory, Locale};
 use crate::protocol::{Body, Command, Epoch, Key, Offset, Publication, RoomName, UserId};
 use crate::server::auth::{Grants, Proxies, ProxyHeader, Right};
@@ -228,10 +227,6 @@ const CASES: &[Case] = &[
     ("links of one scheme", |n| links("http://a.b ".repeat(n))),
     ("schemes without a link", |n| links("https://) ".repeat(n))),
     ("incomplete schemes", |n| links("http".repeat(n))),
-    ("text to escape", |n| {
-        let text = "<&\"".repeat(n);
-        Box::new(move || drop(Element::new("p").text(text.clone()).to_html()))
-    }),
     ("a search for a text that almost occurs", |n| {
         search("a".repeat(2 * n), format!("{}b", "a".repeat(n)))
     }),

@@ -7,18 +7,17 @@
 //!
 //! - [`protocol`] both sides: names and codes that travel. No I/O; names nothing else of ours.
 //! - [`client`] both sides: the client's half of the protocol, without I/O; the page and the command line use it.
-//! - `browser` wasm only: one socket, kept alive. Never names `app`.
+//! - [`browser`] both sides: the browser's API, for effects, tasks and event handlers of the page. Never names `app`.
 //! - [`app`] both sides: the page. Never names `server`; the server hands it a `Snapshot`.
 //! - `server` native only: wire, rooms, sessions, hub, transport, HTTP. Its `mod.rs` lists its own floors.
 //! - `cli` native only: `serve`, `admin`, `check-config`, `export`, `import`, and the clients `send`, `listen`, `bench`,
 //!   `verify`, `doctor`.
 //!
-//! A floor names only floors below it. Only this file, `app::live`, and the `mod` lines of the admin page depend on
-//! the side that is compiled. `end2end/server/shape.rs` checks both rules.
+//! A floor names only floors below it. Only this file and the `mod` lines of the admin page depend on the side that
+//! is compiled. `end2end/server/shape.rs` checks both rules.
 
 pub mod protocol;
 pub mod client;
-#[cfg(feature = "hydrate")]
 pub mod browser;
 pub mod app;
 #[cfg(feature = "ssr")]

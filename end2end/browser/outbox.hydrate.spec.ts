@@ -203,7 +203,7 @@ test('a message that was stored long ago and never confirmed is not sent again',
       await acked;
       socket.close();
       const [epoch, offset] = position!.split(':');
-      localStorage.setItem(`fanfare.outbox.${room}/0000000000001-k`, `1\n${id}\n${epoch}\n${offset}\nsecond`);
+      localStorage.setItem(`fanfare.outbox.${room} 0000000000001-k`, `1\n${id}\n${epoch}\n${offset}\nsecond`);
     },
     [room.slice('/r/'.length), id, epochOffset] as const,
   );

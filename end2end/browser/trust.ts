@@ -20,7 +20,7 @@ export function poster(request: APIRequestContext, server: Server, room: string)
 export async function holdsOnlyText(page: Page): Promise<void> {
   const found = await page.evaluate(() => {
     const all = [...document.querySelectorAll('*')];
-    const strange = 'iframe, object, embed, img, image, video, audio, style, base, meta[http-equiv], math, marquee, details, template';
+    const strange = 'iframe, object, embed, img:not(.qr), image, video, audio, style, base, meta[http-equiv], math, marquee, details, template';
     const rows = [...document.querySelectorAll('#result .rows *')].map((element) => element.tagName);
     const links = [...document.querySelectorAll<HTMLAnchorElement>('#result a')];
     return {

@@ -176,7 +176,6 @@ const GATES: &[&str] = &[
     "src/protocol/mod.rs",
     "src/app/mod.rs",
     "src/app/i18n/mod.rs",
-    "src/app/live/mod.rs",
 ];
 
 /// A source file.
@@ -376,18 +375,6 @@ fn a_floor_names_only_floors_below_it() {
                 );
             }
         }
-    }
-}
-
-#[test]
-fn only_the_hydrated_page_names_the_browser() {
-    for source in files("src/app", "rs") {
-        let names_browser = source.code().any(|line| line.contains("crate::browser"));
-        assert!(
-            !names_browser || source.path.starts_with("src/app/live/hydrate/"),
-            "{}",
-            source.path
-        );
     }
 }
 

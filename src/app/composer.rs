@@ -6,28 +6,21 @@
 //!
 //! Without JavaScript the form is posted, and the server responds with the page.
 
-use leptos::ev::KeyboardEvent;
+use leptos::ev::{KeyboardEvent, SubmitEvent};
+use leptos::html::Textarea;
 use leptos::prelude::*;
-use leptos::wasm_bindgen::JsCast;
-use leptos::web_sys::{Event, HtmlTextAreaElement};
 
-use super::dynamic::{effect, find, on, set, show, still};
 use super::i18n::use_text;
 use super::live::{RoomState, SendResult};
 use super::snapshot::Form;
-use crate::protocol::BasePath;
-use crate::protocol::RoomName;
-
-const FORM: &str = "compose";
-const INPUT: &str = "msg";
-const NOTICE: &str = "notice";
+use crate::protocol::{BasePath, RoomName};
 
 /// The maximum number of visible lines. Longer text scrolls.
-const MOST_LINES: usize = 8;
+const MAX_LINES: usize = 8;
 
 /// The `keyCode` of a key that an input method handles. Safari ends a composition before its Enter key event, so
 /// `isComposing` is false there and only this code identifies the key.
-const TAKEN_BY_INPUT_METHOD: u32 = 229;
+const INPUT_METHOD_KEY: u32 = 229;
 
 /// The message form, with `#msg` and `#send`.
 #[component]
@@ -39,131 +32,112 @@ pub fn Composer(
 ) -> impl IntoView {
     let text = use_text();
     let live = expect_context::<RoomState>();
-    let lines = RwSignal::new(1_usize);
-    // Set if the user sent a message and the page will not reconnect.
-    let kept = RwSignal::new(false);
-    let label = (text.message_to)(&room);
     let address = expect_context::<BasePath>().join(&format!("/r/{room}"));
-    let Form {
-        key,
-        name,
-        text: unsent,
-        refused,
-    } = form;
+    let label = (text.message_to)(&room);
 
-    let input = || find::<HtmlTextAreaElement>(INPUT);
-    let measure = move || {
-        if let Some(field) = input() {
-            let typed = field.value();
-            lines.set(typed.split('\n').count().min(MOST_LINES));
-            live.keep_draft(&typed);
+    let input = NodeRef::<Textarea>::new();
+    let lines = RwSignal::new(1_usize);
+    let notice = RwSignal::new(form.refused.map(text.not_sent));
+
+    let read = move || input.get_untracked().map(|input| input.value());
+    let write = move |text: &str| {
+        if let Some(input) = input.get_untracked() {
+            input.set_value(text);
         }
     };
+    let focus = move || {
+        if let Some(input) = input.get_untracked() {
+            // Fails only without a window.
+            let _ = input.focus();
+        }
+    };
+    let measure = move || {
+        let typed = read().unwrap_or_default();
+        lines.set(typed.split('\n').count().min(MAX_LINES));
+        live.keep_draft(&typed);
+    };
     let send = move || {
-        let Some(field) = input() else { return };
-        let typed = field.value();
+        let typed = read().unwrap_or_default();
         if typed.trim().is_empty() {
             return;
         }
         match live.send(&typed) {
-            SendResult::Queued => field.set_value(""),
-            SendResult::Refused => kept.set(true),
+            SendResult::Queued => write(""),
+            SendResult::Refused => notice.set(Some(text.kept_refused)),
         }
         measure();
     };
 
-    on(FORM, "submit", move |event| {
+    let on_submit = move |event: SubmitEvent| {
         event.prevent_default();
         send();
-        if let Some(field) = input() {
-            // Fails only without a window.
-            let _ = field.focus();
-        }
-    });
-    on(INPUT, "keydown", move |event: Event| {
-        let Some(event) = event.dyn_ref::<KeyboardEvent>() else {
-            return;
-        };
-        let composing = event.is_composing() || event.key_code() == TAKEN_BY_INPUT_METHOD;
-        if event.key() == "Enter" && !event.shift_key() && !composing {
+        focus();
+    };
+    let on_keydown = move |event: KeyboardEvent| {
+        let is_composing = event.is_composing() || event.key_code() == INPUT_METHOD_KEY;
+        if event.key() == "Enter" && !event.shift_key() && !is_composing {
             event.prevent_default();
             send();
         }
-    });
-    on(INPUT, "input", move |_| {
-        kept.set(false);
+    };
+    let on_input = move |_| {
+        notice.set(None);
+        measure();
+    };
+
+    // Text typed before hydration wins over a draft from an earlier visit.
+    Effect::new(move |_| {
+        if let Some(draft) = live.draft()
+            && read().is_some_and(|typed| typed.is_empty())
+        {
+            write(&draft);
+        }
         measure();
     });
 
-    // Text typed before hydration wins over a draft from an earlier visit.
-    effect(move || {
-        if live.awake.get()
-            && let Some(field) = input()
-        {
-            if field.value().is_empty()
-                && let Some(draft) = live.draft()
-            {
-                field.set_value(&draft);
-            }
-            measure();
-        }
-    });
-
     // A withdrawn message is put before the current text.
-    effect(move || {
-        if let Some(taken) = live.taken_back.get()
-            && let Some(field) = input()
-        {
-            let typed = field.value();
-            let between = if typed.is_empty() { "" } else { "\n" };
-            field.set_value(&format!("{taken}{between}{typed}"));
+    Effect::new(move |_| {
+        if let Some(taken) = live.taken_back.get() {
+            let typed = read().unwrap_or_default();
+            let separator = if typed.is_empty() { "" } else { "\n" };
+            write(&format!("{taken}{separator}{typed}"));
             measure();
-            let _ = field.focus();
+            focus();
         }
     });
 
-    let notice = move || {
-        let refused = refused.filter(|_| !live.awake.get()).map(text.not_sent);
-        refused
-            .or_else(|| kept.get().then_some(text.kept_refused))
-            .unwrap_or_default()
-    };
-    set(INPUT, "rows", move || lines.get().to_string());
-    show(NOTICE, notice);
-
-    still(move || {
-        view! {
-            <form class="compose" id=FORM method="post" action=address>
-                <input type="hidden" name="key" value=key/>
-                <label class="unscripted as">
-                    {text.your_name} " " <input name="from" maxlength="64" value=name/>
-                </label>
-                <div class="box">
-                    <textarea
-                        id=INPUT
-                        name="text"
-                        rows="1"
-                        placeholder=label.clone()
-                        aria-label=label
-                        aria-describedby=NOTICE
-                        autocomplete="off"
-                        enterkeyhint="send"
-                        inner_html=as_html(&unsent)
-                    ></textarea>
-                    <button id="send" type="submit">
-                        {text.send}
-                    </button>
-                </div>
-                <p class="hint">
-                    <span class="notice" id=NOTICE role="status">{notice()}</span>
-                    <span class="keys">{text.keys}</span>
-                </p>
-            </form>
-        }
-    })
+    view! {
+        <form class="compose" method="post" action=address on:submit=on_submit>
+            <input type="hidden" name="key" value=form.key/>
+            <label class="unscripted as">
+                {text.your_name} " " <input name="from" maxlength="64" value=form.name/>
+            </label>
+            <div class="box">
+                <textarea
+                    id="msg"
+                    name="text"
+                    rows=lines
+                    placeholder=label.clone()
+                    aria-label=label
+                    aria-describedby="notice"
+                    autocomplete="off"
+                    enterkeyhint="send"
+                    node_ref=input
+                    on:keydown=on_keydown
+                    on:input=on_input
+                    inner_html=as_html(&form.text)
+                ></textarea>
+                <button id="send" type="submit">{text.send}</button>
+            </div>
+            <p class="hint">
+                <span class="notice" id="notice" role="status">{notice}</span>
+                <span class="keys">{text.keys}</span>
+            </p>
+        </form>
+    }
 }
 
-/// Returns `text` as HTML. A child node would get a hydration marker, which browsers show in the field.
+/// Returns `text` as the HTML content of a text area, whose children Leptos does not escape.
 fn as_html(text: &str) -> String {
     text.replace('&', "&amp;").replace('<', "&lt;")
 }

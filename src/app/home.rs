@@ -5,7 +5,6 @@
 use leptos::prelude::*;
 
 use super::composer::Composer;
-use super::dynamic::{on, still};
 use super::health::{self, Health};
 use super::i18n::{Locale, use_locale, use_text};
 use super::live::RoomState;
@@ -15,54 +14,55 @@ use super::search::{self, SearchPanel};
 use super::share::{self, Share};
 use super::snapshot::Form;
 use super::status::StatusBadge;
-use super::theme::ThemeSwitch;
+use super::theme::{Theme, ThemeSwitch};
 use super::timeline::Timeline;
 use crate::protocol::RoomName;
 
+/// The id of the side panel, for the button that opens it.
 const SIDE: &str = "side";
-const CONNECTION: &str = "connection";
 
 /// The page of one room.
 #[component]
 pub fn Home(
     /// The room that the page shows.
     room: RoomName,
+    /// The theme in which the server has rendered the page.
+    theme: Theme,
     /// The initial values of the form.
     form: Form,
 ) -> impl IntoView {
     let text = use_text();
-    let name = room.to_string();
+    let live = expect_context::<RoomState>();
 
-    let title = still(move || {
-        view! {
-            <button class="menu" type="button" popovertarget=SIDE aria-label=text.menu><Mark/></button>
-            <h1 class="room">{name}</h1>
-        }
-    });
-    let search = still(move || {
-        view! {
-            <button class="tool scripted" type="button" popovertarget=search::PANEL>{text.search}</button>
-        }
-    });
     view! {
         <div class="page">
             <header class="head">
-                {title}
+                <button class="menu" type="button" popovertarget=SIDE aria-label=text.menu><Mark/></button>
+                <h1 class="room">{room.to_string()}</h1>
                 <PresenceCount/>
                 <StatusBadge/>
-                {search}
+                <button class="tool scripted" type="button" popovertarget=search::PANEL>{text.search}</button>
             </header>
             <nav class="side" id=SIDE popover="auto" aria-label=text.menu>
                 <Rooms room=room.clone()/>
                 <Roster/>
                 <div class="tools">
-                    <Panels/>
-                    <ThemeSwitch/>
+                    <button class="tool scripted" type="button" popovertarget=share::PANEL>{text.share}</button>
+                    <button
+                        class="tool scripted"
+                        id="connection"
+                        type="button"
+                        popovertarget=health::PANEL
+                        on:click=move |_| live.check()
+                    >
+                        {text.connection}
+                    </button>
+                    <ThemeSwitch theme/>
                     <Languages/>
                 </div>
             </nav>
             <main class="main">
-                {still(move || view! { <p class="unscripted note">{text.unscripted}</p> })}
+                <p class="unscripted note">{text.unscripted}</p>
                 <Timeline room=room.clone()/>
                 <Composer room form/>
             </main>
@@ -73,34 +73,19 @@ pub fn Home(
     }
 }
 
-/// The buttons that open the panels.
-#[component]
-fn Panels() -> impl IntoView {
-    let text = use_text();
-    let live = expect_context::<RoomState>();
-    on(CONNECTION, "click", move |_| live.check());
-
-    still(move || {
-        view! {
-            <button class="tool scripted" type="button" popovertarget=share::PANEL>{text.share}</button>
-            <button class="tool scripted" id=CONNECTION type="button" popovertarget=health::PANEL>
-                {text.connection}
-            </button>
-        }
-    })
-}
-
 /// The links to the page in the other languages.
 #[component]
 fn Languages() -> impl IntoView {
     let locale = use_locale();
-    still(move || {
-        Locale::ALL.into_iter().filter(|other| *other != locale).map(|other| view! {
+    Locale::ALL
+        .into_iter()
+        .filter(|other| *other != locale)
+        .map(|other| view! {
             <a class="tool" hreflang=other.tag() lang=other.tag() href=format!("?{}={}", Locale::NAME, other.tag())>
                 {other.text().language}
             </a>
-        }).collect_view()
-    })
+        })
+        .collect_view()
 }
 
 /// The logo, a trumpet in the colour of the surrounding text. `public/favicon.svg` is the same drawing.

@@ -1,20 +1,53 @@
-//! The page of a room. The same code renders it on the server and hydrates it in the browser.
+//! The page of a room. The same components render it on the server and hydrate it in the browser.
 //!
-//! The server passes a [`Snapshot`] to [`shell`], and [`App`] shows it. Later changes arrive over the WebSocket
-//! through [`live`]. The browser keeps the server's HTML and changes its dynamic parts ([`dynamic`]); both sides draw
-//! only the rows of the log and the lists ([`markup`]). Rendering reads no clock, no random number and no browser
-//! API: these wait for an `Effect`.
+//! # Components
 //!
-//! The module never names `server` and has no server functions. Only `live` depends on the side that it is compiled
-//! for, and `admin` is left out of the browser's download.
+//! ```text
+//! App                     reads the Snapshot, provides RoomState, Locale and BasePath as contexts
+//! └─ Home                 the layout
+//!    ├─ PresenceCount, StatusBadge
+//!    ├─ Rooms, Roster, ThemeSwitch     the side panel
+//!    ├─ Timeline          the log: a window of its rows
+//!    │  └─ LogRow         a message or a gap
+//!    ├─ Composer          the message form
+//!    └─ SearchPanel, Share, Health     panels that open over the page
+//! ```
+//!
+//! # A message that arrives
+//!
+//! ```text
+//! WebSocket ─ Socket: Push ─ keep_connected: a batch ─ MessageList::receive ─ RoomState::messages (signal)
+//!                                                                                  │
+//!                     one row's RowView (memo) ─ LogRow        Timeline: RowViews (memo) ─ <For>
+//! ```
+//!
+//! The task in [`live::connection`] decodes frames and passes them to the [`live::MessageList`], at most twenty times a
+//! second. The list is a signal. `Timeline` reads the rows that are near the visible part of the log, `<For>` adds and
+//! removes rows by their ids, and each `LogRow` changes with its own [`live::RowView`] alone.
+//!
+//! # A message that is sent
+//!
+//! ```text
+//! Composer ─ RoomState::send ─ MessageList::send ─ a row "sending" in the log
+//!                 │                  └─ Effect: a Command ─ keep_connected ─ WebSocket
+//!                 └─ storage, until the server has stored the message
+//! ```
+//!
+//! The message is a row at once. When the `ack` arrives, the same row changes its state.
+//!
+//! # Rendering
+//!
+//! The server passes a [`Snapshot`] to [`shell`], which embeds it in the page. The first render of the browser reads the
+//! same snapshot and equals the HTML of the server, so hydration changes nothing. Rendering reads no clock, no random
+//! number and no browser API. Effects, event handlers and tasks do: they run after hydration, and never on the server.
+//! Times are in UTC until then.
+//!
+//! The module never names `server` and has no server functions. `admin` is left out of the browser's download.
 
 pub mod snapshot;
 pub mod problem;
 pub mod i18n;
 pub mod live;
-pub mod markup;
-pub mod drawing;
-pub mod dynamic;
 pub mod link;
 pub mod home;
 pub mod timeline;
@@ -96,11 +129,13 @@ pub fn App() -> impl IntoView {
         is_open,
         past,
         form,
-    } = live::snapshot();
+    } = Snapshot::of_page();
+    let live = RoomState::new(base.clone(), room.clone(), is_open, past);
 
     provide_context(base);
     provide_context(locale);
-    provide_context(RoomState::start(&room, is_open, past, theme));
+    provide_context(live);
+    Effect::new(move |_| live.start());
 
-    view! { <Home room form/> }
+    view! { <Home room theme form/> }
 }

@@ -2,31 +2,22 @@
 //!
 //! Without a connection the list is empty, because an old list may be wrong.
 
+use leptos::ev::SubmitEvent;
+use leptos::html::Input;
 use leptos::prelude::*;
-use leptos::web_sys::HtmlInputElement;
 
-use super::dynamic::{fill, find, list, on, show, still};
 use super::i18n::use_text;
-use super::live::{RoomPresence, RoomState};
-use super::markup::Element;
+use super::live::{MessageList, RoomState};
 use crate::protocol::UserId;
-
-const COUNT: &str = "presence";
-const MEMBERS: &str = "members";
-const OWN_NAME: &str = "own-name";
-const RENAME: &str = "rename";
-const RENAMED: &str = "renamed";
 
 /// The number of users, beside the name of the room.
 #[component]
 pub fn PresenceCount() -> impl IntoView {
     let text = use_text();
     let present = expect_context::<RoomState>().present;
-    let count = move |present: &Option<RoomPresence>| {
-        present.as_ref().map(|present| (text.here)(present.count))
-    };
-    show(COUNT, move || present.with(count).unwrap_or_default());
-    still(|| view! { <p class="presence" id=COUNT></p> })
+    let count = move || present.with(|present| present.as_ref().map(|present| present.count));
+
+    view! { <p class="presence" id="presence">{move || count().map(text.here)}</p> }
 }
 
 /// The names of the users, and the field that changes the own name.
@@ -34,84 +25,71 @@ pub fn PresenceCount() -> impl IntoView {
 pub fn Roster() -> impl IntoView {
     let text = use_text();
     let live = expect_context::<RoomState>();
+    let names = move || {
+        live.present
+            .with(|present| present.as_ref()?.names.clone())
+            .unwrap_or_default()
+    };
 
-    list(MEMBERS, move || {
-        let me = live.me.get();
-        let member = |name: &UserId| {
-            let you = if Some(name) == me.as_ref() {
-                text.you
-            } else {
-                ""
-            };
-            let name = Element::new("bdi").text(name.shown());
-            Element::new("li")
-                .with([name])
-                .text(" ")
-                .with([Element::new("span").class("quiet").text(you)])
-        };
-        live.present.with(|present| {
-            let names = present
-                .as_ref()
-                .map(|RoomPresence { names, .. }| names.as_deref().unwrap_or_default());
-            names.unwrap_or_default().iter().map(member).collect()
-        })
-    });
-
-    let names = still(move || {
-        view! {
+    view! {
+        <section class="scripted" aria-label=text.members>
             <h2>{text.members}</h2>
-            <ul class="members" id=MEMBERS></ul>
-        }
-    });
-
-    // With tokens, the name is fixed.
-    let own = live.is_open.then(|| view! { <OwnName/> });
-    view! { <section class="scripted" aria-label=text.members>{names} {own}</section> }
+            <ul class="members">
+                <For each=names key=UserId::clone let:name>
+                    <li>
+                        <bdi>{name.shown()}</bdi>
+                        " "
+                        <span class="quiet">
+                            {move || (live.me.get().as_ref() == Some(&name)).then_some(text.you)}
+                        </span>
+                    </li>
+                </For>
+            </ul>
+            // With tokens, the name is fixed.
+            {live.is_open.then(|| view! { <OwnName/> })}
+        </section>
+    }
 }
 
 #[component]
 fn OwnName() -> impl IntoView {
     let text = use_text();
     let live = expect_context::<RoomState>();
-    let notice = RwSignal::new("");
+    let field = NodeRef::<Input>::new();
+    let notice = RwSignal::new(None);
 
-    fill(OWN_NAME, move || {
-        live.me.get().map(|me| me.to_string()).unwrap_or_default()
-    });
-    show(RENAMED, move || notice.get());
-
-    on(RENAME, "submit", move |event| {
+    let rename = move |event: SubmitEvent| {
         event.prevent_default();
-        let Some(field) = find::<HtmlInputElement>(OWN_NAME) else {
+        let Some(field) = field.get_untracked() else {
             return;
         };
-        let typed = field.value();
-        notice.set(match UserId::parse(typed.trim()) {
+
+        notice.set(Some(match UserId::parse(field.value().trim()) {
             Err(_) => text.bad_name,
             // The server knows messages in flight by the old name and the key.
-            Ok(_)
-                if live
-                    .messages
-                    .with_untracked(|seen| seen.pending_count() > 0) =>
-            {
+            Ok(_) if live.messages.with_untracked(MessageList::pending_count) > 0 => {
                 text.rename_waits
             }
             Ok(name) => {
                 live.rename(name);
                 text.renamed
             }
-        });
-    });
+        }));
+    };
 
-    still(move || {
-        view! {
-            <form class="own" id=RENAME>
-                <label for=OWN_NAME>{text.your_name}</label>
-                <input id=OWN_NAME maxlength="64" autocomplete="off"/>
-                <button class="tool" type="submit">{text.change}</button>
-                <p class="quiet" id=RENAMED role="status"></p>
-                <p class="quiet">{text.unverified}</p>
-            </form>
-        }
-    })
+    view! {
+        <form class="own" on:submit=rename>
+            <label for="own-name">{text.your_name}</label>
+            <input
+                id="own-name"
+                maxlength="64"
+                autocomplete="off"
+                node_ref=field
+                prop:value=move || live.me.get().map(|me| me.to_string())
+            />
+            <button class="tool" type="submit">{text.change}</button>
+            <p class="quiet" role="status">{notice}</p>
+            <p class="quiet">{text.unverified}</p>
+        </form>
+    }
 }

@@ -2,14 +2,16 @@
 
 use leptos::prelude::*;
 
-use super::dynamic::{list, still};
 use super::i18n::use_text;
-use super::live::{RoomState, recent_rooms};
-use super::markup::Element;
-use crate::protocol::BasePath;
-use crate::protocol::RoomName;
+use super::live::RoomState;
+use crate::browser::storage::PageStorage;
+use crate::protocol::{BasePath, RoomName};
 
-const ROOMS: &str = "rooms-list";
+/// The storage key of the recent rooms.
+const RECENT: &str = "fanfare.rooms";
+
+/// The maximum number of recent rooms.
+const MAX_RECENT: usize = 12;
 
 /// The list of rooms.
 #[component]
@@ -21,52 +23,55 @@ pub fn Rooms(
     let live = expect_context::<RoomState>();
     let base = expect_context::<BasePath>();
     let lobby = base.join("/");
-    let here = link(&base, &room, true).to_html();
 
-    list(ROOMS, move || {
-        let recent = if live.awake.get() {
-            recent_rooms()
-        } else {
-            Vec::new()
-        };
-        let others = recent.into_iter().filter(|recent| *recent != room);
-        std::iter::once(room.clone())
-            .chain(others)
-            .enumerate()
-            .map(|(at, room)| link(&base, &room, at == 0))
-            .collect()
-    });
+    let rooms = RwSignal::new(vec![room.clone()]);
+    let here = room.clone();
+    Effect::new(move |_| rooms.set(visit(&live.storage(), &room)));
 
-    still(move || {
+    let link = move |room: RoomName| {
+        let current = (room == here).then_some("page");
         view! {
-            <h2>{text.rooms}</h2>
-            <ul class="rooms-list" id=ROOMS inner_html=here></ul>
-            <form class="own" method="get" action=lobby>
-                <label for="other-room">{text.other_room}</label>
-                <input
-                    id="other-room"
-                    name="room"
-                    maxlength="128"
-                    pattern="(?!\\.{1,2}(/|$))[A-Za-z0-9._:@~\\-]+(/(?!\\.{1,2}(/|$))[A-Za-z0-9._:@~\\-]+)*"
-                    required
-                    autocomplete="off"
-                    autocapitalize="none"
-                    title=text.room_rule
-                />
-                <button class="tool" type="submit">{text.go}</button>
-            </form>
+            <li>
+                <a href=base.join(&format!("/r/{room}")) aria-current=current>{room.to_string()}</a>
+            </li>
         }
-    })
+    };
+
+    view! {
+        <h2>{text.rooms}</h2>
+        <ul class="rooms-list">
+            <For each=move || rooms.get() key=RoomName::clone children=link/>
+        </ul>
+        <form class="own" method="get" action=lobby>
+            <label for="other-room">{text.other_room}</label>
+            <input
+                id="other-room"
+                name="room"
+                maxlength="128"
+                pattern="(?!\\.{1,2}(/|$))[A-Za-z0-9._:@~\\-]+(/(?!\\.{1,2}(/|$))[A-Za-z0-9._:@~\\-]+)*"
+                required
+                autocomplete="off"
+                autocapitalize="none"
+                title=text.room_rule
+            />
+            <button class="tool" type="submit">{text.go}</button>
+        </form>
+    }
 }
 
-/// Returns the link to `room` under `base`; `is_here` marks the current room.
-fn link(base: &BasePath, room: &RoomName, is_here: bool) -> Element {
-    let link = Element::new("a")
-        .set("href", base.join(&format!("/r/{room}")))
-        .text(room.to_string());
-    Element::new("li").with([if is_here {
-        link.set("aria-current", "page")
-    } else {
-        link
-    }])
+/// Stores `room` as the latest of the recent rooms, and returns them, latest first.
+fn visit(storage: &PageStorage, room: &RoomName) -> Vec<RoomName> {
+    let stored = storage.read(RECENT).unwrap_or_default();
+    let others = stored
+        .split(' ')
+        .filter_map(|name| RoomName::parse(name).ok())
+        .filter(|other| other != room);
+    let rooms: Vec<RoomName> = std::iter::once(room.clone())
+        .chain(others)
+        .take(MAX_RECENT)
+        .collect();
+
+    let names: Vec<&str> = rooms.iter().map(RoomName::as_str).collect();
+    storage.write(RECENT, &names.join(" "));
+    rooms
 }

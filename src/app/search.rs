@@ -1,19 +1,13 @@
 //! Search in the messages that this page has loaded, from match to match, newest first.
 
+use leptos::html::Input;
 use leptos::prelude::*;
-use leptos::web_sys::HtmlInputElement;
 
-use super::dynamic::{find, on, show, still};
 use super::i18n::use_text;
 use super::live::RoomState;
 
 /// The id of the panel, for the button that opens it.
 pub const PANEL: &str = "search";
-
-const FORM: &str = "search-form";
-const WORDS: &str = "words";
-const NEWER: &str = "newer";
-const RESULT: &str = "search-result";
 
 /// The state of a search.
 #[derive(Clone, Debug, Default)]
@@ -24,59 +18,61 @@ struct Search {
     at: usize,
 }
 
+impl Search {
+    /// Returns the row of the current match.
+    fn current(&self) -> Option<u64> {
+        self.matches.get(self.at).copied()
+    }
+}
+
 /// The search panel.
 #[component]
 pub fn SearchPanel() -> impl IntoView {
     let text = use_text();
     let live = expect_context::<RoomState>();
+    let field = NodeRef::<Input>::new();
     let search = RwSignal::new(Search::default());
 
     let step = move |by: usize| {
-        let Some(field) = find::<HtmlInputElement>(WORDS) else {
+        let Some(words) = field.get_untracked().map(|field| field.value()) else {
             return;
         };
-        let words = field.value();
         search.update(|search| {
             if search.words == words && !search.matches.is_empty() {
                 search.at = (search.at + by) % search.matches.len();
             } else {
-                let matches = live.messages.with_untracked(|seen| seen.search(&words));
+                let matches = live.messages.with_untracked(|list| list.search(&words));
                 *search = Search {
                     words,
                     matches,
                     at: 0,
                 };
             }
-            live.find(search.matches.get(search.at).copied());
         });
+        live.find(search.with_untracked(Search::current));
+    };
+    let newer = move |_| step(search.with_untracked(|search| search.matches.len().max(1) - 1));
+
+    let result = move || {
+        search.with(|search| match search.matches.len() {
+            _ if search.words.is_empty() => None,
+            0 => Some(text.no_match.to_owned()),
+            count => Some((text.matches)(search.at + 1, count)),
+        })
     };
 
-    on(FORM, "submit", move |event| {
-        event.prevent_default();
-        step(1);
-    });
-    on(NEWER, "click", move |_| {
-        step(search.with_untracked(|search| search.matches.len().max(1) - 1))
-    });
-    show(RESULT, move || {
-        search.with(|search| match search.matches.len() {
-            _ if search.words.is_empty() => String::new(),
-            0 => text.no_match.to_owned(),
-            count => (text.matches)(search.at + 1, count),
-        })
-    });
-
-    still(move || {
-        view! {
-            <search class="panel" id=PANEL popover="auto" aria-label=text.search>
-                <form id=FORM>
-                    <label for=WORDS>{text.search_in}</label>
-                    <input id=WORDS type="search" autocomplete="off" autofocus/>
-                    <button class="tool" type="submit">{text.older}</button>
-                    <button class="tool" id=NEWER type="button">{text.newer}</button>
-                </form>
-                <p class="quiet" id=RESULT role="status"></p>
-            </search>
-        }
-    })
+    view! {
+        <search class="panel" id=PANEL popover="auto" aria-label=text.search>
+            <form on:submit=move |event| {
+                event.prevent_default();
+                step(1);
+            }>
+                <label for="words">{text.search_in}</label>
+                <input id="words" type="search" autocomplete="off" autofocus node_ref=field/>
+                <button class="tool" type="submit">{text.older}</button>
+                <button class="tool" type="button" on:click=newer>{text.newer}</button>
+            </form>
+            <p class="quiet" role="status">{result}</p>
+        </search>
+    }
 }

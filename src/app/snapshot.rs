@@ -3,22 +3,19 @@
 //! The HTML contains it as JSON, so both sides render from the same values. It contains nothing that the first render
 //! does not need.
 
-use serde::Serialize;
+use leptos::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use super::i18n::Locale;
 use super::live::Reason;
 use super::theme::Theme;
-use crate::protocol::BasePath;
-use crate::protocol::Epoch;
-use crate::protocol::Offset;
-use crate::protocol::Publication;
-use crate::protocol::RoomName;
+use crate::protocol::{BasePath, Epoch, Offset, Publication, RoomName};
 
 /// The id of the element that contains the snapshot.
-pub const ELEMENT: &str = "snapshot";
+pub(super) const ELEMENT: &str = "snapshot";
 
 /// The input of the first render.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
     /// The base path of the server.
     pub base: BasePath,
@@ -37,7 +34,7 @@ pub struct Snapshot {
 }
 
 /// The end of the room's log.
-#[derive(Clone, Debug, Serialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct InitialHistory {
     /// The epoch of the log.
     pub epoch: Epoch,
@@ -50,7 +47,7 @@ pub struct InitialHistory {
 }
 
 /// The values of the form for browsers without JavaScript.
-#[derive(Clone, Debug, Default, Serialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Form {
     /// The deduplication key, so that a form sent twice is stored once.
     pub key: String,
@@ -63,6 +60,17 @@ pub struct Form {
 }
 
 impl Snapshot {
+    /// Returns the snapshot of the page: on the server from the context of the renderer, in the browser from the document.
+    pub(super) fn of_page() -> Self {
+        use_context().unwrap_or_else(|| {
+            document()
+                .get_element_by_id(ELEMENT)
+                .and_then(|element| element.text_content())
+                .and_then(|json| serde_json::from_str(&json).ok())
+                .expect("the server embeds the snapshot in each page")
+        })
+    }
+
     /// Returns the snapshot as JSON that is safe inside a script element.
     pub fn to_json(&self) -> String {
         // Fails only for maps with keys that are not strings, and there are none.
@@ -78,7 +86,7 @@ mod tests {
     use crate::protocol::{Body, UserId};
 
     #[test]
-    fn no_message_ends_the_element_that_a_snapshot_stands_in() {
+    fn a_snapshot_is_read_as_it_was_written_and_no_message_ends_its_element() {
         let text = "</script><!-- <script>".to_owned();
         let publication = Publication {
             offset: Offset(1),
@@ -95,22 +103,22 @@ mod tests {
             more: false,
         };
         let snapshot = Snapshot {
-            base: BasePath::default(),
+            base: BasePath::parse("/chat").expect("a path"),
             room: RoomName::lobby(),
             locale: Locale::ZhCn,
             theme: Theme::System,
             is_open: true,
             past: Some(past),
-            form: Form::default(),
+            form: Form {
+                refused: Some(Reason::TooLong),
+                ..Form::default()
+            },
         };
 
         let json = snapshot.to_json();
+
         assert!(!json.contains('<'));
-        let read: serde_json::Value = serde_json::from_str(&json).expect("JSON");
-        assert_eq!(read["past"]["messages"][0]["text"], text);
-        assert_eq!(
-            (&read["locale"], &read["theme"]),
-            (&"zh-CN".into(), &"system".into())
-        );
+        let read: Snapshot = serde_json::from_str(&json).expect("a snapshot");
+        assert_eq!(read, snapshot);
     }
 }

@@ -5,14 +5,8 @@
 
 use leptos::prelude::*;
 
-use super::dynamic::{hide, on, set, show, still};
 use super::i18n::use_text;
 use super::live::{ConnectionStatus, RoomState};
-
-const BADGE: &str = "status";
-const SHOWN: &str = "status-shown";
-const HEARD: &str = "status-heard";
-const HURRY: &str = "hurry";
 
 /// The badge: connecting, live, delayed, reconnecting in 4 s, or offline.
 #[component]
@@ -28,7 +22,7 @@ pub fn StatusBadge() -> impl IntoView {
         | ConnectionStatus::Waiting { .. } => "badge waiting",
         ConnectionStatus::Offline | ConnectionStatus::Refused(_) => "badge down",
     };
-    let shown = move || match connection.get() {
+    let words = move || match connection.get() {
         ConnectionStatus::Connecting => text.connecting.to_owned(),
         ConnectionStatus::Live => text.live.to_owned(),
         ConnectionStatus::Stalled => text.stalled.to_owned(),
@@ -36,32 +30,22 @@ pub fn StatusBadge() -> impl IntoView {
         ConnectionStatus::Offline => text.offline.to_owned(),
         ConnectionStatus::Refused(why) => (text.refused)(why).to_owned(),
     };
-    let counting = move || matches!(connection.get(), ConnectionStatus::Waiting { .. });
-    let hidden = move || if counting() { "true" } else { "false" };
-    let is_busy = move || {
-        !matches!(
-            connection.get(),
-            ConnectionStatus::Waiting { .. } | ConnectionStatus::Offline
-        )
-    };
+    let is_counting = move || matches!(connection.get(), ConnectionStatus::Waiting { .. });
+    let is_paused = move || is_counting() || connection.get() == ConnectionStatus::Offline;
 
-    set(BADGE, "class", class);
-    show(SHOWN, shown);
-    set(SHOWN, "aria-hidden", hidden);
-    show(
-        HEARD,
-        move || if counting() { text.reconnecting } else { "" },
-    );
-    hide(HURRY, is_busy);
-    on(HURRY, "click", move |_| live.connect());
-
-    still(move || {
-        view! {
-            <button class="tool hurry" id=HURRY type="button" hidden=is_busy()>{text.retry_now}</button>
-            <p class=class() id=BADGE role="status">
-                <span id=SHOWN aria-hidden=hidden()>{shown()}</span>
-                <span class="heard" id=HEARD></span>
-            </p>
-        }
-    })
+    view! {
+        <button
+            class="tool hurry"
+            id="hurry"
+            type="button"
+            hidden=move || !is_paused()
+            on:click=move |_| live.connect()
+        >
+            {text.retry_now}
+        </button>
+        <p class=class id="status" role="status">
+            <span aria-hidden=move || is_counting().to_string()>{words}</span>
+            <span class="heard">{move || is_counting().then_some(text.reconnecting)}</span>
+        </p>
+    }
 }

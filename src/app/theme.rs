@@ -1,15 +1,16 @@
 //! The colour theme: the system's, or the user's choice. A cookie stores the choice, so the server renders the page
 //! in the right colours.
 
+use leptos::ev::MouseEvent;
 use leptos::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
-use super::dynamic::{on, set, show, still};
 use super::i18n::use_text;
 use super::live::RoomState;
+use crate::browser::dom;
 
 /// The colour theme of the page.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Theme {
     /// The system's theme.
@@ -52,35 +53,40 @@ impl Theme {
     }
 }
 
-const SWITCH: &str = "theme";
-const CHOSEN: &str = "theme-chosen";
-
 /// The link that switches the theme. It works without JavaScript.
 #[component]
-pub fn ThemeSwitch() -> impl IntoView {
+pub fn ThemeSwitch(
+    /// The theme in which the server has rendered the page.
+    theme: Theme,
+) -> impl IntoView {
     let text = use_text();
     let live = expect_context::<RoomState>();
+    let theme = RwSignal::new(theme);
 
-    let word = move || match live.theme.get() {
-        Theme::System => text.theme_system,
-        Theme::Light => text.theme_light,
-        Theme::Dark => text.theme_dark,
-    };
-    let href = move || format!("?{}={}", Theme::NAME, live.theme.get().next().tag());
-
-    show(CHOSEN, word);
-    set(SWITCH, "href", href);
-    on(SWITCH, "click", move |event| {
+    let switch = move |event: MouseEvent| {
         event.prevent_default();
-        live.set_theme(live.theme.get_untracked().next());
-    });
+        theme.update(|theme| *theme = theme.next());
 
-    still(move || {
-        view! {
-            <a class="tool" id=SWITCH href=href()>
-                {text.theme} " "
-                <span class="quiet" id=CHOSEN>{word()}</span>
-            </a>
-        }
-    })
+        let tag = theme.get_untracked().tag();
+        dom::set_root_attribute(&format!("data-{}", Theme::NAME), tag);
+        live.storage().set_cookie(Theme::NAME, tag);
+    };
+
+    view! {
+        <a
+            class="tool"
+            id="theme"
+            href=move || format!("?{}={}", Theme::NAME, theme.get().next().tag())
+            on:click=switch
+        >
+            {text.theme} " "
+            <span class="quiet">
+                {move || match theme.get() {
+                    Theme::System => text.theme_system,
+                    Theme::Light => text.theme_light,
+                    Theme::Dark => text.theme_dark,
+                }}
+            </span>
+        </a>
+    }
 }

@@ -1,42 +1,37 @@
-//! The parts of the document API that the page uses: title, cookies, attributes, focus, clipboard.
+//! The document and the window: events, focus, clipboard, address.
 
 use leptos::prelude::{document, window};
 use wasm_bindgen::JsCast;
-use web_sys::{Element, HtmlDocument};
+use wasm_bindgen::closure::Closure;
+use web_sys::{AddEventListenerOptions, Element, EventTarget, VisibilityState};
 
-use super::base;
+/// Calls `callback` on each `event` of `target`, as long as the page lives. The callback cannot prevent the event.
+pub fn listen(target: &EventTarget, event: &str, callback: impl Fn() + 'static) {
+    let callback = Closure::<dyn Fn()>::new(callback);
+    // Without this option, the browser waits for the callback before it scrolls.
+    let options = AddEventListenerOptions::new();
+    options.set_passive(true);
 
-/// The lifetime of a cookie in seconds: a year.
-const COOKIE_LIFE: u32 = 365 * 24 * 60 * 60;
-
-/// Sets the title of the tab.
-pub fn set_title(title: &str) {
-    document().set_title(title);
+    // Fails only for a callback that is not a function.
+    let _ = target.add_event_listener_with_callback_and_add_event_listener_options(
+        event,
+        callback.as_ref().unchecked_ref(),
+        &options,
+    );
+    callback.forget();
 }
 
-/// Sets a cookie, which the browser sends with each request.
-pub fn set_cookie(name: &str, value: &str) {
-    if let Some(document) = document().dyn_ref::<HtmlDocument>() {
-        let value = js_sys::encode_uri_component(value);
-        let path = base::join("/");
-        // Without cookies, the choice is lost with the page.
-        let _ = document.set_cookie(&format!(
-            "{name}={value}; Path={path}; Max-Age={COOKIE_LIFE}; SameSite=Lax"
-        ));
-    }
+/// Returns whether the tab is visible.
+pub fn is_visible() -> bool {
+    document().visibility_state() == VisibilityState::Visible
 }
 
 /// Sets the attribute `name` of the whole document.
-pub fn mark(name: &str, value: &str) {
+pub fn set_root_attribute(name: &str, value: &str) {
     if let Some(root) = document().document_element() {
         // Fails only for an invalid name.
         let _ = root.set_attribute(name, value);
     }
-}
-
-/// Returns the text of the element `id`.
-pub fn text_of(id: &str) -> Option<String> {
-    document().get_element_by_id(id)?.text_content()
 }
 
 /// Returns the URL of the page without query and fragment.

@@ -1,14 +1,10 @@
-//! The browser's side of a connection: the socket, and the parts of the browser's API that the page uses.
+//! The parts of the browser's API that the page uses: the WebSocket, storage, clocks, and a scrolling log.
 //!
-//! The module is compiled for the browser only. It never names `app`: the page passes a handler.
+//! The module is compiled on both sides, as the components that use it are, but its functions work only in a browser. The
+//! page calls them in effects, tasks and event handlers, none of which run on the server. The module never names `app`.
 
-pub mod json;
-pub mod frame;
 pub mod socket;
-pub mod reconnect;
-pub mod visibility;
 pub mod scroll;
-pub mod base;
 pub mod storage;
 pub mod token;
 pub mod clock;

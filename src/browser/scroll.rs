@@ -13,12 +13,12 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use leptos::prelude::request_animation_frame;
 use wasm_bindgen::JsCast;
 use wasm_bindgen::closure::Closure;
-use web_sys::{
-    AddEventListenerOptions, Element, HtmlElement, MutationObserver, MutationObserverInit,
-    ResizeObserver,
-};
+use web_sys::{Element, MutationObserver, MutationObserverInit, ResizeObserver};
+
+use super::dom::listen;
 
 /// The distance from the end that counts as the end, in CSS pixels: half a line, to tolerate rounding.
 const NEAR: i32 = 12;
@@ -26,13 +26,13 @@ const NEAR: i32 = 12;
 /// The events of user input that scrolls.
 const USER_EVENTS: [&str; 4] = ["wheel", "touchmove", "keydown", "pointerdown"];
 
-/// The number of rows stored as anchors, in case some of them are drawn again.
+/// The number of rows stored as anchors, in case some of them are removed.
 const ANCHORS: u32 = 8;
 
-/// The visible part of the rows, in CSS pixels.
-#[derive(Clone, Copy, Debug)]
-pub struct View {
-    /// True if the end is visible and must stay visible.
+/// The visible part of the rows that are in the document, in CSS pixels.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Viewport {
+    /// True if the end of the log is visible and must stay visible.
     pub at_end: bool,
     /// The height of the rows above the view; negative if the view begins before the first row.
     pub above: f64,
@@ -55,67 +55,57 @@ struct Inner {
     rows: Element,
     pinned: Cell<bool>,
     user_scrolls: Cell<bool>,
-    /// True if rows were added or removed since the last frame.
+    /// True if the position is restored in the next frame.
     is_due: Cell<bool>,
     /// The last `scrollTop`, `scrollHeight` and `clientHeight`.
     last: Cell<(i32, (i32, i32))>,
     /// The visible rows, and their distances from the top of the view.
     anchors: RefCell<Vec<(Element, f64)>>,
-    /// The id of a row to move to the middle of the view once it is drawn.
-    goal: RefCell<Option<String>>,
-    notify: Box<dyn Fn(View)>,
+    /// The selector of a row to move to the middle of the view in the next frame.
+    goal: Cell<Option<&'static str>>,
+    notify: Box<dyn Fn(Viewport)>,
 }
 
 impl ScrollAnchor {
     /// Controls `scroller` from now on. Calls `notify` when another part of it becomes visible.
-    pub fn attach(scroller: &Element, notify: impl Fn(View) + 'static) -> Option<Self> {
+    pub fn attach(scroller: &Element, notify: impl Fn(Viewport) + 'static) -> Option<Self> {
         let rows = scroller.children().item(1)?;
+
+        // Until now the style sheet has laid the log out in reverse, so that it began at its end: distances were measured
+        // from there, and are negative.
+        let from_end = -scroller.scroll_top();
+        // Fails only for an invalid name.
+        let _ = scroller.toggle_attribute_with_force("data-kept", true);
+        scroller.set_scroll_top(scroller.scroll_height() - scroller.client_height() - from_end);
+
         let inner = Rc::new(Inner {
             scroller: scroller.clone(),
             rows,
-            pinned: Cell::new(true),
+            pinned: Cell::new(from_end <= NEAR),
             user_scrolls: Cell::new(false),
             is_due: Cell::new(false),
             last: Cell::default(),
             anchors: RefCell::default(),
-            goal: RefCell::default(),
+            goal: Cell::new(None),
             notify: Box::new(notify),
         });
-        // The attribute is for the style sheet. Fails only for an invalid name.
-        let _ = scroller.toggle_attribute_with_force("data-kept", true);
-
-        inner.mark();
         inner.listen();
+        inner.settle();
         Some(Self(inner))
     }
 
     /// Scrolls to the end, and follows it.
     pub fn to_end(&self) {
         self.0.pinned.set(true);
-        self.0.mark();
+        self.0.goal.set(None);
         self.0.settle();
     }
 
-    /// Scrolls to the row of the element `id`, once it is drawn.
-    pub fn to_row(&self, id: String) {
+    /// Scrolls to the row that matches `selector`, once it is drawn.
+    pub fn to_row(&self, selector: &'static str) {
         self.0.pinned.set(false);
-        self.0.mark();
-        *self.0.goal.borrow_mut() = Some(id);
-        self.0.settle();
-    }
-
-    /// Sets the height of the empty space above and below the rows.
-    pub fn set_spaces(&self, above: u32, below: u32) {
-        let children = self.0.scroller.children();
-        for (at, height) in [(0, above), (2, below)] {
-            if let Some(space) = children
-                .item(at)
-                .and_then(|space| space.dyn_into::<HtmlElement>().ok())
-            {
-                // Fails only for an invalid length.
-                let _ = space.style().set_property("height", &format!("{height}px"));
-            }
-        }
+        self.0.goal.set(Some(selector));
+        self.0.settle_in_next_frame();
     }
 }
 
@@ -123,16 +113,11 @@ impl Inner {
     /// Adds the listeners, which live as long as the page.
     fn listen(self: &Rc<Self>) {
         let inner = self.clone();
-        let scrolled = Closure::<dyn Fn()>::new(move || inner.scrolled());
-        listen(&self.scroller, "scroll", &scrolled);
-        scrolled.forget();
-
-        let inner = self.clone();
-        let touched = Closure::<dyn Fn()>::new(move || inner.user_scrolls.set(true));
+        listen(&self.scroller, "scroll", move || inner.on_scroll());
         for event in USER_EVENTS {
-            listen(&self.scroller, event, &touched);
+            let inner = self.clone();
+            listen(&self.scroller, event, move || inner.user_scrolls.set(true));
         }
-        touched.forget();
 
         let inner = self.clone();
         let resized = Closure::<dyn Fn()>::new(move || inner.settle());
@@ -147,18 +132,7 @@ impl Inner {
 
         // Rows may be added and removed without a change of size.
         let inner = self.clone();
-        let framed = Closure::<dyn Fn()>::new(move || {
-            inner.is_due.set(false);
-            inner.settle();
-        });
-        let inner = self.clone();
-        let changed = Closure::<dyn Fn()>::new(move || {
-            if !inner.is_due.replace(true) {
-                // Fails only for a callback that is not a function.
-                let _ = leptos::prelude::window()
-                    .request_animation_frame(framed.as_ref().unchecked_ref());
-            }
-        });
+        let changed = Closure::<dyn Fn()>::new(move || inner.settle_in_next_frame());
         if let Ok(observer) = MutationObserver::new(changed.as_ref().unchecked_ref()) {
             let children = MutationObserverInit::new();
             children.set_child_list(true);
@@ -168,6 +142,16 @@ impl Inner {
         changed.forget();
     }
 
+    fn settle_in_next_frame(self: &Rc<Self>) {
+        if !self.is_due.replace(true) {
+            let inner = self.clone();
+            request_animation_frame(move || {
+                inner.is_due.set(false);
+                inner.settle();
+            });
+        }
+    }
+
     fn measure(&self) -> (i32, (i32, i32)) {
         (
             self.scroller.scroll_top(),
@@ -175,7 +159,7 @@ impl Inner {
         )
     }
 
-    fn scrolled(&self) {
+    fn on_scroll(&self) {
         let now = self.measure();
         let (top, sizes) = now;
         let before = self.last.replace(now);
@@ -186,25 +170,23 @@ impl Inner {
             self.user_scrolls.set(false);
         }
 
-        let pinned = is_at_end || (self.pinned.get() && !went_up);
-        if self.pinned.replace(pinned) != pinned {
-            self.mark();
-        }
+        self.pinned
+            .set(is_at_end || (self.pinned.get() && !went_up));
         self.update_view();
     }
 
     /// Restores the position after a change of sizes or rows, before the browser paints.
     fn settle(&self) {
-        let goal = self.goal.borrow_mut().take();
+        let goal = self.goal.get().and_then(|selector| {
+            // Fails only for an invalid selector.
+            self.rows.query_selector(selector).ok().flatten()
+        });
 
         if self.pinned.get() {
             self.scroller.set_scroll_top(self.scroller.scroll_height());
-        } else if let Some(goal) = goal {
-            match leptos::prelude::document().get_element_by_id(&goal) {
-                Some(row) => self
-                    .shift(self.below_top(&row) - f64::from(self.scroller.client_height()) / 2.0),
-                None => *self.goal.borrow_mut() = Some(goal),
-            }
+        } else if let Some(row) = goal {
+            self.goal.set(None);
+            self.shift(self.below_top(&row) - f64::from(self.scroller.client_height()) / 2.0);
         } else {
             let shift = self
                 .anchors
@@ -241,11 +223,11 @@ impl Inner {
         *self.anchors.borrow_mut() = self.visible_rows(view.top());
 
         // While the row to scroll to is not drawn, the visible part is temporary.
-        if self.goal.borrow().is_some() {
+        if self.goal.get().is_some() {
             return;
         }
 
-        (self.notify)(View {
+        (self.notify)(Viewport {
             at_end: self.pinned.get(),
             above: view.top() - rows.top(),
             below: rows.bottom() - view.bottom(),
@@ -278,27 +260,4 @@ impl Inner {
         seen.map(|row| (row.clone(), self.below_top(&row)))
             .collect()
     }
-
-    /// Sets the attributes for the style sheet and for screen readers. Rows drawn while the user reads older ones are
-    /// not announced.
-    fn mark(&self) {
-        let pinned = self.pinned.get();
-        // Both fail only for an invalid name.
-        let _ = self
-            .scroller
-            .toggle_attribute_with_force("data-at-end", pinned);
-        let _ = self
-            .scroller
-            .set_attribute("aria-live", if pinned { "polite" } else { "off" });
-    }
-}
-
-fn listen(scroller: &Element, event: &str, callback: &Closure<dyn Fn()>) {
-    // Without this option, the browser waits for the callback before it scrolls.
-    let options = AddEventListenerOptions::new();
-    options.set_passive(true);
-    let callback = callback.as_ref().unchecked_ref();
-    // Fails only for a callback that is not a function.
-    let _ = scroller
-        .add_event_listener_with_callback_and_add_event_listener_options(event, callback, &options);
 }

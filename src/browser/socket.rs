@@ -13,10 +13,10 @@ use gloo_net::websocket::futures::WebSocket;
 use gloo_net::websocket::{Message, State, WebSocketError};
 use gloo_timers::future::TimeoutFuture;
 
-use super::base;
-use super::frame;
 use crate::client::{NO_CLOSE_FRAME, OPEN_TIMEOUT};
-use crate::protocol::{CloseCode, Command, Push, SUBPROTOCOL, TOKEN_SUBPROTOCOL_PREFIX, Token};
+use crate::protocol::{
+    BasePath, CloseCode, Command, Push, SUBPROTOCOL, TOKEN_SUBPROTOCOL_PREFIX, Token,
+};
 
 /// An open connection. The stream ends with the connection.
 #[expect(missing_debug_implementations, reason = "gloo's socket has none")]
@@ -25,15 +25,15 @@ pub struct Socket {
     close_code: u16,
 }
 
-/// Returns the WebSocket URL of the server that this page came from, with the query string `query`.
-pub fn address(query: &str) -> String {
+/// Returns the WebSocket URL of the server that this page came from: below `base`, with the query string `query`.
+pub fn address(base: &BasePath, query: &str) -> String {
     let location = leptos::prelude::window().location();
     let is_secure = location
         .protocol()
         .is_ok_and(|protocol| protocol == "https:");
     let scheme = if is_secure { "wss" } else { "ws" };
     let host = location.host().unwrap_or_default();
-    let path = base::join("/ws");
+    let path = base.join("/ws");
     format!("{scheme}://{host}{path}?{query}")
 }
 
@@ -43,20 +43,14 @@ impl Socket {
     /// # Errors
     /// The close code. For most failures the browser reports only [`NO_CLOSE_FRAME`].
     pub async fn open(url: &str, token: Option<&Token>) -> Result<Self, u16> {
-        let offered = js_sys::Array::of1(&SUBPROTOCOL.into());
-        if let Some(token) = token {
-            offered.push(&(TOKEN_SUBPROTOCOL_PREFIX.to_owned() + token.reveal()).into());
-        }
+        let bearer = token.map(|token| format!("{TOKEN_SUBPROTOCOL_PREFIX}{}", token.reveal()));
+        let offered: Vec<&str> = [SUBPROTOCOL].into_iter().chain(bearer.as_deref()).collect();
 
-        // gloo's constructor for two subprotocols would bring all of serde_json into the page.
-        let opened = web_sys::WebSocket::new_with_str_sequence(url, &offered).ok();
-        let inner = opened
-            .and_then(|opened| WebSocket::try_from(opened).ok())
-            .ok_or(match token {
-                // The token has characters that no token has. The server would answer with this code.
-                Some(_) => CloseCode::BadToken.number(),
-                None => NO_CLOSE_FRAME,
-            })?;
+        let inner = WebSocket::open_with_protocols(url, &offered).map_err(|_| match token {
+            // The token has characters that no token has. The server would answer with this code.
+            Some(_) => CloseCode::BadToken.number(),
+            None => NO_CLOSE_FRAME,
+        })?;
         let mut socket = Self {
             inner,
             close_code: NO_CLOSE_FRAME,
@@ -84,7 +78,7 @@ impl Socket {
     /// Passes `command` to the browser, which sends it.
     pub fn send(&mut self, command: &Command) {
         // An error means that the connection is ending. The stream reports it.
-        let _ = Pin::new(&mut self.inner).start_send(Message::Text(frame::encode(command)));
+        let _ = Pin::new(&mut self.inner).start_send(Message::Text(command.encode()));
     }
 
     /// Returns the close code, once the stream has ended.
@@ -102,7 +96,7 @@ impl Stream for Socket {
                 Some(Ok(Message::Text(text))) => {
                     // Newer servers may send frames that are unknown here. If one was a message, the `prev` of
                     // the next message shows the gap.
-                    if let Some(push) = frame::decode(&text) {
+                    if let Ok(push) = Push::decode(&text) {
                         return Poll::Ready(Some(push));
                     }
                 }

@@ -7,11 +7,10 @@
 //! itself.
 
 use leptos::prelude::window;
-use wasm_bindgen::JsCast;
 use wasm_bindgen::JsValue;
-use wasm_bindgen::closure::Closure;
 
-use super::base;
+use super::dom;
+use super::storage::PageStorage;
 use crate::protocol::Token;
 
 /// The prefix of the fragment.
@@ -20,32 +19,29 @@ const FRAGMENT: &str = "#token=";
 const KEY: &str = "fanfare.token";
 
 /// Returns the token in the URL, or else the stored one.
-pub fn token() -> Option<Token> {
+pub fn token(storage: &PageStorage) -> Option<Token> {
+    let key = storage.scoped(KEY);
     let kept = window().session_storage().ok().flatten();
+
     if let Some(token) = arrived() {
         if let Some(kept) = kept {
             // Without storage, the token is lost with the page.
-            let _ = kept.set_item(&base::scoped(KEY), &token);
+            let _ = kept.set_item(&key, &token);
         }
         return Some(Token::new(token));
     }
-    kept?.get_item(&base::scoped(KEY)).ok()?.map(Token::new)
+    kept?.get_item(&key).ok()?.map(Token::new)
 }
 
 /// Reloads the page when its URL gets another token.
 pub fn watch() {
-    let changed = Closure::<dyn Fn()>::new(|| {
+    dom::listen(&window(), "hashchange", || {
         let location = window().location();
         if location.hash().is_ok_and(|hash| hash.starts_with(FRAGMENT)) {
             // Fails only in a page that is no longer shown.
             let _ = location.reload();
         }
     });
-
-    // Fails only for a callback that is not a function.
-    let _ =
-        window().add_event_listener_with_callback("hashchange", changed.as_ref().unchecked_ref());
-    changed.forget();
 }
 
 /// Removes the token from the URL, and returns it.

@@ -19,12 +19,12 @@ pub use text::Text;
 use std::cmp::Reverse;
 
 use leptos::prelude::*;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::protocol::{FULL_WEIGHT, parse_weight};
 
 /// A language of the page.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub enum Locale {
     /// English, also for users whose language is not supported.
     #[default]

@@ -23,8 +23,8 @@ use super::pending_message::PendingMessage;
 use super::row::{Entry, Gap, GapState, LAST, Message, MessageState, Missing, RowView};
 use super::rows::{MAX_ROWS, Rows};
 use super::unread::Unread;
-use super::window::Viewport;
 use crate::app::snapshot::InitialHistory;
+use crate::browser::scroll::Viewport;
 use crate::client::{Cursor, Outbox, ReadPosition, SendMode};
 use crate::protocol::{Command, Key, Offset, UserId};
 

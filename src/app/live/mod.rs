@@ -1,10 +1,11 @@
-//! The state of a room: signals for the panels, and the only interface between the page and the browser.
+//! The state of a room, as signals that the components read, and the actions that change it.
 //!
-//! [`RoomState`] has the same type on both sides, and two implementations with the same signatures: `hydrate` uses
-//! `browser`, and `ssr.rs` does nothing, because nothing changes on the server. [`MessageList`] contains the logic.
-//! This module is pure and compiled on both sides, so its tests need no browser.
+//! [`RoomState`] is created on both sides, in the state that the server has rendered. In the browser an effect starts it:
+//! it restores what the browser has stored and spawns the task of [`connection`]. [`MessageList`] has the messages, and the
+//! rest of the logic. It is pure, so its tests need no browser.
 
 mod calendar;
+mod connection;
 mod row;
 mod rows;
 mod window;
@@ -12,29 +13,33 @@ mod unread;
 mod pending_message;
 mod message_list;
 
-#[cfg(feature = "hydrate")]
-#[path = "hydrate/mod.rs"]
-mod imp;
-#[cfg(not(feature = "hydrate"))]
-#[path = "ssr.rs"]
-mod imp;
-
 pub use calendar::{Clock, Day};
-pub use message_list::{Effect, MessageList};
+pub use message_list::MessageList;
 pub use pending_message::PendingMessage;
 pub use row::{
     Content, Entry, Gap, GapState, Message, MessageState, Missing, Reason, Row, RowView,
 };
-pub use window::Viewport;
 
 use std::time::Duration;
 
+use futures::channel::mpsc::{UnboundedSender, unbounded};
+use leptos::leptos_dom::helpers::{TimeoutHandle, set_timeout_with_handle};
 use leptos::prelude::*;
-use leptos::web_sys::Element;
+use leptos::task::spawn_local_scoped_with_cancellation;
 
-use super::snapshot::{InitialHistory, Snapshot};
-use super::theme::Theme;
-use crate::protocol::{CloseCode, RoomName, UserId};
+use super::snapshot::InitialHistory;
+use crate::browser::scroll::Viewport;
+use crate::browser::storage::PageStorage;
+use crate::browser::{clock, dom, token};
+use crate::protocol::{BasePath, CloseCode, Push, RoomName, UserId};
+use connection::{ConnectionCommand, keep_connected};
+use message_list::Effect;
+
+/// The storage key of the user's id.
+const ID: &str = "fanfare.id";
+
+/// The cookie with the user's id, from which the server fills in the form.
+const NAME_COOKIE: &str = "name";
 
 /// The status of the connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -128,14 +133,23 @@ pub enum SendResult {
     Refused,
 }
 
-/// The state of one room, for the panels.
+/// A part of the log to scroll to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ScrollTarget {
+    /// The end, which is followed from then on.
+    End,
+    /// The row that a search has found.
+    Found,
+}
+
+/// The state of one room.
 #[derive(Clone, Copy, Debug)]
 pub struct RoomState {
-    /// The status of the connection. Starts as `Connecting` on both sides.
+    /// The status of the connection.
     pub connection: RwSignal<ConnectionStatus>,
-    /// The users in the room, while connected. Starts as `None` on both sides.
+    /// The users in the room, while connected.
     pub present: RwSignal<Option<RoomPresence>>,
-    /// The messages. Starts with the messages that the server has rendered, on both sides.
+    /// The messages, at first those that the server has rendered.
     pub messages: RwSignal<MessageList>,
     /// Figures of the connection.
     pub stats: RwSignal<ConnectionStats>,
@@ -143,164 +157,349 @@ pub struct RoomState {
     pub is_open: bool,
     /// The user's own id; `None` until it was read from the browser.
     pub me: RwSignal<Option<UserId>>,
-    /// The theme of the page.
-    pub theme: RwSignal<Theme>,
     /// The text of a withdrawn message, for the input.
     pub taken_back: RwSignal<Option<String>>,
-    /// True once the page responds and knows the time zone. `false` on both sides during hydration.
+    /// The part of the log that the page scrolls to.
+    pub scroll_to: RwSignal<Option<ScrollTarget>>,
+    /// True once the page responds and knows the time zone.
     pub awake: RwSignal<bool>,
-    client: StoredValue<Option<imp::Client>, LocalStorage>,
-}
-
-/// Returns the input of the first render.
-pub(super) fn snapshot() -> Snapshot {
-    imp::snapshot()
-}
-
-/// Returns the HTML of `view` on the server, and nothing in the browser.
-pub(super) fn html<V: RenderHtml>(view: impl FnOnce() -> V) -> String {
-    imp::html(view)
+    room: StoredValue<RoomName>,
+    base: StoredValue<BasePath>,
+    storage: StoredValue<PageStorage>,
+    /// The commands for the connection; `None` before the start.
+    commands: StoredValue<Option<UnboundedSender<ConnectionCommand>>>,
+    /// The timer of [`Effect::wake_after`](message_list::Effect::wake_after).
+    timer: StoredValue<Option<TimeoutHandle>>,
 }
 
 impl RoomState {
-    /// Creates the state of `room`, and connects if this is a browser.
-    pub(super) fn start(
-        room: &RoomName,
+    /// Creates the state of `room` as the server renders it: with `history`, and not connected.
+    pub(super) fn new(
+        base: BasePath,
+        room: RoomName,
         is_open: bool,
         history: Option<InitialHistory>,
-        theme: Theme,
     ) -> Self {
-        let live = Self {
+        Self {
             connection: RwSignal::new(ConnectionStatus::Connecting),
             present: RwSignal::new(None),
             messages: RwSignal::new(MessageList::new(history)),
             stats: RwSignal::new(ConnectionStats::default()),
             is_open,
             me: RwSignal::new(None),
-            theme: RwSignal::new(theme),
             taken_back: RwSignal::new(None),
+            scroll_to: RwSignal::new(None),
             awake: RwSignal::new(false),
-            client: StoredValue::new_local(None),
-        };
+            room: StoredValue::new(room),
+            storage: StoredValue::new(PageStorage::new(base.clone())),
+            base: StoredValue::new(base),
+            commands: StoredValue::new(None),
+            timer: StoredValue::new(None),
+        }
+    }
 
-        imp::start(live, room.clone());
-        live
+    /// Restores what the browser has stored, and connects. To be called in an effect, because until hydration has ended the
+    /// page must stay as the server has rendered it. The connection ends with the owner of the effect.
+    pub(super) fn start(self) {
+        let storage = self.storage();
+        self.set_user(own_id(&storage));
+        let pending = storage.read_all(&self.outbox_key(""));
+        let pending = pending
+            .iter()
+            .filter_map(|(key, entry)| PendingMessage::decode(key, entry))
+            .collect();
+        self.messages.update(|list| list.restore(pending));
+
+        dom::listen(&window(), "online", move || self.on_visibility());
+        dom::listen(&document(), "visibilitychange", move || {
+            self.on_visibility();
+        });
+        token::watch();
+
+        let (commands, received) = unbounded();
+        self.commands.set_value(Some(commands));
+        self.awake.set(true);
+        spawn_local_scoped_with_cancellation(keep_connected(
+            self,
+            token::token(&storage),
+            received,
+        ));
+        // Tests and scripts use this attribute to detect that the page responds. The page does not depend on it.
+        dom::set_root_attribute("data-hydrated", "");
     }
 
     /// Sends `text` to the room, now or once there is a connection.
     pub(super) fn send(self, text: &str) -> SendResult {
-        let status = self.connection.get_untracked();
-        if matches!(status, ConnectionStatus::Refused(_)) {
+        if matches!(
+            self.connection.get_untracked(),
+            ConnectionStatus::Refused(_)
+        ) {
             return SendResult::Refused;
         }
 
-        self.client(|client| client.send(text));
+        let at = clock::now();
+        let key = PendingMessage::new_key(at, &crate::browser::random_name());
+        if let (Some(key), Some(from)) = (key, self.me.get_untracked()) {
+            let pending = PendingMessage {
+                key,
+                from,
+                at,
+                text: text.to_owned(),
+                position: self
+                    .messages
+                    .with_untracked(|list| list.position().cloned()),
+            };
+            // The message is stored before it is sent, so that a crash does not lose it.
+            let key = self.outbox_key(pending.key.as_str());
+            self.storage().write(&key, &pending.encode());
+
+            self.change(|list| list.send(pending, clock::since_start()));
+            self.to_end();
+        }
         SendResult::Queued
     }
 
     /// Sends the failed message of the row `id` again.
     pub(super) fn retry(self, id: u64) {
-        self.client(|client| client.retry(id));
+        self.change(|list| list.retry(id, clock::since_start()));
     }
 
     /// Moves the text of the failed message of the row `id` to the input.
     pub(super) fn edit(self, id: u64) {
-        let text = self.client(|client| client.take_back(id)).flatten();
-        self.taken_back.set(text);
+        if let Some((text, effect)) = self
+            .messages
+            .try_update(|list| list.take_back(id))
+            .flatten()
+        {
+            self.apply(effect);
+            self.taken_back.set(Some(text));
+        }
     }
 
     /// Loads the missing messages of the row `id`.
     pub(super) fn load(self, id: u64) {
-        self.client(|client| client.load(id));
-    }
-
-    /// Makes `log` follow its content while its end is visible, and draws the rows around its visible part.
-    pub(super) fn attach(self, log: &Element) {
-        self.client(|client| client.attach(log));
+        self.change(|list| list.load_gap(id, clock::since_start()));
     }
 
     /// Scrolls to the end of the log.
     pub(super) fn to_end(self) {
-        self.client(imp::Client::to_end);
+        self.messages.update(MessageList::follow);
+        self.scroll_to.set(Some(ScrollTarget::End));
     }
 
     /// Scrolls to the row `id` as the result of a search; `None` ends the search.
     pub(super) fn find(self, id: Option<u64>) {
-        self.client(|client| client.find(id));
+        self.messages.update(|list| list.show_found(id));
+        if id.is_some() {
+            self.scroll_to.set(Some(ScrollTarget::Found));
+        }
     }
 
     /// Connects at once.
     pub(super) fn connect(self) {
-        self.client(imp::Client::connect);
+        self.command(ConnectionCommand::Connect);
     }
 
     /// Measures the round trip, and so checks the connection.
     pub(super) fn check(self) {
-        self.client(imp::Client::check);
+        self.command(ConnectionCommand::Probe);
     }
 
     /// Drops the connection to demonstrate recovery.
     pub(super) fn disconnect(self) {
-        self.client(imp::Client::disconnect);
+        self.command(ConnectionCommand::Disconnect);
     }
 
     /// Changes the user's id to `name`.
     pub(super) fn rename(self, name: UserId) {
-        self.client(|client| client.rename(name));
-    }
-
-    /// Shows the page in the colours of `theme`, and stores the choice.
-    pub(super) fn set_theme(self, theme: Theme) {
-        self.theme.set(theme);
-        imp::set_theme(theme);
+        self.storage().write(ID, name.as_str());
+        self.set_user(name);
+        self.connect();
     }
 
     /// Returns the draft that was stored when the user left the page.
     pub(super) fn draft(self) -> Option<String> {
-        self.client(imp::Client::draft).flatten()
+        self.storage().read(&self.draft_key())
     }
 
     /// Stores `text` as a draft, in case the user leaves the page.
     pub(super) fn keep_draft(self, text: &str) {
-        self.client(|client| client.keep_draft(text));
+        let (storage, key) = (self.storage(), self.draft_key());
+        if text.is_empty() {
+            storage.remove(&key);
+        } else {
+            storage.write(&key, text);
+        }
+    }
+
+    /// Records which part of the log is visible.
+    pub(super) fn on_scroll(self, viewport: Viewport) {
+        let change = |list: &mut MessageList| {
+            let (is_redrawn, effect) = list.set_viewport(viewport, clock::since_start());
+            let is_attended = list.set_attended(viewport.at_end && dom::is_visible());
+            (is_redrawn || is_attended || !effect.send.is_empty(), effect)
+        };
+        if let Some(effect) = self.messages.try_maybe_update(change) {
+            self.apply(effect);
+        }
+    }
+
+    /// Returns the drawn rows of the log, oldest first.
+    pub(super) fn views(self) -> Vec<RowView> {
+        let is_local = self.awake.get();
+        self.messages
+            .with(|list| list.views(|at| calendar::day(at, ahead_of_utc(at, is_local))))
     }
 
     /// Returns `at`, in milliseconds since 1970 UTC, in the local time zone, or in UTC until the page is awake.
-    /// Tracks no signal, because all rows are drawn again when the page becomes awake.
     pub(super) fn clock(self, at: u64) -> Clock {
-        let awake = self.awake.get_untracked();
-        Clock::new(at, awake.then(|| imp::ahead_of_utc(at)))
+        let is_local = self.awake.get();
+        Clock::new(at, is_local.then(|| ahead_of_utc(at, is_local)))
     }
 
-    /// Returns the number of the local day of `at`, counted from 1970.
-    pub(super) fn day(self, at: u64) -> i64 {
-        let awake = self.awake.get_untracked();
-        calendar::day(at, if awake { imp::ahead_of_utc(at) } else { 0 })
+    /// Returns the name of the room.
+    pub(super) fn room(self) -> RoomName {
+        self.room.get_value()
     }
 
-    fn client<T>(self, act: impl FnOnce(&imp::Client) -> T) -> Option<T> {
-        self.client.with_value(|client| client.as_ref().map(act))
+    /// Returns the storage of the page.
+    pub(super) fn storage(self) -> PageStorage {
+        self.storage.get_value()
+    }
+
+    /// Records that the tab was shown or hidden, or that the network has returned.
+    fn on_visibility(self) {
+        let is_visible = dom::is_visible();
+        let change = |list: &mut MessageList| {
+            let is_attended = list.follows() && is_visible;
+            (list.set_attended(is_attended), ())
+        };
+        // Fails only after the list was disposed with the page.
+        let _ = self.messages.try_maybe_update(change);
+
+        if is_visible {
+            self.check();
+        }
+    }
+
+    /// Records frames of the server.
+    fn receive(self, pushes: Vec<Push>) {
+        self.change(|list| list.receive(pushes, clock::since_start()));
+    }
+
+    fn on_disconnect(self) {
+        self.connection.set(ConnectionStatus::Connecting);
+        self.present.set(None);
+        self.set_round_trip(None);
+        self.messages.update(MessageList::on_disconnect);
+    }
+
+    fn on_refused(self, code: u16) {
+        self.connection
+            .set(ConnectionStatus::Refused(Refusal::from(code)));
+        self.messages.update(MessageList::on_refused);
+    }
+
+    /// Records a frame that the server sends only while its store is available.
+    fn end_stall(self) {
+        if self.connection.get_untracked() == ConnectionStatus::Stalled {
+            self.connection.set(ConnectionStatus::Live);
+        }
+    }
+
+    fn set_round_trip(self, round_trip: Option<Duration>) {
+        if self.stats.with_untracked(|stats| stats.round_trip) != round_trip {
+            self.stats.update(|stats| stats.round_trip = round_trip);
+        }
+    }
+
+    /// Changes the message list, and performs the effect.
+    fn change(self, change: impl FnOnce(&mut MessageList) -> Effect) {
+        if let Some(effect) = self.messages.try_update(change) {
+            self.apply(effect);
+        }
+    }
+
+    fn apply(self, effect: Effect) {
+        let Effect {
+            send,
+            forget,
+            wake_after,
+        } = effect;
+
+        for command in send {
+            self.command(ConnectionCommand::Send(command));
+        }
+
+        for key in forget {
+            self.storage().remove(&self.outbox_key(key.as_str()));
+        }
+
+        if let Some(time) = wake_after {
+            if let Some(earlier) = self.timer.get_value() {
+                earlier.clear();
+            }
+            // One millisecond more, so that the time has passed.
+            let time = time + Duration::from_millis(1);
+            let wake = move || self.change(|list| list.on_timer(clock::since_start()));
+            // Fails only without a window.
+            self.timer
+                .set_value(set_timeout_with_handle(wake, time).ok());
+        }
+    }
+
+    fn command(self, command: ConnectionCommand) {
+        self.commands.with_value(|commands| {
+            if let Some(commands) = commands {
+                // Fails only after the connection's task has ended.
+                let _ = commands.unbounded_send(command);
+            }
+        });
+    }
+
+    fn set_user(self, user: UserId) {
+        self.storage().set_cookie(NAME_COOKIE, user.as_str());
+        self.messages.update(|list| list.set_user(user.clone()));
+        self.me.set(Some(user));
+    }
+
+    fn base(self) -> BasePath {
+        self.base.get_value()
+    }
+
+    /// Returns the query of the next connection.
+    fn query(self) -> String {
+        // With tokens, the token determines the id.
+        let user = self.me.get_untracked().filter(|_| self.is_open);
+        let room = self.room();
+        self.messages
+            .with_untracked(|list| list.cursor().query(&room, user.as_ref()))
+    }
+
+    /// Returns the storage key of the pending message `key` of this room.
+    fn outbox_key(self, key: &str) -> String {
+        format!("fanfare.outbox.{} {key}", self.room())
+    }
+
+    fn draft_key(self) -> String {
+        format!("fanfare.draft.{}", self.room())
     }
 }
 
-/// Returns the rooms that this browser has visited, latest first.
-pub(super) fn recent_rooms() -> Vec<RoomName> {
-    imp::recent_rooms()
+/// Returns the id of this browser. Creates and stores one at the first visit.
+fn own_id(storage: &PageStorage) -> UserId {
+    if let Some(id) = storage.read(ID).and_then(|id| UserId::parse(&id).ok()) {
+        return id;
+    }
+
+    let id = UserId::guest((crate::browser::random() * f64::from(u32::MAX)) as u64);
+    storage.write(ID, id.as_str());
+    id
 }
 
-/// Returns the URL of the page.
-pub(super) fn address() -> String {
-    imp::address()
-}
-
-/// Copies `text` to the clipboard, and returns whether that is possible.
-pub(super) fn copy(text: &str) -> bool {
-    imp::copy(text)
-}
-
-/// Moves the focus by `by` among the elements of the class `kind` in `list`.
-pub(super) fn move_focus(list: &Element, kind: &str, by: i32) {
-    imp::move_focus(list, kind, by);
+/// Returns the milliseconds by which the clock of the page is ahead of UTC at `at`; zero unless it `is_local`.
+fn ahead_of_utc(at: u64, is_local: bool) -> i64 {
+    if is_local { clock::ahead_of_utc(at) } else { 0 }
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::protocol::{Body, Key, Offset, UserId};
 
@@ -82,7 +82,7 @@ pub enum MessageState {
 }
 
 /// The reason for a refusal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Reason {
     /// Too many messages at once.
@@ -95,19 +95,6 @@ pub enum Reason {
     NotAllowed,
     /// Any other reason.
     Refused,
-}
-
-impl Reason {
-    /// Returns the reason with this name in JSON; an unknown name is [`Reason::Refused`].
-    pub fn parse(reason: &str) -> Self {
-        match reason {
-            "too_fast" => Self::TooFast,
-            "too_long" => Self::TooLong,
-            "unavailable" => Self::Unavailable,
-            "not_allowed" => Self::NotAllowed,
-            _ => Self::Refused,
-        }
-    }
 }
 
 /// A place where messages are missing.

@@ -7,6 +7,8 @@
 
 use std::ops::Range;
 
+use crate::browser::scroll::Viewport;
+
 /// The number of rows in the document: a tall screen of single lines, and as many above and below.
 pub(super) const WINDOW: usize = 150;
 
@@ -16,19 +18,6 @@ pub(super) const FOLLOWED: usize = 100;
 
 /// The estimated height of a row until rows are measured.
 const ROW_HEIGHT: f64 = 32.0;
-
-/// The visible part of the rows that are in the document.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Viewport {
-    /// True if the end of the log is visible and must stay visible.
-    pub at_end: bool,
-    /// The height of the rows above the view; negative if the view begins before the first row.
-    pub above: f64,
-    /// The height of the rows below the view; negative if the view ends after the last row.
-    pub below: f64,
-    /// The height of the rows.
-    pub rows: f64,
-}
 
 /// A range of rows.
 #[derive(Clone, Debug)]

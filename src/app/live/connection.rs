@@ -1,9 +1,8 @@
-//! The connection of the page, which lives as long as the page. [`Connection`] decides when to open, probe and close
-//! it; this module has the socket and the timers.
+//! The task that keeps the page connected. [`Connection`] decides when to open, probe and close a socket; the task has the
+//! socket and the timers, and updates the [`RoomState`].
 //!
-//! There is one socket at a time: the old one is closed before a new one opens. The task ends when it is dropped, or
-//! when the server forbids a reconnect.
-//! when the server forbids a reconnect.
+//! There is one socket at a time: the old one is closed before a new one opens. The task ends with the page, or when the
+//! server forbids a reconnect.
 
 use std::time::Duration;
 
@@ -11,11 +10,13 @@ use futures::channel::mpsc::UnboundedReceiver;
 use futures::future::{Either, select};
 use futures::{FutureExt, StreamExt};
 use gloo_timers::future::TimeoutFuture;
+use leptos::prelude::*;
 
-use super::clock;
-use super::socket::Socket;
+use super::{ConnectionStatus, RoomPresence, RoomState};
+use crate::browser::clock;
+use crate::browser::socket::{self, Socket};
 use crate::client::{Action, Connection, NO_CLOSE_FRAME};
-use crate::protocol::{Command, Push, Token};
+use crate::protocol::{Command, ErrorCode, Push, Recovery, Token, Welcome};
 
 /// The minimum time between two batches: messages are drawn at most twenty times a second.
 const BATCH_INTERVAL: Duration = Duration::from_millis(50);
@@ -26,7 +27,7 @@ const MAX_BATCH: usize = 25;
 
 /// A command of the page.
 #[derive(Clone, Debug)]
-pub enum ConnectionCommand {
+pub(super) enum ConnectionCommand {
     /// Sends a command to the server. Without a connection the command is dropped.
     Send(Command),
     /// Opens a new connection at once.
@@ -37,48 +38,19 @@ pub enum ConnectionCommand {
     Disconnect,
 }
 
-/// A change of the connection.
-#[derive(Clone, Debug)]
-pub enum ConnectionEvent {
-    /// An attempt begins.
-    Connecting,
-    /// Frames were received.
-    Received {
-        /// The frames in order, at least one.
-        pushes: Vec<Push>,
-        /// The time between the last ping and its response.
-        round_trip: Option<Duration>,
-    },
-    /// The connection ended. Commands without a response may be lost.
-    Disconnected,
-    /// There is no connection. The event is repeated each second.
-    Waiting {
-        /// The time until the next attempt, at least 1.
-        seconds: u32,
-        /// True if the browser has a network.
-        is_online: bool,
-    },
-    /// The server forbade a reconnect with this close code. No event follows.
-    Refused(u16),
-}
-
-/// The owner of the connection, which provides its address and handles its events.
-pub trait Handler {
-    /// Returns the address for the next socket.
-    fn address(&self) -> String;
-    /// Returns the token for the next socket.
-    fn token(&self) -> Option<&Token>;
-    /// Handles an event.
-    fn on_event(&mut self, event: ConnectionEvent);
-}
-
-/// Keeps a connection open, executes `commands`, and passes events to `handler`.
-pub async fn keep_connected(handler: impl Handler, commands: UnboundedReceiver<ConnectionCommand>) {
+/// Keeps `live` connected, with `token` if there is one, and executes `commands`.
+pub(super) async fn keep_connected(
+    live: RoomState,
+    token: Option<Token>,
+    commands: UnboundedReceiver<ConnectionCommand>,
+) {
     let mut task = Task {
-        handler,
+        live,
+        token,
         commands,
         connection: Connection::new(clock::since_start()),
         batch_due: Duration::ZERO,
+        was_welcomed: false,
     };
     let mut socket = None;
 
@@ -95,7 +67,7 @@ pub async fn keep_connected(handler: impl Handler, commands: UnboundedReceiver<C
                 None
             }
             Action::Close(_) => Some(CLOSED),
-            Action::Stop(code) => return task.handler.on_event(ConnectionEvent::Refused(code)),
+            Action::Stop(code) => return live.on_refused(code),
             Action::Wait(time) => match &mut socket {
                 Some(socket) => task.converse(socket, time).await,
                 None => {
@@ -113,12 +85,15 @@ pub async fn keep_connected(handler: impl Handler, commands: UnboundedReceiver<C
     }
 }
 
-struct Task<H> {
-    handler: H,
+struct Task {
+    live: RoomState,
+    token: Option<Token>,
     commands: UnboundedReceiver<ConnectionCommand>,
     connection: Connection,
     /// The time of the next batch.
     batch_due: Duration,
+    /// True after the first welcome.
+    was_welcomed: bool,
 }
 
 /// The close code of a connection that ended, and the pause before the next attempt if the page chose it.
@@ -127,10 +102,12 @@ type ConnectionEnd = (u16, Option<Duration>);
 /// The end of a connection that the page closed.
 const CLOSED: ConnectionEnd = (NO_CLOSE_FRAME, None);
 
-impl<H: Handler> Task<H> {
+impl Task {
     async fn open(&mut self) -> Option<Socket> {
-        self.handler.on_event(ConnectionEvent::Connecting);
-        match Socket::open(&self.handler.address(), self.handler.token()).await {
+        self.live.connection.set(ConnectionStatus::Connecting);
+        let address = socket::address(&self.live.base(), &self.live.query());
+
+        match Socket::open(&address, self.token.as_ref()).await {
             Ok(socket) => {
                 self.connection.on_open(clock::since_start());
                 self.batch_due = Duration::ZERO;
@@ -146,13 +123,14 @@ impl<H: Handler> Task<H> {
     fn on_end(&mut self, ended: ConnectionEnd) {
         // Waiting commands were intended for this connection.
         while self.commands.next().now_or_never().flatten().is_some() {}
-        self.handler.on_event(ConnectionEvent::Disconnected);
+        self.live.on_disconnect();
         self.on_close(ended);
     }
 
     fn on_close(&mut self, (code, pause): ConnectionEnd) {
         let now = clock::since_start();
-        self.connection.on_close(code, pause, now, super::random());
+        self.connection
+            .on_close(code, pause, now, crate::browser::random());
     }
 
     /// Exchanges frames and commands for at most `time`. Returns the end of the connection, if it ended.
@@ -177,19 +155,18 @@ impl<H: Handler> Task<H> {
         None
     }
 
-    /// Passes `first` and the frames that follow soon to the handler as one batch. Returns the end of the connection,
-    /// if it ended.
+    /// Handles `first` and the frames that follow soon as one batch. Returns the end of the connection, if it ended.
     async fn receive(&mut self, first: Push, socket: &mut Socket) -> Option<ConnectionEnd> {
         let (pushes, is_over) = batch(first, socket, self.batch_due).await;
         let is_full = pushes.len() == MAX_BATCH;
         let now = clock::since_start();
         for push in &pushes {
             self.connection.on_push(push, now);
+            self.on_push(push);
         }
 
-        let round_trip = self.connection.round_trip();
-        self.handler
-            .on_event(ConnectionEvent::Received { pushes, round_trip });
+        self.live.set_round_trip(self.connection.round_trip());
+        self.live.receive(pushes);
 
         self.batch_due = clock::since_start() + BATCH_INTERVAL;
         if is_over {
@@ -202,12 +179,60 @@ impl<H: Handler> Task<H> {
         None
     }
 
+    /// Updates the state of the connection and the users in the room. The list handles messages.
+    fn on_push(&mut self, push: &Push) {
+        let live = self.live;
+        match push {
+            Push::Welcome(welcome) => self.on_welcome(welcome),
+            Push::Presence {
+                count,
+                joined,
+                left,
+            } => {
+                // The server sends presence again after an outage of the store.
+                live.end_stall();
+                live.present.update(|present| {
+                    if let Some(present) = present {
+                        present.update(*count, joined, left);
+                    }
+                });
+            }
+            Push::Error {
+                code: ErrorCode::StoreUnavailable,
+                key: None,
+                ..
+            } => live.connection.set(ConnectionStatus::Stalled),
+            Push::Message(_) | Push::Ack { .. } => live.end_stall(),
+            _ => {}
+        }
+    }
+
+    fn on_welcome(&mut self, welcome: &Welcome) {
+        let live = self.live;
+        live.connection.set(ConnectionStatus::Live);
+        if !live.is_open {
+            live.me.set(Some(welcome.id.clone()));
+        }
+        live.present.set(Some(RoomPresence {
+            count: welcome.count,
+            names: welcome.members.clone(),
+        }));
+
+        // The first connection continues after the rendered history, which is not a reconnect.
+        let is_first = !std::mem::replace(&mut self.was_welcomed, true);
+        if welcome.recovery != Recovery::Fresh && !is_first {
+            live.stats.update(|stats| stats.resumes += 1);
+        }
+    }
+
     /// Waits for at most `time`: until the next second of the countdown, or a command.
     async fn pause(&mut self, time: Duration) {
         let seconds = time.as_secs_f64().ceil() as u32;
-        self.handler.on_event(ConnectionEvent::Waiting {
-            seconds,
-            is_online: leptos::prelude::window().navigator().on_line(),
+        let is_online = window().navigator().on_line();
+        self.live.connection.set(if is_online {
+            ConnectionStatus::Waiting { seconds }
+        } else {
+            ConnectionStatus::Offline
         });
 
         let rest = Duration::from_secs(u64::from(seconds.saturating_sub(1)));
