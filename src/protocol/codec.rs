@@ -66,6 +66,7 @@ struct Fields {
     token: Option<Field>,
     before: Option<Field>,
     limit: Option<Field>,
+    offset: Option<Field>,
 }
 
 impl Fields {
@@ -88,13 +89,21 @@ impl Fields {
                 .map(|token| Command::Token {
                     token: Token::new(token),
                 }),
+            Some("delete") => self
+                .offset
+                .ok_or_else(|| is_missing("offset"))
+                .and_then(|field| field.into_number("offset", u64::MAX))
+                .map(|offset| Command::Delete {
+                    offset: Offset(offset),
+                }),
             Some("ping") => Ok(Command::Ping),
             Some("history") => history(self.before, self.limit),
             _ => {
                 return Err(CommandError {
                     code: ErrorCode::UnknownType,
-                    message: "type must be one of \"say\", \"ping\", \"history\", \"token\""
-                        .to_owned(),
+                    message:
+                        "type must be one of \"say\", \"delete\", \"ping\", \"history\", \"token\""
+                            .to_owned(),
                     key: known_key,
                 });
             }
@@ -270,6 +279,10 @@ mod tests {
             ),
             (r#"{"type":"ping"}"#, Command::Ping),
             (
+                r#"{"type":"delete","offset":9}"#,
+                Command::Delete { offset: Offset(9) },
+            ),
+            (
                 r#"{"type":"history","before":9,"limit":2}"#,
                 Command::History {
                     before: Some(Offset(9)),
@@ -292,6 +305,7 @@ mod tests {
             (r#"{"type":"shout"}"#, ErrorCode::UnknownType, "say"),
             (r#"{"text":"x"}"#, ErrorCode::UnknownType, "say"),
             (r#"{"type":"say"}"#, ErrorCode::BadField, "text"),
+            (r#"{"type":"delete"}"#, ErrorCode::BadField, "offset"),
             (r#"{"type":"say","text":7}"#, ErrorCode::BadField, "string"),
             (long.as_str(), ErrorCode::BadField, "1 to 64"),
             (

@@ -19,6 +19,11 @@ pub enum Command {
         #[serde(skip_serializing_if = "Option::is_none")]
         key: Option<Key>,
     },
+    /// Deletes a message that the sender published. A tombstone replaces it. Needs a token: only then is the id verified.
+    Delete {
+        /// The offset of the message.
+        offset: Offset,
+    },
     /// Replaces the connection's token with a newer one of the same `sub`, before the old one expires.
     Token {
         /// The new token.

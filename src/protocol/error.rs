@@ -18,6 +18,8 @@ pub enum ErrorCode {
     BadToken,
     /// The client's token does not grant the required right.
     NotAllowed,
+    /// The message to delete does not exist, or is no longer kept.
+    NoSuchMessage,
     /// The store cannot accept messages now.
     StoreUnavailable,
     /// The frame is not a JSON object. Clients also read codes of newer servers as this one.
@@ -27,7 +29,7 @@ pub enum ErrorCode {
 
 impl ErrorCode {
     /// All codes.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::BadJson,
         Self::UnknownType,
         Self::BadField,
@@ -35,6 +37,7 @@ impl ErrorCode {
         Self::RateLimited,
         Self::BadToken,
         Self::NotAllowed,
+        Self::NoSuchMessage,
         Self::StoreUnavailable,
     ];
 
@@ -48,6 +51,7 @@ impl ErrorCode {
             Self::RateLimited => "rate_limited",
             Self::BadToken => "bad_token",
             Self::NotAllowed => "not_allowed",
+            Self::NoSuchMessage => "no_such_message",
             Self::StoreUnavailable => "store_unavailable",
         }
     }

@@ -244,7 +244,7 @@ async fn lifting_an_invalid_ban_is_rejected() {
         "",
         "?id=eve&address=192.0.2.1",
         "?address=here",
-        "?room=A&id=eve",
+        "?room=a%20b&id=eve",
     ] {
         let path = format!("bans{query}");
         let (status, _) = call(&server, Method::DELETE, &path, json!({})).await;

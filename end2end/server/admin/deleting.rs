@@ -154,7 +154,7 @@ async fn a_message_that_does_not_exist_cannot_be_deleted() {
         assert_eq!(answer["error"]["code"], "no_such_message", "{offset}");
     }
 
-    for path in ["rooms/A/messages/1", "rooms/lobby/messages/x"] {
+    for path in ["rooms/a%20b/messages/1", "rooms/lobby/messages/x"] {
         let (status, _) = call(&server, Method::DELETE, path, json!({})).await;
         assert_eq!(status, 400, "{path}");
     }

@@ -162,3 +162,26 @@ async fn an_anonymous_reader_is_a_guest_and_may_not_choose_its_id() {
     assert_eq!(next(&mut guest, "error").await["code"], "not_allowed");
     assert_eq!(close_code(&guarded, "id=ann", &[]).await, 4501);
 }
+
+#[tokio::test]
+async fn a_sender_deletes_its_own_messages_and_no_others_over_a_socket() {
+    let guarded = Guarded::start(&[]);
+    let query = |id: &str| format!("token={}", token(id, json!({"lobby": "rw"})));
+    let (mut ann, _) = join(&guarded.server, &query("ann")).await;
+    let (mut bob, _) = join(&guarded.server, &query("bob")).await;
+    say(&mut ann, "secret", None).await;
+    find(&mut bob, "message").await;
+
+    bob.send(json!({"type": "delete", "offset": 1}).to_string())
+        .await;
+    assert_eq!(find(&mut bob, "error").await["code"], "not_allowed");
+    ann.send(json!({"type": "delete", "offset": 7}).to_string())
+        .await;
+    assert_eq!(find(&mut ann, "error").await["code"], "no_such_message");
+    ann.send(json!({"type": "delete", "offset": 1}).to_string())
+        .await;
+
+    for reader in [&mut ann, &mut bob] {
+        assert_eq!(find(reader, "deleted").await["offset"], 1);
+    }
+}

@@ -16,7 +16,7 @@ use crate::server::http::middleware::request_limit::{
     MAX_HEAD_BYTES, MAX_HEADERS, MAX_TARGET_BYTES,
 };
 use crate::server::http::problem::ErrorText;
-use crate::server::hub::Refusal;
+use crate::server::hub::{DeleteError, Refusal};
 use crate::server::metrics;
 use crate::server::moderation::Denied;
 use crate::server::session::{Rate, RateLimited};
@@ -184,19 +184,20 @@ pub(super) enum ApiError {
     /// An error of the admin API.
     #[error(transparent)]
     Admin(#[from] AdminError),
-    /// A deletion by a client whose id no token verifies.
-    #[error(
-        "ids are not verified on this server (--auth-key-file), so only an operator can delete a message"
-    )]
-    Unverified,
-    /// A deletion of a message that another user sent.
-    #[error("another user sent the message; only that user and operators can delete it")]
-    OtherAuthor,
+    /// The client cannot delete the message.
+    #[error(transparent)]
+    Delete(#[from] DeleteError),
     /// A search where the store has none.
     #[error(
         "this server stores messages in NATS, where they cannot be searched; read pages without q instead"
     )]
     NoSearch,
+    /// As many searches run as may run at the same time.
+    #[error("{limit} searches are running, which is the limit of the server; try again")]
+    TooManySearches {
+        /// The limit.
+        limit: usize,
+    },
     /// The body did not arrive in time.
     #[error("the request body timed out")]
     Slow,
@@ -292,7 +293,9 @@ impl ApiError {
             Self::Refused(Refusal::TooManyRooms) | Self::Store(StoreError::TooManyRooms { .. }) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "too_many_rooms")
             }
-            Self::Refused(Refusal::StoreUnavailable) | Self::Store(_) => {
+            Self::Refused(Refusal::StoreUnavailable)
+            | Self::Store(_)
+            | Self::Delete(DeleteError::Store(_)) => {
                 (StatusCode::SERVICE_UNAVAILABLE, "store_unavailable")
             }
             Self::Refused(Refusal::TooManyConnections) => {
@@ -339,11 +342,14 @@ impl ApiError {
             Self::TooManyAtOnce { .. } => (StatusCode::TOO_MANY_REQUESTS, "too_many_at_once"),
             Self::ConnectsTooFast { .. } => (StatusCode::TOO_MANY_REQUESTS, "connects_too_fast"),
             Self::TooFast(_) => (StatusCode::TOO_MANY_REQUESTS, "rate_limited"),
-            Self::Unverified | Self::OtherAuthor => (StatusCode::FORBIDDEN, "not_allowed"),
+            Self::Delete(DeleteError::Unverified | DeleteError::OtherSender) => {
+                (StatusCode::FORBIDDEN, "not_allowed")
+            }
+            Self::Delete(DeleteError::NoMessage) => (StatusCode::NOT_FOUND, "no_such_message"),
             Self::NoSearch => (StatusCode::NOT_IMPLEMENTED, "no_search"),
             Self::Slow => (StatusCode::REQUEST_TIMEOUT, "too_slow"),
             Self::BrokenOff => (StatusCode::BAD_REQUEST, "broken_off"),
-            Self::TooManyPages { .. } | Self::PageTimeout { .. } => {
+            Self::TooManyPages { .. } | Self::PageTimeout { .. } | Self::TooManySearches { .. } => {
                 (StatusCode::SERVICE_UNAVAILABLE, "busy")
             }
             Self::Busy { .. } => (StatusCode::TOO_MANY_REQUESTS, "busy"),
@@ -378,10 +384,13 @@ impl ApiError {
             Self::TooFast(RateLimited { wait, .. }) | Self::ConnectsTooFast { wait, .. } => {
                 Some(*wait)
             }
-            Self::Refused(_) | Self::Store(_) => Some(RETRY_AFTER),
+            Self::Refused(_) | Self::Store(_) | Self::Delete(DeleteError::Store(_)) => {
+                Some(RETRY_AFTER)
+            }
             Self::Busy { .. }
             | Self::TooManyPages { .. }
             | Self::PageTimeout { .. }
+            | Self::TooManySearches { .. }
             | Self::TooMuchUnread { .. }
             | Self::TooManyHttpConnections { .. }
             | Self::NoFileLeft { .. }

@@ -6,9 +6,11 @@ use axum::Router;
 use axum::http::{HeaderValue, header};
 use axum::middleware::{from_fn, from_fn_with_state, map_response};
 use axum::routing::get;
+use tokio::sync::Semaphore;
 use tower_http::set_header::SetResponseHeaderLayer;
 
 use crate::server::auth::{Verifier, WebPolicy};
+use crate::server::http::api::MAX_SEARCHES;
 use crate::server::http::middleware::{origin_check, trace};
 use crate::server::http::renderer::Renderer;
 use crate::server::http::site::Site;
@@ -40,6 +42,8 @@ pub struct AppState {
     pub(super) quotas: Arc<Quotas>,
     /// Renders pages outside the threads of the runtime.
     pub(super) renderer: Renderer,
+    /// The permits of the searches that run at the same time.
+    pub(super) searches: Arc<Semaphore>,
     /// The page's files.
     pub(super) site: Arc<Site>,
 }
@@ -66,6 +70,7 @@ impl AppState {
             quotas: Arc::new(Quotas::new(quotas)),
             renderer,
             connection: Arc::new(connection),
+            searches: Arc::new(Semaphore::new(MAX_SEARCHES)),
             site: Arc::new(site),
         }
     }

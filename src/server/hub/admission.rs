@@ -195,6 +195,11 @@ impl Membership {
         self.slot.address
     }
 
+    /// Returns the user id that the client's token proves.
+    pub const fn proven(&self) -> Option<&UserId> {
+        self.proven.as_ref()
+    }
+
     /// Returns the time at which the connection joined, in milliseconds since 1970 UTC.
     pub const fn since(&self) -> u64 {
         self.since

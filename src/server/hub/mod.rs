@@ -47,7 +47,7 @@ pub use catch_up::{Gap, Resume, StartPosition};
 pub use cluster_moderation::{ClusterModeration, Effect, RuleError};
 pub use connections::{ConnectionEntry, Connections, Listing};
 pub use memory_pressure::{MemoryBudget, MemoryHolder, MemoryRegistration, Reclaimable};
-pub use room::{DeletionMark, Room, RoomStats};
+pub use room::{DeleteError, DeletionMark, Room, RoomStats};
 pub use rooms::Rooms;
 pub use subscriber::{Closing, ConnectionStatus, Notice, Subscriber};
 pub use trace::{TraceEvent, TracedConnection, Tracer};

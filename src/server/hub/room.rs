@@ -49,6 +49,25 @@ pub struct RoomStats {
 #[derive(Clone, Copy, Debug)]
 pub struct DeletionMark(u64);
 
+/// The reason why a client cannot delete a message.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum DeleteError {
+    /// The client's id is not verified, so nobody knows which messages it sent.
+    #[error(
+        "ids are not verified on this server (--auth-key-file), so only an operator can delete a message"
+    )]
+    Unverified,
+    /// Another user sent the message.
+    #[error("another user sent the message; only that user and operators can delete it")]
+    OtherSender,
+    /// The message does not exist.
+    #[error("there is no such message in the room, or it is no longer kept")]
+    NoMessage,
+    /// The store cannot read or delete now.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
 /// A room in memory. See the [module docs](self).
 pub struct Room {
     name: RoomName,
@@ -180,6 +199,30 @@ impl Room {
     /// If the store cannot delete now.
     pub async fn delete(&self, offset: Offset) -> Result<Deleted, StoreError> {
         self.store.delete(&self.name, offset, now_millis()).await
+    }
+
+    /// Deletes the message at `offset` like [`Room::delete`], on behalf of `sender`, whose id is verified if there is one.
+    ///
+    /// # Errors
+    /// [`DeleteError`], also if `sender` did not send the message.
+    pub async fn delete_own(
+        &self,
+        offset: Offset,
+        sender: Option<&UserId>,
+    ) -> Result<Deleted, DeleteError> {
+        let sender = sender.ok_or(DeleteError::Unverified)?;
+        let before = Offset(offset.0.checked_sub(1).ok_or(DeleteError::NoMessage)?);
+        let page = self.history(Span::After(before), 1).await?;
+
+        let message = page.frames.first().filter(|frame| frame.offset() == offset);
+        if message.ok_or(DeleteError::NoMessage)?.from() != sender {
+            return Err(DeleteError::OtherSender);
+        }
+
+        match self.delete(offset).await? {
+            Deleted::NotKept => Err(DeleteError::NoMessage),
+            deleted => Ok(deleted),
+        }
     }
 
     /// Reads at most `messages` entries from the store, and at most [`PAGE_BYTES`] bytes. Before the entries are

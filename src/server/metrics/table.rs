@@ -209,7 +209,7 @@ pub(super) const TABLE: &[MetricSeries] = &[
     line(
         STORE_STATE,
         MetricKind::Gauge,
-        "1 for the current state of the store, else 0: 'ready', 'refusing', 'away' or 'lost'",
+        "1 for the current state of the store, else 0: 'ready', 'read_only', 'unreachable' or 'corrupt'",
     ),
     line(
         LAG,

@@ -134,6 +134,11 @@ impl Frame {
         self.offset
     }
 
+    /// Returns the sender.
+    pub const fn from(&self) -> &UserId {
+        &self.draft.from
+    }
+
     /// Returns the offset of the previous frame.
     pub const fn prev(&self) -> Offset {
         self.prev

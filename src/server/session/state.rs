@@ -62,6 +62,8 @@ pub enum Action {
         /// Maximum number of messages.
         limit: usize,
     },
+    /// Delete the message at this offset if the client sent it, and respond to the client if not.
+    Delete(Offset),
     /// Verify this token, replace the permissions if it is valid, and respond to the client.
     Renew(Token),
     /// Close the connection.
@@ -77,6 +79,7 @@ impl Action {
             Self::Push(_) => "answer",
             Self::Pong(_) => "pong",
             Self::History { .. } => "history",
+            Self::Delete(_) => "delete",
             Self::Renew(_) => "renew",
             Self::Close(_) => "close",
         }
@@ -199,10 +202,9 @@ impl Session {
         match command {
             Command::Ping => Action::Push(Push::Pong),
 
-            Command::Say { key, .. } if access != ClientAccess::Write => {
-                let message = "the token does not grant write access to this room".to_owned();
-                error(ErrorCode::NotAllowed, message, key)
-            }
+            Command::Delete { .. } if access != ClientAccess::Write => not_writable(None),
+
+            Command::Say { key, .. } if access != ClientAccess::Write => not_writable(key),
 
             Command::Say { text, key } => match self.rate_limit.take(now) {
                 Err(limited) => rate_limited(&limited, key),
@@ -215,6 +217,11 @@ impl Session {
                     error(ErrorCode::BadField, message, key)
                 }
                 Ok(()) => Action::Publish(Draft::text(self.id.clone(), key, text)),
+            },
+
+            Command::Delete { offset } => match self.rate_limit.take(now) {
+                Err(limited) => rate_limited(&limited, None),
+                Ok(()) => Action::Delete(offset),
             },
 
             // Limited like a message, because verifying a token takes more time than most commands.
@@ -242,6 +249,11 @@ impl Session {
 
 fn rate_limited(limited: &RateLimited, key: Option<Key>) -> Action {
     error(ErrorCode::RateLimited, limited.to_string(), key)
+}
+
+fn not_writable(key: Option<Key>) -> Action {
+    let message = "the token does not grant write access to this room".to_owned();
+    error(ErrorCode::NotAllowed, message, key)
 }
 
 fn error(code: ErrorCode, message: String, key: Option<Key>) -> Action {

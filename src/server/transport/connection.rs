@@ -14,7 +14,7 @@ use bytes::Bytes;
 use parking_lot::{Mutex, MutexGuard};
 use tracing::{debug, field, info};
 
-use crate::protocol::{CloseCode, GapReason, Offset, Push};
+use crate::protocol::{CloseCode, GapReason, Offset, Push, UserId};
 use crate::server::hub::{
     Closing, ConnectionStatus, Hub, Membership, Notice, Reclaimable, Room, Subscriber, TraceEvent,
     Tracer,
@@ -163,6 +163,11 @@ impl Subscription {
             room,
             membership: None,
         }
+    }
+
+    /// Returns the user id that the client's token proves.
+    pub(super) fn proven_id(&self) -> Option<&UserId> {
+        self.membership.as_ref()?.proven()
     }
 
     /// Keeps `membership` until the connection ends.

@@ -15,7 +15,7 @@ use tokio::net::TcpStream;
 
 use crate::protocol::{ErrorCode, Key, Offset, Push};
 use crate::server::auth::Verifier;
-use crate::server::hub::{DeletionMark, Room, TraceEvent};
+use crate::server::hub::{DeleteError, DeletionMark, Room, TraceEvent};
 use crate::server::metrics;
 use crate::server::room::{Dialect, Draft, Format, Tick};
 use crate::server::session::{Action, CloseReason, SendBuffer, Session, max_publish_bytes};
@@ -238,6 +238,7 @@ impl FrameReader {
                         spawn_history(connection.clone(), before, limit);
                     }
                 }
+                Action::Delete(offset) => spawn_delete(connection.clone(), offset),
                 Action::Renew(token) => {
                     let id = self.session.id();
                     let (renewed, answer) = renew(&self.verifier, &token, id, &room);
@@ -334,7 +335,11 @@ fn push_answer(send_buffer: &mut SendBuffer, answer: Action) {
         }
         Action::Pong(payload) => send_buffer.push(Opcode::Pong, &payload),
         Action::Close(reason) => send_buffer.close(reason),
-        Action::Nothing | Action::Publish(_) | Action::Renew(_) | Action::History { .. } => {}
+        Action::Nothing
+        | Action::Publish(_)
+        | Action::Delete(_)
+        | Action::Renew(_)
+        | Action::History { .. } => {}
     }
 }
 
@@ -378,6 +383,30 @@ fn unavailable(error: &StoreError, key: Option<Key>) -> Push {
     let code = ErrorCode::StoreUnavailable;
     metrics::count_frame_error(code);
     Push::error(code, error.to_string(), key)
+}
+
+/// Spawns a task that deletes the message at `offset` if the client sent it. All readers, this client included, are
+/// notified of the deletion; the client gets an error frame if there is none.
+fn spawn_delete(connection: Arc<Connection<TcpStream>>, offset: Offset) {
+    let state = connection.lock();
+    let room = state.subscription.room.clone();
+    let sender = state.subscription.proven_id().cloned();
+    drop(state);
+
+    tokio::spawn(async move {
+        let Err(error) = room.delete_own(offset, sender.as_ref()).await else {
+            return;
+        };
+
+        let code = match error {
+            DeleteError::Unverified | DeleteError::OtherSender => ErrorCode::NotAllowed,
+            DeleteError::NoMessage => ErrorCode::NoSuchMessage,
+            DeleteError::Store(_) => ErrorCode::StoreUnavailable,
+        };
+        metrics::count_frame_error(code);
+        let answer = Push::error(code, error.to_string(), None);
+        connection.update(|state| state.send_buffer.push_event(&answer));
+    });
 }
 
 /// Spawns a task that reads at most `limit` messages before `before`, or the newest ones, and sends them.

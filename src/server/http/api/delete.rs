@@ -3,13 +3,13 @@
 use axum::Json;
 use axum::extract::{Path, State as Shared};
 
+use crate::protocol::RoomName;
 use crate::protocol::admin::DeletedMessage;
-use crate::protocol::{Offset, RoomName};
 use crate::server::http::AppState;
-use crate::server::http::error::{AdminError, ApiError, ErrorBody};
+use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, InRoom};
 use crate::server::http::middleware::authenticated::{AuthenticatedClient, rate_limit_key};
-use crate::server::store::{Deleted, Span};
+use crate::server::store::Deleted;
 
 /// Delete a message of your own.
 ///
@@ -40,33 +40,18 @@ pub(super) async fn delete(
     let name = RoomName::parse(&room)?;
     let offset = extract::offset("offset", &offset)?;
     client.check_write(&state, &name)?;
-    let author = client.principal.proven().ok_or(ApiError::Unverified)?;
-    let key = rate_limit_key(&client.principal, author.clone(), client.host());
-    state
-        .quotas
-        .post(client.host(), &[(key, 1)], state.hub.now())?;
-
-    let room = state.hub.room(&name).await?;
-    let no_message = || AdminError::NoMessage {
-        room: name.clone(),
-        offset,
-    };
-    let before = Offset(offset.0.checked_sub(1).ok_or_else(no_message)?);
-    let page = room.history(Span::After(before), 1).await?;
-    let message = page.frames.first().filter(|frame| frame.offset() == offset);
-    if message.ok_or_else(no_message)?.publication().from != *author {
-        return Err(ApiError::OtherAuthor);
+    if let Some(sender) = client.principal.proven() {
+        let host = client.host();
+        let key = rate_limit_key(&client.principal, sender.clone(), host);
+        state.quotas.post(host, &[(key, 1)], state.hub.now())?;
     }
 
-    let before = match room.delete(offset).await? {
-        Deleted::Now => false,
-        Deleted::Before => true,
-        Deleted::NotKept => return Err(no_message().into()),
-    };
+    let room = state.hub.room(&name).await?;
+    let deleted = room.delete_own(offset, client.principal.proven()).await?;
 
     Ok(Json(DeletedMessage {
         room: name,
         offset,
-        before,
+        before: deleted == Deleted::Before,
     }))
 }

@@ -7,7 +7,7 @@ use utoipa::{IntoParams, ToSchema};
 
 use crate::protocol::{Epoch, Offset, Publication};
 use crate::server::http::AppState;
-use crate::server::http::api::search::SearchWords;
+use crate::server::http::api::search::{MAX_SEARCHES, SearchWords};
 use crate::server::http::error::{ApiError, ErrorBody};
 use crate::server::http::extract::{self, InRoom, Query};
 use crate::server::http::middleware::authenticated::AuthenticatedClient;
@@ -105,7 +105,7 @@ struct MessageDescription {
         (status = 401, description = "`no_token`, `bad_token`, with the reason", body = ErrorBody),
         (status = 403, description = "`origin_not_allowed`, `not_allowed`, `banned`", body = ErrorBody),
         (status = 501, description = "`no_search`: the server stores messages in NATS", body = ErrorBody),
-        (status = 503, description = "`store_unavailable`, `too_many_rooms`", body = ErrorBody),
+        (status = 503, description = "`store_unavailable`, `too_many_rooms`, `busy` (too many searches)", body = ErrorBody),
     ),
 )]
 pub(super) async fn history(
@@ -117,9 +117,18 @@ pub(super) async fn history(
     client.check_read(&state, &room)?;
 
     let query = HistoryQuery::parse(params)?;
-    if matches!(query.range, HistoryRange::Search(..)) && !state.hub.store().is_searchable() {
-        return Err(ApiError::NoSearch);
-    }
+    let _permit = match query.range {
+        HistoryRange::Search(..) if !state.hub.store().is_searchable() => {
+            return Err(ApiError::NoSearch);
+        }
+        HistoryRange::Search(..) => {
+            let permit = state.searches.try_acquire();
+            Some(permit.map_err(|_| ApiError::TooManySearches {
+                limit: MAX_SEARCHES,
+            })?)
+        }
+        _ => None,
+    };
 
     let room = state.hub.room(&room).await?;
     let (messages, more) = query.read(&room).await?;

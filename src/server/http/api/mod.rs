@@ -20,6 +20,7 @@ pub(super) use admin::ops_router;
 pub use admin::stats::record_samples;
 pub(super) use body::RequestBody;
 pub(super) use publish::store;
+pub(super) use search::MAX_SEARCHES;
 
 /// Returns all routes of the API.
 pub(super) fn router() -> Router<AppState> {

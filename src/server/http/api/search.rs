@@ -11,6 +11,9 @@ use crate::server::hub::Room;
 use crate::server::room::Frame;
 use crate::server::store::Span;
 
+/// The most searches that run at the same time: each may read all messages of a room.
+pub(in crate::server::http) const MAX_SEARCHES: usize = 4;
+
 /// The longest query, in characters.
 const MAX_QUERY_CHARS: usize = 200;
 
