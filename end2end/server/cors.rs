@@ -61,7 +61,7 @@ async fn an_allowed_origin_may_read_responses_and_errors() {
     for (path, status) in [
         ("/api/v1/rooms/lobby/messages", 200),
         ("/api/v1/rooms/lobby/stream", 200),
-        ("/api/v1/rooms/LOBBY/messages", 400),
+        ("/api/v1/rooms/a%20b/messages", 400),
         ("/nowhere", 404),
     ] {
         let response = soon(

@@ -44,7 +44,7 @@ async fn every_response_has_the_security_headers() {
         (server.url("/api/v1/openapi.json"), 200),
         (server.url("/api/v1/rooms/lobby/messages"), 200),
         (server.url("/api/v1/rooms/lobby/stream"), 200),
-        (server.url("/api/v1/rooms/LOBBY/messages"), 400),
+        (server.url("/api/v1/rooms/a%20b/messages"), 400),
         (server.url("/ws"), 426),
         (page, 404),
         (server.url(&format!("/{}", "x".repeat(9000))), 414),

@@ -121,7 +121,7 @@ async fn each_refusal_and_each_gap_is_counted_by_its_code() {
 
     until(&server, "fanfare_gaps_total{reason=\"expired\"}", 1).await;
 
-    soon(reqwest::get(server.url("/api/v1/rooms/No-Room/messages")))
+    soon(reqwest::get(server.url("/api/v1/rooms/No%20Room/messages")))
         .await
         .expect("an answer");
     until(

@@ -39,7 +39,7 @@ async fn no_token_appears_in_a_response_or_in_the_log() {
             "lobby/messages?limit=x",
             "lobby/messages?after=x",
             "other/messages",
-            "LOBBY/messages",
+            "a%20b/messages",
             "lobby/presence",
             "lobby/nothing",
             "lobby/stream?id=bob",

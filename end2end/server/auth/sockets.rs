@@ -110,7 +110,7 @@ async fn an_id_or_room_that_the_token_does_not_grant_is_closed_with_4501() {
         ("room=other", 4501),
         // A token that may only write is for the HTTP API.
         ("room=drop-box", 4501),
-        ("room=OTHER", 4502),
+        ("room=a%20b", 4502),
         ("id=%00", 4502),
     ] {
         assert_eq!(
